@@ -46,10 +46,10 @@ class Capacities(cdk.Stack):
 
     def _define_queue(self) -> None:
         """Large requests that are worked off when there are some."""
-        scaling = Scaling(minimum=0, maximum=4, target_backlog=5)
+        scaling = Scaling(min_capacity=0, max_capacity=4, target_backlog=5)
         capacity = EndpointCapacity.asynchronous(
             "ml.m5.large",
-            count=1,
+            instance_count=1,
             scaling=scaling,
             success_topic=self._unit.topic,
             error_topic=self._unit.topic,
@@ -66,12 +66,14 @@ class Capacities(cdk.Stack):
 
     def _define_fleets(self) -> None:
         """Two fleets that follow their calls by day and are small by night."""
-        hours = off_hours(minimum=2, maximum=8, off_minimum=2, off_maximum=2, timezone="Europe/Berlin")
+        hours = off_hours(
+            min_capacity=2, max_capacity=8, off_min_capacity=2, off_max_capacity=2, time_zone="Europe/Berlin"
+        )
         capacity = EndpointCapacity.instances(
             "ml.m5.large",
-            count=2,
-            scaling=Scaling(minimum=2, maximum=8, target_invocations=600, schedules=hours),
-            variants=[EndpointVariant(name="Arm", instance_type="ml.c7g.large", count=2, weight=0.1)],
+            instance_count=2,
+            scaling=Scaling(min_capacity=2, max_capacity=8, target_invocations=600, schedules=hours),
+            variants=[EndpointVariant(name="Arm", instance_type="ml.c7g.large", instance_count=2, weight=0.1)],
         )
         ModelEndpoint(
             self,
@@ -81,7 +83,7 @@ class Capacities(cdk.Stack):
             name="always",
             image=self._image,
             capacity=capacity,
-            capture=DataCapture(percent=20),
+            capture=DataCapture(sampling_percent=20),
         )
 
     def _define_owned(self) -> None:
@@ -94,7 +96,7 @@ class Capacities(cdk.Stack):
             name="ranking",
             image=self._image,
             capacity=EndpointCapacity.instances(
-                "ml.m5.large", count=2, scaling=Scaling(minimum=2, maximum=4, target_invocations=600)
+                "ml.m5.large", instance_count=2, scaling=Scaling(min_capacity=2, max_capacity=4, target_invocations=600)
             ),
             ownership=Ownership.CLOUDFORMATION,
             model_package_arn=_PACKAGE,

@@ -24,7 +24,7 @@ class FirstEndpoint(cdk.Stack):
         super().__init__(scope, id)
         unit = BusinessUnit(self, "Unit", name="pilot", profile=Profile.DEVELOPMENT, network=network)
         registry = ModelRegistry(self, "Registry", business_unit=unit, name="first")
-        capacity = EndpointCapacity.instances("ml.m5.large", count=1)
+        capacity = EndpointCapacity.instances("ml.m5.large", instance_count=1)
         ModelEndpoint(
             self, "Endpoint", business_unit=unit, registry=registry, name="first", image=image, capacity=capacity
         )

@@ -14,7 +14,7 @@ class Platform(cdk.Stack):
         super().__init__(scope, id)
         subject = GitLabSubject.branch("main", project=project, claims_environment=True)
         deploys = GitLabDeployRole(self, "GitLab", subject=subject)
-        plans = GitLabDeployRole(self, "Plan", subject=subject.unapproved(), may="plan", provider=deploys.provider)
+        plans = GitLabDeployRole(self, "Plan", subject=subject.unapproved(), access="plan", provider=deploys.provider)
         cdk.CfnOutput(self, "DeployRole", value=deploys.role.role_arn)
         cdk.CfnOutput(self, "PlanRole", value=plans.role.role_arn)
         cdk.CfnOutput(self, "SubjectComponents", value=",".join(subject.components))

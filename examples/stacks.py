@@ -39,7 +39,7 @@ def compose(app: cdk.App, *, stacks: Sequence[str] | None = None) -> None:
     name = app.node.try_get_context("profile")
     profile = Profile.DEVELOPMENT if name is None else Profile(name)
     shared = app.node.try_get_context("network")
-    network = None if shared is None else Network.shared(**shared)
+    network = None if shared is None else Network.from_shared_vpc(**shared)
     target = app.node.try_get_context("target")
     if target not in (None, "sagemaker", "eks"):
         raise ValueError(f"context target must be 'sagemaker' or 'eks', got {target!r}")

@@ -19,7 +19,7 @@ class Units(cdk.Stack):
             owner="pricing-team@example.com",
             cost_center="4711",
             profile=Profile.PRODUCTION,
-            network=Network.shared(
+            network=Network.from_shared_vpc(
                 vpc_id="vpc-0123456789abcdef0",
                 availability_zones=["eu-west-1a", "eu-west-1b"],
                 subnet_ids=["subnet-0123456789abcdef0", "subnet-0123456789abcdef1"],
@@ -33,6 +33,6 @@ class Units(cdk.Stack):
         # --8<-- [end:unit]
         self.people = pricing.bus.event_bus_name
         # --8<-- [start:platform]
-        platform = Platform(name="retail", zones=2)
-        BusinessUnit.from_ssm(self, "Demand", name="demand", platform=platform)
+        platform = Platform(name="retail", availability_zone_count=2)
+        BusinessUnit(self, "Demand", name="demand", platform=platform)
         # --8<-- [end:platform]

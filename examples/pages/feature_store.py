@@ -23,7 +23,7 @@ class FeatureStores(cdk.Stack):
             business_unit=unit,
             groups=GROUPS,
             lock_file=Path(__file__).with_name("features.lock.json"),
-            ingest=FeatureIngest(maximum_rows=200_000),
+            ingest=FeatureIngest(max_rows=200_000),
         )
         # --8<-- [end:store]
         # --8<-- [start:grants]
@@ -43,7 +43,7 @@ class FeatureStores(cdk.Stack):
             self,
             "DemandsStock",
             business_unit=other,
-            unit="demand",
+            owner_name="demand",
             data_bucket=store.data_bucket,
             key=store.key,
             groups=[STOCK],

@@ -31,12 +31,18 @@ class Endpoints(cdk.Stack):
             name: ModelRegistry(self, name, business_unit=unit, name=name.lower()) for name in ("Fast", "Rare", "Bulk")
         }
         # --8<-- [start:personal]
-        capture = DataCapture(percent=20, personal=PersonalData(hashed=("household",), withheld=("email",)))
+        capture = DataCapture(
+            sampling_percent=20, personal_data=PersonalData(hashed=("household",), withheld=("email",))
+        )
         # --8<-- [end:personal]
         # --8<-- [start:instances]
-        hours = off_hours(minimum=2, maximum=8, off_minimum=2, off_maximum=2, timezone="Europe/Berlin")
+        hours = off_hours(
+            min_capacity=2, max_capacity=8, off_min_capacity=2, off_max_capacity=2, time_zone="Europe/Berlin"
+        )
         capacity = EndpointCapacity.instances(
-            "ml.m5.large", count=2, scaling=Scaling(minimum=2, maximum=8, target_invocations=600, schedules=hours)
+            "ml.m5.large",
+            instance_count=2,
+            scaling=Scaling(min_capacity=2, max_capacity=8, target_invocations=600, schedules=hours),
         )
         endpoint = ModelEndpoint(
             self,
@@ -53,7 +59,7 @@ class Endpoints(cdk.Stack):
         # --8<-- [end:instances]
         # --8<-- [start:monitor]
         day = cdk.Duration.days(1)
-        monitor = ModelMonitor(self, "Monitor", endpoint=endpoint, window=day, schedule=day)
+        monitor = ModelMonitor(self, "Monitor", endpoint=endpoint, window=day, interval=day)
         DriftAlarms(self, "Alarms", monitor=monitor)
         # --8<-- [end:monitor]
         # --8<-- [start:serverless]
@@ -76,7 +82,7 @@ class Endpoints(cdk.Stack):
             name="bulk",
             image=image,
             capacity=EndpointCapacity.asynchronous(
-                "ml.m5.large", count=1, scaling=Scaling(minimum=0, maximum=4, target_backlog=5)
+                "ml.m5.large", instance_count=1, scaling=Scaling(min_capacity=0, max_capacity=4, target_backlog=5)
             ),
         )
         # --8<-- [end:asynchronous]

@@ -40,8 +40,8 @@ class Monitors(cdk.Stack):
                 registry=ModelRegistry(self, name, business_unit=unit, name=name.lower()),
                 name=name.lower(),
                 image=image,
-                capacity=EndpointCapacity.instances("ml.m5.large", count=2),
-                capture=DataCapture(percent=100),
+                capacity=EndpointCapacity.instances("ml.m5.large", instance_count=2),
+                capture=DataCapture(sampling_percent=100),
             )
             for name in ("Fraud", "Reason")
         }
@@ -53,7 +53,7 @@ class Monitors(cdk.Stack):
             "FraudMonitor",
             endpoint=endpoints["Fraud"],
             window=day,
-            schedule=day,
+            interval=day,
             spec=MonitorSpec(alarm_features=("amount",), quality_limits={"auc": 0.8}),
         )
         fraud = DriftAlarms(
@@ -62,8 +62,8 @@ class Monitors(cdk.Stack):
             monitor=monitor,
             critical_topic=pager,
             severities={"bias": Severity.WARNING},
-            psi={"amount": 0.25},
-            expect_traffic=ExpectedTraffic(start=6, end=22, days=("MON", "TUE", "WED", "THU", "FRI", "SAT")),
+            max_psi={"amount": 0.25},
+            expected_traffic=ExpectedTraffic(start=6, end=22, days=("MON", "TUE", "WED", "THU", "FRI", "SAT")),
         )
         # --8<-- [end:severities]
         # --8<-- [start:job]
@@ -73,13 +73,13 @@ class Monitors(cdk.Stack):
             "ReasonMonitor",
             endpoint=endpoints["Reason"],
             window=day,
-            schedule=day,
+            interval=day,
             engine=engine,
         )
         reason = DriftAlarms(self, "ReasonAlarms", monitor=explained)
         # --8<-- [end:job]
         # --8<-- [start:board]
-        UnitDashboard(self, "Board", business_unit=unit, alarms=[fraud, reason])
+        UnitDashboard(self, "Board", business_unit=unit, drift_alarms=[fraud, reason])
         # --8<-- [end:board]
         # --8<-- [start:tables]
         MonitorTables(self, "FraudTables", monitor=monitor, history=cdk.Duration.days(30))

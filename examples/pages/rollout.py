@@ -24,10 +24,10 @@ def careful(golden: Path) -> RolloutPolicy:
         max_latency=cdk.Duration.millis(300),
         max_latency_ratio=1.5,
         golden=GoldenRequests.from_file(golden, max_deviation=0.3),
-        synthetic=30,
+        synthetic_invocations=30,
         shadow=ShadowTraffic(percent=10, bake=cdk.Duration.minutes(30)),
         probation=cdk.Duration.hours(1),
-        keep=3,
+        retained_versions=3,
     )
     return RolloutPolicy.canary(percent=50, bake=cdk.Duration.minutes(10), checks=checks)
 

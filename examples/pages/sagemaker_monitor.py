@@ -32,8 +32,8 @@ class SageMakerMonitored(cdk.Stack):
             registry=ModelRegistry(self, "Registry", business_unit=unit, name="leadtime"),
             name="leadtime",
             image=image,
-            capacity=EndpointCapacity.instances("ml.m5.large", count=2),
-            capture=DataCapture(percent=100),
+            capacity=EndpointCapacity.instances("ml.m5.large", instance_count=2),
+            capture=DataCapture(sampling_percent=100),
         )
         # --8<-- [start:engine]
         settings = SageMakerModelMonitor(
@@ -47,7 +47,7 @@ class SageMakerMonitored(cdk.Stack):
             "Monitor",
             endpoint=endpoint,
             window=cdk.Duration.days(7),
-            schedule=cdk.Duration.days(1),
+            interval=cdk.Duration.days(1),
             engine=MonitorEngine.sagemaker_model_monitor(settings),
         )
         DriftAlarms(self, "Alarms", monitor=monitor)

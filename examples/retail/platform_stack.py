@@ -20,8 +20,8 @@ class RetailPlatform(cdk.Stack):
         self, scope: Construct, id: str, *, profile: Profile, zones: int | Sequence[str] | None, services: Sequence[str]
     ) -> None:
         super().__init__(scope, id)
-        made = Network.made(zones=zones)
+        made = Network.create(availability_zones=zones)
         unit = BusinessUnit(self, "Unit", name="platform", profile=profile, network=made)
         unit.reach(services)
         isolated = ec2.SubnetSelection(subnet_type=ec2.SubnetType.PRIVATE_ISOLATED)
-        self.network = Network.given(vpc=unit.vpc, subnets=isolated)
+        self.network = Network.from_vpc(vpc=unit.vpc, subnets=isolated)

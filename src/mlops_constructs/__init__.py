@@ -39,7 +39,7 @@ from mlops_constructs.model_endpoint import (
     off_hours,
 )
 from mlops_constructs.model_endpoint.capacity import AsynchronousInference
-from mlops_constructs.model_endpoint.metrics import MetricOptions
+from mlops_constructs.model_endpoint.metrics import EndpointMetricOptions, MetricOptions
 from mlops_constructs.model_monitor import (
     ModelMonitor,
     MonitorBaseline,
@@ -82,6 +82,7 @@ from mlops_runtime.contracts.serving import (
     MetricRule,
     PersonalSpec,
     ScalingSpec,
+    ScheduledCapacitySpec,
     ServerlessSpec,
     ShadowSpec,
     VariantSpec,
@@ -107,6 +108,7 @@ __all__ = [
     "EksTarget",
     "EksTenant",
     "EndpointCapacity",
+    "EndpointMetricOptions",
     "EndpointVariant",
     "Entity",
     "EvaluationPlan",
@@ -163,6 +165,7 @@ __all__ = [
     "Scaling",
     "ScalingSpec",
     "ScheduledCapacity",
+    "ScheduledCapacitySpec",
     "SegmentLimit",
     "ServerlessSpec",
     "ServingSpec",

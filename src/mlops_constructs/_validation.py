@@ -71,6 +71,18 @@ def check_duration(
     )
 
 
+def check_size(name: str, value: cdk.Size, *, minimum: cdk.Size, maximum: cdk.Size) -> str | None:
+    """Check for a size of whole MiB from ``minimum`` to ``maximum`` (both allowed), if it is known."""
+    if not isinstance(value, cdk.Size):
+        return f"{name} must be a cdk.Size such as Size.mebibytes({minimum.to_mebibytes():g}), got {value!r}"
+    if value.is_unresolved():
+        return None
+    smallest, largest, size = minimum.to_bytes(), maximum.to_bytes(), value.to_bytes()
+    if smallest <= size <= largest and size % 1024**2 == 0:
+        return None
+    return f"{name} must be whole MiB from {minimum.to_mebibytes():g} to {maximum.to_mebibytes():g}, got {size / 1024**2:g} MiB"
+
+
 def raise_if_any(scope: IConstruct, code: str, problems: Iterable[str | None]) -> None:
     """Raise one error for all problems; ``None`` stands for a check that passed.
 

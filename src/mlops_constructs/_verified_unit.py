@@ -43,8 +43,8 @@ class VerifiedUnit(cdk.Stack):
             registry=registry,
             name="probe",
             image=image,
-            capacity=EndpointCapacity.instances(INSTANCE, count=FLEET),
-            capture=DataCapture(percent=100),
+            capacity=EndpointCapacity.instances(INSTANCE, instance_count=FLEET),
+            capture=DataCapture(sampling_percent=100),
             rollout=RolloutPolicy.canary(percent=50, bake=cdk.Duration.minutes(BAKE_MINUTES)),
         )
         outputs = {

@@ -40,8 +40,8 @@ NO_HEARTBEAT_ALARM = ConstructWarning(
 )
 NO_TRAFFIC_ALARM = ConstructWarning(
     id="mlops-constructs:DriftAlarms.noTraffic",
-    text="nobody hears when calls stop: the monitor runs every {schedule}, too often to tell each silence; give expect_traffic the "
-    "hours of calls, or acknowledge this warning",
+    text="nobody hears when calls stop: the monitor runs every {schedule}, too often to tell each silence; give "
+    "expected_traffic the hours of calls, or acknowledge this warning",
 )
 UNCLAIMED_REF = ConstructWarning(
     id="mlops-constructs:GitLabDeployRole.protectionNotClaimed",

@@ -1,5 +1,5 @@
 variable "platform" {
-  description = "Name of the platform; units name it in BusinessUnit.from_ssm."
+  description = "Name of the platform; units name it in BusinessUnit(platform=...)."
   type        = string
 
   validation {

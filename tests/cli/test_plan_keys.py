@@ -104,7 +104,7 @@ def test_what_cannot_be_judged_is_said_and_refuses_nothing(plan: Any, cloud: Clo
 
 
 def test_a_key_from_a_parameter_of_the_platform_is_read(plan: Any, cloud: Cloud, key: str, unique_stack: str) -> None:
-    """As ``BusinessUnit.from_ssm`` writes it."""
+    """As ``BusinessUnit(platform=...)`` writes it."""
     name = f"/mlops-platform/{unique_stack}/1/key_arn"
     cloud.client("ssm").put_parameter(Name=name, Type="String", Value=key)
     parameter = {"Type": "AWS::SSM::Parameter::Value<String>", "Default": name}

@@ -143,7 +143,7 @@ class Demand:
 
 
 def make_demand(folder: Path, **changes: Any) -> Demand:
-    """Define a unit; ``changes`` are arguments of constructs by construct, such as ``retraining={"schedule": ...}``."""
+    """Define a unit; ``changes`` are arguments of constructs by construct, such as ``retraining={"interval": ...}``."""
     stack = cdk.Stack(cdk.App(context={"@aws-cdk/aws-iam:minimizePolicies": True}), "Demand")
     unit = BusinessUnit(stack, "Unit", name="demand", owner="ann", cost_center="42", **changes.get("unit", {}))
     features = tuple(Feature(name, "double", name) for name in ("units", "price"))
@@ -176,8 +176,8 @@ def make_demand(folder: Path, **changes: Any) -> Demand:
         image=image,
         **{
             "name": "forecast",
-            "capacity": EndpointCapacity.instances("ml.m5.large", count=2),
-            "capture": DataCapture(percent=100),
+            "capacity": EndpointCapacity.instances("ml.m5.large", instance_count=2),
+            "capture": DataCapture(sampling_percent=100),
             **changes.get("endpoint", {}),
         },
     )
@@ -203,7 +203,7 @@ def make_demand(folder: Path, **changes: Any) -> Demand:
                 source=folder / "training",
                 script="train.py",
                 instance_type="ml.m5.large",
-                maximum=cdk.Duration.hours(1),
+                max_runtime=cdk.Duration.hours(1),
             ),
             "evaluation": EvaluationPlan(label="units", block="store", baselines=("price",)),
             **changes.get("retraining", {}),
@@ -217,7 +217,7 @@ def make_demand(folder: Path, **changes: Any) -> Demand:
             stack,
             "Monitor",
             endpoint=endpoint,
-            **{"window": cdk.Duration.days(7), "schedule": cdk.Duration.days(1), **changes.get("monitor", {})},
+            **{"window": cdk.Duration.days(7), "interval": cdk.Duration.days(1), **changes.get("monitor", {})},
         )
     alarms = DriftAlarms(stack, "Alarms", monitor=monitor, retraining=retraining, **changes.get("alarms", {}))
     return Demand(stack, unit, store, registry, endpoint, retraining, monitor, alarms)

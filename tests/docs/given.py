@@ -57,7 +57,7 @@ class Given:
     @cached_property
     def unit(self) -> mlops.BusinessUnit:
         """A unit for trials, in a network of others."""
-        network = mlops.Network.shared(
+        network = mlops.Network.from_shared_vpc(
             vpc_id="vpc-1", availability_zones=["a", "b"], subnet_ids=["subnet-1", "subnet-2"]
         )
         return mlops.BusinessUnit(
@@ -79,8 +79,8 @@ class Given:
             registry=self.registry,
             name="forecast",
             image=self.image,
-            capacity=mlops.EndpointCapacity.instances("ml.m5.large", count=2),
-            capture=mlops.DataCapture(percent=100),
+            capacity=mlops.EndpointCapacity.instances("ml.m5.large", instance_count=2),
+            capture=mlops.DataCapture(sampling_percent=100),
         )
 
     @cached_property
@@ -109,7 +109,7 @@ class Given:
             source=self._folder / "training",
             script="train.py",
             instance_type="ml.m5.large",
-            maximum=cdk.Duration.hours(1),
+            max_runtime=cdk.Duration.hours(1),
         )
 
     @cached_property
@@ -137,7 +137,7 @@ class Given:
     def monitor(self) -> mlops.ModelMonitor:
         """A monitor of a week."""
         week, day = cdk.Duration.days(7), cdk.Duration.days(1)
-        return mlops.ModelMonitor(self.stack, "GivenMonitor", endpoint=self.endpoint, window=week, schedule=day)
+        return mlops.ModelMonitor(self.stack, "GivenMonitor", endpoint=self.endpoint, window=week, interval=day)
 
     @cached_property
     def alarms(self) -> mlops.DriftAlarms:
@@ -152,7 +152,7 @@ class Given:
     @cached_property
     def cluster(self) -> mlops.EksCluster:
         """A cluster of a platform team."""
-        return mlops.EksCluster.from_attributes(
+        return mlops.EksCluster.from_cluster_attributes(
             self.stack,
             "GivenCluster",
             name="retail",

@@ -32,7 +32,9 @@ GOLDEN = Path(__file__).resolve().parents[2] / "examples" / "retail" / "demand_f
 def templates(tmp_path_factory: pytest.TempPathFactory) -> dict[str, assertions.Template]:
     """Synthesize the stacks of the pages."""
     app = cdk.App(outdir=str(tmp_path_factory.mktemp("pages")))
-    network = Network.shared(vpc_id="vpc-1", availability_zones=["a", "b"], subnet_ids=["subnet-1", "subnet-2"])
+    network = Network.from_shared_vpc(
+        vpc_id="vpc-1", availability_zones=["a", "b"], subnet_ids=["subnet-1", "subnet-2"]
+    )
     registries = Registries(app, "Registries", network=network)
     stacks = [Units(app, "Units"), registries, Endpoints(app, "Endpoints", network=network, image=SERVED)]
     stacks.append(FeatureStores(app, "FeatureStores", network=network))

@@ -38,12 +38,12 @@ NAMES = ("rarely", "nightly", "always")
 
 
 def _fleets(arm: str, *, is_scaled: bool) -> EndpointCapacity:
-    hours = off_hours(minimum=2, maximum=4, off_minimum=2, off_maximum=2)
+    hours = off_hours(min_capacity=2, max_capacity=4, off_min_capacity=2, off_max_capacity=2)
     return EndpointCapacity.instances(
         "ml.m5.large",
-        count=2,
-        scaling=Scaling(minimum=2, maximum=4, target_invocations=600, schedules=hours) if is_scaled else None,
-        variants=[EndpointVariant(name="Arm", instance_type=arm, count=2, weight=0.5)],
+        instance_count=2,
+        scaling=Scaling(min_capacity=2, max_capacity=4, target_invocations=600, schedules=hours) if is_scaled else None,
+        variants=[EndpointVariant(name="Arm", instance_type=arm, instance_count=2, weight=0.5)],
     )
 
 
@@ -53,11 +53,11 @@ class Capacities(cdk.Stack):
     def __init__(self, app: cdk.App, *, arm: str, is_scaled: bool) -> None:
         super().__init__(app, "Capacities")
         unit = BusinessUnit(self, "Unit", name="pilot", profile=Profile.DEVELOPMENT)
-        queue = Scaling(minimum=0, maximum=2, target_backlog=5)
+        queue = Scaling(min_capacity=0, max_capacity=2, target_backlog=5)
         capacities = {
             "rarely": EndpointCapacity.serverless(memory=cdk.Size.gibibytes(1), max_concurrency=5),
             "nightly": EndpointCapacity.asynchronous(
-                "ml.m5.large", count=1, scaling=queue, success_topic=unit.topic, error_topic=unit.topic
+                "ml.m5.large", instance_count=1, scaling=queue, success_topic=unit.topic, error_topic=unit.topic
             ),
             "always": _fleets(arm, is_scaled=is_scaled),
         }

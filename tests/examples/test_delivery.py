@@ -42,7 +42,7 @@ class Unit(cdk.Stack):
             "Unit",
             name=id.lower(),
             profile=Profile.DEVELOPMENT,
-            network=Network.shared(**NETWORK),
+            network=Network.from_shared_vpc(**NETWORK),
             encryption_key=None if key is None else kms.Key.from_key_arn(self, "Key", key),
         )
         define_messages(self, "Reported", business_unit=unit, endpoint_name="forecast", outcomes=TOLD, topic=unit.topic)

@@ -41,14 +41,14 @@ ROWS = [{"x": 2.0}]
 def synthesize(folder: Path, group: str) -> Path:
     """Synthesize a unit with one service in the platform team's network and cluster, and return the assembly."""
     stack = cdk.Stack(app := cdk.App(outdir=str(folder)), "Slots")
-    network = Network.shared(
+    network = Network.from_shared_vpc(
         vpc_id="vpc-0f3a5c7e9b1d2f4a6",
         availability_zones=["us-east-1a", "us-east-1b"],
         subnet_ids=["subnet-01a2b3c4d5e6f7089", "subnet-098f7e6d5c4b3a210"],
     )
     unit = BusinessUnit(stack, "Unit", name="shop", profile=Profile.DEVELOPMENT, network=network)
     registry = ModelRegistry(stack, "Registry", business_unit=unit, name="price")
-    cluster = EksCluster.from_attributes(
+    cluster = EksCluster.from_cluster_attributes(
         stack, "Cluster", name="retail", security_group_id=group, subnet_cidrs=["10.0.0.0/20", "10.0.16.0/20"]
     )
     service = EksInferenceService(
@@ -57,8 +57,8 @@ def synthesize(folder: Path, group: str) -> Path:
         tenant=EksTenant(stack, "Tenant", business_unit=unit, cluster=cluster),
         registry=registry,
         name="price",
-        capacity=EksCapacity(minimum=2, maximum=3),
-        capture=DataCapture(percent=100),
+        capacity=EksCapacity(min_pods=2, max_pods=3),
+        capture=DataCapture(sampling_percent=100),
         rollout=RolloutPolicy.canary(percent=25, bake=cdk.Duration.minutes(5)),
     )
     assert service.capture_bucket is not None

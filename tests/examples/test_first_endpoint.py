@@ -54,8 +54,8 @@ def synthesize(folder: Path, *, percent: int, team: str) -> Path:
         registry=registry,
         name="first",
         image=ModelImage.from_ecr(repository_name="mlops-runtime", digest=models.DIGEST),
-        capacity=EndpointCapacity.instances("ml.m5.large", count=2),
-        capture=DataCapture(percent=percent),
+        capacity=EndpointCapacity.instances("ml.m5.large", instance_count=2),
+        capture=DataCapture(sampling_percent=percent),
     )
     outputs = {
         "ApproverRoleArn": registry.approver_role.role_arn,

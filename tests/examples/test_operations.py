@@ -59,7 +59,7 @@ def synthesize(folder: Path) -> Path:
         registry=registry,
         name="first",
         image=ModelImage.from_ecr(repository_name="mlops-runtime", digest="sha256:" + "0" * 64),
-        capacity=EndpointCapacity.instances("ml.m5.large", count=2),
+        capacity=EndpointCapacity.instances("ml.m5.large", instance_count=2),
     )
     on_call = iam.Role(stack, "OnCall", assumed_by=iam.AccountRootPrincipal())
     exec(  # noqa: S102 - the page's own code is what is tested

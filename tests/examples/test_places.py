@@ -41,9 +41,13 @@ def synthesize(folder: Path, group: str, *, egress: str, is_ours: bool) -> Path:
     """Synthesize a unit with a service, whose manifests the stack applies or others."""
     stack = cdk.Stack(app := cdk.App(outdir=str(folder)), "Depot")
     unit = BusinessUnit(
-        stack, "Unit", name="depot", profile=Profile.DEVELOPMENT, network=Network.made(zones=2, endpoints=[])
+        stack,
+        "Unit",
+        name="depot",
+        profile=Profile.DEVELOPMENT,
+        network=Network.create(availability_zones=2, endpoints=[]),
     )
-    cluster = EksCluster.from_attributes(
+    cluster = EksCluster.from_cluster_attributes(
         stack,
         "Cluster",
         name="depots",

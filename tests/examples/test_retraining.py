@@ -145,12 +145,12 @@ def synthesize(
         registry=registry,
         name=MODEL,
         image=image,
-        capacity=EndpointCapacity.instances("ml.m5.large", count=2),
-        capture=DataCapture(percent=100),
+        capacity=EndpointCapacity.instances("ml.m5.large", instance_count=2),
+        capture=DataCapture(sampling_percent=100),
         rollout=rollout,
     )
     common: dict[str, Any] = {"business_unit": unit, "registry": registry, "endpoint": endpoint}
-    job: dict[str, Any] = {"image": image, "source": folder / "code", "maximum": cdk.Duration.hours(1)}
+    job: dict[str, Any] = {"image": image, "source": folder / "code", "max_runtime": cdk.Duration.hours(1)}
     training = TrainingJob(**job, script="train.py", instance_type="ml.m5.large")
     evaluation = EvaluationPlan(label="units", block="store", baselines=("last_week",), segments=("promoted",))
     prices = EvaluationPlan(label="units", block="store", baselines=("price",))
@@ -159,11 +159,11 @@ def synthesize(
         "Exports",
         name=MODEL,
         training_set=TrainingSetSource.s3(bucket=unit.artifacts, prefix="exports/sales", label="units"),
-        training=replace(training, spot=Spot(maximum_wait=cdk.Duration.hours(3)), checkpoints=True),
+        training=replace(training, spot=Spot(max_wait=cdk.Duration.hours(3)), checkpoints=True),
         processing=ProcessingStep(**job, script="step.py", instance_type="ml.m5.xlarge"),
         evaluation=evaluation,
-        daily_budget=daily_budget,
-        cool_down=cdk.Duration.minutes(1) if has_rival else None,
+        max_runs_per_day=daily_budget,
+        cooldown=cdk.Duration.minutes(1) if has_rival else None,
         **common,
     )
     plan = TrainingSetPlan(
@@ -182,7 +182,7 @@ def synthesize(
         training_set=plan,
         training=training,
         evaluation=prices,
-        guard=GuardPolicy(minimum_labels=100),
+        guard=GuardPolicy(min_labels=100),
         **common,
     )
     outputs = {
@@ -211,9 +211,9 @@ def _rival(
 ) -> dict[str, str]:
     """Watch the endpoint, and define the role of another unit's jobs beside it."""
     day = cdk.Duration.days(1)
-    monitor = ModelMonitor(stack, "Monitor", endpoint=endpoint, window=day, schedule=day)
+    monitor = ModelMonitor(stack, "Monitor", endpoint=endpoint, window=day, interval=day)
     alarms = DriftAlarms(stack, "Alarms", monitor=monitor, retraining=pipeline)
-    given = Network.given(vpc=unit.vpc, subnets=ec2.SubnetSelection(subnets=unit.vpc.isolated_subnets))
+    given = Network.from_vpc(vpc=unit.vpc, subnets=ec2.SubnetSelection(subnets=unit.vpc.isolated_subnets))
     rival = BusinessUnit(stack, "Rival", name=RIVAL, profile=Profile.DEVELOPMENT, network=given)
     group = "/aws/sagemaker/ProcessingJobs"
     role = service_role(

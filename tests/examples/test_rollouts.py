@@ -76,12 +76,12 @@ def synthesize(folder: Path, policy: Callable[[RolloutChecks], RolloutPolicy]) -
     )
     checks = RolloutChecks(
         golden=GoldenRequests.from_file(golden, max_deviation=5.0),
-        synthetic=60,
+        synthetic_invocations=60,
         max_latency_ratio=100,  # rings for no hiccup of a busy machine; that it rings has its own test
         metrics=[MetricRule(namespace="Shop", metric="Complaints", threshold=5)],
         probation=cdk.Duration.days(2),
         probation_alarms=[refunds],
-        keep=2,
+        retained_versions=2,
     )
     endpoint = ModelEndpoint(
         stack,
@@ -90,7 +90,7 @@ def synthesize(folder: Path, policy: Callable[[RolloutChecks], RolloutPolicy]) -
         registry=registry,
         name="price",
         image=ModelImage.from_ecr(repository_name="mlops-runtime", digest=models.DIGEST),
-        capacity=EndpointCapacity.instances("ml.m5.large", count=2),
+        capacity=EndpointCapacity.instances("ml.m5.large", instance_count=2),
         rollout=policy(checks),
     )
     outputs = {

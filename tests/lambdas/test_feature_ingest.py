@@ -64,7 +64,7 @@ def _synthesize(folder: Path) -> Path:
         business_unit=unit,
         groups=[STOCK],
         lock_file=folder / "features.lock.json",
-        ingest=FeatureIngest(maximum_rows=100),
+        ingest=FeatureIngest(max_rows=100),
     )
     assert store.incoming_bucket is not None
     producer = iam.Role(stack, "Producer", assumed_by=iam.AccountRootPrincipal())

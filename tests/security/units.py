@@ -55,7 +55,7 @@ def synthesize_small(folder: Path) -> Path:
         stack = cdk.Stack(app, stack_id)
         unit = BusinessUnit(stack, "Unit", name=name, profile=Profile.DEVELOPMENT, network=network)
         isolated = ec2.SubnetSelection(subnet_type=ec2.SubnetType.PRIVATE_ISOLATED)
-        network = network or Network.given(vpc=unit.vpc, subnets=isolated)
+        network = network or Network.from_vpc(vpc=unit.vpc, subnets=isolated)
         registry = ModelRegistry(stack, "Registry", business_unit=unit, name=model)
         image = ModelImage.from_ecr(repository_name="mlops-runtime", digest=DIGEST)
         endpoint = ModelEndpoint(
@@ -65,7 +65,7 @@ def synthesize_small(folder: Path) -> Path:
             registry=registry,
             name=model,
             image=image,
-            capacity=EndpointCapacity.instances("ml.m5.large", count=1),
+            capacity=EndpointCapacity.instances("ml.m5.large", instance_count=1),
         )
         if stack_id == SMALL[0]:
             _retrain(stack, unit, registry, endpoint, model, image)
@@ -89,7 +89,7 @@ def _retrain(
             source=ROOT / "examples" / "retail" / "demand_forecasting" / "training",
             script="train.py",
             instance_type="ml.m5.large",
-            maximum=cdk.Duration.hours(1),
+            max_runtime=cdk.Duration.hours(1),
         ),
         evaluation=EvaluationPlan(label="units", block="store", baselines=("price",), timestamp="day"),
     )

@@ -47,8 +47,8 @@ class CustomerBehavior(cdk.Stack):
             registry=registry,
             name="propensity",
             image=image,
-            capacity=EndpointCapacity.instances("ml.m5.large", count=2),
-            capture=DataCapture(percent=100),
+            capacity=EndpointCapacity.instances("ml.m5.large", instance_count=2),
+            capture=DataCapture(sampling_percent=100),
             rollout=RolloutPolicy.canary(percent=50, bake=cdk.Duration.minutes(10), checks=rehearsed(declaration)),
         )
         training = TrainingJob(
@@ -56,7 +56,7 @@ class CustomerBehavior(cdk.Stack):
             source=declaration.TRAINING_CODE,
             script=declaration.TRAINING_SCRIPT,
             instance_type="ml.m5.large",
-            maximum=cdk.Duration.hours(1),
+            max_runtime=cdk.Duration.hours(1),
         )
         retraining = RetrainingPipeline(
             self,
@@ -70,10 +70,10 @@ class CustomerBehavior(cdk.Stack):
             training=training,
             evaluation=declaration.EVALUATION,
             gate=declaration.GATE,
-            guard=GuardPolicy(recheck=WEEK),  # as often as the monitor looks
+            guard=GuardPolicy(recheck_interval=WEEK),  # as often as the monitor looks
         )
-        monitor = ModelMonitor(self, "Monitor", endpoint=endpoint, window=FORTNIGHT, schedule=WEEK)
-        DriftAlarms(self, "Alarms", monitor=monitor, retraining=retraining, wape_ratio=1.25)
+        monitor = ModelMonitor(self, "Monitor", endpoint=endpoint, window=FORTNIGHT, interval=WEEK)
+        DriftAlarms(self, "Alarms", monitor=monitor, retraining=retraining, max_wape_ratio=1.25)
         define_outputs(
             self, unit=unit, store=store, registry=registry, endpoint=endpoint, retraining=retraining, monitor=monitor
         )

@@ -73,20 +73,20 @@ class DemandForecastingOnEks(cdk.Stack):
         network: Network | None = None,
     ) -> None:
         super().__init__(scope, id)
-        network = Network.made(zones=2) if network is None else network
+        network = Network.create(availability_zones=2) if network is None else network
         unit = BusinessUnit(self, "Unit", name="demand", profile=profile, network=network)
         groups, lock = declaration.FEATURE_GROUPS, declaration.LOCK_FILE
         store = FeatureStore(self, "Features", business_unit=unit, groups=groups, lock_file=lock)
         registry = ModelRegistry(self, "Registry", business_unit=unit, name="forecast", approval=Approval.automatic())
-        retail = EksCluster.from_attributes(self, "Cluster", **cluster)
+        retail = EksCluster.from_cluster_attributes(self, "Cluster", **cluster)
         service = EksInferenceService(
             self,
             "Service",
             tenant=EksTenant(self, "Tenant", business_unit=unit, cluster=retail),
             registry=registry,
             name="forecast",
-            capacity=EksCapacity(minimum=2, maximum=4, cpu="500m", memory="512Mi"),
-            capture=DataCapture(percent=100),
+            capacity=EksCapacity(min_pods=2, max_pods=4, cpu="500m", memory="512Mi"),
+            capture=DataCapture(sampling_percent=100),
             rollout=RolloutPolicy.canary(
                 percent=10,
                 bake=cdk.Duration.minutes(10),
@@ -110,23 +110,23 @@ class DemandForecastingOnEks(cdk.Stack):
                 source=declaration.TRAINING_CODE,
                 script=declaration.TRAINING_SCRIPT,
                 instance_type="ml.m5.large",
-                maximum=cdk.Duration.hours(1),
+                max_runtime=cdk.Duration.hours(1),
             ),
             evaluation=declaration.EVALUATION,
             gate=declaration.GATE,
-            cool_down=cdk.Duration.days(14),
-            guard=GuardPolicy(recheck=WEEK),
+            cooldown=cdk.Duration.days(14),
+            guard=GuardPolicy(recheck_interval=WEEK),
         )
         monitor = ModelMonitor(
             self,
             "Monitor",
             endpoint=service,
             window=MONTH,
-            schedule=WEEK,
+            interval=WEEK,
             # a week is one cluster: a month says what a week cannot, and is slow enough to ring by itself
             spec=MonitorSpec(alarm_windows=1, of_windows=1),
         )
-        DriftAlarms(self, "Alarms", monitor=monitor, retraining=retraining, wape_ratio=1.25)
+        DriftAlarms(self, "Alarms", monitor=monitor, retraining=retraining, max_wape_ratio=1.25)
         define_outputs(
             self, unit=unit, store=store, registry=registry, endpoint=service, retraining=retraining, monitor=monitor
         )

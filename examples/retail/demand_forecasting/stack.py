@@ -46,8 +46,8 @@ class DemandForecasting(cdk.Stack):
             registry=registry,
             name="forecast",
             image=image,
-            capacity=EndpointCapacity.instances("ml.m5.large", count=2),
-            capture=DataCapture(percent=100),
+            capacity=EndpointCapacity.instances("ml.m5.large", instance_count=2),
+            capture=DataCapture(sampling_percent=100),
             rollout=RolloutPolicy.canary(percent=50, bake=cdk.Duration.minutes(10), checks=rehearsed_and_timed()),
         )
         training = TrainingJob(
@@ -55,7 +55,7 @@ class DemandForecasting(cdk.Stack):
             source=declaration.TRAINING_CODE,
             script=declaration.TRAINING_SCRIPT,
             instance_type="ml.m5.large",
-            maximum=cdk.Duration.hours(1),
+            max_runtime=cdk.Duration.hours(1),
         )
         retraining = RetrainingPipeline(
             self,
@@ -69,11 +69,11 @@ class DemandForecasting(cdk.Stack):
             training=training,
             evaluation=declaration.EVALUATION,
             gate=declaration.GATE,
-            cool_down=cdk.Duration.days(14),  # a new model has two weeks before what rings again retrains it
-            guard=GuardPolicy(recheck=WEEK),  # as often as the monitor looks
+            cooldown=cdk.Duration.days(14),  # a new model has two weeks before what rings again retrains it
+            guard=GuardPolicy(recheck_interval=WEEK),  # as often as the monitor looks
         )
-        monitor = ModelMonitor(self, "Monitor", endpoint=endpoint, window=MONTH, schedule=WEEK, spec=declaration.SPEC)
-        DriftAlarms(self, "Alarms", monitor=monitor, retraining=retraining, wape_ratio=1.25)
+        monitor = ModelMonitor(self, "Monitor", endpoint=endpoint, window=MONTH, interval=WEEK, spec=declaration.SPEC)
+        DriftAlarms(self, "Alarms", monitor=monitor, retraining=retraining, max_wape_ratio=1.25)
         define_outputs(
             self, unit=unit, store=store, registry=registry, endpoint=endpoint, retraining=retraining, monitor=monitor
         )

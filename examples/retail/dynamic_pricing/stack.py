@@ -46,8 +46,8 @@ class DynamicPricing(cdk.Stack):
             registry=registry,
             name="elasticity",
             image=image,
-            capacity=EndpointCapacity.instances("ml.m5.large", count=4),
-            capture=DataCapture(percent=100),
+            capacity=EndpointCapacity.instances("ml.m5.large", instance_count=4),
+            capture=DataCapture(sampling_percent=100),
             rollout=RolloutPolicy.linear(step_percent=25, bake=cdk.Duration.minutes(5), checks=rehearsed(declaration)),
         )
         training = TrainingJob(
@@ -55,7 +55,7 @@ class DynamicPricing(cdk.Stack):
             source=declaration.TRAINING_CODE,
             script=declaration.TRAINING_SCRIPT,
             instance_type="ml.m5.large",
-            maximum=cdk.Duration.hours(1),
+            max_runtime=cdk.Duration.hours(1),
         )
         retraining = RetrainingPipeline(
             self,
@@ -69,10 +69,10 @@ class DynamicPricing(cdk.Stack):
             training=training,
             evaluation=declaration.EVALUATION,
             gate=declaration.GATE,
-            guard=GuardPolicy(recheck=WEEK),  # as often as the monitor looks
+            guard=GuardPolicy(recheck_interval=WEEK),  # as often as the monitor looks
         )
-        monitor = ModelMonitor(self, "Monitor", endpoint=endpoint, window=WEEK, schedule=WEEK)
-        DriftAlarms(self, "Alarms", monitor=monitor, retraining=retraining, wape_ratio=1.25)
+        monitor = ModelMonitor(self, "Monitor", endpoint=endpoint, window=WEEK, interval=WEEK)
+        DriftAlarms(self, "Alarms", monitor=monitor, retraining=retraining, max_wape_ratio=1.25)
         define_outputs(
             self, unit=unit, store=store, registry=registry, endpoint=endpoint, retraining=retraining, monitor=monitor
         )

@@ -71,7 +71,7 @@ def define_network(
         f"the network of unit '{business_unit.name}' costs",
         endpoints=len(network.endpoints),
         zones=zones,
-        after="; share one between units with Network.given or Network.shared",
+        after="; share one between units with Network.from_vpc or Network.from_shared_vpc",
     )
     return vpc
 

@@ -55,6 +55,9 @@ class BusinessUnit(Construct):
         profile: ``Profile.DEVELOPMENT`` deletes everything with the stack. Default: ``Profile.PRODUCTION``.
         network: Where functions, jobs and endpoints run. Default: a network is made and its price printed.
         encryption_key: Key of all data. Default: one is defined, with rotation.
+        platform: A platform whose Terraform estate hands over network and key by parameters, which are read when the stack is
+            deployed (module ``terraform/platform`` writes them); a later value reaches the unit with its next deployment. It takes
+            the place of ``network`` and ``encryption_key``. Default: the unit is on none.
         freeze: Times in which no model is retrained, approved or promoted. Default: there are none.
 
     Raises:
@@ -75,10 +78,14 @@ class BusinessUnit(Construct):
         profile: Profile = Profile.PRODUCTION,
         network: Network | None = None,
         encryption_key: kms.IKey | None = None,
+        platform: Platform | None = None,
         freeze: FreezeCalendar | None = None,
     ) -> None:
         super().__init__(scope, id)
         self._validate(name=name, owner=owner, cost_center=cost_center)
+        if platform is not None:
+            self._check_platform(network=network, encryption_key=encryption_key)
+            network, encryption_key = platform.network(scope), platform.key(scope, f"{id}Key")
         self._name = name
         self._owner = name if owner is None else owner
         self._cost_center = name if cost_center is None else cost_center
@@ -89,7 +96,7 @@ class BusinessUnit(Construct):
         self._topic = define_topic(self, "Topic", key=self._key)
         self._boundary = define_boundary(self, "Boundary", unit=name)
         self._function_policy = define_function_policy(self, "FunctionPolicy")
-        self._define_network(Network.made() if network is None else network)
+        self._define_network(Network.create() if network is None else network)
         self._dead_letter_queue = define_dead_letter_queue(self, "DeadLetters", business_unit=self)
         self._bus = events.EventBus(self, "Bus", kms_key=self._key, dead_letter_queue=self._dead_letter_queue)
         admit_bus(self._dead_letter_queue, self._bus)
@@ -110,52 +117,6 @@ class BusinessUnit(Construct):
             warn(self, DEVELOPMENT_DESTROYS_DATA, unit=name)
         if encryption_key is not None:
             warn(self, SHARED_KEY, unit=name, statements=printed_statements(cdk.Stack.of(self)))
-
-    @classmethod
-    def from_ssm(
-        cls,
-        scope: Construct,
-        id: str,
-        *,
-        name: str,
-        platform: Platform,
-        owner: str | None = None,
-        cost_center: str | None = None,
-        profile: Profile = Profile.PRODUCTION,
-        freeze: FreezeCalendar | None = None,
-    ) -> "BusinessUnit":
-        """Define a unit in the network and under the key that a Terraform estate hands over by parameters.
-
-        They are read when the stack is deployed (module ``terraform/platform`` writes them); a later value reaches the unit with
-        its next deployment.
-
-        Args:
-            scope: Parent.
-            id: Construct id.
-            name: As in the constructor.
-            platform: Whose network and key.
-            owner: As in the constructor.
-            cost_center: As in the constructor.
-            profile: As in the constructor.
-            freeze: As in the constructor.
-
-        Raises:
-            ValidationError: As in the constructor.
-
-        Example:
-            >>> unit = BusinessUnit.from_ssm(self, "Unit", name="demand", platform=Platform(name="retail", zones=2))
-        """
-        return cls(
-            scope,
-            id,
-            name=name,
-            owner=owner,
-            cost_center=cost_center,
-            profile=profile,
-            network=platform.network(scope),
-            encryption_key=platform.key(scope, f"{id}Key"),
-            freeze=freeze,
-        )
 
     @property
     def name(self) -> str:
@@ -417,6 +378,13 @@ class BusinessUnit(Construct):
                 check_pattern("cost_center", cost_center, pattern=_TAG_VALUE, allowed=tag_value),
             ],
         )
+
+    def _check_platform(self, *, network: Network | None, encryption_key: kms.IKey | None) -> None:
+        given = [
+            name for name, value in (("network", network), ("encryption_key", encryption_key)) if value is not None
+        ]
+        problems = [f"{name} must be left out beside platform, which hands it over" for name in given]
+        raise_if_any(self, "InvalidBusinessUnit", problems)
 
     def _entry(self) -> UnitEntry:
         return UnitEntry(

@@ -25,7 +25,7 @@ class Network:
     """A network: made, given or shared. Use one of the three factories.
 
     Example:
-        >>> Network.made(cidr="10.20.0.0/16").cidr
+        >>> Network.create(cidr="10.20.0.0/16").cidr
         '10.20.0.0/16'
     """
 
@@ -41,19 +41,19 @@ class Network:
     shared_subnet_ids: tuple[str, ...] = field(default=())
 
     @classmethod
-    def made(
+    def create(
         cls,
         *,
         cidr: str = "10.0.0.0/16",
-        zones: int | Sequence[str] | None = None,
+        availability_zones: int | Sequence[str] | None = None,
         endpoints: Sequence[str] = INTERFACE_ENDPOINTS,
     ) -> "Network":
         """Make a network without a way to the internet; its monthly price is printed at synth.
 
         Args:
             cidr: Addresses. Default: 10.0.0.0/16.
-            zones: Availability zones: their names, such as ``["us-east-1b", "us-east-1c"]``, or how many. By number they are the
-                first that the account's region lists, and one of those may lack a service or its endpoint, which fails the first
+            availability_zones: Their names, such as ``["us-east-1b", "us-east-1c"]``, or how many. By number they are the first
+                that the account's region lists, and one of those may lack a service or its endpoint, which fails the first
                 deployment: ``aws ec2 describe-vpc-endpoint-services`` lists the zones of each service. Default: as many as the
                 profile has.
             endpoints: Short names of the services reached by interface endpoints, which are what costs money.
@@ -62,16 +62,22 @@ class Network:
         Raises:
             ValidationError: If addresses or zones are not possible.
         """
-        names = () if zones is None or isinstance(zones, int) else _as_names(zones)
-        count = zones if zones is None or isinstance(zones, int) else len(names)
-        problems = [_cidr_problem(cidr), check_range("zones", count, minimum=1, maximum=6), *_zone_problems(names)]
+        names = (
+            () if availability_zones is None or isinstance(availability_zones, int) else _as_names(availability_zones)
+        )
+        count = availability_zones if availability_zones is None or isinstance(availability_zones, int) else len(names)
+        problems = [
+            _cidr_problem(cidr),
+            check_range("availability_zones", count, minimum=1, maximum=6),
+            *_zone_problems(names),
+        ]
         found = [problem for problem in problems if problem is not None]
         if found:
             raise ValidationError("InvalidNetwork", found)
         return cls(cidr=cidr, zones=count, zone_names=names, endpoints=tuple(endpoints))
 
     @classmethod
-    def given(
+    def from_vpc(
         cls, *, vpc: ec2.IVpc, subnets: ec2.SubnetSelection, security_group: ec2.ISecurityGroup | None = None
     ) -> "Network":
         """Use a network of the account, which reaches the services named in ``INTERFACE_ENDPOINTS``, S3 and DynamoDB.
@@ -84,7 +90,7 @@ class Network:
         return cls(vpc=vpc, subnets=subnets, security_group=security_group)
 
     @classmethod
-    def shared(cls, *, vpc_id: str, availability_zones: Sequence[str], subnet_ids: Sequence[str]) -> "Network":
+    def from_shared_vpc(cls, *, vpc_id: str, availability_zones: Sequence[str], subnet_ids: Sequence[str]) -> "Network":
         """Use the network that the platform team shares with this account by Resource Access Manager.
 
         Args:
@@ -106,11 +112,11 @@ def _zone_problems(names: Sequence[str]) -> list[str | None]:
     regions = sorted({name[:-1] for name in known if re.fullmatch(_ZONE, name)})
     return [
         *(
-            check_pattern("zones", name, pattern=_ZONE, allowed="names such as 'us-east-1b', or a number")
+            check_pattern("availability_zones", name, pattern=_ZONE, allowed="names such as 'us-east-1b', or a number")
             for name in known
         ),
-        f"zones must differ, got {', '.join(twice)} twice" if twice else None,
-        f"zones must be of one region, got {' and '.join(regions)}" if len(regions) > 1 else None,
+        f"availability_zones must differ, got {', '.join(twice)} twice" if twice else None,
+        f"availability_zones must be of one region, got {' and '.join(regions)}" if len(regions) > 1 else None,
     ]
 
 

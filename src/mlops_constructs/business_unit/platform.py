@@ -22,18 +22,18 @@ class Platform:
 
     Args:
         name: Name of the platform, as in the module.
-        zones: How many zones its subnets have: lists are only known when the stack is deployed. Default: 2.
+        availability_zone_count: How many zones its subnets have: lists are only known when the stack is deployed. Default: 2.
 
     Raises:
         ValidationError: If the name or the number of zones is not possible.
 
     Example:
-        >>> Platform(name="retail").zones
+        >>> Platform(name="retail").availability_zone_count
         2
     """
 
     name: str
-    zones: int = 2
+    availability_zone_count: int = 2
 
     def __post_init__(self) -> None:
         problems = [
@@ -43,7 +43,7 @@ class Platform:
                 pattern=r"[a-z][a-z0-9-]{0,30}[a-z0-9]",
                 allowed="2 to 32 lower-case letters, digits or hyphens, starting with a letter",
             ),
-            check_range("zones", self.zones, minimum=1, maximum=6),
+            check_range("availability_zone_count", self.availability_zone_count, minimum=1, maximum=6),
         ]
         found = [problem for problem in problems if problem is not None]
         if found:
@@ -55,7 +55,7 @@ class Platform:
         Args:
             scope: A construct of the stack that reads it.
         """
-        return Network.shared(
+        return Network.from_shared_vpc(
             vpc_id=self._read(scope, "vpc_id"),
             availability_zones=self._read_list(scope, "availability_zones"),
             subnet_ids=self._read_list(scope, "subnet_ids"),
@@ -101,4 +101,4 @@ class Platform:
     def _read_list(self, scope: Construct, field: str) -> list[str]:
         name = platform_parameter(self.name, field)
         values = ssm.StringListParameter.value_for_typed_list_parameter(scope, name, ssm.ParameterValueType.STRING)
-        return [cdk.Fn.select(index, values) for index in range(self.zones)]
+        return [cdk.Fn.select(index, values) for index in range(self.availability_zone_count)]

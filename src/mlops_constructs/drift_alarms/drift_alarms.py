@@ -48,23 +48,23 @@ class DriftAlarms(Construct):
         id: Construct id.
         monitor: The monitor. The alarms belong to its unit.
         retraining: What drift and quality ask for. Default: the alarms only tell.
-        wape_ratio: Live WAPE over the holdout's, above which ``quality`` rings, up to 100. At less than the monitor's
+        max_wape_ratio: Live WAPE over the holdout's, above which ``quality`` rings, up to 100. At less than the monitor's
             ``maximum_wape_ratio`` it would ring of what the report calls ``OK``; at more it rings, and asks for a retraining, only
             when the model is worse than what the report calls a ``VIOLATION``. Default: the monitor's.
         critical_topic: Topic of those on call. Default: the unit's.
         warning_topic: Topic of those who look in working hours. Default: the unit's.
         severities: Severities that differ, by the alarm's name, such as ``{"suspect": Severity.CRITICAL}``. Default: none does.
-        psi: Largest PSI of features that have an alarm of their own, a warning. What is a feature only a model's baseline says: one
-            that no model has deploys, its alarm never has data, and each report names it as unknown. Default: none has.
-        expect_traffic: When calls are expected, so that their absence rings. Default: a report of a monitor that decides once a day
-            or more seldom warns in words when there was no call since the one before; of others nobody hears.
+        max_psi: Largest PSI of features that have an alarm of their own, a warning. Only a model's baseline says what is a feature:
+            one that no model has deploys, its alarm never has data, and each report names it as unknown. Default: none has.
+        expected_traffic: When calls are expected, so that their absence is an alarm. Default: a report of a monitor that decides
+            once a day or more seldom warns in words when there was no call since the one before; of others nobody hears.
 
     Raises:
         ValidationError: If a limit is not possible, a name is unknown, or the pipeline is of
             another endpoint or has alarms already.
 
     Example:
-        >>> alarms = DriftAlarms(self, "Alarms", monitor=monitor, retraining=retraining, wape_ratio=1.25)
+        >>> alarms = DriftAlarms(self, "Alarms", monitor=monitor, retraining=retraining, max_wape_ratio=1.25)
     """
 
     def __init__(
@@ -74,36 +74,36 @@ class DriftAlarms(Construct):
         *,
         monitor: ModelMonitor,
         retraining: RetrainingPipeline | None = None,
-        wape_ratio: float | None = None,
+        max_wape_ratio: float | None = None,
         critical_topic: sns.ITopic | None = None,
         warning_topic: sns.ITopic | None = None,
         severities: Mapping[str, Severity] | None = None,
-        psi: Mapping[str, float] | None = None,
-        expect_traffic: ExpectedTraffic | None = None,
+        max_psi: Mapping[str, float] | None = None,
+        expected_traffic: ExpectedTraffic | None = None,
     ) -> None:
         super().__init__(scope, id)
-        limit = monitor.spec.maximum_wape_ratio if wape_ratio is None else wape_ratio
-        severities, psi = {} if severities is None else severities, {} if psi is None else psi
+        limit = monitor.spec.maximum_wape_ratio if max_wape_ratio is None else max_wape_ratio
+        severities, max_psi = {} if severities is None else severities, {} if max_psi is None else max_psi
         self._unit, self._monitor = monitor.business_unit, monitor
         self._topics = {
             Severity.CRITICAL: self._unit.topic if critical_topic is None else critical_topic,
             Severity.WARNING: self._unit.topic if warning_topic is None else warning_topic,
         }
-        self._validate(wape_ratio, severities, psi, expect_traffic, retraining)
-        found = list(children(monitor, wape_ratio=limit, severities=severities, psi=psi, traffic=expect_traffic))
+        self._validate(max_wape_ratio, severities, max_psi, expected_traffic, retraining)
+        found = list(children(monitor, wape_ratio=limit, severities=severities, psi=max_psi, traffic=expected_traffic))
         self._alarms = self._define_children(found)
         if "heartbeat" not in self._alarms:
-            warn(self, NO_HEARTBEAT_ALARM, schedule=monitor.schedule.to_human_string())
+            warn(self, NO_HEARTBEAT_ALARM, schedule=monitor.interval.to_human_string())
         self._composites = self._define_composites(found)
         self._endpoint_alarm = self._define_endpoint_alarm()
         if retraining is not None:
             retraining.add_alarms({name: self._alarms[name] for name in _RETRAINS})
-        self._define_messages(expect_traffic)
+        self._define_messages(expected_traffic)
         define_endpoint_dashboard(self, "Dashboard", monitor=monitor, alarms=list(self._alarms.values()))
         print_price(
             self,
             f"watching {monitor.endpoint.endpoint_name} costs",
-            metrics=monitor.metric_count,
+            metrics=monitor.custom_metric_count,
             # an alarm is paid for by the metric, and the heartbeat's has two
             alarms=len(self._alarms) + ("heartbeat" in self._alarms),
             composites=len(self._composites) + 1,
@@ -133,9 +133,9 @@ class DriftAlarms(Construct):
 
     def _validate(
         self,
-        wape_ratio: float | None,
+        max_wape_ratio: float | None,
         severities: Mapping[str, Severity],
-        psi: Mapping[str, float],
+        max_psi: Mapping[str, float],
         traffic: ExpectedTraffic | None,
         retraining: RetrainingPipeline | None,
     ) -> None:
@@ -145,13 +145,13 @@ class DriftAlarms(Construct):
             if retraining is None or retraining.endpoint_name == watched
             else f"retraining must be of the monitor's endpoint, {watched!r}, whose reports confirm its alarms, got a pipeline "
             f"of {retraining.endpoint_name!r}",
-            self._ratio_problem(wape_ratio),
+            self._ratio_problem(max_wape_ratio),
             check_type(
                 "severities", severities, Mapping, allowed="severities by name, such as {'bias': Severity.WARNING}"
             ),
-            check_type("psi", psi, Mapping, allowed="limits by feature, such as {'price': 0.25}"),
+            check_type("max_psi", max_psi, Mapping, allowed="limits by feature, such as {'price': 0.25}"),
             check_type(
-                "expect_traffic", traffic, ExpectedTraffic, allowed="an ExpectedTraffic such as ExpectedTraffic()"
+                "expected_traffic", traffic, ExpectedTraffic, allowed="an ExpectedTraffic such as ExpectedTraffic()"
             ),
         ]
         if isinstance(severities, Mapping):
@@ -165,24 +165,24 @@ class DriftAlarms(Construct):
                     problems.append(f"severities must name alarms ({', '.join(known)}), got {name!r}")
                 if not isinstance(severity, Severity):
                     problems.append(f"severity of {name} must be {allowed}, got {severity!r}")
-        if isinstance(psi, Mapping):
+        if isinstance(max_psi, Mapping):
             features = self._monitor.spec.alarm_features
-            for name, value in psi.items():
+            for name, value in max_psi.items():
                 if name not in features:
                     having = ", ".join(features) or "none"
-                    problems.append(f"psi must name features of the spec's alarm_features ({having}), got {name!r}")
-                problem = check_range(f"psi of {name}", value, minimum=0.001, maximum=100)
-                problems.append(f"psi of {name} must be a number, got None" if value is None else problem)
+                    problems.append(f"max_psi must name features of the spec's alarm_features ({having}), got {name!r}")
+                problem = check_range(f"max_psi of {name}", value, minimum=0.001, maximum=100)
+                problems.append(f"max_psi of {name} must be a number, got None" if value is None else problem)
         raise_if_any(self, "InvalidDriftAlarms", problems)
 
-    def _ratio_problem(self, wape_ratio: float | None) -> str | None:
-        problem = check_range("wape_ratio", wape_ratio, minimum=1, maximum=100)
+    def _ratio_problem(self, max_wape_ratio: float | None) -> str | None:
+        problem = check_range("max_wape_ratio", max_wape_ratio, minimum=1, maximum=100)
         reported = self._monitor.spec.maximum_wape_ratio
-        if problem is not None or wape_ratio is None or not is_known(wape_ratio) or wape_ratio >= reported:
+        if problem is not None or max_wape_ratio is None or not is_known(max_wape_ratio) or max_wape_ratio >= reported:
             return problem
         return (
-            f"wape_ratio must be at least the monitor's maximum_wape_ratio, {reported:g}, got {wape_ratio:g}: it would ring while "
-            "the report says OK; leave it out, or give MonitorSpec(maximum_wape_ratio=...) the smaller one"
+            f"max_wape_ratio must be at least the monitor's maximum_wape_ratio, {reported:g}, got {max_wape_ratio:g}: it would "
+            "ring while the report says OK; leave it out, or give MonitorSpec(maximum_wape_ratio=...) the smaller one"
         )
 
     def _define_messages(self, traffic: ExpectedTraffic | None) -> None:
@@ -191,10 +191,10 @@ class DriftAlarms(Construct):
         tell("Reported", outcomes=TOLD, topic=self._topics[Severity.CRITICAL])
         if traffic is not None:
             return
-        if self._monitor.schedule.to_seconds() >= _TELLS_SILENCE.to_seconds():
+        if self._monitor.interval.to_seconds() >= _TELLS_SILENCE.to_seconds():
             tell("Silent", outcomes=SILENT, topic=self._topics[Severity.WARNING])
         else:
-            warn(self, NO_TRAFFIC_ALARM, schedule=self._monitor.schedule.to_human_string())
+            warn(self, NO_TRAFFIC_ALARM, schedule=self._monitor.interval.to_human_string())
 
     def _define_children(self, found: Sequence[Child]) -> dict[str, cloudwatch.IAlarm]:
         features = Construct(self, "Psi")

@@ -20,7 +20,7 @@ class ExpectedTraffic:
         start: First hour of a day, 0 to 23. Default: 0.
         end: Hour before which it ends, 1 to 24; up to ``start`` it is that of the next day. Default: 24.
         days: Days on which the hours lie, as the clock has them. Default: all seven.
-        silence: How long, of these hours, without any call is an alarm: whole hours, up to two days. Default: two hours.
+        max_silence: How long, of these hours, without any call is an alarm: whole hours, up to two days. Default: two hours.
 
     Raises:
         ValidationError: With every value that is not possible.
@@ -33,10 +33,10 @@ class ExpectedTraffic:
     start: int = 0
     end: int = 24
     days: tuple[Day, ...] = DAYS
-    silence: cdk.Duration | None = None
+    max_silence: cdk.Duration | None = None
 
     def __post_init__(self) -> None:
-        silence = cdk.Duration.hours(2) if self.silence is None else self.silence
+        silence = cdk.Duration.hours(2) if self.max_silence is None else self.max_silence
         misnamed = check_names("days", self.days, example="('MON', 'TUE')")
         unknown = [] if misnamed else sorted(set(self.days) - set(DAYS))
         problems = [
@@ -49,19 +49,21 @@ class ExpectedTraffic:
             f"days must be of {', '.join(DAYS)}, got {', '.join(map(repr, unknown))}" if unknown else None,
             None
             if self.days or misnamed
-            else "days must not be empty; leave expect_traffic out where no call is expected",
-            check_duration("silence", silence, minimum=cdk.Duration.hours(1), maximum=cdk.Duration.days(2)),
+            else "days must not be empty; leave expected_traffic out where no call is expected",
+            check_duration("max_silence", silence, minimum=cdk.Duration.hours(1), maximum=cdk.Duration.days(2)),
         ]
         found = [problem for problem in problems if problem is not None]
         if not found and silence.to_seconds() % 3600:
-            found.append(f"silence must be whole hours, got {silence.to_human_string()}; calls are summed by the hour")
+            found.append(
+                f"max_silence must be whole hours, got {silence.to_human_string()}; calls are summed by the hour"
+            )
         if found:
             raise ValidationError("InvalidExpectedTraffic", found)
 
     @property
     def silent_hours(self) -> int:
         """Expected hours in a row without any call that are an alarm."""
-        return 2 if self.silence is None else int(self.silence.to_hours())
+        return 2 if self.max_silence is None else int(self.max_silence.to_hours())
 
     def expression(self, calls: str) -> str:
         """Return metric math: the calls of the hours at which some are expected, 0 without any, and 1 at all other hours.

@@ -22,20 +22,20 @@ class UnitDashboard(Construct):
         scope: Parent.
         id: Construct id.
         business_unit: The unit.
-        alarms: The alarms of its endpoints, in the order of the rows.
+        drift_alarms: The alarms of its endpoints, in the order of the rows.
 
     Raises:
         ValidationError: If there is no endpoint to show, one twice, or one of another unit.
 
     Example:
-        >>> board = UnitDashboard(self, "Board", business_unit=unit, alarms=[alarms])
+        >>> board = UnitDashboard(self, "Board", business_unit=unit, drift_alarms=[alarms])
     """
 
     def __init__(
-        self, scope: Construct, id: str, *, business_unit: IBusinessUnit, alarms: Sequence[DriftAlarms]
+        self, scope: Construct, id: str, *, business_unit: IBusinessUnit, drift_alarms: Sequence[DriftAlarms]
     ) -> None:
         super().__init__(scope, id)
-        names = [each.monitor.endpoint.endpoint_name for each in alarms]
+        names = [each.monitor.endpoint.endpoint_name for each in drift_alarms]
         raise_if_any(
             self,
             "InvalidUnitDashboard",
@@ -47,7 +47,7 @@ class UnitDashboard(Construct):
                 *(
                     f"alarms must be of unit {business_unit.name!r}, got {each.monitor.endpoint.endpoint_name!r} of unit "
                     f"{each.monitor.business_unit.name!r}; leave it out, or give it a dashboard of its own unit"
-                    for each in alarms
+                    for each in drift_alarms
                     if each.monitor.business_unit.name != business_unit.name
                 ),
             ],
@@ -56,12 +56,12 @@ class UnitDashboard(Construct):
         dashboard.add_widgets(
             cloudwatch.AlarmStatusWidget(
                 title=f"Endpoints of {business_unit.name}",
-                alarms=[each.endpoint_alarm for each in alarms],
+                alarms=[each.endpoint_alarm for each in drift_alarms],
                 width=WIDTH,
                 height=3,
             )
         )
-        for each in alarms:
+        for each in drift_alarms:
             dashboard.add_widgets(*endpoint_row(each.monitor))
         cdk.Annotations.of(self).add_info(
             f"the dashboard of unit '{business_unit.name}' costs {DASHBOARD:.2f} USD a month at the list price of us-east-1; the "

@@ -141,7 +141,7 @@ def define_manifests(
         resource_type=RESOURCE_TYPE,
         properties={
             "ClusterName": cluster.name,
-            "AutoMode": str(cluster.is_auto_mode).lower(),
+            "AutoMode": str(cluster.auto_mode).lower(),
             "Name": name,
             **({"Requires": canonical_json(list(requires)).decode()} if requires else {}),
             "Manifests": canonical_json(list(manifests)).decode(),

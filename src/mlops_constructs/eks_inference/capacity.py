@@ -31,40 +31,40 @@ class EksCapacity:
     The number follows the CPU that the pods use. The slot that does not serve has none; while a rollout goes on both have some.
 
     Args:
-        minimum: Pods of a slot that serves, at least. Default: two.
-        maximum: Pods at most. Default: ten.
+        min_pods: Pods of a slot that serves, at least. Default: two.
+        max_pods: Pods at most. Default: ten.
         cpu: CPU of a pod, such as ``500m`` or ``2``. Default: one core.
         memory: Memory of a pod, in ``Mi`` or ``Gi``; what is asked for is also the limit. Default: ``1Gi``.
-        cpu_target: Percent of the CPU that the fleet is scaled to, 10 to 95. Default: 60.
+        target_cpu_percent: Percent of the CPU that the fleet is scaled to, 10 to 95. Default: 60.
         architecture: Of the nodes; the image must be built for it. Default: ``amd64``.
 
     Raises:
         ValidationError: With every value that no cluster takes.
 
     Example:
-        >>> EksCapacity(minimum=2, maximum=4, cpu="500m").demand.pods
+        >>> EksCapacity(min_pods=2, max_pods=4, cpu="500m").demand.pods
         10
     """
 
-    minimum: int = 2
-    maximum: int = 10
+    min_pods: int = 2
+    max_pods: int = 10
     cpu: str = "1"
     memory: str = "1Gi"
-    cpu_target: int = 60
+    target_cpu_percent: int = 60
     architecture: Architecture = "amd64"
 
     def __post_init__(self) -> None:
         problems = [
-            check_range("minimum", self.minimum, minimum=1, maximum=MAXIMUM_PODS),
-            check_range("maximum", self.maximum, minimum=1, maximum=MAXIMUM_PODS),
-            f"maximum must be at least minimum ({self.minimum}), got {self.maximum}; raise maximum or lower minimum"
-            if self.maximum < self.minimum
+            check_range("min_pods", self.min_pods, minimum=1, maximum=MAXIMUM_PODS),
+            check_range("max_pods", self.max_pods, minimum=1, maximum=MAXIMUM_PODS),
+            f"max_pods must be at least min_pods ({self.min_pods}), got {self.max_pods}; raise max_pods or lower min_pods"
+            if self.max_pods < self.min_pods
             else None,
             check_pattern("cpu", self.cpu, pattern=_CPU, allowed="a quantity such as '500m', '2' or '1.5'"),
             check_pattern(
                 "memory", self.memory, pattern=_MEMORY, allowed="whole 'Mi' or 'Gi', such as '512Mi' or '2Gi'"
             ),
-            check_range("cpu_target", self.cpu_target, minimum=10, maximum=95),
+            check_range("target_cpu_percent", self.target_cpu_percent, minimum=10, maximum=95),
             None
             if self.architecture in ("amd64", "arm64")
             else f"architecture must be 'amd64' or 'arm64', got {self.architecture!r}",
@@ -76,5 +76,5 @@ class EksCapacity:
     @property
     def demand(self) -> Demand:
         """What the service may ask of its namespace at most."""
-        pods = _SLOTS * (self.maximum + 1)
+        pods = _SLOTS * (self.max_pods + 1)
         return Demand(cpu=float(quantity(self.cpu)) * pods, memory=float(quantity(self.memory)) * pods, pods=pods)

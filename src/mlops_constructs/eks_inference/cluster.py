@@ -48,7 +48,7 @@ class EksCluster(Construct):
         egress_cidrs: Addresses of the endpoints of S3, to which pods may call on port 443. Default: any, for a network whose
             routes lead to its endpoints alone; the addresses of S3's gateway are public ones.
         dns_cidrs: Addresses of the cluster's DNS. Default: those in EKS' default ranges of services; give it for another range.
-        is_auto_mode: Whether the cluster runs EKS Auto Mode, whose controller binds target groups. Default: it does; with False it
+        auto_mode: Whether the cluster runs EKS Auto Mode, whose controller binds target groups. Default: it does; with False it
             is the AWS Load Balancer Controller that a team has installed. Each deployment holds it against DescribeCluster.
         load_balancer_subnets: Subnets of the load balancers' own, id by name of the Availability Zone; their addresses are
             ``subnet_cidrs``. Default: the unit's subnets, of which synthesis warns, as pods there may ask the service's pods too.
@@ -57,7 +57,7 @@ class EksCluster(Construct):
         ValidationError: With every attribute that is missing or malformed.
 
     Example:
-        >>> cluster = EksCluster.from_attributes(self, "Cluster", name="retail", security_group_id="sg-0123456789abcdef0",
+        >>> cluster = EksCluster.from_cluster_attributes(self, "Cluster", name="retail", security_group_id="sg-0123456789abcdef0",
         ...                                      subnet_cidrs=["10.0.0.0/20", "10.0.16.0/20"])
     """
 
@@ -73,7 +73,7 @@ class EksCluster(Construct):
         pod_security_group_id: str | None = None,
         egress_cidrs: Sequence[str] | None = None,
         dns_cidrs: Sequence[str] | None = None,
-        is_auto_mode: bool = True,
+        auto_mode: bool = True,
         load_balancer_subnets: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(scope, id)
@@ -96,7 +96,7 @@ class EksCluster(Construct):
                 *_size_problems("subnet_cidrs", subnet_cidrs),
                 *_cidr_problems("egress_cidrs", _ANYWHERE if egress_cidrs is None else egress_cidrs),
                 *([] if dns_cidrs is None else _cidr_problems("dns_cidrs", dns_cidrs)),
-                _mode_problem(is_auto_mode),
+                _mode_problem(auto_mode),
                 *([] if load_balancer_subnets is None else _subnet_problems(load_balancer_subnets)),
             ],
         )
@@ -107,13 +107,13 @@ class EksCluster(Construct):
         self._subnet_cidrs = tuple(subnet_cidrs)
         self._egress_cidrs = _ANYWHERE if egress_cidrs is None else tuple(egress_cidrs)
         self._dns_cidrs = None if dns_cidrs is None else tuple(dns_cidrs)
-        self._is_auto_mode = is_auto_mode
+        self._auto_mode = auto_mode
         self._load_balancer_subnets = None if load_balancer_subnets is None else dict(load_balancer_subnets)
         if load_balancer_subnets is None:
             warn(self, SHARED_SUBNETS, cluster=name)
 
     @classmethod
-    def from_attributes(
+    def from_cluster_attributes(
         cls,
         scope: Construct,
         id: str,
@@ -125,7 +125,7 @@ class EksCluster(Construct):
         pod_security_group_id: str | None = None,
         egress_cidrs: Sequence[str] | None = None,
         dns_cidrs: Sequence[str] | None = None,
-        is_auto_mode: bool = True,
+        auto_mode: bool = True,
         load_balancer_subnets: Mapping[str, str] | None = None,
     ) -> "EksCluster":
         """Use a cluster by what is known of it; as the constructor, under the name that CDK gives such lookups.
@@ -140,7 +140,7 @@ class EksCluster(Construct):
             pod_security_group_id: Security group of its pods. Default: the cluster's.
             egress_cidrs: Addresses of the endpoints of S3. Default: any.
             dns_cidrs: Addresses of the cluster's DNS. Default: those in EKS' default ranges of services.
-            is_auto_mode: Whether the cluster runs EKS Auto Mode. Default: it does.
+            auto_mode: Whether the cluster runs EKS Auto Mode. Default: it does.
             load_balancer_subnets: Subnets of the load balancers' own, id by name of the zone. Default: the unit's.
 
         Raises:
@@ -156,7 +156,7 @@ class EksCluster(Construct):
             pod_security_group_id=pod_security_group_id,
             egress_cidrs=egress_cidrs,
             dns_cidrs=dns_cidrs,
-            is_auto_mode=is_auto_mode,
+            auto_mode=auto_mode,
             load_balancer_subnets=load_balancer_subnets,
         )
 
@@ -168,7 +168,7 @@ class EksCluster(Construct):
         *,
         cluster: eks.ICluster,
         subnet_cidrs: Sequence[str],
-        is_auto_mode: bool = True,
+        auto_mode: bool = True,
         load_balancer_subnets: Mapping[str, str] | None = None,
     ) -> "EksCluster":
         """Use a cluster of the same app.
@@ -178,7 +178,7 @@ class EksCluster(Construct):
             id: Construct id.
             cluster: The cluster, of ``aws_eks_v2``.
             subnet_cidrs: Addresses of the subnets in which load balancers stand.
-            is_auto_mode: Whether the cluster runs EKS Auto Mode. Default: it does.
+            auto_mode: Whether the cluster runs EKS Auto Mode. Default: it does.
             load_balancer_subnets: Subnets of the load balancers' own, id by name of the zone. Default: the unit's.
 
         Raises:
@@ -191,7 +191,7 @@ class EksCluster(Construct):
             security_group_id=cluster.cluster_security_group_id,
             subnet_cidrs=subnet_cidrs,
             vpc_id=cluster.vpc.vpc_id,
-            is_auto_mode=is_auto_mode,
+            auto_mode=auto_mode,
             load_balancer_subnets=load_balancer_subnets,
         )
 
@@ -238,12 +238,12 @@ class EksCluster(Construct):
     @property
     def binding_api(self) -> BindingApi:
         """API version of a TargetGroupBinding on this cluster."""
-        return "eks.amazonaws.com/v1" if self._is_auto_mode else "elbv2.k8s.aws/v1beta1"
+        return "eks.amazonaws.com/v1" if self._auto_mode else "elbv2.k8s.aws/v1beta1"
 
     @property
-    def is_auto_mode(self) -> bool:
+    def auto_mode(self) -> bool:
         """Whether the cluster runs EKS Auto Mode, whose controller binds target groups."""
-        return self._is_auto_mode
+        return self._auto_mode
 
     @property
     def load_balancer_subnets(self) -> dict[str, str] | None:
@@ -290,8 +290,8 @@ def _cidr_problems(name: str, values: Sequence[str]) -> list[str]:
     ]
 
 
-def _mode_problem(is_auto_mode: object) -> str | None:
-    return None if isinstance(is_auto_mode, bool) else f"is_auto_mode must be True or False, got {is_auto_mode!r}"
+def _mode_problem(auto_mode: object) -> str | None:
+    return None if isinstance(auto_mode, bool) else f"auto_mode must be True or False, got {auto_mode!r}"
 
 
 def _subnet_problems(subnets: Mapping[str, str]) -> list[str | None]:

@@ -112,7 +112,7 @@ class EksInferenceService(ServiceMetrics):
             "PersonalKey",
             business_unit=business_unit,
             endpoint_name=self._name,
-            personal=None if capture is None else capture.personal,
+            personal=None if capture is None else capture.personal_data,
         )
         self._balancer = ServiceLoadBalancer(
             self,
@@ -237,7 +237,7 @@ class EksInferenceService(ServiceMetrics):
                 None
                 if zones >= _ZONES
                 else f"a load balancer needs subnets in {_ZONES} zones, the unit has {zones}; give the unit "
-                "network=Network.made(zones=2)",
+                "network=Network.create(availability_zones=2)",
                 None
                 if certificate is not None or is_development
                 else "certificate must be given in Profile.PRODUCTION, got none: calls would cross the network in the clear; "
@@ -280,10 +280,10 @@ class EksInferenceService(ServiceMetrics):
             capture=None
             if capture is None or self._capture_bucket is None
             else CaptureSpec(
-                percent=capture.percent,
+                percent=capture.sampling_percent,
                 destination=self._capture_bucket.s3_url_for_object(CAPTURE_PREFIX),
                 kms_key=key,
-                personal=personal_spec(capture.personal, self._personal_key),
+                personal=personal_spec(capture.personal_data, self._personal_key),
             ),
             tags=dict(self._unit.tags),
             eks=EksSpec(
@@ -292,14 +292,14 @@ class EksInferenceService(ServiceMetrics):
                 service_account=self._name,
                 rule=self._balancer.rule_arn,
                 target_groups=self._balancer.target_group_arns,
-                minimum=capacity.minimum,
-                maximum=capacity.maximum,
+                minimum=capacity.min_pods,
+                maximum=capacity.max_pods,
                 cpu=capacity.cpu,
                 memory=capacity.memory,
                 ingress_cidrs=cluster.subnet_cidrs,
                 egress_cidrs=cluster.egress_cidrs,
                 alarms={slot: tuple(a.alarm_name for a in found) for slot, found in self._slot_alarms.items()},
-                cpu_target=capacity.cpu_target,
+                cpu_target=capacity.target_cpu_percent,
                 architecture=capacity.architecture,
                 binding_api=cluster.binding_api,
                 image=None if image is None else image.serving_uri(self),

@@ -240,7 +240,7 @@ class ServiceLoadBalancer(Construct):
             ],
         )
         cdk.Tags.of(group).add("mlops:slot", slot)
-        cdk.Tags.of(group).add(_CLUSTER_TAG if self._cluster.is_auto_mode else _CONTROLLER_TAG, self._cluster.name)
+        cdk.Tags.of(group).add(_CLUSTER_TAG if self._cluster.auto_mode else _CONTROLLER_TAG, self._cluster.name)
         return group
 
     def _define_listener(self, certificate: acm.ICertificate | None) -> elbv2.CfnListener:

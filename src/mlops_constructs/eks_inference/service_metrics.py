@@ -3,24 +3,22 @@
 See: https://docs.aws.amazon.com/elasticloadbalancing/latest/application/load-balancer-cloudwatch-metrics.html
 """
 
-from typing import Literal, TypedDict, Unpack
+from typing import Literal, Unpack
 
 import aws_cdk as cdk
 from aws_cdk import aws_cloudwatch as cloudwatch
 
 from constructs import Construct
 from mlops_constructs.eks_inference.load_balancer import ServiceLoadBalancer
+from mlops_constructs.model_endpoint.metrics import MetricOptions
 
 NAMESPACE = "AWS/ApplicationELB"
 Slot = Literal["blue", "green"]
 
 
-class SlotMetricOptions(TypedDict, total=False):
-    """What a caller may change of a metric."""
+class SlotMetricOptions(MetricOptions, total=False):
+    """What a caller may change of a metric that is published by slot too."""
 
-    label: str
-    period: cdk.Duration
-    statistic: str
     slot: Slot
 
 
@@ -42,100 +40,72 @@ class ServiceMetrics(Construct):
             metric_name: Its name at CloudWatch.
             options: Label, period (default five minutes), statistic (default average) and slot.
         """
-        return self._metric(metric_name, options, cloudwatch.Stats.AVERAGE)
+        return self._metric(metric_name, options, cloudwatch.Stats.AVERAGE, slot=options.get("slot"))
 
     def metric_invocations(self, **options: Unpack[SlotMetricOptions]) -> cloudwatch.Metric:
         """Return the number of calls that pods were given."""
-        return self._metric("RequestCount", options, cloudwatch.Stats.SUM)
+        return self._metric("RequestCount", options, cloudwatch.Stats.SUM, slot=options.get("slot"))
 
-    def metric_invocations_per_pod(self, *, slot: Slot, period: cdk.Duration | None = None) -> cloudwatch.Metric:
+    def metric_invocations_per_pod(self, *, slot: Slot, **options: Unpack[MetricOptions]) -> cloudwatch.Metric:
         """Return calls a pod of a slot; it is published by target group alone."""
-        options: SlotMetricOptions = {"slot": slot}
-        if period is not None:
-            options["period"] = period
-        return self._metric("RequestCountPerTarget", options, cloudwatch.Stats.SUM)
+        return self._metric("RequestCountPerTarget", options, cloudwatch.Stats.SUM, slot=slot)
 
     def metric_latency(self, **options: Unpack[SlotMetricOptions]) -> cloudwatch.Metric:
         """Return the pods' own time in seconds."""
-        return self._metric("TargetResponseTime", options, "p99")
+        return self._metric("TargetResponseTime", options, "p99", slot=options.get("slot"))
 
     def metric_invocation_2xx(self, **options: Unpack[SlotMetricOptions]) -> cloudwatch.Metric:
         """Return the number of calls that were answered."""
-        return self._metric("HTTPCode_Target_2XX_Count", options, cloudwatch.Stats.SUM)
+        return self._metric("HTTPCode_Target_2XX_Count", options, cloudwatch.Stats.SUM, slot=options.get("slot"))
 
     def metric_invocation_4xx_errors(self, **options: Unpack[SlotMetricOptions]) -> cloudwatch.Metric:
         """Return the number of calls that the model refused."""
-        return self._metric("HTTPCode_Target_4XX_Count", options, cloudwatch.Stats.SUM)
+        return self._metric("HTTPCode_Target_4XX_Count", options, cloudwatch.Stats.SUM, slot=options.get("slot"))
 
     def metric_invocation_5xx_errors(self, **options: Unpack[SlotMetricOptions]) -> cloudwatch.Metric:
         """Return the number of calls that failed at the server."""
-        return self._metric("HTTPCode_Target_5XX_Count", options, cloudwatch.Stats.SUM)
+        return self._metric("HTTPCode_Target_5XX_Count", options, cloudwatch.Stats.SUM, slot=options.get("slot"))
 
     def metric_connection_errors(self, **options: Unpack[SlotMetricOptions]) -> cloudwatch.Metric:
         """Return the number of connections to pods that could not be made."""
-        return self._metric("TargetConnectionErrorCount", options, cloudwatch.Stats.SUM)
+        return self._metric("TargetConnectionErrorCount", options, cloudwatch.Stats.SUM, slot=options.get("slot"))
 
-    def metric_healthy_pods(self, *, slot: Slot, period: cdk.Duration | None = None) -> cloudwatch.Metric:
+    def metric_healthy_pods(self, *, slot: Slot, **options: Unpack[MetricOptions]) -> cloudwatch.Metric:
         """Return the number of healthy pods of a slot; it is published by target group alone."""
-        options: SlotMetricOptions = {"slot": slot}
-        if period is not None:
-            options["period"] = period
-        return self._metric("HealthyHostCount", options, cloudwatch.Stats.MINIMUM)
+        return self._metric("HealthyHostCount", options, cloudwatch.Stats.MINIMUM, slot=slot)
 
-    def metric_unhealthy_pods(self, *, slot: Slot, period: cdk.Duration | None = None) -> cloudwatch.Metric:
+    def metric_unhealthy_pods(self, *, slot: Slot, **options: Unpack[MetricOptions]) -> cloudwatch.Metric:
         """Return the number of pods of a slot that do not answer their health check."""
-        options: SlotMetricOptions = {"slot": slot}
-        if period is not None:
-            options["period"] = period
-        return self._metric("UnHealthyHostCount", options, cloudwatch.Stats.MAXIMUM)
+        return self._metric("UnHealthyHostCount", options, cloudwatch.Stats.MAXIMUM, slot=slot)
 
-    def metric_load_balancer_5xx_errors(
-        self, *, label: str | None = None, period: cdk.Duration | None = None
-    ) -> cloudwatch.Metric:
+    def metric_load_balancer_5xx_errors(self, **options: Unpack[MetricOptions]) -> cloudwatch.Metric:
         """Return the number of calls that the load balancer itself failed, such as for want of a healthy pod."""
-        return self._whole("HTTPCode_ELB_5XX_Count", label=label, period=period, statistic=cloudwatch.Stats.SUM)
+        return self._metric("HTTPCode_ELB_5XX_Count", options, cloudwatch.Stats.SUM)
 
-    def metric_load_balancer_4xx_errors(
-        self, *, label: str | None = None, period: cdk.Duration | None = None
-    ) -> cloudwatch.Metric:
+    def metric_load_balancer_4xx_errors(self, **options: Unpack[MetricOptions]) -> cloudwatch.Metric:
         """Return the number of calls that the load balancer itself refused."""
-        return self._whole("HTTPCode_ELB_4XX_Count", label=label, period=period, statistic=cloudwatch.Stats.SUM)
+        return self._metric("HTTPCode_ELB_4XX_Count", options, cloudwatch.Stats.SUM)
 
-    def metric_rejected_connections(
-        self, *, label: str | None = None, period: cdk.Duration | None = None
-    ) -> cloudwatch.Metric:
+    def metric_rejected_connections(self, **options: Unpack[MetricOptions]) -> cloudwatch.Metric:
         """Return the number of connections for which the load balancer had no room."""
-        return self._whole("RejectedConnectionCount", label=label, period=period, statistic=cloudwatch.Stats.SUM)
+        return self._metric("RejectedConnectionCount", options, cloudwatch.Stats.SUM)
 
-    def metric_active_connections(
-        self, *, label: str | None = None, period: cdk.Duration | None = None
-    ) -> cloudwatch.Metric:
+    def metric_active_connections(self, **options: Unpack[MetricOptions]) -> cloudwatch.Metric:
         """Return the number of open connections from callers and to pods."""
-        return self._whole("ActiveConnectionCount", label=label, period=period, statistic=cloudwatch.Stats.SUM)
+        return self._metric("ActiveConnectionCount", options, cloudwatch.Stats.SUM)
 
-    def metric_processed_bytes(
-        self, *, label: str | None = None, period: cdk.Duration | None = None
-    ) -> cloudwatch.Metric:
+    def metric_processed_bytes(self, **options: Unpack[MetricOptions]) -> cloudwatch.Metric:
         """Return the bytes that the load balancer passed on."""
-        return self._whole("ProcessedBytes", label=label, period=period, statistic=cloudwatch.Stats.SUM)
+        return self._metric("ProcessedBytes", options, cloudwatch.Stats.SUM)
 
-    def metric_consumed_units(
-        self, *, label: str | None = None, period: cdk.Duration | None = None
-    ) -> cloudwatch.Metric:
+    def metric_consumed_units(self, **options: Unpack[MetricOptions]) -> cloudwatch.Metric:
         """Return the capacity units by which the load balancer is paid."""
-        return self._whole("ConsumedLCUs", label=label, period=period, statistic=cloudwatch.Stats.SUM)
+        return self._metric("ConsumedLCUs", options, cloudwatch.Stats.SUM)
 
-    def _whole(self, name: str, *, label: str | None, period: cdk.Duration | None, statistic: str) -> cloudwatch.Metric:
-        options: SlotMetricOptions = {}
-        if label is not None:
-            options["label"] = label
-        if period is not None:
-            options["period"] = period
-        return self._metric(name, options, statistic)
-
-    def _metric(self, name: str, options: SlotMetricOptions, statistic: str) -> cloudwatch.Metric:
+    def _metric(
+        self, name: str, options: MetricOptions, statistic: str, *, slot: Slot | None = None
+    ) -> cloudwatch.Metric:
         dimensions = {"LoadBalancer": self._balancer.full_name}
-        slot = options.get("slot")
         if slot is not None:
             dimensions["TargetGroup"] = self._balancer.target_group_names[slot]
         return cloudwatch.Metric(

@@ -136,7 +136,7 @@ class EksTenant(Construct):
 
         The setting that enforces network policies is among them on EKS Auto Mode only; elsewhere the VPC CNI add-on owns it.
         """
-        enforcement = [enforcement_manifest()] if self._cluster.is_auto_mode else []
+        enforcement = [enforcement_manifest()] if self._cluster.auto_mode else []
         return [*tenant_manifests(self._spec), *enforcement]
 
     @property
@@ -212,7 +212,7 @@ class EksTenant(Construct):
             "QuotaTooSmall",
             [
                 f"quota.{what} must be at least {_text(what, need)}, got {got}: {' and '.join(sorted(self._claims))} run in two "
-                "slots while a rollout goes on, each with one pod more; raise the quota or lower maximum"
+                "slots while a rollout goes on, each with one pod more; raise the quota or lower max_pods"
                 for what, (need, allowed, got) in needs.items()
                 if need > allowed
             ],
@@ -229,7 +229,7 @@ class EksTenant(Construct):
             cluster=self._cluster,
             name=self._spec.namespace,
             manifests=self.manifests,
-            requires=[METRICS] if self._cluster.is_auto_mode else [NETWORK_POLICIES, METRICS],
+            requires=[METRICS] if self._cluster.auto_mode else [NETWORK_POLICIES, METRICS],
         )
         # on the way down too the access is recorded: before a development unit's audit bucket is emptied
         place.node.add_dependency(self._ingress, function, self._unit.audit_bucket)
@@ -243,7 +243,7 @@ class EksTenant(Construct):
             return None
         return (
             f"the unit must run in the cluster's network {theirs!r}, got {ours!r}: its functions call the cluster's private API, "
-            "and its load balancers reach pods; give the unit network=Network.shared(...) or Network.given(...)"
+            "and its load balancers reach pods; give the unit network=Network.from_shared_vpc(...) or Network.from_vpc(...)"
         )
 
 

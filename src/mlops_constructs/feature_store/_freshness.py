@@ -17,6 +17,7 @@ from mlops_constructs._function import define_function
 from mlops_constructs._iam import key_statement
 from mlops_constructs._queue import add_target
 from mlops_constructs.feature_store._grants import TableAccess
+from mlops_constructs.model_endpoint.metrics import MetricOptions
 from mlops_constructs.unit_interface import IBusinessUnit
 from mlops_runtime.contracts.monitor import metric_namespace
 from mlops_runtime.features.freshness import DIMENSION, METRIC
@@ -33,20 +34,21 @@ _REASON = (
 )
 
 
-def age_metric(unit: str, table: str, *, period: cdk.Duration) -> cloudwatch.Metric:
+def age_metric(unit: str, table: str, options: MetricOptions) -> cloudwatch.Metric:
     """Return the seconds since the newest event time of a table.
 
     Args:
         unit: Name of the unit.
         table: Name of the table.
-        period: Period of the metric.
+        options: Label, period (default one hour) and statistic (default minimum).
     """
     return cloudwatch.Metric(
         namespace=metric_namespace(unit),
         metric_name=METRIC,
         dimensions_map={DIMENSION: table},
-        statistic=cloudwatch.Stats.MINIMUM,
-        period=period,
+        label=options.get("label"),
+        statistic=options.get("statistic", cloudwatch.Stats.MINIMUM),
+        period=options.get("period", cdk.Duration.hours(1)),
     )
 
 
@@ -120,7 +122,7 @@ def define_freshness_alarms(
     for group in groups:
         assert group.freshness is not None  # noqa: S101 - the caller's choice, for the type checker
         name = "".join(word.capitalize() for word in group.table_name.split("_"))
-        metric = age_metric(business_unit.name, group.table_name, period=cdk.Duration.seconds(period))
+        metric = age_metric(business_unit.name, group.table_name, {"period": cdk.Duration.seconds(period)})
         alarm = metric.create_alarm(
             Construct(scope, f"{id}{name}"),
             "Freshness",

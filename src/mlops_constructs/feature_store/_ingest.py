@@ -66,7 +66,7 @@ def define_ingest(
         home,
         "Batches",
         business_unit=business_unit,
-        lifecycle_rules=[s3.LifecycleRule(id="Batches", expiration=cdk.Duration.days(ingest.kept_days))],
+        lifecycle_rules=[s3.LifecycleRule(id="Batches", expiration=ingest.retention)],
         event_bridge=True,
     )
     declaration = declaration_json(groups)
@@ -92,8 +92,8 @@ def define_ingest(
             "DATABASE": tables.database,
             "INCOMING_BUCKET": bucket.bucket_name,
             "DECLARATION": DECLARATION,
-            "MAXIMUM_MIB": str(ingest.maximum_mebibytes),
-            "MAXIMUM_ROWS": str(ingest.maximum_rows),
+            "MAXIMUM_MIB": str(int(ingest.max_object_size.to_mebibytes())),
+            "MAXIMUM_ROWS": str(ingest.max_rows),
             "UNIT": business_unit.name,
             "EVENT_BUS": business_unit.bus.event_bus_name,
             **({} if large is None else {"GLUE_JOB": large.job.ref}),
@@ -106,7 +106,7 @@ def define_ingest(
             *([] if large is None else [large.start_statement()]),
         ],
         timeout=cdk.Duration.minutes(5),
-        memory_size=ingest.memory_size,
+        memory_size=int(ingest.memory_size.to_mebibytes()),
         layers=[layer(home, "Layer", name="features", architecture=ARCHITECTURE)],
         files={DECLARATION: declaration},
         batch_size=1,  # a batch needs the function's memory for itself
@@ -128,9 +128,11 @@ def define_ingest(
     role = consumer.function.role
     assert role is not None  # noqa: S101 - a function that is defined here has one
     if large is None:
-        return DefinedIngest(bucket=bucket, kept_days=ingest.kept_days, consumer=consumer, roles=(role,))
+        return DefinedIngest(bucket=bucket, kept_days=int(ingest.retention.to_days()), consumer=consumer, roles=(role,))
     tell_failures(home, large, consumer.dead_letter_queue, business_unit=business_unit)
-    return DefinedIngest(bucket=bucket, kept_days=ingest.kept_days, consumer=consumer, roles=(role, large.role))
+    return DefinedIngest(
+        bucket=bucket, kept_days=int(ingest.retention.to_days()), consumer=consumer, roles=(role, large.role)
+    )
 
 
 def deliver_statements(bucket: s3.IBucket, tables: TableAccess) -> list[iam.PolicyStatement]:

@@ -124,10 +124,10 @@ def define_job(
         ),
         glue_version=GLUE_VERSION,
         worker_type=job.worker_type,
-        number_of_workers=job.workers,
+        number_of_workers=job.number_of_workers,
         timeout=int(job.timeout.to_minutes()),
         max_retries=0,  # the queue and a redrive try again: Glue would run a batch that fails its checks anew
-        execution_property=glue.CfnJob.ExecutionPropertyProperty(max_concurrent_runs=job.maximum_runs),
+        execution_property=glue.CfnJob.ExecutionPropertyProperty(max_concurrent_runs=job.max_concurrent_runs),
         role=role.role_arn,
         security_configuration=_define_encryption(home, business_unit, tables.database).ref,
         connections=glue.CfnJob.ConnectionsListProperty(connections=[connection.ref]),

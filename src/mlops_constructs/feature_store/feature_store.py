@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Unpack
 
 import aws_cdk as cdk
 from aws_cdk import aws_cloudwatch as cloudwatch
@@ -39,6 +40,7 @@ from mlops_constructs.feature_store._tables import (
 from mlops_constructs.feature_store.access import FeatureAccess
 from mlops_constructs.feature_store.ingest import FeatureIngest
 from mlops_constructs.feature_store.interface import IFeatureStore
+from mlops_constructs.model_endpoint.metrics import MetricOptions
 from mlops_constructs.unit_interface import IBusinessUnit
 from mlops_runtime.contracts.automation import FeatureStoreEntry
 from mlops_runtime.features.group import FeatureGroup
@@ -68,7 +70,7 @@ class FeatureStore(OwnedFeatureStore):
         access: What holds the grants. Default: IAM.
         snapshot_retention: How long snapshots of tables are kept, whole days, at least 90. Default: for ever, as nobody has seen on
             AWS that training sets' tagged snapshots survive Glue's optimizer; asking for it is a warning.
-        freshness_schedule: How often ages are measured, 1 to 84 hours. Default: every hour, if a group declares ``freshness``.
+        freshness_interval: How often ages are measured, 1 to 84 hours. Default: every hour, if a group declares ``freshness``.
         ingest: How batches that arrive as objects are ingested. Default: only clients ingest.
         online: Whether there is a DynamoDB table for the newest row of each entity, which
             ``mlops_runtime.features.online.OnlineStore`` publishes to and reads. Default: there is none.
@@ -78,7 +80,7 @@ class FeatureStore(OwnedFeatureStore):
             agree, or a duration is not possible.
 
     Example:
-        >>> store = FeatureStore(self, "Features", business_unit=unit, groups=GROUPS, lock_file=Path("features.lock.json"))
+        >>> store = FeatureStore(self, "Features", business_unit=unit, groups=GROUPS, lock_file="features.lock.json")
     """
 
     def __init__(
@@ -88,26 +90,28 @@ class FeatureStore(OwnedFeatureStore):
         *,
         business_unit: IBusinessUnit,
         groups: Sequence[FeatureGroup],
-        lock_file: Path,
+        lock_file: str | Path,
         access: FeatureAccess = FeatureAccess.IAM,
         snapshot_retention: cdk.Duration | None = None,
-        freshness_schedule: cdk.Duration | None = None,
+        freshness_interval: cdk.Duration | None = None,
         ingest: FeatureIngest | None = None,
         online: bool = False,
     ) -> None:
         given = (
-            check_type("lock_file", lock_file, Path, allowed="a pathlib.Path such as Path('features.lock.json')"),
+            None
+            if isinstance(lock_file, str | Path)
+            else f"lock_file must be a path such as 'features.lock.json', got {lock_file!r}",
             check_type("snapshot_retention", snapshot_retention, cdk.Duration, allowed=_SPAN),
-            check_type("freshness_schedule", freshness_schedule, cdk.Duration, allowed=_SPAN),
+            check_type("freshness_interval", freshness_interval, cdk.Duration, allowed=_SPAN),
             check_type("ingest", ingest, FeatureIngest, allowed="a FeatureIngest(...), or left out"),
             check_type("online", online, bool, allowed="True or False"),
         )
         name = business_unit.name
         super().__init__(scope, id, unit=name, groups=groups, access=access, is_whole=True, others=given)
-        every = _HOURLY if freshness_schedule is None else freshness_schedule
+        every = _HOURLY if freshness_interval is None else freshness_interval
         self._watched = tuple(group for group in groups if group.freshness is not None)
-        self._validate(snapshot_retention, freshness_schedule, every)
-        lock = self._read_lock(groups, lock_file)
+        self._validate(snapshot_retention, freshness_interval, every)
+        lock = self._read_lock(groups, Path(lock_file))
         self._unit, self._key = business_unit, business_unit.key
         kept = business_unit.profile.keeps_data
         self._data = define_bucket(self, "Data", business_unit=business_unit)
@@ -146,7 +150,7 @@ class FeatureStore(OwnedFeatureStore):
         id: str,
         *,
         business_unit: IBusinessUnit,
-        unit: str,
+        owner_name: str,
         data_bucket: s3.IBucket,
         key: kms.IKey,
         groups: Sequence[FeatureGroup],
@@ -161,7 +165,7 @@ class FeatureStore(OwnedFeatureStore):
             scope: Parent.
             id: Construct id.
             business_unit: The unit that reads.
-            unit: Name of the unit whose store it is.
+            owner_name: Name of the unit whose store it is.
             data_bucket: Bucket of its tables.
             key: Its key.
             groups: The groups, as that unit declares them; grants never reach further.
@@ -173,7 +177,7 @@ class FeatureStore(OwnedFeatureStore):
         Example:
             >>> from aws_cdk import aws_kms as kms, aws_s3 as s3
             >>> prices = FeatureStore.from_feature_store_attributes(
-            ...     self, "Prices", business_unit=unit, unit="pricing",
+            ...     self, "Prices", business_unit=unit, owner_name="pricing",
             ...     data_bucket=s3.Bucket.from_bucket_name(self, "PricesData", "pricing-data"),
             ...     key=kms.Key.from_key_arn(self, "PricesKey", "arn:aws:kms:us-east-1:111111111111:key/..."),
             ...     groups=PRICES)
@@ -182,7 +186,7 @@ class FeatureStore(OwnedFeatureStore):
             scope,
             id,
             business_unit=business_unit,
-            unit=unit,
+            unit=owner_name,
             data_bucket=data_bucket,
             key=key,
             groups=groups,
@@ -214,11 +218,12 @@ class FeatureStore(OwnedFeatureStore):
         """Bucket that batches arrive in, as ``incoming/<table>/<idempotency key>.parquet``; None without ``ingest``."""
         return None if self._ingest is None else self._ingest.bucket
 
-    def metric_feature_age(self, group: FeatureGroup) -> cloudwatch.Metric:
+    def metric_feature_age(self, group: FeatureGroup, **options: Unpack[MetricOptions]) -> cloudwatch.Metric:
         """Return the seconds since the newest event time of a group.
 
         Args:
             group: A group of this store that declares ``freshness``; of no other is it published.
+            options: Label, period (default one hour) and statistic (default minimum).
 
         Raises:
             ValidationError: If the store has no such group, or its age is not measured.
@@ -227,7 +232,7 @@ class FeatureStore(OwnedFeatureStore):
         if group.freshness is None:
             problem = f"group {group.name!r} declares no freshness, so its age is not measured; declare freshness="
             raise ValidationError("AgeNotMeasured", [problem], self)
-        return age_metric(self._unit.name, table, period=_HOURLY)
+        return age_metric(self._unit.name, table, options)
 
     def grant_deliver(self, grantee: iam.IGrantable, *, groups: Sequence[FeatureGroup] | None = None) -> iam.Grant:
         """Let somebody deliver batches and read why one was rejected; the tables stay out of their reach.
@@ -245,9 +250,9 @@ class FeatureStore(OwnedFeatureStore):
         return grant_all(grantee, deliver_statements(self._ingest.bucket, self._tables(groups)), scope=self)
 
     def _validate(self, retention: cdk.Duration | None, schedule: cdk.Duration | None, every: cdk.Duration) -> None:
-        problems = [check_duration("freshness_schedule", schedule, minimum=SHORTEST, maximum=LONGEST)]
+        problems = [check_duration("freshness_interval", schedule, minimum=SHORTEST, maximum=LONGEST)]
         if schedule is not None and not self._watched:
-            problems.append("freshness_schedule measures groups with freshness=, and none declares it; leave it out")
+            problems.append("freshness_interval measures groups with freshness=, and none declares it; leave it out")
         problems += [
             f"freshness of group {group.name!r} must be at least {every.to_human_string()}, as often as it is measured, "
             f"got {group.freshness}"

@@ -6,7 +6,7 @@ from typing import Literal
 import aws_cdk as cdk
 
 from mlops_constructs._errors import ValidationError
-from mlops_constructs._validation import check_duration, check_type, check_whole
+from mlops_constructs._validation import check_duration, check_size, check_type, check_whole
 
 # an idempotency key is remembered at least as long, so that a batch which is still there is never ingested twice
 REMEMBERED_DAYS = 90
@@ -19,28 +19,29 @@ class GlueIngestJob:
 
     Args:
         worker_type: Size of a worker. Default: ``G.1X``, four processors and 16 GB.
-        workers: Number of workers, at least two, the driver among them. Default: 3.
+        number_of_workers: Number of workers, at least two, the driver among them. Default: 3.
         timeout: Longest run, from 5 minutes to 24 hours. Default: 2 hours.
-        maximum_runs: Runs at the same time, at most; further batches wait in the queue, at last among its dead letters. Default: 3.
+        max_concurrent_runs: Runs at the same time, at most; further batches wait in the queue, at last among its dead letters.
+            Default: 3.
 
     Raises:
         ValidationError: If a number is not possible; with every problem.
 
     Example:
-        >>> GlueIngestJob(workers=10).worker_type
+        >>> GlueIngestJob(number_of_workers=10).worker_type
         'G.1X'
     """
 
     worker_type: Literal["G.1X", "G.2X", "G.4X", "G.8X"] = "G.1X"
-    workers: int = 3
+    number_of_workers: int = 3
     timeout: cdk.Duration = field(default_factory=lambda: cdk.Duration.hours(2))
-    maximum_runs: int = 3
+    max_concurrent_runs: int = 3
 
     def __post_init__(self) -> None:
         problems = [
-            check_whole("workers", self.workers, minimum=2, maximum=299),
+            check_whole("number_of_workers", self.number_of_workers, minimum=2, maximum=299),
             check_duration("timeout", self.timeout, minimum=cdk.Duration.minutes(5), maximum=cdk.Duration.hours(24)),
-            check_whole("maximum_runs", self.maximum_runs, minimum=1, maximum=50),
+            check_whole("max_concurrent_runs", self.max_concurrent_runs, minimum=1, maximum=50),
             None
             if self.worker_type in _WORKER_TYPES
             else f"worker_type must be one of {', '.join(_WORKER_TYPES)}, got {self.worker_type!r}",
@@ -57,36 +58,47 @@ class FeatureIngest:
     The function's wheels are a layer: ``"build": "mlops assets build --layer monitor --layer features"`` in ``cdk.json``.
 
     Args:
-        maximum_rows: Rows of a batch, at most; what a larger one becomes says ``job``. Default: 1,000,000.
-        maximum_mebibytes: MiB of a batch, in the object and decompressed, at most, 1 to 512; its rows in memory may take three
-            times as many. Default: 64.
-        memory_size: MiB of the function, 1,024 to 10,240; a million rows of eight doubles took 0.8 GB. Default: 3,008, the most
-            that a new account allows.
+        max_rows: Rows of a batch, at most; what a larger one becomes says ``job``. Default: 1,000,000.
+        max_object_size: Size of a batch, in the object and decompressed, at most, whole MiB from 1 to 512; its rows in memory may
+            take three times as much. Default: 64 MiB.
+        memory_size: Memory of the function, whole MiB from 1,024 to 10,240; a million rows of eight doubles took 0.8 GB.
+            Default: 3,008 MiB, the most that a new account allows.
         job: What ingests batches over the limits. Default: they are rejected.
-        kept_days: Days that delivered batches and reports of rejected ones are kept, 1 to 90. Default: 30.
+        retention: How long delivered batches and reports of rejected ones are kept, whole days from 1 to 90. Default: 30 days.
 
     Raises:
         ValidationError: If a number is not possible; with every problem.
 
     Example:
-        >>> FeatureIngest(maximum_rows=200_000).maximum_mebibytes
+        >>> FeatureIngest(max_rows=200_000).max_object_size.to_mebibytes()
         64
     """
 
-    maximum_rows: int = 1_000_000
-    maximum_mebibytes: int = 64
-    memory_size: int = 3008
-    kept_days: int = 30
+    max_rows: int = 1_000_000
+    max_object_size: cdk.Size = field(default_factory=lambda: cdk.Size.mebibytes(64))
+    memory_size: cdk.Size = field(default_factory=lambda: cdk.Size.mebibytes(3008))
+    retention: cdk.Duration = field(default_factory=lambda: cdk.Duration.days(30))
     job: GlueIngestJob | None = None
 
     def __post_init__(self) -> None:
+        mebibytes = cdk.Size.mebibytes
         problems = [
-            check_whole("maximum_rows", self.maximum_rows, minimum=1, maximum=100_000_000),
-            check_whole("maximum_mebibytes", self.maximum_mebibytes, minimum=1, maximum=512),
-            check_whole("memory_size", self.memory_size, minimum=1024, maximum=10240),
-            check_whole("kept_days", self.kept_days, minimum=1, maximum=REMEMBERED_DAYS),
+            check_whole("max_rows", self.max_rows, minimum=1, maximum=100_000_000),
+            check_size("max_object_size", self.max_object_size, minimum=mebibytes(1), maximum=mebibytes(512)),
+            check_size("memory_size", self.memory_size, minimum=mebibytes(1024), maximum=mebibytes(10240)),
+            check_duration(
+                "retention", self.retention, minimum=cdk.Duration.days(1), maximum=cdk.Duration.days(REMEMBERED_DAYS)
+            ),
+            _whole_days("retention", self.retention),
             check_type("job", self.job, GlueIngestJob, allowed="a GlueIngestJob(...), or left out"),
         ]
         found = [problem for problem in problems if problem is not None]
         if found:
             raise ValidationError("InvalidFeatureIngest", found)
+
+
+def _whole_days(name: str, value: cdk.Duration) -> str | None:
+    """Check for whole days, which is how S3 counts the age of objects."""
+    if not isinstance(value, cdk.Duration) or value.is_unresolved() or value.to_seconds() % 86400 == 0:
+        return None
+    return f"{name} must be whole days, got {value.to_human_string()}"

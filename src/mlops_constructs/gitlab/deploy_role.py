@@ -41,7 +41,7 @@ class GitLabDeployRole(Construct):
         scope: Parent.
         id: Construct id.
         subject: The project and ref whose jobs are trusted.
-        may: ``plan``: become the bootstrap's ``lookup-role``, which only reads. ``deploy``: become all four that a deployment
+        access: ``plan``: become the bootstrap's ``lookup-role``, which only reads. ``deploy``: become all four that a deployment
             needs. Default: ``deploy``.
         provider: The account's identity provider for this GitLab, of which there can be only one. Default: it is defined.
         url: Issuer of GitLab's tokens, which AWS must reach from the internet: the address of GitLab, or the public address that a
@@ -51,7 +51,7 @@ class GitLabDeployRole(Construct):
         qualifier: Qualifier of the bootstrap stack. Default: ``hnb659fds``, that of CDK.
         regions: Regions to deploy to. Default: that of the stack.
         operator_roles: Roles for other jobs, such as that of people on call for ``mlops rollback``. Default: none.
-        maximum_session: Longest session, one to twelve hours. Default: one hour.
+        max_session_duration: Longest session, one to twelve hours. Default: one hour.
         permissions_boundary: Boundary of the role. Default: its own policy, so that nothing can be added to it.
 
     Raises:
@@ -60,7 +60,7 @@ class GitLabDeployRole(Construct):
     Example:
         >>> subject = GitLabSubject.branch("main", project="retail/demand", claims_environment=True)
         >>> deploys = GitLabDeployRole(self, "GitLab", subject=subject)
-        >>> plans = GitLabDeployRole(self, "Plan", subject=subject.unapproved(), may="plan", provider=deploys.provider)
+        >>> plans = GitLabDeployRole(self, "Plan", subject=subject.unapproved(), access="plan", provider=deploys.provider)
     """
 
     def __init__(
@@ -69,18 +69,18 @@ class GitLabDeployRole(Construct):
         id: str,
         *,
         subject: GitLabSubject,
-        may: Literal["plan", "deploy"] = "deploy",
+        access: Literal["plan", "deploy"] = "deploy",
         provider: iam.IOidcProvider | None = None,
         url: str = "https://gitlab.com",
         audience: str = "sts.amazonaws.com",
         qualifier: str = cdk.DefaultStackSynthesizer.DEFAULT_QUALIFIER,
         regions: Sequence[str] | None = None,
         operator_roles: Sequence[iam.IRole] = (),
-        maximum_session: cdk.Duration | None = None,
+        max_session_duration: cdk.Duration | None = None,
         permissions_boundary: iam.IManagedPolicy | None = None,
     ) -> None:
         super().__init__(scope, id)
-        longest = _SHORTEST if maximum_session is None else maximum_session
+        longest = _SHORTEST if max_session_duration is None else max_session_duration
         wanted = [cdk.Stack.of(self).region] if regions is None else list(regions)
         self._validate(
             url=url,
@@ -88,7 +88,7 @@ class GitLabDeployRole(Construct):
             qualifier=qualifier,
             regions=wanted,
             longest=longest,
-            may=may,
+            access=access,
             operator_roles=operator_roles,
         )
         self._provider = provider if provider is not None else self._define_provider(url, audience)
@@ -100,7 +100,7 @@ class GitLabDeployRole(Construct):
                 iam.PolicyStatement(
                     actions=["sts:AssumeRole"],
                     resources=[
-                        *self._bootstrap_roles(may, qualifier, wanted),
+                        *self._bootstrap_roles(access, qualifier, wanted),
                         *(role.role_arn for role in operator_roles),
                     ],
                 )
@@ -114,7 +114,7 @@ class GitLabDeployRole(Construct):
                 self._provider.oidc_provider_arn,
                 {"StringEquals": {f"{issuer}:aud": audience, f"{issuer}:sub": subject.value}},
             ),
-            description=f"{may.title()}s GitLab project {subject.project} from {subject.ref_type} {subject.ref}",
+            description=f"{access.title()}s GitLab project {subject.project} from {subject.ref_type} {subject.ref}",
             managed_policies=[policy],
             permissions_boundary=policy if permissions_boundary is None else permissions_boundary,
             max_session_duration=longest,
@@ -122,7 +122,7 @@ class GitLabDeployRole(Construct):
         self._subject = subject
         if not subject.claims_ref:
             warn(self, UNCLAIMED_REF, ref=subject.ref, project=subject.project)
-        if may == "deploy" and not (subject.claims_environment and subject.is_environment_protected):
+        if access == "deploy" and not (subject.claims_environment and subject.is_environment_protected):
             warn(self, UNCLAIMED_ENVIRONMENT, ref=subject.ref, project=subject.project)
 
     @property
@@ -143,12 +143,12 @@ class GitLabDeployRole(Construct):
     def _define_provider(self, url: str, audience: str) -> iam.IOidcProvider:
         return iam.OidcProviderNative(self, "Provider", url=url, client_ids=[audience])
 
-    def _bootstrap_roles(self, may: str, qualifier: str, regions: Sequence[str]) -> list[str]:
+    def _bootstrap_roles(self, access: str, qualifier: str, regions: Sequence[str]) -> list[str]:
         stack = cdk.Stack.of(self)
         return [
             f"arn:{stack.partition}:iam::{stack.account}:role/cdk-{qualifier}-{name}-{stack.account}-{region}"
             for region in regions
-            for name in _BOOTSTRAP_ROLES[may]
+            for name in _BOOTSTRAP_ROLES[access]
         ]
 
     def _validate(
@@ -159,13 +159,15 @@ class GitLabDeployRole(Construct):
         qualifier: str,
         regions: Sequence[str],
         longest: cdk.Duration,
-        may: str,
+        access: str,
         operator_roles: Sequence[iam.IRole],
     ) -> None:
         problems = [
-            None if may in _BOOTSTRAP_ROLES else f"may must be one of {', '.join(_BOOTSTRAP_ROLES)}, got {may!r}",
-            f"operator_roles must be none with may='plan', got {len(operator_roles)}; give them to the role that deploys"
-            if may == "plan" and operator_roles
+            None
+            if access in _BOOTSTRAP_ROLES
+            else f"access must be one of {', '.join(_BOOTSTRAP_ROLES)}, got {access!r}",
+            f"operator_roles must be none with access='plan', got {len(operator_roles)}; give them to the role that deploys"
+            if access == "plan" and operator_roles
             else None,
             None if is_known(url) else "url must be known at synthesis: it is part of the condition's key",
             check_pattern(
@@ -176,7 +178,7 @@ class GitLabDeployRole(Construct):
             check_pattern("qualifier", qualifier, pattern=_QUALIFIER, allowed="at most 10 letters, digits, _ or -"),
             None if regions else "regions must name one at least, got none; leave it out for that of the stack",
             *(check_pattern("regions", r, pattern=_REGION, allowed="Regions such as 'eu-west-1'") for r in regions),
-            check_duration("maximum_session", longest, minimum=_SHORTEST, maximum=_LONGEST),
+            check_duration("max_session_duration", longest, minimum=_SHORTEST, maximum=_LONGEST),
         ]
         raise_if_any(self, "InvalidGitLabDeployRole", problems)
 

@@ -6,8 +6,7 @@ from mlops_constructs.model_endpoint.interface import IModelEndpoint, IServedMod
 from mlops_constructs.model_endpoint.model_endpoint import ModelEndpoint
 from mlops_constructs.model_endpoint.ownership import Ownership
 from mlops_constructs.model_endpoint.personal import PersonalData
-from mlops_constructs.model_endpoint.scaling import Scaling, off_hours
-from mlops_runtime.contracts.serving import ScheduledCapacity
+from mlops_constructs.model_endpoint.scaling import Scaling, ScheduledCapacity, off_hours
 
 __all__ = [
     "DataCapture",

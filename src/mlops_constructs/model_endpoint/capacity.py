@@ -27,23 +27,23 @@ class EndpointVariant:
     Args:
         name: Name of the variant, not ``AllTraffic``, which is the main one.
         instance_type: SageMaker's name, such as ``ml.c7g.large``.
-        count: Number of instances.
+        instance_count: Number of instances.
         weight: Share of the calls, from 0 to below 1; the main variant gets what is left.
 
     Example:
-        >>> EndpointVariant(name="Arm", instance_type="ml.c7g.large", count=2, weight=0.1).weight
+        >>> EndpointVariant(name="Arm", instance_type="ml.c7g.large", instance_count=2, weight=0.1).weight
         0.1
     """
 
     name: str
     instance_type: str
-    count: int
+    instance_count: int
     weight: float
 
     def to_spec(self) -> VariantSpec:
         """Return it as the serving spec carries it."""
         return VariantSpec(
-            name=self.name, instance_type=self.instance_type, instance_count=self.count, weight=self.weight
+            name=self.name, instance_type=self.instance_type, instance_count=self.instance_count, weight=self.weight
         )
 
 
@@ -90,12 +90,12 @@ class EndpointCapacity:
     """What is behind an endpoint. Use ``instances``, ``serverless`` or ``asynchronous``.
 
     Example:
-        >>> EndpointCapacity.instances("ml.m5.large", count=2).count
+        >>> EndpointCapacity.instances("ml.m5.large", instance_count=2).instance_count
         2
     """
 
     instance_type: str
-    count: int
+    instance_count: int
     scaling: Scaling | None = None
     variants: tuple[EndpointVariant, ...] = ()
     serverless_config: ServerlessSpec | None = None
@@ -111,7 +111,7 @@ class EndpointCapacity:
         cls,
         instance_type: str,
         *,
-        count: int,
+        instance_count: int,
         scaling: Scaling | None = None,
         variants: Sequence[EndpointVariant] = (),
     ) -> "EndpointCapacity":
@@ -119,7 +119,7 @@ class EndpointCapacity:
 
         Args:
             instance_type: SageMaker's name, such as ``ml.m5.large``.
-            count: Number of instances; SageMaker spreads two or more over zones.
+            instance_count: Number of instances; SageMaker spreads two or more over zones.
             scaling: Bounds of the fleet and what it follows. Default: the number is fixed.
             variants: Further fleets of the same model. Default: none.
 
@@ -127,12 +127,14 @@ class EndpointCapacity:
             ValidationError: With everything that SageMaker would refuse.
 
         Example:
-            >>> scaling = Scaling(minimum=2, maximum=8, target_invocations=600)
-            >>> EndpointCapacity.instances("ml.m5.large", count=2, scaling=scaling).scaling.maximum
+            >>> scaling = Scaling(min_capacity=2, max_capacity=8, target_invocations=600)
+            >>> EndpointCapacity.instances("ml.m5.large", instance_count=2, scaling=scaling).scaling.max_capacity
             8
         """
-        _check_instances(instance_type, count)
-        return cls(instance_type=instance_type, count=count, scaling=scaling, variants=tuple(variants))
+        _check_instances(instance_type, instance_count)
+        return cls(
+            instance_type=instance_type, instance_count=instance_count, scaling=scaling, variants=tuple(variants)
+        )
 
     @classmethod
     def serverless(
@@ -163,14 +165,14 @@ class EndpointCapacity:
             max_concurrency=max_concurrency,
             provisioned_concurrency=provisioned_concurrency,
         )
-        return cls(instance_type="", count=0, serverless_config=config)
+        return cls(instance_type="", instance_count=0, serverless_config=config)
 
     @classmethod
     def asynchronous(
         cls,
         instance_type: str,
         *,
-        count: int,
+        instance_count: int,
         scaling: Scaling | None = None,
         max_concurrency: int | None = None,
         success_topic: sns.ITopic | None = None,
@@ -185,7 +187,7 @@ class EndpointCapacity:
 
         Args:
             instance_type: SageMaker's name, such as ``ml.m5.large``.
-            count: Number of instances to begin with.
+            instance_count: Number of instances to begin with.
             scaling: Bounds of the fleet, from 0 on, and what it follows. Default: the number is fixed.
             max_concurrency: Requests that an instance works on at the same time, 1 to 1000. Default: SageMaker chooses.
             success_topic: Topic that hears of answers; the key of an encrypted topic must admit the endpoint's role. Default:
@@ -197,16 +199,18 @@ class EndpointCapacity:
             ValidationError: With everything that SageMaker would refuse.
 
         Example:
-            >>> scaling = Scaling(minimum=0, maximum=4, target_backlog=5)
-            >>> EndpointCapacity.asynchronous("ml.m5.large", count=1, scaling=scaling).is_asynchronous
+            >>> scaling = Scaling(min_capacity=0, max_capacity=4, target_backlog=5)
+            >>> EndpointCapacity.asynchronous("ml.m5.large", instance_count=1, scaling=scaling).is_asynchronous
             True
         """
-        _check_instances(instance_type, count)
+        _check_instances(instance_type, instance_count)
         kept = cdk.Duration.days(30) if retention is None else retention
         config = AsynchronousInference(
             max_concurrency=max_concurrency, success_topic=success_topic, error_topic=error_topic, retention=kept
         )
-        return cls(instance_type=instance_type, count=count, scaling=scaling, asynchronous_config=config)
+        return cls(
+            instance_type=instance_type, instance_count=instance_count, scaling=scaling, asynchronous_config=config
+        )
 
     @property
     def is_serverless(self) -> bool:
@@ -222,7 +226,7 @@ class EndpointCapacity:
     def smallest_fleet(self) -> int:
         """Instances that the smallest variant may have, also by its scaling: a canary is a slice of them."""
         bounds = [] if self.scaling is None else [least(self.scaling.to_spec())]
-        return min([self.count, *(variant.count for variant in self.variants), *bounds])
+        return min([self.instance_count, *(variant.instance_count for variant in self.variants), *bounds])
 
     @property
     def instance_types(self) -> list[str]:
@@ -243,7 +247,7 @@ class EndpointCapacity:
             endpoint="endpoint",
             variant=VARIANT,
             instance_type=self.instance_type,
-            instance_count=self.count,
+            instance_count=self.instance_count,
             execution_role="",
             subnets=(),
             security_groups=(),
@@ -265,10 +269,10 @@ def judged(spec: ServingSpec) -> ServingSpec:
     )
 
 
-def _check_instances(instance_type: str, count: int) -> None:
+def _check_instances(instance_type: str, instance_count: int) -> None:
     problems = [
         check_pattern("instance_type", instance_type, pattern=_INSTANCE_TYPE, allowed="a type such as 'ml.m5.large'"),
-        check_range("count", count, minimum=1, maximum=_MAXIMUM_COUNT),
+        check_range("instance_count", instance_count, minimum=1, maximum=_MAXIMUM_COUNT),
     ]
     found = [problem for problem in problems if problem is not None]
     if found:

@@ -14,25 +14,31 @@ class DataCapture:
     """Keep requests and responses for the monitors.
 
     Args:
-        percent: Share of calls that is kept, 1 to 100 percent.
+        sampling_percent: Share of calls that is kept, 1 to 100 percent.
         retention: How long captures and labels are kept, at least a day. Default: 90 days.
-        personal: Fields that clients hash or leave out before they send anything. Default: no field is personal.
+        personal_data: Fields that clients hash or leave out before they send anything. Default: no field is personal.
 
     Raises:
         ValidationError: If a value is not possible.
 
     Example:
-        >>> DataCapture(percent=100).retention.to_days()
+        >>> DataCapture(sampling_percent=100).retention.to_days()
         90
     """
 
-    percent: int
+    sampling_percent: int
     retention: cdk.Duration = field(default_factory=lambda: cdk.Duration.days(90))
-    personal: PersonalData | None = None
+    personal_data: PersonalData | None = None
 
     def __post_init__(self) -> None:
         problems = [
-            check_range("percent", self.percent, minimum=1, maximum=100, fix="leave capture out to keep nothing"),
+            check_range(
+                "sampling_percent",
+                self.sampling_percent,
+                minimum=1,
+                maximum=100,
+                fix="leave capture out to keep nothing",
+            ),
             check_duration("retention", self.retention, minimum=cdk.Duration.days(1), maximum=cdk.Duration.days(3650)),
         ]
         found = [problem for problem in problems if problem is not None]

@@ -10,7 +10,7 @@ from typing import Unpack
 from aws_cdk import aws_cloudwatch as cloudwatch
 
 from constructs import Construct
-from mlops_constructs.model_endpoint.metrics import Dimensions, MetricOptions, Space, endpoint_metric
+from mlops_constructs.model_endpoint.metrics import Dimensions, EndpointMetricOptions, Space, endpoint_metric
 
 
 class EndpointMetrics(Construct):
@@ -25,7 +25,7 @@ class EndpointMetrics(Construct):
         self._endpoint_name = endpoint_name
         self._variant = variant
 
-    def metric(self, metric_name: str, **options: Unpack[MetricOptions]) -> cloudwatch.Metric:
+    def metric(self, metric_name: str, **options: Unpack[EndpointMetricOptions]) -> cloudwatch.Metric:
         """Return any of SageMaker's metrics of the endpoint.
 
         Args:
@@ -34,186 +34,188 @@ class EndpointMetrics(Construct):
         """
         return self._metric(metric_name, options)
 
-    def metric_invocations(self, **options: Unpack[MetricOptions]) -> cloudwatch.Metric:
+    def metric_invocations(self, **options: Unpack[EndpointMetricOptions]) -> cloudwatch.Metric:
         """Return the number of calls; an asynchronous endpoint does not publish it."""
         return self._metric("Invocations", options, cloudwatch.Stats.SUM)
 
-    def metric_invocations_per_instance(self, **options: Unpack[MetricOptions]) -> cloudwatch.Metric:
+    def metric_invocations_per_instance(self, **options: Unpack[EndpointMetricOptions]) -> cloudwatch.Metric:
         """Return calls an instance, which target tracking follows."""
         return self._metric("InvocationsPerInstance", options, cloudwatch.Stats.SUM)
 
-    def metric_invocation_4xx_errors(self, **options: Unpack[MetricOptions]) -> cloudwatch.Metric:
+    def metric_invocation_4xx_errors(self, **options: Unpack[EndpointMetricOptions]) -> cloudwatch.Metric:
         """Return the number of calls that the model refused."""
         return self._metric("Invocation4XXErrors", options, cloudwatch.Stats.SUM)
 
-    def metric_invocation_5xx_errors(self, **options: Unpack[MetricOptions]) -> cloudwatch.Metric:
+    def metric_invocation_5xx_errors(self, **options: Unpack[EndpointMetricOptions]) -> cloudwatch.Metric:
         """Return the number of calls that failed at the server."""
         return self._metric("Invocation5XXErrors", options, cloudwatch.Stats.SUM)
 
-    def metric_invocation_model_errors(self, **options: Unpack[MetricOptions]) -> cloudwatch.Metric:
+    def metric_invocation_model_errors(self, **options: Unpack[EndpointMetricOptions]) -> cloudwatch.Metric:
         """Return the number of calls without a 2xx answer; real-time endpoints only."""
         return self._metric("InvocationModelErrors", options, cloudwatch.Stats.SUM)
 
-    def metric_concurrent_requests_per_model(self, **options: Unpack[MetricOptions]) -> cloudwatch.Metric:
+    def metric_concurrent_requests_per_model(self, **options: Unpack[EndpointMetricOptions]) -> cloudwatch.Metric:
         """Return calls at the same time, queued ones included; real-time endpoints only."""
         return self._metric("ConcurrentRequestsPerModel", options, cloudwatch.Stats.MAXIMUM)
 
-    def metric_model_latency(self, **options: Unpack[MetricOptions]) -> cloudwatch.Metric:
+    def metric_model_latency(self, **options: Unpack[EndpointMetricOptions]) -> cloudwatch.Metric:
         """Return the model's own time in microseconds."""
         return self._metric("ModelLatency", options, "p95")
 
-    def metric_overhead_latency(self, **options: Unpack[MetricOptions]) -> cloudwatch.Metric:
+    def metric_overhead_latency(self, **options: Unpack[EndpointMetricOptions]) -> cloudwatch.Metric:
         """Return SageMaker's own time in microseconds, cold starts included."""
         return self._metric("OverheadLatency", options, "p95")
 
-    def metric_mid_stream_errors(self, **options: Unpack[MetricOptions]) -> cloudwatch.Metric:
+    def metric_mid_stream_errors(self, **options: Unpack[EndpointMetricOptions]) -> cloudwatch.Metric:
         """Return the number of streamed answers that broke off."""
         return self._metric("MidStreamErrors", options, cloudwatch.Stats.SUM)
 
-    def metric_first_chunk_latency(self, **options: Unpack[MetricOptions]) -> cloudwatch.Metric:
+    def metric_first_chunk_latency(self, **options: Unpack[EndpointMetricOptions]) -> cloudwatch.Metric:
         """Return the time to the first piece of a streamed answer in microseconds."""
         return self._metric("FirstChunkLatency", options, "p95")
 
-    def metric_first_chunk_model_latency(self, **options: Unpack[MetricOptions]) -> cloudwatch.Metric:
+    def metric_first_chunk_model_latency(self, **options: Unpack[EndpointMetricOptions]) -> cloudwatch.Metric:
         """Return the model's part of the time to the first piece in microseconds."""
         return self._metric("FirstChunkModelLatency", options, "p95")
 
-    def metric_first_chunk_overhead_latency(self, **options: Unpack[MetricOptions]) -> cloudwatch.Metric:
+    def metric_first_chunk_overhead_latency(self, **options: Unpack[EndpointMetricOptions]) -> cloudwatch.Metric:
         """Return SageMaker's part of the time to the first piece in microseconds."""
         return self._metric("FirstChunkOverheadLatency", options, "p95")
 
-    def metric_model_setup_time(self, **options: Unpack[MetricOptions]) -> cloudwatch.Metric:
+    def metric_model_setup_time(self, **options: Unpack[EndpointMetricOptions]) -> cloudwatch.Metric:
         """Return the time to start new resources of a serverless endpoint in microseconds."""
         return self._metric("ModelSetupTime", options, "p95")
 
     def metric_serverless_concurrent_executions_utilization(
-        self, **options: Unpack[MetricOptions]
+        self, **options: Unpack[EndpointMetricOptions]
     ) -> cloudwatch.Metric:
         """Return concurrent calls as a share (0 to 1) of the maximum concurrency."""
         return self._metric("ServerlessConcurrentExecutionsUtilization", options, cloudwatch.Stats.MAXIMUM)
 
     def metric_serverless_provisioned_concurrency_executions(
-        self, **options: Unpack[MetricOptions]
+        self, **options: Unpack[EndpointMetricOptions]
     ) -> cloudwatch.Metric:
         """Return concurrent calls of a serverless endpoint that keeps some warm."""
         return self._metric("ServerlessProvisionedConcurrencyExecutions", options, cloudwatch.Stats.MAXIMUM)
 
     def metric_serverless_provisioned_concurrency_utilization(
-        self, **options: Unpack[MetricOptions]
+        self, **options: Unpack[EndpointMetricOptions]
     ) -> cloudwatch.Metric:
         """Return concurrent calls as a share (0 to 1) of what is kept warm."""
         return self._metric("ServerlessProvisionedConcurrencyUtilization", options, cloudwatch.Stats.MAXIMUM)
 
     def metric_serverless_provisioned_concurrency_invocations(
-        self, **options: Unpack[MetricOptions]
+        self, **options: Unpack[EndpointMetricOptions]
     ) -> cloudwatch.Metric:
         """Return calls that found a warm place."""
         return self._metric("ServerlessProvisionedConcurrencyInvocations", options, cloudwatch.Stats.MAXIMUM)
 
     def metric_serverless_provisioned_concurrency_spillover_invocations(
-        self, **options: Unpack[MetricOptions]
+        self, **options: Unpack[EndpointMetricOptions]
     ) -> cloudwatch.Metric:
         """Return calls beyond what is kept warm."""
         return self._metric("ServerlessProvisionedConcurrencySpilloverInvocations", options, cloudwatch.Stats.MAXIMUM)
 
-    def metric_approximate_backlog_size(self, **options: Unpack[MetricOptions]) -> cloudwatch.Metric:
+    def metric_approximate_backlog_size(self, **options: Unpack[EndpointMetricOptions]) -> cloudwatch.Metric:
         """Return requests of an asynchronous endpoint that wait or are worked on."""
         return self._metric("ApproximateBacklogSize", options, cloudwatch.Stats.MAXIMUM, dimensions="ENDPOINT")
 
-    def metric_approximate_backlog_size_per_instance(self, **options: Unpack[MetricOptions]) -> cloudwatch.Metric:
+    def metric_approximate_backlog_size_per_instance(
+        self, **options: Unpack[EndpointMetricOptions]
+    ) -> cloudwatch.Metric:
         """Return requests in the queue an instance, which target tracking follows."""
         return self._metric(
             "ApproximateBacklogSizePerInstance", options, cloudwatch.Stats.AVERAGE, dimensions="ENDPOINT"
         )
 
-    def metric_approximate_age_of_oldest_request(self, **options: Unpack[MetricOptions]) -> cloudwatch.Metric:
+    def metric_approximate_age_of_oldest_request(self, **options: Unpack[EndpointMetricOptions]) -> cloudwatch.Metric:
         """Return the age of the oldest request in the queue in seconds."""
         return self._metric("ApproximateAgeOfOldestRequest", options, cloudwatch.Stats.MAXIMUM, dimensions="ENDPOINT")
 
-    def metric_has_backlog_without_capacity(self, **options: Unpack[MetricOptions]) -> cloudwatch.Metric:
+    def metric_has_backlog_without_capacity(self, **options: Unpack[EndpointMetricOptions]) -> cloudwatch.Metric:
         """Return 1 while requests wait and no instance runs, else 0."""
         return self._metric("HasBacklogWithoutCapacity", options, cloudwatch.Stats.MAXIMUM, dimensions="ENDPOINT")
 
-    def metric_invocations_processed(self, **options: Unpack[MetricOptions]) -> cloudwatch.Metric:
+    def metric_invocations_processed(self, **options: Unpack[EndpointMetricOptions]) -> cloudwatch.Metric:
         """Return the number of asynchronous requests that were worked on."""
         return self._metric("InvocationsProcessed", options, cloudwatch.Stats.SUM)
 
-    def metric_invocation_failures(self, **options: Unpack[MetricOptions]) -> cloudwatch.Metric:
+    def metric_invocation_failures(self, **options: Unpack[EndpointMetricOptions]) -> cloudwatch.Metric:
         """Return the number of asynchronous requests that failed for any reason."""
         return self._metric("InvocationFailures", options, cloudwatch.Stats.SUM)
 
-    def metric_expired_requests(self, **options: Unpack[MetricOptions]) -> cloudwatch.Metric:
+    def metric_expired_requests(self, **options: Unpack[EndpointMetricOptions]) -> cloudwatch.Metric:
         """Return the number of requests that waited longer than they may."""
         return self._metric("ExpiredRequests", options, cloudwatch.Stats.SUM)
 
-    def metric_request_download_failures(self, **options: Unpack[MetricOptions]) -> cloudwatch.Metric:
+    def metric_request_download_failures(self, **options: Unpack[EndpointMetricOptions]) -> cloudwatch.Metric:
         """Return the number of requests that could not be read from S3."""
         return self._metric("RequestDownloadFailures", options, cloudwatch.Stats.SUM)
 
-    def metric_response_upload_failures(self, **options: Unpack[MetricOptions]) -> cloudwatch.Metric:
+    def metric_response_upload_failures(self, **options: Unpack[EndpointMetricOptions]) -> cloudwatch.Metric:
         """Return the number of answers that could not be written to S3."""
         return self._metric("ResponseUploadFailures", options, cloudwatch.Stats.SUM)
 
-    def metric_notification_failures(self, **options: Unpack[MetricOptions]) -> cloudwatch.Metric:
+    def metric_notification_failures(self, **options: Unpack[EndpointMetricOptions]) -> cloudwatch.Metric:
         """Return the number of notifications that could not be published."""
         return self._metric("NotificationFailures", options, cloudwatch.Stats.SUM)
 
-    def metric_request_download_latency(self, **options: Unpack[MetricOptions]) -> cloudwatch.Metric:
+    def metric_request_download_latency(self, **options: Unpack[EndpointMetricOptions]) -> cloudwatch.Metric:
         """Return the time to read a request from S3 in microseconds."""
         return self._metric("RequestDownloadLatency", options, cloudwatch.Stats.AVERAGE)
 
-    def metric_response_upload_latency(self, **options: Unpack[MetricOptions]) -> cloudwatch.Metric:
+    def metric_response_upload_latency(self, **options: Unpack[EndpointMetricOptions]) -> cloudwatch.Metric:
         """Return the time to write an answer to S3 in microseconds."""
         return self._metric("ResponseUploadLatency", options, cloudwatch.Stats.AVERAGE)
 
-    def metric_time_in_backlog(self, **options: Unpack[MetricOptions]) -> cloudwatch.Metric:
+    def metric_time_in_backlog(self, **options: Unpack[EndpointMetricOptions]) -> cloudwatch.Metric:
         """Return the time that a request waited, in the unit that AWS publishes it with (its page has said microseconds)."""
         return self._metric("TimeInBacklog", options, cloudwatch.Stats.AVERAGE)
 
-    def metric_total_processing_time(self, **options: Unpack[MetricOptions]) -> cloudwatch.Metric:
+    def metric_total_processing_time(self, **options: Unpack[EndpointMetricOptions]) -> cloudwatch.Metric:
         """Return the time from receipt to the end of a request in milliseconds."""
         return self._metric("TotalProcessingTime", options, cloudwatch.Stats.AVERAGE)
 
-    def metric_cpu_utilization(self, **options: Unpack[MetricOptions]) -> cloudwatch.Metric:
+    def metric_cpu_utilization(self, **options: Unpack[EndpointMetricOptions]) -> cloudwatch.Metric:
         """Return use of the processors in percent, 100 a core."""
         return self._metric("CPUUtilization", options, cloudwatch.Stats.AVERAGE, space="INSTANCES")
 
-    def metric_cpu_utilization_normalized(self, **options: Unpack[MetricOptions]) -> cloudwatch.Metric:
+    def metric_cpu_utilization_normalized(self, **options: Unpack[EndpointMetricOptions]) -> cloudwatch.Metric:
         """Return use of the processors in percent of all cores."""
         return self._metric("CPUUtilizationNormalized", options, cloudwatch.Stats.AVERAGE, space="INSTANCES")
 
-    def metric_memory_utilization(self, **options: Unpack[MetricOptions]) -> cloudwatch.Metric:
+    def metric_memory_utilization(self, **options: Unpack[EndpointMetricOptions]) -> cloudwatch.Metric:
         """Return use of the memory in percent."""
         return self._metric("MemoryUtilization", options, cloudwatch.Stats.AVERAGE, space="INSTANCES")
 
-    def metric_disk_utilization(self, **options: Unpack[MetricOptions]) -> cloudwatch.Metric:
+    def metric_disk_utilization(self, **options: Unpack[EndpointMetricOptions]) -> cloudwatch.Metric:
         """Return use of the disk in percent; above 75 SageMaker stops to capture."""
         return self._metric("DiskUtilization", options, cloudwatch.Stats.AVERAGE, space="INSTANCES")
 
-    def metric_gpu_utilization(self, **options: Unpack[MetricOptions]) -> cloudwatch.Metric:
+    def metric_gpu_utilization(self, **options: Unpack[EndpointMetricOptions]) -> cloudwatch.Metric:
         """Return use of the GPUs in percent, 100 a GPU."""
         return self._metric("GPUUtilization", options, cloudwatch.Stats.AVERAGE, space="INSTANCES")
 
-    def metric_gpu_utilization_normalized(self, **options: Unpack[MetricOptions]) -> cloudwatch.Metric:
+    def metric_gpu_utilization_normalized(self, **options: Unpack[EndpointMetricOptions]) -> cloudwatch.Metric:
         """Return use of the GPUs in percent of all."""
         return self._metric("GPUUtilizationNormalized", options, cloudwatch.Stats.AVERAGE, space="INSTANCES")
 
-    def metric_gpu_memory_utilization(self, **options: Unpack[MetricOptions]) -> cloudwatch.Metric:
+    def metric_gpu_memory_utilization(self, **options: Unpack[EndpointMetricOptions]) -> cloudwatch.Metric:
         """Return use of the GPUs' memory in percent, 100 a GPU."""
         return self._metric("GPUMemoryUtilization", options, cloudwatch.Stats.AVERAGE, space="INSTANCES")
 
-    def metric_gpu_memory_utilization_normalized(self, **options: Unpack[MetricOptions]) -> cloudwatch.Metric:
+    def metric_gpu_memory_utilization_normalized(self, **options: Unpack[EndpointMetricOptions]) -> cloudwatch.Metric:
         """Return use of the GPUs' memory in percent of all."""
         return self._metric("GPUMemoryUtilizationNormalized", options, cloudwatch.Stats.AVERAGE, space="INSTANCES")
 
     def _metric(
         self,
         name: str,
-        options: MetricOptions,
+        options: EndpointMetricOptions,
         statistic: str = cloudwatch.Stats.AVERAGE,
         *,
         space: Space = "CALLS",
         dimensions: Dimensions = "VARIANT",
     ) -> cloudwatch.Metric:
-        chosen: MetricOptions = {"statistic": statistic, "variant": self._variant, **options}
+        chosen: EndpointMetricOptions = {"statistic": statistic, "variant": self._variant, **options}
         return endpoint_metric(self._endpoint_name, name, chosen, space=space, dimensions=dimensions)

@@ -14,16 +14,24 @@ _NAMESPACES: dict[Space, str] = {"CALLS": "AWS/SageMaker", "INSTANCES": "/aws/sa
 
 
 class MetricOptions(TypedDict, total=False):
-    """What a caller may change of a metric."""
+    """What a caller may change of a metric.
+
+    ``label`` is its name in graphs, ``period`` the time that a value is about, ``statistic`` how it sums up values.
+    """
 
     label: str
     period: cdk.Duration
     statistic: str
+
+
+class EndpointMetricOptions(MetricOptions, total=False):
+    """What a caller may change of a metric that SageMaker publishes by variant too."""
+
     variant: str
 
 
 def endpoint_metric(
-    endpoint_name: str, metric_name: str, options: MetricOptions, *, space: Space, dimensions: Dimensions
+    endpoint_name: str, metric_name: str, options: EndpointMetricOptions, *, space: Space, dimensions: Dimensions
 ) -> cloudwatch.Metric:
     """Return a metric of an endpoint; five minutes unless said otherwise.
 

@@ -68,7 +68,7 @@ class ModelEndpoint(ModelEndpointBase):
 
     Example:
         >>> endpoint = ModelEndpoint(self, "Endpoint", business_unit=unit, registry=registry, name="forecast", image=image,
-        ...                          capacity=EndpointCapacity.instances("ml.m5.large", count=2))
+        ...                          capacity=EndpointCapacity.instances("ml.m5.large", instance_count=2))
     """
 
     def __init__(
@@ -103,7 +103,7 @@ class ModelEndpoint(ModelEndpointBase):
             "PersonalKey",
             business_unit=business_unit,
             endpoint_name=self.endpoint_name,
-            personal=None if capture is None else capture.personal,
+            personal=None if capture is None else capture.personal_data,
         )
         self._exchange = self._define_exchange()
         rollback = self._define_rollback_alarms(ownership)
@@ -271,7 +271,7 @@ class ModelEndpoint(ModelEndpointBase):
             endpoint=self.endpoint_name,
             variant=VARIANT,
             instance_type=capacity.instance_type,
-            instance_count=capacity.count,
+            instance_count=capacity.instance_count,
             execution_role=self._role.role_arn,
             subnets=tuple(self._unit.subnet_ids) if is_placed else (),
             security_groups=(self._unit.security_group.security_group_id,) if is_placed else (),
@@ -281,10 +281,10 @@ class ModelEndpoint(ModelEndpointBase):
             capture=None
             if capture is None or self._capture_bucket is None
             else CaptureSpec(
-                percent=capture.percent,
+                percent=capture.sampling_percent,
                 destination=self._capture_bucket.s3_url_for_object(CAPTURE_PREFIX),
                 kms_key=key,
-                personal=personal_spec(capture.personal, self._personal_key),
+                personal=personal_spec(capture.personal_data, self._personal_key),
             ),
             tags=dict(self._unit.tags),
             serverless=capacity.serverless_config,

@@ -84,7 +84,7 @@ def _group(access: MonitorAccess, job: MonitorJob) -> ec2.ISecurityGroup:
         access.scope,
         business_unit=access.business_unit,
         endpoint_name=access.endpoint.endpoint_name,
-        count=job.count,
+        count=job.instance_count,
     )
 
 
@@ -96,8 +96,8 @@ def _plan(
     plan: dict[str, object] = {
         "image_uri": job.image.uri(access.scope),
         "instance_type": job.instance_type,
-        "count": job.count,
-        "maximum": int(job.maximum.to_seconds()),
+        "count": job.instance_count,
+        "maximum": int(job.max_runtime.to_seconds()),
         "volume_gigabytes": job.volume_gigabytes,
         "role": role.role_arn,
         "subnets": unit.subnet_ids,
@@ -151,7 +151,7 @@ def _start_statements(
         "StringEquals": {"sagemaker:VolumeKmsKey": unit.key.key_arn},
         "ForAnyValue:StringEquals": {"sagemaker:InstanceTypes": [job.instance_type]},
         "Bool": {"sagemaker:InterContainerTrafficEncryption": "true"},
-        "NumericLessThanEquals": {"sagemaker:MaxRuntimeInSeconds": int(job.maximum.to_seconds())},
+        "NumericLessThanEquals": {"sagemaker:MaxRuntimeInSeconds": int(job.max_runtime.to_seconds())},
     }
     return [
         iam.PolicyStatement(actions=["sagemaker:CreateProcessingJob"], resources=[jobs], conditions=conditions),

@@ -65,7 +65,7 @@ class SageMakerModelMonitor:
         instance_type: Instance type of their jobs. Default: ``ml.m5.xlarge``.
         instance_count: Instances a job, 1 to 100. Default: 1.
         volume: Disk of each instance, 1 GiB to 16 TiB. Default: 20 GiB.
-        maximum: Longest run, at most a day; at most 30 minutes on an hourly schedule. Default: 30 minutes.
+        max_runtime: Longest run, at most a day; at most 30 minutes on an hourly schedule. Default: 30 minutes.
         problem_type: ``Regression``, ``BinaryClassification`` or ``MulticlassClassification``; the model-quality monitor needs it.
         inference_attribute: Name or index of the prediction in the output, for model quality and bias. Default: ``0``.
         probability_attribute: Name or index of the probability, for model quality and bias of classifiers. Default: none.
@@ -92,7 +92,7 @@ class SageMakerModelMonitor:
     instance_type: str = "ml.m5.xlarge"
     instance_count: int = 1
     volume: cdk.Size = field(default_factory=lambda: cdk.Size.gibibytes(20))
-    maximum: cdk.Duration = _HALF_HOUR
+    max_runtime: cdk.Duration = _HALF_HOUR
     problem_type: str | None = None
     inference_attribute: str = "0"
     probability_attribute: str | None = None
@@ -166,8 +166,8 @@ class SageMakerModelMonitor:
             check_whole("instance_count", self.instance_count, minimum=1, maximum=100),
             check_whole("volume in GiB", gigabytes, minimum=1, maximum=16384),
             check_duration(
-                "maximum of an hourly schedule" if hourly else "maximum",
-                self.maximum,
+                "max_runtime of an hourly schedule" if hourly else "max_runtime",
+                self.max_runtime,
                 minimum=cdk.Duration.minutes(1),
                 maximum=_HALF_HOUR if hourly else cdk.Duration.days(1),
             ),

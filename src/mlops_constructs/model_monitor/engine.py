@@ -25,10 +25,10 @@ class MonitorJob:
 
     image: ModelImage
     instance_type: str
-    count: int
+    instance_count: int
     spark: bool
     attribution_rows: int
-    maximum: cdk.Duration
+    max_runtime: cdk.Duration
     volume: cdk.Size
 
     @property
@@ -43,12 +43,12 @@ class MonitorJob:
             check_pattern(
                 "instance_type", self.instance_type, pattern=_INSTANCE_TYPE, allowed="a type such as 'ml.m5.xlarge'"
             ),
-            check_whole("count", self.count, minimum=1, maximum=_MOST_INSTANCES),
-            f"count must be 1 without Spark, got {self.count}; give spark=True, or a larger instance_type"
-            if self.count != 1 and not self.spark
+            check_whole("instance_count", self.instance_count, minimum=1, maximum=_MOST_INSTANCES),
+            f"instance_count must be 1 without Spark, got {self.instance_count}; give spark=True, or a larger instance_type"
+            if self.instance_count != 1 and not self.spark
             else None,
             check_whole("attribution_rows", self.attribution_rows, minimum=0, maximum=_MOST_ROWS),
-            check_duration("maximum", self.maximum, minimum=_SHORTEST, maximum=_LONGEST),
+            check_duration("max_runtime", self.max_runtime, minimum=_SHORTEST, maximum=_LONGEST),
             check_type("volume", self.volume, cdk.Size, allowed="a cdk.Size such as Size.gibibytes(30)")
             or check_whole("volume in GiB", self.volume_gigabytes, minimum=1, maximum=_MOST_GIGABYTES),
         ]
@@ -105,10 +105,10 @@ class MonitorEngine:
         *,
         image: ModelImage,
         instance_type: str = "ml.m5.xlarge",
-        count: int = 1,
+        instance_count: int = 1,
         spark: bool = False,
         attribution_rows: int = 0,
-        maximum: cdk.Duration | None = None,
+        max_runtime: cdk.Duration | None = None,
         volume: cdk.Size | None = None,
     ) -> "MonitorEngine":
         """Count the window in a SageMaker Processing job on the schedule, which then decides; nothing is counted in between.
@@ -119,11 +119,11 @@ class MonitorEngine:
             image: Image of the job; it holds ``mlops_runtime``, with ``spark`` SageMaker's Spark container and with
                 ``attribution_rows`` the package ``shap``.
             instance_type: Instance type of the job. Default: ``ml.m5.xlarge``.
-            count: Instances, 1 to 100; more than one counts with Spark. Default: 1.
+            instance_count: Instances, 1 to 100; more than one counts with Spark. Default: 1.
             spark: Whether the capture objects are counted with Spark; the counts are the same. Default: in processes of one
                 instance.
             attribution_rows: Rows of the window whose predictions are explained, at most 100,000. Default: 0, none are.
-            maximum: Longest run, one minute to five days. Default: one hour.
+            max_runtime: Longest run, one minute to five days. Default: one hour.
             volume: Disk of each instance, 1 GiB to 16 TiB. Default: 30 GiB.
 
         Raises:
@@ -136,10 +136,10 @@ class MonitorEngine:
         job = MonitorJob(
             image=image,
             instance_type=instance_type,
-            count=count,
+            instance_count=instance_count,
             spark=spark,
             attribution_rows=attribution_rows,
-            maximum=cdk.Duration.hours(1) if maximum is None else maximum,
+            max_runtime=cdk.Duration.hours(1) if max_runtime is None else max_runtime,
             volume=cdk.Size.gibibytes(30) if volume is None else volume,
         )
         found = [problem for problem in job.problems() if problem is not None]

@@ -1,6 +1,7 @@
 """A monitor of one endpoint: counts its captures, decides over a window on a schedule."""
 
 from collections.abc import Iterator
+from typing import Unpack
 
 import aws_cdk as cdk
 from aws_cdk import aws_cloudwatch as cloudwatch
@@ -13,6 +14,7 @@ from mlops_constructs._errors import ValidationError
 from mlops_constructs._queue import QueueConsumer
 from mlops_constructs._validation import check_duration, check_type, is_known, raise_if_any
 from mlops_constructs.model_endpoint import IServedModel
+from mlops_constructs.model_endpoint.metrics import MetricOptions
 from mlops_constructs.model_monitor._access import MonitorAccess
 from mlops_constructs.model_monitor._functions import (
     Evidence,
@@ -48,7 +50,7 @@ class ModelMonitor(Construct):
         id: Construct id.
         endpoint: The endpoint; it must capture its calls. The monitor belongs to the endpoint's unit.
         window: How much of the past each decision is about, whole hours from one hour to 90 days.
-        schedule: How often it is decided, from one hour up to the window: between longer steps nobody would look. A week is
+        interval: How often it is decided, from one hour up to the window: between longer steps nobody would look. A week is
             decided on Mondays and a day every day, at a quarter past six in the morning UTC, when the labels of the night are
             in; 1, 2, 3, 4, 6, 8 and 12 hours at a quarter past, when captures have landed; any other time counts from the
             deployment.
@@ -62,7 +64,7 @@ class ModelMonitor(Construct):
     Example:
         >>> import aws_cdk as cdk
         >>> monitor = ModelMonitor(self, "Monitor", endpoint=endpoint, window=cdk.Duration.days(7),
-        ...                        schedule=cdk.Duration.days(1))
+        ...                        interval=cdk.Duration.days(1))
     """
 
     def __init__(
@@ -72,12 +74,12 @@ class ModelMonitor(Construct):
         *,
         endpoint: IServedModel,
         window: cdk.Duration,
-        schedule: cdk.Duration,
+        interval: cdk.Duration,
         spec: MonitorSpec | None = None,
         engine: MonitorEngine | None = None,
     ) -> None:
         super().__init__(scope, id)
-        self._endpoint, self._schedule, self._window = endpoint, schedule, window
+        self._endpoint, self._interval, self._window = endpoint, interval, window
         self._unit = business_unit = endpoint.business_unit
         self._spec = MonitorSpec() if spec is None else spec
         self._engine = MonitorEngine.on_lambda() if engine is None else engine
@@ -89,11 +91,11 @@ class ModelMonitor(Construct):
             business_unit=business_unit,
             endpoint=endpoint,
             captures=captures,
-            period_hours=-(-int(schedule.to_seconds()) // 3600),
+            period_hours=-(-int(interval.to_seconds()) // 3600),
         )
         self._counts: QueueConsumer | None = None
         self._decide = self._define_engine(access, int(window.to_hours()))
-        define_schedule(access, self._decide, every=schedule)
+        define_schedule(access, self._decide, every=interval)
         business_unit.tag(self)
 
     @property
@@ -112,9 +114,9 @@ class ModelMonitor(Construct):
         return self._window
 
     @property
-    def schedule(self) -> cdk.Duration:
+    def interval(self) -> cdk.Duration:
         """How often it is decided."""
-        return self._schedule
+        return self._interval
 
     @property
     def spec(self) -> MonitorSpec:
@@ -144,27 +146,28 @@ class ModelMonitor(Construct):
         return self._decide
 
     @property
-    def metric_count(self) -> int:
+    def custom_metric_count(self) -> int:
         """How many custom metrics it publishes at most; each is paid for by the month."""
         return len(metric_names(self._spec))
 
-    def metric_features_drifted(self) -> cloudwatch.Metric:
+    def metric_features_drifted(self, **options: Unpack[MetricOptions]) -> cloudwatch.Metric:
         """Return the number of features whose drift persists: enough of the last windows agree."""
-        return self._metric("drift", "FeaturesDrifted")
+        return self._metric("drift", "FeaturesDrifted", options)
 
-    def metric_features_suspect(self) -> cloudwatch.Metric:
+    def metric_features_suspect(self, **options: Unpack[MetricOptions]) -> cloudwatch.Metric:
         """Return the number of features that drifted in the last window alone."""
-        return self._metric("drift", "FeaturesSuspect")
+        return self._metric("drift", "FeaturesSuspect", options)
 
-    def metric_max_psi(self) -> cloudwatch.Metric:
+    def metric_max_psi(self, **options: Unpack[MetricOptions]) -> cloudwatch.Metric:
         """Return the largest PSI of any feature in the last window."""
-        return self._metric("drift", "MaxPsi")
+        return self._metric("drift", "MaxPsi", options)
 
-    def metric_psi(self, feature: str) -> cloudwatch.Metric:
+    def metric_psi(self, feature: str, **options: Unpack[MetricOptions]) -> cloudwatch.Metric:
         """Return the PSI of one feature in the last window.
 
         Args:
             feature: One of the spec's ``alarm_features``: only these have a metric of their own.
+            options: Label, period (default one hour) and statistic (default maximum).
 
         Raises:
             ValidationError: If the feature has none.
@@ -173,84 +176,85 @@ class ModelMonitor(Construct):
         if feature not in allowed:
             problem = f"feature must be one of alarm_features ({', '.join(allowed) or 'none'}), got {feature!r}"
             raise ValidationError("UnknownFeature", [problem], self)
-        return self._metric("drift", "Psi", feature=feature)
+        return self._metric("drift", "Psi", options, feature=feature)
 
-    def metric_baseline_tampered(self) -> cloudwatch.Metric:
+    def metric_baseline_tampered(self, **options: Unpack[MetricOptions]) -> cloudwatch.Metric:
         """Return 1 where the live model's baseline is not the one that was approved with it, or is gone."""
-        return self._metric("drift", "BaselineTampered")
+        return self._metric("drift", "BaselineTampered", options)
 
-    def metric_unannounced_calls(self) -> cloudwatch.Metric:
+    def metric_unannounced_calls(self, **options: Unpack[MetricOptions]) -> cloudwatch.Metric:
         """Return the number of calls whose inference ids look like the platform's own, and which no execution announced."""
-        return self._metric("drift", "UnannouncedCalls")
+        return self._metric("drift", "UnannouncedCalls", options)
 
-    def metric_baseline_age_days(self) -> cloudwatch.Metric:
+    def metric_baseline_age_days(self, **options: Unpack[MetricOptions]) -> cloudwatch.Metric:
         """Return how old the live model's baseline is."""
-        return self._metric("drift", "BaselineAgeDays")
+        return self._metric("drift", "BaselineAgeDays", options)
 
-    def metric_capture_lag_hours(self) -> cloudwatch.Metric:
+    def metric_capture_lag_hours(self, **options: Unpack[MetricOptions]) -> cloudwatch.Metric:
         """Return how long ago the newest capture was written, where calls were made since."""
-        return self._metric("drift", "CaptureLagHours")
+        return self._metric("drift", "CaptureLagHours", options)
 
-    def metric_wape_ratio(self) -> cloudwatch.Metric:
+    def metric_wape_ratio(self, **options: Unpack[MetricOptions]) -> cloudwatch.Metric:
         """Return the live WAPE over the WAPE of the model's own holdout."""
-        return self._metric("quality", "WapeRatio")
+        return self._metric("quality", "WapeRatio", options)
 
-    def metric_wape_ratio_low(self) -> cloudwatch.Metric:
+    def metric_wape_ratio_low(self, **options: Unpack[MetricOptions]) -> cloudwatch.Metric:
         """Return the lower end of that ratio's 95 % interval: above a limit, the whole interval is."""
-        return self._metric("quality", "WapeRatioLow")
+        return self._metric("quality", "WapeRatioLow", options)
 
-    def metric_quality(self, metric_name: str) -> cloudwatch.Metric:
+    def metric_quality(self, metric_name: str, **options: Unpack[MetricOptions]) -> cloudwatch.Metric:
         """Return a metric of the live model's quality.
 
         Args:
             metric_name: Its name in CloudWatch, such as ``Rmse`` or ``Auc``.
+            options: Label, period (default one hour) and statistic (default maximum).
         """
-        return self._metric("quality", metric_name)
+        return self._metric("quality", metric_name, options)
 
-    def metric_quality_violations(self) -> cloudwatch.Metric:
+    def metric_quality_violations(self, **options: Unpack[MetricOptions]) -> cloudwatch.Metric:
         """Return the number of quality metrics that are worse than their limits, of ``quality_limits`` or from the holdout."""
-        return self._metric("quality", "QualityViolations")
+        return self._metric("quality", "QualityViolations", options)
 
-    def metric_label_coverage(self) -> cloudwatch.Metric:
+    def metric_label_coverage(self, **options: Unpack[MetricOptions]) -> cloudwatch.Metric:
         """Return the share of the predictions due a label that have one."""
-        return self._metric("quality", "LabelCoverage")
+        return self._metric("quality", "LabelCoverage", options)
 
-    def metric_label_lag_hours(self) -> cloudwatch.Metric:
+    def metric_label_lag_hours(self, **options: Unpack[MetricOptions]) -> cloudwatch.Metric:
         """Return how long ago the newest label came."""
-        return self._metric("quality", "LabelLagHours")
+        return self._metric("quality", "LabelLagHours", options)
 
-    def metric_bias_violations(self) -> cloudwatch.Metric:
+    def metric_bias_violations(self, **options: Unpack[MetricOptions]) -> cloudwatch.Metric:
         """Return the number of bias metrics that moved away from the baseline's."""
-        return self._metric("bias", "BiasViolations")
+        return self._metric("bias", "BiasViolations", options)
 
-    def metric_ndcg(self) -> cloudwatch.Metric:
+    def metric_ndcg(self, **options: Unpack[MetricOptions]) -> cloudwatch.Metric:
         """Return how alike the features' ranking by attribution is to the baseline's; 1 is the same ranking."""
-        return self._metric("explainability", "Ndcg", statistic=cloudwatch.Stats.MINIMUM)
+        return self._metric("explainability", "Ndcg", options, statistic=cloudwatch.Stats.MINIMUM)
 
-    def metric_latency_ratio(self) -> cloudwatch.Metric:
+    def metric_latency_ratio(self, **options: Unpack[MetricOptions]) -> cloudwatch.Metric:
         """Return the model's latency over that of the weeks before, the worst of the percentiles."""
-        return self._metric("latency", "LatencyRatio")
+        return self._metric("latency", "LatencyRatio", options)
 
-    def metric_latency_violations(self) -> cloudwatch.Metric:
+    def metric_latency_violations(self, **options: Unpack[MetricOptions]) -> cloudwatch.Metric:
         """Return the number of latency percentiles that are beyond the spec's limit or ratio."""
-        return self._metric("latency", "LatencyViolations")
+        return self._metric("latency", "LatencyViolations", options)
 
-    def metric_heartbeat(self) -> cloudwatch.MathExpression:
+    def metric_heartbeat(self, **options: Unpack[MetricOptions]) -> cloudwatch.MathExpression:
         """Return the number of runs of the monitor's function that ended well; of a job's monitor, of runs that started the job.
 
         AWS Lambda publishes both, in a namespace into which no container can print a metric.
 
         See: https://docs.aws.amazon.com/lambda/latest/dg/monitoring-metrics-types.html
         """
-        hour = cdk.Duration.hours(1)
+        period, statistic = options.get("period", cdk.Duration.hours(1)), options.get("statistic", cloudwatch.Stats.SUM)
         return cloudwatch.MathExpression(
             expression="runs - FILL(errors, 0)",
             using_metrics={
-                "runs": self._decide.metric_invocations(period=hour, statistic=cloudwatch.Stats.SUM),
-                "errors": self._decide.metric_errors(period=hour, statistic=cloudwatch.Stats.SUM),
+                "runs": self._decide.metric_invocations(period=period, statistic=statistic),
+                "errors": self._decide.metric_errors(period=period, statistic=statistic),
             },
-            period=hour,
-            label="runs of the monitor",
+            period=period,
+            label=options.get("label", "runs of the monitor"),
         )
 
     def _define_engine(self, access: MonitorAccess, window_hours: int) -> lambda_.Function:
@@ -273,7 +277,7 @@ class ModelMonitor(Construct):
             self,
             "InvalidModelMonitor",
             [
-                "endpoint must capture its calls; give it capture=DataCapture(percent=100)"
+                "endpoint must capture its calls; give it capture=DataCapture(sampling_percent=100)"
                 if captures is None
                 else None,
                 f"endpoint must have one monitor, got a second of {self._endpoint.endpoint_name!r}: both would write "
@@ -281,8 +285,8 @@ class ModelMonitor(Construct):
                 if self._mark[0].node.try_find_child(self._mark[1])
                 else None,
                 check_duration("window", window, minimum=hour, maximum=cdk.Duration.days(90)),
-                check_duration("schedule", self._schedule, minimum=hour, maximum=cdk.Duration.days(90)),
-                *_steps(window, self._schedule),
+                check_duration("interval", self._interval, minimum=hour, maximum=cdk.Duration.days(90)),
+                *_steps(window, self._interval),
                 check_type(
                     "spec", self._spec, MonitorSpec, allowed="a MonitorSpec such as MonitorSpec(minimum_rows=500)"
                 ),
@@ -337,6 +341,7 @@ class ModelMonitor(Construct):
         self,
         monitor: Monitor,
         name: str,
+        options: MetricOptions,
         *,
         feature: str | None = None,
         statistic: str = cloudwatch.Stats.MAXIMUM,
@@ -347,21 +352,22 @@ class ModelMonitor(Construct):
             namespace=metric_namespace(self._unit.name),
             metric_name=name,
             dimensions_map=dimensions if feature is None else {**dimensions, "Feature": feature},
-            statistic=statistic,
-            period=cdk.Duration.hours(1),
+            label=options.get("label"),
+            statistic=options.get("statistic", statistic),
+            period=options.get("period", cdk.Duration.hours(1)),
         )
 
 
-def _steps(window: cdk.Duration, schedule: cdk.Duration) -> Iterator[str]:
+def _steps(window: cdk.Duration, interval: cdk.Duration) -> Iterator[str]:
     """Yield what keeps windows from lying beside or over one another."""
     if not isinstance(window, cdk.Duration) or window.is_unresolved():
         return
     if window.to_seconds() % 3600:
         yield f"window must be whole hours, got {window.to_human_string()}; captures lie by the hour"
-    if not isinstance(schedule, cdk.Duration) or schedule.is_unresolved():
+    if not isinstance(interval, cdk.Duration) or interval.is_unresolved():
         return
-    if schedule.to_seconds() > window.to_seconds():
+    if interval.to_seconds() > window.to_seconds():
         yield (
-            f"schedule must be at most the window, {window.to_human_string()}, got {schedule.to_human_string()}: what lies "
+            f"interval must be at most the window, {window.to_human_string()}, got {interval.to_human_string()}: what lies "
             "between two windows would not be watched; widen the window or decide oftener"
         )

@@ -64,7 +64,7 @@ class MonitorTables(Construct):
         id: Construct id.
         monitor: The monitor. The tables belong to its unit.
         history: How far back the tables reach, a day to ten years. Default: 90 days, as captures are kept by default.
-        maximum_scan: Most that one query may read, at least 10 MB. Default: 10 GiB.
+        max_scan: Most that one query may read, at least 10 MB. Default: 10 GiB.
 
     Raises:
         ValidationError: If a value is not possible.
@@ -80,11 +80,11 @@ class MonitorTables(Construct):
         *,
         monitor: ModelMonitor,
         history: cdk.Duration | None = None,
-        maximum_scan: cdk.Size | None = None,
+        max_scan: cdk.Size | None = None,
     ) -> None:
         super().__init__(scope, id)
         history = cdk.Duration.days(90) if history is None else history
-        scan = cdk.Size.gibibytes(10) if maximum_scan is None else maximum_scan
+        scan = cdk.Size.gibibytes(10) if max_scan is None else max_scan
         endpoint, business_unit = monitor.endpoint, monitor.business_unit
         captures = endpoint.capture_bucket
         raise_if_any(
@@ -95,7 +95,7 @@ class MonitorTables(Construct):
                 # https://docs.aws.amazon.com/athena/latest/APIReference/API_WorkGroupConfiguration.html
                 None
                 if scan.to_bytes() >= 10_000_000
-                else f"maximum_scan must be at least 10 MB, got {scan.to_bytes()} bytes",
+                else f"max_scan must be at least 10 MB, got {scan.to_bytes()} bytes",
             ],
         )
         assert captures is not None  # noqa: S101 - a monitor's endpoint captures; for the type checker

@@ -26,42 +26,42 @@ class GuardLimits:
     """When a pipeline may be retrained; ``label_table`` of ``label_database`` is the table whose new rows are counted."""
 
     policy: GuardPolicy
-    cool_down: cdk.Duration
-    daily_budget: int
-    schedule: cdk.Duration | None = None
+    cooldown: cdk.Duration
+    max_runs_per_day: int
+    interval: cdk.Duration | None = None
     label_table: str | None = None
     label_database: str = ""
 
     @property
     def counts_labels(self) -> bool:
         """Whether new rows are counted."""
-        return self.policy.minimum_labels is not None and self.label_table is not None
+        return self.policy.min_labels is not None and self.label_table is not None
 
     def problems(self) -> list[str | None]:
         """Return what is not possible."""
         minute = cdk.Duration.minutes(1)
         return [
-            check_range("daily_budget", self.daily_budget, minimum=1, maximum=24),
-            check_duration("cool_down", self.cool_down, minimum=cdk.Duration.seconds(0), maximum=_YEAR),
-            check_duration("rejected_cool_down", self.policy.rejected_cool_down, minimum=self.cool_down, maximum=_YEAR),
-            check_duration("schedule", self.schedule, minimum=minute, maximum=_YEAR),
-            check_duration("recheck", self.policy.recheck, minimum=minute, maximum=_YEAR),
-            check_range("minimum_labels", self.policy.minimum_labels, minimum=1, maximum=10**12),
-            "minimum_labels counts rows of the feature store's label group; a training set from S3 has none"
-            if self.policy.minimum_labels is not None and self.label_table is None
+            check_range("max_runs_per_day", self.max_runs_per_day, minimum=1, maximum=24),
+            check_duration("cooldown", self.cooldown, minimum=cdk.Duration.seconds(0), maximum=_YEAR),
+            check_duration("rejected_cooldown", self.policy.rejected_cooldown, minimum=self.cooldown, maximum=_YEAR),
+            check_duration("interval", self.interval, minimum=minute, maximum=_YEAR),
+            check_duration("recheck_interval", self.policy.recheck_interval, minimum=minute, maximum=_YEAR),
+            check_range("min_labels", self.policy.min_labels, minimum=1, maximum=10**12),
+            "min_labels counts rows of the feature store's label group; a training set from S3 has none"
+            if self.policy.min_labels is not None and self.label_table is None
             else None,
         ]
 
     def environment(self) -> dict[str, str]:
         """Return the variables that the guard reads them from."""
         variables = {
-            "COOL_DOWN_SECONDS": str(int(self.cool_down.to_seconds())),
-            "DAILY_BUDGET": str(self.daily_budget),
+            "COOL_DOWN_SECONDS": str(int(self.cooldown.to_seconds())),
+            "DAILY_BUDGET": str(self.max_runs_per_day),
         }
-        if self.policy.rejected_cool_down is not None:
-            variables["REJECTED_COOL_DOWN_SECONDS"] = str(int(self.policy.rejected_cool_down.to_seconds()))
+        if self.policy.rejected_cooldown is not None:
+            variables["REJECTED_COOL_DOWN_SECONDS"] = str(int(self.policy.rejected_cooldown.to_seconds()))
         if self.counts_labels:
-            variables |= {"MINIMUM_LABELS": str(self.policy.minimum_labels), "LABEL_TABLE": str(self.label_table)}
+            variables |= {"MINIMUM_LABELS": str(self.policy.min_labels), "LABEL_TABLE": str(self.label_table)}
             variables["LABEL_DATABASE"] = self.label_database
         return variables
 
@@ -139,17 +139,17 @@ def _define_rules(
         )
         new_data = f"New rows that {pipeline} may learn from"
         guard.feed(events.Rule(scope, "NewData", event_bus=unit.bus, description=new_data, event_pattern=ingested))
-    if limits.schedule is not None:
+    if limits.interval is not None:
         description = f"Asks regularly whether {pipeline} is to be retrained"
         guard.feed(
-            events.Rule(scope, "Schedule", description=description, schedule=events.Schedule.rate(limits.schedule))
+            events.Rule(scope, "Schedule", description=description, schedule=events.Schedule.rate(limits.interval))
         )
     # an alarm tells once that it rings, and then says nothing for as long as it does
     recheck = events.Rule(
         scope,
         "Recheck",
         description=f"Asks whether an alarm of {pipeline} still rings, or labels wait",
-        schedule=events.Schedule.rate(limits.policy.recheck),
+        schedule=events.Schedule.rate(limits.policy.recheck_interval),
     )
     guard.feed(recheck)
     guard.function.add_environment("RECHECK_RULE", recheck.rule_arn)

@@ -161,7 +161,7 @@ class RetrainingAccess:
         }
         types = [self.training.instance_type]
         training = {**conditions, "ForAnyValue:StringEquals": {"sagemaker:InstanceTypes": list(types)}}
-        if self.training.is_isolated:
+        if self.training.network_isolation:
             training["Bool"] = {"sagemaker:NetworkIsolation": "true"}
         if self.processing is not None and self.processing.instance_type not in types:
             types.append(self.processing.instance_type)

@@ -78,9 +78,9 @@ class RetrainingPipeline(Construct):
         store: Features of the training set. Default: none, for a training set from S3.
         processing: What runs between training set and training. Default: nothing.
         gate: When a candidate may be registered. Default: ``GateSpec()``: better than every baseline, no worse than the champion.
-        schedule: How often a retraining is asked for, whatever the alarms say. Default: never.
-        cool_down: Time between two retrainings that no person asked for. Default: 24 hours.
-        daily_budget: Retrainings a UTC day. Default: 2.
+        interval: How often a retraining is asked for, whatever the alarms say. Default: never.
+        cooldown: Time between two retrainings that no person asked for. Default: 24 hours.
+        max_runs_per_day: Retrainings a UTC day. Default: 2.
         guard: What the guard does besides. Default: ``GuardPolicy()``: asks again every hour while an alarm rings, and counts no
             labels.
 
@@ -107,9 +107,9 @@ class RetrainingPipeline(Construct):
         store: FeatureStore | None = None,
         processing: ProcessingStep | None = None,
         gate: GateSpec | None = None,
-        schedule: cdk.Duration | None = None,
-        cool_down: cdk.Duration | None = None,
-        daily_budget: int = 2,
+        interval: cdk.Duration | None = None,
+        cooldown: cdk.Duration | None = None,
+        max_runs_per_day: int = 2,
         guard: GuardPolicy | None = None,
     ) -> None:
         super().__init__(scope, id)
@@ -118,9 +118,9 @@ class RetrainingPipeline(Construct):
         source = self._source(training_set, store)
         limits = GuardLimits(
             policy=GuardPolicy() if guard is None else guard,
-            cool_down=cdk.Duration.hours(24) if cool_down is None else cool_down,
-            daily_budget=daily_budget,
-            schedule=schedule,
+            cooldown=cdk.Duration.hours(24) if cooldown is None else cooldown,
+            max_runs_per_day=max_runs_per_day,
+            interval=interval,
             label_table=None if source.label_group is None else source.label_group.table_name,
             label_database="" if source.store is None else source.store.database_name,
         )
@@ -389,7 +389,7 @@ class RetrainingPipeline(Construct):
             pipeline=self._pipeline,
             image_uri=training.image.serving_uri(self),
             instance_type=training.instance_type,
-            maximum=int(training.maximum.to_seconds()),
+            maximum=int(training.max_runtime.to_seconds()),
             roles=roles,
             subnets=unit.subnet_ids,
             security_groups=[unit.security_group.security_group_id],
@@ -400,8 +400,8 @@ class RetrainingPipeline(Construct):
             volume_gigabytes=training.volume_gigabytes,
             hyperparameters=training.hyperparameters,
             environment=training.environment,
-            is_isolated=training.is_isolated,
-            maximum_wait=training.maximum_wait,
+            is_isolated=training.network_isolation,
+            maximum_wait=training.max_wait_seconds,
             has_checkpoints=training.checkpoints,
         )
 
@@ -426,7 +426,7 @@ class RetrainingPipeline(Construct):
         return ProcessingPlan(
             image_uri=step.image.uri(self),
             instance_type=step.instance_type,
-            maximum=int(step.maximum.to_seconds()),
+            maximum=int(step.max_runtime.to_seconds()),
             script=step.script,
             code_uri=code.s3_object_url,
             channel=step.channel,

@@ -29,15 +29,15 @@ class Spot:
     """Train on spare capacity, which costs less and may be taken away.
 
     Args:
-        maximum_wait: Longest time for waiting and running together, at least the job's ``maximum``, at most 28 days.
+        max_wait: Longest time for waiting and running together, at least the job's ``max_runtime``, at most 28 days.
 
     Example:
         >>> import aws_cdk as cdk
-        >>> Spot(maximum_wait=cdk.Duration.hours(6)).maximum_wait.to_hours()
+        >>> Spot(max_wait=cdk.Duration.hours(6)).max_wait.to_hours()
         6
     """
 
-    maximum_wait: cdk.Duration
+    max_wait: cdk.Duration
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +51,7 @@ class ProcessingStep:
         source: Folder with the script.
         script: The script's file name in ``source``; it reads ``SM_CHANNEL_TRAIN`` and writes to ``SM_OUTPUT_DIR``.
         instance_type: Instance type of the job.
-        maximum: Longest run, one minute to five days.
+        max_runtime: Longest run, one minute to five days.
         channel: Name of the channel in which training finds what it wrote. Default: ``processed``.
 
     Raises:
@@ -60,19 +60,19 @@ class ProcessingStep:
     Example:
         >>> import aws_cdk as cdk
         >>> step = ProcessingStep(image=image, source=Path("processing"), script="embed.py", instance_type="ml.m5.xlarge",
-        ...                       maximum=cdk.Duration.hours(1))
+        ...                       max_runtime=cdk.Duration.hours(1))
     """
 
     image: ModelImage
-    source: Path
+    source: str | Path
     script: str
     instance_type: str
-    maximum: cdk.Duration
+    max_runtime: cdk.Duration
     channel: str = "processed"
 
     def __post_init__(self) -> None:
         problems = [
-            *_script_problems(self.source, self.script, self.instance_type, self.maximum),
+            *_script_problems(self.source, self.script, self.instance_type, self.max_runtime),
             check_pattern("channel", self.channel, pattern=_CHANNEL, allowed="1 to 64 letters, digits or ._-"),
             f"channel must be none of {', '.join(_TAKEN_CHANNELS)}, got {self.channel!r}"
             if self.channel in _TAKEN_CHANNELS
@@ -90,14 +90,14 @@ class TrainingJob:
         source: Folder with the script; it is uploaded as the channel ``code``.
         script: The script's file name in ``source``; it reads ``SM_CHANNEL_TRAIN`` and writes to ``SM_MODEL_DIR``.
         instance_type: Instance type of the jobs.
-        maximum: Longest run of each job, one minute to five days.
+        max_runtime: Longest run of each job, one minute to five days.
         hyperparameters: Read by the script, at most 99; names that begin with ``sagemaker_`` are for the container. Default: none.
         environment: Environment variables of the training container. Default: none.
         volume: Disk of each job's instance, 1 GiB to 16 TiB. Default: 30 GiB.
         spot: Train on spare capacity. Default: on demand.
         checkpoints: Whether SageMaker keeps what the script writes to ``MLOPS_CHECKPOINT_DIR``, and brings it back when spare
             capacity was taken away. Default: it does not.
-        is_isolated: Whether the training container reaches no network at all. Default: it reaches none.
+        network_isolation: Whether the training container reaches no network at all. Default: it reaches none.
 
     Raises:
         ValidationError: If the script is not there or a value is not possible.
@@ -105,24 +105,24 @@ class TrainingJob:
     Example:
         >>> import aws_cdk as cdk
         >>> job = TrainingJob(image=image, source=Path("training"), script="train.py", instance_type="ml.m5.large",
-        ...                   maximum=cdk.Duration.hours(1))
+        ...                   max_runtime=cdk.Duration.hours(1))
     """
 
     image: ModelImage
-    source: Path
+    source: str | Path
     script: str
     instance_type: str
-    maximum: cdk.Duration
+    max_runtime: cdk.Duration
     hyperparameters: Mapping[str, str] = field(default_factory=dict)
     environment: Mapping[str, str] = field(default_factory=dict)
     volume: cdk.Size | None = None
     spot: Spot | None = None
     checkpoints: bool = False
-    is_isolated: bool = True
+    network_isolation: bool = True
 
     def __post_init__(self) -> None:
         problems = [
-            *_script_problems(self.source, self.script, self.instance_type, self.maximum),
+            *_script_problems(self.source, self.script, self.instance_type, self.max_runtime),
             *(
                 f"hyperparameter {name!r} must be text of at most 2500 characters, got {value!r}"
                 for name, value in self.hyperparameters.items()
@@ -141,23 +141,25 @@ class TrainingJob:
         return 30 if self.volume is None else int(self.volume.to_gibibytes(rounding=cdk.SizeRoundingBehavior.FLOOR))
 
     @property
-    def maximum_wait(self) -> int | None:
+    def max_wait_seconds(self) -> int | None:
         """Seconds that a job on spare capacity may wait and run; ``None`` on demand."""
-        return None if self.spot is None else int(self.spot.maximum_wait.to_seconds())
+        return None if self.spot is None else int(self.spot.max_wait.to_seconds())
 
     def _spot_problems(self) -> list[str | None]:
         if self.spot is None:
             return []
-        return [
-            check_duration("spot.maximum_wait", self.spot.maximum_wait, minimum=self.maximum, maximum=_LONGEST_WAIT)
-        ]
+        return [check_duration("spot.max_wait", self.spot.max_wait, minimum=self.max_runtime, maximum=_LONGEST_WAIT)]
 
 
-def _script_problems(source: Path, script: str, instance_type: str, maximum: cdk.Duration) -> list[str | None]:
+def _script_problems(
+    source: str | Path, script: str, instance_type: str, max_runtime: cdk.Duration
+) -> list[str | None]:
     return [
-        None if (source / script).is_file() else f"script must be a file in source, got {script!r} in {str(source)!r}",
+        None
+        if (Path(source) / script).is_file()
+        else f"script must be a file in source, got {script!r} in {str(source)!r}",
         check_pattern("instance_type", instance_type, pattern=_INSTANCE_TYPE, allowed="a type such as 'ml.m5.large'"),
-        check_duration("maximum", maximum, minimum=_SHORTEST, maximum=_LONGEST),
+        check_duration("max_runtime", max_runtime, minimum=_SHORTEST, maximum=_LONGEST),
     ]
 
 

@@ -69,12 +69,12 @@ class RolloutChecks:
         metrics: Metrics of the unit's own that roll back. Default: none.
         alarm_period: Period of the new fleet's alarms, one to five minutes. Default: one minute.
         golden: Requests that a candidate answers before it gets any traffic. Default: none.
-        synthetic: Golden requests a minute that are sent while the rollout bakes, where real traffic is thin; needs ``golden``.
-            Default: none.
+        synthetic_invocations: Golden requests a minute that are sent while the rollout bakes, where real traffic is thin; needs
+            ``golden``. Default: none.
         probation: How long after a promotion its alarms still roll back, ten minutes to 30 days. Default: not at all.
         probation_alarms: Alarms that do so, besides the endpoint's own on errors. Default: none.
         shadow: Traffic that is copied to the candidate before the first step. Default: none.
-        keep: Versions that stay to go back to, 1 to 10. Default: 1.
+        retained_versions: Versions that stay to go back to, 1 to 10. Default: 1.
 
     Raises:
         ValidationError: With every setting that cannot work.
@@ -92,11 +92,11 @@ class RolloutChecks:
     metrics: Sequence[MetricRule] = ()
     alarm_period: cdk.Duration = field(default_factory=lambda: cdk.Duration.minutes(1))
     golden: GoldenRequests | None = None
-    synthetic: int | None = None
+    synthetic_invocations: int | None = None
     probation: cdk.Duration | None = None
     probation_alarms: Sequence[cloudwatch.IAlarm] = ()
     shadow: ShadowTraffic | None = None
-    keep: int = 1
+    retained_versions: int = 1
 
     def __post_init__(self) -> None:
         found = [p for p in (*self._range_problems(), *self._combination_problems()) if p is not None]
@@ -122,9 +122,9 @@ class RolloutChecks:
             check_range("max_error_count", self.max_error_count, minimum=0, maximum=1_000_000),
             check_duration("max_latency", self.max_latency, minimum=millis(1), maximum=cdk.Duration.seconds(60)),
             check_range("max_latency_ratio", self.max_latency_ratio, minimum=1, maximum=100),
-            check_range("synthetic", self.synthetic, minimum=1, maximum=600),
+            check_range("synthetic_invocations", self.synthetic_invocations, minimum=1, maximum=600),
             check_duration("probation", self.probation, minimum=minutes(10), maximum=days(30)),
-            check_range("keep", self.keep, minimum=1, maximum=10),
+            check_range("retained_versions", self.retained_versions, minimum=1, maximum=10),
             None if period in _ALARM_PERIODS else f"alarm_period must be one to five whole minutes, got {period} s",
         ]
 
@@ -135,8 +135,8 @@ class RolloutChecks:
             if count <= MAXIMUM_ALARMS
             else f"SageMaker watches at most {MAXIMUM_ALARMS} alarms, got {len(self.alarms)} and {len(self.own_alarms)} of the "
             f"new fleet ({own}); join some in a composite alarm",
-            "synthetic sends golden requests, got none; give golden, or leave synthetic out"
-            if self.synthetic is not None and self.golden is None
+            "synthetic_invocations are golden requests, got none; give golden, or leave synthetic_invocations out"
+            if self.synthetic_invocations is not None and self.golden is None
             else None,
             f"probation_alarms watch during probation, got {len(self.probation_alarms)} and no probation; give probation"
             if self.probation_alarms and self.probation is None

@@ -114,7 +114,7 @@ class RolloutPolicy:
     Attributes:
         kind: How traffic moves.
         bake: How long alarms watch each step.
-        maximum: Time within which the rollout must have ended.
+        max_execution_time: Time within which the rollout must have ended.
         percent: Size of a step in percent: of instances on SageMaker, of requests on EKS.
         checks: What may stop it, how much evidence it needs, and what watches it afterwards.
 
@@ -126,7 +126,7 @@ class RolloutPolicy:
 
     kind: RolloutKind
     bake: cdk.Duration
-    maximum: cdk.Duration
+    max_execution_time: cdk.Duration
     percent: int | None
     checks: RolloutChecks
 
@@ -140,14 +140,14 @@ class RolloutPolicy:
         cls,
         *,
         bake: cdk.Duration | None = None,
-        maximum: cdk.Duration | None = None,
+        max_execution_time: cdk.Duration | None = None,
         checks: RolloutChecks | None = None,
     ) -> "RolloutPolicy":
         """Move all traffic in one step to a complete new fleet.
 
         Args:
             bake: How long alarms watch the new fleet before the old one goes, at most an hour. Default: not at all.
-            maximum: Time for the whole rollout. Default: an hour more than the bake.
+            max_execution_time: Time for the whole rollout. Default: an hour more than the bake.
             checks: What it must pass. Default: alarms on the new fleet's errors, no evidence.
 
         Raises:
@@ -158,7 +158,7 @@ class RolloutPolicy:
             0
         """
         none = cdk.Duration.seconds(0)
-        return cls._make(RolloutKind.ALL_AT_ONCE, None, none if bake is None else bake, maximum, checks)
+        return cls._make(RolloutKind.ALL_AT_ONCE, None, none if bake is None else bake, max_execution_time, checks)
 
     @classmethod
     def canary(
@@ -166,7 +166,7 @@ class RolloutPolicy:
         *,
         percent: int,
         bake: cdk.Duration,
-        maximum: cdk.Duration | None = None,
+        max_execution_time: cdk.Duration | None = None,
         checks: RolloutChecks | None = None,
     ) -> "RolloutPolicy":
         """Move a share first, watch it, then move the rest and watch again.
@@ -174,7 +174,7 @@ class RolloutPolicy:
         Args:
             percent: Size of the first step, 1 to 50 percent. On SageMaker a share of instances.
             bake: How long alarms watch each of the two steps, at most an hour.
-            maximum: Time for the whole rollout. Default: an hour more than the bakes.
+            max_execution_time: Time for the whole rollout. Default: an hour more than the bakes.
             checks: What it must pass. Default: alarms on the new fleet's errors, 20 calls as evidence.
 
         Raises:
@@ -182,10 +182,10 @@ class RolloutPolicy:
 
         Example:
             >>> import aws_cdk as cdk
-            >>> RolloutPolicy.canary(percent=10, bake=cdk.Duration.minutes(5)).maximum.to_minutes()
+            >>> RolloutPolicy.canary(percent=10, bake=cdk.Duration.minutes(5)).max_execution_time.to_minutes()
             70
         """
-        return cls._make(RolloutKind.CANARY, percent, bake, maximum, checks)
+        return cls._make(RolloutKind.CANARY, percent, bake, max_execution_time, checks)
 
     @classmethod
     def linear(
@@ -193,7 +193,7 @@ class RolloutPolicy:
         *,
         step_percent: int,
         bake: cdk.Duration,
-        maximum: cdk.Duration | None = None,
+        max_execution_time: cdk.Duration | None = None,
         checks: RolloutChecks | None = None,
     ) -> "RolloutPolicy":
         """Move traffic in equal steps to a complete new fleet, each watched.
@@ -201,7 +201,7 @@ class RolloutPolicy:
         Args:
             step_percent: Size of each step, 10 to 50 percent. On SageMaker a share of instances.
             bake: How long alarms watch each step, at most an hour.
-            maximum: Time for the whole rollout. Default: an hour more than the bakes.
+            max_execution_time: Time for the whole rollout. Default: an hour more than the bakes.
             checks: What it must pass. Default: alarms on the new fleet's errors, 20 calls as evidence.
 
         Raises:
@@ -212,7 +212,7 @@ class RolloutPolicy:
             >>> RolloutPolicy.linear(step_percent=25, bake=cdk.Duration.minutes(5)).steps
             4
         """
-        return cls._make(RolloutKind.LINEAR, step_percent, bake, maximum, checks)
+        return cls._make(RolloutKind.LINEAR, step_percent, bake, max_execution_time, checks)
 
     @classmethod
     def rolling(
@@ -220,7 +220,7 @@ class RolloutPolicy:
         *,
         batch_percent: int,
         bake: cdk.Duration,
-        maximum: cdk.Duration | None = None,
+        max_execution_time: cdk.Duration | None = None,
         checks: RolloutChecks | None = None,
     ) -> "RolloutPolicy":
         """Replace instances batch by batch, without a second fleet.
@@ -228,7 +228,7 @@ class RolloutPolicy:
         Args:
             batch_percent: Size of each batch, 5 to 50 percent of the instances.
             bake: How long alarms watch each batch, at most an hour.
-            maximum: Time for the whole rollout. Default: an hour more than the bakes.
+            max_execution_time: Time for the whole rollout. Default: an hour more than the bakes.
             checks: What it must pass. Default: alarms on the new fleet's errors, 20 calls as evidence.
 
         Raises:
@@ -239,7 +239,7 @@ class RolloutPolicy:
             >>> RolloutPolicy.rolling(batch_percent=50, bake=cdk.Duration.minutes(5)).steps
             2
         """
-        return cls._make(RolloutKind.ROLLING, batch_percent, bake, maximum, checks)
+        return cls._make(RolloutKind.ROLLING, batch_percent, bake, max_execution_time, checks)
 
     @property
     def steps(self) -> int:
@@ -276,7 +276,7 @@ class RolloutPolicy:
         return RolloutSpec(
             kind=self.kind.value,
             bake=_seconds(self.bake),
-            maximum=_seconds(self.maximum),
+            maximum=_seconds(self.max_execution_time),
             percent=self.percent,
             min_invocations=self.min_invocations,
             alarms=tuple(alarm.alarm_name for alarm in checks.alarms),
@@ -285,11 +285,11 @@ class RolloutPolicy:
             max_latency_ms=None if checks.max_latency is None else int(checks.max_latency.to_milliseconds()),
             max_latency_ratio=checks.max_latency_ratio,
             metrics=tuple(checks.metrics) if checks.metrics else None,
-            synthetic=checks.synthetic,
+            synthetic=checks.synthetic_invocations,
             shadow=None if checks.shadow is None else checks.shadow.to_spec(),
             probation=None if checks.probation is None else _seconds(checks.probation),
             probation_alarms=tuple(alarm.alarm_name for alarm in checks.probation_alarms) or None,
-            keep=None if checks.keep == 1 else checks.keep,
+            keep=None if checks.retained_versions == 1 else checks.retained_versions,
         )
 
     @classmethod
@@ -298,15 +298,15 @@ class RolloutPolicy:
         kind: RolloutKind,
         percent: int | None,
         bake: cdk.Duration,
-        maximum: cdk.Duration | None,
+        max_execution_time: cdk.Duration | None,
         checks: RolloutChecks | None,
     ) -> "RolloutPolicy":
-        if maximum is None:
-            maximum = cdk.Duration.seconds(3600 + _seconds(bake) * steps(kind.value, percent, 100))
+        if max_execution_time is None:
+            max_execution_time = cdk.Duration.seconds(3600 + _seconds(bake) * steps(kind.value, percent, 100))
         return cls(
             kind=kind,
             bake=bake,
-            maximum=maximum,
+            max_execution_time=max_execution_time,
             percent=percent,
             checks=RolloutChecks() if checks is None else checks,
         )
@@ -318,7 +318,7 @@ class RolloutPolicy:
         return [
             check_range(name, self.percent, minimum=smallest, maximum=50),
             check_duration("bake", self.bake, minimum=seconds(0), maximum=minutes(60)),
-            check_duration("maximum", self.maximum, minimum=minutes(10), maximum=minutes(480)),
+            check_duration("max_execution_time", self.max_execution_time, minimum=minutes(10), maximum=minutes(480)),
         ]
 
     def _timing_problems(self) -> list[str | None]:
@@ -329,15 +329,22 @@ class RolloutPolicy:
             "lengthen bake or shorten alarm_period"
             if self._is_watched and bake < period
             else None,
-            f"maximum must be longer than {self.steps} bakes ({total} s), got {_seconds(self.maximum)} s; lengthen maximum"
-            if _seconds(self.maximum) <= total
+            f"max_execution_time must be longer than {self.steps} bakes ({total} s), got {_seconds(self.max_execution_time)} s; "
+            "lengthen it"
+            if _seconds(self.max_execution_time) <= total
             else None,
         ]
 
     @property
     def _is_watched(self) -> bool:
         checks = self.checks
-        asked = (checks.alarms, checks.metrics, checks.max_latency, checks.max_latency_ratio, checks.synthetic)
+        asked = (
+            checks.alarms,
+            checks.metrics,
+            checks.max_latency,
+            checks.max_latency_ratio,
+            checks.synthetic_invocations,
+        )
         return (
             self.kind is not RolloutKind.ALL_AT_ONCE
             or any(asked)

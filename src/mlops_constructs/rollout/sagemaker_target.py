@@ -81,7 +81,7 @@ class SageMakerTarget:
                 f"use count={needed} or more, or a larger percent (at most 50)"
             ]
         number = steps(policy.kind.value, policy.percent, self.instance_count)
-        total, maximum = number * int(policy.bake.to_seconds()), int(policy.maximum.to_seconds())
+        total, maximum = number * int(policy.bake.to_seconds()), int(policy.max_execution_time.to_seconds())
         if maximum <= total:
             return [
                 f"whole instances move, so {policy.percent} % of {self.instance_count} takes {number} steps: maximum must be "

@@ -18,7 +18,9 @@ _LEAVES = ("delete", "REMOVE #owner", "RolloutRecord", "describeEndpoint")
 def policy(checks: RolloutChecks) -> RolloutPolicy:
     """Half first, one minute each, on the calls that the campaign sends itself."""
     del checks
-    return RolloutPolicy.canary(percent=50, bake=MINUTES(1), checks=RolloutChecks(min_invocations=1, keep=1))
+    return RolloutPolicy.canary(
+        percent=50, bake=MINUTES(1), checks=RolloutChecks(min_invocations=1, retained_versions=1)
+    )
 
 
 class DeployFaults:

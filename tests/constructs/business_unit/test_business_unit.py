@@ -214,7 +214,7 @@ def test_a_given_network_is_used_as_it_is() -> None:
     vpc = ec2.Vpc(stack, "Vpc", max_azs=2)
     subnets = ec2.SubnetSelection(subnet_type=ec2.SubnetType.PRIVATE_WITH_EGRESS)
 
-    unit = BusinessUnit(stack, "Unit", name="demand", network=Network.given(vpc=vpc, subnets=subnets))
+    unit = BusinessUnit(stack, "Unit", name="demand", network=Network.from_vpc(vpc=vpc, subnets=subnets))
 
     template = Template.from_stack(stack)
     template.resource_count_is("AWS::EC2::VPC", 1)
@@ -233,7 +233,7 @@ def test_a_given_security_group_is_used() -> None:
     subnets = ec2.SubnetSelection(subnet_type=ec2.SubnetType.PRIVATE_WITH_EGRESS)
 
     unit = BusinessUnit(
-        stack, "Unit", name="demand", network=Network.given(vpc=vpc, subnets=subnets, security_group=group)
+        stack, "Unit", name="demand", network=Network.from_vpc(vpc=vpc, subnets=subnets, security_group=group)
     )
 
     assert unit.security_group is group
@@ -242,7 +242,7 @@ def test_a_given_security_group_is_used() -> None:
 def test_a_shared_network_is_named_by_its_ids() -> None:
     """The platform's subnets, in their zones."""
     stack, unit = _unit(
-        network=Network.shared(
+        network=Network.from_shared_vpc(
             vpc_id="vpc-1", availability_zones=["eu-west-1a", "eu-west-1b"], subnet_ids=["subnet-1", "subnet-2"]
         )
     )

@@ -20,7 +20,7 @@ def template() -> Template:
     """A unit with a made network."""
     stack = cdk.Stack(cdk.App(), "S")
     BusinessUnit(
-        stack, "Unit", name="demand", network=Network.made(cidr="10.9.0.0/16", endpoints=["states", "sagemaker.api"])
+        stack, "Unit", name="demand", network=Network.create(cidr="10.9.0.0/16", endpoints=["states", "sagemaker.api"])
     )
     return Template.from_stack(stack)
 
@@ -52,13 +52,13 @@ def test_a_concrete_environment_asks_aws_nothing() -> None:
 def test_named_zones_are_those_of_the_subnets() -> None:
     """By name, and only of the stack's own region where that is known."""
     stack = cdk.Stack(cdk.App(), "S", env=cdk.Environment(account="123456789012", region="us-east-1"))
-    BusinessUnit(stack, "Unit", name="demand", network=Network.made(zones=["us-east-1b", "us-east-1d"]))
+    BusinessUnit(stack, "Unit", name="demand", network=Network.create(availability_zones=["us-east-1b", "us-east-1d"]))
     subnets = Template.from_stack(stack).find_resources("AWS::EC2::Subnet").values()
     assert [subnet["Properties"]["AvailabilityZone"] for subnet in subnets] == ["us-east-1b", "us-east-1d"]
 
     other = cdk.Stack(cdk.App(), "S", env=cdk.Environment(account="123456789012", region="us-west-2"))
     with pytest.raises(ValidationError, match="zones must be of the stack's region us-west-2, got us-east-1b"):
-        BusinessUnit(other, "Unit", name="demand", network=Network.made(zones=["us-east-1b"]))
+        BusinessUnit(other, "Unit", name="demand", network=Network.create(availability_zones=["us-east-1b"]))
 
 
 @given(prefix=st.integers(min_value=16, max_value=25), zones=st.integers(min_value=1, max_value=6))
@@ -127,7 +127,7 @@ def test_the_price_is_printed() -> None:
 def test_further_services_are_reached_once_and_priced() -> None:
     """What is reached already gets no second endpoint; the price of what is added is printed."""
     stack = cdk.Stack(cdk.App(), "S")
-    unit = BusinessUnit(stack, "Unit", name="demand", network=Network.made(endpoints=["sts"]))
+    unit = BusinessUnit(stack, "Unit", name="demand", network=Network.create(endpoints=["sts"]))
     for _ in range(2):
         unit.reach(["sts", "eks", "elasticloadbalancing"])
 
@@ -141,7 +141,7 @@ def test_further_services_are_reached_once_and_priced() -> None:
 def test_whatever_runs_waits_for_endpoints_that_are_added_later() -> None:
     """The unit's group, which all that runs names, depends on each endpoint and route, and none of them on it."""
     stack = cdk.Stack(cdk.App(), "S")
-    unit = BusinessUnit(stack, "Unit", name="demand", network=Network.made(endpoints=["sts"], zones=2))
+    unit = BusinessUnit(stack, "Unit", name="demand", network=Network.create(endpoints=["sts"], availability_zones=2))
     own = ec2.SecurityGroup(stack, "Own", vpc=unit.vpc)
     own.node.add_dependency(unit.connectivity_established)
     unit.reach(["eks"])
@@ -168,7 +168,7 @@ def test_gateway_endpoints_admit_other_accounts_buckets(template: Template) -> N
 def test_another_network_is_there_already() -> None:
     """Nothing is waited for in a network of somebody else."""
     stack = cdk.Stack(cdk.App(), "S")
-    network = Network.shared(vpc_id="vpc-12345678", availability_zones=["a"], subnet_ids=["subnet-12345678"])
+    network = Network.from_shared_vpc(vpc_id="vpc-12345678", availability_zones=["a"], subnet_ids=["subnet-12345678"])
     BusinessUnit(stack, "Unit", name="demand", network=network)
 
     (group,) = Template.from_stack(stack).find_resources("AWS::EC2::SecurityGroup").values()
@@ -178,7 +178,7 @@ def test_another_network_is_there_already() -> None:
 def test_a_given_network_reaches_services_by_itself() -> None:
     """Nothing is added to a network of somebody else."""
     stack = cdk.Stack(cdk.App(), "S")
-    network = Network.shared(vpc_id="vpc-12345678", availability_zones=["a"], subnet_ids=["subnet-12345678"])
+    network = Network.from_shared_vpc(vpc_id="vpc-12345678", availability_zones=["a"], subnet_ids=["subnet-12345678"])
     BusinessUnit(stack, "Unit", name="demand", network=network).reach(["eks"])
 
     Template.from_stack(stack).resource_count_is("AWS::EC2::VPCEndpoint", 0)

@@ -10,7 +10,7 @@ from mlops_constructs.business_unit.network import INTERFACE_ENDPOINTS
 
 def test_a_made_network_has_defaults() -> None:
     """Addresses and endpoints are named, zones come from the profile."""
-    network = Network.made()
+    network = Network.create()
 
     assert (network.cidr, network.endpoints, network.zones, network.vpc) == (
         "10.0.0.0/16",
@@ -22,14 +22,14 @@ def test_a_made_network_has_defaults() -> None:
 
 def test_no_endpoints_is_a_choice() -> None:
     """An empty list is not the default."""
-    assert Network.made(endpoints=[]).endpoints == ()
+    assert Network.create(endpoints=[]).endpoints == ()
 
 
 @pytest.mark.parametrize("cidr", ["10.0.0.1/16", "10.0.0.0/15", "10.0.0.0/26", "everything", "::/56"])
 def test_fails_on_addresses_that_no_network_has(cidr: str) -> None:
     """Both problems are told at once, with what is allowed."""
     with pytest.raises(ValidationError) as error:
-        Network.made(cidr=cidr, zones=7)
+        Network.create(cidr=cidr, availability_zones=7)
 
     assert f"/16 to /25 whose host bits are 0, such as '10.20.0.0/16', got {cidr!r}" in str(error.value)
     assert "zones must be from 1 to 6, got 7" in str(error.value)
@@ -40,7 +40,7 @@ def test_a_given_network_keeps_what_was_given() -> None:
     vpc = ec2.Vpc(cdk.Stack(cdk.App(), "S"), "Vpc")
     subnets = ec2.SubnetSelection(subnet_type=ec2.SubnetType.PRIVATE_ISOLATED)
 
-    network = Network.given(vpc=vpc, subnets=subnets)
+    network = Network.from_vpc(vpc=vpc, subnets=subnets)
 
     assert network.vpc is vpc
     assert network.subnets is subnets
@@ -48,18 +48,18 @@ def test_a_given_network_keeps_what_was_given() -> None:
 
 def test_a_shared_network_is_ids() -> None:
     """It belongs to another account."""
-    network = Network.shared(vpc_id="vpc-1", availability_zones=["a"], subnet_ids=["subnet-1"])
+    network = Network.from_shared_vpc(vpc_id="vpc-1", availability_zones=["a"], subnet_ids=["subnet-1"])
 
     assert (network.shared_vpc_id, network.shared_zones, network.shared_subnet_ids) == ("vpc-1", ("a",), ("subnet-1",))
 
 
 def test_zones_can_be_named() -> None:
     """In their order; one string is one zone."""
-    network = Network.made(zones=["us-east-1b", "us-east-1c"])
+    network = Network.create(availability_zones=["us-east-1b", "us-east-1c"])
 
     assert (network.zones, network.zone_names) == (2, ("us-east-1b", "us-east-1c"))
-    assert Network.made(zones="us-east-1b").zone_names == ("us-east-1b",)
-    assert Network.made(zones=2).zone_names == ()
+    assert Network.create(availability_zones="us-east-1b").zone_names == ("us-east-1b",)
+    assert Network.create(availability_zones=2).zone_names == ()
 
 
 @pytest.mark.parametrize(
@@ -74,6 +74,6 @@ def test_zones_can_be_named() -> None:
 def test_fails_on_zones_that_no_network_has(zones: list[str], problem: str) -> None:
     """What is allowed is named."""
     with pytest.raises(ValidationError) as error:
-        Network.made(zones=zones)
+        Network.create(availability_zones=zones)
 
     assert problem in str(error.value)

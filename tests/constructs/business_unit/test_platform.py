@@ -7,7 +7,7 @@ import aws_cdk as cdk
 import pytest
 from aws_cdk import assertions
 
-from mlops_constructs import Approval, BusinessUnit, ModelRegistry, Platform, Profile, ValidationError
+from mlops_constructs import Approval, BusinessUnit, ModelRegistry, Network, Platform, Profile, ValidationError
 from mlops_local import deployer
 from mlops_local.cloud import Cloud
 from mlops_runtime.contracts.platform import PLATFORM_PARAMETERS, platform_parameter
@@ -27,7 +27,7 @@ def assembly(tmp_path_factory: pytest.TempPathFactory) -> Path:
     app = cdk.App(outdir=str(folder))
     stack = cdk.Stack(app, "OnPlatform")
     platform = Platform(name="retail")
-    unit = BusinessUnit.from_ssm(stack, "Unit", name="onplatform", platform=platform, profile=Profile.DEVELOPMENT)
+    unit = BusinessUnit(stack, "Unit", name="onplatform", platform=platform, profile=Profile.DEVELOPMENT)
     approval = Approval.manual(approver=platform.approver(stack, "Approver"))
     ModelRegistry(stack, "Registry", business_unit=unit, name="forecast", approval=approval)
     cdk.CfnOutput(stack, "Subnets", value=",".join(unit.subnet_ids))
@@ -71,6 +71,14 @@ def test_a_unit_deploys_on_what_the_estate_wrote(assembly: Path, cloud: Cloud) -
 def test_a_platform_that_cannot_be_is_refused() -> None:
     """All problems at once."""
     with pytest.raises(
-        ValidationError, match=r"platform must be 2 to 32 lower-case .*got 'R'.*\n?.*zones must be from 1 to 6, got 9"
+        ValidationError,
+        match=r"platform must be 2 to 32 lower-case .*got 'R'.*\n?.*zone_count must be from 1 to 6, got 9",
     ):
-        Platform(name="R", zones=9)
+        Platform(name="R", availability_zone_count=9)
+
+
+def test_a_platform_hands_over_network_and_key_alone() -> None:
+    """What it takes the place of is named."""
+    stack = cdk.Stack(cdk.App(), "S")
+    with pytest.raises(ValidationError, match="network must be left out beside platform, which hands it over"):
+        BusinessUnit(stack, "Unit", name="demand", platform=Platform(name="retail"), network=Network.create())

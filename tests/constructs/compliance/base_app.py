@@ -55,14 +55,14 @@ def _lake(app: cdk.App, profile: Profile, lock_file: Path) -> None:
         lock_file=lock_file,
         access=FeatureAccess.LAKE_FORMATION,
         snapshot_retention=cdk.Duration.days(365),
-        freshness_schedule=cdk.Duration.days(1),
+        freshness_interval=cdk.Duration.days(1),
     )
     reader = BusinessUnit(stack, "Reader", name="reader", profile=profile)
     FeatureStore.from_feature_store_attributes(
         stack,
         "Stock",
         business_unit=reader,
-        unit="lake",
+        owner_name="lake",
         data_bucket=store.data_bucket,
         key=store.key,
         groups=store.groups,

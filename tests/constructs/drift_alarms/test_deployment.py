@@ -57,7 +57,9 @@ class Served:
 def _assembly(folder: Path) -> Path:
     app = cdk.App(outdir=str(folder / "cdk.out"))
     stack = cdk.Stack(app, "Told")
-    unit = BusinessUnit(stack, "Unit", name="told", profile=Profile.DEVELOPMENT, network=Network.made(zones=2))
+    unit = BusinessUnit(
+        stack, "Unit", name="told", profile=Profile.DEVELOPMENT, network=Network.create(availability_zones=2)
+    )
     table = define_table(stack, "Table", business_unit=unit, partition_key="endpoint")
     image = ModelImage.from_ecr(repository_name="mlops-runtime", digest="sha256:" + "0" * 64)
     monitor = ModelMonitor(
@@ -65,14 +67,14 @@ def _assembly(folder: Path) -> Path:
         "Monitor",
         endpoint=Served(unit, SimpleNamespace(table=table, require_image=lambda _image: None), unit.artifacts),
         window=cdk.Duration.days(3),
-        schedule=cdk.Duration.days(3),
+        interval=cdk.Duration.days(3),
         engine=MonitorEngine.processing(image=image),
     )
     alarms = DriftAlarms(
         stack,
         "Alarms",
         monitor=monitor,
-        expect_traffic=ExpectedTraffic(start=8, end=20, silence=cdk.Duration.hours(3)),
+        expected_traffic=ExpectedTraffic(start=8, end=20, max_silence=cdk.Duration.hours(3)),
     )
     # without a key: what counts here is what the topic gets
     people = sqs.Queue(stack, "People")

@@ -55,8 +55,8 @@ def everything(define_once: Callable[..., Any]) -> Any:
             "engine": MonitorEngine.processing(image=IMAGE, attribution_rows=100),
         },
         alarms={
-            "psi": {"price": 0.25},
-            "expect_traffic": ExpectedTraffic(start=7, end=20, silence=cdk.Duration.hours(3)),
+            "max_psi": {"price": 0.25},
+            "expected_traffic": ExpectedTraffic(start=7, end=20, max_silence=cdk.Duration.hours(3)),
             "severities": dict.fromkeys(("suspect", "labels", "explainability"), Severity.CRITICAL),
         },
     )
@@ -209,14 +209,14 @@ def test_without_hours_of_calls_a_report_of_none_is_a_warning(demand: Any, every
 
 def test_who_looks_oftener_than_daily_is_told_to_name_the_hours_of_calls(define: Callable[..., Any]):
     """Or a feed that stops would tell nobody."""
-    made = define(monitor={"schedule": cdk.Duration.hours(6)})
+    made = define(monitor={"interval": cdk.Duration.hours(6)})
     assert _warns(made, NO_TRAFFIC_ALARM.id)
     assert not any("Silent" in name for name in made.template["Resources"])
 
 
 def test_a_weekly_monitor_gets_no_heartbeat_alarm_and_says_so(define: Callable[..., Any]):
     """CloudWatch cannot look back two weeks; the warning names the way out."""
-    made = define(monitor={"schedule": cdk.Duration.days(7)})
+    made = define(monitor={"interval": cdk.Duration.days(7)})
     assert "heartbeat" not in made.alarms.alarms
     assert _warns(made, NO_HEARTBEAT_ALARM.id)
 
@@ -245,7 +245,7 @@ def test_the_price_is_told(demand: Any):
 
 def test_the_limit_of_quality_can_be_given(define: Callable[..., Any]):
     """A larger ratio wins over the monitor's: a retraining is asked for later than the report tells of a violation."""
-    assert define(alarms={"wape_ratio": 1.5}).one("AWS::CloudWatch::Alarm", "AlarmsQuality")["Threshold"] == 1.5
+    assert define(alarms={"max_wape_ratio": 1.5}).one("AWS::CloudWatch::Alarm", "AlarmsQuality")["Threshold"] == 1.5
 
 
 def test_the_limit_of_quality_is_the_reports_unless_another_is_given(define: Callable[..., Any]):
@@ -278,25 +278,25 @@ def watched(define_once: Callable[..., Any]) -> Any:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"wape_ratio": 0.9}, r"wape_ratio must be from 1 to 100, got 0.9"),
+        ({"max_wape_ratio": 0.9}, r"max_wape_ratio must be from 1 to 100, got 0.9"),
         (
-            {"wape_ratio": 1.1},
-            r"wape_ratio must be at least the monitor's maximum_wape_ratio, 1.25, got 1.1: it would ring while the report says OK; "
-            r"leave it out, or give MonitorSpec\(maximum_wape_ratio=...\) the smaller one",
+            {"max_wape_ratio": 1.1},
+            r"max_wape_ratio must be at least the monitor's maximum_wape_ratio, 1.25, got 1.1: it would ring while the "
+            r"report says OK; leave it out, or give MonitorSpec\(maximum_wape_ratio=...\) the smaller one",
         ),
         (
             {"severities": {"drift": Severity.WARNING}},
             r"severities must name alarms \(suspect, features, .*\), got 'drift'",
         ),
-        ({"psi": {"price": 0.2}}, r"psi must name features of the spec's alarm_features \(none\), got 'price'"),
+        ({"max_psi": {"price": 0.2}}, r"max_psi must name features of the spec's alarm_features \(none\), got 'price'"),
         (
-            {"severities": {"bias": "warning", "latency": None}, "expect_traffic": "always", "wape_ratio": "2"},
-            r"wape_ratio must be from 1 to 100, got '2'; expect_traffic must be an ExpectedTraffic .*, got 'always'; "
+            {"severities": {"bias": "warning", "latency": None}, "expected_traffic": "always", "max_wape_ratio": "2"},
+            r"max_wape_ratio must be from 1 to 100, got '2'; expected_traffic must be an ExpectedTraffic .*, got 'always'; "
             r"severity of bias must be Severity.WARNING or Severity.CRITICAL, got 'warning'; severity of latency must be .* got N",
         ),
         (
-            {"severities": ["bias"], "psi": 0.2},
-            r"severities must be severities by name, .*; psi must be limits by feature, .*",
+            {"severities": ["bias"], "max_psi": 0.2},
+            r"severities must be severities by name, .*; max_psi must be limits by feature, .*",
         ),
     ],
 )

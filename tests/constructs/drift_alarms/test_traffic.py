@@ -47,8 +47,8 @@ def test_it_is_the_calls_at_the_expected_hours_of_a_week_and_one_at_all_others(
         ({"days": ("MON", "HOLIDAY")}, "days must be of MON, .*, got 'HOLIDAY'"),
         ({"days": "MON"}, r"days must be a tuple of names, such as \('MON', 'TUE'\), got 'MON'"),
         ({"days": ()}, "days must not be empty"),
-        ({"silence": cdk.Duration.days(3)}, "silence must be from 1 hour to 2 days, got 3 days"),
-        ({"silence": cdk.Duration.minutes(90)}, "silence must be whole hours, got 1 hour 30 minutes"),
+        ({"max_silence": cdk.Duration.days(3)}, "max_silence must be from 1 hour to 2 days, got 3 days"),
+        ({"max_silence": cdk.Duration.minutes(90)}, "max_silence must be whole hours, got 1 hour 30 minutes"),
     ],
 )
 def test_fails_on_hours_that_are_none(arguments: dict[str, Any], message: str):

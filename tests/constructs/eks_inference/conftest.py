@@ -97,8 +97,8 @@ class Place:
 def make_place(*, profile: Profile = Profile.PRODUCTION, tenant: dict[str, Any] | None = None, **cluster: Any) -> Place:
     """Define a unit's place; further arguments are the cluster's."""
     stack = cdk.Stack(cdk.App(context={"@aws-cdk/aws-iam:minimizePolicies": True}), "Demand")
-    unit = BusinessUnit(stack, "Unit", name="demand", profile=profile, network=Network.made(zones=2))
-    made = EksCluster.from_attributes(stack, "Cluster", **{**CLUSTER, **cluster})
+    unit = BusinessUnit(stack, "Unit", name="demand", profile=profile, network=Network.create(availability_zones=2))
+    made = EksCluster.from_cluster_attributes(stack, "Cluster", **{**CLUSTER, **cluster})
     place = EksTenant(stack, "Tenant", business_unit=unit, cluster=made, **(tenant or {}))
     return Place(stack, unit, made, place, ModelRegistry(stack, "Registry", business_unit=unit, name="forecast"))
 
@@ -119,7 +119,7 @@ def roomy() -> Place:
 def served() -> Place:
     """A production unit with a service that captures all calls."""
     made = make_place()
-    made.serve(capture=DataCapture(percent=100))
+    made.serve(capture=DataCapture(sampling_percent=100))
     return made
 
 
@@ -136,6 +136,6 @@ def changed() -> Place:
 @pytest.fixture(scope="session")
 def developed() -> Place:
     """A development unit without a certificate, whose manifests others apply."""
-    made = make_place(profile=Profile.DEVELOPMENT, tenant={"bootstrap": Bootstrap.yaml()}, is_auto_mode=False)
+    made = make_place(profile=Profile.DEVELOPMENT, tenant={"bootstrap": Bootstrap.yaml()}, auto_mode=False)
     made.serve(certificate=None, delivery=Delivery.git_ops())
     return made

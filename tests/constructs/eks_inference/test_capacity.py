@@ -11,23 +11,23 @@ from mlops_constructs import EksCapacity, ValidationError
 
 def test_both_slots_run_at_their_largest_and_each_has_one_pod_more() -> None:
     """That is what a rollout may ask of a quota."""
-    demand = EksCapacity(minimum=1, maximum=4, cpu="500m", memory="512Mi").demand
+    demand = EksCapacity(min_pods=1, max_pods=4, cpu="500m", memory="512Mi").demand
     assert (demand.pods, demand.cpu, demand.memory) == (10, 5.0, 5 * 1024**3)
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"minimum": 0}, "minimum must be from 1 to 140, got 0"),
+        ({"min_pods": 0}, "min_pods must be from 1 to 140, got 0"),
         (
-            {"minimum": 5, "maximum": 4},
-            r"maximum must be at least minimum \(5\), got 4; raise maximum or lower minimum",
+            {"min_pods": 5, "max_pods": 4},
+            r"max_pods must be at least min_pods \(5\), got 4; raise max_pods or lower min_pods",
         ),
         ({"cpu": "1 core"}, "cpu must be a quantity such as '500m', '2' or '1.5', got '1 core'"),
         ({"cpu": "0"}, "cpu must be a quantity"),
         ({"memory": "1G"}, "memory must be whole 'Mi' or 'Gi'"),
         ({"memory": "1.5Gi"}, "memory must be whole 'Mi' or 'Gi'"),
-        ({"cpu_target": 100}, "cpu_target must be from 10 to 95, got 100"),
+        ({"target_cpu_percent": 100}, "target_cpu_percent must be from 10 to 95, got 100"),
         ({"architecture": "x86_64"}, "architecture must be 'amd64' or 'arm64', got 'x86_64'"),
     ],
 )
@@ -40,7 +40,7 @@ def test_fails_when_a_value_is_not_possible(changes: dict[str, Any], message: st
 def test_fails_with_everything_at_once() -> None:
     """Each problem has a sentence."""
     with pytest.raises(ValidationError) as caught:
-        EksCapacity(minimum=0, maximum=0, cpu="", memory="")
+        EksCapacity(min_pods=0, max_pods=0, cpu="", memory="")
     assert len(caught.value.problems) == 4
 
 
@@ -52,7 +52,7 @@ def test_fails_with_everything_at_once() -> None:
 )
 def test_what_is_taken_can_be_counted(maximum: int, millis: int, mebibytes: int, less: int) -> None:
     """Quantities come out as they went in, for any number of pods."""
-    capacity = EksCapacity(minimum=max(1, maximum - less), maximum=maximum, cpu=f"{millis}m", memory=f"{mebibytes}Mi")
+    capacity = EksCapacity(min_pods=max(1, maximum - less), max_pods=maximum, cpu=f"{millis}m", memory=f"{mebibytes}Mi")
     pods = 2 * (maximum + 1)
     assert capacity.demand.cpu == pytest.approx(pods * millis / 1000)
     assert capacity.demand.memory == pods * mebibytes * 1024**2

@@ -18,7 +18,7 @@ KNOWN: dict[str, Any] = {
 
 
 def _cluster(**changes: Any) -> EksCluster:
-    return EksCluster.from_attributes(cdk.Stack(cdk.App(), "S"), "Cluster", **{**KNOWN, **changes})
+    return EksCluster.from_cluster_attributes(cdk.Stack(cdk.App(), "S"), "Cluster", **{**KNOWN, **changes})
 
 
 def test_what_is_not_said_is_what_auto_mode_does() -> None:
@@ -26,7 +26,7 @@ def test_what_is_not_said_is_what_auto_mode_does() -> None:
     cluster = _cluster()
     assert (cluster.pod_security_group_id, cluster.binding_api) == (cluster.security_group_id, "eks.amazonaws.com/v1")
     assert (cluster.egress_cidrs, cluster.dns_cidrs, cluster.vpc_id) == (("0.0.0.0/0",), None, None)
-    assert _cluster(is_auto_mode=False).binding_api == "elbv2.k8s.aws/v1beta1"
+    assert _cluster(auto_mode=False).binding_api == "elbv2.k8s.aws/v1beta1"
     assert _cluster(pod_security_group_id="sg-00000000").pod_security_group_id == "sg-00000000"
 
 
@@ -91,7 +91,7 @@ def test_a_cluster_of_the_same_app_is_known_by_itself() -> None:
 def test_functions_are_let_in_on_one_port() -> None:
     """Nothing is said of the cluster's group but this one rule."""
     stack = cdk.Stack(cdk.App(), "S")
-    cluster = EksCluster.from_attributes(stack, "Cluster", **KNOWN)
+    cluster = EksCluster.from_cluster_attributes(stack, "Cluster", **KNOWN)
     cluster.admit(stack, "Ingress", group=ec2.SecurityGroup.from_security_group_id(stack, "Group", "sg-87654321"))
     Template.from_stack(stack).has_resource_properties(
         "AWS::EC2::SecurityGroupIngress",
@@ -107,7 +107,7 @@ def test_functions_are_let_in_on_one_port() -> None:
 
 def _warnings(**changes: Any) -> list[str]:
     stack = cdk.Stack(cdk.App(), "S")
-    EksCluster.from_attributes(stack, "Cluster", **{**KNOWN, **changes})
+    EksCluster.from_cluster_attributes(stack, "Cluster", **{**KNOWN, **changes})
     return [str(found.entry.data) for found in Annotations.from_stack(stack).find_warning("*", Match.any_value())]
 
 
@@ -174,7 +174,7 @@ def test_every_problem_of_types_is_named_at_once() -> None:
         _cluster(
             name=5,
             subnet_cidrs="10.0.0.0/20",
-            is_auto_mode="no",
+            auto_mode="no",
             load_balancer_subnets={
                 "euc1-az1": 7,
                 "eu-central-1a": "subnet-01234567",
@@ -185,7 +185,7 @@ def test_every_problem_of_types_is_named_at_once() -> None:
     assert said == [
         ("name", "5"),
         ("subnet_cidrs", "'10.0.0.0/20'"),
-        ("is_auto_mode", "'no'"),
+        ("auto_mode", "'no'"),
         ("a zone of load_balancer_subnets", "'euc1-az1'"),
         ("load_balancer_subnets", "7"),
         ("load_balancer_subnets", "'subnet-01234567' again"),

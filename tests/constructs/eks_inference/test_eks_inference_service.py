@@ -288,8 +288,10 @@ def test_a_repository_gets_what_stands_still(tmp_path: Path) -> None:
     """As a file beside the templates; the stack applies nothing, and still takes the slots down."""
     app = cdk.App(outdir=str(tmp_path))
     stack = cdk.Stack(app, "S")
-    unit = BusinessUnit(stack, "Unit", name="demand", profile=Profile.DEVELOPMENT, network=Network.made(zones=2))
-    cluster = EksCluster.from_attributes(
+    unit = BusinessUnit(
+        stack, "Unit", name="demand", profile=Profile.DEVELOPMENT, network=Network.create(availability_zones=2)
+    )
+    cluster = EksCluster.from_cluster_attributes(
         stack, "Cluster", name="retail", security_group_id="sg-12345678", subnet_cidrs=["10.0.0.0/16"]
     )
     tenant = EksTenant(stack, "Tenant", business_unit=unit, cluster=cluster)
@@ -323,7 +325,7 @@ def test_calls_in_the_clear_are_warned_of(developed: Any) -> None:
 def test_the_template_is_the_same_each_time(served: Any, place: Callable[..., Any]) -> None:
     """No clock, no chance; and room for what its owner adds."""
     again = place()
-    again.serve(capture=DataCapture(percent=100))
+    again.serve(capture=DataCapture(sampling_percent=100))
     assert json.dumps(again.template, sort_keys=True) == json.dumps(served.template, sort_keys=True)
     assert len(served.template["Resources"]) < 150
 
@@ -335,7 +337,7 @@ def test_the_template_is_the_same_each_time(served: Any, place: Callable[..., An
         ({"certificate": None}, "certificate must be given in Profile.PRODUCTION, got none"),
         ({"rollout": RolloutPolicy.rolling(batch_percent=50, bake=BAKE)}, "got ROLLING: a slot is complete in itself"),
         (
-            {"rollout": RolloutPolicy.canary(percent=10, bake=BAKE, checks=RolloutChecks(keep=3))},
+            {"rollout": RolloutPolicy.canary(percent=10, bake=BAKE, checks=RolloutChecks(retained_versions=3))},
             "keep must be 1 on EKS, got 3",
         ),
         ({"capacity": EksCapacity(cpu="10m")}, "cpu must be at least 50m, got '10m'"),
@@ -361,7 +363,7 @@ def test_fails_when_there_is_one_zone() -> None:
     """A load balancer stands in two."""
     stack = cdk.Stack(cdk.App(), "S")
     unit = BusinessUnit(stack, "Unit", name="demand", profile=Profile.DEVELOPMENT)
-    cluster = EksCluster.from_attributes(
+    cluster = EksCluster.from_cluster_attributes(
         stack, "Cluster", name="retail", security_group_id="sg-12345678", subnet_cidrs=["10.0.0.0/16"]
     )
     with pytest.raises(ValidationError) as caught:
@@ -373,7 +375,7 @@ def test_fails_when_there_is_one_zone() -> None:
             name="forecast",
         )
     assert [problem.split(" ")[0] for problem in caught.value.problems] == ["a"]
-    assert "network=Network.made(zones=2)" in caught.value.problems[0]
+    assert "network=Network.create(availability_zones=2)" in caught.value.problems[0]
 
 
 def test_pods_stay_in_the_zones_of_the_load_balancer(served: Any) -> None:
@@ -389,7 +391,7 @@ def _given(*subnets: ec2.ISubnet) -> Network:
         stack, "Vpc", vpc_id="vpc-12345678", availability_zones=["eu-west-1a"], private_subnet_ids=["subnet-12345678"]
     )
     group = ec2.SecurityGroup.from_security_group_id(stack, "Group", "sg-12345678")
-    return Network.given(vpc=vpc, subnets=ec2.SubnetSelection(subnets=list(subnets)), security_group=group)
+    return Network.from_vpc(vpc=vpc, subnets=ec2.SubnetSelection(subnets=list(subnets)), security_group=group)
 
 
 def _subnets(stack: cdk.Stack, *zones: str) -> list[ec2.ISubnet]:
@@ -401,7 +403,7 @@ def _subnets(stack: cdk.Stack, *zones: str) -> list[ec2.ISubnet]:
 
 def _service(network: Network, stack: cdk.Stack, **cluster: Any) -> EksInferenceService:
     unit = BusinessUnit(stack, "Unit", name="demand", profile=Profile.DEVELOPMENT, network=network)
-    made = EksCluster.from_attributes(
+    made = EksCluster.from_cluster_attributes(
         stack,
         "Cluster",
         name="retail",
@@ -433,7 +435,7 @@ def test_fails_when_a_subnets_zone_is_not_known() -> None:
 def test_fails_when_zones_are_ids() -> None:
     """A node's label is the zone's name; ``euw1-az1`` is one in each account and on no node."""
     stack = cdk.Stack(cdk.App(), "S")
-    network = Network.shared(
+    network = Network.from_shared_vpc(
         vpc_id="vpc-12345678", availability_zones=["euw1-az1", "euw1-az2"], subnet_ids=["subnet-a", "subnet-b"]
     )
     with pytest.raises(

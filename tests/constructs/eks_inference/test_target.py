@@ -42,7 +42,10 @@ def test_a_canary_is_a_share_of_the_requests(percent: int) -> None:
             ),
             "no load balancer copies requests; leave shadow out",
         ),
-        (RolloutPolicy.canary(percent=10, bake=BAKE, checks=RolloutChecks(keep=2)), "keep must be 1 on EKS, got 2"),
+        (
+            RolloutPolicy.canary(percent=10, bake=BAKE, checks=RolloutChecks(retained_versions=2)),
+            "keep must be 1 on EKS, got 2",
+        ),
     ],
 )
 def test_refuses_by_name_what_slots_cannot(policy: RolloutPolicy, said: str) -> None:
@@ -56,7 +59,7 @@ def test_refuses_golden_requests(tmp_path: Any, synthetic: int | None) -> None:
     """They are sent to an endpoint of SageMaker's; said once."""
     path = tmp_path / "golden.jsonl"
     path.write_text('{"name": "typical", "body": "1\\n", "rows": 1, "content_type": "text/csv"}\n')
-    checks = RolloutChecks(golden=GoldenRequests.from_file(path), synthetic=synthetic)
+    checks = RolloutChecks(golden=GoldenRequests.from_file(path), synthetic_invocations=synthetic)
     (problem,) = TARGET.problems(RolloutPolicy.canary(percent=10, bake=BAKE, checks=checks))
     assert problem.startswith("golden and synthetic requests are sent to a SageMaker endpoint")
 

@@ -117,7 +117,7 @@ def test_a_made_network_reaches_what_functions_ask(served: Any) -> None:
 
 def test_without_auto_mode_the_add_ons_config_map_is_checked_and_not_written(place: Callable[..., Any]) -> None:
     """The VPC CNI add-on owns it: the function looks whether it enforces policies, and both functions whether the mode is right."""
-    made = place(is_auto_mode=False)
+    made = place(auto_mode=False)
     made.serve()
     (found,) = (
         r["Properties"] for n, r in made.resources("Custom::MLOpsManifests").items() if n.startswith("TenantPlace")
@@ -136,8 +136,8 @@ def test_a_platform_team_applies_the_file(developed: Any, tmp_path: Path) -> Non
 
     app = cdk.App(outdir=str(tmp_path))
     stack = cdk.Stack(app, "S")
-    unit = BusinessUnit(stack, "Unit", name="demand", network=Network.made(zones=2))
-    cluster = EksCluster.from_attributes(
+    unit = BusinessUnit(stack, "Unit", name="demand", network=Network.create(availability_zones=2))
+    cluster = EksCluster.from_cluster_attributes(
         stack, "Cluster", name="retail", security_group_id="sg-12345678", subnet_cidrs=["10.0.0.0/16"]
     )
     tenant = EksTenant(stack, "Tenant", business_unit=unit, cluster=cluster, bootstrap=Bootstrap.yaml())
@@ -157,9 +157,11 @@ def test_fails_with_everything_that_is_wrong(place: Callable[..., Any]) -> None:
 def test_fails_when_the_unit_runs_in_another_network() -> None:
     """Neither the private API nor a pod can be reached from there."""
     stack = cdk.Stack(cdk.App(), "S")
-    network = Network.shared(vpc_id="vpc-11111111", availability_zones=["a", "b"], subnet_ids=["subnet-1", "subnet-2"])
+    network = Network.from_shared_vpc(
+        vpc_id="vpc-11111111", availability_zones=["a", "b"], subnet_ids=["subnet-1", "subnet-2"]
+    )
     unit = BusinessUnit(stack, "Unit", name="demand", network=network)
-    cluster = EksCluster.from_attributes(
+    cluster = EksCluster.from_cluster_attributes(
         stack,
         "Cluster",
         name="retail",
@@ -175,7 +177,7 @@ def test_fails_when_the_quota_is_smaller_than_two_slots(place: Callable[..., Any
     """A rollout would hang with pods that may not start."""
     made = place(tenant={"quota": TenantQuota(cpu="16", memory="64Gi", pods=20)})
     with pytest.raises(ValidationError) as caught:
-        made.serve(capacity=EksCapacity(maximum=9, cpu="1", memory="1Gi"))
+        made.serve(capacity=EksCapacity(max_pods=9, cpu="1", memory="1Gi"))
     (problem,) = caught.value.problems
     assert problem.startswith("quota.cpu must be at least 20, got 16: demand-forecast run in two slots")
 
@@ -183,7 +185,7 @@ def test_fails_when_the_quota_is_smaller_than_two_slots(place: Callable[..., Any
 def test_fails_when_all_services_together_need_more(place: Callable[..., Any]) -> None:
     """Each may roll out at the same time."""
     made = place(tenant={"quota": TenantQuota(cpu="16", memory="64Gi", pods=20)})
-    small = EksCapacity(maximum=4, cpu="500m", memory="1Gi")
+    small = EksCapacity(max_pods=4, cpu="500m", memory="1Gi")
     made.serve("One", name="one", capacity=small)
     made.serve("Two", name="two", capacity=small)
     with pytest.raises(

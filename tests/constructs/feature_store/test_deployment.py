@@ -28,7 +28,9 @@ def _assembly(folder: Path, group: FeatureGroup, access: FeatureAccess, unit_nam
     app = cdk.App(outdir=str(folder / "cdk.out"))
     stack = cdk.Stack(app, f"Lake{access.name.title().replace('_', '')}")
     name = unit_name or ("lake-iam" if access is FeatureAccess.IAM else "lake-lf")
-    unit = BusinessUnit(stack, "Unit", name=name, profile=Profile.DEVELOPMENT, network=Network.made(zones=2))
+    unit = BusinessUnit(
+        stack, "Unit", name=name, profile=Profile.DEVELOPMENT, network=Network.create(availability_zones=2)
+    )
     folder.mkdir(exist_ok=True)
     write_lock([group], folder / "features.lock.json")
     store = FeatureStore(
@@ -94,14 +96,14 @@ def _sharing(folder: Path, group: FeatureGroup) -> Path:
     """One unit with a store, one that has imported its group, one that has not; a role of each of the two with the same grant."""
     app = cdk.App(outdir=str(folder / "cdk.out"))
     stack = cdk.Stack(app, "Sharing")
-    network = Network.made(zones=2)
+    network = Network.create(availability_zones=2)
     owner = BusinessUnit(stack, "Unit", name="share-owner", profile=Profile.DEVELOPMENT, network=network)
     write_lock([group], folder / "features.lock.json")
     store = FeatureStore(
         stack, "Features", business_unit=owner, groups=[group], lock_file=folder / "features.lock.json"
     )
     cdk.CfnOutput(stack, "Bucket", value=store.data_bucket.bucket_name)
-    given = Network.given(vpc=owner.vpc, subnets=owner.subnets, security_group=owner.security_group)
+    given = Network.from_vpc(vpc=owner.vpc, subnets=owner.subnets, security_group=owner.security_group)
     for name in ("Reader", "Stranger"):
         unit = BusinessUnit(stack, name, name=f"share-{name.lower()}", profile=Profile.DEVELOPMENT, network=given)
         importer = unit if name == "Reader" else owner
@@ -109,7 +111,7 @@ def _sharing(folder: Path, group: FeatureGroup) -> Path:
             stack,
             f"{name}Prices",
             business_unit=importer,
-            unit="share-owner",
+            owner_name="share-owner",
             data_bucket=store.data_bucket,
             key=store.key,
             groups=[group],

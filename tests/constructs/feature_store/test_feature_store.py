@@ -337,15 +337,15 @@ def test_fails_without_groups(lock_file: Path) -> None:
 
 
 def test_fails_on_arguments_of_other_types(lock_file: Path) -> None:
-    """All of them at once, with what is allowed; a text is no path, and a timedelta no duration of CDK."""
+    """All of them at once, with what is allowed; a number is not a path, and a timedelta is not a duration of CDK."""
     stack = cdk.Stack(cdk.App(), "S")
     unit = BusinessUnit(stack, "Unit", name="demand", profile=Profile.DEVELOPMENT)
     wrong: dict[str, Any] = {
         "groups": _group("stock"),
-        "lock_file": str(lock_file),
+        "lock_file": 5,
         "access": "iam",
         "snapshot_retention": timedelta(days=90),
-        "freshness_schedule": 1,
+        "freshness_interval": 1,
         "ingest": True,
         "online": "yes",
     }
@@ -356,9 +356,9 @@ def test_fails_on_arguments_of_other_types(lock_file: Path) -> None:
     assert error.value.problems == (
         "groups must be a tuple or list of FeatureGroup, got the one of 'stock_v1'; write groups=(GROUP,)",
         "access must be a member of FeatureAccess, got 'iam'",
-        f"lock_file must be a pathlib.Path such as Path('features.lock.json'), got {str(lock_file)!r}",
+        "lock_file must be a path such as 'features.lock.json', got 5",
         "snapshot_retention must be a cdk.Duration such as Duration.days(90), or left out, got datetime.timedelta(days=90)",
-        "freshness_schedule must be a cdk.Duration such as Duration.days(90), or left out, got 1",
+        "freshness_interval must be a cdk.Duration such as Duration.days(90), or left out, got 1",
         "ingest must be a FeatureIngest(...), or left out, got True",
         "online must be True or False, got 'yes'",
     )

@@ -58,7 +58,7 @@ def test_an_alarm_looks_back_two_runs(
 
     See: https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_PutMetricAlarm.html
     """
-    store = define_store(group("stock", freshness=7 * DAY), freshness_schedule=cdk.Duration.hours(hours))
+    store = define_store(group("stock", freshness=7 * DAY), freshness_interval=cdk.Duration.hours(hours))
 
     (alarm,) = (a for a in resources(store, "AWS::CloudWatch::Alarm").values() if a.get("MetricName") == "FeatureAge")
     assert alarm["Namespace"] == "MLOps/demand"
@@ -102,8 +102,8 @@ def test_the_metric_is_the_alarms(define_store: Any, group: Any) -> None:
     ("freshness", "schedule", "message"),
     [
         (timedelta(minutes=30), None, "freshness of group 'stock' must be at least 1 hour, as often as it is measured"),
-        (DAY, cdk.Duration.minutes(59), "freshness_schedule must be from 1 hour to 3 days 12 hours, got 59 minutes"),
-        (7 * DAY, cdk.Duration.hours(85), "freshness_schedule must be from 1 hour to 3 days 12 hours"),
+        (DAY, cdk.Duration.minutes(59), "freshness_interval must be from 1 hour to 3 days 12 hours, got 59 minutes"),
+        (7 * DAY, cdk.Duration.hours(85), "freshness_interval must be from 1 hour to 3 days 12 hours"),
         (DAY, cdk.Duration.hours(25), "must be at least 1 day 1 hour, as often as it is measured, got 1 day, 0:00:00"),
         (None, cdk.Duration.hours(2), "measures groups with freshness=, and none declares it; leave it out"),
     ],
@@ -113,4 +113,4 @@ def test_fails_on_ages_that_cannot_be_watched(
 ) -> None:
     """Neither below an hour nor seldomer than an alarm can look back."""
     with pytest.raises(ValidationError, match=message):
-        define_store(group("stock", freshness=freshness), freshness_schedule=schedule)
+        define_store(group("stock", freshness=freshness), freshness_interval=schedule)

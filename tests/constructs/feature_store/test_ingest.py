@@ -63,7 +63,7 @@ def test_a_batch_goes_from_its_bucket_to_the_function(
     define_store: DefineStore, group: Group, resources: Resources
 ) -> None:
     """A bucket that no table shares, S3's event on the default bus, a queue with dead letters and their alarm."""
-    store = define_store(group(), ingest=FeatureIngest(kept_days=7))
+    store = define_store(group(), ingest=FeatureIngest(retention=cdk.Duration.days(7)))
 
     bucket = _one(resources(store, "AWS::S3::Bucket"), "FeaturesIngestBatches")
     assert bucket["NotificationConfiguration"] == {"EventBridgeConfiguration": {"EventBridgeEnabled": True}}
@@ -83,7 +83,12 @@ def test_the_function_knows_limits_and_groups(define_store: DefineStore, group: 
     """Limits come by environment, the declaration as a file of its zip: another group is another zip."""
     keys = set()
     for groups in ([group()], [group(), group("sales")]):
-        store = define_store(*groups, ingest=FeatureIngest(maximum_rows=5, maximum_mebibytes=2, memory_size=2048))
+        store = define_store(
+            *groups,
+            ingest=FeatureIngest(
+                max_rows=5, max_object_size=cdk.Size.mebibytes(2), memory_size=cdk.Size.mebibytes(2048)
+            ),
+        )
         function = _one(resources(store, "AWS::Lambda::Function"), "FeaturesIngestSmall")
         values = function["Environment"]["Variables"]
         assert (values["MAXIMUM_ROWS"], values["MAXIMUM_MIB"], function["MemorySize"]) == ("5", "2", 2048)
@@ -153,7 +158,7 @@ def test_a_network_without_glue_gets_its_endpoint_at_a_price(tmp_path: Path, gro
     for endpoints, expected in ((("events", "kms", "glue"), 3), (("events", "kms"), 3)):
         write_lock([group()], tmp_path / "features.lock.json")
         stack = cdk.Stack(cdk.App(), "S", env=cdk.Environment(account="123456789012", region="eu-west-1"))
-        unit = BusinessUnit(stack, "Unit", name="demand", network=Network.made(endpoints=endpoints))
+        unit = BusinessUnit(stack, "Unit", name="demand", network=Network.create(endpoints=endpoints))
         FeatureStore(
             stack,
             "Features",
@@ -173,13 +178,15 @@ def test_a_network_without_glue_gets_its_endpoint_at_a_price(tmp_path: Path, gro
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [
-        ({"maximum_rows": 0}, "maximum_rows must be a whole number from 1 to 100000000, got 0"),
-        ({"maximum_rows": "x"}, "maximum_rows must be a whole number from 1 to 100000000, got 'x'"),
-        ({"maximum_rows": 1.5}, "maximum_rows must be a whole number from 1 to 100000000, got 1.5"),
-        ({"maximum_mebibytes": 513}, "maximum_mebibytes must be a whole number from 1 to 512, got 513"),
-        ({"memory_size": 128}, "memory_size must be a whole number from 1024 to 10240, got 128"),
-        ({"kept_days": 91}, "kept_days must be a whole number from 1 to 90, got 91"),
-        ({"kept_days": None}, "kept_days must be a whole number from 1 to 90, got None"),
+        ({"max_rows": 0}, "max_rows must be a whole number from 1 to 100000000, got 0"),
+        ({"max_rows": "x"}, "max_rows must be a whole number from 1 to 100000000, got 'x'"),
+        ({"max_rows": 1.5}, "max_rows must be a whole number from 1 to 100000000, got 1.5"),
+        ({"max_object_size": cdk.Size.mebibytes(513)}, "max_object_size must be whole MiB from 1 to 512, got 513 MiB"),
+        ({"max_object_size": 64}, "max_object_size must be a cdk.Size such as Size.mebibytes(1), got 64"),
+        ({"memory_size": cdk.Size.mebibytes(128)}, "memory_size must be whole MiB from 1024 to 10240, got 128 MiB"),
+        ({"retention": cdk.Duration.days(91)}, "retention must be from 1 day to 90 days, got 91 days"),
+        ({"retention": cdk.Duration.hours(36)}, "retention must be whole days, got 1 day 12 hours"),
+        ({"retention": 30}, "retention must be a cdk.Duration such as Duration.days(90), got 30"),
         ({"job": True}, "job must be a GlueIngestJob(...), or left out, got True"),
     ],
 )

@@ -49,7 +49,7 @@ def test_the_job_is_encrypted_bounded_and_installs_nothing_from_an_index(
     define_store: DefineStore, group: Group, resources: Resources
 ) -> None:
     """Glue 5.0 with wheels from S3; it neither retries nor remembers what it read."""
-    job = GlueIngestJob(worker_type="G.2X", workers=5, timeout=cdk.Duration.hours(1), maximum_runs=2)
+    job = GlueIngestJob(worker_type="G.2X", number_of_workers=5, timeout=cdk.Duration.hours(1), max_concurrent_runs=2)
     store = _store(define_store, group, job)
 
     found = _one(resources(store, "AWS::Glue::Job"))
@@ -180,7 +180,7 @@ def test_the_network_gets_an_endpoint_for_logs_at_a_price(tmp_path: Path, group:
     """A job writes its logs through its network, a function does not."""
     write_lock([group()], tmp_path / "features.lock.json")
     stack = cdk.Stack(cdk.App(), "S", env=cdk.Environment(account="123456789012", region="eu-west-1"))
-    unit = BusinessUnit(stack, "Unit", name="demand", network=Network.made())
+    unit = BusinessUnit(stack, "Unit", name="demand", network=Network.create())
     FeatureStore(
         stack,
         "Features",
@@ -197,10 +197,10 @@ def test_the_network_gets_an_endpoint_for_logs_at_a_price(tmp_path: Path, group:
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [
-        ({"workers": 1}, "workers must be a whole number from 2 to 299, got 1"),
+        ({"number_of_workers": 1}, "number_of_workers must be a whole number from 2 to 299, got 1"),
         ({"timeout": cdk.Duration.minutes(1)}, "timeout must be from 5 minutes to 1 day, got 1 minute"),
         ({"timeout": 60}, r"timeout must be a cdk.Duration such as Duration.days\(90\), got 60"),
-        ({"maximum_runs": 0}, "maximum_runs must be a whole number from 1 to 50, got 0"),
+        ({"max_concurrent_runs": 0}, "max_concurrent_runs must be a whole number from 1 to 50, got 0"),
         ({"worker_type": "G.025X"}, r"worker_type must be one of G.1X, G.2X, G.4X, G.8X, got 'G.025X'"),
     ],
 )

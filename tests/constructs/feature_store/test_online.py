@@ -136,7 +136,7 @@ def test_whoever_erases_forgets_there_too(define_store: Any, group: Any, resourc
 def test_the_units_parameter_names_what_an_erasure_has_to_reach(define_store: Any, group: Any, resources: Any) -> None:
     """Online table and incoming bucket with its days, where there are any."""
     plain = define_store(group("stock"))
-    store = define_store(group("stock"), online=True, ingest=FeatureIngest(kept_days=7))
+    store = define_store(group("stock"), online=True, ingest=FeatureIngest(retention=cdk.Duration.days(7)))
 
     (little,), (much,) = (
         [

@@ -144,7 +144,7 @@ def test_one_that_plans_becomes_the_role_that_reads_alone(role: str) -> None:
     stack = _stack()
     subject = GitLabSubject.branch("main", project=PROJECT, claims_environment=True)
     deploys = GitLabDeployRole(stack, "GitLab", subject=subject)
-    GitLabDeployRole(stack, "Plan", subject=subject.unapproved(), may="plan", provider=deploys.provider)
+    GitLabDeployRole(stack, "Plan", subject=subject.unapproved(), access="plan", provider=deploys.provider)
     made = Template.from_stack(stack)
     made.resource_count_is("AWS::IAM::OIDCProvider", 1)
     policy = next(
@@ -168,7 +168,7 @@ def test_an_approval_that_aws_does_not_hold_is_a_warning() -> None:
     """For a role that deploys; one that plans needs no approval."""
     stack = _stack()
     GitLabDeployRole(stack, "Deploy", subject=SUBJECT)
-    GitLabDeployRole(stack, "Plan", subject=SUBJECT, may="plan")
+    GitLabDeployRole(stack, "Plan", subject=SUBJECT, access="plan")
 
     found = Annotations.from_stack(stack).find_warning("*", Match.string_like_regexp("can deploy, approved or not"))
     assert [warning.id for warning in found] == ["/Platform/Deploy"]
@@ -188,7 +188,7 @@ def test_everything_can_be_chosen() -> None:
         qualifier="retail",
         regions=["eu-west-1", "us-east-1"],
         operator_roles=[iam.Role.from_role_arn(stack, "OnCall", "arn:aws:iam::111111111111:role/on-call")],
-        maximum_session=cdk.Duration.hours(2),
+        max_session_duration=cdk.Duration.hours(2),
         permissions_boundary=iam.ManagedPolicy.from_managed_policy_name(stack, "Boundary", "house"),
     )
     made = Template.from_stack(stack)
@@ -235,7 +235,7 @@ def test_a_ref_that_gitlab_says_nothing_of_is_a_warning() -> None:
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [
-        ({"may": "destroy"}, "may must be one of plan, deploy, got 'destroy'"),
+        ({"access": "destroy"}, "access must be one of plan, deploy, got 'destroy'"),
         ({"url": "http://gitlab.com"}, "url must be https, a host and no slash at the end"),
         ({"url": "https://gitlab.com/"}, "got 'https://gitlab.com/'"),
         ({"url": "gitlab.com"}, "got 'gitlab.com'"),
@@ -245,7 +245,7 @@ def test_a_ref_that_gitlab_says_nothing_of_is_a_warning() -> None:
         ({"qualifier": "much-too-long-a-one"}, "qualifier must be at most 10 letters"),
         ({"regions": []}, "regions must name one at least, got none"),
         ({"regions": ["eu-west-*"]}, "regions must be Regions such as 'eu-west-1', got 'eu-west-*'"),
-        ({"maximum_session": cdk.Duration.minutes(30)}, "maximum_session must be from 1 hour to 12 hours, got 30 minutes"),
+        ({"max_session_duration": cdk.Duration.minutes(30)}, "max_session_duration must be from 1 hour to 12 hours, got 30 m"),
     ],
 )  # fmt: skip
 def test_fails_when_an_argument_is_not_possible(arguments: dict[str, Any], problem: str) -> None:
@@ -262,8 +262,8 @@ def test_fails_for_people_on_call_who_only_plan() -> None:
     stack = _stack()
     on_call = iam.Role.from_role_arn(stack, "OnCall", "arn:aws:iam::111111111111:role/on-call")
 
-    with pytest.raises(ValidationError, match="operator_roles must be none with may='plan', got 1"):
-        GitLabDeployRole(stack, "GitLab", subject=SUBJECT, may="plan", operator_roles=[on_call])
+    with pytest.raises(ValidationError, match="operator_roles must be none with access='plan', got 1"):
+        GitLabDeployRole(stack, "GitLab", subject=SUBJECT, access="plan", operator_roles=[on_call])
 
 
 def test_all_problems_are_said_at_once() -> None:

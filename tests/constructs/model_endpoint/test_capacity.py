@@ -16,9 +16,9 @@ GIB = cdk.Size.gibibytes
 @pytest.mark.parametrize("count", [1, 2, 1000])
 def test_instances_keep_type_and_count(count: int) -> None:
     """What is given is what is declared, up to SageMaker's limit."""
-    capacity = EndpointCapacity.instances("ml.m5.large", count=count)
+    capacity = EndpointCapacity.instances("ml.m5.large", instance_count=count)
 
-    assert (capacity.instance_type, capacity.count) == ("ml.m5.large", count)
+    assert (capacity.instance_type, capacity.instance_count) == ("ml.m5.large", count)
     assert not capacity.is_serverless
     assert not capacity.is_asynchronous
 
@@ -26,37 +26,37 @@ def test_instances_keep_type_and_count(count: int) -> None:
 @pytest.mark.parametrize("count", [0, -1, 1001])
 def test_fails_on_an_impossible_count(count: int) -> None:
     """The message names the prop and the value."""
-    with pytest.raises(ValidationError, match=rf"InvalidCapacity: count .*got {count}"):
-        EndpointCapacity.instances("ml.m5.large", count=count)
+    with pytest.raises(ValidationError, match=rf"InvalidCapacity: instance_count .*got {count}"):
+        EndpointCapacity.instances("ml.m5.large", instance_count=count)
 
 
 def test_fails_with_every_problem_at_once() -> None:
     """A wrong type does not hide a wrong count."""
     with pytest.raises(ValidationError, match=r"instance_type .*'m5.large'.*count .*got 0"):
-        EndpointCapacity.instances("m5.large", count=0)
+        EndpointCapacity.instances("m5.large", instance_count=0)
 
 
 def test_what_is_known_at_deployment_only_is_not_judged() -> None:
     """Tokens pass: CloudFormation knows them."""
     kind, count = cdk.Token.as_string({"Ref": "Type"}), cdk.Token.as_number({"Ref": "Count"})
-    assert EndpointCapacity.instances(kind, count=count).instance_type == kind
+    assert EndpointCapacity.instances(kind, instance_count=count).instance_type == kind
 
 
 def test_variants_share_calls_and_the_smallest_decides_on_canaries() -> None:
     """Types of all fleets, each once; a canary is a slice of each fleet."""
-    variants = [EndpointVariant(name="Arm", instance_type="ml.c7g.large", count=2, weight=0.1)]
-    capacity = EndpointCapacity.instances("ml.m5.large", count=4, variants=variants)
+    variants = [EndpointVariant(name="Arm", instance_type="ml.c7g.large", instance_count=2, weight=0.1)]
+    capacity = EndpointCapacity.instances("ml.m5.large", instance_count=4, variants=variants)
     assert capacity.instance_types == ["ml.m5.large", "ml.c7g.large"]
     assert capacity.smallest_fleet == 2
 
 
 def test_the_smallest_fleet_is_what_scaling_may_leave() -> None:
     """By its bounds, or at night by a schedule."""
-    hours = off_hours(minimum=3, maximum=8)
-    by_bound = Scaling(minimum=3, maximum=8, target_invocations=600)
-    by_night = Scaling(minimum=3, maximum=8, target_invocations=600, schedules=hours)
-    assert EndpointCapacity.instances("ml.m5.large", count=4, scaling=by_bound).smallest_fleet == 3
-    assert EndpointCapacity.instances("ml.m5.large", count=4, scaling=by_night).smallest_fleet == 1
+    hours = off_hours(min_capacity=3, max_capacity=8)
+    by_bound = Scaling(min_capacity=3, max_capacity=8, target_invocations=600)
+    by_night = Scaling(min_capacity=3, max_capacity=8, target_invocations=600, schedules=hours)
+    assert EndpointCapacity.instances("ml.m5.large", instance_count=4, scaling=by_bound).smallest_fleet == 3
+    assert EndpointCapacity.instances("ml.m5.large", instance_count=4, scaling=by_night).smallest_fleet == 1
 
 
 def test_serverless_has_memory_and_concurrency_and_no_instances() -> None:
@@ -72,7 +72,7 @@ def test_asynchronous_names_topics_and_limits() -> None:
     """What is given reaches the serving spec; a topic that is not given is absent."""
     stack = cdk.Stack(cdk.App(), "S")
     topic = sns.Topic.from_topic_arn(stack, "Topic", "arn:aws:sns:us-east-1:123456789012:errors")
-    capacity = EndpointCapacity.asynchronous("ml.m5.large", count=1, max_concurrency=4, error_topic=topic)
+    capacity = EndpointCapacity.asynchronous("ml.m5.large", instance_count=1, max_concurrency=4, error_topic=topic)
     assert capacity.asynchronous_config is not None
     spec = capacity.asynchronous_config.to_spec(output="s3://b/a", failures="s3://b/f", kms_key="key")
     assert (spec.max_concurrency, spec.success_topic, spec.error_topic) == (4, None, topic.topic_arn)
@@ -93,36 +93,40 @@ def test_asynchronous_names_topics_and_limits() -> None:
         ),
         (
             lambda: EndpointCapacity.instances(
-                "ml.m5.large", count=1, scaling=Scaling(minimum=0, maximum=2, target_invocations=1)
+                "ml.m5.large", instance_count=1, scaling=Scaling(min_capacity=0, max_capacity=2, target_invocations=1)
             ),
             "minimum must be at least 1, got 0; only an asynchronous endpoint scales to zero",
         ),
         (
-            lambda: EndpointCapacity.instances("ml.m5.large", count=1, scaling=Scaling(minimum=1, maximum=2)),
+            lambda: EndpointCapacity.instances(
+                "ml.m5.large", instance_count=1, scaling=Scaling(min_capacity=1, max_capacity=2)
+            ),
             "scaling must follow something",
         ),
         (
             lambda: EndpointCapacity.asynchronous(
-                "ml.m5.large", count=1, scaling=Scaling(minimum=0, maximum=2, target_invocations=1)
+                "ml.m5.large", instance_count=1, scaling=Scaling(min_capacity=0, max_capacity=2, target_invocations=1)
             ),
             "must be BACKLOG_PER_INSTANCE, got INVOCATIONS_PER_INSTANCE",
         ),
         (
             lambda: EndpointCapacity.instances(
-                "ml.t2.large", count=1, scaling=Scaling(minimum=1, maximum=2, target_invocations=1)
+                "ml.t2.large", instance_count=1, scaling=Scaling(min_capacity=1, max_capacity=2, target_invocations=1)
             ),
             "burstable instances cannot scale, got ml.t2.large",
         ),
         (
             lambda: EndpointCapacity.instances(
                 "ml.m5.large",
-                count=1,
-                variants=[EndpointVariant(name="AllTraffic", instance_type="ml.m5.large", count=1, weight=0.5)],
+                instance_count=1,
+                variants=[
+                    EndpointVariant(name="AllTraffic", instance_type="ml.m5.large", instance_count=1, weight=0.5)
+                ],
             ),
             "variants must have different names, got 'AllTraffic' 2 times",
         ),
         (
-            lambda: EndpointCapacity.asynchronous("ml.m5.large", count=1, retention=cdk.Duration.hours(1)),
+            lambda: EndpointCapacity.asynchronous("ml.m5.large", instance_count=1, retention=cdk.Duration.hours(1)),
             "retention must be from",
         ),
     ],

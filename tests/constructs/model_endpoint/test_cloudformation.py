@@ -25,26 +25,30 @@ from mlops_runtime.contracts.serving import GoldenSpec, MetricRule, ShadowSpec
 PACKAGE = "arn:aws:sagemaker:us-east-1:123456789012:model-package/demand-forecast/7"
 OWNED = {"ownership": Ownership.CLOUDFORMATION, "model_package_arn": PACKAGE}
 SCALED = Scaling(
-    minimum=2,
-    maximum=6,
+    min_capacity=2,
+    max_capacity=6,
     target_invocations=600,
-    schedules=off_hours(minimum=2, maximum=6, off_minimum=2, off_maximum=2, timezone="Europe/Berlin"),
+    schedules=off_hours(
+        min_capacity=2, max_capacity=6, off_min_capacity=2, off_max_capacity=2, time_zone="Europe/Berlin"
+    ),
 )
-QUEUED = Scaling(minimum=0, maximum=4, target_backlog=5)
+QUEUED = Scaling(min_capacity=0, max_capacity=4, target_backlog=5)
 
 
 @pytest.fixture(scope="module")
 def owned(serve: Callable[..., Any]) -> Any:
     """Two scaled fleets with capture."""
-    variants = [EndpointVariant(name="Arm", instance_type="ml.c7g.large", count=2, weight=0.25)]
-    capacity = EndpointCapacity.instances("ml.m5.large", count=2, scaling=SCALED, variants=variants)
-    return serve(capacity, capture=DataCapture(percent=50), **OWNED)
+    variants = [EndpointVariant(name="Arm", instance_type="ml.c7g.large", instance_count=2, weight=0.25)]
+    capacity = EndpointCapacity.instances("ml.m5.large", instance_count=2, scaling=SCALED, variants=variants)
+    return serve(capacity, capture=DataCapture(sampling_percent=50), **OWNED)
 
 
 @pytest.fixture(scope="module")
 def queued(serve: Callable[..., Any]) -> Any:
     """An asynchronous fleet that may be empty."""
-    return serve(EndpointCapacity.asynchronous("ml.m5.large", count=2, scaling=QUEUED, max_concurrency=4), **OWNED)
+    return serve(
+        EndpointCapacity.asynchronous("ml.m5.large", instance_count=2, scaling=QUEUED, max_concurrency=4), **OWNED
+    )
 
 
 def test_model_and_config_have_no_names_of_their_own(owned: Any) -> None:
@@ -162,9 +166,9 @@ def test_volumes_without_a_key_are_acknowledged_only_where_none_is_possible(serv
     """A key that could be and is not stays a finding."""
     rule, key = "SageMakerEndpointConfigurationKMSKeyConfigured", cdk.Validations.ACKNOWLEDGED_RULES_METADATA_KEY
     for capacity, changes, (is_found, is_acknowledged) in (
-        (EndpointCapacity.instances("ml.g5.xlarge", count=2), {}, (True, True)),
-        (EndpointCapacity.instances("ml.m5.large", count=2), {}, (False, False)),
-        (EndpointCapacity.instances("ml.m5.large", count=2), {"encrypt_volumes": False}, (True, False)),
+        (EndpointCapacity.instances("ml.g5.xlarge", instance_count=2), {}, (True, True)),
+        (EndpointCapacity.instances("ml.m5.large", instance_count=2), {}, (False, False)),
+        (EndpointCapacity.instances("ml.m5.large", instance_count=2), {"encrypt_volumes": False}, (True, False)),
     ):
         served = serve(capacity, **OWNED, **changes)
         found = cdk_nag.NIST80053R5Checks(served.stack).validate_scope(served.stack).violations
@@ -197,7 +201,7 @@ def test_there_is_no_rollout_and_that_is_said(owned: Any) -> None:
 def test_fails_when_the_owner_cannot_do_it(serve: Callable[..., Any], changes: dict[str, Any], message: str) -> None:
     """Who owns what is said as a whole."""
     with pytest.raises(ValidationError, match=message):
-        serve(EndpointCapacity.instances("ml.m5.large", count=2), **changes)
+        serve(EndpointCapacity.instances("ml.m5.large", instance_count=2), **changes)
 
 
 def test_what_only_the_machine_does_is_refused_by_name() -> None:
@@ -220,7 +224,7 @@ def test_what_only_the_machine_does_is_refused_by_name() -> None:
 
 def test_a_placeholder_digest_warns_here_too(serve: Callable[..., Any]) -> None:
     """There is no function that would ask the registry; CloudFormation fails when SageMaker cannot pull the image."""
-    stack = serve(EndpointCapacity.instances("ml.m5.large", count=2), **OWNED).stack
+    stack = serve(EndpointCapacity.instances("ml.m5.large", instance_count=2), **OWNED).stack
 
     found = Annotations.from_stack(stack).find_warning("*", Match.string_like_regexp("ModelImage.placeholderDigest"))
     assert [message.id for message in found] == ["/Demand/Endpoint"]

@@ -7,15 +7,15 @@ from mlops_constructs import EndpointCapacity, Ownership, Scaling
 from mlops_constructs.model_endpoint.default_policy import default_policy
 from mlops_constructs.rollout import RolloutKind
 
-TWO = EndpointCapacity.instances("ml.m5.large", count=2)
+TWO = EndpointCapacity.instances("ml.m5.large", instance_count=2)
 
 
 @pytest.mark.parametrize(
     "capacity",
     [
-        EndpointCapacity.instances("ml.m5.large", count=1),
+        EndpointCapacity.instances("ml.m5.large", instance_count=1),
         EndpointCapacity.instances(
-            "ml.m5.large", count=4, scaling=Scaling(minimum=1, maximum=4, target_invocations=60)
+            "ml.m5.large", instance_count=4, scaling=Scaling(min_capacity=1, max_capacity=4, target_invocations=60)
         ),
         EndpointCapacity.serverless(memory=cdk.Size.gibibytes(2), max_concurrency=2),
     ],

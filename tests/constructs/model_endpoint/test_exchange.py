@@ -15,8 +15,8 @@ def _capacity(stack: cdk.Stack) -> EndpointCapacity:
     topic = sns.Topic.from_topic_arn(stack, "Topic", "arn:aws:sns:us-east-1:123456789012:answers")
     return EndpointCapacity.asynchronous(
         "ml.m5.large",
-        count=2,
-        scaling=Scaling(minimum=0, maximum=4, target_backlog=5),
+        instance_count=2,
+        scaling=Scaling(min_capacity=0, max_capacity=4, target_backlog=5),
         success_topic=topic,
         error_topic=topic,
         retention=cdk.Duration.days(3),
@@ -88,7 +88,7 @@ def test_fails_when_the_wrong_call_is_granted(queued: Any, serve: Callable[..., 
     role = iam.Role.from_role_name(queued.stack, "Known", "known")
     with pytest.raises(ValidationError, match="takes no direct calls; use grant_invoke_async"):
         queued.endpoint.grant_invoke(role)
-    direct = serve(EndpointCapacity.instances("ml.m5.large", count=1)).endpoint
+    direct = serve(EndpointCapacity.instances("ml.m5.large", instance_count=1)).endpoint
     with pytest.raises(ValidationError, match="only an asynchronous endpoint takes requests from S3"):
         direct.grant_invoke_async(role)
 

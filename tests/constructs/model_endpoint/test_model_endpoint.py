@@ -26,16 +26,18 @@ from mlops_constructs.model_endpoint.default_policy import default_policy
 _BAKE = cdk.Duration.minutes(10)
 _CANARY = RolloutPolicy.canary(percent=50, bake=_BAKE)
 _SERVERLESS = EndpointCapacity.serverless(memory=cdk.Size.gibibytes(1), max_concurrency=5)
-_QUEUED = EndpointCapacity.asynchronous("ml.m5.large", count=2)
+_QUEUED = EndpointCapacity.asynchronous("ml.m5.large", instance_count=2)
 _NIGHTLY = EndpointCapacity.instances(
     "ml.m5.large",
-    count=4,
-    scaling=Scaling(minimum=2, maximum=8, target_invocations=600, schedules=off_hours(minimum=2, maximum=8)),
+    instance_count=4,
+    scaling=Scaling(
+        min_capacity=2, max_capacity=8, target_invocations=600, schedules=off_hours(min_capacity=2, max_capacity=8)
+    ),
 )
 _VARIED = EndpointCapacity.instances(
     "ml.m5.large",
-    count=2,
-    variants=[EndpointVariant(name="Arm", instance_type="ml.c7g.large", count=2, weight=0.2)],
+    instance_count=2,
+    variants=[EndpointVariant(name="Arm", instance_type="ml.c7g.large", instance_count=2, weight=0.2)],
 )
 
 
@@ -80,7 +82,7 @@ def test_the_alarm_does_not_ring_in_silence_and_tells_the_topic(demand: Any):
 
 def test_one_instance_moves_all_at_once(define: Callable[..., Any]):
     """A canary needs two instances, so the default for one is the policy that works."""
-    made = define(endpoint={"capacity": EndpointCapacity.instances("ml.m5.large", count=1)})
+    made = define(endpoint={"capacity": EndpointCapacity.instances("ml.m5.large", instance_count=1)})
     assert made.endpoint._policy.kind is RolloutKind.ALL_AT_ONCE
 
 
@@ -125,10 +127,10 @@ def test_fails_when_the_name_is_not_possible(define: Callable[..., Any], name: s
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: EndpointCapacity.instances("m5.large", count=0), "instance_type must be a type such as"),
-        (lambda: EndpointCapacity.instances("ml.m5.large", count=0), "count must be from 1 to 1000, got 0"),
-        (lambda: DataCapture(percent=0), "percent must be from 1 to 100, got 0; leave capture out"),
-        (lambda: DataCapture(percent=1, retention=cdk.Duration.hours(1)), "retention must be from"),
+        (lambda: EndpointCapacity.instances("m5.large", instance_count=0), "instance_type must be a type such as"),
+        (lambda: EndpointCapacity.instances("ml.m5.large", instance_count=0), "count must be from 1 to 1000, got 0"),
+        (lambda: DataCapture(sampling_percent=0), "percent must be from 1 to 100, got 0; leave capture out"),
+        (lambda: DataCapture(sampling_percent=1, retention=cdk.Duration.hours(1)), "retention must be from"),
     ],
 )
 def test_fails_when_a_value_is_not_possible(make: Callable[[], object], message: str):
@@ -151,14 +153,14 @@ def test_several_scaled_fleets_are_in_the_serving_spec(serve: Callable[..., Any]
     served = serve(
         EndpointCapacity.instances(
             "ml.m5.large",
-            count=2,
+            instance_count=2,
             scaling=Scaling(
-                minimum=2,
-                maximum=4,
+                min_capacity=2,
+                max_capacity=4,
                 target_invocations=600,
-                schedules=off_hours(minimum=2, maximum=4, off_minimum=2, off_maximum=2),
+                schedules=off_hours(min_capacity=2, max_capacity=4, off_min_capacity=2, off_max_capacity=2),
             ),
-            variants=[EndpointVariant(name="Arm", instance_type="ml.c7g.large", count=2, weight=0.2)],
+            variants=[EndpointVariant(name="Arm", instance_type="ml.c7g.large", instance_count=2, weight=0.2)],
         )
     )
     spec = _spec(served)
@@ -188,16 +190,18 @@ def test_serverless_asks_for_nothing_that_it_does_not_have(serve: Callable[..., 
 
 def test_local_storage_goes_without_a_key(serve: Callable[..., Any]):
     """Such instances encrypt it themselves, and SageMaker takes no key; asked for one, that is an error."""
-    capacity = EndpointCapacity.instances("ml.g5.xlarge", count=2)
+    capacity = EndpointCapacity.instances("ml.g5.xlarge", instance_count=2)
     assert "kms_key" not in _spec(serve(capacity))
-    assert "kms_key" not in _spec(serve(EndpointCapacity.instances("ml.m5.large", count=2), encrypt_volumes=False))
+    assert "kms_key" not in _spec(
+        serve(EndpointCapacity.instances("ml.m5.large", instance_count=2), encrypt_volumes=False)
+    )
     with pytest.raises(ValidationError, match=r"kms_key cannot be used with ml\.g5"):
         serve(capacity, encrypt_volumes=True)
 
 
 def test_isolation_can_be_switched_off(serve: Callable[..., Any]):
     """Then the Deploy machine may make models without, and only such ones."""
-    served = serve(EndpointCapacity.instances("ml.m5.large", count=2), network_isolation=False)
+    served = serve(EndpointCapacity.instances("ml.m5.large", instance_count=2), network_isolation=False)
     assert _spec(served)["network_isolation"] is False
     (model,) = (s for s in served.statements("Deploy") if s["Action"] == "sagemaker:CreateModel")
     assert model["Condition"]["Bool"] == {"sagemaker:NetworkIsolation": "false"}
@@ -206,15 +210,15 @@ def test_isolation_can_be_switched_off(serve: Callable[..., Any]):
 @pytest.mark.parametrize(
     ("capacity", "changes", "message"),
     [
-        (_SERVERLESS, {"capture": DataCapture(percent=10)}, "does not support capture"),
+        (_SERVERLESS, {"capture": DataCapture(sampling_percent=10)}, "does not support capture"),
         (_SERVERLESS, {"network_isolation": True}, "does not support network_isolation"),
         (_SERVERLESS, {"encrypt_volumes": True}, "kms_key encrypts the volumes of instances"),
         (_SERVERLESS, {"rollout": _CANARY}, "deployment guardrails do not work for serverless endpoints"),
         (_NIGHTLY, {"rollout": _CANARY}, "may scale to 1 instances, of which rollout.percent 50 is less than one"),
-        (_QUEUED, {"capture": DataCapture(percent=10)}, "documented for real-time endpoints only"),
+        (_QUEUED, {"capture": DataCapture(sampling_percent=10)}, "documented for real-time endpoints only"),
         (_QUEUED, {"rollout": _CANARY}, "does not publish Invocations, so they are no evidence"),
         (
-            EndpointCapacity.instances("ml.inf1.xlarge", count=2),
+            EndpointCapacity.instances("ml.inf1.xlarge", instance_count=2),
             {"rollout": _CANARY},
             "excluded from deployment guardrails",
         ),
@@ -232,10 +236,10 @@ def test_fails_when_capacity_and_the_rest_cannot_stand_together(
 @pytest.mark.parametrize(
     ("capacity", "ownership", "kind", "evidence"),
     [
-        (EndpointCapacity.instances("ml.m5.large", count=2), Ownership.PIPELINE, "CANARY", 20),
-        (EndpointCapacity.instances("ml.m5.large", count=2), Ownership.CLOUDFORMATION, "CANARY", 0),
-        (EndpointCapacity.instances("ml.m5.large", count=1), Ownership.PIPELINE, "ALL_AT_ONCE", 0),
-        (EndpointCapacity.instances("ml.inf1.xlarge", count=2), Ownership.PIPELINE, "ALL_AT_ONCE", 0),
+        (EndpointCapacity.instances("ml.m5.large", instance_count=2), Ownership.PIPELINE, "CANARY", 20),
+        (EndpointCapacity.instances("ml.m5.large", instance_count=2), Ownership.CLOUDFORMATION, "CANARY", 0),
+        (EndpointCapacity.instances("ml.m5.large", instance_count=1), Ownership.PIPELINE, "ALL_AT_ONCE", 0),
+        (EndpointCapacity.instances("ml.inf1.xlarge", instance_count=2), Ownership.PIPELINE, "ALL_AT_ONCE", 0),
         (_NIGHTLY, Ownership.PIPELINE, "ALL_AT_ONCE", 0),
         (_QUEUED, Ownership.PIPELINE, "CANARY", 0),
         (_SERVERLESS, Ownership.PIPELINE, "ALL_AT_ONCE", 0),

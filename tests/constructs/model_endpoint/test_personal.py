@@ -33,8 +33,10 @@ def template() -> dict[str, Any]:
         registry=ModelRegistry(stack, "Registry", business_unit=unit, name="churn"),
         name="churn",
         image=ModelImage.from_ecr(repository_name="mlops-runtime", digest="sha256:" + "0" * 64),
-        capacity=EndpointCapacity.instances("ml.m5.large", count=2),
-        capture=DataCapture(percent=100, personal=PersonalData(hashed=("household",), withheld=("email",))),
+        capacity=EndpointCapacity.instances("ml.m5.large", instance_count=2),
+        capture=DataCapture(
+            sampling_percent=100, personal_data=PersonalData(hashed=("household",), withheld=("email",))
+        ),
     )
     shop = iam.Role(stack, "Shop", assumed_by=iam.ServicePrincipal("ec2.amazonaws.com"))
     endpoint.grant_invoke(shop)

@@ -25,18 +25,21 @@ def test_a_job_has_defaults():
     """An hour on one instance with 30 GiB, in processes, without explanations."""
     job = MonitorEngine.processing(image=IMAGE).job
     assert job is not None
-    assert (job.instance_type, job.count, job.spark, job.attribution_rows) == ("ml.m5.xlarge", 1, False, 0)
-    assert (job.maximum.to_hours(), job.volume_gigabytes) == (1, 30)
+    assert (job.instance_type, job.instance_count, job.spark, job.attribution_rows) == ("ml.m5.xlarge", 1, False, 0)
+    assert (job.max_runtime.to_hours(), job.volume_gigabytes) == (1, 30)
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         ({"instance_type": "m5.large"}, "instance_type must be a type such as 'ml.m5.xlarge', got 'm5.large'"),
-        ({"count": 2}, "count must be 1 without Spark, got 2; give spark=True, or a larger instance_type"),
-        ({"count": 101, "spark": True}, "count must be a whole number from 1 to 100, got 101"),
+        (
+            {"instance_count": 2},
+            "instance_count must be 1 without Spark, got 2; give spark=True, or a larger instance_type",
+        ),
+        ({"instance_count": 101, "spark": True}, "instance_count must be a whole number from 1 to 100, got 101"),
         ({"attribution_rows": -1}, "attribution_rows must be a whole number from 0 to 100000, got -1"),
-        ({"maximum": cdk.Duration.days(6)}, "maximum must be from 1 minute to 5 days, got 6 days"),
+        ({"max_runtime": cdk.Duration.days(6)}, "max_runtime must be from 1 minute to 5 days, got 6 days"),
         ({"volume": cdk.Size.mebibytes(1)}, "volume in GiB must be a whole number from 1 to 16384, got 0"),
         ({"volume": 30}, r"volume must be a cdk.Size such as Size.gibibytes\(30\), got 30"),
         ({"image": "runtime"}, r"image must be a ModelImage such as ModelImage.from_ecr\(...\), got 'runtime'"),

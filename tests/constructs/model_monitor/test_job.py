@@ -21,11 +21,11 @@ def made(define_once: Callable[..., Any]) -> Any:
     made = define_once(
         monitor={
             "spec": MonitorSpec(alarm_features=("price",), quality_limits={"rmse": 12}),
-            "engine": MonitorEngine.processing(image=IMAGE, spark=True, count=3, attribution_rows=200),
+            "engine": MonitorEngine.processing(image=IMAGE, spark=True, instance_count=3, attribution_rows=200),
         },
-        alarms={"psi": {"price": 0.2}, "expect_traffic": ExpectedTraffic(start=7, end=20)},
+        alarms={"max_psi": {"price": 0.2}, "expected_traffic": ExpectedTraffic(start=7, end=20)},
     )
-    UnitDashboard(made.stack, "Board", business_unit=made.unit, alarms=[made.alarms])
+    UnitDashboard(made.stack, "Board", business_unit=made.unit, drift_alarms=[made.alarms])
     return made
 
 

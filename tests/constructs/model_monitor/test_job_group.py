@@ -18,7 +18,7 @@ def _rules(made: Any, kind: str) -> set[tuple[str, int | None]]:
 
 def test_several_instances_have_a_group_that_admits_itself(define_once: Callable[..., Any]):
     """TCP, IPsec's keys and ESP both ways, and 443 to the network's endpoints; the unit's group admits nobody."""
-    engine = MonitorEngine.processing(image=IMAGE, spark=True, count=3)
+    engine = MonitorEngine.processing(image=IMAGE, spark=True, instance_count=3)
     made = define_once(monitor={"spec": MonitorSpec(), "engine": engine})
     rules = {("tcp", 0), ("udp", 500), ("50", 50)}
     assert (_rules(made, "Ingress"), _rules(made, "Egress")) == (rules, rules)

@@ -52,7 +52,7 @@ def test_the_deciding_function_reads_its_environment(demand: Any):
 def test_days_and_weeks_are_decided_in_the_morning(define: Callable[..., Any], every: cdk.Duration, expression: str):
     """A week's report does not depend on when somebody deployed."""
     assert (
-        define(monitor={"schedule": every}).one("AWS::Events::Rule", "MonitorSchedule")["ScheduleExpression"]
+        define(monitor={"interval": every}).one("AWS::Events::Rule", "MonitorSchedule")["ScheduleExpression"]
         == expression
     )
 
@@ -86,18 +86,18 @@ def test_metrics_have_the_dimensions_that_the_function_writes(demand: Any):
     [
         (
             {"endpoint": {"capture": None}},
-            r"endpoint must capture its calls; give it capture=DataCapture\(percent=100\)",
+            r"endpoint must capture its calls; give it capture=DataCapture\(sampling_percent=100\)",
         ),
         ({"monitor": {"window": cdk.Duration.minutes(90)}}, "window must be whole hours"),
         ({"monitor": {"window": cdk.Duration.days(91)}}, "window must be from"),
-        ({"monitor": {"schedule": cdk.Duration.minutes(5)}}, "schedule must be from"),
+        ({"monitor": {"interval": cdk.Duration.minutes(5)}}, "interval must be from"),
         (
-            {"monitor": {"window": cdk.Duration.days(1), "schedule": cdk.Duration.days(3)}},
-            "schedule must be at most the window, 1 day, got 3 days: what lies between two windows would not be watched",
+            {"monitor": {"window": cdk.Duration.days(1), "interval": cdk.Duration.days(3)}},
+            "interval must be at most the window, 1 day, got 3 days: what lies between two windows would not be watched",
         ),
         (
-            {"monitor": {"window": 7, "schedule": 1, "spec": {"minimum_rows": 500}, "engine": "processing"}},
-            r"window must be a cdk.Duration .* got 7; schedule must be a cdk.Duration .* got 1; spec must be a MonitorSpec .* got "
+            {"monitor": {"window": 7, "interval": 1, "spec": {"minimum_rows": 500}, "engine": "processing"}},
+            r"window must be a cdk.Duration .* got 7; interval must be a cdk.Duration .* got 1; spec must be a MonitorSpec .* got "
             r"{'minimum_rows': 500}; engine must be a MonitorEngine .* got 'processing'",
         ),
         (
@@ -130,7 +130,7 @@ def test_fails_on_a_second_monitor_of_an_endpoint(define: Callable[..., Any]):
             "Second",
             endpoint=made.endpoint,
             window=cdk.Duration.days(1),
-            schedule=cdk.Duration.days(1),
+            interval=cdk.Duration.days(1),
         )
 
 

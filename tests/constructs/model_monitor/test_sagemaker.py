@@ -81,8 +81,8 @@ def _native(settings: SageMakerModelMonitor = ALL, tags: dict[str, str] | None =
         registry=ModelRegistry(stack, "Registry", business_unit=unit, name="forecast", approval=Approval.automatic()),
         image=ModelImage.from_ecr(repository_name="mlops-runtime", digest="sha256:" + "0" * 64),
         name="forecast",
-        capacity=EndpointCapacity.instances("ml.m5.large", count=2),
-        capture=DataCapture(percent=100),
+        capacity=EndpointCapacity.instances("ml.m5.large", instance_count=2),
+        capture=DataCapture(sampling_percent=100),
     )
     scope = Construct(stack, "Native")
     unit.tag(scope)

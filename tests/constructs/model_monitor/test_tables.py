@@ -18,7 +18,9 @@ from mlops_runtime.contracts.capture import capture_key, ground_truth_key
 @pytest.fixture(scope="module")
 def made(define_once: Callable[..., Any]) -> Any:
     """A unit with a monitor and tables over it, whose endpoint hashes a field."""
-    demand = define_once(endpoint={"capture": DataCapture(percent=100, personal=PersonalData(hashed=("household",)))})
+    demand = define_once(
+        endpoint={"capture": DataCapture(sampling_percent=100, personal_data=PersonalData(hashed=("household",)))}
+    )
     MonitorTables(demand.stack, "Tables", monitor=demand.monitor)
     return demand
 
@@ -88,15 +90,13 @@ def test_the_reader_reads_the_endpoints_own_prefixes_and_writes_results_alone(re
 def test_fails_with_every_value_that_is_not_possible(define_once: Callable[..., Any]) -> None:
     """Both at once."""
     demand = define_once()
-    with pytest.raises(
-        ValidationError, match=r"history must be .*; maximum_scan must be at least 10 MB, got 1024 bytes"
-    ):
+    with pytest.raises(ValidationError, match=r"history must be .*; max_scan must be at least 10 MB, got 1024 bytes"):
         MonitorTables(
             demand.stack,
             "Tables",
             monitor=demand.monitor,
             history=cdk.Duration.hours(1),
-            maximum_scan=cdk.Size.kibibytes(1),
+            max_scan=cdk.Size.kibibytes(1),
         )
 
 

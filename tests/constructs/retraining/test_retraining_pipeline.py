@@ -68,7 +68,7 @@ def test_alarms_and_requests_feed_the_queue(demand: Any):
 
 def test_a_schedule_is_a_rule_of_its_own(define: Callable[..., Any]):
     """A persisting alarm fires once, so a schedule may ask again."""
-    rule = define(retraining={"schedule": cdk.Duration.days(1)}).one("AWS::Events::Rule", "RetrainingSchedule")
+    rule = define(retraining={"interval": cdk.Duration.days(1)}).one("AWS::Events::Rule", "RetrainingSchedule")
     assert rule["ScheduleExpression"] == "rate(1 day)"
 
 
@@ -86,7 +86,7 @@ def test_an_alarm_that_stays_on_is_asked_about_every_hour(demand: Any):
 
 def test_new_labels_are_counted_where_they_are_wanted(define: Callable[..., Any]):
     """By the rows of the label group's own table; a longer rest after a rejection reaches the guard too."""
-    made = define(retraining={"guard": GuardPolicy(minimum_labels=5000, rejected_cool_down=cdk.Duration.days(7))})
+    made = define(retraining={"guard": GuardPolicy(min_labels=5000, rejected_cooldown=cdk.Duration.days(7))})
     rule = made.one("AWS::Events::Rule", "RetrainingNewData")
     assert rule["EventPattern"]["detail-type"] == ["MLOps Features Ingested"]
     assert rule["EventPattern"]["detail"] == {"subject": ["sales_v1"]}
@@ -142,15 +142,15 @@ def test_spot_checkpoints_and_a_step_have_exactly_their_rights(define: Callable[
     folder = tmp_path / "step"
     folder.mkdir()
     (folder / "train.py").write_text("pass")
-    common = {"image": _image(), "source": folder, "script": "train.py", "maximum": cdk.Duration.hours(1)}
+    common = {"image": _image(), "source": folder, "script": "train.py", "max_runtime": cdk.Duration.hours(1)}
     made = define(
         retraining={
             "training": TrainingJob(
                 **common,
                 instance_type="ml.m5.large",
-                spot=Spot(maximum_wait=cdk.Duration.hours(3)),
+                spot=Spot(max_wait=cdk.Duration.hours(3)),
                 checkpoints=True,
-                is_isolated=False,
+                network_isolation=False,
             ),
             "processing": ProcessingStep(**common, instance_type="ml.m5.xlarge"),
         }
@@ -259,15 +259,15 @@ def test_no_role_of_the_unit_may_ask_in_a_persons_name(define: Callable[..., Any
     ("changes", "message"),
     [
         ({"name": "a" * 30}, "<unit>-<name> must have at most 32 characters"),
-        ({"daily_budget": 0}, "daily_budget must be from 1 to 24, got 0"),
-        ({"cool_down": cdk.Duration.days(366)}, "cool_down must be from"),
-        ({"schedule": cdk.Duration.seconds(1)}, "schedule must be from"),
-        ({"guard": GuardPolicy(recheck=cdk.Duration.seconds(1))}, "recheck must be from"),
+        ({"max_runs_per_day": 0}, "max_runs_per_day must be from 1 to 24, got 0"),
+        ({"cooldown": cdk.Duration.days(366)}, "cooldown must be from"),
+        ({"interval": cdk.Duration.seconds(1)}, "interval must be from"),
+        ({"guard": GuardPolicy(recheck_interval=cdk.Duration.seconds(1))}, "recheck_interval must be from"),
         (
-            {"guard": GuardPolicy(rejected_cool_down=cdk.Duration.hours(1))},
-            "rejected_cool_down must be from 1 day to 365 days, got 1 hour",
+            {"guard": GuardPolicy(rejected_cooldown=cdk.Duration.hours(1))},
+            "rejected_cooldown must be from 1 day to 365 days, got 1 hour",
         ),
-        ({"guard": GuardPolicy(minimum_labels=0)}, "minimum_labels must be from 1 to"),
+        ({"guard": GuardPolicy(min_labels=0)}, "min_labels must be from 1 to"),
         ({"store": None}, "store must be given: a TrainingSetPlan is built from the features of one"),
         (
             {"evaluation": EvaluationPlan(label="price", block="b", baselines=())},

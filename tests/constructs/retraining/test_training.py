@@ -19,13 +19,13 @@ def test_fails_with_every_problem_at_once(tmp_path: Path):
             source=tmp_path,
             script="train.py",
             instance_type="m5.large",
-            maximum=cdk.Duration.seconds(1),
+            max_runtime=cdk.Duration.seconds(1),
             hyperparameters={"rounds": "1" * 2501},
         )
     assert [problem.split()[0] for problem in error.value.problems] == [
         "script",
         "instance_type",
-        "maximum",
+        "max_runtime",
         "hyperparameter",
     ]
 
@@ -41,24 +41,33 @@ def test_hyperparameters_leave_the_containers_names_and_one_place(tmp_path: Path
 def job(folder: Path, **changes: Any) -> TrainingJob:
     """Return a job with changes."""
     (folder / "train.py").write_text("pass")
-    values: dict[str, Any] = {"script": "train.py", "instance_type": "ml.m5.large", "maximum": cdk.Duration.hours(1)}
+    values: dict[str, Any] = {
+        "script": "train.py",
+        "instance_type": "ml.m5.large",
+        "max_runtime": cdk.Duration.hours(1),
+    }
     return TrainingJob(image=IMAGE, source=folder, **values | changes)
 
 
 def test_defaults_are_on_demand_in_isolation(tmp_path: Path):
     """Thirty gibibytes, no checkpoints, no network."""
     made = job(tmp_path)
-    assert (made.volume_gigabytes, made.maximum_wait, made.checkpoints, made.is_isolated) == (30, None, False, True)
-    spare = job(tmp_path, spot=Spot(maximum_wait=cdk.Duration.hours(6)), volume=cdk.Size.tebibytes(1))
-    assert (spare.volume_gigabytes, spare.maximum_wait) == (1024, 21600)
+    assert (made.volume_gigabytes, made.max_wait_seconds, made.checkpoints, made.network_isolation) == (
+        30,
+        None,
+        False,
+        True,
+    )
+    spare = job(tmp_path, spot=Spot(max_wait=cdk.Duration.hours(6)), volume=cdk.Size.tebibytes(1))
+    assert (spare.volume_gigabytes, spare.max_wait_seconds) == (1024, 21600)
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
         (
-            {"spot": Spot(maximum_wait=cdk.Duration.minutes(59))},
-            "spot.maximum_wait must be from 1 hour to 28 days, got 59 minutes",
+            {"spot": Spot(max_wait=cdk.Duration.minutes(59))},
+            "spot.max_wait must be from 1 hour to 28 days, got 59 minutes",
         ),
         ({"volume": cdk.Size.mebibytes(100)}, "volume in GiB must be from 1 to 16384, got 0"),
         ({"environment": {"1A": "x"}}, "environment must be names of letters, digits and underscores, got '1A'"),
@@ -87,6 +96,6 @@ def test_fails_when_a_steps_channel_is_taken(tmp_path: Path, channel: str):
             source=tmp_path,
             script="step.py",
             instance_type="ml.m5.large",
-            maximum=cdk.Duration.hours(1),
+            max_runtime=cdk.Duration.hours(1),
             channel=channel,
         )

@@ -43,7 +43,7 @@ def test_every_check_reaches_the_spec():
         probation=cdk.Duration.days(1),
         probation_alarms=[alarm(stack, "B")],
         shadow=ShadowTraffic(percent=10, bake=MINUTES(30)),
-        keep=3,
+        retained_versions=3,
     )
     spec = RolloutPolicy.linear(step_percent=25, bake=MINUTES(5), checks=checks).to_spec()
     assert (spec.kind, spec.percent, spec.min_invocations, spec.max_error_count) == ("LINEAR", 25, 7, 2)
@@ -69,7 +69,7 @@ def test_all_at_once_bakes_not_and_needs_no_evidence():
 def test_the_maximum_holds_all_bakes(policy: RolloutPolicy, kind: RolloutKind, steps: int):
     """Every policy that can be declared is one that the function of the serving spec accepts."""
     assert (policy.kind, policy.steps) == (kind, steps)
-    assert waits(policy.to_spec(), 20) < policy.maximum.to_seconds()
+    assert waits(policy.to_spec(), 20) < policy.max_execution_time.to_seconds()
 
 
 @pytest.mark.parametrize(
@@ -79,8 +79,8 @@ def test_the_maximum_holds_all_bakes(policy: RolloutPolicy, kind: RolloutKind, s
         ({"percent": 0}, "percent must be from 1 to 50, got 0"),
         ({"bake": SECONDS(30)}, r"bake must be at least one alarm period \(60 s\), got 30 s"),
         ({"bake": MINUTES(61)}, "bake must be from"),
-        ({"maximum": MINUTES(20)}, r"maximum must be longer than 2 bakes \(1200 s\), got 1200 s"),
-        ({"maximum": MINUTES(481)}, "maximum must be from"),
+        ({"max_execution_time": MINUTES(20)}, r"max_execution_time must be longer than 2 bakes \(1200 s\), got 1200 s"),
+        ({"max_execution_time": MINUTES(481)}, "max_execution_time must be from"),
         (
             {"checks": RolloutChecks(alarm_period=MINUTES(5)), "bake": MINUTES(4)},
             r"one alarm period \(300 s\), got 240",
@@ -127,5 +127,5 @@ def test_fails_when_something_is_watched_without_a_bake(checks: RolloutChecks):
 def test_reports_every_problem_at_once():
     """One error lists all."""
     with pytest.raises(ValidationError) as error:
-        RolloutPolicy.canary(percent=90, bake=SECONDS(1), maximum=MINUTES(1))
+        RolloutPolicy.canary(percent=90, bake=SECONDS(1), max_execution_time=MINUTES(1))
     assert len(error.value.problems) == 3

@@ -60,7 +60,7 @@ def test_the_hash_is_of_what_the_template_has_where_the_unit_is_of_another_stack
     stack = cdk.Stack(app, "Serving")
     registry = ModelRegistry(stack, "Registry", business_unit=unit, name="forecast")
     image = ModelImage.from_ecr(repository_name="mlops-runtime", digest="sha256:" + "0" * 64)
-    capacity = EndpointCapacity.instances("ml.m5.large", count=2)
+    capacity = EndpointCapacity.instances("ml.m5.large", instance_count=2)
     ModelEndpoint(
         stack, "Endpoint", business_unit=unit, registry=registry, name="forecast", image=image, capacity=capacity
     )
@@ -207,7 +207,7 @@ def test_golden_requests_make_a_rehearsal(define: Callable[..., Any], tmp_path: 
     path = tmp_path / "golden.jsonl"
     path.write_text('{"name": "typical", "body": "{\\"instances\\": [{\\"x\\": 1}]}", "rows": 1}\n')
     golden = GoldenRequests.from_file(path)
-    checks = RolloutChecks(golden=golden, synthetic=30)
+    checks = RolloutChecks(golden=golden, synthetic_invocations=30)
     made = define(endpoint={"rollout": RolloutPolicy.canary(percent=50, bake=cdk.Duration.minutes(5), checks=checks)})
     (machine,) = (m for m in machine_definitions(made.template).values() if "CheckGolden" in m["States"])
     assert "Synthesize" in machine["States"]
@@ -244,7 +244,7 @@ def test_a_placeholder_digest_warns_with_the_commands():
     unit = BusinessUnit(stack, "Unit", name="pilot")
     registry = ModelRegistry(stack, "Registry", business_unit=unit, name="first")
     image = ModelImage.from_ecr(repository_name="team/model", digest="sha256:" + "0" * 64)
-    capacity = EndpointCapacity.instances("ml.m5.large", count=1)
+    capacity = EndpointCapacity.instances("ml.m5.large", instance_count=1)
     ModelEndpoint(
         stack, "Endpoint", business_unit=unit, registry=registry, name="first", image=image, capacity=capacity
     )
@@ -261,7 +261,7 @@ def test_an_image_that_the_cdk_builds_is_not_asked_for(tmp_path: Path):
     stack = cdk.Stack(cdk.App(), "Stack")
     unit = BusinessUnit(stack, "Unit", name="pilot")
     registry = ModelRegistry(stack, "Registry", business_unit=unit, name="first")
-    capacity = EndpointCapacity.instances("ml.m5.large", count=1)
+    capacity = EndpointCapacity.instances("ml.m5.large", instance_count=1)
     pinned = ModelImage.from_ecr(repository_name="team/model", digest="sha256:" + "1" * 64)
     endpoint = ModelEndpoint(
         stack, "Endpoint", business_unit=unit, registry=registry, name="first", image=pinned, capacity=capacity

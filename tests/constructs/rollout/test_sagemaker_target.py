@@ -52,7 +52,9 @@ def test_executes_steps_of_whole_instances(policy: RolloutPolicy):
 
 def test_fails_when_whole_instances_need_more_steps_than_there_is_time():
     """Thirty percent of five instances is one: five steps instead of four."""
-    policy = RolloutPolicy.linear(step_percent=30, bake=cdk.Duration.minutes(30), maximum=cdk.Duration.minutes(140))
+    policy = RolloutPolicy.linear(
+        step_percent=30, bake=cdk.Duration.minutes(30), max_execution_time=cdk.Duration.minutes(140)
+    )
     assert target(10).problems(policy) == []
     (problem,) = target(5).problems(policy)
     assert "takes 5 steps: maximum must be longer than as many bakes (9000 s), got 8400 s" in problem

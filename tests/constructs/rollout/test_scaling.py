@@ -15,7 +15,7 @@ from mlops_constructs.rollout.scaling import (
 )
 from mlops_runtime.aws_api import check_machine
 from mlops_runtime.contracts.rollout import RolloutSpec, ServingSpec
-from mlops_runtime.contracts.serving import AsynchronousSpec, ScalingSpec, ScheduledCapacity, ServerlessSpec
+from mlops_runtime.contracts.serving import AsynchronousSpec, ScalingSpec, ScheduledCapacitySpec, ServerlessSpec
 
 _TARGET = {
     "ServiceNamespace": "sagemaker",
@@ -228,7 +228,7 @@ def test_an_endpoint_that_does_not_scale_may_only_take_scaling_back():
 
 def test_a_fleet_that_may_be_empty_may_put_the_alarm_that_wakes_it():
     """Schedules and the waking alarm are allowed exactly where there are some."""
-    night = ScheduledCapacity(name="night", schedule="cron(0 20 * * ? *)", minimum=0, maximum=0)
+    night = ScheduledCapacitySpec(name="night", schedule="cron(0 20 * * ? *)", minimum=0, maximum=0)
     scaling = ScalingSpec(minimum=1, maximum=4, target=9.0, metric="BACKLOG_PER_INSTANCE", schedules=(night,))
     queue = AsynchronousSpec(output="s3://b", failures="s3://b")
     statements = _statements(scaling=scaling, asynchronous=queue)

@@ -59,7 +59,9 @@ class Served:
 def _assembly(folder: Path, *, monitored: bool, settings: SageMakerModelMonitor = SETTINGS) -> Path:
     app = cdk.App(outdir=str(folder / f"cdk.out.{monitored}.{settings.instance_type}"))
     stack = cdk.Stack(app, "Native")
-    unit = BusinessUnit(stack, "Unit", name="native", profile=Profile.DEVELOPMENT, network=Network.made(zones=2))
+    unit = BusinessUnit(
+        stack, "Unit", name="native", profile=Profile.DEVELOPMENT, network=Network.create(availability_zones=2)
+    )
     table = define_table(stack, "Table", business_unit=unit, partition_key="endpoint")
     outputs = {"Artifacts": unit.artifacts.bucket_name, "Table": table.table_name}
     if monitored:
@@ -72,7 +74,7 @@ def _assembly(folder: Path, *, monitored: bool, settings: SageMakerModelMonitor 
                 "Monitor",
                 endpoint=Served(unit, SimpleNamespace(table=table), unit.artifacts),
                 window=cdk.Duration.days(1),
-                schedule=cdk.Duration.days(1),
+                interval=cdk.Duration.days(1),
                 spec=MonitorSpec(alarm_windows=1, of_windows=1),
                 engine=MonitorEngine.sagemaker_model_monitor(settings),
             )

@@ -13,7 +13,7 @@ from mlops_runtime.contracts.rollout import RolloutSpec, ServingSpec
 from mlops_runtime.contracts.serving import (
     AsynchronousSpec,
     ScalingSpec,
-    ScheduledCapacity,
+    ScheduledCapacitySpec,
     ServerlessSpec,
     VariantSpec,
 )
@@ -30,8 +30,8 @@ from mlops_runtime.rollout.capacity import (
 from mlops_runtime.rollout.limits import check_spec
 
 OFF = (
-    ScheduledCapacity(name="night", schedule="cron(0 20 * * ? *)", minimum=2, maximum=2, timezone="Europe/Berlin"),
-    ScheduledCapacity(name="day", schedule="cron(0 6 ? * MON-FRI *)", minimum=2, maximum=6),
+    ScheduledCapacitySpec(name="night", schedule="cron(0 20 * * ? *)", minimum=2, maximum=2, timezone="Europe/Berlin"),
+    ScheduledCapacitySpec(name="day", schedule="cron(0 6 ? * MON-FRI *)", minimum=2, maximum=6),
 )
 SCALED = replace(SPEC, scaling=ScalingSpec(minimum=2, maximum=6, target=500.0, schedules=OFF))
 VARIED = replace(
@@ -170,7 +170,7 @@ def test_a_fleet_of_none_is_woken_by_its_backlog() -> None:
     assert wake["policy"]["StepScalingPolicyConfiguration"]["StepAdjustments"][0]["ScalingAdjustment"] == 1
     awake = replace(ASYNCHRONOUS, scaling=replace(ASYNCHRONOUS.scaling, minimum=1))
     assert render_scaling(awake)["wake"] == []
-    asleep_at_night = (ScheduledCapacity(name="off", schedule="cron(0 20 * * ? *)", minimum=0, maximum=1),)
+    asleep_at_night = (ScheduledCapacitySpec(name="off", schedule="cron(0 20 * * ? *)", minimum=0, maximum=1),)
     nightly = replace(awake, scaling=replace(awake.scaling, schedules=asleep_at_night))
     assert len(render_scaling(nightly)["wake"]) == 1
 

@@ -15,7 +15,7 @@ from mlops_runtime.contracts.serving import (
     CaptureSpec,
     GoldenSpec,
     ScalingSpec,
-    ScheduledCapacity,
+    ScheduledCapacitySpec,
     ServerlessSpec,
     ShadowSpec,
     VariantSpec,
@@ -46,7 +46,7 @@ ASYNCHRONOUS = replace(
 )
 SCALING = ScalingSpec(minimum=2, maximum=6, target=500.0)
 ARM = VariantSpec(name="Arm", instance_type="ml.c7g.large", instance_count=2, weight=0.25)
-NIGHT = ScheduledCapacity(name="night", schedule="cron(0 20 * * ? *)", minimum=1, maximum=1)
+NIGHT = ScheduledCapacitySpec(name="night", schedule="cron(0 20 * * ? *)", minimum=1, maximum=1)
 
 
 def found(spec: Any, **changes: Any) -> str:

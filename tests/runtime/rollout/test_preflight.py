@@ -14,7 +14,7 @@ from mlops_runtime.contracts.serving import (
     GoldenSpec,
     MetricRule,
     ScalingSpec,
-    ScheduledCapacity,
+    ScheduledCapacitySpec,
     ShadowSpec,
     VariantSpec,
 )
@@ -502,7 +502,7 @@ def test_the_largest_plan_is_far_below_what_a_state_may_carry(serving: tuple[Wor
     rules = tuple(MetricRule(namespace="Shop", metric=f"M{n}" * 20, threshold=1.0) for n in range(6))
     rollout = replace(SPEC.rollout, golden=GOLDEN, synthetic=60, max_latency_ms=9, max_latency_ratio=2.0, metrics=rules)
     schedules = tuple(
-        ScheduledCapacity(name=f"s{n}", schedule="cron(0 6 * * ? *)", minimum=2, maximum=4) for n in range(20)
+        ScheduledCapacitySpec(name=f"s{n}", schedule="cron(0 6 * * ? *)", minimum=2, maximum=4) for n in range(20)
     )
     scaling = ScalingSpec(minimum=2, maximum=4, target=100.0, schedules=schedules)
     tags = {f"mlops:tag-{n}": "x" * 60 for n in range(20)}

@@ -51,7 +51,7 @@ class AsynchronousSpec:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ScheduledCapacity:
+class ScheduledCapacitySpec:
     """Bounds of the fleet from a time on; ``schedule`` is Application Auto Scaling's ``cron(...)`` or ``at(...)``."""
 
     name: str
@@ -71,7 +71,7 @@ class ScalingSpec:
     metric: Literal["INVOCATIONS_PER_INSTANCE", "BACKLOG_PER_INSTANCE"] = "INVOCATIONS_PER_INSTANCE"
     scale_in_cool_down: int = 300
     scale_out_cool_down: int = 60
-    schedules: tuple[ScheduledCapacity, ...] = ()
+    schedules: tuple[ScheduledCapacitySpec, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

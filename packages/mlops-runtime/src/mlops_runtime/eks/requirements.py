@@ -31,7 +31,7 @@ def check_mode(cluster: Cluster, name: str, *, is_auto_mode: bool) -> None:
         return
     found, fix = ("on", "leave it out") if cluster.is_auto_mode else ("off", "set it to False")
     raise ClusterError(
-        f"EKS Auto Mode is {found} (computeConfig.enabled of DescribeCluster), but the stack's EksCluster has is_auto_mode="
+        f"EKS Auto Mode is {found} (computeConfig.enabled of DescribeCluster), but the stack's EksCluster has auto_mode="
         f"{is_auto_mode}; {fix}, or change the cluster with: aws eks update-cluster-config --name {name} --compute-config",
         what=f"use cluster {name!r}",
     )

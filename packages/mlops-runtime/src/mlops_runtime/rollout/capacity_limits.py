@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 
 from mlops_runtime.contracts.rollout import ServingSpec
-from mlops_runtime.contracts.serving import AsynchronousSpec, ScalingSpec, ScheduledCapacity, ServerlessSpec
+from mlops_runtime.contracts.serving import AsynchronousSpec, ScalingSpec, ScheduledCapacitySpec, ServerlessSpec
 
 _INSTANCE_TYPE = re.compile(r"ml\.([a-z0-9-]+)\.[a-z0-9-]+")
 _NAME = re.compile(r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}")
@@ -272,7 +272,7 @@ def _bounds_problems(where: str, minimum: int, maximum: int, *, lowest: int, lea
         yield f"{where}.maximum must be at most {MAX_INSTANCES}, got {maximum}"
 
 
-def _schedule_problems(schedule: ScheduledCapacity, lowest: int) -> Iterator[str]:
+def _schedule_problems(schedule: ScheduledCapacitySpec, lowest: int) -> Iterator[str]:
     where = f"schedule {schedule.name!r}"
     if not _ACTION_NAME.fullmatch(schedule.name):
         yield f"{where}: name must be 1 to 256 characters without ':', '/' and '|', not starting or ending with a space"
