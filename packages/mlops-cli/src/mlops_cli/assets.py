@@ -5,8 +5,6 @@ from typing import Annotated
 import typer
 
 from mlops_cli.errors import shown
-from mlops_runtime.layers.glue_wheels import build_wheels
-from mlops_runtime.layers.layer_wheels import LayerError, build_layers
 
 app = typer.Typer(help="Build what synthesis copies into function layers.", no_args_is_help=True)
 
@@ -25,6 +23,9 @@ def build(
     glue: Annotated[bool, typer.Option("--glue", help="Also the wheels of Glue jobs (GlueIngestJob).")] = False,
 ) -> None:
     """Fetch layers' wheels, hash-pinned, into a folder named by the hash of the lock; by default those of monitors."""
+    from mlops_runtime.layers.glue_wheels import build_wheels
+    from mlops_runtime.layers.layer_wheels import LayerError, build_layers
+
     with shown(LayerError):
         for folder in build_layers(architecture=architecture, names=layer):
             typer.echo(f"built {folder}")

@@ -15,7 +15,6 @@ import typer
 from mlops_cli.account import Profile, account
 from mlops_cli.errors import UserError
 from mlops_cli.local import Home
-from mlops_runtime.layers.layer_wheels import layer_names
 
 _PYTHON = (3, 11)
 _FREE_GIGABYTES = 2  # an environment, layers and a few assemblies
@@ -177,6 +176,8 @@ def _byte_code(environment: Mapping[str, str]) -> Check:
 
 
 def _layers(folder: Path) -> Check:
+    from mlops_runtime.layers.layer_wheels import layer_names
+
     # that a lock has changed since is said by synthesis
     missing = [name for name in layer_names() if not any((folder / ".mlops" / "assets").glob(f"{name}-*/python"))]
     return Check(
