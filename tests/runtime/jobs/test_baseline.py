@@ -16,8 +16,8 @@ from mlops_runtime.contracts.monitor import Baseline, Condition, Facet
 from mlops_runtime.contracts.retraining import EvaluationPlan
 from mlops_runtime.jobs.baseline import Evaluated, make_baseline, plan_problems
 from mlops_runtime.jobs.optml import JobError
-from mlops_runtime.monitor.monitors import bias
-from mlops_runtime.monitor.monitors.quality import Target
+from mlops_runtime.monitor.monitors import facet_bias as bias
+from mlops_runtime.monitor.monitors.label_measures import Target
 from mlops_runtime.monitor.monitors.rows import Rows, Texts
 from mlops_runtime.serving.model import load_archive
 

@@ -14,8 +14,8 @@ from mlops_local import embedded_metrics
 from mlops_runtime.contracts.monitor import BiasMetric, Facet, Measured, MonitorReport, MonitorState
 from mlops_runtime.monitor.metric_lines import Metric, data, lines, metrics
 from mlops_runtime.monitor.metric_names import metric_names
-from mlops_runtime.monitor.monitors.explainability import Explanation
-from mlops_runtime.monitor.monitors.latency import Latency
+from mlops_runtime.monitor.monitors.attribution_ranking import Explanation
+from mlops_runtime.monitor.monitors.latency_measures import Latency
 from mlops_runtime.monitor.spec import MonitorSpec
 from mlops_runtime.monitor.window_evidence import Evidence
 

@@ -17,7 +17,7 @@ import sklearn.metrics as reference
 from mlops_runtime.contracts.monitor import Baseline, Counts, FeatureBaseline, FeatureCounts
 from mlops_runtime.monitor.counting.counts import count, empty
 from mlops_runtime.monitor.model_monitor_files import constraints, quality_statistics, statistics
-from mlops_runtime.monitor.monitors.quality import Quality
+from mlops_runtime.monitor.monitors.label_measures import Quality
 from mlops_runtime.monitor.monitors.rows import Rows
 from mlops_runtime.monitor.spec import MonitorSpec
 

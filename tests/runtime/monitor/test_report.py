@@ -9,8 +9,8 @@ from tests.runtime.monitor.monitors.test_monitor_table import FULL, SPEC
 from mlops_runtime.contracts import canonical_json, from_json
 from mlops_runtime.contracts.monitor import Baseline, Counts, Measured, MonitorReport, MonitorState, Stratum
 from mlops_runtime.monitor.counting.counts import empty
-from mlops_runtime.monitor.monitors.explainability import Explanation
-from mlops_runtime.monitor.monitors.latency import Latency
+from mlops_runtime.monitor.monitors.attribution_ranking import Explanation
+from mlops_runtime.monitor.monitors.latency_measures import Latency
 from mlops_runtime.monitor.report import build, staleness
 from mlops_runtime.monitor.spec import MonitorSpec
 from mlops_runtime.monitor.window import HOUR, Window

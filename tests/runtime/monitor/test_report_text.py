@@ -10,7 +10,7 @@ from tests.runtime.monitor.monitors.test_monitor_table import EVIDENCE, FULL, GO
 from tests.runtime.monitor.test_report import report_of
 
 from mlops_runtime.contracts.monitor import BiasMetric, Facet, Measured, MonitorState
-from mlops_runtime.monitor.monitors.latency import Latency
+from mlops_runtime.monitor.monitors.latency_measures import Latency
 from mlops_runtime.monitor.report_text import are_many, message, problems, problems_text, short_flaw, verdict
 from mlops_runtime.monitor.spec import MonitorSpec
 from mlops_runtime.monitor.window_evidence import Evidence, Traffic

@@ -7,7 +7,7 @@ import pytest
 
 from mlops_runtime.contracts import from_dict, to_dict
 from mlops_runtime.monitor.monitors import classification, regression
-from mlops_runtime.monitor.monitors.latency import PERCENTILES
+from mlops_runtime.monitor.monitors.latency_measures import PERCENTILES
 from mlops_runtime.monitor.spec import CLASSIFICATION_METRICS, LATENCY_PERCENTILES, REGRESSION_METRICS, MonitorSpec
 
 

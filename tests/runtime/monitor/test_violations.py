@@ -10,7 +10,7 @@ from tests.runtime.monitor.monitors.test_monitor_table import FULL, GOOD, QUIET
 from mlops_runtime.contracts import canonical_json, from_json
 from mlops_runtime.contracts.monitor import Baseline, BiasMetric, Counts, Measured, Violation, Violations
 from mlops_runtime.monitor.counting.counts import count
-from mlops_runtime.monitor.monitors.explainability import compare
+from mlops_runtime.monitor.monitors.attribution_ranking import compare
 from mlops_runtime.monitor.spec import MonitorSpec
 from mlops_runtime.monitor.violations import violations
 from mlops_runtime.monitor.window_evidence import Evidence

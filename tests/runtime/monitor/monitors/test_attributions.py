@@ -9,13 +9,13 @@ from tests.runtime import explain
 
 from mlops_runtime.contracts.model import ModelSignature, SignatureColumn
 from mlops_runtime.contracts.monitor import Baseline, FeatureBaseline
+from mlops_runtime.monitor.monitors.attribution_ranking import AttributionError, compare
 from mlops_runtime.monitor.monitors.attributions import (
     BACKGROUND_ROWS,
     ShapMissingError,
     background_rows,
     mean_absolute_shap,
 )
-from mlops_runtime.monitor.monitors.explainability import AttributionError, compare
 from mlops_runtime.serving.model import load
 
 NAMES = ["price", "stock", "store"]

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from tests.runtime.monitor.timeline import BASELINE, LIVE
 
 from mlops_runtime.contracts.monitor import BiasMetric, Facet, FeatureDrift, Measured, MonitorState
-from mlops_runtime.monitor.monitors.explainability import Explanation
-from mlops_runtime.monitor.monitors.latency import Latency
+from mlops_runtime.monitor.monitors.attribution_ranking import Explanation
+from mlops_runtime.monitor.monitors.label_measures import Quality
+from mlops_runtime.monitor.monitors.latency_measures import Latency
 from mlops_runtime.monitor.monitors.monitor_table import overall, silence, states
-from mlops_runtime.monitor.monitors.quality import Quality
 from mlops_runtime.monitor.spec import MonitorSpec
 from mlops_runtime.monitor.window_evidence import Evidence, Traffic
 

@@ -7,7 +7,7 @@ from tests.runtime.monitor import reports
 
 from mlops_runtime.contracts.monitor import MONITORS, Measured, MonitorState
 from mlops_runtime.monitor.monitors.drift.rules import Rule
-from mlops_runtime.monitor.monitors.latency import MINIMUM_CALLS
+from mlops_runtime.monitor.monitors.latency_measures import MINIMUM_CALLS
 from mlops_runtime.monitor.page import text as page_text
 
 

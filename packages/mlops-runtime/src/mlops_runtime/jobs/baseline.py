@@ -18,12 +18,12 @@ from mlops_runtime.monitor.counting.baseline import BaselineError, Codes, Predic
 from mlops_runtime.monitor.counting.baseline_cells import Column
 from mlops_runtime.monitor.counting.conditions import ConditionError, Times
 from mlops_runtime.monitor.counting.pairs import PairError
-from mlops_runtime.monitor.monitors import bias
+from mlops_runtime.monitor.monitors import facet_bias as bias
+from mlops_runtime.monitor.monitors.attribution_ranking import AttributionError
 from mlops_runtime.monitor.monitors.attributions import attributions
 from mlops_runtime.monitor.monitors.bias_metrics import flip_test
-from mlops_runtime.monitor.monitors.explainability import AttributionError
 from mlops_runtime.monitor.monitors.label_join import column_text
-from mlops_runtime.monitor.monitors.quality import Target
+from mlops_runtime.monitor.monitors.label_measures import Target
 from mlops_runtime.monitor.monitors.rows import Rows, Texts
 from mlops_runtime.serving.model import Model
 

@@ -27,9 +27,9 @@ from mlops_runtime.monitor.model_monitor.clarify_files import (
     worse,
 )
 from mlops_runtime.monitor.model_monitor.executions import ANALYZER, ExecutionFiles, MonitorName, read_executions
+from mlops_runtime.monitor.monitors.attribution_ranking import AttributionError, compare
 from mlops_runtime.monitor.monitors.attributions import mean_absolute_shap
-from mlops_runtime.monitor.monitors.bias import of_holdout
-from mlops_runtime.monitor.monitors.explainability import AttributionError, compare
+from mlops_runtime.monitor.monitors.facet_bias import of_holdout
 from mlops_runtime.monitor.monitors.rows import Rows, Texts
 from mlops_runtime.registry.package import MODEL_SHA256
 from mlops_runtime.serving.model import Model, ModelError, load_archive

@@ -16,8 +16,8 @@ from mlops_runtime.jobs.monitor_parts import lines_from
 from mlops_runtime.monitor.counting.announced import IsAnnounced, nobody
 from mlops_runtime.monitor.counting.baseline_cells import Numbers
 from mlops_runtime.monitor.counting.capture_lines import CaptureError, is_since, read_call
+from mlops_runtime.monitor.monitors.attribution_ranking import AttributionError, Explanation, compare
 from mlops_runtime.monitor.monitors.attributions import attributions
-from mlops_runtime.monitor.monitors.explainability import AttributionError, Explanation, compare
 from mlops_runtime.serving.model import Model, ModelError, load_archive
 from mlops_runtime.serving.payload import CSV, JSON, PayloadError, Reader
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from mlops_runtime.monitor.monitors.latency import BASELINE_WEEKS, PERCENTILES, LatencyHour
+from mlops_runtime.monitor.monitors.latency_measures import BASELINE_WEEKS, PERCENTILES, LatencyHour
 from mlops_runtime.monitor.window import HOUR, Window
 
 if TYPE_CHECKING:

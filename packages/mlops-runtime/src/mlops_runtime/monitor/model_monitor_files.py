@@ -15,7 +15,7 @@ from mlops_runtime.contracts import to_dict
 from mlops_runtime.contracts.monitor import Baseline, Counts, FeatureBaseline, FeatureCounts
 from mlops_runtime.monitor.monitors.classification import Ranking
 from mlops_runtime.monitor.monitors.intervals import Interval
-from mlops_runtime.monitor.monitors.quality import Quality, Target, intervals
+from mlops_runtime.monitor.monitors.label_measures import Quality, Target, intervals
 from mlops_runtime.monitor.monitors.rows import Rows, Wide
 from mlops_runtime.monitor.spec import MonitorSpec
 

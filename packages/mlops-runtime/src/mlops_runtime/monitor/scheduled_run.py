@@ -17,7 +17,7 @@ from mlops_runtime.monitor.counting.problems import OBJECT_TOO_LARGE, sentence
 from mlops_runtime.monitor.metric_lines import Metric, data, lines, metrics
 from mlops_runtime.monitor.model_monitor.executions import MONITORS, MonitorName
 from mlops_runtime.monitor.model_monitor_files import constraints, quality_statistics, statistics
-from mlops_runtime.monitor.monitors.explainability import Explanation
+from mlops_runtime.monitor.monitors.attribution_ranking import Explanation
 from mlops_runtime.monitor.monitors.monitor_table import overall, states
 from mlops_runtime.monitor.report import Engine, build
 from mlops_runtime.monitor.report_text import advice, message, verdict

@@ -26,10 +26,10 @@ from mlops_runtime.monitor.counting.problems import (
     kind_of,
     unreadable_rows,
 )
-from mlops_runtime.monitor.monitors.bias import bias_violations
 from mlops_runtime.monitor.monitors.drift.decision import UNREADABLE
 from mlops_runtime.monitor.monitors.drift.rules import Rule
-from mlops_runtime.monitor.monitors.quality import HIGHER_IS_BETTER
+from mlops_runtime.monitor.monitors.facet_bias import bias_violations
+from mlops_runtime.monitor.monitors.label_measures import HIGHER_IS_BETTER
 from mlops_runtime.monitor.spec import MonitorSpec
 from mlops_runtime.monitor.window_evidence import Evidence
 

@@ -7,9 +7,9 @@ from datetime import datetime
 from mlops_runtime.contracts.monitor import Baseline, Counts, FeatureDrift, Violation
 from mlops_runtime.contracts.rollout import LivePointer
 from mlops_runtime.monitor.counting.problems import unreadable_rows
-from mlops_runtime.monitor.monitors.explainability import Explanation
-from mlops_runtime.monitor.monitors.latency import Latency
-from mlops_runtime.monitor.monitors.quality import Quality
+from mlops_runtime.monitor.monitors.attribution_ranking import Explanation
+from mlops_runtime.monitor.monitors.label_measures import Quality
+from mlops_runtime.monitor.monitors.latency_measures import Latency
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,12 +14,12 @@ from mlops_runtime.monitor.call_metrics import Calls, Source, calls_of, latency_
 from mlops_runtime.monitor.counting.capture_lines import is_since
 from mlops_runtime.monitor.counting.counts import empty, merge
 from mlops_runtime.monitor.counting.problems import MAXIMUM, bounded, invalid_values, unreadable_rows
+from mlops_runtime.monitor.monitors.attribution_ranking import Explanation
 from mlops_runtime.monitor.monitors.drift.decision import decide, hours_to_add, known, persist, unreadable
-from mlops_runtime.monitor.monitors.explainability import Explanation
 from mlops_runtime.monitor.monitors.label_join import Timed
-from mlops_runtime.monitor.monitors.latency import Latency, measure_latency
+from mlops_runtime.monitor.monitors.label_measures import Quality, label_problems, measure
+from mlops_runtime.monitor.monitors.latency_measures import Latency, measure_latency
 from mlops_runtime.monitor.monitors.monitor_table import states
-from mlops_runtime.monitor.monitors.quality import Quality, label_problems, measure
 from mlops_runtime.monitor.spec import MonitorSpec
 from mlops_runtime.monitor.store import BaselineIntegrityError, MonitorStore
 from mlops_runtime.monitor.window import HOUR, Inventory, Window, late_objects, stamp

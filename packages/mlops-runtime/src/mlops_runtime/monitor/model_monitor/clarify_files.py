@@ -72,7 +72,7 @@ def bias_analysis(values: Mapping[str, float], label: str) -> dict[str, Any]:
     """Return ``analysis.json`` of bias metrics.
 
     Args:
-        values: By ``<facet>=<value>/<metric>``, as `mlops_runtime.monitor.monitors.bias.of_holdout` returns them.
+        values: By ``<facet>=<value>/<metric>``, as `mlops_runtime.monitor.monitors.facet_bias.of_holdout` returns them.
         label: Name of the label.
     """
     found: dict[str, dict[str, dict[str, list[dict[str, Any]]]]] = {}

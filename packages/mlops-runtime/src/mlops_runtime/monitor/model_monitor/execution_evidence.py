@@ -8,8 +8,8 @@ from mlops_runtime.contracts.monitor import Facet, MonitorState
 from mlops_runtime.monitor.model_monitor.baselines import put_baselines
 from mlops_runtime.monitor.model_monitor.execution_store import ModelMonitorReports
 from mlops_runtime.monitor.model_monitor.executions import Executions, MonitorName, read_executions, schedule_name
-from mlops_runtime.monitor.monitors.explainability import Explanation
-from mlops_runtime.monitor.monitors.quality import Quality
+from mlops_runtime.monitor.monitors.attribution_ranking import Explanation
+from mlops_runtime.monitor.monitors.label_measures import Quality
 from mlops_runtime.monitor.spec import MonitorSpec
 from mlops_runtime.monitor.window import Window
 from mlops_runtime.monitor.window_evidence import Evidence

@@ -13,7 +13,7 @@ import numpy as np
 from mlops_runtime.contracts.model import ModelSignature, SignatureColumn
 from mlops_runtime.contracts.monitor import Baseline, FeatureBaseline
 from mlops_runtime.monitor.counting.baseline_cells import Numbers
-from mlops_runtime.monitor.monitors.explainability import AttributionError
+from mlops_runtime.monitor.monitors.attribution_ranking import AttributionError
 
 if TYPE_CHECKING:
     from mlops_runtime.serving.model import Model

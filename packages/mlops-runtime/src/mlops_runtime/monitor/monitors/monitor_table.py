@@ -8,8 +8,8 @@ from typing import Literal
 
 from mlops_runtime.contracts.monitor import Baseline, Measured, MonitorState, is_confirmed
 from mlops_runtime.monitor.monitors.drift.decision import any_tested
-from mlops_runtime.monitor.monitors.latency import MINIMUM_CALLS
-from mlops_runtime.monitor.monitors.quality import Quality
+from mlops_runtime.monitor.monitors.label_measures import Quality
+from mlops_runtime.monitor.monitors.latency_measures import MINIMUM_CALLS
 from mlops_runtime.monitor.spec import MonitorSpec
 from mlops_runtime.monitor.window_evidence import Evidence, Traffic
 

@@ -8,7 +8,7 @@ from datetime import datetime
 
 from mlops_runtime.contracts.monitor import FeatureDrift, Measured, MonitorReport, MonitorState, monitor_states
 from mlops_runtime.monitor.monitors.drift.decision import UNREADABLE
-from mlops_runtime.monitor.monitors.latency import BASELINE_WEEKS, MINIMUM_CALLS
+from mlops_runtime.monitor.monitors.latency_measures import BASELINE_WEEKS, MINIMUM_CALLS
 from mlops_runtime.monitor.report_text import are_many, short_flaw, too_little
 from mlops_runtime.monitor.wording import number, percent
 

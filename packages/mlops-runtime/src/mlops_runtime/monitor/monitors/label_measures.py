@@ -13,8 +13,8 @@ import numpy as np
 from mlops_runtime.contracts.monitor import Baseline, BiasMetric, Measured, SegmentQuality
 from mlops_runtime.contracts.rollout import TakenBack
 from mlops_runtime.monitor.counting.announced import IsAnnounced, nobody
-from mlops_runtime.monitor.monitors import bias as bias_metrics
 from mlops_runtime.monitor.monitors import classification, regression
+from mlops_runtime.monitor.monitors import facet_bias as bias_metrics
 from mlops_runtime.monitor.monitors.intervals import FEWEST_CALLS, Interval, Resampling, interval
 from mlops_runtime.monitor.monitors.label_join import Joined, Line, Timed, due_before, join
 from mlops_runtime.monitor.monitors.rows import NULL, Rows, Wide

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from mlops_runtime.contracts import canonical_json
 from mlops_runtime.contracts.monitor import Baseline, Facet, FeatureBaseline, Measured, SegmentQuality
 from mlops_runtime.monitor.monitors.label_join import Timed
-from mlops_runtime.monitor.monitors.quality import (
+from mlops_runtime.monitor.monitors.label_measures import (
     MAXIMUM_SEGMENTS,
     Quality,
     Target,

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.runtime.monitor.timeline import START
 
-from mlops_runtime.monitor.monitors.latency import PERCENTILES, LatencyHour, measure_latency
+from mlops_runtime.monitor.monitors.latency_measures import PERCENTILES, LatencyHour, measure_latency
 from mlops_runtime.monitor.spec import MonitorSpec
 from mlops_runtime.monitor.window import HOUR, Window
 

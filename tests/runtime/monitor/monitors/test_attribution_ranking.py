@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import ndcg_score
 
 from mlops_runtime.contracts.monitor import MonitorState
-from mlops_runtime.monitor.monitors.explainability import AttributionError, compare, ndcg
+from mlops_runtime.monitor.monitors.attribution_ranking import AttributionError, compare, ndcg
 
 TRAINING = {"SAT score": 0.70, "GPA": 0.50, "Class rank": 0.05}
 REVERSED = {"SAT score": 0.10, "GPA": 0.20, "Class rank": 0.70}
