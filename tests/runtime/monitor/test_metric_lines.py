@@ -7,15 +7,16 @@ from typing import Any
 
 import pytest
 from hypothesis import given
-from tests.runtime.monitor.monitors.test_monitor_table import EVIDENCE, FULL, GOOD, QUIET, measured
+from tests.runtime.monitor.evidence import EVIDENCE, FULL, GOOD, QUIET, measured
 from tests.runtime.monitor.test_report import report_of
 
 from mlops_local import embedded_metrics
-from mlops_runtime.contracts.monitor import BiasMetric, Facet, Measured, MonitorReport, MonitorState
-from mlops_runtime.monitor.metric_lines import Metric, data, lines, metrics
+from mlops_runtime.contracts.monitor import BiasMetric, Facet, Measured, MetricValue, MonitorReport, MonitorState
+from mlops_runtime.monitor.metric_lines import data, lines
 from mlops_runtime.monitor.metric_names import metric_names
 from mlops_runtime.monitor.monitors.attribution_ranking import Explanation
 from mlops_runtime.monitor.monitors.latency_measures import Latency
+from mlops_runtime.monitor.monitors.monitor_table import metrics
 from mlops_runtime.monitor.spec import MonitorSpec
 from mlops_runtime.monitor.window_evidence import Evidence
 
@@ -90,7 +91,7 @@ def test_all_metrics_of_a_full_window() -> None:
 
 def test_a_job_publishes_the_same_as_a_function_logs() -> None:
     """Name, dimensions, unit, value and time of each."""
-    found = [Metric("drift", "FeaturesDrifted", 2), Metric("drift", "Psi", 0.3, "price")]
+    found = [MetricValue("drift", "FeaturesDrifted", 2), MetricValue("drift", "Psi", 0.3, "price")]
     place: dict[str, Any] = {"endpoint": "e", "variant": "v", "now": datetime(2017, 8, 8, tzinfo=UTC)}
     logged = [json.loads(line) for line in lines(found, unit="demand", **place)]
     published = data(found, **place)
@@ -110,16 +111,6 @@ def test_what_is_not_known_is_not_published() -> None:
         "drift/SampleCount": 0,
         "quality/SampleCount": 0,
     }
-
-
-def test_metrics_of_labels_enough_are_published_also_where_nothing_is_asked_of_them() -> None:
-    """Of fewer labels they would be noise that rings."""
-    f1 = Measured(name="f1", value=0.4)
-    unasked = replace(FULL, quality=replace(GOOD, wape=None, metrics=(f1,)))
-    found = values(report_of(unasked, MonitorSpec()))
-    assert (found["quality/F1"], found["quality/QualityViolations"]) == (0.4, 0)
-    few = replace(FULL, quality=replace(GOOD, rows=99, metrics=(f1,)))
-    assert "quality/F1" not in values(report_of(few, MonitorSpec()))
 
 
 def test_a_changed_baseline_is_published_and_nothing_of_drift() -> None:

@@ -1,19 +1,18 @@
 """What a report says of what was measured, and how stale it is."""
 
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 import pytest
-from tests.runtime.monitor.monitors.test_monitor_table import FULL, SPEC
+from tests.runtime.monitor.evidence import FULL, SPEC
 
 from mlops_runtime.contracts import canonical_json, from_json
-from mlops_runtime.contracts.monitor import Baseline, Counts, Measured, MonitorReport, MonitorState, Stratum
-from mlops_runtime.monitor.counting.counts import empty
+from mlops_runtime.contracts.monitor import Measured, MonitorReport, MonitorState
 from mlops_runtime.monitor.monitors.attribution_ranking import Explanation
 from mlops_runtime.monitor.monitors.latency_measures import Latency
-from mlops_runtime.monitor.report import build, staleness
+from mlops_runtime.monitor.report import build
 from mlops_runtime.monitor.spec import MonitorSpec
-from mlops_runtime.monitor.window import HOUR, Window
+from mlops_runtime.monitor.window import Window
 from mlops_runtime.monitor.window_evidence import Evidence
 
 WINDOW = Window.before(datetime(2017, 8, 14, 0, 15, tzinfo=UTC), 168)
@@ -60,42 +59,3 @@ def test_a_flaw_of_the_baseline_is_among_the_problems() -> None:
     """So that whoever lists problems sees it."""
     report = report_of(replace(FULL, baseline=None, flaw="it was changed", problems={"line is not JSON": 2}))
     assert (report.baseline_flaw, report.problems) == ("it was changed", {"it was changed": 1, "line is not JSON": 2})
-
-
-def test_rows_of_unknown_conditions_are_counted(baseline: Baseline) -> None:
-    """They were compared with nothing; without conditions there is no such number."""
-    strata = tuple(Stratum(key=key, rows=rows, features=()) for key, rows in (("yes", 40), ("no", 7)))
-    counts: Counts = replace(empty(baseline), strata=strata)
-    known = replace(baseline, strata=(replace(strata[0], rows=900),))
-    assert report_of(replace(FULL, baseline=known, counts=counts)).uncovered_rows == 7
-    assert report_of(replace(FULL, baseline=baseline, counts=counts)).uncovered_rows is None
-
-
-def test_staleness_is_from_what_came_last() -> None:
-    """Newest capture to newest call; newest label to the window's end; the training data's end to it; coverage as measured."""
-    hour = WINDOW.end - 30 * HOUR
-    quality = FULL.quality
-    assert quality is not None
-    evidence = replace(
-        FULL,
-        newest_call=hour,
-        newest_capture=hour - 5 * HOUR,
-        newest_label=hour,
-        quality=replace(quality, coverage=0.9),
-    )
-    assert staleness(evidence, WINDOW, SPEC) == {
-        "capture_lag_hours": 5,
-        "label_lag_hours": 30,
-        "label_coverage": 0.9,
-        "baseline_age_days": 13,
-    }
-    never = staleness(replace(evidence, newest_capture=None, newest_label=None), WINDOW, SPEC)
-    assert never is not None
-    assert (never["capture_lag_hours"], never["label_lag_hours"]) == (168, 168 + SPEC.label_delay_hours)
-    captured_later = staleness(replace(evidence, newest_capture=hour + timedelta(hours=2)), WINDOW, SPEC)
-    assert captured_later is not None
-    assert captured_later["capture_lag_hours"] == 0
-    assert staleness(replace(evidence, baseline=None, flaw="gone"), WINDOW, SPEC) == {
-        "capture_lag_hours": 5,
-        "label_coverage": 0.9,
-    }

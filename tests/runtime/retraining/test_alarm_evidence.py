@@ -11,26 +11,36 @@ from rollout_world import NOW, World
 
 from mlops_runtime.contracts import ContractError, canonical_json
 from mlops_runtime.contracts.monitor import FeatureDrift, MonitorReport, MonitorState
+from mlops_runtime.monitor.monitors.monitor_table import metrics
 from mlops_runtime.monitor.report_keys import report_folder
 from mlops_runtime.monitor.spec import MonitorSpec
 from mlops_runtime.retraining.alarm_evidence import AlarmEvidence, doubt
 
 ENDPOINT = "demand-forecast"
 DRIFTED = FeatureDrift(name="price", psi=0.5, p_value=0.0, drifted=True, persistent=True)
-REPORT = MonitorReport(
-    endpoint=ENDPOINT,
-    variant="AllTraffic",
-    window_from="2017-07-31T09:00:00Z",
-    window_until="2017-08-01T09:00:00Z",
-    drift_state=MonitorState.VIOLATION,
-    quality_state=MonitorState.NO_LABELS_YET,
-    rows=1000,
-    labelled_rows=0,
-    baseline_sha256="a" * 64,
-    model_package_arn="arn",
-    features=(DRIFTED,),
-    spec=MonitorSpec(alarm_features=("price",)),
-    state=MonitorState.VIOLATION,
+
+
+def _published(report: MonitorReport) -> MonitorReport:
+    """Return a report with the metrics that its run publishes."""
+    return replace(report, metrics=metrics(report, MonitorSpec(alarm_features=("price",))))
+
+
+REPORT = _published(
+    MonitorReport(
+        endpoint=ENDPOINT,
+        variant="AllTraffic",
+        window_from="2017-07-31T09:00:00Z",
+        window_until="2017-08-01T09:00:00Z",
+        drift_state=MonitorState.VIOLATION,
+        quality_state=MonitorState.NO_LABELS_YET,
+        rows=1000,
+        labelled_rows=0,
+        baseline_sha256="a" * 64,
+        model_package_arn="arn",
+        features=(DRIFTED,),
+        spec=MonitorSpec(alarm_features=("price",)),
+        state=MonitorState.VIOLATION,
+    )
 )
 
 
@@ -71,9 +81,12 @@ def test_a_report_confirms_what_it_says(alarm: dict[str, Any]) -> None:
     [
         (None, "no report of the monitor of demand-forecast in 100 days"),
         (ContractError("format"), "cannot be read: format"),
-        (replace(REPORT, features=()), "has FeaturesDrifted 0, not >= 1"),
-        (replace(REPORT, suppressed="a rollout is running"), "2017-08-01T09:00:00Z, says nothing of FeaturesDrifted"),
-        (replace(REPORT, drift_state=MonitorState.NO_TRAFFIC), "says nothing of FeaturesDrifted"),
+        (_published(replace(REPORT, features=())), "has FeaturesDrifted 0, not >= 1"),
+        (
+            _published(replace(REPORT, suppressed="a rollout is running")),
+            "2017-08-01T09:00:00Z, says nothing of FeaturesDrifted",
+        ),
+        (_published(replace(REPORT, drift_state=MonitorState.NO_TRAFFIC)), "says nothing of FeaturesDrifted"),
         (replace(REPORT, variant="Other"), "is of variant 'Other', not 'AllTraffic'"),
     ],
 )
@@ -124,7 +137,7 @@ def test_the_newest_report_is_the_one_that_counts(world: World) -> None:
 
     _lay(world, NOW - timedelta(days=60), REPORT)
     assert evidence.read(("drift",), NOW).doubts == {}
-    _lay(world, NOW - timedelta(hours=1), replace(REPORT, features=()))
+    _lay(world, NOW - timedelta(hours=1), _published(replace(REPORT, features=())))
 
     seen = evidence.read(("drift",), NOW)
     assert (dict(seen.states), list(seen.doubts)) == ({"drift": "ALARM"}, ["drift"])

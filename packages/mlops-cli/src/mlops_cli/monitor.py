@@ -43,7 +43,7 @@ def report(
 ) -> None:
     """Show a window: verdict, state of each monitor, features by evidence; and write it as one HTML page that needs no network."""
     with watched(endpoint, profile, home) as found:
-        from mlops_runtime.monitor.report_text import short_flaw
+        from mlops_runtime.monitor.report_message import short_flaw
 
         told = found.report(window)
         path = Path("monitor.html") if output is None and not as_json else output
@@ -112,22 +112,23 @@ def report_lines(report: "MonitorReport") -> "Iterator[str]":
         report: The report.
     """
     from mlops_runtime.contracts.monitor import monitor_states
-    from mlops_runtime.monitor.page import text as page_text
-    from mlops_runtime.monitor.report_text import problems
+    from mlops_runtime.monitor import wording
+    from mlops_runtime.monitor.page import report_words
+    from mlops_runtime.monitor.report_message import problems
 
-    span = f"{page_text.moment(report.window_from)} to {page_text.moment(report.window_until)} UTC"
+    span = f"{wording.moment(report.window_from)} to {wording.moment(report.window_until)} UTC"
     yield f"{report.endpoint} {report.variant}, {span}: {report.rows:,} rows"
-    yield page_text.verdict(report)
+    yield report_words.verdict(report)
     if report.baseline_flaw is not None:
         yield f"  {report.baseline_flaw}"
     if report.engine is not None:
-        yield f"  {'engine':<14} {page_text.engine_text(report)}"
+        yield f"  {'engine':<14} {report_words.engine_text(report)}"
     for monitor, state in monitor_states(report).items():
-        said = page_text.said(report, monitor)
+        said = report_words.said(report, monitor)
         do = f"; do: {said.do}" if said.do and said.tone != "good" else ""
         yield f"  {monitor:<14} {state.value:<17} {said.means}{do}"
     if report.suppressed is not None:
-        yield f"  nothing was published as drift: {page_text.seconds(report.suppressed)}"
+        yield f"  nothing was published as drift: {wording.seconds(report.suppressed)}"
     for name, times in problems(report):
         where = (report.problem_objects or {}).get(name)
         yield f"  problem        {times:,} x {name}{'' if where is None else f', the newest in {where}'}"
@@ -140,25 +141,26 @@ def feature_lines(report: "MonitorReport", drift: "FeatureDrift") -> "Iterator[s
         report: The report that it is of.
         drift: Its verdict.
     """
-    from mlops_runtime.monitor.page import text as page_text
+    from mlops_runtime.monitor import wording
+    from mlops_runtime.monitor.page import report_words
     from mlops_runtime.monitor.wording import number
 
-    _, word = page_text.drift_word(drift, suppressed=report.suppressed is not None)
-    span = f"{page_text.moment(report.window_from)} to {page_text.moment(report.window_until)} UTC"
+    _, word = report_words.drift_word(drift, suppressed=report.suppressed is not None)
+    span = f"{wording.moment(report.window_from)} to {wording.moment(report.window_until)} UTC"
     yield f"{drift.name} of {report.endpoint}, {span}: {word}"
     if drift.description is not None:
         yield f"  {drift.description}"
-    yield f"  do: {page_text.what_to_do(drift)}"
+    yield f"  do: {report_words.what_to_do(drift)}"
     numbers = [("Jensen-Shannon", drift.jensen_shannon), ("L-infinity", drift.l_infinity)]
     numbers += [("Wasserstein", drift.wasserstein), ("mean moved, in sd", drift.mean_shift)]
-    shown = [f"PSI {page_text.psi_text(drift)}"] if page_text.has_psi(drift) else []
+    shown = [f"PSI {report_words.psi_text(drift)}"] if report_words.has_psi(drift) else []
     shown += [f"{name} {number(value)}" for name, value in numbers if value is not None]
     rule = "" if drift.rule is None else f", by the rule {drift.rule.replace('_', ' ')}"
-    yield f"  {', '.join([*shown, f'p-value {page_text.p_text(drift.p_value)}'])}{rule}"
+    yield f"  {', '.join([*shown, f'p-value {wording.p_text(drift.p_value)}'])}{rule}"
     for name, rate in (("nulls", drift.null_rate), ("new", drift.new_rate)):
         if rate is not None:
-            was = "" if rate.baseline is None else f", was {page_text.value_text(rate, rate.baseline)}"
-            yield f"  {name} {page_text.interval_text(rate)}{was}"
+            was = "" if rate.baseline is None else f", was {wording.value_text(rate, rate.baseline)}"
+            yield f"  {name} {wording.interval_text(rate)}{was}"
 
 
 def _write(path: Path, kept: "Kept", history: "Sequence[MonitorReport]") -> None:

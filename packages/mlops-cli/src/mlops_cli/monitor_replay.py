@@ -132,7 +132,7 @@ def _span(
     window_hours: int | None,
     every_hours: int | None,
 ) -> _Span:
-    from mlops_runtime.monitor.page.text import window_hours as length
+    from mlops_runtime.monitor.wording import window_hours as length
 
     hours = window_hours or int(length(newest))
     every = every_hours or found.period_hours(newest) or hours
@@ -330,7 +330,7 @@ def _is_before_live(window: "ReplayedWindow") -> bool:
 
 
 def _drifted(window: "ReplayedWindow") -> str:
-    from mlops_runtime.monitor.page.text import ranked
+    from mlops_runtime.monitor.page.report_words import ranked
 
     names = [f.name if f.persistent else f"({f.name})" for f in ranked(window.features) if f.drifted]
     hours, before = window.window.hours, window.hours_before_live

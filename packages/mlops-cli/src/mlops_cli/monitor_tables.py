@@ -27,9 +27,9 @@ def print_features(report: "MonitorReport") -> None:
     """
     from rich.console import Console
 
-    from mlops_runtime.monitor.page import text as page_text
+    from mlops_runtime.monitor.page import report_words
 
-    ranked = page_text.ranked(report.features)
+    ranked = report_words.ranked(report.features)
     if not ranked:
         return
     shown = ranked[: max(_ROWS, sum(feature.drifted for feature in ranked))]
@@ -74,15 +74,16 @@ def print_history(past: "Sequence[tuple[MonitorReport, FeatureDrift]]") -> None:
     Args:
         past: Reports with the feature's verdict, oldest first.
     """
-    from mlops_runtime.monitor.page import text as page_text
+    from mlops_runtime.monitor import wording
+    from mlops_runtime.monitor.page import report_words
 
     print_table(
         ("window until", "PSI", "verdict", "what happened"),
         [
             (
-                page_text.moment(report.window_until),
-                page_text.psi_text(drift),
-                page_text.drift_word(drift, suppressed=report.suppressed is not None)[1],
+                wording.moment(report.window_until),
+                report_words.psi_text(drift),
+                report_words.drift_word(drift, suppressed=report.suppressed is not None)[1],
                 drift.untested or (drift.description or "" if drift.drifted else ""),
             )
             for report, drift in past
@@ -109,14 +110,15 @@ def bar(before: float, after: float, scale: float, *, width: int = _BAR) -> str:
 
 
 def _feature(feature: "FeatureDrift", *, suppressed: bool) -> tuple[str, ...]:
-    from mlops_runtime.monitor.page import text as page_text
+    from mlops_runtime.monitor import wording
+    from mlops_runtime.monitor.page import report_words
 
     rates = (feature.null_rate, feature.new_rate)
     return (
         feature.name,
-        page_text.drift_word(feature, suppressed=suppressed)[1],
-        page_text.psi_text(feature),
-        page_text.p_text(feature.p_value),
-        *("" if rate is None else page_text.value_text(rate, rate.value) for rate in rates),
-        page_text.told_text(feature),
+        report_words.drift_word(feature, suppressed=suppressed)[1],
+        report_words.psi_text(feature),
+        wording.p_text(feature.p_value),
+        *("" if rate is None else wording.value_text(rate, rate.value) for rate in rates),
+        report_words.told_text(feature),
     )

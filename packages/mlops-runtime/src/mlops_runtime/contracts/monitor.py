@@ -301,6 +301,16 @@ class BiasMetric:
     stage: Literal["pre_training", "post_training"]
 
 
+@dataclass(frozen=True, slots=True)
+class MetricValue:
+    """One value that a run published, by the monitor and the name of its metric; ``feature`` where a feature has its own."""
+
+    monitor: str
+    name: str
+    value: float
+    feature: str | None = None
+
+
 MONITORS = ("drift", "quality", "bias", "explainability", "latency")
 
 
@@ -318,6 +328,7 @@ class MonitorReport:
     a run did not look at are ``None``. ``unannounced_calls`` have inference ids that look like the platform's own.
     ``live_since`` is when the model went live that is judged, ``problem_objects`` the newest
     capture object with each of the problems that an object has, ``quality_unjudged`` why labels that came say nothing for sure.
+    ``metrics`` are the values that the run published: what confirms an alarm on one of them.
 
     ``analyzer`` is what ran in place of AWS's image of Model Monitor, as on the embedded cloud.
     """
@@ -363,6 +374,7 @@ class MonitorReport:
     problem_objects: Mapping[str, str] | None = None
     quality_unjudged: str | None = None
     unannounced_calls: int | None = None
+    metrics: tuple[MetricValue, ...] | None = None
     format: Literal["mlops.monitor-report/1"] = "mlops.monitor-report/1"
 
 

@@ -1,20 +1,19 @@
 """From what one run knows to its report."""
 
-from datetime import UTC, datetime
 from typing import Literal
 
 from mlops_runtime.contracts import content_hash
 from mlops_runtime.contracts.monitor import MonitorReport
 from mlops_runtime.monitor.counting.problems import invalid_values, sentence
-from mlops_runtime.monitor.monitors.drift.comparison import coverage
-from mlops_runtime.monitor.monitors.monitor_table import overall, states, wape_ratio
+from mlops_runtime.monitor.monitors.drift.drift_monitor import uncovered_rows
+from mlops_runtime.monitor.monitors.monitor_table import overall, states
+from mlops_runtime.monitor.monitors.quality import wape_ratio
+from mlops_runtime.monitor.monitors.staleness import staleness
 from mlops_runtime.monitor.spec import MonitorSpec
-from mlops_runtime.monitor.window import HOUR, Window, stamp
+from mlops_runtime.monitor.window import Window, stamp
 from mlops_runtime.monitor.window_evidence import Evidence
 
 Engine = Literal["LAMBDA", "PROCESSING", "SAGEMAKER_MODEL_MONITOR"]
-
-_DAY = 24 * HOUR
 
 
 def build(
@@ -75,7 +74,7 @@ def build(
         suppressed=evidence.suppressed,
         problems=_problems(evidence) or None,
         left_out=None if baseline is None else baseline.left_out,
-        uncovered_rows=_uncovered(evidence),
+        uncovered_rows=uncovered_rows(evidence),
         staleness=staleness(evidence, window, spec),
         spec=spec,
         live_since=None if live is None else live.since,
@@ -84,57 +83,8 @@ def build(
     )
 
 
-def staleness(evidence: Evidence, window: Window, spec: MonitorSpec) -> dict[str, float] | None:
-    """Return how old what the monitor rests on is: captures, labels and baseline, and how many predictions have their label.
-
-    ``capture_lag_hours`` is from the newest capture to the newest call, 0 where nobody called since; without any capture, as long
-    as was looked at. ``label_lag_hours`` is from the newest label's upload to the window's end; without any label, as long as was
-    looked at. ``baseline_age_days`` is of the training data that the baseline was made of. ``label_coverage`` is the share of the
-    predictions due a label that have one.
-
-    Args:
-        evidence: What the run knows.
-        window: What was decided about.
-        spec: How long labels take.
-
-    Returns:
-        None before the first rollout.
-    """
-    if evidence.live is None:
-        return None
-    quality, baseline = evidence.quality, evidence.baseline
-    found: dict[str, float] = {"capture_lag_hours": _capture_lag(evidence, window)}
-    if baseline is not None:
-        oldest = window.start - spec.label_delay_hours * HOUR
-        found["label_lag_hours"] = (window.end - (evidence.newest_label or oldest)) / HOUR
-        found["baseline_age_days"] = max(0.0, (window.end - _time(baseline.created)) / _DAY)
-    if quality is not None and quality.coverage is not None:
-        found["label_coverage"] = quality.coverage
-    return found
-
-
-def _capture_lag(evidence: Evidence, window: Window) -> float:
-    if evidence.newest_call is None:
-        return 0.0
-    if evidence.newest_capture is None:
-        return float(window.hours)
-    return max(0.0, (evidence.newest_call - evidence.newest_capture) / HOUR)
-
-
 def _problems(evidence: Evidence) -> dict[str, int]:
     flaw = {} if evidence.flaw is None else {evidence.flaw: 1}
     baseline, counts = evidence.baseline, evidence.counts
     invalid = {} if baseline is None or counts is None else invalid_values(baseline, counts)
     return {**flaw, **{sentence(problem): times for problem, times in {**evidence.problems, **invalid}.items()}}
-
-
-def _uncovered(evidence: Evidence) -> int | None:
-    if evidence.baseline is None or evidence.counts is None or evidence.baseline.strata is None:
-        return None
-    return sum(coverage(evidence.baseline, evidence.counts).uncovered.values())
-
-
-def _time(text: str) -> datetime:
-    """Return a time; one without a zone is in UTC."""
-    time = datetime.fromisoformat(text)
-    return time if time.tzinfo is not None else time.replace(tzinfo=UTC)

@@ -10,20 +10,19 @@ from typing import TYPE_CHECKING, Any
 
 from mlops_runtime.contracts import canonical_json, from_json, to_dict
 from mlops_runtime.contracts.events import DetailType, EventDetail, event_source
-from mlops_runtime.contracts.monitor import MonitorReport, MonitorState, Violations, metric_namespace
+from mlops_runtime.contracts.monitor import MetricValue, MonitorReport, MonitorState, Violations, metric_namespace
 from mlops_runtime.contracts.rollout import LivePointer
 from mlops_runtime.monitor.counting.counts import count, empty
 from mlops_runtime.monitor.counting.problems import OBJECT_TOO_LARGE, sentence
-from mlops_runtime.monitor.metric_lines import Metric, data, lines, metrics
+from mlops_runtime.monitor.metric_lines import data, lines
 from mlops_runtime.monitor.model_monitor.executions import MONITORS, MonitorName
 from mlops_runtime.monitor.model_monitor_files import constraints, quality_statistics, statistics
 from mlops_runtime.monitor.monitors.attribution_ranking import Explanation
-from mlops_runtime.monitor.monitors.monitor_table import overall, states
+from mlops_runtime.monitor.monitors.monitor_table import metrics, overall, states, violations
 from mlops_runtime.monitor.report import Engine, build
-from mlops_runtime.monitor.report_text import advice, message, verdict
+from mlops_runtime.monitor.report_message import advice, message, verdict
 from mlops_runtime.monitor.spec import MonitorSpec
 from mlops_runtime.monitor.store import MonitorStore
-from mlops_runtime.monitor.violations import violations
 from mlops_runtime.monitor.window import Window
 from mlops_runtime.monitor.window_evidence import Evidence
 from mlops_runtime.monitor.window_reading import Place, gather, inventory, taken_back_among
@@ -205,14 +204,14 @@ def publish(
     report = build(
         evidence, spec, endpoint=settings.endpoint, variant=settings.variant, window=window, engine=settings.engine
     )
-    report = replace(report, verdict=verdict(report))
+    report = replace(report, verdict=verdict(report), metrics=metrics(report, spec))
     found = violations(evidence, spec)
     told = [
         line for line in found.violations if evidence.suppressed is None or line.constraint_check_type not in _DRIFT
     ]
     store.put_violations(b"".join(canonical_json(line) + b"\n" for line in told), window.end)
     uri = store.put_report(report, _files(evidence, found, window, now, spec), window.end)
-    _tell_metrics(metrics(report, spec), settings, now, cloudwatch)
+    _tell_metrics(report.metrics or (), settings, now, cloudwatch)
     _send(_published(evidence, spec, report), uri, settings, events)
     synthetic = 0 if evidence.counts is None else evidence.counts.synthetic or 0
     _log.info(json.dumps({**to_dict(report), "synthetic": synthetic}))
@@ -220,7 +219,7 @@ def publish(
 
 
 def _tell_metrics(
-    values: Sequence[Metric], settings: DecideSettings, now: datetime, cloudwatch: "CloudWatchClient"
+    values: Sequence[MetricValue], settings: DecideSettings, now: datetime, cloudwatch: "CloudWatchClient"
 ) -> None:
     endpoint, variant = settings.endpoint, settings.variant
     if settings.engine == "PROCESSING":

@@ -15,7 +15,8 @@ from mlops_runtime.monitor.counting.capture_lines import is_since
 from mlops_runtime.monitor.counting.counts import empty, merge
 from mlops_runtime.monitor.counting.problems import MAXIMUM, bounded, invalid_values, unreadable_rows
 from mlops_runtime.monitor.monitors.attribution_ranking import Explanation
-from mlops_runtime.monitor.monitors.drift.decision import decide, hours_to_add, known, persist, unreadable
+from mlops_runtime.monitor.monitors.drift.decision import hours_to_add
+from mlops_runtime.monitor.monitors.drift.drift_monitor import decided
 from mlops_runtime.monitor.monitors.label_join import Timed
 from mlops_runtime.monitor.monitors.label_measures import Quality, label_problems, measure
 from mlops_runtime.monitor.monitors.latency_measures import Latency, measure_latency
@@ -128,7 +129,13 @@ def gather(
         problem_objects=counting.problem_objects,
         objects=counting.objects,
     )
-    return _decided(evidence, counting.counts, window, spec, place)
+    if states(evidence, spec)["drift"] not in TESTED:
+        return evidence
+
+    def earlier(since: datetime) -> Iterator[MonitorReport]:
+        return place.store.earlier_reports(window.end, since=since)
+
+    return decided(evidence, window, spec, period_hours=place.period_hours, earlier=earlier)
 
 
 def suppressed(row: LockRow, now: datetime) -> str | None:
@@ -318,28 +325,6 @@ def inventory(evidence: Evidence, window: Window, spec: MonitorSpec) -> Inventor
 
 def _inventory(objects: Mapping[str, int], looked_at: Window) -> Inventory:
     return Inventory(since=stamp(looked_at.start), until=stamp(looked_at.end), hours=objects)
-
-
-def _decided(evidence: Evidence, counts: Counts, window: Window, spec: MonitorSpec, place: Place) -> Evidence:
-    """Return the evidence with the verdict on each feature, where there is one."""
-    baseline = evidence.baseline
-    if baseline is None or states(evidence, spec)["drift"] not in TESTED:
-        return evidence
-    spec, problems = known(spec, baseline)
-    found = tuple(decision.drift for decision in decide(baseline, counts, spec))
-    start = window.start - evidence.hours_merged * HOUR
-    longest = max(window.hours + spec.merge_hours, place.period_hours)
-    reports = place.store.earlier_reports(window.end, since=window.start - spec.of_windows * longest * HOUR)
-    features = persist(found, comparable(reports, counts.baseline_sha256), spec, start=start)
-    features = (*features, *unreadable(counts, spec))
-    return replace(evidence, features=features, problems={**evidence.problems, **problems})
-
-
-def comparable(reports: Iterable[MonitorReport], baseline_sha256: str) -> Iterator[MonitorReport]:
-    """Yield the earlier reports whose verdicts count: those of the same baseline that decided and were not suppressed."""
-    for report in reports:
-        if report.baseline_sha256 == baseline_sha256 and report.drift_state in TESTED and report.suppressed is None:
-            yield report
 
 
 def _quality(

@@ -1,4 +1,10 @@
-"""Numbers as people read them in a sentence."""
+"""Numbers, times and intervals as people read them."""
+
+import math
+import re
+from datetime import datetime
+
+from mlops_runtime.contracts.monitor import Measured, MonitorReport
 
 
 def percent(share: float) -> str:
@@ -36,3 +42,99 @@ def change(before: float, after: float) -> str:
     verb = "rose" if after > before else "fell"
     relative = f" {percent(abs(after / before - 1))}," if before > 0 and after > 0 else ""
     return f"{verb}{relative} from {number(before)} to {number(after)}"
+
+
+def interval(measured: Measured) -> str:
+    """Return a metric's value with its interval.
+
+    Example:
+        >>> interval(Measured(name="wape", value=0.4123, low=0.391, high=0.43))
+        '0.412, 0.391 to 0.43'
+    """
+    if measured.value is None:
+        return "unknown"
+    if measured.low is None or measured.high is None:
+        return number(measured.value)
+    return f"{number(measured.value)}, {number(measured.low)} to {number(measured.high)}"
+
+
+def seconds(text: str) -> str:
+    """Return a text with its times to the second.
+
+    Example:
+        >>> seconds("a rollout ended FAILED at 2017-08-08T11:41:54.406000Z")
+        'a rollout ended FAILED at 2017-08-08T11:41:54Z'
+    """
+    return re.sub(r"(T\d\d:\d\d:\d\d)\.\d+", r"\1", text)
+
+
+def p_text(p_value: float) -> str:
+    """Return a p-value.
+
+    Example:
+        >>> p_text(0.034), p_text(0.0), p_text(3.2e-12), p_text(1.0)
+        ('0.034', 'below 1e-100', '3e-12', '1')
+    """
+    if p_value <= 1e-100:
+        return "below 1e-100"
+    return f"{p_value:.0e}" if p_value < 0.0001 else f"{p_value:.2g}"
+
+
+def value_text(measured: Measured, value: float | None) -> str:
+    """Return a value of a metric: rates in percent, all else to three digits.
+
+    Example:
+        >>> rate = Measured(name="null_rate", value=0.012)
+        >>> value_text(rate, rate.value), value_text(rate, None)
+        ('1.2 %', '')
+    """
+    if value is None:
+        return ""
+    if not math.isfinite(value):
+        return "infinite"
+    return percent(value) if measured.name.endswith(("_rate", "_share", "coverage")) else number(value)
+
+
+def interval_text(measured: Measured) -> str:
+    """Return a value with its interval.
+
+    Example:
+        >>> interval_text(Measured(name="wape", value=0.41, low=0.39, high=0.43))
+        '0.41 (0.39 to 0.43)'
+    """
+    if measured.value is None:
+        return "not defined"
+    value = value_text(measured, measured.value)
+    if measured.low is None or measured.high is None:
+        return value
+    return f"{value} ({value_text(measured, measured.low)} to {value_text(measured, measured.high)})"
+
+
+def moment(at: str) -> str:
+    """Return a time to the minute, as it was written if it is none.
+
+    Example:
+        >>> moment("2017-08-07T06:00:00Z")
+        '2017-08-07 06:00'
+    """
+    try:
+        return f"{datetime.fromisoformat(at):%Y-%m-%d %H:%M}"
+    except ValueError:
+        return at
+
+
+def window_hours(report: MonitorReport) -> float:
+    """Return the length of a report's window in hours."""
+    span = datetime.fromisoformat(report.window_until) - datetime.fromisoformat(report.window_from)
+    return span.total_seconds() / 3600
+
+
+def hours_text(hours: float) -> str:
+    """Return a number of hours, whole days as days.
+
+    Example:
+        >>> hours_text(1), hours_text(168), hours_text(30)
+        ('1 hour', '7 days', '30 hours')
+    """
+    count, unit = (hours / 24, "day") if hours >= 24 and hours % 24 == 0 else (hours, "hour")
+    return f"{count:g} {unit}{'' if count == 1 else 's'}"

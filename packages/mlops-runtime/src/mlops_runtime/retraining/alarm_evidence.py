@@ -14,9 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from mlops_runtime.contracts import ContractError
 from mlops_runtime.contracts.monitor import MonitorReport, metric_namespace
-from mlops_runtime.monitor.metric_lines import metrics
 from mlops_runtime.monitor.report_keys import LONGEST_DAYS, newest_report
-from mlops_runtime.monitor.spec import MonitorSpec
 
 if TYPE_CHECKING:
     from mypy_boto3_cloudwatch import CloudWatchClient
@@ -146,7 +144,7 @@ def _contradiction(alarm: Mapping[str, Any], report: MonitorReport, told: Mappin
         return f"{which} is of variant {report.variant!r}, not {told.get('Variant')!r}"
     values = [
         metric.value
-        for metric in metrics(report, report.spec or MonitorSpec())
+        for metric in report.metrics or ()
         if (metric.monitor, metric.name, metric.feature) == (told.get("Monitor"), name, told.get("Feature"))
     ]
     if not values:

@@ -41,7 +41,7 @@ from mlops_runtime.monitor.monitors.drift.decision import (
 )
 from mlops_runtime.monitor.monitors.drift.replay import replay
 from mlops_runtime.monitor.monitors.drift.rules import Rule
-from mlops_runtime.monitor.report_text import verdict
+from mlops_runtime.monitor.report_message import verdict
 from mlops_runtime.monitor.spec import MonitorSpec
 from mlops_runtime.monitor.window import HOUR, stamp
 from mlops_runtime.monitor.window_evidence import Evidence, Traffic

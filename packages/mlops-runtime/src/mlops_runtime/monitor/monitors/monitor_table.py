@@ -1,23 +1,27 @@
-"""In which state each monitor is: exactly one, a pure function of the evidence. Silence is a state of its own, never OK.
+"""The monitors, one line each, and what they say together: states, metrics, violations.
 
-The first reason not to know is the state; only where nothing keeps a monitor from knowing is it OK or VIOLATION.
+Each monitor is in exactly one state, a pure function of the evidence. Silence is a state of its own, never OK: the first reason not
+to know is the state; only where nothing keeps a monitor from knowing is it OK or VIOLATION.
 """
 
+import math
 from collections.abc import Mapping
-from typing import Literal
 
-from mlops_runtime.contracts.monitor import Baseline, Measured, MonitorState, is_confirmed
-from mlops_runtime.monitor.monitors.drift.decision import any_tested
-from mlops_runtime.monitor.monitors.label_measures import Quality
-from mlops_runtime.monitor.monitors.latency_measures import MINIMUM_CALLS
+from mlops_runtime.contracts.monitor import MetricValue, MonitorReport, MonitorState, Violation, Violations
+from mlops_runtime.monitor.metric_names import Monitor
+from mlops_runtime.monitor.monitors import staleness
+from mlops_runtime.monitor.monitors.bias import BIAS
+from mlops_runtime.monitor.monitors.drift.drift_monitor import DRIFT
+from mlops_runtime.monitor.monitors.explainability import EXPLAINABILITY
+from mlops_runtime.monitor.monitors.latency import LATENCY
+from mlops_runtime.monitor.monitors.monitor_kind import DATASET, MonitorKind
+from mlops_runtime.monitor.monitors.quality import QUALITY
 from mlops_runtime.monitor.spec import MonitorSpec
-from mlops_runtime.monitor.window_evidence import Evidence, Traffic
+from mlops_runtime.monitor.window_evidence import Evidence
 
-Monitor = Literal["drift", "quality", "bias", "explainability", "latency"]
+# in the order in which people read them
+MONITORS: Mapping[str, MonitorKind] = {kind.name: kind for kind in (DRIFT, QUALITY, BIAS, EXPLAINABILITY, LATENCY)}
 States = Mapping[Monitor, MonitorState]
-
-# of the newest hours' capture objects
-_MAXIMUM_UNCOUNTED = 0.1
 # from what asks for a person to what asks for nothing
 _ORDER = (
     MonitorState.VIOLATION,
@@ -36,27 +40,18 @@ def states(evidence: Evidence, spec: MonitorSpec) -> dict[Monitor, MonitorState]
     """Return the state of each monitor; what nobody asked for is not among them.
 
     Drift and quality always have one. Bias has one where the baseline names facets, explainability where something was explained,
-    latency where somebody publishes it.
-
-    Args:
-        evidence: What the run knows.
-        spec: When a window has rows enough, and what is too much.
+    latency where it is published.
 
     Example:
         >>> {name: state.value for name, state in states(Evidence(), MonitorSpec()).items()}
         {'drift': 'NOT_YET_DEPLOYED', 'quality': 'NOT_YET_DEPLOYED'}
     """
     unusable = _unusable(evidence)
-    found: dict[Monitor, MonitorState] = {
-        "drift": unusable or _drift(evidence, spec),
-        "quality": unusable or _quality(evidence, spec),
-    }
-    if evidence.baseline is not None and evidence.baseline.facets:
-        found["bias"] = unusable or _bias(evidence)
-    if evidence.explanation is not None:
-        found["explainability"] = unusable or evidence.explanation.state
-    if evidence.latency is not None:
-        found["latency"] = MonitorState.NOT_YET_DEPLOYED if evidence.live is None else _latency(evidence)
+    found: dict[Monitor, MonitorState] = {}
+    for kind in MONITORS.values():
+        state = kind.state(evidence, spec)
+        if state is not None:
+            found[kind.name] = (unusable if kind.needs_baseline or evidence.live is None else None) or state
     return found
 
 
@@ -76,31 +71,49 @@ def overall(found: States, evidence: Evidence) -> MonitorState:
     return min(counted, key=_ORDER.index)
 
 
-def wape_ratio(quality: Quality, baseline: Baseline) -> float | None:
-    """Return live WAPE over the holdout's; None where either is not defined or the holdout's is 0."""
-    holdout = baseline.quality.get("wape")
-    return None if quality.wape is None or not holdout else quality.wape / holdout
+def metrics(report: MonitorReport, spec: MonitorSpec) -> tuple[MetricValue, ...]:
+    """Return a report's values: sample counts and staleness always, results only where there are some.
 
+    A result that is not known is not published: alarms on drift, quality, bias, explainability and latency ignore missing data.
+    While a rollout runs nothing is published as drift. Whether the monitor runs at all is known from AWS Lambda's own metrics,
+    which nothing else can write.
 
-def silence(traffic: Traffic) -> MonitorState | None:
-    """Return why nothing can be known of a period: its captures are not counted, nothing was captured, or nobody called.
-
-    Calls beyond the platform's own were made by somebody: without any of their rows they are not captured, rather than not there.
-
-    Captures are not counted where more than a tenth of the objects are not, and more than one, which may have landed this minute.
-
-    Example:
-        >>> silence(Traffic(invocations=5)).value
-        'NO_CAPTURE'
+    Args:
+        report: What one run decided.
+        spec: Which features and quality metrics have a metric of their own.
     """
-    newest = traffic.counted + traffic.uncounted
-    # one may have landed this minute
-    if traffic.uncounted > _MAXIMUM_UNCOUNTED * newest and (traffic.uncounted > 1 or traffic.counted == 0):
-        return MonitorState.MONITOR_NOT_RUN
-    if traffic.rows or traffic.malformed:
-        return None
-    own = max(traffic.synthetic, traffic.announced)
-    return MonitorState.NO_CAPTURE if traffic.calls or traffic.invocations > own else MonitorState.NO_TRAFFIC
+    found = [*staleness.metrics(report), *(value for kind in MONITORS.values() for value in kind.metrics(report, spec))]
+    return tuple(value for value in found if math.isfinite(value.value))
+
+
+def violations(evidence: Evidence, spec: MonitorSpec) -> Violations:
+    """Return what one run found, of every monitor, in one file, in the words of Model Monitor's checks.
+
+    Of data: ``completeness_check`` where nulls, ``categorical_values_check`` where levels that were never seen made the verdict,
+    else ``baseline_drift_check``, of the features that drifted in this window or in enough of the last ones; ``data_type_check``
+    where more values than ``minimum_share`` could not be read as the feature's type; ``missing_column_check`` and
+    ``extra_column_check`` where as many rows lacked a column, or had one more. Of quality: ``LessThanThreshold`` or
+    ``GreaterThanThreshold``, as the metric is better the higher or the lower. Of bias: ``bias_drift_check``. Of attributions:
+    ``feature_attribution_drift_check``. What Model Monitor does not check: ``unreadable_rows_check`` where more than 5 % of the
+    rows cannot be read, ``baseline_integrity_check`` of the baseline itself.
+
+    See: https://docs.aws.amazon.com/sagemaker/latest/dg/model-monitor-interpreting-violations.html,
+    https://docs.aws.amazon.com/sagemaker/latest/dg/model-monitor-model-quality-metrics.html,
+    https://docs.aws.amazon.com/sagemaker/latest/dg/clarify-model-monitor-bias-drift-violations.html
+    and https://docs.aws.amazon.com/sagemaker/latest/dg/clarify-model-monitor-model-attribution-drift-violations.html
+
+    Args:
+        evidence: What the run knows.
+        spec: Shares and thresholds.
+    """
+    if evidence.flaw is not None:
+        check = "baseline_integrity_check"
+        return Violations(
+            violations=(Violation(feature_name=DATASET, constraint_check_type=check, description=evidence.flaw),)
+        )
+    if evidence.violations is not None:
+        return Violations(violations=evidence.violations)
+    return Violations(violations=tuple(line for kind in MONITORS.values() for line in kind.violations(evidence, spec)))
 
 
 def _unusable(evidence: Evidence) -> MonitorState | None:
@@ -109,65 +122,4 @@ def _unusable(evidence: Evidence) -> MonitorState | None:
         return MonitorState.NOT_YET_DEPLOYED
     if baseline is None or evidence.flaw is not None:
         return MonitorState.MONITOR_NOT_RUN
-    if baseline.training_set_id != live.training_set_id:
-        return MonitorState.BASELINE_OLDER_THAN_MODEL
-    return None
-
-
-def _drift(evidence: Evidence, spec: MonitorSpec) -> MonitorState:
-    silent = silence(evidence.traffic)
-    if silent is not None:
-        return silent
-    if evidence.rows_sent < spec.minimum_rows:
-        return MonitorState.INSUFFICIENT_DATA
-    if any(map(is_confirmed, evidence.features)):
-        return MonitorState.VIOLATION
-    # rows enough, but clustered ones that are worth too few, or of conditions that the baseline does not know
-    if evidence.features and evidence.baseline is not None and not any_tested(evidence.baseline, evidence.features):
-        return MonitorState.INSUFFICIENT_DATA
-    return MonitorState.OK
-
-
-def _quality(evidence: Evidence, spec: MonitorSpec) -> MonitorState:
-    quality = evidence.quality
-    if quality is None or (quality.rows == 0 and quality.unjudged is None):
-        return MonitorState.NO_LABELS_YET
-    return MonitorState.INSUFFICIENT_DATA if quality.rows < spec.minimum_labels else _judged(quality.metrics)
-
-
-def _bias(evidence: Evidence) -> MonitorState:
-    quality = evidence.quality
-    metrics = () if quality is None else quality.bias_metrics
-    if not metrics:
-        silent = silence(evidence.traffic)
-        return MonitorState.INSUFFICIENT_DATA if silent is None else silent
-    found = _judged([each.metric for each in metrics])
-    if found is MonitorState.OK and _captured_facets(evidence) - {
-        m.facet for m in metrics if m.metric.violated is not None
-    }:
-        return MonitorState.INSUFFICIENT_DATA  # one that nothing is known of does not hold
-    return found
-
-
-def _captured_facets(evidence: Evidence) -> set[str]:
-    """Return the declared facets that calls carry; those of the holdout alone are told as such."""
-    baseline = evidence.baseline
-    if baseline is None:
-        return set()
-    return {facet.name for facet in baseline.facets or ()} & {feature.name for feature in baseline.features}
-
-
-def _latency(evidence: Evidence) -> MonitorState:
-    latency = evidence.latency
-    if latency is None or latency.calls == 0:
-        return MonitorState.NO_TRAFFIC
-    if latency.calls < MINIMUM_CALLS:
-        return MonitorState.INSUFFICIENT_DATA
-    return _judged(latency.measured)
-
-
-def _judged(metrics: tuple[Measured, ...] | list[Measured]) -> MonitorState:
-    judged = [metric.violated for metric in metrics if metric.violated is not None]
-    if not judged:
-        return MonitorState.INSUFFICIENT_DATA
-    return MonitorState.VIOLATION if any(judged) else MonitorState.OK
+    return MonitorState.BASELINE_OLDER_THAN_MODEL if baseline.training_set_id != live.training_set_id else None

@@ -4,9 +4,8 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from mlops_runtime.contracts.monitor import Baseline, Counts, Measured, MonitorReport, PairBaseline, PairCounts
+from mlops_runtime.contracts.monitor import TESTED, Baseline, Counts, Measured, MonitorReport, PairBaseline, PairCounts
 from mlops_runtime.monitor.monitors.drift.comparison import Comparison, conditioned, layout, plain
-from mlops_runtime.monitor.page.text import TESTED
 from mlops_runtime.monitor.wording import number
 
 SPARK_WIDTH, SPARK_HEIGHT = 132, 28

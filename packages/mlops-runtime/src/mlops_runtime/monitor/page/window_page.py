@@ -12,13 +12,14 @@ from typing import Any
 import jinja2
 
 from mlops_runtime.contracts.monitor import Baseline, Counts, FeatureDrift, MonitorReport, monitor_states
+from mlops_runtime.monitor import wording
 from mlops_runtime.monitor.counting.baseline_cells import NULL_PATTERNS
 from mlops_runtime.monitor.monitors.drift.comparison import Comparison, coverage
 from mlops_runtime.monitor.monitors.drift.rules import pair_name
 from mlops_runtime.monitor.page import drawings as page_marks
-from mlops_runtime.monitor.page import text as page_text
+from mlops_runtime.monitor.page import report_words
 from mlops_runtime.monitor.page.drawings import CellRow, PairTable, Spark, cell_rows, compared, pair_table
-from mlops_runtime.monitor.report_text import problems, problems_text
+from mlops_runtime.monitor.report_message import problems, problems_text
 from mlops_runtime.monitor.spec import MonitorSpec
 from mlops_runtime.monitor.wording import number, percent
 
@@ -97,7 +98,7 @@ def page(
     reports = page_marks.in_order(report, history, MOST_REPORTS)
     comparisons, note = _comparisons(report, baseline, counts)
     window = _Window(report=report, baseline=baseline, counts=counts, comparisons=comparisons, reports=reports)
-    parts = [_part(drift, window) for drift in page_text.ranked(report.features)]
+    parts = [_part(drift, window) for drift in report_words.ranked(report.features)]
     return template.render(
         report=report,
         baseline=baseline,
@@ -106,7 +107,7 @@ def page(
         reports=reports,
         features=parts,
         drifted=[part for part in parts if part.drift.drifted or part.drift.persistent],
-        states=dict(sorted(monitor_states(report).items(), key=lambda item: page_text.TONES[item[1]] != "bad")),
+        states=dict(sorted(monitor_states(report).items(), key=lambda item: report_words.TONES[item[1]] != "bad")),
         attributions=_attributions(report, baseline),
         # what is violated first, then what holds, then what has no verdict
         bias=sorted(report.bias or (), key=lambda each: (each.metric.violated is None, not each.metric.violated)),
@@ -116,7 +117,8 @@ def page(
         thresholds={} if spec is None else _thresholds(spec),
         spark={"width": page_marks.SPARK_WIDTH, "height": page_marks.SPARK_HEIGHT},
         most=MOST_ATTRIBUTIONS,
-        text=page_text,
+        words=report_words,
+        wording=wording,
         marks=page_marks.marks,
         was_tested=page_marks.was_tested,
         number=number,
@@ -140,7 +142,7 @@ def _comparisons(
 
 
 def _part(drift: FeatureDrift, window: _Window) -> FeaturePart:
-    tone, word = page_text.drift_word(drift, suppressed=window.report.suppressed is not None)
+    tone, word = report_words.drift_word(drift, suppressed=window.report.suppressed is not None)
     comparison = window.comparisons.get(drift.name)
     rows = () if comparison is None else cell_rows(comparison)
     baseline, counts = window.baseline, window.counts

@@ -1,16 +1,13 @@
-"""What people read of a report: states in words, numbers, and the order of evidence. Shared by the page and the command."""
+"""What people read of a report: states in words, and the order of evidence. Shared by the page and the command."""
 
-import math
-import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from datetime import datetime
 
-from mlops_runtime.contracts.monitor import FeatureDrift, Measured, MonitorReport, MonitorState, monitor_states
+from mlops_runtime.contracts.monitor import TESTED, FeatureDrift, MonitorReport, MonitorState, monitor_states
 from mlops_runtime.monitor.monitors.drift.decision import UNREADABLE
-from mlops_runtime.monitor.monitors.latency_measures import BASELINE_WEEKS, MINIMUM_CALLS
-from mlops_runtime.monitor.report_text import are_many, short_flaw, too_little
-from mlops_runtime.monitor.wording import number, percent
+from mlops_runtime.monitor.monitors.monitor_kind import StateText
+from mlops_runtime.monitor.monitors.monitor_table import MONITORS
+from mlops_runtime.monitor.report_message import are_many, short_flaw
+from mlops_runtime.monitor.wording import number, seconds
 
 NO_PAIRS = "marginals only: joint changes are not watched"
 ENGINES = {
@@ -20,49 +17,6 @@ ENGINES = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class StateText:
-    """A state as people read it.
-
-    Args:
-        tone: ``good``, ``bad`` or ``unknown``.
-        word: Two or three words.
-        means: What it says, as a sentence without its period.
-        do: What to do about it; empty where nothing is to be done.
-    """
-
-    tone: str
-    word: str
-    means: str
-    do: str = ""
-
-
-_OK = {
-    "drift": "no feature moved by more than it may",
-    "quality": "the model is no worse than it may be",
-    "bias": "no facet is treated otherwise than in the baseline",
-    "explainability": "the model looks at the same features",
-    "latency": "the model is as quick as it may be",
-}
-_VIOLATIONS = {
-    "drift": (
-        "features moved by more than they may, and by more than chance explains",
-        "read what moved; mend the feed if it is broken, else retrain",
-    ),
-    "quality": (
-        "the model is worse than it may be",
-        "check that the labels are right, then retrain; roll back if it began with a promotion",
-    ),
-    "bias": (
-        "a facet is treated otherwise than in the baseline",
-        "look at the facet's metrics below with whoever answers for the model",
-    ),
-    "explainability": (
-        "the model looks at other features than in the baseline",
-        "look for a feature that broke or leaks, then at what drifted",
-    ),
-    "latency": ("the model is slower than it may be", "look at the instances' load and at the newest promotion"),
-}
 _SILENT = {
     MonitorState.NOT_YET_DEPLOYED: StateText(
         "unknown", "not deployed", "no model serves yet", "nothing: the first approval deploys one"
@@ -105,7 +59,6 @@ _SILENT = {
     ),
 }
 TONES = {state: said.tone for state, said in _SILENT.items()} | {MonitorState.OK: "good", MonitorState.VIOLATION: "bad"}
-TESTED = (MonitorState.OK, MonitorState.VIOLATION)
 
 
 def state_text(monitor: str, state: MonitorState, *, flaw: str | None = None) -> StateText:
@@ -128,34 +81,16 @@ def state_text(monitor: str, state: MonitorState, *, flaw: str | None = None) ->
             "find out who changed or removed it, and put the approved version back",
         )
     if state is MonitorState.OK:
-        return StateText("good", "holds", _OK[monitor])
+        return StateText("good", "holds", MONITORS[monitor].holds)
     if state is MonitorState.VIOLATION:
-        return StateText("bad", "violated", *_VIOLATIONS[monitor])
+        return StateText("bad", "violated", *MONITORS[monitor].violated)
     return _SILENT[state]
 
 
 def said(report: MonitorReport, monitor: str) -> StateText:
-    """Return what a monitor's state means in a report: what is missing is named where the report knows it.
-
-    Args:
-        report: The run's.
-        monitor: One of `monitor_states`.
-    """
+    """Return what a monitor's state means in a report: what is missing is named where the report knows it."""
     state = monitor_states(report)[monitor]
-    if monitor == "drift" and state is MonitorState.INSUFFICIENT_DATA:
-        return replace(state_text(monitor, state), means=too_little(report))
-    if monitor != "latency" or state is not MonitorState.INSUFFICIENT_DATA:
-        return state_text(monitor, state, flaw=report.baseline_flaw)
-    calls = max((each.rows or 0 for each in report.latency or ()), default=0)
-    if calls < MINIMUM_CALLS:
-        means = f"{calls} calls are too few for a 99th percentile, {MINIMUM_CALLS} are needed"
-        return StateText("unknown", "too few calls", means, "nothing, or a longer window")
-    return StateText(
-        "unknown",
-        "nothing before",
-        f"the {BASELINE_WEEKS} weeks before had fewer than {MINIMUM_CALLS} calls to compare with",
-        "nothing: the next windows have them; latency_limits need none",
-    )
+    return MONITORS[monitor].meaning(report, state) or state_text(monitor, state, flaw=report.baseline_flaw)
 
 
 def tone(report: MonitorReport) -> str:
@@ -190,16 +125,6 @@ def verdict(report: MonitorReport) -> str:
         else:
             parts.append(f"{monitor} unknown, {state_text(monitor, state).means}")
     return "; ".join(parts)
-
-
-def seconds(text: str) -> str:
-    """Return a text with its times to the second.
-
-    Example:
-        >>> seconds("a rollout ended FAILED at 2017-08-08T11:41:54.406000Z")
-        'a rollout ended FAILED at 2017-08-08T11:41:54Z'
-    """
-    return re.sub(r"(T\d\d:\d\d:\d\d)\.\d+", r"\1", text)
 
 
 def engine_text(report: MonitorReport) -> str:
@@ -302,75 +227,3 @@ def psi_text(feature: FeatureDrift) -> str:
     if not has_psi(feature):
         return ""
     return "below 0.001" if 0 < feature.psi < 0.001 else number(round(feature.psi, 3))
-
-
-def p_text(p_value: float) -> str:
-    """Return a p-value.
-
-    Example:
-        >>> p_text(0.034), p_text(0.0), p_text(3.2e-12), p_text(1.0)
-        ('0.034', 'below 1e-100', '3e-12', '1')
-    """
-    if p_value <= 1e-100:
-        return "below 1e-100"
-    return f"{p_value:.0e}" if p_value < 0.0001 else f"{p_value:.2g}"
-
-
-def value_text(measured: Measured, value: float | None) -> str:
-    """Return a value of a metric: rates in percent, all else to three digits.
-
-    Example:
-        >>> rate = Measured(name="null_rate", value=0.012)
-        >>> value_text(rate, rate.value), value_text(rate, None)
-        ('1.2 %', '')
-    """
-    if value is None:
-        return ""
-    if not math.isfinite(value):
-        return "infinite"
-    return percent(value) if measured.name.endswith(("_rate", "_share", "coverage")) else number(value)
-
-
-def interval_text(measured: Measured) -> str:
-    """Return a value with its interval.
-
-    Example:
-        >>> interval_text(Measured(name="wape", value=0.41, low=0.39, high=0.43))
-        '0.41 (0.39 to 0.43)'
-    """
-    if measured.value is None:
-        return "not defined"
-    value = value_text(measured, measured.value)
-    if measured.low is None or measured.high is None:
-        return value
-    return f"{value} ({value_text(measured, measured.low)} to {value_text(measured, measured.high)})"
-
-
-def moment(at: str) -> str:
-    """Return a time to the minute, as it was written if it is none.
-
-    Example:
-        >>> moment("2017-08-07T06:00:00Z")
-        '2017-08-07 06:00'
-    """
-    try:
-        return f"{datetime.fromisoformat(at):%Y-%m-%d %H:%M}"
-    except ValueError:
-        return at
-
-
-def window_hours(report: MonitorReport) -> float:
-    """Return the length of a report's window in hours."""
-    span = datetime.fromisoformat(report.window_until) - datetime.fromisoformat(report.window_from)
-    return span.total_seconds() / 3600
-
-
-def hours_text(hours: float) -> str:
-    """Return a number of hours, whole days as days.
-
-    Example:
-        >>> hours_text(1), hours_text(168), hours_text(30)
-        ('1 hour', '7 days', '30 hours')
-    """
-    count, unit = (hours / 24, "day") if hours >= 24 and hours % 24 == 0 else (hours, "hour")
-    return f"{count:g} {unit}{'' if count == 1 else 's'}"

@@ -1,39 +1,29 @@
-"""``constraint_violations.json``: each cause has its check, in the members that Model Monitor and Clarify document."""
+"""The monitor of drift: its state, and its violations, each cause with its check, as Model Monitor documents them."""
 
 import json
 from dataclasses import replace
 from typing import Any
 
 import pytest
-from tests.runtime.monitor.monitors.test_monitor_table import FULL, GOOD, QUIET
+from tests.runtime.monitor.evidence import (
+    FULL,
+    KNOWN,
+    QUIET,
+    SPEC,
+    found,
+)
+from tests.runtime.monitor.test_report import report_of
 
-from mlops_runtime.contracts import canonical_json, from_json
-from mlops_runtime.contracts.monitor import Baseline, BiasMetric, Counts, Measured, Violation, Violations
-from mlops_runtime.monitor.counting.counts import count
-from mlops_runtime.monitor.monitors.attribution_ranking import compare
+from mlops_runtime.contracts.monitor import (
+    Baseline,
+    Counts,
+    MonitorState,
+    Stratum,
+)
+from mlops_runtime.monitor.counting.counts import count, empty
+from mlops_runtime.monitor.monitors.monitor_table import states
 from mlops_runtime.monitor.spec import MonitorSpec
-from mlops_runtime.monitor.violations import violations
-from mlops_runtime.monitor.window_evidence import Evidence
-
-SPEC = MonitorSpec()
-# of the documentation's pages; ours also have feature_name, by which all are listed in one table
-DOCUMENTED = {
-    "bias_drift_check": {"facet", "facet_value", "metric_name", "constraint_check_type", "description"},
-    "feature_attribution_drift_check": {"label", "metric_name", "constraint_check_type", "description"},
-    "LessThanThreshold": {"metric_name", "constraint_check_type", "description"},
-    "GreaterThanThreshold": {"metric_name", "constraint_check_type", "description"},
-}
-DATA = {"feature_name", "constraint_check_type", "description"}
-
-
-def found(evidence: Evidence, spec: MonitorSpec = SPEC) -> list[Violation]:
-    """Return the violations; the file has exactly the documented members, and reads back."""
-    made = violations(evidence, spec)
-    body = canonical_json(made)
-    assert from_json(Violations, body) == made
-    for line in json.loads(body)["violations"]:
-        assert set(line) == DOCUMENTED.get(line["constraint_check_type"], set()) | DATA
-    return list(made.violations)
+from mlops_runtime.monitor.window_evidence import Evidence, Traffic
 
 
 @pytest.mark.parametrize("name", ["'", '"', "it's", "a\nb", "c" * 61, " padded ", "preis € \\n", "is missing"])
@@ -112,37 +102,49 @@ def test_missing_and_extra_columns_are_violations(lines: Any, baseline: Baseline
     )
 
 
-def test_quality_bias_and_attributions_are_in_the_same_file() -> None:
-    """Each with the members by which its own monitor of Model Monitor names what it is about."""
-    metrics = (
-        Measured(name="auc", value=0.6, low=0.58, high=0.62, limit=0.7, violated=True),
-        Measured(name="rmse", value=3.0, limit=2.0, violated=True),
-        Measured(name="mae", value=1.0, violated=False),
-    )
-    bias = BiasMetric(
-        facet="sex", facet_value="f", metric=Measured(name="DPL", value=0.2, violated=True), stage="pre_training"
-    )
-    explanation = compare({"a": 2.0, "b": 1.0, "c": 0.0}, {"a": 0.0, "b": 1.0, "c": 4.0}, 0.95)
-    quality = replace(GOOD, metrics=metrics, bias_metrics=(bias,))
-    lines = found(replace(FULL, quality=quality, explanation=explanation))
-    assert [(line.constraint_check_type, line.metric_name) for line in lines] == [
-        ("LessThanThreshold", "auc"),
-        ("GreaterThanThreshold", "rmse"),
-        ("bias_drift_check", "DPL"),
-        ("feature_attribution_drift_check", "shap"),
-    ]
-    assert lines[0].description == "Metric auc with 0.6 (0.58 to 0.62) was LessThanThreshold '0.7'"
-    assert (lines[2].facet, lines[2].facet_value, lines[2].feature_name) == ("sex", "f", "sex=f")
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({"live": None}, MonitorState.NOT_YET_DEPLOYED),
+        ({"baseline": None, "flaw": "it is missing"}, MonitorState.MONITOR_NOT_RUN),
+        ({"baseline": replace(KNOWN, training_set_id="set-0")}, MonitorState.BASELINE_OLDER_THAN_MODEL),
+        ({"traffic": Traffic(uncounted=3)}, MonitorState.MONITOR_NOT_RUN),
+        ({"traffic": Traffic(counted=2, uncounted=3, rows=900)}, MonitorState.MONITOR_NOT_RUN),
+        ({"traffic": Traffic(counted=6, uncounted=5, rows=900)}, MonitorState.MONITOR_NOT_RUN),
+        ({"traffic": Traffic(counted=17, uncounted=2, rows=900)}, MonitorState.MONITOR_NOT_RUN),
+        ({"traffic": Traffic(counted=18, uncounted=2, rows=900)}, MonitorState.OK),
+        ({"traffic": Traffic(counted=2, uncounted=1, rows=900)}, MonitorState.OK),
+        ({"traffic": Traffic(uncounted=1)}, MonitorState.MONITOR_NOT_RUN),
+        ({"traffic": Traffic(invocations=5)}, MonitorState.NO_CAPTURE),
+        ({"traffic": Traffic(invocations=5, synthetic=1)}, MonitorState.NO_CAPTURE),
+        ({"traffic": Traffic(invocations=5, synthetic=5)}, MonitorState.NO_TRAFFIC),
+        ({"traffic": Traffic(invocations=5, synthetic=1, announced=5)}, MonitorState.NO_TRAFFIC),
+        ({"traffic": Traffic(invocations=6, synthetic=5, announced=5)}, MonitorState.NO_CAPTURE),
+        ({"traffic": Traffic(calls=1)}, MonitorState.NO_CAPTURE),
+        ({"traffic": Traffic(invocations=2, calls=2, synthetic=5, announced=5)}, MonitorState.NO_CAPTURE),
+        ({"traffic": Traffic()}, MonitorState.NO_TRAFFIC),
+        ({"traffic": Traffic(counted=1, malformed=9), "rows": 0}, MonitorState.INSUFFICIENT_DATA),
+        ({"rows": 199}, MonitorState.INSUFFICIENT_DATA),
+        ({"features": (replace(QUIET, untested="too few clusters"),)}, MonitorState.INSUFFICIENT_DATA),
+        ({"features": (QUIET, replace(QUIET, name="x", untested="too few clusters"))}, MonitorState.OK),
+        (
+            {"features": (replace(QUIET, untested="too few clusters"), replace(QUIET, name="null_patterns"))},
+            MonitorState.INSUFFICIENT_DATA,
+        ),
+        ({}, MonitorState.OK),
+        ({"features": (replace(QUIET, drifted=True),)}, MonitorState.OK),
+        ({"features": (replace(QUIET, drifted=True, persistent=True),)}, MonitorState.VIOLATION),
+    ],
+)
+def test_drift_states_in_their_order(change: dict[str, Any], expected: MonitorState) -> None:
+    """Each reason not to know has its own state; a feature that drifts in one window alone is no violation."""
+    assert states(replace(FULL, **change), SPEC)["drift"] is expected
 
 
-def test_a_changed_baseline_is_the_one_violation() -> None:
-    """Nothing that was measured against it is told."""
-    drifted = replace(QUIET, drifted=True, persistent=True)
-    [line] = found(replace(FULL, flaw="the baseline was changed", features=(drifted,)))
-    assert (line.feature_name, line.constraint_check_type) == ("dataset", "baseline_integrity_check")
-
-
-def test_violations_of_another_engine_are_passed_on() -> None:
-    """Model Monitor wrote them already."""
-    theirs = (Violation(feature_name="x", constraint_check_type="baseline_drift_check", description="d"),)
-    assert found(replace(FULL, violations=theirs)) == list(theirs)
+def test_rows_of_unknown_conditions_are_counted(baseline: Baseline) -> None:
+    """They were compared with nothing; without conditions there is no such number."""
+    strata = tuple(Stratum(key=key, rows=rows, features=()) for key, rows in (("yes", 40), ("no", 7)))
+    counts: Counts = replace(empty(baseline), strata=strata)
+    known = replace(baseline, strata=(replace(strata[0], rows=900),))
+    assert report_of(replace(FULL, baseline=known, counts=counts)).uncovered_rows == 7
+    assert report_of(replace(FULL, baseline=baseline, counts=counts)).uncovered_rows is None

@@ -6,12 +6,12 @@ from typing import Any
 import pytest
 from hypothesis import given
 from tests.runtime.monitor import reports
-from tests.runtime.monitor.monitors.test_monitor_table import EVIDENCE, FULL, GOOD, KNOWN, QUIET
+from tests.runtime.monitor.evidence import EVIDENCE, FULL, GOOD, KNOWN, QUIET
 from tests.runtime.monitor.test_report import report_of
 
 from mlops_runtime.contracts.monitor import BiasMetric, Facet, Measured, MonitorState
 from mlops_runtime.monitor.monitors.latency_measures import Latency
-from mlops_runtime.monitor.report_text import are_many, message, problems, problems_text, short_flaw, verdict
+from mlops_runtime.monitor.report_message import are_many, message, problems, problems_text, short_flaw, verdict
 from mlops_runtime.monitor.spec import MonitorSpec
 from mlops_runtime.monitor.window_evidence import Evidence, Traffic
 
@@ -115,19 +115,6 @@ def test_calls_of_the_model_before_are_not_denied(rows: int, expected: str) -> N
     live = replace(MEASURED.live, since="2017-08-10T12:00:00.5Z")
     traffic = replace(MEASURED.traffic, invocations=rows, rows=rows)
     assert expected in said(replace(MEASURED, live=live, rows=rows, traffic=traffic, quality=None, counts=None))
-
-
-@pytest.mark.parametrize(
-    ("violated", "expected"), [(False, "bias holds by sex and is not known of the others"), (None, "bias is not known")]
-)
-def test_bias_is_said_to_hold_by_the_facets_that_were_measured(violated: bool | None, expected: str) -> None:
-    """Calls carry another facet, of which no row came."""
-    metric = Measured(name="DPL", value=0.01, low=-0.1, high=0.1, violated=violated)
-    bias = BiasMetric(facet="sex", facet_value="f", metric=metric, stage="post_training")
-    features = tuple(replace(KNOWN.features[0], name=name) for name in ("sex", "store"))
-    baseline = replace(KNOWN, features=features, facets=(Facet(name="sex"), Facet(name="store")))
-    evidence = replace(MEASURED, baseline=baseline, counts=None, quality=replace(GOOD, bias_metrics=(bias,)))
-    assert expected in said(evidence).split("; ")
 
 
 def test_other_monitors_are_named_where_they_found_something() -> None:

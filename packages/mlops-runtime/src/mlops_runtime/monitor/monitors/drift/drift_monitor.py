@@ -1,0 +1,303 @@
+"""The monitor of drift: verdicts on features, what confirms them, and what they say. `decision` decides on one window's counts."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
+from datetime import datetime
+
+from mlops_runtime.contracts.monitor import (
+    TESTED,
+    Baseline,
+    Counts,
+    FeatureDrift,
+    MetricValue,
+    MonitorReport,
+    MonitorState,
+    Violation,
+    is_confirmed,
+)
+from mlops_runtime.monitor.counting.baseline_cells import NULL_PATTERNS
+from mlops_runtime.monitor.counting.problems import (
+    COLUMN_FOREIGN,
+    COLUMN_MISSING,
+    ROW_WIDTH,
+    arguments_of,
+    kind_of,
+    unreadable_rows,
+)
+from mlops_runtime.monitor.monitors.drift.comparison import coverage
+from mlops_runtime.monitor.monitors.drift.decision import UNREADABLE, any_tested, decide, known, persist, unreadable
+from mlops_runtime.monitor.monitors.drift.rules import Rule
+from mlops_runtime.monitor.monitors.monitor_kind import (
+    LISTED,
+    NAMED,
+    SILENT,
+    MonitorKind,
+    StateText,
+    silence,
+    spec_of,
+)
+from mlops_runtime.monitor.spec import MonitorSpec
+from mlops_runtime.monitor.window import HOUR, Window
+from mlops_runtime.monitor.window_evidence import Evidence
+from mlops_runtime.monitor.wording import number
+
+_UNCOVERED = "are of conditions that the baseline does not know"
+_ADVICE = {
+    MonitorState.NOT_YET_DEPLOYED: "nothing: the first approved model starts it",
+    MonitorState.NO_TRAFFIC: "ask the callers whether that is meant",
+    MonitorState.NO_CAPTURE: "look at the endpoint's data capture, and at the free disk of its instances: capture stops without",
+    MonitorState.BASELINE_OLDER_THAN_MODEL: "register the model with the baseline of its own training set",
+    MonitorState.MONITOR_NOT_RUN: "read the log and the dead letters of the counting function, mend the cause, redrive the queue",
+}
+# Model Monitor's own name for what is wrong with the number of columns
+_MISSING, _EXTRA = "Missing columns", "Extra columns"
+_CHECKS = {
+    Rule.NULL_SHARE.value: "completeness_check",
+    Rule.NEW_LEVEL.value: "categorical_values_check",
+    Rule.TYPE.value: "data_type_check",
+    UNREADABLE: "unreadable_rows_check",
+}
+
+
+def decided(
+    evidence: Evidence,
+    window: Window,
+    spec: MonitorSpec,
+    *,
+    period_hours: int,
+    earlier: Callable[[datetime], Iterable[MonitorReport]],
+) -> Evidence:
+    """Return the evidence with the verdict on each feature.
+
+    Args:
+        evidence: With baseline and counts.
+        window: What is decided about.
+        spec: Thresholds.
+        period_hours: How often it is decided.
+        earlier: Gives the reports of windows that ended since a time and before this one, newest first.
+    """
+    baseline, counts = evidence.baseline, evidence.counts
+    if baseline is None or counts is None:
+        return evidence
+    spec, problems = known(spec, baseline)
+    found = tuple(decision.drift for decision in decide(baseline, counts, spec))
+    start = window.start - evidence.hours_merged * HOUR
+    longest = max(window.hours + spec.merge_hours, period_hours)
+    reports = earlier(window.start - spec.of_windows * longest * HOUR)
+    features = persist(found, comparable(reports, counts.baseline_sha256), spec, start=start)
+    features = (*features, *unreadable(counts, spec))
+    return replace(evidence, features=features, problems={**evidence.problems, **problems})
+
+
+def comparable(reports: Iterable[MonitorReport], baseline_sha256: str) -> Iterator[MonitorReport]:
+    """Yield the earlier reports whose verdicts count: those of the same baseline that decided and were not suppressed."""
+    for report in reports:
+        if report.baseline_sha256 == baseline_sha256 and report.drift_state in TESTED and report.suppressed is None:
+            yield report
+
+
+def uncovered_rows(evidence: Evidence) -> int | None:
+    """Return the rows of conditions that the baseline does not know; None without conditions."""
+    if evidence.baseline is None or evidence.counts is None or evidence.baseline.strata is None:
+        return None
+    return sum(coverage(evidence.baseline, evidence.counts).uncovered.values())
+
+
+def _state(evidence: Evidence, spec: MonitorSpec) -> MonitorState:
+    silent = silence(evidence.traffic)
+    if silent is not None:
+        return silent
+    if evidence.rows_sent < spec.minimum_rows:
+        return MonitorState.INSUFFICIENT_DATA
+    if any(map(is_confirmed, evidence.features)):
+        return MonitorState.VIOLATION
+    # rows enough, but clustered ones that are worth too few, or of conditions that the baseline does not know
+    if evidence.features and evidence.baseline is not None and not any_tested(evidence.baseline, evidence.features):
+        return MonitorState.INSUFFICIENT_DATA
+    return MonitorState.OK
+
+
+def _metrics(report: MonitorReport, spec: MonitorSpec) -> Iterator[MetricValue]:
+    yield MetricValue("drift", "SampleCount", report.rows)
+    if report.drift_state is not MonitorState.NOT_YET_DEPLOYED:
+        yield MetricValue("drift", "BaselineTampered", float(report.baseline_flaw is not None))
+    if report.unannounced_calls is not None:
+        yield MetricValue("drift", "UnannouncedCalls", report.unannounced_calls)
+    if report.drift_state not in TESTED or report.suppressed is not None:
+        return
+    yield MetricValue("drift", "FeaturesDrifted", sum(map(is_confirmed, report.features)))
+    yield MetricValue("drift", "FeaturesSuspect", sum(feature.drifted for feature in report.features))
+    yield MetricValue("drift", "MaxPsi", max((feature.psi for feature in report.features), default=0.0))
+    for feature in report.features:
+        if feature.name in spec.alarm_features:
+            yield MetricValue("drift", "Psi", feature.psi, feature.name)
+
+
+def _violations(evidence: Evidence, spec: MonitorSpec) -> Iterator[Violation]:
+    found = [_violation(feature) for feature in evidence.features if feature.drifted or is_confirmed(feature)]
+    yield from found
+    if evidence.baseline is not None and evidence.counts is not None:
+        told = {line.feature_name for line in found if line.constraint_check_type == "data_type_check"}
+        for line in _types(evidence.baseline, evidence.counts, spec):
+            if line.feature_name not in told:
+                yield line
+        yield from _columns(evidence, evidence.counts, spec)
+
+
+def _violation(feature: FeatureDrift) -> Violation:
+    said = f"PSI {feature.psi:.4f}" if feature.description is None else feature.description
+    return Violation(
+        feature_name=feature.name,
+        constraint_check_type=_CHECKS.get(feature.rule or "", "baseline_drift_check"),
+        description=f"{said} (p-value {feature.p_value:.2g})",
+    )
+
+
+def _types(baseline: Baseline, counts: Counts, spec: MonitorSpec) -> Iterator[Violation]:
+    kinds = {feature.name: feature.type for feature in baseline.features}
+    for counted in counts.features:
+        values = sum(counted.counts) + counted.invalid
+        if values and counted.invalid / values > spec.minimum_share:
+            share = f"{counted.invalid / values:.2%} of {values} values are not of type {kinds[counted.name]}"
+            yield Violation(
+                feature_name=counted.name,
+                constraint_check_type="data_type_check",
+                description=f"Data type match requirement is not met: {share}",
+            )
+
+
+def _columns(evidence: Evidence, counts: Counts, spec: MonitorSpec) -> Iterator[Violation]:
+    rows = counts.rows + unreadable_rows(counts)
+    for problem, times in evidence.problems.items():
+        if not rows or times / rows <= spec.minimum_share:
+            continue
+        kind = kind_of(problem)
+        if kind is COLUMN_MISSING or kind is COLUMN_FOREIGN:
+            word, check = (
+                ("a missing", "missing_column_check") if kind is COLUMN_MISSING else ("an extra", "extra_column_check")
+            )
+            said = f"There is {word} column in {times} of {rows} rows"
+            yield Violation(feature_name=str(arguments_of(problem)[0]), constraint_check_type=check, description=said)
+        elif kind is ROW_WIDTH:
+            here, there = map(int, arguments_of(problem))
+            name, word, check = (
+                (_MISSING, "missing", "missing_column_check")
+                if here < there
+                else (_EXTRA, "extra", "extra_column_check")
+            )
+            said = (
+                f"There are {word} columns in current dataset. Number of columns in current dataset: {here}, Number of columns in "
+                f"baseline constraints: {there}"
+            )
+            yield Violation(feature_name=name, constraint_check_type=check, description=said)
+
+
+def _sentence(report: MonitorReport) -> Iterator[str]:
+    spec, state = spec_of(report), report.drift_state
+    if state is MonitorState.VIOLATION:
+        windows = "this window" if spec.of_windows == 1 else f"{spec.alarm_windows} of {spec.of_windows} windows"
+        yield from (f.description or f.name for f in report.features if f.rule == UNREADABLE)
+        confirmed = [f for f in report.features if f.rule != UNREADABLE and is_confirmed(f)]
+        if confirmed:
+            yield f"drift in {windows}: {_names(confirmed)}"
+        yield from _mostly_uncovered(report)
+    elif state is MonitorState.INSUFFICIENT_DATA:
+        yield _too_little(report)
+    elif state is MonitorState.NO_TRAFFIC:
+        yield f"{SILENT[state]}{_since_live(report)}"
+    elif state is not MonitorState.OK:
+        yield SILENT.get(state, str(state))
+    else:
+        yield from _quiet_sentence(report, spec)
+
+
+def _quiet_sentence(report: MonitorReport, spec: MonitorSpec) -> Iterator[str]:
+    suspects = [feature for feature in report.features if feature.drifted]
+    if suspects:
+        yield f"drift in this window, not yet in {spec.alarm_windows} of {spec.of_windows}: {_names(suspects)}"
+        yield from _mostly_uncovered(report)
+        return
+    uncovered = report.uncovered_rows or 0
+    rest = f", {uncovered:,} more {_UNCOVERED}" if uncovered else ""
+    yield f"no drift in {report.rows - uncovered:,} rows{rest}"
+
+
+def _too_little(report: MonitorReport) -> str:
+    """Return why drift could not be decided about although there was traffic: too few rows, or none that can be compared."""
+    spec, uncovered = spec_of(report), report.uncovered_rows or 0
+    if report.rows < spec.minimum_rows:
+        rows = f"{report.rows:,} rows{_since_live(report)}"
+        return f"{rows} are too few to decide about drift, {spec.minimum_rows} are needed"
+    if report.rows - uncovered < spec.minimum_rows:
+        return f"{uncovered:,} of {report.rows:,} rows {_UNCOVERED}: the others are too few to decide about drift"
+    aside = {*(report.left_out or ()), NULL_PATTERNS}
+    reasons = [f"{f.name}: {f.untested}" for f in report.features if f.untested is not None and f.name not in aside]
+    because = f", {reasons[0]}" if reasons else ""
+    return f"no feature could be tested in {report.rows:,} rows{because}"
+
+
+def _since_live(report: MonitorReport) -> str:
+    """Return since when calls count, where a model went live in the window: others were made of the one before it."""
+    since = report.live_since
+    is_silent = report.drift_state is MonitorState.NO_TRAFFIC and report.rows
+    if since is None or since[:19] <= report.window_from[:19] or is_silent:
+        return ""
+    return f" since the model went live at {since[:16]}Z"
+
+
+def _mostly_uncovered(report: MonitorReport) -> list[str]:
+    uncovered = report.uncovered_rows or 0
+    return [f"{uncovered:,} of {report.rows:,} rows {_UNCOVERED}"] if 2 * uncovered > report.rows else []
+
+
+def _names(features: Sequence[FeatureDrift]) -> str:
+    # the surest first
+    ordered = sorted(features, key=lambda feature: (feature.p_value, -feature.psi, feature.name))
+    named = [f"{f.name} ({_what(f)})" for f in ordered[:NAMED]]
+    return ", ".join([*named, f"{len(ordered) - NAMED} more"] if len(ordered) > NAMED else named)
+
+
+def _what(feature: FeatureDrift) -> str:
+    return f"PSI {number(feature.psi)}" if feature.description is None else feature.description
+
+
+def _happened(report: MonitorReport) -> Iterator[str]:
+    drifted = [feature for feature in report.features if feature.drifted or is_confirmed(feature)]
+    for feature in drifted[:LISTED]:
+        yield f"{feature.name}: {_what(feature)}{'' if is_confirmed(feature) else ' (this window alone)'}"
+    if len(drifted) > LISTED:
+        yield f"{len(drifted) - LISTED} more features"
+
+
+def _advice(report: MonitorReport) -> Iterator[str]:
+    if report.drift_state in _ADVICE:
+        yield _ADVICE[report.drift_state]
+    if any(feature.rule == UNREADABLE for feature in report.features):
+        yield "ask the callers what they changed: rows must have the columns of the model's inputs, in their order"
+    if any(feature.rule != UNREADABLE and is_confirmed(feature) for feature in report.features):
+        yield "if the feed is broken, mend it and pause the unit's automation meanwhile; else let the model be trained anew"
+    if 2 * (report.uncovered_rows or 0) > report.rows:
+        yield "look at the conditions on the page: calls of a kind that training had none of need a model that had"
+
+
+def _meaning(report: MonitorReport, state: MonitorState) -> StateText | None:
+    if state is not MonitorState.INSUFFICIENT_DATA:
+        return None
+    return StateText("unknown", "too few rows", _too_little(report), "nothing: hours are added until there are enough")
+
+
+DRIFT = MonitorKind(
+    name="drift",
+    state=_state,
+    metrics=_metrics,
+    violations=_violations,
+    sentence=_sentence,
+    happened=_happened,
+    advice=_advice,
+    holds="no feature moved by more than it may",
+    violated=(
+        "features moved by more than they may, and by more than chance explains",
+        "read what moved; mend the feed if it is broken, else retrain",
+    ),
+    meaning=_meaning,
+)

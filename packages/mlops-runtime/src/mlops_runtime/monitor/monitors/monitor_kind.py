@@ -1,0 +1,123 @@
+"""What a monitor is: its state, metrics, violations and words. `monitor_table` lists the monitors, one line each."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from mlops_runtime.contracts.monitor import Measured, MetricValue, MonitorReport, MonitorState, Violation
+from mlops_runtime.monitor.metric_names import Monitor
+from mlops_runtime.monitor.spec import MonitorSpec
+from mlops_runtime.monitor.window_evidence import Evidence, Traffic
+
+DATASET = "dataset"
+NAMED = 3  # features and metrics that a sentence names; the report has all
+LISTED = 10
+# of the newest hours' capture objects
+_MAXIMUM_UNCOUNTED = 0.1
+# of any monitor, in a sentence
+SILENT = {
+    MonitorState.NOT_YET_DEPLOYED: "nothing serves yet",
+    MonitorState.NO_TRAFFIC: "nobody called",
+    MonitorState.NO_CAPTURE: "calls were made and none was captured",
+    MonitorState.BASELINE_OLDER_THAN_MODEL: "the baseline is of another training set than the model",
+    MonitorState.MONITOR_NOT_RUN: "captures of the newest hours are not counted",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class StateText:
+    """A state as people read it.
+
+    Args:
+        tone: ``good``, ``bad`` or ``unknown``.
+        word: Two or three words.
+        means: What it says, as a sentence without its period.
+        do: What to do about it; empty where nothing is to be done.
+    """
+
+    tone: str
+    word: str
+    means: str
+    do: str = ""
+
+
+def _none(report: MonitorReport) -> Sequence[str]:
+    del report
+    return ()
+
+
+def _no_lines(evidence: Evidence, spec: MonitorSpec) -> Sequence[Violation]:
+    del evidence, spec
+    return ()
+
+
+def _as_ever(report: MonitorReport, state: MonitorState) -> StateText | None:
+    del report, state
+    return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MonitorKind:
+    """One monitor.
+
+    Args:
+        name: Its name: what the dimension ``Monitor`` of its metrics says.
+        state: Its state once the baseline can be used; None where nobody asked for it.
+        metrics: What it publishes of a report; results only where there are some.
+        sentence: Its parts of the verdict.
+        holds: What OK means.
+        violated: What VIOLATION means, and what to do about it.
+        violations: Its lines of ``constraint_violations.json``. Default: none.
+        happened: What a message lists of it. Default: nothing.
+        advice: What a message says to do. Default: nothing.
+        meaning: What a state means in a report, where it is not what the state means of any monitor. Default: that.
+        needs_baseline: Whether it knows nothing without a baseline that can be used. Default: it does not.
+    """
+
+    name: Monitor
+    state: Callable[[Evidence, MonitorSpec], MonitorState | None]
+    metrics: Callable[[MonitorReport, MonitorSpec], Iterable[MetricValue]]
+    sentence: Callable[[MonitorReport], Iterable[str]]
+    holds: str
+    violated: tuple[str, str]
+    violations: Callable[[Evidence, MonitorSpec], Iterable[Violation]] = _no_lines
+    happened: Callable[[MonitorReport], Iterable[str]] = _none
+    advice: Callable[[MonitorReport], Iterable[str]] = _none
+    meaning: Callable[[MonitorReport, MonitorState], StateText | None] = _as_ever
+    needs_baseline: bool = True
+
+
+def silence(traffic: Traffic) -> MonitorState | None:
+    """Return the state of a period that cannot be evaluated (captures not counted, none captured, no traffic), else None.
+
+    Calls beyond the platform's own were made by a caller: without any of their rows they are not captured, rather than not there.
+    Captures are not counted where more than a tenth of the objects are not, and more than one, which may have landed this minute.
+
+    Example:
+        >>> silence(Traffic(invocations=5)).value
+        'NO_CAPTURE'
+    """
+    newest = traffic.counted + traffic.uncounted
+    if traffic.uncounted > _MAXIMUM_UNCOUNTED * newest and (traffic.uncounted > 1 or traffic.counted == 0):
+        return MonitorState.MONITOR_NOT_RUN
+    if traffic.rows or traffic.malformed:
+        return None
+    own = max(traffic.synthetic, traffic.announced)
+    return MonitorState.NO_CAPTURE if traffic.calls or traffic.invocations > own else MonitorState.NO_TRAFFIC
+
+
+def judged(metrics: Sequence[Measured]) -> MonitorState:
+    """Return what metrics with a verdict say together; without one, that there are too few data."""
+    verdicts = [metric.violated for metric in metrics if metric.violated is not None]
+    if not verdicts:
+        return MonitorState.INSUFFICIENT_DATA
+    return MonitorState.VIOLATION if any(verdicts) else MonitorState.OK
+
+
+def spec_of(report: MonitorReport) -> MonitorSpec:
+    """Return the thresholds of a report, the defaults where it has none."""
+    return MonitorSpec() if report.spec is None else report.spec
+
+
+def more(count: int) -> str:
+    """Return how many a sentence does not name."""
+    return f" and {count - NAMED} more" if count > NAMED else ""

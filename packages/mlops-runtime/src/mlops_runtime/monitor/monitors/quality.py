@@ -1,0 +1,130 @@
+"""The monitor of quality: how good the model's predictions were, once labels arrive. `label_measures` measures."""
+
+from collections.abc import Iterator, Mapping
+
+from mlops_runtime.contracts.monitor import (
+    TESTED,
+    Baseline,
+    Measured,
+    MetricValue,
+    MonitorReport,
+    MonitorState,
+    Violation,
+)
+from mlops_runtime.monitor.metric_names import camel, quality_names
+from mlops_runtime.monitor.monitors.label_measures import HIGHER_IS_BETTER, Quality
+from mlops_runtime.monitor.monitors.monitor_kind import DATASET, NAMED, SILENT, MonitorKind, judged, spec_of
+from mlops_runtime.monitor.spec import MonitorSpec
+from mlops_runtime.monitor.window_evidence import Evidence
+from mlops_runtime.monitor.wording import interval, number
+
+# what people know a model by, the first that was measured
+_PRIMARY = ("wape", "auc", "rmse", "brier")
+_UNJUDGED = "no metric has both an interval and a limit, of quality_limits or from the holdout"
+
+
+def wape_ratio(quality: Quality, baseline: Baseline) -> float | None:
+    """Return live WAPE over the holdout's; None where either is not defined or the holdout's is 0."""
+    holdout = baseline.quality.get("wape")
+    return None if quality.wape is None or not holdout else quality.wape / holdout
+
+
+def _state(evidence: Evidence, spec: MonitorSpec) -> MonitorState:
+    quality = evidence.quality
+    if quality is None or (quality.rows == 0 and quality.unjudged is None):
+        return MonitorState.NO_LABELS_YET
+    return MonitorState.INSUFFICIENT_DATA if quality.rows < spec.minimum_labels else judged(quality.metrics)
+
+
+def _metrics(report: MonitorReport, spec: MonitorSpec) -> Iterator[MetricValue]:
+    yield MetricValue("quality", "SampleCount", report.labelled_rows)
+    # also where nothing is asked of any metric
+    is_enough = report.quality_state is MonitorState.INSUFFICIENT_DATA and report.labelled_rows >= spec.minimum_labels
+    if report.quality_state not in TESTED and not is_enough:
+        return
+    measured = report.quality_metrics or ()
+    values: Mapping[str, float] = {
+        **{metric.name: metric.value for metric in measured if metric.value is not None},
+        **report.quality,
+    }
+    for name in (*quality_names(spec), "wape_ratio"):
+        if name in values:
+            yield MetricValue("quality", camel(name), values[name])
+    wape = next((metric for metric in measured if metric.name == "wape"), None)
+    if wape is not None and wape.low is not None and wape.baseline:
+        yield MetricValue("quality", "WapeRatioLow", wape.low / wape.baseline)
+    yield MetricValue("quality", "QualityViolations", sum(bool(metric.violated) for metric in measured))
+
+
+def _violations(evidence: Evidence, spec: MonitorSpec) -> Iterator[Violation]:
+    del spec
+    for metric in () if evidence.quality is None else evidence.quality.metrics:
+        if not metric.violated:
+            continue
+        check = "LessThanThreshold" if metric.name in HIGHER_IS_BETTER else "GreaterThanThreshold"
+        within = "" if metric.low is None or metric.high is None else f" ({metric.low:.4g} to {metric.high:.4g})"
+        yield Violation(
+            feature_name=DATASET,
+            constraint_check_type=check,
+            description=f"Metric {metric.name} with {metric.value}{within} was {check} '{metric.limit}'",
+            metric_name=metric.name,
+        )
+
+
+def _sentence(report: MonitorReport) -> Iterator[str]:
+    state, spec = report.quality_state, spec_of(report)
+    if state is MonitorState.NO_LABELS_YET:
+        yield "no labels yet"
+    elif state is MonitorState.INSUFFICIENT_DATA and report.quality_unjudged is not None:
+        yield f"quality is not judged: {report.quality_unjudged}"
+    elif state is MonitorState.INSUFFICIENT_DATA and report.labelled_rows < spec.minimum_labels:
+        few = f"{report.labelled_rows:,} labelled rows are too few to decide about quality"
+        yield f"{few}, {spec.minimum_labels} are needed"
+    elif state is MonitorState.INSUFFICIENT_DATA:
+        yield f"quality of {report.labelled_rows:,} labelled rows is not judged: {_UNJUDGED}"
+    elif state not in TESTED:
+        yield f"quality is not known: {SILENT.get(state, str(state))}"
+    else:
+        yield _judged_sentence(report)
+
+
+def _judged_sentence(report: MonitorReport) -> str:
+    measured = report.quality_metrics or ()
+    is_violated = report.quality_state is MonitorState.VIOLATION
+    violated = [metric for metric in measured if metric.violated]
+    first = [next((metric for name in _PRIMARY for metric in measured if metric.name == name), None)]
+    shown = violated[:NAMED] if is_violated and violated else [metric for metric in first if metric is not None]
+    said = "; ".join(map(_metric, shown))
+    told = "quality fell" if is_violated else "quality holds"
+    return f"{told} ({said})" if said else told
+
+
+def _metric(metric: Measured) -> str:
+    name = metric.name.upper() if len(metric.name) <= 4 else metric.name.replace("_", " ")
+    against = "" if metric.baseline is None else f"; holdout {number(metric.baseline)}"
+    return f"{name} {interval(metric)}{against if metric.violated else ''}"
+
+
+def _happened(report: MonitorReport) -> Iterator[str]:
+    return (_metric(metric) for metric in report.quality_metrics or () if metric.violated)
+
+
+def _advice(report: MonitorReport) -> Iterator[str]:
+    if report.quality_state is MonitorState.VIOLATION:
+        yield "check that the labels are right; then let the model be trained anew, or roll back"
+
+
+QUALITY = MonitorKind(
+    name="quality",
+    state=_state,
+    metrics=_metrics,
+    violations=_violations,
+    sentence=_sentence,
+    happened=_happened,
+    advice=_advice,
+    holds="the model is no worse than it may be",
+    violated=(
+        "the model is worse than it may be",
+        "check that the labels are right, then retrain; roll back if it began with a promotion",
+    ),
+)

@@ -1,0 +1,146 @@
+"""What a report says, in a sentence and in a message that people can act on."""
+
+import re
+from collections.abc import Sequence
+
+from mlops_runtime.contracts.monitor import MonitorReport, MonitorState
+from mlops_runtime.monitor.monitors import staleness
+from mlops_runtime.monitor.monitors.monitor_kind import LISTED, SILENT
+from mlops_runtime.monitor.monitors.monitor_table import MONITORS
+
+_NAMED = 3
+_MANY = 0.01  # of the rows and what could not be read
+
+
+def problems(report: MonitorReport) -> list[tuple[str, int]]:
+    """Return the problems of a report, the most frequent first; a baseline that cannot be used is said elsewhere.
+
+    Args:
+        report: The run's.
+    """
+    found = [(name, times) for name, times in (report.problems or {}).items() if name != report.baseline_flaw]
+    return sorted(found, key=lambda item: (-item[1], item[0]))
+
+
+def problems_text(report: MonitorReport) -> str:
+    """Return the three most frequent problems with how often each came, and how many other kinds there are.
+
+    Args:
+        report: The run's.
+
+    Returns:
+        A sentence without its period; empty where there is no problem.
+    """
+    found = problems(report)
+    named = [f"{name} ({times:,})" for name, times in found[:_NAMED]]
+    more = len(found) - _NAMED
+    return "; ".join([*named, f"{more} more {'kind' if more == 1 else 'kinds'}"] if more > 0 else named)
+
+
+def are_many(report: MonitorReport) -> bool:
+    """Return whether any problem came for more than one in a hundred of the rows.
+
+    Args:
+        report: The run's.
+    """
+    found = problems(report)
+    return bool(found) and found[0][1] > _MANY * (report.rows + found[0][1])
+
+
+def short_flaw(flaw: str) -> str:
+    """Return why a baseline cannot be used, without where it lies and its hashes.
+
+    Example:
+        >>> short_flaw("the baseline s3://artifacts/baseline.json was changed: it has SHA-256 1a, approved was 2b")
+        'the baseline was changed'
+    """
+    return re.sub(r"^the baseline s3://\S+ ", "the baseline ", flaw).partition(":")[0]
+
+
+def verdict(report: MonitorReport) -> str:
+    """Return a report in one sentence.
+
+    Args:
+        report: With its states; its own ``verdict`` is not read.
+
+    Example:
+        >>> report = MonitorReport(endpoint="demand-forecast", variant="AllTraffic", window_from="", window_until="", rows=0,
+        ...     drift_state=MonitorState.NO_TRAFFIC, quality_state=MonitorState.NO_LABELS_YET, labelled_rows=0,
+        ...     baseline_sha256=None, model_package_arn=None)
+        >>> verdict(report)
+        'demand-forecast: nobody called; no labels yet'
+    """
+    if report.drift_state is MonitorState.NOT_YET_DEPLOYED:
+        return f"{report.endpoint}: {SILENT[report.drift_state]}"
+    if report.baseline_flaw is not None:
+        return f"{report.endpoint}: nothing is decided, {report.baseline_flaw}"
+    parts = [part for kind in MONITORS.values() for part in kind.sentence(report)]
+    if report.suppressed is not None:
+        parts.append(f"drift is not published, {report.suppressed}")
+    return f"{report.endpoint}: {'; '.join(parts)}"
+
+
+def message(report: MonitorReport, uri: str) -> str:
+    """Return what people are told: what happened, what to do, and where the report is.
+
+    Args:
+        report: With its verdict.
+        uri: Where it lies.
+    """
+    lines = [
+        verdict(report) if report.verdict is None else report.verdict,
+        "",
+        f"Window: {report.window_from} to {report.window_until}, {report.rows:,} rows, {report.labelled_rows:,} labelled",
+        f"Model: {report.model_package_arn or 'none'}",
+        *_section("What happened:", _happened(report)),
+        *_section("What to do:", _advice(report)),
+        *_section("Left out, and how often:", _problems(report)),
+        "",
+        f"Report: {uri}",
+    ]
+    return "\n".join(lines)
+
+
+def advice(report: MonitorReport) -> str:
+    """Return what to do in one line, for where a message has no lines of its own.
+
+    Args:
+        report: With its states.
+
+    Example:
+        >>> report = MonitorReport(endpoint="demand-forecast", variant="AllTraffic", window_from="", window_until="", rows=0,
+        ...     drift_state=MonitorState.NO_TRAFFIC, quality_state=MonitorState.NO_LABELS_YET, labelled_rows=0,
+        ...     baseline_sha256=None, model_package_arn=None)
+        >>> advice(report)
+        'ask the callers whether that is meant'
+    """
+    return "; ".join(_advice(report)) or "nothing"
+
+
+def _section(title: str, lines: Sequence[str]) -> list[str]:
+    return ["", title, *(f"- {line}" for line in lines)] if lines else []
+
+
+def _problems(report: MonitorReport) -> list[str]:
+    told = sorted((report.problems or {}).items(), key=lambda item: (-item[1], item[0]))
+    told = [(name, times) for name, times in told if name != report.baseline_flaw]
+    objects = report.problem_objects or {}
+    lines = [
+        f"{name}: {times:,}{f', the newest in {objects[name]}' if name in objects else ''}"
+        for name, times in told[:LISTED]
+    ]
+    return [*lines, f"{len(told) - LISTED} more kinds"] if len(told) > LISTED else lines
+
+
+def _happened(report: MonitorReport) -> list[str]:
+    lines = [line for kind in MONITORS.values() for line in kind.happened(report)]
+    return lines if report.baseline_flaw is None else [report.baseline_flaw, *lines]
+
+
+def _advice(report: MonitorReport) -> list[str]:
+    if report.baseline_flaw is not None:
+        return [
+            "find out who changed or removed it, and put the approved version of the object back; until then nothing is decided",
+            "redrive the dead letters of the counting function afterwards",
+        ]
+    return [line for kind in MONITORS.values() for line in kind.advice(report)] + list(staleness.advice(report))
