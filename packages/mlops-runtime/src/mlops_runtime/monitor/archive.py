@@ -69,12 +69,7 @@ class Archive:
         self._store = MonitorStore(s3, endpoint=endpoint, artifacts=artifacts)
 
     def newest(self, now: datetime, *, most: int = 1) -> list[MonitorReport]:
-        """Return the newest reports, newest first; fewer where there are fewer.
-
-        Args:
-            now: The time in the cloud.
-            most: How many at most.
-        """
+        """Return the newest reports, newest first; fewer where there are fewer."""
         # a window that ends within this hour has its report already
         return self._before(now + HOUR, most)
 
@@ -84,11 +79,7 @@ class Archive:
         return next(iter(self._store.earlier_reports(hour + HOUR, since=hour)), None)
 
     def on(self, day: datetime) -> list[MonitorReport]:
-        """Return the reports of the windows that ended on a day, newest first.
-
-        Args:
-            day: Its first hour.
-        """
+        """Return the reports of the windows that ended on a day, newest first."""
         return list(self._store.earlier_reports(day + timedelta(days=1), since=day))
 
     def history(self, report: MonitorReport, *, most: int) -> list[MonitorReport]:

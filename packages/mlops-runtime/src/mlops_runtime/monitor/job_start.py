@@ -128,13 +128,7 @@ def job_request(settings: StartSettings, now: datetime) -> dict[str, Any]:
 
 
 def start(now: datetime, settings: StartSettings, sagemaker: "SageMakerClient") -> str:
-    """Start the job of one run, and return its name; one that is there already was started by the same event.
-
-    Args:
-        now: The time that the schedule's event carries.
-        settings: Where it runs, and on what.
-        sagemaker: Client.
-    """
+    """Start the job of one run, and return its name; one that is there already was started by the same event."""
     request = job_request(settings, now)
     name = str(request["ProcessingJobName"])
     try:

@@ -30,13 +30,6 @@ _COUNTS = frozenset(
 def lines(values: Iterable[MetricValue], *, unit: str, endpoint: str, variant: str, now: datetime) -> list[str]:
     """Return the log lines that publish values: one a dimension set, each far below the 100 metrics that a directive may have.
 
-    Args:
-        values: What to publish.
-        unit: The business unit, whose namespace they are in.
-        endpoint: Name of the endpoint.
-        variant: Name of the variant.
-        now: The time that they are of.
-
     Example:
         >>> from datetime import UTC
         >>> rows = [MetricValue("drift", "SampleCount", 1)]

@@ -43,11 +43,7 @@ def metric_names(spec: MonitorSpec) -> tuple[str, ...]:
 
 
 def quality_names(spec: MonitorSpec) -> list[str]:
-    """Return the quality metrics that are published: those of either target, and those that have a limit.
-
-    Args:
-        spec: With its limits.
-    """
+    """Return the quality metrics that are published: those of either target, and those that have a limit."""
     return [*_QUALITY, *sorted(set(spec.quality_limits) - set(_QUALITY))]
 
 

@@ -28,10 +28,6 @@ def statistics(baseline: Baseline, counts: Counts) -> dict[str, Any]:
     Buckets are the baseline's bins, not Model Monitor's ten equal widths, and there is no sketch: counts are exact. The two
     outermost bounds are the window's minimum and maximum; a bin that cannot have one (no value fell there) has none on that side.
     Levels that the baseline does not keep one by one are ``__other__``, those that it never saw ``__new__``.
-
-    Args:
-        baseline: What the counts were counted against.
-        counts: The window's.
     """
     return {
         "version": 0.0,

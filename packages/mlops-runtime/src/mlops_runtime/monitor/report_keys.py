@@ -18,10 +18,6 @@ _DAYS = (2, 10, LONGEST_DAYS)
 def report_folder(endpoint: str, end: datetime) -> str:
     """Return the prefix below which the files of a window's report lie, without a slash at its end.
 
-    Args:
-        endpoint: Name of the endpoint.
-        end: End of the window.
-
     Example:
         >>> report_folder("demand-forecast", datetime(2017, 8, 8, 6, tzinfo=UTC))
         'monitor/demand-forecast/reports/2017-08-08T06'
@@ -30,15 +26,7 @@ def report_folder(endpoint: str, end: datetime) -> str:
 
 
 def report_keys(s3: "S3Client", bucket: str, endpoint: str, *, since: datetime, until: datetime) -> list[str]:
-    """Return the keys of the files of reports between two times, oldest first; their names sort by time.
-
-    Args:
-        s3: Client.
-        bucket: Bucket of the reports.
-        endpoint: Name of the endpoint.
-        since: From which end of a window.
-        until: Up to which end of a window, without it.
-    """
+    """Return the keys of the files of reports between two times, oldest first; their names sort by time."""
     found: list[str] = []
     pages = s3.get_paginator("list_objects_v2").paginate(
         Bucket=bucket, Prefix=f"monitor/{endpoint}/reports/", StartAfter=report_folder(endpoint, since)
@@ -53,12 +41,6 @@ def report_keys(s3: "S3Client", bucket: str, endpoint: str, *, since: datetime, 
 
 def newest_report(s3: "S3Client", bucket: str, endpoint: str, *, now: datetime) -> MonitorReport | None:
     """Return the newest report, of a window that ended up to now; None where the last 100 days have none.
-
-    Args:
-        s3: Client.
-        bucket: Bucket of the reports.
-        endpoint: Name of the endpoint.
-        now: The time.
 
     Raises:
         ContractError: If what lies there is no report.

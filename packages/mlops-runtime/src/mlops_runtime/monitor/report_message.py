@@ -13,20 +13,13 @@ _MANY = 0.01  # of the rows and what could not be read
 
 
 def problems(report: MonitorReport) -> list[tuple[str, int]]:
-    """Return the problems of a report, the most frequent first; a baseline that cannot be used is said elsewhere.
-
-    Args:
-        report: The run's.
-    """
+    """Return the problems of a report, the most frequent first; a baseline that cannot be used is said elsewhere."""
     found = [(name, times) for name, times in (report.problems or {}).items() if name != report.baseline_flaw]
     return sorted(found, key=lambda item: (-item[1], item[0]))
 
 
 def problems_text(report: MonitorReport) -> str:
     """Return the three most frequent problems with how often each came, and how many other kinds there are.
-
-    Args:
-        report: The run's.
 
     Returns:
         A sentence without its period; empty where there is no problem.
@@ -38,11 +31,7 @@ def problems_text(report: MonitorReport) -> str:
 
 
 def are_many(report: MonitorReport) -> bool:
-    """Return whether any problem came for more than one in a hundred of the rows.
-
-    Args:
-        report: The run's.
-    """
+    """Return whether any problem came for more than one in a hundred of the rows."""
     found = problems(report)
     return bool(found) and found[0][1] > _MANY * (report.rows + found[0][1])
 
@@ -59,9 +48,6 @@ def short_flaw(flaw: str) -> str:
 
 def verdict(report: MonitorReport) -> str:
     """Return a report in one sentence.
-
-    Args:
-        report: With its states; its own ``verdict`` is not read.
 
     Example:
         >>> report = MonitorReport(endpoint="demand-forecast", variant="AllTraffic", window_from="", window_until="", rows=0,
@@ -81,12 +67,7 @@ def verdict(report: MonitorReport) -> str:
 
 
 def message(report: MonitorReport, uri: str) -> str:
-    """Return what people are told: what happened, what to do, and where the report is.
-
-    Args:
-        report: With its verdict.
-        uri: Where it lies.
-    """
+    """Return what people are told: what happened, what to do, and where the report is."""
     lines = [
         verdict(report) if report.verdict is None else report.verdict,
         "",
@@ -103,9 +84,6 @@ def message(report: MonitorReport, uri: str) -> str:
 
 def advice(report: MonitorReport) -> str:
     """Return what to do in one line, for where a message has no lines of its own.
-
-    Args:
-        report: With its states.
 
     Example:
         >>> report = MonitorReport(endpoint="demand-forecast", variant="AllTraffic", window_from="", window_until="", rows=0,

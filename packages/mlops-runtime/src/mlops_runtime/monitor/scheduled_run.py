@@ -47,11 +47,6 @@ def count_object(body: str, store: MonitorStore, table: RolloutTable) -> Monitor
 
     See: https://docs.aws.amazon.com/AmazonS3/latest/userguide/ev-events.html
 
-    Args:
-        body: The event as SQS carries it.
-        store: The endpoint's objects.
-        table: The endpoint's row: what is live.
-
     Returns:
         ``OK``, or ``NOT_YET_DEPLOYED`` when nothing is live and there is no baseline to count against.
 
@@ -189,17 +184,7 @@ def publish(
     cloudwatch: "CloudWatchClient",
     events: "EventBridgeClient",
 ) -> MonitorReport:
-    """Conclude from the evidence, whichever engine gave it: report, violations, metrics, event.
-
-    Args:
-        evidence: What is known.
-        window: What is decided about.
-        now: When.
-        settings: Endpoint and thresholds.
-        store: The endpoint's objects.
-        cloudwatch: Client, with which a job publishes.
-        events: Client.
-    """
+    """Conclude from the evidence, whichever engine gave it: report, violations, metrics, event."""
     spec = settings.spec
     report = build(
         evidence, spec, endpoint=settings.endpoint, variant=settings.variant, window=window, engine=settings.engine

@@ -79,10 +79,6 @@ class MonitorStore:
     def decided_baseline(self, uri: str, sha256: str) -> Baseline:
         """Return the baseline that a window was decided against.
 
-        Args:
-            uri: Where it lies.
-            sha256: Hash of its content, as counts and reports name it.
-
         Raises:
             BaselineIntegrityError: If it is missing, has another content, or is no baseline.
         """
@@ -229,13 +225,7 @@ class MonitorStore:
         return self.lines(self._captures, key)
 
     def put_report(self, report: MonitorReport, files: Mapping[str, bytes], end: datetime) -> str:
-        """Write the run's files and return the report's URI; a run that is repeated writes them again.
-
-        Args:
-            report: What was decided.
-            files: Contents of the other files, by name.
-            end: End of the window.
-        """
+        """Write the run's files and return the report's URI; a run that is repeated writes them again."""
         folder = self._folder(end)
         # last: whoever sees it finds the others
         for name, body in {**files, REPORT: canonical_json(report)}.items():
@@ -252,12 +242,7 @@ class MonitorStore:
         self._s3.put_object(Bucket=self._artifacts, Key=key, Body=lines)
 
     def earlier_reports(self, end: datetime, *, since: datetime) -> Iterator[MonitorReport]:
-        """Yield the reports of windows that ended before a time, newest first, each read when it is asked for.
-
-        Args:
-            end: End of the window that is decided.
-            since: How far to look back.
-        """
+        """Yield the reports of windows that ended before a time, newest first, each read when it is asked for."""
         for key in reversed(self._report_keys(end, since)):
             if key.endswith(f"/{REPORT}"):
                 yield from_json(MonitorReport, self._artifact(key))

@@ -143,10 +143,6 @@ def suppressed(row: LockRow, now: datetime) -> str | None:
 
     After a promotion there is nothing to suppress, since only calls from then on count; after a rollout that was taken back
     neither, since its hours are left out.
-
-    Args:
-        row: The endpoint's row.
-        now: When it is decided.
     """
     if row.owner is not None and (row.lock_until is None or row.lock_until > now.timestamp()):
         return f"a rollout is running: {row.owner.rpartition(':')[2]}"
@@ -154,12 +150,7 @@ def suppressed(row: LockRow, now: datetime) -> str | None:
 
 
 def taken_back_among(row: LockRow, window: Window) -> str | None:
-    """Return why drift must not be published by an engine that cannot leave hours out: a rollout of the window was taken back.
-
-    Args:
-        row: The endpoint's row.
-        window: What was analyzed.
-    """
+    """Return why drift must not be published by an engine that cannot leave hours out: a rollout of the window was taken back."""
     first, last = stamp(window.start), stamp(window.end)
     ended = [each.until for each in taken_back(row) if is_among(first, last, [each])]
     return f"a rollout was taken back at {ended[-1]}: calls of its model are among the window's" if ended else None

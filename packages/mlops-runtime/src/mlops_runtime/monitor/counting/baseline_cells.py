@@ -309,9 +309,6 @@ _EXPECTED_REPEATS = 10
 def text_identifier(values: Coded) -> str | None:
     """Return why a column of text is an identifier; None if it is not.
 
-    Args:
-        values: The training split's.
-
     Example:
         >>> text_identifier(Coded(np.arange(500), [f"order {i}" for i in range(500)]))
         '500 of 500 values are distinct'
@@ -329,10 +326,6 @@ def number_identifier(values: Column, ordered: np.ndarray) -> str | None:
 
     It is one if all are whole, none comes twice, and that is no chance: amounts drawn evenly from as wide a range would
     have repeated themselves. Numbers above 2^24 are not whole any more as 32-bit floats; declare those.
-
-    Args:
-        values: The training split's, in its own type.
-        ordered: The known ones as 32-bit floats, ascending.
 
     Example:
         >>> number_identifier(np.arange(500), np.arange(500, dtype=np.float32))

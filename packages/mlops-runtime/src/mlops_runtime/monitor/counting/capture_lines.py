@@ -89,11 +89,6 @@ def loads(text: bytes | str) -> Any:
 def read_rows(side: Any, names: Sequence[str], problems: list[str]) -> tuple[list[Row | None], int]:
     r"""Return the rows of an input, and how many of them cannot be read: these are None, in their place.
 
-    Args:
-        side: The captured payload.
-        names: The model's columns in their order.
-        problems: Takes what is wrong with rows, a problem for each.
-
     Raises:
         CaptureError: If no row can be read, or there is none.
 
@@ -126,9 +121,6 @@ def read_rows(side: Any, names: Sequence[str], problems: list[str]) -> tuple[lis
 
 def read_predictions(side: Any) -> tuple[list[Any], list[Any] | None]:
     """Return predictions, and the bounds of their intervals where each has both: ``value,low,high``.
-
-    Args:
-        side: The captured payload.
 
     Raises:
         CaptureError: If they cannot be read.

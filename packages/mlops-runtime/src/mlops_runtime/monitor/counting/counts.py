@@ -101,10 +101,6 @@ class _RowsSum:
 def merge(start: Counts, parts: Iterable[Counts]) -> Counts:
     """Add counts. Any grouping and any order give the same counts, sums included.
 
-    Args:
-        start: What is added to, such as `empty`.
-        parts: Read once, never held.
-
     Raises:
         MergeError: If a part was counted against another baseline, or does not have its features.
     """

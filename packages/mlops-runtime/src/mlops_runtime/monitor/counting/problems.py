@@ -148,12 +148,7 @@ def unreadable_rows(counts: Counts) -> int:
 
 
 def invalid_values(baseline: Baseline, counts: Counts) -> dict[str, int]:
-    """Return how many values of each feature and of the prediction are of another type, as problems.
-
-    Args:
-        baseline: Names and types.
-        counts: Of an object or a window.
-    """
+    """Return how many values of each feature and of the prediction are of another type, as problems."""
     pairs = list(zip(baseline.features, counts.features, strict=True))
     if baseline.prediction is not None and counts.prediction is not None:
         pairs.append((baseline.prediction, counts.prediction))

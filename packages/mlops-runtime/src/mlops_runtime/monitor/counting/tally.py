@@ -267,11 +267,6 @@ class WindowTally:
     def add(self, columns: Mapping[str, Column], rows: int, times: Times | None = None) -> Groups | None:
         """Add rows.
 
-        Args:
-            columns: All of the baseline's features by name.
-            rows: How many there are.
-            times: Their times, where conditions need them.
-
         Returns:
             Each row's group, for `add_predictions`; None without conditions.
         """

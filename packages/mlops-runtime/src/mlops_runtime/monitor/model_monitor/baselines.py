@@ -65,14 +65,6 @@ def put_baselines(
 ) -> int:
     """Put the files of the monitors that run where their definitions look by default; what lies there already stays.
 
-    Args:
-        s3: Client.
-        bucket: The unit's bucket of artifacts.
-        endpoint: Name of the endpoint.
-        baseline: The live model's.
-        spec: What counts.
-        monitors: Monitors that run.
-
     Returns:
         How many files were written.
     """

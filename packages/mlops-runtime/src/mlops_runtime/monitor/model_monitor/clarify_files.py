@@ -94,12 +94,7 @@ def bias_analysis(values: Mapping[str, float], label: str) -> dict[str, Any]:
 
 
 def worse(baseline: Sequence[BiasMetric], values: Mapping[str, float]) -> list[dict[str, Any]]:
-    """Return the violations: metrics that are farther from fair than the baseline's.
-
-    Args:
-        baseline: The baseline's ``analysis.json``, read.
-        values: The window's, as in `bias_analysis`.
-    """
+    """Return the violations: metrics that are farther from fair than the baseline's."""
     found = []
     for metric in baseline:
         name, limit = metric.metric.name, metric.metric.value

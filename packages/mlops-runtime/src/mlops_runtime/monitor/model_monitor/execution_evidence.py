@@ -31,18 +31,7 @@ def add_executions(
     bucket: str,
     sagemaker: "SageMakerClient",
 ) -> Evidence:
-    """Return the evidence with what the window's executions say, and put the live model's baselines for those to come.
-
-    Args:
-        evidence: What is known without them.
-        window: The window.
-        spec: When an execution's verdict is confirmed.
-        endpoint: Name of the endpoint.
-        monitors: Monitors that run.
-        s3: Client.
-        bucket: The unit's bucket of artifacts.
-        sagemaker: Client; it is asked why a monitor did not report.
-    """
+    """Return the evidence with what the window's executions say, and put the live model's baselines for those to come."""
     if evidence.baseline is not None:
         put_baselines(s3, bucket=bucket, endpoint=endpoint, baseline=evidence.baseline, spec=spec, monitors=monitors)
     reports = ModelMonitorReports(s3, bucket=bucket, endpoint=endpoint, monitors=monitors)
@@ -68,11 +57,6 @@ def with_executions(evidence: Evidence, found: Executions, monitors: Sequence[Mo
 
     A monitor that runs and did not report in the window is a problem; data quality without a report stays ``MONITOR_NOT_RUN``, and
     explainability is. Quality and bias of monitors that do not run are those of the labels, as ever.
-
-    Args:
-        evidence: What is live, its baseline, traffic and labels.
-        found: What the window's executions say.
-        monitors: Monitors that run.
     """
     if evidence.live is None or evidence.baseline is None:
         return evidence

@@ -68,11 +68,6 @@ def quality_violations(
 ) -> tuple[dict[str, Any], ...]:
     """Return where metrics are beyond their constraints, in the order of the constraints.
 
-    Args:
-        statistics: Of `quality_statistics`.
-        constraints: ``constraints.json`` of a baselining job.
-        problem_type: As there.
-
     Raises:
         QualityError: With every problem of the constraints.
     """

@@ -46,10 +46,6 @@ def ndcg(baseline: Mapping[str, float], live: Mapping[str, float]) -> float:
     See: https://docs.aws.amazon.com/sagemaker/latest/dg/clarify-model-monitor-feature-attribution-drift.html and
     https://docs.aws.amazon.com/sagemaker/latest/dg/clarify-model-monitor-model-attribution-drift-violations.html
 
-    Args:
-        baseline: Attribution by feature in the baseline, 0 or more.
-        live: Attribution by feature in live data, of the same features.
-
     Raises:
         AttributionError: With every problem: other features, a value that is negative or not finite, no feature above 0.
 
@@ -66,11 +62,6 @@ def ndcg(baseline: Mapping[str, float], live: Mapping[str, float]) -> float:
 
 def compare(baseline: Mapping[str, float], live: Mapping[str, float], minimum_ndcg: float) -> Explanation:
     """Return the explanation of a window's attributions: a violation when their NDCG is below the minimum.
-
-    Args:
-        baseline: Attribution by feature in the baseline.
-        live: Attribution by feature in the window.
-        minimum_ndcg: Clarify's is 0.9.
 
     Raises:
         AttributionError: As `ndcg`.

@@ -107,12 +107,6 @@ def background_rows(
     Numbers are percentiles of the baseline, or edges of its bins where it has none; categories are its levels. Levels that it does
     not name are drawn from the model's other categories.
 
-    Args:
-        baseline: Features in the order of the model's inputs.
-        signature: The model's columns.
-        rows: How many.
-        seed: The same seed gives the same rows.
-
     Raises:
         AttributionError: If the baseline's features are not the model's inputs.
 

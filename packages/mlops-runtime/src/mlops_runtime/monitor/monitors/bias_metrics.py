@@ -141,11 +141,7 @@ def conditional_disparity(table: Wide) -> Wide:
 
 
 def supports(table: Wide) -> dict[str, float]:
-    """Return how many rows the least supported ratio of each metric rests on.
-
-    Args:
-        table: Counts by group, label and predicted label.
-    """
+    """Return how many rows the least supported ratio of each metric rests on."""
     labels, outcomes, sizes = table.sum(axis=2), table.sum(axis=1), table.sum(axis=(1, 2))
     negative, positive = labels[:, 0].min(), labels[:, 1].min()
     rejected, accepted = outcomes[:, 0].min(), outcomes[:, 1].min()
@@ -159,11 +155,7 @@ def supports(table: Wide) -> dict[str, float]:
 
 
 def supports_of_predictions(table: Wide) -> dict[str, float]:
-    """Return the same of metrics of predictions alone.
-
-    Args:
-        table: Counts by group and predicted label.
-    """
+    """Return the same of metrics of predictions alone."""
     size, outcomes = table.sum(axis=1).min(), table.sum(axis=0).min()
     found = {"CI": size, "DPPL": size, "DI": min(size, table[0, 1]), "CDDPL": min(outcomes, size)}
     return {name: float(value) for name, value in found.items()}

@@ -69,11 +69,7 @@ class Ranking:
         self.starts: Codes = np.flatnonzero(is_first).astype(np.int64)
 
     def counts(self, weights: Wide | Weights) -> tuple[Wide, Wide]:
-        """Return positives and negatives at each probability, draws by probabilities.
-
-        Args:
-            weights: How often each row counts, draws by rows.
-        """
+        """Return positives and negatives at each probability, draws by probabilities."""
         ordered: Wide = weights[:, self._order]  # type: ignore[assignment] # whole numbers, exact in 32 bits
         positives = ordered * self._is_positive
         if len(self.starts) < ordered.shape[1]:
@@ -82,11 +78,7 @@ class Ranking:
         return positives, ordered - positives
 
     def areas(self, weights: Wide | Weights) -> tuple[Wide, Wide]:
-        """Return AUC and average precision of each draw, NaN where one kind of label is missing (AUC) or no positive (precision).
-
-        Args:
-            weights: How often each row counts, draws by rows.
-        """
+        """Return AUC and average precision of each draw, NaN where one kind of label is missing (AUC) or no positive (precision)."""
         if not len(self.starts):
             return np.full(len(weights), np.nan), np.full(len(weights), np.nan)
         positives, negatives = self.counts(weights)

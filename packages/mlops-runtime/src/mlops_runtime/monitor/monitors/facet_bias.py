@@ -96,12 +96,6 @@ def live(labelled: Rows, predicted: Rows, baseline: Baseline, spec: MonitorSpec)
     both could be wrong by: 3.3 standard deviations of their difference. None where either group has fewer than ``minimum_labels``
     rows, or a ratio fewer than thirty below its line: too few to say. An infinite value or bound is +-2.348543e108, as Clarify
     publishes it.
-
-    Args:
-        labelled: Rows with a label.
-        predicted: Rows of all calls.
-        baseline: Facets, what is positive, and the holdout's bias.
-        spec: What may be.
     """
     found = []
     for (facet, value, name), statistic in _statistics(
@@ -116,13 +110,7 @@ def live(labelled: Rows, predicted: Rows, baseline: Baseline, spec: MonitorSpec)
 
 
 def unmeasured(metrics: Sequence[BiasMetric], predicted: Rows, baseline: Baseline) -> list[str]:
-    """Return which groups have no metric, with the reason: those that facets name, and those that the baseline has bias of.
-
-    Args:
-        metrics: What was measured.
-        predicted: Rows of all calls; of none there is nothing to say.
-        baseline: Facets, and the holdout's bias.
-    """
+    """Return which groups have no metric, with the reason: those that facets name, and those that the baseline has bias of."""
     facets = [facet for facet in baseline.facets or () if facet.name in predicted.columns]
     if not len(predicted) or not facets:
         return []

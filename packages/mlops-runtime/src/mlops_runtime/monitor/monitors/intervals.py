@@ -52,9 +52,6 @@ class Resampling:
     def totals(self, columns: Wide) -> Wide:
         """Return the sums of columns over each draw.
 
-        Args:
-            columns: A row a row, a column a sum; rows by columns.
-
         Returns:
             Draws by columns.
         """
@@ -65,10 +62,6 @@ class Resampling:
 
     def cells(self, cells: Codes, size: int) -> Wide:
         """Return how often each cell is in each draw.
-
-        Args:
-            cells: Each row's cell.
-            size: Number of cells.
 
         Returns:
             Draws by cells.

@@ -315,10 +315,6 @@ class _Reader:
 def column_text(kind: str, value: Any) -> str | None:
     """Return a value as the text of its segment or facet, the same from CSV and JSON; None for a null.
 
-    Args:
-        kind: ``number`` or ``category``.
-        value: As captured.
-
     Example:
         >>> column_text("number", "1.0"), column_text("number", 1), column_text("category", "1.0"), column_text("category", 7)
         ('1', '1', '1.0', '7')

@@ -246,11 +246,7 @@ def _assess(joined: Joined, baseline: Baseline | None, spec: MonitorSpec, notes:
 
 
 def label_problems(quality: Quality) -> dict[str, int]:
-    """Return what is wrong with the labels of a window, and how often; captures are told of where they are counted.
-
-    Args:
-        quality: What the labels say.
-    """
+    """Return what is wrong with the labels of a window, and how often; captures are told of where they are counted."""
     told = {
         UNMATCHED: quality.unmatched,
         UNREADABLE: quality.unreadable,
@@ -384,11 +380,6 @@ def default_limit(name: str, holdout: Mapping[str, float], spec: MonitorSpec) ->
 
     A loss (WAPE of a regression, Brier score of a classification) may be ``maximum_wape_ratio`` times the holdout's. What an AUC
     has above 0.5, the AUC of a coin, may be the holdout's divided by as much.
-
-    Args:
-        name: The metric's.
-        holdout: The holdout's metrics.
-        spec: The ratio.
 
     Example:
         >>> [round(default_limit(name, {"auc": 0.9, "brier": 0.1}, MonitorSpec()), 3) for name in ("auc", "brier")]

@@ -57,12 +57,6 @@ def measure_latency(hours: Sequence[LatencyHour], window: Window, spec: MonitorS
     A percentile is violated when the lower end of its interval is too high; without an interval, when it is itself. The weeks
     before are the live model's, or where it did not serve then, all of them: a new model's step is told once, by its first window.
 
-    Args:
-        hours: Hours with calls, of the window and the weeks before.
-        window: The window.
-        spec: ``latency_limits`` and ``maximum_latency_ratio``.
-        since: Since when the live model serves.
-
     Example:
         >>> from datetime import UTC
         >>> window = Window(datetime(2017, 8, 7, 0, tzinfo=UTC), datetime(2017, 8, 7, 1, tzinfo=UTC))

@@ -101,10 +101,6 @@ def violations(evidence: Evidence, spec: MonitorSpec) -> Violations:
     https://docs.aws.amazon.com/sagemaker/latest/dg/model-monitor-model-quality-metrics.html,
     https://docs.aws.amazon.com/sagemaker/latest/dg/clarify-model-monitor-bias-drift-violations.html
     and https://docs.aws.amazon.com/sagemaker/latest/dg/clarify-model-monitor-model-attribution-drift-violations.html
-
-    Args:
-        evidence: What the run knows.
-        spec: Shares and thresholds.
     """
     if evidence.flaw is not None:
         check = "baseline_integrity_check"

@@ -23,9 +23,6 @@ def values(rows: Rows) -> dict[str, float]:
     ``wape`` is the sum of absolute errors over the sum of absolute labels, ``bias`` that of errors, positive when predictions are
     too high; ``interval_coverage`` the share of labels within the bounds that the model gave, both included.
 
-    Args:
-        rows: Rows with finite labels and predictions.
-
     Example:
         >>> values(Rows.of(np.array([8.0, 12.0]), np.array([10.0, 10.0])))["wape"]
         0.2

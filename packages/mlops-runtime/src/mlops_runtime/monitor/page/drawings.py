@@ -164,10 +164,6 @@ class PairTable:
 def compared(baseline: Baseline, counts: Counts) -> Mapping[str, Comparison]:
     """Return each feature of the window beside its baseline, by name: given the conditions, where the baseline has some.
 
-    Args:
-        baseline: What the counts were counted against.
-        counts: The window's.
-
     Raises:
         ValueError: If the counts do not have the baseline's features and cells.
     """
@@ -188,9 +184,6 @@ def compared(baseline: Baseline, counts: Counts) -> Mapping[str, Comparison]:
 
 def cell_rows(comparison: Comparison) -> tuple[CellRow, ...]:
     """Return a feature's distribution; rare levels are one row, empty cells that hold nothing on either side none.
-
-    Args:
-        comparison: The window beside the baseline.
 
     Example:
         >>> from mlops_runtime.contracts.monitor import FeatureBaseline, FeatureCounts
@@ -230,11 +223,6 @@ def cell_rows(comparison: Comparison) -> tuple[CellRow, ...]:
 
 def pair_table(pair: PairBaseline, counts: PairCounts, features: Mapping[str, Comparison]) -> PairTable:
     """Return a pair's joint distribution.
-
-    Args:
-        pair: The baseline's table.
-        counts: The window's.
-        features: Comparisons by name: what the groups' cells are called.
 
     Raises:
         ValueError: If the window's table has another shape.

@@ -104,11 +104,7 @@ def tone(report: MonitorReport) -> str:
 
 
 def verdict(report: MonitorReport) -> str:
-    """Return the report in a sentence: its own, or one made of its states; what is wrong with a baseline in short.
-
-    Args:
-        report: The run's.
-    """
+    """Return the report in a sentence: its own, or one made of its states; what is wrong with a baseline in short."""
     flaw = report.baseline_flaw
     if report.verdict:
         return seconds(report.verdict if flaw is None else report.verdict.replace(flaw, short_flaw(flaw)))
@@ -152,10 +148,6 @@ def ranked(features: Sequence[FeatureDrift]) -> list[FeatureDrift]:
 def drift_word(feature: FeatureDrift, *, suppressed: bool = False) -> tuple[str, str]:
     """Return tone and words of one feature's verdict.
 
-    Args:
-        feature: The verdict.
-        suppressed: Whether a rollout kept it from being told.
-
     Example:
         >>> drift_word(FeatureDrift(name="price", psi=0.2, p_value=1e-9, drifted=True, persistent=False))
         ('warn', 'in this window')
@@ -185,11 +177,7 @@ def told_text(feature: FeatureDrift) -> str:
 
 
 def what_to_do(feature: FeatureDrift) -> str:
-    """Return what a person does about a feature, by the rule that gave its p-value.
-
-    Args:
-        feature: The verdict.
-    """
+    """Return what a person does about a feature, by the rule that gave its p-value."""
     if feature.untested is not None:
         return f"nothing can be said: {feature.untested}"
     if not feature.drifted:

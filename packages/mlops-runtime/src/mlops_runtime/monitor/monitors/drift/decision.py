@@ -39,10 +39,6 @@ from mlops_runtime.monitor.wording import percent
 def known(spec: MonitorSpec, baseline: Baseline) -> tuple[MonitorSpec, dict[str, int]]:
     """Return thresholds without features that the live model does not have, and the problem that each of those is.
 
-    Args:
-        spec: The thresholds.
-        baseline: The live model's.
-
     Example:
         >>> from mlops_runtime.contracts.monitor import FeatureBaseline
         >>> price = FeatureBaseline(name="price", type="number", edges=(2.0,), counts=(500, 500, 0))
@@ -407,10 +403,6 @@ def unreadable(counts: Counts, spec: MonitorSpec) -> tuple[FeatureDrift, ...]:
     An exact binomial test of the share at ``significance``. It counts in one window alone: what has no row to compare drifts in
     none of the next either.
 
-    Args:
-        counts: The window's.
-        spec: ``significance`` and ``minimum_rows``, read or not.
-
     Example:
         >>> window = Counts(baseline_sha256="b", rows=300, calls=300, features=(), first="", last="", malformed=9700,
         ...     problems={"row_width[3,4]": 9700})
@@ -446,10 +438,6 @@ def asked(baseline: Baseline, features: Iterable[FeatureDrift]) -> list[FeatureD
 
     Which columns are null and which rows cannot be read is known of any window, and predictions are made of any input: they count
     only where nothing else is tested by choice.
-
-    Args:
-        baseline: What was compared with.
-        features: All verdicts.
 
     Example:
         >>> baseline = Baseline(features=(), rows=0, training_set_id="t", created="", left_out={"order": "identifier"})

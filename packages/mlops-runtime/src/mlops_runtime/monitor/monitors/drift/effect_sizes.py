@@ -129,10 +129,6 @@ def effect_sizes(compared: Comparison, cells: Layout) -> FeatureDrift:
 
     PSI is that of cells in which at least five rows are expected; the others, and rare levels, are one. Distances are of all known
     values. Rates have Wilson's interval on as many independent rows as the window's clustered ones are worth.
-
-    Args:
-        compared: The window beside its baseline.
-        cells: What the feature's cells stand for.
     """
     a, b = compared.expected, compared.observed
     n, m = compared.baseline_rows, compared.window_rows

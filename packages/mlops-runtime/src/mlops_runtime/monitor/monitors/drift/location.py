@@ -174,13 +174,7 @@ def _moved(compared: Comparison, shifted: _Shifted, edge: int) -> str:
 
 
 def quantile(feature: FeatureBaseline, bins: Wide, level: float) -> float | None:
-    """Return a quantile of counted values: within a bin as the baseline's percentiles run; None outside the baseline's range.
-
-    Args:
-        feature: The feature's baseline, with percentiles.
-        bins: Counts of its bins, without null.
-        level: 0 to 1.
-    """
+    """Return a quantile of counted values: within a bin as the baseline's percentiles run; None outside the baseline's range."""
     percentiles = np.unique(np.array(feature.quantiles or (), dtype=np.float64))
     points = np.union1d(percentiles, np.array(feature.edges, dtype=np.float64))
     if len(percentiles) == 0 or bins.sum() == 0:

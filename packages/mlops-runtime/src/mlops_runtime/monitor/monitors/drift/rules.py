@@ -195,14 +195,6 @@ def excess_tail(
     The baseline's share is itself a sample's: the window counts as many rows as the difference of the two is worth, harmonically,
     over the design effect.
 
-    Args:
-        observed: Rows of the window in the cell.
-        rows: Rows of the window.
-        expected: Rows of the baseline in the cell.
-        baseline_rows: Rows of the baseline.
-        margin: Share by which it may be larger.
-        effect: Design effect of the share.
-
     Example:
         >>> round(excess_tail(50, 1000, 0, 1_000_000, margin=0.04, effect=1.0), 3)
         0.088
@@ -321,12 +313,6 @@ def association(
     The model is that both tables have the same odds ratios, each with margins of its own: what it expects is fitted by iterative
     proportions. Pearson's statistic has (rows - 1) * (columns - 1) degrees of freedom, non-central at the minimum effect. Groups
     that either table hardly has are left out of both.
-
-    Args:
-        pair: The baseline's table.
-        counts: The window's.
-        features: Both features' baselines, to say which values a group holds.
-        spec: ``minimum_effect``.
     """
     shape = (max(pair.first_groups) + 1, max(pair.second_groups) + 1)
     tables = np.array([pair.counts, counts.counts], dtype=np.float64).reshape(2, *shape)

@@ -18,11 +18,6 @@ def noncentral_chi2_tail(x: float, df: float, noncentrality: float) -> float:
 
     See: Johnson, Kotz and Balakrishnan 1995, "Continuous Univariate Distributions" volume 2, 29.4.
 
-    Args:
-        x: The statistic, at least 0.
-        df: Degrees of freedom, above 0.
-        noncentrality: Non-centrality, at least 0; 0 is the central distribution.
-
     Example:
         >>> round(noncentral_chi2_tail(16.92, 9, 0), 3)
         0.05
