@@ -284,7 +284,8 @@ def test_the_job_counts_explains_and_decides_as_the_functions_do(job):
     by_functions = decide_window(
         job.now, SETTINGS, store=store, table=table, cloudwatch=clients.cloudwatch, events=clients.events
     )
-    explained = ("explainability_state", "attributions", "ndcg", "engine")
+    explained = ("explainability_state", "attributions", "ndcg", "engine", "metrics")
+    assert by_functions.metrics == tuple(v for v in found.metrics or () if v.monitor != "explainability")
     assert by_functions == replace(found, **{name: getattr(by_functions, name) for name in explained})
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Literal
 
+from mlops_runtime.monitor.monitors.quality_metrics import METRICS as METRICS_OF_QUALITY
 from mlops_runtime.monitor.spec import MonitorSpec
 
 Monitor = Literal["drift", "quality", "bias", "explainability", "latency"]
@@ -24,7 +25,7 @@ METRICS: Mapping[Monitor, tuple[str, ...]] = {
     "latency": ("LatencyRatio", "LatencyViolations"),
 }
 # of regression or classification, which only the baseline knows
-_QUALITY = ("wape", "bias", "rmse", "r2", "auc", "f1", "brier")
+_QUALITY = tuple(name for name, metric in METRICS_OF_QUALITY.items() if metric.is_published)
 
 
 def metric_names(spec: MonitorSpec) -> tuple[str, ...]:

@@ -1,28 +1,16 @@
 """What a monitor tests and how strictly, as data: declared by the construct, read by ``monitor_decide``."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-# whether it is a whole number, what is allowed in words, and whether a number is
-_Range = tuple[bool, str, Callable[[float], bool]]
-_SHARE: _Range = False, "from 0 up to 1", lambda value: 0 <= value <= 1
-_ERROR: _Range = False, "at least 0", lambda value: value >= 0
-_ABOVE_0: _Range = False, "above 0", lambda value: value > 0
-# Here and not where they are measured: that needs numpy, which synthesis does not have. Tests hold that the names are the same.
-REGRESSION_METRICS: Mapping[str, _Range] = {
-    **dict.fromkeys(("wape", "bias", "mae", "rmse"), _ERROR),
-    "r2": (False, "up to 1", lambda value: value <= 1),
-    "interval_coverage": _SHARE,
-}
-CLASSIFICATION_METRICS: Mapping[str, _Range] = {
-    **dict.fromkeys(("auc", "average_precision", "f1", "precision", "recall", "accuracy", "ece", "brier"), _SHARE),
-    "log_loss": _ERROR,
-}
-LATENCY_PERCENTILES: Mapping[str, _Range] = dict.fromkeys(("p50", "p95", "p99"), _ABOVE_0)
-_RANGES: Mapping[str, _Range] = {
-    "minimum_effect": _SHARE,
+from mlops_runtime.monitor.monitors.quality_metrics import CLASSIFICATION, METRICS, REGRESSION, SHARE, Range
+
+_ABOVE_0: Range = False, "above 0", lambda value: value > 0
+LATENCY_PERCENTILES: Mapping[str, Range] = dict.fromkeys(("p50", "p95", "p99"), _ABOVE_0)
+_RANGES: Mapping[str, Range] = {
+    "minimum_effect": SHARE,
     "significance": (False, "above 0 and below 0.5", lambda value: 0 < value < 0.5),
     "minimum_share": (False, "from 0 up to 0.5", lambda value: 0 <= value <= 0.5),
     "relative_shift": (False, "above 0 and below 1", lambda value: 0 < value < 1),
@@ -30,7 +18,7 @@ _RANGES: Mapping[str, _Range] = {
     "alarm_windows": (True, "1 to 10", lambda value: 1 <= value <= 10),
     "merge_hours": (True, "0 to 2160", lambda value: 0 <= value <= 2160),
     "maximum_bias_shift": (False, "above 0 up to 1", lambda value: 0 < value <= 1),
-    "minimum_ndcg": _SHARE,
+    "minimum_ndcg": SHARE,
     "maximum_latency_ratio": (False, "above 1", lambda value: value > 1),
     "minimum_rows": (True, "at least 50", lambda value: value >= 50),
     "minimum_labels": (True, "at least 1", lambda value: value >= 1),
@@ -106,13 +94,13 @@ class MonitorSpec:
         problems = [
             *_numbers(self),
             *_features(self),
-            *_limits("quality_limits", self.quality_limits, {**REGRESSION_METRICS, **CLASSIFICATION_METRICS}),
+            *_limits("quality_limits", self.quality_limits, {name: metric.limit for name, metric in METRICS.items()}),
             *_limits("latency_limits", self.latency_limits, LATENCY_PERCENTILES),
         ]
         if isinstance(self.quality_limits, Mapping):
             regression, classification = (
-                [name for name in self.quality_limits if name in known]
-                for known in (REGRESSION_METRICS, CLASSIFICATION_METRICS)
+                [name for name in self.quality_limits if name in {metric.name for metric in known}]
+                for known in (REGRESSION, CLASSIFICATION)
             )
             if regression and classification:
                 problems.append(
@@ -155,7 +143,7 @@ def _features(spec: MonitorSpec) -> Iterator[str]:
                 yield f"{name} must be among features, got {', '.join(map(repr, unknown))}"
 
 
-def _limits(name: str, limits: object, known: Mapping[str, _Range]) -> Iterator[str]:
+def _limits(name: str, limits: object, known: Mapping[str, Range]) -> Iterator[str]:
     if not isinstance(limits, Mapping):
         yield f"{name} must be limits by name, such as {{'{next(iter(known))}': 0.5}}, got {limits!r}"
         return

@@ -1,19 +1,15 @@
-"""How well predicted probabilities tell labels 1 from labels 0, and how far they can be taken at their word.
-
-See: J. Hanley, B. McNeil, The meaning and use of the area under a ROC curve, Radiology 143 (1982), ties counted half;
-G. W. Brier, Verification of forecasts expressed in terms of probability, Monthly Weather Review 78 (1950);
-C. Guo and others, On calibration of modern neural networks, ICML (2017) for the expected calibration error;
-https://docs.aws.amazon.com/sagemaker/latest/dg/model-monitor-model-quality-metrics.html for the names of the others.
-"""
+"""How well predicted probabilities tell labels 1 from labels 0: the sums of which `quality_metrics` makes the metrics."""
 
 from collections.abc import Mapping
+from types import SimpleNamespace
 
 import numpy as np
 
 from mlops_runtime.monitor.monitors.intervals import Resampling, Weights
+from mlops_runtime.monitor.monitors.quality_metrics import CLASSIFICATION
 from mlops_runtime.monitor.monitors.rows import Codes, Mask, Rows, Wide
 
-NAMES = ("auc", "average_precision", "f1", "precision", "recall", "accuracy", "ece", "brier", "log_loss")
+NAMES = tuple(metric.name for metric in CLASSIFICATION)
 THRESHOLD = 0.5
 BINS = 10
 _CLIP = 1e-15  # a certain and wrong prediction costs 34.5, not infinity
@@ -40,21 +36,18 @@ def values(rows: Rows, *, threshold: float = THRESHOLD) -> dict[str, float]:
         >>> values(rows)["auc"]
         0.75
     """
-    columns = _columns(rows, threshold)
-    found = _metrics(columns.sum(axis=0)[np.newaxis])
-    area, precision = Ranking(rows).areas(np.ones((1, len(rows))))
-    found |= {"auc": area, "average_precision": precision}
-    return {name: float(found[name][0]) for name in NAMES}
+    names, columns = _columns(rows, threshold)
+    areas = Ranking(rows).areas(np.ones((1, len(rows))))
+    return {name: float(value[0]) for name, value in _metrics(names, columns.sum(axis=0)[np.newaxis], *areas).items()}
 
 
 def draws(rows: Rows, resampling: Resampling, *, threshold: float = THRESHOLD) -> Mapping[str, Wide]:
     """Return each metric of each draw of a resampling of the same rows."""
-    found = _metrics(resampling.totals(_columns(rows, threshold)))
+    names, columns = _columns(rows, threshold)
     ranking = Ranking(rows)
     areas = [ranking.areas(weights) for weights in resampling.row_weights()]
-    found["auc"] = np.concatenate([area for area, _ in areas])
-    found["average_precision"] = np.concatenate([precision for _, precision in areas])
-    return found
+    area, average_precision = (np.concatenate(each) for each in zip(*areas, strict=True))
+    return _metrics(names, resampling.totals(columns), area, average_precision)
 
 
 class Ranking:
@@ -78,7 +71,7 @@ class Ranking:
         return positives, ordered - positives
 
     def areas(self, weights: Wide | Weights) -> tuple[Wide, Wide]:
-        """Return AUC and average precision of each draw, NaN where one kind of label is missing (AUC) or no positive (precision)."""
+        """Return AUC and average precision of each draw, NaN without a label of either kind (AUC) or a positive (precision)."""
         if not len(self.starts):
             return np.full(len(weights), np.nan), np.full(len(weights), np.nan)
         positives, negatives = self.counts(weights)
@@ -93,32 +86,28 @@ class Ranking:
         return area, np.where(total > 0, average, np.nan)
 
 
-def _columns(rows: Rows, threshold: float) -> Wide:
+def _columns(rows: Rows, threshold: float) -> tuple[list[str], Wide]:
+    """Return the names of the sums, and what each row adds to them and, last, to the bins of calibration."""
     probability, label = rows.prediction, rows.label == 1
     predicted = probability > threshold
     right = np.where(label, probability, 1 - probability)
-    fixed = (
-        np.ones(len(rows)),
-        label & predicted,
-        ~label & predicted,
-        label & ~predicted,
-        (probability - label) ** 2,
-        -np.log(np.clip(right, _CLIP, 1.0)),
-    )
+    fixed = {
+        "rows": np.ones(len(rows)),
+        "hits": label & predicted,
+        "false_alarms": ~label & predicted,
+        "misses": label & ~predicted,
+        "squared": (probability - label) ** 2,
+        "log_loss": -np.log(np.clip(right, _CLIP, 1.0)),
+        **{name: of_rows(rows) for metric in CLASSIFICATION for name, of_rows in metric.sums.items()},
+    }
     bin_of = np.minimum((probability * BINS).astype(np.int64), BINS - 1)
     gaps = np.where(bin_of[:, np.newaxis] == np.arange(BINS), (probability - label)[:, np.newaxis], 0.0)
-    return np.concatenate([np.stack(fixed, axis=1).astype(np.float64), gaps], axis=1)
+    return list(fixed), np.concatenate([np.stack(list(fixed.values()), axis=1).astype(np.float64), gaps], axis=1)
 
 
-def _metrics(sums: Wide) -> dict[str, Wide]:
-    rows, hits, false_alarms, misses, squared, log_loss = sums[:, :6].T
+def _metrics(names: list[str], totals: Wide, area: Wide, average_precision: Wide) -> dict[str, Wide]:
+    sums = SimpleNamespace(**dict(zip(names, totals[:, : len(names)].T, strict=True)))
+    sums.gap = np.abs(totals[:, len(names) :]).sum(axis=1)
+    sums.area, sums.average_precision = area, average_precision
     with np.errstate(divide="ignore", invalid="ignore"):
-        return {
-            "f1": 2 * hits / (2 * hits + false_alarms + misses),
-            "precision": hits / (hits + false_alarms),
-            "recall": hits / (hits + misses),
-            "accuracy": 1 - (false_alarms + misses) / rows,
-            "ece": np.abs(sums[:, 6:]).sum(axis=1) / rows,
-            "brier": squared / rows,
-            "log_loss": log_loss / rows,
-        }
+        return {metric.name: metric.value(sums) for metric in CLASSIFICATION}

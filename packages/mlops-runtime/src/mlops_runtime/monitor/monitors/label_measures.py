@@ -17,6 +17,7 @@ from mlops_runtime.monitor.monitors import classification, regression
 from mlops_runtime.monitor.monitors import facet_bias as bias_metrics
 from mlops_runtime.monitor.monitors.intervals import FEWEST_CALLS, Interval, Resampling, interval
 from mlops_runtime.monitor.monitors.label_join import Joined, Line, Timed, due_before, join
+from mlops_runtime.monitor.monitors.quality_metrics import METRICS
 from mlops_runtime.monitor.monitors.rows import NULL, Rows, Wide
 from mlops_runtime.monitor.spec import MonitorSpec
 
@@ -35,7 +36,8 @@ def segments_of(rows: Rows, columns: Sequence[str]) -> Iterator[tuple[str, Rows]
         columns: Columns whose values are segments; one that the rows do not have is left out.
 
     Example:
-        >>> from mlops_runtime.monitor.monitors.rows import Texts
+        >>> from mlops_runtime.monitor.monitors.quality_metrics import METRICS
+    from mlops_runtime.monitor.monitors.rows import Texts
         >>> one = np.ones(3)
         >>> rows = Rows.of(one, one, columns={"store": Texts.of(["north", "west", "north"])})
         >>> [(name, len(part)) for name, part in segments_of(rows, ["store"])]
@@ -55,12 +57,6 @@ def _ranked(rows: Rows, column: str) -> list[tuple[str, int, str]]:
     return [(column, int(codes[index]), names[index]) for index in order]
 
 
-HIGHER_IS_BETTER = frozenset(
-    {"r2", "interval_coverage", "auc", "average_precision", "f1", "precision", "recall", "accuracy"}
-)
-_COIN = 0.5  # its AUC
-# noise only ever raises it: its bootstrap lies above it
-_RAISED_BY_NOISE = frozenset({"ece"})
 # of the labelled rows; what is left of more of them is no sample of all
 UNMATCHED = "label is of no captured call"
 UNREADABLE = "label is no number"
@@ -328,9 +324,9 @@ def intervals(rows: Rows, target: Target) -> dict[str, tuple[float, Interval | N
             bounds = (
                 None
                 if resampling.clusters < FEWEST_CALLS
-                else interval(draws[name], value=value if name in _RAISED_BY_NOISE else None)
+                else interval(draws[name], value=value if METRICS[name].is_raised_by_noise else None)
             )
-            if bounds is not None and name in _RAISED_BY_NOISE:
+            if bounds is not None and METRICS[name].is_raised_by_noise:
                 bounds = replace(bounds, low=max(0.0, bounds.low))
             found[name] = value, bounds
     return found
@@ -385,18 +381,14 @@ def default_limit(name: str, holdout: Mapping[str, float], spec: MonitorSpec) ->
         >>> [round(default_limit(name, {"auc": 0.9, "brier": 0.1}, MonitorSpec()), 3) for name in ("auc", "brier")]
         [0.82, 0.125]
     """
-    known = holdout.get(name)
-    if name in ("wape", "brier"):
-        return spec.maximum_wape_ratio * known if known else None
-    if name == "auc" and known is not None and known > _COIN:
-        return _COIN + (known - _COIN) / spec.maximum_wape_ratio
-    return None
+    known, default = holdout.get(name), METRICS[name].default_limit
+    return None if known is None or default is None else default(known, spec.maximum_wape_ratio)
 
 
 def _is_worse(name: str, low: float, high: float, limit: float) -> bool:
     if name == "bias":
         return low > abs(limit) or high < -abs(limit)
-    return high < limit if name in HIGHER_IS_BETTER else low > limit
+    return high < limit if METRICS[name].higher_is_better else low > limit
 
 
 def _known(value: float) -> float | None:

@@ -12,8 +12,9 @@ from mlops_runtime.contracts.monitor import (
     Violation,
 )
 from mlops_runtime.monitor.metric_names import camel, quality_names
-from mlops_runtime.monitor.monitors.label_measures import HIGHER_IS_BETTER, Quality
+from mlops_runtime.monitor.monitors.label_measures import Quality
 from mlops_runtime.monitor.monitors.monitor_kind import DATASET, NAMED, SILENT, MonitorKind, judged, spec_of
+from mlops_runtime.monitor.monitors.quality_metrics import METRICS
 from mlops_runtime.monitor.spec import MonitorSpec
 from mlops_runtime.monitor.window_evidence import Evidence
 from mlops_runtime.monitor.wording import interval, number
@@ -61,7 +62,9 @@ def _violations(evidence: Evidence, spec: MonitorSpec) -> Iterator[Violation]:
     for metric in () if evidence.quality is None else evidence.quality.metrics:
         if not metric.violated:
             continue
-        check = "LessThanThreshold" if metric.name in HIGHER_IS_BETTER else "GreaterThanThreshold"
+        known = METRICS.get(metric.name)
+        is_less = known is not None and known.higher_is_better
+        check = "LessThanThreshold" if is_less else "GreaterThanThreshold"
         within = "" if metric.low is None or metric.high is None else f" ({metric.low:.4g} to {metric.high:.4g})"
         yield Violation(
             feature_name=DATASET,

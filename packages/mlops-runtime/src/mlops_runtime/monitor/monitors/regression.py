@@ -1,20 +1,15 @@
-"""How far predicted numbers are from their labels.
-
-Every metric is a function of sums over rows, so that a bootstrap of calls costs one product of matrices.
-
-See: R. Hyndman, A. Koehler, Another look at measures of forecast accuracy, International Journal of Forecasting 22 (2006) for
-WAPE, there the ratio MAD/mean; https://docs.aws.amazon.com/sagemaker/latest/dg/model-monitor-model-quality-metrics.html for the
-names of the others.
-"""
+"""How far predicted numbers are from their labels: the sums of which `quality_metrics` makes the metrics of a regression."""
 
 from collections.abc import Mapping
+from types import SimpleNamespace
 
 import numpy as np
 
 from mlops_runtime.monitor.monitors.intervals import Resampling
+from mlops_runtime.monitor.monitors.quality_metrics import REGRESSION
 from mlops_runtime.monitor.monitors.rows import Rows, Wide
 
-NAMES = ("wape", "bias", "mae", "rmse", "r2", "interval_coverage")
+NAMES = tuple(metric.name for metric in REGRESSION)
 
 
 def values(rows: Rows) -> dict[str, float]:
@@ -27,46 +22,44 @@ def values(rows: Rows) -> dict[str, float]:
         >>> values(Rows.of(np.array([8.0, 12.0]), np.array([10.0, 10.0])))["wape"]
         0.2
     """
-    columns = _columns(rows)
-    return {name: float(value[0]) for name, value in _metrics(columns.sum(axis=0)[np.newaxis]).items()}
+    names, columns = _columns(rows)
+    return {name: float(value[0]) for name, value in _metrics(names, columns.sum(axis=0)[np.newaxis]).items()}
 
 
 def draws(rows: Rows, resampling: Resampling) -> Mapping[str, Wide]:
     """Return each metric of each draw of a resampling of the same rows."""
-    return _metrics(resampling.totals(_columns(rows)))
+    names, columns = _columns(rows)
+    return _metrics(names, resampling.totals(columns))
 
 
-def _columns(rows: Rows) -> Wide:
-    with np.errstate(over="ignore", invalid="ignore"):
+def _columns(rows: Rows) -> tuple[list[str], Wide]:
+    """Return the names of the sums, and what each row adds to them."""
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         error = rows.prediction - rows.label
         # about their mean: the sum of squares of large labels would lose the differences between them
         label = rows.label - (rows.label.mean() if len(rows) else 0.0)
-        squared, label_squared = error**2, label**2
-    has_bounds = np.isfinite(rows.low) & np.isfinite(rows.high)
-    covered = has_bounds & (rows.low <= rows.label) & (rows.label <= rows.high)
-    columns = (
-        np.ones(len(rows)),
-        np.abs(error),
-        error,
-        np.abs(rows.label),
-        squared,
-        label,
-        label_squared,
-        has_bounds,
-        covered,
-    )
-    return np.stack(columns, axis=1).astype(np.float64)
+        has_bounds = np.isfinite(rows.low) & np.isfinite(rows.high)
+        columns = {
+            "rows": np.ones(len(rows)),
+            "absolute": np.abs(error),
+            "error": error,
+            "actual": np.abs(rows.label),
+            "squared": error**2,
+            "label": label,
+            "label_squared": label**2,
+            "bounded": has_bounds,
+            "covered": has_bounds & (rows.low <= rows.label) & (rows.label <= rows.high),
+            **{name: of_rows(rows) for metric in REGRESSION for name, of_rows in metric.sums.items()},
+        }
+    return list(columns), np.stack(list(columns.values()), axis=1).astype(np.float64)
 
 
-def _metrics(sums: Wide) -> dict[str, Wide]:
-    rows, absolute, error, actual, squared, label, label_squared, bounded, covered = sums.T
+def _metrics(names: list[str], totals: Wide) -> dict[str, Wide]:
+    sums = SimpleNamespace(**dict(zip(names, totals.T, strict=True)))
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        spread = label_squared - label**2 / rows
+        spread = sums.label_squared - sums.label**2 / sums.rows
         # rounding leaves a little of labels that are all the same: no spread to explain
-        spread = np.where(spread > 1e-12 * label_squared, spread, np.nan)
-        wape = np.where(actual > 0, absolute / actual, np.nan)
-        bias = np.where(actual > 0, error / actual, np.nan)
-        coverage = np.where(bounded > 0, covered / bounded, np.nan)
-        metrics = (wape, bias, absolute / rows, np.sqrt(squared / rows), 1 - squared / spread, coverage)
+        sums.spread = np.where(spread > 1e-12 * sums.label_squared, spread, np.nan)
+        found = {metric.name: metric.value(sums) for metric in REGRESSION}
     # what a double cannot hold is not known
-    return {name: np.where(np.isfinite(metric), metric, np.nan) for name, metric in zip(NAMES, metrics, strict=True)}
+    return {name: np.where(np.isfinite(value), value, np.nan) for name, value in found.items()}
