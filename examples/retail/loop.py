@@ -25,6 +25,7 @@ from mlops_runtime.rollout.record import AuditChain
 from mlops_runtime.rollout.table import RolloutTable
 
 ROWS_PER_CALL = 32
+_LOOK = 0.1  # real seconds between two looks at what is awaited
 
 
 class LoopError(Exception):
@@ -167,13 +168,13 @@ class Loop:
         while not (new := [e for e in self.executions(machine) if e["executionArn"] not in seen]):
             if time.monotonic() > deadline:
                 raise LoopError(f"no new execution of {machine} within {appear:g} s")
-            time.sleep(0.2)
+            time.sleep(_LOOK)
         arn = new[0]["executionArn"]
         deadline = time.monotonic() + finish
         while (execution := self._machines.describe_execution(executionArn=arn))["status"] == "RUNNING":
             if time.monotonic() > deadline:
                 raise LoopError(f"{arn} still runs after {finish:g} s; last: {self._last_event(arn)}")
-            time.sleep(0.2)
+            time.sleep(_LOOK)
         if execution.get("error") != error or (error is None and execution["status"] != "SUCCEEDED"):
             raise LoopError(
                 f"{arn} ended {execution['status']}: {execution.get('error', '')} {execution.get('cause', '')}"
@@ -191,7 +192,7 @@ class Loop:
         while any(e["status"] == "RUNNING" for e in self.executions(machine)):
             if time.monotonic() > deadline:
                 raise LoopError(f"{machine} still runs after {seconds:g} s")
-            time.sleep(0.2)
+            time.sleep(_LOOK)
 
     def lock_owner(self) -> str | None:
         """Return the execution that holds the endpoint's lock, if any does."""
@@ -233,7 +234,7 @@ class Loop:
         while not (captured := self.captured()) or self.counted() < captured:
             if time.monotonic() > deadline:
                 raise LoopError(f"{self.counted()} of {captured} capture objects are counted after {seconds:g} s")
-            time.sleep(0.2)
+            time.sleep(_LOOK)
 
     def wait_report(self, known: int, *, seconds: float = 30) -> MonitorReport:
         """Wait for a monitor report beyond the ``known`` ones and return the newest.
@@ -242,11 +243,11 @@ class Loop:
             LoopError: If there is none after ``seconds`` real seconds.
         """
         deadline = time.monotonic() + seconds
-        while len(reports := self.reports()) <= known:
+        while len(keys := self.report_keys()) <= known:
             if time.monotonic() > deadline:
                 raise LoopError(f"no monitor report within {seconds:g} s")
-            time.sleep(0.2)
-        return reports[-1]
+            time.sleep(_LOOK)
+        return from_json(MonitorReport, self._read("ArtifactsBucket", keys[-1]))
 
     def audit(self) -> list[AuditRecord]:
         """Return the endpoint's audit records, oldest first."""
@@ -268,10 +269,10 @@ class Loop:
         """Return the endpoint config that SageMaker serves."""
         return str(self.sagemaker.describe_endpoint(EndpointName=self.endpoint)["EndpointConfigName"])
 
-    def reports(self) -> list[MonitorReport]:
-        """Return all monitor reports, oldest first."""
+    def report_keys(self) -> list[str]:
+        """Return the keys of all monitor reports, oldest first."""
         keys = self._keys("ArtifactsBucket", f"monitor/{self.endpoint}/reports/")
-        return [from_json(MonitorReport, self._read("ArtifactsBucket", k)) for k in keys if k.endswith("/report.json")]
+        return [key for key in keys if key.endswith("/report.json")]
 
     def counted(self) -> int:
         """Return the number of capture objects that have been counted."""

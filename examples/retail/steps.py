@@ -219,10 +219,10 @@ class Trip:
         loop.wait_counted()
         last = period + replay.weeks - 1
         for week in range(period, last):
-            known = len(loop.reports())
+            known = len(loop.report_keys())
             self.running.clock_jump(to=week_start(week + 1) + DECIDED)
             loop.wait_report(known)
-        known = len(loop.reports())
+        known = len(loop.report_keys())
         self.running.clock_jump(to=week_end(last))
         loop.upload_labels(calls, labels, f"{replay.period}-{period}")
         replay.ingest(self.store, period, period)
