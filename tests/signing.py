@@ -5,8 +5,7 @@ from typing import Any
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from mlops_runtime.rollout.public_key import PublicKey
-from mlops_runtime.rollout.seals import Sealer
+from mlops_runtime.rollout.seals import PublicKey, Sealer
 
 KEY = "arn:aws:kms:us-east-1:123456789012:key/11111111-2222-3333-4444-555555555555"
 

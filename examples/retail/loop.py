@@ -20,9 +20,9 @@ from mlops_runtime.contracts.model import Evaluation
 from mlops_runtime.contracts.monitor import MonitorReport
 from mlops_runtime.contracts.rollout import SEAL, AuditRecord, LivePointer
 from mlops_runtime.registry.approver import Approver
-from mlops_runtime.rollout.public_key import PublicKey
-from mlops_runtime.rollout.record import AuditChain
-from mlops_runtime.rollout.table import RolloutTable
+from mlops_runtime.rollout.audit_chain import AuditChain
+from mlops_runtime.rollout.rollout_table import RolloutTable
+from mlops_runtime.rollout.seals import PublicKey
 
 ROWS_PER_CALL = 32
 _LOOK = 0.1  # real seconds between two looks at what is awaited

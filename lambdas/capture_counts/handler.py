@@ -8,7 +8,7 @@ import boto3
 
 from mlops_runtime.monitor.scheduled_run import count_object
 from mlops_runtime.monitor.store import MonitorStore
-from mlops_runtime.rollout.table import RolloutTable
+from mlops_runtime.rollout.rollout_table import RolloutTable
 
 _log = logging.getLogger("mlops.monitor")
 _log.setLevel(logging.INFO)

@@ -7,9 +7,9 @@ from typing import Any
 import boto3
 
 from mlops_runtime.messages import each
-from mlops_runtime.rollout.guard import GuardSettings
-from mlops_runtime.rollout.start import DeployGuard
-from mlops_runtime.rollout.table import RolloutTable
+from mlops_runtime.rollout.deploy_guard import GuardSettings
+from mlops_runtime.rollout.deploy_start import DeployGuard
+from mlops_runtime.rollout.rollout_table import RolloutTable
 
 logging.getLogger().setLevel(logging.INFO)
 

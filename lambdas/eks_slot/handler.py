@@ -8,7 +8,7 @@ import boto3
 
 from mlops_runtime.eks.gather import SlotReader
 from mlops_runtime.eks.slot import SlotKeeper
-from mlops_runtime.rollout.table import RolloutTable
+from mlops_runtime.rollout.rollout_table import RolloutTable
 
 logging.getLogger().setLevel(logging.INFO)
 _log = logging.getLogger("mlops.slot")

@@ -12,7 +12,7 @@ from mlops_runtime.monitor.model_monitor.execution_evidence import add_execution
 from mlops_runtime.monitor.scheduled_run import DecideSettings, decide_window
 from mlops_runtime.monitor.store import MonitorStore
 from mlops_runtime.monitor.window import event_time
-from mlops_runtime.rollout.table import RolloutTable
+from mlops_runtime.rollout.rollout_table import RolloutTable
 
 logging.getLogger("mlops.monitor").setLevel(logging.INFO)
 _settings = DecideSettings.from_environment(os.environ)

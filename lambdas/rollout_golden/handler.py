@@ -6,7 +6,7 @@ from typing import Any
 
 import boto3
 
-from mlops_runtime.rollout.golden import RETRIES, GoldenCaller
+from mlops_runtime.rollout.golden_rehearsal import RETRIES, GoldenCaller
 
 _log = logging.getLogger("mlops.golden")
 _log.setLevel(logging.INFO)

@@ -7,9 +7,8 @@ from typing import Any
 import boto3
 
 from mlops_runtime.eks.gather import SlotReader
-from mlops_runtime.rollout.audit import claim_from
-from mlops_runtime.rollout.record import AuditChain, record
-from mlops_runtime.rollout.signed_archives import SignedArchives
+from mlops_runtime.rollout.archive_signatures import SignedArchives
+from mlops_runtime.rollout.audit_chain import AuditChain, claim_from, record
 
 logging.getLogger().setLevel(logging.INFO)
 

@@ -8,8 +8,8 @@ import boto3
 from botocore.config import Config
 
 from mlops_runtime.custom_resource import answer
-from mlops_runtime.rollout.record import AuditChain
-from mlops_runtime.rollout.spec import SpecResource
+from mlops_runtime.rollout.audit_chain import AuditChain
+from mlops_runtime.rollout.spec_resource import SpecResource
 
 logging.getLogger().setLevel(logging.INFO)
 

@@ -175,7 +175,7 @@ class IBusinessUnit(Protocol):
 
     @property
     def audit_environment(self) -> Mapping[str, str]:
-        """Environment of a function that appends to an audit chain (``mlops_runtime.rollout.record``)."""
+        """Environment of a function that appends to an audit chain (``mlops_runtime.rollout.audit_chain``)."""
         ...
 
     def automation_statements(self) -> list[iam.PolicyStatement]:

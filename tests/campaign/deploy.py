@@ -27,10 +27,10 @@ from mlops_runtime.contracts.rollout import (
     spec_key,
 )
 from mlops_runtime.contracts.serving import CaptureSpec
-from mlops_runtime.rollout.audit import verify
+from mlops_runtime.rollout.audit_chain import verify
 from mlops_runtime.rollout.promotions import next_promoted
+from mlops_runtime.rollout.rollout_table import RolloutTable
 from mlops_runtime.rollout.seals import broken_seals
-from mlops_runtime.rollout.table import RolloutTable
 
 MAXIMUM = 3600
 UNREAD = "sagemaker:describeEndpoint"

@@ -9,11 +9,9 @@ from mlops_runtime.business_unit.entries import Entry, entry_name, entry_value
 from mlops_runtime.contracts import canonical_json
 from mlops_runtime.contracts.automation import EndpointEntry, FreezeSpec, UnitEntry
 from mlops_runtime.contracts.rollout import SEAL, AuditRecord, LivePointer, Outcome
-from mlops_runtime.rollout.audit import GENESIS
-from mlops_runtime.rollout.public_key import PublicKey
-from mlops_runtime.rollout.record import AuditChain, Move
-from mlops_runtime.rollout.seals import Sealer
-from mlops_runtime.rollout.table import RolloutTable
+from mlops_runtime.rollout.audit_chain import GENESIS, AuditChain, Move
+from mlops_runtime.rollout.rollout_table import RolloutTable
+from mlops_runtime.rollout.seals import PublicKey, Sealer
 
 ACCOUNT = "000000000000"
 DONE = {"StartAt": "Done", "States": {"Done": {"Type": "Pass", "End": True}}}

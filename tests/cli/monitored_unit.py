@@ -15,7 +15,7 @@ from mlops_runtime.monitor.counting.counts import count_columns
 from mlops_runtime.monitor.scheduled_run import DecideSettings, decide_window
 from mlops_runtime.monitor.spec import MonitorSpec
 from mlops_runtime.monitor.store import MonitorStore
-from mlops_runtime.rollout.table import RolloutTable
+from mlops_runtime.rollout.rollout_table import RolloutTable
 
 DAYS, DRIFTING = 6, 3  # of the days, the last ones, the price is a third higher
 ROWS = 600

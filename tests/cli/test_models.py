@@ -16,7 +16,7 @@ from mlops_runtime.contracts.model import Evaluation, GateCheck, GateResult, Gat
 from mlops_runtime.registry.approval import ApprovalRule, bound_by
 from mlops_runtime.registry.entry import RegistryEntry, registry_parameter
 from mlops_runtime.registry.package import package_request, registered_metadata
-from mlops_runtime.rollout.archive_signature import archive_signature, signed_message
+from mlops_runtime.rollout.archive_signatures import archive_signature, signed_message
 
 GROUP, BUCKET = "demand-forecast", "artifacts"
 TRUST = {

@@ -13,7 +13,7 @@ from botocore.exceptions import ClientError
 
 from mlops_runtime.contracts import to_dict
 from mlops_runtime.contracts.serving import GoldenSpec
-from mlops_runtime.rollout.golden import GoldenCaller
+from mlops_runtime.rollout.golden_rehearsal import GoldenCaller
 from mlops_runtime.serving.app import NonFiniteError, answer
 from mlops_runtime.serving.model import load_directory
 from mlops_runtime.serving.payload import PayloadError

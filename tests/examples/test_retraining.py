@@ -60,11 +60,10 @@ from mlops_runtime.features.client import FeatureStoreClient
 from mlops_runtime.features.lock import write_lock
 from mlops_runtime.jobs.arguments import split_argument
 from mlops_runtime.registry.package import read_package
-from mlops_runtime.rollout.archive_signature import signature_uri, signed_digest
-from mlops_runtime.rollout.public_key import PublicKey
-from mlops_runtime.rollout.record import AuditChain
-from mlops_runtime.rollout.seals import Sealer
-from mlops_runtime.rollout.table import RolloutTable
+from mlops_runtime.rollout.archive_signatures import signature_uri, signed_digest
+from mlops_runtime.rollout.audit_chain import AuditChain
+from mlops_runtime.rollout.rollout_table import RolloutTable
+from mlops_runtime.rollout.seals import PublicKey, Sealer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

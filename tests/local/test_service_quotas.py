@@ -9,7 +9,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from mlops_local.cloud import CloudError
-from mlops_runtime.rollout.quota import quota_name
+from mlops_runtime.rollout.instance_quota import quota_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable

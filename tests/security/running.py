@@ -10,7 +10,7 @@ from mlops_local.cloud import Cloud
 
 _IMAGE = f"{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com/mlops-runtime@{DIGEST}"
 _SAGEMAKER = f"arn:aws:sagemaker:{REGION}:{ACCOUNT}"
-_EXECUTION = "4588cf62"  # of a rollout, in the names of what it makes: mlops_runtime/rollout/tags.py
+_EXECUTION = "4588cf62"  # of a rollout, in the names of what it makes: mlops_runtime/rollout/execution_names.py
 _TRAINING = f"{_EXECUTION}0123456789abcdef"  # of a retraining, in the names of its jobs
 _VARIANT = {"VariantName": "AllTraffic", "InstanceType": "ml.m5.large", "InitialInstanceCount": 1}
 _INSTANCE = {"InstanceType": "ml.m5.large", "InstanceCount": 1, "VolumeSizeInGB": 1}

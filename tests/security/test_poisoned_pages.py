@@ -2,7 +2,7 @@
 
 What callers send reaches names of columns, levels and problems; what a registry holds reaches the rest. A window with all of it
 hostile at once is drawn in tests/runtime/monitor/page/test_window_page.py; the catalogue is attacked in
-tests/runtime/features/test_catalogue_page.py, a model card in tests/runtime/rollout/test_card.py.
+tests/runtime/features/test_catalogue_page.py, a model card in tests/runtime/rollout/test_passport.py.
 """
 
 from collections.abc import Iterator, Mapping

@@ -36,9 +36,9 @@ MADE = {
     "mlops_runtime/eks/limits.py": "a counted class",
     "mlops_runtime/features/group.py": "a declaration's pattern over its own values; RE2 checks batches",
     "mlops_runtime/features/quality.py": "a declaration's pattern over an empty string",
-    "mlops_runtime/rollout/guard.py": "parts of an ARN, escaped, with a class and a counted number",
-    "mlops_runtime/rollout/leftovers.py": "a name, escaped, and a counted class",
-    "mlops_runtime/rollout/succession.py": "a name, escaped, and a counted class",
+    "mlops_runtime/rollout/deploy_guard.py": "parts of an ARN, escaped, with a class and a counted number",
+    "mlops_runtime/rollout/live_fleet.py": "a name, escaped, and a counted class",
+    "mlops_runtime/rollout/rollout_case.py": "a name, escaped, and a counted class",
     "mlops_runtime/terraform/unit_module.py": "names of one synthesized stack, escaped",
 }
 

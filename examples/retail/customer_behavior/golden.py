@@ -12,7 +12,7 @@ from examples.retail.customer_behavior import data
 from examples.retail.customer_behavior.features import DEMOGRAPHICS, INPUTS, KNOWN_BEFORE
 from examples.retail.golden import Row, as_arrays, as_csv, columns_of, render, signature_of, within
 from mlops_runtime.contracts.serving import GoldenRequest
-from mlops_runtime.rollout.golden_bounds import boundary_requests
+from mlops_runtime.rollout.golden_set import boundary_requests
 
 GOLDEN = Path(__file__).with_name("golden.jsonl")
 FIRST_SET_FORTNIGHT = 27  # the last one before the unit goes live whose purchases are known

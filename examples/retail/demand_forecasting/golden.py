@@ -21,7 +21,7 @@ from examples.retail.demand_forecasting.features import DEMAND_HISTORY, INPUTS, 
 from mlops_runtime.contracts import to_dict
 from mlops_runtime.contracts.model import ModelSignature, SignatureColumn
 from mlops_runtime.contracts.serving import GoldenRequest
-from mlops_runtime.rollout.golden_bounds import boundary_requests
+from mlops_runtime.rollout.golden_set import boundary_requests
 
 GOLDEN = Path(__file__).with_name("golden.jsonl")
 FIRST_SET_WEEK = 30  # the last week before the unit goes live

@@ -12,7 +12,7 @@ from examples.retail.dynamic_pricing import data
 from examples.retail.dynamic_pricing.features import INPUTS, KNOWN_BEFORE
 from examples.retail.golden import Row, as_arrays, as_csv, columns_of, render, signature_of, within
 from mlops_runtime.contracts.serving import GoldenRequest
-from mlops_runtime.rollout.golden_bounds import boundary_requests
+from mlops_runtime.rollout.golden_set import boundary_requests
 
 GOLDEN = Path(__file__).with_name("golden.jsonl")
 FIRST_SET_WEEK = 30  # the last week before the unit goes live

@@ -223,7 +223,7 @@ class BusinessUnit(Construct):
 
     @property
     def audit_environment(self) -> Mapping[str, str]:
-        """Environment of a function that appends to an audit chain (``mlops_runtime.rollout.record``)."""
+        """Environment of a function that appends to an audit chain (``mlops_runtime.rollout.audit_chain``)."""
         return self._records.environment
 
     @property

@@ -11,7 +11,7 @@ from mlops_constructs.compliance.assembly import Assembly, Resource, is_expressi
 from mlops_constructs.compliance.function_jobs import function_jobs
 from mlops_runtime.contracts import ContractError, from_json
 from mlops_runtime.contracts.rollout import ServingSpec
-from mlops_runtime.rollout.render import render_endpoint, render_endpoint_config, render_model
+from mlops_runtime.rollout.sagemaker_requests import render_endpoint, render_endpoint_config, render_model
 
 SPEC_TYPE = "Custom::MLOpsServingSpec"
 # what a call of SageMaker's API makes; jobs have no or another type of CloudFormation and are named as those would be

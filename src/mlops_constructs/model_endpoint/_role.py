@@ -12,7 +12,7 @@ from mlops_constructs.model_endpoint.capacity import EndpointCapacity
 from mlops_constructs.model_endpoint.exchange import Exchange
 from mlops_constructs.model_registry import ModelImage
 from mlops_constructs.unit_interface import IBusinessUnit
-from mlops_runtime.rollout.tags import rehearsal_pattern
+from mlops_runtime.rollout.execution_names import rehearsal_pattern
 
 CAPTURE_PREFIX = "capture"
 

@@ -11,8 +11,8 @@ from mlops_constructs._validation import check_duration, check_pattern, check_ra
 from mlops_constructs.model_endpoint.scaling import Scaling
 from mlops_runtime.contracts.rollout import RolloutSpec, ServingSpec
 from mlops_runtime.contracts.serving import AsynchronousSpec, ServerlessSpec, VariantSpec
-from mlops_runtime.rollout.capacity import capacity_problems
 from mlops_runtime.rollout.capacity_limits import least, takes_key
+from mlops_runtime.rollout.fleet_capacity import capacity_problems
 
 VARIANT = "AllTraffic"
 _INSTANCE_TYPE = r"ml\.[a-z0-9-]+\.[a-z0-9]+"

@@ -17,8 +17,14 @@ from constructs import Construct
 from mlops_constructs._validation import raise_if_any
 from mlops_constructs.compliance import acknowledge_family
 from mlops_runtime.contracts.rollout import RolloutSpec, ServingSpec
-from mlops_runtime.rollout.capacity import DIMENSION, NAMESPACE, render_config_extras, render_scaling, render_variants
 from mlops_runtime.rollout.capacity_limits import takes_key
+from mlops_runtime.rollout.fleet_capacity import (
+    DIMENSION,
+    NAMESPACE,
+    render_config_extras,
+    render_scaling,
+    render_variants,
+)
 
 _NO_KEY = (
     "serverless inference has no volumes, and local storage is encrypted by a module of the instance with a key that never leaves "

@@ -29,7 +29,7 @@ from mlops_constructs.rollout.rollout import Rollout
 from mlops_constructs.unit_interface import IBusinessUnit
 from mlops_runtime.contracts.rollout import ServingSpec
 from mlops_runtime.contracts.serving import CaptureSpec
-from mlops_runtime.rollout.capacity import capacity_problems
+from mlops_runtime.rollout.fleet_capacity import capacity_problems
 
 LABELS_PREFIX = "labels"
 _NAME = r"[a-z][a-z0-9-]{0,18}[a-z0-9]"

@@ -32,7 +32,7 @@ from mlops_constructs.retraining.source import TrainingSetSource
 from mlops_constructs.retraining.training import ProcessingStep, TrainingJob
 from mlops_constructs.unit_interface import IBusinessUnit
 from mlops_runtime.contracts.features import LINEAGE_DIGITS, lineage_name
-from mlops_runtime.rollout.archive_signature import ARCHIVE_FILE
+from mlops_runtime.rollout.archive_signatures import ARCHIVE_FILE
 
 WILDCARD_REASON = (
     "jobs and executions get names at run time, below the pipeline's own name, and packages numbers; "

@@ -15,7 +15,7 @@ from mlops_constructs.model_registry import ModelRegistry
 from mlops_constructs.rollout.scaling import scaling_statements
 from mlops_constructs.unit_interface import IBusinessUnit
 from mlops_runtime.contracts.rollout import ServingSpec
-from mlops_runtime.rollout.archive_signature import SIGNATURE_FILE
+from mlops_runtime.rollout.archive_signatures import SIGNATURE_FILE
 from mlops_runtime.rollout.fleet_alarms import ABORT
 
 WILDCARD_REASON = (

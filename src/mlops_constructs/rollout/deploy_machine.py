@@ -15,7 +15,7 @@ from mlops_constructs.rollout.quota_states import UNASKED, quota_states
 from mlops_runtime.contracts.events import DetailType, event_source
 from mlops_runtime.contracts.rollout import RolloutSpec
 from mlops_runtime.rollout.definition_hash import FIELD
-from mlops_runtime.rollout.plan import poll_seconds
+from mlops_runtime.rollout.deploy_plan import poll_seconds
 
 _LOCK_INTERVAL_SECONDS = 30
 # each attempt is three events of a history that may have 25,000

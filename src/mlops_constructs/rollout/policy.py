@@ -13,7 +13,7 @@ from mlops_constructs._states import State
 from mlops_constructs._validation import check_duration, check_range
 from mlops_constructs.rollout.checks import RolloutChecks
 from mlops_runtime.contracts.rollout import RolloutSpec
-from mlops_runtime.rollout.limits import steps
+from mlops_runtime.rollout.serving_limits import steps
 
 _MIN_INVOCATIONS = 20
 

@@ -36,7 +36,7 @@ from mlops_runtime.contracts import to_dict
 from mlops_runtime.contracts.automation import EndpointEntry
 from mlops_runtime.contracts.rollout import RolloutSpec, ServingSpec
 from mlops_runtime.rollout.definition_hash import definition_sha256
-from mlops_runtime.rollout.guard import ALARM, APPROVAL, DEPLOYED, DIED, EXECUTION, STACK
+from mlops_runtime.rollout.deploy_guard import ALARM, APPROVAL, DEPLOYED, DIED, EXECUTION, STACK
 
 _RENDERED_REASON = (
     "the arguments are rendered from the serving spec, which the checks expand by the functions that render it at run time; "

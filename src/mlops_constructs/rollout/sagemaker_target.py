@@ -11,7 +11,7 @@ from mlops_constructs.rollout.rehearsal import REHEARSAL_SECONDS, rehearsal_stat
 from mlops_constructs.rollout.scaling import deregister_scaling_states
 from mlops_constructs.rollout.shadow import shadow_states
 from mlops_runtime.contracts.rollout import RolloutSpec
-from mlops_runtime.rollout.limits import steps
+from mlops_runtime.rollout.serving_limits import steps
 
 _SDK = "aws-sdk:sagemaker:"
 

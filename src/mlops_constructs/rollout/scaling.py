@@ -15,7 +15,7 @@ from constructs import Construct
 from mlops_constructs._sagemaker import alarm_arn, sagemaker_arn
 from mlops_constructs._states import CAUGHT, State, assign, choose, task
 from mlops_runtime.contracts.rollout import ServingSpec
-from mlops_runtime.rollout.capacity import DIMENSION, NAMESPACE, render_scaling
+from mlops_runtime.rollout.fleet_capacity import DIMENSION, NAMESPACE, render_scaling
 
 _SDK = "aws-sdk:applicationautoscaling:"
 _PRINCIPAL = "sagemaker.application-autoscaling.amazonaws.com"

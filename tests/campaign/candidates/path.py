@@ -28,7 +28,7 @@ from mlops_runtime.contracts.serving import GoldenSpec
 from mlops_runtime.jobs.evaluate import Inputs, evaluate
 from mlops_runtime.jobs.optml import JobError
 from mlops_runtime.retraining.gate import CHAMPION, evaluate_gate
-from mlops_runtime.rollout.golden import GoldenCaller, GoldenCallError, read_answer
+from mlops_runtime.rollout.golden_rehearsal import GoldenCaller, GoldenCallError, read_answer
 from mlops_runtime.rollout.golden_set import read_set
 from mlops_runtime.serving.app import answer
 from mlops_runtime.serving.model import ModelError, load_archive

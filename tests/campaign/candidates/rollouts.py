@@ -29,7 +29,7 @@ from mlops_local import cloud as local_cloud
 from mlops_local import deployer
 from mlops_local.runners import EXTRA
 from mlops_runtime.registry.package import registered_metadata
-from mlops_runtime.rollout.tags import version_name
+from mlops_runtime.rollout.execution_names import version_name
 
 PART = "rollouts"
 CLOCK_SCALE = 60.0

@@ -16,10 +16,10 @@ from mlops_runtime.contracts.eks import SLOTS, EksSpec, SlotVersion
 from mlops_runtime.contracts.rollout import LivePointer, Outcome, RolloutSpec, ServingSpec, spec_key
 from mlops_runtime.eks.manifests import slot_manifests
 from mlops_runtime.eks.serving import other
-from mlops_runtime.rollout.audit import verify
+from mlops_runtime.rollout.audit_chain import verify
 from mlops_runtime.rollout.fleet_alarms import alarm_prefix
+from mlops_runtime.rollout.rollout_table import RolloutTable
 from mlops_runtime.rollout.seals import broken_seals
-from mlops_runtime.rollout.table import RolloutTable
 
 MAXIMUM = 3600
 OLD = f"{ENDPOINT}-11111111"

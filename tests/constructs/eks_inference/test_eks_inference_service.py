@@ -31,7 +31,7 @@ from mlops_constructs import (
 from mlops_constructs._iam import rendered_length
 from mlops_runtime.contracts import from_json
 from mlops_runtime.contracts.rollout import ServingSpec
-from mlops_runtime.rollout.limits import check_spec
+from mlops_runtime.rollout.serving_limits import check_spec
 
 BAKE = cdk.Duration.minutes(10)
 # https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRole.html: characters of an inline session policy

@@ -11,7 +11,7 @@ from mlops_constructs.rollout.deploy_machine import deploy_machine
 from mlops_constructs.rollout.policy import FAILED, PROMOTED, ROLLED_BACK
 from mlops_runtime.aws_api import check_machine
 from mlops_runtime.contracts.rollout import RolloutSpec
-from mlops_runtime.rollout.plan import poll_seconds
+from mlops_runtime.rollout.deploy_plan import poll_seconds
 
 NAME = "demand-forecast"
 FUNCTION = "arn:aws:lambda:us-east-1:123456789012:function"

@@ -95,7 +95,7 @@ def test_script_and_package_hold_what_the_module_imports(tmp_path: Path) -> None
         "mlops_runtime/jobs/ingest_spark.py",
     } <= names
     assert {"mlops_runtime/features/delivery.py", "mlops_runtime/features/ledger.py"} <= names
-    assert "mlops_runtime/rollout/spec.py" not in names
+    assert "mlops_runtime/rollout/spec_resource.py" not in names
 
 
 def test_the_function_may_start_the_job_and_knows_its_name(

@@ -13,8 +13,8 @@ from mlops_constructs.rollout.deploy_machine import deploy_machine, hold_seconds
 from mlops_runtime.aws_api import check_machine
 from mlops_runtime.contracts.rollout import RolloutSpec
 from mlops_runtime.contracts.serving import GoldenSpec, ShadowSpec
-from mlops_runtime.rollout.capacity import no_scaling
-from mlops_runtime.rollout.plan import poll_seconds
+from mlops_runtime.rollout.deploy_plan import poll_seconds
+from mlops_runtime.rollout.fleet_capacity import no_scaling
 
 NAME, OLD, NEW = "demand-forecast", "demand-forecast-11111111", "demand-forecast-22222222"
 REQUEST = {"reason": "approval", "requested_by": "ann", "requested_at": "2017-08-01T00:00:00Z"}

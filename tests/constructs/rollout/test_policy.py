@@ -9,7 +9,7 @@ from aws_cdk import aws_cloudwatch as cloudwatch
 from mlops_constructs import RolloutChecks, RolloutKind, RolloutPolicy, ShadowTraffic, ValidationError
 from mlops_runtime.contracts.rollout import RolloutSpec
 from mlops_runtime.contracts.serving import MetricRule, ShadowSpec
-from mlops_runtime.rollout.limits import waits
+from mlops_runtime.rollout.serving_limits import waits
 
 MINUTES, SECONDS = cdk.Duration.minutes, cdk.Duration.seconds
 

@@ -29,7 +29,7 @@ from mlops_runtime.contracts.serving import GoldenSpec
 from mlops_runtime.monitor.counting.capture_lines import read_call
 from mlops_runtime.monitor.store import MonitorStore
 from mlops_runtime.rollout import golden_rehearsal
-from mlops_runtime.rollout.golden import GoldenCaller
+from mlops_runtime.rollout.golden_rehearsal import GoldenCaller
 from mlops_runtime.rollout.golden_set import read_set
 from mlops_runtime.serving.app import NonFiniteError, answer
 from mlops_runtime.serving.model import load_directory

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from tests.signing import SigningKms
 
-from mlops_runtime.rollout.archive_signature import archive_signature, signed_message
+from mlops_runtime.rollout.archive_signatures import archive_signature, signed_message
 
 SCRIPT = Path(__file__).with_name("model_signing_calls.py")
 

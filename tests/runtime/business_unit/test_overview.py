@@ -20,8 +20,8 @@ from mlops_runtime.contracts.automation import (
     UnitEntry,
 )
 from mlops_runtime.contracts.rollout import AuditRecord, LivePointer, Outcome
-from mlops_runtime.rollout.audit import GENESIS
-from mlops_runtime.rollout.table import RolloutTable
+from mlops_runtime.rollout.audit_chain import GENESIS
+from mlops_runtime.rollout.rollout_table import RolloutTable
 
 NOW = datetime(2017, 8, 10, 12, tzinfo=UTC)
 ENDPOINT = "demand-forecast"

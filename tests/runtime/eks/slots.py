@@ -22,7 +22,7 @@ from mlops_runtime.contracts.rollout import (
 )
 from mlops_runtime.eks.serving import Slots, serving, versions
 from mlops_runtime.registry.package import package_request, read_package
-from mlops_runtime.rollout.plan import Facts
+from mlops_runtime.rollout.deploy_plan import Facts
 
 NOW = datetime(2017, 8, 1, 9, tzinfo=UTC)
 EXECUTION = "arn:aws:states:eu-west-1:111122223333:execution:Deploy:one"

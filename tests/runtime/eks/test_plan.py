@@ -28,11 +28,11 @@ from mlops_runtime.contracts.rollout import AuditRecord, LivePointer, LockRow, O
 from mlops_runtime.eks.plan import shares, slot_version, weights
 from mlops_runtime.eks.serving import serving, taken_back
 from mlops_runtime.registry.package import read_package, registered_metadata
-from mlops_runtime.rollout.audit import Claim, next_live, next_record
-from mlops_runtime.rollout.limits import steps
-from mlops_runtime.rollout.plan import Plan, RefusedError
+from mlops_runtime.rollout.audit_chain import Claim, next_live, next_record
+from mlops_runtime.rollout.deploy_plan import Plan, RefusedError
+from mlops_runtime.rollout.execution_names import version_name
 from mlops_runtime.rollout.preflight import decide
-from mlops_runtime.rollout.tags import version_name
+from mlops_runtime.rollout.serving_limits import steps
 
 NEW = version_name(SPEC.endpoint, EXECUTION)
 LIVE = slots(100, state("blue", BLUE))

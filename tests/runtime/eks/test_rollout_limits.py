@@ -16,7 +16,7 @@ from mlops_runtime.contracts.serving import (
     VariantSpec,
 )
 from mlops_runtime.eks.rollout_limits import MAXIMUM_PODS, policy_problems, serving_problems
-from mlops_runtime.rollout.limits import SpecError, check_spec
+from mlops_runtime.rollout.serving_limits import SpecError, check_spec
 
 GOLDEN = GoldenSpec(uri="s3://assets/golden.jsonl", sha256="0" * 64)
 

@@ -17,9 +17,9 @@ from mlops_runtime.eks.manifests import slot_manifests
 from mlops_runtime.eks.names import deployment_ref, scaler_ref
 from mlops_runtime.eks.resources import path
 from mlops_runtime.eks.slot import NotHolderError, SlotError, SlotKeeper
-from mlops_runtime.rollout.limits import SpecError
 from mlops_runtime.rollout.preflight import decide
-from mlops_runtime.rollout.table import RolloutTable
+from mlops_runtime.rollout.rollout_table import RolloutTable
+from mlops_runtime.rollout.serving_limits import SpecError
 
 
 class World:

@@ -25,7 +25,7 @@ from mlops_runtime.monitor.monitors.attributions import attributions
 from mlops_runtime.monitor.scheduled_run import DecideSettings, count_object, decide_window
 from mlops_runtime.monitor.spec import MonitorSpec
 from mlops_runtime.monitor.store import MonitorStore
-from mlops_runtime.rollout.table import RolloutTable
+from mlops_runtime.rollout.rollout_table import RolloutTable
 from mlops_runtime.serving.model import load
 
 ENDPOINT = "job-forecast"

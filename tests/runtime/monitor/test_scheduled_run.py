@@ -13,7 +13,7 @@ from mlops_runtime.contracts.monitor import MonitorState
 from mlops_runtime.monitor.scheduled_run import DecideSettings, count_object, decide_window
 from mlops_runtime.monitor.spec import MonitorSpec
 from mlops_runtime.monitor.store import MonitorStore
-from mlops_runtime.rollout.table import RolloutTable
+from mlops_runtime.rollout.rollout_table import RolloutTable
 
 ENVIRONMENT = {
     "ENDPOINT": "demand-forecast",

@@ -12,7 +12,7 @@ from mlops_runtime.contracts.model import GateResult, GateVerdict
 from mlops_runtime.contracts.retraining import GateSpec
 from mlops_runtime.registry.package import container_sha256
 from mlops_runtime.retraining.verdict import EvaluationUriError, Judge, time_of
-from mlops_runtime.rollout.table import RolloutTable
+from mlops_runtime.rollout.rollout_table import RolloutTable
 
 URI = "s3://artifacts/evaluations/demand-forecast/one/evaluation.json"
 PLACE = {

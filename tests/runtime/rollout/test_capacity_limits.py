@@ -20,8 +20,8 @@ from mlops_runtime.contracts.serving import (
     ShadowSpec,
     VariantSpec,
 )
-from mlops_runtime.rollout.capacity import capacity_problems
 from mlops_runtime.rollout.capacity_limits import MEMORY_SIZES, takes_key
+from mlops_runtime.rollout.fleet_capacity import capacity_problems
 
 ONCE = RolloutSpec(kind="ALL_AT_ONCE", bake=0, maximum=3600)
 SHADOW = ShadowSpec(percent=50, bake=600)

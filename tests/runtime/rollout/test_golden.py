@@ -15,8 +15,7 @@ from mlops_runtime.contracts import to_dict
 from mlops_runtime.contracts.capture import announcement_prefix, nonce_of
 from mlops_runtime.contracts.serving import GoldenRequest, GoldenSpec
 from mlops_runtime.monitor.counting.announced import read_announcement
-from mlops_runtime.rollout.golden import RETRIES, GoldenCaller, GoldenCallError
-from mlops_runtime.rollout.golden_rehearsal import ROUNDS
+from mlops_runtime.rollout.golden_rehearsal import RETRIES, ROUNDS, GoldenCaller, GoldenCallError
 
 NEW, LIVE = "demand-forecast-golden-4588cf62", "demand-forecast"
 ASKED = {"now": "2017-08-01T09:00:00Z", "execution": "arn:aws:states:us-east-1:1:execution:Deploy:x"}

@@ -1,4 +1,7 @@
-"""Passports: what they say, that they are signed, and what is found of those that records name."""
+"""Passports: what they say, that they are signed, and what is found of those that records name.
+
+Model cards: what a passport says, for people.
+"""
 
 from dataclasses import replace
 from typing import Any
@@ -12,10 +15,9 @@ from mlops_runtime.contracts.model import GateResult, GateVerdict
 from mlops_runtime.contracts.passport import Passport, SignedPassport, passport_key
 from mlops_runtime.contracts.rollout import AuditRecord, Outcome
 from mlops_runtime.registry.package import RegisteredPackage
-from mlops_runtime.rollout.audit import GENESIS, Claim, claim_from
+from mlops_runtime.rollout.audit_chain import GENESIS, Claim, claim_from, record
 from mlops_runtime.rollout.definition_hash import FIELD
-from mlops_runtime.rollout.passport import PassportError, passport_of, read_passport, sign_passport
-from mlops_runtime.rollout.record import record
+from mlops_runtime.rollout.passport import PassportError, model_card, passport_of, read_passport, sign_passport
 
 KMS = SigningKms()
 GATE = GateResult(
@@ -26,6 +28,16 @@ GATE = GateResult(
     reason="better",
 )
 GATES = "gates/demand-forecast/one.json"
+
+
+REGISTERED = RegisteredPackage(
+    spec=PACKAGE,
+    arn="arn:model-package/demand-forecast/7",
+    status="Completed",
+    approval="Approved",
+    approved_by="ann",
+    container_sha256="c" * 64,
+)
 
 
 @pytest.fixture
@@ -173,3 +185,32 @@ def test_hashes_of_container_and_golden_requests_are_the_records() -> None:
     assert (passport.code, passport.signing_key) == ("s3://assets/0123.zip", KEY)
     assert passport.machine_sha256 == "f" * 64
     assert passport.not_recorded == {}
+
+
+def test_a_card_names_every_fact_or_why_it_is_missing() -> None:
+    """In the order in which a reviewer asks."""
+    passport = passport_of(
+        record_of(3, GENESIS), REGISTERED, {"ApprovalDescription": "good"}, GATE, machine_sha256="f" * 64
+    )
+    card = model_card(passport)
+    assert card.splitlines()[0] == "# demand-forecast: 7"
+    headings = [line for line in card.splitlines() if line.startswith("## ")]
+    assert headings == ["## What it is", "## How it was made", "## Gate", "## How it was released"]
+    for text in (
+        PACKAGE.image,
+        PACKAGE.model_sha256,
+        PACKAGE.training_set_id,
+        "PASSED: better",
+        "| Approved by | ann |",
+        f"| Deploy machine (SHA-256) | {'f' * 64} |",
+    ):
+        assert text in card
+    assert "| Code | not recorded: the package was registered without the address of its training code" in card
+    assert card.count("not recorded: ") == len(passport.not_recorded)
+
+
+def test_what_people_wrote_is_text() -> None:
+    """No table, link or HTML comes from an approval."""
+    hostile = {"ApprovalDescription": "x | y\n# [a](http://b) <script>"}
+    card = model_card(replace(passport_of(record_of(3, GENESIS), REGISTERED, hostile, GATE, machine_sha256=None)))
+    assert "| Approval | x \\| y \\# \\[a](http://b) \\<script> |" in card

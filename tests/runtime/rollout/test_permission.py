@@ -7,6 +7,8 @@ from rollout_world import ENDPOINT, NOW, SPEC, World
 
 from mlops_runtime.contracts.rollout import DeployReason, DeployRequest, LockRow
 from mlops_runtime.contracts.serving import VariantSpec
+from mlops_runtime.rollout.deploy_plan import BusyError, Facts, NothingToDoError, RefusedError
+from mlops_runtime.rollout.live_fleet import Serving, Variant, Version
 from mlops_runtime.rollout.permission import (
     approved,
     check_probation,
@@ -15,8 +17,6 @@ from mlops_runtime.rollout.permission import (
     desired,
     settled,
 )
-from mlops_runtime.rollout.plan import BusyError, Facts, NothingToDoError, RefusedError
-from mlops_runtime.rollout.serving import Serving, Variant, Version
 
 FACTS = Facts(row=LockRow(endpoint=ENDPOINT), spec=SPEC, serving=None, package=None, alarm_states={}, group=ENDPOINT)
 ARM = VariantSpec(name="Arm", instance_type="ml.c7g.large", instance_count=2, weight=0.25)

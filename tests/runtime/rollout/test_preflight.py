@@ -19,10 +19,10 @@ from mlops_runtime.contracts.serving import (
     VariantSpec,
 )
 from mlops_runtime.registry.package import package_request
-from mlops_runtime.rollout.capacity import no_scaling
-from mlops_runtime.rollout.limits import SpecError
+from mlops_runtime.rollout.fleet_capacity import no_scaling
+from mlops_runtime.rollout.live_fleet import Serving
 from mlops_runtime.rollout.preflight import decide, verified_spec
-from mlops_runtime.rollout.serving import Serving
+from mlops_runtime.rollout.serving_limits import SpecError
 
 NAME = "demand-forecast-4588cf62"
 

@@ -8,9 +8,9 @@ from rollout_world import ENDPOINT, EXECUTION, MACHINE, SPEC, World, record_of
 
 from mlops_runtime.contracts import canonical_json, content_hash, from_json
 from mlops_runtime.contracts.rollout import DeployReason, DeployRequest, Outcome
+from mlops_runtime.rollout.execution_names import version_name
 from mlops_runtime.rollout.fleet_alarms import FleetAlarms
 from mlops_runtime.rollout.rollback import RollbackError, WayBack, abort_alarm, target_package
-from mlops_runtime.rollout.tags import version_name
 
 GROUP = "arn:aws:sagemaker:us-east-1:123456789012:model-package/demand-forecast"
 REQUEST = DeployRequest(

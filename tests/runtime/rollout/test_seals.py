@@ -1,4 +1,7 @@
-"""What whoever writes into row and buckets can do to a chain: each manipulation is found, and none stops later records."""
+"""What whoever writes into row and buckets can do to a chain: each manipulation is found, and none stops later records.
+
+Keys as KMS and PEM files have them, against the package `cryptography`.
+"""
 
 import base64
 import json
@@ -7,17 +10,21 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 from rollout_world import ENDPOINT, NOW, World, record_of
-from tests.signing import SigningKms
+from tests.signing import KEY, SigningKms
 
 from mlops_runtime.contracts import canonical_json, content_hash, from_json
 from mlops_runtime.contracts.rollout import AuditRecord, AuditSeal, LockRow, Outcome, audit_key, seal_key
-from mlops_runtime.rollout.audit import GENESIS, Claim
-from mlops_runtime.rollout.record import Move, record
-from mlops_runtime.rollout.seals import Sealer, broken_seals, statement
+from mlops_runtime.rollout.audit_chain import GENESIS, Claim, Move, record
+from mlops_runtime.rollout.seals import PublicKey, PublicKeyError, Sealer, broken_seals, statement
 
 LENGTH = 4
 LATER = Claim(outcome=Outcome.REJECTED, reason="later", execution="later", at=NOW)
+
+
+KMS = SigningKms()
 
 
 @dataclass
@@ -347,3 +354,34 @@ def test_without_published_heads_the_seals_beside_count() -> None:
     assert broken_seals(objects, {}, row=row, is_signed=kms.public.is_signed) == [
         f"sequence 1 with the hash {digest[:16]} is not among the published heads"
     ]
+
+
+def test_a_pem_file_is_what_others_write() -> None:
+    """Byte for byte, and read back."""
+    key = serialization.load_der_public_key(KMS.get_public_key(KeyId=KEY)["PublicKey"])
+    pem = key.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo).decode()
+    assert KMS.public.pem == pem
+    assert PublicKey.from_pem(pem) == KMS.public
+    assert len(KMS.public.fingerprint) == 64
+
+
+def test_a_signature_is_of_one_key_and_message() -> None:
+    """A changed message, another key and a cut signature are refused, also when asked twice."""
+    signature = KMS.sign(KeyId=KEY, Message=b"m", MessageType="RAW", SigningAlgorithm="ECDSA_SHA_256")["Signature"]
+    for _ in range(2):
+        assert KMS.public.is_signed(b"m", signature)
+        assert not KMS.public.is_signed(b"n", signature)
+        assert not KMS.public.is_signed(b"m", signature[:-1])
+        assert not SigningKms().public.is_signed(b"m", signature)
+
+
+def test_fails_on_what_is_no_key_of_a_unit() -> None:
+    """Another curve, a private key's file, and half a file."""
+    other = ec.generate_private_key(ec.SECP384R1()).public_key()
+    pem = other.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo).decode()
+    with pytest.raises(PublicKeyError, match="on P-256, got 120 other bytes"):
+        PublicKey.from_pem(pem)
+    with pytest.raises(PublicKeyError, match="begins with -----BEGIN PUBLIC KEY-----"):
+        PublicKey.from_pem(pem.replace("PUBLIC", "PRIVATE"))
+    with pytest.raises(PublicKeyError, match="is not base64"):
+        PublicKey.from_pem(pem.replace("M", "?", 1))

@@ -6,7 +6,7 @@ import pytest
 
 from mlops_runtime.contracts import canonical_json
 from mlops_runtime.contracts.rollout import AuditRecord, LockRow, Outcome, TakenBack
-from mlops_runtime.rollout.audit import GENESIS
+from mlops_runtime.rollout.audit_chain import GENESIS
 from mlops_runtime.rollout.taken_back import is_among, next_taken_back, taken_back
 
 ROW = LockRow(endpoint="e", locked_at="2017-08-08T10:00:00.250Z")

@@ -32,13 +32,13 @@ from mlops_runtime.contracts.rollout import (
 )
 from mlops_runtime.registry.approval import ApprovalRule, approval_description
 from mlops_runtime.registry.package import package_request, read_package
-from mlops_runtime.rollout.gather import Sources
-from mlops_runtime.rollout.plan import Facts
-from mlops_runtime.rollout.record import AuditChain, Move
-from mlops_runtime.rollout.serving import read_description
-from mlops_runtime.rollout.signed_archives import SignedArchives
-from mlops_runtime.rollout.table import RolloutTable
-from mlops_runtime.rollout.tags import ENDPOINT_TAG
+from mlops_runtime.rollout.archive_signatures import SignedArchives
+from mlops_runtime.rollout.audit_chain import AuditChain, Move
+from mlops_runtime.rollout.deploy_plan import Facts
+from mlops_runtime.rollout.execution_names import ENDPOINT_TAG
+from mlops_runtime.rollout.live_fleet import read_description
+from mlops_runtime.rollout.preflight_facts import Sources
+from mlops_runtime.rollout.rollout_table import RolloutTable
 
 NOW = datetime(2017, 8, 1, 9, tzinfo=UTC)
 ENDPOINT, VARIANT = "demand-forecast", "AllTraffic"

@@ -12,8 +12,8 @@ from mlops_cli.local import Home
 
 if TYPE_CHECKING:
     from mlops_runtime.contracts.automation import EndpointEntry, UnitEntry
-    from mlops_runtime.rollout.public_key import PublicKey
-    from mlops_runtime.rollout.record import AuditChain
+    from mlops_runtime.rollout.audit_chain import AuditChain
+    from mlops_runtime.rollout.seals import PublicKey
 
 app = typer.Typer(help="What was promoted, rejected, rolled back, paused: by whom and why.", no_args_is_help=True)
 
@@ -183,9 +183,9 @@ def open_chain(aws: Account, entry: "UnitEntry | EndpointEntry") -> "AuditChain"
     """Return the chain of an endpoint or unit, for an account; a unit's can be appended to."""
     from mlops_cli.entries import Entries
     from mlops_runtime.contracts.automation import UnitEntry
-    from mlops_runtime.rollout.record import AuditChain
+    from mlops_runtime.rollout.audit_chain import AuditChain
+    from mlops_runtime.rollout.rollout_table import RolloutTable
     from mlops_runtime.rollout.seals import Sealer
-    from mlops_runtime.rollout.table import RolloutTable
 
     pause_key = None
     if isinstance(entry, UnitEntry):
@@ -205,7 +205,7 @@ def public_key_of(aws: Account, entry: "UnitEntry | EndpointEntry") -> "PublicKe
     """Return the public half of the key that signs a chain."""
     from mlops_cli.entries import Entries
     from mlops_runtime.contracts.automation import UnitEntry
-    from mlops_runtime.rollout.public_key import PublicKey
+    from mlops_runtime.rollout.seals import PublicKey
 
     if isinstance(entry, UnitEntry):
         key = _named(entry.pause_key, entry.unit)

@@ -7,10 +7,9 @@ from pathlib import Path
 
 from mlops_cli.errors import UserError
 from mlops_runtime.contracts.rollout import LockRow
-from mlops_runtime.rollout.audit import verify
+from mlops_runtime.rollout.audit_chain import verify
 from mlops_runtime.rollout.passport import broken_passports
-from mlops_runtime.rollout.public_key import PublicKey, PublicKeyError
-from mlops_runtime.rollout.seals import broken_seals, newest_head
+from mlops_runtime.rollout.seals import PublicKey, PublicKeyError, broken_seals, newest_head
 
 KEY_FILE = "public-key.pem"
 

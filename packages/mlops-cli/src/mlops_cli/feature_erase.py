@@ -148,7 +148,7 @@ def _trained_from(place: Place) -> list[str]:
     from mlops_runtime.contracts import from_json
     from mlops_runtime.contracts.rollout import LivePointer
     from mlops_runtime.registry.training_sets import training_sets_in_use
-    from mlops_runtime.rollout.table import RolloutTable
+    from mlops_runtime.rollout.rollout_table import RolloutTable
 
     found = set(training_sets_in_use(place.aws.client("sagemaker"), package_groups(place)))
     endpoints, _ = Entries(ssm=place.aws.client("ssm")).of_unit(place.unit)

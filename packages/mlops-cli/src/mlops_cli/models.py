@@ -133,8 +133,7 @@ def card(
     """Write the model card of a promotion, in Markdown, from the passport that the recorder signed."""
     from mlops_cli.audit import open_chain, public_key_of
     from mlops_cli.entries import Entries
-    from mlops_runtime.rollout.card import model_card
-    from mlops_runtime.rollout.passport import PassportError, read_passport
+    from mlops_runtime.rollout.passport import PassportError, model_card, read_passport
 
     with account(profile, home) as aws, shown(PassportError):
         entry = Entries(ssm=aws.client("ssm")).endpoint(endpoint)
@@ -164,7 +163,7 @@ def verify(
 ) -> None:
     """Hold an archive against its signature, offline; exit 1 if it is not what the gate passed and the recorder signed."""
     from mlops_cli.audit_copy import read_key
-    from mlops_runtime.rollout.archive_signature import SIGNATURE_FILE, ArchiveSignatureError, signed_digest
+    from mlops_runtime.rollout.archive_signatures import SIGNATURE_FILE, ArchiveSignatureError, signed_digest
 
     key, file = read_key(public_key), archive.with_name(SIGNATURE_FILE) if signature is None else signature
     try:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from mlops_runtime.contracts.monitor import MonitorReport
     from mlops_runtime.monitor.archive import Archive
     from mlops_runtime.monitor.store import MonitorStore
-    from mlops_runtime.rollout.table import RolloutTable
+    from mlops_runtime.rollout.rollout_table import RolloutTable
 
 NEWEST = "newest"
 _LISTED = 5  # windows that an error names
@@ -142,7 +142,7 @@ def watched(endpoint: str | None, profile: str | None, home: Path | None) -> Ite
         from mlops_runtime.contracts import ContractError
         from mlops_runtime.monitor.archive import Archive
         from mlops_runtime.monitor.store import MonitorStore
-        from mlops_runtime.rollout.table import RolloutTable
+        from mlops_runtime.rollout.rollout_table import RolloutTable
 
         with account(profile, home) as aws:
             entries = Entries(ssm=aws.client("ssm"))

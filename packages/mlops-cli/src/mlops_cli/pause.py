@@ -31,7 +31,7 @@ def _set(unit: str, *, is_paused: bool, reason: str, profile: str | None, home: 
     from mlops_cli.entries import Entries
     from mlops_runtime.business_unit.automation import paused_reason
     from mlops_runtime.business_unit.pause import set_pause
-    from mlops_runtime.rollout.record import AuditError
+    from mlops_runtime.rollout.audit_chain import AuditError
 
     with account(profile, home) as aws:
         entry = Entries(ssm=aws.client("ssm")).unit(unit)

@@ -28,7 +28,7 @@ def rollback(
     from mlops_cli.entries import Entries
     from mlops_runtime.contracts import to_dict
     from mlops_runtime.contracts.rollout import DeployReason, DeployRequest
-    from mlops_runtime.rollout.record import AuditError
+    from mlops_runtime.rollout.audit_chain import AuditError
     from mlops_runtime.rollout.rollback import RollbackError, WayBack, target_package
 
     comment = None if reason is None else checked_reason(reason)

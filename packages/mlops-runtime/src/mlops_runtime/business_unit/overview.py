@@ -18,8 +18,8 @@ from mlops_runtime.contracts.automation import (
 )
 from mlops_runtime.contracts.rollout import AuditRecord, LivePointer, LockRow
 from mlops_runtime.retraining.state import GuardTable
-from mlops_runtime.rollout.serving import read_serving
-from mlops_runtime.rollout.table import RolloutTable
+from mlops_runtime.rollout.live_fleet import read_serving
+from mlops_runtime.rollout.rollout_table import RolloutTable
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient

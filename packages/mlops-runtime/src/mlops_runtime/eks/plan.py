@@ -16,7 +16,7 @@ from mlops_runtime.eks.limits import version_problems
 from mlops_runtime.eks.pod import eks_of
 from mlops_runtime.eks.serving import ALL, Slots, all_to, other, taken_back
 from mlops_runtime.registry.package import MODEL_SHA256, RegisteredPackage
-from mlops_runtime.rollout.plan import Plan, RefusedError
+from mlops_runtime.rollout.deploy_plan import Plan, RefusedError
 
 
 def shares(rollout: RolloutSpec) -> tuple[int, ...]:

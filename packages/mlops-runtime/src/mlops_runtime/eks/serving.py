@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from mlops_runtime.contracts.eks import SLOTS, SlotState
 from mlops_runtime.contracts.rollout import LivePointer
-from mlops_runtime.rollout.serving import Serving, Variant, Version
+from mlops_runtime.rollout.live_fleet import Serving, Variant, Version
 
 # what of a forward action the weights of both slots come to; the load balancer takes 0 to 999 and divides by their sum
 # https://docs.aws.amazon.com/elasticloadbalancing/latest/APIReference/API_TargetGroupTuple.html

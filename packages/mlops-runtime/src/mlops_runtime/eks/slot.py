@@ -18,7 +18,7 @@ from mlops_runtime.eks.names import Manifest, Ref, deployment_ref, scaler_ref
 from mlops_runtime.eks.pod import eks_of
 from mlops_runtime.eks.serving import ALL, Slots, other
 from mlops_runtime.rollout.preflight import verified_spec
-from mlops_runtime.rollout.table import RolloutTable
+from mlops_runtime.rollout.rollout_table import RolloutTable
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

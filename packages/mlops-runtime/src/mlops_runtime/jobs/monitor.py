@@ -27,7 +27,7 @@ from mlops_runtime.monitor.monitors.attribution_ranking import Explanation
 from mlops_runtime.monitor.scheduled_run import DecideSettings, decide_window
 from mlops_runtime.monitor.store import BaselineIntegrityError, MonitorStore
 from mlops_runtime.monitor.window import Window
-from mlops_runtime.rollout.table import RolloutTable
+from mlops_runtime.rollout.rollout_table import RolloutTable
 
 if TYPE_CHECKING:
     from mypy_boto3_cloudwatch import CloudWatchClient

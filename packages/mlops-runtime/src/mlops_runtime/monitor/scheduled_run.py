@@ -26,7 +26,7 @@ from mlops_runtime.monitor.store import MonitorStore
 from mlops_runtime.monitor.window import Window
 from mlops_runtime.monitor.window_evidence import Evidence
 from mlops_runtime.monitor.window_reading import Place, gather, inventory, taken_back_among
-from mlops_runtime.rollout.table import RolloutTable
+from mlops_runtime.rollout.rollout_table import RolloutTable
 
 if TYPE_CHECKING:
     from mypy_boto3_cloudwatch import CloudWatchClient

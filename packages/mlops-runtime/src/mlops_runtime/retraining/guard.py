@@ -20,7 +20,7 @@ from mlops_runtime.contracts import ContractError, canonical_json, from_dict, fr
 from mlops_runtime.contracts.events import BusEvent, DetailType, EventDetail
 from mlops_runtime.contracts.retraining import Decision, RetrainRequest, Trigger
 from mlops_runtime.retraining.alarm_evidence import RINGS, Alarms
-from mlops_runtime.rollout.machine import execution_arn
+from mlops_runtime.rollout.execution_names import execution_arn
 
 OLDEST = timedelta(minutes=15)
 NEWEST = timedelta(minutes=5)  # clocks of senders may be ahead

@@ -29,7 +29,7 @@ from mlops_runtime.retraining.guard import (
     next_state,
 )
 from mlops_runtime.retraining.state import GuardTable
-from mlops_runtime.rollout.machine import execution_arn
+from mlops_runtime.rollout.execution_names import execution_arn
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient

@@ -13,8 +13,8 @@ from typing import Any
 
 from mlops_runtime.contracts.rollout import RolloutSpec, ServingSpec
 from mlops_runtime.contracts.serving import MetricRule
-from mlops_runtime.rollout.capacity import error_metric
-from mlops_runtime.rollout.tags import version_tags
+from mlops_runtime.rollout.execution_names import version_tags
+from mlops_runtime.rollout.fleet_capacity import error_metric
 
 Request = dict[str, Any]
 

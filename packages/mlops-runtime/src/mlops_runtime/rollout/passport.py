@@ -1,7 +1,4 @@
-"""The passport of a promotion: put together from what record, package and gate say, signed, and read back.
-
-A fact that nobody recorded is named as such, with the reason; nothing is guessed.
-"""
+"""The passport of a promotion and its model card: collected from record, package and gate, signed, and read back."""
 
 import base64
 import binascii
@@ -22,6 +19,7 @@ from mlops_runtime.rollout.seals import IsSigned, Sealer
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
+
 MOST_BYTES = 1_000_000  # of a gate's result; a longer one is not read to its end and is not JSON then
 _OF_THE_RECORD = ("container_sha256", "golden_sha256", "spec_sha256", "machine_sha256")
 _NO_PACKAGE = "what serves has no package, or one that cannot be read"
@@ -35,6 +33,30 @@ _WHY = {
     "approval": "the package has no approval description",
     "spec_sha256": "the deployment's plan did not give the spec's hash",
 }
+
+
+_ROWS = (
+    ("Package", "package"),
+    ("Container", "container_sha256"),
+    ("Image", "image"),
+    ("Artefact (SHA-256)", "artifact_sha256"),
+    ("Artefact signed with", "signing_key"),
+    ("Model (SHA-256)", "model_sha256"),
+    ("Baseline (SHA-256)", "baseline_sha256"),
+)
+_MADE = (
+    ("Training set", "training_set_id"),
+    ("Trained and registered by", "training_execution"),
+    ("Code", "code"),
+    ("Evaluation", "evaluation_uri"),
+)
+_RELEASED = (
+    ("Approved by", "approver"),
+    ("Approval", "approval"),
+    ("Golden requests passed (SHA-256)", "golden_sha256"),
+    ("Serving spec (SHA-256)", "spec_sha256"),
+    ("Deploy machine (SHA-256)", "machine_sha256"),
+)
 
 
 class PassportError(ValueError):
@@ -176,3 +198,49 @@ def _gate(result: GateResult, evaluation_uri: str) -> PassportGate | None:
     return PassportGate(
         verdict=result.verdict.value, reason=result.reason, uri=uri, evaluation_sha256=result.evaluation_sha256
     )
+
+
+def model_card(passport: Passport) -> str:
+    """Return the model card of a promotion.
+
+    Args:
+        passport: A passport whose signature was checked.
+    """
+    gate = passport.gate
+    lines = [
+        f"# {_text(passport.endpoint)}: {_text((passport.package or 'a model without a package').rpartition('/')[2])}",
+        "",
+        f"Promoted {_text(passport.at)} by {_text(passport.execution)}, asked for by {_text(passport.requested_by)}; "
+        f"audit record {passport.sequence}.",
+        "",
+        *_section("What it is", _ROWS, passport),
+        *_section("How it was made", _MADE, passport),
+        "## Gate",
+        "",
+        _missing("gate", passport)
+        if gate is None
+        else f"{_text(gate.verdict)}: {_text(gate.reason)} (evaluation {gate.evaluation_sha256}, {_text(gate.uri)})",
+        "",
+        *_section("How it was released", _RELEASED, passport),
+    ]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _section(title: str, rows: tuple[tuple[str, str], ...], passport: Passport) -> list[str]:
+    table = ["| | |", "|---|---|"]
+    for head, name in rows:
+        value = getattr(passport, name)
+        table.append(f"| {head} | {_missing(name, passport) if value is None else _text(str(value))} |")
+    return [f"## {title}", "", *table, ""]
+
+
+def _missing(name: str, passport: Passport) -> str:
+    return f"not recorded: {_text(passport.not_recorded.get(name, 'no reason was given'))}"
+
+
+def _text(value: str) -> str:
+    """Return text that no Markdown renderer takes for a table, a heading, a link or HTML."""
+    flat = " ".join(value.split())
+    for mark in ("\\", "|", "<", "[", "`", "*", "_", "#"):
+        flat = flat.replace(mark, f"\\{mark}")
+    return flat

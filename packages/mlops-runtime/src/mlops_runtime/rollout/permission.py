@@ -7,11 +7,11 @@ from typing import Any
 from mlops_runtime.contracts.rollout import DeployReason, DeployRequest, ServingSpec
 from mlops_runtime.registry.approval import is_automatic
 from mlops_runtime.registry.package import RegisteredPackage, read_package
-from mlops_runtime.rollout.capacity import conversion_problem
-from mlops_runtime.rollout.limits import check_spec
-from mlops_runtime.rollout.plan import BusyError, Facts, NothingToDoError, RefusedError, live_pointer
-from mlops_runtime.rollout.quota import Quotas, needed, quota_problems
-from mlops_runtime.rollout.serving import Serving, Variant, Version
+from mlops_runtime.rollout.deploy_plan import BusyError, Facts, NothingToDoError, RefusedError, live_pointer
+from mlops_runtime.rollout.fleet_capacity import conversion_problem
+from mlops_runtime.rollout.instance_quota import Quotas, needed, quota_problems
+from mlops_runtime.rollout.live_fleet import Serving, Variant, Version
+from mlops_runtime.rollout.serving_limits import check_spec
 
 # https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_DescribeEndpoint.html: each of these ends by itself
 _UNDER_WAY = ("Creating", "Updating", "SystemUpdating", "RollingBack", "Deleting")

@@ -22,10 +22,20 @@ from mlops_runtime.eks.plan import from_slots, on_slots
 from mlops_runtime.eks.pod import eks_of
 from mlops_runtime.eks.serving import Slots
 from mlops_runtime.registry.package import PackageError, RegisteredPackage
-from mlops_runtime.rollout import render
-from mlops_runtime.rollout.case import Case, pointer
+from mlops_runtime.rollout import sagemaker_requests
+from mlops_runtime.rollout.dead_execution import discarded, recovered, resumed_scaling
+from mlops_runtime.rollout.deploy_plan import (
+    BusyError,
+    Facts,
+    NothingToDoError,
+    Plan,
+    RefusedError,
+    live_pointer,
+    poll_seconds,
+)
+from mlops_runtime.rollout.execution_names import shadow_name
 from mlops_runtime.rollout.fleet_alarms import FleetAlarms
-from mlops_runtime.rollout.limits import SpecError
+from mlops_runtime.rollout.live_fleet import Serving, Version
 from mlops_runtime.rollout.permission import (
     approved,
     check_made,
@@ -36,20 +46,10 @@ from mlops_runtime.rollout.permission import (
     desired,
     settled,
 )
-from mlops_runtime.rollout.plan import (
-    BusyError,
-    Facts,
-    NothingToDoError,
-    Plan,
-    RefusedError,
-    live_pointer,
-    poll_seconds,
-)
 from mlops_runtime.rollout.promotions import golden_sha256
-from mlops_runtime.rollout.recovery import discarded, recovered, resumed_scaling
-from mlops_runtime.rollout.scaling import planned_scaling
-from mlops_runtime.rollout.serving import Serving, Version
-from mlops_runtime.rollout.tags import shadow_name
+from mlops_runtime.rollout.rollout_case import Case, pointer
+from mlops_runtime.rollout.sagemaker_requests import planned_scaling
+from mlops_runtime.rollout.serving_limits import SpecError
 
 
 def wanted_package(request: DeployRequest, serving: Serving | None, previous: str | None) -> str | None:
@@ -143,7 +143,7 @@ def _plan(blank: Plan, request: DeployRequest, facts: Facts, execution: str, now
         return _between_slots(common, case, facts.slots)
     common = _made(common, case)
     if serving is None:
-        endpoint = render.render_endpoint(spec, config=case.name, execution=execution)
+        endpoint = sagemaker_requests.render_endpoint(spec, config=case.name, execution=execution)
         reason = f"first model: {package.arn}" + check_quota(spec, (), facts.quotas)
         return replace(common, action="create", reason=reason, create_endpoint=endpoint)
     if serving.version is None:
@@ -205,8 +205,8 @@ def _made(common: Plan, case: Case) -> Plan:
     spec, name, execution = case.spec, case.name, case.execution
     return replace(
         common,
-        create_model=render.render_model(spec, package=case.package.arn, name=name, execution=execution),
-        create_endpoint_config=render.render_endpoint_config(spec, name=name, execution=execution),
+        create_model=sagemaker_requests.render_model(spec, package=case.package.arn, name=name, execution=execution),
+        create_endpoint_config=sagemaker_requests.render_endpoint_config(spec, name=name, execution=execution),
         rehearsal=_rehearsal(case),
         golden_sha256=golden_sha256(case.spec) or _shown_golden(case.facts.promotion),
         scaling=planned_scaling(spec, case.facts),
@@ -231,8 +231,8 @@ def _update(common: Plan, case: Case, version: Version) -> Plan:
     return replace(
         changed,
         reason=changed.reason + unread,
-        update_endpoint=render.render_update(spec, config=case.name, live=version.variants, alarms=names),
-        revert_endpoint=render.render_revert(spec, config=version.config, live=version.variants),
+        update_endpoint=sagemaker_requests.render_update(spec, config=case.name, live=version.variants, alarms=names),
+        revert_endpoint=sagemaker_requests.render_revert(spec, config=version.config, live=version.variants),
         alarms=tuple(alarms.requests()) if names else (),
         alarm_names=names,
         watched=(*names, *rollout.alarms),
@@ -248,8 +248,8 @@ def _shadow(case: Case, version: Version) -> Mapping[str, Any]:
         return {}
     name = shadow_name(spec.endpoint, case.execution)
     return {
-        **render.render_shadow(spec, model=case.name, name=name, live=version, execution=case.execution),
-        "variant": render.SHADOW_VARIANT,
+        **sagemaker_requests.render_shadow(spec, model=case.name, name=name, live=version, execution=case.execution),
+        "variant": sagemaker_requests.SHADOW_VARIANT,
         "bake": shadow.bake,
         # CloudWatch answers with at most 1,440 datapoints
         "period": max(spec.rollout.alarm_period, -(-shadow.bake // 72000) * 60),
@@ -296,7 +296,7 @@ def _rehearsal(case: Case) -> Mapping[str, Any]:
     if golden is None:
         return {}
     return {
-        **render.render_rehearsal(case.spec, model=case.name, execution=case.execution),
+        **sagemaker_requests.render_rehearsal(case.spec, model=case.name, execution=case.execution),
         "golden": to_dict(golden),
         # what a way back flees from is no measure
         "live_endpoint": None if case.facts.serving is None or case.is_rollback else case.spec.endpoint,

@@ -13,10 +13,9 @@ from botocore.exceptions import ClientError
 
 from mlops_runtime.contracts import ContractError, canonical_json, from_json
 from mlops_runtime.contracts.rollout import AuditRecord, DeployReason, DeployRequest, LivePointer, LockRow
+from mlops_runtime.rollout.audit_chain import LOOK_BACK, AuditChain
+from mlops_runtime.rollout.execution_names import short_hash, start_deploy, version_name
 from mlops_runtime.rollout.fleet_alarms import ABORT, alarm_prefix
-from mlops_runtime.rollout.machine import short_hash, start_deploy
-from mlops_runtime.rollout.record import LOOK_BACK, AuditChain
-from mlops_runtime.rollout.tags import version_name
 
 if TYPE_CHECKING:
     from mypy_boto3_cloudwatch import CloudWatchClient

@@ -1,26 +1,29 @@
-"""Seals of audit records: made with a KMS key that only recorders may use, and held against the records and the published heads.
-
-One signature covers the record, by its hash, its place and whose chain it is of. The newest seals are published to a bucket in
-which no object is written twice, so that a chain that was cut back, or written anew, contradicts what was published.
-"""
+"""Seals of audit records: signed with a KMS key that only recorders may use, verified with its public half alone."""
 
 import base64
+import binascii
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from mlops_runtime.contracts import ContractError, canonical_json, content_hash, from_json
 from mlops_runtime.contracts.rollout import SEAL, AuditRecord, AuditSeal, LockRow, published_key, seal_key
+from mlops_runtime.verify import p256
 
 if TYPE_CHECKING:
     from mypy_boto3_kms import KMSClient
 
+
 ALGORITHM: Final = "ECDSA_SHA_256"
 
 IsSigned = Callable[[bytes, bytes], bool]  # message and DER signature
+
+
+_BEGIN, _END = "-----BEGIN PUBLIC KEY-----", "-----END PUBLIC KEY-----"
 
 
 def statement(endpoint: str, sequence: int, digest: str, key: str) -> bytes:
@@ -136,3 +139,65 @@ def _records(objects: Mapping[str, bytes]) -> set[tuple[int, str]]:
             with suppress(ContractError):  # named by ``audit.verify``
                 found.add((from_json(AuditRecord, content).sequence, hashlib.sha256(content).hexdigest()))
     return found
+
+
+class PublicKeyError(ValueError):
+    """Something is not the public key of a unit."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PublicKey:
+    """A P-256 key that verifies seals.
+
+    Args:
+        der: SubjectPublicKeyInfo, as KMS answers to GetPublicKey:
+            https://docs.aws.amazon.com/kms/latest/APIReference/API_GetPublicKey.html
+
+    Raises:
+        PublicKeyError: If it is something else, or a key of another curve.
+    """
+
+    der: bytes
+
+    def __post_init__(self) -> None:
+        """Refuse what is not a key."""
+        if not p256.is_key(self.der):
+            raise PublicKeyError(f"a unit's key is an elliptic curve key on P-256, got {len(self.der)} other bytes")
+
+    @classmethod
+    def from_pem(cls, text: str) -> "PublicKey":
+        """Read a PEM file, as ``mlops audit export`` writes it.
+
+        Raises:
+            PublicKeyError: If it is something else.
+        """
+        body = text.strip()
+        if not (body.startswith(_BEGIN) and body.endswith(_END)):
+            raise PublicKeyError(f"a public key begins with {_BEGIN} and ends with {_END}")
+        inner = "".join(body.removeprefix(_BEGIN).removesuffix(_END).split())
+        try:
+            return cls(der=base64.b64decode(inner, validate=True))
+        except binascii.Error as error:
+            raise PublicKeyError(f"what stands between {_BEGIN} and {_END} is not base64: {error}") from error
+
+    @property
+    def pem(self) -> str:
+        """The key as a PEM file."""
+        text = base64.b64encode(self.der).decode()
+        lines = [text[start : start + 64] for start in range(0, len(text), 64)]
+        return "\n".join([_BEGIN, *lines, _END, ""])
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of the key's DER form, by which people compare keys."""
+        return hashlib.sha256(self.der).hexdigest()
+
+    def is_signed(self, message: bytes, signature: bytes) -> bool:
+        """Whether a message has this signature: ECDSA with SHA-256, DER form."""
+        return _verify(self.der, signature, message)
+
+
+@lru_cache(maxsize=65536)
+def _verify(der: bytes, signature: bytes, message: bytes) -> bool:
+    """Each seal stands twice, beside its record and published."""
+    return p256.verify(der, signature, message)

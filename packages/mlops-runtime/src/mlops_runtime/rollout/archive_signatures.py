@@ -1,0 +1,253 @@
+"""Sign the archives that a gate passed and verify them: OpenSSF's model-signing form, a Sigstore bundle over their SHA-256."""
+
+import base64
+import binascii
+import hashlib
+import json
+import re
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Final
+
+from botocore.exceptions import ClientError
+
+from mlops_runtime.contracts import canonical_json, from_json
+from mlops_runtime.contracts.model import Evaluation, GateResult, GateVerdict, ModelPackageSpec
+from mlops_runtime.rollout.seals import PublicKey, Sealer
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+
+ARCHIVE_FILE: Final = "model.tar.gz"
+SIGNATURE_FILE: Final = "model.sig"
+
+_BUNDLE: Final = "application/vnd.dev.sigstore.bundle.v0.3+json"
+_IN_TOTO: Final = "application/vnd.in-toto+json"
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+_GATE = re.compile(r"([\w-]+)/([\w.-]+)\.json")
+_MOST_BYTES = 10_000  # of a signature, which has about 1,100
+_GONE = ("NoSuchKey", "404", "AccessDenied", "403")  # S3 says that it is forbidden of what is gone to whom may not list
+
+
+class ArchiveSignatureError(ValueError):
+    """An archive is not what a signature says, or the signature is not the unit's; the message says why."""
+
+
+def signature_uri(artifact_uri: str) -> str:
+    """Return where the signature of an archive lies: beside it.
+
+    Example:
+        >>> signature_uri("s3://artifacts/models/demand/one/model.tar.gz")
+        's3://artifacts/models/demand/one/model.sig'
+    """
+    return f"{artifact_uri.rpartition('/')[0]}/{SIGNATURE_FILE}"
+
+
+def statement(digest: str) -> bytes:
+    """Return the in-toto statement of an archive: a model of one file, which is named ``.`` whatever its name on a disk.
+
+    Args:
+        digest: SHA-256 of the archive, in hexadecimal digits.
+    """
+    return canonical_json(
+        {
+            "_type": "https://in-toto.io/Statement/v1",
+            # the digest of all files' digests
+            "subject": [{"name": ARCHIVE_FILE, "digest": {"sha256": _hash(bytes.fromhex(digest))}}],
+            "predicateType": "https://model_signing/signature/v1.0",
+            "predicate": {
+                "serialization": {"method": "files", "hash_type": "sha256", "allow_symlinks": False},
+                "resources": [{"name": ".", "algorithm": "sha256", "digest": digest}],
+            },
+        }
+    )
+
+
+def signed_message(digest: str) -> bytes:
+    """Return what the signature signs: DSSE's encoding of the statement. It begins as no seal's or passport's statement does.
+
+    Example:
+        >>> signed_message("0" * 64)[:42]
+        b'DSSEv1 28 application/vnd.in-toto+json 438'
+    """
+    payload = statement(digest)
+    return f"DSSEv1 {len(_IN_TOTO)} {_IN_TOTO} {len(payload)} ".encode() + payload
+
+
+def archive_signature(digest: str, signature: bytes, key: PublicKey) -> bytes:
+    """Return the bundle.
+
+    Args:
+        digest: SHA-256 of the archive.
+        signature: Of ``signed_message``, DER.
+        key: The public half of the key that signed.
+    """
+    return canonical_json(
+        {
+            "mediaType": _BUNDLE,
+            "verificationMaterial": {"publicKey": {"hint": _hash(key.pem.encode())}, "tlogEntries": []},
+            "dsseEnvelope": {
+                "payload": base64.b64encode(statement(digest)).decode(),
+                "payloadType": _IN_TOTO,
+                "signatures": [{"sig": base64.b64encode(signature).decode(), "keyid": ""}],
+            },
+        }
+    )
+
+
+def signed_digest(content: bytes, key: PublicKey) -> str:
+    """Return the SHA-256 of the archive that a bundle signs.
+
+    Args:
+        content: The bundle.
+        key: The public half of the key that must have signed it.
+
+    Raises:
+        ArchiveSignatureError: If it is something else, or is not signed with the key.
+    """
+    try:
+        envelope = json.loads(content)["dsseEnvelope"]
+        digest = str(json.loads(base64.b64decode(envelope["payload"]))["predicate"]["resources"][0]["digest"])
+        signature = base64.b64decode(envelope["signatures"][0]["sig"])
+    except (ValueError, KeyError, IndexError, TypeError, binascii.Error, RecursionError) as error:
+        raise ArchiveSignatureError(f"it is not a signature of an archive: {type(error).__name__}") from error
+    if _SHA256.fullmatch(digest) is None or archive_signature(digest, signature, key) != content:
+        raise ArchiveSignatureError("it is not as the recorder writes a signature with this key")
+    if not key.is_signed(signed_message(digest), signature):
+        raise ArchiveSignatureError("it is not signed with the unit's key")
+    return digest
+
+
+def _hash(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+class SignedArchives:
+    """The model archives of an artifacts bucket and the signatures beside them.
+
+    Args:
+        s3: Client.
+        bucket: Artifacts bucket.
+        sealer: The unit's key; a client that may only read the public half verifies and does not sign.
+    """
+
+    def __init__(self, *, s3: "S3Client", bucket: str, sealer: Sealer) -> None:
+        self._s3, self._bucket, self._sealer = s3, bucket, sealer
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str], client: Callable[[str], Any]) -> "SignedArchives":
+        """Read from the variables that constructs give to functions.
+
+        Args:
+            environ: With ``ARTIFACTS_BUCKET`` and ``SIGNING_KEY``.
+            client: Gives a boto3 client by service name.
+        """
+        sealer = Sealer(kms=client("kms"), key=environ["SIGNING_KEY"])
+        return cls(s3=client("s3"), bucket=environ["ARTIFACTS_BUCKET"], sealer=sealer)
+
+    @cached_property
+    def public_key(self) -> PublicKey:
+        """The public half of the unit's key, asked for once."""
+        return PublicKey(der=self._sealer.kms.get_public_key(KeyId=self._sealer.key)["PublicKey"])
+
+    def sign(self, gate_uri: str) -> dict[str, str]:
+        """Sign the archive of a candidate that a gate passed, once, and return ``{"signature_uri"}``.
+
+        Args:
+            gate_uri: Where the gate's result lies, ``gates/<pipeline>/<execution>.json``.
+
+        Raises:
+            ArchiveSignatureError: If the gate did not pass it, or evaluation, archive or a signature that is there already are of
+                something else.
+            ContractError: If gate's result or evaluation are something else.
+        """
+        pipeline, execution = self._named(gate_uri)
+        gate = from_json(GateResult, self._read(f"gates/{pipeline}/{execution}.json"))
+        if gate.verdict is not GateVerdict.PASSED:
+            raise ArchiveSignatureError(f"{gate_uri} is {gate.verdict.value}: only what passed is signed")
+        root = f"s3://{self._bucket}/"
+        if not gate.evaluation_uri.startswith(f"{root}evaluations/{pipeline}/"):
+            raise ArchiveSignatureError(f"{gate_uri} judged {gate.evaluation_uri}, not of pipeline {pipeline}")
+        content = self._read(gate.evaluation_uri.removeprefix(root))
+        if hashlib.sha256(content).hexdigest() != gate.evaluation_sha256:
+            raise ArchiveSignatureError(f"{gate.evaluation_uri} is not the evaluation that {gate_uri} judged")
+        digest = from_json(Evaluation, content).artifact_sha256
+        folder = f"models/{pipeline}/{execution}"
+        if (problem := self._unlike(f"{folder}/{ARCHIVE_FILE}", digest)) is not None:
+            raise ArchiveSignatureError(f"{problem}; the gate passed {digest}")
+        self._write(f"{folder}/{SIGNATURE_FILE}", digest)
+        return {"signature_uri": f"{root}{folder}/{SIGNATURE_FILE}"}
+
+    def problems(self, spec: ModelPackageSpec) -> tuple[str, ...]:
+        """Return why a package's archive is not what was signed; nothing if it is, or if the package says that nothing signed it.
+
+        Args:
+            spec: The package. What it says of its signing key is bound by its hash.
+        """
+        root = f"s3://{self._bucket}/"
+        if spec.signing_key is None:
+            return ()
+        if spec.signing_key != self._sealer.key:
+            return (f"it was signed with {spec.signing_key}, this unit's key is {self._sealer.key}",)
+        if not spec.artifact_uri.startswith(root):
+            return (f"it lies at {spec.artifact_uri}, what is signed below {root}",)
+        uri = signature_uri(spec.artifact_uri)
+        try:
+            digest = signed_digest(self._read(uri.removeprefix(root), _MOST_BYTES), self.public_key)
+        except ArchiveSignatureError as error:
+            return (f"{uri}: {error}",)
+        except ClientError as error:
+            if error.response["Error"]["Code"] not in _GONE:
+                raise
+            return (f"{uri} is missing",)
+        if digest != spec.artifact_sha256:
+            return (f"{uri} signs an archive of {digest}, registered is {spec.artifact_sha256}",)
+        problem = self._unlike(spec.artifact_uri.removeprefix(root), digest)
+        return () if problem is None else (f"{problem}; signed was {digest}",)
+
+    def _named(self, gate_uri: str) -> tuple[str, str]:
+        folder = f"s3://{self._bucket}/gates/"
+        found = _GATE.fullmatch(gate_uri.removeprefix(folder)) if gate_uri.startswith(folder) else None
+        if found is None:
+            raise ArchiveSignatureError(f"gate_uri must be {folder}<pipeline>/<execution>.json, got {gate_uri!r}")
+        return found[1], found[2]
+
+    def _unlike(self, key: str, digest: str) -> str | None:
+        """Return how an archive differs from a hash, by the one that S3 made of it."""
+        try:
+            found = self._s3.head_object(Bucket=self._bucket, Key=key, ChecksumMode="ENABLED")
+        except ClientError as error:
+            if error.response["Error"]["Code"] not in _GONE:
+                raise
+            return f"s3://{self._bucket}/{key} is missing"
+        checksum = found.get("ChecksumSHA256")
+        # claim: copies-have-the-hash-of-the-whole
+        if checksum is None or found.get("ChecksumType", "FULL_OBJECT") != "FULL_OBJECT":
+            return (
+                f"S3 has no SHA-256 of the whole of s3://{self._bucket}/{key}; copy it with --checksum-algorithm SHA256"
+            )
+        present = base64.b64decode(checksum).hex()
+        return None if present == digest else f"s3://{self._bucket}/{key} is {present} now"
+
+    def _write(self, key: str, digest: str) -> None:
+        signature = base64.b64decode(self._sealer.sign(signed_message(digest)))
+        try:
+            self._s3.put_object(
+                Bucket=self._bucket,
+                Key=key,
+                Body=archive_signature(digest, signature, self.public_key),
+                ContentType="application/json",
+                IfNoneMatch="*",
+            )
+        except ClientError as error:
+            if error.response["Error"]["Code"] not in ("PreconditionFailed", "ConditionalRequestConflict"):
+                raise
+            # an earlier attempt wrote it, with another random number
+            if signed_digest(self._read(key, _MOST_BYTES), self.public_key) != digest:
+                raise ArchiveSignatureError(f"s3://{self._bucket}/{key} signs another archive") from error
+
+    def _read(self, key: str, most: int | None = None) -> bytes:
+        return self._s3.get_object(Bucket=self._bucket, Key=key)["Body"].read(most)

@@ -1,0 +1,642 @@
+"""Decide which audit record comes next, append it with the live pointer, and check whether a chain is whole."""
+
+import hashlib
+import logging
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from botocore.exceptions import ClientError
+
+from mlops_runtime.contracts import ContractError, canonical_json, content_hash, from_dict, from_json, to_dict
+from mlops_runtime.contracts.automation import PauseState
+from mlops_runtime.contracts.passport import Passport, passport_key
+from mlops_runtime.contracts.rollout import (
+    SEAL,
+    AuditRecord,
+    AuditSeal,
+    DiedExecution,
+    LivePointer,
+    LockRow,
+    Outcome,
+    TakenBack,
+    audit_key,
+    published_key,
+    seal_key,
+)
+from mlops_runtime.eks.gather import SlotReader
+from mlops_runtime.eks.serving import serving as read_slots
+from mlops_runtime.registry.package import PackageError, RegisteredPackage, read_package
+from mlops_runtime.rollout.definition_hash import FIELD
+from mlops_runtime.rollout.live_fleet import Serving, read_description, read_serving
+from mlops_runtime.rollout.passport import broken_passports, passport_of, read_gate, sign_passport
+from mlops_runtime.rollout.promotions import next_promoted
+from mlops_runtime.rollout.rollout_table import RolloutTable
+from mlops_runtime.rollout.seals import IsSigned, Sealer, broken_seals
+from mlops_runtime.rollout.taken_back import next_taken_back
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+    from mypy_boto3_sagemaker import SageMakerClient
+
+
+GENESIS = "0" * 64
+
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+ATTEMPTS = 8  # against other writers of the same chain: a rollout and a rejection at most
+LOOK_BACK = 10  # records among which a retry finds its own
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """What a state machine says came out; ``plan`` is the preflight's, empty where there is none.
+
+    ``candidate`` is what a retraining knows of a model that never became a package: ``model_sha256``, ``training_set_id``;
+    ``machine_sha256`` is the hash of the Deploy machine's definition, None where there is none.
+    """
+
+    outcome: Outcome
+    reason: str
+    execution: str
+    at: datetime
+    request: Mapping[str, Any] = field(default_factory=dict)
+    plan: Mapping[str, Any] = field(default_factory=dict)
+    candidate: Mapping[str, Any] = field(default_factory=dict)
+    machine_sha256: str | None = None
+
+
+def claim_from(event: Mapping[str, Any]) -> Claim:
+    """Build a claim from the arguments of ``rollout_record``.
+
+    Raises:
+        ContractError: If one is missing or wrong.
+    """
+    missing = [name for name in ("outcome", "execution", "now") if not isinstance(event.get(name), str)]
+    if missing:
+        raise ContractError(f"not a valid claim: {', '.join(missing)} must be text")
+    outcomes = [outcome.value for outcome in Outcome]
+    if event["outcome"] not in outcomes:
+        raise ContractError(
+            f"not a valid claim: outcome must be one of {', '.join(outcomes)}, got {event['outcome']!r}"
+        )
+    return Claim(
+        outcome=Outcome(event["outcome"]),
+        reason=str(event.get("reason", "")),
+        execution=event["execution"],
+        at=datetime.fromisoformat(event["now"]),
+        request=_object(event, "request"),
+        plan=_object(event, "plan"),
+        candidate=_object(event, "candidate"),
+        machine_sha256=_sha256(event.get(FIELD)),
+    )
+
+
+def next_record(row: LockRow, claim: Claim, serving: Serving | None, package: RegisteredPackage | None) -> AuditRecord:
+    """Return the record that follows the row's head. It says what serves, whatever was claimed.
+
+    Args:
+        row: The endpoint's.
+        claim: What the execution says.
+        serving: What serves.
+        package: The package of that, None where there is none that could be deployed.
+    """
+    outcome, reason = _true_outcome(claim, serving, None if package is None else package.container_sha256)
+    died = died_of(claim)
+    planned: Mapping[str, Any] = claim.plan.get("live", {}) if claim.plan.get("config_name") else {}
+    version = None if serving is None or not serving.is_answering else serving.version
+    return AuditRecord(
+        endpoint=row.endpoint,
+        sequence=row.audit_sequence + 1,
+        previous=row.audit_head,
+        outcome=outcome,
+        reason=reason if died is None else "; ".join(part for part in (_tells_of(died), reason) if part),
+        execution=claim.execution,
+        at=str(to_dict(claim.at)),
+        requested_by=str(_first(claim.plan.get("requested_by"), claim.request.get("requested_by"), "unknown")),
+        serving_config=None if serving is None or not serving.is_answering else serving.config,
+        serving_package=None if version is None else version.package,
+        candidate_package=_first(
+            None if died is None else died.model_package_arn,
+            claim.plan.get("candidate_package"),
+            claim.request.get("model_package_arn"),
+        ),
+        model_sha256=_first(planned.get("model_sha256"), claim.candidate.get("model_sha256")),
+        training_set_id=_first(planned.get("training_set_id"), claim.candidate.get("training_set_id")),
+        spec_sha256=planned.get("spec_sha256"),
+        recovers=None if died is None else died.execution,
+        container_sha256=planned.get("container_sha256"),
+        golden_sha256=claim.plan.get("golden_sha256") if outcome is Outcome.PROMOTED else None,
+    )
+
+
+def last_record(row: LockRow) -> AuditRecord | None:
+    """Return the record at a row's head; None before the first, and if what the row carries is not the record that it names."""
+    if row.audit_last is None:
+        return None
+    try:
+        record = from_json(AuditRecord, row.audit_last)
+    except ContractError:
+        return None
+    named = (row.endpoint, row.audit_sequence, row.audit_head)
+    return record if (record.endpoint, record.sequence, content_hash(record)) == named else None
+
+
+def not_before(record: AuditRecord, earlier: AuditRecord | None) -> AuditRecord:
+    """Return a record whose time is not before that of the one that it follows: two executions may end within a moment."""
+    before, now = (None if earlier is None else _time(earlier)), _time(record)
+    if earlier is None or before is None or now is None or now >= before:
+        return record
+    return replace(record, at=earlier.at)
+
+
+def died_of(claim: Claim) -> DiedExecution | None:
+    """Return the execution that a claim's request recovers."""
+    try:
+        return from_dict(DiedExecution, claim.request["died"]) if claim.request.get("died") is not None else None
+    except ContractError:
+        return None  # a request that preflight did not take
+
+
+def without_died(claim: Claim) -> Claim:
+    """Return the claim of a recovery whose execution had told of itself before it died."""
+    return replace(claim, request={**claim.request, "died": None})
+
+
+def next_live(
+    row: LockRow, claim: Claim, serving: Serving | None, package: RegisteredPackage | None
+) -> LivePointer | None:
+    """Return the live pointer that is true for what serves.
+
+    A config that neither the plan nor the row knows was made elsewhere, or by an execution that died before it could record it: its
+    pointer is rebuilt from its package, with an empty spec hash, so that the next deployment of the spec applies to it. What was
+    recorded as live is its way back.
+    """
+    if serving is None or not serving.is_answering:
+        return None
+    known = None if row.live is None else from_json(LivePointer, row.live)
+    if claim.plan.get("config_name") == serving.config:
+        # between slots the next execution still can do what this one could not: take the traffic back to what is recorded
+        if claim.plan.get("eks") and claim.outcome is not Outcome.PROMOTED and known is not None:
+            return known
+        return _on_probation(from_dict(LivePointer, claim.plan["live"]), claim)
+    if known is not None and known.config == serving.config:
+        return known
+    if serving.version is None or package is None:
+        return None
+    return LivePointer(
+        endpoint=row.endpoint,
+        config=serving.config,
+        model=serving.version.model,
+        model_package_arn=package.arn,
+        model_sha256=package.spec.model_sha256,
+        artifact_uri=package.spec.artifact_uri,
+        baseline_uri=package.spec.baseline_uri,
+        evaluation_uri=package.spec.evaluation_uri,
+        training_set_id=package.spec.training_set_id,
+        spec_sha256="",
+        spec_uri="",
+        execution=claim.execution,
+        since=str(to_dict(claim.at)),
+        baseline_sha256=package.spec.baseline_sha256,
+        artifact_sha256=package.spec.artifact_sha256,
+        container_sha256=package.container_sha256,
+        previous=None if known is None else known.config,
+        kept=None
+        if known is None
+        else tuple(c for c in (known.previous, *(known.kept or ())) if c is not None) or None,
+    )
+
+
+def _on_probation(live: LivePointer, claim: Claim) -> LivePointer:
+    """Return the pointer from the time of its record on; a new model's probation begins then."""
+    live = replace(live, since=str(to_dict(claim.at)))
+    seconds = claim.plan.get("probation", 0)
+    return replace(live, probation_until=str(to_dict(claim.at + timedelta(seconds=seconds)))) if seconds else live
+
+
+def is_same(record: AuditRecord, claim: Claim, serving: Serving | None) -> bool:
+    """Whether a record already says what came of this execution: it is about the same one, and the same config serves.
+
+    A rejection is about a candidate, whatever serves meanwhile.
+    """
+    if record.execution == claim.execution and record.outcome is claim.outcome is Outcome.REJECTED:
+        return True
+    config = None if serving is None or not serving.is_answering else serving.config
+    return record.execution == claim.execution and record.serving_config == config
+
+
+def verify(objects: Mapping[str, bytes], *, endpoint: str, head: str, sequence: int) -> list[str]:
+    """Return what is wrong with a chain; empty if it is whole.
+
+    Args:
+        objects: Content of each audit object by key; seals among them are left to ``seals.broken_seals``.
+        endpoint: Whose chain it is.
+        head: Hash that the endpoint's row names as the newest record's.
+        sequence: Sequence that the row names.
+    """
+    problems: list[str] = []
+    records: dict[str, AuditRecord] = {}  # by hash
+    for key, content in sorted(objects.items()):
+        if key.endswith(SEAL):
+            continue
+        try:
+            record = from_json(AuditRecord, content)
+        except ContractError as error:
+            problems.append(f"{key} is changed: {error}")
+            continue
+        digest = hashlib.sha256(content).hexdigest()
+        if key != audit_key(endpoint, record.sequence, digest) or record.endpoint != endpoint:
+            problems.append(
+                f"{key} is changed: its content belongs to {audit_key(record.endpoint, record.sequence, digest)}"
+            )
+            continue
+        records[digest] = record
+    numbers = Counter(record.sequence for record in records.values())
+    problems += [
+        f"sequence {number} is forked: {count} records" for number, count in sorted(numbers.items()) if count > 1
+    ]
+    problems += [f"sequence {number} is missing" for number in range(1, sequence + 1) if number not in numbers]
+    problems += [f"sequence {number} is before the first" for number in sorted(numbers) if number < 1]
+    problems += [f"sequence {number} is past the head at {sequence}" for number in sorted(numbers) if number > sequence]
+    return problems + _broken_links(records, head, sequence) + _backward_times(records.values())
+
+
+def _broken_links(records: Mapping[str, AuditRecord], head: str, sequence: int) -> list[str]:
+    expected = head
+    for number in range(sequence, 0, -1):
+        record = records.get(expected)
+        if record is None:
+            return [f"sequence {number} does not have the hash {expected[:16]} that follows from the head"]
+        if record.sequence != number:
+            return [f"reordered: the record after sequence {number} follows sequence {record.sequence}"]
+        expected = record.previous
+    return [] if expected == GENESIS else [f"the first record follows {expected[:16]}, not the beginning"]
+
+
+def _backward_times(records: Iterable[AuditRecord]) -> list[str]:
+    problems = []
+    newest: datetime | None = None
+    for record in sorted(records, key=lambda record: record.sequence):
+        time = _time(record)
+        if time is None or (newest is not None and time < newest):
+            problems.append(f"sequence {record.sequence} is of {record.at}, earlier than a record before it")
+        newest = time if newest is None else max(newest, time or newest)
+    return problems
+
+
+def _time(record: AuditRecord) -> datetime | None:
+    try:
+        time = datetime.fromisoformat(record.at)
+    except ValueError:
+        return None
+    return time if time.tzinfo is not None else None
+
+
+def _tells_of(died: DiedExecution) -> str:
+    about = "" if died.model_package_arn is None else f" of {died.model_package_arn}"
+    return (
+        f"recovers {died.execution.rpartition(':')[2]}, which was {died.status}: {died.reason}{about}, asked for by "
+        f"{died.requested_by}"
+    )
+
+
+def _true_outcome(claim: Claim, serving: Serving | None, container: str | None) -> tuple[Outcome, str]:
+    planned, previous = claim.plan.get("config_name"), claim.plan.get("previous_config")
+    settled = serving is not None and serving.status == "InService"
+    config = None if serving is None else serving.config
+    if claim.outcome is Outcome.PROMOTED and not (settled and config == planned):
+        found = "no endpoint" if serving is None else f"{config}, {serving.status}"
+        outcome = Outcome.ROLLED_BACK if settled and config == previous else Outcome.FAILED
+        return outcome, f"meant to promote {planned}, but the endpoint has {found}; {claim.reason}".rstrip("; ")
+    wanted = claim.plan.get("live", {}).get("container_sha256") if claim.outcome is Outcome.PROMOTED else None
+    if wanted != container and wanted is not None:
+        found = "cannot be deployed any more" if container is None else f"holds {container}"
+        reason = (
+            f"{planned} serves, but its package, planned as {wanted}, {found}: it was changed meanwhile; {claim.reason}"
+        )
+        return Outcome.FAILED, reason.rstrip("; ")
+    if claim.outcome is Outcome.ROLLED_BACK and planned is not None and config == planned:
+        return Outcome.FAILED, f"meant to be rolled back, but {planned} still serves; {claim.reason}".rstrip("; ")
+    return claim.outcome, claim.reason
+
+
+def _object(event: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    value = event.get(name)
+    if value is None:
+        return {}
+    if not isinstance(value, Mapping):
+        raise ContractError(f"not a valid claim: {name} must be an object, got {value!r}")
+    return value
+
+
+def _sha256(value: Any) -> str | None:
+    return value if isinstance(value, str) and re.fullmatch(r"[0-9a-f]{64}", value) else None
+
+
+def _first(*values: Any) -> Any:
+    return next((value for value in values if value is not None), None)
+
+
+class AuditError(Exception):
+    """The chain cannot be appended to; the message says why."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Move:
+    """A record that follows a row's head, and what moves with it; see ``RolloutTable.move_head``."""
+
+    record: AuditRecord
+    live: LivePointer | None = None
+    owner: str | None = None
+    pause: PauseState | None = None
+    taken_back: tuple[TakenBack, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditChain:
+    """One endpoint's, or one unit's, chain of immutable objects and its head in the row.
+
+    Args:
+        s3: Client.
+        bucket: Audit bucket.
+        table: The row.
+        heads: Bucket in which heads are published.
+        sealer: Signs records. Default: the chain is only read.
+    """
+
+    s3: "S3Client"
+    bucket: str
+    table: RolloutTable
+    heads: str
+    sealer: Sealer | None = None
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str], client: Callable[[str], Any]) -> "AuditChain":
+        """Return an endpoint's chain, open for writing, from the environment that constructs give to functions.
+
+        Args:
+            environment: With ``AUDIT_BUCKET``, ``ENDPOINT``, ``HEADS_BUCKET``, ``ROLLOUT_TABLE`` and ``SIGNING_KEY``.
+            client: Gives a boto3 client by service name.
+        """
+        return cls(
+            s3=client("s3"),
+            bucket=environment["AUDIT_BUCKET"],
+            table=RolloutTable(client("dynamodb"), environment["ROLLOUT_TABLE"], environment["ENDPOINT"]),
+            heads=environment["HEADS_BUCKET"],
+            sealer=Sealer(kms=client("kms"), key=environment["SIGNING_KEY"]),
+        )
+
+    def write(self, record: AuditRecord, seal: AuditSeal | None) -> None:
+        """Write a record's object, its seal beside it, and publish the seal as the chain's head; what is there stays.
+
+        Another content in a record's own place is an older version of its object from then on.
+        """
+        digest = content_hash(record)
+        self._put(audit_key(record.endpoint, record.sequence, digest), canonical_json(record))
+        if seal is None:
+            return
+        content = canonical_json(seal)
+        self._put(seal_key(seal.endpoint, seal.sequence, seal.sha256), content)
+        key = published_key(seal.endpoint, seal.sequence, seal.sha256)
+        if not self._put_new(self.heads, key, content):
+            logger.error("s3://%s/%s is published with another content", self.heads, key)
+
+    def append(self, decide: Callable[[LockRow], Move | T]) -> AuditRecord | T:
+        """Append what is decided on the row as it stands at the moment of writing; its time is not before the last record's.
+
+        Args:
+            decide: Gets the row, again after every move of another writer. Answers with what follows; anything else that it
+                answers with is returned, and nothing is written.
+
+        Returns:
+            The new record, or the other answer.
+
+        Raises:
+            AuditError: If other writers kept moving the head, or the chain was opened without a key.
+        """
+        for _ in range(ATTEMPTS):
+            row = self.table.read()
+            last = self._write_last(row)
+            decided = decide(row)
+            if not isinstance(decided, Move):
+                return decided
+            if self.sealer is None:
+                raise AuditError(f"the audit chain of {self.table.endpoint} is open for reading: no key to sign with")
+            new = not_before(decided.record, last)
+            seal = self.sealer.seal(new)
+            moved = self.table.move_head(
+                row,
+                new,
+                seal.sha256,
+                decided.live,
+                decided.owner,
+                seal=seal,
+                pause=decided.pause,
+                taken_back=decided.taken_back,
+                promoted=next_promoted(row, new),
+            )
+            if moved:
+                self.write(new, seal)
+                return new
+        raise AuditError(f"the audit chain of {self.table.endpoint} moved {ATTEMPTS} times while it was appended to")
+
+    def newest(self, row: LockRow, count: int) -> list[AuditRecord]:
+        """Return up to ``count`` records that end at the row's head, oldest first; fewer where one is missing or changed.
+
+        They are found by the hashes that follow from the head, so that nothing else in the bucket matters.
+        """
+        found: list[AuditRecord] = []
+        digest, record = row.audit_head, last_record(row)
+        for sequence in range(row.audit_sequence, max(0, row.audit_sequence - count), -1):
+            record = record or read_record(
+                self.s3, self.bucket, audit_key(self.table.endpoint, sequence, digest), digest
+            )
+            if record is None:
+                break
+            found.append(record)
+            digest, record = record.previous, None
+        return found[::-1]
+
+    def problems(self, is_signed: IsSigned | None = None) -> list[str]:
+        """Return what is wrong with the whole chain.
+
+        Args:
+            is_signed: Whether a seal's signature is the unit's key's. Default: signatures are not looked at.
+        """
+        row, objects = self.table.read(), self.contents()
+        problems = verify(objects, endpoint=row.endpoint, head=row.audit_head, sequence=row.audit_sequence)
+        if is_signed is None:
+            return problems
+        problems += broken_seals(objects, self.published(), row=row, is_signed=is_signed)
+        return problems + broken_passports(objects, self.passports(), is_signed=is_signed)
+
+    def contents(self) -> dict[str, bytes]:
+        """Return the chain's objects by key: records and their seals."""
+        return self._all(self.bucket, f"audit/{self.table.endpoint}/")
+
+    def passports(self) -> dict[str, bytes]:
+        """Return the passports of the chain's promotions by key."""
+        return self._all(self.bucket, f"passports/{self.table.endpoint}/")
+
+    def write_passport(self, passport: Passport) -> str:
+        """Sign and write a passport, before the record that names it; return its hash.
+
+        Raises:
+            AuditError: If the chain was opened without a key.
+        """
+        if self.sealer is None:
+            raise AuditError(f"the audit chain of {self.table.endpoint} is open for reading: no key to sign with")
+        digest = content_hash(passport)
+        key = passport_key(passport.endpoint, passport.sequence, digest)
+        # one that is there already has another signature of the same passport
+        self._put_new(self.bucket, key, canonical_json(sign_passport(passport, self.sealer)))
+        return digest
+
+    def published(self) -> dict[str, bytes]:
+        """Return the published heads by key."""
+        return self._all(self.heads, f"heads/{self.table.endpoint}/")
+
+    def _write_last(self, row: LockRow) -> AuditRecord | None:
+        """Write what a writer that died may have left out, and return the record at the head."""
+        last = last_record(row)
+        if last is not None:
+            self.write(last, _seal_of(row))
+        elif row.audit_sequence:
+            logger.error("the row of %s does not carry the record that it names", row.endpoint)
+        return last
+
+    def _put(self, key: str, content: bytes) -> None:
+        if not self._put_new(self.bucket, key, content):
+            logger.error("s3://%s/%s held another content than the chain's", self.bucket, key)
+            self.s3.put_object(Bucket=self.bucket, Key=key, Body=content, ContentType="application/json")
+
+    def _put_new(self, bucket: str, key: str, content: bytes) -> bool:
+        """Write an object that is not there yet; False if another content is there."""
+        try:
+            self.s3.put_object(Bucket=bucket, Key=key, Body=content, ContentType="application/json", IfNoneMatch="*")
+        except ClientError as error:
+            if error.response["Error"]["Code"] not in ("PreconditionFailed", "ConditionalRequestConflict"):
+                raise
+            return self._read(bucket, key) == content
+        return True
+
+    def _all(self, bucket: str, prefix: str) -> dict[str, bytes]:
+        pages = self.s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
+        return {entry["Key"]: self._read(bucket, entry["Key"]) for page in pages for entry in page.get("Contents", [])}
+
+    def _read(self, bucket: str, key: str) -> bytes:
+        return self.s3.get_object(Bucket=bucket, Key=key)["Body"].read()
+
+
+def read_record(s3: "S3Client", bucket: str, key: str, digest: str) -> AuditRecord | None:
+    """Return the record of a key, if it has the hash.
+
+    Args:
+        s3: Client.
+        bucket: Audit bucket.
+        key: As ``audit_key`` gives it.
+        digest: Hash of the record.
+    """
+    try:
+        found: AuditRecord | None = from_json(AuditRecord, s3.get_object(Bucket=bucket, Key=key)["Body"].read())
+    except ContractError:
+        found = None
+    except ClientError as error:
+        if error.response["Error"]["Code"] != "NoSuchKey":
+            raise
+        found = None
+    if found is None or content_hash(found) != digest:
+        logger.error("s3://%s/%s is not the record that follows from the head", bucket, key)
+        return None
+    return found
+
+
+def _seal_of(row: LockRow) -> AuditSeal | None:
+    try:
+        seal = None if row.audit_seal is None else from_json(AuditSeal, row.audit_seal)
+    except ContractError:
+        return None
+    named = (row.endpoint, row.audit_sequence, row.audit_head)
+    return seal if seal is not None and (seal.endpoint, seal.sequence, seal.sha256) == named else None
+
+
+def record(
+    claim: Claim, *, sagemaker: "SageMakerClient", chain: AuditChain, slots: SlotReader | None = None
+) -> dict[str, Any]:
+    """Append what came of an execution, once, and move the live pointer to what serves.
+
+    The pointer moves only for the execution that holds the lock, and never for a rejection, which has no rollout.
+
+    Args:
+        claim: What the execution says.
+        sagemaker: Client.
+        chain: The endpoint's chain and row.
+        slots: Where the endpoint's slots are, if it is served on EKS. Default: SageMaker serves it.
+
+    Returns:
+        ``{"sequence", "serving_config", "outcome"}`` of the record.
+
+    Raises:
+        AuditError: If other writers kept moving the head.
+    """
+    serving = read_serving(sagemaker, chain.table.endpoint) if slots is None else read_slots(slots.read())
+    description = _described(sagemaker, serving)
+    package = _package(description)
+
+    def follow(row: LockRow) -> Move | AuditRecord:
+        newest = chain.newest(row, LOOK_BACK)
+        for earlier in newest:
+            if is_same(earlier, claim, serving):
+                return earlier
+        died = died_of(claim)
+        is_told = died is not None and any(earlier.execution == died.execution for earlier in newest)
+        new = next_record(row, without_died(claim) if is_told else claim, serving, package)
+        new = not_before(new, last_record(row))
+        if new.outcome is Outcome.PROMOTED:
+            passport = passport_of(
+                new,
+                package,
+                description,
+                read_gate(chain.s3, description),
+                machine_sha256=claim.machine_sha256,
+            )
+            new = replace(new, passport_sha256=chain.write_passport(passport))
+        moves = claim.outcome is not Outcome.REJECTED and row.owner == claim.execution
+        live = next_live(row, claim, serving, package) if moves else None
+        return Move(
+            record=new,
+            live=live,
+            owner=claim.execution if moves else None,
+            taken_back=next_taken_back(row, new) if moves else None,
+        )
+
+    return _answer(chain.append(follow))
+
+
+def _answer(written: AuditRecord) -> dict[str, Any]:
+    return {
+        "sequence": written.sequence,
+        "serving_config": written.serving_config,
+        "outcome": written.outcome.value,
+    }
+
+
+def _described(sagemaker: "SageMakerClient", serving: Serving | None) -> Mapping[str, Any]:
+    """Return the description of what serves, empty where it has no package."""
+    if serving is None or serving.version is None or serving.version.package is None:
+        return {}
+    return read_description(sagemaker, serving.version.package) or {}
+
+
+def _package(description: Mapping[str, Any]) -> RegisteredPackage | None:
+    try:
+        return read_package(description) if description else None
+    except PackageError:
+        return None  # an unusable package has no baseline to point at

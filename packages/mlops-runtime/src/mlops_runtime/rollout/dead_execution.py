@@ -1,0 +1,155 @@
+"""What a recovery does with what an execution that died has left: keep it on evidence, go back, or remove it.
+
+SageMaker goes on with what an execution began, and may end with a candidate that serves and that nobody judged. Its alarms are
+still there and its calls are counted, so the recovery judges it as the execution would have; where it cannot, it goes back to what
+is recorded as live. See docs/adr/0012-recovery.md.
+"""
+
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from mlops_runtime.contracts import to_dict
+from mlops_runtime.contracts.rollout import DeployReason, DeployRequest, DiedExecution, LivePointer, ServingSpec
+from mlops_runtime.registry.package import PackageError
+from mlops_runtime.rollout.deploy_plan import Facts, Plan, RefusedError, live_pointer, poll_seconds
+from mlops_runtime.rollout.execution_names import version_name
+from mlops_runtime.rollout.fleet_alarms import fleet_stem
+from mlops_runtime.rollout.fleet_capacity import no_scaling, render_scaling
+from mlops_runtime.rollout.live_fleet import Version
+from mlops_runtime.rollout.permission import approved, desired
+from mlops_runtime.rollout.rollout_case import Case, pointer
+from mlops_runtime.rollout.sagemaker_requests import planned_scaling, render_revert
+
+# between storing a spec and naming it as the desired one lies a second
+_STORING = timedelta(minutes=1)
+_REASONS = frozenset(reason.value for reason in DeployReason)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Left:
+    """A candidate that serves and is not recorded, and what is recorded as live, as far as it exists."""
+
+    died: DiedExecution
+    facts: Facts
+    spec: ServingSpec
+    version: Version
+    live: LivePointer | None
+    back: Version | None
+
+    @property
+    def alarms(self) -> tuple[str, ...]:
+        """Names of the alarms of its fleet that are still there."""
+        stem = fleet_stem(self.spec.endpoint, self.version.config)
+        return tuple(name for name in self.facts.leftovers.alarms if name.startswith(stem))
+
+    @property
+    def reason(self) -> DeployReason:
+        """Why it was made; where that is not known, what asks for the most evidence."""
+        return DeployReason(self.died.reason) if self.died.reason in _REASONS else DeployReason.APPROVAL
+
+
+def recovered(blank: Plan, request: DeployRequest, facts: Facts, now: datetime) -> Plan | None:
+    """Return the plan for a candidate that an execution left serving; None where it left none.
+
+    Args:
+        blank: The plan so far.
+        request: A recovery's.
+        facts: What the sources say; the endpoint is at rest.
+        now: The time in the cloud.
+
+    Raises:
+        RefusedError: If what serves may not, and nothing is recorded to go back to.
+        PackageError: The same, for a package that cannot be read.
+        SpecError: If nothing can be served by the desired spec.
+    """
+    left = _left(request, facts)
+    if left is None:
+        return None
+    blank = replace(blank, candidate_package=left.version.package)
+    try:
+        package = approved(request, facts)
+    except (RefusedError, PackageError) as refused:
+        if left.back is None:
+            raise
+        return _revert(blank, left, left.back, str(refused))
+    if left.back is not None and _is_guarded(left) and not left.alarms:
+        return _revert(blank, left, left.back, "the alarms of the new fleet are gone: nobody can say that it is good")
+    blank = replace(blank, container_sha256=package.container_sha256)
+    was = replace(request, reason=left.reason)
+    case = Case(request=was, facts=facts, spec=left.spec, package=package, execution=left.died.execution, now=now)
+    return _adopt(blank, left, case)
+
+
+def resumed_scaling(request: DeployRequest, facts: Facts) -> dict[str, list[object]]:
+    """Return how the endpoint scales where nothing else is to be done: an execution may have died after it took that back."""
+    if request.died is None or facts.spec is None or facts.serving is None or facts.spec.scaling is None:
+        return no_scaling()
+    return render_scaling(facts.spec) | {"deregister": [], "alarm_names": []}
+
+
+def discarded(blank: Plan, facts: Facts) -> Plan:
+    """Return the plan of a recovery that finds a first endpoint Failed: it goes, as after any first model that fails."""
+    failure = "" if facts.serving is None else facts.serving.failure
+    reason = "the first endpoint failed and is deleted" + (f": {failure}" if failure else "")
+    return replace(blank, action="discard", reason=reason, leftovers=facts.leftovers)
+
+
+def _left(request: DeployRequest, facts: Facts) -> _Left | None:
+    died, serving, live = request.died, facts.serving, live_pointer(facts.row)
+    if died is None or facts.slots is not None or serving is None or serving.version is None:
+        return None
+    name = version_name(facts.row.endpoint, died.execution)
+    if serving.config != name or (live is not None and live.config == name):
+        return None
+    back = None if live is None else facts.versions.get(live.config)
+    return _Left(died=died, facts=facts, spec=desired(facts), version=serving.version, live=live, back=back)
+
+
+def _is_guarded(left: _Left) -> bool:
+    """Whether alarms stood over the update: not where SageMaker knows none, nor where nothing rang could take it back."""
+    return left.spec.serverless is None and left.reason is not DeployReason.ROLLBACK
+
+
+def _common(blank: Plan, left: _Left) -> Plan:
+    spec = left.spec
+    back = left.back
+    return replace(
+        blank,
+        variant=spec.variant,
+        started=left.died.started,
+        config_name=left.version.config,
+        model_name=left.version.model,
+        previous_config=None if back is None else back.config,
+        previous_model=None if back is None else back.model,
+        revert_endpoint={} if back is None else render_revert(spec, config=back.config, live=back.variants),
+        poll_seconds=poll_seconds(spec.rollout.maximum),
+        scaling=planned_scaling(spec, left.facts),
+    )
+
+
+def _revert(blank: Plan, left: _Left, back: Version, why: str) -> Plan:
+    return replace(_common(blank, left), action="revert", reason=f"back to {back.config}: {why}")
+
+
+def _adopt(blank: Plan, left: _Left, case: Case) -> Plan:
+    rollout, is_judged = left.spec.rollout, left.back is not None and left.reason is not DeployReason.ROLLBACK
+    is_new = left.reason is DeployReason.APPROVAL
+    alarms = (*left.alarms, *(name for name in rollout.alarms if name in left.facts.alarm_states))
+    return replace(
+        _common(blank, left),
+        action="adopt",
+        reason=f"{left.version.config} took over" + ("" if is_judged else "; there is nothing to judge it by"),
+        watched=alarms if is_judged else (),
+        min_invocations=rollout.min_invocations if is_judged and is_new else 0,
+        probation=(rollout.probation or 0) if is_new else 0,
+        expired=tuple(config for config in case.follows.expired if config != left.version.config),
+        live=to_dict(_pointer(left, case)),
+    )
+
+
+def _pointer(left: _Left, case: Case) -> LivePointer:
+    """Return the pointer at the candidate; by which spec it was made is known where that was stored before it began."""
+    made, stored = pointer(case), left.facts.spec_stored
+    if stored is not None and stored + _STORING < datetime.fromisoformat(left.died.started):
+        return made
+    return replace(made, spec_sha256="", spec_uri="")

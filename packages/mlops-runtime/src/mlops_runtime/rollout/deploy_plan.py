@@ -1,0 +1,138 @@
+"""What a Deploy execution does, as the machine reads it, and what that is decided on."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from datetime import datetime
+from typing import Any, Literal
+
+from mlops_runtime.contracts import from_json, to_dict
+from mlops_runtime.contracts.rollout import AuditRecord, LivePointer, LockRow, ServingSpec
+from mlops_runtime.eks.serving import Slots
+from mlops_runtime.rollout.fleet_capacity import no_scaling
+from mlops_runtime.rollout.instance_quota import Quotas
+from mlops_runtime.rollout.live_fleet import Leftovers, Serving, Version
+
+POLL_SECONDS = 30
+# the history of an execution has at most 25,000 events, and the longest rollout takes eight hours
+# https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html
+_POLLS = 300
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What the Deploy machine does. ``as_dict`` always has every key, for expressions that may not meet an undefined one.
+
+    What an execution that died has left is adopted, reverted or discarded; see ``recovery``. ``container_sha256`` is of the package
+    that it is about, ``golden_sha256`` of the golden requests that the package will have passed once it serves.
+    """
+
+    action: Literal["create", "update", "nothing", "refuse", "wait", "adopt", "revert", "discard"]
+    reason: str
+    endpoint: str
+    started: str
+    variant: str = ""
+    create_model: Mapping[str, Any] = field(default_factory=dict)
+    create_endpoint_config: Mapping[str, Any] = field(default_factory=dict)
+    create_endpoint: Mapping[str, Any] = field(default_factory=dict)
+    update_endpoint: Mapping[str, Any] = field(default_factory=dict)
+    revert_endpoint: Mapping[str, Any] = field(default_factory=dict)
+    alarms: tuple[Mapping[str, Any], ...] = ()
+    alarm_names: tuple[str, ...] = ()
+    watched: tuple[str, ...] = ()
+    model_name: str | None = None
+    config_name: str | None = None
+    previous_config: str | None = None
+    previous_model: str | None = None
+    expired: tuple[str, ...] = ()
+    remove: str | None = None
+    leftovers: Leftovers = field(default_factory=Leftovers)
+    poll_seconds: int = POLL_SECONDS
+    bake: int = 0
+    min_invocations: int = 0
+    rehearsal: Mapping[str, Any] = field(default_factory=dict)
+    synthetic: Mapping[str, Any] = field(default_factory=dict)
+    shadow: Mapping[str, Any] = field(default_factory=dict)
+    scaling: Mapping[str, Any] = field(default_factory=no_scaling)
+    eks: Mapping[str, Any] = field(default_factory=dict)
+    probation: int = 0
+    candidate_package: str | None = None
+    requested_by: str | None = None
+    live: Mapping[str, Any] = field(default_factory=dict)
+    container_sha256: str | None = None
+    golden_sha256: str | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the plan as JSON values, ``null`` where there is nothing."""
+        return {f.name: to_dict(getattr(self, f.name)) for f in fields(self)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """What the sources say.
+
+    Args:
+        row: The endpoint's row.
+        spec: The desired spec.
+        serving: What serves.
+        package: Description of the package that the request is about (see ``wanted_package``).
+        alarm_states: States of the spec's alarms that exist, and of the one that the request names.
+        group: Group whose packages this endpoint serves.
+        versions: Those of the live pointer's previous and kept configs that still exist.
+        live_spec: The spec that the live config was made by, as far as it can be read.
+        leftovers: What executions that died have left.
+        frozen: Which freeze window holds now.
+        rests: Why automatic work rests now; read where a policy approved what is asked for.
+        approval: Why the package's approval does not count.
+        signature: Why the package's archive is not what was signed.
+        promotion: The record that shows the package's very container as promoted.
+        slots: Both slots, where the endpoint is served on EKS.
+        spec_stored: When the desired spec was stored last.
+        never_served: Whether the endpoint is one of ours that failed before it ever served.
+        quotas: How many instances the account may have; None where nothing needs to be asked.
+    """
+
+    row: LockRow
+    spec: ServingSpec | None
+    serving: Serving | None
+    package: Mapping[str, Any] | None
+    alarm_states: Mapping[str, str]
+    group: str
+    versions: Mapping[str, Version] = field(default_factory=dict)
+    live_spec: ServingSpec | None = None
+    leftovers: Leftovers = field(default_factory=Leftovers)
+    frozen: str | None = None
+    rests: str | None = None
+    approval: tuple[str, ...] = ()
+    signature: tuple[str, ...] = ()
+    promotion: AuditRecord | None = None
+    slots: Slots | None = None
+    spec_stored: datetime | None = None
+    never_served: bool = False
+    quotas: Quotas | None = None
+
+
+class RefusedError(Exception):
+    """The request cannot be carried out now; the message is the reason that is recorded."""
+
+
+class NothingToDoError(Exception):
+    """What is asked for already is, or has nothing to be done with; the message says which."""
+
+
+class BusyError(Exception):
+    """Something is under way at the endpoint that must end first; the message says what."""
+
+
+def live_pointer(row: LockRow) -> LivePointer | None:
+    """Return the live pointer of a row."""
+    return None if row.live is None else from_json(LivePointer, row.live)
+
+
+def poll_seconds(maximum: int) -> int:
+    """Return how often a rollout of at most ``maximum`` seconds is looked at.
+
+    Example:
+        >>> poll_seconds(3600), poll_seconds(28800)
+        (30, 99)
+    """
+    return max(POLL_SECONDS, -(-(maximum + 900) // _POLLS))

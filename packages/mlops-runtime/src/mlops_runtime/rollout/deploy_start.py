@@ -1,0 +1,89 @@
+"""Adapter of ``guard``: reads again what an event says, and starts the Deploy machine."""
+
+import json
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from mlops_runtime.contracts.rollout import DeployRequest
+from mlops_runtime.messages import Message
+from mlops_runtime.rollout.deploy_guard import Asked, GuardSettings, IgnoredError, asked_by, check_probation, recovery
+from mlops_runtime.rollout.execution_names import execution_arn, start_deploy
+from mlops_runtime.rollout.preflight_facts import alarm_states
+from mlops_runtime.rollout.rollout_table import RolloutTable
+
+if TYPE_CHECKING:
+    from mypy_boto3_cloudwatch import CloudWatchClient
+    from mypy_boto3_stepfunctions import SFNClient
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeployGuard:
+    """What stands between events and the Deploy machine.
+
+    Args:
+        stepfunctions: Client.
+        cloudwatch: Client.
+        table: The endpoint's row.
+        settings: What may start rollouts.
+    """
+
+    stepfunctions: "SFNClient"
+    cloudwatch: "CloudWatchClient"
+    table: RolloutTable
+    settings: GuardSettings
+
+    def handle(self, message: Message) -> str | None:
+        """Start what a message asks for, once.
+
+        Returns:
+            The execution's ARN, or None.
+        """
+        try:
+            asked = asked_by(message.body, settings=self.settings, now=message.sent)
+            request = self._confirmed(asked, message.sent)
+        except IgnoredError as ignored:
+            _log(message, {"decision": "IGNORED", "reason": str(ignored)[:1000]})
+            return None
+        arn = None
+        if request is not None:
+            arn = start_deploy(self.stepfunctions, self.settings.machine_arn, asked.name, request)
+        if asked.died is not None:
+            # after the start: a message that is cut off between the two comes again and finds the lock still held
+            self._pass_on(asked.died, arn)
+        _log(message, {"decision": "RELEASED" if arn is None else "STARTED", "execution": arn or asked.died})
+        return arn
+
+    def _confirmed(self, asked: Asked, now: datetime) -> DeployRequest | None:
+        """Return the request, once what it rests on holds at its source."""
+        if asked.alarm is not None:
+            state = alarm_states(self.cloudwatch, [asked.alarm]).get(asked.alarm)
+            check_probation(asked, self.table.read(), state, now)
+        if asked.died is not None:
+            return recovery(asked, self._described(asked, asked.died))
+        return asked.request
+
+    def _described(self, asked: Asked, died: str) -> Mapping[str, Any]:
+        """Return an execution that has ended and left its lock; one that came to its own end has released it itself."""
+        heir = execution_arn(self.settings.machine_arn, asked.name)
+        if self.table.read().owner not in (died, heir):
+            raise IgnoredError(f"{died} holds no lock")
+        described = self.stepfunctions.describe_execution(executionArn=died)
+        if described["status"] == "RUNNING":
+            raise IgnoredError(f"{died} still runs")
+        return described
+
+    def _pass_on(self, died: str, heir: str | None) -> None:
+        """Nobody comes between an execution that died and its recovery, who could build on what was never judged."""
+        if heir is None:
+            self.table.release(died)
+        else:
+            self.table.hand_over(died, heir)
+
+
+def _log(message: Message, decision: Mapping[str, Any]) -> None:
+    logger.info(json.dumps({"message": message.id, **decision}))

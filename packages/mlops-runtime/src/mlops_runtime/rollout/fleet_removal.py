@@ -1,0 +1,118 @@
+"""Removes an endpoint and everything that the Deploy machine made for it; what is gone already is success.
+
+SageMaker deletes no endpoint that is changing. A rollout that bakes is therefore taken back by its abort alarm, which takes
+minutes, and only then deleted: a stack that goes must not wait for a rollout to end.
+"""
+
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from botocore.exceptions import ClientError, WaiterError
+
+from mlops_runtime.rollout.fleet_alarms import ABORT
+from mlops_runtime.rollout.live_fleet import Made
+from mlops_runtime.sagemaker_errors import is_missing
+
+if TYPE_CHECKING:
+    from mypy_boto3_cloudwatch import CloudWatchClient
+    from mypy_boto3_sagemaker import SageMakerClient
+    from mypy_boto3_stepfunctions import SFNClient
+
+# https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_DescribeEndpoint.html: what is under way cannot be deleted
+_UNDER_WAY = ("Creating", "Updating", "SystemUpdating", "RollingBack")
+# eight minutes, of the ten that the function has: whoever deletes a stack waits for it
+_DELAY, _ATTEMPTS = 5, 96
+
+
+class RemovalError(Exception):
+    """Something cannot be removed now; the message says what to do."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Removal:
+    """Removal of one endpoint.
+
+    Args:
+        sagemaker: Client.
+        cloudwatch: Client.
+        stepfunctions: Client.
+    """
+
+    sagemaker: "SageMakerClient"
+    cloudwatch: "CloudWatchClient"
+    stepfunctions: "SFNClient"
+
+    def stop_executions(self, machine_arn: str) -> list[str]:
+        """Stop running executions, so that none makes anew what is being deleted, and return which."""
+        pages = self.stepfunctions.get_paginator("list_executions").paginate(
+            stateMachineArn=machine_arn, statusFilter="RUNNING"
+        )
+        running = [execution["executionArn"] for page in pages for execution in page["executions"]]
+        for arn in running:
+            self.stepfunctions.stop_execution(
+                executionArn=arn, error="EndpointDeleted", cause="the stack deletes the endpoint"
+            )
+        return running
+
+    def remove_endpoint(self, endpoint: str) -> None:
+        """Delete the endpoint, its rehearsals, configs and models that carry our tag, and the alarms of new fleets.
+
+        A deployment under way is taken back first.
+
+        Raises:
+            RemovalError: If it does not come to rest.
+        """
+        made = Made(sagemaker=self.sagemaker, cloudwatch=self.cloudwatch, endpoint=endpoint)
+        if self._status(endpoint) in _UNDER_WAY:
+            for alarm in made.alarms():
+                if alarm.endswith(f"-{ABORT}"):
+                    self.cloudwatch.set_alarm_state(
+                        AlarmName=alarm, StateValue="ALARM", StateReason="the stack deletes the endpoint"
+                    )
+        for name in (endpoint, *made.rehearsals()):
+            self._delete_endpoint(name)
+        for name in list(made.configs()):
+            self.sagemaker.delete_endpoint_config(EndpointConfigName=name)
+        for name in list(made.models()):
+            self.sagemaker.delete_model(ModelName=name)
+        self.remove_alarms(endpoint)
+
+    def remove_alarms(self, endpoint: str) -> None:
+        """Delete the alarms of new fleets."""
+        alarms = list(Made(sagemaker=self.sagemaker, cloudwatch=self.cloudwatch, endpoint=endpoint).alarms())
+        for start in range(0, len(alarms), 100):  # DeleteAlarms takes 100 at a time
+            self.cloudwatch.delete_alarms(AlarmNames=alarms[start : start + 100])
+
+    def _delete_endpoint(self, endpoint: str) -> None:
+        status = self._status(endpoint)
+        if status in _UNDER_WAY:
+            status = self._at_rest(endpoint)
+        if status in _UNDER_WAY:
+            raise RemovalError(
+                f"endpoint {endpoint} is still {status} after {_DELAY * _ATTEMPTS} s, and SageMaker deletes none that is; its "
+                "rollout is stopped, so delete the stack again when the endpoint is InService"
+            )
+        if status in (None, "Deleting"):
+            return
+        try:
+            self.sagemaker.delete_endpoint(EndpointName=endpoint)
+        except ClientError as error:
+            if not is_missing(error):
+                raise
+
+    def _at_rest(self, endpoint: str) -> str | None:
+        """Wait until nothing changes the endpoint any more, for minutes at most, and return its status then."""
+        with suppress(WaiterError):  # it failed, or is gone, or time is up: its status says which
+            self.sagemaker.get_waiter("endpoint_in_service").wait(
+                EndpointName=endpoint, WaiterConfig={"Delay": _DELAY, "MaxAttempts": _ATTEMPTS}
+            )
+        return self._status(endpoint)
+
+    def _status(self, endpoint: str) -> str | None:
+        try:
+            return str(self.sagemaker.describe_endpoint(EndpointName=endpoint)["EndpointStatus"])
+        except ClientError as error:
+            if not is_missing(error):
+                raise
+            return None

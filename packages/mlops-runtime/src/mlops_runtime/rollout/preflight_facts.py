@@ -1,0 +1,241 @@
+"""Adapter of ``preflight``: reads what it decides on at the sources."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from botocore.exceptions import ClientError
+
+from mlops_runtime.business_unit.automation import Automation
+from mlops_runtime.contracts.rollout import AuditRecord, DeployReason, DeployRequest, LockRow, ServingSpec, audit_key
+from mlops_runtime.eks.gather import SlotReader
+from mlops_runtime.eks.serving import serving, versions
+from mlops_runtime.registry.approval import ApprovalRule, approval_problems, is_automatic
+from mlops_runtime.registry.package import PackageError, RegisteredPackage, read_package
+from mlops_runtime.rollout.archive_signatures import SignedArchives
+from mlops_runtime.rollout.audit_chain import read_record
+from mlops_runtime.rollout.deploy_plan import Facts, live_pointer
+from mlops_runtime.rollout.execution_names import ENDPOINT_TAG, version_name
+from mlops_runtime.rollout.instance_quota import Quotas
+from mlops_runtime.rollout.live_fleet import (
+    MAXIMUM,
+    Leftovers,
+    Made,
+    Serving,
+    Version,
+    read_description,
+    read_serving,
+    read_version,
+)
+from mlops_runtime.rollout.preflight import verified_spec, wanted_package
+from mlops_runtime.rollout.promotions import promotion
+from mlops_runtime.rollout.rollout_case import way_back
+from mlops_runtime.rollout.rollout_table import RolloutTable
+
+if TYPE_CHECKING:
+    from mypy_boto3_cloudwatch import CloudWatchClient
+    from mypy_boto3_s3 import S3Client
+    from mypy_boto3_sagemaker import SageMakerClient
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sources:
+    """Where facts come from.
+
+    Args:
+        sagemaker: Client.
+        cloudwatch: Client.
+        s3: Client.
+        table: The endpoint's row.
+        group: Name of the model package group whose packages this endpoint serves.
+        bucket: Bucket of the serving specs; a spec anywhere else is not read.
+        audit_bucket: Bucket of the audit chain.
+        automation: The unit's freeze calendar and pause.
+        rule: Whose approvals count.
+        archives: Archives of models and their signatures.
+        slots: Where the endpoint's slots are, if it is served on EKS. Default: SageMaker serves it.
+    """
+
+    sagemaker: "SageMakerClient"
+    cloudwatch: "CloudWatchClient"
+    s3: "S3Client"
+    table: RolloutTable
+    group: str
+    bucket: str
+    audit_bucket: str
+    automation: Automation
+    rule: ApprovalRule
+    archives: SignedArchives
+    slots: SlotReader | None = None
+
+    @classmethod
+    def from_environment(
+        cls, environ: Mapping[str, str], client: Callable[..., Any], *, slots: SlotReader | None
+    ) -> "Sources":
+        """Read from the variables that the construct gives to the function.
+
+        Args:
+            environ: The variables.
+            client: Makes a client of a service.
+            slots: Where the endpoint's slots are, if it is served on EKS.
+        """
+        dynamodb = client("dynamodb")
+        return cls(
+            sagemaker=client("sagemaker"),
+            cloudwatch=client("cloudwatch"),
+            s3=client("s3"),
+            table=RolloutTable(dynamodb, environ["ROLLOUT_TABLE"], environ["ENDPOINT"]),
+            group=environ.get("MODEL_PACKAGE_GROUP", environ["ENDPOINT"]),
+            bucket=environ["ARTIFACTS_BUCKET"],
+            audit_bucket=environ["AUDIT_BUCKET"],
+            automation=Automation.from_environment(environ, dynamodb),
+            rule=ApprovalRule.from_environment(environ),
+            archives=SignedArchives.from_environment(environ, client),
+            slots=slots,
+        )
+
+    def facts(self, request: DeployRequest, *, execution: str, now: datetime, quotas: Quotas | None = None) -> Facts:
+        """Read everything that one request is decided on.
+
+        Args:
+            request: What is asked for.
+            execution: ARN of the execution, whose own things are no leftovers.
+            now: The time in the cloud.
+            quotas: How many instances the account may have, as the Deploy machine read it. Default: not known.
+        """
+        row = self.table.read()
+        spec, stored = (None, None) if row.desired is None else self._stored(row.desired)
+        slots = None if self.slots is None else self.slots.read()
+        serves = read_serving(self.sagemaker, row.endpoint) if slots is None else serving(slots)
+        facts = Facts(
+            row=row,
+            spec=spec,
+            spec_stored=stored,
+            serving=serves,
+            never_served=slots is None and self._never_served(row, serves),
+            package=None,
+            alarm_states={},
+            group=self.group,
+            versions=self._versions(row) if slots is None else versions(slots, live_pointer(row)),
+            live_spec=self._live_spec(row) if slots is None else None,
+            slots=slots,
+            frozen=self.automation.frozen(now),
+        )
+        wanted = wanted_package(request, facts.serving, way_back(facts))
+        package = None if wanted is None else read_description(self.sagemaker, wanted)
+        registered = _registered(package)
+        watched = (*_alarms(spec), *(() if request.alarm is None else (request.alarm,)))
+        return replace(
+            facts,
+            package=package,
+            rests=self._rests(request, package, now),
+            approval=self._approval(package, registered, now),
+            signature=() if registered is None else self.archives.problems(registered.spec),
+            promotion=self._promotion(request, row, registered),
+            alarm_states=alarm_states(self.cloudwatch, watched),
+            leftovers=self._leftovers(row, facts, execution),
+            quotas=quotas,
+        )
+
+    def _leftovers(self, row: LockRow, facts: Facts, execution: str) -> Leftovers:
+        made = Made(sagemaker=self.sagemaker, cloudwatch=self.cloudwatch, endpoint=row.endpoint)
+        if facts.slots is not None:
+            return Leftovers(alarms=tuple(made.alarms())[:MAXIMUM])  # a slot itself says what is left in it
+        serves = None if facts.never_served else facts.serving
+        return made.leftovers(_used(row, serves, version_name(row.endpoint, execution)))
+
+    def _stored(self, uri: str) -> tuple[ServingSpec, datetime]:
+        """Return a spec, and when it was stored last."""
+        found = self.s3.get_object(Bucket=self.bucket, Key=uri.removeprefix(f"s3://{self.bucket}/"))
+        return verified_spec(uri, found["Body"].read()), found["LastModified"]
+
+    def _never_served(self, row: LockRow, serves: Serving | None) -> bool:
+        """Whether the endpoint was made by a machine of ours, and failed before anything was recorded as live."""
+        if serves is None or serves.status != "Failed" or row.live is not None or row.served is not None:
+            return False
+        return {"Key": ENDPOINT_TAG, "Value": row.endpoint} in self.sagemaker.list_tags(ResourceArn=serves.arn)["Tags"]
+
+    def _live_spec(self, row: LockRow) -> ServingSpec | None:
+        live = live_pointer(row)
+        if live is None or not live.spec_uri:
+            return None
+        try:
+            return self._stored(live.spec_uri)[0]
+        except ClientError as error:
+            # S3 says so of what is gone to whom may not list
+            if error.response["Error"]["Code"] in ("NoSuchKey", "AccessDenied"):
+                return None
+            raise
+
+    def _versions(self, row: LockRow) -> dict[str, Version]:
+        found = {config: read_version(self.sagemaker, config) for config in _recorded(row)}
+        return {config: version for config, version in found.items() if version is not None}
+
+    def _approval(
+        self, package: Mapping[str, Any] | None, registered: RegisteredPackage | None, now: datetime
+    ) -> tuple[str, ...]:
+        if package is None or registered is None:
+            return ()
+        return tuple(approval_problems(package, registered, rule=self.rule, now=now))
+
+    def _rests(self, request: DeployRequest, package: Mapping[str, Any] | None, now: datetime) -> str | None:
+        """Return why automatic work rests; the pause holds back what a policy approved, so nothing else costs a look at it."""
+        if request.reason is not DeployReason.APPROVAL or package is None or not is_automatic(package):
+            return None
+        return self.automation.rests(now)
+
+    def _promotion(
+        self, request: DeployRequest, row: LockRow, registered: RegisteredPackage | None
+    ) -> AuditRecord | None:
+        """Return what the chain shows of the package's container; a new model is held to its approval and needs no look."""
+        if registered is None or request.reason is DeployReason.APPROVAL:
+            return None
+        return promotion(row, registered.container_sha256, partial(self._record, row.endpoint))
+
+    def _record(self, endpoint: str, sequence: int, digest: str) -> AuditRecord | None:
+        try:
+            return read_record(self.s3, self.audit_bucket, audit_key(endpoint, sequence, digest), digest)
+        except ClientError as error:
+            # S3 says so of what is gone to whom may not list
+            if error.response["Error"]["Code"] != "AccessDenied":
+                raise
+        return None
+
+
+def alarm_states(cloudwatch: "CloudWatchClient", names: Sequence[str]) -> dict[str, str]:
+    """Return the state of each of the named alarms that exist, metric or composite."""
+    if not names:
+        return {}
+    answer = cloudwatch.describe_alarms(AlarmNames=list(names), AlarmTypes=["MetricAlarm", "CompositeAlarm"])
+    return {a["AlarmName"]: a["StateValue"] for a in [*answer["MetricAlarms"], *answer["CompositeAlarms"]]}
+
+
+def _registered(package: Mapping[str, Any] | None) -> RegisteredPackage | None:
+    try:
+        return None if package is None else read_package(package)
+    except PackageError:
+        return None  # the plan refuses such a package by itself
+
+
+def _alarms(spec: ServingSpec | None) -> tuple[str, ...]:
+    """Return what a rollout under a spec looks at, besides what it makes for that."""
+    if spec is None:
+        return ()
+    slots = {} if spec.eks is None else spec.eks.alarms
+    return (*spec.rollout.alarms, *(name for names in slots.values() for name in names))
+
+
+def _recorded(row: LockRow) -> list[str]:
+    live = live_pointer(row)
+    return [] if live is None else [c for c in (live.config, live.previous, *(live.kept or ())) if c is not None]
+
+
+def _used(row: LockRow, serving: Serving | None, own: str) -> set[str]:
+    used = {own, *_recorded(row)}
+    if serving is not None:
+        used.add(serving.config)
+    if serving is not None and serving.version is not None:
+        used.add(serving.version.model)
+    return used

@@ -1,0 +1,137 @@
+"""What an accepted request deploys, which versions stay as rollback targets, and the pointer that it ends in."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from mlops_runtime.contracts import content_hash, to_dict
+from mlops_runtime.contracts.rollout import DeployReason, DeployRequest, LivePointer, ServingSpec
+from mlops_runtime.registry.package import RegisteredPackage
+from mlops_runtime.rollout.deploy_plan import Facts, live_pointer
+from mlops_runtime.rollout.execution_names import version_name
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Succession:
+    """The config that a rollback goes back to, those kept before it, and those that are deleted after success."""
+
+    previous: str | None = None
+    kept: tuple[str, ...] = ()
+    expired: tuple[str, ...] = ()
+
+
+def succession(facts: Facts, package: str, *, is_rollback: bool, keep: int) -> Succession:
+    """Return what follows when a package comes to serve.
+
+    A version of the same model is replaced, not gone back to. A rollback goes back along the line: what it leaves, and whatever is
+    newer than its target, is not kept, so that a second rollback cannot lead to what the first one fled from.
+
+    Args:
+        facts: What serves, and what is kept.
+        package: ARN of the package that comes to serve.
+        is_rollback: Whether it goes back.
+        keep: Versions that stay.
+    """
+    line = _line(facts)
+    packages = {config: package_of(facts, config) for config in line}
+    if is_rollback:
+        at = [config for config in line if packages[config] == package]
+        rest = line[line.index(at[-1]) + 1 :] if at else []
+    else:
+        rest = [config for config in line if packages[config] not in (package, None)]
+    stays = rest[:keep]
+    ours = re.compile(re.escape(facts.row.endpoint) + "-[0-9a-f]{8}")  # what somebody made by hand is left alone
+    return Succession(
+        previous=stays[0] if stays else None,
+        kept=tuple(stays[1:]),
+        expired=tuple(config for config in line if config not in stays and ours.fullmatch(config)),
+    )
+
+
+def way_back(facts: Facts) -> str | None:
+    """Return the package that a rollback without a target goes to: of the newest kept version that still exists."""
+    live = live_pointer(facts.row)
+    kept: Sequence[str] = () if live is None else [c for c in (live.previous, *(live.kept or ())) if c is not None]
+    return next((package for config in kept if (package := package_of(facts, config)) is not None), None)
+
+
+def _line(facts: Facts) -> list[str]:
+    """Return what serves, what is recorded as live where that differs, and what is kept, newest first."""
+    serving, live = facts.serving, live_pointer(facts.row)
+    if serving is None:
+        return []
+    recorded = [] if live is None else [live.config, live.previous, *(live.kept or ())]
+    return list(dict.fromkeys([serving.config, *(config for config in recorded if config is not None)]))
+
+
+def package_of(facts: Facts, config: str | None) -> str | None:
+    """Return the package of the version of a name, where that still exists."""
+    serving = facts.serving
+    if serving is not None and serving.config == config:
+        return None if serving.version is None else serving.version.package
+    version = None if config is None else facts.versions.get(config)
+    return None if version is None else version.package
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """A request that may be carried out: what it is about, and what follows from it."""
+
+    request: DeployRequest
+    facts: Facts
+    spec: ServingSpec
+    package: RegisteredPackage
+    execution: str
+    now: datetime
+
+    @property
+    def name(self) -> str:
+        """Name of the config and the model to be made."""
+        return version_name(self.spec.endpoint, self.execution)
+
+    @property
+    def is_rollback(self) -> bool:
+        """Whether it goes back."""
+        return self.request.reason is DeployReason.ROLLBACK
+
+    @property
+    def is_approval(self) -> bool:
+        """Whether it is about a new model."""
+        return self.request.reason is DeployReason.APPROVAL
+
+    @property
+    def follows(self) -> Succession:
+        """What stays to go back to."""
+        keep = 1 if self.spec.rollout.keep is None else self.spec.rollout.keep
+        return succession(self.facts, self.package.arn, is_rollback=self.is_rollback, keep=keep)
+
+
+def pointer(case: Case) -> LivePointer:
+    """Return the live pointer as it will be once the version serves."""
+    package, live, follows = case.package, live_pointer(case.facts.row), case.follows
+    # another spec does not end the probation of a model
+    probation = None if live is None or live.model_package_arn != package.arn else live.probation_until
+    return LivePointer(
+        endpoint=case.spec.endpoint,
+        config=case.name,
+        model=case.name,
+        model_package_arn=package.arn,
+        model_sha256=package.spec.model_sha256,
+        artifact_uri=package.spec.artifact_uri,
+        baseline_uri=package.spec.baseline_uri,
+        evaluation_uri=package.spec.evaluation_uri,
+        training_set_id=package.spec.training_set_id,
+        spec_sha256=content_hash(case.facts.spec),
+        spec_uri=str(case.facts.row.desired),
+        execution=case.execution,
+        since=str(to_dict(case.now)),
+        previous=follows.previous,
+        # the slot that held it will hold another one
+        previous_package=None if case.facts.slots is None else package_of(case.facts, follows.previous),
+        kept=follows.kept or None,
+        probation_until=probation,
+        baseline_sha256=package.spec.baseline_sha256,
+        artifact_sha256=package.spec.artifact_sha256,
+        container_sha256=package.container_sha256,
+    )

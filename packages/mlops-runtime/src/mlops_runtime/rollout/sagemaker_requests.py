@@ -1,0 +1,243 @@
+"""SageMaker and Application Auto Scaling requests of a rollout, rendered from the serving spec. Pure functions."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from mlops_runtime.contracts.rollout import RolloutSpec, ServingSpec
+from mlops_runtime.contracts.serving import CaptureSpec
+from mlops_runtime.rollout.deploy_plan import Facts, live_pointer
+from mlops_runtime.rollout.execution_names import rehearsal_name, version_tags
+from mlops_runtime.rollout.fleet_capacity import no_scaling, render_config_extras, render_scaling, render_variants
+from mlops_runtime.rollout.live_fleet import Variant, Version, read_variant
+
+Request = dict[str, Any]
+
+SHADOW_VARIANT = "Shadow"
+
+
+def render_model(spec: ServingSpec, *, package: str, name: str, execution: str) -> Request:
+    """Return the arguments of CreateModel: image, artefact and environment come from the approved package.
+
+    See: https://docs.aws.amazon.com/sagemaker/latest/dg/model-registry-deploy.html
+    """
+    request: Request = {
+        "ModelName": name,
+        "Containers": [{"ModelPackageName": package}],
+        "ExecutionRoleArn": spec.execution_role,
+        "EnableNetworkIsolation": spec.network_isolation,
+        "Tags": version_tags(spec, execution),
+    }
+    if spec.subnets:
+        request["VpcConfig"] = {"Subnets": list(spec.subnets), "SecurityGroupIds": list(spec.security_groups)}
+    return request
+
+
+def render_endpoint_config(spec: ServingSpec, *, name: str, execution: str) -> Request:
+    """Return the arguments of CreateEndpointConfig; the model has the same name."""
+    request: Request = {
+        "EndpointConfigName": name,
+        "ProductionVariants": render_variants(spec, model=name),
+        "Tags": version_tags(spec, execution),
+        **render_config_extras(spec),
+    }
+    if spec.kms_key is not None:
+        request["KmsKeyId"] = spec.kms_key
+    if spec.capture is not None:
+        request["DataCaptureConfig"] = _capture(spec.capture)
+    return request
+
+
+def render_endpoint(spec: ServingSpec, *, config: str, execution: str) -> Request:
+    """Return the arguments of CreateEndpoint."""
+    return {
+        "EndpointName": spec.endpoint,
+        "EndpointConfigName": config,
+        "Tags": version_tags(spec, execution),
+    }
+
+
+def render_rehearsal(spec: ServingSpec, *, model: str, execution: str) -> dict[str, Request]:
+    """Return the arguments of CreateEndpointConfig (``config``) and CreateEndpoint (``endpoint``) of a rehearsal.
+
+    One instance of the main variant with the candidate, of one name with its config. It captures nothing, and answers at once
+    where the endpoint is asynchronous: what it is asked is no traffic.
+    """
+    name, tags = rehearsal_name(spec.endpoint, execution), version_tags(spec, execution)
+    variant = render_variants(spec, model=model)[0] | {"InitialVariantWeight": 1.0}
+    if spec.serverless is None:
+        variant["InitialInstanceCount"] = 1
+    config: Request = {"EndpointConfigName": name, "ProductionVariants": [variant], "Tags": tags}
+    if spec.kms_key is not None:
+        config["KmsKeyId"] = spec.kms_key
+    return {"config": config, "endpoint": {"EndpointName": name, "EndpointConfigName": name, "Tags": tags}}
+
+
+def render_shadow(spec: ServingSpec, *, model: str, name: str, live: Version, execution: str) -> dict[str, Request]:
+    """Return the arguments of CreateEndpointConfig (``config``) and UpdateEndpoint (``update``) that add a shadow.
+
+    The production variant stays as it is; the shadow's weight is the share of its calls that is copied. The update is at once: no
+    caller sees a difference.
+
+    See: https://docs.aws.amazon.com/sagemaker/latest/dg/model-shadow-deployment.html
+
+    Args:
+        spec: The desired spec, with a shadow.
+        model: Name of the candidate's model.
+        name: Name of the config.
+        live: What serves.
+        execution: ARN of the execution.
+    """
+    main, shadow = live.variants[0], spec.rollout.shadow
+    if shadow is None:
+        return {}
+    config: Request = {
+        "EndpointConfigName": name,
+        "ProductionVariants": [
+            {
+                "VariantName": main.name,
+                "ModelName": live.model,
+                "InstanceType": main.instance_type,
+                "InitialInstanceCount": main.instance_count,
+                "InitialVariantWeight": 1.0,
+            }
+        ],
+        "ShadowProductionVariants": [
+            {
+                "VariantName": SHADOW_VARIANT,
+                "ModelName": model,
+                "InstanceType": spec.instance_type,
+                "InitialInstanceCount": shadow.instance_count,
+                "InitialVariantWeight": shadow.percent / 100,
+            }
+        ],
+        "Tags": version_tags(spec, execution),
+    }
+    if spec.kms_key is not None:
+        config["KmsKeyId"] = spec.kms_key
+    if spec.capture is not None:
+        config["DataCaptureConfig"] = _capture(spec.capture)
+    return {"config": config, "update": render_revert(spec, config=name, live=live.variants)}
+
+
+def render_update(spec: ServingSpec, *, config: str, live: Sequence[Variant], alarms: Sequence[str]) -> Request:
+    """Return the arguments of UpdateEndpoint.
+
+    What autoscaling has made of the fleet is kept: without ``RetainAllVariantProperties`` each update would reset it to the
+    config's count. What is kept is then *not* taken from the new config, so data capture is always excluded, and counts and
+    weights where the spec changed them since the live config was made. An instance type is never kept.
+
+    See: https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_UpdateEndpoint.html
+
+    Args:
+        spec: The desired spec.
+        config: Name of the endpoint config to move to.
+        live: Variants of the config that serves.
+        alarms: Names of the new fleet's alarms; the spec's come with them. None are watched on a serverless endpoint, which
+            deployment guardrails do not know.
+    """
+    if spec.serverless is not None:
+        return {"EndpointName": spec.endpoint, "EndpointConfigName": config}
+    deployment = _policy(spec.rollout)
+    watched = (*alarms, *spec.rollout.alarms)
+    deployment["AutoRollbackConfiguration"] = {"Alarms": [{"AlarmName": name} for name in watched]}
+    return _update(spec.endpoint, config, deployment, _not_retained(spec, live))
+
+
+def render_revert(spec: ServingSpec, *, config: str, live: Sequence[Variant]) -> Request:
+    """Return the arguments of UpdateEndpoint that go back to the config that served before, at once and without alarms."""
+    if spec.serverless is not None:
+        return {"EndpointName": spec.endpoint, "EndpointConfigName": config}
+    deployment = {
+        "BlueGreenUpdatePolicy": {
+            "TrafficRoutingConfiguration": {"Type": "ALL_AT_ONCE", "WaitIntervalInSeconds": 0},
+            "MaximumExecutionTimeoutInSeconds": spec.rollout.maximum,
+        }
+    }
+    return _update(spec.endpoint, config, deployment, _not_retained(spec, live))
+
+
+def _capture(capture: CaptureSpec) -> Request:
+    request: Request = {
+        "EnableCapture": True,
+        "InitialSamplingPercentage": capture.percent,
+        "DestinationS3Uri": capture.destination,
+        "CaptureOptions": [{"CaptureMode": "Input"}, {"CaptureMode": "Output"}],
+        # without these SageMaker writes payloads in base64
+        "CaptureContentTypeHeader": {"CsvContentTypes": ["text/csv"], "JsonContentTypes": ["application/json"]},
+    }
+    if capture.kms_key is not None:
+        request["KmsKeyId"] = capture.kms_key
+    return request
+
+
+def _update(endpoint: str, config: str, deployment: Mapping[str, Any], excluded: Sequence[str]) -> Request:
+    return {
+        "EndpointName": endpoint,
+        "EndpointConfigName": config,
+        "RetainAllVariantProperties": True,
+        "ExcludeRetainedVariantProperties": [{"VariantPropertyType": kind} for kind in excluded],
+        "DeploymentConfig": deployment,
+    }
+
+
+def _not_retained(spec: ServingSpec, live: Sequence[Variant]) -> tuple[str, ...]:
+    wanted = [read_variant(variant) for variant in render_variants(spec, model="")]
+    sizes = [{v.name: (v.instance_type, v.instance_count) for v in variants} for variants in (wanted, live)]
+    weights = [{v.name: v.weight for v in variants} for variants in (wanted, live)]
+    return (
+        "DataCaptureConfig",
+        *(() if sizes[0] == sizes[1] else ("DesiredInstanceCount",)),
+        *(() if weights[0] == weights[1] else ("DesiredWeight",)),
+    )
+
+
+def _policy(rollout: RolloutSpec) -> Request:
+    """Render one policy; ``bake`` is how long alarms are watched after each step.
+
+    See: https://docs.aws.amazon.com/sagemaker/latest/dg/deployment-guardrails-blue-green.html
+    and https://docs.aws.amazon.com/sagemaker/latest/dg/deployment-guardrails-rolling.html
+    """
+    size = {"Type": "CAPACITY_PERCENT", "Value": rollout.percent}
+    if rollout.kind == "ROLLING":
+        rolling = {"MaximumBatchSize": size, "WaitIntervalInSeconds": rollout.bake}
+        return {"RollingUpdatePolicy": {**rolling, "MaximumExecutionTimeoutInSeconds": rollout.maximum}}
+    # all at once there is no step to wait between: the bake is the wait before the old fleet ends
+    between = 0 if rollout.kind == "ALL_AT_ONCE" else rollout.bake
+    routing: Request = {"Type": rollout.kind, "WaitIntervalInSeconds": between}
+    if rollout.kind == "CANARY":
+        routing["CanarySize"] = size
+    elif rollout.kind == "LINEAR":
+        routing["LinearStepSize"] = size
+    return {
+        "BlueGreenUpdatePolicy": {
+            "TrafficRoutingConfiguration": routing,
+            # the wait interval lies between steps; the bake after the last one is the wait before the old fleet ends
+            "TerminationWaitInSeconds": rollout.bake,
+            "MaximumExecutionTimeoutInSeconds": rollout.maximum,
+        }
+    }
+
+
+def planned_scaling(spec: ServingSpec, facts: Facts) -> Mapping[str, Any]:
+    """Return how the endpoint is to scale from now on, where that is not how it scales already.
+
+    SageMaker refuses to change the instance type of a registered variant; policies and schedules that are no longer wanted go with
+    the registration.
+    """
+    live, before = live_pointer(facts.row), facts.live_spec
+    if facts.serving is None:
+        return render_scaling(spec) | {"deregister": [], "alarm_names": []}
+    is_known = live is not None and live.config == facts.serving.config and before is not None
+    if is_known and before is not None and _scales(before) == _scales(spec):
+        return no_scaling()
+    if is_known and before is not None and before.scaling is None:
+        return render_scaling(spec) | {"deregister": [], "alarm_names": []}
+    names = () if facts.serving.version is None else facts.serving.version.variant_names
+    return render_scaling(spec, live_variants=names)
+
+
+def _scales(spec: ServingSpec) -> object:
+    if spec.scaling is None:
+        return None
+    variants = [(v.name, v.instance_type) for v in spec.variants or ()]
+    return spec.scaling, [(spec.variant, spec.instance_type), *variants]

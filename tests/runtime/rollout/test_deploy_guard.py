@@ -1,0 +1,236 @@
+"""Events: which ask for a rollout, and for which."""
+
+import json
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rollout_world import ENDPOINT, EXECUTION, MACHINE, NOW, World
+
+from mlops_runtime.contracts import canonical_json
+from mlops_runtime.contracts.rollout import DeployReason, LockRow
+from mlops_runtime.rollout.deploy_guard import Asked, GuardSettings, IgnoredError, asked_by, check_probation
+
+PACKAGE = "arn:aws:sagemaker:us-east-1:123456789012:model-package/demand-forecast/3"
+
+DEMAND = "arn:aws:cloudformation:us-east-1:123456789012:stack/Demand/51af3dc0-da77-11e4-872e-1234567db123"
+SETTINGS = GuardSettings(machine_arn=MACHINE, group=ENDPOINT, alarms=("refunds",), stack=DEMAND)
+
+
+def approval(**changes: Any) -> dict[str, Any]:
+    """Return an approval event, as in https://docs.aws.amazon.com/sagemaker/latest/dg/automating-sagemaker-with-eventbridge.html."""
+    detail = {
+        "ModelPackageGroupName": ENDPOINT,
+        "ModelPackageArn": PACKAGE,
+        "ModelPackageStatus": "Completed",
+        "ModelApprovalStatus": "Approved",
+        "UpdatedModelPackageFields": ["ModelApprovalStatus"],
+    }
+    event = {
+        "version": "0",
+        "id": "844e2571-85d4-695f-b930-0153b71dcb42",
+        "detail-type": "SageMaker Model Package State Change",
+        "source": "aws.sagemaker",
+        "account": "123456789012",
+        "time": "2017-08-01T09:00:00Z",
+        "region": "us-east-1",
+        "resources": [PACKAGE],
+        "detail": detail | changes.pop("detail", {}),
+    }
+    return event | changes
+
+
+def alarm(**changes: Any) -> dict[str, Any]:
+    """Return an alarm's event.
+
+    See: https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/cloudwatch-and-eventbridge.html
+    """
+    detail = {"alarmName": "refunds", "state": {"value": "ALARM"}, "previousState": {"value": "OK"}}
+    event = {
+        "id": "c4c1c1c9-6542-e61b-6ef0-8c4d36933a92",
+        "detail-type": "CloudWatch Alarm State Change",
+        "source": "aws.cloudwatch",
+        "account": "123456789012",
+        "time": "2017-08-01T09:00:00Z",
+        "detail": detail | changes.pop("detail", {}),
+    }
+    return event | changes
+
+
+def ended(**changes: Any) -> dict[str, Any]:
+    """Return the event of an execution's end.
+
+    See: https://docs.aws.amazon.com/step-functions/latest/dg/eventbridge-integration.html
+    """
+    detail = {"executionArn": EXECUTION, "stateMachineArn": MACHINE, "name": "one", "status": "ABORTED"}
+    event = {
+        "id": "315c1398-40ff-a850-213b-158f73e60175",
+        "detail-type": "Step Functions Execution Status Change",
+        "source": "aws.states",
+        "account": "123456789012",
+        "time": "2017-08-01T09:00:00Z",
+        "detail": detail | changes.pop("detail", {}),
+    }
+    return event | changes
+
+
+def stack(**changes: Any) -> dict[str, Any]:
+    """Return the event of a stack's status.
+
+    See: https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/event-detail-stack-status-change.html
+    """
+    detail = {"stack-id": DEMAND, "status-details": {"status": "UPDATE_COMPLETE", "status-reason": ""}}
+    event = {
+        "id": "6a7e8feb-b491-4cf7-a9f1-bf3703467718",
+        "detail-type": "CloudFormation Stack Status Change",
+        "source": "aws.cloudformation",
+        "account": "123456789012",
+        "time": "2017-08-01T09:00:00Z",
+        "detail": detail | changes.pop("detail", {}),
+    }
+    return event | changes
+
+
+def _asked(event: object) -> Asked:
+    return asked_by(json.dumps(event), settings=SETTINGS, now=NOW)
+
+
+def test_an_approval_asks_for_its_package() -> None:
+    """Named by version and event, so that a second delivery is the same."""
+    asked = _asked(approval())
+    assert asked.name.startswith("approval-3-")
+    assert asked.request is not None
+    assert (asked.request.reason, asked.request.model_package_arn) == (DeployReason.APPROVAL, PACKAGE)
+    assert _asked(approval(time="2017-08-01T09:01:00Z")).name == asked.name
+    assert _asked(approval(id="another")).name != asked.name
+
+
+def test_an_alarm_asks_for_a_rollback() -> None:
+    """It names itself, and must be confirmed at its source."""
+    asked = _asked(alarm())
+    assert asked.request is not None
+    assert (asked.request.reason, asked.request.alarm, asked.alarm) == (DeployReason.ROLLBACK, "refunds", "refunds")
+
+
+@pytest.mark.parametrize("status", ["ABORTED", "FAILED", "TIMED_OUT"])
+def test_an_execution_that_died_asks_for_what_is_desired(status: str) -> None:
+    """The next one waits until the endpoint rests, takes along what is left, and records what serves."""
+    asked = _asked(ended(detail={"status": status}))
+    assert asked.request is not None
+    assert (asked.request.reason, asked.died) == (DeployReason.SPEC, EXECUTION)
+    assert asked.name.startswith("recover-")
+
+
+@pytest.mark.parametrize("status", ["UPDATE_COMPLETE", "UPDATE_ROLLBACK_COMPLETE"])
+def test_a_deployment_asks_for_what_is_desired(status: str) -> None:
+    """CloudFormation may have put back what serves, by a tag of the whole stack too: the run looks, once an event."""
+    asked = _asked(stack(detail={"status-details": {"status": status}}))
+    assert asked.request is not None
+    assert (asked.request.reason, asked.died, asked.alarm) == (DeployReason.SPEC, None, None)
+    assert asked.request.requested_by == f"deployment of {DEMAND} ({status})"
+    assert asked.name.startswith("deployed-")
+    assert _asked(stack(time="2017-08-01T09:01:00Z")).name == asked.name
+
+
+def test_a_deployment_asks_for_nothing_where_it_resets_nothing() -> None:
+    """An endpoint of SageMaker's is in no template."""
+    settings = GuardSettings(machine_arn=MACHINE, group=ENDPOINT)
+    with pytest.raises(IgnoredError, match=f"stack '{DEMAND}' is not None"):
+        asked_by(json.dumps(stack()), settings=settings, now=NOW)
+
+
+def test_a_recovery_that_died_only_leaves_its_lock() -> None:
+    """What breaks every execution must not start executions for ever."""
+    arn = EXECUTION.rpartition(":")[0] + ":recover-0123456789abcdef"
+    asked = _asked(ended(detail={"executionArn": arn}))
+    assert (asked.request, asked.died) == (None, arn)
+
+
+@pytest.mark.parametrize(
+    ("event", "message"),
+    [
+        (approval(source="aws.sagemake"), "starts no rollout"),
+        (stack(account="111122223333"), "account '111122223333' is not '123456789012'"),
+        (stack(detail={"stack-id": DEMAND.replace("Demand", "Supply")}), "is not 'arn:aws:cloudformation"),
+        (stack(detail={"status-details": {"status": "UPDATE_IN_PROGRESS"}}), "is 'UPDATE_IN_PROGRESS'"),
+        (stack(detail={"status-details": "UPDATE_COMPLETE"}), "is None"),
+        (approval(**{"detail-type": "SageMaker Endpoint State Change"}), "starts no rollout"),
+        (approval(source="aws.cloudwatch"), "starts no rollout"),
+        (approval(account="210987654321"), "account '210987654321' is not '123456789012'"),
+        (approval(account=None), "account None is not"),
+        (approval(detail={"ModelApprovalStatus": "Rejected"}), "is 'Rejected'"),
+        (approval(detail={"UpdatedModelPackageFields": ["CustomerMetadataProperties"]}), "updated in CustomerMetadata"),
+        (approval(detail={"ModelPackageArn": PACKAGE.replace("demand", "other")}), "not a model package of group"),
+        (approval(detail={"ModelPackageArn": PACKAGE.replace("123456789012", "210987654321")}), "not a model package"),
+        (approval(detail={"ModelPackageArn": None}), "not a model package"),
+        (approval(time="2017-08-01T08:44:59Z"), "event of 2017-08-01T08:44:59.* came at 2017-08-01T09:00:00"),
+        (approval(time="2017-08-01T09:05:01Z"), "came at"),
+        (alarm(account="210987654321"), "account '210987654321' is not '123456789012'"),
+        (alarm(detail={"alarmName": "other"}), "alarm 'other' is none of refunds"),
+        (alarm(detail={"alarmName": ["refunds"]}), "is none of refunds"),
+        (alarm(detail={"state": {"value": "OK"}}), "alarm refunds went to 'OK'"),
+        (alarm(detail={"state": "ALARM"}), "alarm refunds went to None"),
+        (alarm(time="2017-08-01T08:00:00Z"), "came at"),
+        (ended(detail={"status": "SUCCEEDED"}), "is 'SUCCEEDED'"),
+        (ended(detail={"executionArn": EXECUTION.replace("Deploy", "Other")}), "is no execution of"),
+        (ended(detail={"executionArn": 3}), "is no execution of"),
+        ({"id": "x"}, "source is missing"),
+        ([], r"\$ must be an object"),
+    ],
+)
+def test_what_is_none_of_ours_asks_for_nothing(event: Any, message: str) -> None:
+    """Forged, foreign, stale or early: each is dropped with its reason."""
+    with pytest.raises(IgnoredError, match=message):
+        _asked(event)
+
+
+@given(st.text(max_size=200) | st.binary(max_size=50).map(lambda raw: raw.decode("latin-1")))
+def test_no_body_breaks_the_guard(body: str) -> None:
+    """Whatever a sender writes is ignored with a reason."""
+    with pytest.raises(IgnoredError):
+        asked_by(body, settings=SETTINGS, now=NOW)
+
+
+@given(st.integers(-40, 40))
+def test_events_count_for_a_quarter_of_an_hour(minutes: int) -> None:
+    """From five minutes ahead, as clocks differ, to fifteen minutes after."""
+    at = NOW - timedelta(minutes=minutes)
+    try:
+        _asked(approval(time=at.isoformat()))
+        counted = True
+    except IgnoredError:
+        counted = False
+    assert counted == (-5 <= minutes <= 15)
+
+
+def test_an_approval_without_the_list_of_fields_counts() -> None:
+    """Approvals through the API may leave it out."""
+    event = approval()
+    del event["detail"]["UpdatedModelPackageFields"]
+    asked = _asked(event)
+    assert asked.request is not None
+    assert asked.request.model_package_arn == PACKAGE
+
+
+@pytest.mark.parametrize(
+    ("until", "state", "message"),
+    [
+        ("2017-08-01T09:00:01Z", "ALARM", None),
+        ("2017-08-01T09:00:00Z", "ALARM", "no probation is on"),
+        (None, "ALARM", "no probation is on"),
+        ("2017-08-02T09:00:00Z", "OK", "no longer rings: it is OK"),
+        ("2017-08-02T09:00:00Z", None, "no longer rings: it is gone"),
+    ],
+)
+def test_an_alarm_is_confirmed_at_its_sources(
+    world: World, until: str | None, state: str | None, message: str | None
+) -> None:
+    """A probation is on, and the alarm still rings."""
+    row = LockRow(endpoint=ENDPOINT, live=canonical_json(world.pointer("v1", "p", probation_until=until)).decode())
+    if message is None:
+        check_probation(_asked(alarm()), row, state, NOW)
+        return
+    with pytest.raises(IgnoredError, match=message):
+        check_probation(_asked(alarm()), row, state, NOW)

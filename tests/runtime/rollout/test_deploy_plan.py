@@ -1,0 +1,38 @@
+"""The plan as the machine reads it."""
+
+import json
+from dataclasses import fields
+
+from hypothesis import given
+from hypothesis import strategies as st
+from rollout_world import World
+
+from mlops_runtime.rollout.deploy_plan import Plan, live_pointer, poll_seconds
+from mlops_runtime.rollout.fleet_capacity import no_scaling
+
+
+def test_a_plan_of_nothing_has_every_key() -> None:
+    """Null, an empty object or an empty list where there is nothing; all of it JSON."""
+    plan = Plan(action="nothing", reason="r", endpoint="e", started="s").as_dict()
+    assert set(plan) == {f.name for f in fields(Plan)}
+    assert (plan["config_name"], plan["rehearsal"], plan["expired"]) == (None, {}, [])
+    assert plan["leftovers"] == {"versions": [], "rehearsals": [], "alarms": []}
+    assert plan["scaling"] == no_scaling()
+    assert json.loads(json.dumps(plan)) == plan
+
+
+@given(st.integers(600, 28800))
+def test_a_rollout_is_looked_at_often_and_not_too_often(maximum: int) -> None:
+    """At least every 100 seconds, at most 300 times: the history of an execution is bounded."""
+    seconds = poll_seconds(maximum)
+    assert 30 <= seconds <= 100
+    assert (maximum + 900) / seconds <= 300
+
+
+def test_a_row_without_a_pointer_has_none(world: World) -> None:
+    """Nothing serves yet."""
+    assert live_pointer(world.table.read()) is None
+    world.point(world.pointer("v1", "p"))
+    live = live_pointer(world.table.read())
+    assert live is not None
+    assert live.config == "v1"

@@ -1,0 +1,173 @@
+"""The guard at its sources: what it starts, and how often."""
+
+import json
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from rollout_world import ENDPOINT, MACHINE, NOW, World
+
+from mlops_runtime.contracts import canonical_json, from_json
+from mlops_runtime.contracts.rollout import DeployReason, DeployRequest
+from mlops_runtime.messages import Message
+from mlops_runtime.rollout.deploy_guard import GuardSettings
+from mlops_runtime.rollout.deploy_start import DeployGuard
+
+PACKAGE = "arn:aws:sagemaker:us-east-1:123456789012:model-package/demand-forecast/3"
+EVENT = {"account": "123456789012", "time": "2017-08-01T09:00:00Z"}
+ALARM = EVENT | {
+    "id": "a1",
+    "source": "aws.cloudwatch",
+    "detail-type": "CloudWatch Alarm State Change",
+    "detail": {"alarmName": "refunds", "state": {"value": "ALARM"}},
+}
+
+
+def handle(world: World, event: object, body: str | None = None) -> str | None:
+    """Give a message to the guard."""
+    guard = DeployGuard(
+        stepfunctions=world.stepfunctions,
+        cloudwatch=world.cloudwatch,
+        table=world.table,
+        settings=GuardSettings(machine_arn=MACHINE, group=ENDPOINT, alarms=("refunds",)),
+    )
+    return guard.handle(Message(id="m1", body=json.dumps(event) if body is None else body, sent=NOW))
+
+
+def request_of(world: World, arn: str) -> DeployRequest:
+    """Return what an execution was started with."""
+    return from_json(DeployRequest, world.stepfunctions.describe_execution(executionArn=arn)["input"])
+
+
+def died(world: World, asked: str = "{}", *, holds: bool = True) -> tuple[str, dict[str, Any]]:
+    """Stop an execution that holds the lock, and return it with its event."""
+    start = world.stepfunctions.start_execution
+    arn = start(stateMachineArn=MACHINE, name="approval-1-x", input=asked)["executionArn"]
+    if holds:
+        world.lock(arn)
+    world.stepfunctions.stop_execution(executionArn=arn)
+    return arn, EVENT | {
+        "id": "s1",
+        "source": "aws.states",
+        "detail-type": "Step Functions Execution Status Change",
+        "detail": {"executionArn": arn, "stateMachineArn": MACHINE, "status": "ABORTED"},
+    }
+
+
+def test_an_approval_starts_one_execution(world: World) -> None:
+    """However often it is delivered; already there is success."""
+    event = EVENT | {
+        "id": "p1",
+        "source": "aws.sagemaker",
+        "detail-type": "SageMaker Model Package State Change",
+        "detail": {"ModelPackageArn": PACKAGE, "ModelApprovalStatus": "Approved"},
+    }
+    arn = handle(world, event)
+    assert arn is not None
+    assert handle(world, event) == arn
+    assert len(world.executions()) == 1
+    assert request_of(world, arn).model_package_arn == PACKAGE
+
+
+def test_an_alarm_starts_a_rollback_during_probation_only(world: World) -> None:
+    """Read again: the pointer says until when, CloudWatch whether it rings."""
+    world.point(world.pointer("v1", PACKAGE, probation_until=(NOW + timedelta(hours=1)).isoformat()))
+    world.alarm("refunds", "OK")
+    assert handle(world, ALARM) is None
+    world.alarm("refunds", "ALARM")
+    arn = handle(world, ALARM)
+    assert arn is not None
+    request = request_of(world, arn)
+    assert (request.reason, request.alarm) == (DeployReason.ROLLBACK, "refunds")
+    world.point(world.pointer("v1", PACKAGE))
+    assert handle(world, ALARM | {"id": "a2"}) is None
+    assert len(world.executions()) == 1
+
+
+def test_an_execution_that_died_is_recovered_once(world: World) -> None:
+    """One execution sees to what it has left, and holds its lock from then on: nobody comes between."""
+    execution, event = died(world)
+    arn = handle(world, event)
+    assert arn is not None
+    assert request_of(world, arn).reason is DeployReason.SPEC
+    assert world.table.read().owner == arn
+    assert execution in request_of(world, arn).requested_by
+    world.table.release(arn)
+    assert handle(world, event) is None
+    assert len(world.executions()) == 2
+
+
+def test_a_recovery_is_told_what_it_recovers(world: World) -> None:
+    """What the execution that died was asked for, as Step Functions knows it."""
+    asked = canonical_json(world.request("approval", PACKAGE)).decode()
+    execution, event = died(world, asked)
+    arn = handle(world, event)
+    assert arn is not None
+    told = request_of(world, arn).died
+    assert told is not None
+    assert (told.execution, told.status, told.reason) == (execution, "ABORTED", "approval")
+    assert (told.requested_by, told.model_package_arn) == ("someone", PACKAGE)
+
+
+def test_a_recovery_of_something_started_by_hand_does_not_know_what_it_was(world: World) -> None:
+    """Its input was no request."""
+    _, event = died(world, "{}")
+    arn = handle(world, event)
+    assert arn is not None
+    told = request_of(world, arn).died
+    assert told is not None
+    assert (told.reason, told.requested_by, told.model_package_arn) == ("unknown", "unknown", None)
+
+
+def test_a_message_that_was_cut_off_finds_the_lock_still_held(world: World) -> None:
+    """Started but not handed over: the same message, again, hands it over and starts nothing more."""
+    execution, event = died(world)
+    first = handle(world, event)
+    assert first is not None
+    world.table.release(first)
+    world.lock(execution)
+    assert handle(world, event) == first
+    assert world.table.read().owner == first
+    assert handle(world, event) == first
+    assert len(world.executions()) == 2
+
+
+def test_the_lock_of_a_recovery_that_dies_is_released(world: World) -> None:
+    """It is not recovered for ever."""
+    _, event = died(world)
+    arn = handle(world, event)
+    assert arn is not None
+    world.stepfunctions.stop_execution(executionArn=arn)
+    end = event | {"id": "s2", "detail": {**event["detail"], "executionArn": arn}}
+    assert handle(world, end) is None
+    assert world.table.read().owner is None
+    assert len(world.executions()) == 2
+
+
+def test_an_execution_that_came_to_its_own_end_is_left_alone(world: World) -> None:
+    """It released the lock itself, and nobody else's is taken."""
+    _, event = died(world, holds=False)
+    world.lock("another")
+    assert handle(world, event) is None
+    assert world.table.read().owner == "another"
+
+
+def test_a_forged_end_takes_no_lock(world: World) -> None:
+    """Step Functions says whether it still runs."""
+    arn = world.stepfunctions.start_execution(stateMachineArn=MACHINE, name="approval-1-x")["executionArn"]
+    world.lock(arn)
+    event = EVENT | {
+        "id": "s1",
+        "source": "aws.states",
+        "detail-type": "Step Functions Execution Status Change",
+        "detail": {"executionArn": arn, "status": "ABORTED"},
+    }
+    assert handle(world, event) is None
+    assert world.table.read().owner == arn
+
+
+@pytest.mark.parametrize("body", ["", "{}", "[]", "null", '{"source": "aws.sagemaker"}'])
+def test_what_is_no_event_starts_nothing(world: World, body: str) -> None:
+    """And stays out of the queue."""
+    assert handle(world, None, body=body) is None
+    assert world.executions() == []

@@ -1,0 +1,68 @@
+"""Starting the Deploy machine.
+
+Names and tags of what an execution makes.
+"""
+
+import pytest
+from botocore.exceptions import ClientError
+from hypothesis import given
+from hypothesis import strategies as st
+from rollout_world import EXECUTION, MACHINE, SPEC, World
+
+from mlops_runtime.rollout.execution_names import (
+    execution_arn,
+    rehearsal_name,
+    rehearsal_pattern,
+    shadow_name,
+    short_hash,
+    start_deploy,
+    version_name,
+    version_tags,
+)
+from mlops_runtime.wildcards import matches
+
+
+def test_a_name_is_started_once(world: World) -> None:
+    """The second time, also with another input, is success."""
+    first = start_deploy(world.stepfunctions, MACHINE, "one", world.request("spec"))
+    second = start_deploy(world.stepfunctions, MACHINE, "one", world.request("rollback"))
+    assert first == second == execution_arn(MACHINE, "one")
+    assert world.executions() == ["one"]
+
+
+def test_fails_when_there_is_no_machine(world: World) -> None:
+    """Anything but a name that is taken is an error."""
+    with pytest.raises(ClientError, match="StateMachineDoesNotExist"):
+        start_deploy(world.stepfunctions, MACHINE + "x", "one", world.request("spec"))
+
+
+def test_hashes_in_names_are_short_and_stable() -> None:
+    """16 digits of SHA-256."""
+    assert short_hash("demand") == "dffc177fd0bbfd67"
+    assert short_hash("demand") != short_hash("pricing")
+
+
+def test_names_follow_from_the_execution() -> None:
+    """Eight digits of the execution's hash, so that a retry makes the same and another execution another."""
+    assert version_name(SPEC.endpoint, EXECUTION) == "demand-forecast-4588cf62"
+    assert rehearsal_name(SPEC.endpoint, EXECUTION) == "demand-forecast-golden-4588cf62"
+    assert matches(rehearsal_pattern(SPEC.endpoint), rehearsal_name(SPEC.endpoint, EXECUTION))
+    assert not matches(rehearsal_pattern(SPEC.endpoint), rehearsal_name(f"{SPEC.endpoint}-golden-two", EXECUTION))
+    assert shadow_name(SPEC.endpoint, EXECUTION) == version_name(SPEC.endpoint, EXECUTION + "/shadow")
+
+
+@given(st.text(max_size=50), st.text(max_size=50))
+def test_another_execution_has_another_name(one: str, other: str) -> None:
+    """Or the two would make the same model."""
+    assert (version_name("e", one) == version_name("e", other)) == (one == other)
+
+
+def test_tags_say_whose_and_which() -> None:
+    """Unit and owner of the spec, endpoint and execution."""
+    tags = {tag["Key"]: tag["Value"] for tag in version_tags(SPEC, EXECUTION)}
+    assert tags == {
+        "mlops:unit": "demand",
+        "mlops:owner": "planning",
+        "mlops:endpoint": "demand-forecast",
+        "mlops:execution": EXECUTION,
+    }
