@@ -25,8 +25,7 @@ from mlops_local import cloud as local_cloud
 from mlops_local import deployer
 from mlops_runtime.contracts.monitor import MonitorState
 from mlops_runtime.contracts.rollout import Outcome
-from mlops_runtime.eks.client import Address, Cluster
-from mlops_runtime.eks.token import BearerToken
+from mlops_runtime.eks.cluster_client import Address, BearerToken, Cluster
 
 CLUSTER = "retail"
 _SUBNETS = ("10.0.0.0/20", "10.0.16.0/20")

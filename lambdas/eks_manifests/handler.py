@@ -7,9 +7,8 @@ from typing import Any
 import boto3
 
 from mlops_runtime.custom_resource import answer
-from mlops_runtime.eks.admin import AdminAccess
-from mlops_runtime.eks.client import Cluster
-from mlops_runtime.eks.delivery import ManifestsResource
+from mlops_runtime.eks.cluster_client import Cluster
+from mlops_runtime.eks.manifest_delivery import AdminAccess, ManifestsResource
 
 logging.getLogger().setLevel(logging.INFO)
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import boto3
 
-from mlops_runtime.eks.gather import SlotReader
 from mlops_runtime.eks.slot import SlotKeeper
+from mlops_runtime.eks.slot_reader import SlotReader
 from mlops_runtime.rollout.rollout_table import RolloutTable
 
 logging.getLogger().setLevel(logging.INFO)

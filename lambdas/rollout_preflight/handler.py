@@ -9,7 +9,7 @@ import boto3
 
 from mlops_runtime.contracts import from_dict
 from mlops_runtime.contracts.rollout import DeployRequest
-from mlops_runtime.eks.gather import SlotReader
+from mlops_runtime.eks.slot_reader import SlotReader
 from mlops_runtime.rollout.instance_quota import Quotas
 from mlops_runtime.rollout.preflight import decide
 from mlops_runtime.rollout.preflight_facts import Sources

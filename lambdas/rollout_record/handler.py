@@ -6,7 +6,7 @@ from typing import Any
 
 import boto3
 
-from mlops_runtime.eks.gather import SlotReader
+from mlops_runtime.eks.slot_reader import SlotReader
 from mlops_runtime.rollout.archive_signatures import SignedArchives
 from mlops_runtime.rollout.audit_chain import AuditChain, claim_from, record
 

@@ -87,7 +87,7 @@ from mlops_runtime.contracts.serving import (
     ShadowSpec,
     VariantSpec,
 )
-from mlops_runtime.eks.names import Ref
+from mlops_runtime.eks.kubernetes_objects import Ref
 from mlops_runtime.monitor.spec import MonitorSpec
 
 __all__ = [

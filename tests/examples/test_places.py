@@ -22,8 +22,8 @@ from mlops_constructs import (
     Profile,
 )
 from mlops_local import deployer
-from mlops_runtime.eks.apply import apply
-from mlops_runtime.eks.names import Ref
+from mlops_runtime.eks.kubernetes_objects import Ref
+from mlops_runtime.eks.manifest_apply import apply
 
 if TYPE_CHECKING:
     from pathlib import Path

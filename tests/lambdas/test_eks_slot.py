@@ -13,7 +13,7 @@ import pytest
 from mlops_runtime.contracts import canonical_json, content_hash, to_dict
 from mlops_runtime.contracts.eks import SLOTS, EksSpec, SlotVersion
 from mlops_runtime.contracts.rollout import RolloutSpec, ServingSpec, spec_key
-from mlops_runtime.eks.client import Address, Cluster
+from mlops_runtime.eks.cluster_client import Address, Cluster
 
 ENDPOINT = "demand-forecast"
 EXECUTION = "arn:aws:states:us-east-1:123456789012:execution:Deploy:one"

@@ -13,7 +13,7 @@ from mlops_constructs._iam import key_statement, shared_policy
 from mlops_constructs.eks_inference.cluster import EksCluster
 from mlops_constructs.unit_interface import IBusinessUnit
 from mlops_runtime.contracts import canonical_json
-from mlops_runtime.eks.names import Manifest, Ref
+from mlops_runtime.eks.kubernetes_objects import Manifest, Ref
 
 RESOURCE_TYPE = "Custom::MLOpsManifests"
 _TIMEOUT = cdk.Duration.minutes(10)
@@ -132,7 +132,7 @@ def define_manifests(
         name: What the manifests are of; another name is another resource.
         manifests: The manifests.
         owned: What else goes with the resource, and in which order. Default: nothing.
-        requires: What the cluster must have (``mlops_runtime.eks.requirements``). Default: nothing.
+        requires: What the cluster must have (``mlops_runtime.eks.cluster_requirements``). Default: nothing.
     """
     resource = define_custom_resource(
         scope,

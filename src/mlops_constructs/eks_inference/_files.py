@@ -12,7 +12,7 @@ from aws_cdk import aws_s3_assets as s3_assets
 
 from constructs import Construct
 from mlops_constructs.eks_inference.yaml import render_yaml
-from mlops_runtime.eks.names import Manifest
+from mlops_runtime.eks.kubernetes_objects import Manifest
 
 
 def define_file(scope: Construct, id: str, *, manifests: Sequence[Manifest]) -> s3_assets.Asset:

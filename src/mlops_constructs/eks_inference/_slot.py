@@ -22,7 +22,7 @@ SLOT_REASON = (
 
 
 def slot_environment(balancer: ServiceLoadBalancer, *, cluster: EksCluster, namespace: str) -> dict[str, str]:
-    """Return by what a function finds both slots (``mlops_runtime.eks.gather``).
+    """Return by what a function finds both slots (``mlops_runtime.eks.slot_reader``).
 
     Args:
         balancer: Rule and target groups.

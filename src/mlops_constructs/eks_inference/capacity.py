@@ -5,8 +5,7 @@ from typing import Literal
 
 from mlops_constructs._errors import ValidationError
 from mlops_constructs._validation import check_pattern, check_range
-from mlops_runtime.eks.quantity import quantity
-from mlops_runtime.eks.rollout_limits import MAXIMUM_PODS
+from mlops_runtime.eks.slot_limits import MAXIMUM_PODS, quantity
 
 Architecture = Literal["amd64", "arm64"]
 

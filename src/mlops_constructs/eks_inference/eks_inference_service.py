@@ -35,10 +35,9 @@ from mlops_constructs.unit_interface import IBusinessUnit, Profile
 from mlops_runtime.contracts.eks import SLOTS, EksSpec
 from mlops_runtime.contracts.rollout import ServingSpec
 from mlops_runtime.contracts.serving import CaptureSpec
-from mlops_runtime.eks.limits import spec_problems
+from mlops_runtime.eks.kubernetes_objects import Manifest, Ref, slot_name
 from mlops_runtime.eks.manifests import service_manifests
-from mlops_runtime.eks.names import Manifest, Ref, slot_name
-from mlops_runtime.eks.rollout_limits import serving_problems
+from mlops_runtime.eks.slot_limits import serving_problems, spec_problems
 
 VARIANT = "AllTraffic"
 _NAME = r"[a-z][a-z0-9-]{0,18}[a-z0-9]"

@@ -11,7 +11,7 @@ from mlops_constructs._states import NOW, State, assign, choose, invoke, task, w
 from mlops_constructs.rollout.evidence import SUM, look_at_alarms, put_alarms_states
 from mlops_constructs.rollout.policy import FAILED, PROMOTED, ROLLED_BACK
 from mlops_runtime.contracts.eks import SLOTS
-from mlops_runtime.eks.alarms import ANSWERED, NAMESPACE
+from mlops_runtime.eks.slot_alarms import ANSWERED, NAMESPACE
 
 _ELB = "aws-sdk:elasticloadbalancingv2:"
 # how long the pods of a slot may take: a node is started, the image pulled, the model fetched and loaded

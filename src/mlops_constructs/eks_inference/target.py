@@ -6,7 +6,7 @@ from mlops_constructs._states import State
 from mlops_constructs.eks_inference.steps import START_SECONDS, SlotSteps
 from mlops_constructs.rollout.policy import POLL_GRACE_SECONDS, RolloutKind, RolloutPolicy
 from mlops_runtime.contracts.rollout import RolloutSpec
-from mlops_runtime.eks.rollout_limits import GOLDEN_PROBLEM, policy_problems
+from mlops_runtime.eks.slot_limits import GOLDEN_PROBLEM, policy_problems
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

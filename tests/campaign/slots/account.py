@@ -11,8 +11,8 @@ from typing import Any
 from tests.campaign.account import ACCOUNT, ENDPOINT, REGION, Account, _Client
 
 from mlops_runtime.contracts.eks import SLOTS
-from mlops_runtime.eks.names import Manifest, Ref, ref
-from mlops_runtime.eks.serving import all_to
+from mlops_runtime.eks.kubernetes_objects import Manifest, Ref, ref
+from mlops_runtime.eks.live_slots import all_to
 
 ELB = f"arn:aws:elasticloadbalancing:{REGION}:{ACCOUNT}"
 RULE = f"{ELB}:listener-rule/app/demand/1/2/3"

@@ -13,7 +13,7 @@ from tests.campaign.slots.account import Slots
 from tests.campaign.slots.world import EKS, SPEC, SlotDeploy
 
 from mlops_runtime.contracts.rollout import ServingSpec
-from mlops_runtime.eks.client import Cluster
+from mlops_runtime.eks.cluster_client import Cluster
 
 ENVIRONMENT = {
     "ENDPOINT": ENDPOINT,

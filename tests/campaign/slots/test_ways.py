@@ -9,7 +9,7 @@ from tests.campaign.slots.world import OLD, machine_of, with_rollout
 
 from mlops_runtime.contracts import from_json
 from mlops_runtime.contracts.rollout import LivePointer
-from mlops_runtime.eks.serving import all_to
+from mlops_runtime.eks.live_slots import all_to
 
 MAXIMUM_PAYLOAD, MAXIMUM_HISTORY = 64 * 1024, 25_000
 LABEL = "cloudwatch:describeAlarms"

@@ -14,8 +14,8 @@ from mlops_constructs.rollout.deploy_machine import deploy_machine, hold_seconds
 from mlops_runtime.contracts import canonical_json, content_hash, from_json
 from mlops_runtime.contracts.eks import SLOTS, EksSpec, SlotVersion
 from mlops_runtime.contracts.rollout import LivePointer, Outcome, RolloutSpec, ServingSpec, spec_key
+from mlops_runtime.eks.live_slots import other
 from mlops_runtime.eks.manifests import slot_manifests
-from mlops_runtime.eks.serving import other
 from mlops_runtime.rollout.audit_chain import verify
 from mlops_runtime.rollout.fleet_alarms import alarm_prefix
 from mlops_runtime.rollout.rollout_table import RolloutTable

@@ -20,7 +20,7 @@ from mlops_runtime.contracts.rollout import (
     ServingSpec,
     spec_key,
 )
-from mlops_runtime.eks.serving import Slots, serving, versions
+from mlops_runtime.eks.live_slots import Slots, serving, versions
 from mlops_runtime.registry.package import package_request, read_package
 from mlops_runtime.rollout.deploy_plan import Facts
 

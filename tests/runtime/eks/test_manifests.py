@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from mlops_runtime.contracts.eks import SLOTS, SlotState, SlotVersion
 from mlops_runtime.contracts.rollout import ServingSpec
-from mlops_runtime.eks.checks import problems
-from mlops_runtime.eks.limits import ManifestError
+from mlops_runtime.eks.manifest_checks import problems
 from mlops_runtime.eks.manifests import read_slot, selector, service_manifests, slot_manifests
+from mlops_runtime.eks.slot_limits import ManifestError
 
 _SLOT_KINDS = ["Service", "TargetGroupBinding", "PodDisruptionBudget", "Deployment", "HorizontalPodAutoscaler"]
 

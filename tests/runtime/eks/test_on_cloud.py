@@ -14,11 +14,10 @@ from eks_samples import SPEC, TENANT, VERSION, with_eks
 
 from mlops_local.cloud import Cloud
 from mlops_runtime.contracts.eks import SlotVersion
-from mlops_runtime.eks.apply import apply, remove
-from mlops_runtime.eks.client import Cluster
-from mlops_runtime.eks.cluster_errors import ClusterError, ConflictError
+from mlops_runtime.eks.cluster_client import Cluster, ClusterError, ConflictError
+from mlops_runtime.eks.kubernetes_objects import Manifest, Ref, deployment_ref, ref, scaler_ref
+from mlops_runtime.eks.manifest_apply import apply, remove
 from mlops_runtime.eks.manifests import read_slot, service_manifests, slot_manifests
-from mlops_runtime.eks.names import Manifest, Ref, deployment_ref, ref, scaler_ref
 from mlops_runtime.eks.tenant import enforcement_manifest, tenant_manifests
 
 pytestmark = pytest.mark.cloud
@@ -154,7 +153,7 @@ def test_a_field_of_somebody_else_keeps_everything_as_it_is(sides: _Sides, monke
     service = made[0]
     sides.admin.delete(ref(service))
     with monkeypatch.context() as patch:
-        patch.setattr("mlops_runtime.eks.client.FIELD_MANAGER", "kubectl-edit")
+        patch.setattr("mlops_runtime.eks.cluster_client.FIELD_MANAGER", "kubectl-edit")
         other = {"app.kubernetes.io/name": "other"}
         sides.admin.apply({**service, "spec": {**service["spec"], "selector": other}})
 

@@ -10,13 +10,11 @@ from eks_slots import BLUE, CHALLENGER, EXECUTION, GREEN, NOW, facts, pointer, r
 
 from mlops_runtime.contracts import canonical_json, content_hash, to_dict
 from mlops_runtime.contracts.rollout import ServingSpec, spec_key
-from mlops_runtime.eks.client import Address, Cluster
-from mlops_runtime.eks.cluster_errors import ConflictError
-from mlops_runtime.eks.gather import SlotReader
+from mlops_runtime.eks.cluster_client import Address, Cluster, ConflictError
+from mlops_runtime.eks.kubernetes_objects import deployment_ref, path, scaler_ref
 from mlops_runtime.eks.manifests import slot_manifests
-from mlops_runtime.eks.names import deployment_ref, scaler_ref
-from mlops_runtime.eks.resources import path
 from mlops_runtime.eks.slot import NotHolderError, SlotError, SlotKeeper
+from mlops_runtime.eks.slot_reader import SlotReader
 from mlops_runtime.rollout.preflight import decide
 from mlops_runtime.rollout.rollout_table import RolloutTable
 from mlops_runtime.rollout.serving_limits import SpecError

@@ -5,11 +5,10 @@ from dataclasses import replace
 import pytest
 from eks_samples import SPEC, TENANT, VERSION
 
-from mlops_runtime.eks.checks import problems
-from mlops_runtime.eks.limits import ManifestError
+from mlops_runtime.eks.kubernetes_objects import path, ref
+from mlops_runtime.eks.manifest_checks import problems
 from mlops_runtime.eks.manifests import service_manifests, slot_manifests
-from mlops_runtime.eks.names import ref
-from mlops_runtime.eks.resources import path
+from mlops_runtime.eks.slot_limits import ManifestError
 from mlops_runtime.eks.tenant import enforcement_manifest, tenant_manifests
 
 _ALL = tenant_manifests(TENANT)

@@ -9,8 +9,7 @@ from typing import Any, Literal
 
 from mlops_runtime.contracts.eks import SLOTS, SlotState, SlotVersion
 from mlops_runtime.contracts.rollout import ServingSpec
-from mlops_runtime.eks.limits import ManifestError, spec_problems, version_problems
-from mlops_runtime.eks.names import (
+from mlops_runtime.eks.kubernetes_objects import (
     ANNOTATION_PREFIX,
     FIELD_MANAGER,
     MANAGED_LABEL,
@@ -21,6 +20,7 @@ from mlops_runtime.eks.names import (
     slot_name,
 )
 from mlops_runtime.eks.pod import eks_of, pod_template, version_annotations
+from mlops_runtime.eks.slot_limits import ManifestError, spec_problems, version_problems
 
 Replicas = Literal["serving", "idle"]
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from mlops_runtime.contracts.eks import EksSpec, SlotVersion
 from mlops_runtime.contracts.rollout import ServingSpec
-from mlops_runtime.eks.names import ANNOTATION_PREFIX, PORT, UID
+from mlops_runtime.eks.kubernetes_objects import ANNOTATION_PREFIX, PORT, UID
 
 # a pod has a role of its own; keys in its manifest would be everybody's who can read it
 STATIC_KEYS = {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"}

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 from mlops_runtime.contracts import from_dict
 from mlops_runtime.contracts.eks import SlotVersion
 from mlops_runtime.contracts.rollout import Outcome, ServingSpec
-from mlops_runtime.eks.apply import apply, remove
-from mlops_runtime.eks.gather import SlotReader
+from mlops_runtime.eks.kubernetes_objects import Manifest, Ref, deployment_ref, scaler_ref
+from mlops_runtime.eks.live_slots import ALL, Slots, other
+from mlops_runtime.eks.manifest_apply import apply, remove
 from mlops_runtime.eks.manifests import read_slot, slot_manifests
-from mlops_runtime.eks.names import Manifest, Ref, deployment_ref, scaler_ref
 from mlops_runtime.eks.pod import eks_of
-from mlops_runtime.eks.serving import ALL, Slots, other
+from mlops_runtime.eks.slot_reader import SlotReader
 from mlops_runtime.rollout.preflight import verified_spec
 from mlops_runtime.rollout.rollout_table import RolloutTable
 

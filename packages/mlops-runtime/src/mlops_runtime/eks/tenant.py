@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from mlops_runtime.contracts.eks import EksTenantSpec
-from mlops_runtime.eks.limits import SLOT_GROUP_SUFFIX, ManifestError, tenant_problems
-from mlops_runtime.eks.names import FIELD_MANAGER, MANAGED_LABEL, Manifest
+from mlops_runtime.eks.kubernetes_objects import FIELD_MANAGER, MANAGED_LABEL, Manifest
+from mlops_runtime.eks.slot_limits import SLOT_GROUP_SUFFIX, ManifestError, tenant_problems
 
 APPLIER_ROLE = "mlops-applier"
 SLOT_ROLE = "mlops-slots"

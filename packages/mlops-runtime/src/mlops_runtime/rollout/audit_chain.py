@@ -27,8 +27,8 @@ from mlops_runtime.contracts.rollout import (
     published_key,
     seal_key,
 )
-from mlops_runtime.eks.gather import SlotReader
-from mlops_runtime.eks.serving import serving as read_slots
+from mlops_runtime.eks.live_slots import serving as read_slots
+from mlops_runtime.eks.slot_reader import SlotReader
 from mlops_runtime.registry.package import PackageError, RegisteredPackage, read_package
 from mlops_runtime.rollout.definition_hash import FIELD
 from mlops_runtime.rollout.live_fleet import Serving, read_description, read_serving

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from mlops_runtime.contracts import from_json, to_dict
 from mlops_runtime.contracts.rollout import AuditRecord, LivePointer, LockRow, ServingSpec
-from mlops_runtime.eks.serving import Slots
+from mlops_runtime.eks.live_slots import Slots
 from mlops_runtime.rollout.fleet_capacity import no_scaling
 from mlops_runtime.rollout.instance_quota import Quotas
 from mlops_runtime.rollout.live_fleet import Leftovers, Serving, Version

@@ -18,9 +18,9 @@ from mlops_runtime.contracts.rollout import (
     ServingSpec,
     spec_key,
 )
-from mlops_runtime.eks.plan import from_slots, on_slots
+from mlops_runtime.eks.live_slots import Slots
 from mlops_runtime.eks.pod import eks_of
-from mlops_runtime.eks.serving import Slots
+from mlops_runtime.eks.slot_plan import from_slots, on_slots
 from mlops_runtime.registry.package import PackageError, RegisteredPackage
 from mlops_runtime.rollout import sagemaker_requests
 from mlops_runtime.rollout.dead_execution import discarded, recovered, resumed_scaling

@@ -6,8 +6,7 @@ from collections.abc import Iterator
 
 from mlops_runtime.contracts.rollout import RolloutSpec, ServingSpec
 from mlops_runtime.contracts.serving import CaptureSpec, MetricRule
-from mlops_runtime.eks.limits import spec_problems
-from mlops_runtime.eks.rollout_limits import serving_problems
+from mlops_runtime.eks.slot_limits import serving_problems, spec_problems
 from mlops_runtime.rollout.fleet_alarms import alarm_kinds
 from mlops_runtime.rollout.fleet_capacity import capacity_problems
 

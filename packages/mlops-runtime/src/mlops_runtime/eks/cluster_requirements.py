@@ -6,9 +6,8 @@ Without them nothing fails at once: network policies are accepted and not enforc
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from mlops_runtime.eks.client import Cluster
-from mlops_runtime.eks.cluster_errors import ClusterError
-from mlops_runtime.eks.names import METRICS, NETWORK_POLICIES, Ref
+from mlops_runtime.eks.cluster_client import Cluster, ClusterError
+from mlops_runtime.eks.kubernetes_objects import METRICS, NETWORK_POLICIES, Ref
 
 _SYSTEM = "kube-system"
 _CONFIG_MAP = Ref(api_version="v1", kind="ConfigMap", namespace=_SYSTEM, name="amazon-vpc-cni")

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mlops_runtime.contracts.eks import SLOTS
-from mlops_runtime.eks.serving import (
+from mlops_runtime.eks.live_slots import (
     ForeignRuleError,
     Slots,
     all_to,

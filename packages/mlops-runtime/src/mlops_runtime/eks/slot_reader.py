@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mlops_runtime.contracts.eks import SLOTS
-from mlops_runtime.eks.client import Cluster
+from mlops_runtime.eks.cluster_client import Cluster
+from mlops_runtime.eks.kubernetes_objects import deployment_ref
+from mlops_runtime.eks.live_slots import ForeignRuleError, Slots, read_weights
 from mlops_runtime.eks.manifests import read_slot
-from mlops_runtime.eks.names import deployment_ref
-from mlops_runtime.eks.serving import ForeignRuleError, Slots, read_weights
 
 if TYPE_CHECKING:
     import boto3

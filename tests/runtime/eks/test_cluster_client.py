@@ -1,4 +1,9 @@
-"""A cluster's API over real HTTP and TLS."""
+"""A cluster's API over real HTTP and TLS.
+
+What a cluster's refusals mean.
+
+The bearer token of EKS: a presigned GetCallerIdentity that names the cluster.
+"""
 
 import base64
 import datetime
@@ -15,9 +20,14 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 from unittest.mock import Mock
+from urllib.parse import parse_qs, urlsplit
 
+import boto3
 import kmock
 import pytest
+from botocore.auth import SigV4QueryAuth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
 from botocore.exceptions import ClientError
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -26,14 +36,41 @@ from cryptography.x509.oid import NameOID
 from eks_fake_cluster import FakeCluster
 from eks_samples import SPEC, VERSION
 
-from mlops_runtime.eks.client import Address, Cluster, address, describe
-from mlops_runtime.eks.cluster_errors import ClusterError, ConflictError
+from mlops_runtime.eks.cluster_client import (
+    PREFIX,
+    Address,
+    BearerToken,
+    Cluster,
+    ClusterError,
+    Conflict,
+    ConflictError,
+    TokenError,
+    address,
+    describe,
+    read_error,
+    retry_after,
+    unreachable,
+)
+from mlops_runtime.eks.kubernetes_objects import Manifest, path, ref
 from mlops_runtime.eks.manifests import slot_manifests
-from mlops_runtime.eks.names import Manifest, ref
-from mlops_runtime.eks.resources import path
 
 _SERVICE, _BINDING, _, _DEPLOYMENT, _SCALER = slot_manifests(SPEC, "blue", VERSION)
 _PATH = "/apis/apps/v1/namespaces/bu-demand/deployments/demand-forecast-blue"
+
+
+# as a cluster answers: https://kubernetes.io/docs/reference/using-api/server-side-apply/#conflicts
+_CAUSES = [
+    {
+        "reason": "FieldManagerConflict",
+        "message": 'conflict with "kube-controller-manager" with subresource "scale" using apps/v1: .spec.replicas',
+        "field": ".spec.replicas",
+    },
+    {
+        "reason": "FieldManagerConflict",
+        "message": 'conflict with "kubectl-edit" using apps/v1',
+        "field": '.spec.template.spec.containers[name="server"].image',
+    },
+]
 
 
 class _Waits(list[float]):
@@ -217,7 +254,7 @@ def test_an_answer_that_is_no_object_is_an_error(fake: FakeCluster, body: bytes)
 
 def test_an_answer_without_end_is_an_error(fake: FakeCluster, monkeypatch: pytest.MonkeyPatch) -> None:
     """No object of ours is so large."""
-    monkeypatch.setattr("mlops_runtime.eks.client._MAX_ANSWER", 10)
+    monkeypatch.setattr("mlops_runtime.eks.cluster_client._MAX_ANSWER", 10)
     fake.fail("GET", "deployments", 200, b"{" + b" " * 20 + b"}")
 
     with pytest.raises(ClusterError, match="answered more than 10 bytes"):
@@ -465,3 +502,149 @@ def test_an_independent_emulator_takes_our_requests(emulator: SimpleNamespace) -
     assert changed is not None
     assert changed["spec"]["replicas"] == 7
     assert [cluster.delete(ref(manifest)) for manifest in made] == [True] * 3
+
+
+def _status(reason: str, message: str, **details: object) -> bytes:
+    return json.dumps({"kind": "Status", "reason": reason, "message": message, "details": details}).encode()
+
+
+def test_a_conflict_names_field_manager_and_fix() -> None:
+    """Nothing is forced: whoever manages the field must let go."""
+    error = read_error(409, _status("Conflict", "Apply failed", causes=_CAUSES), what="apply Deployment demand/f-blue")
+
+    assert isinstance(error, ConflictError)
+    assert error.conflicts == (
+        Conflict(".spec.replicas", "kube-controller-manager"),
+        Conflict('.spec.template.spec.containers[name="server"].image', "kubectl-edit"),
+    )
+    assert str(error).startswith(
+        "apply Deployment demand/f-blue: .spec.replicas is managed by 'kube-controller-manager', "
+    )
+    assert "let 'kube-controller-manager' and 'kubectl-edit' give it up (take the field out of what sets it)" in str(
+        error
+    )
+
+
+def test_two_writers_at_one_moment_are_no_conflict_of_fields() -> None:
+    """It may be tried again."""
+    error = read_error(409, _status("Conflict", "the object has been modified"), what="apply X")
+
+    assert not isinstance(error, ConflictError)
+    assert (error.status, error.reason) == (409, "Conflict")
+
+
+@pytest.mark.parametrize(
+    ("status", "message", "fix"),
+    [
+        (401, "Unauthorized", "give it an access entry"),
+        (
+            403,
+            'deployments.apps is forbidden: User "x" cannot patch',
+            "give this role's access entry the applier's group",
+        ),
+        (403, 'resourcequotas "unit" is forbidden: User "x" cannot patch', "apply the tenant's Role and RoleBinding"),
+        (403, "exceeded quota: unit, requested: pods=3", "raise the tenant's quota"),
+        (404, 'namespaces "demand" not found', "apply the tenant's manifests first"),
+        (422, "Deployment is invalid: spec.selector: field is immutable", "(HTTP 422)"),
+    ],
+)
+def test_each_refusal_says_what_to_do(status: int, message: str, fix: str) -> None:
+    """In the cluster's words, with the fix."""
+    error = read_error(status, _status("R", message), what="apply X")
+
+    assert message in str(error)
+    assert fix in str(error)
+    assert error.status == status
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"<html>bad gateway</html>", b"[1]", b'{"details": []}', b'{"details": {"causes": 3}}', b"\xff" * 9999],
+)
+def test_what_is_no_status_is_still_an_error(body: bytes) -> None:
+    """Something stands between, or the answer broke off."""
+    error = read_error(502, body, what="get X")
+
+    assert type(error) is ClusterError
+    assert len(str(error)) < 2_000
+
+
+def test_how_long_to_wait_is_said_in_header_or_status() -> None:
+    """The header counts first; anything else is not said."""
+    assert retry_after(b"", "3") == 3.0
+    assert retry_after(_status("TooManyRequests", "", retryAfterSeconds=2), None) == 2.0
+    assert retry_after(b"", "Wed, 21 Oct 2015 07:28:00 GMT") is None
+    assert retry_after(_status("x", "", retryAfterSeconds=-1), None) is None
+
+
+def test_no_answer_names_the_network() -> None:
+    """The endpoint of a private cluster is reached from inside only."""
+    assert "the private endpoint is reached from the cluster's network only" in str(
+        unreachable(b"timed out", "https://x", "get X")
+    )
+
+
+def _session(region: str | None = "eu-west-1", token: str | None = None) -> boto3.Session:
+    return boto3.Session("AKIATEST", "secret", token, region_name=region)
+
+
+def _url(text: str) -> str:
+    assert text.startswith(PREFIX)
+    encoded = text.removeprefix(PREFIX)
+    assert "=" not in encoded
+    return base64.urlsafe_b64decode(encoded + "=" * (-len(encoded) % 4)).decode()
+
+
+def test_the_token_is_a_signed_call_of_sts_for_one_cluster() -> None:
+    """As https://docs.aws.amazon.com/eks/latest/userguide/cluster-auth.html and the authenticator expect it."""
+    parts = urlsplit(_url(BearerToken(_session(token="session-token"), "serving")()))
+    query = {key: values[0] for key, values in parse_qs(parts.query).items()}
+
+    assert (parts.scheme, parts.netloc, parts.path) == ("https", "sts.eu-west-1.amazonaws.com", "/")
+    assert (query["Action"], query["Version"], query["X-Amz-Expires"]) == ("GetCallerIdentity", "2011-06-15", "60")
+    assert query["X-Amz-SignedHeaders"] == "host;x-k8s-aws-id"
+    assert query["X-Amz-Security-Token"] == "session-token"
+
+
+def test_the_signature_holds_the_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Signed again with the header it comes out the same, and with another cluster's name it does not."""
+    parts = urlsplit(_url(BearerToken(_session(), "serving")()))
+    query = {key: values[0] for key, values in parse_qs(parts.query).items()}
+
+    def signature(cluster: str) -> str:
+        request = AWSRequest("GET", f"https://{parts.netloc}/?Action=GetCallerIdentity&Version=2011-06-15")
+        request.headers["x-k8s-aws-id"] = cluster
+        signer = SigV4QueryAuth(Credentials("AKIATEST", "secret"), "sts", "eu-west-1", expires=60)
+        monkeypatch.setattr("botocore.auth.get_current_datetime", lambda: _stamp(query["X-Amz-Date"]))
+        signer.add_auth(request)
+        return parse_qs(urlsplit(request.url).query)["X-Amz-Signature"][0]
+
+    assert signature("serving") == query["X-Amz-Signature"]
+    assert signature("other") != query["X-Amz-Signature"]
+
+
+def _stamp(text: str) -> object:
+    from datetime import UTC, datetime
+
+    return datetime.strptime(text, "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
+
+
+def test_the_real_sts_is_named_whatever_this_process_is_pointed_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The cluster makes the call, not this process; China has a domain of its own."""
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:4566")
+
+    assert urlsplit(_url(BearerToken(_session("cn-north-1"), "c")())).netloc == "sts.cn-north-1.amazonaws.com.cn"
+
+
+def test_no_credentials_and_no_region_are_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With what is missing."""
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_DEFAULT_REGION", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_CONFIG_FILE", "none")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "none")
+
+    with pytest.raises(TokenError, match="needs a session with credentials, got one without"):
+        BearerToken(boto3.Session(region_name="eu-west-1"), "c")()
+    with pytest.raises(TokenError, match="a region"):
+        BearerToken(_session(None), "c")()

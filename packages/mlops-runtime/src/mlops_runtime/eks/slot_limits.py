@@ -1,14 +1,19 @@
-"""What a serving spec may ask of a cluster: everything that Kubernetes would refuse, or would accept and not do."""
+"""Limits of a serving spec on a cluster: what Kubernetes would refuse, or would accept and not do."""
 
 import ipaddress
 import re
 from collections.abc import Callable, Iterable, Iterator
+from fractions import Fraction
 
 from mlops_runtime.contracts import canonical_json
 from mlops_runtime.contracts.eks import SLOTS, EksSpec, EksTenantSpec, SlotVersion
-from mlops_runtime.contracts.rollout import ServingSpec
+from mlops_runtime.contracts.rollout import RolloutSpec, ServingSpec
 from mlops_runtime.eks.pod import STATIC_KEYS, reserved_environment
-from mlops_runtime.eks.quantity import QuantityError, quantity
+
+_QUANTITY = re.compile(r"([+-]?(?:\d+(?:\.\d*)?|\.\d+))(?:([KMGTPE]i|[numkMGTPE])|[eE]([+-]?\d{1,2}))?", re.ASCII)
+_DECIMAL = {"n": -9, "u": -6, "m": -3, "k": 3, "M": 6, "G": 9, "T": 12, "P": 15, "E": 18}
+_BINARY = {"Ki": 1, "Mi": 2, "Gi": 3, "Ti": 4, "Pi": 5, "Ei": 6}
+
 
 # a Service's name is a DNS label, and ends in -green
 # https://kubernetes.io/docs/concepts/overview/working-with-objects/names/
@@ -37,6 +42,38 @@ _ZONE_ID = re.compile(r"[a-z0-9-]+-az\d+", re.ASCII)
 _MAX_ENVIRONMENT = 32 * 1024
 
 Known = Callable[[str], bool]
+
+
+# one answer of DescribeTargetHealth, which the machine carries, stays below 64 KiB
+MAXIMUM_PODS = 140
+GOLDEN_PROBLEM = (
+    "golden and synthetic requests are sent to a SageMaker endpoint, which EKS has none of; leave golden and synthetic out, and "
+    "give the policy alarms and min_invocations"
+)
+
+
+class QuantityError(ValueError):
+    """Text is no Kubernetes quantity."""
+
+
+def quantity(text: str) -> Fraction:
+    """Return the number that a quantity says.
+
+    Raises:
+        QuantityError: If it is none.
+
+    Example:
+        >>> quantity("250m"), quantity("1Gi")
+        (Fraction(1, 4), Fraction(1073741824, 1))
+    """
+    found = _QUANTITY.fullmatch(text)
+    if found is None:
+        raise QuantityError(f"must be a Kubernetes quantity like 500m, 2 or 1Gi, got {text!r}")
+    number, suffix, exponent = Fraction(found[1]), found[2], found[3]
+    if suffix in _BINARY:
+        return number * Fraction(2 ** (10 * _BINARY[suffix]))
+    power = _DECIMAL.get(suffix, 0) if exponent is None else int(exponent)
+    return number * (Fraction(10**power) if power >= 0 else Fraction(1, 10**-power))
 
 
 class ManifestError(ValueError):
@@ -192,3 +229,47 @@ def _address_problems(eks: EksSpec, known: Known) -> Iterator[str]:
                 continue
             if field == "ingress_cidrs" and network.prefixlen == 0:
                 yield f"eks.ingress_cidrs must be the load balancer's subnets, got {cidr!r}, which is everybody"
+
+
+def policy_problems(rollout: RolloutSpec) -> Iterator[str]:
+    """Yield why slots cannot execute a policy."""
+    if rollout.kind == "ROLLING":
+        yield (
+            "rollout must be ALL_AT_ONCE, CANARY or LINEAR on EKS, got ROLLING: a slot is complete in itself and no batch of "
+            "another one; use RolloutPolicy.linear"
+        )
+    if rollout.golden is not None or rollout.synthetic is not None:
+        yield GOLDEN_PROBLEM
+    if rollout.shadow is not None:
+        yield (
+            "shadow is not possible on EKS: no load balancer copies requests; leave shadow out, and begin with a canary "
+            "of a small percent"
+        )
+    if rollout.keep is not None and rollout.keep > 1:
+        yield (
+            f"keep must be 1 on EKS, got {rollout.keep}: there are two slots; leave keep out, and go further back with "
+            "mlops rollback --to"
+        )
+
+
+def serving_problems(spec: ServingSpec) -> Iterator[str]:
+    """Yield what of a serving spec only SageMaker knows, and what a rollout between slots cannot carry."""
+    yield from policy_problems(spec.rollout)
+    others = {
+        "serverless": (spec.serverless, "the pods of a slot are its capacity"),
+        "asynchronous": (spec.asynchronous, "a load balancer answers while one waits"),
+        "scaling": (spec.scaling, "a slot scales by its CPU; give eks.minimum, maximum and cpu_target"),
+        "variants": (spec.variants, "a service is its two slots; define another service"),
+    }
+    for name, (value, why) in others.items():
+        if value:
+            yield f"{name} is SageMaker's and not possible on EKS: {why}; leave {name} out"
+    if spec.instance_type or spec.instance_count:
+        yield (
+            f"instance_type and instance_count must be '' and 0 on EKS, got {spec.instance_type!r} and {spec.instance_count}; "
+            "give eks.cpu, memory, minimum and maximum"
+        )
+    if spec.variant != "AllTraffic":
+        yield f"variant must be 'AllTraffic' on EKS, got {spec.variant!r}"
+    if spec.eks is not None and spec.eks.maximum > MAXIMUM_PODS:
+        yield f"eks.maximum must be at most {MAXIMUM_PODS} pods, got {spec.eks.maximum}; give each pod more CPU"

@@ -8,13 +8,11 @@ import pytest
 from eks_fake_cluster import FakeCluster
 from eks_samples import SPEC, TENANT, VERSION
 
-from mlops_runtime.eks.apply import _DELETE_ORDER, HalfAppliedError, apply, remove
-from mlops_runtime.eks.client import Address, Cluster
-from mlops_runtime.eks.cluster_errors import ClusterError, ConflictError
-from mlops_runtime.eks.limits import ManifestError
+from mlops_runtime.eks.cluster_client import Address, Cluster, ClusterError, ConflictError
+from mlops_runtime.eks.kubernetes_objects import KINDS, Manifest, path, ref
+from mlops_runtime.eks.manifest_apply import _DELETE_ORDER, HalfAppliedError, apply, remove
 from mlops_runtime.eks.manifests import service_manifests, slot_manifests
-from mlops_runtime.eks.names import Manifest, ref
-from mlops_runtime.eks.resources import KINDS, path
+from mlops_runtime.eks.slot_limits import ManifestError
 from mlops_runtime.eks.tenant import tenant_manifests
 
 SERVING = slot_manifests(SPEC, "blue", VERSION)

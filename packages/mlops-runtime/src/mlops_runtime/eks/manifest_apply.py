@@ -9,11 +9,10 @@ See: https://kubernetes.io/docs/reference/using-api/server-side-apply/
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from mlops_runtime.eks.checks import problems
-from mlops_runtime.eks.client import Cluster
-from mlops_runtime.eks.cluster_errors import ClusterError
-from mlops_runtime.eks.limits import ManifestError
-from mlops_runtime.eks.names import FIELD_MANAGER, MANAGED_LABEL, Manifest, Ref, ref
+from mlops_runtime.eks.cluster_client import Cluster, ClusterError
+from mlops_runtime.eks.kubernetes_objects import FIELD_MANAGER, MANAGED_LABEL, Manifest, Ref, ref
+from mlops_runtime.eks.manifest_checks import problems
+from mlops_runtime.eks.slot_limits import ManifestError
 
 # what sends traffic goes first, what others stand on last
 _DELETE_ORDER = (

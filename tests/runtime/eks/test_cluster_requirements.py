@@ -9,12 +9,11 @@ import pytest
 from eks_samples import TENANT
 
 from mlops_local.cloud import Cloud
-from mlops_runtime.eks.apply import HalfAppliedError, apply
-from mlops_runtime.eks.client import Cluster
-from mlops_runtime.eks.cluster_errors import ClusterError
-from mlops_runtime.eks.delivery import ManifestsResource
-from mlops_runtime.eks.names import METRICS, NETWORK_POLICIES, Manifest
-from mlops_runtime.eks.requirements import check_all, check_mode
+from mlops_runtime.eks.cluster_client import Cluster, ClusterError
+from mlops_runtime.eks.cluster_requirements import check_all, check_mode
+from mlops_runtime.eks.kubernetes_objects import METRICS, NETWORK_POLICIES, Manifest
+from mlops_runtime.eks.manifest_apply import HalfAppliedError, apply
+from mlops_runtime.eks.manifest_delivery import ManifestsResource
 from mlops_runtime.eks.tenant import enforcement_manifest, tenant_manifests
 
 pytestmark = pytest.mark.cloud

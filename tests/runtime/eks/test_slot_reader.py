@@ -7,11 +7,11 @@ import pytest
 from eks_samples import EKS, SPEC, VERSION
 from eks_slots import rule
 
-from mlops_runtime.eks import gather
-from mlops_runtime.eks.client import Address, Cluster
-from mlops_runtime.eks.gather import SlotReader
+from mlops_runtime.eks import slot_reader
+from mlops_runtime.eks.cluster_client import Address, Cluster
+from mlops_runtime.eks.live_slots import ForeignRuleError
 from mlops_runtime.eks.manifests import slot_manifests
-from mlops_runtime.eks.serving import ForeignRuleError
+from mlops_runtime.eks.slot_reader import SlotReader
 
 
 class Elb:
@@ -72,7 +72,7 @@ def test_a_function_for_eks_is_told_by_its_environment(monkeypatch: pytest.Monke
             return service
 
     session = Session()
-    monkeypatch.setattr(gather.Cluster, "connect", lambda *given: connected.append(given))
+    monkeypatch.setattr(slot_reader.Cluster, "connect", lambda *given: connected.append(given))
     environment = {
         "ENDPOINT": SPEC.endpoint,
         "TARGET": "EKS",

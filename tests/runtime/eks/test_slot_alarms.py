@@ -9,7 +9,7 @@ from eks_slots import BLUE, EXECUTION, GREEN
 from mlops_runtime.aws_api import require_valid_request
 from mlops_runtime.contracts.rollout import RolloutSpec
 from mlops_runtime.contracts.serving import MetricRule
-from mlops_runtime.eks.alarms import NAMESPACE, SlotAlarms, dimensions
+from mlops_runtime.eks.slot_alarms import NAMESPACE, SlotAlarms, dimensions
 from mlops_runtime.rollout.fleet_alarms import FleetAlarms
 
 ROLLOUT = RolloutSpec(
