@@ -18,11 +18,11 @@ import pyarrow.parquet as pq
 from benchmarks.features.data import TABLES, TTL_DAYS, features
 from pyiceberg.catalog.sql import SqlCatalog
 
-from mlops_runtime.features.batch import checked
-from mlops_runtime.features.client import FeatureStoreClient
-from mlops_runtime.features.group import Entity, Feature, FeatureGroup
-from mlops_runtime.features.hashing import content_hash
-from mlops_runtime.features.planner import GroupRows, point_in_time
+from mlops_runtime.features.batch_checks import checked
+from mlops_runtime.features.feature_group import Entity, Feature, FeatureGroup
+from mlops_runtime.features.point_in_time import GroupRows, point_in_time
+from mlops_runtime.features.row_hashing import content_hash
+from mlops_runtime.features.store_client import FeatureStoreClient
 
 TTL = timedelta(days=TTL_DAYS)
 NOW = datetime(2018, 1, 1, tzinfo=UTC)

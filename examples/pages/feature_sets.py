@@ -8,11 +8,11 @@ import pyarrow as pa
 
 from examples.pages.feature_groups import PRICE, STOCK
 from mlops_runtime.contracts.features import Erasure
-from mlops_runtime.features.client import FeatureStoreClient
-from mlops_runtime.features.ingest import Ingested
+from mlops_runtime.features.batch_ingest import Ingested
 from mlops_runtime.features.rebuild import Rebuild
+from mlops_runtime.features.store_client import FeatureStoreClient
 from mlops_runtime.features.training_set import TrainingSet
-from mlops_runtime.features.usage import Difference, Use
+from mlops_runtime.features.training_set_usage import Difference, Use
 
 MONDAY = datetime(2017, 1, 2, 8, tzinfo=UTC)
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)

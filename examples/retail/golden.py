@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from mlops_runtime.contracts import to_dict
 from mlops_runtime.contracts.model import ModelSignature, SignatureColumn
 from mlops_runtime.contracts.serving import GoldenRequest
-from mlops_runtime.features.group import FeatureGroup
+from mlops_runtime.features.feature_group import FeatureGroup
 
 Row = Mapping[str, object]
 

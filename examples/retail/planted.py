@@ -13,7 +13,7 @@ from typing import Any
 
 from examples.retail.loop import Loop
 from mlops_runtime.contracts.rollout import LivePointer
-from mlops_runtime.features.manifest import Manifests
+from mlops_runtime.features.training_set_manifest import Manifests
 from mlops_runtime.registry.package import registered_metadata
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from examples.retail.loop import ROWS_PER_CALL
 from examples.retail.page import Words
-from mlops_runtime.features.client import FeatureStoreClient
+from mlops_runtime.features.store_client import FeatureStoreClient
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,7 +18,7 @@ from mlops_local import cloud as local_cloud
 from mlops_local import deployer
 from mlops_runtime.contracts.monitor import MonitorReport
 from mlops_runtime.contracts.rollout import AuditRecord, LivePointer, Outcome
-from mlops_runtime.features.client import FeatureStoreClient
+from mlops_runtime.features.store_client import FeatureStoreClient
 
 CLOCK_SCALE = 60.0
 FIRST_LIVE_WEEK = 31

@@ -8,7 +8,7 @@ from typing import Any
 
 import boto3
 
-from mlops_runtime.features.freshness import FreshnessSettings, measure
+from mlops_runtime.features.table_freshness import FreshnessSettings, measure
 
 logging.getLogger("mlops.features").setLevel(logging.INFO)
 _settings = FreshnessSettings.from_environment(os.environ)

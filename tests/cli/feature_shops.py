@@ -6,8 +6,8 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from mlops_runtime.features.client import FeatureStoreClient
-from mlops_runtime.features.group import Entity, Feature, FeatureGroup
+from mlops_runtime.features.feature_group import Entity, Feature, FeatureGroup
+from mlops_runtime.features.store_client import FeatureStoreClient
 
 START = datetime(2017, 1, 1, tzinfo=UTC)
 STORE = Entity("store_id", "string", "store")

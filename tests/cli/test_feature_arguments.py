@@ -10,7 +10,7 @@ from mlops_cli.errors import UserError
 from mlops_cli.feature_arguments import load_groups, pairs, read_parquet
 
 MODULE = """
-from mlops_runtime.features.group import Entity, Feature, FeatureGroup
+from mlops_runtime.features.feature_group import Entity, Feature, FeatureGroup
 
 STOCK = FeatureGroup(
     name="stock",

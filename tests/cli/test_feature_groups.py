@@ -9,15 +9,15 @@ from pathlib import Path
 import pytest
 from feature_shops import STOCK, FeatureShop, stock
 
-from mlops_runtime.features.catalog import Tables
-from mlops_runtime.features.lock import FeatureLock
+from mlops_runtime.features.lock_file import FeatureLock
+from mlops_runtime.features.table_catalog import Tables
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
 MODULE = """
 from datetime import timedelta
 
-from mlops_runtime.features.group import Entity, Feature, FeatureGroup
+from mlops_runtime.features.feature_group import Entity, Feature, FeatureGroup
 
 GROUPS = (
     FeatureGroup(

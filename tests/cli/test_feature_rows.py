@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 from feature_shops import STOCK, day, stock
 
-from mlops_runtime.features.client import FeatureStoreClient
+from mlops_runtime.features.store_client import FeatureStoreClient
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 MODULE = """

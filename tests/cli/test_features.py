@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 MODULE = """
-from mlops_runtime.features.group import Entity, Feature, FeatureGroup
+from mlops_runtime.features.feature_group import Entity, Feature, FeatureGroup
 
 STOCK = FeatureGroup(
     name="stock",

@@ -30,7 +30,7 @@ from mlops_constructs import (
     TrainingJob,
 )
 from mlops_runtime.contracts.retraining import EvaluationPlan, TrainingSetPlan
-from mlops_runtime.features.lock import FeatureLock
+from mlops_runtime.features.lock_file import FeatureLock
 from mlops_runtime.layers import layer_wheels
 
 ARN = "arn:aws:states:us-east-1:123456789012"

@@ -16,7 +16,7 @@ import pytest
 import mlops_constructs
 from mlops_constructs import BusinessUnit, Entity, Feature, FeatureGroup, FeatureStore, ModelRegistry, Profile
 from mlops_constructs._warnings import ALL_WARNINGS
-from mlops_runtime.features.lock import write_lock
+from mlops_runtime.features.lock_file import write_lock
 
 HERE = Path(__file__).parent
 STATEFUL = (

@@ -12,7 +12,7 @@ from aws_cdk import aws_sqs as sqs
 import mlops_constructs as mlops
 from mlops_runtime.contracts.retraining import EvaluationPlan, TrainingSetPlan
 from mlops_runtime.contracts.rollout import RolloutSpec, ServingSpec
-from mlops_runtime.features.lock import write_lock
+from mlops_runtime.features.lock_file import write_lock
 
 ACCOUNT = "111111111111"
 

@@ -21,8 +21,8 @@ from moto import mock_aws
 from mlops_constructs import Network, RolloutKind
 from mlops_runtime.contracts import canonical_json
 from mlops_runtime.contracts.automation import FeatureStoreEntry
-from mlops_runtime.features.client import FeatureStoreClient
 from mlops_runtime.features.rebuild import Verdict
+from mlops_runtime.features.store_client import FeatureStoreClient
 from tools import diagrams, errors_index
 
 GOLDEN = Path(__file__).resolve().parents[2] / "examples" / "retail" / "demand_forecasting" / "golden.jsonl"

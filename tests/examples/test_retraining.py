@@ -55,9 +55,9 @@ from mlops_runtime.contracts.features import Build, Output, PinnedTable, Semanti
 from mlops_runtime.contracts.monitor import metric_dimensions, metric_namespace
 from mlops_runtime.contracts.retraining import EvaluationPlan, RetrainRequest, TrainingSetPlan, Trigger
 from mlops_runtime.contracts.rollout import DeployReason, DeployRequest, LivePointer, Outcome
-from mlops_runtime.features.announce import unit_bus
-from mlops_runtime.features.client import FeatureStoreClient
-from mlops_runtime.features.lock import write_lock
+from mlops_runtime.features.batch_delivery import unit_bus
+from mlops_runtime.features.lock_file import write_lock
+from mlops_runtime.features.store_client import FeatureStoreClient
 from mlops_runtime.jobs.arguments import split_argument
 from mlops_runtime.registry.package import read_package
 from mlops_runtime.rollout.archive_signatures import signature_uri, signed_digest

@@ -26,9 +26,9 @@ from mlops_constructs import BusinessUnit, Entity, Feature, FeatureGroup, Featur
 from mlops_local import deployer
 from mlops_local.cloud import Cloud
 from mlops_runtime.contracts.events import event_source
-from mlops_runtime.features.client import FeatureStoreClient
-from mlops_runtime.features.declaration import declaration_json
-from mlops_runtime.features.lock import write_lock
+from mlops_runtime.features.group_json import declaration_json
+from mlops_runtime.features.lock_file import write_lock
+from mlops_runtime.features.store_client import FeatureStoreClient
 from mlops_runtime.layers import layer_wheels
 
 ROOT = Path(__file__).parents[2]

@@ -107,7 +107,7 @@ def test_no_data_or_build_output_is_committed() -> None:
 def test_the_runtime_loads_no_jsii() -> None:
     """A Lambda or a notebook never starts Node."""
     program = (
-        "import sys, mlops_runtime.contracts, mlops_runtime.features.group, mlops_runtime.aws_api; "
+        "import sys, mlops_runtime.contracts, mlops_runtime.features.feature_group, mlops_runtime.aws_api; "
         "print([m for m in sys.modules if m.startswith(('jsii', 'aws_cdk', 'constructs'))])"
     )
 

@@ -22,7 +22,7 @@ ACCEPTED = {
         r"\$\$|\$\(",
     ): "the text ends with what ends a reference, so each search succeeds",
     (
-        "mlops_runtime/features/group.py",
+        "mlops_runtime/features/feature_group.py",
         "(?P<syntax>",
     ): "a pattern of the unit's own declaration",
 }
@@ -34,8 +34,8 @@ MADE = {
     "mlops_local/sagemaker/shapes.py": "botocore's patterns, matched only within the length that the shape allows",
     "mlops_runtime/aws_api/request.py": "botocore's patterns over definitions of the developer's machines",
     "mlops_runtime/eks/slot_limits.py": "a counted class",
-    "mlops_runtime/features/group.py": "a declaration's pattern over its own values; RE2 checks batches",
-    "mlops_runtime/features/quality.py": "a declaration's pattern over an empty string",
+    "mlops_runtime/features/feature_group.py": "a declaration's pattern over its own values; RE2 checks batches",
+    "mlops_runtime/features/glue_quality_rules.py": "a declaration's pattern over an empty string",
     "mlops_runtime/rollout/deploy_guard.py": "parts of an ARN, escaped, with a class and a counted number",
     "mlops_runtime/rollout/live_fleet.py": "a name, escaped, and a counted class",
     "mlops_runtime/rollout/rollout_case.py": "a name, escaped, and a counted class",

@@ -111,7 +111,7 @@ def test_the_plain_runtime_needs_extras_where_it_says_so(install: Install) -> No
 
     assert set(missing.values()) <= OF_EXTRAS
     decides = _python(
-        environment, "-c", "import mlops_runtime.contracts, mlops_runtime.features.group, mlops_runtime.price"
+        environment, "-c", "import mlops_runtime.contracts, mlops_runtime.features.feature_group, mlops_runtime.price"
     )
     assert decides.stderr == ""
 

@@ -19,8 +19,8 @@ from examples.retail.customer_behavior.features import (
     INPUTS,
 )
 from examples.retail.transactions import connect, week_end, week_start
-from mlops_runtime.features.client import FeatureStoreClient
-from mlops_runtime.features.group import FeatureGroup
+from mlops_runtime.features.feature_group import FeatureGroup
+from mlops_runtime.features.store_client import FeatureStoreClient
 
 CATEGORIES = (
     "SOFT DRINKS",

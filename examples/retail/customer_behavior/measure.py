@@ -17,7 +17,7 @@ from examples.retail.customer_behavior.declaration import (
     TRAINING_SET,
 )
 from examples.retail.transactions import week_end, week_start
-from mlops_runtime.features.client import FeatureStoreClient
+from mlops_runtime.features.store_client import FeatureStoreClient
 from mlops_runtime.jobs.evaluate import Inputs, evaluate
 from mlops_runtime.jobs.loss import row_losses
 from mlops_runtime.jobs.table import model_input

@@ -9,8 +9,8 @@ import pyarrow as pa
 
 from examples.retail.demand_forecasting.features import DEMAND_HISTORY, INPUTS, WEEK_PLAN, WEEKLY_DEMAND
 from examples.retail.transactions import connect, define_weeks, week_end, week_start
-from mlops_runtime.features.client import FeatureStoreClient
-from mlops_runtime.features.group import FeatureGroup
+from mlops_runtime.features.feature_group import FeatureGroup
+from mlops_runtime.features.store_client import FeatureStoreClient
 
 DEPARTMENTS = ("GROCERY", "PRODUCE", "MEAT", "MEAT-PCKGD", "DELI", "PASTRY")
 MINIMUM_UNITS = 400  # a year

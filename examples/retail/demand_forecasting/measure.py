@@ -17,7 +17,7 @@ from examples.retail.demand_forecasting.declaration import (
     TRAINING_SET,
 )
 from examples.retail.transactions import week_end, week_start
-from mlops_runtime.features.client import FeatureStoreClient
+from mlops_runtime.features.store_client import FeatureStoreClient
 from mlops_runtime.jobs.evaluate import Inputs, evaluate
 from mlops_runtime.jobs.table import model_input
 from mlops_runtime.retraining.gate import evaluate_gate

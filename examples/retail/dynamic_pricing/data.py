@@ -19,8 +19,8 @@ from examples.retail.dynamic_pricing.features import (
     SALES_HISTORY,
 )
 from examples.retail.transactions import connect, define_weeks, week_end, week_start
-from mlops_runtime.features.client import FeatureStoreClient
-from mlops_runtime.features.group import FeatureGroup
+from mlops_runtime.features.feature_group import FeatureGroup
+from mlops_runtime.features.store_client import FeatureStoreClient
 
 DEPARTMENT = "GROCERY"
 MINIMUM_UNITS = 250  # a year, in a store

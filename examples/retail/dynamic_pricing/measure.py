@@ -13,7 +13,7 @@ from examples.retail.dynamic_pricing import data
 from examples.retail.dynamic_pricing.declaration import EVALUATION, GATE, TRAINING_CODE, TRAINING_SCRIPT, TRAINING_SET
 from examples.retail.dynamic_pricing.features import SEGMENT
 from examples.retail.transactions import week_end, week_start
-from mlops_runtime.features.client import FeatureStoreClient
+from mlops_runtime.features.store_client import FeatureStoreClient
 from mlops_runtime.jobs.evaluate import Inputs, evaluate
 from mlops_runtime.jobs.table import model_input
 from mlops_runtime.retraining.gate import evaluate_gate

@@ -4,7 +4,7 @@ from mlops_constructs.feature_store.access import FeatureAccess
 from mlops_constructs.feature_store.feature_store import FeatureStore
 from mlops_constructs.feature_store.ingest import FeatureIngest, GlueIngestJob
 from mlops_constructs.feature_store.interface import IFeatureStore
-from mlops_runtime.features.group import Entity, Feature, FeatureGroup
+from mlops_runtime.features.feature_group import Entity, Feature, FeatureGroup
 
 __all__ = [
     "Entity",

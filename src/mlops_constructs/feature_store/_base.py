@@ -12,7 +12,7 @@ from mlops_constructs._validation import check_type, raise_if_any
 from mlops_constructs.feature_store._grants import TableAccess, grant_all
 from mlops_constructs.feature_store._lake_formation import READ, LakeFormationTables, access_statement
 from mlops_constructs.feature_store.access import FeatureAccess
-from mlops_runtime.features.group import RESERVED, FeatureGroup
+from mlops_runtime.features.feature_group import RESERVED, FeatureGroup
 
 
 def database_name(unit: str) -> str:

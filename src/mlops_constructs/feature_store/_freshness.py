@@ -20,8 +20,8 @@ from mlops_constructs.feature_store._grants import TableAccess
 from mlops_constructs.model_endpoint.metrics import MetricOptions
 from mlops_constructs.unit_interface import IBusinessUnit
 from mlops_runtime.contracts.monitor import metric_namespace
-from mlops_runtime.features.freshness import DIMENSION, METRIC
-from mlops_runtime.features.group import FeatureGroup
+from mlops_runtime.features.feature_group import FeatureGroup
+from mlops_runtime.features.table_freshness import DIMENSION, METRIC
 
 SHORTEST = cdk.Duration.hours(1)
 # an alarm looks back seven days at most, and two runs must fit

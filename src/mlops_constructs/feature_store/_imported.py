@@ -9,7 +9,7 @@ from constructs import Construct
 from mlops_constructs.feature_store._base import FeatureStoreBase
 from mlops_constructs.feature_store.access import FeatureAccess
 from mlops_constructs.unit_interface import IBusinessUnit
-from mlops_runtime.features.group import FeatureGroup
+from mlops_runtime.features.feature_group import FeatureGroup
 
 
 class ImportedFeatureStore(FeatureStoreBase):

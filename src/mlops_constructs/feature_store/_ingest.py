@@ -19,8 +19,8 @@ from mlops_constructs.feature_store._ingest_job import define_job, tell_failures
 from mlops_constructs.feature_store.ingest import FeatureIngest
 from mlops_constructs.unit_interface import IBusinessUnit
 from mlops_runtime.contracts.ingest import INCOMING, REJECTED
-from mlops_runtime.features.declaration import declaration_json
-from mlops_runtime.features.group import FeatureGroup
+from mlops_runtime.features.feature_group import FeatureGroup
+from mlops_runtime.features.group_json import declaration_json
 
 DECLARATION = "groups.json"
 # commits of one table wait for each other: more functions at once would only overtake one another

@@ -11,12 +11,12 @@ from mlops_constructs._iam import key_statement
 from mlops_constructs._table import define_table
 from mlops_constructs.unit_interface import IBusinessUnit
 
-# as mlops_runtime.features.online_item has them, which needs pyarrow
+# as mlops_runtime.features.online_store has them, which needs pyarrow
 ENTITY, EXPIRES = "entity", "expires"
 
 
 def define_online_table(scope: Construct, id: str, *, business_unit: IBusinessUnit) -> dynamodb.Table:
-    """Define the table that ``mlops_runtime.features.online.OnlineStore`` publishes to: one item an entity of any group.
+    """Define the table that ``mlops_runtime.features.online_store.OnlineStore`` publishes to: one item an entity of any group.
 
     On demand, under the unit's key, recoverable; DynamoDB deletes items whose time to live is over.
 

@@ -17,7 +17,7 @@ from mlops_constructs.feature_store._online import (
     read_online_statements,
 )
 from mlops_constructs.feature_store.access import FeatureAccess
-from mlops_runtime.features.group import FeatureGroup
+from mlops_runtime.features.feature_group import FeatureGroup
 
 _PERMISSIONS = {"build": BUILD, "describe": DESCRIBE, "erase": MAINTAIN, "read": READ, "tag": TAG, "write": WRITE}
 

@@ -17,9 +17,9 @@ from mlops_constructs._errors import ValidationError
 from mlops_constructs._iam import ServiceRole, key_statement, service_role
 from mlops_constructs.feature_store._lake_formation import access_statement
 from mlops_constructs.unit_interface import IBusinessUnit
-from mlops_runtime.features.group import EVENT_TIME, FeatureGroup
-from mlops_runtime.features.lock import LockedTable
-from mlops_runtime.features.quality import RulesetError, dqdl
+from mlops_runtime.features.feature_group import EVENT_TIME, FeatureGroup
+from mlops_runtime.features.glue_quality_rules import RulesetError, dqdl
+from mlops_runtime.features.lock_file import LockedTable
 
 FORMAT_VERSION = "2"  # Athena does not read v3 tables
 ORPHAN_DAYS = 7

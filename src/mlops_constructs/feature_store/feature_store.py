@@ -43,8 +43,8 @@ from mlops_constructs.feature_store.interface import IFeatureStore
 from mlops_constructs.model_endpoint.metrics import MetricOptions
 from mlops_constructs.unit_interface import IBusinessUnit
 from mlops_runtime.contracts.automation import FeatureStoreEntry
-from mlops_runtime.features.group import FeatureGroup
-from mlops_runtime.features.lock import FeatureLock, FeatureLockError
+from mlops_runtime.features.feature_group import FeatureGroup
+from mlops_runtime.features.lock_file import FeatureLock, FeatureLockError
 
 MANIFEST_LOCK = cdk.Duration.days(365)
 # an idempotency key is looked up in the snapshots' summaries for as long
@@ -73,7 +73,7 @@ class FeatureStore(OwnedFeatureStore):
         freshness_interval: How often ages are measured, 1 to 84 hours. Default: every hour, if a group declares ``freshness``.
         ingest: How batches that arrive as objects are ingested. Default: only clients ingest.
         online: Whether there is a DynamoDB table for the newest row of each entity, which
-            ``mlops_runtime.features.online.OnlineStore`` publishes to and reads. Default: there is none.
+            ``mlops_runtime.features.online_store.OnlineStore`` publishes to and reads. Default: there is none.
 
     Raises:
         ValidationError: If an argument is of another type, two groups share a table, there is none, groups and lock file do not

@@ -9,7 +9,7 @@ from mlops_constructs._errors import ValidationError
 from mlops_constructs._validation import check_pattern
 from mlops_constructs.feature_store import FeatureStore
 from mlops_runtime.contracts.retraining import TrainingSetPlan
-from mlops_runtime.features.group import FeatureGroup
+from mlops_runtime.features.feature_group import FeatureGroup
 
 # https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-keys.html: characters that need no care
 _PREFIX = r"[A-Za-z0-9!_.*'()-]+(?:/[A-Za-z0-9!_.*'()-]+)*"

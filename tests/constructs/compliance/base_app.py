@@ -19,7 +19,7 @@ from mlops_constructs import (
     Profile,
 )
 from mlops_constructs.compliance.harness import add_packs, check
-from mlops_runtime.features.lock import write_lock
+from mlops_runtime.features.lock_file import write_lock
 
 GROUP = FeatureGroup(
     name="stock",

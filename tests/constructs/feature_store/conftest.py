@@ -10,7 +10,7 @@ import pytest
 from aws_cdk.assertions import Template
 
 from mlops_constructs import BusinessUnit, Entity, Feature, FeatureGroup, FeatureStore, Profile
-from mlops_runtime.features.lock import write_lock
+from mlops_runtime.features.lock_file import write_lock
 from mlops_runtime.layers import glue_wheels, layer_wheels
 
 

@@ -16,7 +16,7 @@ from botocore.exceptions import ClientError
 from pyiceberg.catalog.glue import GlueCatalog
 
 from mlops_constructs import BusinessUnit, FeatureAccess, FeatureGroup, FeatureStore, Network, Profile
-from mlops_runtime.features.lock import write_lock
+from mlops_runtime.features.lock_file import write_lock
 
 if TYPE_CHECKING:
     from mlops_local.cloud import Cloud

@@ -24,7 +24,7 @@ from mlops_constructs import (
 )
 from mlops_runtime.changes import Action, compare, read_schemas
 from mlops_runtime.changes.template import Template as ChangedTemplate
-from mlops_runtime.features.lock import write_lock
+from mlops_runtime.features.lock_file import write_lock
 
 ROOT = Path(__file__).resolve().parents[3]
 SCHEMAS = read_schemas(json.loads((ROOT / "packages/mlops-cli/src/mlops_cli" / "replacement.json").read_text()))

@@ -22,7 +22,7 @@ from mlops_constructs import (
 )
 from mlops_constructs.compliance.harness import check
 from mlops_constructs.feature_store.access import FeatureAccess
-from mlops_runtime.features.lock import write_lock
+from mlops_runtime.features.lock_file import write_lock
 
 Group = Callable[..., FeatureGroup]
 DefineStore = Callable[..., FeatureStore]

@@ -24,7 +24,7 @@ from mlops_constructs import (
 from mlops_constructs.feature_store.access import FeatureAccess
 from mlops_local import deployer
 from mlops_local.cloud import Cloud
-from mlops_runtime.features.lock import write_lock
+from mlops_runtime.features.lock_file import write_lock
 from mlops_runtime.layers import layer_wheels
 
 Group = Callable[..., FeatureGroup]
@@ -94,7 +94,7 @@ def test_script_and_package_hold_what_the_module_imports(tmp_path: Path) -> None
         "mlops_runtime/jobs/__init__.py",
         "mlops_runtime/jobs/ingest_spark.py",
     } <= names
-    assert {"mlops_runtime/features/delivery.py", "mlops_runtime/features/ledger.py"} <= names
+    assert {"mlops_runtime/features/batch_delivery.py", "mlops_runtime/features/batch_ingest.py"} <= names
     assert "mlops_runtime/rollout/spec_resource.py" not in names
 
 

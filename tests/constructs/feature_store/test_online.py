@@ -16,9 +16,8 @@ from mlops_constructs import BusinessUnit, Entity, Feature, FeatureGroup, Featur
 from mlops_constructs.feature_store import _online
 from mlops_constructs.feature_store._grants import grant_all
 from mlops_local import deployer
-from mlops_runtime.features import online_item
-from mlops_runtime.features.online import OnlineStore
-from mlops_runtime.features.online_item import OnlineStoreError
+from mlops_runtime.features import online_store
+from mlops_runtime.features.online_store import OnlineStore, OnlineStoreError
 
 if TYPE_CHECKING:
     from mlops_local.cloud import Cloud
@@ -64,8 +63,8 @@ def test_the_table_has_the_adapters_key_and_time_to_live(profile: Profile, polic
         {
             "DeletionPolicy": policy,
             "Properties": {
-                "KeySchema": [{"AttributeName": online_item.KEY, "KeyType": "HASH"}],
-                "TimeToLiveSpecification": {"AttributeName": online_item.EXPIRES, "Enabled": True},
+                "KeySchema": [{"AttributeName": online_store.KEY, "KeyType": "HASH"}],
+                "TimeToLiveSpecification": {"AttributeName": online_store.EXPIRES, "Enabled": True},
                 "PointInTimeRecoverySpecification": {"PointInTimeRecoveryEnabled": True},
                 "BillingMode": "PAY_PER_REQUEST",
                 "SSESpecification": {"SSEEnabled": True, "SSEType": "KMS"},

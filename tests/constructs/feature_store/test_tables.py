@@ -12,8 +12,8 @@ from aws_cdk.assertions import Template
 from mlops_constructs import Entity, Feature, FeatureGroup, ValidationError
 from mlops_constructs.feature_store._tables import define_ruleset, define_table
 from mlops_local import recorded
-from mlops_runtime.features.lock import FeatureLock
-from mlops_runtime.features.quality import dqdl
+from mlops_runtime.features.glue_quality_rules import dqdl
+from mlops_runtime.features.lock_file import FeatureLock
 
 GROUP = FeatureGroup(
     name="stock",

@@ -15,8 +15,8 @@ from examples.retail.customer_behavior.features import (
 )
 from examples.retail.transactions import connect, week_end, week_start
 
-from mlops_runtime.features.batch import checked
-from mlops_runtime.features.client import FeatureStoreClient
+from mlops_runtime.features.batch_checks import checked
+from mlops_runtime.features.store_client import FeatureStoreClient
 
 
 def test_households_and_fortnights():

@@ -12,8 +12,8 @@ from examples.retail.customer_behavior.features import GROUPS, INPUTS
 from examples.retail.transactions import week_start
 
 from mlops_runtime.contracts.model import GateVerdict
-from mlops_runtime.features.client import FeatureStoreClient
-from mlops_runtime.features.lock import FeatureLock
+from mlops_runtime.features.lock_file import FeatureLock
+from mlops_runtime.features.store_client import FeatureStoreClient
 from mlops_runtime.jobs.evaluate import Inputs, evaluate
 from mlops_runtime.jobs.table import model_input
 from mlops_runtime.retraining.gate import evaluate_gate

@@ -6,8 +6,8 @@ from examples.retail.demand_forecasting import data
 from examples.retail.demand_forecasting.features import DEMAND_HISTORY, GROUPS, INPUTS, WEEK_PLAN, WEEKLY_DEMAND
 from examples.retail.transactions import week_end, week_start
 
-from mlops_runtime.features.batch import checked
-from mlops_runtime.features.client import FeatureStoreClient
+from mlops_runtime.features.batch_checks import checked
+from mlops_runtime.features.store_client import FeatureStoreClient
 
 
 def test_series_and_weeks():

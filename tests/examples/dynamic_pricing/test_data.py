@@ -14,8 +14,8 @@ from examples.retail.dynamic_pricing.features import (
 )
 from examples.retail.transactions import connect, week_end, week_start
 
-from mlops_runtime.features.batch import checked
-from mlops_runtime.features.client import FeatureStoreClient
+from mlops_runtime.features.batch_checks import checked
+from mlops_runtime.features.store_client import FeatureStoreClient
 
 
 def test_series_and_weeks():

@@ -11,8 +11,8 @@ import pyarrow as pa
 import pytest
 
 from mlops_runtime.contracts.retraining import TrainingSetPlan
-from mlops_runtime.features.client import FeatureStoreClient
-from mlops_runtime.features.group import Entity, Feature, FeatureGroup
+from mlops_runtime.features.feature_group import Entity, Feature, FeatureGroup
+from mlops_runtime.features.store_client import FeatureStoreClient
 
 STORE = Entity("store_id", "string", "store")
 SALES = FeatureGroup(

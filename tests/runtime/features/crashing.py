@@ -20,10 +20,10 @@ import pyarrow as pa
 from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.io.pyarrow import PyArrowFile
 
-from mlops_runtime.features import rebuild, training_set, usage  # noqa: F401 - loaded once
-from mlops_runtime.features.client import FeatureStoreClient
-from mlops_runtime.features.group import Entity, Feature, FeatureGroup
-from mlops_runtime.features.objects import Objects
+from mlops_runtime.features import rebuild, training_set, training_set_usage  # noqa: F401 - loaded once
+from mlops_runtime.features.feature_group import Entity, Feature, FeatureGroup
+from mlops_runtime.features.store_client import FeatureStoreClient
+from mlops_runtime.features.training_set_manifest import Objects
 
 WRITES = (
     (PyArrowFile, "create"),

@@ -10,12 +10,12 @@ import pytest
 from moto.server import ThreadedMotoServer
 from pyiceberg.catalog.glue import GlueCatalog
 
-from mlops_runtime.features.catalog import glue_properties
-from mlops_runtime.features.client import FeatureStoreClient
-from mlops_runtime.features.group import Entity, Feature, FeatureGroup
-from mlops_runtime.features.iceberg import iceberg_partition, iceberg_schema, iceberg_sort_order
-from mlops_runtime.features.lock import FeatureLock
+from mlops_runtime.features.feature_group import Entity, Feature, FeatureGroup
+from mlops_runtime.features.iceberg_tables import iceberg_partition, iceberg_schema, iceberg_sort_order
+from mlops_runtime.features.lock_file import FeatureLock
 from mlops_runtime.features.rebuild import Verdict
+from mlops_runtime.features.store_client import FeatureStoreClient
+from mlops_runtime.features.table_catalog import glue_properties
 
 DATABASE = "glue_features"
 DAY = datetime(2017, 1, 1, tzinfo=UTC)

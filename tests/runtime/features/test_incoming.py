@@ -17,11 +17,11 @@ from moto import mock_aws
 from mlops_runtime.contracts import from_json
 from mlops_runtime.contracts.events import EventDetail
 from mlops_runtime.contracts.ingest import RejectedBatch
-from mlops_runtime.features.client import FeatureStoreClient
-from mlops_runtime.features.declaration import declaration_json
-from mlops_runtime.features.delivery import Delivery
-from mlops_runtime.features.group import Entity, Feature, FeatureGroup
+from mlops_runtime.features.batch_delivery import Delivery
+from mlops_runtime.features.feature_group import Entity, Feature, FeatureGroup
+from mlops_runtime.features.group_json import declaration_json
 from mlops_runtime.features.incoming import DeliveryError, IncomingBatches, Limits, Outcome, glue_job
+from mlops_runtime.features.store_client import FeatureStoreClient
 from mlops_runtime.messages import Message
 
 STOCK = FeatureGroup(

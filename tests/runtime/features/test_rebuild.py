@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from mlops_runtime.features.manifest import Manifests
 from mlops_runtime.features.rebuild import Verdict, rebuild
+from mlops_runtime.features.training_set_manifest import Manifests
 
 
 @pytest.fixture

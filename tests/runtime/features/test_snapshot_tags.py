@@ -12,12 +12,12 @@ import pytest
 from moto.server import ThreadedMotoServer
 from pyiceberg.catalog.glue import GlueCatalog
 
-from mlops_runtime.features.catalog import glue_properties
-from mlops_runtime.features.client import FeatureStoreClient
-from mlops_runtime.features.iceberg import iceberg_partition, iceberg_schema, iceberg_sort_order
-from mlops_runtime.features.lock import FeatureLock
-from mlops_runtime.features.request import TrainingSetError
+from mlops_runtime.features.iceberg_tables import iceberg_partition, iceberg_schema, iceberg_sort_order
+from mlops_runtime.features.lock_file import FeatureLock
 from mlops_runtime.features.snapshot_tags import SnapshotTagError, SnapshotTags, tables_of, with_tag
+from mlops_runtime.features.store_client import FeatureStoreClient
+from mlops_runtime.features.table_catalog import glue_properties
+from mlops_runtime.features.training_set_request import TrainingSetError
 
 DATABASE = "tagged_features"
 BUCKET = "tagged-tables"

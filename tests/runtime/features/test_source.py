@@ -6,7 +6,7 @@ import pyarrow as pa
 import pytest
 from pyiceberg.catalog.sql import SqlCatalog
 
-from mlops_runtime.features.planner import GroupRows, point_in_time
+from mlops_runtime.features.point_in_time import GroupRows, point_in_time
 from mlops_runtime.features.source import IcebergRows, TableRows, numbered, take
 
 DAY = [datetime(2017, 1, number, tzinfo=UTC) for number in range(1, 10)]

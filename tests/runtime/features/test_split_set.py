@@ -6,8 +6,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from mlops_runtime.contracts import content_hash
-from mlops_runtime.features.planner import PlanError
-from mlops_runtime.features.request import TrainingSetError
+from mlops_runtime.features.point_in_time import PlanError
+from mlops_runtime.features.training_set_request import TrainingSetError
 
 
 def days(shop, table) -> list[float]:

@@ -13,8 +13,8 @@ import pytest
 from pyiceberg.types import DoubleType
 
 from mlops_runtime.contracts import canonical_json
-from mlops_runtime.features.planner import PlanError
-from mlops_runtime.features.request import TrainingSetError
+from mlops_runtime.features.point_in_time import PlanError
+from mlops_runtime.features.training_set_request import TrainingSetError
 
 ON_HAND = {"stock": ["on_hand"]}
 

@@ -19,19 +19,19 @@ from pyiceberg.exceptions import CommitFailedException
 from pyiceberg.table import Table
 from tests.runtime import spark as local_spark
 
-from mlops_runtime.features import ledger
-from mlops_runtime.features.batch import BatchError
-from mlops_runtime.features.catalog import glue_properties
-from mlops_runtime.features.client import FeatureStoreClient
-from mlops_runtime.features.declaration import declaration_json
-from mlops_runtime.features.group import Entity, Feature, FeatureGroup
-from mlops_runtime.features.hashing import content_hash
-from mlops_runtime.features.iceberg import iceberg_partition, iceberg_schema
-from mlops_runtime.features.ingest import KeyReusedError
-from mlops_runtime.features.lock import FeatureLock
+from mlops_runtime.features import batch_ingest
+from mlops_runtime.features.batch_checks import BatchError
+from mlops_runtime.features.batch_ingest import KeyReusedError
+from mlops_runtime.features.feature_group import Entity, Feature, FeatureGroup
+from mlops_runtime.features.group_json import declaration_json
+from mlops_runtime.features.iceberg_tables import iceberg_partition, iceberg_schema
+from mlops_runtime.features.lock_file import FeatureLock
 from mlops_runtime.features.parquet_size import Bounds
-from mlops_runtime.features.planner import GroupRows, point_in_time
-from mlops_runtime.features.sql import SqlEntities, SqlGroup, SqlPlan, SqlTable, precondition, render
+from mlops_runtime.features.point_in_time import GroupRows, point_in_time
+from mlops_runtime.features.row_hashing import content_hash
+from mlops_runtime.features.store_client import FeatureStoreClient
+from mlops_runtime.features.table_catalog import glue_properties
+from mlops_runtime.features.training_set_sql import SqlEntities, SqlGroup, SqlPlan, SqlTable, precondition, render
 from mlops_runtime.jobs import ingest_spark
 from mlops_runtime.jobs.ingest_spark import ingest
 
@@ -116,11 +116,11 @@ def test_a_large_batch_is_what_a_small_one_would_be(spark, store, tmp_path, monk
     snapshot = table.current_snapshot()
     assert snapshot.snapshot_id == done.snapshot_id
     summary = snapshot.summary.additional_properties
-    assert summary[ledger.KEY] == "big"
-    assert summary[ledger.EVENT_TIME_MAX] == at(3 * 399).isoformat()
-    assert summary[ledger.INGEST].startswith(f"{snapshot.sequence_number:019d}-")
+    assert summary[batch_ingest.KEY] == "big"
+    assert summary[batch_ingest.EVENT_TIME_MAX] == at(3 * 399).isoformat()
+    assert summary[batch_ingest.INGEST].startswith(f"{snapshot.sequence_number:019d}-")
     ids = set(table.scan(row_filter="event_time >= '2017-01-01T00:00:00+00:00'").to_arrow()["ingest_id"].to_pylist())
-    assert ids == {summary[ledger.INGEST]}
+    assert ids == {summary[batch_ingest.INGEST]}
     assert {file.file.partition[0] for file in table.scan().plan_files()} == {(2016 - 1970) * 12 + 11, 564, 565}
 
 
@@ -231,8 +231,8 @@ def test_an_overtaken_job_writes_again_with_the_number_of_its_commit(spark, stor
     done = ingest(spark, store.table("stock_v1"), GROUP, uri, key="big", now=NOW)
     table = store.table("stock_v1")
     found = {
-        entry.key: table.snapshot_by_id(entry.snapshot_id).summary.additional_properties[ledger.INGEST]
-        for entry in ledger.entries(table)
+        entry.key: table.snapshot_by_id(entry.snapshot_id).summary.additional_properties[batch_ingest.INGEST]
+        for entry in batch_ingest.entries(table)
     }
     assert found["small"] < found["big"]
     assert set(table.scan().to_arrow()["ingest_id"].to_pylist()) == set(found.values())
@@ -242,7 +242,7 @@ def test_an_overtaken_job_writes_again_with_the_number_of_its_commit(spark, stor
 def test_a_job_that_is_always_overtaken_is_told_and_leaves_no_files(spark, store, tmp_path, monkeypatch):
     """After its attempts the writer gives up with the table as the others left it."""
     uri = put(tmp_path / "batch", rows(count=20))
-    monkeypatch.setattr("mlops_runtime.features.iceberg.COMMIT_ATTEMPTS", 2)
+    monkeypatch.setattr("mlops_runtime.features.iceberg_tables.COMMIT_ATTEMPTS", 2)
     writers = [lambda i=i: store.ingest(GROUP, rows(count=1, start=450 + i)) for i in range(2)]
     Overtaken(monkeypatch, *writers)
     with pytest.raises(CommitFailedException):

@@ -10,7 +10,7 @@ from moto import mock_aws
 
 from mlops_runtime.contracts.features import Build, Output, Semantics, TrainingSetManifest
 from mlops_runtime.contracts.retraining import TrainingSetPlan
-from mlops_runtime.features.lineage_outbox import LineageOutbox
+from mlops_runtime.features.open_lineage import LineageOutbox
 from mlops_runtime.jobs.lineage import Lineage
 from mlops_runtime.jobs.optml import JobError
 

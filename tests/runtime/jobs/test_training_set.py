@@ -15,14 +15,14 @@ from pyiceberg.catalog.glue import GlueCatalog
 from mlops_runtime.contracts import canonical_json, content_hash, from_json
 from mlops_runtime.contracts.features import TrainingSetManifest
 from mlops_runtime.contracts.retraining import TrainingSetPlan
-from mlops_runtime.features.catalog import glue_properties
-from mlops_runtime.features.client import FeatureStoreClient
-from mlops_runtime.features.group import Entity, Feature, FeatureGroup
-from mlops_runtime.features.iceberg import iceberg_partition, iceberg_schema
-from mlops_runtime.features.lineage_outbox import LineageOutbox
-from mlops_runtime.features.lock import FeatureLock
-from mlops_runtime.features.manifest import Manifests
+from mlops_runtime.features.feature_group import Entity, Feature, FeatureGroup
+from mlops_runtime.features.iceberg_tables import iceberg_partition, iceberg_schema
+from mlops_runtime.features.lock_file import FeatureLock
+from mlops_runtime.features.open_lineage import LineageOutbox
 from mlops_runtime.features.rebuild import Verdict, rebuild
+from mlops_runtime.features.store_client import FeatureStoreClient
+from mlops_runtime.features.table_catalog import glue_properties
+from mlops_runtime.features.training_set_manifest import Manifests
 from mlops_runtime.jobs.training_set import main
 
 START = datetime(2017, 1, 1, tzinfo=UTC)

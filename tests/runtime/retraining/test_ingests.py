@@ -7,9 +7,9 @@ from pathlib import Path
 import pyarrow as pa
 
 from mlops_runtime.contracts.events import EventDetail
-from mlops_runtime.features import ledger
-from mlops_runtime.features.client import FeatureStoreClient
-from mlops_runtime.features.group import Entity, Feature, FeatureGroup
+from mlops_runtime.features import batch_ingest
+from mlops_runtime.features.feature_group import Entity, Feature, FeatureGroup
+from mlops_runtime.features.store_client import FeatureStoreClient
 from mlops_runtime.retraining.ingests import KEY, rows_of
 
 NOW = datetime(2017, 1, 20, tzinfo=UTC)
@@ -49,4 +49,4 @@ def test_each_ingest_is_found_by_the_id_of_its_event(tmp_path: Path) -> None:
 
 def test_the_key_is_the_ledgers() -> None:
     """Named apart, as the guard has no pyiceberg."""
-    assert KEY == ledger.KEY
+    assert KEY == batch_ingest.KEY

@@ -15,7 +15,7 @@ from mlops_cli.feature_place import Place
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from mlops_runtime.features.group import FeatureGroup
+    from mlops_runtime.features.feature_group import FeatureGroup
 
 LOCK_FILE = "features.lock.json"
 MIN_DIGITS = 6  # of the id of a training set
@@ -30,7 +30,7 @@ def load_groups(groups: str) -> "tuple[ModuleType, tuple[FeatureGroup, ...]]":
     Raises:
         UserError: If the module or the name is missing, the module does not load, or the name is not a sequence of groups.
     """
-    from mlops_runtime.features.group import FeatureGroup, FeatureGroupError
+    from mlops_runtime.features.feature_group import FeatureGroup, FeatureGroupError
 
     name, _, attribute = groups.partition(":")
     if not name or not attribute:
@@ -58,7 +58,7 @@ def table_of(place: Place, group: str) -> str:
     Raises:
         UserError: If there is none, or there are several.
     """
-    from mlops_runtime.features.request import TrainingSetError, resolved
+    from mlops_runtime.features.training_set_request import TrainingSetError, resolved
 
     try:
         return resolved("", [group], place.client.table_names())[group]

@@ -93,7 +93,7 @@ def _check_reason(reason: str, key: dict[str, str]) -> None:
 
 
 def _erased(place: Place, key: dict[str, str], *, reason: str, in_use: list[str], include_in_use: bool) -> "Erasure":
-    from mlops_runtime.features.erasure import ErasureError
+    from mlops_runtime.features.entity_erasure import ErasureError
 
     try:
         return place.client.erase(key, reason=reason, in_use=in_use, include_in_use=include_in_use)
@@ -105,9 +105,8 @@ def _forgotten(place: Place, key: dict[str, str]) -> dict[str, int]:
     """Forget the entity in the online table, if there is one; return the items that went, by feature table."""
     if place.aws is None or place.entry is None or place.entry.online_table is None:
         return {}
-    from mlops_runtime.features.iceberg import FeatureTableError, TableMeaning, feature_types
-    from mlops_runtime.features.online import OnlineStore
-    from mlops_runtime.features.online_item import OnlineStoreError
+    from mlops_runtime.features.iceberg_tables import FeatureTableError, TableMeaning, feature_types
+    from mlops_runtime.features.online_store import OnlineStore, OnlineStoreError
 
     keys = {}
     for name in place.client.table_names():

@@ -15,9 +15,9 @@ from mlops_cli.printed_tables import print_table
 
 if TYPE_CHECKING:
     from mlops_runtime.features.catalogue import Catalogue, GroupFacts
-    from mlops_runtime.features.group import FeatureGroup
-    from mlops_runtime.features.lock import FeatureLock
-    from mlops_runtime.features.usage import Use
+    from mlops_runtime.features.feature_group import FeatureGroup
+    from mlops_runtime.features.lock_file import FeatureLock
+    from mlops_runtime.features.training_set_usage import Use
 
 _NEWEST = 10  # snapshots that ``show`` lists
 
@@ -193,7 +193,7 @@ def catalog(
 
 
 def _declared(groups: str | None, lock_file: Path | None) -> "tuple[tuple[FeatureGroup, ...], FeatureLock | None]":
-    from mlops_runtime.features.lock import FeatureLock, FeatureLockError
+    from mlops_runtime.features.lock_file import FeatureLock, FeatureLockError
 
     declared: tuple[FeatureGroup, ...] = ()
     if groups is not None:
@@ -236,7 +236,7 @@ def _plain(value: object) -> Any:
 
 
 def _age(group: "GroupFacts") -> str:
-    from mlops_runtime.features.catalogue_text import duration_text
+    from mlops_runtime.features.catalogue import duration_text
 
     if group.age is None:
         return ""

@@ -15,7 +15,7 @@ from mlops_cli.errors import UserError
 if TYPE_CHECKING:
     from mlops_runtime.contracts.automation import FeatureStoreEntry
     from mlops_runtime.contracts.events import EventDetail
-    from mlops_runtime.features.client import FeatureStoreClient
+    from mlops_runtime.features.store_client import FeatureStoreClient
 
 Folder = Annotated[
     Path | None, typer.Option("--path", help="Feature store in a folder of this machine.", show_default=False)
@@ -66,8 +66,8 @@ def opened(
     try:
         from pyiceberg.exceptions import CommitFailedException
 
-        from mlops_runtime.features.announce import AnnounceError
-        from mlops_runtime.features.client import FeatureStoreClient
+        from mlops_runtime.features.batch_delivery import AnnounceError
+        from mlops_runtime.features.store_client import FeatureStoreClient
     except ImportError as error:
         raise UserError(f"mlops features needs {error.name}; run: pip install 'mlops-runtime[features]'") from error
     try:
@@ -89,8 +89,8 @@ def opened(
 
 def _deployed(unit: str, aws: Account) -> Place:
     from mlops_cli.entries import Entries
-    from mlops_runtime.features.announce import unit_bus
-    from mlops_runtime.features.client import FeatureStoreClient
+    from mlops_runtime.features.batch_delivery import unit_bus
+    from mlops_runtime.features.store_client import FeatureStoreClient
 
     entry = Entries(ssm=aws.client("ssm")).feature_store(unit)
     _, now = aws.caller()

@@ -17,7 +17,7 @@ from mlops_cli.printed_tables import print_table
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from mlops_runtime.features.group import FeatureGroup
+    from mlops_runtime.features.feature_group import FeatureGroup
 
 Name = Annotated[
     str, typer.Argument(metavar="GROUP", help="Feature group of the declaration, or its table.", show_default=False)
@@ -117,7 +117,7 @@ def _declared(groups: str, name: str) -> "FeatureGroup":
 def _asked(group: "FeatureGroup", key: dict[str, str]) -> "pa.Table":
     import pyarrow as pa
 
-    from mlops_runtime.features.iceberg import arrow_schema
+    from mlops_runtime.features.iceberg_tables import arrow_schema
 
     if set(key) != set(group.entity_names):
         raise UserError(f"--entity must name {', '.join(group.entity_names)}, got {', '.join(key)}")

@@ -15,7 +15,7 @@ from mlops_cli.feature_place import AsJson, Folder, Place, Unit, opened
 from mlops_cli.local import Home
 
 if TYPE_CHECKING:
-    from mlops_runtime.features.usage import Difference
+    from mlops_runtime.features.training_set_usage import Difference
 
 Id = Annotated[
     str, typer.Argument(help=f"Id of a training set, or at least {MIN_DIGITS} of its first digits.", show_default=False)
@@ -135,7 +135,7 @@ def diff(
 
 def _columns(place: Place, features: Sequence[str]) -> dict[str, list[str]]:
     """Return columns by group, in the order given; of a group that is named alone, all that are features."""
-    from mlops_runtime.features.group import RESERVED
+    from mlops_runtime.features.feature_group import RESERVED
 
     wanted: dict[str, list[str]] = {}
     for part in (part.strip() for each in features for part in each.split(",")):

@@ -31,7 +31,7 @@ def lock(
     ] = None,
 ) -> None:
     """Give ids to new tables and columns; refuse, with the line to change, what readers would not survive."""
-    from mlops_runtime.features.lock import FeatureLockError, write_lock
+    from mlops_runtime.features.lock_file import FeatureLockError, write_lock
 
     module, declared = load_groups(groups)
     file = _beside(module) if path is None else path

@@ -1,13 +1,9 @@
-"""What a feature store holds and who uses it, as facts for people: groups, their history, training sets and models.
-
-Everything is read from metadata: of tables, manifests and, where given, the declaration, the lock file and the model registry. No
-row is read.
-"""
+"""What a feature store holds and who uses it: groups, their history, training sets and models."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 from pyiceberg.schema import Schema
 from pyiceberg.table import Table
@@ -15,15 +11,77 @@ from pyiceberg.table.snapshots import Snapshot
 
 from mlops_runtime.contracts import ContractError
 from mlops_runtime.contracts.features import TrainingSetManifest
-from mlops_runtime.features import ledger
-from mlops_runtime.features.catalogue_text import constraint_text, ttl_text
-from mlops_runtime.features.freshness import table_age
-from mlops_runtime.features.group import RESERVED, FeatureGroup
-from mlops_runtime.features.iceberg import FeatureTableError, TableMeaning
-from mlops_runtime.features.lock import FeatureLock, LockedTable
-from mlops_runtime.features.manifest import ManifestError, Manifests
-from mlops_runtime.features.usage import pins
+from mlops_runtime.features import batch_ingest
+from mlops_runtime.features.feature_group import RESERVED, Feature, FeatureGroup
+from mlops_runtime.features.iceberg_tables import FeatureTableError, TableMeaning
+from mlops_runtime.features.lock_file import FeatureLock, LockedTable
+from mlops_runtime.features.table_freshness import table_age
+from mlops_runtime.features.training_set_manifest import ManifestError, Manifests
+from mlops_runtime.features.training_set_usage import pins
 from mlops_runtime.registry.training_sets import TrainedPackage
+
+_UNITS = (("day", 86400), ("hour", 3600), ("minute", 60), ("second", 1))
+
+
+def constraint_text(feature: Feature) -> str:
+    """Return a feature's constraints as a person reads them.
+
+    Example:
+        >>> constraint_text(Feature("share", "double", "share", minimum=0, maximum=1)), constraint_text(Feature("n", "long", "n"))
+        ('0 to 1', '')
+    """
+    low, high = (None if bound is None else _value(bound) for bound in (feature.minimum, feature.maximum))
+    parts = []
+    if low is not None and high is not None:
+        parts.append(f"{low} to {high}")
+    elif low is not None:
+        parts.append(f"at least {low}")
+    elif high is not None:
+        parts.append(f"at most {high}")
+    if feature.allowed is not None:
+        parts.append(f"one of {', '.join(map(_value, feature.allowed))}")
+    if feature.pattern is not None:
+        parts.append(f"matches {feature.pattern}")
+    return "; ".join(parts)
+
+
+def ttl_text(ttl: timedelta | None, bound: str) -> str:
+    """Return a time to live as a person reads it.
+
+    Example:
+        >>> ttl_text(timedelta(days=10), "exclusive"), ttl_text(timedelta(0), "inclusive"), ttl_text(None, "inclusive")
+        ('10 days, the last instant excluded', 'at its event time alone', 'without limit')
+    """
+    if ttl is None:
+        return "without limit"
+    if not ttl:
+        return "at its event time alone"
+    return duration_text(ttl) + (", the last instant excluded" if bound == "exclusive" else "")
+
+
+def duration_text(span: timedelta, *, most: int | None = None) -> str:
+    """Return a duration in its largest units.
+
+    Args:
+        span: The duration; a negative one counts like its opposite.
+        most: How many units that follow each other to name; the rest is cut off. Default: all that count.
+
+    Example:
+        >>> duration_text(timedelta(days=1, hours=12)), duration_text(timedelta(days=9, seconds=5), most=2)
+        ('1 day 12 hours', '9 days')
+    """
+    rest, parts = int(abs(span).total_seconds()), []
+    for name, length in _UNITS:
+        count, rest = divmod(rest, length)
+        if count:
+            parts.append(f"{count} {name}{'' if count == 1 else 's'}")
+        elif parts and most is not None:
+            break  # "9 days 5 seconds" is no rounder than "9 days"
+    return " ".join(parts[:most]) or "0 seconds"
+
+
+def _value(value: object) -> str:
+    return value.isoformat() if isinstance(value, date) else str(value)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -351,7 +409,9 @@ def _history(
 
 def _newest_ingest(table: Table) -> IngestFacts | None:
     order = {snapshot.snapshot_id: snapshot.sequence_number or 0 for snapshot in table.metadata.snapshots}
-    newest = max(ledger.entries(table), key=lambda entry: (entry.at, order.get(entry.snapshot_id, 0)), default=None)
+    newest = max(
+        batch_ingest.entries(table), key=lambda entry: (entry.at, order.get(entry.snapshot_id, 0)), default=None
+    )
     if newest is None:
         return None
     snapshot = table.snapshot_by_id(newest.snapshot_id)

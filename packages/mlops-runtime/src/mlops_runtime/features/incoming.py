@@ -19,14 +19,13 @@ import pyarrow as pa
 
 from mlops_runtime.contracts.events import DetailType, EventDetail
 from mlops_runtime.contracts.ingest import INCOMING, SUFFIX
-from mlops_runtime.features.announce import unit_bus
-from mlops_runtime.features.batch import BatchError
-from mlops_runtime.features.client import FeatureStoreClient
-from mlops_runtime.features.declaration import read_declaration
-from mlops_runtime.features.delivery import Delivery, reject
-from mlops_runtime.features.group import FeatureGroup
-from mlops_runtime.features.ingest import KeyReusedError
+from mlops_runtime.features.batch_checks import BatchError
+from mlops_runtime.features.batch_delivery import Delivery, reject, unit_bus
+from mlops_runtime.features.batch_ingest import KeyReusedError
+from mlops_runtime.features.feature_group import FeatureGroup
+from mlops_runtime.features.group_json import read_declaration
 from mlops_runtime.features.parquet_size import Bounds, ParquetFormError, ParquetSizeError, read_bounded
+from mlops_runtime.features.store_client import FeatureStoreClient
 from mlops_runtime.messages import Message
 
 if TYPE_CHECKING:

@@ -9,11 +9,10 @@ from pyiceberg.table import Table
 
 from mlops_runtime.contracts.features import PinnedTable
 from mlops_runtime.features import split_set, training_set
-from mlops_runtime.features.iceberg import FeatureTableError
-from mlops_runtime.features.manifest import Manifests
-from mlops_runtime.features.objects import Objects
-from mlops_runtime.features.request import Load, TrainingSetError
+from mlops_runtime.features.iceberg_tables import FeatureTableError
 from mlops_runtime.features.training_set import TrainingSet
+from mlops_runtime.features.training_set_manifest import Manifests, Objects
+from mlops_runtime.features.training_set_request import Load, TrainingSetError
 
 
 class Verdict(StrEnum):

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from mlops_runtime.contracts import content_hash
 from mlops_runtime.contracts.retraining import TrainingSetPlan
-from mlops_runtime.features.freshness import read_metadata, read_metadata_file
+from mlops_runtime.features.table_freshness import read_metadata, read_metadata_file
 
 if TYPE_CHECKING:
     from mypy_boto3_glue import GlueClient

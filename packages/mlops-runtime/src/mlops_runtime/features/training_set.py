@@ -23,14 +23,13 @@ from mlops_runtime.contracts.features import (
     Semantics,
     TrainingSetManifest,
 )
-from mlops_runtime.features.group import RESERVED
-from mlops_runtime.features.hashing import content_hash
-from mlops_runtime.features.iceberg import scanned, tag_snapshot
-from mlops_runtime.features.manifest import Manifests
-from mlops_runtime.features.objects import Objects
-from mlops_runtime.features.planner import PLANNER, ROW_ID, GroupRows, check, point_in_time
-from mlops_runtime.features.request import Load, Request, TrainingSetError, engine_of, located
+from mlops_runtime.features.feature_group import RESERVED
+from mlops_runtime.features.iceberg_tables import scanned, tag_snapshot
+from mlops_runtime.features.point_in_time import PLANNER, ROW_ID, GroupRows, check, point_in_time
+from mlops_runtime.features.row_hashing import content_hash
 from mlops_runtime.features.source import IcebergRows
+from mlops_runtime.features.training_set_manifest import Manifests, Objects
+from mlops_runtime.features.training_set_request import Load, Request, TrainingSetError, engine_of, located
 
 FILE = "part-0.parquet"
 _FIRST = datetime.min.replace(tzinfo=UTC)

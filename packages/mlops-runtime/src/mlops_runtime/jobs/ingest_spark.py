@@ -38,17 +38,16 @@ from pyiceberg.table import Table
 from pyiceberg.table.metadata import TableMetadata, TableMetadataUtil
 
 from mlops_runtime.contracts.events import DetailType, features_ingested
-from mlops_runtime.features import ledger
-from mlops_runtime.features.announce import unit_bus
-from mlops_runtime.features.batch import BatchError, checked
-from mlops_runtime.features.catalog import Tables
-from mlops_runtime.features.declaration import declaration_json, read_declaration
-from mlops_runtime.features.delivery import Delivery, reject
-from mlops_runtime.features.group import CREATED_TIME, EVENT_TIME, INGEST_ID, FeatureGroup
-from mlops_runtime.features.hashing import content_hash
-from mlops_runtime.features.iceberg import arrow_schema, check_table, committed, sort_columns
-from mlops_runtime.features.ingest import Ingested, KeyReusedError, hashed_rows
+from mlops_runtime.features import batch_ingest
+from mlops_runtime.features.batch_checks import BatchError, checked
+from mlops_runtime.features.batch_delivery import Delivery, reject, unit_bus
+from mlops_runtime.features.batch_ingest import Ingested, KeyReusedError, hashed_rows
+from mlops_runtime.features.feature_group import CREATED_TIME, EVENT_TIME, INGEST_ID, FeatureGroup
+from mlops_runtime.features.group_json import declaration_json, read_declaration
+from mlops_runtime.features.iceberg_tables import arrow_schema, check_table, committed, sort_columns
 from mlops_runtime.features.parquet_size import Bounds, ParquetFormError, ParquetSizeError, read_bounded
+from mlops_runtime.features.row_hashing import content_hash
+from mlops_runtime.features.table_catalog import Tables
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -145,18 +144,18 @@ def ingest(
 
         def attempt(fresh: Table) -> Ingested:
             _remove(fresh, written)  # an earlier attempt was overtaken, so nothing refers to what it wrote
-            before = ledger.find(fresh, key)
+            before = batch_ingest.find(fresh, key)
             if before is not None:
                 return _duplicate(group, key, content, before)
             ingest_id = f"{fresh.last_sequence_number + 1:019d}-{hashlib.sha256(key.encode()).hexdigest()[:16]}"
             written.extend(_written(staged, task, fresh.metadata, ingest_id, math.ceil(content.rows / ROWS_A_TASK)))
-            summary = ledger.summary(
+            summary = batch_ingest.ingest_summary(
                 fresh, key=key, content=content.hash, ingest=ingest_id, newest_event=content.newest_event, now=now
             )
             with fresh.transaction() as transaction, transaction.update_snapshot(summary).fast_append() as files:
                 for file in written:
                     files.append_data_file(file)
-            after = ledger.find(fresh, key)
+            after = batch_ingest.find(fresh, key)
             assert after is not None, "the commit is what was just made"  # noqa: S101
             return Ingested(
                 table=group.table_name,
@@ -175,7 +174,7 @@ def ingest(
         staged.unpersist()
 
 
-def _duplicate(group: FeatureGroup, key: str, content: _Content, before: ledger.Entry) -> Ingested:
+def _duplicate(group: FeatureGroup, key: str, content: _Content, before: batch_ingest.Entry) -> Ingested:
     if before.content not in ("", content.hash):
         raise KeyReusedError(
             f"idempotency key {key!r} of {group.table_name} was used at {before.at} for content {before.content}, "

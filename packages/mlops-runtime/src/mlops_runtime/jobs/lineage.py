@@ -96,11 +96,7 @@ class Lineage:
         return LineageSource(namespace=self.namespace, catalog=str(self.catalog))
 
     def _publish(self, events: "tuple[Event, ...]", now: datetime) -> list[str]:
-        from mlops_runtime.features.lineage_outbox import (  # noqa: PLC0415
-            LineageOutbox,
-            LineageOutboxError,
-            http_transport,
-        )
+        from mlops_runtime.features.open_lineage import LineageOutbox, LineageOutboxError, http_transport  # noqa: PLC0415
 
         try:
             outbox = LineageOutbox(str(self.events), s3=self.s3)

@@ -18,11 +18,11 @@ from botocore.config import Config
 from mlops_runtime.contracts import ContractError, canonical_json, from_json
 from mlops_runtime.contracts.features import TrainingSetManifest
 from mlops_runtime.contracts.retraining import TrainingSetPlan
-from mlops_runtime.features.client import FeatureStoreClient
-from mlops_runtime.features.iceberg import FeatureTableError
-from mlops_runtime.features.manifest import Manifests
-from mlops_runtime.features.planner import PlanError
-from mlops_runtime.features.request import TrainingSetError
+from mlops_runtime.features.iceberg_tables import FeatureTableError
+from mlops_runtime.features.point_in_time import PlanError
+from mlops_runtime.features.store_client import FeatureStoreClient
+from mlops_runtime.features.training_set_manifest import Manifests
+from mlops_runtime.features.training_set_request import TrainingSetError
 from mlops_runtime.jobs.lineage import Lineage
 from mlops_runtime.jobs.lineage import add_arguments as lineage_arguments
 from mlops_runtime.jobs.optml import JobError, OptMl

@@ -7,7 +7,7 @@ import hashlib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from mlops_runtime.features.freshness import read_metadata
+from mlops_runtime.features.table_freshness import read_metadata
 
 if TYPE_CHECKING:
     from mypy_boto3_glue import GlueClient

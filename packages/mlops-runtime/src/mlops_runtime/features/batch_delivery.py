@@ -1,0 +1,143 @@
+"""Deliver a batch, reject one, and announce what was ingested. Standard library and boto3 alone."""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from mlops_runtime.contracts import canonical_json
+from mlops_runtime.contracts.events import DetailType, EventDetail, event_source, features_rejected
+from mlops_runtime.contracts.ingest import INCOMING, REJECTED, SUFFIX, RejectedBatch
+
+if TYPE_CHECKING:
+    from mypy_boto3_events import EventBridgeClient
+    from mypy_boto3_s3 import S3Client
+
+
+_REASON = 2000  # characters; an event has room for 256 KB in all, and the report has the rest
+
+
+class AnnounceError(RuntimeError):
+    """The bus did not take an event; what it is about is done, and doing the same again tells it again."""
+
+
+def unit_bus(
+    events: "EventBridgeClient", *, bus: str, unit: str, detail_type: DetailType = DetailType.FEATURES_INGESTED
+) -> Callable[[EventDetail], None]:
+    """Return what a client calls after each ingest: it puts ``MLOps Features Ingested`` on the unit's bus.
+
+    Args:
+        events: Client; its caller needs ``events:PutEvents`` on the bus with ``events:source`` ``mlops.<unit>``.
+        bus: Name of the unit's bus.
+        unit: The unit.
+        detail_type: Type of the event. Default: ``MLOps Features Ingested``.
+
+    Example:
+        >>> store = FeatureStoreClient.glue(  # doctest: +SKIP
+        ...     database="demand_features", announce=unit_bus(boto3.client("events"), bus=bus, unit="demand"))
+    """
+
+    def announce(detail: EventDetail) -> None:
+        answer = events.put_events(
+            Entries=[
+                {
+                    "EventBusName": bus,
+                    "Source": event_source(unit),
+                    "DetailType": detail_type.value,
+                    "Detail": canonical_json(detail).decode(),
+                }
+            ]
+        )
+        if answer["FailedEntryCount"]:
+            entry = answer["Entries"][0]
+            raise AnnounceError(
+                f"bus {bus!r} did not take the event of {detail.subject}: {entry.get('ErrorCode')}: "
+                f"{entry.get('ErrorMessage')}; do the same again to tell it: nothing is done twice"
+            )
+
+    return announce
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delivery:
+    """One delivered object.
+
+    Args:
+        bucket: The incoming bucket.
+        path: The object's key.
+        etag: ETag of the object that was read.
+        bytes: Its size.
+        now: When its delivery reached the queue: the store's clock.
+
+    Example:
+        >>> delivery = Delivery(
+        ...     bucket="b", path="incoming/stock_v1/2017-w31.parquet", etag="9b2c", bytes=1, now=datetime(2017, 8, 7, tzinfo=UTC)
+        ... )
+        >>> delivery.table, delivery.key, delivery.report_path
+        ('stock_v1', '2017-w31', 'rejected/stock_v1/2017-w31.json')
+    """
+
+    bucket: str
+    path: str
+    etag: str
+    bytes: int
+    now: datetime
+
+    @property
+    def uri(self) -> str:
+        """The object."""
+        return f"s3://{self.bucket}/{self.path}"
+
+    @property
+    def table(self) -> str:
+        """Name of the table that it is for."""
+        return self.path.removeprefix(INCOMING).partition("/")[0]
+
+    @property
+    def key(self) -> str:
+        """Its idempotency key."""
+        return self.path.removeprefix(INCOMING).partition("/")[2].removesuffix(SUFFIX)
+
+    @property
+    def report_path(self) -> str:
+        """Where the report lies if it is rejected."""
+        return f"{REJECTED}{self.path.removeprefix(INCOMING).removesuffix(SUFFIX)}.json"
+
+
+def reject(
+    delivery: Delivery, reason: str, problems: Sequence[str], *, s3: "S3Client", tell: Callable[[EventDetail], None]
+) -> None:
+    """Write why a batch was not ingested, then tell it; doing so again writes and tells the same.
+
+    Args:
+        delivery: The batch.
+        reason: What is wrong with it, for the event.
+        problems: Every problem, for the report.
+        s3: Client; its caller may put objects below ``rejected/``.
+        tell: Puts ``MLOps Features Rejected`` on the unit's bus, see ``unit_bus``.
+    """
+    report = RejectedBatch(
+        table=delivery.table,
+        key=delivery.key,
+        uri=delivery.uri,
+        etag=delivery.etag,
+        bytes=delivery.bytes,
+        rejected_at=delivery.now.astimezone(UTC).isoformat(timespec="milliseconds"),
+        problems=tuple(problems),
+    )
+    s3.put_object(
+        Bucket=delivery.bucket,
+        Key=delivery.report_path,
+        Body=canonical_json(report),
+        ContentType="application/json",
+    )
+    tell(
+        features_rejected(
+            delivery.table,
+            reason=reason if len(reason) <= _REASON else f"{reason[:_REASON]}...",
+            uri=delivery.uri,
+            report_uri=f"s3://{delivery.bucket}/{delivery.report_path}",
+            rejection_id=hashlib.sha256(f"{delivery.uri} {delivery.etag}".encode()).hexdigest()[:32],
+        )
+    )

@@ -1,0 +1,353 @@
+"""Ingest a batch into its table: checked, one atomic append, exactly once, also when writers overtake each other."""
+
+import hashlib
+import json
+from collections.abc import Collection
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime, timedelta
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from pyiceberg.table import Table
+from pyiceberg.table.snapshots import Snapshot
+
+from mlops_runtime.contracts import content_hash as document_hash
+from mlops_runtime.features.batch_checks import ArrowStream, BatchError, check_group, checked, read_batch
+from mlops_runtime.features.feature_group import CREATED_TIME, EVENT_TIME, INGEST_ID, FeatureGroup
+from mlops_runtime.features.iceberg_tables import FeatureTableError, check_table, committed, read_group, sort_columns
+from mlops_runtime.features.row_hashing import content_hash, indices
+
+KEY = "mlops.idempotency-key"
+CONTENT = "mlops.content-hash"
+INGEST = "mlops.ingest-id"
+INGESTED_AT = "mlops.ingested-at"
+EVENT_TIME_MAX = "mlops.event-time-max"
+_CARRIED = "mlops.ledger"
+REMEMBERED = timedelta(days=90)
+
+
+_PLACE = "__place__"
+_ROW = "__row__"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One ingest: its key, the hash of its content, its snapshot and when it was made (ISO 8601, UTC)."""
+
+    key: str
+    content: str
+    snapshot_id: int
+    at: str
+
+
+def ingest_summary(
+    table: Table, *, key: str, content: str, ingest: str, newest_event: datetime, now: datetime
+) -> dict[str, str]:
+    """Return what an ingest writes into the summary of its snapshot.
+
+    Args:
+        table: The state that the ingest commits to.
+        key: Idempotency key.
+        content: Content hash of the batch.
+        ingest: Ingest id of its rows.
+        newest_event: Newest event time of the batch; the table's stays the newest of all.
+        now: The time.
+    """
+    before = newest(table)
+    event = newest_event if before is None else max(before, newest_event)
+    return {KEY: key, CONTENT: content, INGEST: ingest, INGESTED_AT: _iso(now), EVENT_TIME_MAX: _iso(event)}
+
+
+def newest(table: Table) -> datetime | None:
+    """Return the newest event time that was ever ingested, or ``None`` before the first ingest."""
+    snapshot = table.current_snapshot()
+    while snapshot is not None:
+        value = _of(snapshot).get(EVENT_TIME_MAX)
+        if value is not None:
+            return datetime.fromisoformat(value)
+        # whoever compacts a table says nothing of events
+        parent = snapshot.parent_snapshot_id
+        snapshot = None if parent is None else table.snapshot_by_id(parent)
+    return None
+
+
+def find(table: Table, key: str) -> Entry | None:
+    """Return the ingest of a key, if the table remembers one."""
+    return next((entry for entry in entries(table) if entry.key == key), None)
+
+
+def entries(table: Table) -> list[Entry]:
+    """Return the ingests that the table remembers."""
+    return _entries(table.metadata.snapshots)
+
+
+def carried(table: Table, expiring: Collection[int], now: datetime) -> dict[str, str]:
+    """Return what the snapshot that stands for expired ones writes into its summary: their keys, and the newest event.
+
+    Args:
+        table: The table.
+        expiring: Ids of the snapshots that go.
+        now: Keys older than ``REMEMBERED`` at this time are forgotten.
+    """
+    gone = [snapshot for snapshot in table.metadata.snapshots if snapshot.snapshot_id in expiring]
+    kept = [entry for entry in _entries(gone) if datetime.fromisoformat(entry.at) >= now - REMEMBERED]
+    values = {_CARRIED: json.dumps([asdict(entry) for entry in kept])}
+    event = newest(table)
+    return values if event is None else {**values, EVENT_TIME_MAX: _iso(event)}
+
+
+def _entries(snapshots: Collection[Snapshot]) -> list[Entry]:
+    found: list[Entry] = []
+    for snapshot in snapshots:
+        values = _of(snapshot)
+        if KEY in values:
+            at = values.get(INGESTED_AT, _iso(datetime.fromtimestamp(snapshot.timestamp_ms / 1000, UTC)))
+            found.append(
+                Entry(key=values[KEY], content=values.get(CONTENT, ""), snapshot_id=snapshot.snapshot_id, at=at)
+            )
+        found += [Entry(**entry) for entry in json.loads(values.get(_CARRIED, "[]"))]
+    return found
+
+
+def _of(snapshot: Snapshot | None) -> dict[str, str]:
+    if snapshot is None or snapshot.summary is None:
+        return {}
+    return snapshot.summary.additional_properties
+
+
+def _iso(time: datetime) -> str:
+    return time.astimezone(UTC).isoformat()
+
+
+class KeyReusedError(ValueError):
+    """An idempotency key came again with another content; nothing was written."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ingested:
+    """What an ingest did.
+
+    Attributes:
+        table: Name of the table.
+        snapshot_id: The snapshot that holds the batch.
+        rows: Rows written; none for a duplicate.
+        duplicate: The batch had been ingested before, and nothing was written.
+        repeated: Rows that were the same as another of the batch in every column, and were left out.
+    """
+
+    table: str
+    snapshot_id: int
+    rows: int
+    duplicate: bool
+    repeated: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch:
+    """A batch that passed its checks, with its key, content and whatever the ledger needs; rows in the table's order.
+
+    ``is_stamped`` says that the store's clock gave the created times.
+    """
+
+    group: FeatureGroup
+    rows: pa.Table
+    repeated: int
+    key: str
+    content: str
+    is_stamped: bool
+
+
+def prepared(group: FeatureGroup, batch: ArrowStream, *, key: str | None, now: datetime) -> Batch:
+    """Check a batch, and bring it into the table's order.
+
+    Args:
+        group: What the rows are.
+        batch: A pyarrow table, pandas or polars frame.
+        key: Idempotency key. Default: the batch's content hash.
+        now: The store's clock.
+
+    Raises:
+        BatchError: If the batch does not fit the group, with every problem; or the key is no text, or the group none.
+    """
+    check_group(group)
+    if key is not None and (not isinstance(key, str) or not key):
+        raise BatchError(
+            f"batch for {group.table_name}: idempotency key must be a text that is not empty, got {key!r}; "
+            "leave it out for the hash of the content"
+        )
+    given = read_batch(batch)
+    rows = checked(group, given, now)
+    is_stamped = CREATED_TIME not in given.column_names
+    content = content_hash(
+        hashed_rows(group, rows, is_stamped=is_stamped),
+        (*sort_columns(group), *(() if is_stamped else (CREATED_TIME,))),
+        is_sorted=True,
+    )
+    return Batch(
+        group=group,
+        rows=rows,
+        repeated=given.num_rows - rows.num_rows,
+        key=content if key is None else key,
+        content=content,
+        is_stamped=is_stamped,
+    )
+
+
+def hashed_rows(group: FeatureGroup, rows: pa.Table, *, is_stamped: bool) -> pa.Table:
+    """Return checked rows with the columns that make up their content.
+
+    A batch that the store's clock stamps is the same one at any time, and one without a nullable feature stays the same when that
+    is declared.
+    """
+    left_out = [f.name for f in group.features if f.nullable and rows[f.name].null_count == rows.num_rows]
+    return rows.drop_columns([*left_out, *([CREATED_TIME] if is_stamped else [])])
+
+
+def append(table: Table, batch: Batch, now: datetime) -> Ingested:
+    """Append a batch in one commit, unless the table knows its key.
+
+    The key is looked for in the very state that is committed to, and the ingest id begins with the sequence number of the commit:
+    of two rows that were created at once, the one committed later counts.
+
+    Args:
+        table: The table.
+        batch: What to append.
+        now: The store's clock.
+
+    Raises:
+        KeyReusedError: If the key was used for another content.
+        FeatureTableError: If the table does not fit the group.
+    """
+    check_table(batch.group, table)
+
+    def attempt(fresh: Table) -> Ingested:
+        before = find(fresh, batch.key)
+        if before is not None:
+            return _duplicate(batch, before)
+        ingest_id = f"{fresh.last_sequence_number + 1:019d}{_id_end(batch.key)}"
+        ids = pa.array([ingest_id], pa.string()).take(pa.nulls(batch.rows.num_rows, pa.int8()).fill_null(0))
+        rows = batch.rows.append_column(pa.field(INGEST_ID, pa.string(), nullable=False), ids)
+        ordered = rows.select([f.name for f in fresh.schema().fields if f.name in rows.column_names])
+        summary = ingest_summary(
+            fresh,
+            key=batch.key,
+            content=batch.content,
+            ingest=ingest_id,
+            newest_event=pc.max(rows[EVENT_TIME]).as_py(),
+            now=now,
+        )
+        fresh.append(ordered, snapshot_properties=summary)
+        after = find(fresh, batch.key)
+        if after is None:
+            raise FeatureTableError(f"table {batch.group.table_name} does not show the snapshot that was committed")
+        return Ingested(
+            table=batch.group.table_name,
+            snapshot_id=after.snapshot_id,
+            rows=rows.num_rows,
+            duplicate=False,
+            repeated=batch.repeated,
+        )
+
+    return committed(table, attempt)
+
+
+def check_is_given(group: FeatureGroup, batch: ArrowStream) -> pa.Table:
+    """Return a batch that says when its rows could first be known, as a backfill must.
+
+    Raises:
+        BatchError: If it has no ``created_time``.
+    """
+    check_group(group)
+    rows = read_batch(batch)
+    if CREATED_TIME not in rows.column_names:
+        raise BatchError(
+            f"backfill of {group.table_name}: column {CREATED_TIME!r} is missing; give when each row could first be known, "
+            "or ingest the batch as known from now on"
+        )
+    return rows
+
+
+def check_is_whole(group: FeatureGroup, batch: ArrowStream) -> pa.Table:
+    """Return a batch that says what each feature is, as a correction must: what it left out would be null from now on.
+
+    Raises:
+        BatchError: With the features that it leaves out.
+    """
+    check_group(group)
+    rows = read_batch(batch)
+    absent = [name for name in group.feature_names if name not in rows.column_names]
+    if absent:
+        raise BatchError(
+            f"correction of {group.table_name}: {', '.join(map(repr, absent))} left out; a correction restates whole rows, give "
+            "every feature, null where it is null from now on"
+        )
+    return rows
+
+
+def restated(table: Table, batch: Batch, *, is_keyed: bool) -> Batch | Ingested:
+    """Return a correction with its key, or as the duplicate that it is where each row already says what it says.
+
+    Unless it has a key of its own, the key is made of the content and of the versions that it restates. So a correction back to
+    what was said before is written, and one that is sent again is not.
+
+    Args:
+        table: The table.
+        batch: The correction.
+        is_keyed: Whether its key was given; then the key alone decides.
+
+    Raises:
+        BatchError: With the number of rows that restate nothing, and the first of them.
+        FeatureTableError: If the table does not fit the group.
+    """
+    check_table(batch.group, table)
+    rows, stated = batch.rows, [*batch.group.entity_names, EVENT_TIME]
+    first, last = pc.min(rows[EVENT_TIME]).as_py(), pc.max(rows[EVENT_TIME]).as_py()
+    there = read_group(table, batch.group, event_by=last, since=first)
+    absent = rows.select(stated).join(there.group_by(stated).aggregate([]), stated, join_type="left anti")
+    if absent.num_rows:
+        raise BatchError(
+            f"correction of {batch.group.table_name}: {absent.num_rows} rows restate nothing, the first is "
+            f"{absent.slice(0, 1).to_pylist()[0]}; ingest new rows, correct only what is there"
+        )
+    if is_keyed:
+        return batch
+    versions = _newest(there, rows, stated if batch.is_stamped else [*stated, CREATED_TIME])
+    ids = versions[INGEST_ID]
+    current = table.current_snapshot()
+    is_there = not ids.null_count and all(_same(rows[name], versions[name]) for name in batch.group.feature_names)
+    if current is None or not is_there:
+        return replace(batch, key=f"restates:{document_hash({'content': batch.content, 'versions': ids.to_pylist()})}")
+    for entry in entries(table):
+        if entry.content == batch.content and pc.all(pc.ends_with(ids, _id_end(entry.key))).as_py():
+            return replace(batch, key=entry.key)  # this very correction, which then may still have to be announced
+    return Ingested(table=batch.group.table_name, snapshot_id=current.snapshot_id, rows=0, duplicate=True)
+
+
+def _newest(there: pa.Table, rows: pa.Table, key: list[str]) -> pa.Table:
+    """Return for each row the version of its key that counts, or nulls."""
+    there = there.take(indices(there, [*key, CREATED_TIME, INGEST_ID]))
+    places = there.select(key).append_column(_PLACE, pa.arange(0, there.num_rows, 1))
+    last = places.group_by(key).aggregate([(_PLACE, "max")])
+    numbered = rows.select(key).append_column(_ROW, pa.arange(0, rows.num_rows, 1))
+    return there.take(numbered.join(last, key).sort_by(_ROW)[f"{_PLACE}_max"])
+
+
+def _same(mine: pa.ChunkedArray, there: pa.ChunkedArray) -> bool:
+    """Return whether values are the same, null and NaN values of their own."""
+    same = pc.or_(pc.fill_null(pc.equal(mine, there), False), pc.and_(pc.is_null(mine), pc.is_null(there)))
+    if pa.types.is_floating(mine.type):
+        same = pc.or_(same, pc.fill_null(pc.and_(pc.is_nan(mine), pc.is_nan(there)), False))
+    return bool(pc.all(same).as_py())
+
+
+def _id_end(key: str) -> str:
+    return f"-{hashlib.sha256(key.encode()).hexdigest()[:16]}"
+
+
+def _duplicate(batch: Batch, before: Entry) -> Ingested:
+    if before.content not in ("", batch.content):
+        raise KeyReusedError(
+            f"idempotency key {batch.key!r} of {batch.group.table_name} was used at {before.at} for content {before.content}, "
+            f"this batch has {batch.content}; give each batch its own key, or send the same rows"
+        )
+    return Ingested(table=batch.group.table_name, snapshot_id=before.snapshot_id, rows=0, duplicate=True)

@@ -1,0 +1,496 @@
+"""Feature groups: entities, features with constraints, and how long a value stays valid. Standard library only."""
+
+import math
+import re
+import struct
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
+from typing import Literal, get_args
+from zoneinfo import ZoneInfo
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kind:
+    """What a field holds: its type, how that is said, and whether ``None`` stands for left out."""
+
+    type: type
+    said: str
+    is_optional: bool = False
+
+    def holds(self, value: object) -> bool:
+        """Return whether a value is one; ``True`` and ``False`` are no numbers."""
+        if value is None:
+            return self.is_optional
+        return isinstance(value, self.type) and (self.type is bool or not isinstance(value, bool))
+
+
+TEXT = Kind(type=str, said="a str")
+OPTIONAL_TEXT = Kind(type=str, said="a str", is_optional=True)
+FLAG = Kind(type=bool, said="True or False")
+VERSION = Kind(type=int, said="a whole number, at least 1")
+SPAN = Kind(type=timedelta, said="a timedelta such as timedelta(days=14)")
+OPTIONAL_SPAN = Kind(type=timedelta, said=SPAN.said, is_optional=True)
+
+
+def wrong_fields(declared: object, kinds: Mapping[str, Kind]) -> dict[str, str]:
+    """Return the problem of each field whose value is of another type, by the field's name.
+
+    Args:
+        declared: The object.
+        kinds: What each field holds, by its name.
+
+    Example:
+        >>> wrong_fields(timedelta(1), {"days": TEXT, "seconds": VERSION})
+        {'days': 'days must be a str, got 1'}
+    """
+    values = {name: getattr(declared, name) for name in kinds}
+    return {
+        name: f"{name} must be {kind.said}, got {values[name]!r}" + ("; leave it out for none" * kind.is_optional)
+        for name, kind in kinds.items()
+        if not kind.holds(values[name])
+    }
+
+
+def tuple_problem(name: str, value: object, kind: type) -> str | None:
+    """Return the problem of what is no tuple of a kind; the comma of a tuple of one is easily forgotten.
+
+    Args:
+        name: Name of the field.
+        value: Its value.
+        kind: What the tuple holds.
+
+    Example:
+        >>> tuple_problem("entities", 5, int), tuple_problem("entities", (5,), int)
+        ('entities must be a tuple of int, got one int without a comma; write entities=(int(...),)', None)
+    """
+    if isinstance(value, kind):
+        return (
+            f"{name} must be a tuple of {kind.__name__}, got one {kind.__name__} without a comma; "
+            f"write {name}=({kind.__name__}(...),)"
+        )
+    if not isinstance(value, tuple):
+        fix = (
+            f"; write {name}=({kind.__name__}(...), ...)" if not isinstance(value, list) else "; write (...), not [...]"
+        )
+        return f"{name} must be a tuple of {kind.__name__}, got {_short(value)}{fix}"
+    others = [_short(each) for each in value if not isinstance(each, kind)]
+    if others:
+        return f"{name} must hold {kind.__name__}(...) each, got {', '.join(others)}"
+    return None
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:79]}…"
+
+
+Bound = int | float | date | datetime
+Value = bool | int | float | str | date | datetime
+FeatureType = Literal["boolean", "int", "long", "float", "double", "string", "date", "timestamp"]
+
+EVENT_TIME = "event_time"
+CREATED_TIME = "created_time"
+INGEST_ID = "ingest_id"
+RESERVED = (EVENT_TIME, CREATED_TIME, INGEST_ID)
+_ROW_ID = "row_id"
+_LONGEST = timedelta(days=36_525)  # further than that from any clock, times have no year that Python can say
+
+_TYPES: tuple[str, ...] = get_args(FeatureType)
+_ENTITY_TYPES = ("string", "int", "long", "date", "timestamp")
+_NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
+_CHOICES = {
+    "ttl_bound": ("inclusive", "exclusive"),
+    "finer_times": ("refuse", "truncate"),
+    "partition": ("month", "day"),
+}
+_FIELDS = {
+    "name": TEXT,
+    "owner": TEXT,
+    "description": TEXT,
+    "event_time": TEXT,
+    "ttl": OPTIONAL_SPAN,
+    "version": VERSION,
+    "time_zone": OPTIONAL_TEXT,
+    "lead": SPAN,
+    "freshness": OPTIONAL_SPAN,
+}
+_ENTITY_FIELDS = {"name": TEXT, "description": TEXT}
+_FEATURE_FIELDS = _ENTITY_FIELDS | {"nullable": FLAG}
+_VERSION_SUFFIX = re.compile(r"_v\d+$")
+_BOUNDED = ("int", "long", "float", "double", "date", "timestamp")
+_RANGES = {"int": (-(2**31), 2**31 - 1), "long": (-(2**63), 2**63 - 1)}
+_FORMS = {
+    "boolean": "True or False",
+    "int": "an int of 32 bits",
+    "long": "an int of 64 bits",
+    "float": "a finite number of 32 bits",
+    "double": "a finite number",
+    "string": "a str",
+    "date": "a datetime.date",
+    "timestamp": "a datetime with a time zone",
+}
+# What Python's re knows and RE2, which checks batches, does not: https://github.com/google/re2/wiki/Syntax
+_NOT_IN_RE2 = re.compile(
+    r"""(?P<syntax> \\[1-9ZuUN] | \(\?(?:P=|<[=!]|[=!>(\#]|[a-zA-Z-]*[aLux]) | [*+?}]\+ | \{(?:\d*,)?(?!1000\D)\d{4,} )
+    | \\. | \[\^?\]?(?:\\.|[^\]\\])*\]        # what is escaped or in a class is no syntax""",
+    re.VERBOSE | re.DOTALL,
+)
+
+
+class FeatureGroupError(ValueError):
+    """A feature group is declared wrongly; the message lists every problem."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entity:
+    """One part of the key of a group: what a value is about. Never null.
+
+    Args:
+        name: Column name, lower case.
+        type: ``string``, ``int``, ``long``, ``date`` or ``timestamp``; floats compare too loosely to be keys.
+        description: What it identifies.
+    """
+
+    name: str
+    type: FeatureType
+    description: str
+
+
+@dataclass(frozen=True, slots=True)
+class Feature:
+    """One feature, or one label.
+
+    Args:
+        name: Column name, lower case.
+        type: One of ``FeatureType``; ``timestamp`` is in UTC with microseconds.
+        description: What it measures, with its unit.
+        nullable: Whether a row may leave it out. Default: it may not. A null passes every constraint, NaN none.
+        minimum: Least value: a number for numbers, a ``date`` for dates, a ``datetime`` with a time zone for timestamps. Default:
+            no bound.
+        maximum: Greatest value, as ``minimum``. Default: no bound.
+        allowed: The only values, of the feature's type. Default: all.
+        pattern: Regular expression that the whole string matches, in the syntax that Python and RE2 share; its classes of digits
+            and letters are ASCII. Default: any string.
+    """
+
+    name: str
+    type: FeatureType
+    description: str
+    nullable: bool = field(default=False, kw_only=True)
+    minimum: Bound | None = field(default=None, kw_only=True)
+    maximum: Bound | None = field(default=None, kw_only=True)
+    allowed: tuple[Value, ...] | None = field(default=None, kw_only=True)
+    pattern: str | None = field(default=None, kw_only=True)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Column:
+    """One column of a group's table, in the table's order."""
+
+    name: str
+    type: FeatureType
+    required: bool
+    description: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeatureGroup:
+    """Features of the same entities that are computed together and kept in one append-only table.
+
+    Each row also has ``event_time`` (when the value became true), ``created_time`` (when the platform could first know it) and
+    ``ingest_id`` (the batch that brought it). A later row with the same entities and event time restates the earlier one.
+
+    Args:
+        name: Lower-case name; the table is ``<name>_v<version>``.
+        entities: The key, in order.
+        features: The features, in order. New ones go to the end and are nullable.
+        owner: Team that answers for it.
+        description: What the group is about.
+        event_time: What the event time of a row means. Default: "when the value became true".
+        ttl: How long after its event time a value may still be used, in whole seconds, a century at most. Zero: at its event time
+            alone. Default: without limit.
+        ttl_bound: Whether the last instant of ``ttl`` counts: ``inclusive`` or ``exclusive``. Default: it does.
+        version: Raised for a change that readers would not survive. Default: 1.
+        time_zone: IANA name of the zone in which times without one are read, such as ``America/New_York``. Default: such times are
+            refused.
+        finer_times: What is done with times finer than a microsecond: ``refuse``, or ``truncate`` towards the past. Default: they
+            are refused.
+        lead: How far event times may lie ahead of the store's clock, a century at most. Default: not at all. Planned values
+            need none: the event time of a plan is when it was announced.
+        freshness: How old the newest event may be before an alarm, in whole seconds. Default: as old as it likes.
+        partition: Granularity of the event time by which files are kept apart, ``month`` or ``day``. Default: ``month``.
+
+    Raises:
+        FeatureGroupError: With every problem of the declaration.
+
+    Example:
+        >>> from datetime import date, datetime, timedelta
+        >>> group = FeatureGroup(
+        ...     name="demand_history",
+        ...     entities=(Entity("store_id", "string", "store"),),
+        ...     features=(Feature("units_lag_1", "double", "units sold in the last week"),),
+        ...     owner="demand",
+        ...     description="weekly sales",
+        ...     ttl=timedelta(days=14),
+        ... )
+        >>> group.table_name
+        'demand_history_v1'
+        >>> [column.name for column in group.columns]
+        ['store_id', 'event_time', 'created_time', 'ingest_id', 'units_lag_1']
+    """
+
+    name: str
+    entities: tuple[Entity, ...]
+    features: tuple[Feature, ...]
+    owner: str
+    description: str
+    event_time: str = "when the value became true"
+    ttl: timedelta | None = None
+    version: int = 1
+    ttl_bound: Literal["inclusive", "exclusive"] = "inclusive"
+    time_zone: str | None = None
+    finer_times: Literal["refuse", "truncate"] = "refuse"
+    lead: timedelta = timedelta(0)
+    freshness: timedelta | None = None
+    partition: Literal["month", "day"] = "month"
+
+    def __post_init__(self) -> None:
+        problems = list(_problems(self))
+        if problems:
+            raise FeatureGroupError(f"feature group {self.name!r}: " + "; ".join(problems))
+
+    @property
+    def table_name(self) -> str:
+        """The table's name, ``<group>_v<version>``."""
+        return f"{self.name}_v{self.version}"
+
+    @property
+    def entity_names(self) -> tuple[str, ...]:
+        """Names of the entities, in the order of the key."""
+        return tuple(entity.name for entity in self.entities)
+
+    @property
+    def feature_names(self) -> tuple[str, ...]:
+        """Names of the features, in order."""
+        return tuple(feature.name for feature in self.features)
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        """Every column of the table: entities, times, ingest id, features."""
+        return (
+            *(Column(name=e.name, type=e.type, required=True, description=e.description) for e in self.entities),
+            Column(name=EVENT_TIME, type="timestamp", required=True, description=self.event_time),
+            Column(name=CREATED_TIME, type="timestamp", required=True, description="when the row could first be known"),
+            Column(name=INGEST_ID, type="string", required=True, description="batch that brought the row"),
+            *(
+                Column(name=f.name, type=f.type, required=not f.nullable, description=f.description)
+                for f in self.features
+            ),
+        )
+
+    @property
+    def properties(self) -> dict[str, str]:
+        """Table properties from which readers learn key and time to live without this declaration."""
+        values = {
+            "mlops.group": self.name,
+            "mlops.version": str(self.version),
+            "mlops.entities": ",".join(self.entity_names),
+            "mlops.owner": self.owner,
+        }
+        if self.ttl is not None:
+            values["mlops.ttl-seconds"] = str(int(self.ttl.total_seconds()))
+            if self.ttl_bound == "exclusive":
+                values["mlops.ttl-bound"] = self.ttl_bound
+        return values
+
+
+def _problems(group: FeatureGroup) -> Iterable[str]:
+    wrong = wrong_fields(group, _FIELDS)
+    yield from wrong.values()
+    if "name" not in wrong and (not _NAME.fullmatch(group.name) or _VERSION_SUFFIX.search(group.name)):
+        yield f"name must match {_NAME.pattern} and not end in _v<number>, got {group.name!r}"
+    if "version" not in wrong and group.version < 1:
+        yield f"version must be {VERSION.said}, got {group.version}"
+    if group.owner == "":
+        yield "owner must name the team that answers for the group, got ''"
+    yield from _time_problems(group, wrong)
+    for word, allowed in _CHOICES.items():
+        value = getattr(group, word)
+        if value not in allowed:
+            yield f"{word} must be {' or '.join(map(repr, allowed))}, got {value!r}"
+    names: list[str] = []
+    columns: tuple[tuple[str, str, type, tuple[str, ...]], ...] = (
+        ("entity", "entities", Entity, _ENTITY_TYPES),
+        ("feature", "features", Feature, _TYPES),
+    )
+    for word, several, kind, types in columns:
+        found = getattr(group, several)
+        problem = tuple_problem(several, found, kind)
+        if problem is not None:
+            yield problem
+            continue
+        yield from _column_problems(word, found, types)
+        names += [column.name for column in found if isinstance(column.name, str)]
+    for name in sorted({name for name in names if names.count(name) > 1}):
+        yield f"column {name!r} is declared {names.count(name)} times; give each its own name"
+
+
+def _time_problems(group: FeatureGroup, wrong: Collection[str]) -> Iterable[str]:
+    none = timedelta(0)
+    if "ttl" in wrong:
+        pass  # named already
+    elif group.ttl is not None:
+        if group.ttl < none or group.ttl.microseconds:
+            yield f"ttl must be a whole number of seconds and not negative, got {group.ttl!r}; leave it out for no limit"
+        elif group.ttl > _LONGEST:
+            yield f"ttl must be at most {_LONGEST.days} days, got {group.ttl!r}; leave it out for no limit"
+        elif group.ttl == none and group.ttl_bound == "exclusive":
+            yield "ttl of zero with an exclusive bound lets no value be used; set ttl_bound='inclusive' or a longer ttl"
+    elif group.ttl_bound == "exclusive":
+        yield "ttl_bound is 'exclusive' and there is no ttl; set one, or leave ttl_bound out"
+    if "lead" in wrong:
+        pass
+    elif group.lead < none:
+        yield f"lead must not be negative, got {group.lead!r}; leave it out for none"
+    elif group.lead > _LONGEST:
+        yield f"lead must be at most {_LONGEST.days} days, got {group.lead!r}"
+    if (
+        "freshness" not in wrong
+        and group.freshness is not None
+        and (group.freshness <= none or group.freshness.microseconds)
+    ):
+        yield f"freshness must be a positive whole number of seconds, got {group.freshness!r}; leave it out for no alarm"
+    if "time_zone" not in wrong and group.time_zone is not None:
+        try:
+            ZoneInfo(group.time_zone)
+        except (KeyError, ValueError, OSError):
+            yield f"time_zone must be an IANA name such as 'UTC' or 'America/New_York', got {group.time_zone!r}"
+
+
+def _column_problems(word: str, columns: Sequence[Entity | Feature], types: tuple[str, ...]) -> Iterable[str]:
+    if not columns:
+        yield f"at least one {word} is needed, got none"
+    for column in columns:
+        wrong = wrong_fields(column, _FEATURE_FIELDS if isinstance(column, Feature) else _ENTITY_FIELDS)
+        yield from (f"{word} {column.name!r}: {problem}" for problem in wrong.values())
+        if "name" not in wrong and not _NAME.fullmatch(column.name):
+            yield f"{word} {column.name!r} must match {_NAME.pattern}"
+        if column.name in RESERVED:
+            yield f"{word} {column.name!r} is added to every table; rename yours"
+        if column.name == _ROW_ID:
+            yield f"{word} {column.name!r} is the order of a training set; rename yours"
+        if column.type not in types:
+            yield f"{word} {column.name!r} has type {column.type!r}, allowed are {', '.join(types)}"
+        elif isinstance(column, Feature):
+            yield from (f"feature {column.name!r}: {problem}" for problem in _constraint_problems(column))
+
+
+def _constraint_problems(feature: Feature) -> Iterable[str]:
+    """Name everything in the constraints of a feature, whose type is one of ours, that makes no sense."""
+    yield from _bound_problems(feature)
+    yield from _allowed_problems(feature)
+    yield from _pattern_problems(feature)
+
+
+def _bound_problems(feature: Feature) -> Iterable[str]:
+    sound = True
+    for word, bound in (("minimum", feature.minimum), ("maximum", feature.maximum)):
+        if bound is None:
+            continue
+        if feature.type not in _BOUNDED:
+            sound = False
+            yield f"{word} is for {', '.join(_BOUNDED)}, got {bound!r} on {feature.type}; leave it out"
+        elif not _is_value(feature.type, bound):
+            sound = False
+            yield f"{word} must be {_FORMS[feature.type]}, got {bound!r}; leave it out for no bound"
+    if (
+        sound
+        and feature.minimum is not None
+        and feature.maximum is not None
+        and _less(feature.maximum, feature.minimum)
+    ):
+        yield f"minimum must be at most maximum, got {feature.minimum!r} and {feature.maximum!r}"
+
+
+def _allowed_problems(feature: Feature) -> Iterable[str]:
+    allowed = feature.allowed
+    if allowed is None:
+        return
+    if not isinstance(allowed, tuple) or not allowed:
+        yield f"allowed must be a tuple of at least one value, got {allowed!r}; leave it out to allow all"
+        return
+    others = [value for value in allowed if not _is_value(feature.type, value)]
+    if others:
+        yield f"allowed must hold {_FORMS[feature.type]} each, got {', '.join(map(repr, others))}"
+        return
+    twice = sorted({repr(value) for value in allowed if allowed.count(value) > 1})
+    if twice:
+        yield f"allowed names {', '.join(twice)} more than once"
+    for word, outside in (("minimum", _below), ("maximum", _above)):
+        bound = getattr(feature, word)
+        if bound is None or feature.type not in _BOUNDED or not _is_value(feature.type, bound):
+            continue
+        wrong = [value for value in allowed if outside(value, bound)]
+        if wrong:
+            yield f"allowed holds {', '.join(map(repr, wrong))} beyond {word} {bound!r}"
+
+
+def _pattern_problems(feature: Feature) -> Iterable[str]:
+    pattern = feature.pattern
+    if pattern is None:
+        return
+    if feature.type != "string":
+        yield f"pattern is for string, got {pattern!r} on {feature.type}; leave it out"
+        return
+    if not isinstance(pattern, str):
+        yield f"pattern must be a str, got {pattern!r}"
+        return
+    try:
+        compiled = re.compile(pattern, re.ASCII)
+    except (re.error, ValueError, OverflowError) as error:
+        yield f"pattern must be a regular expression, got {pattern!r}: {error}"
+        return
+    unknown = [found["syntax"] for found in _NOT_IN_RE2.finditer(pattern) if found["syntax"]]
+    if unknown:
+        yield f"pattern {pattern!r} uses {', '.join(unknown)}, which RE2 does not know; write it without"
+    elif isinstance(feature.allowed, tuple):
+        wrong = [v for v in feature.allowed if isinstance(v, str) and not compiled.fullmatch(v)]
+        if wrong:
+            yield f"allowed holds {', '.join(map(repr, wrong))}, which pattern {pattern!r} does not match"
+
+
+def _is_value(kind: str, value: object) -> bool:
+    if isinstance(value, bool) or kind == "boolean":
+        return isinstance(value, bool) and kind == "boolean"
+    if kind in _RANGES:
+        low, high = _RANGES[kind]
+        return isinstance(value, int) and low <= value <= high
+    if kind == "string":
+        return isinstance(value, str)
+    if kind == "timestamp":
+        return isinstance(value, datetime) and value.utcoffset() is not None
+    if kind == "date":
+        return isinstance(value, date) and not isinstance(value, datetime)
+    if not isinstance(value, int | float):
+        return False
+    try:
+        struct.pack(
+            "<f" if kind == "float" else "<d", float(value)
+        )  # an int may be beyond the floats, a float beyond 32 bits
+        return math.isfinite(value)
+    except OverflowError:
+        return False
+
+
+def _less(one: Value, other: Value) -> bool:
+    less: bool = one < other  # type: ignore[operator]
+    return less
+
+
+def _below(value: Value, bound: Bound) -> bool:
+    return _less(value, bound)
+
+
+def _above(value: Value, bound: Bound) -> bool:
+    return _less(bound, value)

@@ -1,0 +1,356 @@
+"""Feature tables as Iceberg: schema from group and lock file, commits that are tried again, tags, pins."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Literal, TypeVar, cast
+
+import pyarrow as pa
+from pyiceberg.exceptions import CommitFailedException
+from pyiceberg.expressions import AlwaysTrue, And, BooleanExpression, EqualTo, GreaterThanOrEqual, LessThanOrEqual
+from pyiceberg.partitioning import PartitionField, PartitionSpec
+from pyiceberg.schema import Schema
+from pyiceberg.table import DataScan, Table
+from pyiceberg.table.sorting import NullOrder, SortDirection, SortField, SortOrder
+from pyiceberg.transforms import DayTransform, IdentityTransform, MonthTransform, Transform
+from pyiceberg.types import (
+    BooleanType,
+    DateType,
+    DoubleType,
+    FloatType,
+    IntegerType,
+    LongType,
+    NestedField,
+    PrimitiveType,
+    StringType,
+    TimestamptzType,
+)
+
+from mlops_runtime.contracts.features import PinnedTable
+from mlops_runtime.features.feature_group import CREATED_TIME, EVENT_TIME, FeatureGroup, FeatureType
+from mlops_runtime.features.lock_file import LockedTable
+
+T = TypeVar("T")
+
+# their constructors take a column's name and a value; what pydantic generates for type checkers does not say so
+_EQUAL: Any = EqualTo
+_AT_MOST: Any = LessThanOrEqual
+_AT_LEAST: Any = GreaterThanOrEqual
+
+COMMIT_ATTEMPTS = 8
+FORMAT_VERSION = "2"  # Athena reads no v3 tables
+
+_TYPES: dict[str, PrimitiveType] = {
+    "boolean": BooleanType(),
+    "int": IntegerType(),
+    "long": LongType(),
+    "float": FloatType(),
+    "double": DoubleType(),
+    "string": StringType(),
+    "date": DateType(),
+    "timestamp": TimestamptzType(),
+}
+
+_TRANSFORMS: dict[str, Transform[Any, Any]] = {"month": MonthTransform(), "day": DayTransform()}
+
+_ARROW_TYPES: dict[str, pa.DataType] = {
+    "boolean": pa.bool_(),
+    "int": pa.int32(),
+    "long": pa.int64(),
+    "float": pa.float32(),
+    "double": pa.float64(),
+    "string": pa.string(),
+    "date": pa.date32(),
+    "timestamp": pa.timestamp("us", "UTC"),
+}
+
+
+class FeatureTableError(ValueError):
+    """A feature table is not what its group says, or cannot be read as asked."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TableMeaning:
+    """What the properties of a feature table say: group, version, key, time to live and whether its last instant counts."""
+
+    group: str
+    version: int
+    entities: tuple[str, ...]
+    ttl: timedelta | None
+    ttl_bound: Literal["inclusive", "exclusive"] = "inclusive"
+
+    @classmethod
+    def of(cls, name: str, properties: Mapping[str, str]) -> "TableMeaning":
+        """Read it from a table's properties.
+
+        Raises:
+            FeatureTableError: If the table does not say what it is.
+        """
+        needed = ("mlops.group", "mlops.version", "mlops.entities")
+        absent = [key for key in needed if key not in properties]
+        if absent:
+            raise FeatureTableError(f"table {name} has no property {', '.join(absent)}; it is not a feature table")
+        ttl = properties.get("mlops.ttl-seconds")
+        return cls(
+            group=properties["mlops.group"],
+            version=int(properties["mlops.version"]),
+            entities=tuple(properties["mlops.entities"].split(",")),
+            ttl=None if ttl is None else timedelta(seconds=int(ttl)),
+            ttl_bound="exclusive" if properties.get("mlops.ttl-bound") == "exclusive" else "inclusive",
+        )
+
+
+def iceberg_schema(group: FeatureGroup, locked: LockedTable) -> Schema:
+    """Return the Iceberg schema of a group with the ids of its lock file."""
+    descriptions = {column.name: column.description for column in group.columns}
+    return Schema(
+        *(
+            NestedField(f.id, f.name, _TYPES[f.type], required=f.required, doc=descriptions[f.name])
+            for f in locked.fields
+        ),
+        identifier_field_ids=list(locked.identifier_field_ids),
+    )
+
+
+def iceberg_partition(locked: LockedTable) -> PartitionSpec:
+    """Return the partition spec of a group: the month or the day of the event time."""
+    return PartitionSpec(
+        *(PartitionField(p.source_id, p.id, _TRANSFORMS[p.transform], p.name) for p in locked.partition)
+    )
+
+
+def iceberg_sort_order(group: FeatureGroup, locked: LockedTable) -> SortOrder:
+    """Return the order of rows in a file: by entity and event time, so that readers of few entities skip most of it."""
+    ids = {field.name: field.id for field in locked.fields}
+    return SortOrder(
+        *(
+            SortField(ids[name], IdentityTransform(), SortDirection.ASC, NullOrder.NULLS_LAST)
+            for name in sort_columns(group)
+        )
+    )
+
+
+def sort_columns(group: FeatureGroup) -> tuple[str, ...]:
+    """Return the columns that rows of a file are in order of."""
+    return (*group.entity_names, EVENT_TIME)
+
+
+def feature_types(table: Table) -> dict[str, FeatureType]:
+    """Return the types of a table's columns, as groups declare them."""
+    names = {kind: name for name, kind in _TYPES.items()}
+    return {field.name: cast("FeatureType", names[field.field_type]) for field in table.schema().fields}  # type: ignore[index]
+
+
+def arrow_types(schema: pa.Schema) -> dict[str, FeatureType]:
+    """Return the types of columns that have one, as groups declare them."""
+    names = {kind: name for name, kind in _ARROW_TYPES.items()}
+    return {field.name: cast("FeatureType", names[field.type]) for field in schema if field.type in names}
+
+
+def arrow_schema(group: FeatureGroup) -> pa.Schema:
+    """Return the Arrow schema of a group's rows, in the order of its columns."""
+    return pa.schema([pa.field(c.name, _ARROW_TYPES[c.type], nullable=not c.required) for c in group.columns])
+
+
+def check_table(group: FeatureGroup, table: Table) -> None:
+    """Check that a table can take the rows of a group.
+
+    Raises:
+        FeatureTableError: With each column that is absent or has another type, and each property that differs.
+    """
+    problems = []
+    found = {field.name: field for field in table.schema().fields}
+    for column in group.columns:
+        field = found.get(column.name)
+        if field is None:
+            problems.append(f"column {column.name!r} is absent")
+        elif field.field_type != _TYPES[column.type]:
+            problems.append(f"column {column.name!r} is {field.field_type}, declared is {column.type}")
+        elif field.required and not column.required:
+            problems.append(f"column {column.name!r} is required, declared is nullable")
+    others = sorted(set(found) - {column.name for column in group.columns})
+    problems += [f"column {name!r} is required but not declared" for name in others if found[name].required]
+    meaning = {k: v for k, v in table.properties.items() if k.startswith("mlops.")} | group.properties
+    for key in sorted(set(meaning) - {"mlops.owner"}):
+        if table.properties.get(key) != group.properties.get(key):
+            problems.append(
+                f"property {key} is {table.properties.get(key)!r}, declared is {group.properties.get(key)!r}"
+            )
+    if problems:
+        raise FeatureTableError(
+            f"table {group.table_name} does not fit its group: {'; '.join(problems)}; deploy the feature store first"
+        )
+
+
+def committed(table: Table, attempt: Callable[[Table], T]) -> T:
+    """Run ``attempt`` on the newest state of a table until its commit is not overtaken by another writer's.
+
+    pyiceberg's own retries put the same change on top of a state that nobody looked at, so a check made before the first try
+    says nothing about the last. Here they are off, and ``attempt`` sees the state that it commits to.
+
+    Raises:
+        CommitFailedException: If each of ``COMMIT_ATTEMPTS`` tries was overtaken.
+    """
+    for tries_left in reversed(range(COMMIT_ATTEMPTS)):
+        table.refresh()
+        # only this object changes: the catalog applies updates to the metadata that it holds itself
+        table.metadata = table.metadata.model_copy(
+            update={"properties": {**table.metadata.properties, "commit.retry.num-retries": "0"}}
+        )
+        try:
+            return attempt(table)
+        except CommitFailedException:
+            if not tries_left:
+                raise
+    raise AssertionError("unreachable")
+
+
+def tag_snapshot(table: Table, snapshot_id: int, tag: str) -> None:
+    """Give a snapshot a tag, once; retention keeps tagged snapshots.
+
+    Raises:
+        FeatureTableError: If the tag already names another snapshot; pyiceberg would move it without a word.
+    """
+
+    def attempt(fresh: Table) -> None:
+        reference = fresh.metadata.refs.get(tag)
+        if reference is None:
+            fresh.manage_snapshots().create_tag(snapshot_id, tag).commit()
+        elif reference.snapshot_id != snapshot_id:
+            raise FeatureTableError(
+                f"tag {tag} of {'.'.join(fresh.name())} names snapshot {reference.snapshot_id}, not {snapshot_id}"
+            )
+
+    committed(table, attempt)
+
+
+def pin(
+    table: Table, snapshot_id: int, tag: str | None, columns: Iterable[str], names: Sequence[str] | None = None
+) -> PinnedTable:
+    """Describe a table at a snapshot, which ``tag`` names and keeps.
+
+    Args:
+        table: The table.
+        snapshot_id: The snapshot.
+        tag: Its tag. ``None``: it has none, for what nobody keeps.
+        columns: What is read of it.
+        names: What the columns are called in the training set. Default: as in the table.
+
+    Raises:
+        FeatureTableError: If the tag does not name the snapshot.
+    """
+    reference = None if tag is None else table.metadata.refs.get(tag)
+    snapshot = table.snapshot_by_id(snapshot_id)
+    if snapshot is None or (tag is not None and (reference is None or reference.snapshot_id != snapshot_id)):
+        raise FeatureTableError(f"table {'.'.join(table.name())} has no snapshot {snapshot_id} with tag {tag}")
+    columns = tuple(columns)
+    meaning = TableMeaning.of(table.name()[-1], table.properties)
+    schema = schema_at(table, snapshot_id)
+    return PinnedTable(
+        group=meaning.group,
+        version=meaning.version,
+        database=table.name()[-2],
+        table=table.name()[-1],
+        table_uuid=str(table.metadata.table_uuid),
+        snapshot_id=snapshot_id,
+        schema_id=schema.schema_id,
+        tag="" if tag is None else tag,
+        columns=columns,
+        entities=meaning.entities,
+        ttl_seconds=None if meaning.ttl is None else int(meaning.ttl.total_seconds()),
+        ttl_bound=None if meaning.ttl is None else meaning.ttl_bound,
+        names=None if names is None else tuple(names),
+        field_ids=tuple(schema.find_field(name).field_id for name in columns),
+    )
+
+
+def schema_at(table: Table, snapshot_id: int) -> Schema:
+    """Return the schema that a snapshot was written with, and is read with: columns that came later are not in it."""
+    snapshot = table.snapshot_by_id(snapshot_id)
+    if snapshot is None or snapshot.schema_id is None:
+        return table.schema()
+    return table.schemas()[snapshot.schema_id]
+
+
+def scanned(
+    table: Table,
+    snapshot_id: int,
+    columns: Iterable[str],
+    *,
+    created_by: datetime | None = None,
+    event_by: datetime | None = None,
+    since: datetime | None = None,
+    where: BooleanExpression | None = None,
+) -> DataScan:
+    """Return the scan of columns of a snapshot.
+
+    Args:
+        table: The table.
+        snapshot_id: The snapshot.
+        columns: Their names.
+        created_by: Rows created later are left out; this is what ``as_of`` means. Default: none are.
+        event_by: Rows of a later event time are left out. Default: none are.
+        since: Rows of an earlier event time are left out. Default: none are.
+        where: A further condition. Default: none.
+    """
+    conditions: list[BooleanExpression] = [] if where is None else [where]
+    if created_by is not None:
+        conditions.append(_AT_MOST(CREATED_TIME, _iso(created_by)))
+    if event_by is not None:
+        conditions.append(_AT_MOST(EVENT_TIME, _iso(event_by)))
+    if since is not None:
+        conditions.append(_AT_LEAST(EVENT_TIME, _iso(since)))
+    condition = And(AlwaysTrue(), AlwaysTrue(), *conditions)
+    return table.scan(row_filter=condition, selected_fields=tuple(columns), snapshot_id=snapshot_id)
+
+
+def read_rows(
+    table: Table,
+    snapshot_id: int,
+    columns: Sequence[str],
+    *,
+    created_by: datetime | None = None,
+    event_by: datetime | None = None,
+    since: datetime | None = None,
+    where: BooleanExpression | None = None,
+) -> pa.Table:
+    """Read columns of a snapshot into memory; arguments as for ``scanned``."""
+    scan = scanned(table, snapshot_id, columns, created_by=created_by, event_by=event_by, since=since, where=where)
+    rows = scan.to_arrow()
+    plain = [
+        pa.field(f.name, pa.string() if pa.types.is_large_string(f.type) else f.type, f.nullable) for f in rows.schema
+    ]
+    return rows.cast(pa.schema(plain)).select(list(columns))
+
+
+def read_group(
+    table: Table,
+    group: FeatureGroup,
+    *,
+    created_by: datetime | None = None,
+    event_by: datetime | None = None,
+    since: datetime | None = None,
+) -> pa.Table:
+    """Read the rows of a group that there are now; features newer than the newest of them are null. Bounds as for ``scanned``."""
+    snapshot, schema = table.current_snapshot(), arrow_schema(group)
+    if snapshot is None:
+        return schema.empty_table()
+    written = schema_at(table, snapshot.snapshot_id).column_names
+    there = [name for name in schema.names if name in written]
+    rows = read_rows(table, snapshot.snapshot_id, there, created_by=created_by, event_by=event_by, since=since)
+    for name in (name for name in group.feature_names if name not in written):
+        rows = rows.append_column(schema.field(name), pa.nulls(rows.num_rows, schema.field(name).type))
+    return rows
+
+
+def same_entity(values: Mapping[str, object]) -> BooleanExpression:
+    """Return the condition that rows are of one entity: each key equal."""
+    return And(AlwaysTrue(), AlwaysTrue(), *(_EQUAL(name, _literal(v)) for name, v in values.items()))
+
+
+def _literal(value: object) -> object:
+    return _iso(value) if isinstance(value, datetime) else value
+
+
+def _iso(time: datetime) -> str:
+    return time.astimezone(UTC).isoformat(timespec="microseconds")

@@ -1,0 +1,426 @@
+"""``features.lock.json``: the Iceberg ids of every feature table, kept in git.
+
+Iceberg finds a column by its id, and CloudFormation writes the ids that it is told: an id used twice brings old data back under a
+new name, without an error. The file is append-only: each change of a table's columns adds a schema, and those before stay.
+``extend`` gives ids to what is new; what readers of the table would not survive is refused with the line to change. Standard
+library only.
+
+See: https://iceberg.apache.org/spec/#schema-evolution
+"""
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from mlops_runtime.contracts import ContractError, from_json
+from mlops_runtime.features.feature_group import EVENT_TIME, RESERVED, Column, FeatureGroup, FeatureType
+
+_FIRST_PARTITION_ID = 1000  # https://iceberg.apache.org/spec/#partition-evolution
+_HOW_TO_LOCK = "mlops features lock <module>:<groups>"
+
+_Lines = dict[tuple[Any, ...], int]
+"""Line of the file by part of a table: ``("partition", n)``, ``("schema", n)``, ``("field", schema, n)``."""
+
+_WIDENINGS = {("int", "long"), ("float", "double")}
+_RESTORE = "restore the file from git"
+_ICEBERG_TYPES = {"timestamp": "timestamptz"}
+
+
+class FeatureLockError(ValueError):
+    """Feature groups and lock file do not agree, or the file is damaged.
+
+    Attributes:
+        problems: Each problem with the line to change.
+    """
+
+    def __init__(self, problems: Iterable[str]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("; ".join(self.problems))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LockedField:
+    """One column of a table with the id that it keeps for ever."""
+
+    id: int
+    name: str
+    type: FeatureType
+    required: bool
+
+    @property
+    def iceberg_type(self) -> str:
+        """The type's name in an Iceberg schema and in ``AWS::Glue::Table``."""
+        return _ICEBERG_TYPES.get(self.type, self.type)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LockedPartition:
+    """One partition field: ``transform`` of the column whose id is ``source_id``."""
+
+    id: int
+    source_id: int
+    name: str
+    transform: Literal["month", "day"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LockedSchema:
+    """The columns that a table had from one change to the next, in its order."""
+
+    id: int
+    fields: tuple[LockedField, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LockedTable:
+    """Ids of one table: every schema that it ever had, the newest last. ``next_field_id`` never falls."""
+
+    entities: tuple[str, ...]
+    next_field_id: int
+    partition_spec_id: int
+    partition: tuple[LockedPartition, ...]
+    schemas: tuple[LockedSchema, ...]
+
+    @property
+    def schema_id(self) -> int:
+        """Id of the newest schema."""
+        return self.schemas[-1].id
+
+    @property
+    def fields(self) -> tuple[LockedField, ...]:
+        """Columns of the newest schema."""
+        return self.schemas[-1].fields
+
+    @property
+    def identifier_field_ids(self) -> tuple[int, ...]:
+        """Ids of the columns that identify a row: entities, event time, created time, ingest id."""
+        names = {*self.entities, *RESERVED}
+        return tuple(f.id for f in self.fields if f.name in names)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeatureLock:
+    """The lock file's content: one entry a table, also for tables that are no longer declared.
+
+    Example:
+        >>> from mlops_runtime.features.feature_group import Entity, Feature
+        >>> group = FeatureGroup(
+        ...     name="stock",
+        ...     entities=(Entity("store_id", "string", "store"),),
+        ...     features=(Feature("on_hand", "long", "units on hand"),),
+        ...     owner="demand",
+        ...     description="stock",
+        ... )
+        >>> [(f.id, f.name, f.iceberg_type) for f in FeatureLock().extend([group]).table(group).fields][1:3]
+        [(2, 'event_time', 'timestamptz'), (3, 'created_time', 'timestamptz')]
+    """
+
+    tables: Mapping[str, LockedTable] = field(default_factory=dict)
+    format: Literal["mlops.feature-lock/2"] = "mlops.feature-lock/2"
+
+    @classmethod
+    def read(cls, path: Path) -> "FeatureLock":
+        """Read a lock file.
+
+        Raises:
+            FeatureLockError: If it is absent, not valid, or gives an id twice.
+        """
+        try:
+            text = path.read_text()
+        except FileNotFoundError:
+            raise FeatureLockError([f"no lock file at {path}; make it: {_HOW_TO_LOCK} {path}"]) from None
+        return cls._parsed(text, path.name)
+
+    @classmethod
+    def _parsed(cls, text: str, name: str) -> "FeatureLock":
+        try:
+            lock = from_json(cls, text)
+        except ContractError as error:
+            raise FeatureLockError([f"{name}: {error}; restore it from git"]) from error
+        lines = lock._line_numbers()
+        problems = [f"{name}: {p}" for table, ids in lock.tables.items() for p in _damage(table, ids, lines[table])]
+        if problems:
+            raise FeatureLockError(problems)
+        return lock
+
+    def extend(self, groups: Iterable[FeatureGroup]) -> "FeatureLock":
+        """Return the lock with ids for new tables and new columns.
+
+        Raises:
+            FeatureLockError: With every change that readers would not survive.
+        """
+        groups = tuple(groups)
+        times = Counter(group.table_name for group in groups)
+        problems = [
+            f"{name} is declared {n} times; give one of them another name" for name, n in times.items() if n > 1
+        ]
+        tables = dict(self.tables)
+        lines = self._line_numbers()
+        for group in groups:
+            locked = self.tables.get(group.table_name)
+            if locked is None:
+                tables[group.table_name] = _new_table(group)
+                continue
+            found = list(_breaking_changes(group, locked, lines[group.table_name]))
+            problems += found
+            if not found:
+                tables[group.table_name] = _extended(group, locked)
+        if problems:
+            raise FeatureLockError(problems)
+        return replace(self, tables=dict(sorted(tables.items())))
+
+    def check(self, groups: Iterable[FeatureGroup]) -> None:
+        """Check that the lock covers exactly what the groups declare.
+
+        Raises:
+            FeatureLockError: With every difference, each with the line to change.
+        """
+        groups = tuple(groups)
+        extended = self.extend(groups)
+        problems = [
+            problem
+            for group in groups
+            for problem in _not_locked(self.tables.get(group.table_name), extended.tables[group.table_name], group)
+        ]
+        if problems:
+            raise FeatureLockError(problems)
+
+    def table(self, group: FeatureGroup) -> LockedTable:
+        """Return the ids of a group's table.
+
+        Raises:
+            FeatureLockError: If the lock does not cover the group.
+        """
+        self.check([group])
+        return self.tables[group.table_name]
+
+    def render(self) -> str:
+        """Return the file's text: stable order, one line a column, so that a diff shows what changed."""
+        return "".join(f"{text}\n" for _, text in self._lines())
+
+    def _line_numbers(self) -> dict[str, _Lines]:
+        numbers: dict[str, _Lines] = {name: {} for name in self.tables}
+        for number, (place, _) in enumerate(self._lines(), 1):
+            if place:
+                numbers[place[0]][place[1:]] = number
+        return numbers
+
+    def _lines(self) -> Iterable[tuple[tuple[Any, ...], str]]:
+        """Give each line with what it says: a table and its part, or nothing."""
+        yield (), "{"
+        yield (), f'  "format": {json.dumps(self.format)},'
+        yield (), '  "tables": {'
+        for n, (name, table) in enumerate(sorted(self.tables.items()), 1):
+            yield (name,), f"    {json.dumps(name)}: {{"
+            yield (name, "entities"), f'      "entities": {json.dumps(table.entities)},'
+            yield (name, "next_field_id"), f'      "next_field_id": {table.next_field_id},'
+            yield (name, "partition_spec_id"), f'      "partition_spec_id": {table.partition_spec_id},'
+            yield (), '      "partition": ['
+            for i, partition in enumerate(table.partition):
+                yield (name, "partition", i), f"        {_line(partition)}{_comma(i + 1, table.partition)}"
+            yield (), "      ],"
+            yield (), '      "schemas": ['
+            for s, schema in enumerate(table.schemas):
+                yield (name, "schema", s), f'        {{"id": {schema.id}, "fields": ['
+                for i, column in enumerate(schema.fields):
+                    yield (name, "field", s, i), f"          {_line(column)}{_comma(i + 1, schema.fields)}"
+                yield (), f"        ]}}{_comma(s + 1, table.schemas)}"
+            yield (), "      ]"
+            yield (), f"    }}{_comma(n, self.tables)}"
+        yield (), "  }"
+        yield (), "}"
+
+
+def write_lock(groups: Sequence[FeatureGroup], path: Path) -> FeatureLock:
+    """Extend the lock file at ``path`` (made if absent) by what the groups add, and return it.
+
+    Raises:
+        FeatureLockError: With every change that readers would not survive; the file is left as it was.
+    """
+    text = path.read_text() if path.exists() else FeatureLock().render()
+    before = FeatureLock._parsed(text, path.name)
+    after = before.extend(groups)
+    if after.render() != text or not path.exists():
+        path.write_text(after.render())
+    return after
+
+
+def _comma(number: int, of: Sequence[object] | Mapping[str, object]) -> str:
+    return "," if number < len(of) else ""
+
+
+def _line(value: LockedField | LockedPartition) -> str:
+    return json.dumps({name: getattr(value, name) for name in value.__slots__})
+
+
+def _locked(column: Column, number: int) -> LockedField:
+    return LockedField(id=number, name=column.name, type=column.type, required=column.required)
+
+
+def _new_table(group: FeatureGroup) -> LockedTable:
+    fields = tuple(_locked(column, number) for number, column in enumerate(group.columns, 1))
+    source = next(f.id for f in fields if f.name == EVENT_TIME)
+    partition = LockedPartition(
+        id=_FIRST_PARTITION_ID, source_id=source, name=f"{EVENT_TIME}_{group.partition}", transform=group.partition
+    )
+    return LockedTable(
+        entities=group.entity_names,
+        next_field_id=len(fields) + 1,
+        partition_spec_id=0,
+        partition=(partition,),
+        schemas=(LockedSchema(id=0, fields=fields),),
+    )
+
+
+def _extended(group: FeatureGroup, locked: LockedTable) -> LockedTable:
+    declared = {c.name: c for c in group.columns}
+    known = {f.name for f in locked.fields}
+    kept = [_locked(declared[f.name], f.id) for f in locked.fields]
+    fresh = [c for c in group.columns if c.name not in known]
+    fields = (*kept, *(_locked(c, number) for number, c in enumerate(fresh, locked.next_field_id)))
+    if fields == locked.fields:
+        return locked
+    schema = LockedSchema(id=locked.schema_id + 1, fields=fields)
+    return replace(locked, schemas=(*locked.schemas, schema), next_field_id=locked.next_field_id + len(fresh))
+
+
+def _damage(name: str, table: LockedTable, lines: _Lines) -> Iterable[str]:
+    """Name everything in a table's entry by which an id would be given twice."""
+    if not table.schemas:
+        yield f"{name} (line {lines[()]}) has no schema; {_RESTORE}"
+        return
+    yield from _damaged_schemas(name, table, lines)
+    yield from _damaged_history(name, table, lines)
+    highest = max((f.id for schema in table.schemas for f in schema.fields), default=0)
+    if table.next_field_id <= highest:
+        yield (
+            f"{name}: next_field_id (line {lines['next_field_id',]}) must be above {highest}, got {table.next_field_id}; "
+            "an id must never be given twice"
+        )
+    partitions = [p.id for p in table.partition]
+    if len(set(partitions)) != len(partitions) or any(p < _FIRST_PARTITION_ID for p in partitions):
+        yield f"{name}: partition ids must be distinct and at least {_FIRST_PARTITION_ID}, got {partitions}; {_RESTORE}"
+    ids = {f.id for f in table.fields}
+    for n, p in enumerate(table.partition):
+        if p.source_id not in ids:
+            yield (
+                f"{name}: partition {p.name!r} (line {lines['partition', n]}) has source_id {p.source_id}, which is no column; "
+                f"{_RESTORE}"
+            )
+
+
+def _damaged_schemas(name: str, table: LockedTable, lines: _Lines) -> Iterable[str]:
+    numbers = [schema.id for schema in table.schemas]
+    if numbers != sorted(set(numbers)) or numbers[0] < 0:
+        yield f"{name}: schema ids must rise, got {numbers}; {_RESTORE}"
+    for s, schema in enumerate(table.schemas):
+        where = f"{name}: schema {schema.id} (line {lines['schema', s]})"
+        ids = [f.id for f in schema.fields]
+        names = [f.name for f in schema.fields]
+        for number in sorted({i for i in ids if ids.count(i) > 1}):
+            yield f"{where}: id {number} is used {ids.count(number)} times; {_RESTORE}"
+        for column in sorted({n for n in names if names.count(n) > 1}):
+            yield f"{where}: column {column!r} appears {names.count(column)} times; {_RESTORE}"
+
+
+def _damaged_history(name: str, table: LockedTable, lines: _Lines) -> Iterable[str]:
+    given: dict[int, tuple[LockedField, int]] = {}
+    for s, schema in enumerate(table.schemas):
+        highest = max(given, default=0)
+        for n, new in enumerate(schema.fields):
+            line = lines["field", s, n]
+            old, first = given.get(new.id, (None, 0))
+            if old is None:
+                if s and new.id < highest:
+                    yield (
+                        f"{name}: {new.name!r} (line {line}) has id {new.id}, which is below {highest} and may be retired; "
+                        f"give it id {table.next_field_id} and raise next_field_id"
+                    )
+            elif new.name != old.name or not _widens(old.type, new.type) or (new.required and not old.required):
+                yield (
+                    f"{name}: id {new.id} is {_words(new)} in line {line} and was {_words(old)} in line {first}, "
+                    f"whose data it would bring back; {_RESTORE}"
+                )
+        now = {f.id for f in schema.fields}
+        for number, (old, first) in given.items():
+            if number not in now:
+                yield (
+                    f"{name}: schema {schema.id} (line {lines['schema', s]}) has lost id {number}, {old.name!r} of line {first}; "
+                    f"{_RESTORE}"
+                )
+        given |= {f.id: (f, lines["field", s, n]) for n, f in enumerate(schema.fields)}
+
+
+def _breaking_changes(group: FeatureGroup, locked: LockedTable, lines: _Lines) -> Iterable[str]:
+    """Name every change of a group that readers of its table would not survive."""
+    where = f"FeatureGroup({group.name!r}, version={group.version})"
+    bump = f"or set version={group.version + 1}"
+    if group.entity_names != locked.entities:
+        yield (
+            f"{where}: entities are {list(group.entity_names)}, the table was made with {list(locked.entities)} "
+            f"(features.lock.json line {lines['entities',]}); put them back, {bump}"
+        )
+    for n, partition in enumerate(locked.partition):
+        if partition.transform != group.partition:
+            yield (
+                f"{where}: partition is {group.partition!r}, the table was made with {partition.transform!r} "
+                f"(features.lock.json line {lines['partition', n]}); set partition={partition.transform!r}, {bump}"
+            )
+    declared = {c.name: c for c in group.columns}
+    known = {f.name for f in locked.fields}
+    fresh = [c for c in group.columns if c.name not in known]
+    newest = len(locked.schemas) - 1
+    for n, old in enumerate(locked.fields):
+        at = f"features.lock.json line {lines['field', newest, n]}"
+        new = declared.get(old.name)
+        if new is None:
+            yield f"{where}: {_gone(old, at, fresh)} back, {bump}"
+            continue
+        if not _widens(old.type, new.type):
+            yield (
+                f"{where}: {old.name!r} ({at}) has type {old.type!r} and cannot become {new.type!r}, only int may become "
+                f"long and float double; set its type back to {old.type!r}, {bump}"
+            )
+        if new.required and not old.required:
+            yield (
+                f"{where}: {old.name!r} ({at}) is nullable and may hold nulls; "
+                f"set nullable=True in Feature({old.name!r}), {bump}"
+            )
+    for column in fresh:
+        if column.required and column.name not in group.entity_names:
+            yield (
+                f"{where}: new column {column.name!r} has no value in the rows already there; "
+                f"set nullable=True in Feature({column.name!r}), {bump}"
+            )
+
+
+def _not_locked(old: LockedTable | None, new: LockedTable, group: FeatureGroup) -> Iterable[str]:
+    """Say what a group declares and its table's entry does not have yet."""
+    if old is None:
+        yield f"{group.table_name} has no ids in the lock file; give it some: {_HOW_TO_LOCK}"
+    elif new != old:
+        known: Mapping[str, LockedField] = {f.name: f for f in old.fields}
+        changed = [f.name for f in new.fields if known.get(f.name) != f]
+        yield (
+            f"{group.table_name}: the declared schema is newer than the lock file, which lacks {', '.join(changed)} as declared; "
+            f"extend it: {_HOW_TO_LOCK}"
+        )
+
+
+def _gone(old: LockedField, at: str, fresh: list[Column]) -> str:
+    renamed = next((c.name for c in fresh if c.type == old.type), None)
+    guess = f" ({renamed!r} looks like its new name)" if renamed else ""
+    return (
+        f"{old.name!r} (id {old.id}, {at}) is no longer declared{guess}; put Feature({old.name!r}, {old.type!r}, ...)"
+    )
+
+
+def _widens(old: str, new: str) -> bool:
+    return old == new or (old, new) in _WIDENINGS
+
+
+def _words(column: LockedField) -> str:
+    return f"{column.name!r} ({column.type}, {'required' if column.required else 'nullable'})"

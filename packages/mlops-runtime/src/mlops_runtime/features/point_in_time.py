@@ -1,0 +1,355 @@
+"""The newest value that counts at a time: for each entity row of a training set, and for each entity now."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import duckdb
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from mlops_runtime.features.batch_checks import ArrowStream, check_group, read_batch
+from mlops_runtime.features.feature_group import CREATED_TIME, EVENT_TIME, INGEST_ID, FeatureGroup
+from mlops_runtime.features.iceberg_tables import TableMeaning, read_group
+from mlops_runtime.features.join_plans import (
+    Plan,
+    PlanChoice,
+    Semantics,
+    Shape,
+    Statistics,
+    choose,
+    positions_query,
+    statistics_query,
+)
+from mlops_runtime.features.source import RowSource, TableRows, numbered, take
+from mlops_runtime.features.training_set_request import Load
+
+PLANNER = "point-in-time/2"
+ROW_ID = "row_id"
+
+_MICROSECOND = timedelta(microseconds=1)
+
+
+_NOW = "__now__"
+
+
+class PlanError(ValueError):
+    """The inputs of a point-in-time plan do not fit together; the message lists every problem."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GroupRows:
+    """Rows of one feature table and what is wanted of them.
+
+    Args:
+        name: The group, for messages.
+        entities: The key's columns.
+        columns: Features wanted, in order.
+        ttl: How long after its event time a value counts. ``None``: without limit.
+        rows: The rows, with the three columns that every feature table has: in memory, or read batch by batch.
+        ttl_inclusive: Whether a value still counts when exactly ``ttl`` has passed. Default: it does.
+        names: What columns are called in the result. Default: their own names.
+    """
+
+    name: str
+    entities: tuple[str, ...]
+    columns: tuple[str, ...]
+    ttl: timedelta | None
+    rows: pa.Table | RowSource
+    ttl_inclusive: bool = True
+    names: Mapping[str, str] | None = None
+
+    @property
+    def source(self) -> RowSource:
+        """The rows as something that is read by columns."""
+        return TableRows(self.rows) if isinstance(self.rows, pa.Table) else self.rows
+
+    def output(self, column: str) -> str:
+        """Return what a column is called in the result."""
+        return column if self.names is None else self.names.get(column, column)
+
+
+def point_in_time(
+    rows: pa.Table,
+    timestamp: str,
+    groups: Sequence[GroupRows],
+    *,
+    semantics: Semantics = "known_at",
+    plan: Plan | None = None,
+) -> pa.Table:
+    """Return ``rows`` with the features of each group as they counted at ``timestamp``.
+
+    Every row is kept, also duplicates and rows without a value. Whole rows are picked: a newer row in which a feature is null
+    gives null, not the older value, and NaN stays NaN.
+
+    Args:
+        rows: Entity rows. Those with a ``row_id`` come back in its order; without one it is added, in the order given.
+        timestamp: Name of their time column, with a time zone, in any unit.
+        groups: What to add.
+        semantics: Whether a value counts from when it was known or from its event time.
+        plan: How to find it. Default: the cheaper one, see ``explained``. The result is the same.
+
+    Raises:
+        PlanError: If columns are missing, clash or differ in type, a row has no time or no key, or row ids repeat.
+
+    Example:
+        >>> from datetime import UTC, datetime
+        >>> day = lambda number: datetime(2017, 1, number, tzinfo=UTC)
+        >>> rows = pa.table({"store_id": ["1", "1"], "at": [day(4), day(9)]})
+        >>> late = pa.table({"store_id": ["1"], "event_time": [day(2)], "created_time": [day(5)], "ingest_id": ["a"], "units": [7]})
+        >>> stock = GroupRows(name="stock", entities=("store_id",), columns=("units",), ttl=None, rows=late)
+        >>> point_in_time(rows, "at", [stock])["units"].to_pylist()
+        [None, 7]
+        >>> point_in_time(rows, "at", [stock], semantics="event_time")["units"].to_pylist()
+        [7, 7]
+    """
+    check(rows, timestamp, groups, semantics, plan)
+    result = _ordered(rows)
+    with _database() as connection:
+        for group in groups:
+            places = _places(result, timestamp, group, semantics=semantics, plan=plan, connection=connection)
+            if len(places) != rows.num_rows:
+                raise PlanError(f"{group.name}: the plan returned {len(places)} rows for {rows.num_rows} entity rows")
+            for column, values in zip(group.columns, take(group.source, group.columns, places), strict=True):
+                result = result.append_column(pa.field(group.output(column), values.type), values)
+    return result
+
+
+def explained(rows: pa.Table, timestamp: str, group: GroupRows) -> PlanChoice:
+    """Return which plan a group's rows get, and why.
+
+    Raises:
+        PlanError: As for ``point_in_time``.
+    """
+    check(rows, timestamp, [group], "known_at", None)
+    entity = _entity(_ordered(rows), timestamp, group)
+    with _database() as connection, _registered(connection, entity, _feature(group, entity, is_total=False)):
+        return _choice(connection, group, rows.num_rows)
+
+
+def _ordered(rows: pa.Table) -> pa.Table:
+    if ROW_ID not in rows.column_names:
+        return rows.append_column(ROW_ID, pa.arange(0, rows.num_rows, 1))
+    return rows.sort_by(ROW_ID)
+
+
+def _places(
+    rows: pa.Table,
+    timestamp: str,
+    group: GroupRows,
+    *,
+    semantics: Semantics,
+    plan: Plan | None,
+    connection: duckdb.DuckDBPyConnection,
+) -> pa.ChunkedArray:
+    """Return for each entity row the place of its row in the group, or null."""
+    entity, shape = _entity(rows, timestamp, group), _shape(group)
+    with _registered(connection, entity, _feature(group, entity, is_total=False)):
+        name = _choice(connection, group, rows.num_rows).plan if plan is None else plan
+        found = connection.sql(positions_query(name, shape, semantics, is_total=False)).to_arrow_table()
+    if pc.any(found["is_tied"]).as_py():
+        with _registered(connection, entity, _feature(group, entity, is_total=True)):
+            found = connection.sql(positions_query(name, shape, semantics, is_total=True)).to_arrow_table()
+    return found["place"]
+
+
+def _entity(rows: pa.Table, timestamp: str, group: GroupRows) -> pa.Table:
+    """Return the entity rows as the queries read them."""
+    # in UTC, where no time is on the clocks twice
+    floor = ceiling = rows[timestamp].cast(pa.timestamp(rows[timestamp].type.unit, "UTC"))
+    if floor.type.unit == "ns":
+        # values appear and die at whole microseconds: down for the one and up for the other decides as the time itself would
+        floor, ceiling = (round_to(floor, unit="microsecond") for round_to in (pc.floor_temporal, pc.ceil_temporal))
+    keys = {f"k{i}": rows[name].cast(_logical(rows[name].type)) for i, name in enumerate(group.entities)}
+    at, until = (moment.cast(pa.timestamp("us", "UTC")).cast(pa.int64()) for moment in (floor, ceiling))
+    return pa.table({**keys, "at": at, "until": until, "number": pa.arange(0, rows.num_rows, 1)})
+
+
+def _feature(group: GroupRows, entity: pa.Table, *, is_total: bool) -> pa.Table:
+    """Return the feature rows as the queries read them, without those that no entity row can get."""
+    columns = {f"k{i}": name for i, name in enumerate(group.entities)} | {
+        name: name for name in (EVENT_TIME, CREATED_TIME)
+    }
+    if is_total:
+        columns |= {INGEST_ID: INGEST_ID} | {f"v{i}": name for i, name in enumerate(group.columns)}
+    reader = group.source.read(list(columns.values()))
+    schema = pa.schema([(name, _logical(field.type)) for name, field in zip(columns, reader.schema, strict=True)])
+    batches = (batch.rename_columns(schema.names).cast(schema) for batch in reader)
+    placed = numbered(pa.RecordBatchReader.from_batches(schema, batches))
+    first, last = pc.min(entity["until"]).as_py(), pc.max(entity["at"]).as_py()
+    oldest = None if first is None or group.ttl is None else first - group.ttl // _MICROSECOND
+    return pa.Table.from_batches([_between(batch, oldest, last) for batch in placed], placed.schema)
+
+
+def _between(batch: pa.RecordBatch, oldest: int | None, newest: int | None) -> pa.RecordBatch:
+    times = batch[EVENT_TIME].cast(pa.timestamp("us", "UTC")).cast(pa.int64())
+    found = pc.min_max(times).as_py()
+    for bound, outside, keep in (("min", oldest, pc.greater_equal), ("max", newest, pc.less_equal)):
+        if found[bound] is not None and outside is not None and not keep(found[bound], outside).as_py():
+            kept = keep(times, outside)
+            batch, times = batch.filter(kept), times.filter(kept)
+    return batch
+
+
+def _database() -> duckdb.DuckDBPyConnection:
+    connection = duckdb.connect()
+    connection.execute("set TimeZone = 'UTC'; set enable_progress_bar = false")
+    return connection
+
+
+@contextmanager
+def _registered(connection: duckdb.DuckDBPyConnection, entity: pa.Table, feature: pa.Table) -> Iterator[None]:
+    """Let queries read both tables, and no longer hold them afterwards: the next group's rows need the memory."""
+    tables = {"entity": entity, "feature": feature}
+    for name, table in tables.items():
+        connection.register(name, table)
+    try:
+        yield
+    finally:
+        for name in tables:
+            connection.unregister(name)
+
+
+def _shape(group: GroupRows) -> Shape:
+    return Shape(
+        keys=len(group.entities),
+        values=len(group.columns),
+        ttl=None if group.ttl is None else group.ttl // _MICROSECOND,
+        ttl_inclusive=group.ttl_inclusive,
+    )
+
+
+def _choice(connection: duckdb.DuckDBPyConnection, group: GroupRows, entity_rows: int) -> PlanChoice:
+    shape = _shape(group)
+    rows, keys, span = connection.sql(statistics_query(shape)).fetchall()[0]
+    return choose(Statistics(entity_rows=entity_rows, rows=rows, keys=keys, span=span), shape)
+
+
+def check(
+    rows: pa.Table, timestamp: str, groups: Sequence[GroupRows], semantics: Semantics, plan: Plan | None = None
+) -> None:
+    """Check the inputs of ``point_in_time``, as it does itself; no row of a group is read.
+
+    Raises:
+        PlanError: As for ``point_in_time``.
+    """
+    problems = []
+    if semantics not in ("known_at", "event_time"):
+        problems.append(f"semantics must be known_at or event_time, got {semantics!r}")
+    if plan not in (None, "frontier", "fan_out"):
+        problems.append(f"plan must be frontier or fan_out, got {plan!r}; leave it out for the cheaper one")
+    problems += [*_time_problems(rows, timestamp), *_row_id_problems(rows)]
+    taken = dict.fromkeys([*rows.column_names, ROW_ID], "the entity rows")
+    for group in groups:
+        problems += _group_problems(rows, group)
+        for name in map(group.output, group.columns):
+            if name in taken:
+                problems.append(f"column {name!r} of {group.name} clashes with {taken[name]}; leave one of them out")
+            taken[name] = group.name
+    if problems:
+        raise PlanError("; ".join(problems))
+
+
+def _time_problems(rows: pa.Table, timestamp: str) -> list[str]:
+    if timestamp not in rows.column_names:
+        return [f"entity rows have no column {timestamp!r}"]
+    found = rows[timestamp]
+    if not pa.types.is_timestamp(found.type) or found.type.tz is None:
+        return [f"{timestamp!r} of the entity rows must be a timestamp with a time zone, got {found.type}; say which"]
+    return [f"{found.null_count} entity rows have no {timestamp!r}"] if found.null_count else []
+
+
+def _row_id_problems(rows: pa.Table) -> list[str]:
+    if ROW_ID not in rows.column_names:
+        return []
+    ids = rows[ROW_ID]
+    if ids.type != pa.int64():
+        return [f"{ROW_ID!r} of the entity rows must be int64, got {ids.type}; cast it, or leave it out"]
+    different = pc.count_distinct(ids, mode="only_valid").as_py()
+    if different == rows.num_rows:
+        return []
+    return [
+        f"{ROW_ID!r} has {different} different values in {rows.num_rows} entity rows; give each its own, or leave it out"
+    ]
+
+
+def _group_problems(rows: pa.Table, group: GroupRows) -> list[str]:
+    needed = (*group.entities, *group.columns, EVENT_TIME, CREATED_TIME, INGEST_ID)
+    absent = [name for name in needed if name not in group.source.schema.names]
+    if absent:
+        return [f"{group.name} has no column {', '.join(map(repr, absent))}"]
+    problems = []
+    if group.ttl is not None and (group.ttl < timedelta(0) or not (group.ttl or group.ttl_inclusive)):
+        problems.append(
+            f"ttl of {group.name} must not be negative, and positive where it is exclusive, got {group.ttl!r}"
+        )
+    for name in (EVENT_TIME, CREATED_TIME):
+        kind = group.source.schema.field(name).type
+        if not pa.types.is_timestamp(kind) or kind.tz is None:
+            problems.append(f"{name!r} of {group.name} must be a timestamp with a time zone, got {kind}")
+    for name in group.entities:
+        if name not in rows.column_names:
+            problems.append(f"entity rows have no column {name!r}, which is a key of {group.name}")
+            continue
+        if rows[name].null_count:
+            problems.append(
+                f"{rows[name].null_count} entity rows have no {name!r}, which is a key of {group.name}; leave them out"
+            )
+        kinds = (_logical(rows.schema.field(name).type), _logical(group.source.schema.field(name).type))
+        if kinds[0] != kinds[1]:
+            problems.append(
+                f"key {name!r} is {kinds[0]} in the entity rows and {kinds[1]} in {group.name}; give both one type"
+            )
+    return problems
+
+
+def _logical(kind: pa.DataType) -> pa.DataType:
+    """Return the type without what only the memory layout says."""
+    if pa.types.is_dictionary(kind):
+        return _logical(kind.value_type)
+    return pa.string() if pa.types.is_large_string(kind) or pa.types.is_string_view(kind) else kind
+
+
+def latest(load: Load, group: FeatureGroup, entities: ArrowStream | None, *, now: datetime) -> pa.Table:
+    """Return the newest row of each entity that is visible now and within the time to live that its table says.
+
+    Args:
+        load: Loads a table by name.
+        group: The group.
+        entities: Keys to look up, in the answer's order. ``None``: all that have a row.
+        now: The time.
+
+    Raises:
+        BatchError: If the group is none, or the keys are no table or frame.
+        PlanError: If a key is missing, null or of another type.
+    """
+    check_group(group)
+    table = load(group.table_name)
+    # what the deployed table says, as for training sets; a declaration may be ahead of it
+    meaning = TableMeaning.of(group.table_name, table.properties)
+    ttl = meaning.ttl
+    names = [column.name for column in group.columns]
+    rows = read_group(table, group, created_by=now, event_by=now, since=None if ttl is None else now - ttl)
+    keys = list(group.entity_names)
+    asked = rows.group_by(keys).aggregate([]).sort_by([(name, "ascending") for name in keys])
+    if entities is not None:
+        given = read_batch(entities)
+        asked = given.select([name for name in keys if name in given.column_names])
+    found = point_in_time(
+        asked.append_column(_NOW, pa.array([now] * asked.num_rows, pa.timestamp("us", "UTC"))),
+        _NOW,
+        [
+            GroupRows(
+                name=group.name,
+                entities=group.entity_names,
+                columns=(EVENT_TIME, CREATED_TIME, INGEST_ID, *group.feature_names),
+                ttl=ttl,
+                rows=rows,
+                ttl_inclusive=meaning.ttl_bound == "inclusive",
+            )
+        ],
+    ).drop_columns([_NOW, ROW_ID])
+    if entities is None:
+        found = found.filter(pc.is_valid(found[EVENT_TIME]))
+    return found.select(names)

@@ -1,0 +1,143 @@
+"""A content hash of rows that depends neither on their order, nor on file layout, nor on the version of a library."""
+
+import hashlib
+from collections.abc import Sequence
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from mlops_runtime.contracts import canonical_json
+
+VERSION = "h2"
+
+_NAN = {pa.float64(): 0x7FF8000000000000, pa.float32(): 0x7FC00000}
+
+
+def indices(rows: pa.Table, names: Sequence[str]) -> pa.Array:
+    """Return the places of rows in ascending order of columns; nulls come last, equal rows stay in their order.
+
+    Sorting a million rows by a text and two times takes a third of what Arrow takes for the texts themselves.
+
+    Example:
+        >>> indices(pa.table({"k": ["b", "a", None], "n": [1, 2, 3]}), ["k", "n"]).to_pylist()
+        [1, 0, 2]
+    """
+    ranked = pa.table({str(i): _ranks(rows[name]) for i, name in enumerate(names)})
+    return pc.sort_indices(ranked, [(name, "ascending") for name in ranked.column_names])
+
+
+def same_as_before(rows: pa.Table, names: Sequence[str]) -> pa.Array:
+    """Return for each row but the first whether it has the values of the row before; null equals nothing.
+
+    Example:
+        >>> same_as_before(pa.table({"k": ["a", "a", "b"]}), ["k"]).to_pylist()
+        [True, False]
+    """
+    same = pa.repeat(pa.scalar(True), max(rows.num_rows - 1, 0))
+    for name in names:
+        column = rows[name].combine_chunks()
+        same = pc.and_(same, pc.fill_null(pc.equal(column.slice(1), column.slice(0, len(same))), False))
+    return same
+
+
+def _ranks(column: pa.ChunkedArray) -> pa.Array:
+    """Return integers that order as the values do."""
+    array = column.combine_chunks()
+    if not (pa.types.is_string(array.type) or pa.types.is_large_string(array.type)):
+        return array
+    encoded = array.dictionary_encode()
+    ranks = pc.sort_indices(pc.sort_indices(encoded.dictionary)).cast(pa.int32())
+    return ranks.take(encoded.indices)
+
+
+class UnhashableColumnError(ValueError):
+    """A column has a type without a canonical form."""
+
+
+def content_hash(table: pa.Table, first: Sequence[str] = (), *, is_sorted: bool = False) -> str:
+    """Return ``h2:<SHA-256>`` of the rows, whatever their order and the order of the columns.
+
+    Args:
+        table: The rows.
+        first: Columns to sort by before all others, by name; part of what is hashed, so compare hashes made with the same ones.
+            Columns that nearly tell rows apart make it quicker. Default: all columns by name.
+        is_sorted: Whether the rows are in ascending order of ``first``, which no two of them share. Default: they are sorted here.
+
+    Raises:
+        UnhashableColumnError: If a column is neither boolean, integer, float, string, date nor timestamp.
+
+    Example:
+        >>> import pyarrow as pa
+        >>> one = pa.table({"a": [1, 2], "b": ["x", None]})
+        >>> content_hash(one) == content_hash(one.take([1, 0]).select(["b", "a"]))
+        True
+        >>> content_hash(one) == content_hash(one.slice(0, 1))
+        False
+    """
+    names = [*first, *sorted(set(table.column_names) - set(first))]
+    canonical = pa.table({name: _canonical(name, table[name]) for name in names})
+    order = None if is_sorted or not names else indices(canonical, names)
+    head = {
+        "columns": [[name, str(logical_type(table.schema.field(name).type))] for name in names],
+        "rows": table.num_rows,
+    }
+    digest = hashlib.sha256(canonical_json(head))
+    for name in names:
+        # a column at a time: the sorted copy of all of them would double the memory
+        for part in _bytes(canonical[name] if order is None else canonical[name].take(order)):
+            digest.update(part)
+    return f"{VERSION}:{digest.hexdigest()}"
+
+
+def logical_type(kind: pa.DataType) -> pa.DataType:
+    """Return the type without what only the memory layout says: dictionaries and string views are strings."""
+    if pa.types.is_dictionary(kind):
+        return logical_type(kind.value_type)
+    if pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
+        return pa.string()
+    return kind
+
+
+def _canonical(name: str, column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return the column as 64-bit integers or as text; nulls stay."""
+    kind = logical_type(column.type)
+    if pa.types.is_string(kind):
+        return column.cast(pa.large_string())
+    column = column.cast(kind)
+    if pa.types.is_floating(kind):
+        plain = kind if kind in _NAN else pa.float32()
+        column = column.cast(plain)
+        column = pc.if_else(pc.equal(column, 0.0), pa.scalar(0.0, plain), column)
+        bits = pa.int64() if plain == pa.float64() else pa.int32()
+        found = pa.chunked_array([chunk.view(bits) for chunk in column.chunks], type=bits)
+        return pc.if_else(pc.is_nan(column), pa.scalar(_NAN[plain], bits), found).cast(pa.int64())
+    if pa.types.is_timestamp(kind):
+        return column.cast(pa.timestamp(kind.unit)).cast(pa.int64())
+    if pa.types.is_date32(kind):
+        return column.cast(pa.int32()).cast(pa.int64())
+    if pa.types.is_uint64(kind):
+        return pa.chunked_array([chunk.view(pa.int64()) for chunk in column.chunks], type=pa.int64())
+    if pa.types.is_boolean(kind) or pa.types.is_integer(kind):
+        return column.cast(pa.int64())
+    raise UnhashableColumnError(
+        f"column {name!r} has type {kind}; boolean, integer, float, string, date and timestamp have a canonical form"
+    )
+
+
+def _bytes(column: pa.ChunkedArray) -> list[bytes | memoryview]:
+    """Return which values are missing, a byte each, and the values: integers in 8 bytes, texts after all their lengths."""
+    if column.num_chunks == 0:
+        return []
+    array = column.combine_chunks()
+    missing = _buffer(pc.cast(pc.is_null(array), pa.uint8()), 1)
+    if pa.types.is_integer(array.type):
+        return [missing, _buffer(pc.fill_null(array, 0), 8)]
+    text = pc.fill_null(array, "")
+    offsets = pa.Array.from_buffers(pa.int64(), len(text) + 1, [None, text.buffers()[1]], offset=text.offset)
+    content = text.buffers()[2]
+    values = b"" if content is None else memoryview(content)[offsets[0].as_py() : offsets[-1].as_py()]
+    return [missing, _buffer(pc.binary_length(text), 8), values]
+
+
+def _buffer(array: pa.Array, width: int) -> memoryview:
+    return memoryview(array.buffers()[1])[array.offset * width : (array.offset + len(array)) * width]

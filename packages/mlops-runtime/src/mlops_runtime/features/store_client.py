@@ -1,0 +1,409 @@
+"""The feature store from a job, a function or a notebook: the same calls on a folder and on Glue.
+
+What builds training sets needs DuckDB; what ingests does not load it.
+"""
+
+import hashlib
+import os
+from collections.abc import Callable, Collection, Mapping, Sequence
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Unpack
+
+import pyarrow as pa
+from pyiceberg.table import Table
+
+from mlops_runtime.contracts.events import EventDetail, features_ingested
+from mlops_runtime.contracts.features import Erasure
+from mlops_runtime.contracts.retraining import TrainingSetPlan
+from mlops_runtime.features.batch_checks import ArrowStream
+from mlops_runtime.features.batch_ingest import (
+    Batch,
+    Ingested,
+    append,
+    check_is_given,
+    check_is_whole,
+    prepared,
+    restated,
+)
+from mlops_runtime.features.feature_group import FeatureGroup
+from mlops_runtime.features.lock_file import FeatureLock
+from mlops_runtime.features.table_catalog import Tables
+from mlops_runtime.features.training_set_manifest import Manifests, Objects, remove
+from mlops_runtime.features.training_set_request import Asked, Features, requested
+
+if TYPE_CHECKING:
+    from mlops_runtime.features.engine_choice import Engine
+    from mlops_runtime.features.rebuild import Rebuild
+    from mlops_runtime.features.training_set import TrainingSet
+    from mlops_runtime.features.training_set_sql import Explanation
+    from mlops_runtime.features.training_set_usage import Difference, Use
+
+_utc_now = partial(datetime.now, UTC)
+
+
+class FeatureStoreError(ValueError):
+    """The client was not told where what it needs lies."""
+
+
+class FeatureStoreClient:
+    """Ingest batches, build training sets, prove and compare them, read the newest values, and forget entities.
+
+    Made by ``local`` or ``glue``.
+
+    Example:
+        >>> import tempfile
+        >>> from datetime import UTC
+        >>> from mlops_runtime.features.feature_group import Entity, Feature
+        >>> stock = FeatureGroup(
+        ...     name="stock",
+        ...     entities=(Entity("store_id", "string", "store"),),
+        ...     features=(Feature("on_hand", "long", "units on hand"),),
+        ...     owner="demand",
+        ...     description="stock",
+        ... )
+        >>> day = datetime(2017, 1, 2, tzinfo=UTC)
+        >>> store = FeatureStoreClient.local(Path(tempfile.mkdtemp()), now=lambda: day)
+        >>> batch = pa.table({"store_id": ["1"], "event_time": [day], "on_hand": [7]})
+        >>> store.ingest(stock, batch).duplicate, store.ingest(stock, batch).duplicate
+        (False, True)
+        >>> asked = pa.table({"store_id": ["1", "2"], "event_timestamp": [day, day]})
+        >>> built = store.training_set(asked, [stock], name="shelves")
+        >>> built.rows["stock__on_hand"].to_pylist(), store.rebuild(built.id).verdict.value
+        ([7, None], 'IDENTICAL')
+    """
+
+    def __init__(
+        self,
+        tables: Tables,
+        *,
+        now: Callable[[], datetime],
+        announce: Callable[[EventDetail], None] | None = None,
+        manifests: str | Path | None = None,
+        training_sets: str | Path | None = None,
+        s3: Any = None,
+    ) -> None:
+        self._tables, self._now, self._announce = tables, now, announce
+        self._manifest_place, self._set_place, self._s3 = manifests, training_sets, s3
+
+    @classmethod
+    def local(
+        cls,
+        path: Path | str,
+        *,
+        database: str = "features",
+        lock: FeatureLock | None = None,
+        now: Callable[[], datetime] | None = None,
+        announce: Callable[[EventDetail], None] | None = None,
+    ) -> "FeatureStoreClient":
+        """Keep tables, training sets and manifests in a folder; tables are made, and grow columns, as groups ask.
+
+        Args:
+            path: The folder, made when missing.
+            database: Name of the database. Default: ``features``.
+            lock: Field ids. Default: ids in the order of the declarations.
+            now: The clock. Default: the machine's.
+            announce: As for ``glue``.
+
+        Raises:
+            FeatureStoreError: If it is no path; FeatureTableError, if no folder can be made there.
+        """
+        if not isinstance(path, str | Path) or not path:
+            raise FeatureStoreError(f"path must be that of a folder, got {path!r}")
+        path = Path(path).resolve()  # places of copies are written down, for whoever works elsewhere
+        return cls(
+            Tables.local(path, database, lock),
+            now=_utc_now if now is None else now,
+            announce=announce,
+            manifests=path / "manifests",
+            training_sets=path / "training_sets",
+        )
+
+    @classmethod
+    def glue(
+        cls,
+        *,
+        database: str,
+        environment: Mapping[str, str] | None = None,
+        now: Callable[[], datetime] | None = None,
+        announce: Callable[[EventDetail], None] | None = None,
+        manifests: str | None = None,
+        training_sets: str | None = None,
+        s3: Any = None,
+    ) -> "FeatureStoreClient":
+        """Use the tables that a deployed feature store has in Glue; CloudFormation alone makes and changes them.
+
+        Args:
+            database: The Glue database.
+            environment: Where ``AWS_REGION``, ``AWS_ENDPOINT_URL`` and its ``_S3`` and ``_GLUE`` forms are read, and keys if
+                it holds them; else boto3 and Arrow find the caller's credentials. Default: the process's.
+            now: The clock. Default: the machine's.
+            announce: Told of each ingest, also of one that had been done before: whoever died between the two tells it then.
+                Pipelines that retrain on new data listen, see ``unit_bus``. Default: nobody is told.
+            manifests: ``s3://`` prefix of manifests, ``s3://<manifests bucket>/manifests``. Default: what needs it is refused.
+            training_sets: ``s3://`` place of training sets, ``s3://<training sets bucket>``. Default: what needs it is refused.
+            s3: A boto3 client of S3, for the two. Default: what needs it is refused.
+        """
+        return cls(
+            Tables.glue(database, os.environ if environment is None else environment),
+            now=_utc_now if now is None else now,
+            announce=announce,
+            manifests=manifests,
+            training_sets=training_sets,
+            s3=s3,
+        )
+
+    def ingest(self, group: FeatureGroup, batch: ArrowStream, *, idempotency_key: str | None = None) -> Ingested:
+        """Check a batch and append it, once, in one commit.
+
+        Args:
+            group: What the rows are.
+            batch: A pyarrow table, pandas or polars frame; ``created_time`` may be left out: it is now; nullable features: null.
+            idempotency_key: A batch with the key of an earlier one is not written again; keys are remembered for 90 days at least.
+                Default: the content hash of the batch, so that the very same rows, in any order, are written once.
+
+        Raises:
+            BatchError: If the batch does not fit the group; with every problem.
+            FeatureTableError: If the table does not fit the group.
+            KeyReusedError: If the key was used for other content.
+        """
+        now = self._now()
+        prepared_batch = prepared(group, batch, key=idempotency_key, now=now)
+        return self._appended(self._tables.writable(group), prepared_batch, now)
+
+    def backfill(self, group: FeatureGroup, batch: ArrowStream, *, idempotency_key: str | None = None) -> Ingested:
+        """Ingest rows of the past, each with the time at which it could first be known.
+
+        Args:
+            group: What the rows are.
+            batch: As for ``ingest``, with ``created_time``, which is never later than now.
+            idempotency_key: As for ``ingest``.
+
+        Raises:
+            BatchError: As for ``ingest``, and if there is no ``created_time``.
+        """
+        return self.ingest(group, check_is_given(group, batch), idempotency_key=idempotency_key)
+
+    def correct(self, group: FeatureGroup, batch: ArrowStream, *, idempotency_key: str | None = None) -> Ingested:
+        """Restate rows: new versions with the entities and event times of earlier ones, which stay, and are read as known then.
+
+        Args:
+            group: What the rows are.
+            batch: As for ``ingest``, with every feature. One that is null here is null from now on.
+            idempotency_key: As for ``ingest``. Default: made of the content and of the versions that it restates. What is there
+                already is not written again; what brings back earlier values is, once.
+
+        Raises:
+            BatchError: As for ``ingest``, and if a feature is left out or a row restates none that is there.
+        """
+        now = self._now()
+        prepared_batch = prepared(group, check_is_whole(group, batch), key=idempotency_key, now=now)
+        table = self._tables.writable(group)
+        found = restated(table, prepared_batch, is_keyed=idempotency_key is not None)
+        return found if isinstance(found, Ingested) else self._appended(table, found, now)
+
+    def training_set(
+        self,
+        entities: ArrowStream,
+        features: Features,
+        *,
+        name: str,
+        timestamp: str = "event_timestamp",
+        semantics: Literal["known_at", "event_time"] = "known_at",
+        as_of: datetime | None = None,
+        snapshots: Mapping[str, int] | None = None,
+        source: Mapping[str, str] | None = None,
+        engine: "Engine | None" = None,
+        memory: int | None = None,
+    ) -> "TrainingSet":
+        """Add features to entity rows as they counted at each row's time; tag what was read, write the files and the manifest.
+
+        Every row stays, in the order of ``row_id``, which is added where it is absent; columns are called ``group__feature``, and
+        are null where nothing counted. The same request over the same snapshots has the same id, whoever makes it and whenever.
+
+        Args:
+            entities: Rows with the keys of all groups and a time: a pyarrow table, pandas or polars frame.
+            features: Groups whose features are all wanted, or columns by name of group or table.
+            name: Name of the training set: lower-case letters, digits, ``-`` and ``_``.
+            timestamp: The time column, with a zone. Default: ``event_timestamp``.
+            semantics: Whether a value counts from when it was known, or from its event time whatever was known. Default:
+                ``known_at``, which leaks nothing.
+            as_of: Rows created later are not read. Default: all rows of the snapshots are.
+            snapshots: Snapshots to read, by name of group or table. Default: the current ones.
+            source: Which code asks, for the manifest: ``repository``, ``commit`` and the like. Default: nothing is said.
+            engine: ``duckdb``, whatever is to be read. Default: the sizes decide; what needs another engine is refused by name,
+                and ``explain`` gives its statement.
+            memory: Bytes that DuckDB may use. Default: 8 GiB.
+
+        Raises:
+            TrainingSetError: If entity rows, groups, columns or snapshots are not as needed, or it is one for another engine.
+            PlanError: If keys are null or of another type, or columns clash.
+        """
+        from mlops_runtime.features import training_set as sets  # noqa: PLC0415 - duckdb
+
+        request = requested(
+            entities,
+            features,
+            name=name,
+            timestamp=timestamp,
+            semantics=semantics,
+            as_of=as_of,
+            snapshots=snapshots,
+            source=source,
+            engine=engine,
+            memory=memory,
+        )
+        kept, manifests = self._sets, self.manifests
+        built = sets.build(self.table, self.table_names(), request)
+        sets.keep(built, kept, manifests)
+        return built
+
+    def explain(self, entities: ArrowStream, features: Features, **asked: Unpack[Asked]) -> "Explanation":
+        """Say how ``training_set`` would build: engine, what is read, plan by table; its ``sql`` is for Spark and Athena.
+
+        Nothing is tagged or written. Arguments and errors are those of ``training_set``; the name may be left out.
+        """
+        from mlops_runtime.features.training_set_sql import explain  # noqa: PLC0415 - duckdb
+
+        return explain(self.table, self.table_names(), requested(entities, features, **asked))
+
+    def split_training_set(
+        self, plan: TrainingSetPlan, *, as_of: datetime, tables: Sequence[str] | None = None, tag: str | None = None
+    ) -> "TrainingSet":
+        """Build the training set of a plan from what was known at ``as_of``: labels with features, split by time.
+
+        Nothing is written but the tags, and with ``tag`` nothing at all: a job leaves the files where its machine expects them.
+
+        Args:
+            plan: Labels, features and split.
+            as_of: Nothing that became known later is used.
+            tables: Names of the tables to choose from. Default: all of the database, which takes the right to list them.
+            tag: What names the snapshots already, as ``SnapshotTags.pin`` does. Default: the current ones are tagged here, which
+                takes the right to commit.
+
+        Raises:
+            TrainingSetError: If the plan does not fit the tables, a split is empty, or the tag is not that of this plan.
+        """
+        from mlops_runtime.features import split_set  # noqa: PLC0415 - duckdb
+
+        return split_set.build(self.table, self.table_names() if tables is None else tables, plan, as_of=as_of, tag=tag)
+
+    def rebuild(self, training_set_id: str) -> "Rebuild":
+        """Build a training set again from its manifest and say whether it is the same.
+
+        Raises:
+            ManifestError: If there is no such manifest, or it was changed.
+        """
+        from mlops_runtime.features.rebuild import rebuild  # noqa: PLC0415 - duckdb
+
+        return rebuild(self.table, training_set_id, self.manifests, self._sets)
+
+    def diff(self, a: str, b: str) -> "Difference":
+        """Compare two training sets by their ids, from what was asked down to single values; both are built again for it.
+
+        Raises:
+            ManifestError: If there is no such manifest, or it was changed.
+            TrainingSetError: If one cannot be built again.
+        """
+        from mlops_runtime.features.training_set_usage import diff  # noqa: PLC0415 - duckdb
+
+        return diff(self.rebuild, a, b)
+
+    def who_used(
+        self, group: FeatureGroup | str, *, snapshot: int | None = None, column: str | None = None
+    ) -> "tuple[Use, ...]":
+        """Return the training sets that read a group, or the rows of one snapshot, or one column.
+
+        Args:
+            group: The group, or its name, or that of its table.
+            snapshot: Id of a snapshot; its rows are in later ones too. Default: any.
+            column: Name of a feature or key. Default: any.
+
+        Raises:
+            FeatureTableError: If there is no such group, column or snapshot.
+        """
+        from mlops_runtime.features.training_set_usage import who_used  # noqa: PLC0415 - duckdb
+
+        return who_used(self.manifests, self._tables.find(group), snapshot=snapshot, column=column)
+
+    def latest(self, group: FeatureGroup, entities: ArrowStream | None = None) -> pa.Table:
+        """Return for each entity the newest row known now, if it is not older than the time to live of the group's table.
+
+        Args:
+            group: The group.
+            entities: Keys to look up; the answer has their order, with nulls where there is no row. Default: all entities, in the
+                order of their keys, those without a row left out.
+        """
+        from mlops_runtime.features.point_in_time import latest  # noqa: PLC0415 - duckdb
+
+        return latest(self.table, group, entities, now=self._now())
+
+    def erase(
+        self, entity: Mapping[str, object], *, reason: str, in_use: Collection[str], include_in_use: bool = False
+    ) -> Erasure:
+        """Remove an entity's rows from tables, history and files, and from the training sets that hold them.
+
+        Training sets that used it get a tombstone and can no longer be built again; the answer lists them. Calling again after a
+        crash finishes what was begun.
+
+        Args:
+            entity: Values by name of key column, of its type or as its text, for example ``{"household_id": "718"}``.
+            reason: Why, for the records: a ticket's number, never the entity.
+            in_use: Ids of training sets that models were trained from which serve or may serve again: ``training_sets_in_use``.
+            include_in_use: Whether these too may be taken. Default: they may not, and nothing is erased.
+
+        Raises:
+            ErasureError: If no table has the key in the values' types, an id in use is unknown, or a set in use would be taken.
+        """
+        from mlops_runtime.features.entity_erasure import Places, erase  # noqa: PLC0415 - duckdb
+
+        places = Places(
+            tables=[self.table(name) for name in self.table_names()],
+            manifests=self.manifests,
+            sets=self._sets,
+            open=lambda uri: Objects(uri, s3=self._s3),
+            remove=lambda file: remove(file, s3=self._s3),
+        )
+        return erase(places, entity, reason=reason, in_use=in_use, include_in_use=include_in_use, now=self._now())
+
+    @property
+    def manifests(self) -> Manifests:
+        """The store's manifests.
+
+        Raises:
+            FeatureStoreError: If the client was not told where they lie.
+        """
+        if self._manifest_place is None:
+            raise FeatureStoreError(
+                "this needs the place of manifests: FeatureStoreClient.glue(manifests='s3://<bucket>/manifests', s3=...)"
+            )
+        return Manifests(self._manifest_place, s3=self._s3)
+
+    def table(self, name: str) -> Table:
+        """Load a feature table.
+
+        Raises:
+            FeatureTableError: If there is none of that name.
+        """
+        return self._tables.load(name)
+
+    def table_names(self) -> tuple[str, ...]:
+        """Return the names of the database's tables."""
+        return self._tables.names()
+
+    @property
+    def _sets(self) -> Objects:
+        if self._set_place is None:
+            raise FeatureStoreError(
+                "this needs the place of training sets: FeatureStoreClient.glue(training_sets='s3://<bucket>', s3=...)"
+            )
+        return Objects(self._set_place, s3=self._s3)
+
+    def _appended(self, table: Table, batch: Batch, now: datetime) -> Ingested:
+        done = append(table, batch, now)
+        if self._announce is not None:
+            # by the key and not by the ingest: told twice, it is the same event
+            told = hashlib.sha256(batch.key.encode()).hexdigest()[:32]
+            self._announce(features_ingested(done.table, rows=batch.rows.num_rows, ingest_id=told))
+        return done

@@ -1,0 +1,164 @@
+"""Feature tables by name: in a folder, where groups make them, and in Glue, where CloudFormation alone does."""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+from pyiceberg.catalog import Catalog
+from pyiceberg.catalog.glue import GlueCatalog
+from pyiceberg.exceptions import NoSuchTableError
+from pyiceberg.table import Table
+from pyiceberg.types import DoubleType, FloatType, IntegerType, LongType, NestedField
+
+from mlops_runtime.features.feature_group import FeatureGroup
+from mlops_runtime.features.iceberg_tables import (
+    FeatureTableError,
+    TableMeaning,
+    iceberg_partition,
+    iceberg_schema,
+    iceberg_sort_order,
+)
+from mlops_runtime.features.lock_file import FeatureLock
+
+_WIDENINGS = ((IntegerType(), LongType()), (FloatType(), DoubleType()))
+_FIRST_TRIES = 8
+_VERSION = re.compile(r"_v\d+$")
+_CHANGEABLE = {"mlops.owner", "mlops.ttl-seconds", "mlops.ttl-bound"}
+
+
+class Tables:
+    """The feature tables of one database.
+
+    Args:
+        catalog: pyiceberg's catalog.
+        database: Name of the database.
+        local_lock: Field ids of tables that groups make, and grow columns of, as they ask. ``None``: groups make no tables.
+    """
+
+    def __init__(self, catalog: Catalog, database: str, local_lock: FeatureLock | None = None) -> None:
+        self.database = database
+        self._catalog, self._local_lock = catalog, local_lock
+
+    @classmethod
+    def local(cls, path: Path, database: str, lock: FeatureLock | None) -> "Tables":
+        """Keep tables below a folder, which is made when missing."""
+        from pyiceberg.catalog.sql import SqlCatalog  # noqa: PLC0415 - SQLAlchemy, which functions do not have
+        from sqlalchemy.exc import IntegrityError, OperationalError  # noqa: PLC0415
+
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise FeatureTableError(
+                f"a store needs a folder that can be made or is there, got {path}: {error}"
+            ) from error
+        uri, warehouse = f"sqlite:///{path.resolve()}/catalog.db", path.resolve().as_uri() + "/tables"
+        for tries_left in reversed(range(_FIRST_TRIES)):
+            try:
+                catalog = SqlCatalog("local", uri=uri, warehouse=warehouse)
+                catalog.create_namespace_if_not_exists(database)
+                break
+            except (IntegrityError, OperationalError):  # somebody else makes the folder's catalog just now
+                if not tries_left:
+                    raise
+        return cls(catalog, database, FeatureLock() if lock is None else lock)
+
+    @classmethod
+    def glue(cls, database: str, environment: Mapping[str, str]) -> "Tables":
+        """Use the tables of a Glue database."""
+        return cls(GlueCatalog("glue", None, **glue_properties(environment)), database)
+
+    def load(self, name: str) -> Table:
+        """Load a feature table.
+
+        Raises:
+            FeatureTableError: If there is none of that name.
+        """
+        try:
+            return self._catalog.load_table((self.database, name))
+        except NoSuchTableError:
+            # a caller who may read the tables need not be allowed to list them
+            fix = (
+                "deploy the feature store that declares it"
+                if self._local_lock is None
+                else "ingest a batch of it first"
+            )
+            raise FeatureTableError(f"database {self.database} has no table {name}; {fix}") from None
+
+    def find(self, group: FeatureGroup | str) -> Table:
+        """Load the table of a group, which is given itself, or named by its table, or by its own name while it has one version.
+
+        Raises:
+            FeatureTableError: If there is none, or the group has several, or it is neither group nor name.
+        """
+        if isinstance(group, FeatureGroup):
+            return self.load(group.table_name)
+        if not isinstance(group, str):
+            raise FeatureTableError(f"a FeatureGroup or its name is needed, got {group!r}")
+        if _VERSION.search(group):  # no group is called so
+            return self.load(group)
+        versions = [table for table in self.names() if _VERSION.sub("", table) == group]
+        if len(versions) > 1:
+            raise FeatureTableError(f"group {group!r} has versions {', '.join(versions)}; name the one you want")
+        return self.load(versions[0] if versions else group)
+
+    def names(self) -> tuple[str, ...]:
+        """Return the names of the database's tables."""
+        return tuple(sorted(identifier[-1] for identifier in self._catalog.list_tables(self.database)))
+
+    def writable(self, group: FeatureGroup) -> Table:
+        """Load the table of a group; in a folder, make it, or change it as a deployment would: new and wider columns, time to live.
+
+        Raises:
+            FeatureTableError: If there is none, and groups make no tables.
+            FeatureLockError: If readers of the table would not survive what the group changes.
+        """
+        if self._local_lock is None:
+            return self.load(group.table_name)
+        self._local_lock = self._local_lock.extend([group])
+        locked = self._local_lock.table(group)
+        table = self._catalog.create_table_if_not_exists(
+            (self.database, group.table_name),
+            iceberg_schema(group, locked),
+            partition_spec=iceberg_partition(locked),
+            sort_order=iceberg_sort_order(group, locked),
+            properties=group.properties,
+        )
+        TableMeaning.of(group.table_name, table.properties)
+        known = {field.name: field for field in table.schema().fields}
+        fields = iceberg_schema(group, locked).fields
+        if any(field.name not in known or _grows(known[field.name], field) for field in fields):
+            with table.update_schema() as update:
+                for field in fields:
+                    old = known.get(field.name)
+                    if old is None:
+                        update.add_column(field.name, field.field_type, doc=field.doc)
+                    elif _grows(old, field):
+                        update.update_column(field.name, field.field_type, required=field.required)
+        declared = {key: value for key, value in group.properties.items() if key in _CHANGEABLE}
+        changed = {key: value for key, value in declared.items() if table.properties.get(key) != value}
+        dropped = sorted(_CHANGEABLE & set(table.properties) - set(declared))
+        if changed or dropped:
+            with table.transaction() as transaction:
+                transaction.set_properties(changed)
+                transaction.remove_properties(*dropped)
+        return table
+
+
+def _grows(old: NestedField, new: NestedField) -> bool:
+    """Return whether a column takes values that it did not take, and all that it did."""
+    is_wider = (old.field_type, new.field_type) in _WIDENINGS
+    return (is_wider or old.field_type == new.field_type) and (is_wider or (old.required and not new.required))
+
+
+def glue_properties(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return pyiceberg's catalog properties for an AWS environment: region, endpoints, keys where given."""
+    everywhere = environment.get("AWS_ENDPOINT_URL")
+    values = {
+        "client.region": environment.get("AWS_REGION", environment.get("AWS_DEFAULT_REGION")),
+        "glue.endpoint": environment.get("AWS_ENDPOINT_URL_GLUE", everywhere),
+        "s3.endpoint": environment.get("AWS_ENDPOINT_URL_S3", everywhere),
+        "client.access-key-id": environment.get("AWS_ACCESS_KEY_ID"),
+        "client.secret-access-key": environment.get("AWS_SECRET_ACCESS_KEY"),
+        "client.session-token": environment.get("AWS_SESSION_TOKEN"),
+    }
+    return {name: value for name, value in values.items() if value is not None}

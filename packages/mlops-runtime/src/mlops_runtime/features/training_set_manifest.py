@@ -1,0 +1,240 @@
+"""Manifests of training sets, stored once under their id, with copies and tombstones, below a folder or an S3 prefix."""
+
+import hashlib
+import os
+from dataclasses import dataclass
+from glob import escape
+from pathlib import Path
+from typing import Any, TypeVar
+from uuid import uuid4
+
+from mlops_runtime.contracts import ContractError, canonical_json, content_hash, from_json
+from mlops_runtime.contracts.features import Erasure, Tombstone, TrainingSetManifest
+
+_CONFLICTS = 8
+
+
+T = TypeVar("T")
+
+_RESTORE = "restore the file as it was first written"
+
+
+def remove(file: str, *, s3: Any = None) -> None:
+    """Remove a file for good: a path, a ``file://`` URI, or an ``s3://`` object with all its versions.
+
+    Args:
+        file: The file; one that is gone is no error.
+        s3: A boto3 client, for ``s3://``.
+    """
+    if file.startswith("s3://"):
+        bucket, _, key = file.removeprefix("s3://").partition("/")
+        Objects(f"s3://{bucket}", s3=s3).erase(key)
+    else:
+        Path(file.removeprefix("file://")).unlink(missing_ok=True)
+
+
+class Objects:
+    """Objects by key below one place.
+
+    Args:
+        place: A folder, or ``s3://bucket`` with or without a prefix.
+        s3: A boto3 client, for ``s3://``.
+
+    Example:
+        >>> import tempfile
+        >>> objects = Objects(tempfile.mkdtemp())
+        >>> objects.put_once("manifests/a.json", b"1"), objects.put_once("manifests/a.json", b"2")
+        (True, False)
+        >>> objects.get("manifests/a.json"), objects.keys("manifests/")
+        (b'1', ['manifests/a.json'])
+    """
+
+    def __init__(self, place: str | Path, *, s3: Any = None) -> None:
+        self._s3, self._bucket, self._prefix = s3, "", ""
+        if isinstance(place, str) and place.startswith("s3://"):
+            if s3 is None:
+                raise TypeError(f"{place} needs a boto3 client of S3: pass s3=")
+            self._bucket, _, prefix = place.removeprefix("s3://").partition("/")
+            self._prefix = f"{prefix.strip('/')}/" if prefix.strip("/") else ""
+            self._folder = None
+        else:
+            self._folder = Path(place)
+
+    def __str__(self) -> str:
+        return f"s3://{self._bucket}/{self._prefix}" if self._folder is None else str(self._folder)
+
+    def put_once(self, key: str, content: bytes) -> bool:
+        """Write an object unless there is one of that key; return whether it was written.
+
+        See: https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html
+        """
+        if self._folder is None:
+            return self._put_once(key, content)
+        path = self._folder / key
+        if path.exists():
+            return False
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # whoever reads sees the whole object or none, also if this process ends now; of two who write, one does
+        half = path.with_name(f".{path.name}.{uuid4().hex}.part")
+        try:
+            half.write_bytes(content)
+            os.link(half, path)
+        except FileExistsError:
+            return False
+        finally:
+            half.unlink(missing_ok=True)
+        return True
+
+    def _put_once(self, key: str, content: bytes) -> bool:
+        for tries_left in reversed(range(_CONFLICTS)):
+            try:
+                self._s3.put_object(Bucket=self._bucket, Key=self._prefix + key, Body=content, IfNoneMatch="*")
+            except self._s3.exceptions.ClientError as error:
+                code = error.response["Error"]["Code"]
+                if code == "PreconditionFailed":
+                    return False
+                # somebody else writes the same key: S3 asks to try again, and then says who was first
+                if code != "ConditionalRequestConflict" or not tries_left:
+                    raise
+            else:
+                return True
+        raise AssertionError("unreachable")
+
+    def get(self, key: str) -> bytes | None:
+        """Return an object, or ``None`` where there is none."""
+        if self._folder is None:
+            try:
+                return bytes(self._s3.get_object(Bucket=self._bucket, Key=self._prefix + key)["Body"].read())
+            except self._s3.exceptions.NoSuchKey:
+                return None
+        path = self._folder / key
+        return path.read_bytes() if path.is_file() else None
+
+    def keys(self, prefix: str) -> list[str]:
+        """Return the keys that begin with a prefix ending in ``/``, in order."""
+        if self._folder is None:
+            pages = self._s3.get_paginator("list_objects_v2").paginate(
+                Bucket=self._bucket, Prefix=self._prefix + prefix
+            )
+            found = [item["Key"].removeprefix(self._prefix) for page in pages for item in page.get("Contents", ())]
+            return sorted(found)
+        paths = (
+            path for path in (self._folder / prefix).rglob("*") if path.is_file() and not path.name.startswith(".")
+        )
+        return sorted(str(path.relative_to(self._folder)) for path in paths)
+
+    def erase(self, key: str) -> None:
+        """Remove an object with all its versions; one that is gone is no error."""
+        if self._folder is not None:
+            path = self._folder / key
+            for half in path.parent.glob(f".{escape(path.name)}.*.part"):  # of a process that ended while it wrote
+                half.unlink(missing_ok=True)
+            path.unlink(missing_ok=True)
+            return
+        pages = self._s3.get_paginator("list_object_versions").paginate(Bucket=self._bucket, Prefix=self._prefix + key)
+        for page in pages:
+            for version in (*page.get("Versions", ()), *page.get("DeleteMarkers", ())):
+                if version["Key"] == self._prefix + key:
+                    self._s3.delete_object(Bucket=self._bucket, Key=version["Key"], VersionId=version["VersionId"])
+
+
+class ManifestError(ValueError):
+    """There is no manifest of an id, or it is not what its id says, or it cannot be read."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Copy:
+    uri: str
+
+
+class Manifests:
+    """The manifests of a feature store.
+
+    Below one place: ``<id>.json``, ``<id>/copies/`` with the places that its files were written to, ``tombstones/<id>.json`` and
+    ``erasures/<id>.json``. Nothing there is ever replaced.
+
+    Args:
+        place: A folder, or an ``s3://`` prefix.
+        s3: A boto3 client, for a prefix.
+
+    Example:
+        >>> import tempfile
+        >>> Manifests(tempfile.mkdtemp()).ids()
+        ()
+    """
+
+    def __init__(self, place: str | Path, *, s3: Any = None) -> None:
+        self._objects = Objects(place, s3=s3)
+
+    def __str__(self) -> str:
+        return str(self._objects)
+
+    def write(self, manifest: TrainingSetManifest) -> str:
+        """Write a manifest, unless it is there; return its id."""
+        digest = content_hash(manifest)
+        self._objects.put_once(f"{digest}.json", canonical_json(manifest))
+        return digest
+
+    def read(self, manifest_id: str) -> TrainingSetManifest:
+        """Read the manifest of an id.
+
+        Raises:
+            ManifestError: If there is none, or its content has another hash, or is no manifest that this version knows.
+        """
+        content = self._objects.get(f"{manifest_id}.json")
+        if content is None:
+            raise ManifestError(f"no manifest {manifest_id} in {self._objects}")
+        found = hashlib.sha256(content).hexdigest()
+        if found != manifest_id:
+            raise ManifestError(
+                f"manifest {manifest_id} in {self._objects} was changed: its content has the id {found}; {_RESTORE}"
+            )
+        return self._parsed(TrainingSetManifest, f"{manifest_id}.json", content)
+
+    def ids(self) -> tuple[str, ...]:
+        """Return the ids of all manifests, in order."""
+        return tuple(key.removesuffix(".json") for key in self._objects.keys("") if "/" not in key)
+
+    def add_copy(self, manifest_id: str, uri: str) -> None:
+        """Note that the files of a training set were written below ``uri``."""
+        name = hashlib.sha256(uri.encode()).hexdigest()[:16]
+        self._objects.put_once(f"{manifest_id}/copies/{name}.json", canonical_json(_Copy(uri)))
+
+    def copies(self, manifest_id: str) -> tuple[str, ...]:
+        """Return where the files of a training set were written."""
+        keys = self._objects.keys(f"{manifest_id}/copies/")
+        return tuple(self._parsed(_Copy, key, self._objects.get(key) or b"{}").uri for key in keys)
+
+    def bury(self, tombstone: Tombstone) -> None:
+        """Write a tombstone, unless there is one."""
+        self._objects.put_once(f"tombstones/{tombstone.manifest_id}.json", canonical_json(tombstone))
+
+    def tombstone(self, manifest_id: str) -> Tombstone | None:
+        """Return the tombstone of a training set, if rows of it were erased."""
+        return self._document(Tombstone, f"tombstones/{manifest_id}.json")
+
+    def begin(self, erasure: Erasure) -> None:
+        """Write down what an erasure is about to take, so that whoever comes next can finish it."""
+        self._objects.put_once(f"erasures/{erasure.id}.json", canonical_json(erasure))
+
+    def end(self, erasure: Erasure) -> None:
+        """Write down that an erasure is complete."""
+        self._objects.put_once(f"erasures/{erasure.id}.done", b"")
+
+    def unfinished(self) -> tuple[Erasure, ...]:
+        """Return the erasures that were begun and not ended."""
+        keys = self._objects.keys("erasures/")
+        begun = [key for key in keys if key.endswith(".json") and key.replace(".json", ".done") not in keys]
+        return tuple(found for key in begun if (found := self._document(Erasure, key)) is not None)
+
+    def _document(self, kind: type[T], key: str) -> T | None:
+        content = self._objects.get(key)
+        return None if content is None else self._parsed(kind, key, content)
+
+    def _parsed(self, kind: type[T], key: str, content: bytes) -> T:
+        try:
+            return from_json(kind, content)
+        except ContractError as error:
+            raise ManifestError(
+                f"{key} in {self._objects} cannot be read: {error}; {_RESTORE}, or use the version of the library that wrote it"
+            ) from error

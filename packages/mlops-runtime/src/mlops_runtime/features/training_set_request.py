@@ -1,0 +1,309 @@
+"""What a training set is asked to be, and the tables, snapshots and engine that this means."""
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TypedDict, get_args
+
+import pyarrow as pa
+from pyiceberg.table import Table
+
+from mlops_runtime.contracts.features import PinnedTable
+from mlops_runtime.features.batch_checks import ArrowStream, read_batch
+from mlops_runtime.features.engine_choice import Engine, EngineChoice, choose, planned
+from mlops_runtime.features.feature_group import FeatureGroup
+from mlops_runtime.features.iceberg_tables import TableMeaning, pin, scanned, schema_at
+from mlops_runtime.features.join_plans import Semantics
+from mlops_runtime.features.row_hashing import logical_type
+
+MEMORY = 8 << 30  # bytes, unless a request says otherwise
+Features = Sequence[FeatureGroup] | Mapping[str, Sequence[str]]
+Load = Callable[[str], Table]
+_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
+_VERSION = re.compile(r"_v\d+$")
+
+
+class TrainingSetError(ValueError):
+    """A training set cannot be built as asked; the message lists every problem."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What a training set is asked to be.
+
+    Args:
+        name: Its name: lower-case letters, digits, ``-`` and ``_``.
+        rows: Entity rows as ``read_entities`` returns them.
+        timestamp: Their time column.
+        features: Groups whose features are all wanted, or columns by group or table name.
+        semantics: Whether a value counts from when it was known or from its event time.
+        as_of: Rows of feature tables that were created later are not read. ``None``: all are.
+        snapshots: Snapshots to read, by group or table name; of tables that are not named the current one.
+        source: Which code asks, for the manifest.
+        engine: The engine. ``None``: what is to be read decides.
+        memory: Bytes of memory that DuckDB may use.
+    """
+
+    name: str
+    rows: pa.Table
+    timestamp: str
+    features: Features
+    semantics: Semantics
+    as_of: datetime | None
+    snapshots: Mapping[str, int]
+    source: Mapping[str, str]
+    engine: Engine | None = None
+    memory: int = MEMORY
+
+
+class Asked(TypedDict, total=False):
+    """What may be asked of a training set beside entities and features, as ``FeatureStoreClient.training_set`` describes it."""
+
+    name: str
+    timestamp: str
+    semantics: Semantics
+    as_of: datetime | None
+    snapshots: Mapping[str, int] | None
+    engine: Engine | None
+    memory: int | None
+
+
+def requested(
+    entities: ArrowStream,
+    features: Features,
+    *,
+    name: str = "explained",
+    timestamp: str = "event_timestamp",
+    semantics: Semantics = "known_at",
+    as_of: datetime | None = None,
+    snapshots: Mapping[str, int] | None = None,
+    source: Mapping[str, str] | None = None,
+    engine: Engine | None = None,
+    memory: int | None = None,
+) -> Request:
+    """Return a request for what somebody gave; arguments as ``FeatureStoreClient.training_set`` describes them.
+
+    Raises:
+        TrainingSetError: If the name cannot be part of a key, or entity rows, features or anything else are not as needed.
+    """
+    problems = (
+        [] if isinstance(name, str) and _NAME.fullmatch(name) else [f"name must match {_NAME.pattern}, got {name!r}"]
+    )
+    if not isinstance(timestamp, str):
+        problems.append(f"timestamp must be the name of a column, got {timestamp!r}")
+    if semantics not in get_args(Semantics):
+        problems.append(f"semantics must be one of {', '.join(get_args(Semantics))}, got {semantics!r}")
+    if as_of is not None and (not isinstance(as_of, datetime) or as_of.tzinfo is None):
+        said = as_of.isoformat() if isinstance(as_of, datetime) else repr(as_of)
+        problems.append(f"as_of must have a time zone, got {said}; give a datetime, for example in UTC")
+    if memory is not None and (isinstance(memory, bool) or not isinstance(memory, int)):
+        problems.append(f"memory must be a whole number of bytes, got {memory!r}")
+    problems += _mapping_problems("snapshots", snapshots, int, "ids of snapshots by name of group")
+    problems += _mapping_problems("source", source, str, "texts by name, such as {'commit': '4c1f'}")
+    problems += _feature_problems(features)
+    if problems:
+        raise TrainingSetError("; ".join(problems))
+    return Request(
+        name=name,
+        rows=read_entities(entities, timestamp),
+        timestamp=timestamp,
+        features=features if isinstance(features, Mapping) else tuple(features),
+        semantics=semantics,
+        as_of=as_of,
+        snapshots={} if snapshots is None else snapshots,
+        source={} if source is None else source,
+        engine=engine,
+        memory=MEMORY if memory is None else memory,
+    )
+
+
+def _mapping_problems(name: str, given: object, kind: type, meaning: str) -> Iterator[str]:
+    if given is None:
+        return
+    if not isinstance(given, Mapping):
+        yield f"{name} must be {meaning}, got {given!r}"
+        return
+    for key, value in given.items():
+        if not isinstance(key, str) or not isinstance(value, kind) or isinstance(value, bool):
+            yield f"{name} must be {meaning}, got {key!r}: {value!r}"
+
+
+def _feature_problems(features: object) -> Iterator[str]:
+    allowed = "feature groups such as [SALES], or columns by name of group such as {'sales': ['units']}"
+    if isinstance(features, Mapping):
+        for group, columns in features.items():
+            if not isinstance(group, str):
+                yield f"features must be {allowed}, got {type(group).__name__} as the name of a group"
+            elif isinstance(columns, str):
+                yield f"columns of {group!r} must be a list of names, got {columns!r}; give [{columns!r}]"
+            elif not isinstance(columns, Sequence) or not all(isinstance(column, str) for column in columns):
+                yield f"columns of {group!r} must be a list of names, got {columns!r}"
+        return
+    if isinstance(features, FeatureGroup):
+        yield f"features must be {allowed}, got a group alone; put it into a list"
+    elif isinstance(features, str) or not isinstance(features, Sequence):
+        yield f"features must be {allowed}, got {features!r}"
+    else:
+        others = [feature for feature in features if not isinstance(feature, FeatureGroup)]
+        if others:
+            yield f"features must be {allowed}, got {', '.join(map(repr, others))} in the list"
+        tables = [feature.table_name for feature in features if isinstance(feature, FeatureGroup)]
+        twice = sorted({table for table in tables if tables.count(table) > 1})
+        yield from (f"features has {tables.count(table)} groups of table {table}; give it once" for table in twice)
+
+
+def read_entities(entities: ArrowStream, timestamp: str) -> pa.Table:
+    """Return entity rows with their time in UTC microseconds, and texts that are plain.
+
+    Raises:
+        TrainingSetError: If there are none, a column appears twice, or their time is absent, null, has no zone, or is finer than a
+            microsecond.
+    """
+    rows = read_batch(entities)
+    names = rows.column_names
+    problems = [] if rows.num_rows else ["there are no entity rows"]
+    problems += [
+        f"column {n!r} appears {names.count(n)} times; give it once" for n in dict.fromkeys(names) if names.count(n) > 1
+    ]
+    if timestamp not in rows.column_names:
+        problems.append(f"entity rows have no column {timestamp!r}, they have {', '.join(rows.column_names) or 'none'}")
+    elif not problems and (not pa.types.is_timestamp(rows[timestamp].type) or rows[timestamp].type.tz is None):
+        problems.append(f"{timestamp!r} must be a timestamp with a time zone, got {rows[timestamp].type}")
+    elif not problems and rows[timestamp].null_count:
+        problems.append(f"{rows[timestamp].null_count} entity rows have no {timestamp!r}; leave them out")
+    if problems:
+        raise TrainingSetError("; ".join(problems))
+    try:
+        times = rows[timestamp].cast(pa.timestamp("us", "UTC"))
+    except pa.ArrowInvalid as error:
+        raise TrainingSetError(f"{timestamp!r} is finer than a microsecond: {error}; round it first") from error
+    rows = rows.set_column(rows.column_names.index(timestamp), timestamp, times)
+    # the same rows are the same file, and so have one id, whichever library they came from
+    return rows.cast(pa.schema([pa.field(field.name, logical_type(field.type)) for field in rows.schema]))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Located:
+    """The tables of a request: columns, table and snapshot by group, as the request names groups."""
+
+    columns: Mapping[str, tuple[str, ...]]
+    tables: Mapping[str, Table]
+    snapshots: Mapping[str, int]
+
+    def pinned(self, tag: str | None) -> tuple[PinnedTable, ...]:
+        """Describe the tables at their snapshots, features by the names that they get."""
+        found = []
+        for group, columns in self.columns.items():
+            meaning = TableMeaning.of(group, self.tables[group].properties)
+            names = [f"{meaning.group}__{column}" for column in columns]
+            found.append(pin(self.tables[group], self.snapshots[group], tag, columns, names))
+        return tuple(found)
+
+
+def located(load: Load, tables: Sequence[str], request: Request) -> Located:
+    """Find what a request names.
+
+    Args:
+        load: Loads a table by name.
+        tables: Names of the tables that there are.
+        request: What is asked.
+
+    Raises:
+        TrainingSetError: If groups, columns or snapshots are not there.
+    """
+    columns = _wanted(request.features)
+    found = resolved(request.name, (*columns, *(g for g in request.snapshots if g not in columns)), tables)
+    loaded = {group: load(found[group]) for group in columns}
+    unused = [group for group in request.snapshots if found[group] not in {found[g] for g in columns}]
+    problems = [f"snapshots names {group!r}, of which no feature is asked for" for group in unused]
+    for word, groups in (("features", columns), ("snapshots", request.snapshots)):
+        tables_named = [found[group] for group in groups]
+        twice = sorted({table for table in tables_named if tables_named.count(table) > 1})
+        problems += [f"{word} names table {table} twice, by group and by table; name it once" for table in twice]
+    problems += column_problems(columns, loaded)
+    if problems:
+        raise TrainingSetError(f"training set {request.name}: " + "; ".join(problems))
+    by_table = {found[group]: snapshot for group, snapshot in request.snapshots.items()}
+    given = {group: by_table[found[group]] for group in loaded if found[group] in by_table}
+    return Located(columns=columns, tables=loaded, snapshots=chosen_snapshots(request.name, columns, loaded, given))
+
+
+def engine_of(found: Located, request: Request) -> EngineChoice:
+    """Return the engine for a request, by what Iceberg's metadata says will be read."""
+    scans = [
+        planned(
+            table.name()[-1], scanned(table, found.snapshots[group], found.columns[group], created_by=request.as_of)
+        )
+        for group, table in found.tables.items()
+    ]
+    return choose(scans, request.rows.num_rows, memory=request.memory, forced=request.engine)
+
+
+def resolved(name: str, groups: Sequence[str], tables: Sequence[str]) -> dict[str, str]:
+    """Return the table of each group, which is named by its table, or by its name alone while it has one version.
+
+    Raises:
+        TrainingSetError: If a group has no table or several.
+    """
+    problems, found = [], {}
+    for group in groups:
+        versions = [table for table in tables if table == group or _VERSION.sub("", table) == group]
+        if len(versions) == 1:
+            found[group] = versions[0]
+        elif versions:
+            problems.append(f"group {group!r} has versions {', '.join(versions)}; name the one you want")
+        else:
+            problems.append(f"there is no feature table of group {group!r}, there are {', '.join(tables) or 'none'}")
+    if problems:
+        raise TrainingSetError(f"training set {name}: " + "; ".join(problems))
+    return found
+
+
+def chosen_snapshots(
+    name: str, wanted: Mapping[str, Sequence[str]], loaded: Mapping[str, Table], given: Mapping[str, int]
+) -> dict[str, int]:
+    """Return the snapshot of each table: the one given, else the current one.
+
+    Raises:
+        TrainingSetError: If a table holds no rows yet, or not the snapshot that is given, or that is older than a wanted column.
+    """
+    problems, snapshots = [], {}
+    for group, table in loaded.items():
+        current = table.current_snapshot()
+        if current is None:
+            problems.append(f"table {table.name()[-1]} holds no rows yet")
+        elif group in given and table.snapshot_by_id(given[group]) is None:
+            problems.append(f"table {table.name()[-1]} has no snapshot {given[group]}: it was expired, or never was")
+        else:
+            snapshots[group] = given.get(group, current.snapshot_id)
+            written = schema_at(table, snapshots[group]).column_names
+            problems += [
+                f"column {column!r} is newer than snapshot {snapshots[group]} of table {table.name()[-1]}; "
+                "ingest a batch that has it first, or leave it out"
+                for column in wanted[group]
+                if column not in written
+            ]
+    if problems:
+        raise TrainingSetError(f"training set {name}: " + "; ".join(problems))
+    return snapshots
+
+
+def column_problems(wanted: Mapping[str, Sequence[str]], loaded: Mapping[str, Table]) -> list[str]:
+    """Return a line for each column that its table does not have."""
+    problems = []
+    for group, columns in wanted.items():
+        names = [field.name for field in loaded[group].schema().fields]
+        problems += [f"{group} has no column {c!r}, it has {', '.join(names)}" for c in columns if c not in names]
+    return problems
+
+
+def _wanted(features: Features) -> dict[str, tuple[str, ...]]:
+    if isinstance(features, Mapping):
+        wanted = {group: tuple(columns) for group, columns in features.items()}
+    else:
+        wanted = {group.table_name: group.feature_names for group in features}
+    empty = [group for group, columns in wanted.items() if not columns]
+    if not wanted or empty:
+        raise TrainingSetError(f"features must name at least one column of each group, got {dict(wanted)}")
+    return wanted

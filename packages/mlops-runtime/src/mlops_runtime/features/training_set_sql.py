@@ -1,0 +1,434 @@
+"""A training set as one SQL statement for Spark and Athena, and what building it would take."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Literal, get_args
+
+import pyarrow.compute as pc
+
+from mlops_runtime.contracts.features import PinnedTable
+from mlops_runtime.features.engine_choice import EngineChoice
+from mlops_runtime.features.feature_group import CREATED_TIME, EVENT_TIME, INGEST_ID, FeatureType
+from mlops_runtime.features.iceberg_tables import arrow_types, feature_types
+from mlops_runtime.features.join_plans import PlanChoice, Semantics
+from mlops_runtime.features.point_in_time import explained
+from mlops_runtime.features.training_set import group_rows
+from mlops_runtime.features.training_set_request import Load, Request, engine_of, located
+
+Dialect = Literal["spark", "athena"]
+
+ROW_ID = "row_id"
+
+_MILLISECOND = timedelta(milliseconds=1)
+_MICROSECOND = timedelta(microseconds=1)
+_LONGEST_NAME = 255  # of a Glue table or column
+_TYPES: dict[str, dict[FeatureType, str]] = {
+    "spark": {
+        "boolean": "boolean",
+        "int": "int",
+        "long": "bigint",
+        "float": "float",
+        "double": "double",
+        "string": "string",
+        "date": "date",
+        "timestamp": "timestamp",
+    },
+    "athena": {
+        "boolean": "boolean",
+        "int": "integer",
+        "long": "bigint",
+        "float": "real",
+        "double": "double",
+        "string": "varchar",
+        "date": "date",
+        "timestamp": "timestamp(6) with time zone",
+    },
+}
+_LOWEST: dict[FeatureType, str] = {
+    "boolean": "false",
+    "int": "0",
+    "long": "0",
+    "float": "0",
+    "double": "0",
+    "string": "''",
+    "date": "'1970-01-01'",
+    "timestamp": "'1970-01-01 00:00:00 UTC'",
+}
+
+
+class SqlPlanError(ValueError):
+    """A training set cannot be written as SQL; the message lists every problem."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SqlTable:
+    """An Iceberg table at one of its snapshots."""
+
+    database: str
+    table: str
+    snapshot_id: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SqlEntities:
+    """Entity rows as a table.
+
+    Args:
+        table: The table. It has a ``row_id``, a long, different in each row.
+        timestamp: The column with the time of a row.
+        columns: Type of each column that is wanted, keys and time among them, in order; ``row_id`` comes first by itself.
+    """
+
+    table: SqlTable
+    timestamp: str
+    columns: Mapping[str, FeatureType]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SqlGroup:
+    """A feature table and what is wanted of it.
+
+    Args:
+        name: The group, for messages.
+        table: The table.
+        entities: Type of each column of the key, in order.
+        columns: Type of each feature that is wanted, in order.
+        ttl: How long after its event time a value counts. Default: without limit.
+        ttl_inclusive: Whether it still counts when exactly ``ttl`` has passed. Default: it does.
+        names: What columns are called in the result. Default: their own names.
+    """
+
+    name: str
+    table: SqlTable
+    entities: Mapping[str, FeatureType]
+    columns: Mapping[str, FeatureType]
+    ttl: timedelta | None = None
+    ttl_inclusive: bool = True
+    names: Mapping[str, str] = field(default_factory=dict)
+
+    def output(self, column: str) -> str:
+        """Return what a column is called in the result."""
+        return self.names.get(column, column)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SqlPlan:
+    """A training set.
+
+    Args:
+        entities: The rows.
+        groups: What is added to them, in order.
+        semantics: Whether a value counts from when it was known or from its event time.
+        as_of: No feature row created later is read; the bound itself is. Default: none is left out.
+        within: First and last time of the entity rows, where known: feature rows that no entity row can get are then not read.
+
+    Raises:
+        SqlPlanError: With every problem.
+
+    Example:
+        >>> labels = SqlTable(database="demand", table="labels_v1", snapshot_id=7)
+        >>> stock = SqlTable(database="demand", table="stock_v1", snapshot_id=9)
+        >>> plan = SqlPlan(
+        ...     entities=SqlEntities(table=labels, timestamp="at", columns={"store_id": "string", "at": "timestamp"}),
+        ...     groups=(SqlGroup(name="stock", table=stock, entities={"store_id": "string"}, columns={"on_hand": "long"}),),
+        ... )
+        >>> "for version as of 9" in render(plan, "athena")
+        True
+    """
+
+    entities: SqlEntities
+    groups: tuple[SqlGroup, ...]
+    semantics: Semantics = "known_at"
+    as_of: datetime | None = None
+    within: tuple[datetime, datetime] | None = None
+
+    def __post_init__(self) -> None:
+        problems = list(_problems(self))
+        if problems:
+            raise SqlPlanError("; ".join(problems))
+
+
+def render(plan: SqlPlan, dialect: Dialect, *, catalog: str | None = None) -> str:
+    """Return the statement: rows of ``row_id``, the entity columns, then the features, in the order of ``row_id``.
+
+    Args:
+        plan: The training set.
+        dialect: ``spark`` (3.4 or newer, with Iceberg) or ``athena`` (engine version 3).
+        catalog: The catalog of the tables. Default: the session's, and Athena's own.
+
+    Raises:
+        SqlPlanError: If there is no such dialect, or Athena cannot express a time to live: its intervals have milliseconds.
+    """
+    text = _Text(dialect, catalog)
+    parts = [f"entity as ({_entity(plan, text)})"]
+    parts += [f"picked{i} as ({_picked(plan, group, text)})" for i, group in enumerate(plan.groups)]
+    columns = [f"entity.row_id as {text.name(ROW_ID)}"]
+    columns += [f"entity.c{i} as {text.name(name)}" for i, name in enumerate(plan.entities.columns)]
+    joins = []
+    for i, group in enumerate(plan.groups):
+        alive = text.alive(group, f"picked{i}.chosen.event")
+        for j, column in enumerate(group.columns):
+            value = f"picked{i}.chosen.v{j}"
+            shown = value if group.ttl is None else f"case when {alive} then {value} end"
+            columns.append(f"{shown} as {text.name(group.output(column))}")
+        joins.append(f"left join picked{i} on entity.row_id = picked{i}.row_id")
+    return "\n".join(
+        [f"with {', '.join(parts)}", f"select {', '.join(columns)}", "from entity", *joins, "order by entity.row_id"]
+    )
+
+
+def precondition(plan: SqlPlan, dialect: Dialect, *, catalog: str | None = None) -> str:
+    """Return the query that answers one row: ``entity_rows``, ``row_ids`` (different ones), ``incomplete`` (no key or no time).
+
+    The statement of ``render`` may only run where the first two are equal and the third is 0; it then has as many rows.
+    """
+    text = _Text(dialect, catalog)
+    needed = dict.fromkeys([plan.entities.timestamp, *(key for group in plan.groups for key in group.entities)])
+    absent = " or ".join(f"{text.name(name)} is null" for name in needed)
+    return (
+        f"select count(*) as entity_rows, count(distinct {text.name(ROW_ID)}) as row_ids, "  # noqa: S608 - quoted
+        f"count(case when {absent} then 1 end) as incomplete from {text.table(plan.entities.table)}"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Text:
+    """How a dialect writes what the two write differently."""
+
+    dialect: Dialect
+    catalog: str | None
+
+    def __post_init__(self) -> None:
+        if self.dialect not in get_args(Dialect):
+            raise SqlPlanError(f"dialect must be one of {', '.join(get_args(Dialect))}, got {self.dialect!r}")
+
+    def name(self, name: str) -> str:
+        mark = "`" if self.dialect == "spark" else '"'
+        return mark + name.replace(mark, mark * 2) + mark
+
+    def table(self, table: SqlTable) -> str:
+        path = [*([] if self.catalog is None else [self.catalog]), table.database, table.table]
+        version = "version as of" if self.dialect == "spark" else "for version as of"
+        return f"{'.'.join(map(self.name, path))} {version} {table.snapshot_id}"
+
+    def literal(self, text: str, kind: FeatureType) -> str:
+        return f"cast({text} as {_TYPES[self.dialect][kind]})"
+
+    def moment(self, time: datetime) -> str:
+        return self.literal(f"'{time.astimezone(UTC):%Y-%m-%d %H:%M:%S.%f} UTC'", "timestamp")
+
+    def row(self, fields: Mapping[str, tuple[str, FeatureType]]) -> str:
+        if self.dialect == "spark":
+            pairs = ", ".join(f"'{name}', {value}" for name, (value, _) in fields.items())
+            return f"named_struct({pairs})"
+        kinds = ", ".join(f"{name} {_TYPES['athena'][kind]}" for name, (_, kind) in fields.items())
+        return f"cast(row({', '.join(value for value, _ in fields.values())}) as row({kinds}))"
+
+    def alive(self, group: SqlGroup, event: str) -> str:
+        if group.ttl is None:
+            return "true"
+        bound = "<=" if group.ttl_inclusive else "<"
+        if self.dialect == "spark":
+            # timestamp plus interval would count days in the session's zone, an hour off where clocks change
+            return f"unix_micros(entity.moment) - unix_micros({event}) {bound} {group.ttl // _MICROSECOND}"
+        if group.ttl % _MILLISECOND:
+            raise SqlPlanError(f"ttl of {group.name} must be whole milliseconds for Athena, got {group.ttl!r}")
+        seconds, rest = divmod(group.ttl // _MILLISECOND, 1000)
+        return f"entity.moment {bound} {event} + interval '{seconds}.{rest:03}' second"
+
+
+def _entity(plan: SqlPlan, text: _Text) -> str:
+    columns = [f"{text.name(name)} as c{i}" for i, name in enumerate(plan.entities.columns)]
+    rows = f"select {text.name(ROW_ID)} as row_id, {text.name(plan.entities.timestamp)} as moment, {', '.join(columns)}"
+    return f"{rows} from {text.table(plan.entities.table)}"
+
+
+def _picked(plan: SqlPlan, group: SqlGroup, text: _Text) -> str:
+    """Return the query for the best row that is visible to each entity row."""
+    event, created, ingest = map(text.name, (EVENT_TIME, CREATED_TIME, INGEST_ID))
+    visible = f"greatest({event}, {created})" if plan.semantics == "known_at" else event
+    keys = [f"k{i}" for i in range(len(group.entities))]
+    feature_keys = [f"{text.name(name)} as {key}" for key, name in zip(keys, group.entities, strict=True)]
+    places = list(plan.entities.columns)
+    entity_keys = [f"c{places.index(name)} as {key}" for key, name in zip(keys, group.entities, strict=True)]
+    values = {f"v{i}": (text.name(name), kind) for i, (name, kind) in enumerate(group.columns.items())}
+    whole = text.row({"event": (event, "timestamp"), **values})
+    # rows that other writers gave one ingest id still have one winner: null, then NaN, then the greatest value
+    ranks: list[tuple[str, FeatureType]] = [(event, "timestamp"), (created, "timestamp"), (ingest, "string")]
+    for value, kind in values.values():
+        odd = f"{value} is null"
+        ranks.append((odd, "boolean"))
+        if kind in ("float", "double"):
+            is_nan = f"coalesce({'isnan' if text.dialect == 'spark' else 'is_nan'}({value}), false)"
+            odd = f"{odd} or {is_nan}"
+            ranks.append((is_nan, "boolean"))
+        ranks.append((f"case when {odd} then {text.literal(_LOWEST[kind], kind)} else {value} end", kind))
+    rank = text.row({f"r{i}": term for i, term in enumerate(ranks)})
+    where = " and ".join(_kept(plan, group, text)) or "true"
+    return f"""
+    select row_id, chosen from (
+        select row_id, kind, max_by(whole, best) over (
+            partition by {", ".join(keys)} order by moment, kind rows between unbounded preceding and current row
+        ) as chosen
+        from (
+            select {", ".join(feature_keys)}, {visible} as moment, 0 as kind, cast(null as bigint) as row_id,
+                {whole} as whole, {rank} as best
+            from {text.table(group.table)} where {where}
+            union all
+            select {", ".join(entity_keys)}, moment, 1, row_id, null, null from entity
+        ) as timeline
+    ) as carried where kind = 1"""  # noqa: S608 - names are quoted, numbers are numbers
+
+
+def _kept(plan: SqlPlan, group: SqlGroup, text: _Text) -> Iterator[str]:
+    event = text.name(EVENT_TIME)
+    if plan.as_of is not None:
+        yield f"{text.name(CREATED_TIME)} <= {text.moment(plan.as_of)}"
+    if plan.within is not None:
+        first, last = plan.within
+        yield f"{event} <= {text.moment(last)}"
+        if group.ttl is not None:
+            yield f"{event} >= {text.moment(first - group.ttl)}"
+
+
+def _problems(plan: SqlPlan) -> Iterator[str]:
+    if plan.semantics not in get_args(Semantics):
+        yield f"semantics must be known_at or event_time, got {plan.semantics!r}"
+    for time in (plan.as_of, *(plan.within or ())):
+        if time is not None and time.tzinfo is None:
+            yield f"{time!r} has no time zone; say which"
+    entities = plan.entities
+    if entities.columns.get(entities.timestamp) != "timestamp":
+        yield f"column {entities.timestamp!r} of the entity rows must be a timestamp and among their columns"
+    if ROW_ID in entities.columns:
+        yield f"{ROW_ID!r} comes by itself; leave it out of the entity columns"
+    yield from _table_problems("the entity rows", entities.table, entities.columns)
+    if not plan.groups:
+        yield "at least one group is needed, got none"
+    taken = dict.fromkeys([ROW_ID, *entities.columns], "the entity rows")
+    for group in plan.groups:
+        yield from _group_problems(entities, group)
+        for name in map(group.output, group.columns):
+            if name in taken:
+                yield f"column {name!r} of {group.name} clashes with {taken[name]}; leave one of them out"
+            taken[name] = group.name
+
+
+def _group_problems(entities: SqlEntities, group: SqlGroup) -> Iterator[str]:
+    yield from _table_problems(group.name, group.table, {**group.entities, **group.columns})
+    for name in group.names.values():
+        yield from _name_problems(group.name, name)
+    if not group.entities or not group.columns:
+        yield f"{group.name} needs at least one key and one column"
+    if group.ttl is not None and (group.ttl < timedelta(0) or not (group.ttl or group.ttl_inclusive)):
+        yield f"ttl of {group.name} must not be negative, and positive where it is exclusive, got {group.ttl!r}"
+    for name, kind in group.entities.items():
+        if entities.columns.get(name) != kind:
+            found = entities.columns.get(name, "absent")
+            yield f"key {name!r} is {found} in the entity rows and {kind} in {group.name}; give both one type"
+
+
+def _table_problems(owner: str, table: SqlTable, columns: Mapping[str, FeatureType]) -> Iterator[str]:
+    if isinstance(table.snapshot_id, bool) or not isinstance(table.snapshot_id, int):
+        yield f"snapshot of {owner} must be a whole number, got {table.snapshot_id!r}"
+    for name in (table.database, table.table, *columns):
+        yield from _name_problems(owner, name)
+    for name, kind in columns.items():
+        if kind not in get_args(FeatureType):
+            yield f"column {name!r} of {owner} has type {kind!r}, allowed are {', '.join(get_args(FeatureType))}"
+
+
+def _name_problems(owner: str, name: str) -> Iterator[str]:
+    if not 0 < len(name) <= _LONGEST_NAME or not name.isprintable() or "." in name:
+        yield f"{name!r} of {owner} is no name: 1 to {_LONGEST_NAME} printable characters without a dot are"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Explanation:
+    """How a training set would be built; nothing was tagged or written.
+
+    Attributes:
+        engine: The engine, why, and what would be read.
+        plans: DuckDB's plan by table, and why; none where another engine builds.
+        tables: What would be read of each table.
+        types: Types of columns by table; those of the entity rows under ``""``.
+        request: What was asked.
+    """
+
+    engine: EngineChoice
+    plans: Mapping[str, PlanChoice]
+    tables: tuple[PinnedTable, ...]
+    types: Mapping[str, Mapping[str, FeatureType]]
+    request: Request
+
+    def sql(self, dialect: Dialect, entities: SqlTable, *, catalog: str | None = None) -> str:
+        """Return the statement that builds the same rows in Spark or Athena.
+
+        Args:
+            dialect: ``spark`` or ``athena``.
+            entities: Where the entity rows lie as an Iceberg table, with a ``row_id``.
+            catalog: The catalog of the tables. Default: the session's, and Athena's own.
+
+        Raises:
+            SqlPlanError: If the dialect cannot say it.
+        """
+        if not isinstance(entities, SqlTable):
+            raise SqlPlanError(f"entities must be a SqlTable: where the entity rows lie, got {entities!r}")
+        columns = {name: kind for name, kind in self.types[""].items() if name != ROW_ID}
+        odd = [field for field in self.request.rows.schema if field.name not in (*columns, ROW_ID)]
+        if odd:
+            said = "; ".join(f"column {field.name!r} of the entity rows is {field.type}" for field in odd)
+            raise SqlPlanError(f"{said}, which no column of a feature table is; cast it, or leave it out")
+        times = self.request.rows[self.request.timestamp]
+        plan = SqlPlan(
+            entities=SqlEntities(table=entities, timestamp=self.request.timestamp, columns=columns),
+            groups=tuple(self._group(pinned) for pinned in self.tables),
+            semantics=self.request.semantics,
+            as_of=self.request.as_of,
+            within=(pc.min(times).as_py(), pc.max(times).as_py()),
+        )
+        return render(plan, dialect, catalog=catalog)
+
+    def _group(self, pinned: PinnedTable) -> SqlGroup:
+        types = self.types[pinned.table]
+        return SqlGroup(
+            name=pinned.group,
+            table=SqlTable(database=pinned.database, table=pinned.table, snapshot_id=pinned.snapshot_id),
+            entities={name: types[name] for name in pinned.entities},
+            columns={name: types[name] for name in pinned.columns},
+            ttl=None if pinned.ttl_seconds is None else timedelta(seconds=pinned.ttl_seconds),
+            ttl_inclusive=pinned.ttl_bound != "exclusive",
+            names=dict(zip(pinned.columns, pinned.names or pinned.columns, strict=True)),
+        )
+
+
+def explain(load: Load, tables: Sequence[str], request: Request) -> Explanation:
+    """Say how a training set would be built.
+
+    Args:
+        load: Loads a table by name.
+        tables: Names of the tables that there are.
+        request: What is asked.
+
+    Raises:
+        TrainingSetError: If groups, columns or snapshots are not there.
+        EngineError: If there is no such engine.
+    """
+    found = located(load, tables, request)
+    engine, pinned = engine_of(found, request), found.pinned(None)
+    by_name = {table.name()[-1]: table for table in found.tables.values()}
+    plans = {}
+    if engine.engine == "duckdb":
+        oldest = pc.min(request.rows[request.timestamp]).as_py()
+        for group in pinned:
+            rows = group_rows(by_name[group.table], group, oldest=oldest, created_by=request.as_of)
+            plans[group.table] = explained(request.rows, request.timestamp, rows)
+    types = {name: feature_types(table) for name, table in by_name.items()}
+    return Explanation(
+        engine=engine,
+        plans=plans,
+        tables=pinned,
+        types={**types, "": arrow_types(request.rows.schema)},
+        request=request,
+    )

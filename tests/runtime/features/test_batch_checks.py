@@ -1,0 +1,431 @@
+"""Checks of a batch: what is taken as it is, what is turned without changing a value, and what is refused."""
+
+import math
+import re
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
+
+import pandas as pd
+import polars
+import pyarrow as pa
+import pyarrow.compute as pc
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mlops_runtime.features.batch_checks import BatchError, checked, read_batch
+from mlops_runtime.features.feature_group import Entity, Feature, FeatureGroup
+
+NOW = datetime(2017, 8, 1, tzinfo=UTC)
+TIMES = pa.timestamp("us", "UTC")
+STOCK = FeatureGroup(
+    name="stock",
+    entities=(Entity("store_id", "string", "store"),),
+    features=(
+        Feature("on_hand", "long", "units on hand"),
+        Feature("price", "double", "dollars", nullable=True),
+        Feature("open", "boolean", "whether the store is open", nullable=True),
+        Feature("day", "date", "the day", nullable=True),
+    ),
+    owner="demand",
+    description="stock by store",
+)
+GOOD = {
+    "store_id": ["1", "2"],
+    "event_time": [NOW, NOW],
+    "created_time": [NOW, NOW],
+    "on_hand": [7, 8],
+    "price": [1.5, None],
+    "open": [True, None],
+    "day": pa.array([NOW.date(), None]),
+}
+
+
+def without(*names: str) -> dict:
+    """Return the good batch without some columns."""
+    return {name: values for name, values in GOOD.items() if name not in names}
+
+
+def test_good_batch_gets_the_groups_types_and_order():
+    """Columns come in the order of the group, times in microseconds of UTC."""
+    rows = checked(STOCK, pa.table(dict(reversed(GOOD.items()))), NOW)
+    assert rows.schema.names == ["store_id", "event_time", "created_time", "on_hand", "price", "open", "day"]
+    assert rows.schema.field("event_time").type == pa.timestamp("us", "UTC")
+    assert rows.to_pylist()[0]["price"] == 1.5
+
+
+def test_created_time_is_now_when_left_out():
+    """Rows without a created time became known at the ingest."""
+    assert checked(STOCK, pa.table(without("created_time")), NOW)["created_time"].to_pylist() == [NOW, NOW]
+
+
+def test_lossless_types_are_taken():
+    """Narrow integers, whole numbers for floats, dictionaries, large strings and other time units keep their values."""
+    batch = {
+        **GOOD,
+        "store_id": pa.array(["1", "2"]).dictionary_encode(),
+        "on_hand": pa.array([7, 8], pa.int16()),
+        "price": pa.array([1, 2]),
+        "event_time": pa.array([NOW, NOW], pa.timestamp("s", "America/New_York")),
+    }
+    assert checked(STOCK, pa.table(batch), NOW).select(["store_id", "on_hand", "price", "event_time"]).to_pylist()[
+        0
+    ] == {
+        "store_id": "1",
+        "on_hand": 7,
+        "price": 1.0,
+        "event_time": NOW,
+    }
+
+
+def test_pandas_frame_with_nan():
+    """A frame is taken as it is; pandas itself exports NaN as null."""
+    frame = pd.DataFrame({**without("day"), "price": [1.5, float("nan")], "day": [None, None]})
+    assert checked(STOCK, frame, NOW)["price"].to_pylist() == [1.5, None]
+
+
+@pytest.mark.parametrize(
+    ("batch", "message"),
+    [
+        (without("on_hand"), "column 'on_hand' is missing"),
+        (without("event_time"), "column 'event_time' is missing"),
+        (
+            {**GOOD, "event_time": [NOW, NOW + timedelta(seconds=1)]},
+            "event_time is later than now (2017-08-01T00:00:00+00:00)",
+        ),
+        ({**GOOD, "event_time": [NOW, None]}, "column 'event_time' is required and has no value in 1 rows"),
+        ({**GOOD, "colour": ["r", "g"]}, "column 'colour' is not declared, allowed are store_id, event_time"),
+        ({**GOOD, "ingest_id": ["a", "b"]}, "column 'ingest_id' is given by the store; leave it out"),
+        (
+            {**GOOD, "on_hand": [1.0, 2.0]},
+            "column 'on_hand' must be int64: got double; make them whole numbers, in pandas astype('Int64')",
+        ),
+        ({**GOOD, "on_hand": ["1", "2"]}, "column 'on_hand' must be int64: got string; make them whole numbers"),
+        ({**GOOD, "store_id": [1, 2]}, "column 'store_id' must be string: got int64; make them texts"),
+        ({**GOOD, "open": [1, 0]}, "column 'open' must be bool: got int64; compare them"),
+        ({**GOOD, "price": [True, False]}, "column 'price' must be double: got bool; make them numbers"),
+        ({**GOOD, "day": [1, 2]}, "column 'day' must be date32[day]: got int64; cast them to dates"),
+        (
+            {**GOOD, "day": pa.array([NOW, NOW], pa.timestamp("us"))},
+            "got timestamp[us]; cast them to dates, Arrow's date32",
+        ),
+        (
+            {**GOOD, "event_time": pa.array(["2017-08-01"] * 2, pa.large_string())},
+            "got large_string; parse them to timestamps with a time zone, in pandas to_datetime(column, utc=True)",
+        ),
+        ({**GOOD, "event_time": [NOW.replace(tzinfo=None)] * 2}, "without a time zone; say which, for example UTC"),
+        ({**GOOD, "event_time": [1, 2]}, "column 'event_time' must be timestamp[us, tz=UTC]: got int64"),
+        ({**GOOD, "store_id": ["1", None]}, "column 'store_id' is required and has no value in 1 rows"),
+        ({**GOOD, "on_hand": [None, 1]}, "column 'on_hand' is required and has no value in 1 rows"),
+        ({**GOOD, "created_time": [NOW, NOW + timedelta(seconds=1)]}, "created_time is later than now"),
+        ({**GOOD, "store_id": ["1", "1"]}, "1 rows repeat store_id, event_time, created_time of another"),
+        ({name: pa.array([], pa.table(GOOD)[name].type) for name in GOOD}, "it has no rows"),
+    ],
+)
+def test_fails_when_the_batch_does_not_fit(batch, message):
+    """Each misfit is named with the column and what was got."""
+    with pytest.raises(BatchError) as error:
+        checked(STOCK, pa.table(batch), NOW)
+    assert message in str(error.value)
+    assert str(error.value).startswith("batch for stock_v1: ")
+
+
+def test_fails_with_every_problem_at_once():
+    """All problems of a batch are reported together."""
+    with pytest.raises(BatchError, match=r"'event_time' is missing.*'colour' is not declared.*'on_hand' must be int64"):
+        checked(STOCK, pa.table({**without("event_time"), "colour": [1, 2], "on_hand": ["a", "b"]}), NOW)
+
+
+def test_fails_without_a_table():
+    """A list is no batch."""
+    with pytest.raises(BatchError, match=r"^a pyarrow table, pandas or polars frame is needed, got <class 'list'>"):
+        checked(STOCK, [1], NOW)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("thing", "fix"),
+    [
+        (polars.LazyFrame({"a": [1]}), ".collect() gives one"),
+        ({"a": [1]}, "pa.table(batch) gives one"),
+        ([{"a": 1}], "pa.Table.from_pylist(batch) gives one"),
+    ],
+)
+def test_what_makes_a_table_of_it_is_said(thing, fix):
+    """Of things that are nearly one."""
+    with pytest.raises(BatchError, match=f"; {re.escape(fix)}$"):
+        read_batch(thing)
+
+
+def test_fails_for_a_column_that_is_there_twice():
+    """Also where Arrow cannot read the frame for that."""
+    frame = pd.DataFrame(without("day"))
+    twice = pd.concat([frame, frame[["price"]]], axis=1)
+    table = pa.Table.from_arrays([*pa.table(GOOD).columns, pa.table(GOOD)["price"]], [*GOOD, "price"])
+    for batch in (twice, table):
+        with pytest.raises(BatchError, match="column 'price' appears 2 times; give it once"):
+            checked(STOCK, batch, NOW)
+
+
+def test_nullable_features_that_are_left_out_are_null():
+    """So that producers need not know of a new one; required ones are needed."""
+    rows = checked(STOCK, pa.table(without("price", "open", "day")), NOW)
+
+    nulls = {"price": [None, None], "open": pa.array([None, None], pa.bool_()), "day": [None, None]}
+    assert rows.equals(checked(STOCK, pa.table({**GOOD, **nulls}), NOW))
+
+
+def test_nan_stays_nan_beside_null():
+    """NaN is a value, also of a required feature; null is none."""
+    required = replace(STOCK, features=(Feature("price", "double", "dollars"),))
+    batch = {name: GOOD[name] for name in ("store_id", "event_time")}
+    rows = checked(required, pa.table({**batch, "price": [math.nan, 1.0]}), NOW)
+    assert math.isnan(rows["price"].to_pylist()[0])
+    rows = checked(STOCK, pa.table({**GOOD, "price": pa.array([math.nan, None])}), NOW)
+    assert (rows["price"].null_count, pc.is_nan(rows["price"]).to_pylist()) == (1, [True, None])
+
+
+def test_equal_rows_are_one_row():
+    """A row twice in a batch is one, in the place of the first; NaN equals NaN, and -0.0 is 0.0, as in the content hash."""
+    table = pa.table(
+        {
+            "store_id": ["1", "2", "1", "2"],
+            "event_time": [NOW] * 4,
+            "on_hand": [7, 8, 7, 8],
+            "price": [math.nan, 0.0, math.nan, -0.0],
+            "open": pa.array([None] * 4, pa.bool_()),
+            "day": pa.array([None] * 4, pa.date32()),
+        }
+    )
+    assert checked(STOCK, table, NOW).select(["store_id", "on_hand"]).to_pylist() == [
+        {"store_id": "1", "on_hand": 7},
+        {"store_id": "2", "on_hand": 8},
+    ]
+
+
+def test_null_and_nan_are_two_values():
+    """Rows that differ in nothing but null and NaN differ."""
+    with pytest.raises(
+        BatchError, match="1 rows repeat store_id, event_time, created_time of another with other values"
+    ):
+        checked(
+            STOCK,
+            pa.table(
+                {
+                    **GOOD,
+                    "store_id": ["1", "1"],
+                    "on_hand": [7, 7],
+                    "price": [None, math.nan],
+                    "open": [True, True],
+                    "day": GOOD["day"].take([0, 0]),
+                }
+            ),
+            NOW,
+        )
+
+
+def test_times_without_a_zone_are_read_in_the_groups():
+    """Local times become UTC, in every column of times."""
+    local = replace(STOCK, time_zone="America/New_York")
+    batch = {**GOOD, "event_time": [datetime(2017, 7, 1), datetime(2017, 1, 1)]}
+    assert checked(local, pa.table(batch), NOW)["event_time"].to_pylist() == [
+        datetime(2017, 7, 1, 4, tzinfo=UTC),
+        datetime(2017, 1, 1, 5, tzinfo=UTC),
+    ]
+
+
+@pytest.mark.parametrize("when", [datetime(2017, 3, 12, 2, 30), datetime(2016, 11, 6, 1, 30)])
+def test_fails_when_a_local_time_is_twice_or_never_on_the_clocks(when):
+    """The hour that is left out in spring and the one that comes twice in autumn are refused, with the time."""
+    local = replace(STOCK, time_zone="America/New_York")
+    with pytest.raises(BatchError, match=rf"twice or never on the clocks of America/New_York in 1 rows, first {when}"):
+        checked(local, pa.table({**GOOD, "event_time": [when, datetime(2017, 1, 1)]}), NOW)
+
+
+def test_finer_times_are_refused_or_truncated():
+    """Nanoseconds are taken if whole microseconds, cut towards the past if the group says so, and else refused."""
+    start = int(datetime(1960, 1, 1, tzinfo=UTC).timestamp()) * 10**9
+    whole = pa.array([start, start + 1000], pa.timestamp("ns", "UTC"))
+    finer = pa.array([start, start + 1999], pa.timestamp("ns", "UTC"))
+    expected = checked(STOCK, pa.table({**GOOD, "event_time": whole}), NOW)["event_time"]
+    with pytest.raises(BatchError, match=r"finer than a microsecond in 1 rows, first 1960-01-01 00:00:00.000001999"):
+        checked(STOCK, pa.table({**GOOD, "event_time": finer}), NOW)
+    cut = replace(STOCK, finer_times="truncate")
+    assert checked(cut, pa.table({**GOOD, "event_time": finer}), NOW)["event_time"].equals(expected)
+
+
+def test_lead_lets_event_times_lie_ahead():
+    """Event times up to now and the lead are taken, and the created time stays now at most."""
+    ahead = {**GOOD, "event_time": [NOW, NOW + timedelta(hours=1)]}
+    assert checked(replace(STOCK, lead=timedelta(hours=1)), pa.table(ahead), NOW).num_rows == 2
+    with pytest.raises(BatchError, match=r"later than now and the group's lead .* in 1 rows, first .*declare lead="):
+        checked(replace(STOCK, lead=timedelta(minutes=59)), pa.table(ahead), NOW)
+
+
+def test_created_before_the_event_is_legal():
+    """What is announced is known before it happens."""
+    batch = {**GOOD, "created_time": [NOW - timedelta(days=9)] * 2}
+    assert checked(STOCK, pa.table(batch), NOW).num_rows == 2
+
+
+def test_keys_of_another_width_are_taken_if_every_value_fits():
+    """Keys compare as integers of the declared type; one that does not fit is refused and none is cut."""
+    group = replace(STOCK, entities=(Entity("store_id", "int", "store"),))
+    rows = checked(group, pa.table({**GOOD, "store_id": pa.array([1, 2], pa.uint64())}), NOW)
+    assert rows.schema.field("store_id").type == pa.int32()
+    with pytest.raises(BatchError, match=r"column 'store_id' must be int32: Integer value 2147483648 not in range"):
+        checked(group, pa.table({**GOOD, "store_id": [1, 2**31]}), NOW)
+
+
+def test_float_is_rounded_but_not_overflown():
+    """A double becomes the nearest float; beyond the floats is no infinity."""
+    group = replace(STOCK, features=(Feature("price", "float", "dollars", maximum=0.1),))
+    batch = {name: GOOD[name] for name in ("store_id", "event_time")}
+    assert checked(group, pa.table({**batch, "price": [0.1, -math.inf]}), NOW).num_rows == 2
+    with pytest.raises(BatchError, match=r"beyond its range in 1 rows, first 1e\+300; declare it double"):
+        checked(group, pa.table({**batch, "price": [0.1, 1e300]}), NOW)
+
+
+KINDS = FeatureGroup(
+    name="kinds",
+    entities=(Entity("key", "long", "key"),),
+    features=(
+        Feature("count", "int", "x", nullable=True, minimum=0, maximum=9),
+        Feature("share", "double", "x", nullable=True, minimum=0, maximum=1),
+        Feature("level", "double", "x", nullable=True, allowed=(0.0, 0.5)),
+        Feature("size", "string", "x", nullable=True, allowed=("S", "M")),
+        Feature("code", "string", "x", nullable=True, pattern="[A-Z]|b+"),
+        Feature("since", "date", "x", nullable=True, minimum=date(2017, 1, 1)),
+        Feature("until", "timestamp", "x", nullable=True, maximum=NOW),
+        Feature("open", "boolean", "x", nullable=True, allowed=(True,)),
+    ),
+    owner="demand",
+    description="a constraint of each kind",
+)
+
+
+@pytest.mark.parametrize(
+    ("name", "good", "bad", "message"),
+    [
+        (
+            "count",
+            [0, 9, None],
+            [-1, 10],
+            "is below minimum 0 in 1 rows, first -1; feature 'count' is above maximum 9 in 1",
+        ),
+        (
+            "share",
+            [0, -0.0, 1, None],
+            [-0.1, math.nan],
+            "is below minimum 0 in 2 rows, first -0.1, nan; feature 'share' is above",
+        ),
+        ("level", [0, -0.0, 0.5, None], [1.5, math.nan], "is not among 0.0, 0.5 in 2 rows, first 1.5, nan"),
+        ("size", ["S", "M", None], ["m", ""], "is not among 'S', 'M' in 2 rows, first 'm', ''"),
+        (
+            "code",
+            ["A", "bb", None],
+            ["AB", "A\n", "ba", ""],
+            "is not like '[A-Z]|b+' in 4 rows, first 'AB', 'A\\n', 'ba'",
+        ),
+        (
+            "since",
+            [date(2017, 1, 1), None],
+            [date(2016, 12, 31)],
+            "is below minimum 2017-01-01 in 1 rows, first 2016-12-31",
+        ),
+        (
+            "until",
+            [NOW, None],
+            [NOW + timedelta(seconds=1)],
+            "is above maximum 2017-08-01T00:00:00+00:00 in 1 rows, first 2017-08-01",
+        ),
+        ("open", [True, None], [False], "is not among True in 1 rows, first False"),
+    ],
+)
+def test_constraints_hold_for_every_row(name, good, bad, message):
+    """Nulls and what satisfies a constraint pass; each broken one is named with the count and the first values."""
+
+    def batch(values: list) -> pa.Table:
+        columns = {feature.name: pa.array([None] * len(values)) for feature in KINDS.features}
+        return pa.table({"key": range(len(values)), "event_time": [NOW] * len(values), **columns, name: values})
+
+    assert checked(KINDS, batch(good), NOW).num_rows == len(good)
+    with pytest.raises(BatchError) as error:
+        checked(KINDS, batch([*good, *bad]), NOW)
+    assert f"feature {name!r} {message}" in str(error.value)
+
+
+def test_fails_when_a_frame_is_no_table():
+    """A column of mixed types and the index of a frame are refused by name."""
+    with pytest.raises(BatchError, match="the batch cannot be read as an Arrow table"):
+        read_batch(pd.DataFrame({"price": [1, "a"]}))
+    frame = pd.DataFrame(GOOD | {"day": [None, None]}, index=[4, 7])
+    with pytest.raises(BatchError, match=r"column '__index_level_0__' is the frame's index; drop it with reset_index"):
+        checked(STOCK, frame, NOW)
+
+
+ROWS = st.lists(
+    st.tuples(
+        st.sampled_from(["a", "b", "", None]),
+        st.integers(-1, 2),
+        st.integers(-1, 1),
+        st.sampled_from([None, math.nan, 0.0, -0.0, 1.5, -1.0]),
+    ),
+    max_size=8,
+)
+
+
+@given(rows=ROWS, cut=st.integers(0, 8), leaves_out=st.booleans())
+def test_batch_is_taken_or_refused_as_row_by_row(rows, cut, leaves_out):
+    """The checks of whole columns agree with a check of one row after the other, however the batch is cut into chunks."""
+    group = replace(STOCK, features=(Feature("price", "double", "dollars", nullable=True, minimum=-0.5),))
+    schema = pa.schema(
+        [("store_id", pa.string()), ("event_time", TIMES), ("created_time", TIMES), ("price", pa.float64())]
+    )
+    if leaves_out:  # a nullable feature that is not there is null
+        rows = [(*row[:3], None) for row in rows]
+    hours = [(k, NOW + timedelta(hours=e), NOW + timedelta(hours=c), p) for k, e, c, p in rows]
+    parts = [dict(zip(schema.names, row, strict=True)) for row in hours]
+    table = pa.concat_tables([pa.Table.from_pylist(part, schema) for part in (parts[:cut], parts[cut:])])
+    if leaves_out:
+        table = table.drop_columns("price")
+
+    def value(price: float | None) -> object:
+        return price if price is None else "nan" if math.isnan(price) else price + 0.0
+
+    rows_of_values = [(k, e, c, value(p)) for k, e, c, p in hours]
+    distinct = list(dict.fromkeys(rows_of_values))
+    sound = (
+        bool(rows)
+        and all(k is not None and e <= 0 and c <= 0 for k, e, c, _ in rows)
+        and all(p is None or p >= -0.5 for *_, p in rows)
+        and len({row[:3] for row in distinct}) == len(distinct)
+    )
+    if sound:
+        found = checked(group, table, NOW).to_pylist()
+        assert [(*list(row.values())[:3], value(row["price"])) for row in found] == sorted(
+            distinct, key=lambda row: row[:3]
+        )
+    else:
+        with pytest.raises(BatchError):
+            checked(group, table, NOW)
+
+
+@pytest.mark.parametrize("finer", ["refuse", "truncate"])
+def test_finer_times_are_read_in_utc_whatever_their_zone(finer):
+    """The hour that New York has twice is two hours."""
+    twice = [datetime(2017, 11, 5, hour, 30, tzinfo=UTC) for hour in (5, 6)]
+    times = pa.array(twice, pa.timestamp("ns", "UTC")).cast(pa.timestamp("ns", "America/New_York"))
+    group = replace(STOCK, finer_times=finer, features=(Feature("price", "double", "dollars"),))
+    batch = pa.table({"store_id": ["1", "1"], "event_time": times, "price": [1.0, 2.0]})
+
+    assert checked(group, batch, datetime(2018, 1, 1, tzinfo=UTC))["event_time"].to_pylist() == twice
+
+
+@pytest.mark.parametrize("kind", [polars.Categorical, polars.Enum(["1", "2"])])
+def test_categories_of_polars_are_texts(kind):
+    """Polars exports them as a dictionary of views, which Arrow cannot take from."""
+    frame = polars.DataFrame({"store_id": ["1", "2"], "event_time": [NOW, NOW], "price": [1.0, 2.0]})
+    group = replace(STOCK, features=(Feature("price", "double", "dollars"),))
+
+    found = checked(group, frame.with_columns(polars.col("store_id").cast(kind)), NOW)
+    assert found.equals(checked(group, frame, NOW))

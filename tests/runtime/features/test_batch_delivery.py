@@ -1,0 +1,145 @@
+"""What is ingested is told on the unit's bus, and the guard of a pipeline understands it.
+
+A delivered batch, and what its rejection leaves.
+"""
+
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import boto3
+import pytest
+from moto import mock_aws
+
+from mlops_runtime.contracts import from_json
+from mlops_runtime.contracts.events import EventDetail, features_ingested
+from mlops_runtime.contracts.ingest import RejectedBatch
+from mlops_runtime.features.batch_delivery import AnnounceError, Delivery, reject, unit_bus
+from mlops_runtime.retraining.guard import Asked, GuardSettings, event_from
+
+NOW = datetime(2017, 8, 1, 9, tzinfo=UTC)
+DETAIL = features_ingested("sales_v1", rows=12, ingest_id="0123abcd")
+
+
+NOW_delivery = datetime(2017, 1, 20, 12, tzinfo=UTC)
+
+
+class _Events:
+    """An EventBridge that takes what it gets, or not."""
+
+    def __init__(self, **failure: str) -> None:
+        self.failure, self.entries = failure, list[dict[str, Any]]()
+
+    def put_events(self, Entries: list[dict[str, Any]]) -> dict[str, Any]:  # noqa: N803 - the API's own name
+        self.entries += Entries
+        return {"FailedEntryCount": len(self.failure) and 1, "Entries": [self.failure]}
+
+
+def test_the_guard_counts_what_was_told_once() -> None:
+    """Two events of one ingest are one event to it: the ingest's id counts, not EventBridge's."""
+    events = _Events()
+    announce = unit_bus(events, bus="demand-bus", unit="demand")
+    announce(DETAIL)
+    announce(DETAIL)
+    settings = GuardSettings(
+        pipeline="demand-forecast",
+        machine_arn="arn:aws:states:us-east-1:123456789012:stateMachine:Retrain",
+        alarms=(),
+        cool_down=86_400,
+        daily_budget=2,
+        minimum_labels=10,
+        label_table="sales_v1",
+    )
+
+    read = []
+    for number, entry in enumerate(events.entries):
+        assert entry["EventBusName"] == "demand-bus"
+        event = {
+            "id": f"event-{number}",
+            "source": entry["Source"],
+            "detail-type": entry["DetailType"],
+            "time": NOW.isoformat(),
+            "account": "123456789012",
+            "detail": json.loads(entry["Detail"]),
+        }
+        asked = event_from(json.dumps(event), settings=settings, now=NOW)
+        assert isinstance(asked, Asked)
+        read.append((asked.event_id, asked.ingest))
+
+    assert read == [("sales_v1/0123abcd", "0123abcd")] * 2
+
+
+def test_fails_when_the_bus_does_not_take_it() -> None:
+    """The caller hears that the rows are in, and what to do."""
+    announce = unit_bus(_Events(ErrorCode="InternalFailure", ErrorMessage="try later"), bus="demand-bus", unit="demand")
+    with pytest.raises(
+        AnnounceError, match=r"'demand-bus' did not take .* sales_v1: InternalFailure: try later; .* again"
+    ):
+        announce(DETAIL)
+
+
+def test_a_client_tells_each_ingest_and_an_earlier_one_again(shop: Any) -> None:
+    """Whoever died between the append and the telling tells it with the next attempt, under the same id."""
+    told: list[EventDetail] = []
+    client = shop.new_client(announce=told.append)
+    client.ingest(shop.STOCK, shop.stock((1, 5, 1), (2, 6, 2)))
+    assert client.ingest(shop.STOCK, shop.stock((1, 5, 1), (2, 6, 2))).duplicate
+    client.ingest(shop.STOCK, shop.stock((3, 7, 3)))
+
+    assert [(t.subject, t.attributes) for t in told] == [("stock_v1", {"rows": n}) for n in ("2", "2", "1")]
+    assert told[0].id == told[1].id != told[2].id
+
+
+def _delivery(path: str = "incoming/stock_v1/a.parquet", etag: str = "9b2c") -> Delivery:
+    return Delivery(bucket="batches", path=path, etag=etag, bytes=7, now=NOW_delivery)
+
+
+@pytest.fixture
+def s3() -> Iterator[Any]:
+    """S3 in process, with the bucket."""
+    with mock_aws():
+        client = boto3.client("s3", "us-east-1")
+        client.create_bucket(Bucket="batches")
+        yield client
+
+
+@pytest.mark.parametrize(
+    ("path", "table", "key", "report"),
+    [
+        ("incoming/stock_v1/a.parquet", "stock_v1", "a", "rejected/stock_v1/a.json"),
+        ("incoming/stock_v1/run/part-0.parquet", "stock_v1", "run/part-0", "rejected/stock_v1/run/part-0.json"),
+        ("incoming/stock_v1/a.csv", "stock_v1", "a.csv", "rejected/stock_v1/a.csv.json"),
+        ("incoming/a.parquet", "a.parquet", "", "rejected/a.json"),
+    ],
+)
+def test_a_path_says_table_and_key(path: str, table: str, key: str, report: str) -> None:
+    """Each object has its own report, also one that is no batch."""
+    delivery = _delivery(path)
+
+    assert (delivery.table, delivery.key, delivery.report_path) == (table, key, report)
+    assert delivery.uri == f"s3://batches/{path}"
+
+
+def test_a_rejection_writes_the_report_before_it_tells(s3: Any) -> None:
+    """Whoever hears the event finds the report, with every problem."""
+    seen = list[tuple[EventDetail, RejectedBatch]]()
+
+    def tell(detail: EventDetail) -> None:
+        answer = s3.get_object(Bucket="batches", Key=detail.attributes["report_uri"].removeprefix("s3://batches/"))
+        seen.append((detail, from_json(RejectedBatch, answer["Body"].read())))
+
+    reject(_delivery(), "x" * 3000, ["one", "two"], s3=s3, tell=tell)
+
+    ((detail, report),) = seen
+    assert report.problems == ("one", "two")
+    assert detail.reason == "x" * 2000 + "..."
+
+
+def test_the_id_of_a_rejection_is_that_of_the_object(s3: Any) -> None:
+    """Told again it is the same event; another object under the key is another."""
+    ids = list[str]()
+    for etag in ("9b2c", "9b2c", "77aa"):
+        reject(_delivery(etag=etag), "bad", ["bad"], s3=s3, tell=lambda detail: ids.append(detail.id))
+
+    assert ids[0] == ids[1] != ids[2]

@@ -1,0 +1,299 @@
+"""Keys are remembered in the table, also beyond the snapshots that they came with.
+
+A batch and its key; commit order; backfills and corrections.
+"""
+
+import math
+from dataclasses import replace
+from datetime import timedelta
+
+import pyarrow as pa
+import pytest
+from pyiceberg.table import Table
+
+from mlops_runtime.features import batch_ingest
+from mlops_runtime.features.batch_checks import BatchError
+from mlops_runtime.features.batch_ingest import KeyReusedError
+from mlops_runtime.features.feature_group import Feature
+
+
+def test_each_ingest_is_an_entry(shop):
+    """With key, content and time."""
+    done = shop.client.ingest(shop.STOCK, shop.stock((1, 5, 1)), idempotency_key="k")
+
+    (entry,) = batch_ingest.entries(shop.client.table("stock_v1"))
+
+    assert (entry.key, entry.snapshot_id, entry.at) == ("k", done.snapshot_id, shop.day(20).isoformat())
+    assert entry.content.startswith("h2:")
+    assert batch_ingest.find(shop.client.table("stock_v1"), "never") is None
+
+
+def test_the_newest_event_never_falls(shop):
+    """A late batch leaves it, a newer one moves it."""
+    newest = []
+    for event in (3, 1, 7):
+        shop.client.ingest(shop.STOCK, shop.stock((event, 5, event)))
+        newest.append(batch_ingest.newest(shop.client.table("stock_v1")))
+
+    assert newest == [shop.day(3), shop.day(3), shop.day(7)]
+
+
+def test_keys_of_expiring_snapshots_are_carried_for_ninety_days(shop):
+    """Also twice over; what is older is forgotten."""
+    first = shop.client.ingest(shop.STOCK, shop.stock((1, 5, 1)), idempotency_key="old")
+    shop.set_day(60)
+    second = shop.client.ingest(shop.STOCK, shop.stock((2, 5, 2)), idempotency_key="new")
+    table = shop.client.table("stock_v1")
+    going = [first.snapshot_id, second.snapshot_id]
+
+    soon = batch_ingest.carried(table, going, shop.day(100))
+    late = batch_ingest.carried(table, going, shop.day(20) + batch_ingest.REMEMBERED + timedelta(days=1))
+
+    assert ('"old"' in soon["mlops.ledger"], '"new"' in soon["mlops.ledger"]) == (True, True)
+    assert ('"old"' in late["mlops.ledger"], '"new"' in late["mlops.ledger"]) == (False, True)
+    assert soon[batch_ingest.EVENT_TIME_MAX] == shop.day(2).isoformat()
+
+
+def test_the_newest_event_survives_a_snapshot_that_says_nothing(shop):
+    """As one of Glue's compaction does."""
+    shop.client.ingest(shop.STOCK, shop.stock((7, 5, 7)))
+    table = shop.client.table("stock_v1")
+    with table.transaction() as transaction, transaction.update_snapshot().fast_append():
+        pass
+
+    shop.client.ingest(shop.STOCK, shop.stock((3, 5, 3)))
+
+    assert batch_ingest.newest(shop.client.table("stock_v1")) == shop.day(7)
+
+
+def rows(shop) -> list[tuple[int, int | None]]:
+    """Return day of event and stock of each row, in the order of their ingest."""
+    table = (
+        shop.new_client()
+        .table("stock_v1")
+        .scan()
+        .to_arrow()
+        .sort_by([("ingest_id", "ascending"), ("event_time", "ascending")])
+    )
+    return [
+        ((t - shop.day(0)).days, v)
+        for t, v in zip(table["event_time"].to_pylist(), table["on_hand"].to_pylist(), strict=True)
+    ]
+
+
+def test_a_key_with_other_content_is_refused(shop):
+    """The first batch stays as it is; the same rows in another order are the same content."""
+    shop.client.ingest(shop.STOCK, shop.stock((1, 5, 1), (2, 6, 2)), idempotency_key="k")
+
+    assert shop.client.ingest(shop.STOCK, shop.stock((2, 6, 2), (1, 5, 1)), idempotency_key="k").duplicate
+    with pytest.raises(
+        KeyReusedError, match=r"idempotency key 'k' of stock_v1 was used at 2017-01-21.* for content h2:.*give each"
+    ):
+        shop.client.ingest(shop.STOCK, shop.stock((1, 5, 1), (2, 7, 2)), idempotency_key="k")
+    assert rows(shop) == [(1, 5), (2, 6)]
+
+
+def test_the_batch_committed_later_counts(shop, monkeypatch):
+    """Two writers, the same row, created at once: the one that was overtaken commits later, and its value counts."""
+    shop.client.ingest(shop.STOCK, shop.stock((0, 1, 0)))
+    original, others = Table.append, []
+
+    def append(self, *args, **kwargs):
+        if not others:
+            others.append(None)
+            shop.new_client().ingest(shop.STOCK, shop.stock((5, 50, 6)), idempotency_key="faster")
+        return original(self, *args, **kwargs)
+
+    monkeypatch.setattr(Table, "append", append)
+    shop.client.ingest(shop.STOCK, shop.stock((5, 51, 6)), idempotency_key="slower")
+
+    assert rows(shop) == [(0, 1), (5, 50), (5, 51)]
+    built = shop.client.training_set(shop.asked((6, "1")), [shop.STOCK], name="tie")
+    assert built.rows["stock__on_hand"].to_pylist() == [51]
+
+
+def test_rows_repeated_in_a_batch_are_one(shop):
+    """Equal in every column; the answer says how many were left out."""
+    done = shop.client.ingest(shop.STOCK, shop.stock((1, 5, 1), (1, 5, 1), (2, 6, 2)))
+
+    assert (done.rows, done.repeated) == (2, 1)
+    with pytest.raises(BatchError):
+        shop.client.ingest(shop.STOCK, shop.stock((1, 5, 1), (1, 6, 1)))
+
+
+def test_rows_lie_sorted_by_entity_and_event(shop):
+    """As the table's sort order says."""
+    batch = pa.concat_tables(
+        [shop.stock((9, 1, 9), (2, 2, 2)), shop.stock((5, 3, 5)).set_column(0, "store_id", [["0"]])]
+    )
+    shop.client.ingest(shop.STOCK, batch)
+
+    found = shop.client.table("stock_v1").scan().to_arrow()
+
+    assert found["on_hand"].to_pylist() == [3, 2, 1]
+
+
+def test_a_backfill_says_when_its_rows_were_known(shop):
+    """Without created_time it is no backfill; with it the past is as it was known."""
+    with pytest.raises(BatchError, match="backfill of stock_v1: column 'created_time' is missing"):
+        shop.client.backfill(shop.STOCK, shop.stock((1, 5, 1)).drop_columns(["created_time"]))
+
+    done = shop.client.backfill(shop.STOCK, shop.stock((1, 5, 1.5)))
+
+    assert done.rows == 1
+    built = shop.client.training_set(shop.asked((1.4, "1"), (1.5, "1")), [shop.STOCK], name="past")
+    assert built.rows["stock__on_hand"].to_pylist() == [None, 5]
+
+
+def test_a_correction_restates_what_is_there(shop):
+    """The old value stays for whoever asks about the time before."""
+    shop.client.ingest(shop.STOCK, shop.stock((19, 5, 19), (18, 4, 18)))
+    fixed = shop.stock((19, 6, 19)).drop_columns(["created_time"])
+
+    shop.client.correct(shop.STOCK, fixed)
+    shop.set_day(21)
+
+    built = shop.client.training_set(shop.asked((19.5, "1"), (20.5, "1")), [shop.STOCK], name="corrected")
+    assert built.rows["stock__on_hand"].to_pylist() == [5, 6]
+
+
+def test_fails_to_correct_what_is_not_there(shop):
+    """Nothing is written, also in an empty table."""
+    unknown = shop.stock((7, 6, 7)).drop_columns(["created_time"])
+    with pytest.raises(
+        BatchError, match=r"correction of stock_v1: 1 rows restate nothing, the first is {'store_id': '1'"
+    ):
+        shop.client.correct(shop.STOCK, unknown)
+    shop.client.ingest(shop.STOCK, shop.stock((8, 5, 8)))
+    with pytest.raises(BatchError, match="1 rows restate nothing"):
+        shop.client.correct(
+            shop.STOCK, pa.concat_tables([unknown, shop.stock((8, 9, 8)).drop_columns(["created_time"])])
+        )
+    assert rows(shop) == [(8, 5)]
+
+
+@pytest.mark.parametrize("key", ["", 5])
+def test_a_key_that_is_no_text_is_refused(shop, key):
+    """Every batch would have the empty one."""
+    with pytest.raises(
+        BatchError, match=f"idempotency key must be a text that is not empty, got {key!r}; leave it out"
+    ):
+        shop.client.ingest(shop.STOCK, shop.stock((1, 5, 1)), idempotency_key=key)
+
+
+def test_a_bad_batch_makes_no_table(shop):
+    """Nor does it change one that is there."""
+    with pytest.raises(BatchError):
+        shop.client.ingest(shop.STOCK, shop.stock((30, 5, 1)))
+    assert shop.client.table_names() == ()
+
+
+def stamped(shop, *rows) -> pa.Table:
+    """Return stock of which the store's clock says when it was known."""
+    return shop.stock(*((event, value, event) for event, value in rows)).drop_columns("created_time")
+
+
+def test_a_correction_back_to_what_was_said_before_is_written_once(shop):
+    """However often values go to and fro; each is written once, at one time of the clock and at another."""
+    shop.client.ingest(shop.STOCK, stamped(shop, (1, 5), (2, 7)))
+    for number, value in enumerate((6, 5, 6, 5)):
+        shop.set_day(21 + number // 2)
+        first = shop.client.correct(shop.STOCK, stamped(shop, (1, value)))
+        again = shop.new_client().correct(shop.STOCK, stamped(shop, (1, value)))
+        shop.set_day(22 + number // 2)
+        later = shop.client.correct(shop.STOCK, stamped(shop, (1, value)))
+
+        assert (first.rows, first.duplicate, again.rows, again.duplicate) == (1, False, 0, True)
+        assert again.snapshot_id == later.snapshot_id == first.snapshot_id
+    assert rows(shop) == [(1, 5), (2, 7), (1, 6), (1, 5), (1, 6), (1, 5)]
+
+
+def test_a_correction_that_says_what_is_there_writes_nothing(shop):
+    """Whichever batches it came from; null and NaN are values of their own, and one row that differs is enough."""
+    sales = shop.sales((1, math.nan, 2), (2, None, 3), (3, 4.0, 4)).drop_columns("created_time")
+    shop.client.ingest(shop.SALES, sales.slice(0, 1))
+    last = shop.client.ingest(shop.SALES, sales.slice(1))
+
+    same = shop.client.correct(shop.SALES, sales)
+    other = sales.set_column(sales.column_names.index("units"), "units", pa.array([math.nan, math.nan, 4.0]))
+
+    assert (same.rows, same.duplicate, same.snapshot_id) == (0, True, last.snapshot_id)
+    assert shop.client.correct(shop.SALES, other).rows == 3
+    assert shop.client.correct(shop.SALES, other).duplicate
+
+
+def test_a_correction_that_says_when_it_was_known_restates_what_was_known_then(shop):
+    """The same value known earlier is something new; what a later correction says does not count against it."""
+    shop.client.ingest(shop.STOCK, shop.stock((1, 5, 9)))
+
+    done = [
+        shop.client.correct(shop.STOCK, shop.stock((1, value, created))).duplicate
+        for value, created in ((5, 9), (5, 4), (5, 4), (6, 9), (6, 9), (5, 9), (5, 9), (5, 4))
+    ]
+
+    assert done == [True, False, True, False, True, False, True, True]
+    assert rows(shop) == [(1, 5), (1, 5), (1, 6), (1, 5)]
+
+
+def test_a_correction_with_a_key_is_known_by_its_key(shop):
+    """As an ingest is, whatever was said since."""
+    shop.client.ingest(shop.STOCK, stamped(shop, (1, 5)))
+    keys = ["six", "five", "six"]
+    done = [
+        shop.client.correct(shop.STOCK, stamped(shop, (1, {"six": 6, "five": 5}[key])), idempotency_key=key).duplicate
+        for key in keys
+    ]
+
+    assert done == [False, False, True]
+    with pytest.raises(KeyReusedError, match="idempotency key 'six'"):
+        shop.client.correct(shop.STOCK, stamped(shop, (1, 7)), idempotency_key="six")
+
+
+def test_a_correction_of_which_nobody_was_told_is_told_when_it_comes_again(shop):
+    """Whoever died between the two tells it then, as the same event."""
+    shop.client.ingest(shop.STOCK, stamped(shop, (1, 5)))
+    told = []
+    client = shop.new_client(announce=lambda event: told.append(event) if len(told) else told.append(event) or 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        client.correct(shop.STOCK, stamped(shop, (1, 6)))
+
+    assert client.correct(shop.STOCK, stamped(shop, (1, 6))).duplicate
+    assert told[0] == told[1]
+
+
+def test_a_feature_that_came_later_is_null_to_a_correction(shop):
+    """Rows of before have it as null: saying so again is nothing new, a value is."""
+    shop.client.ingest(shop.STOCK, stamped(shop, (1, 5)))
+    price = Feature("price", "double", "dollars", nullable=True)
+    group = replace(shop.STOCK, features=(*shop.STOCK.features, price))
+    nothing, known = (stamped(shop, (1, 5)).append_column("price", pa.array([v], pa.float64())) for v in (None, 1.5))
+
+    with pytest.raises(BatchError, match="correction of stock_v1: 'price' left out; a correction restates whole rows"):
+        shop.client.correct(group, stamped(shop, (1, 6)))
+
+    assert shop.client.correct(group, nothing).duplicate
+    assert not shop.client.correct(group, known).duplicate
+
+
+@pytest.mark.parametrize("key", [None, "k"])
+def test_a_batch_stays_the_same_when_a_nullable_feature_is_declared(shop, key):
+    """Whoever sends it again need not know of the feature, and may leave it out or say null."""
+    batch = stamped(shop, (1, 5), (2, 6))
+    first = shop.client.ingest(shop.STOCK, batch, idempotency_key=key)
+    price = Feature("price", "double", "dollars", nullable=True)
+    group = replace(shop.STOCK, features=(*shop.STOCK.features, price))
+
+    for again in (batch, batch.append_column("price", pa.nulls(2, pa.float64()))):
+        assert shop.client.ingest(group, again, idempotency_key=key).snapshot_id == first.snapshot_id
+    assert shop.client.ingest(group, stamped(shop, (3, 7))).rows == 1
+    with pytest.raises(BatchError, match="column 'on_hand' is missing"):
+        required = replace(group, features=(replace(group.features[0], nullable=False), price))
+        shop.new_client(shop.path / "other").ingest(required, batch.drop_columns("on_hand"))
+
+
+@pytest.mark.parametrize("group", ["stock", {"name": "stock"}, None])
+@pytest.mark.parametrize("verb", ["ingest", "backfill", "correct", "latest"])
+def test_fails_for_what_is_no_group(shop, verb, group):
+    """By name, before anything is looked at."""
+    with pytest.raises(BatchError, match=r"^a FeatureGroup is needed, got .*; give the declaration of the group"):
+        getattr(shop.client, verb)(group, shop.stock((1, 5, 1)))

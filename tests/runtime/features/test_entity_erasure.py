@@ -1,0 +1,357 @@
+"""The right to be forgotten: no row, no file, no copy is left, and what was taken is on the record."""
+
+from dataclasses import replace
+from datetime import UTC, date, datetime
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from pyiceberg.avro.file import AvroFile
+from pyiceberg.io.pyarrow import PyArrowFileIO
+from tests.runtime.features.conftest import Kept, fill, shop_at
+
+from mlops_runtime.features import entity_erasure as module
+from mlops_runtime.features.entity_erasure import ErasureError
+from mlops_runtime.features.rebuild import Verdict
+from mlops_runtime.features.training_set_manifest import ManifestError
+
+SECRET = "household-4711-of-the-canary"
+BOUND = SECRET[:15]
+ARROW = {"int": pa.int32(), "timestamp": pa.timestamp("us", "UTC")}
+ENTITY = {"store_id": SECRET}
+
+
+@pytest.fixture(scope="module")
+def _kept_once(tmp_path_factory):
+    """Make a store with two entities, a training set of each and one of both."""
+    kept = Kept(tmp_path_factory.mktemp("kept"))
+    filled = shop_at(kept.store)
+    fill(filled)
+    batch = pa.concat_tables([filled.stock((3, 7, 3)), filled.stock((4, 8, 4)).set_column(0, "store_id", [[SECRET]])])
+    filled.client.ingest(filled.STOCK, batch, idempotency_key="mixed")
+    filled.client.ingest(
+        filled.STOCK, filled.stock((5, 9, 5)).set_column(0, "store_id", [[SECRET]]), idempotency_key="alone"
+    )
+    built = {
+        "before": filled.client.training_set(filled.asked((2, "1")), {"sales": ["units"]}, name="sales"),
+        "one": filled.client.training_set(filled.asked((6, "1")), [filled.STOCK], name="one"),
+        "both": filled.client.training_set(filled.asked((6, "1"), (6, SECRET)), [filled.STOCK], name="both"),
+    }
+    kept.keep()
+    return kept, built
+
+
+@pytest.fixture
+def kept(_kept_once):
+    """Give the store as it was made, and the training sets by name."""
+    kept, built = _kept_once
+    shop = kept.back()
+    vars(shop).update(built)
+    return shop
+
+
+def erase(filled, **options):
+    """Erase the entity."""
+    return filled.new_client().erase(ENTITY, **({"reason": "ticket 7", "in_use": ()} | options))
+
+
+def found(path) -> list[str]:
+    """Return the files below a folder that hold the entity, whatever they are, compressed or not."""
+    files = [p for p in path.rglob("*") if p.is_file()]
+    plain = [p for p in files if SECRET.encode() in p.read_bytes()]
+    tables = [p for p in files if p.suffix == ".parquet" and SECRET in pq.read_table(p)["store_id"].to_pylist()]
+    manifests = [p for p in files if p.suffix == ".avro" and BOUND in str(avro(p))]
+    return sorted({str(p.relative_to(path)) for p in (*plain, *tables, *manifests)})
+
+
+def avro(path) -> list[object]:
+    """Return the records of an Avro file: manifests hold bounds of files that are there or were deleted, 16 letters of texts."""
+    with AvroFile(PyArrowFileIO().new_input(str(path))) as records:
+        return list(records)
+
+
+def test_nothing_of_the_entity_is_left(kept):
+    """Neither rows, nor files of any kind, nor history; other rows stay, and so do their values."""
+    assert found(kept.path)
+
+    record = erase(kept)
+
+    assert found(kept.path) == []
+    assert set(record.used_by) == {kept.one.id, kept.both.id}
+    table = kept.client.table("stock_v1")
+    assert set(table.scan().to_arrow()["store_id"].to_pylist()) == {"1"}
+    assert table.scan().to_arrow().num_rows == 11
+    assert all(s not in {x.snapshot_id for x in table.metadata.snapshots} for t in record.tables for s in t.snapshots)
+    built = kept.client.training_set(kept.asked((3.5, "1")), [kept.STOCK], name="after")
+    assert built.rows["stock__on_hand"].to_pylist() == [7]
+
+
+def test_training_sets_that_held_it_have_tombstones(kept):
+    """And cannot be built again; others can."""
+    record = erase(kept)
+
+    for built in (kept.one, kept.both):
+        again = kept.client.rebuild(built.id)
+        assert again.verdict is Verdict.IMPOSSIBLE
+        assert again.reason == f"erasure {record.id} of {record.at} (ticket 7) took rows of sales_v1, stock_v1"
+    assert kept.client.rebuild(kept.before.id).verdict is Verdict.IDENTICAL
+    assert [use.is_erased for use in kept.client.who_used(kept.STOCK)] == [True, True]
+
+
+def test_files_of_a_set_without_the_entity_stay(kept):
+    """Its rows are not the entity's."""
+    erase(kept)
+
+    assert len(list(kept.path.rglob("sets/one/**/*.parquet"))) == 1
+    assert list(kept.path.rglob("sets/both/**/*.parquet")) == []
+
+
+def test_keys_of_erased_batches_are_remembered(kept):
+    """A redelivered batch brings nothing back."""
+    erase(kept)
+
+    batch = kept.stock((5, 9, 5)).set_column(0, "store_id", [[SECRET]])
+    assert kept.client.ingest(kept.STOCK, batch, idempotency_key="alone").duplicate
+    assert found(kept.path) == []
+
+
+def test_a_set_in_use_is_taken_only_when_asked(kept):
+    """Else nothing changes at all."""
+    files = sorted(kept.path.rglob("*"))
+
+    with pytest.raises(ErasureError, match=f"1 training sets that hold the entity: {kept.one.id}; retrain without"):
+        erase(kept, in_use=[kept.one.id, kept.before.id])
+    assert sorted(kept.path.rglob("*")) == files
+
+    assert kept.one.id in erase(kept, in_use=[kept.one.id], include_in_use=True).used_by
+    assert found(kept.path) == []
+
+
+def test_erasing_again_does_nothing(kept):
+    """No snapshot is added."""
+    erase(kept)
+    before = [s.snapshot_id for s in kept.client.table("stock_v1").metadata.snapshots]
+
+    again = erase(kept)
+
+    assert (again.tables, again.used_by) == ((), ())
+    assert [s.snapshot_id for s in kept.client.table("stock_v1").metadata.snapshots] == before
+
+
+def test_the_second_of_two_copies_is_found_after_a_crash(kept, monkeypatch):
+    """Also when the tables, or the entity rows by which the set was found, are clean by then."""
+    again = kept.client.training_set(kept.asked((7, "1"), (6, SECRET)), [kept.STOCK], name="more")
+    assert again.entities is not None
+    erased = module.Objects.erase
+    for count in range(8):
+        calls = []
+
+        def crash_later(objects, key, calls=calls, count=count):
+            calls.append(key)
+            if len(calls) > count:
+                raise KeyboardInterrupt
+            erased(objects, key)
+
+        with monkeypatch.context() as broken:
+            broken.setattr(module.Objects, "erase", crash_later)
+            try:
+                erase(kept)
+            except KeyboardInterrupt:
+                continue
+            break
+
+    erase(kept)
+
+    assert found(kept.path) == []
+
+
+def test_files_of_a_set_that_was_never_finished_go_too(kept, monkeypatch):
+    """Whoever built it ended before the manifest."""
+    with monkeypatch.context() as broken:
+        broken.setattr(module.Manifests, "add_copy", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            kept.client.training_set(kept.asked((7, SECRET)), [kept.STOCK], name="half")
+    assert len(list(kept.path.rglob("sets/half/**/*.parquet"))) == 1
+
+    erase(kept)
+
+    assert found(kept.path) == []
+    assert len(list(kept.path.rglob("sets/one/**/*.parquet"))) == 1
+
+
+def test_a_batch_that_lands_meanwhile_stays_remembered(kept, monkeypatch):
+    """Its snapshot goes, as it holds the entity's earlier rows; its key does not, and neither do its own rows."""
+    rewrite = module._rewrite
+
+    def ingest_first(table, *arguments):
+        if table.name()[-1] == "stock_v1":
+            kept.new_client().ingest(kept.STOCK, kept.stock((6, 10, 6)), idempotency_key="meanwhile")
+            meanwhile.append(kept.new_client().training_set(kept.asked((8, SECRET)), [kept.STOCK], name="meanwhile"))
+        return rewrite(table, *arguments)
+
+    meanwhile = []
+    monkeypatch.setattr(module, "_rewrite", ingest_first)
+    record = erase(kept)
+
+    assert kept.client.ingest(kept.STOCK, kept.stock((6, 10, 6)), idempotency_key="meanwhile").duplicate
+    assert kept.client.table("stock_v1").scan().to_arrow().num_rows == 12
+    assert meanwhile[0].id in record.used_by
+    assert kept.client.rebuild(meanwhile[0].id).verdict is Verdict.IMPOSSIBLE
+    assert found(kept.path) == []
+
+
+def test_a_batch_that_lands_right_after_the_rewriting_blocks_nothing(kept, monkeypatch):
+    """It brings the entity back, and is a matter for the next erasure."""
+    taken = module._taken
+
+    def ingest_after(table, *arguments):
+        found_then = taken(table, *arguments)
+        if table.name()[-1] == "stock_v1" and not late:
+            batch = kept.stock((7, 9, 7)).set_column(0, "store_id", [[SECRET]])
+            late.append(kept.new_client().ingest(kept.STOCK, batch, idempotency_key="late"))
+        return found_then
+
+    late = []
+    monkeypatch.setattr(module, "_taken", ingest_after)
+    first = erase(kept)
+    assert late[0].snapshot_id not in {s for table in first.tables for s in table.snapshots}
+
+    erase(kept)
+
+    assert found(kept.path) == []
+
+
+@pytest.mark.parametrize("step", ["bury", "rewrite", "begin", "untag", "expire", "remove", "copies"])
+def test_a_crash_is_finished_by_the_next_call(kept, monkeypatch, step):
+    """Wherever it happens."""
+
+    def crash(*_args, **_options):
+        raise KeyboardInterrupt
+
+    targets = {
+        "bury": (module.Manifests, "bury"),
+        "rewrite": (module, "_rewrite"),
+        "begin": (module.Manifests, "begin"),
+        "untag": (module, "_untag"),
+        "expire": (module, "_expire"),
+        "copies": (module, "_erase_copies"),
+    }
+    with monkeypatch.context() as broken:
+        if step == "remove":
+            broken.setattr("mlops_runtime.features.store_client.remove", crash)
+        else:
+            broken.setattr(*targets[step], crash)
+        with pytest.raises(KeyboardInterrupt):
+            erase(kept)
+
+    erase(kept)
+
+    assert found(kept.path) == []
+    assert kept.client.rebuild(kept.both.id).verdict is Verdict.IMPOSSIBLE
+    assert kept.client.table("stock_v1").scan().to_arrow().num_rows == 11
+
+
+def test_part_of_a_key_erases_all_below_it(shop):
+    """A household in every category."""
+    group = replace(
+        shop.STOCK, name="wide", entities=(*shop.STOCK.entities, replace(shop.STOCK.entities[0], name="category"))
+    )
+    rows = shop.stock((1, 1, 1), (2, 2, 2)).append_column("category", [["a", "b"]])
+    shop.client.ingest(group, rows)
+    shop.client.ingest(group, rows.set_column(0, "store_id", [["2", "2"]]))
+
+    shop.client.erase({"store_id": "1"}, reason="t", in_use=())
+
+    assert shop.client.table("wide_v1").scan().to_arrow()["store_id"].to_pylist() == ["2", "2"]
+
+
+KEYS = {
+    "string": ("a", "b"),
+    "int": (1, -2),
+    "long": (1, -(2**40)),
+    "date": (date(2017, 1, 1), date(2017, 1, 2)),
+    "timestamp": (datetime(2017, 1, 1, tzinfo=UTC), datetime(2017, 1, 2, microsecond=1, tzinfo=UTC)),
+}
+ODD = ["z", True, 2.0, 2**70, None, date(2000, 1, 1), datetime(2000, 1, 1), datetime(2000, 1, 1, tzinfo=UTC), 7]
+
+
+@pytest.mark.parametrize("give", [lambda key: key, str], ids=["value", "text"])
+@pytest.mark.parametrize("kind", KEYS)
+def test_keys_compare_by_their_type(shop, kind, give):
+    """A value of another type names nobody: it is refused, where the clock's zone or a cast would have chosen."""
+    group = replace(shop.STOCK, name="typed", entities=(replace(shop.STOCK.entities[0], type=kind),))
+    times = shop.stock((1, 1, 1), (2, 2, 2))
+    shop.client.ingest(group, times.set_column(0, "store_id", pa.array(KEYS[kind])))
+    asked = pa.table({"store_id": pa.array(KEYS[kind], ARROW.get(kind)), "event_timestamp": [shop.day(3)] * 2})
+    built = shop.client.training_set(asked, [group], name="typed")
+
+    fitting = {"string": ["z"], "int": [7], "long": [7], "date": [ODD[5]], "timestamp": [ODD[7]]}[kind]
+    for value in ODD:
+        if value in fitting and type(value) is type(fitting[0]):
+            assert shop.client.erase({"store_id": value}, reason="t", in_use=()).tables == ()
+        else:
+            with pytest.raises(ErasureError, match=f"'store_id' of typed_v1 is {kind}, got "):
+                shop.client.erase({"store_id": value}, reason="t", in_use=())
+    gone = KEYS[kind][1]
+    assert shop.client.erase({"store_id": give(gone)}, reason="t", in_use=()).used_by == (built.id,)
+
+    assert shop.client.table("typed_v1").scan().to_arrow()["store_id"].to_pylist() == [KEYS[kind][0]]
+    assert list(shop.path.rglob("sets/typed/**/*.parquet")) == []
+
+
+def test_tables_that_name_keys_otherwise_are_left_alone(kept):
+    """What is no number is no key of a table of numbers, nor of entity rows for it."""
+    numbered = replace(kept.STOCK, name="numbered", entities=(replace(kept.STOCK.entities[0], type="long"),))
+    kept.client.ingest(numbered, kept.stock((1, 1, 1)).set_column(0, "store_id", pa.array([1])))
+    asked = pa.table({"store_id": [1], "event_timestamp": [kept.day(2)]})
+    built = kept.client.training_set(asked, [numbered], name="numbered")
+
+    assert {table.table for table in erase(kept).tables} == {"stock_v1"}
+    assert kept.client.rebuild(built.id).verdict is Verdict.IDENTICAL
+
+
+def test_fails_when_no_table_has_the_key(kept):
+    """With the keys that there are."""
+    with pytest.raises(
+        ErasureError, match="no table has the key customer; there are sales_v1: store_id; stock_v1: store_id"
+    ):
+        kept.client.erase({"customer": "1"}, reason="t", in_use=())
+    with pytest.raises(ErasureError, match=r"no table has the key \(empty\)"):
+        kept.client.erase({}, reason="t", in_use=())
+
+
+@pytest.mark.parametrize("in_use", ["a list was forgotten", None, 5])
+def test_fails_when_in_use_is_no_list(kept, in_use):
+    """A text is a list of letters, none of which is a training set."""
+    with pytest.raises(ErasureError, match=r"in_use must be a list of ids of training sets, got .*; give \[\] where"):
+        erase(kept, in_use=in_use)
+    assert found(kept.path)
+
+
+def test_fails_when_in_use_names_no_training_set(kept):
+    """A misspelt id spares nothing: nothing is erased, and all of them are named."""
+    files = sorted(kept.path.rglob("*"))
+    with pytest.raises(
+        ErasureError, match=r"in_use names 'beef', 'dead', of which there is no manifest in .*manifests;"
+    ):
+        erase(kept, in_use=["dead", kept.before.id, "beef"])
+    assert sorted(kept.path.rglob("*")) == files
+
+
+def test_fails_when_a_manifest_cannot_be_read(kept):
+    """Whether it pins the entity's rows nobody can tell; nothing is erased."""
+    (kept.path / "manifests" / "not-one.json").write_text("{}")
+    files = sorted(kept.path.rglob("*"))
+
+    with pytest.raises(
+        ManifestError, match=r"manifest not-one in .*manifests was changed.*; restore the file as it was"
+    ):
+        erase(kept)
+    assert sorted(kept.path.rglob("*")) == files
+
+
+@pytest.mark.parametrize("reason", ["", "  ", 5])
+def test_fails_without_a_reason(kept, reason):
+    """It stays in the records when the rows are gone."""
+    with pytest.raises(ErasureError, match="reason must say why, such as a ticket's number, got"):
+        kept.client.erase(ENTITY, reason=reason, in_use=())

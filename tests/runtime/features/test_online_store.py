@@ -1,0 +1,510 @@
+"""Rows as items and back: no two entities share a key, no value loses a bit.
+
+The online store against the feature store's ``latest``, over DynamoDB.
+"""
+
+import itertools
+import math
+import struct
+from datetime import UTC, date, datetime, timedelta
+
+import boto3
+import pyarrow as pa
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from moto import mock_aws
+
+from mlops_runtime.features import online_store
+from mlops_runtime.features.feature_group import Entity, Feature, FeatureGroup
+from mlops_runtime.features.iceberg_tables import arrow_schema
+from mlops_runtime.features.online_store import (
+    EXPIRES,
+    ORDER,
+    OnlineStore,
+    OnlineStoreError,
+    Published,
+    item_keys,
+    items,
+    rows_of,
+)
+
+DAY = datetime(2017, 1, 1, tzinfo=UTC)
+TIMES = st.datetimes(datetime(1900, 1, 1), datetime(2200, 1, 1), timezones=st.just(UTC))
+DATES = st.dates(date(1, 1, 1), date(9999, 12, 31))
+BITS = {"float": st.integers(-(2**31), 2**31 - 1), "double": st.integers(-(2**63), 2**63 - 1)}
+VALUES = {
+    "boolean": st.booleans(),
+    "int": st.integers(-(2**31), 2**31 - 1),
+    "long": st.integers(-(2**63), 2**63 - 1),
+    "string": st.text(),
+    "date": DATES,
+    "timestamp": TIMES,
+}
+ALL = FeatureGroup(
+    name="everything",
+    entities=(
+        Entity("text", "string", "t"),
+        Entity("whole", "long", "w"),
+        Entity("week", "date", "w"),
+        Entity("at", "timestamp", "a"),
+    ),
+    features=tuple(Feature(f"f_{kind}", kind, kind, nullable=True) for kind in (*VALUES, *BITS)),
+    owner="demand",
+    description="one column of each type",
+    ttl=timedelta(days=2),
+)
+KEY = st.tuples(st.text(max_size=20), VALUES["long"], DATES, TIMES)
+
+
+STOCK = FeatureGroup(
+    name="stock",
+    entities=(Entity("store_id", "string", "store"), Entity("item", "long", "item")),
+    features=(
+        Feature("on_hand", "long", "units on hand", nullable=True),
+        Feature("price", "double", "price", nullable=True),
+    ),
+    owner="demand",
+    description="stock",
+)
+TABLES = itertools.count()
+KEYS = [("a", 1), ("a", 2), ('a",1', 1), ("", -1)]
+DOUBLES = st.none() | st.sampled_from([math.nan, math.inf, -math.inf, -0.0, 5e-324, 1.7e308, 0.1])
+
+
+def entities(*keys):
+    """Return entities as rows."""
+    columns = zip(*keys, strict=True) if keys else [[], [], [], []]
+    schema = arrow_schema(ALL)
+    return pa.table({n: pa.array(c, schema.field(n).type) for n, c in zip(ALL.entity_names, columns, strict=True)})
+
+
+def column(kind, bits):
+    """Return a column of floats from the integers of their bits."""
+    whole, real = (pa.int32(), pa.float32()) if kind == "float" else (pa.int64(), pa.float64())
+    return pa.array(bits, whole).view(real)
+
+
+@given(KEY, KEY)
+def test_two_entities_never_share_a_key(one, other):
+    """Whatever stands in texts: quotes, commas, slashes; the same entity always has the same key."""
+    first, second = item_keys(ALL, entities(one, other))
+    assert (first == second) is (one == other)
+    assert first.startswith("everything_v1/[")
+
+
+@given(st.data())
+def test_every_value_comes_back_bit_for_bit(data):
+    """NaN with its payload, infinities, negative zero, the smallest double, null, and times to the microsecond."""
+    key = data.draw(KEY)
+    columns = {name: entities(key)[name] for name in ALL.entity_names}
+    columns |= {"event_time": pa.array([data.draw(TIMES)], pa.timestamp("us", "UTC"))}
+    columns |= {"created_time": pa.array([data.draw(TIMES)], pa.timestamp("us", "UTC"))}
+    columns |= {"ingest_id": pa.array([data.draw(st.text(min_size=1))])}
+    for kind, values in {**VALUES, **BITS}.items():
+        value = [data.draw(st.none() | values)]
+        columns[f"f_{kind}"] = (
+            column(kind, value) if kind in BITS else pa.array(value, arrow_schema(ALL).field(f"f_{kind}").type)
+        )
+    rows = pa.table({c.name: columns[c.name] for c in ALL.columns})
+    (item,) = items(ALL, rows)
+    back = rows_of(ALL, rows.select(ALL.entity_names), [item])
+    for kind in BITS:
+        before, after = (table[f"f_{kind}"].combine_chunks() for table in (rows, back))
+        whole = pa.int32() if kind == "float" else pa.int64()
+        assert before.view(whole).to_pylist() == after.view(whole).to_pylist()
+    without = [name for name in rows.column_names if name not in ("f_float", "f_double")]
+    assert back.select(without).to_pydict() == rows.select(without).to_pydict()
+    assert back.schema.names == rows.schema.names
+
+
+@pytest.mark.parametrize("bits", [0x7FF8000000000001, 0x7FF0000000000000, -0x8000000000000000, 1, 0x7FEFFFFFFFFFFFFF])
+def test_doubles_that_dynamodb_numbers_lack_are_kept(bits):
+    """A NaN with a payload, infinity, negative zero, the least and the greatest: as their eight bytes."""
+    group = FeatureGroup(
+        name="real",
+        entities=(Entity("k", "long", "k"),),
+        features=(Feature("f", "double", "f"),),
+        owner="o",
+        description="d",
+    )
+    rows = pa.table(
+        {
+            "k": [1],
+            "event_time": [DAY],
+            "created_time": [DAY],
+            "ingest_id": ["0"],
+            "f": column("double", [bits]),
+        }
+    )
+    (item,) = items(group, rows)
+    assert item["row"]["M"]["f"] == {"B": struct.pack(">q", bits)}
+    back = rows_of(group, rows.select(["k"]), [item])["f"].combine_chunks()
+    assert back.view(pa.int64()).to_pylist() == [bits]
+
+
+@given(st.tuples(TIMES, TIMES, st.text()), st.tuples(TIMES, TIMES, st.text()))
+def test_versions_sort_as_event_created_ingest_do(one, other):
+    """The version's bytes order rows as the store does, times before 1970 too."""
+    group = FeatureGroup(
+        name="real",
+        entities=(Entity("k", "long", "k"),),
+        features=(Feature("f", "long", "f"),),
+        owner="o",
+        description="d",
+    )
+    both = [one, other]
+    times = {
+        name: pa.array([row[i] for row in both], pa.timestamp("us", "UTC"))
+        for i, name in enumerate(("event_time", "created_time"))
+    }
+    rows = pa.table({"k": [1, 1], **times, "ingest_id": [row[2] for row in both], "f": [1, 2]})
+    first, second = (item[ORDER]["S"].encode() for item in items(group, rows))
+    keyed = [(event, created, ingest.encode()) for event, created, ingest in both]
+    assert (first < second) is (keyed[0] < keyed[1])
+    assert (first == second) is (keyed[0] == keyed[1])
+
+
+def test_a_widened_column_reads_what_was_written_before():
+    """A float that became a double, an int that became a long, and a feature that was not there yet."""
+
+    def group(*features):
+        return FeatureGroup(
+            name="g", entities=(Entity("k", "long", "k"),), features=features, owner="o", description="d"
+        )
+
+    old = group(Feature("a", "float", "a"), Feature("b", "int", "b"))
+    new = group(Feature("a", "double", "a"), Feature("b", "long", "b"), Feature("c", "string", "c", nullable=True))
+    rows = pa.table(
+        {
+            "k": [1],
+            "event_time": [DAY],
+            "created_time": [DAY],
+            "ingest_id": ["0"],
+            "a": pa.array([0.5], pa.float32()),
+            "b": pa.array([7], pa.int32()),
+        }
+    )
+    back = rows_of(new, rows.select(["k"]), list(items(old, rows)))
+    assert back.select(["a", "b", "c"]).to_pylist() == [{"a": 0.5, "b": 7, "c": None}]
+    assert back.schema.field("b").type == pa.int64()
+
+
+def test_an_item_is_over_after_its_last_second():
+    """DynamoDB deletes by whole seconds, so the second after the last instant; without ttl never."""
+    (item,) = items(ALL, _row(event=DAY + timedelta(microseconds=1)))
+    assert item[EXPIRES] == {"N": str(int((DAY + timedelta(days=2)).timestamp()) + 1)}
+
+
+def test_fails_when_keys_or_rows_are_not_the_groups():
+    """Absent columns, other types, nulls and too long a key are named."""
+    with pytest.raises(OnlineStoreError, match=r"entity 'text' is absent, there are whole; entity 'week' is absent.*"):
+        item_keys(ALL, pa.table({"whole": [1]}))
+    keys = entities(("a", 1, date(2017, 1, 1), DAY))
+    with pytest.raises(OnlineStoreError, match="entity 'text' is int64, declared is string"):
+        item_keys(ALL, keys.set_column(0, "text", pa.array([1])))
+    with pytest.raises(OnlineStoreError, match="entity 'whole' is double, declared is int64"):
+        item_keys(ALL, keys.set_column(1, "whole", pa.array([1.0])))
+    with pytest.raises(OnlineStoreError, match=r"entity 'at' is timestamp.us., declared is timestamp.us, tz=UTC."):
+        item_keys(ALL, keys.set_column(3, "at", pa.array([DAY], pa.timestamp("us", "UTC")).cast(pa.timestamp("us"))))
+    with pytest.raises(OnlineStoreError, match="entity 'text' has 1 nulls"):
+        item_keys(ALL, keys.set_column(0, "text", pa.array([None], pa.string())))
+    with pytest.raises(OnlineStoreError, match="1 keys have more than 2048 bytes"):
+        item_keys(ALL, keys.set_column(0, "text", pa.array(["é" * 1100])))
+    with pytest.raises(OnlineStoreError, match=r"rows have no created_time, event_time, .*; give whole rows"):
+        list(items(ALL, keys))
+    with pytest.raises(OnlineStoreError, match="f_int is string, declared is int32"):
+        list(items(ALL, _row(event=DAY).set_column(8, "f_int", pa.array(["1"]))))
+
+
+def _row(*, event):
+    times = {name: pa.array([event], pa.timestamp("us", "UTC")) for name in ("event_time", "created_time")}
+    given = {**{n: entities(("a", 1, date(2017, 1, 1), DAY))[n] for n in ALL.entity_names}, **times, "ingest_id": ["0"]}
+    return pa.table(
+        [given.get(f.name, pa.array([None], f.type)) for f in arrow_schema(ALL)], names=arrow_schema(ALL).names
+    )
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "value"),
+    [
+        ("string", "01", "01"),
+        ("int", "-7", -7),
+        ("int", "2147483648", None),
+        ("long", "2147483648", 2147483648),
+        ("long", "x", None),
+        ("date", "1970-01-02", 1),
+        ("timestamp", "1970-01-01T01:00:00.000001+01:00", 1),
+        ("timestamp", "1970-01-01T00:00:00", None),
+    ],
+)
+def test_texts_are_read_as_the_types_of_keys(kind, text, value):
+    """What is no value of the type is nobody; a time without a zone is none."""
+    assert online_store.key_values({"a": kind}, {"a": text}) == (None if value is None else (value,))
+
+
+def test_a_key_is_recognized_by_the_values_that_are_given():
+    """By position; a text that looks like a number is none."""
+    key = online_store.whole_key("stock_v1", ("1", 7))
+    assert key == 'stock_v1/["1",7]'
+    assert [online_store.is_of(key, v) for v in (("1", None), (None, 7), (1, None), (None, "7"), ("1",))] == [
+        True,
+        True,
+        False,
+        False,
+        False,
+    ]
+
+
+@pytest.fixture
+def dynamodb():
+    """Give DynamoDB with one table."""
+    with mock_aws():
+        client = boto3.client("dynamodb", region_name="us-east-1")
+        make(client, "online")
+        yield client
+
+
+def make(client, name):
+    """Make the table that the construct defines."""
+    client.create_table(
+        TableName=name,
+        KeySchema=[{"AttributeName": "entity", "KeyType": "HASH"}],
+        AttributeDefinitions=[{"AttributeName": "entity", "AttributeType": "S"}],
+        BillingMode="PAY_PER_REQUEST",
+    )
+
+
+def rows(day, *given):
+    """Return rows: (key, event in days, created in days, on hand, price)."""
+    return pa.table(
+        {
+            "store_id": [key[0] for key, *_ in given],
+            "item": [key[1] for key, *_ in given],
+            "event_time": [day(event) for _, event, *_ in given],
+            "created_time": [day(created) for _, _, created, *_ in given],
+            "on_hand": pa.array([row[3] for row in given], pa.int64()),
+            "price": pa.array([row[4] for row in given], pa.float64()),
+        }
+    )
+
+
+def bits(table):
+    """Return a table's values with doubles as their bits, so that NaN equals NaN and zero not negative zero."""
+    return table.set_column(
+        table.schema.get_field_index("price"),
+        "price",
+        pa.chunked_array([chunk.view(pa.int64()) for chunk in table["price"].chunks], pa.int64()),
+    ).to_pydict()
+
+
+ROW = st.tuples(st.sampled_from(KEYS), st.integers(0, 6), st.integers(0, 6), st.none() | st.integers(0, 9), DOUBLES)
+STEPS = st.lists(
+    st.tuples(st.lists(ROW, min_size=1, max_size=4), st.sampled_from(["refresh", "scan", "none"])), max_size=3
+)
+
+
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    steps=STEPS, ttl=st.none() | st.integers(0, 4), bound=st.sampled_from(["inclusive", "exclusive"]), data=st.data()
+)
+def test_it_answers_as_latest_does(shop, dynamodb, tmp_path_factory, steps, ttl, bound, data):
+    """Whatever was ingested, late, restated or ahead of its time, however it was published, each later read says the same.
+
+    A scan publishes all rows in any order and in pieces, as several writers would.
+    """
+    has_ttl = ttl is not None and not (ttl == 0 and bound == "exclusive")
+    group = FeatureGroup(
+        name="stock",
+        entities=STOCK.entities,
+        features=STOCK.features,
+        owner="demand",
+        description="stock",
+        ttl=timedelta(days=ttl) if has_ttl else None,
+        ttl_bound=bound if has_ttl else "inclusive",
+        lead=timedelta(days=6),
+    )
+    client = shop.new_client(tmp_path_factory.mktemp("store"))
+    name = f"online-{next(TABLES)}"
+    make(dynamodb, name)
+    online = OnlineStore(dynamodb, table=name)
+    asked = pa.table({"store_id": [k[0] for k in (*KEYS, KEYS[0])], "item": [k[1] for k in (*KEYS, KEYS[0])]})
+    for number, (batch, how) in enumerate(steps):
+        clock = number + 2
+        shop.set_day(clock)
+        distinct = {
+            (key, event, min(created, clock)): (on_hand, price) for key, event, created, on_hand, price in batch
+        }
+        client.ingest(group, rows(shop.day, *((*k, *v) for k, v in distinct.items())))
+        if how == "none":
+            continue
+        if how == "refresh":
+            online.refresh(group, client, now=shop.day(clock))
+        else:
+            scanned = client.table(group.table_name).scan().to_arrow()
+            order = data.draw(st.permutations(range(scanned.num_rows)))
+            cut = data.draw(st.integers(0, scanned.num_rows))
+            for part in (order[:cut], order[cut:]):
+                online.publish(group, scanned.take(pa.array(part, pa.int64())), now=shop.day(clock))
+        assert bits(online.get(group, asked, now=shop.day(clock))) == bits(client.latest(group, asked))
+    if not steps:
+        return
+    # later, when what was ahead is visible and the time to live of some is over
+    later = (
+        len(steps)
+        + 1
+        + data.draw(st.integers(0, 8))
+        + data.draw(st.sampled_from([0, 1e-6 / 86400, -1e-6 / 86400]))
+        + 0.0
+    )
+    shop.set_day(later)
+    online.publish(group, client.table(group.table_name).scan().to_arrow(), now=shop.day(later))
+    found, wanted = online.get(group, asked, now=shop.day(later)), client.latest(group, asked)
+    assert bits(found) == bits(wanted)
+    assert found.schema.types == wanted.schema.types
+
+
+def test_an_older_row_never_replaces_a_newer_one(shop, dynamodb):
+    """Whoever comes last: newest event time, then created time, then ingest id."""
+    online = OnlineStore(dynamodb, table="online")
+
+    def publish(event, created, ingest, on_hand):
+        batch = rows(shop.day, (("a", 1), event, created, on_hand, None)).append_column("ingest_id", pa.array([ingest]))
+        return online.publish(STOCK, batch, now=shop.day(20))
+
+    asked = pa.table({"store_id": ["a"], "item": [1]})
+    assert publish(2, 2, "1", 1) == Published(written=1, kept=0)
+    for older in ((1, 9, "9"), (2, 1, "9"), (2, 2, "0"), (2, 2, "1")):
+        assert publish(*older, 5) == Published(written=0, kept=1)
+    assert online.get(STOCK, asked, now=shop.day(20))["on_hand"].to_pylist() == [1]
+    for newer, value in (((2, 2, "2"), 2), ((2, 3, "0"), 3), ((3, 0, "0"), None)):
+        assert publish(*newer, value) == Published(written=1, kept=0)
+    row = online.get(STOCK, asked, now=shop.day(20)).to_pylist()[0]
+    assert (row["event_time"], row["on_hand"]) == (shop.day(3), None)
+
+
+def test_a_row_that_is_not_visible_yet_is_left_and_said(shop, dynamodb):
+    """What counts now stays; the answer says when to publish again."""
+    online = OnlineStore(dynamodb, table="online")
+    batch = rows(shop.day, (("a", 1), 1, 1, 1, None), (("a", 1), 5, 2, 9, None), (("a", 2), 6, 2, 9, None))
+    batch = batch.append_column("ingest_id", pa.array(["1", "2", "3"]))
+    asked = pa.table({"store_id": ["a", "a"], "item": [1, 2]})
+    wanted = Published(written=1, kept=0, not_visible=2, visible_from=shop.day(5))
+    assert online.publish(STOCK, batch, now=shop.day(3)) == wanted
+    assert online.get(STOCK, asked, now=shop.day(3))["on_hand"].to_pylist() == [1, None]
+    assert online.publish(STOCK, batch, now=shop.day(6)) == Published(written=2, kept=0)
+    assert online.get(STOCK, asked, now=shop.day(6))["on_hand"].to_pylist() == [9, 9]
+    assert online.get(STOCK, asked, now=shop.day(5))["on_hand"].to_pylist() == [9, None]  # a clock that is behind
+
+
+def test_forgotten_entities_are_gone(shop, dynamodb):
+    """As after an erasure; what had no item is not counted."""
+    online = OnlineStore(dynamodb, table="online")
+    batch = rows(shop.day, *((key, 1, 1, 1, None) for key in KEYS)).append_column("ingest_id", pa.array(["1"] * 4))
+    online.publish(STOCK, batch, now=shop.day(2))
+    some = pa.table({"store_id": ["a", "a", "nobody"], "item": [1, 1, 1]})
+    assert online.forget(STOCK, some) == 1
+    asked = pa.table({"store_id": [k[0] for k in KEYS], "item": [k[1] for k in KEYS]})
+    assert online.get(STOCK, asked, now=shop.day(2))["on_hand"].to_pylist() == [None, 1, 1, 1]
+
+
+class Busy:
+    """DynamoDB that answers for a few keys at a time, as it does when it is throttled or an answer has 16 MB."""
+
+    def __init__(self, client, keys, *, answers=True):
+        self._client, self._keys, self._answers, self.asked = client, keys, answers, []
+
+    def batch_get_item(self, *, RequestItems):  # noqa: N803 - boto3's name
+        """Answer for the first keys alone."""
+        ((table, asked),) = RequestItems.items()
+        self.asked.append(len(asked["Keys"]))
+        some = asked["Keys"][: self._keys] if self._answers else []
+        got = self._client.batch_get_item(RequestItems={table: {**asked, "Keys": some}}) if some else {"Responses": {}}
+        rest = asked["Keys"][len(some) :]
+        return {**got, "UnprocessedKeys": {table: {**asked, "Keys": rest}} if rest else {}}
+
+
+def test_unprocessed_keys_are_asked_for_again(shop, dynamodb):
+    """Hundreds of keys in parts of a hundred, and what was not answered once more, after longer and longer waits."""
+    count = 250
+    batch = rows(shop.day, *((("s", n), 1, 1, n, None) for n in range(count)))
+    batch = batch.append_column("ingest_id", pa.array(["1"] * count))
+    assert OnlineStore(dynamodb, table="online").publish(STOCK, batch, now=shop.day(2)).written == count
+    waits = []
+    busy = Busy(dynamodb, 40)
+    online = OnlineStore(busy, table="online", sleep=waits.append)
+    found = online.get(STOCK, batch.select(["store_id", "item"]), now=shop.day(2))
+    assert found["on_hand"].to_pylist() == list(range(count))
+    assert busy.asked == [100, 60, 20, 100, 60, 20, 50, 10]
+    assert waits == [0.05, 0.1, 0.05, 0.1, 0.05]
+    silent = OnlineStore(Busy(dynamodb, 0, answers=False), table="online", sleep=waits.append)
+    with pytest.raises(OnlineStoreError, match="table online did not answer for 1 keys after 8 attempts"):
+        silent.get(STOCK, batch.select(["store_id", "item"]).slice(0, 1), now=shop.day(2))
+
+
+def test_fails_when_the_table_or_a_time_is_not_as_needed(shop, dynamodb):
+    """A table that is absent, and a time without a zone, are named; nothing is written."""
+    online = OnlineStore(dynamodb, table="none")
+    asked = pa.table({"store_id": ["a"], "item": [1]})
+    with pytest.raises(OnlineStoreError, match=r"BatchGetItem of table none failed: .*ResourceNotFoundException"):
+        online.get(STOCK, asked, now=shop.day(1))
+    with pytest.raises(OnlineStoreError, match="now must have a time zone"):
+        OnlineStore(dynamodb, table="online").get(STOCK, asked, now=shop.day(1).replace(tzinfo=None))
+    batch = rows(shop.day, (("a", 1), 1, 1, 1, None)).append_column("ingest_id", pa.array(["1"]))
+    with pytest.raises(OnlineStoreError, match=r"PutItem of table none failed: .*ResourceNotFoundException"):
+        online.publish(STOCK, batch, now=shop.day(2))
+
+
+KEY_TYPES = {
+    "stock_v1": {"store_id": "string", "item": "long"},
+    "price_v1": {"item": "long"},
+    "sale_v1": {"day": "date"},
+}
+
+
+def test_an_entity_is_forgotten_by_whole_keys_and_by_parts(dynamodb, shop):
+    """In every feature table that has the columns; texts are read as the key's types, and others' items stay."""
+    online, day = OnlineStore(dynamodb, table="online"), shop.day
+    price = FeatureGroup(
+        name="price",
+        entities=(Entity("item", "long", "item"),),
+        features=(Feature("list_price", "double", "price"),),
+        owner="demand",
+        description="price",
+    )
+    stocks = rows(day, *((key, 1, 1, 5, 1.0) for key in KEYS))
+    online.publish(STOCK, stocks.append_column("ingest_id", [["0"] * 4]), now=day(2))
+    prices = {"item": [1, 11], "event_time": [day(1)] * 2, "created_time": [day(1)] * 2, "list_price": [1.0, 2.0]}
+    online.publish(price, pa.table(prices | {"ingest_id": ["0", "0"]}), now=day(2))
+
+    by_part = online.forget_entity({"item": "1"}, KEY_TYPES)
+    again = online.forget_entity({"item": "1"}, KEY_TYPES)
+    whole = online.forget_entity({"store_id": "a", "item": "2"}, KEY_TYPES)
+    nobody = online.forget_entity({"item": "one"}, KEY_TYPES) | online.forget_entity({"shop": "1"}, KEY_TYPES)
+
+    assert (by_part, again, whole, nobody) == ({"price_v1": 1, "stock_v1": 2}, {}, {"stock_v1": 1}, {})
+    left = {item["entity"]["S"] for item in dynamodb.scan(TableName="online")["Items"]}
+    assert left == {"price_v1/[11]", 'stock_v1/["",-1]'}
+
+
+def test_forgetting_by_a_part_reads_every_page(dynamodb):
+    """A scan answers a megabyte at a time.
+
+    See: https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Scan.html
+    """
+    for number in range(20):
+        key = f'stock_v1/["{number}",{number % 2}]'
+        dynamodb.put_item(TableName="online", Item={"entity": {"S": key}, "note": {"S": "x" * 60_000}})
+    online = OnlineStore(dynamodb, table="online")
+
+    assert "LastEvaluatedKey" in dynamodb.scan(TableName="online")
+    assert online.forget_entity({"item": "1"}, KEY_TYPES) == {"stock_v1": 10}
+
+
+def test_fails_to_forget_where_there_is_no_table(dynamodb):
+    """By the call that failed, for a whole key and for a part."""
+    online = OnlineStore(dynamodb, table="absent")
+    with pytest.raises(OnlineStoreError, match="DeleteItem of table absent failed"):
+        online.forget_entity({"store_id": "a", "item": "2"}, KEY_TYPES)
+    with pytest.raises(OnlineStoreError, match="Scan of table absent failed"):
+        online.forget_entity({"store_id": "a"}, KEY_TYPES)

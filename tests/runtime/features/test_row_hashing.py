@@ -1,0 +1,129 @@
+"""The quick order is Arrow's own.
+
+The content hash: same rows, same hash; any other rows, another.
+"""
+
+import math
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mlops_runtime.features.row_hashing import UnhashableColumnError, content_hash, indices, same_as_before
+
+ROWS = st.lists(
+    st.tuples(st.none() | st.text("aä~", max_size=2), st.none() | st.integers(-2, 2)), min_size=1, max_size=12
+)
+
+
+ROWS_hashing = st.lists(
+    st.tuples(
+        st.none() | st.integers(-9, 9), st.none() | st.text(":-0123ab", max_size=3), st.none() | st.floats(width=64)
+    ),
+    max_size=6,
+)
+
+
+def table(rows) -> pa.Table:
+    """Return a text and a number."""
+    return pa.table({"k": pa.array([k for k, _ in rows], pa.string()), "n": pa.array([n for _, n in rows], pa.int64())})
+
+
+@settings(max_examples=100, deadline=None)
+@given(ROWS)
+def test_the_order_is_that_of_the_values(rows) -> None:
+    """Ties stay in their order, nulls come last."""
+    found = table(rows)
+    by = [("k", "ascending"), ("n", "ascending"), ("place", "ascending")]
+    expected = found.append_column("place", [range(found.num_rows)]).sort_by(by)["place"].to_pylist()
+
+    assert indices(found, ["k", "n"]).to_pylist() == expected
+
+
+@settings(max_examples=100, deadline=None)
+@given(ROWS)
+def test_neighbours_are_compared_by_value(rows) -> None:
+    """A null is the same as nothing."""
+    pairs = zip(rows[1:], rows, strict=False)
+    expected = [None not in here and here == before for here, before in pairs]
+
+    assert same_as_before(table(rows), ["k", "n"]).to_pylist() == expected
+    assert pc.any(same_as_before(table(rows[:1]), ["k"])).as_py() in (None, False)
+
+
+def table_hashing(rows) -> pa.Table:
+    """Return the rows as a table of an integer, a text and a float."""
+    kinds = [("i", pa.int64()), ("s", pa.string()), ("f", pa.float64())]
+    return pa.table({name: pa.array([row[n] for row in rows], kind) for n, (name, kind) in enumerate(kinds)})
+
+
+def canonical(rows):
+    """Return the rows as a sorted list in which equal rows look equal: the oracle."""
+    return sorted(
+        repr((i, s, None if f is None else "nan" if math.isnan(f) else f + 0.0))
+        for i, s, f in rows  # -0.0 + 0.0 is 0.0
+    )
+
+
+@settings(max_examples=100, deadline=None)
+@given(ROWS_hashing, ROWS_hashing)
+def test_hashes_are_equal_exactly_when_the_rows_are(left, right):
+    """The hash says the same as comparing sorted rows, whatever values lie next to each other."""
+    assert (content_hash(table_hashing(left)) == content_hash(table_hashing(right))) == (
+        canonical(left) == canonical(right)
+    )
+
+
+@settings(max_examples=50, deadline=None)
+@given(ROWS_hashing, st.randoms())
+def test_order_of_rows_does_not_count(rows, random):
+    """A shuffled table has the hash of the table."""
+    shuffled = rows.copy()
+    random.shuffle(shuffled)
+    assert content_hash(table_hashing(shuffled)) == content_hash(table_hashing(rows))
+
+
+def test_known_value():
+    """The hash is part of manifests that are kept for years: its value is pinned."""
+    rows = pa.table(
+        {
+            "b": pa.array([True, None, False]),
+            "d": pa.array([0.1, float("nan"), None], pa.float64()),
+            "s": pa.array(["ä", "", None]),
+            "t": pa.array([0, 1, None], pa.timestamp("us", "UTC")),
+        }
+    )
+    assert content_hash(rows) == "h2:3de465a6157a41378b6766ecd638d8d06714e4776677a59e7d38117fa69e6d77"
+
+
+def test_memory_layout_does_not_count():
+    """Dictionaries, large strings and chunks are layout; types are content."""
+    plain = pa.table({"s": ["a", "b", "a"]})
+    assert content_hash(pa.table({"s": plain["s"].dictionary_encode()})) == content_hash(plain)
+    assert content_hash(pa.table({"s": plain["s"].cast(pa.large_string())})) == content_hash(plain)
+    assert content_hash(pa.concat_tables([plain.slice(0, 1), plain.slice(1)])) == content_hash(plain)
+    assert content_hash(pa.table({"n": pa.array([1], pa.int32())})) != content_hash(pa.table({"n": [1]}))
+
+
+def test_fails_when_a_type_has_no_canonical_form():
+    """A list column is refused by name."""
+    with pytest.raises(UnhashableColumnError, match="column 'l' has type list"):
+        content_hash(pa.table({"l": [[1]]}))
+
+
+def test_columns_to_sort_by_first_are_part_of_the_hash():
+    """Rows in any order again; and a table without columns or rows has a hash too."""
+    rows = pa.table({"a": [2, 1, 1], "b": ["x", "y", None]})
+
+    assert content_hash(rows, ["b"]) == content_hash(rows.take([2, 0, 1]).select(["b", "a"]), ["b"])
+    assert content_hash(rows, ["b"]) != content_hash(rows)
+    assert content_hash(rows.slice(0, 0)) != content_hash(pa.table({}))
+
+
+def test_slices_hash_as_copies_do():
+    """Arrow's buffers hold more than a slice shows."""
+    rows = pa.table({"s": ["long before", "a", "b"], "n": [1, 2, 3], "b": [True, False, True]})
+
+    assert content_hash(rows.slice(1)) == content_hash(pa.table({"s": ["a", "b"], "n": [2, 3], "b": [False, True]}))

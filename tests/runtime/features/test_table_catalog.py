@@ -1,0 +1,111 @@
+"""Tables by name, and where Glue is."""
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import timedelta
+from threading import Barrier
+
+import pyarrow as pa
+import pytest
+
+from mlops_runtime.features.feature_group import Entity, Feature
+from mlops_runtime.features.iceberg_tables import FeatureTableError
+from mlops_runtime.features.table_catalog import Tables, glue_properties
+
+
+def test_tables_are_listed_and_loaded_by_name(filled):
+    """A folder has the tables that groups made."""
+    tables = Tables.local(filled.path, "features", None)
+    assert tables.names() == ("sales_v1", "stock_v1")
+    assert tables.load("stock_v1").name() == ("features", "stock_v1")
+    with pytest.raises(FeatureTableError, match="database features has no table other_v1; ingest a batch of it first"):
+        tables.load("other_v1")
+
+
+def test_a_group_is_found_by_its_name(filled):
+    """While it has one version; a table's own name always."""
+    assert (
+        filled.client._tables.find("stock").name()[-1]
+        == filled.client._tables.find("stock_v1").name()[-1]
+        == "stock_v1"
+    )
+    filled.client.ingest(replace(filled.STOCK, version=2), filled.stock((1, 1, 1)))
+    assert filled.client._tables.find("stock_v2").name()[-1] == "stock_v2"
+    with pytest.raises(FeatureTableError, match="group 'stock' has versions stock_v1, stock_v2; name the one you want"):
+        filled.client._tables.find("stock")
+
+
+def test_fails_for_a_place_that_is_no_folder(tmp_path):
+    """And says which."""
+    (tmp_path / "file").touch()
+    with pytest.raises(FeatureTableError, match=r"a store needs a folder that can be made or is there, got .*file"):
+        Tables.local(tmp_path / "file", "features", None)
+
+
+def test_glue_reads_region_endpoints_and_keys_from_the_environment():
+    """Each service's endpoint wins over the common one; what is not set is left to boto3 and Arrow."""
+    assert glue_properties(
+        {"AWS_DEFAULT_REGION": "eu-west-1", "AWS_ENDPOINT_URL": "http://all", "AWS_ENDPOINT_URL_S3": "http://s3"}
+    ) == {"client.region": "eu-west-1", "glue.endpoint": "http://all", "s3.endpoint": "http://s3"}
+    assert glue_properties({"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b", "AWS_SESSION_TOKEN": "c"}) == {
+        "client.access-key-id": "a",
+        "client.secret-access-key": "b",
+        "client.session-token": "c",
+    }
+
+
+def test_a_folder_follows_what_a_deployment_would_change(filled):
+    """Columns that take more, and the time to live; by another process, which knows the group as it is now."""
+    old = replace(filled.STOCK, name="grown", features=(Feature("a", "int", "a"), Feature("b", "float", "b")))
+    filled.client.ingest(old, pa.table({"store_id": ["1"], "event_time": [filled.day(1)], "a": [1], "b": [0.5]}))
+    wide = (
+        Feature("a", "long", "a"),
+        Feature("b", "double", "b", nullable=True),
+        Feature("c", "int", "c", nullable=True),
+    )
+    now = replace(old, features=wide, ttl=timedelta(days=9), ttl_bound="exclusive", owner="others")
+    batch = pa.table({"store_id": ["2"], "event_time": [filled.day(1)], "a": [2**40], "b": pa.nulls(1), "c": [1]})
+
+    filled.new_client().ingest(now, batch)
+
+    found = filled.new_client().table("grown_v1")
+    assert found.properties == now.properties
+    assert found.scan().to_arrow().sort_by("store_id").select(["a", "b", "c"]).to_pylist() == [
+        {"a": 1, "b": 0.5, "c": None},
+        {"a": 2**40, "b": None, "c": 1},
+    ]
+    filled.new_client().ingest(replace(now, ttl=None, ttl_bound="inclusive"), batch, idempotency_key="again")
+    assert "mlops.ttl-seconds" not in filled.new_client().table("grown_v1").properties
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            {"entities": (Entity("shop_id", "string", "x"),)},
+            "property mlops.entities is 'store_id', declared is 'shop_id'",
+        ),
+        ({"features": (Feature("on_hand", "string", "x"),)}, "column 'on_hand' is long, declared is string"),
+    ],
+)
+def test_a_folder_does_not_follow_what_readers_would_not_survive(filled, change, message):
+    """Also when nobody remembers the earlier declaration."""
+    group = replace(filled.STOCK, **change)
+    values = {"shop_id": ["1"], "store_id": ["1"], "event_time": [filled.day(1)], "on_hand": ["x"]}
+    batch = pa.table({name: values[name] for name in (group.entity_names[0], "event_time")})
+    batch = batch.append_column("on_hand", [["x"]] if "features" in change else [[1]])
+    with pytest.raises(FeatureTableError, match=message):
+        filled.new_client().ingest(group, batch)
+
+
+def test_many_may_open_a_new_folder_at_once(tmp_path):
+    """Each looks, and then makes what it did not see."""
+    for folder in range(5):
+        together = Barrier(6)
+
+        def opened(_number, path=tmp_path / str(folder), together=together):
+            together.wait()
+            return Tables.local(path, "features", None).names()
+
+        with ThreadPoolExecutor(6) as pool:
+            assert list(pool.map(opened, range(6))) == [()] * 6

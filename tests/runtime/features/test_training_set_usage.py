@@ -1,0 +1,143 @@
+"""Who used what, and how two training sets differ."""
+
+from dataclasses import replace
+
+import pytest
+from tests.runtime.features.conftest import Kept, fill, shop_at
+
+from mlops_runtime.features.iceberg_tables import FeatureTableError
+from mlops_runtime.features.rebuild import Verdict
+from mlops_runtime.features.training_set_request import TrainingSetError
+
+ON_HAND = {"stock": ["on_hand"]}
+
+
+@pytest.fixture(scope="module")
+def _sets_once(tmp_path_factory):
+    """Two training sets of the same rows, before and after a batch with a wrong value."""
+    kept = Kept(tmp_path_factory.mktemp("sets"))
+    filled = shop_at(kept.store)
+    fill(filled)
+    rows = filled.asked((3, "1"), (5, "1"), (5, "2"))
+    before = filled.client.training_set(rows, ON_HAND, name="shelves")
+    bad = filled.client.ingest(filled.STOCK, filled.stock((4.5, -99, 4.6)))
+    filled.client.ingest(filled.STOCK, filled.stock((4.6, 46, 4.7)))
+    after = filled.client.training_set(filled.asked((4.55, "1"), (9, "1")), ON_HAND, name="later")
+    other = filled.client.training_set(rows, {"sales": ["units"]}, name="sales")
+    kept.keep()
+    return kept, (before, bad, after, other)
+
+
+@pytest.fixture
+def sets(_sets_once):
+    """Give the store as it was made, both training sets, the batch, and a set of other columns."""
+    kept, made = _sets_once
+    return kept.back(), *made
+
+
+def test_a_snapshot_was_used_by_whoever_read_it_or_a_later_one(sets):
+    """The rows of a bad batch are in every snapshot since."""
+    filled, before, bad, after, other = sets
+
+    assert [u.manifest_id for u in filled.client.who_used(filled.STOCK, snapshot=bad.snapshot_id)] == [after.id]
+    assert {u.manifest_id for u in filled.client.who_used("stock_v1")} == {before.id, after.id}
+    assert {u.name for u in filled.client.who_used(filled.SALES)} == {other.manifest.name}
+    assert filled.client.who_used("stock") == filled.client.who_used("stock_v1")
+
+
+def test_a_column_was_used_by_whoever_read_it(sets):
+    """Keys too."""
+    filled, *_ = sets
+
+    assert [u.columns for u in filled.client.who_used(filled.SALES, column="units")] == [("units",)]
+    assert filled.client.who_used(filled.SALES, column="asked_at") == ()
+    assert len(filled.client.who_used(filled.STOCK, column="store_id")) == 2
+
+
+def test_two_sets_of_the_same_rows_differ_by_value(sets):
+    """Which snapshot, and how many rows of which column."""
+    filled, before, _, _, _ = sets
+    rows = filled.asked((3, "1"), (5, "1"), (5, "2"))
+    filled.client.ingest(filled.STOCK, filled.stock((5, 55, 5)))
+    again = filled.client.training_set(rows, ON_HAND, name="shelves")
+
+    found = filled.client.diff(before.id, again.id)
+
+    assert found.changed == {"stock__on_hand": 1}
+    assert (found.asked, found.rows, found.only_a) == ({}, (3, 3), None)
+    old, new = found.snapshots["stock_v1"]
+    assert (old, new) == (before.manifest.features[0].snapshot_id, again.manifest.features[0].snapshot_id)
+    assert not found.is_none
+    assert filled.client.diff(before.id, before.id).is_none
+
+
+def test_two_sets_of_other_rows_differ_by_row(sets):
+    """What was asked, columns, and rows that only one has."""
+    filled, before, _, after, other = sets
+
+    found = filled.client.diff(before.id, after.id)
+    columns = filled.client.diff(before.id, other.id)
+
+    assert set(found.asked) == {"name", "entities"}
+    assert (found.rows, found.only_a, found.only_b) == ((3, 2), 3, 2)
+    assert (columns.columns_added, columns.columns_removed) == (("sales__units",), ("stock__on_hand",))
+    assert columns.snapshots.keys() == {"stock_v1", "sales_v1"}
+
+
+def test_fails_when_one_cannot_be_built_again(sets):
+    """And says why."""
+    filled, before, _, after, _ = sets
+    table, pinned = filled.client.table("stock_v1"), before.manifest.features[0]
+    table.manage_snapshots().remove_tag(pinned.tag).commit()
+    table.maintenance.expire_snapshots().by_id(pinned.snapshot_id).commit()
+
+    assert filled.client.rebuild(before.id).verdict is Verdict.IMPOSSIBLE
+    with pytest.raises(
+        TrainingSetError, match=f"training set {before.id} cannot be built again: snapshot .* was expired"
+    ):
+        filled.client.diff(before.id, after.id)
+
+
+def test_use_of_what_was_erased_is_still_told(sets):
+    """Rather one set too many than one too few."""
+    filled, before, bad, *_ = sets
+    batch = filled.stock((6, 1, 6)).set_column(0, "store_id", [["4711"]])
+    first = filled.client.ingest(filled.STOCK, batch).snapshot_id
+    filled.client.ingest(filled.STOCK, filled.stock((6.5, 1, 6.5)))
+    late = filled.client.training_set(filled.asked((9, "1")), ON_HAND, name="latest")
+    filled.client.ingest(filled.STOCK, filled.stock((7, 1, 7)))
+    filled.client.training_set(filled.asked((9, "1")), ON_HAND, name="last")
+    filled.client.erase({"store_id": "4711"}, reason="t", in_use=())
+
+    used = filled.client.who_used(filled.STOCK, snapshot=late.manifest.features[0].snapshot_id)
+    assert {use.name for use in used if use.is_erased} == {"latest", "last"}
+    assert late.id in {u.manifest_id for u in filled.client.who_used(filled.STOCK, snapshot=bad.snapshot_id)}
+    assert before.id not in {u.manifest_id for u in filled.client.who_used(filled.STOCK, snapshot=bad.snapshot_id)}
+    with pytest.raises(
+        FeatureTableError, match=f"table stock_v1 has no snapshot {first}: it was expired, or never was"
+    ):
+        filled.client.who_used(filled.STOCK, snapshot=first)
+
+
+def test_fails_for_a_column_and_a_snapshot_that_never_were(sets):
+    """Nobody is a wrong answer to a question that was misspelt."""
+    filled, *_ = sets
+    with pytest.raises(FeatureTableError, match=r"has no column 'on_hnd', it has store_id, .*; no snapshot 7: it was"):
+        filled.client.who_used(filled.STOCK, snapshot=7, column="on_hnd")
+
+
+def test_a_group_is_named_as_in_a_training_set(sets):
+    """By its table, or by its name alone while it has one version."""
+    filled, before, _, after, _ = sets
+    assert {u.manifest_id for u in filled.client.who_used("stock")} == {before.id, after.id}
+
+    filled.client.ingest(replace(filled.STOCK, version=2), filled.stock((1, 1, 1)))
+
+    for group, message in (
+        ("stock", "group 'stock' has versions stock_v1, stock_v2; name the one you want"),
+        ("sold", "database features has no table sold; ingest a batch of it first"),
+        ("sold_v1", "database features has no table sold_v1; ingest a batch of it first"),
+        (5, "a FeatureGroup or its name is needed, got 5"),
+    ):
+        with pytest.raises(FeatureTableError, match=f"^{message}"):
+            filled.client.who_used(group)
