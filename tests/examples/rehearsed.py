@@ -14,9 +14,9 @@ from botocore.exceptions import ClientError
 from mlops_runtime.contracts import to_dict
 from mlops_runtime.contracts.serving import GoldenSpec
 from mlops_runtime.rollout.golden_rehearsal import GoldenCaller
-from mlops_runtime.serving.app import NonFiniteError, answer
-from mlops_runtime.serving.model import load_directory
-from mlops_runtime.serving.payload import PayloadError
+from mlops_runtime.serving.http_app import NonFiniteError, answer
+from mlops_runtime.serving.onnx_model import load_directory
+from mlops_runtime.serving.request_payload import PayloadError
 
 
 def train(folder: Path, script: Path, table: pa.Table) -> Any:

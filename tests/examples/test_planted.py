@@ -17,7 +17,7 @@ from mlops_runtime.features.store_client import FeatureStoreClient
 from mlops_runtime.features.training_set_manifest import Manifests
 from mlops_runtime.registry.approval import bound_by
 from mlops_runtime.registry.package import METADATA, container_sha256
-from mlops_runtime.serving.model import load
+from mlops_runtime.serving.onnx_model import load
 
 BUCKET, GROUP = "planted-model", "planted-forecast"
 TRUST = {

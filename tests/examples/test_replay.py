@@ -5,7 +5,7 @@ import pytest
 from examples.retail.demo import UNITS, run
 from examples.retail.replay import log_loss, wape
 
-from mlops_runtime.jobs.loss import row_losses
+from mlops_runtime.jobs.holdout_losses import row_losses
 
 
 @pytest.mark.parametrize("unit", UNITS)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from mlops_local.server_clock import ServerTime
-from mlops_runtime.serving import app
+from mlops_runtime.serving import http_app
 
 
 def test_the_file_says_what_time_it_is(tmp_path: Path) -> None:
@@ -30,4 +30,4 @@ def test_all_else_is_the_real_module(tmp_path: Path) -> None:
 
 def test_the_server_takes_its_time_from_the_module_that_is_exchanged() -> None:
     """Should the server get it elsewhere one day, captures of a replay would lie in the wrong hour: this fails first."""
-    assert app.time is time
+    assert http_app.time is time

@@ -1,4 +1,4 @@
-"""Hostile archives at each reader: the server's and pods' `unpack` (tests/runtime/serving/test_archive.py) and, here, that of jobs.
+"""Hostile archives at each reader: the server's and pods' `unpack` (tests/runtime/serving/test_model_archive.py) and, here, that of jobs.
 
 An evaluation reads a candidate's archive in memory. Whatever is packed, it gets the model of the two members that it wants, or a
 refusal by name; nothing is written, and no pickle is read.
@@ -12,9 +12,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests.runtime.serving.test_archive import EVIL, packed
+from tests.runtime.serving.test_model_archive import EVIL, packed
 
-from mlops_runtime.serving.model import ModelError, load_archive
+from mlops_runtime.serving.onnx_model import ModelError, load_archive
 
 SIGNATURE = b'{"inputs": [{"name": "x", "type": "number"}], "output": "y"}'
 

@@ -5,8 +5,7 @@ from dataclasses import dataclass, field
 
 from mlops_runtime.contracts import canonical_json
 from mlops_runtime.contracts.retraining import EvaluationPlan, JobTags, TrainingSetPlan
-from mlops_runtime.jobs.arguments import split_argument
-from mlops_runtime.jobs.optml import PROGRAM
+from mlops_runtime.jobs.job_environment import PROGRAM, split_argument
 
 PROCESSING = "/opt/ml/processing"
 CHECKPOINTS = "/opt/ml/checkpoints"

@@ -10,9 +10,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-from mlops_runtime.serving.app import NonFiniteError, answer
-from mlops_runtime.serving.model import load_directory
-from mlops_runtime.serving.payload import PayloadError
+from mlops_runtime.serving.http_app import NonFiniteError, answer
+from mlops_runtime.serving.onnx_model import load_directory
+from mlops_runtime.serving.request_payload import PayloadError
 
 LIMIT_MIB = 512  # what the container may take beyond what it starts with; the platform kills it there
 FAULTS = ("leaks", "ends", "labels", "shapes", "remembers")

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from tests.campaign.candidates.world import Artefact, Splits, splits
 
-from mlops_runtime.jobs.table import model_input
-from mlops_runtime.serving.model import load_archive
+from mlops_runtime.jobs.model_input import model_input
+from mlops_runtime.serving.onnx_model import load_archive
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,8 +18,8 @@ from tests.campaign.candidates.catalogue import SEED, Bad, Good, bad_ones, base,
 from tests.campaign.candidates.path import Way
 from tests.campaign.candidates.world import CHAMPION_WEEK, fresh, splits
 
-from mlops_runtime.jobs.table import model_input
-from mlops_runtime.serving.model import load_archive
+from mlops_runtime.jobs.model_input import model_input
+from mlops_runtime.serving.onnx_model import load_archive
 
 APART = "apart"
 PARTS: dict[str, Callable[[], Iterable[Bad | Good]]] = {"bad": bad_ones, "good": good_ones}

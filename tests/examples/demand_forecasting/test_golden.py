@@ -31,9 +31,9 @@ from mlops_runtime.monitor.store import MonitorStore
 from mlops_runtime.rollout import golden_rehearsal
 from mlops_runtime.rollout.golden_rehearsal import GoldenCaller
 from mlops_runtime.rollout.golden_set import read_set
-from mlops_runtime.serving.app import NonFiniteError, answer
-from mlops_runtime.serving.model import load_directory
-from mlops_runtime.serving.payload import PayloadError
+from mlops_runtime.serving.http_app import NonFiniteError, answer
+from mlops_runtime.serving.onnx_model import load_directory
+from mlops_runtime.serving.request_payload import PayloadError
 
 CONTENT = GOLDEN.read_bytes()
 ROUNDS = 2  # of five: what a model in process answers does not change from round to round

@@ -27,9 +27,9 @@ from mlops_runtime.contracts.model import Evaluation
 from mlops_runtime.contracts.monitor import Baseline
 from mlops_runtime.contracts.retraining import EvaluationPlan, GateSpec
 from mlops_runtime.jobs.evaluate import Inputs, _distinct, check_files, evaluate
-from mlops_runtime.jobs.optml import JobError, OptMl
+from mlops_runtime.jobs.job_environment import JobError, OptMl
 from mlops_runtime.retraining.evidence import problems
-from mlops_runtime.serving.model import Model
+from mlops_runtime.serving.onnx_model import Model
 
 TABLE = PinnedTable(
     group="demand", version=1, database="demand_features", table="demand_v1", table_uuid="u", snapshot_id=1, schema_id=0,

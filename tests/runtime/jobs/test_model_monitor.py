@@ -7,7 +7,7 @@ import pytest
 from tests.runtime.jobs.model_monitor_container import Container, call
 
 from mlops_runtime.jobs import model_monitor
-from mlops_runtime.jobs.optml import JobError
+from mlops_runtime.jobs.job_environment import JobError
 from mlops_runtime.monitor.model_monitor.profile import profile, statistics_document
 
 CONSTRAINTS = {

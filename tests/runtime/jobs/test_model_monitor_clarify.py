@@ -10,8 +10,8 @@ from tests.runtime import explain as package
 from tests.runtime.jobs.model_monitor_container import Container, call
 
 from mlops_runtime.jobs import model_monitor_clarify
-from mlops_runtime.jobs.optml import JobError
-from mlops_runtime.serving.model import load
+from mlops_runtime.jobs.job_environment import JobError
+from mlops_runtime.serving.onnx_model import load
 
 NO_MODEL = "no model is asked for"
 

@@ -7,7 +7,7 @@ import pytest
 from tests.runtime.jobs.model_monitor_container import Container, call, label
 
 from mlops_runtime.jobs import model_monitor_merge
-from mlops_runtime.jobs.optml import JobError
+from mlops_runtime.jobs.job_environment import JobError
 
 
 @pytest.fixture

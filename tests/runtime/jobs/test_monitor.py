@@ -16,17 +16,16 @@ from tests.runtime import explain as package
 from mlops_runtime.contracts import canonical_json, content_hash, from_json, to_dict
 from mlops_runtime.contracts.monitor import Baseline, MonitorReport, MonitorState, metric_namespace
 from mlops_runtime.contracts.rollout import LivePointer
-from mlops_runtime.jobs.arguments import split_argument
+from mlops_runtime.jobs.job_environment import JobError, split_argument
 from mlops_runtime.jobs.monitor import Clients, main, parse, run
 from mlops_runtime.jobs.monitor_count import count_objects
-from mlops_runtime.jobs.optml import JobError
 from mlops_runtime.monitor.counting.baseline import category_baseline, number_baseline
 from mlops_runtime.monitor.monitors.attributions import attributions
 from mlops_runtime.monitor.scheduled_run import DecideSettings, count_object, decide_window
 from mlops_runtime.monitor.spec import MonitorSpec
 from mlops_runtime.monitor.store import MonitorStore
 from mlops_runtime.rollout.rollout_table import RolloutTable
-from mlops_runtime.serving.model import load
+from mlops_runtime.serving.onnx_model import load
 
 ENDPOINT = "job-forecast"
 ARTIFACTS, CAPTURES, TABLE, BUS = (

@@ -14,7 +14,7 @@ from mlops_runtime.contracts.rollout import LivePointer
 from mlops_runtime.jobs.monitor_explain import explain, sample
 from mlops_runtime.monitor.counting.baseline import category_baseline, number_baseline
 from mlops_runtime.monitor.monitors.attributions import attributions
-from mlops_runtime.serving.model import load, load_archive
+from mlops_runtime.serving.onnx_model import load, load_archive
 
 PREFIX = "capture/demand-forecast/AllTraffic/2017/08/07"
 SINCE = "2017-08-07T01:00:00Z"

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from mlops_runtime.jobs.optml import OptMl
+from mlops_runtime.jobs.job_environment import OptMl
 from mlops_runtime.jobs.train import program
-from mlops_runtime.serving.model import load_directory
+from mlops_runtime.serving.onnx_model import load_directory
 
 GOOD = """
 import os, pathlib, shutil, helper

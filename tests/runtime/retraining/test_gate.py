@@ -15,8 +15,7 @@ from hypothesis import strategies as st
 from mlops_runtime.contracts import canonical_json
 from mlops_runtime.contracts.model import Evaluation, GateResult, GateVerdict
 from mlops_runtime.contracts.retraining import GateSpec, SegmentLimit
-from mlops_runtime.jobs.loss import row_losses
-from mlops_runtime.jobs.segments import Rows, block_losses, period_losses, segment_losses
+from mlops_runtime.jobs.holdout_losses import Rows, block_losses, period_losses, row_losses, segment_losses
 from mlops_runtime.retraining.bootstrap import UNBOUNDED
 from mlops_runtime.retraining.gate import evaluate_gate
 

@@ -27,8 +27,7 @@ def invoke(
     body = _body(file)
     kind = _content_type(file) if content_type is None else content_type
     from mlops_cli.entries import Entries
-    from mlops_runtime.serving.endpoint_client import EndpointClient, EndpointError
-    from mlops_runtime.serving.personal import PersonalDataError
+    from mlops_runtime.serving.endpoint_client import EndpointClient, EndpointError, PersonalDataError
 
     with account(profile, home) as aws:
         entry = Entries(ssm=aws.client("ssm")).endpoint(endpoint)

@@ -8,7 +8,7 @@ import typer
 from mlops_cli.errors import UserError, shown
 
 if TYPE_CHECKING:
-    from mlops_runtime.serving.contract import Sample, Verdict
+    from mlops_runtime.serving.container_contract import Sample, Verdict
 
 app = typer.Typer(help="Servers of models.", no_args_is_help=True)
 
@@ -34,9 +34,8 @@ def check(
     ] = None,
 ) -> None:
     """Check a server against the container contract; exit 1 with every rule that it breaks."""
-    from mlops_runtime.serving.contract import Outcome, SampleError
-    from mlops_runtime.serving.contract import check as ask
-    from mlops_runtime.serving.contract_client import NoAnswerError
+    from mlops_runtime.serving.container_contract import NoAnswerError, Outcome, SampleError
+    from mlops_runtime.serving.container_contract import check as ask
 
     with shown(SampleError, NoAnswerError):
         verdicts = ask(url, sample=_sample(request, content_type), model=model, pid=pid)
@@ -53,7 +52,7 @@ def _line(verdict: "Verdict", width: int) -> str:
 
 
 def _sample(request: Path | None, content_type: str | None) -> "Sample | None":
-    from mlops_runtime.serving.contract import Sample
+    from mlops_runtime.serving.container_contract import Sample
 
     if request is None:
         if content_type is not None:

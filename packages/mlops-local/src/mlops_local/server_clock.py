@@ -41,9 +41,9 @@ class ServerTime:
 
 def main(arguments: list[str]) -> int:
     """Serve as ``python -m mlops_runtime.serving`` does; returns the exit code."""
-    from mlops_runtime.serving import __main__, app  # noqa: PLC0415 - numpy, which a test of the clock does not need
+    from mlops_runtime.serving import __main__, http_app  # noqa: PLC0415 - numpy, which a test of the clock does not need
 
-    app.time = ServerTime(Path(os.environ[FILE]))  # type: ignore[assignment,attr-defined]
+    http_app.time = ServerTime(Path(os.environ[FILE]))  # type: ignore[assignment,attr-defined]
     return __main__.main(arguments)
 
 

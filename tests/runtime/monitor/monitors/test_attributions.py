@@ -16,7 +16,7 @@ from mlops_runtime.monitor.monitors.attributions import (
     background_rows,
     mean_absolute_shap,
 )
-from mlops_runtime.serving.model import load
+from mlops_runtime.serving.onnx_model import load
 
 NAMES = ["price", "stock", "store"]
 

@@ -24,7 +24,7 @@ from mlops_local.sagemaker import models, store
 from mlops_local.sagemaker.processes import LogStream, Process, environment, mapped, opt_ml
 from mlops_local.sagemaker.roles import Identity
 from mlops_local.sagemaker.shapes import Record
-from mlops_runtime.serving.archive import ArchiveError, Limits, unpack
+from mlops_runtime.serving.model_archive import ArchiveError, Limits, unpack
 
 LOG_GROUP = "/aws/sagemaker/Endpoints"
 # real seconds; AWS's default is longer, but nothing is pulled or scheduled here. A variant's

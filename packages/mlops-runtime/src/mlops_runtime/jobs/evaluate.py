@@ -22,13 +22,31 @@ from mlops_runtime.contracts.features import TrainingSetManifest
 from mlops_runtime.contracts.model import Evaluation, Metric, ModelSignature
 from mlops_runtime.contracts.monitor import Baseline
 from mlops_runtime.contracts.retraining import EvaluationPlan
-from mlops_runtime.jobs.baseline import Evaluated, make_baseline, plan_problems
-from mlops_runtime.jobs.loss import Wide, check_labels, is_prediction, normaliser, row_losses
-from mlops_runtime.jobs.optml import JobError, OptMl, single_file
-from mlops_runtime.jobs.parity import Timer, milliseconds_a_row, serving_problems
-from mlops_runtime.jobs.segments import Rows, block_losses, period_losses, segment_losses
-from mlops_runtime.jobs.table import categories, missing_columns, model_input, numbers, read_split, require_columns
-from mlops_runtime.serving.model import Model, ModelError, load_archive
+from mlops_runtime.jobs.candidate_baseline import Evaluated, make_baseline, plan_problems
+from mlops_runtime.jobs.holdout_losses import (
+    Rows,
+    Wide,
+    block_losses,
+    check_labels,
+    is_prediction,
+    normaliser,
+    period_losses,
+    row_losses,
+    segment_losses,
+)
+from mlops_runtime.jobs.job_environment import JobError, OptMl, single_file
+from mlops_runtime.jobs.model_input import (
+    Timer,
+    categories,
+    milliseconds_a_row,
+    missing_columns,
+    model_input,
+    numbers,
+    read_split,
+    require_columns,
+    serving_problems,
+)
+from mlops_runtime.serving.onnx_model import Model, ModelError, load_archive
 
 CANDIDATE = "candidate"
 CHAMPION = "champion"

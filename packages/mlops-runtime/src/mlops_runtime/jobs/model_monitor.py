@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from mlops_runtime.jobs.optml import JobError, OptMl
+from mlops_runtime.jobs.job_environment import JobError, OptMl
 from mlops_runtime.monitor.counting.capture_lines import is_since
 from mlops_runtime.monitor.model_monitor.captured_records import (
     INPUT,

@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
+from mlops_runtime.jobs.job_environment import JobError, OptMl
 from mlops_runtime.jobs.model_monitor import Analysis, document, records_of, write_message
-from mlops_runtime.jobs.optml import JobError, OptMl
 from mlops_runtime.monitor.model_monitor.captured_records import INPUT, OUTPUT, Record, RecordError, rows_of, value_of
 from mlops_runtime.monitor.model_monitor.clarify_files import (
     BiasConfig,
@@ -32,8 +32,8 @@ from mlops_runtime.monitor.monitors.attributions import mean_absolute_shap
 from mlops_runtime.monitor.monitors.facet_bias import of_holdout
 from mlops_runtime.monitor.monitors.rows import Rows, Texts
 from mlops_runtime.registry.package import MODEL_SHA256
-from mlops_runtime.serving.model import Model, ModelError, load_archive
-from mlops_runtime.serving.payload import CSV, JSON, PayloadError, Reader
+from mlops_runtime.serving.onnx_model import Model, ModelError, load_archive
+from mlops_runtime.serving.request_payload import CSV, JSON, PayloadError, Reader
 
 _MINIMUM_NDCG = 0.9
 _ROWS = 500  # that are explained, evenly through the window

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from mlops_runtime.jobs.optml import JobError
+from mlops_runtime.jobs.job_environment import JobError
 
 _NEEDED = ("dataset_source", "ground_truth_source", "output_path")
 

@@ -20,9 +20,9 @@ import boto3
 from mlops_runtime.contracts import ContractError, canonical_json, from_json
 from mlops_runtime.contracts.monitor import Baseline, MonitorReport
 from mlops_runtime.contracts.rollout import LivePointer
+from mlops_runtime.jobs.job_environment import JobError, OptMl
 from mlops_runtime.jobs.monitor_count import CountSettings, count_objects
 from mlops_runtime.jobs.monitor_explain import explain
-from mlops_runtime.jobs.optml import JobError, OptMl
 from mlops_runtime.monitor.monitors.attribution_ranking import Explanation
 from mlops_runtime.monitor.scheduled_run import DecideSettings, decide_window
 from mlops_runtime.monitor.store import BaselineIntegrityError, MonitorStore

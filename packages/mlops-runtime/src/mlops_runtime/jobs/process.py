@@ -7,8 +7,7 @@ channel of the training. A script that writes nothing has prepared nothing, and 
 import os
 import sys
 
-from mlops_runtime.jobs.optml import JobError, OptMl
-from mlops_runtime.jobs.script import only_script, run_script
+from mlops_runtime.jobs.job_environment import JobError, OptMl, only_script, run_script
 
 OUTPUT = "processed"
 

@@ -15,9 +15,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from mlops_runtime.jobs.optml import JobError, OptMl
-from mlops_runtime.jobs.script import run_script
-from mlops_runtime.serving.model import ModelError, load_directory
+from mlops_runtime.jobs.job_environment import JobError, OptMl, run_script
+from mlops_runtime.serving.onnx_model import ModelError, load_directory
 
 _MAX_FAILURE_CHARACTERS = 1024  # SageMaker keeps this much of the file as FailureReason
 

@@ -23,9 +23,9 @@ from mlops_runtime.features.point_in_time import PlanError
 from mlops_runtime.features.store_client import FeatureStoreClient
 from mlops_runtime.features.training_set_manifest import Manifests
 from mlops_runtime.features.training_set_request import TrainingSetError
-from mlops_runtime.jobs.lineage import Lineage
-from mlops_runtime.jobs.lineage import add_arguments as lineage_arguments
-from mlops_runtime.jobs.optml import JobError, OptMl
+from mlops_runtime.jobs.job_environment import JobError, OptMl
+from mlops_runtime.jobs.lineage_report import Lineage
+from mlops_runtime.jobs.lineage_report import add_arguments as lineage_arguments
 
 # a network without SageMaker's endpoint costs the job seconds, not minutes
 _PATIENCE = Config(connect_timeout=5, read_timeout=20, retries={"max_attempts": 3, "mode": "standard"})

@@ -17,7 +17,7 @@ def main(arguments: list[str]) -> int:
     # a container's first process ignores SIGTERM unless it asks for it; what is half done is cleaned up on the way out
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0 if arguments == ["serve"] else 143))
     if arguments[:1] == ["fetch"]:
-        from mlops_runtime.serving.fetch import main as run  # noqa: PLC0415 - see above
+        from mlops_runtime.serving.model_fetch import main as run  # noqa: PLC0415 - see above
 
         return run(arguments[1:])
     if arguments == ["serve"]:

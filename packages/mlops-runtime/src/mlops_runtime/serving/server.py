@@ -6,10 +6,10 @@ import os
 
 import uvicorn
 
-from mlops_runtime.serving.app import build
 from mlops_runtime.serving.callers import Application, only_from
-from mlops_runtime.serving.capture import CaptureBucket, Recorder
-from mlops_runtime.serving.model import ModelError, load_directory
+from mlops_runtime.serving.http_app import build
+from mlops_runtime.serving.onnx_model import ModelError, load_directory
+from mlops_runtime.serving.server_capture import CaptureBucket, Recorder
 from mlops_runtime.serving.settings import CaptureSettings, Settings
 
 # SageMaker sends SIGKILL 30 s after SIGTERM

@@ -16,7 +16,7 @@ from mlops_runtime.monitor.counting.baseline_cells import Numbers
 from mlops_runtime.monitor.monitors.attribution_ranking import AttributionError
 
 if TYPE_CHECKING:
-    from mlops_runtime.serving.model import Model
+    from mlops_runtime.serving.onnx_model import Model
 
 BACKGROUND_ROWS = 50
 _SEED = 7

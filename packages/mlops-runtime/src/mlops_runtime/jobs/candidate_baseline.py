@@ -1,0 +1,247 @@
+"""The monitors' baseline of an evaluated candidate: its training split's distributions, and how good it was on the holdout."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+import pyarrow as pa
+
+from mlops_runtime.contracts.model import ModelSignature
+from mlops_runtime.contracts.monitor import Baseline, Facet
+from mlops_runtime.contracts.retraining import EvaluationPlan
+from mlops_runtime.jobs.holdout_losses import Wide, is_classification, is_prediction
+from mlops_runtime.jobs.job_environment import JobError
+from mlops_runtime.jobs.model_input import categories, model_input, numbers
+from mlops_runtime.monitor.counting import conditions, pairs
+from mlops_runtime.monitor.counting.baseline import BaselineError, Codes, Predicted, cluster_codes, fit_baseline
+from mlops_runtime.monitor.counting.baseline_cells import Column
+from mlops_runtime.monitor.counting.conditions import ConditionError, Times
+from mlops_runtime.monitor.counting.pairs import PairError
+from mlops_runtime.monitor.monitors import facet_bias as bias
+from mlops_runtime.monitor.monitors.attribution_ranking import AttributionError
+from mlops_runtime.monitor.monitors.attributions import attributions
+from mlops_runtime.monitor.monitors.bias_metrics import flip_test
+from mlops_runtime.monitor.monitors.label_join import column_text
+from mlops_runtime.monitor.monitors.label_measures import Target
+from mlops_runtime.monitor.monitors.rows import Rows, Texts
+from mlops_runtime.serving.onnx_model import Model
+
+# pairs of rows that a flip test compares grow with the square
+_FLIP_ROWS = 2000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evaluated:
+    """A candidate on its holdout.
+
+    Args:
+        model: The candidate.
+        train: The training split, an Arrow table.
+        holdout: The holdout, an Arrow table.
+        predictions: One a row of the holdout.
+        actual: The label of each.
+        quality: What the gate looks at: loss, WAPE, bias.
+        is_able: Whether it could predict the holdout at all.
+    """
+
+    model: Model
+    train: Any
+    holdout: Any
+    predictions: Wide
+    actual: Wide
+    quality: Mapping[str, float]
+    is_able: bool
+
+
+def make_baseline(plan: EvaluationPlan, evaluated: Evaluated, *, training_set_id: str, created: str) -> Baseline:
+    """Return the baseline that live traffic of a candidate is compared with.
+
+    Features are of the training split, predictions, quality, bias and attributions of the holdout. Segments are those of the plan
+    that are inputs of the model, since only these are captured; facets may be other columns, and their bias is known of the holdout
+    alone.
+
+    Args:
+        plan: What is compared given, watched together, kept apart and explained.
+        evaluated: Splits, model and predictions.
+        training_set_id: What the rows come from.
+        created: When they were known, ISO 8601.
+
+    Raises:
+        JobError: If a column holds what no baseline can be made of, or rows are to be explained and the image has no ``shap``.
+    """
+    train, holdout, signature = evaluated.train, evaluated.holdout, evaluated.model.signature
+    predicted = Predicted(
+        values=evaluated.predictions,
+        clusters=_clusters(holdout, plan.cluster),
+        columns=_columns(holdout, signature),
+        times=_times(holdout, plan),
+    )
+    try:
+        baseline = fit_baseline(
+            _columns(train, signature),
+            types=_types(signature),
+            training_set_id=training_set_id,
+            created=created,
+            clusters=_clusters(train, plan.cluster),
+            times=_times(train, plan),
+            conditions=plan.conditions or (),
+            pairs=plan.pairs or (),
+            identifiers=plan.identifiers or (),
+            prediction=predicted,
+        )
+    except (BaselineError, ConditionError, PairError) as error:
+        raise JobError(str(error)) from error
+    names = {column.name for column in signature.inputs}
+    baseline = replace(
+        baseline,
+        target=_target(plan),
+        segments=tuple(name for name in plan.segments or () if name in names) or None,
+        facets=plan.facets,
+        positive=plan.positive,
+    )
+    given = is_prediction(plan.metric, evaluated.predictions)
+    values, deviations = _bias(plan, evaluated, given, baseline.segments or ())
+    return replace(
+        baseline,
+        quality={**_quality(baseline, evaluated, given), **evaluated.quality},
+        bias=values or None,
+        bias_deviation=deviations or None,
+        attributions=_attributions(plan, evaluated, baseline),
+    )
+
+
+def plan_problems(plan: EvaluationPlan, signature: ModelSignature, train: Any, holdout: Any) -> list[str]:
+    """Return what a plan asks of the monitors that these splits and this model cannot give.
+
+    Args:
+        plan: The plan; its columns are known to be there.
+        signature: The model's inputs.
+        train: The training split, an Arrow table.
+        holdout: The holdout, an Arrow table.
+    """
+    problems: list[str] = []
+    types = _types(signature)
+    try:
+        conditions.check(plan.conditions or (), types, _times(train, plan))
+    except (ConditionError, JobError) as error:
+        problems.append(str(error))
+    try:
+        pairs.check(plan.pairs or (), list(types))
+    except PairError as error:
+        problems.append(str(error))
+    known = ", ".join(map(repr, types))
+    problems += [
+        f"identifier {name!r} must be an input of the model ({known})"
+        for name in plan.identifiers or ()
+        if name not in types
+    ]
+    if plan.attribution_rows is not None and plan.attribution_rows < 1:
+        problems.append(f"attribution_rows must be at least 1, got {plan.attribution_rows}")
+    problems += [problem for facet in plan.facets or () for problem in _facet_problems(facet, holdout)]
+    return problems
+
+
+def _facet_problems(facet: Facet, holdout: Any) -> Iterable[str]:
+    if facet.values and facet.threshold is not None:
+        yield f"facet {facet.name!r} must have values or a threshold, got both"
+    if facet.threshold is not None and not _is_number(holdout, facet.name):
+        kind = holdout.column(facet.name).type
+        yield f"facet {facet.name!r} has a threshold and must be a number, got {kind}; give it values"
+
+
+def _target(plan: EvaluationPlan) -> Literal["regression", "classification"]:
+    return "classification" if is_classification(plan.metric) else "regression"
+
+
+def _types(signature: ModelSignature) -> dict[str, Literal["number", "category"]]:
+    return {column.name: column.type for column in signature.inputs}
+
+
+def _columns(table: Any, signature: ModelSignature) -> dict[str, Column]:
+    return {
+        column.name: categories(table, column.name) if column.type == "category" else numbers(table, column.name)
+        for column in signature.inputs
+    }
+
+
+def _clusters(table: Any, cluster: str | None) -> Codes | None:
+    return None if cluster is None else cluster_codes(table.column(cluster).to_pylist())
+
+
+def _times(table: Any, plan: EvaluationPlan) -> Times | None:
+    """Return each row's time, where a condition asks for it."""
+    if plan.timestamp is None or all(condition.kind == "column" for condition in plan.conditions or ()):
+        return None
+    column = table.column(plan.timestamp)
+    if not pa.types.is_timestamp(column.type):
+        raise JobError(f"timestamp {plan.timestamp!r} must be a time for conditions of time, got {column.type}")
+    return np.asarray(column.cast(pa.timestamp("us", tz=column.type.tz)).to_numpy()).astype("datetime64[us]")
+
+
+def _quality(baseline: Baseline, evaluated: Evaluated, given: Any) -> dict[str, float]:
+    """Return every metric of the target that is defined."""
+    rows = Rows.of(evaluated.predictions[given], evaluated.actual[given])
+    if not len(rows):
+        return {}
+    values = Target.of(baseline).values(rows)
+    return {name: value for name, value in values.items() if not np.isnan(value)}
+
+
+def _bias(
+    plan: EvaluationPlan, evaluated: Evaluated, given: Any, strata: Sequence[str]
+) -> tuple[dict[str, float], dict[str, float]]:
+    facets = plan.facets or ()
+    if not facets or not given.any():
+        return {}, {}
+    names = dict.fromkeys([*(facet.name for facet in facets), *strata])
+    columns = {name: _texts(evaluated.holdout, name, _types(evaluated.model.signature)) for name in names}
+    # what the gate's bootstrap draws: of the cluster, a week, a holdout may have too few
+    blocks = cluster_codes(evaluated.holdout.column(plan.block).to_pylist())
+    rows = Rows.of(evaluated.predictions, evaluated.actual, call=blocks, columns=columns).where(given)
+    values, deviations = bias.of_holdout(rows, facets, positive=plan.positive, strata=strata)
+    return {**values, **_flip_tests(plan, evaluated, given, rows)}, deviations
+
+
+def _flip_tests(plan: EvaluationPlan, evaluated: Evaluated, given: Any, rows: Rows) -> dict[str, float]:
+    """Return Clarify's flip test by facet, over rows without a null; as there, only where every other input is a number."""
+    inputs = evaluated.model.signature.inputs
+    matrix = model_input(evaluated.holdout, evaluated.model.signature)[given]
+    positive = rows.prediction > bias.threshold(plan.positive)
+    found = {}
+    for group in bias.groups(rows, plan.facets or ()):
+        others = [index for index, column in enumerate(inputs) if column.name != group.facet]
+        if not others or any(inputs[index].type == "category" for index in others):
+            continue
+        features = matrix[:, others].astype(np.float64)
+        usable = np.flatnonzero(group.known & np.isfinite(features).all(axis=1))
+        chosen = usable[np.unique(np.linspace(0, len(usable) - 1, _FLIP_ROWS).astype(int))] if len(usable) else usable
+        value = flip_test(features[chosen], group.disfavoured[chosen], positive[chosen])
+        if value is not None:
+            found[f"{group.facet}={group.value}/FT"] = value
+    return found
+
+
+def _attributions(plan: EvaluationPlan, evaluated: Evaluated, baseline: Baseline) -> dict[str, float] | None:
+    if plan.attribution_rows is None or not evaluated.is_able:
+        return None
+    size = evaluated.holdout.num_rows
+    chosen = np.unique(np.linspace(0, size - 1, min(plan.attribution_rows, size)).astype(np.int64))
+    rows = model_input(evaluated.holdout.take(chosen), evaluated.model.signature)
+    try:
+        return attributions(evaluated.model, baseline, rows)
+    except AttributionError as error:
+        raise JobError(f"attribution_rows is {plan.attribution_rows}: {error}") from error
+
+
+def _texts(table: Any, name: str, types: Mapping[str, str]) -> Texts:
+    """Return a column as captured values are told apart: by the model's type of it, or its own where the model does not see it."""
+    if types.get(name, "number" if _is_number(table, name) else "category") == "category":
+        return Texts.of(categories(table, name))
+    return Texts.of([column_text("number", value) for value in numbers(table, name).tolist()])
+
+
+def _is_number(table: Any, name: str) -> bool:
+    kind = table.column(name).type
+    is_number = (pa.types.is_boolean, pa.types.is_integer, pa.types.is_floating, pa.types.is_decimal)
+    return any(is_kind(kind) for is_kind in is_number)

@@ -1,0 +1,218 @@
+"""Losses of the holdout: by row, summed by block, by period and by the values of a column."""
+
+import bisect
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain, pairwise, zip_longest
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mlops_runtime.contracts.model import LossBlock, Metric, PeriodLosses, SegmentLosses
+from mlops_runtime.jobs.job_environment import JobError
+from mlops_runtime.jobs.model_input import numbers
+from mlops_runtime.serving.onnx_model import Matrix
+
+Wide = npt.NDArray[np.float64]
+Mask = npt.NDArray[np.bool_]
+
+CLIP = 1e-15  # a certain and wrong prediction costs 34.5, not infinity
+
+
+MAXIMUM_SEGMENTS = 24  # each is a test of its own, and a share of evaluation.json
+MAXIMUM_VALUES = 1000  # a column with more is a number or a name, not a segment
+MISSING = "null"
+
+
+def is_classification(metric: Metric) -> bool:
+    """Return whether labels are 0 and 1 and predictions their probabilities."""
+    return metric in ("log_loss", "brier")
+
+
+def check_labels(metric: Metric, label: str, actual: Wide) -> None:
+    """Check that the labels of the holdout can be measured against.
+
+    Raises:
+        JobError: If one is missing, a class is not 0 or 1, or there is nothing to be relative to.
+    """
+    broken = int((~np.isfinite(actual)).sum())
+    if broken:
+        raise JobError(
+            f"label {label!r} must be known for every holdout row, {broken} of {len(actual)} are null or infinite"
+        )
+    if is_classification(metric) and (strange := np.setdiff1d(np.unique(actual), [0.0, 1.0])).size:
+        shown = ", ".join(f"{value:g}" for value in strange[:5])
+        raise JobError(f"label {label!r} must be 0 or 1 for {metric}, got {shown}")
+    if metric == "wape" and not np.abs(actual).sum() > 0:
+        raise JobError(f"label {label!r} is 0 in every holdout row: WAPE is not defined; use the metric mae")
+
+
+def is_prediction(metric: Metric, predictions: Wide) -> Mask:
+    """Return which rows have a prediction: a finite number, for a class a probability."""
+    finite = np.isfinite(predictions)
+    if is_classification(metric):
+        return finite & (predictions >= 0) & (predictions <= 1)
+    return finite
+
+
+def row_losses(metric: Metric, predictions: Wide, actual: Wide) -> Wide:
+    """Return the loss of each row; a row without a prediction has none, and counts elsewhere as a failure.
+
+    Example:
+        >>> row_losses("brier", np.array([0.5, 1.0]), np.array([1.0, 1.0])).tolist()
+        [0.25, 0.0]
+    """
+    given = is_prediction(metric, predictions)
+    values = np.where(given, predictions, 0.5)
+    if metric == "brier":
+        losses = (values - actual) ** 2
+    elif metric == "log_loss":
+        losses = -np.log(np.clip(np.where(actual == 1, values, 1 - values), CLIP, 1.0))
+    else:
+        losses = np.abs(values - actual)
+    return np.where(given, losses, 0.0)
+
+
+def normaliser(metric: Metric, *, rows: int, actual_sum: float) -> float:
+    """Return what a sum of losses is divided by: the sum of absolute labels for WAPE, the rows for a mean."""
+    return actual_sum if metric == "wape" else float(rows)
+
+
+def block_losses(names: Sequence[str], actual: Wide, losses: Mapping[str, Wide]) -> tuple[LossBlock, ...]:
+    """Return the sums of each block.
+
+    Args:
+        names: The block of each row.
+        actual: The label of each row.
+        losses: The losses of each row, by whose they are.
+    """
+    present, codes = np.unique(np.array(names, dtype=str), return_inverse=True)
+    size = len(present)
+    rows = np.bincount(codes, minlength=size)
+    sums = np.bincount(codes, weights=np.abs(actual), minlength=size)
+    totals = {name: np.bincount(codes, weights=values, minlength=size) for name, values in losses.items()}
+    return tuple(
+        LossBlock(
+            block=str(block),
+            rows=int(rows[index]),
+            actual_sum=float(sums[index]),
+            absolute_error={name: float(total[index]) for name, total in totals.items()},
+        )
+        for index, block in enumerate(present)
+    )
+
+
+def period_losses(
+    periods: Sequence[str], names: Sequence[str], losses: Mapping[str, Wide], blocks: Sequence[LossBlock]
+) -> tuple[PeriodLosses, ...]:
+    """Return the sums of each period by block, in the order of the blocks.
+
+    Args:
+        periods: The period of each row.
+        names: The block of each row.
+        losses: The losses of each row, by whose they are.
+        blocks: What `block_losses` made of the same rows.
+    """
+    place = {block.block: index for index, block in enumerate(blocks)}
+    columns = np.array([place[name] for name in names], dtype=np.int64)
+    present, codes = np.unique(np.array(periods, dtype=str), return_inverse=True)
+    shape = (len(present), len(blocks))
+    sums = {
+        name: np.bincount(codes * shape[1] + columns, weights=values, minlength=shape[0] * shape[1]).reshape(shape)
+        for name, values in losses.items()
+    }
+    return tuple(
+        PeriodLosses(
+            period=str(period), absolute_error={name: tuple(total[index].tolist()) for name, total in sums.items()}
+        )
+        for index, period in enumerate(present)
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rows:
+    """Every row of a holdout: what it belongs to, and what it lost.
+
+    Args:
+        blocks: The block of each.
+        actual: The label of each.
+        losses: The losses of each, by whose they are.
+        periods: The period of each. Default: periods are not kept apart.
+        by_period: Whose losses segments keep apart by period. Default: all.
+    """
+
+    blocks: Sequence[str]
+    actual: Wide
+    losses: Mapping[str, Wide]
+    periods: Sequence[str] | None = None
+    by_period: Sequence[str] | None = None
+
+    def where(self, column: str, value: str, chosen: Mask) -> SegmentLosses:
+        """Return the losses of some rows."""
+        names = np.array(self.blocks, dtype=str)[chosen].tolist()
+        losses = {name: values[chosen] for name, values in self.losses.items()}
+        blocks = block_losses(names, self.actual[chosen], losses)
+        periods = None
+        if self.periods is not None:
+            kept = {name: losses[name] for name in self.by_period or losses}
+            periods = period_losses(np.array(self.periods, dtype=str)[chosen].tolist(), names, kept, blocks)
+        return SegmentLosses(column=column, value=value, rows=int(chosen.sum()), blocks=blocks, periods=periods)
+
+
+def segment_losses(
+    holdout: Any, columns: Sequence[str], rows: Rows, *, bands: Mapping[str, Sequence[float]] | None = None
+) -> tuple[tuple[SegmentLosses, ...], tuple[str, ...]]:
+    """Return the losses of the segments that are measured, and the names of those left out.
+
+    At most `MAXIMUM_SEGMENTS` are measured: the largest by rows, one of each column in turn, so that a column with few values is
+    whole beside one with many.
+
+    Args:
+        holdout: The holdout, an Arrow table.
+        columns: Columns whose values are segments.
+        rows: Its rows.
+        bands: Columns of numbers and where each is cut. Default: none.
+
+    Raises:
+        JobError: If a column has too many values, or one that is cut holds no numbers.
+    """
+    cut = {column: _banded(numbers(holdout, column), limits) for column, limits in (bands or {}).items()}
+    ranked = [_ranked(column, map(_text, holdout.column(column).to_pylist())) for column in columns]
+    ranked += [_ranked(column, values) for column, values in cut.items()]
+    in_turn = [found for found in chain.from_iterable(zip_longest(*ranked)) if found is not None]
+    measured, left = in_turn[:MAXIMUM_SEGMENTS], in_turn[MAXIMUM_SEGMENTS:]
+    segments = tuple(rows.where(column, value, chosen) for column, value, chosen in measured)
+    return segments, tuple(f"{column}={value}" for column, value, _ in left)
+
+
+def _ranked(column: str, values_of: Iterable[str]) -> list[tuple[str, str, Mask]]:
+    """Return the values of a column by falling number of rows, with the rows of each."""
+    texts: npt.NDArray[Any] = np.array(list(values_of), dtype=str)
+    values, codes, counts = np.unique(texts, return_inverse=True, return_counts=True)
+    if len(values) > MAXIMUM_VALUES:
+        raise JobError(
+            f"segment column {column!r} must have at most {MAXIMUM_VALUES} values, got {len(values)}; name a coarser column"
+        )
+    order = sorted(range(len(values)), key=lambda index: (-counts[index], values[index]))
+    return [(column, str(values[index]), codes == index) for index in order]
+
+
+def _banded(values: Matrix, limits: Sequence[float]) -> list[str]:
+    """Return which band each number lies in; one at a limit lies above it."""
+    names = [
+        f"below {limits[0]:g}",
+        *(f"{low:g} to {high:g}" for low, high in pairwise(limits)),
+        f"{limits[-1]:g} or more",
+    ]
+    return [MISSING if math.isnan(value) else names[bisect.bisect_right(limits, value)] for value in values.tolist()]
+
+
+def _text(value: object) -> str:
+    if value is None:
+        return MISSING
+    if isinstance(value, bool):
+        return str(value).lower()
+    # a flag that went through a join with nulls is 1.0 where it was 1
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)

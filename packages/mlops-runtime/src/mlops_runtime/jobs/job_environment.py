@@ -1,0 +1,246 @@
+"""The environment of SageMaker's jobs: arguments, the ``/opt/ml`` layout, ``SM_*`` variables, and a team's script in it."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import zipfile
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+# https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_AppSpecification.html: an argument has at most 256 characters
+MAXIMUM_ARGUMENT = 256
+
+
+# what SageMaker's toolkit calls the script, and how its hyperparameters for the container begin:
+# https://github.com/aws/sagemaker-training-toolkit/blob/master/src/sagemaker_training/params.py
+PROGRAM = "sagemaker_program"
+_CONTAINERS = "sagemaker_"
+
+
+_TAIL_LINES = 30
+
+
+def split_argument(text: str) -> list[str]:
+    """Cut a long argument into pieces that SageMaker takes; the job joins them.
+
+    No piece starts with a dash, which an argument parser would take for an option.
+
+    Example:
+        >>> split_argument("a" * 255 + "-b")
+        ['aaaa...
+    """
+    pieces = []
+    while text:
+        size = min(MAXIMUM_ARGUMENT, len(text))
+        while 1 < size < len(text) and text[size] == "-":
+            size -= 1
+        pieces.append(text[:size])
+        text = text[size:]
+    return pieces
+
+
+class JobError(ValueError):
+    """A job cannot be done; the message says what was given, what is expected and where."""
+
+
+@dataclass(frozen=True, slots=True)
+class OptMl:
+    """Where a job's files lie.
+
+    Args:
+        root: ``MLOPS_OPT_ML``. Default: ``/opt/ml``.
+
+    Example:
+        >>> OptMl.from_environment({}).model.as_posix()
+        '/opt/ml/model'
+    """
+
+    root: Path
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str]) -> "OptMl":
+        """Read the root from ``MLOPS_OPT_ML``."""
+        return cls(Path(environment.get("MLOPS_OPT_ML", "/opt/ml")))
+
+    @property
+    def model(self) -> Path:
+        """Where training writes what becomes ``model.tar.gz``."""
+        return self.root / "model"
+
+    @property
+    def code(self) -> Path:
+        """Where the training code is unpacked, as by SageMaker's own toolkit."""
+        return self.root / "code"
+
+    @property
+    def checkpoints(self) -> Path:
+        """What SageMaker keeps in S3 while a training runs, and brings back when spare capacity was taken away."""
+        return self.root / "checkpoints"
+
+    @property
+    def failure(self) -> Path:
+        """The file whose beginning becomes the training job's ``FailureReason``."""
+        return self.root / "output" / "failure"
+
+    @property
+    def message(self) -> Path:
+        """The file whose beginning (1 KB) becomes the processing job's ``ExitMessage``."""
+        return self.root / "output" / "message"
+
+    def channel(self, name: str) -> Path:
+        """Return the directory of a training channel."""
+        return self.root / "input" / "data" / name
+
+    def processing_input(self, name: str) -> Path:
+        """Return the directory of a processing input."""
+        return self.root / "processing" / "input" / name
+
+    def processing_output(self, name: str) -> Path:
+        """Return the directory of a processing output."""
+        return self.root / "processing" / "output" / name
+
+    def hyperparameters(self) -> dict[str, Any]:
+        """Return the script's hyperparameters; SageMaker sends text, values that are JSON are decoded as by its toolkit.
+
+        Those that begin with ``sagemaker_`` are for the container, as in the toolkit.
+        """
+        return {name: value for name, value in self._given().items() if not name.startswith(_CONTAINERS)}
+
+    def program(self) -> str:
+        """Return the script that the hyperparameter ``sagemaker_program`` names, or nothing."""
+        return str(self._given().get(PROGRAM, ""))
+
+    def _given(self) -> dict[str, Any]:
+        path = self.root / "input" / "config" / "hyperparameters.json"
+        if not path.exists():
+            return {}
+        return {name: _decoded(value) for name, value in json.loads(path.read_text()).items()}
+
+    def training_environment(self) -> dict[str, str]:
+        """Return the ``SM_*`` variables of a training script: model, channels, hyperparameters, output."""
+        data = self.root / "input" / "data"
+        channels = sorted(path.name for path in data.iterdir() if path.is_dir()) if data.is_dir() else []
+        hyperparameters = self.hyperparameters()
+        return {
+            "SM_MODEL_DIR": str(self.model),
+            "MLOPS_CHECKPOINT_DIR": str(self.checkpoints),
+            "SM_INPUT_DIR": str(self.root / "input"),
+            "SM_INPUT_CONFIG_DIR": str(self.root / "input" / "config"),
+            "SM_OUTPUT_DIR": str(self.root / "output"),
+            "SM_OUTPUT_DATA_DIR": str(self.root / "output" / "data"),
+            "SM_CHANNELS": json.dumps(channels),
+            "SM_HPS": json.dumps(hyperparameters),
+            "SM_NUM_CPUS": str(os.cpu_count() or 1),
+            "SM_NUM_GPUS": "0",
+            **{f"SM_CHANNEL_{_variable(name)}": str(self.channel(name)) for name in channels},
+            **{f"SM_HP_{_variable(name)}": _encoded(value) for name, value in hyperparameters.items()},
+        }
+
+
+def single_file(directory: Path, pattern: str) -> Path:
+    """Return the one file of a directory that matches.
+
+    Raises:
+        JobError: If there is none, or more than one.
+    """
+    found = sorted(path for path in directory.glob(pattern) if path.is_file())
+    if len(found) != 1:
+        names = ", ".join(path.name for path in found) or "none"
+        raise JobError(f"{directory} must hold exactly one file {pattern}, got {names}")
+    return found[0]
+
+
+def _variable(name: str) -> str:
+    return name.upper().replace("-", "_")
+
+
+def _decoded(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    try:
+        return json.loads(value)
+    except ValueError:
+        return value
+
+
+def _encoded(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def run_script(code: Path, script: str, *, folder: Path, environment: Mapping[str, str]) -> None:
+    """Unpack the code and run a script of it to its end.
+
+    Args:
+        code: Directory with the zip.
+        script: Path of the script inside the zip.
+        folder: Where the code is unpacked and run.
+        environment: Variables besides those of this process.
+
+    Raises:
+        JobError: If there is no such script, or it fails; with the last lines of its standard error.
+    """
+    unpack(single_file(code, "*.zip"), folder)
+    path = folder / script
+    if not path.is_file() or not path.resolve().is_relative_to(folder.resolve()):
+        held = ", ".join(sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*.py"))) or "no scripts"
+        raise JobError(f"channel code does not hold {script!r}, it holds {held}")
+    returned, tail = _run(path, folder, environment)
+    if returned != 0:
+        last = next((line for line in reversed(tail) if line.strip()), "no output")
+        raise JobError(f"{script} ended with exit code {returned}: {last.strip()}\n" + "\n".join(tail))
+
+
+def only_script(job: str, arguments: Sequence[str]) -> str:
+    """Return the one argument of a job that runs a script.
+
+    Raises:
+        JobError: If there is none, or more than one.
+    """
+    if len(arguments) != 1:
+        raise JobError(f"usage: python -m mlops_runtime.jobs.{job} <script>, got {list(arguments)}")
+    return arguments[0]
+
+
+def unpack(archive: Path, directory: Path) -> None:
+    """Extract a zip of source files.
+
+    Raises:
+        JobError: If it is no zip, or a member would be written outside the directory.
+    """
+    try:
+        with zipfile.ZipFile(archive) as source:
+            escaping = [
+                n for n in source.namelist() if ".." in PurePosixPath(n).parts or PurePosixPath(n).is_absolute()
+            ]
+            if escaping:
+                raise JobError(
+                    f"{archive.name} must not hold paths outside itself, got {', '.join(map(repr, escaping[:5]))}"
+                )
+            source.extractall(directory)
+    except zipfile.BadZipFile as error:
+        raise JobError(f"{archive.name} is not a zip: {error}") from error
+
+
+def _run(script: Path, folder: Path, environment: Mapping[str, str]) -> tuple[int, list[str]]:
+    tail: deque[str] = deque(maxlen=_TAIL_LINES)
+    with subprocess.Popen(
+        [sys.executable, str(script)],
+        cwd=folder,
+        env={**os.environ, **environment, "PYTHONUNBUFFERED": "1"},
+        stderr=subprocess.PIPE,
+        text=True,
+        errors="replace",
+    ) as process:
+        # a job that is stopped gets SIGTERM in this process; the script may want to save what it has
+        before = signal.signal(signal.SIGTERM, lambda *_: process.terminate())
+        for line in process.stderr or ():
+            sys.stderr.write(line)
+            tail.append(line.rstrip("\n"))
+        code = process.wait()
+        signal.signal(signal.SIGTERM, before)
+    return code, list(tail)

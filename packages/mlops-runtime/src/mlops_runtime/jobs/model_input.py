@@ -1,0 +1,198 @@
+"""Columns of an Arrow table as the model takes them, and whether a server would answer the same: alone, batched, twice."""
+
+import statistics
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from mlops_runtime.contracts.model import ModelSignature
+from mlops_runtime.jobs.job_environment import JobError
+from mlops_runtime.serving.onnx_model import Matrix, Model
+from mlops_runtime.serving.request_payload import parse
+
+BATCHES = (1, 2, 7, 64)
+SAMPLE_ROWS = 64
+_RELATIVE_TOLERANCE = 1e-4  # 32-bit sums in another order
+_ROUNDS = 3
+
+Timer = Callable[[], float]
+
+
+def read_split(directory: Path) -> Any:
+    """Return all Parquet files of a directory as one table, in the order of their names.
+
+    Raises:
+        JobError: If there is none, they differ, or they hold no rows.
+    """
+    paths = sorted(directory.glob("*.parquet"))
+    if not paths:
+        raise JobError(f"{directory} must hold Parquet files, got none")
+    try:
+        table = pa.concat_tables([pq.read_table(path) for path in paths])
+    except pa.ArrowException as error:
+        raise JobError(f"cannot read {directory} as one table: {error}") from error
+    if table.num_rows == 0:
+        raise JobError(f"{directory} must hold at least one row, got none")
+    return table
+
+
+def require_columns(table: Any, names: Sequence[str], split: str) -> None:
+    """Check that a split has columns.
+
+    Raises:
+        JobError: With every missing column and those that there are.
+    """
+    problem = missing_columns(table, names, split)
+    if problem is not None:
+        raise JobError(problem)
+
+
+def missing_columns(table: Any, names: Sequence[str], split: str) -> str | None:
+    """Return which columns a split lacks, and those that there are; None where it has all of them."""
+    missing = [name for name in dict.fromkeys(names) if name not in table.column_names]
+    if not missing:
+        return None
+    return f"split {split!r} lacks {', '.join(map(repr, missing))}; it has {', '.join(map(repr, table.column_names))}"
+
+
+def numbers(table: Any, name: str) -> Matrix:
+    """Return a column as 32-bit floats, NaN where null.
+
+    Raises:
+        JobError: If the column is not numeric.
+    """
+    column = table.column(name)
+    if pa.types.is_boolean(column.type):
+        column = column.cast(pa.int8())
+    try:
+        return np.asarray(column.cast(pa.float64(), safe=False).to_numpy(), dtype=np.float32)
+    except (pa.ArrowException, TypeError, ValueError) as error:
+        raise JobError(f"column {name!r} must be numeric, got {column.type}") from error
+
+
+def categories(table: Any, name: str) -> list[str | None]:
+    """Return a column as text, None where null; integers as their decimal text."""
+    column = table.column(name)
+    if pa.types.is_dictionary(column.type):
+        column = column.cast(column.type.value_type)
+    return [value or None for value in pc.cast(column, pa.string()).to_pylist()]
+
+
+def model_input(table: Any, signature: ModelSignature) -> Matrix:
+    """Return the rows in the signature's columns and codes."""
+    matrix = np.empty((table.num_rows, len(signature.inputs)), dtype=np.float32)
+    for index, column in enumerate(signature.inputs):
+        if column.type == "number":
+            matrix[:, index] = numbers(table, column.name)
+        else:
+            position = {category: float(code) for code, category in enumerate(column.categories)}
+            matrix[:, index] = [position.get(value or "", -1.0) for value in categories(table, column.name)]
+    return matrix
+
+
+def serving_problems(model: Model, table: Any, rows: Matrix) -> list[str]:
+    """Return why a model would serve otherwise than it is measured: at most one reason for each way to ask.
+
+    A sample is sent in batches of each size in `BATCHES` through the server's own reading of JSON, so a difference between how the
+    job and the server read a column shows here, before the model is registered; and the whole is asked twice.
+
+    Args:
+        model: The candidate.
+        table: The holdout.
+        rows: Its rows as the model takes them.
+    """
+    whole = model.predict(rows)
+    again = model.predict(rows)
+    problems = []
+    differing = np.flatnonzero(~((whole == again) | (np.isnan(whole) & np.isnan(again))))
+    if len(differing):
+        row = differing[0]
+        problems.append(
+            f"holdout row {row} gives {whole[row]} and then {again[row]} in the same batch; a model must repeat itself"
+        )
+    sample = _sample(len(rows))
+    sent = _instances(model, table, sample)
+    for size in BATCHES:
+        problem = _batch_problem(model, sent, sample, whole, size)
+        if problem is not None:
+            problems.append(problem)
+    return list(dict.fromkeys(problems))
+
+
+def milliseconds_a_row(models: dict[str, Model], table: Any, timer: Timer) -> dict[str, float]:
+    """Return the median time of one row alone, through the server's reading of JSON, for each model in turn.
+
+    The models take turns on the same machine, so that their ratio says more than either number. A model that cannot answer the
+    sample is left out.
+
+    Args:
+        models: The models, by name.
+        table: The holdout.
+        timer: Gives seconds, from any start.
+    """
+    sample = _sample(table.num_rows)
+    bodies = {name: [_body([row]) for row in _instances(model, table, sample)] for name, model in models.items()}
+    able = [name for name, model in models.items() if _answers_all(model, bodies[name])]  # and so is warm
+    taken: dict[str, list[float]] = {name: [] for name in able}
+    for _ in range(_ROUNDS):
+        for index in range(len(sample)):
+            for name in able:
+                started = timer()
+                _answer(models[name], bodies[name][index])
+                taken[name].append(timer() - started)
+    return {name: 1000 * statistics.median(times) for name, times in taken.items()}
+
+
+def _answers_all(model: Model, bodies: Sequence[bytes]) -> bool:
+    try:
+        for body in bodies:
+            _answer(model, body)
+    except Exception:  # ONNX Runtime raises its own types, all direct children of Exception
+        return False
+    return True
+
+
+def _answer(model: Model, body: bytes) -> Matrix:
+    return model.predict(parse("application/json", body, model.signature))
+
+
+def _sample(count: int) -> Any:
+    return np.unique(np.linspace(0, count - 1, SAMPLE_ROWS, dtype=np.int64))
+
+
+def _instances(model: Model, table: Any, sample: Any) -> list[dict[str, Any]]:
+    part = table.take(sample)
+    columns = {
+        column.name: categories(part, column.name) if column.type == "category" else numbers(part, column.name).tolist()
+        for column in model.signature.inputs
+    }
+    return [{name: values[index] for name, values in columns.items()} for index in range(len(sample))]
+
+
+def _body(instances: Sequence[dict[str, Any]]) -> bytes:
+    return orjson.dumps({"instances": list(instances)})
+
+
+def _batch_problem(model: Model, sent: Sequence[dict[str, Any]], sample: Any, whole: Matrix, size: int) -> str | None:
+    for start in range(0, len(sent), size):
+        chosen = sample[start : start + size]
+        try:
+            answers = _answer(model, _body(sent[start : start + size]))
+        except ValueError as error:
+            return f"holdout row {chosen[0]} could not be sent to the server: {error}"
+        expected = whole[chosen]
+        near = np.isclose(answers, expected, rtol=_RELATIVE_TOLERANCE, atol=1e-6, equal_nan=True)
+        if not near.all():
+            index = int(np.flatnonzero(~near)[0])
+            how = "alone" if size == 1 else f"among {size}"
+            return (
+                f"holdout row {chosen[index]} gives {expected[index]} among all rows and {answers[index]} {how}; "
+                "rows must not depend on each other"
+            )
+    return None

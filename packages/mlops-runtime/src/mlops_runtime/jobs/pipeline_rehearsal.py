@@ -1,0 +1,128 @@
+"""What a pipeline will say of a training script, in a test: the training job, the evaluation and the gate over rows at hand."""
+
+import io
+import tarfile
+import zipfile
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from mlops_runtime.contracts import canonical_json, content_hash
+from mlops_runtime.contracts.features import Build, Output, PinnedTable, Semantics, TrainingSetManifest
+from mlops_runtime.contracts.model import Evaluation, GateResult
+from mlops_runtime.contracts.retraining import EvaluationPlan, GateSpec
+from mlops_runtime.jobs.evaluate import Inputs, evaluate
+from mlops_runtime.jobs.job_environment import JobError, OptMl
+from mlops_runtime.jobs.model_input import require_columns
+from mlops_runtime.jobs.train import train
+from mlops_runtime.retraining.gate import evaluate_gate
+
+_FILES = ("model.onnx", "signature.json")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rehearsal:
+    """What came out.
+
+    Args:
+        evaluation: The candidate and the baselines on the holdout.
+        gate: Whether it would be registered, with the reason.
+        model: Folder with ``model.onnx`` and ``signature.json``.
+    """
+
+    evaluation: Evaluation
+    gate: GateResult
+    model: Path
+
+
+def rehearse(
+    *,
+    code: Path,
+    script: str,
+    train_rows: Any,
+    holdout_rows: Any,
+    evaluation: EvaluationPlan,
+    gate: GateSpec,
+    folder: Path,
+) -> Rehearsal:
+    """Train as the training job does, evaluate as the evaluation job does, and ask the gate.
+
+    Args:
+        code: Folder with the training code, as ``TrainingJob(source=)`` has it.
+        script: The script in it.
+        train_rows: The training split, an Arrow table.
+        holdout_rows: The holdout, an Arrow table.
+        evaluation: The stack's plan; it names the column with the time of prediction.
+        gate: The stack's gate.
+        folder: An empty folder to work in.
+
+    Raises:
+        JobError: If the script fails, leaves no model that can be served, or the rows do not fit the plan.
+    """
+    opt_ml = OptMl(folder)
+    for name in ("train", "code"):
+        opt_ml.channel(name).mkdir(parents=True)
+    pq.write_table(train_rows, opt_ml.channel("train") / "part-0.parquet")
+    (opt_ml.channel("code") / "code.zip").write_bytes(_zipped(code))
+    train(opt_ml, script)
+    archive = folder / "model.tar.gz"
+    with tarfile.open(archive, "w:gz") as tar:
+        for name in _FILES:
+            tar.add(opt_ml.model / name, name)
+    inputs = Inputs(
+        train=train_rows,
+        holdout=holdout_rows,
+        manifest=_manifest(evaluation, train_rows, holdout_rows),
+        candidate=archive,
+    )
+    measured, _ = evaluate(evaluation, inputs, (folder / "baseline.json").as_uri())
+    verdict = evaluate_gate(measured, gate, uri=(folder / "evaluation.json").as_uri(), sha256=content_hash(measured))
+    (folder / "evaluation.json").write_bytes(canonical_json(measured))
+    return Rehearsal(evaluation=measured, gate=verdict, model=opt_ml.model)
+
+
+def _zipped(code: Path) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for path in sorted(code.rglob("*")):
+            if path.is_file() and "__pycache__" not in path.parts:
+                archive.write(path, path.relative_to(code))
+    return buffer.getvalue()
+
+
+def _manifest(plan: EvaluationPlan, train_rows: Any, holdout_rows: Any) -> TrainingSetManifest:
+    """Describe rows that no feature store gave: their times are those of the column that the plan names."""
+    if plan.timestamp is None:
+        raise JobError(
+            "the evaluation plan must name the `timestamp`: else nobody sees that a model was trained on the future"
+        )
+    require_columns(train_rows, [plan.timestamp], "train")
+    require_columns(holdout_rows, [plan.timestamp], "holdout")
+    first, last = (choose(holdout_rows.column(plan.timestamp)).as_py() for choose in (pc.min, pc.max))
+    if not isinstance(first, datetime) or not isinstance(last, datetime):
+        raise JobError(f"column {plan.timestamp!r} of the holdout must hold times, got {first!r} to {last!r}")
+    begin, end = (moment.replace(tzinfo=moment.tzinfo or UTC).isoformat() for moment in (first, last))
+    table = PinnedTable(
+        group="rehearsal",
+        version=1,
+        database="rehearsal",
+        table="rehearsal",
+        table_uuid="",
+        snapshot_id=0,
+        schema_id=0,
+        tag="",
+        columns=tuple(train_rows.column_names),
+    )
+    return TrainingSetManifest(
+        name="rehearsal",
+        semantics=Semantics(as_of="event_time", cutoff=end),
+        entities=table,
+        features=(),
+        build=Build(engine="given", engine_version="", planner="", client=""),
+        output=Output(rows=train_rows.num_rows + holdout_rows.num_rows, content_hash="", files=(), columns={}),
+        split={"trained_until": begin, "holdout_from": begin, "holdout_until": end},
+    )

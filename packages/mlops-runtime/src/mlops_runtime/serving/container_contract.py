@@ -1,0 +1,522 @@
+"""Check whether a server does what SageMaker and a pod need of it. A client of any image, over HTTP alone."""
+
+import http.client
+import json
+import math
+import os
+import signal
+import socket
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+# "containers must respond to requests within 60 seconds"
+ANSWER_SECONDS = 60.0
+# SIGKILL comes 30 s after SIGTERM
+DRAIN_SECONDS = 30.0
+_HEAD_SECONDS = 0.5  # until a server has read the head of a request
+
+
+PING_SECONDS = 2.0
+_JSON, _CSV = "application/json", "text/csv"
+_TRACES = ("Traceback (most recent call last)", 'File "', "\tat ", "goroutine ")
+# what no server can answer with predictions, as JSON and as anything else
+_NONSENSE: Mapping[str, bytes] = {
+    "a body that is cut": b'{"instances": [[1,',
+    "an empty body": b"",
+    "an array of nothing": b"[]",
+    "text for instances": b'{"instances": "x"}',
+    "instances of the wrong width": b'{"instances": [[]]}',
+    "bytes": b"\xff\x00\xfe",
+    "nesting without end": b"[" * 100_000,
+}
+
+
+class NoAnswerError(OSError):
+    """A server does not answer; the message says to what, and how long it was waited for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came back."""
+
+    status: int
+    content_type: str
+    body: bytes
+
+    @property
+    def text(self) -> str:
+        """The body as text."""
+        return self.body.decode("utf-8", "replace")
+
+
+class Client:
+    """Asks one server.
+
+    Args:
+        url: ``http://host:port``.
+
+    Raises:
+        NoAnswerError: It is no such URL.
+    """
+
+    def __init__(self, url: str) -> None:
+        parts = urlsplit(url)
+        try:
+            port = parts.port
+        except ValueError:
+            port = None
+        if parts.scheme != "http" or not parts.hostname or parts.path not in ("", "/"):
+            raise NoAnswerError(f"the server must be http://host:port, got {url!r}")
+        self.host, self.port = parts.hostname, 80 if port is None else port
+
+    def connect(self) -> None:
+        """Find out whether anything listens.
+
+        Raises:
+            NoAnswerError: Nothing does.
+        """
+        try:
+            socket.create_connection((self.host, self.port), timeout=5).close()
+        except OSError as error:
+            raise NoAnswerError(
+                f"nothing listens at {self.host}:{self.port}: {error}; start the server first"
+            ) from error
+
+    def ask(
+        self,
+        method: str,
+        path: str,
+        body: bytes | None = None,
+        content_type: str = "",
+        *,
+        timeout: float = ANSWER_SECONDS,
+    ) -> Answer:
+        """Send one request on a connection of its own.
+
+        Raises:
+            NoAnswerError: There is no answer in time, or no HTTP.
+        """
+        connection = http.client.HTTPConnection(self.host, self.port, timeout=timeout)
+        try:
+            return _ask(connection, method, path, body, content_type)
+        finally:
+            connection.close()
+
+    def ask_twice(self, method: str, path: str, body: bytes, content_type: str) -> tuple[Answer, Answer]:
+        """Send a request twice on one connection, if the server keeps it.
+
+        Raises:
+            NoAnswerError: As in `ask`; also where the server closes a connection that it said it would keep.
+        """
+        connection = http.client.HTTPConnection(self.host, self.port, timeout=ANSWER_SECONDS)
+        try:
+            first = _ask(connection, method, path, body, content_type)
+            return first, _ask(connection, method, path, body, content_type)
+        finally:
+            connection.close()
+
+
+def _ask(
+    connection: http.client.HTTPConnection, method: str, path: str, body: bytes | None, content_type: str
+) -> Answer:
+    began = time.monotonic()
+    try:
+        connection.request(method, path, body, {"content-type": content_type} if content_type else {})
+        response = connection.getresponse()
+        content = response.read()
+    except (OSError, http.client.HTTPException) as error:
+        took = f"{type(error).__name__} after {time.monotonic() - began:.1f} s"
+        raise NoAnswerError(f"{method} {path} must be answered within {connection.timeout:g} s, got {took}") from error
+    kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
+    return Answer(response.status, kind, content)
+
+
+def drained(client: Client, pid: int, content_type: str, body: bytes) -> str:
+    """Send SIGTERM into a half-sent request, send the rest, and see the process go. Returns what is wrong, or nothing."""
+    head = (
+        f"POST /invocations HTTP/1.1\r\nHost: {client.host}\r\nContent-Type: {content_type}\r\n"
+        f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+    ).encode()
+    with socket.create_connection((client.host, client.port), timeout=DRAIN_SECONDS) as half:
+        half.sendall(head + body[:1])
+        time.sleep(_HEAD_SECONDS)
+        try:
+            os.kill(pid, signal.SIGTERM)
+        except OSError as error:
+            return f"SIGTERM must reach process {pid}: {error.strerror}; give the server's own (--pid)"
+        time.sleep(_HEAD_SECONDS)
+        answer = b""
+        try:
+            half.sendall(body[1:])
+            while part := half.recv(65536):
+                answer += part
+        except OSError as error:
+            return f"a request in flight at SIGTERM must be answered, got {type(error).__name__}"
+    if not answer.startswith(b"HTTP/1.1 200"):
+        return f"a request in flight at SIGTERM must be answered with 200, got {answer[:60]!r}"
+    deadline = time.monotonic() + DRAIN_SECONDS
+    while _runs(pid):
+        if time.monotonic() > deadline:
+            return f"the process must end within {DRAIN_SECONDS:g} s of SIGTERM, and it still runs"
+        time.sleep(0.05)
+    return ""
+
+
+def _runs(pid: int) -> bool:
+    """Return whether a process runs; one that has ended and that nobody has asked about yet does not."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    stat = Path(f"/proc/{pid}/stat")
+    try:
+        return stat.read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return not stat.parent.parent.exists()  # no /proc here: the signal went through
+
+
+class Outcome(StrEnum):
+    """What became of a rule."""
+
+    PASSED = "passed"
+    FAILED = "failed"
+    SKIPPED = "skipped"
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """A rule, what became of it, and why."""
+
+    rule: str
+    outcome: Outcome
+    reason: str = ""
+
+
+class SampleError(ValueError):
+    """There is no request to ask with; the message says how to give one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sample:
+    """A right request of at least one row, which a server must answer.
+
+    Args:
+        content_type: ``application/json`` with ``{"instances": [...]}``, or ``text/csv``.
+        body: The request.
+    """
+
+    content_type: str
+    body: bytes
+
+    def rows(self) -> list[bytes]:
+        """Return each row as a request of its own.
+
+        Raises:
+            SampleError: It has another shape, or no row.
+        """
+        try:
+            if self.content_type == _CSV:
+                found = [row + b"\n" for row in self.body.splitlines() if row.strip()]
+            else:
+                found = [self._instances([row]) for row in json.loads(self.body)["instances"]]
+        except (ValueError, KeyError, TypeError) as error:
+            raise SampleError(
+                f'the request must be {{"instances": [...]}} or CSV lines, got {self.body[:60]!r}'
+            ) from error
+        if not found:
+            raise SampleError("the request must have at least one row")
+        return found
+
+    def batch(self, rows: Sequence[bytes]) -> bytes:
+        """Return rows as one request."""
+        if self.content_type == _CSV:
+            return b"".join(rows)
+        return self._instances([json.loads(row)["instances"][0] for row in rows])
+
+    def _instances(self, rows: list[Any]) -> bytes:
+        return json.dumps({"instances": rows}).encode()
+
+
+def sample_of(metadata: Mapping[str, Any]) -> Sample:
+    """Return a request made of what a model says of itself by the Open Inference Protocol: zeros and empty texts.
+
+    Raises:
+        SampleError: It says nothing that a request can be made of.
+    """
+    inputs = metadata.get("inputs")
+    names = [tensor.get("name") for tensor in inputs if isinstance(tensor, dict)] if isinstance(inputs, list) else []
+    if (
+        not inputs
+        or not isinstance(inputs, list)
+        or len(names) != len(inputs)
+        or not all(isinstance(n, str) for n in names)
+    ):
+        raise SampleError(
+            "the server does not say what it takes; give a request that it must answer (--request FILE), or its model (--model)"
+        )
+    rows = [{t["name"]: "" if t.get("datatype") == "BYTES" else n for t in inputs} for n in (0, 1)]
+    return Sample(content_type=_JSON, body=json.dumps({"instances": rows}).encode())
+
+
+def check(url: str, *, sample: Sample | None = None, model: str = "model", pid: int | None = None) -> list[Verdict]:
+    """Ask a server by every rule.
+
+    Args:
+        url: ``http://host:port``.
+        sample: A right request. Default: made of the model's metadata.
+        model: The model's name in the Open Inference Protocol.
+        pid: The server's process: it is sent SIGTERM at the end. Default: draining is not asked.
+
+    Raises:
+        SampleError: There is no sample, and none can be made.
+        NoAnswerError: Nothing listens there.
+    """
+    client = Client(url)
+    client.connect()
+    metadata = _metadata(client, model)
+    kit = _Kit(client, sample_of(metadata or {}) if sample is None else sample, model, metadata)
+    verdicts = [_verdict(name, rule) for name, rule in kit.rules()]
+    if pid is None:
+        verdicts.append(Verdict("drain", Outcome.SKIPPED, "the server's process is not known (--pid)"))
+    else:
+        verdicts.append(_verdict("drain", lambda: drained(client, pid, kit.content_type, kit.one)))
+    return verdicts
+
+
+class _Kit:
+    """The rules; each returns what is wrong, or nothing. ``_Skip`` says why one cannot be asked."""
+
+    def __init__(self, client: Client, sample: Sample, model: str, metadata: Mapping[str, Any] | None) -> None:
+        self._client = client
+        self._sample = sample
+        self._model = model
+        self._metadata = metadata
+        self._rows = sample.rows()
+        self.content_type = sample.content_type
+        self.one = self._rows[0]
+
+    def rules(self) -> Iterator[tuple[str, Callable[[], str]]]:
+        """Yield every rule by its name."""
+        yield "ping", self.ping
+        yield "ping while busy", self.ping_while_busy
+        yield "predictions", self.predictions
+        yield "content type of answers", self.content_type_of_answers
+        yield "repeatable", self.repeatable
+        yield "batch", self.batch
+        yield "kept connection", self.kept_connection
+        yield "unknown content type", self.unknown_content_type
+        yield "nonsense is the caller's error", self.nonsense
+        yield "no trace of the inside", self.no_trace
+        yield "other paths", self.other_paths
+        yield "still serving", self.predictions
+        yield "v2 health", self.v2_health
+        yield "v2 metadata", self.v2_metadata
+        yield "v2 inference", self.v2_inference
+        yield "v2 nonsense", self.v2_nonsense
+
+    def ping(self) -> str:
+        answer = self._client.ask("GET", "/ping", timeout=PING_SECONDS)
+        return "" if answer.status == 200 else f"GET /ping must answer 200, got {answer.status}"
+
+    def ping_while_busy(self) -> str:
+        batch = self._sample.batch(self._rows * (2000 // len(self._rows) + 1))
+        with ThreadPoolExecutor(4) as pool:
+            busy = [pool.submit(self._infer, batch) for _ in range(4)]
+            answer = self._client.ask("GET", "/ping", timeout=PING_SECONDS)
+            failed = [one.result().status for one in busy if one.result().status != 200]
+        if failed:
+            return f"a batch of {2000 // len(self._rows) * len(self._rows)} rows must be answered, got {failed[0]}"
+        return "" if answer.status == 200 else f"GET /ping must answer 200 beside four batches, got {answer.status}"
+
+    def predictions(self) -> str:
+        answer = self._infer(self.one)
+        if answer.status != 200:
+            return f"POST /invocations must answer a right request with 200, got {answer.status} {answer.text[:200]!r}"
+        return "" if len(_numbers(answer)) == 1 else f"one row must have one finite number, got {answer.text[:200]!r}"
+
+    def content_type_of_answers(self) -> str:
+        answer = self._infer(self.one)
+        kind = answer.content_type
+        if kind == _JSON:
+            try:
+                json.loads(answer.text)
+            except ValueError:
+                return f"an answer of {_JSON} must be JSON, got {answer.text[:60]!r}"
+            return ""
+        return "" if kind == _CSV else f"an answer must say {_JSON} or {_CSV}, got {kind!r}"
+
+    def repeatable(self) -> str:
+        one, two = (_numbers(self._infer(self.one)) for _ in range(2))
+        return "" if one == two else f"one request must have one answer, got {one} and {two}"
+
+    def batch(self) -> str:
+        rows = (self._rows * 3)[: max(3, len(self._rows))]
+        alone = [number for row in rows for number in _numbers(self._infer(row))]
+        together = _numbers(self._infer(self._sample.batch(rows)))
+        if len(together) != len(rows):
+            return f"{len(rows)} rows must have as many numbers, got {len(together)}"
+        worst = [
+            i
+            for i, (a, b) in enumerate(zip(alone, together, strict=True))
+            if not math.isclose(a, b, rel_tol=1e-5, abs_tol=1e-6)
+        ]
+        return (
+            f"row {worst[0]} must have one answer alone and among others, got {alone[worst[0]]} and {together[worst[0]]}"
+            if worst
+            else ""
+        )
+
+    def kept_connection(self) -> str:
+        first, second = self._client.ask_twice("POST", "/invocations", self.one, self.content_type)
+        return (
+            ""
+            if first.status == second.status == 200
+            else f"a kept connection must go on, got {first.status} and {second.status}"
+        )
+
+    def unknown_content_type(self) -> str:
+        answer = self._client.ask("POST", "/invocations", self.one, "application/x-mlops-nothing")
+        return (
+            "" if 400 <= answer.status < 500 else f"a type that nobody knows must be a 4xx (415), got {answer.status}"
+        )
+
+    def nonsense(self) -> str:
+        wrong = [
+            f"{name} must be a 4xx, got {answer.status}"
+            for name, body in _NONSENSE.items()
+            if not 400 <= (answer := self._client.ask("POST", "/invocations", body, _JSON)).status < 500
+        ]
+        return "; ".join(wrong)
+
+    def no_trace(self) -> str:
+        answers = [self._client.ask("POST", "/invocations", body, _JSON) for body in _NONSENSE.values()]
+        answers += [self._client.ask("GET", "/no/such/path"), self._client.ask("POST", "/invocations", b"x", "a/b")]
+        shown = [trace for answer in answers for trace in _TRACES if trace in answer.text]
+        return f"an error must show nothing of the inside, got {shown[0]!r}" if shown else ""
+
+    def other_paths(self) -> str:
+        asked = (("GET", "/no/such/path"), ("GET", "/invocations"))
+        wrong = [(m, p, s) for m, p in asked if not 400 <= (s := self._client.ask(m, p).status) < 500]
+        return "; ".join(f"{method} {path} must be a 4xx, got {status}" for method, path, status in wrong)
+
+    def v2_health(self) -> str:
+        self._claimed()
+        paths = ("/v2/health/live", "/v2/health/ready", f"/v2/models/{self._model}/ready")
+        wrong = [(path, status) for path in paths if (status := self._client.ask("GET", path).status) != 200]
+        return "; ".join(f"GET {path} must answer 200, got {status}" for path, status in wrong)
+
+    def v2_metadata(self) -> str:
+        metadata = self._claimed()
+        missing = [name for name in ("name", "platform", "inputs", "outputs") if name not in metadata]
+        tensors = [t for n in ("inputs", "outputs") for t in metadata.get(n, []) or [{}]]
+        if missing or any(not isinstance(t, dict) or not {"name", "datatype", "shape"} <= t.keys() for t in tensors):
+            wanted = "name, platform, inputs and outputs, its tensors name, datatype and shape"
+            return f"a model must say {wanted}, got {str(metadata)[:200]}"
+        return ""
+
+    def v2_inference(self) -> str:
+        request = self._v2_request()
+        answer = self._client.ask("POST", f"/v2/models/{self._model}/infer", request, _JSON)
+        if answer.status != 200:
+            return f"a right request must be answered with 200, got {answer.status} {answer.text[:200]!r}"
+        found = _numbers(answer)
+        expected = [number for row in self._rows for number in _numbers(self._infer(row))]
+        same = len(found) == len(expected) and all(
+            math.isclose(a, b, rel_tol=1e-5, abs_tol=1e-6) for a, b in zip(found, expected, strict=True)
+        )
+        return "" if same else f"both doors must give the same numbers, got {found[:5]} and {expected[:5]}"
+
+    def v2_nonsense(self) -> str:
+        self._claimed()
+        path = f"/v2/models/{self._model}/infer"
+        wrong = []
+        for body in (
+            b"{",
+            b'{"inputs": []}',
+            b'{"inputs": [{"name": "x", "shape": [2], "datatype": "FP32", "data": [1]}]}',
+        ):
+            answer = self._client.ask("POST", path, body, _JSON)
+            if not 400 <= answer.status < 500 or not _is_v2_error(answer):
+                wrong.append(
+                    f'{body[:40]!r} must be a 4xx with {{"error": text}}, got {answer.status} {answer.text[:60]!r}'
+                )
+        status = self._client.ask("POST", "/v2/models/no-such-model/infer", b"{}", _JSON).status
+        if not 400 <= status < 500:
+            wrong.append(f"a model that is not there must be a 4xx, got {status}")
+        return "; ".join(wrong)
+
+    def _infer(self, body: bytes) -> Answer:
+        return self._client.ask("POST", "/invocations", body, self.content_type)
+
+    def _claimed(self) -> Mapping[str, Any]:
+        if self._metadata is None:
+            raise _Skip(f"the server does not speak it (GET /v2/models/{self._model})")
+        return self._metadata
+
+    def _v2_request(self) -> bytes:
+        names = [tensor["name"] for tensor in self._claimed().get("inputs", ())]
+        datatypes = {tensor["name"]: tensor["datatype"] for tensor in self._claimed().get("inputs", ())}
+        if self.content_type != _JSON:
+            raise _Skip("the sample is no JSON")
+        rows = [json.loads(row)["instances"][0] for row in self._rows]
+        columns = [[row[n] if isinstance(row, dict) else row[i] for row in rows] for i, n in enumerate(names)]
+        inputs = [
+            {"name": name, "shape": [len(rows)], "datatype": datatypes[name], "data": column}
+            for name, column in zip(names, columns, strict=True)
+        ]
+        return json.dumps({"inputs": inputs}).encode()
+
+
+class _Skip(Exception):  # noqa: N818 - not an error
+    """A rule cannot be asked."""
+
+
+def _verdict(name: str, rule: Callable[[], str]) -> Verdict:
+    try:
+        problem = rule()
+    except _Skip as skip:
+        return Verdict(name, Outcome.SKIPPED, str(skip))
+    except NoAnswerError as error:
+        problem = str(error)
+    except (KeyError, IndexError, TypeError) as error:
+        problem = f"the answer has another shape: {type(error).__name__} {error}"
+    return Verdict(name, Outcome.FAILED, problem) if problem else Verdict(name, Outcome.PASSED)
+
+
+def _metadata(client: Client, model: str) -> Mapping[str, Any] | None:
+    if client.ask("GET", "/v2").status != 200:
+        return None
+    answer = client.ask("GET", f"/v2/models/{model}")
+    try:
+        found = json.loads(answer.text) if answer.status == 200 else {}
+    except ValueError:
+        found = {}
+    return found if isinstance(found, dict) else {}
+
+
+def _is_v2_error(answer: Answer) -> bool:
+    try:
+        document = json.loads(answer.text)
+    except ValueError:
+        return False
+    return isinstance(document, dict) and isinstance(document.get("error"), str)
+
+
+def _numbers(answer: Answer) -> list[float]:
+    """Return the finite numbers of an answer: of ``predictions``, of the first output tensor, or of CSV lines."""
+    try:
+        if answer.content_type == _CSV:
+            values = [line.partition(",")[0] for line in answer.text.splitlines() if line]
+        else:
+            document = json.loads(answer.text)
+            values = document["outputs"][0]["data"] if "outputs" in document else document["predictions"]
+        found = [float(value[0] if isinstance(value, list) else value) for value in values]
+    except (ValueError, KeyError, TypeError, IndexError):
+        return []
+    return found if all(map(math.isfinite, found)) else []

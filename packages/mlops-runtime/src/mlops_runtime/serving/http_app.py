@@ -1,0 +1,289 @@
+"""The HTTP adapter: SageMaker's two routes, the Open Inference Protocol beside them, and ``/metrics``; plain ASGI.
+
+There is no framework below: with a model that answers in 20 microseconds, routing and request objects were most of the cost.
+
+See: https://docs.aws.amazon.com/sagemaker/latest/dg/your-algorithms-inference-code.html
+"""
+
+import asyncio
+import json
+import logging
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from mlops_runtime.serving import open_inference, server_metrics
+from mlops_runtime.serving.onnx_model import Matrix, Model
+from mlops_runtime.serving.request_payload import JSON, MAX_PROBLEMS, PayloadError, Reader, accepted, encode, parse
+from mlops_runtime.serving.server_capture import Call, Recorder, event_ids, line
+from mlops_runtime.serving.settings import MAX_BODY_BYTES
+
+# a body that takes longer than about a millisecond is answered in a thread, so that /ping never waits for it
+_INLINE_BYTES = 16_384
+_READ, _WRITE = ("GET", "HEAD"), ("POST",)
+_INFERENCE = b"x-amzn-sagemaker-inference-id"
+_MAX_INFERENCE = 64  # botocore, sagemaker-runtime, InferenceId
+_ROUTES = "GET /ping or POST /invocations, or of the Open Inference Protocol GET /v2 and POST /v2/models/%s/infer"
+
+_log = logging.getLogger("mlops.serving")
+
+Receive = Callable[[], Awaitable[dict[str, Any]]]
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+
+
+class NonFiniteError(ArithmeticError):
+    """The model gave NaN or infinity for a well-formed request."""
+
+
+class _Head(NamedTuple):
+    """What an inference needs of a request's headers."""
+
+    content_type: str | None
+    accept: str | None
+    length: int
+    inference_id: str | None
+
+
+class _Inference(NamedTuple):
+    """An inference that was answered; the last two are payloads as ``/invocations`` has them, for capture."""
+
+    content: bytes
+    content_type: str
+    rows: int
+    inference_id: str | None
+    request: tuple[bytes, str] | None
+    response: tuple[bytes, str] | None
+
+
+class _Answer(NamedTuple):
+    status: int
+    content: bytes
+    content_type: str
+    rows: int = 0
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+
+
+class _Route(NamedTuple):
+    """A path: its name in the metrics, its methods, and what answers it (one of the two)."""
+
+    name: str
+    methods: Sequence[str]
+    page: Callable[[], _Answer] | None = None
+    infer: Callable[[_Head, bytes, bool], _Inference] | None = None
+
+
+def answer(model: Model, content_type: str | None, accept: str | None, body: bytes) -> tuple[bytes, str]:
+    """Return body and content type of the response to an invocation; no HTTP in here.
+
+    Raises:
+        PayloadError: If the request cannot be answered.
+        NonFiniteError: If a prediction is NaN or infinite.
+    """
+    accepted(accept)
+    return encode(_predict(model, parse(content_type, body, model.signature)), accept)
+
+
+def build(
+    model: Model, *, max_body_bytes: int = MAX_BODY_BYTES, name: str = "model", recorder: Recorder | None = None
+) -> "Application":
+    """Return the server's ASGI application.
+
+    Args:
+        model: The loaded model; ``/ping`` answers 200 because it is loaded.
+        max_body_bytes: Longer request bodies are refused with 413. Default: InvokeEndpoint's own limit.
+        name: The model's name in the Open Inference Protocol. Default: ``model``.
+        recorder: Takes the calls that are captured. Default: none are.
+
+    Example:
+        >>> app = build(load_directory(Path("/opt/ml/model")))  # doctest: +SKIP
+    """
+    return Application(model, max_body_bytes=max_body_bytes, name=name, recorder=recorder)
+
+
+class Application:
+    """An ASGI application over one model; see `build`."""
+
+    def __init__(self, model: Model, *, max_body_bytes: int, name: str, recorder: Recorder | None) -> None:
+        self._model = model
+        self._limit = max_body_bytes
+        self._name = name
+        self._recorder = recorder
+        self._version = model.sha256[:12]
+        self._reader = Reader(model.signature)
+        self._event_id = event_ids()
+        self._metrics = server_metrics.Metrics({"name": name, "sha256": model.sha256})
+        self._model_header = (b"x-model-version", self._version.encode())
+        self._routes = self._table()
+
+    def _table(self) -> Mapping[str, _Route]:
+        protocol = open_inference
+        empty = _Answer(200, b"", "text/plain; charset=utf-8")
+        server = _json(200, protocol.server_metadata(self._version))
+        model = _json(200, protocol.model_metadata(self._name, self._version, self._model.signature))
+        routes = {
+            "/ping": _Route("ping", _READ, page=lambda: empty),
+            "/invocations": _Route("invocations", _WRITE, infer=self._invocations),
+            "/metrics": _Route("metrics", _READ, page=self._page),
+            "/v2": _Route("v2", _READ, page=lambda: server),
+            "/v2/health/live": _Route("v2/health", _READ, page=lambda: empty),
+            "/v2/health/ready": _Route("v2/health", _READ, page=lambda: empty),
+        }
+        for path in (f"/v2/models/{self._name}", f"/v2/models/{self._name}/versions/{self._version}"):
+            routes[path] = _Route("v2/models", _READ, page=lambda: model)
+            routes[f"{path}/ready"] = _Route("v2/health", _READ, page=lambda: empty)
+            routes[f"{path}/infer"] = _Route("v2/infer", _WRITE, infer=self._v2)
+        return routes
+
+    async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["type"] != "http":
+            raise RuntimeError(f"only http is served, got {scope['type']}; start it with lifespan and websockets off")
+        began = time.perf_counter()
+        method, path = scope["method"], scope["path"]
+        route = self._routes.get(path)
+        found: _Answer | None
+        if route is None or method not in route.methods:
+            found = self._refused(method, path, route)
+        elif route.page is not None:
+            found = route.page()
+        else:
+            found = await self._infer(route, scope, receive)
+        if found is None:
+            return  # nobody listens any more
+        self._metrics.answered(
+            "other" if route is None else route.name, found.status, time.perf_counter() - began, rows=found.rows
+        )
+        headers = [
+            (b"content-type", found.content_type.encode()),
+            (b"content-length", b"%d" % len(found.content)),
+            *found.headers,
+        ]
+        await send({"type": "http.response.start", "status": found.status, "headers": headers})
+        await send({"type": "http.response.body", "body": b"" if method == "HEAD" else found.content})
+
+    async def _infer(self, route: _Route, scope: dict[str, Any], receive: Receive) -> _Answer | None:
+        at = time.time()
+        assert route.infer is not None  # noqa: S101 - a route has a page or this
+        is_captured = self._recorder is not None and self._recorder.wanted()
+        try:
+            head = _head(scope["headers"])
+            body = await _read(receive, head.length, self._limit)
+            if body is None:
+                return None
+            if len(body) <= _INLINE_BYTES:
+                inference = route.infer(head, body, is_captured)
+            else:
+                inference = await asyncio.to_thread(route.infer, head, body, is_captured)
+        except PayloadError as error:
+            return _failure(error.status, "the request cannot be answered", error.problems)
+        except NonFiniteError as error:
+            _log.error("%s", error)
+            return _failure(500, str(error))
+        except Exception:
+            # a caller gets no trace of it
+            _log.exception("internal error while serving %s", scope["path"])
+            return _failure(500, f"internal error while serving {scope['path']}")
+        event_id = self._event_id()
+        if self._recorder is not None and inference.request is not None and inference.response is not None:
+            call = Call(at, event_id, inference.inference_id, *inference.request, *inference.response)
+            is_short = len(call.request) + len(call.response) <= _INLINE_BYTES
+            self._recorder.record(at, line(call) if is_short else await asyncio.to_thread(line, call))
+        identity = event_id if inference.inference_id is None else inference.inference_id
+        headers = (self._model_header, (b"x-inference-id", identity.encode()))
+        return _Answer(200, inference.content, inference.content_type, inference.rows, headers)
+
+    def _invocations(self, head: _Head, body: bytes, is_captured: bool) -> _Inference:
+        accepted(head.accept)
+        predictions = _predict(self._model, self._reader.read(head.content_type, body))
+        content, kind = encode(predictions, head.accept)
+        request = response = None
+        if is_captured:
+            request, response = (body, head.content_type or JSON), (content, kind)
+        return _Inference(content, kind, len(predictions), head.inference_id, request, response)
+
+    def _v2(self, head: _Head, body: bytes, is_captured: bool) -> _Inference:
+        kind = (head.content_type or JSON).partition(";")[0].strip().lower()
+        if kind != JSON:
+            raise PayloadError(415, [f"content type must be {JSON}, got {kind[:60]!r}"])
+        asked = open_inference.read(body, self._model.signature)
+        predictions = _predict(self._model, self._reader.rows(asked.rows))
+        inference_id = _identity(asked.id) if head.inference_id is None else head.inference_id
+        identity = asked.id if asked.id is not None else inference_id or self._event_id()
+        output = self._model.signature.output
+        content = open_inference.write(self._name, self._version, identity, output, predictions)
+        request = response = None
+        if is_captured:
+            request, response = (open_inference.as_instances(asked.rows), JSON), encode(predictions, JSON)
+        return _Inference(content, JSON, len(predictions), inference_id, request, response)
+
+    def _page(self) -> _Answer:
+        gauges = {**server_metrics.process(), **({} if self._recorder is None else self._recorder.gauges())}
+        return _Answer(200, self._metrics.render(gauges).encode(), server_metrics.CONTENT_TYPE)
+
+    def _refused(self, method: str, path: str, route: _Route | None) -> _Answer:
+        message = f"{method} {path[:200]} is not served; use {_ROUTES % self._name}"
+        if route is None:
+            return _failure(404, message)
+        return _failure(405, message)._replace(headers=((b"allow", ", ".join(route.methods).encode()),))
+
+
+def _predict(model: Model, rows: Matrix) -> Matrix:
+    predictions = model.predict(rows)
+    finite = np.isfinite(predictions)
+    if finite.all():
+        return predictions
+    broken = np.flatnonzero(~finite)
+    shown = ", ".join(map(str, broken[:MAX_PROBLEMS])) + (", ..." if len(broken) > MAX_PROBLEMS else "")
+    raise NonFiniteError(
+        f"the model gave a non-finite prediction for {len(broken)} of {len(predictions)} rows: {shown}"
+    )
+
+
+def _head(headers: Sequence[tuple[bytes, bytes]]) -> _Head:
+    content_type = accept = inference_id = None
+    length = 0
+    for name, value in headers:
+        if name == b"content-type":
+            content_type = value.decode("latin-1")
+        elif name == b"accept":
+            accept = value.decode("latin-1")
+        elif name == b"content-length":
+            length = int(value) if value.isdigit() else 0
+        elif name == _INFERENCE:
+            inference_id = _identity(value.decode("latin-1"))
+    return _Head(content_type, accept, length, inference_id)
+
+
+def _identity(text: str | None) -> str | None:
+    if text is not None and not (0 < len(text) <= _MAX_INFERENCE and text.isascii() and text.isprintable()):
+        problem = f"an inference id must be 1 to {_MAX_INFERENCE} printable ASCII characters, got {text[:80]!r}"
+        raise PayloadError(400, [problem])
+    return text
+
+
+async def _read(receive: Receive, length: int, limit: int) -> bytes | None:
+    problem = f"the body must be at most {limit} bytes"
+    if length > limit:
+        raise PayloadError(413, [f"{problem}, got {length}"])
+    parts, size = [], 0
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            return None
+        part = message.get("body", b"")
+        size += len(part)
+        if size > limit:
+            raise PayloadError(413, [problem])
+        parts.append(part)
+        if not message.get("more_body", False):
+            return part if len(parts) == 1 else b"".join(parts)
+
+
+def _json(status: int, document: Mapping[str, Any]) -> _Answer:
+    return _Answer(status, json.dumps(document).encode(), JSON)
+
+
+def _failure(status: int, error: str, problems: tuple[str, ...] = ()) -> _Answer:
+    return _json(status, {"error": error, **({"problems": problems} if problems else {})})

@@ -1,0 +1,225 @@
+"""Load a model and predict: ``model.onnx`` and ``signature.json``, from a directory or from ``model.tar.gz``.
+
+The bytes that are hashed are the bytes that are loaded. An archive is never extracted: its two members are read in memory,
+so no path, link or device in it can reach the file system.
+"""
+
+import hashlib
+import os
+import tarfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mlops_runtime.contracts import ContractError, from_json
+from mlops_runtime.contracts.model import ModelSignature
+from mlops_runtime.serving.model_archive import ArchiveError, Member
+
+# from 1.29 on ONNX Runtime tells Microsoft what it runs, and keeps a device id on disk, unless this is set before it is loaded
+# See: https://github.com/microsoft/onnxruntime/pull/27379
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+import onnxruntime
+
+MODEL_FILE = "model.onnx"
+SIGNATURE_FILE = "signature.json"
+MAX_MEMBER_BYTES = 2 * 1024**3  # ONNX's own limit: a protobuf message holds at most 2 GiB
+
+Matrix = npt.NDArray[np.float32]
+
+_INPUT_TYPES = {"tensor(float)": np.float32, "tensor(double)": np.float64}
+_OUTPUT_TYPES = ("tensor(float)", "tensor(double)")
+
+
+class ModelError(ValueError):
+    """A model cannot be served; the message says which file, what is wrong and what is expected."""
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A loaded model. Safe to call from several threads.
+
+    Args:
+        signature: The columns in the order of the model's input.
+        sha256: SHA-256 of ``model.onnx``, lower-case hexadecimal.
+        session: The ONNX Runtime session.
+        output: Name of the ONNX output that is the prediction.
+        signature_sha256: SHA-256 of ``signature.json``, without which the same graph answers something else.
+
+    Example:
+        >>> model = load_directory(Path("/opt/ml/model"))  # doctest: +SKIP
+        >>> model.predict(np.zeros((1, len(model.signature.inputs)), dtype=np.float32)).shape  # doctest: +SKIP
+        (1,)
+    """
+
+    signature: ModelSignature
+    sha256: str
+    session: Any
+    output: str
+    signature_sha256: str = ""
+    # asked of the session once: each answer is a new list of new objects
+    _input: tuple[str, Any] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        wanted = self.session.get_inputs()[0]
+        object.__setattr__(self, "_input", (wanted.name, _INPUT_TYPES[wanted.type]))
+
+    def predict(self, rows: Matrix) -> Matrix:
+        """Return one prediction a row.
+
+        A model with two output columns is a binary classifier's pair of probabilities: the second is the prediction.
+
+        Args:
+            rows: One row a record, columns in the signature's order; a null is NaN (numbers) or -1 (categories).
+
+        Raises:
+            ModelError: If the model's output does not have one prediction a row.
+        """
+        name, kind = self._input
+        answer = self.session.run([self.output], {name: rows.astype(kind, copy=False)})[0]
+        if answer.ndim == 2 and answer.shape[1] in (1, 2):
+            answer = answer[:, -1]
+        if answer.shape != (len(rows),):
+            raise ModelError(
+                f"output {self.output!r} has shape {answer.shape} for {len(rows)} rows; one a row is expected"
+            )
+        return np.asarray(answer, dtype=np.float32)
+
+
+def load_directory(
+    directory: Path, *, expected_sha256: str | None = None, expected_signature_sha256: str | None = None
+) -> Model:
+    """Load the model that lies unpacked in a directory, as SageMaker does with ``model.tar.gz``.
+
+    Args:
+        directory: Usually ``/opt/ml/model``.
+        expected_sha256: What ``model.onnx`` must hash to. Default: not compared.
+        expected_signature_sha256: What ``signature.json`` must hash to. Default: not compared.
+
+    Raises:
+        ModelError: If a file is missing, a hash differs, or the model does not fit its signature.
+    """
+    contents = []
+    for name in (MODEL_FILE, SIGNATURE_FILE):
+        try:
+            contents.append((directory / name).read_bytes())
+        except OSError as error:
+            raise ModelError(f"cannot read {directory / name}: {error.strerror}") from error
+    return load(
+        contents[0],
+        contents[1],
+        expected_sha256=expected_sha256,
+        expected_signature_sha256=expected_signature_sha256,
+    )
+
+
+def load_archive(archive: Path, *, expected_sha256: str | None = None) -> Model:
+    """Load the model inside a ``model.tar.gz`` without extracting it.
+
+    Raises:
+        ModelError: If it is not a gzip tar with regular files ``model.onnx`` and ``signature.json``, or as in `load_directory`.
+    """
+    found: dict[str, bytes] = {}
+    try:
+        with tarfile.open(archive, "r:gz", tarinfo=Member) as tar:
+            for member in tar:
+                name = member.name.removeprefix("./")
+                if name not in (MODEL_FILE, SIGNATURE_FILE):
+                    continue
+                stream = tar.extractfile(member) if member.isreg() else None
+                if stream is None or member.size > MAX_MEMBER_BYTES:
+                    raise ModelError(
+                        f"{name} in {archive.name} must be a regular file of at most {MAX_MEMBER_BYTES} bytes"
+                    )
+                if name in found:
+                    raise ModelError(f"{archive.name} holds {name} twice")
+                found[name] = stream.read()
+    except (OSError, EOFError, ArchiveError, tarfile.TarError) as error:
+        raise ModelError(f"cannot read {archive.name} as a gzip tar: {error}") from error
+    missing = [name for name in (MODEL_FILE, SIGNATURE_FILE) if name not in found]
+    if missing:
+        raise ModelError(f"{archive.name} does not hold {' and '.join(missing)} at its root")
+    return load(found[MODEL_FILE], found[SIGNATURE_FILE], expected_sha256=expected_sha256)
+
+
+def load(
+    model: bytes,
+    signature: bytes,
+    *,
+    expected_sha256: str | None = None,
+    expected_signature_sha256: str | None = None,
+) -> Model:
+    """Load a model from its two files' bytes.
+
+    Raises:
+        ModelError: As in `load_directory`.
+    """
+    digest, signature_digest = (hashlib.sha256(content).hexdigest() for content in (model, signature))
+    for name, found, expected in (
+        (MODEL_FILE, digest, expected_sha256),
+        (SIGNATURE_FILE, signature_digest, expected_signature_sha256),
+    ):
+        if expected is not None and found != expected.lower():
+            raise ModelError(f"{name} has SHA-256 {found}, expected {expected}: not the model that was registered")
+    try:
+        parsed = from_json(ModelSignature, signature)
+    except ContractError as error:
+        raise ModelError(f"{SIGNATURE_FILE}: {error}") from error
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1  # calls run side by side; one call is too small to share
+    options.log_severity_level = 3
+    try:
+        session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # ONNX Runtime raises its own pybind types, all direct children of Exception
+        raise ModelError(f"{MODEL_FILE} is not a model that ONNX Runtime can load: {_first_line(error)}") from error
+    problems = [*_signature_problems(parsed), *_input_problems(session, parsed)]
+    output = _output_name(session, parsed, problems)
+    if problems:
+        raise ModelError("; ".join(problems))
+    return Model(signature=parsed, sha256=digest, session=session, output=output, signature_sha256=signature_digest)
+
+
+def _signature_problems(signature: ModelSignature) -> list[str]:
+    names = [column.name for column in signature.inputs]
+    problems = [f"column {name!r} is declared twice" for name in sorted({n for n in names if names.count(n) > 1})]
+    if not names:
+        problems.append(f"{SIGNATURE_FILE} declares no columns")
+    problems += [
+        f"category column {column.name!r} declares no categories"
+        for column in signature.inputs
+        if column.type == "category" and not column.categories
+    ]
+    return problems
+
+
+def _input_problems(session: Any, signature: ModelSignature) -> list[str]:
+    inputs = session.get_inputs()
+    if len(inputs) != 1 or inputs[0].type not in _INPUT_TYPES or len(inputs[0].shape) != 2:
+        got = ", ".join(f"{i.name} {i.type} {i.shape}" for i in inputs)
+        return [f"{MODEL_FILE} must have one input, a matrix of tensor(float) or tensor(double); got {got}"]
+    rows, width = inputs[0].shape
+    problems = []
+    if isinstance(rows, int):
+        problems.append(f"{MODEL_FILE} takes exactly {rows} rows; export it with a free first dimension")
+    if isinstance(width, int) and width != len(signature.inputs):
+        problems.append(f"{MODEL_FILE} takes {width} columns, {SIGNATURE_FILE} declares {len(signature.inputs)}")
+    return problems
+
+
+def _output_name(session: Any, signature: ModelSignature, problems: list[str]) -> str:
+    outputs = {output.name: output.type for output in session.get_outputs()}
+    # a model with one output needs no agreement on its name, which converters choose
+    name = signature.output if signature.output in outputs or len(outputs) > 1 else next(iter(outputs))
+    if name not in outputs:
+        problems.append(f"{SIGNATURE_FILE} names output {name!r}, {MODEL_FILE} has {', '.join(map(repr, outputs))}")
+    elif outputs[name] not in _OUTPUT_TYPES:
+        problems.append(
+            f"output {name!r} must be one of {', '.join(_OUTPUT_TYPES)}, got {outputs[name]} (export without zipmap)"
+        )
+    return name
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0]

@@ -1,0 +1,353 @@
+"""Requests to matrices and predictions to responses: JSON and CSV, every problem of a request at once."""
+
+import csv
+import io
+from collections.abc import Sequence
+from itertools import chain
+from operator import itemgetter
+from typing import Any
+
+import numpy as np
+import orjson
+
+from mlops_runtime.contracts.model import ModelSignature, SignatureColumn
+from mlops_runtime.serving.onnx_model import Matrix
+
+_NUMBERS = frozenset((float, int))
+_NUMBERS_OR_NULL = _NUMBERS | {type(None)}
+
+
+JSON = "application/json"
+CSV = "text/csv"
+CONTENT_TYPES = (JSON, CSV)
+MAX_PROBLEMS = 20
+_MAX_SHOWN = 60
+
+
+class Quick:
+    """The short way for one signature."""
+
+    def __init__(self, signature: ModelSignature) -> None:
+        columns = signature.inputs
+        self._width = len(columns)
+        self._names = tuple(column.name for column in columns)
+        self._pick: Any = itemgetter(*self._names) if self._width > 1 else None
+        self._levels = [
+            (index, {level: position for position, level in enumerate(column.categories)}, column.nullable)
+            for index, column in enumerate(columns)
+            if column.type == "category"
+        ]
+        numbers = [column for column in columns if column.type == "number"]
+        self._allowed = _NUMBERS_OR_NULL if any(column.nullable for column in numbers) else _NUMBERS
+        self._is_number = [column.type == "number" for column in columns]
+        self._required = np.array([column.type == "number" and not column.nullable for column in columns])
+
+    def json(self, instances: list[Any]) -> Matrix | None:
+        """Return the matrix of the instances of a JSON body; they stay as they are."""
+        rows = []
+        for instance in instances:
+            if len(instance) != self._width if type(instance) in (list, dict) else True:
+                return None
+            if type(instance) is list:
+                row = instance.copy() if self._levels else instance
+            else:
+                if self._pick is None:
+                    return None
+                try:
+                    row = list(self._pick(instance))
+                except KeyError:
+                    return None
+            for index, positions, nullable in self._levels:
+                value = row[index]
+                if type(value) is str:
+                    row[index] = positions.get(value, -1)
+                elif value is None and nullable:
+                    row[index] = -1
+                else:
+                    return None
+            rows.append(row)
+        if not self._allowed.issuperset(map(type, chain.from_iterable(rows))):
+            return None
+        return self._finite(rows)
+
+    def csv(self, lines: list[list[str]]) -> Matrix | None:
+        """Return the matrix of the cells of a CSV body; they stay as they are."""
+        rows = []
+        try:
+            for line in lines:
+                if len(line) != self._width or "_" in "".join(line):  # 1_000 is a number to Python alone
+                    return None
+                row: list[Any] = line.copy()
+                for index, positions, _ in self._levels:
+                    if not line[index]:
+                        return None
+                    row[index] = positions.get(line[index], -1)
+                rows.append(list(map(float, row)))
+        except ValueError:
+            return None
+        return self._finite(rows)
+
+    def _finite(self, rows: list[list[Any]]) -> Matrix | None:
+        with np.errstate(over="ignore"):
+            matrix: Matrix = np.array(rows, dtype=np.float32)
+        finite = np.isfinite(matrix)
+        if finite.all():
+            return matrix
+        missing = np.isnan(matrix)
+        if (finite | missing).all() and not missing[:, self._required].any():
+            return matrix
+        return None
+
+
+class PayloadError(ValueError):
+    """A request that cannot be answered: an HTTP status and its problems, at most `MAX_PROBLEMS` of them.
+
+    Args:
+        status: 400, 406, 413 or 415.
+        problems: What is wrong, where, and what is allowed.
+    """
+
+    def __init__(self, status: int, problems: Sequence[str]) -> None:
+        shown = list(problems[:MAX_PROBLEMS])
+        if len(problems) > MAX_PROBLEMS:
+            shown.append(f"and {len(problems) - MAX_PROBLEMS} more")
+        super().__init__("; ".join(shown))
+        self.status = status
+        self.problems = tuple(shown)
+
+
+class Reader:
+    """Reads requests for one signature: `parse`, with what does not change from call to call made once.
+
+    Args:
+        signature: The model's columns.
+
+    Example:
+        >>> price = SignatureColumn(name="price", type="number")
+        >>> store = SignatureColumn(name="store", type="category", categories=("a", "b"))
+        >>> Reader(ModelSignature(inputs=(price, store), output="units")).read("text/csv", b"1.5,b").tolist()
+        [[1.5, 1.0]]
+    """
+
+    def __init__(self, signature: ModelSignature) -> None:
+        self.signature = signature
+        self._quick = Quick(signature)
+
+    def read(self, content_type: str | None, body: bytes) -> Matrix:
+        """Return the model's input for a request body.
+
+        Raises:
+            PayloadError: As `parse` says.
+        """
+        kind = JSON if content_type == JSON else _media_type(content_type)
+        rows = _json_rows(body) if kind == JSON else _csv_rows(body)
+        return self.rows(rows, kind)
+
+    def rows(self, rows: list[Any], kind: str = JSON) -> Matrix:
+        """Return the model's input for rows as a body of that kind holds them.
+
+        Raises:
+            PayloadError: 400 with every problem.
+        """
+        matrix = self._quick.json(rows) if kind == JSON else self._quick.csv(rows)
+        # what is not plain, and whatever is wrong, is looked at value by value
+        return _matrix(rows, kind, self.signature) if matrix is None else matrix
+
+
+def parse(content_type: str | None, body: bytes, signature: ModelSignature) -> Matrix:
+    """Return the model's input for a request body.
+
+    Args:
+        content_type: ``application/json`` with ``{"instances": [...]}``, each an object by column or an array in column order;
+            or ``text/csv`` without a header, in column order. UTF-8 only.
+        body: The request body.
+        signature: The model's columns.
+
+    Raises:
+        PayloadError: 415 for another type or character set, 400 with every problem of the body.
+
+    Example:
+        >>> price = SignatureColumn(name="price", type="number")
+        >>> store = SignatureColumn(name="store", type="category", categories=("a", "b"))
+        >>> parse("text/csv", b"1.5,b", ModelSignature(inputs=(price, store), output="units")).tolist()
+        [[1.5, 1.0]]
+    """
+    return Reader(signature).read(content_type, body)
+
+
+def encode(predictions: Matrix, accept: str | None) -> tuple[bytes, str]:
+    """Return body and content type of a response: ``{"predictions": [...]}``, or one CSV line a prediction.
+
+    Args:
+        predictions: Finite predictions, in the rows' order.
+        accept: The request's ``Accept``. Default: JSON, also for ``*/*``.
+
+    Raises:
+        PayloadError: 406 if it accepts neither.
+    """
+    kind = accepted(accept)
+    numbers = orjson.dumps(np.ascontiguousarray(predictions), option=orjson.OPT_SERIALIZE_NUMPY)
+    if kind == CSV:
+        return numbers[1:-1].replace(b",", b"\n") + b"\n", "text/csv; charset=utf-8"
+    return b'{"predictions":' + numbers + b"}", JSON
+
+
+def accepted(accept: str | None) -> str:
+    """Return which of `CONTENT_TYPES` to answer with.
+
+    Raises:
+        PayloadError: 406 if the ``Accept`` header allows neither.
+    """
+    if accept is None or accept in (JSON, "*/*") or not accept.strip():
+        return JSON
+    for item in accept.split(","):
+        name, _, parameters = item.partition(";")
+        name = name.strip().lower()
+        if parameters.replace(" ", "").lower() in ("q=0", "q=0.0"):
+            continue
+        if name in ("*/*", "application/*", JSON):
+            return JSON
+        if name in ("text/*", CSV):
+            return CSV
+    raise PayloadError(406, [f"accept must allow {' or '.join(CONTENT_TYPES)}, got {_shown(accept)}"])
+
+
+def _media_type(content_type: str | None) -> str:
+    name, _, parameters = (content_type or "").partition(";")
+    name = name.strip().lower()
+    if name not in CONTENT_TYPES:
+        raise PayloadError(415, [f"content type must be {' or '.join(CONTENT_TYPES)}, got {_shown(content_type)}"])
+    for parameter in parameters.split(";"):
+        key, _, value = parameter.partition("=")
+        if key.strip().lower() == "charset" and value.strip().strip('"').lower() not in ("utf-8", "utf8", "us-ascii"):
+            raise PayloadError(415, [f"charset must be utf-8, got {_shown(value.strip())}"])
+    return name
+
+
+def _json_rows(body: bytes) -> list[Any]:
+    try:
+        document = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise PayloadError(400, [f"the body is not JSON: {error}"]) from error
+    instances = document.get("instances") if isinstance(document, dict) else None
+    if not isinstance(instances, list) or not instances:
+        raise PayloadError(400, ['the body must be {"instances": [...]} with at least one instance'])
+    return instances
+
+
+def _csv_rows(body: bytes) -> list[Any]:
+    try:
+        text = body.decode("utf-8")
+        rows = list(csv.reader(io.StringIO(text, newline=""), strict=True))
+    except UnicodeDecodeError as error:
+        raise PayloadError(400, [f"the body is not UTF-8: {error.reason} at byte {error.start}"]) from error
+    except csv.Error as error:
+        raise PayloadError(400, [f"the body is not CSV: {error}"]) from error
+    while rows and not rows[-1]:
+        rows.pop()
+    if not rows:
+        raise PayloadError(400, ["the body must hold at least one CSV row"])
+    return rows
+
+
+def _matrix(rows: list[Any], kind: str, signature: ModelSignature) -> Matrix:
+    columns = _json_columns(rows, signature) if kind == JSON else _csv_columns(rows, signature)
+    matrix = np.empty((len(columns[0]), len(columns)), dtype=np.float32)
+    problems: list[str] = []
+    for index, (column, values) in enumerate(zip(signature.inputs, columns, strict=True)):
+        read = _categories if column.type == "category" else _numbers
+        matrix[:, index] = read(column, values, kind, problems)
+    if problems:
+        raise PayloadError(400, problems)
+    return matrix
+
+
+def _json_columns(instances: list[Any], signature: ModelSignature) -> list[list[Any]]:
+    names = [column.name for column in signature.inputs]
+    known = set(names)
+    problems: list[str] = []
+    rows: list[Sequence[Any]] = []
+    for index, instance in enumerate(instances):
+        if isinstance(instance, dict):
+            problems += [f"instances[{index}]: unknown column {_shown(name)}" for name in instance if name not in known]
+            rows.append([instance.get(name) for name in names])
+        elif isinstance(instance, list):
+            if len(instance) != len(names):
+                problems.append(
+                    f"instances[{index}] must have {len(names)} values ({_listed(names)}), got {len(instance)}"
+                )
+            rows.append(instance)
+        else:
+            problems.append(f"instances[{index}] must be an object or an array, got {_shown(instance)}")
+    if problems:
+        raise PayloadError(400, problems)
+    return [list(values) for values in zip(*rows, strict=True)]
+
+
+def _csv_columns(rows: list[Any], signature: ModelSignature) -> list[list[Any]]:
+    names = [column.name for column in signature.inputs]
+    problems = [
+        f"row {index} must have {len(names)} values ({_listed(names)}), got {len(row)}"
+        for index, row in enumerate(rows)
+        if len(row) != len(names)
+    ]
+    if problems:
+        raise PayloadError(400, problems)
+    return [list(values) for values in zip(*rows, strict=True)]
+
+
+def _numbers(column: SignatureColumn, values: list[Any], kind: str, problems: list[str]) -> Any:
+    plain = kind == JSON and set(map(type, values)) <= {float, int}
+    numbers: list[float | None] = values if plain else [_number(value, kind) for value in values]
+    problems += [
+        f"{_place(kind, index, column)} must be a number, got {_shown(values[index])}"
+        for index, number in enumerate(numbers)
+        if number is None
+    ]
+    with np.errstate(over="ignore"):
+        wide = np.array([0.0 if number is None else number for number in numbers], dtype=np.float64)
+        narrow = wide.astype(np.float32)
+    if not column.nullable:
+        problems += [f"{_place(kind, index, column)} must not be null" for index in np.flatnonzero(np.isnan(narrow))]
+    for index in np.flatnonzero(np.isinf(narrow)):
+        problems.append(f"{_place(kind, index, column)} must be finite as a 32-bit float, got {_shown(values[index])}")
+    return narrow
+
+
+def _number(value: Any, kind: str) -> float | None:
+    """Return the number, NaN for a null, None for what is neither."""
+    if kind == JSON:
+        if value is None:
+            return float("nan")
+        return float(value) if type(value) in (float, int) else None  # a JSON boolean is no number
+    try:
+        return float(value) if "_" not in value else None  # Python's own digit separator is not CSV
+    except ValueError:
+        return None if value.strip() else float("nan")
+
+
+def _categories(column: SignatureColumn, values: list[Any], kind: str, problems: list[str]) -> Any:
+    positions = {category: position for position, category in enumerate(column.categories)}
+    result = np.full(len(values), -1, dtype=np.float32)
+    for index, value in enumerate(values):
+        if value is None or (kind == CSV and value == ""):
+            if not column.nullable:
+                problems.append(f"{_place(kind, index, column)} must not be null")
+        elif isinstance(value, str):
+            result[index] = positions.get(value, -1)
+        else:
+            problems.append(f"{_place(kind, index, column)} must be text, got {_shown(value)}")
+    return result
+
+
+def _place(kind: str, index: Any, column: SignatureColumn) -> str:
+    return f"instances[{index}].{column.name}" if kind == JSON else f"row {index}, column {column.name!r}"
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names[:10]) + (", ..." if len(names) > 10 else "")
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= _MAX_SHOWN else text[:_MAX_SHOWN] + "..."

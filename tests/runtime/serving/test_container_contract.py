@@ -1,0 +1,194 @@
+"""The kit's client: what a server's answer, silence and nonsense come to.
+
+The contract kit: our server and a small right one pass; for each rule a server that breaks it is told so by the rule's name.
+"""
+
+import hashlib
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.runtime.serving.test_server import free_port, server, wait_for_ping
+from tests.runtime.serving.wrong_server import FAULTS, METADATA, serving
+
+from mlops_runtime.serving.container_contract import (
+    Answer,
+    Client,
+    NoAnswerError,
+    Outcome,
+    Sample,
+    SampleError,
+    check,
+    sample_of,
+)
+
+# other rules see their faults too
+LEANED_ON = {"ping", "predictions", "nonsense is the caller's error", "still serving"}
+CSV = Sample(content_type="text/csv", body=b"1,2\n3,4\n")
+
+
+@pytest.fixture
+def silent() -> Iterator[tuple[str, socket.socket]]:
+    """Give a socket that takes connections and says nothing by itself."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}", listening
+
+
+def test_an_answer_has_its_content_type_without_parameters() -> None:
+    """Lower case, as rules compare it."""
+    with serving() as url:
+        answer = Client(url).ask("POST", "/invocations", b"1,2\n", "text/csv")
+    assert answer == Answer(200, "text/csv", b"6.0\n")
+
+
+def test_fails_for_silence(silent: tuple[str, socket.socket]) -> None:
+    """Which is a broken rule of the server's, named with the request and the time it had."""
+    with pytest.raises(
+        NoAnswerError, match=r"GET /ping must be answered within 0\.05 s, got TimeoutError after \d+\.\d s"
+    ):
+        Client(silent[0]).ask("GET", "/ping", timeout=0.05)
+
+
+def test_fails_for_what_is_no_http(silent: tuple[str, socket.socket]) -> None:
+    """The same error, so that the rule that asked is told."""
+    url, listening = silent
+
+    def nonsense() -> None:
+        connection, _ = listening.accept()
+        with connection:
+            connection.recv(1000)
+            connection.sendall(b"hello\r\n\r\n")
+
+    thread = threading.Thread(target=nonsense)
+    thread.start()
+    with pytest.raises(NoAnswerError, match="got BadStatusLine"):
+        Client(url).ask("GET", "/ping", timeout=5)
+    thread.join()
+
+
+def test_two_requests_share_a_connection() -> None:
+    """As a load balancer sends them."""
+    with serving() as url:
+        first, second = Client(url).ask_twice("POST", "/invocations", b"1,2\n", "text/csv")
+    assert first == second
+
+
+def outcomes(verdicts: Any) -> dict[str, str]:
+    """Return each rule's outcome; what failed with its reason."""
+    return {v.rule: v.outcome.value if v.outcome is not Outcome.FAILED else v.reason for v in verdicts}
+
+
+def test_our_server_keeps_every_rule(models: Any, tmp_path: Path) -> None:
+    """With requests made of what it says of itself; at the end it drains."""
+    models.write(tmp_path / "model")
+    with server(tmp_path, hashlib.sha256(models.onnx()).hexdigest()) as (process, port):
+        wait_for_ping(port)
+        found = outcomes(check(f"http://127.0.0.1:{port}", pid=process.pid))
+        assert set(found.values()) == {"passed"}
+        assert process.wait(timeout=10) == 0
+    assert found.keys() == FAULTS.keys() | {"drain"}
+
+
+def test_a_small_right_server_keeps_every_rule() -> None:
+    """So that what the wrong ones break is their fault."""
+    with serving() as url:
+        found = outcomes(check(url))
+    assert found == {**dict.fromkeys(FAULTS, "passed"), "drain": "skipped"}
+
+
+@pytest.mark.parametrize("rule", list(FAULTS))
+def test_fails_for_the_rule_that_is_broken(rule: str) -> None:
+    """Each rule has a server that breaks it."""
+    with serving(rule) as url:
+        found = {verdict.rule: verdict for verdict in check(url)}
+    assert found[rule].outcome is Outcome.FAILED
+    assert found[rule].reason
+    others = {v.rule for v in found.values() if v.outcome is Outcome.FAILED} - {rule}
+    if rule not in LEANED_ON:
+        assert {other for other in others if not other.startswith("v2")} == set()
+
+
+def test_rules_that_cannot_be_asked_say_why() -> None:
+    """A server without the protocol, a sample that is no JSON, no process."""
+    with serving() as url:
+        found = {v.rule: v for v in check(url, sample=CSV)}
+        other = {v.rule: v for v in check(url, sample=CSV, model="other")}
+    assert found["v2 inference"].reason == "the sample is no JSON"
+    assert found["drain"].reason == "the server's process is not known (--pid)"
+    assert [v.rule for v in found.values() if v.outcome is Outcome.FAILED] == []
+    assert other["v2 metadata"].outcome is Outcome.FAILED  # it speaks the protocol, but not of this model
+
+
+def test_fails_when_nothing_listens() -> None:
+    """Before any rule is asked."""
+    with pytest.raises(NoAnswerError, match=r"nothing listens at 127\.0\.0\.1:\d+: .*; start the server first"):
+        check(f"http://127.0.0.1:{free_port()}")
+    with pytest.raises(NoAnswerError, match="the server must be http://host:port, got 'localhost:80'"):
+        check("localhost:80")
+
+
+DIES = """
+import http.server, signal, sys, time
+sys.path.insert(0, {root!r})
+from tests.runtime.serving.wrong_server import Right
+if {stays}:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+http.server.ThreadingHTTPServer(("127.0.0.1", {port}), Right).serve_forever()
+"""
+
+
+@pytest.mark.parametrize(
+    ("stays", "reason"),
+    [(False, "a request in flight at SIGTERM must be answered"), (True, "the process must end within 1 s of SIGTERM")],
+)
+def test_fails_for_a_server_that_does_not_drain(monkeypatch: pytest.MonkeyPatch, stays: bool, reason: str) -> None:
+    """One that drops what is in flight, and one that never ends."""
+    monkeypatch.setattr("mlops_runtime.serving.container_contract.DRAIN_SECONDS", 1.0)
+    port = free_port()
+    program = DIES.format(root=str(Path(__file__).parents[3]), port=port, stays=stays)
+    process = subprocess.Popen([sys.executable, "-c", program])
+    try:
+        wait_for_ping(port)
+        found = outcomes(check(f"http://127.0.0.1:{port}", sample=CSV, pid=process.pid))
+    finally:
+        process.kill()
+        process.wait()
+    assert found["drain"].startswith(reason)
+
+
+def test_fails_for_a_process_that_is_not_there() -> None:
+    """A wrong --pid is said, and no rule is blamed on the server."""
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    with serving() as url:
+        found = outcomes(check(url, pid=ended.pid))
+    assert found["drain"].startswith(f"SIGTERM must reach process {ended.pid}: No such process")
+
+
+@pytest.mark.parametrize("body", [b"", b"{}", b'{"instances": []}', b"[", b'{"instances": 7}'])
+def test_fails_for_a_sample_without_rows(body: bytes) -> None:
+    """The kit cannot ask with it."""
+    with pytest.raises(SampleError, match="the request must"):
+        Sample(content_type="application/json", body=body).rows()
+
+
+@pytest.mark.parametrize(
+    "metadata", [{}, {"inputs": []}, {"inputs": [7]}, {"inputs": [{"datatype": "FP32"}]}, {"inputs": 7}]
+)
+def test_fails_when_there_is_nothing_to_ask_with(metadata: Any) -> None:
+    """The fix is an option."""
+    with pytest.raises(SampleError, match=r"give a request that it must answer \(--request FILE\)"):
+        sample_of(metadata)
+
+
+def test_a_sample_is_made_of_metadata() -> None:
+    """Numbers and texts by the names of the inputs; rows may be asked alone and together."""
+    made = sample_of(METADATA)
+    assert made.rows() == [b'{"instances": [{"a": 0, "b": 0}]}', b'{"instances": [{"a": 1, "b": 1}]}']
+    assert made.batch(made.rows()) == made.body
+    assert CSV.batch(CSV.rows()) == CSV.body

@@ -1,0 +1,262 @@
+"""The HTTP adapter through an ASGI client: statuses, limits and a fuzz of everything a caller may send."""
+
+import asyncio
+import hashlib
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from mlops_runtime.monitor.counting.capture_lines import read_call
+from mlops_runtime.serving.http_app import build
+from mlops_runtime.serving.onnx_model import load
+from mlops_runtime.serving.server_capture import Recorder
+from mlops_runtime.serving.settings import CaptureSettings
+
+URL = "http://server.test"
+ROW = {"price": 1.0, "stock": None, "store": "east"}
+
+
+def call(app: Any, method: str, path: str, **arguments: Any) -> httpx.Response:
+    """Send one request to the application, without a socket."""
+
+    async def send() -> httpx.Response:
+        transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
+        async with httpx.AsyncClient(transport=transport, base_url=URL) as client:
+            return await client.request(method, path, **arguments)
+
+    return asyncio.run(send())
+
+
+@pytest.fixture(scope="module")
+def app(models: Any) -> Any:
+    """A server whose model has finite predictions."""
+    return build(load(models.onnx(), models.signature_json()), max_body_bytes=100_000)
+
+
+def test_ping_answers_with_an_empty_200(app: Any) -> None:
+    """SageMaker's health check."""
+    answer = call(app, "GET", "/ping")
+    assert (answer.status_code, answer.content) == (200, b"")
+
+
+def test_json_in_json_out(app: Any) -> None:
+    """One prediction a row, in order."""
+    answer = call(app, "POST", "/invocations", json={"instances": [ROW, {**ROW, "price": 2}]})
+    assert (answer.status_code, answer.json()) == (200, {"predictions": [22.0, 24.0]})
+
+
+def test_csv_in_csv_out(app: Any) -> None:
+    """CSV needs no header and keeps the signature's column order."""
+    headers = {"content-type": "text/csv", "accept": "text/csv"}
+    answer = call(app, "POST", "/invocations", content='1,,"south, old"\n2,4,north\n', headers=headers)
+    assert (answer.status_code, answer.text) == (200, "12.0\n6.0\n")
+    assert answer.headers["content-type"] == "text/csv; charset=utf-8"
+
+
+def test_many_rows_are_answered_as_few(app: Any) -> None:
+    """A body that goes to a thread has the same answer."""
+    answer = call(app, "POST", "/invocations", json={"instances": [ROW] * 1000})
+    assert answer.json() == {"predictions": [22.0] * 1000}
+
+
+def test_fails_with_the_column_for_a_bad_value(app: Any) -> None:
+    """The caller's mistake is a 400 that says where."""
+    answer = call(app, "POST", "/invocations", json={"instances": [{**ROW, "price": "1"}]})
+    assert (answer.status_code, answer.json()) == (
+        400,
+        {"error": "the request cannot be answered", "problems": ["instances[0].price must be a number, got '1'"]},
+    )
+
+
+def test_fails_for_a_body_that_is_too_long(app: Any) -> None:
+    """A declared length is refused unread, a streamed one as soon as it is too long."""
+    headers = {"content-type": "text/csv"}
+    answer = call(app, "POST", "/invocations", content=b"1" * 100_001, headers=headers)
+    assert (answer.status_code, answer.json()["problems"]) == (
+        413,
+        ["the body must be at most 100000 bytes, got 100001"],
+    )
+
+    async def endless() -> AsyncIterator[bytes]:
+        while True:
+            yield b"1" * 10_000
+
+    answer = call(app, "POST", "/invocations", content=endless(), headers=headers)
+    assert (answer.status_code, answer.json()["problems"]) == (413, ["the body must be at most 100000 bytes"])
+
+
+def test_fails_by_name_for_a_prediction_that_is_not_finite(models: Any) -> None:
+    """NaN and infinity are the server's failure, never a number in the answer."""
+    app = build(load(models.onnx((1.0, 0.0, 0.0), log=True), models.signature_json()))
+    rows = [{**ROW, "price": price} for price in (1, 0, -1)]
+    answer = call(app, "POST", "/invocations", json={"instances": rows})
+    message = "the model gave a non-finite prediction for 2 of 3 rows: 1, 2"
+    assert (answer.status_code, answer.json()) == (500, {"error": message})
+
+
+def test_fails_without_a_trace_for_an_unexpected_error(models: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A bug of ours is a 500 that shows nothing of the inside."""
+    app = build(load(models.onnx(), models.signature_json()))
+    monkeypatch.setattr("mlops_runtime.serving.http_app.encode", lambda *_: 1 / 0)
+    answer = call(app, "POST", "/invocations", json={"instances": [ROW]})
+    assert (answer.status_code, answer.json()) == (500, {"error": "internal error while serving /invocations"})
+
+
+@pytest.mark.parametrize(("method", "path", "status"), [("GET", "/invocations", 405), ("GET", "/", 404)])
+def test_fails_for_other_paths(app: Any, method: str, path: str, status: int) -> None:
+    """What is not served says what is."""
+    answer = call(app, method, path)
+    message = f"{method} {path} is not served; use GET /ping or POST /invocations, "
+    message += "or of the Open Inference Protocol GET /v2 and POST /v2/models/model/infer"
+    assert (answer.status_code, answer.json()) == (status, {"error": message})
+
+
+def test_an_answer_says_which_model_gave_it_and_for_which_id(app: Any, models: Any) -> None:
+    """The first digits of its hash; the caller's id, or one made for the call."""
+    version = hashlib.sha256(models.onnx()).hexdigest()[:12]
+    body = {"instances": [ROW]}
+    given_id = call(app, "POST", "/invocations", json=body, headers={"x-amzn-sagemaker-inference-id": "mine"})
+    assert (given_id.headers["x-model-version"], given_id.headers["x-inference-id"]) == (version, "mine")
+    made = {call(app, "POST", "/invocations", json=body).headers["x-inference-id"] for _ in range(3)}
+    assert len(made) == 3
+
+
+@pytest.mark.parametrize("identity", ["", "x" * 65, "a\tb"])
+def test_fails_for_an_inference_id_that_sagemaker_refuses(app: Any, identity: str) -> None:
+    """64 printable ASCII characters, as InvokeEndpoint allows (botocore, sagemaker-runtime, InferenceId)."""
+    answer = call(
+        app, "POST", "/invocations", json={"instances": [ROW]}, headers={"x-amzn-sagemaker-inference-id": identity}
+    )
+    assert answer.status_code == 400
+    assert answer.json()["problems"][0].startswith("an inference id must be 1 to 64 printable ASCII characters, got")
+
+
+V2 = {
+    "id": "mine",
+    "inputs": [
+        {"name": "price", "datatype": "FP32", "shape": [2], "data": [1, 2]},
+        {"name": "store", "datatype": "BYTES", "shape": [2], "data": ["east", "x"]},
+    ],
+}
+
+
+def test_the_open_inference_protocol_is_spoken(app: Any, models: Any) -> None:
+    """Health, metadata with and without a version, inference: the same predictions as by the other door."""
+    version = hashlib.sha256(models.onnx()).hexdigest()[:12]
+    for path in (
+        "/v2/health/live",
+        "/v2/health/ready",
+        "/v2/models/model/ready",
+        f"/v2/models/model/versions/{version}/ready",
+    ):
+        assert call(app, "GET", path).status_code == 200
+    assert call(app, "GET", "/v2").json() == {"name": "mlops-constructs", "version": version, "extensions": []}
+    metadata = call(app, "GET", "/v2/models/model").json()
+    assert metadata == call(app, "GET", f"/v2/models/model/versions/{version}").json()
+    assert [tensor["name"] for tensor in metadata["inputs"]] == ["price", "stock", "store"]
+    answer = call(app, "POST", "/v2/models/model/infer", json=V2)
+    output = {"name": "units", "shape": [2], "datatype": "FP32", "data": [22.0, -6.0]}
+    assert answer.json() == {"model_name": "model", "model_version": version, "id": "mine", "outputs": [output]}
+    assert answer.headers["x-inference-id"] == "mine"
+
+
+@pytest.mark.parametrize(
+    ("path", "content_type", "status"),
+    [
+        ("/v2/models/other/infer", "application/json", 404),
+        ("/v2/models/model/versions/9/infer", "application/json", 404),
+        ("/v2/models/model/infer", "text/csv", 415),
+    ],
+)
+def test_fails_for_another_model_or_type(app: Any, path: str, content_type: str, status: int) -> None:
+    """The protocol's error is an object with a text."""
+    answer = call(app, "POST", path, content=json.dumps(V2), headers={"content-type": content_type})
+    assert answer.status_code == status
+    assert isinstance(answer.json()["error"], str)
+
+
+def test_fails_for_a_method_with_those_that_are_allowed(app: Any) -> None:
+    """As HTTP asks of a 405."""
+    assert call(app, "DELETE", "/ping").headers["allow"] == "GET, HEAD"
+    assert call(app, "GET", "/v2/models/model/infer").headers["allow"] == "POST"
+    assert (call(app, "HEAD", "/v2").status_code, call(app, "HEAD", "/v2").content) == (200, b"")
+
+
+def test_answers_are_counted_by_route_and_status(models: Any) -> None:
+    """Paths that nobody serves are one series, whatever they are called."""
+    app = build(load(models.onnx(), models.signature_json()), name="demand")
+    call(app, "POST", "/invocations", json={"instances": [ROW] * 3})
+    call(app, "POST", "/invocations", json={})
+    for number in range(5):
+        call(app, "GET", f"/{number}")
+    answer = call(app, "GET", "/metrics")
+    assert answer.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
+    lines = answer.text.splitlines()
+    for expected in (
+        'mlops_requests_total{route="invocations",status="200"} 1',
+        'mlops_requests_total{route="invocations",status="400"} 1',
+        'mlops_requests_total{route="other",status="404"} 5',
+        'mlops_request_seconds_count{route="invocations"} 2',
+        "mlops_predictions_total 3",
+        f'mlops_model_info{{name="demand",sha256="{hashlib.sha256(models.onnx()).hexdigest()}"}} 1',
+    ):
+        assert expected in lines
+
+
+def test_calls_are_captured_by_either_door(models: Any) -> None:
+    """What was answered, in one shape, with the caller's id; what was refused is not."""
+    objects: list[bytes] = []
+    settings = CaptureSettings(bucket="b", prefix="p", endpoint="e", variant="v", percent=100, queue_bytes=10**7)
+    recorder = Recorder(settings, lambda _, content: objects.append(content))
+    app = build(load(models.onnx(), models.signature_json()), recorder=recorder)
+    many = [ROW] * 1000
+    answer = call(app, "POST", "/invocations", json={"instances": [ROW]})
+    call(app, "POST", "/invocations", json={"instances": many}, headers={"x-amzn-sagemaker-inference-id": "many"})
+    call(app, "POST", "/invocations", json={"instances": [7]})
+    call(app, "POST", "/v2/models/model/infer", json=V2)
+    call(app, "GET", "/ping")
+    assert 'mlops_capture_calls_total{outcome="dropped"} 0' in call(app, "GET", "/metrics").text
+    recorder.close(10)
+    names = ["price", "stock", "store"]
+    first, second, third = (read_call(line, names) for line in b"".join(objects).splitlines())
+    assert (list(map(list, first.rows or ())), first.predictions) == ([[1.0, None, "east"]], [22.0])
+    assert (len(second.rows or ()), second.predictions) == (1000, [22.0] * 1000)
+    assert (list(map(list, third.rows or ())), third.predictions) == ([[1, None, "east"], [2, None, "x"]], [22.0, -6.0])
+    ids = [json.loads(line)["eventMetadata"] for line in b"".join(objects).splitlines()]
+    assert ids[0]["eventId"] == answer.headers["x-inference-id"]
+    assert [one.get("inferenceId") for one in ids] == [None, "many", "mine"]
+
+
+JSON_VALUE = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: (
+        st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from(["instances", "price", "store", "x"]), inner)
+    ),
+    max_leaves=12,
+)
+BODY = st.one_of(
+    st.binary(max_size=64),
+    JSON_VALUE.map(lambda value: json.dumps(value).encode()),
+    st.lists(JSON_VALUE, max_size=4).map(lambda rows: json.dumps({"instances": rows}).encode()),
+    st.lists(st.tuples(JSON_VALUE, JSON_VALUE, JSON_VALUE), max_size=4).map(
+        lambda r: json.dumps({"instances": r}).encode()
+    ),
+    st.text(st.sampled_from('0123456789.,-+eE"\n\r naif'), max_size=40).map(str.encode),
+)
+HEADER = st.sampled_from(["application/json", "text/csv", "text/csv; charset=x", "", "a/b;;=", "*/*", "text/csv;q=0"])
+
+
+@given(body=BODY, content_type=HEADER, accept=HEADER)
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_nothing_that_a_caller_sends_is_a_server_error(app: Any, body: bytes, content_type: str, accept: str) -> None:
+    """Whatever arrives is answered with predictions or refused with reasons."""
+    headers = {"content-type": content_type, "accept": accept}
+    answer = call(app, "POST", "/invocations", content=body, headers=headers)
+    assert answer.status_code in (200, 400, 406, 415)
+    if answer.status_code != 200:
+        assert answer.json()["problems"]
