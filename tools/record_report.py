@@ -11,7 +11,7 @@ from pathlib import Path
 
 from mlops_local.aws_claims import FOLDER, read_claims
 from mlops_runtime.verify.problems import VerifyError
-from mlops_runtime.verify.signature import check
+from mlops_runtime.verify.report_signature import check
 from tools import verified_page
 
 

@@ -3,7 +3,7 @@
 import boto3
 
 from mlops_runtime.contracts import from_json
-from mlops_runtime.contracts.automation import EndpointEntry
+from mlops_runtime.contracts.unit_entries import EndpointEntry
 from mlops_runtime.serving.endpoint_client import EndpointClient
 
 

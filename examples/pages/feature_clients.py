@@ -7,7 +7,7 @@ import pyarrow as pa
 
 from examples.pages.feature_groups import PRICE, STOCK
 from mlops_runtime.contracts import from_json
-from mlops_runtime.contracts.automation import FeatureStoreEntry
+from mlops_runtime.contracts.unit_entries import FeatureStoreEntry
 from mlops_runtime.features.online_store import OnlineStore
 from mlops_runtime.features.store_client import FeatureStoreClient
 from mlops_runtime.features.training_set_sql import SqlTable

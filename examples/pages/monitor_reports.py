@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING
 
 from mlops_runtime.contracts.monitor import Condition, Facet
 from mlops_runtime.contracts.retraining import EvaluationPlan
-from mlops_runtime.contracts.rollout import LockRow
+from mlops_runtime.contracts.rollout import LockRow, taken_back
 from mlops_runtime.monitor.archive import Archive
 from mlops_runtime.monitor.monitors.drift.replay import ReplayedWindow, replay
 from mlops_runtime.monitor.page.window_page import page
 from mlops_runtime.monitor.spec import MonitorSpec
 from mlops_runtime.monitor.window import Window
-from mlops_runtime.rollout.taken_back import taken_back
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

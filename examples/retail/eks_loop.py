@@ -10,7 +10,7 @@ from threading import Lock, Thread
 from typing import Any
 
 from examples.retail.loop import ROWS_PER_CALL, Call, Loop, LoopError, Traffic, expect
-from mlops_runtime.contracts.eks import SLOTS, SlotState
+from mlops_runtime.contracts.serving import SLOTS, SlotState
 from mlops_runtime.eks.cluster_client import Cluster
 from mlops_runtime.eks.kubernetes_objects import deployment_ref
 from mlops_runtime.eks.manifests import read_slot

@@ -11,15 +11,14 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from mlops_runtime.business_unit.entries import ROOT
 from mlops_runtime.contracts import from_json, to_dict
-from mlops_runtime.contracts.automation import UnitEntry
 from mlops_runtime.contracts.capture import EventMetadata, GroundTruthData, GroundTruthRecord, ground_truth_key
 from mlops_runtime.contracts.events import DetailType, EventDetail, request_source
 from mlops_runtime.contracts.model import Evaluation
 from mlops_runtime.contracts.monitor import MonitorReport
 from mlops_runtime.contracts.rollout import SEAL, AuditRecord, LivePointer
-from mlops_runtime.registry.approver import Approver
+from mlops_runtime.contracts.unit_entries import ROOT, UnitEntry
+from mlops_runtime.registry.package_registry import Approver
 from mlops_runtime.rollout.audit_chain import AuditChain
 from mlops_runtime.rollout.rollout_table import RolloutTable
 from mlops_runtime.rollout.seals import PublicKey

@@ -14,7 +14,7 @@ from typing import Any
 from examples.retail.loop import Loop
 from mlops_runtime.contracts.rollout import LivePointer
 from mlops_runtime.features.training_set_manifest import Manifests
-from mlops_runtime.registry.package import registered_metadata
+from mlops_runtime.registry.model_package import registered_metadata
 
 
 def register_bad_package(loop: Loop, live: LivePointer, script: Path) -> str:

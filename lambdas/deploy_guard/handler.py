@@ -6,7 +6,7 @@ from typing import Any
 
 import boto3
 
-from mlops_runtime.messages import each
+from mlops_runtime.lambda_protocol import each
 from mlops_runtime.rollout.deploy_guard import GuardSettings
 from mlops_runtime.rollout.deploy_start import DeployGuard
 from mlops_runtime.rollout.rollout_table import RolloutTable

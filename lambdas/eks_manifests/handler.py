@@ -6,9 +6,9 @@ from typing import Any
 
 import boto3
 
-from mlops_runtime.custom_resource import answer
 from mlops_runtime.eks.cluster_client import Cluster
 from mlops_runtime.eks.manifest_delivery import AdminAccess, ManifestsResource
+from mlops_runtime.lambda_protocol import answer
 
 logging.getLogger().setLevel(logging.INFO)
 

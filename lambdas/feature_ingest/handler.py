@@ -8,7 +8,7 @@ from typing import Any
 import boto3
 
 from mlops_runtime.features.incoming import IncomingBatches
-from mlops_runtime.messages import each
+from mlops_runtime.lambda_protocol import each
 
 logging.getLogger().setLevel(logging.INFO)
 

@@ -9,8 +9,8 @@ import boto3
 from mlops_runtime.business_unit.automation import Automation
 from mlops_runtime.contracts import from_json
 from mlops_runtime.contracts.retraining import GateSpec
-from mlops_runtime.retraining.artifacts import Artifacts
-from mlops_runtime.retraining.verdict import Judge, time_of
+from mlops_runtime.retraining.registration_gate import Judge, time_of
+from mlops_runtime.retraining.training_artifacts import Artifacts
 
 logging.getLogger().setLevel(logging.INFO)
 

@@ -7,11 +7,11 @@ from typing import Any
 import boto3
 
 from mlops_runtime.business_unit.automation import Automation
-from mlops_runtime.messages import each
+from mlops_runtime.lambda_protocol import each
 from mlops_runtime.retraining.alarm_evidence import AlarmEvidence
-from mlops_runtime.retraining.guard import GuardSettings
 from mlops_runtime.retraining.ingests import IngestedRows
-from mlops_runtime.retraining.start import RetrainGuard
+from mlops_runtime.retraining.retraining_guard import GuardSettings
+from mlops_runtime.retraining.retraining_start import RetrainGuard
 
 logging.getLogger().setLevel(logging.INFO)
 

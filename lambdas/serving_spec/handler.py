@@ -7,7 +7,7 @@ from typing import Any
 import boto3
 from botocore.config import Config
 
-from mlops_runtime.custom_resource import answer
+from mlops_runtime.lambda_protocol import answer
 from mlops_runtime.rollout.audit_chain import AuditChain
 from mlops_runtime.rollout.spec_resource import SpecResource
 

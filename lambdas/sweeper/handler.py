@@ -5,7 +5,7 @@ from typing import Any
 
 import boto3
 
-from mlops_runtime import custom_resource
+from mlops_runtime import lambda_protocol
 from mlops_runtime.business_unit.sweep import physical_id, sweep
 
 _LOG = logging.getLogger(__name__)
@@ -27,4 +27,4 @@ def handler(event: dict[str, Any], context: Any) -> None:
         _LOG.info("deleted %d from %s", deleted, name)
     except Exception as error:  # whatever it is, CloudFormation has to hear of it
         failure = f"{type(error).__name__}: {error}"
-    custom_resource.answer(event, physical_id=name, failure=failure)
+    lambda_protocol.answer(event, physical_id=name, failure=failure)

@@ -72,12 +72,12 @@ from mlops_constructs.rollout import (
 )
 from mlops_constructs.rollout._iam import RolloutAccess
 from mlops_constructs.unit_interface import IBusinessUnit
-from mlops_runtime.contracts.eks import EksSpec
 from mlops_runtime.contracts.retraining import EvaluationPlan, GateSpec, SegmentLimit, TrainingSetPlan
 from mlops_runtime.contracts.rollout import RolloutSpec, ServingSpec
 from mlops_runtime.contracts.serving import (
     AsynchronousSpec,
     CaptureSpec,
+    EksSpec,
     GoldenSpec,
     MetricRule,
     PersonalSpec,

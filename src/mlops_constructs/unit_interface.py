@@ -16,7 +16,7 @@ from aws_cdk import aws_sqs as sqs
 from aws_cdk import aws_ssm as ssm
 
 from constructs import Construct, IDependable
-from mlops_runtime.business_unit.entries import Entry
+from mlops_runtime.contracts.unit_entries import Entry
 
 
 class Profile(Enum):

@@ -18,8 +18,8 @@ import boto3
 from botocore.exceptions import ClientError
 from tests.signing import SigningKms
 
-from mlops_runtime.registry.approval import approval_description
-from mlops_runtime.registry.package import registered_metadata
+from mlops_runtime.registry.model_package import registered_metadata
+from mlops_runtime.registry.package_approval import approval_description
 
 ENDPOINT, GROUP = "demand-forecast", "demand-forecast"
 OLD = "demand-forecast-11111111"

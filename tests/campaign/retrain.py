@@ -14,7 +14,7 @@ from mlops_constructs.retraining._registration import Registration
 from mlops_constructs.retraining.jobs import FeaturePlan, JobEnvironment
 from mlops_constructs.retraining.retrain_machine import RetrainPlan, retrain_machine
 from mlops_runtime.contracts.retraining import EvaluationPlan, JobTags, TrainingSetPlan
-from mlops_runtime.registry.package import registered_metadata
+from mlops_runtime.registry.model_package import registered_metadata
 
 OUTCOMES = ("APPROVED", "REGISTERED", "REJECTED", "FAILED")
 ROLE = f"arn:aws:iam::{ACCOUNT}:role/r"

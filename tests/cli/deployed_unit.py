@@ -5,10 +5,9 @@ from dataclasses import replace
 from typing import Any
 
 from mlops_local.cloud import Cloud
-from mlops_runtime.business_unit.entries import Entry, entry_name, entry_value
 from mlops_runtime.contracts import canonical_json
-from mlops_runtime.contracts.automation import EndpointEntry, FreezeSpec, UnitEntry
 from mlops_runtime.contracts.rollout import SEAL, AuditRecord, LivePointer, Outcome
+from mlops_runtime.contracts.unit_entries import EndpointEntry, Entry, FreezeSpec, UnitEntry, entry_name, entry_value
 from mlops_runtime.rollout.audit_chain import GENESIS, AuditChain, Move
 from mlops_runtime.rollout.rollout_table import RolloutTable
 from mlops_runtime.rollout.seals import PublicKey, Sealer

@@ -10,7 +10,7 @@ from deployed_unit import DeployedUnit
 from mlops_cli.entries import Entries
 from mlops_cli.errors import UserError
 from mlops_local.cloud import Cloud
-from mlops_runtime.contracts.automation import FeatureStoreEntry, PipelineEntry
+from mlops_runtime.contracts.unit_entries import FeatureStoreEntry, PipelineEntry
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import pytest
 from mlops_cli.existing_names import look_up, types
 from mlops_local.cloud import Cloud
 from mlops_runtime.changes import NamedResource
-from mlops_runtime.changes.existing import types as named_types
+from mlops_runtime.changes.existing_resources import types as named_types
 
 POLICY = {"Version": "2012-10-17", "Statement": {"Effect": "Allow", "Action": "sqs:ListQueues", "Resource": "*"}}
 REGION, ACCOUNT = "us-east-1", "000000000000"

@@ -13,13 +13,13 @@ from deployed_unit import DeployedUnit
 from feature_shops import GROUPS, STOCK, FeatureShop, day, stock
 from pyiceberg.catalog.glue import GlueCatalog
 
-from mlops_runtime.contracts.automation import FeatureStoreEntry
 from mlops_runtime.contracts.model import ModelPackageSpec
+from mlops_runtime.contracts.unit_entries import FeatureStoreEntry
 from mlops_runtime.features.iceberg_tables import iceberg_partition, iceberg_schema
 from mlops_runtime.features.lock_file import FeatureLock
 from mlops_runtime.features.store_client import FeatureStoreClient
 from mlops_runtime.features.table_catalog import glue_properties
-from mlops_runtime.registry.package import package_request
+from mlops_runtime.registry.model_package import package_request
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 

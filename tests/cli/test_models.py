@@ -13,9 +13,8 @@ from tests.signing import SigningKms
 from mlops_local import cloud
 from mlops_runtime.contracts import canonical_json
 from mlops_runtime.contracts.model import Evaluation, GateCheck, GateResult, GateVerdict, ModelPackageSpec
-from mlops_runtime.registry.approval import ApprovalRule, bound_by
-from mlops_runtime.registry.entry import RegistryEntry, registry_parameter
-from mlops_runtime.registry.package import package_request, registered_metadata
+from mlops_runtime.registry.model_package import package_request, registered_metadata
+from mlops_runtime.registry.package_approval import ApprovalRule, RegistryEntry, bound_by, registry_parameter
 from mlops_runtime.rollout.archive_signatures import archive_signature, signed_message
 
 GROUP, BUCKET = "demand-forecast", "artifacts"

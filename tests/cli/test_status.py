@@ -12,10 +12,15 @@ from botocore.exceptions import ClientError
 from deployed_unit import DeployedUnit
 
 from mlops_cli.status import distance, readable, unit_lines
-from mlops_runtime.business_unit.monitors import MonitorOverview
-from mlops_runtime.business_unit.overview import EndpointOverview, Lock, PipelineOverview, UnitOverview
-from mlops_runtime.contracts.automation import FreezeSpec, FreezeWindow, PauseState, UnitEntry
+from mlops_runtime.business_unit.unit_overview import (
+    EndpointOverview,
+    Lock,
+    MonitorOverview,
+    PipelineOverview,
+    UnitOverview,
+)
 from mlops_runtime.contracts.rollout import AuditRecord, LivePointer, Outcome
+from mlops_runtime.contracts.unit_entries import FreezeSpec, FreezeWindow, PauseState, UnitEntry
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 

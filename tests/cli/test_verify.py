@@ -22,7 +22,7 @@ from mlops_cli.synthesis import synthesize
 from mlops_local import cloud as local_cloud
 from mlops_runtime.contracts import from_json
 from mlops_runtime.contracts.verify import SignedReport, Verdict
-from mlops_runtime.verify.names import names
+from mlops_runtime.verify.account import names
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

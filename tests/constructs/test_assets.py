@@ -28,8 +28,8 @@ def test_the_asset_holds_the_folder_and_what_it_imports() -> None:
         "mlops_runtime/__init__.py",
         "mlops_runtime/business_unit/__init__.py",
         "mlops_runtime/business_unit/sweep.py",
-        "mlops_runtime/custom_resource.py",
-        "mlops_runtime/sagemaker_errors.py",
+        "mlops_runtime/lambda_protocol.py",
+        "mlops_runtime/lambda_protocol.py",
     ]
 
 

@@ -10,7 +10,7 @@ import aws_cdk as cdk
 from mlops_constructs import ModelImage
 from mlops_constructs._verified_unit import VerifiedUnit
 from mlops_constructs.business_unit.network import INTERFACE_ENDPOINTS
-from mlops_runtime.verify.names import names
+from mlops_runtime.verify.account import names
 from mlops_runtime.verify.template import Template
 
 if TYPE_CHECKING:

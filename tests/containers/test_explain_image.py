@@ -5,7 +5,7 @@ from pathlib import Path
 
 from tests.containers.test_model_image import DOCKERFILE, instructions
 
-from mlops_runtime.image.build_context import write_context
+from mlops_runtime.image.image_build import write_context
 
 FOLDER = Path(__file__).parents[2] / "packages/mlops-runtime/src/mlops_runtime/image/containers/explain"
 FILE = (FOLDER / "Dockerfile").read_text()

@@ -24,7 +24,7 @@ import pytest
 from tests.runtime.conftest import Models
 from tests.runtime.serving.test_server import free_port, wait_for_ping
 
-from mlops_runtime.image.build_context import write_context
+from mlops_runtime.image.image_build import write_context
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "packages/mlops-runtime/src/mlops_runtime/image/containers/model"

@@ -20,7 +20,7 @@ from moto import mock_aws
 
 from mlops_constructs import Network, RolloutKind
 from mlops_runtime.contracts import canonical_json
-from mlops_runtime.contracts.automation import FeatureStoreEntry
+from mlops_runtime.contracts.unit_entries import FeatureStoreEntry
 from mlops_runtime.features.rebuild import Verdict
 from mlops_runtime.features.store_client import FeatureStoreClient
 from tools import diagrams, errors_index

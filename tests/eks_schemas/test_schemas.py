@@ -20,8 +20,8 @@ import pytest
 import yaml
 from hypothesis import HealthCheck, given, settings
 
-from mlops_runtime.contracts.eks import SLOTS, SlotVersion
 from mlops_runtime.contracts.rollout import ServingSpec
+from mlops_runtime.contracts.serving import SLOTS, SlotVersion
 from mlops_runtime.eks.manifests import service_manifests, slot_manifests
 from mlops_runtime.eks.tenant import enforcement_manifest, tenant_manifests
 

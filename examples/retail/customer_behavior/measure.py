@@ -21,7 +21,7 @@ from mlops_runtime.features.store_client import FeatureStoreClient
 from mlops_runtime.jobs.evaluate import Inputs, evaluate
 from mlops_runtime.jobs.holdout_losses import row_losses
 from mlops_runtime.jobs.model_input import model_input
-from mlops_runtime.retraining.gate import evaluate_gate
+from mlops_runtime.retraining.registration_gate import evaluate_gate
 from mlops_runtime.serving.onnx_model import load_archive
 
 PERIODS = {"27-30": (27, 29), "31-36": (31, 35), "37-44": (37, 43), "45-52": (45, 51)}

@@ -16,7 +16,7 @@ from examples.retail.transactions import week_end, week_start
 from mlops_runtime.features.store_client import FeatureStoreClient
 from mlops_runtime.jobs.evaluate import Inputs, evaluate
 from mlops_runtime.jobs.model_input import model_input
-from mlops_runtime.retraining.gate import evaluate_gate
+from mlops_runtime.retraining.registration_gate import evaluate_gate
 from mlops_runtime.serving.onnx_model import Model, load_archive
 
 PERIODS = {"27-30": (27, 30), "31-36": (31, 36), "37-43": (37, 43), "44-52": (44, 52)}

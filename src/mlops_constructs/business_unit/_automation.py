@@ -13,8 +13,8 @@ from constructs import Construct
 from mlops_constructs._iam import key_statement
 from mlops_constructs.business_unit._records import AuditRecords
 from mlops_constructs.unit_interface import IBusinessUnit
-from mlops_runtime.business_unit.entries import Entry, entry_name
 from mlops_runtime.contracts import to_dict
+from mlops_runtime.contracts.unit_entries import Entry, entry_name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -30,9 +30,8 @@ from mlops_constructs.business_unit.freeze import FreezeCalendar
 from mlops_constructs.business_unit.network import Network
 from mlops_constructs.business_unit.platform import Platform
 from mlops_constructs.unit_interface import Profile
-from mlops_runtime.business_unit.entries import Entry
 from mlops_runtime.contracts import canonical_json
-from mlops_runtime.contracts.automation import FreezeSpec, UnitEntry
+from mlops_runtime.contracts.unit_entries import Entry, FreezeSpec, UnitEntry
 
 _NAME = r"[a-z][a-z0-9-]{0,18}[a-z0-9]"
 # https://docs.aws.amazon.com/tag-editor/latest/userguide/best-practices-and-strats.html

@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 
 from mlops_constructs._errors import ValidationError
-from mlops_runtime.business_unit.freeze import Freeze, read_freezes
+from mlops_runtime.business_unit.freeze_calendar import Freeze, read_freezes
 from mlops_runtime.contracts import canonical_json
-from mlops_runtime.contracts.automation import FreezeSpec
+from mlops_runtime.contracts.unit_entries import FreezeSpec
 
 # half of what Lambda allows a function's environment:
 # https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html#configuration-envvars-limits

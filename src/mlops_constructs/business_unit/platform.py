@@ -11,7 +11,7 @@ from constructs import Construct
 from mlops_constructs._errors import ValidationError
 from mlops_constructs._validation import check_pattern, check_range
 from mlops_constructs.business_unit.network import Network
-from mlops_runtime.contracts.platform import PLATFORM_PARAMETERS, platform_parameter
+from mlops_runtime.contracts.unit_entries import PLATFORM_PARAMETERS, platform_parameter
 
 _TYPES = {parameter.field: parameter.type for parameter in PLATFORM_PARAMETERS}
 

@@ -32,9 +32,8 @@ from mlops_constructs.model_registry import ModelImage, ModelRegistry
 from mlops_constructs.rollout import RolloutPolicy
 from mlops_constructs.rollout.rollout import Rollout
 from mlops_constructs.unit_interface import IBusinessUnit, Profile
-from mlops_runtime.contracts.eks import SLOTS, EksSpec
 from mlops_runtime.contracts.rollout import ServingSpec
-from mlops_runtime.contracts.serving import CaptureSpec
+from mlops_runtime.contracts.serving import SLOTS, CaptureSpec, EksSpec
 from mlops_runtime.eks.kubernetes_objects import Manifest, Ref, slot_name
 from mlops_runtime.eks.manifests import service_manifests
 from mlops_runtime.eks.slot_limits import serving_problems, spec_problems

@@ -14,7 +14,7 @@ from mlops_constructs.compliance import acknowledge_family
 from mlops_constructs.eks_inference.cluster import EksCluster
 from mlops_constructs.unit_interface import IBusinessUnit
 from mlops_runtime.contracts import content_hash
-from mlops_runtime.contracts.eks import SLOTS
+from mlops_runtime.contracts.serving import SLOTS
 from mlops_runtime.eks.kubernetes_objects import PORT
 
 # https://docs.aws.amazon.com/elasticloadbalancing/latest/application/enable-access-logging.html

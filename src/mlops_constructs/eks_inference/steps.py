@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from mlops_constructs._states import NOW, State, assign, choose, invoke, task, wait
 from mlops_constructs.rollout.evidence import SUM, look_at_alarms, put_alarms_states
 from mlops_constructs.rollout.policy import FAILED, PROMOTED, ROLLED_BACK
-from mlops_runtime.contracts.eks import SLOTS
+from mlops_runtime.contracts.serving import SLOTS
 from mlops_runtime.eks.slot_alarms import ANSWERED, NAMESPACE
 
 _ELB = "aws-sdk:elasticloadbalancingv2:"

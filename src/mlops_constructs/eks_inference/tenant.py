@@ -20,7 +20,7 @@ from mlops_constructs.eks_inference.bootstrap import Bootstrap
 from mlops_constructs.eks_inference.capacity import Demand
 from mlops_constructs.eks_inference.cluster import EksCluster
 from mlops_constructs.unit_interface import IBusinessUnit
-from mlops_runtime.contracts.eks import EksTenantSpec
+from mlops_runtime.contracts.serving import EksTenantSpec
 from mlops_runtime.eks.kubernetes_objects import METRICS, NETWORK_POLICIES, Manifest, Ref
 from mlops_runtime.eks.slot_limits import QuantityError, quantity, tenant_problems
 from mlops_runtime.eks.tenant import enforcement_manifest, slot_group, tenant_manifests

@@ -18,7 +18,7 @@ from mlops_constructs.feature_store._grants import TableAccess
 from mlops_constructs.feature_store._ingest_job import define_job, tell_failures
 from mlops_constructs.feature_store.ingest import FeatureIngest
 from mlops_constructs.unit_interface import IBusinessUnit
-from mlops_runtime.contracts.ingest import INCOMING, REJECTED
+from mlops_runtime.contracts.features import INCOMING, REJECTED
 from mlops_runtime.features.feature_group import FeatureGroup
 from mlops_runtime.features.group_json import declaration_json
 

@@ -18,7 +18,7 @@ from mlops_constructs._queue import deliver
 from mlops_constructs.feature_store._grants import TableAccess
 from mlops_constructs.feature_store.ingest import GlueIngestJob
 from mlops_constructs.unit_interface import IBusinessUnit
-from mlops_runtime.contracts.ingest import INCOMING, REJECTED
+from mlops_runtime.contracts.features import INCOMING, REJECTED
 
 GLUE_VERSION = "5.0"
 _MODULE = "ingest_spark"

@@ -42,7 +42,7 @@ from mlops_constructs.feature_store.ingest import FeatureIngest
 from mlops_constructs.feature_store.interface import IFeatureStore
 from mlops_constructs.model_endpoint.metrics import MetricOptions
 from mlops_constructs.unit_interface import IBusinessUnit
-from mlops_runtime.contracts.automation import FeatureStoreEntry
+from mlops_runtime.contracts.unit_entries import FeatureStoreEntry
 from mlops_runtime.features.feature_group import FeatureGroup
 from mlops_runtime.features.lock_file import FeatureLock, FeatureLockError
 

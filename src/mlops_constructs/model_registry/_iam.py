@@ -5,7 +5,7 @@ from aws_cdk import aws_iam as iam
 
 from constructs import Construct
 from mlops_constructs._iam import ServiceRole, shared_policy
-from mlops_runtime.registry.package import CONTAINER_SHA256
+from mlops_runtime.registry.model_package import CONTAINER_SHA256
 
 READ = ("sagemaker:DescribeModelPackage", "sagemaker:DescribeModelPackageGroup", "sagemaker:ListModelPackages")
 UPDATE = "sagemaker:UpdateModelPackage"

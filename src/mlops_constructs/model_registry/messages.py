@@ -6,7 +6,7 @@ hand, which the event does not carry, and its call is retried and logged like ev
 
 from collections.abc import Mapping
 
-from mlops_runtime.registry.approval import BY_POLICY, MAXIMUM_REASON
+from mlops_runtime.registry.package_approval import BY_POLICY, MAXIMUM_REASON
 
 # a package's ARN ends in "model-package/<group>/<version>", which is how the command names it
 _NAME = "$substringAfter($package, ':model-package/')"

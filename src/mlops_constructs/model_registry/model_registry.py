@@ -18,8 +18,7 @@ from mlops_constructs.model_registry.approval import DEFAULT_TIMEOUT, Approval
 from mlops_constructs.model_registry.messages import waiting_message
 from mlops_constructs.unit_interface import IBusinessUnit
 from mlops_runtime.contracts import to_dict
-from mlops_runtime.registry.approval import ApprovalRule
-from mlops_runtime.registry.entry import RegistryEntry, registry_parameter
+from mlops_runtime.registry.package_approval import ApprovalRule, RegistryEntry, registry_parameter
 
 # "<unit>-<name>" is also the endpoint's name, of at most 63 characters, and the start of job names
 _NAME = r"[a-z][a-z0-9-]{0,18}[a-z0-9]"

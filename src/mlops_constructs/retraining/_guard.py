@@ -14,7 +14,7 @@ from mlops_constructs.retraining._iam import WILDCARD_REASON, RetrainingAccess
 from mlops_constructs.retraining.guard_policy import GuardPolicy
 from mlops_constructs.unit_interface import IBusinessUnit
 from mlops_runtime.contracts.events import DetailType, event_source, request_source
-from mlops_runtime.retraining.guard import ENDED
+from mlops_runtime.retraining.retraining_guard import ENDED
 
 # an execution that dies without Release is over by then
 _LOCK_GRACE_SECONDS = 300

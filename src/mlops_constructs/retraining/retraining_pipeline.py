@@ -40,9 +40,9 @@ from mlops_constructs.retraining.source import TrainingSetSource
 from mlops_constructs.retraining.training import ProcessingStep, TrainingJob
 from mlops_constructs.unit_interface import IBusinessUnit
 from mlops_runtime.contracts import canonical_json
-from mlops_runtime.contracts.automation import PipelineEntry
 from mlops_runtime.contracts.events import DetailType, event_source, request_source
 from mlops_runtime.contracts.retraining import EvaluationPlan, GateSpec, JobTags, TrainingSetPlan
+from mlops_runtime.contracts.unit_entries import PipelineEntry
 from mlops_runtime.features.snapshot_tags import tables_of
 
 # job names have 63 characters: the pipeline's name, 24 of the execution's, "-train" and a dash

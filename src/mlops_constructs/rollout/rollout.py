@@ -33,8 +33,8 @@ from mlops_constructs.rollout.golden import define_golden
 from mlops_constructs.rollout.policy import RolloutPolicy, RolloutTarget
 from mlops_constructs.unit_interface import IBusinessUnit
 from mlops_runtime.contracts import to_dict
-from mlops_runtime.contracts.automation import EndpointEntry
 from mlops_runtime.contracts.rollout import RolloutSpec, ServingSpec
+from mlops_runtime.contracts.unit_entries import EndpointEntry
 from mlops_runtime.rollout.definition_hash import definition_sha256
 from mlops_runtime.rollout.deploy_guard import ALARM, APPROVAL, DEPLOYED, DIED, EXECUTION, STACK
 

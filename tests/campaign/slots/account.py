@@ -10,7 +10,7 @@ from typing import Any
 
 from tests.campaign.account import ACCOUNT, ENDPOINT, REGION, Account, _Client
 
-from mlops_runtime.contracts.eks import SLOTS
+from mlops_runtime.contracts.serving import SLOTS
 from mlops_runtime.eks.kubernetes_objects import Manifest, Ref, ref
 from mlops_runtime.eks.live_slots import all_to
 

@@ -12,8 +12,8 @@ from tests.campaign.slots.account import RULE, TARGET_GROUPS, Slots
 from mlops_constructs.eks_inference.target import EksTarget
 from mlops_constructs.rollout.deploy_machine import deploy_machine, hold_seconds
 from mlops_runtime.contracts import canonical_json, content_hash, from_json
-from mlops_runtime.contracts.eks import SLOTS, EksSpec, SlotVersion
 from mlops_runtime.contracts.rollout import LivePointer, Outcome, RolloutSpec, ServingSpec, spec_key
+from mlops_runtime.contracts.serving import SLOTS, EksSpec, SlotVersion
 from mlops_runtime.eks.live_slots import other
 from mlops_runtime.eks.manifests import slot_manifests
 from mlops_runtime.rollout.audit_chain import verify

@@ -10,7 +10,7 @@ from aws_cdk.assertions import Match, Template
 
 from mlops_constructs import BusinessUnit, Freeze, FreezeCalendar, Profile
 from mlops_runtime.business_unit.automation import read_freeze
-from mlops_runtime.contracts.automation import EndpointEntry
+from mlops_runtime.contracts.unit_entries import EndpointEntry
 
 ACTIONS = {
     "dynamodb:GetItem",

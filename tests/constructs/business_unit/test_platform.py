@@ -10,7 +10,7 @@ from aws_cdk import assertions
 from mlops_constructs import Approval, BusinessUnit, ModelRegistry, Network, Platform, Profile, ValidationError
 from mlops_local import deployer
 from mlops_local.cloud import Cloud
-from mlops_runtime.contracts.platform import PLATFORM_PARAMETERS, platform_parameter
+from mlops_runtime.contracts.unit_entries import PLATFORM_PARAMETERS, platform_parameter
 
 VALUES = {
     "vpc_id": "vpc-0123456789abcdef0",

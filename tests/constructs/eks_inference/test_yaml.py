@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mlops_constructs.eks_inference.yaml import render_yaml
-from mlops_runtime.contracts.eks import EksTenantSpec
+from mlops_runtime.contracts.serving import EksTenantSpec
 from mlops_runtime.eks.manifests import service_manifests, slot_manifests
 from mlops_runtime.eks.tenant import enforcement_manifest, tenant_manifests
 

@@ -8,7 +8,7 @@ import pytest
 from mlops_constructs._states import task
 from mlops_constructs.model_registry.messages import policy_description, waiting_message
 from mlops_runtime.aws_api import check_machine
-from mlops_runtime.registry.approval import bound_by, is_automatic
+from mlops_runtime.registry.package_approval import bound_by, is_automatic
 
 BOUND = "ab" * 32
 GIVEN = {

@@ -12,8 +12,7 @@ from aws_cdk.assertions import Match, Template
 
 from mlops_constructs import Approval, BusinessUnit, ModelRegistry, Profile, ValidationError
 from mlops_runtime.contracts import from_json
-from mlops_runtime.registry.approval import ApprovalRule
-from mlops_runtime.registry.entry import RegistryEntry
+from mlops_runtime.registry.package_approval import ApprovalRule, RegistryEntry
 
 WAITING = ("package", "reason", "execution", "training_set_id", "model_sha256", "evaluation_uri")
 

@@ -4,7 +4,7 @@ import aws_cdk as cdk
 
 from mlops_constructs import GuardPolicy
 from mlops_constructs.retraining._guard import GuardLimits
-from mlops_runtime.retraining.guard import GuardSettings
+from mlops_runtime.retraining.retraining_guard import GuardSettings
 
 DAY = cdk.Duration.days(1)
 

@@ -3,7 +3,7 @@
 import pytest
 
 from mlops_constructs.retraining._registration import Registration, registration_states
-from mlops_runtime.registry.package import ALSO_BOUND, BOUND, METADATA
+from mlops_runtime.registry.model_package import ALSO_BOUND, BOUND, METADATA
 
 PLAN = Registration(
     group_name="demand-forecast", image_uri="i", code_sha256="c", is_automatic=True, waiting_message={"Message": "m"}

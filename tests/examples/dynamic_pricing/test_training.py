@@ -17,7 +17,7 @@ from mlops_runtime.features.lock_file import FeatureLock
 from mlops_runtime.features.store_client import FeatureStoreClient
 from mlops_runtime.jobs.evaluate import Inputs, evaluate
 from mlops_runtime.jobs.model_input import model_input
-from mlops_runtime.retraining.gate import evaluate_gate
+from mlops_runtime.retraining.registration_gate import evaluate_gate
 from mlops_runtime.serving.onnx_model import load_directory
 
 

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mlops_runtime.contracts import canonical_json
-from mlops_runtime.contracts.automation import EndpointEntry
 from mlops_runtime.contracts.monitor import Baseline, FeatureBaseline
 from mlops_runtime.contracts.serving import PersonalSpec
+from mlops_runtime.contracts.unit_entries import EndpointEntry
 from mlops_runtime.monitor.counting.counts import count
 from mlops_runtime.serving.endpoint_client import EndpointClient
 

@@ -13,8 +13,8 @@ from moto import mock_aws
 
 from mlops_runtime.business_unit.automation import Automation, freeze_at, pause_of, read_freeze, rest_reason
 from mlops_runtime.contracts import ContractError, canonical_json, content_hash
-from mlops_runtime.contracts.automation import FreezeSpec, FreezeWindow, PauseState
 from mlops_runtime.contracts.rollout import AuditRecord, LockRow, Outcome
+from mlops_runtime.contracts.unit_entries import FreezeSpec, FreezeWindow, PauseState
 from mlops_runtime.rollout.audit_chain import GENESIS
 
 START = datetime(2017, 11, 20, tzinfo=UTC)

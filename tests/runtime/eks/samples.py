@@ -5,9 +5,8 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from mlops_runtime.contracts.eks import SLOTS, EksSpec, EksTenantSpec, SlotVersion
 from mlops_runtime.contracts.rollout import RolloutSpec, ServingSpec
-from mlops_runtime.contracts.serving import CaptureSpec
+from mlops_runtime.contracts.serving import SLOTS, CaptureSpec, EksSpec, EksTenantSpec, SlotVersion
 
 _ELB = "arn:aws:elasticloadbalancing:eu-west-1:111122223333"
 IMAGE = "111122223333.dkr.ecr.eu-west-1.amazonaws.com/mlops-runtime@sha256:" + "a" * 64

@@ -8,7 +8,6 @@ from typing import Any
 from eks_samples import EKS, SPEC, VERSION
 
 from mlops_runtime.contracts import canonical_json, content_hash
-from mlops_runtime.contracts.eks import SLOTS, SlotState
 from mlops_runtime.contracts.model import ModelPackageSpec
 from mlops_runtime.contracts.rollout import (
     AuditRecord,
@@ -20,8 +19,9 @@ from mlops_runtime.contracts.rollout import (
     ServingSpec,
     spec_key,
 )
+from mlops_runtime.contracts.serving import SLOTS, SlotState
 from mlops_runtime.eks.live_slots import Slots, serving, versions
-from mlops_runtime.registry.package import package_request, read_package
+from mlops_runtime.registry.model_package import package_request, read_package
 from mlops_runtime.rollout.deploy_plan import Facts
 
 NOW = datetime(2017, 8, 1, 9, tzinfo=UTC)

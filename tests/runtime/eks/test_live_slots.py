@@ -9,7 +9,7 @@ from eks_slots import BLUE, CHALLENGER, CHAMPION, GREEN, pointer, rule, slots, s
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlops_runtime.contracts.eks import SLOTS
+from mlops_runtime.contracts.serving import SLOTS
 from mlops_runtime.eks.live_slots import (
     ForeignRuleError,
     Slots,

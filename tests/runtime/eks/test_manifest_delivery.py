@@ -14,7 +14,7 @@ import pytest
 from botocore.exceptions import ClientError, ReadTimeoutError
 from moto import mock_aws
 
-from mlops_runtime.contracts.eks import EksTenantSpec
+from mlops_runtime.contracts.serving import EksTenantSpec
 from mlops_runtime.eks.cluster_client import Address, Cluster, ClusterError
 from mlops_runtime.eks.kubernetes_objects import FIELD_MANAGER, MANAGED_LABEL, Manifest
 from mlops_runtime.eks.manifest_delivery import AdminAccess, AdminError, ManifestsResource

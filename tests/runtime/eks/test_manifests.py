@@ -10,8 +10,8 @@ from eks_samples import EKS, SPEC, VERSION, specs, versions, with_eks
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from mlops_runtime.contracts.eks import SLOTS, SlotState, SlotVersion
 from mlops_runtime.contracts.rollout import ServingSpec
+from mlops_runtime.contracts.serving import SLOTS, SlotState, SlotVersion
 from mlops_runtime.eks.manifest_checks import problems
 from mlops_runtime.eks.manifests import read_slot, selector, service_manifests, slot_manifests
 from mlops_runtime.eks.slot_limits import ManifestError

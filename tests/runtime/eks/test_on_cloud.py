@@ -13,7 +13,7 @@ import pytest
 from eks_samples import SPEC, TENANT, VERSION, with_eks
 
 from mlops_local.cloud import Cloud
-from mlops_runtime.contracts.eks import SlotVersion
+from mlops_runtime.contracts.serving import SlotVersion
 from mlops_runtime.eks.cluster_client import Cluster, ClusterError, ConflictError
 from mlops_runtime.eks.kubernetes_objects import Manifest, Ref, deployment_ref, ref, scaler_ref
 from mlops_runtime.eks.manifest_apply import apply, remove

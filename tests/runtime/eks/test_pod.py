@@ -10,8 +10,8 @@ from eks_samples import IMAGE, SPEC, VERSION, specs, versions, with_eks
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from mlops_runtime.contracts.eks import SlotVersion
 from mlops_runtime.contracts.rollout import ServingSpec
+from mlops_runtime.contracts.serving import SlotVersion
 from mlops_runtime.eks.pod import GRACE_SECONDS, PRE_STOP_SECONDS, eks_of, pod_template, version_annotations
 from mlops_runtime.serving.settings import Settings
 

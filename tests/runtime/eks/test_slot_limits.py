@@ -15,15 +15,16 @@ from eks_samples import EKS, SPEC, TENANT, VERSION, specs, versions, with_eks
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from mlops_runtime.contracts.eks import EksTenantSpec, SlotVersion
 from mlops_runtime.contracts.rollout import ServingSpec
 from mlops_runtime.contracts.serving import (
     AsynchronousSpec,
     CaptureSpec,
+    EksTenantSpec,
     GoldenSpec,
     ScalingSpec,
     ServerlessSpec,
     ShadowSpec,
+    SlotVersion,
     VariantSpec,
 )
 from mlops_runtime.eks.slot_limits import (

@@ -23,11 +23,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mlops_runtime.contracts import canonical_json, from_dict
-from mlops_runtime.contracts.eks import SLOTS, SlotVersion
 from mlops_runtime.contracts.rollout import AuditRecord, LivePointer, LockRow, Outcome, RolloutSpec
+from mlops_runtime.contracts.serving import SLOTS, SlotVersion
 from mlops_runtime.eks.live_slots import serving, taken_back
 from mlops_runtime.eks.slot_plan import shares, slot_version, weights
-from mlops_runtime.registry.package import read_package, registered_metadata
+from mlops_runtime.registry.model_package import read_package, registered_metadata
 from mlops_runtime.rollout.audit_chain import Claim, next_live, next_record
 from mlops_runtime.rollout.deploy_plan import Plan, RefusedError
 from mlops_runtime.rollout.execution_names import version_name

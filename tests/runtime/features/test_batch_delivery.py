@@ -14,9 +14,9 @@ from moto import mock_aws
 
 from mlops_runtime.contracts import from_json
 from mlops_runtime.contracts.events import EventDetail, features_ingested
-from mlops_runtime.contracts.ingest import RejectedBatch
+from mlops_runtime.contracts.features import RejectedBatch
 from mlops_runtime.features.batch_delivery import AnnounceError, Delivery, reject, unit_bus
-from mlops_runtime.retraining.guard import Asked, GuardSettings, event_from
+from mlops_runtime.retraining.retraining_guard import Asked, GuardSettings, event_from
 
 NOW = datetime(2017, 8, 1, 9, tzinfo=UTC)
 DETAIL = features_ingested("sales_v1", rows=12, ingest_id="0123abcd")

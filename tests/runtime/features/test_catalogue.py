@@ -13,7 +13,7 @@ from mlops_runtime.features.catalogue import ReadFacts, catalogue, constraint_te
 from mlops_runtime.features.feature_group import Feature
 from mlops_runtime.features.lock_file import FeatureLock
 from mlops_runtime.features.training_set_manifest import Manifests
-from mlops_runtime.registry.training_sets import TrainedPackage
+from mlops_runtime.registry.package_registry import TrainedPackage
 
 
 @pytest.mark.parametrize(

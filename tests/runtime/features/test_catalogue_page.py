@@ -27,7 +27,7 @@ from mlops_runtime.features.catalogue import (
     SnapshotFacts,
 )
 from mlops_runtime.features.catalogue_page import GAP, HEIGHT, MOST_SETS, TOP, WIDTH, crossings, drawing, layout, render
-from mlops_runtime.registry.training_sets import TrainedPackage
+from mlops_runtime.registry.package_registry import TrainedPackage
 
 NOW = datetime(2017, 8, 7, 6, tzinfo=UTC)
 SCREENS = {"desktop": "1280,2000", "phone": "500,2000"}

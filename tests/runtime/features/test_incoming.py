@@ -16,13 +16,13 @@ from moto import mock_aws
 
 from mlops_runtime.contracts import from_json
 from mlops_runtime.contracts.events import EventDetail
-from mlops_runtime.contracts.ingest import RejectedBatch
+from mlops_runtime.contracts.features import RejectedBatch
 from mlops_runtime.features.batch_delivery import Delivery
 from mlops_runtime.features.feature_group import Entity, Feature, FeatureGroup
 from mlops_runtime.features.group_json import declaration_json
 from mlops_runtime.features.incoming import DeliveryError, IncomingBatches, Limits, Outcome, glue_job
 from mlops_runtime.features.store_client import FeatureStoreClient
-from mlops_runtime.messages import Message
+from mlops_runtime.lambda_protocol import Message
 
 STOCK = FeatureGroup(
     name="stock",

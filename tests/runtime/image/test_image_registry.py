@@ -1,4 +1,7 @@
-"""A repository of ECR."""
+"""A repository of ECR.
+
+Images that a registry has, lacks, hides, or cannot be asked for.
+"""
 
 import json
 from collections.abc import Iterator
@@ -6,11 +9,18 @@ from typing import Any
 
 import boto3
 import pytest
+from botocore.config import Config
+from botocore.exceptions import ClientError
+from botocore.stub import Stubber
 from moto import mock_aws
 
-from mlops_runtime.image.image_registry import ImageRepository, RegistryError
+from mlops_runtime.image.image_registry import ImageRepository, MissingImageError, RegistryError, check_images
 
 MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
+
+
+REGISTRY = "123456789012.dkr.ecr.us-east-1.amazonaws.com"
+KEYS = {"region_name": "us-east-1", "aws_access_key_id": "testing", "aws_secret_access_key": "testing"}
 
 
 @pytest.fixture
@@ -63,3 +73,75 @@ def test_docker_logs_in_to_the_accounts_registry(repository: ImageRepository) ->
 
     assert (login.host, login.user) == ("123456789012.dkr.ecr.eu-west-1.amazonaws.com", "AWS")
     assert login.password
+
+
+@pytest.fixture
+def ecr() -> Iterator[Any]:
+    """A registry with one image, tagged ``1``."""
+    with mock_aws():
+        client = boto3.client("ecr", **KEYS)
+        client.create_repository(repositoryName="team/model")
+        manifest = json.dumps(
+            {"schemaVersion": 2, "mediaType": MANIFEST, "config": {"digest": "sha256:" + "a" * 64}, "layers": []}
+        )
+        client.put_image(repositoryName="team/model", imageManifest=manifest, imageTag="1")
+        yield client
+
+
+def test_images_by_tag_and_digest_are_found(ecr: Any) -> None:
+    """Both names of the one image."""
+    digest = ecr.describe_images(repositoryName="team/model")["imageDetails"][0]["imageDigest"]
+
+    check_images(ecr, [f"{REGISTRY}/team/model:1", f"{REGISTRY}/team/model@{digest}"])
+
+
+def test_every_missing_image_is_named_with_its_commands(ecr: Any) -> None:
+    """Another digest, and a repository that is not there."""
+    other, nowhere = f"{REGISTRY}/team/model@sha256:{'b' * 64}", f"{REGISTRY}/nowhere:1"
+
+    with pytest.raises(MissingImageError) as caught:
+        check_images(ecr, [other, nowhere])
+
+    assert f"image {other} is not in its registry: repository 'team/model' does not have it" in str(caught.value)
+    assert f"image {nowhere} is not in its registry: there is no repository 'nowhere'" in str(caught.value)
+    assert "mlops image build --repository nowhere; mlops image push --repository nowhere" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "uri", ["mlops-runtime", "docker.io/library/python:3", f"{REGISTRY}/a", f"{REGISTRY}/a@sha256:1"]
+)
+def test_a_name_that_ecr_does_not_know_is_refused(ecr: Any, uri: str) -> None:
+    """SageMaker pulls from ECR alone."""
+    with pytest.raises(MissingImageError, match="must be <account>"):
+        check_images(ecr, [uri])
+
+
+def test_another_regions_registry_is_not_asked(ecr: Any) -> None:
+    """The network's endpoint leads to the stack's region only."""
+    check_images(ecr, ["123456789012.dkr.ecr.eu-west-1.amazonaws.com/nowhere:1"])
+
+
+def test_a_registry_that_may_not_be_read_names_the_right(ecr: Any) -> None:
+    """Another account's repository says no."""
+    with (
+        Stubber(ecr) as stub,
+        pytest.raises(MissingImageError, match=r"allow ecr:BatchGetImage to this account \(no\)"),
+    ):
+        stub.add_client_error("batch_get_image", "AccessDeniedException", "no")
+        check_images(ecr, [f"{REGISTRY}/team/model:1"])
+
+
+def test_any_other_error_is_the_callers(ecr: Any) -> None:
+    """Nothing is guessed from an error of the service."""
+    with Stubber(ecr) as stub, pytest.raises(ClientError, match="ServerException"):
+        stub.add_client_error("batch_get_image", "ServerException", "later")
+        check_images(ecr, [f"{REGISTRY}/team/model:1"])
+
+
+def test_a_registry_out_of_reach_names_the_endpoint() -> None:
+    """As from a subnet without the interface endpoint."""
+    config = Config(connect_timeout=1, retries={"total_max_attempts": 1})
+    unreachable = boto3.client("ecr", endpoint_url="http://127.0.0.1:9", config=config, **KEYS)
+
+    with pytest.raises(MissingImageError, match=r"does not answer .* add the interface endpoint ecr\.api"):
+        check_images(unreachable, [f"{REGISTRY}/team/model:1"])

@@ -15,20 +15,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from mlops_runtime.contracts import canonical_json, content_hash, from_json, to_dict
-from mlops_runtime.contracts.features import (
-    Build,
-    Output,
-    OutputFile,
-    PinnedTable,
-    Semantics,
-    TrainingSetManifest,
-)
+from mlops_runtime.contracts.features import Build, Output, OutputFile, PinnedTable, Semantics, TrainingSetManifest
 from mlops_runtime.contracts.model import Evaluation
 from mlops_runtime.contracts.monitor import Baseline
 from mlops_runtime.contracts.retraining import EvaluationPlan, GateSpec
 from mlops_runtime.jobs.evaluate import Inputs, _distinct, check_files, evaluate
 from mlops_runtime.jobs.job_environment import JobError, OptMl
-from mlops_runtime.retraining.evidence import problems
+from mlops_runtime.retraining.evaluation_evidence import problems
 from mlops_runtime.serving.onnx_model import Model
 
 TABLE = PinnedTable(

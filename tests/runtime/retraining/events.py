@@ -9,10 +9,10 @@ from rollout_world import NOW, World
 
 from mlops_runtime.contracts import to_dict
 from mlops_runtime.contracts.events import features_ingested
-from mlops_runtime.messages import Message
+from mlops_runtime.lambda_protocol import Message
 from mlops_runtime.retraining.alarm_evidence import AlarmEvidence
-from mlops_runtime.retraining.guard import GuardSettings
-from mlops_runtime.retraining.start import RetrainGuard
+from mlops_runtime.retraining.retraining_guard import GuardSettings
+from mlops_runtime.retraining.retraining_start import RetrainGuard
 
 if TYPE_CHECKING:
     from mlops_runtime.business_unit.automation import Automation

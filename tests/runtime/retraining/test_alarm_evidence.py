@@ -145,7 +145,7 @@ def test_the_newest_report_is_the_one_that_counts(world: World) -> None:
 
 def test_it_needs_no_numpy() -> None:
     """The guard's function has no layer."""
-    code = "import sys, mlops_runtime.retraining.start; sys.exit('numpy' in sys.modules or 'orjson' in sys.modules)"
+    code = "import sys, mlops_runtime.retraining.retraining_start; sys.exit('numpy' in sys.modules or 'orjson' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

@@ -23,7 +23,7 @@ from retraining_events import (
 from rollout_world import NOW, World
 
 from mlops_runtime.contracts.retraining import Decision
-from mlops_runtime.messages import Message
+from mlops_runtime.lambda_protocol import Message
 
 
 @pytest.fixture

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from rollout_world import ENDPOINT, EXECUTION, NOW, PACKAGE, World, record_of
 
 from mlops_runtime.contracts import ContractError, canonical_json, content_hash, from_json, to_dict
-from mlops_runtime.contracts.rollout import AuditRecord, LivePointer, LockRow, Outcome, TakenBack, audit_key
-from mlops_runtime.registry.package import package_request, read_package
+from mlops_runtime.contracts.rollout import AuditRecord, LivePointer, LockRow, Outcome, TakenBack, audit_key, taken_back
+from mlops_runtime.registry.model_package import package_request, read_package
 from mlops_runtime.rollout.audit_chain import (
     GENESIS,
     AuditChain,
@@ -31,7 +31,6 @@ from mlops_runtime.rollout.audit_chain import (
 )
 from mlops_runtime.rollout.live_fleet import Serving, Version
 from mlops_runtime.rollout.seals import Sealer
-from mlops_runtime.rollout.taken_back import taken_back
 
 PLAN = {"config_name": "new", "previous_config": "old", "requested_by": "anna", "candidate_package": "p2"}
 

@@ -9,7 +9,7 @@ from rollout_world import ENDPOINT, MACHINE, NOW, World
 
 from mlops_runtime.contracts import canonical_json, from_json
 from mlops_runtime.contracts.rollout import DeployReason, DeployRequest
-from mlops_runtime.messages import Message
+from mlops_runtime.lambda_protocol import Message
 from mlops_runtime.rollout.deploy_guard import GuardSettings
 from mlops_runtime.rollout.deploy_start import DeployGuard
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from rollout_world import EXECUTION, SPEC
 
-from mlops_runtime.aws_api.request import check_request
+from mlops_runtime.aws_api.api_request import check_request
 from mlops_runtime.contracts.rollout import ServingSpec
 from mlops_runtime.contracts.serving import MetricRule
 from mlops_runtime.rollout.fleet_alarms import FleetAlarms, alarm_kinds, alarm_prefix

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rollout_world import EXECUTION, SPEC
 
-from mlops_runtime.aws_api.request import check_request
+from mlops_runtime.aws_api.api_request import check_request
 from mlops_runtime.contracts.rollout import RolloutSpec, ServingSpec
 from mlops_runtime.contracts.serving import (
     AsynchronousSpec,

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from rollout_world import ENDPOINT, EXECUTION, NOW, PACKAGE, SPEC, World
 
-from mlops_runtime.aws_api.request import check_request
+from mlops_runtime.aws_api.api_request import check_request
 from mlops_runtime.contracts import canonical_json, content_hash, from_dict
 from mlops_runtime.contracts.rollout import LivePointer, Outcome, Promoted, ServingSpec
 from mlops_runtime.contracts.serving import (
@@ -18,7 +18,7 @@ from mlops_runtime.contracts.serving import (
     ShadowSpec,
     VariantSpec,
 )
-from mlops_runtime.registry.package import package_request
+from mlops_runtime.registry.model_package import package_request
 from mlops_runtime.rollout.fleet_capacity import no_scaling
 from mlops_runtime.rollout.live_fleet import Serving
 from mlops_runtime.rollout.preflight import decide, verified_spec

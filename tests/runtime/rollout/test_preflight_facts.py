@@ -14,8 +14,8 @@ from rollout_world import ENDPOINT, ENVIRONMENT, EXECUTION, NOW, PACKAGE, SPEC, 
 from tests.passed import EVALUATION, put_passed
 from tests.signing import KEY
 
-from mlops_runtime.contracts.automation import FreezeSpec, FreezeWindow
-from mlops_runtime.registry.approval import BY_POLICY, ApprovalRule
+from mlops_runtime.contracts.unit_entries import FreezeSpec, FreezeWindow
+from mlops_runtime.registry.package_approval import BY_POLICY, ApprovalRule
 from mlops_runtime.rollout.execution_names import ENDPOINT_TAG
 from mlops_runtime.rollout.preflight_facts import Sources, alarm_states
 

@@ -12,7 +12,7 @@ from rollout_world import ENDPOINT, EXECUTION, NOW, SPEC, World
 
 from mlops_runtime.contracts import canonical_json, content_hash
 from mlops_runtime.contracts.rollout import LivePointer, LockRow
-from mlops_runtime.registry.package import read_package
+from mlops_runtime.registry.model_package import read_package
 from mlops_runtime.rollout.deploy_plan import Facts
 from mlops_runtime.rollout.execution_names import version_name
 from mlops_runtime.rollout.live_fleet import Serving, Version

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from rollout_world import EXECUTION, SPEC, World
 
-from mlops_runtime.aws_api.request import check_request
+from mlops_runtime.aws_api.api_request import check_request
 from mlops_runtime.contracts.rollout import RolloutSpec, ServingSpec
 from mlops_runtime.contracts.serving import ScalingSpec, ServerlessSpec, ShadowSpec
 from mlops_runtime.rollout import sagemaker_requests

@@ -15,7 +15,6 @@ from tests.signing import KEY, SigningKms
 
 from mlops_runtime.business_unit.automation import Automation
 from mlops_runtime.contracts import canonical_json, content_hash, to_dict
-from mlops_runtime.contracts.automation import FreezeSpec
 from mlops_runtime.contracts.model import ModelPackageSpec
 from mlops_runtime.contracts.rollout import (
     SEAL,
@@ -30,8 +29,9 @@ from mlops_runtime.contracts.rollout import (
     ServingSpec,
     spec_key,
 )
-from mlops_runtime.registry.approval import ApprovalRule, approval_description
-from mlops_runtime.registry.package import package_request, read_package
+from mlops_runtime.contracts.unit_entries import FreezeSpec
+from mlops_runtime.registry.model_package import package_request, read_package
+from mlops_runtime.registry.package_approval import ApprovalRule, approval_description
 from mlops_runtime.rollout.archive_signatures import SignedArchives
 from mlops_runtime.rollout.audit_chain import AuditChain, Move
 from mlops_runtime.rollout.deploy_plan import Facts

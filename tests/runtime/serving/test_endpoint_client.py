@@ -16,8 +16,8 @@ from botocore.exceptions import ClientError
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlops_runtime.contracts.automation import EndpointEntry
 from mlops_runtime.contracts.serving import PersonalSpec
+from mlops_runtime.contracts.unit_entries import EndpointEntry
 from mlops_runtime.serving.endpoint_client import EndpointClient, EndpointError, PersonalDataError, Protector
 
 KEY = b"k" * 32

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from mlops_runtime.verify.names import Names
-from mlops_runtime.verify.place import Pace, Place
+from mlops_runtime.verify.account import Names, Pace, Place
 
 if TYPE_CHECKING:
     from mlops_local.cloud import Cloud

@@ -15,7 +15,7 @@ from mlops_runtime.verify.template import Template
 
 if TYPE_CHECKING:
     from mlops_local.cloud import Cloud
-    from mlops_runtime.verify.place import Place
+    from mlops_runtime.verify.account import Place
 
 ALLOW = {"Effect": "Allow", "Action": "s3:GetObject", "Resource": "arn:aws:s3:::models/*"}
 PASS = {"StartAt": "A", "States": {"A": {"Type": "Pass", "End": True}}}

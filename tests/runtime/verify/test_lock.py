@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from mlops_runtime.verify.account import Names
 from mlops_runtime.verify.lock import HOLDS, RENEWS, Lock
-from mlops_runtime.verify.names import Names
 from mlops_runtime.verify.problems import LostLockError, VerifyError
 
 if TYPE_CHECKING:

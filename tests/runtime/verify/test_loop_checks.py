@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from mlops_runtime.verify.account import Pace, Place, names
 from mlops_runtime.verify.loop_checks import Deployed, LoopChecks
-from mlops_runtime.verify.names import names
-from mlops_runtime.verify.place import Pace, Place
 from mlops_runtime.verify.problems import CheckError
 
 if TYPE_CHECKING:

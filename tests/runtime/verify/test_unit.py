@@ -15,7 +15,7 @@ from mlops_runtime.verify.unit import File, Unit
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from mlops_runtime.verify.place import Place
+    from mlops_runtime.verify.account import Place
 
 PRICE = {"Type": "AWS::SSM::Parameter", "Properties": {"Type": "String", "Value": "1"}}
 WORKS = {"Resources": {"Price": PRICE}, "Outputs": {"Name": {"Value": {"Ref": "Price"}}}}

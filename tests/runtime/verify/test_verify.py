@@ -6,8 +6,8 @@ import pytest
 from botocore.exceptions import ClientError, NoCredentialsError
 
 from mlops_local.aws_claims import read_claims
-from mlops_runtime.verify.hourly_price import hourly_prices
-from mlops_runtime.verify.names import names
+from mlops_runtime.verify.account import names
+from mlops_runtime.verify.budget import hourly_prices
 from mlops_runtime.verify.problems import LeftBehindError, is_cut_off
 from mlops_runtime.verify.steps import INSTANCE, TEARDOWN, ahead, cost_meanwhile, estimate, steps
 

@@ -11,7 +11,7 @@ from mlops_cli.errors import UserError
 from mlops_cli.local import Home
 
 if TYPE_CHECKING:
-    from mlops_runtime.contracts.automation import EndpointEntry, UnitEntry
+    from mlops_runtime.contracts.unit_entries import EndpointEntry, UnitEntry
     from mlops_runtime.rollout.audit_chain import AuditChain
     from mlops_runtime.rollout.seals import PublicKey
 
@@ -182,7 +182,7 @@ def _template(path: Path) -> dict[str, Any]:
 def open_chain(aws: Account, entry: "UnitEntry | EndpointEntry") -> "AuditChain":
     """Return the chain of an endpoint or unit, for an account; a unit's can be appended to."""
     from mlops_cli.entries import Entries
-    from mlops_runtime.contracts.automation import UnitEntry
+    from mlops_runtime.contracts.unit_entries import UnitEntry
     from mlops_runtime.rollout.audit_chain import AuditChain
     from mlops_runtime.rollout.rollout_table import RolloutTable
     from mlops_runtime.rollout.seals import Sealer
@@ -204,7 +204,7 @@ def open_chain(aws: Account, entry: "UnitEntry | EndpointEntry") -> "AuditChain"
 def public_key_of(aws: Account, entry: "UnitEntry | EndpointEntry") -> "PublicKey":
     """Return the public half of the key that signs a chain."""
     from mlops_cli.entries import Entries
-    from mlops_runtime.contracts.automation import UnitEntry
+    from mlops_runtime.contracts.unit_entries import UnitEntry
     from mlops_runtime.rollout.seals import PublicKey
 
     if isinstance(entry, UnitEntry):

@@ -7,9 +7,16 @@ from typing import TYPE_CHECKING
 
 from mlops_cli.account import DENIED
 from mlops_cli.errors import UserError
-from mlops_runtime.business_unit.entries import ROOT, Entry, read_entry
 from mlops_runtime.contracts import ContractError
-from mlops_runtime.contracts.automation import EndpointEntry, FeatureStoreEntry, PipelineEntry, UnitEntry
+from mlops_runtime.contracts.unit_entries import (
+    ROOT,
+    EndpointEntry,
+    Entry,
+    FeatureStoreEntry,
+    PipelineEntry,
+    UnitEntry,
+    read_entry,
+)
 
 if TYPE_CHECKING:
     from mypy_boto3_ssm import SSMClient

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from mlops_runtime.changes.existing import Existing, NamedResource
+    from mlops_runtime.changes.existing_resources import Existing, NamedResource
 
 _MISSING = (
     "404", "EntityNotFoundException", "NoSuchEntity", "NotFound", "NotFoundException", "ParameterNotFound",
@@ -29,7 +29,7 @@ def look_up(
     """
     from botocore.exceptions import ClientError
 
-    from mlops_runtime.changes.existing import Existing
+    from mlops_runtime.changes.existing_resources import Existing
 
     for one in resources:
         where = f"{region}:{account}"
@@ -49,7 +49,7 @@ def _is_missing(code: str, message: str) -> bool:
 
 
 def _identifier(one: "NamedResource", where: str) -> dict[str, str]:
-    from mlops_runtime.changes.existing import IDENTIFIERS
+    from mlops_runtime.changes.existing_resources import IDENTIFIERS
 
     key = IDENTIFIERS.get(one.type)
     if key is None:
@@ -163,7 +163,7 @@ def kept(cloudformation: Any, stack: str) -> dict[str, dict[str, str]]:
 
 def _skipped(cloudformation: Any, stack_id: str) -> tuple[dict[str, dict[str, str]], bool]:
     """Return what the deletion of a stack kept, and whether the stack had been created."""
-    from mlops_runtime.changes.existing import IDENTIFIERS
+    from mlops_runtime.changes.existing_resources import IDENTIFIERS
 
     pages = cloudformation.get_paginator("describe_stack_events").paginate(StackName=stack_id)
     events = [event for page in pages for event in page["StackEvents"]]

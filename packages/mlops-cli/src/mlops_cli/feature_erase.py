@@ -146,7 +146,7 @@ def _trained_from(place: Place) -> list[str]:
     from mlops_cli.entries import Entries
     from mlops_runtime.contracts import from_json
     from mlops_runtime.contracts.rollout import LivePointer
-    from mlops_runtime.registry.training_sets import training_sets_in_use
+    from mlops_runtime.registry.package_registry import training_sets_in_use
     from mlops_runtime.rollout.rollout_table import RolloutTable
 
     found = set(training_sets_in_use(place.aws.client("sagemaker"), package_groups(place)))

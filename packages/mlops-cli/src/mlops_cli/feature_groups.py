@@ -178,7 +178,7 @@ def catalog(
     declared, lock = _declared(groups, lock_file)
     with opened(path, unit, profile, home) as place:
         from mlops_runtime.features.catalogue_page import render
-        from mlops_runtime.registry.training_sets import trained_packages
+        from mlops_runtime.registry.package_registry import trained_packages
 
         models = () if place.aws is None else trained_packages(place.aws.client("sagemaker"), package_groups(place))
         found = _collected(place, declared=declared, lock=lock, models=models)

@@ -13,8 +13,8 @@ from mlops_cli.account import Account, account
 from mlops_cli.errors import UserError
 
 if TYPE_CHECKING:
-    from mlops_runtime.contracts.automation import FeatureStoreEntry
     from mlops_runtime.contracts.events import EventDetail
+    from mlops_runtime.contracts.unit_entries import FeatureStoreEntry
     from mlops_runtime.features.store_client import FeatureStoreClient
 
 Folder = Annotated[

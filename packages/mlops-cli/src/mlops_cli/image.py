@@ -14,7 +14,7 @@ from mlops_cli.errors import UserError, shown
 from mlops_cli.local import Home
 
 if TYPE_CHECKING:
-    from mlops_runtime.image.build_context import BuildContext
+    from mlops_runtime.image.image_build import BuildContext
     from mlops_runtime.image.image_registry import ImageRepository
 
 app = typer.Typer(
@@ -69,7 +69,7 @@ def build(
     ] = None,
 ) -> None:
     """Write the build context and build the image; without docker, say what to run elsewhere."""
-    from mlops_runtime.image.docker import Docker, DockerError, build_arguments
+    from mlops_runtime.image.image_build import Docker, DockerError, build_arguments
 
     if (which is Kind.EXPLAIN) != (runtime is not None):
         raise UserError(
@@ -99,7 +99,7 @@ def push(
     home: Home = None,
 ) -> None:
     """Push the image that was built to the account's registry, and print its digest."""
-    from mlops_runtime.image.docker import Docker, DockerError
+    from mlops_runtime.image.image_build import Docker, DockerError
     from mlops_runtime.image.image_registry import ImageRepository, RegistryError
 
     name, label = _named(which, repository, tag)
@@ -174,14 +174,14 @@ def _push_commands(local: str, remote: str) -> list[str]:
 
 
 def _context(which: Kind, folder: Path | None) -> "BuildContext":
-    from mlops_runtime.image.build_context import BuildContextError, write_context
+    from mlops_runtime.image.image_build import BuildContextError, write_context
 
     with shown(BuildContextError):
         return write_context(which.value, Path(".mlops/image") / which.value if folder is None else folder)
 
 
 def _repository(which: Kind, name: str | None) -> str:
-    from mlops_runtime.image.build_context import REPOSITORIES
+    from mlops_runtime.image.image_build import REPOSITORIES
 
     return REPOSITORIES[which.value] if name is None else name
 

@@ -17,11 +17,8 @@ from mlops_cli.errors import UserError, shown
 from mlops_cli.local import Home
 
 if TYPE_CHECKING:
-    from mlops_runtime.registry.approval import ApprovalRule
-    from mlops_runtime.registry.approver import Approver
-    from mlops_runtime.registry.catalog import Catalog, Evidence
-    from mlops_runtime.registry.entry import RegistryEntry
-    from mlops_runtime.registry.review import Review
+    from mlops_runtime.registry.package_approval import ApprovalRule, RegistryEntry, Review
+    from mlops_runtime.registry.package_registry import Approver, Catalog, Evidence
 
 app = typer.Typer(help="Registered models: look at them, approve or reject them.", no_args_is_help=True)
 
@@ -59,7 +56,7 @@ def list_(
     home: Home = None,
 ) -> None:
     """List the newest packages, and whether each may be deployed."""
-    from mlops_runtime.registry.review import review
+    from mlops_runtime.registry.package_approval import review
 
     if unit is not None and group is not None:
         raise UserError("give a unit or --group, not both")
@@ -102,7 +99,7 @@ def list_(
 @app.command()
 def show(package: Package, as_json: AsJson = False, profile: Profile = None, home: Home = None) -> None:
     """Show a package: the gate's intervals, training set, digests, who approved it, and what keeps it from being deployed."""
-    from mlops_runtime.registry.review import review
+    from mlops_runtime.registry.package_approval import review
 
     with account(profile, home) as aws:
         _, now = aws.caller()
@@ -192,8 +189,8 @@ def approve(
     home: Home = None,
 ) -> None:
     """Approve a package, bound to what it holds now; its rollout starts. What cannot be deployed is refused with every reason."""
-    from mlops_runtime.registry.package import PackageError
-    from mlops_runtime.registry.review import is_settled, unapprovable
+    from mlops_runtime.registry.model_package import PackageError
+    from mlops_runtime.registry.package_approval import is_settled, unapprovable
 
     with account(profile, home) as aws, shown(PackageError, ValueError):
         caller, now = aws.caller()
@@ -230,13 +227,13 @@ def reject(
 
 
 def _catalog(aws: Account) -> "Catalog":
-    from mlops_runtime.registry.catalog import Catalog
+    from mlops_runtime.registry.package_registry import Catalog
 
     return Catalog(sagemaker=aws.client("sagemaker"), s3=aws.client("s3"))
 
 
 def _registries(aws: Account) -> "list[RegistryEntry]":
-    from mlops_runtime.registry.entry import is_registry_parameter
+    from mlops_runtime.registry.package_approval import is_registry_parameter
 
     pages = aws.client("ssm").get_paginator("get_parameters_by_path").paginate(Path="/mlops/", Recursive=True)
     parameters = [parameter for page in pages for parameter in page["Parameters"]]
@@ -247,7 +244,7 @@ def _rule(aws: Account, group: str) -> "ApprovalRule | None":
     """Return a group's rule, or nothing if no stack published it. A group's name begins with its unit's, which may have hyphens."""
     from botocore.exceptions import ClientError
 
-    from mlops_runtime.registry.entry import registry_parameter
+    from mlops_runtime.registry.package_approval import registry_parameter
 
     ssm, denied = aws.client("ssm"), None
     for match in re.finditer("-", group):
@@ -266,7 +263,7 @@ def _rule(aws: Account, group: str) -> "ApprovalRule | None":
 
 def _entry(parameter: Mapping[str, Any]) -> "RegistryEntry":
     from mlops_runtime.contracts import ContractError, from_json
-    from mlops_runtime.registry.entry import RegistryEntry
+    from mlops_runtime.registry.package_approval import RegistryEntry
 
     try:
         return from_json(RegistryEntry, parameter["Value"])
@@ -312,8 +309,8 @@ def _arn(catalog: "Catalog", group: str, number: str) -> str:
 
 def _approver(aws: Account, caller: str, rule: "ApprovalRule | None", role: str | None) -> "Approver":
     """Return who acts: the caller, if in an approver's role or where none is known, else a session of that role."""
-    from mlops_runtime.registry.approval import has_role
-    from mlops_runtime.registry.approver import Approver
+    from mlops_runtime.registry.package_approval import has_role
+    from mlops_runtime.registry.package_registry import Approver
 
     sagemaker = aws.client("sagemaker")
     if role is None and rule is not None and rule.approvers and not has_role(caller, rule.approvers):

@@ -54,9 +54,9 @@ def baseline(
     """Make a baseline of what was captured in past weeks, to try with `replay --baseline`; the monitor keeps the approved one."""
     with watched(endpoint, profile, home) as found:
         from mlops_runtime.contracts import canonical_json, content_hash
+        from mlops_runtime.contracts.rollout import taken_back
         from mlops_runtime.monitor.counting.live_baseline import live_baseline
         from mlops_runtime.monitor.window import Window
-        from mlops_runtime.rollout.taken_back import taken_back
 
         newest = found.report(NEWEST)
         until = whole_hour("--to", newest.window_until if end is None else end)
@@ -153,10 +153,10 @@ def recount(
         since: When the model went live: earlier calls are another one's. None where nobody knows it.
         aside: Rollouts that were taken back: objects with calls from their time are left out.
     """
+    from mlops_runtime.contracts.rollout import is_among
     from mlops_runtime.monitor.archive import HourlyCounts
     from mlops_runtime.monitor.counting.counts import count
     from mlops_runtime.monitor.window import stamp
-    from mlops_runtime.rollout.taken_back import is_among
 
     store, live = found.captures(), "" if since is None else stamp(since)
     hours = ((store.capture_hour(variant, key), key) for key in store.capture_keys(variant, window))

@@ -152,11 +152,11 @@ def _span(
 def _replayed(
     found: Watched, newest: "MonitorReport", span: _Span, settings: Sequence[str], against: Path | None
 ) -> _Replayed:
+    from mlops_runtime.contracts.rollout import taken_back
     from mlops_runtime.monitor.monitors.drift.decision import known
     from mlops_runtime.monitor.monitors.drift.replay import replay as decide_again
     from mlops_runtime.monitor.spec import MonitorSpec
     from mlops_runtime.monitor.window import Window
-    from mlops_runtime.rollout.taken_back import taken_back
 
     kept = found.archive.kept(newest)
     if kept.baseline is None:

@@ -12,10 +12,16 @@ from mlops_cli.local import Home
 
 if TYPE_CHECKING:
     from mlops_cli.entries import Entries
-    from mlops_runtime.business_unit.monitors import MonitorOverview
-    from mlops_runtime.business_unit.overview import EndpointOverview, Lock, Overview, PipelineOverview, UnitOverview
-    from mlops_runtime.contracts.automation import UnitEntry
+    from mlops_runtime.business_unit.unit_overview import (
+        EndpointOverview,
+        Lock,
+        MonitorOverview,
+        Overview,
+        PipelineOverview,
+        UnitOverview,
+    )
     from mlops_runtime.contracts.rollout import AuditRecord
+    from mlops_runtime.contracts.unit_entries import UnitEntry
 
 _UNITS = (("day", 86400), ("hour", 3600), ("minute", 60))
 
@@ -30,7 +36,7 @@ def status(
 ) -> None:
     """Show desired and live versions, what monitors found, rollouts, locks, pauses, freezes and retraining."""
     from mlops_cli.entries import Entries
-    from mlops_runtime.business_unit.overview import Overview
+    from mlops_runtime.business_unit.unit_overview import Overview
     from mlops_runtime.contracts import to_dict
 
     with account(profile, home) as aws:

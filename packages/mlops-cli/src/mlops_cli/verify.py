@@ -28,8 +28,8 @@ from mlops_runtime.image import PLACEHOLDER_DIGEST
 
 if TYPE_CHECKING:
     from mlops_runtime.contracts.verify import SignedReport
-    from mlops_runtime.verify.hourly_price import HourlyPrices
-    from mlops_runtime.verify.place import Place
+    from mlops_runtime.verify.account import Place
+    from mlops_runtime.verify.budget import HourlyPrices
     from mlops_runtime.verify.run import Plan
 
 _PACKAGES = ("boto3", "botocore", "aws-cdk-lib")
@@ -65,7 +65,7 @@ def verify(
 ) -> None:
     """Deploy a unit of its own to an account, assert what only AWS can show, tear it down, and write a signed report."""
     from mlops_runtime.price.price_table import PriceError
-    from mlops_runtime.verify.hourly_price import hourly_prices
+    from mlops_runtime.verify.budget import hourly_prices
     from mlops_runtime.verify.problems import VerifyError
 
     given = {"--check": check is not None, "--clean": clean, "--free": free}
@@ -160,7 +160,7 @@ def _clean(aws: Account, command: str, *, as_json: bool) -> None:
 
 
 def _check(path: Path, *, as_json: bool) -> None:
-    from mlops_runtime.verify.signature import check
+    from mlops_runtime.verify.report_signature import check
 
     if not path.is_file():
         raise UserError(f"there is no file {str(path)!r}; name the report that mlops verify wrote")
@@ -188,7 +188,7 @@ def _check(path: Path, *, as_json: bool) -> None:
 def _write(signed: "SignedReport", output: Path | None, *, as_json: bool) -> None:
     from mlops_runtime.contracts import to_dict
     from mlops_runtime.contracts.verify import Verdict
-    from mlops_runtime.verify.signature import fingerprint
+    from mlops_runtime.verify.report_signature import fingerprint
 
     report = signed.report
     path = Path(f"mlops-verify-{report.region}-{report.run}.json") if output is None else output
@@ -210,8 +210,7 @@ def _write(signed: "SignedReport", output: Path | None, *, as_json: bool) -> Non
 
 
 def _place(aws: Account, command: str) -> "Place":
-    from mlops_runtime.verify.names import names
-    from mlops_runtime.verify.place import ON_AWS, Place, embedded_pace
+    from mlops_runtime.verify.account import ON_AWS, Place, embedded_pace, names
 
     sts = aws.client("sts")
     answer = sts.get_caller_identity()

@@ -1,19 +1,22 @@
 """AWS's API models, as botocore ships them, read as data: no client, no network."""
 
-from mlops_runtime.aws_api.machine import MachineFinding, check_machine
-from mlops_runtime.aws_api.model import UnknownOperationError, UnknownServiceError, input_shape, operation_name
-from mlops_runtime.aws_api.optimized import (
+from mlops_runtime.aws_api.api_request import (
+    Finding,
+    InvalidRequestError,
+    Severity,
+    UnknownOperationError,
+    UnknownServiceError,
+    check_request,
+    input_shape,
+    operation_name,
+    require_valid_request,
+)
+from mlops_runtime.aws_api.machine_calls import MachineFinding, check_machine
+from mlops_runtime.aws_api.optimized_tasks import (
     UnsupportedField,
     optimized_fields,
     unsupported_fields,
     unsupported_of_task,
-)
-from mlops_runtime.aws_api.request import (
-    Finding,
-    InvalidRequestError,
-    Severity,
-    check_request,
-    require_valid_request,
 )
 
 __all__ = [

@@ -9,8 +9,8 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from mlops_runtime.contracts import ContractError, from_json, to_dict
-from mlops_runtime.contracts.automation import FreezeSpec, FreezeWindow, PauseState
 from mlops_runtime.contracts.rollout import LockRow
+from mlops_runtime.contracts.unit_entries import FreezeSpec, FreezeWindow, PauseState
 from mlops_runtime.rollout.rollout_table import RolloutTable
 
 if TYPE_CHECKING:

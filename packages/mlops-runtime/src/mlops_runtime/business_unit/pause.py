@@ -8,8 +8,8 @@ from datetime import datetime
 
 from mlops_runtime.business_unit.automation import pause_of
 from mlops_runtime.contracts import to_dict
-from mlops_runtime.contracts.automation import PauseState
 from mlops_runtime.contracts.rollout import AuditRecord, LockRow, Outcome
+from mlops_runtime.contracts.unit_entries import PauseState
 from mlops_runtime.rollout.audit_chain import AuditChain, Move
 
 

@@ -10,8 +10,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from mlops_runtime.custom_resource import is_made_up
-from mlops_runtime.sagemaker_errors import is_missing
+from mlops_runtime.lambda_protocol import is_made_up, is_missing
 
 BATCH = 1000  # https://docs.aws.amazon.com/AmazonS3/latest/API/API_DeleteObjects.html
 PAGE = 100  # https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_ListModelPackages.html

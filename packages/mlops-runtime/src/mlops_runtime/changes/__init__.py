@@ -1,11 +1,18 @@
 """What a deployment would change, from the deployed template, the new one and CloudFormation's resource schemas."""
 
-from mlops_runtime.changes.compare import compare
-from mlops_runtime.changes.existing import Existing, NamedResource, named, refusals_of
-from mlops_runtime.changes.model import Action, Effect, PropertyChange, ResourceChange, StackChanges
-from mlops_runtime.changes.refusal import Refusal, refusals, unused_names
-from mlops_runtime.changes.report import document, existing_document, lines
-from mlops_runtime.changes.schemas import ResourceSchema, SchemaError, read_schemas
+from mlops_runtime.changes.comparison import ResourceSchema, SchemaError, compare, read_schemas
+from mlops_runtime.changes.existing_resources import Existing, NamedResource, named, refusals_of
+from mlops_runtime.changes.plan import (
+    Action,
+    Effect,
+    PropertyChange,
+    Refusal,
+    ResourceChange,
+    StackChanges,
+    refusals,
+    unused_names,
+)
+from mlops_runtime.changes.plan_report import document, existing_document, lines
 
 __all__ = [
     "Action",

@@ -1,7 +1,4 @@
-"""The training-set manifest ``mlops.training-set/1``, whose SHA-256 is the training set's id, and what erasures leave.
-
-A manifest holds neither a time of its own nor anything random, so that building once more gives the same id.
-"""
+"""The training-set manifest ``mlops.training-set/1``, what erasures leave, and where batches are delivered and answered."""
 
 import re
 from collections.abc import Mapping
@@ -11,6 +8,12 @@ from typing import Literal
 # of the hash that ends the names in SageMaker's lineage graph
 LINEAGE_DIGITS = 12
 _MAXIMUM_LINEAGE_NAME = 120
+
+
+# a batch is incoming/<table>/<idempotency key>.parquet, the report of a rejected one rejected/<table>/<idempotency key>.json
+INCOMING = "incoming/"
+REJECTED = "rejected/"
+SUFFIX = ".parquet"
 
 
 def lineage_name(text: str, ending: str) -> str:
@@ -167,3 +170,20 @@ class Tombstone:
     reason: str
     tables: tuple[str, ...]
     format: Literal["mlops.tombstone/1"] = "mlops.tombstone/1"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RejectedBatch:
+    """Why a delivered batch was not ingested: every problem at once. The object stays where it is; ``etag`` says which one it was.
+
+    ``rejected_at`` is when its delivery reached the queue.
+    """
+
+    table: str
+    key: str
+    uri: str
+    etag: str
+    bytes: int
+    rejected_at: str
+    problems: tuple[str, ...]
+    format: Literal["mlops.rejected-batch/1"] = "mlops.rejected-batch/1"

@@ -1,14 +1,16 @@
-"""What the Deploy machine reads and writes: serving spec, request, lock row, live pointer, audit record."""
+"""What the Deploy machine reads and writes: serving spec, request, lock row, live pointer, audit record, rolled back rollouts."""
 
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Literal
 
-from mlops_runtime.contracts.eks import EksSpec
+from mlops_runtime.contracts import from_dict
 from mlops_runtime.contracts.serving import (
     AsynchronousSpec,
     CaptureSpec,
+    EksSpec,
     GoldenSpec,
     MetricRule,
     ScalingSpec,
@@ -18,6 +20,11 @@ from mlops_runtime.contracts.serving import (
 )
 
 SEAL = ".seal.json"  # end of the key of a record's seal
+
+
+_KEPT = 50  # that a row keeps: windows are of hours to weeks
+# "2017-08-08T11:41:54": capture files carry no more
+_SECOND = 19
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -279,3 +286,48 @@ def published_key(endpoint: str, sequence: int, digest: str) -> str:
 def spec_key(endpoint: str, digest: str) -> str:
     """Return ``specs/<endpoint>/<first 32 of the spec's hash>.json``."""
     return f"specs/{endpoint}/{digest[:32]}.json"
+
+
+def taken_back(row: LockRow) -> tuple[TakenBack, ...]:
+    """Return the newest rollouts that were taken back, oldest first.
+
+    Args:
+        row: The endpoint's.
+
+    Example:
+        >>> taken_back(LockRow(endpoint="demand-forecast"))
+        ()
+    """
+    return tuple(from_dict(TakenBack, each) for each in json.loads(row.taken_back or "[]"))
+
+
+def next_taken_back(row: LockRow, record: AuditRecord) -> tuple[TakenBack, ...] | None:
+    """Return the newest rollouts that were taken back, with the one that a record ends; None where it ends none.
+
+    Args:
+        row: The endpoint's, with the lock of the execution that the record is of.
+        record: What came of it.
+    """
+    if record.outcome not in (Outcome.ROLLED_BACK, Outcome.FAILED) or row.locked_at is None:
+        return None
+    return (*taken_back(row), TakenBack(since=row.locked_at, until=record.at))[-_KEPT:]
+
+
+def is_among(first: str, last: str, times: Sequence[TakenBack]) -> bool:
+    """Return whether calls may be of a model that was taken back: the first or the last of them, or what lies between.
+
+    Args:
+        first: Time of the first call (ISO 8601, UTC); empty where it is not known, and then no call is.
+        last: Time of the last one.
+        times: When such rollouts ran, both ends included.
+
+    Example:
+        >>> times = (TakenBack(since="2017-08-08T10:00:00Z", until="2017-08-08T10:20:00Z"),)
+        >>> is_among("2017-08-08T09:00:00Z", "2017-08-08T10:05:00Z", times)
+        True
+        >>> is_among("2017-08-08T10:21:00Z", "2017-08-08T11:00:00Z", times)
+        False
+    """
+    return bool(first) and any(
+        each.since[:_SECOND] <= last[:_SECOND] and first[:_SECOND] <= each.until[:_SECOND] for each in times
+    )

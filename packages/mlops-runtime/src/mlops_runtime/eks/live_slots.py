@@ -7,8 +7,8 @@ belongs to an execution that shifts, or to one that died while it did.
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from mlops_runtime.contracts.eks import SLOTS, SlotState
 from mlops_runtime.contracts.rollout import LivePointer
+from mlops_runtime.contracts.serving import SLOTS, SlotState
 from mlops_runtime.rollout.live_fleet import Serving, Variant, Version
 
 # what of a forward action the weights of both slots come to; the load balancer takes 0 to 999 and divides by their sum

@@ -7,8 +7,8 @@ import json
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from mlops_runtime.contracts.eks import SLOTS, SlotState, SlotVersion
 from mlops_runtime.contracts.rollout import ServingSpec
+from mlops_runtime.contracts.serving import SLOTS, SlotState, SlotVersion
 from mlops_runtime.eks.kubernetes_objects import (
     ANNOTATION_PREFIX,
     FIELD_MANAGER,

@@ -4,8 +4,8 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from mlops_runtime.contracts.eks import EksSpec, SlotVersion
 from mlops_runtime.contracts.rollout import ServingSpec
+from mlops_runtime.contracts.serving import EksSpec, SlotVersion
 from mlops_runtime.eks.kubernetes_objects import ANNOTATION_PREFIX, PORT, UID
 
 # a pod has a role of its own; keys in its manifest would be everybody's who can read it

@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from mlops_runtime.contracts import from_dict
-from mlops_runtime.contracts.eks import SlotVersion
 from mlops_runtime.contracts.rollout import Outcome, ServingSpec
+from mlops_runtime.contracts.serving import SlotVersion
 from mlops_runtime.eks.kubernetes_objects import Manifest, Ref, deployment_ref, scaler_ref
 from mlops_runtime.eks.live_slots import ALL, Slots, other
 from mlops_runtime.eks.manifest_apply import apply, remove

@@ -6,7 +6,7 @@ See: https://docs.aws.amazon.com/elasticloadbalancing/latest/application/load-ba
 from dataclasses import dataclass
 from typing import Any
 
-from mlops_runtime.contracts.eks import EksSpec
+from mlops_runtime.contracts.serving import EksSpec
 from mlops_runtime.eks.pod import eks_of
 from mlops_runtime.rollout.fleet_alarms import BREACH, RATIO, FleetAlarms
 

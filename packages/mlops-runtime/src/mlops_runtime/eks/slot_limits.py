@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable, Iterator
 from fractions import Fraction
 
 from mlops_runtime.contracts import canonical_json
-from mlops_runtime.contracts.eks import SLOTS, EksSpec, EksTenantSpec, SlotVersion
 from mlops_runtime.contracts.rollout import RolloutSpec, ServingSpec
+from mlops_runtime.contracts.serving import SLOTS, EksSpec, EksTenantSpec, SlotVersion
 from mlops_runtime.eks.pod import STATIC_KEYS, reserved_environment
 
 _QUANTITY = re.compile(r"([+-]?(?:\d+(?:\.\d*)?|\.\d+))(?:([KMGTPE]i|[numkMGTPE])|[eE]([+-]?\d{1,2}))?", re.ASCII)

@@ -9,13 +9,13 @@ from dataclasses import replace
 from typing import Any
 
 from mlops_runtime.contracts import to_dict
-from mlops_runtime.contracts.eks import EksSpec, SlotVersion
 from mlops_runtime.contracts.rollout import RolloutSpec, ServingSpec
+from mlops_runtime.contracts.serving import EksSpec, SlotVersion
 from mlops_runtime.eks.live_slots import ALL, Slots, all_to, other, taken_back
 from mlops_runtime.eks.pod import eks_of
 from mlops_runtime.eks.slot_alarms import SlotAlarms, dimensions
 from mlops_runtime.eks.slot_limits import version_problems
-from mlops_runtime.registry.package import MODEL_SHA256, RegisteredPackage
+from mlops_runtime.registry.model_package import MODEL_SHA256, RegisteredPackage
 from mlops_runtime.rollout.deploy_plan import Plan, RefusedError
 
 

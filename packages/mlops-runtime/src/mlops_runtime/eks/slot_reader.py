@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from mlops_runtime.contracts.eks import SLOTS
+from mlops_runtime.contracts.serving import SLOTS
 from mlops_runtime.eks.cluster_client import Cluster
 from mlops_runtime.eks.kubernetes_objects import deployment_ref
 from mlops_runtime.eks.live_slots import ForeignRuleError, Slots, read_weights

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from mlops_runtime.contracts.eks import EksTenantSpec
+from mlops_runtime.contracts.serving import EksTenantSpec
 from mlops_runtime.eks.kubernetes_objects import FIELD_MANAGER, MANAGED_LABEL, Manifest
 from mlops_runtime.eks.slot_limits import SLOT_GROUP_SUFFIX, ManifestError, tenant_problems
 

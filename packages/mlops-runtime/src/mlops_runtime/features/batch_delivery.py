@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from mlops_runtime.contracts import canonical_json
 from mlops_runtime.contracts.events import DetailType, EventDetail, event_source, features_rejected
-from mlops_runtime.contracts.ingest import INCOMING, REJECTED, SUFFIX, RejectedBatch
+from mlops_runtime.contracts.features import INCOMING, REJECTED, SUFFIX, RejectedBatch
 
 if TYPE_CHECKING:
     from mypy_boto3_events import EventBridgeClient

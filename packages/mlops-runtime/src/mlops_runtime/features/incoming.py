@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from mlops_runtime.contracts.events import DetailType, EventDetail
-from mlops_runtime.contracts.ingest import INCOMING, SUFFIX
+from mlops_runtime.contracts.features import INCOMING, SUFFIX
 from mlops_runtime.features.batch_checks import BatchError
 from mlops_runtime.features.batch_delivery import Delivery, reject, unit_bus
 from mlops_runtime.features.batch_ingest import KeyReusedError
@@ -26,7 +26,7 @@ from mlops_runtime.features.feature_group import FeatureGroup
 from mlops_runtime.features.group_json import read_declaration
 from mlops_runtime.features.parquet_size import Bounds, ParquetFormError, ParquetSizeError, read_bounded
 from mlops_runtime.features.store_client import FeatureStoreClient
-from mlops_runtime.messages import Message
+from mlops_runtime.lambda_protocol import Message
 
 if TYPE_CHECKING:
     from mypy_boto3_events import EventBridgeClient

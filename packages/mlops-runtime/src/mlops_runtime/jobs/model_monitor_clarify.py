@@ -31,7 +31,7 @@ from mlops_runtime.monitor.monitors.attribution_ranking import AttributionError,
 from mlops_runtime.monitor.monitors.attributions import mean_absolute_shap
 from mlops_runtime.monitor.monitors.facet_bias import of_holdout
 from mlops_runtime.monitor.monitors.rows import Rows, Texts
-from mlops_runtime.registry.package import MODEL_SHA256
+from mlops_runtime.registry.model_package import MODEL_SHA256
 from mlops_runtime.serving.onnx_model import Model, ModelError, load_archive
 from mlops_runtime.serving.request_payload import CSV, JSON, PayloadError, Reader
 

@@ -19,7 +19,7 @@ from mlops_runtime.jobs.evaluate import Inputs, evaluate
 from mlops_runtime.jobs.job_environment import JobError, OptMl
 from mlops_runtime.jobs.model_input import require_columns
 from mlops_runtime.jobs.train import train
-from mlops_runtime.retraining.gate import evaluate_gate
+from mlops_runtime.retraining.registration_gate import evaluate_gate
 
 _FILES = ("model.onnx", "signature.json")
 

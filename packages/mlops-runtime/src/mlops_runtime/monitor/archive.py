@@ -10,10 +10,9 @@ from botocore.exceptions import ClientError
 
 from mlops_runtime.contracts import ContractError, content_hash, from_json
 from mlops_runtime.contracts.monitor import Baseline, Counts, MonitorReport
-from mlops_runtime.contracts.rollout import TakenBack
+from mlops_runtime.contracts.rollout import TakenBack, is_among
 from mlops_runtime.monitor.store import BaselineIntegrityError, MonitorStore
 from mlops_runtime.monitor.window import HOUR, Window
-from mlops_runtime.rollout.taken_back import is_among
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

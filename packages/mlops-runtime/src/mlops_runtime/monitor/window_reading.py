@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from mlops_runtime.contracts import ContractError, content_hash, from_json
 from mlops_runtime.contracts.monitor import TESTED, Baseline, Counts, MonitorReport
-from mlops_runtime.contracts.rollout import LivePointer, LockRow, TakenBack
+from mlops_runtime.contracts.rollout import LivePointer, LockRow, TakenBack, is_among, taken_back
 from mlops_runtime.monitor.call_metrics import Calls, Source, calls_of, latency_of, sources
 from mlops_runtime.monitor.counting.capture_lines import is_since
 from mlops_runtime.monitor.counting.counts import empty, merge
@@ -25,7 +25,6 @@ from mlops_runtime.monitor.spec import MonitorSpec
 from mlops_runtime.monitor.store import BaselineIntegrityError, MonitorStore
 from mlops_runtime.monitor.window import HOUR, Inventory, Window, late_objects, stamp
 from mlops_runtime.monitor.window_evidence import Evidence, Traffic
-from mlops_runtime.rollout.taken_back import is_among, taken_back
 
 if TYPE_CHECKING:
     from mypy_boto3_cloudwatch import CloudWatchClient

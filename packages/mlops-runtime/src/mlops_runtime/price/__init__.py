@@ -1,7 +1,6 @@
 """What a stack costs a month: a dated table of list prices, and an estimate from a template."""
 
-from mlops_runtime.price.monthly_price import HOURS, MonthlyPrice, PriceLine, monthly_price
-from mlops_runtime.price.price_report import price_document, price_lines
+from mlops_runtime.price.monthly_price import HOURS, MonthlyPrice, PriceLine, monthly_price, price_document, price_lines
 from mlops_runtime.price.price_table import PriceError, PriceTable, price_table, priced_regions
 
 __all__ = [

@@ -1,13 +1,13 @@
 """Model packages: the request that registers one, what the registry says about one, and whether its approval counts."""
 
-from mlops_runtime.registry.approval import ApprovalRule, approval_problems, is_automatic
-from mlops_runtime.registry.package import (
+from mlops_runtime.registry.model_package import (
     PackageError,
     RegisteredPackage,
     container_sha256,
     package_request,
     read_package,
 )
+from mlops_runtime.registry.package_approval import ApprovalRule, approval_problems, is_automatic
 
 __all__ = [
     "ApprovalRule",

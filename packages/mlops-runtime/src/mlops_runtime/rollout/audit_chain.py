@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from botocore.exceptions import ClientError
 
 from mlops_runtime.contracts import ContractError, canonical_json, content_hash, from_dict, from_json, to_dict
-from mlops_runtime.contracts.automation import PauseState
 from mlops_runtime.contracts.passport import Passport, passport_key
 from mlops_runtime.contracts.rollout import (
     SEAL,
@@ -24,19 +23,20 @@ from mlops_runtime.contracts.rollout import (
     Outcome,
     TakenBack,
     audit_key,
+    next_taken_back,
     published_key,
     seal_key,
 )
+from mlops_runtime.contracts.unit_entries import PauseState
 from mlops_runtime.eks.live_slots import serving as read_slots
 from mlops_runtime.eks.slot_reader import SlotReader
-from mlops_runtime.registry.package import PackageError, RegisteredPackage, read_package
+from mlops_runtime.registry.model_package import PackageError, RegisteredPackage, read_package
 from mlops_runtime.rollout.definition_hash import FIELD
 from mlops_runtime.rollout.live_fleet import Serving, read_description, read_serving
 from mlops_runtime.rollout.passport import broken_passports, passport_of, read_gate, sign_passport
 from mlops_runtime.rollout.promotions import next_promoted
 from mlops_runtime.rollout.rollout_table import RolloutTable
 from mlops_runtime.rollout.seals import IsSigned, Sealer, broken_seals
-from mlops_runtime.rollout.taken_back import next_taken_back
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

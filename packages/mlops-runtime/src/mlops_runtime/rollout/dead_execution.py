@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 
 from mlops_runtime.contracts import to_dict
 from mlops_runtime.contracts.rollout import DeployReason, DeployRequest, DiedExecution, LivePointer, ServingSpec
-from mlops_runtime.registry.package import PackageError
+from mlops_runtime.registry.model_package import PackageError
 from mlops_runtime.rollout.deploy_plan import Facts, Plan, RefusedError, live_pointer, poll_seconds
 from mlops_runtime.rollout.execution_names import version_name
 from mlops_runtime.rollout.fleet_alarms import fleet_stem

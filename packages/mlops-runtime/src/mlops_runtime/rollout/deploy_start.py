@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from mlops_runtime.contracts.rollout import DeployRequest
-from mlops_runtime.messages import Message
+from mlops_runtime.lambda_protocol import Message
 from mlops_runtime.rollout.deploy_guard import Asked, GuardSettings, IgnoredError, asked_by, check_probation, recovery
 from mlops_runtime.rollout.execution_names import execution_arn, start_deploy
 from mlops_runtime.rollout.preflight_facts import alarm_states

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError, WaiterError
 
+from mlops_runtime.lambda_protocol import is_missing
 from mlops_runtime.rollout.fleet_alarms import ABORT
 from mlops_runtime.rollout.live_fleet import Made
-from mlops_runtime.sagemaker_errors import is_missing
 
 if TYPE_CHECKING:
     from mypy_boto3_cloudwatch import CloudWatchClient

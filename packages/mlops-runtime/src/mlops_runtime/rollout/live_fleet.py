@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
+from mlops_runtime.lambda_protocol import is_missing
 from mlops_runtime.rollout.execution_names import ENDPOINT_TAG
 from mlops_runtime.rollout.fleet_alarms import alarm_prefix
-from mlops_runtime.sagemaker_errors import is_missing
 
 if TYPE_CHECKING:
     from mypy_boto3_cloudwatch import CloudWatchClient

@@ -12,8 +12,8 @@ from mlops_runtime.contracts import ContractError, canonical_json, content_hash,
 from mlops_runtime.contracts.model import GateResult
 from mlops_runtime.contracts.passport import Passport, PassportGate, SignedPassport, passport_key
 from mlops_runtime.contracts.rollout import SEAL, AuditRecord
-from mlops_runtime.registry.catalog import gate_uri
-from mlops_runtime.registry.package import RegisteredPackage
+from mlops_runtime.registry.model_package import RegisteredPackage
+from mlops_runtime.registry.package_registry import gate_uri
 from mlops_runtime.rollout.seals import IsSigned, Sealer
 
 if TYPE_CHECKING:

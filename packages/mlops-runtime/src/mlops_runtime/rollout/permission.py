@@ -5,8 +5,8 @@ from datetime import datetime
 from typing import Any
 
 from mlops_runtime.contracts.rollout import DeployReason, DeployRequest, ServingSpec
-from mlops_runtime.registry.approval import is_automatic
-from mlops_runtime.registry.package import RegisteredPackage, read_package
+from mlops_runtime.registry.model_package import RegisteredPackage, read_package
+from mlops_runtime.registry.package_approval import is_automatic
 from mlops_runtime.rollout.deploy_plan import BusyError, Facts, NothingToDoError, RefusedError, live_pointer
 from mlops_runtime.rollout.fleet_capacity import conversion_problem
 from mlops_runtime.rollout.instance_quota import Quotas, needed, quota_problems

@@ -21,7 +21,7 @@ from mlops_runtime.contracts.rollout import (
 from mlops_runtime.eks.live_slots import Slots
 from mlops_runtime.eks.pod import eks_of
 from mlops_runtime.eks.slot_plan import from_slots, on_slots
-from mlops_runtime.registry.package import PackageError, RegisteredPackage
+from mlops_runtime.registry.model_package import PackageError, RegisteredPackage
 from mlops_runtime.rollout import sagemaker_requests
 from mlops_runtime.rollout.dead_execution import discarded, recovered, resumed_scaling
 from mlops_runtime.rollout.deploy_plan import (

@@ -12,8 +12,8 @@ from mlops_runtime.business_unit.automation import Automation
 from mlops_runtime.contracts.rollout import AuditRecord, DeployReason, DeployRequest, LockRow, ServingSpec, audit_key
 from mlops_runtime.eks.live_slots import serving, versions
 from mlops_runtime.eks.slot_reader import SlotReader
-from mlops_runtime.registry.approval import ApprovalRule, approval_problems, is_automatic
-from mlops_runtime.registry.package import PackageError, RegisteredPackage, read_package
+from mlops_runtime.registry.model_package import PackageError, RegisteredPackage, read_package
+from mlops_runtime.registry.package_approval import ApprovalRule, approval_problems, is_automatic
 from mlops_runtime.rollout.archive_signatures import SignedArchives
 from mlops_runtime.rollout.audit_chain import read_record
 from mlops_runtime.rollout.deploy_plan import Facts, live_pointer

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from mlops_runtime.contracts import content_hash, to_dict
 from mlops_runtime.contracts.rollout import DeployReason, DeployRequest, LivePointer, ServingSpec
-from mlops_runtime.registry.package import RegisteredPackage
+from mlops_runtime.registry.model_package import RegisteredPackage
 from mlops_runtime.rollout.deploy_plan import Facts, live_pointer
 from mlops_runtime.rollout.execution_names import version_name
 

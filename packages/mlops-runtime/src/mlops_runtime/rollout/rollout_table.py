@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import ClientError
 
 from mlops_runtime.contracts import canonical_json
-from mlops_runtime.contracts.automation import PauseState
 from mlops_runtime.contracts.rollout import AuditRecord, AuditSeal, LivePointer, LockRow, Promoted, TakenBack
+from mlops_runtime.contracts.unit_entries import PauseState
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from mlops_runtime.contracts import ContractError, canonical_json, content_hash, from_json
 from mlops_runtime.contracts.rollout import SEAL, AuditRecord, AuditSeal, LockRow, published_key, seal_key
-from mlops_runtime.verify import p256
+from mlops_runtime.verify import report_signature
 
 if TYPE_CHECKING:
     from mypy_boto3_kms import KMSClient
@@ -161,7 +161,7 @@ class PublicKey:
 
     def __post_init__(self) -> None:
         """Refuse what is not a key."""
-        if not p256.is_key(self.der):
+        if not report_signature.is_key(self.der):
             raise PublicKeyError(f"a unit's key is an elliptic curve key on P-256, got {len(self.der)} other bytes")
 
     @classmethod
@@ -200,4 +200,4 @@ class PublicKey:
 @lru_cache(maxsize=65536)
 def _verify(der: bytes, signature: bytes, message: bytes) -> bool:
     """Each seal stands twice, beside its record and published."""
-    return p256.verify(der, signature, message)
+    return report_signature.verify_p256(der, signature, message)

@@ -24,8 +24,8 @@ from mlops_runtime.contracts.rollout import (
     ServingSpec,
     spec_key,
 )
-from mlops_runtime.custom_resource import is_made_up
-from mlops_runtime.image.image_presence import check_images
+from mlops_runtime.image.image_registry import check_images
+from mlops_runtime.lambda_protocol import is_made_up
 from mlops_runtime.rollout.audit_chain import AuditChain, Move, last_record
 from mlops_runtime.rollout.deploy_plan import live_pointer
 from mlops_runtime.rollout.execution_names import short_hash, start_deploy

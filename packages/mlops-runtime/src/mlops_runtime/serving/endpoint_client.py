@@ -11,8 +11,8 @@ from urllib.parse import urlsplit
 
 from botocore.exceptions import ClientError
 
-from mlops_runtime.contracts.automation import EndpointEntry
 from mlops_runtime.contracts.serving import PersonalSpec
+from mlops_runtime.contracts.unit_entries import EndpointEntry
 from mlops_runtime.serving.field_names import is_readable, resembles
 
 _SEPARATOR = "\x1f"

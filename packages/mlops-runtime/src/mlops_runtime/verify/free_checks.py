@@ -5,7 +5,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from mlops_runtime.verify.place import Place
+from mlops_runtime.verify.account import Place
 from mlops_runtime.verify.problems import CheckError, VerifyError
 from mlops_runtime.verify.steps import FLEET, INSTANCE
 from mlops_runtime.verify.template import Statement, Template

@@ -5,8 +5,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from mlops_runtime.verify.names import TAG
-from mlops_runtime.verify.place import Place
+from mlops_runtime.verify.account import TAG, Place
 from mlops_runtime.verify.problems import CUT_OFF, CheckError
 
 Left = tuple[str, str]

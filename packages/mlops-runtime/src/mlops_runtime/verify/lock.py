@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
 
-from mlops_runtime.verify.names import TAG, Names
+from mlops_runtime.verify.account import TAG, Names
 from mlops_runtime.verify.problems import LostLockError, VerifyError
 
 if TYPE_CHECKING:

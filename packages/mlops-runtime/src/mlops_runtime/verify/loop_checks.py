@@ -12,9 +12,9 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from mlops_runtime.contracts import content_hash
-from mlops_runtime.registry.approver import Approver
-from mlops_runtime.registry.package import registered_metadata
-from mlops_runtime.verify.place import Place
+from mlops_runtime.registry.model_package import registered_metadata
+from mlops_runtime.registry.package_registry import Approver
+from mlops_runtime.verify.account import Place
 from mlops_runtime.verify.probe_model import ProbeModel, failing, times
 from mlops_runtime.verify.problems import CheckError
 

@@ -12,12 +12,11 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from mlops_runtime.contracts.verify import ClaimResult, SignedReport, Verdict, VerifyReport
 from mlops_runtime.verify import free_checks, leftovers
-from mlops_runtime.verify.budget import Budget
-from mlops_runtime.verify.hourly_price import HourlyPrices
+from mlops_runtime.verify.account import Place
+from mlops_runtime.verify.budget import Budget, HourlyPrices
 from mlops_runtime.verify.journal import Journal
 from mlops_runtime.verify.lock import Lock
 from mlops_runtime.verify.loop_checks import Deployed, LoopChecks
-from mlops_runtime.verify.place import Place
 from mlops_runtime.verify.problems import (
     BudgetError,
     CheckError,
@@ -26,7 +25,7 @@ from mlops_runtime.verify.problems import (
     VerifyError,
     is_cut_off,
 )
-from mlops_runtime.verify.signature import sign
+from mlops_runtime.verify.report_signature import sign
 from mlops_runtime.verify.steps import INSTANCE, TEARDOWN, Step, ahead, estimate, steps
 from mlops_runtime.verify.template import Template
 from mlops_runtime.verify.unit import File, Unit

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from mlops_runtime.verify.hourly_price import KEY, NETWORK_ENDPOINT, HourlyPrices
+from mlops_runtime.verify.budget import KEY, NETWORK_ENDPOINT, HourlyPrices
 
 INSTANCE = "ml.m5.large"
 FLEET = 2  # the smallest fleet of which a canary can take a part
@@ -83,7 +83,7 @@ def estimate(chosen: Sequence[Step], prices: HourlyPrices) -> float:
         prices: The region's prices.
 
     Example:
-        >>> from mlops_runtime.verify.hourly_price import hourly_prices
+        >>> from mlops_runtime.verify.budget import hourly_prices
         >>> round(estimate(steps(interface_endpoints=8), hourly_prices("us-east-1")), 2)
         1.0
     """

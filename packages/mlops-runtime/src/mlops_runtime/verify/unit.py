@@ -7,8 +7,8 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
+from mlops_runtime.verify.account import Place
 from mlops_runtime.verify.journal import Journal
-from mlops_runtime.verify.place import Place
 from mlops_runtime.verify.problems import CheckError, VerifyError
 
 CAPABILITIES = ["CAPABILITY_IAM", "CAPABILITY_NAMED_IAM"]

@@ -8,13 +8,12 @@ import numpy as np
 import numpy.typing as npt
 
 from mlops_runtime.contracts.monitor import Baseline, Condition
-from mlops_runtime.contracts.rollout import TakenBack
+from mlops_runtime.contracts.rollout import TakenBack, is_among
 from mlops_runtime.monitor.counting.announced import IsAnnounced, nobody
 from mlops_runtime.monitor.counting.baseline import BaselineError, Type, fit_baseline
 from mlops_runtime.monitor.counting.baseline_cells import Coded, Column, LevelCodes, to_numbers
 from mlops_runtime.monitor.counting.capture_lines import Call, LineReader
 from mlops_runtime.monitor.counting.problems import sentence
-from mlops_runtime.rollout.taken_back import is_among
 
 _CHUNK_ROWS = 8192
 _UNITS = {"hour": "datetime64[h]", "day": "datetime64[D]"}

@@ -14,12 +14,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from mlops_runtime.contracts.monitor import FeatureBaseline
-from mlops_runtime.contracts.rollout import TakenBack
+from mlops_runtime.contracts.rollout import TakenBack, is_among
 from mlops_runtime.monitor.counting.announced import IsAnnounced, nobody
 from mlops_runtime.monitor.counting.baseline_cells import as_text
 from mlops_runtime.monitor.counting.capture_lines import LARGEST, Call, CaptureError, is_since, read_call, read_labels
 from mlops_runtime.monitor.monitors.rows import NULL, Codes, Mask, Rows, Texts
-from mlops_runtime.rollout.taken_back import is_among
 
 # beyond this many rows calls are sampled by the checksum of their id; labels and rows then take about 200 MB together
 MAXIMUM_ROWS = 300_000

@@ -1,0 +1,272 @@
+"""Check a request against botocore's model of the operation before AWS does."""
+
+import difflib
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from functools import cache
+from typing import Any
+
+from botocore.exceptions import UnknownServiceError as BotocoreUnknownServiceError
+from botocore.loaders import Loader
+from botocore.model import ListShape, MapShape, ServiceModel, Shape, StringShape, StructureShape
+
+# Step Functions names SDK integrations by the Java SDK's package names.
+# https://docs.aws.amazon.com/step-functions/latest/dg/supported-services-awssdk.html
+_SDK_NAMES = {
+    "applicationautoscaling": "application-autoscaling",
+    "cloudwatchlogs": "logs",
+    "elasticloadbalancingv2": "elbv2",
+    "eventbridge": "events",
+    "sagemakerfeaturestoreruntime": "sagemaker-featurestore-runtime",
+    "sagemakerruntime": "sagemaker-runtime",
+    "servicequotas": "service-quotas",
+    "sfn": "stepfunctions",
+}
+# only what botocore carries: models of somebody's home folder would make synthesis depend on it
+_LOADER = Loader([Loader.BUILTIN_DATA_PATH], include_default_search_paths=False)
+
+
+_SCALARS: dict[str, tuple[type, ...]] = {
+    "boolean": (bool,),
+    "integer": (int,),
+    "long": (int,),
+    "float": (int, float),
+    "double": (int, float),
+    "string": (str,),
+    "character": (str,),
+    "timestamp": (str, int, float, datetime),
+    "blob": (str, bytes, bytearray),
+}
+
+
+class UnknownServiceError(ValueError):
+    """Botocore has no model of the service."""
+
+
+class UnknownOperationError(ValueError):
+    """The service has no such operation; the message names the nearest ones."""
+
+
+@cache
+def service_model(service: str) -> ServiceModel:
+    """Return the model of a service, by botocore's name or by the one that Step Functions uses.
+
+    Raises:
+        UnknownServiceError: If botocore has no such service.
+    """
+    name = _SDK_NAMES.get(service, service)
+    try:
+        return ServiceModel(_LOADER.load_service_model(name, "service-2"), name)
+    except BotocoreUnknownServiceError as error:
+        raise UnknownServiceError(f"unknown service {service!r}; use botocore's name of an AWS service") from error
+
+
+def operation_name(service: str, action: str) -> str:
+    """Return the API's operation (``UpdateEndpoint``) for a state's action (``updateEndpoint``).
+
+    Step Functions writes actions in camel case and refuses the API's own spelling.
+
+    Raises:
+        UnknownServiceError: If botocore has no such service.
+        UnknownOperationError: If the service has no such operation.
+
+    Example:
+        >>> operation_name("sagemaker", "updateEndpoint")
+        'UpdateEndpoint'
+    """
+    actions = {_camel(name): name for name in service_model(service).operation_names}
+    if action in actions:
+        return actions[action]
+    near = difflib.get_close_matches(_camel(action), actions, n=3)
+    hint = f"; did you mean {', '.join(map(repr, near))}" if near else ""
+    raise UnknownOperationError(f"{service} has no action {action!r}{hint}")
+
+
+def input_shape(service: str, operation: str) -> Shape:
+    """Return what an operation takes; an operation without input takes an empty structure.
+
+    Raises:
+        UnknownServiceError: If botocore has no such service.
+        UnknownOperationError: If the service has no such operation.
+    """
+    model = service_model(service)
+    if operation not in model.operation_names:
+        near = difflib.get_close_matches(operation, model.operation_names, n=3)
+        hint = f"; did you mean {', '.join(map(repr, near))}" if near else ""
+        raise UnknownOperationError(f"{service} has no operation {operation!r}{hint}")
+    shape: Shape | None = model.operation_model(operation).input_shape
+    return StructureShape(f"{operation}Request", {"type": "structure", "members": {}}) if shape is None else shape
+
+
+def _camel(name: str) -> str:
+    return name[:1].lower() + name[1:]
+
+
+class Severity(StrEnum):
+    """Whether AWS would certainly refuse the request."""
+
+    ERROR = "error"
+    WARNING = "warning"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One problem of a request, with the path of the field."""
+
+    path: str
+    message: str
+    severity: Severity = Severity.ERROR
+
+    def __str__(self) -> str:
+        return f"{self.path} {self.message}"
+
+
+class InvalidRequestError(ValueError):
+    """A request that AWS would refuse; the message lists every problem with its path."""
+
+
+def check_request(
+    service: str,
+    operation: str,
+    arguments: Mapping[str, Any],
+    *,
+    is_wildcard: Callable[[object], bool] = lambda _: False,
+    free_form: frozenset[str] = frozenset(),
+) -> list[Finding]:
+    """Check a request against botocore's model of its operation.
+
+    Args:
+        service: Botocore's service name.
+        operation: The API's operation, such as ``CreateEndpointConfig``.
+        arguments: The request.
+        is_wildcard: Says which values are known only later and match every shape. Default: none are.
+        free_form: Field names whose value may be any JSON, such as ``Payload`` of an optimized integration.
+
+    Returns:
+        Every problem, in the order of the request.
+
+    Raises:
+        UnknownServiceError: If botocore has no such service.
+        UnknownOperationError: If the service has no such operation.
+
+    Example:
+        >>> [str(f) for f in check_request("sagemaker", "DescribeEndpoint", {"EndpointNam": "a"})]
+        ["$.EndpointNam is not a field of DescribeEndpointInput; did you mean 'EndpointName'", '$.EndpointName is missing']
+    """
+    checker = _Checker(is_wildcard=is_wildcard, free_form=free_form)
+    return list(checker.check(arguments, input_shape(service, operation), "$"))
+
+
+def require_valid_request(service: str, operation: str, arguments: Mapping[str, Any]) -> None:
+    """Stop before a request that AWS would refuse.
+
+    Raises:
+        InvalidRequestError: With every error of the request; warnings do not count.
+    """
+    errors = [str(f) for f in check_request(service, operation, arguments) if f.severity is Severity.ERROR]
+    if errors:
+        raise InvalidRequestError(f"not a valid {service} {operation}: " + "; ".join(errors))
+
+
+@dataclass(frozen=True, slots=True)
+class _Checker:
+    is_wildcard: Callable[[object], bool]
+    free_form: frozenset[str]
+
+    def check(self, value: Any, shape: Shape, path: str) -> Iterator[Finding]:
+        if self.is_wildcard(value) or getattr(shape, "is_document_type", False):
+            return
+        if isinstance(shape, StructureShape):
+            yield from self._structure(value, shape, path)
+        elif isinstance(shape, ListShape):
+            yield from self._list(value, shape, path)
+        elif isinstance(shape, MapShape):
+            yield from self._map(value, shape, path)
+        else:
+            yield from _scalar(value, shape, path)
+
+    def _structure(self, value: Any, shape: StructureShape, path: str) -> Iterator[Finding]:
+        if not isinstance(value, Mapping):
+            yield Finding(path=path, message=f"must be an object, got {value!r}")
+            return
+        members = {_pascal(name): member for name, member in shape.members.items()}
+        for name, item in value.items():
+            if name not in members:
+                near = difflib.get_close_matches(name, members, n=1)
+                hint = f"; did you mean {near[0]!r}" if near else ""
+                yield Finding(path=f"{path}.{name}", message=f"is not a field of {shape.name}{hint}")
+            elif name not in self.free_form:
+                yield from self.check(item, members[name], f"{path}.{name}")
+        for name in shape.required_members:
+            # an idempotency token is filled in by every SDK
+            if _pascal(name) not in value and not shape.members[name].metadata.get("idempotencyToken"):
+                yield Finding(path=f"{path}.{_pascal(name)}", message="is missing")
+        if getattr(shape, "is_tagged_union", False) and len(value) != 1:
+            yield Finding(path=path, message=f"must have exactly one of {', '.join(members)}, got {len(value)} fields")
+
+    def _list(self, value: Any, shape: ListShape, path: str) -> Iterator[Finding]:
+        if not isinstance(value, list | tuple):
+            yield Finding(path=path, message=f"must be an array, got {value!r}")
+            return
+        yield from _bounds(len(value), shape, path, "entries")
+        for index, item in enumerate(value):
+            yield from self.check(item, shape.member, f"{path}[{index}]")
+
+    def _map(self, value: Any, shape: MapShape, path: str) -> Iterator[Finding]:
+        if not isinstance(value, Mapping):
+            yield Finding(path=path, message=f"must be an object, got {value!r}")
+            return
+        yield from _bounds(len(value), shape, path, "entries")
+        for key, item in value.items():
+            yield from self.check(key, shape.key, f"{path} key {key!r}")
+            yield from self.check(item, shape.value, f"{path}.{key}")
+
+
+def _scalar(value: Any, shape: Shape, path: str) -> Iterator[Finding]:
+    allowed = _SCALARS[shape.type_name]
+    if not isinstance(value, allowed) or (isinstance(value, bool) and bool not in allowed):
+        yield Finding(path=path, message=f"must be a {shape.type_name}, got {value!r}")
+    elif isinstance(value, int | float) and shape.type_name != "boolean":
+        yield from _bounds(value, shape, path, "")
+    elif isinstance(value, str) and isinstance(shape, StringShape):
+        yield from _string(value, shape, path)
+
+
+def _string(value: str, shape: StringShape, path: str) -> Iterator[Finding]:
+    yield from _bounds(len(value), shape, path, "characters")
+    pattern = shape.metadata.get("pattern")
+    if pattern is not None and not _matches(pattern, value):
+        yield Finding(path=path, message=f"must match {pattern}, got {value!r}")
+    if shape.enum and value not in shape.enum:
+        near = difflib.get_close_matches(value, shape.enum, n=3) or shape.enum[:3]
+        message = f"is not a value that botocore knows of {shape.name}, got {value!r}; near: {', '.join(near)}"
+        yield Finding(path=path, message=message, severity=Severity.WARNING)
+
+
+def _bounds(size: float, shape: Shape, path: str, unit: str) -> Iterator[Finding]:
+    unit = f" {unit}" if unit else ""
+    if "min" in shape.metadata and size < shape.metadata["min"]:
+        yield Finding(path=path, message=f"must be at least {shape.metadata['min']}{unit}, got {size}")
+    if "max" in shape.metadata and size > shape.metadata["max"]:
+        yield Finding(path=path, message=f"must be at most {shape.metadata['max']}{unit}, got {size}")
+
+
+def _matches(pattern: str, value: str) -> bool:
+    compiled = _compiled(pattern)
+    return compiled is None or compiled.fullmatch(value) is not None
+
+
+@cache
+def _compiled(pattern: str) -> re.Pattern[str] | None:
+    # some of AWS's patterns are Java's (\p{L}): those cannot be checked here and match everything
+    try:
+        return re.compile(pattern, re.DOTALL)
+    except re.error:
+        return None
+
+
+def _pascal(name: str) -> str:
+    return name[:1].upper() + name[1:]

@@ -1,0 +1,252 @@
+"""What a unit has deployed and what it does now: tables, SageMaker, state machines, and what its monitors found."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from botocore.exceptions import ClientError
+
+from mlops_runtime.business_unit.automation import frozen_reason, pause_of
+from mlops_runtime.contracts import ContractError, from_json, to_dict
+from mlops_runtime.contracts.monitor import monitor_states
+from mlops_runtime.contracts.rollout import AuditRecord, LivePointer, LockRow
+from mlops_runtime.contracts.unit_entries import (
+    EndpointEntry,
+    FreezeSpec,
+    FreezeWindow,
+    PauseState,
+    PipelineEntry,
+    UnitEntry,
+)
+from mlops_runtime.monitor.archive import Archive
+from mlops_runtime.retraining.retraining_start import GuardTable
+from mlops_runtime.rollout.live_fleet import read_serving
+from mlops_runtime.rollout.rollout_table import RolloutTable
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_s3 import S3Client
+    from mypy_boto3_sagemaker import SageMakerClient
+    from mypy_boto3_stepfunctions import SFNClient
+
+
+_NOT_READABLE = ("AccessDenied", "NoSuchBucket")
+
+
+NOT_YET_DEPLOYED = "NOT_YET_DEPLOYED"
+GONE = "GONE"
+RECORDED = "RECORDED"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MonitorOverview:
+    """The newest report of a monitor.
+
+    Args:
+        window_until: When its window ended; empty where it was not read.
+        states: The state of each monitor.
+        engine: What counted; None where the report does not say.
+        analyzer: What ran in place of AWS's image of Model Monitor; None where that ran, or another engine counted.
+        verdict: The report in a sentence.
+        suppressed: Why nothing was published as drift; None where it was.
+        unread: Why the report could not be read; empty where it was.
+    """
+
+    window_until: str = ""
+    states: Mapping[str, str]
+    engine: str | None = None
+    analyzer: str | None = None
+    verdict: str | None = None
+    suppressed: str | None = None
+    unread: str = ""
+
+
+def newest_verdict(s3: "S3Client", *, endpoint: str, artifacts: str, now: datetime) -> MonitorOverview | None:
+    """Return what the newest report says.
+
+    Args:
+        s3: Client.
+        endpoint: Name of the endpoint.
+        artifacts: The unit's bucket of artifacts.
+        now: The time in the cloud.
+
+    Returns:
+        None where there is no report: nothing watches the endpoint, or has decided yet.
+    """
+    try:
+        found = Archive(s3, endpoint=endpoint, artifacts=artifacts).newest(now)
+    except ClientError as error:
+        code = error.response["Error"]["Code"]
+        if code not in _NOT_READABLE:
+            raise
+        return None if code == "NoSuchBucket" else MonitorOverview(states={}, unread=code)
+    except ContractError as error:
+        return MonitorOverview(states={}, unread=str(error))
+    if not found:
+        return None
+    report = found[0]
+    return MonitorOverview(
+        window_until=report.window_until,
+        states={monitor: state.value for monitor, state in monitor_states(report).items()},
+        engine=report.engine,
+        analyzer=report.analyzer,
+        verdict=report.verdict,
+        suppressed=report.suppressed,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lock:
+    """Who holds a lock until when; one that is ``expired`` may be taken over."""
+
+    owner: str
+    until: str
+    expired: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EndpointOverview:
+    """One endpoint: ``state`` is SageMaker's status, ``NOT_YET_DEPLOYED`` before the first approval, ``GONE`` after a deletion.
+
+    On EKS it is ``RECORDED``: a cluster answers in its own network only, so what the last rollout wrote down is told.
+    ``serving_config`` is what SageMaker serves, ``live`` what the last rollout wrote down; ``is_desired`` says whether the live one
+    is served as the stack asks (None before anything is). ``monitor`` is what its monitor last found (None where nothing watches).
+    """
+
+    endpoint: str
+    state: str
+    live: LivePointer | None
+    serving_config: str | None
+    desired: str | None
+    is_desired: bool | None
+    running: tuple[str, ...]
+    lock: Lock | None
+    probation_until: str | None
+    last: AuditRecord | None
+    monitor: MonitorOverview | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PipelineOverview:
+    """One retraining pipeline: what runs, when it last started, how often on ``day``, how many labels came since then."""
+
+    pipeline: str
+    running: tuple[str, ...]
+    lock: Lock | None
+    last_started: str | None
+    last_execution: str | None
+    day: str | None
+    day_count: int
+    new_labels: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnitOverview:
+    """One unit: paused by whom, frozen by what, the next freeze, and everything that it has deployed."""
+
+    unit: str
+    pause: PauseState | None
+    frozen: str | None
+    next_freeze: FreezeWindow | None
+    last: AuditRecord | None
+    endpoints: tuple[EndpointOverview, ...]
+    pipelines: tuple[PipelineOverview, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Overview:
+    """Reads a unit as it is now.
+
+    Args:
+        dynamodb: Client.
+        sagemaker: Client.
+        stepfunctions: Client.
+        now: The time in the cloud.
+        s3: Client. Default: reports of monitors are not read.
+    """
+
+    dynamodb: "DynamoDBClient"
+    sagemaker: "SageMakerClient"
+    stepfunctions: "SFNClient"
+    now: datetime
+    s3: "S3Client | None" = None
+
+    def unit(
+        self, entry: UnitEntry, endpoints: Sequence[EndpointEntry], pipelines: Sequence[PipelineEntry]
+    ) -> UnitOverview:
+        """Return the unit of an entry with its endpoints and pipelines."""
+        row = RolloutTable(self.dynamodb, entry.automation_table, entry.unit).read()
+        freeze = FreezeSpec() if entry.freeze is None else entry.freeze
+        return UnitOverview(
+            unit=entry.unit,
+            pause=pause_of(row),
+            frozen=frozen_reason(freeze, self.now),
+            next_freeze=next((window for window in freeze.windows if window.start > self.now), None),
+            last=_last(row),
+            endpoints=tuple(self.endpoint(endpoint, artifacts=entry.artifacts_bucket) for endpoint in endpoints),
+            pipelines=tuple(self.pipeline(pipeline) for pipeline in pipelines),
+        )
+
+    def endpoint(self, entry: EndpointEntry, *, artifacts: str | None = None) -> EndpointOverview:
+        """Return the endpoint of an entry.
+
+        Args:
+            entry: The endpoint's.
+            artifacts: The unit's bucket of artifacts, where reports of its monitor lie. Default: they are not read.
+        """
+        row = RolloutTable(self.dynamodb, entry.rollout_table, entry.endpoint).read()
+        live = None if row.live is None else from_json(LivePointer, row.live)
+        is_eks = entry.target == "EKS"
+        serving = None if is_eks else read_serving(self.sagemaker, entry.endpoint)
+        missing = NOT_YET_DEPLOYED if live is None else RECORDED if is_eks else GONE
+        probation = None if live is None or live.probation_until is None else live.probation_until
+        return EndpointOverview(
+            endpoint=entry.endpoint,
+            state=missing if serving is None else serving.status,
+            live=live,
+            serving_config=None if serving is None else serving.config,
+            desired=row.desired,
+            is_desired=None if live is None or row.desired is None else live.spec_uri == row.desired,
+            running=self._running(entry.deploy_machine),
+            lock=None if row.owner is None else self._lock(row.owner, row.lock_until or 0),
+            probation_until=probation if probation and datetime.fromisoformat(probation) > self.now else None,
+            last=_last(row),
+            monitor=None if artifacts is None else self._monitor(entry.endpoint, artifacts),
+        )
+
+    def pipeline(self, entry: PipelineEntry) -> PipelineOverview:
+        """Return the pipeline of an entry."""
+        state = GuardTable(dynamodb=self.dynamodb, table=entry.retraining_table, pipeline=entry.pipeline).read()
+        return PipelineOverview(
+            pipeline=entry.pipeline,
+            running=self._running(entry.retrain_machine),
+            lock=None if state.owner is None else self._lock(state.owner, state.lock_until),
+            last_started=None if state.last_started is None else _iso(state.last_started),
+            last_execution=state.last_execution,
+            day=state.day,
+            day_count=state.day_count,
+            new_labels=state.new_labels,
+        )
+
+    def _monitor(self, endpoint: str, artifacts: str) -> MonitorOverview | None:
+        if self.s3 is None:
+            return None
+        return newest_verdict(self.s3, endpoint=endpoint, artifacts=artifacts, now=self.now)
+
+    def _running(self, machine: str) -> tuple[str, ...]:
+        pages = self.stepfunctions.get_paginator("list_executions").paginate(
+            stateMachineArn=machine, statusFilter="RUNNING"
+        )
+        return tuple(execution["executionArn"] for page in pages for execution in page["executions"])
+
+    def _lock(self, owner: str, until: int) -> Lock:
+        return Lock(owner=owner, until=_iso(until), expired=until < self.now.timestamp())
+
+
+def _last(row: LockRow) -> AuditRecord | None:
+    return None if row.audit_last is None else from_json(AuditRecord, row.audit_last)
+
+
+def _iso(epoch: int) -> str:
+    return str(to_dict(datetime.fromtimestamp(epoch, tz=UTC)))

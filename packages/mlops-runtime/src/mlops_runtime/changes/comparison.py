@@ -1,0 +1,375 @@
+"""Compare two templates resource by resource and follow replacements to everything that refers to what is replaced."""
+
+import re
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from mlops_runtime.business_unit.sweep import BUCKET, MARK, PACKAGES
+from mlops_runtime.changes.plan import Action, Effect, PropertyChange, ResourceChange, StackChanges, holds_data, is_kept
+from mlops_runtime.changes.template import Template, references, unknown
+
+FORMAT = "mlops.replacement/1"
+
+
+# what each empties, and the property that names it, on both
+_SWEPT = {
+    BUCKET: ("AWS::S3::Bucket", "BucketName"),
+    PACKAGES: ("AWS::SageMaker::ModelPackageGroup", "ModelPackageGroupName"),
+}
+
+
+_ATTRIBUTES = ("DeletionPolicy", "UpdateReplacePolicy", "UpdatePolicy", "CreationPolicy")
+_CUSTOM = ("Custom::", "AWS::CloudFormation::CustomResource")
+# what our own functions take for the name of their resource: by another one CloudFormation deletes the old
+_NAMES = {"Custom::MLOpsManifests": ("ClusterName", "Name")}
+_SPEC = "Custom::MLOpsServingSpec"
+_ENDPOINT = re.compile(r'"endpoint":\s*"([^"]*)"')
+_REPLACING = (Action.REPLACED, Action.MAY_BE_REPLACED)
+_MISSING: Any = object()
+
+
+class SchemaError(ValueError):
+    """A table of schemas that is none."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResourceSchema:
+    """What a change of a property does, for one type.
+
+    Args:
+        create_only: Pointers of properties whose change replaces the resource, such as ``KeySchema`` or ``Policies/*/PolicyArn``.
+        conditional: Pointers of properties whose change may replace it.
+    """
+
+    create_only: tuple[str, ...] = ()
+    conditional: tuple[str, ...] = ()
+
+
+def read_schemas(table: Mapping[str, object]) -> dict[str, ResourceSchema]:
+    """Return the schema of each type of a table, whose ``types`` are ``{TYPE: {"create_only": [...], "conditional": [...]}}``.
+
+    Args:
+        table: The table, parsed.
+
+    Raises:
+        SchemaError: If it is no such table.
+    """
+    types = table.get("types")
+    if table.get("format") != FORMAT or not isinstance(types, Mapping):
+        raise SchemaError(f"a table of schemas has the format {FORMAT!r} and `types`, got {table.get('format')!r}")
+    return {
+        name: ResourceSchema(
+            create_only=tuple(pointers.get("create_only", ())), conditional=tuple(pointers.get("conditional", ()))
+        )
+        for name, pointers in types.items()
+    }
+
+
+def empties_nothing(body: Mapping[str, Any], deployed: Template, new: Template, replaced: Collection[str]) -> bool:
+    """Return whether a sweep may be deleted without a loss: what it swept stays, and is tagged now and no more then.
+
+    What is not tagged now may be of a library whose sweeper looked at no tag.
+
+    Args:
+        body: The sweep as it is deployed.
+        deployed: What is deployed.
+        new: What would be.
+        replaced: Logical ids of what is replaced, perhaps: the old one keeps its tag.
+    """
+    if body["Type"] not in _SWEPT:
+        return False
+    kind, key = _SWEPT[body["Type"]]
+    named = deployed.properties(body).get(key)
+    then = new.resources()
+    swept = [
+        (name, old)
+        for name, old in deployed.resources().items()
+        if old["Type"] == kind
+        and (name in {other for other, _ in references(named)} or deployed.properties(old).get(key, "") == named)
+    ]
+    return bool(swept) and all(
+        name in then
+        and then[name]["Type"] == kind
+        and name not in replaced
+        and _marked(deployed, old) is True
+        and _marked(new, then[name]) is False
+        for name, old in swept
+    )
+
+
+def _marked(template: Template, body: Mapping[str, Any]) -> bool | None:
+    """Return whether something is tagged, or None where only the deployment knows."""
+    tags = template.properties(body).get("Tags", [])
+    if not isinstance(tags, list) or not all(isinstance(tag, dict) and isinstance(tag.get("Key"), str) for tag in tags):
+        return None
+    return any(tag["Key"] == MARK for tag in tags)
+
+
+def compare(
+    stack: str, deployed: Template | None, new: Template, schemas: Mapping[str, ResourceSchema]
+) -> StackChanges:
+    """Return what a deployment of the new template would do to a stack.
+
+    Args:
+        stack: Name of the stack.
+        deployed: What is deployed; None if there is no such stack.
+        new: What would be.
+        schemas: Which properties replace their resource, by type.
+    """
+    old = {} if deployed is None else deployed.resources()
+    now = new.resources()
+    pairs = {
+        name: _Pair.of(name, deployed, old[name], new, now[name])
+        for name in now
+        if name in old and deployed is not None
+    }
+    changed = _changed(pairs, schemas)
+    found = [
+        changed[name] if name in changed else _whole(name, body, Action.CREATED)
+        for name, body in now.items()
+        if name in changed or name not in old
+    ]
+    created = {name: now[name] for name in now if name not in old}
+    replaced = {name for name, change in changed.items() if change.action in _REPLACING}
+    found += [
+        _deleted(name, body, deployed, created, new=new, replaced=replaced)
+        for name, body in old.items()
+        if name not in now
+    ]
+    return StackChanges(stack=stack, is_new=deployed is None, changes=tuple(found))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Pair:
+    """A resource as it is deployed and as it will be."""
+
+    name: str
+    old: Mapping[str, Any]
+    new: Mapping[str, Any]
+    old_properties: dict[str, Any]
+    new_properties: dict[str, Any]
+
+    @classmethod
+    def of(
+        cls, name: str, old: Template, old_body: Mapping[str, Any], new: Template, body: Mapping[str, Any]
+    ) -> "_Pair":
+        return cls(
+            name=name,
+            old=old_body,
+            new=body,
+            old_properties=old.properties(old_body),
+            new_properties=new.properties(body),
+        )
+
+    @property
+    def type(self) -> str:
+        return str(self.new["Type"])
+
+    @property
+    def is_custom(self) -> bool:
+        return self.type.startswith(_CUSTOM)
+
+
+def _changed(pairs: Mapping[str, _Pair], schemas: Mapping[str, ResourceSchema]) -> dict[str, ResourceChange]:
+    """Return the change of each resource that stays, following references until nothing more changes."""
+    changes: dict[str, ResourceChange] = {}
+    while True:
+        before = dict(changes)
+        for name, pair in pairs.items():
+            change = _change(pair, schemas.get(pair.type), before)
+            if change is not None:
+                changes[name] = change
+        if changes == before:
+            return changes
+
+
+def _change(pair: _Pair, schema: ResourceSchema | None, others: Mapping[str, ResourceChange]) -> ResourceChange | None:
+    if pair.old["Type"] != pair.new["Type"]:
+        return replace(_whole(pair.name, pair.new, Action.IMPOSSIBLE), was=str(pair.old["Type"]))
+    properties = [
+        *_own(pair, schema),
+        *(
+            PropertyChange(path=f"({a})", effect=Effect.UPDATE)
+            for a in _ATTRIBUTES
+            if pair.old.get(a) != pair.new.get(a)
+        ),
+    ]
+    own = [change.path for change in properties]
+    properties += [change for change in _caused(pair, schema, others) if not _lies_in(change.path, own)]
+    if not properties:
+        return None
+    effects = {change.effect for change in properties}
+    action = Action.CHANGED
+    if Effect.REPLACE in effects:
+        action = Action.REPLACED
+    elif Effect.MAY_REPLACE in effects:
+        action = Action.MAY_BE_REPLACED
+    # what was declared to stay is not given up in the step that loses it
+    held = holds_data(pair.old) or holds_data(pair.new)
+    return replace(_whole(pair.name, pair.new, action), properties=tuple(properties), holds_data=held)
+
+
+def _own(pair: _Pair, schema: ResourceSchema | None) -> Iterator[PropertyChange]:
+    """Yield what the template itself changes."""
+    for path in _differences(pair.old_properties, pair.new_properties, ()):
+        yield PropertyChange(path=_shown(path), effect=_effect(pair, schema, path))
+
+
+def _effect(pair: _Pair, schema: ResourceSchema | None, path: tuple[str | int, ...]) -> Effect:
+    if pair.is_custom:
+        return Effect.REPLACE if _is_renamed(pair, path) else Effect.FUNCTION_DECIDES
+    if schema is None:
+        return Effect.MAY_REPLACE
+    for pointer in schema.create_only:
+        sides = _touched(pair, pointer, path)
+        if sides is not None:
+            return Effect.REPLACE if _is_certain(*sides) else Effect.MAY_REPLACE
+    if any(_touched(pair, pointer, path) is not None for pointer in schema.conditional):
+        return Effect.MAY_REPLACE
+    return Effect.UPDATE
+
+
+def _is_renamed(pair: _Pair, path: tuple[str | int, ...]) -> bool:
+    """Return whether a change at a path gives a custom resource of ours another physical id."""
+    if pair.type == _SPEC:
+        old, new = (_ENDPOINT.search(str(side.get("Spec"))) for side in (pair.old_properties, pair.new_properties))
+        return path[0] == "Spec" and old is not None and new is not None and old[1] != new[1]
+    return path[0] in _NAMES.get(pair.type, ())
+
+
+def _touched(pair: _Pair, pointer: str, path: tuple[str | int, ...]) -> tuple[Any, Any] | None:
+    """Return what a pointer finds on both sides, if the change at a path lies within it or around it, and differs there."""
+    keys = pointer.split("/")
+    if any(key not in ("*", part) for key, part in zip(keys, path, strict=False)):
+        return None
+    old, new = (_found(side, keys) for side in (pair.old_properties, pair.new_properties))
+    return (old, new) if old != new else None
+
+
+def _found(value: Any, keys: list[str]) -> Any:
+    if not keys:
+        return value
+    first, rest = keys[0], keys[1:]
+    if first == "*":
+        items = value if isinstance(value, list) else list(value.values()) if isinstance(value, dict) else []
+        return [_found(item, rest) for item in items]
+    if isinstance(value, list):
+        return [_found(item, keys) for item in value]
+    if not isinstance(value, dict):
+        return None
+    return _found(value[first], rest) if first in value else None
+
+
+def _is_certain(old: Any, new: Any) -> bool:
+    """Return whether two values that are written otherwise are other values too."""
+    if old is None or new is None or not (unknown(old) or unknown(new)):
+        return True
+    sides = [references(side) for side in (old, new)]
+    alone = all(isinstance(side, dict) and set(side) <= {"Ref", "Fn::GetAtt"} for side in (old, new))
+    return alone and not {name for name, _ in sides[0]} & {name for name, _ in sides[1]}
+
+
+def _caused(
+    pair: _Pair, schema: ResourceSchema | None, others: Mapping[str, ResourceChange]
+) -> Iterator[PropertyChange]:
+    """Yield the properties whose value changes because what they refer to is replaced."""
+    for path, value in _leaves(pair.new_properties, ()):
+        for name, is_attribute in sorted(references(value)):
+            other = others.get(name)
+            if other is None or name == pair.name:
+                continue
+            decided = is_attribute and any(change.effect is Effect.FUNCTION_DECIDES for change in other.properties)
+            if other.action not in _REPLACING and not decided:
+                continue
+            effect = _effect_of_value(pair, schema, path)
+            if effect is Effect.REPLACE and other.action is not Action.REPLACED:
+                effect = Effect.MAY_REPLACE
+            yield PropertyChange(path=_shown(path), effect=effect, cause=name)
+            break
+
+
+def _lies_in(path: str, others: list[str]) -> bool:
+    return any(path == other or path.startswith((f"{other}.", f"{other}[")) for other in others)
+
+
+def _effect_of_value(pair: _Pair, schema: ResourceSchema | None, path: tuple[str | int, ...]) -> Effect:
+    if pair.is_custom:
+        return Effect.FUNCTION_DECIDES
+    if schema is None:
+        return Effect.MAY_REPLACE
+    for pointers, effect in ((schema.create_only, Effect.REPLACE), (schema.conditional, Effect.MAY_REPLACE)):
+        if any(_is_within(pointer.split("/"), path) for pointer in pointers):
+            return effect
+    return Effect.UPDATE
+
+
+def _is_within(keys: list[str], path: tuple[str | int, ...]) -> bool:
+    return len(path) >= len(keys) and all(k in ("*", p) for k, p in zip(keys, path, strict=False))
+
+
+def _leaves(value: Any, path: tuple[str | int, ...]) -> Iterator[tuple[tuple[str | int, ...], Any]]:
+    """Yield the values that hold a function or nothing further."""
+    if isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from _leaves(item, (*path, index))
+    elif isinstance(value, dict) and not any(key == "Ref" or key.startswith("Fn::") for key in value):
+        for key, item in value.items():
+            yield from _leaves(item, (*path, key))
+    else:
+        yield path, value
+
+
+def _differences(old: Any, new: Any, path: tuple[str | int, ...]) -> Iterator[tuple[str | int, ...]]:
+    if old == new:
+        return
+    if isinstance(old, dict) and isinstance(new, dict) and not _is_function(old) and not _is_function(new):
+        for key in dict.fromkeys([*old, *new]):
+            yield from _differences(old.get(key, _MISSING), new.get(key, _MISSING), (*path, key))
+    elif isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
+        for index, (left, right) in enumerate(zip(old, new, strict=True)):
+            yield from _differences(left, right, (*path, index))
+    else:
+        yield path
+
+
+def _is_function(value: dict[str, Any]) -> bool:
+    return len(value) == 1 and all(key == "Ref" or key.startswith("Fn::") for key in value)
+
+
+def _shown(path: tuple[str | int, ...]) -> str:
+    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path).lstrip(".")
+
+
+def _whole(name: str, body: Mapping[str, Any], action: Action) -> ResourceChange:
+    metadata = body.get("Metadata")
+    path = metadata.get("aws:cdk:path") if isinstance(metadata, Mapping) else None
+    return ResourceChange(
+        logical_id=name,
+        type=str(body["Type"]),
+        action=action,
+        construct_path=None if path is None else str(path),
+        holds_data=holds_data(body),
+        is_kept=is_kept(body, action),
+    )
+
+
+def _deleted(
+    name: str,
+    body: Mapping[str, Any],
+    deployed: Template | None,
+    created: Mapping[str, Mapping[str, Any]],
+    *,
+    new: Template,
+    replaced: Collection[str],
+) -> ResourceChange:
+    change = _whole(name, body, Action.DELETED)
+    if deployed is None or not change.holds_data:
+        return change
+    if empties_nothing(body, deployed, new, replaced):
+        return replace(change, holds_data=False)
+    properties = deployed.properties(body)
+    equal = [
+        other for other, made in created.items() if made["Type"] == body["Type"] and new.properties(made) == properties
+    ]
+    return replace(change, moved_to=equal[0] if len(equal) == 1 else None)

@@ -1,0 +1,230 @@
+"""Parameters of Systems Manager by which the command finds what a unit has deployed: freeze calendar, pause, platform, names."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+from mlops_runtime.contracts import canonical_json, from_json
+from mlops_runtime.contracts.serving import PersonalSpec
+
+PLATFORM_ROOT = "/mlops-platform/"
+PLATFORM_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FreezeWindow:
+    """A time, from ``start`` up to but not including ``end``, in which no model changes. Both carry an offset from UTC."""
+
+    name: str
+    start: datetime
+    end: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FreezeSpec:
+    """A unit's freeze calendar as functions read it (environment ``FREEZE``)."""
+
+    windows: tuple[FreezeWindow, ...] = ()
+    format: Literal["mlops.freeze/1"] = "mlops.freeze/1"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PauseState:
+    """Whether a unit's automation is paused: since when, by whom, why. Stored as JSON in the unit's automation row."""
+
+    is_paused: bool
+    by: str
+    at: str
+    reason: str
+    format: Literal["mlops.pause/1"] = "mlops.pause/1"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnitEntry:
+    """Parameter ``/mlops/<unit>/unit``: what the command needs to know of a unit. Without ``freeze`` it is never frozen.
+
+    ``signing_key`` is the ARN of the key that signs the records of its endpoints, ``pause_key`` of the one that signs those of its
+    own chain; ``heads_bucket`` is where heads are published.
+    """
+
+    unit: str
+    automation_table: str
+    audit_bucket: str
+    artifacts_bucket: str
+    bus: str
+    freeze: FreezeSpec | None = None
+    heads_bucket: str | None = None
+    signing_key: str | None = None
+    pause_key: str | None = None
+    format: Literal["mlops.unit-entry/1"] = "mlops.unit-entry/1"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EndpointEntry:
+    """Parameter ``/mlops/<unit>/endpoint/<endpoint>``: what the command needs to know of an endpoint.
+
+    ``url`` is where a service of its own answers; without it the endpoint is SageMaker's. ``personal`` are fields that clients hash
+    or leave out before they send anything.
+    """
+
+    endpoint: str
+    unit: str
+    group: str
+    rollout_table: str
+    deploy_machine: str
+    target: str
+    capture_bucket: str | None = None
+    url: str | None = None
+    personal: PersonalSpec | None = None
+    format: Literal["mlops.endpoint-entry/1"] = "mlops.endpoint-entry/1"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PipelineEntry:
+    """Parameter ``/mlops/<unit>/pipeline/<pipeline>``: what the command needs to know of a pipeline."""
+
+    pipeline: str
+    unit: str
+    group: str
+    retraining_table: str
+    retrain_machine: str
+    queue_url: str
+    format: Literal["mlops.pipeline-entry/1"] = "mlops.pipeline-entry/1"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeatureStoreEntry:
+    """Parameter ``/mlops/<unit>/features``: what the command, and any client of a unit's feature store, needs to know of it.
+
+    The bucket that batches arrive in, with the days that it keeps them, and the online table are there where the store has them.
+    """
+
+    unit: str
+    database: str
+    data_bucket: str
+    training_sets_bucket: str
+    manifests_bucket: str
+    incoming_bucket: str | None = None
+    incoming_days: int | None = None
+    online_table: str | None = None
+    format: Literal["mlops.feature-store-entry/1"] = "mlops.feature-store-entry/1"
+
+
+Entry = UnitEntry | EndpointEntry | PipelineEntry | FeatureStoreEntry
+
+ROOT = "/mlops/"
+
+
+def entry_name(entry: Entry) -> str:
+    """Return the name of an entry's parameter.
+
+    Example:
+        >>> entry_name(FeatureStoreEntry(
+        ...     unit="demand", database="d", data_bucket="b", training_sets_bucket="t", manifests_bucket="m"))
+        '/mlops/demand/features'
+    """
+    if isinstance(entry, UnitEntry):
+        return f"{ROOT}{entry.unit}/unit"
+    if isinstance(entry, EndpointEntry):
+        return f"{ROOT}{entry.unit}/endpoint/{entry.endpoint}"
+    if isinstance(entry, FeatureStoreEntry):
+        return f"{ROOT}{entry.unit}/features"
+    return f"{ROOT}{entry.unit}/pipeline/{entry.pipeline}"
+
+
+def entry_kind(name: str) -> type[Entry] | None:
+    """Return which entry a parameter of a name holds; None if it is none of ours."""
+    match name.removeprefix(ROOT).split("/") if name.startswith(ROOT) else []:
+        case [_, "unit"]:
+            return UnitEntry
+        case [_, "features"]:
+            return FeatureStoreEntry
+        case [_, "endpoint", _]:
+            return EndpointEntry
+        case [_, "pipeline", _]:
+            return PipelineEntry
+    return None
+
+
+def read_entry(name: str, value: str) -> Entry | None:
+    """Return the entry that a parameter holds; None if its name is none of ours.
+
+    Raises:
+        ContractError: If the value is not what the name says.
+    """
+    kind = entry_kind(name)
+    return None if kind is None else from_json(kind, value)
+
+
+def entry_value(entry: Entry) -> str:
+    """Return the value of an entry's parameter."""
+    return canonical_json(entry).decode()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlatformParameter:
+    """One parameter: the last part of its name, its type, the form of its value (of each, in a list) and what it is."""
+
+    field: str
+    type: Literal["String", "StringList"]
+    pattern: str
+    description: str
+    is_required: bool = True
+
+
+PLATFORM_PARAMETERS = (
+    PlatformParameter(field="vpc_id", type="String", pattern="vpc-[0-9a-f]{8,17}", description="Network of the units"),
+    PlatformParameter(
+        field="subnet_ids",
+        type="StringList",
+        pattern="subnet-[0-9a-f]{8,17}",
+        description="Private subnets, one a zone, in the order of the zones",
+    ),
+    PlatformParameter(
+        field="availability_zones",
+        type="StringList",
+        pattern="[a-z]{2}(-[a-z]+)+-[0-9][a-z]",
+        description="Zones of the subnets",
+    ),
+    PlatformParameter(
+        field="key_arn",
+        type="String",
+        pattern="arn:[a-z-]+:kms:[a-z0-9-]+:[0-9]{12}:key/[0-9a-f-]{36}",
+        description="Key of all data of the units",
+    ),
+    PlatformParameter(
+        field="approver_role_arn",
+        type="String",
+        pattern="arn:[a-z-]+:iam::[0-9]{12}:role/[A-Za-z0-9+=,.@_/-]{1,512}",
+        description="Role that people approve models in",
+        is_required=False,
+    ),
+    PlatformParameter(
+        field="cluster_name",
+        type="String",
+        pattern="[0-9A-Za-z][A-Za-z0-9_-]{0,99}",
+        description="EKS cluster of the units",
+        is_required=False,
+    ),
+    PlatformParameter(
+        field="cluster_security_group_id",
+        type="String",
+        pattern="sg-[0-9a-f]{8,17}",
+        description="Security group of that cluster",
+        is_required=False,
+    ),
+)
+
+
+def platform_parameter(platform: str, field: str) -> str:
+    """Return the name of a platform's parameter.
+
+    Args:
+        platform: Name of the platform, such as that of the estate's workspace.
+        field: Which of ``PLATFORM_PARAMETERS``.
+
+    Example:
+        >>> platform_parameter("retail", "vpc_id")
+        '/mlops-platform/retail/1/vpc_id'
+    """
+    return f"{PLATFORM_ROOT}{platform}/{PLATFORM_VERSION}/{field}"

@@ -1,0 +1,126 @@
+"""What functions receive and return: SQS batches, custom resource responses, and the meaning of SageMaker's errors."""
+
+import json
+import logging
+import urllib.request
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import urlsplit
+
+from botocore.exceptions import ClientError
+
+MAX_REASON = 2000  # of the 4096 bytes that the whole answer may have
+TIMEOUT = 20  # seconds
+_LOOPBACK = ("127.0.0.1", "localhost")
+
+
+logger = logging.getLogger(__name__)
+
+
+_MISSING = ("could not find", "does not exist", "not found")
+
+
+def is_made_up(event: Mapping[str, Any]) -> bool:
+    """Return whether CloudFormation made up the physical id of a request: no answer of a function gave it.
+
+    When another resource of a creation fails, CloudFormation cancels this one's, and asks for its deletion while the function still
+    works on the creation: https://github.com/aws-cloudformation/cloudformation-coverage-roadmap/issues/1814. A made-up id has the
+    logical id in it, which an id of ours never has.
+
+    Args:
+        event: CloudFormation's request.
+
+    Example:
+        >>> event = {"LogicalResourceId": "SpecA1", "PhysicalResourceId": "stack-SpecA1-0K2J4H6G8F1D"}
+        >>> is_made_up(event), is_made_up(event | {"PhysicalResourceId": "demand-forecast"})
+        (True, False)
+    """
+    return str(event["LogicalResourceId"]) in str(event.get("PhysicalResourceId", ""))
+
+
+def answer(
+    event: Mapping[str, Any], *, physical_id: str, data: Mapping[str, str] | None = None, failure: str | None = None
+) -> None:
+    """Send SUCCESS, or FAILED with the reason.
+
+    Args:
+        event: CloudFormation's request.
+        physical_id: The resource's physical id; a changed one makes CloudFormation delete the former.
+        data: Attributes of the resource. Default: none.
+        failure: Why it failed. Default: it did not.
+
+    Raises:
+        ValueError: If the request's ``ResponseURL`` is neither HTTPS nor on this machine.
+    """
+    url = urlsplit(event["ResponseURL"])
+    if url.scheme != "https" and not (url.scheme == "http" and url.hostname in _LOOPBACK):
+        raise ValueError(f"ResponseURL must be HTTPS, got {url.scheme}://{url.hostname}")
+    document = {
+        "Status": "SUCCESS" if failure is None else "FAILED",
+        "Reason": "" if failure is None else failure[:MAX_REASON],
+        "PhysicalResourceId": physical_id,
+        "StackId": event["StackId"],
+        "RequestId": event["RequestId"],
+        "LogicalResourceId": event["LogicalResourceId"],
+        "Data": {} if data is None else dict(data),
+    }
+    # the presigned URL is signed for an empty content type
+    request = urllib.request.Request(  # noqa: S310 - the scheme is checked above
+        event["ResponseURL"], data=json.dumps(document).encode(), method="PUT", headers={"Content-Type": ""}
+    )
+    with urllib.request.urlopen(request, timeout=TIMEOUT):  # noqa: S310 - the scheme is checked above
+        pass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """One message. ``sent`` is when the queue took it: the time that decisions about it use."""
+
+    id: str
+    body: str
+    sent: datetime
+
+
+def messages(event: Mapping[str, Any]) -> list[Message]:
+    """Return the messages of a Lambda event of an SQS event source."""
+    return [
+        Message(
+            id=entry["messageId"],
+            body=entry["body"],
+            sent=datetime.fromtimestamp(int(entry["attributes"]["SentTimestamp"]) / 1000, UTC),
+        )
+        for entry in event["Records"]
+    ]
+
+
+def each(event: Mapping[str, Any], work: Callable[[Message], object]) -> dict[str, list[dict[str, str]]]:
+    """Do the work for every message; those that raise stay in the queue, the rest are done.
+
+    Example:
+        >>> attributes = {"SentTimestamp": "1501578000000"}
+        >>> event = {"Records": [{"messageId": "m1", "body": "{}", "attributes": attributes}]}
+        >>> each(event, lambda message: None)
+        {'batchItemFailures': []}
+    """
+    failed = []
+    for message in messages(event):
+        try:
+            work(message)
+        except Exception:  # whatever went wrong with one message must not take the others with it
+            logger.exception("message %s failed and stays in the queue", message.id)
+            failed.append({"itemIdentifier": message.id})
+    return {"batchItemFailures": failed}
+
+
+def is_missing(error: ClientError) -> bool:
+    """Whether SageMaker says that the named thing does not exist; it has no error code of its own for that.
+
+    Args:
+        error: The error.
+    """
+    code, message = error.response["Error"]["Code"], error.response["Error"].get("Message", "")
+    return code == "ResourceNotFound" or (
+        code.startswith("Validation") and any(words in message.lower() for words in _MISSING)
+    )

@@ -1,0 +1,403 @@
+"""Whether an approval is valid: who gave it, when, for which content; and the request that approves or rejects a package."""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Literal
+
+from mlops_runtime.contracts import from_json
+from mlops_runtime.registry.model_package import PackageError, RegisteredPackage, container_sha256, read_package
+
+BY_POLICY = "approved by policy"  # how the Retrain machine's approvals begin; a person's may not
+MAXIMUM_REASON = 900  # of the 1,024 characters that ApprovalDescription has
+
+_BINDING = re.compile(r"\[binding ([0-9a-f]{64})\]")
+# https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_identifiers.html
+_SESSION = re.compile(r"arn:([a-z-]+):sts::(\d{12}):assumed-role/([\w+=,.@-]+)/[\w+=,.@-]+", re.ASCII)
+_ROLE = re.compile(r"arn:([a-z-]+):iam::(\d{12}):role/(?:[!-.0-~]+/)*([\w+=,.@-]+)", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApprovalRule:
+    """Who may approve the packages of one group, for how long after it was registered, and where its artefact must lie.
+
+    ``approvers`` are ARNs of the roles that people take, ``machines`` those of the Retrain machines that approve by policy.
+    ``artifacts`` are the locations, ``s3://<bucket>/models/<endpoint>/``, that the roles of the group's endpoints may read; without
+    any the location is not judged.
+
+    Example:
+        >>> ApprovalRule.from_environment({"APPROVAL": '{"approvers": ["arn:aws:iam::123456789012:role/Approver"]}'}).machines
+        ()
+    """
+
+    approvers: tuple[str, ...] = ()
+    machines: tuple[str, ...] = ()
+    timeout_seconds: int | None = None
+    artifacts: tuple[str, ...] = ()
+    format: Literal["mlops.approval-rule/1"] = "mlops.approval-rule/1"
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str]) -> "ApprovalRule":
+        """Read the rule from ``APPROVAL``, as ``ModelRegistry.approval_environment`` writes it.
+
+        Raises:
+            KeyError: If there is none.
+            ContractError: If it is no rule.
+        """
+        return from_json(cls, environ["APPROVAL"])
+
+
+def approval_problems(
+    description: Mapping[str, Any], package: RegisteredPackage, *, rule: ApprovalRule, now: datetime
+) -> list[str]:
+    """Return why the approval of a package does not count; nothing if it does.
+
+    Args:
+        description: DescribeModelPackage's answer.
+        package: The same, as read by ``read_package``.
+        rule: Who may approve, and until when.
+        now: The time in the cloud; an approval without a time of its own counts as given now.
+    """
+    if not package.is_approved:
+        return [f"it is {package.approval} ({package.status}); approve it first"]
+    given = description.get("LastModifiedTime", now)
+    return [
+        *_identity_problems(description, rule),
+        *timeout_problems(description, rule=rule, at=given),
+        *location_problems(description, rule=rule),
+        *_binding_problems(description, package),
+    ]
+
+
+def timeout_problems(description: Mapping[str, Any], *, rule: ApprovalRule, at: datetime) -> list[str]:
+    """Return why a package may not be approved at a time: it was registered too long before.
+
+    Args:
+        description: DescribeModelPackage's answer.
+        rule: Until when it may be approved.
+        at: When it is, or was, approved.
+    """
+    if rule.timeout_seconds is None:
+        return []
+    waited, allowed = at - description["CreationTime"], timedelta(seconds=rule.timeout_seconds)
+    if waited <= allowed:
+        return []
+    return [
+        f"approved {_span(waited)} after it was registered, at most {_span(allowed)} are allowed, as its training set grows "
+        "stale; retrain and approve the new package"
+    ]
+
+
+def location_problems(description: Mapping[str, Any], *, rule: ApprovalRule) -> list[str]:
+    """Return why a package could not be loaded: its artefact lies where no endpoint of the group may read.
+
+    Args:
+        description: DescribeModelPackage's answer.
+        rule: Where it must lie.
+
+    Example:
+        >>> rule = ApprovalRule(artifacts=("s3://artifacts/models/demand-forecast/",))
+        >>> containers = [{"ModelDataUrl": "s3://artifacts/models/demand-forecast/by-hand/model.tar.gz"}]
+        >>> location_problems({"InferenceSpecification": {"Containers": containers}}, rule=rule)
+        []
+    """
+    containers = description.get("InferenceSpecification", {}).get("Containers", [])
+    found = [str(container.get("ModelDataUrl", "")) for container in containers]
+    allowed = " or ".join(rule.artifacts)
+    return [
+        f"the artefact must lie below {allowed}, as the endpoint's role may read nothing else, got {uri!r}; copy it there and "
+        "register the package again"
+        for uri in found
+        if rule.artifacts and not uri.startswith(rule.artifacts)
+    ]
+
+
+def is_automatic(description: Mapping[str, Any]) -> bool:
+    """Return whether a package was approved by policy, not by a person.
+
+    ``approval_problems`` refuses a package whose description says one thing and whose approver is the other.
+    """
+    return str(description.get("ApprovalDescription", "")).startswith(BY_POLICY)
+
+
+def approval_description(reason: str, *, bound: str) -> str:
+    """Return the ApprovalDescription of a person's approval: why, and the hash of what was approved.
+
+    Args:
+        reason: Why, in one line.
+        bound: ``container_sha256`` of the package.
+
+    Raises:
+        ValueError: If the reason is empty, too long, has line breaks, or begins as the policy's do.
+
+    Example:
+        >>> approval_description("beats the champion in every segment", bound="0" * 64)[:35]
+        'beats the champion in every segment'
+    """
+    return f"{_checked(reason)} [binding {bound}]"
+
+
+def rejection_description(reason: str) -> str:
+    """Return the ApprovalDescription of a person's rejection.
+
+    Args:
+        reason: Why, in one line.
+
+    Raises:
+        ValueError: As for ``approval_description``.
+    """
+    return _checked(reason)
+
+
+def bound_by(description: Mapping[str, Any]) -> str | None:
+    """Return the hash that an approval is bound to; ``None`` if it names none."""
+    found = _BINDING.findall(str(description.get("ApprovalDescription", "")))
+    return found[-1] if found else None
+
+
+def approver(description: Mapping[str, Any]) -> str | None:
+    """Return the identity that last changed a package; ``None`` where SageMaker names none."""
+    identity = description.get("LastModifiedBy", {}).get("IamIdentity", {})
+    return None if identity.get("Arn") is None else str(identity["Arn"])
+
+
+def changed_while_pending(description: Mapping[str, Any]) -> str | None:
+    """Return who changed a package that nobody has decided on yet; ``None`` if nobody did.
+
+    Args:
+        description: DescribeModelPackage's answer.
+    """
+    # claim: registering-is-no-modification
+    return approver(description) if description.get("ModelApprovalStatus") == "PendingManualApproval" else None
+
+
+def has_role(identity: str, roles: tuple[str, ...]) -> bool:
+    """Return whether an identity is a session of one of the roles, or the role itself.
+
+    A session's ARN leaves out the role's path; names are unique in an account whatever the path.
+
+    Example:
+        >>> has_role("arn:aws:sts::123456789012:assumed-role/Lead/ann", ("arn:aws:iam::123456789012:role/team/Lead",))
+        True
+    """
+    if identity in roles:
+        return True
+    session = _SESSION.fullmatch(identity)
+    matches = [_ROLE.fullmatch(role) for role in roles]
+    return session is not None and any(match is not None and match.groups() == session.groups() for match in matches)
+
+
+def _identity_problems(description: Mapping[str, Any], rule: ApprovalRule) -> Iterator[str]:
+    identity, by_policy = approver(description), is_automatic(description)
+    allowed = " or ".join((*rule.approvers, *rule.machines)) or "nobody"
+    if identity is None:
+        yield f"SageMaker does not say who approved it; {allowed} may approve: approve it again in that role"
+    elif has_role(identity, rule.machines):
+        if not by_policy:
+            yield f"{identity} approves by policy, but its description does not say so; approve it again by hand"
+    elif not has_role(identity, rule.approvers):
+        yield (
+            f"{identity} approved it, or changed it after it was approved, but only {allowed} may; approve it again in that role"
+        )
+    elif by_policy:
+        yield f"{identity} approved it, but its description says {BY_POLICY!r}; approve it again and say why"
+
+
+def _binding_problems(description: Mapping[str, Any], package: RegisteredPackage) -> Iterator[str]:
+    approved, present = bound_by(description), package.container_sha256
+    if approved is None:
+        yield "its approval is not bound to what was approved; approve it with: mlops models approve"
+    elif approved != present:
+        yield f"{approved} was approved, but it is {present} now; look at it and approve it again"
+
+
+def _checked(reason: str) -> str:
+    problem = _reason_problem(reason)
+    if problem is not None:
+        raise ValueError(f"reason must {problem}, got {reason[:80]!r}")
+    return reason.strip()
+
+
+def _reason_problem(reason: str) -> str | None:
+    if not reason.strip():
+        return "not be empty; say why"
+    if len(reason) > MAXIMUM_REASON:
+        return f"have at most {MAXIMUM_REASON} characters ({len(reason)})"
+    if not reason.isprintable():
+        return "be one line of printable characters"
+    if reason.startswith(BY_POLICY):
+        return f"not begin with {BY_POLICY!r}, which is how the machine's approvals begin"
+    if _BINDING.search(reason):
+        return "not name a binding, which is added to it"
+    return None
+
+
+def _span(span: timedelta) -> str:
+    hours = span.total_seconds() / 3600
+    return f"{hours / 24:.1f} days" if hours >= 48 else f"{hours:.1f} hours"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RegistryEntry:
+    """Parameter ``/mlops/<unit>/registry/<group>``."""
+
+    group: str
+    unit: str
+    rule: ApprovalRule
+    format: Literal["mlops.registry-entry/1"] = "mlops.registry-entry/1"
+
+
+def registry_parameter(*, unit: str, group: str) -> str:
+    """Return the name of a group's parameter.
+
+    Example:
+        >>> registry_parameter(unit="demand", group="demand-forecast")
+        '/mlops/demand/registry/demand-forecast'
+    """
+    return f"/mlops/{unit}/registry/{group}"
+
+
+def is_registry_parameter(name: str) -> bool:
+    """Return whether a parameter of a name holds a ``RegistryEntry``.
+
+    Example:
+        >>> is_registry_parameter("/mlops/demand/endpoint/demand-forecast")
+        False
+    """
+    parts = name.split("/")
+    return len(parts) == 5 and (parts[0], parts[1], parts[3]) == ("", "mlops", "registry") and all(parts[2::2])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Review:
+    """One package for a person. ``problems`` keep it from being deployed: as approved if it is, else as it would be now.
+
+    ``version`` is written ``<group>/<number>``, as the command names it. ``rule`` is absent where the group's rule is not known.
+    """
+
+    version: str
+    arn: str
+    status: str
+    approval: str
+    registered: datetime
+    changed: datetime | None
+    changed_by: str | None
+    description: str
+    metadata: Mapping[str, str]
+    image: str
+    artifact_uri: str
+    binding: str
+    problems: tuple[str, ...]
+    rule: ApprovalRule | None = None
+
+
+def review(description: Mapping[str, Any], *, rule: ApprovalRule | None, now: datetime) -> Review:
+    """Return what a person sees of a package.
+
+    Args:
+        description: DescribeModelPackage's answer.
+        rule: The group's rule; ``None`` where it is not known: who and when are not judged then.
+        now: The time in the cloud.
+    """
+    arn = str(description["ModelPackageArn"])
+    containers = description.get("InferenceSpecification", {}).get("Containers", [{}])
+    metadata = dict(description.get("CustomerMetadataProperties", {}))
+    return Review(
+        version=arn.rpartition(":model-package/")[2],
+        arn=arn,
+        status=str(description.get("ModelPackageStatus", "")),
+        approval=str(description.get("ModelApprovalStatus", "")),
+        registered=description["CreationTime"],
+        changed=description.get("LastModifiedTime"),
+        changed_by=approver(description),
+        description=str(description.get("ApprovalDescription", "")),
+        metadata=metadata,
+        image=str(containers[0].get("Image", "")),
+        artifact_uri=str(containers[0].get("ModelDataUrl", "")),
+        binding=container_sha256(containers[0], metadata),
+        problems=tuple(_problems(description, rule, now)),
+        rule=rule,
+    )
+
+
+def unapprovable(description: Mapping[str, Any], *, rule: ApprovalRule | None, now: datetime) -> list[str]:
+    """Return everything that would keep a package from being deployed if it were approved now.
+
+    Args:
+        description: DescribeModelPackage's answer.
+        rule: The group's rule; ``None`` where it is not known: time and location are not judged then.
+        now: The time in the cloud.
+    """
+    return list(_unapprovable(description, rule, now))
+
+
+def is_settled(description: Mapping[str, Any], *, rule: ApprovalRule | None, now: datetime) -> bool:
+    """Return whether a package is approved, and its approval counts."""
+    return description.get("ModelApprovalStatus") == "Approved" and not _problems(description, rule, now)
+
+
+def approval_requests(description: Mapping[str, Any], *, reason: str) -> list[dict[str, Any]]:
+    """Return the arguments of UpdateModelPackage, one call after the other, that approve a package as it is now.
+
+    A rollout starts when the approval *changes*: one whose approval does not count is rejected first.
+
+    Args:
+        description: DescribeModelPackage's answer.
+        reason: Why.
+
+    Raises:
+        ValueError: If the reason is not allowed.
+        PackageError: If it cannot be deployed, such as one that was changed after it was registered.
+    """
+    bound = read_package(description).container_sha256
+    approval = _update(description, "Approved", approval_description(reason, bound=bound))
+    if description.get("ModelApprovalStatus") != "Approved":
+        return [approval]
+    return [_update(description, "Rejected", "to be approved anew"), approval]
+
+
+def rejection_request(description: Mapping[str, Any], *, reason: str) -> dict[str, Any]:
+    """Return the arguments of UpdateModelPackage that reject a package.
+
+    Args:
+        description: DescribeModelPackage's answer.
+        reason: Why.
+
+    Raises:
+        ValueError: If the reason is not allowed.
+    """
+    return _update(description, "Rejected", rejection_description(reason))
+
+
+def _update(description: Mapping[str, Any], status: str, text: str) -> dict[str, Any]:
+    return {
+        "ModelPackageArn": description["ModelPackageArn"],
+        "ModelApprovalStatus": status,
+        "ApprovalDescription": text,
+    }
+
+
+def _problems(description: Mapping[str, Any], rule: ApprovalRule | None, now: datetime) -> list[str]:
+    if description.get("ModelApprovalStatus") != "Approved" or rule is None:
+        return list(_unapprovable(description, rule, now))
+    try:
+        package = read_package(description)
+    except PackageError as error:
+        return list(error.problems)
+    return approval_problems(description, package, rule=rule, now=now)
+
+
+def _unapprovable(description: Mapping[str, Any], rule: ApprovalRule | None, now: datetime) -> Iterator[str]:
+    try:
+        read_package(description)
+    except PackageError as error:
+        yield from error.problems
+    if description.get("ModelPackageStatus") != "Completed":
+        yield f"ModelPackageStatus must be Completed, got {description.get('ModelPackageStatus')!r}"
+    changer = changed_while_pending(description)
+    if changer is not None:
+        yield f"{changer} changed it at {description.get('LastModifiedTime')}, after it was registered; register it again"
+    if rule is not None:
+        yield from timeout_problems(description, rule=rule, at=now)
+        yield from location_problems(description, rule=rule)

@@ -1,0 +1,219 @@
+"""Whether an evaluation is evidence at all: complete, consistent, of the right time, and within the absolute limits."""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+
+from mlops_runtime.contracts.model import Evaluation, LossBlock, Metric, PeriodLosses, SegmentLosses
+from mlops_runtime.contracts.retraining import GateSpec, SegmentLimit
+from mlops_runtime.retraining.loss_intervals import CANDIDATE
+
+CHAMPION = "champion"
+
+_TOLERANCE = 1e-6  # relative, between an evaluation's totals and its blocks
+
+
+def problems(evaluation: Evaluation, spec: GateSpec, now: datetime | None) -> list[str]:
+    """Return why nothing may be concluded from an evaluation in favour of its candidate.
+
+    Args:
+        evaluation: What the evaluation job measured.
+        spec: The limits.
+        now: The time of the decision. Default: times are only compared with each other.
+    """
+    found = [*_loss(evaluation, spec), *_coverage(evaluation, spec), *_predictions(evaluation)]
+    found += _times(evaluation, spec, now)
+    found += _latency(evaluation, spec)
+    broken = list(_broken(evaluation))
+    found += broken
+    if not broken:  # losses of segments are sums of the same blocks
+        found += _segments(evaluation, spec)
+    return found
+
+
+def loss_of(blocks: Sequence[LossBlock], metric: Metric, name: str) -> float:
+    """Return the metric that blocks make: over the sum of absolute labels for WAPE, a mean a row for the others."""
+    total = sum(block.actual_sum for block in blocks) if metric == "wape" else sum(block.rows for block in blocks)
+    return sum(block.absolute_error[name] for block in blocks) / total if total > 0 else math.nan
+
+
+def _loss(evaluation: Evaluation, spec: GateSpec) -> Iterator[str]:
+    loss, metric = evaluation.metrics.get(CANDIDATE), evaluation.metric
+    if spec.metric is not None and spec.metric != metric:
+        yield f"the evaluation measures {metric}, the gate's limits are of {spec.metric}"
+    if loss is None:
+        yield "the evaluation has no candidate"
+    elif not math.isfinite(loss):
+        yield f"the candidate's {metric} is {loss}"
+    elif spec.maximum_loss is not None and loss > spec.maximum_loss:
+        yield f"the candidate's {metric} {loss:.4f} is above the maximum {spec.maximum_loss:.4f}"
+    elif spec.minimum_loss is not None and loss < spec.minimum_loss:
+        yield (
+            f"the candidate's {metric} {loss:.4f} is below the minimum {spec.minimum_loss:.4f}: too good to be true, "
+            "look for a feature that knows the label"
+        )
+
+
+def _coverage(evaluation: Evaluation, spec: GateSpec) -> Iterator[str]:
+    if not set(evaluation.metrics) - {CANDIDATE, CHAMPION}:
+        yield "the evaluation has no naive baseline to beat"
+    if evaluation.rows < spec.minimum_rows:
+        yield f"{evaluation.rows} rows are fewer than the minimum {spec.minimum_rows}"
+
+
+def _predictions(evaluation: Evaluation) -> Iterator[str]:
+    yield from evaluation.failures or ()
+    for name, count in sorted(evaluation.non_finite.items()):
+        if count and name != CHAMPION:
+            yield f"{name} has no finite prediction for {count} rows"
+    if evaluation.distinct_predictions == 1 and evaluation.rows > 1:
+        yield f"the candidate predicts the same value for all of {evaluation.rows} rows"
+
+
+def _times(evaluation: Evaluation, spec: GateSpec, now: datetime | None) -> Iterator[str]:
+    """Yield what is wrong with the order: trained, then held out, then decided.
+
+    A label that became known in the very instant in which the first row of the holdout was predicted was known then, so both
+    times may be one; the holdout's labels must be newer than what was trained on.
+    """
+    names = ("trained_until", "holdout_from", "holdout_until")
+    times: dict[str, datetime] = {}
+    for name in names:
+        text = getattr(evaluation, name)
+        try:
+            time = datetime.fromisoformat(text)
+        except ValueError:
+            yield f"{name} must be an ISO 8601 time, got {text!r}"
+            return
+        times[name] = time.replace(tzinfo=UTC) if time.tzinfo is None else time
+    trained, first, last = (times[name] for name in names)
+    if first < trained or last <= trained:
+        yield (
+            f"trained with what was known until {evaluation.trained_until}, measured on labels from "
+            f"{evaluation.holdout_from} to {evaluation.holdout_until}: trained on the future"
+        )
+    if now is None:
+        return
+    if last > now:
+        yield f"the holdout ends at {evaluation.holdout_until}, after the decision at {now.isoformat()}"
+    age = (now - last).total_seconds() / 86400
+    if spec.max_holdout_age_days is not None and age > spec.max_holdout_age_days:
+        yield f"the holdout ended {age:.1f} days before the decision, at most {spec.max_holdout_age_days:g} are allowed"
+
+
+def _latency(evaluation: Evaluation, spec: GateSpec) -> Iterator[str]:
+    if spec.max_milliseconds_a_row is None and spec.max_slowdown is None:
+        return
+    times = evaluation.milliseconds_a_row or {}
+    ours, theirs = times.get(CANDIDATE), times.get(CHAMPION)
+    if ours is None:
+        if not evaluation.failures:  # a candidate that fails is not timed, and is refused for that
+            yield "the evaluation did not measure how long the candidate takes for a row"
+        return
+    if spec.max_milliseconds_a_row is not None and ours > spec.max_milliseconds_a_row:
+        yield f"a row takes the candidate {ours:.2f} ms, allowed are {spec.max_milliseconds_a_row:.2f} ms"
+    if spec.max_slowdown is not None and theirs is not None and ours > spec.max_slowdown * theirs:
+        yield (
+            f"a row takes the candidate {ours:.2f} ms and the champion {theirs:.2f} ms in the same job, "
+            f"allowed is {spec.max_slowdown:g} times as long"
+        )
+
+
+def _broken(evaluation: Evaluation) -> Iterator[str]:
+    names = set(evaluation.metrics)
+    if sum(block.rows for block in evaluation.blocks) != evaluation.rows:
+        yield f"the blocks hold {sum(block.rows for block in evaluation.blocks)} rows, the evaluation {evaluation.rows}"
+    problem = _broken_blocks(evaluation.blocks, names, evaluation.non_finite)
+    if problem is not None:
+        yield problem
+        return
+    total: float = evaluation.rows
+    if evaluation.metric == "wape":
+        total = sum(block.actual_sum for block in evaluation.blocks)
+    if total <= 0:
+        yield "the actual values sum to nothing, so there is no relative error"
+        return
+    for name in sorted(names):
+        if evaluation.non_finite.get(name, 0):
+            continue
+        expected, got = loss_of(evaluation.blocks, evaluation.metric, name), evaluation.metrics[name]
+        if not math.isclose(expected, got, rel_tol=_TOLERANCE, abs_tol=_TOLERANCE):
+            yield f"{evaluation.metric} of {name} is given as {got}, but its blocks make {expected}"
+    if evaluation.periods is not None:
+        yield from _broken_periods("the whole", evaluation.periods, evaluation.blocks, names)
+    yield from _broken_segments(evaluation, names)
+
+
+def _broken_blocks(blocks: Sequence[LossBlock], names: set[str], non_finite: Mapping[str, int]) -> str | None:
+    for block in blocks:
+        if set(block.absolute_error) != names:
+            return f"block {block.block!r} does not have the losses of {', '.join(sorted(names))}"
+        losses = [loss for name, loss in block.absolute_error.items() if not non_finite.get(name, 0)]
+        values = [block.actual_sum, *losses]
+        if not all(math.isfinite(value) for value in values) or min(values) < 0:
+            return f"block {block.block!r} has a loss or a total that is negative or not finite"
+    if len({block.block for block in blocks}) < len(blocks):
+        return "a block is given twice"
+    return None
+
+
+def _broken_segments(evaluation: Evaluation, names: set[str]) -> Iterator[str]:
+    rows = {block.block: block.rows for block in evaluation.blocks}
+    for segment in evaluation.segments or ():
+        problem = _broken_blocks(segment.blocks, names, evaluation.non_finite)
+        if problem is not None:
+            yield f"segment {segment.name}: {problem}"
+        elif any(block.rows > rows.get(block.block, 0) for block in segment.blocks):
+            yield f"segment {segment.name} has rows that its blocks do not have over all"
+        elif sum(block.rows for block in segment.blocks) != segment.rows:
+            yield f"segment {segment.name} has {segment.rows} rows, its blocks have others"
+        elif (segment.periods is None) != (evaluation.periods is None):
+            yield f"segment {segment.name} must have periods where the whole has them, and only there"
+        elif segment.periods is not None:
+            compared = names & {CANDIDATE, CHAMPION}
+            yield from _broken_periods(f"segment {segment.name}", segment.periods, segment.blocks, compared)
+
+
+def _broken_periods(
+    what: str, periods: Sequence[PeriodLosses], blocks: Sequence[LossBlock], names: set[str]
+) -> Iterator[str]:
+    """Yield why losses by period are not those of the blocks, kept apart."""
+    if len({period.period for period in periods}) < len(periods):
+        yield f"{what}: a period is given twice"
+    for name in sorted(names):
+        parts = [period.absolute_error.get(name, ()) for period in periods]
+        if any(len(part) != len(blocks) for part in parts):
+            yield f"{what}: a period does not have a loss of {name} for each of {len(blocks)} blocks"
+            continue
+        if not all(math.isfinite(loss) and loss >= 0 for part in parts for loss in part):
+            yield f"{what}: a period has a loss of {name} that is negative or not finite"
+            continue
+        for index, block in enumerate(blocks):
+            got = math.fsum(part[index] for part in parts)
+            if not math.isclose(got, block.absolute_error[name], rel_tol=_TOLERANCE, abs_tol=_TOLERANCE):
+                yield f"{what}: the periods of block {block.block!r} make a loss of {name} of {got}, the block has another"
+                break
+
+
+def _segments(evaluation: Evaluation, spec: GateSpec) -> Iterator[str]:
+    """Yield which segments with limits of their own break them; a limit on what is not in the holdout is not kept."""
+    present = {segment.name: segment for segment in evaluation.segments or ()}
+    for name, limit in sorted((spec.segments or {}).items()):
+        if name in present:
+            yield from _segment(evaluation, present[name], limit)
+        elif name in (evaluation.segments_left_out or ()):
+            yield f"segment {name} has limits but too few rows to be among those that are measured"
+        else:
+            yield f"segment {name} has limits but no rows in the holdout"
+
+
+def _segment(evaluation: Evaluation, segment: SegmentLosses, limit: SegmentLimit) -> Iterator[str]:
+    if limit.minimum_rows is not None and segment.rows < limit.minimum_rows:
+        yield f"{segment.rows} rows where {segment.name} are fewer than the minimum {limit.minimum_rows}"
+    if limit.maximum_loss is None:
+        return
+    loss = loss_of(segment.blocks, evaluation.metric, CANDIDATE)
+    if not loss <= limit.maximum_loss:
+        yield (
+            f"the candidate's {evaluation.metric} {loss:.4f} where {segment.name} is above the maximum {limit.maximum_loss:.4f}"
+        )

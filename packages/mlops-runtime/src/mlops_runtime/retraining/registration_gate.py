@@ -1,0 +1,259 @@
+"""Whether a candidate may be registered: absolute limits, naive baselines, and the champion over all and by segment."""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from mlops_runtime.contracts import canonical_json, from_json
+from mlops_runtime.contracts.model import Evaluation, GateCheck, GateResult, GateVerdict, SegmentLosses
+from mlops_runtime.contracts.retraining import GateSpec, SegmentLimit
+from mlops_runtime.registry.model_package import ABSENT, MODEL_SHA256, registered_metadata
+from mlops_runtime.retraining.evaluation_evidence import loss_of, problems
+from mlops_runtime.retraining.loss_intervals import (
+    CANDIDATE,
+    MINIMUM_PERIODS,
+    UNBOUNDED,
+    Bound,
+    intervals,
+    segment_bounds,
+    two_way_bound,
+)
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+    from mlops_runtime.business_unit.automation import Automation
+
+
+CHAMPION = "champion"
+MINIMUM_BLOCKS = 10  # with fewer, resamples of blocks say too little about the spread
+_MAXIMUM_REASON = 1500
+
+
+SIGNATURE_SHA256 = (
+    "MLOPS_SIGNATURE_SHA256"  # what the server compares signature.json with; an empty one it does not compare
+)
+
+
+def evaluate_gate(
+    evaluation: Evaluation, spec: GateSpec, *, uri: str, sha256: str, now: datetime | None = None
+) -> GateResult:
+    """Return the verdict with every comparison that it rests on.
+
+    Every baseline must be beaten: the interval lies below 0. The champion, if there is one, must not be beaten by more than
+    ``max_regression`` in the interval's upper bound, and by no segment in the lower bound of its own. An evaluation that does not
+    hold together fails, without a comparison.
+
+    Args:
+        evaluation: What the evaluation job measured.
+        spec: Limits, confidence, resamples, seed.
+        uri: Where the evaluation was read.
+        sha256: Hash of its bytes.
+        now: The time of the decision; a holdout that ends later is made up. Default: it is not compared.
+    """
+    found = [*problems(evaluation, spec, now), *_too_few(evaluation)]
+    checks = () if found else (*_checks(evaluation, spec), *_segment_checks(evaluation, spec))
+    failures = found + [check.reason for check in checks if not check.passed]
+    return GateResult(
+        verdict=GateVerdict.FAILED if failures else GateVerdict.PASSED,
+        checks=checks,
+        evaluation_uri=uri,
+        evaluation_sha256=sha256,
+        reason=_shortened("; ".join(failures) if failures else _success(checks, evaluation)),
+    )
+
+
+def _too_few(evaluation: Evaluation) -> Iterator[str]:
+    if len(evaluation.blocks) < MINIMUM_BLOCKS:
+        yield f"{len(evaluation.blocks)} blocks are fewer than the {MINIMUM_BLOCKS} that an interval needs"
+    if evaluation.periods is not None and len(evaluation.periods) < MINIMUM_PERIODS:
+        yield (
+            f"{len(evaluation.periods)} periods are fewer than the {MINIMUM_PERIODS} that an interval over periods needs; "
+            "hold out more of them"
+        )
+
+
+def _checks(evaluation: Evaluation, spec: GateSpec) -> Iterator[GateCheck]:
+    rivals = sorted(name for name in evaluation.metrics if name != CANDIDATE)
+    # a champion that cannot predict every row has no loss to compare; it is no reason to keep it
+    silent = evaluation.non_finite.get(CHAMPION, 0)
+    compared = [rival for rival in rivals if rival != CHAMPION or silent == 0]
+    bounds = _bounds(evaluation, compared, spec)
+    for rival in compared:
+        low, high = bounds[rival].low, bounds[rival].high
+        limit = spec.max_regression if rival == CHAMPION else 0.0
+        passed = high < limit
+        yield GateCheck(
+            rival=rival,
+            passed=passed,
+            low=low,
+            high=high,
+            limit=limit,
+            reason=f"loss against {rival} {low:+.1%} to {high:+.1%}, must be below {limit:+.1%}",
+        )
+    if silent:
+        reason = f"the champion has no finite prediction for {silent} rows and is not compared"
+        yield GateCheck(
+            rival=CHAMPION, passed=True, low=-UNBOUNDED, high=-UNBOUNDED, limit=spec.max_regression, reason=reason
+        )
+
+
+def _bounds(evaluation: Evaluation, rivals: Sequence[str], spec: GateSpec) -> dict[str, Bound]:
+    if evaluation.periods is not None:
+        tail = (1 - spec.confidence) / 2
+        return {rival: two_way_bound(evaluation.periods, rival, tail=tail) for rival in rivals}
+    found = intervals(evaluation.blocks, rivals, confidence=spec.confidence, resamples=spec.resamples, seed=spec.seed)
+    return {rival: Bound(low=low, high=high) for rival, (low, high) in found.items()}
+
+
+def _segment_checks(evaluation: Evaluation, spec: GateSpec) -> Iterator[GateCheck]:
+    if CHAMPION not in evaluation.metrics or evaluation.non_finite.get(CHAMPION, 0):
+        return
+    segments = [segment for segment in evaluation.segments or () if _is_comparable(segment)]
+    if not segments:
+        return
+    bounds = _segment_bounds(evaluation, segments, spec)
+    for segment in segments:
+        low, high = bounds[segment.name].low, bounds[segment.name].high
+        limit = _segment_regression(spec, segment)
+        yield GateCheck(
+            rival=CHAMPION,
+            passed=low <= limit,
+            low=low,
+            high=high,
+            limit=limit,
+            reason=f"loss against {CHAMPION} where {segment.name} {low:+.1%} to {high:+.1%}, "
+            f"must not lie above {limit:+.1%}",
+            segment=segment.name,
+        )
+
+
+def _segment_bounds(evaluation: Evaluation, segments: Sequence[SegmentLosses], spec: GateSpec) -> dict[str, Bound]:
+    tail = (1 - spec.confidence) / 2 / len(segments)
+    if evaluation.periods is not None:
+        return {segment.name: two_way_bound(segment.periods or (), CHAMPION, tail=tail) for segment in segments}
+    return segment_bounds(evaluation.blocks, segments, CHAMPION, tail=tail, resamples=spec.resamples, seed=spec.seed)
+
+
+def _is_comparable(segment: SegmentLosses) -> bool:
+    """Return whether a segment has enough blocks, and periods where they are kept apart, for an interval."""
+    return len(segment.blocks) >= MINIMUM_BLOCKS and (
+        segment.periods is None or len(segment.periods) >= MINIMUM_PERIODS
+    )
+
+
+def _segment_regression(spec: GateSpec, segment: SegmentLosses) -> float:
+    own = (spec.segments or {}).get(segment.name, SegmentLimit()).max_regression
+    common = spec.max_regression if spec.max_segment_regression is None else spec.max_segment_regression
+    return common if own is None else own
+
+
+def _success(checks: Sequence[GateCheck], evaluation: Evaluation) -> str:
+    parts = [f"{evaluation.metric} {loss_of(evaluation.blocks, evaluation.metric, CANDIDATE):.4f}"]
+    parts += [check.reason for check in checks if check.segment is None]
+    if evaluation.segments:
+        compared = sum(check.segment is not None for check in checks)
+        parts.append(f"{compared} of {len(evaluation.segments)} segments compared, none worse than allowed")
+    return "; ".join(parts)
+
+
+def _shortened(reason: str) -> str:
+    return reason if len(reason) <= _MAXIMUM_REASON else f"{reason[:_MAXIMUM_REASON]}..."
+
+
+class EvaluationUriError(ValueError):
+    """The evaluation is not where the pipeline's evaluations lie."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judge:
+    """The gate of one pipeline.
+
+    Args:
+        s3: Client.
+        bucket: Artifacts bucket.
+        pipeline: Its name.
+        spec: When a candidate may be registered.
+        signing_key: ARN of the key that the archive of a candidate that passes is signed with.
+        automation: Whether the unit's automation rests.
+    """
+
+    s3: "S3Client"
+    bucket: str
+    pipeline: str
+    spec: GateSpec
+    signing_key: str
+    automation: "Automation"
+
+    def judge(
+        self, evaluation_uri: str, execution: str, now: datetime, *, image: str, artifact_uri: str, code: str
+    ) -> dict[str, Any]:
+        """Return verdict, reason, and the package's container and metadata; write ``gates/<pipeline>/<execution>.json``.
+
+        Args:
+            evaluation_uri: Where the evaluation job wrote.
+            execution: ARN of the Retrain execution.
+            now: The time in the cloud.
+            image: Image that would serve, by digest.
+            artifact_uri: What was evaluated, where nobody writes it a second time.
+            code: Where the training job had its code from, as SageMaker describes the job; empty if it had none.
+
+        Raises:
+            EvaluationUriError: If it lies elsewhere than under ``evaluations/<pipeline>/``.
+            ContractError: If it is not an evaluation.
+        """
+        root = f"s3://{self.bucket}/"
+        if not evaluation_uri.startswith(f"{root}evaluations/{self.pipeline}/"):
+            raise EvaluationUriError(
+                f"evaluation must lie under {root}evaluations/{self.pipeline}/, got {evaluation_uri!r}"
+            )
+        key = evaluation_uri.removeprefix(root)
+        content = self.s3.get_object(Bucket=self.bucket, Key=key)["Body"].read()
+        evaluation = from_json(Evaluation, content)
+        digest = hashlib.sha256(content).hexdigest()
+        result = evaluate_gate(evaluation, self.spec, uri=evaluation_uri, sha256=digest, now=now)
+        gate_key = f"gates/{self.pipeline}/{execution.rpartition(':')[2]}.json"
+        self.s3.put_object(
+            Bucket=self.bucket, Key=gate_key, Body=canonical_json(result), ContentType="application/json"
+        )
+        carried = {
+            "artifact_sha256": evaluation.artifact_sha256,
+            "model_sha256": evaluation.model_sha256,
+            "training_set_id": evaluation.training_set_id,
+            "baseline_uri": evaluation.baseline_uri,
+            "evaluation_uri": evaluation_uri,
+            "evaluation_sha256": digest,
+            "baseline_sha256": evaluation.baseline_sha256,
+            "signing_key": self.signing_key,
+            "code": code or ABSENT,
+        }
+        container = {
+            "Image": image,
+            "ModelDataUrl": artifact_uri,
+            "Environment": {
+                MODEL_SHA256: evaluation.model_sha256,
+                SIGNATURE_SHA256: evaluation.signature_sha256 or "",
+            },
+        }
+        rest = self.automation.rests(now)
+        return {
+            "verdict": result.verdict.value,
+            "reason": result.reason,
+            "gate_uri": root + gate_key,
+            **registered_metadata(container, carried),
+            "container": container,
+            "may_approve": rest is None,
+            "rest": "" if rest is None else rest,
+        }
+
+
+def time_of(text: str) -> datetime:
+    """Return the time that a machine passes as ``$now()``.
+
+    Example:
+        >>> time_of("2017-08-01T09:00:00.000Z").isoformat()
+        '2017-08-01T09:00:00+00:00'
+    """
+    return datetime.fromisoformat(text).astimezone(UTC)

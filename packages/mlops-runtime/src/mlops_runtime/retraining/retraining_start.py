@@ -1,0 +1,314 @@
+"""Read an event again at its source, take the pipeline's lock, start the Retrain machine, and store the decision."""
+
+import json
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from botocore.exceptions import ClientError
+
+from mlops_runtime.contracts import to_dict
+from mlops_runtime.contracts.retraining import Decision, GuardDecision, RetrainRequest, Trigger
+from mlops_runtime.lambda_protocol import Message
+from mlops_runtime.retraining.alarm_evidence import AlarmEvidence
+from mlops_runtime.retraining.retraining_guard import (
+    Asked,
+    Ended,
+    GuardSettings,
+    GuardState,
+    RefusedEventError,
+    alarms_of,
+    confirmed,
+    decide,
+    event_from,
+    execution_name,
+    next_state,
+)
+from mlops_runtime.rollout.execution_names import execution_arn
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_stepfunctions import SFNClient
+
+    from mlops_runtime.business_unit.automation import Automation
+
+
+KEPT = timedelta(days=30)  # how long an event id is remembered; it is refused as stale long before
+
+_NUMBERS = ("lock_until", "last_started", "day_count", "new_labels")
+_TAKEN = ("owner", "lock_until", "last_started", "last_execution", "day", "day_count", "request")
+_REFUSED = "ConditionalCheckFailed"
+
+
+logger = logging.getLogger(__name__)
+
+ATTEMPTS = 5
+# within this time a message that took the lock comes again and starts its execution, or ends among the dead letters
+UNSTARTED = timedelta(minutes=30)
+
+_OVER = ("ABORTED", "FAILED", "SUCCEEDED", "TIMED_OUT")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GuardTable:
+    """The rows of one pipeline.
+
+    Args:
+        dynamodb: Client.
+        table: Name of the retraining table.
+        pipeline: The pipeline.
+    """
+
+    dynamodb: "DynamoDBClient"
+    table: str
+    pipeline: str
+
+    def read(self) -> GuardState:
+        """Return the state; one that nobody wrote yet is empty."""
+        item = self._item("STATE")
+        if item is None:
+            return GuardState()
+        present = [f.name for f in fields(GuardState) if f.name in item]
+        values: dict[str, Any] = {
+            name: int(item[name]["N"]) if name in _NUMBERS else item[name]["S"] for name in present
+        }
+        return GuardState(**values)
+
+    def take(self, seen: GuardState, new: GuardState, now: datetime, *, gone: str | None = None) -> bool:
+        """Write the new state if nobody started anything since ``seen`` and the lock is free; labels that came since then stay.
+
+        Args:
+            seen: The state that was decided on.
+            new: The state in which an execution holds the lock.
+            now: The time of the decision.
+            gone: An owner that is known to run no more. Default: only time frees a lock.
+        """
+        values: dict[str, Any] = {
+            ":now": {"N": str(int(now.timestamp()))},
+            ":used": {"N": str(seen.new_labels)},
+            ":none": {"N": "0"},
+        }
+        changes = ["new_labels = if_not_exists(new_labels, :none) - :used"]
+        for name in _TAKEN:
+            value = getattr(new, name)
+            values[f":{name}"] = {"N": str(value)} if name in _NUMBERS else {"S": value}
+            changes.append(f"#{name} = :{name}")
+        unchanged = "attribute_not_exists(#last_execution)"
+        if seen.last_execution is not None:
+            unchanged, values[":seen"] = "#last_execution = :seen", {"S": seen.last_execution}
+        free = "attribute_not_exists(#owner) OR #lock_until < :now"
+        if gone is not None:
+            free, values[":gone"] = f"{free} OR #owner = :gone", {"S": gone}
+        return self._update(
+            UpdateExpression="SET " + ", ".join(changes) + " REMOVE last_outcome",
+            ConditionExpression=f"{unchanged} AND ({free})",
+            ExpressionAttributeNames={f"#{name}": name for name in _TAKEN},
+            ExpressionAttributeValues=values,
+        )
+
+    def release(self, owner: str) -> bool:
+        """Release the lock of exactly one execution. Returns whether it held it."""
+        return self._update(
+            UpdateExpression="REMOVE #owner, lock_until",
+            ConditionExpression="#owner = :me",
+            ExpressionAttributeNames={"#owner": "owner"},
+            ExpressionAttributeValues={":me": {"S": owner}},
+        )
+
+    def count(self, event_id: str, labels: int, now: datetime) -> None:
+        """Add the labels of one event to the state, once however often it comes: marker and sum are one write."""
+        marker = {**self._key(f"LABELS#{event_id}"), "labels": {"N": str(labels)}, "expires": _expires(now)}
+        mark: Any = {"TableName": self.table, "Item": marker, "ConditionExpression": "attribute_not_exists(pipeline)"}
+        add: Any = {
+            "TableName": self.table,
+            "Key": self._key("STATE"),
+            "UpdateExpression": "ADD new_labels :labels",
+            "ExpressionAttributeValues": {":labels": {"N": str(labels)}},
+        }
+        try:
+            self.dynamodb.transact_write_items(TransactItems=[{"Put": mark}, {"Update": add}])
+        except ClientError as error:
+            reasons = error.response.get("CancellationReasons", [])
+            if not reasons or reasons[0].get("Code") != _REFUSED:
+                raise
+
+    def decided(self, event_id: str) -> str | None:
+        """Return what was decided on an event before."""
+        item = self._item(f"EVENT#{event_id}")
+        return None if item is None else str(item["decision"]["S"])
+
+    def keep(self, decision: GuardDecision, event_id: str, now: datetime) -> None:
+        """Keep a decision for as long as its event could come again."""
+        texts = {name: {"S": value} for name, value in to_dict(decision).items()}
+        self.dynamodb.put_item(
+            TableName=self.table, Item={**self._key(f"EVENT#{event_id}"), **texts, "expires": _expires(now)}
+        )
+
+    def _update(self, **arguments: Any) -> bool:
+        try:
+            self.dynamodb.update_item(TableName=self.table, Key=self._key("STATE"), **arguments)
+        except ClientError as error:
+            if error.response["Error"]["Code"] == "ConditionalCheckFailedException":
+                return False
+            raise
+        return True
+
+    def _item(self, item: str) -> dict[str, Any] | None:
+        answer = self.dynamodb.get_item(TableName=self.table, Key=self._key(item), ConsistentRead=True)
+        return answer.get("Item")
+
+    def _key(self, item: str) -> dict[str, Any]:
+        return {"pipeline": {"S": self.pipeline}, "item": {"S": item}}
+
+
+def _expires(now: datetime) -> dict[str, str]:
+    return {"N": str(int((now + KEPT).timestamp()))}
+
+
+class GuardBusyError(Exception):
+    """Others kept changing the state; the message stays in the queue."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetrainGuard:
+    """The guard of one pipeline.
+
+    Args:
+        dynamodb: Client.
+        stepfunctions: Client.
+        table: Name of the retraining table.
+        settings: What the pipeline allows.
+        automation: Whether the unit's automation rests.
+        evidence: Reads alarms and what confirms them.
+        ingested: Returns the rows that an ingest (table, id) appended, None if the table has no such ingest.
+    """
+
+    dynamodb: "DynamoDBClient"
+    stepfunctions: "SFNClient"
+    table: str
+    settings: GuardSettings
+    automation: "Automation"
+    evidence: AlarmEvidence
+    ingested: Callable[[str, str], int | None]
+
+    def handle(self, message: Message) -> GuardDecision:
+        """Decide on one message, start the machine if it may, keep and log the decision.
+
+        Raises:
+            GuardBusyError: If others kept changing the state.
+        """
+        decision = self._decision(message)
+        logger.info(json.dumps(to_dict(decision) | {"pipeline": self.settings.pipeline}))
+        return decision
+
+    @property
+    def _rows(self) -> GuardTable:
+        return GuardTable(dynamodb=self.dynamodb, table=self.table, pipeline=self.settings.pipeline)
+
+    def _decision(self, message: Message) -> GuardDecision:
+        now = message.sent
+        try:
+            event = event_from(message.body, settings=self.settings, now=now)
+        except RefusedEventError as refused:
+            # under the message's id: a forged event must not use up the id of a real one
+            return self._kept(refused.decision, f"message:{message.id}", now, str(refused))
+        if (earlier := self._rows.decided(event.event_id)) is not None:
+            reason = f"decided before: {earlier}"
+            return GuardDecision(decision=Decision.DUPLICATE, event_id=event.event_id, at=_iso(now), reason=reason)
+        try:
+            return self._release(event, now) if isinstance(event, Ended) else self._retrain(event, now)
+        except RefusedEventError as refused:
+            return self._kept(refused.decision, event.event_id, now, str(refused))
+
+    def _retrain(self, event: Asked, now: datetime) -> GuardDecision:
+        request = self._counted(event, now)
+        name = execution_name(self.settings.pipeline, event.request)
+        arn = execution_arn(self.settings.machine_arn, name)
+        state = self._rows.read()
+        if state.last_execution != arn:  # what was begun goes on, also if the alarm is quiet by now
+            alarms = self.evidence.read(alarms_of(request, self.settings), now)
+            request = confirmed(request, self.settings, alarms=alarms, state=state)
+        decision, reason = self._lock(request, arn, now)
+        if decision is not Decision.STARTED:
+            return self._kept(decision, request.event_id, now, reason)
+        try:
+            self.stepfunctions.start_execution(
+                # the machine reads the request in the row that the lock was taken with
+                stateMachineArn=self.settings.machine_arn,
+                name=name,
+            )
+        except self.stepfunctions.exceptions.ExecutionAlreadyExists:
+            logger.info("execution %s is already there", name)
+        return self._kept(decision, request.event_id, now, reason, arn)
+
+    def _counted(self, event: Asked, now: datetime) -> RetrainRequest:
+        """Count the new labels of an ingest, as the table's own snapshot says them."""
+        table = event.request.requested_by
+        if event.ingest is None:
+            return event.request
+        rows = self.ingested(table, event.ingest)
+        if rows is None:
+            raise RefusedEventError(Decision.NOT_CONFIRMED, f"{table} has no snapshot of ingest {event.ingest}")
+        self._rows.count(event.event_id, rows, now)
+        return replace(event.request, detail=f"{rows} new rows of {table}")
+
+    def _release(self, event: Ended, now: datetime) -> GuardDecision:
+        execution, status = event.execution, self._status(event.execution)
+        if status not in _OVER:
+            raise RefusedEventError(Decision.NOT_CONFIRMED, f"{execution} is {status} now")
+        held = self._rows.release(execution)
+        reason = f"{execution} is {status}" if held else f"{execution} is {status} and held no lock any more"
+        return self._kept(Decision.RELEASED, event.event_id, now, reason, execution)
+
+    def _lock(self, request: RetrainRequest, execution: str, now: datetime) -> tuple[Decision, str]:
+        rest = None if request.trigger is Trigger.MANUAL else self._rest(now)
+        for _ in range(ATTEMPTS):
+            seen, gone = self._rows.read(), None
+            decision, reason = decide(seen, request, self.settings, execution=execution, now=now, rest=rest)
+            if decision is Decision.BUSY and self._is_over(seen, now):
+                gone, freed = seen.owner, replace(seen, owner=None, lock_until=0)
+                decision, reason = decide(freed, request, self.settings, execution=execution, now=now, rest=rest)
+            if decision is not Decision.STARTED or seen.last_execution == execution:
+                return decision, reason
+            new = next_state(seen, request, self.settings, execution=execution, now=now)
+            if self._rows.take(seen, new, now, gone=gone):
+                return decision, reason
+        raise GuardBusyError(f"the state of {self.settings.pipeline} changed {ATTEMPTS} times while it was read")
+
+    def _rest(self, now: datetime) -> tuple[Decision, str] | None:
+        frozen = self.automation.frozen(now)
+        if frozen is not None:
+            return Decision.FROZEN, frozen
+        paused = self.automation.rests(now)
+        return None if paused is None else (Decision.PAUSED, paused)
+
+    def _is_over(self, seen: GuardState, now: datetime) -> bool:
+        """Return whether the owner of the lock runs no more, or was never started: whatever it left is not waited for."""
+        status = self._status(seen.owner or "")
+        if status is not None:
+            return status in _OVER
+        return seen.last_started is not None and now.timestamp() - seen.last_started > UNSTARTED.total_seconds()
+
+    def _status(self, execution: str) -> str | None:
+        try:
+            # metadata alone: input and output are encrypted with a key that the guard may not use
+            # https://docs.aws.amazon.com/step-functions/latest/apireference/API_DescribeExecution.html
+            described = self.stepfunctions.describe_execution(executionArn=execution, includedData="METADATA_ONLY")
+            return described["status"]
+        except self.stepfunctions.exceptions.ExecutionDoesNotExist:
+            return None
+
+    def _kept(
+        self, decision: Decision, event_id: str, now: datetime, reason: str, execution: str | None = None
+    ) -> GuardDecision:
+        made = GuardDecision(
+            decision=decision, event_id=event_id, at=_iso(now), reason=reason[:1000], execution=execution
+        )
+        self._rows.keep(made, event_id, now)
+        return made
+
+
+def _iso(at: datetime) -> str:
+    return str(to_dict(at))

@@ -1,0 +1,150 @@
+"""Where a verification works: clients, names derived from account and region, the time, and how long it waits."""
+
+import hashlib
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal, TypeVar
+
+from mlops_runtime.verify.problems import CheckError
+
+TAG = "mlops:verify"
+
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Names:
+    """Names in one account and region.
+
+    Args:
+        unit: Business unit; prefix of endpoints, models, alarms and log groups.
+        stack: CloudFormation stack.
+        bucket: Bucket of the stack's files.
+        lock: SSM parameter that one run at a time holds.
+    """
+
+    unit: str
+    stack: str
+    bucket: str
+    lock: str
+
+    @property
+    def endpoint(self) -> str:
+        """Endpoint, and its model package group."""
+        return f"{self.unit}-probe"
+
+    @property
+    def tags(self) -> dict[str, str]:
+        """Tags of everything that has tags."""
+        return {TAG: self.unit}
+
+
+def names(account: str, region: str) -> Names:
+    """Return the names in an account and region. Nobody's own unit begins with ``verify-`` and six digits of a hash by accident.
+
+    Args:
+        account: Account id.
+        region: Region.
+
+    Example:
+        >>> names("000000000000", "us-east-1").stack
+        'mlops-verify-09fb16'
+    """
+    digest = hashlib.sha256(f"{account}/{region}".encode()).hexdigest()
+    return Names(
+        unit=f"verify-{digest[:6]}",
+        stack=f"mlops-verify-{digest[:6]}",
+        bucket=f"mlops-verify-{digest[:24]}",  # names of buckets are global
+        lock="/mlops-verify/lock",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pace:
+    """Seconds of real time.
+
+    Args:
+        poll: Between two looks.
+        quiet: How long nothing must happen where nothing should.
+        patience: How long a wait may take.
+    """
+
+    poll: float
+    quiet: float
+    patience: float
+
+
+ON_AWS = Pace(poll=10, quiet=120, patience=3600)
+_LEAST_PATIENCE = 240  # what works takes real time on the fastest clock
+
+
+def embedded_pace(scale: float) -> Pace:
+    """Return the pace of the embedded cloud: AWS's patience by its clock, and at least 240 s.
+
+    Args:
+        scale: Embedded seconds in a real one.
+
+    Example:
+        >>> [embedded_pace(scale).patience for scale in (1, 10, 120)]
+        [3600.0, 360.0, 240]
+    """
+    return Pace(poll=0.3, quiet=2, patience=max(_LEAST_PATIENCE, ON_AWS.patience / scale))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """An account and region.
+
+    Args:
+        client: Gives a boto3 client by service.
+        account: Account id; it stays on this machine.
+        region: Region.
+        caller: ARN of the caller.
+        cloud: Whether calls go to AWS.
+        names: Names of what is made.
+        now: The time in the cloud, by which money is counted.
+        wall: The time of day there, by which the lock is held; on AWS the same.
+        pace: How patiently to wait.
+        command: The command that cleans up.
+    """
+
+    client: Callable[[str], Any]
+    account: str
+    region: str
+    caller: str
+    cloud: Literal["aws", "embedded"]
+    names: Names
+    now: Callable[[], datetime]
+    wall: Callable[[], datetime]
+    pace: Pace
+    command: str
+
+    def wait(self, look: Callable[[], T | None], what: str, *, beat: Callable[[], None]) -> T:
+        """Wait until a function returns something that is not ``None``.
+
+        Args:
+            look: The function.
+            what: What is waited for, for the message.
+            beat: Called between two looks: renews the lock, holds the budget.
+
+        Raises:
+            CheckError: If it takes longer than the patience.
+        """
+        deadline = time.monotonic() + self.pace.patience
+        while (found := look()) is None:
+            if time.monotonic() > deadline:
+                raise CheckError(f"waited {self.pace.patience:.0f} s for {what}")
+            beat()
+            time.sleep(self.pace.poll)
+        return found
+
+    def hide(self, text: str) -> str:
+        """Return a text without the account's id, for the report.
+
+        Args:
+            text: The text.
+        """
+        return " ".join(text.split()).replace(self.account, "<account>")[:500]

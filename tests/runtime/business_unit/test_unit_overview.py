@@ -1,0 +1,305 @@
+"""What a status says of a monitor: the newest report, or why there is none to be read.
+
+What a unit has deployed and does now, read from moto's services.
+"""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import boto3
+import pytest
+from botocore.exceptions import ClientError
+from moto import mock_aws
+from tests.runtime.monitor import reports
+
+from mlops_runtime.business_unit.unit_overview import (
+    GONE,
+    NOT_YET_DEPLOYED,
+    RECORDED,
+    Lock,
+    MonitorOverview,
+    Overview,
+    newest_verdict,
+)
+from mlops_runtime.contracts import canonical_json, content_hash
+from mlops_runtime.contracts.rollout import AuditRecord, LivePointer, Outcome
+from mlops_runtime.contracts.unit_entries import (
+    EndpointEntry,
+    FreezeSpec,
+    FreezeWindow,
+    PauseState,
+    PipelineEntry,
+    UnitEntry,
+)
+from mlops_runtime.monitor.store import MonitorStore
+from mlops_runtime.rollout.audit_chain import GENESIS
+from mlops_runtime.rollout.rollout_table import RolloutTable
+
+NOW = datetime(2017, 8, 8, 9, tzinfo=UTC)
+FOUND = {"endpoint": "demand-forecast", "artifacts": "artifacts", "now": NOW}
+
+
+NOW_overview = datetime(2017, 8, 10, 12, tzinfo=UTC)
+ENDPOINT = "demand-forecast"
+SPEC_URI = "s3://a/specs/demand-forecast/one.json"
+UNIT_ENTRY = UnitEntry(
+    unit="demand",
+    automation_table="automation",
+    audit_bucket="a",
+    artifacts_bucket="b",
+    bus="c",
+    heads_bucket="h",
+    signing_key="s",
+    pause_key="p",
+)
+LIVE = LivePointer(
+    endpoint=ENDPOINT, config="live", model="live", model_package_arn="p", model_sha256="b", artifact_uri="a",
+    baseline_uri="b", baseline_sha256="8" * 64, evaluation_uri="e", training_set_id="t", spec_sha256="s", spec_uri=SPEC_URI,
+    execution="x", since="2017-08-08T11:00:00Z",
+)  # fmt: skip
+
+
+@pytest.fixture
+def s3() -> Iterator[Any]:
+    """Moto's S3 with the bucket."""
+    with mock_aws():
+        client = boto3.client(
+            "s3", region_name="us-east-1", aws_access_key_id="testing", aws_secret_access_key="testing"
+        )
+        client.create_bucket(Bucket="artifacts")
+        yield client
+
+
+def test_the_newest_report_is_told(s3: Any) -> None:
+    """Its states, engine and verdict."""
+    store = MonitorStore(s3, endpoint="demand-forecast", artifacts="artifacts")
+    for day, verdict in ((7, "drift"), (8, "no drift")):
+        store.put_report(
+            reports.report_of(day, reports.QUIET, verdict=verdict, suppressed="a rollout"),
+            {},
+            datetime(2017, 8, day, 6, tzinfo=UTC),
+        )
+
+    assert newest_verdict(s3, **FOUND) == MonitorOverview(
+        window_until="2017-08-08T06:00:00Z",
+        states={"drift": "OK", "quality": "OK", "latency": "OK"},
+        engine="LAMBDA",
+        verdict="no drift",
+        suppressed="a rollout",
+    )
+
+
+def test_without_a_report_there_is_nothing_to_tell(s3: Any) -> None:
+    """Also before the stack has its bucket."""
+    assert newest_verdict(s3, **FOUND) is None
+    assert newest_verdict(s3, **{**FOUND, "artifacts": "nowhere"}) is None
+
+
+def test_what_cannot_be_read_is_said(s3: Any) -> None:
+    """A report of a later version."""
+    s3.put_object(Bucket="artifacts", Key="monitor/demand-forecast/reports/2017-08-08T06/report.json", Body=b"{}")
+
+    found = newest_verdict(s3, **FOUND)
+    assert found is not None
+    assert "endpoint" in found.unread
+
+
+@pytest.mark.parametrize(("code", "said"), [("AccessDenied", "AccessDenied"), ("SlowDown", None)])
+def test_who_may_not_read_reports_still_has_a_status(code: str, said: str | None) -> None:
+    """Any other error is one."""
+
+    class Refusing:
+        def get_paginator(self, _: str) -> "Refusing":
+            return self
+
+        def paginate(self, **_: object) -> list[object]:
+            raise ClientError({"Error": {"Code": code, "Message": "no"}}, "ListObjectsV2")
+
+    refusing: Any = Refusing()
+    if said is None:
+        with pytest.raises(ClientError):
+            newest_verdict(refusing, **FOUND)
+    else:
+        assert newest_verdict(refusing, **FOUND) == MonitorOverview(states={}, unread=said)
+
+
+class World:
+    """Tables and machines of one unit."""
+
+    def __init__(self) -> None:
+        keys = {"region_name": "us-east-1", "aws_access_key_id": "testing", "aws_secret_access_key": "testing"}
+        self.dynamodb: Any = boto3.client("dynamodb", **keys)
+        self.sagemaker: Any = boto3.client("sagemaker", **keys)
+        self.stepfunctions: Any = boto3.client("stepfunctions", **keys)
+        for name, key_names in (
+            ("automation", ["endpoint"]), ("rollout", ["endpoint"]), ("retraining", ["pipeline", "item"]),
+        ):  # fmt: skip
+            self.dynamodb.create_table(
+                TableName=name,
+                AttributeDefinitions=[{"AttributeName": key, "AttributeType": "S"} for key in key_names],
+                KeySchema=[
+                    {"AttributeName": key, "KeyType": kind}
+                    for key, kind in zip(key_names, ("HASH", "RANGE"), strict=False)
+                ],
+                BillingMode="PAY_PER_REQUEST",
+            )
+        definition = '{"StartAt": "W", "States": {"W": {"Type": "Wait", "Seconds": 600, "End": true}}}'
+        self.deploy, self.retrain = (
+            str(
+                self.stepfunctions.create_state_machine(
+                    name=name, definition=definition, roleArn="arn:aws:iam::123456789012:role/machine"
+                )["stateMachineArn"]
+            )
+            for name in ("Deploy", "Retrain")
+        )
+        self.endpoint_entry = EndpointEntry(
+            endpoint=ENDPOINT,
+            unit="demand",
+            group=ENDPOINT,
+            rollout_table="rollout",
+            deploy_machine=self.deploy,
+            target="x",
+        )
+        self.pipeline_entry = PipelineEntry(
+            pipeline=ENDPOINT, unit="demand", group=ENDPOINT, retraining_table="retraining", retrain_machine=self.retrain,
+            queue_url="q",
+        )  # fmt: skip
+        self.overview = Overview(
+            dynamodb=self.dynamodb, sagemaker=self.sagemaker, stepfunctions=self.stepfunctions, now=NOW_overview
+        )
+
+    def start(self, machine: str) -> str:
+        """Start an execution."""
+        return str(self.stepfunctions.start_execution(stateMachineArn=machine)["executionArn"])
+
+    def put(self, table: str, **attributes: Any) -> None:
+        """Write an item: text and numbers."""
+        item = {name: {"N": str(v)} if isinstance(v, int) else {"S": v} for name, v in attributes.items()}
+        self.dynamodb.put_item(TableName=table, Item=item)
+
+    def serve(self, config: str) -> None:
+        """SageMaker serves a config."""
+        self.sagemaker.create_model(
+            ModelName=config, ExecutionRoleArn="arn:aws:iam::123456789012:role/x", PrimaryContainer={"Image": "i"}
+        )
+        variant = {"VariantName": "v", "ModelName": config, "InstanceType": "ml.m5.large", "InitialInstanceCount": 1}
+        self.sagemaker.create_endpoint_config(EndpointConfigName=config, ProductionVariants=[variant])
+        self.sagemaker.create_endpoint(EndpointName=ENDPOINT, EndpointConfigName=config)
+
+
+@pytest.fixture
+def world() -> Iterator[World]:
+    """Fresh tables and machines."""
+    with mock_aws():
+        yield World()
+
+
+def test_a_new_unit_waits_for_its_first_model(world: World) -> None:
+    """Nothing is paused, frozen, live or running."""
+    unit = world.overview.unit(UNIT_ENTRY, [world.endpoint_entry], [world.pipeline_entry])
+
+    (endpoint,), (pipeline,) = unit.endpoints, unit.pipelines
+    assert (unit.unit, unit.pause, unit.frozen, unit.next_freeze, unit.last) == ("demand", None, None, None, None)
+    assert (endpoint.state, endpoint.live, endpoint.desired, endpoint.is_desired) == (
+        NOT_YET_DEPLOYED,
+        None,
+        None,
+        None,
+    )
+    assert (endpoint.running, endpoint.lock, endpoint.last) == ((), None, None)
+    assert (pipeline.running, pipeline.lock, pipeline.last_started, pipeline.day_count) == ((), None, None, 0)
+
+
+def test_a_pause_and_a_freeze_are_told(world: World) -> None:
+    """With the last record of the unit's own chain, and the freeze that comes next."""
+    windows = tuple(
+        FreezeWindow(name=name, start=NOW_overview + timedelta(days=day), end=NOW_overview + timedelta(days=day + 2))
+        for name, day in (("past", -9), ("now", -1), ("next", 30), ("later", 60))
+    )
+    pause = PauseState(is_paused=True, by="ann", at="2017-08-10T10:00:00Z", reason="stocktaking")
+    record = AuditRecord(
+        endpoint="demand", sequence=1, previous=GENESIS, outcome=Outcome.PAUSED, reason="stocktaking", execution="x",
+        at=pause.at, requested_by="ann",
+    )  # fmt: skip
+    table = RolloutTable(world.dynamodb, "automation", "demand")
+    table.move_head(table.read(), record, content_hash(record), pause=pause)
+
+    unit = world.overview.unit(replace(UNIT_ENTRY, freeze=FreezeSpec(windows=windows)), [], [])
+
+    assert (unit.pause, unit.last) == (pause, record)
+    assert unit.frozen == "frozen by 'now' until 2017-08-11T12:00:00Z"
+    assert unit.next_freeze == windows[2]
+
+
+@pytest.mark.parametrize(
+    ("desired", "is_desired"), [(SPEC_URI, True), ("s3://a/specs/demand-forecast/two.json", False)]
+)
+def test_what_serves_is_compared_with_what_is_desired(world: World, desired: str, is_desired: bool) -> None:
+    """And with SageMaker, which has the last word."""
+    world.put("rollout", endpoint=ENDPOINT, live=canonical_json(LIVE).decode(), desired=desired)
+    world.serve("by-hand")
+
+    endpoint = world.overview.endpoint(world.endpoint_entry)
+
+    assert (endpoint.state, endpoint.serving_config) == ("InService", "by-hand")
+    assert (endpoint.live, endpoint.desired, endpoint.is_desired) == (LIVE, desired, is_desired)
+
+
+def test_an_endpoint_that_somebody_deleted_is_gone(world: World) -> None:
+    """The row still says what served."""
+    world.put("rollout", endpoint=ENDPOINT, live=canonical_json(LIVE).decode())
+
+    assert world.overview.endpoint(world.endpoint_entry).state == GONE
+
+
+def test_of_a_cluster_what_is_recorded_is_told(world: World) -> None:
+    """It answers in its own network only; an endpoint of that name that SageMaker has is another one's."""
+    entry = replace(world.endpoint_entry, target="EKS")
+    world.serve("another")
+    assert world.overview.endpoint(entry).state == NOT_YET_DEPLOYED
+    world.put("rollout", endpoint=ENDPOINT, live=canonical_json(LIVE).decode())
+    told = world.overview.endpoint(entry)
+    assert (told.state, told.serving_config, told.live) == (RECORDED, None, LIVE)
+
+
+@pytest.mark.parametrize(("seconds", "expired"), [(60, False), (-60, True)])
+def test_rollouts_and_their_lock_are_told(world: World, seconds: int, expired: bool) -> None:
+    """A lock that has ended may be taken over."""
+    execution = world.start(world.deploy)
+    world.start(world.retrain)
+    until = NOW_overview + timedelta(seconds=seconds)
+    world.put("rollout", endpoint=ENDPOINT, owner=execution, lock_until=int(until.timestamp()))
+
+    endpoint = world.overview.endpoint(world.endpoint_entry)
+
+    assert endpoint.running == (execution,)
+    assert endpoint.lock == Lock(owner=execution, until=f"{until:%Y-%m-%dT%H:%M:%SZ}", expired=expired)
+
+
+@pytest.mark.parametrize(
+    ("until", "told"), [("2017-08-10T12:00:01Z", True), ("2017-08-10T12:00:00Z", False), (None, False)]
+)
+def test_probation_is_told_while_it_lasts(world: World, until: str | None, told: bool) -> None:
+    """Afterwards the promotion stands."""
+    live = replace(LIVE, probation_until=until)
+    world.put("rollout", endpoint=ENDPOINT, live=canonical_json(live).decode())
+
+    assert world.overview.endpoint(world.endpoint_entry).probation_until == (until if told else None)
+
+
+def test_a_pipeline_tells_its_last_start(world: World) -> None:
+    """With the budget used that day, and who holds its lock."""
+    execution = world.start(world.retrain)
+    world.put(
+        "retraining", pipeline=ENDPOINT, item="STATE", owner=execution, lock_until=int(NOW_overview.timestamp()) + 60,
+        last_started=int(NOW_overview.timestamp()) - 60, last_execution=execution, day="2017-08-10", day_count=2, new_labels=31,
+    )  # fmt: skip
+
+    pipeline = world.overview.pipeline(world.pipeline_entry)
+
+    assert pipeline.running == (execution,)
+    assert pipeline.lock == Lock(owner=execution, until="2017-08-10T12:01:00Z", expired=False)
+    assert (pipeline.last_started, pipeline.last_execution) == ("2017-08-10T11:59:00Z", execution)
+    assert (pipeline.day, pipeline.day_count, pipeline.new_labels) == ("2017-08-10", 2, 31)

@@ -1,0 +1,386 @@
+"""The guard's core: events to requests, state to decisions."""
+
+import json
+from dataclasses import replace
+from datetime import timedelta
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rollout_world import NOW
+
+from mlops_runtime.contracts import canonical_json, to_dict
+from mlops_runtime.contracts.events import features_ingested
+from mlops_runtime.contracts.retraining import Decision, RetrainRequest, Trigger
+from mlops_runtime.retraining.alarm_evidence import Alarms
+from mlops_runtime.retraining.retraining_guard import (
+    Asked,
+    Ended,
+    GuardSettings,
+    GuardState,
+    RefusedEventError,
+    alarms_of,
+    confirmed,
+    decide,
+    event_from,
+    execution_name,
+    next_state,
+)
+
+ANNA = "AROAEXAMPLEOFAROLE:anna"
+MACHINE = "arn:aws:states:us-east-1:123456789012:stateMachine:Retrain"
+OWNER = "arn:aws:states:us-east-1:123456789012:execution:Retrain:"
+SETTINGS = GuardSettings(
+    pipeline="demand-forecast",
+    machine_arn=MACHINE,
+    alarms=("demand-drift", "demand-wape"),
+    cool_down=86_400,
+    daily_budget=2,
+    label_table="weekly_demand_v1",
+    recheck_rule="arn:aws:events:us-east-1:123456789012:rule/recheck",
+)
+COUNTING = replace(SETTINGS, minimum_labels=1000)
+HOUR = 3600
+SECONDS = int(NOW.timestamp())
+
+
+def _event(kind: str, **changes: Any) -> dict[str, Any]:
+    kinds: dict[str, dict[str, Any]] = {
+        "alarm": {
+            "detail-type": "CloudWatch Alarm State Change",
+            "source": "aws.cloudwatch",
+            "detail": {"alarmName": "demand-drift", "state": {"value": "ALARM"}},
+        },
+        "schedule": {"detail-type": "Scheduled Event", "source": "aws.events", "detail": {}},
+        "manual": {
+            "detail-type": "MLOps Retraining Requested",
+            "source": f"mlops.demand/{ANNA}",
+            "detail": {"id": "x", "subject": "demand-forecast", "outcome": "REQUESTED", "reason": "new store"},
+        },
+        "new_data": {
+            "detail-type": "MLOps Features Ingested",
+            "source": "mlops.demand",
+            "detail": to_dict(features_ingested("weekly_demand_v1", rows=1200, ingest_id="w31")),
+        },
+        "recheck": {
+            "detail-type": "Scheduled Event",
+            "source": "aws.events",
+            "resources": [SETTINGS.recheck_rule],
+            "detail": {},
+        },
+        "ended": {
+            "detail-type": "Step Functions Execution Status Change",
+            "source": "aws.states",
+            "detail": {"executionArn": f"{OWNER}one", "status": "ABORTED"},
+        },
+    }
+    common = {"id": "e1", "account": "123456789012", "time": "2017-08-01T09:00:00Z", "region": "us-east-1"}
+    return common | kinds[kind] | changes
+
+
+def _read(event: object, settings: GuardSettings = COUNTING) -> Asked | Ended:
+    return event_from(json.dumps(event), settings=settings, now=NOW)
+
+
+def _request(event: object, settings: GuardSettings = COUNTING) -> RetrainRequest:
+    read = _read(event, settings)
+    assert isinstance(read, Asked)
+    return read.request
+
+
+@pytest.mark.parametrize(
+    ("kind", "by", "detail"),
+    [
+        ("alarm", "demand-drift", "alarm demand-drift rings"),
+        ("schedule", "aws.events", "scheduled"),
+        ("manual", ANNA, "new store"),
+        ("new_data", "weekly_demand_v1", "new rows of weekly_demand_v1"),
+        ("recheck", "aws.events", "asked again"),
+    ],
+)
+def test_each_trigger_becomes_a_request(kind: str, by: str, detail: str) -> None:
+    """What is known ends when the queue took the message."""
+    request = _request(_event(kind))
+    assert request.trigger == Trigger(kind)
+    assert (request.requested_by, request.detail, request.as_of) == (by, detail, "2017-08-01T09:00:00Z")
+    alarms = {"alarm": ("demand-drift",), "recheck": ("demand-drift", "demand-wape")}
+    assert alarms_of(request, SETTINGS) == alarms.get(kind, ())
+
+
+def test_new_labels_come_with_their_ingest_and_an_end_with_its_execution() -> None:
+    """The two that are more than a request."""
+    read = _read(_event("new_data"))
+    assert isinstance(read, Asked)
+    assert (read.ingest, read.event_id) == ("w31", "weekly_demand_v1/w31")
+    assert _read(_event("ended")) == Ended(event_id="e1", execution=f"{OWNER}one")
+
+
+@pytest.mark.parametrize("rows", ["", "-5", "9" * 13, "many"])
+def test_what_an_event_tells_of_rows_is_not_read(rows: str) -> None:
+    """The table's snapshot says it."""
+    detail = _event("new_data")["detail"] | {"attributes": {"rows": rows}}
+    assert _request(_event("new_data", detail=detail)).detail == "new rows of weekly_demand_v1"
+
+
+def test_labels_count_only_where_they_are_wanted() -> None:
+    """Another table, or a pipeline that does not count."""
+    other = to_dict(features_ingested("prices_v1", rows=9, ingest_id="x"))
+    for event, limits in ((_event("new_data", detail=other), COUNTING), (_event("new_data"), SETTINGS)):
+        with pytest.raises(RefusedEventError, match="are not counted for demand-forecast"):
+            _read(event, limits)
+
+
+def test_a_request_that_asks_again_needs_an_alarm_or_labels() -> None:
+    """The first alarm that rings is the reason; else enough labels; else nothing."""
+    request = _request(_event("recheck"))
+    ringing = confirmed(request, COUNTING, alarms=Alarms({"demand-wape": "ALARM"}, {}), state=GuardState())
+    assert (ringing.requested_by, ringing.detail) == ("demand-wape", "still ringing: demand-wape")
+    quiet = Alarms({"demand-drift": "OK"}, {})
+    waiting = confirmed(request, COUNTING, alarms=quiet, state=GuardState(new_labels=1000))
+    assert waiting.detail == "1000 new labels wait"
+    for limits, state in ((COUNTING, GuardState(new_labels=999)), (SETTINGS, GuardState(new_labels=1000))):
+        with pytest.raises(RefusedEventError, match="no alarm rings and no labels wait") as error:
+            confirmed(request, limits, alarms=Alarms({"demand-drift": "INSUFFICIENT_DATA"}, {}), state=state)
+        assert error.value.decision is Decision.NOT_CONFIRMED
+
+
+@pytest.mark.parametrize("trigger", ["alarm", "recheck"])
+def test_an_alarm_that_nothing_confirms_is_no_reason(trigger: str) -> None:
+    """Neither when it begins to ring nor for as long as it does; another that is confirmed is one."""
+    request, doubts = _request(_event(trigger)), {"demand-drift": "no report says so"}
+    alarms = Alarms({"demand-drift": "ALARM", "demand-wape": "OK"}, doubts)
+    with pytest.raises(
+        RefusedEventError, match=r"alarm demand-drift rings, and nothing confirms it: no report"
+    ) as error:
+        confirmed(request, COUNTING, alarms=alarms, state=GuardState())
+    assert error.value.decision is Decision.NOT_CONFIRMED
+    both = Alarms({"demand-drift": "ALARM", "demand-wape": "ALARM"}, doubts)
+    if trigger == "recheck":
+        assert confirmed(request, COUNTING, alarms=both, state=GuardState()).requested_by == "demand-wape"
+
+
+def test_a_request_names_its_caller_and_no_one_else() -> None:
+    """The source is bound to the caller by policies; a name in the request is not believed."""
+    detail = _event("manual")["detail"] | {"attributes": {"requested_by": "the director"}}
+    assert _request(_event("manual", detail=detail)).requested_by == ANNA
+
+
+@pytest.mark.parametrize(
+    ("event", "message"),
+    [
+        ({}, "id is missing"),
+        (_event("alarm", account="210987654321"), "account '210987654321' is not '123456789012'"),
+        (_event("alarm", id="x" * 129), "event id must match"),
+        (_event("alarm", id="a\nb"), "event id must match"),
+        (_event("alarm", source="aws.cloudwatc"), "starts no retraining"),
+        (_event("alarm", detail={"alarmName": "other", "state": {"value": "ALARM"}}), "alarm 'other' is none of"),
+        (
+            _event("manual", source=f"mlops.other/{ANNA}"),
+            "source of a request must be mlops.<unit>/<UserId of the caller>",
+        ),
+        (_event("manual", source=f"mlops.demand-forecast/{ANNA}"), "source of a request must be"),
+        (_event("manual", source="mlops.demand"), "source of a request must be"),  # as the unit's machines may write
+        (_event("manual", source="mlops.demand/"), "source of a request must be"),
+        (_event("manual", source="mlops.demand/anna"), "source of a request must be"),
+        (_event("manual", source=f"mlops.demand/{ANNA}/bob"), "source of a request must be"),
+        (_event("manual", detail={"id": "x"}), "subject is missing"),
+        (_event("manual", detail={"id": "x", "subject": "pricing", "outcome": ""}), "subject 'pricing' is not"),
+        (_event("manual", **{"detail-type": "MLOps Rollout Finished"}), "starts no retraining"),
+        (_event("schedule", time="yesterday"), "must be an ISO 8601 time"),
+        (_event("new_data", source="mlops.other"), "starts no retraining"),
+        (
+            _event("ended", detail={"executionArn": "arn:aws:states:us-east-1:123456789012:execution:Other:one"}),
+            "none of",
+        ),
+        (_event("ended", detail={"executionArn": f"{OWNER}one", "status": "RUNNING"}), "status must be one of"),
+    ],
+)
+def test_fails_when_an_event_is_not_ours(event: dict[str, Any], message: str) -> None:
+    """Forged, foreign and malformed events are invalid, with the reason."""
+    with pytest.raises(RefusedEventError, match=message) as error:
+        _request(event)
+    assert error.value.decision is Decision.INVALID
+
+
+@given(st.text(max_size=300))
+def test_no_body_breaks_the_guard(body: str) -> None:
+    """Whatever a sender writes is refused as invalid."""
+    with pytest.raises(RefusedEventError) as error:
+        event_from(body, settings=SETTINGS, now=NOW)
+    assert error.value.decision is Decision.INVALID
+
+
+_ANY = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=9), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.sampled_from(["alarm", "schedule", "manual", "new_data", "recheck", "ended"]), st.data())
+def test_a_tampered_event_is_refused_or_means_the_same(kind: str, data: st.DataObject) -> None:
+    """Any field of a valid event replaced by anything, also inside its detail; what passes can be written and started."""
+    event = _event(kind)
+    target = event["detail"] if event["detail"] and data.draw(st.booleans()) else event
+    target[data.draw(st.sampled_from(sorted(target)))] = data.draw(_ANY)
+    try:
+        read = _read(event)
+    except RefusedEventError:
+        return
+    if isinstance(read, Ended):
+        assert read.execution.startswith(OWNER)
+        return
+    request = read.request
+    # without its rule a schedule's event is one of another schedule
+    assert request.trigger in ({Trigger.RECHECK, Trigger.SCHEDULE} if kind == "recheck" else {Trigger(kind)})
+    assert len(execution_name("demand-forecast", request)) == 24
+    canonical_json(request)
+
+
+@pytest.mark.parametrize(
+    ("offset", "fresh"),
+    [
+        (timedelta(minutes=-15), True),
+        (timedelta(minutes=-15, seconds=-1), False),
+        (timedelta(minutes=5), True),
+        (timedelta(minutes=5, seconds=1), False),
+    ],
+)
+def test_old_and_future_events_are_stale(offset: timedelta, fresh: bool) -> None:
+    """15 minutes back, 5 ahead."""
+    event = _event("alarm", time=(NOW + offset).isoformat())
+    if fresh:
+        assert _request(event).trigger is Trigger.ALARM
+    else:
+        with pytest.raises(RefusedEventError) as error:
+            _request(event)
+        assert error.value.decision is Decision.STALE
+
+
+def test_a_time_without_zone_is_utc() -> None:
+    """It is neither an error nor local time."""
+    assert _request(_event("alarm", time="2017-08-01T09:00:00")).trigger is Trigger.ALARM
+
+
+def test_an_alarm_that_went_quiet_is_not_confirmed() -> None:
+    """The event itself says OK."""
+    event = _event("alarm", detail={"alarmName": "demand-drift", "state": {"value": "OK"}})
+    with pytest.raises(RefusedEventError) as error:
+        _request(event)
+    assert error.value.decision is Decision.NOT_CONFIRMED
+
+
+def _decide(state: GuardState, kind: str = "alarm", settings: GuardSettings = SETTINGS, **rest: Any) -> Decision:
+    return decide(state, _request(_event(kind)), settings, execution="mine", now=NOW, **rest)[0]
+
+
+@pytest.mark.parametrize(
+    ("state", "kind", "decision"),
+    [
+        (GuardState(), "alarm", Decision.STARTED),
+        (GuardState(owner="other", lock_until=SECONDS), "alarm", Decision.BUSY),
+        (GuardState(owner="other", lock_until=SECONDS - 1), "alarm", Decision.STARTED),
+        (GuardState(last_started=SECONDS - HOUR), "alarm", Decision.COOLING_DOWN),
+        (GuardState(last_started=SECONDS - HOUR), "schedule", Decision.COOLING_DOWN),
+        (GuardState(last_started=SECONDS - HOUR), "manual", Decision.STARTED),
+        (GuardState(last_started=SECONDS - 24 * HOUR), "alarm", Decision.STARTED),
+        (GuardState(last_started=SECONDS + HOUR), "alarm", Decision.COOLING_DOWN),
+        (GuardState(day="2017-08-01", day_count=2), "manual", Decision.OVER_BUDGET),
+        (GuardState(day="2017-08-01", day_count=1), "manual", Decision.STARTED),
+        (GuardState(day="2017-07-31", day_count=2), "manual", Decision.STARTED),
+        (GuardState(owner="mine", lock_until=SECONDS + 9, last_execution="mine"), "alarm", Decision.STARTED),
+    ],
+)
+def test_decisions(state: GuardState, kind: str, decision: Decision) -> None:
+    """Lock, cool-down and budget, each at its edge; an interrupted start goes on."""
+    assert _decide(state, kind) is decision
+
+
+@pytest.mark.parametrize("kind", ["alarm", "schedule", "new_data", "recheck"])
+@pytest.mark.parametrize("rest", [Decision.PAUSED, Decision.FROZEN])
+def test_while_automation_rests_only_a_person_retrains(kind: str, rest: Decision) -> None:
+    """Whatever else would hold; what had begun before goes on."""
+    assert _decide(GuardState(), kind, rest=(rest, "peak season")) is rest
+    assert _decide(GuardState(), "manual", rest=(rest, "peak season")) is Decision.STARTED
+    assert _decide(GuardState(last_execution="mine"), kind, rest=(rest, "peak season")) is Decision.STARTED
+
+
+@pytest.mark.parametrize("kind", ["alarm", "schedule", "new_data", "recheck"])
+def test_without_new_labels_only_a_person_retrains(kind: str) -> None:
+    """The same data would give the same model."""
+    assert _decide(GuardState(new_labels=999), kind, COUNTING) is Decision.TOO_FEW_LABELS
+    assert _decide(GuardState(new_labels=1000), kind, COUNTING) is Decision.STARTED
+    assert _decide(GuardState(), "manual", COUNTING) is Decision.STARTED
+
+
+def test_after_a_rejection_the_cool_down_may_be_longer() -> None:
+    """A challenger that lost will lose again tomorrow."""
+    patient = replace(SETTINGS, rejected_cool_down=7 * 86_400)
+    day_before = GuardState(last_started=SECONDS - 86_400)
+    assert _decide(replace(day_before, last_outcome="REJECTED"), settings=patient) is Decision.COOLING_DOWN
+    assert _decide(replace(day_before, last_outcome="APPROVED"), settings=patient) is Decision.STARTED
+    assert _decide(replace(day_before, last_outcome="REJECTED")) is Decision.STARTED
+
+
+def test_settings_are_read_from_the_environment() -> None:
+    """What is absent has its default; a list of alarms may be empty."""
+    environ = {
+        "PIPELINE": "demand-forecast",
+        "RETRAIN_MACHINE_ARN": MACHINE,
+        "COOL_DOWN_SECONDS": "86400",
+        "DAILY_BUDGET": "2",
+        "ALARM_NAMES": "",
+    }
+    few = GuardSettings.from_environment(environ)
+    assert (few.alarms, few.lock_seconds, few.minimum_labels, few.recheck_rule) == ((), 21600, None, None)
+    more = {
+        "ALARM_NAMES": "demand-drift,demand-wape",
+        "LABEL_TABLE": "weekly_demand_v1",
+        "MINIMUM_LABELS": "1000",
+        "RECHECK_RULE": str(SETTINGS.recheck_rule),
+    }
+    assert GuardSettings.from_environment(environ | more) == COUNTING
+
+
+_KINDS = ["alarm", "schedule", "manual", "new_data", "recheck"]
+_STEPS = st.tuples(
+    st.integers(0, 7200), st.sampled_from(_KINDS), st.integers(0, 700), st.sampled_from(["APPROVED", "REJECTED"])
+)
+
+
+@given(st.lists(_STEPS, max_size=60), st.sets(st.integers(0, 59)))
+def test_no_storm_starts_more_than_it_may(steps: list[tuple[int, str, int, str]], resting: set[int]) -> None:
+    """However events come: within budget, one at a time.
+
+    Unless a person asks: not within the cool-down of what came of the last one, not below the labels, not while automation rests.
+    """
+    limits = replace(COUNTING, cool_down=4 * HOUR, rejected_cool_down=9 * HOUR, lock_seconds=HOUR)
+    state, now, starts = GuardState(), NOW, []
+    for number, (gap, kind, labels, outcome) in enumerate(steps):
+        now += timedelta(seconds=gap)
+        state = replace(state, new_labels=state.new_labels + labels)
+        request = replace(_request(_event(kind)), event_id=f"e{number}")
+        rest = (Decision.PAUSED, "stocktaking") if number in resting else None
+        decision, _ = decide(state, request, limits, execution=f"x{number}", now=now, rest=rest)
+        if decision is Decision.STARTED:
+            assert kind == "manual" or (rest is None and state.new_labels >= 1000)
+            starts.append((now, kind, state.last_outcome))
+            state = replace(next_state(state, request, limits, execution=f"x{number}", now=now), last_outcome=outcome)
+    for day in {f"{at:%Y-%m-%d}" for at, _, _ in starts}:
+        assert sum(f"{at:%Y-%m-%d}" == day for at, _, _ in starts) <= limits.daily_budget
+    for (before, _, _), (after, kind, outcome) in pairwise(starts):
+        assert after - before > timedelta(seconds=limits.lock_seconds)
+        cool_down = 9 if outcome == "REJECTED" else 4
+        assert kind == "manual" or after - before >= timedelta(hours=cool_down)
+
+
+def test_names_have_24_characters_and_follow_from_the_event() -> None:
+    """The day, then the hash of pipeline and event; jobs carry the name in full."""
+    request = _request(_event("alarm"))
+    name = execution_name("demand-forecast", request)
+    assert name == "20170801-e0f099f12ac469a"
+    assert len(name) == 24
+    assert execution_name("demand-forecast", replace(request, event_id="e2")) != name

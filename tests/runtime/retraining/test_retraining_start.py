@@ -1,0 +1,359 @@
+"""The rows of a pipeline: what is one write, and what a lock holds against.
+
+The guard against real state: duplicates, crashes between side effects, locks that were left behind.
+"""
+
+import threading
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+from retraining_events import (
+    RULE,
+    SETTINGS,
+    Resting,
+    alarm_message,
+    ended_message,
+    guard_of,
+    item,
+    labels_message,
+    recheck_message,
+    release,
+)
+from rollout_world import NOW, World
+
+from mlops_runtime.contracts import from_json
+from mlops_runtime.contracts.retraining import Decision, RetrainRequest, Trigger
+from mlops_runtime.retraining.retraining_guard import GuardState, next_state
+from mlops_runtime.retraining.retraining_start import GuardTable
+
+REQUEST = RetrainRequest(
+    trigger=Trigger.ALARM, event_id="e1", as_of="2017-08-01T09:00:00Z", requested_by="demand-drift"
+)
+
+
+@pytest.fixture
+def rows(world: World) -> GuardTable:
+    """Return the rows of a pipeline without any."""
+    return GuardTable(dynamodb=world.dynamodb, table="retraining", pipeline="demand-forecast")
+
+
+def _next(seen: GuardState, execution: str) -> GuardState:
+    return next_state(seen, REQUEST, SETTINGS, execution=execution, now=NOW)
+
+
+def test_a_state_is_read_as_it_was_written(rows: GuardTable) -> None:
+    """Nothing before the first start, everything after it."""
+    assert rows.read() == GuardState()
+    new = _next(GuardState(), "x1")
+    assert rows.take(GuardState(), new, NOW)
+    assert rows.read() == new
+    assert from_json(RetrainRequest, str(new.request)) == REQUEST
+
+
+def test_labels_that_came_while_a_start_was_decided_are_not_lost(rows: GuardTable) -> None:
+    """The start subtracts what it saw."""
+    rows.count("w1", 1000, NOW)
+    rows.count("w1", 1000, NOW)
+    seen = rows.read()
+    assert seen.new_labels == 1000
+    rows.count("w2", 70, NOW)
+    assert rows.take(seen, _next(seen, "x1"), NOW)
+    assert rows.read().new_labels == 70
+
+
+def test_labels_that_cannot_be_counted_are_an_error(rows: GuardTable) -> None:
+    """A refused marker means counted before; anything else means not counted."""
+    with pytest.raises(ClientError):
+        replace(rows, table="gone").count("w1", 1, NOW)
+
+
+def test_a_lock_is_taken_once_and_by_who_saw_the_newest_state(rows: GuardTable) -> None:
+    """Not from an old state, not while it is held, but once its time is over or its owner is known to be gone."""
+    seen = GuardState()
+    assert rows.take(seen, _next(seen, "x1"), NOW)
+    assert not rows.take(seen, _next(seen, "x2"), NOW)
+    held = rows.read()
+    assert not rows.take(held, _next(held, "x2"), NOW)
+    assert not rows.take(held, _next(held, "x2"), NOW, gone="x0")
+    assert rows.take(held, _next(held, "x2"), NOW, gone="x1")
+    later = NOW + timedelta(seconds=SETTINGS.lock_seconds + 1)
+    assert rows.take(rows.read(), _next(held, "x3"), later)
+
+
+def test_a_release_is_of_ones_own_lock(rows: GuardTable, world: World) -> None:
+    """What somebody else holds stays; the machine's release leaves its outcome, which the next start forgets."""
+    seen = GuardState()
+    rows.take(seen, _next(seen, "x1"), NOW)
+    assert not rows.release("x0")
+    release(world, "x1", outcome="REJECTED")
+    state = rows.read()
+    assert (state.owner, state.last_outcome, state.last_execution) == (None, "REJECTED", "x1")
+    assert not rows.release("x1")
+    assert rows.take(state, _next(state, "x2"), NOW)
+    assert rows.read().last_outcome is None
+
+
+@pytest.fixture
+def ringing(world: World) -> World:
+    """A world in which the alarm rings."""
+    world.alarm("demand-drift", "ALARM")
+    return world
+
+
+def test_an_alarm_starts_one_retraining(ringing: World) -> None:
+    """The lock names the execution, and the row what was accepted for it; the decision is kept with an end."""
+    decision = guard_of(ringing).handle(alarm_message())
+    assert decision.decision is Decision.STARTED
+    [name] = ringing.executions("Retrain")
+    assert decision.execution == f"arn:aws:states:us-east-1:123456789012:execution:Retrain:{name}"
+    assert ringing.stepfunctions.describe_execution(executionArn=decision.execution)["input"] == "{}"
+    request = from_json(RetrainRequest, item(ringing, "STATE")["request"]["S"])
+    assert (request.event_id, request.as_of) == ("e1", "2017-08-01T09:00:00Z")
+    state, kept = item(ringing, "STATE"), item(ringing, "EVENT#e1")
+    assert state["owner"]["S"] == decision.execution
+    assert int(state["lock_until"]["N"]) == int(NOW.timestamp()) + 21600
+    assert kept["decision"]["S"] == "STARTED"
+    assert int(kept["expires"]["N"]) == int((NOW + timedelta(days=30)).timestamp())
+
+
+def test_a_second_delivery_is_a_duplicate(ringing: World) -> None:
+    """It changes nothing and keeps the first decision."""
+    guard = guard_of(ringing)
+    guard.handle(alarm_message())
+    assert guard.handle(alarm_message()).decision is Decision.DUPLICATE
+    assert item(ringing, "EVENT#e1")["decision"]["S"] == "STARTED"
+    assert len(ringing.executions("Retrain")) == 1
+
+
+@pytest.mark.parametrize("state", ["OK", "INSUFFICIENT_DATA", None])
+def test_an_alarm_that_no_longer_rings_starts_nothing(world: World, state: str | None) -> None:
+    """The event may be forged or old; the alarm is read again."""
+    if state is not None:
+        world.alarm("demand-drift", state)
+    decision = guard_of(world).handle(alarm_message())
+    assert (decision.decision, decision.reason) == (Decision.NOT_CONFIRMED, f"alarm demand-drift is {state} now")
+    assert world.executions("Retrain") == []
+
+
+def test_an_invalid_message_uses_up_no_event_id(ringing: World) -> None:
+    """A forged event with a real one's id does not make the real one a duplicate."""
+    guard = guard_of(ringing)
+    assert guard.handle(alarm_message(account="210987654321")).decision is Decision.INVALID
+    assert guard.handle(alarm_message()).decision is Decision.STARTED
+    assert item(ringing, "EVENT#message:m-e1")["decision"]["S"] == "INVALID"
+
+
+def test_busy_then_cooling_down_then_free(ringing: World) -> None:
+    """The lock holds while the machine runs, the cool-down after it, and then another may start."""
+    guard = guard_of(ringing)
+    owner = guard.handle(alarm_message()).execution
+    assert owner is not None
+    assert guard.handle(alarm_message("e2", NOW + timedelta(hours=1))).decision is Decision.BUSY
+    release(ringing, owner)
+    assert guard.handle(alarm_message("e3", NOW + timedelta(hours=2))).decision is Decision.COOLING_DOWN
+    assert guard.handle(alarm_message("e4", NOW + timedelta(hours=24))).decision is Decision.STARTED
+
+
+def test_a_lock_that_was_never_released_is_taken_over(ringing: World) -> None:
+    """An aborted machine does not block for ever."""
+    guard = guard_of(ringing)
+    guard.handle(alarm_message())
+    decision = guard.handle(alarm_message("e2", NOW + timedelta(hours=24)))
+    assert decision.decision is Decision.STARTED
+    assert item(ringing, "STATE")["owner"]["S"] == decision.execution
+
+
+def test_a_person_does_not_wait_but_has_a_budget(ringing: World) -> None:
+    """Two a day, also by hand."""
+    guard, decisions = guard_of(ringing), []
+    for number in range(3):
+        decision = guard.handle(alarm_message(f"p{number}", NOW + timedelta(minutes=number), manual=True))
+        decisions.append(decision.decision)
+        if decision.execution is not None:
+            release(ringing, decision.execution)
+    assert decisions == [Decision.STARTED, Decision.STARTED, Decision.OVER_BUDGET]
+
+
+class _CrashError(Exception):
+    pass
+
+
+class _Dying:
+    """A client that dies before one of its calls is made, or after it was made."""
+
+    def __init__(self, client: Any, operation: str, *, after: bool) -> None:
+        self._client, self._operation, self._after = client, operation, after
+
+    def __getattr__(self, name: str) -> Any:
+        real = getattr(self._client, name)
+        if name != self._operation:
+            return real
+
+        def die(**arguments: Any) -> None:
+            if self._after:
+                real(**arguments)
+            raise _CrashError(name)
+
+        return die
+
+
+@pytest.mark.parametrize("after", [False, True])
+@pytest.mark.parametrize(
+    ("client", "operation"),
+    [("dynamodb", "update_item"), ("stepfunctions", "start_execution"), ("dynamodb", "put_item")],
+)
+def test_a_crash_at_any_side_effect_is_made_good_by_the_next_delivery(
+    ringing: World, client: str, operation: str, after: bool
+) -> None:
+    """One execution, one use of the budget, one decision, wherever the first attempt died."""
+    dying = _Dying(getattr(ringing, client), operation, after=after)
+    with pytest.raises(_CrashError):
+        guard_of(ringing, **{client: dying}).handle(alarm_message())
+    decision = guard_of(ringing).handle(alarm_message())
+    done = operation == "put_item" and after
+    assert decision.decision is (Decision.DUPLICATE if done else Decision.STARTED)
+    assert len(ringing.executions("Retrain")) == 1
+    assert item(ringing, "STATE")["day_count"]["N"] == "1"
+    assert item(ringing, "EVENT#e1")["decision"]["S"] == "STARTED"
+
+
+def test_a_crash_before_the_decision_is_kept_survives_a_quick_machine(ringing: World) -> None:
+    """The machine has ended and released the lock before the message comes again: it is not told to cool down."""
+    dying = _Dying(ringing.dynamodb, "put_item", after=False)
+    with pytest.raises(_CrashError):
+        guard_of(ringing, dynamodb=dying).handle(alarm_message())
+    release(ringing, item(ringing, "STATE")["owner"]["S"])
+    assert guard_of(ringing).handle(alarm_message()).decision is Decision.STARTED
+    assert len(ringing.executions("Retrain")) == 1
+
+
+def test_a_start_that_was_cut_off_goes_on_though_the_alarm_is_quiet_by_now(ringing: World) -> None:
+    """The lock is taken: not to start would leave it to nobody."""
+    dying = _Dying(ringing.stepfunctions, "start_execution", after=False)
+    with pytest.raises(_CrashError):
+        guard_of(ringing, stepfunctions=dying).handle(alarm_message())
+    ringing.alarm("demand-drift", "OK")
+    decision = guard_of(ringing).handle(alarm_message())
+    assert decision.decision is Decision.STARTED
+    assert item(ringing, "STATE")["owner"]["S"] == decision.execution
+
+
+def test_a_storm_of_events_starts_one_retraining(ringing: World) -> None:
+    """150 alarms, each delivered twice, from three threads."""
+    guard, decisions = guard_of(ringing), list[Decision]()
+
+    def deliver(part: int) -> None:
+        for number in range(part, 300, 3):
+            decisions.append(guard.handle(alarm_message(f"e{number // 2}")).decision)
+
+    threads = [threading.Thread(target=deliver, args=(part,)) for part in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(ringing.executions("Retrain")) == 1
+    assert 1 <= decisions.count(Decision.STARTED) <= 2  # the two deliveries of the one event may meet
+    assert set(decisions) <= {Decision.STARTED, Decision.BUSY, Decision.DUPLICATE}
+    assert len(decisions) == 300
+
+
+def test_while_automation_rests_an_alarm_is_told_so(ringing: World) -> None:
+    """Frozen and paused have their own names; a person is not asked to wait."""
+    for number, (rest, decision) in enumerate(
+        [(Resting(frozen="frozen by 'peak'"), Decision.FROZEN), (Resting(paused="paused by ann"), Decision.PAUSED)]
+    ):
+        guard = guard_of(ringing, automation=rest)
+        assert guard.handle(alarm_message(f"e{number}")).decision is decision
+    assert ringing.executions("Retrain") == []
+    assert (
+        guard_of(ringing, automation=Resting(paused="p")).handle(alarm_message("p1", manual=True)).execution is not None
+    )
+
+
+def test_labels_add_up_until_there_are_enough(world: World) -> None:
+    """Each event counts once however often it comes; a start uses them up, and what came meanwhile stays."""
+    guard = guard_of(
+        world, settings=replace(SETTINGS, minimum_labels=1000, label_table="weekly_demand_v1", cool_down=0)
+    )
+    decisions = [guard.handle(labels_message(f"w{number}", 400)).decision for number in (1, 1, 2, 2, 3, 3)]
+    few, again = Decision.TOO_FEW_LABELS, Decision.DUPLICATE
+    assert decisions == [few, again, few, again, Decision.STARTED, again]
+    assert item(world, "STATE")["new_labels"]["N"] == "0"
+    assert guard.handle(labels_message("w4", 300)).decision is Decision.BUSY
+    assert item(world, "STATE")["new_labels"]["N"] == "300"
+
+
+def test_rows_are_those_of_the_tables_snapshot(world: World) -> None:
+    """An event that tells of more starts nothing more, and one whose ingest the table does not know counts nothing."""
+    guard = guard_of(world, settings=replace(SETTINGS, minimum_labels=1000, label_table="weekly_demand_v1"))
+    told = guard.handle(labels_message("w1", 10, told=1_000_000))
+    assert (told.decision, told.reason) == (Decision.TOO_FEW_LABELS, "10 of 1000 new labels have come")
+    assert item(world, "STATE")["new_labels"]["N"] == "10"
+    forged = guard_of(world, settings=guard.settings, ingested=lambda *_: None).handle(labels_message("w2", 5000))
+    assert forged.decision is Decision.NOT_CONFIRMED
+    assert forged.reason == "weekly_demand_v1 has no snapshot of ingest w2"
+    assert item(world, "STATE")["new_labels"]["N"] == "10"
+
+
+def test_a_crash_after_counting_counts_once(world: World) -> None:
+    """The marker and the sum are one write; the next delivery decides."""
+    settings = replace(SETTINGS, minimum_labels=1000, label_table="weekly_demand_v1")
+    dying = _Dying(world.dynamodb, "put_item", after=False)
+    with pytest.raises(_CrashError):
+        guard_of(world, dynamodb=dying, settings=settings).handle(labels_message("w1", 400))
+    assert guard_of(world, settings=settings).handle(labels_message("w1", 400)).decision is Decision.TOO_FEW_LABELS
+    assert item(world, "STATE")["new_labels"]["N"] == "400"
+
+
+def test_an_alarm_that_stays_on_is_asked_about_again(ringing: World) -> None:
+    """It fired one event; after the cool-down the rule that asks again starts the next retraining."""
+    guard = guard_of(ringing, settings=replace(SETTINGS, recheck_rule=RULE))
+    owner = guard.handle(alarm_message()).execution
+    assert owner is not None
+    release(ringing, owner)
+    asked = [
+        guard.handle(recheck_message(f"h{hour}", NOW + timedelta(hours=hour))).decision for hour in (1, 12, 23, 24)
+    ]
+    assert asked == [*[Decision.COOLING_DOWN] * 3, Decision.STARTED]
+    ringing.alarm("demand-drift", "OK")
+    assert guard.handle(recheck_message("h48", NOW + timedelta(hours=48))).decision is Decision.NOT_CONFIRMED
+
+
+@pytest.mark.parametrize("status", ["ABORTED", "TIMED_OUT", "FAILED"])
+def test_an_execution_that_was_ended_from_outside_is_released(ringing: World, status: str) -> None:
+    """Its own lock and no other, and only if it runs no more."""
+    guard = guard_of(ringing)
+    owner = guard.handle(alarm_message()).execution
+    assert owner is not None
+    running = guard.handle(ended_message("s1", owner, status))
+    assert (running.decision, running.reason) == (Decision.NOT_CONFIRMED, f"{owner} is RUNNING now")
+    ringing.stepfunctions.stop_execution(executionArn=owner)
+    assert guard.handle(ended_message("s2", owner, status)).decision is Decision.RELEASED
+    assert "owner" not in item(ringing, "STATE")
+    second = guard.handle(alarm_message("p1", manual=True)).execution
+    late = guard.handle(ended_message("s3", owner, status))
+    assert late.reason == f"{owner} is ABORTED and held no lock any more"
+    assert item(ringing, "STATE")["owner"]["S"] == second
+
+
+def test_a_lock_of_an_execution_that_is_over_is_not_waited_for(ringing: World) -> None:
+    """The event of its end was lost; whoever comes next reads the execution itself."""
+    guard = guard_of(ringing)
+    owner = guard.handle(alarm_message()).execution
+    assert owner is not None
+    ringing.stepfunctions.stop_execution(executionArn=owner)
+    assert guard.handle(alarm_message("e2", NOW + timedelta(hours=1))).decision is Decision.COOLING_DOWN
+    assert guard.handle(alarm_message("p1", NOW + timedelta(hours=1), manual=True)).decision is Decision.STARTED
+
+
+def test_a_lock_whose_execution_never_started_is_taken_over_in_time(ringing: World) -> None:
+    """While its message may still come again it is waited for; a message that ended among the dead letters is not."""
+    dying = _Dying(ringing.stepfunctions, "start_execution", after=False)
+    with pytest.raises(_CrashError):
+        guard_of(ringing, stepfunctions=dying).handle(alarm_message())
+    guard = guard_of(ringing)
+    assert guard.handle(alarm_message("p1", NOW + timedelta(minutes=20), manual=True)).decision is Decision.BUSY
+    assert guard.handle(alarm_message("p2", NOW + timedelta(minutes=31), manual=True)).decision is Decision.STARTED

@@ -1,0 +1,82 @@
+"""What a training wrote is kept once, where no training writes."""
+
+import hashlib
+from typing import Any
+
+import pytest
+from rollout_world import World
+
+from mlops_runtime.retraining.training_artifacts import MAXIMUM_BYTES, ArtifactError, Artifacts
+
+EXECUTION = "arn:aws:states:us-east-1:123456789012:execution:Retrain:one"
+TRAINED = "training/demand-forecast/job/output/model.tar.gz"
+KEPT = "models/demand-forecast/one/model.tar.gz"
+
+
+class Writes:
+    """S3 whose conditional copies are, as AWS's are and moto's are not."""
+
+    def __init__(self, s3: Any) -> None:
+        self._s3, self.asked = s3, list[dict[str, Any]]()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._s3, name)
+
+    def copy_object(self, **arguments: Any) -> Any:
+        """CopyObject, refused where something is."""
+        self.asked.append(arguments)
+        if arguments.get("IfNoneMatch") == "*" and "Contents" in self._s3.list_objects_v2(
+            Bucket=arguments["Bucket"], Prefix=arguments["Key"]
+        ):
+            raise self._s3.exceptions.ClientError({"Error": {"Code": "PreconditionFailed"}}, "CopyObject")
+        return self._s3.copy_object(**{k: v for k, v in arguments.items() if k != "IfNoneMatch"})
+
+
+def _artifacts(world: World) -> tuple[Artifacts, Writes]:
+    s3: Any = Writes(world.s3)
+    return Artifacts(s3=s3, bucket="artifacts", pipeline="demand-forecast"), s3
+
+
+def _hash(world: World, key: str) -> str:
+    return hashlib.sha256(world.s3.get_object(Bucket="artifacts", Key=key)["Body"].read()).hexdigest()
+
+
+def test_a_model_is_copied_under_its_execution(world: World) -> None:
+    """With the hash that S3 makes of it, and only if nothing is there."""
+    artifacts, s3 = _artifacts(world)
+    world.s3.put_object(Bucket="artifacts", Key=TRAINED, Body=b"model")
+    assert artifacts.keep(f"s3://artifacts/{TRAINED}", EXECUTION) == {"artifact_uri": f"s3://artifacts/{KEPT}"}
+    assert _hash(world, KEPT) == hashlib.sha256(b"model").hexdigest()
+    assert (s3.asked[0]["IfNoneMatch"], s3.asked[0]["ChecksumAlgorithm"]) == ("*", "SHA256")
+
+
+def test_what_is_kept_stays_whatever_is_written_afterwards(world: World) -> None:
+    """A repeated call answers with the first copy: so what was evaluated is what serves."""
+    artifacts, _ = _artifacts(world)
+    world.s3.put_object(Bucket="artifacts", Key=TRAINED, Body=b"model")
+    first = artifacts.keep(f"s3://artifacts/{TRAINED}", EXECUTION)
+    world.s3.put_object(Bucket="artifacts", Key=TRAINED, Body=b"another")
+    assert artifacts.keep(f"s3://artifacts/{TRAINED}", EXECUTION) == first
+    assert _hash(world, KEPT) == hashlib.sha256(b"model").hexdigest()
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "s3://artifacts/training/pricing-elasticity/job/output/model.tar.gz",
+        "s3://other/training/demand-forecast/job/output/model.tar.gz",
+        "s3://artifacts/models/demand-forecast/one/model.tar.gz",
+    ],
+)
+def test_what_lies_elsewhere_is_refused(world: World, uri: str) -> None:
+    """Another pipeline, another bucket, what is kept already."""
+    with pytest.raises(ArtifactError, match="must write under s3://artifacts/training/demand-forecast/"):
+        _artifacts(world)[0].keep(uri, EXECUTION)
+
+
+def test_what_one_copy_cannot_hold_is_refused(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """S3 copies 5 GB in a call."""
+    artifacts, s3 = _artifacts(world)
+    monkeypatch.setattr(s3, "head_object", lambda **_: {"ContentLength": MAXIMUM_BYTES + 1}, raising=False)
+    with pytest.raises(ArtifactError, match=f"must have at most {MAXIMUM_BYTES} bytes, got {MAXIMUM_BYTES + 1}"):
+        artifacts.keep(f"s3://artifacts/{TRAINED}", EXECUTION)
