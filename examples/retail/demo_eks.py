@@ -20,7 +20,7 @@ from examples.retail.loop import expect
 from examples.retail.page import write_page
 from examples.retail.planted import register_bad_package
 from examples.retail.steps import Missed, Result, Trip, unsaid
-from mlops_cli.synthesis import run_build, synthesize
+from mlops_cli.stacks import run_build, synthesize
 from mlops_local import cloud as local_cloud
 from mlops_local import deployer
 from mlops_runtime.contracts.monitor import MonitorState

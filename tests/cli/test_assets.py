@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from mlops_cli import assets
-from mlops_cli.errors import UserError
+from mlops_cli.aws_account import UserError
 from mlops_runtime.layers.layer_wheels import layer_folder, layer_names
 
 Run = Callable[..., subprocess.CompletedProcess[str]]

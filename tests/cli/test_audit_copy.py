@@ -7,7 +7,7 @@ import pytest
 from tests.signing import SigningKms
 
 from mlops_cli.audit_copy import KEY_FILE, CopyOfChain, read_key
-from mlops_cli.errors import UserError
+from mlops_cli.aws_account import UserError
 from mlops_runtime.contracts import canonical_json, content_hash
 from mlops_runtime.contracts.rollout import AuditRecord, Outcome, audit_key, published_key, seal_key
 from mlops_runtime.rollout.audit_chain import GENESIS

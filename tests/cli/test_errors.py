@@ -2,7 +2,7 @@
 
 import pytest
 
-from mlops_cli.errors import UserError, shown
+from mlops_cli.aws_account import UserError, shown
 
 
 def test_a_named_error_is_shown_with_its_words() -> None:

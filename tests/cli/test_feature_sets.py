@@ -1,30 +1,110 @@
-"""``mlops features build | rebuild | diff`` on a store in a folder."""
+"""``mlops features ingest | latest`` on a store in a folder, and what a unit's bus hears.
+
+``mlops features build | rebuild | diff`` on a store in a folder.
+"""
 
 import json
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from feature_shops import STOCK, FeatureShop, stock
+from feature_shops import STOCK, FeatureShop, day, stock
+
+from mlops_runtime.features.store_client import FeatureStoreClient
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
+MODULE = """
+from feature_shops import PRICE, STOCK
+from dataclasses import replace
+
+GROUPS = (STOCK, PRICE, replace(PRICE, version=2))
+"""
 
 
 @pytest.fixture
-def features(feature_shop: FeatureShop, in_process: Run) -> Run:
+def features(in_process: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Run a verb on a folder that is not there yet, with a declaration in the working directory."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "rows_shop.py").write_text(MODULE)
+    where = ("--groups", "rows_shop:GROUPS", "--path", "store")
+    return lambda verb, *arguments: in_process("features", verb, *arguments, *where)
+
+
+def _written(rows: pa.Table, name: str = "batch.parquet") -> str:
+    pq.write_table(rows, name)
+    return name
+
+
+def test_a_batch_is_written_once_restated_and_read(features: Run) -> None:
+    """The folder becomes a store; the newest value of each entity is what was restated."""
+    plain = stock(1, 2).drop_columns("created_time")
+    first = features("ingest", "stock", _written(plain), "--key", "monday")
+    again = features("ingest", "stock_v1", "batch.parquet", "--key", "monday")
+    past = features("ingest", "stock", _written(stock(3, store="2")), "--backfill", "--json")
+    wrong = features("ingest", "stock", _written(stock(9)), "--correct")
+    rows = plain.slice(1).set_column(2, "on_hand", pa.array([70]))
+    right = features("ingest", "stock", _written(rows), "--correct")
+    every = features("latest", "stock")
+    one = json.loads(features("latest", "stock", "--entity", "store_id=1", "--json").stdout)
+    nobody = features("latest", "stock", "--entity", "store_id=9")
+
+    snapshots = [s.snapshot_id for s in FeatureStoreClient.local(Path("store")).table("stock_v1").snapshots()]
+    assert first.stdout == f"stock_v1: 2 rows in snapshot {snapshots[0]}\n"
+    assert again.stdout == f"stock_v1: this batch is in snapshot {snapshots[0]} already, nothing written\n"
+    assert (json.loads(past.stdout)["rows"], json.loads(past.stdout)["snapshot_id"]) == (1, snapshots[1])
+    assert (wrong.returncode, wrong.stdout) == (1, "")
+    assert right.stdout == f"stock_v1: 1 rows in snapshot {snapshots[2]}\n"
+    assert "2017-01-04T00:00:00+00:00" in every.stdout
+    assert [(row["store_id"], row["event_time"], row["on_hand"]) for row in one] == [("1", day(2).isoformat(), 70)]
+    assert nobody.stdout == "stock_v1: no row counts now for the entity\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("ingest", "sales", "x"), "GROUP must name one of stock_v1, price_v1, price_v2, got 'sales'"),
+        (("ingest", "price", "x"), "GROUP must name one of stock_v1, price_v1, price_v2, got 'price'; it has several"),
+        (("ingest", "stock", "x"), "FILE must be a Parquet file, got x: it is not there"),
+        (("ingest", "stock", "x", "--backfill", "--correct"), "--backfill and --correct are two things"),
+        (("latest", "stock"), "there is no feature store in store; mlops features ingest"),
+        (("latest", "stock", "--entity", "shop=1"), "--entity must name store_id, got shop"),
+    ],
+)
+def test_fails_in_one_line(features: Run, arguments: tuple[str, ...], message: str) -> None:
+    """And makes no folder."""
+    result = features(*arguments)
+
+    assert (result.returncode, result.stdout) == (1, "")
+    assert result.stderr.startswith(f"mlops: {message}")
+    assert len(result.stderr.splitlines()) == 1
+    assert not Path("store").exists()
+
+
+def test_a_batch_that_does_not_fit_is_refused(features: Run) -> None:
+    """With every problem, and no row is written."""
+    result = features("ingest", STOCK.name, _written(stock(1).set_column(3, "on_hand", pa.array([-1]))))
+
+    assert (result.returncode, result.stdout) == (1, "")
+    assert "on_hand" in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+
+
+@pytest.fixture
+def features_feature_sets(feature_shop: FeatureShop, in_process: Run) -> Run:
     """Run a verb on the shop."""
     return lambda verb, *arguments: in_process("features", verb, *arguments, "--path", feature_shop.path)
 
 
-def _build(features: Run, shop: FeatureShop, *options: object) -> subprocess.CompletedProcess[str]:
-    return features("build", "--entities", shop.entities, "--name", "shelves", *options)
+def _build(features_feature_sets: Run, shop: FeatureShop, *options: object) -> subprocess.CompletedProcess[str]:
+    return features_feature_sets("build", "--entities", shop.entities, "--name", "shelves", *options)
 
 
-def test_build_makes_what_the_client_makes(feature_shop: FeatureShop, features: Run) -> None:
+def test_build_makes_what_the_client_makes(feature_shop: FeatureShop, features_feature_sets: Run) -> None:
     """The id, and files that are there."""
-    shown = _build(features, feature_shop, "--features", "stock:on_hand")
+    shown = _build(features_feature_sets, feature_shop, "--features", "stock:on_hand")
 
     lines = shown.stdout.splitlines()
     assert shown.returncode == 0
@@ -34,11 +114,13 @@ def test_build_makes_what_the_client_makes(feature_shop: FeatureShop, features: 
     assert pq.read_table(lines[2])["stock__on_hand"].to_pylist() == [5, 4]
 
 
-def test_build_takes_groups_snapshots_semantics_and_a_cutoff(feature_shop: FeatureShop, features: Run) -> None:
+def test_build_takes_groups_snapshots_semantics_and_a_cutoff(
+    feature_shop: FeatureShop, features_feature_sets: Run
+) -> None:
     """A group alone means all its features; what is asked stands in the manifest."""
     snapshot = feature_shop.first.snapshot_id
     told = _build(
-        features,
+        features_feature_sets,
         feature_shop,
         *("--features", "stock,price:list_price", "--snapshot", f"stock={snapshot}", "--semantics", "event_time"),
         *("--as-of", "2017-01-04T00:00:00+00:00", "--json"),
@@ -53,9 +135,9 @@ def test_build_takes_groups_snapshots_semantics_and_a_cutoff(feature_shop: Featu
     assert rows["stock__on_hand"].to_pylist() == [3, None]
 
 
-def test_rebuild_proves_a_set_by_the_start_of_its_id(feature_shop: FeatureShop, features: Run) -> None:
+def test_rebuild_proves_a_set_by_the_start_of_its_id(feature_shop: FeatureShop, features_feature_sets: Run) -> None:
     """Identical is 0; what was expired is impossible, says why, and is 1."""
-    shown = features("rebuild", feature_shop.built.id[:8])
+    shown = features_feature_sets("rebuild", feature_shop.built.id[:8])
     assert shown.returncode == 0
     assert shown.stdout.startswith(f"IDENTICAL {feature_shop.built.id}: 2 rows with content ")
     assert shown.stdout.endswith(", the same bytes\n")
@@ -65,27 +147,27 @@ def test_rebuild_proves_a_set_by_the_start_of_its_id(feature_shop: FeatureShop, 
     table = feature_shop.client.table(pinned.table)
     table.manage_snapshots().remove_tag(pinned.tag).commit()
     table.maintenance.expire_snapshots().by_id(pinned.snapshot_id).commit()
-    gone = features("rebuild", feature_shop.built.id)
-    told = features("rebuild", feature_shop.built.id, "--json")
+    gone = features_feature_sets("rebuild", feature_shop.built.id)
+    told = features_feature_sets("rebuild", feature_shop.built.id, "--json")
 
     assert (gone.returncode, gone.stdout, told.returncode) == (1, "", 1)
     assert gone.stderr.startswith(f"mlops: IMPOSSIBLE {feature_shop.built.id}: snapshot {pinned.snapshot_id} of table")
     assert json.loads(told.stdout)["verdict"] == "IMPOSSIBLE"
 
 
-def test_diff_tells_how_two_sets_differ(feature_shop: FeatureShop, features: Run) -> None:
+def test_diff_tells_how_two_sets_differ(feature_shop: FeatureShop, features_feature_sets: Run) -> None:
     """By what was asked, snapshot, column and value."""
     first = feature_shop.built.id
     feature_shop.client.ingest(STOCK, stock(5, store="2"))
-    second = _build(features, feature_shop, "--features", "stock:on_hand").stdout.splitlines()[0]
-    third = _build(features, feature_shop, "--features", "price").stdout.splitlines()[0]
+    second = _build(features_feature_sets, feature_shop, "--features", "stock:on_hand").stdout.splitlines()[0]
+    third = _build(features_feature_sets, feature_shop, "--features", "price").stdout.splitlines()[0]
 
     values, columns, same = (
-        features("diff", first, second),
-        features("diff", first, third),
-        features("diff", first, first),
+        features_feature_sets("diff", first, second),
+        features_feature_sets("diff", first, third),
+        features_feature_sets("diff", first, first),
     )
-    told = json.loads(features("diff", first, second, "--json").stdout)
+    told = json.loads(features_feature_sets("diff", first, second, "--json").stdout)
 
     assert "column stock__on_hand: 1 rows have another value" in values.stdout.splitlines()
     assert "table" not in values.stdout
@@ -104,9 +186,9 @@ def test_diff_tells_how_two_sets_differ(feature_shop: FeatureShop, features: Run
         (("diff", "0" * 64, "1" * 64), "no manifest 000000"),
     ],
 )
-def test_fails_in_one_line(features: Run, arguments: tuple[str, ...], message: str) -> None:
+def test_feature_sets_fails_in_one_line(features_feature_sets: Run, arguments: tuple[str, ...], message: str) -> None:
     """With the value and what is allowed."""
-    result = features(*arguments)
+    result = features_feature_sets(*arguments)
 
     assert (result.returncode, result.stdout) == (1, "")
     assert result.stderr.startswith(f"mlops: {message}")
@@ -133,10 +215,10 @@ def test_fails_in_one_line(features: Run, arguments: tuple[str, ...], message: s
     ],
 )
 def test_a_set_that_cannot_be_built_leaves_nothing(
-    feature_shop: FeatureShop, features: Run, options: tuple[str, ...], message: str
+    feature_shop: FeatureShop, features_feature_sets: Run, options: tuple[str, ...], message: str
 ) -> None:
     """One line, and no manifest."""
-    result = _build(features, feature_shop, *options)
+    result = _build(features_feature_sets, feature_shop, *options)
 
     assert (result.returncode, result.stdout) == (1, "")
     assert result.stderr.startswith(f"mlops: {message}")

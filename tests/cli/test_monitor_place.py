@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from tests.runtime.monitor import reports
 
-from mlops_cli.errors import UserError
+from mlops_cli.aws_account import UserError
 from mlops_cli.monitor_place import Watched, hour, watched, whole_hour
 
 

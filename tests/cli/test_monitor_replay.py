@@ -13,7 +13,7 @@ import pytest
 from tests.cli.deployed_unit import DeployedUnit
 from tests.cli.monitored_unit import DAYS, DRIFTING, ROWS, VARIANT, MonitoredUnit
 
-from mlops_cli.errors import UserError
+from mlops_cli.aws_account import UserError
 from mlops_cli.monitor_replay import changed
 from mlops_local.cloud import Cloud
 from mlops_runtime.contracts import canonical_json, from_json

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from mlops_cli.errors import UserError
+from mlops_cli.aws_account import UserError
 from mlops_cli.plan import read_versions
 from mlops_local.cloud import Cloud
 from mlops_runtime.changes import compare

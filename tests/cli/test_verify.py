@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-import mlops_cli.synthesis
-from mlops_cli.synthesis import synthesize
+import mlops_cli.stacks
+from mlops_cli.stacks import synthesize
 from mlops_local import cloud as local_cloud
 from mlops_runtime.contracts import from_json
 from mlops_runtime.contracts.verify import SignedReport, Verdict
@@ -162,7 +162,7 @@ def verify(
         shutil.copytree(ground.assembly, output, dirs_exist_ok=True)
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(mlops_cli.synthesis, "synthesize", copied)
+    monkeypatch.setattr(mlops_cli.stacks, "synthesize", copied)
     return lambda *arguments: in_process("verify", "--home", ground.cloud.home, *arguments)
 
 

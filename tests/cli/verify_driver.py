@@ -16,7 +16,7 @@ from typing import Any
 from botocore.client import BaseClient
 from botocore.exceptions import ClientError
 
-import mlops_cli.synthesis
+import mlops_cli.stacks
 from mlops_cli.__main__ import main
 
 EXPIRED = {"Error": {"Code": "ExpiredToken", "Message": "The security token included in the request is expired"}}
@@ -52,7 +52,7 @@ def drive(assembly: Path, mode: str, number: int) -> None:
         shutil.copytree(assembly, output, dirs_exist_ok=True)
 
     BaseClient._make_api_call = counted
-    mlops_cli.synthesis.synthesize = copied
+    mlops_cli.stacks.synthesize = copied
     main()
 
 

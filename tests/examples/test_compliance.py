@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from tools.template_checks import MissingCheckerError, check, problems, read_accepted
 
-from mlops_cli.synthesis import synthesis_environment
+from mlops_cli.stacks import synthesis_environment
 from mlops_runtime.layers.layer_wheels import build_layers
 
 ROOT = Path(__file__).resolve().parents[2]

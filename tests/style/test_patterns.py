@@ -29,7 +29,7 @@ ACCEPTED = {
 # expressions made of others' parts
 MADE = {
     "mlops_cli/feature_erase.py": "re.escape of a value between assertions of one character",
-    "mlops_cli/feature_arguments.py": "a counted class",
+    "mlops_cli/feature_location.py": "a counted class",
     "mlops_constructs/_validation.py": "a construct's own patterns over what the developer writes",
     "mlops_local/sagemaker/shapes.py": "botocore's patterns, matched only within the length that the shape allows",
     "mlops_runtime/aws_api/api_request.py": "botocore's patterns over definitions of the developer's machines",

@@ -12,21 +12,19 @@ from mlops_cli import (
     doctor,
     features,
     image,
-    invoke,
     local,
     models,
     monitor,
     new,
-    pause,
     plan,
-    rollback,
     serving,
     stacks,
     status,
     terraform,
+    unit_operations,
     verify,
 )
-from mlops_cli.errors import UserError
+from mlops_cli.aws_account import UserError
 
 # what some verbs import: the distribution that brings it
 _BROUGHT_BY = {"mlops_local": "mlops-cli[local]"}
@@ -47,12 +45,12 @@ app.command()(stacks.destroy)
 app.command()(plan.plan)
 app.command()(demo.demo)
 app.command()(status.status)
-app.command()(invoke.invoke)
+app.command()(serving.invoke)
 app.command()(doctor.doctor)
 app.command()(verify.verify)
-app.command()(rollback.rollback)
-app.command()(pause.pause)
-app.command()(pause.resume)
+app.command()(unit_operations.rollback)
+app.command()(unit_operations.pause)
+app.command()(unit_operations.resume)
 app.add_typer(audit.app, name="audit")
 app.add_typer(models.app, name="models")
 app.add_typer(features.app, name="features")

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from mlops_cli.errors import shown
+from mlops_cli.aws_account import shown
 
 app = typer.Typer(help="Build what synthesis copies into function layers.", no_args_is_help=True)
 

@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mlops_cli.account import Account, Profile, account
-from mlops_cli.errors import UserError
+from mlops_cli.aws_account import Account, Profile, UserError, account
 from mlops_cli.local import Home
 
 if TYPE_CHECKING:
@@ -29,7 +28,7 @@ def show(
     home: Home = None,
 ) -> None:
     """Show the newest records, and the head to verify a copy against."""
-    from mlops_cli.entries import Entries
+    from mlops_cli.deployed_entries import Entries
     from mlops_runtime.contracts import content_hash, to_dict
 
     with account(profile, home) as aws:
@@ -103,7 +102,7 @@ def verify(
     if folder is not None:
         problems, count = CopyOfChain.read(name, folder).problems(key, head=head, sequence=sequence)
     else:
-        from mlops_cli.entries import Entries
+        from mlops_cli.deployed_entries import Entries
 
         with account(profile, home) as aws:
             entry = Entries(ssm=aws.client("ssm")).chain(name)
@@ -130,7 +129,7 @@ def export(
 ) -> None:
     """Copy a chain for an auditor: records, seals, published heads, and the public key, to be noted the first time."""
     from mlops_cli.audit_copy import KEY_FILE, CopyOfChain
-    from mlops_cli.entries import Entries
+    from mlops_cli.deployed_entries import Entries
 
     with account(profile, home) as aws:
         entry = Entries(ssm=aws.client("ssm")).chain(name)
@@ -181,7 +180,7 @@ def _template(path: Path) -> dict[str, Any]:
 
 def open_chain(aws: Account, entry: "UnitEntry | EndpointEntry") -> "AuditChain":
     """Return the chain of an endpoint or unit, for an account; a unit's can be appended to."""
-    from mlops_cli.entries import Entries
+    from mlops_cli.deployed_entries import Entries
     from mlops_runtime.contracts.unit_entries import UnitEntry
     from mlops_runtime.rollout.audit_chain import AuditChain
     from mlops_runtime.rollout.rollout_table import RolloutTable
@@ -203,7 +202,7 @@ def open_chain(aws: Account, entry: "UnitEntry | EndpointEntry") -> "AuditChain"
 
 def public_key_of(aws: Account, entry: "UnitEntry | EndpointEntry") -> "PublicKey":
     """Return the public half of the key that signs a chain."""
-    from mlops_cli.entries import Entries
+    from mlops_cli.deployed_entries import Entries
     from mlops_runtime.contracts.unit_entries import UnitEntry
     from mlops_runtime.rollout.seals import PublicKey
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from mlops_cli.errors import UserError
+from mlops_cli.aws_account import UserError
 from mlops_runtime.contracts.rollout import LockRow
 from mlops_runtime.rollout.audit_chain import verify
 from mlops_runtime.rollout.passport import broken_passports

@@ -13,7 +13,7 @@ from typing import Annotated, Any
 
 import typer
 
-from mlops_cli.errors import UserError
+from mlops_cli.aws_account import UserError
 from mlops_cli.step_lines import StepLines
 
 UNIT = "demand_forecasting"

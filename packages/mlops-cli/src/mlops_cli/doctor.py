@@ -12,8 +12,7 @@ from typing import Annotated
 
 import typer
 
-from mlops_cli.account import Profile, account
-from mlops_cli.errors import UserError
+from mlops_cli.aws_account import Profile, UserError, account
 from mlops_cli.local import Home
 
 _PYTHON = (3, 11)
@@ -152,7 +151,7 @@ def _python(found: tuple[int, ...]) -> Check:
 
 
 def _node(path: str | None) -> Check:
-    from mlops_cli.synthesis import MINIMUM_NODE
+    from mlops_cli.stacks import MINIMUM_NODE
 
     shown = "none"
     if path is not None:

@@ -7,10 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mlops_cli.account import Profile
-from mlops_cli.errors import UserError
-from mlops_cli.feature_arguments import full_id, pairs
-from mlops_cli.feature_place import AsJson, Folder, Place, Unit, opened, package_groups
+from mlops_cli.aws_account import Profile, UserError
+from mlops_cli.feature_location import AsJson, Folder, Place, Unit, full_id, opened, package_groups, pairs
 from mlops_cli.local import Home
 
 if TYPE_CHECKING:
@@ -143,7 +141,7 @@ def _trained_from(place: Place) -> list[str]:
     """Return the training sets of what is approved in the unit's registry, and of what serves there."""
     if place.aws is None or place.unit is None:
         return []
-    from mlops_cli.entries import Entries
+    from mlops_cli.deployed_entries import Entries
     from mlops_runtime.contracts import from_json
     from mlops_runtime.contracts.rollout import LivePointer
     from mlops_runtime.registry.package_registry import training_sets_in_use

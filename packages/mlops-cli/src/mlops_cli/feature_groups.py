@@ -6,10 +6,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mlops_cli.account import Profile
-from mlops_cli.errors import UserError
-from mlops_cli.feature_arguments import LOCK_FILE, load_groups, table_of
-from mlops_cli.feature_place import AsJson, Folder, Place, Unit, opened, package_groups
+from mlops_cli.aws_account import Profile, UserError
+from mlops_cli.feature_location import (
+    LOCK_FILE,
+    AsJson,
+    Folder,
+    Place,
+    Unit,
+    load_groups,
+    opened,
+    package_groups,
+    table_of,
+)
 from mlops_cli.local import Home
 from mlops_cli.printed_tables import print_table
 

@@ -6,9 +6,9 @@ from typing import Annotated
 
 import typer
 
-from mlops_cli import feature_erase, feature_groups, feature_rows, feature_sets
-from mlops_cli.errors import UserError
-from mlops_cli.feature_arguments import LOCK_FILE, load_groups
+from mlops_cli import feature_erase, feature_groups, feature_sets
+from mlops_cli.aws_account import UserError
+from mlops_cli.feature_location import LOCK_FILE, load_groups
 
 app = typer.Typer(
     help="Feature groups and training sets: lock ids, look at a store, ingest, build, prove, compare, erase.",
@@ -48,8 +48,8 @@ def lock(
 
 app.command(name="list")(feature_groups.list_)
 app.command()(feature_groups.show)
-app.command()(feature_rows.ingest)
-app.command()(feature_rows.latest)
+app.command()(feature_sets.ingest)
+app.command()(feature_sets.latest)
 app.command()(feature_sets.build)
 app.command()(feature_sets.rebuild)
 app.command()(feature_sets.diff)

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mlops_cli.account import Profile, account
-from mlops_cli.errors import UserError, shown
+from mlops_cli.aws_account import Profile, UserError, account, shown
 from mlops_cli.local import Home
 
 if TYPE_CHECKING:

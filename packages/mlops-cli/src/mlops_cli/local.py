@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from mlops_cli.errors import shown
+from mlops_cli.aws_account import shown
 
 app = typer.Typer(help="The embedded cloud: AWS's part of the loop on this machine.", no_args_is_help=True)
 

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mlops_cli.account import Account, Profile, account
-from mlops_cli.errors import UserError, shown
+from mlops_cli.aws_account import Account, Profile, UserError, account, shown
 from mlops_cli.local import Home
 
 if TYPE_CHECKING:
@@ -129,7 +128,7 @@ def card(
 ) -> None:
     """Write the model card of a promotion, in Markdown, from the passport that the recorder signed."""
     from mlops_cli.audit import open_chain, public_key_of
-    from mlops_cli.entries import Entries
+    from mlops_cli.deployed_entries import Entries
     from mlops_runtime.rollout.passport import PassportError, model_card, read_passport
 
     with account(profile, home) as aws, shown(PassportError):

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, get_args
 
 import typer
 
-from mlops_cli.account import Profile
-from mlops_cli.errors import UserError
+from mlops_cli.aws_account import Profile, UserError
 from mlops_cli.local import Home
 from mlops_cli.monitor_place import NEWEST, AsJson, Endpoint, Watched, watched, whole_hour
 

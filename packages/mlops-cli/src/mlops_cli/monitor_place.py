@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mlops_cli.account import account
-from mlops_cli.entries import Entries
-from mlops_cli.errors import UserError
+from mlops_cli.aws_account import UserError, account
+from mlops_cli.deployed_entries import Entries
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_args, get_type_hints
 import typer
 
 from mlops_cli import monitor_baseline
-from mlops_cli.account import Profile
-from mlops_cli.errors import UserError
+from mlops_cli.aws_account import Profile, UserError
 from mlops_cli.local import Home
 from mlops_cli.monitor_place import NEWEST, AsJson, Endpoint, Watched, watched, whole_hour
 from mlops_cli.printed_tables import print_table

@@ -7,17 +7,22 @@ import re
 import shutil
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from importlib import resources
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, packages_distributions, requires, version
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any
 
 import typer
 
-from mlops_cli.errors import UserError
-from mlops_cli.project_names import owner
+from mlops_cli.aws_account import UserError
+
+# what pyproject.toml of the template asks for; their requirements follow from their metadata
+_OURS = ("mlops-cli", "mlops-constructs", "mlops-local", "mlops-runtime")
+_ROOTS = (*_OURS, "lightgbm", "onnxmltools", "pytest", "ruff")
+
 
 RECORD = ".mlops-project.json"
 _FORMAT = "mlops.project/1"
@@ -26,6 +31,53 @@ _KINDS = {"number": "how much or how many", "chance": "how probable"}
 _NAME = r"[a-z][a-z0-9-]{0,18}[a-z0-9]"
 _NAME_ALLOWED = "2 to 20 lower-case letters, digits or hyphens, starting with a letter and not ending with a hyphen"
 _LONGEST_NAME = 32  # of a pipeline, whose jobs' names have 63 characters
+
+
+def owner(package: str) -> str | None:
+    """Return what has a package's name already, as a distribution or a module, or None.
+
+    Args:
+        package: Name of the package, which is that of its distribution too.
+
+    Example:
+        >>> owner("aws_cdk")
+        'aws-cdk-lib'
+    """
+    return _owners().get(_same(package))
+
+
+@cache  # reads the metadata of all that is installed, which a process does not change
+def _owners() -> dict[str, str]:
+    needed = {_same(name): name for name in _needed()}
+    found = {name: f"Python's own {name}" for name in sys.stdlib_module_names}
+    found |= needed
+    for module, distributions in packages_distributions().items():
+        owned = sorted(
+            {needed[_same(name)] for name in distributions if _same(name) in needed}, key=lambda name: (len(name), name)
+        )
+        if owned:  # of several that share a folder the one with the shortest name is best known
+            found[_same(module)] = owned[0]
+    return found | {_same(name): name for name in _OURS}  # of an editable installation no list speaks
+
+
+def _needed() -> Iterator[str]:
+    """Yield the distributions that a project gets, with every extra; one that is not installed here is a name still."""
+    seen: set[str] = set()
+    left = list(_ROOTS)
+    while left:
+        name = left.pop()
+        if _same(name) in seen:
+            continue
+        seen.add(_same(name))
+        yield name
+        try:
+            left += [match[0] for line in requires(name) or [] if (match := re.match(r"[A-Za-z0-9._-]+", line))]
+        except PackageNotFoundError:
+            continue
+
+
+def _same(name: str) -> str:
+    return re.sub(r"[-_.]+", "_", name).lower()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,15 +11,13 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
-from mlops_cli.account import Profile, account
-from mlops_cli.errors import UserError
+from mlops_cli.aws_account import Profile, UserError, account
 from mlops_cli.local import Home
-from mlops_cli.plan_keys import read_keys
-from mlops_cli.plan_networks import read_networks
+from mlops_cli.plan_checks import read_keys, read_networks
 from mlops_cli.stacks import Stacks, synthesize_app
 
 if TYPE_CHECKING:
-    from mlops_cli.account import Account
+    from mlops_cli.aws_account import Account
     from mlops_runtime.changes import Existing, ResourceSchema, StackChanges
     from mlops_runtime.changes.template import Template
     from mlops_runtime.price import MonthlyPrice, PriceTable
@@ -67,7 +65,7 @@ def plan(
     unit's bus. A policy that cannot be read is reported and refuses nothing. So is a network that the unit does not make and that
     does not reach KMS, where records are signed.
     """
-    from mlops_cli.synthesis import notices
+    from mlops_cli.stacks import notices
     from mlops_runtime.changes import compare, document, existing_document, lines, refusals, refusals_of, unused_names
     from mlops_runtime.price import PriceError, price_document, price_lines, price_table
 
@@ -127,7 +125,7 @@ def names_that_exist(
         found: What would change.
         versions: Both templates of each stack by the stack's name.
     """
-    from mlops_cli.existing_names import look_up
+    from mlops_cli.plan_checks import look_up
     from mlops_runtime.changes import named
 
     resources = [one for changes in found for one in named(changes, versions[changes.stack].new)]
@@ -149,7 +147,7 @@ def write_mapping(cloudformation: Any, path: Path, versions: Mapping[str, "Versi
     Raises:
         UserError: If not one stack is named, or no deletion of it kept anything.
     """
-    from mlops_cli.existing_names import kept
+    from mlops_cli.plan_checks import kept
 
     if len(versions) != 1:
         raise UserError(f"--mapping is of one stack, got {', '.join(sorted(versions))}; name it")

@@ -1,16 +1,32 @@
-"""``mlops serving check URL``: ask a server whether it does what SageMaker and a pod need of it."""
+"""``mlops serving check`` and ``mlops invoke``: check a server, and send a request to an endpoint as its callers do."""
 
+import json
+import re
+import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from mlops_cli.errors import UserError, shown
+from mlops_cli.aws_account import Profile, UserError, account, shown
+from mlops_cli.local import Home
+from mlops_runtime.image import PLACEHOLDER_DIGEST
 
 if TYPE_CHECKING:
     from mlops_runtime.serving.container_contract import Sample, Verdict
 
+
 app = typer.Typer(help="Servers of models.", no_args_is_help=True)
+
+
+_TYPES = {".csv": "text/csv", ".json": "application/json", ".jsonl": "application/jsonlines"}
+
+
+REPOSITORY = "mlops-runtime"
+_IMAGE = re.compile(
+    r"(?:(?P<account>\d{12})\.dkr\.ecr\.(?P<region>[a-z0-9-]+)\.amazonaws\.com(?:\.cn)?/)?"
+    r"(?P<repository>[a-z0-9][a-z0-9._/-]*)@(?P<digest>sha256:[0-9a-f]{64})"
+)
 
 
 @app.callback()
@@ -68,3 +84,100 @@ def _sample(request: Path | None, content_type: str | None) -> "Sample | None":
         return Sample(content_type=str(kind), body=request.read_bytes())
     except OSError as error:
         raise UserError(f"cannot read {request}: {error.strerror}; give a file with a request") from error
+
+
+def invoke(
+    endpoint: Annotated[str, typer.Argument(help="Name of the endpoint.")],
+    file: Annotated[str, typer.Argument(help="File with the request, or - for standard input.")],
+    content_type: Annotated[
+        str | None,
+        typer.Option(help="Content type. Default: by the file's name; application/json of -.", show_default=False),
+    ] = None,
+    profile: Profile = None,
+    home: Home = None,
+) -> None:
+    """Send a request and print the answer as it comes; personal fields are hashed or left out before."""
+    body = _body(file)
+    kind = _content_type(file) if content_type is None else content_type
+    from mlops_cli.deployed_entries import Entries
+    from mlops_runtime.serving.endpoint_client import EndpointClient, EndpointError, PersonalDataError
+
+    with account(profile, home) as aws:
+        entry = Entries(ssm=aws.client("ssm")).endpoint(endpoint)
+        try:
+            answer = EndpointClient(entry, client=aws.client).send(body, kind)
+        except (EndpointError, PersonalDataError) as error:
+            raise UserError(str(error)) from error
+    sys.stdout.buffer.write(answer)
+    if not answer.endswith(b"\n"):
+        sys.stdout.buffer.write(b"\n")
+
+
+def _body(file: str) -> bytes:
+    if file == "-":
+        return sys.stdin.buffer.read()
+    path = Path(file)
+    if not path.is_file():
+        raise UserError(f"there is no file {file!r}; name one, or - for standard input")
+    return path.read_bytes()
+
+
+def _content_type(file: str) -> str:
+    if file == "-":
+        return "application/json"
+    kind = _TYPES.get(Path(file).suffix.lower())
+    if kind is None:
+        raise UserError(
+            f"the content type of {file!r} is not known by its name ({', '.join(_TYPES)}); give --content-type"
+        )
+    return kind
+
+
+def serving_image(
+    given: str | None, *, cloud: Literal["aws", "embedded"], account: str, region: str, settings: Path
+) -> tuple[str, str]:
+    """Return repository and digest of the serving image.
+
+    Args:
+        given: Repository and digest, or the whole URI. Default: ``mlops-runtime`` with the settings' digest.
+        cloud: Where it is going to run; only the embedded cloud stands in for the digest of 64 zeros.
+        account: Number of the account of the run.
+        region: Its region.
+        settings: ``cdk.json``, with the context ``image_digest``.
+
+    Raises:
+        UserError: If there is none, it is of another account or region, or its digest is the placeholder on AWS.
+    """
+    repository, digest = _of_settings(settings) if given is None else _named(given, account=account, region=region)
+    if digest == PLACEHOLDER_DIGEST and cloud == "aws":
+        source = f"image_digest of {settings.name}" if given is None else f"--image {given!r}"
+        raise UserError(
+            f"{source} is the placeholder of 64 zeros, for which only the embedded cloud stands in: push an image with mlops "
+            "image push, and give its digest with --image or mlops image digest --write; or --free for the free checks"
+        )
+    return repository, digest
+
+
+def _of_settings(settings: Path) -> tuple[str, str]:
+    found = json.loads(settings.read_text("utf-8")) if settings.is_file() else {}
+    digest = found.get("context", {}).get("image_digest")
+    if digest is None:
+        raise UserError(
+            "no serving image: give --image REPOSITORY@sha256:DIGEST of this account and region (or set image_digest in "
+            f"{settings.name}), or --free for the free checks"
+        )
+    return REPOSITORY, str(digest)
+
+
+def _named(given: str, *, account: str, region: str) -> tuple[str, str]:
+    match = _IMAGE.fullmatch(given)
+    if match is None:
+        raise UserError(
+            f"--image must be REPOSITORY@sha256:<64 hexadecimal digits> or its whole URI in ECR, got {given!r}"
+        )
+    for name, here in (("account", account), ("region", region)):
+        if match[name] not in (None, here):
+            raise UserError(
+                f"--image is of {name} {match[name]}, the run of {here}: push it there, or choose another {name}"
+            )
+    return match["repository"], match["digest"]

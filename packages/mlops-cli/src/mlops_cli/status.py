@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mlops_cli.account import DENIED, Profile, account, refusal
+from mlops_cli.aws_account import DENIED, Profile, account, refusal
 from mlops_cli.local import Home
 
 if TYPE_CHECKING:
-    from mlops_cli.entries import Entries
+    from mlops_cli.deployed_entries import Entries
     from mlops_runtime.business_unit.unit_overview import (
         EndpointOverview,
         Lock,
@@ -35,7 +35,7 @@ def status(
     home: Home = None,
 ) -> None:
     """Show desired and live versions, what monitors found, rollouts, locks, pauses, freezes and retraining."""
-    from mlops_cli.entries import Entries
+    from mlops_cli.deployed_entries import Entries
     from mlops_runtime.business_unit.unit_overview import Overview
     from mlops_runtime.contracts import to_dict
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mlops_cli.errors import UserError, shown
+from mlops_cli.aws_account import UserError, shown
 from mlops_cli.stacks import App, synthesize_app
 
 if TYPE_CHECKING:

@@ -20,10 +20,9 @@ from urllib.parse import urlsplit
 
 import typer
 
-from mlops_cli.account import Account, Profile, account
-from mlops_cli.errors import UserError, shown
+from mlops_cli.aws_account import Account, Profile, UserError, account, shown
 from mlops_cli.local import Home
-from mlops_cli.serving_image import REPOSITORY, serving_image
+from mlops_cli.serving import REPOSITORY, serving_image
 from mlops_runtime.image import PLACEHOLDER_DIGEST
 
 if TYPE_CHECKING:
@@ -246,7 +245,7 @@ def _plan(
     folder: Path, place: "Place", prices: "HourlyPrices", *, repository: str, digest: str, max_usd: float
 ) -> "Plan":
     """Synthesize the unit and read its assembly."""
-    from mlops_cli.synthesis import synthesize
+    from mlops_cli.stacks import synthesize
     from mlops_local import assembly
     from mlops_runtime.verify.run import Plan
     from mlops_runtime.verify.template import Template

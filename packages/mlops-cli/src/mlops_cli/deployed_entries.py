@@ -5,8 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from mlops_cli.account import DENIED
-from mlops_cli.errors import UserError
+from mlops_cli.aws_account import DENIED, UserError
 from mlops_runtime.contracts import ContractError
 from mlops_runtime.contracts.unit_entries import (
     ROOT,

@@ -10,8 +10,7 @@ from pathlib import Path
 import pytest
 from botocore.exceptions import ClientError
 
-from mlops_cli.account import account
-from mlops_cli.errors import UserError
+from mlops_cli.aws_account import UserError, account
 from mlops_local.cloud import Cloud
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -77,7 +76,7 @@ def test_a_folder_goes_before_the_environment(cloud: Cloud, monkeypatch: pytest.
 
 def test_elsewhere_the_time_is_that_of_the_answer(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
     """AWS has no clock to ask: its answer carries the date."""
-    monkeypatch.setattr("mlops_cli.account._LOOPBACK", ())
+    monkeypatch.setattr("mlops_cli.aws_account._LOOPBACK", ())
 
     with account(None, cloud.home) as aws:
         assert abs(aws.caller()[1] - datetime.now(UTC)) < timedelta(minutes=1)

@@ -7,8 +7,8 @@ import pytest
 from botocore.exceptions import ClientError
 from deployed_unit import DeployedUnit
 
-from mlops_cli.entries import Entries
-from mlops_cli.errors import UserError
+from mlops_cli.aws_account import UserError
+from mlops_cli.deployed_entries import Entries
 from mlops_local.cloud import Cloud
 from mlops_runtime.contracts.unit_entries import FeatureStoreEntry, PipelineEntry
 

@@ -1,4 +1,4 @@
-"""The account that a command talks to, and AWS's errors as one line."""
+"""The account that a command talks to, and errors as one line without a traceback."""
 
 import json
 import os
@@ -17,10 +17,9 @@ from urllib.parse import urlsplit
 
 import typer
 
-from mlops_cli.errors import UserError
-
 if TYPE_CHECKING:
     import boto3
+
 
 Profile = Annotated[
     str | None,
@@ -35,6 +34,19 @@ _CHOSEN = ("AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_ENDPOINT_URL")
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _EXPIRED = ("ExpiredToken", "ExpiredTokenException", "RequestExpired")
 DENIED = ("AccessDenied", "AccessDeniedException", "UnauthorizedOperation")
+
+
+class UserError(Exception):
+    """Something that the user can fix; the message says what, with which value, and the fix."""
+
+
+@contextmanager
+def shown(*kinds: type[Exception]) -> Iterator[None]:
+    """Turn the named errors of a library call into a :class:`UserError` with the same words."""
+    try:
+        yield
+    except kinds as error:
+        raise UserError(str(error)) from error
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,395 @@
+"""What ``mlops plan`` reads of an account before a deployment: names that exist, policies of keys, networks that reach KMS."""
+
+import json
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mlops_cli.aws_account import Account
+    from mlops_runtime.business_unit.key_policy import Place
+    from mlops_runtime.changes.existing_resources import Existing, NamedResource
+
+
+_PSEUDO = "AWS::"
+
+
+# targets of a route that carry a private address to the internet; an internet gateway needs a public one
+_WAYS_OUT = ("NatGatewayId", "TransitGatewayId", "InstanceId", "NetworkInterfaceId", "VpcPeeringConnectionId", "CoreNetworkArn",
+             "GatewayId")  # fmt: skip
+
+
+_MISSING = (
+    "404", "EntityNotFoundException", "NoSuchEntity", "NotFound", "NotFoundException", "ParameterNotFound",
+    "QueueDoesNotExist", "AWS.SimpleQueueService.NonExistentQueue", "ResourceNotFound", "ResourceNotFoundException",
+    "StateMachineDoesNotExist",
+)  # fmt: skip
+_GROUP = "AWS::SageMaker::ModelPackageGroup"
+
+Look = Callable[[Callable[[str], Any], "NamedResource", str], bool]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyFindings:
+    """What was found of the keys.
+
+    Args:
+        problems: Keys whose policies lack statements, each with the statements as JSON.
+        notes: Keys that could not be read or judged, each with why, and problems that the user allows.
+        allowed: Logical ids by which the user allows a problem.
+    """
+
+    problems: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    allowed: frozenset[str] = frozenset()
+
+
+def read_keys(
+    aws: "Account", templates: Mapping[str, Mapping[str, Any]], *, allow: Collection[str] = ()
+) -> KeyFindings:
+    """Read the policy of each key that a unit uses and does not own.
+
+    Args:
+        aws: The account that the stacks are for.
+        templates: The new template of each stack by the stack's name.
+        allow: Logical ids of buses of units that may use their key as it is, known to the user. Default: none.
+    """
+    keys = [(stack, template, *used) for stack, template in templates.items() for used in _used(template)]
+    if not keys:
+        return KeyFindings()
+    from botocore.exceptions import ClientError
+
+    from mlops_runtime.business_unit import key_policy
+
+    place = place_of(aws)
+    problems, notes, allowed = [], [], set()
+    for stack, template, bus, unit, value in keys:
+        whose = f"key of unit {unit!r} in stack {stack}"
+        try:
+            key = resolved(aws, value, template, place)
+            policy = aws.client("kms").get_key_policy(KeyId=key, PolicyName="default")["Policy"]
+            found = key_policy.read_policy(policy, place)
+        except (ClientError, LookupError, ValueError) as error:
+            notes.append(f"{whose}: its policy cannot be read, so whether services may use it is not known: {error}")
+            continue
+        if found.unjudged:
+            notes.append(
+                f"{whose}: whether the policy of {key} gives {_names(found.unjudged)} cannot be judged before it is used, by its "
+                "conditions; see that reports, alarms and logs arrive"
+            )
+        if not found.missing:
+            continue
+        lack = f"{whose}: the policy of {key} lacks {_names(found.missing)}, so reports, alarms or logs are lost without an error"
+        if bus in allow:
+            notes.append(f"{lack}; allowed by --allow {bus}")
+            allowed.add(bus)
+        else:
+            problems.append(f"{lack}; add to it, or go on without by --allow {bus}: {json.dumps(found.missing)}")
+    return KeyFindings(problems=tuple(problems), notes=tuple(notes), allowed=frozenset(allowed))
+
+
+def _names(statements: Iterable[Mapping[str, Any]]) -> str:
+    return ", ".join(statement["Sid"] for statement in statements)
+
+
+def _used(template: Mapping[str, Any]) -> Iterator[tuple[str, str, Any]]:
+    """Yield the bus, the name and the key of each unit of a template that does not define the key: the bus has the unit's tag."""
+    for name, resource in template.get("Resources", {}).items():
+        properties = resource.get("Properties", {})
+        key = properties.get("KmsKeyIdentifier")
+        tags = {t["Key"]: t["Value"] for t in properties.get("Tags", ()) if isinstance(t, Mapping)}
+        if resource["Type"] != "AWS::Events::EventBus" or key is None or "mlops:unit" not in tags:
+            continue
+        is_own = isinstance(key, Mapping) and "Fn::GetAtt" in key
+        if not is_own:
+            yield name, str(tags["mlops:unit"]), key
+
+
+def place_of(aws: "Account") -> "Place":
+    """Return where an account's stacks are deployed.
+
+    Args:
+        aws: The account.
+    """
+    from mlops_runtime.business_unit.key_policy import Place
+
+    arn, _ = aws.caller()
+    return Place(partition=arn.split(":")[1], region=aws.client("kms").meta.region_name, account=arn.split(":")[4])
+
+
+def resolved(aws: "Account", value: Any, template: Mapping[str, Any], place: "Place") -> str:
+    """Return a value of a template as far as it is known before the deployment: literals, exports, parameters.
+
+    Args:
+        aws: The account that the stack is for.
+        value: The value, as the template has it.
+        template: The template.
+        place: Where the stack is deployed.
+
+    Raises:
+        LookupError: If it is known at deployment alone.
+    """
+    if isinstance(value, str):
+        return value
+    ((function, argument),) = value.items()
+    if function == "Fn::Join":
+        return str(argument[0]).join(resolved(aws, part, template, place) for part in argument[1])
+    if function == "Fn::ImportValue" and isinstance(argument, str):
+        pages = aws.client("cloudformation").get_paginator("list_exports").paginate()
+        found = {export["Name"]: export["Value"] for page in pages for export in page["Exports"]}
+        if argument not in found:
+            raise LookupError(f"the export {argument!r} is not deployed yet; deploy its stack and plan again")
+        return str(found[argument])
+    if function == "Ref" and str(argument).startswith(_PSEUDO):
+        pseudo = {"AWS::Partition": place.partition, "AWS::Region": place.region, "AWS::AccountId": place.account}
+        return pseudo[argument]
+    declared = template.get("Parameters", {}).get(argument, {}) if function == "Ref" else {}
+    if "Default" not in declared:
+        raise LookupError(f"{json.dumps(value)} is known when the stack is deployed")
+    if str(declared["Type"]).startswith("AWS::SSM::Parameter::Value"):
+        return str(aws.client("ssm").get_parameter(Name=declared["Default"])["Parameter"]["Value"])
+    return str(declared["Default"])
+
+
+def read_networks(aws: "Account", templates: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Return which networks do not reach KMS, each with the fix, and those of which it cannot be seen.
+
+    Args:
+        aws: The account that the stacks are for.
+        templates: The new template of each stack by the stack's name.
+    """
+    wanted = {(stack, subnets) for stack, template in templates.items() for subnets in _given(template)}
+    if not wanted:
+        return []
+    from botocore.exceptions import ClientError
+
+    place, ec2, notes = place_of(aws), aws.client("ec2"), []
+    for stack, text in sorted(wanted):
+        try:
+            subnets = [resolved(aws, subnet, templates[stack], place) for subnet in json.loads(text)]
+            problem = _problem(ec2, subnets, region=place.region, account=place.account)
+        except (ClientError, LookupError, ValueError) as error:
+            problem = f"whether it reaches KMS, where records are signed, is not known: {error}"
+        if problem is not None:
+            notes.append(f"network of stack {stack}: {problem}")
+    return notes
+
+
+def _given(template: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the subnets of functions that sign, as JSON, where the template does not make them."""
+    resources = template.get("Resources", {})
+    for resource in resources.values():
+        properties = resource.get("Properties", {})
+        variables = properties.get("Environment", {}).get("Variables", {})
+        subnets = properties.get("VpcConfig", {}).get("SubnetIds", [])
+        if (
+            resource["Type"] != "AWS::Lambda::Function"
+            or "SIGNING_KEY" not in variables
+            or not isinstance(subnets, list)
+        ):
+            continue
+        made = [isinstance(subnet, Mapping) and subnet.get("Ref") in resources for subnet in subnets]
+        if subnets and not any(made):
+            yield json.dumps(subnets, sort_keys=True)
+
+
+def _problem(ec2: Any, subnets: Sequence[str], *, region: str, account: str) -> str | None:
+    rows = ec2.describe_subnets(SubnetIds=list(subnets))["Subnets"]
+    if len(rows) != len(set(subnets)):
+        raise LookupError(f"of the subnets {', '.join(subnets)} there are {len(rows)}")
+    vpc, owner = rows[0]["VpcId"], rows[0].get("OwnerId", account)
+    service = f"com.amazonaws.{region}.kms"
+    in_vpc = {"Name": "vpc-id", "Values": [vpc]}
+    names = (service, f"cn.{service}")
+    answer = ec2.describe_vpc_endpoints(Filters=[in_vpc, {"Name": "service-name", "Values": list(names)}])
+    endpoints = [row for row in answer["VpcEndpoints"] if row["VpcId"] == vpc and row["ServiceName"] in names]
+    if any(row["State"].lower() == "available" and row.get("PrivateDnsEnabled", True) for row in endpoints):
+        return None
+    tables = [row for row in ec2.describe_route_tables(Filters=[in_vpc])["RouteTables"] if row["VpcId"] == vpc]
+    without = [subnet for subnet in subnets if not _leads_out(subnet, tables)]
+    if not without:
+        return None
+    whose = (
+        "" if owner == account else f"; it is of account {owner}, whose endpoints may not be seen from here: ask there"
+    )
+    return (
+        f"{vpc} does not reach KMS from {', '.join(without)}, so that no record is signed and every rollout fails at its record; "
+        f"add an interface endpoint {service} with private DNS names to it, or a route to the internet by a NAT gateway{whose}"
+    )
+
+
+def _leads_out(subnet: str, tables: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether a subnet's route table, or else the main one, leads to the internet from a private address."""
+    found = [table for table in tables if any(a.get("SubnetId") == subnet for a in table["Associations"])]
+    found = found or [table for table in tables if any(a.get("Main") for a in table["Associations"])]
+    return any(
+        route.get("DestinationCidrBlock") == "0.0.0.0/0"
+        and any(route.get(way) for way in _WAYS_OUT)
+        and not str(route.get("GatewayId", "")).startswith("igw-")
+        for table in found
+        for route in table["Routes"]
+    )
+
+
+def look_up(
+    client: Callable[[str], Any], resources: Iterable["NamedResource"], *, account: str, region: str
+) -> Iterator["Existing"]:
+    """Yield what exists, and what could not be looked at.
+
+    Args:
+        client: Makes the boto3 client of a service.
+        resources: What would be created.
+        account: The account's number, for ARNs.
+        region: Its region.
+    """
+    from botocore.exceptions import ClientError
+
+    from mlops_runtime.changes.existing_resources import Existing
+
+    for one in resources:
+        where = f"{region}:{account}"
+        try:
+            exists = _LOOKS[one.type](client, one, where)
+        except ClientError as error:
+            code, message = error.response["Error"]["Code"], error.response["Error"].get("Message", "")
+            if not _is_missing(code, message):
+                yield Existing(resource=one, identifier={}, reason=f"{error.operation_name} answers {code}")
+            continue
+        if exists:
+            yield Existing(resource=one, identifier=_identifier(one, where))
+
+
+def _is_missing(code: str, message: str) -> bool:
+    return code in _MISSING or (code == "ValidationException" and "does not exist" in message)
+
+
+def _identifier(one: "NamedResource", where: str) -> dict[str, str]:
+    from mlops_runtime.changes.existing_resources import IDENTIFIERS
+
+    key = IDENTIFIERS.get(one.type)
+    if key is None:
+        return {}
+    return {key: f"arn:aws:sagemaker:{where}:model-package-group/{one.name}" if one.type == _GROUP else one.name}
+
+
+def _call(service: str, operation: str, member: str) -> Look:
+    """Return a look-up that fails where there is none."""
+
+    def look(client: Callable[[str], Any], one: "NamedResource", where: str) -> bool:
+        del where
+        getattr(client(service), operation)(**{member: one.name})
+        return True
+
+    return look
+
+
+def _alarm(client: Callable[[str], Any], one: "NamedResource", where: str) -> bool:
+    del where
+    found = client("cloudwatch").describe_alarms(AlarmNames=[one.name], AlarmTypes=["MetricAlarm", "CompositeAlarm"])
+    return bool(found["MetricAlarms"] or found["CompositeAlarms"])
+
+
+def _rule(client: Callable[[str], Any], one: "NamedResource", where: str) -> bool:
+    del where
+    client("events").describe_rule(Name=one.name, **({"EventBusName": one.parent} if one.parent else {}))
+    return True
+
+
+def _table(client: Callable[[str], Any], one: "NamedResource", where: str) -> bool:
+    del where
+    client("glue").get_table(DatabaseName=one.parent, Name=one.name)
+    return True
+
+
+def _entry(client: Callable[[str], Any], one: "NamedResource", where: str) -> bool:
+    del where
+    client("eks").describe_access_entry(clusterName=one.parent, principalArn=one.name)
+    return True
+
+
+def _log_group(client: Callable[[str], Any], one: "NamedResource", where: str) -> bool:
+    del where
+    found = client("logs").describe_log_groups(logGroupNamePrefix=one.name)["logGroups"]
+    return any(group["logGroupName"] == one.name for group in found)
+
+
+def _arn(service: str, operation: str, member: str, form: str) -> Look:
+    """Return a look-up by ARN."""
+
+    def look(client: Callable[[str], Any], one: "NamedResource", where: str) -> bool:
+        getattr(client(service), operation)(
+            **{member: form.format(where=where, account=where.split(":")[1], name=one.name)}
+        )
+        return True
+
+    return look
+
+
+_LOOKS: dict[str, Look] = {
+    "AWS::CloudWatch::Alarm": _alarm,
+    "AWS::CloudWatch::CompositeAlarm": _alarm,
+    "AWS::CloudWatch::Dashboard": _call("cloudwatch", "get_dashboard", "DashboardName"),
+    "AWS::DynamoDB::Table": _call("dynamodb", "describe_table", "TableName"),
+    "AWS::EKS::AccessEntry": _entry,
+    "AWS::Events::EventBus": _call("events", "describe_event_bus", "Name"),
+    "AWS::Events::Rule": _rule,
+    "AWS::Glue::DataQualityRuleset": _call("glue", "get_data_quality_ruleset", "Name"),
+    "AWS::Glue::Database": _call("glue", "get_database", "Name"),
+    "AWS::Glue::Job": _call("glue", "get_job", "JobName"),
+    "AWS::Glue::Table": _table,
+    "AWS::IAM::ManagedPolicy": _arn("iam", "get_policy", "PolicyArn", "arn:aws:iam::{account}:policy/{name}"),
+    "AWS::IAM::Role": _call("iam", "get_role", "RoleName"),
+    "AWS::KMS::Alias": _call("kms", "describe_key", "KeyId"),
+    "AWS::Lambda::Function": _call("lambda", "get_function_configuration", "FunctionName"),
+    "AWS::Logs::LogGroup": _log_group,
+    "AWS::S3::Bucket": _call("s3", "head_bucket", "Bucket"),
+    "AWS::SNS::Topic": _arn("sns", "get_topic_attributes", "TopicArn", "arn:aws:sns:{where}:{name}"),
+    "AWS::SQS::Queue": _call("sqs", "get_queue_url", "QueueName"),
+    "AWS::SSM::Parameter": _call("ssm", "get_parameter", "Name"),
+    "AWS::SageMaker::ModelPackageGroup": _call("sagemaker", "describe_model_package_group", "ModelPackageGroupName"),
+    "AWS::StepFunctions::StateMachine": _arn(
+        "stepfunctions", "describe_state_machine", "stateMachineArn", "arn:aws:states:{where}:stateMachine:{name}"
+    ),
+}
+
+
+def kept(cloudformation: Any, stack: str) -> dict[str, dict[str, str]]:
+    """Return what the newest deletion of a stack that kept something kept, by logical id, as ``cdk import`` reads it.
+
+    A stack whose creation failed counts last: it may have kept a bucket that was written into, and hides nothing that was kept
+    before. CloudFormation shows each deleted stack of a name by its id for 90 days.
+    See: https://docs.aws.amazon.com/AWSCloudFormation/latest/APIReference/API_DescribeStackEvents.html
+
+    Args:
+        cloudformation: Client.
+        stack: Name of the stack.
+    """
+    pages = cloudformation.get_paginator("list_stacks").paginate(StackStatusFilter=["DELETE_COMPLETE"])
+    deleted = [row for page in pages for row in page["StackSummaries"] if row["StackName"] == stack]
+    deleted.sort(key=lambda row: row["DeletionTime"] if "DeletionTime" in row else row["CreationTime"], reverse=True)
+    of_failed: dict[str, dict[str, str]] = {}
+    for row in deleted:
+        found, is_created = _skipped(cloudformation, row["StackId"])
+        if found and is_created:
+            return found
+        of_failed = of_failed or found
+    return of_failed
+
+
+def _skipped(cloudformation: Any, stack_id: str) -> tuple[dict[str, dict[str, str]], bool]:
+    """Return what the deletion of a stack kept, and whether the stack had been created."""
+    from mlops_runtime.changes.existing_resources import IDENTIFIERS
+
+    pages = cloudformation.get_paginator("describe_stack_events").paginate(StackName=stack_id)
+    events = [event for page in pages for event in page["StackEvents"]]
+    found = {
+        event["LogicalResourceId"]: {IDENTIFIERS[event["ResourceType"]]: event["PhysicalResourceId"]}
+        for event in events
+        if event["ResourceStatus"] == "DELETE_SKIPPED" and event["ResourceType"] in IDENTIFIERS
+    }
+    return found, all(event["ResourceStatus"] != "ROLLBACK_IN_PROGRESS" for event in events)
+
+
+def types() -> frozenset[str]:
+    """Return the types that can be looked at."""
+    return frozenset(_LOOKS)

@@ -1,0 +1,365 @@
+"""`mlops plan` reads the policy of a key that a unit uses and does not own.
+
+`mlops plan` names a network that a unit does not make and that does not reach KMS.
+
+Look-ups of names that a deployment would create.
+"""
+
+import json
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+from botocore.stub import Stubber
+
+from mlops_cli.plan_checks import _problem, look_up, types
+from mlops_local.cloud import Cloud
+from mlops_runtime.business_unit.key_policy import Place, shared_key_statements
+from mlops_runtime.changes import NamedResource
+from mlops_runtime.changes.existing_resources import types as named_types
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+ACCOUNT, REGION = "000000000000", "us-east-1"
+PLACE = Place(partition="aws", region=REGION, account=ACCOUNT)
+ROOT = {"Effect": "Allow", "Principal": {"AWS": f"arn:aws:iam::{ACCOUNT}:root"}, "Action": "kms:*", "Resource": "*"}
+
+
+KMS = "com.amazonaws.us-east-1.kms"
+
+
+POLICY = {"Version": "2012-10-17", "Statement": {"Effect": "Allow", "Action": "sqs:ListQueues", "Resource": "*"}}
+REGION_existing_names, ACCOUNT_existing_names = "us-east-1", "000000000000"
+
+
+@pytest.fixture
+def plan(on_cloud: Run, tmp_path: Path, unique_stack: str) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Plan a unit's bus with a key: ``plan(key, Parameter={...})``."""
+
+    def run(key: Any, *options: str, **parameters: Any) -> subprocess.CompletedProcess[str]:
+        folder = tmp_path / "cdk.out"
+        folder.mkdir(exist_ok=True)
+        artifact = {
+            "type": "aws:cloudformation:stack",
+            "environment": "aws://unknown-account/unknown-region",
+            "properties": {"templateFile": "stack.template.json"},
+        }
+        (folder / "manifest.json").write_text(json.dumps({"version": "36.0.0", "artifacts": {unique_stack: artifact}}))
+        tags = [{"Key": "mlops:unit", "Value": "demand"}]
+        bus = {"Type": "AWS::Events::EventBus", "Properties": {"Name": "b", "KmsKeyIdentifier": key, "Tags": tags}}
+        template = {"Resources": {"Bus": bus}, "Parameters": parameters}
+        (folder / "stack.template.json").write_text(json.dumps(template))
+        return on_cloud("plan", "--app", str(folder), *options)
+
+    return run
+
+
+@pytest.fixture
+def key(cloud: Cloud) -> str:
+    """A platform team's key: its policy delegates to the account."""
+    return str(cloud.client("kms").create_key()["KeyMetadata"]["Arn"])
+
+
+def lend(cloud: Cloud, key: str, *statements: dict[str, Any]) -> None:
+    """Write the key's policy."""
+    policy = json.dumps({"Version": "2012-10-17", "Statement": [ROOT, *statements]})
+    cloud.client("kms").put_key_policy(KeyId=key, PolicyName="default", Policy=policy)
+
+
+def test_a_key_without_the_statements_is_refused_with_them(plan: Any, cloud: Cloud, key: str) -> None:
+    """One line: unit, stack, key, what is missing, and the statements to paste; pasted, the plan passes."""
+    refused = plan(key)
+    printed = json.loads(refused.stderr[refused.stderr.index("[{") : refused.stderr.rindex("}]") + 2])
+
+    assert refused.returncode == 1
+    assert f"the policy of {key} lacks Logs, Alarms, Events, Bus, LogDelivery" in refused.stderr
+    assert printed == [s for s in shared_key_statements(PLACE) if "Service" in s["Principal"]]
+
+    lend(cloud, key, *printed)
+    assert plan(key).returncode == 0
+
+
+def test_a_key_may_be_used_as_it_is_knowingly(plan: Any, key: str) -> None:
+    """By the bus's logical id; what is lost is still said. A name that allows nothing is refused as ever."""
+    allowed = plan(key, "--allow", "Bus")
+
+    assert allowed.returncode == 0
+    assert f"the policy of {key} lacks Logs, Alarms, Events, Bus, LogDelivery" in allowed.stderr
+    assert "allowed by --allow Bus" in allowed.stderr
+    assert "or go on without by --allow Bus: [{" in plan(key).stderr
+    assert "--allow Other allows nothing of this plan" in plan(key, "--allow", "Bus", "--allow", "Other").stderr
+
+
+def test_a_condition_that_stops_eventbridge_is_found(plan: Any, cloud: Cloud, key: str) -> None:
+    """The statement is there, and would never be met."""
+    statements = shared_key_statements(PLACE)
+    (events,) = (s for s in statements if s["Sid"] == "Events")
+    events["Condition"] = {"StringEquals": {"aws:SourceAccount": ACCOUNT}}
+    lend(cloud, key, *statements)
+
+    refused = plan(key)
+
+    assert (refused.returncode, "lacks Events," in refused.stderr) == (1, True)
+
+
+def test_what_cannot_be_judged_is_said_and_refuses_nothing(plan: Any, cloud: Cloud, key: str) -> None:
+    """An organization's condition, as landing zones have it, and alarms by their ARN."""
+    statements = [s for s in shared_key_statements(PLACE) if "Service" in s["Principal"]]
+    (alarms,) = (s for s in statements if s["Sid"] == "Alarms")
+    alarms["Condition"] = {"ArnLike": {"aws:SourceArn": f"arn:aws:cloudwatch:{REGION}:{ACCOUNT}:alarm:*"}}
+    administrator = {**ROOT, "Action": ["kms:Put*", "kms:Get*"]}
+    used = {**ROOT, "Condition": {"StringEquals": {"aws:PrincipalOrgID": "o-1"}}}
+    policy = json.dumps({"Version": "2012-10-17", "Statement": [administrator, used, *statements]})
+    cloud.client("kms").put_key_policy(KeyId=key, PolicyName="default", Policy=policy)
+
+    planned = plan(key)
+
+    assert planned.returncode == 0
+    assert f"whether the policy of {key} gives Use, GrantToResources cannot be judged" in planned.stderr
+
+
+def test_a_key_from_a_parameter_of_the_platform_is_read(plan: Any, cloud: Cloud, key: str, unique_stack: str) -> None:
+    """As ``BusinessUnit(platform=...)`` writes it."""
+    name = f"/mlops-platform/{unique_stack}/1/key_arn"
+    cloud.client("ssm").put_parameter(Name=name, Type="String", Value=key)
+    parameter = {"Type": "AWS::SSM::Parameter::Value<String>", "Default": name}
+
+    assert f"the policy of {key} lacks" in plan({"Ref": "Key"}, Key=parameter).stderr
+    lend(cloud, key, *shared_key_statements(PLACE))
+    assert plan({"Ref": "Key"}, Key=parameter).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("value", "why"),
+    [
+        (f"arn:aws:kms:{REGION}:{ACCOUNT}:key/00000000-0000-0000-0000-000000000000", "NotFound"),
+        ({"Fn::ImportValue": "Nowhere"}, "the export 'Nowhere' is not deployed yet; deploy its stack and plan again"),
+        ({"Ref": "Missing"}, "is known when the stack is deployed"),
+    ],
+)
+def test_a_key_that_cannot_be_read_is_said_and_refuses_nothing(plan: Any, value: Any, why: str) -> None:
+    """A plan with few rights still plans."""
+    planned = plan(value)
+
+    assert planned.returncode == 0
+    assert "key of unit 'demand'" in planned.stderr
+    assert "its policy cannot be read" in planned.stderr
+    assert why in planned.stderr
+
+
+def test_a_key_of_the_units_own_is_not_read(plan: Any) -> None:
+    """The stack writes its policy."""
+    planned = plan({"Fn::GetAtt": ["Key", "Arn"]})
+
+    assert (planned.returncode, "key of unit" in planned.stderr) == (0, False)
+
+
+def test_an_arn_in_parts_is_put_together(plan: Any, key: str) -> None:
+    """As ``Stack.format_arn`` writes it."""
+    parts = ["arn:", {"Ref": "AWS::Partition"}, ":kms:", {"Ref": "AWS::Region"}, ":", {"Ref": "AWS::AccountId"}]
+    value = {"Fn::Join": ["", [*parts, f":key/{key.rpartition('/')[2]}"]]}
+
+    assert f"the policy of {key} lacks" in plan(value).stderr
+
+
+@pytest.fixture
+def plan_plan_networks(on_cloud: Run, tmp_path: Path, unique_stack: str) -> Callable[..., str]:
+    """Plan a recorder in subnets and return what is reported: ``plan(["subnet-1"], Parameter={...})``."""
+
+    def run(subnets: list[Any], **parameters: Any) -> str:
+        folder = tmp_path / "cdk.out"
+        folder.mkdir(exist_ok=True)
+        artifact = {
+            "type": "aws:cloudformation:stack",
+            "environment": "aws://unknown-account/unknown-region",
+            "properties": {"templateFile": "stack.template.json"},
+        }
+        (folder / "manifest.json").write_text(json.dumps({"version": "36.0.0", "artifacts": {unique_stack: artifact}}))
+        function = {
+            "VpcConfig": {"SubnetIds": subnets, "SecurityGroupIds": []},
+            "Environment": {"Variables": {"SIGNING_KEY": "k"}},
+        }
+        resources = {
+            "Own": {"Type": "AWS::EC2::Subnet", "Properties": {}},
+            "Record": {"Type": "AWS::Lambda::Function", "Properties": function},
+        }
+        template = {"Resources": resources, "Parameters": parameters}
+        (folder / "stack.template.json").write_text(json.dumps(template))
+        result = on_cloud("plan", "--app", str(folder))
+        assert result.returncode == 0, result.stderr
+        return "\n".join(line for line in result.stderr.splitlines() if "network of stack" in line)
+
+    return run
+
+
+@pytest.fixture
+def network(cloud: Cloud) -> Iterator[tuple[str, str]]:
+    """A network of the platform's, made in the account: its id and a subnet's, private and without a way out."""
+    ec2 = cloud.client("ec2")
+    vpc = ec2.create_vpc(CidrBlock="10.9.0.0/16")["Vpc"]["VpcId"]
+    subnet = ec2.create_subnet(VpcId=vpc, CidrBlock="10.9.1.0/24")["Subnet"]["SubnetId"]
+    yield vpc, subnet
+    for gateway in ec2.describe_internet_gateways()["InternetGateways"]:
+        if any(attached["VpcId"] == vpc for attached in gateway["Attachments"]):
+            ec2.detach_internet_gateway(InternetGatewayId=gateway["InternetGatewayId"], VpcId=vpc)
+    ec2.delete_subnet(SubnetId=subnet)
+    ec2.delete_vpc(VpcId=vpc)  # an account has room for five
+
+
+def test_a_network_without_a_way_to_kms_is_named_with_the_fix(
+    plan_plan_networks: Any, cloud: Cloud, network: Any
+) -> None:
+    """Once the endpoint is there, nothing is reported."""
+    vpc, subnet = network
+    said = plan_plan_networks([subnet])
+    assert f"{vpc} does not reach KMS from {subnet}" in said
+    assert f"add an interface endpoint {KMS} with private DNS names" in said
+
+    ec2 = cloud.client("ec2")
+    made = {"VpcId": vpc, "ServiceName": KMS, "VpcEndpointType": "Interface", "SubnetIds": [subnet]}
+    ec2.create_vpc_endpoint(**made, PrivateDnsEnabled=True)
+    assert plan_plan_networks([subnet]) == ""
+
+
+def test_a_route_to_the_internet_will_do(plan_plan_networks: Any, cloud: Cloud, network: Any) -> None:
+    """By a NAT gateway; an internet gateway carries no private address."""
+    vpc, subnet = network
+    ec2 = cloud.client("ec2")
+    table = ec2.create_route_table(VpcId=vpc)["RouteTable"]["RouteTableId"]
+    ec2.associate_route_table(RouteTableId=table, SubnetId=subnet)
+    internet = ec2.create_internet_gateway()["InternetGateway"]["InternetGatewayId"]
+    ec2.attach_internet_gateway(InternetGatewayId=internet, VpcId=vpc)
+    route = {"RouteTableId": table, "DestinationCidrBlock": "0.0.0.0/0"}
+    ec2.create_route(**route, GatewayId=internet)
+    assert "does not reach KMS" in plan_plan_networks([subnet])
+    nat = ec2.create_nat_gateway(SubnetId=subnet, ConnectivityType="private")["NatGateway"]["NatGatewayId"]
+    ec2.delete_route(**route)
+    ec2.create_route(**route, NatGatewayId=nat)
+    assert plan_plan_networks([subnet]) == ""
+
+
+def test_what_is_not_known_is_reported(plan_plan_networks: Any, network: Any) -> None:
+    """A subnet that is not there, and one that the deployment names; what the stack makes itself is not asked for."""
+    _, subnet = network
+    assert "is not known" in plan_plan_networks(["subnet-00000000000000000"])
+    assert "is not known" in plan_plan_networks([{"Ref": "Given"}], Given={"Type": "String"})
+    assert "does not reach KMS" in plan_plan_networks([{"Ref": "Given"}], Given={"Type": "String", "Default": subnet})
+    assert plan_plan_networks([{"Ref": "Own"}]) == ""
+
+
+@pytest.mark.parametrize(
+    ("named", "state", "owner"), [(False, "available", "1"), (True, "pending", "1"), (True, "available", "1")]
+)
+def test_an_endpoint_counts_with_private_names_once_it_is_available(named: bool, state: str, owner: str) -> None:
+    """And of a network of another account it is said that its endpoints may not be seen from here."""
+    ec2 = boto3.client("ec2", region_name="us-east-1", aws_access_key_id="x", aws_secret_access_key="x")
+    endpoint = {"VpcId": "vpc-1", "ServiceName": KMS, "State": state, "PrivateDnsEnabled": named}
+    with Stubber(ec2) as stubber:
+        stubber.add_response("describe_subnets", {"Subnets": [{"VpcId": "vpc-1", "OwnerId": owner}]})
+        stubber.add_response("describe_vpc_endpoints", {"VpcEndpoints": [endpoint]})
+        stubber.add_response("describe_route_tables", {"RouteTables": []})
+        found = _problem(ec2, ["subnet-1"], region="us-east-1", account="2")
+    if named and state == "available":
+        assert found is None
+    else:
+        assert found is not None
+        assert found.endswith("; it is of account 1, whose endpoints may not be seen from here: ask there")
+
+
+def resource(kind: str, name: str, parent: str = "") -> NamedResource:
+    """A resource that would be created."""
+    return NamedResource(stack="S", logical_id="One", type=kind, name=name, parent=parent)
+
+
+def test_each_type_that_has_a_name_is_looked_at() -> None:
+    """The two tables say the same."""
+    assert types() == named_types()
+
+
+@pytest.mark.parametrize("kind", sorted(types()))
+def test_what_does_not_exist_is_not_found(cloud: Cloud, kind: str) -> None:
+    """Each service's answer for what is missing is understood, and is no reason to stop."""
+    if kind == "AWS::Events::Rule":
+        parent = "default"
+    elif kind == "AWS::Glue::Table":
+        parent = "no_such_database"
+    else:
+        parent = "no-such-cluster" if kind == "AWS::EKS::AccessEntry" else ""
+    name = "arn:aws:iam::000000000000:role/none" if kind == "AWS::EKS::AccessEntry" else "no-such-name-1"
+    if kind == "AWS::KMS::Alias":
+        name = "alias/none"
+
+    assert (
+        list(
+            look_up(
+                cloud.client,
+                [resource(kind, name, parent)],
+                account=ACCOUNT_existing_names,
+                region=REGION_existing_names,
+            )
+        )
+        == []
+    )
+
+
+def test_what_exists_is_found_by_the_same_calls(cloud: Cloud) -> None:
+    """One of each kind of look-up: by name, by ARN, by prefix, within something."""
+    iam, glue = cloud.client("iam"), cloud.client("glue")
+    iam.create_policy(PolicyName="existing-names", PolicyDocument=json.dumps(POLICY))
+    glue.create_database(DatabaseInput={"Name": "existing_names"})
+    glue.create_table(DatabaseName="existing_names", TableInput={"Name": "one"})
+    cloud.client("logs").create_log_group(logGroupName="existing-names-log")
+    cloud.client("events").put_rule(Name="existing-names", EventPattern='{"source": ["a"]}')
+    found = look_up(
+        cloud.client,
+        [
+            resource("AWS::IAM::ManagedPolicy", "existing-names"),
+            resource("AWS::Glue::Table", "one", "existing_names"),
+            resource("AWS::Glue::Database", "existing_names"),
+            resource("AWS::Logs::LogGroup", "existing-names-log"),
+            resource("AWS::Logs::LogGroup", "existing-names"),
+            resource("AWS::Events::Rule", "existing-names"),
+        ],
+        account=ACCOUNT_existing_names,
+        region=REGION_existing_names,
+    )
+    assert [(one.resource.type, dict(one.identifier)) for one in found] == [
+        ("AWS::IAM::ManagedPolicy", {}),
+        ("AWS::Glue::Table", {}),
+        ("AWS::Glue::Database", {"DatabaseName": "existing_names"}),
+        ("AWS::Logs::LogGroup", {"LogGroupName": "existing-names-log"}),
+        ("AWS::Events::Rule", {}),
+    ]
+
+
+def test_a_call_that_is_denied_is_reported_and_the_next_is_made(
+    cloud: Cloud, make_caller: Callable[[], Callable[[str], Any]]
+) -> None:
+    """Without the right to look nothing is known, which is no reason to refuse the deployment."""
+    (one,) = look_up(
+        make_caller(),
+        [resource("AWS::DynamoDB::Table", "denied")],
+        account=ACCOUNT_existing_names,
+        region=REGION_existing_names,
+    )
+
+    assert one.reason == "DescribeTable answers AccessDeniedException"
+    assert one.text == (
+        "One (AWS::DynamoDB::Table): whether denied exists cannot be looked at: DescribeTable answers AccessDeniedException"
+    )
+
+
+@pytest.fixture
+def make_caller(cloud: Cloud) -> Callable[[], Callable[[str], Any]]:
+    """Make clients of a user who may do nothing."""
+
+    def make() -> Callable[[str], Any]:
+        iam = cloud.client("iam")
+        iam.create_user(UserName="existing-names")
+        key = iam.create_access_key(UserName="existing-names")["AccessKey"]
+        session = boto3.Session(key["AccessKeyId"], key["SecretAccessKey"], region_name=REGION_existing_names)
+        return lambda service: session.client(service, endpoint_url=cloud.endpoint_url)
+
+    return make
