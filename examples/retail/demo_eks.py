@@ -22,7 +22,7 @@ from examples.retail.planted import register_bad_package
 from examples.retail.steps import Missed, Result, Trip, unsaid
 from mlops_cli.stacks import run_build, synthesize
 from mlops_local import cloud as local_cloud
-from mlops_local import deployer
+from mlops_local.stacks import deployer
 from mlops_runtime.contracts.monitor import MonitorState
 from mlops_runtime.contracts.rollout import Outcome
 from mlops_runtime.eks.cluster_client import Address, BearerToken, Cluster

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from mlops_local import processes
+from mlops_local import session_processes
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -184,12 +184,12 @@ def test_sigterm_ends_the_cloud_as_ctrl_c_does(checkout: Callable[..., Path]) ->
     with subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, text=True) as demo:
         assert demo.stdout is not None
         cloud = next(int(line) for line in demo.stdout if line.strip().isdigit())
-        assert processes.members(cloud)
+        assert session_processes.members(cloud)
 
         demo.terminate()
 
         assert demo.wait() == 128 + signal.SIGTERM
-    assert processes.members(cloud) == []
+    assert session_processes.members(cloud) == []
     assert not (folder / "cloud" / "state").exists()
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from mlops_local import processes
+from mlops_local import session_processes
 from mlops_local.cloud import connect
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -49,7 +49,7 @@ def test_up_look_and_down(mlops: Run, home: Path) -> None:
 
     down = mlops("local", "down", "--home", home)
     assert (down.returncode, down.stdout) == (0, "down\n")
-    assert processes.members(cloud.pid) == []
+    assert session_processes.members(cloud.pid) == []
     assert (home / "cloud.log").is_file()
 
     again = mlops("local", "down", "--home", home)
@@ -150,7 +150,7 @@ def test_up_after_a_crash_says_what_was_lost(mlops: Run, home: Path) -> None:
     """The user learns that the state is gone."""
     mlops("local", "up", "--home", home)
     crashed = connect(home)
-    processes.kill([crashed.pid])
+    session_processes.kill([crashed.pid])
 
     up = mlops("local", "up", "--home", home)
 

@@ -30,8 +30,8 @@ from tests.cli.pipeline_run import (
     said,
 )
 
-from mlops_local import deployer
 from mlops_local.cloud import Cloud, up
+from mlops_local.stacks import deployer
 
 ROOT = Path(__file__).resolve().parents[2]
 ACCOUNT = "000000000000"

@@ -8,8 +8,8 @@ import aws_cdk as cdk
 import pytest
 
 from mlops_constructs import BusinessUnit, ModelRegistry, Profile
-from mlops_local import deployer
-from mlops_local.deployer import DeployError
+from mlops_local.stacks import deployer
+from mlops_local.stacks.deployer import DeployError
 
 if TYPE_CHECKING:
     from mlops_local.cloud import Cloud

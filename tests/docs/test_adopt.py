@@ -17,8 +17,8 @@ from typer.testing import CliRunner
 
 from mlops_cli.__main__ import app as command
 from mlops_constructs import BusinessUnit, ModelRegistry, Profile
-from mlops_local import deployer
 from mlops_local.cloud import Cloud
+from mlops_local.stacks import deployer
 from mlops_runtime.changes.existing_resources import IDENTIFIERS
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "adopt.md").read_text()

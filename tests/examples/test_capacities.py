@@ -25,7 +25,7 @@ from mlops_constructs import (
     off_hours,
 )
 from mlops_local import cloud as local_cloud
-from mlops_local import deployer
+from mlops_local.stacks import deployer
 from mlops_runtime.contracts.rollout import Outcome
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from examples.stacks import STACKS, compose
 from ministack.services.cloudformation import engine
 
 from mlops_local import cloud as local_cloud
-from mlops_local import deployer
+from mlops_local.stacks import deployer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -26,7 +26,7 @@ from mlops_constructs import (
     RolloutPolicy,
 )
 from mlops_local import cloud as local_cloud
-from mlops_local import deployer
+from mlops_local.stacks import deployer
 from mlops_runtime.contracts.rollout import Outcome
 
 if TYPE_CHECKING:

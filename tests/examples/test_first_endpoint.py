@@ -27,7 +27,7 @@ from mlops_constructs import (
     Profile,
 )
 from mlops_local import cloud as local_cloud
-from mlops_local import deployer
+from mlops_local.stacks import deployer
 from mlops_runtime.contracts import canonical_json
 from mlops_runtime.contracts.rollout import DeployReason, DeployRequest, Outcome
 from mlops_runtime.registry.model_package import registered_metadata

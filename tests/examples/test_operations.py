@@ -21,7 +21,7 @@ from examples.retail.loop import Loop
 
 from mlops_constructs import BusinessUnit, EndpointCapacity, ModelEndpoint, ModelImage, ModelRegistry, Profile
 from mlops_local import cloud as local_cloud
-from mlops_local import deployer
+from mlops_local.stacks import deployer
 from mlops_runtime.contracts.rollout import Outcome
 
 if TYPE_CHECKING:

@@ -21,7 +21,7 @@ from mlops_constructs import (
     Network,
     Profile,
 )
-from mlops_local import deployer
+from mlops_local.stacks import deployer
 from mlops_runtime.eks.kubernetes_objects import Ref
 from mlops_runtime.eks.manifest_apply import apply
 

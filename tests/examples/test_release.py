@@ -12,7 +12,7 @@ from examples.retail.transactions import week_start
 
 from mlops_cli.stacks import synthesize_app
 from mlops_local import cloud as local_cloud
-from mlops_local import deployer
+from mlops_local.stacks import deployer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -47,7 +47,7 @@ from mlops_constructs import (
 from mlops_constructs._iam import service_role
 from mlops_constructs._sagemaker import SERVICE, container_statements
 from mlops_local import cloud as local_cloud
-from mlops_local import deployer
+from mlops_local.stacks import deployer
 from mlops_runtime.business_unit.pause import set_pause
 from mlops_runtime.contracts import canonical_json, to_dict
 from mlops_runtime.contracts.events import DetailType, EventDetail, event_source, features_ingested

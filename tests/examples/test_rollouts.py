@@ -28,7 +28,7 @@ from mlops_constructs import (
     ShadowTraffic,
 )
 from mlops_local import cloud as local_cloud
-from mlops_local import deployer
+from mlops_local.stacks import deployer
 from mlops_runtime.contracts import canonical_json, content_hash, from_json
 from mlops_runtime.contracts.rollout import Outcome, ServingSpec, spec_key, taken_back
 from mlops_runtime.contracts.serving import MetricRule

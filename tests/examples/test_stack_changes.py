@@ -9,8 +9,8 @@ import pytest
 from tests.examples.test_rollouts import NAME, Shop, linear, synthesize
 
 from mlops_local import cloud as local_cloud
-from mlops_local import deployer
-from mlops_local.deployer import DeployError
+from mlops_local.stacks import deployer
+from mlops_local.stacks.deployer import DeployError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

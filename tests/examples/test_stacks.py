@@ -11,7 +11,7 @@ import aws_cdk as cdk
 import pytest
 from examples.stacks import STACKS, compose
 
-from mlops_local import deployer
+from mlops_local.stacks import deployer
 
 CONTEXT = {"image_digest": "sha256:" + "0" * 64}
 UNITS = ("CustomerBehavior", "DemandForecasting", "DynamicPricing")

@@ -23,8 +23,8 @@ from aws_cdk import aws_sqs as sqs
 from botocore.exceptions import ClientError
 
 from mlops_constructs import BusinessUnit, Entity, Feature, FeatureGroup, FeatureIngest, FeatureStore, Profile, _assets
-from mlops_local import deployer
 from mlops_local.cloud import Cloud
+from mlops_local.stacks import deployer
 from mlops_runtime.contracts.events import event_source
 from mlops_runtime.features.group_json import declaration_json
 from mlops_runtime.features.lock_file import write_lock

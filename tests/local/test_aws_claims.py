@@ -14,8 +14,8 @@ GOOD: dict[str, Any] = {
     "source": "https://docs.aws.amazon.com/sns/latest/dg/sns-access-policy-use-cases.html",
     "read": yaml.safe_load("2026-11-28"),
     "basis": "documented",
-    "module": "packages/mlops-local/src/mlops_local/iam_targets.py",
-    "test": "tests/local/test_iam_targets.py::test_a_topic",
+    "module": "packages/mlops-local/src/mlops_local/iam/deliveries.py",
+    "test": "tests/local/iam/test_deliveries.py::test_a_topic",
 }
 
 

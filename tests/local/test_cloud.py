@@ -1,4 +1,7 @@
-"""Start, find and stop the embedded cloud: what a user meets on a laptop."""
+"""Which port a folder's cloud gets.
+
+Start, find and stop the embedded cloud: what a user meets on a laptop.
+"""
 
 from __future__ import annotations
 
@@ -9,18 +12,67 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from mlops_local import processes
-from mlops_local.cloud import CloudError, connect, default_home, up
+from mlops_local import session_processes
+from mlops_local.cloud import CloudError, PortError, connect, default_home, listen, listen_again, remember, up
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
     from mlops_local.cloud import Cloud
+
+
+@pytest.fixture
+def taken() -> Iterator[int]:
+    """A port that somebody else listens on."""
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        yield other.getsockname()[1]
+
+
+def test_the_last_port_is_taken_again(tmp_path: Path) -> None:
+    """A shell's environment stays right."""
+    with listen(None) as first:
+        port = first.getsockname()[1]
+        remember(tmp_path / "port", first)
+
+    told: list[str] = []
+    with listen_again(tmp_path / "port", told.append) as second:
+        assert second.getsockname() == ("127.0.0.1", port)
+    assert told == []
+
+
+def test_another_port_is_told(tmp_path: Path, taken: int) -> None:
+    """Somebody else took it meanwhile."""
+    (tmp_path / "port").write_text(f"{taken}\n")
+
+    told: list[str] = []
+    with listen_again(tmp_path / "port", told.append) as listener:
+        assert listener.getsockname()[1] != taken
+    assert told == [f"port {taken}, which this cloud had last, is in use; shells need `mlops local env` again"]
+
+
+@pytest.mark.parametrize("content", [None, "", "many", "0", "-1", "65536"])
+def test_no_known_port_is_a_free_one(content: str | None, tmp_path: Path) -> None:
+    """The first start, and a file that somebody broke."""
+    if content is not None:
+        (tmp_path / "port").write_text(content)
+
+    with listen_again(tmp_path / "port", None) as listener:
+        assert listener.getsockname()[1] > 0
+
+
+def test_fails_on_a_port_in_use(taken: int) -> None:
+    """The one asked for, and no other."""
+    with pytest.raises(PortError, match=rf"port {taken} on 127.0.0.1 cannot be used \(address already in use\)"):
+        listen(taken)
 
 
 def test_comes_up_within_five_seconds_of_processor_time(own_cloud: Callable[..., Cloud], tmp_path: Path) -> None:
@@ -114,7 +166,7 @@ def test_starts_clean_after_a_crash(
     assert said == [
         f"the last embedded cloud of {tmp_path / 'cloud'} (pid {crashed.pid}) ended without `mlops local down`; started clean"
     ]
-    assert processes.members(crashed.pid) == []
+    assert session_processes.members(crashed.pid) == []
     assert cloud.client("lambda").list_functions()["Functions"] == []
     assert not (tmp_path / "cloud" / "state" / "left").exists()
 
@@ -130,11 +182,11 @@ def test_goes_down_with_all_its_processes(
     cloud.client("lambda").invoke(FunctionName="busy", InvocationType="Event")
     deadline = time.monotonic() + 10
     # itself, what functions are forked from, the function's process and what that started
-    while len(processes.members(cloud.pid)) < 4 and time.monotonic() < deadline:
+    while len(session_processes.members(cloud.pid)) < 4 and time.monotonic() < deadline:
         time.sleep(0.05)
-    assert len(processes.members(cloud.pid)) == 4
+    assert len(session_processes.members(cloud.pid)) == 4
     cloud.down()
-    assert processes.members(cloud.pid) == []
+    assert session_processes.members(cloud.pid) == []
     kept = [".gitignore", "cloud.log", "lock", "port", "proxy-port", "proxy-token", "root-secret", "trusted.pem"]
     assert sorted(path.name for path in (tmp_path / "cloud").iterdir()) == kept
     assert (tmp_path / "cloud" / "proxy-token").stat().st_mode & 0o777 == 0o600
@@ -151,13 +203,13 @@ def test_sigterm_ends_its_whole_session(own_cloud: Callable[..., Cloud], make_fu
     )
     cloud.client("lambda").invoke(FunctionName="busy", InvocationType="Event")
     deadline = time.monotonic() + 10
-    while len(processes.members(cloud.pid)) < 3 and time.monotonic() < deadline:
+    while len(session_processes.members(cloud.pid)) < 3 and time.monotonic() < deadline:
         time.sleep(0.05)
     started = time.monotonic()
     os.kill(cloud.pid, signal.SIGTERM)
     os.waitpid(cloud.pid, 0)
     assert time.monotonic() - started < 3
-    assert processes.members(cloud.pid) == []
+    assert session_processes.members(cloud.pid) == []
 
 
 def test_outlives_the_command_that_started_it(tmp_path: Path) -> None:
@@ -170,7 +222,7 @@ def test_outlives_the_command_that_started_it(tmp_path: Path) -> None:
         assert cloud.client("s3").list_buckets()["Buckets"] == []
     finally:
         cloud.down()
-    assert processes.members(cloud.pid) == []
+    assert session_processes.members(cloud.pid) == []
 
 
 def test_folder_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from mlops_local import iam, launcher, processes, sagemaker
+from mlops_local import launcher, sagemaker, session_processes
+from mlops_local.iam import authorization
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,7 +48,7 @@ def test_iam_stands_in_front_of_the_planes() -> None:
     """Modules are installed in order: what registers after IAM is asked for through it."""
     order = list(launcher._MODULES)
 
-    assert order.index(iam) < order.index(sagemaker)
+    assert order.index(authorization) < order.index(sagemaker)
     assert order[0].__name__ == "mlops_local.clock", "all others may ask for the time"
 
 
@@ -100,7 +101,7 @@ def test_ends_in_order_when_told_to(own_cloud: Callable[..., Cloud], number: sig
     assert os.waitstatus_to_exitcode(status) == 0
     assert f"embedded cloud: ministack 1.5.33, port {cloud.port}, state in {cloud.home / 'state'}" in log
     assert log.rstrip().endswith("embedded cloud: down")
-    assert processes.members(cloud.pid) == []
+    assert session_processes.members(cloud.pid) == []
 
 
 def test_serves_on_the_socket_that_it_inherits(own_cloud: Callable[..., Cloud]) -> None:

@@ -1,7 +1,7 @@
 """What AWS's services do in their own name because the template says so: publish, deliver, invoke, encrypt, take a role on.
 
 Read from what the template configures, never from a policy; the keys of the context are those of the table of
-`mlops_local.source_keys`, which has a source for each.
+`mlops_local.iam.source_keys`, which has a source for each.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,7 +11,7 @@ from tests.security.needs import Need
 from tests.security.policies import Policies
 from tests.security.units import ACCOUNT, REGION
 
-from mlops_local import source_keys
+from mlops_local.iam import source_keys
 
 _DOCS = "https://docs.aws.amazon.com"
 _EVENTS = f"{_DOCS}/eventbridge/latest/userguide"

@@ -18,7 +18,7 @@ from examples.retail.demo import UNITS
 from examples.retail.demo_eks import EksTrip
 from examples.retail.steps import Missed, Trip
 
-from mlops_local import deployer
+from mlops_local.stacks import deployer
 from mlops_runtime.contracts import canonical_json
 from mlops_runtime.contracts.rollout import DeployReason, DeployRequest
 from mlops_runtime.layers.layer_wheels import build_layers

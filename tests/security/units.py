@@ -23,8 +23,8 @@ from mlops_constructs import (
     TrainingJob,
     TrainingSetSource,
 )
-from mlops_local import deployer
 from mlops_local.cloud import Cloud
+from mlops_local.stacks import deployer
 from mlops_runtime.contracts.retraining import EvaluationPlan
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -26,8 +26,8 @@ from tests.campaign.candidates.run import record, results
 
 from mlops_cli.stacks import synthesize_app
 from mlops_local import cloud as local_cloud
-from mlops_local import deployer
 from mlops_local.runners import EXTRA
+from mlops_local.stacks import deployer
 from mlops_runtime.registry.model_package import registered_metadata
 from mlops_runtime.rollout.execution_names import version_name
 

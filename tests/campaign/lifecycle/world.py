@@ -14,9 +14,9 @@ from tests.campaign.lifecycle.inventory import inventory
 from tests.campaign.lifecycle.settings import differences, settings
 
 from mlops_constructs import Profile
-from mlops_local import deployer
 from mlops_local.cloud import Cloud
-from mlops_local.deployer import DeployError, ResourceEvent
+from mlops_local.stacks import deployer
+from mlops_local.stacks.deployer import DeployError, ResourceEvent
 
 LONGEST = 600.0  # embedded seconds of one operation: less than the shortest ServiceTimeout, so that none was waited for
 UNTOUCHED = "no property of this type updates"

@@ -8,8 +8,8 @@ import pytest
 from aws_cdk import assertions
 
 from mlops_constructs import Approval, BusinessUnit, ModelRegistry, Network, Platform, Profile, ValidationError
-from mlops_local import deployer
 from mlops_local.cloud import Cloud
+from mlops_local.stacks import deployer
 from mlops_runtime.contracts.unit_entries import PLATFORM_PARAMETERS, platform_parameter
 
 VALUES = {

@@ -98,7 +98,7 @@ def _delete(cloud: "Cloud", name: str) -> str:
 
 def test_deploy_destroy_deploy(cloud: "Cloud", tmp_path: Path) -> None:
     """Versions, delete markers, delivered logs and model packages go with the stack, and the same stack comes again."""
-    from mlops_local.deployer import deploy
+    from mlops_local.stacks.deployer import deploy
 
     assembly = _assembly(tmp_path / "cdk.out", "Sweeping", "forecast")
 
@@ -115,7 +115,7 @@ def test_deploy_destroy_deploy(cloud: "Cloud", tmp_path: Path) -> None:
 
 def test_a_registry_that_leaves_the_stack_takes_only_its_own_packages(cloud: "Cloud", tmp_path: Path) -> None:
     """Dropped by an update, and renamed by one: the group's packages go with it, the other group keeps its own."""
-    from mlops_local.deployer import deploy, destroy
+    from mlops_local.stacks.deployer import deploy, destroy
 
     deploy(cloud, _assembly(tmp_path / "1", "Leaving", "kept", "renamed", "dropped"))
     for model in ("kept", "renamed", "dropped"):
@@ -131,7 +131,7 @@ def test_a_registry_that_leaves_the_stack_takes_only_its_own_packages(cloud: "Cl
 
 def test_a_unit_that_becomes_production_keeps_everything(cloud: "Cloud", tmp_path: Path) -> None:
     """The sweeps leave the stack, and what they would have swept stays, versions and packages."""
-    from mlops_local.deployer import deploy, destroy
+    from mlops_local.stacks.deployer import deploy, destroy
 
     outputs = deploy(cloud, _assembly(tmp_path / "1", "Growing", "grown"))["Growing"]
     _fill(cloud, outputs)
@@ -161,7 +161,7 @@ def test_a_unit_that_becomes_production_keeps_everything(cloud: "Cloud", tmp_pat
 )
 def test_fails_without_the_sweeper(cloud: "Cloud", tmp_path: Path, model: str, kind: str, reason: str) -> None:
     """It is the sweeper that makes the difference, also for our own deployer: what is full holds the stack, and says so."""
-    from mlops_local.deployer import DeployError, deploy, destroy
+    from mlops_local.stacks.deployer import DeployError, deploy, destroy
 
     assembly = _assembly(tmp_path / "cdk.out", "Unswept", model)
     _without(assembly / "Unswept.template.json", kind)

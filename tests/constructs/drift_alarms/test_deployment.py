@@ -26,7 +26,7 @@ from mlops_constructs import (
     Profile,
 )
 from mlops_constructs._table import define_table
-from mlops_local import deployer
+from mlops_local.stacks import deployer
 from mlops_runtime.contracts import canonical_json
 from mlops_runtime.contracts.monitor import metric_dimensions
 from mlops_runtime.contracts.rollout import LivePointer

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from mlops_constructs import ExpectedTraffic, ValidationError
 from mlops_constructs.drift_alarms.traffic import DAYS
-from mlops_local import metric_math
+from mlops_local import alarm_evaluation
 
 _HOUR = 3600
 _MONDAY = 1502064000  # 2017-08-07T00:00:00Z
@@ -31,7 +31,7 @@ def test_it_is_the_calls_at_the_expected_hours_of_a_week_and_one_at_all_others(
     stat = {"Metric": {"Namespace": "N", "MetricName": "Calls"}, "Period": _HOUR, "Stat": "Sum"}
     queries = [{"Id": "e", "Expression": expression}, {"Id": "calls", "MetricStat": stat, "ReturnData": False}]
 
-    found = metric_math.evaluate(queries, lambda _: calls, [_MONDAY + _HOUR * hour for hour in range(168)])
+    found = alarm_evaluation.evaluate(queries, lambda _: calls, [_MONDAY + _HOUR * hour for hour in range(168)])
 
     for hour, (got, made) in enumerate(zip(found, calls, strict=True)):
         day, of_day = DAYS[hour // 24], hour % 24

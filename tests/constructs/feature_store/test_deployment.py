@@ -144,7 +144,7 @@ def test_another_unit_reads_what_it_has_imported(
     cloud: "Cloud", tmp_path: Path, group: Callable[..., FeatureGroup]
 ) -> None:
     """Catalog, object and key; it writes nothing. By the same policy a unit that has not imported is denied the key."""
-    from mlops_local.deployer import deploy, destroy
+    from mlops_local.stacks.deployer import deploy, destroy
 
     assembly = _sharing(tmp_path, group())
     outputs = deploy(cloud, assembly)["Sharing"]
@@ -166,7 +166,7 @@ def test_the_alarm_rings_for_old_events_and_not_for_a_table_without_rows(
     cloud: "Cloud", tmp_path: Path, group: Callable[..., FeatureGroup], wait_for: Callable[..., Any]
 ) -> None:
     """Schedule, function, metric and alarm by themselves, hour after hour."""
-    from mlops_local.deployer import deploy, destroy
+    from mlops_local.stacks.deployer import deploy, destroy
 
     assembly = _assembly(tmp_path, group(freshness=timedelta(days=2)), FeatureAccess.IAM, "lake-alarm")
     outputs = next(iter(deploy(cloud, assembly).values()))
@@ -192,8 +192,8 @@ def test_a_store_is_deployed_measured_and_changed_in_place(
     cloud: "Cloud", tmp_path: Path, group: Callable[..., FeatureGroup], access: FeatureAccess
 ) -> None:
     """Sort order and ids as declared; an empty table has no age, a filled one has; another owner keeps table and rows."""
-    from mlops_local.deployer import deploy, destroy
-    from mlops_local.recorded import list_recorded
+    from mlops_local.stacks.deployer import deploy, destroy
+    from mlops_local.stacks.resource_types import list_recorded
 
     now = _now(cloud)
     declared = group(freshness=timedelta(days=2))

@@ -22,8 +22,8 @@ from mlops_constructs import (
     _assets,
 )
 from mlops_constructs.feature_store.access import FeatureAccess
-from mlops_local import deployer
 from mlops_local.cloud import Cloud
+from mlops_local.stacks import deployer
 from mlops_runtime.features.lock_file import write_lock
 from mlops_runtime.layers import layer_wheels
 

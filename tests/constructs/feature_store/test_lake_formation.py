@@ -10,7 +10,7 @@ from aws_cdk import aws_iam as iam
 from aws_cdk.assertions import Template
 
 from mlops_constructs import FeatureAccess, ValidationError
-from mlops_local import recorded
+from mlops_local.stacks import resource_types
 
 LF = FeatureAccess.LAKE_FORMATION
 KIND = "AWS::LakeFormation::PrincipalPermissions"
@@ -128,7 +128,7 @@ def test_roles_of_ours_are_admitted(define_store: Any, group: Any, resources: An
 
 def test_another_grant_is_another_resource(define_store: Any, group: Any, resources: Any) -> None:
     """Every property is create-only, so what an id says never changes: grants come and go beside each other."""
-    schema = recorded.schema(KIND)
+    schema = resource_types.schema(KIND)
     assert {p.removeprefix("/properties/") for p in schema["createOnlyProperties"]} >= {
         "Permissions",
         "PermissionsWithGrantOption",
@@ -186,7 +186,7 @@ def test_the_properties_fit_cloudformations_schemas(define_store: Any, group: An
         }
         if "Principal" in properties:
             properties["Principal"] = {"DataLakePrincipalIdentifier": "arn:aws:iam::123456789012:user/x"}
-        recorded.validate(resource["Type"], properties)
+        resource_types.check_schema(resource["Type"], properties)
     assert len(checked) > 4
 
 

@@ -11,7 +11,7 @@ from aws_cdk.assertions import Template
 
 from mlops_constructs import Entity, Feature, FeatureGroup, ValidationError
 from mlops_constructs.feature_store._tables import define_ruleset, define_table
-from mlops_local import recorded
+from mlops_local.stacks import resource_types
 from mlops_runtime.features.glue_quality_rules import dqdl
 from mlops_runtime.features.lock_file import FeatureLock
 
@@ -126,7 +126,7 @@ def test_constraints_are_a_ruleset_of_the_table(ruleset: dict[str, Any]) -> None
 
     See: https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-resource-glue-dataqualityruleset.html
     """
-    assert recorded.schema("AWS::Glue::DataQualityRuleset")["createOnlyProperties"] == ["/properties/Name"]
+    assert resource_types.schema("AWS::Glue::DataQualityRuleset")["createOnlyProperties"] == ["/properties/Name"]
     assert ruleset["Name"] == "demand_features-stock_v1"
     assert ruleset["Ruleset"] == dqdl(GROUP)
     assert set(ruleset["TargetTable"]) == {"DatabaseName", "TableName"}

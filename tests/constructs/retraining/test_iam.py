@@ -10,7 +10,7 @@ from aws_cdk import aws_iam as iam
 from botocore.exceptions import ClientError
 
 from mlops_constructs.retraining._iam import lineage_statements
-from mlops_local import deployer
+from mlops_local.stacks import deployer
 from mlops_runtime.contracts.features import Build, Output, PinnedTable, Semantics, TrainingSetManifest
 from mlops_runtime.features.sagemaker_lineage import SageMakerLineage, SageMakerLineageError
 

@@ -23,7 +23,7 @@ from examples.retail.demand_forecasting.golden import GOLDEN, golden_requests, r
 
 from mlops_constructs import BusinessUnit, Profile
 from mlops_constructs.rollout.golden import GoldenRequests, define_golden
-from mlops_local import deployer
+from mlops_local.stacks import deployer
 from mlops_runtime.contracts import to_dict
 from mlops_runtime.contracts.serving import GoldenSpec
 from mlops_runtime.monitor.counting.capture_lines import read_call

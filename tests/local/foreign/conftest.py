@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from mlops_local import deployer
 from mlops_local.cloud import Cloud
+from mlops_local.stacks import deployer
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from mlops_local import deployer, recorded
+from mlops_local.stacks import deployer, resource_types
 
 
 def until(look, seconds=60):
@@ -150,6 +150,8 @@ def test_parameters_and_logs(foreign):
 def test_the_flow_log_is_only_recorded(foreign):
     """What a laptop cannot do is said: the flow log is listed as recorded."""
     found = {
-        row.resource_type for row in recorded.list_recorded(foreign.client("cloudformation")) if row.stack == "Foreign"
+        row.resource_type
+        for row in resource_types.list_recorded(foreign.client("cloudformation"))
+        if row.stack == "Foreign"
     }
     assert found == {"AWS::EC2::FlowLog"}

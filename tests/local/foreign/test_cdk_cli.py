@@ -4,7 +4,7 @@ import subprocess
 
 import pytest
 
-from mlops_local import deployer
+from mlops_local.stacks import deployer
 from mlops_runtime.business_unit.sweep import empty_bucket
 
 

@@ -22,7 +22,7 @@ from mlops_constructs import (
     SageMakerModelMonitor,
 )
 from mlops_constructs._table import define_table
-from mlops_local import deployer
+from mlops_local.stacks import deployer
 from mlops_runtime.contracts import canonical_json, content_hash, from_dict
 from mlops_runtime.contracts.monitor import Baseline, MonitorReport, MonitorState
 from mlops_runtime.contracts.rollout import LivePointer

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from mlops_local import processes as sessions
+from mlops_local import session_processes as sessions
 from mlops_local.cloud import Cloud
 from mlops_local.sagemaker.processes import Process, environment, mapped
 from mlops_local.sagemaker.roles import Identity

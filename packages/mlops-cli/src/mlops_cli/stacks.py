@@ -139,7 +139,8 @@ def _node_version(node: str | None) -> int | None:
 def deploy(stacks: Stacks = None, app: App = None, home: Home = None) -> None:
     """Synthesize the app and deploy its stacks to the embedded cloud, showing what constructs say, and each resource."""
     pass
-    from mlops_local import cloud, deployer
+    from mlops_local import cloud
+    from mlops_local.stacks import deployer
 
     with shown(cloud.CloudError, deployer.DeployError), _leaving(), tempfile.TemporaryDirectory() as folder:
         running = cloud.connect(home_folder(home))
@@ -163,7 +164,8 @@ def deploy(stacks: Stacks = None, app: App = None, home: Home = None) -> None:
 
 def destroy(stacks: Stacks = None, app: App = None, home: Home = None) -> None:
     """Delete the app's stacks from the embedded cloud; what is retained is named."""
-    from mlops_local import cloud, deployer
+    from mlops_local import cloud
+    from mlops_local.stacks import deployer
 
     with shown(cloud.CloudError, deployer.DeployError), _leaving(), tempfile.TemporaryDirectory() as folder:
         running = cloud.connect(home_folder(home))

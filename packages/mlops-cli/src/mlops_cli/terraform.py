@@ -12,7 +12,7 @@ from mlops_cli.aws_account import UserError, shown
 from mlops_cli.stacks import App, synthesize_app
 
 if TYPE_CHECKING:
-    from mlops_local.assembly import FileAsset, Stack
+    from mlops_local.stacks.deployer import FileAsset, Stack
 
 app = typer.Typer(help="Units as Terraform modules.", no_args_is_help=True)
 _FILES, _EARLIER = "files", "earlier"
@@ -118,7 +118,7 @@ def _is_exported(entry: Path, mark: str) -> bool:
 
 
 def _read(assembly: Path, stack: str) -> "tuple[Stack, list[FileAsset]]":
-    from mlops_local import assembly as assemblies
+    from mlops_local.stacks import deployer as assemblies
 
     with shown(assemblies.AssemblyError):
         # the placeholders stay: the module's account and region are Terraform's matter

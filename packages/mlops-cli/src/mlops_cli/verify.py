@@ -246,7 +246,7 @@ def _plan(
 ) -> "Plan":
     """Synthesize the unit and read its assembly."""
     from mlops_cli.stacks import synthesize
-    from mlops_local import assembly
+    from mlops_local.stacks import deployer
     from mlops_runtime.verify.run import Plan
     from mlops_runtime.verify.template import Template
     from mlops_runtime.verify.unit import File
@@ -263,7 +263,7 @@ def _plan(
         "digest": digest or PLACEHOLDER_DIGEST,
     }
     synthesize("python -m mlops_constructs._verified_unit", folder, {"verify": given})
-    (stack,) = assembly.read(folder, account=place.account, region=place.region)
+    (stack,) = deployer.read(folder, account=place.account, region=place.region)
     body = stack.template.read_bytes()
     return Plan(
         template=Template(json.loads(body), account=place.account, region=place.region),

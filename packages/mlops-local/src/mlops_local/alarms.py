@@ -19,8 +19,9 @@ from ministack.services import cloudwatch as cw
 from ministack.services import eventbridge
 from ministack.services.cloudformation import provisioners
 
-from mlops_local import clock, compat, iam_targets, metric_math
-from mlops_local.alarm_rules import COMPARISONS, decide, reason, stamp, statistic
+from mlops_local import alarm_evaluation, clock, compat
+from mlops_local.alarm_evaluation import COMPARISONS, decide, reason, stamp, statistic
+from mlops_local.iam import deliveries
 from mlops_local.sagemaker.shapes import from_text, model
 
 compat.expect(
@@ -70,7 +71,7 @@ def datapoints(alarm: Mapping[str, Any], at: float) -> tuple[list[float | None],
         return [statistic(points, stat["Stat"]) if points else None for points in series]
 
     starts = [first + number * period for number in range(int(end - first) // period)]
-    return metric_math.evaluate(_queries(alarm), of, starts), end - period
+    return alarm_evaluation.evaluate(_queries(alarm), of, starts), end - period
 
 
 def evaluate(alarm: dict[str, Any], at: float | None = None) -> bool:
@@ -129,7 +130,7 @@ def _queries(alarm: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
 
 
 def _period(alarm: Mapping[str, Any]) -> int:
-    return metric_math.period(_queries(alarm))
+    return alarm_evaluation.period(_queries(alarm))
 
 
 def _metrics(alarm: Mapping[str, Any]) -> list[Mapping[str, Any]]:
@@ -208,7 +209,7 @@ def refusal(asked: Callable[[str], Any]) -> str | None:
         if isinstance(metrics, str):
             return "Metrics over the query protocol are not in the embedded cloud; use JSON, as SDKs do"
         both = [name for name in _SINGLE if asked(name)]
-        wrong = [f"{name} and Metrics exclude each other" for name in both] + metric_math.problems(metrics)
+        wrong = [f"{name} and Metrics exclude each other" for name in both] + alarm_evaluation.problems(metrics)
         if wrong:
             return "; ".join(wrong)
     if operator and operator not in COMPARISONS:
@@ -323,7 +324,7 @@ def install() -> None:
         field = _ACTIONS[new_state]
         allowed = []
         for arn in alarm.get(field) or []:
-            refused = iam_targets.refuse_delivery(
+            refused = deliveries.refuse_delivery(
                 "cloudwatch.amazonaws.com", source_arn=alarm["AlarmArn"], target_arn=arn
             )
             if refused is None:

@@ -1,10 +1,4 @@
-"""Start, find and stop the embedded cloud of a folder, from the parent's side.
-
-One folder holds one cloud: ``cloud.json`` names its process, ``cloud.log`` is its log, ``state/`` all that it writes. ``port``,
-``proxy-port``, ``proxy-token`` and ``root-secret`` are what it had last: the environment of a shell stays right when the cloud is
-started again. None but its owner may look into the folder.
-``trusted.pem`` holds the certificates that clients in such a shell believe; the key that signed ours is in no file.
-"""
+"""Start, find and stop the embedded cloud of a folder, from the parent's side."""
 
 import contextlib
 import fcntl
@@ -33,16 +27,63 @@ from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
-from mlops_local import ports, processes
+from mlops_local import session_processes
 from mlops_local.egress import environment as egress
-from mlops_local.recorded import list_recorded
 from mlops_local.settings import ACCOUNT, REGION, ROOT_KEY
+from mlops_local.stacks.resource_types import list_recorded
 
 # real seconds
 _START_LIMIT = 30.0
 _STOP_GRACE = 3.0
 _LOG_LINES = 12
 _HIGHEST_PORT = 65535
+
+
+class PortError(Exception):
+    """A port cannot be listened on; the message says why and what to do."""
+
+
+def listen(port: int | None) -> socket.socket:
+    """Listen on a port of 127.0.0.1; None is a free one.
+
+    Raises:
+        PortError: If it cannot be listened on.
+    """
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind(("127.0.0.1", 0 if port is None else port))
+    except OSError as error:
+        listener.close()
+        raise PortError(
+            f"port {port} on 127.0.0.1 cannot be used ({str(error.strerror).lower()}); give another with --port"
+        ) from error
+    return listener
+
+
+def listen_again(file: Path, on_event: Callable[[str], None] | None) -> socket.socket:
+    """Listen on the port that a file names, so that the environment of shells stays right, or else on a free one.
+
+    Args:
+        file: Where ``remember`` wrote the port.
+        on_event: Is told that shells need another environment. Default: nobody is told.
+    """
+    last = None
+    with contextlib.suppress(FileNotFoundError, ValueError):
+        last = int(file.read_text())
+    if last is None or not 0 < last <= 0xFFFF:
+        return listen(None)
+    try:
+        return listen(last)
+    except PortError:
+        if on_event is not None:
+            on_event(f"port {last}, which this cloud had last, is in use; shells need `mlops local env` again")
+        return listen(None)
+
+
+def remember(file: Path, listener: socket.socket) -> None:
+    """Write down the port of a listener."""
+    file.write_text(f"{listener.getsockname()[1]}\n")
 
 
 class CloudError(RuntimeError):
@@ -56,7 +97,7 @@ class Cloud:
     Args:
         home: Its folder.
         pid: Its child process, which leads the session of all its processes.
-        born: When that process started, as :func:`mlops_local.processes.born` says it.
+        born: When that process started, as :func:`mlops_local.session_processes.born` says it.
         port: Its port on 127.0.0.1.
         proxy_port: The port of its proxy, also on 127.0.0.1.
         version: MiniStack's version.
@@ -90,7 +131,7 @@ class Cloud:
     @property
     def running(self) -> bool:
         """Whether its process lives."""
-        return processes.born(self.pid) == self.born
+        return session_processes.born(self.pid) == self.born
 
     def environment(self) -> dict[str, str]:
         """Return what a tool of AWS needs in its environment to talk to this cloud, and to no other.
@@ -140,7 +181,7 @@ class Cloud:
             "started": self.started,
             "home": str(self.home),
             "log": str(self.log_path),
-            "processes": len(processes.members(self.pid)),
+            "processes": len(session_processes.members(self.pid)),
             "recorded": [f"{row.stack}/{row.logical_id} ({row.resource_type})" for row in recorded],
             "monitoring": self.call("/_mlops/monitoring")["monitoring"],
             "clusters": self.call("/_mlops/clusters")["clusters"],
@@ -268,13 +309,13 @@ def up(
                 )
         shutil.rmtree(home / "state", ignore_errors=True)
         try:
-            listener = ports.listen_again(home / "port", on_event) if port is None else ports.listen(port)
-            proxy = ports.listen_again(home / "proxy-port", on_event)
-        except ports.PortError as error:
+            listener = listen_again(home / "port", on_event) if port is None else listen(port)
+            proxy = listen_again(home / "proxy-port", on_event)
+        except PortError as error:
             raise CloudError(str(error)) from error
         with listener, proxy:
-            ports.remember(home / "port", listener)
-            ports.remember(home / "proxy-port", proxy)
+            remember(home / "port", listener)
+            remember(home / "proxy-port", proxy)
             return _start(home, listener, proxy, clock_scale)
 
 
@@ -417,7 +458,7 @@ def _start(home: Path, listener: socket.socket, proxy: socket.socket, clock_scal
     cloud = Cloud(
         home=home,
         pid=child.pid,
-        born=processes.born(child.pid) or "",
+        born=session_processes.born(child.pid) or "",
         port=listener.getsockname()[1],
         proxy_port=proxy.getsockname()[1],
         version=importlib.metadata.version("ministack"),
@@ -455,10 +496,10 @@ def _await_answer(cloud: Cloud, child: subprocess.Popen[bytes]) -> None:
 
 def _end(cloud: Cloud) -> None:
     """End the cloud's processes, also those that outlived its child; a pid that was given to another process is left alone."""
-    born = processes.born(cloud.pid)
+    born = session_processes.born(cloud.pid)
     if born is None or born == cloud.born:
         try:
-            processes.end(cloud.pid, grace=_STOP_GRACE)
+            session_processes.end(cloud.pid, grace=_STOP_GRACE)
         except TimeoutError as error:
             raise CloudError(
                 f"the embedded cloud of {cloud.home} is not down: {error}; end them and try again"

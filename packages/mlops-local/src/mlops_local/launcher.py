@@ -17,55 +17,41 @@ from mlops_local import (
     alarms,
     autoscaling,
     clock,
-    cloudformation,
     compat,
     conditional_copies,
-    custom_resources,
-    deleted_stacks,
     embedded_metrics,
-    endpoint_services,
-    failed_deletions,
-    faults,
-    function_logs,
-    function_metrics,
-    function_processes,
-    functions,
-    glue_jobs,
-    glue_rulesets,
-    iam,
-    iam_machines,
-    iam_operations,
-    iam_resource_tags,
-    iam_simulator,
-    iam_targets,
     image_registry,
-    imports,
     kubernetes,
     load_balancer,
-    machine_validation,
-    networks,
-    processes,
     queue_policies,
-    reach,
     sagemaker,
     schedules,
-    security_groups,
     service_quotas,
+    session_processes,
     settings,
-    signatures,
-    stack_order,
-    stack_waves,
     stamps,
-    state_machines,
-    stepfunctions,
-    taken_names,
-    template_references,
 )
 from mlops_local.egress import service as egress
 from mlops_local.egress.refusals import with_refusals
+from mlops_local.functions import function_logs, function_metrics, function_processes, functions
+from mlops_local.glue import jobs, rulesets
+from mlops_local.iam import authorization, deliveries, machine_roles, operations, resource_tags, signatures, simulator
+from mlops_local.iam.signatures import with_signatures
+from mlops_local.networks import endpoint_services, networks, reach, security_groups
 from mlops_local.origins import with_origins
 from mlops_local.routes import with_routes
-from mlops_local.signatures import with_signatures
+from mlops_local.stacks import (
+    creation_order,
+    custom_resources,
+    deleted_stacks,
+    failed_deletions,
+    imports,
+    resource_types,
+    taken_names,
+    template_references,
+    waves,
+)
+from mlops_local.state_machines import definitions, diagnostics, executions, faults
 
 if TYPE_CHECKING:
     from hypercorn.typing import ASGIFramework
@@ -82,41 +68,41 @@ _MODULES = (
     function_processes,
     embedded_metrics,
     signatures,
-    iam,
-    iam_machines,
-    iam_operations,
-    iam_targets,
-    iam_resource_tags,
+    authorization,
+    machine_roles,
+    operations,
+    deliveries,
+    resource_tags,
     conditional_copies,
     reach,
     sagemaker,
-    cloudformation,
+    resource_types,
     custom_resources,
-    stack_order,
+    creation_order,
     template_references,
     deleted_stacks,
     taken_names,
     security_groups,
     networks,
     imports,
-    state_machines,
-    stepfunctions,
+    definitions,
+    executions,
     alarms,
     schedules,
     autoscaling,
     service_quotas,
     endpoint_services,
-    iam_simulator,
-    machine_validation,
-    glue_jobs,
-    glue_rulesets,
+    simulator,
+    diagnostics,
+    jobs,
+    rulesets,
     image_registry,
     queue_policies,
     load_balancer,
     kubernetes,
     faults,
     failed_deletions,
-    stack_waves,
+    waves,
 )
 
 
@@ -160,7 +146,7 @@ def main() -> None:
     asyncio.new_event_loop().run_until_complete(_serve(int(os.environ["MLOPS_LOCAL_SOCKET"])))
     LOGGER.info("embedded cloud: down")
     logging.shutdown()
-    processes.kill(pid for pid in processes.members(os.getsid(0)) if pid != os.getpid())
+    session_processes.kill(pid for pid in session_processes.members(os.getsid(0)) if pid != os.getpid())
     os._exit(0)
 
 

@@ -1,6 +1,6 @@
 """Addresses of our own on the embedded cloud's port, beside AWS's: ``/_mlops/...``.
 
-The account's root user signs requests for them: :mod:`mlops_local.signatures`.
+The account's root user signs requests for them: :mod:`mlops_local.iam.signatures`.
 """
 
 import asyncio

@@ -16,9 +16,10 @@ from typing import Any
 
 from ministack.core.responses import get_account_id, get_region
 
-from mlops_local import clock, iam, schedules
+from mlops_local import clock, schedules
 from mlops_local.autoscaling import engine, policies
 from mlops_local.autoscaling.store import DIMENSION, LOCK, NAMESPACE, Target, split, store
+from mlops_local.iam import authorization
 from mlops_local.sagemaker import endpoints
 from mlops_local.sagemaker import store as sagemaker
 from mlops_local.sagemaker.errors import ServiceError, validation
@@ -224,7 +225,7 @@ def _answer(name: str, body: bytes) -> Response:
     kind = {"Content-Type": "application/x-amz-json-1.1"}
     try:
         return 200, kind, json.dumps(call(name, json.loads(body or b"{}"))).encode()
-    except iam.AccessDeniedError as error:
+    except authorization.AccessDeniedError as error:
         failure = ServiceError("AccessDeniedException", str(error))
     except ServiceError as error:
         failure = error
@@ -250,7 +251,7 @@ def _may_scale(resource: str) -> None:
 
 
 def _require(action: str, resource: str, context: Mapping[str, Any] | None = None) -> None:
-    iam.require(iam.caller_key(), action, resource, context)
+    authorization.require(authorization.caller_key(), action, resource, context)
 
 
 def _alarm(name: str) -> str:

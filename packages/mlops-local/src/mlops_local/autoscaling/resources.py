@@ -8,11 +8,12 @@ from typing import Any
 
 from ministack.services.cloudformation import provisioners
 
-from mlops_local import cloudformation, compat, recorded
+from mlops_local import compat
 from mlops_local.autoscaling import api, policies
 from mlops_local.autoscaling.store import DIMENSION, NAMESPACE, store
 from mlops_local.sagemaker.errors import ServiceError
 from mlops_local.sagemaker.shapes import Record, from_text, operation
+from mlops_local.stacks import resource_types
 
 compat.expect("ministack.services.cloudformation.provisioners", _RESOURCE_HANDLERS=dict)
 
@@ -26,7 +27,7 @@ def install() -> None:
     handlers = provisioners._RESOURCE_HANDLERS
     handlers[TARGET] = _handler(_create_target, _delete_target, _IDENTITY)
     handlers[POLICY] = _handler(_create_policy, _delete_policy, ("PolicyName", *_IDENTITY, "ScalingTargetId"))
-    cloudformation.run_on_worker(TARGET, POLICY)
+    resource_types.run_on_worker(TARGET, POLICY)
 
 
 def _handler(
@@ -43,7 +44,7 @@ def _handler(
 
 def _create_target(logical_id: str, properties: Record, stack: str) -> Created:
     del logical_id, stack
-    recorded.validate(TARGET, properties)
+    resource_types.check_schema(TARGET, properties)
     request = _typed(
         "RegisterScalableTarget", {k: v for k, v in properties.items() if k not in {"ScheduledActions", "RoleARN"}}
     )
@@ -70,7 +71,7 @@ def _delete_target(physical_id: str, properties: Record) -> None:
 
 def _create_policy(logical_id: str, properties: Record, stack: str) -> Created:
     del logical_id, stack
-    recorded.validate(POLICY, properties)
+    resource_types.check_schema(POLICY, properties)
     given = {name: value for name, value in properties.items() if name != "ScalingTargetId"}
     if "ScalingTargetId" in properties:
         given |= _target(properties["ScalingTargetId"].partition("|")[0])

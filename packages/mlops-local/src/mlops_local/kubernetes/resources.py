@@ -9,7 +9,8 @@ from typing import Any
 from ministack.services import eks
 from ministack.services.cloudformation import provisioners
 
-from mlops_local import compat, recorded
+from mlops_local import compat
+from mlops_local.stacks import resource_types
 
 compat.expect(
     "ministack.services.cloudformation.provisioners",
@@ -96,7 +97,7 @@ def _entry(properties: Properties) -> dict[str, Any]:
 
 def _create_entry(logical_id: str, properties: Properties, stack: str) -> Created:
     del logical_id, stack
-    recorded.validate(ENTRY, properties)
+    resource_types.check_schema(ENTRY, properties)
     cluster, principal = properties["ClusterName"], properties["PrincipalArn"]
     made = _done(eks._create_access_entry(cluster, {"principalArn": principal, **_entry(properties)}))
     try:
@@ -124,9 +125,9 @@ def _associate(properties: Properties) -> None:
 
 
 def _update_entry(physical_id: str, old: Properties, new: Properties, stack: str, logical_id: str) -> Created:
-    if recorded.replaces(ENTRY, old, new):
+    if resource_types.is_replaced(ENTRY, old, new):
         return _create_entry(logical_id, new, stack)
-    recorded.validate(ENTRY, new)
+    resource_types.check_schema(ENTRY, new)
     given = _entry(new)
     body = {
         "kubernetesGroups": given["kubernetesGroups"],
@@ -156,7 +157,7 @@ def _attributes(association: dict[str, Any]) -> Created:
 
 def _create_association(logical_id: str, properties: Properties, stack: str) -> Created:
     del logical_id, stack
-    recorded.validate(ASSOCIATION, properties)
+    resource_types.check_schema(ASSOCIATION, properties)
     body = {
         "namespace": properties["Namespace"],
         "serviceAccount": properties["ServiceAccount"],
@@ -167,10 +168,10 @@ def _create_association(logical_id: str, properties: Properties, stack: str) -> 
 
 
 def _update_association(physical_id: str, old: Properties, new: Properties, stack: str, logical_id: str) -> Created:
-    if recorded.replaces(ASSOCIATION, old, new):
+    if resource_types.is_replaced(ASSOCIATION, old, new):
         # one association a service account: CloudFormation's own replacement meets ResourceInUseException too
         return _create_association(logical_id, new, stack)
-    recorded.validate(ASSOCIATION, new)
+    resource_types.check_schema(ASSOCIATION, new)
     changed = _done(
         eks._update_pod_identity_association(new["ClusterName"], physical_id.rpartition("/")[2], _association(new))
     )

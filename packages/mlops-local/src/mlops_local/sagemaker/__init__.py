@@ -6,7 +6,8 @@ It is registered beside MiniStack's own services and runs real scripts and real 
 from ministack import app
 from ministack.core import router
 
-from mlops_local import clock, compat, iam_resource_tags
+from mlops_local import clock, compat
+from mlops_local.iam import resource_tags
 from mlops_local.routes import ROUTES
 from mlops_local.sagemaker import (
     api,
@@ -31,7 +32,7 @@ def install() -> None:
     router.SERVICE_PATTERNS["sagemaker"] = {"target_prefixes": ["SageMaker."]}
     resources.install()
     stepfunctions.install()
-    iam_resource_tags.FINDERS["sagemaker"] = store.tags_of
+    resource_tags.FINDERS["sagemaker"] = store.tags_of
     ROUTES["/_mlops/interruptions"] = spot.control
     ROUTES["/_mlops/monitoring"] = monitoring.control
     clock.add_source(monitoring_runs.Schedules())

@@ -14,8 +14,9 @@ from pathlib import Path
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from mlops_local import clock, runners, security_groups
-from mlops_local.reach import Member
+from mlops_local import clock, runners
+from mlops_local.networks import security_groups
+from mlops_local.networks.reach import Member
 from mlops_local.sagemaker import store
 from mlops_local.sagemaker.errors import validation
 from mlops_local.sagemaker.processes import LogStream, Process, background, environment, mapped, opt_ml

@@ -9,7 +9,8 @@ import re
 
 from ministack.core.responses import get_account_id, get_region
 
-from mlops_local import clock, iam_sagemaker
+from mlops_local import clock
+from mlops_local.iam import sagemaker_requests
 from mlops_local.sagemaker import registry, store
 from mlops_local.sagemaker.errors import ServiceError, validation
 from mlops_local.sagemaker.shapes import Record
@@ -24,7 +25,7 @@ _SHOWN_NAME = re.compile(r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,119}")
 def create_artifact(request: Record) -> Record:
     """CreateArtifact: one for each source, by whose hash it is named."""
     prefix = f"arn:aws:sagemaker:{get_region()}:{get_account_id()}:"
-    return _create("Artifact", iam_sagemaker.artifact_arn(request["Source"], prefix), request)
+    return _create("Artifact", sagemaker_requests.artifact_arn(request["Source"], prefix), request)
 
 
 def create_action(request: Record) -> Record:
@@ -75,7 +76,7 @@ def delete_artifact(request: Record) -> Record:
     if "Source" not in request:
         raise validation("Either ArtifactArn or Source must be specified.")
     prefix = f"arn:aws:sagemaker:{get_region()}:{get_account_id()}:"
-    return _delete("Artifact", iam_sagemaker.artifact_arn(request["Source"], prefix))
+    return _delete("Artifact", sagemaker_requests.artifact_arn(request["Source"], prefix))
 
 
 def delete_action(request: Record) -> Record:

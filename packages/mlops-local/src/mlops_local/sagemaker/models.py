@@ -6,7 +6,7 @@ and https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_CreateEndpoint
 
 from botocore.exceptions import ClientError
 
-from mlops_local.reach import Member
+from mlops_local.networks.reach import Member
 from mlops_local.sagemaker import registry, store, variants
 from mlops_local.sagemaker.errors import validation
 from mlops_local.sagemaker.roles import Identity

@@ -8,8 +8,9 @@ from typing import Any
 
 from ministack.core.responses import get_account_id, get_region
 
-from mlops_local import iam, runners
-from mlops_local.iam_request import Call
+from mlops_local import runners
+from mlops_local.iam import authorization
+from mlops_local.iam.request import Call
 from mlops_local.sagemaker import events, store
 from mlops_local.sagemaker.errors import ServiceError, conflict, validation
 from mlops_local.sagemaker.shapes import Record
@@ -188,7 +189,7 @@ def approved_container(name: str) -> Record:
 
 def user_context() -> Record:
     """Return the caller as ``UserContext``: a session of a role by the session's ARN and id, as its ``IamIdentity`` says."""
-    arn, principal = iam.caller()
+    arn, principal = authorization.caller()
     return {"IamIdentity": {"Arn": arn, "PrincipalId": principal}}
 
 
@@ -201,17 +202,17 @@ def _check_caller(container: Record) -> None:
         ServiceError: ``ValidationException`` with the right that is missing.
     """
     # claim: registering-reads-image-and-artifact
-    key, image = iam.caller_key(), _ECR.match(container["Image"])
+    key, image = authorization.caller_key(), _ECR.match(container["Image"])
     try:
         if image is not None:
             repository = f"arn:aws:ecr:{image['region']}:{image['account']}:repository/{image['name']}"
             for action in ("ecr:BatchGetImage", "ecr:DescribeImages"):
-                iam.require(key, action, repository)
+                authorization.require(key, action, repository)
         url = container.get("ModelDataUrl")
         if url is not None:
             resource = f"arn:aws:s3:::{url.removeprefix('s3://')}"
-            iam.require_call(key, Call("s3", "s3:GetObject", resource, get_region(), get_account_id()))
-    except iam.AccessDeniedError as error:
+            authorization.require_call(key, Call("s3", "s3:GetObject", resource, get_region(), get_account_id()))
+    except authorization.AccessDeniedError as error:
         raise validation(f"Could not read what the model package names with the caller's rights: {error}") from error
 
 

@@ -12,10 +12,11 @@ from typing import Any, ParamSpec
 
 from ministack.services.cloudformation import provisioners
 
-from mlops_local import clock, cloudformation, compat
+from mlops_local import clock, compat
 from mlops_local.sagemaker import api, monitoring_runs, store
 from mlops_local.sagemaker.errors import ServiceError
 from mlops_local.sagemaker.shapes import Record, from_text, operation
+from mlops_local.stacks import resource_types
 
 compat.expect("ministack.services.cloudformation.provisioners", _RESOURCE_HANDLERS=dict)
 
@@ -56,7 +57,7 @@ def install() -> None:
             "update_with_logical_id": True,
             "delete": partial(_delete, kind),
         }
-    cloudformation.run_on_worker(*(f"AWS::SageMaker::{kind}" for kind in _IN_PLACE))
+    resource_types.run_on_worker(*(f"AWS::SageMaker::{kind}" for kind in _IN_PLACE))
 
 
 def _create(kind: str, logical_id: str, properties: Record, stack: str) -> Created:

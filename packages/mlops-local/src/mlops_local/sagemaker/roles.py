@@ -12,7 +12,9 @@ import boto3
 from botocore.config import Config
 from ministack.core.responses import get_region
 
-from mlops_local import iam, reach, settings
+from mlops_local import settings
+from mlops_local.iam import authorization
+from mlops_local.networks import reach
 from mlops_local.sagemaker.errors import validation
 
 PRINCIPAL = "sagemaker.amazonaws.com"
@@ -46,7 +48,7 @@ class Identity:
         # claim: job-role-trusts-sagemaker
         try:
             self._session()
-        except iam.AccessDeniedError as error:
+        except authorization.AccessDeniedError as error:
             raise validation(
                 f"Could not assume role {self.role}. Please ensure that the role exists and allows principal "
                 f"'{PRINCIPAL}' to assume the role."
@@ -73,8 +75,8 @@ class Identity:
         # claim: sagemaker-logs-from-its-own-network
         return replace(self, member=None, purpose="service")
 
-    def _session(self) -> iam.Session:
-        return iam.assume(
+    def _session(self) -> authorization.Session:
+        return authorization.assume(
             self.role,
             service=PRINCIPAL,
             source_arn=_source(self.source),
@@ -83,7 +85,7 @@ class Identity:
             purpose=f"{self.source} {self.purpose}",
         )
 
-    def _join(self, session: iam.Session) -> dict[str, str]:
+    def _join(self, session: authorization.Session) -> dict[str, str]:
         return {} if self.member is None else reach.join(session.access_key, self.member)
 
 

@@ -1,0 +1,186 @@
+"""Processes of Python functions, forked from one that has loaded what they share: a cold start costs a fraction of the CPU time.
+
+AWS's runtime of Python holds boto3 too: https://docs.aws.amazon.com/lambda/latest/dg/lambda-python.html. A function that brings
+a module of its own under one of those names, or sets a variable that Python reads as it starts, gets a process of its own.
+"""
+
+import contextlib
+import io
+import json
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+from ministack.core import lambda_runtime
+
+from mlops_local import compat
+from mlops_local.functions.process_fork import HEADER
+
+compat.expect("ministack.core.lambda_runtime", subprocess=ModuleType)
+
+_SHARED = ("boto3", "botocore", "dateutil", "jmespath", "s3transfer", "six.py", "urllib3")
+_LAYERS = "_LAMBDA_LAYERS_DIRS"
+
+
+def install() -> None:
+    """Fork the processes that MiniStack starts for Python functions; it starts all others as before."""
+    server = ForkServer()
+
+    def start(command: Sequence[str], **options: Any) -> "subprocess.Popen[str] | ForkedProcess":
+        if not is_shareable(command, folder=options.get("cwd") or "", environment=options.get("env") or {}):
+            return subprocess.Popen(command, **options)
+        return server.start(command[1], folder=options["cwd"], environment=options["env"])
+
+    lambda_runtime.subprocess = SimpleNamespace(**{**vars(subprocess), "Popen": start})
+
+
+def is_shareable(command: Sequence[str], *, folder: str, environment: Mapping[str, str]) -> bool:
+    """Return whether a process may share what is loaded: this Python, its settings, and none of the shared modules of its own.
+
+    Args:
+        command: Of the process.
+        folder: With the function's code.
+        environment: Of the process.
+    """
+    if len(command) != 2 or command[0] != sys.executable:  # Python and a script
+        return False
+    settings = {name for name in {*environment, *os.environ} if name.startswith("PYTHON")}
+    if any(environment.get(name) != os.environ.get(name) for name in settings):
+        return False
+    layers = [Path(layer) for layer in environment.get(_LAYERS, "").split(os.pathsep) if layer]
+    folders = [Path(folder), *layers, *(layer / "python" for layer in layers)]
+    folders += [found for layer in layers for found in layer.glob("python/lib/*/site-packages")]
+    return not any((one / name).exists() for one in folders for name in _SHARED)
+
+
+class ForkServer:
+    """The process that others are forked from; it starts with the first of them, and again if it has ended."""
+
+    def __init__(self) -> None:
+        """Start nothing yet."""
+        self._lock = threading.Lock()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._channel: socket.socket | None = None
+
+    def start(self, script: str, *, folder: str, environment: Mapping[str, str]) -> "ForkedProcess":
+        """Start a process that runs a script.
+
+        Args:
+            script: Path of the script.
+            folder: In which it works.
+            environment: Its whole environment.
+
+        Raises:
+            OSError: If the server ended before it answered.
+        """
+        content = json.dumps({"script": script, "folder": folder, "environment": dict(environment)}).encode()
+        pipes = [os.pipe() for _ in range(4)]
+        theirs = [pipes[0][0], pipes[1][1], pipes[2][1], pipes[3][1]]
+        ours = [pipes[0][1], pipes[1][0], pipes[2][0], pipes[3][0]]
+        try:
+            with self._lock:
+                pid = self._fork(content, theirs)
+        except OSError:
+            for descriptor in ours:
+                os.close(descriptor)
+            raise
+        finally:
+            for descriptor in theirs:
+                os.close(descriptor)
+        return ForkedProcess(pid, *ours)
+
+    def close(self) -> None:
+        """End the server; processes that it forked live on."""
+        with self._lock:
+            if self._channel is not None and self._process is not None:
+                self._channel.close()
+                self._process.wait()
+
+    def _fork(self, content: bytes, descriptors: list[int]) -> int:
+        try:
+            return self._ask(self._ready(), content, descriptors)
+        except OSError:
+            if self._process is None or self._process.wait() == 0:
+                raise
+            return self._ask(self._ready(), content, descriptors)  # it was killed
+
+    def _ask(self, channel: socket.socket, content: bytes, descriptors: list[int]) -> int:
+        socket.send_fds(channel, [len(content).to_bytes(HEADER, "big")], descriptors)
+        channel.sendall(content)
+        answer = channel.recv(HEADER, socket.MSG_WAITALL)
+        if not answer:
+            raise OSError("the process that functions are forked from has ended")
+        return int.from_bytes(answer, "big")
+
+    def _ready(self) -> socket.socket:
+        if self._channel is not None and self._process is not None and self._process.poll() is None:
+            return self._channel
+        if self._channel is not None:
+            self._channel.close()
+        self._channel, other = socket.socketpair()
+        with other:
+            command = [sys.executable, "-m", "mlops_local.functions.process_fork", str(other.fileno())]
+            self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, pass_fds=[other.fileno()])
+        return self._channel
+
+
+class ForkedProcess:
+    """What MiniStack uses of a ``subprocess.Popen``, for a process that is a child of the server's."""
+
+    def __init__(self, pid: int, stdin: int, stdout: int, stderr: int, exit_code: int) -> None:
+        """Take over the descriptors: of the standard streams, and of the pipe that the exit code comes through."""
+        self.pid = pid
+        self.returncode: int | None = None
+        self.stdin = io.TextIOWrapper(os.fdopen(stdin, "wb"), encoding="utf-8", line_buffering=True, write_through=True)
+        self.stdout = io.TextIOWrapper(os.fdopen(stdout, "rb"), encoding="utf-8")
+        self.stderr = io.TextIOWrapper(os.fdopen(stderr, "rb"), encoding="utf-8")
+        self._exit_code = os.fdopen(exit_code, "rb", buffering=0)
+        self._ended = select.poll()
+        self._ended.register(exit_code, select.POLLIN)
+        self._lock = threading.Lock()
+
+    def poll(self) -> int | None:
+        """Return the exit code, None while the process lives."""
+        return self._look(0)
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Return the exit code once the process has ended.
+
+        Raises:
+            subprocess.TimeoutExpired: If it lives for longer.
+        """
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while (code := self._look(0.05)) is None:
+            if deadline is not None and time.monotonic() > deadline:
+                raise subprocess.TimeoutExpired(str(self.pid), timeout or 0)
+        return code
+
+    def terminate(self) -> None:
+        """Ask the process to end."""
+        self._send(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """End the process."""
+        self._send(signal.SIGKILL)
+
+    def _send(self, number: signal.Signals) -> None:
+        if self.poll() is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, number)
+
+    def _look(self, seconds: float) -> int | None:
+        with self._lock:
+            if self.returncode is None and self._ended.poll(int(seconds * 1000)):
+                # nothing comes from a server that was killed: its processes see their input end
+                self.returncode = int(self._exit_code.read() or -signal.SIGKILL)
+                self._exit_code.close()
+            return self.returncode

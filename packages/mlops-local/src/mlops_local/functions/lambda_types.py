@@ -1,0 +1,127 @@
+"""Lambda's CloudFormation types: what MiniStack's provisioner drops or does not ask.
+
+Lambda refuses a function whose role it cannot assume, or whose role lacks what the function's network, dead letters or event
+source need: https://docs.aws.amazon.com/lambda/latest/dg/lambda-intro-execution-role.html
+"""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from importlib import metadata
+from typing import Any
+
+from ministack.services import lambda_svc
+
+from mlops_local import compat
+from mlops_local.iam import authorization
+
+compat.expect(
+    "ministack.services.lambda_svc",
+    _functions=object,
+    _layers=object,
+    _resolve_layer_zip="(attachment)",
+    _vpc_config_with_id="(request_config)",
+)
+
+
+Properties = dict[str, Any]
+_NETWORK_ACTIONS = ("ec2:CreateNetworkInterface", "ec2:DescribeNetworkInterfaces", "ec2:DeleteNetworkInterface")
+_QUEUE_ACTIONS = ("sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes")
+
+
+def complete_function(name: str, _old: Properties, new: Properties) -> None:
+    """Keep network, key and dead letters in the function's configuration, and check its role.
+
+    Raises:
+        ValueError: If Lambda cannot assume the role, or the role lacks a permission that Lambda checks.
+    """
+    config = lambda_svc._functions[name]["config"]
+    config["VpcConfig"] = lambda_svc._vpc_config_with_id(new.get("VpcConfig"))
+    config["KMSKeyArn"] = new.get("KmsKeyArn", "")
+    dead_letters = (new.get("DeadLetterConfig") or {}).get("TargetArn")
+    if dead_letters:
+        config["DeadLetterConfig"] = {"TargetArn": dead_letters}
+    needs = [(action, "*") for action in _NETWORK_ACTIONS] if new.get("VpcConfig") else []
+    if dead_letters:
+        needs.append(("sqs:SendMessage" if ":sqs:" in dead_letters else "sns:Publish", dead_letters))
+    _check_role(config, needs)
+
+
+def check_mapping(_mapping_id: str, _old: Properties, new: Properties) -> None:
+    """Check that the function's role may read the queue that feeds it.
+
+    Raises:
+        ValueError: If it may not.
+    """
+    source, name = str(new.get("EventSourceArn", "")), str(new["FunctionName"])
+    function = lambda_svc._functions.get(name.partition(":function:")[2].partition(":")[0] or name)
+    if function is not None and ":sqs:" in source:
+        _check_role(function["config"], [(action, source) for action in _QUEUE_ACTIONS])
+
+
+def _check_role(config: Properties, needs: list[tuple[str, str]]) -> None:
+    # claim: function-role-is-checked
+    try:
+        session = authorization.assume(
+            config["Role"],
+            service="lambda.amazonaws.com",
+            source_arn=config["FunctionArn"],
+            name=config["FunctionName"],
+        )
+    except authorization.AccessDeniedError as error:
+        raise ValueError("the role defined for the function cannot be assumed by Lambda") from error
+    missing = []
+    for action, resource in needs:
+        try:
+            authorization.require(session, action, resource)
+        except authorization.AccessDeniedError as error:
+            missing.append(str(error))
+    if missing:
+        raise ValueError("the provided execution role does not have permissions: " + "; ".join(missing))
+
+
+def check_layer(version_arn: str, _old: Properties, _new: Properties) -> None:
+    """Accept a layer without mounting it, when this environment has what it carries.
+
+    Functions run with this interpreter, so a wheel built for Lambda's Python would break them. Same major version counts as
+    the same: the layer's lock and this environment may be built for two Pythons.
+
+    Raises:
+        ValueError: If a distribution of the layer is missing here, or has another major version.
+    """
+    # claim: layers-are-compatible
+    data = _layer_zip(version_arn)
+    problems = []
+    for name, version in sorted(layer_distributions(data or b"")):
+        try:
+            here = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            problems.append(f"{name} {version} is not installed here")
+            continue
+        if here.partition(".")[0] != version.partition(".")[0]:
+            problems.append(f"{name} is {here} here and {version} in the layer")
+    if problems:
+        raise ValueError(f"this environment does not satisfy layer {version_arn}: " + "; ".join(problems))
+
+
+def layer_distributions(data: bytes) -> set[tuple[str, str]]:
+    """List name and version of the distributions in a layer's zip; none for an empty one."""
+    if not data:
+        return set()
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        folders = {part for name in archive.namelist() for part in name.split("/") if part.endswith(".dist-info")}
+    return {(folder.removesuffix(".dist-info").rpartition("-")[0], folder.removesuffix(".dist-info").rpartition("-")[2])
+            for folder in folders}  # fmt: skip
+
+
+def _layer_zip(version_arn: str) -> bytes | None:
+    _, name, version = version_arn.rsplit(":", 2)
+    versions = lambda_svc._layers[name]["versions"]
+    data: bytes | None = next((row["_zip_data"] for row in versions if row["Version"] == int(version)), None)
+    return data
+
+
+def leave_layers_out() -> None:
+    """Keep layer zips off the path of function workers."""
+    lambda_svc._resolve_layer_zip = lambda *_, **__: None

@@ -1,0 +1,155 @@
+"""``python -m mlops_local.functions.process_fork FD``: forks processes of Python functions, with boto3 loaded.
+
+What a function's process needs before its own code, it then shares with the others. The socket ``FD`` brings a request for each
+process, sent by :mod:`mlops_local.functions.function_processes`; this process ends when the other end of the socket is closed.
+"""
+
+import contextlib
+import functools
+import io
+import json
+import os
+import runpy
+import selectors
+import signal
+import socket
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import boto3
+from botocore.loaders import JSONFileLoader
+
+HEADER = 4  # bytes of a message's length, big endian
+STREAMS = (
+    3  # descriptors that come first with a request: standard input, output and errors; then where its exit code goes
+)
+
+_SERVICES = (
+    "sts",
+    "s3",
+    "dynamodb",
+    "stepfunctions",
+    "events",
+    "cloudwatch",
+    "sagemaker",
+)  # of which many functions make clients
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What a process is to be: the script it runs, its folder and its environment."""
+
+    script: str
+    folder: str
+    environment: Mapping[str, str]
+
+
+def main(descriptor: int) -> None:
+    """Load what is shared, then fork a process for each request; in such a process, run its script."""
+    _load()
+    with socket.socket(fileno=descriptor) as channel:
+        request = _serve(channel)
+    if request is not None:
+        _run(request)
+
+
+def _load() -> None:
+    """Load boto3, and read each of botocore's files once."""
+    read = functools.cache(JSONFileLoader().load_file)
+
+    def load_file(_: JSONFileLoader, file_path: str) -> Any:
+        return read(file_path)
+
+    JSONFileLoader.load_file = load_file  # type: ignore[assignment, method-assign]  # the stub has self twice
+    session = boto3.Session("none", "none", region_name="us-east-1")
+    for service in _SERVICES:
+        session.client(service, endpoint_url="http://127.0.0.1:1")
+
+
+def _serve(channel: socket.socket) -> Request | None:
+    """Fork for each request, and send exit codes on; returns in a forked process, and with None at the end."""
+    exit_codes: dict[int, int] = {}  # where each living process's goes
+    woken, wakes = socket.socketpair()
+    woken.setblocking(False)
+    wakes.setblocking(False)
+    signal.set_wakeup_fd(wakes.fileno(), warn_on_full_buffer=False)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    with woken, wakes, selectors.DefaultSelector() as selector:
+        selector.register(channel, selectors.EVENT_READ)
+        selector.register(woken, selectors.EVENT_READ)
+        while True:
+            ready = {key.fileobj for key, _ in selector.select()}
+            if woken in ready:
+                with contextlib.suppress(BlockingIOError):
+                    woken.recv(4096)
+                _collect(exit_codes)
+            if channel not in ready:
+                continue
+            header, descriptors, _, _ = socket.recv_fds(channel, HEADER, STREAMS + 1)
+            if not header:
+                return None
+            request = Request(**json.loads(_read(channel, int.from_bytes(header, "big"))))
+            pid = os.fork()
+            if not pid:
+                signal.set_wakeup_fd(-1)
+                signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+                _take(descriptors[:STREAMS], close=[*exit_codes.values(), *descriptors])
+                return request
+            exit_codes[pid] = descriptors[STREAMS]
+            for stream in descriptors[:STREAMS]:
+                os.close(stream)
+            channel.sendall(pid.to_bytes(HEADER, "big"))
+
+
+def _read(channel: socket.socket, length: int) -> bytes:
+    parts = b""
+    while len(parts) < length:
+        parts += channel.recv(length - len(parts))
+    return parts
+
+
+def _collect(exit_codes: dict[int, int]) -> None:
+    """Report each process that has ended to whoever asked for it."""
+    with contextlib.suppress(ChildProcessError):
+        while True:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+            if not pid:
+                return
+            with os.fdopen(exit_codes.pop(pid), "wb", buffering=0) as reader, contextlib.suppress(BrokenPipeError):
+                reader.write(str(os.waitstatus_to_exitcode(status)).encode())
+
+
+def _take(streams: list[int], *, close: list[int]) -> None:
+    """Make descriptors the standard streams of this process, and close what belongs to others."""
+    for number, stream in enumerate(streams):
+        os.dup2(stream, number)
+    for descriptor in close:
+        os.close(descriptor)
+    sys.stdin = sys.__stdin__ = _text(0, "r", errors="strict")  # type: ignore[misc]  # as a new interpreter sets it
+    sys.stdout = sys.__stdout__ = _text(1, "w", errors="strict")  # type: ignore[misc]  # the same
+    sys.stderr = sys.__stderr__ = _text(2, "w", errors="backslashreplace")  # type: ignore[misc]  # the same
+
+
+def _text(descriptor: int, mode: str, *, errors: str) -> io.TextIOWrapper:
+    # what is written goes out at once, as with PYTHONUNBUFFERED
+    stream = os.fdopen(descriptor, f"{mode}b", buffering=-1 if mode == "r" else 0, closefd=False)
+    return io.TextIOWrapper(stream, encoding="utf-8", errors=errors, write_through=mode == "w")
+
+
+def _run(request: Request) -> None:
+    """Become the process that was asked for."""
+    os.chdir(request.folder)
+    os.environ.clear()
+    os.environ.update(request.environment)
+    time.tzset()
+    sys.argv = [request.script]
+    sys.path[0] = str(Path(request.script).parent)
+    runpy.run_path(request.script, run_name="__main__")
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]))

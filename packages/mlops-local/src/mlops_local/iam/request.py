@@ -1,0 +1,339 @@
+"""What one API request must be allowed: resources, condition keys and the permissions that come with it.
+
+MiniStack's evaluator decides; this module only says what to ask it, from the request alone.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from mlops_local.iam import eks_requests, sagemaker_requests
+
+# action -> (service principal that receives the role, member that names it)
+_PASSED_ROLES = {
+    "states:CreateStateMachine": ("states.amazonaws.com", "roleArn"),
+    "states:UpdateStateMachine": ("states.amazonaws.com", "roleArn"),
+    "lambda:CreateFunction": ("lambda.amazonaws.com", "Role"),
+    "scheduler:CreateSchedule": ("scheduler.amazonaws.com", "RoleArn"),
+    "scheduler:UpdateSchedule": ("scheduler.amazonaws.com", "RoleArn"),
+    "events:PutTargets": ("events.amazonaws.com", "RoleArn"),
+    "glue:CreateTableOptimizer": ("glue.amazonaws.com", "roleArn"),
+}
+_LOG_STREAM_ACTIONS = frozenset({
+    "logs:CreateLogGroup", "logs:CreateLogStream", "logs:PutLogEvents", "logs:DescribeLogStreams", "logs:GetLogEvents",
+    "logs:DeleteLogStream", "logs:FilterLogEvents",
+})  # fmt: skip
+
+# calls that AWS evaluates on each alarm they name; composite alarms are described only to who may describe all
+# https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_DescribeAlarms.html
+_ALARM_ACTIONS = frozenset({"cloudwatch:DescribeAlarms", "cloudwatch:DeleteAlarms"})
+_WORD = re.compile(r"[#:]?\w+|\S")
+
+
+# claim: resources-of-a-call-are-documented
+@dataclass(frozen=True)
+class Call:
+    """One API request, as it reached the embedded cloud or as a service makes it for a role.
+
+    Attributes:
+        service: MiniStack's name of the service: `s3`, `sagemaker`, `monitoring`.
+        action: The IAM action, `s3:PutObject`.
+        resource: The ARN that the request names, `*` where it names none.
+        body: The parsed JSON body, empty for other protocols.
+        path: The request path.
+        headers: Lower-case header names.
+        params: Query parameters, with the form of a query-protocol call.
+        partition_key: Name of the table's partition key, for DynamoDB calls.
+        region: The region of the call.
+        account: The account of the call.
+    """
+
+    service: str
+    action: str
+    resource: str
+    region: str
+    account: str
+    body: Mapping[str, Any] = field(default_factory=dict)
+    path: str = "/"
+    headers: Mapping[str, str] = field(default_factory=dict)
+    params: Mapping[str, Any] = field(default_factory=dict)
+    partition_key: str | None = None
+
+    @property
+    def operation(self) -> str:
+        """The action without its service."""
+        return self.action.partition(":")[2]
+
+    def arn_prefix(self, service: str) -> str:
+        """Return `arn:aws:<service>:<region>:<account>:`."""
+        return f"arn:aws:{service}:{self.region}:{self.account}:"
+
+
+@dataclass(frozen=True)
+class Check:
+    """One question for the evaluator.
+
+    Attributes:
+        action: The IAM action.
+        resource: The ARN.
+        context: Condition keys.
+    """
+
+    action: str
+    resource: str
+    context: Mapping[str, Any] = field(default_factory=dict)
+
+
+def is_content(service: str, path: str, headers: Mapping[str, str]) -> bool:
+    """Tell whether a request's body is content and has no members: an object, or what a model is asked.
+
+    What a caller sends to a model must not set condition keys, and may be megabytes.
+    https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_runtime_InvokeEndpoint.html
+    """
+    return service == "s3" or (
+        service == "sagemaker" and path.startswith("/endpoints/") and "x-amz-target" not in headers
+    )
+
+
+def parse_body(body: bytes | str) -> dict[str, Any]:
+    """Read a JSON request body; anything else is an empty mapping."""
+    try:
+        parsed = json.loads(body or b"{}")
+    except (json.JSONDecodeError, UnicodeDecodeError):
+        return {}
+    return parsed if isinstance(parsed, dict) else {}
+
+
+def resources(call: Call) -> list[str]:
+    """List every ARN that the call must be allowed on, the most specific first."""
+    if call.service == "sagemaker":
+        return _sagemaker_resources(call)
+    if call.service == "glue":
+        return _glue_resources(call)
+    if call.service == "ecr" and "repositoryName" in call.body:
+        # https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonelasticcontainerregistry.html
+        *start, account, _ = call.arn_prefix("ecr").split(":")
+        registry = call.body.get("registryId", account)
+        return [f"{':'.join(start)}:{registry}:repository/{call.body['repositoryName']}"]
+    if call.service == "eks":
+        return eks_requests.resources(call.path, call.arn_prefix("eks"))
+    if call.service == "elasticloadbalancing":
+        return _load_balancer_resources(call)
+    if call.service == "events" and call.operation != "PutEvents":
+        return _event_resources(call)
+    if call.service == "application-autoscaling":
+        # targets have ids that no request names; policies tell them apart by condition keys
+        is_any = call.operation.startswith("Describe")
+        return ["*"] if is_any else [f"{call.arn_prefix('application-autoscaling')}scalable-target/*"]
+    if call.service == "dynamodb" and call.body.get("RequestItems"):
+        # a batch names its tables beside their items
+        return [f"{call.arn_prefix('dynamodb')}table/{name}" for name in call.body["RequestItems"]]
+    if call.service == "ssm" and call.resource == "*":
+        named = [*call.body.get("Names", []), *([call.body["Path"]] if "Path" in call.body else [])]
+        return [f"{call.arn_prefix('ssm')}parameter/{name.strip('/')}" for name in named] or ["*"]
+    if call.action in _LOG_STREAM_ACTIONS and call.body.get("logGroupName"):
+        # claim: log-calls-are-evaluated-on-streams
+        group, stream = call.body["logGroupName"], call.body.get("logStreamName", "")
+        return [f"{call.arn_prefix('logs')}log-group:{group}:log-stream:{stream}"]
+    if (
+        call.action in _ALARM_ACTIONS
+        and call.body.get("AlarmNames")
+        and "CompositeAlarm" not in call.body.get("AlarmTypes", ())
+    ):
+        return [f"{call.arn_prefix('cloudwatch')}alarm:{name}" for name in call.body["AlarmNames"]]
+    return [call.resource]
+
+
+def context(call: Call) -> dict[str, Any]:
+    """Compute the condition keys of the request that MiniStack does not know."""
+    keys: dict[str, Any] = {}
+    if call.service == "sagemaker":
+        keys.update(sagemaker_requests.context(call.operation, call.body, call.arn_prefix("sagemaker")))
+    elif call.service == "eks":
+        keys.update(eks_requests.context(call.body))
+    elif call.service == "s3":
+        # claim: conditional-writes-have-condition-keys
+        keys.update(
+            {f"s3:{name}": call.headers[name] for name in ("if-match", "if-none-match") if name in call.headers}
+        )
+    elif call.service == "monitoring":
+        namespace = _param(call, "Namespace")
+        if namespace:
+            keys["cloudwatch:namespace"] = namespace
+    elif call.service == "application-autoscaling":
+        members = {"service-namespace": "ServiceNamespace", "scalable-dimension": "ScalableDimension"}
+        keys.update({f"application-autoscaling:{key}": call.body[m] for key, m in members.items() if m in call.body})
+    elif call.service == "kms":
+        keys.update(kms_context(call.body.get("EncryptionContext") or {}, account=call.account))
+        # claim: a-signature-names-its-algorithm
+        members = {"kms:MessageType": "MessageType", "kms:SigningAlgorithm": "SigningAlgorithm"}
+        keys.update({key: call.body[member] for key, member in members.items() if member in call.body})
+    elif call.action == "s3:PutObject":
+        # claim: buckets-may-ask-for-conditional-writes
+        keys.update(
+            {f"s3:{name}": call.headers[name] for name in ("if-match", "if-none-match") if name in call.headers}
+        )
+    elif call.service == "dynamodb":
+        leading = _leading_keys(call)
+        if leading:
+            keys["dynamodb:LeadingKeys"] = leading
+    elif call.action == "events:PutEvents":
+        entries = call.body.get("Entries") or []
+        keys["events:source"] = _one_or_all(str(entry.get("Source", "")) for entry in entries)
+        keys["events:detail-type"] = _one_or_all(str(entry.get("DetailType", "")) for entry in entries)
+    return keys
+
+
+def kms_context(encryption: Mapping[str, str], *, account: str, via: str | None = None) -> dict[str, Any]:
+    """Compute the `kms:` condition keys of a cryptographic call.
+
+    Source: https://docs.aws.amazon.com/kms/latest/developerguide/conditions-kms.html
+
+    Args:
+        encryption: The encryption context.
+        account: The calling account (`kms:CallerAccount`).
+        via: The service that calls for the principal (`kms:ViaService`). Default: a direct call, without that key.
+    """
+    keys: dict[str, Any] = {"kms:CallerAccount": account}
+    if via is not None:
+        keys["kms:ViaService"] = via
+    if encryption:
+        keys["kms:EncryptionContextKeys"] = sorted(encryption)
+    keys.update({f"kms:EncryptionContext:{name}": value for name, value in encryption.items()})
+    return keys
+
+
+def dependents(call: Call) -> list[Check]:
+    """List the permissions that AWS also asks for when it serves this call: passing a role, tagging what it creates."""
+    checks: list[Check] = []
+    if call.service == "sagemaker":
+        role, service = sagemaker_requests.passed_role(call.operation, call.body), "sagemaker.amazonaws.com"
+        if role:
+            checks.append(_pass_role(role, service))
+        if sagemaker_requests.sets_tags(call.operation, call.body):
+            checks.append(Check("sagemaker:AddTags", resources(call)[0], _tags(call.body["Tags"])))
+    elif call.action in _PASSED_ROLES:
+        service, member = _PASSED_ROLES[call.action]
+        checks += [_pass_role(role, service) for role in sorted(set(_roles(call.body, member)))]
+    return checks
+
+
+def _one_or_all(values: Iterable[str]) -> str | list[str]:
+    """Give a value that all share as itself, so that single-valued operators compare it."""
+    found = sorted(set(values))
+    return found[0] if len(found) == 1 else found
+
+
+def _pass_role(role: str, service: str) -> Check:
+    return Check("iam:PassRole", role, {"iam:PassedToService": service})
+
+
+def _roles(body: Any, member: str) -> list[str]:
+    if isinstance(body, Mapping):
+        found = [body[member]] if isinstance(body.get(member), str) else []
+        return found + [role for value in body.values() for role in _roles(value, member)]
+    if isinstance(body, list):
+        return [role for item in body for role in _roles(item, member)]
+    return []
+
+
+def _tags(tags: list[Mapping[str, str]]) -> dict[str, Any]:
+    keys: dict[str, Any] = {f"aws:RequestTag/{tag['Key']}": tag.get("Value", "") for tag in tags}
+    keys["aws:TagKeys"] = [tag["Key"] for tag in tags]
+    return keys
+
+
+def _sagemaker_resources(call: Call) -> list[str]:
+    prefix = call.arn_prefix("sagemaker")
+    parts = [part for part in call.path.split("/") if part]
+    if parts[:1] == ["endpoints"] and len(parts) > 2:  # the runtime API names the endpoint in the path
+        return [f"{prefix}endpoint/{parts[1]}"]
+    return sagemaker_requests.resources(call.operation, call.body, prefix)
+
+
+def _glue_resources(call: Call) -> list[str]:
+    """List a catalog call's ARNs; AWS wants the table, its database and the catalog.
+
+    Source: https://docs.aws.amazon.com/glue/latest/dg/glue-specifying-resource-arns.html
+    """
+    prefix = call.arn_prefix("glue")
+    body = call.body
+    if "Database" in call.operation:
+        database = body.get("Name") or (body.get("DatabaseInput") or {}).get("Name")
+        return [f"{prefix}database/{database}", f"{prefix}catalog"] if database else [f"{prefix}catalog"]
+    database = body.get("DatabaseName")
+    if not database:
+        return [call.resource]
+    table = body.get("TableName") or body.get("Name") or (body.get("TableInput") or {}).get("Name")
+    chain = [f"{prefix}database/{database}", f"{prefix}catalog"]
+    if call.operation == "GetTables":
+        return [f"{prefix}table/{database}/*", *chain]
+    return [f"{prefix}table/{database}/{table}", *chain] if table else chain
+
+
+def _event_resources(call: Call) -> list[str]:
+    """List what a call on a rule or a bus names; a rule of the default bus has no bus in its ARN.
+
+    Source: https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazoneventbridge.html
+    """
+    prefix, body = call.arn_prefix("events"), call.body
+    if call.operation.endswith("EventBus"):
+        name = body.get("Name") or "default"
+        return [name if name.startswith("arn:") else f"{prefix}event-bus/{name}"]
+    rule = body.get("Rule") or (body.get("Name") if call.operation.endswith("Rule") else None)
+    if rule is None:
+        return [body.get("ResourceARN") or call.resource]
+    bus = (body.get("EventBusName") or "default").rpartition("/")[2]
+    return [f"{prefix}rule/{rule}" if bus == "default" else f"{prefix}rule/{bus}/{rule}"]
+
+
+def _load_balancer_resources(call: Call) -> list[str]:
+    """What is described has no resource type; a change is of the most specific thing that it names.
+
+    Source: https://docs.aws.amazon.com/service-authorization/latest/reference/list_awselasticloadbalancingv2.html
+    """
+    if call.operation.startswith("Describe"):
+        return ["*"]
+    members = ("RuleArn", "ListenerArn", "TargetGroupArn", "LoadBalancerArn")
+    return [next((found for member in members if (found := _param(call, member))), call.resource)]
+
+
+def _param(call: Call, name: str) -> str | None:
+    value = call.body.get(name, call.params.get(name))
+    if isinstance(value, list):
+        value = value[0] if value else None
+    return str(value) if value else None
+
+
+def _leading_keys(call: Call) -> list[str] | None:
+    """Read the partition key values that an item call or a query names."""
+    name = call.partition_key
+    if name is None:
+        return None
+    if call.body.get("RequestItems"):
+        return _batch_keys(call.body["RequestItems"], name)
+    value = (call.body.get("Key") or call.body.get("Item") or {}).get(name)
+    if value is None:
+        names = call.body.get("ExpressionAttributeNames") or {}
+        words = _WORD.findall(str(call.body.get("KeyConditionExpression", "")))
+        for left, sign, right in zip(words, words[1:], words[2:], strict=False):
+            if sign == "=" and names.get(left, left) == name:
+                value = (call.body.get("ExpressionAttributeValues") or {}).get(right)
+    return [str(next(iter(value.values())))] if isinstance(value, Mapping) and value else None
+
+
+def _batch_keys(items: Mapping[str, Any], name: str) -> list[str] | None:
+    """Read the partition key values of a BatchGetItem or a BatchWriteItem."""
+    found: list[str] = []
+    for asked in items.values():
+        if isinstance(asked, Mapping):
+            keys = list(asked.get("Keys", ()))
+        else:
+            requests = [next(iter(request.values())) for request in asked]
+            keys = [request.get("Key") or request.get("Item") or {} for request in requests]
+        found += [str(next(iter(key[name].values()))) for key in keys if key.get(name)]
+    return sorted(set(found)) or None

@@ -1,0 +1,388 @@
+"""Signed requests: each is signed with a secret that the embedded cloud gave out, or is one that AWS serves unsigned."""
+
+import asyncio
+import base64
+import contextvars
+import hashlib
+import hmac
+import json
+import secrets
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+from urllib.parse import parse_qs, quote
+
+from botocore.auth import S3SigV4QueryAuth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
+from ministack import app
+from ministack.core import iam_actions, iam_evaluator, sigv4
+from ministack.core.responses import get_account_id, get_region, set_request_account_id
+from ministack.services import alb, cognito, ecr, lambda_svc, s3
+
+from mlops_local import compat, settings
+from mlops_local.routes import Application, Receive, Scope, Send
+
+_KEY = secrets.token_bytes(32)  # of this run of the embedded cloud
+
+
+compat.expect(
+    "ministack.app",
+    _RDS_DATA_PATHS=tuple,
+    _credential_failure="(service, iam_action, request_id, denied, headers)",
+    _is_ecr_registry_path="(path)",
+    _is_potential_alb_request="(host, path)",
+    _parse_execute_api_url="(host, path)",
+    _parse_lambda_url="(host, path)",
+    _request_account_scope="(access_key_id)",
+    _routing_params="(method, path, headers, body, query_params)",
+    _s3_cors_target="(host, path, path_style=True)",
+    _send_response="(send, status, headers, body, *, head=False)",
+    detect_service="(method, path, headers, query_params)",
+    pin_signed_body="(body)",
+    pin_signed_request="(method, raw_path, query_params, raw_headers, handshake=False)",
+)
+compat.expect(
+    "ministack.core.iam_actions",
+    extract_iam_action="(service, method, path, headers, body, query_params)",
+)
+compat.expect(
+    "ministack.core.iam_evaluator",
+    AmbiguousAccessKeyError=type,
+    AuthError=type,
+    _anonymous=contextvars.ContextVar,
+    _is_root_key="(access_key_id)",
+    _s3_scope_failure="(service)",
+    _served_unsigned="(service, iam_action)",
+    _signed_request=contextvars.ContextVar,
+    _verified_key=contextvars.ContextVar,
+    authenticate="(access_key_id, account_id)",
+    is_root_access_key="(access_key_id)",
+    pin_signed_body="(body)",
+    pin_signed_request="(method, raw_path, query_params, raw_headers, handshake=False)",
+)
+compat.expect("ministack.core.sigv4", decode_header_value="(value)")
+compat.expect("ministack.services.alb", _find_lb_by_name="(name)", find_lb_for_host="(host)")
+compat.expect("ministack.services.cognito", _get_pool_unscoped="(pool_id)")
+compat.expect("ministack.services.ecr", _get_authorization_token="(data)")  # noqa: S106 - a signature
+compat.expect(
+    "ministack.services.lambda_svc",
+    _layer_content_url="(layer_name, version)",
+    _presigned_code_url="(func_name)",
+)
+compat.expect(
+    "ministack.services.s3",
+    _error=object,
+    _verify_presigned_sigv4="(method, path, headers, query_params)",
+)
+
+Response = tuple[int, dict[str, str], bytes]
+
+_LARGE = 256 * 1024  # bytes from which a body is hashed beside the event loop
+_CODE_LIFE = 600  # seconds, https://docs.aws.amazon.com/lambda/latest/api/API_FunctionCodeLocation.html
+_HEX = 64
+# addresses whose last part is a secret that was handed out: CloudFormation's answers and signals, EKS's token reviews
+_CAPABILITIES = {
+    "/_ministack/cfn-response/": "PUT",
+    "/_ministack/cfn-signal/": "PUT",
+    "/_ministack/eks-auth/": "POST",
+}
+# an API's or a function's own authorization stands behind these
+_APPLICATIONS = ("/_aws/execute-api/", "/_aws/lambda-url/")
+_COGNITO_PAGES = frozenset({
+    ("GET", "/oauth2/authorize"), ("POST", "/oauth2/login"), ("POST", "/login"), ("POST", "/oauth2/token"), ("GET", "/logout"),
+    *((method, f"/oauth2/user{info}") for method in ("GET", "POST") for info in ("Info", "info")),
+})  # fmt: skip
+_COGNITO_KEYS = ("/.well-known/jwks.json", "/.well-known/openid-configuration")
+_BALANCERS = "/_alb/"
+# what MiniStack serves before it looks at hosts and buckets, always to signed callers
+_SIGNED = ("/v20180820/", "/iceberg", "/v2/email", "/WriteGetObjectResponse")
+
+_registry_password = secrets.token_urlsafe(32)
+_checking: contextvars.ContextVar[bool] = contextvars.ContextVar("mlops_checking", default=False)
+
+
+def session_keys(purpose: str) -> tuple[str, str, str]:
+    """Return access key id, secret access key and session token of a purpose.
+
+    Args:
+        purpose: What tells the session from others.
+    """
+    identifier, secret, token = (
+        hmac.new(_KEY, f"{part}|{purpose}".encode(), hashlib.sha256).hexdigest() for part in ("id", "secret", "token")
+    )
+    return f"ASIA{identifier[:16].upper()}", secret, token
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    method: str
+    path: str
+    raw_path: str
+    query: dict[str, list[str]]
+    raw_headers: list[tuple[bytes, bytes]]
+    headers: dict[str, str]
+    body: bytes = field(repr=False)
+
+    def service(self) -> str:
+        """The service, as MiniStack finds it."""
+        return str(app.detect_service(self.method, self.path, self.headers, self.parameters()))
+
+    def parameters(self) -> dict[str, Any]:
+        """The query's parameters and a form's."""
+        found: dict[str, Any] = app._routing_params(self.method, self.path, self.headers, self.body, self.query)
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class _Verdict:
+    """The key whose signature holds, empty for none; or what to answer."""
+
+    key: str = ""
+    is_anonymous: bool = False
+    answer: Response | None = None
+
+
+def install() -> None:
+    """Take over the check of signatures, and sign the addresses that MiniStack hands out."""
+    is_root_key = iam_evaluator._is_root_key
+    # root's signature is checked like any other; all else still knows root by its key
+    iam_evaluator._is_root_key = lambda key: not _checking.get() and bool(is_root_key(key))
+    # done by with_signatures, once for each request
+    app.pin_signed_request = app.pin_signed_body = lambda *_: None
+    lambda_svc._presigned_code_url = _code_url
+    lambda_svc._layer_content_url = _layer_url
+    token = ecr._get_authorization_token
+
+    def authorization_token(data: dict[str, Any]) -> Response:
+        status, headers, body = token(data)
+        answer = json.loads(body)
+        for row in answer["authorizationData"]:
+            row["authorizationToken"] = _registry_token()
+        return status, headers, json.dumps(answer).encode()
+
+    ecr._get_authorization_token = authorization_token
+
+
+def with_signatures(application: Application) -> Application:
+    """Return an ASGI application that refuses what is not signed as it must be, and leaves all else to ``application``."""
+
+    async def serve(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await _connect(application, scope, receive, send)
+            return
+        body = await _whole_body(receive)
+        if body is None:
+            return
+        request = _read(scope, body)
+        context = contextvars.copy_context()
+        if len(body) < _LARGE:
+            verdict = context.run(_verdict, request)
+        else:
+            verdict = await asyncio.get_running_loop().run_in_executor(None, context.run, _verdict, request)
+        if verdict.answer is not None:
+            await app._send_response(send, *verdict.answer, head=request.method == "HEAD")
+            return
+        # what MiniStack asks for when it looks for permissions
+        iam_evaluator._signed_request.set(None)
+        iam_evaluator._verified_key.set(verdict.key)
+        iam_evaluator._anonymous.set(verdict.is_anonymous)
+        await application(scope, _again(body, receive), send)
+
+    return serve
+
+
+async def _connect(application: Application, scope: Scope, receive: Receive, send: Send) -> None:
+    """Leave sockets to APIs, which ask for their own authorization; IoT's and AppSync's would be open to everybody."""
+    host = next((value.decode("latin-1") for name, value in scope.get("headers", []) if name == b"host"), "")
+    if scope["type"] == "websocket" and not app._parse_execute_api_url(host, scope["path"]):
+        await receive()
+        await send({"type": "websocket.close", "code": 1008})
+    else:
+        await application(scope, receive, send)
+
+
+async def _whole_body(receive: Receive) -> bytes | None:
+    """Return a request's body, or ``None`` where the client left before its end."""
+    parts = []
+    while True:
+        message = await receive()
+        if message["type"] != "http.request":
+            return None
+        parts.append(message.get("body", b""))
+        if not message.get("more_body"):
+            return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+def _again(body: bytes, receive: Receive) -> Receive:
+    """Return what gives a body that was read already, then what else comes."""
+    messages = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def give() -> Any:
+        return messages.pop() if messages else await receive()
+
+    return give
+
+
+def _read(scope: Scope, body: bytes) -> _Request:
+    headers: dict[str, str] = {}
+    for raw_name, value in scope["headers"]:
+        name, text = raw_name.decode("latin-1").lower(), sigv4.decode_header_value(value)
+        headers[name] = f"{headers[name]}, {text}" if name in headers else text
+    query = parse_qs(scope["query_string"].decode("utf-8", "replace"), keep_blank_values=True)
+    raw_path = scope.get("raw_path") or quote(scope["path"]).encode()
+    return _Request(
+        scope["method"], scope["path"], raw_path.decode("latin-1"), query, list(scope["headers"]), headers, body
+    )
+
+
+def _verdict(request: _Request) -> _Verdict:
+    if app._is_ecr_registry_path(request.path):
+        return _registry_verdict(request)
+    verdict = _signer(request)
+    if verdict.answer is not None:
+        return verdict
+    if _is_internal(request.path) and not _is_of_balancer(request):
+        if request.method == next((m for start, m in _CAPABILITIES.items() if request.path.startswith(start)), None):
+            return verdict
+        is_clock = (request.method, request.path) == ("GET", "/_mlops/clock")  # commands ask it, whoever runs them
+        if verdict.key and (is_clock or iam_evaluator.is_root_access_key(verdict.key)):
+            return verdict
+        return _Verdict(answer=_json(403, "AccessDeniedException", "this address of the embedded cloud needs a signature of "
+                                     "the account's root user; `mlops local env` has its keys"))  # fmt: skip
+    if not verdict.key and not _is_open(request):
+        code = "AccessDenied" if request.service() == "s3" else "MissingAuthenticationToken"
+        # claim: calls-are-signed
+        return _Verdict(answer=_failure(request, code, "Request is missing Authentication Token"))
+    return verdict
+
+
+def _signer(request: _Request) -> _Verdict:
+    """Check a request's signature: its key, an error, or neither where it has none."""
+    _checking.set(True)
+    iam_evaluator.pin_signed_request(request.method, request.raw_path, request.query, request.raw_headers)
+    pinned = iam_evaluator._signed_request.get()
+    if pinned is None:
+        return _Verdict(is_anonymous=iam_evaluator._anonymous.get())
+    key = pinned.access_key_id
+    try:
+        if key:
+            set_request_account_id(app._request_account_scope(key))
+    except iam_evaluator.AmbiguousAccessKeyError:
+        return _Verdict(
+            answer=_failure(request, "UnrecognizedClientException", "The security token included is invalid.")
+        )
+    if pinned.s3_scoped:
+        return _presigned(request, key)
+    stated, actual = request.headers.get("x-amz-content-sha256", ""), hashlib.sha256(request.body).hexdigest()
+    # claim: the-stated-hash-is-the-bodys
+    is_s3 = "/s3/aws4_request" in request.headers.get("authorization", "")
+    if not pinned.sigv2 and (not stated or (len(stated) == _HEX and not is_s3)):
+        pinned = replace(pinned, headers={**pinned.headers, "x-amz-content-sha256": actual})
+    # claim: signatures-are-recomputed
+    iam_evaluator._signed_request.set(replace(pinned, body=request.body))
+    found = iam_evaluator.authenticate(key, get_account_id())
+    if isinstance(found, iam_evaluator.AuthError):
+        return _Verdict(answer=_failure(request, found.code, found.message))
+    if is_s3 and len(stated) == _HEX and stated.lower() != actual:
+        text = "The provided 'x-amz-content-sha256' header does not match what was computed."
+        return _Verdict(answer=s3._error("XAmzContentSHA256Mismatch", text, 400))
+    return _Verdict(key)
+
+
+def _presigned(request: _Request, key: str) -> _Verdict:
+    """Check a presigned address of S3, of which MiniStack also makes its own downloads."""
+    if not _is_internal(request.path):
+        wrong = iam_evaluator._s3_scope_failure(request.service())
+        if wrong is not None:
+            return _Verdict(answer=_failure(request, wrong.code, wrong.message))
+    answer: Response | None = s3._verify_presigned_sigv4(request.method, request.path, request.headers, request.query)
+    return _Verdict(answer=answer) if answer is not None else _Verdict(key)
+
+
+def _is_internal(path: str) -> bool:
+    return path == "/health" or (path.startswith("/_") and not path.startswith(_APPLICATIONS))
+
+
+def _is_open(request: _Request) -> bool:
+    """Return whether AWS serves a request without a signature; what stands behind has its own way to ask who it is."""
+    # claim: some-operations-are-unsigned
+    host, path = request.headers.get("host", ""), request.path
+    if path.startswith(_SIGNED) or path in app._RDS_DATA_PATHS:
+        return False
+    if app._parse_execute_api_url(host, path) or app._parse_lambda_url(host, path):
+        return True
+    if (request.method, path) in _COGNITO_PAGES or _is_key_of_pool(request) or _is_of_balancer(request):
+        return True
+    service = request.service()
+    if service == "s3":
+        return app._s3_cors_target(host, path) is not None
+    action = iam_actions.extract_iam_action(
+        service, request.method, path, request.headers, request.body, request.parameters()
+    )
+    return action is not None and bool(iam_evaluator._served_unsigned(service, action))
+
+
+def _is_of_balancer(request: _Request) -> bool:
+    """Return whether a request is for a load balancer that there is; it is answered with where that listens."""
+    host, path = request.headers.get("host", ""), request.path
+    if not app._is_potential_alb_request(host, path):
+        return False
+    name = path.removeprefix(_BALANCERS).partition("/")[0] if path.startswith(_BALANCERS) else ""
+    return alb.find_lb_for_host(host) is not None or (bool(name) and alb._find_lb_by_name(name) is not None)
+
+
+def _is_key_of_pool(request: _Request) -> bool:
+    pool = next((request.path.removesuffix(end) for end in _COGNITO_KEYS if request.path.endswith(end)), None)
+    return request.method == "GET" and pool is not None and cognito._get_pool_unscoped(pool.lstrip("/")) is not None
+
+
+def _registry_verdict(request: _Request) -> _Verdict:
+    # claim: registry-asks-for-its-token
+    given = request.headers.get("authorization", "")
+    if hmac.compare_digest(given.encode(), f"Basic {_registry_token()}".encode()):
+        return _Verdict()
+    error = {"errors": [{"code": "UNAUTHORIZED", "message": "authentication required"}]}
+    realm = {
+        "Content-Type": "application/json",
+        "Www-Authenticate": 'Basic realm="embedded",service="ecr.amazonaws.com"',
+    }
+    return _Verdict(answer=(401, realm, json.dumps(error).encode()))
+
+
+def _registry_token() -> str:
+    return base64.b64encode(f"AWS:{_registry_password}".encode()).decode()
+
+
+def _failure(request: _Request, code: str, message: str) -> Response:
+    """Word an error as the service does in its protocol."""
+    if _is_internal(request.path):
+        return _json(403, code, message)
+    # claim: authentication-errors-by-protocol
+    error = iam_evaluator.AuthError(code, message)
+    identifier = str(uuid.uuid4())
+    status, headers, body = app._credential_failure(request.service(), "", identifier, error, request.headers)
+    return status, {**headers, "x-amzn-requestid": identifier}, body
+
+
+def _json(status: int, code: str, message: str) -> Response:
+    return status, {"Content-Type": "application/json"}, json.dumps({"__type": code, "message": message}).encode()
+
+
+def _code_url(name: str) -> str:
+    return _signed_url(f"/_ministack/lambda-code/{get_account_id()}/{get_region()}/{quote(name)}")
+
+
+def _layer_url(name: str, version: int) -> str:
+    return _signed_url(f"/_ministack/lambda-layers/{get_account_id()}/{get_region()}/{quote(name)}/{version}/content")
+
+
+def _signed_url(path: str) -> str:
+    """Return an address of MiniStack's that root presigned, as S3 would."""
+    # claim: code-is-behind-a-presigned-address
+    request = AWSRequest("GET", settings.endpoint_url() + path)
+    keys: Mapping[str, str] = settings.root_keys()
+    credentials = Credentials(keys["aws_access_key_id"], keys["aws_secret_access_key"])
+    S3SigV4QueryAuth(credentials, "s3", settings.region, expires=_CODE_LIFE).add_auth(request)
+    return str(request.url)

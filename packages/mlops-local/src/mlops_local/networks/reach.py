@@ -1,0 +1,304 @@
+"""What runs in a network reaches a service through that network alone: endpoints, routes, rules and private names.
+
+Functions with a ``VpcConfig``, jobs and the containers of endpoints have credentials of their own here; a call that carries them is
+looked at from each of their subnets. It arrives through
+
+* an interface endpoint of the service in the network, available, with private names, whose security group admits the caller's
+  addresses or group on port 443, where the caller's own group lets 443 out;
+* for S3 and DynamoDB, a gateway endpoint that the subnet's route table has, which is the main one where none is associated;
+* a route to the internet by something that has a public address: an internet gateway is not enough for a private one.
+
+All else times out on AWS after minutes; here it does so at once, in the SDK's own error, with what is missing. A network that was
+not made in this cloud, such as the platform's shared one, is taken to reach everything.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from xml.sax.saxutils import escape
+
+from ministack import app
+from ministack.core import lambda_runtime
+from ministack.core.responses import get_region
+from ministack.core.router import extract_access_key_id
+from ministack.services import ec2
+
+from mlops_local import compat
+from mlops_local.networks import connect_timeouts, private_endpoints
+
+compat.expect(
+    "ministack.app",
+    _dispatch_service_request="(method, path, headers, body, query_params, request_id)",
+    _routing_params="(method, path, headers, body, query_params)",
+    detect_service="(method, path, headers, query_params)",
+)
+compat.expect("ministack.core.lambda_runtime", execution_credentials="(config)")
+compat.expect("ministack.core.router", extract_access_key_id="(headers, query_params=None)")
+compat.expect(
+    "ministack.services.ec2",
+    _route_tables=object,
+    _security_groups=object,
+    _subnets=object,
+    _vpc_endpoints=object,
+    _vpcs=object,
+)
+
+Record = Mapping[str, Any]
+_HTTPS = 443
+_ANYWHERE = ("0.0.0.0/0", "::/0")
+# targets of a route that carry a private address to the internet; an internet gateway needs a public one
+_WAYS_OUT = ("NatGatewayId", "TransitGatewayId", "InstanceId", "NetworkInterfaceId", "VpcPeeringConnectionId",
+             "CoreNetworkArn", "VpcEndpointId")  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """Something that runs in a network.
+
+    Args:
+        name: What it is, for messages: ``function demand-guard``.
+        subnets: Ids of its subnets; it may run in any.
+        groups: Ids of its security groups.
+    """
+
+    name: str
+    subnets: tuple[str, ...]
+    groups: tuple[str, ...]
+
+    @classmethod
+    def of(cls, name: str, config: Mapping[str, Any] | None) -> Member | None:
+        """Read a ``VpcConfig`` of Lambda or SageMaker; ``None`` for what runs in no network of ours."""
+        subnets = (config or {}).get("Subnets") or (config or {}).get("SubnetIds") or ()
+        return cls(name, tuple(subnets), tuple((config or {}).get("SecurityGroupIds") or ())) if subnets else None
+
+
+# access key id -> what calls with it
+_members: dict[str, Member] = {}
+
+
+def install() -> None:
+    """Look at every call before IAM does, and know functions by the credentials that they run with."""
+    _wrap_dispatch()
+    credentials = lambda_runtime.execution_credentials
+
+    def credentials_of_member(config: dict[str, Any]) -> dict[str, str]:
+        made: dict[str, str] = credentials(config)
+        member = Member.of(f"function {config.get('FunctionName')}", config.get("VpcConfig"))
+        return made | join(made["AWS_ACCESS_KEY_ID"], member)
+
+    lambda_runtime.execution_credentials = credentials_of_member
+
+
+def join(access_key: str, member: Member | None) -> dict[str, str]:
+    """Remember whose credentials these are.
+
+    Args:
+        access_key: The access key id.
+        member: Who calls with it; ``None`` runs in no network.
+
+    Returns:
+        What its environment has to hold, so that what is out of reach is a timeout there.
+    """
+    if member is None:
+        _members.pop(access_key, None)
+        return {}
+    _members[access_key] = member
+    return dict(connect_timeouts.ENVIRONMENT)
+
+
+def problem(member: Member, service: str, *, path: str = "/", target: str = "") -> str | None:
+    """Return what keeps a member from a service, or ``None`` where it arrives.
+
+    Args:
+        member: Who calls.
+        service: The embedded cloud's name of the service.
+        path: Path of the request.
+        target: Its ``X-Amz-Target`` header. Default: none.
+    """
+    for subnet_id in member.subnets:
+        subnet = ec2._subnets.get(subnet_id)
+        if subnet is None:
+            continue  # claim: foreign-networks-reach-everything
+        names = private_endpoints.names(service, path, target)
+        found = _from_subnet(member, subnet, service, names)
+        if found is not None:
+            return f"{member.name} in {subnet_id} of {subnet['VpcId']}: {found}"
+    return None
+
+
+def answers(member: Member) -> str | None:
+    """Return what keeps a member from answering CloudFormation, whose response bucket is in S3, or ``None``."""
+    # claim: custom-resources-answer-through-s3
+    return problem(member, "s3")
+
+
+def member_of(config: Mapping[str, Any]) -> Member | None:
+    """Return a function as a member of its network, from its configuration."""
+    return Member.of(f"function {config.get('FunctionName')}", config.get("VpcConfig"))
+
+
+def _from_subnet(member: Member, subnet: Record, service: str, names: Sequence[str]) -> str | None:
+    table = _route_table(subnet)
+    routes: Iterable[Record] = () if table is None else table.get("Routes", ())
+    if any(_leads_out(route) for route in routes):
+        return None if _lets_out(member, _ANYWHERE, ()) else "its security groups let no port 443 out"
+    problems = []
+    if service in private_endpoints.GATEWAYS:
+        found = _gateway_problem(member, subnet, service, table)
+        if found is None:
+            return None
+        problems.append(found)
+    for name in names:
+        found = _interface_problem(member, subnet, name)
+        if found is None:
+            return None
+        problems.append(found)
+    return "; ".join(problems) or f"no VPC endpoint leads to {service}, and no route to the internet"
+
+
+def _route_table(subnet: Record) -> dict[str, Any] | None:
+    """Return the table that a subnet is associated with, else the main one of its network."""
+    # claim: subnets-use-the-main-route-table
+    main: dict[str, Any] | None = None
+    for table in ec2._route_tables.values():
+        for association in table.get("Associations", ()):
+            if association.get("SubnetId") == subnet["SubnetId"]:
+                return dict(table)
+            if association.get("Main") and table.get("VpcId") == subnet["VpcId"]:
+                main = table
+    return main
+
+
+def _leads_out(route: Record) -> bool:
+    # claim: functions-have-no-public-address
+    return (
+        route.get("DestinationCidrBlock") == _ANYWHERE[0]
+        and route.get("State", "active") == "active"
+        and any(route.get(target) for target in _WAYS_OUT)
+    )
+
+
+def _endpoints(subnet: Record, name: str, kind: str) -> list[dict[str, Any]]:
+    service = f"com.amazonaws.{get_region()}.{name}"
+    return [
+        endpoint
+        for endpoint in ec2._vpc_endpoints.values()
+        if endpoint["VpcId"] == subnet["VpcId"]
+        and endpoint["ServiceName"] in (service, f"com.amazonaws.{name}")
+        and endpoint["VpcEndpointType"] == kind
+        and endpoint["State"] == "available"
+    ]
+
+
+def _gateway_problem(member: Member, subnet: Record, service: str, table: Record | None) -> str | None:
+    # claim: gateway-endpoints-need-their-route-table
+    found = _endpoints(subnet, service, "Gateway")
+    if not found:
+        return f"no gateway endpoint of {service}"
+    name = None if table is None else table["RouteTableId"]
+    if not any(name in endpoint.get("RouteTableIds", ()) for endpoint in found):
+        return f"route table {name} of the subnet has no route to the gateway endpoint of {service}"
+    if not _lets_out(member, _ANYWHERE, ()):
+        return "its security groups let no port 443 out"
+    return None
+
+
+def _interface_problem(member: Member, subnet: Record, name: str) -> str | None:
+    # claim: interface-endpoints-need-names-and-rules
+    found = _endpoints(subnet, name, "Interface")
+    if not found:
+        return f"no interface endpoint of {name}"
+    vpc = ec2._vpcs.get(subnet["VpcId"]) or {}
+    if not (vpc.get("EnableDnsSupport", True) and vpc.get("EnableDnsHostnames", False)):
+        return f"the endpoint of {name} has no private name: the network needs DNS support and host names"
+    named = [endpoint for endpoint in found if str(endpoint.get("PrivateDnsEnabled")).lower() == "true"]
+    if not named:
+        return f"the endpoint of {name} has no private name: set PrivateDnsEnabled"
+    for endpoint in named:
+        if not _admits(endpoint, member, subnet):
+            return f"the security groups of the endpoint of {name} do not admit port 443 from {subnet['CidrBlock']}"
+        blocks = [ec2._subnets[one]["CidrBlock"] for one in endpoint.get("SubnetIds", ()) if ec2._subnets.get(one)]
+        if not _lets_out(member, blocks, endpoint.get("SecurityGroupIds", ())):
+            return f"its security groups let no port 443 out to the endpoint of {name}"
+    return None
+
+
+def _admits(endpoint: Record, member: Member, subnet: Record) -> bool:
+    groups = [ec2._security_groups.get(group) for group in endpoint.get("SecurityGroupIds", ())]
+    rules = [rule for group in groups if group for rule in group.get("IpPermissions", ())]
+    return _matches(rules, [subnet["CidrBlock"]], member.groups)
+
+
+def _lets_out(member: Member, blocks: Sequence[str], groups: Sequence[str]) -> bool:
+    known = [found for group in member.groups if (found := ec2._security_groups.get(group))]
+    if len(known) < len(member.groups) or not known:
+        return True  # claim: foreign-networks-reach-everything
+    rules = [rule for group in known for rule in group.get("IpPermissionsEgress", ())]
+    return _matches(rules, blocks, groups)
+
+
+def _matches(rules: Iterable[Record], blocks: Sequence[str], groups: Sequence[str]) -> bool:
+    """Return whether rules allow port 443 with one of the groups, a prefix list, or all of the blocks of addresses."""
+    for rule in rules:
+        if not _is_https(rule):
+            continue
+        if any(pair.get("GroupId") in groups for pair in rule.get("UserIdGroupPairs", ())):
+            return True
+        ranges = [ipaddress.ip_network(one["CidrIp"], strict=False) for one in rule.get("IpRanges", ())]
+        wanted = [ipaddress.ip_network(block) for block in blocks if ":" not in block]
+        if blocks and all(any(_within(block, one) for one in ranges) for block in wanted):
+            return True
+        if rule.get("PrefixListIds") and tuple(blocks) == _ANYWHERE:
+            return True
+    return False
+
+
+def _is_https(rule: Record) -> bool:
+    if str(rule.get("IpProtocol")) == "-1":
+        return True
+    ports = range(int(rule.get("FromPort", 0)), int(rule.get("ToPort", 65535)) + 1)
+    return str(rule.get("IpProtocol")) in ("tcp", "6") and _HTTPS in ports
+
+
+def _within(block: Any, other: Any) -> bool:
+    return bool(block.version == other.version and block.subnet_of(other))
+
+
+def _wrap_dispatch() -> None:
+    dispatch = app._dispatch_service_request
+
+    async def through_network(  # noqa: PLR0917 - MiniStack's own signature
+        method: str, path: str, headers: dict[str, str], body: bytes, query: dict[str, Any], request_id: str
+    ) -> Any:
+        member = _members.get(extract_access_key_id(headers, query) or "")
+        if member is None:
+            return await dispatch(method, path, headers, body, query, request_id)
+        routing = app._routing_params(method, path, headers, body, query)
+        service = app.detect_service(method, path, headers, routing)
+        found = problem(member, service, path=path, target=headers.get("x-amz-target", ""))
+        if found is None:
+            return await dispatch(method, path, headers, body, query, request_id)
+        return _timeout(service, headers, found, request_id)
+
+    app._dispatch_service_request = through_network
+
+
+def _timeout(
+    service: str, headers: Mapping[str, str], found: str, request_id: str
+) -> tuple[int, dict[str, str], bytes]:
+    """Answer what the SDK of a caller reads as an error that is not retried, in the protocol that it asked in."""
+    message = f"https://{service}.{get_region()}.amazonaws.com/ {found}"
+    kind = headers.get("content-type", "")
+    if service == "s3" or kind.startswith("application/x-www-form-urlencoded"):
+        inner = f"<Code>{connect_timeouts.CODE}</Code><Message>{escape(message)}</Message>"
+        error = f"<Error>{inner}</Error>"
+        content = (
+            error if service == "s3" else f"<ErrorResponse>{error}<RequestId>{request_id}</RequestId></ErrorResponse>"
+        )
+        return 400, {"content-type": "application/xml"}, content.encode()
+    content = json.dumps({"__type": connect_timeouts.CODE, "message": message})
+    return 400, {"content-type": "application/json", "x-amzn-errortype": connect_timeouts.CODE}, content.encode()

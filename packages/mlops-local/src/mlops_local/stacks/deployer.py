@@ -1,0 +1,492 @@
+"""Deploy a cloud assembly with boto3 alone, as the CDK CLI does: assets, change set, execution, events."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import itertools
+import json
+import time
+import zipfile
+from collections.abc import Callable, Collection, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from graphlib import TopologicalSorter
+from pathlib import Path
+from typing import Any, Protocol
+
+from botocore.exceptions import ClientError
+
+# what `cdk bootstrap` names, with the qualifier of the default synthesizer
+# https://docs.aws.amazon.com/cdk/v2/guide/bootstrapping-env.html
+_QUALIFIER = "hnb659fds"
+_TOOLKIT = "CDKToolkit"
+_BOOTSTRAP_VERSION = "30"
+_CAPABILITIES = ["CAPABILITY_IAM", "CAPABILITY_NAMED_IAM", "CAPABILITY_AUTO_EXPAND"]
+_NOTHING_LEFT = ("ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "CREATE_FAILED", "REVIEW_IN_PROGRESS", "DELETE_FAILED")
+_DIGEST = "sha256"  # the metadata of an uploaded file that says its content
+_POLL = 0.1  # seconds of real time between two looks at a stack
+
+
+class AssemblyError(Exception):
+    """A cloud assembly that cannot be deployed; the message says what it holds and what is allowed."""
+
+
+@dataclass(frozen=True)
+class FileAsset:
+    """One file that a template refers to.
+
+    Attributes:
+        path: The file, or the folder to zip.
+        zipped: Whether `path` is a folder that travels as a zip.
+        bucket: The bucket's name.
+        key: The object key; it holds the hash of the content.
+    """
+
+    path: Path
+    zipped: bool
+    bucket: str
+    key: str
+
+    def read(self) -> bytes:
+        """Return the bytes to upload; a folder always gives the same zip."""
+        return zip_folder(self.path) if self.zipped else self.path.read_bytes()
+
+
+@dataclass(frozen=True)
+class Stack:
+    """One stack of an assembly.
+
+    Attributes:
+        name: The stack's name.
+        template: The template file.
+        template_key: The template's object key in the bootstrap bucket.
+        parameters: Parameter values of the assembly.
+        tags: Stack tags.
+        assets: Files to upload first.
+    """
+
+    name: str
+    template: Path
+    template_key: str
+    parameters: dict[str, str] = field(default_factory=dict)
+    tags: dict[str, str] = field(default_factory=dict)
+    assets: tuple[FileAsset, ...] = ()
+
+
+def read(folder: Path, *, account: str, region: str, names: Sequence[str] | None = None) -> list[Stack]:
+    """Read the stacks of an assembly, dependencies first.
+
+    Args:
+        folder: The assembly (`cdk.out`).
+        account: The account that environment-agnostic stacks go to.
+        region: Its region.
+        names: The stacks that are wanted, with everything they depend on. Default: all.
+
+    Raises:
+        AssemblyError: If there is no such stack, or one needs what an embedded cloud has not.
+    """
+    manifest = folder / "manifest.json"
+    if not manifest.is_file():
+        raise AssemblyError(f"no cloud assembly at {folder}: there is no manifest.json; synthesize first")
+    artifacts = json.loads(manifest.read_text("utf-8")).get("artifacts", {})
+    values = {"${AWS::AccountId}": account, "${AWS::Region}": region, "${AWS::Partition}": "aws"}
+    stacks = {key: item for key, item in artifacts.items() if item["type"] == "aws:cloudformation:stack"}
+    order = TopologicalSorter({key: [other for other in item.get("dependencies", []) if other in stacks]
+                               for key, item in stacks.items()})  # fmt: skip
+    wanted = _wanted(stacks, names)
+    found = [_stack(folder, key, artifacts, values) for key in order.static_order() if key in wanted]
+    for item in artifacts.values():
+        if item["type"] == "cdk:cloud-assembly" and names is None:  # the stacks of a Stage
+            nested = folder / item["properties"]["directoryName"]
+            found += read(nested, account=account, region=region)
+    return found
+
+
+def zip_folder(folder: Path) -> bytes:
+    """Zip a folder so that the same content gives the same bytes."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+        for file in sorted(path for path in folder.rglob("*") if path.is_file()):
+            entry = zipfile.ZipInfo(file.relative_to(folder).as_posix(), date_time=(1980, 1, 1, 0, 0, 0))
+            entry.compress_type, entry.external_attr = zipfile.ZIP_DEFLATED, 0o644 << 16
+            archive.writestr(entry, file.read_bytes())
+    return buffer.getvalue()
+
+
+def _wanted(stacks: dict[str, Any], names: Sequence[str] | None) -> set[str]:
+    by_name = {item["properties"].get("stackName", key): key for key, item in stacks.items()}
+    if names is None:
+        return set(stacks)
+    unknown = sorted(set(names) - by_name.keys())
+    if unknown:
+        raise AssemblyError(
+            f"no stack {', '.join(unknown)} in the assembly; it has {', '.join(sorted(by_name)) or 'none'}"
+        )
+    wanted: set[str] = set()
+    queue = [by_name[name] for name in names]
+    while queue:
+        key = queue.pop()
+        if key not in wanted:
+            wanted.add(key)
+            queue += [other for other in stacks[key].get("dependencies", []) if other in stacks]
+    return wanted
+
+
+def _stack(folder: Path, key: str, artifacts: dict[str, Any], values: dict[str, str]) -> Stack:
+    item = artifacts[key]
+    properties = item["properties"]
+    assets: list[FileAsset] = []
+    for other in item.get("dependencies", []):
+        if artifacts.get(other, {}).get("type") == "cdk:asset-manifest":
+            assets += _assets(folder, artifacts[other]["properties"]["file"], values)
+    template = folder / properties["templateFile"]
+    uploaded = next((asset for asset in assets if asset.path == template), None)
+    return Stack(
+        name=properties.get("stackName", key), template=template,
+        template_key=uploaded.key if uploaded else f"{template.name}",
+        parameters=dict(properties.get("parameters") or {}), tags=dict(properties.get("tags") or {}), assets=tuple(assets),
+    )  # fmt: skip
+
+
+def _assets(folder: Path, file: str, values: dict[str, str]) -> list[FileAsset]:
+    manifest = json.loads((folder / file).read_text("utf-8"))
+    images = sorted(manifest.get("dockerImages") or {})
+    if images:
+        raise AssemblyError(
+            f"{file} holds docker images {', '.join(images)}: the embedded cloud builds none; name them by digest"
+        )
+    found: list[FileAsset] = []
+    for digest, asset in (manifest.get("files") or {}).items():
+        source = asset["source"]
+        if "path" not in source:
+            raise AssemblyError(f"{file}: asset {digest} is made by a command; only files and folders are uploaded")
+        for destination in asset["destinations"].values():
+            bucket, key = _filled(destination["bucketName"], values), _filled(destination["objectKey"], values)
+            found.append(FileAsset(folder / source["path"], source.get("packaging", "file") == "zip", bucket, key))
+    return found
+
+
+def _filled(text: str, values: dict[str, str]) -> str:
+    for placeholder, value in values.items():
+        text = text.replace(placeholder, value)
+    return text
+
+
+class _Cloud(Protocol):
+    @property
+    def endpoint_url(self) -> str: ...
+
+    def client(self, service: str) -> Any: ...
+
+
+@dataclass(frozen=True)
+class ResourceEvent:
+    """One event of a resource.
+
+    Attributes:
+        stack: The stack's name.
+        logical_id: The resource's id in the template.
+        resource_type: Its type.
+        status: Such as `CREATE_COMPLETE`.
+        reason: Why, where CloudFormation says.
+        physical_id: What the resource is called, once that is known.
+        at: When, in epoch seconds of the cloud's clock.
+    """
+
+    stack: str
+    logical_id: str
+    resource_type: str
+    status: str
+    reason: str = ""
+    physical_id: str = ""
+    at: float = 0.0
+
+    def __str__(self) -> str:
+        """Return the event as one line for people; what is kept is named, as nothing else will."""
+        line = f"{self.stack} | {self.status:24} | {self.resource_type} | {self.logical_id}"
+        if self.status == "DELETE_SKIPPED":
+            line = f"{line} | {self.physical_id}"
+        return f"{line} | {self.reason}" if self.reason else line
+
+    @property
+    def failed(self) -> bool:
+        """Whether the resource failed, rather than being cancelled because another one did."""
+        return self.status.endswith("_FAILED") and "cancelled" not in self.reason.lower()
+
+
+class DeployError(Exception):
+    """Stacks that did not deploy or did not go.
+
+    Attributes:
+        stack: The stack's name.
+        status: How it ended.
+        failures: The events of the resources that failed, each with its reason.
+    """
+
+    def __init__(self, stack: str, status: str, failures: Sequence[ResourceEvent] = (), reason: str = "") -> None:
+        lines = [f"{item.logical_id} ({item.resource_type}): {item.reason}" for item in failures] or [
+            reason or "no reason given"
+        ]
+        super().__init__(f"stack {stack} ended as {status}: " + "; ".join(lines))
+        self.stack = stack
+        self.status = status
+        self.failures = tuple(failures)
+
+
+OnEvent = Callable[[ResourceEvent], None]
+
+
+def deploy(
+    cloud: _Cloud, assembly: Path, stacks: Sequence[str] | None = None, on_event: OnEvent | None = None
+) -> dict[str, dict[str, str]]:
+    """Deploy the stacks of an assembly, dependencies first.
+
+    Args:
+        cloud: The embedded cloud.
+        assembly: The folder that synthesis wrote.
+        stacks: Names of the stacks, which are deployed with what they depend on. Default: all.
+        on_event: Called with each event of each resource. Default: nobody listens.
+
+    Returns:
+        Each stack's outputs. A stack without changes is left alone.
+
+    Raises:
+        DeployError: If a stack fails; it is rolled back, and the error names each failed resource with its reason.
+
+    Example:
+        ```python
+        outputs = deploy(cloud.connect(home), Path("cdk.out"), on_event=print)
+        ```
+    """
+    found = _read(cloud, assembly, stacks)
+    bootstrap(cloud)
+    outputs: dict[str, dict[str, str]] = {}
+    for stack in found:
+        _upload(cloud, stack.assets)
+        _deploy_stack(cloud, stack, on_event or _ignore)
+        outputs[stack.name] = _outputs(cloud.client("cloudformation"), stack.name)
+    return outputs
+
+
+def destroy(
+    cloud: _Cloud, assembly: Path, stacks: Sequence[str] | None = None, on_event: OnEvent | None = None
+) -> list[ResourceEvent]:
+    """Delete the stacks of an assembly, dependents first.
+
+    As on AWS, a bucket with objects and a model package group with packages stay, and the error says so: emptying them is the
+    template's matter. What it retains is not touched.
+
+    Args:
+        cloud: The embedded cloud.
+        assembly: The folder that synthesis wrote.
+        stacks: Names of the stacks. Default: all.
+        on_event: As for `deploy`.
+
+    Returns:
+        The events of what is retained.
+
+    Raises:
+        DeployError: If a resource cannot be deleted.
+    """
+    client = cloud.client("cloudformation")
+    retained: list[ResourceEvent] = []
+    found = [stack for stack in _read(cloud, assembly, stacks) if stacks is None or stack.name in stacks]
+    for stack in reversed(found):
+        described = _describe(client, stack.name)
+        if described is None:
+            continue
+        retained += [item for item in _delete(client, described["StackId"], stack.name, on_event or _ignore)
+                     if item.status == "DELETE_SKIPPED"]  # fmt: skip
+    return retained
+
+
+def bootstrap(cloud: _Cloud) -> str:
+    """Make the bucket and the version parameter of `cdk bootstrap`, unless they are there; a later `cdk bootstrap` takes them over.
+
+    Returns:
+        The bucket's name.
+    """
+    client = cloud.client("cloudformation")
+    account, region = _environment(cloud)
+    bucket = f"cdk-{_QUALIFIER}-assets-{account}-{region}"
+    if _describe(client, _TOOLKIT) is None:
+        body = json.dumps(_toolkit_template(bucket))
+        arguments = {"StackName": _TOOLKIT, "TemplateBody": body, "Capabilities": _CAPABILITIES}
+        created = client.create_stack(**arguments)["StackId"]
+        _wait(client, created, _TOOLKIT, set(), _ignore)
+    return bucket
+
+
+def _toolkit_template(bucket: str) -> dict[str, Any]:
+    closed = dict.fromkeys(("BlockPublicAcls", "BlockPublicPolicy", "IgnorePublicAcls", "RestrictPublicBuckets"), True)
+    staging = {
+        "BucketName": bucket,
+        "PublicAccessBlockConfiguration": closed,
+        "VersioningConfiguration": {"Status": "Enabled"},
+    }
+    version = {"Name": f"/cdk-bootstrap/{_QUALIFIER}/version", "Type": "String", "Value": _BOOTSTRAP_VERSION}
+    return {
+        "Description": "The bucket and the version parameter that CDK's default synthesizer refers to",
+        "Resources": {
+            "StagingBucket": {
+                "Type": "AWS::S3::Bucket", "Properties": staging, "DeletionPolicy": "Retain", "UpdateReplacePolicy": "Retain",
+            },
+            "CdkBootstrapVersion": {"Type": "AWS::SSM::Parameter", "Properties": version},
+        },
+        "Outputs": {
+            "BucketName": {"Value": {"Ref": "StagingBucket"}},
+            "BootstrapVersion": {"Value": {"Fn::GetAtt": ["CdkBootstrapVersion", "Value"]}},
+        },
+    }  # fmt: skip
+
+
+def _read(cloud: _Cloud, assembly: Path, names: Sequence[str] | None) -> list[Stack]:
+    account, region = _environment(cloud)
+    try:
+        return read(assembly, account=account, region=region, names=names)
+    except AssemblyError as error:
+        raise DeployError(", ".join(names or ["all"]), "not started", reason=str(error)) from error
+
+
+def _environment(cloud: _Cloud) -> tuple[str, str]:
+    sts = cloud.client("sts")
+    return sts.get_caller_identity()["Account"], sts.meta.region_name
+
+
+def _upload(cloud: _Cloud, assets: Sequence[FileAsset]) -> None:
+    """Upload what is not there yet, or there with another content: an edited file may keep its key."""
+    s3 = cloud.client("s3")
+
+    def one(asset: FileAsset) -> None:
+        body = asset.read()
+        digest = hashlib.sha256(body).hexdigest()
+        with contextlib.suppress(ClientError):
+            found = s3.head_object(Bucket=asset.bucket, Key=asset.key)
+            if (found["ContentLength"], found["Metadata"].get(_DIGEST)) == (len(body), digest):
+                return
+        s3.put_object(Bucket=asset.bucket, Key=asset.key, Body=body, Metadata={_DIGEST: digest})
+
+    with ThreadPoolExecutor(max_workers=4) as pool:
+        list(pool.map(one, assets))
+
+
+def _deploy_stack(cloud: _Cloud, stack: Stack, on_event: OnEvent) -> None:
+    client = cloud.client("cloudformation")
+    existing = _describe(client, stack.name)
+    if existing is not None and existing["StackStatus"] in _NOTHING_LEFT:
+        _delete(client, existing["StackId"], stack.name, on_event)
+        existing = None
+    try:
+        change_set = client.create_change_set(
+            StackName=stack.name,
+            ChangeSetName=f"mlops-{time.time_ns()}",
+            ChangeSetType="CREATE" if existing is None else "UPDATE",
+            Capabilities=_CAPABILITIES,
+            Parameters=[{"ParameterKey": key, "ParameterValue": value} for key, value in stack.parameters.items()],
+            Tags=[{"Key": key, "Value": value} for key, value in stack.tags.items()],
+            TemplateURL=_template_url(cloud, stack),
+        )
+    except ClientError as error:  # the template is refused as a whole
+        raise DeployError(stack.name, "not started", reason=error.response["Error"]["Message"]) from error
+    stack_id, change_set_id = change_set["StackId"], change_set["Id"]
+    description = _change_set(client, change_set_id)
+    if description["Status"] == "FAILED":
+        client.delete_change_set(ChangeSetName=change_set_id)
+        reason = description.get("StatusReason", "")
+        if existing is not None and ("didn't contain changes" in reason or "No updates" in reason):
+            return
+        if existing is None:
+            client.delete_stack(StackName=stack_id)
+        raise DeployError(stack.name, "not started", reason=reason)
+    seen = {event["EventId"] for event in _events(client, stack_id)}
+    client.execute_change_set(ChangeSetName=change_set_id)
+    status, events = _wait(client, stack_id, stack.name, seen, on_event)
+    if status not in {"CREATE_COMPLETE", "UPDATE_COMPLETE"}:
+        raise DeployError(stack.name, status, _causes(events))
+
+
+def _causes(events: Sequence[ResourceEvent]) -> list[ResourceEvent]:
+    """List the failures of an operation, without those of the rollback that followed."""
+    before = itertools.takewhile(lambda event: "ROLLBACK" not in event.status, events)
+    return [event for event in before if event.failed]
+
+
+def _template_url(cloud: _Cloud, stack: Stack) -> str:
+    bucket = next((asset.bucket for asset in stack.assets if asset.path == stack.template), None)
+    if bucket is None:  # legacy assemblies do not list the template among the assets
+        bucket = bootstrap(cloud)
+        cloud.client("s3").put_object(Bucket=bucket, Key=stack.template_key, Body=stack.template.read_bytes())
+    return f"{cloud.endpoint_url}/{bucket}/{stack.template_key}"
+
+
+def _change_set(client: Any, change_set_id: str) -> dict[str, Any]:
+    while True:
+        description: dict[str, Any] = client.describe_change_set(ChangeSetName=change_set_id)
+        if description["Status"] not in {"CREATE_PENDING", "CREATE_IN_PROGRESS"}:
+            return description
+        time.sleep(_POLL)
+
+
+def _wait(client: Any, stack_id: str, name: str, seen: set[str], on_event: OnEvent) -> tuple[str, list[ResourceEvent]]:
+    """Follow a stack's operation to its end."""
+    events: list[ResourceEvent] = []
+    while True:
+        status = _describe(client, stack_id)
+        for row in _events(client, stack_id, seen):
+            seen.add(row["EventId"])
+            event = ResourceEvent(
+                name,
+                row["LogicalResourceId"],
+                row["ResourceType"],
+                row["ResourceStatus"],
+                row.get("ResourceStatusReason", ""),
+                row.get("PhysicalResourceId", ""),
+                row["Timestamp"].timestamp(),
+            )
+            events.append(event)
+            on_event(event)
+        ended = "DELETE_COMPLETE" if status is None else str(status["StackStatus"])
+        if not ended.endswith("_IN_PROGRESS"):
+            return ended, events
+        time.sleep(_POLL)
+
+
+def _delete(client: Any, stack_id: str, name: str, on_event: OnEvent) -> list[ResourceEvent]:
+    seen = {event["EventId"] for event in _events(client, stack_id)}
+    client.delete_stack(StackName=stack_id)
+    status, events = _wait(client, stack_id, name, seen, on_event)
+    if status != "DELETE_COMPLETE":
+        raise DeployError(name, status, _causes(events))
+    return events
+
+
+def _events(client: Any, stack_id: str, seen: Collection[str] = ()) -> list[dict[str, Any]]:
+    """List a stack's events that are new, oldest first; pages begin with the newest, so that one with a seen event is the last."""
+    found: list[dict[str, Any]] = []
+    for page in client.get_paginator("describe_stack_events").paginate(StackName=stack_id):
+        new = [event for event in page["StackEvents"] if event["EventId"] not in seen]
+        found += new
+        if len(new) < len(page["StackEvents"]):
+            break
+    return found[::-1]
+
+
+def _describe(client: Any, stack: str) -> dict[str, Any] | None:
+    try:
+        found: dict[str, Any] = client.describe_stacks(StackName=stack)["Stacks"][0]
+    except ClientError as error:
+        if "does not exist" in str(error):
+            return None
+        raise
+    return None if found["StackStatus"] == "DELETE_COMPLETE" else found
+
+
+def _outputs(client: Any, stack: str) -> dict[str, str]:
+    described = _describe(client, stack) or {}
+    return {row["OutputKey"]: row["OutputValue"] for row in described.get("Outputs", [])}
+
+
+def _ignore(_event: ResourceEvent) -> None:
+    """Listen to nothing."""

@@ -1,0 +1,163 @@
+"""Faults of AWS put into the tasks of state machines and the resources of stacks: ``POST /_mlops/faults``.
+
+A task meets its fault in place of the call's answer or after the call has done its work, as a throttled, refused or lost call is
+on AWS; Retry and Catch then do what they do there. A resource meets its fault in place of its creation, change or deletion
+(``cloudformation:create``, ``:update``, ``:delete``); CloudFormation then rolls back, or goes on deleting, as it does there.
+
+See: https://docs.aws.amazon.com/step-functions/latest/dg/concepts-error-handling.html,
+https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/stack-failure-options.html
+"""
+
+import json
+import threading
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from ministack.services import stepfunctions as sfn
+from ministack.services.cloudformation import stacks
+
+from mlops_local import compat
+from mlops_local.iam import machine_roles
+from mlops_local.routes import ROUTES
+from mlops_local.state_machines.executions import wait
+
+compat.expect(
+    "ministack.services.stepfunctions",
+    _invoke_resource="(resource, input_data)",
+    _stop_execution="(data)",
+    _ExecutionError=type,
+)
+compat.expect(
+    "ministack.services.cloudformation.stacks",
+    _delete_resource="(resource_type, physical_id, props, stack_name=None, logical_id=None)",
+    _provision_resource="(resource_type, logical_id, props, stack_name)",
+    _update_resource="(resource_type, physical_id, old_props, new_props, stack_name, logical_id=None, old_attrs=None)",
+)
+
+_STACKS = "cloudformation:"
+
+_LOCK = threading.Lock()
+_FAULTS: list["Fault"] = []
+
+
+@dataclass(slots=True)
+class Fault:
+    """What some calls of one integration meet.
+
+    Args:
+        integration: Such as ``sagemaker:createModel``, ``lambda:invoke``, without ``aws-sdk:``; of a stack's resource
+            ``cloudformation:create``, ``cloudformation:update`` or ``cloudformation:delete``.
+        match: Text that the call's arguments, as JSON, must hold; of a resource these are ``stack``, ``logical_id`` and ``type``.
+            Default: any arguments.
+        error: Name of the error that the state sees, such as ``States.Timeout``; ``stop`` ends the whole execution.
+        cause: The error's cause. Default: none.
+        first: The first call that meets it, counted from 1. Default: the first.
+        count: Calls in a row that meet it. Default: 1.
+        after: Whether the call has done its work before; not for a resource, whose handler reports what it made. Default: no.
+        seconds: Embedded seconds that it takes. Default: none.
+        calls: Calls that matched so far.
+        met: How many of them met the fault.
+    """
+
+    integration: str
+    match: str = ""
+    error: str | None = None
+    cause: str = ""
+    first: int = 1
+    count: int = 1
+    after: bool = False
+    seconds: float = 0.0
+    calls: int = 0
+    met: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse what no handler does."""
+        if self.after and self.integration.startswith(_STACKS):
+            raise ValueError(f"{self.integration} cannot fail after its work; leave `after` out")
+
+
+def install() -> None:
+    """Stand in front of every task's call. Installed last: a fault is met before anybody asks for permission."""
+    # claim: faults-are-retried-by-name
+    invoke = sfn._invoke_resource
+
+    def invoke_with_faults(resource: str, data: Any) -> Any:
+        # claim: faults-are-retried-by-name
+        fault = _next(resource, data)
+        if fault is None:
+            return invoke(resource, data)
+        answer = invoke(resource, data) if fault.after or fault.error is None else None
+        if fault.seconds:
+            wait(fault.seconds)
+        if fault.error is None:
+            return answer
+        if fault.error == "stop":
+            sfn._stop_execution({"executionArn": machine_roles.running(), "cause": "a fault stopped it"})
+        raise sfn._ExecutionError(fault.error, fault.cause)
+
+    sfn._invoke_resource = invoke_with_faults
+    _install_in_stacks()
+    ROUTES["/_mlops/faults"] = control
+
+
+def control(method: str, body: bytes) -> tuple[int, object]:
+    """Answer ``/_mlops/faults``: POST of a list of faults in place of those before, GET of what they have met."""
+    if method == "POST":
+        try:
+            faults = [Fault(**entry) for entry in json.loads(body)]
+        except (ValueError, TypeError) as error:
+            return 400, {"message": f"expected a list of faults: {type(error).__name__}: {error}"}
+        with _LOCK:
+            _FAULTS[:] = faults
+    elif method != "GET":
+        return 405, {"message": f"POST a list of faults, or GET it, got {method}"}
+    with _LOCK:
+        return 200, [asdict(fault) for fault in _FAULTS]
+
+
+def _install_in_stacks() -> None:
+    """Stand in front of each handler's create, update and delete."""
+    provision, update, delete = stacks._provision_resource, stacks._update_resource, stacks._delete_resource
+
+    def provisioned(resource_type: str, logical_id: str, props: Any, stack_name: str) -> Any:
+        _fail("create", stack_name, logical_id, resource_type)
+        return provision(resource_type, logical_id, props, stack_name)
+
+    def updated(resource_type: str, physical_id: str, old_props: Any, new_props: Any, *rest: Any) -> Any:
+        if old_props != new_props:  # what does not change is not called on AWS either
+            _fail("update", rest[0], rest[1] if len(rest) > 1 else physical_id, resource_type)
+        return update(resource_type, physical_id, old_props, new_props, *rest)
+
+    def deleted(
+        resource_type: str, physical_id: str, props: Any, stack_name: str | None = None, logical_id: str | None = None
+    ) -> None:
+        _fail("delete", stack_name, logical_id, resource_type)
+        delete(resource_type, physical_id, props, stack_name, logical_id)
+
+    stacks._provision_resource, stacks._update_resource, stacks._delete_resource = provisioned, updated, deleted
+
+
+def _fail(operation: str, stack: str | None, logical_id: str | None, resource_type: str) -> None:
+    """Fail a resource's operation, after the seconds that it takes."""
+    fault = _matching(f"{_STACKS}{operation}", {"stack": stack, "logical_id": logical_id, "type": resource_type})
+    if fault is None:
+        return
+    if fault.seconds:
+        wait(fault.seconds)
+    if fault.error is not None:
+        raise ValueError(f'Resource handler returned message: "{fault.cause}" (HandlerErrorCode: {fault.error})')
+
+
+def _next(resource: str, data: Any) -> Fault | None:
+    return _matching(resource.partition(":::")[2].removeprefix("aws-sdk:"), data)
+
+
+def _matching(integration: str, data: Any) -> Fault | None:
+    with _LOCK:
+        for fault in _FAULTS:
+            if fault.integration == integration and (not fault.match or fault.match in json.dumps(data)):
+                fault.calls += 1
+                if fault.first <= fault.calls < fault.first + fault.count:
+                    fault.met += 1
+                    return fault
+    return None

@@ -1,0 +1,189 @@
+"""What a request must be allowed, from the request alone."""
+
+from dataclasses import replace
+
+import pytest
+
+from mlops_local.iam import request
+from mlops_local.iam.request import Call, Check
+
+ACCOUNT = "000000000000"
+
+
+def call(service, action, body=None, **rest):
+    """Describe a call in the tests' account."""
+    return Call(service, action, rest.pop("resource", "*"), "us-east-1", ACCOUNT, body or {}, **rest)
+
+
+def test_checks_a_catalog_call_on_table_database_and_catalog():
+    """Glue wants all three: https://docs.aws.amazon.com/glue/latest/dg/glue-specifying-resource-arns.html."""
+    prefix = f"arn:aws:glue:us-east-1:{ACCOUNT}:"
+    found = request.resources(call("glue", "glue:GetTable", {"DatabaseName": "d", "Name": "t"}))
+    assert found == [f"{prefix}table/d/t", f"{prefix}database/d", f"{prefix}catalog"]
+    created = request.resources(call("glue", "glue:CreateTable", {"DatabaseName": "d", "TableInput": {"Name": "t"}}))
+    assert created == found
+    assert request.resources(call("glue", "glue:GetDatabase", {"Name": "d"})) == found[1:]
+
+
+def test_checks_log_calls_on_the_stream():
+    """The ARN ends in the stream's name, which is empty where the request has none."""
+    arn = f"arn:aws:logs:us-east-1:{ACCOUNT}:log-group:g:log-stream:"
+    body = {"logGroupName": "g", "logStreamName": "s"}
+    assert request.resources(call("logs", "logs:PutLogEvents", body)) == [f"{arn}s"]
+    assert request.resources(call("logs", "logs:CreateLogGroup", {"logGroupName": "g"})) == [arn]
+
+
+@pytest.mark.parametrize(
+    ("action", "body", "expected"),
+    [
+        ("DisableRule", {"Name": "r"}, "rule/r"),
+        ("PutTargets", {"Rule": "r", "EventBusName": "default"}, "rule/r"),
+        ("DeleteRule", {"Name": "r", "EventBusName": "unit"}, "rule/unit/r"),
+        ("PutRule", {"Name": "r", "EventBusName": f"arn:aws:events:us-east-1:{ACCOUNT}:event-bus/unit"}, "rule/unit/r"),
+        ("DescribeEventBus", {"Name": "unit"}, "event-bus/unit"),
+        ("DescribeEventBus", {}, "event-bus/default"),
+    ],
+)
+def test_checks_calls_of_eventbridge_on_the_rule_or_the_bus(action, body, expected):
+    """A rule of the default bus has no bus in its ARN.
+
+    https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazoneventbridge.html
+    """
+    found = request.resources(call("events", f"events:{action}", body))
+    assert found == [f"arn:aws:events:us-east-1:{ACCOUNT}:{expected}"]
+
+
+@pytest.mark.parametrize(
+    ("described", "expected"),
+    [
+        (
+            call("monitoring", "cloudwatch:PutMetricData", {"Namespace": "MLOps/demand"}),
+            {"cloudwatch:namespace": "MLOps/demand"},
+        ),
+        (
+            call("monitoring", "cloudwatch:PutMetricData", params={"Namespace": ["MLOps/demand"]}),
+            {"cloudwatch:namespace": "MLOps/demand"},
+        ),
+        (
+            call("events", "events:PutEvents", {"Entries": [{"Source": "mlops.demand", "DetailType": "x"}]}),
+            {"events:source": "mlops.demand", "events:detail-type": "x"},
+        ),
+        (
+            call("kms", "kms:Decrypt", {"EncryptionContext": {"a": "b"}}),
+            {"kms:CallerAccount": ACCOUNT, "kms:EncryptionContextKeys": ["a"], "kms:EncryptionContext:a": "b"},
+        ),
+        (
+            call("kms", "kms:Sign", {"MessageType": "RAW", "SigningAlgorithm": "ECDSA_SHA_256"}),
+            {"kms:CallerAccount": ACCOUNT, "kms:MessageType": "RAW", "kms:SigningAlgorithm": "ECDSA_SHA_256"},
+        ),
+        (call("s3", "s3:PutObject", headers={"if-none-match": "*"}), {"s3:if-none-match": "*"}),
+        (call("s3", "s3:PutObject"), {}),
+    ],
+)
+def test_computes_condition_keys(described, expected):
+    """Each service's keys come from its own request."""
+    assert request.context(described) == expected
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"Key": {"endpoint": {"S": "e"}, "other": {"S": "o"}}},
+        {"Item": {"other": {"S": "o"}, "endpoint": {"S": "e"}}},
+        {"KeyConditionExpression": "endpoint = :e AND other > :o", "ExpressionAttributeValues": {":e": {"S": "e"}}},
+        {
+            "KeyConditionExpression": "#k = :e",
+            "ExpressionAttributeNames": {"#k": "endpoint"},
+            "ExpressionAttributeValues": {":e": {"S": "e"}},
+        },
+    ],
+)
+def test_finds_the_leading_key_of_items_and_queries(body):
+    """`dynamodb:LeadingKeys` is the partition key's value, wherever the request has it."""
+    described = call("dynamodb", "dynamodb:UpdateItem", body, partition_key="endpoint")
+    assert request.context(described) == {"dynamodb:LeadingKeys": ["e"]}
+    assert request.context(replace(described, partition_key=None)) == {}
+
+
+@pytest.mark.parametrize(
+    "items",
+    [
+        {"t": {"Keys": [{"pk": {"S": "b"}}, {"pk": {"S": "a"}}], "ConsistentRead": True}},
+        {"t": [{"PutRequest": {"Item": {"pk": {"S": "a"}}}}, {"DeleteRequest": {"Key": {"pk": {"S": "b"}}}}]},
+    ],
+)
+def test_a_batch_names_its_table_and_all_of_its_keys(items):
+    """Both BatchGetItem and BatchWriteItem are checked on the table, with each partition key as a leading key.
+
+    https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/specifying-conditions.html
+    """
+    described = replace(call("dynamodb", "dynamodb:BatchGetItem", {"RequestItems": items}), partition_key="pk")
+    assert request.resources(described) == ["arn:aws:dynamodb:us-east-1:000000000000:table/t"]
+    assert request.context(described) == {"dynamodb:LeadingKeys": ["a", "b"]}
+
+
+def test_asks_for_the_roles_that_a_call_passes_and_the_tags_it_sets():
+    """`iam:PassRole` names the receiving service; tagging at creation needs AddTags with the tags."""
+    body = {"TrainingJobName": "t", "RoleArn": "arn:r", "Tags": [{"Key": "unit", "Value": "demand"}]}
+    assert request.dependents(call("sagemaker", "sagemaker:CreateTrainingJob", body)) == [
+        Check("iam:PassRole", "arn:r", {"iam:PassedToService": "sagemaker.amazonaws.com"}),
+        Check(
+            "sagemaker:AddTags",
+            f"arn:aws:sagemaker:us-east-1:{ACCOUNT}:training-job/t",
+            {"aws:RequestTag/unit": "demand", "aws:TagKeys": ["unit"]},
+        ),
+    ]
+    machine = call("states", "states:CreateStateMachine", {"roleArn": "arn:m"})
+    assert request.dependents(machine) == [
+        Check("iam:PassRole", "arn:m", {"iam:PassedToService": "states.amazonaws.com"})
+    ]
+    targets = call("events", "events:PutTargets", {"Targets": [{"Arn": "q"}, {"Arn": "b", "RoleArn": "arn:e"}]})
+    assert [check.resource for check in request.dependents(targets)] == ["arn:e"]
+
+
+def test_names_the_endpoint_of_an_invocation_from_the_path():
+    """The runtime API carries the endpoint's name in its path."""
+    described = call("sagemaker", "sagemaker:InvokeEndpoint", path="/endpoints/demand-forecast/invocations")
+    assert request.resources(described) == [f"arn:aws:sagemaker:us-east-1:{ACCOUNT}:endpoint/demand-forecast"]
+
+
+def test_what_a_model_is_asked_has_no_members():
+    """The payload of InvokeEndpoint sets no condition key; SageMaker's API is told by its target.
+
+    https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_runtime_InvokeEndpoint.html
+    """
+    path = "/endpoints/demand-forecast/invocations"
+    assert request.is_content("sagemaker", path, {})
+    assert not request.is_content("sagemaker", "/", {"x-amz-target": "SageMaker.CreateModel"})
+    assert request.is_content("s3", "/bucket/key", {})
+    assert not request.is_content("dynamodb", "/", {})
+
+
+def test_scalable_targets_are_told_apart_by_condition_keys():
+    """A request names no target's id; the service and the dimension are keys.
+
+    https://docs.aws.amazon.com/service-authorization/latest/reference/list_awsapplicationautoscaling.html
+    """
+    body = {"ServiceNamespace": "sagemaker", "ScalableDimension": "sagemaker:variant:DesiredInstanceCount"}
+    described = call("application-autoscaling", "application-autoscaling:RegisterScalableTarget", body)
+    prefix = f"arn:aws:application-autoscaling:us-east-1:{ACCOUNT}:"
+    assert request.resources(described) == [f"{prefix}scalable-target/*"]
+    assert request.context(described) == {
+        "application-autoscaling:service-namespace": "sagemaker",
+        "application-autoscaling:scalable-dimension": "sagemaker:variant:DesiredInstanceCount",
+    }
+    listing = replace(described, action="application-autoscaling:DescribeScalableTargets")
+    assert request.resources(listing) == ["*"]
+
+
+def test_a_load_balancer_is_changed_by_the_thing_that_is_named():
+    """What is described has no resource type.
+
+    https://docs.aws.amazon.com/service-authorization/latest/reference/list_awselasticloadbalancingv2.html
+    """
+    rule = f"arn:aws:elasticloadbalancing:us-east-1:{ACCOUNT}:listener-rule/app/demand/1/2/3"
+    named = {"RuleArn": [rule], "Actions.member.1.Type": ["forward"]}
+    changed = call("elasticloadbalancing", "elasticloadbalancing:ModifyRule", params=named)
+    assert request.resources(changed) == [rule]
+    assert request.resources(replace(changed, action="elasticloadbalancing:DescribeRules")) == ["*"]
+    assert request.resources(replace(changed, params={})) == ["*"]
