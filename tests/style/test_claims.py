@@ -7,9 +7,9 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from mlops_local.autoscaling import api as autoscaling_api
+from mlops_local.autoscaling import scaling_api as autoscaling_api
 from mlops_local.aws_claims import Claim, read_claims
-from mlops_local.sagemaker import api as sagemaker_api
+from mlops_local.sagemaker import sagemaker_api
 from tools import verified_page
 
 ROOT = Path(__file__).resolve().parents[2]

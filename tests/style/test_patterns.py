@@ -18,7 +18,7 @@ ACCEPTED = {
         r"^[ \t]*(?:",
     ): "sources of this package; a line is looked at from its start only",
     (
-        "mlops_local/kubernetes/containers.py",
+        "mlops_local/kubernetes/pod_containers.py",
         r"\$\$|\$\(",
     ): "the text ends with what ends a reference, so each search succeeds",
     (
@@ -31,7 +31,7 @@ MADE = {
     "mlops_cli/feature_erase.py": "re.escape of a value between assertions of one character",
     "mlops_cli/feature_location.py": "a counted class",
     "mlops_constructs/_validation.py": "a construct's own patterns over what the developer writes",
-    "mlops_local/sagemaker/shapes.py": "botocore's patterns, matched only within the length that the shape allows",
+    "mlops_local/sagemaker/api_shapes.py": "botocore's patterns, matched only within the length that the shape allows",
     "mlops_runtime/aws_api/api_request.py": "botocore's patterns over definitions of the developer's machines",
     "mlops_runtime/eks/slot_limits.py": "a counted class",
     "mlops_runtime/features/feature_group.py": "a declaration's pattern over its own values; RE2 checks batches",

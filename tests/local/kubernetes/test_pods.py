@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from mlops_local.kubernetes import nodes, pods
-from mlops_local.kubernetes.containers import ContainerError
-from mlops_local.kubernetes.identity import NoCredentialsError
+from mlops_local.kubernetes.pod_containers import ContainerError
+from mlops_local.kubernetes.pod_identity import NoCredentialsError
 from mlops_local.kubernetes.pods import Pod, Probes
 
 IMAGE = "000000000000.dkr.ecr.us-east-1.amazonaws.com/mlops-runtime@sha256:" + "0" * 64

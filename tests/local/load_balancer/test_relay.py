@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from tests.local.load_balancer.conftest import FOREIGN, OWN, SUBNETS, Target, ask, statuses
 
-from mlops_local.load_balancer import metrics, relay
+from mlops_local.load_balancer import balancer_metrics, relay
 from mlops_local.load_balancer.routing import Listener, Routing, Rule
 
 GROUPS = ("targetgroup/blue/1", "targetgroup/green/2")
@@ -64,7 +64,7 @@ def test_weights_are_followed_on_an_open_connection(running: dict[str, Any], wai
     wait_for(lambda: set(ask(running["url"], 1)) == {(200, "v2")})  # the line is on its way through a pipe
     assert ask(running["url"], 19) == Counter({(200, "v2"): 19})
 
-    found = [metrics.parse(running["lines"].recv(1000).decode()) for _ in range(40)]
+    found = [balancer_metrics.parse(running["lines"].recv(1000).decode()) for _ in range(40)]
     assert Counter(line.group for line in found if line)[GROUPS[0]] >= 20
     assert all(line is not None and line.is_answered and line.status == 200 for line in found)
 
@@ -101,7 +101,7 @@ def test_a_target_that_does_not_answer_is_a_502_and_none_a_503(
     running["proxy"].update(running["routing"], _routing(100, 0, {GROUPS[0]: (), GROUPS[1]: ()}))
     wait_for(lambda: set(ask(running["url"], 1)) == {(503, "")})
 
-    lines = [metrics.parse(running["lines"].recv(1000).decode()) for _ in range(2)]
+    lines = [balancer_metrics.parse(running["lines"].recv(1000).decode()) for _ in range(2)]
     assert [line.is_answered for line in lines if line] == [False, False]
 
 

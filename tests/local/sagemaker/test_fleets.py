@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from mlops_local.sagemaker import fleets, processes
+from mlops_local.sagemaker import container_processes, fleets
 from mlops_local.sagemaker.fleets import FleetError, Server
 
 SCRIPT = Path(__file__).parent / "scripts" / "server.py"
@@ -170,7 +170,7 @@ def test_two_fleets_of_one_config_share_no_files(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(fleets.models, "identity", lambda _: None)
     monkeypatch.setattr(fleets.runners, "serve_command", lambda _: [sys.executable, str(SCRIPT)])
     monkeypatch.setattr(fleets, "environment", environment)
-    monkeypatch.setattr(processes.settings, "home", tmp_path)
+    monkeypatch.setattr(container_processes.settings, "home", tmp_path)
     variant = {"VariantName": "AllTraffic", "ModelName": "m", "InitialVariantWeight": 1.0, "InitialInstanceCount": 1}
     config = {"EndpointConfigName": "c", "ProductionVariants": [variant]}
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from ministack.core.responses import request_scope
 
-from mlops_local.sagemaker import jobs, store
-from mlops_local.sagemaker.errors import ServiceError
-from mlops_local.sagemaker.jobs import Job
+from mlops_local.sagemaker import container_processes, resource_store
+from mlops_local.sagemaker.api_shapes import ServiceError
+from mlops_local.sagemaker.container_processes import Job
 
 
 @pytest.fixture(autouse=True)
@@ -19,7 +19,7 @@ def _fresh_account() -> Iterator[None]:
 
 
 def _job(tmp_path: Path) -> Job:
-    record = store.add("ProcessingJob", "j", {"ProcessingJobStatus": "InProgress", "RoleArn": "arn:role"})
+    record = resource_store.add("ProcessingJob", "j", {"ProcessingJobStatus": "InProgress", "RoleArn": "arn:role"})
     job = Job(kind="ProcessingJob", record=record, image="i", command=["c"], group="g", given={}, isolated=True)
     job.root = tmp_path
     return job
@@ -30,20 +30,20 @@ def test_stop_is_asked_for_until_the_job_has_ended(tmp_path: Path) -> None:
     job = _job(tmp_path)
     assert not job.is_stopping
     for _ in range(2):
-        assert jobs.request_stop("ProcessingJob", "j")["ProcessingJobStatus"] == "Stopping"
+        assert container_processes.request_stop("ProcessingJob", "j")["ProcessingJobStatus"] == "Stopping"
     assert job.is_stopping
-    store.update(job.record, ProcessingJobStatus="Failed")
+    resource_store.update(job.record, ProcessingJobStatus="Failed")
     with pytest.raises(ServiceError, match="rejected because the processing job is in status Failed"):
-        jobs.request_stop("ProcessingJob", "j")
+        container_processes.request_stop("ProcessingJob", "j")
 
 
 def test_messages_of_the_script_are_cut(tmp_path: Path) -> None:
     """A file under /opt/ml/output is read up to the service's limit; none is no message."""
     job = _job(tmp_path)
-    assert jobs.message(job, "failure") is None
+    assert container_processes.message(job, "failure") is None
     (tmp_path / "output").mkdir()
     (tmp_path / "output/failure").write_text("x" * 2000)
-    assert jobs.message(job, "failure") == "x" * 1024
+    assert container_processes.message(job, "failure") == "x" * 1024
 
 
 def test_job_acts_for_itself(tmp_path: Path) -> None:
@@ -55,5 +55,5 @@ def test_job_acts_for_itself(tmp_path: Path) -> None:
 def test_fails_on_an_image_without_a_runner() -> None:
     """The runner's refusal is a ValidationException."""
     with pytest.raises(ServiceError, match="no runner for image repository 'unknown'") as error:
-        jobs.command("unknown:1", {})
+        container_processes.command("unknown:1", {})
     assert error.value.code == "ValidationException"

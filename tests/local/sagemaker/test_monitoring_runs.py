@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlops_local.sagemaker.monitoring_runs import _offset, due_after
+from mlops_local.sagemaker.monitoring_schedules import _offset, due_after
 
 
 @pytest.mark.parametrize(

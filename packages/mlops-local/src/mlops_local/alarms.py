@@ -22,7 +22,7 @@ from ministack.services.cloudformation import provisioners
 from mlops_local import alarm_evaluation, clock, compat
 from mlops_local.alarm_evaluation import COMPARISONS, decide, reason, stamp, statistic
 from mlops_local.iam import deliveries
-from mlops_local.sagemaker.shapes import from_text, model
+from mlops_local.sagemaker.api_shapes import from_text, model
 
 compat.expect(
     "ministack.services.cloudwatch",

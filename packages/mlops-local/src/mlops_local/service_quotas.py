@@ -19,8 +19,15 @@ from ministack.services import stepfunctions
 
 from mlops_local import compat
 from mlops_local.routes import ROUTES
-from mlops_local.sagemaker.errors import ServiceError, validation
-from mlops_local.sagemaker.shapes import Record, Shape, check_request, check_response, model
+from mlops_local.sagemaker.api_shapes import (
+    Record,
+    ServiceError,
+    Shape,
+    check_request,
+    check_response,
+    model,
+    validation,
+)
 
 compat.expect("ministack.app", SERVICE_HANDLERS=dict)
 compat.expect("ministack.core.router", SERVICE_PATTERNS=dict)

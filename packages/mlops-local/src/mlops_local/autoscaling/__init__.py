@@ -8,8 +8,8 @@ from ministack.core import iam_actions, router
 from ministack.services import stepfunctions
 
 from mlops_local import clock, compat
-from mlops_local.autoscaling import api, engine, resources, store
-from mlops_local.sagemaker import variants
+from mlops_local.autoscaling import scaling_api, scaling_engine, scaling_store, scaling_types
+from mlops_local.sagemaker import endpoint_configs
 
 compat.expect("ministack.app", SERVICE_HANDLERS=dict)
 compat.expect("ministack.core.router", SERVICE_PATTERNS=dict)
@@ -22,7 +22,7 @@ _PREFIX = "AnyScaleFrontendService"
 
 def install() -> None:
     """Register the service, its CloudFormation types, its tasks of state machines, and its clock."""
-    app.SERVICE_HANDLERS[NAME] = api.handle
+    app.SERVICE_HANDLERS[NAME] = scaling_api.handle
     router.SERVICE_PATTERNS[NAME] = {"target_prefixes": [f"{_PREFIX}."]}
     iam_actions.SERVICE_TO_IAM_NAMESPACE[NAME] = NAME
     stepfunctions._AWS_SDK_SERVICE_MAP["applicationautoscaling"] = {
@@ -31,7 +31,7 @@ def install() -> None:
         "service_key": NAME,
     }
     stepfunctions._AWS_SDK_ERROR_PREFIX["applicationautoscaling"] = "ApplicationAutoScaling"
-    resources.install()
-    variants.add_look(store.is_registered)
-    clock.add_source(engine.Engine())
-    clock.add_guard(engine.scheduled)
+    scaling_types.install()
+    endpoint_configs.add_look(scaling_store.is_registered)
+    clock.add_source(scaling_engine.Engine())
+    clock.add_guard(scaling_engine.scheduled)

@@ -5,12 +5,12 @@ servers with the credentials of their pod identity. Other kinds are refused. The
 topology and resource limits are recorded and have no effect.
 """
 
-from mlops_local.kubernetes import clusters, resources
+from mlops_local.kubernetes import eks_clusters, eks_types
 from mlops_local.routes import ROUTES
 
 
 def install() -> None:
     """Put clusters behind MiniStack's EKS, and register the CloudFormation types."""
-    clusters.install()
-    resources.install()
-    ROUTES["/_mlops/clusters"] = clusters.control
+    eks_clusters.install()
+    eks_types.install()
+    ROUTES["/_mlops/clusters"] = eks_clusters.control

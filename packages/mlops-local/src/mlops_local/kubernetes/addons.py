@@ -10,12 +10,12 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from mlops_local.kubernetes import kinds
-from mlops_local.kubernetes.objects import Objects, Write
+from mlops_local.kubernetes import object_kinds
+from mlops_local.kubernetes.cluster_objects import Objects, Write
 
 CNI, METRICS = "vpc-cni", "metrics-server"
 _SYSTEM = "kube-system"
-_CONFIG_MAP, _DAEMON_SET = kinds.BY_NAME["v1", "ConfigMap"], kinds.BY_NAME["apps/v1", "DaemonSet"]
+_CONFIG_MAP, _DAEMON_SET = object_kinds.BY_NAME["v1", "ConfigMap"], object_kinds.BY_NAME["apps/v1", "DaemonSet"]
 _MANAGER = Write(manager="eks", is_forced=True)
 _AGENT = "602401143452.dkr.ecr.us-west-2.amazonaws.com/amazon/aws-network-policy-agent:v1.3.0-eksbuild.1"
 

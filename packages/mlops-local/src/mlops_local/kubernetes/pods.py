@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import Any
 
 from mlops_local import clock
-from mlops_local.kubernetes import containers
-from mlops_local.kubernetes.containers import ContainerError, Place
-from mlops_local.kubernetes.identity import NoCredentialsError
+from mlops_local.kubernetes import pod_containers
 from mlops_local.kubernetes.nodes import Node
-from mlops_local.sagemaker.processes import Process, background
+from mlops_local.kubernetes.pod_containers import ContainerError, Place
+from mlops_local.kubernetes.pod_identity import NoCredentialsError
+from mlops_local.sagemaker.container_processes import Process, background
 
 LOGGER = logging.getLogger(__name__)
 
@@ -159,7 +159,7 @@ class Pod:
     def _try(self) -> None:
         """Run the containers once; what goes wrong is the pod's reason."""
         try:
-            volumes = containers.folders(self.spec, self._root)
+            volumes = pod_containers.folders(self.spec, self._root)
             place = Place(
                 root=self._root, metadata=self.metadata, account=self.spec.get("serviceAccountName", "default"),
                 port=self.port, credentials=self._credentials(),
@@ -180,11 +180,11 @@ class Pod:
 
     def _start(self, container: Mapping[str, Any], place: Place, volumes: Mapping[str, Path]) -> Process:
         # claim: pods-restart-with-back-off
-        mounts = containers.mounts(container, volumes)
-        line = containers.command(container, mounts)
+        mounts = pod_containers.mounts(container, volumes)
+        line = pod_containers.command(container, mounts)
         log = _FileLog(self._log)
         log.write(f"--- {container['name']}")
-        environment = containers.environment(container, place, mounts)
+        environment = pod_containers.environment(container, place, mounts)
         try:
             return Process(line, env=environment, cwd=self._root, logs=log)
         except OSError as error:

@@ -7,7 +7,7 @@ Application load balancers with HTTP only: a listener of any port and protocol i
 from ministack.services import stepfunctions
 
 from mlops_local import compat
-from mlops_local.load_balancer import access_logs, api, balancers
+from mlops_local.load_balancer import access_logs, balancer_api
 from mlops_local.routes import ROUTES
 
 compat.expect("ministack.services.stepfunctions", _AWS_SDK_SERVICE_MAP=dict, _AWS_SDK_ERROR_PREFIX=dict)
@@ -15,10 +15,10 @@ compat.expect("ministack.services.stepfunctions", _AWS_SDK_SERVICE_MAP=dict, _AW
 
 def install() -> None:
     """Complete the service and its tasks of state machines, and start what follows it."""
-    api.install()
+    balancer_api.install()
     access_logs.install()
     sdk, service = "elasticloadbalancingv2", {"protocol": "query", "service_key": "elasticloadbalancing"}
     stepfunctions._AWS_SDK_SERVICE_MAP[sdk] = service
     stepfunctions._AWS_SDK_ERROR_PREFIX[sdk] = "ElasticLoadBalancingV2"
-    balancers.start()
-    ROUTES["/_mlops/load-balancers"] = balancers.control
+    balancer_api.start()
+    ROUTES["/_mlops/load-balancers"] = balancer_api.control

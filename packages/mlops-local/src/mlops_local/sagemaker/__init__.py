@@ -10,15 +10,13 @@ from mlops_local import clock, compat
 from mlops_local.iam import resource_tags
 from mlops_local.routes import ROUTES
 from mlops_local.sagemaker import (
-    api,
-    asynchronous,
-    monitoring,
-    monitoring_runs,
-    resources,
-    serverless,
-    spot,
-    stepfunctions,
-    store,
+    invocations,
+    machine_integrations,
+    monitoring_schedules,
+    resource_store,
+    sagemaker_api,
+    sagemaker_types,
+    training_jobs,
 )
 
 compat.expect("ministack.app", SERVICE_HANDLERS=dict)
@@ -27,14 +25,14 @@ compat.expect("ministack.core.router", SERVICE_PATTERNS=dict)
 
 def install() -> None:
     """Register the service, its CloudFormation types and its Step Functions integrations."""
-    app.SERVICE_HANDLERS["sagemaker"] = api.handle
+    app.SERVICE_HANDLERS["sagemaker"] = sagemaker_api.handle
     # requests of the API carry a target; those of the runtime are found by their credential scope
     router.SERVICE_PATTERNS["sagemaker"] = {"target_prefixes": ["SageMaker."]}
-    resources.install()
-    stepfunctions.install()
-    resource_tags.FINDERS["sagemaker"] = store.tags_of
-    ROUTES["/_mlops/interruptions"] = spot.control
-    ROUTES["/_mlops/monitoring"] = monitoring.control
-    clock.add_source(monitoring_runs.Schedules())
-    clock.add_source(serverless.Rests())
-    clock.add_source(asynchronous.Backlogs())
+    sagemaker_types.install()
+    machine_integrations.install()
+    resource_tags.FINDERS["sagemaker"] = resource_store.tags_of
+    ROUTES["/_mlops/interruptions"] = training_jobs.control
+    ROUTES["/_mlops/monitoring"] = monitoring_schedules.control
+    clock.add_source(monitoring_schedules.Schedules())
+    clock.add_source(invocations.Rests())
+    clock.add_source(invocations.Backlogs())

@@ -12,11 +12,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from mlops_local import clock
-from mlops_local.sagemaker import events, fleets, store
-from mlops_local.sagemaker.errors import ServiceError, validation
+from mlops_local.sagemaker import fleets, resource_store, status_events
+from mlops_local.sagemaker.api_shapes import Record, ServiceError, validation
+from mlops_local.sagemaker.container_processes import background
 from mlops_local.sagemaker.fleets import Fleet, FleetError, Server
-from mlops_local.sagemaker.processes import background
-from mlops_local.sagemaker.shapes import Record
 
 LOGGER = logging.getLogger(__name__)
 
@@ -74,7 +73,7 @@ class Live:
         Raises:
             ServiceError: ``ValidationError``: nothing is in service, or there is no such variant.
         """
-        with store.LOCK:
+        with resource_store.LOCK:
             fleet, server = self._choose(variant)
             fleet.start_call()
         try:
@@ -84,7 +83,7 @@ class Live:
 
     def _choose(self, variant: str | None) -> tuple[Fleet, Server]:
         # claim: calls-go-to-variants-by-weight
-        with store.LOCK:
+        with resource_store.LOCK:
             fleet, deployment = self.fleet, self.deployment
             green = None if deployment is None else deployment.fleet
             shares = {} if deployment is None else deployment.shares
@@ -122,7 +121,7 @@ def live(record: Record) -> Live:
     # claim: endpoint-in-progress-takes-no-change
     found = _LIVE.get(record["EndpointArn"])
     if found is None:
-        raise validation(store.KINDS["Endpoint"].missing.format(arn=record["EndpointArn"]))
+        raise validation(resource_store.KINDS["Endpoint"].missing.format(arn=record["EndpointArn"]))
     return found
 
 
@@ -133,8 +132,8 @@ def create(request: Record) -> Record:
     record = {"EndpointConfigName": config["EndpointConfigName"], "EndpointStatus": "Creating"}
     if "DeploymentConfig" in request:
         record["LastDeploymentConfig"] = request["DeploymentConfig"]
-    with store.LOCK:
-        record = store.add("Endpoint", name, record, request.get("Tags"))
+    with resource_store.LOCK:
+        record = resource_store.add("Endpoint", name, record, request.get("Tags"))
         state = _LIVE[record["EndpointArn"]] = Live(seed=int(clock.now()))
     set_config(record, config, config.get("DataCaptureConfig"))
     announce(record)
@@ -144,21 +143,21 @@ def create(request: Record) -> Record:
 
 def describe(request: Record) -> Record:
     """DescribeEndpoint."""
-    return view(store.get("Endpoint", request["EndpointName"]))
+    return view(resource_store.get("Endpoint", request["EndpointName"]))
 
 
 def list_(request: Record) -> Record:
     """ListEndpoints."""
-    rows = store.store().records["Endpoint"].values()
-    return store.listing("ListEndpoints", request, rows, status="EndpointStatus", descending=True)
+    rows = resource_store.store().records["Endpoint"].values()
+    return resource_store.listing("ListEndpoints", request, rows, status="EndpointStatus", descending=True)
 
 
 def delete(request: Record) -> Record:
     """DeleteEndpoint; refused while the endpoint is created or updated, as AWS does."""
-    record = store.get("Endpoint", request["EndpointName"])
-    with store.LOCK:
+    record = resource_store.get("Endpoint", request["EndpointName"])
+    with resource_store.LOCK:
         refuse_in_progress(record)
-        store.update(record, EndpointStatus="Deleting")
+        resource_store.update(record, EndpointStatus="Deleting")
     announce(record)
     background(f"delete endpoint {record['EndpointName']}", _delete, record)
     return {}
@@ -167,10 +166,10 @@ def delete(request: Record) -> Record:
 def update_weights(request: Record) -> Record:
     """UpdateEndpointWeightsAndCapacities: changes weights and counts of the running fleet."""
     # claim: weights-are-changed-by-variant
-    record = store.get("Endpoint", request["EndpointName"])
+    record = resource_store.get("Endpoint", request["EndpointName"])
     changes = {change["VariantName"]: change for change in request["DesiredWeightsAndCapacities"]}
     least = 0 if "AsyncInferenceConfig" in record else 1  # only an asynchronous endpoint scales to zero
-    with store.LOCK:
+    with resource_store.LOCK:
         refuse_in_progress(record)
         fleet = live(record).fleet
         unknown = sorted(set(changes) - set(fleet.servers if fleet is not None else ()))
@@ -178,7 +177,7 @@ def update_weights(request: Record) -> Record:
             raise validation(f'Could not find variants {unknown} on endpoint "{record["EndpointArn"]}".')
         for name, change in changes.items():
             _check_change(fleet.servers[name], change, least)
-        store.update(record, EndpointStatus="Updating")
+        resource_store.update(record, EndpointStatus="Updating")
     announce(record)
     background(f"weights of {record['EndpointName']}", _apply_weights, record, fleet, changes)
     return {"EndpointArn": record["EndpointArn"]}
@@ -198,9 +197,9 @@ def usable_config(name: str) -> Record:
     Raises:
         ServiceError: ``ValidationException``: the config or one of its models is absent.
     """
-    config = store.get("EndpointConfig", name)
+    config = resource_store.get("EndpointConfig", name)
     for variant in (*config["ProductionVariants"], *config.get("ShadowProductionVariants", [])):
-        store.get("Model", variant["ModelName"])
+        resource_store.get("Model", variant["ModelName"])
     return config
 
 
@@ -235,7 +234,7 @@ def set_config(record: Record, config: Record, capture: Record | None) -> None:
 
 def view(record: Record) -> Record:
     """Return what Describe answers: the record, its running variants and the deployment on its way."""
-    with store.LOCK:
+    with resource_store.LOCK:
         state = live(record)
         shown = dict(record)
         if state.fleet is not None:
@@ -255,7 +254,7 @@ def view(record: Record) -> Record:
 
 def announce(record: Record) -> None:
     """Send the endpoint's state change event."""
-    events.endpoint(view(record))
+    status_events.endpoint(view(record))
 
 
 def _start(record: Record, state: Live, config: Record) -> None:
@@ -264,15 +263,15 @@ def _start(record: Record, state: Live, config: Record) -> None:
     try:
         fleet = fleets.start(name, config, wanted, config.get("DataCaptureConfig"), state.stop)
     except (FleetError, ServiceError) as error:
-        store.update(record, EndpointStatus="Failed", FailureReason=str(error))
+        resource_store.update(record, EndpointStatus="Failed", FailureReason=str(error))
     except Exception as error:
         LOGGER.exception("endpoint %s does not start", name)
         reason = f"InternalServerError: {type(error).__name__}: {error}"
-        store.update(record, EndpointStatus="Failed", FailureReason=reason)
+        resource_store.update(record, EndpointStatus="Failed", FailureReason=reason)
     else:
-        with store.LOCK:
+        with resource_store.LOCK:
             state.fleet = fleet
-            store.update(record, EndpointStatus="InService")
+            resource_store.update(record, EndpointStatus="InService")
     announce(record)
 
 
@@ -281,9 +280,9 @@ def _delete(record: Record) -> None:
     state.stop.set()
     if state.fleet is not None:
         state.fleet.stop()
-    with store.LOCK:
+    with resource_store.LOCK:
         del _LIVE[record["EndpointArn"]]
-        store.remove("Endpoint", record["EndpointName"])
+        resource_store.remove("Endpoint", record["EndpointName"])
 
 
 def _check_change(server: Server, change: Record, least: int) -> None:
@@ -301,12 +300,12 @@ def _check_change(server: Server, change: Record, least: int) -> None:
 
 
 def _apply_weights(record: Record, fleet: Fleet, changes: dict[str, Record]) -> None:
-    with store.LOCK:
+    with resource_store.LOCK:
         for name, change in changes.items():
             server = fleet.servers[name]
             server.weight = float(change.get("DesiredWeight", server.weight))
             server.instances = int(change.get("DesiredInstanceCount", server.instances))
             if server.serverless is not None:
                 server.serverless = server.serverless | change.get("ServerlessUpdateConfig", {})
-        store.update(record, EndpointStatus="InService")
+        resource_store.update(record, EndpointStatus="InService")
     announce(record)

@@ -20,10 +20,10 @@ from pathlib import Path
 from botocore.exceptions import BotoCoreError, ClientError
 
 from mlops_local import clock, runners
-from mlops_local.sagemaker import models, store
-from mlops_local.sagemaker.processes import LogStream, Process, environment, mapped, opt_ml
-from mlops_local.sagemaker.roles import Identity
-from mlops_local.sagemaker.shapes import Record
+from mlops_local.sagemaker import endpoint_configs, resource_store
+from mlops_local.sagemaker.api_shapes import Record
+from mlops_local.sagemaker.container_processes import LogStream, Process, environment, mapped, opt_ml
+from mlops_local.sagemaker.role_clients import Identity
 from mlops_runtime.serving.model_archive import ArchiveError, Limits, unpack
 
 LOG_GROUP = "/aws/sagemaker/Endpoints"
@@ -158,7 +158,7 @@ class Fleet:
     capture: Record | None
     shadows: dict[str, Server] = field(default_factory=dict)
     calls: int = 0
-    _ended: threading.Condition = field(default_factory=lambda: threading.Condition(store.LOCK))
+    _ended: threading.Condition = field(default_factory=lambda: threading.Condition(resource_store.LOCK))
 
     def start_call(self) -> None:
         """Count a call that was routed here and has no answer yet."""
@@ -245,9 +245,9 @@ def start(
 
 def _launch(endpoint: str, config: str, variant: Record) -> Server:
     name = variant["VariantName"]
-    model = store.get("Model", variant["ModelName"])
+    model = resource_store.get("Model", variant["ModelName"])
     container = model["Resolved"]
-    identity = models.identity(model)
+    identity = endpoint_configs.identity(model)
     # of its own, as an instance's disk is: going back starts a fleet of a config whose last one is still being stopped
     root = opt_ml("endpoints", endpoint, config, f"{name}-{uuid.uuid4().hex[:8]}")
     (root / "model").mkdir()

@@ -12,7 +12,7 @@ from ministack.services import glue
 from ministack.services.cloudformation import changesets, provisioners
 
 from mlops_local import compat
-from mlops_local.sagemaker import store
+from mlops_local.sagemaker import resource_store
 
 compat.expect("ministack.services.cloudformation.changesets", _IMPORT_LOOKUPS=dict)
 compat.expect("ministack.services.cloudformation.provisioners", _RESOURCE_HANDLERS=dict)
@@ -42,7 +42,7 @@ def _register(resource_type: str, key: str, exists: Callable[[str], bool], adopt
 
 
 def _group(arn: str) -> dict[str, Any] | None:
-    found: dict[str, Any] | None = store.store().records["ModelPackageGroup"].get(arn.rpartition("/")[2])
+    found: dict[str, Any] | None = resource_store.store().records["ModelPackageGroup"].get(arn.rpartition("/")[2])
     return found
 
 

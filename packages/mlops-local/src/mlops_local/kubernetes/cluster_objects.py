@@ -1,0 +1,573 @@
+"""The objects of one cluster: read, applied, patched and deleted as the API server does it, with owners of fields."""
+
+import copy
+import json
+import threading
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+from mlops_local import clock
+from mlops_local.kubernetes import object_kinds
+from mlops_local.kubernetes.object_kinds import Kind
+
+Keys: TypeAlias = tuple[tuple[str, Any], ...]
+Path: TypeAlias = tuple[str | Keys, ...]
+
+KEYED: Mapping[str, tuple[str, ...]] = {
+    "containers": ("name",),
+    "initContainers": ("name",),
+    "env": ("name",),
+    "volumes": ("name",),
+    "volumeMounts": ("mountPath",),
+    "imagePullSecrets": ("name",),
+    "topologySpreadConstraints": ("topologyKey", "whenUnsatisfiable"),
+    "conditions": ("type",),
+}
+WHOLE = frozenset(
+    {
+        "selector",
+        "podSelector",
+        "labelSelector",
+        "namespaceSelector",
+        "roleRef",
+        "fieldRef",
+        "secretKeyRef",
+        "configMapKeyRef",
+        "resourceFieldRef",
+    }
+)
+_SERVER_KEPT = frozenset(
+    {
+        "name",
+        "namespace",
+        "uid",
+        "resourceVersion",
+        "generation",
+        "creationTimestamp",
+        "managedFields",
+        "deletionTimestamp",
+    }
+)
+_ITEM = object()
+
+
+Key = tuple[Kind, str, str]
+# what the API server fills in, as far as something here reads it
+# https://kubernetes.io/docs/reference/kubernetes-api/workload-resources/deployment-v1/
+_DEPLOYMENT = {
+    "replicas": 1,
+    "progressDeadlineSeconds": 600,
+    "revisionHistoryLimit": 10,
+    "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": "25%", "maxUnavailable": "25%"}},
+}
+_NAMESPACE = object_kinds.BY_NAME["v1", "Namespace"]
+_SERVICE_ACCOUNT = object_kinds.BY_NAME["v1", "ServiceAccount"]
+_IMMUTABLE = {"Deployment": ("spec", "selector"), "RoleBinding": ("roleRef",), "ClusterRoleBinding": ("roleRef",)}
+
+
+# claim: strict-fields-are-refused
+@dataclass(slots=True, kw_only=True)
+class Owner:
+    """One entry of ``managedFields``."""
+
+    manager: str
+    operation: str
+    api_version: str
+    subresource: str = ""
+    time: str = ""
+    paths: set[Path] = field(default_factory=set)
+
+    def is_same(self, other: "Owner") -> bool:
+        """Return whether both are one entry of ``managedFields``."""
+        return (self.manager, self.operation, self.subresource) == (other.manager, other.operation, other.subresource)
+
+    def printed(self) -> str:
+        """Return it as a conflict names it."""
+        shown = json.dumps(self.manager)
+        if self.subresource:
+            shown += f" with subresource {json.dumps(self.subresource)}"
+        return f"{shown} using {self.api_version}" if self.operation == "Update" else shown
+
+
+def leaves(manifest: Mapping[str, Any]) -> dict[Path, Any]:
+    """Return the fields of an object that somebody owns, by path."""
+    found: dict[Path, Any] = {}
+    for name, value in manifest.items():
+        if name == "metadata":
+            for key in value.keys() - _SERVER_KEPT:
+                _walk((name, key), value[key], found)
+        elif name not in {"apiVersion", "kind", "status"}:
+            _walk((name,), value, found)
+    return found
+
+
+def _walk(path: Path, value: Any, found: dict[Path, Any]) -> None:
+    keys = _keys_of(path, value)
+    if keys:
+        for item in value:
+            inner = (*path, tuple((key, _key_value(item, key)) for key in keys))
+            found[inner] = _ITEM
+            for name, part in item.items():
+                _walk((*inner, name), part, found)
+    elif isinstance(value, Mapping) and value and path[-1] not in WHOLE:
+        for name, item in value.items():
+            _walk((*path, name), item, found)
+    else:
+        found[path] = value
+
+
+def _keys_of(path: Path, value: Any) -> tuple[str, ...]:
+    if not isinstance(value, list) or not value or not all(isinstance(item, Mapping) for item in value):
+        return ()
+    name = str(path[-1])
+    if name == "ports":
+        return ("containerPort" if "containerPort" in value[0] else "port", "protocol")
+    return KEYED.get(name, ())
+
+
+def _key_value(item: Mapping[str, Any], key: str) -> Any:
+    return item.get(key, "TCP" if key == "protocol" else None)
+
+
+def conflicts(
+    owners: Sequence[Owner], live: Mapping[str, Any], wanted: Mapping[str, Any], me: Owner
+) -> list[tuple[Owner, Path]]:
+    """Return the fields that others own and that ``wanted`` would change.
+
+    Args:
+        owners: Of the object.
+        live: The object as it is.
+        wanted: What is applied.
+        me: Who applies.
+    """
+    now = leaves(live)
+    return [
+        (owner, path)
+        for path, value in leaves(wanted).items()
+        if value is not _ITEM and now.get(path, _ITEM) != value
+        for owner in owners
+        if not owner.is_same(me) and path in owner.paths
+    ]
+
+
+def apply(
+    owners: list[Owner], live: Mapping[str, Any], wanted: Mapping[str, Any], me: Owner
+) -> tuple[dict[str, Any], list[Owner]]:
+    """Return the object and its owners after an apply whose conflicts are settled: those that remain are taken over.
+
+    Args:
+        owners: Of the object.
+        live: The object as it is.
+        wanted: What is applied.
+        me: Who applies.
+    """
+    taken = {(id(owner), path) for owner, path in conflicts(owners, live, wanted, me)}
+    before = next((owner.paths for owner in owners if owner.is_same(me)), set())
+    others = [owner for owner in owners if not owner.is_same(me)]
+    for owner in others:
+        owner.paths = {path for path in owner.paths if (id(owner), path) not in taken}
+    given = leaves(wanted)
+    kept = set().union(*(owner.paths for owner in others)) if others else set()
+    result: dict[str, Any] = copy.deepcopy(dict(live))
+    for path in sorted(before - given.keys() - kept, key=len):
+        if not _is_key(path) and not any(other[: len(path)] == path for other in kept):
+            _remove(result, path)
+    for path, value in given.items():
+        _put(result, path, value)
+    me.paths = set(given)
+    return result, [owner for owner in [*others, me] if owner.paths]
+
+
+def update(owners: list[Owner], live: Mapping[str, Any], changed: Mapping[str, Any], me: Owner) -> list[Owner]:
+    """Return the owners after an object was changed otherwise than by apply: who changed a field owns it alone.
+
+    Args:
+        owners: Of the object.
+        live: The object as it was.
+        changed: The object as it is now.
+        me: Who changed it.
+    """
+    old, new = leaves(live), leaves(changed)
+    mine = {path for path, value in new.items() if path not in old or old[path] != value}
+    gone = old.keys() - new.keys()
+    entry = next((owner for owner in owners if owner.is_same(me)), None)
+    if entry is None:
+        owners = [*owners, entry := me]
+    for owner in owners:
+        owner.paths = (owner.paths - gone) | mine if owner is entry else owner.paths - gone - mine
+    entry.time = me.time
+    return [owner for owner in owners if owner.paths]
+
+
+def _is_key(path: Path) -> bool:
+    """Return whether a field is one of those by which its item is known; it goes with the item alone."""
+    return len(path) > 1 and isinstance(path[-2], tuple) and path[-1] in dict(path[-2])
+
+
+def _find(parent: list[Any], keys: Keys) -> dict[str, Any] | None:
+    return next((item for item in parent if all(_key_value(item, key) == value for key, value in keys)), None)
+
+
+def _put(result: Any, path: Path, value: Any) -> None:
+    at = result
+    for number, step in enumerate(path):
+        is_last = number == len(path) - 1
+        if isinstance(step, tuple):
+            item = _find(at, step)
+            if item is None:
+                at.append(item := {key: part for key, part in step if not (key == "protocol" and part == "TCP")})
+            at = item
+        elif is_last:
+            at[step] = copy.deepcopy(value)
+        else:
+            empty: Any = [] if isinstance(path[number + 1], tuple) else {}
+            if not isinstance(at.get(step), type(empty)):
+                at[step] = empty
+            at = at[step]
+
+
+def _remove(result: Any, path: Path) -> None:
+    trail, at = [], result
+    for step in path[:-1]:
+        trail.append((at, step))
+        at = (
+            _find(at, step)
+            if isinstance(step, tuple) and isinstance(at, list)
+            else at.get(step)
+            if isinstance(at, dict)
+            else None
+        )
+        if at is None:
+            return
+    last = path[-1]
+    if isinstance(last, tuple):
+        if isinstance(at, list) and (item := _find(at, last)) is not None:
+            at.remove(item)
+    else:
+        at.pop(last, None)
+    for parent, step in reversed(trail):  # what is empty now was there only for what is gone
+        if at or isinstance(step, tuple):
+            return
+        parent.pop(step, None)
+        at = parent
+
+
+def printed(path: Path) -> str:
+    """Return a path as Kubernetes writes it: ``.spec.containers[name="model"].image``."""
+    text = ""
+    for step in path:
+        if isinstance(step, tuple):
+            text += "[" + ",".join(f"{key}={json.dumps(value)}" for key, value in sorted(step)) + "]"
+        else:
+            text += f".{step}"
+    return text
+
+
+def managed(owners: Sequence[Owner]) -> list[dict[str, Any]]:
+    """Return ``managedFields``: https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/object-meta/."""
+    entries = []
+    for owner in owners:
+        tree: dict[str, Any] = {}
+        for path in sorted(owner.paths, key=lambda path: (len(path), printed(path))):
+            at = tree
+            for step in path:
+                name = (
+                    f"k:{json.dumps(dict(step), sort_keys=True, separators=(',', ':'))}"
+                    if isinstance(step, tuple)
+                    else f"f:{step}"
+                )
+                at = at.setdefault(name, {})
+            if isinstance(path[-1], tuple):
+                at["."] = {}
+        entry: dict[str, Any] = {
+            "manager": owner.manager,
+            "operation": owner.operation,
+            "apiVersion": owner.api_version,
+        }
+        entry |= {"time": owner.time, "fieldsType": "FieldsV1", "fieldsV1": tree}
+        entries.append(entry | ({"subresource": owner.subresource} if owner.subresource else {}))
+    return entries
+
+
+# claim: objects-are-checked-before-they-are-stored
+@dataclass(slots=True)
+class Record:
+    """One stored object; ``manifest`` is without ``managedFields``."""
+
+    manifest: dict[str, Any]
+    owners: list[Owner] = field(default_factory=list)
+
+    def owned(self) -> dict[tuple[str, str, str], set[Path]]:
+        """Return who owns what, whenever it was applied."""
+        return {(owner.manager, owner.operation, owner.subresource): owner.paths for owner in self.owners}
+
+    def shown(self) -> dict[str, Any]:
+        """Return the object as a caller sees it."""
+        shown = copy.deepcopy(self.manifest)
+        shown["metadata"]["managedFields"] = managed(self.owners)
+        return shown
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Write:
+    """How a write is meant: by whom, whether it only asks, and whether it takes fields over.
+
+    Args:
+        manager: Field manager.
+        is_dry: Whether nothing is stored. Default: it is stored.
+        is_forced: Whether fields of others are taken over. Default: they are conflicts.
+        subresource: ``scale``. Default: the object itself.
+    """
+
+    manager: str
+    is_dry: bool = False
+    is_forced: bool = False
+    subresource: str = ""
+
+
+class Objects:
+    """The objects of one cluster.
+
+    Args:
+        changed: Called after each change. Default: nobody watches.
+    """
+
+    def __init__(self, changed: Callable[[], None] = lambda: None) -> None:
+        self._changed, self._version = changed, 0
+        self._records: dict[Key, Record] = {}
+        self.lock = threading.RLock()
+        for name in ("default", "kube-system"):
+            self._store((_NAMESPACE, "", name), Record({"metadata": {"name": name}}))
+
+    def get(self, kind: Kind, namespace: str, name: str) -> Record:
+        """Return an object.
+
+        Raises:
+            StatusError: ``NotFound``.
+        """
+        # claim: objects-are-checked-before-they-are-stored
+        with self.lock:
+            record = self._records.get((kind, namespace, name))
+        if record is None:
+            raise object_kinds.not_found(kind, name)
+        return record
+
+    def find(self, kind: Kind, namespace: str, name: str) -> dict[str, Any] | None:
+        """Return a copy of an object, or ``None``."""
+        with self.lock:
+            record = self._records.get((kind, namespace, name))
+            return None if record is None else copy.deepcopy(record.manifest)
+
+    def list(self, kind: Kind, namespace: str | None = None) -> list[dict[str, Any]]:
+        """Return copies of the objects of a kind, in a namespace or in all."""
+        with self.lock:
+            found = [
+                r.manifest
+                for (k, n, _), r in sorted(self._records.items(), key=lambda row: row[0][1:])
+                if k == kind and namespace in {None, n}
+            ]
+            return copy.deepcopy(found)
+
+    def apply(self, kind: Kind, namespace: str, wanted: Mapping[str, Any], write: Write) -> tuple[int, dict[str, Any]]:
+        """Server-side apply; returns the status and the object.
+
+        Args:
+            kind: Of the object.
+            namespace: Of the object; empty for a kind without.
+            wanted: What the manager wants of it.
+            write: How it is meant.
+
+        Raises:
+            StatusError: ``Conflict``, ``Invalid``, ``NotFound`` of the namespace, or a bad request.
+        """
+        wanted, name = _without_nulls(wanted), str(wanted["metadata"]["name"])
+        if not write.manager:
+            said = 'PatchOptions.meta.k8s.io "" is invalid: fieldManager: Required value: is required for apply patch'
+            raise object_kinds.StatusError(422, "Invalid", said)
+        with self.lock:
+            record = self._records.get((kind, namespace, name))
+            if record is None:
+                self._check_namespace(kind, namespace)
+            live = {} if record is None else record.manifest
+            owners = [] if record is None else copy.deepcopy(record.owners)
+            me = Owner(manager=write.manager, operation="Apply", api_version=kind.api_version, time=clock.iso())
+            # claim: apply-owns-fields
+            if not write.is_forced and (met := conflicts(owners, live, wanted, me)):
+                raise object_kinds.conflict(kind, name, [(o.printed(), printed(p)) for o, p in met])
+            result, owners = apply(owners, live, wanted, me)
+            result.setdefault("metadata", {})["name"] = name
+            made = Record(_defaulted(kind, namespace, result), owners)
+            self._check(kind, name, record, made)
+            return 201 if record is None else 200, self._keep((kind, namespace, name), record, made, write)
+
+    def change(
+        self, kind: Kind, namespace: str, name: str, change: Callable[[dict[str, Any]], dict[str, Any]], write: Write
+    ) -> dict[str, Any]:
+        """Update an object otherwise than by apply; returns it.
+
+        Args:
+            kind: Of the object.
+            namespace: Of the object.
+            name: Of the object.
+            change: Gives the new object from a copy of the old one.
+            write: How it is meant.
+
+        Raises:
+            StatusError: ``NotFound`` or ``Invalid``.
+        """
+        with self.lock:
+            record = self.get(kind, namespace, name)
+            result = change(copy.deepcopy(record.manifest))
+            result["metadata"] |= {key: record.manifest["metadata"][key] for key in ("name", "uid")}
+            me = Owner(
+                manager=write.manager or "unknown",
+                operation="Update",
+                api_version=kind.api_version,
+                subresource=write.subresource,
+                time=clock.iso(),
+            )
+            owners = update(copy.deepcopy(record.owners), record.manifest, result, me)
+            made = Record(_defaulted(kind, namespace, result), owners)
+            self._check(kind, name, record, made)
+            return self._keep((kind, namespace, name), record, made, write)
+
+    def delete(
+        self, kind: Kind, namespace: str, name: str, *, uid: str | None = None, is_dry: bool = False
+    ) -> dict[str, Any]:
+        """Delete an object, and with a namespace all that is in it; returns what was deleted.
+
+        Args:
+            kind: Of the object.
+            namespace: Of the object.
+            name: Of the object.
+            uid: The precondition of that name. Default: none.
+            is_dry: Whether nothing is deleted. Default: it is.
+
+        Raises:
+            StatusError: ``NotFound``, or ``Conflict`` with the precondition.
+        """
+        with self.lock:
+            record = self.get(kind, namespace, name)
+            if uid not in {None, record.manifest["metadata"]["uid"]}:
+                raise object_kinds.precondition(kind, name, str(uid), record.manifest["metadata"]["uid"])
+            if not is_dry:
+                del self._records[kind, namespace, name]
+                # claim: namespace-takes-all-with-it
+                if kind == _NAMESPACE:
+                    for key in [key for key in self._records if key[1] == name]:
+                        del self._records[key]
+        self._changed()
+        return record.shown()
+
+    def put_status(self, kind: Kind, namespace: str, name: str, status: Mapping[str, Any]) -> None:
+        """Let a controller write an object's status; nothing happens to one that is gone or says so already."""
+        with self.lock:
+            record = self._records.get((kind, namespace, name))
+            if record is not None and record.manifest.get("status") != status:
+                record.manifest = {**record.manifest, "status": copy.deepcopy(dict(status))}
+                self._stamp(record.manifest)
+
+    def put(self, kind: Kind, namespace: str, name: str, manifest: Mapping[str, Any]) -> None:
+        """Let a controller keep an object of its own, as long as its namespace is there."""
+        with self.lock:
+            if not kind.is_namespaced or (_NAMESPACE, "", namespace) in self._records:
+                self._store((kind, namespace, name), Record(copy.deepcopy(dict(manifest))))
+
+    def drop(self, kind: Kind, namespace: str, name: str) -> None:
+        """Let a controller forget an object of its own."""
+        with self.lock:
+            self._records.pop((kind, namespace, name), None)
+
+    def _check_namespace(self, kind: Kind, namespace: str) -> None:
+        # claim: objects-are-checked-before-they-are-stored
+        if kind.is_namespaced and (_NAMESPACE, "", namespace) not in self._records:
+            raise object_kinds.not_found(_NAMESPACE, namespace)
+
+    @staticmethod
+    def _check(kind: Kind, name: str, old: Record | None, new: Record) -> None:
+        # claim: objects-are-checked-before-they-are-stored
+        found = object_kinds.causes(kind, new.manifest)
+        path = _IMMUTABLE.get(kind.kind)
+        if path and old is not None and _at(old.manifest, path) != _at(new.manifest, path):
+            found.append(
+                object_kinds.Cause(".".join(path), f"Invalid value: {_at(new.manifest, path)}: field is immutable")
+            )
+        if found:
+            raise object_kinds.invalid(kind, name, found)
+
+    def _keep(self, key: Key, old: Record | None, new: Record, write: Write) -> dict[str, Any]:
+        metadata = new.manifest["metadata"]
+        before = {} if old is None else old.manifest
+        metadata.setdefault("uid", str(uuid.uuid4()))
+        metadata.setdefault("creationTimestamp", clock.iso())
+        if "spec" in new.manifest:
+            is_new = before.get("spec") != new.manifest["spec"]
+            metadata["generation"] = before.get("metadata", {}).get("generation", 0) + is_new
+        if write.is_dry:
+            metadata.setdefault("resourceVersion", str(self._version))
+            return new.shown()
+        if old is not None and old.manifest == new.manifest and old.owned() == new.owned():
+            return old.shown()  # nothing changed: the version stays
+        self._store(key, new)
+        self._changed()
+        return new.shown()
+
+    def _store(self, key: Key, record: Record) -> None:
+        kind, _, name = key
+        record.manifest = {"apiVersion": kind.api_version, "kind": kind.kind, **record.manifest}
+        record.manifest["metadata"].setdefault("uid", str(uuid.uuid4()))
+        self._stamp(record.manifest)
+        self._records[key] = record
+        if kind == _NAMESPACE:
+            record.manifest.setdefault("status", {"phase": "Active"})
+            record.manifest["metadata"].setdefault("labels", {})["kubernetes.io/metadata.name"] = name
+            account = (_SERVICE_ACCOUNT, name, "default")
+            if account not in self._records:
+                self._store(account, Record({"metadata": {"name": "default", "namespace": name}}))
+
+    def _stamp(self, manifest: dict[str, Any]) -> None:
+        self._version += 1
+        manifest["metadata"]["resourceVersion"] = str(self._version)
+
+
+def _without_nulls(value: Any) -> Any:
+    """Return a value without members that are null, which an object of Kubernetes cannot have."""
+    if isinstance(value, Mapping):
+        return {name: _without_nulls(item) for name, item in value.items() if item is not None}
+    return [_without_nulls(item) for item in value] if isinstance(value, list) else value
+
+
+def _defaulted(kind: Kind, namespace: str, manifest: dict[str, Any]) -> dict[str, Any]:
+    made = {"apiVersion": kind.api_version, "kind": kind.kind, **manifest}
+    if kind.is_namespaced:
+        made["metadata"]["namespace"] = namespace
+    if kind.kind == "Deployment" and isinstance(made.get("spec"), dict):
+        for name, value in _DEPLOYMENT.items():
+            made["spec"].setdefault(name, copy.deepcopy(value))
+    return made
+
+
+def _at(manifest: Any, path: tuple[str, ...]) -> Any:
+    for step in path:
+        manifest = manifest.get(step, {}) if isinstance(manifest, dict) else None
+    return manifest
+
+
+def merged(target: Any, patch: Any) -> Any:
+    """Return a JSON merge patch applied: https://www.rfc-editor.org/rfc/rfc7386.
+
+    Args:
+        target: What is patched.
+        patch: The patch; ``null`` deletes.
+    """
+    if not isinstance(patch, Mapping):
+        return patch
+    result = dict(target) if isinstance(target, Mapping) else {}
+    for name, value in patch.items():
+        if value is None:
+            result.pop(name, None)
+        else:
+            result[name] = merged(result.get(name), value)
+    return result

@@ -1,0 +1,443 @@
+"""ELBv2's control plane, and the proxy process of each load balancer that follows it."""
+
+import asyncio
+import logging
+import re
+import socket
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any, Protocol
+
+from ministack.services import alb
+from ministack.services.cloudformation import provisioners
+
+from mlops_local import compat, settings
+from mlops_local.alarms import Scope
+from mlops_local.load_balancer import balancer_metrics, haproxy, relay, routing, target_health, zones
+from mlops_local.load_balancer.routing import Listener, Routing
+
+compat.expect("ministack.services.alb", _lbs=object)
+
+LOGGER = logging.getLogger(__name__)
+
+
+compat.expect(
+    "ministack.services.alb",
+    _ACTION_MAP=dict,
+    _parse_actions="(params, prefix='DefaultActions')",
+    _action_xml="(a)",
+    _error="(code, message, status=400)",
+    _empty="(action)",
+    _xml="(status, action, inner)",
+    _p="(params, key, default='')",
+    _parse_conditions="(params, prefix='Conditions')",
+    _parse_member_list="(params, prefix)",
+    _parse_targets_param="(params, prefix='Targets')",
+    _lbs=object,
+    handle_request="(method, path, headers, body, query_params)",
+    _rules=object,
+    _targets=object,
+    _tgs=object,
+    _forward_to_tg="(tg_arn, method, path, headers, body, query_params, raw_query_string=None, raw_path=None)",
+)
+compat.expect(
+    "ministack.services.cloudformation.provisioners",
+    _RESOURCE_HANDLERS=dict,
+    _elbv2_listener_actions="(props, lb_arn, prop='DefaultActions')",
+    _flatten_listener_rule_conditions="(cfn_conditions)",
+)
+
+Response = tuple[int, Any, bytes]
+# https://docs.aws.amazon.com/elasticloadbalancing/latest/APIReference/API_ForwardActionConfig.html (1 to 5 groups),
+# https://docs.aws.amazon.com/elasticloadbalancing/latest/APIReference/API_TargetGroupTuple.html (weights of 0 to 999)
+# claim: forward-action-weights
+_GROUPS, _WEIGHT = 5, 999
+_TYPES = ("LoadBalancer", "Listener", "ListenerRule", "TargetGroup")
+_ZONE = re.compile(r"<ZoneName>[^<]*</ZoneName><SubnetId>([^<]*)</SubnetId>")
+# what a rule may ask for here; MiniStack keeps others, the proxy would not look at them
+CONDITIONS = ("path-pattern", "host-header")
+
+
+# claim: a-change-of-weights-breaks-no-request
+class Proxy(Protocol):
+    """A running proxy process."""
+
+    def update(self, old: Routing, new: Routing) -> None:
+        """Take weights and targets over."""
+
+    def retire(self) -> None:
+        """Accept nothing more, and end once what is open is done."""
+
+
+@dataclass(slots=True)
+class Balancer:
+    """One load balancer: its sockets by listener port, its proxy, what the proxy was told, and why it was told no more."""
+
+    arn: str
+    sockets: dict[int, socket.socket] = field(default_factory=dict)
+    proxy: Proxy | None = None
+    routing: Routing = field(default_factory=lambda: Routing((), {}))
+    problem: str = ""
+
+
+_BALANCERS: dict[str, Balancer] = {}
+_LOCK = threading.RLock()
+_KICKED = threading.Event()
+
+
+def kick() -> None:
+    """Let the proxies follow soon, on a thread of theirs."""
+    _KICKED.set()
+
+
+def refresh() -> None:
+    """Let every proxy follow what the control plane says now."""
+    with _LOCK, Scope(settings.account, settings.region):
+        for arn in [arn for arn in _BALANCERS if arn not in alb._lbs]:
+            _close(_BALANCERS.pop(arn))
+        for arn in list(alb._lbs):
+            balancer = _BALANCERS.setdefault(arn, Balancer(arn))
+            wanted = _routing(arn)
+            if wanted == balancer.routing:
+                continue
+            try:
+                _follow(balancer, wanted)
+                balancer.problem = ""
+            except (OSError, haproxy.ProxyError) as error:  # the others go on; what is wrong is told with the state
+                balancer.problem = str(error)
+                LOGGER.exception("load balancer %s cannot follow", full_name(arn))
+        _tell_groups()
+
+
+def _tell_groups() -> None:
+    """Write down which load balancers forward to each group, as DescribeTargetGroups says it."""
+    for group, record in list(alb._tgs.items()):
+        name = full_name(group)
+        record["LoadBalancerArns"] = sorted(arn for arn, row in _BALANCERS.items() if name in row.routing.targets)
+
+
+def weighted(action: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the groups of a forward action with their weights; one ARN alone is a group of weight 1."""
+    groups: list[dict[str, Any]] = (action.get("ForwardConfig") or {}).get("TargetGroups") or []
+    if groups or not action.get("TargetGroupArn"):
+        return groups
+    return [{"TargetGroupArn": action["TargetGroupArn"], "Weight": 1}]
+
+
+def _routing(arn: str) -> Routing:
+    names = {group: full_name(group) for group in list(alb._tgs)}
+    listeners, used = [], set()
+    for listener in [row for row in list(alb._listeners.values()) if row["LoadBalancerArn"] == arn]:
+        records = [row for row in list(alb._rules.values()) if row["ListenerArn"] == listener["ListenerArn"]]
+        rules = []
+        for record in routing.listener_rules(records):
+            actions = [{**action, "Groups": weighted(action)} for action in record.get("Actions") or []]
+            if actions:
+                rules.append(routing.rule({**record, "Actions": actions}, names))
+        used |= {name for rule in rules for name, _ in rule.groups}
+        listeners.append(Listener(int(listener["Port"]), tuple(rules)))
+    rotation = {name: target_health.rotation(group) for group, name in names.items() if name in used}
+    return Routing(tuple(sorted(listeners, key=lambda row: row.port)), rotation)
+
+
+def full_name(arn: str) -> str:
+    """Return what dimensions of metrics name: ``targetgroup/<name>/<id>`` or ``app/<name>/<id>``."""
+    return arn.rpartition(":")[2].removeprefix("loadbalancer/")
+
+
+def _follow(balancer: Balancer, wanted: Routing) -> None:
+    old = balancer.routing
+    ports = {listener.port for listener in wanted.listeners}
+    for port in balancer.sockets.keys() - ports:
+        balancer.sockets.pop(port).close()
+    for port in ports - balancer.sockets.keys():
+        balancer.sockets[port] = socket.create_server(("127.0.0.1", 0), backlog=512)
+    if balancer.proxy is not None and old.structure() == wanted.structure():
+        balancer.proxy.update(old, wanted)
+        balancer.routing = wanted
+        return
+    retired, balancer.proxy = balancer.proxy, None
+    if wanted.listeners:
+        name = full_name(balancer.arn)
+        home = Path(settings.home, "load_balancer", balancer.arn.rpartition("/")[2]).absolute()
+        home.mkdir(parents=True, exist_ok=True)
+        start = haproxy.start if haproxy.is_installed() else relay.start
+        balancer.proxy = start(wanted, balancer.sockets, home=home, log_port=balancer_metrics.listen(name))
+        LOGGER.info("load balancer %s: %s on %s", name, engine(), addresses(balancer))
+    balancer.routing = wanted
+    if retired is not None:
+        retired.retire()
+
+
+def _close(balancer: Balancer) -> None:
+    if balancer.proxy is not None:
+        balancer.proxy.retire()
+    for listening in balancer.sockets.values():
+        listening.close()
+
+
+def engine() -> str:
+    """Return what stands for the load balancers here."""
+    return "haproxy" if haproxy.is_installed() else "asyncio relay (haproxy is not installed: slower, for small loads)"
+
+
+def addresses(balancer: Balancer) -> dict[str, str]:
+    """Return the address on this machine of each listener's port."""
+    return {str(port): f"http://127.0.0.1:{s.getsockname()[1]}" for port, s in balancer.sockets.items()}
+
+
+def control(_method: str, _body: bytes) -> tuple[int, dict[str, object]]:
+    """Answer ``/_mlops/load-balancers``: the addresses of every listener, and what serves them."""
+    with _LOCK:
+        rows = [
+            {
+                "arn": balancer.arn,
+                "name": full_name(balancer.arn).split("/")[1],
+                "listeners": addresses(balancer),
+                "problem": balancer.problem,
+            }
+            for balancer in _BALANCERS.values()
+        ]
+    return 200, {"engine": engine(), "load_balancers": rows}
+
+
+def _count() -> None:
+    """Tell the host counts of each group in use, once an embedded minute and when they change."""
+    with _LOCK:
+        found = [
+            (b.arn, group)
+            for b in _BALANCERS.values()
+            for group in list(alb._tgs)
+            if full_name(group) in b.routing.targets
+        ]
+    for arn, group in found:
+        balancer_metrics.hosts(full_name(arn), full_name(group), *target_health.counts(group))
+
+
+def start() -> None:
+    """Start the threads: one checks health, one follows what was kicked."""
+
+    def follow() -> None:
+        while True:
+            _KICKED.wait()
+            _KICKED.clear()
+            try:
+                refresh()
+            except Exception:
+                LOGGER.exception("a load balancer cannot follow")
+
+    def check() -> None:
+        with Scope(settings.account, settings.region):
+            target_health.run(refresh, _count)
+
+    target_health.watch(kick)
+    for name, work in (("load balancers", follow), ("target health", check)):
+        threading.Thread(target=work, name=name, daemon=True).start()
+
+
+def install() -> None:
+    """Complete MiniStack's operations and CloudFormation types; each change reaches the running proxies."""
+    actions = alb._ACTION_MAP
+    parse, write, handle = alb._parse_actions, alb._action_xml, alb.handle_request
+
+    def parsed(params: Mapping[str, Any], prefix: str = "DefaultActions") -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = parse(params, prefix)
+        for number, action in enumerate(found, 1):
+            if groups := _groups(params, f"{prefix}.member.{number}.ForwardConfig.TargetGroups"):
+                _forward(action, groups)
+        return found
+
+    def written(action: dict[str, Any]) -> str:
+        text: str = write(action)
+        return text.removesuffix("</member>") + _forward_xml(action) + "</member>"
+
+    alb._parse_actions, alb._action_xml = parsed, written
+    actions["DescribeTargetHealth"] = target_health.describe
+    actions["RegisterTargets"], actions["DeregisterTargets"] = target_health.register, target_health.deregister
+    actions["DescribeRules"] = _known_rules(actions["DescribeRules"])
+    for name in ("CreateRule", "ModifyRule", "CreateListener", "ModifyListener"):
+        prefix = "Actions" if name.endswith("Rule") else "DefaultActions"
+        actions[name] = _refusing(actions[name], partial(_rule_problem, prefix))
+    actions["ModifyTargetGroupAttributes"] = _refusing(actions["ModifyTargetGroupAttributes"], _attribute_problem)
+    for name in ("CreateLoadBalancer", "SetSubnets"):
+        actions[name] = _refusing(_zoned(actions[name]), lambda params: zones.subnet_problem(_subnets(params)))
+    actions["DescribeLoadBalancers"] = _zoned(actions["DescribeLoadBalancers"])
+
+    async def handled(method: str, path: str, headers: Any, body: Any, query: Any) -> Response:
+        response: Response = await handle(method, path, headers, body, query)
+        if method == "POST" and b"Action=Describe" not in (body if isinstance(body, bytes) else str(body).encode()):
+            await asyncio.to_thread(refresh)
+        return response
+
+    async def nowhere(*_: Any, **__: Any) -> Response:
+        said = "the embedded load balancer listens on ports of its own; mlops local status names them"
+        return 501, {"Content-Type": "text/plain"}, said.encode()
+
+    alb.handle_request, alb._forward_to_tg = handled, nowhere
+    _complete_types()
+
+
+def _groups(params: Mapping[str, Any], prefix: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = []
+    while arn := alb._p(params, f"{prefix}.member.{len(found) + 1}.TargetGroupArn"):
+        weight = alb._p(params, f"{prefix}.member.{len(found) + 1}.Weight")
+        found.append({"TargetGroupArn": arn, "Weight": int(weight) if weight else 1})
+    return found
+
+
+def _forward(action: dict[str, Any], groups: list[dict[str, Any]]) -> None:
+    """Keep weighted groups; the one ARN is shown beside them only where there is one group, as AWS does."""
+    action["ForwardConfig"] = {"TargetGroups": groups}
+    action.pop("TargetGroupArn", None)
+    if len(groups) == 1:
+        action["TargetGroupArn"] = groups[0]["TargetGroupArn"]
+
+
+def _forward_xml(action: Mapping[str, Any]) -> str:
+    if action.get("Type") != "forward":
+        return ""
+    rows = "".join(
+        f"<member><TargetGroupArn>{group['TargetGroupArn']}</TargetGroupArn><Weight>{group['Weight']}</Weight></member>"
+        for group in weighted(action)
+    )
+    off = "<TargetGroupStickinessConfig><Enabled>false</Enabled></TargetGroupStickinessConfig>"
+    return f"<ForwardConfig><TargetGroups>{rows}</TargetGroups>{off}</ForwardConfig>"
+
+
+def problem(actions: Sequence[Mapping[str, Any]], conditions: Sequence[Mapping[str, Any]]) -> tuple[str, str] | None:
+    """Return the error code and message of actions that AWS or this proxy refuses, or ``None``.
+
+    Args:
+        actions: Of a rule or listener.
+        conditions: Of a rule.
+    """
+    for action in actions:
+        if action.get("Type") not in {"forward", "fixed-response"}:
+            return (
+                "ValidationError",
+                f"action {action.get('Type')!r} is not in the embedded cloud; it has forward and fixed-response",
+            )
+        fixed = action.get("FixedResponseConfig") or {}
+        if any(character in str(value) for value in fixed.values() for character in "\r\n"):
+            return "ValidationError", "a fixed response of several lines is not in the embedded cloud; write one line"
+        groups = weighted(action) if action["Type"] == "forward" else []
+        if action["Type"] == "forward" and not 1 <= len(groups) <= _GROUPS:
+            return "ValidationError", f"an action forwards to 1 to {_GROUPS} target groups, got {len(groups)}"
+        for group in groups:
+            if not 0 <= int(group["Weight"]) <= _WEIGHT:
+                return "ValidationError", f"The weight must be between 0 and {_WEIGHT}, got {group['Weight']}"
+            if group["TargetGroupArn"] not in alb._tgs:
+                return "TargetGroupNotFound", f"Target groups '{group['TargetGroupArn']}' not found"
+    strange = sorted({str(row.get("Field")) for row in conditions} - set(CONDITIONS))
+    if strange:
+        return "ValidationError", f"conditions {strange} are not in the embedded cloud; it has {list(CONDITIONS)}"
+    return None
+
+
+def _rule_problem(prefix: str, params: Any) -> tuple[str, str] | None:
+    return problem(alb._parse_actions(params, prefix), alb._parse_conditions(params))
+
+
+def _attribute_problem(params: Any) -> tuple[str, str] | None:
+    rows: list[dict[str, str]] = []
+    while key := alb._p(params, f"Attributes.member.{len(rows) + 1}.Key"):
+        rows.append({"Key": key, "Value": alb._p(params, f"Attributes.member.{len(rows) + 1}.Value")})
+    return zones.attribute_problem(rows)
+
+
+def _subnets(params: Any) -> list[str]:
+    """Return the subnets of a request, given as ``Subnets`` or ``SubnetMappings``."""
+    found: list[str] = list(alb._parse_member_list(params, "Subnets"))
+    while subnet := alb._p(params, f"SubnetMappings.member.{len(found) + 1}.SubnetId"):
+        found.append(subnet)
+    return found
+
+
+def _refusing(
+    work: Callable[[Any], Response], find: Callable[[Any], tuple[str, str] | None]
+) -> Callable[[Any], Response]:
+    def refusing(params: Any) -> Response:
+        found = find(params)
+        refused: Response | None = None if found is None else alb._error(*found)
+        return refused or work(params)
+
+    return refusing
+
+
+def _zoned(work: Callable[[Any], Response]) -> Callable[[Any], Response]:
+    """Name the zone of each subnet in an answer, where MiniStack names the region's first for all."""
+
+    def zone(match: re.Match[str]) -> str:
+        return f"<ZoneName>{zones.of_subnet(match[1])}</ZoneName><SubnetId>{match[1]}</SubnetId>"
+
+    def zoned(params: Any) -> Response:
+        status, headers, body = work(params)
+        text = body.decode() if isinstance(body, bytes) else str(body)
+        return status, headers, _ZONE.sub(zone, text).encode()
+
+    return zoned
+
+
+def _known_rules(work: Callable[[Any], Response]) -> Callable[[Any], Response]:
+    def known(params: Any) -> Response:
+        missing = [arn for arn in alb._parse_member_list(params, "RuleArns") if arn not in alb._rules]
+        refused: Response | None = alb._error("RuleNotFound", "One or more rules not found") if missing else None
+        return refused or work(params)
+
+    return known
+
+
+def _complete_types() -> None:
+    """Let templates have weighted forwarding, and start the proxy of what they make."""
+    listed, handlers = provisioners._elbv2_listener_actions, provisioners._RESOURCE_HANDLERS
+
+    def weighted(props: Mapping[str, Any], lb_arn: str | None, prop: str = "DefaultActions") -> list[dict[str, Any]]:
+        # claim: forward-action-weights
+        made: list[dict[str, Any]] = listed(props, lb_arn, prop)
+        for entry, given in zip(made, props.get(prop) or [], strict=True):
+            groups = (given.get("ForwardConfig") or {}).get("TargetGroups") or []
+            if groups:
+                _forward(
+                    entry, [{"TargetGroupArn": g["TargetGroupArn"], "Weight": int(g.get("Weight", 1))} for g in groups]
+                )
+        conditions = provisioners._flatten_listener_rule_conditions(props.get("Conditions") or [])
+        found = problem(made, conditions)
+        if found is not None:
+            raise ValueError(f"{found[0]}: {found[1]}")
+        return made
+
+    provisioners._elbv2_listener_actions = weighted
+    _check_type("LoadBalancer", lambda props: zones.subnet_problem(props.get("Subnets") or []))
+    _check_type("TargetGroup", lambda props: zones.attribute_problem(props.get("TargetGroupAttributes") or []))
+    for name in _TYPES:
+        handler = handlers[f"AWS::ElasticLoadBalancingV2::{name}"]
+        for verb in ("create", "update", "delete"):
+            handler[verb] = _told(handler[verb])
+
+
+def _check_type(name: str, find: Callable[[Mapping[str, Any]], tuple[str, str] | None]) -> None:
+    handler = provisioners._RESOURCE_HANDLERS[f"AWS::ElasticLoadBalancingV2::{name}"]
+
+    def checked(work: Callable[..., Any], position: int) -> Callable[..., Any]:
+        def run(*args: Any, **kwargs: Any) -> Any:
+            # claim: forward-action-weights
+            if (found := find(args[position])) is not None:
+                raise ValueError(f"{found[0]}: {found[1]}")
+            return work(*args, **kwargs)
+
+        return run
+
+    # create(logical id, properties, stack) and update(physical id, old properties, new properties, ...)
+    handler["create"], handler["update"] = checked(handler["create"], 1), checked(handler["update"], 2)
+
+
+def _told(work: Callable[..., Any]) -> Callable[..., Any]:
+    def told(*args: Any, **kwargs: Any) -> Any:
+        result = work(*args, **kwargs)
+        kick()
+        return result
+
+    return told

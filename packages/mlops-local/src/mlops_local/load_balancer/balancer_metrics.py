@@ -1,0 +1,148 @@
+"""The metrics of namespace ``AWS/ApplicationELB``, from a line that the proxy writes for each request.
+
+https://docs.aws.amazon.com/elasticloadbalancing/latest/application/load-balancer-cloudwatch-metrics.html
+"""
+
+import logging
+import socket
+import threading
+from collections import Counter
+from dataclasses import dataclass
+
+from mlops_local import clients, clock, settings
+from mlops_local.alarms import Scope
+from mlops_local.sagemaker.call_records import Batches
+
+LOGGER = logging.getLogger(__name__)
+
+NAMESPACE = "AWS/ApplicationELB"
+_PERIOD = 60
+_VALUES, _DATA = 150, 100  # values a datum and data a request, within PutMetricData's limits
+_UNITS = {"TargetResponseTime": "Seconds"}
+_BUFFER = 4 * 2**20  # bytes of lines that wait to be read
+Dimensions = tuple[tuple[str, str], ...]
+_PORTS: dict[str, int] = {}
+_LAST: dict[tuple[str, str], tuple[int, int, int]] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One request: its group, whether a target was chosen and answered, with what, and after how many seconds."""
+
+    group: str
+    is_chosen: bool
+    is_answered: bool
+    status: int
+    seconds: float
+
+
+def parse(text: str) -> Line | None:
+    """Return what a line says; ``None`` for one of something else.
+
+    Args:
+        text: Backend, server, status, milliseconds to the response's headers (-1 for none), how the session ended.
+
+    Example:
+        >>> parse("targetgroup:blue:1 t1 200 4 --")
+        Line(group='targetgroup/blue/1', is_chosen=True, is_answered=True, status=200, seconds=0.004)
+    """
+    parts = text.strip().split()
+    if len(parts) != 5 or not parts[0].startswith("targetgroup:"):
+        return None
+    group, server, status, milliseconds, _ = parts
+    is_chosen = not server.startswith("<")
+    is_answered = is_chosen and int(milliseconds) >= 0
+    return Line(group.replace(":", "/"), is_chosen, is_answered, int(status), int(milliseconds) / 1000)
+
+
+def values(line: Line) -> dict[str, float]:
+    """Return what one request adds to a group's metrics."""
+    # claim: load-balancer-metrics
+    if not line.is_chosen:
+        return {"RequestCount": 0.0}
+    # claim: silent-target-counts-as-connection-error
+    if not line.is_answered:
+        return {"RequestCount": 1.0, "TargetConnectionErrorCount": 1.0}
+    return {
+        "RequestCount": 1.0,
+        f"HTTPCode_Target_{line.status // 100}XX_Count": 1.0,
+        "TargetResponseTime": line.seconds,
+    }
+
+
+def listen(balancer: str) -> int:
+    """Return the UDP port at which the lines of a load balancer are read; the same one for the same balancer.
+
+    Args:
+        balancer: ``app/<name>/<id>``.
+    """
+    if balancer not in _PORTS:
+        reader = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        reader.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _BUFFER)
+        reader.bind(("127.0.0.1", 0))
+        _PORTS[balancer] = reader.getsockname()[1]
+        threading.Thread(target=_read, args=(balancer, reader), name=f"lines of {balancer}", daemon=True).start()
+    return _PORTS[balancer]
+
+
+def _read(balancer: str, reader: socket.socket) -> None:
+    with Scope(settings.account, settings.region):
+        while True:
+            text = reader.recv(65536).decode(errors="replace")
+            try:
+                for part in text.splitlines():
+                    if (line := parse(part)) is not None:
+                        count(balancer, line)
+            except ValueError:
+                LOGGER.warning("load balancer %s wrote %r", balancer, text)
+
+
+def count(balancer: str, line: Line) -> None:
+    """Count one request for its group and for the whole load balancer.
+
+    Args:
+        balancer: ``app/<name>/<id>``.
+        line: The request.
+    """
+    whole: Dimensions = (("LoadBalancer", balancer),)
+    minute = int(clock.now()) // _PERIOD * _PERIOD
+    for name, value in values(line).items():
+        for dimensions in (whole, (*whole, ("TargetGroup", line.group))):
+            _BATCHES.add((dimensions, name, minute), value)
+    if not line.is_answered:
+        _BATCHES.add((whole, "HTTPCode_ELB_5XX_Count", minute), 1.0)
+
+
+def hosts(balancer: str, group: str, healthy: int, unhealthy: int) -> None:
+    """Tell how many hosts of a group are healthy, once an embedded minute and when it changes."""
+    minute = int(clock.now()) // _PERIOD * _PERIOD
+    if _LAST.get((balancer, group)) == (minute, healthy, unhealthy):
+        return
+    _LAST[balancer, group] = minute, healthy, unhealthy
+    dimensions: Dimensions = (("LoadBalancer", balancer), ("TargetGroup", group))
+    _BATCHES.add((dimensions, "HealthyHostCount", minute), float(healthy))
+    _BATCHES.add((dimensions, "UnHealthyHostCount", minute), float(unhealthy))
+
+
+def _deliver(batch: dict[tuple[Dimensions, str, int], list[float]]) -> None:
+    data = []
+    for (dimensions, name, minute), found in batch.items():
+        counted = list(Counter(found).items())
+        for start in range(0, len(counted), _VALUES):
+            part = counted[start : start + _VALUES]
+            data.append(
+                {
+                    "MetricName": name,
+                    "Dimensions": [{"Name": key, "Value": value} for key, value in dimensions],
+                    "Timestamp": minute,
+                    "Values": [value for value, _ in part],
+                    "Counts": [float(times) for _, times in part],
+                    "Unit": _UNITS.get(name, "Count"),
+                }
+            )
+    client = clients.client("cloudwatch")
+    for start in range(0, len(data), _DATA):
+        client.put_metric_data(Namespace=NAMESPACE, MetricData=data[start : start + _DATA])
+
+
+_BATCHES: Batches[tuple[Dimensions, str, int], float] = Batches("load balancer metrics", _deliver)

@@ -1,0 +1,285 @@
+"""What calls leave: data capture as JSON lines in S3 and metrics of ``AWS/SageMaker``, delivered off the request's path."""
+
+import base64
+import json
+import logging
+import random
+import threading
+import uuid
+from collections import Counter, defaultdict
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from datetime import datetime
+from typing import Generic, Literal, NamedTuple, TypeVar
+
+from botocore.exceptions import ClientError
+from ministack.core.responses import get_account_id, get_region
+
+from mlops_local import clients, clock
+from mlops_local.sagemaker.api_shapes import Record
+from mlops_local.sagemaker.container_processes import background
+from mlops_local.sagemaker.role_clients import Identity
+from mlops_runtime.contracts import to_dict
+from mlops_runtime.contracts.capture import CapturedCall, CapturedPayload, CaptureRecord, EventMetadata, capture_key
+
+LOGGER = logging.getLogger(__name__)
+K = TypeVar("K", bound=Hashable)
+T = TypeVar("T")
+
+_EVERY = 0.3  # real seconds between deliveries
+
+
+NAMESPACE = "AWS/SageMaker"
+# claim: metrics-by-endpoint-config
+_PERIOD = 60  # seconds; endpoint metrics come at a 1-minute frequency
+_UNITS = {
+    "ModelLatency": "Microseconds",
+    "OverheadLatency": "Microseconds",
+    "ModelSetupTime": "Microseconds",
+    "ApproximateAgeOfOldestRequest": "Seconds",
+    "TimeInBacklog": "Milliseconds",
+    "TotalProcessingTime": "Milliseconds",
+}
+_VALUES = 150  # values a datum, and a safe number of data a request: PutMetricData takes 150 and 1,000
+_DATA = 100
+
+Series = tuple[tuple[tuple[str, str], ...], str, int]
+
+
+_MODES = {"Input": ("INPUT",), "Output": ("OUTPUT",), "InputAndOutput": ("INPUT", "OUTPUT")}
+
+
+class Batches(Generic[K, T]):
+    """Items by key, delivered every ``_EVERY`` real seconds on a thread of the account and region that gave them.
+
+    Args:
+        name: For the log.
+        deliver: Takes everything gathered since the last delivery.
+    """
+
+    def __init__(self, name: str, deliver: Callable[[dict[K, list[T]]], None]) -> None:
+        self._name, self._deliver = name, deliver
+        self._lock = threading.Lock()
+        self._waiting: dict[tuple[str, str], dict[K, list[T]]] = {}
+        self._wake: dict[tuple[str, str], threading.Event] = {}
+
+    def add(self, key: K, item: T) -> None:
+        """Take an item for the next delivery."""
+        scope = (get_account_id(), get_region())
+        with self._lock:
+            self._waiting.setdefault(scope, defaultdict(list))[key].append(item)
+            if scope not in self._wake:
+                self._wake[scope] = threading.Event()
+                background(self._name, self._run, scope)
+            self._wake[scope].set()
+
+    def _run(self, scope: tuple[str, str]) -> None:
+        wake, pause = self._wake[scope], threading.Event()
+        while wake.wait():
+            pause.wait(_EVERY)
+            with self._lock:
+                wake.clear()
+                batch = self._waiting.pop(scope, {})
+            try:
+                self._deliver(batch)
+            except Exception:
+                LOGGER.exception("%s: a delivery failed", self._name)
+
+
+class Invocation(NamedTuple):
+    """One call, as metrics count it.
+
+    Args:
+        status: What the container answered; 0 for no answer.
+        model: Seconds that the container took.
+        overhead: Seconds that the rest took.
+        instances: Instances of the variant; 0 for a serverless one.
+        setup: Seconds that a serverless variant took to start. Default: it was running, or has instances.
+        is_queued: Whether the endpoint is asynchronous, which has other metrics than ``Invocations``. Default: it is not.
+    """
+
+    status: int
+    model: float
+    overhead: float
+    instances: int
+    setup: float | None = None
+    is_queued: bool = False
+
+
+def record(endpoint: str, variant: str, config: str | None, call: Invocation) -> None:
+    """Count one invocation.
+
+    Args:
+        endpoint: Endpoint name.
+        variant: Variant that answered.
+        config: Endpoint config of its fleet, where series by fleet are wanted.
+        call: The invocation.
+    """
+    values = {
+        "Invocation4XXErrors": float(400 <= call.status < 500),
+        "Invocation5XXErrors": float(call.status >= 500 or call.status == 0),
+        "ModelLatency": round(call.model * 1e6),
+        "OverheadLatency": round(call.overhead * 1e6),
+    }
+    # what asynchronous and serverless endpoints publish is listed in their own pages:
+    # https://docs.aws.amazon.com/sagemaker/latest/dg/async-inference-monitor.html
+    # https://docs.aws.amazon.com/sagemaker/latest/dg/serverless-endpoints-monitoring.html
+    if not call.is_queued:
+        values["Invocations"] = 1.0
+    if call.instances and not call.is_queued:
+        values["InvocationModelErrors"] = float(not 200 <= call.status < 300)
+        # "1/numberOfInstances is sent as the value on each request"
+        values["InvocationsPerInstance"] = 1.0 / call.instances
+    if call.setup is not None:
+        values["ModelSetupTime"] = round(call.setup * 1e6)
+    publish(endpoint, values, clock.now(), (variant, config))
+
+
+def publish(endpoint: str, values: Mapping[str, float], at: float, fleet: tuple[str, str | None] | None = None) -> None:
+    """Publish values of an endpoint.
+
+    Args:
+        endpoint: Endpoint name.
+        values: By metric.
+        at: A time of the minute that they are of, epoch seconds.
+        fleet: Variant, and the endpoint config of its fleet where series by fleet are wanted. Default: the whole endpoint.
+    """
+    base: tuple[tuple[str, str], ...] = (("EndpointName", endpoint),)
+    if fleet is not None:
+        base = (*base, ("VariantName", fleet[0]))
+    config = None if fleet is None else fleet[1]
+    minute = int(at) // _PERIOD * _PERIOD
+    for dimensions in [base] if config is None else [base, (*base, ("EndpointConfigName", config))]:
+        for name, value in values.items():
+            _METRICS.add((dimensions, name, minute), float(value))
+
+
+def _deliver_metrics(batch: dict[Series, list[float]]) -> None:
+    data = []
+    for (dimensions, name, minute), values in batch.items():
+        counted = list(Counter(values).items())
+        for start in range(0, len(counted), _VALUES):
+            part = counted[start : start + _VALUES]
+            data.append(
+                {
+                    "MetricName": name,
+                    "Dimensions": [{"Name": key, "Value": value} for key, value in dimensions],
+                    "Timestamp": minute,
+                    "Values": [value for value, _ in part],
+                    "Counts": [float(count) for _, count in part],
+                    "Unit": _UNITS.get(name, "None"),
+                }
+            )
+    client = clients.client("cloudwatch")
+    for start in range(0, len(data), _DATA):
+        client.put_metric_data(Namespace=NAMESPACE, MetricData=data[start : start + _DATA])
+
+
+_METRICS: Batches[Series, float] = Batches("endpoint metrics", _deliver_metrics)
+
+
+# claim: capture-lines-follow-the-format
+class Payload(NamedTuple):
+    """One side of a call."""
+
+    body: bytes
+    content_type: str
+
+
+class _Target(NamedTuple):
+    destination: str
+    endpoint: str
+    variant: str
+    hour: datetime
+    identity: Identity
+    key: str | None
+
+
+def sampled(config: Record | None, generator: random.Random) -> bool:
+    """Return whether this call is captured: ``InitialSamplingPercentage`` of them are."""
+    if config is None or not config.get("EnableCapture", False):
+        return False
+    return bool(generator.random() * 100 < config["InitialSamplingPercentage"])
+
+
+def capture(
+    config: Record,
+    *,
+    endpoint: str,
+    variant: str,
+    identity: Identity,
+    request: Payload,
+    response: Payload,
+    inference_id: str | None,
+) -> None:
+    """Keep a call for the next delivery.
+
+    Args:
+        config: ``DataCaptureConfig`` of the fleet that answered.
+        endpoint: Endpoint name.
+        variant: Variant that answered.
+        identity: Execution role of its model, with which the object is written.
+        request: What came in.
+        response: What went out.
+        inference_id: The caller's id of the call.
+    """
+    now = clock.utcnow()
+    wanted = {mode for option in config["CaptureOptions"] for mode in _MODES[option["CaptureMode"]]}
+    headers = config.get("CaptureContentTypeHeader", {})
+    line = CaptureRecord(
+        capture=CapturedCall(
+            input=_side(request, "INPUT", headers) if "INPUT" in wanted else None,
+            output=_side(response, "OUTPUT", headers) if "OUTPUT" in wanted else None,
+        ),
+        event=EventMetadata(
+            event_id=str(uuid.uuid4()), inference_id=inference_id, inference_time=now.strftime("%Y-%m-%dT%H:%M:%SZ")
+        ),
+    )
+    hour = now.replace(minute=0, second=0, microsecond=0)
+    target = _Target(config["DestinationS3Uri"], endpoint, variant, hour, identity, config.get("KmsKeyId"))
+    _CAPTURES.add(target, json.dumps(to_dict(line)))
+
+
+def encoding(content_type: str, headers: Record) -> Literal["CSV", "JSON", "BASE64"]:
+    """Return how a payload is written; a content type that the config does not list is base64, also where it lists none.
+
+    See: https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_CaptureContentTypeHeader.html
+
+    Example:
+        >>> encoding("text/csv; charset=utf-8", {"CsvContentTypes": ["text/csv"]})
+        'CSV'
+    """
+    kind = content_type.split(";", 1)[0].strip().lower()
+    if kind in (listed.lower() for listed in headers.get("CsvContentTypes", [])):
+        return "CSV"
+    if kind in (listed.lower() for listed in headers.get("JsonContentTypes", [])):
+        return "JSON"
+    return "BASE64"
+
+
+def _side(payload: Payload, mode: Literal["INPUT", "OUTPUT"], headers: Record) -> CapturedPayload:
+    how = encoding(payload.content_type, headers)
+    try:
+        data = base64.b64encode(payload.body).decode() if how == "BASE64" else payload.body.decode()
+    except UnicodeDecodeError:
+        how, data = "BASE64", base64.b64encode(payload.body).decode()
+    return CapturedPayload(content_type=payload.content_type, mode=mode, data=data, encoding=how)
+
+
+def _deliver_captures(batch: dict[_Target, list[str]]) -> None:
+    for target, lines in batch.items():
+        try:
+            _put(target, lines)
+        except ClientError as error:  # AWS drops what it cannot write, too, but says nothing
+            LOGGER.warning("%d captured calls of %s are lost: %s", len(lines), target.endpoint, error)
+
+
+def _put(target: _Target, lines: Sequence[str]) -> None:
+    bucket, _, prefix = target.destination.removeprefix("s3://").partition("/")
+    key = capture_key(prefix.rstrip("/"), target.endpoint, target.variant, target.hour, str(uuid.uuid4()))
+    encryption = {} if target.key is None else {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": target.key}
+    body = "".join(f"{line}\n" for line in lines).encode()
+    client = target.identity.client("s3")
+    client.put_object(Bucket=bucket, Key=key.lstrip("/"), Body=body, ContentType="application/jsonl", **encryption)
+
+
+_CAPTURES: Batches[_Target, str] = Batches("data capture", _deliver_captures)

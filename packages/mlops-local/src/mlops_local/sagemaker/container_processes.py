@@ -1,0 +1,427 @@
+"""Processes that stand for containers, with a private ``/opt/ml``, logs in CloudWatch, time limits and a certain end."""
+
+import contextlib
+import logging
+import os
+import queue
+import shutil
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextvars import copy_context
+from dataclasses import dataclass, field
+from enum import Enum
+from pathlib import Path
+from typing import Any, ParamSpec, Protocol
+
+from botocore.exceptions import BotoCoreError, ClientError
+from ministack.core.responses import get_region
+
+from mlops_local import clock, runners, settings
+from mlops_local.egress.environment import container
+from mlops_local.networks import security_groups
+from mlops_local.networks.reach import Member
+from mlops_local.sagemaker import resource_store
+from mlops_local.sagemaker.api_shapes import Record, validation
+from mlops_local.sagemaker.role_clients import Identity
+
+LOGGER = logging.getLogger(__name__)
+P = ParamSpec("P")
+
+# seconds between SIGTERM and SIGKILL; "SageMaker sends the algorithm SIGTERM, which delays termination for 120 seconds"
+# https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_StopTrainingJob.html
+GRACE = 120.0
+_FLUSH = 0.5  # real seconds that log lines wait for company
+_BATCH = 1000  # lines a request; PutLogEvents takes 10,000
+
+# what a container of ours needs from this machine; all else of the launcher's environment stays with the launcher
+_INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "PYTHONPATH", "VIRTUAL_ENV")
+
+
+_DAY = 86_400  # MaxRuntimeInSeconds where none is given; both APIs default to one day
+_LOOK = 0.05  # real seconds between two looks at a running process
+_MESSAGE = 1024  # characters of a failure or exit message that the service keeps
+
+
+# claim: training-job-runs-as-documented
+def background(name: str, work: Callable[P, None], *args: P.args, **kwargs: P.kwargs) -> threading.Thread:
+    """Run work on a thread of its own, for the account and region of the caller; an error in it is logged."""
+    context = copy_context()
+
+    def run() -> None:
+        try:
+            context.run(work, *args, **kwargs)
+        except Exception:
+            LOGGER.exception("%s failed", name)
+
+    thread = threading.Thread(target=run, name=name, daemon=True)
+    thread.start()
+    return thread
+
+
+def opt_ml(*parts: str) -> Path:
+    """Return a new, empty private root for what a container has under ``/opt/ml``."""
+    root = Path(settings.home, "sagemaker", *parts)
+    shutil.rmtree(root, ignore_errors=True)
+    root.mkdir(parents=True)
+    return root
+
+
+def mapped(root: Path, text: str) -> str:
+    """Return a text with the container path ``/opt/ml`` replaced by the private root.
+
+    Example:
+        >>> mapped(Path("/r"), "--data=/opt/ml/input")
+        '--data=/r/input'
+    """
+    return text.replace("/opt/ml", str(root))
+
+
+def environment(root: Path, given: Mapping[str, str], identity: Identity, *, isolated: bool) -> dict[str, str]:
+    """Return the environment of a container: what AWS gives, what the caller gives, and where ``/opt/ml`` lies.
+
+    Args:
+        root: The private root.
+        given: The caller's environment.
+        identity: Execution role, whose temporary credentials the process gets.
+        isolated: Network isolation: no credentials and no endpoint, and a proxy that refuses every host, as in a container
+            that can make no outbound call.
+    """
+    base = {name: os.environ[name] for name in _INHERITED if name in os.environ}
+    base |= {"AWS_REGION": get_region(), "AWS_DEFAULT_REGION": get_region(), "PYTHONUNBUFFERED": "1"}
+    base |= container(isolated=isolated)
+    if not isolated:
+        url = settings.endpoint_url()
+        base |= {"AWS_ENDPOINT_URL": url, "AWS_ENDPOINT_URL_S3": url, **identity.environment()}
+    return base | {name: mapped(root, value) for name, value in given.items()} | {"MLOPS_OPT_ML": str(root)}
+
+
+class Lines(Protocol):
+    """Where a process's lines go."""
+
+    stream: str
+
+    def write(self, line: str) -> None:
+        """Add a line."""
+
+    def close(self) -> None:
+        """Write what is left and end."""
+
+
+class Process:
+    """A container's process.
+
+    Args:
+        command: Program and arguments.
+        env: Its whole environment.
+        cwd: Its working directory.
+        logs: Where its lines go.
+    """
+
+    def __init__(self, command: Sequence[str], *, env: Mapping[str, str], cwd: Path, logs: Lines) -> None:
+        self._process = subprocess.Popen(
+            list(command),
+            env=dict(env),
+            cwd=cwd,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            process_group=0,
+        )
+        self._pump = background(f"logs of {logs.stream}", self._copy, logs)
+
+    @property
+    def pid(self) -> int:
+        """The process id, which is also its group's."""
+        return self._process.pid
+
+    def poll(self) -> int | None:
+        """Return the exit code, or ``None`` while it runs."""
+        return self._process.poll()
+
+    def wait(self, timeout: float | None = None) -> int | None:
+        """Return the exit code, or ``None`` when it still runs after ``timeout`` real seconds. Default: wait for its end."""
+        try:
+            code = self._process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            return None
+        self._end()
+        return code
+
+    def stop(self, grace: float = GRACE) -> int:
+        """Send SIGTERM, then SIGKILL after ``grace`` real seconds, to the process and what it started.
+
+        Returns:
+            The exit code.
+        """
+        self._signal(signal.SIGTERM)
+        if self.wait(grace) is None:
+            self._signal(signal.SIGKILL)
+        return self.wait() or 0
+
+    def _signal(self, number: signal.Signals) -> None:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.pid, number)
+
+    def _end(self) -> None:
+        self._signal(signal.SIGKILL)  # what the process left behind in its group
+        self._pump.join(timeout=5)
+
+    def _copy(self, logs: Lines) -> None:
+        stdout = self._process.stdout
+        if stdout is None:
+            return
+        with stdout:
+            for line in stdout:
+                logs.write(line.decode(errors="replace").rstrip("\r\n"))
+        logs.close()
+
+
+class LogStream:
+    """A log stream that is written with the execution role's permissions, as SageMaker does.
+
+    A role that may not write logs loses them, as on AWS; the launcher's log then says so once.
+    """
+
+    def __init__(self, group: str, stream: str, identity: Identity) -> None:
+        self.group, self.stream, self._identity = group, stream, identity.of_service()
+        self._lines: queue.Queue[tuple[int, str] | None] = queue.Queue()
+        self._writer = background(f"log stream {stream}", self._run)
+
+    def write(self, line: str) -> None:
+        """Add a line with the embedded cloud's time."""
+        self._lines.put((int(clock.now() * 1000), line or " "))
+
+    def close(self) -> None:
+        """Write what is left and end."""
+        self._lines.put(None)
+        self._writer.join(timeout=5)
+
+    def _run(self) -> None:
+        client, ready, open_ = self._identity.client("logs"), False, True
+        while open_:
+            batch = [self._lines.get()]
+            with contextlib.suppress(queue.Empty):
+                while len(batch) < _BATCH and batch[-1] is not None:
+                    batch.append(self._lines.get(timeout=_FLUSH))
+            open_ = batch[-1] is not None
+            events = [{"timestamp": item[0], "message": item[1]} for item in batch if item is not None]
+            try:
+                ready = ready or self._create(client)
+                if events:
+                    client.put_log_events(logGroupName=self.group, logStreamName=self.stream, logEvents=events)
+            except (ClientError, BotoCoreError) as error:
+                LOGGER.warning("log lines of %s %s are lost: %s", self.group, self.stream, error)
+
+    def _create(self, client: Any) -> bool:
+        for create, names in (
+            (client.create_log_group, {"logGroupName": self.group}),
+            (client.create_log_stream, {"logGroupName": self.group, "logStreamName": self.stream}),
+        ):
+            try:
+                create(**names)
+            except ClientError as error:
+                if error.response["Error"]["Code"] != "ResourceAlreadyExistsException":
+                    raise
+        return True
+
+
+# claim: failure-reason-is-the-scripts-file
+class End(Enum):
+    """How a job's process ended."""
+
+    EXITED = "exited"
+    STOPPED = "stopped"
+    OVERRAN = "overran"
+    INTERRUPTED = "interrupted"
+    WAITED = "waited"
+
+
+class JobError(Exception):
+    """A job failed outside its script; the message is its ``FailureReason``."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Job:
+    """A job on its way.
+
+    Args:
+        kind: ``TrainingJob`` or ``ProcessingJob``.
+        record: What Describe answers.
+        image: Image URI.
+        command: Command of this machine, paths of the container still in it.
+        group: Log group.
+        given: Environment that the caller gives.
+        isolated: Network isolation.
+        patience: Real seconds that it may take in all, with what it waits for spot capacity. Default: no limit.
+    """
+
+    kind: str
+    record: Record
+    image: str
+    command: list[str]
+    group: str
+    given: dict[str, str]
+    isolated: bool
+    patience: float = float("inf")
+    root: Path = field(init=False)
+    interruption: threading.Event = field(default_factory=threading.Event)
+    began: float = field(default_factory=time.monotonic)
+    spent: float = 0.0
+
+    @property
+    def name(self) -> str:
+        """Job name."""
+        return str(self.record[resource_store.KINDS[self.kind].name])
+
+    @property
+    def identity(self) -> Identity:
+        """In whose name it runs."""
+        # claim: isolated-jobs-load-through-their-network
+        # a training job has its network beside its other members, a processing job in NetworkConfig
+        config = self.record.get("VpcConfig") or self.record.get("NetworkConfig", {}).get("VpcConfig")
+        member = Member.of(f"{self.kind} {self.name}", config)
+        return Identity(self.record["RoleArn"], self.record[resource_store.KINDS[self.kind].arn], member)
+
+    @property
+    def is_stopping(self) -> bool:
+        """Whether somebody asked it to end."""
+        return bool(self.record[f"{self.kind}Status"] == "Stopping")
+
+
+def submit(job: Job, work: Callable[[Job], None], fail: Callable[[Record, str], None]) -> None:
+    """Run a job on a thread of its own; its files go when it ends.
+
+    Args:
+        job: The job.
+        work: What it does; a ``JobError`` of it is the job's failure reason.
+        fail: Ends a record as Failed with a reason.
+    """
+    job.root = opt_ml("jobs", job.kind, job.name)
+
+    def run() -> None:
+        try:
+            work(job)
+        except JobError as error:
+            fail(job.record, str(error))
+        except Exception as error:
+            LOGGER.exception("%s %s failed", job.kind, job.name)
+            fail(job.record, f"InternalServerError: {type(error).__name__}: {error}")
+        finally:
+            shutil.rmtree(job.root, ignore_errors=True)
+
+    background(f"{job.kind} {job.name}", run)
+
+
+def command(image: str, specification: Record, *, is_processing: bool = False) -> list[str]:
+    """Return the command of a job; a training job without an entry point of its own runs the image's ``train``.
+
+    See: https://docs.aws.amazon.com/sagemaker/latest/dg/your-algorithms-training-algo-dockerfile.html
+
+    Raises:
+        ServiceError: ``ValidationException``: nothing here runs the image or its entry point.
+    """
+    # claim: job-image-must-be-known
+    try:
+        # claim: training-image-runs-train
+        return runners.job_command(
+            image,
+            specification.get("ContainerEntrypoint"),
+            specification.get("ContainerArguments"),
+            is_processing=is_processing,
+        )
+    except runners.UnknownImageError as error:
+        raise validation(str(error)) from error
+
+
+def check_cluster(count: int, network: Record, *, encrypted: bool) -> None:
+    """Refuse several instances whose security groups keep them apart; on AWS such a job waits until its time is up.
+
+    Args:
+        count: Instances.
+        network: ``VpcConfig``; empty outside of a network of the account, where AWS cares for it.
+        encrypted: Whether traffic between containers is encrypted.
+
+    Raises:
+        ServiceError: ``ValidationException`` with the rules that are missing.
+    """
+    # claim: instances-of-one-job-need-rules-to-each-other
+    if count > 1 and network:
+        problem = security_groups.cluster_problem(network.get("SecurityGroupIds", []), encrypted=encrypted)
+        if problem is not None:
+            raise validation(problem)
+
+
+def request_stop(kind: str, name: str) -> Record:
+    """Ask a running job to end, and return its record.
+
+    Raises:
+        ServiceError: ``ValidationException``: the job is absent or has ended.
+    """
+    # claim: job-stops-only-while-it-runs
+    record = resource_store.get(kind, name)
+    status, word = f"{kind}Status", kind.removesuffix("Job").lower()
+    with resource_store.LOCK:
+        if record[status] not in ("InProgress", "Stopping"):
+            raise validation(f"The request was rejected because the {word} job is in status {record[status]}.")
+        resource_store.update(record, **{status: "Stopping"})
+    return record
+
+
+def run(job: Job, env: dict[str, str]) -> tuple[End, int]:
+    """Run a job's process to its end, its limit or a stop.
+
+    Args:
+        job: The job.
+        env: What its environment holds beside the caller's.
+
+    Returns:
+        How it ended, and its exit code.
+    """
+    limit = float(job.record.get("StoppingCondition", {}).get("MaxRuntimeInSeconds", _DAY))
+    if job.is_stopping:
+        return End.STOPPED, 0
+    # claim: log-streams-begin-with-the-job
+    logs = LogStream(job.group, f"{job.name}/algo-1-{int(clock.now())}", job.identity)
+    process = Process(
+        [mapped(job.root, part) for part in job.command],
+        env=environment(job.root, job.given, job.identity, isolated=job.isolated) | env,
+        cwd=job.root,
+        logs=logs,
+    )
+    started = time.monotonic()
+    try:
+        while (code := process.wait(_LOOK)) is None:
+            if (end := _end(job, started, limit)) is not None:
+                return end, process.stop()
+        return End.EXITED, code
+    finally:
+        job.spent += time.monotonic() - started
+
+
+def _end(job: Job, started: float, limit: float) -> End | None:
+    """Say why a running process must end now."""
+    now = time.monotonic()
+    if job.is_stopping:
+        return End.STOPPED
+    if now - started + job.spent > limit:
+        return End.OVERRAN
+    if now - job.began > job.patience:
+        return End.WAITED
+    return End.INTERRUPTED if job.interruption.is_set() else None
+
+
+def message(job: Job, name: str) -> str | None:
+    """Return the text that the script left for the service in a file under ``/opt/ml/output``, cut as the service cuts it."""
+    path = job.root / "output" / name
+    return path.read_text(errors="replace")[:_MESSAGE] if path.is_file() else None
+
+
+def failed_transfer(what: str, error: Exception) -> JobError:
+    """Return the failure of a download or an upload in the service's words."""
+    return JobError(f"ClientError: {what} failed: {error}"[:_MESSAGE])
+
+
+TRANSFER_ERRORS = (ClientError, BotoCoreError, OSError, ValueError)

@@ -1,0 +1,272 @@
+"""Models, endpoint configs and variants, and the combinations that SageMaker refuses."""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from mlops_local.networks.reach import Member
+from mlops_local.sagemaker import package_versions, resource_store
+from mlops_local.sagemaker.api_shapes import Record, validation
+from mlops_local.sagemaker.role_clients import Identity
+
+# what an endpoint here can do without; each is refused by name rather than ignored
+_UNSUPPORTED = (
+    "AcceleratorType",
+    "CapacityReservationConfig",
+    "CoreDumpConfig",
+    "InstancePools",
+    "ManagedInstanceScaling",
+)
+# the first three are of inference components, which take models after the endpoint is there
+_UNSUPPORTED_CONFIG = ("EnableNetworkIsolation", "ExecutionRoleArn", "VpcConfig", "ExplainerConfig", "MetricsConfig")
+_MOST = 10  # variants; https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_CreateEndpointConfig.html
+# https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_ProductionVariantServerlessConfig.html
+_MEMORY = (1024, 2048, 3072, 4096, 5120, 6144)
+# what only instances have; KmsKeyId encrypts their volumes
+_OF_INSTANCES = ("InstanceType", "InitialInstanceCount", "VolumeSizeInGB")
+_LOOKS: list[Callable[[str, str], bool]] = []
+
+
+def checked(request: Record, models: Mapping[str, Record]) -> Record:
+    """Return an endpoint config with the weights that its variants have where they give none.
+
+    Args:
+        request: CreateEndpointConfig.
+        models: The models of its variants, by name.
+
+    Raises:
+        ServiceError: ``ValidationException`` with every problem.
+    """
+    # claim: config-variants-go-together
+    problems = list(_problems(request, models))
+    if problems:
+        raise validation("; ".join(problems))
+    lists = [name for name in ("ProductionVariants", "ShadowProductionVariants") if name in request]
+    return request | {name: [{"InitialVariantWeight": 1.0} | variant for variant in request[name]] for name in lists}
+
+
+def add_look(look: Callable[[str, str], bool]) -> None:
+    """Ask ``look(endpoint, variant)`` from now on which variants are registered with Application Auto Scaling."""
+    _LOOKS.append(look)
+
+
+def is_scaled(endpoint: str, variant: str) -> bool:
+    """Return whether a variant is registered as a scalable target: SageMaker refuses some changes of it."""
+    return any(look(endpoint, variant) for look in _LOOKS)
+
+
+def is_serverless(config: Record) -> bool:
+    """Return whether an endpoint config has no instances."""
+    return any("ServerlessConfig" in variant for variant in config["ProductionVariants"])
+
+
+def instance_types(config: Record) -> dict[str, str]:
+    """Return the instance type of each variant of instances."""
+    return {v["VariantName"]: v["InstanceType"] for v in config["ProductionVariants"] if "InstanceType" in v}
+
+
+def _problems(request: Record, models: Mapping[str, Record]) -> Iterator[str]:
+    production, shadows = request["ProductionVariants"], request.get("ShadowProductionVariants", [])
+    for member in _UNSUPPORTED_CONFIG:
+        if member in request:
+            yield f"{member} of an endpoint config is not supported by the embedded SageMaker"
+    if len(production) > _MOST:
+        yield f"an endpoint config has at most {_MOST} production variants, got {len(production)}"
+    names = [variant["VariantName"] for variant in (*production, *shadows)]
+    if len(set(names)) < len(names):
+        yield f"Production variant names must be unique, got {names}"
+    for variant in (*production, *shadows):
+        yield from _variant(variant)
+    if is_serverless(request):
+        yield from _serverless(request, models)
+    if shadows:
+        yield from _shadow(request)
+    if "AsyncInferenceConfig" in request:
+        yield from _asynchronous(request)
+
+
+def _variant(variant: Record) -> Iterator[str]:
+    name = variant["VariantName"]
+    for member in _UNSUPPORTED:
+        if member in variant:
+            yield f"ProductionVariant.{member} is not supported by the embedded SageMaker"
+    if "ModelName" not in variant:
+        yield f"ProductionVariant {name} needs ModelName"
+    given = [member for member in _OF_INSTANCES if member in variant]
+    if "ServerlessConfig" in variant and given:
+        yield f"ProductionVariant {name} has ServerlessConfig and so cannot have {', '.join(given)}"
+    if "ServerlessConfig" not in variant:
+        for member in ("InstanceType", "InitialInstanceCount"):
+            if member not in variant:
+                yield f"ProductionVariant {name} needs {member}, or ServerlessConfig"
+
+
+def _serverless(request: Record, models: Mapping[str, Record]) -> Iterator[str]:
+    """Yield what a serverless endpoint cannot have.
+
+    See: https://docs.aws.amazon.com/sagemaker/latest/dg/serverless-endpoints.html#serverless-endpoints-how-it-works-exclusions
+    """
+    variants = request["ProductionVariants"]
+    excluded = {
+        "multiple production variants": len(variants) > 1,
+        "shadow variants": "ShadowProductionVariants" in request,
+        "data capture": bool(request.get("DataCaptureConfig", {}).get("EnableCapture", "DataCaptureConfig" in request)),
+        "KmsKeyId": "KmsKeyId" in request,
+        "asynchronous inference": "AsyncInferenceConfig" in request,
+        "VPC configuration": any(_of(models, variant).get("VpcConfig") for variant in variants),
+        "network isolation": any(_of(models, variant).get("EnableNetworkIsolation") for variant in variants),
+    }
+    yield from (f"Serverless endpoints do not support {name}." for name, asked in excluded.items() if asked)
+    for config in (variant["ServerlessConfig"] for variant in variants if "ServerlessConfig" in variant):
+        if config["MemorySizeInMB"] not in _MEMORY:
+            yield f"MemorySizeInMB must be one of {', '.join(map(str, _MEMORY))}, got {config['MemorySizeInMB']}"
+        if config.get("ProvisionedConcurrency", 0) > config["MaxConcurrency"]:
+            yield (
+                f"ProvisionedConcurrency must be at most MaxConcurrency ({config['MaxConcurrency']}), got "
+                f"{config['ProvisionedConcurrency']}"
+            )
+
+
+def _shadow(request: Record) -> Iterator[str]:
+    """Yield what cannot be beside a shadow variant.
+
+    See: ``ShadowProductionVariants`` in botocore's model, and
+    https://docs.aws.amazon.com/sagemaker/latest/dg/model-shadow-deployment.html
+    """
+    production, shadows = request["ProductionVariants"], request["ShadowProductionVariants"]
+    if len(production) != 1 or len(shadows) != 1:
+        yield f"shadow mode takes 1 production and 1 shadow variant, got {len(production)} and {len(shadows)}"
+    if "AsyncInferenceConfig" in request:
+        yield "AsyncInferenceConfig cannot be combined with ShadowProductionVariants."
+    if any("ServerlessConfig" in variant for variant in shadows):
+        yield "A shadow variant cannot be serverless."
+    for variant in (*production, *shadows):
+        if str(variant.get("InstanceType", "")).startswith("ml.inf1."):
+            yield f"{variant['InstanceType']} of {variant['VariantName']} cannot be used with ShadowProductionVariants."
+
+
+def _asynchronous(request: Record) -> Iterator[str]:
+    """Yield what an asynchronous endpoint lacks; https://docs.aws.amazon.com/sagemaker/latest/dg/async-inference-create-endpoint.html."""
+    if "S3OutputPath" not in request["AsyncInferenceConfig"]["OutputConfig"]:
+        yield "AsyncInferenceConfig.OutputConfig needs S3OutputPath"
+    if request["AsyncInferenceConfig"]["OutputConfig"].get("NotificationConfig", {}).get("IncludeInferenceResponseIn"):
+        yield "IncludeInferenceResponseIn is not supported by the embedded SageMaker"
+    if "DataCaptureConfig" in request:
+        # https://docs.aws.amazon.com/sagemaker/latest/dg/model-monitor-data-capture.html: real-time endpoints, batch transform
+        yield "DataCaptureConfig is for real-time endpoints; an asynchronous one's input and output are in S3 already"
+
+
+def _of(models: Mapping[str, Record], variant: Mapping[str, Any]) -> Record:
+    return models.get(variant.get("ModelName", ""), {})
+
+
+def create_model(request: Record) -> Record:
+    """CreateModel: of one container, given by image and data or by an approved model package."""
+    # claim: model-needs-image-and-role
+    name = request["ModelName"]
+    given = request.get("Containers", []) + ([request["PrimaryContainer"]] if "PrimaryContainer" in request else [])
+    if len(given) != 1:
+        raise validation(f"a model has 1 container here, got {len(given)}; inference pipelines are not supported")
+    if "ExecutionRoleArn" not in request:
+        raise validation("ExecutionRoleArn is required to read the model's data")
+    arn = resource_store.arn("Model", name)
+    role = Identity(request["ExecutionRoleArn"], arn)
+    role.check()
+    resolved = container(given[0])
+    package_versions.check_image(resolved["Image"])
+    if "ModelDataUrl" in resolved:
+        _check_data(resolved["ModelDataUrl"], role)
+    record = {k: v for k, v in request.items() if k != "Tags"}
+    record["EnableNetworkIsolation"] = request.get("EnableNetworkIsolation", False)
+    record["Resolved"] = resolved  # what is served stays what it was when the model was made
+    resource_store.add("Model", name, record, request.get("Tags"))
+    return {"ModelArn": arn}
+
+
+def describe_model(request: Record) -> Record:
+    """DescribeModel."""
+    return resource_store.get("Model", request["ModelName"])
+
+
+def list_models(request: Record) -> Record:
+    """ListModels."""
+    return resource_store.listing(
+        "ListModels", request, resource_store.store().records["Model"].values(), status=None, descending=True
+    )
+
+
+def delete_model(request: Record) -> Record:
+    """DeleteModel; endpoints that serve it go on."""
+    resource_store.remove("Model", request["ModelName"])
+    return {}
+
+
+def container(definition: Record) -> Record:
+    """Return the image, data and environment of a container definition; a package gives what the definition does not.
+
+    Raises:
+        ServiceError: ``ValidationException``: neither an image nor a usable package, or data that cannot be served here.
+    """
+    # claim: model-needs-image-and-role
+    for name in ("ModelDataSource", "MultiModelConfig", "AdditionalModelDataSources", "InferenceSpecificationName"):
+        if name in definition:
+            raise validation(f"{name} is not supported by the embedded SageMaker; give Image and ModelDataUrl")
+    if definition.get("Mode", "SingleModel") != "SingleModel":
+        raise validation("multi-model containers are not supported by the embedded SageMaker")
+    if "ModelPackageName" not in definition:
+        if "Image" not in definition:
+            raise validation("Both image and model package name cannot be null")
+        return definition
+    packaged = package_versions.approved_container(definition["ModelPackageName"])
+    environment = packaged.get("Environment", {}) | definition.get("Environment", {})
+    return packaged | {"Environment": environment}
+
+
+def identity(model: Record) -> Identity:
+    """Return in whose name a model's containers run."""
+    member = Member.of(f"model {model['ModelName']}", model.get("VpcConfig"))
+    return Identity(model["ExecutionRoleArn"], model["ModelArn"], member)
+
+
+def create_config(request: Record) -> Record:
+    """CreateEndpointConfig."""
+    name = request["EndpointConfigName"]
+    listed = (*request["ProductionVariants"], *request.get("ShadowProductionVariants", []))
+    used = {v["ModelName"]: resource_store.get("Model", v["ModelName"]) for v in listed if "ModelName" in v}
+    record = checked({k: v for k, v in request.items() if k != "Tags"}, used)
+    resource_store.add("EndpointConfig", name, record, request.get("Tags"))
+    return {"EndpointConfigArn": resource_store.arn("EndpointConfig", name)}
+
+
+def describe_config(request: Record) -> Record:
+    """DescribeEndpointConfig."""
+    return resource_store.get("EndpointConfig", request["EndpointConfigName"])
+
+
+def list_configs(request: Record) -> Record:
+    """ListEndpointConfigs."""
+    rows = resource_store.store().records["EndpointConfig"].values()
+    return resource_store.listing("ListEndpointConfigs", request, rows, status=None, descending=True)
+
+
+def delete_config(request: Record) -> Record:
+    """DeleteEndpointConfig."""
+    resource_store.remove("EndpointConfig", request["EndpointConfigName"])
+    return {}
+
+
+def _check_data(url: str, role: Identity) -> None:
+    # claim: model-needs-image-and-role
+    bucket, _, key = url.removeprefix("s3://").partition("/")
+    try:
+        role.client("s3").head_object(Bucket=bucket, Key=key)
+    except ClientError as error:
+        status = error.response["ResponseMetadata"]["HTTPStatusCode"]
+        if status == 404:
+            raise validation(f"Could not find model data at {url}.") from error
+        raise validation(
+            f'Could not access model data at {url}. Please ensure that the role "{role.role}" exists and that its trust '
+            'relationship policy allows the action "sts:AssumeRole" for the service principal "sagemaker.amazonaws.com". '
+            'Also ensure that the role has "s3:GetObject" permissions and that the object is located in the region.'
+        ) from error

@@ -1,0 +1,396 @@
+"""UpdateEndpoint with deployment guardrails: blue/green all at once, canary and linear, rolling, and the rollback.
+
+The green fleet starts beside the blue one, takes its share of the traffic in steps, and each step bakes while the alarms are
+watched. An alarm, a green fleet that does not start, or the time limit gives all traffic back to the blue fleet: the endpoint is
+InService again with the old config and without a failure reason.
+
+A rolling update has no second fleet: each batch of new capacity takes its share and bakes, and as much of the old capacity goes.
+
+See: https://docs.aws.amazon.com/sagemaker/latest/dg/deployment-guardrails-blue-green.html
+and https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_RollingUpdatePolicy.html
+and https://docs.aws.amazon.com/sagemaker/latest/dg/deployment-guardrails-configuration.html
+"""
+
+import contextlib
+import logging
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from botocore.exceptions import ClientError
+
+from mlops_local import clock
+from mlops_local.sagemaker import endpoint_configs, endpoints, fleets, resource_store, status_events
+from mlops_local.sagemaker.api_shapes import Record, ServiceError, validation
+from mlops_local.sagemaker.container_processes import background
+from mlops_local.sagemaker.endpoint_configs import instance_types, is_scaled
+from mlops_local.sagemaker.endpoints import Deployment, Live
+from mlops_local.sagemaker.fleets import Fleet, FleetError
+from mlops_local.sagemaker.role_clients import Identity
+
+LOGGER = logging.getLogger(__name__)
+
+_POLL = 0.25  # real seconds between two looks at the alarms
+_DEFAULT_TIMEOUT = 28_800  # MaximumExecutionTimeoutInSeconds where none is given: the most that AWS allows
+
+
+class _RollbackError(Exception):
+    """The deployment must go back; the message says why, for the launcher's log."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """How a deployment goes.
+
+    Args:
+        steps: Instances of each variant that take traffic, step by step; the last step is all of them.
+        wait: Embedded seconds between two steps.
+        final: Embedded seconds of baking after the last step, before the blue fleet ends.
+        timeout: Embedded seconds after which the deployment goes back.
+        alarms: Alarms that make it go back.
+        back: Of a rolling update: instances of each variant that come back at once. Default: none, for blue/green.
+    """
+
+    steps: tuple[Mapping[str, int], ...]
+    wait: float
+    final: float
+    timeout: float
+    alarms: tuple[str, ...]
+    back: Mapping[str, int] | None = None
+
+
+def update(request: Record) -> Record:
+    """UpdateEndpoint; the deployment runs in the background."""
+    # claim: failed-endpoint-takes-no-update
+    record = resource_store.get("Endpoint", request["EndpointName"])
+    config = endpoints.usable_config(request["EndpointConfigName"])
+    with resource_store.LOCK:
+        endpoints.refuse_in_progress(record)
+        state = endpoints.live(record)
+        blue = state.fleet
+        if record["EndpointStatus"] != "InService" or blue is None:
+            raise validation(f'Cannot update failed endpoint "{record["EndpointArn"]}"; delete it.')
+        guard = _deployment_config(request, record)
+        excluded = [item["VariantPropertyType"] for item in request.get("ExcludeRetainedVariantProperties", [])]
+        retain = request.get("RetainAllVariantProperties", False)
+        wanted = fleets.variants(config, blue.summaries() if retain else [], excluded)
+        # retained capture is the running one, whatever the new config says
+        kept = retain and "DataCaptureConfig" not in excluded
+        capture = blue.capture if kept else config.get("DataCaptureConfig")
+        _check_scaled(record, blue, config)
+        counts = {v["VariantName"]: int(v.get("InitialInstanceCount", 1)) for v in wanted}
+        policy = plan(guard, counts, set(blue.servers), is_guarded=_is_guarded(blue, wanted))
+    _check_alarms(policy.alarms, wanted)
+    with resource_store.LOCK:
+        endpoints.refuse_in_progress(record)
+        state.compared = True
+        deployment = Deployment(config=config, wanted=wanted, capture=capture, started=clock.utcnow())
+        state.deployment = deployment
+        resource_store.update(record, EndpointStatus="Updating", LastDeploymentConfig=guard or None)
+    endpoints.announce(record)
+    background(f"update endpoint {record['EndpointName']}", _deploy, record, state, deployment, policy)
+    return {"EndpointArn": record["EndpointArn"]}
+
+
+def plan(guard: Record, counts: Mapping[str, int], running: set[str], *, is_guarded: bool = True) -> Policy:
+    """Return the steps of a deployment.
+
+    Args:
+        guard: ``DeploymentConfig``; empty means blue/green all at once without baking.
+        counts: Instances of each variant of the green fleet.
+        running: Variants of the blue fleet. Traffic shifts in steps only between equal sets of variants; otherwise the
+            update is all at once without baking, as AWS does with what its guardrails exclude.
+            https://docs.aws.amazon.com/sagemaker/latest/dg/deployment-guardrails-exclusions.html
+        is_guarded: Whether guardrails work for these fleets; otherwise the update is all at once, and no alarm is watched. Default:
+            they do.
+
+    Raises:
+        ServiceError: ``ValidationException``: a step that AWS refuses.
+    """
+    # claim: guardrail-plans-are-checked
+    back = None
+    guard = guard if is_guarded else {}
+    alarms = tuple(alarm["AlarmName"] for alarm in guard.get("AutoRollbackConfiguration", {}).get("Alarms", []))
+    if "RollingUpdatePolicy" in guard:
+        if "BlueGreenUpdatePolicy" in guard:
+            raise validation("Only one of BlueGreenUpdatePolicy and RollingUpdatePolicy can be specified.")
+        rolling = guard["RollingUpdatePolicy"]
+        if len(counts) > 1:
+            raise validation("Rolling deployments are not supported for endpoints with multiple variants.")
+        sizes = {n: _size(rolling["MaximumBatchSize"], c, "MaximumBatchSize", 5) for n, c in counts.items()}
+        # each batch bakes, the last one too
+        policy, wait, final = rolling, rolling["WaitIntervalInSeconds"], rolling["WaitIntervalInSeconds"]
+        steps, back = _even_steps(sizes, counts), _rollback_sizes(rolling, counts)
+    else:
+        policy = guard.get("BlueGreenUpdatePolicy", {})
+        routing = policy.get("TrafficRoutingConfiguration", {"Type": "ALL_AT_ONCE", "WaitIntervalInSeconds": 0})
+        wait, final = routing["WaitIntervalInSeconds"], policy.get("TerminationWaitInSeconds", 0)
+        steps = _steps(routing, counts)
+    timeout = policy.get("MaximumExecutionTimeoutInSeconds", _DEFAULT_TIMEOUT)
+    needed = wait * (len(steps) - 1) + final
+    if timeout <= needed:
+        raise validation(
+            f"MaximumExecutionTimeoutInSeconds {timeout} must be larger than the waits of the deployment, {needed} seconds."
+        )
+    if running != set(counts):
+        steps, final, back = [dict(counts)], 0, None
+    return Policy(steps=tuple(steps), wait=wait, final=final, timeout=timeout, alarms=alarms, back=back)
+
+
+def _is_guarded(blue: Fleet, wanted: Sequence[Record]) -> bool:
+    """Tell whether deployment guardrails work: not for serverless variants, and not on Inf1.
+
+    https://docs.aws.amazon.com/sagemaker/latest/dg/deployment-guardrails-exclusions.html
+    """
+    new = [str(variant.get("InstanceType", "")) for variant in wanted]
+    old = [server.instance_type or "" for server in blue.servers.values()]
+    return all(kind and not kind.startswith("ml.inf1.") for kind in (*new, *old))
+
+
+def _check_scaled(record: Record, blue: Fleet, config: Record) -> None:
+    """Refuse another instance type for a variant that scales; it has to be deregistered first.
+
+    https://docs.aws.amazon.com/sagemaker/latest/dg/endpoint-auto-scaling-add-policy.html
+    """
+    # claim: scaled-variant-keeps-its-type
+    types = instance_types(config)
+    for name, server in blue.servers.items():
+        if types.get(name, server.instance_type) != server.instance_type and is_scaled(record["EndpointName"], name):
+            raise validation(
+                f"The instance type of variant {name} of endpoint {record['EndpointName']} cannot change from "
+                f"{server.instance_type} to {types[name]} while it is registered with Application Auto Scaling; deregister "
+                "the scalable target, update the endpoint, and register it again."
+            )
+
+
+def _rollback_sizes(rolling: Record, counts: Mapping[str, int]) -> Mapping[str, int]:
+    # claim: guardrail-plans-are-checked
+    size = rolling.get("RollbackMaximumBatchSize", {"Type": "CAPACITY_PERCENT", "Value": 100})
+    if size["Type"] == "INSTANCE_COUNT":
+        return {name: min(count, int(size["Value"])) for name, count in counts.items()}
+    if not 5 <= size["Value"] <= 100:
+        raise validation(f"RollbackMaximumBatchSize must be 5-100 % of the total instance count, got {size['Value']}.")
+    return {name: max(1, math.floor(count * size["Value"] / 100)) for name, count in counts.items()}
+
+
+def _steps(routing: Record, counts: Mapping[str, int]) -> list[Mapping[str, int]]:
+    # claim: guardrail-plans-are-checked
+    kind = routing["Type"]
+    if kind == "ALL_AT_ONCE":
+        return [dict(counts)]
+    member, lowest = ("CanarySize", 0) if kind == "CANARY" else ("LinearStepSize", 10)
+    if member not in routing:
+        raise validation(f"{member} is required for traffic routing of type {kind}.")
+    sizes = {name: _size(routing[member], count, member, lowest) for name, count in counts.items()}
+    if kind == "LINEAR" or sizes == counts:
+        return _even_steps(sizes, counts)
+    return [sizes, dict(counts)]
+
+
+def _even_steps(sizes: Mapping[str, int], counts: Mapping[str, int]) -> list[Mapping[str, int]]:
+    number = max(math.ceil(counts[name] / sizes[name]) if sizes[name] else 1 for name in counts)
+    return [{name: min(counts[name], sizes[name] * step) for name in counts} for step in range(1, number + 1)]
+
+
+def _size(size: Record, count: int, member: str, lowest: int) -> int:
+    """Return instances of one step; more than half of the fleet is refused, so one instance can have no canary.
+
+    A fleet that has scaled to zero has no steps: what AWS does with it is not documented.
+    """
+    # claim: guardrail-plans-are-checked
+    if count == 0:
+        return 0
+    value = size["Value"]
+    percent = size["Type"] == "CAPACITY_PERCENT"
+    instances = max(1, math.floor(count * value / 100)) if percent else int(value)
+    share = value if percent else value * 100 / count
+    if instances * 2 > count or not lowest <= share <= 50:
+        allowed = "at most 50 %" if lowest == 0 else f"{lowest}-50 %"
+        raise validation(
+            f"{member} must be {allowed} of the variant's total instance count: {value} "
+            f"({size['Type']}) of {count} instances is {instances}."
+        )
+    return instances
+
+
+def _deployment_config(request: Record, record: Record) -> Record:
+    # claim: guardrail-plans-are-checked
+    if request.get("RetainDeploymentConfig", False):
+        if "DeploymentConfig" in request:
+            raise validation("DeploymentConfig and RetainDeploymentConfig cannot be specified together.")
+        return dict(record.get("LastDeploymentConfig", {}))
+    return dict(request.get("DeploymentConfig", {}))
+
+
+def _check_alarms(alarms: Sequence[str], wanted: Sequence[Record]) -> None:
+    """Refuse alarms that do not exist or that the execution role may not describe."""
+    # claim: rollback-alarms-must-exist
+    if not alarms:
+        return
+    try:
+        states = _alarm_states(alarms, _role(wanted))
+    except ClientError as error:
+        raise validation(f"cannot describe the auto-rollback alarms {list(alarms)}: {error}") from error
+    missing = sorted(set(alarms) - set(states))
+    if missing:
+        raise validation(f"Alarms do not exist: {missing}")
+
+
+def _alarm_states(alarms: Sequence[str], role: Identity) -> dict[str, str]:
+    """Return the states of alarms; composite ones are asked for last, as only who may describe all alarms sees them."""
+    client = role.client("cloudwatch")
+    found = client.describe_alarms(AlarmNames=list(alarms), AlarmTypes=["MetricAlarm"])["MetricAlarms"]
+    rest = sorted(set(alarms) - {alarm["AlarmName"] for alarm in found})
+    if rest:
+        with contextlib.suppress(client.exceptions.ClientError):
+            found += client.describe_alarms(AlarmNames=rest, AlarmTypes=["CompositeAlarm"])["CompositeAlarms"]
+    return {alarm["AlarmName"]: alarm["StateValue"] for alarm in found}
+
+
+def _role(wanted: Sequence[Record]) -> Identity:
+    return endpoint_configs.identity(resource_store.get("Model", wanted[0]["ModelName"])).of_service()
+
+
+def _deploy(record: Record, state: Live, deployment: Deployment, policy: Policy) -> None:
+    # claim: an-alarm-ends-the-bake
+    blue, counts = state.fleet, policy.steps[-1]
+    if blue is None:
+        raise RuntimeError("an update needs a fleet in service")
+    deadline = clock.now() + policy.timeout
+    name, wanted = record["EndpointName"], deployment.wanted
+    old = {server.variant: server.instances for server in blue.servers.values()}
+    _show(record, deployment, "Creating", "Launching {n} instance(s).", dict.fromkeys(counts, 0))
+    try:
+        green = fleets.start(name, deployment.config, wanted, deployment.capture, state.stop)
+        deployment.fleet = green
+        role = _role(wanted)
+        _watch(policy.alarms, role)
+        at = clock.now()
+        for step in policy.steps:
+            last = step == counts
+            seconds = policy.final if last else policy.wait
+            field = "TerminationWaitInSeconds" if last else "WaitIntervalInSeconds"
+            part = f"{'full' if last else 'canary'} capacity of {{n}} instance(s)."
+            _show(record, deployment, "ActivatingTraffic", f"Activating traffic on {part}", step)
+            _shift(deployment, step, counts)
+            if policy.back is not None:
+                _retire(blue, old, step, counts)
+            baking = f"Baking for {seconds} seconds ({field}) with traffic enabled on {part}"
+            _show(record, deployment, "Baking", baking, step)
+            at = _bake(at + seconds, deadline, policy.alarms, role, state)
+    except (FleetError, ServiceError, ClientError, _RollbackError) as error:
+        LOGGER.warning("update of endpoint %s rolls back: %s", name, error)
+        _roll_back(record, state, deployment, (old, policy))
+        return
+    except Exception:
+        LOGGER.exception("update of endpoint %s rolls back", name)
+        _roll_back(record, state, deployment, (old, policy))
+        return
+    _promote(record, state, green, deployment)
+    blue.retire()
+
+
+def _shift(deployment: Deployment, step: Mapping[str, int], counts: Mapping[str, int]) -> None:
+    with resource_store.LOCK:
+        deployment.shares = {name: step[name] / max(1, count) for name, count in counts.items()}
+
+
+def _retire(blue: Fleet, old: Mapping[str, int], step: Mapping[str, int], counts: Mapping[str, int]) -> None:
+    """Let as much of the old capacity go as there is of the new one."""
+    with resource_store.LOCK:
+        for name, server in blue.servers.items():
+            server.instances = max(0, math.ceil(old[name] * (1 - step[name] / max(1, counts[name]))))
+
+
+def _bake(until: float, deadline: float, alarms: Sequence[str], role: Identity, state: Live) -> float:
+    """Bake up to an embedded time and return it: after a jump of the clock the next step goes on from there, not from now."""
+    # claim: an-alarm-ends-the-bake
+    for _ in _ticks(min(until, deadline), state):
+        _watch(alarms, role)
+    _watch(alarms, role)
+    if until > deadline:
+        raise _RollbackError("MaximumExecutionTimeoutInSeconds has passed")
+    return until
+
+
+def _ticks(until: float, state: Live) -> Iterator[None]:
+    """Yield every ``_POLL`` real seconds, and after each jump of the clock, until an embedded time has come."""
+    # claim: an-alarm-ends-the-bake
+    while (left := until - clock.now()) > 0:
+        if not clock.wait(min(left, _POLL * clock.scale()), state.stop):
+            raise _RollbackError("the endpoint is going away")
+        yield
+
+
+def _watch(alarms: Sequence[str], role: Identity) -> None:
+    # claim: an-alarm-ends-the-bake
+    if alarms:
+        fired = [name for name, value in _alarm_states(alarms, role).items() if value == "ALARM"]
+        if fired:
+            raise _RollbackError(f"alarms {fired} are in state ALARM")
+
+
+def _show(record: Record, deployment: Deployment, status: str, message: str, current: Mapping[str, int]) -> None:
+    """Say what the deployment does now, in Describe and as an event; ``{n}`` in the message is the instances it is about."""
+
+    def shown(variant: Record) -> Record:
+        active, all_ = current[variant["VariantName"]], int(variant.get("InitialInstanceCount", 1))
+        text = message.format(n=active or all_)
+        return {
+            "VariantName": variant["VariantName"],
+            "CurrentWeight": float(variant["InitialVariantWeight"]),
+            "DesiredWeight": float(variant["InitialVariantWeight"]),
+            "VariantStatus": [{"Status": status, "StatusMessage": text, "StartTime": clock.utcnow()}],
+        } | (
+            {
+                "CurrentServerlessConfig": variant["ServerlessConfig"],
+                "DesiredServerlessConfig": variant["ServerlessConfig"],
+            }
+            if "ServerlessConfig" in variant
+            else {
+                "InstanceType": variant["InstanceType"],
+                "CurrentInstanceCount": active,
+                "DesiredInstanceCount": all_,
+            }
+        )
+
+    with resource_store.LOCK:
+        deployment.variants = [shown(variant) for variant in deployment.wanted]
+        resource_store.update(record)
+    status_events.deployment(endpoints.view(record))
+
+
+def _promote(record: Record, state: Live, green: Fleet, deployment: Deployment) -> None:
+    with resource_store.LOCK:
+        state.fleet, state.deployment = green, None
+        endpoints.set_config(record, deployment.config, deployment.capture)
+        resource_store.update(record, EndpointStatus="InService", EndpointConfigName=green.config)
+    endpoints.announce(record)
+    status_events.deployment(endpoints.view(record))
+
+
+def _roll_back(record: Record, state: Live, deployment: Deployment, before: tuple[Mapping[str, int], Policy]) -> None:
+    """Give all traffic back, a rolling update in its batches, and end the new fleet."""
+    green, blue, (old, policy) = deployment.fleet, state.fleet, before
+    with resource_store.LOCK:
+        resource_store.update(record, EndpointStatus="RollingBack")
+    endpoints.announce(record)
+    if policy.back is not None and blue is not None and deployment.shares:
+        counts = policy.steps[-1]
+        left = {name: round(share * counts[name]) for name, share in deployment.shares.items()}
+        while any(left.values()):
+            left = {name: max(0, number - policy.back[name]) for name, number in left.items()}
+            _shift(deployment, left, counts)
+            _retire(blue, old, left, counts)
+            _show(record, deployment, "Deleting", "Rolling back to {n} instance(s).", left)
+    with resource_store.LOCK:
+        deployment.shares = {}
+        for server in blue.servers.values() if blue is not None else ():
+            server.instances = old[server.variant]
+    if green is not None:
+        green.retire()
+    with resource_store.LOCK:
+        state.deployment = None
+        resource_store.update(record, EndpointStatus="InService")
+    endpoints.announce(record)
+    status_events.deployment(endpoints.view(record))

@@ -1,0 +1,233 @@
+"""The model registry: groups, and versions in them.
+
+See: https://docs.aws.amazon.com/sagemaker/latest/dg/model-registry.html
+"""
+
+import re
+from typing import Any
+
+from ministack.core.responses import get_account_id, get_region
+
+from mlops_local import runners
+from mlops_local.iam import authorization
+from mlops_local.iam.request import Call
+from mlops_local.sagemaker import resource_store, status_events
+from mlops_local.sagemaker.api_shapes import Record, ServiceError, conflict, validation
+
+_CHANGEABLE = (
+    "ModelApprovalStatus",
+    "ApprovalDescription",
+    "CustomerMetadataProperties",
+    "InferenceSpecification",
+    "SourceUri",
+    "ModelCard",
+    "ModelLifeCycle",
+)
+_ECR = re.compile(r"(?P<account>\d{12})\.dkr\.ecr\.(?P<region>[a-z0-9-]+)\.[^/]+/(?P<name>[^@:]+)")
+_TOKENS: dict[tuple[str, str], str] = {}
+
+
+# claim: packages-are-versions-of-a-group
+def create_group(request: Record) -> Record:
+    """CreateModelPackageGroup."""
+    name = request["ModelPackageGroupName"]
+    given = {k: v for k, v in request.items() if k != "Tags"}
+    added = {"ModelPackageGroupStatus": "Completed", "CreatedBy": user_context()}
+    record = resource_store.add("ModelPackageGroup", name, given | added, request.get("Tags"))
+    return {"ModelPackageGroupArn": record["ModelPackageGroupArn"]}
+
+
+def describe_group(request: Record) -> Record:
+    """DescribeModelPackageGroup."""
+    return resource_store.get(
+        "ModelPackageGroup", resource_store.name_of("ModelPackageGroup", request["ModelPackageGroupName"])
+    )
+
+
+def list_groups(request: Record) -> Record:
+    """ListModelPackageGroups."""
+    rows = resource_store.store().records["ModelPackageGroup"].values()
+    return resource_store.listing("ListModelPackageGroups", request, rows, status=None, descending=False)
+
+
+def delete_group(request: Record) -> Record:
+    """DeleteModelPackageGroup; a group with versions stays."""
+    # claim: group-with-packages-stays
+    record = describe_group(request)
+    name = record["ModelPackageGroupName"]
+    with resource_store.LOCK:
+        if any(_versions(name)):
+            raise conflict(f"Model Package Group {record['ModelPackageGroupArn']} still contains model packages.")
+        resource_store.remove("ModelPackageGroup", name)
+    return {}
+
+
+def create_package(request: Record) -> Record:
+    """CreateModelPackage: the next version of a group. Packages without a group are refused by name."""
+    # claim: packages-are-versions-of-a-group
+    if "ModelPackageGroupName" not in request:
+        raise validation("only versioned model packages can be made here; give ModelPackageGroupName")
+    for name in ("SourceAlgorithmSpecification", "ValidationSpecification", "AdditionalInferenceSpecifications"):
+        if name in request:
+            raise validation(f"{name} is not supported by the embedded SageMaker")
+    for container in request.get("InferenceSpecification", {}).get("Containers", []):
+        check_image(container["Image"])
+        _check_caller(container)
+    group = resource_store.name_of("ModelPackageGroup", request["ModelPackageGroupName"])
+    with resource_store.LOCK:
+        resource_store.get("ModelPackageGroup", group)
+        token = (resource_store.arn("ModelPackageGroup", group), request.get("ClientToken", ""))
+        if token[1] and token in _TOKENS:
+            return {"ModelPackageArn": _TOKENS[token]}
+        counter = resource_store.store().records["ModelPackageGroup"][group]
+        # claim: deleted-versions-are-not-used-again
+        version = counter["LastVersion"] = counter.get("LastVersion", 0) + 1
+        arn = resource_store.arn("ModelPackage", f"{group}/{version}")
+        record = {k: v for k, v in request.items() if k not in ("Tags", "ClientToken")}
+        record.setdefault("ModelApprovalStatus", "PendingManualApproval")
+        record |= {
+            "ModelPackageGroupName": group,
+            "ModelPackageVersion": version,
+            "ModelPackageStatus": "Completed",
+            "ModelPackageStatusDetails": {"ValidationStatuses": [], "ImageScanStatuses": []},
+            "ModelPackageRegistrationType": "Registered",
+            "CertifyForMarketplace": request.get("CertifyForMarketplace", False),
+            "CreatedBy": user_context(),
+        }
+        if "InferenceSpecification" in record:
+            record["InferenceSpecification"] = _with_digests(record["InferenceSpecification"])
+        record = resource_store.add("ModelPackage", arn, record, request.get("Tags"))
+        if token[1]:
+            _TOKENS[token] = arn
+    status_events.model_package(record)
+    return {"ModelPackageArn": arn}
+
+
+def package(name: str) -> Record:
+    """Return a package by its ARN, or by ``<group>/<version>``.
+
+    Raises:
+        ServiceError: ``ValidationException``: it does not exist.
+    """
+    return resource_store.get(
+        "ModelPackage", name if name.startswith("arn:") else resource_store.arn("ModelPackage", name)
+    )
+
+
+def describe_package(request: Record) -> Record:
+    """DescribeModelPackage."""
+    return package(request["ModelPackageName"])
+
+
+def list_packages(request: Record) -> Record:
+    """ListModelPackages, of one group or of all, with filters."""
+    rows: Any = resource_store.store().records["ModelPackage"].values()
+    if "ModelPackageGroupName" in request:
+        group = resource_store.name_of("ModelPackageGroup", request["ModelPackageGroupName"])
+        resource_store.get("ModelPackageGroup", group)
+        rows = _versions(group)
+    elif request.get("ModelPackageType", "Unversioned") == "Unversioned":
+        rows = []  # the API's default: unversioned packages only, and there are none here
+    wanted = request.get("ModelApprovalStatus")
+    rows = [row for row in rows if wanted is None or row["ModelApprovalStatus"] == wanted]
+    return resource_store.listing("ListModelPackages", request, rows, status="ModelPackageStatus", descending=False)
+
+
+def update_package(request: Record) -> Record:
+    """UpdateModelPackage: the approval, metadata and life cycle of a version."""
+    record = package(request["ModelPackageArn"])
+    for name in ("AdditionalInferenceSpecificationsToAdd", "ModelPackageRegistrationType"):
+        if name in request:
+            raise validation(f"{name} is not supported by the embedded SageMaker")
+    with resource_store.LOCK:
+        changes = {name: request[name] for name in _CHANGEABLE if name in request}
+        properties = dict(record.get("CustomerMetadataProperties", {})) | changes.get("CustomerMetadataProperties", {})
+        for name in request.get("CustomerMetadataPropertiesToRemove", []):
+            properties.pop(name, None)
+        if properties != record.get("CustomerMetadataProperties", {}):
+            changes["CustomerMetadataProperties"] = properties
+        updated = [name for name in changes if changes[name] != record.get(name)]
+        resource_store.update(record, **changes, LastModifiedBy=user_context())
+    status_events.model_package(record, updated)
+    return {"ModelPackageArn": record["ModelPackageArn"]}
+
+
+def delete_package(request: Record) -> Record:
+    """DeleteModelPackage."""
+    resource_store.remove("ModelPackage", package(request["ModelPackageName"])["ModelPackageArn"])
+    return {}
+
+
+def check_image(image: str) -> None:
+    """Refuse an image that nothing here runs.
+
+    Raises:
+        ServiceError: ``ValidationException`` that names the repository and the table.
+    """
+    # claim: package-image-is-checked
+    try:
+        runners.runner(image)
+    except runners.UnknownImageError as error:
+        raise validation(str(error)) from error
+
+
+def approved_container(name: str) -> Record:
+    """Return the container of a package that a model may be made of.
+
+    Raises:
+        ServiceError: ``ValidationException``: there is no such package, it is not approved, or has no single container.
+    """
+    # claim: only-approved-packages-become-models
+    record = package(name)
+    if record["ModelApprovalStatus"] != "Approved":
+        status = record["ModelApprovalStatus"]
+        raise validation(f"Model package {record['ModelPackageArn']} is {status}; only Approved ones can be deployed.")
+    containers = record.get("InferenceSpecification", {}).get("Containers", [])
+    if len(containers) != 1:
+        raise ServiceError(
+            "ValidationException", f"model package {name} has {len(containers)} containers; 1 is supported"
+        )
+    return dict(containers[0])
+
+
+def user_context() -> Record:
+    """Return the caller as ``UserContext``: a session of a role by the session's ARN and id, as its ``IamIdentity`` says."""
+    arn, principal = authorization.caller()
+    return {"IamIdentity": {"Arn": arn, "PrincipalId": principal}}
+
+
+def _check_caller(container: Record) -> None:
+    """Refuse a container whose image or model data the caller may not read.
+
+    AWS's policy for those who register, ``AmazonSageMakerModelRegistryFullAccess``, has these actions.
+
+    Raises:
+        ServiceError: ``ValidationException`` with the right that is missing.
+    """
+    # claim: registering-reads-image-and-artifact
+    key, image = authorization.caller_key(), _ECR.match(container["Image"])
+    try:
+        if image is not None:
+            repository = f"arn:aws:ecr:{image['region']}:{image['account']}:repository/{image['name']}"
+            for action in ("ecr:BatchGetImage", "ecr:DescribeImages"):
+                authorization.require(key, action, repository)
+        url = container.get("ModelDataUrl")
+        if url is not None:
+            resource = f"arn:aws:s3:::{url.removeprefix('s3://')}"
+            authorization.require_call(key, Call("s3", "s3:GetObject", resource, get_region(), get_account_id()))
+    except authorization.AccessDeniedError as error:
+        raise validation(f"Could not read what the model package names with the caller's rights: {error}") from error
+
+
+def _versions(group: str) -> list[Record]:
+    packages = resource_store.store().records["ModelPackage"].values()
+    return [record for record in packages if record["ModelPackageGroupName"] == group]
+
+
+def _with_digests(specification: Record) -> Record:
+    """Return the specification with the digest of each image that is named by digest, as the registry resolves it."""
+    containers = []
+    for container in specification["Containers"]:
+        _, at, digest = container["Image"].partition("@")
+        containers.append(({"ImageDigest": digest} if at else {}) | container)
+    return specification | {"Containers": containers}

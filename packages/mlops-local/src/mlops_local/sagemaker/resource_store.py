@@ -1,0 +1,317 @@
+"""What the service knows: one store an account and region, in memory, in the order of creation.
+
+A record is what Describe answers. What a record does beside that (a process, a fleet) is kept by the module that runs it.
+"""
+
+import base64
+import json
+import threading
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from ministack.core.responses import get_account_id, get_region
+
+from mlops_local import clock
+from mlops_local.sagemaker.api_shapes import Record, ServiceError, output_shape, validation, wire
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kind:
+    """A kind of resource: the members of its name and ARN, the ARN's resource type, and AWS's words for its errors."""
+
+    name: str
+    arn: str
+    resource: str
+    missing: str
+    exists: Callable[[str], ServiceError]
+
+
+def _already(what: str) -> Callable[[str], ServiceError]:
+    # public reports of the service's words, for instance github.com/aws/sagemaker-python-sdk/issues/101
+    return lambda arn: validation(f'Cannot create already existing {what} "{arn}".')
+
+
+def _job_exists(arn: str) -> ServiceError:
+    return ServiceError(
+        "ResourceInUse",
+        f"Job name must be unique within an AWS account and region, and a job with this name already exists ({arn})",
+    )
+
+
+def _in_use(what: str) -> Callable[[str], ServiceError]:
+    return lambda arn: ServiceError("ResourceInUse", f"{what} {arn} already exists.")
+
+
+KINDS: dict[str, Kind] = {
+    "Model": Kind(
+        name="ModelName",
+        arn="ModelArn",
+        resource="model",
+        missing='Could not find model "{arn}".',
+        exists=_already("model"),
+    ),
+    "EndpointConfig": Kind(
+        name="EndpointConfigName",
+        arn="EndpointConfigArn",
+        resource="endpoint-config",
+        missing='Could not find endpoint configuration "{arn}".',
+        exists=_already("endpoint configuration"),
+    ),
+    "Endpoint": Kind(
+        name="EndpointName",
+        arn="EndpointArn",
+        resource="endpoint",
+        missing='Could not find endpoint "{arn}".',
+        exists=_already("endpoint"),
+    ),
+    "TrainingJob": Kind(
+        name="TrainingJobName",
+        arn="TrainingJobArn",
+        resource="training-job",
+        missing="Requested resource not found.",  # github.com/aws/sagemaker-python-sdk/issues/326
+        exists=_job_exists,
+    ),
+    "ProcessingJob": Kind(
+        name="ProcessingJobName",
+        arn="ProcessingJobArn",
+        resource="processing-job",
+        missing="Could not find requested job with name: {name}",
+        exists=_job_exists,
+    ),
+    "ModelPackageGroup": Kind(
+        name="ModelPackageGroupName",
+        arn="ModelPackageGroupArn",
+        resource="model-package-group",
+        missing="ModelPackageGroup {arn} does not exist.",
+        exists=lambda arn: validation(f"Model Package Group already exists: {arn}"),
+    ),
+    # artifacts are kept by ARN, as versions of packages are
+    "Artifact": Kind(
+        name="ArtifactArn",
+        arn="ArtifactArn",
+        resource="artifact",
+        missing="Artifact {arn} does not exist.",
+        exists=lambda arn: validation(f"Artifact {arn} already exists."),
+    ),
+    "Action": Kind(
+        name="ActionName",
+        arn="ActionArn",
+        resource="action",
+        missing="Action {arn} does not exist.",
+        exists=lambda arn: validation(f"Action {arn} already exists."),
+    ),
+    "Context": Kind(
+        name="ContextName",
+        arn="ContextArn",
+        resource="context",
+        missing="Context {arn} does not exist.",
+        exists=lambda arn: validation(f"Context {arn} already exists."),
+    ),
+    # which AWS knows by its two ends alone
+    "Association": Kind(
+        name="AssociationKey",
+        arn="AssociationKey",
+        resource="association",
+        missing="Association {arn} does not exist.",
+        exists=lambda arn: validation(f"Association {arn} already exists."),
+    ),
+    **{
+        f"{what}JobDefinition": Kind(
+            name="JobDefinitionName",
+            arn="JobDefinitionArn",
+            resource=f"{word}-job-definition",
+            missing="Job definition {arn} not found.",
+            exists=_in_use("Job definition"),
+        )
+        for what, word in (
+            ("DataQuality", "data-quality"),
+            ("ModelQuality", "model-quality"),
+            ("ModelBias", "model-bias"),
+            ("ModelExplainability", "model-explainability"),
+        )
+    },
+    "MonitoringSchedule": Kind(
+        name="MonitoringScheduleName",
+        arn="MonitoringScheduleArn",
+        resource="monitoring-schedule",
+        missing="Monitoring schedule {arn} not found.",
+        exists=_in_use("Monitoring schedule"),
+    ),
+    # which AWS knows by schedule and time alone
+    "MonitoringExecution": Kind(
+        name="ExecutionKey",
+        arn="ExecutionKey",
+        resource="monitoring-execution",
+        missing="Monitoring execution {arn} not found.",
+        exists=_in_use("Monitoring execution"),
+    ),
+    "ModelPackage": Kind(
+        name="ModelPackageArn",
+        arn="ModelPackageArn",
+        resource="model-package",
+        missing="ModelPackage {arn} does not exist.",
+        exists=lambda arn: validation(f"ModelPackage already exists: {arn}"),
+    ),
+}
+
+
+@dataclass(slots=True)
+class Store:
+    """The records of one account and region."""
+
+    records: dict[str, dict[str, Record]] = field(default_factory=lambda: {kind: {} for kind in KINDS})
+    tags: dict[str, dict[str, str]] = field(default_factory=dict)
+
+
+LOCK = threading.RLock()
+_STORES: dict[tuple[str, str], Store] = {}
+
+
+def store() -> Store:
+    """Return the store of the calling account and region."""
+    with LOCK:
+        return _STORES.setdefault((get_account_id(), get_region()), Store())
+
+
+def stores() -> dict[tuple[str, str], Store]:
+    """Return the store of each account and region."""
+    with LOCK:
+        return dict(_STORES)
+
+
+def all_records(kind: str) -> list[Record]:
+    """Return the records of a kind in every account and region."""
+    return [record for known in stores().values() for record in known.records[kind].values()]
+
+
+def arn(kind: str, name: str) -> str:
+    """Return the ARN of a resource in the calling account and region; SageMaker's ARNs are lower case."""
+    if name.startswith("arn:"):  # versions of packages are kept by ARN
+        return name
+    return f"arn:aws:sagemaker:{get_region()}:{get_account_id()}:{KINDS[kind].resource}/{name.lower()}"
+
+
+def name_of(kind: str, text: str) -> str:
+    """Return the name of a resource given by name or ARN, as several operations allow; an ARN has lost the name's case."""
+    if not text.startswith("arn:"):
+        return text
+    records = store().records[kind].items()
+    return next((name for name, record in records if record[KINDS[kind].arn] == text), text.rsplit("/", 1)[-1])
+
+
+def add(kind: str, name: str, record: Record, tags: Iterable[dict[str, str]] | None = None) -> Record:
+    """Store a new record under its name and ARN with its times.
+
+    Raises:
+        ServiceError: A resource of that name exists.
+    """
+    # claim: names-are-unique-by-kind
+    spec, identity = KINDS[kind], arn(kind, name)
+    with LOCK:
+        records = store().records[kind]
+        if name in records:
+            raise spec.exists(identity)
+        now = clock.utcnow()
+        records[name] = record | {spec.name: name, "CreationTime": now, "LastModifiedTime": now} | {spec.arn: identity}
+        set_tags(identity, [] if tags is None else tags)
+        return records[name]
+
+
+def get(kind: str, name: str) -> Record:
+    """Return a record.
+
+    Raises:
+        ServiceError: ``ValidationException`` in AWS's words for that kind.
+    """
+    # claim: names-are-unique-by-kind
+    found = store().records[kind].get(name)
+    if found is None:
+        raise validation(KINDS[kind].missing.format(name=name, arn=arn(kind, name)))
+    return found
+
+
+def update(record: Record, **changes: Any) -> None:
+    """Change members of a record, with its time; ``None`` takes a member away."""
+    with LOCK:
+        record.update(changes, LastModifiedTime=clock.utcnow())
+        for name in [name for name, value in changes.items() if value is None]:
+            del record[name]
+
+
+def remove(kind: str, name: str) -> Record:
+    """Take a record away with its tags, and return it."""
+    with LOCK:
+        record = get(kind, name)
+        del store().records[kind][name]
+        store().tags.pop(record[KINDS[kind].arn], None)
+        return record
+
+
+def tags_of(identity: str) -> dict[str, str]:
+    """Return the tags of a resource by its ARN; none of one that is not there."""
+    return dict(store().tags.get(identity, {}))
+
+
+def set_tags(identity: str, tags: Iterable[dict[str, str]]) -> None:
+    """Add tags to a resource; a key that is there takes the new value."""
+    with LOCK:
+        store().tags.setdefault(identity, {}).update({tag["Key"]: tag["Value"] for tag in tags})
+
+
+def listing(name: str, request: Record, rows: Iterable[Record], *, status: str | None, descending: bool) -> Record:
+    """Answer a List operation: the filters, orders and pages that all of them share.
+
+    Args:
+        name: The operation; its output's list member says what a summary holds.
+        request: The request.
+        rows: Records of the kind, already filtered by what only this operation knows.
+        status: Member that ``StatusEquals`` compares. Default: none, for kinds without a status.
+        descending: Order where the request gives none; botocore's documentation of ``SortOrder`` says which.
+    """
+    kind = KINDS[name.removeprefix("List").removesuffix("s")]
+    found = [row for row in rows if _selected(row, request, kind, status)]
+    by = {"Name": kind.name, "Status": status, "CreationTime": "CreationTime", "LastModifiedTime": "LastModifiedTime"}
+    wanted = request.get("SortBy", "CreationTime")
+    member = by.get(wanted, wanted)  # associations are also sorted by members of their own
+
+    def position(row: Record) -> tuple[str | float, str]:
+        value = row.get(str(member), "")
+        return value.timestamp() if isinstance(value, datetime) else str(value), str(row[kind.arn])
+
+    reverse = request["SortOrder"] == "Descending" if "SortOrder" in request else descending
+    found.sort(key=position, reverse=reverse)
+    if "NextToken" in request:
+        last = _read_token(request["NextToken"])
+        found = [row for row in found if (position(row) < last if reverse else position(row) > last)]
+    size = request.get("MaxResults", 10 if name == "ListEndpoints" else 100)
+    page = found[:size]
+    output = output_shape(name)
+    summaries = next(m for m, shape in output.members.items() if shape.type_name == "list")
+    result: Record = {summaries: wire(output.members[summaries], page)}
+    if len(found) > size:
+        result["NextToken"] = base64.urlsafe_b64encode(json.dumps(position(page[-1])).encode()).decode()
+    return result
+
+
+def _selected(row: Record, request: Record, kind: Kind, status: str | None) -> bool:
+    created, changed = row["CreationTime"].timestamp(), row["LastModifiedTime"].timestamp()
+    checks: dict[str, Callable[[Any], bool]] = {
+        "NameContains": lambda v: v.lower() in str(row[kind.name]).lower(),
+        "CreationTimeAfter": lambda v: created >= v,
+        "CreationTimeBefore": lambda v: created <= v,
+        "LastModifiedTimeAfter": lambda v: changed >= v,
+        "LastModifiedTimeBefore": lambda v: changed <= v,
+        "StatusEquals": lambda v: status is not None and row[status] == v,
+    }
+    return all(check(request[name]) for name, check in checks.items() if name in request)
+
+
+def _read_token(token: str) -> tuple[str | float, str]:
+    # claim: names-are-unique-by-kind
+    try:
+        value, identity = json.loads(base64.urlsafe_b64decode(token))
+    except ValueError as error:
+        raise validation("Invalid pagination token.") from error
+    return value, identity

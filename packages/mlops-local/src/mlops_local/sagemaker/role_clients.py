@@ -1,0 +1,215 @@
+"""What SageMaker does in the name of an execution role: credentials, clients, and files between S3 and a container."""
+
+import functools
+import gzip
+import tarfile
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import boto3
+from botocore.config import Config
+from ministack.core.responses import get_region
+
+from mlops_local import settings
+from mlops_local.iam import authorization
+from mlops_local.networks import reach
+from mlops_local.sagemaker.api_shapes import validation
+
+PRINCIPAL = "sagemaker.amazonaws.com"
+_INFERENCE = ("model", "endpoint", "endpoint-config")
+_SESSION = "SageMaker"  # the role session name that SageMaker uses
+_LOCK = threading.Lock()  # making a boto3 client is not thread safe, using one is
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """An execution role, and the resource that the service acts for: ``aws:SourceArn`` in the role's trust policy.
+
+    Args:
+        role: The role's ARN.
+        source: The resource's ARN.
+        member: The network that the resource's containers run in. Default: they reach everything.
+        purpose: What the service does itself in the role's name, from its own network. Default: what containers do.
+    """
+
+    role: str
+    source: str
+    member: reach.Member | None = None
+    purpose: str = ""
+
+    def check(self) -> None:
+        """Refuse a role that SageMaker may not assume.
+
+        Raises:
+            ServiceError: ``ValidationException`` in AWS's words.
+        """
+        # claim: job-role-trusts-sagemaker
+        try:
+            self._session()
+        except authorization.AccessDeniedError as error:
+            raise validation(
+                f"Could not assume role {self.role}. Please ensure that the role exists and allows principal "
+                f"'{PRINCIPAL}' to assume the role."
+            ) from error
+
+    def environment(self) -> dict[str, str]:
+        """Return credentials of the role as environment variables; they do not expire, as the service renews them."""
+        session = self._session()
+        return session.environment() | self._join(session)
+
+    def client(self, service: str) -> Any:
+        """Return a boto3 client of the embedded cloud that acts as the role.
+
+        Args:
+            service: boto3's name of the service.
+        """
+        session = self._session()
+        self._join(session)
+        with _LOCK:
+            return _client(service, get_region(), session.access_key, session.secret_key, session.token)
+
+    def of_service(self) -> "Identity":
+        """Return the role as SageMaker uses it from its own network: for log lines, metrics, alarms and notices."""
+        # claim: sagemaker-logs-from-its-own-network
+        return replace(self, member=None, purpose="service")
+
+    def _session(self) -> authorization.Session:
+        return authorization.assume(
+            self.role,
+            service=PRINCIPAL,
+            source_arn=_source(self.source),
+            name=_SESSION,
+            # two models of one role have the same source, and each its network
+            purpose=f"{self.source} {self.purpose}",
+        )
+
+    def _join(self, session: authorization.Session) -> dict[str, str]:
+        return {} if self.member is None else reach.join(session.access_key, self.member)
+
+
+def _source(arn: str) -> str:
+    """Return what SageMaker sends: for inference an ARN that ends with an asterisk, which no ARN of a model matches."""
+    # claim: inference-sends-an-asterisk
+    prefix, _, resource = arn.rpartition(":")
+    return f"{prefix}:*" if resource.partition("/")[0] in _INFERENCE else arn
+
+
+@functools.cache
+def _client(service: str, region: str, key: str, secret: str, token: str) -> Any:
+    return boto3.client(
+        service,
+        endpoint_url=settings.endpoint_url(),
+        region_name=region,
+        aws_access_key_id=key,
+        aws_secret_access_key=secret,
+        aws_session_token=token,
+        config=Config(retries={"mode": "standard", "total_max_attempts": 3}, max_pool_connections=16),
+    )
+
+
+def split(uri: str) -> tuple[str, str]:
+    """Return bucket and key of an S3 URI.
+
+    Example:
+        >>> split("s3://bucket/a/b")
+        ('bucket', 'a/b')
+    """
+    bucket, _, key = uri.removeprefix("s3://").partition("/")
+    return bucket, key
+
+
+def relative(prefix: str, key: str) -> str:
+    """Return where an object of an ``S3Prefix`` lies below the folder of its channel.
+
+    Args:
+        prefix: Key part of the channel's URI.
+        key: The object's key.
+
+    Example:
+        >>> relative("sets/train", "sets/train/part-0.parquet"), relative("code/code.zip", "code/code.zip")
+        ('part-0.parquet', 'code.zip')
+        >>> relative("sets/tr", "sets/train/part-0.parquet")
+        'train/part-0.parquet'
+    """
+    if key == prefix:
+        return key.rsplit("/", 1)[-1]
+    rest = key[len(prefix) :]
+    if not prefix or prefix.endswith("/") or rest.startswith("/"):
+        return rest.lstrip("/")
+    return key[prefix.rfind("/") + 1 :]
+
+
+def objects(client: Any, uri: str) -> Iterator[str]:
+    """Yield the keys under an S3 URI, folder markers aside."""
+    bucket, prefix = split(uri)
+    for page in client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
+        yield from (found["Key"] for found in page.get("Contents", []) if not found["Key"].endswith("/"))
+
+
+def download(uri: str, folder: Path, role: Identity) -> int:
+    """Copy what lies under an S3 URI into a folder.
+
+    Returns:
+        The number of objects.
+
+    Raises:
+        ClientError: The role may not list or read, or the bucket is absent.
+        ValueError: A key leads out of the folder.
+    """
+    # claim: archive-stays-in-its-folder
+    client = role.client("s3")
+    bucket, prefix = split(uri)
+    folder.mkdir(parents=True, exist_ok=True)
+    count = 0
+    for key in objects(client, uri):
+        path = (folder / relative(prefix, key)).resolve()
+        if not path.is_relative_to(folder.resolve()):
+            raise ValueError(f"key {key!r} leads out of the folder of {uri!r}")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        client.download_file(bucket, key, str(path))
+        count += 1
+    return count
+
+
+def upload(folder: Path, uri: str, role: Identity, key: str | None) -> None:
+    """Copy a folder's files under an S3 URI.
+
+    Args:
+        folder: The folder.
+        uri: S3 URI of the prefix.
+        role: Execution role.
+        key: KMS key. Default (``None``): the bucket's own encryption.
+    """
+    bucket, prefix = split(uri)
+    client = role.client("s3")
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        name = "/".join(part for part in (prefix.rstrip("/"), path.relative_to(folder).as_posix()) if part)
+        client.upload_file(str(path), bucket, name, ExtraArgs=_encryption(key))
+
+
+def upload_archive(folder: Path, uri: str, role: Identity, key: str | None) -> None:
+    """Put a folder as a ``tar.gz`` object whose bytes depend on nothing but names and contents."""
+    archive = folder.with_name(folder.name + ".tar.gz")
+    with (
+        archive.open("wb") as raw,
+        gzip.GzipFile(fileobj=raw, mode="wb", mtime=0, filename="") as zipped,
+        tarfile.open(fileobj=zipped, mode="w") as tar,
+    ):
+        for path in sorted(folder.rglob("*")):
+            tar.add(path, arcname=path.relative_to(folder).as_posix(), recursive=False, filter=_plain)
+    bucket, name = split(uri)
+    role.client("s3").upload_file(str(archive), bucket, name, ExtraArgs=_encryption(key))
+    archive.unlink()
+
+
+def _plain(info: tarfile.TarInfo) -> tarfile.TarInfo:
+    info.mtime, info.uid, info.gid, info.uname, info.gname = 0, 0, 0, "", ""
+    info.mode = 0o755 if info.isdir() else 0o644
+    return info
+
+
+def _encryption(key: str | None) -> dict[str, str]:
+    return {} if key is None else {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": key}

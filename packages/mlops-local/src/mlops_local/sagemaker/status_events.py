@@ -1,0 +1,90 @@
+"""Events on the default bus in the shapes that AWS documents.
+
+Jobs and endpoints carry times in epoch milliseconds, model packages in ISO 8601; an endpoint's status is in upper snake case.
+See: https://docs.aws.amazon.com/sagemaker/latest/dg/automating-sagemaker-with-eventbridge.html
+"""
+
+import json
+import re
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+from ministack.services import eventbridge
+
+from mlops_local import clock, compat
+from mlops_local.sagemaker import resource_store
+from mlops_local.sagemaker.api_shapes import Record, output_shape, wire
+
+compat.expect("ministack.services.eventbridge", _put_events="(data, allow_aws_source=False)")
+
+_WORDS = re.compile(r"(?<=[a-z])(?=[A-Z])")
+
+
+def training_job(record: Record) -> None:
+    """Send "SageMaker Training Job State Change"."""
+    _send("SageMaker Training Job State Change", "TrainingJob", record, _milliseconds)
+
+
+def processing_job(record: Record) -> None:
+    """Send "SageMaker Processing Job State Change"."""
+    _send("SageMaker Processing Job State Change", "ProcessingJob", record, _milliseconds)
+
+
+def endpoint(record: Record) -> None:
+    """Send "SageMaker Endpoint State Change"."""
+    _send("SageMaker Endpoint State Change", "Endpoint", record, _milliseconds)
+
+
+def deployment(record: Record) -> None:
+    """Send "SageMaker Endpoint Deployment State Change", with the pending deployment while there is one."""
+    _send("SageMaker Endpoint Deployment State Change", "Endpoint", record, _milliseconds)
+
+
+def model_package(record: Record, updated: list[str] | None = None) -> None:
+    """Send "SageMaker Model Package State Change".
+
+    Args:
+        record: The package.
+        updated: Members that an update changed, as ``UpdatedModelPackageFields``. Default: none, for a new package.
+    """
+    # claim: approval-event-names-fields
+    extra = {} if updated is None else {"UpdatedModelPackageFields": updated}
+    _send("SageMaker Model Package State Change", "ModelPackage", record, _iso, extra)
+
+
+def _send(
+    detail_type: str, kind: str, record: Record, time: Callable[[datetime], Any], extra: Record | None = None
+) -> None:
+    with resource_store.LOCK:
+        identity = record[resource_store.KINDS[kind].arn]
+        known = wire(output_shape(f"Describe{kind}"), _timed(record, time))
+        detail = (
+            known | {"Tags": dict(resource_store.store().tags.get(identity, {}))} | ({} if extra is None else extra)
+        )
+    if kind == "Endpoint":
+        detail["EndpointStatus"] = _WORDS.sub("_", detail["EndpointStatus"]).upper()
+    entry = {
+        "Source": "aws.sagemaker",
+        "DetailType": detail_type,
+        "Detail": json.dumps(detail),
+        "Resources": [identity],
+        "Time": clock.now(),
+    }
+    eventbridge._put_events({"Entries": [entry]}, allow_aws_source=True)
+
+
+def _timed(value: Any, time: Callable[[datetime], Any]) -> Any:
+    if isinstance(value, dict):
+        return {key: _timed(item, time) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_timed(item, time) for item in value]
+    return time(value) if isinstance(value, datetime) else value
+
+
+def _milliseconds(moment: datetime) -> int:
+    return int(moment.timestamp() * 1000)
+
+
+def _iso(moment: datetime) -> str:
+    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")

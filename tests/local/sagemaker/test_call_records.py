@@ -1,0 +1,208 @@
+"""Deliveries of what was gathered.
+
+Metrics of endpoints by boto3.
+
+Data capture by boto3.
+"""
+
+import base64
+import json
+import threading
+import time
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from botocore.exceptions import ClientError
+from ministack.core.responses import get_account_id, get_region, request_scope
+
+from mlops_local.sagemaker import call_records as module
+from mlops_local.sagemaker.call_records import Batches, encoding
+from mlops_local.sagemaker.container_processes import background
+from mlops_runtime.contracts import from_json
+from mlops_runtime.contracts.capture import CaptureRecord
+
+if TYPE_CHECKING:
+    from conftest import Plane
+
+
+BUCKET = "plane"
+
+
+class _Deliveries:
+    """Keeps what is delivered, with the account and region of the delivering thread."""
+
+    def __init__(self) -> None:
+        self.seen: list[tuple[str, str, dict[str, list[int]]]] = []
+        self.arrived = threading.Event()
+
+    def __call__(self, batch: dict[str, list[int]]) -> None:
+        self.seen.append((get_account_id(), get_region(), dict(batch)))
+        self.arrived.set()
+        if "bad" in batch:
+            raise ValueError("a delivery that fails")
+
+
+def test_items_come_together_by_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is added within a moment is one delivery, in order, each key with its items."""
+    deliveries = _Deliveries()
+    batches: Batches[str, int] = Batches("test", deliveries)
+    begun: list[tuple[Any, ...]] = []  # the moment begins when the test lets it, however long the lines before it take
+    monkeypatch.setattr(module, "background", lambda *arguments: begun.append(arguments))
+    for key, item in (("a", 1), ("b", 2), ("a", 3)):
+        batches.add(key, item)
+    (arguments,) = begun
+    background(*arguments)
+    assert deliveries.arrived.wait(60)
+    assert [batch for _, _, batch in deliveries.seen] == [{"a": [1, 3], "b": [2]}]
+
+
+def test_accounts_and_regions_do_not_mix() -> None:
+    """Each account and region delivers its own items, as itself."""
+    deliveries = _Deliveries()
+    batches: Batches[str, int] = Batches("test", deliveries)
+    scopes = [("111111111111", "eu-west-1"), ("222222222222", "us-east-1")]
+    for number, scope in enumerate(scopes):
+        with request_scope(*scope):
+            batches.add("a", number)
+    deadline = time.monotonic() + 60
+    while len(deliveries.seen) < 2 and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert sorted(deliveries.seen) == [(*scope, {"a": [number]}) for number, scope in enumerate(scopes)]
+
+
+def test_a_delivery_that_fails_does_not_end_the_next() -> None:
+    """An error is logged; what comes later is delivered."""
+    deliveries = _Deliveries()
+    batches: Batches[str, int] = Batches("test", deliveries)
+    batches.add("bad", 1)
+    assert deliveries.arrived.wait(60)
+    deliveries.arrived.clear()
+    batches.add("good", 2)
+    assert deliveries.arrived.wait(60)
+    assert [batch for _, _, batch in deliveries.seen] == [{"bad": [1]}, {"good": [2]}]
+
+
+def test_metrics_count_what_was_invoked(plane: "Plane") -> None:
+    """Every invocation is in AWS/SageMaker by endpoint and variant, in the minute of the embedded clock."""
+    plane.config(plane.model("measured"))
+    plane.endpoint("measured", "measured")
+    before = datetime.fromisoformat(plane.cloud.clock()["now"])
+    for status in (200, 200, 400, 500):
+        try:
+            plane.invoke("measured", {"status": status})
+        except ClientError as error:
+            assert error.response["Error"]["Code"] == "ModelError"
+
+    def total(name: str, statistic: str = "Sum", config: str | None = None) -> float:
+        dimensions = {"EndpointName": "measured", "VariantName": "AllTraffic"}
+        if config is not None:
+            dimensions["EndpointConfigName"] = config
+        points = plane.cloudwatch.get_metric_statistics(
+            Namespace="AWS/SageMaker",
+            MetricName=name,
+            Dimensions=[{"Name": key, "Value": value} for key, value in dimensions.items()],
+            StartTime=before - timedelta(minutes=2),
+            EndTime=before + timedelta(hours=3),
+            Period=60,
+            Statistics=[statistic],
+        )["Datapoints"]
+        return sum(point[statistic] for point in points)
+
+    plane.wait(lambda: total("Invocations") == 4, "the metrics")
+    names = ("Invocation4XXErrors", "Invocation5XXErrors", "InvocationModelErrors")
+    assert [total(name) for name in names] == [1, 1, 2]
+    assert total("Invocation5XXErrors", "SampleCount") == 4
+    assert 0 < total("ModelLatency") < 4 * 5e6
+    assert total("OverheadLatency") > 0
+    assert total("Invocations", config="measured") == 0
+
+    plane.sagemaker.update_endpoint(EndpointName="measured", EndpointConfigName="measured")
+    plane.settled("measured")
+    plane.invoke("measured")
+    plane.wait(lambda: total("Invocations", config="measured") == 1, "the metric by fleet")
+
+
+def _capture(percent: int = 100, mode: str = "InputAndOutput") -> dict[str, Any]:
+    return {
+        "EnableCapture": True,
+        "InitialSamplingPercentage": percent,
+        "DestinationS3Uri": f"s3://{BUCKET}/capture",
+        "CaptureOptions": [{"CaptureMode": mode}],
+        "CaptureContentTypeHeader": {"CsvContentTypes": ["text/csv"], "JsonContentTypes": ["application/json"]},
+    }
+
+
+def _lines(plane: "Plane", endpoint: str, count: int) -> list[tuple[str, CaptureRecord]]:
+    def read() -> Any:
+        prefix = f"capture/{endpoint}/"
+        keys = [item["Key"] for item in plane.s3.list_objects_v2(Bucket=BUCKET, Prefix=prefix).get("Contents", [])]
+        bodies = ((key, plane.s3.get_object(Bucket=BUCKET, Key=key)["Body"].read()) for key in keys)
+        lines = [(key, from_json(CaptureRecord, line)) for key, body in bodies for line in body.splitlines()]
+        return lines if len(lines) >= count else None
+
+    found: list[tuple[str, CaptureRecord]] = plane.wait(read, f"{count} captured calls")
+    return found
+
+
+def test_calls_are_captured(plane: "Plane") -> None:
+    """Each call is one line in the documented place and shape, within seconds, with the caller's inference id."""
+    plane.config(plane.model("captured"), **_capture())
+    plane.endpoint("captured", "captured")
+    described = plane.sagemaker.describe_endpoint(EndpointName="captured")
+    assert described["DataCaptureConfig"]["CaptureStatus"] == "Started"
+    began = datetime.fromisoformat(plane.cloud.clock()["now"])
+    plane.invoke("captured", {"a": 1}, InferenceId="row-1")
+    plane.runtime.invoke_endpoint(EndpointName="captured", ContentType="text/csv", Body=b"a,b\n")
+    lines = _lines(plane, "captured", 2)
+    by_type = {record.capture.input.content_type: (key, record) for key, record in lines if record.capture.input}
+    key, record = by_type["application/json"]
+    assert record.event.inference_id == record.event.join_key == "row-1"
+    assert record.capture.input is not None
+    assert json.loads(record.capture.input.data) == {"a": 1}
+    assert record.capture.input.encoding == "JSON"
+    at = datetime.fromisoformat(str(record.event.inference_time))
+    assert began - timedelta(seconds=1) <= at <= began + timedelta(hours=1)
+    assert key.startswith(f"capture/captured/AllTraffic/{at:%Y/%m/%d/%H}/")
+    assert key.endswith(".jsonl")
+    _, record = by_type["text/csv"]
+    assert record.capture.output is not None
+    assert (record.capture.output.data, record.capture.output.encoding) == ("A,B\n", "CSV")
+    assert record.capture.output.content_type == "text/csv; charset=utf-8"
+    assert record.event.inference_id is None
+
+
+def test_a_share_of_the_input_is_captured(plane: "Plane") -> None:
+    """Sampling takes its percentage; with mode Input there is no output; failed calls are not captured."""
+    plane.config(plane.model("sampled"), **_capture(40, "Input"))
+    plane.endpoint("sampled", "sampled")
+    for _ in range(100):
+        plane.invoke("sampled")
+    lines = _lines(plane, "sampled", 20)
+    time.sleep(0.8)  # one more delivery
+    lines = _lines(plane, "sampled", len(lines))
+    assert 16 <= len(lines) <= 64  # 40 expected, nearly five standard deviations
+    assert all(record.capture.output is None and record.capture.input is not None for _, record in lines)
+
+
+def test_unlisted_content_types_are_base64(plane: "Plane") -> None:
+    """Without a CaptureContentTypeHeader everything is base64."""
+    config = _capture()
+    del config["CaptureContentTypeHeader"]
+    plane.config(plane.model("encoded"), **config)
+    plane.endpoint("encoded", "encoded")
+    plane.invoke("encoded", {"a": 1})
+    ((_, record),) = _lines(plane, "encoded", 1)
+    assert record.capture.input is not None
+    assert record.capture.input.encoding == "BASE64"
+    assert json.loads(base64.b64decode(record.capture.input.data)) == {"a": 1}
+
+
+@pytest.mark.parametrize(
+    ("content_type", "expected"),
+    [("text/csv", "CSV"), ("TEXT/CSV; header=present", "CSV"), ("application/json", "JSON"), ("image/png", "BASE64")],
+)
+def test_encoding_follows_the_listed_types(content_type: str, expected: str) -> None:
+    """Parameters and case of a content type do not matter."""
+    headers = {"CsvContentTypes": ["text/csv"], "JsonContentTypes": ["application/json"]}
+    assert encoding(content_type, headers) == expected

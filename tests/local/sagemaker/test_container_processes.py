@@ -1,0 +1,122 @@
+"""Processes that stand for containers: how they end, and that none outlives its cloud."""
+
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from mlops_local import session_processes as sessions
+from mlops_local.cloud import Cloud
+from mlops_local.sagemaker.container_processes import Process, environment, mapped
+from mlops_local.sagemaker.role_clients import Identity
+
+SCRIPTS = Path(__file__).parent / "scripts"
+
+
+class _Lines:
+    """A log stream in memory."""
+
+    stream = "test"
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+        self.closed = False
+
+    def write(self, line: str) -> None:
+        """Keep a line."""
+        self.lines.append(line)
+
+    def close(self) -> None:
+        """Remember the end."""
+        self.closed = True
+
+
+def _start(tmp_path: Path, code: str, logs: _Lines) -> Process:
+    return Process([sys.executable, "-uc", code], env=dict(os.environ), cwd=tmp_path, logs=logs)  # type: ignore[arg-type]
+
+
+def _await(logs: _Lines, line: str) -> None:
+    deadline = time.monotonic() + 60
+    while line not in logs.lines:
+        assert time.monotonic() < deadline, logs.lines
+        time.sleep(0.01)
+
+
+def test_lines_and_exit_code_come_back(tmp_path: Path) -> None:
+    """Both streams of the process are its log, in order; its exit code is kept."""
+    logs = _Lines()
+    code = "import sys; print('one'); print('two', file=sys.stderr); sys.exit(4)"
+    process = _start(tmp_path, code, logs)
+    assert process.wait(10) == 4
+    assert (logs.lines, logs.closed) == (["one", "two"], True)
+
+
+def test_stop_lets_the_process_end_by_itself(tmp_path: Path) -> None:
+    """SIGTERM comes first; the process may clean up and choose its exit code."""
+    logs = _Lines()
+    code = "import signal, sys, time; signal.signal(15, lambda *_: sys.exit(7)); print('ready'); time.sleep(60)"
+    process = _start(tmp_path, code, logs)
+    _await(logs, "ready")
+    assert process.stop(10) == 7
+
+
+def test_stop_kills_a_deaf_process_and_its_children(tmp_path: Path) -> None:
+    """SIGKILL follows after the grace, for the process and all that it started."""
+    logs = _Lines()
+    code = (
+        "import signal, subprocess, sys, time; signal.signal(15, signal.SIG_IGN); "
+        "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)']); "
+        "print(child.pid); print('ready'); time.sleep(60)"
+    )
+    process = _start(tmp_path, code, logs)
+    _await(logs, "ready")
+    assert process.stop(0.3) == -signal.SIGKILL
+    deadline = time.monotonic() + 60
+    while sessions.born(int(logs.lines[0])) is not None:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_paths_of_the_container_are_mapped() -> None:
+    """Every /opt/ml in a text is the private root."""
+    assert mapped(Path("/r"), "a=/opt/ml/input:/opt/ml/model") == "a=/r/input:/r/model"
+
+
+def test_isolated_environment_holds_only_what_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The launcher's own variables do not reach a container, and an isolated one has no credentials."""
+    monkeypatch.setenv("MLOPS_LOCAL_PORT", "1")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+    given = environment(Path("/r"), {"A": "/opt/ml/x"}, Identity("arn:aws:iam::0:role/r", "arn"), isolated=True)
+    assert given["A"] == "/r/x"
+    assert given["MLOPS_OPT_ML"] == "/r"
+    assert given["PATH"] == os.environ["PATH"]
+    assert not [name for name in given if name.startswith("MLOPS_LOCAL") or "KEY" in name]
+
+
+def test_down_ends_a_running_job(own_cloud: Callable[..., Cloud], monkeypatch: pytest.MonkeyPatch) -> None:
+    """`down` during a job that ignores SIGTERM leaves no process of the cloud's session, and no files."""
+    rows = {"tiny": {"train": [str(SCRIPTS / "job.py")]}}
+    monkeypatch.setenv("MLOPS_LOCAL_RUNNERS", json.dumps(rows))
+    cloud = own_cloud()
+    trust = {"Effect": "Allow", "Principal": {"Service": "sagemaker.amazonaws.com"}, "Action": "sts:AssumeRole"}
+    document = json.dumps({"Version": "2012-10-17", "Statement": [trust]})
+    role = cloud.client("iam").create_role(RoleName="execution", AssumeRolePolicyDocument=document)["Role"]["Arn"]
+    before = set(sessions.members(cloud.pid))
+    cloud.client("sagemaker").create_processing_job(
+        ProcessingJobName="endless",
+        AppSpecification={"ImageUri": "tiny:1", "ContainerArguments": ["end=deaf"]},
+        RoleArn=role,
+        ProcessingResources={"ClusterConfig": {"InstanceCount": 1, "InstanceType": "ml.m5.large", "VolumeSizeInGB": 5}},
+    )
+    deadline = time.monotonic() + 60
+    while not (started := set(sessions.members(cloud.pid)) - before):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    cloud.down()
+    assert [pid for pid in started if sessions.born(pid) is not None] == []
+    assert not (cloud.home / "state").exists()
