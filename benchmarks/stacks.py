@@ -24,7 +24,8 @@ import json, os, sys, tempfile, time
 from pathlib import Path
 import aws_cdk as cdk
 from examples.stacks import compose
-from mlops_local import cloud as clouds, deployer, processes
+from mlops_local import cloud as clouds, session_processes as processes
+from mlops_local.stacks import deployer
 
 def cpu(pid):
     ticks = 0

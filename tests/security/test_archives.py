@@ -1,4 +1,4 @@
-"""Hostile archives at each reader: the server's and pods' `unpack` (tests/runtime/serving/test_model_archive.py) and, here, that of jobs.
+"""Hostile archives at each reader: the server's and pods' `unpack` (`test_model_archive`) and, here, that of jobs.
 
 An evaluation reads a candidate's archive in memory. Whatever is packed, it gets the model of the two members that it wants, or a
 refusal by name; nothing is written, and no pickle is read.

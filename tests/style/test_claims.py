@@ -89,7 +89,6 @@ def test_the_page_is_written_from_the_ledger() -> None:
 # what raises these has nothing of AWS: the command's side of the embedded cloud, its clock, its own wire
 _MECHANISM = frozenset(
     {
-        "assembly",
         "aws_claims",
         "clients",
         "clock",
@@ -97,11 +96,10 @@ _MECHANISM = frozenset(
         "compat",
         "deployer",
         "faults",
-        "function_fork",
+        "process_fork",
         "function_processes",
         "launcher",
-        "ports",
-        "processes",
+        "session_processes",
         "routes",
     }
     | {"haproxy", "runners", "settings"}

@@ -1,1 +1,1 @@
-"""TODO."""
+"""Lambda of the embedded cloud: functions, their processes, logs and metrics."""

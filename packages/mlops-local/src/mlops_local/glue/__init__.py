@@ -1,1 +1,1 @@
-"""TODO."""
+"""Glue of the embedded cloud: roles, jobs, rulesets and Iceberg tables."""

@@ -1,1 +1,1 @@
-"""TODO."""
+"""Networks of the embedded cloud: what reaches which service, through which endpoints and rules."""

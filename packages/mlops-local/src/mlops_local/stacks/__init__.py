@@ -1,1 +1,1 @@
-"""TODO."""
+"""CloudFormation of the embedded cloud: resource types, order, names, failures, and the deployer of assemblies."""
