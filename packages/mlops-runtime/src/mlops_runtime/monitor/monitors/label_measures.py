@@ -36,8 +36,7 @@ def segments_of(rows: Rows, columns: Sequence[str]) -> Iterator[tuple[str, Rows]
         columns: Columns whose values are segments; one that the rows do not have is left out.
 
     Example:
-        >>> from mlops_runtime.monitor.monitors.quality_metrics import METRICS
-    from mlops_runtime.monitor.monitors.rows import Texts
+        >>> from mlops_runtime.monitor.monitors.rows import Texts
         >>> one = np.ones(3)
         >>> rows = Rows.of(one, one, columns={"store": Texts.of(["north", "west", "north"])})
         >>> [(name, len(part)) for name, part in segments_of(rows, ["store"])]
