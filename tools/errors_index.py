@@ -74,7 +74,7 @@ def _codes(tree: ast.Module) -> Iterator[str]:
     """Yield the literal codes of the errors that a module raises."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
-            place = {"ValidationError": 0, "raise_if_any": 1}.get(node.func.id)
+            place = {"ValidationError": 0, "checked": 0, "raise_if_any": 1}.get(node.func.id)
             if place is not None and len(node.args) > place and isinstance(node.args[place], ast.Constant):
                 yield str(node.args[place].value)  # type: ignore[attr-defined]
 

@@ -240,7 +240,7 @@ def define_queue_consumer(
         encryption=sqs.QueueEncryption.KMS,
         encryption_master_key=business_unit.key,
         enforce_ssl=True,
-        visibility_timeout=cdk.Duration.seconds(6 * timeout.to_seconds()),
+        visibility_timeout=cdk.Duration.seconds(6 * timeout.to_seconds(integral=False)),
         retention_period=cdk.Duration.days(4),
         dead_letter_queue=sqs.DeadLetterQueue(queue=dead_letters, max_receive_count=MAXIMUM_RECEIVES),
         removal_policy=cdk.RemovalPolicy.DESTROY,

@@ -7,11 +7,15 @@ See: https://docs.aws.amazon.com/cdk/v2/guide/tokens.html
 
 import re
 from collections.abc import Iterable
+from pathlib import Path
+from typing import Literal
 
 import aws_cdk as cdk
 
 from constructs import IConstruct
 from mlops_constructs._errors import ValidationError
+
+_MILLISECONDS = {"milliseconds": 1, "seconds": 1000, "minutes": 60_000, "days": 86_400_000}
 
 
 def is_known(value: object) -> bool:
@@ -49,6 +53,14 @@ def check_names(name: str, value: object, *, example: str = "('price',)") -> str
     return f"{name} must be a tuple of names, such as {example}, got {value!r}"
 
 
+def is_file(path: str | Path) -> bool:
+    """Return whether there is a file; a name that no file can have is of none."""
+    try:
+        return Path(path).is_file()
+    except OSError:
+        return False
+
+
 def check_pattern(name: str, value: str | None, *, pattern: str, allowed: str) -> str | None:
     """Return the problem of what is not a text, or does not match ``pattern`` as a whole, if it is known."""
     if value is None or not is_known(value) or (isinstance(value, str) and re.fullmatch(pattern, value)):
@@ -57,15 +69,22 @@ def check_pattern(name: str, value: str | None, *, pattern: str, allowed: str) -
 
 
 def check_duration(
-    name: str, value: cdk.Duration | None, *, minimum: cdk.Duration, maximum: cdk.Duration
+    name: str,
+    value: cdk.Duration | None,
+    *,
+    minimum: cdk.Duration,
+    maximum: cdk.Duration,
+    whole: Literal["milliseconds", "seconds", "minutes", "days"] = "seconds",
 ) -> str | None:
-    """Return the problem of what is no duration from ``minimum`` to ``maximum`` (both allowed), if it is known."""
+    """Check for a duration from ``minimum`` to ``maximum`` (both allowed) in whole units of ``whole``, if it is known."""
     if value is not None and not isinstance(value, cdk.Duration):
         return f"{name} must be a cdk.Duration such as Duration.days(90), got {value!r}"
     if value is None or value.is_unresolved():
         return None
-    if minimum.to_milliseconds() <= value.to_milliseconds() <= maximum.to_milliseconds():
-        return None
+    millis = value.to_milliseconds(integral=False)
+    if minimum.to_milliseconds() <= millis <= maximum.to_milliseconds():
+        is_whole = millis % _MILLISECONDS[whole] == 0
+        return None if is_whole else f"{name} must be whole {whole}, got {value.to_human_string()}"
     return (
         f"{name} must be from {minimum.to_human_string()} to {maximum.to_human_string()}, got {value.to_human_string()}"
     )

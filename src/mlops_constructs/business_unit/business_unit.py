@@ -14,6 +14,7 @@ from aws_cdk import aws_sqs as sqs
 from aws_cdk import aws_ssm as ssm
 
 from constructs import Construct, DependencyGroup, IDependable
+from mlops_constructs._arguments import checked
 from mlops_constructs._bucket import define_access_logs_bucket, define_bucket
 from mlops_constructs._queue import admit_bus, define_dead_letter_queue
 from mlops_constructs._table import define_table
@@ -38,6 +39,7 @@ _NAME = r"[a-z][a-z0-9-]{0,18}[a-z0-9]"
 _TAG_VALUE = r"[\w .:/=+@-]{1,256}"
 
 
+@checked("InvalidBusinessUnit")
 class BusinessUnit(Construct):
     """Define what the constructs of one business unit share. Stateful.
 

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from mlops_constructs._arguments import checked
 from mlops_constructs._errors import ValidationError
 from mlops_runtime.business_unit.freeze_calendar import Freeze, read_freezes
 from mlops_runtime.contracts import canonical_json
@@ -12,6 +13,7 @@ from mlops_runtime.contracts.unit_entries import FreezeSpec
 _MAXIMUM_CHARACTERS = 2048
 
 
+@checked("InvalidFreezeCalendar")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FreezeCalendar:
     """When nothing is retrained, approved or promoted by automation, and no promotion starts. Going back is always allowed.

@@ -5,8 +5,10 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+import aws_cdk as cdk
 from aws_cdk import aws_ec2 as ec2
 
+from mlops_constructs._arguments import checked
 from mlops_constructs._errors import ValidationError
 from mlops_constructs._validation import check_pattern, check_range, is_known
 
@@ -20,6 +22,7 @@ _LARGEST, _SMALLEST = 16, 25
 _ZONE = r"[a-z]{2}(-[a-z]+)+-\d[a-z]"
 
 
+@checked("InvalidNetwork")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Network:
     """A network: made, given or shared. Use one of the three factories.
@@ -62,9 +65,9 @@ class Network:
         Raises:
             ValidationError: If addresses or zones are not possible.
         """
-        names = (
-            () if availability_zones is None or isinstance(availability_zones, int) else _as_names(availability_zones)
-        )
+        if cdk.Token.is_unresolved(availability_zones):
+            raise ValidationError("InvalidNetwork", ["availability_zones must be known at synthesis; give a number"])
+        names = () if availability_zones is None or isinstance(availability_zones, int) else tuple(availability_zones)
         count = availability_zones if availability_zones is None or isinstance(availability_zones, int) else len(names)
         problems = [
             _cidr_problem(cidr),
@@ -99,11 +102,6 @@ class Network:
             subnet_ids: Ids of the shared subnets, private.
         """
         return cls(shared_vpc_id=vpc_id, shared_zones=tuple(availability_zones), shared_subnet_ids=tuple(subnet_ids))
-
-
-def _as_names(zones: Sequence[str]) -> tuple[str, ...]:
-    """Return names; one string is one name, not a sequence of letters."""
-    return (zones,) if isinstance(zones, str) else tuple(zones)
 
 
 def _zone_problems(names: Sequence[str]) -> list[str | None]:

@@ -8,6 +8,7 @@ from aws_cdk import aws_kms as kms
 from aws_cdk import aws_ssm as ssm
 
 from constructs import Construct
+from mlops_constructs._arguments import checked
 from mlops_constructs._errors import ValidationError
 from mlops_constructs._validation import check_pattern, check_range
 from mlops_constructs.business_unit.network import Network
@@ -16,6 +17,7 @@ from mlops_runtime.contracts.unit_entries import PLATFORM_PARAMETERS, platform_p
 _TYPES = {parameter.field: parameter.type for parameter in PLATFORM_PARAMETERS}
 
 
+@checked("InvalidPlatform")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Platform:
     """A platform whose parameters the module ``terraform/platform`` writes; only what is asked for is read.

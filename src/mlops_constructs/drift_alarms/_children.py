@@ -205,7 +205,7 @@ def _silence(monitor: ModelMonitor, traffic: ExpectedTraffic | None) -> Iterator
         description="calls came with inference ids like those of the platform's own, which no execution announced: they are "
         "counted as all others; the newest report names an object that has some: find out who sends them",
     )
-    hours = -(-int(monitor.interval.to_seconds()) // 3600)
+    hours = -(-int(monitor.interval.to_seconds(integral=False)) // 3600)
     if hours <= LONGEST_SCHEDULE.to_hours():
         yield Child(
             name="heartbeat",

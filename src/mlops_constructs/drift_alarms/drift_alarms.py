@@ -9,6 +9,7 @@ from aws_cdk import aws_cloudwatch_actions as actions
 from aws_cdk import aws_sns as sns
 
 from constructs import Construct
+from mlops_constructs._arguments import checked
 from mlops_constructs._topic import ALARMS, admit
 from mlops_constructs._validation import check_range, check_type, is_known, raise_if_any
 from mlops_constructs._warnings import NO_HEARTBEAT_ALARM, NO_TRAFFIC_ALARM, warn
@@ -31,6 +32,7 @@ _TOLD_ABOVE = (
 )
 
 
+@checked("InvalidDriftAlarms")
 class DriftAlarms(Construct):
     """Define alarms on what a monitor finds. Stateless.
 
@@ -191,7 +193,7 @@ class DriftAlarms(Construct):
         tell("Reported", outcomes=TOLD, topic=self._topics[Severity.CRITICAL])
         if traffic is not None:
             return
-        if self._monitor.interval.to_seconds() >= _TELLS_SILENCE.to_seconds():
+        if self._monitor.interval.to_seconds(integral=False) >= _TELLS_SILENCE.to_seconds(integral=False):
             tell("Silent", outcomes=SILENT, topic=self._topics[Severity.WARNING])
         else:
             warn(self, NO_TRAFFIC_ALARM, schedule=self._monitor.interval.to_human_string())

@@ -5,6 +5,7 @@ from typing import Literal, get_args
 
 import aws_cdk as cdk
 
+from mlops_constructs._arguments import checked
 from mlops_constructs._errors import ValidationError
 from mlops_constructs._validation import check_duration, check_names, check_whole
 
@@ -12,6 +13,7 @@ Day = Literal["MON", "TUE", "WED", "THU", "FRI", "SAT", "SUN"]
 DAYS: tuple[Day, ...] = get_args(Day)
 
 
+@checked("InvalidExpectedTraffic")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExpectedTraffic:
     """Hours of the week at which an endpoint is called. All times are UTC, which is what CloudWatch reads off its data.
@@ -53,7 +55,7 @@ class ExpectedTraffic:
             check_duration("max_silence", silence, minimum=cdk.Duration.hours(1), maximum=cdk.Duration.days(2)),
         ]
         found = [problem for problem in problems if problem is not None]
-        if not found and silence.to_seconds() % 3600:
+        if not found and silence.to_seconds(integral=False) % 3600:
             found.append(
                 f"max_silence must be whole hours, got {silence.to_human_string()}; calls are summed by the hour"
             )

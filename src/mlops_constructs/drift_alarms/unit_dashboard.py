@@ -6,6 +6,7 @@ import aws_cdk as cdk
 from aws_cdk import aws_cloudwatch as cloudwatch
 
 from constructs import Construct
+from mlops_constructs._arguments import checked
 from mlops_constructs._validation import raise_if_any
 from mlops_constructs.drift_alarms._price import DASHBOARD
 from mlops_constructs.drift_alarms.drift_alarms import DriftAlarms
@@ -13,6 +14,7 @@ from mlops_constructs.drift_alarms.endpoint_dashboard import QUARTER, WIDTH, end
 from mlops_constructs.unit_interface import IBusinessUnit
 
 
+@checked("InvalidUnitDashboard")
 class UnitDashboard(Construct):
     """Define a dashboard of all monitored endpoints of a unit. Stateless.
 

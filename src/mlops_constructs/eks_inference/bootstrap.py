@@ -2,7 +2,10 @@
 
 from dataclasses import dataclass
 
+from mlops_constructs._arguments import checked
 
+
+@checked("InvalidBootstrap")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bootstrap:
     """How namespace, quota, roles and the enforcement of network policies come to a cluster. Use one of the two factories.

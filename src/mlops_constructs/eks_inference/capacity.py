@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from mlops_constructs._arguments import checked
 from mlops_constructs._errors import ValidationError
 from mlops_constructs._validation import check_pattern, check_range
 from mlops_runtime.eks.slot_limits import MAXIMUM_PODS, quantity
@@ -23,6 +24,7 @@ class Demand:
     pods: int
 
 
+@checked("InvalidEksCapacity")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EksCapacity:
     """How many pods a slot has while it serves, and how large each is.

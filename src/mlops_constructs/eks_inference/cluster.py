@@ -9,6 +9,8 @@ from aws_cdk import aws_ec2 as ec2
 from aws_cdk import aws_eks_v2 as eks
 
 from constructs import Construct
+from mlops_constructs._arguments import checked
+from mlops_constructs._errors import ValidationError
 from mlops_constructs._validation import check_pattern, raise_if_any
 from mlops_constructs._warnings import SHARED_SUBNETS, warn
 
@@ -30,6 +32,7 @@ _BY_ZONE = "subnets by zone such as {'eu-central-1a': 'subnet-0123456789abcdef0'
 _ANYWHERE = ("0.0.0.0/0",)
 
 
+@checked("InvalidEksCluster")
 class EksCluster(Construct):
     """Use a cluster that a platform team runs. Stateless.
 
@@ -184,13 +187,19 @@ class EksCluster(Construct):
         Raises:
             ValidationError: As the constructor.
         """
+        try:
+            group, vpc_id = cluster.cluster_security_group_id, cluster.vpc.vpc_id
+        except RuntimeError as error:
+            # an imported cluster knows what its import named, and CDK raises for the rest
+            problem = "cluster must know its security group and VPC, got an imported one that does not; use from_cluster_attributes"
+            raise ValidationError("InvalidEksCluster", [problem], scope) from error
         return cls(
             scope,
             id,
             name=cluster.cluster_name,
-            security_group_id=cluster.cluster_security_group_id,
+            security_group_id=group,
             subnet_cidrs=subnet_cidrs,
-            vpc_id=cluster.vpc.vpc_id,
+            vpc_id=vpc_id,
             auto_mode=auto_mode,
             load_balancer_subnets=load_balancer_subnets,
         )

@@ -2,7 +2,10 @@
 
 from dataclasses import dataclass
 
+from mlops_constructs._arguments import checked
 
+
+@checked("InvalidDelivery")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delivery:
     """How the manifests of a service that no rollout changes come to the cluster. Use one of the two factories.

@@ -12,7 +12,9 @@ from aws_cdk import aws_iam as iam
 from aws_cdk import aws_s3 as s3
 
 from constructs import Construct
+from mlops_constructs._arguments import checked
 from mlops_constructs._bucket import define_bucket
+from mlops_constructs._errors import ValidationError
 from mlops_constructs._validation import check_pattern, is_known, raise_if_any
 from mlops_constructs._warnings import PLAIN_HTTP, warn
 from mlops_constructs.eks_inference._access import EksAccess
@@ -36,7 +38,7 @@ from mlops_runtime.contracts.rollout import ServingSpec
 from mlops_runtime.contracts.serving import SLOTS, CaptureSpec, EksSpec
 from mlops_runtime.eks.kubernetes_objects import Manifest, Ref, slot_name
 from mlops_runtime.eks.manifests import service_manifests
-from mlops_runtime.eks.slot_limits import serving_problems, spec_problems
+from mlops_runtime.eks.slot_limits import ManifestError, serving_problems, spec_problems
 
 VARIANT = "AllTraffic"
 _NAME = r"[a-z][a-z0-9-]{0,18}[a-z0-9]"
@@ -52,6 +54,7 @@ _ZONES = 2
 _ACCOUNT = "000000000000"
 
 
+@checked("InvalidEksInferenceService")
 class EksInferenceService(ServiceMetrics):
     """Serve the approved models of a registry from a Kubernetes cluster. Stateful.
 
@@ -136,7 +139,11 @@ class EksInferenceService(ServiceMetrics):
         raise_if_any(
             self, "InvalidEksInferenceService", [*spec_problems(spec, known=is_known), *serving_problems(spec)]
         )
-        self._manifests = _standing(spec)
+        try:
+            self._manifests = _standing(spec)
+        except ManifestError as error:
+            # manifests are written at synthesis, so what they name must be known by then
+            raise ValidationError("InvalidEksInferenceService", error.problems, self) from error
         self._manifests_url: str | None = None
         standing = self._deliver(Delivery.server_side_apply() if delivery is None else delivery)
         self._rollout = self._define_rollout(registry, spec, policy, standing)

@@ -233,7 +233,7 @@ class ServiceLoadBalancer(Construct):
             target_group_attributes=[
                 elbv2.CfnTargetGroup.TargetGroupAttributeProperty(key=key, value=value)
                 for key, value in {
-                    "deregistration_delay.timeout_seconds": str(int(delay.to_seconds())),
+                    "deregistration_delay.timeout_seconds": str(int(delay.to_seconds(integral=False))),
                     "stickiness.enabled": "false",
                     "load_balancing.algorithm.type": "least_outstanding_requests",
                 }.items()

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from mlops_constructs._arguments import checked
 from mlops_constructs._states import State
 from mlops_constructs.eks_inference.steps import START_SECONDS, SlotSteps
 from mlops_constructs.rollout.policy import POLL_GRACE_SECONDS, RolloutKind, RolloutPolicy
@@ -9,6 +10,7 @@ from mlops_runtime.contracts.rollout import RolloutSpec
 from mlops_runtime.eks.slot_limits import GOLDEN_PROBLEM, policy_problems
 
 
+@checked("InvalidEksTarget")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EksTarget:
     """A service in two slots, whose traffic moves by the weights of its listener rule.

@@ -7,6 +7,7 @@ import aws_cdk as cdk
 from aws_cdk import aws_lambda as lambda_
 
 from constructs import Construct
+from mlops_constructs._arguments import checked
 from mlops_constructs._validation import is_known, raise_if_any
 from mlops_constructs.eks_inference._applier import (
     define_applier,
@@ -29,6 +30,7 @@ from mlops_runtime.eks.tenant import enforcement_manifest, slot_group, tenant_ma
 _SERVICES = ("eks", "elasticloadbalancing")
 
 
+@checked("InvalidEksTenant")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TenantQuota:
     """What a unit's namespace may use at most.
@@ -48,6 +50,7 @@ class TenantQuota:
     pods: int = 100
 
 
+@checked("InvalidEksTenant")
 class EksTenant(Construct):
     """Give a business unit a namespace of its own on a cluster. Stateless.
 

@@ -116,7 +116,7 @@ def define_freshness_alarms(
         groups: Groups that declare ``freshness``.
         every: How often the age is measured.
     """
-    seconds = int(every.to_seconds())
+    seconds = int(every.to_seconds(integral=False))
     period = min(seconds, _DAY)
     alarms = {}
     for group in groups:

@@ -131,7 +131,10 @@ def define_ingest(
         return DefinedIngest(bucket=bucket, kept_days=int(ingest.retention.to_days()), consumer=consumer, roles=(role,))
     tell_failures(home, large, consumer.dead_letter_queue, business_unit=business_unit)
     return DefinedIngest(
-        bucket=bucket, kept_days=int(ingest.retention.to_days()), consumer=consumer, roles=(role, large.role)
+        bucket=bucket,
+        kept_days=int(ingest.retention.to_days()),
+        consumer=consumer,
+        roles=(role, large.role),
     )
 
 

@@ -125,7 +125,7 @@ def define_job(
         glue_version=GLUE_VERSION,
         worker_type=job.worker_type,
         number_of_workers=job.number_of_workers,
-        timeout=int(job.timeout.to_minutes()),
+        timeout=int(job.timeout.to_minutes(integral=False)),
         max_retries=0,  # the queue and a redrive try again: Glue would run a batch that fails its checks anew
         execution_property=glue.CfnJob.ExecutionPropertyProperty(max_concurrent_runs=job.max_concurrent_runs),
         role=role.role_arn,

@@ -238,7 +238,7 @@ def define_optimizers(
     if snapshot_retention is not None:
         # without these Glue keeps one snapshot for five days
         kept = glue.CfnTableOptimizer.IcebergRetentionConfigurationProperty(
-            snapshot_retention_period_in_days=snapshot_retention.to_days(),
+            snapshot_retention_period_in_days=snapshot_retention.to_days(integral=False),
             number_of_snapshots_to_retain=1,
             clean_expired_files=True,
         )

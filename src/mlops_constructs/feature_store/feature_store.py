@@ -13,6 +13,7 @@ from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_s3 as s3
 
 from constructs import Construct
+from mlops_constructs._arguments import checked
 from mlops_constructs._bucket import define_bucket
 from mlops_constructs._errors import ValidationError
 from mlops_constructs._iam import ServiceRole
@@ -53,6 +54,7 @@ _HOURLY = cdk.Duration.hours(1)
 _SPAN = "a cdk.Duration such as Duration.days(90), or left out"
 
 
+@checked("InvalidFeatureStore")
 class FeatureStore(OwnedFeatureStore):
     """Define the feature tables of a unit. Stateful.
 
@@ -139,7 +141,7 @@ class FeatureStore(OwnedFeatureStore):
                 self.admit(role, to="write")
         self._online = define_online_table(self, "Online", business_unit=business_unit) if online else None
         if snapshot_retention is not None:
-            warn(self, SNAPSHOT_RETENTION, days=str(snapshot_retention.to_days()))
+            warn(self, SNAPSHOT_RETENTION, days=str(snapshot_retention.to_days(integral=False)))
         business_unit.publish_entry(self, "Entry", self._entry())
         business_unit.tag(self)
 
@@ -257,11 +259,14 @@ class FeatureStore(OwnedFeatureStore):
             f"freshness of group {group.name!r} must be at least {every.to_human_string()}, as often as it is measured, "
             f"got {group.freshness}"
             for group in self._watched
-            if group.freshness is not None and group.freshness.total_seconds() < every.to_seconds()
+            if group.freshness is not None and group.freshness.total_seconds() < every.to_seconds(integral=False)
         ]
         if retention is not None:
             least = LEAST_RETENTION.to_days()
-            if retention.to_seconds() % 86400 or retention.to_seconds() < LEAST_RETENTION.to_seconds():
+            if (
+                retention.to_seconds(integral=False) % 86400
+                or retention.to_seconds(integral=False) < LEAST_RETENTION.to_seconds()
+            ):
                 problems.append(
                     f"snapshot_retention must be whole days, at least {least}, got {retention.to_human_string()}; snapshots "
                     f"remember the idempotency keys of {least} days"

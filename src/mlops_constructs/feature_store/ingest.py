@@ -5,6 +5,7 @@ from typing import Literal
 
 import aws_cdk as cdk
 
+from mlops_constructs._arguments import checked
 from mlops_constructs._errors import ValidationError
 from mlops_constructs._validation import check_duration, check_size, check_type, check_whole
 
@@ -13,6 +14,7 @@ REMEMBERED_DAYS = 90
 _WORKER_TYPES = ("G.1X", "G.2X", "G.4X", "G.8X")
 
 
+@checked("InvalidGlueIngestJob")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GlueIngestJob:
     """A Glue Spark job for batches over the limits of the function.
@@ -40,7 +42,13 @@ class GlueIngestJob:
     def __post_init__(self) -> None:
         problems = [
             check_whole("number_of_workers", self.number_of_workers, minimum=2, maximum=299),
-            check_duration("timeout", self.timeout, minimum=cdk.Duration.minutes(5), maximum=cdk.Duration.hours(24)),
+            check_duration(
+                "timeout",
+                self.timeout,
+                minimum=cdk.Duration.minutes(5),
+                maximum=cdk.Duration.hours(24),
+                whole="minutes",
+            ),
             check_whole("max_concurrent_runs", self.max_concurrent_runs, minimum=1, maximum=50),
             None
             if self.worker_type in _WORKER_TYPES
@@ -51,6 +59,7 @@ class GlueIngestJob:
             raise ValidationError("InvalidGlueIngestJob", found)
 
 
+@checked("InvalidFeatureIngest")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FeatureIngest:
     """Batches as Parquet objects ``incoming/<table>/<idempotency key>.parquet`` in a bucket of their own, ingested as they arrive.
@@ -87,18 +96,14 @@ class FeatureIngest:
             check_size("max_object_size", self.max_object_size, minimum=mebibytes(1), maximum=mebibytes(512)),
             check_size("memory_size", self.memory_size, minimum=mebibytes(1024), maximum=mebibytes(10240)),
             check_duration(
-                "retention", self.retention, minimum=cdk.Duration.days(1), maximum=cdk.Duration.days(REMEMBERED_DAYS)
+                "retention",
+                self.retention,
+                minimum=cdk.Duration.days(1),
+                maximum=cdk.Duration.days(REMEMBERED_DAYS),
+                whole="days",
             ),
-            _whole_days("retention", self.retention),
             check_type("job", self.job, GlueIngestJob, allowed="a GlueIngestJob(...), or left out"),
         ]
         found = [problem for problem in problems if problem is not None]
         if found:
             raise ValidationError("InvalidFeatureIngest", found)
-
-
-def _whole_days(name: str, value: cdk.Duration) -> str | None:
-    """Check for whole days, which is how S3 counts the age of objects."""
-    if not isinstance(value, cdk.Duration) or value.is_unresolved() or value.to_seconds() % 86400 == 0:
-        return None
-    return f"{name} must be whole days, got {value.to_human_string()}"

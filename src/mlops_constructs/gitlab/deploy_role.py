@@ -8,6 +8,7 @@ import aws_cdk as cdk
 from aws_cdk import aws_iam as iam
 
 from constructs import Construct
+from mlops_constructs._arguments import checked
 from mlops_constructs._validation import check_duration, check_pattern, is_known, raise_if_any
 from mlops_constructs._warnings import UNCLAIMED_ENVIRONMENT, UNCLAIMED_REF, warn
 from mlops_constructs.gitlab.subject import GitLabSubject
@@ -26,6 +27,7 @@ _QUALIFIER = r"[A-Za-z0-9_-]{1,10}"
 _REGION = r"[a-z]{2,3}(?:-[a-z]+)+-\d"
 
 
+@checked("InvalidGitLabDeployRole")
 class GitLabDeployRole(Construct):
     """Define the role with which one GitLab project plans or deploys from one protected ref, without a stored secret. Stateless.
 

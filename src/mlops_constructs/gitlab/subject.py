@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 
+from mlops_constructs._arguments import checked
 from mlops_constructs._errors import ValidationError
 from mlops_constructs._validation import check_pattern, is_known
 
@@ -12,6 +13,7 @@ _REF = r"[A-Za-z0-9_][A-Za-z0-9_./+=@-]*"
 _WILDCARDS = "*?${"
 
 
+@checked("InvalidGitLabSubject")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GitLabSubject:
     """The ``sub`` of GitLab's ID tokens that a role trusts, to the letter. Use a factory.

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 import aws_cdk as cdk
 from aws_cdk import aws_sns as sns
 
+from mlops_constructs._arguments import checked
 from mlops_constructs._errors import ValidationError
 from mlops_constructs._validation import check_duration, check_pattern, check_range, is_known
 from mlops_constructs.model_endpoint.scaling import Scaling
@@ -20,6 +21,7 @@ _INSTANCE_TYPE = r"ml\.[a-z0-9-]+\.[a-z0-9]+"
 _MAXIMUM_COUNT = 1000
 
 
+@checked("InvalidCapacity")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EndpointVariant:
     """A further fleet of the same model, for instance on other instances, with its share of the calls.
@@ -47,6 +49,7 @@ class EndpointVariant:
         )
 
 
+@checked("InvalidCapacity")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AsynchronousInference:
     """What an asynchronous endpoint does with requests and answers. Made by ``EndpointCapacity.asynchronous``."""
@@ -58,7 +61,7 @@ class AsynchronousInference:
 
     def __post_init__(self) -> None:
         days = cdk.Duration.days
-        problem = check_duration("retention", self.retention, minimum=days(1), maximum=days(3650))
+        problem = check_duration("retention", self.retention, minimum=days(1), maximum=days(3650), whole="days")
         if problem is not None:
             raise ValidationError("InvalidCapacity", [problem])
 
@@ -85,6 +88,7 @@ class AsynchronousInference:
         )
 
 
+@checked("InvalidCapacity")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EndpointCapacity:
     """What is behind an endpoint. Use ``instances``, ``serverless`` or ``asynchronous``.

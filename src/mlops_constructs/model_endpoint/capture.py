@@ -4,11 +4,13 @@ from dataclasses import dataclass, field
 
 import aws_cdk as cdk
 
+from mlops_constructs._arguments import checked
 from mlops_constructs._errors import ValidationError
 from mlops_constructs._validation import check_duration, check_range
 from mlops_constructs.model_endpoint.personal import PersonalData
 
 
+@checked("InvalidDataCapture")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DataCapture:
     """Keep requests and responses for the monitors.
@@ -31,6 +33,7 @@ class DataCapture:
     personal_data: PersonalData | None = None
 
     def __post_init__(self) -> None:
+        days = cdk.Duration.days
         problems = [
             check_range(
                 "sampling_percent",
@@ -39,7 +42,7 @@ class DataCapture:
                 maximum=100,
                 fix="leave capture out to keep nothing",
             ),
-            check_duration("retention", self.retention, minimum=cdk.Duration.days(1), maximum=cdk.Duration.days(3650)),
+            check_duration("retention", self.retention, minimum=days(1), maximum=days(3650), whole="days"),
         ]
         found = [problem for problem in problems if problem is not None]
         if found:

@@ -5,6 +5,7 @@ from aws_cdk import aws_iam as iam
 from aws_cdk import aws_s3 as s3
 
 from constructs import Construct
+from mlops_constructs._arguments import checked
 from mlops_constructs._bucket import define_bucket
 from mlops_constructs._errors import ValidationError
 from mlops_constructs._iam import ServiceRole
@@ -37,6 +38,7 @@ _NAME_ALLOWED = "2 to 20 lower-case letters, digits or hyphens, starting with a 
 _PACKAGE = r"arn:aws[a-z-]*:sagemaker:[a-z0-9-]+:\d{12}:model-package/.+"
 
 
+@checked("InvalidModelEndpoint")
 class ModelEndpoint(ModelEndpointBase):
     """Serve the approved models of a registry behind one endpoint. Stateful.
 

@@ -7,6 +7,7 @@ from aws_cdk import aws_iam as iam
 from aws_cdk import aws_secretsmanager as secretsmanager
 
 from constructs import Construct
+from mlops_constructs._arguments import checked
 from mlops_constructs._errors import ValidationError
 from mlops_constructs._validation import check_names
 from mlops_constructs.compliance import acknowledge, acknowledge_family
@@ -20,6 +21,7 @@ _NO_ROTATION = (
 )
 
 
+@checked("InvalidPersonalData")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PersonalData:
     """Say which fields of calls are personal; clients protect them before they send anything, so that captures never hold them.

@@ -6,6 +6,7 @@ from typing import Literal, get_args
 
 import aws_cdk as cdk
 
+from mlops_constructs._arguments import checked
 from mlops_constructs._errors import ValidationError
 from mlops_constructs._validation import check_names, check_range
 from mlops_runtime.contracts.serving import ScalingSpec, ScheduledCapacitySpec
@@ -16,6 +17,7 @@ WORKDAYS: tuple[Day, ...] = get_args(Day)[:5]
 _DAYS: tuple[Day, ...] = ("SUN", *get_args(Day)[:6])
 
 
+@checked("InvalidScaling")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScheduledCapacity:
     """Bounds of a fleet from a time on, as Application Auto Scaling keeps them.
@@ -51,6 +53,7 @@ class ScheduledCapacity:
         )
 
 
+@checked("InvalidScaling")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scaling:
     """Let a fleet follow its load, a clock, or both. Bounds hold for each variant by itself.
@@ -98,12 +101,13 @@ class Scaling:
             maximum=self.max_capacity,
             target=self.target_backlog if is_queue else self.target_invocations,
             metric="BACKLOG_PER_INSTANCE" if is_queue else "INVOCATIONS_PER_INSTANCE",
-            scale_in_cool_down=int(self.scale_in_cooldown.to_seconds()),
-            scale_out_cool_down=int(self.scale_out_cooldown.to_seconds()),
+            scale_in_cool_down=int(self.scale_in_cooldown.to_seconds(integral=False)),
+            scale_out_cool_down=int(self.scale_out_cooldown.to_seconds(integral=False)),
             schedules=tuple(schedule.to_spec() for schedule in self.schedules),
         )
 
 
+@checked("InvalidOffHours")
 def off_hours(
     *,
     min_capacity: int,

@@ -97,7 +97,7 @@ def _plan(
         "image_uri": job.image.uri(access.scope),
         "instance_type": job.instance_type,
         "count": job.instance_count,
-        "maximum": int(job.max_runtime.to_seconds()),
+        "maximum": int(job.max_runtime.to_seconds(integral=False)),
         "volume_gigabytes": job.volume_gigabytes,
         "role": role.role_arn,
         "subnets": unit.subnet_ids,
@@ -151,7 +151,7 @@ def _start_statements(
         "StringEquals": {"sagemaker:VolumeKmsKey": unit.key.key_arn},
         "ForAnyValue:StringEquals": {"sagemaker:InstanceTypes": [job.instance_type]},
         "Bool": {"sagemaker:InterContainerTrafficEncryption": "true"},
-        "NumericLessThanEquals": {"sagemaker:MaxRuntimeInSeconds": int(job.max_runtime.to_seconds())},
+        "NumericLessThanEquals": {"sagemaker:MaxRuntimeInSeconds": int(job.max_runtime.to_seconds(integral=False))},
     }
     return [
         iam.PolicyStatement(actions=["sagemaker:CreateProcessingJob"], resources=[jobs], conditions=conditions),

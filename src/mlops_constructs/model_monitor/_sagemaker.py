@@ -226,7 +226,7 @@ def _define_monitor(
                 "securityGroupIds": [group.security_group_id],
             },
         },
-        "stopping_condition": {"maxRuntimeInSeconds": int(settings.max_runtime.to_seconds())},
+        "stopping_condition": {"maxRuntimeInSeconds": int(settings.max_runtime.to_seconds(integral=False))},
     }
     names = _ContentName(schedule_name(name, monitor), properties)
     definition = _definition(scope, kind, properties, cdk.Lazy.uncached_string(names))

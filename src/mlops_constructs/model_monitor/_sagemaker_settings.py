@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 import aws_cdk as cdk
 
+from mlops_constructs._arguments import checked
 from mlops_constructs._errors import ValidationError
 from mlops_constructs._validation import (
     check_duration,
@@ -34,6 +35,7 @@ _CRON = "cron(0 * ? * * *), cron(0 HOUR ? * * *) or cron(0 HOUR/HOURS ? * * *)"
 _HALF_HOUR = cdk.Duration.minutes(30)
 
 
+@checked("InvalidSageMakerModelMonitor")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MonitorBaseline:
     """What a monitor compares with, as S3 URIs: the files of a baselining job.
@@ -51,6 +53,7 @@ class MonitorBaseline:
     statistics: str | None = None
 
 
+@checked("InvalidSageMakerModelMonitor")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SageMakerModelMonitor:
     """The monitors of SageMaker Model Monitor that watch an endpoint.
@@ -176,7 +179,7 @@ class SageMakerModelMonitor:
                 "label_delay", self.label_delay, minimum=cdk.Duration.hours(0), maximum=cdk.Duration.days(30)
             ),
             f"label_delay must be whole hours, got {self.label_delay.to_human_string()}"
-            if self.label_delay.to_seconds() % 3600
+            if self.label_delay.to_seconds(integral=False) % 3600
             else None,
         ]
 

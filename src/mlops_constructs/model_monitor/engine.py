@@ -5,6 +5,7 @@ from typing import Literal
 
 import aws_cdk as cdk
 
+from mlops_constructs._arguments import checked
 from mlops_constructs._errors import ValidationError
 from mlops_constructs._validation import check_duration, check_pattern, check_type, check_whole
 from mlops_constructs.model_monitor._sagemaker_settings import SageMakerModelMonitor
@@ -19,6 +20,7 @@ _SHORTEST, _LONGEST = cdk.Duration.minutes(1), cdk.Duration.days(5)
 _MOST_ROWS = 100_000
 
 
+@checked("InvalidMonitorEngine")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MonitorJob:
     """A SageMaker Processing job that counts a window and decides. Use ``MonitorEngine.processing``."""
@@ -54,6 +56,7 @@ class MonitorJob:
         ]
 
 
+@checked("InvalidMonitorEngine")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MonitorEngine:
     """What counts captures and decides. Use one of the three factories; report, metrics, events and alarms are the same.

@@ -10,6 +10,7 @@ from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_sqs as sqs
 
 from constructs import Construct
+from mlops_constructs._arguments import checked
 from mlops_constructs._errors import ValidationError
 from mlops_constructs._queue import QueueConsumer
 from mlops_constructs._validation import check_duration, check_type, is_known, raise_if_any
@@ -39,6 +40,7 @@ _MOST_ALARM_FEATURES = 50
 _MOST_CHARACTERS = 2500
 
 
+@checked("InvalidModelMonitor")
 class ModelMonitor(Construct):
     """Watch the data and the quality of an endpoint's model. Stateless.
 
@@ -91,7 +93,7 @@ class ModelMonitor(Construct):
             business_unit=business_unit,
             endpoint=endpoint,
             captures=captures,
-            period_hours=-(-int(interval.to_seconds()) // 3600),
+            period_hours=-(-int(interval.to_seconds(integral=False)) // 3600),
         )
         self._counts: QueueConsumer | None = None
         self._decide = self._define_engine(access, int(window.to_hours()))
@@ -331,7 +333,7 @@ class ModelMonitor(Construct):
         if not isinstance(window, cdk.Duration) or window.is_unresolved():
             return
         needed, hours = self._spec.alarm_windows, self._spec.alarm_windows * settings.period_hours
-        if window.to_seconds() < hours * 3600:
+        if window.to_seconds(integral=False) < hours * 3600:
             yield (
                 f"window must be at least {hours} hours, alarm_windows ({needed}) executions of Model Monitor, got "
                 f"{window.to_human_string()}: no feature could ever drift; widen the window, or give MonitorSpec(alarm_windows=1)"
@@ -362,11 +364,11 @@ def _steps(window: cdk.Duration, interval: cdk.Duration) -> Iterator[str]:
     """Yield what keeps windows from lying beside or over one another."""
     if not isinstance(window, cdk.Duration) or window.is_unresolved():
         return
-    if window.to_seconds() % 3600:
+    if window.to_seconds(integral=False) % 3600:
         yield f"window must be whole hours, got {window.to_human_string()}; captures lie by the hour"
     if not isinstance(interval, cdk.Duration) or interval.is_unresolved():
         return
-    if interval.to_seconds() > window.to_seconds():
+    if interval.to_seconds(integral=False) > window.to_seconds(integral=False):
         yield (
             f"interval must be at most the window, {window.to_human_string()}, got {interval.to_human_string()}: what lies "
             "between two windows would not be watched; widen the window or decide oftener"

@@ -9,6 +9,7 @@ from aws_cdk import aws_iam as iam
 from aws_cdk import aws_s3 as s3
 
 from constructs import Construct
+from mlops_constructs._arguments import checked
 from mlops_constructs._iam import ServiceRole, key_statement, shared_policy
 from mlops_constructs._validation import check_duration, raise_if_any
 from mlops_constructs.model_monitor.model_monitor import ModelMonitor
@@ -52,6 +53,7 @@ _REASON = (
 )
 
 
+@checked("InvalidMonitorTables")
 class MonitorTables(Construct):
     """Define what people ask a monitor's data with. Stateless.
 
@@ -91,7 +93,9 @@ class MonitorTables(Construct):
             self,
             "InvalidMonitorTables",
             [
-                check_duration("history", history, minimum=cdk.Duration.days(1), maximum=cdk.Duration.days(3650)),
+                check_duration(
+                    "history", history, minimum=cdk.Duration.days(1), maximum=cdk.Duration.days(3650), whole="days"
+                ),
                 # https://docs.aws.amazon.com/athena/latest/APIReference/API_WorkGroupConfiguration.html
                 None
                 if scan.to_bytes() >= 10_000_000
@@ -108,7 +112,7 @@ class MonitorTables(Construct):
             "counts": (business_unit.artifacts, f"monitor/{self._name}/counts/{endpoint.variant}"),
             "violations": (business_unit.artifacts, f"monitor/{self._name}/violations"),
         }
-        self._define_tables(int(history.to_days()))
+        self._define_tables(int(history.to_days(integral=False)))
         self._workgroup = self._define_workgroup(int(scan.to_bytes()))
         self._reader = self._define_reader()
         business_unit.tag(self)

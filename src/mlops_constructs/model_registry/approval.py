@@ -6,12 +6,14 @@ import aws_cdk as cdk
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_sns as sns
 
+from mlops_constructs._arguments import checked
 from mlops_constructs._errors import ValidationError
 from mlops_constructs._validation import check_duration
 
 DEFAULT_TIMEOUT = cdk.Duration.days(7)
 
 
+@checked("InvalidApproval")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Approval:
     """How a registered package becomes approved: by the gate's verdict, or by a person. Use one of the two factories.

@@ -9,8 +9,9 @@ from aws_cdk import aws_ecr_assets as ecr_assets
 from aws_cdk import aws_iam as iam
 
 from constructs import IConstruct
+from mlops_constructs._arguments import checked
 from mlops_constructs._errors import ValidationError
-from mlops_constructs._validation import check_pattern, is_known
+from mlops_constructs._validation import check_pattern, is_file, is_known
 from mlops_constructs.model_registry.prebuilt import PrebuiltImage, Processor, Use, find_image
 from mlops_runtime.image import PLACEHOLDER_DIGEST
 
@@ -27,6 +28,7 @@ _NO_DIGEST = (
 _PULL = ("ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer")
 
 
+@checked("InvalidImage")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelImage:
     """An image in a private registry. Use ``from_ecr``, ``prebuilt`` or ``build``.
@@ -117,7 +119,7 @@ class ModelImage:
             ValidationError: If there is no ``Dockerfile``.
         """
         folder = Path(directory)
-        if not (folder / "Dockerfile").is_file():
+        if not is_file(folder / "Dockerfile"):
             raise ValidationError("InvalidImage", [f"directory must hold a Dockerfile, got {str(folder)!r}"])
         return cls(repository_name=folder.resolve().name, directory=folder)
 

@@ -11,6 +11,7 @@ from aws_cdk import aws_sns as sns
 from aws_cdk import aws_ssm as ssm
 
 from constructs import Construct
+from mlops_constructs._arguments import checked
 from mlops_constructs._iam import key_statement
 from mlops_constructs._validation import check_pattern, raise_if_any
 from mlops_constructs.model_registry._iam import READ, UPDATE, define_approver, mark_approver, status_conditions
@@ -24,6 +25,7 @@ from mlops_runtime.registry.package_approval import ApprovalRule, RegistryEntry,
 _NAME = r"[a-z][a-z0-9-]{0,18}[a-z0-9]"
 
 
+@checked("InvalidModelRegistry")
 class ModelRegistry(Construct):
     """Define the package group of one model. Stateful.
 
@@ -216,7 +218,7 @@ class ModelRegistry(Construct):
     @property
     def _timeout_seconds(self) -> int:
         timeout = DEFAULT_TIMEOUT if self._approval.timeout is None else self._approval.timeout
-        return int(timeout.to_seconds())
+        return int(timeout.to_seconds(integral=False))
 
     def _define_approver(self) -> iam.IRole:
         if self._approval.approver is not None:

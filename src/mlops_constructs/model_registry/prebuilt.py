@@ -10,6 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
+from mlops_constructs._arguments import checked
 from mlops_constructs._errors import ValidationError
 
 Use = Literal["inference", "training"]
@@ -17,6 +18,7 @@ Processor = Literal["cpu", "gpu"]
 _TABLE = Path(__file__).parent / "images.json"
 
 
+@checked("InvalidImage")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PrebuiltImage:
     """One prebuilt image: the same repository and tag in each of AWS's accounts, one a region."""

@@ -55,11 +55,11 @@ class GuardLimits:
     def environment(self) -> dict[str, str]:
         """Return the variables that the guard reads them from."""
         variables = {
-            "COOL_DOWN_SECONDS": str(int(self.cooldown.to_seconds())),
+            "COOL_DOWN_SECONDS": str(int(self.cooldown.to_seconds(integral=False))),
             "DAILY_BUDGET": str(self.max_runs_per_day),
         }
         if self.policy.rejected_cooldown is not None:
-            variables["REJECTED_COOL_DOWN_SECONDS"] = str(int(self.policy.rejected_cooldown.to_seconds()))
+            variables["REJECTED_COOL_DOWN_SECONDS"] = str(int(self.policy.rejected_cooldown.to_seconds(integral=False)))
         if self.counts_labels:
             variables |= {"MINIMUM_LABELS": str(self.policy.min_labels), "LABEL_TABLE": str(self.label_table)}
             variables["LABEL_DATABASE"] = self.label_database

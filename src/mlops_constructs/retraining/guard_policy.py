@@ -4,7 +4,10 @@ from dataclasses import dataclass
 
 import aws_cdk as cdk
 
+from mlops_constructs._arguments import checked
 
+
+@checked("InvalidGuardPolicy")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GuardPolicy:
     """How often the guard asks again, how long it rests after a rejection, and how many new labels it waits for.

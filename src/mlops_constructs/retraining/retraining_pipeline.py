@@ -15,6 +15,7 @@ from aws_cdk import aws_sqs as sqs
 from aws_cdk import aws_stepfunctions as sfn
 
 from constructs import Construct
+from mlops_constructs._arguments import checked
 from mlops_constructs._function import define_function
 from mlops_constructs._machine import define_machine
 from mlops_constructs._table import define_table
@@ -57,6 +58,7 @@ _NETWORKED_REASON = (
 )
 
 
+@checked("InvalidRetrainingPipeline")
 class RetrainingPipeline(Construct):
     """Define how a model is trained again. Stateful.
 
@@ -389,7 +391,7 @@ class RetrainingPipeline(Construct):
             pipeline=self._pipeline,
             image_uri=training.image.serving_uri(self),
             instance_type=training.instance_type,
-            maximum=int(training.max_runtime.to_seconds()),
+            maximum=int(training.max_runtime.to_seconds(integral=False)),
             roles=roles,
             subnets=unit.subnet_ids,
             security_groups=[unit.security_group.security_group_id],
@@ -426,7 +428,7 @@ class RetrainingPipeline(Construct):
         return ProcessingPlan(
             image_uri=step.image.uri(self),
             instance_type=step.instance_type,
-            maximum=int(step.max_runtime.to_seconds()),
+            maximum=int(step.max_runtime.to_seconds(integral=False)),
             script=step.script,
             code_uri=code.s3_object_url,
             channel=step.channel,

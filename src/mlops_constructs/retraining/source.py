@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from aws_cdk import aws_kms as kms
 from aws_cdk import aws_s3 as s3
 
+from mlops_constructs._arguments import checked
 from mlops_constructs._errors import ValidationError
 from mlops_constructs._validation import check_pattern
 from mlops_constructs.feature_store import FeatureStore
@@ -15,6 +16,7 @@ from mlops_runtime.features.feature_group import FeatureGroup
 _PREFIX = r"[A-Za-z0-9!_.*'()-]+(?:/[A-Za-z0-9!_.*'()-]+)*"
 
 
+@checked("InvalidTrainingSetSource")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingSetSource:
     """Where training sets come from: built anew from the feature store, or laid down in S3 by others. Use a factory.

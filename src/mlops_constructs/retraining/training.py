@@ -7,8 +7,9 @@ from pathlib import Path
 
 import aws_cdk as cdk
 
+from mlops_constructs._arguments import checked
 from mlops_constructs._errors import ValidationError
-from mlops_constructs._validation import check_duration, check_pattern, check_range, is_known
+from mlops_constructs._validation import check_duration, check_pattern, check_range, is_file, is_known
 from mlops_constructs.model_registry import ModelImage
 
 _INSTANCE_TYPE = r"ml\.[a-z0-9-]+\.[a-z0-9]+"
@@ -24,6 +25,7 @@ _CHANNEL = r"[A-Za-z0-9._-]{1,64}"
 _TAKEN_CHANNELS = ("train", "code")
 
 
+@checked("InvalidSpot")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spot:
     """Train on spare capacity, which costs less and may be taken away.
@@ -40,6 +42,7 @@ class Spot:
     max_wait: cdk.Duration
 
 
+@checked("InvalidProcessingStep")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProcessingStep:
     """A script between training set and training, on an instance of its own; what it writes is one more channel of the training.
@@ -81,6 +84,7 @@ class ProcessingStep:
         _raise_if_any("InvalidProcessingStep", problems)
 
 
+@checked("InvalidTrainingJob")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingJob:
     """The training script of a model and where it runs. The jobs for training set and evaluation run on the same instance type.
@@ -143,7 +147,7 @@ class TrainingJob:
     @property
     def max_wait_seconds(self) -> int | None:
         """Seconds that a job on spare capacity may wait and run; ``None`` on demand."""
-        return None if self.spot is None else int(self.spot.max_wait.to_seconds())
+        return None if self.spot is None else int(self.spot.max_wait.to_seconds(integral=False))
 
     def _spot_problems(self) -> list[str | None]:
         if self.spot is None:
@@ -156,7 +160,7 @@ def _script_problems(
 ) -> list[str | None]:
     return [
         None
-        if (Path(source) / script).is_file()
+        if is_file(Path(source) / script)
         else f"script must be a file in source, got {script!r} in {str(source)!r}",
         check_pattern("instance_type", instance_type, pattern=_INSTANCE_TYPE, allowed="a type such as 'ml.m5.large'"),
         check_duration("max_runtime", max_runtime, minimum=_SHORTEST, maximum=_LONGEST),

@@ -9,6 +9,7 @@ from aws_cdk import aws_iam as iam
 from aws_cdk import aws_stepfunctions as sfn
 
 from constructs import Construct
+from mlops_constructs._arguments import checked
 from mlops_constructs._iam import key_statement, pass_role_statement, put_events_statement
 from mlops_constructs._sagemaker import SERVICE, alarm_arn, describe_alarms_statement, placed, sagemaker_arn
 from mlops_constructs.model_registry import ModelRegistry
@@ -24,6 +25,7 @@ WILDCARD_REASON = (
 )
 
 
+@checked("InvalidRolloutAccess")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RolloutAccess:
     """The endpoint and what stands around it; its methods give the statements of each part."""

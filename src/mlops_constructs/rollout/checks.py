@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import aws_cdk as cdk
 from aws_cdk import aws_cloudwatch as cloudwatch
 
+from mlops_constructs._arguments import checked
 from mlops_constructs._errors import ValidationError
 from mlops_constructs._validation import check_duration, check_range
 from mlops_constructs.rollout.golden import GoldenRequests
@@ -17,6 +18,7 @@ _ALARM_PERIODS = (60, 120, 180, 240, 300)
 MAXIMUM_ALARMS = 10
 
 
+@checked("InvalidShadowTraffic")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShadowTraffic:
     """Copy calls to the candidate before it gets any, and throw its answers away.
@@ -51,9 +53,12 @@ class ShadowTraffic:
 
     def to_spec(self) -> ShadowSpec:
         """Return it as the serving spec carries it."""
-        return ShadowSpec(percent=self.percent, bake=int(self.bake.to_seconds()), instance_count=self.instance_count)
+        return ShadowSpec(
+            percent=self.percent, bake=int(self.bake.to_seconds(integral=False)), instance_count=self.instance_count
+        )
 
 
+@checked("InvalidRolloutChecks")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RolloutChecks:
     """What may stop a rollout, how much evidence a promotion needs, and what watches it afterwards.
@@ -116,11 +121,17 @@ class RolloutChecks:
 
     def _range_problems(self) -> list[str | None]:
         minutes, days, millis = cdk.Duration.minutes, cdk.Duration.days, cdk.Duration.millis
-        period = int(self.alarm_period.to_seconds())
+        period = int(self.alarm_period.to_seconds(integral=False))
         return [
             check_range("min_invocations", self.min_invocations, minimum=0, maximum=1_000_000),
             check_range("max_error_count", self.max_error_count, minimum=0, maximum=1_000_000),
-            check_duration("max_latency", self.max_latency, minimum=millis(1), maximum=cdk.Duration.seconds(60)),
+            check_duration(
+                "max_latency",
+                self.max_latency,
+                minimum=millis(1),
+                maximum=cdk.Duration.seconds(60),
+                whole="milliseconds",
+            ),
             check_range("max_latency_ratio", self.max_latency_ratio, minimum=1, maximum=100),
             check_range("synthetic_invocations", self.synthetic_invocations, minimum=1, maximum=600),
             check_duration("probation", self.probation, minimum=minutes(10), maximum=days(30)),

@@ -10,6 +10,7 @@ from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_s3_assets as s3_assets
 
 from constructs import Construct
+from mlops_constructs._arguments import checked
 from mlops_constructs._errors import ValidationError
 from mlops_constructs._function import define_function
 from mlops_constructs._iam import key_statement
@@ -26,6 +27,7 @@ _WILDCARD_REASON = (
 )
 
 
+@checked("InvalidGoldenRequests")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GoldenRequests:
     """Requests that a candidate answers on an endpoint of its own before the real one is touched. Use ``from_file``.
@@ -69,7 +71,7 @@ class GoldenRequests:
         problems = [
             check_range("max_deviation", max_deviation, minimum=0, maximum=100),
             # https://docs.aws.amazon.com/sagemaker/latest/dg/your-algorithms-inference-code.html: 60 seconds for an answer
-            check_duration("max_latency", max_latency, minimum=millis(1), maximum=seconds(60)),
+            check_duration("max_latency", max_latency, minimum=millis(1), maximum=seconds(60), whole="milliseconds"),
             check_range("max_slowdown", max_slowdown, minimum=1, maximum=1000),
         ]
         found = [problem for problem in problems if problem is not None]

@@ -8,6 +8,7 @@ from typing import Protocol
 import aws_cdk as cdk
 from aws_cdk import aws_cloudwatch as cloudwatch
 
+from mlops_constructs._arguments import checked
 from mlops_constructs._errors import ValidationError
 from mlops_constructs._states import State
 from mlops_constructs._validation import check_duration, check_range
@@ -107,6 +108,7 @@ class RolloutTarget(Protocol):
         ...
 
 
+@checked("InvalidRolloutPolicy")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RolloutPolicy:
     """How a new model takes over, and what it must pass on its way. Made by its factories.
@@ -354,4 +356,4 @@ class RolloutPolicy:
 
 
 def _seconds(duration: cdk.Duration) -> int:
-    return int(duration.to_seconds())
+    return int(duration.to_seconds(integral=False))

@@ -17,6 +17,7 @@ from aws_cdk import aws_sqs as sqs
 from aws_cdk import aws_stepfunctions as sfn
 
 from constructs import Construct
+from mlops_constructs._arguments import checked
 from mlops_constructs._function import define_custom_resource, define_function
 from mlops_constructs._iam import shared_policy
 from mlops_constructs._machine import define_machine
@@ -44,6 +45,7 @@ _RENDERED_REASON = (
 )
 
 
+@checked("InvalidRollout")
 class Rollout(Construct):
     """Define how approved models reach one endpoint. Stateful.
 

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from mlops_constructs._arguments import checked
 from mlops_constructs._states import CAUGHT, State, assign, choose, task, wait
 from mlops_constructs.rollout.clean_up import clean_up_states
 from mlops_constructs.rollout.evidence import RINGING, evidence_states, look_at_alarms, put_alarms_states
@@ -16,6 +17,7 @@ from mlops_runtime.rollout.serving_limits import steps
 _SDK = "aws-sdk:sagemaker:"
 
 
+@checked("InvalidSageMakerTarget")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SageMakerTarget:
     """A SageMaker real-time, asynchronous or serverless endpoint.
@@ -81,7 +83,10 @@ class SageMakerTarget:
                 f"use count={needed} or more, or a larger percent (at most 50)"
             ]
         number = steps(policy.kind.value, policy.percent, self.instance_count)
-        total, maximum = number * int(policy.bake.to_seconds()), int(policy.max_execution_time.to_seconds())
+        total, maximum = (
+            number * int(policy.bake.to_seconds(integral=False)),
+            int(policy.max_execution_time.to_seconds(integral=False)),
+        )
         if maximum <= total:
             return [
                 f"whole instances move, so {policy.percent} % of {self.instance_count} takes {number} steps: maximum must be "

@@ -291,12 +291,14 @@ def watched(define_once: Callable[..., Any]) -> Any:
         ({"max_psi": {"price": 0.2}}, r"max_psi must name features of the spec's alarm_features \(none\), got 'price'"),
         (
             {"severities": {"bias": "warning", "latency": None}, "expected_traffic": "always", "max_wape_ratio": "2"},
-            r"max_wape_ratio must be from 1 to 100, got '2'; expected_traffic must be an ExpectedTraffic .*, got 'always'; "
-            r"severity of bias must be Severity.WARNING or Severity.CRITICAL, got 'warning'; severity of latency must be .* got N",
+            r"severities must be a mapping of strings to Severity.WARNING or Severity.CRITICAL, or left out, got .*"
+            r"'warning'.*; expected_traffic must be an? ExpectedTraffic.*, got 'always'; "
+            r"max_wape_ratio must be a finite number, .*, got '2'",
         ),
         (
             {"severities": ["bias"], "max_psi": 0.2},
-            r"severities must be severities by name, .*; max_psi must be limits by feature, .*",
+            r"severities must be a mapping of .*, got \['bias'\]; "
+            r"max_psi must be a mapping of strings to finite numbers, .*, got 0.2",
         ),
     ],
 )

@@ -138,16 +138,14 @@ def test_fails_when_subnets_of_their_own_are_none(subnets: dict[str, str], said:
         _cluster(load_balancer_subnets=subnets)
 
 
-@pytest.mark.parametrize("zone", ["euc1-az1", "usw2-lax1-az1", "", "x y", "eu-central-1", "eu-central-1a ", 1, None])
+@pytest.mark.parametrize("zone", ["euc1-az1", "usw2-lax1-az1", "", "x y", "eu-central-1", "eu-central-1a "])
 def test_a_zone_is_named_as_nodes_are_labelled(zone: Any) -> None:
     """An id of a zone is no label of any node: pods could never follow the load balancer there."""
     subnets = {zone: "subnet-01a2b3c4d5e6f7089", "eu-central-1b": "subnet-098f7e6d5c4b3a210"}
     with pytest.raises(ValidationError) as caught:
         _cluster(load_balancer_subnets=subnets)
     (problem,) = caught.value.problems
-    assert (
-        f"a zone of load_balancer_subnets must be a zone's name such as 'eu-central-1a', got {zone or ''!r}" in problem
-    )
+    assert f"a zone of load_balancer_subnets must be a zone's name such as 'eu-central-1a', got {zone!r}" in problem
     assert "aws ec2 describe-subnets" in problem
 
 
@@ -163,7 +161,7 @@ def test_zones_beside_a_region_are_named_too(zone: str) -> None:
 def test_fails_when_subnets_are_no_mapping(given: Any) -> None:
     """A list of subnets does not say in which zones they are."""
     with pytest.raises(
-        ValidationError, match=r"load_balancer_subnets must be a mapping, subnets by zone such as .*got"
+        ValidationError, match=r"load_balancer_subnets must be a mapping of strings to strings, or left out, got"
     ):
         _cluster(load_balancer_subnets=given)
 
@@ -186,7 +184,8 @@ def test_every_problem_of_types_is_named_at_once() -> None:
         ("name", "5"),
         ("subnet_cidrs", "'10.0.0.0/20'"),
         ("auto_mode", "'no'"),
-        ("a zone of load_balancer_subnets", "'euc1-az1'"),
-        ("load_balancer_subnets", "7"),
-        ("load_balancer_subnets", "'subnet-01234567' again"),
+        (
+            "load_balancer_subnets",
+            "{'euc1-az1': 7, 'eu-central-1a': 'subnet-01234567', 'eu-central-1b': 'subnet-01234567'}",
+        ),
     ]

@@ -201,7 +201,7 @@ def test_the_network_gets_an_endpoint_for_logs_at_a_price(tmp_path: Path, group:
         ({"timeout": cdk.Duration.minutes(1)}, "timeout must be from 5 minutes to 1 day, got 1 minute"),
         ({"timeout": 60}, r"timeout must be a cdk.Duration such as Duration.days\(90\), got 60"),
         ({"max_concurrent_runs": 0}, "max_concurrent_runs must be a whole number from 1 to 50, got 0"),
-        ({"worker_type": "G.025X"}, r"worker_type must be one of G.1X, G.2X, G.4X, G.8X, got 'G.025X'"),
+        ({"worker_type": "G.025X"}, r"worker_type must be one of 'G.1X', 'G.2X', 'G.4X', 'G.8X', got 'G.025X'"),
     ],
 )
 def test_fails_on_a_number_that_is_not_possible(arguments: dict[str, Any], problem: str) -> None:

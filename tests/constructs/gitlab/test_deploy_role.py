@@ -235,7 +235,7 @@ def test_a_ref_that_gitlab_says_nothing_of_is_a_warning() -> None:
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [
-        ({"access": "destroy"}, "access must be one of plan, deploy, got 'destroy'"),
+        ({"access": "destroy"}, "access must be 'plan' or 'deploy', got 'destroy'"),
         ({"url": "http://gitlab.com"}, "url must be https, a host and no slash at the end"),
         ({"url": "https://gitlab.com/"}, "got 'https://gitlab.com/'"),
         ({"url": "gitlab.com"}, "got 'gitlab.com'"),

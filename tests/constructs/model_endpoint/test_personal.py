@@ -86,7 +86,7 @@ def test_callers_may_read_the_key(template: dict[str, Any]) -> None:
         ({"hashed": ("",)}, r"hashed must be a tuple of names, such as \('email',\), got \('',\)"),
         (
             {"hashed": "household", "withheld": ["email"]},
-            r"hashed must be a tuple of names, .* got 'household'; withheld must be a tuple of names, .* got \['email'\]",
+            r"hashed must be a tuple of strings, got 'household'; .*withheld must be a tuple of strings, got \['email'\]",
         ),
     ],
 )

@@ -41,7 +41,7 @@ def test_a_job_has_defaults():
         ({"attribution_rows": -1}, "attribution_rows must be a whole number from 0 to 100000, got -1"),
         ({"max_runtime": cdk.Duration.days(6)}, "max_runtime must be from 1 minute to 5 days, got 6 days"),
         ({"volume": cdk.Size.mebibytes(1)}, "volume in GiB must be a whole number from 1 to 16384, got 0"),
-        ({"volume": 30}, r"volume must be a cdk.Size such as Size.gibibytes\(30\), got 30"),
+        ({"volume": 30}, r"volume must be a cdk.Size such as Size.gibibytes\(30\), or left out, got 30"),
         ({"image": "runtime"}, r"image must be a ModelImage such as ModelImage.from_ecr\(...\), got 'runtime'"),
     ],
 )
@@ -54,7 +54,7 @@ def test_fails_on_a_job_that_cannot_be(arguments: dict[str, Any], message: str):
 @pytest.mark.parametrize("settings", ["hourly", None])
 def test_fails_on_model_monitors_settings_of_another_type(settings: Any):
     """Also on none, which would be another engine."""
-    message = rf"settings must be a SageMakerModelMonitor such as SageMakerModelMonitor\(\), got {settings!r}"
+    message = rf"settings must be a SageMakerModelMonitor\(\.\.\.\), got {settings!r}"
     with pytest.raises(ValidationError, match=message):
         MonitorEngine.sagemaker_model_monitor(settings)
 

@@ -97,7 +97,7 @@ def test_metrics_have_the_dimensions_that_the_function_writes(demand: Any):
         ),
         (
             {"monitor": {"window": 7, "interval": 1, "spec": {"minimum_rows": 500}, "engine": "processing"}},
-            r"window must be a cdk.Duration .* got 7; interval must be a cdk.Duration .* got 1; spec must be a MonitorSpec .* got "
+            r"window must be a cdk.Duration .* got 7; interval must be a cdk.Duration .* got 1; spec must be a MonitorSpec.* got "
             r"{'minimum_rows': 500}; engine must be a MonitorEngine .* got 'processing'",
         ),
         (

@@ -30,7 +30,7 @@ def test_the_documented_schedules_are_taken(schedule: str, hours: int) -> None:
     ("given", "message"),
     [
         ({"monitors": ()}, "monitors must name at least one of data_quality"),
-        ({"monitors": ("drift",)}, "monitors must be of data_quality, .*, got 'drift'"),
+        ({"monitors": ("drift",)}, "monitors must be a tuple of 'data_quality', .*, got .*'drift'"),
         ({"monitors": ("data_quality", "data_quality")}, "name each once, got 'data_quality' twice"),
         ({"monitors": ("model_quality",)}, "problem_type must be one of Regression, .* got None"),
         ({"problem_type": "Ranking"}, "got 'Ranking'"),
@@ -51,17 +51,17 @@ def test_the_documented_schedules_are_taken(schedule: str, hours: int) -> None:
         ({"record_preprocessor": "s3://bucket"}, "record_preprocessor must be an S3 URI of an object"),
         (
             {"monitors": "data_quality"},
-            r"monitors must be a tuple of names, such as \('data_quality',\), got 'data_quality'",
+            r"monitors must be a tuple of 'data_quality', .*, got 'data_quality'; write \('data_quality',\) for a tuple of one",
         ),
-        ({"volume": 20}, r"volume must be a cdk.Size such as Size.gibibytes\(20\), got 20"),
-        ({"label_delay": 24}, r"label_delay must be a cdk.Duration such as Duration.days\(1\), got 24"),
+        ({"volume": 20}, r"volume must be a cdk.Size such as Size.gibibytes\(30\), got 20"),
+        ({"label_delay": 24}, r"label_delay must be a cdk.Duration such as Duration.days\(90\), got 24"),
         (
             {"baselines": {"data_quality": "s3://bucket/c.json"}},
-            "baselines must be baselines by monitor, .* got 's3://bucket/c",
+            "baselines must be a mapping of .* to MonitorBaseline, got .*'s3://bucket/c",
         ),
         (
             {"analysis_configs": "s3://bucket/c.json"},
-            "analysis_configs must be S3 URIs by monitor, got 's3://bucket/c.json'",
+            "analysis_configs must be a mapping of .* to strings, got 's3://bucket/c.json'",
         ),
     ],
 )

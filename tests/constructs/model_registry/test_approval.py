@@ -42,8 +42,9 @@ def test_bounds_of_the_timeout_are_allowed(timeout: cdk.Duration) -> None:
     assert Approval.manual(timeout=timeout).timeout is timeout
 
 
-def test_a_timeout_that_is_a_token_is_not_judged() -> None:
-    """It is known at deployment only."""
+def test_fails_on_a_timeout_that_is_only_known_at_deployment() -> None:
+    """The rule and the message to people are written at synthesis, in seconds and days."""
     parameter = cdk.CfnParameter(cdk.Stack(cdk.App(), "S"), "Days", type="Number")
 
-    assert Approval.manual(timeout=cdk.Duration.days(parameter.value_as_number)).timeout is not None
+    with pytest.raises(ValidationError, match=r"timeout must be .*, got a Duration that is only known at deployment"):
+        Approval.manual(timeout=cdk.Duration.days(parameter.value_as_number))

@@ -1,0 +1,262 @@
+"""Checks of the types of arguments, so that a wrong one is a problem of the one error and never fails somewhere inside.
+
+``checked`` wraps the constructor and the factories of a class, or a function. Types are checked before values: a value of a wrong
+type has no range. typeguard is not used: jsii pins a version that takes a string for ``iam.IRole`` and refuses number tokens.
+"""
+
+import functools
+import inspect
+import math
+import sys
+import types
+import typing
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from enum import Enum
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import aws_cdk as cdk
+
+from constructs import Construct
+from mlops_constructs._errors import ValidationError
+
+Checked = TypeVar("Checked", bound=Callable[..., Any])
+_LONGEST = 120
+_EXAMPLES = {
+    "Duration": "a cdk.Duration such as Duration.days(90)",
+    "Size": "a cdk.Size such as Size.gibibytes(30)",
+    "Construct": "a construct, such as the stack",
+    "str": "a string",
+    "int": "a whole number",
+    "float": "a finite number",
+    "bool": "True or False",
+    "Path": "a path such as 'features.lock.json'",
+}
+
+
+def checked(code: str) -> Callable[[Checked], Checked]:
+    """Return a decorator that checks types of arguments: of a class's constructor and factories, or of a function.
+
+    Args:
+        code: Code of the ``ValidationError`` that names every argument of a wrong type.
+    """
+
+    def decorate(item: Checked) -> Checked:
+        if not isinstance(item, type):
+            return typing.cast(Checked, _wrapped(item, code, bound=0))
+        original: Callable[..., Any] = vars(item)["__init__"]
+        type.__setattr__(item, "__init__", _wrapped(original, code, bound=1))
+        for name, member in list(vars(item).items()):
+            if isinstance(member, classmethod) and not name.startswith("_"):
+                type.__setattr__(item, name, classmethod(_wrapped(member.__func__, code, bound=1)))
+        return item
+
+    return decorate
+
+
+def _wrapped(function: Callable[..., Any], code: str, *, bound: int) -> Callable[..., Any]:
+    signature = inspect.signature(function)
+    parameters = list(signature.parameters.values())[bound:]
+
+    @functools.wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        positional = dict(zip((parameter.name for parameter in parameters), args[bound:], strict=False))
+        hints, given = _hints(function), {**positional, **kwargs}
+        named = {name: value for name, value in given.items() if name in signature.parameters and name in hints}
+        problems = [problem for name, value in named.items() if (problem := problem_of(name, value, hints[name]))]
+        scope = given.get("scope")
+        if isinstance(scope, Construct) and isinstance(given.get("id"), str):
+            problems += _id_problems(scope, given["id"])
+        if problems:
+            raise ValidationError(code, problems, scope if isinstance(scope, Construct) else None)
+        return function(*args, **kwargs)
+
+    return call
+
+
+def _id_problems(scope: Construct, id: str) -> list[str]:
+    """Check what CDK itself refuses of an id, in JavaScript: https://docs.aws.amazon.com/cdk/v2/guide/identifiers.html."""
+    if not id or cdk.Token.is_unresolved(id):
+        return [f"id must be a name that is known at synthesis, got {shown(id)}"]
+    if scope.node.try_find_child(id) is not None:
+        return [f"id must be of one construct in {scope.node.path or 'the app'!r}, got {id!r} again; give it another"]
+    return []
+
+
+@functools.cache
+def _hints(function: Callable[..., Any]) -> Mapping[str, Any]:
+    return typing.get_type_hints(function)
+
+
+def problem_of(name: str, value: object, annotation: Any) -> str | None:
+    """Return the problem of a value that an annotation does not allow: the value got, what is allowed, the fix.
+
+    Example:
+        >>> problem_of("name", 5, str)
+        'name must be a string, got 5'
+        >>> problem_of("zones", "ab", Sequence[str])
+        "zones must be a list of strings, got 'ab'; write ['ab'] for a list of one"
+    """
+    if is_of(value, annotation):
+        return None
+    fix = ""
+    alone = [each for each in _members(annotation) if typing.get_origin(each) in (Sequence, tuple, list)]
+    if alone and is_of(value, _item(alone[0])):
+        is_tuple = typing.get_origin(alone[0]) is tuple
+        one = (f"({value!r},)" if is_tuple else f"[{value!r}]") if isinstance(value, str | int) else "it in brackets"
+        fix = f"; write {one} for a {'tuple' if is_tuple else 'list'} of one"
+    return f"{name} must be {described(annotation)}, got {shown(value)}{fix}"
+
+
+def is_of(value: object, annotation: Any) -> bool:
+    """Return whether a value is of an annotated type; a number that is only known at deployment is a number."""
+    if annotation is Any or annotation is object or isinstance(annotation, TypeVar):
+        return True
+    if annotation is None or annotation is type(None):
+        return value is None
+    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin in (typing.Union, types.UnionType):
+        return any(is_of(value, each) for each in arguments)
+    if origin is Literal:
+        return any(type(value) is type(each) and value == each for each in arguments)
+    if origin is tuple:
+        return isinstance(value, tuple) and all(is_of(each, arguments[0]) for each in value)
+    if origin in (Sequence, list):
+        return isinstance(value, list | tuple) and all(is_of(each, arguments[0]) for each in value)
+    if origin is Mapping or origin is dict:
+        key, item = arguments
+        return isinstance(value, Mapping) and all(is_of(k, key) and is_of(v, item) for k, v in value.items())
+    if origin is not None:
+        return callable(value) if origin is Callable else isinstance(value, origin)
+    if annotation in (int, float):
+        return _is_number(value, annotation)
+    if getattr(annotation, "_is_protocol", False):
+        return _offers(value, annotation)
+    if annotation in (cdk.Duration, cdk.Size):
+        return isinstance(value, annotation) and not value.is_unresolved()
+    return isinstance(value, annotation)
+
+
+def _is_number(value: object, kind: type) -> bool:
+    # jsii hands numbers to node as JSON, which has no infinity: one would end the process
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        return False
+    return kind is float or isinstance(value, int) or cdk.Token.is_unresolved(value)
+
+
+def _offers(value: object, interface: type) -> bool:
+    """Return whether an object has an interface: of jsii by what its class declares, of ours by its members."""
+    if not hasattr(interface, "__jsii_type__"):
+        missing = object()
+        return all(inspect.getattr_static(value, name, missing) is not missing for name in _interface(interface))
+    # what jsii hands out as an interface alone derives from nothing that Python knows, and holds proxies of what it has
+    kinds = [type(each) for each in getattr(value, "_delegates", ())] or [type(value)]
+    bases = [base for kind in kinds for base in kind.__mro__]
+    declared = {wider for base in bases for each in getattr(base, "__jsii_ifaces__", ()) for wider in each.__mro__}
+    types_of = {getattr(base, "__jsii_type__", None) for base in bases}
+    return interface in bases or interface in declared or interface.__jsii_type__ in types_of
+
+
+def _interface(interface: type) -> Iterator[str]:
+    for base in interface.__mro__:
+        if getattr(base, "_is_protocol", False):
+            yield from (name for name in vars(base) if not name.startswith("_"))
+
+
+def described(annotation: Any) -> str:
+    """Return what a type allows, in words, with an example where it is one of ours.
+
+    Example:
+        >>> described(Sequence[str] | None)
+        'a list of strings, or left out'
+    """
+    members = _members(annotation)
+    if {str, Path} <= set(members):
+        # a string is a path too, and one example says both
+        members = tuple(each for each in members if each is not str)
+    words = list(dict.fromkeys(_described(each) for each in members if each is not type(None)))
+    return " or ".join(words) + (", or left out" if type(None) in members else "")
+
+
+def _described(annotation: Any) -> str:
+    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin is Literal:
+        return (
+            "one of " + ", ".join(repr(each) for each in arguments)
+            if len(arguments) > 2
+            else " or ".join(map(repr, arguments))
+        )
+    if origin in (tuple, Sequence, list):
+        return f"a {'tuple' if origin is tuple else 'list'} of {_plural(arguments[0])}"
+    if origin is Mapping:
+        return f"a mapping of {_plural(arguments[0])} to {_plural(arguments[1])}"
+    if origin is Callable:
+        return "a function"
+    name = getattr(annotation, "__name__", str(annotation))
+    if name in _EXAMPLES:
+        return _EXAMPLES[name]
+    if isinstance(annotation, type) and issubclass(annotation, Enum):
+        return " or ".join(f"{name}.{each.name}" for each in annotation)
+    if hasattr(annotation, "__jsii_type__"):
+        return f"{_with_article(_short(annotation))}{_lookup(annotation, name)}"
+    if getattr(annotation, "_is_protocol", False):
+        return _with_article(name)
+    factories = [
+        each for each, member in vars(annotation).items() if isinstance(member, classmethod) and each[0] != "_"
+    ]
+    return _with_article(f"{name} such as {name}.{factories[0]}(...)" if factories else f"{name}(...)")
+
+
+def _lookup(interface: type, name: str) -> str:
+    """Return how something that another stack owns is named to CDK, such as ``Key.from_key_arn(...)``."""
+    kind = getattr(sys.modules[interface.__module__], name[1:], None)
+    found = [each for each in vars(kind) if each.startswith("from_")] if name[0] == "I" and kind is not None else []
+    by = sorted(found, key=lambda each: (not each.endswith(("_arn", "_name", "_id")), each))
+    return f" such as {name[1:]}.{by[0]}(...)" if by else ""
+
+
+def _short(kind: type) -> str:
+    """Return the module and name of a type, such as ``aws_kms.IKey``."""
+    return f"{kind.__module__.rpartition('.')[2]}.{kind.__name__}"
+
+
+def _with_article(text: str) -> str:
+    return f"{'an' if text[0] in 'AEIOaeiou' else 'a'} {text}"
+
+
+def _plural(annotation: Any) -> str:
+    word = {str: "strings", int: "whole numbers", float: "finite numbers", bool: "True or False"}.get(annotation)
+    if word is not None:
+        return word
+    if typing.get_origin(annotation) is Literal:
+        *names, last = map(repr, typing.get_args(annotation))
+        return f"{', '.join(names)} or {last}"
+    if isinstance(annotation, type) and issubclass(annotation, Enum):
+        return described(annotation)
+    if typing.get_origin(annotation) in (typing.Union, types.UnionType):
+        return described(annotation)
+    return str(getattr(annotation, "__name__", "values"))
+
+
+def _members(annotation: Any) -> tuple[Any, ...]:
+    is_union = typing.get_origin(annotation) in (typing.Union, types.UnionType)
+    return typing.get_args(annotation) if is_union else (annotation,)
+
+
+def _item(annotation: Any) -> Any:
+    return typing.get_args(annotation)[0]
+
+
+def shown(value: object) -> str:
+    """Return a value for a message: in short, and of an object without text of its own only what it is.
+
+    Example:
+        >>> len(shown("x" * 500))
+        123
+    """
+    if isinstance(value, cdk.Duration | cdk.Size) and value.is_unresolved():
+        return f"a {type(value).__name__} that is only known at deployment"
+    text = repr(value)
+    if " object at 0x" in text and not isinstance(value, list | tuple | dict):
+        return _with_article(_short(type(value)))
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."

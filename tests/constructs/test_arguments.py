@@ -1,0 +1,273 @@
+"""Types of arguments: what is allowed, how it is said, and 2,000 wrong calls of every public constructor and factory."""
+
+import datetime
+import enum
+import inspect
+import itertools
+import types
+import typing
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import aws_cdk as cdk
+import pytest
+from aws_cdk import aws_cloudwatch as cloudwatch
+from aws_cdk import aws_ec2 as ec2
+from aws_cdk import aws_eks_v2 as eks
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_kms as kms
+from aws_cdk import aws_s3 as s3
+from aws_cdk import aws_sns as sns
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from tests.docs.given import Given
+
+import mlops_constructs
+from constructs import Construct
+from mlops_constructs import Profile, ValidationError
+from mlops_constructs._arguments import checked, is_of, problem_of
+from mlops_runtime.layers import layer_wheels
+
+# so many a callable that there are 2,000 in all
+EXAMPLES = 24
+PUBLIC = {name: getattr(mlops_constructs, name) for name in mlops_constructs.__all__}
+
+
+def _callables() -> Iterator[tuple[str, Callable[..., Any]]]:
+    """List public constructors, factories and functions that are ours; contract classes check themselves when they are read."""
+    for name, item in PUBLIC.items():
+        is_bag = inspect.isclass(item) and (issubclass(item, enum.Enum | Exception) or hasattr(item, "__total__"))
+        if not item.__module__.startswith("mlops_constructs") or is_bag or getattr(item, "_is_protocol", False):
+            continue
+        yield name, item
+        for member, found in vars(item).items() if inspect.isclass(item) else ():
+            if isinstance(found, classmethod) and not member.startswith("_"):
+                yield f"{name}.{member}", getattr(item, member)
+
+
+CALLABLES = dict(_callables())
+
+
+class Values:
+    """Values of each type: right ones, ones that are out of every range, tokens; and values of no type that is asked for."""
+
+    def __init__(self, folder: Path) -> None:
+        self.given = Given(folder)
+        stack = self.stack = self.given.stack
+        number, text = cdk.Token.as_number({"Ref": "Number"}), cdk.Token.as_string({"Ref": "Text"})
+        role = iam.Role(stack, "Role", assumed_by=iam.AccountRootPrincipal())
+        vpc = ec2.Vpc(stack, "Vpc")
+        self.known: dict[object, list[object]] = {
+            str: ["forecast", "ml.m5.large", "sg-0123456789abcdef0", "", "NO WAY!", "x" * 300, text],
+            int: [1, 2, 60, 0, -1, 10**9, number],
+            float: [1.0, 0.5, 0.0, -1.5, 1e12, float("nan"), float("inf"), number],
+            bool: [True, False],
+            Path: [folder, folder / "features.lock.json", folder / "absent", Path()],
+            cdk.Duration: [
+                *(cdk.Duration.minutes(each) for each in (0, 1, 10, 60, 1440, 10080, 10**7)),
+                cdk.Duration.seconds(1.5),
+                cdk.Duration.minutes(number),
+            ],
+            cdk.Size: [*(cdk.Size.mebibytes(each) for each in (0, 1, 2048, 30720, 10**9)), cdk.Size.mebibytes(number)],
+            datetime.timedelta: [datetime.timedelta(days=1)],
+            Construct: [stack],
+            ec2.SubnetSelection: [ec2.SubnetSelection(one_per_az=True)],
+        }
+        self.pool: list[object] = [
+            role,
+            vpc,
+            kms.Key(stack, "AKey"),
+            s3.Bucket(stack, "ABucket"),
+            s3.Bucket.from_bucket_name(stack, "Imported", "imported"),
+            sns.Topic(stack, "ATopic"),
+            ec2.SecurityGroup(stack, "AGroup", vpc=vpc),
+            iam.ManagedPolicy(
+                stack, "APolicy", statements=[iam.PolicyStatement(actions=["s3:GetObject"], resources=["*"])]
+            ),
+            iam.OidcProviderNative(stack, "AProvider", url="https://gitlab.com", client_ids=["x"]),
+            cloudwatch.Alarm(
+                stack,
+                "AnAlarm",
+                metric=cloudwatch.Metric(namespace="N", metric_name="M"),
+                threshold=1,
+                evaluation_periods=1,
+            ),
+            eks.Cluster.from_cluster_attributes(stack, "ACluster", cluster_name="c", vpc=vpc),
+            *(getattr(self.given, name) for name in self._names()),
+        ]
+        self.wrong: list[object] = [
+            None, 5, 1.5, True, "text", b"bytes", [], {}, (), ["a"], {"a": 1}, ("a", 1), {1, 2}, object(), Profile,
+            datetime.timedelta(days=1), cdk.Token.as_any({"Ref": "Any"}), *self.pool[:4], lambda: None,
+        ]  # fmt: skip
+
+    @staticmethod
+    def _names() -> list[str]:
+        fields = vars(Given).items()
+        return [name for name, member in fields if not name.startswith("_") and hasattr(member, "func")]
+
+    def of(self, annotation: Any) -> list[object]:
+        """Return values that an annotation allows, as far as there are any."""
+        origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
+        if origin in (typing.Union, types.UnionType):
+            return [value for each in arguments for value in self.of(each)]
+        if annotation is type(None):
+            return [None]
+        if origin is Literal:
+            return list(arguments)
+        if origin in (tuple, Sequence):
+            items = self.of(arguments[0])
+            some = [[], items[:1], items[:2], items[:1] * 2, items[-1:]]
+            return [tuple(each) if origin is tuple else each for each in some]
+        if origin is Mapping:
+            keys, items = self.of(arguments[0]), self.of(arguments[1])
+            return [{}, *({key: item} for key in keys[:3] for item in items[:4])]
+        if inspect.isclass(annotation) and issubclass(annotation, enum.Enum):
+            return list(annotation)
+        if annotation in self.known:
+            return self.known[annotation]
+        return [value for value in self.pool if is_of(value, annotation)]
+
+
+@pytest.fixture(scope="module")
+def values(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Values]:
+    """Values of each type, of which a stack is never synthesized."""
+    folder = tmp_path_factory.mktemp("arguments")
+    with pytest.MonkeyPatch.context() as patch:
+        # stand-ins for the wheels that ``mlops assets build`` fetches: constructs only copy them
+        patch.setattr(layer_wheels, "ASSETS", folder / "assets")
+        (layer_wheels.layer_folder("monitor", architecture="x86_64") / "python").mkdir(parents=True)
+        patch.chdir(folder)
+        yield Values(folder)
+
+
+IDS = itertools.count()
+
+
+def _draw(data: st.DataObject, values: Values, function: Callable[..., Any]) -> dict[str, Any]:
+    """Draw arguments: each right, out of range, of a wrong type or a token, or left out where it may be."""
+    called = function.__init__ if inspect.isclass(function) else function
+    hints, arguments = typing.get_type_hints(called), {}
+    for name, parameter in inspect.signature(called).parameters.items():
+        if name == "self":
+            continue
+        right, is_optional = values.of(hints[name]), parameter.default is not parameter.empty
+        choice = data.draw(st.integers(0, 9), label=name)
+        if name in {"scope", "id"}:
+            usual: object = values.stack if name == "scope" else f"Try{next(IDS)}"
+            arguments[name] = usual if choice else data.draw(st.sampled_from(values.wrong))
+        elif choice < 2 or not right:
+            arguments[name] = data.draw(st.sampled_from(values.wrong))
+        elif choice < 7 or not is_optional:
+            arguments[name] = data.draw(st.sampled_from(right))
+    return arguments
+
+
+@pytest.mark.parametrize("name", CALLABLES)
+@settings(
+    max_examples=EXAMPLES,
+    derandomize=True,
+    database=None,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(data=st.data())
+def test_a_wrong_call_is_a_validation_error(values: Values, name: str, data: st.DataObject) -> None:
+    """Whatever is wrong with arguments, nothing but ``ValidationError`` is raised, and its problems name what was got."""
+    function = CALLABLES[name]
+    arguments = _draw(data, values, function)
+    try:
+        function(**arguments)
+    except ValidationError as error:
+        assert error.problems
+        assert all(len(problem) > 10 for problem in error.problems)
+
+
+def test_there_are_2000_wrong_calls() -> None:
+    """Over every public constructor, factory and function of the package."""
+    assert len(CALLABLES) * EXAMPLES >= 2000
+    assert {"BusinessUnit", "ModelEndpoint.from_endpoint_name", "Scaling", "off_hours"} <= set(CALLABLES)
+
+
+@pytest.mark.parametrize(
+    ("annotation", "value", "problem"),
+    [
+        (str, 5, "it must be a string, got 5"),
+        (str | None, 5, "it must be a string, or left out, got 5"),
+        (int, True, "it must be a whole number, got True"),
+        (float, float("inf"), "it must be a finite number, got inf"),
+        (Sequence[str], "ab", "it must be a list of strings, got 'ab'; write ['ab'] for a list of one"),
+        (tuple[str, ...], "ab", "it must be a tuple of strings, got 'ab'; write ('ab',) for a tuple of one"),
+        (tuple[str, ...], ["ab"], "it must be a tuple of strings, got ['ab']"),
+        (Mapping[str, float], {"a": "1"}, "it must be a mapping of strings to finite numbers, got {'a': '1'}"),
+        (Literal["plan", "deploy"], "destroy", "it must be 'plan' or 'deploy', got 'destroy'"),
+        (Profile, "production", "it must be Profile.DEVELOPMENT or Profile.PRODUCTION, got 'production'"),
+        (str | Path, 5, "it must be a path such as 'features.lock.json', got 5"),
+        (cdk.Duration, 5, "it must be a cdk.Duration such as Duration.days(90), got 5"),
+        (iam.IRole, "arn", "it must be an aws_iam.IRole such as Role.from_role_arn(...), got 'arn'"),
+        (mlops_constructs.EndpointCapacity, "ml.m5.large", "it must be an EndpointCapacity such as EndpointCapacity."),
+    ],
+)
+def test_a_problem_says_what_is_allowed_and_the_fix(annotation: Any, value: object, problem: str) -> None:
+    """In one sentence, with the value got."""
+    assert str(problem_of("it", value, annotation)).startswith(problem)
+
+
+def test_interfaces_of_cdk_are_told_apart() -> None:
+    """A role is no key, whether it is defined or imported; what is imported is an instance of no class that Python knows."""
+    stack = cdk.Stack(cdk.App(), "S")
+    role = iam.Role.from_role_arn(stack, "Role", "arn:aws:iam::111122223333:role/x")
+    key, bucket = kms.Key(stack, "Key"), s3.Bucket.from_bucket_name(stack, "Bucket", "name")
+    assert [is_of(each, iam.IRole) for each in (role, key, bucket)] == [True, False, False]
+    assert [is_of(each, kms.IKey) for each in (role, key, bucket)] == [False, True, False]
+    assert [is_of(each, s3.IBucket | None) for each in (role, key, bucket, None)] == [False, False, True, True]
+
+
+def test_tokens_are_of_their_type() -> None:
+    """A number that is only known at deployment reads as a float, and is a whole number all the same; a duration must be known."""
+    number = cdk.Token.as_number({"Ref": "X"})
+    assert is_of(number, int)
+    assert is_of(cdk.Token.as_string({"Ref": "X"}), str)
+    assert is_of(cdk.Token.as_list({"Ref": "X"}), Sequence[str])
+    assert not is_of(cdk.Token.as_string({"Ref": "X"}), int)
+    problem = problem_of("window", cdk.Duration.hours(number), cdk.Duration)
+    assert str(problem).endswith("got a Duration that is only known at deployment")
+
+
+def test_every_argument_of_a_wrong_type_is_named_at_once() -> None:
+    """With the code of the class and the path of the construct in which it was to be defined."""
+    stack = cdk.Stack(cdk.App(), "S")
+    wrong: dict[str, Any] = {"name": 5, "profile": "production", "encryption_key": "arn:aws:kms:us-east-1:1:key/1"}
+    with pytest.raises(ValidationError) as error:
+        mlops_constructs.BusinessUnit(stack, "Unit", **wrong)
+    assert error.value.code == "InvalidBusinessUnit"
+    assert [problem.split()[0] for problem in error.value.problems] == ["name", "profile", "encryption_key"]
+    assert str(error.value).endswith("[S]")
+
+
+@pytest.mark.parametrize(
+    "id", ["", cdk.Token.as_string({"Ref": "X"}), "Unit"], ids=["empty", "known at deployment", "taken"]
+)
+def test_an_id_that_cdk_refuses_is_a_problem_too(id: str) -> None:
+    """Empty, only known at deployment, or of another construct: CDK itself would say so in JavaScript."""
+    stack = cdk.Stack(cdk.App(), "S")
+    Construct(stack, "Unit")
+    with pytest.raises(ValidationError, match="InvalidEksCluster: id must be"):
+        mlops_constructs.EksCluster(stack, id, name="c", security_group_id="sg-12345678", subnet_cidrs=["10.0.0.0/16"])
+
+
+def test_a_function_is_checked_too() -> None:
+    """By the same decorator, which keeps its name and signature."""
+
+    @checked("InvalidThing")
+    def thing(*, size: int = 1) -> int:
+        return size
+
+    assert (thing(), thing(size=2), thing.__name__, list(inspect.signature(thing).parameters)) == (
+        1,
+        2,
+        "thing",
+        ["size"],
+    )
+    with pytest.raises(ValidationError, match="InvalidThing: size must be a whole number, got 'x'"):
+        thing(size="x")  # type: ignore[arg-type]
