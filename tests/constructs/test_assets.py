@@ -29,7 +29,6 @@ def test_the_asset_holds_the_folder_and_what_it_imports() -> None:
         "mlops_runtime/business_unit/__init__.py",
         "mlops_runtime/business_unit/sweep.py",
         "mlops_runtime/lambda_protocol.py",
-        "mlops_runtime/lambda_protocol.py",
     ]
 
 

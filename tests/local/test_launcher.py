@@ -23,17 +23,20 @@ if TYPE_CHECKING:
 PACKAGE = Path(launcher.__file__).parent
 
 
+def _installs(path: Path) -> bool:
+    return any(
+        isinstance(node, ast.FunctionDef) and node.name == "install" and not node.args.args
+        for node in ast.parse(path.read_text()).body
+    )
+
+
 def _installable() -> set[str]:
-    """Name the modules of the package's first level that have an ``install`` without arguments."""
-    paths = [*PACKAGE.glob("*.py"), *PACKAGE.glob("*/__init__.py")]
+    """Name the modules that have an ``install`` without arguments; a folder that has one of its own installs what is in it."""
     return {
-        "mlops_local." + (path.parent.name if path.stem == "__init__" else path.stem)
-        for path in paths
-        if path.stem != "launcher"
-        and any(
-            isinstance(node, ast.FunctionDef) and node.name == "install" and not node.args.args
-            for node in ast.parse(path.read_text()).body
-        )
+        ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__")
+        for path in PACKAGE.rglob("*.py")
+        if path.stem != "launcher" and _installs(path)
+        if path.stem == "__init__" or not _installs(path.with_name("__init__.py"))
     }
 
 

@@ -166,8 +166,8 @@ def test_two_fleets_of_one_config_share_no_files(tmp_path: Path, monkeypatch: py
         return {**os.environ, "MLOPS_OPT_ML": str(root)}
 
     record = {"Resolved": {"Image": "image"}, "EnableNetworkIsolation": True}
-    monkeypatch.setattr(fleets.store, "get", lambda *_: record)
-    monkeypatch.setattr(fleets.models, "identity", lambda _: None)
+    monkeypatch.setattr(fleets.resource_store, "get", lambda *_: record)
+    monkeypatch.setattr(fleets.endpoint_configs, "identity", lambda _: None)
     monkeypatch.setattr(fleets.runners, "serve_command", lambda _: [sys.executable, str(SCRIPT)])
     monkeypatch.setattr(fleets, "environment", environment)
     monkeypatch.setattr(container_processes.settings, "home", tmp_path)
