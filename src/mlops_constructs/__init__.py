@@ -38,8 +38,8 @@ from mlops_constructs.model_endpoint import (
     ScheduledCapacity,
     off_hours,
 )
-from mlops_constructs.model_endpoint.capacity import AsynchronousInference
-from mlops_constructs.model_endpoint.metrics import EndpointMetricOptions, MetricOptions
+from mlops_constructs.model_endpoint.endpoint_capacity import AsynchronousInference
+from mlops_constructs.model_endpoint.endpoint_metrics import EndpointMetricOptions, MetricOptions
 from mlops_constructs.model_monitor import (
     ModelMonitor,
     MonitorBaseline,
@@ -47,9 +47,9 @@ from mlops_constructs.model_monitor import (
     MonitorTables,
     SageMakerModelMonitor,
 )
-from mlops_constructs.model_monitor.engine import MonitorJob
+from mlops_constructs.model_monitor.monitor_engine import MonitorJob
 from mlops_constructs.model_registry import Approval, ModelImage, ModelRegistry
-from mlops_constructs.model_registry.prebuilt import PrebuiltImage
+from mlops_constructs.model_registry.model_image import PrebuiltImage
 from mlops_constructs.retraining import (
     Condition,
     Facet,
@@ -70,7 +70,7 @@ from mlops_constructs.rollout import (
     SageMakerTarget,
     ShadowTraffic,
 )
-from mlops_constructs.rollout._iam import RolloutAccess
+from mlops_constructs.rollout.rollout_permissions import RolloutAccess
 from mlops_constructs.unit_interface import IBusinessUnit
 from mlops_runtime.contracts.retraining import EvaluationPlan, GateSpec, SegmentLimit, TrainingSetPlan
 from mlops_runtime.contracts.rollout import RolloutSpec, ServingSpec

@@ -10,9 +10,8 @@ from tests.campaign.machine import PREFIX, Fault, Run, run
 from tests.passed import put_passed
 from tests.signing import KEY
 
-from mlops_constructs.retraining._registration import Registration
-from mlops_constructs.retraining.jobs import FeaturePlan, JobEnvironment
-from mlops_constructs.retraining.retrain_machine import RetrainPlan, retrain_machine
+from mlops_constructs.retraining.job_requests import FeaturePlan, JobEnvironment
+from mlops_constructs.retraining.retrain_machine import Registration, RetrainPlan, retrain_machine
 from mlops_runtime.contracts.retraining import EvaluationPlan, JobTags, TrainingSetPlan
 from mlops_runtime.registry.model_package import registered_metadata
 

@@ -10,7 +10,7 @@ import pytest
 from tests.campaign.deploy import MACHINE, SPEC, machine_of
 from tests.campaign.machine import Fault, label_of
 
-from mlops_constructs._states import tasks
+from mlops_constructs._state_machine import tasks
 
 RUNS = 200
 SEED = 20261124

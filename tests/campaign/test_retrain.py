@@ -8,7 +8,7 @@ import pytest
 from tests.campaign.machine import KINDS, LOST, Fault
 from tests.campaign.retrain import machine_of
 
-from mlops_constructs._states import tasks
+from mlops_constructs._state_machine import tasks
 
 SCENARIOS: dict[str, dict[str, Any]] = {
     "is approved by policy": {},

@@ -9,7 +9,7 @@ import aws_cdk as cdk
 
 from mlops_constructs import ModelImage
 from mlops_constructs._verified_unit import VerifiedUnit
-from mlops_constructs.business_unit.network import INTERFACE_ENDPOINTS
+from mlops_constructs.business_unit.unit_network import INTERFACE_ENDPOINTS
 from mlops_runtime.verify.account import names
 from mlops_runtime.verify.template import Template
 

@@ -12,7 +12,7 @@ from tests.runtime.monitor import reports
 
 from mlops_cli.monitor_place import hour
 from mlops_cli.monitor_replay import changed
-from mlops_constructs.retraining.checks import monitoring_problems
+from mlops_constructs.retraining.retraining_checks import monitoring_problems
 from mlops_runtime.contracts import canonical_json
 from mlops_runtime.contracts.monitor import MonitorState
 from mlops_runtime.contracts.rollout import LockRow

@@ -10,7 +10,7 @@ import pytest
 from aws_cdk import aws_kms as kms
 
 from mlops_constructs import BusinessUnit, Network, Profile
-from mlops_constructs.drift_alarms._messages import TOLD, define_messages
+from mlops_constructs.drift_alarms.drift_alarms import TOLD, define_messages
 from mlops_local import cloud as local_cloud
 from mlops_local.stacks import deployer
 from mlops_runtime.business_unit.key_policy import Place, shared_key_statements

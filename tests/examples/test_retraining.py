@@ -44,8 +44,7 @@ from mlops_constructs import (
     TrainingJob,
     TrainingSetSource,
 )
-from mlops_constructs._iam import service_role
-from mlops_constructs._sagemaker import SERVICE, container_statements
+from mlops_constructs._roles import SERVICE, container_statements, service_role
 from mlops_local import cloud as local_cloud
 from mlops_local.stacks import deployer
 from mlops_runtime.business_unit.pause import set_pause

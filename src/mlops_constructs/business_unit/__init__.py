@@ -1,9 +1,9 @@
 """The tenant: what every construct of one business unit shares."""
 
+from mlops_constructs.business_unit.automation_access import FreezeCalendar
 from mlops_constructs.business_unit.business_unit import BusinessUnit
-from mlops_constructs.business_unit.freeze import FreezeCalendar
-from mlops_constructs.business_unit.network import Network
-from mlops_constructs.business_unit.platform import Platform
+from mlops_constructs.business_unit.platform_estate import Platform
+from mlops_constructs.business_unit.unit_network import Network
 from mlops_constructs.unit_interface import Profile
 from mlops_runtime.business_unit.freeze_calendar import Freeze
 

@@ -8,9 +8,9 @@ from aws_cdk import aws_kms as kms
 from aws_cdk import aws_s3 as s3
 
 from constructs import Construct
-from mlops_constructs._bucket import define_bucket
-from mlops_constructs._iam import key_statement
-from mlops_constructs.business_unit._key import RECORDER_TAG, define_pause_key, define_signing_key
+from mlops_constructs._roles import key_statement
+from mlops_constructs._unit_resources import define_bucket
+from mlops_constructs.business_unit.unit_permissions import RECORDER_TAG, define_pause_key, define_signing_key
 from mlops_constructs.unit_interface import IBusinessUnit
 from mlops_runtime.rollout.seals import ALGORITHM
 

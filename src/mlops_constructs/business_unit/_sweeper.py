@@ -8,8 +8,8 @@ from aws_cdk import aws_iam as iam
 from aws_cdk import aws_s3 as s3
 
 from constructs import Construct
-from mlops_constructs._function import define_custom_resource, define_function
-from mlops_constructs._iam import shared_policy
+from mlops_constructs._functions import define_custom_resource, define_function
+from mlops_constructs._roles import shared_policy
 from mlops_constructs._validation import raise_if_any
 from mlops_constructs.unit_interface import IBusinessUnit
 from mlops_runtime.business_unit.sweep import MARK

@@ -15,21 +15,21 @@ from aws_cdk import aws_ssm as ssm
 
 from constructs import Construct, DependencyGroup, IDependable
 from mlops_constructs._arguments import checked
-from mlops_constructs._bucket import define_access_logs_bucket, define_bucket
-from mlops_constructs._queue import admit_bus, define_dead_letter_queue
-from mlops_constructs._table import define_table
-from mlops_constructs._topic import define_topic
+from mlops_constructs._functions import admit_bus, define_dead_letter_queue
+from mlops_constructs._unit_resources import define_access_logs_bucket, define_bucket, define_table, define_topic
 from mlops_constructs._validation import check_pattern, raise_if_any
 from mlops_constructs._warnings import DEVELOPMENT_DESTROYS_DATA, SHARED_KEY, warn
-from mlops_constructs.business_unit._automation import AutomationAccess, define_entry
-from mlops_constructs.business_unit._boundary import define_boundary, define_function_policy
-from mlops_constructs.business_unit._key import define_key, printed_statements
-from mlops_constructs.business_unit._made_network import add_endpoints, define_network, define_security_group
 from mlops_constructs.business_unit._records import AuditRecords
 from mlops_constructs.business_unit._sweeper import Sweeper
-from mlops_constructs.business_unit.freeze import FreezeCalendar
-from mlops_constructs.business_unit.network import Network
-from mlops_constructs.business_unit.platform import Platform
+from mlops_constructs.business_unit.automation_access import AutomationAccess, FreezeCalendar, define_entry
+from mlops_constructs.business_unit.platform_estate import Platform
+from mlops_constructs.business_unit.unit_network import Network, add_endpoints, define_network, define_security_group
+from mlops_constructs.business_unit.unit_permissions import (
+    define_boundary,
+    define_function_policy,
+    define_key,
+    printed_statements,
+)
 from mlops_constructs.unit_interface import Profile
 from mlops_runtime.contracts import canonical_json
 from mlops_runtime.contracts.unit_entries import Entry, FreezeSpec, UnitEntry

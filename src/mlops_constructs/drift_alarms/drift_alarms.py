@@ -1,4 +1,7 @@
-"""Alarms on what a monitor finds, by severity, with one alarm an endpoint above them; drift and quality ask for a retraining."""
+"""What a run of the monitor found, told to people in words: a rule on its event, transformed for the topic.
+
+Alarms on what a monitor finds, by severity, with one alarm an endpoint above them; drift and quality ask for a retraining.
+"""
 
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -6,22 +9,39 @@ from functools import partial
 import aws_cdk as cdk
 from aws_cdk import aws_cloudwatch as cloudwatch
 from aws_cdk import aws_cloudwatch_actions as actions
+from aws_cdk import aws_events as events
+from aws_cdk import aws_events_targets as targets
 from aws_cdk import aws_sns as sns
 
 from constructs import Construct
 from mlops_constructs._arguments import checked
-from mlops_constructs._topic import ALARMS, admit
+from mlops_constructs._functions import add_target
+from mlops_constructs._unit_resources import ALARMS, admit, admit_rules
 from mlops_constructs._validation import check_range, check_type, is_known, raise_if_any
 from mlops_constructs._warnings import NO_HEARTBEAT_ALARM, NO_TRAFFIC_ALARM, warn
 from mlops_constructs.compliance import acknowledge_family
-from mlops_constructs.drift_alarms._children import Child, children, names
-from mlops_constructs.drift_alarms._messages import SILENT, TOLD, define_messages
 from mlops_constructs.drift_alarms._price import print_price
+from mlops_constructs.drift_alarms.alarm_catalogue import Child, ExpectedTraffic, Severity, children, names
 from mlops_constructs.drift_alarms.endpoint_dashboard import define_endpoint_dashboard
-from mlops_constructs.drift_alarms.severity import Severity
-from mlops_constructs.drift_alarms.traffic import ExpectedTraffic
 from mlops_constructs.model_monitor import ModelMonitor
 from mlops_constructs.retraining import RetrainingPipeline
+from mlops_constructs.unit_interface import IBusinessUnit
+from mlops_runtime.contracts.events import DetailType, event_source
+from mlops_runtime.contracts.monitor import MonitorState
+
+# something is wrong, or nobody looks. That there are no labels or rows enough is no news of its own: the alarm Labels tells when it
+# has lasted too long
+TOLD = (
+    MonitorState.VIOLATION,
+    MonitorState.NO_CAPTURE,
+    MonitorState.MONITOR_NOT_RUN,
+    MonitorState.BASELINE_OLDER_THAN_MODEL,
+)
+
+
+# told besides, as a warning, where no alarm has the hours of expected calls
+SILENT = (MonitorState.NO_TRAFFIC,)
+
 
 _RETRAINS = ("features", "quality")
 # an endpoint may well sleep for hours, and only its hours say for which
@@ -30,6 +50,57 @@ _TOLD_ABOVE = (
     "the composite alarm of its severity tells the topic, once for all that ring together; "
     "rejected: an action of its own, which would tell the same people twice"
 )
+
+
+def define_messages(
+    scope: Construct,
+    id: str,
+    *,
+    business_unit: IBusinessUnit,
+    endpoint_name: str,
+    outcomes: Sequence[MonitorState],
+    topic: sns.ITopic,
+) -> None:
+    """Define a rule that tells a topic what was found, what to do and where the report is.
+
+    One quoted line for each: EventBridge asks for JSON, delivers the quotes of each line of a text to SNS, and would escape a
+    line's end inside of one. An email's subject is SNS's own: a rule's target has no setting for it.
+
+    See: https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-transform-target-input.html and
+    https://docs.aws.amazon.com/eventbridge/latest/APIReference/API_Target.html
+
+    Args:
+        scope: Parent.
+        id: Construct id of the rule.
+        business_unit: The unit.
+        endpoint_name: The endpoint.
+        outcomes: States that are told.
+        topic: Who is told.
+    """
+    rule = events.Rule(
+        scope,
+        id,
+        event_bus=business_unit.bus,
+        description=f"Tells people what the monitor of {endpoint_name} found",
+        event_pattern=events.EventPattern(
+            source=[event_source(business_unit.name)],
+            detail_type=[DetailType.MONITOR_REPORTED.value],
+            detail={"subject": [endpoint_name], "outcome": [state.value for state in outcomes]},
+        ),
+    )
+    admit_rules(topic)
+    # the statement above stands in the topic's policy once, however many rules there are
+    named = sns.Topic.from_topic_arn(scope, f"{id}Topic", topic.topic_arn)
+    target = targets.SnsTopic(named, message=_message())
+    add_target(rule, target, dead_letters=business_unit.dead_letter_queue)
+
+
+def _message() -> events.RuleTargetInput:
+    told, advice, report = (
+        events.EventField.from_path(path)
+        for path in ("$.detail.reason", "$.detail.attributes.advice", "$.detail.attributes.report_uri")
+    )
+    return events.RuleTargetInput.from_multiline_text(f"{told}\nWhat to do: {advice}\nReport: {report}")
 
 
 @checked("InvalidDriftAlarms")

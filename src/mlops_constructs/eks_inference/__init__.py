@@ -1,12 +1,11 @@
 """Serving models on a Kubernetes cluster that one has."""
 
-from mlops_constructs.eks_inference.bootstrap import Bootstrap
-from mlops_constructs.eks_inference.capacity import EksCapacity
-from mlops_constructs.eks_inference.cluster import EksCluster
 from mlops_constructs.eks_inference.delivery import Delivery
+from mlops_constructs.eks_inference.eks_capacity import EksCapacity
+from mlops_constructs.eks_inference.eks_cluster import EksCluster
 from mlops_constructs.eks_inference.eks_inference_service import EksInferenceService
-from mlops_constructs.eks_inference.target import EksTarget
-from mlops_constructs.eks_inference.tenant import EksTenant, TenantQuota
+from mlops_constructs.eks_inference.eks_target import EksTarget
+from mlops_constructs.eks_inference.eks_tenant import Bootstrap, EksTenant, TenantQuota
 
 __all__ = [
     "Bootstrap",

@@ -13,23 +13,26 @@ from aws_cdk import aws_s3 as s3
 
 from constructs import Construct
 from mlops_constructs._arguments import checked
-from mlops_constructs._bucket import define_bucket
 from mlops_constructs._errors import ValidationError
+from mlops_constructs._unit_resources import define_bucket
 from mlops_constructs._validation import check_pattern, is_known, raise_if_any
 from mlops_constructs._warnings import PLAIN_HTTP, warn
-from mlops_constructs.eks_inference._access import EksAccess
-from mlops_constructs.eks_inference._files import define_file
-from mlops_constructs.eks_inference._identity import CAPTURE_PREFIX, define_association, define_pod_role, pod_statements
-from mlops_constructs.eks_inference._slot import define_slot_function, read_lock, slot_environment
-from mlops_constructs.eks_inference.alarms import define_errors_alarm, define_slot_alarms
-from mlops_constructs.eks_inference.capacity import EksCapacity
 from mlops_constructs.eks_inference.delivery import Delivery
-from mlops_constructs.eks_inference.load_balancer import ServiceLoadBalancer
-from mlops_constructs.eks_inference.service_metrics import ServiceMetrics
-from mlops_constructs.eks_inference.target import EksTarget
-from mlops_constructs.eks_inference.tenant import EksTenant
-from mlops_constructs.model_endpoint.capture import DataCapture
-from mlops_constructs.model_endpoint.personal import PersonalKey, define_personal_key, personal_spec
+from mlops_constructs.eks_inference.eks_capacity import EksCapacity
+from mlops_constructs.eks_inference.eks_target import EksTarget
+from mlops_constructs.eks_inference.eks_tenant import EksTenant
+from mlops_constructs.eks_inference.manifest_applier import define_file
+from mlops_constructs.eks_inference.service_metrics import ServiceMetrics, define_errors_alarm, define_slot_alarms
+from mlops_constructs.eks_inference.slot_function import define_slot_function, read_lock, slot_environment
+from mlops_constructs.eks_inference.slot_load_balancer import ServiceLoadBalancer
+from mlops_constructs.eks_inference.slot_permissions import (
+    CAPTURE_PREFIX,
+    EksAccess,
+    define_association,
+    define_pod_role,
+    pod_statements,
+)
+from mlops_constructs.model_endpoint.data_capture import DataCapture, PersonalKey, define_personal_key, personal_spec
 from mlops_constructs.model_registry import ModelImage, ModelRegistry
 from mlops_constructs.rollout import RolloutPolicy
 from mlops_constructs.rollout.rollout import Rollout

@@ -1,9 +1,9 @@
 """Append-only feature tables in Glue, and the buckets of their data, of training sets and of manifests."""
 
-from mlops_constructs.feature_store.access import FeatureAccess
+from mlops_constructs.feature_store.feature_ingest import FeatureIngest, GlueIngestJob
 from mlops_constructs.feature_store.feature_store import FeatureStore
-from mlops_constructs.feature_store.ingest import FeatureIngest, GlueIngestJob
 from mlops_constructs.feature_store.interface import IFeatureStore
+from mlops_constructs.feature_store.store_access import FeatureAccess
 from mlops_runtime.features.feature_group import Entity, Feature, FeatureGroup
 
 __all__ = [

@@ -13,11 +13,10 @@ from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
 
 from constructs import Construct
-from mlops_constructs._function import define_function
-from mlops_constructs._iam import key_statement
-from mlops_constructs._queue import add_target
-from mlops_constructs.feature_store._grants import TableAccess
-from mlops_constructs.model_endpoint.metrics import MetricOptions
+from mlops_constructs._functions import add_target, define_function
+from mlops_constructs._roles import key_statement
+from mlops_constructs.feature_store.table_grants import TableAccess
+from mlops_constructs.model_endpoint.endpoint_metrics import MetricOptions
 from mlops_constructs.unit_interface import IBusinessUnit
 from mlops_runtime.contracts.monitor import metric_namespace
 from mlops_runtime.features.feature_group import FeatureGroup

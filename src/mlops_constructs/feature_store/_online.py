@@ -7,8 +7,8 @@ from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
 
 from constructs import Construct
-from mlops_constructs._iam import key_statement
-from mlops_constructs._table import define_table
+from mlops_constructs._roles import key_statement
+from mlops_constructs._unit_resources import define_table
 from mlops_constructs.unit_interface import IBusinessUnit
 
 # as mlops_runtime.features.online_store has them, which needs pyarrow

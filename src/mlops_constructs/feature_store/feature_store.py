@@ -14,9 +14,9 @@ from aws_cdk import aws_s3 as s3
 
 from constructs import Construct
 from mlops_constructs._arguments import checked
-from mlops_constructs._bucket import define_bucket
 from mlops_constructs._errors import ValidationError
-from mlops_constructs._iam import ServiceRole
+from mlops_constructs._roles import ServiceRole
+from mlops_constructs._unit_resources import define_bucket
 from mlops_constructs._validation import check_duration, check_type, raise_if_any
 from mlops_constructs._warnings import SNAPSHOT_RETENTION, warn
 from mlops_constructs.feature_store._freshness import (
@@ -26,22 +26,23 @@ from mlops_constructs.feature_store._freshness import (
     define_freshness_alarms,
     define_freshness_function,
 )
-from mlops_constructs.feature_store._grants import grant_all
-from mlops_constructs.feature_store._imported import ImportedFeatureStore
-from mlops_constructs.feature_store._ingest import DefinedIngest, define_ingest, deliver_statements
-from mlops_constructs.feature_store._lake_formation import DESCRIBE, MAINTAIN, define_location
 from mlops_constructs.feature_store._online import define_online_table
-from mlops_constructs.feature_store._owned import OwnedFeatureStore
-from mlops_constructs.feature_store._tables import (
+from mlops_constructs.feature_store.feature_ingest import (
+    DefinedIngest,
+    FeatureIngest,
+    define_ingest,
+    deliver_statements,
+)
+from mlops_constructs.feature_store.glue_tables import (
     define_optimizer_role,
     define_optimizers,
     define_ruleset,
     define_table,
 )
-from mlops_constructs.feature_store.access import FeatureAccess
-from mlops_constructs.feature_store.ingest import FeatureIngest
 from mlops_constructs.feature_store.interface import IFeatureStore
-from mlops_constructs.model_endpoint.metrics import MetricOptions
+from mlops_constructs.feature_store.store_access import FeatureAccess, ImportedFeatureStore, OwnedFeatureStore
+from mlops_constructs.feature_store.table_grants import DESCRIBE, MAINTAIN, define_location, grant_all
+from mlops_constructs.model_endpoint.endpoint_metrics import MetricOptions
 from mlops_constructs.unit_interface import IBusinessUnit
 from mlops_runtime.contracts.unit_entries import FeatureStoreEntry
 from mlops_runtime.features.feature_group import FeatureGroup

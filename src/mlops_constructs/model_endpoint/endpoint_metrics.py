@@ -1,16 +1,62 @@
-"""Every metric that SageMaker publishes of an endpoint, as methods; models and containers of shared endpoints have none here.
+"""Metrics of an endpoint, its variants and what it reports by itself."""
 
-See: https://docs.aws.amazon.com/sagemaker/latest/dg/monitoring-cloudwatch.html,
-https://docs.aws.amazon.com/sagemaker/latest/dg/serverless-endpoints-monitoring.html and
-https://docs.aws.amazon.com/sagemaker/latest/dg/async-inference-monitor.html
-"""
+from typing import Literal, TypedDict, Unpack
 
-from typing import Unpack
-
+import aws_cdk as cdk
 from aws_cdk import aws_cloudwatch as cloudwatch
+from aws_cdk import aws_iam as iam
 
 from constructs import Construct
-from mlops_constructs.model_endpoint.metrics import Dimensions, EndpointMetricOptions, Space, endpoint_metric
+from mlops_constructs._errors import ValidationError
+from mlops_constructs._roles import sagemaker_arn
+from mlops_constructs.model_endpoint.endpoint_capacity import VARIANT
+from mlops_constructs.unit_interface import IBusinessUnit
+
+Space = Literal["CALLS", "INSTANCES"]
+Dimensions = Literal["VARIANT", "ENDPOINT"]
+_NAMESPACES: dict[Space, str] = {"CALLS": "AWS/SageMaker", "INSTANCES": "/aws/sagemaker/Endpoints"}
+
+
+class MetricOptions(TypedDict, total=False):
+    """What a caller may change of a metric.
+
+    ``label`` is its name in graphs, ``period`` the time that a value is about, ``statistic`` how it sums up values.
+    """
+
+    label: str
+    period: cdk.Duration
+    statistic: str
+
+
+class EndpointMetricOptions(MetricOptions, total=False):
+    """What a caller may change of a metric that SageMaker publishes by variant too."""
+
+    variant: str
+
+
+def endpoint_metric(
+    endpoint_name: str, metric_name: str, options: EndpointMetricOptions, *, space: Space, dimensions: Dimensions
+) -> cloudwatch.Metric:
+    """Return a metric of an endpoint; five minutes unless said otherwise.
+
+    Args:
+        endpoint_name: The endpoint.
+        metric_name: SageMaker's name of the metric.
+        options: Label, period, statistic and variant.
+        space: Whether it is published of calls or of instances.
+        dimensions: Whether it is published by variant or for the endpoint as a whole.
+    """
+    names = {"EndpointName": endpoint_name}
+    if dimensions == "VARIANT":
+        names["VariantName"] = options["variant"]
+    return cloudwatch.Metric(
+        namespace=_NAMESPACES[space],
+        metric_name=metric_name,
+        dimensions_map=names,
+        label=options.get("label"),
+        period=options.get("period", cdk.Duration.minutes(5)),
+        statistic=options["statistic"],
+    )
 
 
 class EndpointMetrics(Construct):
@@ -219,3 +265,68 @@ class EndpointMetrics(Construct):
     ) -> cloudwatch.Metric:
         chosen: EndpointMetricOptions = {"statistic": statistic, "variant": self._variant, **options}
         return endpoint_metric(self._endpoint_name, name, chosen, space=space, dimensions=dimensions)
+
+
+class ModelEndpointBase(EndpointMetrics):
+    """An endpoint by its name, defined here or elsewhere."""
+
+    def __init__(
+        self,
+        scope: Construct,
+        id: str,
+        *,
+        endpoint_name: str,
+        variant: str = VARIANT,
+        business_unit: IBusinessUnit | None = None,
+    ) -> None:
+        super().__init__(scope, id, endpoint_name=endpoint_name, variant=variant)
+        self._owner = business_unit
+
+    @property
+    def business_unit(self) -> IBusinessUnit:
+        """The unit that owns the endpoint.
+
+        Raises:
+            ValidationError: If the endpoint is imported and the import did not name its unit.
+        """
+        if self._owner is None:
+            problem = (
+                f"endpoint {self._endpoint_name!r} was imported without its unit; give "
+                "ModelEndpoint.from_endpoint_name(..., business_unit=...)"
+            )
+            raise ValidationError("NoBusinessUnit", [problem], self)
+        return self._owner
+
+    @property
+    def endpoint_name(self) -> str:
+        """Name of the endpoint."""
+        return self._endpoint_name
+
+    @property
+    def endpoint_arn(self) -> str:
+        """ARN of the endpoint."""
+        return sagemaker_arn(self, "endpoint", self._endpoint_name)
+
+    @property
+    def variant(self) -> str:
+        """Name of its main variant."""
+        return self._variant
+
+    def grant_invoke(self, grantee: iam.IGrantable) -> iam.Grant:
+        """Let somebody ask for predictions.
+
+        Args:
+            grantee: Who.
+        """
+        return self._grant(grantee, "sagemaker:InvokeEndpoint")
+
+    def grant_invoke_async(self, grantee: iam.IGrantable) -> iam.Grant:
+        """Let somebody leave requests for an asynchronous endpoint; where requests and answers lie is not part of it.
+
+        Args:
+            grantee: Who.
+        """
+        return self._grant(grantee, "sagemaker:InvokeEndpointAsync")
+
+    def _grant(self, grantee: iam.IGrantable, action: str) -> iam.Grant:
+        return iam.Grant.add_to_principal(grantee=grantee, actions=[action], resource_arns=[self.endpoint_arn])

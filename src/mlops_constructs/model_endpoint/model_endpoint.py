@@ -1,41 +1,70 @@
-"""A model behind an endpoint: how it is served and, if the stack owns it, which model."""
+"""How a new model takes over where nobody says it: as carefully as SageMaker can on that capacity.
 
+A model behind an endpoint: how it is served and, if the stack owns it, which model.
+"""
+
+import aws_cdk as cdk
 from aws_cdk import aws_cloudwatch as cloudwatch
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_s3 as s3
 
 from constructs import Construct
 from mlops_constructs._arguments import checked
-from mlops_constructs._bucket import define_bucket
 from mlops_constructs._errors import ValidationError
-from mlops_constructs._iam import ServiceRole
-from mlops_constructs._sagemaker import alarm_arn
+from mlops_constructs._roles import ServiceRole, alarm_arn
+from mlops_constructs._unit_resources import define_bucket
 from mlops_constructs._validation import check_pattern, raise_if_any
 from mlops_constructs._warnings import PLACEHOLDER_IMAGE, warn
-from mlops_constructs.model_endpoint._base import ModelEndpointBase
 from mlops_constructs.model_endpoint._findings import acknowledge_endpoint
-from mlops_constructs.model_endpoint._role import CAPTURE_PREFIX, define_model_role
-from mlops_constructs.model_endpoint.alarms import define_errors_alarm, define_rollback_alarms
-from mlops_constructs.model_endpoint.capacity import VARIANT, EndpointCapacity, judged
-from mlops_constructs.model_endpoint.capture import DataCapture
-from mlops_constructs.model_endpoint.cloudformation import CloudFormationEndpoint
-from mlops_constructs.model_endpoint.default_policy import default_policy
-from mlops_constructs.model_endpoint.exchange import ANSWERS_PREFIX, FAILURES_PREFIX, Exchange
-from mlops_constructs.model_endpoint.interface import IModelEndpoint
-from mlops_constructs.model_endpoint.ownership import Ownership
-from mlops_constructs.model_endpoint.personal import PersonalKey, define_personal_key, personal_spec
+from mlops_constructs.model_endpoint.data_capture import DataCapture, PersonalKey, define_personal_key, personal_spec
+from mlops_constructs.model_endpoint.endpoint_alarms import define_errors_alarm, define_rollback_alarms
+from mlops_constructs.model_endpoint.endpoint_capacity import VARIANT, EndpointCapacity, judged
+from mlops_constructs.model_endpoint.endpoint_interface import IModelEndpoint, Ownership
+from mlops_constructs.model_endpoint.endpoint_metrics import ModelEndpointBase
+from mlops_constructs.model_endpoint.endpoint_role import (
+    ANSWERS_PREFIX,
+    CAPTURE_PREFIX,
+    FAILURES_PREFIX,
+    Exchange,
+    define_model_role,
+)
+from mlops_constructs.model_endpoint.owned_endpoint import CloudFormationEndpoint
 from mlops_constructs.model_registry import ModelImage, ModelRegistry
-from mlops_constructs.rollout import RolloutPolicy, SageMakerTarget
+from mlops_constructs.rollout import RolloutChecks, RolloutPolicy, SageMakerTarget
 from mlops_constructs.rollout.rollout import Rollout
 from mlops_constructs.unit_interface import IBusinessUnit
 from mlops_runtime.contracts.rollout import ServingSpec
 from mlops_runtime.contracts.serving import CaptureSpec
 from mlops_runtime.rollout.fleet_capacity import capacity_problems
 
+_CANARY_NEEDS = 2
+
+
 LABELS_PREFIX = "labels"
 _NAME = r"[a-z][a-z0-9-]{0,18}[a-z0-9]"
 _NAME_ALLOWED = "2 to 20 lower-case letters, digits or hyphens, starting with a letter"
 _PACKAGE = r"arn:aws[a-z-]*:sagemaker:[a-z0-9-]+:\d{12}:model-package/.+"
+
+
+def default_policy(capacity: EndpointCapacity, ownership: Ownership) -> RolloutPolicy:
+    """Return the policy of a capacity.
+
+    A canary needs two instances in every fleet, however far it scales in. Serverless and Inf1 endpoints have no deployment
+    guardrails. An asynchronous endpoint publishes no number of calls that could be evidence, and CloudFormation waits for none.
+
+    See: https://docs.aws.amazon.com/sagemaker/latest/dg/deployment-guardrails-exclusions.html
+
+    Args:
+        capacity: On what the endpoint runs.
+        ownership: Who makes the endpoint.
+    """
+    is_excluded = capacity.is_serverless or any(kind.startswith("ml.inf1.") for kind in capacity.instance_types)
+    if is_excluded or capacity.smallest_fleet < _CANARY_NEEDS:
+        return RolloutPolicy.all_at_once()
+    bake = cdk.Duration.minutes(10)
+    if capacity.is_asynchronous or ownership is Ownership.CLOUDFORMATION:
+        return RolloutPolicy.canary(percent=50, bake=bake, checks=RolloutChecks(min_invocations=0))
+    return RolloutPolicy.canary(percent=50, bake=bake)
 
 
 @checked("InvalidModelEndpoint")

@@ -12,21 +12,21 @@ from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 from mlops_constructs._arguments import checked
 from mlops_constructs._errors import ValidationError
-from mlops_constructs._queue import QueueConsumer
+from mlops_constructs._functions import QueueConsumer
 from mlops_constructs._validation import check_duration, check_type, is_known, raise_if_any
 from mlops_constructs.model_endpoint import IServedModel
-from mlops_constructs.model_endpoint.metrics import MetricOptions
-from mlops_constructs.model_monitor._access import MonitorAccess
-from mlops_constructs.model_monitor._functions import (
+from mlops_constructs.model_endpoint.endpoint_metrics import MetricOptions
+from mlops_constructs.model_monitor.monitor_engine import MonitorEngine
+from mlops_constructs.model_monitor.monitor_functions import (
     Evidence,
+    MonitorAccess,
     define_counts,
     define_decide,
+    define_job,
     define_layer,
     define_schedule,
 )
-from mlops_constructs.model_monitor._job import define_job
-from mlops_constructs.model_monitor._sagemaker import define_sagemaker_monitors
-from mlops_constructs.model_monitor.engine import MonitorEngine
+from mlops_constructs.model_monitor.sagemaker_schedules import define_sagemaker_monitors
 from mlops_constructs.unit_interface import IBusinessUnit
 from mlops_runtime.contracts import canonical_json
 from mlops_runtime.contracts.monitor import metric_dimensions, metric_namespace

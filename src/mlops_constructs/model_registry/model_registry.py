@@ -12,11 +12,16 @@ from aws_cdk import aws_ssm as ssm
 
 from constructs import Construct
 from mlops_constructs._arguments import checked
-from mlops_constructs._iam import key_statement
+from mlops_constructs._roles import key_statement
 from mlops_constructs._validation import check_pattern, raise_if_any
-from mlops_constructs.model_registry._iam import READ, UPDATE, define_approver, mark_approver, status_conditions
-from mlops_constructs.model_registry.approval import DEFAULT_TIMEOUT, Approval
-from mlops_constructs.model_registry.messages import waiting_message
+from mlops_constructs.model_registry.approval import DEFAULT_TIMEOUT, Approval, waiting_message
+from mlops_constructs.model_registry.package_permissions import (
+    READ,
+    UPDATE,
+    define_approver,
+    mark_approver,
+    status_conditions,
+)
 from mlops_constructs.unit_interface import IBusinessUnit
 from mlops_runtime.contracts import to_dict
 from mlops_runtime.registry.package_approval import ApprovalRule, RegistryEntry, registry_parameter
@@ -142,7 +147,7 @@ class ModelRegistry(Construct):
         """Return the arguments of ``sns:publish`` that tell people that a package waits.
 
         Args:
-            variables: Expressions, as ``mlops_constructs.model_registry.messages.waiting_message`` wants them.
+            variables: Expressions, as ``mlops_constructs.model_registry.approval.waiting_message`` wants them.
         """
         return waiting_message(
             topic_arn=self.topic.topic_arn,

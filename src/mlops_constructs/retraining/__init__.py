@@ -1,9 +1,8 @@
 """Retraining: the jobs, the machine, the guard and what triggers them."""
 
-from mlops_constructs.retraining.guard_policy import GuardPolicy
+from mlops_constructs.retraining.guard_function import GuardPolicy
 from mlops_constructs.retraining.retraining_pipeline import RetrainingPipeline
-from mlops_constructs.retraining.source import TrainingSetSource
-from mlops_constructs.retraining.training import ProcessingStep, Spot, TrainingJob
+from mlops_constructs.retraining.training_declaration import ProcessingStep, Spot, TrainingJob, TrainingSetSource
 from mlops_runtime.contracts.monitor import Condition, Facet
 
 __all__ = [

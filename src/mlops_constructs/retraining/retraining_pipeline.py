@@ -16,29 +16,26 @@ from aws_cdk import aws_stepfunctions as sfn
 
 from constructs import Construct
 from mlops_constructs._arguments import checked
-from mlops_constructs._function import define_function
-from mlops_constructs._machine import define_machine
-from mlops_constructs._table import define_table
+from mlops_constructs._functions import define_function
+from mlops_constructs._state_machine import define_machine
+from mlops_constructs._unit_resources import define_table
 from mlops_constructs._validation import raise_if_any
 from mlops_constructs.compliance import acknowledge
 from mlops_constructs.feature_store import FeatureStore
 from mlops_constructs.model_endpoint import IServedModel
 from mlops_constructs.model_registry import ModelRegistry
-from mlops_constructs.retraining._guard import GuardLimits, define_guard
-from mlops_constructs.retraining._iam import WILDCARD_REASON, RetrainingAccess
-from mlops_constructs.retraining._registration import MESSAGE_VARIABLES, Registration
-from mlops_constructs.retraining.checks import (
+from mlops_constructs.retraining.guard_function import GuardLimits, GuardPolicy, define_guard
+from mlops_constructs.retraining.job_requests import FeaturePlan, JobEnvironment, ProcessingPlan
+from mlops_constructs.retraining.retrain_machine import MESSAGE_VARIABLES, Registration, RetrainPlan, retrain_machine
+from mlops_constructs.retraining.retraining_checks import (
     evaluation_problems,
     feature_problems,
     gate_problems,
     monitoring_problems,
     source_problem,
 )
-from mlops_constructs.retraining.guard_policy import GuardPolicy
-from mlops_constructs.retraining.jobs import FeaturePlan, JobEnvironment, ProcessingPlan
-from mlops_constructs.retraining.retrain_machine import RetrainPlan, retrain_machine
-from mlops_constructs.retraining.source import TrainingSetSource
-from mlops_constructs.retraining.training import ProcessingStep, TrainingJob
+from mlops_constructs.retraining.retraining_permissions import WILDCARD_REASON, RetrainingAccess
+from mlops_constructs.retraining.training_declaration import ProcessingStep, TrainingJob, TrainingSetSource
 from mlops_constructs.unit_interface import IBusinessUnit
 from mlops_runtime.contracts import canonical_json
 from mlops_runtime.contracts.events import DetailType, event_source, request_source

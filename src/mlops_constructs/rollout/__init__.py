@@ -1,9 +1,8 @@
 """Rollouts: the policy, the targets, the Deploy machine and what stands around it."""
 
-from mlops_constructs.rollout.checks import RolloutChecks, ShadowTraffic
-from mlops_constructs.rollout.golden import GoldenRequests
-from mlops_constructs.rollout.policy import RolloutKind, RolloutPolicy, RolloutTarget
 from mlops_constructs.rollout.rollout import Rollout
+from mlops_constructs.rollout.rollout_checks import GoldenRequests, RolloutChecks, ShadowTraffic
+from mlops_constructs.rollout.rollout_policy import RolloutKind, RolloutPolicy, RolloutTarget
 from mlops_constructs.rollout.sagemaker_target import SageMakerTarget
 
 __all__ = [

@@ -2,8 +2,9 @@
 
 from collections.abc import Collection
 
-from mlops_constructs._states import EXECUTION, NOW, NULL, State, assign, choose, invoke, put_event, task, wait
-from mlops_constructs.rollout.policy import (
+from mlops_constructs._state_machine import EXECUTION, NOW, NULL, State, assign, choose, invoke, put_event, task, wait
+from mlops_constructs.rollout.quota_states import UNASKED, quota_states
+from mlops_constructs.rollout.rollout_policy import (
     FAILED,
     POLL_GRACE_SECONDS,
     PROMOTED,
@@ -11,7 +12,6 @@ from mlops_constructs.rollout.policy import (
     TURNED_DOWN,
     RolloutTarget,
 )
-from mlops_constructs.rollout.quota_states import UNASKED, quota_states
 from mlops_runtime.contracts.events import DetailType, event_source
 from mlops_runtime.contracts.rollout import RolloutSpec
 from mlops_runtime.rollout.definition_hash import FIELD

@@ -9,7 +9,7 @@ https://docs.aws.amazon.com/servicequotas/2019-06-24/apireference/API_ListServic
 
 from collections.abc import Collection
 
-from mlops_constructs._states import State, assign, choose, task
+from mlops_constructs._state_machine import State, assign, choose, task
 from mlops_runtime.rollout.instance_quota import quota_name
 
 # what preflight gets of a request that is held to no quota

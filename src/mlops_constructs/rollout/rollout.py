@@ -18,20 +18,18 @@ from aws_cdk import aws_stepfunctions as sfn
 
 from constructs import Construct
 from mlops_constructs._arguments import checked
-from mlops_constructs._function import define_custom_resource, define_function
-from mlops_constructs._iam import shared_policy
-from mlops_constructs._machine import define_machine
-from mlops_constructs._queue import QueueConsumer, define_queue_consumer
-from mlops_constructs._states import tasks
-from mlops_constructs._table import define_table
+from mlops_constructs._functions import QueueConsumer, define_custom_resource, define_function, define_queue_consumer
+from mlops_constructs._roles import shared_policy
+from mlops_constructs._state_machine import define_machine, tasks
+from mlops_constructs._unit_resources import define_table
 from mlops_constructs._validation import raise_if_any
 from mlops_constructs._warnings import PLACEHOLDER_IMAGE, warn
 from mlops_constructs.compliance import acknowledge_all
 from mlops_constructs.model_registry import ModelImage, ModelRegistry
-from mlops_constructs.rollout._iam import WILDCARD_REASON, RolloutAccess
 from mlops_constructs.rollout.deploy_machine import deploy_machine
-from mlops_constructs.rollout.golden import define_golden
-from mlops_constructs.rollout.policy import RolloutPolicy, RolloutTarget
+from mlops_constructs.rollout.rollout_checks import define_golden
+from mlops_constructs.rollout.rollout_permissions import WILDCARD_REASON, RolloutAccess
+from mlops_constructs.rollout.rollout_policy import RolloutPolicy, RolloutTarget
 from mlops_constructs.unit_interface import IBusinessUnit
 from mlops_runtime.contracts import to_dict
 from mlops_runtime.contracts.rollout import RolloutSpec, ServingSpec

@@ -1,20 +1,181 @@
-"""A SageMaker endpoint as a target: its limits, and the states that create or update it."""
+"""SageMaker endpoints as a rollout target: the states that update, clean up and recover a fleet."""
 
 from dataclasses import dataclass
 
 from mlops_constructs._arguments import checked
-from mlops_constructs._states import CAUGHT, State, assign, choose, task, wait
-from mlops_constructs.rollout.clean_up import clean_up_states
-from mlops_constructs.rollout.evidence import RINGING, evidence_states, look_at_alarms, put_alarms_states
-from mlops_constructs.rollout.policy import FAILED, POLL_GRACE_SECONDS, ROLLED_BACK, RolloutKind, RolloutPolicy
-from mlops_constructs.rollout.recovery import recovery_states
-from mlops_constructs.rollout.rehearsal import REHEARSAL_SECONDS, rehearsal_states, synthetic_states
-from mlops_constructs.rollout.scaling import deregister_scaling_states
-from mlops_constructs.rollout.shadow import shadow_states
+from mlops_constructs._state_machine import CAUGHT, State, assign, choose, task, wait
+from mlops_constructs.rollout.candidate_states import (
+    REHEARSAL_SECONDS,
+    THRICE_MORE,
+    rehearsal_states,
+    shadow_states,
+    synthetic_states,
+)
+from mlops_constructs.rollout.evidence_states import RINGING, evidence_states, look_at_alarms, put_alarms_states
+from mlops_constructs.rollout.rollout_policy import FAILED, POLL_GRACE_SECONDS, ROLLED_BACK, RolloutKind, RolloutPolicy
+from mlops_constructs.rollout.scaling_states import deregister_scaling_states, register_scaling_states
 from mlops_runtime.contracts.rollout import RolloutSpec
 from mlops_runtime.rollout.serving_limits import steps
 
 _SDK = "aws-sdk:sagemaker:"
+
+
+def clean_up_states(*, endpoint_name: str, next_state: str, partition: str) -> tuple[str, dict[str, State]]:
+    """Return the first state's name and the states that scale what serves, and delete alarms, versions and rehearsals.
+
+    Deleted are the new fleet's alarms, the versions that a promotion pushed out, the version that did not come to serve, and what
+    an execution that died has left. What cannot be deleted now is taken along by the next execution.
+
+    Args:
+        endpoint_name: The endpoint.
+        next_state: Where to go on.
+        partition: AWS partition, may be a token.
+    """
+
+    def delete(integration: str, arguments: object, after: str) -> State:
+        return task(integration, arguments, partition=partition, next_state=after, catch=after)
+
+    first, scaling = register_scaling_states(next_state="HasAlarms", partition=partition)
+    return "HasPlan", {
+        "HasPlan": choose(
+            ("$plan = null", next_state),
+            # an execution that died may have taken scaling back, whatever else it did
+            ("$applied and ($outcome = 'PROMOTED' or $plan.action = 'update') or $exists($request.died)", first),
+            default="HasAlarms",
+        ),
+        **scaling,
+        "HasAlarms": choose(
+            ("$count($plan.alarm_names) + $count($plan.leftovers.alarms) > 0", "DeleteAlarms"),
+            default="IsEndpointUnused",
+        ),
+        "DeleteAlarms": delete(
+            "aws-sdk:cloudwatch:deleteAlarms",
+            {"AlarmNames": "{% [$plan.alarm_names, $plan.leftovers.alarms] %}"},
+            "IsEndpointUnused",
+        ),
+        "IsEndpointUnused": choose(
+            (
+                "$outcome != 'PROMOTED' and $applied and $orphan and $plan.action in ['create', 'discard']",
+                "DeleteEndpoint",
+            ),
+            default="WhatIsUnused",
+        ),
+        "DeleteEndpoint": delete(f"{_SDK}deleteEndpoint", {"EndpointName": endpoint_name}, "WhatIsUnused"),
+        "WhatIsUnused": assign(
+            "DeleteVersions",
+            unused="{% [$plan.leftovers.versions, $outcome = 'PROMOTED' ? $plan.expired : "
+            "($orphan and $plan.config_name != null ? [$plan.config_name] : [])] %}",
+        ),
+        "DeleteVersions": _each("{% [$unused] %}", "DeleteConfig", _delete_version(partition), "DeleteRehearsals"),
+        "DeleteRehearsals": _each(
+            "{% [$plan.leftovers.rehearsals] %}", "DeleteRehearsal", _delete_rehearsal(partition), next_state
+        ),
+    }
+
+
+def _delete_version(partition: str) -> dict[str, State]:
+    """Model and config have one name; neither answer matters, as what is gone is what was wanted."""
+    config = task(
+        f"{_SDK}deleteEndpointConfig",
+        {"EndpointConfigName": "{% $states.input %}"},
+        partition=partition,
+        next_state="DeleteModel",
+        catch="DeleteModel",
+        retry=[THRICE_MORE],
+    )
+    # both states of a round need the name: it is what they hand on
+    config["Output"] = config["Catch"][0]["Output"] = "{% $states.input %}"
+    model = task(
+        f"{_SDK}deleteModel",
+        {"ModelName": "{% $states.input %}"},
+        partition=partition,
+        next_state="Deleted",
+        catch="Deleted",
+        retry=[THRICE_MORE],
+    )
+    return {"DeleteConfig": _quiet(config), "DeleteModel": _quiet(model), "Deleted": {"Type": "Succeed"}}
+
+
+def _delete_rehearsal(partition: str) -> dict[str, State]:
+    state = task(
+        f"{_SDK}deleteEndpoint",
+        {"EndpointName": "{% $states.input %}"},
+        partition=partition,
+        next_state="RehearsalDeleted",
+        catch="RehearsalDeleted",
+    )
+    return {"DeleteRehearsal": _quiet(state), "RehearsalDeleted": {"Type": "Succeed"}}
+
+
+def _quiet(state: State) -> State:
+    """Inside a Map a variable must not bear the name of one outside, and nobody reads this error."""
+    del state["Catch"][0]["Assign"]
+    return state
+
+
+def _each(items: str, start: str, states: dict[str, State], next_state: str) -> State:
+    return {
+        "Type": "Map",
+        "Items": items,
+        "MaxConcurrency": 1,
+        "ItemProcessor": {"ProcessorConfig": {"Mode": "INLINE"}, "StartAt": start, "States": states},
+        "Catch": [{"ErrorEquals": ["States.ALL"], "Output": {}, "Next": next_state}],
+        "Output": {},
+        "Next": next_state,
+    }
+
+
+def recovery_states(*, endpoint_name: str, next_state: str, partition: str) -> tuple[str, dict[str, State]]:
+    """Return the first state's name and the states that lead a plan to where it belongs.
+
+    A candidate that serves unrecorded is judged like one of this execution, or taken back; a first endpoint that failed is deleted,
+    and made anew where a package is approved.
+
+    Args:
+        endpoint_name: The endpoint.
+        next_state: Where a plan begins that has nothing of the kind.
+        partition: AWS partition, may be a token.
+    """
+    deadline = {"deadline": f"{{% $toMillis($now()) + {POLL_GRACE_SECONDS * 1000} %}}"}
+    return "Begin", {
+        "Begin": choose(
+            ("$plan.action = 'adopt'", "Adopt"),
+            ("$plan.action = 'revert'", "GoBack"),
+            ("$plan.action = 'discard'", "Discard"),
+            ("$plan.remove != null", "RemoveFailed"),
+            default=next_state,
+        ),
+        "Adopt": assign("IsWatched", applied=True, orphan=False),
+        "GoBack": assign("Revert", applied=True, orphan=False, reason="{% $plan.reason %}"),
+        "Discard": assign(FAILED, applied=True, reason="{% $plan.reason %}"),
+        # whatever the call answered, the endpoint itself says whether it is there
+        "RemoveFailed": task(
+            f"{_SDK}deleteEndpoint",
+            {"EndpointName": endpoint_name},
+            partition=partition,
+            next_state="AwaitRemoved",
+            catch="AwaitRemoved",
+            assign=deadline,
+            assign_caught=deadline,
+            retry=[THRICE_MORE],
+        ),
+        "AwaitRemoved": wait("{% $plan.poll_seconds %}", "LookForRemoved"),
+        "LookForRemoved": task(
+            f"{_SDK}describeEndpoint",
+            {"EndpointName": endpoint_name},
+            partition=partition,
+            next_state="IsRemovedLate",
+            catch="IsRemoved",
+            retry=[THRICE_MORE],
+        ),
+        "IsRemoved": choose(("$contains($caught, 'ould not find')", "Removed"), default="IsRemovedLate"),
+        "Removed": assign(next_state, caught=""),
+        "IsRemovedLate": choose(("$toMillis($now()) > $deadline", "RemovalFailed"), default="AwaitRemoved"),
+        "RemovalFailed": assign(
+            FAILED,
+            reason=f"{{% 'the endpoint that failed could not be deleted within {POLL_GRACE_SECONDS} s. ' & $caught %}}",
+        ),
+    }
 
 
 @checked("InvalidSageMakerTarget")

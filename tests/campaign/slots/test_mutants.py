@@ -10,8 +10,8 @@ from tests.campaign.machine import Fault
 from tests.campaign.slots.test_slots import SCENARIOS
 from tests.campaign.slots.world import ASKED, MACHINE
 
-from mlops_constructs._states import tasks
-from mlops_constructs.rollout.policy import ROLLED_BACK
+from mlops_constructs._state_machine import tasks
+from mlops_constructs.rollout.rollout_policy import ROLLED_BACK
 
 RUNS = 100
 SEED = 20261124

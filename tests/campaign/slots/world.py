@@ -9,7 +9,7 @@ from tests.campaign.deploy import Deploy
 from tests.campaign.machine import Fault, Run, run
 from tests.campaign.slots.account import RULE, TARGET_GROUPS, Slots
 
-from mlops_constructs.eks_inference.target import EksTarget
+from mlops_constructs.eks_inference.eks_target import EksTarget
 from mlops_constructs.rollout.deploy_machine import deploy_machine, hold_seconds
 from mlops_runtime.contracts import canonical_json, content_hash, from_json
 from mlops_runtime.contracts.rollout import LivePointer, Outcome, RolloutSpec, ServingSpec, spec_key

@@ -25,7 +25,7 @@ from mlops_constructs import (
     Network,
     Profile,
 )
-from mlops_constructs._table import define_table
+from mlops_constructs._unit_resources import define_table
 from mlops_local.stacks import deployer
 from mlops_runtime.contracts import canonical_json
 from mlops_runtime.contracts.monitor import metric_dimensions

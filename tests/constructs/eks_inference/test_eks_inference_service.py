@@ -28,7 +28,7 @@ from mlops_constructs import (
     RolloutPolicy,
     ValidationError,
 )
-from mlops_constructs._iam import rendered_length
+from mlops_constructs._roles import rendered_length
 from mlops_runtime.contracts import from_json
 from mlops_runtime.contracts.rollout import ServingSpec
 from mlops_runtime.rollout.serving_limits import check_spec

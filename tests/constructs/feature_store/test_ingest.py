@@ -21,7 +21,7 @@ from mlops_constructs import (
     ValidationError,
 )
 from mlops_constructs.compliance.harness import check
-from mlops_constructs.feature_store.access import FeatureAccess
+from mlops_constructs.feature_store.store_access import FeatureAccess
 from mlops_runtime.features.lock_file import write_lock
 
 Group = Callable[..., FeatureGroup]

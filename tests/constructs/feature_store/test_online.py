@@ -14,7 +14,7 @@ from aws_cdk.assertions import Template
 
 from mlops_constructs import BusinessUnit, Entity, Feature, FeatureGroup, FeatureIngest, Profile, ValidationError
 from mlops_constructs.feature_store import _online
-from mlops_constructs.feature_store._grants import grant_all
+from mlops_constructs.feature_store.table_grants import grant_all
 from mlops_local.stacks import deployer
 from mlops_runtime.features import online_store
 from mlops_runtime.features.online_store import OnlineStore, OnlineStoreError

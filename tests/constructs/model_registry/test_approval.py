@@ -1,4 +1,10 @@
-"""Who approves."""
+"""What the Retrain machine writes, evaluated in the embedded cloud's interpreter.
+
+Who approves.
+"""
+
+from collections.abc import Callable
+from typing import Any
 
 import aws_cdk as cdk
 import pytest
@@ -6,6 +12,91 @@ from aws_cdk import aws_iam as iam
 from aws_cdk import aws_sns as sns
 
 from mlops_constructs import Approval, ValidationError
+from mlops_constructs._state_machine import task
+from mlops_constructs.model_registry.approval import policy_description, waiting_message
+from mlops_runtime.aws_api import check_machine
+from mlops_runtime.registry.package_approval import bound_by, is_automatic
+
+BOUND = "ab" * 32
+GIVEN = {
+    "package": "arn:aws:sagemaker:us-east-1:123456789012:model-package/demand-forecast/7",
+    "reason": "loss against naive -20.1% to -18.0%, must be below +0.0%",
+    "execution": "arn:aws:states:us-east-1:123456789012:execution:Retrain:alarm-1",
+    "gate": {
+        "training_set_id": "c" * 64,
+        "model_sha256": "d" * 64,
+        "evaluation_uri": "s3://a/e.json",
+        "binding": BOUND,
+    },
+}
+VARIABLES = {
+    "package": "$states.input.package",
+    "reason": "$states.input.reason",
+    "execution": "$states.input.execution",
+    **{name: f"$states.input.gate.{name}" for name in ("training_set_id", "model_sha256", "evaluation_uri")},
+}
+
+
+def _machine(integration: str, arguments: object) -> dict[str, object]:
+    state = task(integration, arguments, partition="aws", next_state="End", catch="End")
+    return {
+        "QueryLanguage": "JSONata",
+        "StartAt": "Call",
+        "States": {"Call": state, "End": {"Type": "Pass", "Output": {}, "End": True}},
+    }
+
+
+@pytest.mark.parametrize("reason", [GIVEN["reason"], "x" * 5000])
+def test_the_policy_says_so_and_binds(run_machine: Callable[..., Any], reason: str) -> None:
+    """However long the gate's reason is."""
+    description = policy_description(reason="$states.input.reason", binding="$states.input.gate.binding")
+    arguments = {
+        "ModelPackageArn": "{% $states.input.package %}",
+        "ModelApprovalStatus": "Approved",
+        "ApprovalDescription": description,
+    }
+    machine = _machine("aws-sdk:sagemaker:updateModelPackage", arguments)
+
+    run = run_machine(machine, {**GIVEN, "reason": reason}, lambda *_: {})
+    said = run.arguments("sagemaker:updateModelPackage")
+
+    assert check_machine(machine) == []
+    assert is_automatic(said)
+    assert bound_by(said) == BOUND
+    assert len(said["ApprovalDescription"]) <= 1024
+    assert reason[:800] in said["ApprovalDescription"]
+
+
+def test_people_hear_what_waits_and_what_to_type(run_machine: Callable[..., Any]) -> None:
+    """Who trained it, on what, how good it is, and the commands with the package's own name."""
+    arguments = waiting_message(
+        topic_arn="arn:aws:sns:us-east-1:123456789012:t",
+        group_name="demand-forecast",
+        days=7,
+        approver_arn="arn:aws:iam::123456789012:role/Approver",
+        variables=VARIABLES,
+    )
+    machine = _machine("sns:publish", arguments)
+
+    said = run_machine(machine, GIVEN, lambda *_: {}).arguments("sns:publish")
+
+    assert check_machine(machine) == []
+    assert said["Subject"] == "demand-forecast: a model waits for approval"
+    assert said["Message"].splitlines() == [
+        "Model package demand-forecast/7 passed the gate and waits for approval.",
+        "",
+        f"Gate: {GIVEN['reason']}",
+        f"Trained by: {GIVEN['execution']}",
+        f"Training set: {'c' * 64}",
+        f"Model (SHA-256): {'d' * 64}",
+        "Evaluation: s3://a/e.json",
+        "",
+        "Look at it:  mlops models show demand-forecast/7",
+        'Approve it:  mlops models approve demand-forecast/7 --reason "why"',
+        'Reject it:   mlops models reject demand-forecast/7 --reason "why"',
+        "",
+        "It may be approved for 7 days, in role arn:aws:iam::123456789012:role/Approver.",
+    ]
 
 
 def test_automatic_asks_nobody() -> None:

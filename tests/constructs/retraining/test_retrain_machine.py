@@ -1,4 +1,7 @@
-"""The Retrain machine: its graph, its calls against AWS's API, and its behaviour when run against a fake AWS."""
+"""How a package is registered, as states; what they do is seen in the machine's test.
+
+The Retrain machine: its graph, its calls against AWS's API, and its behaviour when run against a fake AWS.
+"""
 
 import json
 from dataclasses import replace
@@ -6,12 +9,17 @@ from typing import Any
 
 import pytest
 
-from mlops_constructs._states import successors, tasks
-from mlops_constructs.retraining._registration import Registration
-from mlops_constructs.retraining.jobs import FeaturePlan, JobEnvironment, ProcessingPlan
-from mlops_constructs.retraining.retrain_machine import RetrainPlan, retrain_machine
+from mlops_constructs._state_machine import successors, tasks
+from mlops_constructs.retraining.job_requests import FeaturePlan, JobEnvironment, ProcessingPlan
+from mlops_constructs.retraining.retrain_machine import Registration, RetrainPlan, registration_states, retrain_machine
 from mlops_runtime.aws_api import check_machine
 from mlops_runtime.contracts.retraining import EvaluationPlan, JobTags, TrainingSetPlan
+from mlops_runtime.registry.model_package import ALSO_BOUND, BOUND, METADATA
+
+PLAN = Registration(
+    group_name="demand-forecast", image_uri="i", code_sha256="c", is_automatic=True, waiting_message={"Message": "m"}
+)
+
 
 NAME, ROLE = "demand-forecast", "arn:aws:iam::123456789012:role/r"
 FUNCTION = "arn:aws:lambda:us-east-1:123456789012:function:"
@@ -31,7 +39,7 @@ JOBS = JobEnvironment(
     training_set="'s3://sets/sets/demand/' & $name",
     tags=JobTags(unit="demand", owner="ann", cost_center="42", model="forecast", execution="{% $execution %}"),
 )
-PLAN = RetrainPlan(
+PLAN_retrain_machine = RetrainPlan(
     pipeline=NAME,
     unit_name="demand",
     endpoint_name=NAME,
@@ -74,13 +82,17 @@ STEP = ProcessingPlan(
     code_uri="s3://assets/step.zip",
     channel="processed",
 )
-PERSON = replace(PLAN, registration=replace(PLAN.registration, is_automatic=False))
+PERSON = replace(PLAN_retrain_machine, registration=replace(PLAN_retrain_machine.registration, is_automatic=False))
 VARIANTS = {
-    "automatic": PLAN,
+    "automatic": PLAN_retrain_machine,
     "manual": PERSON,
-    "processing": replace(PLAN, processing=STEP),
-    "from S3": replace(PLAN, features=None, jobs=replace(JOBS, training_set="'s3://data/exports/demand'")),
-    "spot": replace(PLAN, jobs=replace(JOBS, maximum_wait=7200, has_checkpoints=True, environment={"A": "b"})),
+    "processing": replace(PLAN_retrain_machine, processing=STEP),
+    "from S3": replace(
+        PLAN_retrain_machine, features=None, jobs=replace(JOBS, training_set="'s3://data/exports/demand'")
+    ),
+    "spot": replace(
+        PLAN_retrain_machine, jobs=replace(JOBS, maximum_wait=7200, has_checkpoints=True, environment={"A": "b"})
+    ),
 }
 REQUEST = {"trigger": "alarm", "event_id": "1", "as_of": "2017-08-01T00:00:00Z", "requested_by": "guard"}
 # what the caller of StartExecution says; no state reads it
@@ -109,7 +121,31 @@ GATE = {
 EXECUTION = "alarm-2017-08-01T00-00-00"
 OWNER = f"arn:aws:states:us-east-1:123456789012:execution:m:{EXECUTION}"
 STATE = {"owner": {"S": OWNER}, "request": {"S": json.dumps(REQUEST)}}
-MACHINE = retrain_machine(PLAN)
+MACHINE = retrain_machine(PLAN_retrain_machine)
+
+
+@pytest.mark.parametrize("is_automatic", [True, False])
+def test_a_package_carries_all_that_an_approval_is_bound_to(is_automatic: bool):
+    """And is born pending, whoever approves."""
+    states = registration_states(
+        Registration(
+            group_name="g", image_uri="i", code_sha256="c", is_automatic=is_automatic, waiting_message={"Message": "m"}
+        ),
+        partition="aws",
+    )
+    arguments = states["Register"]["Arguments"]
+    assert arguments["ModelApprovalStatus"] == "PendingManualApproval"
+    assert {*METADATA, *BOUND, *ALSO_BOUND, "container_fields", "container_sha256"} <= set(
+        arguments["CustomerMetadataProperties"]
+    )
+    assert ("Approve" in states) is is_automatic
+
+
+def test_the_policys_approval_names_its_binding():
+    """Preflight compares it with the package."""
+    description = registration_states(PLAN, partition="aws")["Approve"]["Arguments"]["ApprovalDescription"]
+    assert description.startswith("{% 'approved by policy: '")
+    assert "[binding ' & $gate.container_sha256" in description
 
 
 def aws(
@@ -368,7 +404,7 @@ def test_spare_capacity_may_wait_longer_than_it_runs(run_machine: Any):
     assert job["Environment"] == {"A": "b", "MLOPS_TRAINING_SET_ID": GATE["training_set_id"]}
     states: dict[str, Any] = machine["States"]  # type: ignore[assignment]
     assert states["Train"]["TimeoutSeconds"] > 7200
-    assert machine["TimeoutSeconds"] == VARIANTS["spot"].seconds == PLAN.seconds + 3600
+    assert machine["TimeoutSeconds"] == VARIANTS["spot"].seconds == PLAN_retrain_machine.seconds + 3600
 
 
 def test_job_names_fit_and_outputs_stand_by_execution(run_machine: Any):

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from mlops_constructs._states import successors, tasks
+from mlops_constructs._state_machine import successors, tasks
 from mlops_constructs.rollout import SageMakerTarget
 from mlops_constructs.rollout.deploy_machine import deploy_machine, hold_seconds
 from mlops_runtime.aws_api import check_machine

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from mlops_constructs._states import assign
+from mlops_constructs._state_machine import assign
 from mlops_constructs.rollout.quota_states import UNASKED, quota_states
 from mlops_runtime.aws_api import check_machine
 

@@ -1,13 +1,172 @@
-"""What SageMaker makes of a policy."""
+"""The states of the clean-up as a graph: none of them can keep the lock from being released.
+
+What an execution that died has left: judged, taken back or removed, by the machine run against a fake AWS.
+
+What SageMaker makes of a policy.
+"""
+
+from collections.abc import Callable
+from typing import Any
 
 import aws_cdk as cdk
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.constructs.rollout.test_deploy_machine import (
+    CREATE,
+    NAME,
+    NEW,
+    OLD,
+    PLAN,
+    REQUEST,
+    FakeAws,
+    machine,
+    recorded,
+)
 
 from mlops_constructs import RolloutChecks, RolloutPolicy, SageMakerTarget, ShadowTraffic
+from mlops_constructs._state_machine import successors, tasks
+from mlops_constructs.rollout.sagemaker_target import clean_up_states, recovery_states
+
+FIRST, STATES = clean_up_states(endpoint_name="e", next_state="Unlock", partition="aws")
+
+
+MACHINE = machine()
+LEFT = {"action": "adopt", "alarms": [], "create_model": {}, "create_endpoint_config": {}, "update_endpoint": {}}
+RECOVERY: dict[str, Any] = REQUEST | {"reason": "spec", "died": {"execution": "arn:dead", "status": "ABORTED"}}
+
 
 BAKE = cdk.Duration.minutes(5)
+
+
+def test_every_state_is_reached_and_all_end_with_the_next():
+    """There is no other way out, and no state that fails."""
+    seen, left = set[str](), [FIRST]
+    while left:
+        name = left.pop()
+        if name not in seen:
+            seen.add(name)
+            left += [] if name == "Unlock" else list(successors(STATES[name]))
+    assert seen == {*STATES, "Unlock"}
+    assert [name for name, state in STATES.items() if state["Type"] == "Fail"] == []
+
+
+def test_what_cannot_be_deleted_is_passed_over():
+    """Success and failure of each deletion lead to the same place."""
+    deletions = [(name, state) for name, state in tasks({"States": STATES}) if ":delete" in state["Resource"]]
+    assert len(deletions) == 5
+    for name, state in deletions:
+        assert state["Catch"][-1]["ErrorEquals"] == ["States.ALL"], name
+        assert state["Catch"][-1]["Next"] == state["Next"], name
+
+
+def test_one_thing_that_breaks_off_a_round_ends_no_execution():
+    """Rounds over versions and rehearsals go on as if they had ended."""
+    rounds = [state for state in STATES.values() if state["Type"] == "Map"]
+    assert rounds != []
+    for state in rounds:
+        assert state["Catch"][-1]["ErrorEquals"] == ["States.ALL"]
+
+
+def test_what_serves_is_never_deleted():
+    """The endpoint goes only where nothing was promoted and it was this execution's to make, or a first one that failed."""
+    (choice,) = STATES["IsEndpointUnused"]["Choices"]
+    for part in ("$outcome != 'PROMOTED'", "$applied", "$orphan", "$plan.action in ['create', 'discard']"):
+        assert part in choice["Condition"]
+    assert "$orphan" in STATES["WhatIsUnused"]["Assign"]["unused"]
+
+
+@pytest.fixture
+def recover(run_machine: Any, aws_error: type[Exception]) -> Callable[..., tuple[Any, FakeAws]]:
+    """Run the machine on a fake account whose endpoint already serves the candidate."""
+
+    def run(plan: dict[str, Any], *, request: dict[str, Any] = RECOVERY, **account: Any) -> Any:
+        aws = FakeAws(aws_error, plan, updates=[OLD], invocations=account.pop("invocations", 100))
+        aws.config = NEW
+        for name, value in account.items():
+            setattr(aws, name, value)
+        return run_machine(MACHINE, request, aws), aws
+
+    return run
+
+
+def test_a_candidate_with_evidence_stays(recover: Any):
+    """Nothing is made and nothing updated: alarms are looked at, calls are counted."""
+    run, aws = recover(PLAN | LEFT)
+    assert recorded(run)[0] == "PROMOTED"
+    assert aws.config == NEW
+    calls = [name for name in run.names() if name.startswith(("sagemaker:create", "sagemaker:update"))]
+    assert calls == []
+    assert {"cloudwatch:describeAlarms", "cloudwatch:getMetricStatistics"} <= set(run.names())
+
+
+@pytest.mark.parametrize(
+    ("account", "why"), [({"invocations": 3}, "served 3"), ({"ringing": ["unit-errors"]}, "unit-errors")]
+)
+def test_a_candidate_without_evidence_goes_back(recover: Any, account: dict[str, Any], why: str):
+    """To what is recorded as live; its version is deleted."""
+    run, aws = recover(PLAN | LEFT, **account)
+    outcome, reason = recorded(run)
+    assert (outcome, aws.config) == ("ROLLED_BACK", OLD)
+    assert why in reason
+    deleted = [a["EndpointConfigName"] for n, a in run.calls if n == "sagemaker:deleteEndpointConfig"]
+    assert deleted == [NEW]
+
+
+def test_a_candidate_that_cannot_be_judged_goes_back_at_once(recover: Any):
+    """Without a look at anything."""
+    run, aws = recover(PLAN | LEFT | {"action": "revert", "reason": "the alarms are gone"})
+    assert recorded(run) == ("ROLLED_BACK", "the alarms are gone")
+    assert aws.config == OLD
+    assert "cloudwatch:getMetricStatistics" not in run.names()
+
+
+def test_a_first_endpoint_that_failed_is_deleted(recover: Any):
+    """And recorded as the failure that it is."""
+    plan = CREATE | {"action": "discard", "config_name": None, "reason": "the first endpoint failed"}
+    run, _ = recover(plan)
+    assert recorded(run) == ("FAILED", "the first endpoint failed")
+    assert [a for n, a in run.calls if n == "sagemaker:deleteEndpoint"] == [{"EndpointName": NAME}]
+
+
+def test_an_approval_removes_it_first_and_makes_it_anew(recover: Any, aws_error: type[Exception]):
+    """Once it is gone, which only the endpoint itself says."""
+    gone = [("SageMaker.SageMakerException", 'Could not find endpoint "demand-forecast".')] * 4
+    run, _ = recover(
+        CREATE | {"remove": NAME}, request=REQUEST, updates=[NEW], fail={"sagemaker:describeEndpoint": gone}
+    )
+    names = run.names()
+    assert names.index("sagemaker:deleteEndpoint") < names.index("sagemaker:createEndpoint")
+    assert recorded(run)[0] == "PROMOTED"
+
+
+def test_one_that_cannot_be_deleted_is_given_up():
+    """After a quarter of an hour; nothing is made."""
+    _, states = recovery_states(endpoint_name=NAME, next_state="CreateModel", partition="aws")
+    (late,) = states["IsRemovedLate"]["Choices"]
+    assert (late["Condition"], late["Next"]) == ("{% $toMillis($now()) > $deadline %}", "RemovalFailed")
+    assert "within 900 s" in states["RemovalFailed"]["Assign"]["reason"]
+    assert states["RemoveFailed"]["Assign"] == {"deadline": "{% $toMillis($now()) + 900000 %}"}
+
+
+def test_scaling_that_the_dead_one_took_back_is_registered_again(recover: Any):
+    """Also where nothing else is to be done."""
+    target = {
+        "ServiceNamespace": "sagemaker",
+        "ResourceId": f"endpoint/{NAME}/variant/AllTraffic",
+        "ScalableDimension": "sagemaker:variant:DesiredInstanceCount",
+    }
+    nothing = {"action": "nothing", "config_name": None, "scaling": PLAN["scaling"] | {"targets": [target]}}
+    run, _ = recover(PLAN | nothing)
+    assert [name for name in run.names() if name.startswith("applicationautoscaling")] != []
+    other, _ = recover(PLAN | nothing, request=REQUEST)
+    assert [name for name in other.names() if name.startswith("applicationautoscaling")] == []
+
+
+def test_what_nobody_left_begins_where_it_always_did():
+    """Every other plan goes on as if there were no recoveries."""
+    first, states = recovery_states(endpoint_name=NAME, next_state="CreateModel", partition="aws")
+    assert states[first]["Default"] == "CreateModel"
 
 
 def target(count: int) -> SageMakerTarget:

@@ -22,7 +22,7 @@ from examples.retail.demand_forecasting.features import INPUTS
 from examples.retail.demand_forecasting.golden import GOLDEN, golden_requests, render
 
 from mlops_constructs import BusinessUnit, Profile
-from mlops_constructs.rollout.golden import GoldenRequests, define_golden
+from mlops_constructs.rollout.rollout_checks import GoldenRequests, define_golden
 from mlops_local.stacks import deployer
 from mlops_runtime.contracts import to_dict
 from mlops_runtime.contracts.serving import GoldenSpec

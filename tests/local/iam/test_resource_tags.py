@@ -8,7 +8,7 @@ from botocore.exceptions import ClientError
 
 ACCOUNT = "000000000000"
 IMAGE = f"{ACCOUNT}.dkr.ecr.us-east-1.amazonaws.com/mlops-runtime@sha256:{'0' * 64}"
-# what the boundary of a unit denies: `src/mlops_constructs/business_unit/_boundary.py`
+# what the boundary of a unit denies: `src/mlops_constructs/business_unit/unit_permissions.py`
 OTHERS = {
     "Effect": "Deny",
     "Action": "*",

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from mlops_constructs.business_unit.network import INTERFACE_ENDPOINTS
+from mlops_constructs.business_unit.unit_network import INTERFACE_ENDPOINTS
 from mlops_local.cloud import CloudError
 
 if TYPE_CHECKING:

@@ -21,7 +21,7 @@ from mlops_constructs import (
     Profile,
     SageMakerModelMonitor,
 )
-from mlops_constructs._table import define_table
+from mlops_constructs._unit_resources import define_table
 from mlops_local.stacks import deployer
 from mlops_runtime.contracts import canonical_json, content_hash, from_dict
 from mlops_runtime.contracts.monitor import Baseline, MonitorReport, MonitorState

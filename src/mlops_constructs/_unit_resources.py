@@ -1,0 +1,293 @@
+"""Buckets, log groups, tables and topics as a unit creates them: encrypted, tagged, retained by profile."""
+
+from collections.abc import Sequence
+
+import aws_cdk as cdk
+from aws_cdk import aws_dynamodb as dynamodb
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_kms as kms
+from aws_cdk import aws_logs as logs
+from aws_cdk import aws_s3 as s3
+from aws_cdk import aws_sns as sns
+
+from constructs import Construct
+from mlops_constructs._roles import alarm_arn, source_conditions
+from mlops_constructs.compliance import acknowledge_family
+from mlops_constructs.unit_interface import IBusinessUnit
+
+_REPLICATION = (
+    "versions protect against mistakes; a second region doubles the cost and is the recovery plan's choice, "
+    "rejected as a default that every unit would pay"
+)
+_NO_LOCK = (
+    "DEVELOPMENT deletes every version with the stack, which a lock could forbid; "
+    "PRODUCTION has Object Lock, so that a version can be put under legal hold"
+)
+_LOG_LOCK = "S3 does not deliver access logs into a bucket with a default retention; versions and the policy protect them instead"
+_LOG_ENCRYPTION = (
+    "S3 delivers access logs only into buckets with SSE-S3 as default encryption; a KMS key would silence the log"
+)
+
+
+# Control Tower's CT.CLOUDWATCH.PR.3 asks for a year at least
+RETENTION = logs.RetentionDays.ONE_YEAR
+_LONGEST_PATH = 256  # of a name's 512 characters
+
+
+_BACKUP = "it can be restored to any second of 35 days; a nightly backup plan beside that would only recover older, worse states"
+
+
+ALARMS = "cloudwatch.amazonaws.com"
+RULES = "events.amazonaws.com"
+
+
+def define_bucket(
+    scope: Construct,
+    id: str,
+    *,
+    business_unit: IBusinessUnit,
+    lifecycle_rules: Sequence[s3.LifecycleRule] = (),
+    noncurrent_days: int = 90,
+    object_lock: cdk.Duration | None = None,
+    event_bridge: bool = False,
+) -> s3.Bucket:
+    """Define a bucket.
+
+    Args:
+        scope: Parent.
+        id: Construct id; access logs of the bucket stand below its path in the stack.
+        business_unit: The unit; gives key, log bucket and removal policy.
+        lifecycle_rules: Further rules. Default: none; old versions and broken uploads are always removed.
+        noncurrent_days: Days that an overwritten or deleted version is kept. Default: 90.
+        object_lock: How long no version can be deleted, in governance mode. Default: versions can be deleted; in PRODUCTION
+            one can still be put under legal hold.
+        event_bridge: Whether S3 tells the default bus of new objects. Default: it does not.
+    """
+    bucket = _bucket(
+        scope,
+        id,
+        business_unit=business_unit,
+        lifecycle_rules=lifecycle_rules,
+        noncurrent_days=noncurrent_days,
+        encryption=s3.BucketEncryption.KMS,
+        object_lock=object_lock,
+    )
+    kept = business_unit.profile.keeps_data
+    resource = _resource(bucket)
+    resource.logging_configuration = s3.CfnBucket.LoggingConfigurationProperty(
+        destination_bucket_name=business_unit.access_logs.bucket_name, log_file_prefix=f"{_path_in_stack(bucket)}/"
+    )
+    if event_bridge:
+        # the property, not the L2's flag, which would add a hidden function to write it
+        resource.notification_configuration = s3.CfnBucket.NotificationConfigurationProperty(
+            event_bridge_configuration=s3.CfnBucket.EventBridgeConfigurationProperty(event_bridge_enabled=True)
+        )
+    if object_lock is None and kept:
+        resource.object_lock_enabled = True
+        resource.object_lock_configuration = s3.CfnBucket.ObjectLockConfigurationProperty(object_lock_enabled="Enabled")
+    elif object_lock is None:
+        acknowledge_family(bucket, "S3BucketDefaultLockEnabled", _NO_LOCK)
+    business_unit.own_bucket(bucket)
+    return bucket
+
+
+def define_access_logs_bucket(scope: Construct, id: str, *, business_unit: IBusinessUnit) -> s3.Bucket:
+    """Define the bucket that receives the access logs of the unit's other buckets.
+
+    See: https://docs.aws.amazon.com/AmazonS3/latest/userguide/enable-server-access-logging.html
+
+    Args:
+        scope: Parent.
+        id: Construct id.
+        business_unit: The unit.
+    """
+    bucket = _bucket(
+        scope,
+        id,
+        business_unit=business_unit,
+        lifecycle_rules=[s3.LifecycleRule(expiration=cdk.Duration.days(400))],
+        noncurrent_days=30,
+        encryption=s3.BucketEncryption.S3_MANAGED,
+        object_lock=None,
+    )
+    bucket.add_to_resource_policy(
+        iam.PolicyStatement(
+            actions=["s3:PutObject"],
+            resources=[bucket.arn_for_objects("*")],
+            principals=[iam.ServicePrincipal("logging.s3.amazonaws.com")],
+            conditions={"StringEquals": {"aws:SourceAccount": cdk.Stack.of(bucket).account}},
+        )
+    )
+    acknowledge_family(bucket, "S3BucketDefaultLockEnabled", _LOG_LOCK)
+    acknowledge_family(bucket, "S3DefaultEncryptionKMS", _LOG_ENCRYPTION)
+    return bucket
+
+
+def _bucket(
+    scope: Construct,
+    id: str,
+    *,
+    business_unit: IBusinessUnit,
+    lifecycle_rules: Sequence[s3.LifecycleRule],
+    noncurrent_days: int,
+    encryption: s3.BucketEncryption,
+    object_lock: cdk.Duration | None,
+) -> s3.Bucket:
+    ours = encryption is s3.BucketEncryption.KMS
+    bucket = s3.Bucket(
+        scope,
+        id,
+        encryption=encryption,
+        encryption_key=business_unit.key if ours else None,
+        bucket_key_enabled=True if ours else None,
+        enforce_ssl=True,
+        minimum_tls_version=1.2,
+        versioned=True,
+        block_public_access=s3.BlockPublicAccess.BLOCK_ALL,
+        object_ownership=s3.ObjectOwnership.BUCKET_OWNER_ENFORCED,
+        object_lock_default_retention=None if object_lock is None else s3.ObjectLockRetention.governance(object_lock),
+        lifecycle_rules=[
+            s3.LifecycleRule(
+                noncurrent_version_expiration=cdk.Duration.days(noncurrent_days),
+                abort_incomplete_multipart_upload_after=cdk.Duration.days(7),
+            ),
+            *lifecycle_rules,
+        ],
+        removal_policy=business_unit.profile.removal_policy,
+    )
+    acknowledge_family(bucket, "S3BucketReplicationEnabled", _REPLICATION)
+    return bucket
+
+
+def _resource(bucket: s3.Bucket) -> s3.CfnBucket:
+    resource = bucket.node.default_child
+    if not isinstance(resource, s3.CfnBucket):
+        raise TypeError(f"the default child of a bucket is a CfnBucket, got {type(resource).__name__}")
+    return resource
+
+
+def _path_in_stack(bucket: s3.Bucket) -> str:
+    stack = cdk.Stack.of(bucket)
+    return bucket.node.path.removeprefix(f"{stack.node.path}/")
+
+
+def define_log_group(
+    scope: Construct, id: str, *, business_unit: IBusinessUnit, vended_by: str | None = None
+) -> logs.LogGroup:
+    """Define a log group.
+
+    Args:
+        scope: Parent.
+        id: Construct id.
+        business_unit: The unit; gives key and removal policy.
+        vended_by: Service that delivers the logs, such as ``states``. The group's name is then below
+            ``/aws/vendedlogs/<vended_by>/``, where delivery needs no entry of its own in the account's resource policy of 5,120
+            characters (https://docs.aws.amazon.com/step-functions/latest/dg/bp-cwl.html). It ends with the id that CloudFormation
+            gives each stack anew, so that a group that was retained does not stand in the way of the next deployment.
+            Default: CloudFormation gives a name.
+    """
+    name = None if vended_by is None else _vended_name(scope, id, vended_by)
+    return logs.LogGroup(
+        scope,
+        id,
+        log_group_name=name,
+        encryption_key=business_unit.key,
+        retention=RETENTION,
+        removal_policy=business_unit.profile.removal_policy,
+    )
+
+
+def _vended_name(scope: Construct, id: str, service: str) -> str:
+    """Return a name that is unique in the account: path, and the UUID at the end of the stack's ARN."""
+    stack = cdk.Stack.of(scope)
+    path = "-".join([*(part for part in scope.node.path.split("/") if part), id])
+    uuid = cdk.Fn.select(2, cdk.Fn.split("/", stack.stack_id))
+    return f"/aws/vendedlogs/{service}/{path[-_LONGEST_PATH:]}-{uuid}"
+
+
+def define_table(
+    scope: Construct,
+    id: str,
+    *,
+    business_unit: IBusinessUnit,
+    partition_key: str,
+    sort_key: str | None = None,
+    ttl: str | None = None,
+) -> dynamodb.Table:
+    """Define a table with text keys.
+
+    It is not protected against deletion: a protected table stays when a failed creation is rolled back. In PRODUCTION the stack
+    keeps it, no role of the library may delete it, and DynamoDB keeps a backup of a deleted table with recovery for 35 days.
+    See: https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/PointInTimeRecovery_Howitworks.html
+
+    Args:
+        scope: Parent.
+        id: Construct id.
+        business_unit: The unit; gives key and removal policy.
+        partition_key: Attribute of the partition key.
+        sort_key: Attribute of the sort key. Default: there is none.
+        ttl: Attribute with the epoch second after which an item is deleted. Default: items stay.
+    """
+    table = dynamodb.Table(
+        scope,
+        id,
+        partition_key=dynamodb.Attribute(name=partition_key, type=dynamodb.AttributeType.STRING),
+        sort_key=None if sort_key is None else dynamodb.Attribute(name=sort_key, type=dynamodb.AttributeType.STRING),
+        billing_mode=dynamodb.BillingMode.PAY_PER_REQUEST,
+        encryption=dynamodb.TableEncryption.CUSTOMER_MANAGED,
+        encryption_key=business_unit.key,
+        point_in_time_recovery_specification=dynamodb.PointInTimeRecoverySpecification(
+            point_in_time_recovery_enabled=True
+        ),
+        time_to_live_attribute=ttl,
+        removal_policy=business_unit.profile.removal_policy,
+    )
+    acknowledge_family(table, "DynamoDBInBackupPlan", _BACKUP)
+    return table
+
+
+def define_topic(scope: Construct, id: str, *, key: kms.IKey) -> sns.Topic:
+    """Define a topic that the account's alarms may tell: a policy of its own takes the place of the one that lets them by default.
+
+    See: https://docs.aws.amazon.com/sns/latest/dg/sns-access-policy-use-cases.html
+
+    Args:
+        scope: Parent.
+        id: Construct id.
+        key: Key of its messages; its policy must admit CloudWatch.
+    """
+    topic = sns.Topic(scope, id, master_key=key, enforce_ssl=True)
+    admit(topic, scope, sid="Alarms", service=ALARMS, source_arn=alarm_arn(scope, "*"))
+    return topic
+
+
+def admit(topic: sns.ITopic, scope: Construct, *, sid: str, service: str, source_arn: str) -> None:
+    """Let a service publish for one source; the policy of a topic that is defined elsewhere has to say so itself.
+
+    Args:
+        topic: The topic.
+        scope: Any construct of the stack.
+        sid: Id of the statement: letters and digits, one for each source.
+        service: The service's principal.
+        source_arn: ARN (``*`` allowed) of what it publishes for.
+    """
+    conditions = source_conditions(scope, service, source_arn)
+    topic.add_to_resource_policy(_publish(topic, sid, iam.ServicePrincipal(service, conditions=conditions)))
+
+
+def admit_rules(topic: sns.ITopic) -> None:
+    """Let rules publish to this topic; the policy of a topic that is defined elsewhere has to say so itself.
+
+    The statement has no condition: EventBridge sends nothing that one could hold, and its guide allows none in a topic's policy
+    (``docs/adr/0020-conditions-that-services-meet.md``). The same statement of a second rule is left out.
+
+    See: https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-use-resource-based.html#eb-sns-permissions
+
+    Args:
+        topic: The topic.
+    """
+    topic.add_to_resource_policy(_publish(topic, "Rules", iam.ServicePrincipal(RULES)))
+
+
+def _publish(topic: sns.ITopic, sid: str, principal: iam.IPrincipal) -> iam.PolicyStatement:
+    return iam.PolicyStatement(sid=sid, actions=["sns:Publish"], principals=[principal], resources=[topic.topic_arn])

@@ -1,0 +1,136 @@
+"""A unit's freeze calendar and pause, and who may read and change them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import reduce
+
+import aws_cdk as cdk
+from aws_cdk import aws_dynamodb as dynamodb
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_ssm as ssm
+
+from constructs import Construct
+from mlops_constructs._arguments import checked
+from mlops_constructs._errors import ValidationError
+from mlops_constructs._roles import key_statement
+from mlops_constructs.business_unit._records import AuditRecords
+from mlops_constructs.unit_interface import IBusinessUnit
+from mlops_runtime.business_unit.freeze_calendar import Freeze, read_freezes
+from mlops_runtime.contracts import canonical_json, to_dict
+from mlops_runtime.contracts.unit_entries import Entry, FreezeSpec, entry_name
+
+# half of what Lambda allows a function's environment:
+# https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html#configuration-envvars-limits
+_MAXIMUM_CHARACTERS = 2048
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AutomationAccess:
+    """What may be done to a unit's row, which is the only one of its table."""
+
+    business_unit: IBusinessUnit
+    table: dynamodb.ITable
+    records: AuditRecords
+    entry: ssm.IStringParameter
+
+    def read(self) -> list[iam.PolicyStatement]:
+        """Read the row."""
+        return [
+            iam.PolicyStatement(actions=["dynamodb:GetItem"], resources=[self.table.table_arn]),
+            key_statement(self.business_unit.key, services=["dynamodb"], actions=["kms:Decrypt"]),
+        ]
+
+    def grant_pause(self, grantee: iam.IGrantable) -> iam.Grant:
+        """Find and move the row's pause, and write, sign and publish the record that says so in the unit's own chain."""
+        key, stack = self.business_unit.key, cdk.Stack.of(self.table)
+        hosts = [f"{service}.{stack.region}.{stack.url_suffix}" for service in ("dynamodb", "s3")]
+        through_services: Mapping[str, Mapping[str, object]] = {"StringEquals": {"kms:ViaService": hosts}}
+        grants = [
+            iam.Grant.add_to_principal(
+                grantee=grantee, actions=list(actions), resource_arns=[resource], conditions=conditions
+            )
+            for actions, resource, conditions in (
+                (("ssm:GetParameter",), self.entry.parameter_arn, None),
+                (("dynamodb:GetItem", "dynamodb:UpdateItem"), self.table.table_arn, None),
+                (("kms:Decrypt", "kms:GenerateDataKey"), key.key_arn, through_services),
+            )
+        ]
+        grants += [
+            iam.Grant.add_to_principal(
+                grantee=grantee,
+                actions=statement.actions,
+                resource_arns=statement.resources,
+                conditions=statement.conditions or None,
+            )
+            for statement in self.records.pause_statements()
+        ]
+        return reduce(iam.Grant.combine, grants)
+
+
+def define_entry(scope: Construct, id: str, *, entry: Entry) -> ssm.StringParameter:
+    """Define the parameter of an entry.
+
+    Args:
+        scope: Parent.
+        id: Construct id.
+        entry: What it holds.
+    """
+    name = entry_name(entry)
+    return ssm.StringParameter(
+        scope,
+        id,
+        parameter_name=name,
+        simple_name=False,  # a unit's name may be known at deployment only
+        string_value=cdk.Stack.of(scope).to_json_string(to_dict(entry)),
+        description=f"What the command mlops knows of {name.rpartition('/')[2]}",
+    )
+
+
+@checked("InvalidFreezeCalendar")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FreezeCalendar:
+    """When nothing is retrained, approved or promoted by automation, and no promotion starts. Going back is always allowed.
+
+    Args:
+        freezes: The times, in any order.
+
+    Raises:
+        ValidationError: With every time that is none, is told nowhere, ends before it starts or overlaps another.
+
+    Example:
+        >>> calendar = FreezeCalendar.of(
+        ...     Freeze(name="stocktaking", start="2027-01-04", end="2027-01-06", time_zone="Europe/Berlin"),
+        ...     *Freeze.yearly(name="peak season", years=[2026, 2027], start="11-15", end="12-27", time_zone="Europe/Berlin"),
+        ... )
+        >>> [window.name for window in calendar.spec.windows]
+        ['peak season 2026', 'stocktaking', 'peak season 2027']
+    """
+
+    freezes: tuple[Freeze, ...]
+
+    def __post_init__(self) -> None:
+        spec, problems = read_freezes(self.freezes)
+        if not self.freezes:
+            problems.append("freezes must not be empty; leave `freeze` out of a unit that is never frozen")
+        size = len(canonical_json(spec))
+        if size > _MAXIMUM_CHARACTERS:
+            problems.append(
+                f"freezes must have at most {_MAXIMUM_CHARACTERS} characters as JSON, which is about 20, got {size} in "
+                f"{len(self.freezes)}; leave out those that are over"
+            )
+        if problems:
+            raise ValidationError("InvalidFreezeCalendar", problems)
+
+    @classmethod
+    def of(cls, *freezes: Freeze) -> "FreezeCalendar":
+        """Make a calendar of these times.
+
+        Args:
+            freezes: The times, in any order.
+        """
+        return cls(freezes=freezes)
+
+    @property
+    def spec(self) -> FreezeSpec:
+        """The calendar as functions read it: instants in UTC, in order."""
+        return read_freezes(self.freezes)[0]

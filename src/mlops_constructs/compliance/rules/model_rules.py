@@ -1,0 +1,176 @@
+"""Rules of models: images by digest, own buckets, isolation, approval before promotion."""
+
+from collections import deque
+from collections.abc import Iterator
+
+from mlops_constructs.compliance.assembly import Assembly, Resource, is_true
+from mlops_constructs.compliance.policies import policies_of
+from mlops_constructs.compliance.rules._rule import Rule, Violation, violation
+from mlops_constructs.compliance.rules.endpoint_rules import serverless_models
+from mlops_constructs.compliance.state_machines import Machine, State, everywhere, machines
+
+_IMAGES = {
+    "AWS::SageMaker::Model": ("PrimaryContainer.Image", "Containers"),
+    "AWS::SageMaker::ModelPackage": ("InferenceSpecification.Containers",),
+    "AWS::SageMaker::TrainingJob": ("AlgorithmSpecification.TrainingImage",),
+    "AWS::SageMaker::ProcessingJob": ("AppSpecification.ImageUri",),
+}
+
+
+_PATHS = {
+    "AWS::SageMaker::Model": ("PrimaryContainer", "Containers"),
+    "AWS::SageMaker::ModelPackage": ("InferenceSpecification",),
+    "AWS::SageMaker::TrainingJob": ("OutputDataConfig",),
+}
+
+
+_PROMOTES = {("sagemaker", "updateEndpoint"), ("sagemaker", "createEndpoint")}
+_READS = {"sagemaker:describemodelpackage", "sagemaker:describe*", "sagemaker:*"}
+
+
+def _image_digest(assembly: Assembly) -> Iterator[Violation]:
+    for resource in everywhere(assembly, *_IMAGES):
+        for path in _IMAGES[resource.type]:
+            if any("@sha256:" not in image for image in _images(resource, path)):
+                yield violation(resource, path)
+
+
+def _images(resource: Resource, path: str) -> Iterator[str]:
+    found = resource.get(path)
+    if not isinstance(found, list):
+        yield from [] if found is None else [resource.text(found)]
+        return
+    yield from (resource.text(one["Image"]) for one in found if isinstance(one, dict) and "Image" in one)
+
+
+IMAGE_DIGEST = Rule(
+    id="ImageDigest",
+    problem="An image is named by a tag, which somebody may move to another image after the approval.",
+    fix="Name it by digest: repository@sha256:...; keep the tag for people.",
+    source="https://docs.aws.amazon.com/AmazonECR/latest/userguide/image-tag-mutability.html",
+    check=_image_digest,
+)
+
+
+def _model_bucket(assembly: Assembly) -> Iterator[Violation]:
+    places = [text for resource in everywhere(assembly, *_PATHS) for text in _places(resource)]
+    for bucket in assembly.of("AWS::S3::Bucket"):
+        holds_models = any(f"/{bucket.name}/" in f"{place}/" for place in places)
+        if holds_models and bucket.get("VersioningConfiguration.Status") != "Enabled":
+            yield violation(bucket, "VersioningConfiguration")
+
+
+def _places(resource: Resource) -> Iterator[str]:
+    """Addresses in what names a model's artefact."""
+    waiting = [resource.get(path) for path in _PATHS[resource.type]]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, dict) and not any(key.startswith(("Fn::", "Ref")) for key in value):
+            waiting.extend(value.values())
+        elif isinstance(value, list):
+            waiting.extend(value)
+        elif value is not None:
+            yield resource.text(value)
+
+
+MODEL_BUCKET = Rule(
+    id="ModelBucket",
+    problem="A bucket of models keeps one version of each object, so that an overwritten artefact is lost.",
+    fix="Enable versioning.",
+    source="https://docs.aws.amazon.com/AmazonS3/latest/userguide/Versioning.html",
+    check=_model_bucket,
+)
+
+
+def _model_isolation(assembly: Assembly) -> Iterator[Violation]:
+    exempt = serverless_models(assembly)  # serverless endpoints can have neither network nor isolation
+    for model in everywhere(assembly, "AWS::SageMaker::Model"):
+        if model.name not in exempt and not is_true(model.get("EnableNetworkIsolation")):
+            yield violation(model, "EnableNetworkIsolation")
+
+
+MODEL_ISOLATION = Rule(
+    id="ModelIsolation",
+    problem="The model's container may open connections, also to where data must not go.",
+    fix="Set EnableNetworkIsolation true; what the model needs comes with its artefact.",
+    source="https://docs.aws.amazon.com/sagemaker/latest/dg/mkt-algo-model-internet-free.html",
+    check=_model_isolation,
+)
+
+
+def _model_network(assembly: Assembly) -> Iterator[Violation]:
+    exempt = serverless_models(assembly)  # serverless endpoints can have neither network nor isolation
+    for model in everywhere(assembly, "AWS::SageMaker::Model"):
+        if model.name not in exempt and not model.get("VpcConfig"):
+            yield violation(model, "VpcConfig")
+
+
+MODEL_NETWORK = Rule(
+    id="ModelNetwork",
+    problem="The model stands in SageMaker's network instead of the unit's, with a way to the internet.",
+    fix="Set VpcConfig with private subnets and a security group.",
+    source="https://docs.aws.amazon.com/sagemaker/latest/dg/host-vpc.html",
+    check=_model_network,
+)
+
+
+def _promotion_approval(assembly: Assembly) -> Iterator[Violation]:
+    for machine in machines(assembly):
+        promotions = [state for state in machine.tasks() if state.call[:2] in _PROMOTES]
+        if not promotions:
+            continue
+        reached = _without_approval(assembly, machine)
+        for state in promotions:
+            if (state.scope[0] if state.scope else state.name) in reached:
+                yield violation(machine.resource, f"States.{state.name}", state.name)
+
+
+def _without_approval(assembly: Assembly, machine: Machine) -> set[str]:
+    """Names of the outermost states that an execution can reach with no approval on its way."""
+    states = {state.name: state for state in machine.states() if not state.scope}
+    reached: set[str] = set()
+    waiting = deque([str((machine.definition or {}).get("StartAt", ""))])
+    while waiting:
+        name = waiting.popleft()
+        if name in reached or name not in states:
+            continue
+        reached.add(name)
+        state = states[name]
+        # where an approval fails is no approval: what its errors lead to is reached
+        ways = (
+            [c["Next"] for c in state.body.get("Catch", ())]
+            if _approves(assembly, machine, state)
+            else state.successors
+        )
+        waiting.extend(ways)
+    return reached
+
+
+def _approves(assembly: Assembly, machine: Machine, state: State) -> bool:
+    """A person's answer, a choice by the package's approval, or a function that may read the package."""
+    service, action, pattern = state.call
+    if pattern == ".waitForTaskToken":
+        return True
+    if state.body.get("Type") == "Choice":
+        return "ModelApprovalStatus" in str(state.body)
+    if (service, action) != ("lambda", "invoke") or not isinstance(state.arguments, dict):
+        return False
+    function = _named(assembly, machine.resource.text(state.arguments.get("FunctionName")))
+    role = None if function is None else function.target(function.get("Role"))
+    return role is not None and any(_READS.intersection(found.actions) for found in policies_of(assembly, role))
+
+
+def _named(assembly: Assembly, name: str) -> Resource | None:
+    for function in assembly.of("AWS::Lambda::Function"):
+        if name.startswith((function.template.placeholder(function.logical_id)[:-1], function.name)):
+            return function
+    return None
+
+
+PROMOTION_APPROVAL = Rule(
+    id="PromotionApproval",
+    problem="A state changes what an endpoint serves, and an execution can reach it past every approval.",
+    fix="Before it, choose by the package's ModelApprovalStatus, wait for a person's token, or ask a function that reads it.",
+    source="https://docs.aws.amazon.com/sagemaker/latest/dg/model-registry-approve.html",
+    check=_promotion_approval,
+)

@@ -1,0 +1,375 @@
+"""Two slots on a cluster as a rollout target, and the states that move traffic between them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from mlops_constructs._arguments import checked
+from mlops_constructs._state_machine import NOW, State, assign, choose, invoke, task, wait
+from mlops_constructs.rollout.evidence_states import SUM, look_at_alarms, put_alarms_states
+from mlops_constructs.rollout.rollout_policy import (
+    FAILED,
+    POLL_GRACE_SECONDS,
+    PROMOTED,
+    ROLLED_BACK,
+    RolloutKind,
+    RolloutPolicy,
+)
+from mlops_runtime.contracts.rollout import RolloutSpec
+from mlops_runtime.contracts.serving import SLOTS
+from mlops_runtime.eks.slot_alarms import ANSWERED, NAMESPACE
+from mlops_runtime.eks.slot_limits import GOLDEN_PROBLEM, policy_problems
+
+_ELB = "aws-sdk:elasticloadbalancingv2:"
+# how long the pods of a slot may take: a node is started, the image pulled, the model fetched and loaded
+START_SECONDS = 1800
+# a load balancer goes on for some seconds to send to targets without weight
+# https://github.com/argoproj/argo-rollouts/issues/4595
+_DRAIN_SECONDS = 60
+# a load balancer tells of a minute's requests some minutes later
+# https://docs.aws.amazon.com/elasticloadbalancing/latest/application/load-balancer-cloudwatch-metrics.html
+_EVIDENCE_SECONDS = 180
+# the function's own time and some more
+_SLOT_SECONDS = 150
+_HEALTHY = "$count($states.result.TargetHealthDescriptions[TargetHealth.State = 'healthy'])"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SlotSteps:
+    """The states of one service.
+
+    Args:
+        slot_arn: Function ``eks_slot``.
+        limit: Seconds that the steps, and putting the weights back, may each take.
+        partition: AWS partition, may be a token.
+    """
+
+    slot_arn: str
+    limit: int
+    partition: str
+
+    def steps(self) -> dict[str, State]:
+        """Return the states from ``PutAlarms`` to an exit."""
+        return {
+            **put_alarms_states(next_state="ApplySlot", catch="NoAlarms", partition=self.partition),
+            "NoAlarms": self._back("FAILED", "'the alarms of the slot could not be made: ' & $caught"),
+            **self._start_states(),
+            **self._health_states(),
+            **self._shift_states(),
+            **self._judge_states(),
+            **self._back_states(),
+        }
+
+    def take_back(self, *, next_state: str) -> dict[str, State]:
+        """Return the state that ends what an execution that died has begun: the weights are put where its plan says."""
+        return {"TakeBack": self._weigh("$plan.eks.start", next_state=next_state, catch=next_state)}
+
+    def unrecorded(self, *, next_state: str) -> dict[str, State]:
+        """Return the states from ``IsUnrecorded`` that put the weights back where a promotion could not be recorded.
+
+        A rollback stays, as it does after any other end: what it flees from must not come back because a record failed. A first
+        model has nothing to go back to.
+        """
+        back = "$reason & '. The traffic is back at slot ' & $plan.eks.live_slot"
+        return {
+            "IsUnrecorded": choose(
+                ("$not($applied) or $request.reason = 'rollback'", next_state),
+                ("$plan.action = 'update'", "PutBackUnrecorded"),
+                default=next_state,
+            ),
+            "PutBackUnrecorded": self._weigh(
+                "$plan.eks.start",
+                next_state=next_state,
+                catch="StaysUnrecorded",
+                assign={"reason": f"{{% {back} %}}"},
+            ),
+            "StaysUnrecorded": assign(
+                next_state, reason="{% $reason & '. Putting the weights back failed: ' & $caught %}"
+            ),
+        }
+
+    def rest(self, *, next_state: str) -> dict[str, State]:
+        """Return the states from ``HasPlan`` that delete the run's alarms and scale the slot without traffic to nothing.
+
+        What cannot be done now is taken along by the next execution.
+        """
+        return {
+            "HasPlan": choose(("$plan = null", next_state), default="HasAlarms"),
+            "HasAlarms": choose(
+                ("$count($plan.alarm_names) + $count($plan.leftovers.alarms) > 0", "DeleteAlarms"),
+                default="IsSlotLeft",
+            ),
+            "DeleteAlarms": task(
+                "aws-sdk:cloudwatch:deleteAlarms",
+                {"AlarmNames": "{% [$plan.alarm_names, $plan.leftovers.alarms] %}"},
+                partition=self.partition,
+                next_state="IsSlotLeft",
+                catch="IsSlotLeft",
+            ),
+            # weights that were taken back count from then
+            "IsSlotLeft": choose(("$applied or $plan.eks.is_left", "AwaitDrained"), default=next_state),
+            "AwaitDrained": wait(_DRAIN_SECONDS, "IdleSlot"),
+            "IdleSlot": self._ask("idle", next_state=next_state, catch=next_state),
+        }
+
+    def _start_states(self) -> dict[str, State]:
+        # from here on pods may run that serve nobody
+        made = {
+            "applied": True,
+            "deadline": f"{{% $toMillis($now()) + {START_SECONDS * 1000} %}}",
+            "observed": {"is_ready": False, "is_failed": False, "pods": 0, "reason": "nobody could look at it"},
+            "targets": "",
+            "step": 0,
+        }
+        return {
+            "ApplySlot": self._ask("apply", next_state="HasAbort", catch="ApplyFailed", assign=made, caught=made),
+            "ApplyFailed": self._back("FAILED", "'slot ' & $plan.eks.slot & ' could not be made: ' & $caught"),
+            # a person may change their mind while the pods start
+            "HasAbort": choose(("$count($plan.watched) > 0", "LookBefore"), default="ObserveSlot"),
+            "LookBefore": look_at_alarms(next_state="IsAborted", catch="IsSlotLate", partition=self.partition),
+            "IsAborted": choose(("$contains($ringing, '-abort (')", "Rings"), default="ObserveSlot"),
+            "ObserveSlot": self._observe(next_state="IsSlotReady"),
+            "IsSlotReady": choose(
+                ("$observed.is_failed", "NeverReady"), ("$observed.is_ready", "DescribeTargets"), default="IsSlotLate"
+            ),
+            "IsSlotLate": choose(("$toMillis($now()) > $deadline", "NeverReady"), default="AwaitSlot"),
+            "AwaitSlot": wait("{% $plan.poll_seconds %}", "HasAbort"),
+            "NeverReady": self._back(
+                "ROLLED_BACK",
+                "'slot ' & $plan.eks.slot & ' got no traffic, it was not ready: ' & "
+                "$join([$observed.reason, $targets, $ringing, $caught][$ != ''], '. ')",
+            ),
+        }
+
+    def _health_states(self) -> dict[str, State]:
+        def describe(group: str, whose: str, next_state: str) -> State:
+            return task(
+                f"{_ELB}describeTargetHealth",
+                {"TargetGroupArn": f"{{% $lookup($plan.eks.target_groups, {group}) %}}"},
+                partition=self.partition,
+                next_state=next_state,
+                catch="IsSlotLate",
+                assign={
+                    "healthy": f"{{% {_HEALTHY} %}}",
+                    "targets": f"{{% {whose} & ' has ' & $string({_HEALTHY}) & ' healthy targets' %}}",
+                },
+            )
+
+        return {
+            "DescribeTargets": describe("$plan.eks.slot", "'slot ' & $plan.eks.slot", "IsSlotHealthy"),
+            "IsSlotHealthy": choose(("$healthy >= $observed.pods", "HasLiveSlot"), default="IsSlotLate"),
+            # a rollback leaves a slot that may be ill: that it is must not keep it there
+            "HasLiveSlot": choose(
+                ("$plan.action = 'update' and $request.reason != 'rollback'", "DescribeLiveTargets"),
+                default="ConfirmSlot",
+            ),
+            "DescribeLiveTargets": describe("$plan.eks.live_slot", "'the live slot'", "IsLiveHealthy"),
+            "IsLiveHealthy": choose(("$healthy >= 1 and $ringing = ''", "ConfirmSlot"), default="IsSlotLate"),
+            # a call of an execution that was stopped may have come in between
+            "ConfirmSlot": self._observe(next_state="IsSlotConfirmed"),
+            "IsSlotConfirmed": choose(("$observed.is_ready", "AssertWeights"), default="IsSlotLate"),
+            # the stack may have put the rule back to what its template says
+            "AssertWeights": self._weigh(
+                "$plan.eks.start", next_state="Shift", catch="ShiftFailed", assign=self._until()
+            ),
+            "ShiftFailed": self._back("FAILED", "'the weights could not be moved: ' & $caught"),
+        }
+
+    def _shift_states(self) -> dict[str, State]:
+        baked = {"bake_until": "{% $toMillis($now()) + $plan.eks.bake * 1000 %}"}
+        rest = "$ceil(($bake_until - $toMillis($now())) / 1000)"
+        return {
+            "Shift": self._weigh("$plan.eks.steps[$step]", next_state="IsWatched", catch="ShiftFailed", assign=baked),
+            "IsWatched": choose(("$count($plan.watched) > 0", "LookAtAlarms"), default="IsNearEnd"),
+            "LookAtAlarms": look_at_alarms(next_state="IsQuiet", catch="NoEvidence", partition=self.partition),
+            "IsQuiet": choose(
+                ("$ringing != ''", "Rings"),
+                ("$toMillis($now()) > $deadline", "TooLate"),
+                ("$toMillis($now()) >= $bake_until", "IsNearEnd"),
+                default="Bake",
+            ),
+            "Bake": wait(f"{{% $max([1, $min([$plan.poll_seconds, {rest}])]) %}}", "LookAtAlarms"),
+            # all traffic is given, and kept, only with evidence
+            "IsNearEnd": choose(("$step + 2 < $count($plan.eks.steps)", "NextStep"), default="NeedsEvidence"),
+            "NextStep": assign("Shift", step="{% $step + 1 %}"),
+            "Rings": self._back("ROLLED_BACK", "$ringing"),
+            "TooLate": self._back("ROLLED_BACK", f"'the rollout was not over after {self.limit} s'"),
+        }
+
+    def _judge_states(self) -> dict[str, State]:
+        return {
+            "NeedsEvidence": choose(
+                ("$request.reason = 'approval' and $plan.min_invocations > 0", "CountRequests"), default="IsLastStep"
+            ),
+            "CountRequests": task(
+                "aws-sdk:cloudwatch:getMetricStatistics",
+                {
+                    "Namespace": NAMESPACE,
+                    "MetricName": ANSWERED,
+                    "Dimensions": "{% [$plan.eks.dimensions] %}",
+                    "StartTime": "{% $plan.started %}",
+                    "EndTime": NOW,
+                    "Period": 60,
+                    "Statistics": ["Sum"],
+                },
+                partition=self.partition,
+                next_state="IsEvidenceEnough",
+                catch="NoEvidence",
+                assign={"requests": SUM},
+            ),
+            "IsEvidenceEnough": choose(
+                ("$requests >= $plan.min_invocations", "IsLastStep"),
+                (f"$toMillis($now()) < $bake_until + {_EVIDENCE_SECONDS * 1000}", "AwaitEvidence"),
+                default="TooLittleEvidence",
+            ),
+            "IsLastStep": choose(("$step + 1 < $count($plan.eks.steps)", "NextStep"), default=PROMOTED),
+            # and alarms are looked at meanwhile
+            "AwaitEvidence": wait("{% $plan.poll_seconds %}", "LookAtAlarms"),
+            "NoEvidence": self._back("ROLLED_BACK", "'alarms or requests could not be read: ' & $caught"),
+            "TooLittleEvidence": self._back(
+                "ROLLED_BACK",
+                "'slot ' & $plan.eks.slot & ' answered ' & $string($requests) & ' requests with success, a promotion needs ' & "
+                "$string($plan.min_invocations)",
+            ),
+        }
+
+    def _back_states(self) -> dict[str, State]:
+        return {
+            "PutBack": self._weigh("$plan.eks.start", next_state="WhereTo", catch="IsBackLate"),
+            "IsBackLate": choose(("$toMillis($now()) > $deadline", "BackFailed"), default="AwaitBack"),
+            "AwaitBack": wait("{% $plan.poll_seconds %}", "PutBack"),
+            "WhereTo": choose(("$verdict = 'ROLLED_BACK' and $plan.action = 'update'", ROLLED_BACK), default=FAILED),
+            "BackFailed": assign(FAILED, reason="{% $reason & '; putting the weights back failed: ' & $caught %}"),
+        }
+
+    def _back(self, verdict: str, reason: str) -> State:
+        """Say why, and put the weights back; the exit follows when they are."""
+        return assign("PutBack", verdict=verdict, reason=f"{{% {reason} %}}", **self._until())
+
+    def _until(self) -> dict[str, object]:
+        return {"deadline": f"{{% $toMillis($now()) + {self.limit * 1000} %}}"}
+
+    def _weigh(self, weights: str, *, next_state: str, catch: str, assign: Mapping[str, object] | None = None) -> State:
+        """Write both weights in one call.
+
+        See: https://docs.aws.amazon.com/elasticloadbalancing/latest/APIReference/API_ModifyRule.html
+        """
+        groups = [
+            {"TargetGroupArn": f"{{% $plan.eks.target_groups.{slot} %}}", "Weight": f"{{% {weights}.{slot} %}}"}
+            for slot in SLOTS
+        ]
+        return task(
+            f"{_ELB}modifyRule",
+            {
+                "RuleArn": "{% $plan.eks.rule %}",
+                "Actions": [{"Type": "forward", "ForwardConfig": {"TargetGroups": groups}}],
+            },
+            partition=self.partition,
+            next_state=next_state,
+            catch=catch,
+            assign=assign,
+        )
+
+    def _observe(self, *, next_state: str) -> State:
+        answer = {"observed": "{% $states.result.Payload %}"}
+        return self._ask("observe", next_state=next_state, catch="IsSlotLate", assign=answer)
+
+    def _ask(
+        self,
+        action: str,
+        *,
+        next_state: str,
+        catch: str,
+        assign: Mapping[str, object] | None = None,
+        caught: Mapping[str, object] | None = None,
+    ) -> State:
+        state = invoke(
+            self.slot_arn,
+            {
+                "action": action,
+                "plan": "{% $plan %}",
+                "outcome": "{% $outcome %}",
+                "execution": "{% $execution %}",
+                "now": NOW,
+            },
+            partition=self.partition,
+            next_state=next_state,
+            catch=catch,
+            assign=assign,
+            timeout=_SLOT_SECONDS,
+        )
+        state["Catch"][0]["Assign"] |= dict(caught or {})
+        return state
+
+
+@checked("InvalidEksTarget")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EksTarget:
+    """A service in two slots, whose traffic moves by the weights of its listener rule.
+
+    Args:
+        endpoint_name: Name of the service.
+        slot_arn: ARN of the function ``eks_slot``, which the states ask.
+
+    Example:
+        >>> EksTarget(endpoint_name="demand-forecast", slot_arn="arn:aws:lambda:us-east-1:1:function:slot").effective_percent(7)
+        7.0
+    """
+
+    endpoint_name: str
+    slot_arn: str
+
+    @property
+    def name(self) -> str:
+        """Name for errors and descriptions."""
+        return "EKS"
+
+    @property
+    def kinds(self) -> frozenset[RolloutKind]:
+        """Kinds of rollout that the target executes: a slot is complete in itself, so there are no batches."""
+        return frozenset(RolloutKind) - {RolloutKind.ROLLING}
+
+    @property
+    def is_reset_by_stack(self) -> bool:
+        """Yes: CloudFormation writes a rule's weights with whatever else it changes there, tags of the whole stack among it."""
+        return True
+
+    @property
+    def functions(self) -> tuple[str, ...]:
+        """ARNs of the functions that the target's own steps call."""
+        return (self.slot_arn,)
+
+    def effective_percent(self, percent: int) -> float:
+        """Return which share of the requests a step moves: exactly the one asked for."""
+        return float(percent)
+
+    def problems(self, policy: RolloutPolicy) -> list[str]:
+        """Return why slots cannot execute a policy."""
+        found = list(policy_problems(policy.to_spec()))
+        if policy.checks.golden is not None and GOLDEN_PROBLEM not in found:
+            found.append(GOLDEN_PROBLEM)
+        return found
+
+    def lead_seconds(self, rollout: RolloutSpec) -> int:
+        """Return how long what comes before the first step may take at most: the pods of a slot start."""
+        del rollout
+        return START_SECONDS
+
+    def busy(self, *, next_state: str, partition: str) -> tuple[str, dict[str, State]]:
+        """Return the state that puts the weights where the plan says: nobody else ends what an execution that died has begun."""
+        return "TakeBack", self._steps(0, partition).take_back(next_state=next_state)
+
+    def steps(self, *, rollout: RolloutSpec, golden_arn: str | None, partition: str) -> tuple[str, dict[str, State]]:
+        """Return the states from the plan to one of the exits."""
+        del golden_arn
+        return "PutAlarms", self._steps(rollout.maximum + POLL_GRACE_SECONDS, partition).steps()
+
+    def unrecorded(self, *, next_state: str, partition: str) -> tuple[str, dict[str, State]]:
+        """Return the states that put the weights back: there is no promotion without a record."""
+        return "IsUnrecorded", self._steps(0, partition).unrecorded(next_state=next_state)
+
+    def clean_up(self, *, next_state: str, partition: str) -> tuple[str, dict[str, State]]:
+        """Return the states that delete the run's alarms, and scale the slot without traffic to nothing."""
+        return "HasPlan", self._steps(0, partition).rest(next_state=next_state)
+
+    def _steps(self, limit: int, partition: str) -> SlotSteps:
+        return SlotSteps(slot_arn=self.slot_arn, limit=limit, partition=partition)

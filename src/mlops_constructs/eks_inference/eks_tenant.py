@@ -1,0 +1,288 @@
+"""Who makes a unit's place on a cluster: a function that is administrator while it works, or the platform team from a file.
+
+A business unit's place on a cluster: namespace, quota, who may apply what there.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import aws_cdk as cdk
+from aws_cdk import aws_lambda as lambda_
+
+from constructs import Construct
+from mlops_constructs._arguments import checked
+from mlops_constructs._validation import is_known, raise_if_any
+from mlops_constructs.eks_inference.eks_capacity import Demand
+from mlops_constructs.eks_inference.eks_cluster import EksCluster
+from mlops_constructs.eks_inference.manifest_applier import (
+    define_applier,
+    define_bootstrap,
+    define_file,
+    define_manifests,
+    define_reader,
+    define_writer,
+)
+from mlops_constructs.unit_interface import IBusinessUnit
+from mlops_runtime.contracts.serving import EksTenantSpec
+from mlops_runtime.eks.kubernetes_objects import METRICS, NETWORK_POLICIES, Manifest, Ref
+from mlops_runtime.eks.slot_limits import QuantityError, quantity, tenant_problems
+from mlops_runtime.eks.tenant import enforcement_manifest, slot_group, tenant_manifests
+
+# what functions of the unit call to reach a cluster and its load balancers
+_SERVICES = ("eks", "elasticloadbalancing")
+
+
+@checked("InvalidBootstrap")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bootstrap:
+    """How namespace, quota, roles and the enforcement of network policies come to a cluster. Use one of the two factories.
+
+    Example:
+        >>> Bootstrap.yaml().is_function
+        False
+    """
+
+    is_function: bool
+
+    @classmethod
+    def function(cls) -> "Bootstrap":
+        """Let a function of the unit make them: it gives itself an access entry of an administrator, and removes it in every case.
+
+        Both ends are recorded in the unit's audit bucket, below ``access/``.
+        """
+        return cls(is_function=True)
+
+    @classmethod
+    def yaml(cls) -> "Bootstrap":
+        """Write them into a file that the platform team applies; the unit's functions never get more than its namespace."""
+        return cls(is_function=False)
+
+
+@checked("InvalidEksTenant")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TenantQuota:
+    """What a unit's namespace may use at most.
+
+    Args:
+        cpu: CPU of all pods. Default: 64 cores.
+        memory: Memory of all pods. Default: ``128Gi``.
+        pods: Number of pods. Default: 100.
+
+    Example:
+        >>> TenantQuota(cpu="16", memory="32Gi", pods=20).pods
+        20
+    """
+
+    cpu: str = "64"
+    memory: str = "128Gi"
+    pods: int = 100
+
+
+@checked("InvalidEksTenant")
+class EksTenant(Construct):
+    """Give a business unit a namespace of its own on a cluster. Stateless.
+
+    Defines namespace with restricted pod security, quota, default-deny network policy, the Role of whoever applies its services,
+    on EKS Auto Mode the setting that makes the cluster enforce network policies, the function that applies manifests, and its
+    access entry. Making a namespace takes an administrator: see ``Bootstrap``; its function refuses a cluster without metrics, and
+    one without Auto Mode whose VPC CNI add-on does not enforce network policies.
+
+    Args:
+        scope: Parent.
+        id: Construct id.
+        business_unit: The unit; it runs in the cluster's network.
+        cluster: The cluster.
+        namespace: The namespace. Default: the unit's name.
+        quota: What it may use at most. Default: ``TenantQuota()``: 64 cores, 128 GiB, 100 pods.
+        bootstrap: Who makes the namespace. Default: ``Bootstrap.function()``.
+        labels: Labels of the unit's objects. Default: those of the platform.
+
+    Raises:
+        ValidationError: With everything that no cluster takes.
+
+    Example:
+        >>> tenant = EksTenant(self, "Tenant", business_unit=unit, cluster=cluster)
+    """
+
+    def __init__(
+        self,
+        scope: Construct,
+        id: str,
+        *,
+        business_unit: IBusinessUnit,
+        cluster: EksCluster,
+        namespace: str | None = None,
+        quota: TenantQuota | None = None,
+        bootstrap: Bootstrap | None = None,
+        labels: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(scope, id)
+        self._unit, self._cluster = business_unit, cluster
+        quota = TenantQuota() if quota is None else quota
+        name = business_unit.name if namespace is None else namespace
+        self._spec = EksTenantSpec(
+            namespace=name,
+            unit=business_unit.name,
+            applier_group=f"mlops:{name}",
+            cpu=quota.cpu,
+            memory=quota.memory,
+            pods=quota.pods,
+            labels={} if labels is None else dict(labels),
+        )
+        raise_if_any(self, "InvalidEksTenant", [*tenant_problems(self._spec), self._network_problem()])
+        self._claims: dict[str, Demand] = {}
+        business_unit.reach(_SERVICES)
+        self._ingress = cluster.admit(self, "ApiIngress", group=business_unit.security_group)
+        self._applier = define_applier(self, "Applier", business_unit=business_unit, cluster=cluster)
+        self._entry = define_writer(
+            self, "ApplierEntry", cluster=cluster, function=self._applier, group=self._spec.applier_group
+        )
+        self._manifests_url = self._define_place(Bootstrap.function() if bootstrap is None else bootstrap)
+        business_unit.tag(self)
+
+    @property
+    def business_unit(self) -> IBusinessUnit:
+        """The unit whose place it is."""
+        return self._unit
+
+    @property
+    def namespace(self) -> str:
+        """The namespace."""
+        return self._spec.namespace
+
+    @property
+    def cluster(self) -> EksCluster:
+        """The cluster."""
+        return self._cluster
+
+    @property
+    def applier_group(self) -> str:
+        """Kubernetes group of whoever applies the unit's manifests."""
+        return self._spec.applier_group
+
+    @property
+    def manifests(self) -> list[Manifest]:
+        """What makes the unit's place on the cluster, in the order in which it is applied.
+
+        The setting that enforces network policies is among them on EKS Auto Mode only; elsewhere the VPC CNI add-on owns it.
+        """
+        enforcement = [enforcement_manifest()] if self._cluster.auto_mode else []
+        return [*tenant_manifests(self._spec), *enforcement]
+
+    @property
+    def manifests_url(self) -> str | None:
+        """Where the file for the platform team lies, with ``Bootstrap.yaml()``; None otherwise."""
+        return self._manifests_url
+
+    def add_writer(self, scope: Construct, id: str, *, function: lambda_.IFunction) -> None:
+        """Let a function of the unit move the slots of services in the namespace, and nothing else.
+
+        Args:
+            scope: Parent of the access entry.
+            id: Construct id.
+            function: The function.
+        """
+        define_writer(scope, id, cluster=self._cluster, function=function, group=slot_group(self._spec))
+
+    def add_reader(self, scope: Construct, id: str, *, function: lambda_.IFunction) -> None:
+        """Let a function of the unit look at what runs in the namespace.
+
+        Args:
+            scope: Parent of the access entry.
+            id: Construct id.
+            function: The function.
+        """
+        define_reader(scope, id, cluster=self._cluster, function=function, namespace=self._spec.namespace)
+
+    def add_manifests(
+        self, scope: Construct, id: str, *, name: str, manifests: Sequence[Manifest], owned: Sequence[Ref] = ()
+    ) -> cdk.CustomResource:
+        """Apply manifests to the namespace when the stack is deployed, and delete them with it.
+
+        Args:
+            scope: Parent.
+            id: Construct id.
+            name: What they are of.
+            manifests: The manifests.
+            owned: What else goes with them. Default: nothing.
+        """
+        resource = define_manifests(
+            scope,
+            id,
+            function=self._applier,
+            cluster=self._cluster,
+            name=f"{self._spec.namespace}/{name}",
+            manifests=manifests,
+            owned=owned,
+        )
+        resource.node.add_dependency(self)
+        return resource
+
+    def claim(self, scope: Construct, name: str, demand: Demand) -> None:
+        """Count a service against the quota: both of its slots run while a rollout goes on.
+
+        Args:
+            scope: The service.
+            name: Its name.
+            demand: What it may use at most.
+
+        Raises:
+            ValidationError: If the quota is smaller than what all services of the namespace may use.
+        """
+        self._claims[name] = demand
+        asked = list(self._claims.values())
+        spec = self._spec
+        needs = {
+            "cpu": (sum(d.cpu for d in asked), _number(spec.cpu), spec.cpu),
+            "memory": (sum(d.memory for d in asked), _number(spec.memory), spec.memory),
+            "pods": (float(sum(d.pods for d in asked)), float(spec.pods), str(spec.pods)),
+        }
+        raise_if_any(
+            scope,
+            "QuotaTooSmall",
+            [
+                f"quota.{what} must be at least {_text(what, need)}, got {got}: {' and '.join(sorted(self._claims))} run in two "
+                "slots while a rollout goes on, each with one pod more; raise the quota or lower max_pods"
+                for what, (need, allowed, got) in needs.items()
+                if need > allowed
+            ],
+        )
+
+    def _define_place(self, bootstrap: Bootstrap) -> str | None:
+        if not bootstrap.is_function:
+            return define_file(self, "Place", manifests=self.manifests).s3_object_url
+        function = define_bootstrap(self, "Bootstrap", business_unit=self._unit, cluster=self._cluster)
+        place = define_manifests(
+            self,
+            "Place",
+            function=function,
+            cluster=self._cluster,
+            name=self._spec.namespace,
+            manifests=self.manifests,
+            requires=[METRICS] if self._cluster.auto_mode else [NETWORK_POLICIES, METRICS],
+        )
+        # on the way down too the access is recorded: before a development unit's audit bucket is emptied
+        place.node.add_dependency(self._ingress, function, self._unit.audit_bucket)
+        # a namespace is emptied while its services may still be taken down by the applier
+        self._entry.node.add_dependency(place)
+        return None
+
+    def _network_problem(self) -> str | None:
+        ours, theirs = self._unit.vpc.vpc_id, self._cluster.vpc_id
+        if not is_known(ours) or not is_known(theirs) or ours == theirs:
+            return None
+        return (
+            f"the unit must run in the cluster's network {theirs!r}, got {ours!r}: its functions call the cluster's private API, "
+            "and its load balancers reach pods; give the unit network=Network.from_shared_vpc(...) or Network.from_vpc(...)"
+        )
+
+
+def _number(text: str) -> float:
+    try:
+        return float(quantity(text))
+    except QuantityError:
+        return 0.0
+
+
+def _text(what: str, need: float) -> str:
+    return f"{need / 1024**3:g}Gi" if what == "memory" else f"{need:g}"

@@ -1,0 +1,298 @@
+"""Manifests of a unit, written as YAML and applied to the cluster by a custom resource."""
+
+import atexit
+import hashlib
+import re
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import aws_cdk as cdk
+import yaml
+from aws_cdk import aws_eks_v2 as eks
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_lambda as lambda_
+from aws_cdk import aws_s3_assets as s3_assets
+
+from constructs import Construct
+from mlops_constructs._functions import define_custom_resource, define_function
+from mlops_constructs._roles import key_statement, shared_policy
+from mlops_constructs.eks_inference.eks_cluster import EksCluster
+from mlops_constructs.unit_interface import IBusinessUnit
+from mlops_runtime.contracts import canonical_json
+from mlops_runtime.eks.kubernetes_objects import Manifest, Ref
+
+# begins with a letter, so that it is no number, and is none of the words that PyYAML itself quotes; y and n are truth to some
+_WORD = re.compile(r"[A-Za-z/][A-Za-z0-9_./-]+", re.ASCII)
+
+
+RESOURCE_TYPE = "Custom::MLOpsManifests"
+_TIMEOUT = cdk.Duration.minutes(10)
+_ADMIN = "AmazonEKSClusterAdminPolicy"
+_VIEW = "AmazonEKSViewPolicy"
+_ENTRY_REASON = (
+    "EKS numbers access entries when they are made, below the name of the function's own role; rejected: an entry that stands in "
+    "the stack and makes the function an administrator for good"
+)
+
+
+def render_yaml(manifests: Sequence[Mapping[str, Any]]) -> str:
+    r"""Return manifests as one YAML stream, in their order.
+
+    Keys stay in the order of the manifests, nothing is an anchor, and text is quoted unless it is a word: Kubernetes' reader takes
+    a hash like ``12e4567`` for a number where PyYAML does not.
+
+    Args:
+        manifests: Plain values, as of ``mlops_runtime.eks``.
+
+    Raises:
+        yaml.representer.RepresenterError: If a value is no plain one.
+
+    Example:
+        >>> print(render_yaml([{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "on"}}]), end="")
+        ---
+        apiVersion: v1
+        kind: Namespace
+        metadata:
+          name: 'on'
+    """
+    return yaml.dump_all(
+        manifests,
+        Dumper=_Dumper,
+        explicit_start=True,
+        sort_keys=False,
+        default_flow_style=False,
+        width=10_000,
+    )
+
+
+class _Dumper(yaml.SafeDumper):
+    def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002 - PyYAML passes it
+        return True
+
+    def represent_text(self, data: str) -> yaml.ScalarNode:
+        return self.represent_scalar("tag:yaml.org,2002:str", data, style=None if _WORD.fullmatch(data) else "'")
+
+
+_Dumper.add_representer(str, _Dumper.represent_text)
+
+
+def define_file(scope: Construct, id: str, *, manifests: Sequence[Manifest]) -> s3_assets.Asset:
+    """Define an asset of a YAML file with manifests, the same bytes for the same manifests.
+
+    Args:
+        scope: Parent.
+        id: Construct id.
+        manifests: The manifests, without tokens.
+    """
+    text = render_yaml(manifests)
+    path = _scratch() / f"{hashlib.sha256(text.encode()).hexdigest()[:16]}.yaml"
+    path.write_text(text)
+    return s3_assets.Asset(scope, id, path=str(path))
+
+
+@cache
+def _scratch() -> Path:
+    """One folder a process; CDK copies what it needs into its assembly at once."""
+    folder = Path(tempfile.mkdtemp(prefix="mlops-manifests-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
+
+
+def define_applier(scope: Construct, id: str, *, business_unit: IBusinessUnit, cluster: EksCluster) -> lambda_.Function:
+    """Define the function that applies what belongs into the unit's namespace, with the access that its entry gives it.
+
+    Args:
+        scope: Parent.
+        id: Construct id.
+        business_unit: The unit.
+        cluster: The cluster.
+    """
+    return define_function(
+        scope,
+        id,
+        business_unit=business_unit,
+        folder="eks_manifests",
+        description=f"Applies manifests of {business_unit.name} to its namespace",
+        environment={},
+        statements=[describe_statement(cluster)],
+        timeout=_TIMEOUT,
+    )
+
+
+def define_bootstrap(
+    scope: Construct, id: str, *, business_unit: IBusinessUnit, cluster: EksCluster
+) -> lambda_.Function:
+    """Define the function that makes the unit's place on the cluster: administrator while it works, and not a moment longer.
+
+    It may make an access entry for its own role alone, and give it that one policy.
+
+    See: https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonelastickubernetesservice.html
+
+    Args:
+        scope: Parent.
+        id: Construct id.
+        business_unit: The unit.
+        cluster: The cluster.
+    """
+    stack, audit = cdk.Stack.of(scope), business_unit.audit_bucket
+    policy_arn = access_policy_arn(_ADMIN)
+    function = define_function(
+        scope,
+        id,
+        business_unit=business_unit,
+        folder="eks_manifests",
+        description=f"Makes the namespace of {business_unit.name}, as administrator while it works",
+        environment={"ADMIN_POLICY_ARN": policy_arn, "AUDIT_BUCKET": audit.bucket_name},
+        statements=[
+            describe_statement(cluster),
+            iam.PolicyStatement(
+                actions=["s3:PutObject"], resources=[audit.arn_for_objects(f"access/{cluster.name}/*")]
+            ),
+            key_statement(business_unit.key, services=["s3"]),
+        ],
+        timeout=_TIMEOUT,
+        wildcard_reason="records of its access are named by request, below the cluster's own prefix; rejected: one object for all",
+    )
+    role = _role(function)
+    function.add_environment("PRINCIPAL_ARN", role.role_arn)
+    entries = stack.format_arn(
+        service="eks",
+        resource="access-entry",
+        resource_name=f"{cluster.name}/role/{stack.account}/{role.role_name}/*",
+    )
+    policy = shared_policy(
+        scope,
+        f"{id}Access",
+        description=f"Access of an administrator to {cluster.name}, for the function's own role while it works",
+        wildcard_reason=_ENTRY_REASON,
+        statements=[
+            iam.PolicyStatement(
+                actions=["eks:CreateAccessEntry"],
+                resources=[cluster.arn],
+                conditions={"StringEquals": {"eks:principalArn": role.role_arn}},
+            ),
+            iam.PolicyStatement(
+                actions=["eks:AssociateAccessPolicy"],
+                resources=[entries],
+                conditions={"StringEquals": {"eks:policyArn": policy_arn}},
+            ),
+            iam.PolicyStatement(actions=["eks:DeleteAccessEntry", "eks:DescribeAccessEntry"], resources=[entries]),
+        ],
+    )
+    policy.attach_to_role(role)
+    function.node.add_dependency(policy)
+    return function
+
+
+def define_manifests(
+    scope: Construct,
+    id: str,
+    *,
+    function: lambda_.Function,
+    cluster: EksCluster,
+    name: str,
+    manifests: Sequence[Manifest],
+    owned: Sequence[Ref] = (),
+    requires: Sequence[str] = (),
+) -> cdk.CustomResource:
+    """Define the resource whose manifests a function applies, and deletes with it.
+
+    Args:
+        scope: Parent.
+        id: Construct id.
+        function: The function.
+        cluster: The cluster.
+        name: What the manifests are of; another name is another resource.
+        manifests: The manifests.
+        owned: What else goes with the resource, and in which order. Default: nothing.
+        requires: What the cluster must have (``mlops_runtime.eks.cluster_requirements``). Default: nothing.
+    """
+    resource = define_custom_resource(
+        scope,
+        id,
+        function=function,
+        resource_type=RESOURCE_TYPE,
+        properties={
+            "ClusterName": cluster.name,
+            "AutoMode": str(cluster.auto_mode).lower(),
+            "Name": name,
+            **({"Requires": canonical_json(list(requires)).decode()} if requires else {}),
+            "Manifests": canonical_json(list(manifests)).decode(),
+            "Owned": canonical_json([[r.api_version, r.kind, r.namespace, r.name] for r in owned]).decode(),
+        },
+    )
+    # a delete needs the role, its policies and its way to the cluster until the last
+    resource.node.add_dependency(_role(function))
+    return resource
+
+
+def define_writer(
+    scope: Construct, id: str, *, cluster: EksCluster, function: lambda_.IFunction, group: str
+) -> eks.CfnAccessEntry:
+    """Define the access entry of a function that applies manifests: a group of the tenant's, whose Role ends at its namespace.
+
+    Args:
+        scope: Parent.
+        id: Construct id.
+        cluster: The cluster.
+        function: The function.
+        group: The Kubernetes group.
+    """
+    return eks.CfnAccessEntry(
+        scope,
+        id,
+        cluster_name=cluster.name,
+        principal_arn=_role(function).role_arn,
+        kubernetes_groups=[group],
+        type="STANDARD",
+    )
+
+
+def define_reader(
+    scope: Construct, id: str, *, cluster: EksCluster, function: lambda_.IFunction, namespace: str
+) -> eks.CfnAccessEntry:
+    """Define the access entry of a function that looks at a namespace and changes nothing.
+
+    Args:
+        scope: Parent.
+        id: Construct id.
+        cluster: The cluster.
+        function: The function.
+        namespace: The namespace.
+    """
+    return eks.CfnAccessEntry(
+        scope,
+        id,
+        cluster_name=cluster.name,
+        principal_arn=_role(function).role_arn,
+        type="STANDARD",
+        access_policies=[
+            eks.CfnAccessEntry.AccessPolicyProperty(
+                policy_arn=access_policy_arn(_VIEW),
+                access_scope=eks.CfnAccessEntry.AccessScopeProperty(type="namespace", namespaces=[namespace]),
+            )
+        ],
+    )
+
+
+def describe_statement(cluster: EksCluster) -> iam.PolicyStatement:
+    """Return the right to read where a cluster's API is."""
+    return iam.PolicyStatement(actions=["eks:DescribeCluster"], resources=[cluster.arn])
+
+
+def access_policy_arn(name: str) -> str:
+    """Return the ARN of one of EKS' own access policies.
+
+    See: https://docs.aws.amazon.com/eks/latest/userguide/access-policy-permissions.html
+    """
+    return f"arn:{cdk.Aws.PARTITION}:eks::aws:cluster-access-policy/{name}"
+
+
+def _role(function: lambda_.IFunction) -> iam.IRole:
+    if function.role is None:
+        raise TypeError("a function that asks a cluster has a role of the stack")
+    return function.role

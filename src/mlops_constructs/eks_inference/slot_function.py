@@ -1,0 +1,101 @@
+"""The function that brings a version into a slot, looks at it, and lets a slot rest: the only writer of slots."""
+
+from collections.abc import Mapping
+
+import aws_cdk as cdk
+from aws_cdk import aws_dynamodb as dynamodb
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_lambda as lambda_
+
+from constructs import Construct
+from mlops_constructs._functions import define_function
+from mlops_constructs._roles import key_statement
+from mlops_constructs.eks_inference.eks_cluster import EksCluster
+from mlops_constructs.eks_inference.manifest_applier import describe_statement
+from mlops_constructs.eks_inference.slot_load_balancer import ServiceLoadBalancer
+from mlops_constructs.unit_interface import IBusinessUnit
+
+SLOT_REASON = (
+    "specs are named by their hash, below the service's own prefix, and listener rules are described without a resource type; "
+    "rejected: one object for all specs, which a running rollout could see change"
+)
+
+
+def slot_environment(balancer: ServiceLoadBalancer, *, cluster: EksCluster, namespace: str) -> dict[str, str]:
+    """Return by what a function finds both slots (``mlops_runtime.eks.slot_reader``).
+
+    Args:
+        balancer: Rule and target groups.
+        cluster: The cluster.
+        namespace: The tenant's namespace.
+    """
+    return {
+        "TARGET": "EKS",
+        "CLUSTER": cluster.name,
+        "NAMESPACE": namespace,
+        "RULE": balancer.rule_arn,
+        "TARGET_GROUPS": cdk.Stack.of(balancer).to_json_string(dict(balancer.target_group_arns)),
+    }
+
+
+def look_statements(cluster: EksCluster) -> list[iam.PolicyStatement]:
+    """Return what it takes to find what serves: the rule's weights, and the way to the cluster.
+
+    Args:
+        cluster: The cluster, whose access entry says what may be looked at.
+    """
+    # https://docs.aws.amazon.com/service-authorization/latest/reference/list_awselasticloadbalancingv2.html: no resource type
+    rules = iam.PolicyStatement(actions=["elasticloadbalancing:DescribeRules"], resources=["*"])
+    return [rules, describe_statement(cluster)]
+
+
+def define_slot_function(
+    scope: Construct,
+    id: str,
+    *,
+    business_unit: IBusinessUnit,
+    cluster: EksCluster,
+    service_name: str,
+    environment: Mapping[str, str],
+) -> lambda_.Function:
+    """Define the function ``eks_slot``.
+
+    Args:
+        scope: Parent.
+        id: Construct id.
+        business_unit: The unit; gives network and the bucket of specs.
+        cluster: The cluster.
+        service_name: Name of the service.
+        environment: By what it finds both slots.
+    """
+    specs = business_unit.artifacts.arn_for_objects(f"specs/{service_name}/*")
+    return define_function(
+        scope,
+        id,
+        business_unit=business_unit,
+        folder="eks_slot",
+        description=f"Slots of {service_name}: applies a version, looks at it, lets a slot rest",
+        environment={
+            "ENDPOINT": service_name,
+            "ARTIFACTS_BUCKET": business_unit.artifacts.bucket_name,
+            **environment,
+        },
+        statements=[
+            iam.PolicyStatement(actions=["s3:GetObject"], resources=[specs]),
+            key_statement(business_unit.key, services=["dynamodb", "s3"], actions=["kms:Decrypt"]),
+            *look_statements(cluster),
+        ],
+        timeout=cdk.Duration.minutes(2),
+        wildcard_reason=SLOT_REASON,
+    )
+
+
+def read_lock(function: lambda_.Function, *, table: dynamodb.ITable) -> None:
+    """Let the function see who holds the lock of the service: it changes slots for nobody else.
+
+    Args:
+        function: The function ``eks_slot``, which the machine has to know before there is a table.
+        table: The rollout table.
+    """
+    function.add_environment("ROLLOUT_TABLE", table.table_name)
+    function.add_to_role_policy(iam.PolicyStatement(actions=["dynamodb:GetItem"], resources=[table.table_arn]))

@@ -1,0 +1,198 @@
+"""What a service's functions and pods may do: access entries, pod identity, and their roles."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import aws_cdk as cdk
+from aws_cdk import aws_eks_v2 as eks
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_s3 as s3
+from aws_cdk import aws_stepfunctions as sfn
+
+from constructs import Construct
+from mlops_constructs._roles import (
+    ServiceRole,
+    describe_alarms_statement,
+    key_statement,
+    put_events_statement,
+    service_role,
+)
+from mlops_constructs.eks_inference.eks_cluster import EksCluster
+from mlops_constructs.eks_inference.slot_function import look_statements
+from mlops_constructs.rollout.rollout_permissions import RolloutAccess
+from mlops_constructs.unit_interface import IBusinessUnit
+
+CAPTURE_PREFIX = "capture"
+_SERVICE = "pods.eks.amazonaws.com"
+_REASON = (
+    "models and captures get names at run time, below the service's own prefixes; "
+    "rejected: one object for all, and a wider prefix"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EksAccess(RolloutAccess):
+    """The service and what stands around it; its methods give the statements of each part.
+
+    Args:
+        cluster: The cluster, on which access entries say what a part may do.
+        rule_arn: The listener rule whose weights are shifted.
+    """
+
+    cluster: EksCluster
+    rule_arn: str
+
+    def preflight(self) -> list[iam.PolicyStatement]:
+        """Read package, archive, spec, row, records, weights, alarms, whether the unit rests; slots by the cluster's own right."""
+        return [
+            *self.business_unit.automation_statements(),
+            self._table("dynamodb:GetItem"),
+            self._specs("s3:GetObject"),
+            *self._evidence(),
+            key_statement(self.business_unit.key, services=["s3"], actions=["kms:Decrypt"]),
+            self._package(),
+            *look_statements(self.cluster),
+            describe_alarms_statement(),
+        ]
+
+    def record(self) -> list[iam.PolicyStatement]:
+        """Read what serves, append to the audit chain, move the live pointer; sign the archives that gates passed."""
+        return [*self._audit(), self._package(), *self._sign_archives(), *look_statements(self.cluster)]
+
+    def machine(self, *, execution_role: iam.IRole, functions: list[str]) -> list[iam.PolicyStatement]:
+        """Lock, call the functions, shift the weights of the one rule, watch alarms and targets, clean up, announce."""
+        del execution_role  # pods take it on by themselves, it is passed to nobody
+        unit = self.business_unit
+        return [
+            self._table("dynamodb:UpdateItem"),
+            key_statement(unit.key, services=["dynamodb"]),
+            iam.PolicyStatement(actions=["lambda:InvokeFunction"], resources=functions),
+            iam.PolicyStatement(actions=["elasticloadbalancing:ModifyRule"], resources=[self.rule_arn]),
+            # has no resource type
+            iam.PolicyStatement(actions=["elasticloadbalancing:DescribeTargetHealth"], resources=["*"]),
+            iam.PolicyStatement(
+                actions=["cloudwatch:DeleteAlarms", "cloudwatch:PutMetricAlarm", "cloudwatch:TagResource"],
+                resources=[self._alarms()],
+            ),
+            describe_alarms_statement(),
+            iam.PolicyStatement(actions=["cloudwatch:GetMetricStatistics"], resources=["*"]),
+            put_events_statement(unit),
+        ]
+
+    def scaling(self) -> list[iam.PolicyStatement]:
+        """Nothing: the cluster scales the slots."""
+        return []
+
+    def spec(self, machine: sfn.StateMachine) -> list[iam.PolicyStatement]:
+        """Store the desired spec, start the machine; on delete stop it, remove its alarms and record that."""
+        return [
+            self._table("dynamodb:GetItem", "dynamodb:UpdateItem"),
+            self._specs("s3:GetObject", "s3:PutObject"),
+            *self.business_unit.audit_statements(self.endpoint_name),
+            key_statement(self.business_unit.key, services=["dynamodb"]),
+            iam.PolicyStatement(
+                actions=["states:ListExecutions", "states:StartExecution"], resources=[machine.state_machine_arn]
+            ),
+            iam.PolicyStatement(actions=["states:StopExecution"], resources=[self._executions(machine)]),
+            describe_alarms_statement(),
+            iam.PolicyStatement(actions=["cloudwatch:DeleteAlarms"], resources=[self._alarms()]),
+        ]
+
+    def _package(self) -> iam.PolicyStatement:
+        return iam.PolicyStatement(actions=["sagemaker:DescribeModelPackage"], resources=[self.registry.packages_arn])
+
+
+def define_pod_role(
+    scope: Construct,
+    id: str,
+    *,
+    business_unit: IBusinessUnit,
+    cluster: EksCluster,
+    service_name: str,
+    capture_bucket: s3.IBucket | None,
+) -> ServiceRole:
+    """Define the role: read the models of this service, write its captures.
+
+    It trusts the pods of this cluster alone. Which of them take it on is said by its one association.
+
+    Args:
+        scope: Parent.
+        id: Construct id.
+        business_unit: The unit.
+        cluster: The cluster.
+        service_name: Name of the service.
+        capture_bucket: Bucket of captures; None without capture.
+    """
+    return service_role(
+        scope,
+        id,
+        service=_SERVICE,
+        source_arn=cluster.arn,
+        has_session_tags=True,
+        statements=pod_statements(business_unit, service_name, capture_bucket),
+        business_unit=business_unit,
+        description=f"Pods of {service_name}",
+        wildcard_reason=_REASON,
+    )
+
+
+def pod_statements(
+    business_unit: IBusinessUnit, service_name: str, capture_bucket: s3.IBucket | None
+) -> list[iam.PolicyStatement]:
+    """Return what pods of a service may do.
+
+    Args:
+        business_unit: The unit; gives bucket and key.
+        service_name: Name of the service.
+        capture_bucket: Bucket of captures; None without capture.
+    """
+    models = business_unit.artifacts.arn_for_objects(f"models/{service_name}/*")
+    found = [iam.PolicyStatement(actions=["s3:GetObject"], resources=[models])]
+    if capture_bucket is None:
+        found.append(key_statement(business_unit.key, services=["s3"], actions=["kms:Decrypt"]))
+    else:
+        found.append(key_statement(business_unit.key, services=["s3"]))
+        captures = capture_bucket.arn_for_objects(f"{CAPTURE_PREFIX}/{service_name}/*")
+        found.append(iam.PolicyStatement(actions=["s3:PutObject"], resources=[captures]))
+    return found
+
+
+def define_association(
+    scope: Construct,
+    id: str,
+    *,
+    cluster: EksCluster,
+    namespace: str,
+    service_account: str,
+    role: iam.IRole,
+    statements: Sequence[iam.PolicyStatement],
+) -> eks.CfnPodIdentityAssociation:
+    """Define which pods take the role on, with a session policy: whatever else is granted to the role, they get no more.
+
+    A session policy and session tags exclude each other, so that the role's trust names the cluster and not the namespace: tags
+    that are not sent would lock every pod out.
+
+    See: https://docs.aws.amazon.com/eks/latest/APIReference/API_CreatePodIdentityAssociation.html (policy)
+
+    Args:
+        scope: Parent.
+        id: Construct id.
+        cluster: The cluster.
+        namespace: Namespace of the pods.
+        service_account: Their account.
+        role: The role.
+        statements: What a session may do.
+    """
+    document = iam.PolicyDocument(statements=list(statements), minimize=True)
+    association = eks.CfnPodIdentityAssociation(
+        scope,
+        id,
+        cluster_name=cluster.name,
+        namespace=namespace,
+        service_account=service_account,
+        role_arn=role.role_arn,
+        disable_session_tags=True,
+        policy=cdk.Stack.of(scope).to_json_string(document),
+    )
+    association.node.add_dependency(role)
+    return association

@@ -1,0 +1,415 @@
+"""What readers and writers of a feature store may do, in the owning stack and in others."""
+
+from collections.abc import Iterable, Sequence
+from enum import Enum
+from typing import Literal
+
+from aws_cdk import aws_dynamodb as dynamodb
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_kms as kms
+from aws_cdk import aws_s3 as s3
+
+from constructs import Construct, IDependable
+from mlops_constructs._errors import ValidationError
+from mlops_constructs._validation import check_type, raise_if_any
+from mlops_constructs.feature_store._online import (
+    forget_online_statements,
+    publish_online_statements,
+    read_online_statements,
+)
+from mlops_constructs.feature_store.table_grants import (
+    BUILD,
+    DESCRIBE,
+    MAINTAIN,
+    READ,
+    TAG,
+    WRITE,
+    LakeFormationTables,
+    TableAccess,
+    access_statement,
+    grant_all,
+)
+from mlops_constructs.unit_interface import IBusinessUnit
+from mlops_runtime.features.feature_group import RESERVED, FeatureGroup
+
+_PERMISSIONS = {"build": BUILD, "describe": DESCRIBE, "erase": MAINTAIN, "read": READ, "tag": TAG, "write": WRITE}
+
+
+class FeatureAccess(Enum):
+    """What holds the grants of a feature store.
+
+    ``IAM``: policies on catalog and objects, table by table. A Parquet file is read whole, so no grant can be narrower.
+
+    ``LAKE_FORMATION``: Lake Formation vends credentials to Athena, Glue and EMR, which hold columns back. The store's location is
+    registered with a role of its own. Somebody who is granted reading gets no right to the objects, so pyiceberg, which reads them
+    itself, works for writers and builders alone. A data-lake administrator must have done three things before the first deployment:
+    made the role that deploys (CDK's execution role) a data-lake administrator too, which registers locations and grants
+    permissions; taken ``IAMAllowedPrincipals`` out of the default permissions of new databases and tables, as by them IAM alone
+    decides; and, in an account with older settings, revoked them from databases that are there already.
+
+    See: https://docs.aws.amazon.com/lake-formation/latest/dg/change-settings.html
+    """
+
+    IAM = "IAM"
+    LAKE_FORMATION = "LAKE_FORMATION"
+
+
+def database_name(unit: str) -> str:
+    """Return the name of a unit's Glue database; a hyphen is none of Athena's.
+
+    Example:
+        >>> database_name("demand-eu")
+        'demand_eu_features'
+    """
+    return f"{unit.replace('-', '_')}_features"
+
+
+class FeatureStoreBase(Construct):
+    """A feature store by its database, bucket and key, defined here or elsewhere; ``others`` are problems told with its own."""
+
+    def __init__(
+        self,
+        scope: Construct,
+        id: str,
+        *,
+        unit: str,
+        groups: Sequence[FeatureGroup],
+        access: FeatureAccess,
+        is_whole: bool,
+        others: Iterable[str | None] = (),
+    ) -> None:
+        super().__init__(scope, id)
+        problems = _group_problems(groups)
+        if not problems:
+            names = [group.table_name for group in groups]
+            doubled = sorted({name for name in names if names.count(name) > 1})
+            problems = [f"table {name!r} is declared {names.count(name)} times; raise one version" for name in doubled]
+            if not groups:
+                problems.append("groups must have at least one feature group, got none")
+        way = check_type("access", access, FeatureAccess, allowed="a member of FeatureAccess")
+        raise_if_any(self, "InvalidFeatureStore", [*problems, way, *others])
+        self._groups = tuple(groups)
+        self._access = access
+        self._database_name = database_name(unit)
+        self._is_whole = is_whole
+        self._data: s3.IBucket
+        self._key: kms.IKey
+        # what stands before a permission of Lake Formation: tables and registered location
+        self._permitted_after: list[IDependable] = []
+
+    @property
+    def database_name(self) -> str:
+        """Name of the Glue database, ``<unit>_features``."""
+        return self._database_name
+
+    @property
+    def groups(self) -> tuple[FeatureGroup, ...]:
+        """The feature groups."""
+        return self._groups
+
+    @property
+    def access(self) -> FeatureAccess:
+        """What holds the grants."""
+        return self._access
+
+    @property
+    def data_bucket(self) -> s3.IBucket:
+        """Bucket of the tables, each below ``<database>/<table>/``."""
+        return self._data
+
+    @property
+    def key(self) -> kms.IKey:
+        """Key of the tables."""
+        return self._key
+
+    @property
+    def table_names(self) -> tuple[str, ...]:
+        """Names of all tables of the store."""
+        return tuple(group.table_name for group in self._groups)
+
+    def table_name(self, group: FeatureGroup) -> str:
+        """Return the name of a group's table.
+
+        Args:
+            group: A group of this store.
+
+        Raises:
+            ValidationError: If the store has no such group.
+        """
+        self._check([group])
+        return group.table_name
+
+    def read_statements(self, *, groups: Sequence[FeatureGroup] | None = None) -> list[iam.PolicyStatement]:
+        """Return what a role of ours needs to read tables.
+
+        Args:
+            groups: The groups. Default: all.
+
+        Raises:
+            ValidationError: If the store has no such group.
+        """
+        return self._tables(groups).read()
+
+    def grant_read(
+        self,
+        grantee: iam.IGrantable,
+        *,
+        groups: Sequence[FeatureGroup] | None = None,
+        columns: Sequence[str] | None = None,
+    ) -> iam.Grant:
+        """Let somebody read tables, or columns of one.
+
+        A role of another unit reads only what that unit has imported (``from_feature_store_attributes``): its boundary denies the
+        rest. Under Lake Formation the grantee gets no right to objects: it reads through Athena, Glue or EMR.
+
+        Args:
+            grantee: Who; under Lake Formation a role or a user.
+            groups: The groups. Default: all.
+            columns: Features of one group that may be read, besides its entities, times and ingest id, without which no value can
+                be read as known at a time. Default: all.
+
+        Raises:
+            ValidationError: If the store has no such group or column, if IAM would have to hold columns back, or if the grant could
+                not be given from here.
+        """
+        tables = self._tables(groups)
+        chosen = None if columns is None else self._columns(groups, columns)
+        if self._access is FeatureAccess.IAM:
+            return grant_all(grantee, tables.read(), scope=self)
+        self._lake_formation(tables.tables).permit(grantee.grant_principal, READ, columns=chosen)
+        return grant_all(grantee, [tables.catalog(), access_statement()], scope=self)
+
+    def _check(self, groups: Sequence[FeatureGroup]) -> None:
+        raise_if_any(self, "UnknownFeatureGroup", _group_problems(groups))
+        known = ", ".join(repr(g.table_name) for g in self._groups)
+        problems = [f"group must be one of {known}, got {g.table_name!r}" for g in groups if g not in self._groups]
+        if not groups:
+            problems.append(f"groups must name at least one of {known}, got none; leave it out for all")
+        raise_if_any(self, "UnknownFeatureGroup", problems)
+
+    def _tables(self, groups: Sequence[FeatureGroup] | None) -> TableAccess:
+        if groups is not None:
+            self._check(groups)
+        chosen = self._groups if groups is None else groups
+        return TableAccess(
+            scope=self,
+            database=self._database_name,
+            tables=tuple(group.table_name for group in chosen),
+            bucket=self._data,
+            key=self._key,
+            is_whole=self._is_whole and groups is None,
+        )
+
+    def _lake_formation(self, tables: tuple[str, ...]) -> LakeFormationTables:
+        return LakeFormationTables(
+            scope=self, database=self._database_name, tables=tables, after=tuple(self._permitted_after)
+        )
+
+    def _columns(self, groups: Sequence[FeatureGroup] | None, columns: Sequence[str]) -> list[str]:
+        chosen = self._groups if groups is None else tuple(groups)
+        if self._access is FeatureAccess.IAM:
+            problem = (
+                f"columns={list(columns)!r} cannot be held by IAM, which opens a Parquet file in whole; declare the store with "
+                "access=FeatureAccess.LAKE_FORMATION, or leave columns out"
+            )
+            raise ValidationError("ColumnsNeedLakeFormation", [problem], self)
+        problems = []
+        if len(chosen) != 1:
+            problems.append(
+                f"columns are of one group, got {len(chosen)} groups; grant each by itself with groups=[...]"
+            )
+        if not columns:
+            problems.append("columns must name at least one feature, got none; leave it out for all")
+        known = {name for group in chosen for name in (*group.entity_names, *group.feature_names, *RESERVED)}
+        problems += [f"column {name!r} is none of {', '.join(sorted(known))}" for name in columns if name not in known]
+        raise_if_any(self, "InvalidColumns", problems)
+        wanted = {*columns, *chosen[0].entity_names, *RESERVED}
+        return [column.name for column in chosen[0].columns if column.name in wanted]
+
+
+def _group_problems(groups: Sequence[FeatureGroup]) -> list[str]:
+    """Return the problems of what is no tuple or list of feature groups."""
+    if isinstance(groups, FeatureGroup):
+        fix = "write groups=(GROUP,)"
+        return [f"groups must be a tuple or list of FeatureGroup, got the one of {groups.table_name!r}; {fix}"]
+    if not isinstance(groups, tuple | list):
+        return [f"groups must be a tuple or list of FeatureGroup, got {groups!r}"]
+    return [
+        f"groups must hold FeatureGroup each, got {each!r}" for each in groups if not isinstance(each, FeatureGroup)
+    ]
+
+
+class OwnedFeatureStore(FeatureStoreBase):
+    """What changes tables, beside what reads them; defined here."""
+
+    _training_sets: s3.IBucket
+    _manifests: s3.IBucket
+    _online: dynamodb.Table | None
+
+    @property
+    def online_table(self) -> dynamodb.ITable | None:
+        """Table of the newest row of each entity; None without ``online``."""
+        return self._online
+
+    def write_statements(self, *, groups: Sequence[FeatureGroup] | None = None) -> list[iam.PolicyStatement]:
+        """Return what a role of ours needs to read tables and append to them; nothing is ever deleted.
+
+        Args:
+            groups: The groups. Default: all.
+        """
+        return self._tables(groups).write()
+
+    def build_statements(self, *, is_tagged: bool = False) -> list[iam.PolicyStatement]:
+        """Return what a role of ours needs to build training sets: read tables, tag their snapshots, write sets and manifests.
+
+        Args:
+            is_tagged: Whether another role tags the snapshots: then nothing below a table can be written, and no table changed.
+                Default: the role tags them itself.
+        """
+        return self._tables(None).build(sets=self._training_sets, manifests=self._manifests, is_tagged=is_tagged)
+
+    def tag_statements(self) -> list[iam.PolicyStatement]:
+        """Return what a role of ours needs to tag snapshots: metadata and commits of tables, no row."""
+        return self._tables(None).tag()
+
+    def snapshot_statements(self, group: FeatureGroup) -> list[iam.PolicyStatement]:
+        """Return what a role of ours needs to read a table's metadata: its snapshots and their summaries, no row.
+
+        Args:
+            group: The group.
+
+        Raises:
+            ValidationError: If the store has no such group.
+        """
+        return self._tables([group]).snapshots()
+
+    def admit(
+        self,
+        role: iam.IRole,
+        *,
+        to: Literal["build", "describe", "erase", "read", "tag", "write"],
+        groups: Sequence[FeatureGroup] | None = None,
+    ) -> None:
+        """Let a role of ours, which has the store's statements already, past Lake Formation too; under IAM there is nothing to do.
+
+        Args:
+            role: The role.
+            to: Which statements it has.
+            groups: Of which groups. Default: all.
+
+        Raises:
+            ValidationError: If the store has no such group.
+        """
+        self._permit(role, to, groups)
+
+    def grant_write(self, grantee: iam.IGrantable, *, groups: Sequence[FeatureGroup] | None = None) -> iam.Grant:
+        """Let somebody read tables and append to them, with the objects' own rights under Lake Formation too.
+
+        Args:
+            grantee: Who; under Lake Formation a role or a user.
+            groups: The groups. Default: all.
+
+        Raises:
+            ValidationError: If the store has no such group, or the grant could not be given from here.
+        """
+        self._permit(grantee, "write", groups)
+        return grant_all(grantee, self.write_statements(groups=groups), scope=self)
+
+    def grant_build_training_sets(self, grantee: iam.IGrantable) -> iam.Grant:
+        """Let somebody build training sets, which read whole tables, and tag what they read.
+
+        A tag is a commit, so that a person with this grant could also point a table at other data; jobs of ours do not get it, a
+        function tags for them.
+
+        Args:
+            grantee: Who; under Lake Formation a role or a user.
+
+        Raises:
+            ValidationError: If the grant could not be given from here.
+        """
+        self._permit(grantee, "build", None)
+        return grant_all(grantee, self.build_statements(), scope=self)
+
+    def grant_erase(self, grantee: iam.IGrantable) -> iam.Grant:
+        """Let somebody erase entities: every version of files of tables and sets may go, manifests stay and get tombstones.
+
+        With ``online`` their items of the online table may go too.
+
+        Args:
+            grantee: Who, such as the role of a data protection officer; under Lake Formation a role or a user.
+
+        Raises:
+            ValidationError: If the grant could not be given from here.
+        """
+        self._permit(grantee, "erase", None)
+        statements = self._tables(None).erase(sets=self._training_sets, manifests=self._manifests)
+        if self._online is not None:
+            statements += forget_online_statements(self._online, self._key)
+        return grant_all(grantee, statements, scope=self)
+
+    def grant_publish_online(
+        self, grantee: iam.IGrantable, *, groups: Sequence[FeatureGroup] | None = None
+    ) -> iam.Grant:
+        """Let somebody publish rows to the online table, and forget entities there; reading the rows is ``grant_read``.
+
+        Args:
+            grantee: Who.
+            groups: The groups. Default: all.
+
+        Raises:
+            ValidationError: If the store has no online table or no such group, or the grant could not be given from here.
+        """
+        statements = publish_online_statements(self._served(), self._key, tables=self._named(groups))
+        return grant_all(grantee, statements, scope=self)
+
+    def grant_read_online(self, grantee: iam.IGrantable, *, groups: Sequence[FeatureGroup] | None = None) -> iam.Grant:
+        """Let somebody read the newest rows; the feature tables stay out of their reach.
+
+        Args:
+            grantee: Who, such as the role of a service that predicts.
+            groups: The groups. Default: all.
+
+        Raises:
+            ValidationError: As for ``grant_publish_online``.
+        """
+        statements = read_online_statements(self._served(), self._key, tables=self._named(groups))
+        return grant_all(grantee, statements, scope=self)
+
+    def _served(self) -> dynamodb.Table:
+        if self._online is None:
+            problem = "this store has no online table; give it online=True"
+            raise ValidationError("NoOnlineTable", [problem], self)
+        return self._online
+
+    def _named(self, groups: Sequence[FeatureGroup] | None) -> tuple[str, ...] | None:
+        return None if groups is None else self._tables(groups).tables
+
+    def _permit(
+        self,
+        grantee: iam.IGrantable,
+        to: Literal["build", "describe", "erase", "read", "tag", "write"],
+        groups: Sequence[FeatureGroup] | None,
+    ) -> None:
+        tables = self._tables(groups).tables
+        if self._access is FeatureAccess.LAKE_FORMATION:
+            self._lake_formation(tables).permit(grantee.grant_principal, _PERMISSIONS[to])
+
+
+class ImportedFeatureStore(FeatureStoreBase):
+    """Groups of another unit's store. Define one with ``FeatureStore.from_feature_store_attributes``."""
+
+    def __init__(
+        self,
+        scope: Construct,
+        id: str,
+        *,
+        business_unit: IBusinessUnit,
+        unit: str,
+        data_bucket: s3.IBucket,
+        key: kms.IKey,
+        groups: Sequence[FeatureGroup],
+        access: FeatureAccess,
+    ) -> None:
+        super().__init__(scope, id, unit=unit, groups=groups, access=access, is_whole=False)
+        self._data, self._key = data_bucket, key
+        business_unit.read_from(unit)

@@ -1,0 +1,343 @@
+"""Grants on feature tables by group and, with Lake Formation, by column."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import aws_cdk as cdk
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_kms as kms
+from aws_cdk import aws_lakeformation as lakeformation
+from aws_cdk import aws_s3 as s3
+
+from constructs import Construct, DependencyGroup, IConstruct, IDependable
+from mlops_constructs._errors import ValidationError
+from mlops_constructs._roles import key_statement, service_role, source_conditions
+from mlops_constructs.unit_interface import IBusinessUnit
+
+_READ_CATALOG = ("glue:GetDatabase", "glue:GetTable", "glue:GetTables")
+_READ_BUCKET = ("s3:GetBucketLocation", "s3:ListBucket")
+
+
+Permissions = lakeformation.CfnPrincipalPermissions
+SERVICE = "lakeformation.amazonaws.com"
+DESCRIBE = ("DESCRIBE",)
+READ = ("DESCRIBE", "SELECT")
+WRITE = ("ALTER", "DESCRIBE", "INSERT", "SELECT")
+BUILD = ("ALTER", "DESCRIBE", "SELECT")
+TAG = ("ALTER", "DESCRIBE")
+# https://docs.aws.amazon.com/glue/latest/dg/optimization-prerequisites.html
+MAINTAIN = ("ALTER", "DELETE", "DESCRIBE", "INSERT", "SELECT")
+_LOCATION_REASON = (
+    "Lake Formation reads and writes data files below the tables' prefix for whomever it permits; "
+    "rejected: its service-linked role, which EMR cannot use and which would reach every registered location of the account"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TableAccess:
+    """Some tables of a store: their catalog entries, objects and key. ``is_whole`` says that the store has no others."""
+
+    scope: IConstruct
+    database: str
+    tables: tuple[str, ...]
+    bucket: s3.IBucket
+    key: kms.IKey
+    is_whole: bool
+
+    def catalog(self, *, update: bool = False) -> iam.PolicyStatement:
+        """Find the tables, and with ``update`` commit to them."""
+        actions = [*_READ_CATALOG, "glue:UpdateTable"] if update else list(_READ_CATALOG)
+        return iam.PolicyStatement(actions=actions, resources=self.catalog_arns())
+
+    def catalog_arns(self) -> list[str]:
+        """ARNs of catalog, database and tables: Glue asks for all three.
+
+        See: https://docs.aws.amazon.com/glue/latest/dg/glue-specifying-resource-arns.html
+        """
+        stack = cdk.Stack.of(self.scope)
+        names = [f"{self.database}/{table}" for table in self.tables]
+        return [
+            stack.format_arn(service="glue", resource="catalog"),
+            stack.format_arn(service="glue", resource="database", resource_name=self.database),
+            *(stack.format_arn(service="glue", resource="table", resource_name=name) for name in names),
+        ]
+
+    def objects(self, below: str = "*") -> list[str]:
+        """ARNs of the tables' objects: one pattern for a whole store, else one a table."""
+        folders = [f"{self.database}/*"] if self.is_whole else [f"{self.database}/{table}/*" for table in self.tables]
+        if below != "*":
+            folders = [f"{folder.removesuffix('/*')}/{'*/' if self.is_whole else ''}{below}" for folder in folders]
+        return [self.bucket.arn_for_objects(folder) for folder in folders]
+
+    def listing(self, *others: s3.IBucket) -> list[iam.PolicyStatement]:
+        """List the tables' objects, and other buckets in whole."""
+        if self.is_whole:
+            arns = [self.bucket.bucket_arn, *(bucket.bucket_arn for bucket in others)]
+            return [iam.PolicyStatement(actions=list(_READ_BUCKET), resources=arns)]
+        folders = [f"{self.database}/{table}" for table in self.tables]
+        statements = [
+            iam.PolicyStatement(actions=["s3:GetBucketLocation"], resources=[self.bucket.bucket_arn]),
+            iam.PolicyStatement(
+                actions=["s3:ListBucket"],
+                resources=[self.bucket.bucket_arn],
+                conditions={"StringLike": {"s3:prefix": [*folders, *(f"{folder}/*" for folder in folders)]}},
+            ),
+        ]
+        if others:
+            arns = [bucket.bucket_arn for bucket in others]
+            statements.append(iam.PolicyStatement(actions=list(_READ_BUCKET), resources=arns))
+        return statements
+
+    def read(self) -> list[iam.PolicyStatement]:
+        """Read the tables."""
+        return [
+            self.catalog(),
+            *self.listing(),
+            iam.PolicyStatement(actions=["s3:GetObject"], resources=self.objects()),
+            key_statement(self.key, services=["s3"], actions=["kms:Decrypt"]),
+        ]
+
+    def snapshots(self) -> list[iam.PolicyStatement]:
+        """Read the tables' metadata files, no row."""
+        return [
+            iam.PolicyStatement(actions=["glue:GetTable"], resources=self.catalog_arns()),
+            iam.PolicyStatement(actions=["s3:GetObject"], resources=self.objects("metadata/*.metadata.json")),
+            key_statement(self.key, services=["s3"], actions=["kms:Decrypt"]),
+        ]
+
+    def write(self) -> list[iam.PolicyStatement]:
+        """Read the tables and append to them; nothing is ever deleted."""
+        return [
+            self.catalog(update=True),
+            *self.listing(),
+            iam.PolicyStatement(actions=["s3:GetObject", "s3:PutObject"], resources=self.objects()),
+            key_statement(self.key, services=["s3"]),
+        ]
+
+    def tag(self) -> list[iam.PolicyStatement]:
+        """Tag the tables' snapshots: read metadata, write new metadata files and never over others, commit. No row is read.
+
+        See: https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes-enforce.html
+        """
+        metadata = self.objects("metadata/*.metadata.json")
+        return [
+            iam.PolicyStatement(actions=["glue:GetTable", "glue:UpdateTable"], resources=self.catalog_arns()),
+            iam.PolicyStatement(actions=["s3:GetObject"], resources=metadata),
+            iam.PolicyStatement(
+                actions=["s3:PutObject"], resources=metadata, conditions={"Null": {"s3:if-none-match": "false"}}
+            ),
+            key_statement(self.key, services=["s3"]),
+        ]
+
+    def build(self, *, sets: s3.IBucket, manifests: s3.IBucket, is_tagged: bool = False) -> list[iam.PolicyStatement]:
+        """Read the tables, tag their snapshots, write sets; write entities, manifests and lineage once and never over others.
+
+        A tag is a metadata file of its own: neither a table's data files nor its manifests can be written. Where another tags
+        (``is_tagged``), nothing below a table can be.
+        """
+        once = [
+            *(manifests.arn_for_objects(f"{folder}/*") for folder in ("lineage", "manifests")),
+            sets.arn_for_objects("entities/*"),
+        ]
+        built = sets.arn_for_objects(
+            "sets/*"
+        )  # a processing job's outputs, which SageMaker uploads without a condition
+        tags = [] if is_tagged else self.objects("metadata/*.metadata.json")
+        return [
+            # a job is told the names of its tables
+            iam.PolicyStatement(actions=["glue:GetTable"], resources=self.catalog_arns())
+            if is_tagged
+            else self.catalog(update=True),
+            # a commit looks whether its metadata file is there
+            *([] if is_tagged else self.listing(sets, manifests)),
+            iam.PolicyStatement(actions=["s3:GetObject"], resources=[*self.objects(), *once, built]),
+            iam.PolicyStatement(actions=["s3:PutObject"], resources=[*tags, built]),
+            # https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes-enforce.html
+            iam.PolicyStatement(
+                actions=["s3:PutObject"], resources=once, conditions={"Null": {"s3:if-none-match": "false"}}
+            ),
+            key_statement(self.key, services=["s3"]),
+        ]
+
+    def erase(self, *, sets: s3.IBucket, manifests: s3.IBucket) -> list[iam.PolicyStatement]:
+        """Rewrite the tables without some rows, remove every version of files that held them, and write tombstones."""
+        rows = [*self.objects(), *(sets.arn_for_objects(f"{folder}/*") for folder in ("entities", "sets"))]
+        kept = manifests.arn_for_objects("manifests/*")
+        return [
+            self.catalog(update=True),
+            *self.listing(sets, manifests),
+            iam.PolicyStatement(actions=["s3:ListBucketVersions"], resources=[self.bucket.bucket_arn, sets.bucket_arn]),
+            iam.PolicyStatement(actions=["s3:GetObject"], resources=[*rows, kept]),
+            iam.PolicyStatement(actions=["s3:PutObject"], resources=[*self.objects(), kept]),
+            iam.PolicyStatement(actions=["s3:DeleteObject", "s3:DeleteObjectVersion"], resources=rows),
+            key_statement(self.key, services=["s3"]),
+        ]
+
+
+def grant_all(grantee: iam.IGrantable, statements: Sequence[iam.PolicyStatement], *, scope: IConstruct) -> iam.Grant:
+    """Grant statements to somebody, or fail: a grant is in the template or an error, never nothing.
+
+    Args:
+        grantee: Who.
+        statements: What, at least one statement.
+        scope: What is granted, for the error's path.
+
+    Raises:
+        ValidationError: If nothing can be added to the grantee's policies from here.
+    """
+    _check_takes(grantee, statements[0], scope)
+    grants = [
+        iam.Grant.add_to_principal(
+            grantee=grantee,
+            actions=statement.actions,
+            resource_arns=statement.resources,
+            conditions=statement.conditions or None,
+        )
+        for statement in statements
+    ]
+    combined = grants[0]
+    for grant in grants[1:]:
+        combined = combined.combine(grant)
+    return combined
+
+
+def _check_takes(grantee: iam.IGrantable, statement: iam.PolicyStatement, scope: IConstruct) -> None:
+    """Try one statement. A role that takes none says that it did, and gives a dependency on nothing in place of its policy."""
+    principal = grantee.grant_principal
+    result = principal.add_to_principal_policy(statement)
+    is_role = isinstance(principal, iam.Role | iam.LazyRole)
+    if result.statement_added and (is_role or not isinstance(result.policy_dependable, DependencyGroup)):
+        return
+    problem = (
+        f"grantee {_name(grantee)} takes no policy from this stack: grant to a role, user or group that is defined here or "
+        "imported from this account as mutable, or let its owner grant what read_statements() says"
+    )
+    raise ValidationError("LostGrant", [problem], scope)
+
+
+def _name(grantee: iam.IGrantable) -> str:
+    principal = grantee.grant_principal
+    node = getattr(principal, "node", None)
+    return repr(type(principal).__name__ if node is None else node.path)
+
+
+def access_statement() -> iam.PolicyStatement:
+    """Return the right to ask Lake Formation for credentials; the action has no resource type.
+
+    See: https://docs.aws.amazon.com/lake-formation/latest/dg/access-control-underlying-data.html
+    """
+    return iam.PolicyStatement(actions=["lakeformation:GetDataAccess"], resources=["*"])
+
+
+def define_location(
+    scope: Construct, id: str, *, business_unit: IBusinessUnit, bucket: s3.IBucket, prefix: str
+) -> lakeformation.CfnResource:
+    """Register the tables' location with a role of its own.
+
+    See: https://docs.aws.amazon.com/lake-formation/latest/dg/registration-role.html and
+    https://docs.aws.amazon.com/lake-formation/latest/dg/cross-service-confused-deputy-prevention.html
+
+    Args:
+        scope: Parent.
+        id: Construct id; the role is ``<id>Role``.
+        business_unit: The unit; gives key and boundary.
+        bucket: Bucket of the tables.
+        prefix: Their prefix.
+    """
+    source = cdk.Stack.of(scope).format_arn(
+        service="lakeformation", resource="*", arn_format=cdk.ArnFormat.NO_RESOURCE_NAME
+    )
+    role = service_role(
+        scope,
+        f"{id}Role",
+        service=SERVICE,
+        source_arn=source,
+        business_unit=business_unit,
+        description=f"Lake Formation's access to the feature tables of unit {business_unit.name}",
+        wildcard_reason=_LOCATION_REASON,
+        statements=[
+            iam.PolicyStatement(actions=["s3:ListBucket"], resources=[bucket.bucket_arn]),
+            iam.PolicyStatement(
+                actions=["s3:DeleteObject", "s3:GetObject", "s3:PutObject"],
+                resources=[bucket.arn_for_objects(f"{prefix}/*")],
+            ),
+            key_statement(business_unit.key, services=["s3"]),
+        ],
+    )
+    glue = iam.ServicePrincipal("glue.amazonaws.com", conditions=source_conditions(scope, "glue.amazonaws.com"))
+    assert role.assume_role_policy is not None  # noqa: S101 - a role that is defined here has one
+    role.assume_role_policy.add_statements(iam.PolicyStatement(actions=["sts:AssumeRole"], principals=[glue]))
+    location = lakeformation.CfnResource(
+        scope,
+        id,
+        resource_arn=bucket.arn_for_objects(prefix),
+        role_arn=role.role_arn,
+        use_service_linked_role=False,
+        hybrid_access_enabled=False,
+    )
+    location.node.add_dependency(role)
+    return location
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LakeFormationTables:
+    """Some tables of one database, and what must be there before anybody is permitted anything on them."""
+
+    scope: Construct
+    database: str
+    tables: tuple[str, ...]
+    after: Sequence[IDependable] = ()
+
+    def permit(
+        self, principal: iam.IPrincipal, permissions: Sequence[str], *, columns: Sequence[str] | None = None
+    ) -> None:
+        """Permit a role or user something on each table, and to find the database.
+
+        Args:
+            principal: Who.
+            permissions: What on the tables; with ``columns`` reading alone, which is then what is permitted.
+            columns: The only columns. Default: all.
+
+        Raises:
+            ValidationError: If the principal is neither a role nor a user.
+        """
+        identifier = self._identifier(principal)
+        catalog = cdk.Stack.of(self.scope).account
+        database = Permissions.DatabaseResourceProperty(catalog_id=catalog, name=self.database)
+        self._define(identifier, DESCRIBE, Permissions.ResourceProperty(database=database))
+        for table in self.tables:
+            if columns is None:
+                whole = Permissions.TableResourceProperty(catalog_id=catalog, database_name=self.database, name=table)
+                self._define(identifier, permissions, Permissions.ResourceProperty(table=whole))
+                continue
+            part = Permissions.TableWithColumnsResourceProperty(
+                catalog_id=catalog, database_name=self.database, name=table, column_names=list(columns)
+            )
+            # on columns there is no other permission; it shows their names too
+            self._define(identifier, ("SELECT",), Permissions.ResourceProperty(table_with_columns=part))
+
+    def _identifier(self, principal: iam.IPrincipal) -> str:
+        for attribute in ("role_arn", "user_arn"):
+            found = getattr(principal, attribute, None)
+            if found is not None:
+                return str(found)
+        problem = f"Lake Formation permits roles and users, got {type(principal).__name__}; grant to a role"
+        raise ValidationError("LostGrant", [problem], self.scope)
+
+    def _define(self, principal: str, permissions: Sequence[str], resource: object) -> None:
+        said = cdk.Stack.of(self.scope).resolve([principal, sorted(permissions), resource])
+        digest = hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
+        name = f"Permission{digest[:12].upper()}"
+        if self.scope.node.try_find_child(name) is not None:
+            return
+        permission = Permissions(
+            self.scope,
+            name,
+            principal=Permissions.DataLakePrincipalProperty(data_lake_principal_identifier=principal),
+            resource=resource,  # type: ignore[arg-type] # one of the properties above
+            permissions=sorted(permissions),
+            permissions_with_grant_option=[],
+        )
+        permission.node.add_dependency(*self.after)

@@ -1,0 +1,166 @@
+"""The execution role of an endpoint, and the buckets that it exchanges files with."""
+
+from collections.abc import Sequence
+
+import aws_cdk as cdk
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_s3 as s3
+
+from constructs import Construct
+from mlops_constructs._roles import ROLE_REASON, SERVICE, ServiceRole, container_statements, key_statement, service_role
+from mlops_constructs._unit_resources import define_bucket
+from mlops_constructs.model_endpoint.endpoint_capacity import EndpointCapacity
+from mlops_constructs.model_registry import ModelImage
+from mlops_constructs.unit_interface import IBusinessUnit
+from mlops_runtime.rollout.execution_names import rehearsal_pattern
+
+REQUESTS_PREFIX = "requests"
+ANSWERS_PREFIX = "answers"
+FAILURES_PREFIX = "failures"
+
+
+CAPTURE_PREFIX = "capture"
+
+
+class Exchange(Construct):
+    """Define the bucket of an asynchronous endpoint. Stateful.
+
+    Args:
+        scope: Parent.
+        id: Construct id.
+        business_unit: The unit.
+        endpoint_name: The endpoint; keys are ``<prefix>/<endpoint>/...``.
+        retention: How long requests, answers and failures are kept.
+    """
+
+    def __init__(
+        self, scope: Construct, id: str, *, business_unit: IBusinessUnit, endpoint_name: str, retention: cdk.Duration
+    ) -> None:
+        super().__init__(scope, id)
+        self._unit = business_unit
+        self._endpoint_name = endpoint_name
+        self._bucket = define_bucket(
+            self,
+            "Bucket",
+            business_unit=business_unit,
+            lifecycle_rules=[s3.LifecycleRule(expiration=retention)],
+            noncurrent_days=7,
+        )
+
+    @property
+    def bucket(self) -> s3.IBucket:
+        """Bucket of requests, answers and failures."""
+        return self._bucket
+
+    def uri(self, prefix: str) -> str:
+        """Return the S3 URI below which one kind of object lies.
+
+        Args:
+            prefix: ``requests``, ``answers`` or ``failures``.
+        """
+        return self._bucket.s3_url_for_object(f"{prefix}/{self._endpoint_name}")
+
+    def role_statements(self) -> list[iam.PolicyStatement]:
+        """Return what the endpoint's role needs: read requests, write answers and failures, in parts where they are large.
+
+        See: https://docs.aws.amazon.com/sagemaker/latest/dg/async-inference-create-endpoint-prerequisites.html
+        """
+        written = [self._objects(ANSWERS_PREFIX), self._objects(FAILURES_PREFIX)]
+        return [
+            iam.PolicyStatement(actions=["s3:GetObject"], resources=[self._objects(REQUESTS_PREFIX)]),
+            iam.PolicyStatement(actions=["s3:AbortMultipartUpload", "s3:PutObject"], resources=written),
+        ]
+
+    def grant_use(self, grantee: iam.IGrantable) -> iam.Grant:
+        """Let somebody leave requests and fetch answers and failures.
+
+        Args:
+            grantee: Who.
+        """
+        read = [self._objects(ANSWERS_PREFIX), self._objects(FAILURES_PREFIX)]
+        stack = cdk.Stack.of(self)
+        via = {"StringEquals": {"kms:ViaService": f"s3.{stack.region}.{stack.url_suffix}"}}
+        put = iam.Grant.add_to_principal(
+            grantee=grantee, actions=["s3:PutObject"], resource_arns=[self._objects(REQUESTS_PREFIX)]
+        )
+        get = iam.Grant.add_to_principal(grantee=grantee, actions=["s3:GetObject"], resource_arns=read)
+        key = iam.Grant.add_to_principal(
+            grantee=grantee,
+            actions=["kms:Decrypt", "kms:GenerateDataKey"],
+            resource_arns=[self._unit.key.key_arn],
+            conditions=via,
+        )
+        return put.combine(get).combine(key)
+
+    def _objects(self, prefix: str) -> str:
+        return self._bucket.arn_for_objects(f"{prefix}/{self._endpoint_name}/*")
+
+
+def define_model_role(
+    scope: Construct,
+    id: str,
+    *,
+    business_unit: IBusinessUnit,
+    endpoint_name: str,
+    image: ModelImage,
+    capacity: EndpointCapacity,
+    rollback_alarms: Sequence[str],
+    capture_bucket: s3.IBucket | None,
+    exchange: Exchange | None,
+    is_rehearsed: bool,
+) -> ServiceRole:
+    """Define the role.
+
+    Args:
+        scope: Parent.
+        id: Construct id.
+        business_unit: The unit.
+        endpoint_name: The endpoint.
+        image: Image that the role may pull.
+        capacity: On what the endpoint runs.
+        rollback_alarms: ARNs of alarms that roll a deployment back.
+        capture_bucket: Bucket of captures; None without capture.
+        exchange: Bucket of requests and answers; None for endpoints that answer at once.
+        is_rehearsed: Whether candidates rehearse on endpoints of their own, whose containers have logs of their own.
+    """
+    models = business_unit.artifacts.arn_for_objects(f"models/{endpoint_name}/*")
+    statements = [
+        *image.pull_statements(scope),
+        iam.PolicyStatement(actions=["s3:GetObject"], resources=[models]),
+        key_statement(business_unit.key, services=["s3"]),
+        *container_statements(
+            scope,
+            log_group=f"/aws/sagemaker/Endpoints/{endpoint_name}",
+            namespace="/aws/sagemaker/Endpoints",
+            is_networked=not capacity.is_serverless,
+            more_logs=[f"/aws/sagemaker/Endpoints/{rehearsal_pattern(endpoint_name)}"] if is_rehearsed else [],
+        ),
+    ]
+    if not capacity.is_serverless:
+        # SageMaker reads the alarms that roll a deployment back with the model's role
+        # https://docs.aws.amazon.com/sagemaker/latest/dg/deployment-guardrails-configuration.html
+        statements.append(iam.PolicyStatement(actions=["cloudwatch:DescribeAlarms"], resources=list(rollback_alarms)))
+    if capture_bucket is not None:
+        captures = capture_bucket.arn_for_objects(f"{CAPTURE_PREFIX}/{endpoint_name}/*")
+        statements.append(iam.PolicyStatement(actions=["s3:PutObject"], resources=[captures]))
+    if exchange is not None:
+        statements += [*exchange.role_statements(), *_topic_statements(business_unit, capacity)]
+    return service_role(
+        scope,
+        id,
+        service=SERVICE,
+        statements=statements,
+        business_unit=business_unit,
+        description=f"Containers of models behind {endpoint_name}",
+        wildcard_reason=ROLE_REASON,
+    )
+
+
+def _topic_statements(business_unit: IBusinessUnit, capacity: EndpointCapacity) -> list[iam.PolicyStatement]:
+    config = capacity.asynchronous_config
+    topics = [] if config is None else list(dict.fromkeys(topic.topic_arn for topic in config.topics))
+    if not topics:
+        return []
+    # a topic under the unit's key; any other key's policy must admit the role itself
+    key = key_statement(business_unit.key, services=["sns"])
+    return [iam.PolicyStatement(actions=["sns:Publish"], resources=topics), key]

@@ -1,0 +1,428 @@
+"""The functions and the job of a monitor, with what each may read and write."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import aws_cdk as cdk
+from aws_cdk import aws_ec2 as ec2
+from aws_cdk import aws_events as events
+from aws_cdk import aws_events_targets as targets
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_lambda as lambda_
+from aws_cdk import aws_s3 as s3
+from aws_cdk import aws_s3_assets as s3_assets
+
+from constructs import Construct
+from mlops_constructs._assets import layer, text_file
+from mlops_constructs._functions import (
+    ARCHITECTURE,
+    QueueConsumer,
+    add_target,
+    define_dead_letter_queue,
+    define_function,
+    define_queue_consumer,
+    deliver,
+)
+from mlops_constructs._roles import (
+    ROLE_REASON,
+    SERVICE,
+    ServiceRole,
+    container_statements,
+    key_statement,
+    pass_role_statement,
+    placed,
+    put_events_statement,
+    sagemaker_arn,
+    service_role,
+)
+from mlops_constructs.compliance import acknowledge
+from mlops_constructs.model_endpoint import IServedModel
+from mlops_constructs.model_monitor._job_group import define_job_group
+from mlops_constructs.model_monitor.monitor_engine import MonitorJob
+from mlops_constructs.unit_interface import IBusinessUnit
+from mlops_runtime.contracts import canonical_json
+from mlops_runtime.contracts.capture import announcement_prefix
+from mlops_runtime.contracts.monitor import metric_namespace
+from mlops_runtime.monitor.job_start import CHARACTERS_OF_TIME
+from mlops_runtime.monitor.spec import MonitorSpec
+
+_BALANCER = "AWS/ApplicationELB"
+REASON = (
+    "captures, counts and reports lie below the endpoint's own prefixes by hour, and metrics have no resource type; "
+    "rejected: one object for all, which concurrent captures would overwrite"
+)
+
+
+_MINUTE = "15"
+_CPU = 1769
+
+
+_GROUP = "/aws/sagemaker/ProcessingJobs"
+_START_REASON = (
+    "each run is a job with a name of its own, below the endpoint's; "
+    "rejected: one fixed name, under which SageMaker runs a job once"
+)
+_NETWORKED_REASON = (
+    "the job reads captures and writes reports by itself, in the unit's network without a way to the internet; rejected: "
+    "isolation, in which SageMaker would have to copy every capture of the endpoint before it"
+)
+_NO_OUTPUT_REASON = (
+    "the job has no output that SageMaker would write: it puts reports into the unit's bucket, which the unit's key encrypts; "
+    "rejected: a condition on the key of an output, which IAM would never meet"
+)
+# what Spark runs on the first instance: the module is in the image
+_APPLICATION = """import sys
+
+from mlops_runtime.jobs.monitor_spark import main
+
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MonitorAccess:
+    """The monitor and what stands around it; ``period_hours`` is how often it decides."""
+
+    scope: Construct
+    business_unit: IBusinessUnit
+    endpoint: IServedModel
+    captures: s3.IBucket
+    period_hours: int
+
+    def count(self) -> list[iam.PolicyStatement]:
+        """Read captures and baseline, write counts, read what is live."""
+        unit, name = self.business_unit, self.endpoint.endpoint_name
+        return [
+            objects("s3:GetObject", self.captures.arn_for_objects(f"capture/{name}/*"), self._artifacts("evaluations")),
+            objects("s3:PutObject", unit.artifacts.arn_for_objects(f"monitor/{name}/counts/*")),
+            # what executions announce of their own calls; the keys say all
+            list_objects(unit.artifacts.bucket_arn, f"{announcement_prefix(name)}*"),
+            iam.PolicyStatement(actions=["dynamodb:GetItem"], resources=[self.endpoint.rollout.table.table_arn]),
+            key_statement(unit.key, services=["dynamodb", "s3"]),
+        ]
+
+    def decide(self) -> list[iam.PolicyStatement]:
+        """Read captures, labels, counts, baseline and earlier reports; write report, metrics and event."""
+        unit, name = self.business_unit, self.endpoint.endpoint_name
+        calls = [f"capture/{name}/*", f"labels/{name}/*"]
+        announced = f"{announcement_prefix(name)}*"
+        counts, reports, violations = (f"monitor/{name}/{folder}/*" for folder in ("counts", "reports", "violations"))
+        own = unit.artifacts.arn_for_objects
+        return [
+            objects("s3:GetObject", *(self.captures.arn_for_objects(prefix) for prefix in calls)),
+            objects("s3:GetObject", own(counts), own(reports), self._artifacts("evaluations")),
+            objects("s3:PutObject", own(reports), own(violations)),
+            list_objects(self.captures.bucket_arn, *calls),
+            list_objects(unit.artifacts.bucket_arn, announced, counts, reports),
+            iam.PolicyStatement(actions=["dynamodb:GetItem"], resources=[self.endpoint.rollout.table.table_arn]),
+            # calls of the window, and latency beside that of the weeks before; what is published is logged in embedded format
+            iam.PolicyStatement(actions=["cloudwatch:GetMetricData"], resources=["*"]),
+            put_events_statement(unit),
+            key_statement(unit.key, services=["dynamodb", "s3"]),
+        ]
+
+    def publish(self) -> iam.PolicyStatement:
+        """Publish metrics in the unit's namespace alone."""
+        return iam.PolicyStatement(
+            actions=["cloudwatch:PutMetricData"],
+            resources=["*"],
+            conditions={"StringEquals": {"cloudwatch:namespace": metric_namespace(self.business_unit.name)}},
+        )
+
+    def model(self) -> list[iam.PolicyStatement]:
+        """Read the artefact of the live model, which is explained."""
+        return [objects("s3:GetObject", self._artifacts("models"))]
+
+    def environment(self, spec: MonitorSpec, *, window_hours: int) -> dict[str, str]:
+        """Return what the deciding function is told, and what the job is told that stands for it."""
+        unit, endpoint = self.business_unit, self.endpoint
+        return {
+            "ENDPOINT": endpoint.endpoint_name,
+            "VARIANT": endpoint.variant,
+            "UNIT": unit.name,
+            "ROLLOUT_TABLE": endpoint.rollout.table.table_name,
+            "ARTIFACTS_BUCKET": unit.artifacts.bucket_name,
+            "CAPTURE_BUCKET": self.captures.bucket_name,
+            "EVENT_BUS": unit.bus.event_bus_name,
+            "WINDOW_HOURS": str(window_hours),
+            "PERIOD_HOURS": str(self.period_hours),
+            "MONITOR": canonical_json(spec).decode(),
+            **self._traffic(),
+        }
+
+    def _traffic(self) -> dict[str, str]:
+        """Where calls and latency are published, where that is not SageMaker's own metrics.
+
+        A load balancer has both with the same dimensions, and the time in seconds.
+        See: https://docs.aws.amazon.com/elasticloadbalancing/latest/application/load-balancer-cloudwatch-metrics.html
+        """
+        metric = self.endpoint.metric_invocations()
+        if metric.namespace == "AWS/SageMaker":
+            return {}
+        names: dict[str, Any] = {
+            "namespace": metric.namespace,
+            "metric": metric.metric_name,
+            "dimensions": metric.dimensions,
+        }
+        if metric.namespace == _BALANCER:
+            names["latency"] = {**names, "metric": "TargetResponseTime", "milliseconds": 1000}
+        return {"TRAFFIC": cdk.Stack.of(self.scope).to_json_string(names)}
+
+    def _artifacts(self, folder: str) -> str:
+        return self.business_unit.artifacts.arn_for_objects(f"{folder}/{self.endpoint.endpoint_name}/*")
+
+
+def objects(action: str, *resources: str) -> iam.PolicyStatement:
+    """Return the right to read or write objects."""
+    return iam.PolicyStatement(actions=[action], resources=list(resources))
+
+
+def list_objects(bucket_arn: str, *prefixes: str) -> iam.PolicyStatement:
+    """Return the right to list what lies below prefixes."""
+    return iam.PolicyStatement(
+        actions=["s3:ListBucket"], resources=[bucket_arn], conditions={"StringLike": {"s3:prefix": list(prefixes)}}
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """What the deciding function is told and allowed besides, where something else than our counts is its evidence."""
+
+    environment: Mapping[str, str] = field(default_factory=dict)
+    statements: Sequence[iam.PolicyStatement] = ()
+
+
+def define_layer(access: MonitorAccess) -> lambda_.ILayerVersion:
+    """Define the layer with numpy."""
+    return layer(access.scope, "Layer", name="monitor", architecture=ARCHITECTURE)
+
+
+def define_counts(access: MonitorAccess, numpy: lambda_.ILayerVersion) -> QueueConsumer:
+    """Define the function that counts each capture object as it lands, with its queue.
+
+    See: https://docs.aws.amazon.com/AmazonS3/latest/userguide/ev-events.html
+    """
+    unit, name = access.business_unit, access.endpoint.endpoint_name
+    consumer = define_queue_consumer(
+        access.scope,
+        "Counts",
+        business_unit=unit,
+        folder="capture_counts",
+        description=f"Counts each capture of {name}",
+        environment={
+            "ENDPOINT": name,
+            "ROLLOUT_TABLE": access.endpoint.rollout.table.table_name,
+            "ARTIFACTS_BUCKET": unit.artifacts.bucket_name,
+        },
+        statements=access.count(),
+        # an object of 2 GiB, the largest that it takes, needs about 100 seconds of a whole CPU, which 1,769 MiB are:
+        # https://docs.aws.amazon.com/lambda/latest/dg/configuration-memory.html
+        timeout=cdk.Duration.minutes(5),
+        memory_size=_CPU,
+        # so that one that is large, or never ends, takes no other with it
+        batch_size=1,
+        layers=[numpy],
+        wildcard_reason=REASON,
+    )
+    rule = events.Rule(
+        access.scope,
+        "Captured",
+        description=f"Captures of {name}",
+        event_pattern=events.EventPattern(
+            source=["aws.s3"],
+            detail_type=["Object Created"],
+            detail={
+                "bucket": {"name": [access.captures.bucket_name]},
+                "object": {"key": [{"prefix": f"capture/{name}/"}]},
+            },
+        ),
+    )
+    consumer.feed(rule)
+    return consumer
+
+
+def define_decide(
+    access: MonitorAccess,
+    numpy: lambda_.ILayerVersion,
+    *,
+    spec: MonitorSpec,
+    window_hours: int,
+    evidence: Evidence,
+) -> lambda_.Function:
+    """Define the function that decides over a window."""
+    return define_function(
+        access.scope,
+        "Decide",
+        business_unit=access.business_unit,
+        folder="monitor_decide",
+        description=f"Decides whether data and quality of {access.endpoint.endpoint_name} hold",
+        environment={**access.environment(spec, window_hours=window_hours), **evidence.environment},
+        statements=[*access.decide(), *evidence.statements],
+        timeout=cdk.Duration.minutes(15),
+        memory_size=_CPU,
+        layers=[numpy],
+        wildcard_reason=REASON,
+    )
+
+
+def define_schedule(access: MonitorAccess, function: lambda_.IFunction, *, every: cdk.Duration) -> None:
+    """Define the rule that calls a function: at a fixed time wherever there is one, not at that at which somebody deployed."""
+    rule = events.Rule(
+        access.scope,
+        "Schedule",
+        description=f"When the monitor of {access.endpoint.endpoint_name} decides",
+        schedule=_schedule(every),
+    )
+    add_target(rule, targets.LambdaFunction(function), dead_letters=access.business_unit.dead_letter_queue)
+
+
+def _schedule(every: cdk.Duration) -> events.Schedule:
+    """A quarter past: captures of the hour before have landed by then and are counted."""
+    hours = every.to_hours(integral=False)
+    if hours == 7 * 24:
+        return events.Schedule.cron(minute=_MINUTE, hour="6", week_day="MON")
+    if hours == 24:
+        return events.Schedule.cron(minute=_MINUTE, hour="6")
+    if hours in (1, 2, 3, 4, 6, 8, 12):
+        return events.Schedule.cron(minute=_MINUTE, hour="*" if hours == 1 else f"*/{hours:.0f}")
+    return events.Schedule.rate(every)
+
+
+def define_job(access: MonitorAccess, job: MonitorJob, *, spec: MonitorSpec, window_hours: int) -> lambda_.Function:
+    """Define the job's role and the function ``Start`` that starts a run.
+
+    Args:
+        access: The monitor.
+        job: Where the job runs.
+        spec: What is tested.
+        window_hours: The window.
+    """
+    unit, scope = access.business_unit, access.scope
+    code = (
+        s3_assets.Asset(scope, "Application", path=str(text_file("monitor_spark.py", _APPLICATION)))
+        if job.spark
+        else None
+    )
+    role, group = _define_role(access, job, code), _group(access, job)
+    _tell_failures(access)
+    function = define_function(
+        scope,
+        "Start",
+        business_unit=unit,
+        folder="monitor_start",
+        description=f"Starts the job that watches {access.endpoint.endpoint_name}",
+        environment={
+            **access.environment(spec, window_hours=window_hours),
+            "JOB": cdk.Stack.of(scope).to_json_string(_plan(access, job, role, code, group)),
+        },
+        statements=_start_statements(access, job, role, group),
+        timeout=cdk.Duration.seconds(30),
+        wildcard_reason=_START_REASON,
+    )
+    acknowledge(function, "Mlops-JobIsolation[CreateProcessingJob]", _NETWORKED_REASON)
+    acknowledge(function, "Mlops-JobOutput[CreateProcessingJob]", _NO_OUTPUT_REASON)
+    return function
+
+
+def _group(access: MonitorAccess, job: MonitorJob) -> ec2.ISecurityGroup:
+    return define_job_group(
+        access.scope,
+        business_unit=access.business_unit,
+        endpoint_name=access.endpoint.endpoint_name,
+        count=job.instance_count,
+    )
+
+
+def _plan(
+    access: MonitorAccess, job: MonitorJob, role: ServiceRole, code: s3_assets.Asset | None, group: ec2.ISecurityGroup
+) -> Mapping[str, object]:
+    """The fields of ``MonitorJobPlan``; values may be tokens."""
+    unit = access.business_unit
+    plan: dict[str, object] = {
+        "image_uri": job.image.uri(access.scope),
+        "instance_type": job.instance_type,
+        "count": job.instance_count,
+        "maximum": int(job.max_runtime.to_seconds(integral=False)),
+        "volume_gigabytes": job.volume_gigabytes,
+        "role": role.role_arn,
+        "subnets": unit.subnet_ids,
+        "security_groups": [group.security_group_id],
+        "kms_key": unit.key.key_arn,
+        "owner": unit.owner,
+        "cost_center": unit.cost_center,
+        "attribution_rows": job.attribution_rows,
+    }
+    return plan if code is None else {**plan, "code_uri": code.s3_object_url}
+
+
+def _define_role(access: MonitorAccess, job: MonitorJob, code: s3_assets.Asset | None) -> ServiceRole:
+    unit = access.business_unit
+    statements = [*access.count(), *access.decide(), access.publish()]
+    if job.attribution_rows:
+        statements += access.model()
+    if code is not None:
+        statements.append(objects("s3:GetObject", code.bucket.arn_for_objects(code.s3_object_key)))
+        statements.append(list_objects(code.bucket.bucket_arn, code.s3_object_key))
+    return service_role(
+        access.scope,
+        "JobRole",
+        service=SERVICE,
+        statements=[
+            *job.image.pull_statements(access.scope),
+            # volumes of the instances
+            key_statement(unit.key, services=["sagemaker"], actions=["kms:CreateGrant", "kms:DescribeKey"]),
+            *statements,
+            *container_statements(
+                access.scope,
+                log_group=_GROUP,
+                namespace=_GROUP,
+                streams=[f"{access.endpoint.endpoint_name}-monitor-{'?' * CHARACTERS_OF_TIME}/*"],
+            ),
+        ],
+        business_unit=unit,
+        description=f"Job that watches {access.endpoint.endpoint_name}",
+        wildcard_reason=ROLE_REASON,
+    )
+
+
+def _start_statements(
+    access: MonitorAccess, job: MonitorJob, role: ServiceRole, group: ec2.ISecurityGroup
+) -> list[iam.PolicyStatement]:
+    """Start the job in its place: network, key and instance type as declared. It reads S3 itself, so it has a network."""
+    unit = access.business_unit
+    jobs = sagemaker_arn(access.scope, "processing-job", f"{access.endpoint.endpoint_name}-monitor-*")
+    conditions = {
+        **placed(subnets=unit.subnet_ids, security_groups=[group.security_group_id]),
+        "StringEquals": {"sagemaker:VolumeKmsKey": unit.key.key_arn},
+        "ForAnyValue:StringEquals": {"sagemaker:InstanceTypes": [job.instance_type]},
+        "Bool": {"sagemaker:InterContainerTrafficEncryption": "true"},
+        "NumericLessThanEquals": {"sagemaker:MaxRuntimeInSeconds": int(job.max_runtime.to_seconds(integral=False))},
+    }
+    return [
+        iam.PolicyStatement(actions=["sagemaker:CreateProcessingJob"], resources=[jobs], conditions=conditions),
+        iam.PolicyStatement(actions=["sagemaker:AddTags"], resources=[jobs]),
+        pass_role_statement(role, service=SERVICE),
+    ]
+
+
+def _tell_failures(access: MonitorAccess) -> None:
+    """Put each run that failed among the messages that nobody could process, which have an alarm.
+
+    See: https://docs.aws.amazon.com/sagemaker/latest/dg/automating-sagemaker-with-eventbridge.html
+    """
+    queue = define_dead_letter_queue(access.scope, "JobDeadLetters", business_unit=access.business_unit)
+    rule = events.Rule(
+        access.scope,
+        "JobFailed",
+        description=f"Runs of the job that watches {access.endpoint.endpoint_name} which gave no report",
+        event_pattern=events.EventPattern(
+            source=["aws.sagemaker"],
+            detail_type=["SageMaker Processing Job State Change"],
+            detail={
+                "ProcessingJobName": [{"prefix": f"{access.endpoint.endpoint_name}-monitor-"}],
+                "ProcessingJobStatus": ["Failed", "Stopped"],
+            },
+        ),
+    )
+    deliver(rule, queue, dead_letters=access.business_unit.dead_letter_queue)

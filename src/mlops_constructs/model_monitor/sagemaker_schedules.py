@@ -1,0 +1,526 @@
+"""SageMaker Model Monitor: job definitions, schedules, their images and their role."""
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
+
+import aws_cdk as cdk
+import jsii
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_s3 as s3
+from aws_cdk import aws_sagemaker as sagemaker
+
+from constructs import Construct, IConstruct
+from mlops_constructs._errors import ValidationError
+from mlops_constructs._roles import (
+    ROLE_REASON,
+    SERVICE,
+    ServiceRole,
+    container_statements,
+    key_statement,
+    sagemaker_arn,
+    service_role,
+)
+from mlops_constructs._validation import is_known, raise_if_any
+from mlops_constructs._warnings import CLOSED_MODEL_MONITOR, warn
+from mlops_constructs.model_endpoint import IServedModel
+from mlops_constructs.model_monitor._job_group import define_job_group
+from mlops_constructs.model_monitor.monitor_engine import (
+    WITH_CONFIG,
+    WITH_LABELS,
+    MonitorBaseline,
+    SageMakerModelMonitor,
+)
+from mlops_constructs.unit_interface import IBusinessUnit
+from mlops_runtime.monitor.model_monitor.execution_store import model_monitor_prefix
+from mlops_runtime.monitor.model_monitor.executions import MonitorName, schedule_name
+
+Image = Literal["analyzer", "clarify"]
+_TABLE = Path(__file__).parent / "sagemaker_images.json"
+_REPOSITORIES: Mapping[Image, tuple[str, str]] = {
+    "analyzer": ("sagemaker-model-monitor-analyzer", ""),
+    "clarify": ("sagemaker-clarify-processing", ":1.0"),
+}
+# joins captures and labels before the analyzer runs, from the same account
+MERGER = "sagemaker-model-monitor-groundtruth-merger"
+
+
+# where SageMaker puts what a job writes below /opt/ml/output/metrics/cloudwatch
+# https://docs.aws.amazon.com/sagemaker/latest/dg/model-monitor-interpreting-cloudwatch.html
+NAMESPACES = {
+    "data_quality": "aws/sagemaker/Endpoints/data-metrics",
+    "model_quality": "aws/sagemaker/Endpoints/model-metrics",
+    "bias": "aws/sagemaker/Endpoints/bias-metrics",
+    "explainability": "aws/sagemaker/Endpoints/explainability-metrics",
+}
+_LOG_GROUP = "/aws/sagemaker/ProcessingJobs"
+# SageMaker names these jobs itself, by kind and time and not by schedule
+# claim: monitoring-jobs-are-named-by-kind
+_STREAMS = ("groundtruth-merge-*", "*-monitoring-*")
+_PULL = ("ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer")
+# Clarify asks a copy of the model, on an endpoint of its own that it deletes afterwards
+# https://docs.aws.amazon.com/sagemaker/latest/dg/clarify-processing-job-configure-analysis.html
+_COPY = "sm-clarify-*"
+_REASON = (
+    f"Clarify names its copies of the model itself, below a fixed prefix, and executions lie by hour; {ROLE_REASON}"
+)
+
+
+_INPUT = "/opt/ml/processing/input_data"
+_OUTPUT = "/opt/ml/processing/output"
+_DIGEST = 10  # hexadecimal digits of a definition's name
+
+
+def image_uri(scope: IConstruct, image: Image) -> str:
+    """Return the URI of an image in the stack's region.
+
+    Args:
+        scope: Any construct of the stack.
+        image: Which one.
+
+    Raises:
+        ValidationError: If the region has no such image; it names those that have.
+    """
+    stack = cdk.Stack.of(scope)
+    repository, tag = _REPOSITORIES[image]
+    host = f"{_account(scope, image)}.dkr.ecr.{stack.region}.{stack.url_suffix}"
+    return f"{host}/{repository}{tag}"
+
+
+def repository_arns(scope: IConstruct, image: Image) -> list[str]:
+    """Return the ARNs of what a job's role pulls.
+
+    Args:
+        scope: Any construct of the stack.
+        image: Which image the job runs.
+    """
+    names = [_REPOSITORIES[image][0], *([MERGER] if image == "analyzer" else [])]
+    account = _account(scope, image)
+    return [
+        cdk.Stack.of(scope).format_arn(service="ecr", resource="repository", resource_name=name, account=account)
+        for name in names
+    ]
+
+
+@cache
+def _table() -> Mapping[str, Mapping[str, str]]:
+    found: Mapping[str, Mapping[str, str]] = json.loads(_TABLE.read_text())
+    return found
+
+
+def _account(scope: IConstruct, image: Image) -> str:
+    stack, accounts = cdk.Stack.of(scope), _table()[image]
+    if not is_known(stack.region):
+        return _mapping(stack, image, accounts).find_in_map(stack.region, "account")
+    if stack.region not in accounts:
+        where = ", ".join(accounts)
+        problem = f"{_REPOSITORIES[image][0]} is in {where}, got region {stack.region!r}; use another engine"
+        raise ValidationError("NoImageInRegion", [problem], scope)
+    return accounts[stack.region]
+
+
+def _mapping(stack: cdk.Stack, image: Image, accounts: Mapping[str, str]) -> cdk.CfnMapping:
+    """Return the stack's table of accounts; a region that it lacks fails when the change set is made."""
+    name = f"{image.capitalize()}Accounts"
+    known = stack.node.try_find_child(name)
+    if isinstance(known, cdk.CfnMapping):
+        return known
+    return cdk.CfnMapping(stack, name, mapping={region: {"account": account} for region, account in accounts.items()})
+
+
+def define_monitor_role(
+    scope: Construct,
+    id: str,
+    *,
+    business_unit: IBusinessUnit,
+    monitor: MonitorName,
+    endpoint_name: str,
+    captures: s3.IBucket,
+    image: Image,
+    files: Sequence[str],
+) -> ServiceRole:
+    """Define the role of one monitor's jobs.
+
+    SageMaker assumes it for definitions, schedules and processing jobs alike, so any of the account's SageMaker resources may be
+    the source.
+
+    Args:
+        scope: Parent.
+        id: Construct id.
+        business_unit: The unit.
+        monitor: The monitor.
+        endpoint_name: The endpoint.
+        captures: Bucket of captures and labels.
+        image: Image that the jobs run.
+        files: S3 URIs of baselines, configs and scripts that they read.
+    """
+    stack, artifacts = cdk.Stack.of(scope), business_unit.artifacts
+    prefix = f"{model_monitor_prefix(endpoint_name)}/{monitor}"
+    folders = [f"capture/{endpoint_name}/*"]
+    if monitor in WITH_LABELS:
+        folders.append(f"labels/{endpoint_name}/*")
+    objects = [_object_arn(stack, uri) for uri in files]
+    statements = [
+        iam.PolicyStatement(actions=["ecr:GetAuthorizationToken"], resources=["*"]),
+        iam.PolicyStatement(actions=list(_PULL), resources=repository_arns(scope, image)),
+        iam.PolicyStatement(
+            actions=["s3:GetObject"], resources=[*(captures.arn_for_objects(folder) for folder in folders), *objects]
+        ),
+        _list(captures.bucket_arn, *folders),
+        *(_list(*parts) for parts in _folders(stack, files)),
+        iam.PolicyStatement(actions=["s3:PutObject"], resources=[artifacts.arn_for_objects(f"{prefix}/*")]),
+        key_statement(business_unit.key, services=["s3"]),
+        # volumes of the instances
+        key_statement(business_unit.key, services=["sagemaker"], actions=["kms:CreateGrant", "kms:DescribeKey"]),
+        *container_statements(scope, log_group=_LOG_GROUP, namespace=NAMESPACES[monitor], streams=_STREAMS),
+    ]
+    if monitor in WITH_LABELS:  # what the first of the two jobs of an execution has joined
+        joined = f"{prefix}/merge/*"
+        statements += [
+            iam.PolicyStatement(actions=["s3:GetObject"], resources=[artifacts.arn_for_objects(joined)]),
+            _list(artifacts.bucket_arn, joined),
+        ]
+    if monitor == "explainability":
+        statements += _copy_statements(scope, endpoint_name)
+    return service_role(
+        scope,
+        id,
+        service=SERVICE,
+        statements=statements,
+        business_unit=business_unit,
+        description=f"Jobs of Model Monitor that watch {monitor.replace('_', ' ')} of {endpoint_name}",
+        source_arn=stack.format_arn(service="sagemaker", resource="*", arn_format=cdk.ArnFormat.NO_RESOURCE_NAME),
+        wildcard_reason=_REASON,
+    )
+
+
+def _copy_statements(scope: Construct, endpoint_name: str) -> list[iam.PolicyStatement]:
+    copies, configs = sagemaker_arn(scope, "endpoint", _COPY), sagemaker_arn(scope, "endpoint-config", _COPY)
+    endpoint = ("Create", "Delete", "Describe")
+    return [
+        iam.PolicyStatement(
+            actions=["sagemaker:DescribeModel"], resources=[sagemaker_arn(scope, "model", f"{endpoint_name}-*")]
+        ),
+        iam.PolicyStatement(
+            actions=[*(f"sagemaker:{verb}Endpoint" for verb in endpoint), "sagemaker:InvokeEndpoint"],
+            resources=[copies, configs],
+        ),
+        iam.PolicyStatement(
+            actions=[*(f"sagemaker:{verb}EndpointConfig" for verb in endpoint), "sagemaker:AddTags"],
+            resources=[configs, copies],
+        ),
+    ]
+
+
+def _object_arn(stack: cdk.Stack, uri: str) -> str:
+    return f"arn:{stack.partition}:s3:::{uri.removeprefix('s3://')}"
+
+
+def _folders(stack: cdk.Stack, uris: Sequence[str]) -> list[tuple[str, ...]]:
+    """Return each bucket's ARN with the keys that are listed in it: a job's input is a prefix."""
+    found: dict[str, list[str]] = {}
+    for uri in uris:
+        bucket, _, key = uri.removeprefix("s3://").partition("/")
+        found.setdefault(f"arn:{stack.partition}:s3:::{bucket}", []).append(key)
+    return [(arn, *keys) for arn, keys in found.items()]
+
+
+def _list(bucket_arn: str, *prefixes: str) -> iam.PolicyStatement:
+    return iam.PolicyStatement(
+        actions=["s3:ListBucket"], resources=[bucket_arn], conditions={"StringLike": {"s3:prefix": list(prefixes)}}
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Kind:
+    """How CloudFormation spells one monitor: ids, type, first word of its properties."""
+
+    role_id: str
+    definition_id: str
+    schedule_id: str
+    monitoring_type: str
+    word: str
+    image: Image
+
+
+_KINDS: Mapping[MonitorName, _Kind] = {
+    "data_quality": _Kind(
+        role_id="DataQualityRole",
+        definition_id="DataQuality",
+        schedule_id="DataQualitySchedule",
+        monitoring_type="DataQuality",
+        word="data_quality",
+        image="analyzer",
+    ),
+    "model_quality": _Kind(
+        role_id="ModelQualityRole",
+        definition_id="ModelQuality",
+        schedule_id="ModelQualitySchedule",
+        monitoring_type="ModelQuality",
+        word="model_quality",
+        image="analyzer",
+    ),
+    "bias": _Kind(
+        role_id="ModelBiasRole",
+        definition_id="ModelBias",
+        schedule_id="ModelBiasSchedule",
+        monitoring_type="ModelBias",
+        word="model_bias",
+        image="clarify",
+    ),
+    "explainability": _Kind(
+        role_id="ModelExplainabilityRole",
+        definition_id="ModelExplainability",
+        schedule_id="ModelExplainabilitySchedule",
+        monitoring_type="ModelExplainability",
+        word="model_explainability",
+        image="clarify",
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SageMakerMonitors:
+    """The monitors that were defined, and what the deciding function needs of them.
+
+    Args:
+        environment: Variables by which the function knows them.
+        statements: What it may do: read executions, look at schedules, put the live model's baselines.
+    """
+
+    environment: Mapping[str, str]
+    statements: tuple[iam.PolicyStatement, ...]
+
+
+def define_sagemaker_monitors(
+    scope: Construct, *, business_unit: IBusinessUnit, endpoint: IServedModel, settings: SageMakerModelMonitor
+) -> SageMakerMonitors:
+    """Define a job definition, a schedule and a role for each monitor.
+
+    Args:
+        scope: The monitor's construct.
+        business_unit: The unit.
+        endpoint: The endpoint; it captures its calls.
+        settings: Which monitors run, and how.
+
+    Returns:
+        What the deciding function needs.
+
+    Raises:
+        ValidationError: If it is no SageMaker endpoint, or the region has no image.
+    """
+    captures = _validate(scope, endpoint)
+    warn(scope, CLOSED_MODEL_MONITOR, endpoint=endpoint.endpoint_name)
+    for monitor in settings.monitors:
+        _define_monitor(
+            scope, monitor, business_unit=business_unit, endpoint=endpoint, captures=captures, settings=settings
+        )
+    name, artifacts = endpoint.endpoint_name, business_unit.artifacts
+    prefix = model_monitor_prefix(name)
+    schedules = [
+        sagemaker_arn(scope, "monitoring-schedule", schedule_name(name, monitor).lower())
+        for monitor in settings.monitors
+    ]
+    return SageMakerMonitors(
+        environment={"MODEL_MONITORS": ",".join(settings.monitors)},
+        statements=(
+            iam.PolicyStatement(actions=["s3:GetObject"], resources=[artifacts.arn_for_objects(f"{prefix}/*")]),
+            iam.PolicyStatement(
+                actions=["s3:PutObject"], resources=[artifacts.arn_for_objects(f"{prefix}/baselines/*")]
+            ),
+            iam.PolicyStatement(
+                actions=["s3:ListBucket"],
+                resources=[artifacts.bucket_arn],
+                conditions={"StringLike": {"s3:prefix": f"{prefix}/*"}},
+            ),
+            iam.PolicyStatement(actions=["sagemaker:DescribeMonitoringSchedule"], resources=schedules),
+        ),
+    )
+
+
+def _validate(scope: Construct, endpoint: IServedModel) -> s3.IBucket:
+    captures = endpoint.capture_bucket
+    raise_if_any(
+        scope,
+        "InvalidSageMakerModelMonitor",
+        [
+            None if captures is not None else "endpoint must capture its calls",
+            None
+            if endpoint.metric_invocations().namespace == "AWS/SageMaker"
+            else f"endpoint must be one of SageMaker's, {endpoint.endpoint_name!r} is not; use another engine",
+            None
+            if is_known(endpoint.endpoint_name)
+            else "endpoint must have a name that is known at synth: schedules are named after it",
+        ],
+    )
+    assert captures is not None  # noqa: S101 - checked above, for the type checker
+    return captures
+
+
+def _define_monitor(
+    scope: Construct,
+    monitor: MonitorName,
+    *,
+    business_unit: IBusinessUnit,
+    endpoint: IServedModel,
+    captures: s3.IBucket,
+    settings: SageMakerModelMonitor,
+) -> None:
+    kind, name = _KINDS[monitor], endpoint.endpoint_name
+    prefix = f"s3://{business_unit.artifacts.bucket_name}/{model_monitor_prefix(name)}"
+    baseline = settings.baselines.get(monitor, _default_baseline(prefix, monitor))
+    role = define_monitor_role(
+        scope,
+        kind.role_id,
+        business_unit=business_unit,
+        monitor=monitor,
+        endpoint_name=name,
+        captures=captures,
+        image=kind.image,
+        files=_files(monitor, baseline, settings),
+    )
+    group = define_job_group(scope, business_unit=business_unit, endpoint_name=name, count=settings.instance_count)
+    given = {"endpointInput": _input(monitor, name, settings)}
+    if monitor in WITH_LABELS:
+        given["groundTruthS3Input"] = {"s3Uri": f"s3://{captures.bucket_name}/labels/{name}"}
+    # arguments of four classes, so in maps: what is inside them has jsii's own spelling
+    properties: dict[str, Any] = {
+        "role_arn": role.role_arn,
+        f"{kind.word}_app_specification": _app(scope, monitor, settings),
+        f"{kind.word}_baseline_config": _baseline(monitor, baseline),
+        f"{kind.word}_job_input": given,
+        f"{kind.word}_job_output_config": {
+            "kmsKeyId": business_unit.key.key_arn,
+            "monitoringOutputs": [
+                {
+                    "s3Output": {
+                        "s3Uri": f"{prefix}/{monitor}",
+                        "localPath": _OUTPUT,
+                        "s3UploadMode": "EndOfJob",
+                    }
+                }
+            ],
+        },
+        "job_resources": {
+            "clusterConfig": {
+                "instanceCount": settings.instance_count,
+                "instanceType": settings.instance_type,
+                "volumeSizeInGb": int(settings.volume.to_gibibytes(rounding=cdk.SizeRoundingBehavior.FLOOR)),
+                "volumeKmsKeyId": business_unit.key.key_arn,
+            }
+        },
+        "network_config": {
+            "enableInterContainerTrafficEncryption": True,
+            # Clarify calls a copy of the model
+            "enableNetworkIsolation": monitor != "explainability",
+            "vpcConfig": {
+                "subnets": business_unit.subnet_ids,
+                "securityGroupIds": [group.security_group_id],
+            },
+        },
+        "stopping_condition": {"maxRuntimeInSeconds": int(settings.max_runtime.to_seconds(integral=False))},
+    }
+    names = _ContentName(schedule_name(name, monitor), properties)
+    definition = _definition(scope, kind, properties, cdk.Lazy.uncached_string(names))
+    names.definition = definition
+    # a definition may only be made, and its schedule must be gone, while there is an endpoint
+    if isinstance(endpoint, Construct):
+        definition.node.add_dependency(endpoint)
+    # SageMaker looks for baseline and label prefixes with the role
+    definition.node.add_dependency(role)
+    schedule = sagemaker.CfnMonitoringSchedule(
+        scope,
+        kind.schedule_id,
+        monitoring_schedule_name=schedule_name(name, monitor),
+        monitoring_schedule_config={
+            "monitoringJobDefinitionName": cdk.Lazy.uncached_string(names),
+            "monitoringType": kind.monitoring_type,
+            "scheduleConfig": {"scheduleExpression": settings.schedule},
+        },
+    )
+    schedule.add_resource_dependency(definition)
+
+
+def _definition(scope: Construct, kind: _Kind, properties: dict[str, Any], name: str) -> cdk.CfnResource:
+    types: Mapping[str, Callable[..., cdk.CfnResource]] = {
+        "data_quality": sagemaker.CfnDataQualityJobDefinition,
+        "model_quality": sagemaker.CfnModelQualityJobDefinition,
+        "model_bias": sagemaker.CfnModelBiasJobDefinition,
+        "model_explainability": sagemaker.CfnModelExplainabilityJobDefinition,
+    }
+    return types[kind.word](scope, kind.definition_id, **properties, job_definition_name=name)
+
+
+def _default_baseline(prefix: str, monitor: MonitorName) -> MonitorBaseline:
+    folder = f"{prefix}/baselines/{monitor}"
+    return MonitorBaseline(
+        constraints=f"{folder}/constraints.json",
+        statistics=f"{folder}/statistics.json" if monitor == "data_quality" else None,
+    )
+
+
+def _files(monitor: MonitorName, baseline: MonitorBaseline, settings: SageMakerModelMonitor) -> list[str]:
+    scripts = () if monitor in WITH_CONFIG else (settings.record_preprocessor, settings.post_analytics_processor)
+    given = (baseline.constraints, baseline.statistics, settings.analysis_configs.get(monitor), *scripts)
+    return [uri for uri in given if uri is not None]
+
+
+def _app(scope: Construct, monitor: MonitorName, settings: SageMakerModelMonitor) -> dict[str, Any]:
+    found: dict[str, Any] = {
+        "imageUri": image_uri(scope, _KINDS[monitor].image),
+        "environment": {"publish_cloudwatch_metrics": "Enabled" if settings.publish_metrics else "Disabled"},
+    }
+    if monitor in WITH_CONFIG:
+        return {**found, "configUri": settings.analysis_configs[monitor]}
+    if monitor == "model_quality":
+        found["problemType"] = settings.problem_type
+    scripts = {
+        "recordPreprocessorSourceUri": settings.record_preprocessor,
+        "postAnalyticsProcessorSourceUri": settings.post_analytics_processor,
+    }
+    return found | {name: uri for name, uri in scripts.items() if uri is not None}
+
+
+def _baseline(monitor: MonitorName, baseline: MonitorBaseline) -> dict[str, Any]:
+    found: dict[str, Any] = {"constraintsResource": {"s3Uri": baseline.constraints}}
+    if monitor == "data_quality" and baseline.statistics is not None:
+        found["statisticsResource"] = {"s3Uri": baseline.statistics}
+    return found
+
+
+def _input(monitor: MonitorName, name: str, settings: SageMakerModelMonitor) -> dict[str, Any]:
+    found: dict[str, Any] = {"endpointName": name, "localPath": _INPUT}
+    if monitor == "data_quality":
+        return found
+    found["inferenceAttribute"] = settings.inference_attribute
+    if settings.probability_attribute is not None:
+        found["probabilityAttribute"] = settings.probability_attribute
+    if monitor in WITH_LABELS:
+        found["startTimeOffset"], found["endTimeOffset"] = settings.offsets()
+        if settings.probability_threshold is not None:
+            found["probabilityThresholdAttribute"] = settings.probability_threshold
+    return found
+
+
+@jsii.implements(cdk.IStringProducer)
+class _ContentName:
+    """A definition's name: what it watches, and a hash of all that it holds, tags too, which are known last."""
+
+    def __init__(self, name: str, properties: Mapping[str, Any]) -> None:
+        self._name, self._properties = name, properties
+        self.definition: cdk.CfnResource | None = None
+
+    def produce(self, context: cdk.IResolveContext) -> str:
+        definition = self.definition
+        if definition is None:
+            raise RuntimeError("a definition's name is asked for before the definition is made")
+        tags: cdk.TagManager = definition.tags  # type: ignore[attr-defined] # each of the four types has them
+        # CloudFormation puts the stack's tags on its resources, and a changed tag replaces a definition too
+        of_stack = cdk.Stack.of(definition).tags.tag_values()
+        content = context.resolve({**self._properties, "tags": tags.render_tags(), "stack": of_stack})
+        digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:_DIGEST]
+        return f"{self._name[: 63 - 1 - _DIGEST].rstrip('-')}-{digest}"

@@ -1,0 +1,341 @@
+"""The image that serves a model: the platform's own, a prebuilt one of AWS, or another by digest."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
+
+import aws_cdk as cdk
+from aws_cdk import aws_ecr_assets as ecr_assets
+from aws_cdk import aws_iam as iam
+
+from constructs import IConstruct
+from mlops_constructs._arguments import checked
+from mlops_constructs._errors import ValidationError
+from mlops_constructs._validation import check_pattern, is_file, is_known
+from mlops_runtime.image import PLACEHOLDER_DIGEST
+
+Use = Literal["inference", "training"]
+Processor = Literal["cpu", "gpu"]
+_TABLE = Path(__file__).parent / "images.json"
+
+
+# https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_CreateRepository.html
+_REPOSITORY = r"(?:[a-z0-9]+(?:[._-][a-z0-9]+)*/)*[a-z0-9]+(?:[._-][a-z0-9]+)*"
+_REGION = r"[a-z]{2}(?:-[a-z]+)+-\d+"
+_DIGEST = r"sha256:[0-9a-f]{64}"
+_DIGEST_ALLOWED = "'sha256:' and 64 hexadecimal digits, as a tag can be moved"
+# a context that is not set is None
+_NO_DIGEST = (
+    f"digest must be {_DIGEST_ALLOWED}, got None; where it is context of the app, run `cdk synth`, which reads cdk.json, or set "
+    "-c image_digest=sha256:..."
+)
+_PULL = ("ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer")
+
+
+@checked("InvalidImage")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PrebuiltImage:
+    """One prebuilt image: the same repository and tag in each of AWS's accounts, one a region."""
+
+    repository: str
+    tag: str
+    registry: str
+    accounts: Mapping[str, str]
+
+
+def find_image(
+    framework: str,
+    version: str,
+    *,
+    use: Use | None = None,
+    processor: Processor | None = None,
+    python: str | None = None,
+) -> PrebuiltImage:
+    """Return the one image that fits.
+
+    Args:
+        framework: Such as ``xgboost``.
+        version: In full, such as ``3.0-5``.
+        use: What it is for. Default: whatever the version has.
+        processor: What it runs on. Default: whatever the version has.
+        python: Python in the image, such as ``py312``. Default: whatever the version has.
+
+    Raises:
+        ValidationError: If framework or version are unknown, or none or several images fit; it names what there is.
+
+    Example:
+        >>> find_image("xgboost", "3.0-5").repository
+        'sagemaker-xgboost'
+    """
+    images = _table()["images"]
+    if framework not in images:
+        raise _error(f"framework must be one of {', '.join(sorted(images))}, got {framework!r}")
+    if version not in images[framework]:
+        known = ", ".join(sorted(images[framework], key=_order))
+        raise _error(f"version of {framework} must be one of {known}, got {version!r}")
+    rows: list[Mapping[str, Any]] = images[framework][version]
+    fitting = [
+        row
+        for row in rows
+        if use in (None, *row["uses"]) and processor in (None, row["processor"]) and python in (None, row["python"])
+    ]
+    if len(fitting) != 1:
+        what = "no image fits" if not fitting else "several images fit"
+        given = f"use={use!r}, processor={processor!r}, python={python!r}"
+        raise _error(f"{what} {framework} {version} with {given}; choose one of {_choices(fitting or rows)}")
+    (row,) = fitting
+    return PrebuiltImage(
+        repository=row["repository"],
+        tag=row["tag"],
+        registry=row["registry"],
+        accounts=_table()["registries"][row["registry"]],
+    )
+
+
+def _choices(rows: Sequence[Mapping[str, Any]]) -> str:
+    return "; ".join(
+        f"use={use!r}, processor={row['processor']!r}, python={row['python']!r}" for row in rows for use in row["uses"]
+    )
+
+
+def _order(version: str) -> list[tuple[int, str]]:
+    return [(int(part) if part.isdigit() else 0, part) for part in version.replace("-", ".").split(".")]
+
+
+def _error(problem: str) -> ValidationError:
+    return ValidationError("UnknownImage", [problem])
+
+
+@cache
+def _table() -> dict[str, Any]:
+    return dict(json.loads(_TABLE.read_text()))
+
+
+@checked("InvalidImage")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelImage:
+    """An image in a private registry. Use ``from_ecr``, ``prebuilt`` or ``build``.
+
+    Example:
+        >>> image = ModelImage.from_ecr(repository_name="mlops-runtime", digest="sha256:" + "0" * 64)
+        >>> image.repository_name
+        'mlops-runtime'
+    """
+
+    repository_name: str
+    digest: str | None = None
+    account: str | None = None
+    region: str | None = None
+    aws_image: PrebuiltImage | None = None
+    directory: Path | None = None
+
+    @classmethod
+    def from_ecr(
+        cls, *, repository_name: str, digest: str, account: str | None = None, region: str | None = None
+    ) -> "ModelImage":
+        """Name an image by its digest; a tag can be moved, a digest cannot.
+
+        Args:
+            repository_name: Name of the repository.
+            digest: ``sha256:`` and 64 hexadecimal digits.
+            account: Account of the registry. Default: the stack's.
+            region: Region of the registry. Default: the stack's.
+
+        Raises:
+            ValidationError: If repository name, digest, account or region are malformed.
+        """
+        repository = "" if repository_name is None else repository_name
+        problems = [
+            check_pattern("repository_name", repository, pattern=_REPOSITORY, allowed="a repository name of ECR"),
+            _NO_DIGEST if digest is None else check_pattern("digest", digest, pattern=_DIGEST, allowed=_DIGEST_ALLOWED),
+            check_pattern("account", account, pattern=r"\d{12}", allowed="a text of 12 digits"),
+            check_pattern("region", region, pattern=_REGION, allowed="the name of a Region such as 'eu-central-1'"),
+        ]
+        _raise_if_any(problems)
+        return cls(repository_name=repository_name, digest=digest, account=account, region=region)
+
+    @classmethod
+    def prebuilt(
+        cls,
+        framework: str,
+        version: str,
+        *,
+        use: Use | None = None,
+        processor: Processor | None = None,
+        python: str | None = None,
+        digest: str | None = None,
+    ) -> "ModelImage":
+        """Name one of AWS's images for a framework, in the region of the stack.
+
+        AWS publishes these by tag. Without ``digest`` such an image runs jobs only; what serves is named by digest
+        (``docs/adr/0008-prebuilt-images.md``).
+
+        Args:
+            framework: ``pytorch``, ``sklearn``, ``tensorflow`` or ``xgboost``.
+            version: In full, such as ``3.0-5``: a shorter one names whatever was published last.
+            use: ``inference`` or ``training``. Default: not needed where both are the same image.
+            processor: ``cpu`` or ``gpu``. Default: not needed where there is one.
+            python: Python in the image, such as ``py312``. Default: not needed where there is one.
+            digest: What the tag named when it was tested. Default: the image may not serve.
+
+        Raises:
+            ValidationError: If there is no such image, or several; it names what there is.
+
+        Example:
+            >>> ModelImage.prebuilt("xgboost", "3.0-5").repository_name
+            'sagemaker-xgboost'
+        """
+        _raise_if_any([check_pattern("digest", digest, pattern=_DIGEST, allowed=_DIGEST_ALLOWED)])
+        found = find_image(framework, version, use=use, processor=processor, python=python)
+        return cls(repository_name=found.repository, digest=digest, aws_image=found)
+
+    @classmethod
+    def build(cls, directory: Path | str) -> "ModelImage":
+        """Build an image with docker when the stack is deployed, and push it to the bootstrap stack's repository.
+
+        Its digest is not known at synth, so that it runs jobs only. The embedded cloud builds none and refuses it by name.
+
+        Args:
+            directory: Folder with the ``Dockerfile``.
+
+        Raises:
+            ValidationError: If there is no ``Dockerfile``.
+        """
+        folder = Path(directory)
+        if not is_file(folder / "Dockerfile"):
+            raise ValidationError("InvalidImage", [f"directory must hold a Dockerfile, got {str(folder)!r}"])
+        return cls(repository_name=folder.resolve().name, directory=folder)
+
+    def uri(self, scope: IConstruct) -> str:
+        """Return the image's name in a container definition.
+
+        Args:
+            scope: Any construct of the stack that runs it.
+
+        Raises:
+            ValidationError: If it is a prebuilt image that the stack's region lacks; it names the regions that have it.
+        """
+        if self.directory is not None:
+            return self._asset(scope, self.directory).image_uri
+        stack = cdk.Stack.of(scope)
+        region = stack.region if self.region is None else self.region
+        repository = f"{self._registry_account(scope)}.dkr.ecr.{region}.{stack.url_suffix}/{self.repository_name}"
+        if self.digest is None and self.aws_image is not None:
+            return f"{repository}:{self.aws_image.tag}"
+        return f"{repository}@{self.digest}"
+
+    def serving_uri(self, scope: IConstruct) -> str:
+        """Return the image's name in a model package: only an image named by digest may serve.
+
+        Args:
+            scope: Any construct of the stack that registers it.
+
+        Raises:
+            ValidationError: If the image is named by tag; it says how to find the digest.
+        """
+        if self.digest is None:
+            raise ValidationError("ImageNotPinned", [self._unpinned()], scope)
+        return self.uri(scope)
+
+    def pull_statements(self, scope: IConstruct) -> list[iam.PolicyStatement]:
+        """Return what a role needs to pull the image; the token of the registry has no resource, so it is asked on ``*``.
+
+        See: https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonelasticcontainerregistry.html
+
+        Args:
+            scope: Any construct of the stack that runs it.
+        """
+        return [
+            iam.PolicyStatement(actions=["ecr:GetAuthorizationToken"], resources=["*"]),
+            iam.PolicyStatement(actions=list(_PULL), resources=[self._repository_arn(scope)]),
+        ]
+
+    def presence_statement(self, scope: IConstruct) -> iam.PolicyStatement:
+        """Return what a role needs to ask whether the registry has the image.
+
+        Args:
+            scope: Any construct of the stack that runs it.
+        """
+        return iam.PolicyStatement(actions=["ecr:BatchGetImage"], resources=[self._repository_arn(scope)])
+
+    @property
+    def is_placeholder(self) -> bool:
+        """Whether the digest is all zeros: what ``cdk.json`` has before an image was built; only the embedded cloud runs it."""
+        return self.digest == PLACEHOLDER_DIGEST
+
+    def register_statement(self, scope: IConstruct) -> iam.PolicyStatement:
+        """Return what a role needs of the image's repository, and of no other, to register a model package that names it.
+
+        CreateModelPackage reads the image's manifest and pulls no layer; AWS's managed policy has these two actions:
+        https://docs.aws.amazon.com/aws-managed-policy/latest/reference/AmazonSageMakerModelRegistryFullAccess.html
+
+        Args:
+            scope: Any construct of the stack that registers.
+        """
+        actions = ["ecr:BatchGetImage", "ecr:DescribeImages"]
+        return iam.PolicyStatement(actions=actions, resources=[self._repository_arn(scope)])
+
+    def _repository_arn(self, scope: IConstruct) -> str:
+        if self.directory is not None:
+            return self._asset(scope, self.directory).repository.repository_arn
+        return cdk.Stack.of(scope).format_arn(
+            service="ecr",
+            resource="repository",
+            resource_name=self.repository_name,
+            account=self._registry_account(scope),
+            region=self.region,
+        )
+
+    def _registry_account(self, scope: IConstruct) -> str:
+        stack = cdk.Stack.of(scope)
+        if self.aws_image is None:
+            return stack.account if self.account is None else self.account
+        accounts = self.aws_image.accounts
+        if not is_known(stack.region):
+            return _mapping(stack, self.aws_image).find_in_map(stack.region, "account")
+        if stack.region not in accounts:
+            where = ", ".join(accounts)
+            problem = f"{self.repository_name}:{self.aws_image.tag} is in {where}, got region {stack.region!r}"
+            raise ValidationError("NoImageInRegion", [problem], scope)
+        return accounts[stack.region]
+
+    def _asset(self, scope: IConstruct, directory: Path) -> ecr_assets.DockerImageAsset:
+        stack = cdk.Stack.of(scope)
+        name = f"Image{hashlib.sha256(str(directory).encode()).hexdigest()[:8]}"
+        known = stack.node.try_find_child(name)
+        if isinstance(known, ecr_assets.DockerImageAsset):
+            return known
+        return ecr_assets.DockerImageAsset(stack, name, directory=str(directory))
+
+    def _unpinned(self) -> str:
+        if self.aws_image is None:
+            return (
+                f"an image that serves is named by digest, that of {str(self.directory)!r} is not known before it is built; "
+                "push it, and name it with ModelImage.from_ecr(repository_name=, digest=)"
+            )
+        region, account = next(iter(self.aws_image.accounts.items()))
+        return (
+            f"an image that serves is named by digest, got tag {self.aws_image.tag!r}; give digest= as this answers for your "
+            f"region: aws ecr batch-get-image --region {region} --registry-id {account} --repository-name {self.repository_name} "
+            f"--image-ids imageTag={self.aws_image.tag} --query images[0].imageId.imageDigest"
+        )
+
+
+def _mapping(stack: cdk.Stack, image: PrebuiltImage) -> cdk.CfnMapping:
+    """Return the stack's table of a registry's accounts; a region that it lacks fails when the change set is made."""
+    name = f"{image.registry.capitalize()}Accounts"
+    known = stack.node.try_find_child(name)
+    if isinstance(known, cdk.CfnMapping):
+        return known
+    rows = {region: {"account": account} for region, account in image.accounts.items()}
+    return cdk.CfnMapping(stack, name, mapping=rows)
+
+
+def _raise_if_any(problems: list[str | None]) -> None:
+    found = [problem for problem in problems if problem is not None]
+    if found:
+        raise ValidationError("InvalidImage", found)

@@ -1,0 +1,160 @@
+"""Checks of a declaration against itself and what there is: training set, evaluation, gate."""
+
+import math
+from itertools import pairwise
+
+from mlops_constructs._validation import check_range
+from mlops_constructs.feature_store import FeatureStore
+from mlops_constructs.retraining.training_declaration import TrainingSetSource
+from mlops_runtime.contracts.retraining import EvaluationPlan, GateSpec, TrainingSetPlan
+
+
+def source_problem(given: TrainingSetPlan | TrainingSetSource, store: FeatureStore | None) -> str | None:
+    """Return why a training set and a store do not go together.
+
+    Args:
+        given: What a training set is made of, or where it lies.
+        store: The store.
+    """
+    if isinstance(given, TrainingSetSource):
+        return (
+            None if store is None else "store must not be given beside a TrainingSetSource, which says where sets lie"
+        )
+    return None if store is not None else "store must be given: a TrainingSetPlan is built from the features of one"
+
+
+def gate_problems(gate: GateSpec, evaluation: EvaluationPlan) -> list[str | None]:
+    """Return what a gate asks that its evaluation cannot answer, and limits that nothing could keep.
+
+    Args:
+        gate: When a candidate may be registered.
+        evaluation: What it is measured on.
+    """
+    columns = (*(evaluation.segments or ()), *(evaluation.bands or {}))
+    known = ", ".join(map(repr, columns)) or "none"
+    minimum, maximum = gate.minimum_loss, gate.maximum_loss
+    return [
+        None if evaluation.baselines else "evaluation.baselines must name at least one naive prediction to beat",
+        None
+        if gate.metric in (None, evaluation.metric)
+        else f"gate.metric must be the evaluation's {evaluation.metric!r}, got {gate.metric!r}",
+        # two-sided; with 0.5 or less the "bound" would lie near the estimate
+        check_range("gate.confidence", gate.confidence, minimum=0.5, maximum=0.999),
+        check_range("gate.resamples", gate.resamples, minimum=100, maximum=100_000),
+        check_range("gate.max_regression", gate.max_regression, minimum=-1, maximum=10),
+        check_range("gate.max_segment_regression", gate.max_segment_regression, minimum=-1, maximum=10),
+        check_range("evaluation.max_unknown", evaluation.max_unknown, minimum=0, maximum=1),
+        check_range("gate.max_slowdown", gate.max_slowdown, minimum=1, maximum=1000),
+        f"gate.minimum_loss must be below maximum_loss, got {minimum!r} and {maximum!r}"
+        if minimum is not None and maximum is not None and minimum >= maximum
+        else None,
+        *(
+            f"evaluation.bands must cut a column at one finite number or more, each above the one before, got {limits!r} for "
+            f"{column!r}"
+            for column, limits in (evaluation.bands or {}).items()
+            if not limits or not all(map(math.isfinite, limits)) or any(low >= high for low, high in pairwise(limits))
+        ),
+        *(
+            f"evaluation.segments and bands must not name {column!r} both"
+            for column in evaluation.bands or {}
+            if column in (evaluation.segments or ())
+        ),
+        *(
+            f"gate.segments must be written as column=value with a column of evaluation.segments ({known}), got {name!r}"
+            for name in gate.segments or ()
+            if name.partition("=")[0] not in columns or not name.partition("=")[2]
+        ),
+    ]
+
+
+def monitoring_problems(evaluation: EvaluationPlan) -> list[str | None]:
+    """Return what an evaluation asks for the monitors that no baseline could hold.
+
+    Args:
+        evaluation: What is compared given, watched together, kept apart and explained.
+    """
+    conditions, facets = evaluation.conditions or (), evaluation.facets or ()
+    return [
+        check_range("evaluation.attribution_rows", evaluation.attribution_rows, minimum=1, maximum=10_000),
+        *(
+            f"evaluation.conditions must be cut at finite edges, each above the one before, got {condition.edges!r} for "
+            f"{condition.name!r}"
+            for condition in conditions
+            if not all(map(math.isfinite, condition.edges))
+            or any(low >= high for low, high in pairwise(condition.edges))
+        ),
+        *(
+            f"evaluation.conditions must give edges to columns alone, got {condition.edges!r} for {condition.name!r} of kind "
+            f"{condition.kind!r}"
+            for condition in conditions
+            if condition.kind != "column" and condition.edges
+        ),
+        *(
+            f"evaluation.pairs must be of two columns that differ, got {pair!r}"
+            for pair in evaluation.pairs or ()
+            if len(set(pair)) != 2 or len(pair) != 2
+        ),
+        *(
+            f"evaluation.facets must have values or a threshold, got both for {facet.name!r}"
+            for facet in facets
+            if facet.values and facet.threshold is not None
+        ),
+    ]
+
+
+def evaluation_problems(evaluation: EvaluationPlan, source: TrainingSetSource) -> list[str]:
+    """Return which columns an evaluation names that its training set will not have, as far as that is known at synth.
+
+    Args:
+        evaluation: What a candidate is measured on.
+        source: Where training sets come from.
+    """
+    plan, store = source.plan, source.store
+    if plan is None or store is None:
+        return []
+    entities = [entity.name for group in store.groups if group.name == plan.label_group for entity in group.entities]
+    known = [*entities, plan.timestamp, plan.label, *(name for columns in plan.features.values() for name in columns)]
+    named = {
+        "block": (evaluation.block,),
+        "baselines": evaluation.baselines,
+        "segments": evaluation.segments or (),
+        "bands": tuple(evaluation.bands or {}),
+        "conditions": tuple(c.name for c in evaluation.conditions or () if c.kind == "column"),
+        "pairs": tuple(dict.fromkeys(name for pair in evaluation.pairs or () for name in pair)),
+        "identifiers": evaluation.identifiers or (),
+        "facets": tuple(facet.name for facet in evaluation.facets or ()),
+    }
+    single = {"cluster": evaluation.cluster, "timestamp": evaluation.timestamp, "period": evaluation.period}
+    named |= {name: (column,) for name, column in single.items() if column is not None}
+    return [
+        f"evaluation.{name} must be columns of the training set ({', '.join(map(repr, known))}), got {column!r}"
+        for name, columns in named.items()
+        for column in columns
+        if column not in known
+    ]
+
+
+def feature_problems(source: TrainingSetSource) -> list[str]:
+    """Return which groups and columns of a plan its store does not have.
+
+    Args:
+        source: Where training sets come from.
+    """
+    plan, store = source.plan, source.store
+    if plan is None or store is None:
+        return []
+    groups = {group.name: group for group in store.groups}
+    problems = [
+        f"training_set names group {name!r}, the store has {', '.join(map(repr, groups))}"
+        for name in (plan.label_group, *plan.features)
+        if name not in groups
+    ]
+    wanted = {plan.label_group: (plan.timestamp, plan.label), **plan.features}
+    for name, columns in wanted.items():
+        known = [column.name for column in groups[name].columns] if name in groups else columns
+        problems += [
+            f"training_set wants {column!r} of group {name!r}, which has {', '.join(map(repr, known))}"
+            for column in columns
+            if column not in known
+        ]
+    return problems

@@ -1,0 +1,325 @@
+"""What the jobs, the machine and the guard of one pipeline may do."""
+
+from dataclasses import dataclass
+
+import aws_cdk as cdk
+from aws_cdk import aws_dynamodb as dynamodb
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_lambda as lambda_
+from aws_cdk import aws_s3_assets as s3_assets
+from aws_cdk import aws_stepfunctions as sfn
+
+from constructs import Construct
+from mlops_constructs._roles import (
+    ROLE_REASON,
+    SERVICE,
+    ServiceRole,
+    container_statements,
+    describe_alarms_statement,
+    key_statement,
+    pass_role_statement,
+    placed,
+    put_events_statement,
+    sagemaker_arn,
+    service_role,
+    shared_policy,
+)
+from mlops_constructs.model_registry import ModelImage, ModelRegistry
+from mlops_constructs.retraining.job_requests import CHARACTERS_OF_NAME
+from mlops_constructs.retraining.training_declaration import ProcessingStep, TrainingJob, TrainingSetSource
+from mlops_constructs.unit_interface import IBusinessUnit
+from mlops_runtime.contracts.features import LINEAGE_DIGITS, lineage_name
+from mlops_runtime.rollout.archive_signatures import ARCHIVE_FILE
+
+WILDCARD_REASON = (
+    "jobs and executions get names at run time, below the pipeline's own name, and packages numbers; "
+    "rejected: one fixed job name, which could run once"
+)
+_SET_REASON = f"lineage has artifacts by the hash of their source, and lists without a resource type; {ROLE_REASON}"
+_RULE = "StepFunctionsGetEventsForSageMaker{}JobsRule"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetrainingAccess:
+    """The pipeline and what stands around it; its methods give roles and statements of each part."""
+
+    scope: Construct
+    business_unit: IBusinessUnit
+    registry: ModelRegistry
+    source: TrainingSetSource
+    training: TrainingJob
+    processing: ProcessingStep | None
+    pipeline: str
+    endpoint: str
+
+    def job_roles(self, code: s3_assets.Asset, processing_code: s3_assets.Asset | None) -> dict[str, ServiceRole]:
+        """Define one role for each job: one reads features, one what it trains on, one sets and models."""
+        image, roles = self.training.image, {}
+        if self.source.store is not None and self.source.plan is not None:
+            lineage = lineage_statements(self.scope, self.source.plan.name)
+            statements = [*self.source.store.build_statements(is_tagged=True), *lineage]
+            what = "builds training sets"
+            roles["set"] = self._role(
+                "TrainingSetRole", what, "Processing", image, statements, reason=_SET_REASON, job="set"
+            )
+            self.source.store.admit(roles["set"], to="read")
+        if self.processing is not None and processing_code is not None:
+            statements = [
+                _objects("s3:GetObject", self._splits("train"), _object_of(processing_code)),
+                _objects("s3:PutObject", self._artifacts("processed")),
+                self._list_splits(),
+                _find(processing_code),
+            ]
+            prepares = "prepares training data"
+            roles["prep"] = self._role(
+                "ProcessingRole", prepares, "Processing", self.processing.image, statements, job="prep"
+            )
+        statements = self._training_statements(code)
+        roles["train"] = self._role("TrainingRole", "trains", "Training", image, statements, job="train")
+        statements = [
+            _objects("s3:GetObject", self._splits(), self._artifacts("models")),
+            _objects("s3:PutObject", self._artifacts("evaluations")),
+            self._list_splits(),
+            self._list_artifacts("models"),
+        ]
+        roles["eval"] = self._role("EvaluationRole", "evaluates", "Processing", image, statements, job="eval")
+        return roles
+
+    def _training_statements(self, code: s3_assets.Asset) -> list[iam.PolicyStatement]:
+        # not the holdout, by which the model is judged
+        read, written = [self._splits("train"), _object_of(code)], [self._artifacts("training")]
+        found = [self._list_splits(), _find(code)]
+        if self.processing is not None:
+            read.append(self._artifacts("processed"))
+            found.append(self._list_artifacts("processed"))
+        if self.training.checkpoints:
+            read.append(self._artifacts("checkpoints"))
+            written.append(self._artifacts("checkpoints"))
+            found.append(self._list_artifacts("checkpoints"))
+        return [_objects("s3:GetObject", *read), _objects("s3:PutObject", *written), *found]
+
+    def _role(
+        self,
+        role_id: str,
+        what: str,
+        kind: str,
+        image: ModelImage,
+        statements: list[iam.PolicyStatement],
+        *,
+        job: str,
+        reason: str = ROLE_REASON,
+    ) -> ServiceRole:
+        key = self.business_unit.key
+        foreign = self.source.foreign_key(beside=key)
+        group, jobs = f"/aws/sagemaker/{kind}Jobs", f"{self.pipeline}-{'?' * CHARACTERS_OF_NAME}-{job}"
+        return service_role(
+            self.scope,
+            role_id,
+            service=SERVICE,
+            statements=[
+                *image.pull_statements(self.scope),
+                key_statement(key, services=["s3"]),
+                # volumes of the instances
+                key_statement(key, services=["sagemaker"], actions=["kms:CreateGrant", "kms:DescribeKey"]),
+                *([] if foreign is None else [key_statement(foreign, services=["s3"], actions=["kms:Decrypt"])]),
+                *statements,
+                *container_statements(self.scope, log_group=group, namespace=group, streams=[f"{jobs}/*"]),
+            ],
+            business_unit=self.business_unit,
+            description=f"Job of {self.pipeline} that {what}",
+            wildcard_reason=reason,
+        )
+
+    def _artifacts(self, folder: str) -> str:
+        return self.business_unit.artifacts.arn_for_objects(f"{folder}/{self.pipeline}/*")
+
+    def _list_artifacts(self, folder: str) -> iam.PolicyStatement:
+        return _list(self.business_unit.artifacts.bucket_arn, f"{folder}/{self.pipeline}/*")
+
+    def _splits(self, split: str | None = None) -> str:
+        own = "*/" if self.source.is_built else ""  # one folder for each training
+        return self.source.bucket.arn_for_objects(
+            f"{self.source.prefix}/*" if split is None else f"{self.source.prefix}/{own}{split}/*"
+        )
+
+    def _list_splits(self) -> iam.PolicyStatement:
+        return _list(self.source.bucket.bucket_arn, f"{self.source.prefix}/*")
+
+    def jobs_policy(self, roles: dict[str, ServiceRole]) -> iam.ManagedPolicy:
+        """Define what the machine may do about jobs: start them in their place, watch and stop them, pass their roles.
+
+        A policy of its own: with the machine's other statements it would have more than 6,144 characters.
+        """
+        unit, scope = self.business_unit, self.scope
+        jobs = {kind: sagemaker_arn(scope, f"{kind}-job", f"{self.pipeline}-*") for kind in ("training", "processing")}
+        conditions = {
+            **placed(subnets=unit.subnet_ids, security_groups=[unit.security_group.security_group_id]),
+            "StringEquals": {"sagemaker:VolumeKmsKey": unit.key.key_arn, "sagemaker:OutputKmsKey": unit.key.key_arn},
+        }
+        types = [self.training.instance_type]
+        training = {**conditions, "ForAnyValue:StringEquals": {"sagemaker:InstanceTypes": list(types)}}
+        if self.training.network_isolation:
+            training["Bool"] = {"sagemaker:NetworkIsolation": "true"}
+        if self.processing is not None and self.processing.instance_type not in types:
+            types.append(self.processing.instance_type)
+        processing = {**conditions, "ForAnyValue:StringEquals": {"sagemaker:InstanceTypes": types}}
+        statements = [
+            iam.PolicyStatement(
+                actions=["sagemaker:CreateTrainingJob"], resources=[jobs["training"]], conditions=training
+            ),
+            # the training-set job reads Glue itself, so processing may have a network
+            iam.PolicyStatement(
+                actions=["sagemaker:CreateProcessingJob"], resources=[jobs["processing"]], conditions=processing
+            ),
+            iam.PolicyStatement(
+                actions=["sagemaker:DescribeTrainingJob", "sagemaker:StopTrainingJob"], resources=[jobs["training"]]
+            ),
+            iam.PolicyStatement(
+                actions=["sagemaker:DescribeProcessingJob", "sagemaker:StopProcessingJob"],
+                resources=[jobs["processing"]],
+            ),
+            iam.PolicyStatement(actions=["sagemaker:AddTags", "sagemaker:ListTags"], resources=list(jobs.values())),
+            *(pass_role_statement(role, service=SERVICE) for role in roles.values()),
+        ]
+        return shared_policy(
+            scope,
+            "RetrainJobs",
+            statements=statements,
+            description=f"Starts and watches the jobs of {self.pipeline}",
+            wildcard_reason=WILDCARD_REASON,
+        )
+
+    def machine(
+        self, *, functions: list[str], rollout_table: dynamodb.ITable, table: dynamodb.ITable
+    ) -> list[iam.PolicyStatement]:
+        """Hear of jobs, call the functions, register, approve where the policy says so, tell people, release, announce."""
+        unit = self.business_unit
+        rules = [
+            cdk.Stack.of(self.scope).format_arn(service="events", resource="rule", resource_name=_RULE.format(kind))
+            for kind in ("Training", "Processing")
+        ]
+        packages = [self.registry.group_arn, self.registry.packages_arn]
+        statements = [
+            # how Step Functions hears of a job's end
+            # https://docs.aws.amazon.com/step-functions/latest/dg/connect-sagemaker.html
+            iam.PolicyStatement(
+                actions=["events:DescribeRule", "events:PutRule", "events:PutTargets"], resources=rules
+            ),
+            iam.PolicyStatement(actions=["lambda:InvokeFunction"], resources=functions),
+            iam.PolicyStatement(actions=["dynamodb:GetItem"], resources=[rollout_table.table_arn, table.table_arn]),
+            iam.PolicyStatement(actions=["dynamodb:UpdateItem"], resources=[table.table_arn]),
+            key_statement(unit.key, services=["dynamodb"]),
+            iam.PolicyStatement(actions=["sagemaker:CreateModelPackage"], resources=packages),
+            # registering reads the image and the artefact with the machine's rights
+            self.training.image.register_statement(self.scope),
+            _objects("s3:GetObject", self._artifacts("models")),
+            key_statement(unit.key, services=["s3"], actions=["kms:Decrypt"]),
+            put_events_statement(unit),
+        ]
+        return [*statements, *self.registry.approve_statements(), *self.registry.notify_statements()]
+
+    def gate(self) -> list[iam.PolicyStatement]:
+        """Copy what was trained to where it is written once; read an evaluation, write the gate's result.
+
+        See: https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes-enforce.html
+        """
+        return [
+            _objects("s3:GetObject", self._artifacts("evaluations"), self._artifacts("training")),
+            _objects("s3:PutObject", self._artifacts("gates")),
+            iam.PolicyStatement(
+                actions=["s3:PutObject"],
+                resources=[self.business_unit.artifacts.arn_for_objects(f"models/{self.pipeline}/*/{ARCHIVE_FILE}")],
+                conditions={"Null": {"s3:if-none-match": "false"}},
+            ),
+            key_statement(self.business_unit.key, services=["s3"]),
+            *self.business_unit.automation_statements(),
+        ]
+
+    def guard(self, *, table: dynamodb.ITable, machine: sfn.StateMachine) -> list[iam.PolicyStatement]:
+        """Read alarms and reports again, keep state and decisions, start the Retrain machine and look at its executions."""
+        reports = f"monitor/{self.endpoint}/reports/*"
+        executions = cdk.Stack.of(self.scope).format_arn(
+            service="states",
+            resource="execution",
+            resource_name=f"{machine.state_machine_name}:*",
+            arn_format=cdk.ArnFormat.COLON_RESOURCE_NAME,
+        )
+        return [
+            *self.business_unit.automation_statements(),
+            iam.PolicyStatement(actions=["states:DescribeExecution"], resources=[executions]),
+            iam.PolicyStatement(
+                actions=["dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem"], resources=[table.table_arn]
+            ),
+            key_statement(self.business_unit.key, services=["dynamodb"]),
+            key_statement(self.business_unit.key, services=["s3"], actions=["kms:Decrypt"]),
+            describe_alarms_statement(),
+            # the newest report confirms an alarm
+            _objects("s3:GetObject", self.business_unit.artifacts.arn_for_objects(reports)),
+            _list(self.business_unit.artifacts.bucket_arn, reports),
+            iam.PolicyStatement(actions=["states:StartExecution"], resources=[machine.state_machine_arn]),
+        ]
+
+    def tag_statements(self) -> list[iam.PolicyStatement]:
+        """Tag the snapshots of the training set's tables for the job, which may not."""
+        store = self.source.store
+        return [] if store is None else store.tag_statements()
+
+    def admit_to_tags(self, function: lambda_.Function) -> None:
+        """Let the function past Lake Formation to the tables' metadata, and to Glue where the network is the unit's own."""
+        if self.source.store is not None and function.role is not None:
+            self.business_unit.reach(("glue",))
+            self.source.store.admit(function.role, to="tag")
+
+    def label_statements(self) -> list[iam.PolicyStatement]:
+        """Read what the label group's table says of its snapshots, no row of it."""
+        group = self.source.label_group
+        return [] if group is None or self.source.store is None else self.source.store.snapshot_statements(group)
+
+    def admit_to_labels(self, function: lambda_.Function) -> None:
+        """Let the guard past Lake Formation to the label group's table, and to Glue where the network is the unit's own."""
+        group = self.source.label_group
+        if group is not None and self.source.store is not None and function.role is not None:
+            self.business_unit.reach(("glue",))
+            self.source.store.admit(function.role, to="describe", groups=[group])
+
+
+def lineage_statements(scope: Construct, training_set: str) -> list[iam.PolicyStatement]:
+    """Write training sets into SageMaker's lineage graph; nothing of it can be changed or deleted.
+
+    Artifacts are named by the hash of their source, contexts by their table, builds by their training set.
+
+    Args:
+        scope: Any construct of the stack.
+        training_set: Name of the training sets.
+    """
+    names = (
+        ("artifact", "*"),
+        ("action", lineage_name(f"build-{training_set}", "?" * LINEAGE_DIGITS)),
+        ("context", "*"),
+    )
+    artifacts, builds, contexts = (sagemaker_arn(scope, kind, name) for kind, name in names)
+    return [
+        iam.PolicyStatement(actions=["sagemaker:ListArtifacts", "sagemaker:ListAssociations"], resources=["*"]),
+        iam.PolicyStatement(actions=["sagemaker:AddAssociation"], resources=[artifacts, builds, contexts]),
+        iam.PolicyStatement(actions=["sagemaker:CreateArtifact"], resources=[artifacts]),
+        iam.PolicyStatement(actions=["sagemaker:CreateAction", "sagemaker:DescribeAction"], resources=[builds]),
+        iam.PolicyStatement(actions=["sagemaker:CreateContext", "sagemaker:DescribeContext"], resources=[contexts]),
+    ]
+
+
+def _objects(action: str, *resources: str) -> iam.PolicyStatement:
+    return iam.PolicyStatement(actions=[action], resources=list(resources))
+
+
+def _list(bucket_arn: str, prefix: str) -> iam.PolicyStatement:
+    return iam.PolicyStatement(
+        actions=["s3:ListBucket"], resources=[bucket_arn], conditions={"StringLike": {"s3:prefix": prefix}}
+    )
+
+
+def _object_of(code: s3_assets.Asset) -> str:
+    return code.bucket.arn_for_objects(code.s3_object_key)
+
+
+def _find(code: s3_assets.Asset) -> iam.PolicyStatement:
+    return _list(code.bucket.bucket_arn, code.s3_object_key)

@@ -1,0 +1,289 @@
+"""What a pipeline trains: the team's source, the training job, and a step before it."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import aws_cdk as cdk
+from aws_cdk import aws_kms as kms
+from aws_cdk import aws_s3 as s3
+
+from mlops_constructs._arguments import checked
+from mlops_constructs._errors import ValidationError
+from mlops_constructs._validation import check_duration, check_pattern, check_range, is_file, is_known
+from mlops_constructs.feature_store import FeatureStore
+from mlops_constructs.model_registry import ModelImage
+from mlops_runtime.contracts.retraining import TrainingSetPlan
+from mlops_runtime.features.feature_group import FeatureGroup
+
+# https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-keys.html: characters that need no care
+_PREFIX = r"[A-Za-z0-9!_.*'()-]+(?:/[A-Za-z0-9!_.*'()-]+)*"
+
+
+_INSTANCE_TYPE = r"ml\.[a-z0-9-]+\.[a-z0-9]+"
+# https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_ProcessingStoppingCondition.html
+_SHORTEST, _LONGEST = cdk.Duration.minutes(1), cdk.Duration.days(5)
+# https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_StoppingCondition.html
+_LONGEST_WAIT = cdk.Duration.days(28)
+# https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_CreateTrainingJob.html
+_MAXIMUM_VARIABLES = 99  # of 100; one is the training set's id
+_TAKEN_VARIABLES = ("MLOPS_TRAINING_SET_ID",)
+_VARIABLE = r"[a-zA-Z_][a-zA-Z0-9_]{0,511}"
+_CHANNEL = r"[A-Za-z0-9._-]{1,64}"
+_TAKEN_CHANNELS = ("train", "code")
+
+
+@checked("InvalidTrainingSetSource")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingSetSource:
+    """Where training sets come from: built anew from the feature store, or laid down in S3 by others. Use a factory.
+
+    Example:
+        >>> source = TrainingSetSource.s3(bucket=bucket, prefix="exports/demand", label="units")
+        >>> source.is_built
+        False
+    """
+
+    bucket: s3.IBucket
+    prefix: str
+    label: str
+    plan: TrainingSetPlan | None = None
+    store: FeatureStore | None = None
+
+    @classmethod
+    def s3(cls, *, bucket: s3.IBucket, prefix: str, label: str) -> "TrainingSetSource":
+        """Read what lies below a prefix at the time of training: ``train/``, ``holdout/`` (Parquet) and ``manifest/`` (one JSON).
+
+        The manifest is a ``TrainingSetManifest``; its split names ``trained_until``, ``holdout_from`` and ``holdout_until``.
+
+        Args:
+            bucket: The bucket.
+            prefix: The prefix, without a slash at its ends.
+            label: The column that is predicted.
+
+        Raises:
+            ValidationError: If the prefix is not allowed.
+        """
+        problem = check_pattern("prefix", prefix, pattern=_PREFIX, allowed="a prefix such as 'exports/demand'")
+        if problem is not None:
+            raise ValidationError("InvalidTrainingSetSource", [problem])
+        return cls(bucket=bucket, prefix=prefix, label=label)
+
+    @classmethod
+    def features(cls, *, store: FeatureStore, plan: TrainingSetPlan) -> "TrainingSetSource":
+        """Build a set from the feature store for each training.
+
+        Args:
+            store: The store.
+            plan: What a training set is made of.
+        """
+        return cls(
+            bucket=store.training_sets_bucket, prefix=f"sets/{plan.name}", label=plan.label, plan=plan, store=store
+        )
+
+    @property
+    def is_built(self) -> bool:
+        """Whether the pipeline builds the sets itself."""
+        return self.plan is not None
+
+    @property
+    def label_group(self) -> FeatureGroup | None:
+        """Feature group whose rows are the labels; None for a training set from S3."""
+        if self.plan is None or self.store is None:
+            return None
+        return next((group for group in self.store.groups if group.name == self.plan.label_group), None)
+
+    def foreign_key(self, *, beside: kms.IKey) -> kms.IKey | None:
+        """Return the key of the bucket, where it says which and it is another than the unit's.
+
+        Args:
+            beside: The unit's key.
+        """
+        key = self.bucket.encryption_key
+        return None if key is None or key.node.path == beside.node.path else key
+
+    @property
+    def root(self) -> str:
+        """The prefix of one training's set, as an expression without braces."""
+        uri = f"s3://{self.bucket.bucket_name}/{self.prefix}"
+        return f"'{uri}/' & $name" if self.is_built else f"'{uri}'"
+
+
+@checked("InvalidSpot")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spot:
+    """Train on spare capacity, which costs less and may be taken away.
+
+    Args:
+        max_wait: Longest time for waiting and running together, at least the job's ``max_runtime``, at most 28 days.
+
+    Example:
+        >>> import aws_cdk as cdk
+        >>> Spot(max_wait=cdk.Duration.hours(6)).max_wait.to_hours()
+        6
+    """
+
+    max_wait: cdk.Duration
+
+
+@checked("InvalidProcessingStep")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProcessingStep:
+    """A script between training set and training, on an instance of its own; what it writes is one more channel of the training.
+
+    It sees the training split alone, so that nothing of the holdout can reach the model through it.
+
+    Args:
+        image: Image of the job, by digest; it holds ``mlops_runtime``.
+        source: Folder with the script.
+        script: The script's file name in ``source``; it reads ``SM_CHANNEL_TRAIN`` and writes to ``SM_OUTPUT_DIR``.
+        instance_type: Instance type of the job.
+        max_runtime: Longest run, one minute to five days.
+        channel: Name of the channel in which training finds what it wrote. Default: ``processed``.
+
+    Raises:
+        ValidationError: If the script is not there or a value is not possible.
+
+    Example:
+        >>> import aws_cdk as cdk
+        >>> step = ProcessingStep(image=image, source=Path("processing"), script="embed.py", instance_type="ml.m5.xlarge",
+        ...                       max_runtime=cdk.Duration.hours(1))
+    """
+
+    image: ModelImage
+    source: str | Path
+    script: str
+    instance_type: str
+    max_runtime: cdk.Duration
+    channel: str = "processed"
+
+    def __post_init__(self) -> None:
+        problems = [
+            *_script_problems(self.source, self.script, self.instance_type, self.max_runtime),
+            check_pattern("channel", self.channel, pattern=_CHANNEL, allowed="1 to 64 letters, digits or ._-"),
+            f"channel must be none of {', '.join(_TAKEN_CHANNELS)}, got {self.channel!r}"
+            if self.channel in _TAKEN_CHANNELS
+            else None,
+        ]
+        _raise_if_any("InvalidProcessingStep", problems)
+
+
+@checked("InvalidTrainingJob")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingJob:
+    """The training script of a model and where it runs. The jobs for training set and evaluation run on the same instance type.
+
+    Args:
+        image: Image of the jobs, by digest; it holds ``mlops_runtime``.
+        source: Folder with the script; it is uploaded as the channel ``code``.
+        script: The script's file name in ``source``; it reads ``SM_CHANNEL_TRAIN`` and writes to ``SM_MODEL_DIR``.
+        instance_type: Instance type of the jobs.
+        max_runtime: Longest run of each job, one minute to five days.
+        hyperparameters: Read by the script, at most 99; names that begin with ``sagemaker_`` are for the container. Default: none.
+        environment: Environment variables of the training container. Default: none.
+        volume: Disk of each job's instance, 1 GiB to 16 TiB. Default: 30 GiB.
+        spot: Train on spare capacity. Default: on demand.
+        checkpoints: Whether SageMaker keeps what the script writes to ``MLOPS_CHECKPOINT_DIR``, and brings it back when spare
+            capacity was taken away. Default: it does not.
+        network_isolation: Whether the training container reaches no network at all. Default: it reaches none.
+
+    Raises:
+        ValidationError: If the script is not there or a value is not possible.
+
+    Example:
+        >>> import aws_cdk as cdk
+        >>> job = TrainingJob(image=image, source=Path("training"), script="train.py", instance_type="ml.m5.large",
+        ...                   max_runtime=cdk.Duration.hours(1))
+    """
+
+    image: ModelImage
+    source: str | Path
+    script: str
+    instance_type: str
+    max_runtime: cdk.Duration
+    hyperparameters: Mapping[str, str] = field(default_factory=dict)
+    environment: Mapping[str, str] = field(default_factory=dict)
+    volume: cdk.Size | None = None
+    spot: Spot | None = None
+    checkpoints: bool = False
+    network_isolation: bool = True
+
+    def __post_init__(self) -> None:
+        problems = [
+            *_script_problems(self.source, self.script, self.instance_type, self.max_runtime),
+            *(
+                f"hyperparameter {name!r} must be text of at most 2500 characters, got {value!r}"
+                for name, value in self.hyperparameters.items()
+                if is_known(value) and not re.fullmatch(r".{0,2500}", value)
+            ),
+            *_name_problems(self.hyperparameters),
+            *_environment_problems(self.environment),
+            check_range("volume in GiB", self.volume_gigabytes, minimum=1, maximum=16384),
+            *self._spot_problems(),
+        ]
+        _raise_if_any("InvalidTrainingJob", problems)
+
+    @property
+    def volume_gigabytes(self) -> int:
+        """Disk of each job's instance in GiB."""
+        return 30 if self.volume is None else int(self.volume.to_gibibytes(rounding=cdk.SizeRoundingBehavior.FLOOR))
+
+    @property
+    def max_wait_seconds(self) -> int | None:
+        """Seconds that a job on spare capacity may wait and run; ``None`` on demand."""
+        return None if self.spot is None else int(self.spot.max_wait.to_seconds(integral=False))
+
+    def _spot_problems(self) -> list[str | None]:
+        if self.spot is None:
+            return []
+        return [check_duration("spot.max_wait", self.spot.max_wait, minimum=self.max_runtime, maximum=_LONGEST_WAIT)]
+
+
+def _script_problems(
+    source: str | Path, script: str, instance_type: str, max_runtime: cdk.Duration
+) -> list[str | None]:
+    return [
+        None
+        if is_file(Path(source) / script)
+        else f"script must be a file in source, got {script!r} in {str(source)!r}",
+        check_pattern("instance_type", instance_type, pattern=_INSTANCE_TYPE, allowed="a type such as 'ml.m5.large'"),
+        check_duration("max_runtime", max_runtime, minimum=_SHORTEST, maximum=_LONGEST),
+    ]
+
+
+def _name_problems(hyperparameters: Mapping[str, str]) -> list[str | None]:
+    """Return what is wrong with the names: SageMaker takes 100, and one names the script."""
+    taken = sorted(name for name in hyperparameters if name.startswith("sagemaker_"))
+    return [
+        check_range("hyperparameters", len(hyperparameters), minimum=0, maximum=99),
+        f"hyperparameters must not begin with 'sagemaker_', which are for the container, got {', '.join(taken)}"
+        if taken
+        else None,
+    ]
+
+
+def _environment_problems(environment: Mapping[str, str]) -> list[str | None]:
+    problems: list[str | None] = [
+        check_pattern("environment", name, pattern=_VARIABLE, allowed="names of letters, digits and underscores")
+        for name in environment
+    ]
+    problems += [
+        f"environment variable {name!r} must be text of at most 512 characters, got {len(value)}"
+        for name, value in environment.items()
+        if is_known(value) and len(value) > 512
+    ]
+    problems += [
+        f"environment must not set {name}, which is the id of the training set"
+        for name in _TAKEN_VARIABLES
+        if name in environment
+    ]
+    if len(environment) > _MAXIMUM_VARIABLES:
+        problems.append(f"environment must have at most {_MAXIMUM_VARIABLES} variables, got {len(environment)}")
+    return problems
+
+
+def _raise_if_any(code: str, problems: list[str | None]) -> None:
+    found = [problem for problem in problems if problem is not None]
+    if found:
+        raise ValidationError(code, found)

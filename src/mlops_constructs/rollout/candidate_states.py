@@ -1,0 +1,386 @@
+"""States in which a candidate is tried before it gets traffic: a rehearsal with golden requests, and shadow traffic."""
+
+from collections.abc import Mapping
+
+from mlops_constructs._state_machine import EXECUTION, NOW, State, assign, choose, invoke, task, wait
+from mlops_constructs.rollout.rollout_policy import FAILED, TURNED_DOWN
+
+_SDK = "aws-sdk:sagemaker:"
+# starting instances; a container that never answers keeps SageMaker busy for up to an hour, and nothing can be deleted before
+_START_SECONDS = 1800
+_END_SECONDS = 5400
+# the function itself ends after 15 minutes
+_CHECK_SECONDS = 920
+_TRAFFIC_SECONDS = 300
+REHEARSAL_SECONDS = _END_SECONDS + _CHECK_SECONDS
+# SageMaker has no error of its own for what is gone: where that is what is wanted, asking for long would only take time
+THRICE_MORE: State = {
+    "ErrorEquals": ["SageMaker.SageMakerException"],
+    "IntervalSeconds": 2,
+    "BackoffRate": 1,
+    "MaxAttempts": 3,
+}
+
+
+_SERVES = "$endpoint.EndpointStatus = 'InService' and $not($exists($endpoint.PendingDeploymentSummary))"
+_BROKEN = "$endpoint.EndpointStatus in ['Failed', 'OutOfService', 'UpdateRollbackFailed']"
+
+
+def rehearsal_states(*, golden_arn: str, next_state: str, partition: str) -> tuple[str, dict[str, State]]:
+    """Return the first state's name and the states of a rehearsal, whose endpoint is deleted in every path.
+
+    Args:
+        golden_arn: Function ``rollout_golden``.
+        next_state: Where to go on after it was passed, or where the plan has none.
+        partition: AWS partition, may be a token.
+    """
+
+    def until(seconds: int) -> str:
+        return f"{{% $toMillis($now()) + {seconds * 1000} %}}"
+
+    started = {"deadline": until(_START_SECONDS), "rehearsal_until": until(_END_SECONDS)}
+    name = "{% $plan.rehearsal.endpoint.EndpointName %}"
+    return "HasRehearsal", {
+        "HasRehearsal": choose(("$exists($plan.rehearsal.golden)", "CreateRehearsalConfig"), default=next_state),
+        "CreateRehearsalConfig": task(
+            f"{_SDK}createEndpointConfig",
+            "{% $plan.rehearsal.config %}",
+            partition=partition,
+            next_state="CreateRehearsal",
+            catch="RehearsalConfigExists",
+            assign_caught=started,
+        ),
+        "RehearsalConfigExists": choose(
+            ("$contains($caught, 'already exist')", "CreateRehearsal"), default="RehearsalBroke"
+        ),
+        # whatever the call answered, the endpoint itself says whether it is there
+        "CreateRehearsal": task(
+            f"{_SDK}createEndpoint",
+            "{% $plan.rehearsal.endpoint %}",
+            partition=partition,
+            next_state="AwaitRehearsal",
+            catch="AwaitRehearsal",
+            assign=started,
+            assign_caught=started,
+        ),
+        "AwaitRehearsal": wait("{% $plan.poll_seconds %}", "DescribeRehearsal"),
+        "DescribeRehearsal": task(
+            f"{_SDK}describeEndpoint",
+            {"EndpointName": name},
+            partition=partition,
+            next_state="JudgeRehearsal",
+            catch="RehearsalBroke",
+            assign={"rehearsal": "{% $states.result %}"},
+        ),
+        "JudgeRehearsal": choose(
+            ("$rehearsal.EndpointStatus = 'InService'", "CheckGolden"),
+            ("$rehearsal.EndpointStatus in ['Failed', 'OutOfService', 'Deleting']", "RehearsalFailed"),
+            ("$toMillis($now()) > $deadline", "RehearsalLate"),
+            default="AwaitRehearsal",
+        ),
+        "CheckGolden": _check(golden_arn, name, partition),
+        "IsGolden": choose(("$golden.passed", "Rehearsed"), default="NotGolden"),
+        **_verdicts(),
+        **_end_states(name, next_state, partition),
+    }
+
+
+def synthetic_states(
+    *, golden_arn: str, endpoint_name: str, next_state: str, partition: str
+) -> tuple[str, dict[str, State]]:
+    """Return the first state's name and the states that send synthetic calls once a poll, where the plan has any.
+
+    A call that fails is for the alarms to judge, not for these states.
+
+    Args:
+        golden_arn: Function ``rollout_golden``.
+        endpoint_name: The endpoint.
+        next_state: Where to go on.
+        partition: AWS partition, may be a token.
+    """
+    traffic = invoke(
+        golden_arn,
+        {
+            "mode": "traffic",
+            "endpoint": endpoint_name,
+            "golden": "{% $plan.synthetic.golden %}",
+            "calls": "{% $plan.synthetic.calls %}",
+            "now": NOW,
+            "execution": EXECUTION,
+        },
+        partition=partition,
+        next_state=next_state,
+        catch=next_state,
+        timeout=_TRAFFIC_SECONDS,
+    )
+    del traffic["Catch"][0]["Assign"]
+    return "HasSynthetic", {
+        "HasSynthetic": choose(("$exists($plan.synthetic.golden)", "Synthesize"), default=next_state),
+        "Synthesize": traffic,
+    }
+
+
+def _check(golden_arn: str, name: str, partition: str) -> State:
+    return invoke(
+        golden_arn,
+        {
+            "mode": "check",
+            "endpoint": name,
+            "golden": "{% $plan.rehearsal.golden %}",
+            "live_endpoint": "{% $plan.rehearsal.live_endpoint %}",
+            "now": NOW,
+            "execution": EXECUTION,
+        },
+        partition=partition,
+        next_state="IsGolden",
+        catch="RehearsalBroke",
+        assign={"golden": "{% $states.result.Payload %}"},
+        timeout=_CHECK_SECONDS,
+    )
+
+
+def _verdicts() -> dict[str, State]:
+    """Return what a rehearsal may come to: passed, a candidate that is no good, or nothing known of it."""
+    return {
+        "Rehearsed": assign("EndRehearsal", rehearsed="passed"),
+        "NotGolden": assign(
+            "EndRehearsal", rehearsed="turned down", reason="{% 'golden requests: ' & $golden.reason %}"
+        ),
+        "RehearsalFailed": assign(
+            "EndRehearsal",
+            rehearsed="turned down",
+            reason="{% 'the candidate did not start: its rehearsal is ' & $rehearsal.EndpointStatus & "
+            "($exists($rehearsal.FailureReason) ? '. ' & $rehearsal.FailureReason : '') %}",
+        ),
+        "RehearsalLate": assign(
+            "EndRehearsal",
+            rehearsed="failed",
+            reason=f"{{% 'the rehearsal is still ' & $rehearsal.EndpointStatus & ' after {_START_SECONDS} s' %}}",
+        ),
+        "RehearsalBroke": assign(
+            "EndRehearsal", rehearsed="failed", reason="{% 'the rehearsal broke off: ' & $caught %}"
+        ),
+    }
+
+
+def _end_states(name: str, next_state: str, partition: str) -> dict[str, State]:
+    return {
+        "EndRehearsal": task(
+            f"{_SDK}deleteEndpoint",
+            {"EndpointName": name},
+            partition=partition,
+            next_state="DeleteRehearsalConfig",
+            catch="RehearsalStays",
+            retry=[THRICE_MORE],
+        ),
+        # SageMaker deletes no endpoint that it is still creating
+        "RehearsalStays": choose(
+            ("$contains($caught, 'ould not find')", "DeleteRehearsalConfig"),
+            ("$toMillis($now()) > $rehearsal_until", "AfterRehearsal"),
+            default="AwaitRehearsalEnd",
+        ),
+        "AwaitRehearsalEnd": wait("{% $plan.poll_seconds %}", "EndRehearsal"),
+        "DeleteRehearsalConfig": task(
+            f"{_SDK}deleteEndpointConfig",
+            {"EndpointConfigName": name},
+            partition=partition,
+            next_state="AfterRehearsal",
+            catch="AfterRehearsal",
+        ),
+        # one that passed has the whole rollout to be gone in; before any other end nothing of it is left
+        "AfterRehearsal": choose(("$rehearsed = 'passed'", "ForgetRehearsal"), default="LookForRehearsal"),
+        "ForgetRehearsal": assign(next_state, caught=""),
+        "LookForRehearsal": task(
+            f"{_SDK}describeEndpoint",
+            {"EndpointName": name},
+            partition=partition,
+            next_state="IsRehearsalGone",
+            catch="RehearsalGone",
+            retry=[THRICE_MORE],
+        ),
+        "IsRehearsalGone": choose(
+            ("$toMillis($now()) > $rehearsal_until", "RehearsalGone"), default="AwaitRehearsalGone"
+        ),
+        "AwaitRehearsalGone": wait("{% $plan.poll_seconds %}", "LookForRehearsal"),
+        "RehearsalGone": choose(("$rehearsed = 'turned down'", TURNED_DOWN), default=FAILED),
+    }
+
+
+def shadow_states(*, endpoint_name: str, limit: int, next_state: str, partition: str) -> tuple[str, dict[str, State]]:
+    """Return the first state's name and the states from a config with a shadow back to the live one.
+
+    Args:
+        endpoint_name: The endpoint.
+        limit: Seconds that each of the two updates may take.
+        next_state: Where to go on after it was passed, or where the plan has none.
+        partition: AWS partition, may be a token.
+    """
+    return "HasShadow", {
+        "HasShadow": choose(("$exists($plan.shadow.config)", "CreateShadowConfig"), default=next_state),
+        **_start_states(endpoint_name, limit, partition),
+        **_judge_states(endpoint_name, partition),
+        **_shadow_end_states(endpoint_name, limit, next_state, partition),
+    }
+
+
+def _start_states(endpoint_name: str, limit: int, partition: str) -> dict[str, State]:
+    # as long as the shadow may serve, the candidate's model is in use
+    applied = {"deadline": _until(limit), "applied": True, "orphan": False}
+    return {
+        "CreateShadowConfig": task(
+            f"{_SDK}createEndpointConfig",
+            "{% $plan.shadow.config %}",
+            partition=partition,
+            next_state="StartShadow",
+            catch="ShadowConfigExists",
+        ),
+        "ShadowConfigExists": choose(("$contains($caught, 'already exist')", "StartShadow"), default="Caught"),
+        "StartShadow": task(
+            f"{_SDK}updateEndpoint",
+            "{% $plan.shadow.update %}",
+            partition=partition,
+            next_state="AwaitShadow",
+            catch="AwaitShadow",
+            assign={**applied, "shadow_from": NOW},
+            assign_caught={**applied, "shadow_from": NOW},
+        ),
+        "AwaitShadow": wait("{% $plan.poll_seconds %}", "DescribeShadow"),
+        "DescribeShadow": _describe(endpoint_name, "JudgeShadow", "IsShadowLate", partition),
+        # what has begun goes on whether it can be read or not: only time ends the wait
+        "IsShadowLate": choose(("$toMillis($now()) > $deadline", "ShadowBroke"), default="AwaitShadow"),
+        "JudgeShadow": choose(
+            (f"{_SERVES} and $endpoint.EndpointConfigName = $plan.shadow.config.EndpointConfigName", "BakeShadow"),
+            (_SERVES, "ShadowNotStarted"),
+            (_BROKEN, "ShadowBroke"),
+            ("$toMillis($now()) > $deadline", "ShadowBroke"),
+            default="AwaitShadow",
+        ),
+        "ShadowNotStarted": assign(
+            "ShadowEnded",
+            shadowed="turned down",
+            reason="{% $join(['the candidate did not start as a shadow', $endpoint.FailureReason, $caught][$ != ''], '. ') %}",
+        ),
+        "ShadowBroke": assign(
+            FAILED,
+            reason="{% $join([$reason, 'with a shadow: endpoint is ' & $endpoint.EndpointStatus][$ != ''], '. ') %}",
+        ),
+        "BakeShadow": wait("{% $plan.shadow.bake %}", "CountShadowCalls"),
+    }
+
+
+def _judge_states(endpoint_name: str, partition: str) -> dict[str, State]:
+    def ask(metric: str, statistic: Mapping[str, object], read: str, variable: str, next_state: str) -> State:
+        dimensions = {"EndpointName": endpoint_name, "VariantName": "{% $plan.shadow.variant %}"}
+        values = f"$map([$states.result.Datapoints], function($d) {{ $number({read}) }})"
+        return task(
+            "aws-sdk:cloudwatch:getMetricStatistics",
+            {
+                "Namespace": "AWS/SageMaker",
+                "MetricName": metric,
+                "Dimensions": [{"Name": name, "Value": value} for name, value in dimensions.items()],
+                "StartTime": "{% $shadow_from %}",
+                "EndTime": NOW,
+                "Period": "{% $plan.shadow.period %}",
+                **statistic,
+            },
+            partition=partition,
+            next_state=next_state,
+            catch="ShadowUnknown",
+            assign={variable: f"{{% $count($states.result.Datapoints) = 0 ? [] : [{values}] %}}"},
+        )
+
+    summed = {"Statistics": ["Sum"]}
+    return {
+        "CountShadowCalls": ask("Invocations", summed, "$d.Sum", "shadow_calls", "CountShadowErrors"),
+        "CountShadowErrors": ask("InvocationModelErrors", summed, "$d.Sum", "shadow_errors", "AskShadowLatency"),
+        "AskShadowLatency": ask(
+            "ModelLatency",
+            {"ExtendedStatistics": ["p95"]},
+            "$d.ExtendedStatistics.p95",
+            "shadow_latency",
+            "IsShadowGood",
+        ),
+        "IsShadowGood": choose(
+            ("$sum($append(0, $shadow_calls)) < $plan.min_invocations", "TooFewShadowCalls"),
+            ("$max($append(0, $shadow_errors)) > $plan.shadow.max_errors", "ShadowErred"),
+            (
+                "$plan.shadow.max_latency > 0 and $max($append(0, $shadow_latency)) > $plan.shadow.max_latency",
+                "ShadowSlow",
+            ),
+            default="ShadowPassed",
+        ),
+        "ShadowPassed": assign("EndShadow", shadowed="passed"),
+        "TooFewShadowCalls": assign(
+            "EndShadow",
+            shadowed="turned down",
+            reason="{% 'the shadow got ' & $string($sum($append(0, $shadow_calls))) & ' calls, a promotion needs ' & "
+            "$string($plan.min_invocations) %}",
+        ),
+        "ShadowErred": assign(
+            "EndShadow",
+            shadowed="turned down",
+            reason="{% 'the shadow had ' & $string($max($append(0, $shadow_errors))) & ' errors in ' & "
+            "$string($plan.shadow.period) & ' s, at most ' & $string($plan.shadow.max_errors) & ' are accepted' %}",
+        ),
+        "ShadowSlow": assign(
+            "EndShadow",
+            shadowed="turned down",
+            reason="{% 'the shadow took ' & $string($max($append(0, $shadow_latency)) / 1000) & ' ms (95th percentile), at most '"
+            " & $string($plan.shadow.max_latency / 1000) & ' are accepted' %}",
+        ),
+        "ShadowUnknown": assign(
+            "EndShadow", shadowed="failed", reason="{% 'the shadow could not be judged: ' & $caught %}"
+        ),
+    }
+
+
+def _shadow_end_states(endpoint_name: str, limit: int, next_state: str, partition: str) -> dict[str, State]:
+    deadline = {"deadline": _until(limit)}
+    return {
+        "EndShadow": task(
+            f"{_SDK}updateEndpoint",
+            "{% $plan.revert_endpoint %}",
+            partition=partition,
+            next_state="AwaitShadowEnd",
+            catch="AwaitShadowEnd",
+            assign=deadline,
+            assign_caught=deadline,
+        ),
+        "AwaitShadowEnd": wait("{% $plan.poll_seconds %}", "DescribeShadowEnd"),
+        "DescribeShadowEnd": _describe(endpoint_name, "JudgeShadowEnd", "IsShadowEndLate", partition),
+        "IsShadowEndLate": choose(("$toMillis($now()) > $deadline", "ShadowBroke"), default="AwaitShadowEnd"),
+        "JudgeShadowEnd": choose(
+            (f"{_SERVES} and $endpoint.EndpointConfigName = $plan.previous_config", "ShadowEnded"),
+            (_SERVES, "ShadowBroke"),
+            (_BROKEN, "ShadowBroke"),
+            ("$toMillis($now()) > $deadline", "ShadowBroke"),
+            default="AwaitShadowEnd",
+        ),
+        "ShadowEnded": assign("DeleteShadowConfig", orphan=True),
+        "DeleteShadowConfig": task(
+            f"{_SDK}deleteEndpointConfig",
+            {"EndpointConfigName": "{% $plan.shadow.config.EndpointConfigName %}"},
+            partition=partition,
+            next_state="AfterShadow",
+            catch="AfterShadow",
+        ),
+        "AfterShadow": choose(
+            ("$shadowed = 'passed'", "ForgetShadow"), ("$shadowed = 'turned down'", TURNED_DOWN), default=FAILED
+        ),
+        "ForgetShadow": assign(next_state, caught=""),
+    }
+
+
+def _until(seconds: int) -> str:
+    return f"{{% $toMillis($now()) + {seconds * 1000} %}}"
+
+
+def _describe(endpoint_name: str, next_state: str, catch: str, partition: str) -> State:
+    return task(
+        f"{_SDK}describeEndpoint",
+        {"EndpointName": endpoint_name},
+        partition=partition,
+        next_state=next_state,
+        catch=catch,
+        assign={"endpoint": "{% $states.result %}"},
+    )

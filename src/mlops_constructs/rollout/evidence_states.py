@@ -1,0 +1,176 @@
+"""States that decide whether a fleet that serves may stay: no alarm rings, it served enough; else they go back."""
+
+from mlops_constructs._state_machine import CAUGHT, NOW, State, assign, choose, task, wait
+from mlops_constructs.rollout.rollout_policy import FAILED, PROMOTED, ROLLED_BACK
+
+# what rings, as a sentence; $ringing is set by ``look_at_alarms``
+RINGING = "$ringing"
+_RINGING = """{% (
+    $rings := [$states.result.MetricAlarms, $states.result.CompositeAlarms][StateValue = 'ALARM'];
+    $count($rings) = 0 ? '' : 'in ALARM: ' & $join(
+        $map($rings, function($a) { $a.AlarmName & ' (' & $substring($a.StateReason & '', 0, 200) & ')' }), ', ')
+) %}"""
+
+
+# how often something was counted, by the sums of its periods
+SUM = (
+    "{% $count($states.result.Datapoints) = 0 ? 0 : "
+    "$sum($map([$states.result.Datapoints], function($d) { $number($d.Sum) })) %}"
+)
+
+
+def put_alarms_states(*, next_state: str, catch: str, partition: str) -> dict[str, State]:
+    """Return the state ``PutAlarms``, which makes ``$plan.alarms``: what they watch has a name that is known only now.
+
+    Args:
+        next_state: Where to go on.
+        catch: Where to go when one cannot be made, with the error in ``$caught``.
+        partition: AWS partition, may be a token.
+    """
+    alarm = task(
+        "aws-sdk:cloudwatch:putMetricAlarm",
+        "{% $states.input %}",
+        partition=partition,
+        next_state="",
+        catch="AlarmFailed",
+    )
+    del alarm["Next"]
+    # a round has variables of its own; under a name of its own it hides none of the machine's
+    alarm["Catch"][0]["Assign"] = {"alarm_error": CAUGHT}
+    return {
+        "PutAlarms": {
+            "Type": "Map",
+            "Items": "{% [$plan.alarms] %}",
+            "MaxConcurrency": 1,
+            "ItemProcessor": {
+                "ProcessorConfig": {"Mode": "INLINE"},
+                "StartAt": "PutAlarm",
+                "States": {
+                    "PutAlarm": {**alarm, "End": True},
+                    "AlarmFailed": {"Type": "Fail", "Error": "PutAlarmFailed", "Cause": "{% $alarm_error %}"},
+                },
+            },
+            "Catch": [{"ErrorEquals": ["States.ALL"], "Assign": {"caught": CAUGHT}, "Output": {}, "Next": catch}],
+            "Output": {},
+            "Next": next_state,
+        }
+    }
+
+
+def look_at_alarms(*, next_state: str, catch: str, partition: str) -> State:
+    """Return the state that leaves in ``$ringing`` which of ``$plan.watched`` ring, as a sentence; empty if none does."""
+    return task(
+        "aws-sdk:cloudwatch:describeAlarms",
+        {"AlarmNames": "{% [$plan.watched] %}", "AlarmTypes": ["MetricAlarm", "CompositeAlarm"]},
+        partition=partition,
+        next_state=next_state,
+        catch=catch,
+        assign={"ringing": _RINGING},
+    )
+
+
+def evidence_states(*, endpoint_name: str, limit: int, partition: str) -> dict[str, State]:
+    """Return the states from ``IsWatched``, where the new config serves, to an exit.
+
+    SageMaker watches alarms until the old fleet is gone. What rang in its last moments, a person's abort too, counts as well; a
+    rollback stays whatever rings.
+
+    Args:
+        endpoint_name: The endpoint.
+        limit: Seconds that going back may take.
+        partition: AWS partition, may be a token.
+    """
+    return {
+        "IsWatched": choose(
+            (
+                "$plan.action in ['update', 'adopt'] and $request.reason != 'rollback' and $count($plan.watched) > 0",
+                "LastLook",
+            ),
+            default=PROMOTED,
+        ),
+        "LastLook": look_at_alarms(next_state="IsQuiet", catch="NoEvidence", partition=partition),
+        "IsQuiet": choose(("$ringing = ''", "NeedsEvidence"), default="Rings"),
+        "Rings": assign("Revert", reason="{% $ringing %}"),
+        "NeedsEvidence": choose(("$plan.min_invocations > 0", "CountInvocations"), default=PROMOTED),
+        "CountInvocations": _count(endpoint_name, partition),
+        "IsEvidenceEnough": choose(("$invocations >= $plan.min_invocations", PROMOTED), default="TooLittleEvidence"),
+        "NoEvidence": assign("Revert", reason="{% 'alarms or invocations could not be read: ' & $caught %}"),
+        "TooLittleEvidence": assign(
+            "Revert",
+            reason="{% 'the new fleet served ' & $string($invocations) & ' invocations, a promotion needs ' & "
+            "$string($plan.min_invocations) %}",
+        ),
+        **_revert_states(endpoint_name, limit, partition),
+    }
+
+
+def _count(endpoint_name: str, partition: str) -> State:
+    # https://docs.aws.amazon.com/sagemaker/latest/dg/deployment-guardrails-configuration.html: metrics of the new fleet
+    dimensions = {
+        "EndpointName": endpoint_name,
+        "VariantName": "{% $plan.variant %}",
+        "EndpointConfigName": "{% $plan.config_name %}",
+    }
+    return task(
+        "aws-sdk:cloudwatch:getMetricStatistics",
+        {
+            "Namespace": "AWS/SageMaker",
+            "MetricName": "Invocations",
+            "Dimensions": [{"Name": name, "Value": value} for name, value in dimensions.items()],
+            "StartTime": "{% $plan.started %}",
+            "EndTime": NOW,
+            "Period": 60,
+            "Statistics": ["Sum"],
+        },
+        partition=partition,
+        next_state="IsEvidenceEnough",
+        catch="NoEvidence",
+        assign={"invocations": SUM},
+    )
+
+
+def _revert_states(endpoint_name: str, limit: int, partition: str) -> dict[str, State]:
+    deadline = {"deadline": f"{{% $toMillis($now()) + {limit * 1000} %}}"}
+    settled = "$not($exists($endpoint.PendingDeploymentSummary))"
+    return {
+        "Revert": task(
+            "aws-sdk:sagemaker:updateEndpoint",
+            "{% $plan.revert_endpoint %}",
+            partition=partition,
+            next_state="AwaitRevert",
+            catch="AwaitRevert",
+            assign=deadline,
+            assign_caught=deadline,
+        ),
+        "AwaitRevert": wait("{% $plan.poll_seconds %}", "DescribeReverted"),
+        "DescribeReverted": task(
+            "aws-sdk:sagemaker:describeEndpoint",
+            {"EndpointName": endpoint_name},
+            partition=partition,
+            next_state="JudgeReverted",
+            catch="IsRevertLate",
+            assign={"endpoint": "{% $states.result %}"},
+        ),
+        # what has begun goes on whether it can be read or not: only time ends the wait
+        "IsRevertLate": choose(("$toMillis($now()) > $deadline", "RevertFailed"), default="AwaitRevert"),
+        "JudgeReverted": choose(
+            (
+                "$endpoint.EndpointStatus = 'InService' and $endpoint.EndpointConfigName = $plan.previous_config and "
+                + settled,
+                "Reverted",
+            ),
+            (
+                "$endpoint.EndpointStatus in ['InService', 'Failed', 'OutOfService', 'UpdateRollbackFailed'] and "
+                + settled,
+                "RevertFailed",
+            ),
+            ("$toMillis($now()) > $deadline", "RevertFailed"),
+            default="AwaitRevert",
+        ),
+        "Reverted": assign(ROLLED_BACK, orphan=True),
+        "RevertFailed": assign(
+            FAILED,
+            reason="{% $reason & '; going back failed: endpoint is ' & $endpoint.EndpointStatus & ' with ' & "
+            "$endpoint.EndpointConfigName & '. ' & $caught %}",
+        ),
+    }

@@ -1,0 +1,306 @@
+"""What a candidate must pass before traffic: golden requests, synthetic calls, and how many versions stay."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import aws_cdk as cdk
+from aws_cdk import aws_cloudwatch as cloudwatch
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_lambda as lambda_
+from aws_cdk import aws_s3_assets as s3_assets
+
+from constructs import Construct
+from mlops_constructs._arguments import checked
+from mlops_constructs._errors import ValidationError
+from mlops_constructs._functions import define_function
+from mlops_constructs._roles import key_statement, sagemaker_arn
+from mlops_constructs._validation import check_duration, check_range
+from mlops_constructs.unit_interface import IBusinessUnit
+from mlops_runtime.contracts.capture import announcement_prefix
+from mlops_runtime.contracts.serving import GoldenSpec, MetricRule, ShadowSpec
+from mlops_runtime.rollout.golden_set import GoldenSetError, read_set
+
+_WILDCARD_REASON = (
+    "the endpoint on which a candidate rehearses gets its name at run time, below the endpoint's own name; "
+    "rejected: one fixed name, which two rollouts would share"
+)
+
+
+# Alarm periods that CloudWatch takes for metrics of AWS services, in seconds.
+_ALARM_PERIODS = (60, 120, 180, 240, 300)
+# https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_AutoRollbackConfig.html
+MAXIMUM_ALARMS = 10
+
+
+@checked("InvalidGoldenRequests")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GoldenRequests:
+    """Requests that a candidate answers on an endpoint of its own before the real one is touched. Use ``from_file``.
+
+    Example:
+        >>> golden = GoldenRequests.from_file("golden.jsonl", max_deviation=0.5, max_latency=cdk.Duration.millis(250))
+    """
+
+    path: Path
+    sha256: str
+    max_deviation: float | None = None
+    max_latency: cdk.Duration | None = None
+    max_slowdown: float | None = None
+
+    @classmethod
+    def from_file(
+        cls,
+        path: str | Path,
+        *,
+        max_deviation: float | None = None,
+        max_latency: cdk.Duration | None = None,
+        max_slowdown: float | None = None,
+    ) -> "GoldenRequests":
+        """Read a file of JSON lines, each with ``name``, ``body``, ``rows`` and, where wanted, ``content_type``, bounds.
+
+        Args:
+            path: The file; it is deployed as an asset.
+            max_deviation: Largest median of the relative differences to what the live model answers, such as 0.5.
+                Default: the live model is not asked.
+            max_latency: Time that a call may take, by the median of five rounds, at most a minute. Default: any.
+            max_slowdown: How many times as long as the same call to the live model that may be, 1 to 1000. Default: any.
+
+        Raises:
+            ValidationError: With every problem of the file, by line, and of the limits.
+
+        Example:
+            >>> GoldenRequests.from_file("golden.jsonl").max_deviation is None
+            True
+        """
+        millis, seconds = cdk.Duration.millis, cdk.Duration.seconds
+        problems = [
+            check_range("max_deviation", max_deviation, minimum=0, maximum=100),
+            # https://docs.aws.amazon.com/sagemaker/latest/dg/your-algorithms-inference-code.html: 60 seconds for an answer
+            check_duration("max_latency", max_latency, minimum=millis(1), maximum=seconds(60), whole="milliseconds"),
+            check_range("max_slowdown", max_slowdown, minimum=1, maximum=1000),
+        ]
+        found = [problem for problem in problems if problem is not None]
+        file, content = Path(path), b""
+        try:
+            content = file.read_bytes()
+            read_set(content)
+        except OSError as error:
+            found.append(f"path must be a readable file, got {str(path)!r}: {error.strerror}")
+        except GoldenSetError as error:
+            found += [f"{file.name}: {problem}" for problem in error.problems]
+        if found:
+            raise ValidationError("InvalidGoldenRequests", found)
+        return cls(
+            path=file,
+            sha256=hashlib.sha256(content).hexdigest(),
+            max_deviation=max_deviation,
+            max_latency=max_latency,
+            max_slowdown=max_slowdown,
+        )
+
+    def bind(self, scope: Construct) -> GoldenSpec:
+        """Define the file as an asset and return what the serving spec says of it; the hash is known at synth.
+
+        Args:
+            scope: Parent of the asset ``GoldenSet``.
+        """
+        asset = s3_assets.Asset(
+            scope,
+            "GoldenSet",
+            path=str(self.path),
+            asset_hash=self.sha256,
+            asset_hash_type=cdk.AssetHashType.CUSTOM,
+        )
+        return GoldenSpec(
+            uri=asset.s3_object_url,
+            sha256=self.sha256,
+            max_deviation=self.max_deviation,
+            max_latency_ms=None if self.max_latency is None else int(self.max_latency.to_milliseconds()),
+            max_slowdown=self.max_slowdown,
+        )
+
+
+def define_golden(
+    scope: Construct, id: str, *, business_unit: IBusinessUnit, endpoint_name: str, golden: GoldenSpec
+) -> lambda_.Function:
+    """Define the function that sends golden requests: to rehearsals, to the live model to compare, and as synthetic traffic.
+
+    Args:
+        scope: Parent.
+        id: Construct id.
+        business_unit: The unit.
+        endpoint_name: The endpoint; its rehearsals are ``<endpoint_name>-golden-*``.
+        golden: What ``GoldenRequests.bind`` returned.
+    """
+    stack = cdk.Stack.of(scope)
+    return define_function(
+        scope,
+        id,
+        business_unit=business_unit,
+        folder="rollout_golden",
+        description=f"Golden requests to candidates of {endpoint_name}",
+        environment={"ARTIFACTS_BUCKET": business_unit.artifacts.bucket_name},
+        statements=[
+            iam.PolicyStatement(
+                actions=["sagemaker:InvokeEndpoint"],
+                resources=[
+                    sagemaker_arn(scope, "endpoint", endpoint_name),
+                    sagemaker_arn(scope, "endpoint", f"{endpoint_name}-golden-*"),
+                ],
+            ),
+            # what is announced of calls, so that monitors leave them out
+            iam.PolicyStatement(
+                actions=["s3:PutObject"],
+                resources=[business_unit.artifacts.arn_for_objects(f"{announcement_prefix(endpoint_name)}*")],
+            ),
+            key_statement(business_unit.key, services=["s3"], actions=["kms:GenerateDataKey"]),
+            # the bucket of CDK's bootstrap: where it has a key of its own, the key's policy allows its use through S3
+            # https://docs.aws.amazon.com/cdk/v2/guide/bootstrapping-customizing.html
+            iam.PolicyStatement(
+                actions=["s3:GetObject"],
+                # the URI is one token, whose text is only known at deployment
+                resources=[f"arn:{stack.partition}:s3:::{cdk.Fn.select(1, cdk.Fn.split('s3://', golden.uri))}"],
+            ),
+        ],
+        timeout=cdk.Duration.minutes(15),
+        wildcard_reason=_WILDCARD_REASON,
+    )
+
+
+@checked("InvalidShadowTraffic")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShadowTraffic:
+    """Copy calls to the candidate before it gets any, and throw its answers away.
+
+    Args:
+        percent: Share of the calls that is copied, 1 to 100 percent.
+        bake: How long the candidate is watched, five minutes to a week.
+        instance_count: Instances of the shadow. Default: one.
+
+    Raises:
+        ValidationError: If a value is not possible.
+
+    Example:
+        >>> import aws_cdk as cdk
+        >>> ShadowTraffic(percent=10, bake=cdk.Duration.hours(1)).instance_count
+        1
+    """
+
+    percent: int
+    bake: cdk.Duration
+    instance_count: int = 1
+
+    def __post_init__(self) -> None:
+        problems = [
+            check_range("percent", self.percent, minimum=1, maximum=100),
+            check_range("instance_count", self.instance_count, minimum=1, maximum=1000),
+            check_duration("bake", self.bake, minimum=cdk.Duration.minutes(5), maximum=cdk.Duration.days(7)),
+        ]
+        found = [problem for problem in problems if problem is not None]
+        if found:
+            raise ValidationError("InvalidShadowTraffic", found)
+
+    def to_spec(self) -> ShadowSpec:
+        """Return it as the serving spec carries it."""
+        return ShadowSpec(
+            percent=self.percent, bake=int(self.bake.to_seconds(integral=False)), instance_count=self.instance_count
+        )
+
+
+@checked("InvalidRolloutChecks")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RolloutChecks:
+    """What may stop a rollout, how much evidence a promotion needs, and what watches it afterwards.
+
+    Args:
+        alarms: Alarms that roll back, besides those of the new fleet. Default: none.
+        min_invocations: Calls that the new fleet must have served to be promoted: no evidence is not success. Default: 20, all
+            at once none.
+        max_error_count: Errors of the new fleet in one alarm period that are still accepted. Default: 1.
+        max_latency: 95th percentile of the new fleet's model latency that rolls back. Default: it is not watched.
+        max_latency_ratio: 99th percentile of the new fleet's model latency that rolls back, as a multiple of the old fleet's.
+            Default: it is not compared.
+        metrics: Metrics of the unit's own that roll back. Default: none.
+        alarm_period: Period of the new fleet's alarms, one to five minutes. Default: one minute.
+        golden: Requests that a candidate answers before it gets any traffic. Default: none.
+        synthetic_invocations: Golden requests a minute that are sent while the rollout bakes, where real traffic is thin; needs
+            ``golden``. Default: none.
+        probation: How long after a promotion its alarms still roll back, ten minutes to 30 days. Default: not at all.
+        probation_alarms: Alarms that do so, besides the endpoint's own on errors. Default: none.
+        shadow: Traffic that is copied to the candidate before the first step. Default: none.
+        retained_versions: Versions that stay to go back to, 1 to 10. Default: 1.
+
+    Raises:
+        ValidationError: With every setting that cannot work.
+
+    Example:
+        >>> RolloutChecks(max_latency_ratio=1.5).own_alarms
+        ('errors', 'ratio', 'abort')
+    """
+
+    alarms: Sequence[cloudwatch.IAlarm] = ()
+    min_invocations: int | None = None
+    max_error_count: int = 1
+    max_latency: cdk.Duration | None = None
+    max_latency_ratio: float | None = None
+    metrics: Sequence[MetricRule] = ()
+    alarm_period: cdk.Duration = field(default_factory=lambda: cdk.Duration.minutes(1))
+    golden: GoldenRequests | None = None
+    synthetic_invocations: int | None = None
+    probation: cdk.Duration | None = None
+    probation_alarms: Sequence[cloudwatch.IAlarm] = ()
+    shadow: ShadowTraffic | None = None
+    retained_versions: int = 1
+
+    def __post_init__(self) -> None:
+        found = [p for p in (*self._range_problems(), *self._combination_problems()) if p is not None]
+        if found:
+            raise ValidationError("InvalidRolloutChecks", found)
+
+    @property
+    def own_alarms(self) -> tuple[str, ...]:
+        """What the alarms that a rollout makes for the new fleet watch, by the end of their names."""
+        return (
+            "errors",
+            *(() if self.max_latency is None else ("latency",)),
+            *(() if self.max_latency_ratio is None else ("ratio",)),
+            *(f"metric-{number}" for number in range(1, len(self.metrics) + 1)),
+            "abort",
+        )
+
+    def _range_problems(self) -> list[str | None]:
+        minutes, days, millis = cdk.Duration.minutes, cdk.Duration.days, cdk.Duration.millis
+        period = int(self.alarm_period.to_seconds(integral=False))
+        return [
+            check_range("min_invocations", self.min_invocations, minimum=0, maximum=1_000_000),
+            check_range("max_error_count", self.max_error_count, minimum=0, maximum=1_000_000),
+            check_duration(
+                "max_latency",
+                self.max_latency,
+                minimum=millis(1),
+                maximum=cdk.Duration.seconds(60),
+                whole="milliseconds",
+            ),
+            check_range("max_latency_ratio", self.max_latency_ratio, minimum=1, maximum=100),
+            check_range("synthetic_invocations", self.synthetic_invocations, minimum=1, maximum=600),
+            check_duration("probation", self.probation, minimum=minutes(10), maximum=days(30)),
+            check_range("retained_versions", self.retained_versions, minimum=1, maximum=10),
+            None if period in _ALARM_PERIODS else f"alarm_period must be one to five whole minutes, got {period} s",
+        ]
+
+    def _combination_problems(self) -> list[str | None]:
+        count, own = len(self.alarms) + len(self.own_alarms), ", ".join(self.own_alarms)
+        return [
+            None
+            if count <= MAXIMUM_ALARMS
+            else f"SageMaker watches at most {MAXIMUM_ALARMS} alarms, got {len(self.alarms)} and {len(self.own_alarms)} of the "
+            f"new fleet ({own}); join some in a composite alarm",
+            "synthetic_invocations are golden requests, got none; give golden, or leave synthetic_invocations out"
+            if self.synthetic_invocations is not None and self.golden is None
+            else None,
+            f"probation_alarms watch during probation, got {len(self.probation_alarms)} and no probation; give probation"
+            if self.probation_alarms and self.probation is None
+            else None,
+        ]

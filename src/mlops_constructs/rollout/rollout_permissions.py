@@ -1,0 +1,297 @@
+"""What the parts of a rollout may do, each only to the one endpoint."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import aws_cdk as cdk
+from aws_cdk import aws_dynamodb as dynamodb
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_stepfunctions as sfn
+
+from constructs import Construct
+from mlops_constructs._arguments import checked
+from mlops_constructs._roles import (
+    SERVICE,
+    alarm_arn,
+    describe_alarms_statement,
+    key_statement,
+    pass_role_statement,
+    placed,
+    put_events_statement,
+    sagemaker_arn,
+)
+from mlops_constructs.model_registry import ModelRegistry
+from mlops_constructs.rollout.scaling_states import scaling_statements
+from mlops_constructs.unit_interface import IBusinessUnit
+from mlops_runtime.contracts.rollout import ServingSpec
+from mlops_runtime.rollout.archive_signatures import SIGNATURE_FILE
+from mlops_runtime.rollout.fleet_alarms import ABORT
+
+WILDCARD_REASON = (
+    "models, configs and alarms of new fleets get names at run time, below the endpoint's own name, and some reads have no "
+    "resource type; rejected: fixed names, which would block going back"
+)
+
+
+@checked("InvalidRolloutAccess")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RolloutAccess:
+    """The endpoint and what stands around it; its methods give the statements of each part."""
+
+    scope: Construct
+    business_unit: IBusinessUnit
+    registry: ModelRegistry
+    table: dynamodb.ITable
+    serving: ServingSpec
+
+    @property
+    def endpoint_name(self) -> str:
+        """Name of the endpoint."""
+        return self.serving.endpoint
+
+    def instance_types(self) -> list[str]:
+        """Return the types of instances that a fleet needs; none where it is serverless or on a cluster."""
+        if self.serving.serverless is not None or self.serving.eks is not None:
+            return []
+        return [self.serving.instance_type, *(variant.instance_type for variant in self.serving.variants or ())]
+
+    def preflight(self) -> list[iam.PolicyStatement]:
+        """Read package, archive, spec, endpoint, row, records, alarms, whether the unit rests, and what the dead have left."""
+        return [
+            *self.business_unit.automation_statements(),
+            self._table("dynamodb:GetItem"),
+            self._specs("s3:GetObject"),
+            *self._evidence(),
+            key_statement(self.business_unit.key, services=["s3"], actions=["kms:Decrypt"]),
+            self._describe(),
+            *self._find_made(),
+            # whose a first endpoint is that failed
+            iam.PolicyStatement(actions=["sagemaker:ListTags"], resources=[self._own()["endpoint"]]),
+            describe_alarms_statement(),
+        ]
+
+    def record(self) -> list[iam.PolicyStatement]:
+        """Read what serves, append to the audit chain, move the live pointer; sign the archives that gates passed."""
+        return [*self._audit(), self._describe(), *self._sign_archives()]
+
+    def machine(self, *, execution_role: iam.IRole, functions: list[str]) -> list[iam.PolicyStatement]:
+        """Lock, call the functions, make models, configs and the endpoint, watch it, clean up, announce."""
+        unit, own = self.business_unit, self._own()
+        return [
+            self._table("dynamodb:UpdateItem"),
+            key_statement(unit.key, services=["dynamodb"]),
+            iam.PolicyStatement(actions=["lambda:InvokeFunction"], resources=functions),
+            iam.PolicyStatement(
+                actions=["sagemaker:CreateModel"],
+                resources=[own["model"]],
+                conditions=_model_conditions(self.serving),
+            ),
+            iam.PolicyStatement(
+                actions=["sagemaker:CreateEndpointConfig"],
+                resources=[own["endpoint-config"]],
+                conditions=_config_conditions(self.serving),
+            ),
+            iam.PolicyStatement(
+                actions=["sagemaker:CreateEndpoint", "sagemaker:UpdateEndpoint"],
+                resources=[*self._endpoints(), own["endpoint-config"]],
+            ),
+            iam.PolicyStatement(
+                actions=["sagemaker:DeleteEndpoint", "sagemaker:DescribeEndpoint"], resources=self._endpoints()
+            ),
+            iam.PolicyStatement(actions=["sagemaker:DeleteEndpointConfig"], resources=[own["endpoint-config"]]),
+            iam.PolicyStatement(actions=["sagemaker:DeleteModel"], resources=[own["model"]]),
+            iam.PolicyStatement(
+                actions=["sagemaker:AddTags"], resources=[*self._endpoints(), own["endpoint-config"], own["model"]]
+            ),
+            iam.PolicyStatement(actions=["sagemaker:DescribeModelPackage"], resources=[self.registry.packages_arn]),
+            pass_role_statement(execution_role, service=SERVICE),
+            *self._volumes(),
+            iam.PolicyStatement(
+                actions=["cloudwatch:DeleteAlarms", "cloudwatch:PutMetricAlarm", "cloudwatch:TagResource"],
+                resources=[self._alarms()],
+            ),
+            describe_alarms_statement(),
+            iam.PolicyStatement(actions=["cloudwatch:GetMetricStatistics"], resources=["*"]),
+            put_events_statement(unit),
+            *self._quotas(),
+        ]
+
+    def scaling(self) -> list[iam.PolicyStatement]:
+        """Register and deregister variants; the machine's too, in a policy of its own because of its length."""
+        return scaling_statements(self.scope, spec=self.serving)
+
+    def guard(self, machine: sfn.StateMachine) -> list[iam.PolicyStatement]:
+        """Start the Deploy machine; read row, alarms and executions again; take the lock from an execution that died."""
+        return [
+            iam.PolicyStatement(actions=["states:StartExecution"], resources=[machine.state_machine_arn]),
+            iam.PolicyStatement(actions=["states:DescribeExecution"], resources=[self._executions(machine)]),
+            self._table("dynamodb:GetItem", "dynamodb:UpdateItem"),
+            key_statement(self.business_unit.key, services=["dynamodb"]),
+            describe_alarms_statement(),
+        ]
+
+    def abort(self) -> list[iam.PolicyStatement]:
+        """Find and set the alarm that takes a running rollout back."""
+        return [describe_alarms_statement(), self._ring_abort()]
+
+    def spec(self, machine: sfn.StateMachine) -> list[iam.PolicyStatement]:
+        """Store the desired spec, start the machine; on delete stop it, remove the endpoint and record that."""
+        own, executions = self._own(), self._executions(machine)
+        machine_arn = machine.state_machine_arn
+        return [
+            self._table("dynamodb:GetItem", "dynamodb:UpdateItem"),
+            self._specs("s3:GetObject", "s3:PutObject"),
+            *self.business_unit.audit_statements(self.endpoint_name),
+            key_statement(self.business_unit.key, services=["dynamodb"]),
+            iam.PolicyStatement(actions=["states:ListExecutions", "states:StartExecution"], resources=[machine_arn]),
+            iam.PolicyStatement(actions=["states:StopExecution"], resources=[executions]),
+            iam.PolicyStatement(
+                actions=["sagemaker:DeleteEndpoint", "sagemaker:DescribeEndpoint"], resources=self._endpoints()
+            ),
+            iam.PolicyStatement(actions=["sagemaker:DeleteEndpointConfig"], resources=[own["endpoint-config"]]),
+            iam.PolicyStatement(actions=["sagemaker:DeleteModel"], resources=[own["model"]]),
+            *self._find_made(),
+            describe_alarms_statement(),
+            self._ring_abort(),
+            iam.PolicyStatement(actions=["cloudwatch:DeleteAlarms"], resources=[self._alarms()]),
+        ]
+
+    def _quotas(self) -> list[iam.PolicyStatement]:
+        """How many instances the account may have, where there are any.
+
+        See: https://docs.aws.amazon.com/service-authorization/latest/reference/list_servicequotas.html (no resource type)
+        """
+        if not self.instance_types():
+            return []
+        return [iam.PolicyStatement(actions=["servicequotas:ListServiceQuotas"], resources=["*"])]
+
+    def _evidence(self) -> list[iam.PolicyStatement]:
+        """What the chain says of a container, and an archive with its signature."""
+        unit, name = self.business_unit, self.endpoint_name
+        objects = [
+            unit.audit_bucket.arn_for_objects(f"audit/{name}/*"),
+            unit.artifacts.arn_for_objects(f"models/{name}/*"),
+        ]
+        return [iam.PolicyStatement(actions=["s3:GetObject"], resources=objects), self._public_key()]
+
+    def _sign_archives(self) -> list[iam.PolicyStatement]:
+        """Read what a gate decided and on what, and write each signature once; a pipeline may have another name than its endpoint.
+
+        See: https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes-enforce.html
+        """
+        objects = self.business_unit.artifacts.arn_for_objects
+        return [
+            iam.PolicyStatement(
+                actions=["s3:GetObject"],
+                resources=[objects(f"{folder}/*") for folder in ("evaluations", "gates", "models")],
+            ),
+            iam.PolicyStatement(
+                actions=["s3:PutObject"],
+                resources=[objects(f"models/*/{SIGNATURE_FILE}")],
+                conditions={"Null": {"s3:if-none-match": "false"}},
+            ),
+            self._public_key(),
+        ]
+
+    def _audit(self) -> list[iam.PolicyStatement]:
+        return [
+            self._table("dynamodb:GetItem", "dynamodb:UpdateItem"),
+            *self.business_unit.audit_statements(self.endpoint_name),
+            # without it S3 says that a missing record is forbidden
+            iam.PolicyStatement(
+                actions=["s3:ListBucket"],
+                resources=[self.business_unit.audit_bucket.bucket_arn],
+                conditions={"StringLike": {"s3:prefix": f"audit/{self.endpoint_name}/*"}},
+            ),
+            key_statement(self.business_unit.key, services=["dynamodb"]),
+        ]
+
+    def _public_key(self) -> iam.PolicyStatement:
+        return iam.PolicyStatement(actions=["kms:GetPublicKey"], resources=[self.business_unit.signing_key.key_arn])
+
+    def _volumes(self) -> list[iam.PolicyStatement]:
+        """The volumes of the endpoint's instances, where they take a key.
+
+        See: https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_CreateEndpointConfig.html (KmsKeyId)
+        """
+        if self.serving.kms_key is None:
+            return []
+        actions = ["kms:CreateGrant", "kms:DescribeKey"]
+        return [key_statement(self.business_unit.key, services=["sagemaker"], actions=actions)]
+
+    def _find_made(self) -> list[iam.PolicyStatement]:
+        """Find configs, models and rehearsals by name, and know them by their tags."""
+        own = self._own()
+        return [
+            iam.PolicyStatement(
+                actions=["sagemaker:ListTags"],
+                resources=[self._endpoints()[1], own["endpoint-config"], own["model"]],
+            ),
+            iam.PolicyStatement(
+                actions=["sagemaker:ListEndpointConfigs", "sagemaker:ListEndpoints", "sagemaker:ListModels"],
+                resources=["*"],
+            ),
+        ]
+
+    def _endpoints(self) -> list[str]:
+        """The endpoint and its rehearsals; one that an execution left behind goes even if nothing is rehearsed any more."""
+        return [
+            self._own()["endpoint"],
+            sagemaker_arn(self.scope, "endpoint", f"{self.endpoint_name}-golden-*"),
+        ]
+
+    def _ring_abort(self) -> iam.PolicyStatement:
+        abort = alarm_arn(self.scope, f"{self.endpoint_name}-rollout-*-{ABORT}")
+        return iam.PolicyStatement(actions=["cloudwatch:SetAlarmState"], resources=[abort])
+
+    def _executions(self, machine: sfn.StateMachine) -> str:
+        return cdk.Stack.of(self.scope).format_arn(
+            service="states",
+            resource="execution",
+            resource_name=f"{machine.state_machine_name}:*",
+            arn_format=cdk.ArnFormat.COLON_RESOURCE_NAME,
+        )
+
+    def _own(self) -> dict[str, str]:
+        names = {
+            "endpoint": self.endpoint_name,
+            "endpoint-config": f"{self.endpoint_name}-*",
+            "model": f"{self.endpoint_name}-*",
+        }
+        return {resource: sagemaker_arn(self.scope, resource, name) for resource, name in names.items()}
+
+    def _alarms(self) -> str:
+        return alarm_arn(self.scope, f"{self.endpoint_name}-rollout-*")
+
+    def _describe(self) -> iam.PolicyStatement:
+        actions = [f"sagemaker:Describe{kind}" for kind in ("Endpoint", "EndpointConfig", "Model", "ModelPackage")]
+        return iam.PolicyStatement(actions=actions, resources=[*self._own().values(), self.registry.packages_arn])
+
+    def _table(self, *actions: str) -> iam.PolicyStatement:
+        return iam.PolicyStatement(actions=list(actions), resources=[self.table.table_arn])
+
+    def _specs(self, *actions: str) -> iam.PolicyStatement:
+        objects = self.business_unit.artifacts.arn_for_objects(f"specs/{self.endpoint_name}/*")
+        return iam.PolicyStatement(actions=list(actions), resources=[objects])
+
+
+def _model_conditions(spec: ServingSpec) -> dict[str, Mapping[str, object]]:
+    """Return how a model must be placed: as the spec says, and a serverless one in no network."""
+    if spec.subnets:
+        return placed(subnets=spec.subnets, security_groups=spec.security_groups, is_isolated=spec.network_isolation)
+    return {"Null": {"sagemaker:VpcSubnets": "true", "sagemaker:VpcSecurityGroupIds": "true"}}
+
+
+def _config_conditions(spec: ServingSpec) -> dict[str, Mapping[str, object]]:
+    """Return on what a config may run: the spec's instance types under its key, or no instance at all."""
+    if spec.serverless is not None:
+        return {"Null": {"sagemaker:InstanceTypes": "true"}}
+    types = [spec.instance_type, *(variant.instance_type for variant in spec.variants or ())]
+    conditions: dict[str, Mapping[str, object]] = {
+        # without the Null test a request that names no type would pass
+        "ForAllValues:StringEquals": {"sagemaker:InstanceTypes": sorted(set(types))},
+        "Null": {"sagemaker:InstanceTypes": "false"},
+    }
+    if spec.kms_key is not None:
+        conditions["StringEquals"] = {"sagemaker:VolumeKmsKey": spec.kms_key}
+    return conditions

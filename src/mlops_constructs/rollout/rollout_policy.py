@@ -1,0 +1,359 @@
+"""How traffic moves to a new model, declared once for every target, and what a target is to the Deploy machine."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol
+
+import aws_cdk as cdk
+from aws_cdk import aws_cloudwatch as cloudwatch
+
+from mlops_constructs._arguments import checked
+from mlops_constructs._errors import ValidationError
+from mlops_constructs._state_machine import State
+from mlops_constructs._validation import check_duration, check_range
+from mlops_constructs.rollout.rollout_checks import RolloutChecks
+from mlops_runtime.contracts.rollout import RolloutSpec
+from mlops_runtime.rollout.serving_limits import steps
+
+_MIN_INVOCATIONS = 20
+
+# states of the Deploy machine to which a target's steps lead; each has set $reason
+PROMOTED = "Promoted"
+ROLLED_BACK = "RolledBack"
+TURNED_DOWN = "TurnedDown"
+FAILED = "Failed"
+
+# grace for starting and stopping instances beyond the time that a target itself allows a rollout
+POLL_GRACE_SECONDS = 900
+
+
+class RolloutKind(StrEnum):
+    """Ways to move traffic."""
+
+    ALL_AT_ONCE = "ALL_AT_ONCE"
+    CANARY = "CANARY"
+    LINEAR = "LINEAR"
+    ROLLING = "ROLLING"
+
+
+# https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_TrafficRoutingConfig.html and API_RollingUpdatePolicy.html: the
+# smallest step in percent (a canary's is bounded by the instances alone), and what the argument is called
+_STEP = {
+    RolloutKind.ALL_AT_ONCE: (1, "percent"),
+    RolloutKind.CANARY: (1, "percent"),
+    RolloutKind.LINEAR: (10, "step_percent"),
+    RolloutKind.ROLLING: (5, "batch_percent"),
+}
+
+
+class RolloutTarget(Protocol):
+    """What the Deploy machine needs to know of a target: SageMaker's endpoints are one, the slots of EKS another."""
+
+    @property
+    def name(self) -> str:
+        """Name for errors and descriptions."""
+        ...
+
+    @property
+    def kinds(self) -> frozenset[RolloutKind]:
+        """Kinds of rollout that the target executes."""
+        ...
+
+    @property
+    def is_reset_by_stack(self) -> bool:
+        """Whether a deployment of the stack may put what serves back to the template, so that a run has to look after each."""
+        ...
+
+    @property
+    def functions(self) -> tuple[str, ...]:
+        """ARNs of the functions that the target's own steps call."""
+        ...
+
+    def effective_percent(self, percent: int) -> float:
+        """Return which share a step of ``percent`` really moves."""
+        ...
+
+    def problems(self, policy: "RolloutPolicy") -> list[str]:
+        """Return why the target cannot execute a policy."""
+        ...
+
+    def lead_seconds(self, rollout: RolloutSpec) -> int:
+        """Return how long what comes before the first step may take at most."""
+        ...
+
+    def busy(self, *, next_state: str, partition: str) -> tuple[str, dict[str, State]]:
+        """Return the first state's name and the states that come before a plan that waits is waited for.
+
+        They end what an execution that died has begun, where nobody else would; none of them can fail.
+        """
+        ...
+
+    def steps(self, *, rollout: RolloutSpec, golden_arn: str | None, partition: str) -> tuple[str, dict[str, State]]:
+        """Return the first state's name and the states from the plan to one of the exits, ``$reason`` being set.
+
+        They set ``$orphan`` to false as long as what was made may be in use, ``$applied`` to true once the endpoint was touched.
+        """
+        ...
+
+    def unrecorded(self, *, next_state: str, partition: str) -> tuple[str, dict[str, State]]:
+        """Return the first state's name and the states that follow a record that failed; none of them can fail.
+
+        They take back what must not serve without a record, where the next execution would.
+        """
+        ...
+
+    def clean_up(self, *, next_state: str, partition: str) -> tuple[str, dict[str, State]]:
+        """Return the first state's name and the states that remove what no longer serves; none of them can fail."""
+        ...
+
+
+@checked("InvalidRolloutPolicy")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RolloutPolicy:
+    """How a new model takes over, and what it must pass on its way. Made by its factories.
+
+    Attributes:
+        kind: How traffic moves.
+        bake: How long alarms watch each step.
+        max_execution_time: Time within which the rollout must have ended.
+        percent: Size of a step in percent: of instances on SageMaker, of requests on EKS.
+        checks: What may stop it, how much evidence it needs, and what watches it afterwards.
+
+    Example:
+        >>> import aws_cdk as cdk
+        >>> RolloutPolicy.canary(percent=50, bake=cdk.Duration.minutes(10)).kind
+        <RolloutKind.CANARY: 'CANARY'>
+    """
+
+    kind: RolloutKind
+    bake: cdk.Duration
+    max_execution_time: cdk.Duration
+    percent: int | None
+    checks: RolloutChecks
+
+    def __post_init__(self) -> None:
+        problems = [problem for problem in (*self._range_problems(), *self._timing_problems()) if problem is not None]
+        if problems:
+            raise ValidationError("InvalidRolloutPolicy", problems)
+
+    @classmethod
+    def all_at_once(
+        cls,
+        *,
+        bake: cdk.Duration | None = None,
+        max_execution_time: cdk.Duration | None = None,
+        checks: RolloutChecks | None = None,
+    ) -> "RolloutPolicy":
+        """Move all traffic in one step to a complete new fleet.
+
+        Args:
+            bake: How long alarms watch the new fleet before the old one goes, at most an hour. Default: not at all.
+            max_execution_time: Time for the whole rollout. Default: an hour more than the bake.
+            checks: What it must pass. Default: alarms on the new fleet's errors, no evidence.
+
+        Raises:
+            ValidationError: With every setting that cannot work.
+
+        Example:
+            >>> RolloutPolicy.all_at_once().bake.to_seconds()
+            0
+        """
+        none = cdk.Duration.seconds(0)
+        return cls._make(RolloutKind.ALL_AT_ONCE, None, none if bake is None else bake, max_execution_time, checks)
+
+    @classmethod
+    def canary(
+        cls,
+        *,
+        percent: int,
+        bake: cdk.Duration,
+        max_execution_time: cdk.Duration | None = None,
+        checks: RolloutChecks | None = None,
+    ) -> "RolloutPolicy":
+        """Move a share first, watch it, then move the rest and watch again.
+
+        Args:
+            percent: Size of the first step, 1 to 50 percent. On SageMaker a share of instances.
+            bake: How long alarms watch each of the two steps, at most an hour.
+            max_execution_time: Time for the whole rollout. Default: an hour more than the bakes.
+            checks: What it must pass. Default: alarms on the new fleet's errors, 20 calls as evidence.
+
+        Raises:
+            ValidationError: With every setting that cannot work.
+
+        Example:
+            >>> import aws_cdk as cdk
+            >>> RolloutPolicy.canary(percent=10, bake=cdk.Duration.minutes(5)).max_execution_time.to_minutes()
+            70
+        """
+        return cls._make(RolloutKind.CANARY, percent, bake, max_execution_time, checks)
+
+    @classmethod
+    def linear(
+        cls,
+        *,
+        step_percent: int,
+        bake: cdk.Duration,
+        max_execution_time: cdk.Duration | None = None,
+        checks: RolloutChecks | None = None,
+    ) -> "RolloutPolicy":
+        """Move traffic in equal steps to a complete new fleet, each watched.
+
+        Args:
+            step_percent: Size of each step, 10 to 50 percent. On SageMaker a share of instances.
+            bake: How long alarms watch each step, at most an hour.
+            max_execution_time: Time for the whole rollout. Default: an hour more than the bakes.
+            checks: What it must pass. Default: alarms on the new fleet's errors, 20 calls as evidence.
+
+        Raises:
+            ValidationError: With every setting that cannot work.
+
+        Example:
+            >>> import aws_cdk as cdk
+            >>> RolloutPolicy.linear(step_percent=25, bake=cdk.Duration.minutes(5)).steps
+            4
+        """
+        return cls._make(RolloutKind.LINEAR, step_percent, bake, max_execution_time, checks)
+
+    @classmethod
+    def rolling(
+        cls,
+        *,
+        batch_percent: int,
+        bake: cdk.Duration,
+        max_execution_time: cdk.Duration | None = None,
+        checks: RolloutChecks | None = None,
+    ) -> "RolloutPolicy":
+        """Replace instances batch by batch, without a second fleet.
+
+        Args:
+            batch_percent: Size of each batch, 5 to 50 percent of the instances.
+            bake: How long alarms watch each batch, at most an hour.
+            max_execution_time: Time for the whole rollout. Default: an hour more than the bakes.
+            checks: What it must pass. Default: alarms on the new fleet's errors, 20 calls as evidence.
+
+        Raises:
+            ValidationError: With every setting that cannot work.
+
+        Example:
+            >>> import aws_cdk as cdk
+            >>> RolloutPolicy.rolling(batch_percent=50, bake=cdk.Duration.minutes(5)).steps
+            2
+        """
+        return cls._make(RolloutKind.ROLLING, batch_percent, bake, max_execution_time, checks)
+
+    @property
+    def steps(self) -> int:
+        """Number of steps that are baked; a target that moves whole instances may need more."""
+        return steps(self.kind.value, self.percent, 100)
+
+    @property
+    def alarms(self) -> Sequence[cloudwatch.IAlarm]:
+        """Alarms that roll back, besides those of the new fleet."""
+        return self.checks.alarms
+
+    @property
+    def min_invocations(self) -> int:
+        """Calls that the new fleet must have served to be promoted."""
+        if self.checks.min_invocations is not None:
+            return self.checks.min_invocations
+        return 0 if self.kind is RolloutKind.ALL_AT_ONCE else _MIN_INVOCATIONS
+
+    def effective_percent(self, target: RolloutTarget) -> float:
+        """Return which share the first step really moves on a target: SageMaker moves whole instances.
+
+        Example:
+            >>> import aws_cdk as cdk
+            >>> from mlops_constructs.rollout import SageMakerTarget
+            >>> policy = RolloutPolicy.canary(percent=30, bake=cdk.Duration.minutes(5))
+            >>> policy.effective_percent(SageMakerTarget(endpoint_name="demand-forecast", instance_count=4))
+            25.0
+        """
+        return target.effective_percent(100 if self.percent is None else self.percent)
+
+    def to_spec(self) -> RolloutSpec:
+        """Return the policy as the serving spec carries it; ``Rollout`` adds the golden set and the endpoint's own alarms."""
+        checks = self.checks
+        return RolloutSpec(
+            kind=self.kind.value,
+            bake=_seconds(self.bake),
+            maximum=_seconds(self.max_execution_time),
+            percent=self.percent,
+            min_invocations=self.min_invocations,
+            alarms=tuple(alarm.alarm_name for alarm in checks.alarms),
+            max_error_count=checks.max_error_count,
+            alarm_period=_seconds(checks.alarm_period),
+            max_latency_ms=None if checks.max_latency is None else int(checks.max_latency.to_milliseconds()),
+            max_latency_ratio=checks.max_latency_ratio,
+            metrics=tuple(checks.metrics) if checks.metrics else None,
+            synthetic=checks.synthetic_invocations,
+            shadow=None if checks.shadow is None else checks.shadow.to_spec(),
+            probation=None if checks.probation is None else _seconds(checks.probation),
+            probation_alarms=tuple(alarm.alarm_name for alarm in checks.probation_alarms) or None,
+            keep=None if checks.retained_versions == 1 else checks.retained_versions,
+        )
+
+    @classmethod
+    def _make(
+        cls,
+        kind: RolloutKind,
+        percent: int | None,
+        bake: cdk.Duration,
+        max_execution_time: cdk.Duration | None,
+        checks: RolloutChecks | None,
+    ) -> "RolloutPolicy":
+        if max_execution_time is None:
+            max_execution_time = cdk.Duration.seconds(3600 + _seconds(bake) * steps(kind.value, percent, 100))
+        return cls(
+            kind=kind,
+            bake=bake,
+            max_execution_time=max_execution_time,
+            percent=percent,
+            checks=RolloutChecks() if checks is None else checks,
+        )
+
+    def _range_problems(self) -> list[str | None]:
+        # https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_BlueGreenUpdatePolicy.html
+        minutes, seconds = cdk.Duration.minutes, cdk.Duration.seconds
+        smallest, name = _STEP[self.kind]
+        return [
+            check_range(name, self.percent, minimum=smallest, maximum=50),
+            check_duration("bake", self.bake, minimum=seconds(0), maximum=minutes(60)),
+            check_duration("max_execution_time", self.max_execution_time, minimum=minutes(10), maximum=minutes(480)),
+        ]
+
+    def _timing_problems(self) -> list[str | None]:
+        bake, period = _seconds(self.bake), _seconds(self.checks.alarm_period)
+        total = bake * self.steps
+        return [
+            f"bake must be at least one alarm period ({period} s), got {bake} s: it would end before an alarm can fire; "
+            "lengthen bake or shorten alarm_period"
+            if self._is_watched and bake < period
+            else None,
+            f"max_execution_time must be longer than {self.steps} bakes ({total} s), got {_seconds(self.max_execution_time)} s; "
+            "lengthen it"
+            if _seconds(self.max_execution_time) <= total
+            else None,
+        ]
+
+    @property
+    def _is_watched(self) -> bool:
+        checks = self.checks
+        asked = (
+            checks.alarms,
+            checks.metrics,
+            checks.max_latency,
+            checks.max_latency_ratio,
+            checks.synthetic_invocations,
+        )
+        return (
+            self.kind is not RolloutKind.ALL_AT_ONCE
+            or any(asked)
+            or self.min_invocations > 0
+            or _seconds(self.bake) > 0
+        )
+
+
+def _seconds(duration: cdk.Duration) -> int:
+    return int(duration.to_seconds(integral=False))

@@ -1,0 +1,271 @@
+"""The states between two slots: the graph, the calls against AWS's API, and what is done first when something goes wrong.
+
+What two slots make of a policy.
+"""
+
+import re
+from typing import Any
+
+import aws_cdk as cdk
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mlops_constructs import GoldenRequests, RolloutChecks, RolloutPolicy, ShadowTraffic
+from mlops_constructs._state_machine import successors, tasks
+from mlops_constructs.eks_inference import EksTarget
+from mlops_constructs.eks_inference.eks_target import START_SECONDS
+from mlops_constructs.rollout import RolloutKind, RolloutTarget
+from mlops_constructs.rollout.deploy_machine import deploy_machine
+from mlops_constructs.rollout.rollout_policy import FAILED, PROMOTED, ROLLED_BACK
+from mlops_runtime.aws_api import check_machine
+from mlops_runtime.contracts.rollout import RolloutSpec
+from mlops_runtime.rollout.deploy_plan import poll_seconds
+
+NAME = "demand-forecast"
+FUNCTION = "arn:aws:lambda:us-east-1:123456789012:function"
+ROLLOUT = RolloutSpec(kind="CANARY", bake=600, maximum=3600, percent=10)
+TARGET = EksTarget(endpoint_name=NAME, slot_arn=f"{FUNCTION}:slot")
+
+
+BAKE = cdk.Duration.minutes(5)
+SLOT = "arn:aws:lambda:us-east-1:123456789012:function:slot"
+TARGET_target = EksTarget(endpoint_name="demand-forecast", slot_arn=SLOT)
+
+
+def machine(rollout: RolloutSpec = ROLLOUT) -> dict[str, Any]:
+    """The Deploy machine of a service."""
+    return deploy_machine(
+        endpoint_name=NAME,
+        unit_name="demand",
+        target=TARGET,
+        rollout=rollout,
+        table_name="rollout",
+        preflight_arn=f"{FUNCTION}:preflight",
+        record_arn=f"{FUNCTION}:record",
+        bus_name="demand",
+    )
+
+
+MACHINE = machine()
+STATES: dict[str, Any] = MACHINE["States"]
+FIRST, OWN = TARGET.steps(rollout=ROLLOUT, golden_arn=None, partition="aws")
+
+
+def reached(start: str, *, stop: frozenset[str] = frozenset()) -> set[str]:
+    """Return every state that can be reached without going on from those to stop at."""
+    found, waiting = set[str](), [start]
+    while waiting:
+        name = waiting.pop()
+        if name not in found:
+            found.add(name)
+            waiting += () if name in stop else successors(STATES[name])
+    return found
+
+
+def test_every_call_is_one_that_aws_takes() -> None:
+    """No task has a finding against botocore's models."""
+    assert check_machine(MACHINE) == []
+
+
+@pytest.mark.parametrize(("name", "state"), list(tasks(MACHINE)))
+def test_every_task_has_retry_catch_and_timeout(name: str, state: dict[str, Any]) -> None:
+    """A task without one of the three could hang or end the execution without a record."""
+    assert state["Retry"], name
+    assert state["Catch"][-1]["ErrorEquals"] == ["States.ALL"]
+    assert 0 < state["TimeoutSeconds"] <= 330
+
+
+def test_every_successor_exists_and_every_state_is_reached() -> None:
+    """The graph has no dangling name and no dead state."""
+    assert reached("Start") == set(STATES)
+
+
+def test_no_path_from_the_lock_ends_without_unlock() -> None:
+    """Without Unlock, no end can be reached from Lock."""
+    found = reached("Lock", stop=frozenset({"Unlock"}))
+    ends = {name for name, state in STATES.items() if state.get("End") or state["Type"] == "Fail"}
+    assert not (found - {"Unlock"}) & ends
+
+
+def test_no_path_from_the_plan_ends_without_a_record() -> None:
+    """Whatever follows Preflight is recorded: only a failed record itself passes by."""
+    assert "Unlock" not in reached("Preflight", stop=frozenset({"Record"}))
+
+
+def test_everything_that_can_fail_is_caught() -> None:
+    """A Map without Catch, too, would end the execution without Unlock."""
+    assert [name for name, state in STATES.items() if state["Type"] in ("Task", "Map") and "Catch" not in state] == []
+
+
+def test_no_path_leads_to_an_exit_but_by_promotion_or_the_way_back() -> None:
+    """Whatever goes wrong once a slot was touched, the weights are put back before anything else is done."""
+    found = reached(FIRST, stop=frozenset({PROMOTED, "PutBack"}))
+    assert not found & {ROLLED_BACK, FAILED, "Record", "Unlock"}
+
+
+def test_between_what_went_wrong_and_the_way_back_nothing_can_fail() -> None:
+    """The states that lead to it only set variables."""
+    before = {name for name, state in STATES.items() if "PutBack" in list(successors(state))}
+    assert {STATES[name]["Type"] for name in before - {"AwaitBack"}} == {"Pass"}
+    assert all("verdict" in STATES[name]["Assign"] for name in before - {"AwaitBack"})
+
+
+def test_no_traffic_moves_before_both_slots_were_asked_for_their_health() -> None:
+    """The first weights that are written lie behind both answers, or behind that a rollback, or a first model, needs one alone."""
+    assert "AssertWeights" not in reached(FIRST, stop=frozenset({"IsSlotHealthy"}))
+    assert "AssertWeights" not in reached("IsSlotHealthy", stop=frozenset({"HasLiveSlot"}))
+    # and behind a last look at what the slot runs
+    assert [n for n, s in STATES.items() if "AssertWeights" in list(successors(s))] == ["IsSlotConfirmed"]
+    assert "AssertWeights" not in reached(FIRST, stop=frozenset({"ConfirmSlot"}))
+    assert "Shift" not in reached(FIRST, stop=frozenset({"AssertWeights"}))
+
+
+def test_no_promotion_passes_the_evidence_by() -> None:
+    """Neither the last shift of a rollout with steps, nor what is kept of it."""
+    assert PROMOTED not in reached(FIRST, stop=frozenset({"NeedsEvidence"}))
+    into = {name for name, state in STATES.items() if "NextStep" in list(successors(state))}
+    assert into == {"IsNearEnd", "IsLastStep"}
+    assert {name for name, state in STATES.items() if "IsLastStep" in list(successors(state))} == {
+        "NeedsEvidence",
+        "IsEvidenceEnough",
+    }
+    # at the step before the last one goes on by the evidence alone
+    (arm,) = STATES["IsNearEnd"]["Choices"]
+    assert (arm["Condition"], STATES["IsNearEnd"]["Default"]) == (
+        "{% $step + 2 < $count($plan.eks.steps) %}",
+        "NeedsEvidence",
+    )
+
+
+def test_evidence_is_what_the_candidate_answered() -> None:
+    """`RequestCount` counts every request for which a target was chosen, so a candidate that never answers has it too."""
+    counted = STATES["CountRequests"]["Arguments"]
+
+    assert (counted["MetricName"], counted["Statistics"]) == ("HTTPCode_Target_2XX_Count", ["Sum"])
+
+
+def test_each_write_of_weights_names_both_slots_of_one_set() -> None:
+    """So no write can leave what does not sum to a hundred: the sets come from the plan, where that holds."""
+    writes = [state for _, state in tasks(MACHINE) if state["Resource"].endswith(":modifyRule")]
+    assert len(writes) == 5
+    for state in writes:
+        (action,) = state["Arguments"]["Actions"]
+        groups = action["ForwardConfig"]["TargetGroups"]
+        assert [g["TargetGroupArn"] for g in groups] == [
+            f"{{% $plan.eks.target_groups.{slot} %}}" for slot in ("blue", "green")
+        ]
+        sets = {re.sub(r"\.(blue|green) %\}$", "", group["Weight"]) for group in groups}
+        assert sets in ({"{% $plan.eks.start"}, {"{% $plan.eks.steps[$step]"})
+
+
+def test_a_record_that_failed_is_followed_by_the_way_back() -> None:
+    """There is no promotion without a record; but for a rollback, and a model before which there was none."""
+    assert list(successors(STATES["RecordFailed"])) == ["IsUnrecorded"]
+    assert STATES["PutBackUnrecorded"]["Next"] == "Unlock"
+    assert reached("IsUnrecorded", stop=frozenset({"Unlock"})) == {
+        "IsUnrecorded",
+        "PutBackUnrecorded",
+        "StaysUnrecorded",
+        "Unlock",
+    }
+
+
+def test_what_began_before_is_ended_before_it_is_waited_for() -> None:
+    """Nobody else would: SageMaker goes on by itself, a listener rule does not."""
+    assert STATES["TakeBack"]["Next"] == "IsPatient"
+    assert STATES["TakeBack"]["Catch"][0]["Next"] == "IsPatient"
+    waits = [arm for arm in STATES["Decide"]["Choices"] if "'wait'" in arm["Condition"]]
+    assert [arm["Next"] for arm in waits] == ["TakeBack"]
+
+
+def test_a_slot_rests_a_while_after_its_weight_is_gone() -> None:
+    """A load balancer goes on for some seconds to send to it, also where the weights of an execution that died were taken back."""
+    into = [name for name, state in STATES.items() if "IdleSlot" in list(successors(state))]
+    assert into == ["AwaitDrained"]
+    assert STATES["AwaitDrained"]["Seconds"] >= 60
+
+
+def test_the_machine_asks_nothing_of_sagemaker() -> None:
+    """A role for it would have rights that nobody uses."""
+    services = {re.findall(r":::(?:aws-sdk:)?(\w+)", state["Resource"])[0] for _, state in tasks(MACHINE)}
+    assert services == {"cloudwatch", "dynamodb", "elasticloadbalancingv2", "events", "lambda"}
+
+
+def test_the_history_of_the_longest_rollout_fits() -> None:
+    """Fewer than 25,000 events: every loop of the longest rollout at its most.
+
+    See: https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html
+    """
+    longest: dict[str, Any] = machine(RolloutSpec(kind="LINEAR", bake=3600, maximum=28_800, percent=15))["States"]
+    (lock,) = (r for r in longest["Lock"]["Retry"] if "DynamoDB.ConditionalCheckFailedException" in r["ErrorEquals"])
+    poll = poll_seconds(28_800)
+    polls = -(-(28_800 + 900) // poll)
+    task, other = 5, 2  # entered, scheduled, started, succeeded, exited; entered, exited
+    waiting = polls * (2 * task + 3 * other)  # Preflight, Decide, TakeBack, IsPatient, AwaitRest
+    starting = (1800 // poll + 1) * (5 * task + 9 * other)
+    baking = polls * (task + 2 * other)
+    reverting = polls * (task + 2 * other)
+    # requests are waited for at most three minutes, before the last shift and after it
+    evidence = 2 * (180 // poll + 1) * (2 * task + 5 * other)
+    rest = 40 * task + 30 * 2 * task
+    assert 3 * lock["MaxAttempts"] + waiting + starting + baking + evidence + reverting + rest < 25_000
+
+
+def test_it_is_a_target() -> None:
+    """By name, and with the function that its states ask."""
+    target: RolloutTarget = TARGET_target
+    assert (target.name, target.functions) == ("EKS", (SLOT,))
+    assert target.kinds == {RolloutKind.ALL_AT_ONCE, RolloutKind.CANARY, RolloutKind.LINEAR}
+
+
+@given(st.integers(1, 50))
+def test_a_canary_is_a_share_of_the_requests(percent: int) -> None:
+    """Exactly the one asked for: no instance is divided."""
+    policy = RolloutPolicy.canary(percent=percent, bake=BAKE)
+    assert policy.effective_percent(TARGET_target) == percent
+    assert TARGET_target.problems(policy) == []
+
+
+@pytest.mark.parametrize(
+    ("policy", "said"),
+    [
+        (RolloutPolicy.rolling(batch_percent=20, bake=BAKE), "got ROLLING: a slot is complete in itself"),
+        (
+            RolloutPolicy.canary(
+                percent=10, bake=BAKE, checks=RolloutChecks(shadow=ShadowTraffic(percent=10, bake=BAKE))
+            ),
+            "no load balancer copies requests; leave shadow out",
+        ),
+        (
+            RolloutPolicy.canary(percent=10, bake=BAKE, checks=RolloutChecks(retained_versions=2)),
+            "keep must be 1 on EKS, got 2",
+        ),
+    ],
+)
+def test_refuses_by_name_what_slots_cannot(policy: RolloutPolicy, said: str) -> None:
+    """With what to do instead."""
+    (problem,) = TARGET_target.problems(policy)
+    assert said in problem
+
+
+@pytest.mark.parametrize("synthetic", [None, 10])
+def test_refuses_golden_requests(tmp_path: Any, synthetic: int | None) -> None:
+    """They are sent to an endpoint of SageMaker's; said once."""
+    path = tmp_path / "golden.jsonl"
+    path.write_text('{"name": "typical", "body": "1\\n", "rows": 1, "content_type": "text/csv"}\n')
+    checks = RolloutChecks(golden=GoldenRequests.from_file(path), synthetic_invocations=synthetic)
+    (problem,) = TARGET_target.problems(RolloutPolicy.canary(percent=10, bake=BAKE, checks=checks))
+    assert problem.startswith("golden and synthetic requests are sent to a SageMaker endpoint")
+
+
+def test_the_lock_outlives_the_start_of_the_pods() -> None:
+    """What comes before the first step is only that."""
+    assert TARGET_target.lead_seconds(RolloutPolicy.canary(percent=10, bake=BAKE).to_spec()) == START_SECONDS
+
+
+def test_what_cannot_be_recorded_is_put_back() -> None:
+    """The weights, by the states between the failed record and what follows it."""
+    first, states = TARGET_target.unrecorded(next_state="Unlock", partition="aws")
+    assert first in states
+    assert states["PutBackUnrecorded"]["Resource"].endswith(":modifyRule")

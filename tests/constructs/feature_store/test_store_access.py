@@ -1,0 +1,232 @@
+"""One unit reads another's groups: names, grants, and what boundary, role and key together allow."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import aws_cdk as cdk
+import pytest
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_kms as kms
+from aws_cdk import aws_s3 as s3
+from aws_cdk.assertions import Template
+from ministack.core import iam_evaluator
+
+from mlops_constructs import BusinessUnit, FeatureAccess, FeatureStore, IFeatureStore, ValidationError
+from mlops_constructs._roles import ServiceRole, service_role
+
+ACCOUNT, REGION = "123456789012", "eu-west-1"
+KEY = f"arn:aws:kms:{REGION}:{ACCOUNT}:key/1234"
+ENVIRONMENT = cdk.Environment(account=ACCOUNT, region=REGION)
+TABLE = f"arn:aws:glue:{REGION}:{ACCOUNT}:table/pricing_features"
+
+
+class Reader:
+    """A unit with a role that reads, and the policies of that role with concrete ARNs."""
+
+    def __init__(self, *, is_imported: bool, group: Any, access: FeatureAccess = FeatureAccess.IAM) -> None:
+        """Define the unit ``demand``, which has imported groups of ``pricing`` or been handed its statements by hand."""
+        self.stack = cdk.Stack(cdk.App(), "Reader", env=ENVIRONMENT)
+        self.unit = BusinessUnit(self.stack, "Unit", name="demand")
+        importer = self.unit if is_imported else BusinessUnit(self.stack, "Other", name="other")
+        self.store: IFeatureStore = FeatureStore.from_feature_store_attributes(
+            self.stack,
+            "Prices",
+            business_unit=importer,
+            owner_name="pricing",
+            data_bucket=s3.Bucket.from_bucket_name(self.stack, "Data", "pricing-data"),
+            key=kms.Key.from_key_arn(self.stack, "Key", KEY),
+            groups=[group("price")],
+            access=access,
+        )
+        self.role: ServiceRole = service_role(
+            self.stack,
+            "Role",
+            service="lambda.amazonaws.com",
+            statements=self.store.read_statements(),
+            business_unit=self.unit,
+            description="reads prices",
+            wildcard_reason="objects of a table have names that writers give them; rejected: a list of all of them",
+        )
+
+    def decision(self, action: str, resource: str, context: Mapping[str, str]) -> str:
+        """What IAM decides for the role, within its boundary."""
+        document = Template.from_stack(self.stack).to_json()["Resources"]
+        policies = {n: r for n, r in document.items() if r["Type"] == "AWS::IAM::ManagedPolicy"}
+        role, boundary = (self._parsed(policies, part) for part in ("RolePolicy", "UnitBoundary"))
+        request = iam_evaluator.EvalContext(
+            principal_arn=f"arn:aws:sts::{ACCOUNT}:assumed-role/reader/s",
+            principal_type="AssumedRole",
+            principal_account=ACCOUNT,
+            action=action,
+            resource_arn=resource,
+            region=REGION,
+            service_context=dict(context),
+        )
+        return str(iam_evaluator.evaluate(request, role, boundary).decision)
+
+    def _parsed(self, policies: Mapping[str, Any], part: str) -> list[Any]:
+        (found,) = (p for n, p in policies.items() if n.startswith(part))
+        text = json.dumps(_plain(found["Properties"]["PolicyDocument"]))
+        return [iam_evaluator.parse_policy_document(text)]
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        if set(value) == {"Fn::Join"}:
+            return "".join(map(str, (_plain(part) for part in value["Fn::Join"][1])))
+        if set(value) == {"Ref"}:
+            return {"AWS::Partition": "aws", "AWS::URLSuffix": "amazonaws.com"}.get(value["Ref"], value["Ref"])
+        return {name: _plain(item) for name, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, list) else value
+
+
+# the evaluator takes condition keys in lower case
+OWNER = {"aws:resourcetag/mlops:unit": "pricing"}
+VIA_S3 = {"kms:viaservice": f"s3.{REGION}.amazonaws.com"}
+NEEDS = [
+    ("glue:GetTable", f"{TABLE}/price_v1", {}),
+    ("glue:GetTable", f"arn:aws:glue:{REGION}:{ACCOUNT}:database/pricing_features", {}),
+    ("s3:GetObject", "arn:aws:s3:::pricing-data/pricing_features/price_v1/data/a.parquet", OWNER),
+    ("s3:ListBucket", "arn:aws:s3:::pricing-data", {**OWNER, "s3:prefix": "pricing_features/price_v1/metadata"}),
+    ("kms:Decrypt", KEY, {**OWNER, **VIA_S3}),
+]
+
+
+@pytest.mark.parametrize(("action", "resource", "context"), NEEDS)
+def test_what_was_imported_is_read(group: Any, action: str, resource: str, context: dict[str, str]) -> None:
+    """Catalog, objects and key, although bucket and key carry the other unit's tag."""
+    assert Reader(is_imported=True, group=group).decision(action, resource, context) == "Allow"
+
+
+@pytest.mark.parametrize(("action", "resource", "context"), [need for need in NEEDS if need[2]])
+def test_what_was_not_imported_is_denied_by_the_boundary(
+    group: Any, action: str, resource: str, context: dict[str, str]
+) -> None:
+    """The role's own policy is the same: the boundary decides."""
+    assert Reader(is_imported=False, group=group).decision(action, resource, context) == "Deny"
+
+
+@pytest.mark.parametrize(
+    ("action", "resource", "context", "decision"),
+    [
+        ("kms:GenerateDataKey", KEY, {**OWNER, **VIA_S3}, "Deny"),
+        ("s3:PutObject", "arn:aws:s3:::pricing-data/pricing_features/price_v1/data/a.parquet", OWNER, "Deny"),
+        ("dynamodb:GetItem", f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/rollout", OWNER, "Deny"),
+        ("kms:Decrypt", KEY, {"aws:resourcetag/mlops:unit": "finance", **VIA_S3}, "Deny"),
+        ("kms:Decrypt", KEY, OWNER, "ImplicitDeny"),
+        ("s3:GetObject", "arn:aws:s3:::pricing-data/pricing_features/cost_v1/data/a.parquet", OWNER, "ImplicitDeny"),
+        ("s3:ListBucket", "arn:aws:s3:::pricing-data", {**OWNER, "s3:prefix": "sets/"}, "ImplicitDeny"),
+        ("glue:GetTable", f"{TABLE}/cost_v1", {}, "ImplicitDeny"),
+        ("glue:UpdateTable", f"{TABLE}/price_v1", {}, "ImplicitDeny"),
+    ],
+)
+def test_nothing_else_of_the_other_unit_is_reached(
+    group: Any, action: str, resource: str, context: dict[str, str], decision: str
+) -> None:
+    """Not its other groups, no writing, no third unit, and its key through S3 alone."""
+    assert Reader(is_imported=True, group=group).decision(action, resource, context) == decision
+
+
+def test_the_owners_key_leaves_use_to_the_accounts_policies(define_store: Any, group: Any, resources: Any) -> None:
+    """So an identity policy of the same account is enough: the key policy allows the account as such to decrypt.
+
+    See: https://docs.aws.amazon.com/kms/latest/developerguide/key-policy-default.html
+    """
+    store = define_store(group("price"), unit="pricing")
+
+    (key,) = (key for key in resources(store, "AWS::KMS::Key").values() if "KeyUsage" not in key)
+    (statement,) = (s for s in key["KeyPolicy"]["Statement"] if s.get("Sid") == "Administer")
+    assert "kms:Decrypt" in statement["Action"]
+    assert f"iam::{ACCOUNT}:root" in str(statement["Principal"])
+    assert "Condition" not in statement
+
+
+def test_names_are_those_of_the_owner(group: Any) -> None:
+    """Database and tables as that unit's stack names them."""
+    store = Reader(is_imported=True, group=group).store
+
+    assert store.database_name == "pricing_features"
+    assert store.table_names == ("price_v1",)
+    assert store.table_name(group("price")) == "price_v1"
+    assert store.data_bucket.bucket_name == "pricing-data"
+    assert store.key.key_arn == KEY
+
+
+def test_several_units_are_read_and_the_own_name_changes_nothing(group: Any) -> None:
+    """The boundary lists each once."""
+    reader = Reader(is_imported=True, group=group)
+    for unit in ("finance", "pricing", "demand"):
+        reader.unit.read_from(unit)
+
+    found = Template.from_stack(reader.stack).find_resources("AWS::IAM::ManagedPolicy")
+    (boundary,) = (p["Properties"]["PolicyDocument"]["Statement"] for n, p in found.items() if "Boundary" in n)
+    (reads,) = (s for s in boundary if s.get("Sid") == "OtherUnitsReads")
+    (others,) = (s for s in boundary if s.get("Sid") == "OtherUnits")
+    assert reads["Condition"]["StringNotEquals"] == {"aws:ResourceTag/mlops:unit": ["demand", "pricing", "finance"]}
+    assert others["Condition"]["StringNotEquals"] == {"aws:ResourceTag/mlops:unit": "demand"}
+    assert set(reads["Action"]) <= set(others["NotAction"])
+
+
+@pytest.mark.parametrize("kind", ["role", "imported role", "user"])
+def test_an_imported_store_grants_reading(group: Any, kind: str) -> None:
+    """To the table that was named, with its key."""
+    reader = Reader(is_imported=True, group=group)
+    grantees: dict[str, iam.IGrantable] = {
+        "role": iam.Role(reader.stack, "Caller", assumed_by=iam.AccountRootPrincipal()),
+        "imported role": iam.Role.from_role_name(reader.stack, "Caller2", "analyst"),
+        "user": iam.User(reader.stack, "Caller3"),
+    }
+
+    assert reader.store.grant_read(grantees[kind]).success
+
+    (policy,) = Template.from_stack(reader.stack).find_resources("AWS::IAM::Policy").values()
+    assert "pricing_features/price_v1/*" in str(policy)
+    assert KEY in str(policy)
+    assert not hasattr(reader.store, "grant_write")
+
+
+def test_columns_of_an_imported_store_are_permitted_by_its_lake(group: Any) -> None:
+    """The permission stands in the reader's stack."""
+    reader = Reader(is_imported=True, group=group, access=FeatureAccess.LAKE_FORMATION)
+    reader.store.grant_read(iam.User(reader.stack, "Caller"), columns=["cost"])
+
+    template = Template.from_stack(reader.stack)
+    template.resource_count_is("AWS::LakeFormation::PrincipalPermissions", 2)
+    template.resource_count_is("AWS::LakeFormation::Resource", 0)
+
+
+def test_attributes_may_be_tokens(group: Any) -> None:
+    """Such as parameters that the other unit's platform writes."""
+    stack = cdk.Stack(cdk.App(), "Reader")
+    value = {name: cdk.CfnParameter(stack, name).value_as_string for name in ("Bucket", "KeyArn")}
+    store = FeatureStore.from_feature_store_attributes(
+        stack,
+        "Prices",
+        business_unit=BusinessUnit(stack, "Unit", name="demand"),
+        owner_name="pricing",
+        data_bucket=s3.Bucket.from_bucket_name(stack, "Data", value["Bucket"]),
+        key=kms.Key.from_key_arn(stack, "Key", value["KeyArn"]),
+        groups=[group("price")],
+    )
+    store.grant_read(iam.User(stack, "Caller"))
+
+    assert '{"Ref": "KeyArn"}' in json.dumps(Template.from_stack(stack).find_resources("AWS::IAM::Policy"))
+
+
+def test_fails_without_groups_or_with_an_unknown_one(group: Any) -> None:
+    """What was not imported cannot be granted."""
+    reader = Reader(is_imported=True, group=group)
+
+    with pytest.raises(ValidationError, match="group must be one of 'price_v1', got 'cost_v1'"):
+        reader.store.grant_read(iam.User(reader.stack, "Caller"), groups=[group("cost")])
+    with pytest.raises(ValidationError, match="groups must have at least one feature group, got none"):
+        FeatureStore.from_feature_store_attributes(
+            reader.stack,
+            "Nothing",
+            business_unit=reader.unit,
+            owner_name="pricing",
+            data_bucket=reader.store.data_bucket,
+            key=reader.store.key,
+            groups=[],
+        )

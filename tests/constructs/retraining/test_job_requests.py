@@ -1,0 +1,53 @@
+"""What the jobs of a retraining are told, as calls of SageMaker's API."""
+
+from mlops_constructs.retraining.job_requests import JobEnvironment, evaluation_job, training_job
+from mlops_runtime.contracts import from_json
+from mlops_runtime.contracts.retraining import EvaluationPlan, JobTags
+
+JOBS = JobEnvironment(
+    pipeline="demand-forecast",
+    image_uri="123456789012.dkr.ecr.us-east-1.amazonaws.com/mlops-runtime@sha256:0",
+    instance_type="ml.m5.large",
+    maximum=3600,
+    roles={"eval": "arn:aws:iam::123456789012:role/eval", "train": "arn:aws:iam::123456789012:role/train"},
+    subnets=["subnet-1"],
+    security_groups=["sg-1"],
+    kms_key="arn:aws:kms:us-east-1:123456789012:key/1",
+    artifacts_bucket="artifacts",
+    training_set="'s3://sets/sets/demand/' & $name",
+    tags=JobTags(unit="demand", owner="ann", cost_center="42", model="forecast", execution="{% $execution %}"),
+)
+
+
+def test_a_long_plan_reaches_the_job_in_pieces():
+    """SageMaker takes arguments of 256 characters; joined they are the plan."""
+    plan = EvaluationPlan(
+        label="units",
+        block="store",
+        baselines=("last_week",),
+        segments=tuple(f"column_{number}" for number in range(60)),
+    )
+    job = evaluation_job(JOBS, plan, has_champion=True)
+    arguments = job["AppSpecification"]["ContainerArguments"]  # type: ignore[index] # a plain dict
+    pieces = arguments[1 : arguments.index("--baseline-uri")]
+
+    assert len(pieces) > 1
+    assert max(map(len, pieces)) <= 256
+    assert from_json(EvaluationPlan, "".join(pieces)) == plan
+
+
+def test_the_images_own_train_gets_the_scripts_name():
+    """Step Functions passes no entry point on: SageMaker runs `train`, which reads the hyperparameter."""
+    job = training_job(JOBS, script="train.py", code_uri="s3://code/train.zip")
+    assert job["AlgorithmSpecification"] == {"TrainingImage": JOBS.image_uri, "TrainingInputMode": "File"}
+    assert job["HyperParameters"] == {"sagemaker_program": "train.py"}
+
+
+def test_a_job_of_one_instance_asks_for_no_encryption_between_containers():
+    """It would not affect the job, and no published state machine uses the field."""
+    jobs = (
+        training_job(JOBS, script="train.py", code_uri="s3://code/train.zip"),
+        evaluation_job(JOBS, EvaluationPlan(label="units", block="store", baselines=("last_week",)), has_champion=True),
+    )
+    assert [str(job).count("'InstanceCount': 1") for job in jobs] == [1, 1]
+    assert [job for job in jobs if "InterContainer" in str(job)] == []

@@ -1,0 +1,168 @@
+"""What goes together, and what a store does not have."""
+
+from dataclasses import replace
+from typing import Any
+
+from mlops_constructs.retraining.retraining_checks import (
+    evaluation_problems,
+    feature_problems,
+    gate_problems,
+    monitoring_problems,
+    source_problem,
+)
+from mlops_constructs.retraining.training_declaration import TrainingSetSource
+from mlops_runtime.contracts.monitor import Condition, Facet
+from mlops_runtime.contracts.retraining import EvaluationPlan, GateSpec, SegmentLimit, TrainingSetPlan
+
+PLAN = TrainingSetPlan(
+    name="sales",
+    label_group="sales",
+    timestamp="event_time",
+    label="units",
+    features={"sales": ("price",)},
+    holdout_days=28,
+)
+
+
+def test_a_plan_needs_a_store_and_a_place_in_s3_none(demand: Any):
+    """Each without the other is named."""
+    source = TrainingSetSource.s3(bucket=demand.store.data_bucket, prefix="exports", label="units")
+    assert source_problem(PLAN, demand.store) is source_problem(source, None) is None
+    assert str(source_problem(PLAN, None)).startswith("store must be given")
+    assert str(source_problem(source, demand.store)).startswith("store must not be given")
+
+
+def test_every_group_and_column_that_is_missing_is_named(demand: Any):
+    """All at once; a set from S3 has none to be missing."""
+    wrong = TrainingSetPlan(
+        name="sales",
+        label_group="orders",
+        timestamp="event_time",
+        label="units",
+        features={"sales": ("cost", "price")},
+        holdout_days=28,
+    )
+    found = feature_problems(TrainingSetSource.features(store=demand.store, plan=wrong))
+    assert [problem.split(",")[0] for problem in found] == [
+        "training_set names group 'orders'",
+        "training_set wants 'cost' of group 'sales'",
+    ]
+    assert feature_problems(TrainingSetSource.features(store=demand.store, plan=PLAN)) == []
+    source = TrainingSetSource.s3(bucket=demand.store.data_bucket, prefix="exports", label="units")
+    assert feature_problems(source) == []
+
+
+def test_a_gate_asks_only_what_its_evaluation_answers():
+    """Metric and segments are the evaluation's; a default gate fits every one."""
+    plan = EvaluationPlan(label="units", block="store", baselines=("last_week",), segments=("promoted",))
+    limits = {"promoted=1": SegmentLimit(maximum_loss=0.4)}
+    assert not any(gate_problems(GateSpec(), plan))
+    assert not any(gate_problems(GateSpec(metric="wape", segments=limits, maximum_loss=0.5), plan))
+
+
+def test_fails_with_every_limit_that_nothing_could_keep():
+    """At synth, not after the first training."""
+    plan = EvaluationPlan(label="units", block="store", baselines=(), segments=("promoted",), max_unknown=5)
+    gate = GateSpec(
+        metric="brier",
+        confidence=95,
+        resamples=10,
+        max_slowdown=0.5,
+        minimum_loss=0.5,
+        maximum_loss=0.5,
+        segments={"promoted": SegmentLimit(), "store=7": SegmentLimit(), "promoted=1": SegmentLimit()},
+    )
+    found = [problem for problem in gate_problems(gate, plan) if problem is not None]
+    assert [problem.split(" must ")[0] for problem in found] == [
+        "evaluation.baselines",
+        "gate.metric",
+        "gate.confidence",
+        "gate.resamples",
+        "evaluation.max_unknown",
+        "gate.max_slowdown",
+        "gate.minimum_loss",
+        "gate.segments",
+        "gate.segments",
+    ]
+
+
+def test_bands_are_cut_in_order():
+    """Each limit finite and above the one before, of a column that is not a segment as it is; a gate may limit a band."""
+    plan = EvaluationPlan(label="units", block="store", baselines=("last_week",), bands={"sold": (5, 20)})
+    assert not any(gate_problems(GateSpec(segments={"sold=below 5": SegmentLimit(maximum_loss=1)}), plan))
+    wrong = replace(plan, segments=("price",), bands={"sold": (5, 5), "price": (), "lag": (float("nan"),)})
+    found = [problem for problem in gate_problems(GateSpec(), wrong) if problem is not None]
+    assert [problem.rpartition(" for ")[2] for problem in found[:3]] == ["'sold'", "'price'", "'lag'"]
+    assert found[3:] == ["evaluation.segments and bands must not name 'price' both"]
+
+
+def test_an_evaluation_names_columns_that_the_set_will_have(demand: Any):
+    """Entities of the label group, time, label, features; what lies in S3 is not known at synth."""
+    plan = EvaluationPlan(
+        label="units", block="store", baselines=("price",), segments=("store",), cluster="store", timestamp="event_time"
+    )
+    source = TrainingSetSource.features(store=demand.store, plan=PLAN)
+    assert evaluation_problems(plan, source) == []
+    wrong = EvaluationPlan(label="units", block="shop", baselines=("lag",), segments=("promoted",), cluster="week")
+    wrong = replace(wrong, bands={"mailer": (0.5,)}, period="week")
+    found = evaluation_problems(wrong, source)
+    assert [problem.split(" must ")[0] for problem in found] == [
+        "evaluation.block",
+        "evaluation.baselines",
+        "evaluation.segments",
+        "evaluation.bands",
+        "evaluation.cluster",
+        "evaluation.period",
+    ]
+    assert found[0].endswith("('store', 'event_time', 'units', 'price'), got 'shop'")
+    exported = TrainingSetSource.s3(bucket=demand.store.data_bucket, prefix="exports", label="units")
+    assert evaluation_problems(wrong, exported) == []
+
+
+def test_fails_with_every_column_that_monitors_would_miss(demand: Any):
+    """Conditions of time need no column; the others, pairs, identifiers and facets do."""
+    plan = EvaluationPlan(
+        label="units",
+        block="store",
+        baselines=("price",),
+        conditions=(Condition(name="promoted"), Condition(name="day", kind="day_of_week")),
+        pairs=(("price", "cost"),),
+        identifiers=("basket",),
+        facets=(Facet(name="age", threshold=40),),
+    )
+    source = TrainingSetSource.features(store=demand.store, plan=PLAN)
+    found = evaluation_problems(plan, source)
+    assert [problem.rpartition("got ")[2] for problem in found] == ["'promoted'", "'cost'", "'basket'", "'age'"]
+    assert (
+        evaluation_problems(plan, TrainingSetSource.s3(bucket=demand.store.data_bucket, prefix="x", label="units"))
+        == []
+    )
+
+
+def test_fails_with_what_no_baseline_could_hold():
+    """Edges, pairs, facets and numbers of rows; what is sound passes."""
+    plan = EvaluationPlan(label="units", block="store", baselines=("last_week",))
+    broken = replace(
+        plan,
+        conditions=(Condition(name="price", edges=(2, 1)), Condition(name="day", kind="day_of_week", edges=(1,))),
+        pairs=(("price", "price"), ("price",)),
+        facets=(Facet(name="age", values=("30",), threshold=40),),
+        attribution_rows=0,
+    )
+    found = [problem for problem in monitoring_problems(broken) if problem is not None]
+    assert [problem.split(" must ")[0] for problem in found] == [
+        "evaluation.attribution_rows",
+        "evaluation.conditions",
+        "evaluation.conditions",
+        "evaluation.pairs",
+        "evaluation.pairs",
+        "evaluation.facets",
+    ]
+    sound = replace(
+        plan,
+        conditions=(Condition(name="price", edges=(1, 2)), Condition(name="day", kind="day_of_week")),
+        pairs=(("price", "stock"),),
+        facets=(Facet(name="age", threshold=40), Facet(name="sex", values=("f",)), Facet(name="region")),
+        attribution_rows=100,
+    )
+    assert not any(monitoring_problems(sound) + monitoring_problems(plan))

@@ -1,0 +1,119 @@
+"""Where training sets come from.
+
+Training jobs as declared.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import aws_cdk as cdk
+import pytest
+
+from mlops_constructs import ModelImage, ProcessingStep, Spot, TrainingJob, TrainingSetSource, ValidationError
+
+IMAGE = ModelImage.from_ecr(repository_name="mlops-runtime", digest="sha256:" + "0" * 64)
+
+
+@pytest.mark.parametrize("prefix", ["exports/demand", "a", "2017/08/01_(final)"])
+def test_a_prefix_in_s3_is_the_same_for_each_training(demand: Any, prefix: str):
+    """Its expression has no variable."""
+    source = TrainingSetSource.s3(bucket=demand.store.data_bucket, prefix=prefix, label="units")
+    assert not source.is_built
+    assert source.root.endswith(f"/{prefix}'")
+
+
+@pytest.mark.parametrize("prefix", ["", "/a", "a/", "a//b", "s3://b/a", "a'b\""])
+def test_fails_when_a_prefix_is_none(demand: Any, prefix: str):
+    """A slash at an end, an empty part, a URI."""
+    with pytest.raises(ValidationError, match="prefix must be a prefix such as 'exports/demand'"):
+        TrainingSetSource.s3(bucket=demand.store.data_bucket, prefix=prefix, label="units")
+
+
+def test_fails_with_every_problem_at_once(tmp_path: Path):
+    """Script, instance type, run time and hyperparameters are all named."""
+    with pytest.raises(ValidationError) as error:
+        TrainingJob(
+            image=IMAGE,
+            source=tmp_path,
+            script="train.py",
+            instance_type="m5.large",
+            max_runtime=cdk.Duration.seconds(1),
+            hyperparameters={"rounds": "1" * 2501},
+        )
+    assert [problem.split()[0] for problem in error.value.problems] == [
+        "script",
+        "instance_type",
+        "max_runtime",
+        "hyperparameter",
+    ]
+
+
+def test_hyperparameters_leave_the_containers_names_and_one_place(tmp_path: Path):
+    """SageMaker takes 100, one of which names the script; those of the container are not the script's."""
+    with pytest.raises(ValidationError, match=r"hyperparameters must be from 0 to 99, got 100"):
+        job(tmp_path, hyperparameters={f"h{number}": "1" for number in range(100)})
+    with pytest.raises(ValidationError, match=r"must not begin with 'sagemaker_'.* got sagemaker_program"):
+        job(tmp_path, hyperparameters={"sagemaker_program": "other.py"})
+
+
+def job(folder: Path, **changes: Any) -> TrainingJob:
+    """Return a job with changes."""
+    (folder / "train.py").write_text("pass")
+    values: dict[str, Any] = {
+        "script": "train.py",
+        "instance_type": "ml.m5.large",
+        "max_runtime": cdk.Duration.hours(1),
+    }
+    return TrainingJob(image=IMAGE, source=folder, **values | changes)
+
+
+def test_defaults_are_on_demand_in_isolation(tmp_path: Path):
+    """Thirty gibibytes, no checkpoints, no network."""
+    made = job(tmp_path)
+    assert (made.volume_gigabytes, made.max_wait_seconds, made.checkpoints, made.network_isolation) == (
+        30,
+        None,
+        False,
+        True,
+    )
+    spare = job(tmp_path, spot=Spot(max_wait=cdk.Duration.hours(6)), volume=cdk.Size.tebibytes(1))
+    assert (spare.volume_gigabytes, spare.max_wait_seconds) == (1024, 21600)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"spot": Spot(max_wait=cdk.Duration.minutes(59))},
+            "spot.max_wait must be from 1 hour to 28 days, got 59 minutes",
+        ),
+        ({"volume": cdk.Size.mebibytes(100)}, "volume in GiB must be from 1 to 16384, got 0"),
+        ({"environment": {"1A": "x"}}, "environment must be names of letters, digits and underscores, got '1A'"),
+        ({"environment": {"A": "x" * 513}}, "environment variable 'A' must be text of at most 512 characters, got 513"),
+        ({"environment": {f"A{n}": "" for n in range(100)}}, "environment must have at most 99 variables, got 100"),
+        (
+            {"environment": {"MLOPS_TRAINING_SET_ID": "x"}},
+            "environment must not set MLOPS_TRAINING_SET_ID, which is the id of the training set",
+        ),
+    ],
+)
+def test_fails_when_sagemaker_would_refuse_the_job(tmp_path: Path, changes: dict[str, Any], message: str):
+    """At synth, with the limit."""
+    with pytest.raises(ValidationError) as error:
+        job(tmp_path, **changes)
+    assert list(error.value.problems) == [message]
+
+
+@pytest.mark.parametrize("channel", ["train", "code", "a b"])
+def test_fails_when_a_steps_channel_is_taken(tmp_path: Path, channel: str):
+    """The split and the code have theirs."""
+    (tmp_path / "step.py").write_text("pass")
+    with pytest.raises(ValidationError, match="channel must be"):
+        ProcessingStep(
+            image=IMAGE,
+            source=tmp_path,
+            script="step.py",
+            instance_type="ml.m5.large",
+            max_runtime=cdk.Duration.hours(1),
+            channel=channel,
+        )

@@ -1,0 +1,89 @@
+"""The states of a rehearsal as a graph: whatever happens, what was made is deleted before the rollout goes on.
+
+The states of a shadow as a graph: whatever it shows, the endpoint goes back to the live config.
+"""
+
+from mlops_constructs._state_machine import successors, tasks
+from mlops_constructs.rollout.candidate_states import rehearsal_states, shadow_states, synthetic_states
+from mlops_constructs.rollout.rollout_policy import FAILED, TURNED_DOWN
+
+FIRST, STATES = rehearsal_states(golden_arn="arn:golden", next_state="Next", partition="aws")
+OUT = {"Next", TURNED_DOWN, FAILED}
+
+
+FIRST_shadow, STATES_shadow = shadow_states(endpoint_name="e", limit=3600, next_state="Next", partition="aws")
+OUT_shadow = {"Next", TURNED_DOWN, FAILED, "Caught"}
+
+
+def reached(start: str, without: str | None = None) -> set[str]:
+    """Return every state and exit that may follow, as if one state were not there."""
+    seen, left = set[str](), [start]
+    while left:
+        name = left.pop()
+        if name not in seen and name != without:
+            seen.add(name)
+            left += [] if name in OUT else list(successors(STATES[name]))
+    return seen
+
+
+def test_every_state_is_reached_and_leads_out():
+    """To the next step, to a candidate that is turned down, or to a failure."""
+    assert reached(FIRST) == set(STATES) | OUT
+
+
+def test_no_way_leads_out_past_the_deletion():
+    """Once the endpoint may be there, only through the state that deletes it."""
+    assert reached("CreateRehearsal", without="EndRehearsal") & OUT == set()
+
+
+def test_only_what_passed_goes_on():
+    """A verdict against it, and a rehearsal that broke, lead elsewhere."""
+    assert STATES["AfterRehearsal"]["Choices"][0]["Condition"] == "{% $rehearsed = 'passed' %}"
+    passed = [name for name, state in STATES.items() if state.get("Assign", {}).get("rehearsed") == "passed"]
+    assert passed == ["Rehearsed"]
+    assert [name for name, state in STATES.items() if "Rehearsed" in successors(state)] == ["IsGolden"]
+
+
+def test_a_synthetic_call_that_fails_changes_nothing():
+    """The alarms judge it."""
+    _, states = synthetic_states(golden_arn="arn:golden", endpoint_name="e", next_state="Next", partition="aws")
+    ((_, call),) = tasks({"States": states})
+    assert call["Next"] == call["Catch"][0]["Next"] == "Next"
+    assert "Assign" not in call["Catch"][0]
+
+
+def reached_shadow(start: str, *without: str) -> set[str]:
+    """Return every state and exit that may follow, as if some states were not there."""
+    seen, left = set[str](), [start]
+    while left:
+        name = left.pop()
+        if name not in seen and name not in without:
+            seen.add(name)
+            left += [] if name in OUT_shadow else list(successors(STATES_shadow[name]))
+    return seen
+
+
+def test_shadow_every_state_is_reached_and_leads_out():
+    """To the first step, to a candidate that is turned down, or to a failure."""
+    assert reached_shadow(FIRST_shadow) == set(STATES_shadow) | OUT_shadow
+
+
+def test_no_way_leads_on_past_the_way_back():
+    """Once the shadow may serve, only through the update to the live config, or a failure that says what is there."""
+    assert reached_shadow("BakeShadow", "EndShadow") & OUT_shadow == set()
+    assert reached_shadow("StartShadow", "EndShadow", "ShadowNotStarted") & OUT_shadow == {FAILED}
+
+
+def test_what_cannot_be_judged_did_not_pass():
+    """Each measurement that fails leads to the same end."""
+    asked = ("CountShadowCalls", "CountShadowErrors", "AskShadowLatency")
+    assert {STATES_shadow[name]["Catch"][0]["Next"] for name in asked} == {"ShadowUnknown"}
+    assert STATES_shadow["ShadowUnknown"]["Assign"]["shadowed"] == "failed"
+    assert STATES_shadow["IsShadowGood"]["Default"] == "ShadowPassed"
+
+
+def test_while_the_shadow_may_serve_nothing_of_the_candidate_is_an_orphan():
+    """Its model is in use, whatever the call answered; after the way back it is none any more."""
+    start = STATES_shadow["StartShadow"]
+    assert start["Assign"]["orphan"] is start["Catch"][0]["Assign"]["orphan"] is False
+    assert STATES_shadow["ShadowEnded"]["Assign"]["orphan"] is True
