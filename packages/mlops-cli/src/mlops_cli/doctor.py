@@ -70,11 +70,7 @@ def doctor(
 
 
 def machine_checks(folder: Path) -> Iterator[Check]:
-    """Yield what this machine has.
-
-    Args:
-        folder: Where the app is.
-    """
+    """Yield what this machine has."""
     yield _python(sys.version_info[:2])
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
     yield _node(shutil.which("node", path=path))
@@ -98,11 +94,7 @@ def machine_checks(folder: Path) -> Iterator[Check]:
 
 
 def gitlab_problems(environment: Mapping[str, str]) -> list[str]:
-    """Return why a GitLab job cannot deploy, each with where to set it right.
-
-    Args:
-        environment: The job's variables.
-    """
+    """Return why a GitLab job cannot deploy, each with where to set it right."""
     project, ref = environment.get("CI_PROJECT_PATH"), environment.get("CI_COMMIT_REF_NAME")
     if not project or not ref:
         return [

@@ -105,11 +105,7 @@ app.command()(monitor_baseline.baseline)
 
 
 def report_lines(report: "MonitorReport") -> "Iterator[str]":
-    """Yield what a person reads of a report before its features.
-
-    Args:
-        report: The report.
-    """
+    """Yield what a person reads of a report before its features."""
     from mlops_runtime.contracts.monitor import monitor_states
     from mlops_runtime.monitor import wording
     from mlops_runtime.monitor.page import report_words
@@ -134,12 +130,7 @@ def report_lines(report: "MonitorReport") -> "Iterator[str]":
 
 
 def feature_lines(report: "MonitorReport", drift: "FeatureDrift") -> "Iterator[str]":
-    """Yield what a person reads of one feature before its distribution.
-
-    Args:
-        report: The report that it is of.
-        drift: Its verdict.
-    """
+    """Yield what a person reads of one feature before its distribution."""
     from mlops_runtime.monitor import wording
     from mlops_runtime.monitor.page import report_words
     from mlops_runtime.monitor.wording import number

@@ -97,9 +97,6 @@ class Watched:
 
         A run by hand lies as far from its neighbours as it happened to: only a distance that came twice is the schedule's, and of
         several the one that makes up most of the time.
-
-        Args:
-            report: The newest report.
         """
         earlier = self.archive.history(report, most=_PACED - 1)
         ends = [datetime.fromisoformat(each.window_until) for each in (report, *earlier)]

@@ -20,11 +20,7 @@ _BORDERS = 13  # characters of a table of four columns
 
 
 def print_features(report: "MonitorReport") -> None:
-    """Print a report's features by evidence: twenty, or all that drifted.
-
-    Args:
-        report: The report.
-    """
+    """Print a report's features by evidence: twenty, or all that drifted."""
     from rich.console import Console
 
     from mlops_runtime.monitor.page import report_words
@@ -42,11 +38,7 @@ def print_features(report: "MonitorReport") -> None:
 
 
 def print_distribution(rows: "Sequence[CellRow]") -> None:
-    """Print a feature's distribution as bars that fit beside their labels.
-
-    Args:
-        rows: Its cells, at least one.
-    """
+    """Print a feature's distribution as bars that fit beside their labels."""
     from rich.console import Console
 
     from mlops_runtime.monitor.wording import percent
@@ -69,11 +61,7 @@ def print_distribution(rows: "Sequence[CellRow]") -> None:
 
 
 def print_history(past: "Sequence[tuple[MonitorReport, FeatureDrift]]") -> None:
-    """Print what a feature was in each window.
-
-    Args:
-        past: Reports with the feature's verdict, oldest first.
-    """
+    """Print what a feature was in each window."""
     from mlops_runtime.monitor import wording
     from mlops_runtime.monitor.page import report_words
 

@@ -224,13 +224,7 @@ class Change:
 
 
 def changes(made: Mapping[str, str], new_files: Mapping[str, bytes], there: Mapping[str, bytes]) -> Change:
-    """Decide file by file: what nobody touched follows the template, what somebody did is theirs.
-
-    Args:
-        made: Hash of each file as the template made it.
-        new_files: What the template makes now.
-        there: What is in the repository.
-    """
+    """Decide file by file: what nobody touched follows the template, what somebody did is theirs."""
     written: dict[str, bytes] = {}
     for name, content in new_files.items():
         if made.get(name) == digest(content) or there.get(name) == content:
@@ -245,10 +239,6 @@ def changes(made: Mapping[str, str], new_files: Mapping[str, bytes], there: Mapp
 
 def render(answers: Answers, folder: Path) -> dict[str, bytes]:
     """Return each file of the template, by its path.
-
-    Args:
-        answers: Checked answers.
-        folder: Where it may work.
 
     Raises:
         UserError: If copier is not installed.
@@ -265,12 +255,7 @@ def render(answers: Answers, folder: Path) -> dict[str, bytes]:
 
 
 def write_all(folder: Path, files: Mapping[str, bytes]) -> None:
-    """Write files; each appears whole or not at all.
-
-    Args:
-        folder: Where.
-        files: Bytes by path.
-    """
+    """Write files; each appears whole or not at all."""
     for name, content in files.items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)

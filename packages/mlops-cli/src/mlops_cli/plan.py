@@ -118,13 +118,7 @@ def plan(
 def names_that_exist(
     aws: "Account", found: Sequence["StackChanges"], versions: Mapping[str, "Versions"]
 ) -> list["Existing"]:
-    """Return the names that exist although the plan creates them, and those that could not be looked at.
-
-    Args:
-        aws: The account.
-        found: What would change.
-        versions: Both templates of each stack by the stack's name.
-    """
+    """Return the names that exist although the plan creates them, and those that could not be looked at."""
     from mlops_cli.plan_checks import look_up
     from mlops_runtime.changes import named
 
@@ -138,11 +132,6 @@ def names_that_exist(
 
 def write_mapping(cloudformation: Any, path: Path, versions: Mapping[str, "Versions"]) -> None:
     """Write what the newest deletion of a stack that kept anything kept and its new template has.
-
-    Args:
-        cloudformation: Client.
-        path: The file.
-        versions: Both templates of each stack by the stack's name.
 
     Raises:
         UserError: If not one stack is named, or no deletion of it kept anything.

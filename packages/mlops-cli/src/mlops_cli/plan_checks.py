@@ -106,11 +106,7 @@ def _used(template: Mapping[str, Any]) -> Iterator[tuple[str, str, Any]]:
 
 
 def place_of(aws: "Account") -> "Place":
-    """Return where an account's stacks are deployed.
-
-    Args:
-        aws: The account.
-    """
+    """Return where an account's stacks are deployed."""
     from mlops_runtime.business_unit.key_policy import Place
 
     arn, _ = aws.caller()
@@ -119,12 +115,6 @@ def place_of(aws: "Account") -> "Place":
 
 def resolved(aws: "Account", value: Any, template: Mapping[str, Any], place: "Place") -> str:
     """Return a value of a template as far as it is known before the deployment: literals, exports, parameters.
-
-    Args:
-        aws: The account that the stack is for.
-        value: The value, as the template has it.
-        template: The template.
-        place: Where the stack is deployed.
 
     Raises:
         LookupError: If it is known at deployment alone.
@@ -359,10 +349,6 @@ def kept(cloudformation: Any, stack: str) -> dict[str, dict[str, str]]:
     A stack whose creation failed counts last: it may have kept a bucket that was written into, and hides nothing that was kept
     before. CloudFormation shows each deleted stack of a name by its id for 90 days.
     See: https://docs.aws.amazon.com/AWSCloudFormation/latest/APIReference/API_DescribeStackEvents.html
-
-    Args:
-        cloudformation: Client.
-        stack: Name of the stack.
     """
     pages = cloudformation.get_paginator("list_stacks").paginate(StackStatusFilter=["DELETE_COMPLETE"])
     deleted = [row for page in pages for row in page["StackSummaries"] if row["StackName"] == stack]

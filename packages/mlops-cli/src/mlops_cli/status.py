@@ -72,11 +72,6 @@ def readable(
 ) -> tuple[list["UnitOverview"], dict[str, str]]:
     """Return the units that the caller may read, and why not by the name of each of the others.
 
-    Args:
-        units: All that there are.
-        entries: Their endpoints and pipelines.
-        overview: Reads a unit.
-
     Raises:
         ClientError: If the caller may read none of them, or for another error.
     """

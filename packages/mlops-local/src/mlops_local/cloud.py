@@ -221,9 +221,6 @@ class Cloud:
     def interrupt_training(self, job: str) -> dict[str, Any]:
         """Take the instance of a managed spot training job away, as AWS may at any time; the job starts again on another.
 
-        Args:
-            job: Its name.
-
         Raises:
             CloudError: When no spot job of that name trains now.
         """
@@ -321,9 +318,6 @@ def up(
 
 def connect(home: Path) -> Cloud:
     """Return the running embedded cloud of a folder.
-
-    Args:
-        home: Its folder.
 
     Raises:
         CloudError: When none runs there.

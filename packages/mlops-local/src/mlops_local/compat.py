@@ -23,10 +23,6 @@ class CompatError(RuntimeError):
 def expect(module: str, **names: str | type) -> None:
     """Say which names of a module of MiniStack the caller uses.
 
-    Args:
-        module: Its full name.
-        names: Each name's signature, or its type.
-
     Raises:
         CompatError: When another module expects something else of the same name.
     """

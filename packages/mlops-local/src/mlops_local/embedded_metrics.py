@@ -55,9 +55,6 @@ class Datum:
 def read(message: str) -> list[Datum]:
     """Return the metrics of a log event, one for each dimension set; of a line that embeds none, none.
 
-    Args:
-        message: The whole message.
-
     Raises:
         EmbeddedMetricError: With everything that breaks the specification.
 

@@ -41,10 +41,6 @@ def foreign_name(headers: Mapping[str, str], port: int) -> str | None:
 
     Its names are those of the loopback interface with its port, what SDKs put before them (a bucket), and AWS's endpoints, for
     which its proxy answers: no page has a name below them whose address its owner chooses.
-
-    Args:
-        headers: The request's headers, with lower-case names.
-        port: The embedded cloud's.
     """
     given = headers.get("host", "")
     found = _HOST.fullmatch(given)
@@ -58,12 +54,7 @@ def foreign_name(headers: Mapping[str, str], port: int) -> str | None:
 
 
 def foreign_page(headers: Mapping[str, str], port: int) -> str | None:
-    """Return why a request is of a page of another site, or ``None``.
-
-    Args:
-        headers: The request's headers, with lower-case names.
-        port: The embedded cloud's.
-    """
+    """Return why a request is of a page of another site, or ``None``."""
     origin, site = headers.get("origin"), headers.get("sec-fetch-site", "none")
     own = {f"http://{host}:{port}" for host in ("127.0.0.1", "localhost")}
     if origin is not None and origin not in own:
@@ -73,10 +64,6 @@ def foreign_page(headers: Mapping[str, str], port: int) -> str | None:
 
 def refusal(headers: Mapping[str, str], port: int) -> str | None:
     """Return why a request is refused where AWS serves no pages, or ``None``.
-
-    Args:
-        headers: The request's headers, with lower-case names.
-        port: The embedded cloud's.
 
     Example:
         >>> refusal({"host": "evil.example:4566"}, 4566)

@@ -48,9 +48,6 @@ def install() -> None:
 def beyond_quotas(policy: Mapping[str, Any]) -> list[str]:
     """Name each quota that a policy exceeds; a condition is one key of one operator.
 
-    Args:
-        policy: The document.
-
     Example:
         >>> statement = {"Effect": "Allow", "Principal": "*", "Action": "sqs:SendMessage", "Resource": "*"}
         >>> beyond_quotas({"Statement": [statement] * 21})

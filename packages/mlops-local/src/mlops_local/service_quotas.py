@@ -80,11 +80,7 @@ def control(method: str, body: bytes) -> tuple[int, object]:
 
 
 def value(name: str) -> float:
-    """Return how much of something an account may have.
-
-    Args:
-        name: Name of a quota.
-    """
+    """Return how much of something an account may have."""
     usual = float(os.environ.get(_VPCS_VARIABLE, _VPC[VPCS][1])) if name == VPCS else _USUAL
     return _SET.get(name, usual)
 

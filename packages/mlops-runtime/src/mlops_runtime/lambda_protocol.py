@@ -29,9 +29,6 @@ def is_made_up(event: Mapping[str, Any]) -> bool:
     works on the creation: https://github.com/aws-cloudformation/cloudformation-coverage-roadmap/issues/1814. A made-up id has the
     logical id in it, which an id of ours never has.
 
-    Args:
-        event: CloudFormation's request.
-
     Example:
         >>> event = {"LogicalResourceId": "SpecA1", "PhysicalResourceId": "stack-SpecA1-0K2J4H6G8F1D"}
         >>> is_made_up(event), is_made_up(event | {"PhysicalResourceId": "demand-forecast"})
@@ -115,11 +112,7 @@ def each(event: Mapping[str, Any], work: Callable[[Message], object]) -> dict[st
 
 
 def is_missing(error: ClientError) -> bool:
-    """Whether SageMaker says that the named thing does not exist; it has no error code of its own for that.
-
-    Args:
-        error: The error.
-    """
+    """Whether SageMaker says that the named thing does not exist; it has no error code of its own for that."""
     code, message = error.response["Error"]["Code"], error.response["Error"].get("Message", "")
     return code == "ResourceNotFound" or (
         code.startswith("Validation") and any(words in message.lower() for words in _MISSING)

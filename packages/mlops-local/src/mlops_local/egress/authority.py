@@ -51,11 +51,7 @@ class Authority:
         return self._certificate.public_bytes(serialization.Encoding.PEM)
 
     def context(self, host: str) -> ssl.SSLContext:
-        """Return what a server needs to be taken for a host.
-
-        Args:
-            host: Its name.
-        """
+        """Return what a server needs to be taken for a host."""
         with self._lock:
             found = self._contexts.get(host)
             if found is None:

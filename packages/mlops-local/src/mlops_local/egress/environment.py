@@ -59,11 +59,6 @@ def outer(environ: Mapping[str, str]) -> dict[str, str]:
 def enclosed(environ: Mapping[str, str], *, proxy: str, trusted: Path) -> dict[str, str]:
     """Return the variables by which clients reach AWS's hosts through the proxy alone.
 
-    Args:
-        environ: The user's environment, as :func:`outer` returns it.
-        proxy: The proxy's address.
-        trusted: File of the certificates that clients believe.
-
     Returns:
         The variables to set, with what they replace as JSON in ``MLOPS_LOCAL_OUTER``.
     """
@@ -113,9 +108,6 @@ def container(*, isolated: bool) -> dict[str, str]:
 
 def trusted_certificates(environ: Mapping[str, str]) -> list[Path]:
     """Return the files of certificates that the user's clients believe, to which ours is added.
-
-    Args:
-        environ: The user's environment, as :func:`outer` returns it.
 
     See: https://docs.aws.amazon.com/sdkref/latest/guide/feature-gen-config.html (``AWS_CA_BUNDLE``), botocore falls back to
         ``REQUESTS_CA_BUNDLE``

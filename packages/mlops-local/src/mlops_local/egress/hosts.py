@@ -46,9 +46,6 @@ def domains() -> frozenset[str]:
 def kind(host: str) -> Kind:
     """Return what a host is.
 
-    Args:
-        host: A name or an address, without a port.
-
     Example:
         >>> kind("sts.us-east-1.amazonaws.com")
         <Kind.ENDPOINT: 'endpoint'>

@@ -31,14 +31,7 @@ def refused() -> dict[str, int]:
 
 
 def refusal(method: str, path: str, headers: dict[str, str], query: str) -> str | None:
-    """Return why a request is refused, or ``None`` where the embedded cloud has its service.
-
-    Args:
-        method: Of HTTP.
-        path: Of the request.
-        headers: Its headers, with lower-case names.
-        query: Its query string.
-    """
+    """Return why a request is refused, or ``None`` where the embedded cloud has its service."""
     host = headers.get("host", "").rpartition(":")[0] or headers.get("host", "")
     is_aws = kind(host) is Kind.ENDPOINT
     service = router.detect_service(method, path, headers, parse_qs(query, keep_blank_values=True))

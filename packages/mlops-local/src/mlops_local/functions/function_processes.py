@@ -44,13 +44,7 @@ def install() -> None:
 
 
 def is_shareable(command: Sequence[str], *, folder: str, environment: Mapping[str, str]) -> bool:
-    """Return whether a process may share what is loaded: this Python, its settings, and none of the shared modules of its own.
-
-    Args:
-        command: Of the process.
-        folder: With the function's code.
-        environment: Of the process.
-    """
+    """Return whether a process may share what is loaded: this Python, its settings, and none of the shared modules of its own."""
     if len(command) != 2 or command[0] != sys.executable:  # Python and a script
         return False
     settings = {name for name in {*environment, *os.environ} if name.startswith("PYTHON")}
@@ -73,11 +67,6 @@ class ForkServer:
 
     def start(self, script: str, *, folder: str, environment: Mapping[str, str]) -> "ForkedProcess":
         """Start a process that runs a script.
-
-        Args:
-            script: Path of the script.
-            folder: In which it works.
-            environment: Its whole environment.
 
         Raises:
             OSError: If the server ended before it answered.

@@ -42,10 +42,6 @@ _CLASS = re.compile(r"(?:[A-Za-z_]\w*\.)*([A-Za-z_]\w*)")
 def error_type(log: str, message: str) -> str | None:
     r"""Return the class of the exception that a Python traceback at the end of a log reports.
 
-    Args:
-        log: What the function wrote, then the traceback.
-        message: The exception's message.
-
     Returns:
         ``None`` when the log does not end with such a traceback.
 
@@ -107,9 +103,6 @@ def execution_credentials(config: Mapping[str, Any]) -> dict[str, str]:
     """Return a function's environment with a session of its role.
 
     MiniStack's own keys are made of names alone: a function could compute those of any other.
-
-    Args:
-        config: The function's configuration.
     """
     function, role = config["FunctionArn"], config.get("Role", "")
     account, role_name = function.split(":")[4], role.rpartition("/")[2]

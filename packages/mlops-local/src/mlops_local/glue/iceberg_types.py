@@ -37,10 +37,6 @@ _PROMOTIONS = {("int", "long"), ("float", "double")}
 def create(catalog: GlueCatalog, properties: Properties) -> str:
     """Make the table.
 
-    Args:
-        catalog: A catalog of the embedded cloud.
-        properties: The resource's properties.
-
     Returns:
         The table's name, the resource's physical id.
 

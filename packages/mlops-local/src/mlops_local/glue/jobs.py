@@ -40,11 +40,7 @@ def install() -> None:
 
 
 def refuse_role(role: str) -> str | None:
-    """Say in AWS's words that Glue may not assume a role, or `None`.
-
-    Args:
-        role: Name or ARN.
-    """
+    """Say in AWS's words that Glue may not assume a role, or `None`."""
     # claim: glue-asks-for-its-role
     arn = role if role.startswith("arn:") else f"arn:aws:iam::{get_account_id()}:role/{role}"
     try:

@@ -126,12 +126,7 @@ def running() -> str | None:
 
 
 def calls(resource: str, data: Mapping[str, Any]) -> list[Call]:
-    """List the calls that a task makes by an optimized integration; empty for `aws-sdk` tasks and activities.
-
-    Args:
-        resource: The task's resource, `arn:aws:states:::sagemaker:createTrainingJob.sync`.
-        data: The task's arguments.
-    """
+    """List the calls that a task makes by an optimized integration; empty for `aws-sdk` tasks and activities."""
     region, account = get_region(), get_account_id()
     if _FUNCTION.match(resource):
         return [Call("lambda", "lambda:InvokeFunction", resource, region, account)]

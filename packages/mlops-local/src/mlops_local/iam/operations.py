@@ -62,15 +62,6 @@ def action(  # noqa: PLR0917 - MiniStack's own signature
 ) -> str | None:
     """Return the IAM action of a request.
 
-    Args:
-        extract: MiniStack's own answer.
-        service: MiniStack's name of the service.
-        method: The HTTP method.
-        path: The path.
-        headers: Headers, by lower-case names.
-        body: The body.
-        query_params: Query parameters.
-
     Returns:
         The action; one that no policy allows for a signed call that has no known one; None for what IAM does not decide.
     """

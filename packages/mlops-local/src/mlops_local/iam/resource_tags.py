@@ -64,12 +64,7 @@ def install() -> None:
 
 # claim: tags-of-a-resource-are-known-to-some-actions
 def keys(action: str, arn: str) -> dict[str, str]:
-    """Return the condition keys that the tags of a resource are, for an action.
-
-    Args:
-        action: The IAM action.
-        arn: What it is asked on.
-    """
+    """Return the condition keys that the tags of a resource are, for an action."""
     service, _, operation = action.partition(":")
     patterns = _table().get(service, {}).get(operation, ())
     if arn == "*" or not any(matches(pattern, arn) for pattern in patterns):

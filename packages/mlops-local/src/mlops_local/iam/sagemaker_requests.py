@@ -34,11 +34,6 @@ _PASSED_ROLES = {
 def resources(operation: str, body: Mapping[str, Any], prefix: str) -> list[str]:
     """List the ARNs that a call must be allowed on, or `["*"]` for calls without a resource.
 
-    Args:
-        operation: The API operation, `CreateTrainingJob`.
-        body: The request.
-        prefix: `arn:aws:sagemaker:<region>:<account>:`.
-
     Returns:
         Every ARN the caller needs: an endpoint call is checked on the endpoint and on its config; registering a package on
         its group and on the versions of that group, as AWS's own cross-account example grants it

@@ -104,11 +104,7 @@ _checking: contextvars.ContextVar[bool] = contextvars.ContextVar("mlops_checking
 
 
 def session_keys(purpose: str) -> tuple[str, str, str]:
-    """Return access key id, secret access key and session token of a purpose.
-
-    Args:
-        purpose: What tells the session from others.
-    """
+    """Return access key id, secret access key and session token of a purpose."""
     identifier, secret, token = (
         hmac.new(_KEY, f"{part}|{purpose}".encode(), hashlib.sha256).hexdigest() for part in ("id", "secret", "token")
     )

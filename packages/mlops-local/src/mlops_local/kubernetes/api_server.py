@@ -103,14 +103,7 @@ def authenticate(cluster: str, token: str) -> Caller | None:
 
 
 def refusal(cluster: str, objects: Objects, caller: Caller, question: Question) -> str | None:
-    """Return why a caller may not do something, in Kubernetes' words, or ``None``.
-
-    Args:
-        cluster: Name of the cluster.
-        objects: Its objects, with its roles and bindings.
-        caller: Who asks.
-        question: What for.
-    """
+    """Return why a caller may not do something, in Kubernetes' words, or ``None``."""
     if any(_allows(rule, question) for rule in _rules(cluster, objects, caller, question.namespace)):
         return None
     where = f' in the namespace "{question.namespace}"' if question.namespace else " at the cluster scope"
@@ -187,12 +180,6 @@ class Server:
 
     def answer(self, method: str, address: str, headers: Mapping[str, str], body: bytes) -> Answer:
         """Answer one request.
-
-        Args:
-            method: HTTP method.
-            address: Path and query.
-            headers: Its headers.
-            body: Its body.
 
         Raises:
             NoAnswerError: If the caller's endpoint is switched off.

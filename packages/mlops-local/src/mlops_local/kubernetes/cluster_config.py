@@ -33,13 +33,7 @@ class NoAnswerError(Exception):
 
 
 def answer(method: str, path: str, body: Mapping[str, Any]) -> Response | None:
-    """Answer ``UpdateClusterConfig`` and ``DescribeUpdate``; ``None`` for another operation.
-
-    Args:
-        method: HTTP method.
-        path: Of the request.
-        body: Of the request.
-    """
+    """Answer ``UpdateClusterConfig`` and ``DescribeUpdate``; ``None`` for another operation."""
     if method == "POST" and (found := _UPDATE.fullmatch(path)):
         return _update(found[1], body)
     if method == "GET" and (found := _UPDATES.fullmatch(path)):
@@ -132,10 +126,6 @@ def is_auto_mode(record: Mapping[str, Any]) -> bool:
 
 def check_reach(record: Mapping[str, Any], principal: str) -> None:
     """Hold a caller to the endpoint that is theirs.
-
-    Args:
-        record: The cluster.
-        principal: ARN of the IAM principal that calls.
 
     Raises:
         NoAnswerError: If that endpoint is switched off.

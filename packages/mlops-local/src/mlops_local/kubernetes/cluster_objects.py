@@ -134,14 +134,7 @@ def _key_value(item: Mapping[str, Any], key: str) -> Any:
 def conflicts(
     owners: Sequence[Owner], live: Mapping[str, Any], wanted: Mapping[str, Any], me: Owner
 ) -> list[tuple[Owner, Path]]:
-    """Return the fields that others own and that ``wanted`` would change.
-
-    Args:
-        owners: Of the object.
-        live: The object as it is.
-        wanted: What is applied.
-        me: Who applies.
-    """
+    """Return the fields that others own and that ``wanted`` would change."""
     now = leaves(live)
     return [
         (owner, path)
@@ -155,14 +148,7 @@ def conflicts(
 def apply(
     owners: list[Owner], live: Mapping[str, Any], wanted: Mapping[str, Any], me: Owner
 ) -> tuple[dict[str, Any], list[Owner]]:
-    """Return the object and its owners after an apply whose conflicts are settled: those that remain are taken over.
-
-    Args:
-        owners: Of the object.
-        live: The object as it is.
-        wanted: What is applied.
-        me: Who applies.
-    """
+    """Return the object and its owners after an apply whose conflicts are settled: those that remain are taken over."""
     taken = {(id(owner), path) for owner, path in conflicts(owners, live, wanted, me)}
     before = next((owner.paths for owner in owners if owner.is_same(me)), set())
     others = [owner for owner in owners if not owner.is_same(me)]
@@ -181,14 +167,7 @@ def apply(
 
 
 def update(owners: list[Owner], live: Mapping[str, Any], changed: Mapping[str, Any], me: Owner) -> list[Owner]:
-    """Return the owners after an object was changed otherwise than by apply: who changed a field owns it alone.
-
-    Args:
-        owners: Of the object.
-        live: The object as it was.
-        changed: The object as it is now.
-        me: Who changed it.
-    """
+    """Return the owners after an object was changed otherwise than by apply: who changed a field owns it alone."""
     old, new = leaves(live), leaves(changed)
     mine = {path for path, value in new.items() if path not in old or old[path] != value}
     gone = old.keys() - new.keys()
@@ -372,12 +351,6 @@ class Objects:
 
     def apply(self, kind: Kind, namespace: str, wanted: Mapping[str, Any], write: Write) -> tuple[int, dict[str, Any]]:
         """Server-side apply; returns the status and the object.
-
-        Args:
-            kind: Of the object.
-            namespace: Of the object; empty for a kind without.
-            wanted: What the manager wants of it.
-            write: How it is meant.
 
         Raises:
             StatusError: ``Conflict``, ``Invalid``, ``NotFound`` of the namespace, or a bad request.

@@ -99,12 +99,7 @@ def bounds(deployment: Mapping[str, Any]) -> tuple[int, int]:
 
 
 def next_step(deployment: Mapping[str, Any], pods: Sequence[Seen]) -> Step:
-    """Return what brings a Deployment closer to what is wanted of it.
-
-    Args:
-        deployment: The Deployment.
-        pods: Its pods, oldest first.
-    """
+    """Return what brings a Deployment closer to what is wanted of it."""
     wanted, current = int(deployment["spec"]["replicas"]), template_hash(deployment)
     surge, unavailable = bounds(deployment)
     living = [pod for pod in pods if not pod.is_going]
@@ -191,15 +186,7 @@ def refusal(
     quotas: Iterable[Mapping[str, Any]],
     running: Iterable[Mapping[str, Any]],
 ) -> str | None:
-    """Return why a pod cannot be made, or ``None``.
-
-    Args:
-        spec: Of the pod.
-        namespace: The namespace, with its labels.
-        accounts: Names of the service accounts there.
-        quotas: The resource quotas there.
-        running: Specs of the pods there.
-    """
+    """Return why a pod cannot be made, or ``None``."""
     name = namespace["metadata"]["name"]
     account = spec.get("serviceAccountName", "default")
     if account not in set(accounts):
@@ -216,11 +203,7 @@ def refusal(
 
 
 def violations(spec: Mapping[str, Any]) -> list[str]:
-    """Return what of a pod the standard ``restricted`` forbids.
-
-    Args:
-        spec: Of the pod.
-    """
+    """Return what of a pod the standard ``restricted`` forbids."""
     pod, found = spec.get("securityContext") or {}, []
     if any(spec.get(name) for name in ("hostNetwork", "hostPID", "hostIPC")):
         found.append("host namespaces")
@@ -287,12 +270,7 @@ class Bindings:
         self._refused: set[str] = set()
 
     def bind(self, objects: Objects, pods: Sequence[Pod]) -> None:
-        """Make the targets of every binding what its Service selects.
-
-        Args:
-            objects: The objects of the cluster.
-            pods: Its pods.
-        """
+        """Make the targets of every binding what its Service selects."""
         # claim: binding-owns-its-target-group
         wanted = {}
         for binding in _all(objects):
@@ -374,11 +352,7 @@ class Controllers:
         self._objects: Objects
 
     def start(self, objects: Objects) -> None:
-        """Begin.
-
-        Args:
-            objects: The objects of the cluster.
-        """
+        """Begin."""
         self._objects = objects
         self._show(self._pool.nodes)
         target_health.watch(self.wake)

@@ -97,12 +97,6 @@ def place(
 
     Of the nodes that fit, one in the zone, then one with the least pods of the same labels is taken. Kubernetes chooses at random
     among equal ones; here it is the last zone by name, so that a pod without affinity reaches the zone that a template forgot.
-
-    Args:
-        spec: Of the pod.
-        labels: Of the pod.
-        nodes: All nodes.
-        pods: The pods that have a node.
     """
     # claim: required-node-affinity-decides-the-zone
     fitting = [node for node in nodes if _fits(spec, node)]

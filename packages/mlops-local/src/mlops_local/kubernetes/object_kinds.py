@@ -88,12 +88,7 @@ class Cause:
 
 
 def causes(kind: Kind, manifest: Mapping[str, Any]) -> list[Cause]:
-    """Say what a cluster would refuse of an object, every problem at once.
-
-    Args:
-        kind: Its kind.
-        manifest: The object as it would be stored.
-    """
+    """Say what a cluster would refuse of an object, every problem at once."""
     found = [] if _NAME.fullmatch(_name(manifest)) else [Cause("metadata.name", f"invalid name {_name(manifest)!r}")]
     if kind.kind == "TargetGroupBinding":
         return found + _binding(manifest)
@@ -239,13 +234,7 @@ def unauthorized() -> StatusError:
 
 
 def forbidden(kind: Kind, name: str, message: str) -> StatusError:
-    """Return what a cluster says to a caller who may not.
-
-    Args:
-        kind: Of the object.
-        name: Of the object; empty for a list.
-        message: Who may not do what.
-    """
+    """Return what a cluster says to a caller who may not."""
     named = f'{kind.resource} "{name}"' if name else kind.resource
     return StatusError(
         403, "Forbidden", f"{named} is forbidden: {message}", {"name": name, "group": kind.group, "kind": kind.plural}
@@ -258,13 +247,7 @@ def bad_request(message: str) -> StatusError:
 
 
 def invalid(kind: Kind, name: str, causes: Sequence[Cause]) -> StatusError:
-    """Return what a cluster says of an object that breaks its kind's rules; unknown fields make it a bad request.
-
-    Args:
-        kind: Of the object.
-        name: Of the object.
-        causes: What is wrong.
-    """
+    """Return what a cluster says of an object that breaks its kind's rules; unknown fields make it a bad request."""
     shown = "; ".join(f"{cause.field}: {cause.message}" for cause in causes)
     if any(cause.is_unknown for cause in causes):
         return bad_request(
@@ -277,14 +260,7 @@ def invalid(kind: Kind, name: str, causes: Sequence[Cause]) -> StatusError:
 
 
 def precondition(kind: Kind, name: str, wanted: str, found: str) -> StatusError:
-    """Return what a cluster says of an object that is another one than was meant.
-
-    Args:
-        kind: Of the object.
-        name: Of the object.
-        wanted: The uid that was meant.
-        found: The uid that it has.
-    """
+    """Return what a cluster says of an object that is another one than was meant."""
     why = f"Precondition failed: UID in precondition: {wanted}, UID in object meta: {found}"
     details = {"name": name, "group": kind.group, "kind": kind.plural}
     said = f'Operation cannot be fulfilled on {kind.resource} "{name}": {why}'
@@ -296,11 +272,6 @@ def conflict(kind: Kind, name: str, fields: Sequence[tuple[str, str]]) -> Status
 
     https://kubernetes.io/docs/reference/using-api/server-side-apply/#conflicts and the message of
     ``k8s.io/apimachinery/pkg/util/managedfields/internal/conflict.go``
-
-    Args:
-        kind: Of the object.
-        name: Of the object.
-        fields: Owner, as it is printed, and path.
     """
     causes = [
         {"reason": "FieldManagerConflict", "message": f"conflict with {owner}", "field": path} for owner, path in fields

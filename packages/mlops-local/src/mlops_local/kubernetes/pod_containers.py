@@ -50,10 +50,6 @@ class Place:
 def folders(spec: Mapping[str, Any], root: Path) -> dict[str, Path]:
     """Make the folders of a pod's volumes; returns them by volume.
 
-    Args:
-        spec: Of the pod.
-        root: The pod's folder.
-
     Raises:
         ContainerError: For another volume than ``emptyDir``, or more than one container.
     """
@@ -112,11 +108,6 @@ def _on_the_clock(line: list[str]) -> list[str]:
 
 def environment(container: Mapping[str, Any], place: Place, mounts: Mapping[str, str]) -> dict[str, str]:
     """Return a container's whole environment.
-
-    Args:
-        container: The container.
-        place: Where its pod lives.
-        mounts: Folder on this machine by mount path.
 
     Raises:
         ContainerError: For a value from a source that there is not here.

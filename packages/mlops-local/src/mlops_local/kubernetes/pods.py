@@ -102,11 +102,7 @@ class Pod:
         clock.wake()
 
     def manifest(self, *, is_ready: bool) -> dict[str, Any]:
-        """Return the pod as the API shows it.
-
-        Args:
-            is_ready: Whether its readiness gates are passed too.
-        """
+        """Return the pod as the API shows it."""
         waiting = {"waiting": {"reason": self.reason, "message": self.message}}
         state = {"running": {}} if self.reason == "Running" else waiting
         status = {

@@ -308,12 +308,7 @@ def _forward_xml(action: Mapping[str, Any]) -> str:
 
 
 def problem(actions: Sequence[Mapping[str, Any]], conditions: Sequence[Mapping[str, Any]]) -> tuple[str, str] | None:
-    """Return the error code and message of actions that AWS or this proxy refuses, or ``None``.
-
-    Args:
-        actions: Of a rule or listener.
-        conditions: Of a rule.
-    """
+    """Return the error code and message of actions that AWS or this proxy refuses, or ``None``."""
     for action in actions:
         if action.get("Type") not in {"forward", "fixed-response"}:
             return (

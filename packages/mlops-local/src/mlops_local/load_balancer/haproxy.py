@@ -35,14 +35,7 @@ def is_installed() -> bool:
 
 
 def configuration(routing: Routing, *, descriptors: Mapping[int, int], admin: int, log_port: int) -> str:
-    """Return the configuration of a load balancer.
-
-    Args:
-        routing: What it does.
-        descriptors: The inherited socket of each listener's port.
-        admin: The inherited socket of the runtime API.
-        log_port: Where a line a request goes, by UDP.
-    """
+    """Return the configuration of a load balancer."""
     lines = [
         "global",
         f"  stats socket fd@{admin} level admin",
@@ -142,11 +135,6 @@ def _rule(name: str, rule: Rule) -> list[str]:
 def commands(slots: dict[str, dict[Address, int]], old: Routing, new: Routing) -> list[str]:
     """Return what the runtime API is told so that ``new`` holds; which slot a target has is kept in ``slots``.
 
-    Args:
-        slots: Slot of each target, by group; changed in place.
-        old: What the proxy does.
-        new: What it is to do.
-
     Raises:
         ProxyError: If a group has more targets than there is room for.
     """
@@ -210,12 +198,6 @@ class Haproxy:
 
 def start(routing: Routing, sockets: Mapping[int, socket.socket], *, home: Path, log_port: int) -> Haproxy:
     """Start haproxy on listening sockets.
-
-    Args:
-        routing: What it does.
-        sockets: By listener's port.
-        home: Its folder.
-        log_port: Where a line a request goes.
 
     Raises:
         ProxyError: If it refuses its configuration.

@@ -65,14 +65,7 @@ def read(text: str) -> Routing:
 
 
 def start(routing: Routing, sockets: Mapping[int, socket.socket], *, home: Path, log_port: int) -> Relay:
-    """Start a relay on listening sockets.
-
-    Args:
-        routing: What it does.
-        sockets: By listener's port.
-        home: Its folder.
-        log_port: Where a line a request goes, by UDP.
-    """
+    """Start a relay on listening sockets."""
     given = {str(port): listening.fileno() for port, listening in sockets.items()}
     with (home / "relay.log").open("ab") as log:
         process = subprocess.Popen(
@@ -111,13 +104,7 @@ class Proxy:
         return group, found[self._turn % len(found)] if found else None
 
     async def serve(self, port: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Answer the requests of one connection.
-
-        Args:
-            port: The listener's port in the template.
-            reader: Of the connection.
-            writer: Of the connection.
-        """
+        """Answer the requests of one connection."""
         try:
             while not self.is_retired:
                 head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), _TIMEOUT)

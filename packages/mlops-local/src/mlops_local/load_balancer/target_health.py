@@ -74,12 +74,7 @@ def tags(arn: str) -> dict[str, str]:
 
 
 def bind(arn: str, addresses: Mapping[Address, str]) -> bool:
-    """Make exactly these the targets of a group; returns whether there is such a group.
-
-    Args:
-        arn: The group.
-        addresses: Zone of each target by its address.
-    """
+    """Make exactly these the targets of a group; returns whether there is such a group."""
     if arn not in alb._tgs:
         return False
     with _ALL.lock:
@@ -269,12 +264,7 @@ def _judge(group: Mapping[str, Any], health: Health, failure: tuple[str, str] | 
 
 
 def run(refreshed: Callable[[], None], counted: Callable[[], None]) -> None:
-    """Check for ever.
-
-    Args:
-        refreshed: Called when a state changed.
-        counted: Called after each round.
-    """
+    """Check for ever."""
     while True:
         if _ALL.health and check(clock.now()):
             refreshed()

@@ -56,11 +56,7 @@ def _groups(actions: Iterable[Mapping[str, Any]]) -> set[str]:
 
 
 def subnet_problem(subnets: Sequence[str]) -> tuple[str, str] | None:
-    """Return the error code and message of subnets that AWS refuses for an application load balancer, or ``None``.
-
-    Args:
-        subnets: Ids of the subnets.
-    """
+    """Return the error code and message of subnets that AWS refuses for an application load balancer, or ``None``."""
     # claim: load-balancer-subnets-in-two-zones
     if len({of_subnet(subnet) or subnet for subnet in subnets}) < _ZONES:
         return "ValidationError", "At least two subnets in two different Availability Zones must be specified"

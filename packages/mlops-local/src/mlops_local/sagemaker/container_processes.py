@@ -373,10 +373,6 @@ def request_stop(kind: str, name: str) -> Record:
 def run(job: Job, env: dict[str, str]) -> tuple[End, int]:
     """Run a job's process to its end, its limit or a stop.
 
-    Args:
-        job: The job.
-        env: What its environment holds beside the caller's.
-
     Returns:
         How it ended, and its exit code.
     """

@@ -31,10 +31,6 @@ _LOOKS: list[Callable[[str, str], bool]] = []
 def checked(request: Record, models: Mapping[str, Record]) -> Record:
     """Return an endpoint config with the weights that its variants have where they give none.
 
-    Args:
-        request: CreateEndpointConfig.
-        models: The models of its variants, by name.
-
     Raises:
         ServiceError: ``ValidationException`` with every problem.
     """

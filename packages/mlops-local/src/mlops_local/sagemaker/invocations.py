@@ -268,11 +268,6 @@ def _model_error(endpoint: str, answer: Answer) -> ServiceError:
 def invoke(name: str, headers: Mapping[str, str], body: bytes) -> tuple[int, dict[str, str], bytes]:
     """Send a request to an endpoint.
 
-    Args:
-        name: Endpoint name.
-        headers: The request's headers, in lower case.
-        body: The request's payload.
-
     Returns:
         Status, headers and payload of the response.
 

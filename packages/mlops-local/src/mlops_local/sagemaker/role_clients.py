@@ -124,10 +124,6 @@ def split(uri: str) -> tuple[str, str]:
 def relative(prefix: str, key: str) -> str:
     """Return where an object of an ``S3Prefix`` lies below the folder of its channel.
 
-    Args:
-        prefix: Key part of the channel's URI.
-        key: The object's key.
-
     Example:
         >>> relative("sets/train", "sets/train/part-0.parquet"), relative("code/code.zip", "code/code.zip")
         ('part-0.parquet', 'code.zip')

@@ -51,10 +51,6 @@ def install() -> None:
 def creation_order(resources: Mapping[str, Mapping[str, Any]], conditions: Mapping[str, bool]) -> list[str]:
     """Return the ids of a template's resources in the order of their creation; deletion and rollback go backwards.
 
-    Args:
-        resources: The template's resources.
-        conditions: Its conditions, evaluated.
-
     Raises:
         ValueError: If resources depend on each other in a circle, in CloudFormation's words.
 
@@ -90,10 +86,6 @@ def creation_order(resources: Mapping[str, Mapping[str, Any]], conditions: Mappi
 
 def waves(resources: Mapping[str, Mapping[str, Any]], conditions: Mapping[str, bool]) -> dict[str, int]:
     """Return the number of each custom resource's wave: how many others it waits for, one after another.
-
-    Args:
-        resources: The template's resources.
-        conditions: Its conditions, evaluated.
 
     Raises:
         ValueError: If resources depend on each other in a circle, in CloudFormation's words.

@@ -106,10 +106,6 @@ def _check_timeouts() -> None:
 def failed_creation(stack_id: str, logical_id: str) -> str | None:
     """Return the physical id of the answer that a creation failed with.
 
-    Args:
-        stack_id: The stack.
-        logical_id: Of the custom resource.
-
     Returns:
         "" where its function was asked and has not answered, ``None`` where it was never asked.
     """

@@ -173,13 +173,6 @@ def create_recorded(
 ) -> tuple[str, dict[str, str]]:
     """Record a resource.
 
-    Args:
-        resource_type: Its type.
-        logical_id: Its id in the template.
-        properties: The resolved properties.
-        stack: The stack's name.
-        where: `<region>:<account>`, for ARNs.
-
     Returns:
         The physical id and the attributes, both the same for the same identity: a change of a create-only property gives
         another one.

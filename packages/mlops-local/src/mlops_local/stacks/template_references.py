@@ -33,9 +33,6 @@ def install() -> None:
 def check_references(template: Mapping[str, Any]) -> None:
     """Refuse references to what a template does not declare.
 
-    Args:
-        template: The template, after its transforms.
-
     Raises:
         ValueError: In CloudFormation's words, with every missing name.
 

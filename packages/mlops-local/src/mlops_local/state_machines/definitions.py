@@ -69,11 +69,7 @@ def install() -> None:
 
 
 def definition_problem(definition: object) -> str | None:
-    """Return Step Functions' message for the first diagnostic of a definition, if it has one.
-
-    Args:
-        definition: The definition as JSON text.
-    """
+    """Return Step Functions' message for the first diagnostic of a definition, if it has one."""
     # claim: step-functions-optimized-task-fields
     # claim: creation-refuses-what-validation-finds
     if definition is None:

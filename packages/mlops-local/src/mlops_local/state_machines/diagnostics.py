@@ -36,22 +36,14 @@ def install() -> None:
 
 
 def validate(data: Mapping[str, Any]) -> dict[str, Any]:
-    """Return result and diagnostics of a request.
-
-    Args:
-        data: The request.
-    """
+    """Return result and diagnostics of a request."""
     found = list(diagnostics(str(data.get("definition", ""))))
     limit = int(data.get("maxResults") or _MAXIMUM)
     return {"result": "FAIL" if found else "OK", "diagnostics": found[:limit], "truncated": len(found) > limit}
 
 
 def diagnostics(text: str) -> Iterator[Diagnostic]:
-    """Yield what is wrong with a definition: its structure, then fields that optimized integrations do not support.
-
-    Args:
-        text: The definition as JSON.
-    """
+    """Yield what is wrong with a definition: its structure, then fields that optimized integrations do not support."""
     try:
         definition = json.loads(text)
     except ValueError as error:

@@ -75,9 +75,6 @@ class MachineFinding:
 def check_machine(definition: Mapping[str, Any]) -> list[MachineFinding]:
     """Check the arguments of every AWS task of a state machine, also inside Map and Parallel states.
 
-    Args:
-        definition: The Amazon States Language definition, parsed.
-
     Returns:
         Every problem, in the order of the states.
 

@@ -103,9 +103,6 @@ def unsupported_fields(definition: Mapping[str, Any]) -> Iterator[UnsupportedFie
 
     Arguments that are one expression are known only at run time.
 
-    Args:
-        definition: The Amazon States Language definition, parsed.
-
     Example:
         >>> train = {"Type": "Task", "Resource": "arn:aws:states:::sagemaker:createTrainingJob.sync", "End": True,
         ...          "Arguments": {"AlgorithmSpecification": {"ContainerEntrypoint": ["train"]}}}

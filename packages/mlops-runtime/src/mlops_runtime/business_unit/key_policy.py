@@ -75,10 +75,6 @@ class Request:
 def judge(conditions: Any, request: Request) -> Verdict:
     """Return whether a request meets the ``Condition`` of a statement: all of its operators and keys.
 
-    Args:
-        conditions: The block as it was written.
-        request: What is known of the request.
-
     Example:
         >>> request = Request(sent={"aws:sourceaccount": "111122223333"}, absent=frozenset({"aws:sourcearn"}))
         >>> judge({"StringEquals": {"aws:SourceAccount": "111122223333"}}, request)
@@ -176,11 +172,7 @@ class Place:
 
 
 def unit_statements(place: Place) -> list[Statement]:
-    """Return what services need of a unit's key, whoever owns it, and the right to grants that AWS resources use.
-
-    Args:
-        place: Where the unit is.
-    """
+    """Return what services need of a unit's key, whoever owns it, and the right to grants that AWS resources use."""
     logs = f"arn:{place.partition}:logs:{place.region}:{place.account}:log-group:*"
     return [
         _statement(
@@ -208,11 +200,7 @@ def unit_statements(place: Place) -> list[Statement]:
 
 
 def shared_key_statements(place: Place) -> list[Statement]:
-    """Return what the owner of a key adds to its policy so that a unit can use it.
-
-    Args:
-        place: Where the unit is.
-    """
+    """Return what the owner of a key adds to its policy so that a unit can use it."""
     return [
         _statement("Use", {"AWS": _root(place)}, USE),
         *unit_statements(place),
@@ -248,10 +236,6 @@ def read_policy(policy: str, place: Place) -> Findings:
     A statement counts where it names the principal and the actions without a condition, or under conditions that what the service
     sends meets; under a condition that it certainly does not meet it does not count. ``NotAction`` gives all actions but those that
     it names; whom ``NotPrincipal`` lets in is not judged. Statements that deny are not read.
-
-    Args:
-        policy: The key's policy as JSON.
-        place: Where the unit is.
 
     Raises:
         ValueError: If the policy is not a JSON object.

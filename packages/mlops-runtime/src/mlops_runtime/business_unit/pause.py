@@ -35,13 +35,6 @@ def next_pause(row: LockRow, wanted: PauseState) -> Move | PauseChange:
 def set_pause(chain: AuditChain, *, is_paused: bool, by: str, reason: str, now: datetime) -> PauseChange:
     """Pause or resume a unit, unless it already is.
 
-    Args:
-        chain: The unit's chain and row.
-        is_paused: What is asked for.
-        by: Who asks: an ARN.
-        reason: Why.
-        now: The time in the cloud.
-
     Raises:
         AuditError: If other writers kept moving the head.
     """

@@ -30,9 +30,6 @@ class SweepError(RuntimeError):
 def physical_id(event: Mapping[str, Any]) -> str:
     """Return the physical id of a custom resource: the name of what it empties, so that another name is another resource.
 
-    Args:
-        event: CloudFormation's request.
-
     Raises:
         SweepError: If the resource's type is none of those that are swept, or names nothing.
     """

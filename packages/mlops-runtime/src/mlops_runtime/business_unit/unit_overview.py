@@ -65,12 +65,6 @@ class MonitorOverview:
 def newest_verdict(s3: "S3Client", *, endpoint: str, artifacts: str, now: datetime) -> MonitorOverview | None:
     """Return what the newest report says.
 
-    Args:
-        s3: Client.
-        endpoint: Name of the endpoint.
-        artifacts: The unit's bucket of artifacts.
-        now: The time in the cloud.
-
     Returns:
         None where there is no report: nothing watches the endpoint, or has decided yet.
     """

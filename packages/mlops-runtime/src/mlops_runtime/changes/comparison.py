@@ -49,9 +49,6 @@ class ResourceSchema:
 def read_schemas(table: Mapping[str, object]) -> dict[str, ResourceSchema]:
     """Return the schema of each type of a table, whose ``types`` are ``{TYPE: {"create_only": [...], "conditional": [...]}}``.
 
-    Args:
-        table: The table, parsed.
-
     Raises:
         SchemaError: If it is no such table.
     """

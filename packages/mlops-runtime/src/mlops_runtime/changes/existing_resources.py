@@ -112,12 +112,7 @@ def types() -> frozenset[str]:
 
 
 def named(changes: StackChanges, new: Template) -> Iterator[NamedResource]:
-    """Yield what a deployment would create under a name that is known before.
-
-    Args:
-        changes: What would change in a stack.
-        new: Its new template.
-    """
+    """Yield what a deployment would create under a name that is known before."""
     bodies = new.resources()
     for change in changes.changes:
         body = bodies.get(change.logical_id)

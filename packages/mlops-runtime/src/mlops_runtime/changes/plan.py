@@ -155,11 +155,7 @@ class Refusal:
 
 
 def holds_data(body: Mapping[str, Any]) -> bool:
-    """Return whether a resource holds what a template cannot bring back, or was declared to stay.
-
-    Args:
-        body: The resource as a template has it.
-    """
+    """Return whether a resource holds what a template cannot bring back, or was declared to stay."""
     policies = {body.get("DeletionPolicy"), body.get("UpdateReplacePolicy")}
     return body.get("Type") in STATEFUL or bool(policies & _KEEPING)
 
@@ -168,10 +164,6 @@ def is_kept(body: Mapping[str, Any], action: Action) -> bool:
     """Return whether the old resource stays in the account after it was replaced or deleted.
 
     See: https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-attribute-updatereplacepolicy.html
-
-    Args:
-        body: The resource as a template has it.
-        action: What happens to it.
     """
     policy = "DeletionPolicy" if action is Action.DELETED else "UpdateReplacePolicy"
     return action in _LOSING and body.get(policy) in _KEEPING
@@ -194,12 +186,7 @@ def refusals(stacks: Iterable[StackChanges], allowed: Sequence[str] = ()) -> lis
 
 
 def unused_names(stacks: Iterable[StackChanges], allowed: Sequence[str]) -> list[str]:
-    """Return the names that allow nothing: a forgotten one would let a later change through.
-
-    Args:
-        stacks: What would change.
-        allowed: Logical ids that may be replaced or deleted.
-    """
+    """Return the names that allow nothing: a forgotten one would let a later change through."""
     needed = {
         change.logical_id
         for found in stacks

@@ -19,11 +19,7 @@ _SHOWN_PROPERTIES = 6
 
 
 def lines(stacks: Sequence[StackChanges]) -> Iterator[str]:
-    """Yield what a person reads.
-
-    Args:
-        stacks: What would change.
-    """
+    """Yield what a person reads."""
     for found in stacks:
         if not found.changes:
             yield f"{found.stack}: no changes"
@@ -38,12 +34,7 @@ def lines(stacks: Sequence[StackChanges]) -> Iterator[str]:
 
 
 def document(stacks: Sequence[StackChanges], refused: Sequence[Refusal]) -> dict[str, Any]:
-    """Return what a program reads, as JSON values.
-
-    Args:
-        stacks: What would change.
-        refused: What is refused of it.
-    """
+    """Return what a program reads, as JSON values."""
     return {
         "format": FORMAT,
         "refused": [{"stack": r.stack, "logical_id": r.logical_id, "reason": r.text} for r in refused],
@@ -55,11 +46,7 @@ def document(stacks: Sequence[StackChanges], refused: Sequence[Refusal]) -> dict
 
 
 def existing_document(existing: Sequence[Existing]) -> list[dict[str, Any]]:
-    """Return the names that exist although they would be created, and those that could not be looked at, as JSON values.
-
-    Args:
-        existing: What was found.
-    """
+    """Return the names that exist although they would be created, and those that could not be looked at, as JSON values."""
     return [_existing(one) for one in existing]
 
 

@@ -285,10 +285,6 @@ class Cluster:
     def connect(cls, session: "boto3.Session", name: str) -> "Cluster":
         """Return the cluster of an account by its name; needs ``eks:DescribeCluster``.
 
-        Args:
-            session: Whose access entry counts.
-            name: Name of the cluster.
-
         Raises:
             ClusterError: If there is none, it has no endpoint yet, or its private endpoint is off.
         """
@@ -450,10 +446,6 @@ def describe(session: "boto3.Session", name: str) -> Mapping[str, Any]:
 
 def address(described: Mapping[str, Any], name: str) -> Address:
     """Return where a cluster's API is, for a function inside of the cluster's network.
-
-    Args:
-        described: The cluster as EKS describes it.
-        name: Its name.
 
     Raises:
         ClusterError: If it has no endpoint yet, or its private endpoint is off, which is EKS' default: a function without a way to

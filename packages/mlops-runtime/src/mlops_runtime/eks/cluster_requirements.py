@@ -39,11 +39,6 @@ def check_mode(cluster: Cluster, name: str, *, is_auto_mode: bool) -> None:
 def check_all(cluster: Cluster, name: str, required: Iterable[str]) -> None:
     """Check each requirement by its name: ``networkPolicies``, ``metrics``.
 
-    Args:
-        cluster: The cluster, as its administrator.
-        name: Its name.
-        required: Names of the requirements.
-
     Raises:
         ClusterError: With the first that is not met, and the command that meets it.
     """

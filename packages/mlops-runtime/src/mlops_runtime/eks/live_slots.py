@@ -79,10 +79,6 @@ def read_weights(rule: Mapping[str, object], target_groups: Mapping[str, str]) -
 
     See: https://docs.aws.amazon.com/elasticloadbalancing/latest/APIReference/API_ForwardActionConfig.html
 
-    Args:
-        rule: The rule.
-        target_groups: ARN of each slot's target group.
-
     Raises:
         ForeignRuleError: If the rule does something else than forward to the two slots.
     """
@@ -142,10 +138,6 @@ def taken_back(slots: Slots, live: str | None) -> dict[str, int] | None:
 
     Nobody but the holder of the lock shifts weights, and whoever asks holds it. So all traffic belongs to the version that is
     recorded as live, as long as a pod of it is ready; else to whoever has traffic and a ready pod. None if it is so already.
-
-    Args:
-        slots: Both slots.
-        live: Name of the version that is recorded as live.
     """
     slot = _rightful(slots, live)
     if slot is None or slots.weights == all_to(slot):

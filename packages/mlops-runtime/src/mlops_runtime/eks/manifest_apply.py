@@ -72,10 +72,6 @@ def apply(cluster: Cluster, manifests: Sequence[Manifest]) -> Applied:
 
     What stands in a namespace that is not there yet can only be tried once that is: namespaces come first, by themselves.
 
-    Args:
-        cluster: Where.
-        manifests: Those that belong together.
-
     Raises:
         ManifestError: If the checks find problems; the cluster was not asked.
         ConflictError: If somebody else manages a field; nothing was changed.
@@ -95,10 +91,6 @@ def apply(cluster: Cluster, manifests: Sequence[Manifest]) -> Applied:
 
 def remove(cluster: Cluster, references: Iterable[Ref]) -> tuple[Ref, ...]:
     """Delete objects of ours, what sends traffic first, and return those that were there.
-
-    Args:
-        cluster: Where.
-        references: The objects. What is not there is passed over.
 
     Raises:
         ClusterError: If one is not ours by its label ``app.kubernetes.io/managed-by``, or cannot be deleted; nothing was changed.

@@ -82,10 +82,6 @@ class AdminAccess:
         An entry that is there already is what an attempt left that was killed: the role is the function's own, and nobody else
         gives it any. It is used and removed.
 
-        Args:
-            cluster: Name of the cluster.
-            request: Id of what asks for it.
-
         Raises:
             AdminError: If the entry is still there at the end.
         """
@@ -191,11 +187,6 @@ class ManifestsResource:
 
         A creation that fails before anything was applied has a physical id whose deletion does nothing; one that failed in
         the middle is deleted like any other.
-
-        Args:
-            event: CloudFormation's request.
-            answer: Sends the answer.
-            has_time: Whether the function may start one more call.
         """
         physical_id, failure, data = _physical_id(event), None, {}
         done: list[Ref] = []

@@ -80,13 +80,7 @@ def unplanned(slots: Slots, start: Mapping[str, int] | None = None) -> dict[str,
 
 
 def from_slots(plan: Plan, slots: Slots, *, live: str | None) -> Plan:
-    """Return a plan with what the slots say; one that waits, with the weights to start from, where the rule is not as it must be.
-
-    Args:
-        plan: The plan so far.
-        slots: Both slots.
-        live: Name of the version that is recorded as live.
-    """
+    """Return a plan with what the slots say; where the rule is not as it must be, one that waits, with weights to start from."""
     start = taken_back(slots, live)
     if start is None:
         return replace(plan, eks=unplanned(slots))

@@ -21,9 +21,6 @@ def tenant_manifests(tenant: EksTenantSpec) -> list[Manifest]:
     One Role lets the group apply what a service is made of and nothing else: no secrets, no pods by hand, no roles. Another one is
     for who moves slots: neither identities nor network policies, and of deletions only those of autoscalers.
 
-    Args:
-        tenant: The unit.
-
     Raises:
         ManifestError: With everything that is wrong.
 

@@ -112,14 +112,7 @@ def make_baseline(plan: EvaluationPlan, evaluated: Evaluated, *, training_set_id
 
 
 def plan_problems(plan: EvaluationPlan, signature: ModelSignature, train: Any, holdout: Any) -> list[str]:
-    """Return what a plan asks of the monitors that these splits and this model cannot give.
-
-    Args:
-        plan: The plan; its columns are known to be there.
-        signature: The model's inputs.
-        train: The training split, an Arrow table.
-        holdout: The holdout, an Arrow table.
-    """
+    """Return what a plan asks of the monitors that these splits and this model cannot give."""
     problems: list[str] = []
     types = _types(signature)
     try:

@@ -81,13 +81,7 @@ def normaliser(metric: Metric, *, rows: int, actual_sum: float) -> float:
 
 
 def block_losses(names: Sequence[str], actual: Wide, losses: Mapping[str, Wide]) -> tuple[LossBlock, ...]:
-    """Return the sums of each block.
-
-    Args:
-        names: The block of each row.
-        actual: The label of each row.
-        losses: The losses of each row, by whose they are.
-    """
+    """Return the sums of each block."""
     present, codes = np.unique(np.array(names, dtype=str), return_inverse=True)
     size = len(present)
     rows = np.bincount(codes, minlength=size)
@@ -107,14 +101,7 @@ def block_losses(names: Sequence[str], actual: Wide, losses: Mapping[str, Wide])
 def period_losses(
     periods: Sequence[str], names: Sequence[str], losses: Mapping[str, Wide], blocks: Sequence[LossBlock]
 ) -> tuple[PeriodLosses, ...]:
-    """Return the sums of each period by block, in the order of the blocks.
-
-    Args:
-        periods: The period of each row.
-        names: The block of each row.
-        losses: The losses of each row, by whose they are.
-        blocks: What `block_losses` made of the same rows.
-    """
+    """Return the sums of each period by block, in the order of the blocks."""
     place = {block.block: index for index, block in enumerate(blocks)}
     columns = np.array([place[name] for name in names], dtype=np.int64)
     present, codes = np.unique(np.array(periods, dtype=str), return_inverse=True)

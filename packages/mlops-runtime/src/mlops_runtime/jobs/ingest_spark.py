@@ -119,14 +119,6 @@ def ingest(
 ) -> Ingested:
     """Check the Parquet objects of a batch and append their rows, once, in one commit.
 
-    Args:
-        spark: A session; its workers import this package.
-        table: The group's table.
-        group: What the rows are.
-        uri: A Parquet object, or the prefix of several.
-        key: Idempotency key.
-        now: The store's clock.
-
     Raises:
         BatchError: If the batch does not fit the group, or holds no Parquet; nothing was written.
         KeyReusedError: If the key was used for another content.

@@ -175,12 +175,6 @@ def _encoded(value: Any) -> str:
 def run_script(code: Path, script: str, *, folder: Path, environment: Mapping[str, str]) -> None:
     """Unpack the code and run a script of it to its end.
 
-    Args:
-        code: Directory with the zip.
-        script: Path of the script inside the zip.
-        folder: Where the code is unpacked and run.
-        environment: Variables besides those of this process.
-
     Raises:
         JobError: If there is no such script, or it fails; with the last lines of its standard error.
     """

@@ -47,14 +47,7 @@ class Lineage:
             raise JobError("--lineage names tables by the catalog; give --catalog too")
 
     def built(self, manifest: TrainingSetManifest, *, uri: str, started: datetime, now: datetime) -> list[str]:
-        """Tell of a training set that was built, and return what went wrong with that.
-
-        Args:
-            manifest: What was built.
-            uri: Where its files lie.
-            started: When the build began.
-            now: When it was done.
-        """
+        """Tell of a training set that was built, and return what went wrong with that."""
         problems: list[str] = []
         if self.catalog is not None:
             with _kept(problems):
@@ -72,15 +65,7 @@ class Lineage:
     def failed(
         self, plan: TrainingSetPlan, *, as_of: datetime, error: str, started: datetime, now: datetime
     ) -> list[str]:
-        """Tell of a training set that could not be built, and return what went wrong with that.
-
-        Args:
-            plan: What was to be built.
-            as_of: Its cutoff.
-            error: Why it was not.
-            started: When the build began.
-            now: When it was over.
-        """
+        """Tell of a training set that could not be built, and return what went wrong with that."""
         problems: list[str] = []
         if self.events is not None:
             with _kept(problems):

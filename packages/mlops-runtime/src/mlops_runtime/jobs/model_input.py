@@ -101,11 +101,6 @@ def serving_problems(model: Model, table: Any, rows: Matrix) -> list[str]:
 
     A sample is sent in batches of each size in `BATCHES` through the server's own reading of JSON, so a difference between how the
     job and the server read a column shows here, before the model is registered; and the whole is asked twice.
-
-    Args:
-        model: The candidate.
-        table: The holdout.
-        rows: Its rows as the model takes them.
     """
     whole = model.predict(rows)
     again = model.predict(rows)

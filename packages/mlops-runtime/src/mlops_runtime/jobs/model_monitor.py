@@ -158,12 +158,7 @@ def analyze(analysis: Analysis) -> Findings:
 
 
 def records_of(analysis: Analysis, problems: Counter[str]) -> Iterator[Record]:
-    """Yield the calls of the window; "we sometimes download more than what is specified by the start and end times".
-
-    Args:
-        analysis: Source and window.
-        problems: Counts what could not be read.
-    """
+    """Yield the calls of the window; "we sometimes download more than what is specified by the start and end times"."""
     for path in sorted(analysis.source.rglob("*.jsonl")):
         with path.open("rb") as lines:
             for line in lines:

@@ -22,11 +22,6 @@ def merge(captures: Path, labels: Path, output: Path) -> tuple[int, int]:
 
     A label that is uploaded again, in a later file or line, replaces the earlier one.
 
-    Args:
-        captures: Folder of captures, by endpoint, variant and hour.
-        labels: Folder of ground truth, by hour of its upload.
-        output: Folder of merged records.
-
     Returns:
         How many calls have labels, and how many have none.
     """

@@ -86,11 +86,6 @@ def run(options: Options, count: Count, clients: Clients) -> tuple[MonitorReport
 
     Objects of the hours that may be added to the window are counted too: also those of a window whose run failed.
 
-    Args:
-        options: Time, thresholds and places.
-        count: Counts objects.
-        clients: Clients.
-
     Returns:
         The report, and why objects could not be counted, by key.
     """

@@ -97,11 +97,6 @@ def count_objects(
 def collect(todo: Sequence[Part], outcomes: Iterable[tuple[Part, Outcome]], counter: ObjectCounter) -> dict[str, str]:
     """Write the counts of objects that were counted in parts, as soon as their last part is there.
 
-    Args:
-        todo: All parts.
-        outcomes: What became of each, in any order.
-        counter: Writes them.
-
     Returns:
         Why an object could not be counted, by its key.
     """

@@ -15,10 +15,6 @@ OUTPUT = "processed"
 def process(opt_ml: OptMl, script: str) -> int:
     """Run the script. Returns how many files it wrote.
 
-    Args:
-        opt_ml: The job's files.
-        script: Path of the script inside the zip.
-
     Raises:
         JobError: If there is no such script, it fails, or it writes nothing.
     """

@@ -24,10 +24,6 @@ _MAX_FAILURE_CHARACTERS = 1024  # SageMaker keeps this much of the file as Failu
 def train(opt_ml: OptMl, script: str) -> str:
     """Unpack the code, run the script in a process of its own, check the model. Returns the model's SHA-256.
 
-    Args:
-        opt_ml: The job's files.
-        script: Path of the script inside the zip.
-
     Raises:
         JobError: If there is no such script, it fails, or it leaves no model that can be served.
     """
@@ -44,11 +40,6 @@ def train(opt_ml: OptMl, script: str) -> str:
 
 def program(opt_ml: OptMl, arguments: Sequence[str], environment: Mapping[str, str]) -> str:
     """Return the path of the script inside the zip: the one argument, the variable or the hyperparameter, in this order.
-
-    Args:
-        opt_ml: The job's files.
-        arguments: Of the command; SageMaker passes none.
-        environment: The container's variables.
 
     Raises:
         JobError: If nothing names a script, or several arguments do.

@@ -113,11 +113,7 @@ def _command(lock: Path, architecture: str, target: Path) -> list[str]:
 
 
 def pins(name: str) -> list[str]:
-    """Return what a lock pins, such as ``numpy==2.5.5``.
-
-    Args:
-        name: Name of the lock.
-    """
+    """Return what a lock pins, such as ``numpy==2.5.5``."""
     lines = (LOCKS / f"{name}.txt").read_text().splitlines()
     return [line.split(";")[0].rstrip(" \\") for line in lines if "==" in line and not line.startswith((" ", "#"))]
 

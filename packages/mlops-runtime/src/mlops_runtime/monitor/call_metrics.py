@@ -60,14 +60,7 @@ def sources(endpoint: str, variant: str, traffic: Mapping[str, Any] | None) -> t
 
 
 def calls_of(cloudwatch: "CloudWatchClient", source: Source, window: Window, *, since: datetime) -> Calls:
-    """Return a window's calls since a time; those before it were another model's.
-
-    Args:
-        cloudwatch: Client.
-        source: Where calls are counted.
-        window: Whole hours.
-        since: Since when the live model serves.
-    """
+    """Return a window's calls since a time; those before it were another model's."""
     start = max(window.start, since.astimezone(UTC))
     period = _FINE if window.end - start <= _FINE_DAYS else HOUR
     start = (
@@ -82,13 +75,7 @@ def calls_of(cloudwatch: "CloudWatchClient", source: Source, window: Window, *, 
 
 
 def latency_of(cloudwatch: "CloudWatchClient", source: Source, window: Window) -> list[LatencyHour]:
-    """Return the hours with calls of a window and the four weeks before it.
-
-    Args:
-        cloudwatch: Client.
-        source: Where latency is published.
-        window: Whole hours.
-    """
+    """Return the hours with calls of a window and the four weeks before it."""
     statistics = {"calls": "SampleCount", **{name: name for name in PERCENTILES}}
     start = window.start - timedelta(weeks=BASELINE_WEEKS)
     calls, *percentiles = _series(cloudwatch, source, statistics, start=start, end=window.end, period=HOUR)

@@ -290,13 +290,7 @@ def _counted(count: float, noun: str) -> str:
 def price_lines(
     before: Mapping[str, MonthlyPrice], after: Mapping[str, MonthlyPrice], table: PriceTable
 ) -> Iterator[str]:
-    """Yield what a person reads: each stack by kind of resource, then the total.
-
-    Args:
-        before: Price of each deployed stack, by the stack's name.
-        after: Price of each stack after the deployment.
-        table: Where the prices are from.
-    """
+    """Yield what a person reads: each stack by kind of resource, then the total."""
     yield f"price a month in {table.region}, USD, list prices of {table.date}; usage (calls, bytes, jobs) comes on top"
     for stack, price in after.items():
         yield f"  {stack}"
@@ -312,13 +306,7 @@ def price_lines(
 def price_document(
     before: Mapping[str, MonthlyPrice], after: Mapping[str, MonthlyPrice], table: PriceTable
 ) -> dict[str, Any]:
-    """Return what a program reads, as JSON values.
-
-    Args:
-        before: Price of each deployed stack, by the stack's name.
-        after: Price of each stack after the deployment.
-        table: Where the prices are from.
-    """
+    """Return what a program reads, as JSON values."""
     return {
         "format": FORMAT,
         "region": table.region,

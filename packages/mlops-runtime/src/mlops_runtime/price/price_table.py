@@ -52,9 +52,6 @@ def priced_regions() -> tuple[str, ...]:
 def price_table(region: str) -> PriceTable:
     """Return the prices of a region.
 
-    Args:
-        region: Its code.
-
     Raises:
         PriceError: If the table has none for it.
 

@@ -87,23 +87,13 @@ def container_sha256(container: Mapping[str, Any], metadata: Mapping[str, str]) 
 
 
 def registered_metadata(container: Mapping[str, Any], metadata: Mapping[str, str]) -> dict[str, str]:
-    """Return metadata with what binds them and the container: ``container_sha256``, and short hashes by which a change is named.
-
-    Args:
-        container: As in InferenceSpecification.
-        metadata: Without, or with another package's.
-    """
+    """Return metadata with what binds them and the container: ``container_sha256``, and short hashes by which a change is named."""
     fields = " ".join(f"{name}={digest}" for name, digest in _fields(container).items())
     return {**metadata, CONTAINER_FIELDS: fields, CONTAINER_SHA256: container_sha256(container, metadata)}
 
 
 def package_changes(container: Mapping[str, Any], metadata: Mapping[str, str]) -> list[str]:
-    """Return how a package differs from what was registered; nothing if it does not.
-
-    Args:
-        container: As the registry describes it.
-        metadata: The same.
-    """
+    """Return how a package differs from what was registered; nothing if it does not."""
     registered, present = metadata.get(CONTAINER_SHA256), container_sha256(container, metadata)
     if registered == present:
         return []

@@ -71,13 +71,7 @@ def approval_problems(
 
 
 def timeout_problems(description: Mapping[str, Any], *, rule: ApprovalRule, at: datetime) -> list[str]:
-    """Return why a package may not be approved at a time: it was registered too long before.
-
-    Args:
-        description: DescribeModelPackage's answer.
-        rule: Until when it may be approved.
-        at: When it is, or was, approved.
-    """
+    """Return why a package may not be approved at a time: it was registered too long before."""
     if rule.timeout_seconds is None:
         return []
     waited, allowed = at - description["CreationTime"], timedelta(seconds=rule.timeout_seconds)
@@ -91,10 +85,6 @@ def timeout_problems(description: Mapping[str, Any], *, rule: ApprovalRule, at: 
 
 def location_problems(description: Mapping[str, Any], *, rule: ApprovalRule) -> list[str]:
     """Return why a package could not be loaded: its artefact lies where no endpoint of the group may read.
-
-    Args:
-        description: DescribeModelPackage's answer.
-        rule: Where it must lie.
 
     Example:
         >>> rule = ApprovalRule(artifacts=("s3://artifacts/models/demand-forecast/",))
@@ -141,9 +131,6 @@ def approval_description(reason: str, *, bound: str) -> str:
 def rejection_description(reason: str) -> str:
     """Return the ApprovalDescription of a person's rejection.
 
-    Args:
-        reason: Why, in one line.
-
     Raises:
         ValueError: As for ``approval_description``.
     """
@@ -163,11 +150,7 @@ def approver(description: Mapping[str, Any]) -> str | None:
 
 
 def changed_while_pending(description: Mapping[str, Any]) -> str | None:
-    """Return who changed a package that nobody has decided on yet; ``None`` if nobody did.
-
-    Args:
-        description: DescribeModelPackage's answer.
-    """
+    """Return who changed a package that nobody has decided on yet; ``None`` if nobody did."""
     # claim: registering-is-no-modification
     return approver(description) if description.get("ModelApprovalStatus") == "PendingManualApproval" else None
 
@@ -342,10 +325,6 @@ def approval_requests(description: Mapping[str, Any], *, reason: str) -> list[di
 
     A rollout starts when the approval *changes*: one whose approval does not count is rejected first.
 
-    Args:
-        description: DescribeModelPackage's answer.
-        reason: Why.
-
     Raises:
         ValueError: If the reason is not allowed.
         PackageError: If it cannot be deployed, such as one that was changed after it was registered.
@@ -359,10 +338,6 @@ def approval_requests(description: Mapping[str, Any], *, reason: str) -> list[di
 
 def rejection_request(description: Mapping[str, Any], *, reason: str) -> dict[str, Any]:
     """Return the arguments of UpdateModelPackage that reject a package.
-
-    Args:
-        description: DescribeModelPackage's answer.
-        reason: Why.
 
     Raises:
         ValueError: If the reason is not allowed.

@@ -54,12 +54,7 @@ class Catalog:
     s3: "S3Client"
 
     def newest(self, group: str, count: int) -> list[dict[str, Any]]:
-        """Return the descriptions of the newest packages of a group, the newest first.
-
-        Args:
-            group: Name of the group.
-            count: How many at most.
-        """
+        """Return the descriptions of the newest packages of a group, the newest first."""
         pages = self.sagemaker.get_paginator("list_model_packages").paginate(
             ModelPackageGroupName=group,
             ModelPackageType="Versioned",
@@ -75,11 +70,7 @@ class Catalog:
         return dict(self.sagemaker.describe_model_package(ModelPackageName=arn))
 
     def evidence(self, description: Mapping[str, Any]) -> Evidence:
-        """Return the gate's result and the evaluation of a package, compared with the hashes that were registered.
-
-        Args:
-            description: DescribeModelPackage's answer.
-        """
+        """Return the gate's result and the evaluation of a package, compared with the hashes that were registered."""
         metadata: Mapping[str, str] = description.get("CustomerMetadataProperties", {})
         problems: list[str] = []
         evaluation_uri = metadata.get("evaluation_uri")
@@ -168,10 +159,6 @@ class Approver:
     def approve(self, description: Mapping[str, Any], *, reason: str) -> str:
         """Approve a package as it is described, and return the description that its approval carries.
 
-        Args:
-            description: DescribeModelPackage's answer, as the person saw it.
-            reason: Why.
-
         Raises:
             ValueError: If the reason is not allowed.
         """
@@ -182,10 +169,6 @@ class Approver:
 
     def reject(self, description: Mapping[str, Any], *, reason: str) -> str:
         """Reject a package, and return the description that its rejection carries.
-
-        Args:
-            description: DescribeModelPackage's answer.
-            reason: Why.
 
         Raises:
             ValueError: If the reason is not allowed.
@@ -263,10 +246,6 @@ def training_sets_in_use(sagemaker: "SageMakerClient", groups: Iterable[str]) ->
     """Return the ids of the training sets of approved packages: these serve, or a rollback may let them serve again.
 
     A package that was rejected after it was promoted serves until it is replaced: the endpoint's live pointer names its set.
-
-    Args:
-        sagemaker: Client.
-        groups: Names of model package groups.
     """
     packages = trained_packages(sagemaker, groups, approval="Approved")
     return frozenset(package.training_set_id for package in packages)

@@ -80,12 +80,7 @@ class AlarmEvidence:
         )
 
     def read(self, names: tuple[str, ...], now: datetime) -> Alarms:
-        """Return the named alarms that exist, metric or composite, with a doubt for each that is in ALARM without evidence.
-
-        Args:
-            names: Names of alarms.
-            now: The time.
-        """
+        """Return the named alarms that exist, metric or composite, with a doubt for each that is in ALARM without evidence."""
         if not names:
             return Alarms({}, {})
         answer = self.cloudwatch.describe_alarms(AlarmNames=list(names), AlarmTypes=["MetricAlarm", "CompositeAlarm"])

@@ -29,12 +29,7 @@ class IngestedRows:
         self._glue, self._s3, self._database = glue, s3, database
 
     def __call__(self, table: str, ingest: str) -> int | None:
-        """Return how many rows an ingest appended; None if the table has no snapshot of it.
-
-        Args:
-            table: Name of the table.
-            ingest: Id of the ingest as its event has it.
-        """
+        """Return how many rows an ingest appended; None if the table has no snapshot of it."""
         return rows_of(read_metadata(self._database, table, self._glue, self._s3), ingest)
 
 

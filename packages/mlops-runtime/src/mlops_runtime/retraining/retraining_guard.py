@@ -138,11 +138,6 @@ class Ended:
 def event_from(body: str, *, settings: GuardSettings, now: datetime) -> Asked | Ended:
     """Return what an event says.
 
-    Args:
-        body: The message: an event as EventBridge delivers it.
-        settings: What the pipeline allows.
-        now: When the queue took the message.
-
     Raises:
         RefusedEventError: ``INVALID`` or ``STALE``.
     """

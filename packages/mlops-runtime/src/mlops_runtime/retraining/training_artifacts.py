@@ -41,10 +41,6 @@ class Artifacts:
 
         A copy that is there already stays: an earlier attempt of the same execution made it.
 
-        Args:
-            uri: What the training wrote.
-            execution: ARN of the Retrain execution.
-
         Raises:
             ArtifactError: If it lies elsewhere than under ``training/<pipeline>/``, or is larger than one copy may be.
         """

@@ -51,12 +51,6 @@ class _Left:
 def recovered(blank: Plan, request: DeployRequest, facts: Facts, now: datetime) -> Plan | None:
     """Return the plan for a candidate that an execution left serving; None where it left none.
 
-    Args:
-        blank: The plan so far.
-        request: A recovery's.
-        facts: What the sources say; the endpoint is at rest.
-        now: The time in the cloud.
-
     Raises:
         RefusedError: If what serves may not, and nothing is recorded to go back to.
         PackageError: The same, for a package that cannot be read.

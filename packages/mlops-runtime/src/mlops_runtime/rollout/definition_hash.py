@@ -33,9 +33,6 @@ class HashedMachine:
 def definition_sha256(definition: Any) -> str:
     """Return the hash of a ``DefinitionString``.
 
-    Args:
-        definition: A string, or what CloudFormation joins to one.
-
     Example:
         >>> empty = {"Fn::Join": ["", ['{"Comment":"', {"Ref": "Name"}, '","machine_sha256":""}']]}
         >>> digest = definition_sha256(empty)
@@ -47,11 +44,7 @@ def definition_sha256(definition: Any) -> str:
 
 
 def hashed_machines(template: Mapping[str, Any]) -> list[HashedMachine]:
-    """Return the machines of a template that give a hash of themselves, in the order of their names.
-
-    Args:
-        template: A template of CloudFormation in JSON.
-    """
+    """Return the machines of a template that give a hash of themselves, in the order of their names."""
     found = []
     for logical_id, resource in sorted(template.get("Resources", {}).items()):
         if resource.get("Type") == "AWS::StepFunctions::StateMachine":

@@ -73,11 +73,6 @@ class Asked:
 def asked_by(body: str, *, settings: GuardSettings, now: datetime) -> Asked:
     """Return what an event asks for.
 
-    Args:
-        body: The message: an event as EventBridge delivers it.
-        settings: What may start rollouts.
-        now: When the queue took the message.
-
     Raises:
         IgnoredError: If it is malformed, stale, of another source, account or group, or no change that counts.
     """
@@ -118,12 +113,7 @@ def check_probation(asked: Asked, row: LockRow, state: str | None, now: datetime
 
 
 def recovery(asked: Asked, described: Mapping[str, Any]) -> DeployRequest | None:
-    """Return the request of a recovery, with what the execution that died was about.
-
-    Args:
-        asked: What its end asked for.
-        described: The execution, as Step Functions describes it.
-    """
+    """Return the request of a recovery, with what the execution that died was about."""
     if asked.request is None:
         return None
     try:

@@ -35,10 +35,6 @@ def conversion_problem(spec: ServingSpec, *, is_live_serverless: bool) -> str | 
     """Return why an endpoint cannot come to be served as a spec says, given how it is served now.
 
     See: https://docs.aws.amazon.com/sagemaker/latest/dg/serverless-endpoints.html
-
-    Args:
-        spec: The desired spec.
-        is_live_serverless: Whether what serves now has no instances.
     """
     if (spec.serverless is not None) is is_live_serverless:
         return None
@@ -52,10 +48,6 @@ def render_variants(spec: ServingSpec, *, model: str) -> list[Request]:
     """Return ``ProductionVariants``: the main variant gets the calls that the further ones leave.
 
     See: https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_ProductionVariant.html
-
-    Args:
-        spec: The desired spec.
-        model: Name of the SageMaker model that every variant serves.
     """
     further = spec.variants or ()
     main: Request = {

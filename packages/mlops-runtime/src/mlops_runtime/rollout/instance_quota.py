@@ -35,12 +35,7 @@ def quota_name(instance_type: str) -> str:
 
 
 def needed(spec: ServingSpec, live: Sequence[Variant]) -> dict[str, int]:
-    """Return how many instances of each type run at once while the spec comes to serve.
-
-    Args:
-        spec: How it is to be served.
-        live: Variants that serve now; none for a first endpoint.
-    """
+    """Return how many instances of each type run at once while the spec comes to serve."""
     wanted = [(spec.instance_type, spec.instance_count)]
     wanted += [(variant.instance_type, variant.instance_count) for variant in spec.variants or ()]
     counts: Counter[str] = Counter()

@@ -201,11 +201,7 @@ def _gate(result: GateResult, evaluation_uri: str) -> PassportGate | None:
 
 
 def model_card(passport: Passport) -> str:
-    """Return the model card of a promotion.
-
-    Args:
-        passport: A passport whose signature was checked.
-    """
+    """Return the model card of a promotion."""
     gate = passport.gate
     lines = [
         f"# {_text(passport.endpoint)}: {_text((passport.package or 'a model without a package').rpartition('/')[2])}",

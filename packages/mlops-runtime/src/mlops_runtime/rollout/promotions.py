@@ -16,9 +16,6 @@ KEPT = 50  # containers that a row keeps, newest promotion last: a way back lead
 def promoted(row: LockRow) -> tuple[Promoted, ...]:
     """Return where promotions are recorded, the newest of each container, oldest first.
 
-    Args:
-        row: The endpoint's.
-
     Example:
         >>> promoted(LockRow(endpoint="demand-forecast"))
         ()
@@ -27,12 +24,7 @@ def promoted(row: LockRow) -> tuple[Promoted, ...]:
 
 
 def next_promoted(row: LockRow, record: AuditRecord) -> tuple[Promoted, ...] | None:
-    """Return where promotions are recorded, with the one that a record tells of; None where it tells of none.
-
-    Args:
-        row: The endpoint's.
-        record: What came of an execution.
-    """
+    """Return where promotions are recorded, with the one that a record tells of; None where it tells of none."""
     if record.outcome is not Outcome.PROMOTED or record.container_sha256 is None:
         return None
     new = Promoted(container_sha256=record.container_sha256, sequence=record.sequence, sha256=content_hash(record))

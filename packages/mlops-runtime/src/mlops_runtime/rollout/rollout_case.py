@@ -26,12 +26,6 @@ def succession(facts: Facts, package: str, *, is_rollback: bool, keep: int) -> S
 
     A version of the same model is replaced, not gone back to. A rollback goes back along the line: what it leaves, and whatever is
     newer than its target, is not kept, so that a second rollback cannot lead to what the first one fled from.
-
-    Args:
-        facts: What serves, and what is kept.
-        package: ARN of the package that comes to serve.
-        is_rollback: Whether it goes back.
-        keep: Versions that stay.
     """
     line = _line(facts)
     packages = {config: package_of(facts, config) for config in line}

@@ -79,13 +79,6 @@ def render_shadow(spec: ServingSpec, *, model: str, name: str, live: Version, ex
     caller sees a difference.
 
     See: https://docs.aws.amazon.com/sagemaker/latest/dg/model-shadow-deployment.html
-
-    Args:
-        spec: The desired spec, with a shadow.
-        model: Name of the candidate's model.
-        name: Name of the config.
-        live: What serves.
-        execution: ARN of the execution.
     """
     main, shadow = live.variants[0], spec.rollout.shadow
     if shadow is None:

@@ -17,10 +17,6 @@ Application = Callable[[dict[str, Any], Callable[..., Awaitable[Any]], Callable[
 def refusal(headers: Sequence[tuple[bytes, bytes]], hosts: Collection[str]) -> str | None:
     """Return why a request is refused, or ``None``.
 
-    Args:
-        headers: The request's headers, with lower-case names.
-        hosts: Names and ports by which the server is called.
-
     Example:
         >>> refusal([(b"host", b"127.0.0.1:8080"), (b"origin", b"https://evil.example")], ["127.0.0.1:8080"])
         "a page of origin 'https://evil.example' may not use this server"
@@ -35,12 +31,7 @@ def refusal(headers: Sequence[tuple[bytes, bytes]], hosts: Collection[str]) -> s
 
 
 def only_from(application: Application, hosts: Collection[str]) -> Application:
-    """Return an application that refuses what is called by other names or by pages, and leaves the rest to another.
-
-    Args:
-        application: What answers the rest.
-        hosts: Names and ports by which the server is called.
-    """
+    """Return an application that refuses what is called by other names or by pages, and leaves the rest to another."""
 
     async def serve(
         scope: dict[str, Any], receive: Callable[..., Awaitable[Any]], send: Callable[..., Awaitable[None]]

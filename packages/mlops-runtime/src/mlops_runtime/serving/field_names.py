@@ -18,10 +18,6 @@ _WHOLE = 5  # letters from which a name is looked for within words too
 def resembles(name: str, other: str) -> bool:
     """Return whether a field's name reads like another's, or holds it.
 
-    Args:
-        name: Name of a field.
-        other: A name that is looked for.
-
     Example:
         >>> resembles("CustomerEmails", "email"), resembles("e-mail", "email"), resembles("usage", "age")
         (True, True, False)

@@ -55,10 +55,6 @@ FORCED_REPLACEMENTS: Mapping[str, ForcedReplacement] = {
 def replacement_problems(kind: str, arguments: Mapping[str, str]) -> list[str]:
     """Return why a resource could be replaced by a change that is not one of its name.
 
-    Args:
-        kind: Kind of the resource.
-        arguments: Its arguments as Terraform's expressions.
-
     Example:
         >>> replacement_problems("aws_cloudformation_stack", {"name": "var.name", "timeout_in_minutes": "30"})
         ['aws_cloudformation_stack.timeout_in_minutes replaces the resource when it changes; leave it out']

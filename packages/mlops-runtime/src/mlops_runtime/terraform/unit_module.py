@@ -197,9 +197,6 @@ class UnitStack:
 def unit_module(stack: UnitStack) -> dict[str, str]:
     """Return the text of each file of the module.
 
-    Args:
-        stack: The stack.
-
     Raises:
         ExportError: If the template is too large, refers to a bootstrap that a module has not, has a parameter whose variable is
             there already, or if a resource of the module had an argument whose change replaces it.

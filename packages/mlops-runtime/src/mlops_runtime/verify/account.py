@@ -45,10 +45,6 @@ class Names:
 def names(account: str, region: str) -> Names:
     """Return the names in an account and region. Nobody's own unit begins with ``verify-`` and six digits of a hash by accident.
 
-    Args:
-        account: Account id.
-        region: Region.
-
     Example:
         >>> names("000000000000", "us-east-1").stack
         'mlops-verify-09fb16'
@@ -142,9 +138,5 @@ class Place:
         return found
 
     def hide(self, text: str) -> str:
-        """Return a text without the account's id, for the report.
-
-        Args:
-            text: The text.
-        """
+        """Return a text without the account's id, for the report."""
         return " ".join(text.split()).replace(self.account, "<account>")[:500]

@@ -30,9 +30,6 @@ class HourlyPrices:
     def hour(self, kind: str) -> float:
         """Return USD an hour for one of a kind.
 
-        Args:
-            kind: The kind.
-
         Raises:
             KeyError: If the table has no such kind.
         """
@@ -40,11 +37,6 @@ class HourlyPrices:
 
     def cost(self, kind: str, *, count: int, hours: float) -> float:
         """Return USD for some of a kind over some hours, by AWS's rounding.
-
-        Args:
-            kind: The kind.
-            count: How many.
-            hours: How long, in hours.
 
         Example:
             >>> hourly_prices("us-east-1").cost("interface endpoint", count=8, hours=0.2)
@@ -56,9 +48,6 @@ class HourlyPrices:
 
 def hourly_prices(region: str) -> HourlyPrices:
     """Return the prices of a region.
-
-    Args:
-        region: The region.
 
     Raises:
         PriceError: If the table has none; names the regions that it has.
@@ -90,21 +79,11 @@ class Budget:
         self._items: list[_Item] = []
 
     def start(self, things: Mapping[str, int], at: datetime) -> None:
-        """Count some of each kind from now on, whether or not their creation succeeds.
-
-        Args:
-            things: How many of each kind.
-            at: The time in the cloud.
-        """
+        """Count some of each kind from now on, whether or not their creation succeeds."""
         self._items += [_Item(kind=kind, count=count, since=at) for kind, count in things.items()]
 
     def stop(self, things: Mapping[str, int], at: datetime) -> None:
-        """Stop to count the newest entry of each kind.
-
-        Args:
-            things: Kinds that were started.
-            at: The time in the cloud.
-        """
+        """Stop to count the newest entry of each kind."""
         for kind in things:
             for item in reversed(self._items):
                 if item.kind == kind and item.until is None:
@@ -112,11 +91,7 @@ class Budget:
                     break
 
     def spent(self, at: datetime) -> float:
-        """Return USD until a time.
-
-        Args:
-            at: The time in the cloud.
-        """
+        """Return USD until a time."""
         return sum(
             self.prices.cost(i.kind, count=i.count, hours=max(0.0, ((i.until or at) - i.since).total_seconds() / 3600))
             for i in self._items
@@ -124,10 +99,6 @@ class Budget:
 
     def check(self, at: datetime, *, ahead: float = 0.0) -> None:
         """Hold the verification to its limit.
-
-        Args:
-            at: The time in the cloud.
-            ahead: USD that the next step may cost.
 
         Raises:
             BudgetError: If what is spent, what is ahead and the teardown pass the limit.

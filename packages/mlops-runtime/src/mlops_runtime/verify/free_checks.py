@@ -19,10 +19,6 @@ def region_has_services(place: Place, template: Template) -> str:
 
     See: https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_DescribeVpcEndpointServices.html
 
-    Args:
-        place: The account.
-        template: The unit's template.
-
     Raises:
         VerifyError: If the region lacks one; nothing can be deployed then.
     """
@@ -53,10 +49,6 @@ def region_has_services(place: Place, template: Template) -> str:
 
 def quotas_leave_room(place: Place, *, with_image: bool) -> str:
     """Compare what the unit needs with the account's quotas and what it uses.
-
-    Args:
-        place: The account.
-        with_image: Whether endpoints will be made.
 
     Raises:
         VerifyError: If a quota is used up.
@@ -112,10 +104,6 @@ def policies_are_taken(place: Place, template: Template) -> str:
 
     See: https://docs.aws.amazon.com/IAM/latest/APIReference/API_SimulateCustomPolicy.html
 
-    Args:
-        place: The account.
-        template: The unit's template.
-
     Raises:
         CheckError: If IAM refuses a policy, or denies what it allows.
     """
@@ -155,10 +143,6 @@ def definitions_are_taken(place: Place, template: Template) -> str:
     """Let Step Functions read each state machine's definition.
 
     See: https://docs.aws.amazon.com/step-functions/latest/apireference/API_ValidateStateMachineDefinition.html
-
-    Args:
-        place: The account.
-        template: The unit's template.
 
     Raises:
         CheckError: With each diagnostic of severity ERROR.

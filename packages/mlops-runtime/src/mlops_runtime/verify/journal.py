@@ -31,11 +31,7 @@ class Journal:
         self.path = path
 
     def begin(self, run: str) -> None:
-        """Start the journal of a run; the one before must have been cleaned.
-
-        Args:
-            run: Id of the run.
-        """
+        """Start the journal of a run; the one before must have been cleaned."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         (self.path.parent / ".gitignore").write_text("*\n")  # its name holds the account's id
         self.path.write_text("")
@@ -56,12 +52,7 @@ class Journal:
         self._append({"event": "make", "kind": kind, "name": name})
 
     def gone(self, kind: str, name: str) -> None:
-        """Note that something was removed, or never came to be.
-
-        Args:
-            kind: As announced.
-            name: As announced.
-        """
+        """Note that something was removed, or never came to be."""
         self._append({"event": "gone", "kind": kind, "name": name})
 
     def end(self) -> None:
@@ -94,11 +85,7 @@ class Journal:
         return list(reversed(open_))
 
     def is_of_a_dead_process(self, run: str) -> bool:
-        """Return whether the journal is of a run whose process has ended without its last line.
-
-        Args:
-            run: Id of the run.
-        """
+        """Return whether the journal is of a run whose process has ended without its last line."""
         entries = self.entries()
         if not entries or entries[0].run != run or entries[-1].event == "end":
             return False

@@ -12,20 +12,12 @@ Left = tuple[str, str]
 
 
 def find(place: Place) -> list[Left]:
-    """Return kind and name of all that is left, without the lock, in the order in which it is removed.
-
-    Args:
-        place: The account.
-    """
+    """Return kind and name of all that is left, without the lock, in the order in which it is removed."""
     return [*_stacks(place), *beside_the_stack(place), *_buckets(place)]
 
 
 def beside_the_stack(place: Place) -> list[Left]:
-    """Return what a unit's machine, SageMaker, Lambda and this command make outside the stack.
-
-    Args:
-        place: The account.
-    """
+    """Return what a unit's machine, SageMaker, Lambda and this command make outside the stack."""
     unit, sagemaker = place.names.unit, place.client("sagemaker")
     found: list[Left] = []
     for kind, operation, key, name in (
@@ -45,11 +37,6 @@ def beside_the_stack(place: Place) -> list[Left]:
 
 def remove(place: Place, left: Left, *, beat: Callable[[], None]) -> None:
     """Remove one thing that is not a stack; if it is gone already, do nothing.
-
-    Args:
-        place: The account.
-        left: Its kind and name.
-        beat: Called while it waits.
 
     Raises:
         CheckError: If it does not go.

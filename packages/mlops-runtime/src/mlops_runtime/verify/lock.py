@@ -38,11 +38,7 @@ class Holder:
     until: str
 
     def is_fresh(self, now: datetime) -> bool:
-        """Return whether the holder may still work.
-
-        Args:
-            now: The time in the cloud.
-        """
+        """Return whether the holder may still work."""
         return now < datetime.fromisoformat(self.until)
 
 
@@ -99,19 +95,12 @@ class Lock:
             raise VerifyError(_busy(holder, now, command))
 
     def take_over(self, now: datetime) -> None:
-        """Take the lock from a run that was killed, or take a lock that is free.
-
-        Args:
-            now: The time in the cloud.
-        """
+        """Take the lock from a run that was killed, or take a lock that is free."""
         self._ssm.put_parameter(Name=self._names.lock, Value=self._value(now, now), Type="String", Overwrite=True)
         self._since = self._renewed = now
 
     def renew(self, now: datetime) -> None:
         """Write the lock anew, some time after the last time.
-
-        Args:
-            now: The time in the cloud.
 
         Raises:
             LostLockError: If another run has taken it over; the caller must not go on.

@@ -36,11 +36,7 @@ class ProbeModel:
 
 
 def times(factor: float) -> ProbeModel:
-    """Return a model that answers its input times a factor.
-
-    Args:
-        factor: The factor.
-    """
+    """Return a model that answers its input times a factor."""
     return _packed(_onnx("Mul", [1], [factor]))
 
 

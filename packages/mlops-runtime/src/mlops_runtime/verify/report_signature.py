@@ -189,9 +189,6 @@ class Checked:
 def check(text: str | bytes) -> Checked:
     """Check a signed report without an account.
 
-    Args:
-        text: The file.
-
     Raises:
         VerifyError: If it is not a signed report, or was changed after it was signed.
     """
@@ -216,9 +213,5 @@ def check(text: str | bytes) -> Checked:
 
 
 def fingerprint(signature: ReportSignature) -> str:
-    """Return the SHA-256 of the public key of a signature.
-
-    Args:
-        signature: The signature.
-    """
+    """Return the SHA-256 of the public key of a signature."""
     return hashlib.sha256(base64.b64decode(signature.public_key)).hexdigest()

@@ -392,14 +392,7 @@ def clean(*, place: Place, journal: Journal, run: str, say: Callable[[str], None
 def remove_all(
     place: Place, journal: Journal, unit: Unit, *, beat: Callable[[], None]
 ) -> tuple[list[leftovers.Left], str]:
-    """Remove everything but the lock: the stack first, then what stands beside it. Return what is left, and why.
-
-    Args:
-        place: The account.
-        journal: Gets what is gone.
-        unit: The stack.
-        beat: Called while it waits.
-    """
+    """Remove everything but the lock: the stack first, then what stands beside it. Return what is left, and why."""
     why = ""
     left: list[leftovers.Left] = []
     for _ in range(_ROUNDS):

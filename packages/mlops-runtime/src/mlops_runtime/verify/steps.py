@@ -78,10 +78,6 @@ def steps(*, interface_endpoints: int) -> tuple[Step, ...]:
 def estimate(chosen: Sequence[Step], prices: HourlyPrices) -> float:
     """Return USD that a run costs if every step takes all of its time.
 
-    Args:
-        chosen: The steps that will run, in order.
-        prices: The region's prices.
-
     Example:
         >>> from mlops_runtime.verify.budget import hourly_prices
         >>> round(estimate(steps(interface_endpoints=8), hourly_prices("us-east-1")), 2)
@@ -99,24 +95,13 @@ def estimate(chosen: Sequence[Step], prices: HourlyPrices) -> float:
 
 
 def cost_meanwhile(step: Step, prices: HourlyPrices) -> float:
-    """Return USD for what exists only while a step runs, if it takes all of its time.
-
-    Args:
-        step: The step.
-        prices: The region's prices.
-    """
+    """Return USD for what exists only while a step runs, if it takes all of its time."""
     hours = step.minutes / 60
     return sum(prices.cost(kind, count=count, hours=hours) for kind, count in step.meanwhile.items())
 
 
 def ahead(step: Step, running: Mapping[str, int], prices: HourlyPrices) -> float:
-    """Return USD that a step may cost: what runs already, what it makes, each for all of its time.
-
-    Args:
-        step: The step.
-        running: What exists already, by kind.
-        prices: The region's prices.
-    """
+    """Return USD that a step may cost: what runs already, what it makes, each for all of its time."""
     hours = step.minutes / 60
     things = [*running.items(), *step.keeps.items(), *step.meanwhile.items()]
     return sum(prices.hour(kind) * count * hours for kind, count in things)

@@ -87,11 +87,7 @@ class Template:
         )
 
     def count(self, resource_type: str) -> int:
-        """Return how many resources of a type there are.
-
-        Args:
-            resource_type: The type.
-        """
+        """Return how many resources of a type there are."""
         return len(list(self._of(resource_type)))
 
     def _of(self, resource_type: str) -> Iterator[tuple[str, Mapping[str, Any]]]:

@@ -40,9 +40,6 @@ class Unit:
     def upload(self, files: Sequence[File]) -> None:
         """Make the bucket and upload the assembly's files.
 
-        Args:
-            files: The files.
-
         Raises:
             VerifyError: If another account has a bucket of the name.
         """
@@ -81,9 +78,6 @@ class Unit:
     def check_change_set(self, template_key: str) -> str:
         """Make a change set, look at it, and delete it and the stack that it began.
 
-        Args:
-            template_key: Key of the template in the bucket.
-
         Raises:
             CheckError: If CloudFormation refuses the template.
         """
@@ -97,9 +91,6 @@ class Unit:
 
     def deploy(self, template_key: str) -> dict[str, str]:
         """Deploy the stack and return its outputs.
-
-        Args:
-            template_key: Key of the template in the bucket.
 
         Raises:
             CheckError: If it fails; names the first resources that failed.

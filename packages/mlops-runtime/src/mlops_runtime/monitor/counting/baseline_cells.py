@@ -409,9 +409,6 @@ def spread_scores(bins: Wide) -> Wide:
 
     See: Klotz 1962, "Nonparametric tests for scale", Annals of Mathematical Statistics 33.
 
-    Args:
-        bins: Baseline counts of the bins, without null, shape (bins,).
-
     Example:
         >>> spread_scores(np.array([0.0, 10.0, 80.0, 10.0])).round(2).tolist()
         [2.25, 2.25, -0.56, 2.25]

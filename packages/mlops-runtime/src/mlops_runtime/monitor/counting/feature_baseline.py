@@ -125,10 +125,6 @@ def design_effects(cells: Codes, size: int, clusters: Codes | None) -> DesignEff
 def mean_design_effect(values: Wide, clusters: Codes | None) -> float:
     """Return the design effect of a mean when rows come in clusters, at least 1.
 
-    Args:
-        values: One value a row, NaN for null.
-        clusters: As in `design_effects`.
-
     Example:
         >>> mean_design_effect(np.array([1.0, 1.0, 3.0, 3.0]), np.array([0, 0, 1, 1]))
         4.0

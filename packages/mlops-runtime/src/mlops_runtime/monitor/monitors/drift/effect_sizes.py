@@ -63,11 +63,6 @@ def l_infinity(a: Wide, b: Wide, *, ordered: bool) -> float:
 
     See: https://docs.aws.amazon.com/sagemaker/latest/dg/model-monitor-byoc-constraints.html
 
-    Args:
-        a: The baseline's counts, shape (cells,).
-        b: The window's.
-        ordered: Whether cells are bins of a number.
-
     Example:
         >>> l_infinity(np.array([5.0, 5.0]), np.array([2.5, 7.5]), ordered=False)
         0.25
@@ -84,11 +79,6 @@ def wasserstein(points: Wide, a: Wide, b: Wide) -> float:
     See: Ramdas, Garcia Trillos and Cuturi 2017, "On Wasserstein two-sample testing and related families of nonparametric tests",
     Entropy 19.
 
-    Args:
-        points: Ascending values, shape (points,).
-        a: Weights of the baseline there.
-        b: Weights of the window.
-
     Example:
         >>> wasserstein(np.array([0.0, 3.0]), np.array([1.0, 0.0]), np.array([0.0, 1.0]))
         3.0
@@ -99,11 +89,6 @@ def wasserstein(points: Wide, a: Wide, b: Wide) -> float:
 
 def area_between(points: Wide, first: Wide, second: Wide) -> float:
     """Return the area between two CDFs that are given at common points and linear between them: their Wasserstein-1 distance.
-
-    Args:
-        points: Ascending values, shape (points,).
-        first: One CDF's values there.
-        second: The other's.
 
     Example:
         >>> area_between(np.array([0.0, 1.0]), np.array([0.0, 1.0]), np.array([1.0, 0.0]))
