@@ -25,6 +25,15 @@ def test_every_path_of_agents_exists() -> None:
     assert missing == []
 
 
+def test_every_path_of_architecture_exists() -> None:
+    """How to add a thing, and which file to look at, follow the code."""
+    words = re.findall(r"`([^`\s]+)`", (ROOT / "docs/architecture.md").read_text())
+    paths = [word for word in words if re.match(r"(src|packages|tests|tools|lambdas|docs)/", word)]
+
+    assert len(paths) > 60
+    assert [path for path in paths if not (ROOT / path).exists()] == []
+
+
 def test_every_link_of_the_pages_exists() -> None:
     """Relative links of README, CONTRIBUTING and docs lead somewhere."""
     pages = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "AGENTS.md", *(ROOT / "docs").rglob("*.md")]
