@@ -34,6 +34,15 @@ def test_every_path_of_architecture_exists() -> None:
     assert [path for path in paths if not (ROOT / path).exists()] == []
 
 
+def test_every_module_of_wiring_exists() -> None:
+    """A module is named below ``mlops_runtime``, or with its package."""
+    below = [*(ROOT / "packages").glob("*/src"), ROOT / "src", *(ROOT / "packages").glob("*/src/mlops_runtime")]
+    modules = re.findall(r"`([a-z_/]+\.py)`", (ROOT / "docs/reference/wiring.md").read_text())
+
+    assert len(modules) > 30
+    assert [each for each in modules if not any((folder / each).exists() for folder in below)] == []
+
+
 def test_every_link_of_the_pages_exists() -> None:
     """Relative links of README, CONTRIBUTING and docs lead somewhere."""
     pages = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "AGENTS.md", *(ROOT / "docs").rglob("*.md")]
