@@ -41,7 +41,6 @@ _CONCURRENCY = (
     "set reserved_concurrency where the account's quota allows it"
 )
 
-
 MAXIMUM_RECEIVES = 5
 _LAST_STOP = (
     "it is itself where undeliverable messages end, watched by an alarm; a further queue behind it would never be read"

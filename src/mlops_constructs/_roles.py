@@ -28,7 +28,6 @@ _RENDERED_LENGTHS = {"AWS::Partition": 10, "AWS::Region": 14, "AWS::AccountId": 
 _RENDERED_ARN = 110
 _RENDERED_NAME = 64
 
-
 SERVICE = "sagemaker.amazonaws.com"
 # SageMaker places containers in a VPC with the role of the job or model.
 # https://docs.aws.amazon.com/sagemaker/latest/dg/sagemaker-roles.html#sagemaker-roles-createmodel-perms

@@ -28,14 +28,11 @@ _LOG_ENCRYPTION = (
     "S3 delivers access logs only into buckets with SSE-S3 as default encryption; a KMS key would silence the log"
 )
 
-
 # Control Tower's CT.CLOUDWATCH.PR.3 asks for a year at least
 RETENTION = logs.RetentionDays.ONE_YEAR
 _LONGEST_PATH = 256  # of a name's 512 characters
 
-
 _BACKUP = "it can be restored to any second of 35 days; a nightly backup plan beside that would only recover older, worse states"
-
 
 ALARMS = "cloudwatch.amazonaws.com"
 RULES = "events.amazonaws.com"

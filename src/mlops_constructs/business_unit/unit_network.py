@@ -24,7 +24,6 @@ from mlops_runtime.price import HOURS, price_table, priced_regions
 if TYPE_CHECKING:
     pass
 
-
 # What the code of functions and jobs calls, KMS for what recorders sign; logs, traces, images, queues and keys of data are reached
 # by the services themselves, S3 and DynamoDB through gateway endpoints, which are free.
 INTERFACE_ENDPOINTS = ("events", "glue", "kms", "monitoring", "sagemaker.api", "sagemaker.runtime", "states")
@@ -33,7 +32,6 @@ INTERFACE_ENDPOINTS = ("events", "glue", "kms", "monitoring", "sagemaker.api", "
 _LARGEST, _SMALLEST = 16, 25
 # Local Zones and Wavelength Zones have other names, and no SageMaker
 _ZONE = r"[a-z]{2}(-[a-z]+)+-\d[a-z]"
-
 
 _DEFAULT_REGION = "us-east-1"
 DEFAULT_CIDR = "10.0.0.0/16"

@@ -20,7 +20,6 @@ from mlops_runtime.rollout.seals import ALGORITHM
 if TYPE_CHECKING:
     from mlops_constructs.unit_interface import Profile
 
-
 _ADMINISTER = (
     "kms:CancelKeyDeletion",
     "kms:CreateAlias",
@@ -53,7 +52,6 @@ _ADMINISTER_SIGNING = tuple(action for action in _ADMINISTER if "Rotat" not in a
 _LOOK = ("kms:GetPublicKey", "kms:Verify")
 RECORDER_TAG = "mlops:recorder"
 _SIGNING = {"kms:SigningAlgorithm": ALGORITHM}
-
 
 # services that the unit's functions, machines, jobs and endpoints use
 _SERVICES = (

@@ -38,10 +38,8 @@ TOLD = (
     MonitorState.BASELINE_OLDER_THAN_MODEL,
 )
 
-
 # told besides, as a warning, where no alarm has the hours of expected calls
 SILENT = (MonitorState.NO_TRAFFIC,)
-
 
 _RETRAINS = ("features", "quality")
 # an endpoint may well sleep for hours, and only its hours say for which

@@ -28,7 +28,6 @@ from mlops_runtime.eks.kubernetes_objects import Manifest, Ref
 # begins with a letter, so that it is no number, and is none of the words that PyYAML itself quotes; y and n are truth to some
 _WORD = re.compile(r"[A-Za-z/][A-Za-z0-9_./-]+", re.ASCII)
 
-
 RESOURCE_TYPE = "Custom::MLOpsManifests"
 _TIMEOUT = cdk.Duration.minutes(10)
 _ADMIN = "AmazonEKSClusterAdminPolicy"

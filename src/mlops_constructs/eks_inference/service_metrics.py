@@ -15,7 +15,6 @@ from mlops_runtime.contracts.rollout import RolloutSpec
 NAMESPACE = "AWS/ApplicationELB"
 Slot = Literal["blue", "green"]
 
-
 _ABOVE = cloudwatch.ComparisonOperator.GREATER_THAN_THRESHOLD
 _AT_LEAST = cloudwatch.ComparisonOperator.GREATER_THAN_OR_EQUAL_TO_THRESHOLD
 # no calls, no errors, and a slot that rests has no pods: that nobody calls is what the monitor's heartbeat says

@@ -19,7 +19,6 @@ from mlops_constructs.unit_interface import IBusinessUnit
 _READ_CATALOG = ("glue:GetDatabase", "glue:GetTable", "glue:GetTables")
 _READ_BUCKET = ("s3:GetBucketLocation", "s3:ListBucket")
 
-
 Permissions = lakeformation.CfnPrincipalPermissions
 SERVICE = "lakeformation.amazonaws.com"
 DESCRIBE = ("DESCRIBE",)

@@ -26,7 +26,6 @@ WORKDAYS: tuple[Day, ...] = get_args(Day)[:5]
 # as cron counts them: https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-scheduled-rule-pattern.html
 _DAYS: tuple[Day, ...] = ("SUN", *get_args(Day)[:6])
 
-
 VARIANT = "AllTraffic"
 _INSTANCE_TYPE = r"ml\.[a-z0-9-]+\.[a-z0-9]+"
 # https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_ProductionVariant.html

@@ -18,7 +18,6 @@ REQUESTS_PREFIX = "requests"
 ANSWERS_PREFIX = "answers"
 FAILURES_PREFIX = "failures"
 
-
 CAPTURE_PREFIX = "capture"
 
 

@@ -36,7 +36,6 @@ _DAILY = r"cron\(0 ([01]?[0-9]|2[0-3])(/([1-9]|1[0-9]|2[0-4]))? \? \* \* \*\)"
 _CRON = "cron(0 * ? * * *), cron(0 HOUR ? * * *) or cron(0 HOUR/HOURS ? * * *)"
 _HALF_HOUR = cdk.Duration.minutes(30)
 
-
 # https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_ProcessingClusterConfig.html
 _MOST_INSTANCES = 100
 _MOST_GIGABYTES = 16384

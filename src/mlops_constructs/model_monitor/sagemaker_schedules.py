@@ -48,7 +48,6 @@ _REPOSITORIES: Mapping[Image, tuple[str, str]] = {
 # joins captures and labels before the analyzer runs, from the same account
 MERGER = "sagemaker-model-monitor-groundtruth-merger"
 
-
 # where SageMaker puts what a job writes below /opt/ml/output/metrics/cloudwatch
 # https://docs.aws.amazon.com/sagemaker/latest/dg/model-monitor-interpreting-cloudwatch.html
 NAMESPACES = {
@@ -68,7 +67,6 @@ _COPY = "sm-clarify-*"
 _REASON = (
     f"Clarify names its copies of the model itself, below a fixed prefix, and executions lie by hour; {ROLE_REASON}"
 )
-
 
 _INPUT = "/opt/ml/processing/input_data"
 _OUTPUT = "/opt/ml/processing/output"

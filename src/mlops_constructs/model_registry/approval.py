@@ -16,7 +16,6 @@ from mlops_runtime.registry.package_approval import BY_POLICY, MAXIMUM_REASON
 _NAME = "$substringAfter($package, ':model-package/')"
 _SUBJECT = 100  # https://docs.aws.amazon.com/sns/latest/api/API_Publish.html
 
-
 DEFAULT_TIMEOUT = cdk.Duration.days(7)
 
 

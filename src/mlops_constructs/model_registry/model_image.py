@@ -22,7 +22,6 @@ Use = Literal["inference", "training"]
 Processor = Literal["cpu", "gpu"]
 _TABLE = Path(__file__).parent / "images.json"
 
-
 # https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_CreateRepository.html
 _REPOSITORY = r"(?:[a-z0-9]+(?:[._-][a-z0-9]+)*/)*[a-z0-9]+(?:[._-][a-z0-9]+)*"
 _REGION = r"[a-z]{2}(?:-[a-z]+)+-\d+"

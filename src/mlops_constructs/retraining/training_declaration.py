@@ -20,7 +20,6 @@ from mlops_runtime.features.feature_group import FeatureGroup
 # https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-keys.html: characters that need no care
 _PREFIX = r"[A-Za-z0-9!_.*'()-]+(?:/[A-Za-z0-9!_.*'()-]+)*"
 
-
 _INSTANCE_TYPE = r"ml\.[a-z0-9-]+\.[a-z0-9]+"
 # https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_ProcessingStoppingCondition.html
 _SHORTEST, _LONGEST = cdk.Duration.minutes(1), cdk.Duration.days(5)

@@ -21,7 +21,6 @@ THRICE_MORE: State = {
     "MaxAttempts": 3,
 }
 
-
 _SERVES = "$endpoint.EndpointStatus = 'InService' and $not($exists($endpoint.PendingDeploymentSummary))"
 _BROKEN = "$endpoint.EndpointStatus in ['Failed', 'OutOfService', 'UpdateRollbackFailed']"
 

@@ -27,7 +27,6 @@ _WILDCARD_REASON = (
     "rejected: one fixed name, which two rollouts would share"
 )
 
-
 # Alarm periods that CloudWatch takes for metrics of AWS services, in seconds.
 _ALARM_PERIODS = (60, 120, 180, 240, 300)
 # https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_AutoRollbackConfig.html

@@ -20,7 +20,6 @@ import typer
 if TYPE_CHECKING:
     import boto3
 
-
 Profile = Annotated[
     str | None,
     typer.Option(

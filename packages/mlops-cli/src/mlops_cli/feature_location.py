@@ -24,13 +24,11 @@ if TYPE_CHECKING:
     from mlops_runtime.features.feature_group import FeatureGroup
     from mlops_runtime.features.store_client import FeatureStoreClient
 
-
 Folder = Annotated[
     Path | None, typer.Option("--path", help="Feature store in a folder of this machine.", show_default=False)
 ]
 Unit = Annotated[str | None, typer.Option(help="Business unit whose deployed feature store it is.", show_default=False)]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON alone.")]
-
 
 LOCK_FILE = "features.lock.json"
 MIN_DIGITS = 6  # of the id of a training set

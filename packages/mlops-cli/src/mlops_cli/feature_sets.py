@@ -31,14 +31,12 @@ if TYPE_CHECKING:
     from mlops_runtime.features.feature_group import FeatureGroup
     from mlops_runtime.features.training_set_usage import Difference
 
-
 Name = Annotated[
     str, typer.Argument(metavar="GROUP", help="Feature group of the declaration, or its table.", show_default=False)
 ]
 Declaration = Annotated[
     str, typer.Option("--groups", metavar="MODULE:GROUPS", help="The declaration of the group.", show_default=False)
 ]
-
 
 Id = Annotated[
     str, typer.Argument(help=f"Id of a training set, or at least {MIN_DIGITS} of its first digits.", show_default=False)

@@ -23,7 +23,6 @@ from mlops_cli.aws_account import UserError
 _OURS = ("mlops-cli", "mlops-constructs", "mlops-local", "mlops-runtime")
 _ROOTS = (*_OURS, "lightgbm", "onnxmltools", "pytest", "ruff")
 
-
 RECORD = ".mlops-project.json"
 _FORMAT = "mlops.project/1"
 _KINDS = {"number": "how much or how many", "chance": "how probable"}

@@ -10,14 +10,11 @@ if TYPE_CHECKING:
     from mlops_runtime.business_unit.key_policy import Place
     from mlops_runtime.changes.existing_resources import Existing, NamedResource
 
-
 _PSEUDO = "AWS::"
-
 
 # targets of a route that carry a private address to the internet; an internet gateway needs a public one
 _WAYS_OUT = ("NatGatewayId", "TransitGatewayId", "InstanceId", "NetworkInterfaceId", "VpcPeeringConnectionId", "CoreNetworkArn",
              "GatewayId")  # fmt: skip
-
 
 _MISSING = (
     "404", "EntityNotFoundException", "NoSuchEntity", "NotFound", "NotFoundException", "ParameterNotFound",

@@ -15,12 +15,9 @@ from mlops_runtime.image import PLACEHOLDER_DIGEST
 if TYPE_CHECKING:
     from mlops_runtime.serving.container_contract import Sample, Verdict
 
-
 app = typer.Typer(help="Servers of models.", no_args_is_help=True)
 
-
 _TYPES = {".csv": "text/csv", ".json": "application/json", ".jsonl": "application/jsonlines"}
-
 
 REPOSITORY = "mlops-runtime"
 _IMAGE = re.compile(

@@ -21,7 +21,6 @@ from mlops_cli.local import Home, home_folder
 MINIMUM_NODE = 22
 _SAID = {"aws:cdk:info": "notice", "aws:cdk:warning": "warning"}
 
-
 App = Annotated[
     str | None, typer.Option(help="Command that synthesizes. Default: `app` of cdk.json.", show_default=False)
 ]

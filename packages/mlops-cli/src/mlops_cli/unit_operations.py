@@ -14,7 +14,6 @@ _MAXIMUM_REASON = 500
 Unit = Annotated[str, typer.Argument(help="Name of the business unit.")]
 Reason = Annotated[str, typer.Option(help="Why; it stands in the audit record.")]
 
-
 _LOOK_SECONDS = 1.0
 
 

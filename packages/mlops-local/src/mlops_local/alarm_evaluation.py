@@ -40,7 +40,6 @@ _OF_TIME: dict[str, Callable[[datetime], float]] = {
     "DAY": lambda start: float(start.isoweekday()),
 }
 
-
 Points = Sequence[float | None]
 
 COMPARISONS: dict[str, tuple[Callable[[float, float], bool], str]] = {

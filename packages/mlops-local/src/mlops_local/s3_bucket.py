@@ -39,7 +39,6 @@ compat.expect(
     _put_object_lock_configuration="(bucket_name, body)",
 )
 
-
 Properties = dict[str, Any]
 # what MiniStack's provisioner does, and what this module adds
 _BY_MINISTACK = frozenset({

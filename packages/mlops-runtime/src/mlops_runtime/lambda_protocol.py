@@ -15,9 +15,7 @@ MAX_REASON = 2000  # of the 4096 bytes that the whole answer may have
 TIMEOUT = 20  # seconds
 _LOOPBACK = ("127.0.0.1", "localhost")
 
-
 logger = logging.getLogger(__name__)
-
 
 _MISSING = ("could not find", "does not exist", "not found")
 

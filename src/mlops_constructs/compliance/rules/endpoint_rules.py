@@ -8,7 +8,6 @@ from mlops_constructs.compliance.state_machines import everywhere, machines
 
 _WORDS = ("error", "latency")
 
-
 _PATH = "DeploymentConfig.AutoRollbackConfiguration.Alarms"
 
 

@@ -11,12 +11,10 @@ _PATHS = {
     "AWS::SageMaker::ProcessingJob": "NetworkConfig.EnableNetworkIsolation",
 }
 
-
 _NETWORK_PATHS = {
     "AWS::SageMaker::TrainingJob": "VpcConfig",
     "AWS::SageMaker::ProcessingJob": "NetworkConfig.VpcConfig",
 }
-
 
 _OUTPUT_PATHS = {
     "AWS::SageMaker::TrainingJob": "OutputDataConfig.KmsKeyId",
@@ -24,25 +22,21 @@ _OUTPUT_PATHS = {
     "AWS::SageMaker::TransformJob": "TransformOutput.KmsKeyId",
 }
 
-
 _RUNTIME_PATHS = {
     "AWS::SageMaker::TrainingJob": "StoppingCondition.MaxRuntimeInSeconds",
     "AWS::SageMaker::ProcessingJob": "StoppingCondition.MaxRuntimeInSeconds",
 }
-
 
 _TRAFFIC_PATHS = {
     "AWS::SageMaker::TrainingJob": "EnableInterContainerTrafficEncryption",
     "AWS::SageMaker::ProcessingJob": "NetworkConfig.EnableInterContainerTrafficEncryption",
 }
 
-
 _VOLUME_PATHS = {
     "AWS::SageMaker::TrainingJob": "ResourceConfig.VolumeKmsKeyId",
     "AWS::SageMaker::ProcessingJob": "ProcessingResources.ClusterConfig.VolumeKmsKeyId",
     "AWS::SageMaker::TransformJob": "TransformResources.VolumeKmsKeyId",
 }
-
 
 _KINDS = ("DataQuality", "ModelQuality", "ModelBias", "ModelExplainability")
 _INLINE = "MonitoringScheduleConfig.MonitoringJobDefinition"

@@ -16,13 +16,11 @@ _IMAGES = {
     "AWS::SageMaker::ProcessingJob": ("AppSpecification.ImageUri",),
 }
 
-
 _PATHS = {
     "AWS::SageMaker::Model": ("PrimaryContainer", "Containers"),
     "AWS::SageMaker::ModelPackage": ("InferenceSpecification",),
     "AWS::SageMaker::TrainingJob": ("OutputDataConfig",),
 }
-
 
 _PROMOTES = {("sagemaker", "updateEndpoint"), ("sagemaker", "createEndpoint")}
 _READS = {"sagemaker:describemodelpackage", "sagemaker:describe*", "sagemaker:*"}

@@ -9,12 +9,10 @@ from mlops_constructs.compliance.rules._rule import Rule, Violation, violation
 
 _ACTIONS = {"*", "iam:*", "iam:pass*", "iam:passrole"}
 
-
 _UNIT_TAG = "mlops:unit"
 _ACCOUNT = re.compile(r"(?:arn:[^:]*:(?:iam|sts)::)?(?P<account>\d{12}|\$\{AWS::AccountId\})(?::(?P<rest>.+))?")
 # conditions that bind an open principal to known callers
 _BINDS = re.compile(r"aws:(source|principal)(arn|account|org\w+|vpce?)|kms:calleraccount|s3:dataaccesspointaccount")
-
 
 # services that send their account when they assume a role; Lambda sends none, and its roles would be locked
 _SERVICES = {

@@ -12,7 +12,6 @@ _SILENT = {"AWS/Events", "AWS/Glue", "AWS/Lambda", "AWS/SageMaker", "AWS/States"
 
 _COUNTS = {"Sum", "SampleCount"}
 
-
 _MEMBERS = ("Tags", "tags")
 _MAKES = ("create", "put", "register", "run", "start", "submit")
 

@@ -17,7 +17,6 @@ from mlops_local.sagemaker.api_shapes import ServiceError
 # what a policy waits where it says nothing; the default of botocore's model for SageMaker's variants
 COOLDOWN = 300
 
-
 compat.expect("ministack.services.cloudwatch", _alarms=object)
 
 LOGGER = logging.getLogger(__name__)

@@ -14,7 +14,6 @@ from mlops_local.sagemaker.api_shapes import Record, validation
 NAMESPACE = "sagemaker"
 DIMENSION = "sagemaker:variant:DesiredInstanceCount"
 
-
 INVOCATIONS = "SageMakerVariantInvocationsPerInstance"
 _BELOW = 0.9  # of the target, under which it scales in
 _OUT, _IN = 3, 15  # minutes

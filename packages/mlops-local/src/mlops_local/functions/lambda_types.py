@@ -24,7 +24,6 @@ compat.expect(
     _vpc_config_with_id="(request_config)",
 )
 
-
 Properties = dict[str, Any]
 _NETWORK_ACTIONS = ("ec2:CreateNetworkInterface", "ec2:DescribeNetworkInterfaces", "ec2:DeleteNetworkInterface")
 _QUEUE_ACTIONS = ("sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes")

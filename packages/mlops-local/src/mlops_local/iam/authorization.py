@@ -46,7 +46,6 @@ compat.expect(
     _queue_by_arn="(arn)",
 )
 
-
 _SSE = "x-amz-server-side-encryption"
 _SSE_KEY = "x-amz-server-side-encryption-aws-kms-key-id"
 _S3_WRITES = frozenset({"s3:PutObject", "s3:ReplicateObject"})

@@ -56,7 +56,6 @@ compat.expect(
     queue_policy_allows="(queue_arn, service, source_arn, source_account)",
 )
 
-
 EVENTS = "events.amazonaws.com"
 SCHEDULER = "scheduler.amazonaws.com"
 _log = logging.getLogger("mlops_local.iam.authorization")

@@ -47,7 +47,6 @@ compat.expect(
     _state_machines=object,
 )
 
-
 _SYNC_RULES = {
     "createTrainingJob": "StepFunctionsGetEventsForSageMakerTrainingJobsRule",
     "createTransformJob": "StepFunctionsGetEventsForSageMakerTransformJobsRule",

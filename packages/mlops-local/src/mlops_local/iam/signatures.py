@@ -26,7 +26,6 @@ from mlops_local.routes import Application, Receive, Scope, Send
 
 _KEY = secrets.token_bytes(32)  # of this run of the embedded cloud
 
-
 compat.expect(
     "ministack.app",
     _RDS_DATA_PATHS=tuple,

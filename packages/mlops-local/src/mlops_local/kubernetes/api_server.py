@@ -44,7 +44,6 @@ _BUILT_IN = {
 }
 Rule = Mapping[str, Any]
 
-
 LOGGER = logging.getLogger(__name__)
 
 _ADDRESS = re.compile(

@@ -52,7 +52,6 @@ _SERVER_KEPT = frozenset(
 )
 _ITEM = object()
 
-
 Key = tuple[Kind, str, str]
 # what the API server fills in, as far as something here reads it
 # https://kubernetes.io/docs/reference/kubernetes-api/workload-resources/deployment-v1/

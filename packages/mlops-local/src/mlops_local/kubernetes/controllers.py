@@ -27,16 +27,14 @@ from mlops_local.load_balancer.routing import Address
 _SUFFIXES = {"": 0, "k": 1, "M": 2, "G": 3, "T": 4, "P": 5}
 _ENFORCE = "pod-security.kubernetes.io/enforce"
 
-
 LOGGER = logging.getLogger(__name__)
 AUTO_MODE = object_kinds.BY_NAME["eks.amazonaws.com/v1", "TargetGroupBinding"]
 CONTROLLER = object_kinds.BY_NAME["elbv2.k8s.aws/v1beta1", "TargetGroupBinding"]
-SERVICE, NAMESPACE_KIND = object_kinds.BY_NAME["v1", "Service"], object_kinds.BY_NAME["v1", "Namespace"]
+SERVICE = object_kinds.BY_NAME["v1", "Service"]
 # the tag by which Auto Mode's role may change a target group that it did not make
 # https://docs.aws.amazon.com/eks/latest/userguide/auto-elb-example.html
 TAG = "eks:eks-cluster-name"
 GATES = ("eks.amazonaws.com/pod-readiness-gate-inject", "elbv2.k8s.aws/pod-readiness-gate-inject")
-
 
 DEPLOYMENT, POD = object_kinds.BY_NAME["apps/v1", "Deployment"], object_kinds.BY_NAME["v1", "Pod"]
 NODE = object_kinds.BY_NAME["v1", "Node"]
@@ -300,7 +298,7 @@ class Bindings:
         A target that is not in use keeps the gate closed for ever: https://github.com/kubernetes-sigs/aws-load-balancer-controller,
         updateTargetHealthPodConditionForPod, and its issue 3753.
         """
-        namespace = objects.find(NAMESPACE_KIND, "", pod.metadata["namespace"]) or {"metadata": {}}
+        namespace = objects.find(NAMESPACE, "", pod.metadata["namespace"]) or {"metadata": {}}
         labels = namespace["metadata"].get("labels", {})
         if not any(labels.get(name) in {"enabled", "true"} for name in GATES):
             return True

@@ -23,7 +23,6 @@ compat.expect("ministack.services.alb", _lbs=object)
 
 LOGGER = logging.getLogger(__name__)
 
-
 compat.expect(
     "ministack.services.alb",
     _ACTION_MAP=dict,

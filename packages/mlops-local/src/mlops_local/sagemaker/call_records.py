@@ -27,7 +27,6 @@ T = TypeVar("T")
 
 _EVERY = 0.3  # real seconds between deliveries
 
-
 NAMESPACE = "AWS/SageMaker"
 # claim: metrics-by-endpoint-config
 _PERIOD = 60  # seconds; endpoint metrics come at a 1-minute frequency
@@ -43,7 +42,6 @@ _VALUES = 150  # values a datum, and a safe number of data a request: PutMetricD
 _DATA = 100
 
 Series = tuple[tuple[tuple[str, str], ...], str, int]
-
 
 _MODES = {"Input": ("INPUT",), "Output": ("OUTPUT",), "InputAndOutput": ("INPUT", "OUTPUT")}
 

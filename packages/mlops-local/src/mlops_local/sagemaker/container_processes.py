@@ -39,7 +39,6 @@ _BATCH = 1000  # lines a request; PutLogEvents takes 10,000
 # what a container of ours needs from this machine; all else of the launcher's environment stays with the launcher
 _INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "PYTHONPATH", "VIRTUAL_ENV")
 
-
 _DAY = 86_400  # MaxRuntimeInSeconds where none is given; both APIs default to one day
 _LOOK = 0.05  # real seconds between two looks at a running process
 _MESSAGE = 1024  # characters of a failure or exit message that the service keeps

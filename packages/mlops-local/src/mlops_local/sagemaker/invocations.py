@@ -31,7 +31,6 @@ from mlops_local.sagemaker.fleets import LOG_GROUP, Fleet, FleetError, Server
 IDLE = 300.0  # embedded seconds
 _IDLE_LOCK = threading.Lock()
 
-
 LOGGER = logging.getLogger(__name__)
 
 # "containers must respond to requests within 60 seconds"
@@ -41,10 +40,8 @@ LIMIT = int(model("sagemaker-runtime").shape_for("BodyBlob").metadata["max"])
 _SHADOWS = ThreadPoolExecutor(max_workers=8, thread_name_prefix="shadow")
 _REVIVING = threading.Lock()
 
-
 _SERVING = ("InService", "Updating", "SystemUpdating", "RollingBack")
 _UNSUPPORTED = ("target-model", "target-container-hostname", "inference-component", "session-id", "enable-explanations")
-
 
 _HEADER = "x-amzn-sagemaker-"
 _UNSUPPORTED_ASYNCHRONOUS = ("s3outputpathextension", "filename")

@@ -53,7 +53,6 @@ NAMESPACES = {
     "ModelExplainability": "aws/sagemaker/Endpoints/explainability-metrics",
 }
 
-
 TYPES = ("DataQuality", "ModelQuality", "ModelBias", "ModelExplainability")
 # https://docs.aws.amazon.com/sagemaker/latest/dg/model-monitor-schedule-expression.html
 _CRON = re.compile(r"cron\(0 (\*|([01]?\d|2[0-3])(/([1-9]|1\d|2[0-4]))?) \? \* \* \*\)")

@@ -20,11 +20,9 @@ LOGGER = logging.getLogger(__name__)
 _DEFAULT = "/opt/ml/checkpoints"
 _EVERY = 0.5  # real seconds between two looks at the folder
 
-
 _BILLED = 0.3
 _LOCK = threading.Lock()
 _RUNNING: dict[str, Job] = {}
-
 
 LOG_GROUP = "/aws/sagemaker/TrainingJobs"
 # what would change what a job reads, writes or how often it runs: refused by name rather than ignored

@@ -31,7 +31,6 @@ _ID_PREFIXES = {
     "AWS::EC2::SubnetNetworkAclAssociation": "aclassoc",
 }
 
-
 compat.expect(
     "ministack.services.dynamodb",
     _sse_description_from_spec="(spec)",
@@ -53,7 +52,6 @@ compat.expect(
     "ministack.services.cloudformation.stacks",
     _runs_on_worker_thread="(resource_type)",
 )
-
 
 Properties = dict[str, Any]
 Created = tuple[str, dict[str, Any]]

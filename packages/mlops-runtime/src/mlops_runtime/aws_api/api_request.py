@@ -28,7 +28,6 @@ _SDK_NAMES = {
 # only what botocore carries: models of somebody's home folder would make synthesis depend on it
 _LOADER = Loader([Loader.BUILTIN_DATA_PATH], include_default_search_paths=False)
 
-
 _SCALARS: dict[str, tuple[type, ...]] = {
     "boolean": (bool,),
     "integer": (int,),

@@ -23,7 +23,6 @@ _NEGATED = {
 _ANY_CASE = frozenset({"StringEqualsIgnoreCase", "Bool"})
 _WILDCARD = re.compile(r"[*?]")
 
-
 Statement = dict[str, Any]
 
 USE = (

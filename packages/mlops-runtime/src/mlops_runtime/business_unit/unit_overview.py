@@ -30,9 +30,7 @@ if TYPE_CHECKING:
     from mypy_boto3_sagemaker import SageMakerClient
     from mypy_boto3_stepfunctions import SFNClient
 
-
 _NOT_READABLE = ("AccessDenied", "NoSuchBucket")
-
 
 NOT_YET_DEPLOYED = "NOT_YET_DEPLOYED"
 GONE = "GONE"

@@ -11,13 +11,11 @@ from mlops_runtime.changes.template import Template, references, unknown
 
 FORMAT = "mlops.replacement/1"
 
-
 # what each empties, and the property that names it, on both
 _SWEPT = {
     BUCKET: ("AWS::S3::Bucket", "BucketName"),
     PACKAGES: ("AWS::SageMaker::ModelPackageGroup", "ModelPackageGroupName"),
 }
-
 
 _ATTRIBUTES = ("DeletionPolicy", "UpdateReplacePolicy", "UpdatePolicy", "CreationPolicy")
 _CUSTOM = ("Custom::", "AWS::CloudFormation::CustomResource")

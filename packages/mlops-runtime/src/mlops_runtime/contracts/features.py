@@ -9,7 +9,6 @@ from typing import Literal
 LINEAGE_DIGITS = 12
 _MAXIMUM_LINEAGE_NAME = 120
 
-
 # a batch is incoming/<table>/<idempotency key>.parquet, the report of a rejected one rejected/<table>/<idempotency key>.json
 INCOMING = "incoming/"
 REJECTED = "rejected/"

@@ -21,7 +21,6 @@ from mlops_runtime.contracts.serving import (
 
 SEAL = ".seal.json"  # end of the key of a record's seal
 
-
 _KEPT = 50  # that a row keeps: windows are of hours to weeks
 # "2017-08-08T11:41:54": capture files carry no more
 _SECOND = 19

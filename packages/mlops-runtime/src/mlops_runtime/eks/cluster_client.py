@@ -21,7 +21,6 @@ from mlops_runtime.eks.kubernetes_objects import FIELD_MANAGER, Manifest, Ref, p
 if TYPE_CHECKING:
     import boto3
 
-
 # conflict with "kubectl-edit" with subresource "scale" using apps/v1: .spec.replicas
 # https://kubernetes.io/docs/reference/using-api/server-side-apply/#conflicts
 _MANAGER = re.compile(r'conflict with "([^"]*)"')
@@ -32,12 +31,10 @@ _ADD_ON = (
     "policies enableNetworkPolicy of vpc-cni"
 )
 
-
 PREFIX = "k8s-aws-v1."
 CLUSTER_HEADER = "x-k8s-aws-id"
 _REAL = Config(ignore_configured_endpoint_urls=True)  # type: ignore[call-arg]  # the stubs do not know it
 _EXPIRES_SECONDS = 60  # of the signed URL; the authenticator takes it for 15 minutes from the signature on
-
 
 _log = logging.getLogger(__name__)
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")

@@ -17,7 +17,6 @@ PORT = 8080
 NETWORK_POLICIES, METRICS = "networkPolicies", "metrics"
 UID = 10001
 
-
 # (API version, kind): (plural, has a namespace)
 KINDS: dict[tuple[str, str], tuple[str, bool]] = {
     ("v1", "ConfigMap"): ("configmaps", True),
@@ -35,7 +34,6 @@ KINDS: dict[tuple[str, str], tuple[str, bool]] = {
     ("rbac.authorization.k8s.io/v1", "Role"): ("roles", True),
     ("rbac.authorization.k8s.io/v1", "RoleBinding"): ("rolebindings", True),
 }
-
 
 # what is looked at and never applied
 _READ: dict[tuple[str, str], tuple[str, bool]] = {("apps/v1", "DaemonSet"): ("daemonsets", True)}

@@ -16,7 +16,6 @@ _PROBES = ("startupProbe", "readinessProbe", "livenessProbe")
 
 Object = Mapping[str, Any]
 
-
 _EVERYBODY = ("system:authenticated", "system:unauthenticated", "system:serviceaccounts", "system:masters")
 # who may write these may become somebody else
 _GUARDED = {

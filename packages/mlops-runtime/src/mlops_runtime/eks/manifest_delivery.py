@@ -21,14 +21,12 @@ _EXISTS, _MISSING = "ResourceInUseException", "ResourceNotFoundException"
 _REMOVALS = 5
 _WAIT = 2.0  # seconds until it is tried again
 
-
 _NOT_CREATED = "/not-created"
 _NAMESPACE = "Namespace"
 _POLL = 2.0  # seconds until something is looked at again
 _LOOKS = 31
 _UNKNOWN = (401, 403)
 _ANY = Ref(api_version="v1", kind="Namespace", name="kube-system")
-
 
 Answer = Callable[..., None]
 

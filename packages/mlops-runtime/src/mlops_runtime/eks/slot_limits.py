@@ -14,7 +14,6 @@ _QUANTITY = re.compile(r"([+-]?(?:\d+(?:\.\d*)?|\.\d+))(?:([KMGTPE]i|[numkMGTPE]
 _DECIMAL = {"n": -9, "u": -6, "m": -3, "k": 3, "M": 6, "G": 9, "T": 12, "P": 15, "E": 18}
 _BINARY = {"Ki": 1, "Mi": 2, "Gi": 3, "Ti": 4, "Pi": 5, "Ei": 6}
 
-
 # a Service's name is a DNS label, and ends in -green
 # https://kubernetes.io/docs/concepts/overview/working-with-objects/names/
 MAX_ENDPOINT = 63 - len("-green")
@@ -42,7 +41,6 @@ _ZONE_ID = re.compile(r"[a-z0-9-]+-az\d+", re.ASCII)
 _MAX_ENVIRONMENT = 32 * 1024
 
 Known = Callable[[str], bool]
-
 
 # one answer of DescribeTargetHealth, which the machine carries, stays below 64 KiB
 MAXIMUM_PODS = 140

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from mypy_boto3_events import EventBridgeClient
     from mypy_boto3_s3 import S3Client
 
-
 _REASON = 2000  # characters; an event has room for 256 KB in all, and the report has the rest
 
 

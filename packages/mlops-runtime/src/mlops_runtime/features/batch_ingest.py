@@ -25,7 +25,6 @@ EVENT_TIME_MAX = "mlops.event-time-max"
 _CARRIED = "mlops.ledger"
 REMEMBERED = timedelta(days=90)
 
-
 _PLACE = "__place__"
 _ROW = "__row__"
 

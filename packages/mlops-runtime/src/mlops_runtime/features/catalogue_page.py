@@ -17,7 +17,6 @@ TOP = 28  # room for the headings of columns
 _SWEEPS = 8
 _WIDEST = 2.5  # times the least distance between boxes
 
-
 MOST_SETS = 40  # in the drawing, before those of one name become one box
 _LABEL = 30  # characters that fit into a box
 _HEADINGS = ("feature groups", "training sets", "model packages")

@@ -28,7 +28,6 @@ from mlops_runtime.features.iceberg_tables import arrow_schema
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
-
 Item = dict[str, Any]
 KEY, ORDER, ROW, EXPIRES = "entity", "version", "row", "expires"
 # https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html
@@ -43,7 +42,6 @@ _KEY_TYPES = {
     "timestamp": pa.timestamp("us", "UTC"),
 }
 _LOWEST = 1 << 63  # makes 64-bit times count from zero, so that digits sort as they do
-
 
 # https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchGetItem.html: and at most 16 MB, the rest is unprocessed
 _KEYS_A_READ = 100

@@ -41,7 +41,6 @@ from mlops_runtime.features.training_set_manifest import Objects
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-
 F = TypeVar("F")
 
 Event = dict[str, Any]
@@ -49,7 +48,6 @@ PRODUCER = f"urn:mlops-constructs:{version('mlops-runtime')}"
 INTEGRATION = "MLOPS_CONSTRUCTS"
 Transformation = column_lineage_dataset.Transformation
 _DIRECT, _JOIN = Transformation("DIRECT", subtype="IDENTITY"), Transformation("INDIRECT", subtype="JOIN")
-
 
 _STATES = ("START", "RUNNING", "COMPLETE", "ABORT", "FAIL", "OTHER")
 # statuses that say nothing about the event itself: timeout of the request, too many of them

@@ -30,7 +30,6 @@ ROW_ID = "row_id"
 
 _MICROSECOND = timedelta(microseconds=1)
 
-
 _NOW = "__now__"
 
 

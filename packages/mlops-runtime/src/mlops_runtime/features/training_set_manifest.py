@@ -13,7 +13,6 @@ from mlops_runtime.contracts.features import Erasure, Tombstone, TrainingSetMani
 
 _CONFLICTS = 8
 
-
 T = TypeVar("T")
 
 _RESTORE = "restore the file as it was first written"

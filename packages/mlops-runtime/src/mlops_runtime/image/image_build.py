@@ -23,7 +23,6 @@ _TOOLS = ("*.in", "__pycache__")
 _MARK = ".dockerignore"
 _MARKED = "# written by mlops image build: the folder is written anew each time\n.dockerignore\n"
 
-
 # SageMaker and Lambda take a manifest of one platform; the attestations that buildx adds would make an index of it
 # https://docs.docker.com/build/metadata/attestations/
 _NO_ATTESTATIONS = "--provenance=false"

@@ -12,9 +12,7 @@ from botocore.exceptions import ClientError, ConnectTimeoutError, EndpointConnec
 if TYPE_CHECKING:
     from mypy_boto3_ecr import ECRClient
 
-
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
-
 
 # https://docs.aws.amazon.com/AmazonECR/latest/userguide/Registries.html
 _URI = re.compile(

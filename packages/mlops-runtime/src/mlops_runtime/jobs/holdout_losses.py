@@ -20,7 +20,6 @@ Mask = npt.NDArray[np.bool_]
 
 CLIP = 1e-15  # a certain and wrong prediction costs 34.5, not infinity
 
-
 MAXIMUM_SEGMENTS = 24  # each is a test of its own, and a share of evaluation.json
 MAXIMUM_VALUES = 1000  # a column with more is a number or a name, not a segment
 MISSING = "null"

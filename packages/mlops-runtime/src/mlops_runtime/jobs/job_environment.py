@@ -15,12 +15,10 @@ from typing import Any
 # https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_AppSpecification.html: an argument has at most 256 characters
 MAXIMUM_ARGUMENT = 256
 
-
 # what SageMaker's toolkit calls the script, and how its hyperparameters for the container begin:
 # https://github.com/aws/sagemaker-training-toolkit/blob/master/src/sagemaker_training/params.py
 PROGRAM = "sagemaker_program"
 _CONTAINERS = "sagemaker_"
-
 
 _TAIL_LINES = 30
 

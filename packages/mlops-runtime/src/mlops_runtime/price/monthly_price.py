@@ -39,7 +39,6 @@ LOG_GB = 0.1  # that each log group of an idle unit takes in a month
 POLLS = 5 * 3 * 60 * HOURS
 _Kind = TypeVar("_Kind")
 
-
 FORMAT = "mlops.price/1"
 
 

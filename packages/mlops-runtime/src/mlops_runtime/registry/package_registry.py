@@ -19,15 +19,12 @@ if TYPE_CHECKING:
     from mypy_boto3_sagemaker.literals import ModelApprovalStatusType
     from mypy_boto3_sts import STSClient
 
-
 T = TypeVar("T")
 
 _EVALUATION = re.compile(r"(s3://[^/]+)/evaluations/([^/]+/[^/]+)/evaluation\.json")
 
-
 # https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRole.html
 _NOT_IN_SESSION_NAME = re.compile(r"[^\w+=,.@-]", re.ASCII)
-
 
 MOST_PACKAGES = 1000
 

@@ -13,10 +13,8 @@ _PRECISION = 1e-14
 _TERMS = 10_000
 _HALVINGS = 200
 
-
 CANDIDATE = "candidate"
 UNBOUNDED = 1e9  # the relative difference to a rival without any loss; JSON has no infinity
-
 
 MINIMUM_PERIODS = 4  # with fewer, Student's t reaches so far that nothing could be shown
 

@@ -26,11 +26,9 @@ if TYPE_CHECKING:
 
     from mlops_runtime.business_unit.automation import Automation
 
-
 CHAMPION = "champion"
 MINIMUM_BLOCKS = 10  # with fewer, resamples of blocks say too little about the spread
 _MAXIMUM_REASON = 1500
-
 
 SIGNATURE_SHA256 = (
     "MLOPS_SIGNATURE_SHA256"  # what the server compares signature.json with; an empty one it does not compare

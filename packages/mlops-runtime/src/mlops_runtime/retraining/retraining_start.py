@@ -34,13 +34,11 @@ if TYPE_CHECKING:
 
     from mlops_runtime.business_unit.automation import Automation
 
-
 KEPT = timedelta(days=30)  # how long an event id is remembered; it is refused as stale long before
 
 _NUMBERS = ("lock_until", "last_started", "day_count", "new_labels")
 _TAKEN = ("owner", "lock_until", "last_started", "last_execution", "day", "day_count", "request")
 _REFUSED = "ConditionalCheckFailed"
-
 
 logger = logging.getLogger(__name__)
 

@@ -18,14 +18,12 @@ from mlops_runtime.rollout.seals import PublicKey, Sealer
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-
 ARCHIVE_FILE: Final = "model.tar.gz"
 SIGNATURE_FILE: Final = "model.sig"
 
 _BUNDLE: Final = "application/vnd.dev.sigstore.bundle.v0.3+json"
 _IN_TOTO: Final = "application/vnd.in-toto+json"
 _SHA256 = re.compile(r"[0-9a-f]{64}")
-
 
 _GATE = re.compile(r"([\w-]+)/([\w.-]+)\.json")
 _MOST_BYTES = 10_000  # of a signature, which has about 1,100

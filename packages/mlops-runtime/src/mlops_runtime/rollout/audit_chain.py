@@ -42,9 +42,7 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_sagemaker import SageMakerClient
 
-
 GENESIS = "0" * 64
-
 
 logger = logging.getLogger(__name__)
 

@@ -10,9 +10,7 @@ from mlops_runtime.contracts.rollout import DeployRequest, ServingSpec
 if TYPE_CHECKING:
     from mypy_boto3_stepfunctions import SFNClient
 
-
 logger = logging.getLogger(__name__)
-
 
 ENDPOINT_TAG = "mlops:endpoint"
 EXECUTION_TAG = "mlops:execution"

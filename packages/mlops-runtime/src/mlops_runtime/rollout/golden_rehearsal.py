@@ -36,13 +36,11 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_sagemaker_runtime import SageMakerRuntimeClient
 
-
 ROUNDS = 5  # odd, and a median that two slow calls do not move
 ALONE = 32  # rows of a request that are sent alone in a round
 # the platform may fail once, which its client asks again; a second call that nobody answered at first is not accepted
 _ASKED_AGAIN = 1
 Ask = Callable[[str, GoldenRequest], Reply]
-
 
 # throttling and 5xx are the platform's and are asked again; a model's own error is 424 and is not. SageMaker itself gives a
 # container 60 seconds, so a longer read timeout leaves that verdict to it

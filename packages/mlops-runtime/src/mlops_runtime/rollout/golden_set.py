@@ -16,7 +16,6 @@ from mlops_runtime.contracts.serving import GoldenRequest
 UNKNOWN = "not in the training set"
 Row = Mapping[str, object]
 
-
 JSON, CSV = "application/json", "text/csv"
 # InvokeEndpoint refuses longer bodies (botocore, sagemaker-runtime, BodyBlob)
 MAXIMUM_BODY_BYTES = 6_291_456

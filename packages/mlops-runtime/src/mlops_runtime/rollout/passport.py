@@ -19,7 +19,6 @@ from mlops_runtime.rollout.seals import IsSigned, Sealer
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-
 MOST_BYTES = 1_000_000  # of a gate's result; a longer one is not read to its end and is not JSON then
 _OF_THE_RECORD = ("container_sha256", "golden_sha256", "spec_sha256", "machine_sha256")
 _NO_PACKAGE = "what serves has no package, or one that cannot be read"
@@ -33,7 +32,6 @@ _WHY = {
     "approval": "the package has no approval description",
     "spec_sha256": "the deployment's plan did not give the spec's hash",
 }
-
 
 _ROWS = (
     ("Package", "package"),

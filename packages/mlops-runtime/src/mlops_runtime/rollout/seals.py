@@ -17,11 +17,9 @@ from mlops_runtime.verify import report_signature
 if TYPE_CHECKING:
     from mypy_boto3_kms import KMSClient
 
-
 ALGORITHM: Final = "ECDSA_SHA_256"
 
 IsSigned = Callable[[bytes, bytes], bool]  # message and DER signature
-
 
 _BEGIN, _END = "-----BEGIN PUBLIC KEY-----", "-----END PUBLIC KEY-----"
 

@@ -21,7 +21,6 @@ ANSWER_SECONDS = 60.0
 DRAIN_SECONDS = 30.0
 _HEAD_SECONDS = 0.5  # until a server has read the head of a request
 
-
 PING_SECONDS = 2.0
 _JSON, _CSV = "application/json", "text/csv"
 _TRACES = ("Traceback (most recent call last)", 'File "', "\tat ", "goroutine ")

@@ -17,7 +17,6 @@ from mlops_runtime.serving.field_names import is_readable, resembles
 
 _SEPARATOR = "\x1f"
 
-
 _SECONDS = 70  # SageMaker gives a container 60 and answers for it
 
 

@@ -16,7 +16,6 @@ from mlops_runtime.serving.onnx_model import Matrix
 _NUMBERS = frozenset((float, int))
 _NUMBERS_OR_NULL = _NUMBERS | {type(None)}
 
-
 JSON = "application/json"
 CSV = "text/csv"
 CONTENT_TYPES = (JSON, CSV)

@@ -11,7 +11,6 @@ from mlops_runtime.verify.problems import CheckError
 
 TAG = "mlops:verify"
 
-
 T = TypeVar("T")
 
 

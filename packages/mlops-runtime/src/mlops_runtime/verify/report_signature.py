@@ -16,7 +16,6 @@ from mlops_runtime.verify.problems import VerifyError
 if TYPE_CHECKING:
     from mypy_boto3_kms import KMSClient
 
-
 _P = 2**256 - 2**224 + 2**192 + 2**96 - 1
 _N = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 _B = 0x5AC635D8AA3A93E7B3EBBD55769886BC651D06B0CC53B0F63BCE3C3E27D2604B
@@ -29,7 +28,6 @@ _PREFIX = bytes.fromhex("3059301306072a8648ce3d020106082a8648ce3d030107034200")
 _Point = tuple[int, int] | None
 _Jacobian = tuple[int, int, int]  # x / z^2, y / z^3
 _INFINITY: _Jacobian = (1, 1, 0)
-
 
 PENDING_DAYS = (
     7  # the least that KMS allows: https://docs.aws.amazon.com/kms/latest/APIReference/API_ScheduleKeyDeletion.html

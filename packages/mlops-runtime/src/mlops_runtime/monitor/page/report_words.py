@@ -16,7 +16,6 @@ ENGINES = {
     "SAGEMAKER_MODEL_MONITOR": "SageMaker Model Monitor",
 }
 
-
 _SILENT = {
     MonitorState.NOT_YET_DEPLOYED: StateText(
         "unknown", "not deployed", "no model serves yet", "nothing: the first approval deploys one"
