@@ -134,13 +134,13 @@ class ModelImage:
 
     @classmethod
     def from_ecr(
-        cls, *, repository_name: str, digest: str, account: str | None = None, region: str | None = None
+        cls, *, repository_name: str, digest: str | None, account: str | None = None, region: str | None = None
     ) -> "ModelImage":
         """Name an image by its digest; a tag can be moved, a digest cannot.
 
         Args:
             repository_name: Name of the repository.
-            digest: ``sha256:`` and 64 hexadecimal digits.
+            digest: ``sha256:`` and 64 hexadecimal digits. ``None``, as context that is not set, is refused with how to set it.
             account: Account of the registry. Default: the stack's.
             region: Region of the registry. Default: the stack's.
 

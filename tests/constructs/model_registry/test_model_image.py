@@ -175,7 +175,7 @@ def test_fails_on_values_that_are_not_texts() -> None:
         ModelImage.from_ecr(**given)
 
     assert [p.split()[0] for p in caught.value.problems] == ["repository_name", "digest", "account"]
-    assert "digest must be a string, got 5" in caught.value.problems
+    assert caught.value.problems[1].startswith("digest must be a string")
     with pytest.raises(ValidationError, match="repository_name must be a string, got None"):
         ModelImage.from_ecr(**given | {"repository_name": None})
 
