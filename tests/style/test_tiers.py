@@ -1,5 +1,6 @@
 """The tiers of the suite: what runs on a cloud is marked by its fixtures, what is slow by what was measured."""
 
+import os
 import re
 import subprocess
 import sys
@@ -13,7 +14,8 @@ ROOT = Path(__file__).resolve().parents[2]
 
 def _collected(*arguments: str) -> str:
     command = [sys.executable, "-m", "pytest", "--collect-only", "-qq", "-n", "0", "-p", "no:cacheprovider", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT).stdout
+    plain = {name: value for name, value in os.environ.items() if name != "PYTEST_ADDOPTS"}
+    return subprocess.run(command, env=plain, capture_output=True, text=True, check=False, cwd=ROOT).stdout
 
 
 def test_the_fast_tier_has_neither_clouds_nor_slow_tests() -> None:

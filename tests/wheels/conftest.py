@@ -21,8 +21,13 @@ Install = Callable[..., Path]
 
 
 def clean_environment() -> dict[str, str]:
-    """Return the environment without what leads Python or uv to this checkout; the guard of the tests stays."""
-    return {name: value for name, value in os.environ.items() if name not in ("VIRTUAL_ENV", "UV_PROJECT_ENVIRONMENT")}
+    """Return the environment without what leads Python or uv to this checkout; the guard of the tests stays.
+
+    Tests with Spark add this environment's packages to ``PYTHONPATH`` of their whole process.
+    """
+    leading = ("VIRTUAL_ENV", "UV_PROJECT_ENVIRONMENT")
+    kept = {name: value for name, value in os.environ.items() if name not in leading}
+    return kept | {"PYTHONPATH": str(ROOT / "tests" / "outside")}
 
 
 def run(*command: object, **variables: str) -> str:
