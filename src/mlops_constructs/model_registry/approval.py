@@ -1,4 +1,4 @@
-"""How packages of a registry are approved: by people, within a time, and what those are told."""
+"""How packages of a registry are approved: by people, within a time limit, and the notification they get."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
