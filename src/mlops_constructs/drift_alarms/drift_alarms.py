@@ -1,7 +1,4 @@
-"""What a run of the monitor found, told to people in words: a rule on its event, transformed for the topic.
-
-Alarms on what a monitor finds, by severity, with one alarm an endpoint above them; drift and quality ask for a retraining.
-"""
+"""Alarms on a monitor's results by severity, with one alarm an endpoint above them, and the messages of its runs to people."""
 
 from collections.abc import Mapping, Sequence
 from functools import partial

@@ -1,7 +1,4 @@
-"""Who makes a unit's place on a cluster: a function that is administrator while it works, or the platform team from a file.
-
-A business unit's place on a cluster: namespace, quota, who may apply what there.
-"""
+"""A business unit's place on a cluster: namespace, quota, who may apply what there, and who creates it."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

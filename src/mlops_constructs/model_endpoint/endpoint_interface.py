@@ -1,7 +1,4 @@
-"""Who says which model serves.
-
-What every endpoint offers, defined here or elsewhere.
-"""
+"""What every endpoint offers, defined here or elsewhere, and who decides which model it serves."""
 
 from enum import StrEnum
 from typing import Protocol, Unpack

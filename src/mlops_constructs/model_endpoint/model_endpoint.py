@@ -1,7 +1,4 @@
-"""How a new model takes over where nobody says it: as carefully as SageMaker can on that capacity.
-
-A model behind an endpoint: how it is served and, if the stack owns it, which model.
-"""
+"""A model behind an endpoint: how it is served, how a new model takes over and, if the stack owns it, which model."""
 
 import aws_cdk as cdk
 from aws_cdk import aws_cloudwatch as cloudwatch

@@ -100,7 +100,7 @@ class RecordedResource:
 
 @functools.cache
 def recorded_types() -> frozenset[str]:
-    """Name the types that have a schema here, without those that MiniStack or this package executes."""
+    """Name the types that have a schema here, without those that this package executes."""
     files = resources.files("mlops_local").joinpath("schemas").iterdir()
     names = {file.name.removesuffix(".json").replace("-", "::") for file in files if file.name.endswith(".json")}
     return frozenset(names - EXECUTED)
