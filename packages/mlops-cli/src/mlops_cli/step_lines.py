@@ -64,7 +64,7 @@ class StepLines:
         if self._name:
             line = f"...  {time.monotonic() - self._started:6.1f} s  {self._name}"
             columns = os.get_terminal_size(self._stream.fileno()).columns or _COLUMNS
-            # one that wraps could not be written anew; ESC [K clears the rest of a line, ECMA-48 8.3.41
+            # a line that wraps could not be overwritten; ESC [K clears the rest of a line, ECMA-48 8.3.41
             self._stream.write(f"\r{line[: columns - 1]}\x1b[K")
             self._stream.flush()
 
