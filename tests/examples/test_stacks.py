@@ -16,6 +16,16 @@ from mlops_local.stacks import deployer
 CONTEXT = {"image_digest": "sha256:" + "0" * 64}
 UNITS = ("CustomerBehavior", "DemandForecasting", "DynamicPricing")
 ROOT = Path(__file__).resolve().parents[2]
+ON_EKS = {
+    "target": "eks",
+    "cluster": {"name": "r", "security_group_id": "sg-0123456789abcdef0", "subnet_cidrs": ["10.0.0.0/17"]},
+}
+CREATE_ONLY = {
+    "AWS::EC2::SecurityGroup": "GroupDescription",
+    "AWS::IAM::ManagedPolicy": "Description",
+    "AWS::Lambda::LayerVersion": "Description",
+    "AWS::SageMaker::ModelPackageGroup": "ModelPackageGroupDescription",
+}
 
 
 def synthesize(folder, context):
@@ -87,17 +97,33 @@ def _services(template):
 
 def test_the_shared_network_reaches_what_each_unit_reaches_in_its_own(templates):
     """Units add endpoints to a network that they made, never to one that is given."""
-    eks = {
-        "target": "eks",
-        "cluster": {"name": "r", "security_group_id": "sg-0123456789abcdef0", "subnet_cidrs": ["10.0.0.0/17"]},
-    }
-    for context in ({}, eks):
+    for context in ({}, ON_EKS):
         shared = _services(templates(**context)["RetailPlatform"])
         for unit in STACKS:
             # the target is that of one unit; the stacks of the others do not look at it
             own_context = context if unit == "DemandForecasting" else {}
             own = _services(templates(stacks=[unit], **own_context)[unit])
             assert own <= shared, own - shared
+
+
+def test_create_only_descriptions_stay_as_they_are(templates):
+    """CloudFormation replaces a resource whose create-only description changes, and a replaced package group cannot keep its name.
+
+    ``MLOPS_UPDATE_CONTRACT=1 pytest tests/examples/test_stacks.py`` writes the file after a resource is added.
+    """
+    promised = ROOT / "tests/contract/create_only_descriptions.json"
+    found = {
+        f"{target}/{stack}/{name}": entry["Properties"][CREATE_ONLY[entry["Type"]]]
+        for target, context in (("sagemaker", {}), ("eks", ON_EKS))
+        for stack, template in templates(**context).items()
+        for name, entry in template.items()
+        if CREATE_ONLY.get(entry["Type"]) in entry.get("Properties", {})
+    }
+    if os.environ.get("MLOPS_UPDATE_CONTRACT") == "1":
+        promised.write_text(json.dumps(found, indent=2, sort_keys=True) + "\n")
+
+    assert len(found) > 150
+    assert found == json.loads(promised.read_text())
 
 
 def test_zones_of_the_shared_network_can_be_named(templates):
