@@ -98,6 +98,7 @@ _MECHANISM = frozenset(
         "faults",
         "process_fork",
         "function_processes",
+        "log_pipe",
         "launcher",
         "session_processes",
         "routes",

@@ -14,12 +14,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ministack.core import lambda_runtime
 from ministack.services import cloudwatch, cloudwatch_logs
 
 from mlops_local import compat
+from mlops_local.functions import log_pipe
 
-compat.expect("ministack.core.lambda_runtime", Worker=type)
 compat.expect(
     "ministack.services.cloudwatch",
     _store_datum="(namespace, name, dims, ts, unit, value, values, counts, stat_values)",
@@ -152,13 +151,5 @@ def install() -> None:
                 extract(str(event.get("message", "")))
         return answer
 
-    def read_and_extract(worker: Any) -> None:
-        # as they come, not from the log of the invocation: under load its drain ends before the last line
-        try:
-            for line in worker._proc.stderr:
-                extract(line.rstrip("\n"))
-                worker._stderr_queue.put(line.rstrip("\n"))
-        except Exception:
-            LOGGER.debug("no more lines of %s", worker.func_name, exc_info=True)
-
-    cloudwatch_logs._put_log_events, lambda_runtime.Worker._read_stderr = put_and_extract, read_and_extract
+    cloudwatch_logs._put_log_events = put_and_extract
+    log_pipe.install(extract)

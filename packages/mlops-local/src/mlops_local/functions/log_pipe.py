@@ -1,0 +1,99 @@
+"""What a function's process writes on its standard error: read whole when an invocation is over, without waiting for more.
+
+MiniStack gives lines 50 ms to come after each invocation that wrote none, and under load takes the last ones for those of the next.
+A process writes its lines before its answer, so they are in the pipe when the answer is here.
+"""
+
+import codecs
+import io
+import logging
+import os
+import select
+import threading
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+from ministack.core import lambda_runtime
+
+from mlops_local import compat
+
+compat.expect("ministack.core.lambda_runtime", Worker=type)
+
+LOGGER = logging.getLogger(__name__)
+
+_CHUNK = 65536
+
+
+class LogPipe:
+    """Lines of a pipe, each handed on once and in order, whichever thread takes it."""
+
+    def __init__(self, descriptor: int, hand_on: Callable[[str], None]) -> None:
+        """Keep a descriptor of our own, which outlives the process that MiniStack gives up."""
+        self._descriptor, self._hand_on = os.dup(descriptor), hand_on
+        self._decoder = io.IncrementalNewlineDecoder(
+            codecs.getincrementaldecoder("utf-8")("backslashreplace"), translate=True
+        )
+        self._pending, self._ended, self._lock = "", False, threading.Lock()
+        self._readable = self._poll()
+
+    def follow(self) -> None:
+        """Take lines as they come, until all writers have closed the pipe."""
+        comes = self._poll()
+        while not self._ended:
+            comes.poll()
+            self.take()
+        os.close(self._descriptor)  # only here: its number may be another's at once
+
+    def take(self) -> None:
+        """Hand on every line that was written."""
+        with self._lock:
+            while not self._ended and self._readable.poll(0):
+                content = os.read(self._descriptor, _CHUNK)
+                self._ended = not content
+                *lines, self._pending = (self._pending + self._decoder.decode(content, final=self._ended)).split("\n")
+                if self._ended and self._pending:
+                    lines.append(self._pending)
+                for line in lines:
+                    self._hand_on(line)
+
+    def _poll(self) -> select.poll:
+        # one for each thread: two may not wait on the same
+        made = select.poll()
+        made.register(self._descriptor, select.POLLIN)
+        return made
+
+
+def install(look: Callable[[str], None]) -> None:
+    """Look at each line of a function as it comes, and take all lines of an invocation when it is over."""
+    pipes: weakref.WeakKeyDictionary[threading.Thread, LogPipe] = weakref.WeakKeyDictionary()
+    worker_class = lambda_runtime.Worker
+    drain, drain_bounded = worker_class._drain_stderr, worker_class._drain_stderr_bounded
+
+    def read(worker: Any) -> None:
+        lines = worker._stderr_queue
+
+        def hand_on(line: str) -> None:
+            try:
+                look(line)
+            except Exception:
+                LOGGER.debug("a line of %s was not looked at", worker.func_name, exc_info=True)
+            lines.put(line)
+
+        pipe = LogPipe(worker._proc.stderr.fileno(), hand_on)
+        pipes[threading.current_thread()] = pipe
+        pipe.follow()
+
+    def pipe_of(worker: Any) -> LogPipe | None:
+        # none: the process of a runtime of its own, or one whose thread has not begun
+        return None if worker._stderr_thread is None else pipes.get(worker._stderr_thread)
+
+    def take(worker: Any) -> str:
+        if pipe := pipe_of(worker):
+            pipe.take()
+        return str(drain(worker))
+
+    def take_bounded(worker: Any, **waits: float) -> str:
+        return take(worker) if pipe_of(worker) else str(drain_bounded(worker, **waits))
+
+    worker_class._read_stderr, worker_class._drain_stderr, worker_class._drain_stderr_bounded = read, take, take_bounded
