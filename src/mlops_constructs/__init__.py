@@ -14,6 +14,7 @@ from mlops_constructs.eks_inference import (
     TenantQuota,
 )
 from mlops_constructs.eks_inference.service_metrics import SlotMetricOptions
+from mlops_constructs.eks_inference.tenant_interface import IEksTenant
 from mlops_constructs.feature_store import (
     Entity,
     Feature,
@@ -23,6 +24,7 @@ from mlops_constructs.feature_store import (
     FeatureStore,
     GlueIngestJob,
     IFeatureStore,
+    IUnitFeatureStore,
 )
 from mlops_constructs.gitlab import GitLabDeployRole, GitLabSubject
 from mlops_constructs.model_endpoint import (
@@ -48,8 +50,10 @@ from mlops_constructs.model_monitor import (
     SageMakerModelMonitor,
 )
 from mlops_constructs.model_monitor.monitor_engine import MonitorJob
+from mlops_constructs.model_monitor.monitor_interface import IModelMonitor
 from mlops_constructs.model_registry import Approval, ModelImage, ModelRegistry
 from mlops_constructs.model_registry.model_image import PrebuiltImage
+from mlops_constructs.model_registry.registry_interface import IModelRegistry
 from mlops_constructs.retraining import (
     Condition,
     Facet,
@@ -60,6 +64,7 @@ from mlops_constructs.retraining import (
     TrainingJob,
     TrainingSetSource,
 )
+from mlops_constructs.retraining.pipeline_interface import IRetrainingPipeline
 from mlops_constructs.rollout import (
     GoldenRequests,
     Rollout,
@@ -129,9 +134,14 @@ __all__ = [
     "GoldenSpec",
     "GuardPolicy",
     "IBusinessUnit",
+    "IEksTenant",
     "IFeatureStore",
     "IModelEndpoint",
+    "IModelMonitor",
+    "IModelRegistry",
+    "IRetrainingPipeline",
     "IServedModel",
+    "IUnitFeatureStore",
     "MetricOptions",
     "MetricRule",
     "ModelEndpoint",

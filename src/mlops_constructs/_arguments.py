@@ -200,7 +200,7 @@ def _described(annotation: Any) -> str:
     if hasattr(annotation, "__jsii_type__"):
         return f"{_with_article(_short(annotation))}{_lookup(annotation, name)}"
     if getattr(annotation, "_is_protocol", False):
-        return _with_article(name)
+        return f"{_with_article(name)}{_defined(name)}"
     factories = [
         each for each, member in vars(annotation).items() if isinstance(member, classmethod) and each[0] != "_"
     ]
@@ -213,6 +213,12 @@ def _lookup(interface: type, name: str) -> str:
     found = [each for each in vars(kind) if each.startswith("from_")] if name[0] == "I" and kind is not None else []
     by = sorted(found, key=lambda each: (not each.endswith(("_arn", "_name", "_id")), each))
     return f" such as {name[1:]}.{by[0]}(...)" if by else ""
+
+
+def _defined(name: str) -> str:
+    """Return how one of our interfaces is had, such as ``ModelRegistry(...)``."""
+    kind = getattr(sys.modules[__package__], name[1:], None)
+    return "" if kind is None else f" such as {name[1:]}(...)"
 
 
 def _short(kind: type) -> str:

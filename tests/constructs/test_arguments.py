@@ -234,6 +234,28 @@ def test_tokens_are_of_their_type() -> None:
     assert str(problem).endswith("got a Duration that is only known at deployment")
 
 
+@pytest.mark.parametrize(
+    ("member", "interface", "said"),
+    [
+        ("registry", "IModelRegistry", "an IModelRegistry such as ModelRegistry(...)"),
+        ("monitor", "IModelMonitor", "an IModelMonitor such as ModelMonitor(...)"),
+        ("retraining", "IRetrainingPipeline", "an IRetrainingPipeline such as RetrainingPipeline(...)"),
+        ("tenant", "IEksTenant", "an IEksTenant such as EksTenant(...)"),
+        ("store", "IUnitFeatureStore", "an IUnitFeatureStore"),
+        ("unit", "IBusinessUnit", "an IBusinessUnit such as BusinessUnit(...)"),
+    ],
+)
+def test_an_interface_is_met_by_its_members(values: Values, member: str, interface: str, said: str) -> None:
+    """Of a construct of ours or of anybody else's; what lacks one is refused by the interface's name."""
+    kind, construct = getattr(mlops_constructs, interface), getattr(values.given, member)
+    names = [name for name in dir(kind) if not name.startswith("_")]
+    foreign = type("Foreign", (), dict.fromkeys(names))()
+    lacking = type("Lacking", (), dict.fromkeys(names[1:]))()
+    assert is_of(construct, kind)
+    assert is_of(foreign, kind)
+    assert problem_of("it", lacking, kind) == f"it must be {said}, got a test_arguments.Lacking"
+
+
 def test_every_argument_of_a_wrong_type_is_named_at_once() -> None:
     """With the code of the class and the path of the construct in which it was to be defined."""
     stack = cdk.Stack(cdk.App(), "S")

@@ -194,7 +194,12 @@ def test_defaults_are_tested_for_none() -> None:
 
 
 # what constructs ask of one another; no stack calls it
-BETWEEN_CONSTRUCTS = {"BusinessUnit.publish_entry", "IBusinessUnit.publish_entry", "EksTenant.claim"}
+BETWEEN_CONSTRUCTS = {
+    "BusinessUnit.publish_entry",
+    "EksTenant.claim",
+    "IBusinessUnit.publish_entry",
+    "IEksTenant.claim",
+}
 
 
 def _classes(annotation: object) -> Iterator[type]:

@@ -11,7 +11,7 @@ from aws_cdk import aws_cloudwatch as cloudwatch
 from mlops_constructs._arguments import checked
 from mlops_constructs._errors import ValidationError
 from mlops_constructs._validation import check_duration, check_names, check_whole
-from mlops_constructs.model_monitor import ModelMonitor
+from mlops_constructs.model_monitor.monitor_interface import IModelMonitor
 from mlops_runtime.monitor.spec import MonitorSpec
 
 Day = Literal["MON", "TUE", "WED", "THU", "FRI", "SAT", "SUN"]
@@ -131,7 +131,7 @@ class Child:
 
 
 def children(
-    monitor: ModelMonitor,
+    monitor: IModelMonitor,
     *,
     wape_ratio: float,
     severities: Mapping[str, Severity],
@@ -154,12 +154,12 @@ def children(
         yield _psi(monitor, feature, limit)
 
 
-def names(monitor: ModelMonitor, *, traffic: ExpectedTraffic | None) -> tuple[str, ...]:
+def names(monitor: IModelMonitor, *, traffic: ExpectedTraffic | None) -> tuple[str, ...]:
     """Return the names that ``severities`` may have."""
     return tuple(child.name for child in (*_drift(monitor), *_quality(monitor, 1), *_silence(monitor, traffic)))
 
 
-def _drift(monitor: ModelMonitor) -> Iterator[Child]:
+def _drift(monitor: IModelMonitor) -> Iterator[Child]:
     spec = monitor.spec
     yield Child(
         name="suspect",
@@ -216,7 +216,7 @@ def _after(spec: MonitorSpec) -> str:
     )
 
 
-def _quality(monitor: ModelMonitor, wape_ratio: float) -> Iterator[Child]:
+def _quality(monitor: IModelMonitor, wape_ratio: float) -> Iterator[Child]:
     spec = monitor.spec
     yield Child(
         name="quality",
@@ -274,7 +274,7 @@ def _quality(monitor: ModelMonitor, wape_ratio: float) -> Iterator[Child]:
     )
 
 
-def _silence(monitor: ModelMonitor, traffic: ExpectedTraffic | None) -> Iterator[Child]:
+def _silence(monitor: IModelMonitor, traffic: ExpectedTraffic | None) -> Iterator[Child]:
     yield Child(
         name="capture",
         id="Capture",
@@ -324,7 +324,7 @@ def _silence(monitor: ModelMonitor, traffic: ExpectedTraffic | None) -> Iterator
         )
 
 
-def _psi(monitor: ModelMonitor, feature: str, limit: float) -> Child:
+def _psi(monitor: IModelMonitor, feature: str, limit: float) -> Child:
     return Child(
         name=f"psi/{feature}",
         id=feature,
@@ -336,7 +336,7 @@ def _psi(monitor: ModelMonitor, feature: str, limit: float) -> Child:
     )
 
 
-def _calls(monitor: ModelMonitor, traffic: ExpectedTraffic) -> cloudwatch.IMetric:
+def _calls(monitor: IModelMonitor, traffic: ExpectedTraffic) -> cloudwatch.IMetric:
     hour = cdk.Duration.hours(1)
     calls = monitor.endpoint.metric_invocations().with_(period=hour, statistic=cloudwatch.Stats.SUM)
     return cloudwatch.MathExpression(

@@ -20,8 +20,8 @@ from mlops_constructs.compliance import acknowledge_family
 from mlops_constructs.drift_alarms._price import print_price
 from mlops_constructs.drift_alarms.alarm_catalogue import Child, ExpectedTraffic, Severity, children, names
 from mlops_constructs.drift_alarms.endpoint_dashboard import define_endpoint_dashboard
-from mlops_constructs.model_monitor import ModelMonitor
-from mlops_constructs.retraining import RetrainingPipeline
+from mlops_constructs.model_monitor.monitor_interface import IModelMonitor
+from mlops_constructs.retraining.pipeline_interface import IRetrainingPipeline
 from mlops_constructs.unit_interface import IBusinessUnit
 from mlops_runtime.contracts.events import DetailType, event_source
 from mlops_runtime.contracts.monitor import MonitorState
@@ -140,8 +140,8 @@ class DriftAlarms(Construct):
         scope: Construct,
         id: str,
         *,
-        monitor: ModelMonitor,
-        retraining: RetrainingPipeline | None = None,
+        monitor: IModelMonitor,
+        retraining: IRetrainingPipeline | None = None,
         max_wape_ratio: float | None = None,
         critical_topic: sns.ITopic | None = None,
         warning_topic: sns.ITopic | None = None,
@@ -180,7 +180,7 @@ class DriftAlarms(Construct):
         self._unit.tag(self)
 
     @property
-    def monitor(self) -> ModelMonitor:
+    def monitor(self) -> IModelMonitor:
         """The monitor."""
         return self._monitor
 
@@ -205,7 +205,7 @@ class DriftAlarms(Construct):
         severities: Mapping[str, Severity],
         max_psi: Mapping[str, float],
         traffic: ExpectedTraffic | None,
-        retraining: RetrainingPipeline | None,
+        retraining: IRetrainingPipeline | None,
     ) -> None:
         watched = self._monitor.endpoint.endpoint_name
         problems = [
@@ -314,7 +314,7 @@ class DriftAlarms(Construct):
         return alarm
 
 
-def _define_alarm(scope: Construct, child: Child, monitor: ModelMonitor) -> cloudwatch.Alarm:
+def _define_alarm(scope: Construct, child: Child, monitor: IModelMonitor) -> cloudwatch.Alarm:
     alarm = cloudwatch.Alarm(
         scope,
         child.id,

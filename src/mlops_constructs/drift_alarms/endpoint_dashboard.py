@@ -6,13 +6,13 @@ import aws_cdk as cdk
 from aws_cdk import aws_cloudwatch as cloudwatch
 
 from constructs import Construct
-from mlops_constructs.model_monitor import ModelMonitor
+from mlops_constructs.model_monitor.monitor_interface import IModelMonitor
 
 WIDTH = 24
 QUARTER = cdk.Duration.days(90)
 
 
-def endpoint_row(monitor: ModelMonitor) -> list[cloudwatch.IWidget]:
+def endpoint_row(monitor: IModelMonitor) -> list[cloudwatch.IWidget]:
     """Return a row of drift, quality and calls of one endpoint."""
     name, width = monitor.endpoint.endpoint_name, WIDTH // 3
     return [
@@ -33,7 +33,7 @@ def endpoint_row(monitor: ModelMonitor) -> list[cloudwatch.IWidget]:
 
 
 def define_endpoint_dashboard(
-    scope: Construct, id: str, *, monitor: ModelMonitor, alarms: Sequence[cloudwatch.IAlarm]
+    scope: Construct, id: str, *, monitor: IModelMonitor, alarms: Sequence[cloudwatch.IAlarm]
 ) -> cloudwatch.Dashboard:
     """Define the dashboard of one endpoint: its alarms, and what they watch.
 

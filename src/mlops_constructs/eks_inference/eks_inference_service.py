@@ -20,7 +20,6 @@ from mlops_constructs._warnings import PLAIN_HTTP, warn
 from mlops_constructs.eks_inference.delivery import Delivery
 from mlops_constructs.eks_inference.eks_capacity import EksCapacity
 from mlops_constructs.eks_inference.eks_target import EksTarget
-from mlops_constructs.eks_inference.eks_tenant import EksTenant
 from mlops_constructs.eks_inference.manifest_applier import define_file
 from mlops_constructs.eks_inference.service_metrics import ServiceMetrics, define_errors_alarm, define_slot_alarms
 from mlops_constructs.eks_inference.slot_function import define_slot_function, read_lock, slot_environment
@@ -32,8 +31,10 @@ from mlops_constructs.eks_inference.slot_permissions import (
     define_pod_role,
     pod_statements,
 )
+from mlops_constructs.eks_inference.tenant_interface import IEksTenant
 from mlops_constructs.model_endpoint.data_capture import DataCapture, PersonalKey, define_personal_key, personal_spec
-from mlops_constructs.model_registry import ModelImage, ModelRegistry
+from mlops_constructs.model_registry import ModelImage
+from mlops_constructs.model_registry.registry_interface import IModelRegistry
 from mlops_constructs.rollout import RolloutPolicy
 from mlops_constructs.rollout.rollout import Rollout
 from mlops_constructs.unit_interface import IBusinessUnit, Profile
@@ -92,8 +93,8 @@ class EksInferenceService(ServiceMetrics):
         scope: Construct,
         id: str,
         *,
-        tenant: EksTenant,
-        registry: ModelRegistry,
+        tenant: IEksTenant,
+        registry: IModelRegistry,
         name: str,
         capacity: EksCapacity | None = None,
         capture: DataCapture | None = None,
@@ -346,7 +347,7 @@ class EksInferenceService(ServiceMetrics):
         ]
 
     def _define_rollout(
-        self, registry: ModelRegistry, spec: ServingSpec, policy: RolloutPolicy, standing: list[Construct]
+        self, registry: IModelRegistry, spec: ServingSpec, policy: RolloutPolicy, standing: list[Construct]
     ) -> Rollout:
         environment = slot_environment(self._balancer, cluster=self._cluster, namespace=self._tenant.namespace)
         slot = define_slot_function(

@@ -2,7 +2,7 @@
 
 from mlops_constructs.feature_store.feature_ingest import FeatureIngest, GlueIngestJob
 from mlops_constructs.feature_store.feature_store import FeatureStore
-from mlops_constructs.feature_store.interface import IFeatureStore
+from mlops_constructs.feature_store.interface import IFeatureStore, IUnitFeatureStore
 from mlops_constructs.feature_store.store_access import FeatureAccess
 from mlops_runtime.features.feature_group import Entity, Feature, FeatureGroup
 
@@ -15,4 +15,5 @@ __all__ = [
     "FeatureStore",
     "GlueIngestJob",
     "IFeatureStore",
+    "IUnitFeatureStore",
 ]

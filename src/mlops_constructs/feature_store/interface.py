@@ -1,7 +1,7 @@
-"""What every feature store offers to readers, defined here or elsewhere."""
+"""What a feature store offers to readers, and what the unit's own offers to its pipelines."""
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Literal, Protocol
 
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
@@ -54,4 +54,52 @@ class IFeatureStore(Protocol):
         columns: Sequence[str] | None = None,
     ) -> iam.Grant:
         """Let somebody read tables, or columns of one."""
+        ...
+
+
+class IUnitFeatureStore(IFeatureStore, Protocol):
+    """The feature store of the unit itself, of which training sets are built; another unit's is only read."""
+
+    @property
+    def training_sets_bucket(self) -> s3.IBucket:
+        """Bucket of training sets."""
+        ...
+
+    @property
+    def manifests_bucket(self) -> s3.IBucket:
+        """Bucket of manifests and of lineage."""
+        ...
+
+    def write_statements(self, *, groups: Sequence[FeatureGroup] | None = None) -> list[iam.PolicyStatement]:
+        """Return what a role of ours needs to read tables and append to them."""
+        ...
+
+    def build_statements(self, *, tagged: bool = False) -> list[iam.PolicyStatement]:
+        """Return what a role of ours needs to build training sets."""
+        ...
+
+    def tag_statements(self) -> list[iam.PolicyStatement]:
+        """Return what a role of ours needs to tag snapshots: metadata and commits of tables, no row."""
+        ...
+
+    def snapshot_statements(self, group: FeatureGroup) -> list[iam.PolicyStatement]:
+        """Return what a role of ours needs to read a table's metadata, no row."""
+        ...
+
+    def admit(
+        self,
+        role: iam.IRole,
+        *,
+        to: Literal["build", "describe", "erase", "read", "tag", "write"],
+        groups: Sequence[FeatureGroup] | None = None,
+    ) -> None:
+        """Let a role of ours, which has the store's statements already, past Lake Formation too."""
+        ...
+
+    def grant_write(self, grantee: iam.IGrantable, *, groups: Sequence[FeatureGroup] | None = None) -> iam.Grant:
+        """Let somebody read tables and append to them."""
+        ...
+
+    def grant_build_training_sets(self, grantee: iam.IGrantable) -> iam.Grant:
+        """Let somebody build training sets, and tag what they read."""
         ...

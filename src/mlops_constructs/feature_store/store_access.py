@@ -259,14 +259,14 @@ class OwnedFeatureStore(FeatureStoreBase):
         """
         return self._tables(groups).write()
 
-    def build_statements(self, *, is_tagged: bool = False) -> list[iam.PolicyStatement]:
+    def build_statements(self, *, tagged: bool = False) -> list[iam.PolicyStatement]:
         """Return what a role of ours needs to build training sets: read tables, tag their snapshots, write sets and manifests.
 
         Args:
-            is_tagged: Whether another role tags the snapshots: then nothing below a table can be written, and no table changed.
+            tagged: Whether another role tags the snapshots: then nothing below a table can be written, and no table changed.
                 Default: the role tags them itself.
         """
-        return self._tables(None).build(sets=self._training_sets, manifests=self._manifests, is_tagged=is_tagged)
+        return self._tables(None).build(sets=self._training_sets, manifests=self._manifests, is_tagged=tagged)
 
     def tag_statements(self) -> list[iam.PolicyStatement]:
         """Return what a role of ours needs to tag snapshots: metadata and commits of tables, no row."""

@@ -26,7 +26,8 @@ from mlops_constructs.model_endpoint.endpoint_role import (
     define_model_role,
 )
 from mlops_constructs.model_endpoint.owned_endpoint import CloudFormationEndpoint
-from mlops_constructs.model_registry import ModelImage, ModelRegistry
+from mlops_constructs.model_registry import ModelImage
+from mlops_constructs.model_registry.registry_interface import IModelRegistry
 from mlops_constructs.rollout import RolloutChecks, RolloutPolicy, SageMakerTarget
 from mlops_constructs.rollout.rollout import Rollout
 from mlops_constructs.unit_interface import IBusinessUnit
@@ -104,7 +105,7 @@ class ModelEndpoint(ModelEndpointBase):
         id: str,
         *,
         business_unit: IBusinessUnit,
-        registry: ModelRegistry,
+        registry: IModelRegistry,
         name: str,
         image: ModelImage,
         capacity: EndpointCapacity,
@@ -324,7 +325,7 @@ class ModelEndpoint(ModelEndpointBase):
             variants=tuple(variant.to_spec() for variant in capacity.variants) or None,
         )
 
-    def _define_rollout(self, registry: ModelRegistry, spec: ServingSpec) -> Rollout:
+    def _define_rollout(self, registry: IModelRegistry, spec: ServingSpec) -> Rollout:
         return Rollout(
             self,
             "Rollout",

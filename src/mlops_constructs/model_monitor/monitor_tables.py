@@ -12,7 +12,7 @@ from constructs import Construct
 from mlops_constructs._arguments import checked
 from mlops_constructs._roles import ServiceRole, key_statement, shared_policy
 from mlops_constructs._validation import check_duration, raise_if_any
-from mlops_constructs.model_monitor.model_monitor import ModelMonitor
+from mlops_constructs.model_monitor.monitor_interface import IModelMonitor
 
 # description and statement by name
 SAVED_QUERIES: Mapping[str, tuple[str, str]] = {
@@ -146,7 +146,7 @@ class MonitorTables(Construct):
         scope: Construct,
         id: str,
         *,
-        monitor: ModelMonitor,
+        monitor: IModelMonitor,
         history: cdk.Duration | None = None,
         max_scan: cdk.Size | None = None,
     ) -> None:

@@ -79,6 +79,11 @@ class ModelRegistry(Construct):
         business_unit.tag(self)
 
     @property
+    def business_unit(self) -> IBusinessUnit:
+        """The unit that owns it."""
+        return self._unit
+
+    @property
     def group_name(self) -> str:
         """Name of the package group, ``<unit>-<name>``."""
         return self._group_name

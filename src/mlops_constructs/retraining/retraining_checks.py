@@ -4,12 +4,12 @@ import math
 from itertools import pairwise
 
 from mlops_constructs._validation import check_range
-from mlops_constructs.feature_store import FeatureStore
+from mlops_constructs.feature_store.interface import IUnitFeatureStore
 from mlops_constructs.retraining.training_declaration import TrainingSetSource
 from mlops_runtime.contracts.retraining import EvaluationPlan, GateSpec, TrainingSetPlan
 
 
-def source_problem(given: TrainingSetPlan | TrainingSetSource, store: FeatureStore | None) -> str | None:
+def source_problem(given: TrainingSetPlan | TrainingSetSource, store: IUnitFeatureStore | None) -> str | None:
     """Return why a training set and a store do not go together.
 
     Args:

@@ -24,7 +24,8 @@ from mlops_constructs._roles import (
     service_role,
     shared_policy,
 )
-from mlops_constructs.model_registry import ModelImage, ModelRegistry
+from mlops_constructs.model_registry import ModelImage
+from mlops_constructs.model_registry.registry_interface import IModelRegistry
 from mlops_constructs.retraining.job_requests import CHARACTERS_OF_NAME
 from mlops_constructs.retraining.training_declaration import ProcessingStep, TrainingJob, TrainingSetSource
 from mlops_constructs.unit_interface import IBusinessUnit
@@ -45,7 +46,7 @@ class RetrainingAccess:
 
     scope: Construct
     business_unit: IBusinessUnit
-    registry: ModelRegistry
+    registry: IModelRegistry
     source: TrainingSetSource
     training: TrainingJob
     processing: ProcessingStep | None
@@ -57,7 +58,7 @@ class RetrainingAccess:
         image, roles = self.training.image, {}
         if self.source.store is not None and self.source.plan is not None:
             lineage = lineage_statements(self.scope, self.source.plan.name)
-            statements = [*self.source.store.build_statements(is_tagged=True), *lineage]
+            statements = [*self.source.store.build_statements(tagged=True), *lineage]
             what = "builds training sets"
             roles["set"] = self._role(
                 "TrainingSetRole", what, "Processing", image, statements, reason=_SET_REASON, job="set"

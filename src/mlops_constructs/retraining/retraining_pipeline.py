@@ -21,9 +21,9 @@ from mlops_constructs._state_machine import define_machine
 from mlops_constructs._unit_resources import define_table
 from mlops_constructs._validation import raise_if_any
 from mlops_constructs.compliance import acknowledge
-from mlops_constructs.feature_store import FeatureStore
+from mlops_constructs.feature_store.interface import IUnitFeatureStore
 from mlops_constructs.model_endpoint import IServedModel
-from mlops_constructs.model_registry import ModelRegistry
+from mlops_constructs.model_registry.registry_interface import IModelRegistry
 from mlops_constructs.retraining.guard_function import GuardLimits, GuardPolicy, define_guard
 from mlops_constructs.retraining.job_requests import FeaturePlan, JobEnvironment, ProcessingPlan
 from mlops_constructs.retraining.retrain_machine import MESSAGE_VARIABLES, Registration, RetrainPlan, retrain_machine
@@ -97,13 +97,13 @@ class RetrainingPipeline(Construct):
         id: str,
         *,
         business_unit: IBusinessUnit,
-        registry: ModelRegistry,
+        registry: IModelRegistry,
         endpoint: IServedModel,
         name: str,
         training_set: TrainingSetPlan | TrainingSetSource,
         training: TrainingJob,
         evaluation: EvaluationPlan,
-        store: FeatureStore | None = None,
+        store: IUnitFeatureStore | None = None,
         processing: ProcessingStep | None = None,
         gate: GateSpec | None = None,
         interval: cdk.Duration | None = None,
@@ -294,11 +294,11 @@ class RetrainingPipeline(Construct):
         self._guard.feed(self._alarms_rule)
         return self._alarms_rule
 
-    def _source(self, given: TrainingSetPlan | TrainingSetSource, store: FeatureStore | None) -> TrainingSetSource:
+    def _source(self, given: TrainingSetPlan | TrainingSetSource, store: IUnitFeatureStore | None) -> TrainingSetSource:
         raise_if_any(self, "InvalidRetrainingPipeline", [source_problem(given, store)])
         if isinstance(given, TrainingSetSource):
             return given
-        return TrainingSetSource.features(store=cast("FeatureStore", store), plan=given)
+        return TrainingSetSource.features(store=cast("IUnitFeatureStore", store), plan=given)
 
     def _validate(
         self, source: TrainingSetSource, evaluation: EvaluationPlan, gate: GateSpec, limits: GuardLimits

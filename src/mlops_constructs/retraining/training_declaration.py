@@ -12,7 +12,7 @@ from aws_cdk import aws_s3 as s3
 from mlops_constructs._arguments import checked
 from mlops_constructs._errors import ValidationError
 from mlops_constructs._validation import check_duration, check_pattern, check_range, is_file, is_known
-from mlops_constructs.feature_store import FeatureStore
+from mlops_constructs.feature_store.interface import IUnitFeatureStore
 from mlops_constructs.model_registry import ModelImage
 from mlops_runtime.contracts.retraining import TrainingSetPlan
 from mlops_runtime.features.feature_group import FeatureGroup
@@ -48,7 +48,7 @@ class TrainingSetSource:
     prefix: str
     label: str
     plan: TrainingSetPlan | None = None
-    store: FeatureStore | None = None
+    store: IUnitFeatureStore | None = None
 
     @classmethod
     def s3(cls, *, bucket: s3.IBucket, prefix: str, label: str) -> "TrainingSetSource":
@@ -70,7 +70,7 @@ class TrainingSetSource:
         return cls(bucket=bucket, prefix=prefix, label=label)
 
     @classmethod
-    def features(cls, *, store: FeatureStore, plan: TrainingSetPlan) -> "TrainingSetSource":
+    def features(cls, *, store: IUnitFeatureStore, plan: TrainingSetPlan) -> "TrainingSetSource":
         """Build a set from the feature store for each training.
 
         Args:

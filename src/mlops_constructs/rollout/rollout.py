@@ -25,7 +25,8 @@ from mlops_constructs._unit_resources import define_table
 from mlops_constructs._validation import raise_if_any
 from mlops_constructs._warnings import PLACEHOLDER_IMAGE, warn
 from mlops_constructs.compliance import acknowledge_all
-from mlops_constructs.model_registry import ModelImage, ModelRegistry
+from mlops_constructs.model_registry import ModelImage
+from mlops_constructs.model_registry.registry_interface import IModelRegistry
 from mlops_constructs.rollout.deploy_machine import deploy_machine
 from mlops_constructs.rollout.rollout_checks import define_golden
 from mlops_constructs.rollout.rollout_permissions import WILDCARD_REASON, RolloutAccess
@@ -79,7 +80,7 @@ class Rollout(Construct):
         id: str,
         *,
         business_unit: IBusinessUnit,
-        registry: ModelRegistry,
+        registry: IModelRegistry,
         spec: ServingSpec,
         policy: RolloutPolicy,
         target: RolloutTarget,

@@ -20,7 +20,7 @@ from mlops_constructs._roles import (
     put_events_statement,
     sagemaker_arn,
 )
-from mlops_constructs.model_registry import ModelRegistry
+from mlops_constructs.model_registry.registry_interface import IModelRegistry
 from mlops_constructs.rollout.scaling_states import scaling_statements
 from mlops_constructs.unit_interface import IBusinessUnit
 from mlops_runtime.contracts.rollout import ServingSpec
@@ -40,7 +40,7 @@ class RolloutAccess:
 
     scope: Construct
     business_unit: IBusinessUnit
-    registry: ModelRegistry
+    registry: IModelRegistry
     table: dynamodb.ITable
     serving: ServingSpec
 

@@ -1,0 +1,50 @@
+"""What a service needs of its unit's namespace on a cluster."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import aws_cdk as cdk
+from aws_cdk import aws_lambda as lambda_
+
+from constructs import Construct
+from mlops_constructs.eks_inference.eks_capacity import Demand
+from mlops_constructs.eks_inference.eks_cluster import EksCluster
+from mlops_constructs.unit_interface import IBusinessUnit
+from mlops_runtime.eks.kubernetes_objects import Manifest, Ref
+
+
+class IEksTenant(Protocol):
+    """A unit's namespace on a cluster, in which its services run."""
+
+    @property
+    def business_unit(self) -> IBusinessUnit:
+        """The unit whose namespace it is."""
+        ...
+
+    @property
+    def cluster(self) -> EksCluster:
+        """The cluster."""
+        ...
+
+    @property
+    def namespace(self) -> str:
+        """The namespace."""
+        ...
+
+    def add_writer(self, scope: Construct, id: str, *, function: lambda_.IFunction) -> None:
+        """Let a function of the unit move the slots of services in the namespace, and nothing else."""
+        ...
+
+    def add_reader(self, scope: Construct, id: str, *, function: lambda_.IFunction) -> None:
+        """Let a function of the unit look at what runs in the namespace."""
+        ...
+
+    def add_manifests(
+        self, scope: Construct, id: str, *, name: str, manifests: Sequence[Manifest], owned: Sequence[Ref] = ()
+    ) -> cdk.CustomResource:
+        """Apply manifests to the namespace when the stack is deployed, and delete them with it."""
+        ...
+
+    def claim(self, scope: Construct, name: str, demand: Demand) -> None:
+        """Count a service against the quota."""
+        ...

@@ -1,0 +1,80 @@
+"""What rollouts and pipelines need of a model registry, defined in their stack or imported."""
+
+from collections.abc import Mapping
+from typing import Protocol
+
+from aws_cdk import aws_iam as iam
+
+from mlops_constructs.model_registry.approval import Approval
+from mlops_constructs.unit_interface import IBusinessUnit
+
+
+class IModelRegistry(Protocol):
+    """The package group of one model, with the rule of who approves its packages."""
+
+    @property
+    def business_unit(self) -> IBusinessUnit:
+        """The unit that owns it."""
+        ...
+
+    @property
+    def group_name(self) -> str:
+        """Name of the package group, ``<unit>-<name>``."""
+        ...
+
+    @property
+    def group_arn(self) -> str:
+        """ARN of the package group."""
+        ...
+
+    @property
+    def packages_arn(self) -> str:
+        """ARN pattern of the packages in the group."""
+        ...
+
+    @property
+    def approval(self) -> Approval:
+        """How a package becomes approved."""
+        ...
+
+    @property
+    def approver_role(self) -> iam.IRole:
+        """Role in which people approve."""
+        ...
+
+    @property
+    def approval_environment(self) -> Mapping[str, str]:
+        """Environment by which a function knows whose approvals count (``mlops_runtime.registry.ApprovalRule``)."""
+        ...
+
+    def approve_statements(self) -> list[iam.PolicyStatement]:
+        """Return what a machine needs to approve by policy; empty where a person approves."""
+        ...
+
+    def approve_by_policy(self, machine_role: iam.IRole) -> None:
+        """Let a machine's approvals count, where the approval is automatic."""
+        ...
+
+    def serve_from(self, location: str) -> None:
+        """Let packages be approved whose artefact lies below a location, which an endpoint of the group may read."""
+        ...
+
+    def waiting_message(self, variables: Mapping[str, str]) -> dict[str, object]:
+        """Return the arguments of ``sns:publish`` that tell people that a package waits."""
+        ...
+
+    def notify_statements(self) -> list[iam.PolicyStatement]:
+        """Return what a machine needs to publish that message."""
+        ...
+
+    def grant_read(self, grantee: iam.IGrantable) -> iam.Grant:
+        """Let somebody list and read the packages."""
+        ...
+
+    def grant_approve(self, grantee: iam.IGrantable) -> iam.Grant:
+        """Let somebody set a package to approved or rejected."""
+        ...
+
+    def grant_review(self, grantee: iam.IGrantable) -> iam.Grant:
+        """Let somebody use ``mlops models show``, and approve and reject where the registry's own role approves."""
+        ...
