@@ -131,7 +131,7 @@ def job(endpoint: str, processes: int, reader: str) -> None:
     if processes == 1:  # what this process counted itself is no part of the decision
         decide["decide_cpu"] -= began["count_cpu"]
     assert not failed
-    print(json.dumps({**began, **decide, "rows": report.rows, "state": report.drift_state}), flush=True)
+    print(json.dumps({**began, **decide, "rows": report.rows, "state": report.drift.state}), flush=True)
 
 
 def measured(endpoint: str, processes: int, reader: str, environment: Mapping[str, str]) -> dict[str, float]:

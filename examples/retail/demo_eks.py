@@ -189,8 +189,8 @@ def travel(trip: EksTrip) -> None:
     with trip.step("replay two weeks as live requests; the servers capture them") as detail:
         for week in (first, first + 1):
             report = trip.replay_period(week)
-            expect(report.drift_state is not MonitorState.NO_CAPTURE, f"week {week}: nothing was captured")
-            detail.append(f"week {week}: drift {report.drift_state}, quality {report.quality_state}")
+            expect(report.drift.state is not MonitorState.NO_CAPTURE, f"week {week}: nothing was captured")
+            detail.append(f"week {week}: drift {report.drift.state}, quality {report.quality.state}")
         detail.append(f"{loop.captured()} objects of captures in S3, {loop.counted()} counted")
     upcoming = replay.requests(first + 2)
     deployed = trip.seen("DeployMachineArn")

@@ -30,7 +30,7 @@ def travel(trip: Trip, *, count: int = 2) -> None:
             week = trip.result.weeks[-1]
             detail.append(
                 f"{replay.period} {period}: {replay.words.loss} {week.loss:.3f}, {replay.words.naive} {week.naive_loss:.3f}, "
-                f"drift {report.drift_state}, quality {report.quality_state}"
+                f"drift {report.drift.state}, quality {report.quality.state}"
             )
         _wait_for_alarm(trip, report, retrained)
     upcoming = replay.requests(periods[-1] + replay.weeks)
@@ -72,7 +72,7 @@ def _first_model(trip: Trip) -> None:
 def _wait_for_alarm(trip: Trip, report: MonitorReport, seen: set[str]) -> None:
     """Give an alarm the time to start a retraining, where the last report has a violation."""
     deadline = time.monotonic() + 10
-    while MonitorState.VIOLATION in (report.drift_state, report.quality_state) and time.monotonic() < deadline:
+    while MonitorState.VIOLATION in (report.drift.state, report.quality.state) and time.monotonic() < deadline:
         if trip.seen("RetrainMachineArn") - seen:
             return
         time.sleep(0.2)

@@ -34,7 +34,7 @@ def travel(trip: Trip) -> None:
     with trip.step("replay two more weeks on the new model") as detail:
         for later in (week + 1, week + 2):
             report = trip.replay_period(later)
-            detail.append(f"week {later}: drift {report.drift_state}, quality {report.quality_state}")
+            detail.append(f"week {later}: drift {report.drift.state}, quality {report.quality.state}")
 
     plant(trip, trip.replay.requests(week + 3))
     trip.verify_audit()
@@ -67,13 +67,15 @@ def _replay_until_alarm(trip: Trip) -> int:
     with trip.step("replay weeks as live requests until the season's change raises an alarm") as detail:
         for week in range(trip.first, LAST_WEEK + 1):
             report = trip.replay_period(week)
-            if MonitorState.VIOLATION in (report.drift_state, report.quality_state):
+            if MonitorState.VIOLATION in (report.drift.state, report.quality.state):
                 deadline = time.monotonic() + 15
                 while time.monotonic() < deadline:
                     if trip.seen("RetrainMachineArn") - seen:
-                        drifted = [f.name for f in report.features if f.drifted]
-                        detail.append(f"week {week}: drift {report.drift_state}, quality {report.quality_state}")
-                        detail.append(f"drifted {', '.join(drifted)}" if drifted else f"quality {dict(report.quality)}")
+                        drifted = [f.name for f in report.drift.features if f.drifted]
+                        detail.append(f"week {week}: drift {report.drift.state}, quality {report.quality.state}")
+                        detail.append(
+                            f"drifted {', '.join(drifted)}" if drifted else f"quality {dict(report.quality.values)}"
+                        )
                         alarms = [name for name, state in trip.loop.alarms().items() if state == "ALARM"]
                         detail.append(f"alarms {', '.join(alarms)}")
                         return week

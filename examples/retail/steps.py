@@ -235,7 +235,7 @@ class Trip:
                 forecast=sum(predictions),
                 loss=replay.loss(predictions, labels),
                 naive_loss=replay.loss(replay.naive(period), labels),
-                psi={feature.name: feature.psi for feature in report.features},
+                psi={feature.name: feature.psi for feature in report.drift.features},
                 calls={f"version {version}": len(calls)},
             )
         )

@@ -199,7 +199,7 @@ def test_one_feature_in_lines() -> None:
     """The numbers that people know, the rule, rates with intervals."""
     sample = reports.drifting()
 
-    assert list(feature_lines(sample.report, sample.report.features[0])) == [
+    assert list(feature_lines(sample.report, sample.report.drift.features[0])) == [
         "price of demand-forecast, 2017-08-07 06:00 to 2017-08-08 06:00 UTC: drifted",
         "  mean rose 28 %, from 2.4 to 3.07",
         "  do: check units, currency and price lists at the source; if the world has changed, retrain",

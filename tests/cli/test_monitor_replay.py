@@ -60,7 +60,7 @@ def test_as_it_is_it_says_what_the_monitor_said(monitored: MonitoredUnit, replay
     """The same counts and thresholds give the same states, from the first day with calls on."""
     shown = json.loads(replay("--json").stdout)
 
-    assert _states(shown, "as_it_is") == [report.drift_state.value for report in monitored.reports]
+    assert _states(shown, "as_it_is") == [report.drift.state.value for report in monitored.reports]
     assert _states(shown, "as_it_is") == ["OK"] * (DAYS - DRIFTING + 1) + ["VIOLATION"] * (DRIFTING - 1)
     assert shown["as_it_is"] == shown["with_settings"]
     assert shown["as_it_is"][-1]["persistent"] == ["price"]

@@ -30,7 +30,7 @@ def test_features_fit_and_no_word_is_cut(width: int, capsys: pytest.CaptureFixtu
     assert max(map(len, shown.splitlines())) <= width
     assert ("nulls" in shown) == (width > 80)
     told = " ".join(cells[-1] for cells in _cells(shown))
-    for feature in report.features:
+    for feature in report.drift.features:
         assert feature.name in shown
         for word in re.findall(r"\w{3,}", feature.untested or feature.description or ""):
             assert word in told
@@ -53,7 +53,7 @@ def test_the_longest_bar_has_a_line(width: int, capsys: pytest.CaptureFixture[st
 def test_a_history_has_a_line_a_window(width: int, capsys: pytest.CaptureFixture[str]) -> None:
     """Time, PSI, verdict and words."""
     sample = reports.drifting()
-    past = [(sample.report, sample.report.features[0])] * 3
+    past = [(sample.report, sample.report.drift.features[0])] * 3
     print_history(past)
     shown = capsys.readouterr().out
 

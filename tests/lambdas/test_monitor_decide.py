@@ -36,10 +36,10 @@ def test_a_window_like_the_training_data_is_ok(world: World) -> None:
     world.deploy()
     world.traffic(like_training(1000), error=0.1)
     report = world.run()
-    assert (report.drift_state, report.quality_state) == (MonitorState.OK, MonitorState.OK)
-    assert (report.rows, report.labelled_rows, report.window_until) == (1000, 1000, "2017-08-14T00:00:00Z")
-    assert report.quality["wape"] == pytest.approx(0.01, rel=0.02)
-    assert [(f.name, f.drifted) for f in report.features] == [("price", False), ("prediction", False)]
+    assert (report.drift.state, report.quality.state) == (MonitorState.OK, MonitorState.OK)
+    assert (report.rows, report.quality.rows, report.window_until) == (1000, 1000, "2017-08-14T00:00:00Z")
+    assert report.quality.values["wape"] == pytest.approx(0.01, rel=0.02)
+    assert [(f.name, f.drifted) for f in report.drift.features] == [("price", False), ("prediction", False)]
     assert from_json(Violations, world.read("constraint_violations.json")).violations == ()
     assert json.loads(world.read("statistics.json"))["dataset"] == {"item_count": 1000}
     metrics = world.metrics()
@@ -56,16 +56,16 @@ def test_drift_of_one_window_is_a_suspicion_and_of_two_a_violation(world: World)
     world.deploy()
     world.traffic(like_training(1000, shift=0.5), error=2.0)
     report = world.run()
-    assert (report.drift_state, report.quality_state, report.state) == (
+    assert (report.drift.state, report.quality.state, report.state) == (
         MonitorState.OK,
         MonitorState.VIOLATION,
         MonitorState.VIOLATION,
     )
-    assert [(f.name, f.drifted, f.persistent) for f in report.features] == [
+    assert [(f.name, f.drifted, f.persistent) for f in report.drift.features] == [
         ("price", True, False),
         ("prediction", True, False),
     ]
-    assert report.features[0].mean_shift == pytest.approx(0.5, abs=0.1)
+    assert report.drift.features[0].mean_shift == pytest.approx(0.5, abs=0.1)
     found = from_json(Violations, world.read("constraint_violations.json")).violations
     assert [(v.feature_name, v.constraint_check_type) for v in found] == [
         ("price", "baseline_drift_check"),
@@ -77,7 +77,7 @@ def test_drift_of_one_window_is_a_suspicion_and_of_two_a_violation(world: World)
     assert (metrics["quality/QualityViolations"], metrics["drift/BaselineTampered"]) == (1, 0)
     world.traffic(like_training(1000, shift=0.5), labelled=False, at=NOW)
     report = world.run("2017-08-21T00:15:00Z")
-    assert (report.drift_state, report.state) == (MonitorState.VIOLATION, MonitorState.VIOLATION)
+    assert (report.drift.state, report.state) == (MonitorState.VIOLATION, MonitorState.VIOLATION)
     assert report.verdict is not None
     assert "drift in 2 of 3 windows: prediction (mean rose 10 %, from 9.97 to 11), price (mean rose" in report.verdict
     assert '"FeaturesDrifted": 2' in world.printed
@@ -98,21 +98,21 @@ def test_a_run_that_is_repeated_says_the_same(world: World) -> None:
 def test_nothing_serves_yet(world: World) -> None:
     """Before the first rollout there is a state, no result."""
     report = world.run()
-    assert (report.drift_state, report.quality_state) == (MonitorState.NOT_YET_DEPLOYED,) * 2
+    assert (report.drift.state, report.quality.state) == (MonitorState.NOT_YET_DEPLOYED,) * 2
     assert set(world.metrics()) == {"drift/SampleCount", "quality/SampleCount"}
 
 
 def test_silence_is_told_apart(world: World) -> None:
     """No traffic, traffic that was not captured, captures that were not counted."""
     world.deploy()
-    assert world.run().drift_state is MonitorState.NO_TRAFFIC
+    assert world.run().drift.state is MonitorState.NO_TRAFFIC
     dimensions = [{"Name": "EndpointName", "Value": "demand-forecast"}, {"Name": "VariantName", "Value": "AllTraffic"}]
     datum = {"MetricName": "Invocations", "Dimensions": dimensions, "Timestamp": CALLED, "Value": 3.0}
     world.cloudwatch.put_metric_data(Namespace="AWS/SageMaker", MetricData=[datum])
-    assert world.run().drift_state is MonitorState.NO_CAPTURE
+    assert world.run().drift.state is MonitorState.NO_CAPTURE
     world.traffic(like_training(300), counted=False, labelled=False)
     report = world.run()
-    assert (report.drift_state, report.quality_state) == (MonitorState.MONITOR_NOT_RUN, MonitorState.NO_LABELS_YET)
+    assert (report.drift.state, report.quality.state) == (MonitorState.MONITOR_NOT_RUN, MonitorState.NO_LABELS_YET)
 
 
 def test_synthetic_calls_alone_are_no_traffic(world: World, caplog: pytest.LogCaptureFixture) -> None:
@@ -131,11 +131,11 @@ def test_synthetic_calls_alone_are_no_traffic(world: World, caplog: pytest.LogCa
     datum = {"MetricName": "Invocations", "Dimensions": dimensions, "Timestamp": CALLED, "Value": 3.0}
     world.cloudwatch.put_metric_data(Namespace="AWS/SageMaker", MetricData=[datum])
     with caplog.at_level("INFO", logger="mlops.monitor"):
-        assert world.run().drift_state is MonitorState.NO_TRAFFIC
+        assert world.run().drift.state is MonitorState.NO_TRAFFIC
     assert '"synthetic": 1}' in caplog.text
     world.cloudwatch.put_metric_data(Namespace="AWS/SageMaker", MetricData=[{**datum, "Value": 1.0}])
     assert (
-        world.run().drift_state is MonitorState.NO_CAPTURE
+        world.run().drift.state is MonitorState.NO_CAPTURE
     )  # one call more than the platform made: it is not captured
 
 
@@ -144,7 +144,7 @@ def test_too_few_rows_decide_nothing(world: World) -> None:
     world.deploy()
     world.traffic(like_training(100), labelled=False)
     report = world.run()
-    assert (report.drift_state, report.rows, report.features) == (MonitorState.INSUFFICIENT_DATA, 100, ())
+    assert (report.drift.state, report.rows, report.drift.features) == (MonitorState.INSUFFICIENT_DATA, 100, ())
 
 
 def test_a_new_model_starts_anew(world: World) -> None:
@@ -161,15 +161,15 @@ def test_a_new_model_starts_anew(world: World) -> None:
     world.traffic(like_training(1000, shift=1), error=5.0)
     world.deploy(live)
     report = world.run()
-    assert (report.rows, report.labelled_rows) == (0, 0)
-    assert (report.drift_state, report.quality_state) == (MonitorState.NO_TRAFFIC, MonitorState.NO_LABELS_YET)
+    assert (report.rows, report.quality.rows) == (0, 0)
+    assert (report.drift.state, report.quality.state) == (MonitorState.NO_TRAFFIC, MonitorState.NO_LABELS_YET)
 
 
 def test_a_baseline_of_another_training_set_is_named(world: World) -> None:
     """Comparing with it would mean nothing."""
     world.deploy(replace(LIVE, training_set_id="set-2"))
     world.traffic(like_training(1000))
-    assert world.run().drift_state is MonitorState.BASELINE_OLDER_THAN_MODEL
+    assert world.run().drift.state is MonitorState.BASELINE_OLDER_THAN_MODEL
 
 
 def test_a_changed_baseline_is_an_alarm_and_decides_nothing(world: World) -> None:
@@ -182,8 +182,8 @@ def test_a_changed_baseline_is_an_alarm_and_decides_nothing(world: World) -> Non
     report = world.run()
     assert report.baseline_flaw is not None
     assert f"was changed: it has SHA-256 {hashlib.sha256(canonical_json(wider)).hexdigest()}" in report.baseline_flaw
-    assert (report.drift_state, report.state) == (MonitorState.MONITOR_NOT_RUN, MonitorState.VIOLATION)
-    assert report.features == ()
+    assert (report.drift.state, report.state) == (MonitorState.MONITOR_NOT_RUN, MonitorState.VIOLATION)
+    assert report.drift.features == ()
     [violation] = from_json(Violations, world.read("constraint_violations.json")).violations
     assert (violation.constraint_check_type, violation.description) == (
         "baseline_integrity_check",
@@ -201,7 +201,7 @@ def test_a_missing_baseline_is_named(world: World) -> None:
     world.s3.delete_object(Bucket="artifacts", Key="baseline.json")
     report = world.run()
     assert report.problems == {"the baseline s3://artifacts/baseline.json is missing, or may not be read": 1}
-    assert (report.drift_state, world.metrics()["drift/BaselineTampered"]) == (MonitorState.MONITOR_NOT_RUN, 1)
+    assert (report.drift.state, world.metrics()["drift/BaselineTampered"]) == (MonitorState.MONITOR_NOT_RUN, 1)
 
 
 def test_a_late_object_is_counted_at_its_hour_and_told_once(world: World) -> None:
@@ -229,10 +229,10 @@ def test_a_window_of_few_rows_takes_in_hours_before_it(world: World) -> None:
     world.traffic(like_training(300), labelled=False, at=datetime(2017, 8, 12, 20, tzinfo=UTC))
     world.traffic(like_training(120), labelled=False, at=datetime(2017, 8, 13, 5, tzinfo=UTC))
     report = world.run()
-    assert (report.rows, report.hours_merged, report.drift_state) == (420, 4, MonitorState.OK)
+    assert (report.rows, report.hours_merged, report.drift.state) == (420, 4, MonitorState.OK)
     world.module._settings = replace(world.module._settings, spec=MonitorSpec(merge_hours=3))
     report = world.run()
-    assert (report.rows, report.hours_merged, report.drift_state) == (120, 3, MonitorState.INSUFFICIENT_DATA)
+    assert (report.rows, report.hours_merged, report.drift.state) == (120, 3, MonitorState.INSUFFICIENT_DATA)
 
 
 @pytest.mark.parametrize(
@@ -247,7 +247,7 @@ def test_while_a_rollout_runs_drift_is_not_published(world: World, row: dict[str
     world.deploy(**row)
     world.traffic(like_training(1000, shift=0.5), labelled=False)
     report = world.run()
-    assert report.features[0].drifted
+    assert report.drift.features[0].drifted
     assert (report.suppressed or "nothing").startswith(reason or "nothing")
     assert ("drift/FeaturesSuspect" in world.metrics()) is (reason is None)
 
@@ -258,7 +258,7 @@ def test_what_a_rollout_suppresses_is_told_to_nobody(world: World) -> None:
     world.deploy(owner={"S": "arn:x:7"}, lock_until={"N": "1502670000"})
     world.traffic(like_training(1000, shift=0.5), labelled=False)
     report = world.run()
-    assert (report.state, report.drift_state) == (MonitorState.VIOLATION, MonitorState.VIOLATION)
+    assert (report.state, report.drift.state) == (MonitorState.VIOLATION, MonitorState.VIOLATION)
     [event] = world.heard()
     detail = from_dict(EventDetail, event["detail"])
     assert (detail.outcome, detail.attributes["drift_state"]) == ("NO_LABELS_YET", "OK")
@@ -294,4 +294,4 @@ def test_a_spec_that_names_what_the_model_has_not_is_a_problem_and_no_failure(wo
     world.traffic(like_training(1000), labelled=False)
     report = world.run()
     assert report.problems == {"the monitor names 'gone', which the live model does not have": 1}
-    assert [feature.name for feature in report.features] == ["price"]
+    assert [feature.name for feature in report.drift.features] == ["price"]

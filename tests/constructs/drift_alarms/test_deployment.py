@@ -298,7 +298,11 @@ def _run(told: Told, time: str, wait_for: Callable[..., Any]) -> dict[str, Any]:
 def test_the_schedule_starts_a_job_that_reports(told: Told, wait_for: Callable[..., Any]):
     """The same event starts one job, in the declared network, and the job may do what it does."""
     report = _run(told, "2017-08-08T06:15:00Z", wait_for)
-    assert (report["drift_state"], report["endpoint"], report["engine"]) == ("NOT_YET_DEPLOYED", ENDPOINT, "PROCESSING")
+    assert (report["drift"]["state"], report["endpoint"], report["engine"]) == (
+        "NOT_YET_DEPLOYED",
+        ENDPOINT,
+        "PROCESSING",
+    )
 
 
 def test_a_baseline_that_is_gone_is_told_and_rings(told: Told, wait_for: Callable[..., Any]):

@@ -189,10 +189,10 @@ def test_executions_become_the_report_of_every_engine(plane: "Plane", tmp_path: 
         native.deploy(monitored=True)
     native.serve(first["Artifacts"])
     outputs = native.deploy(monitored=True)
-    assert native.decide(outputs).drift_state is MonitorState.NOT_YET_DEPLOYED
+    assert native.decide(outputs).drift.state is MonitorState.NOT_YET_DEPLOYED
 
     native.promote(outputs)
-    assert native.decide(outputs).drift_state is MonitorState.NO_TRAFFIC  # and the baselines are put
+    assert native.decide(outputs).drift.state is MonitorState.NO_TRAFFIC  # and the baselines are put
     hour = native.hour()
     native.call(outputs["Artifacts"], np.random.default_rng(2).normal(14, 2, 400), hour, error=1.0)
     at = hour + timedelta(hours=2)
@@ -202,10 +202,10 @@ def test_executions_become_the_report_of_every_engine(plane: "Plane", tmp_path: 
     assert (quality["MonitoringExecutionStatus"], quality.get("FailureReason")) == ("CompletedWithViolations", None)
 
     report = native.decide(outputs)
-    assert (report.engine, report.rows, report.labelled_rows) == ("SAGEMAKER_MODEL_MONITOR", 400, 400)
-    assert (report.drift_state, report.quality_state) == (MonitorState.VIOLATION, MonitorState.VIOLATION)
-    assert {feature.name for feature in report.features if feature.drifted} == {"price", "prediction"}
-    assert [metric.name for metric in report.quality_metrics or () if metric.violated] == ["mae"]
+    assert (report.engine, report.rows, report.quality.rows) == ("SAGEMAKER_MODEL_MONITOR", 400, 400)
+    assert (report.drift.state, report.quality.state) == (MonitorState.VIOLATION, MonitorState.VIOLATION)
+    assert {feature.name for feature in report.drift.features if feature.drifted} == {"price", "prediction"}
+    assert [metric.name for metric in report.quality.metrics if metric.violated] == ["mae"]
     assert (report.analyzer, report.problems) == ("mlops_runtime", None)
     assert "in place of AWS's image" in json.dumps(plane.cloud.status()["monitoring"])
 

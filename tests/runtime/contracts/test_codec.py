@@ -26,7 +26,12 @@ from mlops_runtime.contracts import (
     json_schema,
     to_dict,
 )
-from mlops_runtime.contracts.monitor import MonitorReport, MonitorState
+from mlops_runtime.contracts.monitor import (
+    DriftResult,
+    MonitorReport,
+    MonitorState,
+    QualityResult,
+)
 from mlops_runtime.contracts.retraining import GateSpec
 from mlops_runtime.contracts.rollout import AuditRecord, ServingSpec
 from mlops_runtime.monitor.spec import MonitorSpec
@@ -153,10 +158,9 @@ def test_a_required_field_may_be_null_and_is_then_written() -> None:
         variant="v",
         window_from="f",
         window_until="u",
-        drift_state=MonitorState.NO_TRAFFIC,
-        quality_state=MonitorState.NO_LABELS_YET,
+        drift=DriftResult(state=MonitorState.NO_TRAFFIC),
+        quality=QualityResult(state=MonitorState.NO_LABELS_YET),
         rows=0,
-        labelled_rows=0,
         baseline_sha256=None,
         model_package_arn=None,
     )

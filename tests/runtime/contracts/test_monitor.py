@@ -92,11 +92,13 @@ def test_model_monitors_violations_are_read_and_written() -> None:
 
 def test_a_report_of_silence_names_no_baseline(example: Callable[..., Any]) -> None:
     """The two nullable fields are written as null, the state says why."""
-    silent = example("MonitorReport", baseline_sha256=None, model_package_arn=None, drift_state="NO_TRAFFIC", rows=0)
+    silent = example(
+        "MonitorReport", **{"baseline_sha256": None, "model_package_arn": None, "drift.state": "NO_TRAFFIC", "rows": 0}
+    )
 
     report = from_dict(MonitorReport, silent)
 
-    assert report.drift_state is MonitorState.NO_TRAFFIC
+    assert report.drift.state is MonitorState.NO_TRAFFIC
     assert (report.baseline_sha256, report.model_package_arn) == (None, None)
     assert to_dict(report) == silent
 
@@ -116,11 +118,15 @@ def test_a_report_of_silence_names_no_baseline(example: Callable[..., Any]) -> N
         (Counts, {"last": 1501664401}, "$.last must be a string, got 1501664401"),
         (Counts, {"format": "mlops.counts/2"}, "$.format must be one of 'mlops.counts/1', got 'mlops.counts/2'"),
         (MonitorReport, {"baseline_sha256": ...}, "$.baseline_sha256 is missing"),
-        (MonitorReport, {"features.0.drifted": "true"}, "$.features[0].drifted must be a boolean, got 'true'"),
         (
             MonitorReport,
-            {"quality_state": "QUIET"},
-            "$.quality_state must be one of 'NOT_YET_DEPLOYED', 'NO_TRAFFIC', 'NO_CAPTURE', 'NO_LABELS_YET', "
+            {"drift.features.0.drifted": "true"},
+            "$.drift.features[0].drifted must be a boolean, got 'true'",
+        ),
+        (
+            MonitorReport,
+            {"quality.state": "QUIET"},
+            "$.quality.state must be one of 'NOT_YET_DEPLOYED', 'NO_TRAFFIC', 'NO_CAPTURE', 'NO_LABELS_YET', "
             "'BASELINE_OLDER_THAN_MODEL', 'MONITOR_NOT_RUN', 'INSUFFICIENT_DATA', 'OK', 'VIOLATION', got 'QUIET'",
         ),
     ],

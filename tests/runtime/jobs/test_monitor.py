@@ -262,9 +262,10 @@ def test_the_job_counts_explains_and_decides_as_the_functions_do(job):
     assert ended["ProcessingJobStatus"] == "Completed", job.log("monitor-job")
     found, counted = job.report(), job.counts()
     assert found.engine == "PROCESSING"
-    assert (found.drift_state, found.rows) == (MonitorState.OK, ROWS * CALLS)
-    assert (found.explainability_state, found.ndcg) == (MonitorState.OK, pytest.approx(1.0))
-    assert max(found.attributions, key=found.attributions.get) == "store"
+    assert (found.drift.state, found.rows) == (MonitorState.OK, ROWS * CALLS)
+    assert (found.explainability.state, found.explainability.ndcg) == (MonitorState.OK, pytest.approx(1.0))
+    attributed = found.explainability.attributions
+    assert max(attributed, key=attributed.get) == "store"
     assert ended["ExitMessage"] == found.verdict
     told = job.cloud.client("cloudwatch").list_metrics(Namespace=metric_namespace(SETTINGS.unit))["Metrics"]
     assert {"SampleCount", "FeaturesDrifted", "UnannouncedCalls", "Ndcg"} <= {metric["MetricName"] for metric in told}
@@ -283,7 +284,7 @@ def test_the_job_counts_explains_and_decides_as_the_functions_do(job):
     by_functions = decide_window(
         job.now, SETTINGS, store=store, table=table, cloudwatch=clients.cloudwatch, events=clients.events
     )
-    explained = ("explainability_state", "attributions", "ndcg", "engine", "metrics")
+    explained = ("explainability", "engine", "metrics")
     assert by_functions.metrics == tuple(v for v in found.metrics or () if v.monitor != "explainability")
     assert by_functions == replace(found, **{name: getattr(by_functions, name) for name in explained})
 
@@ -321,8 +322,8 @@ def test_a_baseline_that_was_changed_is_told_and_nothing_is_counted(job):
     finally:
         job.s3.put_object(Bucket=ARTIFACTS, Key=key, Body=body)
     assert "was changed" in report.baseline_flaw
-    assert report.drift_state not in (MonitorState.OK, MonitorState.INSUFFICIENT_DATA)
-    assert (failed, job.counts(), report.attributions) == ({}, {}, None)
+    assert report.drift.state not in (MonitorState.OK, MonitorState.INSUFFICIENT_DATA)
+    assert (failed, job.counts(), report.explainability) == ({}, {}, None)
 
 
 @pytest.mark.parametrize(

@@ -101,7 +101,7 @@ def test_the_same_traffic_is_no_drift_and_other_traffic_is(s3, lines, models, pu
     for scale, state in (((5.0, 0.1), MonitorState.OK), ((0.1, 5.0), MonitorState.VIOLATION)):
         sizes = put(s3, lines, 3, 60, scale=scale)
         found = explain(live, baseline, sizes, s3=s3, captures="captures", rows=90, minimum_ndcg=0.9)
-        assert found.problem is None
+        assert found.problems is None
         assert found.state is state
         assert list(found.attributions) == ["price", "stock", "store"]
         assert len(found.violations) == (state is MonitorState.VIOLATION)
@@ -171,12 +171,12 @@ def test_what_cannot_be_explained_says_why(s3, lines, put_live, monkeypatch):
     assert explain(live, asked, put(s3, lines, 1, 20), **how).state is MonitorState.INSUFFICIENT_DATA
     other = explain(replace(live, model_sha256="0" * 64), asked, put(s3, lines, 1, 20), **how)
     assert (other.state, other.ndcg) == (MonitorState.MONITOR_NOT_RUN, None)
-    assert "not the model that was registered" in other.problem
+    assert "not the model that was registered" in str(other.problems)
     for digest in ("0" * 64, None):
         changed = explain(replace(live, artifact_sha256=digest), asked, put(s3, lines, 1, 20), **how)
         assert (changed.state, changed.ndcg) == (MonitorState.MONITOR_NOT_RUN, None)
-        assert changed.problem.endswith(f"the live pointer names {digest}")
+        assert next(iter(changed.problems)).endswith(f"the live pointer names {digest}")
     monkeypatch.setitem(sys.modules, "shap", None)
     missing = explain(live, asked, put(s3, lines, 2, 100), **how)
     assert missing.state is MonitorState.MONITOR_NOT_RUN
-    assert "need the package 'shap'" in missing.problem
+    assert "need the package 'shap'" in str(missing.problems)

@@ -2,46 +2,72 @@
 
 import json
 from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
 
 from hypothesis import strategies as st
 from tests.runtime.monitor.timeline import BASELINE, LIVE
 
 from mlops_runtime.contracts import canonical_json, from_json
 from mlops_runtime.contracts.monitor import (
+    MONITORS,
+    DriftResult,
+    ExplainabilityResult,
     Facet,
     FeatureDrift,
+    LatencyResult,
     Measured,
+    MonitorReport,
     MonitorState,
+    QualityResult,
     Violation,
     Violations,
 )
-from mlops_runtime.monitor.monitors.attribution_ranking import Explanation
-from mlops_runtime.monitor.monitors.label_measures import Quality
-from mlops_runtime.monitor.monitors.latency_measures import Latency
-from mlops_runtime.monitor.monitors.monitor_table import violations
+from mlops_runtime.monitor.monitors.monitor_table import decide, violations
+from mlops_runtime.monitor.report import build
 from mlops_runtime.monitor.spec import MonitorSpec
+from mlops_runtime.monitor.window import Window
 from mlops_runtime.monitor.window_evidence import Evidence, Traffic
 
 SPEC = MonitorSpec()
-GOOD = Quality(
+KNOWN = replace(BASELINE, quality={"wape": 0.4, "bias": 0.0})
+GOOD = QualityResult(
     rows=500,
-    wape=0.44,
-    bias=0.1,
-    unmatched=0,
-    mismatched=0,
-    malformed=0,
+    values={"wape": 0.44, "bias": 0.1, "wape_ratio": 1.1},
+    holdout=KNOWN.quality,
     metrics=(Measured(name="wape", value=0.44, violated=False),),
 )
-KNOWN = replace(BASELINE, quality={"wape": 0.4, "bias": 0.0})
 QUIET = FeatureDrift(name="price", psi=0.0, p_value=1.0, drifted=False, persistent=False)
 FULL = Evidence(
     live=LIVE,
     baseline=KNOWN,
     traffic=Traffic(invocations=9, counted=3, rows=1000),
     rows=1000,
-    features=(QUIET,),
-    quality=GOOD,
+    measured={"drift": DriftResult(features=(QUIET,)), "quality": GOOD},
 )
+WINDOW = Window.before(datetime(2017, 8, 14, 0, 15, tzinfo=UTC), 168)
+
+
+def changed(evidence: Evidence, **changes: Any) -> Evidence:
+    """Return evidence with other fields and, by the names of monitors, other measured results; None takes one out."""
+    results = {name: changes.pop(name) for name in MONITORS if name in changes}
+    kept = {**evidence.measured, **results}
+    return replace(evidence, measured={name: each for name, each in kept.items() if each is not None}, **changes)
+
+
+def drift_of(*features: FeatureDrift) -> DriftResult:
+    """Return what was measured of features."""
+    return DriftResult(features=features)
+
+
+def states(evidence: Evidence, spec: MonitorSpec = SPEC) -> dict[str, MonitorState]:
+    """Return the state of each monitor."""
+    return {name: result.state for name, result in decide(evidence, WINDOW, spec).items()}
+
+
+def report_of(evidence: Evidence, spec: MonitorSpec = SPEC) -> MonitorReport:
+    """Return the report of the evidence's window."""
+    return build(evidence, spec, endpoint="demand-forecast", variant="AllTraffic", window=WINDOW)
 
 
 def measured(violated: bool | None, name: str = "rmse") -> Measured:
@@ -72,15 +98,19 @@ EVIDENCE = st.builds(
     flaw=st.sampled_from([None, "changed"]),
     traffic=TRAFFIC,
     rows=st.sampled_from([0, 199, 200]),
-    features=st.lists(st.builds(replace, st.just(QUIET), drifted=st.booleans(), persistent=VERDICT), max_size=2).map(
-        tuple
-    ),
-    quality=st.sampled_from([None, GOOD, replace(GOOD, rows=0, wape=None), replace(GOOD, metrics=(measured(True),))]),
-    explanation=st.sampled_from(
-        [None, Explanation(state=MonitorState.OK), Explanation(state=MonitorState.MONITOR_NOT_RUN)]
-    ),
-    latency=st.sampled_from(
-        [None, Latency(calls=0, measured=()), Latency(calls=500, measured=(measured(True, "p99"),))]
+    measured=st.fixed_dictionaries(
+        {
+            "drift": st.lists(
+                st.builds(replace, st.just(QUIET), drifted=st.booleans(), persistent=VERDICT), max_size=2
+            ).map(lambda features: drift_of(*features))
+        },
+        optional={
+            "quality": st.sampled_from(
+                [GOOD, replace(GOOD, rows=0, values={}), replace(GOOD, metrics=(measured(True),))]
+            ),
+            "explainability": st.sampled_from([ExplainabilityResult(state=MonitorState.OK), ExplainabilityResult()]),
+            "latency": st.sampled_from([LatencyResult(), LatencyResult(calls=500, metrics=(measured(True, "p99"),))]),
+        },
     ),
 )
 # of the documentation's pages; ours also have feature_name, by which all are listed in one table
@@ -95,7 +125,7 @@ DATA = {"feature_name", "constraint_check_type", "description"}
 
 def found(evidence: Evidence, spec: MonitorSpec = SPEC) -> list[Violation]:
     """Return the violations; the file has exactly the documented members, and reads back."""
-    made = violations(evidence, spec)
+    made = violations(report_of(evidence, spec), evidence)
     body = canonical_json(made)
     assert from_json(Violations, body) == made
     for line in json.loads(body)["violations"]:

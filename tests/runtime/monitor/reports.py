@@ -7,17 +7,22 @@ from mlops_runtime.contracts import content_hash
 from mlops_runtime.contracts.monitor import (
     Baseline,
     BiasMetric,
+    BiasResult,
     Condition,
     Counts,
+    DriftResult,
+    ExplainabilityResult,
     Facet,
     FeatureBaseline,
     FeatureCounts,
     FeatureDrift,
+    LatencyResult,
     Measured,
     MonitorReport,
     MonitorState,
     PairBaseline,
     PairCounts,
+    QualityResult,
     SegmentQuality,
     Stratum,
 )
@@ -129,6 +134,28 @@ def drift(name: str, psi: float = 0.002, p_value: float = 0.4, **more: object) -
     return replace(found, **more)  # type: ignore[arg-type]
 
 
+QUALITY = QualityResult(
+    state=MonitorState.OK,
+    rows=640,
+    coverage=0.93,
+    label_delay_hours=170.0,
+    metrics=(
+        Measured(name="wape", value=0.41, low=0.39, high=0.43, baseline=0.4, limit=0.5, rows=640, violated=False),
+        Measured(name="bias", value=-0.01, low=-0.03, high=0.01, baseline=0.0, rows=640),
+        Measured(name="rmse", value=3.1, low=2.8, high=3.5, baseline=3.0, rows=640),
+    ),
+)
+LATENCY = LatencyResult(
+    state=MonitorState.OK,
+    calls=900,
+    metrics=(
+        Measured(name="p50", value=4.1, baseline=4.0, violated=False),
+        Measured(name="p99", value=19.0, baseline=17.5, limit=50.0, violated=False),
+    ),
+)
+NO_LABELS = QualityResult(state=MonitorState.NO_LABELS_YET)
+
+
 def report_of(day: int, features: Sequence[FeatureDrift], **more: object) -> MonitorReport:
     """Return the report of one day of August."""
     found = MonitorReport(
@@ -136,27 +163,17 @@ def report_of(day: int, features: Sequence[FeatureDrift], **more: object) -> Mon
         variant="AllTraffic",
         window_from=f"2017-08-{day - 1:02}T06:00:00Z",
         window_until=f"2017-08-{day:02}T06:00:00Z",
-        drift_state=MonitorState.VIOLATION if any(f.persistent for f in features) else MonitorState.OK,
-        quality_state=MonitorState.OK,
         rows=1000,
-        labelled_rows=640,
         baseline_sha256=content_hash(BASELINE),
         model_package_arn=ARN,
-        features=tuple(features),
         engine="LAMBDA",
-        coverage=0.93,
-        label_delay_hours=170.0,
-        quality_metrics=(
-            Measured(name="wape", value=0.41, low=0.39, high=0.43, baseline=0.4, limit=0.5, rows=640, violated=False),
-            Measured(name="bias", value=-0.01, low=-0.03, high=0.01, baseline=0.0, rows=640),
-            Measured(name="rmse", value=3.1, low=2.8, high=3.5, baseline=3.0, rows=640),
+        drift=DriftResult(
+            state=MonitorState.VIOLATION if any(f.persistent for f in features) else MonitorState.OK,
+            features=tuple(features),
+            left_out=BASELINE.left_out,
         ),
-        latency_state=MonitorState.OK,
-        latency=(
-            Measured(name="p50", value=4.1, baseline=4.0, violated=False),
-            Measured(name="p99", value=19.0, baseline=17.5, limit=50.0, violated=False),
-        ),
-        left_out=BASELINE.left_out,
+        quality=QUALITY,
+        latency=LATENCY,
     )
     return replace(found, **more)  # type: ignore[arg-type]
 
@@ -221,7 +238,8 @@ def conditioned() -> Sample:
         strata=(replace(strata[1], rows=900), replace(strata[0], key="promotion|Sun", rows=100)),
     )
     features = tuple(replace(f, untested="is a condition") if f.name == "store" else f for f in QUIET[:5])
-    report = report_of(8, features, uncovered_rows=100, baseline_sha256=content_hash(baseline))
+    report = report_of(8, features, baseline_sha256=content_hash(baseline))
+    report = replace(report, drift=replace(report.drift, uncovered_rows=100))
     return Sample(report=report, baseline=baseline, counts=counts)
 
 
@@ -244,17 +262,26 @@ def classifier() -> Sample:
     report = report_of(
         8,
         QUIET[:5],
-        quality_state=MonitorState.VIOLATION,
-        quality_metrics=metrics(0.7, violated=True),
-        quality_segments=(
-            SegmentQuality(segment="store=store 3", rows=210, metrics=metrics(0.61, violated=True)),
-            SegmentQuality(segment="store=store 1", rows=430, metrics=metrics(0.8, violated=False)),
+        quality=replace(
+            QUALITY,
+            state=MonitorState.VIOLATION,
+            metrics=metrics(0.7, violated=True),
+            segments=(
+                SegmentQuality(segment="store=store 3", rows=210, metrics=metrics(0.61, violated=True)),
+                SegmentQuality(segment="store=store 1", rows=430, metrics=metrics(0.8, violated=False)),
+            ),
         ),
-        bias_state=MonitorState.VIOLATION,
-        bias=(bias("DI", 0.7, violated=None), bias("DPPL", 0.21, violated=True), bias("AD", 0.02, violated=False)),
-        explainability_state=MonitorState.VIOLATION,
-        attributions={"store": 3.0, "price": 1.0, "stock": 0.4},
-        ndcg=0.86,
+        bias=BiasResult(
+            state=MonitorState.VIOLATION,
+            metrics=(
+                bias("DI", 0.7, violated=None),
+                bias("DPPL", 0.21, violated=True),
+                bias("AD", 0.02, violated=False),
+            ),
+        ),
+        explainability=ExplainabilityResult(
+            state=MonitorState.VIOLATION, attributions={"store": 3.0, "price": 1.0, "stock": 0.4}, ndcg=0.86
+        ),
         baseline_sha256=content_hash(baseline),
         engine="PROCESSING",
     )
@@ -264,17 +291,22 @@ def classifier() -> Sample:
 def silent() -> Sample:
     """Nobody called."""
     report = report_of(
-        8, (), drift_state=MonitorState.NO_TRAFFIC, quality_state=MonitorState.NO_LABELS_YET, rows=0, labelled_rows=0,
-        quality_metrics=None, latency=None, latency_state=MonitorState.NO_TRAFFIC, coverage=None, label_delay_hours=None,
-    )  # fmt: skip
+        8,
+        (),
+        rows=0,
+        drift=DriftResult(state=MonitorState.NO_TRAFFIC, left_out=BASELINE.left_out),
+        quality=NO_LABELS,
+        latency=LatencyResult(state=MonitorState.NO_TRAFFIC),
+    )
     return Sample(report=report, baseline=BASELINE, counts=None, history=quiet().history)
 
 
 def tampered() -> Sample:
     """Somebody changed the baseline."""
+    report = silent().report
     report = replace(
-        silent().report,
-        drift_state=MonitorState.MONITOR_NOT_RUN,
+        report,
+        drift=replace(report.drift, state=MonitorState.MONITOR_NOT_RUN),
         verdict="nobody watches: the baseline is not the one that was approved",
         problems={
             "baseline s3://artifacts/evaluations/demand-forecast/7/baseline.json is not the one that was approved": 1
@@ -316,10 +348,11 @@ def hostile() -> Sample:
     rate = Measured(name=HOSTILE, value=0.5, low=0.4, high=0.6, baseline=0.3, violated=True)
     report = report_of(
         8, (found, other), endpoint=HOSTILE, variant=HOSTILE, verdict=HOSTILE, suppressed=HOSTILE, problems={HOSTILE: 3},
-        left_out={HOSTILE: HOSTILE}, quality_metrics=(rate,), model_package_arn=HOSTILE, attributions={HOSTILE: 1.0},
-        quality_segments=(SegmentQuality(segment=HOSTILE, rows=1, metrics=(rate,)),),
-        bias=(BiasMetric(facet=HOSTILE, facet_value=HOSTILE, metric=rate, stage="pre_training"),),
-        latency=(rate,), baseline_sha256=content_hash(baseline),
+        model_package_arn=HOSTILE, baseline_sha256=content_hash(baseline),
+        drift=DriftResult(state=MonitorState.VIOLATION, features=(found, other), left_out={HOSTILE: HOSTILE}),
+        quality=replace(QUALITY, metrics=(rate,), segments=(SegmentQuality(segment=HOSTILE, rows=1, metrics=(rate,)),)),
+        bias=BiasResult(metrics=(BiasMetric(facet=HOSTILE, facet_value=HOSTILE, metric=rate, stage="pre_training"),)),
+        explainability=ExplainabilityResult(attributions={HOSTILE: 1.0}), latency=replace(LATENCY, metrics=(rate,)),
     )  # fmt: skip
     return Sample(report=report, baseline=baseline, counts=counts_of(baseline), history=[report_of(7, (found,))])
 
@@ -331,10 +364,9 @@ def empty() -> Sample:
         variant="AllTraffic",
         window_from="2017-08-07T06:00:00Z",
         window_until="2017-08-08T06:00:00Z",
-        drift_state=MonitorState.NOT_YET_DEPLOYED,
-        quality_state=MonitorState.NOT_YET_DEPLOYED,
+        drift=DriftResult(state=MonitorState.NOT_YET_DEPLOYED),
+        quality=QualityResult(state=MonitorState.NOT_YET_DEPLOYED),
         rows=0,
-        labelled_rows=0,
         baseline_sha256=None,
         model_package_arn=None,
     )

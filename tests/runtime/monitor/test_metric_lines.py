@@ -7,15 +7,21 @@ from typing import Any
 
 import pytest
 from hypothesis import given
-from tests.runtime.monitor.evidence import EVIDENCE, FULL, GOOD, QUIET, measured
-from tests.runtime.monitor.test_report import report_of
+from tests.runtime.monitor.evidence import EVIDENCE, FULL, GOOD, QUIET, changed, drift_of, measured, report_of
 
 from mlops_local import embedded_metrics
-from mlops_runtime.contracts.monitor import BiasMetric, Facet, Measured, MetricValue, MonitorReport, MonitorState
+from mlops_runtime.contracts.monitor import (
+    BiasMetric,
+    BiasResult,
+    ExplainabilityResult,
+    LatencyResult,
+    Measured,
+    MetricValue,
+    MonitorReport,
+    MonitorState,
+)
 from mlops_runtime.monitor.metric_lines import data, lines
 from mlops_runtime.monitor.metric_names import metric_names
-from mlops_runtime.monitor.monitors.attribution_ranking import Explanation
-from mlops_runtime.monitor.monitors.latency_measures import Latency
 from mlops_runtime.monitor.monitors.monitor_table import metrics
 from mlops_runtime.monitor.spec import MonitorSpec
 from mlops_runtime.monitor.window_evidence import Evidence
@@ -27,7 +33,7 @@ SPEC = MonitorSpec(alarm_features=("price",), quality_limits={"mae": 2})
 def values(report: MonitorReport) -> dict[str, float]:
     """Return published values as ``monitor/name``, as the reader of the embedded format finds them."""
     found = {}
-    written = lines(metrics(report, SPEC), unit="demand", endpoint="demand-forecast", variant="AllTraffic", now=NOW)
+    written = lines(metrics(report), unit="demand", endpoint="demand-forecast", variant="AllTraffic", now=NOW)
     for datum in (datum for line in written for datum in embedded_metrics.read(line)):
         assert (datum.namespace, datum.at) == ("MLOps/demand", NOW.timestamp())
         assert (datum.dimensions["Endpoint"], datum.dimensions["Variant"]) == ("demand-forecast", "AllTraffic")
@@ -38,27 +44,24 @@ def values(report: MonitorReport) -> dict[str, float]:
 
 def test_all_metrics_of_a_full_window() -> None:
     """Aggregates of each monitor, staleness, and a feature's own metric only where it was asked for."""
-    assert FULL.baseline is not None
     bias = tuple(
         BiasMetric(facet="sex", facet_value="f", metric=measured(v, "DPL"), stage="post_training")
         for v in (True, False)
     )
-    quality = replace(
-        GOOD, metrics=(Measured(name="mae", value=3.0, violated=True), measured(None)), coverage=0.8, bias_metrics=bias
-    )
-    evidence = replace(
+    quality = replace(GOOD, metrics=(Measured(name="mae", value=3.0, violated=True), measured(None)), coverage=0.8)
+    evidence = changed(
         FULL,
-        baseline=replace(FULL.baseline, facets=(Facet(name="sex"),)),
-        features=(
+        drift=drift_of(
             replace(QUIET, psi=0.2, drifted=True, persistent=True),
             replace(QUIET, name="stock", psi=0.3, drifted=True),
             replace(QUIET, name="store", psi=0.1),
         ),
         quality=quality,
-        explanation=Explanation(state=MonitorState.VIOLATION, ndcg=0.7),
-        latency=Latency(
+        bias=BiasResult(metrics=bias),
+        explainability=ExplainabilityResult(state=MonitorState.VIOLATION, ndcg=0.7),
+        latency=LatencyResult(
             calls=500,
-            measured=(
+            metrics=(
                 Measured(name="p50", value=4.0, baseline=5.0, violated=False),
                 Measured(name="p99", value=9.0, baseline=3.0, violated=True),
             ),
@@ -115,7 +118,7 @@ def test_what_is_not_known_is_not_published() -> None:
 
 def test_a_changed_baseline_is_published_and_nothing_of_drift() -> None:
     """It alarms by its own metric."""
-    found = values(report_of(replace(FULL, baseline=None, flaw="changed", features=()), SPEC))
+    found = values(report_of(replace(FULL, baseline=None, flaw="changed"), SPEC))
     assert found["drift/BaselineTampered"] == 1
     assert not {"drift/FeaturesDrifted", "drift/MaxPsi", "quality/WapeRatio"} & set(found)
 
@@ -135,7 +138,7 @@ def test_only_named_metrics_are_ever_published(evidence: Evidence) -> None:
 
 def test_a_line_is_one_json_object_with_one_directive() -> None:
     """Nothing before or after it, at most 100 metrics, no number that JSON has not."""
-    written = lines(metrics(report_of(FULL, SPEC), SPEC), unit="u", endpoint="e", variant="v", now=NOW)
+    written = lines(metrics(report_of(FULL, SPEC)), unit="u", endpoint="e", variant="v", now=NOW)
     for line in written:
         document = json.loads(line)
         [directive] = document["_aws"]["CloudWatchMetrics"]

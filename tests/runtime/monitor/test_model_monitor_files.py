@@ -6,7 +6,6 @@ https://docs.aws.amazon.com/sagemaker/latest/dg/model-monitor-byoc-constraints.h
 
 import json
 from collections.abc import Mapping
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -17,7 +16,6 @@ import sklearn.metrics as reference
 from mlops_runtime.contracts.monitor import Baseline, Counts, FeatureBaseline, FeatureCounts
 from mlops_runtime.monitor.counting.counts import count, empty
 from mlops_runtime.monitor.model_monitor_files import constraints, quality_statistics, statistics
-from mlops_runtime.monitor.monitors.label_measures import Quality
 from mlops_runtime.monitor.monitors.rows import Rows
 from mlops_runtime.monitor.spec import MonitorSpec
 
@@ -162,7 +160,6 @@ NOW = datetime(2017, 8, 8, tzinfo=UTC)
 CLASSES = Baseline(
     features=(), rows=1, training_set_id="t", created="2017-08-01T00:00:00Z", target="classification", positive=0.4
 )
-EMPTY = Quality(rows=0, wape=None, bias=None, unmatched=0, mismatched=0, malformed=0)
 # https://docs.aws.amazon.com/sagemaker/latest/dg/model-monitor-model-quality-metrics.html
 KEYS = {
     "confusion_matrix",
@@ -190,7 +187,7 @@ KEYS = {
 
 def file_of(rows: Rows, baseline: Baseline | None) -> dict[str, Any]:
     """Return the file as it is read back."""
-    file = quality_statistics(replace(EMPTY, labelled=rows), baseline, evaluated_at=NOW)
+    file = quality_statistics(rows, baseline, evaluated_at=NOW)
     loaded: dict[str, Any] = json.loads(json.dumps(file, allow_nan=False))
     return loaded
 
@@ -249,7 +246,7 @@ def test_a_label_beyond_all_measure_is_no_crash(huge: float) -> None:
     """Its square is no double: what rests on it is not defined, the rest is, and the file is JSON."""
     label = np.arange(1.0, 301.0)
     label[7] = huge
-    found = quality_statistics(replace(EMPTY, rows=300, labelled=Rows.of(label + 1, label)), None, evaluated_at=NOW)
+    found = quality_statistics(Rows.of(label + 1, label), None, evaluated_at=NOW)
     assert found is not None
     assert json.dumps(found, allow_nan=False)
 
@@ -257,5 +254,4 @@ def test_a_label_beyond_all_measure_is_no_crash(huge: float) -> None:
 def test_nothing_labelled_is_no_file() -> None:
     """An empty file would say that there were metrics."""
     rows = Rows.of(np.empty(0), np.empty(0))
-    assert quality_statistics(EMPTY, None, evaluated_at=NOW) is None
-    assert quality_statistics(replace(EMPTY, labelled=rows), CLASSES, evaluated_at=NOW) is None
+    assert quality_statistics(rows, CLASSES, evaluated_at=NOW) is None

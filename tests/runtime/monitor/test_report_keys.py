@@ -9,7 +9,12 @@ import pytest
 from moto import mock_aws
 
 from mlops_runtime.contracts import ContractError, canonical_json
-from mlops_runtime.contracts.monitor import MonitorReport, MonitorState
+from mlops_runtime.contracts.monitor import (
+    DriftResult,
+    MonitorReport,
+    MonitorState,
+    QualityResult,
+)
 from mlops_runtime.monitor.report_keys import newest_report, report_folder, report_keys
 
 NOW = datetime(2017, 8, 8, 6, 15, tzinfo=UTC)
@@ -33,10 +38,9 @@ def _report(rows: int) -> bytes:
             variant="v",
             window_from="2017-08-07T06:00:00Z",
             window_until="2017-08-08T06:00:00Z",
-            drift_state=MonitorState.OK,
-            quality_state=MonitorState.OK,
+            drift=DriftResult(state=MonitorState.OK),
+            quality=QualityResult(state=MonitorState.OK),
             rows=rows,
-            labelled_rows=0,
             baseline_sha256=None,
             model_package_arn=None,
         )

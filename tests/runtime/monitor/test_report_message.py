@@ -6,11 +6,10 @@ from typing import Any
 import pytest
 from hypothesis import given
 from tests.runtime.monitor import reports
-from tests.runtime.monitor.evidence import EVIDENCE, FULL, GOOD, KNOWN, QUIET
-from tests.runtime.monitor.test_report import report_of
+from tests.runtime.monitor.evidence import EVIDENCE, FULL, GOOD, QUIET, changed, drift_of, report_of
+from tests.runtime.monitor.reports import NO_LABELS
 
-from mlops_runtime.contracts.monitor import BiasMetric, Facet, Measured, MonitorState
-from mlops_runtime.monitor.monitors.latency_measures import Latency
+from mlops_runtime.contracts.monitor import BiasMetric, BiasResult, LatencyResult, Measured, MonitorState
 from mlops_runtime.monitor.report_message import are_many, message, problems, problems_text, short_flaw, verdict
 from mlops_runtime.monitor.spec import MonitorSpec
 from mlops_runtime.monitor.window_evidence import Evidence, Traffic
@@ -25,6 +24,13 @@ def test_the_most_frequent_stand_first() -> None:
     assert problems(found) == [("z", 9), ("b", 2), ("c", 2), ("a", 1)]
     assert problems_text(found) == "z (9); b (2); c (2); 1 more kind"
     assert problems_text(REPORT) == ""
+
+
+def test_problems_of_a_monitor_are_among_them() -> None:
+    """They are in its result; one that two of them met counts twice."""
+    quality = replace(REPORT.quality, problems={"label is no number": 3, "a": 1})
+
+    assert problems(replace(REPORT, problems={"a": 1}, quality=quality)) == [("label is no number", 3), ("a", 2)]
 
 
 def test_more_than_one_in_a_hundred_is_much() -> None:
@@ -46,7 +52,7 @@ def test_a_flaw_of_the_baseline_is_no_problem_beside_it() -> None:
 
 
 WAPE = Measured(name="wape", value=0.4123, low=0.391, high=0.43, baseline=0.4, violated=False)
-MEASURED = replace(FULL, quality=replace(GOOD, metrics=(WAPE,)))
+MEASURED = changed(FULL, quality=replace(GOOD, metrics=(WAPE,)))
 PRICE = replace(
     QUIET, psi=0.2, p_value=1e-9, drifted=True, persistent=True, description="mean rose 12 %, from 4.1 to 4.59"
 )
@@ -63,17 +69,17 @@ def said(evidence: Evidence, spec: MonitorSpec | None = None) -> str:
     [
         ({}, "no drift in 1,000 rows; quality holds (WAPE 0.412, 0.391 to 0.43)"),
         (
-            {"features": (PRICE, STORE)},
+            {"drift": drift_of(PRICE, STORE)},
             "drift in 2 of 3 windows: store (level 'X' never seen before: 1.2 % of rows), price (mean rose 12 %, from 4.1 to "
             "4.59); "
             "quality holds (WAPE 0.412, 0.391 to 0.43)",
         ),
         (
-            {"features": (replace(PRICE, persistent=False),), "quality": replace(GOOD, rows=0, wape=None)},
+            {"drift": drift_of(replace(PRICE, persistent=False)), "quality": NO_LABELS},
             "drift in this window, not yet in 2 of 3: price (mean rose 12 %, from 4.1 to 4.59); no labels yet",
         ),
         (
-            {"quality": replace(GOOD, wape=0.6, metrics=(replace(WAPE, value=0.6, violated=True),))},
+            {"quality": replace(GOOD, metrics=(replace(WAPE, value=0.6, violated=True),))},
             "no drift in 1,000 rows; quality fell (WAPE 0.6, 0.391 to 0.43; holdout 0.4)",
         ),
         (
@@ -97,7 +103,7 @@ def said(evidence: Evidence, spec: MonitorSpec | None = None) -> str:
 )  # fmt: skip
 def test_a_sentence_for_each_state(change: dict[str, Any], expected: str) -> None:
     """What drifted, by how much and in how many windows, the surest first; whether quality holds, with its interval."""
-    assert said(replace(MEASURED, **change)) == f"demand-forecast: {expected}"
+    assert said(changed(MEASURED, **change)) == f"demand-forecast: {expected}"
 
 
 @pytest.mark.parametrize(
@@ -114,7 +120,7 @@ def test_calls_of_the_model_before_are_not_denied(rows: int, expected: str) -> N
     """A window in which a model went live knows of the calls since then alone."""
     live = replace(MEASURED.live, since="2017-08-10T12:00:00.5Z")
     traffic = replace(MEASURED.traffic, invocations=rows, rows=rows)
-    assert expected in said(replace(MEASURED, live=live, rows=rows, traffic=traffic, quality=None, counts=None))
+    assert expected in said(changed(MEASURED, live=live, rows=rows, traffic=traffic, quality=None, counts=None))
 
 
 def test_other_monitors_are_named_where_they_found_something() -> None:
@@ -122,12 +128,7 @@ def test_other_monitors_are_named_where_they_found_something() -> None:
     metric = Measured(name="DPL", value=0.21, low=0.18, high=0.24, violated=True)
     bias = BiasMetric(facet="sex", facet_value="f", metric=metric, stage="pre_training")
     slow = Measured(name="p99", value=120.0, limit=90.0, violated=True)
-    evidence = replace(
-        MEASURED,
-        baseline=replace(KNOWN, facets=(Facet(name="sex"),)),
-        quality=replace(GOOD, metrics=(WAPE,), bias_metrics=(bias,)),
-        latency=Latency(calls=500, measured=(slow,)),
-    )
+    evidence = changed(MEASURED, bias=BiasResult(metrics=(bias,)), latency=LatencyResult(calls=500, metrics=(slow,)))
     assert said(evidence).endswith(
         "bias moved: DPL of sex=f 0.21, 0.18 to 0.24; the model is slow: p99 120 ms, at most 90"
     )
@@ -136,7 +137,7 @@ def test_other_monitors_are_named_where_they_found_something() -> None:
 def test_many_features_are_counted_not_listed() -> None:
     """A sentence names three; the message ten."""
     many = tuple(replace(PRICE, name=f"f{i:02}") for i in range(14))
-    report = report_of(replace(MEASURED, features=many), MonitorSpec(alarm_windows=1, of_windows=1))
+    report = report_of(changed(MEASURED, drift=drift_of(*many)), MonitorSpec(alarm_windows=1, of_windows=1))
     assert "drift in this window: f00 (mean rose 12 %, from 4.1 to 4.59), f01" in verdict(report)
     assert "f02 (mean rose 12 %, from 4.1 to 4.59), 11 more;" in verdict(report)
     assert "- 4 more features" in message(report, "s3://b/report.json")
@@ -144,7 +145,7 @@ def test_many_features_are_counted_not_listed() -> None:
 
 def test_a_message_says_what_happened_what_to_do_and_where() -> None:
     """In lines."""
-    evidence = replace(MEASURED, features=(PRICE,), problems={"line is not JSON": 3})
+    evidence = changed(MEASURED, drift=drift_of(PRICE), problems={"line is not JSON": 3})
     evidence = replace(evidence, problem_objects={"line is not JSON": "capture/e/v/2017/08/08/01/o.jsonl"})
     text = message(report_of(evidence), "s3://artifacts/report.json").splitlines()
     assert text[0].startswith("demand-forecast: drift in 2 of 3 windows")
@@ -157,7 +158,7 @@ def test_a_message_says_what_happened_what_to_do_and_where() -> None:
 
 def test_a_changed_baseline_is_the_whole_message() -> None:
     """Who reads it must look for whoever changed it, not for drift."""
-    text = message(report_of(replace(MEASURED, baseline=None, flaw="the baseline was changed", features=())), "s3://r")
+    text = message(report_of(replace(MEASURED, baseline=None, flaw="the baseline was changed")), "s3://r")
     assert "find out who changed or removed it" in text
     assert "Left out" not in text
 

@@ -12,7 +12,12 @@ from moto import mock_aws
 from tests.runtime.monitor.timeline import MemoryS3
 
 from mlops_runtime.contracts import ContractError, canonical_json, content_hash
-from mlops_runtime.contracts.monitor import Baseline, MonitorReport, MonitorState
+from mlops_runtime.contracts.monitor import (
+    Baseline,
+    DriftResult,
+    MonitorReport,
+    QualityResult,
+)
 from mlops_runtime.monitor.counting.counts import empty
 from mlops_runtime.monitor.store import BaselineIntegrityError, MonitorStore
 from mlops_runtime.monitor.window import Inventory, Window
@@ -157,8 +162,8 @@ def test_earlier_reports_come_newest_first_and_those_of_the_window_and_later_do_
     ends = [datetime(2017, 8, day, tzinfo=UTC) for day in (1, 7, 8, 9, 10)]
     for end in ends:
         report = MonitorReport(
-            endpoint="demand-forecast", variant="v", window_from="", window_until=end.isoformat(), rows=0, labelled_rows=0,
-            drift_state=MonitorState.OK, quality_state=MonitorState.OK, baseline_sha256=None, model_package_arn=None,
+            endpoint="demand-forecast", variant="v", window_from="", window_until=end.isoformat(), rows=0,
+            drift=DriftResult(), quality=QualityResult(), baseline_sha256=None, model_package_arn=None,
         )  # fmt: skip
         objects = Inventory(since="", until=end.isoformat(), hours={})
         uri = store.put_report(report, {"objects.json": canonical_json(objects)}, end)

@@ -76,7 +76,7 @@ def test_there_is_always_one_state_and_every_object_counts_once(objects: list[Ca
             expected = MonitorState.INSUFFICIENT_DATA
         else:
             expected = MonitorState.OK
-        assert (report.drift_state, report.quality_state) == (expected, MonitorState.NO_LABELS_YET)
+        assert (report.drift.state, report.quality.state) == (expected, MonitorState.NO_LABELS_YET)
         assert report.state in (expected, MonitorState.NO_LABELS_YET)
         problems = Counter(report.problems or {})
         assert problems[UNCOUNTED] == len([o for o in landed if o.hour in inside]) - len(
@@ -121,7 +121,7 @@ def test_a_feed_that_stops_is_told_within_two_periods(stops: int, what: str, eve
         if hour < stops:
             timeline.count(f"o{hour}", captured)
         if (hour + 1) % every == 0:
-            states[hour + 1] = timeline.run(hour + 1).drift_state
+            states[hour + 1] = timeline.run(hour + 1).drift.state
     assert {state for at, state in states.items() if 6 < at <= stops} <= {
         MonitorState.OK,
         MonitorState.INSUFFICIENT_DATA,
@@ -138,11 +138,11 @@ def test_capture_lag_says_since_when_calls_are_not_captured() -> None:
         timeline.call(hour)
     staleness = timeline.run(24).staleness
     assert staleness is not None
-    assert (staleness["capture_lag_hours"], staleness["label_lag_hours"]) == (12, 7 * 24)
-    assert staleness["baseline_age_days"] == pytest.approx(7)
+    assert (staleness.capture_lag_hours, staleness.label_lag_hours) == (12, 7 * 24)
+    assert staleness.baseline_age_days == pytest.approx(7)
     staleness = timeline.run(48).staleness
     assert staleness is not None
-    assert staleness["capture_lag_hours"] == 0
+    assert staleness.capture_lag_hours == 0
 
 
 def test_labels_that_stopped_are_late_as_far_as_is_looked_and_labels_that_never_came_since_the_model_serves() -> None:
@@ -151,11 +151,11 @@ def test_labels_that_stopped_are_late_as_far_as_is_looked_and_labels_that_never_
     timeline.table.live = replace(LIVE, since="2017-08-07T20:00:00Z")
     staleness = timeline.run(24).staleness
     assert staleness is not None
-    assert staleness["label_lag_hours"] == 4
+    assert staleness.label_lag_hours == 4
     timeline.s3.put_object(Bucket="captures", Key="labels/e/2017/06/01/00/l.jsonl", Body=b"")
     staleness = timeline.run(24).staleness
     assert staleness is not None
-    assert staleness["label_lag_hours"] == 24 + 192
+    assert staleness.label_lag_hours == 24 + 192
 
 
 @pytest.mark.parametrize(
@@ -180,9 +180,9 @@ def test_objects_of_a_rollout_that_was_taken_back_are_left_out(ran: list[tuple[s
     assert (report.problems or {}).get(TAKEN_BACK, 0) == left_out
     merged = {0: 2, 1: 3, 3: 5}[left_out]
     if ran[0][0] == "07T18:00":
-        assert (report.hours_merged, report.rows, report.drift_state) == (0, 0, MonitorState.INSUFFICIENT_DATA)
+        assert (report.hours_merged, report.rows, report.drift.state) == (0, 0, MonitorState.INSUFFICIENT_DATA)
     else:
-        assert (report.hours_merged, report.rows, report.drift_state) == (merged, 60, MonitorState.OK)
+        assert (report.hours_merged, report.rows, report.drift.state) == (merged, 60, MonitorState.OK)
     assert report.suppressed is None
 
 
@@ -195,7 +195,7 @@ def test_nothing_is_late_after_a_baseline_could_not_be_used() -> None:
         if hour == 0:
             timeline.run(6)
     body = timeline.s3.objects.pop(("artifacts", "baseline.json"))
-    assert timeline.run(12).drift_state is MonitorState.MONITOR_NOT_RUN
+    assert timeline.run(12).drift.state is MonitorState.MONITOR_NOT_RUN
     timeline.s3.put_object(Bucket="artifacts", Key="baseline.json", Body=body)
     timeline.land("late", Captured(hour=3, rows=60))
     timeline.count("late", Captured(hour=3, rows=60))
@@ -270,7 +270,7 @@ def test_counts_of_another_baseline_are_named_and_not_added() -> None:
     timeline.land("p", Captured(hour=6, rows=70))
     timeline.count("p", Captured(hour=6, rows=70))
     report = timeline.run(24)
-    assert (report.rows, report.drift_state, report.problems) == (70, MonitorState.OK, None)
+    assert (report.rows, report.drift.state, report.problems) == (70, MonitorState.OK, None)
     timeline.table.live = LIVE
     timeline.land("q", Captured(hour=7, rows=80))
     timeline.count("q", Captured(hour=7, rows=80))

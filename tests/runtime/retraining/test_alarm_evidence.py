@@ -10,7 +10,13 @@ import pytest
 from rollout_world import NOW, World
 
 from mlops_runtime.contracts import ContractError, canonical_json
-from mlops_runtime.contracts.monitor import FeatureDrift, MonitorReport, MonitorState
+from mlops_runtime.contracts.monitor import (
+    DriftResult,
+    FeatureDrift,
+    MonitorReport,
+    MonitorState,
+    QualityResult,
+)
 from mlops_runtime.monitor.monitors.monitor_table import metrics
 from mlops_runtime.monitor.report_keys import report_folder
 from mlops_runtime.monitor.spec import MonitorSpec
@@ -22,7 +28,7 @@ DRIFTED = FeatureDrift(name="price", psi=0.5, p_value=0.0, drifted=True, persist
 
 def _published(report: MonitorReport) -> MonitorReport:
     """Return a report with the metrics that its run publishes."""
-    return replace(report, metrics=metrics(report, MonitorSpec(alarm_features=("price",))))
+    return replace(report, metrics=metrics(report))
 
 
 REPORT = _published(
@@ -31,13 +37,11 @@ REPORT = _published(
         variant="AllTraffic",
         window_from="2017-07-31T09:00:00Z",
         window_until="2017-08-01T09:00:00Z",
-        drift_state=MonitorState.VIOLATION,
-        quality_state=MonitorState.NO_LABELS_YET,
+        drift=DriftResult(state=MonitorState.VIOLATION, features=(DRIFTED,)),
+        quality=QualityResult(state=MonitorState.NO_LABELS_YET),
         rows=1000,
-        labelled_rows=0,
         baseline_sha256="a" * 64,
         model_package_arn="arn",
-        features=(DRIFTED,),
         spec=MonitorSpec(alarm_features=("price",)),
         state=MonitorState.VIOLATION,
     )
@@ -81,12 +85,15 @@ def test_a_report_confirms_what_it_says(alarm: dict[str, Any]) -> None:
     [
         (None, "no report of the monitor of demand-forecast in 100 days"),
         (ContractError("format"), "cannot be read: format"),
-        (_published(replace(REPORT, features=())), "has FeaturesDrifted 0, not >= 1"),
+        (_published(replace(REPORT, drift=replace(REPORT.drift, features=()))), "has FeaturesDrifted 0, not >= 1"),
         (
             _published(replace(REPORT, suppressed="a rollout is running")),
             "2017-08-01T09:00:00Z, says nothing of FeaturesDrifted",
         ),
-        (_published(replace(REPORT, drift_state=MonitorState.NO_TRAFFIC)), "says nothing of FeaturesDrifted"),
+        (
+            _published(replace(REPORT, drift=DriftResult(state=MonitorState.NO_TRAFFIC))),
+            "says nothing of FeaturesDrifted",
+        ),
         (replace(REPORT, variant="Other"), "is of variant 'Other', not 'AllTraffic'"),
     ],
 )
@@ -137,7 +144,7 @@ def test_the_newest_report_is_the_one_that_counts(world: World) -> None:
 
     _lay(world, NOW - timedelta(days=60), REPORT)
     assert evidence.read(("drift",), NOW).doubts == {}
-    _lay(world, NOW - timedelta(hours=1), _published(replace(REPORT, features=())))
+    _lay(world, NOW - timedelta(hours=1), _published(replace(REPORT, drift=replace(REPORT.drift, features=()))))
 
     seen = evidence.read(("drift",), NOW)
     assert (dict(seen.states), list(seen.doubts)) == ({"drift": "ALARM"}, ["drift"])

@@ -77,7 +77,7 @@ def explain(
         kept = found.archive.kept(told)
         history = found.archive.history(told, most=_HISTORY)
         rows = _rows(kept, drift.name)
-    past = [(each, one) for each in reversed([told, *history]) for one in each.features if one.name == drift.name]
+    past = [(each, one) for each in reversed([told, *history]) for one in each.drift.features if one.name == drift.name]
     if as_json:
         shown = {
             "endpoint": told.endpoint,
@@ -165,16 +165,16 @@ def _write(path: Path, kept: "Kept", history: "Sequence[MonitorReport]") -> None
 
 
 def _feature(report: "MonitorReport", name: str) -> "FeatureDrift":
-    found = next((feature for feature in report.features if feature.name == name), None)
+    found = next((feature for feature in report.drift.features if feature.name == name), None)
     if found is not None:
         return found
-    reason = (report.left_out or {}).get(name)
+    reason = (report.drift.left_out or {}).get(name)
     if reason is not None:
         raise UserError(f"{name} is counted and not tested: {reason}")
-    names = sorted(feature.name for feature in report.features)
+    names = sorted(feature.name for feature in report.drift.features)
     if not names:
         raise UserError(
-            f"the window until {report.window_until} tested no feature, its drift is {report.drift_state.value}; "
+            f"the window until {report.window_until} tested no feature, its drift is {report.drift.state.value}; "
             "name another with --window"
         )
     near = difflib.get_close_matches(name, names, n=1)

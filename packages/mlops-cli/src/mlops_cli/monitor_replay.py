@@ -154,14 +154,13 @@ def _replayed(
     from mlops_runtime.contracts.rollout import taken_back
     from mlops_runtime.monitor.monitors.drift.decision import known
     from mlops_runtime.monitor.monitors.drift.replay import replay as decide_again
-    from mlops_runtime.monitor.spec import MonitorSpec
     from mlops_runtime.monitor.window import Window
 
     kept = found.archive.kept(newest)
     if kept.baseline is None:
         raise UserError(f"nothing can be replayed: {kept.problem}")
     # as deciding does
-    before, unknown = known(MonitorSpec() if newest.spec is None else newest.spec, kept.baseline)
+    before, unknown = known(newest.spec, kept.baseline)
     spec = changed(before, settings, kept.baseline)
     read = Window(span.start, span.end).extended(max(before.merge_hours, spec.merge_hours))
     aside, live = taken_back(found.rollout.read()), newest.live_since or found.live_since()

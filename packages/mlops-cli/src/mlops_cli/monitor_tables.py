@@ -25,7 +25,7 @@ def print_features(report: "MonitorReport") -> None:
 
     from mlops_runtime.monitor.page import report_words
 
-    ranked = report_words.ranked(report.features)
+    ranked = report_words.ranked(report.drift.features)
     if not ranked:
         return
     shown = ranked[: max(_ROWS, sum(feature.drifted for feature in ranked))]

@@ -5,13 +5,12 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from tests.runtime.monitor.evidence import SPEC, states
 
 from mlops_runtime.contracts.monitor import Baseline, MonitorState
 from mlops_runtime.contracts.rollout import LivePointer
 from mlops_runtime.monitor.model_monitor.execution_evidence import with_executions
 from mlops_runtime.monitor.model_monitor.executions import MONITORS, ExecutionFiles, MonitorName, read_executions
-from mlops_runtime.monitor.monitors.monitor_table import states
-from mlops_runtime.monitor.spec import MonitorSpec
 from mlops_runtime.monitor.window_evidence import Evidence, Traffic
 from mlops_runtime.monitor.window_reading import UNCOUNTED
 
@@ -59,13 +58,13 @@ def _execution(
 def _states(
     executions: list[ExecutionFiles], monitors: tuple[MonitorName, ...] = ("data_quality",)
 ) -> dict[str, MonitorState]:
-    evidence = with_executions(EVIDENCE, read_executions(executions), monitors)
-    return {str(name): state for name, state in states(evidence, MonitorSpec()).items()}
+    evidence = with_executions(EVIDENCE, read_executions(executions), monitors, SPEC)
+    return states(evidence)
 
 
 def test_no_execution_is_a_monitor_that_did_not_run() -> None:
     """Captures lie there, and nothing has looked at them."""
-    evidence = with_executions(EVIDENCE, read_executions([]), ("data_quality",))
+    evidence = with_executions(EVIDENCE, read_executions([]), ("data_quality",), SPEC)
 
     assert _states([])["drift"] is MonitorState.MONITOR_NOT_RUN
     assert evidence.problems == {
@@ -113,7 +112,7 @@ def test_each_monitor_has_its_state() -> None:
         "bias": MonitorState.VIOLATION,
         "explainability": MonitorState.VIOLATION,
     }
-    evidence = with_executions(EVIDENCE, read_executions(executions), MONITORS)
+    evidence = with_executions(EVIDENCE, read_executions(executions), MONITORS, SPEC)
     assert [v.constraint_check_type for v in evidence.violations or ()] == [
         "GreaterThanThreshold",
         "bias_drift_check",
@@ -124,6 +123,6 @@ def test_each_monitor_has_its_state() -> None:
 
 def test_before_a_model_serves_nothing_is_added() -> None:
     """The state stays what it is."""
-    assert with_executions(Evidence(), read_executions([]), MONITORS) == Evidence()
+    assert with_executions(Evidence(), read_executions([]), MONITORS, SPEC) == Evidence()
     flawed = replace(EVIDENCE, baseline=None)
-    assert with_executions(flawed, read_executions([]), MONITORS) == flawed
+    assert with_executions(flawed, read_executions([]), MONITORS, SPEC) == flawed

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import ndcg_score
 
 from mlops_runtime.contracts.monitor import MonitorState
-from mlops_runtime.monitor.monitors.attribution_ranking import AttributionError, compare, ndcg
+from mlops_runtime.monitor.monitors.attribution_ranking import AttributionError, attribution_violations, compare, ndcg
 
 TRAINING = {"SAT score": 0.70, "GPA": 0.50, "Class rank": 0.05}
 REVERSED = {"SAT score": 0.10, "GPA": 0.20, "Class rank": 0.70}
@@ -47,12 +47,13 @@ def test_below_the_minimum_is_a_violation_that_names_what_rose():
     """Clarify's check type and words, and what mattered most before and now."""
     found = compare(TRAINING, REVERSED, 0.9)
     assert found.state is MonitorState.VIOLATION
-    (line,) = found.violations
-    assert line.constraint_check_type == "feature_attribution_drift_check"
-    assert line.description.startswith("Feature attribution drift 0.6876 exceeds threshold 0.9")
-    assert line.description.endswith("was SAT score, GPA, Class rank, now it is Class rank, GPA, SAT score")
+    (line,) = attribution_violations(TRAINING, found, 0.9, "label0")
+    assert line["constraint_check_type"] == "feature_attribution_drift_check"
+    assert line["description"].startswith("Feature attribution drift 0.6876 exceeds threshold 0.9")
+    assert line["description"].endswith("was SAT score, GPA, Class rank, now it is Class rank, GPA, SAT score")
     same = compare(TRAINING, TRAINING, 0.9)
-    assert (same.state, same.ndcg, same.violations) == (MonitorState.OK, 1.0, ())
+    assert (same.state, same.ndcg) == (MonitorState.OK, 1.0)
+    assert attribution_violations(TRAINING, same, 0.9, "label0") == []
 
 
 @pytest.mark.parametrize(

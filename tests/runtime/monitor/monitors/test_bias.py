@@ -1,13 +1,16 @@
 """The monitor of bias: its state, and its part of the verdict."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
-from tests.runtime.monitor.evidence import FULL, GOOD, KNOWN, SPEC, measured
+from tests.runtime.monitor.evidence import FULL, KNOWN, SPEC, WINDOW, changed, measured, states
+from tests.runtime.monitor.monitors.test_label_measures import PLAIN, joined, window
 from tests.runtime.monitor.test_report_message import MEASURED, said
 
-from mlops_runtime.contracts.monitor import BiasMetric, Facet, Measured, MonitorState
-from mlops_runtime.monitor.monitors.monitor_table import states
+from mlops_runtime.contracts import canonical_json
+from mlops_runtime.contracts.monitor import Baseline, BiasMetric, BiasResult, Facet, Measured, MonitorState
+from mlops_runtime.monitor.monitors.bias import BIAS
 from mlops_runtime.monitor.window_evidence import Traffic
 
 
@@ -26,10 +29,10 @@ def test_bias_states(verdicts: tuple[bool | None, ...], traffic: Traffic, expect
     found = tuple(
         BiasMetric(facet="sex", facet_value="f", metric=measured(v, "DPL"), stage="post_training") for v in verdicts
     )
-    evidence = replace(FULL, quality=replace(GOOD, bias_metrics=found), traffic=traffic)
-    assert "bias" not in states(evidence, SPEC)
+    evidence = replace(FULL, traffic=traffic)
+    assert "bias" not in states(evidence)
     with_facets = replace(KNOWN, facets=(Facet(name="sex", values=("f",)),))
-    assert states(replace(evidence, baseline=with_facets), SPEC)["bias"] is expected
+    assert states(changed(evidence, baseline=with_facets, bias=BiasResult(metrics=found)))["bias"] is expected
 
 
 @pytest.mark.parametrize(
@@ -45,8 +48,7 @@ def test_bias_does_not_hold_by_some_of_the_facets(facet: str, violated: bool, ex
     sex = BiasMetric(facet="sex", facet_value="f", metric=measured(violated, "DPL"), stage="post_training")
     features = tuple(replace(KNOWN.features[0], name=name) for name in ("sex", "store"))
     baseline = replace(KNOWN, features=features, facets=(Facet(name="sex"), Facet(name=facet)))
-    evidence = replace(FULL, baseline=baseline, quality=replace(GOOD, bias_metrics=(sex,)))
-    assert states(evidence, SPEC)["bias"] is expected
+    assert states(changed(FULL, baseline=baseline, bias=BiasResult(metrics=(sex,))))["bias"] is expected
 
 
 @pytest.mark.parametrize(
@@ -58,5 +60,54 @@ def test_bias_is_said_to_hold_by_the_facets_that_were_measured(violated: bool | 
     bias = BiasMetric(facet="sex", facet_value="f", metric=metric, stage="post_training")
     features = tuple(replace(KNOWN.features[0], name=name) for name in ("sex", "store"))
     baseline = replace(KNOWN, features=features, facets=(Facet(name="sex"), Facet(name="store")))
-    evidence = replace(MEASURED, baseline=baseline, counts=None, quality=replace(GOOD, bias_metrics=(bias,)))
+    evidence = changed(MEASURED, baseline=baseline, counts=None, bias=BiasResult(metrics=(bias,)))
     assert expected in said(evidence).split("; ")
+
+
+def bias_of(labels: Any, captures: Any, baseline: Baseline) -> BiasResult:
+    """Join a window and measure its bias."""
+    evidence = replace(FULL, baseline=baseline, labels=joined(labels, captures, baseline=baseline), measured={})
+    found = BIAS.measure(evidence, WINDOW, SPEC)
+    assert found is not None
+    return found
+
+
+def test_a_facet_that_is_absent_is_named(lines: Any) -> None:
+    """Whole numbers of JSON are the facet that their digits write."""
+    baseline = replace(PLAIN, facets=(Facet(name="store", values=("7",)), Facet(name="age", threshold=40)))
+    for store, named in (("7", 0), ("8", 1)):
+        data = [f'{{"instances": [[{store if n % 2 else 9}, {30 + n}]]}}' for n in range(50)]
+        captures = [lines.call(line, "1", encoding="JSON", event_id=f"e{n}") for n, line in enumerate(data)]
+        bias = bias_of([], captures, baseline)
+        absent = "bias of store=7 is not measured: no row of the window is known to be of it, or all are"
+        assert bias.problems == ({f"quality: {absent}": 1} if named else None)
+        assert {metric.facet for metric in bias.metrics} == {"age"} | ({"store"} if not named else set())
+
+
+def test_bias_of_predictions_is_known_before_labels_come(lines: Any) -> None:
+    """With a facet among the inputs every call of the window is looked at; labels add the rest."""
+    baseline = replace(PLAIN, target="classification", facets=(Facet(name="age", threshold=40),))
+    labels, captures = window(lines, 200, scores=True)
+    before = bias_of([], captures, baseline)
+    assert {metric.metric.name for metric in before.metrics} == {"CI", "DPPL", "DI", "CDDPL"}
+    after = bias_of(labels, captures, baseline)
+    assert len(after.metrics) == 20
+    assert {metric.facet_value for metric in after.metrics} == {"40"}
+    same = [metric for metric in after.metrics if metric.metric.name in ("CI", "DPPL", "DI", "CDDPL")]
+    assert same == list(before.metrics)
+
+
+def test_a_facet_that_calls_do_not_carry_is_named(lines: Any) -> None:
+    """It is no input of the model: bias by it is only known of the holdout."""
+    bias = bias_of([], [lines.call("north,4", "2")], replace(PLAIN, facets=(Facet(name="sex", values=("f",)),)))
+    [named] = bias.problems or ()
+    assert "facet 'sex' is no input of the model" in named
+    assert bias.metrics == ()
+
+
+def test_bias_of_one_row_of_each_group_is_json(lines: Any) -> None:
+    """No NaN and no infinity, whatever is undefined."""
+    baseline = replace(PLAIN, target="classification", facets=(Facet(name="age", threshold=40),))
+    captures = [lines.call(f"north,{age}", "0.9", event_id=str(age)) for age in (30, 50)]
+    labels = [lines.label(key, [0]) for key in ("30", "50")]
+    assert canonical_json(bias_of(labels, captures, baseline))

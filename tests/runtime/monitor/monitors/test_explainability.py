@@ -3,35 +3,37 @@
 from dataclasses import replace
 
 import pytest
-from tests.runtime.monitor.evidence import FULL, SPEC, found
+from tests.runtime.monitor.evidence import FULL, KNOWN, changed, found, report_of, states
 from tests.runtime.monitor.test_metric_lines import values
-from tests.runtime.monitor.test_report import report_of
 
-from mlops_runtime.contracts.monitor import MonitorState
+from mlops_runtime.contracts.monitor import ExplainabilityResult, MonitorState
 from mlops_runtime.monitor.monitors.attribution_ranking import compare
 from mlops_runtime.monitor.monitors.explainability import EXPLAINABILITY
-from mlops_runtime.monitor.monitors.monitor_table import states
 
-ANOTHER = compare({"a": 2.0, "b": 1.0, "c": 0.0}, {"a": 0.0, "b": 1.0, "c": 4.0}, 0.95)
-SAME = compare({"a": 2.0, "b": 1.0}, {"a": 4.0, "b": 1.0}, 0.9)
+MATTERED = {"a": 2.0, "b": 1.0, "c": 0.0}
+ANOTHER = compare(MATTERED, {"a": 0.0, "b": 1.0, "c": 4.0}, 0.9)
+SAME = compare(MATTERED, {"a": 4.0, "b": 1.0, "c": 0.0}, 0.9)
+EXPLAINED = replace(FULL, baseline=replace(KNOWN, attributions=MATTERED))
 
 
 def test_it_has_a_state_only_where_something_was_explained() -> None:
     """An unusable baseline hides it, as it hides drift."""
-    assert "explainability" not in states(FULL, SPEC)
-    assert states(replace(FULL, explanation=SAME), SPEC)["explainability"] is MonitorState.OK
-    assert states(replace(FULL, explanation=ANOTHER), SPEC)["explainability"] is MonitorState.VIOLATION
-    broken = replace(FULL, explanation=ANOTHER, baseline=None, flaw="gone")
-    assert states(broken, SPEC)["explainability"] is MonitorState.MONITOR_NOT_RUN
+    assert "explainability" not in states(FULL)
+    assert states(changed(FULL, explainability=SAME))["explainability"] is MonitorState.OK
+    assert states(changed(FULL, explainability=ANOTHER))["explainability"] is MonitorState.VIOLATION
+    broken = changed(FULL, explainability=ANOTHER, baseline=None, flaw="gone")
+    assert states(broken)["explainability"] is MonitorState.MONITOR_NOT_RUN
 
 
-@pytest.mark.parametrize(("explanation", "said"), [(SAME, 0), (ANOTHER, 1)])
-def test_another_order_of_features_is_said_published_and_a_violation(explanation: object, said: int) -> None:
+@pytest.mark.parametrize(("explained", "said"), [(SAME, 0), (ANOTHER, 1)])
+def test_another_order_of_features_is_said_published_and_a_violation(
+    explained: ExplainabilityResult, said: int
+) -> None:
     """The same ranking is published alone."""
-    evidence = replace(FULL, explanation=explanation)
+    evidence = changed(EXPLAINED, explainability=explained)
     report = report_of(evidence)
-    assert values(report)["explainability/Ndcg"] == report.ndcg
-    sentences = list(EXPLAINABILITY.sentence(report))
+    assert values(report)["explainability/Ndcg"] == explained.ndcg
+    sentences = list(EXPLAINABILITY.sentence(explained, report))
     assert [each.startswith("features matter in another order than in training (NDCG 0.") for each in sentences] == [
         True
     ] * said

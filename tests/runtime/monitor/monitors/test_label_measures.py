@@ -12,20 +12,38 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mlops_runtime.contracts import canonical_json
-from mlops_runtime.contracts.monitor import Baseline, Facet, FeatureBaseline, Measured, SegmentQuality
-from mlops_runtime.monitor.monitors.label_join import Timed
+from mlops_runtime.contracts.monitor import Baseline, FeatureBaseline, Measured, QualityResult, SegmentQuality
+from mlops_runtime.monitor.monitors.label_join import Joined, Timed, join_window
 from mlops_runtime.monitor.monitors.label_measures import (
     MAXIMUM_SEGMENTS,
-    Quality,
+    MISMATCHED,
+    UNMATCHED,
+    UNREADABLE,
     Target,
     default_limit,
-    label_problems,
     measure,
     measured,
     segments_of,
 )
 from mlops_runtime.monitor.monitors.rows import Rows, Texts
 from mlops_runtime.monitor.spec import MonitorSpec
+
+UNUSABLE = "labelled row cannot be judged"
+
+
+def joined(
+    labels: Any, captures: Any, *, baseline: Baseline | None = None, spec: MonitorSpec | None = None, **of: Any
+) -> Joined:
+    """Join a window."""
+    hours = (spec or MonitorSpec()).label_delay_hours
+    return join_window(labels, captures, baseline=baseline, label_delay_hours=hours, **of)
+
+
+def quality_of(
+    labels: Any, captures: Any, *, baseline: Baseline | None = None, spec: MonitorSpec | None = None, **of: Any
+) -> QualityResult:
+    """Join a window and measure its quality."""
+    return measure(joined(labels, captures, baseline=baseline, spec=spec, **of), baseline, spec)
 
 
 def rows_of(**columns: list[str | None]) -> Rows:
@@ -64,28 +82,28 @@ def test_wape_and_bias_over_all_rows(lines: Any, calls: list[list[tuple[float, f
     ]
     labels = [lines.label("x", [y for _, y in call], inference_id=f"c{i}") for i, call in enumerate(calls)]
     random.shuffle(labels)
-    quality = measure(labels, captures)
+    quality = quality_of(labels, captures)
     pairs = [pair for call in calls for pair in call]
     total = sum(y for _, y in pairs)
     assert quality.rows == len(pairs)
     if total > 0:
-        assert quality.wape == pytest.approx(sum(abs(p - y) for p, y in pairs) / total)
-        assert quality.bias == pytest.approx(sum(p - y for p, y in pairs) / total, abs=1e-9)
+        assert quality.values["wape"] == pytest.approx(sum(abs(p - y) for p, y in pairs) / total)
+        assert quality.values["bias"] == pytest.approx(sum(p - y for p, y in pairs) / total, abs=1e-9)
     else:
-        assert (quality.wape, quality.bias) == (None, None)
+        assert quality.values == {}
 
 
 def test_the_event_id_joins_without_an_inference_id(lines: Any) -> None:
     """SageMaker's own id is the key then."""
-    quality = measure([lines.label("e-7", [10])], [lines.call(None, "12\n", event_id="e-7")])
-    assert (quality.rows, quality.wape, quality.bias) == (1, 0.2, 0.2)
+    quality = quality_of([lines.label("e-7", [10])], [lines.call(None, "12\n", event_id="e-7")])
+    assert (quality.rows, quality.values) == (1, {"wape": 0.2, "bias": 0.2})
 
 
 def test_a_label_uploaded_again_replaces_and_a_call_captured_twice_counts_once(lines: Any) -> None:
     """Repetition changes nothing but the value."""
     labels = [lines.label("e-1", [5]), lines.label("e-1", [10])]
-    quality = measure(labels, [lines.call(None, "8"), lines.call(None, "8")])
-    assert (quality.rows, quality.wape, quality.bias) == (1, 0.2, -0.2)
+    quality = quality_of(labels, [lines.call(None, "8"), lines.call(None, "8")])
+    assert (quality.rows, quality.values) == (1, {"wape": 0.2, "bias": -0.2})
 
 
 def test_synthetic_calls_are_not_joined(lines: Any) -> None:
@@ -93,43 +111,46 @@ def test_synthetic_calls_are_not_joined(lines: Any) -> None:
     synthetic = "mlops-synthetic-1-29174fbf3e2370f6"
     captures = [lines.call(None, "99\n", inference_id=synthetic), lines.call(None, "12\n", inference_id="c1")]
     labels = [lines.label("x", [1], inference_id=synthetic), lines.label("x", [10], inference_id="c1")]
-    quality = measure(labels, captures, announced=lambda *_: True)
-    assert (quality.rows, quality.wape, quality.unmatched) == (1, 0.2, 1)
-    assert measure(labels, captures).rows == 2  # nobody announced it: it is a caller's
+    quality = quality_of(labels, captures, announced=lambda *_: True)
+    assert (quality.rows, quality.values["wape"], quality.problems) == (1, 0.2, {UNMATCHED: 1})
+    assert quality_of(labels, captures).rows == 2  # nobody announced it: it is a caller's
 
 
 def test_rows_without_a_label_or_a_finite_prediction_are_left_out(lines: Any) -> None:
     """Their neighbours keep their labels."""
-    quality = measure([lines.label("e-1", [10, "", 20, 30])], [lines.call(None, "11\n5\nnan\n27")])
-    assert (quality.rows, quality.wape) == (2, 4 / 40)
+    quality = quality_of([lines.label("e-1", [10, "", 20, 30])], [lines.call(None, "11\n5\nnan\n27")])
+    assert (quality.rows, quality.values["wape"]) == (2, 4 / 40)
 
 
 def test_what_does_not_fit_is_counted(lines: Any) -> None:
     """Labels without a call, calls with another number of labels, lines that are broken."""
     labels = [lines.label("none", [1]), lines.label("e-1", [1, 2]), "{"]
-    quality = measure(labels, [lines.call(None, "1\n2\n3"), "[]", "", lines.call("1,2,3")])
-    assert (quality.rows, quality.unmatched, quality.mismatched, quality.malformed) == (0, 1, 1, 2)
+    captures = [lines.call(None, "1\n2\n3"), "[]", "", lines.call("1,2,3")]
+    assert joined(labels, captures).malformed == 2
+    quality = quality_of(labels, captures)
+    unread = "line of labels cannot be read"
+    assert (quality.rows, quality.problems) == (0, {UNMATCHED: 1, MISMATCHED: 1, unread: 1})
 
 
 def test_an_earlier_models_errors_are_not_counted(lines: Any) -> None:
     """Labels that arrive after a promotion judge the model that predicted."""
     calls = [lines.call(None, "1", event_id=f"e{h}", time=f"2017-08-07T{h}:00:00Z") for h in (10, 11)]
-    quality = measure([lines.label("e10", [2]), lines.label("e11", [4])], calls, since="2017-08-07T11:00:00Z")
-    assert (quality.rows, quality.wape, quality.unmatched) == (1, 0.75, 0)
+    quality = quality_of([lines.label("e10", [2]), lines.label("e11", [4])], calls, since="2017-08-07T11:00:00Z")
+    assert (quality.rows, quality.values["wape"], quality.problems) == (1, 0.75, None)
 
 
 def test_labels_that_are_no_numbers_are_counted(lines: Any) -> None:
     """An empty one is a row that nobody has labelled yet; neither moves its neighbours."""
     truth = lines.label("e-1", ["x", 2, "", "inf", "nan"])
-    quality = measure([truth], [lines.call(None, "1\n2\n3\n4\n5")])
-    assert (quality.rows, quality.wape, quality.unreadable, quality.mismatched) == (1, 0.0, 3, 0)
+    quality = quality_of([truth], [lines.call(None, "1\n2\n3\n4\n5")])
+    assert (quality.rows, quality.values["wape"], quality.problems) == (1, 0.0, {UNREADABLE: 3})
 
 
 def test_a_label_before_the_window_is_not_missed_again(lines: Any) -> None:
     """The labels of the time before are read for coverage alone; their calls lie further back."""
     at = datetime(2017, 8, 7, tzinfo=UTC)
     labels = [Timed(at - timedelta(days=3), lines.label("old", [1])), Timed(at, lines.label("new", [1]))]
-    assert measure(labels, [], window_from="2017-08-07T00:00:00Z").unmatched == 1
+    assert joined(labels, [], window_from="2017-08-07T00:00:00Z").unmatched == 1
 
 
 def test_captures_are_read_no_further_than_needed(lines: Any) -> None:
@@ -139,8 +160,8 @@ def test_captures_are_read_no_further_than_needed(lines: Any) -> None:
         yield lines.call(None, "12")
         pytest.fail("read beyond the last label's call")
 
-    assert measure([lines.label("e-1", [10])], captures()).rows == 1
-    assert measure([], iter(lambda: pytest.fail("read without labels"), None)).rows == 0
+    assert quality_of([lines.label("e-1", [10])], captures()).rows == 1
+    assert quality_of([], iter(lambda: pytest.fail("read without labels"), None)).rows == 0
 
 
 INPUTS = (
@@ -176,7 +197,7 @@ def window(lines: Any, count: int, *, scores: bool) -> tuple[list[str], list[str
 def test_a_regression_is_measured_by_segment_with_intervals(lines: Any) -> None:
     """Each metric lies in its interval; segments hold all rows; the bad one is seen."""
     baseline = replace(PLAIN, segments=("store",), quality={"wape": 0.1})
-    quality = measure(*window(lines, 600, scores=False), baseline=baseline)
+    quality = quality_of(*window(lines, 600, scores=False), baseline=baseline)
     metrics = by_name(quality.metrics)
     assert list(metrics) == ["wape", "bias", "mae", "rmse", "r2", "interval_coverage"]
     for metric in quality.metrics:
@@ -185,7 +206,9 @@ def test_a_regression_is_measured_by_segment_with_intervals(lines: Any) -> None:
         assert metric.value is not None
         assert metric.low <= metric.value <= metric.high
         assert metric.rows == 600
-    assert (metrics["wape"].value, metrics["bias"].value) == pytest.approx((quality.wape, quality.bias))
+    assert (metrics["wape"].value, metrics["bias"].value) == pytest.approx(
+        (quality.values["wape"], quality.values["bias"])
+    )
     assert {(part.segment, part.rows) for part in quality.segments} == {("store=north", 300), ("store=west", 300)}
     wape = {part.segment: by_name(part.metrics)["wape"] for part in quality.segments}
     assert wape["store=west"].low > 2 * wape["store=north"].high  # type: ignore[operator] # both are known
@@ -197,8 +220,8 @@ def test_a_classification_is_measured_at_its_threshold(lines: Any) -> None:
     """Precision and recall are of what is called positive; regression metrics are not of it."""
     labels, captures = window(lines, 400, scores=True)
     plain = replace(PLAIN, target="classification")
-    strict = measure(labels, captures, baseline=replace(plain, positive=0.9))
-    even = measure(labels, captures, baseline=plain)
+    strict = quality_of(labels, captures, baseline=replace(plain, positive=0.9))
+    even = quality_of(labels, captures, baseline=plain)
     names = ["auc", "average_precision", "f1", "precision", "recall", "accuracy", "ece", "brier", "log_loss"]
     assert list(by_name(even.metrics)) == names
     assert by_name(strict.metrics)["auc"] == by_name(even.metrics)["auc"]
@@ -209,8 +232,8 @@ def test_rows_that_a_classification_cannot_be_judged_by_are_told(lines: Any) -> 
     """A count as a label, a score beyond 1."""
     captures = [lines.call(None, value, event_id=f"e{value}") for value in ("0.5", "0.25", "3")]
     labels = [lines.label("e0.5", [1]), lines.label("e0.25", [7]), lines.label("e3", [0])]
-    quality = measure(labels, captures, baseline=replace(PLAIN, target="classification"))
-    assert (quality.rows, quality.unusable) == (3, 2)
+    quality = quality_of(labels, captures, baseline=replace(PLAIN, target="classification"))
+    assert (quality.rows, quality.problems) == (3, {UNUSABLE: 2})
     assert by_name(quality.metrics)["accuracy"].rows == 1
 
 
@@ -318,10 +341,10 @@ def test_a_classifier_does_not_hold_by_part_of_what_was_asked(
     captures = [lines.call(None, str(0.1 + 0.8 * value), event_id=f"e{n}") for n, value in enumerate(values)]
     labels = [lines.label(f"e{n}", [2 if n < unusable else value]) for n, value in enumerate(values)]
     baseline = replace(PLAIN, target="classification", quality={"auc": 0.9, "brier": 0.1})
-    quality = measure(labels, captures, baseline=baseline, spec=MonitorSpec(quality_limits=asked))
+    quality = quality_of(labels, captures, baseline=baseline, spec=MonitorSpec(quality_limits=asked))
     assert {metric.name: metric.violated for metric in quality.metrics if metric.violated is not None} == expected
-    assert quality.unusable == unusable
-    assert quality.notes == (() if positives else ("auc has a limit and is not defined, all labels are 0",))
+    undefined = {} if positives else {"quality: auc has a limit and is not defined, all labels are 0": 1}
+    assert (quality.problems or {}) == ({UNUSABLE: unusable} if unusable else {}) | undefined
     part = "20 of 200 labelled rows cannot be judged" if unusable == 20 else None
     assert quality.unjudged == ("auc has a limit and is not defined, all labels are 0" if "auc" in asked else part)
 
@@ -330,8 +353,8 @@ def test_rows_without_a_prediction_are_not_passed_over(lines: Any) -> None:
     """Half of the answers are no number: the other half says nothing of the model."""
     captures = [lines.call(None, "10" if n % 2 else "nan", event_id=f"e{n}") for n in range(400)]
     labels = [lines.label(f"e{n}", [10]) for n in range(400)]
-    quality = measure(labels, captures, baseline=replace(PLAIN, quality={"wape": 0.2}))
-    assert (quality.rows, quality.unusable) == (200, 200)
+    quality = quality_of(labels, captures, baseline=replace(PLAIN, quality={"wape": 0.2}))
+    assert (quality.rows, quality.problems) == (200, {UNUSABLE: 200})
     assert all(metric.violated is None for metric in quality.metrics)
 
 
@@ -348,25 +371,24 @@ def test_labels_that_came_and_are_of_no_use_are_no_missing_labels(
 ) -> None:
     """Nobody asks for a feed that is there."""
     captures = [lines.call(None, "10", event_id=f"e{n}") for n in range(100)]
-    quality = measure([lines.label(f"{event}{n}", label) for n in range(100)], captures)
+    quality = quality_of([lines.label(f"{event}{n}", label) for n in range(100)], captures)
     assert (quality.rows, quality.unjudged) == (0, reason)
-    assert measure([], captures).unjudged is None
+    assert quality_of([], captures).unjudged is None
 
 
 def test_lines_of_labels_that_cannot_be_read_are_told_apart_from_captures(lines: Any) -> None:
     """Captures are told of where they are counted."""
     labels = [*(lines.label(f"e{n}", [8]) for n in range(5)), "{", "[]"]
     captures = ["{", *(lines.call(None, "10", event_id=f"e{n}") for n in range(5))]
-    quality = measure(labels, captures)
-    assert (quality.malformed, quality.malformed_labels) == (3, 2)
-    assert label_problems(quality) == {"line of labels cannot be read": 2}
+    assert joined(labels, captures).malformed == 3
+    assert quality_of(labels, captures).problems == {"line of labels cannot be read": 2}
 
 
 def test_a_call_that_was_captured_twice_is_told(lines: Any) -> None:
     """It counts once."""
     captures = [lines.call(None, "10", event_id=f"e{n % 50}") for n in range(60)]
-    quality = measure([lines.label(f"e{n}", [8]) for n in range(50)], captures, now=datetime(2018, 1, 1, tzinfo=UTC))
-    assert label_problems(quality) == {"call was captured more than once": 10}
+    quality = quality_of([lines.label(f"e{n}", [8]) for n in range(50)], captures, now=datetime(2018, 1, 1, tzinfo=UTC))
+    assert quality.problems == {"call was captured more than once": 10}
 
 
 @pytest.mark.parametrize("huge", ["1e39", "1e154", "1e200", "1.7e308", "-1.7e308"])
@@ -374,22 +396,10 @@ def test_one_absurd_number_spoils_nothing_but_its_row(lines: Any, huge: str) -> 
     """A label or a prediction whose square is no double: it is counted, and the other rows are measured as without it."""
     labels = [lines.label(f"e{n}", [huge if n == 7 else n + 1]) for n in range(200)]
     captures = [lines.call(None, huge if n == 9 else str(n + 2), event_id=f"e{n}") for n in range(200)]
-    quality = measure(labels, captures)
-    assert (quality.rows, quality.unreadable, quality.unusable) == (198, 1, 1)
+    quality = quality_of(labels, captures)
+    assert (quality.rows, quality.problems) == (198, {UNREADABLE: 1, UNUSABLE: 1})
     assert by_name(quality.metrics)["rmse"].value == 1.0
     assert canonical_json(quality.metrics)
-
-
-def test_a_facet_that_is_absent_is_named(lines: Any) -> None:
-    """Whole numbers of JSON are the facet that their digits write."""
-    baseline = replace(PLAIN, facets=(Facet(name="store", values=("7",)), Facet(name="age", threshold=40)))
-    for store, named in (("7", 0), ("8", 1)):
-        data = [f'{{"instances": [[{store if n % 2 else 9}, {30 + n}]]}}' for n in range(50)]
-        captures = [lines.call(line, "1", encoding="JSON", event_id=f"e{n}") for n, line in enumerate(data)]
-        quality = measure([], captures, baseline=baseline)
-        absent = "bias of store=7 is not measured: no row of the window is known to be of it, or all are"
-        assert quality.notes == (absent,) * named
-        assert {metric.facet for metric in quality.bias_metrics} == {"age"} | ({"store"} if not named else set())
 
 
 def test_coverage_and_delay_are_told(lines: Any) -> None:
@@ -398,46 +408,32 @@ def test_coverage_and_delay_are_told(lines: Any) -> None:
     uploaded = datetime(2017, 8, 7, 22, tzinfo=UTC)
     labels = [(uploaded, lines.label("e10", [8]))]
     now = datetime(2017, 8, 8, tzinfo=UTC)
-    quality = measure(labels, captures, now=now, spec=MonitorSpec(label_delay_hours=6))  # type: ignore[arg-type]
+    quality = quality_of(labels, captures, now=now, spec=MonitorSpec(label_delay_hours=6))  # type: ignore[arg-type]
     assert (quality.coverage, quality.label_delay_hours) == (0.5, 12.0)
-    quality = measure([lines.label("e10", [8])], captures)
+    quality = quality_of([lines.label("e10", [8])], captures)
     assert (quality.coverage, quality.label_delay_hours) == (None, None)
 
 
 def test_what_cannot_be_measured_is_named(lines: Any) -> None:
     """Columns that callers do not send, limits of metrics that there are not."""
-    baseline = replace(PLAIN, segments=("store", "region"), facets=(Facet(name="sex", values=("f",)),))
+    baseline = replace(PLAIN, segments=("store", "region"))
     spec = MonitorSpec(quality_limits={"auc": 0.7})
-    quality = measure([lines.label("e-1", [1])], [lines.call("north,4", "2")], baseline=baseline, spec=spec)
-    assert len(quality.notes) == 3
-    assert "'region'" in quality.notes[0]
-    assert "'sex'" in quality.notes[1]
-    assert "'auc'" in quality.notes[2]
+    quality = quality_of([lines.label("e-1", [1])], [lines.call("north,4", "2")], baseline=baseline, spec=spec)
+    region, auc = quality.problems or ()
+    assert "'region'" in region
+    assert "'auc'" in auc
     assert [part.segment for part in quality.segments] == ["store=north"]
-
-
-def test_bias_of_predictions_is_known_before_labels_come(lines: Any) -> None:
-    """With a facet among the inputs every call of the window is looked at; labels add the rest."""
-    baseline = replace(PLAIN, target="classification", facets=(Facet(name="age", threshold=40),))
-    labels, captures = window(lines, 200, scores=True)
-    before = measure([], captures, baseline=baseline)
-    assert {metric.metric.name for metric in before.bias_metrics} == {"CI", "DPPL", "DI", "CDDPL"}
-    after = measure(labels, captures, baseline=baseline)
-    assert len(after.bias_metrics) == 20
-    assert {metric.facet_value for metric in after.bias_metrics} == {"40"}
-    same = [metric for metric in after.bias_metrics if metric.metric.name in ("CI", "DPPL", "DI", "CDDPL")]
-    assert same == list(before.bias_metrics)
 
 
 def test_everything_measured_is_json(lines: Any) -> None:
     """No NaN and no infinity, whatever is undefined: one row, one class, a constant label."""
-    one = measure([lines.label("e-1", [0])], [lines.call("north,4", "0")], baseline=replace(PLAIN, segments=("store",)))
-    facets = (Facet(name="age", threshold=40),)
+    one = quality_of(
+        [lines.label("e-1", [0])], [lines.call("north,4", "0")], baseline=replace(PLAIN, segments=("store",))
+    )
     captures = [lines.call(f"north,{age}", "0.9", event_id=str(age)) for age in (30, 50)]
     labels = [lines.label(key, [0]) for key in ("30", "50")]
-    two = measure(labels, captures, baseline=replace(PLAIN, target="classification", facets=facets))
-    for quality in (one, two, Quality(rows=0, wape=None, bias=None, unmatched=0, mismatched=0, malformed=0)):
-        assert canonical_json(quality.metrics + quality.bias_metrics)
-        assert canonical_json(quality.segments)
+    two = quality_of(labels, captures, baseline=replace(PLAIN, target="classification"))
+    for quality in (one, two):
+        assert canonical_json(quality)
     assert one.segments == (SegmentQuality(segment="store=north", rows=1, metrics=one.segments[0].metrics),)
     assert [metric.name for metric in one.metrics] == ["mae", "rmse"]

@@ -1,14 +1,11 @@
 """The monitor of latency: its state, and what it lacks where it says nothing."""
 
-from dataclasses import replace
-
 import pytest
 from tests.runtime.monitor import reports
-from tests.runtime.monitor.evidence import FULL, SPEC, measured
+from tests.runtime.monitor.evidence import FULL, changed, measured, states
 
-from mlops_runtime.contracts.monitor import Measured, MonitorState
-from mlops_runtime.monitor.monitors.latency_measures import MINIMUM_CALLS, Latency
-from mlops_runtime.monitor.monitors.monitor_table import states
+from mlops_runtime.contracts.monitor import LatencyResult, MonitorState
+from mlops_runtime.monitor.monitors.latency_measures import MINIMUM_CALLS
 from mlops_runtime.monitor.page import report_words
 from mlops_runtime.monitor.window_evidence import Evidence
 
@@ -25,16 +22,16 @@ from mlops_runtime.monitor.window_evidence import Evidence
 )
 def test_latency_states(calls: int, verdicts: tuple[bool | None, ...], expected: MonitorState) -> None:
     """It needs no baseline of features: a broken one does not hide that the model is slow."""
-    latency = Latency(calls=calls, measured=tuple(measured(verdict, "p99") for verdict in verdicts))
-    assert states(replace(FULL, latency=latency, baseline=None, flaw="gone"), SPEC)["latency"] is expected
-    assert states(Evidence(latency=latency), SPEC)["latency"] is MonitorState.NOT_YET_DEPLOYED
+    latency = LatencyResult(calls=calls, metrics=tuple(measured(verdict, "p99") for verdict in verdicts))
+    assert states(changed(FULL, latency=latency, baseline=None, flaw="gone"))["latency"] is expected
+    assert states(changed(Evidence(), latency=latency))["latency"] is MonitorState.NOT_YET_DEPLOYED
 
 
 def test_latency_says_what_it_lacks() -> None:
     """Calls of the window, or calls of the weeks before."""
-    lacks = reports.report_of(8, (), latency_state=MonitorState.INSUFFICIENT_DATA)
     few, alone = (
-        replace(lacks, latency=(Measured(name="p50", value=4.0, rows=calls),)) for calls in (MINIMUM_CALLS - 1, 5000)
+        reports.report_of(8, (), latency=LatencyResult(state=MonitorState.INSUFFICIENT_DATA, calls=calls))
+        for calls in (MINIMUM_CALLS - 1, 5000)
     )
 
     assert report_words.said(few, "latency").means == "99 calls are too few for a 99th percentile, 100 are needed"

@@ -26,7 +26,7 @@ def hours(first: int, values: list[float], calls: int = 100) -> list[LatencyHour
 
 def violated(found: list[LatencyHour], spec: MonitorSpec = SPEC, since=LONG_AGO) -> list[str]:
     """Return the names of the percentiles that are too high."""
-    return [m.name for m in measure_latency(found, WINDOW, spec, since=since).measured if m.violated]
+    return [m.name for m in measure_latency(found, WINDOW, spec, since=since).metrics if m.violated]
 
 
 def test_a_percentile_is_too_high_above_its_limit_or_above_the_weeks_before() -> None:
@@ -39,7 +39,7 @@ def test_a_percentile_is_too_high_above_its_limit_or_above_the_weeks_before() ->
 def test_one_slow_hour_of_many_is_no_violation() -> None:
     """The interval is over hours: the lower end must be too high."""
     assert violated(hours(-4, [10] * 4) + hours(0, [10] * 11 + [120])) == []
-    measured = measure_latency(hours(0, [10] * 11 + [120]), WINDOW, SPEC, since=LONG_AGO).measured[0]
+    measured = measure_latency(hours(0, [10] * 11 + [120]), WINDOW, SPEC, since=LONG_AGO).metrics[0]
     assert measured.low is not None
     assert measured.value == pytest.approx(230 / 12)
     assert measured.low < 10
@@ -48,9 +48,9 @@ def test_one_slow_hour_of_many_is_no_violation() -> None:
 def test_few_calls_say_nothing() -> None:
     """Below 100 there is no 99th percentile; without any there is nothing at all."""
     few = measure_latency(hours(0, [500], calls=99), WINDOW, SPEC, since=LONG_AGO)
-    assert [m.violated for m in few.measured] == [None] * 3
+    assert [m.violated for m in few.metrics] == [None] * 3
     none = measure_latency(hours(-3, [500] * 3), WINDOW, SPEC, since=LONG_AGO)
-    assert (none.calls, none.measured, none.ratio) == (0, (), None)
+    assert (none.calls, none.metrics) == (0, ())
 
 
 def test_a_new_model_is_compared_with_itself_once_it_has_served() -> None:
@@ -68,7 +68,7 @@ def test_a_mean_of_hours_lies_between_them(values: list[tuple[float, int]]) -> N
         LatencyHour(hour=START + i * HOUR, calls=calls, milliseconds={"p50": value})
         for i, (value, calls) in enumerate(values)
     ]
-    measured = measure_latency(found, WINDOW, MonitorSpec(), since=LONG_AGO).measured[0]
+    measured = measure_latency(found, WINDOW, MonitorSpec(), since=LONG_AGO).metrics[0]
     assert measured.value is not None
     assert min(v for v, _ in values) * 0.999 <= measured.value <= max(v for v, _ in values) * 1.001
     if measured.low is not None and measured.high is not None:

@@ -7,49 +7,54 @@ from tests.runtime.monitor.evidence import (
     EVIDENCE,
     FULL,
     GOOD,
+    KNOWN,
     QUIET,
     SPEC,
+    changed,
+    drift_of,
     found,
+    states,
 )
 
 from mlops_runtime.contracts.monitor import (
     BiasMetric,
+    BiasResult,
     Measured,
     MonitorState,
     Violation,
 )
 from mlops_runtime.monitor.monitors.attribution_ranking import compare
 from mlops_runtime.monitor.monitors.monitor_kind import silence
-from mlops_runtime.monitor.monitors.monitor_table import overall, states
+from mlops_runtime.monitor.monitors.monitor_table import overall
 from mlops_runtime.monitor.window_evidence import Evidence
 
 
 def test_the_worst_of_drift_and_quality_is_the_state_of_all() -> None:
     """Another monitor counts where it asks a person for something; a flaw of the baseline is always a violation."""
     ok, violation, little = MonitorState.OK, MonitorState.VIOLATION, MonitorState.INSUFFICIENT_DATA
-    assert overall({"drift": ok, "quality": ok, "latency": little}, FULL) is ok
-    assert overall({"drift": little, "quality": MonitorState.NO_LABELS_YET}, FULL) is little
-    assert overall({"drift": ok, "quality": ok, "bias": violation}, FULL) is violation
-    assert overall({"drift": ok, "quality": ok, "explainability": MonitorState.MONITOR_NOT_RUN}, FULL) is (
+    assert overall({"drift": ok, "quality": ok, "latency": little}, None) is ok
+    assert overall({"drift": little, "quality": MonitorState.NO_LABELS_YET}, None) is little
+    assert overall({"drift": ok, "quality": ok, "bias": violation}, None) is violation
+    assert overall({"drift": ok, "quality": ok, "explainability": MonitorState.MONITOR_NOT_RUN}, None) is (
         MonitorState.MONITOR_NOT_RUN
     )
-    assert overall({"drift": MonitorState.MONITOR_NOT_RUN, "quality": ok}, replace(FULL, flaw="changed")) is violation
+    assert overall({"drift": MonitorState.MONITOR_NOT_RUN, "quality": ok}, "changed") is violation
 
 
 @given(EVIDENCE)
 def test_every_evidence_has_exactly_one_state_a_monitor_and_one_of_all(evidence: Evidence) -> None:
     """Nothing is undecided, nothing serves but is not yet deployed, and silence is never OK."""
-    found = states(evidence, SPEC)
+    found = states(evidence)
     assert all(isinstance(state, MonitorState) for state in found.values())
     assert {"drift", "quality"} <= set(found) <= {"drift", "quality", "bias", "explainability", "latency"}
-    assert isinstance(overall(found, evidence), MonitorState)
+    assert isinstance(overall(found, evidence.flaw), MonitorState)
     assert (found["drift"] is MonitorState.NOT_YET_DEPLOYED) is (evidence.live is None)
     if found["drift"] in (MonitorState.OK, MonitorState.VIOLATION):
         assert silence(evidence.traffic) is None
         assert evidence.rows >= SPEC.minimum_rows
         assert evidence.baseline is not None
         assert evidence.flaw is None
-    if overall(found, evidence) is MonitorState.OK:
+    if overall(found, evidence.flaw) is MonitorState.OK:
         assert set(found.values()) <= {
             MonitorState.OK, MonitorState.INSUFFICIENT_DATA, MonitorState.NO_TRAFFIC
         }  # fmt: skip
@@ -65,9 +70,16 @@ def test_quality_bias_and_attributions_are_in_the_same_file() -> None:
     bias = BiasMetric(
         facet="sex", facet_value="f", metric=Measured(name="DPL", value=0.2, violated=True), stage="pre_training"
     )
-    explanation = compare({"a": 2.0, "b": 1.0, "c": 0.0}, {"a": 0.0, "b": 1.0, "c": 4.0}, 0.95)
-    quality = replace(GOOD, metrics=metrics, bias_metrics=(bias,))
-    lines = found(replace(FULL, quality=quality, explanation=explanation))
+    mattered = {"a": 2.0, "b": 1.0, "c": 0.0}
+    lines = found(
+        changed(
+            FULL,
+            baseline=replace(KNOWN, attributions=mattered),
+            quality=replace(GOOD, metrics=metrics),
+            bias=BiasResult(metrics=(bias,)),
+            explainability=compare(mattered, {"a": 0.0, "b": 1.0, "c": 4.0}, 0.9),
+        )
+    )
     assert [(line.constraint_check_type, line.metric_name) for line in lines] == [
         ("LessThanThreshold", "auc"),
         ("GreaterThanThreshold", "rmse"),
@@ -81,7 +93,7 @@ def test_quality_bias_and_attributions_are_in_the_same_file() -> None:
 def test_a_changed_baseline_is_the_one_violation() -> None:
     """Nothing that was measured against it is told."""
     drifted = replace(QUIET, drifted=True, persistent=True)
-    [line] = found(replace(FULL, flaw="the baseline was changed", features=(drifted,)))
+    [line] = found(changed(FULL, flaw="the baseline was changed", drift=drift_of(drifted)))
     assert (line.feature_name, line.constraint_check_type) == ("dataset", "baseline_integrity_check")
 
 

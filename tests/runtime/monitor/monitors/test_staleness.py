@@ -4,52 +4,47 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from tests.runtime.monitor.evidence import FULL, SPEC
-from tests.runtime.monitor.test_report import WINDOW, report_of
+from tests.runtime.monitor.evidence import FULL, GOOD, SPEC, WINDOW, report_of
 
+from mlops_runtime.contracts.monitor import Staleness
 from mlops_runtime.monitor.monitors.staleness import advice, metrics, staleness
 from mlops_runtime.monitor.window import HOUR
+from mlops_runtime.monitor.window_evidence import Evidence
+
+
+def of(evidence: Evidence) -> Staleness | None:
+    """Return the staleness of evidence where nine of ten labels came."""
+    return staleness(evidence, replace(GOOD, coverage=0.9), WINDOW, SPEC)
 
 
 def test_staleness_is_from_what_came_last() -> None:
     """Newest capture to newest call; newest label to the window's end; the training data's end to it; coverage as measured."""
     hour = WINDOW.end - 30 * HOUR
-    quality = FULL.quality
-    assert quality is not None
     evidence = replace(
         FULL,
         newest_call=hour,
         newest_capture=hour - 5 * HOUR,
         newest_label=hour,
-        quality=replace(quality, coverage=0.9),
     )
-    assert staleness(evidence, WINDOW, SPEC) == {
-        "capture_lag_hours": 5,
-        "label_lag_hours": 30,
-        "label_coverage": 0.9,
-        "baseline_age_days": 13,
-    }
-    never = staleness(replace(evidence, newest_capture=None, newest_label=None), WINDOW, SPEC)
-    assert never is not None
-    assert (never["capture_lag_hours"], never["label_lag_hours"]) == (168, 168 + SPEC.label_delay_hours)
-    captured_later = staleness(replace(evidence, newest_capture=hour + timedelta(hours=2)), WINDOW, SPEC)
-    assert captured_later is not None
-    assert captured_later["capture_lag_hours"] == 0
-    assert staleness(replace(evidence, baseline=None, flaw="gone"), WINDOW, SPEC) == {
-        "capture_lag_hours": 5,
-        "label_coverage": 0.9,
-    }
+    known = Staleness(capture_lag_hours=5, label_lag_hours=30, label_coverage=0.9, baseline_age_days=13)
+    assert of(evidence) == known
+    never = of(replace(evidence, newest_capture=None, newest_label=None))
+    assert never == replace(known, capture_lag_hours=168, label_lag_hours=168 + SPEC.label_delay_hours)
+    captured_later = of(replace(evidence, newest_capture=hour + timedelta(hours=2)))
+    assert captured_later == replace(known, capture_lag_hours=0)
+    without = of(replace(evidence, baseline=None, flaw="gone"))
+    assert without == Staleness(capture_lag_hours=5, label_coverage=0.9)
 
 
 def test_each_age_is_published_of_the_monitor_that_it_is_about() -> None:
     """Labels are quality's, captures and the baseline drift's."""
-    report = replace(
-        report_of(FULL), staleness={"label_coverage": 0.4, "label_lag_hours": 30.0, "baseline_age_days": 13.0}
-    )
+    ages = Staleness(capture_lag_hours=0.0, label_lag_hours=30.0, baseline_age_days=13.0, label_coverage=0.4)
+    report = replace(report_of(FULL), staleness=ages)
     assert [(value.monitor, value.name, value.value) for value in metrics(report)] == [
-        ("quality", "LabelCoverage", 0.4),
+        ("drift", "CaptureLagHours", 0.0),
         ("quality", "LabelLagHours", 30.0),
         ("drift", "BaselineAgeDays", 13.0),
+        ("quality", "LabelCoverage", 0.4),
     ]
 
 
@@ -58,4 +53,5 @@ def test_each_age_is_published_of_the_monitor_that_it_is_about() -> None:
 )
 def test_missing_labels_are_asked_for(coverage: float, said: list[str]) -> None:
     """Where less than half of them came."""
-    assert list(advice(replace(report_of(FULL), staleness={"label_coverage": coverage}))) == said
+    ages = Staleness(capture_lag_hours=0.0, label_coverage=coverage)
+    assert list(advice(replace(report_of(FULL), staleness=ages))) == said

@@ -40,7 +40,7 @@ def test_rows_that_cannot_be_read_have_neither_a_psi_nor_a_training() -> None:
     assert report_words.psi_text(found) == ""
     assert report_words.what_to_do(found).endswith("columns of the model's inputs; no training helps")
     report = reports.report_of(8, (reports.drift("price", untested="50 values are too few"),))
-    silent = replace(report, rows=1000, drift_state=MonitorState.INSUFFICIENT_DATA)
+    silent = replace(report, drift=replace(report.drift, state=MonitorState.INSUFFICIENT_DATA))
     assert (
         report_words.said(silent, "drift").means
         == "no feature could be tested in 1,000 rows, price: 50 values are too few"

@@ -12,7 +12,7 @@ import pytest
 from tests.runtime.monitor import reports
 from tests.runtime.monitor.reports import HOSTILE, SAMPLES, Sample
 
-from mlops_runtime.contracts.monitor import MonitorReport, MonitorState
+from mlops_runtime.contracts.monitor import BiasResult, DriftResult, MonitorReport, MonitorState, QualityResult
 from mlops_runtime.monitor.page.window_page import MOST_REPORTS, page
 
 WIDTHS = (360, 1280)
@@ -169,8 +169,9 @@ def test_a_flood_of_unreadable_lines_is_neither_green_nor_hidden() -> None:
 def test_a_changed_baseline_is_told_in_full_once() -> None:
     """Elsewhere it is enough that it was changed."""
     flaw = f"the baseline s3://artifacts/baseline.json was changed: it has SHA-256 {'a' * 64}, approved was {'b' * 64}"
-    state = dict.fromkeys(("drift_state", "quality_state", "bias_state"), MonitorState.MONITOR_NOT_RUN)
-    found = reports.report_of(8, (), baseline_flaw=flaw, problems={flaw: 1}, **state)
+    found = reports.report_of(
+        8, (), baseline_flaw=flaw, problems={flaw: 1}, drift=DriftResult(), quality=QualityResult(), bias=BiasResult()
+    )
 
     for verdict in (None, f"demand-forecast: nothing is decided, {flaw}"):
         text = page(replace(found, verdict=verdict), baseline=None, counts=None, history=(), spec=None)
@@ -334,15 +335,12 @@ def test_it_opens_in_a_browser_without_a_network(name: str, drawn: dict[str, lis
 
 def test_a_report_of_another_store_is_shown_as_it_is() -> None:
     """A report without metrics, latency and engine has a page: what it does not know is not there."""
-    old: MonitorReport = replace(
-        reports.report_of(8, reports.QUIET[:1]),
-        quality_metrics=None,
-        quality={"wape": 0.4},
-        quality_baseline={"wape": 0.38},
+    old: MonitorReport = reports.report_of(
+        8,
+        reports.QUIET[:1],
+        quality=QualityResult(state=MonitorState.OK, values={"wape": 0.4}, holdout={"wape": 0.38}),
         latency=None,
-        latency_state=None,
         engine=None,
-        left_out=None,
     )
     words = _Words(page(old, baseline=None, counts=None, history=(), spec=None)).text
 

@@ -315,20 +315,93 @@ MONITORS = ("drift", "quality", "bias", "explainability", "latency")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MonitorReport:
-    """What one scheduled run decided over one window, kept beside the two Model Monitor files.
+class MonitorResult:
+    """What one monitor found in a window. One whose state nobody decided did not run.
 
-    ``verdict`` is the whole report in a sentence. ``hours_merged`` is how many hours before the window were added to have rows
-    enough. ``suppressed`` is why nothing was published as drift: a rollout ran. ``problems`` are those of the counts, and what else
-    went wrong, by what and how often. ``coverage`` is the share of the predictions that were due a label and have one,
-    ``label_delay_hours`` the median time from call to label. ``baseline_uri`` is where the baseline lies and ``spec`` the
-    thresholds of this run: what a page or a replay needs beside the counts. ``state`` is the one of all monitors.
-    ``baseline_flaw`` is why the baseline cannot be used: it is missing or not the one that was approved. ``staleness`` has
-    ``capture_lag_hours``, ``label_lag_hours``, ``label_coverage`` and ``baseline_age_days``, as far as they are known. Fields that
-    a run did not look at are ``None``. ``unannounced_calls`` have inference ids that look like the platform's own.
-    ``live_since`` is when the model went live that is judged, ``problem_objects`` the newest
-    capture object with each of the problems that an object has, ``quality_unjudged`` why labels that came say nothing for sure.
-    ``metrics`` are the values that the run published: what confirms an alarm on one of them.
+    ``problems`` are those of what it alone reads, by what and how often.
+    """
+
+    state: MonitorState = MonitorState.MONITOR_NOT_RUN
+    problems: Mapping[str, int] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DriftResult(MonitorResult):
+    """Drift of each feature. ``left_out`` are features that are counted and not tested, with the reason.
+
+    ``uncovered_rows`` are of conditions that the baseline does not know; None without conditions.
+    """
+
+    features: tuple[FeatureDrift, ...] = ()
+    left_out: Mapping[str, str] | None = None
+    uncovered_rows: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QualityResult(MonitorResult):
+    """Quality of the labelled predictions.
+
+    ``values`` are WAPE, bias and the ratio of WAPE to the holdout's, as far as they are defined; ``holdout`` are the baseline's
+    metrics. ``metrics`` have intervals, limits and verdicts, ``segments`` the same by segment, the largest first. ``unjudged`` is
+    why labels that came say nothing for sure. ``coverage`` is the share of the predictions that were due a label and have one,
+    ``label_delay_hours`` the median time from call to label.
+    """
+
+    rows: int = 0
+    values: Mapping[str, float] = field(default_factory=dict)
+    holdout: Mapping[str, float] = field(default_factory=dict)
+    metrics: tuple[Measured, ...] = ()
+    segments: tuple[SegmentQuality, ...] = ()
+    unjudged: str | None = None
+    coverage: float | None = None
+    label_delay_hours: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BiasResult(MonitorResult):
+    """Bias by facet: of predictions alone, and of labels where there are some."""
+
+    metrics: tuple[BiasMetric, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExplainabilityResult(MonitorResult):
+    """Mean absolute SHAP value of each feature over a sample of rows, and the NDCG of their ranking against the baseline's."""
+
+    attributions: Mapping[str, float] | None = None
+    ndcg: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LatencyResult(MonitorResult):
+    """Percentiles of the model's latency in milliseconds, beside those of the weeks before; of fewer than 100 calls no verdict."""
+
+    calls: int = 0
+    metrics: tuple[Measured, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Staleness:
+    """How old what the monitors rest on is, and the share of the predictions due a label that have one, as far as is known."""
+
+    capture_lag_hours: float
+    label_lag_hours: float | None = None
+    baseline_age_days: float | None = None
+    label_coverage: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MonitorReport:
+    """What one scheduled run decided over one window, kept beside the two Model Monitor files; one result a monitor.
+
+    A monitor that nobody asked for has no result. ``state`` is the one of all monitors, ``verdict`` the whole report in a sentence.
+    ``hours_merged`` is how many hours before the window were added to have rows enough. ``suppressed`` is why nothing was published
+    as drift: a rollout ran. ``problems`` are those of the counts, and what else went wrong in the whole window, by what and how
+    often; ``problem_objects`` has the newest capture object with each of those that an object has. ``baseline_uri`` is where the
+    baseline lies and ``spec`` the thresholds of this run: what a page or a replay needs beside the counts. ``baseline_flaw`` is why
+    the baseline cannot be used: it is missing or not the one that was approved. ``unannounced_calls`` have inference ids that look
+    like the platform's own. ``live_since`` is when the model went live that is judged. ``metrics`` are the values that the run
+    published: what confirms an alarm on one of them.
 
     ``analyzer`` is what ran in place of AWS's image of Model Monitor, as on the embedded cloud.
     """
@@ -337,43 +410,28 @@ class MonitorReport:
     variant: str
     window_from: str
     window_until: str
-    drift_state: MonitorState
-    quality_state: MonitorState
     rows: int
-    labelled_rows: int
     baseline_sha256: str | None
     model_package_arn: str | None
-    features: tuple[FeatureDrift, ...] = ()
-    quality: Mapping[str, float] = field(default_factory=dict)
-    quality_baseline: Mapping[str, float] = field(default_factory=dict)
+    drift: DriftResult
+    quality: QualityResult
+    bias: BiasResult | None = None
+    explainability: ExplainabilityResult | None = None
+    latency: LatencyResult | None = None
+    staleness: Staleness | None = None
+    state: MonitorState | None = None
+    verdict: str | None = None
     engine: Literal["LAMBDA", "PROCESSING", "SAGEMAKER_MODEL_MONITOR"] | None = None
     analyzer: str | None = None
-    verdict: str | None = None
     hours_merged: int | None = None
     suppressed: str | None = None
     problems: Mapping[str, int] | None = None
-    left_out: Mapping[str, str] | None = None
-    uncovered_rows: int | None = None
-    coverage: float | None = None
-    label_delay_hours: float | None = None
-    quality_metrics: tuple[Measured, ...] | None = None
-    quality_segments: tuple[SegmentQuality, ...] | None = None
-    bias_state: MonitorState | None = None
-    bias: tuple[BiasMetric, ...] | None = None
-    explainability_state: MonitorState | None = None
-    attributions: Mapping[str, float] | None = None
-    ndcg: float | None = None
-    latency_state: MonitorState | None = None
-    latency: tuple[Measured, ...] | None = None
-    baseline_uri: str | None = None
-    spec: MonitorSpec | None = None
-    state: MonitorState | None = None
-    baseline_flaw: str | None = None
-    staleness: Mapping[str, float] | None = None
-    live_since: str | None = None
     problem_objects: Mapping[str, str] | None = None
-    quality_unjudged: str | None = None
+    baseline_uri: str | None = None
+    baseline_flaw: str | None = None
+    live_since: str | None = None
     unannounced_calls: int | None = None
+    spec: MonitorSpec = field(default_factory=MonitorSpec)
     metrics: tuple[MetricValue, ...] | None = None
     format: Literal["mlops.monitor-report/1"] = "mlops.monitor-report/1"
 
@@ -384,8 +442,8 @@ def monitor_states(report: MonitorReport) -> dict[str, MonitorState]:
     Args:
         report: The run's.
     """
-    found = {monitor: getattr(report, f"{monitor}_state") for monitor in MONITORS}
-    return {monitor: state for monitor, state in found.items() if state is not None}
+    found = {monitor: getattr(report, monitor) for monitor in MONITORS}
+    return {monitor: result.state for monitor, result in found.items() if result is not None}
 
 
 def is_confirmed(feature: FeatureDrift) -> bool:

@@ -27,7 +27,7 @@ from mlops_runtime.monitor.model_monitor.clarify_files import (
     worse,
 )
 from mlops_runtime.monitor.model_monitor.executions import ANALYZER, ExecutionFiles, MonitorName, read_executions
-from mlops_runtime.monitor.monitors.attribution_ranking import AttributionError, compare
+from mlops_runtime.monitor.monitors.attribution_ranking import AttributionError, attribution_violations, compare
 from mlops_runtime.monitor.monitors.attributions import mean_absolute_shap
 from mlops_runtime.monitor.monitors.facet_bias import of_holdout
 from mlops_runtime.monitor.monitors.rows import Rows, Texts
@@ -148,16 +148,7 @@ def _attributions(
     baseline = _read("explainability", analysis).attributions
     if baseline is None:
         raise JobError("baseline_constraints must be the analysis.json of a baseline with global_shap_values")
-    explanation = compare(baseline, values, _MINIMUM_NDCG)
-    violations = [
-        {
-            "label": _LABEL,
-            "metric_name": "shap",
-            "constraint_check_type": violation.constraint_check_type,
-            "description": violation.description,
-        }
-        for violation in explanation.violations
-    ]
+    violations = attribution_violations(baseline, compare(baseline, values, _MINIMUM_NDCG), _MINIMUM_NDCG, _LABEL)
     return attribution_analysis(values, _LABEL), violations
 
 

@@ -18,12 +18,12 @@ from typing import TYPE_CHECKING
 import boto3
 
 from mlops_runtime.contracts import ContractError, canonical_json, from_json
-from mlops_runtime.contracts.monitor import Baseline, MonitorReport
+from mlops_runtime.contracts.monitor import Baseline, ExplainabilityResult, MonitorReport, MonitorResult
 from mlops_runtime.contracts.rollout import LivePointer
 from mlops_runtime.jobs.job_environment import JobError, OptMl
 from mlops_runtime.jobs.monitor_count import CountSettings, count_objects
 from mlops_runtime.jobs.monitor_explain import explain
-from mlops_runtime.monitor.monitors.attribution_ranking import Explanation
+from mlops_runtime.monitor.metric_names import Monitor
 from mlops_runtime.monitor.scheduled_run import DecideSettings, decide_window
 from mlops_runtime.monitor.store import BaselineIntegrityError, MonitorStore
 from mlops_runtime.monitor.window import Window
@@ -94,13 +94,14 @@ def run(options: Options, count: Count, clients: Clients) -> tuple[MonitorReport
     table = RolloutTable(clients.dynamodb, options.table, settings.endpoint)
     text = table.read().live
     failed: dict[str, str] = {}
-    explanation: Explanation | None = None
+    measured: dict[Monitor, MonitorResult] = {}
     if text is not None:
         live = from_json(LivePointer, text)
         baseline = _baseline(live, store)
         if baseline is not None:
             failed = _count_rest(live, baseline, options, store, count)
-            explanation = _explain(live, baseline, options, store, clients.s3)
+            explained = _explain(live, baseline, options, store, clients.s3)
+            measured = {} if explained is None else {"explainability": explained}
     report = decide_window(
         options.now,
         settings,
@@ -108,7 +109,7 @@ def run(options: Options, count: Count, clients: Clients) -> tuple[MonitorReport
         table=table,
         cloudwatch=clients.cloudwatch,
         events=clients.events,
-        explanation=explanation,
+        measured=measured,
     )
     return report, failed
 
@@ -144,7 +145,7 @@ def _count_rest(
 
 def _explain(
     live: LivePointer, baseline: Baseline, options: Options, store: MonitorStore, s3: "S3Client"
-) -> Explanation | None:
+) -> ExplainabilityResult | None:
     if not options.attribution_rows:
         return None
     window = Window.before(options.now, options.settings.window_hours)
@@ -160,8 +161,8 @@ def _explain(
     )
     if found is None:
         _log.warning("the baseline has no attributions; give the evaluation plan attribution_rows, and train again")
-    elif found.problem is not None:
-        _log.error("the model is not explained: %s", found.problem)
+    elif found.problems:
+        _log.error("the model is not explained: %s", "; ".join(found.problems))
     return found
 
 

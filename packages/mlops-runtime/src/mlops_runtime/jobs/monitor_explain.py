@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mlops_runtime.contracts.monitor import Baseline, MonitorState
+from mlops_runtime.contracts.monitor import Baseline, ExplainabilityResult, MonitorState
 from mlops_runtime.contracts.rollout import LivePointer
 from mlops_runtime.jobs.monitor_parts import lines_from
 from mlops_runtime.monitor.counting.announced import IsAnnounced, nobody
 from mlops_runtime.monitor.counting.baseline_cells import Numbers
 from mlops_runtime.monitor.counting.capture_lines import CaptureError, is_since, read_call
-from mlops_runtime.monitor.monitors.attribution_ranking import AttributionError, Explanation, compare
+from mlops_runtime.monitor.monitors.attribution_ranking import AttributionError, compare
 from mlops_runtime.monitor.monitors.attributions import attributions
 from mlops_runtime.serving.onnx_model import Model, ModelError, load_archive
 from mlops_runtime.serving.request_payload import CSV, JSON, PayloadError, Reader
@@ -39,8 +39,8 @@ def explain(
     rows: int,
     minimum_ndcg: float,
     announced: IsAnnounced = nobody,
-) -> Explanation | None:
-    """Return the explanation of a window; what cannot be explained says why, since drift must be decided all the same.
+) -> ExplainabilityResult | None:
+    """Return the result of a window; what cannot be explained says why, since drift must be decided all the same.
 
     Args:
         live: The model that serves.
@@ -63,11 +63,11 @@ def explain(
             model, baseline, sizes, s3=s3, captures=captures, rows=rows, since=live.since, announced=announced
         )
         if len(found) < min(rows, MINIMUM_ROWS):
-            return Explanation(state=MonitorState.INSUFFICIENT_DATA)
+            return ExplainabilityResult(state=MonitorState.INSUFFICIENT_DATA)
         measured = attributions(model, baseline, found)
         return compare(baseline.attributions, measured, minimum_ndcg)
     except (AttributionError, ModelError) as error:
-        return Explanation(state=MonitorState.MONITOR_NOT_RUN, problem=str(error))
+        return ExplainabilityResult(problems={f"attributions: {error}": 1})
 
 
 def sample(

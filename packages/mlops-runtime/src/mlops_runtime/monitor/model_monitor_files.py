@@ -15,7 +15,7 @@ from mlops_runtime.contracts import to_dict
 from mlops_runtime.contracts.monitor import Baseline, Counts, FeatureBaseline, FeatureCounts
 from mlops_runtime.monitor.monitors.classification import Ranking
 from mlops_runtime.monitor.monitors.intervals import Interval
-from mlops_runtime.monitor.monitors.label_measures import Quality, Target, intervals
+from mlops_runtime.monitor.monitors.label_measures import Target, intervals
 from mlops_runtime.monitor.monitors.rows import Rows, Wide
 from mlops_runtime.monitor.spec import MonitorSpec
 
@@ -142,7 +142,7 @@ _MINIMUM_ROWS = 200
 _CURVE_POINTS = 100
 
 
-def quality_statistics(quality: Quality, baseline: Baseline | None, *, evaluated_at: datetime) -> dict[str, Any] | None:
+def quality_statistics(rows: Rows, baseline: Baseline | None, *, evaluated_at: datetime) -> dict[str, Any] | None:
     """Return ``statistics.json`` of model quality; None without a labelled row that can be judged.
 
     Standard deviations are over bootstrap draws of calls, where Model Monitor takes five samples of 80 %; below 200 rows they are
@@ -150,12 +150,11 @@ def quality_statistics(quality: Quality, baseline: Baseline | None, *, evaluated
     classifier predicts every row positive. Curves have a hundred points at most.
 
     Args:
-        quality: Of a window.
+        rows: Labelled rows of a window that can be judged.
         baseline: Target and threshold. Default: a regression.
         evaluated_at: When it was measured.
     """
-    rows = quality.labelled
-    if rows is None or not len(rows):
+    if not len(rows):
         return None
     target = Target.of(baseline)
     found = intervals(rows, target)

@@ -1,12 +1,13 @@
 """What a report says, in a sentence and in a message that people can act on."""
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 
 from mlops_runtime.contracts.monitor import MonitorReport, MonitorState
 from mlops_runtime.monitor.monitors import staleness
 from mlops_runtime.monitor.monitors.monitor_kind import LISTED, SILENT
-from mlops_runtime.monitor.monitors.monitor_table import MONITORS
+from mlops_runtime.monitor.monitors.monitor_table import results
 
 _NAMED = 3
 _MANY = 0.01  # of the rows and what could not be read
@@ -14,8 +15,10 @@ _MANY = 0.01  # of the rows and what could not be read
 
 def problems(report: MonitorReport) -> list[tuple[str, int]]:
     """Return the problems of a report, the most frequent first; a baseline that cannot be used is said elsewhere."""
-    found = [(name, times) for name, times in (report.problems or {}).items() if name != report.baseline_flaw]
-    return sorted(found, key=lambda item: (-item[1], item[0]))
+    found = Counter(report.problems or {})
+    for _, result in results(report):
+        found.update(result.problems or {})
+    return sorted(((n, times) for n, times in found.items() if n != report.baseline_flaw), key=lambda i: (-i[1], i[0]))
 
 
 def problems_text(report: MonitorReport) -> str:
@@ -50,17 +53,18 @@ def verdict(report: MonitorReport) -> str:
     """Return a report in one sentence.
 
     Example:
+        >>> from mlops_runtime.contracts.monitor import DriftResult, QualityResult
         >>> report = MonitorReport(endpoint="demand-forecast", variant="AllTraffic", window_from="", window_until="", rows=0,
-        ...     drift_state=MonitorState.NO_TRAFFIC, quality_state=MonitorState.NO_LABELS_YET, labelled_rows=0,
+        ...     drift=DriftResult(state=MonitorState.NO_TRAFFIC), quality=QualityResult(state=MonitorState.NO_LABELS_YET),
         ...     baseline_sha256=None, model_package_arn=None)
         >>> verdict(report)
         'demand-forecast: nobody called; no labels yet'
     """
-    if report.drift_state is MonitorState.NOT_YET_DEPLOYED:
-        return f"{report.endpoint}: {SILENT[report.drift_state]}"
+    if report.drift.state is MonitorState.NOT_YET_DEPLOYED:
+        return f"{report.endpoint}: {SILENT[report.drift.state]}"
     if report.baseline_flaw is not None:
         return f"{report.endpoint}: nothing is decided, {report.baseline_flaw}"
-    parts = [part for kind in MONITORS.values() for part in kind.sentence(report)]
+    parts = [part for kind, result in results(report) for part in kind.sentence(result, report)]
     if report.suppressed is not None:
         parts.append(f"drift is not published, {report.suppressed}")
     return f"{report.endpoint}: {'; '.join(parts)}"
@@ -71,7 +75,7 @@ def message(report: MonitorReport, uri: str) -> str:
     lines = [
         verdict(report) if report.verdict is None else report.verdict,
         "",
-        f"Window: {report.window_from} to {report.window_until}, {report.rows:,} rows, {report.labelled_rows:,} labelled",
+        f"Window: {report.window_from} to {report.window_until}, {report.rows:,} rows, {report.quality.rows:,} labelled",
         f"Model: {report.model_package_arn or 'none'}",
         *_section("What happened:", _happened(report)),
         *_section("What to do:", _advice(report)),
@@ -86,8 +90,9 @@ def advice(report: MonitorReport) -> str:
     """Return what to do in one line, for where a message has no lines of its own.
 
     Example:
+        >>> from mlops_runtime.contracts.monitor import DriftResult, QualityResult
         >>> report = MonitorReport(endpoint="demand-forecast", variant="AllTraffic", window_from="", window_until="", rows=0,
-        ...     drift_state=MonitorState.NO_TRAFFIC, quality_state=MonitorState.NO_LABELS_YET, labelled_rows=0,
+        ...     drift=DriftResult(state=MonitorState.NO_TRAFFIC), quality=QualityResult(state=MonitorState.NO_LABELS_YET),
         ...     baseline_sha256=None, model_package_arn=None)
         >>> advice(report)
         'ask the callers whether that is meant'
@@ -100,9 +105,7 @@ def _section(title: str, lines: Sequence[str]) -> list[str]:
 
 
 def _problems(report: MonitorReport) -> list[str]:
-    told = sorted((report.problems or {}).items(), key=lambda item: (-item[1], item[0]))
-    told = [(name, times) for name, times in told if name != report.baseline_flaw]
-    objects = report.problem_objects or {}
+    told, objects = problems(report), report.problem_objects or {}
     lines = [
         f"{name}: {times:,}{f', the newest in {objects[name]}' if name in objects else ''}"
         for name, times in told[:LISTED]
@@ -111,7 +114,7 @@ def _problems(report: MonitorReport) -> list[str]:
 
 
 def _happened(report: MonitorReport) -> list[str]:
-    lines = [line for kind in MONITORS.values() for line in kind.happened(report)]
+    lines = [line for kind, result in results(report) for line in kind.happened(result, report)]
     return lines if report.baseline_flaw is None else [report.baseline_flaw, *lines]
 
 
@@ -121,4 +124,5 @@ def _advice(report: MonitorReport) -> list[str]:
             "find out who changed or removed it, and put the approved version of the object back; until then nothing is decided",
             "redrive the dead letters of the counting function afterwards",
         ]
-    return [line for kind in MONITORS.values() for line in kind.advice(report)] + list(staleness.advice(report))
+    of_monitors = [line for kind, result in results(report) for line in kind.advice(result, report)]
+    return [*of_monitors, *staleness.advice(report)]

@@ -10,15 +10,24 @@ from typing import TYPE_CHECKING, Any
 
 from mlops_runtime.contracts import canonical_json, from_json, to_dict
 from mlops_runtime.contracts.events import DetailType, EventDetail, event_source
-from mlops_runtime.contracts.monitor import MetricValue, MonitorReport, MonitorState, Violations, metric_namespace
+from mlops_runtime.contracts.monitor import (
+    MetricValue,
+    MonitorReport,
+    MonitorResult,
+    MonitorState,
+    Violations,
+    metric_namespace,
+    monitor_states,
+)
 from mlops_runtime.contracts.rollout import LivePointer
 from mlops_runtime.monitor.counting.counts import count, empty
 from mlops_runtime.monitor.counting.problems import OBJECT_TOO_LARGE, sentence
 from mlops_runtime.monitor.metric_lines import data, lines
+from mlops_runtime.monitor.metric_names import Monitor
 from mlops_runtime.monitor.model_monitor.executions import MONITORS, MonitorName
 from mlops_runtime.monitor.model_monitor_files import constraints, quality_statistics, statistics
-from mlops_runtime.monitor.monitors.attribution_ranking import Explanation
-from mlops_runtime.monitor.monitors.monitor_table import metrics, overall, states, violations
+from mlops_runtime.monitor.monitors.classification import usable_rows
+from mlops_runtime.monitor.monitors.monitor_table import metrics, overall, violations
 from mlops_runtime.monitor.report import Engine, build
 from mlops_runtime.monitor.report_message import advice, message, verdict
 from mlops_runtime.monitor.spec import MonitorSpec
@@ -142,7 +151,7 @@ def decide_window(
     table: RolloutTable,
     cloudwatch: "CloudWatchClient",
     events: "EventBridgeClient",
-    explanation: Explanation | None = None,
+    measured: Mapping[Monitor, MonitorResult] | None = None,
     executions: Callable[[Evidence, Window], Evidence] | None = None,
 ) -> MonitorReport:
     """Decide over the last window: write the report's files, log the metrics, send ``MLOps Monitor Reported``.
@@ -154,7 +163,7 @@ def decide_window(
         table: The endpoint's row: what is live, and whether a rollout runs.
         cloudwatch: Client.
         events: Client.
-        explanation: What the attributions of the window say. Default: nothing was explained.
+        measured: Results of the window that were measured elsewhere, by monitor. Default: none.
         executions: Adds what an engine that is not ours found in a window. Default: ours counted.
     """
     window = Window.before(now, settings.window_hours)
@@ -167,7 +176,7 @@ def decide_window(
         period_hours=settings.period_hours or settings.window_hours,
     )
     row = table.read()
-    evidence = gather(window, row=row, spec=settings.spec, place=place, now=now, explanation=explanation)
+    evidence = gather(window, row=row, spec=settings.spec, place=place, now=now, measured=measured or {})
     if executions is not None:
         evidence = executions(evidence, window)
         evidence = replace(evidence, suppressed=evidence.suppressed or taken_back_among(row, window))
@@ -189,15 +198,15 @@ def publish(
     report = build(
         evidence, spec, endpoint=settings.endpoint, variant=settings.variant, window=window, engine=settings.engine
     )
-    report = replace(report, verdict=verdict(report), metrics=metrics(report, spec))
-    found = violations(evidence, spec)
+    report = replace(report, verdict=verdict(report), metrics=metrics(report))
+    found = violations(report, evidence)
     told = [
         line for line in found.violations if evidence.suppressed is None or line.constraint_check_type not in _DRIFT
     ]
     store.put_violations(b"".join(canonical_json(line) + b"\n" for line in told), window.end)
     uri = store.put_report(report, _files(evidence, found, window, now, spec), window.end)
     _tell_metrics(report.metrics or (), settings, now, cloudwatch)
-    _send(_published(evidence, spec, report), uri, settings, events)
+    _send(_published(report), uri, settings, events)
     synthetic = 0 if evidence.counts is None else evidence.counts.synthetic or 0
     _log.info(json.dumps({**to_dict(report), "synthetic": synthetic}))
     return report
@@ -229,40 +238,34 @@ def _files(evidence: Evidence, found: Violations, window: Window, now: datetime,
         files["counts.json"] = canonical_json(evidence.counts)
         files["statistics.json"] = json.dumps(statistics(evidence.baseline, evidence.counts)).encode()
     files["constraints.json"] = json.dumps(constraints(evidence.baseline, spec)).encode()
-    if evidence.quality is not None:
-        measured = quality_statistics(evidence.quality, evidence.baseline, evaluated_at=now)
+    if evidence.labels is not None and "quality" not in evidence.measured:
+        rows = usable_rows(evidence.labels.labelled, evidence.baseline)
+        measured = quality_statistics(rows, evidence.baseline, evaluated_at=now)
         if measured is not None:
             files["model_quality_statistics.json"] = json.dumps(measured).encode()
     return files
 
 
-def _published(evidence: Evidence, spec: MonitorSpec, report: MonitorReport) -> MonitorReport:
+def _published(report: MonitorReport) -> MonitorReport:
     """Return the report as it is told: without drift while a rollout suppresses it; what is written keeps it."""
     if (
         report.suppressed is None
-        or report.drift_state is not MonitorState.VIOLATION
+        or report.drift.state is not MonitorState.VIOLATION
         or report.baseline_flaw is not None
     ):
         return report
-    others = {**states(evidence, spec), "drift": MonitorState.OK}
-    return replace(report, state=overall(others, evidence), drift_state=MonitorState.OK, features=())
+    told = replace(report, drift=replace(report.drift, state=MonitorState.OK, features=()))
+    return replace(told, state=overall(monitor_states(told), None))
 
 
 def _send(report: MonitorReport, uri: str, settings: DecideSettings, events: "EventBridgeClient") -> None:
-    told = {
-        "drift_state": report.drift_state,
-        "quality_state": report.quality_state,
-        "bias_state": report.bias_state,
-        "explainability_state": report.explainability_state,
-        "latency_state": report.latency_state,
-    }
     detail = EventDetail(
         id=f"{report.endpoint}/{report.variant}/{report.window_until}",
         subject=report.endpoint,
         outcome=str(report.state),
         reason=str(report.verdict),
         attributes={
-            **{name: state.value for name, state in told.items() if state is not None},
+            **{f"{monitor}_state": state.value for monitor, state in monitor_states(report).items()},
             "report_uri": uri,
             "advice": advice(report),
             "message": message(report, uri),

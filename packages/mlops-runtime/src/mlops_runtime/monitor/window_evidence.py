@@ -1,15 +1,15 @@
 """What one run of the monitor knows, before anything is concluded from it."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from mlops_runtime.contracts.monitor import Baseline, Counts, FeatureDrift, Violation
+from mlops_runtime.contracts.monitor import Baseline, Counts, MonitorReport, MonitorResult, MonitorState, Violation
 from mlops_runtime.contracts.rollout import LivePointer
 from mlops_runtime.monitor.counting.problems import unreadable_rows
-from mlops_runtime.monitor.monitors.attribution_ranking import Explanation
-from mlops_runtime.monitor.monitors.label_measures import Quality
-from mlops_runtime.monitor.monitors.latency_measures import Latency
+from mlops_runtime.monitor.metric_names import Monitor
+from mlops_runtime.monitor.monitors.label_join import Joined
+from mlops_runtime.monitor.monitors.latency_measures import LatencyHour
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,10 +48,11 @@ class Evidence:
         traffic: The newest part of the window.
         rows: Rows that drift is decided on.
         counts: Their counts, where an engine of ours counted. Default: nothing was counted.
-        features: Each tested feature's verdict; empty when there were too few rows.
-        quality: What the labels say. Default: they were not looked at.
-        explanation: What the attributions say. Default: nothing was explained.
-        latency: How long the model takes. Default: nobody publishes that.
+        labels: Captured predictions with their labels. Default: they were not looked at.
+        latency_hours: How long the model took in each hour. Default: nobody publishes that.
+        earlier: Gives the reports of the windows before, newest first, as far back as drift looks. Default: there are none.
+        measured: Results that were measured elsewhere, in a job or by another engine, by monitor; their state is decided as that
+            of any other. Default: each monitor measures.
         hours_merged: Hours before the window that were added to have rows enough.
         suppressed: Why drift must not be published. Default: it may.
         newest_call: Hour of the newest call that CloudWatch counted. Default: there was none in the window.
@@ -70,10 +71,10 @@ class Evidence:
     traffic: Traffic = Traffic()
     rows: int = 0
     counts: Counts | None = None
-    features: tuple[FeatureDrift, ...] = ()
-    quality: Quality | None = None
-    explanation: Explanation | None = None
-    latency: Latency | None = None
+    labels: Joined | None = None
+    latency_hours: Sequence[LatencyHour] | None = None
+    earlier: Callable[[], Iterable[MonitorReport]] = tuple
+    measured: Mapping[Monitor, MonitorResult] = field(default_factory=dict)
     hours_merged: int = 0
     suppressed: str | None = None
     newest_call: datetime | None = None
@@ -89,3 +90,13 @@ class Evidence:
     def rows_sent(self) -> int:
         """Rows that drift is decided on, and those that could not be read."""
         return self.rows + (0 if self.counts is None else unreadable_rows(self.counts))
+
+    @property
+    def unusable(self) -> MonitorState | None:
+        """Why nothing can be compared: no model serves, or its baseline is missing, changed, or another model's."""
+        if self.live is None:
+            return MonitorState.NOT_YET_DEPLOYED
+        if self.baseline is None or self.flaw is not None:
+            return MonitorState.MONITOR_NOT_RUN
+        is_older = self.baseline.training_set_id != self.live.training_set_id
+        return MonitorState.BASELINE_OLDER_THAN_MODEL if is_older else None

@@ -8,19 +8,15 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from mlops_runtime.contracts import ContractError, content_hash, from_json
-from mlops_runtime.contracts.monitor import TESTED, Baseline, Counts, MonitorReport
+from mlops_runtime.contracts.monitor import Baseline, Counts, MonitorReport, MonitorResult
 from mlops_runtime.contracts.rollout import LivePointer, LockRow, TakenBack, is_among, taken_back
-from mlops_runtime.monitor.call_metrics import Calls, Source, calls_of, latency_of, sources
+from mlops_runtime.monitor.call_metrics import Calls, calls_of, latency_of, sources
 from mlops_runtime.monitor.counting.capture_lines import is_since
 from mlops_runtime.monitor.counting.counts import empty, merge
 from mlops_runtime.monitor.counting.problems import MAXIMUM, bounded, invalid_values, unreadable_rows
-from mlops_runtime.monitor.monitors.attribution_ranking import Explanation
+from mlops_runtime.monitor.metric_names import Monitor
 from mlops_runtime.monitor.monitors.drift.decision import hours_to_add
-from mlops_runtime.monitor.monitors.drift.drift_monitor import decided
-from mlops_runtime.monitor.monitors.label_join import Timed
-from mlops_runtime.monitor.monitors.label_measures import Quality, label_problems, measure
-from mlops_runtime.monitor.monitors.latency_measures import Latency, measure_latency
-from mlops_runtime.monitor.monitors.monitor_table import states
+from mlops_runtime.monitor.monitors.label_join import Joined, Timed, join_window
 from mlops_runtime.monitor.spec import MonitorSpec
 from mlops_runtime.monitor.store import BaselineIntegrityError, MonitorStore
 from mlops_runtime.monitor.window import HOUR, Inventory, Window, late_objects, stamp
@@ -66,7 +62,7 @@ def gather(
     spec: MonitorSpec,
     place: Place,
     now: datetime,
-    explanation: Explanation | None = None,
+    measured: Mapping[Monitor, MonitorResult],
 ) -> Evidence:
     """Return what is known of a window.
 
@@ -79,7 +75,7 @@ def gather(
         spec: Thresholds.
         place: What is watched, and where it is read.
         now: When it is decided.
-        explanation: What the attributions say. Default: nothing was explained.
+        measured: Results that were measured elsewhere, by monitor.
     """
     if row.live is None:
         return Evidence()
@@ -90,8 +86,8 @@ def gather(
     captured = place.store.capture_sizes(place.variant, window)
     evidence = Evidence(
         live=live,
-        explanation=explanation,
-        latency=None if latency_source is None else _latency(latency_source, window, spec, since, place),
+        measured=measured,
+        latency_hours=None if latency_source is None else latency_of(place.cloudwatch, latency_source, window),
         suppressed=suppressed(row, now),
         newest_call=calls.newest,
         newest_capture=max(
@@ -106,35 +102,32 @@ def gather(
     counting = _count(
         window, place, captured=captured, calls=calls, live=live, baseline=baseline, spec=spec, aside=aside
     )
-    quality, newest_label = _quality(window, live, baseline, spec, place, aside=aside)
+    labels, newest_label = _labels(window, live, baseline, spec, place, aside=aside)
     if newest_label is None and not place.store.has_labels():
         # nobody can be late with labels of a model that served no longer
         newest_label = since
-    problems = counting.problems + Counter(label_problems(quality))
+    problems = counting.problems
     if not counting.objects:  # an engine that is not ours: nobody else tells of them
-        problems["line of captures cannot be read"] += quality.malformed - quality.malformed_labels
-    if explanation is not None and explanation.problem is not None:
-        problems[f"attributions: {explanation.problem}"] += 1
-    evidence = replace(
+        problems["line of captures cannot be read"] += labels.malformed - labels.malformed_labels
+    longest = max(window.hours + spec.merge_hours, place.period_hours)
+
+    def earlier() -> Iterator[MonitorReport]:
+        return place.store.earlier_reports(window.end, since=window.start - spec.of_windows * longest * HOUR)
+
+    return replace(
         evidence,
         baseline=baseline,
         traffic=counting.traffic,
         rows=counting.counts.rows,
         counts=counting.counts,
         hours_merged=counting.hours_merged,
-        quality=quality,
+        labels=labels,
         newest_label=newest_label,
+        earlier=earlier,
         problems={name: times for name, times in problems.items() if times},
         problem_objects=counting.problem_objects,
         objects=counting.objects,
     )
-    if states(evidence, spec)["drift"] not in TESTED:
-        return evidence
-
-    def earlier(since: datetime) -> Iterator[MonitorReport]:
-        return place.store.earlier_reports(window.end, since=since)
-
-    return decided(evidence, window, spec, period_hours=place.period_hours, earlier=earlier)
 
 
 def suppressed(row: LockRow, now: datetime) -> str | None:
@@ -317,7 +310,7 @@ def _inventory(objects: Mapping[str, int], looked_at: Window) -> Inventory:
     return Inventory(since=stamp(looked_at.start), until=stamp(looked_at.end), hours=objects)
 
 
-def _quality(
+def _labels(
     window: Window,
     live: LivePointer,
     baseline: Baseline,
@@ -325,22 +318,18 @@ def _quality(
     place: Place,
     *,
     aside: Sequence[TakenBack],
-) -> tuple[Quality, datetime | None]:
+) -> tuple[Joined, datetime | None]:
     store, before = place.store, window.extended(spec.label_delay_hours)
     uploaded = store.label_hours(before)
-    quality = measure(
+    joined = join_window(
         (Timed(hour, line) for hour, key in uploaded for line in store.object_lines(key)),
         store.captures(place.variant, before),
         since=live.since,
         window_from=stamp(window.start),
         now=window.end,
         baseline=baseline,
-        spec=spec,
+        label_delay_hours=spec.label_delay_hours,
         aside=aside,
         announced=store.announced(),
     )
-    return quality, max((hour for hour, _ in uploaded), default=None)
-
-
-def _latency(source: Source, window: Window, spec: MonitorSpec, since: datetime, place: Place) -> Latency:
-    return measure_latency(latency_of(place.cloudwatch, source, window), window, spec, since=since)
+    return joined, max((hour for hour, _ in uploaded), default=None)

@@ -10,19 +10,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
-from tests.runtime.monitor.test_report import report_of
+from tests.runtime.monitor.evidence import report_of
 from tests.runtime.monitor.timeline import BASELINE, LIVE, START, Captured, Timeline
 
 from mlops_runtime.contracts.monitor import (
     Baseline,
     Condition,
     Counts,
+    DriftResult,
     FeatureBaseline,
     FeatureCounts,
     FeatureDrift,
     MonitorReport,
     MonitorState,
     PairBaseline,
+    QualityResult,
 )
 from mlops_runtime.monitor.counting.baseline import fit_baseline, number_baseline
 from mlops_runtime.monitor.counting.baseline_cells import number_cells
@@ -303,14 +305,15 @@ def report(end: datetime, *names: str, merged: int = 0) -> MonitorReport:
         variant="v",
         window_from=stamp(end - DAY),
         window_until=stamp(end),
-        drift_state=MonitorState.OK,
-        quality_state=MonitorState.NO_LABELS_YET,
         rows=1000,
-        labelled_rows=0,
         baseline_sha256="b",
         model_package_arn=None,
         hours_merged=merged,
-        features=tuple(drift(name, drifted=name in names) for name in ("price", "stock")),
+        drift=DriftResult(
+            state=MonitorState.OK,
+            features=tuple(drift(name, drifted=name in names) for name in ("price", "stock")),
+        ),
+        quality=QualityResult(),
     )
 
 
@@ -394,9 +397,9 @@ def test_many_rows_that_cannot_be_read_are_a_violation(good: int, broken: int, e
     """Whatever the rest looks like; a few are only named among the problems."""
     timeline = Timeline(window=1, every=1, spec=MonitorSpec(merge_hours=0))
     report = feed(timeline, 0, good=good, broken=broken)
-    assert report.drift_state is expected
+    assert report.drift.state is expected
     assert report.problems == {SHORT: broken}
-    found = [feature.description for feature in report.features if feature.name == "unreadable_rows"]
+    found = [feature.description for feature in report.drift.features if feature.name == "unreadable_rows"]
     if expected is not MonitorState.VIOLATION:
         assert found == []
         return
@@ -419,9 +422,9 @@ def test_rows_of_hours_before_do_not_hide_it() -> None:
     """A window has rows enough when they came, read or not."""
     timeline = Timeline(window=1, every=1)
     for hour in range(30):
-        assert feed(timeline, hour, good=400, broken=0).drift_state is MonitorState.OK
+        assert feed(timeline, hour, good=400, broken=0).drift.state is MonitorState.OK
     report = feed(timeline, 30, good=100, broken=900)
-    assert (report.drift_state, report.hours_merged) == (MonitorState.VIOLATION, 0)
+    assert (report.drift.state, report.hours_merged) == (MonitorState.VIOLATION, 0)
 
 
 def test_rows_of_any_number_of_widths_are_all_counted() -> None:
@@ -462,18 +465,21 @@ def prices(rows: int, *, clusters: int | None = None) -> np.ndarray:
 
 def states_of(baseline: Baseline, counts: Counts) -> tuple[MonitorState, str]:
     """Return the state and what people read of it; a replay of the same hour gives the same state."""
-    features = persist([one.drift for one in decide(baseline, counts, WITHOUT_MERGE)], [], WITHOUT_MERGE)
     traffic = Traffic(invocations=9, counted=1, rows=counts.rows)
     live = replace(LIVE, training_set_id=baseline.training_set_id)
     evidence = Evidence(
-        live=live, baseline=baseline, traffic=traffic, rows=counts.rows, counts=counts, features=features
+        live=live,
+        baseline=baseline,
+        traffic=traffic,
+        rows=counts.rows,
+        counts=counts,
     )
     report = report_of(evidence, WITHOUT_MERGE)
     [replayed] = replay(
         baseline, [(START, counts)], WITHOUT_MERGE, window_hours=1, every_hours=1, start=START, end=START + HOUR
     )
-    assert replayed.state is report.drift_state
-    return report.drift_state, verdict(report).removeprefix("demand-forecast: ")
+    assert replayed.state is report.drift.state
+    return report.drift.state, verdict(report).removeprefix("demand-forecast: ")
 
 
 def fit(**options: object) -> Baseline:

@@ -9,10 +9,12 @@ from tests.runtime.monitor.evidence import (
     FULL,
     KNOWN,
     QUIET,
-    SPEC,
+    changed,
+    drift_of,
     found,
+    report_of,
+    states,
 )
-from tests.runtime.monitor.test_report import report_of
 
 from mlops_runtime.contracts.monitor import (
     Baseline,
@@ -21,7 +23,6 @@ from mlops_runtime.contracts.monitor import (
     Stratum,
 )
 from mlops_runtime.monitor.counting.counts import count, empty
-from mlops_runtime.monitor.monitors.monitor_table import states
 from mlops_runtime.monitor.spec import MonitorSpec
 from mlops_runtime.monitor.window_evidence import Evidence, Traffic
 
@@ -54,7 +55,7 @@ def test_columns_are_named_exactly(lines: Any, baseline: Baseline, name: str) ->
 def test_each_rule_has_its_check(rule: str | None, check: str) -> None:
     """Moved distributions, new nulls and new levels are told apart."""
     drifted = replace(QUIET, psi=0.2, p_value=1e-9, drifted=True, rule=rule, description="mean rose 12 %")
-    [line] = found(replace(FULL, features=(drifted, replace(QUIET, name="stock"))))
+    [line] = found(changed(FULL, drift=drift_of(drifted, replace(QUIET, name="stock"))))
     assert (line.feature_name, line.constraint_check_type) == ("price", check)
     assert line.description == "mean rose 12 % (p-value 1e-09)"
 
@@ -78,7 +79,7 @@ def test_values_of_another_type_are_a_violation(lines: Any, baseline: Baseline) 
     assert "3.00% of 100 values are not of type number" in line.description
     assert found(evidence, MonitorSpec(minimum_share=0.05)) == []
     [line] = found(
-        replace(evidence, features=(replace(QUIET, drifted=True, rule="type", description="3 % no number"),))
+        changed(evidence, drift=drift_of(replace(QUIET, drifted=True, rule="type", description="3 % no number")))
     )
     assert (line.constraint_check_type, line.description) == ("data_type_check", "3 % no number (p-value 1)")
 
@@ -125,20 +126,20 @@ def test_missing_and_extra_columns_are_violations(lines: Any, baseline: Baseline
         ({"traffic": Traffic()}, MonitorState.NO_TRAFFIC),
         ({"traffic": Traffic(counted=1, malformed=9), "rows": 0}, MonitorState.INSUFFICIENT_DATA),
         ({"rows": 199}, MonitorState.INSUFFICIENT_DATA),
-        ({"features": (replace(QUIET, untested="too few clusters"),)}, MonitorState.INSUFFICIENT_DATA),
-        ({"features": (QUIET, replace(QUIET, name="x", untested="too few clusters"))}, MonitorState.OK),
+        ({"drift": drift_of(replace(QUIET, untested="too few clusters"))}, MonitorState.INSUFFICIENT_DATA),
+        ({"drift": drift_of(QUIET, replace(QUIET, name="x", untested="too few clusters"))}, MonitorState.OK),
         (
-            {"features": (replace(QUIET, untested="too few clusters"), replace(QUIET, name="null_patterns"))},
+            {"drift": drift_of(replace(QUIET, untested="too few clusters"), replace(QUIET, name="null_patterns"))},
             MonitorState.INSUFFICIENT_DATA,
         ),
         ({}, MonitorState.OK),
-        ({"features": (replace(QUIET, drifted=True),)}, MonitorState.OK),
-        ({"features": (replace(QUIET, drifted=True, persistent=True),)}, MonitorState.VIOLATION),
+        ({"drift": drift_of(replace(QUIET, drifted=True))}, MonitorState.OK),
+        ({"drift": drift_of(replace(QUIET, drifted=True, persistent=True))}, MonitorState.VIOLATION),
     ],
 )
 def test_drift_states_in_their_order(change: dict[str, Any], expected: MonitorState) -> None:
     """Each reason not to know has its own state; a feature that drifts in one window alone is no violation."""
-    assert states(replace(FULL, **change), SPEC)["drift"] is expected
+    assert states(changed(FULL, **change))["drift"] is expected
 
 
 def test_rows_of_unknown_conditions_are_counted(baseline: Baseline) -> None:
@@ -146,5 +147,6 @@ def test_rows_of_unknown_conditions_are_counted(baseline: Baseline) -> None:
     strata = tuple(Stratum(key=key, rows=rows, features=()) for key, rows in (("yes", 40), ("no", 7)))
     counts: Counts = replace(empty(baseline), strata=strata)
     known = replace(baseline, strata=(replace(strata[0], rows=900),))
-    assert report_of(replace(FULL, baseline=known, counts=counts)).uncovered_rows == 7
-    assert report_of(replace(FULL, baseline=baseline, counts=counts)).uncovered_rows is None
+    counted = changed(FULL, counts=counts, drift=None, traffic=Traffic())
+    assert report_of(replace(counted, baseline=known)).drift.uncovered_rows == 7
+    assert report_of(replace(counted, baseline=baseline)).drift.uncovered_rows is None

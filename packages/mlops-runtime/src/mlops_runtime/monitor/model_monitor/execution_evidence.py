@@ -1,15 +1,23 @@
 """What Model Monitor's executions add to what one run knows: from here on report, alarms, event and page are the same as ever."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from mlops_runtime.contracts.monitor import Facet, MonitorState
+from mlops_runtime.contracts.monitor import (
+    Baseline,
+    BiasResult,
+    DriftResult,
+    ExplainabilityResult,
+    MonitorResult,
+    MonitorState,
+    QualityResult,
+)
+from mlops_runtime.monitor.metric_names import Monitor
 from mlops_runtime.monitor.model_monitor.baselines import put_baselines
 from mlops_runtime.monitor.model_monitor.execution_store import ModelMonitorReports
 from mlops_runtime.monitor.model_monitor.executions import Executions, MonitorName, read_executions, schedule_name
-from mlops_runtime.monitor.monitors.attribution_ranking import Explanation
-from mlops_runtime.monitor.monitors.label_measures import Quality
+from mlops_runtime.monitor.monitors.label_measures import measure
 from mlops_runtime.monitor.spec import MonitorSpec
 from mlops_runtime.monitor.window import Window
 from mlops_runtime.monitor.window_evidence import Evidence
@@ -38,7 +46,7 @@ def add_executions(
     found = read_executions(reports.of(window), alarm_windows=spec.alarm_windows, of_windows=spec.of_windows)
     silent = {name: _why(sagemaker, endpoint, name) for name in monitors if name not in found.reported}
     told = {f"{name}: {reason}": 1 for name, reason in silent.items() if reason is not None}
-    known = with_executions(evidence, found, monitors)
+    known = with_executions(evidence, found, monitors, spec)
     return replace(known, problems={**known.problems, **told})
 
 
@@ -52,7 +60,9 @@ def _why(sagemaker: "SageMakerClient", endpoint: str, monitor: MonitorName) -> s
     return f"the last execution is {last['MonitoringExecutionStatus']}{': ' + reason if reason else ''}"
 
 
-def with_executions(evidence: Evidence, found: Executions, monitors: Sequence[MonitorName]) -> Evidence:
+def with_executions(
+    evidence: Evidence, found: Executions, monitors: Sequence[MonitorName], spec: MonitorSpec
+) -> Evidence:
     """Return the evidence with the executions' verdicts in place of counts of ours, which this engine does not make.
 
     A monitor that runs and did not report in the window is a problem; data quality without a report stays ``MONITOR_NOT_RUN``, and
@@ -70,44 +80,33 @@ def with_executions(evidence: Evidence, found: Executions, monitors: Sequence[Mo
         evidence,
         problems={**others, **found.problems, **silent},
         violations=found.violations.violations,
-        quality=_quality(evidence.quality, found, monitors),
-        explanation=_explanation(evidence.explanation, found, monitors),
+        measured={**evidence.measured, **_measured(evidence, evidence.baseline, found, monitors, spec)},
         counts=None,
         analyzer=found.analyzer,
     )
-    evidence = _with_facets(evidence, found, monitors)
     if "data_quality" not in found.reported:
         return evidence
     traffic = evidence.traffic
     seen = replace(traffic, counted=traffic.counted + traffic.uncounted, uncounted=0, rows=found.rows)
-    return replace(evidence, traffic=seen, rows=found.rows, features=found.drift)
+    return replace(evidence, traffic=seen, rows=found.rows)
 
 
-def _quality(ours: Quality | None, found: Executions, monitors: Sequence[MonitorName]) -> Quality | None:
-    known = Quality(rows=0, wape=None, bias=None, unmatched=0, mismatched=0, malformed=0) if ours is None else ours
+def _measured(
+    evidence: Evidence, baseline: Baseline, found: Executions, monitors: Sequence[MonitorName], spec: MonitorSpec
+) -> dict[Monitor, MonitorResult]:
+    results: dict[Monitor, MonitorResult] = {}
+    if "data_quality" in found.reported:
+        results["drift"] = DriftResult(features=found.drift, left_out=baseline.left_out)
     if "model_quality" in monitors:
-        known = replace(
-            known, rows=found.labelled_rows, wape=None, bias=None, metrics=found.quality, segments=(), labelled=None
-        )
+        ours = QualityResult() if evidence.labels is None else measure(evidence.labels, baseline, spec)
+        results["quality"] = replace(ours, rows=found.labelled_rows, values={}, metrics=found.quality, segments=())
     if "bias" in monitors:
-        known = replace(known, bias_metrics=found.bias)
-    return known
-
-
-def _explanation(ours: Explanation | None, found: Executions, monitors: Sequence[MonitorName]) -> Explanation | None:
-    if "explainability" not in monitors:
-        return ours
-    if "explainability" not in found.reported:
-        return Explanation(state=MonitorState.MONITOR_NOT_RUN)
-    state = MonitorState.OK if found.ndcg is None else MonitorState.VIOLATION
-    return Explanation(state=state, attributions=found.attributions, ndcg=found.ndcg)
-
-
-def _with_facets(evidence: Evidence, found: Executions, monitors: Sequence[MonitorName]) -> Evidence:
-    """Let bias have a state where the monitor's own configuration names the groups, and the baseline names none."""
-    baseline = evidence.baseline
-    if "bias" not in monitors or baseline is None or baseline.facets:
-        return evidence
-    names: Mapping[str, None] = dict.fromkeys(metric.facet for metric in found.bias)
-    facets = tuple(Facet(name=name) for name in names) or (Facet(name="facet"),)
-    return replace(evidence, baseline=replace(baseline, facets=facets))
+        results["bias"] = BiasResult(metrics=found.bias)
+    if "explainability" in monitors:
+        state = MonitorState.OK if found.ndcg is None else MonitorState.VIOLATION
+        results["explainability"] = (
+            ExplainabilityResult(state=state, attributions=found.attributions, ndcg=found.ndcg)
+            if "explainability" in found.reported
+            else ExplainabilityResult()
+        )
+    return results

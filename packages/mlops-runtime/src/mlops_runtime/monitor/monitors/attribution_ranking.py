@@ -5,35 +5,13 @@ Pure, stdlib only: attributions themselves are made in the job's image (`mlops_r
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from itertools import groupby
 
-from mlops_runtime.contracts.monitor import MonitorState, Violation
-
-CHECK = "feature_attribution_drift_check"
+from mlops_runtime.contracts.monitor import ExplainabilityResult, MonitorState
 
 
 class AttributionError(ValueError):
     """Attributions cannot be made or compared; the message says why and what to do."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Explanation:
-    """What one run knows of explainability, for the report.
-
-    Args:
-        state: ``OK``, ``VIOLATION``, or why it is not known.
-        attributions: Mean absolute SHAP value of each feature over the sampled rows. Default: none were made.
-        ndcg: Their NDCG against the baseline's. Default: not compared.
-        problem: Why attributions could not be made. Default: they could.
-        violations: Lines for ``constraint_violations.json``.
-    """
-
-    state: MonitorState
-    attributions: Mapping[str, float] | None = None
-    ndcg: float | None = None
-    problem: str | None = None
-    violations: tuple[Violation, ...] = ()
 
 
 def ndcg(baseline: Mapping[str, float], live: Mapping[str, float]) -> float:
@@ -60,8 +38,8 @@ def ndcg(baseline: Mapping[str, float], live: Mapping[str, float]) -> float:
     return _gain(baseline, live) / _gain(baseline, baseline)
 
 
-def compare(baseline: Mapping[str, float], live: Mapping[str, float], minimum_ndcg: float) -> Explanation:
-    """Return the explanation of a window's attributions: a violation when their NDCG is below the minimum.
+def compare(baseline: Mapping[str, float], live: Mapping[str, float], minimum_ndcg: float) -> ExplainabilityResult:
+    """Return the result of a window's attributions: a violation when their NDCG is below the minimum.
 
     Raises:
         AttributionError: As `ndcg`.
@@ -71,18 +49,27 @@ def compare(baseline: Mapping[str, float], live: Mapping[str, float], minimum_nd
         'OK'
     """
     score = ndcg(baseline, live)
-    if score >= minimum_ndcg:
-        return Explanation(state=MonitorState.OK, attributions=live, ndcg=score)
-    before, now = (", ".join(sorted(each, key=lambda name: (-each[name], name))[:3]) for each in (baseline, live))
-    violation = Violation(
-        feature_name="prediction",  # the whole ranking is judged, so there is no feature to name; Clarify names the label
-        constraint_check_type=CHECK,
-        description=(
-            f"Feature attribution drift {score:.4f} exceeds threshold {minimum_ndcg:g}: "
-            f"what mattered most was {before}, now it is {now}"
-        ),
-    )
-    return Explanation(state=MonitorState.VIOLATION, attributions=live, ndcg=score, violations=(violation,))
+    state = MonitorState.OK if score >= minimum_ndcg else MonitorState.VIOLATION
+    return ExplainabilityResult(state=state, attributions=live, ndcg=score)
+
+
+def attribution_violations(
+    baseline: Mapping[str, float], found: ExplainabilityResult, minimum_ndcg: float, label: str
+) -> list[dict[str, str]]:
+    """Return lines of ``constraint_violations.json`` in Clarify's shape: one where the ranking moved too far."""
+    if found.attributions is None or found.ndcg is None or found.ndcg >= minimum_ndcg:
+        return []
+    rankings = (sorted(each, key=lambda name: (-each[name], name)) for each in (baseline, found.attributions))
+    before, now = (", ".join(ranking[:3]) for ranking in rankings)
+    said = f"Feature attribution drift {found.ndcg:.4f} exceeds threshold {minimum_ndcg:g}: "
+    return [
+        {
+            "label": label,
+            "metric_name": "shap",
+            "constraint_check_type": "feature_attribution_drift_check",
+            "description": f"{said}what mattered most was {before}, now it is {now}",
+        }
+    ]
 
 
 def _gain(gains: Mapping[str, float], scores: Mapping[str, float]) -> float:

@@ -1,43 +1,58 @@
 """The monitor of explainability: whether the features still matter in the order in which they mattered."""
 
 from collections.abc import Iterator
-from dataclasses import replace
 
-from mlops_runtime.contracts.monitor import TESTED, MetricValue, MonitorReport, MonitorState, Violation
+from mlops_runtime.contracts.monitor import (
+    TESTED,
+    ExplainabilityResult,
+    MetricValue,
+    MonitorReport,
+    MonitorState,
+    Violation,
+)
+from mlops_runtime.monitor.monitors.attribution_ranking import attribution_violations
 from mlops_runtime.monitor.monitors.monitor_kind import MonitorKind
 from mlops_runtime.monitor.spec import MonitorSpec
+from mlops_runtime.monitor.window import Window
 from mlops_runtime.monitor.window_evidence import Evidence
 from mlops_runtime.monitor.wording import number
 
 
-def _state(evidence: Evidence, spec: MonitorSpec) -> MonitorState | None:
-    del spec
-    return None if evidence.explanation is None else evidence.explanation.state
+def _measure(evidence: Evidence, window: Window, spec: MonitorSpec) -> None:
+    # a job explains, in the image of the model
+    del evidence, window, spec
 
 
-def _metrics(report: MonitorReport, spec: MonitorSpec) -> Iterator[MetricValue]:
-    del spec
-    if report.explainability_state in TESTED and report.ndcg is not None:
-        yield MetricValue("explainability", "Ndcg", report.ndcg)
+def _state(result: ExplainabilityResult, evidence: Evidence, spec: MonitorSpec) -> MonitorState:
+    del evidence, spec
+    return result.state
 
 
-def _violations(evidence: Evidence, spec: MonitorSpec) -> Iterator[Violation]:
-    del spec
-    if evidence.explanation is None:
-        return
+def _metrics(result: ExplainabilityResult, report: MonitorReport) -> Iterator[MetricValue]:
+    del report
+    if result.state in TESTED and result.ndcg is not None:
+        yield MetricValue("explainability", "Ndcg", result.ndcg)
+
+
+def _violations(result: ExplainabilityResult, evidence: Evidence, spec: MonitorSpec) -> Iterator[Violation]:
     baseline = evidence.baseline
-    label = "prediction" if baseline is None or baseline.prediction is None else baseline.prediction.name
-    for line in evidence.explanation.violations:
-        yield replace(line, label=label, metric_name="shap")
+    if baseline is None or baseline.attributions is None:
+        return
+    label = "prediction" if baseline.prediction is None else baseline.prediction.name
+    for line in attribution_violations(baseline.attributions, result, spec.minimum_ndcg, label):
+        # the whole ranking is judged, so there is no feature to name
+        yield Violation(feature_name="prediction", **line)
 
 
-def _sentence(report: MonitorReport) -> Iterator[str]:
-    if report.explainability_state is MonitorState.VIOLATION and report.ndcg is not None:
-        yield f"features matter in another order than in training (NDCG {number(report.ndcg)})"
+def _sentence(result: ExplainabilityResult, report: MonitorReport) -> Iterator[str]:
+    del report
+    if result.state is MonitorState.VIOLATION and result.ndcg is not None:
+        yield f"features matter in another order than in training (NDCG {number(result.ndcg)})"
 
 
 EXPLAINABILITY = MonitorKind(
     name="explainability",
+    measure=_measure,
     state=_state,
     metrics=_metrics,
     violations=_violations,

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from mlops_runtime.contracts.monitor import FeatureBaseline
+from mlops_runtime.contracts.monitor import Baseline, FeatureBaseline
 from mlops_runtime.contracts.rollout import TakenBack, is_among
 from mlops_runtime.monitor.counting.announced import IsAnnounced, nobody
 from mlops_runtime.monitor.counting.baseline_cells import as_text
@@ -326,6 +326,54 @@ def column_text(kind: str, value: Any) -> str | None:
     # as 32-bit, which is what the model sees: a training set's 0.1 and a caller's are one
     narrow = np.float32(number)
     return str(int(narrow)) if narrow.is_integer() else str(narrow)
+
+
+def join_window(
+    labels: Iterable[Line | Timed],
+    captures: Iterable[Line],
+    *,
+    since: str = "",
+    window_from: str = "",
+    now: datetime | None = None,
+    baseline: Baseline | None = None,
+    label_delay_hours: int = 0,
+    aside: Sequence[TakenBack] = (),
+    announced: IsAnnounced = nobody,
+) -> Joined:
+    """Join what the monitors of quality and bias need: rows with the columns of segments and facets.
+
+    Args:
+        labels: As `join`. For a coverage that is right, those of ``label_delay_hours`` before the window too, each with its time.
+        captures: As `join`.
+        since: As `join`.
+        window_from: As `join`.
+        now: End of the window: calls younger than the label delay are not due a label. Default: coverage is not looked at.
+        baseline: Inputs, segments, facets. Default: rows have no columns.
+        label_delay_hours: How long labels take.
+        aside: As `join`.
+        announced: As `join`.
+    """
+    inputs = () if baseline is None else baseline.features
+    facets = set() if baseline is None else captured_facets(baseline)
+    names = {feature.name for feature in inputs}
+    segments = () if baseline is None else baseline.segments or ()
+    return join(
+        labels,
+        captures,
+        since=since,
+        window_from=window_from,
+        due_until="" if now is None else due_before(now, label_delay_hours),
+        features=inputs,
+        columns=sorted({*segments, *facets} & names),
+        unlabelled=bool(facets),
+        aside=aside,
+        announced=announced,
+    )
+
+
+def captured_facets(baseline: Baseline) -> set[str]:
+    """Return the declared facets that calls carry; the others are known of the holdout alone."""
+    return {facet.name for facet in baseline.facets or ()} & {feature.name for feature in baseline.features}
 
 
 def due_before(now: datetime, label_delay_hours: float) -> str:

@@ -1,22 +1,19 @@
-"""Model quality where labels have arrived: metrics over all rows and by segment, with intervals; bias by facet.
+"""Model quality where labels have arrived: metrics over all rows and by segment, with intervals.
 
 See: https://docs.aws.amazon.com/sagemaker/latest/dg/model-monitor-model-quality.html
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from datetime import datetime
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import chain, zip_longest
 
 import numpy as np
 
-from mlops_runtime.contracts.monitor import Baseline, BiasMetric, Measured, SegmentQuality
-from mlops_runtime.contracts.rollout import TakenBack
-from mlops_runtime.monitor.counting.announced import IsAnnounced, nobody
+from mlops_runtime.contracts.monitor import Baseline, Measured, QualityResult, SegmentQuality
 from mlops_runtime.monitor.monitors import classification, regression
-from mlops_runtime.monitor.monitors import facet_bias as bias_metrics
+from mlops_runtime.monitor.monitors.classification import usable_rows
 from mlops_runtime.monitor.monitors.intervals import FEWEST_CALLS, Interval, Resampling, interval
-from mlops_runtime.monitor.monitors.label_join import Joined, Line, Timed, due_before, join
+from mlops_runtime.monitor.monitors.label_join import Joined
 from mlops_runtime.monitor.monitors.quality_metrics import METRICS
 from mlops_runtime.monitor.monitors.rows import NULL, Rows, Wide
 from mlops_runtime.monitor.spec import MonitorSpec
@@ -63,140 +60,36 @@ MISMATCHED = "labels of a call are not as many as its predictions"
 _MAXIMUM_UNUSABLE = 0.05
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Quality:
-    """What the labels of a window say.
+def measure(labels: Joined, baseline: Baseline | None = None, spec: MonitorSpec | None = None) -> QualityResult:
+    """Return how good the predictions of labelled rows were, with the problems of the labels; its state is not decided.
 
     Args:
-        rows: Labelled predictions.
-        wape: Sum of absolute errors over the sum of absolute labels; None without labels that are not 0.
-        bias: Sum of (prediction - label) over the sum of absolute labels: positive when predictions are too high.
-        unmatched: Label records, uploaded in the window where that is known, for which no call was captured.
-        mismatched: Calls with other numbers of labels, uploaded in the window where that is known, than of predictions: they are
-            left out whole.
-        malformed: Lines that could not be read, up to the call of the last label where nothing is looked for beyond it.
-        malformed_labels: Those of labels among them. Default: none.
-        metrics: Each metric of the model's target, with its interval and what it is compared with.
-        segments: The same by segment, the largest first.
-        coverage: Share of the calls that were due a label and have one; None where none was due or it was not looked at.
-        label_delay_hours: Median time from call to the upload of its label; None where no upload's time is known.
-        bias_metrics: Bias by facet: of predictions alone, and of labels where there are some.
-        unreadable: Labels that are no numbers that a 32-bit float holds.
-        unusable: Labelled rows that cannot be judged: a prediction that is no number; of a classification one that is no
-            probability, or a label that is not 0 or 1.
-        repeated: Captures of a call that was captured before.
-        share: Share of the calls that was looked at; below 1 where there were too many to hold.
-        notes: What was declared and could not be measured, with the reason.
-        unjudged: Why nobody knows whether quality holds although labels came. Default: nothing of the kind.
-        labelled: The labelled rows themselves, for `quality_statistics`.
-    """
-
-    rows: int
-    wape: float | None
-    bias: float | None
-    unmatched: int
-    mismatched: int
-    malformed: int
-    metrics: tuple[Measured, ...] = ()
-    segments: tuple[SegmentQuality, ...] = ()
-    coverage: float | None = None
-    label_delay_hours: float | None = None
-    bias_metrics: tuple[BiasMetric, ...] = ()
-    unreadable: int = 0
-    unusable: int = 0
-    repeated: int = 0
-    share: float = 1.0
-    notes: tuple[str, ...] = ()
-    unjudged: str | None = None
-    malformed_labels: int = 0
-    labelled: Rows | None = field(default=None, repr=False, compare=False)
-
-
-def measure(
-    labels: Iterable[Line | Timed],
-    captures: Iterable[Line],
-    *,
-    since: str = "",
-    window_from: str = "",
-    now: datetime | None = None,
-    baseline: Baseline | None = None,
-    spec: MonitorSpec | None = None,
-    aside: Sequence[TakenBack] = (),
-    announced: IsAnnounced = nobody,
-) -> Quality:
-    """Join labels with captured predictions and measure how good they were.
-
-    The labels are held, the captures streamed. A label record that is uploaded again replaces the earlier one; a call that is
-    captured twice counts once.
-
-    Args:
-        labels: Ground truth lines, in the order of their upload, or each with the time of its upload in any order. For a coverage
-            that is right, those of ``spec.label_delay_hours`` before the window too, each with its time.
-        captures: Capture lines of the time in which the labelled calls were made.
-        since: Since when the live model serves (ISO 8601, UTC): errors of an earlier model are not its own.
-            Default: all calls count.
-        window_from: Start of the window (ISO 8601, UTC): labels uploaded before it count for coverage only, and bias of predictions
-            is of the calls since then. Default: everything is in the window.
-        now: End of the window: calls younger than the label delay are not due a label. Default: coverage is not looked at.
-        baseline: Target, segments, facets and the holdout's metrics. Default: a regression with nothing to compare with.
-        spec: Limits, and how long labels take. Default: those of `MonitorSpec`.
-        aside: When rollouts ran that were taken back: calls of that time are left out. Default: never.
-        announced: Which calls the platform announced as its own. Default: none.
+        labels: Predictions with their labels.
+        baseline: Target, segments and the holdout's metrics. Default: a regression with nothing to compare with.
+        spec: Limits. Default: those of `MonitorSpec`.
 
     Example:
+        >>> from mlops_runtime.monitor.monitors.label_join import join
         >>> call = '{"observedContentType": "text/csv", "mode": "OUTPUT", "data": "8", "encoding": "CSV"}'
         >>> capture = '{"captureData": {"endpointOutput": %s}, "eventMetadata": {"eventId": "e"}, "eventVersion": "0"}' % call
         >>> truth = '{"data": "10", "encoding": "CSV"}'
         >>> label = '{"groundTruthData": %s, "eventMetadata": {"eventId": "e"}, "eventVersion": "0"}' % truth
-        >>> measure([label], [capture]).wape
+        >>> measure(join([label], [capture])).values["wape"]
         0.2
     """
-    spec = spec or MonitorSpec()
-    facets = () if baseline is None else baseline.facets or ()
-    segments = () if baseline is None else baseline.segments or ()
-    inputs = () if baseline is None else baseline.features
-    names = {feature.name for feature in inputs}
-    readable = tuple(facet for facet in facets if facet.name in names)
-    joined = join(
-        labels,
-        captures,
-        since=since,
-        window_from=window_from,
-        due_until="" if now is None else due_before(now, spec.label_delay_hours),
-        features=inputs,
-        columns=[name for name in {*segments, *(facet.name for facet in readable)} if name in names],
-        unlabelled=bool(readable),
-        aside=aside,
-        announced=announced,
-    )
-    notes = [f"segment {name!r} is no input of the model: it is not captured" for name in segments if name not in names]
-    notes += [
-        f"facet {facet.name!r} is no input of the model: it is not captured, and bias by it is only known of the holdout"
-        for facet in facets
-        if facet not in readable
-    ]
-    return _assess(joined, baseline, spec, notes)
-
-
-def _assess(joined: Joined, baseline: Baseline | None, spec: MonitorSpec, notes: list[str]) -> Quality:
-    every = joined.labelled
-    is_classification = baseline is not None and baseline.target == "classification"
-    rows = every.where(classification.usable(every)) if is_classification else every
-    sums = regression.values(every)
-    target = Target.of(baseline)
-    unknown = sorted(set(spec.quality_limits) - set(target.names))
-    notes += [
-        f"quality_limits names {name!r}; metrics of a {target.kind} are {', '.join(target.names)}" for name in unknown
-    ]
+    spec, every = spec or MonitorSpec(), labels.labelled
+    rows, target = usable_rows(every, baseline), Target.of(baseline)
+    holdout = {} if baseline is None else dict(baseline.quality)
+    unusable = len(every) - len(rows) + labels.unpredicted
     metrics: tuple[Measured, ...] = ()
     segments: tuple[SegmentQuality, ...] = ()
-    unusable = len(every) - len(rows) + joined.unpredicted
-    unjudged = None if len(every) else _useless(joined)
+    notes = [*_unknown(baseline, target, spec)]
+    unjudged = None if len(every) else _useless(labels)
     if len(rows):
-        metrics = measured(rows, target, spec, baseline.quality if baseline is not None else {})
-        undefined = _undefined(metrics, target, spec, baseline)
-        labels = np.unique(rows.label)
-        because = f", all labels are {labels[0]:g}" if len(labels) == 1 else ""
+        metrics = measured(rows, target, spec, holdout)
+        undefined = _undefined(metrics, target, spec, holdout)
+        values = np.unique(rows.label)
+        because = f", all labels are {values[0]:g}" if len(values) == 1 else ""
         notes += [f"{name} has a limit and is not defined{because}" for name in undefined]
         asked = [name for name in undefined if name in spec.quality_limits]
         if unusable > _MAXIMUM_UNUSABLE * (len(rows) + unusable):
@@ -213,43 +106,50 @@ def _assess(joined: Joined, baseline: Baseline | None, spec: MonitorSpec, notes:
             SegmentQuality(segment=name, rows=len(part), metrics=measured(part, target, None, {}))
             for name, part in segments_of(rows, columns)
         )
-    by_facet: tuple[BiasMetric, ...] = ()
-    if baseline is not None:
-        by_facet = bias_metrics.live(rows, joined.predicted, baseline, spec)
-        notes += bias_metrics.unmeasured(by_facet, joined.predicted, baseline)
-    return Quality(
+    return QualityResult(
+        problems=_problems(labels, unusable, notes) or None,
         rows=len(every),
-        wape=_known(sums["wape"]) if len(every) else None,
-        bias=_known(sums["bias"]) if len(every) else None,
-        unmatched=joined.unmatched,
-        mismatched=joined.mismatched,
-        unreadable=joined.unreadable,
-        malformed=joined.malformed,
-        malformed_labels=joined.malformed_labels,
+        values=_sums(every, holdout),
+        holdout=holdout,
         metrics=metrics,
         segments=segments,
-        coverage=joined.covered / joined.due if joined.due else None,
-        label_delay_hours=joined.delay_hours,
-        bias_metrics=by_facet,
-        unusable=unusable,
-        repeated=joined.repeated,
-        share=joined.share,
-        notes=tuple(notes),
         unjudged=unjudged,
-        labelled=rows,
+        coverage=labels.covered / labels.due if labels.due else None,
+        label_delay_hours=labels.delay_hours,
     )
 
 
-def label_problems(quality: Quality) -> dict[str, int]:
+def _unknown(baseline: Baseline | None, target: "Target", spec: MonitorSpec) -> Iterator[str]:
+    """Yield what was declared and cannot be measured, with the reason."""
+    names = () if baseline is None else {feature.name for feature in baseline.features}
+    for name in () if baseline is None else baseline.segments or ():
+        if name not in names:
+            yield f"segment {name!r} is no input of the model: it is not captured"
+    for name in sorted(set(spec.quality_limits) - set(target.names)):
+        yield f"quality_limits names {name!r}; metrics of a {target.kind} are {', '.join(target.names)}"
+
+
+def _sums(rows: Rows, holdout: Mapping[str, float]) -> dict[str, float]:
+    """Return WAPE and bias over all labelled rows, and WAPE over the holdout's, as far as they are defined."""
+    if not len(rows):
+        return {}
+    sums = regression.values(rows)
+    found = {name: sums[name] for name in ("wape", "bias") if not np.isnan(sums[name])}
+    if "wape" in found and holdout.get("wape"):
+        found["wape_ratio"] = found["wape"] / holdout["wape"]
+    return found
+
+
+def _problems(labels: Joined, unusable: int, notes: Sequence[str]) -> dict[str, int]:
     """Return what is wrong with the labels of a window, and how often; captures are told of where they are counted."""
     told = {
-        UNMATCHED: quality.unmatched,
-        UNREADABLE: quality.unreadable,
-        MISMATCHED: quality.mismatched,
-        "line of labels cannot be read": quality.malformed_labels,
-        "labelled row cannot be judged": quality.unusable,
-        "call was captured more than once": quality.repeated,
-        **{f"quality: {note}": 1 for note in quality.notes},
+        UNMATCHED: labels.unmatched,
+        UNREADABLE: labels.unreadable,
+        MISMATCHED: labels.mismatched,
+        "line of labels cannot be read": labels.malformed_labels,
+        "labelled row cannot be judged": unusable,
+        "call was captured more than once": labels.repeated,
+        **{f"quality: {note}": 1 for note in notes},
     }
     return {name: times for name, times in told.items() if times}
 
@@ -262,10 +162,9 @@ def _useless(joined: Joined) -> str | None:
 
 
 def _undefined(
-    metrics: Sequence[Measured], target: "Target", spec: MonitorSpec, baseline: Baseline | None
+    metrics: Sequence[Measured], target: "Target", spec: MonitorSpec, holdout: Mapping[str, float]
 ) -> list[str]:
     """Return which metrics have a limit and are not defined by the labels that came."""
-    holdout = {} if baseline is None else baseline.quality
     known = {metric.name for metric in metrics}
     return [
         name
@@ -388,7 +287,3 @@ def _is_worse(name: str, low: float, high: float, limit: float) -> bool:
     if name == "bias":
         return low > abs(limit) or high < -abs(limit)
     return high < limit if METRICS[name].higher_is_better else low > limit
-
-
-def _known(value: float) -> float | None:
-    return None if np.isnan(value) else value

@@ -1,55 +1,61 @@
 """The monitor of the model's latency: percentiles against limits and the weeks before."""
 
 from collections.abc import Iterator
+from datetime import datetime
 
-from mlops_runtime.contracts.monitor import TESTED, MetricValue, MonitorReport, MonitorState
-from mlops_runtime.monitor.monitors.latency_measures import BASELINE_WEEKS, MINIMUM_CALLS
+from mlops_runtime.contracts.monitor import TESTED, LatencyResult, MetricValue, MonitorReport, MonitorState
+from mlops_runtime.monitor.monitors.latency_measures import BASELINE_WEEKS, MINIMUM_CALLS, measure_latency
 from mlops_runtime.monitor.monitors.monitor_kind import NAMED, MonitorKind, StateText, judged
 from mlops_runtime.monitor.spec import MonitorSpec
+from mlops_runtime.monitor.window import Window
 from mlops_runtime.monitor.window_evidence import Evidence
 from mlops_runtime.monitor.wording import number
 
 
-def _state(evidence: Evidence, spec: MonitorSpec) -> MonitorState | None:
-    del spec
-    latency = evidence.latency
-    if latency is None:
+def _measure(evidence: Evidence, window: Window, spec: MonitorSpec) -> LatencyResult | None:
+    if evidence.latency_hours is None or evidence.live is None:
         return None
-    if latency.calls == 0:
+    return measure_latency(evidence.latency_hours, window, spec, since=datetime.fromisoformat(evidence.live.since))
+
+
+def _state(result: LatencyResult, evidence: Evidence, spec: MonitorSpec) -> MonitorState:
+    del evidence, spec
+    if result.calls == 0:
         return MonitorState.NO_TRAFFIC
-    return MonitorState.INSUFFICIENT_DATA if latency.calls < MINIMUM_CALLS else judged(latency.measured)
+    return MonitorState.INSUFFICIENT_DATA if result.calls < MINIMUM_CALLS else judged(result.metrics)
 
 
-def _metrics(report: MonitorReport, spec: MonitorSpec) -> Iterator[MetricValue]:
-    del spec
-    if report.latency_state not in TESTED:
+def _metrics(result: LatencyResult, report: MonitorReport) -> Iterator[MetricValue]:
+    del report
+    if result.state not in TESTED:
         return
-    measured = report.latency or ()
-    ratios = [m.value / m.baseline for m in measured if m.value is not None and m.baseline]
+    ratios = [m.value / m.baseline for m in result.metrics if m.value is not None and m.baseline]
     if ratios:
         yield MetricValue("latency", "LatencyRatio", max(ratios))
-    yield MetricValue("latency", "LatencyViolations", sum(bool(m.violated) for m in measured))
+    yield MetricValue("latency", "LatencyViolations", sum(bool(m.violated) for m in result.metrics))
 
 
-def _sentence(report: MonitorReport) -> Iterator[str]:
-    if report.latency_state is MonitorState.VIOLATION:
-        slow = [metric for metric in report.latency or () if metric.violated]
+def _sentence(result: LatencyResult, report: MonitorReport) -> Iterator[str]:
+    del report
+    if result.state is MonitorState.VIOLATION:
+        slow = [metric for metric in result.metrics if metric.violated]
         yield "the model is slow: " + ", ".join(
             f"{m.name} {number(m.value or 0)} ms, at most {number(m.limit or 0)}" for m in slow[:NAMED]
         )
 
 
-def _advice(report: MonitorReport) -> Iterator[str]:
-    if report.latency_state is MonitorState.VIOLATION:
+def _advice(result: LatencyResult, report: MonitorReport) -> Iterator[str]:
+    del report
+    if result.state is MonitorState.VIOLATION:
         yield "look at the instances' load and at what was promoted last"
 
 
-def _meaning(report: MonitorReport, state: MonitorState) -> StateText | None:
-    if state is not MonitorState.INSUFFICIENT_DATA:
+def _meaning(result: LatencyResult, report: MonitorReport) -> StateText | None:
+    del report
+    if result.state is not MonitorState.INSUFFICIENT_DATA:
         return None
-    calls = max((each.rows or 0 for each in report.latency or ()), default=0)
-    if calls < MINIMUM_CALLS:
-        means = f"{calls} calls are too few for a 99th percentile, {MINIMUM_CALLS} are needed"
+    if result.calls < MINIMUM_CALLS:
+        means = f"{result.calls} calls are too few for a 99th percentile, {MINIMUM_CALLS} are needed"
         return StateText("unknown", "too few calls", means, "nothing, or a longer window")
     return StateText(
         "unknown",
@@ -61,6 +67,7 @@ def _meaning(report: MonitorReport, state: MonitorState) -> StateText | None:
 
 LATENCY = MonitorKind(
     name="latency",
+    measure=_measure,
     state=_state,
     metrics=_metrics,
     sentence=_sentence,

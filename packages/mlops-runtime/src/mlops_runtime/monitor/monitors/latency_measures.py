@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from mlops_runtime.contracts.monitor import Measured
+from mlops_runtime.contracts.monitor import LatencyResult, Measured
 from mlops_runtime.monitor.spec import MonitorSpec
 from mlops_runtime.monitor.window import Window
 
@@ -32,27 +32,10 @@ class LatencyHour:
     milliseconds: Mapping[str, float]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Latency:
-    """A window's latency.
-
-    Args:
-        calls: Calls in the window; below 100 nothing is violated.
-        measured: Each percentile in milliseconds, beside that of the weeks before.
-    """
-
-    calls: int
-    measured: tuple[Measured, ...]
-
-    @property
-    def ratio(self) -> float | None:
-        """The largest ratio of a percentile to that of the weeks before; None where there is none."""
-        ratios = [m.value / m.baseline for m in self.measured if m.value is not None and m.baseline]
-        return max(ratios, default=None)
-
-
-def measure_latency(hours: Sequence[LatencyHour], window: Window, spec: MonitorSpec, *, since: datetime) -> Latency:
-    """Return a window's percentiles, and which are too high: above their limit, or too far above the four weeks before.
+def measure_latency(
+    hours: Sequence[LatencyHour], window: Window, spec: MonitorSpec, *, since: datetime
+) -> LatencyResult:
+    """Return a window's calls and percentiles, and which are too high: above their limit, or too far above the four weeks before.
 
     A percentile is violated when the lower end of its interval is too high; without an interval, when it is itself. The weeks
     before are the live model's, or where it did not serve then, all of them: a new model's step is told once, by its first window.
@@ -62,7 +45,7 @@ def measure_latency(hours: Sequence[LatencyHour], window: Window, spec: MonitorS
         >>> window = Window(datetime(2017, 8, 7, 0, tzinfo=UTC), datetime(2017, 8, 7, 1, tzinfo=UTC))
         >>> hour = LatencyHour(hour=window.start, calls=500, milliseconds={"p50": 4.0, "p95": 9.0, "p99": 30.0})
         >>> spec = MonitorSpec(latency_limits={"p99": 25})
-        >>> [m.name for m in measure_latency([hour], window, spec, since=window.start).measured if m.violated]
+        >>> [m.name for m in measure_latency([hour], window, spec, since=window.start).metrics if m.violated]
         ['p99']
     """
     now = [hour for hour in hours if window.holds(hour.hour)]
@@ -72,7 +55,7 @@ def measure_latency(hours: Sequence[LatencyHour], window: Window, spec: MonitorS
         before = own
     calls = sum(hour.calls for hour in now)
     measured = tuple(_percentile(name, now, before, spec, calls) for name in PERCENTILES) if calls else ()
-    return Latency(calls=calls, measured=measured)
+    return LatencyResult(calls=calls, metrics=measured)
 
 
 def _percentile(

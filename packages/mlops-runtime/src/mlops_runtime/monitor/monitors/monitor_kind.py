@@ -2,12 +2,22 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
-from mlops_runtime.contracts.monitor import Measured, MetricValue, MonitorReport, MonitorState, Violation
+from mlops_runtime.contracts.monitor import (
+    Measured,
+    MetricValue,
+    MonitorReport,
+    MonitorResult,
+    MonitorState,
+    Violation,
+)
 from mlops_runtime.monitor.metric_names import Monitor
 from mlops_runtime.monitor.spec import MonitorSpec
+from mlops_runtime.monitor.window import Window
 from mlops_runtime.monitor.window_evidence import Evidence, Traffic
 
+Result = TypeVar("Result", bound=MonitorResult)
 DATASET = "dataset"
 NAMED = 3  # features and metrics that a sentence names; the report has all
 LISTED = 10
@@ -40,49 +50,51 @@ class StateText:
     do: str = ""
 
 
-def _none(report: MonitorReport) -> Sequence[str]:
-    del report
+def _none(result: MonitorResult, report: MonitorReport) -> Sequence[str]:
+    del result, report
     return ()
 
 
-def _no_lines(evidence: Evidence, spec: MonitorSpec) -> Sequence[Violation]:
-    del evidence, spec
+def _no_lines(result: MonitorResult, evidence: Evidence, spec: MonitorSpec) -> Sequence[Violation]:
+    del result, evidence, spec
     return ()
 
 
-def _as_ever(report: MonitorReport, state: MonitorState) -> StateText | None:
-    del report, state
+def _as_ever(result: MonitorResult, report: MonitorReport) -> StateText | None:
+    del result, report
     return None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MonitorKind:
+class MonitorKind(Generic[Result]):
     """One monitor.
 
     Args:
-        name: Its name: what the dimension ``Monitor`` of its metrics says.
-        state: Its state once the baseline can be used; None where nobody asked for it.
-        metrics: What it publishes of a report; results only where there are some.
+        name: Its name: what the dimension ``Monitor`` of its metrics says, and the field of its result in a report.
+        measure: Its result, all but the state; None where nobody asked for it.
+        state: The state of a result once the baseline can be used.
+        metrics: What it publishes of a result; values only where there are some.
         sentence: Its parts of the verdict.
         holds: What OK means.
         violated: What VIOLATION means, and what to do about it.
         violations: Its lines of ``constraint_violations.json``. Default: none.
         happened: What a message lists of it. Default: nothing.
         advice: What a message says to do. Default: nothing.
-        meaning: What a state means in a report, where it is not what the state means of any monitor. Default: that.
+        meaning: What the state of a result means, where it is not what it means of any monitor. Default: that.
         needs_baseline: Whether it knows nothing without a baseline that can be used. Default: it does not.
     """
 
     name: Monitor
-    state: Callable[[Evidence, MonitorSpec], MonitorState | None]
-    metrics: Callable[[MonitorReport, MonitorSpec], Iterable[MetricValue]]
-    sentence: Callable[[MonitorReport], Iterable[str]]
+    measure: Callable[[Evidence, Window, MonitorSpec], Result | None]
+    state: Callable[[Result, Evidence, MonitorSpec], MonitorState]
+    metrics: Callable[[Result, MonitorReport], Iterable[MetricValue]]
+    sentence: Callable[[Result, MonitorReport], Iterable[str]]
     holds: str
     violated: tuple[str, str]
-    violations: Callable[[Evidence, MonitorSpec], Iterable[Violation]] = _no_lines
-    happened: Callable[[MonitorReport], Iterable[str]] = _none
-    advice: Callable[[MonitorReport], Iterable[str]] = _none
-    meaning: Callable[[MonitorReport, MonitorState], StateText | None] = _as_ever
+    violations: Callable[[Result, Evidence, MonitorSpec], Iterable[Violation]] = _no_lines
+    happened: Callable[[Result, MonitorReport], Iterable[str]] = _none
+    advice: Callable[[Result, MonitorReport], Iterable[str]] = _none
+    meaning: Callable[[Result, MonitorReport], StateText | None] = _as_ever
     needs_baseline: bool = True
 
 
@@ -111,11 +123,6 @@ def judged(metrics: Sequence[Measured]) -> MonitorState:
     if not verdicts:
         return MonitorState.INSUFFICIENT_DATA
     return MonitorState.VIOLATION if any(verdicts) else MonitorState.OK
-
-
-def spec_of(report: MonitorReport) -> MonitorSpec:
-    """Return the thresholds of a report, the defaults where it has none."""
-    return MonitorSpec() if report.spec is None else report.spec
 
 
 def more(count: int) -> str:

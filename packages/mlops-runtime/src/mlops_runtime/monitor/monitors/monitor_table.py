@@ -5,7 +5,9 @@ to know is the state; only where nothing keeps a monitor from knowing is it OK o
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any
 
 from mlops_runtime.contracts.monitor import MetricValue, MonitorReport, MonitorState, Violation, Violations
 from mlops_runtime.monitor.metric_names import Monitor
@@ -17,11 +19,12 @@ from mlops_runtime.monitor.monitors.latency import LATENCY
 from mlops_runtime.monitor.monitors.monitor_kind import DATASET, MonitorKind
 from mlops_runtime.monitor.monitors.quality import QUALITY
 from mlops_runtime.monitor.spec import MonitorSpec
+from mlops_runtime.monitor.window import Window
 from mlops_runtime.monitor.window_evidence import Evidence
 
 # in the order in which people read them
-MONITORS: Mapping[str, MonitorKind] = {kind.name: kind for kind in (DRIFT, QUALITY, BIAS, EXPLAINABILITY, LATENCY)}
-States = Mapping[Monitor, MonitorState]
+_KINDS: tuple[MonitorKind[Any], ...] = (DRIFT, QUALITY, BIAS, EXPLAINABILITY, LATENCY)
+MONITORS: Mapping[str, MonitorKind[Any]] = {kind.name: kind for kind in _KINDS}
 # from what asks for a person to what asks for nothing
 _ORDER = (
     MonitorState.VIOLATION,
@@ -36,57 +39,63 @@ _ORDER = (
 )
 
 
-def states(evidence: Evidence, spec: MonitorSpec) -> dict[Monitor, MonitorState]:
-    """Return the state of each monitor; what nobody asked for is not among them.
+def decide(evidence: Evidence, window: Window, spec: MonitorSpec) -> dict[Monitor, Any]:
+    """Return the result of each monitor, with its state; what nobody asked for is not among them.
 
     Drift and quality always have one. Bias has one where the baseline names facets, explainability where something was explained,
     latency where it is published.
 
     Example:
-        >>> {name: state.value for name, state in states(Evidence(), MonitorSpec()).items()}
+        >>> from datetime import UTC, datetime
+        >>> found = decide(Evidence(), Window.before(datetime(2017, 8, 8, tzinfo=UTC), 24), MonitorSpec())
+        >>> {name: result.state.value for name, result in found.items()}
         {'drift': 'NOT_YET_DEPLOYED', 'quality': 'NOT_YET_DEPLOYED'}
     """
-    unusable = _unusable(evidence)
-    found: dict[Monitor, MonitorState] = {}
+    found: dict[Monitor, Any] = {}
     for kind in MONITORS.values():
-        state = kind.state(evidence, spec)
-        if state is not None:
-            found[kind.name] = (unusable if kind.needs_baseline or evidence.live is None else None) or state
+        result = evidence.measured.get(kind.name) or kind.measure(evidence, window, spec)
+        if result is not None:
+            unusable = evidence.unusable if kind.needs_baseline or evidence.live is None else None
+            found[kind.name] = replace(result, state=unusable or kind.state(result, evidence, spec))
     return found
 
 
-def overall(found: States, evidence: Evidence) -> MonitorState:
+def overall(states: Mapping[str, MonitorState], flaw: str | None) -> MonitorState:
     """Return the one state of all: the worst of drift and quality, or what another monitor asks a person for.
 
     A baseline that is missing or was changed is a violation, whatever else is known. Too few calls for a 99th percentile, or for a
     facet, are that monitor's own matter.
 
     Example:
-        >>> overall({"drift": MonitorState.OK, "quality": MonitorState.NO_LABELS_YET}, Evidence()).value
+        >>> overall({"drift": MonitorState.OK, "quality": MonitorState.NO_LABELS_YET}, None).value
         'NO_LABELS_YET'
     """
-    if evidence.flaw is not None:
+    if flaw is not None:
         return MonitorState.VIOLATION
-    counted = [state for name, state in found.items() if name in ("drift", "quality") or state in _ORDER[:2]]
+    counted = [state for name, state in states.items() if name in ("drift", "quality") or state in _ORDER[:2]]
     return min(counted, key=_ORDER.index)
 
 
-def metrics(report: MonitorReport, spec: MonitorSpec) -> tuple[MetricValue, ...]:
+def results(report: MonitorReport) -> Iterator[tuple[MonitorKind[Any], Any]]:
+    """Yield each monitor that has a result in a report, with it."""
+    for kind in MONITORS.values():
+        result = getattr(report, kind.name)
+        if result is not None:
+            yield kind, result
+
+
+def metrics(report: MonitorReport) -> tuple[MetricValue, ...]:
     """Return a report's values: sample counts and staleness always, results only where there are some.
 
     A result that is not known is not published: alarms on drift, quality, bias, explainability and latency ignore missing data.
     While a rollout runs nothing is published as drift. Whether the monitor runs at all is known from AWS Lambda's own metrics,
     which nothing else can write.
-
-    Args:
-        report: What one run decided.
-        spec: Which features and quality metrics have a metric of their own.
     """
-    found = [*staleness.metrics(report), *(value for kind in MONITORS.values() for value in kind.metrics(report, spec))]
-    return tuple(value for value in found if math.isfinite(value.value))
+    of_monitors = (value for kind, result in results(report) for value in kind.metrics(result, report))
+    return tuple(value for value in (*staleness.metrics(report), *of_monitors) if math.isfinite(value.value))
 
 
-def violations(evidence: Evidence, spec: MonitorSpec) -> Violations:
+def violations(report: MonitorReport, evidence: Evidence) -> Violations:
     """Return what one run found, of every monitor, in one file, in the words of Model Monitor's checks.
 
     Of data: ``completeness_check`` where nulls, ``categorical_values_check`` where levels that were never seen made the verdict,
@@ -109,13 +118,5 @@ def violations(evidence: Evidence, spec: MonitorSpec) -> Violations:
         )
     if evidence.violations is not None:
         return Violations(violations=evidence.violations)
-    return Violations(violations=tuple(line for kind in MONITORS.values() for line in kind.violations(evidence, spec)))
-
-
-def _unusable(evidence: Evidence) -> MonitorState | None:
-    live, baseline = evidence.live, evidence.baseline
-    if live is None:
-        return MonitorState.NOT_YET_DEPLOYED
-    if baseline is None or evidence.flaw is not None:
-        return MonitorState.MONITOR_NOT_RUN
-    return MonitorState.BASELINE_OLDER_THAN_MODEL if baseline.training_set_id != live.training_set_id else None
+    found = (line for kind, result in results(report) for line in kind.violations(result, evidence, report.spec))
+    return Violations(violations=tuple(found))

@@ -1,21 +1,22 @@
 """The monitor of quality: how good the model's predictions were, once labels arrive. `label_measures` measures."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 from mlops_runtime.contracts.monitor import (
     TESTED,
-    Baseline,
     Measured,
     MetricValue,
     MonitorReport,
     MonitorState,
+    QualityResult,
     Violation,
 )
 from mlops_runtime.monitor.metric_names import camel, quality_names
-from mlops_runtime.monitor.monitors.label_measures import Quality
-from mlops_runtime.monitor.monitors.monitor_kind import DATASET, NAMED, SILENT, MonitorKind, judged, spec_of
+from mlops_runtime.monitor.monitors.label_measures import measure
+from mlops_runtime.monitor.monitors.monitor_kind import DATASET, NAMED, SILENT, MonitorKind, judged
 from mlops_runtime.monitor.monitors.quality_metrics import METRICS
 from mlops_runtime.monitor.spec import MonitorSpec
+from mlops_runtime.monitor.window import Window
 from mlops_runtime.monitor.window_evidence import Evidence
 from mlops_runtime.monitor.wording import interval, number
 
@@ -24,30 +25,28 @@ _PRIMARY = ("wape", "auc", "rmse", "brier")
 _UNJUDGED = "no metric has both an interval and a limit, of quality_limits or from the holdout"
 
 
-def wape_ratio(quality: Quality, baseline: Baseline) -> float | None:
-    """Return live WAPE over the holdout's; None where either is not defined or the holdout's is 0."""
-    holdout = baseline.quality.get("wape")
-    return None if quality.wape is None or not holdout else quality.wape / holdout
+def _measure(evidence: Evidence, window: Window, spec: MonitorSpec) -> QualityResult:
+    del window
+    if evidence.labels is None or evidence.baseline is None:
+        return QualityResult()
+    return measure(evidence.labels, evidence.baseline, spec)
 
 
-def _state(evidence: Evidence, spec: MonitorSpec) -> MonitorState:
-    quality = evidence.quality
-    if quality is None or (quality.rows == 0 and quality.unjudged is None):
+def _state(result: QualityResult, evidence: Evidence, spec: MonitorSpec) -> MonitorState:
+    del evidence
+    if result.rows == 0 and result.unjudged is None:
         return MonitorState.NO_LABELS_YET
-    return MonitorState.INSUFFICIENT_DATA if quality.rows < spec.minimum_labels else judged(quality.metrics)
+    return MonitorState.INSUFFICIENT_DATA if result.rows < spec.minimum_labels else judged(result.metrics)
 
 
-def _metrics(report: MonitorReport, spec: MonitorSpec) -> Iterator[MetricValue]:
-    yield MetricValue("quality", "SampleCount", report.labelled_rows)
+def _metrics(result: QualityResult, report: MonitorReport) -> Iterator[MetricValue]:
+    spec, measured = report.spec, result.metrics
+    yield MetricValue("quality", "SampleCount", result.rows)
     # also where nothing is asked of any metric
-    is_enough = report.quality_state is MonitorState.INSUFFICIENT_DATA and report.labelled_rows >= spec.minimum_labels
-    if report.quality_state not in TESTED and not is_enough:
+    is_enough = result.state is MonitorState.INSUFFICIENT_DATA and result.rows >= spec.minimum_labels
+    if result.state not in TESTED and not is_enough:
         return
-    measured = report.quality_metrics or ()
-    values: Mapping[str, float] = {
-        **{metric.name: metric.value for metric in measured if metric.value is not None},
-        **report.quality,
-    }
+    values = {**{metric.name: metric.value for metric in measured if metric.value is not None}, **result.values}
     for name in (*quality_names(spec), "wape_ratio"):
         if name in values:
             yield MetricValue("quality", camel(name), values[name])
@@ -57,9 +56,9 @@ def _metrics(report: MonitorReport, spec: MonitorSpec) -> Iterator[MetricValue]:
     yield MetricValue("quality", "QualityViolations", sum(bool(metric.violated) for metric in measured))
 
 
-def _violations(evidence: Evidence, spec: MonitorSpec) -> Iterator[Violation]:
-    del spec
-    for metric in () if evidence.quality is None else evidence.quality.metrics:
+def _violations(result: QualityResult, evidence: Evidence, spec: MonitorSpec) -> Iterator[Violation]:
+    del evidence, spec
+    for metric in result.metrics:
         if not metric.violated:
             continue
         known = METRICS.get(metric.name)
@@ -74,26 +73,26 @@ def _violations(evidence: Evidence, spec: MonitorSpec) -> Iterator[Violation]:
         )
 
 
-def _sentence(report: MonitorReport) -> Iterator[str]:
-    state, spec = report.quality_state, spec_of(report)
+def _sentence(result: QualityResult, report: MonitorReport) -> Iterator[str]:
+    state, minimum = result.state, report.spec.minimum_labels
     if state is MonitorState.NO_LABELS_YET:
         yield "no labels yet"
-    elif state is MonitorState.INSUFFICIENT_DATA and report.quality_unjudged is not None:
-        yield f"quality is not judged: {report.quality_unjudged}"
-    elif state is MonitorState.INSUFFICIENT_DATA and report.labelled_rows < spec.minimum_labels:
-        few = f"{report.labelled_rows:,} labelled rows are too few to decide about quality"
-        yield f"{few}, {spec.minimum_labels} are needed"
+    elif state is MonitorState.INSUFFICIENT_DATA and result.unjudged is not None:
+        yield f"quality is not judged: {result.unjudged}"
+    elif state is MonitorState.INSUFFICIENT_DATA and result.rows < minimum:
+        few = f"{result.rows:,} labelled rows are too few to decide about quality"
+        yield f"{few}, {minimum} are needed"
     elif state is MonitorState.INSUFFICIENT_DATA:
-        yield f"quality of {report.labelled_rows:,} labelled rows is not judged: {_UNJUDGED}"
+        yield f"quality of {result.rows:,} labelled rows is not judged: {_UNJUDGED}"
     elif state not in TESTED:
         yield f"quality is not known: {SILENT.get(state, str(state))}"
     else:
-        yield _judged_sentence(report)
+        yield _judged_sentence(result)
 
 
-def _judged_sentence(report: MonitorReport) -> str:
-    measured = report.quality_metrics or ()
-    is_violated = report.quality_state is MonitorState.VIOLATION
+def _judged_sentence(result: QualityResult) -> str:
+    measured = result.metrics
+    is_violated = result.state is MonitorState.VIOLATION
     violated = [metric for metric in measured if metric.violated]
     first = [next((metric for name in _PRIMARY for metric in measured if metric.name == name), None)]
     shown = violated[:NAMED] if is_violated and violated else [metric for metric in first if metric is not None]
@@ -108,17 +107,20 @@ def _metric(metric: Measured) -> str:
     return f"{name} {interval(metric)}{against if metric.violated else ''}"
 
 
-def _happened(report: MonitorReport) -> Iterator[str]:
-    return (_metric(metric) for metric in report.quality_metrics or () if metric.violated)
+def _happened(result: QualityResult, report: MonitorReport) -> Iterator[str]:
+    del report
+    return (_metric(metric) for metric in result.metrics if metric.violated)
 
 
-def _advice(report: MonitorReport) -> Iterator[str]:
-    if report.quality_state is MonitorState.VIOLATION:
+def _advice(result: QualityResult, report: MonitorReport) -> Iterator[str]:
+    del report
+    if result.state is MonitorState.VIOLATION:
         yield "check that the labels are right; then let the model be trained anew, or roll back"
 
 
 QUALITY = MonitorKind(
     name="quality",
+    measure=_measure,
     state=_state,
     metrics=_metrics,
     violations=_violations,

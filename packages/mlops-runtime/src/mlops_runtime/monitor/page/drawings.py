@@ -53,7 +53,9 @@ def spark(name: str, reports: Sequence[MonitorReport]) -> Spark | None:
     Returns:
         None with fewer than two reports that tested it.
     """
-    found = [(i, f) for i, report in enumerate(reports) for f in report.features if f.name == name and not f.untested]
+    found = [
+        (i, f) for i, report in enumerate(reports) for f in report.drift.features if f.name == name and not f.untested
+    ]
     if len(found) < 2:
         return None
     top = max(_TOP_PSI, *(feature.psi for _, feature in found))
@@ -116,7 +118,7 @@ def in_order(report: MonitorReport, history: Sequence[MonitorReport], most: int)
 
 def was_tested(report: MonitorReport) -> bool:
     """Return whether a report says anything about drift."""
-    return report.drift_state in TESTED
+    return report.drift.state in TESTED
 
 
 MOST_LEVELS = 16  # that are shown one by one

@@ -88,8 +88,8 @@ def state_text(monitor: str, state: MonitorState, *, flaw: str | None = None) ->
 
 def said(report: MonitorReport, monitor: str) -> StateText:
     """Return what a monitor's state means in a report: what is missing is named where the report knows it."""
-    state = monitor_states(report)[monitor]
-    return MONITORS[monitor].meaning(report, state) or state_text(monitor, state, flaw=report.baseline_flaw)
+    result = getattr(report, monitor)
+    return MONITORS[monitor].meaning(result, report) or state_text(monitor, result.state, flaw=report.baseline_flaw)
 
 
 def tone(report: MonitorReport) -> str:
@@ -109,12 +109,12 @@ def verdict(report: MonitorReport) -> str:
         return seconds(report.verdict if flaw is None else report.verdict.replace(flaw, short_flaw(flaw)))
     if flaw is not None:
         return f"nothing is decided, {short_flaw(flaw)}"
-    drifted = [feature.name for feature in ranked(report.features) if feature.drifted]
+    drifted = [feature.name for feature in ranked(report.drift.features) if feature.drifted]
     parts = []
     for monitor, state in monitor_states(report).items():
         if monitor == "drift" and drifted:
             names = ", ".join(drifted[:3]) + (f" and {len(drifted) - 3} more" if len(drifted) > 3 else "")
-            parts.append(f"{len(drifted)} of {len(report.features)} features drifted: {names}")
+            parts.append(f"{len(drifted)} of {len(report.drift.features)} features drifted: {names}")
         elif state in TESTED:
             parts.append(f"{monitor} {state_text(monitor, state).word}")
         else:

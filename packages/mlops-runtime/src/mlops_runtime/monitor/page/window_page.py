@@ -5,13 +5,13 @@ The first screen says what is wrong; what it rests on follows, and the threshold
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import jinja2
 
-from mlops_runtime.contracts.monitor import Baseline, Counts, FeatureDrift, MonitorReport, monitor_states
+from mlops_runtime.contracts.monitor import Baseline, BiasMetric, Counts, FeatureDrift, MonitorReport, monitor_states
 from mlops_runtime.monitor import wording
 from mlops_runtime.monitor.counting.baseline_cells import NULL_PATTERNS
 from mlops_runtime.monitor.monitors.drift.comparison import Comparison, coverage
@@ -86,11 +86,10 @@ def page(
         spec: The thresholds of the run. None: they are not known, and the page says so.
 
     Example:
-        >>> from mlops_runtime.contracts.monitor import MonitorState
-        >>> state = MonitorState.NO_TRAFFIC
+        >>> from mlops_runtime.contracts.monitor import DriftResult, MonitorState, QualityResult
         >>> report = MonitorReport(endpoint="demand", variant="All", window_from="2017-08-07T06:00:00Z",
-        ...     window_until="2017-08-08T06:00:00Z", drift_state=state, quality_state=MonitorState.NO_LABELS_YET, rows=0,
-        ...     labelled_rows=0, baseline_sha256=None, model_package_arn=None)
+        ...     window_until="2017-08-08T06:00:00Z", drift=DriftResult(state=MonitorState.NO_TRAFFIC), quality=QualityResult(),
+        ...     rows=0, baseline_sha256=None, model_package_arn=None)
         >>> "nobody called the endpoint" in page(report, baseline=None, counts=None, history=(), spec=None)
         True
     """
@@ -98,7 +97,7 @@ def page(
     reports = page_marks.in_order(report, history, MOST_REPORTS)
     comparisons, note = _comparisons(report, baseline, counts)
     window = _Window(report=report, baseline=baseline, counts=counts, comparisons=comparisons, reports=reports)
-    parts = [_part(drift, window) for drift in report_words.ranked(report.features)]
+    parts = [_part(drift, window) for drift in report_words.ranked(report.drift.features)]
     return template.render(
         report=report,
         baseline=baseline,
@@ -109,9 +108,10 @@ def page(
         drifted=[part for part in parts if part.drift.drifted or part.drift.persistent],
         states=dict(sorted(monitor_states(report).items(), key=lambda item: report_words.TONES[item[1]] != "bad")),
         attributions=_attributions(report, baseline),
-        # what is violated first, then what holds, then what has no verdict
-        bias=sorted(report.bias or (), key=lambda each: (each.metric.violated is None, not each.metric.violated)),
+        bias=[] if report.bias is None else sorted(report.bias.metrics, key=_by_verdict),
         uncovered=_uncovered(report, baseline, counts),
+        latency=() if report.latency is None else report.latency.metrics,
+        ages=_ages(report),
         problems=problems(report),
         problems_text=problems_text(report),
         thresholds={} if spec is None else _thresholds(spec),
@@ -169,7 +169,8 @@ def _table(name: str, window: _Window) -> PairTable | None:
 
 
 def _attributions(report: MonitorReport, baseline: Baseline | None) -> list[Attribution]:
-    now = _shares(report.attributions or {})
+    explained = report.explainability
+    now = _shares((explained.attributions if explained is not None else None) or {})
     before = _shares((baseline.attributions if baseline is not None else None) or {})
     rank_before = {name: rank for rank, name in enumerate(sorted(before, key=lambda n: (-before[n], n)), 1)}
     return [
@@ -185,9 +186,20 @@ def _shares(values: Mapping[str, float]) -> dict[str, float]:
 
 def _uncovered(report: MonitorReport, baseline: Baseline | None, counts: Counts | None) -> dict[str, int]:
     """Return rows of combinations of conditions that the baseline does not know, the most frequent first."""
-    if baseline is None or counts is None or not baseline.strata or not report.uncovered_rows:
+    if baseline is None or counts is None or not baseline.strata or not report.drift.uncovered_rows:
         return {}
     return dict(sorted(coverage(baseline, counts).uncovered.items(), key=lambda item: (-item[1], item[0])))
+
+
+def _by_verdict(bias: BiasMetric) -> tuple[bool, bool]:
+    """What is violated first, then what holds, then what has no verdict."""
+    return bias.metric.violated is None, not bias.metric.violated
+
+
+def _ages(report: MonitorReport) -> dict[str, float]:
+    """Return how old captures, labels and baseline are, by name; coverage stands beside quality."""
+    found = {} if report.staleness is None else asdict(report.staleness)
+    return {name: value for name, value in sorted(found.items()) if value is not None and name != "label_coverage"}
 
 
 def _thresholds(spec: MonitorSpec) -> dict[str, Any]:

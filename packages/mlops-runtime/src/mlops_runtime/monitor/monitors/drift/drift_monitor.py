@@ -1,13 +1,13 @@
 """The monitor of drift: verdicts on features, what confirms them, and what they say. `decision` decides on one window's counts."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from datetime import datetime
 
 from mlops_runtime.contracts.monitor import (
     TESTED,
     Baseline,
     Counts,
+    DriftResult,
     FeatureDrift,
     MetricValue,
     MonitorReport,
@@ -34,7 +34,6 @@ from mlops_runtime.monitor.monitors.monitor_kind import (
     MonitorKind,
     StateText,
     silence,
-    spec_of,
 )
 from mlops_runtime.monitor.spec import MonitorSpec
 from mlops_runtime.monitor.window import HOUR, Window
@@ -59,82 +58,66 @@ _CHECKS = {
 }
 
 
-def decided(
-    evidence: Evidence,
-    window: Window,
-    spec: MonitorSpec,
-    *,
-    period_hours: int,
-    earlier: Callable[[datetime], Iterable[MonitorReport]],
-) -> Evidence:
-    """Return the evidence with the verdict on each feature.
-
-    Args:
-        evidence: With baseline and counts.
-        window: What is decided about.
-        spec: Thresholds.
-        period_hours: How often it is decided.
-        earlier: Gives the reports of windows that ended since a time and before this one, newest first.
-    """
+def _measure(evidence: Evidence, window: Window, spec: MonitorSpec) -> DriftResult:
     baseline, counts = evidence.baseline, evidence.counts
-    if baseline is None or counts is None:
-        return evidence
+    if baseline is None:
+        return DriftResult()
+    result = DriftResult(left_out=baseline.left_out, uncovered_rows=_uncovered_rows(baseline, counts))
+    is_decided = evidence.unusable is None and silence(evidence.traffic) is None
+    if counts is None or not is_decided or evidence.rows_sent < spec.minimum_rows:
+        return result
     spec, problems = known(spec, baseline)
     found = tuple(decision.drift for decision in decide(baseline, counts, spec))
     start = window.start - evidence.hours_merged * HOUR
-    longest = max(window.hours + spec.merge_hours, period_hours)
-    reports = earlier(window.start - spec.of_windows * longest * HOUR)
-    features = persist(found, comparable(reports, counts.baseline_sha256), spec, start=start)
-    features = (*features, *unreadable(counts, spec))
-    return replace(evidence, features=features, problems={**evidence.problems, **problems})
+    features = persist(found, comparable(evidence.earlier(), counts.baseline_sha256), spec, start=start)
+    return replace(result, features=(*features, *unreadable(counts, spec)), problems=problems or None)
 
 
 def comparable(reports: Iterable[MonitorReport], baseline_sha256: str) -> Iterator[MonitorReport]:
     """Yield the earlier reports whose verdicts count: those of the same baseline that decided and were not suppressed."""
     for report in reports:
-        if report.baseline_sha256 == baseline_sha256 and report.drift_state in TESTED and report.suppressed is None:
+        if report.baseline_sha256 == baseline_sha256 and report.drift.state in TESTED and report.suppressed is None:
             yield report
 
 
-def uncovered_rows(evidence: Evidence) -> int | None:
-    """Return the rows of conditions that the baseline does not know; None without conditions."""
-    if evidence.baseline is None or evidence.counts is None or evidence.baseline.strata is None:
+def _uncovered_rows(baseline: Baseline, counts: Counts | None) -> int | None:
+    if counts is None or baseline.strata is None:
         return None
-    return sum(coverage(evidence.baseline, evidence.counts).uncovered.values())
+    return sum(coverage(baseline, counts).uncovered.values())
 
 
-def _state(evidence: Evidence, spec: MonitorSpec) -> MonitorState:
+def _state(result: DriftResult, evidence: Evidence, spec: MonitorSpec) -> MonitorState:
     silent = silence(evidence.traffic)
     if silent is not None:
         return silent
     if evidence.rows_sent < spec.minimum_rows:
         return MonitorState.INSUFFICIENT_DATA
-    if any(map(is_confirmed, evidence.features)):
+    if any(map(is_confirmed, result.features)):
         return MonitorState.VIOLATION
     # rows enough, but clustered ones that are worth too few, or of conditions that the baseline does not know
-    if evidence.features and evidence.baseline is not None and not any_tested(evidence.baseline, evidence.features):
+    if result.features and evidence.baseline is not None and not any_tested(evidence.baseline, result.features):
         return MonitorState.INSUFFICIENT_DATA
     return MonitorState.OK
 
 
-def _metrics(report: MonitorReport, spec: MonitorSpec) -> Iterator[MetricValue]:
+def _metrics(result: DriftResult, report: MonitorReport) -> Iterator[MetricValue]:
     yield MetricValue("drift", "SampleCount", report.rows)
-    if report.drift_state is not MonitorState.NOT_YET_DEPLOYED:
+    if result.state is not MonitorState.NOT_YET_DEPLOYED:
         yield MetricValue("drift", "BaselineTampered", float(report.baseline_flaw is not None))
     if report.unannounced_calls is not None:
         yield MetricValue("drift", "UnannouncedCalls", report.unannounced_calls)
-    if report.drift_state not in TESTED or report.suppressed is not None:
+    if result.state not in TESTED or report.suppressed is not None:
         return
-    yield MetricValue("drift", "FeaturesDrifted", sum(map(is_confirmed, report.features)))
-    yield MetricValue("drift", "FeaturesSuspect", sum(feature.drifted for feature in report.features))
-    yield MetricValue("drift", "MaxPsi", max((feature.psi for feature in report.features), default=0.0))
-    for feature in report.features:
-        if feature.name in spec.alarm_features:
+    yield MetricValue("drift", "FeaturesDrifted", sum(map(is_confirmed, result.features)))
+    yield MetricValue("drift", "FeaturesSuspect", sum(feature.drifted for feature in result.features))
+    yield MetricValue("drift", "MaxPsi", max((feature.psi for feature in result.features), default=0.0))
+    for feature in result.features:
+        if feature.name in report.spec.alarm_features:
             yield MetricValue("drift", "Psi", feature.psi, feature.name)
 
 
-def _violations(evidence: Evidence, spec: MonitorSpec) -> Iterator[Violation]:
-    found = [_violation(feature) for feature in evidence.features if feature.drifted or is_confirmed(feature)]
+def _violations(result: DriftResult, evidence: Evidence, spec: MonitorSpec) -> Iterator[Violation]:
+    found = [_violation(feature) for feature in result.features if feature.drifted or is_confirmed(feature)]
     yield from found
     if evidence.baseline is not None and evidence.counts is not None:
         told = {line.feature_name for line in found if line.constraint_check_type == "data_type_check"}
@@ -192,61 +175,62 @@ def _columns(evidence: Evidence, counts: Counts, spec: MonitorSpec) -> Iterator[
             yield Violation(feature_name=name, constraint_check_type=check, description=said)
 
 
-def _sentence(report: MonitorReport) -> Iterator[str]:
-    spec, state = spec_of(report), report.drift_state
+def _sentence(result: DriftResult, report: MonitorReport) -> Iterator[str]:
+    spec, state = report.spec, result.state
     if state is MonitorState.VIOLATION:
         windows = "this window" if spec.of_windows == 1 else f"{spec.alarm_windows} of {spec.of_windows} windows"
-        yield from (f.description or f.name for f in report.features if f.rule == UNREADABLE)
-        confirmed = [f for f in report.features if f.rule != UNREADABLE and is_confirmed(f)]
+        yield from (f.description or f.name for f in result.features if f.rule == UNREADABLE)
+        confirmed = [f for f in result.features if f.rule != UNREADABLE and is_confirmed(f)]
         if confirmed:
             yield f"drift in {windows}: {_names(confirmed)}"
-        yield from _mostly_uncovered(report)
+        yield from _mostly_uncovered(result, report)
     elif state is MonitorState.INSUFFICIENT_DATA:
-        yield _too_little(report)
+        yield _too_little(result, report)
     elif state is MonitorState.NO_TRAFFIC:
-        yield f"{SILENT[state]}{_since_live(report)}"
+        yield f"{SILENT[state]}{_since_live(result, report)}"
     elif state is not MonitorState.OK:
         yield SILENT.get(state, str(state))
     else:
-        yield from _quiet_sentence(report, spec)
+        yield from _quiet_sentence(result, report)
 
 
-def _quiet_sentence(report: MonitorReport, spec: MonitorSpec) -> Iterator[str]:
-    suspects = [feature for feature in report.features if feature.drifted]
+def _quiet_sentence(result: DriftResult, report: MonitorReport) -> Iterator[str]:
+    spec = report.spec
+    suspects = [feature for feature in result.features if feature.drifted]
     if suspects:
         yield f"drift in this window, not yet in {spec.alarm_windows} of {spec.of_windows}: {_names(suspects)}"
-        yield from _mostly_uncovered(report)
+        yield from _mostly_uncovered(result, report)
         return
-    uncovered = report.uncovered_rows or 0
+    uncovered = result.uncovered_rows or 0
     rest = f", {uncovered:,} more {_UNCOVERED}" if uncovered else ""
     yield f"no drift in {report.rows - uncovered:,} rows{rest}"
 
 
-def _too_little(report: MonitorReport) -> str:
+def _too_little(result: DriftResult, report: MonitorReport) -> str:
     """Return why drift could not be decided about although there was traffic: too few rows, or none that can be compared."""
-    spec, uncovered = spec_of(report), report.uncovered_rows or 0
+    spec, uncovered = report.spec, result.uncovered_rows or 0
     if report.rows < spec.minimum_rows:
-        rows = f"{report.rows:,} rows{_since_live(report)}"
+        rows = f"{report.rows:,} rows{_since_live(result, report)}"
         return f"{rows} are too few to decide about drift, {spec.minimum_rows} are needed"
     if report.rows - uncovered < spec.minimum_rows:
         return f"{uncovered:,} of {report.rows:,} rows {_UNCOVERED}: the others are too few to decide about drift"
-    aside = {*(report.left_out or ()), NULL_PATTERNS}
-    reasons = [f"{f.name}: {f.untested}" for f in report.features if f.untested is not None and f.name not in aside]
+    aside = {*(result.left_out or ()), NULL_PATTERNS}
+    reasons = [f"{f.name}: {f.untested}" for f in result.features if f.untested is not None and f.name not in aside]
     because = f", {reasons[0]}" if reasons else ""
     return f"no feature could be tested in {report.rows:,} rows{because}"
 
 
-def _since_live(report: MonitorReport) -> str:
+def _since_live(result: DriftResult, report: MonitorReport) -> str:
     """Return since when calls count, where a model went live in the window: others were made of the one before it."""
     since = report.live_since
-    is_silent = report.drift_state is MonitorState.NO_TRAFFIC and report.rows
+    is_silent = result.state is MonitorState.NO_TRAFFIC and report.rows
     if since is None or since[:19] <= report.window_from[:19] or is_silent:
         return ""
     return f" since the model went live at {since[:16]}Z"
 
 
-def _mostly_uncovered(report: MonitorReport) -> list[str]:
-    uncovered = report.uncovered_rows or 0
+def _mostly_uncovered(result: DriftResult, report: MonitorReport) -> list[str]:
+    uncovered = result.uncovered_rows or 0
     return [f"{uncovered:,} of {report.rows:,} rows {_UNCOVERED}"] if 2 * uncovered > report.rows else []
 
 
@@ -261,33 +245,37 @@ def _what(feature: FeatureDrift) -> str:
     return f"PSI {number(feature.psi)}" if feature.description is None else feature.description
 
 
-def _happened(report: MonitorReport) -> Iterator[str]:
-    drifted = [feature for feature in report.features if feature.drifted or is_confirmed(feature)]
+def _happened(result: DriftResult, report: MonitorReport) -> Iterator[str]:
+    del report
+    drifted = [feature for feature in result.features if feature.drifted or is_confirmed(feature)]
     for feature in drifted[:LISTED]:
         yield f"{feature.name}: {_what(feature)}{'' if is_confirmed(feature) else ' (this window alone)'}"
     if len(drifted) > LISTED:
         yield f"{len(drifted) - LISTED} more features"
 
 
-def _advice(report: MonitorReport) -> Iterator[str]:
-    if report.drift_state in _ADVICE:
-        yield _ADVICE[report.drift_state]
-    if any(feature.rule == UNREADABLE for feature in report.features):
+def _advice(result: DriftResult, report: MonitorReport) -> Iterator[str]:
+    if result.state in _ADVICE:
+        yield _ADVICE[result.state]
+    if any(feature.rule == UNREADABLE for feature in result.features):
         yield "ask the callers what they changed: rows must have the columns of the model's inputs, in their order"
-    if any(feature.rule != UNREADABLE and is_confirmed(feature) for feature in report.features):
+    if any(feature.rule != UNREADABLE and is_confirmed(feature) for feature in result.features):
         yield "if the feed is broken, mend it and pause the unit's automation meanwhile; else let the model be trained anew"
-    if 2 * (report.uncovered_rows or 0) > report.rows:
+    if 2 * (result.uncovered_rows or 0) > report.rows:
         yield "look at the conditions on the page: calls of a kind that training had none of need a model that had"
 
 
-def _meaning(report: MonitorReport, state: MonitorState) -> StateText | None:
-    if state is not MonitorState.INSUFFICIENT_DATA:
+def _meaning(result: DriftResult, report: MonitorReport) -> StateText | None:
+    if result.state is not MonitorState.INSUFFICIENT_DATA:
         return None
-    return StateText("unknown", "too few rows", _too_little(report), "nothing: hours are added until there are enough")
+    return StateText(
+        "unknown", "too few rows", _too_little(result, report), "nothing: hours are added until there are enough"
+    )
 
 
 DRIFT = MonitorKind(
     name="drift",
+    measure=_measure,
     state=_state,
     metrics=_metrics,
     violations=_violations,
