@@ -9,7 +9,8 @@ from typing import Any
 import pyarrow as pa
 from benchmarks.monitor.windows import columns, types
 
-from mlops_runtime.contracts.monitor import Baseline, FeatureDrift
+from mlops_runtime.contracts.monitor import Baseline
+from mlops_runtime.contracts.monitor_report import FeatureDrift
 from mlops_runtime.monitor.counting.baseline import fit_baseline
 from mlops_runtime.monitor.counting.counts import count_columns
 from mlops_runtime.monitor.monitors.drift.decision import decide, is_persistent

@@ -15,7 +15,7 @@ from mlops_runtime.contracts import from_json, to_dict
 from mlops_runtime.contracts.capture import EventMetadata, GroundTruthData, GroundTruthRecord, ground_truth_key
 from mlops_runtime.contracts.events import DetailType, EventDetail, request_source
 from mlops_runtime.contracts.model import Evaluation
-from mlops_runtime.contracts.monitor import MonitorReport
+from mlops_runtime.contracts.monitor_report import MonitorReport
 from mlops_runtime.contracts.rollout import SEAL, AuditRecord, LivePointer
 from mlops_runtime.contracts.unit_entries import ROOT, UnitEntry
 from mlops_runtime.registry.package_registry import Approver

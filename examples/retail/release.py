@@ -9,7 +9,8 @@ from typing import Any
 from examples.retail.loop import expect
 from examples.retail.season import plant
 from examples.retail.steps import Trip
-from mlops_runtime.contracts.monitor import MonitorReport, MonitorState
+from mlops_runtime.contracts.monitor import MonitorState
+from mlops_runtime.contracts.monitor_report import MonitorReport
 from mlops_runtime.contracts.rollout import Outcome
 
 

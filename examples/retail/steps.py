@@ -16,7 +16,7 @@ from examples.retail.transactions import week_end, week_start
 from mlops_cli.stacks import synthesize_app
 from mlops_local import cloud as local_cloud
 from mlops_local.stacks import deployer
-from mlops_runtime.contracts.monitor import MonitorReport
+from mlops_runtime.contracts.monitor_report import MonitorReport
 from mlops_runtime.contracts.rollout import AuditRecord, LivePointer, Outcome
 from mlops_runtime.features.store_client import FeatureStoreClient
 

@@ -8,7 +8,8 @@ import numpy as np
 from tests.cli.deployed_unit import DeployedUnit
 
 from mlops_runtime.contracts import canonical_json
-from mlops_runtime.contracts.monitor import Baseline, MonitorReport
+from mlops_runtime.contracts.monitor import Baseline
+from mlops_runtime.contracts.monitor_report import MonitorReport
 from mlops_runtime.contracts.rollout import Outcome
 from mlops_runtime.monitor.counting.baseline import fit_baseline
 from mlops_runtime.monitor.counting.counts import count_columns

@@ -13,7 +13,8 @@ import pytest
 from mlops_local import embedded_metrics
 from mlops_runtime.contracts import canonical_json, content_hash, from_dict, from_json, to_dict
 from mlops_runtime.contracts.capture import capture_key, ground_truth_key
-from mlops_runtime.contracts.monitor import Baseline, MonitorReport
+from mlops_runtime.contracts.monitor import Baseline
+from mlops_runtime.contracts.monitor_report import MonitorReport
 from mlops_runtime.contracts.rollout import LivePointer
 from mlops_runtime.monitor.counting.baseline import number_baseline
 from mlops_runtime.monitor.counting.counts import count

@@ -24,7 +24,8 @@ from mlops_constructs import (
 from mlops_constructs._unit_resources import define_table
 from mlops_local.stacks import deployer
 from mlops_runtime.contracts import canonical_json, content_hash, from_dict
-from mlops_runtime.contracts.monitor import Baseline, MonitorReport, MonitorState
+from mlops_runtime.contracts.monitor import Baseline, MonitorState
+from mlops_runtime.contracts.monitor_report import MonitorReport
 from mlops_runtime.contracts.rollout import LivePointer
 from mlops_runtime.layers import layer_wheels
 from mlops_runtime.monitor.counting.baseline import number_baseline

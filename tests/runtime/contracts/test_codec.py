@@ -26,12 +26,8 @@ from mlops_runtime.contracts import (
     json_schema,
     to_dict,
 )
-from mlops_runtime.contracts.monitor import (
-    DriftResult,
-    MonitorReport,
-    MonitorState,
-    QualityResult,
-)
+from mlops_runtime.contracts.monitor import MonitorState
+from mlops_runtime.contracts.monitor_report import DriftResult, MonitorReport, QualityResult
 from mlops_runtime.contracts.retraining import GateSpec
 from mlops_runtime.contracts.rollout import AuditRecord, ServingSpec
 from mlops_runtime.monitor.spec import MonitorSpec

@@ -14,7 +14,8 @@ import pytest
 from tests.runtime import explain as package
 
 from mlops_runtime.contracts import canonical_json, content_hash, from_json, to_dict
-from mlops_runtime.contracts.monitor import Baseline, MonitorReport, MonitorState, metric_namespace
+from mlops_runtime.contracts.monitor import Baseline, MonitorState, metric_namespace
+from mlops_runtime.contracts.monitor_report import MonitorReport
 from mlops_runtime.contracts.rollout import LivePointer
 from mlops_runtime.jobs.job_environment import JobError, split_argument
 from mlops_runtime.jobs.monitor import Clients, main, parse, run

@@ -9,19 +9,16 @@ from hypothesis import strategies as st
 from tests.runtime.monitor.timeline import BASELINE, LIVE
 
 from mlops_runtime.contracts import canonical_json, from_json
-from mlops_runtime.contracts.monitor import (
+from mlops_runtime.contracts.monitor import Facet, MonitorState, Violation, Violations
+from mlops_runtime.contracts.monitor_report import (
     MONITORS,
     DriftResult,
     ExplainabilityResult,
-    Facet,
     FeatureDrift,
     LatencyResult,
     Measured,
     MonitorReport,
-    MonitorState,
     QualityResult,
-    Violation,
-    Violations,
 )
 from mlops_runtime.monitor.monitors.monitor_table import decide, violations
 from mlops_runtime.monitor.report import build

@@ -6,25 +6,27 @@ from dataclasses import dataclass, field, replace
 from mlops_runtime.contracts import content_hash
 from mlops_runtime.contracts.monitor import (
     Baseline,
-    BiasMetric,
-    BiasResult,
     Condition,
     Counts,
-    DriftResult,
-    ExplainabilityResult,
     Facet,
     FeatureBaseline,
     FeatureCounts,
+    MonitorState,
+    PairBaseline,
+    PairCounts,
+    Stratum,
+)
+from mlops_runtime.contracts.monitor_report import (
+    BiasMetric,
+    BiasResult,
+    DriftResult,
+    ExplainabilityResult,
     FeatureDrift,
     LatencyResult,
     Measured,
     MonitorReport,
-    MonitorState,
-    PairBaseline,
-    PairCounts,
     QualityResult,
     SegmentQuality,
-    Stratum,
 )
 from mlops_runtime.monitor.spec import MonitorSpec
 

@@ -11,7 +11,8 @@ from moto import mock_aws
 from tests.runtime.monitor import reports
 
 from mlops_runtime.contracts import canonical_json, content_hash
-from mlops_runtime.contracts.monitor import Counts, MonitorReport
+from mlops_runtime.contracts.monitor import Counts
+from mlops_runtime.contracts.monitor_report import MonitorReport
 from mlops_runtime.contracts.rollout import TakenBack
 from mlops_runtime.monitor.archive import Archive
 from mlops_runtime.monitor.store import MonitorStore

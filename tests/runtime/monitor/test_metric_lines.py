@@ -10,15 +10,14 @@ from hypothesis import given
 from tests.runtime.monitor.evidence import EVIDENCE, FULL, GOOD, QUIET, changed, drift_of, measured, report_of
 
 from mlops_local import embedded_metrics
-from mlops_runtime.contracts.monitor import (
+from mlops_runtime.contracts.monitor import MetricValue, MonitorState
+from mlops_runtime.contracts.monitor_report import (
     BiasMetric,
     BiasResult,
     ExplainabilityResult,
     LatencyResult,
     Measured,
-    MetricValue,
     MonitorReport,
-    MonitorState,
 )
 from mlops_runtime.monitor.metric_lines import data, lines
 from mlops_runtime.monitor.metric_names import metric_names

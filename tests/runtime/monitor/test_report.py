@@ -5,7 +5,8 @@ from dataclasses import replace
 from tests.runtime.monitor.evidence import FULL, SPEC, changed, report_of
 
 from mlops_runtime.contracts import canonical_json, from_json
-from mlops_runtime.contracts.monitor import ExplainabilityResult, LatencyResult, Measured, MonitorReport, MonitorState
+from mlops_runtime.contracts.monitor import MonitorState
+from mlops_runtime.contracts.monitor_report import ExplainabilityResult, LatencyResult, Measured, MonitorReport
 from mlops_runtime.monitor.window_evidence import Evidence
 
 

@@ -9,12 +9,8 @@ import pytest
 from moto import mock_aws
 
 from mlops_runtime.contracts import ContractError, canonical_json
-from mlops_runtime.contracts.monitor import (
-    DriftResult,
-    MonitorReport,
-    MonitorState,
-    QualityResult,
-)
+from mlops_runtime.contracts.monitor import MonitorState
+from mlops_runtime.contracts.monitor_report import DriftResult, MonitorReport, QualityResult
 from mlops_runtime.monitor.report_keys import newest_report, report_folder, report_keys
 
 NOW = datetime(2017, 8, 8, 6, 15, tzinfo=UTC)

@@ -9,7 +9,8 @@ from tests.runtime.monitor import reports
 from tests.runtime.monitor.evidence import EVIDENCE, FULL, GOOD, QUIET, changed, drift_of, report_of
 from tests.runtime.monitor.reports import NO_LABELS
 
-from mlops_runtime.contracts.monitor import BiasMetric, BiasResult, LatencyResult, Measured, MonitorState
+from mlops_runtime.contracts.monitor import MonitorState
+from mlops_runtime.contracts.monitor_report import BiasMetric, BiasResult, LatencyResult, Measured
 from mlops_runtime.monitor.report_message import are_many, message, problems, problems_text, short_flaw, verdict
 from mlops_runtime.monitor.spec import MonitorSpec
 from mlops_runtime.monitor.window_evidence import Evidence, Traffic

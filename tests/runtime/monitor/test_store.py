@@ -12,12 +12,8 @@ from moto import mock_aws
 from tests.runtime.monitor.timeline import MemoryS3
 
 from mlops_runtime.contracts import ContractError, canonical_json, content_hash
-from mlops_runtime.contracts.monitor import (
-    Baseline,
-    DriftResult,
-    MonitorReport,
-    QualityResult,
-)
+from mlops_runtime.contracts.monitor import Baseline
+from mlops_runtime.contracts.monitor_report import DriftResult, MonitorReport, QualityResult
 from mlops_runtime.monitor.counting.counts import empty
 from mlops_runtime.monitor.store import BaselineIntegrityError, MonitorStore
 from mlops_runtime.monitor.window import Inventory, Window

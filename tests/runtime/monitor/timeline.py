@@ -10,7 +10,8 @@ import numpy as np
 from botocore.exceptions import ClientError
 
 from mlops_runtime.contracts import canonical_json, content_hash
-from mlops_runtime.contracts.monitor import Baseline, MonitorReport
+from mlops_runtime.contracts.monitor import Baseline
+from mlops_runtime.contracts.monitor_report import MonitorReport
 from mlops_runtime.contracts.rollout import LivePointer, LockRow
 from mlops_runtime.monitor.counting.baseline import number_baseline
 from mlops_runtime.monitor.scheduled_run import DecideSettings, count_object, decide_window

@@ -10,13 +10,8 @@ import pytest
 from rollout_world import NOW, World
 
 from mlops_runtime.contracts import ContractError, canonical_json
-from mlops_runtime.contracts.monitor import (
-    DriftResult,
-    FeatureDrift,
-    MonitorReport,
-    MonitorState,
-    QualityResult,
-)
+from mlops_runtime.contracts.monitor import MonitorState
+from mlops_runtime.contracts.monitor_report import DriftResult, FeatureDrift, MonitorReport, QualityResult
 from mlops_runtime.monitor.monitors.monitor_table import metrics
 from mlops_runtime.monitor.report_keys import report_folder
 from mlops_runtime.monitor.spec import MonitorSpec

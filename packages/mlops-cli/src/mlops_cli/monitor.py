@@ -16,7 +16,7 @@ from mlops_cli.monitor_tables import print_distribution, print_features, print_h
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from mlops_runtime.contracts.monitor import FeatureDrift, MonitorReport
+    from mlops_runtime.contracts.monitor_report import FeatureDrift, MonitorReport
     from mlops_runtime.monitor.archive import Kept
     from mlops_runtime.monitor.page.drawings import CellRow
 
@@ -106,7 +106,7 @@ app.command()(monitor_baseline.baseline)
 
 def report_lines(report: "MonitorReport") -> "Iterator[str]":
     """Yield what a person reads of a report before its features."""
-    from mlops_runtime.contracts.monitor import monitor_states
+    from mlops_runtime.contracts.monitor_report import monitor_states
     from mlops_runtime.monitor import wording
     from mlops_runtime.monitor.page import report_words
     from mlops_runtime.monitor.report_message import problems

@@ -18,7 +18,7 @@ from mlops_cli.deployed_entries import Entries
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from mlops_runtime.contracts.monitor import MonitorReport
+    from mlops_runtime.contracts.monitor_report import MonitorReport
     from mlops_runtime.monitor.archive import Archive
     from mlops_runtime.monitor.store import MonitorStore
     from mlops_runtime.rollout.rollout_table import RolloutTable

@@ -17,7 +17,8 @@ from mlops_cli.monitor_place import NEWEST, AsJson, Endpoint, Watched, watched, 
 from mlops_cli.printed_tables import print_table
 
 if TYPE_CHECKING:
-    from mlops_runtime.contracts.monitor import Baseline, MonitorReport
+    from mlops_runtime.contracts.monitor import Baseline
+    from mlops_runtime.contracts.monitor_report import MonitorReport
     from mlops_runtime.monitor.archive import HourlyCounts
     from mlops_runtime.monitor.monitors.drift.replay import ReplayedWindow
     from mlops_runtime.monitor.spec import MonitorSpec

@@ -9,7 +9,7 @@ from mlops_cli.printed_tables import LONGEST_WORD, print_table
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from mlops_runtime.contracts.monitor import FeatureDrift, MonitorReport
+    from mlops_runtime.contracts.monitor_report import FeatureDrift, MonitorReport
     from mlops_runtime.monitor.page.drawings import CellRow
 
 _ROWS = 20  # of the table

@@ -9,7 +9,8 @@ from tests.runtime.monitor.monitors.test_label_measures import PLAIN, joined, wi
 from tests.runtime.monitor.test_report_message import MEASURED, said
 
 from mlops_runtime.contracts import canonical_json
-from mlops_runtime.contracts.monitor import Baseline, BiasMetric, BiasResult, Facet, Measured, MonitorState
+from mlops_runtime.contracts.monitor import Baseline, Facet, MonitorState
+from mlops_runtime.contracts.monitor_report import BiasMetric, BiasResult, Measured
 from mlops_runtime.monitor.monitors.bias import BIAS
 from mlops_runtime.monitor.window_evidence import Traffic
 

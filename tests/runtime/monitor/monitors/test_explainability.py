@@ -6,7 +6,8 @@ import pytest
 from tests.runtime.monitor.evidence import FULL, KNOWN, changed, found, report_of, states
 from tests.runtime.monitor.test_metric_lines import values
 
-from mlops_runtime.contracts.monitor import ExplainabilityResult, MonitorState
+from mlops_runtime.contracts.monitor import MonitorState
+from mlops_runtime.contracts.monitor_report import ExplainabilityResult
 from mlops_runtime.monitor.monitors.attribution_ranking import compare
 from mlops_runtime.monitor.monitors.explainability import EXPLAINABILITY
 

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mlops_runtime.contracts.monitor import Baseline, BiasMetric, Facet, Measured
+from mlops_runtime.contracts.monitor import Baseline, Facet
+from mlops_runtime.contracts.monitor_report import BiasMetric, Measured
 from mlops_runtime.monitor.monitors import bias_metrics as confusion
 from mlops_runtime.monitor.monitors import facet_bias as bias
 from mlops_runtime.monitor.monitors.rows import Rows, Texts

@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mlops_runtime.contracts import canonical_json
-from mlops_runtime.contracts.monitor import Baseline, FeatureBaseline, Measured, QualityResult, SegmentQuality
+from mlops_runtime.contracts.monitor import Baseline, FeatureBaseline
+from mlops_runtime.contracts.monitor_report import Measured, QualityResult, SegmentQuality
 from mlops_runtime.monitor.monitors.label_join import Joined, Timed, join_window
 from mlops_runtime.monitor.monitors.label_measures import (
     MAXIMUM_SEGMENTS,

@@ -4,7 +4,8 @@ import pytest
 from tests.runtime.monitor import reports
 from tests.runtime.monitor.evidence import FULL, changed, measured, states
 
-from mlops_runtime.contracts.monitor import LatencyResult, MonitorState
+from mlops_runtime.contracts.monitor import MonitorState
+from mlops_runtime.contracts.monitor_report import LatencyResult
 from mlops_runtime.monitor.monitors.latency_measures import MINIMUM_CALLS
 from mlops_runtime.monitor.page import report_words
 from mlops_runtime.monitor.window_evidence import Evidence

@@ -16,13 +16,8 @@ from tests.runtime.monitor.evidence import (
     states,
 )
 
-from mlops_runtime.contracts.monitor import (
-    BiasMetric,
-    BiasResult,
-    Measured,
-    MonitorState,
-    Violation,
-)
+from mlops_runtime.contracts.monitor import MonitorState, Violation
+from mlops_runtime.contracts.monitor_report import BiasMetric, BiasResult, Measured
 from mlops_runtime.monitor.monitors.attribution_ranking import compare
 from mlops_runtime.monitor.monitors.monitor_kind import silence
 from mlops_runtime.monitor.monitors.monitor_table import overall

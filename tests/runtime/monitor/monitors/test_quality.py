@@ -7,10 +7,8 @@ import pytest
 from tests.runtime.monitor.evidence import FULL, GOOD, changed, measured, report_of, states
 from tests.runtime.monitor.test_metric_lines import values
 
-from mlops_runtime.contracts.monitor import (
-    Measured,
-    MonitorState,
-)
+from mlops_runtime.contracts.monitor import MonitorState
+from mlops_runtime.contracts.monitor_report import Measured
 from mlops_runtime.monitor.spec import MonitorSpec
 
 

@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 from tests.runtime.monitor.evidence import FULL, GOOD, SPEC, WINDOW, report_of
 
-from mlops_runtime.contracts.monitor import Staleness
+from mlops_runtime.contracts.monitor_report import Staleness
 from mlops_runtime.monitor.monitors.staleness import advice, metrics, staleness
 from mlops_runtime.monitor.window import HOUR
 from mlops_runtime.monitor.window_evidence import Evidence

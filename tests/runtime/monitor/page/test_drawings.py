@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.runtime.monitor import reports
 
-from mlops_runtime.contracts.monitor import FeatureBaseline, FeatureCounts, Measured
+from mlops_runtime.contracts.monitor import FeatureBaseline, FeatureCounts
+from mlops_runtime.contracts.monitor_report import Measured
 from mlops_runtime.monitor.monitors.drift.comparison import plain
 from mlops_runtime.monitor.page.drawings import (
     MOST_LEVELS,

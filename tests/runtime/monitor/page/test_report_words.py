@@ -5,7 +5,8 @@ from dataclasses import replace
 import pytest
 from tests.runtime.monitor import reports
 
-from mlops_runtime.contracts.monitor import MONITORS, Measured, MonitorState
+from mlops_runtime.contracts.monitor import MonitorState
+from mlops_runtime.contracts.monitor_report import MONITORS, Measured
 from mlops_runtime.monitor import wording
 from mlops_runtime.monitor.monitors.drift.rules import Rule
 from mlops_runtime.monitor.page import report_words

@@ -12,7 +12,8 @@ import pytest
 from tests.runtime.monitor import reports
 from tests.runtime.monitor.reports import HOSTILE, SAMPLES, Sample
 
-from mlops_runtime.contracts.monitor import BiasResult, DriftResult, MonitorReport, MonitorState, QualityResult
+from mlops_runtime.contracts.monitor import MonitorState
+from mlops_runtime.contracts.monitor_report import BiasResult, DriftResult, MonitorReport, QualityResult
 from mlops_runtime.monitor.page.window_page import MOST_REPORTS, page
 
 WIDTHS = (360, 1280)

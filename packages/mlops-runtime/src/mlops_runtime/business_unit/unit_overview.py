@@ -9,7 +9,7 @@ from botocore.exceptions import ClientError
 
 from mlops_runtime.business_unit.automation import frozen_reason, pause_of
 from mlops_runtime.contracts import ContractError, from_json, to_dict
-from mlops_runtime.contracts.monitor import monitor_states
+from mlops_runtime.contracts.monitor_report import monitor_states
 from mlops_runtime.contracts.rollout import AuditRecord, LivePointer, LockRow
 from mlops_runtime.contracts.unit_entries import (
     EndpointEntry,

@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING
 import boto3
 
 from mlops_runtime.contracts import ContractError, canonical_json, from_json
-from mlops_runtime.contracts.monitor import Baseline, ExplainabilityResult, MonitorReport, MonitorResult
+from mlops_runtime.contracts.monitor import Baseline
+from mlops_runtime.contracts.monitor_report import ExplainabilityResult, MonitorReport, MonitorResult
 from mlops_runtime.contracts.rollout import LivePointer
 from mlops_runtime.jobs.job_environment import JobError, OptMl
 from mlops_runtime.jobs.monitor_count import CountSettings, count_objects

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mlops_runtime.contracts.monitor import Baseline, ExplainabilityResult, MonitorState
+from mlops_runtime.contracts.monitor import Baseline, MonitorState
+from mlops_runtime.contracts.monitor_report import ExplainabilityResult
 from mlops_runtime.contracts.rollout import LivePointer
 from mlops_runtime.jobs.monitor_parts import lines_from
 from mlops_runtime.monitor.counting.announced import IsAnnounced, nobody

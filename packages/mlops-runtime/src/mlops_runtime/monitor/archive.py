@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from botocore.exceptions import ClientError
 
 from mlops_runtime.contracts import ContractError, content_hash, from_json
-from mlops_runtime.contracts.monitor import Baseline, Counts, MonitorReport
+from mlops_runtime.contracts.monitor import Baseline, Counts
+from mlops_runtime.contracts.monitor_report import MonitorReport
 from mlops_runtime.contracts.rollout import TakenBack, is_among
 from mlops_runtime.monitor.store import BaselineIntegrityError, MonitorStore
 from mlops_runtime.monitor.window import HOUR, Window

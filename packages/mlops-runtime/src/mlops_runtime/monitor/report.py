@@ -3,7 +3,7 @@
 from typing import Literal
 
 from mlops_runtime.contracts import content_hash
-from mlops_runtime.contracts.monitor import MonitorReport
+from mlops_runtime.contracts.monitor_report import MonitorReport
 from mlops_runtime.monitor.counting.problems import invalid_values, sentence
 from mlops_runtime.monitor.monitors.monitor_table import decide, overall
 from mlops_runtime.monitor.monitors.staleness import staleness

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from mlops_runtime.contracts import from_json
-from mlops_runtime.contracts.monitor import MonitorReport
+from mlops_runtime.contracts.monitor_report import MonitorReport
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

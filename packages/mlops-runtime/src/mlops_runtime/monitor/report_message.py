@@ -4,7 +4,8 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 
-from mlops_runtime.contracts.monitor import MonitorReport, MonitorState
+from mlops_runtime.contracts.monitor import MonitorState
+from mlops_runtime.contracts.monitor_report import MonitorReport
 from mlops_runtime.monitor.monitors import staleness
 from mlops_runtime.monitor.monitors.monitor_kind import LISTED, SILENT
 from mlops_runtime.monitor.monitors.monitor_table import results
@@ -53,7 +54,7 @@ def verdict(report: MonitorReport) -> str:
     """Return a report in one sentence.
 
     Example:
-        >>> from mlops_runtime.contracts.monitor import DriftResult, QualityResult
+        >>> from mlops_runtime.contracts.monitor_report import DriftResult, QualityResult
         >>> report = MonitorReport(endpoint="demand-forecast", variant="AllTraffic", window_from="", window_until="", rows=0,
         ...     drift=DriftResult(state=MonitorState.NO_TRAFFIC), quality=QualityResult(state=MonitorState.NO_LABELS_YET),
         ...     baseline_sha256=None, model_package_arn=None)
@@ -90,7 +91,7 @@ def advice(report: MonitorReport) -> str:
     """Return what to do in one line, for where a message has no lines of its own.
 
     Example:
-        >>> from mlops_runtime.contracts.monitor import DriftResult, QualityResult
+        >>> from mlops_runtime.contracts.monitor_report import DriftResult, QualityResult
         >>> report = MonitorReport(endpoint="demand-forecast", variant="AllTraffic", window_from="", window_until="", rows=0,
         ...     drift=DriftResult(state=MonitorState.NO_TRAFFIC), quality=QualityResult(state=MonitorState.NO_LABELS_YET),
         ...     baseline_sha256=None, model_package_arn=None)

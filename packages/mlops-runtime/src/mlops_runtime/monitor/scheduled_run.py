@@ -10,15 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from mlops_runtime.contracts import canonical_json, from_json, to_dict
 from mlops_runtime.contracts.events import DetailType, EventDetail, event_source
-from mlops_runtime.contracts.monitor import (
-    MetricValue,
-    MonitorReport,
-    MonitorResult,
-    MonitorState,
-    Violations,
-    metric_namespace,
-    monitor_states,
-)
+from mlops_runtime.contracts.monitor import MetricValue, MonitorState, Violations, metric_namespace
+from mlops_runtime.contracts.monitor_report import MonitorReport, MonitorResult, monitor_states
 from mlops_runtime.contracts.rollout import LivePointer
 from mlops_runtime.monitor.counting.counts import count, empty
 from mlops_runtime.monitor.counting.problems import OBJECT_TOO_LARGE, sentence

@@ -11,7 +11,8 @@ from botocore.exceptions import ClientError
 
 from mlops_runtime.contracts import ContractError, canonical_json, content_hash, from_json
 from mlops_runtime.contracts.capture import announcement_prefix
-from mlops_runtime.contracts.monitor import Baseline, Counts, MonitorReport
+from mlops_runtime.contracts.monitor import Baseline, Counts
+from mlops_runtime.contracts.monitor_report import MonitorReport
 from mlops_runtime.monitor.counting.announced import Announcement, Announcements, read_announcement
 from mlops_runtime.monitor.counting.capture_lines import bounded_lines
 from mlops_runtime.monitor.report_keys import REPORT, report_folder, report_keys

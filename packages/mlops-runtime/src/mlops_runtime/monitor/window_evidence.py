@@ -4,7 +4,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from mlops_runtime.contracts.monitor import Baseline, Counts, MonitorReport, MonitorResult, MonitorState, Violation
+from mlops_runtime.contracts.monitor import Baseline, Counts, MonitorState, Violation
+from mlops_runtime.contracts.monitor_report import MonitorReport, MonitorResult
 from mlops_runtime.contracts.rollout import LivePointer
 from mlops_runtime.monitor.counting.problems import unreadable_rows
 from mlops_runtime.monitor.metric_names import Monitor

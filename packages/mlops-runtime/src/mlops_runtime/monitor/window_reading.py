@@ -8,7 +8,8 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from mlops_runtime.contracts import ContractError, content_hash, from_json
-from mlops_runtime.contracts.monitor import Baseline, Counts, MonitorReport, MonitorResult
+from mlops_runtime.contracts.monitor import Baseline, Counts
+from mlops_runtime.contracts.monitor_report import MonitorReport, MonitorResult
 from mlops_runtime.contracts.rollout import LivePointer, LockRow, TakenBack, is_among, taken_back
 from mlops_runtime.monitor.call_metrics import Calls, calls_of, latency_of, sources
 from mlops_runtime.monitor.counting.capture_lines import is_since

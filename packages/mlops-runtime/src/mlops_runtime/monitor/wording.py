@@ -4,7 +4,7 @@ import math
 import re
 from datetime import datetime
 
-from mlops_runtime.contracts.monitor import Measured, MonitorReport
+from mlops_runtime.contracts.monitor_report import Measured, MonitorReport
 
 
 def percent(share: float) -> str:

@@ -13,7 +13,8 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from mlops_runtime.contracts import ContractError
-from mlops_runtime.contracts.monitor import MonitorReport, metric_namespace
+from mlops_runtime.contracts.monitor import metric_namespace
+from mlops_runtime.contracts.monitor_report import MonitorReport
 from mlops_runtime.monitor.report_keys import LONGEST_DAYS, newest_report
 
 if TYPE_CHECKING:

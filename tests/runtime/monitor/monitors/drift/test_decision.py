@@ -17,15 +17,12 @@ from mlops_runtime.contracts.monitor import (
     Baseline,
     Condition,
     Counts,
-    DriftResult,
     FeatureBaseline,
     FeatureCounts,
-    FeatureDrift,
-    MonitorReport,
     MonitorState,
     PairBaseline,
-    QualityResult,
 )
+from mlops_runtime.contracts.monitor_report import DriftResult, FeatureDrift, MonitorReport, QualityResult
 from mlops_runtime.monitor.counting.baseline import fit_baseline, number_baseline
 from mlops_runtime.monitor.counting.baseline_cells import number_cells
 from mlops_runtime.monitor.counting.counts import count, count_columns, empty, merge

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy import integrate, stats
 from scipy.spatial import distance
 
-from mlops_runtime.contracts.monitor import FeatureDrift
+from mlops_runtime.contracts.monitor_report import FeatureDrift
 from mlops_runtime.monitor.counting.baseline import fit_baseline
 from mlops_runtime.monitor.counting.counts import count_columns
 from mlops_runtime.monitor.monitors.drift.comparison import layout, plain

@@ -9,7 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from mlops_runtime.contracts.monitor import BiasMetric, Facet
+from mlops_runtime.contracts.monitor import Facet
+from mlops_runtime.contracts.monitor_report import BiasMetric
 from mlops_runtime.monitor.monitors.bias_metrics import STAGES
 
 # a ratio is fair at 1, all other metrics at 0

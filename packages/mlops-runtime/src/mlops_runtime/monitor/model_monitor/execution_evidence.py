@@ -4,13 +4,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from mlops_runtime.contracts.monitor import (
-    Baseline,
+from mlops_runtime.contracts.monitor import Baseline, MonitorState
+from mlops_runtime.contracts.monitor_report import (
     BiasResult,
     DriftResult,
     ExplainabilityResult,
     MonitorResult,
-    MonitorState,
     QualityResult,
 )
 from mlops_runtime.monitor.metric_names import Monitor

@@ -18,7 +18,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from mlops_runtime.contracts.monitor import BiasMetric, FeatureDrift, Measured, Violation, Violations
+from mlops_runtime.contracts.monitor import Violation, Violations
+from mlops_runtime.contracts.monitor_report import BiasMetric, FeatureDrift, Measured
 
 MonitorName = Literal["data_quality", "model_quality", "bias", "explainability"]
 MONITORS: tuple[MonitorName, ...] = ("data_quality", "model_quality", "bias", "explainability")

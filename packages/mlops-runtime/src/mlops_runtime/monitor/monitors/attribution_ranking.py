@@ -7,7 +7,8 @@ import math
 from collections.abc import Mapping
 from itertools import groupby
 
-from mlops_runtime.contracts.monitor import ExplainabilityResult, MonitorState
+from mlops_runtime.contracts.monitor import MonitorState
+from mlops_runtime.contracts.monitor_report import ExplainabilityResult
 
 
 class AttributionError(ValueError):

@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator
 
-from mlops_runtime.contracts.monitor import TESTED, BiasResult, MetricValue, MonitorReport, MonitorState, Violation
+from mlops_runtime.contracts.monitor import TESTED, MetricValue, MonitorState, Violation
+from mlops_runtime.contracts.monitor_report import BiasResult, MonitorReport
 from mlops_runtime.monitor.monitors import facet_bias
 from mlops_runtime.monitor.monitors.classification import usable_rows
 from mlops_runtime.monitor.monitors.label_join import captured_facets

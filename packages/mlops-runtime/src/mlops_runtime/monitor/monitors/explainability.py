@@ -2,14 +2,8 @@
 
 from collections.abc import Iterator
 
-from mlops_runtime.contracts.monitor import (
-    TESTED,
-    ExplainabilityResult,
-    MetricValue,
-    MonitorReport,
-    MonitorState,
-    Violation,
-)
+from mlops_runtime.contracts.monitor import TESTED, MetricValue, MonitorState, Violation
+from mlops_runtime.contracts.monitor_report import ExplainabilityResult, MonitorReport
 from mlops_runtime.monitor.monitors.attribution_ranking import attribution_violations
 from mlops_runtime.monitor.monitors.monitor_kind import MonitorKind
 from mlops_runtime.monitor.spec import MonitorSpec

@@ -16,7 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from mlops_runtime.contracts.monitor import Baseline, BiasMetric, Facet, Measured
+from mlops_runtime.contracts.monitor import Baseline, Facet
+from mlops_runtime.contracts.monitor_report import BiasMetric, Measured
 from mlops_runtime.monitor.monitors import bias_metrics as confusion
 from mlops_runtime.monitor.monitors.intervals import FEWEST_CALLS, Resampling, interval
 from mlops_runtime.monitor.monitors.rows import NULL, Codes, Mask, Rows, Wide

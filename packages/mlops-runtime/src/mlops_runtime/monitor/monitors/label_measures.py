@@ -9,7 +9,8 @@ from itertools import chain, zip_longest
 
 import numpy as np
 
-from mlops_runtime.contracts.monitor import Baseline, Measured, QualityResult, SegmentQuality
+from mlops_runtime.contracts.monitor import Baseline
+from mlops_runtime.contracts.monitor_report import Measured, QualityResult, SegmentQuality
 from mlops_runtime.monitor.monitors import classification, regression
 from mlops_runtime.monitor.monitors.classification import usable_rows
 from mlops_runtime.monitor.monitors.intervals import FEWEST_CALLS, Interval, Resampling, interval

@@ -3,7 +3,8 @@
 from collections.abc import Iterator
 from datetime import datetime
 
-from mlops_runtime.contracts.monitor import TESTED, LatencyResult, MetricValue, MonitorReport, MonitorState
+from mlops_runtime.contracts.monitor import TESTED, MetricValue, MonitorState
+from mlops_runtime.contracts.monitor_report import LatencyResult, MonitorReport
 from mlops_runtime.monitor.monitors.latency_measures import BASELINE_WEEKS, MINIMUM_CALLS, measure_latency
 from mlops_runtime.monitor.monitors.monitor_kind import NAMED, MonitorKind, StateText, judged
 from mlops_runtime.monitor.spec import MonitorSpec

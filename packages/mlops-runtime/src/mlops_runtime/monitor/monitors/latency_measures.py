@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from mlops_runtime.contracts.monitor import LatencyResult, Measured
+from mlops_runtime.contracts.monitor_report import LatencyResult, Measured
 from mlops_runtime.monitor.spec import MonitorSpec
 from mlops_runtime.monitor.window import Window
 

@@ -4,14 +4,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from mlops_runtime.contracts.monitor import (
-    Measured,
-    MetricValue,
-    MonitorReport,
-    MonitorResult,
-    MonitorState,
-    Violation,
-)
+from mlops_runtime.contracts.monitor import MetricValue, MonitorState, Violation
+from mlops_runtime.contracts.monitor_report import Measured, MonitorReport, MonitorResult
 from mlops_runtime.monitor.metric_names import Monitor
 from mlops_runtime.monitor.spec import MonitorSpec
 from mlops_runtime.monitor.window import Window

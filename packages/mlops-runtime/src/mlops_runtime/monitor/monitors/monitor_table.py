@@ -9,7 +9,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from mlops_runtime.contracts.monitor import MetricValue, MonitorReport, MonitorState, Violation, Violations
+from mlops_runtime.contracts.monitor import MetricValue, MonitorState, Violation, Violations
+from mlops_runtime.contracts.monitor_report import MonitorReport
 from mlops_runtime.monitor.metric_names import Monitor
 from mlops_runtime.monitor.monitors import staleness
 from mlops_runtime.monitor.monitors.bias import BIAS

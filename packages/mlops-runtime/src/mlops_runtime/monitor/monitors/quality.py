@@ -2,15 +2,8 @@
 
 from collections.abc import Iterator
 
-from mlops_runtime.contracts.monitor import (
-    TESTED,
-    Measured,
-    MetricValue,
-    MonitorReport,
-    MonitorState,
-    QualityResult,
-    Violation,
-)
+from mlops_runtime.contracts.monitor import TESTED, MetricValue, MonitorState, Violation
+from mlops_runtime.contracts.monitor_report import Measured, MonitorReport, QualityResult
 from mlops_runtime.monitor.metric_names import camel, quality_names
 from mlops_runtime.monitor.monitors.label_measures import measure
 from mlops_runtime.monitor.monitors.monitor_kind import DATASET, NAMED, SILENT, MonitorKind, judged

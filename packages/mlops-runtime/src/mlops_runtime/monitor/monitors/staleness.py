@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 
-from mlops_runtime.contracts.monitor import MetricValue, MonitorReport, QualityResult, Staleness
+from mlops_runtime.contracts.monitor import MetricValue
+from mlops_runtime.contracts.monitor_report import MonitorReport, QualityResult, Staleness
 from mlops_runtime.monitor.metric_names import METRICS, camel
 from mlops_runtime.monitor.spec import MonitorSpec
 from mlops_runtime.monitor.window import HOUR, Window

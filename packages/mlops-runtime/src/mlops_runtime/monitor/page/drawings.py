@@ -4,7 +4,8 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from mlops_runtime.contracts.monitor import TESTED, Baseline, Counts, Measured, MonitorReport, PairBaseline, PairCounts
+from mlops_runtime.contracts.monitor import TESTED, Baseline, Counts, PairBaseline, PairCounts
+from mlops_runtime.contracts.monitor_report import Measured, MonitorReport
 from mlops_runtime.monitor.monitors.drift.comparison import Comparison, conditioned, layout, plain
 from mlops_runtime.monitor.wording import number
 

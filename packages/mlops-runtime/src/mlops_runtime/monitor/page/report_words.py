@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 
-from mlops_runtime.contracts.monitor import TESTED, FeatureDrift, MonitorReport, MonitorState, monitor_states
+from mlops_runtime.contracts.monitor import TESTED, MonitorState
+from mlops_runtime.contracts.monitor_report import FeatureDrift, MonitorReport, monitor_states
 from mlops_runtime.monitor.monitors.drift.decision import UNREADABLE
 from mlops_runtime.monitor.monitors.monitor_kind import StateText
 from mlops_runtime.monitor.monitors.monitor_table import MONITORS

@@ -11,7 +11,8 @@ from typing import Any
 
 import jinja2
 
-from mlops_runtime.contracts.monitor import Baseline, BiasMetric, Counts, FeatureDrift, MonitorReport, monitor_states
+from mlops_runtime.contracts.monitor import Baseline, Counts
+from mlops_runtime.contracts.monitor_report import BiasMetric, FeatureDrift, MonitorReport, monitor_states
 from mlops_runtime.monitor import wording
 from mlops_runtime.monitor.counting.baseline_cells import NULL_PATTERNS
 from mlops_runtime.monitor.monitors.drift.comparison import Comparison, coverage
@@ -86,7 +87,8 @@ def page(
         spec: The thresholds of the run. None: they are not known, and the page says so.
 
     Example:
-        >>> from mlops_runtime.contracts.monitor import DriftResult, MonitorState, QualityResult
+        >>> from mlops_runtime.contracts.monitor import MonitorState
+        >>> from mlops_runtime.contracts.monitor_report import DriftResult, QualityResult
         >>> report = MonitorReport(endpoint="demand", variant="All", window_from="2017-08-07T06:00:00Z",
         ...     window_until="2017-08-08T06:00:00Z", drift=DriftResult(state=MonitorState.NO_TRAFFIC), quality=QualityResult(),
         ...     rows=0, baseline_sha256=None, model_package_arn=None)

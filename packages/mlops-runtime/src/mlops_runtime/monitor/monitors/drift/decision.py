@@ -16,14 +16,8 @@ from datetime import datetime, timedelta
 
 import numpy as np
 
-from mlops_runtime.contracts.monitor import (
-    Baseline,
-    Counts,
-    FeatureBaseline,
-    FeatureCounts,
-    FeatureDrift,
-    MonitorReport,
-)
+from mlops_runtime.contracts.monitor import Baseline, Counts, FeatureBaseline, FeatureCounts
+from mlops_runtime.contracts.monitor_report import FeatureDrift, MonitorReport
 from mlops_runtime.monitor.counting.baseline_cells import NULL_PATTERNS
 from mlops_runtime.monitor.counting.problems import ROWS_OTHER, is_unreadable, sentence, unreadable_rows
 from mlops_runtime.monitor.monitors.drift import location, rules

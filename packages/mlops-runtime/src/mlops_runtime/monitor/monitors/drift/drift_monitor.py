@@ -3,18 +3,8 @@
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
-from mlops_runtime.contracts.monitor import (
-    TESTED,
-    Baseline,
-    Counts,
-    DriftResult,
-    FeatureDrift,
-    MetricValue,
-    MonitorReport,
-    MonitorState,
-    Violation,
-    is_confirmed,
-)
+from mlops_runtime.contracts.monitor import TESTED, Baseline, Counts, MetricValue, MonitorState, Violation
+from mlops_runtime.contracts.monitor_report import DriftResult, FeatureDrift, MonitorReport, is_confirmed
 from mlops_runtime.monitor.counting.baseline_cells import NULL_PATTERNS
 from mlops_runtime.monitor.counting.problems import (
     COLUMN_FOREIGN,

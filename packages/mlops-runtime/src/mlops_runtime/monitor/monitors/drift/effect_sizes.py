@@ -6,7 +6,7 @@ All take counts over common cells; only their proportions matter, but for PSI's 
 import numpy as np
 import numpy.typing as npt
 
-from mlops_runtime.contracts.monitor import FeatureDrift, Measured
+from mlops_runtime.contracts.monitor_report import FeatureDrift, Measured
 from mlops_runtime.monitor.monitors.drift.comparison import Comparison, Layout, cdf
 from mlops_runtime.monitor.monitors.drift.rules import MINIMUM_EXPECTED
 from mlops_runtime.monitor.monitors.drift.tails import wilson

@@ -5,7 +5,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from mlops_runtime.contracts.monitor import Baseline, Counts, FeatureDrift, MonitorState
+from mlops_runtime.contracts.monitor import Baseline, Counts, MonitorState
+from mlops_runtime.contracts.monitor_report import FeatureDrift
 from mlops_runtime.monitor.counting.counts import empty, merge
 from mlops_runtime.monitor.counting.problems import unreadable_rows
 from mlops_runtime.monitor.monitors.drift.decision import any_tested, decide, hours_to_add, is_persistent, unreadable

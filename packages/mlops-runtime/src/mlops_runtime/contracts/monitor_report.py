@@ -1,0 +1,212 @@
+"""What one scheduled run of the monitors found: one result a monitor, and the report that holds them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from mlops_runtime.contracts.monitor import MetricValue, MonitorState
+from mlops_runtime.monitor.spec import MonitorSpec
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """A number that people know, with its interval at 95 % and what it is compared with.
+
+    ``violated`` is whether it is worse than it may be; ``None`` where nothing is asked of it or too few rows say.
+    """
+
+    name: str
+    value: float | None
+    low: float | None = None
+    high: float | None = None
+    baseline: float | None = None
+    limit: float | None = None
+    rows: int | None = None
+    violated: bool | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeatureDrift:
+    """How far one feature moved: effect size, test and verdict.
+
+    ``drifted`` is this window's verdict, ``persistent`` whether enough of the last windows agree; ``rule`` is what gave the p-value
+    and ``description`` says it in words. ``untested`` is why there was no test.
+    """
+
+    name: str
+    psi: float
+    p_value: float
+    drifted: bool
+    mean_shift: float | None = None
+    persistent: bool | None = None
+    rule: str | None = None
+    description: str | None = None
+    untested: str | None = None
+    jensen_shannon: float | None = None
+    l_infinity: float | None = None
+    wasserstein: float | None = None
+    null_rate: Measured | None = None
+    new_rate: Measured | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SegmentQuality:
+    """Quality of the rows of one segment, ``column=value``."""
+
+    segment: str
+    rows: int
+    metrics: tuple[Measured, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BiasMetric:
+    """One bias metric by its Clarify name (``DPL``, ``DI``), for a facet and the value that makes its group."""
+
+    facet: str
+    facet_value: str
+    metric: Measured
+    stage: Literal["pre_training", "post_training"]
+
+
+MONITORS = ("drift", "quality", "bias", "explainability", "latency")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MonitorResult:
+    """What one monitor found in a window. One whose state nobody decided did not run.
+
+    ``problems`` are those of what it alone reads, by what and how often.
+    """
+
+    state: MonitorState = MonitorState.MONITOR_NOT_RUN
+    problems: Mapping[str, int] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DriftResult(MonitorResult):
+    """Drift of each feature. ``left_out`` are features that are counted and not tested, with the reason.
+
+    ``uncovered_rows`` are of conditions that the baseline does not know; None without conditions.
+    """
+
+    features: tuple[FeatureDrift, ...] = ()
+    left_out: Mapping[str, str] | None = None
+    uncovered_rows: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QualityResult(MonitorResult):
+    """Quality of the labelled predictions.
+
+    ``values`` are WAPE, bias and the ratio of WAPE to the holdout's, as far as they are defined; ``holdout`` are the baseline's
+    metrics. ``metrics`` have intervals, limits and verdicts, ``segments`` the same by segment, the largest first. ``unjudged`` is
+    why labels that came say nothing for sure. ``coverage`` is the share of the predictions that were due a label and have one,
+    ``label_delay_hours`` the median time from call to label.
+    """
+
+    rows: int = 0
+    values: Mapping[str, float] = field(default_factory=dict)
+    holdout: Mapping[str, float] = field(default_factory=dict)
+    metrics: tuple[Measured, ...] = ()
+    segments: tuple[SegmentQuality, ...] = ()
+    unjudged: str | None = None
+    coverage: float | None = None
+    label_delay_hours: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BiasResult(MonitorResult):
+    """Bias by facet: of predictions alone, and of labels where there are some."""
+
+    metrics: tuple[BiasMetric, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExplainabilityResult(MonitorResult):
+    """Mean absolute SHAP value of each feature over a sample of rows, and the NDCG of their ranking against the baseline's."""
+
+    attributions: Mapping[str, float] | None = None
+    ndcg: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LatencyResult(MonitorResult):
+    """Percentiles of the model's latency in milliseconds, beside those of the weeks before; of fewer than 100 calls no verdict."""
+
+    calls: int = 0
+    metrics: tuple[Measured, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Staleness:
+    """How old what the monitors rest on is, and the share of the predictions due a label that have one, as far as is known."""
+
+    capture_lag_hours: float
+    label_lag_hours: float | None = None
+    baseline_age_days: float | None = None
+    label_coverage: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MonitorReport:
+    """What one scheduled run decided over one window, kept beside the two Model Monitor files; one result a monitor.
+
+    A monitor that nobody asked for has no result. ``state`` is the one of all monitors, ``verdict`` the whole report in a sentence.
+    ``hours_merged`` is how many hours before the window were added to have rows enough. ``suppressed`` is why nothing was published
+    as drift: a rollout ran. ``problems`` are those of the counts, and what else went wrong in the whole window, by what and how
+    often; ``problem_objects`` has the newest capture object with each of those that an object has. ``baseline_uri`` is where the
+    baseline lies and ``spec`` the thresholds of this run: what a page or a replay needs beside the counts. ``baseline_flaw`` is why
+    the baseline cannot be used: it is missing or not the one that was approved. ``unannounced_calls`` have inference ids that look
+    like the platform's own. ``live_since`` is when the model went live that is judged. ``metrics`` are the values that the run
+    published: what confirms an alarm on one of them.
+
+    ``analyzer`` is what ran in place of AWS's image of Model Monitor, as on the embedded cloud.
+    """
+
+    endpoint: str
+    variant: str
+    window_from: str
+    window_until: str
+    rows: int
+    baseline_sha256: str | None
+    model_package_arn: str | None
+    drift: DriftResult
+    quality: QualityResult
+    bias: BiasResult | None = None
+    explainability: ExplainabilityResult | None = None
+    latency: LatencyResult | None = None
+    staleness: Staleness | None = None
+    state: MonitorState | None = None
+    verdict: str | None = None
+    engine: Literal["LAMBDA", "PROCESSING", "SAGEMAKER_MODEL_MONITOR"] | None = None
+    analyzer: str | None = None
+    hours_merged: int | None = None
+    suppressed: str | None = None
+    problems: Mapping[str, int] | None = None
+    problem_objects: Mapping[str, str] | None = None
+    baseline_uri: str | None = None
+    baseline_flaw: str | None = None
+    live_since: str | None = None
+    unannounced_calls: int | None = None
+    spec: MonitorSpec = field(default_factory=MonitorSpec)
+    metrics: tuple[MetricValue, ...] | None = None
+    format: Literal["mlops.monitor-report/1"] = "mlops.monitor-report/1"
+
+
+def monitor_states(report: MonitorReport) -> dict[str, MonitorState]:
+    """Return the state of each monitor that a run looked at, in the order in which people read them.
+
+    Args:
+        report: The run's.
+    """
+    found = {monitor: getattr(report, monitor) for monitor in MONITORS}
+    return {monitor: result.state for monitor, result in found.items() if result is not None}
+
+
+def is_confirmed(feature: FeatureDrift) -> bool:
+    """Return whether a feature's drift counts: enough of the last windows agree, or where only one is asked for, this one.
+
+    Args:
+        feature: The feature's verdict in a report.
+    """
+    return feature.drifted if feature.persistent is None else feature.persistent
