@@ -329,7 +329,9 @@ def _with_lengths(value: object) -> object:
         if len(value) == 1:
             key, inner = next(iter(value.items()))
             if key == "Ref":
-                return "x" * _RENDERED_LENGTHS.get(str(inner), _RENDERED_NAME)
+                # a parameter of Parameter Store may hold an ARN
+                name = _RENDERED_ARN if str(inner).startswith("SsmParameterValue") else _RENDERED_NAME
+                return "x" * _RENDERED_LENGTHS.get(str(inner), name)
             if key == "Fn::Join":
                 return "".join(str(_with_lengths(part)) for part in inner[1])
             if key.startswith("Fn::"):

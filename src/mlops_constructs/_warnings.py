@@ -24,6 +24,11 @@ SHARED_KEY = ConstructWarning(
     text="unit '{unit}' uses a key that it does not own. Add these statements to the key's policy, or reports, alarms and logs are "
     "lost without an error; `mlops plan` reads the policy and names those that are missing: {statements}",
 )
+IMPORTED_UNIT = ConstructWarning(
+    id="mlops-constructs:BusinessUnit.ownerMustAllow",
+    text="unit '{unit}' is imported, and what is added to it here needs unit.{call} in the stack that defines it; acknowledge this "
+    "warning once that is deployed",
+)
 PLACEHOLDER_IMAGE = ConstructWarning(
     id="mlops-constructs:ModelImage.placeholderDigest",
     text="image '{repository}' has the all-zero digest, which no registry has: only the embedded cloud runs it. For an account: "
@@ -74,6 +79,7 @@ CLOSED_MODEL_MONITOR = ConstructWarning(
 ALL_WARNINGS = (
     DEVELOPMENT_DESTROYS_DATA,
     SHARED_KEY,
+    IMPORTED_UNIT,
     PLACEHOLDER_IMAGE,
     UNKNOWN_VALUE,
     NO_HEARTBEAT_ALARM,

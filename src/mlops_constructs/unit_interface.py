@@ -190,6 +190,10 @@ class IBusinessUnit(Protocol):
         """Let a role sign audit records, where its policy allows it too."""
         ...
 
+    def admit_rules(self) -> None:
+        """Let rules publish to the unit's topic."""
+        ...
+
     def read_from(self, unit: str) -> None:
         """Let roles of this unit read another unit's data where their policies allow it."""
         ...

@@ -13,7 +13,7 @@ from tests.security.units import ACCOUNT, DIGEST, REGION
 
 WAYS: list[dict[str, Any]] = yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text())
 _BOUNDARY = "Boundary"
-_UNIT = re.compile(r"^/mlops/([^/]+)/")
+_UNIT = re.compile(r"^/mlops(?:-unit)?/([^/]+)/")
 _IMAGE = f"{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com/mlops-runtime@{DIGEST}"
 
 

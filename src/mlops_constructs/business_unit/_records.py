@@ -18,32 +18,19 @@ AUDIT_LOCK = cdk.Duration.days(365)
 
 
 class AuditRecords:
-    """A unit's records, its keys that sign them, and the bucket of published heads, in which no object is written twice.
+    """A unit's records of endpoints: where they are, and the key that signs them.
 
     Args:
-        scope: Parent.
         business_unit: The unit.
+        bucket: Bucket of records and seals.
+        heads: Bucket of published heads, in which no object is written twice.
+        signing_key: The key.
     """
 
-    def __init__(self, scope: Construct, *, business_unit: IBusinessUnit) -> None:
-        self._unit, profile = business_unit, business_unit.profile
-        lock = AUDIT_LOCK if profile.keeps_data else None
-        self.bucket: s3.Bucket = define_bucket(scope, "Audit", business_unit=business_unit, object_lock=lock)
-        self.heads: s3.Bucket = define_bucket(scope, "Heads", business_unit=business_unit, object_lock=lock)
-        # https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes-enforce.html
-        self.heads.add_to_resource_policy(
-            iam.PolicyStatement(
-                sid="OnlyNewObjects",
-                effect=iam.Effect.DENY,
-                principals=[iam.AnyPrincipal()],
-                actions=["s3:PutObject"],
-                resources=[self.heads.arn_for_objects("*")],
-                conditions={"Null": {"s3:if-none-match": "true"}},
-            )
-        )
-        unit = business_unit.name
-        self.signing_key: kms.Key = define_signing_key(scope, "SigningKey", unit=unit, profile=profile)
-        self.pause_key: kms.Key = define_pause_key(scope, "PauseKey", unit=unit, profile=profile)
+    def __init__(
+        self, *, business_unit: IBusinessUnit, bucket: s3.IBucket, heads: s3.IBucket, signing_key: kms.IKey
+    ) -> None:
+        self._unit, self.bucket, self.heads, self.signing_key = business_unit, bucket, heads, signing_key
 
     @property
     def environment(self) -> Mapping[str, str]:
@@ -67,6 +54,38 @@ class AuditRecords:
         """Let a role sign, by its tag; its policy must allow it too."""
         cdk.Tags.of(role).add(RECORDER_TAG, self._unit.name)
 
+    def _objects(self, name: str) -> list[str]:
+        return [self.bucket.arn_for_objects(f"audit/{name}/*"), self.heads.arn_for_objects(f"heads/{name}/*")]
+
+
+class DefinedRecords(AuditRecords):
+    """The records of a unit where it is defined, with those of its own chain, which people sign with a key of their own.
+
+    Args:
+        scope: Parent.
+        business_unit: The unit.
+    """
+
+    def __init__(self, scope: Construct, *, business_unit: IBusinessUnit) -> None:
+        unit, profile = business_unit.name, business_unit.profile
+        lock = AUDIT_LOCK if profile.keeps_data else None
+        bucket = define_bucket(scope, "Audit", business_unit=business_unit, object_lock=lock)
+        heads = define_bucket(scope, "Heads", business_unit=business_unit, object_lock=lock)
+        # https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes-enforce.html
+        heads.add_to_resource_policy(
+            iam.PolicyStatement(
+                sid="OnlyNewObjects",
+                effect=iam.Effect.DENY,
+                principals=[iam.AnyPrincipal()],
+                actions=["s3:PutObject"],
+                resources=[heads.arn_for_objects("*")],
+                conditions={"Null": {"s3:if-none-match": "true"}},
+            )
+        )
+        signing_key = define_signing_key(scope, "SigningKey", unit=unit, profile=profile)
+        self.pause_key: kms.Key = define_pause_key(scope, "PauseKey", unit=unit, profile=profile)
+        super().__init__(business_unit=business_unit, bucket=bucket, heads=heads, signing_key=signing_key)
+
     def pause_statements(self) -> list[iam.PolicyStatement]:
         """Return what a person needs to write the unit's own records, sign and publish them."""
         return [
@@ -79,9 +98,6 @@ class AuditRecords:
         keys = [self.signing_key.key_arn, self.pause_key.key_arn]
         looked = iam.Grant.add_to_principal(grantee=grantee, actions=["kms:GetPublicKey"], resource_arns=keys)
         return looked.combine(self.bucket.grant_read(grantee)).combine(self.heads.grant_read(grantee))
-
-    def _objects(self, name: str) -> list[str]:
-        return [self.bucket.arn_for_objects(f"audit/{name}/*"), self.heads.arn_for_objects(f"heads/{name}/*")]
 
 
 def sign_statement(key: kms.IKey) -> iam.PolicyStatement:

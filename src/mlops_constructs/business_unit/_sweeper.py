@@ -35,16 +35,18 @@ class Sweeper(Construct):
 
     The right to delete comes from each bucket's own policy, and from one policy a group, which leave the stack with them. The
     bucket of access logs is emptied last: its policy, which admits the deliveries, goes first, and the buckets that log into it
-    wait for it.
+    wait for it. Where the unit is imported its owner empties that bucket.
 
     Args:
         scope: Parent.
         id: Construct id.
         business_unit: The unit.
-        access_logs: The bucket of access logs.
+        access_logs: The bucket of access logs; None where another stack owns it.
     """
 
-    def __init__(self, scope: Construct, id: str, *, business_unit: IBusinessUnit, access_logs: s3.Bucket) -> None:
+    def __init__(
+        self, scope: Construct, id: str, *, business_unit: IBusinessUnit, access_logs: s3.Bucket | None
+    ) -> None:
         super().__init__(scope, id)
         self._function = define_function(
             self,
@@ -54,15 +56,12 @@ class Sweeper(Construct):
             description="Empties buckets and package groups that leave the stack",
             environment={},
             timeout=cdk.Duration.minutes(15),
-            statements=[
-                iam.PolicyStatement(actions=list(_BUCKET_ACTIONS), resources=[access_logs.bucket_arn]),
-                iam.PolicyStatement(actions=list(_OBJECT_ACTIONS), resources=[access_logs.arn_for_objects("*")]),
-            ],
+            statements=[] if access_logs is None else _own_statements(access_logs),
             wildcard_reason=_REASON,
         )
         self._registries = 0
-        self._access_logs = self._sweep_bucket(access_logs)
-        if access_logs.policy is not None:
+        self._access_logs = None if access_logs is None else self._sweep_bucket(access_logs)
+        if access_logs is not None and access_logs.policy is not None and self._access_logs is not None:
             access_logs.policy.node.add_dependency(self._access_logs)
 
     def sweep_bucket(self, bucket: s3.Bucket) -> None:
@@ -84,7 +83,7 @@ class Sweeper(Construct):
         if bucket.policy is not None:
             sweep.node.add_dependency(bucket.policy)
         resource = bucket.node.default_child
-        if resource is not None:
+        if resource is not None and self._access_logs is not None:
             resource.node.add_dependency(self._access_logs)
 
     def sweep_packages(self, registry: Construct, *, group_name: str, group_arn: str, packages_arn: str) -> None:
@@ -146,6 +145,13 @@ class Sweeper(Construct):
             resource_type="Custom::BucketSweep",
             properties={"BucketName": bucket.bucket_name},
         )
+
+
+def _own_statements(bucket: s3.Bucket) -> list[iam.PolicyStatement]:
+    return [
+        iam.PolicyStatement(actions=list(_BUCKET_ACTIONS), resources=[bucket.bucket_arn]),
+        iam.PolicyStatement(actions=list(_OBJECT_ACTIONS), resources=[bucket.arn_for_objects("*")]),
+    ]
 
 
 def _mark(construct: Construct, resource_type: str) -> None:

@@ -7,13 +7,14 @@ from functools import reduce
 import aws_cdk as cdk
 from aws_cdk import aws_dynamodb as dynamodb
 from aws_cdk import aws_iam as iam
+from aws_cdk import aws_kms as kms
 from aws_cdk import aws_ssm as ssm
 
 from constructs import Construct
 from mlops_constructs._arguments import checked
 from mlops_constructs._errors import ValidationError
 from mlops_constructs._roles import key_statement
-from mlops_constructs.business_unit._records import AuditRecords
+from mlops_constructs.business_unit._records import DefinedRecords
 from mlops_constructs.unit_interface import IBusinessUnit
 from mlops_runtime.business_unit.freeze_calendar import Freeze, read_freezes
 from mlops_runtime.contracts import canonical_json, to_dict
@@ -30,15 +31,8 @@ class AutomationAccess:
 
     business_unit: IBusinessUnit
     table: dynamodb.ITable
-    records: AuditRecords
+    records: DefinedRecords
     entry: ssm.IStringParameter
-
-    def read(self) -> list[iam.PolicyStatement]:
-        """Read the row."""
-        return [
-            iam.PolicyStatement(actions=["dynamodb:GetItem"], resources=[self.table.table_arn]),
-            key_statement(self.business_unit.key, services=["dynamodb"], actions=["kms:Decrypt"]),
-        ]
 
     def grant_pause(self, grantee: iam.IGrantable) -> iam.Grant:
         """Find and move the row's pause, and write, sign and publish the record that says so in the unit's own chain."""
@@ -65,6 +59,30 @@ class AutomationAccess:
             for statement in self.records.pause_statements()
         ]
         return reduce(iam.Grant.combine, grants)
+
+
+def automation_environment(unit: str, *, table: dynamodb.ITable, freeze: str) -> Mapping[str, str]:
+    """Return the environment by which a function knows whether automation is paused.
+
+    Args:
+        unit: Name of the unit.
+        table: Table with the unit's row.
+        freeze: Its freeze calendar as JSON.
+    """
+    return {"UNIT": unit, "AUTOMATION_TABLE": table.table_name, "FREEZE": freeze}
+
+
+def automation_statements(table: dynamodb.ITable, *, key: kms.IKey) -> list[iam.PolicyStatement]:
+    """Return what a function needs to read the row.
+
+    Args:
+        table: The table.
+        key: Its key.
+    """
+    return [
+        iam.PolicyStatement(actions=["dynamodb:GetItem"], resources=[table.table_arn]),
+        key_statement(key, services=["dynamodb"], actions=["kms:Decrypt"]),
+    ]
 
 
 def define_entry(scope: Construct, id: str, *, entry: Entry) -> ssm.StringParameter:

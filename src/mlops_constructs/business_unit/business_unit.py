@@ -16,12 +16,25 @@ from aws_cdk import aws_ssm as ssm
 from constructs import Construct, DependencyGroup, IDependable
 from mlops_constructs._arguments import checked
 from mlops_constructs._functions import admit_bus, define_dead_letter_queue
-from mlops_constructs._unit_resources import define_access_logs_bucket, define_bucket, define_table, define_topic
-from mlops_constructs._validation import check_pattern, raise_if_any
+from mlops_constructs._unit_resources import (
+    admit_rules,
+    define_access_logs_bucket,
+    define_bucket,
+    define_table,
+    define_topic,
+)
+from mlops_constructs._validation import check_pattern, check_range, is_known, raise_if_any
 from mlops_constructs._warnings import DEVELOPMENT_DESTROYS_DATA, SHARED_KEY, warn
-from mlops_constructs.business_unit._records import AuditRecords
+from mlops_constructs.business_unit._records import DefinedRecords
 from mlops_constructs.business_unit._sweeper import Sweeper
-from mlops_constructs.business_unit.automation_access import AutomationAccess, FreezeCalendar, define_entry
+from mlops_constructs.business_unit.automation_access import (
+    AutomationAccess,
+    FreezeCalendar,
+    automation_environment,
+    automation_statements,
+    define_entry,
+)
+from mlops_constructs.business_unit.imported_unit import ImportedBusinessUnit, publish_values
 from mlops_constructs.business_unit.platform_estate import Platform
 from mlops_constructs.business_unit.unit_network import Network, add_endpoints, define_network, define_security_group
 from mlops_constructs.business_unit.unit_permissions import (
@@ -30,11 +43,12 @@ from mlops_constructs.business_unit.unit_permissions import (
     define_key,
     printed_statements,
 )
-from mlops_constructs.unit_interface import Profile
+from mlops_constructs.unit_interface import IBusinessUnit, Profile
 from mlops_runtime.contracts import canonical_json
 from mlops_runtime.contracts.unit_entries import Entry, FreezeSpec, UnitEntry
 
 _NAME = r"[a-z][a-z0-9-]{0,18}[a-z0-9]"
+_NAME_ALLOWED = "2 to 20 lower-case letters, digits or hyphens, starting with a letter"
 # https://docs.aws.amazon.com/tag-editor/latest/userguide/best-practices-and-strats.html
 _TAG_VALUE = r"[\w .:/=+@-]{1,256}"
 
@@ -104,7 +118,7 @@ class BusinessUnit(Construct):
         self._access_logs = define_access_logs_bucket(self, "AccessLogs", business_unit=self)
         self._sweeper = self._define_sweeper()
         self._artifacts = define_bucket(self, "Artifacts", business_unit=self)
-        self._records = AuditRecords(self, business_unit=self)
+        self._records = DefinedRecords(self, business_unit=self)
         self._freeze = FreezeSpec() if freeze is None else freeze.spec
         self._automation_table = define_table(self, "Automation", business_unit=self, partition_key="endpoint")
         self._automation = AutomationAccess(
@@ -113,11 +127,55 @@ class BusinessUnit(Construct):
             records=self._records,
             entry=self.publish_entry(self, "Entry", self._entry()),
         )
+        publish_values(self, "Shared", business_unit=self)
         self.tag(self)
         if profile is Profile.DEVELOPMENT:
             warn(self, DEVELOPMENT_DESTROYS_DATA, unit=name)
         if encryption_key is not None:
             warn(self, SHARED_KEY, unit=name, statements=printed_statements(cdk.Stack.of(self)))
+
+    @classmethod
+    def from_name(
+        cls,
+        scope: Construct,
+        id: str,
+        *,
+        name: str,
+        profile: Profile = Profile.PRODUCTION,
+        subnet_count: int | None = None,
+    ) -> IBusinessUnit:
+        """Import a unit that another stack of this account and region owns.
+
+        Its values are read from the owner's parameters whenever this stack is deployed; a later value reaches it with its next
+        deployment. The owner's stack is deployed first. Functions and rules of this stack have a dead-letter queue of their own.
+
+        Args:
+            scope: Parent.
+            id: Construct id.
+            name: Name of the unit, known at synthesis.
+            profile: The unit's profile; under another one the deployment fails before it starts. Default: ``Profile.PRODUCTION``.
+            subnet_count: How many of the unit's subnets are used: lists are only known when the stack is deployed.
+                Default: as many as the profile has zones.
+
+        Raises:
+            ValidationError: If the name or the number is not possible.
+
+        Example:
+            >>> imported = BusinessUnit.from_name(self, "Imported", name="demand")
+            >>> imported.name
+            'demand'
+        """
+        raise_if_any(
+            scope,
+            "InvalidBusinessUnit",
+            [
+                check_pattern("name", name, pattern=_NAME, allowed=_NAME_ALLOWED)
+                if is_known(name)
+                else "name must be known at synthesis, as parameters are read by it; write it out",
+                check_range("subnet_count", subnet_count, minimum=1, maximum=16),
+            ],
+        )
+        return ImportedBusinessUnit(scope, id, name=name, profile=profile, subnet_count=subnet_count)
 
     @property
     def name(self) -> str:
@@ -255,15 +313,13 @@ class BusinessUnit(Construct):
     @property
     def automation_environment(self) -> Mapping[str, str]:
         """Environment by which a function knows whether automatic work rests (``mlops_runtime.business_unit.automation``)."""
-        return {
-            "UNIT": self._name,
-            "AUTOMATION_TABLE": self._automation_table.table_name,
-            "FREEZE": canonical_json(self._freeze).decode(),
-        }
+        return automation_environment(
+            self._name, table=self._automation_table, freeze=canonical_json(self._freeze).decode()
+        )
 
     def automation_statements(self) -> list[iam.PolicyStatement]:
         """Return what a function needs to read whether automatic work rests."""
-        return self._automation.read()
+        return automation_statements(self._automation_table, key=self._key)
 
     def audit_statements(self, name: str) -> list[iam.PolicyStatement]:
         """Return what a function needs to write, sign and publish the records of one endpoint.
@@ -296,6 +352,10 @@ class BusinessUnit(Construct):
             grantee: Who, such as the role of those on call.
         """
         return self._automation.grant_pause(grantee)
+
+    def admit_rules(self) -> None:
+        """Let rules publish to the unit's topic: what ``DriftAlarms`` in another stack of the unit needs here."""
+        admit_rules(self._topic)
 
     def read_from(self, unit: str) -> None:
         """Let roles of this unit read another unit's data where their policies say so; all else of it stays beyond their boundary.
@@ -369,12 +429,7 @@ class BusinessUnit(Construct):
             self,
             "InvalidBusinessUnit",
             [
-                check_pattern(
-                    "name",
-                    name,
-                    pattern=_NAME,
-                    allowed="2 to 20 lower-case letters, digits or hyphens, starting with a letter",
-                ),
+                check_pattern("name", name, pattern=_NAME, allowed=_NAME_ALLOWED),
                 check_pattern("owner", owner, pattern=_TAG_VALUE, allowed=tag_value),
                 check_pattern("cost_center", cost_center, pattern=_TAG_VALUE, allowed=tag_value),
             ],

@@ -83,7 +83,10 @@ def define_messages(
             detail={"subject": [endpoint_name], "outcome": [state.value for state in outcomes]},
         ),
     )
-    admit_rules(topic)
+    if topic is business_unit.topic:
+        business_unit.admit_rules()
+    else:
+        admit_rules(topic)
     # the statement above stands in the topic's policy once, however many rules there are
     named = sns.Topic.from_topic_arn(scope, f"{id}Topic", topic.topic_arn)
     target = targets.SnsTopic(named, message=_message())

@@ -15,7 +15,7 @@ from aws_cdk.assertions import Match, Template
 
 from mlops_constructs import BusinessUnit, Freeze, FreezeCalendar, Profile, ValidationError
 from mlops_runtime.business_unit.automation import read_freeze
-from mlops_runtime.contracts.unit_entries import EndpointEntry
+from mlops_runtime.contracts.unit_entries import UNIT_ROOT, EndpointEntry
 
 ACTIONS = {
     "dynamodb:GetItem",
@@ -36,13 +36,15 @@ def _unit(**options: Any) -> tuple[cdk.Stack, BusinessUnit]:
 
 
 def _values(template: Template) -> dict[str, Any]:
-    """Values of all parameters by name, with logical ids where there are references."""
+    """Values of all entries by name, with logical ids where there are references."""
     found = {}
     for resource in template.find_resources("AWS::SSM::Parameter").values():
-        value = resource["Properties"]["Value"]
+        value, name = resource["Properties"]["Value"], resource["Properties"]["Name"]
+        if str(name).startswith(UNIT_ROOT):
+            continue
         parts = [value] if isinstance(value, str) else value["Fn::Join"][1]
         text = "".join(part if isinstance(part, str) else part.get("Ref") or part["Fn::GetAtt"][0] for part in parts)
-        found[resource["Properties"]["Name"]] = json.loads(text)
+        found[name] = json.loads(text)
     return found
 
 
@@ -205,4 +207,4 @@ def test_the_page_declares_a_calendar_that_works() -> None:
     names = {"stack": stack, "BusinessUnit": BusinessUnit, "Freeze": Freeze, "FreezeCalendar": FreezeCalendar}
     exec(code.replace("self", "stack"), names)  # noqa: S102 - the page's own code
 
-    Template.from_stack(stack).resource_count_is("AWS::SSM::Parameter", 1)
+    Template.from_stack(stack).has_resource_properties("AWS::SSM::Parameter", {"Name": "/mlops/demand/unit"})

@@ -277,7 +277,9 @@ def test_metrics_are_those_that_the_load_balancer_publishes(served: Any) -> None
 def test_the_command_finds_the_service(served: Any) -> None:
     """The entry says that a cluster serves it, and where ``mlops invoke`` asks; the rest is as for an endpoint."""
     entries = [
-        _joined(r["Properties"]["Value"], lambda _: "token") for r in served.resources("AWS::SSM::Parameter").values()
+        _joined(r["Properties"]["Value"], lambda _: "token")
+        for r in served.resources("AWS::SSM::Parameter").values()
+        if "/endpoint/" in str(r["Properties"]["Name"])
     ]
     (entry,) = (json.loads(e) for e in entries if '"demand-forecast"' in e and "rollout_table" in e)
     assert (entry["endpoint"], entry["target"], entry["unit"]) == ("demand-forecast", "EKS", "demand")

@@ -15,7 +15,8 @@ class Foreign:
     pipeline_name = "demand-forecast"
 
     def __init__(self, endpoint_name: str) -> None:
-        self.endpoint_name, self.alarms = endpoint_name, ()
+        self.endpoint_name = endpoint_name
+        self.alarms: tuple[str, ...] = ()
 
     def add_alarms(self, alarms: Mapping[str, cloudwatch.IAlarm]) -> Any:
         """Note the alarms."""

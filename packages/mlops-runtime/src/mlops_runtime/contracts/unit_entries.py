@@ -9,6 +9,8 @@ from mlops_runtime.contracts.serving import PersonalSpec
 
 PLATFORM_ROOT = "/mlops-platform/"
 PLATFORM_VERSION = 1
+UNIT_ROOT = "/mlops-unit/"
+UNIT_VERSION = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,6 +161,56 @@ def read_entry(name: str, value: str) -> Entry | None:
 def entry_value(entry: Entry) -> str:
     """Return the value of an entry's parameter."""
     return canonical_json(entry).decode()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnitParameter:
+    """One value of a unit that its other stacks read when they are deployed: the last part of its name, its type, what it is."""
+
+    field: str
+    type: Literal["String", "StringList"]
+    description: str
+
+
+# What no other stack can derive from a unit's name, account and region; ARNs are given where a name would not be enough.
+# CloudFormation cannot parse an entry's JSON, and an exported value could not change while another stack imports it.
+UNIT_PARAMETERS = (
+    UnitParameter(field="owner", type="String", description="Who answers for the unit"),
+    UnitParameter(field="cost_center", type="String", description="Who pays for it"),
+    UnitParameter(field="key_arn", type="String", description="Key of all data"),
+    UnitParameter(field="topic_arn", type="String", description="Topic of alarms and requests for approval"),
+    UnitParameter(field="bus", type="String", description="Bus of the unit's own events"),
+    UnitParameter(field="artifacts_bucket", type="String", description="Bucket of specs, models and reports"),
+    UnitParameter(field="audit_bucket", type="String", description="Bucket of audit records"),
+    UnitParameter(field="heads_bucket", type="String", description="Bucket of published heads of audit chains"),
+    UnitParameter(field="access_logs_bucket", type="String", description="Bucket of access logs"),
+    UnitParameter(field="signing_key_arn", type="String", description="Key that signs audit records of endpoints"),
+    UnitParameter(field="boundary_arn", type="String", description="Permissions boundary of every role"),
+    UnitParameter(field="function_policy_arn", type="String", description="Managed policy of every function's role"),
+    UnitParameter(field="automation_table", type="String", description="Table that says whether automation is paused"),
+    UnitParameter(field="freeze", type="String", description="Freeze calendar, as functions read it"),
+    UnitParameter(field="vpc_id", type="String", description="Network of all that runs"),
+    UnitParameter(field="subnet_ids", type="StringList", description="Its subnets"),
+    UnitParameter(field="availability_zones", type="StringList", description="Zones of the subnets, in their order"),
+    UnitParameter(field="security_group_id", type="String", description="Security group of all that runs"),
+)
+
+
+def unit_parameter(unit: str, profile: str, field: str) -> str:
+    """Return the name of the parameter that holds a value of a unit.
+
+    The profile is in the name: a stack that imports the unit under another one is refused by CloudFormation before it starts.
+
+    Args:
+        unit: Name of the unit.
+        profile: ``development`` or ``production``.
+        field: Which of ``UNIT_PARAMETERS``.
+
+    Example:
+        >>> unit_parameter("demand", "production", "key_arn")
+        '/mlops-unit/demand/1/production/key_arn'
+    """
+    return f"{UNIT_ROOT}{unit}/{UNIT_VERSION}/{profile}/{field}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,311 @@
+"""A unit as its other stacks see it: the values that its owner publishes, and the unit that is made of them."""
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+
+import aws_cdk as cdk
+from aws_cdk import aws_dynamodb as dynamodb
+from aws_cdk import aws_ec2 as ec2
+from aws_cdk import aws_events as events
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_kms as kms
+from aws_cdk import aws_s3 as s3
+from aws_cdk import aws_sns as sns
+from aws_cdk import aws_sqs as sqs
+from aws_cdk import aws_ssm as ssm
+
+from constructs import Construct, DependencyGroup, IDependable
+from mlops_constructs._functions import define_dead_letter_queue
+from mlops_constructs._warnings import DEVELOPMENT_DESTROYS_DATA, IMPORTED_UNIT, warn
+from mlops_constructs.business_unit._records import AuditRecords
+from mlops_constructs.business_unit._sweeper import Sweeper
+from mlops_constructs.business_unit.automation_access import (
+    automation_environment,
+    automation_statements,
+    define_entry,
+)
+from mlops_constructs.business_unit.unit_network import INTERFACE_ENDPOINTS
+from mlops_constructs.unit_interface import IBusinessUnit, Profile
+from mlops_runtime.contracts.unit_entries import UNIT_PARAMETERS, Entry, UnitParameter, unit_parameter
+
+
+def publish_values(scope: Construct, id: str, *, business_unit: IBusinessUnit) -> None:
+    """Define the parameters by which other stacks import a unit, one a value.
+
+    Args:
+        scope: Parent.
+        id: Construct id.
+        business_unit: The unit.
+    """
+    unit, home = business_unit, Construct(scope, id)
+    values: dict[str, str | list[str]] = {
+        "owner": unit.owner,
+        "cost_center": unit.cost_center,
+        "key_arn": unit.key.key_arn,
+        "topic_arn": unit.topic.topic_arn,
+        "bus": unit.bus.event_bus_name,
+        "artifacts_bucket": unit.artifacts.bucket_name,
+        "audit_bucket": unit.audit_bucket.bucket_name,
+        "heads_bucket": unit.heads_bucket.bucket_name,
+        "access_logs_bucket": unit.access_logs.bucket_name,
+        "signing_key_arn": unit.signing_key.key_arn,
+        "boundary_arn": unit.permissions_boundary.managed_policy_arn,
+        "function_policy_arn": unit.function_policy.managed_policy_arn,
+        "automation_table": unit.automation_table.table_name,
+        "freeze": unit.automation_environment["FREEZE"],
+        "vpc_id": unit.vpc.vpc_id,
+        "subnet_ids": unit.subnet_ids,
+        "availability_zones": unit.availability_zones,
+        "security_group_id": unit.security_group.security_group_id,
+    }
+    for parameter in UNIT_PARAMETERS:
+        _define_parameter(home, parameter, unit=unit, value=values[parameter.field])
+
+
+def _define_parameter(
+    home: Construct, parameter: UnitParameter, *, unit: IBusinessUnit, value: str | list[str]
+) -> None:
+    construct_id = "".join(part.capitalize() for part in parameter.field.split("_"))
+    name = unit_parameter(unit.name, unit.profile.value, parameter.field)
+    description = f"{parameter.description}, for other stacks of the unit"
+    # simple_name: a unit's name may be known at deployment only
+    if isinstance(value, str):
+        ssm.StringParameter(
+            home, construct_id, parameter_name=name, string_value=value, description=description, simple_name=False
+        )
+    else:
+        ssm.StringListParameter(
+            home, construct_id, parameter_name=name, string_list_value=value, description=description, simple_name=False
+        )
+
+
+class ImportedBusinessUnit(Construct):
+    """A unit that another stack owns. Define one with ``BusinessUnit.from_name``.
+
+    Each value is read when something asks for it, so that a template has the parameters that it needs. What a policy of the
+    owner's would have to admit is defined here, at its first use: the dead-letter queue of this stack's functions and rules, and
+    in DEVELOPMENT the function that empties this stack's buckets.
+    """
+
+    def __init__(self, scope: Construct, id: str, *, name: str, profile: Profile, subnet_count: int | None) -> None:
+        super().__init__(scope, id)
+        self._name, self._profile = name, profile
+        self._subnet_count = profile.zones if subnet_count is None else subnet_count
+        self._asked: set[str] = set()
+        self._connectivity = DependencyGroup()
+        self.tag(self)
+        if profile is Profile.DEVELOPMENT:
+            warn(self, DEVELOPMENT_DESTROYS_DATA, unit=name)
+
+    @property
+    def name(self) -> str:
+        """Name of the unit."""
+        return self._name
+
+    @property
+    def owner(self) -> str:
+        """Who answers for the unit."""
+        return self._read("owner")
+
+    @property
+    def cost_center(self) -> str:
+        """Who pays for it."""
+        return self._read("cost_center")
+
+    @property
+    def profile(self) -> Profile:
+        """Whether data stay when the stack goes."""
+        return self._profile
+
+    @property
+    def tags(self) -> Mapping[str, str]:
+        """Tags of every resource of the unit."""
+        return {"mlops:unit": self._name, "mlops:owner": self.owner, "mlops:cost-center": self.cost_center}
+
+    @cached_property
+    def key(self) -> kms.IKey:
+        """Key of all data."""
+        return kms.Key.from_key_arn(self, "Key", self._read("key_arn"))
+
+    @cached_property
+    def vpc(self) -> ec2.IVpc:
+        """Network of all that runs."""
+        return ec2.Vpc.from_vpc_attributes(
+            self,
+            "Network",
+            vpc_id=self._read("vpc_id"),
+            availability_zones=self.availability_zones,
+            isolated_subnet_ids=self.subnet_ids,
+        )
+
+    @property
+    def subnets(self) -> ec2.SubnetSelection:
+        """Subnets of all that runs."""
+        return ec2.SubnetSelection(subnet_type=ec2.SubnetType.PRIVATE_ISOLATED)
+
+    @property
+    def subnet_ids(self) -> list[str]:
+        """Ids of the subnets, as many as are asked for."""
+        return self._read_list("subnet_ids")
+
+    @property
+    def availability_zones(self) -> list[str]:
+        """Zones of the subnets, in their order."""
+        return self._read_list("availability_zones")
+
+    @cached_property
+    def security_group(self) -> ec2.ISecurityGroup:
+        """Security group of all that runs; nothing here adds a rule to it."""
+        return ec2.SecurityGroup.from_security_group_id(
+            self, "SecurityGroup", self._read("security_group_id"), mutable=False
+        )
+
+    @property
+    def connectivity_established(self) -> IDependable:
+        """Empty: the owner's network is there before this stack."""
+        return self._connectivity
+
+    @cached_property
+    def topic(self) -> sns.ITopic:
+        """Topic of alarms and requests for approval; its policy admits the account's alarms."""
+        return sns.Topic.from_topic_arn(self, "Topic", self._read("topic_arn"))
+
+    @cached_property
+    def bus(self) -> events.IEventBus:
+        """Bus of the unit's own events."""
+        return events.EventBus.from_event_bus_name(self, "Bus", self._read("bus"))
+
+    @cached_property
+    def dead_letter_queue(self) -> sqs.IQueue:
+        """Queue of what functions and rules of this stack could not deliver: the owner's admits rules by their ARN."""
+        return define_dead_letter_queue(self, "DeadLetters", business_unit=self)
+
+    @cached_property
+    def artifacts(self) -> s3.IBucket:
+        """Bucket of specs, models, evaluations and reports."""
+        return self._bucket("Artifacts", "artifacts_bucket")
+
+    @property
+    def audit_bucket(self) -> s3.IBucket:
+        """Bucket of audit records and their seals."""
+        return self._records.bucket
+
+    @property
+    def heads_bucket(self) -> s3.IBucket:
+        """Bucket of published heads of the audit chains."""
+        return self._records.heads
+
+    @property
+    def signing_key(self) -> kms.IKey:
+        """Key that signs the audit records of endpoints."""
+        return self._records.signing_key
+
+    @cached_property
+    def access_logs(self) -> s3.IBucket:
+        """Bucket that receives the access logs of the others; its policy admits those of the account."""
+        return s3.Bucket.from_bucket_name(self, "AccessLogs", self._read("access_logs_bucket"))
+
+    @cached_property
+    def permissions_boundary(self) -> iam.IManagedPolicy:
+        """Upper limit of every role of the unit."""
+        return iam.ManagedPolicy.from_managed_policy_arn(self, "Boundary", self._read("boundary_arn"))
+
+    @cached_property
+    def function_policy(self) -> iam.IManagedPolicy:
+        """Network interfaces and traces, for the roles of functions."""
+        return iam.ManagedPolicy.from_managed_policy_arn(self, "FunctionPolicy", self._read("function_policy_arn"))
+
+    @cached_property
+    def automation_table(self) -> dynamodb.ITable:
+        """Table with the unit's row: whether automation is paused."""
+        return dynamodb.Table.from_table_name(self, "Automation", self._read("automation_table"))
+
+    @property
+    def automation_environment(self) -> Mapping[str, str]:
+        """Environment by which a function knows whether automation is paused, frozen as of this stack's deployment."""
+        return automation_environment(self._name, table=self.automation_table, freeze=self._read("freeze"))
+
+    @property
+    def audit_environment(self) -> Mapping[str, str]:
+        """Environment of a function that appends to an audit chain (``mlops_runtime.rollout.audit_chain``)."""
+        return self._records.environment
+
+    def automation_statements(self) -> list[iam.PolicyStatement]:
+        """Return what a function needs to read whether automation is paused."""
+        return automation_statements(self.automation_table, key=self.key)
+
+    def audit_statements(self, name: str) -> list[iam.PolicyStatement]:
+        """Return what a function needs to write, sign and publish the records of one endpoint."""
+        return self._records.statements(name)
+
+    def admit_recorder(self, role: iam.IRole) -> None:
+        """Let a role sign audit records: the key's policy asks for its tag."""
+        self._records.admit(role)
+
+    def admit_rules(self) -> None:
+        """Warn that the topic's policy must admit rules where the unit is defined."""
+        self._ask_owner("admit_rules()")
+
+    def read_from(self, unit: str) -> None:
+        """Warn that the boundary must admit reads of another unit's data where this one is defined."""
+        self._ask_owner(f"read_from({unit!r})")
+
+    def publish_entry(self, scope: Construct, id: str, entry: Entry) -> ssm.StringParameter:
+        """Define the parameter by which the command finds what the unit has deployed."""
+        return define_entry(scope, id, entry=entry)
+
+    def tag(self, scope: Construct) -> None:
+        """Put the unit's tags on everything below a construct."""
+        for key, value in self.tags.items():
+            cdk.Tags.of(scope).add(key, value)
+
+    def reach(self, services: Sequence[str]) -> None:
+        """Warn of services that a network which the owner's stack created reaches only if the owner asks for them."""
+        missing = sorted(set(services) - set(INTERFACE_ENDPOINTS))
+        if missing:
+            self._ask_owner(f"reach({missing!r})")
+
+    def own_bucket(self, bucket: s3.Bucket) -> None:
+        """Take a bucket into the unit: in DEVELOPMENT it is emptied when it leaves the stack."""
+        if not self._profile.keeps_data:
+            self._sweeper.sweep_bucket(bucket)
+
+    def own_registry(self, registry: Construct, *, group_name: str, group_arn: str, packages_arn: str) -> None:
+        """Take a model registry into the unit: in DEVELOPMENT its packages are deleted when it leaves the stack."""
+        if not self._profile.keeps_data:
+            self._sweeper.sweep_packages(
+                registry, group_name=group_name, group_arn=group_arn, packages_arn=packages_arn
+            )
+
+    @cached_property
+    def _sweeper(self) -> Sweeper:
+        return Sweeper(self, "Sweeper", business_unit=self, access_logs=None)
+
+    @cached_property
+    def _records(self) -> AuditRecords:
+        return AuditRecords(
+            business_unit=self,
+            bucket=self._bucket("Audit", "audit_bucket"),
+            heads=self._bucket("Heads", "heads_bucket"),
+            signing_key=kms.Key.from_key_arn(self, "SigningKey", self._read("signing_key_arn")),
+        )
+
+    def _bucket(self, id: str, field: str) -> s3.IBucket:
+        return s3.Bucket.from_bucket_attributes(self, id, bucket_name=self._read(field), encryption_key=self.key)
+
+    def _ask_owner(self, call: str) -> None:
+        if call not in self._asked:
+            self._asked.add(call)
+            warn(self, IMPORTED_UNIT, unit=self._name, call=call)
+
+    def _read(self, field: str) -> str:
+        return ssm.StringParameter.value_for_string_parameter(self, self._parameter(field))
+
+    def _read_list(self, field: str) -> list[str]:
+        values = ssm.StringListParameter.value_for_typed_list_parameter(
+            self, self._parameter(field), ssm.ParameterValueType.STRING
+        )
+        return [cdk.Fn.select(index, values) for index in range(self._subnet_count)]
+
+    def _parameter(self, field: str) -> str:
+        return unit_parameter(self._name, self._profile.value, field)

@@ -1,0 +1,211 @@
+"""A unit in two stacks of two repositories on the embedded cloud, with IAM on: the second works, and goes without the first."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import aws_cdk as cdk
+import pyarrow as pa
+import pytest
+from aws_cdk import aws_iam as iam
+from examples.pages.feature_groups import STOCK
+from examples.pages.second_stack import Owner, Returns
+from examples.retail.loop import Loop
+from tests.examples import models
+
+from mlops_constructs import ModelImage, Profile
+from mlops_constructs.compliance.harness import add_packs, check
+from mlops_constructs.drift_alarms.drift_alarms import TOLD
+from mlops_local import cloud as local_cloud
+from mlops_local.stacks import deployer
+from mlops_runtime.contracts.events import DetailType, event_source
+from mlops_runtime.features.store_client import FeatureStoreClient
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+UNIT = "twostack"
+IMAGE = ModelImage.from_ecr(repository_name="mlops-runtime", digest=models.DIGEST)
+
+
+class Second(Returns):
+    """The page's stack with a producer of rows, and the names that the tests need."""
+
+    def __init__(self, scope: cdk.App, id: str, *, profile: Profile) -> None:
+        super().__init__(scope, id, name=UNIT, profile=profile, image=IMAGE)
+        unit, rollout = self.registry.business_unit, self.endpoint.rollout
+        producer = iam.Role(
+            self, "Rows", assumed_by=iam.AccountRootPrincipal(), permissions_boundary=unit.permissions_boundary
+        )
+        self.store.grant_write(producer)
+        freshness, captures = self.store.freshness_function, self.endpoint.capture_bucket
+        assert freshness is not None
+        assert captures is not None
+        outputs = {
+            "ApproverRoleArn": self.registry.approver_role.role_arn,
+            "EndpointName": self.endpoint.endpoint_name,
+            "RolloutTable": rollout.table.table_name,
+            "DeployMachineArn": rollout.machine.state_machine_arn,
+            "ArtifactsBucket": unit.artifacts.bucket_name,
+            "CaptureBucket": captures.bucket_name,
+            "Freshness": freshness.function_name,
+            "Decide": self.monitor.decide_function.function_name,
+            "Producer": producer.role_arn,
+            "Topic": unit.topic.topic_arn,
+            "Bus": unit.bus.event_bus_name,
+        }
+        for name, value in outputs.items():
+            cdk.CfnOutput(self, f"{name}Output", value=value).override_logical_id(name)
+
+
+def _owner(folder: Path) -> Path:
+    app = cdk.App(outdir=str(folder))
+    Owner(app, "Owner", name=UNIT, profile=Profile.DEVELOPMENT)
+    app.synth()
+    return folder
+
+
+def _second(folder: Path) -> Path:
+    app = cdk.App(outdir=str(folder))
+    Second(app, "Second", profile=Profile.DEVELOPMENT)
+    app.synth()
+    return folder
+
+
+class Unit:
+    """The deployed stacks and the second one's loop."""
+
+    def __init__(self, cloud: local_cloud.Cloud, folder: Path) -> None:
+        self.cloud, self.owner, self.second = cloud, _owner(folder / "owner"), _second(folder / "second")
+        deployer.deploy(cloud, self.owner)
+        self.made = self.resources()
+        outputs = deployer.deploy(cloud, self.second)["Second"]
+        self.outputs = outputs
+        self.loop = Loop(client=cloud.client, outputs=outputs, unit=UNIT, now=self.now)
+        self.loop.wait_idle("DeployMachineArn")
+
+    def now(self) -> datetime:
+        """Return the cloud's time."""
+        return datetime.fromisoformat(self.cloud.clock()["now"])
+
+    def resources(self) -> dict[str, str]:
+        """Return the owner's resources by logical id."""
+        pages = self.cloud.client("cloudformation").get_paginator("list_stack_resources").paginate(StackName="Owner")
+        found = [each for page in pages for each in page["StackResourceSummaries"]]
+        return {each["LogicalResourceId"]: each["PhysicalResourceId"] for each in found}
+
+    def invoke(self, output: str, event: dict[str, Any]) -> Any:
+        """Invoke a function and return its answer."""
+        answer = self.cloud.client("lambda").invoke(FunctionName=self.outputs[output], Payload=json.dumps(event))
+        payload = json.loads(answer["Payload"].read())
+        assert "FunctionError" not in answer, payload
+        return payload
+
+
+@pytest.fixture(scope="module")
+def unit(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Unit]:
+    """Deploy the owner's stack, then the second one; the tests of this file go on from each other."""
+    folder = tmp_path_factory.mktemp("second")
+    cloud = local_cloud.up(folder / "cloud", clock_scale=120.0)
+    try:
+        yield Unit(cloud, folder)
+    finally:
+        cloud.down()
+
+
+@pytest.mark.parametrize("profile", list(Profile))
+def test_nothing_of_the_second_stack_is_left_to_ask(profile: Profile, tmp_path: Path) -> None:
+    """All packs find nothing that is not acknowledged beside it."""
+    app = cdk.App(context={"aws:cdk:enable-path-metadata": True}, outdir=str(tmp_path))
+    Returns(app, "Returns", name=UNIT, profile=profile, image=IMAGE)
+    add_packs(app)
+    (stack,) = check(app).stacks
+    assert stack.findings == ()
+
+
+def test_rows_are_ingested_and_their_age_is_measured(unit: Unit) -> None:
+    """By a role under the owner's boundary, with the owner's key; the function of the second stack reads them."""
+    keys = unit.cloud.client("sts").assume_role(RoleArn=unit.outputs["Producer"], RoleSessionName="producer")
+    given = keys["Credentials"]
+    environment = unit.cloud.environment() | {
+        "AWS_ACCESS_KEY_ID": given["AccessKeyId"],
+        "AWS_SECRET_ACCESS_KEY": given["SecretAccessKey"],
+        "AWS_SESSION_TOKEN": given["SessionToken"],
+    }
+    store = FeatureStoreClient.glue(database=f"{UNIT}_features", environment=environment, now=unit.now)
+    rows = {"store_id": ["a", "b"], "on_hand": [3, 4], "shelf": ["front", None]}
+    times = pa.array([unit.now()] * 2, pa.timestamp("us", "UTC"))
+    assert store.ingest(STOCK, pa.table({**rows, "event_time": times})).rows == 2
+
+    (age,) = unit.invoke("Freshness", {"time": unit.now().isoformat()})
+    assert age["age_seconds"] >= 0
+
+
+def test_a_model_is_approved_rolled_out_and_asked(unit: Unit) -> None:
+    """Registry, Deploy machine, audit chain in the owner's bucket, signed by the owner's key."""
+    package = models.register(unit.loop, 3.0)
+    seen = {each["executionArn"] for each in unit.loop.executions("DeployMachineArn")}
+    unit.loop.approve(package, "a person looked at it")
+    unit.loop.wait_execution("DeployMachineArn", seen, appear=30, finish=120)
+    (call,) = unit.loop.invoke([{"x": 2.0}], "ask")
+    assert call.predictions == pytest.approx((6.0,))
+    assert unit.loop.audit_problems() == []
+
+
+def test_the_monitor_decides_and_writes_its_report(unit: Unit) -> None:
+    """In the owner's bucket, with nothing but the one call to judge."""
+    unit.invoke("Decide", {"time": unit.now().isoformat()})
+    report = unit.loop.wait_report(0)
+    assert report.endpoint == f"{UNIT}-returns"
+
+
+def test_what_the_monitor_finds_reaches_people(unit: Unit, wait_for: Callable[..., Any]) -> None:
+    """Through a rule of the second stack on the owner's bus, to the owner's topic, which admits rules."""
+    sqs, topic = unit.cloud.client("sqs"), unit.outputs["Topic"]
+    url, arn = sqs.create_queue(QueueName="people")["QueueUrl"], "arn:aws:sqs:us-east-1:000000000000:people"
+    allow = {
+        "Effect": "Allow",
+        "Principal": {"Service": "sns.amazonaws.com"},
+        "Action": "sqs:SendMessage",
+        "Resource": arn,
+        "Condition": {"ArnEquals": {"aws:SourceArn": topic}},
+    }
+    policy = json.dumps({"Version": "2012-10-17", "Statement": [allow]})
+    sqs.set_queue_attributes(QueueUrl=url, Attributes={"Policy": policy})
+    unit.cloud.client("sns").subscribe(TopicArn=topic, Protocol="sqs", Endpoint=arn)
+    attributes = {"advice": "look", "report_uri": "s3://reports/1"}
+    detail = {
+        "subject": f"{UNIT}-returns",
+        "outcome": TOLD[0].value,
+        "reason": "returns moved",
+        "attributes": attributes,
+    }
+    entry = {
+        "Source": event_source(UNIT),
+        "DetailType": DetailType.MONITOR_REPORTED.value,
+        "Detail": json.dumps(detail),
+        "EventBusName": unit.outputs["Bus"],
+    }
+    assert unit.cloud.client("events").put_events(Entries=[entry])["FailedEntryCount"] == 0
+
+    def told() -> bool:
+        # alarms tell the topic too
+        found = sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages", [])
+        return any("returns moved" in message["Body"] for message in found)
+
+    assert wait_for(told)
+
+
+def test_the_second_stack_goes_without_the_first(unit: Unit) -> None:
+    """Nothing of the owner's is created, changed or deleted, and what the second wrote into its buckets stays."""
+    deployer.destroy(unit.cloud, unit.second)
+    events: list[deployer.ResourceEvent] = []
+    deployer.deploy(unit.cloud, unit.owner, on_event=events.append)
+
+    assert events == []
+    assert unit.resources() == unit.made
+    assert unit.loop.sagemaker.list_endpoints()["Endpoints"] == []
+    deployer.destroy(unit.cloud, unit.owner)
