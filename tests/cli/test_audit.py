@@ -57,7 +57,7 @@ def test_a_unit_has_a_chain_too(on_cloud: Run, deployed: DeployedUnit) -> None:
 
     assert "stocktaking" in on_cloud("audit", "show", deployed.name).stdout
     whole = on_cloud("audit", "verify", deployed.name).stdout
-    assert whole.startswith(f"the chain of {deployed.name} is whole up to record 1, signed with the key ")
+    assert whole.startswith(f"the chain of {deployed.name} is intact up to record 1, signed with the key ")
 
 
 def test_a_whole_chain_is_whole(on_cloud: Run, promoted: DeployedUnit) -> None:
@@ -65,7 +65,7 @@ def test_a_whole_chain_is_whole(on_cloud: Run, promoted: DeployedUnit) -> None:
     result = on_cloud("audit", "verify", promoted.endpoint)
 
     assert (result.returncode, result.stderr) == (0, "")
-    assert result.stdout.startswith(f"the chain of {promoted.endpoint} is whole up to record 3, signed with the key ")
+    assert result.stdout.startswith(f"the chain of {promoted.endpoint} is intact up to record 3, signed with the key ")
 
 
 def test_a_missing_record_is_found(on_cloud: Run, promoted: DeployedUnit) -> None:
@@ -92,7 +92,7 @@ def test_a_copy_is_verified_without_aws(whole_bucket: bool, mlops: Run, promoted
     path.write_bytes(path.read_bytes().replace(b"first", b"worst"))
     changed = mlops("audit", "verify", promoted.endpoint, *given, **nowhere)
 
-    said = f"the chain of {promoted.endpoint} is whole up to record 3, no signature was looked at\n"
+    said = f"the chain of {promoted.endpoint} is intact up to record 3, no signature was checked\n"
     assert (whole.returncode, whole.stdout) == (0, said)
     assert changed.returncode == 1
     assert f"audit/{promoted.endpoint}/{path.name} is changed" in changed.stdout
@@ -115,7 +115,7 @@ def test_a_copy_is_verified_with_the_public_key_alone(
     assert exported.stdout.splitlines()[0] == f"6 objects and 3 published heads in {folder}"
     assert exported.stdout.splitlines()[2] == f"head {promoted.table.read().audit_head} at sequence 3"
     assert (whole.returncode, whole.stderr) == (0, "")
-    assert whole.stdout.startswith(f"the chain of {promoted.endpoint} is whole up to record 3, signed with the key ")
+    assert whole.stdout.startswith(f"the chain of {promoted.endpoint} is intact up to record 3, signed with the key ")
     for path in sorted((folder / "audit").rglob("00000003-*")):
         path.unlink()
     cut = mlops("audit", "verify", promoted.endpoint, *given, **NOWHERE)
@@ -173,8 +173,8 @@ def test_fails_on_half_a_question(mlops: Run, tmp_path: Path) -> None:
 
     assert result.returncode == alone.returncode == 1
     assert result.stderr == (
-        "mlops: --head must be 64 hexadecimal digits, got 'abc'; --sequence must be given; give --public-key and a folder that "
-        "mlops audit export wrote, which has the published heads; or read head and sequence from the row, not from the copy: "
+        "mlops: --head must be 64 hexadecimal digits, got 'abc'; --sequence must be given; give --public-key and a folder written "
+        "by mlops audit export, which has the published heads; or read head and sequence from the row instead of the copy: "
         "mlops audit show demand-forecast --json\n"
     )
     assert missing.stderr == f"mlops: --folder must be a folder, got {tmp_path / 'none'}\n"
@@ -199,7 +199,7 @@ def test_the_hash_of_a_machine_is_computed_from_a_template(mlops: Run, tmp_path:
     assert (shown.returncode, shown.stdout) == (0, f"{digest}  Demand.template.json EndpointDeploy\n")
     assert other.returncode == 1
     assert other.stderr == (
-        f"mlops: no machine has the definition {'0' * 64}; synthesize the version that was deployed then\n"
+        f"mlops: no machine in these templates has the definition {'0' * 64}; synthesize the version that was deployed then\n"
     )
     assert mlops("audit", "machine", changed).stderr == (
         f"mlops: changed since it was synthesized: Changed.template.json EndpointDeploy gives the recorder {digest}\n"
@@ -219,5 +219,5 @@ def test_fails_on_a_name_that_is_not_there(on_cloud: Run, deployed: DeployedUnit
     result = on_cloud("audit", "show", "nobody-forecast")
 
     assert result.returncode == 1
-    assert result.stderr.startswith("mlops: there is no endpoint or business unit 'nobody-forecast' here; there are: ")
+    assert result.stderr.startswith("mlops: no endpoint or business unit is named 'nobody-forecast'; deployed are: ")
     assert {deployed.name, deployed.endpoint} <= set(result.stderr.split(": ")[-1].strip().split(", "))

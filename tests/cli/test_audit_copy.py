@@ -73,7 +73,7 @@ def test_an_emptied_copy_is_found(whole: CopyOfChain) -> None:
 def test_fails_where_nothing_says_where_the_chain_ends(whole: CopyOfChain, tmp_path: Path) -> None:
     """A copy of the bucket without heads needs them from elsewhere; a folder and a key must be there."""
     with pytest.raises(
-        UserError, match="--sequence must be given; give --public-key and a folder that mlops audit export"
+        UserError, match="--sequence must be given; give --public-key and a folder written by mlops audit export"
     ):
         replace(whole, published=None).problems(KMS.public, head=None, sequence=None)
     with pytest.raises(UserError, match="--folder must be a folder"):

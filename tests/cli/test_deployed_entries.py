@@ -62,7 +62,9 @@ def test_the_feature_store_of_a_unit_is_found(entries: Entries, deployed: Deploy
     deployed.publish(store)
 
     assert entries.feature_store(deployed.name) == store
-    with pytest.raises(UserError, match=f"business unit 'other' has no feature store .*; there are: .*{deployed.name}"):
+    with pytest.raises(
+        UserError, match=f"business unit 'other' has not published a feature store; deployed are: .*{deployed.name}"
+    ):
         entries.feature_store("other")
 
 
@@ -86,7 +88,7 @@ def test_fails_on_a_name_of_both(entries: Entries, deployed: DeployedUnit) -> No
 def test_fails_on_what_is_no_name(name: str, entries: Entries) -> None:
     """Nothing is asked for outside the names of units."""
     for look in (entries.unit, entries.endpoint, entries.chain):
-        with pytest.raises(UserError, match="a name is letters, digits and hyphens, got"):
+        with pytest.raises(UserError, match="a name consists of letters, digits and hyphens, got"):
             look(name)
 
 
@@ -94,7 +96,7 @@ def test_fails_on_a_parameter_of_another_version(entries: Entries, deployed: Dep
     """The stack is older or newer than the command."""
     cloud.client("ssm").put_parameter(Name=f"/mlops/{deployed.name}/unit", Value="{}", Type="String", Overwrite=True)
 
-    with pytest.raises(UserError, match=r"is not what this version of mlops reads: .*\$\.unit is missing"):
+    with pytest.raises(UserError, match=r"cannot be read by this version of mlops: .*\$\.unit is missing"):
         entries.unit(deployed.name)
     deployed.publish(deployed.unit_entry)
 
@@ -134,7 +136,7 @@ def test_who_may_read_one_unit_finds_it(cloud: Cloud, deployed: DeployedUnit) ->
     assert entries.unit(deployed.name) == deployed.unit_entry
     assert entries.endpoint(deployed.endpoint) == entries.chain(deployed.endpoint) == deployed.endpoint_entry
     assert entries.chain(deployed.name) == deployed.unit_entry
-    with pytest.raises(UserError, match=r"there is no endpoint '.*-x' here; which there are may not be listed"):
+    with pytest.raises(UserError, match=r"endpoint '.*-x' not found; this caller may not list"):
         entries.endpoint(f"{deployed.name}-x")
     with pytest.raises(ClientError, match="AccessDenied"):
         entries.unit("nobody")

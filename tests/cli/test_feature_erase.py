@@ -8,7 +8,7 @@ import pytest
 from feature_shops import FeatureShop
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
-COPIES = "what was copied out of the store, also by other units that read it; ask who may read"
+COPIES = "copies outside the store, also those of other units that read it; ask every unit with read access"
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def test_erase_asks_first_and_spares_what_is_in_use(feature_shop: FeatureShop, e
     again = json.loads(erase(*whom, "--yes", "--json").stdout)
     rebuilt = in_process("features", "rebuild", feature_shop.built.id, "--path", feature_shop.path)
 
-    assert unsure.stderr == "mlops: erasing store_id=2 from shop cannot be undone; say --yes\n"
+    assert unsure.stderr == "mlops: erasing store_id=2 from shop cannot be undone; to confirm, add --yes\n"
     assert spared.stderr.startswith("mlops: models in use were trained from 1 training sets that hold the entity")
     assert "or pass --include-in-use: these sets can then never be built again" in spared.stderr
     assert (unsure.returncode, spared.returncode, before) == (1, 1, 12)
@@ -47,11 +47,11 @@ def test_erase_asks_first_and_spares_what_is_in_use(feature_shop: FeatureShop, e
         (("--entity", "shop=1", "--reason", "T-3", "--yes"), "no table has the key shop; there are price_v1"),
         (
             ("--entity", "store_id=1", "--reason", "", "--yes"),
-            "--reason must say why, such as a ticket's number, got ''",
+            "--reason must not be empty, for example a ticket number, got ''",
         ),
         (
             ("--entity", "store_id=1", "--reason", " ", "--yes"),
-            "--reason must say why, such as a ticket's number, got ' '",
+            "--reason must not be empty, for example a ticket number, got ' '",
         ),
         (
             ("--entity", "store_id=Ann@x.org", "--reason", "asked by ann@x.org.", "--yes"),

@@ -127,7 +127,7 @@ def test_an_empty_store_says_so(in_process: Run, tmp_path: Path) -> None:
         (("who-used", "stock", "--column", "x"), "stock_v1 has no column 'x', it has store_id, event_time"),
         (("catalog", "--output", "absent/page.html"), "cannot write absent/page.html: No such file or directory"),
         (("catalog", "--lock", "absent.json"), "no lock file at absent.json; make it: mlops features lock"),
-        (("catalog", "--groups", "nothing"), "groups must be <module>:<name of the groups>, got 'nothing'"),
+        (("catalog", "--groups", "nothing"), "groups must be <module>:<name>, got 'nothing'"),
     ],
 )
 def test_fails_in_one_line(

@@ -67,7 +67,7 @@ def test_groups_are_those_of_a_module(package: Path) -> None:
 @pytest.mark.parametrize(
     ("groups", "message"),
     [
-        ("shop.declared", "groups must be <module>:<name of the groups>, got 'shop.declared'"),
+        ("shop.declared", "groups must be <module>:<name>, got 'shop.declared'"),
         ("shop.absent:GROUPS", "cannot load module 'shop.absent': No module named 'shop.absent'"),
         ("shop.declared:NONE", "'shop.declared:NONE' must be a tuple or list of FeatureGroup, got nothing"),
         ("shop.declared:STOCK", "'shop.declared:STOCK' must be a tuple or list of FeatureGroup, got FeatureGroup("),
@@ -302,7 +302,7 @@ def test_an_erasure_reaches_the_online_table_and_names_the_rest(store: DeployedS
         "stock_v1: 1 rows of the online table removed",
         f"not reached: batches as they arrived, s3://{store.unit.name}-in/incoming/, and reports, "
         f"s3://{store.unit.name}-in/rejected/, which go after 30 days; delete every version of those that hold it to be sooner",
-        "not reached: what was copied out of the store, also by other units that read it; ask who may read",
+        "not reached: copies outside the store, also those of other units that read it; ask every unit with read access",
     ]
     assert [item["entity"]["S"] for item in dynamodb.scan(TableName=name)["Items"]] == ['stock_v1/["2"]']
 
@@ -346,13 +346,13 @@ def test_fails_when_a_unit_has_no_store(deployed: DeployedUnit, in_process: Run)
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ((), "say which feature store: --path FOLDER of this machine, or --unit NAME of a deployed one"),
+        ((), "name a feature store: --path FOLDER for a local one, or --unit NAME for a deployed one"),
         (("--path", "shop", "--unit", "demand"), "say which feature store: --path FOLDER of this machine, or"),
         (
             ("--path", "absent"),
             "there is no feature store in absent; mlops features ingest, or FeatureStoreClient.local, makes one",
         ),
-        (("--path", "shop", "--profile", "x"), "--profile and --home go with --unit; a folder needs no account"),
+        (("--path", "shop", "--profile", "x"), "--profile and --home require --unit; a local folder needs no account"),
     ],
 )
 def test_fails_when_it_is_not_clear_which(

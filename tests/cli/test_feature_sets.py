@@ -59,7 +59,7 @@ def test_a_batch_is_written_once_restated_and_read(features: Run) -> None:
     assert right.stdout == f"stock_v1: 1 rows in snapshot {snapshots[2]}\n"
     assert "2017-01-04T00:00:00+00:00" in every.stdout
     assert [(row["store_id"], row["event_time"], row["on_hand"]) for row in one] == [("1", day(2).isoformat(), 70)]
-    assert nobody.stdout == "stock_v1: no row counts now for the entity\n"
+    assert nobody.stdout == "stock_v1: no current row for the entity\n"
 
 
 @pytest.mark.parametrize(
@@ -181,7 +181,7 @@ def test_diff_tells_how_two_sets_differ(feature_shop: FeatureShop, features_feat
     ("arguments", "message"),
     [
         (("rebuild", "abc"), "a training set is named by 6 to 64 hexadecimal digits of its id, got 'abc'"),
-        (("rebuild", "abcdef"), "no training set has an id that begins with 'abcdef'; give more digits"),
+        (("rebuild", "abcdef"), "no training set has an id that starts with 'abcdef'; give more digits"),
         (("rebuild", "0" * 64), "no manifest 000000"),
         (("diff", "0" * 64, "1" * 64), "no manifest 000000"),
     ],

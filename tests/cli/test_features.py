@@ -73,7 +73,7 @@ def test_each_refusal_is_a_line_of_its_own(project: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["shop.declared"], "mlops: groups must be <module>:<name of the groups>, got 'shop.declared'"),
+        (["shop.declared"], "mlops: groups must be <module>:<name>, got 'shop.declared'"),
         (["shop.absent:GROUPS"], "mlops: cannot load module 'shop.absent': No module named 'shop.absent'"),
         (
             ["shop.declared:GROUPS", "absent/lock.json"],

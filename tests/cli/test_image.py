@@ -44,7 +44,7 @@ def test_an_image_goes_from_build_to_the_apps_digest(
 
     assert built.returncode == 0, built.stderr
     assert built.stdout.endswith(f"for linux/amd64; push it with: mlops image push --repository {name}\n")
-    assert pushed.stdout.splitlines()[0] == f"made repository {name}"
+    assert pushed.stdout.splitlines()[0] == f"created repository {name}"
     digest = pushed.stdout.splitlines()[1]
     assert re.fullmatch(r"sha256:[0-9a-f]{64}", digest)
     assert again.stdout.strip() == written.stdout.strip() == digest
@@ -110,7 +110,7 @@ def test_fails_with_the_next_step(on_cloud: Run, docker: Path, tmp_path: Path, u
         f"there is no repository '{name}-nothere' in region us-east-1; make it with mlops image push --create, or"
         in said("digest", "--repository", f"{name}-nothere")
     )
-    assert "there is no cdk.json here to write the digest to" in said("digest", "--write")
+    assert "no cdk.json in this folder" in said("digest", "--write")
     assert "--runtime names the image that explain extends" in said("build", "explain")
     assert "--runtime must name an image by digest" in said("build", "explain", "--runtime", "notadigest")
     assert "--repository must be a repository name of ECR" in said("build", "--repository", "BAD NAME")

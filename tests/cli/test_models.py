@@ -151,7 +151,7 @@ def test_a_version_is_whole_on_a_narrow_terminal(registry: Registry, mlops: Any)
     lines = listed.stdout.splitlines()
     first = lines.index(f"{package}  PendingManualApproval")
     assert lines[first + 1].startswith("  registered:      20")
-    assert "  may be deployed: once approved" in lines[first + 2 : first + 4]
+    assert "  can be deployed: once approved" in lines[first + 2 : first + 4]
     assert "\N{BOX DRAWINGS LIGHT VERTICAL}" not in listed.stdout
 
 
@@ -226,7 +226,7 @@ def test_a_package_is_rejected_once(registry: Registry, models: Any) -> None:
     assert first.returncode == 0, first.stderr
     assert registry.describe(package)["ApprovalDescription"] == "store 7 got worse"
     assert second.returncode == 1
-    assert f"{package} is rejected already: store 7 got worse" in second.stderr
+    assert f"{package} is already rejected: store 7 got worse" in second.stderr
 
 
 def test_fails_without_a_reason(registry: Registry, models: Any) -> None:
@@ -236,16 +236,16 @@ def test_fails_without_a_reason(registry: Registry, models: Any) -> None:
     answer = models("approve", package)
 
     assert answer.returncode == 1
-    assert f'say why: mlops models approve {package} --reason "..."' in answer.stderr
+    assert f'a reason is required: mlops models approve {package} --reason "..."' in answer.stderr
 
 
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
         (("show", "demand-forecast"), "a package is written <group>/<number>, such as demand-forecast/7"),
-        (("show", "demand-forecast/999"), "there is no package 'demand-forecast/999' here; list them with"),
-        (("show", "nothing/1"), "there is no package 'nothing/1' here"),
-        (("list", "sales"), "there is no business unit or package group 'sales' here; there are: demand (demand-fo"),
+        (("show", "demand-forecast/999"), "package 'demand-forecast/999' not found; list packages with"),
+        (("show", "nothing/1"), "package 'nothing/1' not found"),
+        (("list", "sales"), "no business unit or package group is named 'sales'; known are: demand (demand-fo"),
         (("list", "demand", "--group", "x"), "give a unit or --group, not both"),
     ],
 )
@@ -296,8 +296,8 @@ def test_an_archive_is_verified_offline(in_process: Any, archive: Path) -> None:
     [
         (lambda archive: archive.write_bytes(b"Archive"), "it was changed, or is of another package"),
         (lambda archive: archive.with_name("model.sig").write_bytes(b"{}"), "is not a signature of an archive"),
-        (lambda archive: archive.with_name("model.sig").unlink(), "must be files that can be read"),
-        (lambda archive: archive.unlink(), "must be files that can be read"),
+        (lambda archive: archive.with_name("model.sig").unlink(), "must be readable files"),
+        (lambda archive: archive.unlink(), "must be readable files"),
         (
             lambda archive: archive.with_name("public-key.pem").write_text(SigningKms().public.pem),
             "it is not as the recorder writes a signature with this key",

@@ -132,7 +132,7 @@ def test_fails_with_every_wrong_answer_at_once_and_makes_nothing(in_process: Run
 
     assert result.returncode == 1
     assert result.stderr == (
-        "mlops: nothing was made: the folder 'shop' is there and not empty; name another, or run mlops upgrade in it; "
+        "mlops: nothing was created: the folder 'shop' is there and not empty; name another, or run mlops upgrade in it; "
         "--unit must be 2 to 20 lower-case letters, digits or hyphens, starting with a letter and not ending with a hyphen, "
         "such as 'demand', got 'Demand!'; "
         "--model must be 2 to 20 lower-case letters, digits or hyphens, starting with a letter and not ending with a hyphen, "
@@ -145,16 +145,20 @@ def test_fails_with_every_wrong_answer_at_once_and_makes_nothing(in_process: Run
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [
-        (("--model", "y" * 31, "--kind", "number"), "--unit must be given, as there is nobody to ask"),
-        ((), "--unit, --model, --kind must be given, as there is nobody to ask"),
+        (("--model", "y" * 31, "--kind", "number"), "--unit: required, since standard input is not a terminal"),
+        ((), "--unit, --model, --kind: required, since standard input is not a terminal"),
         (("--unit", "demand", "--model", "m" * 30, "--kind", "number"), "must have at most 32 characters, got 37"),
         (("--unit", "ab", "--model", "m" * 21, "--kind", "number"), "--model must be 2 to 20 lower-case letters"),
         (("--unit", "ab", "--model", "9fore", "--kind", "number"), "starting with a letter"),
         (
             ("--unit", "aws", "--model", "cdk", "--kind", "number"),
-            "make the package 'aws_cdk', which would hide that of aws-cdk-lib; name the model otherwise, such as 'cdk-model'",
+            "make the package 'aws_cdk', which would hide the package of aws-cdk-lib; choose another model name, such as "
+            "'cdk-model'",
         ),
-        (("--unit", "mlops", "--model", "runtime", "--kind", "number"), "which would hide that of mlops-runtime"),
+        (
+            ("--unit", "mlops", "--model", "runtime", "--kind", "number"),
+            "which would hide the package of mlops-runtime",
+        ),
     ],
 )
 def test_fails_for_answers_that_are_missing_or_too_long(
@@ -175,7 +179,7 @@ def test_fails_where_a_file_has_the_folders_name(in_process: Run, tmp_path: Path
 
     result = in_process("new", "shop", *GOOD)
 
-    assert result.stderr == "mlops: nothing was made: 'shop' is a file; name a folder\n"
+    assert result.stderr == "mlops: nothing was created: 'shop' is a file; name a folder\n"
 
 
 def test_fails_beside_what_a_run_that_was_killed_has_left(in_process: Run, tmp_path: Path) -> None:
@@ -185,7 +189,7 @@ def test_fails_beside_what_a_run_that_was_killed_has_left(in_process: Run, tmp_p
     result = in_process("new", "shop", *GOOD)
 
     assert result.stderr == (
-        "mlops: nothing was made: '.shop.part' is there, which another run makes or has left when it was killed; delete it\n"
+        "mlops: nothing was created: '.shop.part' exists: another run is using it, or was killed; if none is running, delete it\n"
     )
 
 
@@ -265,20 +269,20 @@ def test_a_new_file_of_the_template_comes_and_never_over_one_that_is_there() -> 
 @pytest.mark.parametrize(
     ("record", "problem"),
     [
-        (None, "there is no .mlops-project.json in '.'; run this in what mlops new has made"),
-        ("{", "is not of the format 'mlops.project/1'; restore it from git"),
-        ('{"format": "mlops.project/1", "answers": {"unit": "demand"}, "files": {}}', "is not of the format"),
+        (None, "no .mlops-project.json in '.'; run this in a folder created by mlops new"),
+        ("{", "does not have the format 'mlops.project/1'; restore it from git"),
+        ('{"format": "mlops.project/1", "answers": {"unit": "demand"}, "files": {}}', "does not have the format"),
         (
             '{"format": "mlops.project/1", "answers": {"unit": "x", "model": "forecast", "kind": "number"}, "files": {"a": "b"}}',
-            "holds answers that are none: --unit must be 2 to 20 lower-case letters",
+            "has invalid answers: --unit must be 2 to 20 lower-case letters",
         ),
         (
             '{"format": "mlops.project/1", "answers": {"unit": "demand", "model": "forecast", "kind": "number"}, "files": ["a"]}',
-            "is not of the format",
+            "does not have the format",
         ),
         (
             '{"format": "mlops.project/1", "answers": {"unit": "demand", "model": "forecast", "kind": 1}, "files": {"a": "b"}}',
-            "is not of the format",
+            "does not have the format",
         ),
     ],
 )
@@ -303,13 +307,13 @@ def test_fails_to_upgrade_what_was_not_made_here(
         ("../outside/kept.txt", "holds '..'"),
         ("ci/../../outside/kept.txt", "holds '..'"),
         ("{outside}/kept.txt", "is absolute"),
-        ("link/kept.txt", "leads out of the repository"),
-        ("link.txt", "leads out of the repository"),
-        ("circle/a", "leads out of the repository"),
-        ("a\0", "leads out of the repository"),
+        ("link/kept.txt", "points outside the repository"),
+        ("link.txt", "points outside the repository"),
+        ("circle/a", "points outside the repository"),
+        ("a\0", "points outside the repository"),
         (".git/config", "is git's"),
         ("sub/.GIT/config", "is git's"),
-        ("ci\\aws.sh", "holds a backslash"),
+        ("ci\\aws.sh", "contains a backslash"),
         ("", "is empty"),
     ],
 )
@@ -394,7 +398,7 @@ def test_what_is_missing_is_asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
 
     assert asked == [
         "Name of the model, such as forecast",
-        "What it predicts (number: how much or how many, chance: how probable)",
+        "What it predicts (number: a quantity, chance: how probable)",
     ]
     record = json.loads((tmp_path / "shop" / RECORD).read_text())
     assert record["answers"] == {"unit": "demand", "model": "forecast", "kind": "number"}

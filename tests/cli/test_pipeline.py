@@ -196,7 +196,7 @@ def test_a_job_without_its_variables_says_all_that_is_missing(ci: Ci) -> None:
         "mlops: this job cannot deploy: the ref 'main' of retail/demand is not protected",
         "the variable DEVELOPMENT_PLAN_ROLE must be the ARN of the GitLabDeployRole, got ''",
         "the variable AWS_REGION must be the Region to deploy to",
-        "there is no AWS_ID_TOKEN",
+        "AWS_ID_TOKEN is not set",
     ):
         assert problem in said(done.stdout)
 

@@ -111,7 +111,7 @@ def test_a_region_without_prices_is_named(
 
     assert planned.returncode == 0
     last = planned.stdout.splitlines()[-1]
-    assert last.startswith("price a month: not known: the price table of ")
+    assert last.startswith("price a month: unknown: the price table of ")
     assert "has no prices for region 'ap-south-1'; it has eu-central-1, eu-west-1, us-east-1" in last
 
 
@@ -141,7 +141,7 @@ def test_fails_for_names_that_are_not_there(on_cloud: Run, assembly: Callable[..
     useless = on_cloud("plan", "--app", folder, "--allow", "Tabel")
 
     assert missing.stderr == f"mlops: no stack Nowhere in the assembly; it has {unique_stack}\n"
-    assert useless.stderr == "mlops: refused: --allow Tabel allows nothing of this plan; leave it out\n"
+    assert useless.stderr == "mlops: refused: --allow Tabel allows nothing in this plan; remove it\n"
     assert (missing.returncode, useless.returncode) == (1, 1)
 
 
@@ -173,9 +173,9 @@ class Stacks:
 @pytest.mark.parametrize(
     ("status", "problem"),
     [
-        ("UPDATE_IN_PROGRESS", "stack Demand is UPDATE_IN_PROGRESS: wait until it has ended"),
+        ("UPDATE_IN_PROGRESS", "stack Demand is UPDATE_IN_PROGRESS: wait until it ends"),
         ("UPDATE_ROLLBACK_FAILED", "stack Demand is UPDATE_ROLLBACK_FAILED: continue its rollback in CloudFormation first"),
-        ("ROLLBACK_COMPLETE", "stack Demand is ROLLBACK_COMPLETE: its creation failed and it can only be deleted: run "
+        ("ROLLBACK_COMPLETE", "stack Demand is ROLLBACK_COMPLETE: its creation failed, so it can only be deleted: run "
          "cdk destroy, then plan again"),
     ],
 )  # fmt: skip
@@ -220,7 +220,7 @@ def test_a_template_in_yaml_is_the_same() -> None:
 
 def test_fails_for_a_deployed_template_that_is_none() -> None:
     """One line, not a traceback."""
-    with pytest.raises(UserError, match="the deployed template is no object but list"):
+    with pytest.raises(UserError, match="the deployed template must be a JSON object, got list"):
         read_versions(Stacks("CREATE_COMPLETE", "[1]"), {"Demand": {"Resources": {}}})
 
 
@@ -252,7 +252,7 @@ def test_names_that_exist_are_refused_with_the_way_to_adopt_them(
     assert planned.returncode == 1
     assert f"{unique_stack}: {text}\n" in planned.stdout
     assert planned.stdout.count("exists already") == 2
-    assert planned.stderr == f"mlops: refused: 2 of the names that would be created exist already: {text}\n"
+    assert planned.stderr == f"mlops: refused: 2 of the names to be created already exist: {text}\n"
 
     found = json.loads(on_cloud("plan", "--app", folder, "--json").stdout)["existing"]
     assert [(one["logical_id"], one["identifier"], one["not_looked_at"]) for one in found] == [
@@ -289,7 +289,7 @@ def test_a_failed_deployment_hides_nothing_that_was_kept(
     assert planned.returncode == 1
     assert planned.stdout.splitlines()[0] == f"{unique_stack} (new): 1 created"
     assert f"{name} exists already" in planned.stdout
-    assert "is ROLLBACK_COMPLETE: its creation failed and it can only be deleted" in planned.stderr
+    assert "is ROLLBACK_COMPLETE: its creation failed, so it can only be deleted" in planned.stderr
 
     destroy(failed)
     on_cloud("plan", "--app", folder, "--mapping", tmp_path / "adopt.json")

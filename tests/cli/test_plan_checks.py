@@ -136,7 +136,7 @@ def test_a_key_from_a_parameter_of_the_platform_is_read(plan: Any, cloud: Cloud,
     [
         (f"arn:aws:kms:{REGION}:{ACCOUNT}:key/00000000-0000-0000-0000-000000000000", "NotFound"),
         ({"Fn::ImportValue": "Nowhere"}, "the export 'Nowhere' is not deployed yet; deploy its stack and plan again"),
-        ({"Ref": "Missing"}, "is known when the stack is deployed"),
+        ({"Ref": "Missing"}, "is known only at deployment"),
     ],
 )
 def test_a_key_that_cannot_be_read_is_said_and_refuses_nothing(plan: Any, value: Any, why: str) -> None:
@@ -265,7 +265,7 @@ def test_an_endpoint_counts_with_private_names_once_it_is_available(named: bool,
         assert found is None
     else:
         assert found is not None
-        assert found.endswith("; it is of account 1, whose endpoints may not be seen from here: ask there")
+        assert found.endswith("; it belongs to account 1, whose endpoints are not visible from here: ask its owner")
 
 
 def resource(kind: str, name: str, parent: str = "") -> NamedResource:

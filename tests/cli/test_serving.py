@@ -66,7 +66,7 @@ def test_fails_with_every_broken_rule(tmp_path: Path) -> None:
     ("arguments", "message"),
     [
         (["localhost:1"], "the server must be http://host:port, got 'localhost:1'"),
-        (["http://127.0.0.1:1", "--content-type", "text/csv"], "--content-type says how to send a request"),
+        (["http://127.0.0.1:1", "--content-type", "text/csv"], "--content-type requires --request"),
         (
             ["http://127.0.0.1:1", "--request", "rows.bin"],
             "the request must be application/json or text/csv, got 'rows.bin'",
@@ -140,13 +140,13 @@ def test_fails_for_an_endpoint_that_is_not_there(on_cloud: Run, tmp_path: Path) 
 
     result = on_cloud("invoke", "no-such", tmp_path / "rows.json")
 
-    assert result.stderr.startswith("mlops: there is no endpoint 'no-such' here")
+    assert result.stderr.startswith("mlops: endpoint 'no-such' not found")
 
 
 @pytest.mark.parametrize(
     ("file", "problem"),
     [
-        ("none.csv", "there is no file 'none.csv'; name one, or - for standard input"),
+        ("none.csv", "file 'none.csv' not found; name a file, or - for standard input"),
         (
             "rows.txt",
             "the content type of 'rows.txt' is not known by its name (.csv, .json, .jsonl); give --content-type",

@@ -242,7 +242,7 @@ def test_deploys_leaves_alone_updates_and_destroys(
     ("arguments", "message"),
     [
         (["--app", ""], "the command to run is empty; give one in cdk.json or by --app"),
-        (["--app", "no-such-program x"], "there is no program 'no-such-program' to run"),
+        (["--app", "no-such-program x"], "program 'no-such-program' of the command"),
         (["Nowhere"], "stack Nowhere ended as not started: no stack Nowhere in the assembly"),
     ],
 )
@@ -263,7 +263,7 @@ def test_fails_on_what_cannot_be_synthesized_or_found(
     ("settings", "message"),
     [
         ("{", "is not JSON"),
-        ("[]", "must hold an object, got []"),
+        ("[]", "must contain an object, got []"),
         ('{"app": "python app.py", "build": "python -c raise(SystemExit(3))"}', "the build"),
     ],
 )
@@ -330,7 +330,7 @@ def test_an_interrupted_deployment_goes_on_and_can_be_seen_through(
 
     assert process.returncode == 130
     assert errors == (
-        "mlops: interrupted; the embedded cloud goes on with a stack that it has begun: run the same command again to "
+        "mlops: interrupted; the embedded cloud completes the stack that it has started: run the same command again to "
         "see it through\n"
     )
     stacks = cloud.client("cloudformation")
@@ -410,7 +410,7 @@ def test_fails_without_an_app(verb: str, on_cloud: Run, cloud: Cloud) -> None:
 
     assert result.returncode == 1
     assert result.stderr == (
-        "mlops: no app to synthesize: there is no cdk.json here with an `app`; run in the app's folder or give --app\n"
+        "mlops: no app to synthesize: this folder has no cdk.json with an `app`; run in the app's folder or give --app\n"
     )
 
 

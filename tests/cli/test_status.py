@@ -97,7 +97,7 @@ def test_a_person_reads_what_matters() -> None:
     """Times in words, ARNs by their last part."""
     assert list(unit_lines(UNIT, NOW)) == [
         "\ndemand",
-        "  automation  rests: paused since 2017-08-10 10:00 (2 hours ago) by ann: stocktaking; "
+        "  automation  stopped: paused since 2017-08-10 10:00 (2 hours ago) by ann: stocktaking; "
         "frozen by 'peak' until 2017-09-01T00:00:00Z",
         "  freeze      'winter' from 2017-11-20 00:00 (in 101 days)",
         "  endpoint demand-forecast: Updating",
@@ -126,7 +126,7 @@ def test_a_person_reads_what_matters() -> None:
                 )
             },
             "    monitor   drift VIOLATION, quality NO_LABELS_YET; window until 2017-08-10 06:00 (6 hours ago), engine LAMBDA; "
-            "nothing was published as drift: a rollout is running: r1",
+            "drift was not published: a rollout is running: r1",
         ),
         (
             {
@@ -146,7 +146,7 @@ def test_a_person_reads_what_matters() -> None:
         ({"desired": "s3://a/specs/e/two.json", "is_desired": False}, "    desired   two, not served yet"),
         (
             {"live": LIVE, "serving_config": "by-hand"},
-            "    serving   by-hand, which the last rollout did not write down",
+            "    serving   by-hand, which the last rollout did not record",
         ),
         (
             {"lock": Lock(owner=f"{DEPLOY}:dead", until="2017-08-10T11:00:00Z", expired=True)},
@@ -258,7 +258,7 @@ def test_the_command_shows_a_unit(on_cloud: Run, deployed: DeployedUnit) -> None
     found = json.loads(on_cloud("status", deployed.name, "--json").stdout)
 
     assert shown.returncode == 0, shown.stderr
-    assert "rests: paused since" in shown.stdout
+    assert "stopped: paused since" in shown.stdout
     assert "frozen by 'peak' until" in shown.stdout
     assert f"  endpoint {deployed.endpoint}: GONE" in shown.stdout
     assert "    lock      approval-3 until 2100-01-01 00:00" in shown.stdout

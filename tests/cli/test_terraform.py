@@ -98,7 +98,7 @@ def test_what_no_export_made_is_not_deleted(app: Path, name: str, text: str | No
     else:
         (module / name).write_text(text)
 
-    with pytest.raises(UserError, match=rf"module also holds {name}, which no export makes"):
+    with pytest.raises(UserError, match=rf"module also holds {name}, which no export wrote"):
         _check(module, MARK)
     assert (module / name).exists()
 
@@ -108,7 +108,11 @@ def test_what_no_export_made_is_not_deleted(app: Path, name: str, text: str | No
     [
         ("Nope", "module", "no stack Nope in the assembly; it has CliTerraform"),
         ("CliTerraform", "cdk.json", "cdk.json is a file; name a folder"),
-        ("CliTerraform", "data", "data holds something else than an exported module; give another folder or empty it"),
+        (
+            "CliTerraform",
+            "data",
+            "data contains files that are not an exported module; give another folder or empty it",
+        ),
     ],
 )
 def test_what_cannot_be_is_one_line(

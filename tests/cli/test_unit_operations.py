@@ -30,7 +30,7 @@ def test_a_unit_is_paused_and_resumed_on_the_record(on_cloud: Run, deployed: Dep
     assert state is not None
     assert (state.is_paused, state.by, state.reason) == (True, ROOT, "stocktaking")
     assert (paused.returncode, paused.stderr) == (0, "")
-    assert paused.stdout == f"{name} is paused: automatic retraining, approval and promotion rest (record 1)\n"
+    assert paused.stdout == f"{name} is paused: automatic retraining, approval and promotion are stopped (record 1)\n"
     assert (again.returncode, again.stdout) == (
         0,
         f"{name} is paused since {state.at} by {ROOT}: stocktaking; nothing changed\n",
@@ -63,7 +63,7 @@ def test_fails_without_a_reason(on_cloud: Run, deployed: DeployedUnit) -> None:
 
     assert missing.returncode == 2
     assert blank.returncode == 1
-    assert blank.stderr == "mlops: --reason must say why, got only spaces; whoever reads the audit record will ask\n"
+    assert blank.stderr == "mlops: --reason must not be blank; it is kept in the audit record\n"
     assert deployed.unit_chain.table.read().audit_sequence == 0
 
 
@@ -81,7 +81,7 @@ def test_fails_on_a_unit_that_is_not_there(on_cloud: Run, deployed: DeployedUnit
     result = on_cloud("pause", "nobody", "--reason", "x")
 
     assert result.returncode == 1
-    assert result.stderr.startswith("mlops: there is no business unit 'nobody' here; there are: ")
+    assert result.stderr.startswith("mlops: business unit 'nobody' not found; deployed are: ")
     assert deployed.name in result.stderr.split(": ")[-1].strip().split(", ")
 
 
@@ -177,5 +177,5 @@ def test_fails_on_an_endpoint_that_is_not_there(on_cloud: Run, deployed: Deploye
     result = on_cloud("rollback", f"{deployed.name}-pricing")
 
     assert result.returncode == 1
-    assert f"there is no endpoint '{deployed.name}-pricing' here; there are: " in result.stderr
+    assert f"endpoint '{deployed.name}-pricing' not found; deployed are: " in result.stderr
     assert deployed.endpoint in result.stderr

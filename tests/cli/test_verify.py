@@ -309,7 +309,7 @@ def test_free_checks_deploy_nothing(ground: Ground, verify: Callable[..., Any], 
         ),
         (("--image", "mlops-runtime@sha256:" + "f" * 64, "--max-usd", "9"), "has no image mlops-runtime@sha256:fff"),
         (("--free", "--region", "eu-south-2"), "no prices for region 'eu-south-2'; it has eu-central-1"),
-        (("--check", "none.json"), "there is no file 'none.json'"),
+        (("--check", "none.json"), "file 'none.json' not found"),
         (
             ("--image", "IMAGE", "--max-usd", "nan"),
             "--max-usd must be a finite number of USD above 0, such as 2, got nan",
@@ -317,7 +317,10 @@ def test_free_checks_deploy_nothing(ground: Ground, verify: Callable[..., Any], 
         (("--image", "IMAGE", "--max-usd", "inf"), "--max-usd must be a finite number .* got inf"),
         (("--image", "IMAGE", "--max-usd", "-1"), "--max-usd must be a finite number .* got -1"),
         (("--image", "IMAGE", "--max-usd", "0"), "--max-usd must be a finite number .* got 0"),
-        (("--image", "IMAGE", "--max-usd", "9", "--output", "nowhere/x.json"), "there is no folder 'nowhere'; make it"),
+        (
+            ("--image", "IMAGE", "--max-usd", "9", "--output", "nowhere/x.json"),
+            "the folder 'nowhere' does not exist; create it",
+        ),
         (("--free", "--output", "."), "--output must be a file, got the folder '.'"),
         (("--clean", "--region", "mars-north-1"), "no prices for region 'mars-north-1'; it has eu-central-1"),
         (
@@ -434,7 +437,7 @@ def test_credentials_that_expire_leave_one_command(ground: Ground) -> None:
     assert cleaned.returncode == 0, cleaned.stderr
     assert f"stack {NAMES.stack}" in cleaned.stdout
     ground.holds_nothing_new()
-    assert "nothing was left" in ground.run("none", 0, "--clean").stdout
+    assert "nothing to delete" in ground.run("none", 0, "--clean").stdout
 
 
 def killed_at(ground: Ground, point: int, mode: str) -> str:

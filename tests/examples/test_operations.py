@@ -150,12 +150,12 @@ def test_before_the_first_model_there_is_nothing_to_go_back_from(pilot: Pilot) -
 def test_a_pause_is_put_on_the_record_under_the_persons_name(pilot: Pilot) -> None:
     """The role is enough to pause, look, verify and resume."""
     assert "pilot is paused" in pilot.mlops("pause", "pilot", "--reason", "prices are migrated")
-    assert "rests: paused since" in pilot.mlops("status", "pilot")
+    assert "stopped: paused since" in pilot.mlops("status", "pilot")
     assert "by arn:aws:sts::000000000000:assumed-role/" in pilot.mlops("pause", "pilot", "--reason", "again")
     assert "/ann" in pilot.mlops("audit", "show", "pilot")
     assert pilot.mlops("resume", "pilot", "--reason", "done") == "pilot is resumed (record 2)\n"
     whole = pilot.mlops("audit", "verify", "pilot")
-    assert whole.startswith("the chain of pilot is whole up to record 2, signed with the key ")
+    assert whole.startswith("the chain of pilot is intact up to record 2, signed with the key ")
 
 
 def test_the_way_back_leads_to_the_version_before_and_to_one_that_is_named(pilot: Pilot) -> None:
@@ -212,14 +212,14 @@ def test_a_version_that_is_not_there_is_refused(pilot: Pilot) -> None:
 def test_the_chain_of_all_that_is_whole(pilot: Pilot, tmp_path: Path) -> None:
     """At its source, and as a copy on a laptop without an account."""
     shown = json.loads(pilot.mlops("audit", "show", "pilot-first", "--json"))
-    whole = f"the chain of pilot-first is whole up to record {shown['sequence']}, "
+    whole = f"the chain of pilot-first is intact up to record {shown['sequence']}, "
     for entry in pilot.loop.s3.list_objects_v2(Bucket=shown["bucket"], Prefix="audit/pilot-first/")["Contents"]:
         name = entry["Key"].rpartition("/")[2]
         (tmp_path / name).write_bytes(pilot.loop.s3.get_object(Bucket=shown["bucket"], Key=entry["Key"])["Body"].read())
 
     given = ("--folder", tmp_path, "--head", shown["head"], "--sequence", shown["sequence"])
     assert pilot.mlops("audit", "verify", "pilot-first").startswith(f"{whole}signed with the key ")
-    assert pilot.mlops("audit", "verify", "pilot-first", *given) == f"{whole}no signature was looked at\n"
+    assert pilot.mlops("audit", "verify", "pilot-first", *given) == f"{whole}no signature was checked\n"
 
 
 def test_the_role_may_do_nothing_else(pilot: Pilot) -> None:

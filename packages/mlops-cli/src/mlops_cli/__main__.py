@@ -31,7 +31,7 @@ _BROUGHT_BY = {"mlops_local": "mlops-cli[local]"}
 
 app = typer.Typer(
     name="mlops",
-    help="The MLOps platform as a library: run it on a laptop, deploy it, watch it.",
+    help="Deploy, operate and test the MLOps platform, on AWS or on this machine.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,

@@ -16,13 +16,16 @@ def assets() -> None:
 
 @app.command()
 def build(
-    architecture: Annotated[str, typer.Option(help="Lambda's word: x86_64 or arm64.")] = "x86_64",
+    architecture: Annotated[str, typer.Option(help="Architecture as Lambda names it: x86_64 or arm64.")] = "x86_64",
     layer: Annotated[
-        list[str], typer.Option(help="Layer to build, may repeat: features is FeatureIngest's, 50 MB to fetch.")
+        list[str],
+        typer.Option(help="Layer to build; may be repeated. The layer features, for FeatureIngest, downloads 50 MB."),
     ] = ["monitor"],  # noqa: B006 - Typer copies it
-    glue: Annotated[bool, typer.Option("--glue", help="Also the wheels of Glue jobs (GlueIngestJob).")] = False,
+    glue: Annotated[
+        bool, typer.Option("--glue", help="Also download the wheels of Glue jobs (GlueIngestJob).")
+    ] = False,
 ) -> None:
-    """Fetch layers' wheels, hash-pinned, into a folder named by the hash of the lock; by default those of monitors."""
+    """Download the hash-pinned wheels of layers into a folder named by the lock's hash. Default: the monitors' layer."""
     from mlops_runtime.layers.glue_wheels import build_wheels
     from mlops_runtime.layers.layer_wheels import LayerError, build_layers
 

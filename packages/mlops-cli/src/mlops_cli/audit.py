@@ -14,7 +14,10 @@ if TYPE_CHECKING:
     from mlops_runtime.rollout.audit_chain import AuditChain
     from mlops_runtime.rollout.seals import PublicKey
 
-app = typer.Typer(help="What was promoted, rejected, rolled back, paused: by whom and why.", no_args_is_help=True)
+app = typer.Typer(
+    help="Show and verify the audit log: promotions, rejections, rollbacks and pauses, by whom and why.",
+    no_args_is_help=True,
+)
 
 Name = Annotated[str, typer.Argument(help="Name of the endpoint or business unit.")]
 
@@ -22,12 +25,12 @@ Name = Annotated[str, typer.Argument(help="Name of the endpoint or business unit
 @app.command()
 def show(
     name: Name,
-    last: Annotated[int, typer.Option(help="Number of newest records.", min=1)] = 20,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON alone.")] = False,
+    last: Annotated[int, typer.Option(help="How many of the newest records to show.", min=1)] = 20,
+    as_json: Annotated[bool, typer.Option("--json", help="Print only JSON.")] = False,
     profile: Profile = None,
     home: Home = None,
 ) -> None:
-    """Show the newest records, and the head to verify a copy against."""
+    """Show the newest records, and the head against which to verify a copy."""
     from mlops_cli.deployed_entries import Entries
     from mlops_runtime.contracts import content_hash, to_dict
 
@@ -56,7 +59,7 @@ def show(
         serves = "" if record.serving_package is None else f"version {record.serving_package.rpartition('/')[2]}"
         who = record.requested_by.rpartition(":")[2]
         cells = (str(record.sequence), record.at, record.outcome.value, serves, who, record.reason)
-        table.add_row(*map(Text, cells))  # what people wrote is no markup
+        table.add_row(*map(Text, cells))  # user input is not markup
     Console().print(table)
     typer.echo(f"head {row.audit_head} at sequence {row.audit_sequence}")
 
@@ -68,21 +71,22 @@ def verify(
     folder: Annotated[
         Path | None,
         typer.Option(
-            help="What `mlops audit export` wrote, or a copy of the chain's objects; nothing is asked of AWS.",
+            help="Folder that `mlops audit export` wrote, or a copy of the chain's objects. Makes no AWS call.",
             show_default=False,
         ),
     ] = None,
     public_key: Annotated[
         Path | None,
         typer.Option(
-            help="PEM file of the key that signs, noted earlier. Default: asked of KMS; with --folder no signature is looked at.",
+            help="PEM file of the signing key, saved earlier. Default: read from KMS; with --folder no signature is checked.",
             show_default=False,
         ),
     ] = None,
     head: Annotated[
         str | None,
         typer.Option(
-            help="With --folder: SHA-256 of the newest record. Default: the newest published head.", show_default=False
+            help="With --folder: SHA-256 of the newest record. Default: the newest published head in the folder.",
+            show_default=False,
         ),
     ] = None,
     sequence: Annotated[
@@ -91,12 +95,12 @@ def verify(
     profile: Profile = None,
     home: Home = None,
 ) -> None:
-    """Find every changed, missing, reordered, forked, forged or unsigned record; exit 1 if there is any."""
+    """Find every changed, missing, reordered, forked, forged or unsigned record; exit 1 if one is found."""
     from mlops_cli.audit_copy import CopyOfChain, read_key
 
     if folder is None and (head is not None or sequence is not None):
         raise UserError(
-            "--head and --sequence go with --folder; without it they are read from the endpoint's or unit's row"
+            "--head and --sequence require --folder; without it they are read from the row of the endpoint or unit"
         )
     key = None if public_key is None else read_key(public_key)
     if folder is not None:
@@ -114,20 +118,23 @@ def verify(
     if problems:
         for problem in problems:
             typer.echo(problem)
-        raise UserError(f"the chain of {name} is not whole: {len(problems)} findings up to record {count}")
-    signed = "no signature was looked at" if key is None else f"signed with the key {key.fingerprint[:16]}"
-    typer.echo(f"the chain of {name} is whole up to record {count}, {signed}")
+        raise UserError(f"the chain of {name} is broken: {len(problems)} findings up to record {count}")
+    signed = "no signature was checked" if key is None else f"signed with the key {key.fingerprint[:16]}"
+    typer.echo(f"the chain of {name} is intact up to record {count}, {signed}")
 
 
 @app.command()
 def export(
     name: Name,
     *,
-    to: Annotated[Path, typer.Option(help="Folder that is written; it must not be there, or be empty.")],
+    to: Annotated[Path, typer.Option(help="Folder to write; it must be new or empty.")],
     profile: Profile = None,
     home: Home = None,
 ) -> None:
-    """Copy a chain for an auditor: records, seals, published heads, and the public key, to be noted the first time."""
+    """Copy a chain for an auditor: records, seals, published heads and the public key.
+
+    Note the key's fingerprint the first time.
+    """
     from mlops_cli.audit_copy import KEY_FILE, CopyOfChain
     from mlops_cli.deployed_entries import Entries
 
@@ -150,10 +157,10 @@ def machine(
     *,
     sha256: Annotated[
         str | None,
-        typer.Option(help="A passport's machine_sha256: exit 1 if no machine has it.", show_default=False),
+        typer.Option(help="machine_sha256 of a passport: exit 1 if no machine has this hash.", show_default=False),
     ] = None,
 ) -> None:
-    """Compute the hash of each Deploy machine from templates, as passports and model cards have it; nothing is asked of AWS."""
+    """Compute the hash of each Deploy machine from templates, as passports and model cards show it. Makes no AWS call."""
     from mlops_runtime.rollout.definition_hash import hashed_machines
 
     found = [(path.name, hashed) for path in templates for hashed in hashed_machines(_template(path))]
@@ -165,7 +172,9 @@ def machine(
     if not found:
         raise UserError(f"no Deploy machine in {', '.join(path.name for path in templates)}")
     if sha256 is not None and all(hashed.found != sha256 for _, hashed in found):
-        raise UserError(f"no machine has the definition {sha256}; synthesize the version that was deployed then")
+        raise UserError(
+            f"no machine in these templates has the definition {sha256}; synthesize the version that was deployed then"
+        )
 
 
 def _template(path: Path) -> dict[str, Any]:
@@ -216,6 +225,6 @@ def public_key_of(aws: Account, entry: "UnitEntry | EndpointEntry") -> "PublicKe
 def _named(value: str | None, unit: str) -> str:
     if value is None:
         raise UserError(
-            f"the entry of unit {unit} names no bucket of heads or no key; deploy its stack with this version first"
+            f"the entry of unit {unit} has no heads bucket or no key; deploy its stack with this version first"
         )
     return value

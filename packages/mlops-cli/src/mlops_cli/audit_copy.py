@@ -66,10 +66,10 @@ class CopyOfChain:
             target.write_bytes(content)
 
     def problems(self, key: PublicKey | None, *, head: str | None, sequence: int | None) -> tuple[list[str], int]:
-        """Return what is wrong with the copy, and the sequence up to which it was looked at.
+        """Return what is wrong with the copy, and the sequence up to which it was checked.
 
         Args:
-            key: The key that signs. Without one no signature is looked at.
+            key: The key that signs. Without one no signature is checked.
             head: SHA-256 of the newest record; with ``sequence`` it goes before the newest published head.
             sequence: Sequence of the newest record.
 
@@ -85,8 +85,8 @@ class CopyOfChain:
             problems.append("--sequence must be given")
         if problems or head is None or sequence is None:
             fix = (
-                "give --public-key and a folder that mlops audit export wrote, which has the published heads; or read head and "
-                f"sequence from the row, not from the copy: mlops audit show {self.name} --json"
+                "give --public-key and a folder written by mlops audit export, which has the published heads; or read head and "
+                f"sequence from the row instead of the copy: mlops audit show {self.name} --json"
             )
             raise UserError("; ".join([*problems, fix]))
         row = LockRow(endpoint=self.name, audit_head=head, audit_sequence=sequence)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 Profile = Annotated[
     str | None,
     typer.Option(
-        help="Profile of the AWS configuration. Default: $AWS_PROFILE or $AWS_ENDPOINT_URL where one is set, else the embedded "
+        help="Profile of the AWS configuration. Default: $AWS_PROFILE or $AWS_ENDPOINT_URL if one is set, else the embedded "
         "cloud if it runs, else the SDK's default.",
         show_default=False,
     ),
@@ -84,7 +84,7 @@ class Account:
         return {name: str(value) for name, value in values.items() if value}
 
     def caller(self) -> tuple[str, datetime]:
-        """Return the ARN of who calls, and what time it is in the cloud: the command trusts no laptop's clock."""
+        """Return the caller's ARN and the cloud's time, which the command uses instead of the laptop's clock."""
         sts = self.client("sts")
         answer = sts.get_caller_identity()
         clock = self._embedded_clock(sts.meta.endpoint_url)
@@ -128,10 +128,10 @@ def account(profile: str | None, home: Path | None, *, region: str | None = None
         region: Region. Default: the profile's, or the embedded cloud's.
 
     Raises:
-        UserError: If there is none, or for an error of AWS.
+        UserError: If none is found, or for an error of AWS.
     """
     if profile is not None and home is not None:
-        raise UserError("give --profile or --home, not both: one is of AWS, the other of the embedded cloud")
+        raise UserError("give --profile or --home, not both: --profile is for AWS, --home for the embedded cloud")
     import boto3
     from botocore.exceptions import BotoCoreError, ClientError, NoRegionError
 
@@ -204,7 +204,7 @@ def _local_error(error: Exception) -> str:
         "NoRegionError": "set AWS_DEFAULT_REGION; on a laptop without an account: mlops local up",
         "ProfileNotFound": "name one that `aws configure list-profiles` shows",
         "EndpointConnectionError": "start what AWS_ENDPOINT_URL names, or unset it",
-        "ConnectTimeoutError": "look at the network and AWS_ENDPOINT_URL",
+        "ConnectTimeoutError": "check the network and AWS_ENDPOINT_URL",
     }
     fix = fixes.get(type(error).__name__)
     text = text[:1].lower() + text[1:]

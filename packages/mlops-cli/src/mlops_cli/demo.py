@@ -22,20 +22,22 @@ TARGETS = ("sagemaker", "eks")
 
 
 def demo(
-    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON alone.")] = False,
-    page: Annotated[Path, typer.Option(help="Where the page with plots is written.")] = Path("demo-report.html"),
-    unit: Annotated[str, typer.Option(help="Which of the reference units: a folder of examples/retail.")] = UNIT,
+    as_json: Annotated[bool, typer.Option("--json", help="Print only the result, as JSON.")] = False,
+    page: Annotated[Path, typer.Option(help="File to write the page with plots to.")] = Path("demo-report.html"),
+    unit: Annotated[str, typer.Option(help="Reference unit to run: a folder of examples/retail.")] = UNIT,
     keep: Annotated[
         bool,
-        typer.Option("--keep", help="Leave the embedded cloud running, in .mlops/demo, and say how to look at it."),
+        typer.Option("--keep", help="Leave the embedded cloud running, in .mlops/demo, and print how to inspect it."),
     ] = False,
-    target: Annotated[str, typer.Option(help="Where its models are served: sagemaker, or eks for slots.")] = TARGETS[0],
+    target: Annotated[
+        str, typer.Option(help="Where models are served: sagemaker, or eks for slots on a cluster.")
+    ] = TARGETS[0],
 ) -> None:
-    """Run the loop: features, training, gate, canary, drift, retraining, promotion, and a bad model rolled back."""
+    """Run the full loop locally: train, deploy, detect drift, retrain, promote, and roll back a bad model."""
     script = Path("examples/retail/demo.py")
     if not script.is_file():
         raise UserError(
-            f"the demo runs in a checkout of mlops-constructs, and {script} is not under {Path.cwd()}; "
+            f"the demo runs in a checkout of mlops-constructs, but {script} is not under {Path.cwd()}; "
             "clone the repository and run it there"
         )
     missing = [
@@ -64,9 +66,11 @@ def _run(lines: StepLines, *, page: Path, unit: str, keep: bool, target: str) ->
     if target not in TARGETS:
         raise UserError(f"--target must be one of {', '.join(TARGETS)}, got {target!r}")
     if target == "eks" and unit != UNIT:
-        raise UserError(f"--target eks serves {UNIT} alone, got --unit {unit!r}; leave one of the two out")
+        raise UserError(f"--target eks serves only {UNIT}, got --unit {unit!r}; remove one of the two options")
     if target == "eks" and keep:
-        raise UserError("--keep is for --target sagemaker: the cluster ends with the demo; leave one of the two out")
+        raise UserError(
+            "--keep requires --target sagemaker, since the cluster ends with the demo; remove one of the two options"
+        )
     if target == "eks":
         from examples.retail.demo_eks import run as run_on_eks
     lines.say(f"ok   {time.monotonic() - started:6.1f} s  load the packages")

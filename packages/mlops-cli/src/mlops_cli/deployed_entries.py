@@ -37,22 +37,22 @@ class Entries:
         """Return a unit.
 
         Raises:
-            UserError: If there is none of that name.
+            UserError: If the name is not found.
         """
         found = [entry for entry in self._get(_unit_names(name)) if isinstance(entry, UnitEntry)]
         if not found:
-            raise UserError(f"there is no business unit {name!r} here; {self._there_are(UnitEntry)}")
+            raise UserError(f"business unit {name!r} not found; {self._there_are(UnitEntry)}")
         return found[0]
 
     def endpoint(self, name: str) -> EndpointEntry:
         """Return an endpoint.
 
         Raises:
-            UserError: If there is none of that name.
+            UserError: If the name is not found.
         """
         found = [entry for entry in self._get(_endpoint_names(name)) if isinstance(entry, EndpointEntry)]
         if not found:
-            raise UserError(f"there is no endpoint {name!r} here; {self._there_are(EndpointEntry)}")
+            raise UserError(f"endpoint {name!r} not found; {self._there_are(EndpointEntry)}")
         return found[0]
 
     def feature_store(self, unit: str) -> FeatureStoreEntry:
@@ -65,7 +65,7 @@ class Entries:
         found = [entry for entry in self._get(names) if isinstance(entry, FeatureStoreEntry)]
         if not found:
             raise UserError(
-                f"business unit {unit!r} has no feature store here that says so; {self._there_are(FeatureStoreEntry)}"
+                f"business unit {unit!r} has not published a feature store; {self._there_are(FeatureStoreEntry)}"
             )
         return found[0]
 
@@ -73,17 +73,19 @@ class Entries:
         """Return what has a chain of audit records: an endpoint or a unit.
 
         Raises:
-            UserError: If there is none of that name, or both.
+            UserError: If the name is not found, or is both.
         """
         found = self._get([*_endpoint_names(name), *_unit_names(name)])
         endpoint = next((entry for entry in found if isinstance(entry, EndpointEntry)), None)
         unit = next((entry for entry in found if isinstance(entry, UnitEntry)), None)
         if unit is not None and endpoint is not None:
-            raise UserError(f"{name!r} is a business unit and an endpoint of {endpoint.unit!r}; rename one of them")
+            raise UserError(
+                f"{name!r} is both a business unit and an endpoint of {endpoint.unit!r}; rename one of them"
+            )
         answer = unit if endpoint is None else endpoint
         if answer is None:
             there_are = self._there_are(EndpointEntry, UnitEntry)
-            raise UserError(f"there is no endpoint or business unit {name!r} here; {there_are}")
+            raise UserError(f"no endpoint or business unit is named {name!r}; {there_are}")
         return answer
 
     def units(self) -> list[UnitEntry]:
@@ -99,7 +101,7 @@ class Entries:
         )
 
     def _get(self, names: Sequence[str]) -> list[Entry]:
-        """Return those of the parameters that there are; who may read one of them may be denied the others."""
+        """Return the parameters that exist and that the caller may read."""
         from botocore.exceptions import ClientError
 
         found: list[Entry] = []
@@ -133,8 +135,8 @@ class Entries:
         try:
             names = sorted(name for entry in self._all(ROOT) if isinstance(entry, kinds) for name in [_name(entry)])
         except ClientError:
-            return "which there are may not be listed by this caller (ssm:GetParametersByPath)"
-        return f"there are: {', '.join(names)}" if names else "there is none; deploy a stack first"
+            return "this caller may not list the deployed names (ssm:GetParametersByPath)"
+        return f"deployed are: {', '.join(names)}" if names else "none is deployed; deploy a stack first"
 
 
 def _name(entry: Entry) -> str:
@@ -148,7 +150,7 @@ def _read(name: str, value: str) -> Entry | None:
         return read_entry(name, value)
     except ContractError as error:
         raise UserError(
-            f"the parameter {name} is not what this version of mlops reads: {error}; deploy the stack again"
+            f"the parameter {name} cannot be read by this version of mlops: {error}; deploy the stack again"
         ) from error
 
 
@@ -164,5 +166,5 @@ def _endpoint_names(name: str) -> list[str]:
 
 def _checked(name: str) -> str:
     if not _NAME.fullmatch(name):
-        raise UserError(f"a name is letters, digits and hyphens, got {name!r}")
+        raise UserError(f"a name consists of letters, digits and hyphens, got {name!r}")
     return name

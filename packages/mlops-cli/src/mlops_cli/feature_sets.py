@@ -54,24 +54,29 @@ def ingest(
     key: Annotated[
         str | None,
         typer.Option(
-            help="Idempotency key. Default: the hash of the rows, so that the same are written once.",
+            help="Idempotency key. Default: the hash of the rows, so the same rows are written once.",
             show_default=False,
         ),
     ] = None,
     backfill: Annotated[
         bool,
-        typer.Option("--backfill", help="Rows of the past, each with the created_time at which it could be known."),
+        typer.Option(
+            "--backfill", help="Backfill: rows of the past, each with the created_time at which it became known."
+        ),
     ] = False,
-    correct: Annotated[bool, typer.Option("--correct", help="New versions of rows that are there.")] = False,
+    correct: Annotated[bool, typer.Option("--correct", help="Correction: new versions of existing rows.")] = False,
     path: Folder = None,
     unit: Unit = None,
     as_json: AsJson = False,
     profile: Profile = None,
     home: Home = None,
 ) -> None:
-    """Check a batch and append it, once, in one commit; a folder without a store gets one, a unit's pipelines are told."""
+    """Check a batch and append it in one commit, once.
+
+    Creates a local store if needed; publishes the ingest to a unit's pipelines.
+    """
     if backfill and correct:
-        raise UserError("--backfill and --correct are two things: rows of the past, or new versions of rows; give one")
+        raise UserError("give --backfill or --correct, not both: rows of the past, or new versions of existing rows")
     group, rows = _declared(groups, name), read_parquet("FILE", file)
     with opened(path, unit, profile, home, may_make=True) as place:
         write = place.client.backfill if backfill else place.client.correct if correct else place.client.ingest
@@ -82,12 +87,12 @@ def ingest(
         typer.echo(json.dumps(to_dict(done), indent=2, sort_keys=True))
         return
     if done.duplicate:
-        typer.echo(f"{done.table}: this batch is in snapshot {done.snapshot_id} already, nothing written")
+        typer.echo(f"{done.table}: this batch is already in snapshot {done.snapshot_id}; nothing was written")
     else:
-        again = f", {done.repeated:,} that were the same as another left out" * bool(done.repeated)
+        again = f", {done.repeated:,} duplicate rows left out" * bool(done.repeated)
         typer.echo(f"{done.table}: {done.rows:,} rows in snapshot {done.snapshot_id}{again}")
     if place.entry is not None and place.entry.online_table is not None:
-        typer.echo(f"online table {place.entry.online_table} has them once OnlineStore.refresh was called")
+        typer.echo(f"online table {place.entry.online_table} has them after OnlineStore.refresh")
 
 
 def latest(
@@ -115,7 +120,7 @@ def latest(
     if as_json:
         typer.echo(json.dumps(rows, indent=2, default=_text))
     elif not rows:
-        typer.echo(f"{group.table_name}: no row counts now" + (" for the entity" * (asked is not None)))
+        typer.echo(f"{group.table_name}: no current row" + (" for the entity" * (asked is not None)))
     else:
         names = [column.name for column in group.columns if column.name != "ingest_id"]
         print_table(tuple(names), [tuple(_text(row[each]) for each in names) for row in rows])
@@ -136,7 +141,7 @@ def _asked(group: "FeatureGroup", key: dict[str, str]) -> "pa.Table":
     from mlops_runtime.features.iceberg_tables import arrow_schema
 
     if set(key) != set(group.entity_names):
-        raise UserError(f"--entity must name {', '.join(group.entity_names)}, got {', '.join(key)}")
+        raise UserError(f"--entity must give {', '.join(group.entity_names)}, got {', '.join(key)}")
     columns, problems = {}, []
     for name in group.entity_names:
         wanted = arrow_schema(group).field(name).type
@@ -164,20 +169,22 @@ def build(
         list[str],
         typer.Option(
             metavar="GROUP[:COLUMN],...",
-            help="Features; a group alone means all of its. May be repeated.",
+            help="GROUP:COLUMN, or GROUP for all its features. May be repeated.",
             show_default=False,
         ),
     ],
     name: Annotated[str, typer.Option(help="Name of the training set.", show_default=False)],
     timestamp: Annotated[str, typer.Option(help="Time column of the entity rows.")] = "event_timestamp",
     semantics: Annotated[
-        str, typer.Option(metavar="known_at|event_time", help="Whether a value counts from when it was known.")
+        str,
+        typer.Option(
+            metavar="known_at|event_time",
+            help="known_at uses a value from the time at which it became known, event_time from its event.",
+        ),
     ] = "known_at",
     as_of: Annotated[
         str | None,
-        typer.Option(
-            help="Rows created later are not read: a time with its zone. Default: all are.", show_default=False
-        ),
+        typer.Option(help="Ignore rows created later: a time with its zone. Default: read all.", show_default=False),
     ] = None,
     snapshot: Annotated[
         list[str] | None,
@@ -240,7 +247,7 @@ def rebuild(
         return
     if not is_identical:
         raise UserError(f"{again.verdict.value} {full}: {again.reason}")
-    same = "the same bytes" if again.same_bytes else "other bytes, as other versions of Arrow write"
+    same = "the same bytes" if again.same_bytes else "different bytes, as other versions of Arrow write them"
     typer.echo(f"{again.verdict.value} {full}: {again.reason}, {same}")
 
 
@@ -318,7 +325,7 @@ def _difference_lines(found: "Difference") -> list[str]:
         lines.append(f"{found.rows[0]:,} rows became {found.rows[1]:,}")
     lines += [f"column {name}: {count:,} rows have another value" for name, count in found.changed.items()]
     if found.only_a is not None and found.only_b is not None:
-        lines.append(f"by the columns that both have, {found.only_a:,} rows are gone and {found.only_b:,} are new")
+        lines.append(f"by the columns of both, {found.only_a:,} rows are gone and {found.only_b:,} are new")
     if found.is_none:
-        lines.append("both hold the same rows and columns")
+        lines.append("both have the same rows and columns")
     return lines

@@ -11,15 +11,13 @@ from mlops_cli.aws_account import UserError
 from mlops_cli.feature_location import LOCK_FILE, load_groups
 
 app = typer.Typer(
-    help="Feature groups and training sets: lock ids, look at a store, ingest, build, prove, compare, erase.",
+    help="Manage feature groups and training sets: lock ids, list, ingest, build, verify, compare, erase.",
     no_args_is_help=True,
 )
 
 Groups = Annotated[
     str,
-    typer.Argument(
-        metavar="MODULE:GROUPS", help="Module, and its name for a sequence of FeatureGroup.", show_default=False
-    ),
+    typer.Argument(metavar="MODULE:GROUPS", help="MODULE:NAME of a sequence of FeatureGroup.", show_default=False),
 ]
 
 
@@ -30,7 +28,7 @@ def lock(
         Path | None, typer.Argument(help=f"The lock file. Default: {LOCK_FILE} beside the module.", show_default=False)
     ] = None,
 ) -> None:
-    """Give ids to new tables and columns; refuse, with the line to change, what readers would not survive."""
+    """Assign ids to new tables and columns. Refuses changes that break readers, and names the line to fix."""
     from mlops_runtime.features.lock_file import FeatureLockError, write_lock
 
     module, declared = load_groups(groups)
@@ -60,6 +58,6 @@ app.command()(feature_erase.erase)
 
 def _beside(module: ModuleType) -> Path:
     if module.__file__ is None:
-        raise UserError(f"module {module.__name__!r} is no file; say where the lock file is: MODULE:GROUPS PATH")
+        raise UserError(f"module {module.__name__!r} is not a file; give the path of the lock file: MODULE:GROUPS PATH")
     folder = Path(module.__file__).parent
     return (folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder) / LOCK_FILE

@@ -16,9 +16,7 @@ if TYPE_CHECKING:
     from mlops_runtime.image.image_build import BuildContext
     from mlops_runtime.image.image_registry import ImageRepository
 
-app = typer.Typer(
-    help="The image of jobs and servers: built by your docker, pushed to ECR, named by digest.", no_args_is_help=True
-)
+app = typer.Typer(help="Build the image of jobs and servers with docker, and push it to ECR.", no_args_is_help=True)
 _SETTINGS = Path("cdk.json")
 _CONTEXT_KEY = "image_digest"
 
@@ -42,12 +40,14 @@ class Kind(StrEnum):
     EXPLAIN = "explain"
 
 
-Which = Annotated[Kind, typer.Argument(help="runtime: jobs and servers. explain: with shap, for jobs that explain.")]
+Which = Annotated[
+    Kind, typer.Argument(help="runtime for jobs and servers, or explain, with shap, for explainability jobs.")
+]
 Repository = Annotated[
-    str | None, typer.Option(help="Repository of ECR. Default: mlops-runtime or mlops-explain.", show_default=False)
+    str | None, typer.Option(help="ECR repository. Default: mlops-runtime or mlops-explain.", show_default=False)
 ]
 Tag = Annotated[
-    str | None, typer.Option(help="Tag. Default: the version and a digest of the image's files.", show_default=False)
+    str | None, typer.Option(help="Tag. Default: the version and a hash of the image's files.", show_default=False)
 ]
 
 
@@ -59,20 +59,18 @@ def build(
     tag: Tag = None,
     platform: Annotated[Platform, typer.Option(help="Platform of the instances.")] = Platform.AMD64,
     runtime: Annotated[
-        str | None, typer.Option(help="For explain: the runtime image that it extends, by digest.", show_default=False)
+        str | None, typer.Option(help="For explain: the runtime image to extend, by digest.", show_default=False)
     ] = None,
     context: Annotated[
         Path | None,
         typer.Option(help="New folder for the build context. Default: .mlops/image/<image>.", show_default=False),
     ] = None,
 ) -> None:
-    """Write the build context and build the image; without docker, say what to run elsewhere."""
+    """Write the build context and build the image; without docker, print what to run elsewhere."""
     from mlops_runtime.image.image_build import Docker, DockerError, build_arguments
 
     if (which is Kind.EXPLAIN) != (runtime is not None):
-        raise UserError(
-            f"--runtime names the image that explain extends, and runtime extends none, got {which} and --runtime {runtime!r}"
-        )
+        raise UserError(f"--runtime is for the image explain, which extends it, got {which} and --runtime {runtime!r}")
     if runtime is not None and not _BY_DIGEST.fullmatch(runtime):
         raise UserError(
             f"--runtime must name an image by digest, <registry>/<repository>@sha256:<64 digits>, got {runtime!r}"
@@ -92,11 +90,11 @@ def push(
     *,
     repository: Repository = None,
     tag: Tag = None,
-    create: Annotated[bool, typer.Option("--create", help="Make the repository where there is none.")] = False,
+    create: Annotated[bool, typer.Option("--create", help="Create the repository if it does not exist.")] = False,
     profile: Profile = None,
     home: Home = None,
 ) -> None:
-    """Push the image that was built to the account's registry, and print its digest."""
+    """Push the image to the account's registry and print its digest."""
     from mlops_runtime.image.image_build import Docker, DockerError
     from mlops_runtime.image.image_registry import ImageRepository, RegistryError
 
@@ -109,7 +107,7 @@ def push(
             [_login_command(login.host, target.ecr.meta.region_name, profile), *_push_commands(local, remote)]
         )
         if create and target.create():
-            typer.echo(f"made repository {name}")
+            typer.echo(f"created repository {name}")
         if target.digest(label) is None:
             if not docker.has_image(local):
                 raise UserError(
@@ -207,9 +205,7 @@ def _settings() -> dict[str, dict[str, str]]:
     try:
         settings = json.loads(_SETTINGS.read_text("utf-8"))
     except FileNotFoundError as error:
-        raise UserError(
-            "there is no cdk.json here to write the digest to; run in the app's folder, or leave --write out"
-        ) from error
+        raise UserError("no cdk.json in this folder; run in the app's folder, or remove --write") from error
     except ValueError as error:
         raise UserError(f"{_SETTINGS.resolve()} is not JSON: {error}") from error
     if not isinstance(settings, dict) or not isinstance(settings.get("context", {}), dict):

@@ -1,4 +1,4 @@
-"""``mlops local``: start, stop and look at the embedded cloud."""
+"""``mlops local``: start, stop and inspect the embedded cloud."""
 
 import json
 import os
@@ -12,7 +12,9 @@ import typer
 
 from mlops_cli.aws_account import shown
 
-app = typer.Typer(help="The embedded cloud: AWS's part of the loop on this machine.", no_args_is_help=True)
+app = typer.Typer(
+    help="Manage the embedded cloud, which executes the app's stacks on this machine.", no_args_is_help=True
+)
 
 Home = Annotated[
     Path | None,
@@ -26,9 +28,12 @@ Home = Annotated[
 def up(
     home: Home = None,
     port: Annotated[
-        int | None, typer.Option(help="Port on 127.0.0.1. Default: the last one, else a free one.", show_default=False)
+        int | None,
+        typer.Option(help="Port on 127.0.0.1. Default: the last port used, else a free one.", show_default=False),
     ] = None,
-    scale: Annotated[float, typer.Option(help="Embedded seconds that pass in one real second.")] = 1.0,
+    scale: Annotated[
+        float, typer.Option(help="Speed of the cloud's clock: embedded seconds in one real second.")
+    ] = 1.0,
 ) -> None:
     """Start the embedded cloud and leave it running."""
     from mlops_local import cloud
@@ -37,7 +42,7 @@ def up(
         running = cloud.up(home_folder(home), port=port, clock_scale=scale, on_event=typer.echo)
     typer.echo(f"up at {running.endpoint_url}; state in {running.home}")
     given = "" if home is None else f" --home {shlex.quote(str(home))}"
-    typer.echo(f'use it from this shell: eval "$(mlops local env{given})"')
+    typer.echo(f'to use it from this shell: eval "$(mlops local env{given})"')
 
 
 @app.command()
@@ -56,7 +61,7 @@ def status(
     home: Home = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON alone.")] = False,
 ) -> None:
-    """Show what runs and which resource types are only recorded."""
+    """Show running processes and the resource types that are only recorded."""
     from mlops_local import cloud
 
     with shown(cloud.CloudError):
@@ -91,7 +96,7 @@ def _under(name: str, part: Sequence[str]) -> list[str]:
 @app.command()
 def logs(
     home: Home = None,
-    lines: Annotated[int, typer.Option(help="Number of last lines.", min=1)] = 100,
+    lines: Annotated[int, typer.Option(help="How many of the last lines to print.", min=1)] = 100,
 ) -> None:
     """Print the last lines of the embedded cloud's log."""
     from mlops_local import cloud
@@ -104,7 +109,7 @@ def logs(
 
 @app.command()
 def env(home: Home = None) -> None:
-    """Print the environment that points the AWS SDKs and the cdk CLI at the embedded cloud, and keeps them from AWS."""
+    """Print environment variables that point the AWS SDKs and the cdk CLI at the embedded cloud, never at AWS."""
     from mlops_local import cloud
     from mlops_local.egress.environment import conflicting
 

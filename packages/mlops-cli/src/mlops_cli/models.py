@@ -19,16 +19,20 @@ if TYPE_CHECKING:
     from mlops_runtime.registry.package_approval import ApprovalRule, RegistryEntry, Review
     from mlops_runtime.registry.package_registry import Approver, Catalog, Evidence
 
-app = typer.Typer(help="Registered models: look at them, approve or reject them.", no_args_is_help=True)
+app = typer.Typer(help="List, inspect, approve and reject model packages.", no_args_is_help=True)
 
 Package = Annotated[
-    str, typer.Argument(help="Package as `list` shows it: <group>/<number>, or its ARN.", show_default=False)
+    str,
+    typer.Argument(help="Package as `mlops models list` shows it: <group>/<number>, or its ARN.", show_default=False),
 ]
-Reason = Annotated[str | None, typer.Option(help="Why; kept with the package. Default: asked for.", show_default=False)]
+Reason = Annotated[
+    str | None, typer.Option(help="Reason, kept with the package. Default: prompt for it.", show_default=False)
+]
 Role = Annotated[
     str | None,
     typer.Option(
-        help="ARN of the role to approve in. Default: the registry's, unless taken already.", show_default=False
+        help="ARN of the role to assume. Default: the registry's approver role, unless already assumed.",
+        show_default=False,
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON alone.")]
@@ -42,19 +46,21 @@ _PACKAGE = re.compile(
 @app.command(name="list")
 def list_(
     unit: Annotated[
-        str | None, typer.Argument(help="Business unit, or package group. Default: all.", show_default=False)
+        str | None, typer.Argument(help="Business unit or package group. Default: all.", show_default=False)
     ] = None,
     *,
     group: Annotated[
         str | None,
-        typer.Option(help="One package group by name, also where no stack published it.", show_default=False),
+        typer.Option(help="Name of a package group, even if no stack has published it.", show_default=False),
     ] = None,
-    last: Annotated[int, typer.Option(help="Newest packages of each group.", min=1, max=100)] = 10,
+    last: Annotated[
+        int, typer.Option(help="How many of the newest packages of each group to list.", min=1, max=100)
+    ] = 10,
     as_json: AsJson = False,
     profile: Profile = None,
     home: Home = None,
 ) -> None:
-    """List the newest packages, and whether each may be deployed."""
+    """List the newest packages and whether each can be deployed."""
     from mlops_runtime.registry.package_approval import review
 
     if unit is not None and group is not None:
@@ -86,7 +92,7 @@ def list_(
     table.add_column(
         "package", overflow="fold", no_wrap=True, min_width=max(len(each.version) for each in found)
     )  # it is typed
-    for head in ("registered", "approval", "last changed by", "may be deployed"):
+    for head in ("registered", "approval", "last changed by", "can be deployed"):
         table.add_column(head, overflow="fold")
     for each in found:
         table.add_row(
@@ -97,7 +103,7 @@ def list_(
 
 @app.command()
 def show(package: Package, as_json: AsJson = False, profile: Profile = None, home: Home = None) -> None:
-    """Show a package: the gate's intervals, training set, digests, who approved it, and what keeps it from being deployed."""
+    """Show a package: the gate's intervals, training set, digests, approver, and what prevents its deployment."""
     from mlops_runtime.registry.package_approval import review
 
     with account(profile, home) as aws:
@@ -126,7 +132,7 @@ def card(
     profile: Profile = None,
     home: Home = None,
 ) -> None:
-    """Write the model card of a promotion, in Markdown, from the passport that the recorder signed."""
+    """Write the model card of a promotion as Markdown, from the passport signed by the recorder."""
     from mlops_cli.audit import open_chain, public_key_of
     from mlops_cli.deployed_entries import Entries
     from mlops_runtime.rollout.passport import PassportError, model_card, read_passport
@@ -138,7 +144,7 @@ def card(
         if not wanted:
             of = "" if sequence is None else f" of record {sequence}"
             raise UserError(
-                f"{endpoint} has no passport{of}; each promotion gets one, see: mlops audit show {endpoint}"
+                f"{endpoint} has no passport{of}; each promotion gets one; see: mlops audit show {endpoint}"
             )
         passport = read_passport(wanted[-1], key.is_signed)
     typer.echo(model_card(passport), nl=False)
@@ -147,17 +153,17 @@ def card(
 @app.command()
 def verify(
     archive: Annotated[
-        Path, typer.Argument(help="model.tar.gz, copied from where its package says.", show_default=False)
+        Path, typer.Argument(help="model.tar.gz, copied from the location in its package.", show_default=False)
     ],
     *,
     public_key: Annotated[
         Path, typer.Option(help="PEM file of the unit's key, as `mlops audit export` writes it.", show_default=False)
     ],
     signature: Annotated[
-        Path | None, typer.Option(help="Its signature. Default: model.sig beside it.", show_default=False)
+        Path | None, typer.Option(help="Its signature. Default: model.sig in the same folder.", show_default=False)
     ] = None,
 ) -> None:
-    """Hold an archive against its signature, offline; exit 1 if it is not what the gate passed and the recorder signed."""
+    """Verify an archive against its signature, offline; exit 1 if it differs from what the gate passed and the recorder signed."""
     from mlops_cli.audit_copy import read_key
     from mlops_runtime.rollout.archive_signatures import SIGNATURE_FILE, ArchiveSignatureError, signed_digest
 
@@ -167,7 +173,7 @@ def verify(
             present = hashlib.file_digest(opened, "sha256").hexdigest()
         signed = signed_digest(file.read_bytes(), key)
     except OSError as error:
-        raise UserError(f"archive and signature must be files that can be read: {error}") from error
+        raise UserError(f"archive and signature must be readable files: {error}") from error
     except ArchiveSignatureError as error:
         raise UserError(f"{file}: {error}") from error
     if present != signed:
@@ -182,12 +188,15 @@ def approve(
     reason: Reason = None,
     role: Role = None,
     again: Annotated[
-        bool, typer.Option("--again", help="Also where it is approved: asks for its rollout anew.")
+        bool, typer.Option("--again", help="Approve an approved package again: this requests its rollout again.")
     ] = False,
     profile: Profile = None,
     home: Home = None,
 ) -> None:
-    """Approve a package, bound to what it holds now; its rollout starts. What cannot be deployed is refused with every reason."""
+    """Approve a package with its current content, and start its rollout.
+
+    Refuses a package that cannot be deployed, with every reason.
+    """
     from mlops_runtime.registry.model_package import PackageError
     from mlops_runtime.registry.package_approval import is_settled, unapprovable
 
@@ -200,7 +209,7 @@ def approve(
             raise PackageError(package, problems)
         if not again and is_settled(description, rule=rule, now=now):
             said = description.get("ApprovalDescription", "")
-            raise UserError(f"{package} is approved already: {said}; to ask for its rollout anew: --again")
+            raise UserError(f"{package} is already approved: {said}; to request its rollout again, add --again")
         why = _reason(reason, "approve", package)
         approver = _approver(aws, caller, rule, role)
         said = approver.approve(description, reason=why)
@@ -211,18 +220,18 @@ def approve(
 def reject(
     package: Package, reason: Reason = None, role: Role = None, profile: Profile = None, home: Home = None
 ) -> None:
-    """Reject a package. One that serves goes on serving: go back with `mlops rollback` first."""
+    """Reject a package. A live one keeps serving: run `mlops rollback` first."""
     with account(profile, home) as aws, shown(ValueError):
         caller, _ = aws.caller()
         description, rule = _described(aws, _catalog(aws), package)
         if description["ModelApprovalStatus"] == "Rejected":
-            raise UserError(f"{package} is rejected already: {description.get('ApprovalDescription', '')}")
+            raise UserError(f"{package} is already rejected: {description.get('ApprovalDescription', '')}")
         why = _reason(reason, "reject", package)
         approver = _approver(aws, caller, rule, role)
         said = approver.reject(description, reason=why)
     typer.echo(f"rejected {package} as {approver.identity}: {said}")
     if description["ModelApprovalStatus"] == "Approved":
-        typer.echo("it was approved: where it serves it goes on serving until mlops rollback or the next model")
+        typer.echo("it was approved: a live endpoint keeps serving it until mlops rollback or the next model")
 
 
 def _catalog(aws: Account) -> "Catalog":
@@ -268,7 +277,7 @@ def _entry(parameter: Mapping[str, Any]) -> "RegistryEntry":
         return from_json(RegistryEntry, parameter["Value"])
     except ContractError as error:
         raise UserError(
-            f"the parameter {parameter['Name']} is not what this version of mlops reads: {error}; deploy the stack again"
+            f"the parameter {parameter['Name']} cannot be read by this version of mlops: {error}; deploy the stack again"
         ) from error
 
 
@@ -278,9 +287,9 @@ def _chosen(aws: Account, name: str | None) -> "list[RegistryEntry]":
     if chosen:
         return chosen
     if not entries:
-        raise UserError("no stack here published a model registry; deploy one, or name a package group by --group")
+        raise UserError("no stack has published a model registry; deploy one, or name a package group with --group")
     there_are = ", ".join(f"{entry.unit} ({entry.group})" for entry in entries)
-    raise UserError(f"there is no business unit or package group {name!r} here; there are: {there_are}")
+    raise UserError(f"no business unit or package group is named {name!r}; known are: {there_are}")
 
 
 def _described(aws: Account, catalog: "Catalog", package: str) -> "tuple[dict[str, Any], ApprovalRule | None]":
@@ -296,7 +305,7 @@ def _described(aws: Account, catalog: "Catalog", package: str) -> "tuple[dict[st
     except ClientError as error:
         if error.response["Error"]["Code"] not in ("ValidationException", "ResourceNotFound"):
             raise
-        raise UserError(f"there is no package {package!r} here; list them with: mlops models list") from error
+        raise UserError(f"package {package!r} not found; list packages with: mlops models list") from error
     return description, _rule(aws, group)
 
 
@@ -323,7 +332,7 @@ def _reason(reason: str | None, verb: str, package: str) -> str:
     if reason is not None:
         return reason
     if not sys.stdin.isatty():
-        raise UserError(f'say why: mlops models {verb} {package} --reason "..."')
+        raise UserError(f'a reason is required: mlops models {verb} {package} --reason "..."')
     return str(typer.prompt(f"Why {verb} {package}?"))
 
 
@@ -356,7 +365,7 @@ def _print(found: "Review", evidence: "Evidence") -> None:
         ("evaluation", meta.get("evaluation_uri", "unknown")),
         ("binding", found.binding),
     ):
-        facts.add_row(name, Text(value))  # as text: brackets are no markup
+        facts.add_row(name, Text(value))  # as text: brackets are not markup
     console = Console()
     console.print(facts)
     if evidence.evaluation is not None:
@@ -382,7 +391,7 @@ def _changed(found: "Review") -> str:
     is_pending = found.approval == "PendingManualApproval"
     if found.changed is None or (is_pending and found.changed_by is None):
         return ""
-    return f"{', changed' if is_pending else ''} {_minute(found.changed)} by {found.changed_by or 'nobody named'}"
+    return f"{', changed' if is_pending else ''} {_minute(found.changed)} by {found.changed_by or 'unknown'}"
 
 
 def _verdict(found: "Review") -> str:
@@ -401,7 +410,7 @@ def _print_narrow(found: "Review") -> None:
     typer.echo(f"  registered:      {_minute(found.registered)}")
     if found.changed_by is not None:
         typer.echo(f"  last changed by: {_who(found.changed_by)}")
-    typer.echo(f"  may be deployed: {_verdict(found)}")
+    typer.echo(f"  can be deployed: {_verdict(found)}")
 
 
 def _minute(at: datetime) -> str:

@@ -20,9 +20,7 @@ if TYPE_CHECKING:
     from mlops_runtime.monitor.archive import Kept
     from mlops_runtime.monitor.page.drawings import CellRow
 
-app = typer.Typer(
-    help="Monitors: what they found, why, and what other thresholds would have said.", no_args_is_help=True
-)
+app = typer.Typer(help="Show monitor reports and replay thresholds.", no_args_is_help=True)
 
 _HISTORY = 29  # reports before the window that is asked about
 

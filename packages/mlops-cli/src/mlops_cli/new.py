@@ -25,7 +25,7 @@ _ROOTS = (*_OURS, "lightgbm", "onnxmltools", "pytest", "ruff")
 
 RECORD = ".mlops-project.json"
 _FORMAT = "mlops.project/1"
-_KINDS = {"number": "how much or how many", "chance": "how probable"}
+_KINDS = {"number": "a quantity", "chance": "how probable"}
 # what BusinessUnit, ModelRegistry and ModelEndpoint allow
 _NAME = r"[a-z][a-z0-9-]{0,18}[a-z0-9]"
 _NAME_ALLOWED = "2 to 20 lower-case letters, digits or hyphens, starting with a letter and not ending with a hyphen"
@@ -108,8 +108,8 @@ class Answers:
         taken = owner(self.package)
         if taken is not None:
             found.append(
-                f"--unit and --model make the package {self.package!r}, which would hide that of {taken}; "
-                f"name the model otherwise, such as {self.model + '-model'!r}"
+                f"--unit and --model make the package {self.package!r}, which would hide the package of {taken}; "
+                f"choose another model name, such as {self.model + '-model'!r}"
             )
         if self.kind not in _KINDS:
             found.append(f"--kind must be one of {', '.join(_KINDS)}, got {self.kind!r}")
@@ -140,45 +140,49 @@ class Answers:
 
 
 def new(
-    folder: Annotated[Path, typer.Argument(help="Folder to make; it must not be there, or be empty.")],
+    folder: Annotated[Path, typer.Argument(help="Folder to create; it must be new or empty.")],
     unit: Annotated[
-        str | None, typer.Option(help="Name of the business unit. Default: asked.", show_default=False)
+        str | None, typer.Option(help="Name of the business unit. Default: prompt for it.", show_default=False)
     ] = None,
-    model: Annotated[str | None, typer.Option(help="Name of the model. Default: asked.", show_default=False)] = None,
+    model: Annotated[
+        str | None, typer.Option(help="Name of the model. Default: prompt for it.", show_default=False)
+    ] = None,
     kind: Annotated[
-        str | None, typer.Option(help="What it predicts: number or chance. Default: asked.", show_default=False)
+        str | None, typer.Option(help="What it predicts: number or chance. Default: prompt for it.", show_default=False)
     ] = None,
 ) -> None:
-    """Make a business unit's repository: stack, training code, tests, GitLab pipeline."""
+    """Create a project for a business unit: stack, training code, tests, GitLab pipeline."""
     given = {"unit": unit, "model": model, "kind": kind}
     missing = [f"--{name}" for name, value in given.items() if value is None]
     folder = folder if folder.name else folder.resolve()  # the one that one stands in
     problems = _folder_problems(folder)
     if missing and not sys.stdin.isatty():
-        problems.append(f"{', '.join(missing)} must be given, as there is nobody to ask")
+        problems.append(
+            f"{', '.join(missing)}: required, since standard input is not a terminal and mlops cannot prompt"
+        )
     elif missing and not problems:
         given = _asked(given)
     answers = Answers(**{name: "" if value is None else value for name, value in given.items()})
     unanswered = tuple(missing) if any(value is None for value in given.values()) else ()
     problems += [p for p in answers.problems() if not p.startswith(unanswered)] if unanswered else answers.problems()
     if problems:
-        raise UserError(f"nothing was made: {'; '.join(problems)}")
+        raise UserError(f"nothing was created: {'; '.join(problems)}")
     with tempfile.TemporaryDirectory() as rendered:
         files = render(answers, Path(rendered) / "project")
     _make(folder, {**files, RECORD: _record(answers, files)})
-    typer.echo(f"made {folder} with {len(files)} files; next:")
+    typer.echo(f"created {folder} with {len(files)} files; next:")
     typer.echo(f"  cd {folder} && git init && uv sync && uv run pytest")
 
 
 def upgrade(
-    folder: Annotated[Path, typer.Argument(help="The repository. Default: the folder one stands in.")] = Path(),
+    folder: Annotated[Path, typer.Argument(help="The repository. Default: the current folder.")] = Path(),
 ) -> None:
-    """Bring a repository to this version's template; what was changed by hand stays, and the new text is put beside it."""
+    """Update a project to the current template. Local edits are kept; the new version is written to a .new file."""
     record = _read_record(folder)
     answers = Answers(**record["answers"])
     problems = answers.problems()
     if problems:
-        raise UserError(f"nothing was changed: {folder / RECORD} holds answers that are none: {'; '.join(problems)}")
+        raise UserError(f"nothing was changed: {folder / RECORD} has invalid answers: {'; '.join(problems)}")
     with tempfile.TemporaryDirectory() as rendered:
         files = render(answers, Path(rendered) / "project")
     made: Mapping[str, str] = record["files"]
@@ -223,13 +227,13 @@ class Change:
 
 
 def changes(made: Mapping[str, str], new_files: Mapping[str, bytes], there: Mapping[str, bytes]) -> Change:
-    """Decide file by file: what nobody touched follows the template, what somebody did is theirs."""
+    """Decide file by file: unchanged files follow the template, local edits are kept."""
     written: dict[str, bytes] = {}
     for name, content in new_files.items():
         if made.get(name) == digest(content) or there.get(name) == content:
             continue  # the template says what it said, or it is there already
         if name in made and name not in there:
-            continue  # somebody deleted it
+            continue  # deleted by the user
         is_untouched = name not in there or digest(there[name]) == made.get(name)
         written[name if is_untouched else f"{name}.new"] = content
     gone = [name for name in made if name not in new_files and name in there and digest(there[name]) == made[name]]
@@ -299,11 +303,11 @@ def _asked(given: Mapping[str, str | None]) -> dict[str, str | None]:
 
 def _folder_problems(folder: Path) -> list[str]:
     if folder.is_dir() and any(folder.iterdir()):
-        return [f"the folder {str(folder)!r} is there and not empty; name another, or run mlops upgrade in it"]
+        return [f"the folder {str(folder)!r} exists and is not empty; name another, or run mlops upgrade in it"]
     if folder.exists() and not folder.is_dir():
         return [f"{str(folder)!r} is a file; name a folder"]
     if _part(folder).exists():
-        return [f"{str(_part(folder))!r} is there, which another run makes or has left when it was killed; delete it"]
+        return [f"{str(_part(folder))!r} exists: another run is using it, or was killed; if none is running, delete it"]
     return []
 
 
@@ -323,7 +327,7 @@ def _elsewhere(folder: Path, name: str) -> str | None:
     if not name:
         return "is empty"
     if "\\" in name:
-        return "holds a backslash"
+        return "contains a backslash"
     if PurePosixPath(name).is_absolute() or Path(name).is_absolute():
         return "is absolute"
     if ".." in parts:
@@ -334,14 +338,14 @@ def _elsewhere(folder: Path, name: str) -> str | None:
         is_inside = (folder / name).resolve().is_relative_to(folder.resolve())
     except (OSError, RuntimeError, ValueError):  # a circle of links, or a zero byte
         is_inside = False
-    return None if is_inside else "leads out of the repository"
+    return None if is_inside else "points outside the repository"
 
 
 def _read_record(folder: Path) -> dict[str, Any]:
     path = folder / RECORD
     if not path.is_file():
         raise UserError(
-            f"nothing was changed: there is no {RECORD} in {str(folder)!r}; run this in what mlops new has made"
+            f"nothing was changed: no {RECORD} in {str(folder)!r}; run this in a folder created by mlops new"
         )
     try:
         record = json.loads(path.read_text("utf-8"))
@@ -355,5 +359,5 @@ def _read_record(folder: Path) -> dict[str, Any]:
     except (ValueError, TypeError, KeyError, AttributeError):
         is_ours = False
     if not is_ours:
-        raise UserError(f"nothing was changed: {path} is not of the format {_FORMAT!r}; restore it from git")
+        raise UserError(f"nothing was changed: {path} does not have the format {_FORMAT!r}; restore it from git")
     return dict(record)

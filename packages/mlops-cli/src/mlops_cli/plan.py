@@ -25,10 +25,10 @@ if TYPE_CHECKING:
 # statuses of a stack that CloudFormation would refuse to update
 _GONE = ("DELETE_COMPLETE", "REVIEW_IN_PROGRESS")
 _STUCK = {
-    "ROLLBACK_COMPLETE": "its creation failed and it can only be deleted: run cdk destroy, then plan again",
-    "ROLLBACK_FAILED": "its creation failed and it can only be deleted: run cdk destroy, then deploy",
+    "ROLLBACK_COMPLETE": "its creation failed, so it can only be deleted: run cdk destroy, then plan again",
+    "ROLLBACK_FAILED": "its creation failed, so it can only be deleted: run cdk destroy, then deploy",
     "UPDATE_ROLLBACK_FAILED": "continue its rollback in CloudFormation first",
-    "DELETE_FAILED": "it is half deleted: delete it again, or retain what could not be",
+    "DELETE_FAILED": "its deletion failed: delete it again, or retain the resources that cannot be deleted",
 }
 
 
@@ -38,13 +38,15 @@ def plan(
     app: Annotated[
         str | None,
         typer.Option(
-            help="Command that synthesizes, or a folder that has been. Default: `app` of cdk.json.", show_default=False
+            help="Command that synthesizes the app, or the folder of a cloud assembly. Default: `app` of cdk.json.",
+            show_default=False,
         ),
     ] = None,
     allow: Annotated[
         list[str] | None,
         typer.Option(
-            help="Logical id of a resource that may be replaced or deleted with its data, or of a bus whose key lacks statements.",
+            help="Logical id of a resource whose replacement or deletion is allowed, data included, or of a bus whose key policy "
+            "may lack statements.",
             show_default=False,
         ),
     ] = None,
@@ -52,14 +54,15 @@ def plan(
     mapping: Annotated[
         Path | None,
         typer.Option(
-            help="File for `cdk import --resource-mapping`: what the newest deletion of the named stack that kept anything kept.",
+            help="Write the file for `cdk import --resource-mapping`: the resources that the newest deletion of the named "
+            "stack retained.",
             show_default=False,
         ),
     ] = None,
     profile: Profile = None,
     home: Home = None,
 ) -> None:
-    """Compare the app's stacks with what is deployed; exit 1 if data would be lost, or a name that would be created exists.
+    """Show what a deployment would change. Exit 1 if it would lose data, or create a name that exists already.
 
     A key that a unit uses and does not own is read too: exit 1 if its policy does not let services in, unless `--allow` names the
     unit's bus. A policy that cannot be read is reported and refuses nothing. So is a network that the unit does not make and that
@@ -92,7 +95,7 @@ def plan(
         before, after = _prices(versions, table)
         price_text, price_json = list(price_lines(before, after, table)), price_document(before, after, table)
     except PriceError as error:
-        price_text, price_json = [f"price a month: not known: {error}"], None
+        price_text, price_json = [f"price a month: unknown: {error}"], None
     if as_json:
         typer.echo(
             json.dumps(
@@ -108,9 +111,9 @@ def plan(
     problems += [*keys.problems, *(refusal.text for refusal in refused)]
     taken = refusals_of(existing)
     if taken:
-        problems.append(f"{len(taken)} of the names that would be created exist already: {taken[0]}")
+        problems.append(f"{len(taken)} of the names to be created already exist: {taken[0]}")
     unused = [name for name in unused_names(found, allowed) if name not in keys.allowed]
-    problems += [f"--allow {name} allows nothing of this plan; leave it out" for name in unused]
+    problems += [f"--allow {name} allows nothing in this plan; remove it" for name in unused]
     if problems:
         raise UserError(f"refused: {'; '.join(problems)}")
 
@@ -118,7 +121,7 @@ def plan(
 def names_that_exist(
     aws: "Account", found: Sequence["StackChanges"], versions: Mapping[str, "Versions"]
 ) -> list["Existing"]:
-    """Return the names that exist although the plan creates them, and those that could not be looked at."""
+    """Return the names that exist although the plan creates them, and those that could not be checked."""
     from mlops_cli.plan_checks import look_up
     from mlops_runtime.changes import named
 
@@ -139,11 +142,11 @@ def write_mapping(cloudformation: Any, path: Path, versions: Mapping[str, "Versi
     from mlops_cli.plan_checks import kept
 
     if len(versions) != 1:
-        raise UserError(f"--mapping is of one stack, got {', '.join(sorted(versions))}; name it")
+        raise UserError(f"--mapping works on one stack, got {', '.join(sorted(versions))}; name one")
     ((stack, version),) = versions.items()
     adopted = {name: entry for name, entry in kept(cloudformation, stack).items() if name in version.new.resources()}
     if not adopted:
-        raise UserError(f"no deleted stack {stack} kept anything that the new one has; there is nothing to import")
+        raise UserError(f"no deleted stack {stack} retained a resource of the new stack; there is nothing to import")
     path.write_text(json.dumps(adopted, indent=2) + "\n")
     typer.echo(f"{path}: {len(adopted)} resources; cdk import {stack} --resource-mapping {path}", err=True)
 
@@ -171,7 +174,7 @@ def read_versions(
         description = _described(cloudformation, name)
         status = "" if description is None else str(description["StackStatus"])
         if status in _STUCK or status.endswith("_IN_PROGRESS"):
-            fix = _STUCK.get(status, "wait until it has ended")
+            fix = _STUCK.get(status, "wait until it ends")
             problems.append(f"stack {name} is {status}: {fix}")
         if status == "ROLLBACK_COMPLETE":  # nothing of it is left: everything would be created
             description = None
@@ -212,7 +215,7 @@ def _templates(folder: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """Yield each stack's name and template, those of stages too."""
     manifest = folder / "manifest.json"
     if not manifest.is_file():
-        raise UserError(f"there is no cloud assembly in {str(folder)!r}: it has no manifest.json; run cdk synth")
+        raise UserError(f"no cloud assembly in {str(folder)!r} (manifest.json is missing); run cdk synth")
     for artifact_id, artifact in json.loads(manifest.read_text("utf-8")).get("artifacts", {}).items():
         properties = artifact.get("properties", {})
         if artifact["type"] == "aws:cloudformation:stack":
@@ -266,7 +269,7 @@ def _from_yaml(text: str) -> dict[str, Any]:
     import yaml
 
     class Loader(yaml.SafeLoader):
-        """A loader of its own: tags of CloudFormation are nobody else's."""
+        """A separate loader, so that CloudFormation's tags are not registered on yaml's own."""
 
     def function(loader: yaml.SafeLoader, tag: str, node: yaml.Node) -> dict[str, Any]:
         if isinstance(node, yaml.ScalarNode):
@@ -280,5 +283,7 @@ def _from_yaml(text: str) -> dict[str, Any]:
     Loader.add_multi_constructor("!", function)
     document = yaml.load(text, Loader=Loader)  # noqa: S506 - a SafeLoader
     if not isinstance(document, dict):
-        raise UserError(f"the deployed template is no object but {type(document).__name__}; deploy the stack again")
+        raise UserError(
+            f"the deployed template must be a JSON object, got {type(document).__name__}; deploy the stack again"
+        )
     return document

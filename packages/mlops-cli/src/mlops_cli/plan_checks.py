@@ -32,7 +32,7 @@ class KeyFindings:
 
     Args:
         problems: Keys whose policies lack statements, each with the statements as JSON.
-        notes: Keys that could not be read or judged, each with why, and problems that the user allows.
+        notes: Keys that could not be read or evaluated, each with the reason, and problems that the user allows.
         allowed: Logical ids by which the user allows a problem.
     """
 
@@ -67,12 +67,13 @@ def read_keys(
             policy = aws.client("kms").get_key_policy(KeyId=key, PolicyName="default")["Policy"]
             found = key_policy.read_policy(policy, place)
         except (ClientError, LookupError, ValueError) as error:
-            notes.append(f"{whose}: its policy cannot be read, so whether services may use it is not known: {error}")
+            notes.append(f"{whose}: its policy cannot be read, so it is unknown whether services may use it: {error}")
             continue
         if found.unjudged:
             notes.append(
-                f"{whose}: whether the policy of {key} gives {_names(found.unjudged)} cannot be judged before it is used, by its "
-                "conditions; see that reports, alarms and logs arrive"
+                f"{whose}: whether the policy of {key} gives {_names(found.unjudged)} cannot be evaluated before its first use "
+                "because of its "
+                "conditions; check that reports, alarms and logs arrive"
             )
         if not found.missing:
             continue
@@ -81,7 +82,9 @@ def read_keys(
             notes.append(f"{lack}; allowed by --allow {bus}")
             allowed.add(bus)
         else:
-            problems.append(f"{lack}; add to it, or go on without by --allow {bus}: {json.dumps(found.missing)}")
+            problems.append(
+                f"{lack}; add these statements, or continue without them with --allow {bus}: {json.dumps(found.missing)}"
+            )
     return KeyFindings(problems=tuple(problems), notes=tuple(notes), allowed=frozenset(allowed))
 
 
@@ -132,7 +135,7 @@ def resolved(aws: "Account", value: Any, template: Mapping[str, Any], place: "Pl
         return pseudo[argument]
     declared = template.get("Parameters", {}).get(argument, {}) if function == "Ref" else {}
     if "Default" not in declared:
-        raise LookupError(f"{json.dumps(value)} is known when the stack is deployed")
+        raise LookupError(f"{json.dumps(value)} is known only at deployment")
     if str(declared["Type"]).startswith("AWS::SSM::Parameter::Value"):
         return str(aws.client("ssm").get_parameter(Name=declared["Default"])["Parameter"]["Value"])
     return str(declared["Default"])
@@ -156,7 +159,7 @@ def read_networks(aws: "Account", templates: Mapping[str, Mapping[str, Any]]) ->
             subnets = [resolved(aws, subnet, templates[stack], place) for subnet in json.loads(text)]
             problem = _problem(ec2, subnets, region=place.region, account=place.account)
         except (ClientError, LookupError, ValueError) as error:
-            problem = f"whether it reaches KMS, where records are signed, is not known: {error}"
+            problem = f"cannot check whether it reaches KMS, which signs records: {error}"
         if problem is not None:
             notes.append(f"network of stack {stack}: {problem}")
     return notes
@@ -197,10 +200,13 @@ def _problem(ec2: Any, subnets: Sequence[str], *, region: str, account: str) -> 
     if not without:
         return None
     whose = (
-        "" if owner == account else f"; it is of account {owner}, whose endpoints may not be seen from here: ask there"
+        ""
+        if owner == account
+        else f"; it belongs to account {owner}, whose endpoints are not visible from here: ask its owner"
     )
     return (
-        f"{vpc} does not reach KMS from {', '.join(without)}, so that no record is signed and every rollout fails at its record; "
+        f"{vpc} does not reach KMS from {', '.join(without)}, so no record can be signed and every rollout fails when it writes "
+        "its record; "
         f"add an interface endpoint {service} with private DNS names to it, or a route to the internet by a NAT gateway{whose}"
     )
 
@@ -221,7 +227,7 @@ def _leads_out(subnet: str, tables: Sequence[Mapping[str, Any]]) -> bool:
 def look_up(
     client: Callable[[str], Any], resources: Iterable["NamedResource"], *, account: str, region: str
 ) -> Iterator["Existing"]:
-    """Yield what exists, and what could not be looked at.
+    """Yield what exists, and what could not be checked.
 
     Args:
         client: Makes the boto3 client of a service.
@@ -240,7 +246,7 @@ def look_up(
         except ClientError as error:
             code, message = error.response["Error"]["Code"], error.response["Error"].get("Message", "")
             if not _is_missing(code, message):
-                yield Existing(resource=one, identifier={}, reason=f"{error.operation_name} answers {code}")
+                yield Existing(resource=one, identifier={}, reason=f"{error.operation_name} returned {code}")
             continue
         if exists:
             yield Existing(resource=one, identifier=_identifier(one, where))
@@ -260,7 +266,7 @@ def _identifier(one: "NamedResource", where: str) -> dict[str, str]:
 
 
 def _call(service: str, operation: str, member: str) -> Look:
-    """Return a look-up that fails where there is none."""
+    """Return a look-up that fails if the resource does not exist."""
 
     def look(client: Callable[[str], Any], one: "NamedResource", where: str) -> bool:
         del where
@@ -374,5 +380,5 @@ def _skipped(cloudformation: Any, stack_id: str) -> tuple[dict[str, dict[str, st
 
 
 def types() -> frozenset[str]:
-    """Return the types that can be looked at."""
+    """Return the types that can be checked."""
     return frozenset(_LOOKS)

@@ -10,8 +10,8 @@ def print_table(heads: Sequence[str], rows: Sequence[Sequence[str]], *, whole_wo
 
     Args:
         heads: Names of the columns.
-        rows: Their texts.
-        whole_words: Whether only the last column is wrapped, as long as the others are short. Default: each is, where it must.
+        rows: Their cells, as strings.
+        whole_words: Wrap only the last column if the others are short. Default: wrap any column that needs it.
     """
     from rich.console import Console
     from rich.table import Table
@@ -22,5 +22,5 @@ def print_table(heads: Sequence[str], rows: Sequence[Sequence[str]], *, whole_wo
         last, longest = index == len(heads) - 1, max((len(row[index]) for row in rows), default=0)
         table.add_column(head, overflow="fold", no_wrap=whole_words and not last and longest <= LONGEST_WORD)
     for row in rows:
-        table.add_row(*map(Text, row))  # what people wrote is no markup
+        table.add_row(*map(Text, row))  # user input is not markup
     Console().print(table)

@@ -15,7 +15,7 @@ from mlops_runtime.image import PLACEHOLDER_DIGEST
 if TYPE_CHECKING:
     from mlops_runtime.serving.container_contract import Sample, Verdict
 
-app = typer.Typer(help="Servers of models.", no_args_is_help=True)
+app = typer.Typer(help="Check a model server.", no_args_is_help=True)
 
 _TYPES = {".csv": "text/csv", ".json": "application/json", ".jsonl": "application/jsonlines"}
 
@@ -37,16 +37,19 @@ def check(
     request: Annotated[
         Path | None,
         typer.Option(
-            help="A request that it must answer: JSON with instances, or CSV. Default: made of what it says of itself."
+            help="Request to send: JSON with instances, or CSV. Default: built from the server's own model metadata."
         ),
     ] = None,
-    content_type: Annotated[str | None, typer.Option(help="Of the request. Default: by the file's ending.")] = None,
-    model: Annotated[str, typer.Option(help="The model's name in the Open Inference Protocol.")] = "model",
+    content_type: Annotated[
+        str | None, typer.Option(help="Content type of the request. Default: from the file's extension.")
+    ] = None,
+    model: Annotated[str, typer.Option(help="Name of the model in the Open Inference Protocol.")] = "model",
     pid: Annotated[
-        int | None, typer.Option(help="The server's process; it is stopped to see whether it drains.", min=2)
+        int | None,
+        typer.Option(help="Process id of the server; it is stopped to check that it drains requests.", min=2),
     ] = None,
 ) -> None:
-    """Check a server against the container contract; exit 1 with every rule that it breaks."""
+    """Check a server against the container contract; list every broken rule and exit 1 if there is one."""
     from mlops_runtime.serving.container_contract import NoAnswerError, Outcome, SampleError
     from mlops_runtime.serving.container_contract import check as ask
 
@@ -69,13 +72,13 @@ def _sample(request: Path | None, content_type: str | None) -> "Sample | None":
 
     if request is None:
         if content_type is not None:
-            raise UserError(f"--content-type says how to send a request, got {content_type!r} without --request")
+            raise UserError(f"--content-type requires --request, got {content_type!r}")
         return None
     kinds = {".json": "application/json", ".csv": "text/csv"}
     kind = kinds.get(request.suffix.lower()) if content_type is None else content_type
     if kind not in kinds.values():
         raise UserError(
-            f"the request must be {' or '.join(kinds.values())}, got {kind or request.name!r}; say --content-type"
+            f"the request must be {' or '.join(kinds.values())}, got {kind or request.name!r}; give --content-type"
         )
     try:
         return Sample(content_type=str(kind), body=request.read_bytes())
@@ -88,12 +91,14 @@ def invoke(
     file: Annotated[str, typer.Argument(help="File with the request, or - for standard input.")],
     content_type: Annotated[
         str | None,
-        typer.Option(help="Content type. Default: by the file's name; application/json of -.", show_default=False),
+        typer.Option(
+            help="Content type. Default: from the file's extension; application/json for -.", show_default=False
+        ),
     ] = None,
     profile: Profile = None,
     home: Home = None,
 ) -> None:
-    """Send a request and print the answer as it comes; personal fields are hashed or left out before."""
+    """Send a request to an endpoint and print the response. Personal fields are hashed or removed first."""
     body = _body(file)
     kind = _content_type(file) if content_type is None else content_type
     from mlops_cli.deployed_entries import Entries
@@ -115,7 +120,7 @@ def _body(file: str) -> bytes:
         return sys.stdin.buffer.read()
     path = Path(file)
     if not path.is_file():
-        raise UserError(f"there is no file {file!r}; name one, or - for standard input")
+        raise UserError(f"file {file!r} not found; name a file, or - for standard input")
     return path.read_bytes()
 
 
@@ -125,7 +130,7 @@ def _content_type(file: str) -> str:
     kind = _TYPES.get(Path(file).suffix.lower())
     if kind is None:
         raise UserError(
-            f"the content type of {file!r} is not known by its name ({', '.join(_TYPES)}); give --content-type"
+            f"the extension of {file!r} has no known content type ({', '.join(_TYPES)}); give --content-type"
         )
     return kind
 
@@ -143,7 +148,7 @@ def serving_image(
         settings: ``cdk.json``, with the context ``image_digest``.
 
     Raises:
-        UserError: If there is none, it is of another account or region, or its digest is the placeholder on AWS.
+        UserError: If none is given, it belongs to another account or region, or its digest is the placeholder on AWS.
     """
     repository, digest = _of_settings(settings) if given is None else _named(given, account=account, region=region)
     if digest == PLACEHOLDER_DIGEST and cloud == "aws":

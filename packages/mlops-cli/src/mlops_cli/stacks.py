@@ -22,19 +22,21 @@ MINIMUM_NODE = 22
 _SAID = {"aws:cdk:info": "notice", "aws:cdk:warning": "warning"}
 
 App = Annotated[
-    str | None, typer.Option(help="Command that synthesizes. Default: `app` of cdk.json.", show_default=False)
+    str | None, typer.Option(help="Command that synthesizes the app. Default: `app` of cdk.json.", show_default=False)
 ]
 # as CloudFormation's handlers say it
 _TAKEN = re.compile(r"already exists", re.IGNORECASE)
 _ADOPT = "mlops plan names what exists before a deployment, and docs/adopt.md how to adopt or delete it"
-Stacks = Annotated[list[str] | None, typer.Argument(help="Stack names. Default: all of the app.", show_default=False)]
+Stacks = Annotated[
+    list[str] | None, typer.Argument(help="Stack names. Default: all stacks of the app.", show_default=False)
+]
 
 
 def synthesis_environment() -> dict[str, str]:
     """Return the environment in which apps synthesize: this interpreter's folder first on PATH, byte code allowed.
 
     Raises:
-        UserError: If there is no node of version 22 or newer.
+        UserError: If node 22 or newer is missing.
     """
     environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
     environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment.get('PATH', os.defpath)}"
@@ -90,7 +92,7 @@ def notices(folder: Path, stacks: Sequence[str] | None = None) -> Iterator[str]:
     See: https://docs.aws.amazon.com/cdk/api/v2/docs/aws-cdk-lib.Annotations.html
 
     Args:
-        folder: A cloud assembly, whose stages are looked at too.
+        folder: A cloud assembly; its stages are included.
         stacks: Names of stacks. Default: all.
     """
     for artifact_id, artifact in json.loads((folder / "manifest.json").read_text("utf-8")).get("artifacts", {}).items():
@@ -117,7 +119,7 @@ def _run(command: str, environment: dict[str, str]) -> subprocess.CompletedProce
     program = sys.executable if arguments[0] in {"python", "python3"} else arguments[0]
     found = shutil.which(program, path=environment["PATH"])
     if found is None:
-        raise UserError(f"there is no program {arguments[0]!r} to run {command!r}; correct the command or PATH")
+        raise UserError(f"program {arguments[0]!r} of the command {command!r} not found; correct the command or PATH")
     return subprocess.run([found, *arguments[1:]], env=environment, capture_output=True, text=True, check=False)
 
 
@@ -136,7 +138,7 @@ def _node_version(node: str | None) -> int | None:
 
 
 def deploy(stacks: Stacks = None, app: App = None, home: Home = None) -> None:
-    """Synthesize the app and deploy its stacks to the embedded cloud, showing what constructs say, and each resource."""
+    """Deploy the app's stacks to the embedded cloud. Shows warnings of the synthesis and each resource."""
     pass
     from mlops_local import cloud
     from mlops_local.stacks import deployer
@@ -162,7 +164,7 @@ def deploy(stacks: Stacks = None, app: App = None, home: Home = None) -> None:
 
 
 def destroy(stacks: Stacks = None, app: App = None, home: Home = None) -> None:
-    """Delete the app's stacks from the embedded cloud; what is retained is named."""
+    """Delete the app's stacks from the embedded cloud. Lists retained resources."""
     from mlops_local import cloud
     from mlops_local.stacks import deployer
 
@@ -177,13 +179,13 @@ def destroy(stacks: Stacks = None, app: App = None, home: Home = None) -> None:
 
 @contextmanager
 def _leaving() -> Iterator[None]:
-    """On Ctrl-C say what goes on without us: a stack that is being changed is the cloud's, as on AWS."""
+    """On Ctrl-C report that the cloud completes a stack that is being changed, as AWS does."""
     try:
         yield
     except KeyboardInterrupt:
         typer.echo(
-            "mlops: interrupted; the embedded cloud goes on with a stack that it has begun: run the same command again to "
-            "see it through",
+            "mlops: interrupted; the embedded cloud completes the stack that it has started: run the same command again to "
+            "follow it",
             err=True,
         )
         raise typer.Exit(130) from None
@@ -223,7 +225,7 @@ def synthesize_app(
     command = settings.get("app") if app is None else app
     if not isinstance(command, str):
         raise UserError(
-            "no app to synthesize: there is no cdk.json here with an `app`; run in the app's folder or give --app"
+            "no app to synthesize: this folder has no cdk.json with an `app`; run in the app's folder or give --app"
         )
     kept = settings.get("context", {})
     merged = {**(kept if isinstance(kept, dict) else {}), **({} if context is None else context)}
@@ -238,5 +240,5 @@ def _settings(path: Path) -> dict[str, object]:
     except ValueError as error:
         raise UserError(f"{path.resolve()} is not JSON: {error}") from error
     if not isinstance(settings, dict):
-        raise UserError(f"{path.resolve()} must hold an object, got {settings!r}")
+        raise UserError(f"{path.resolve()} must contain an object, got {settings!r}")
     return settings

@@ -1,4 +1,4 @@
-"""``mlops status``: what each unit has deployed, whether its automation rests, and what runs."""
+"""``mlops status``: each unit's deployments, paused automation and running executions."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -28,13 +28,13 @@ _UNITS = (("day", 86400), ("hour", 3600), ("minute", 60))
 
 def status(
     unit: Annotated[
-        str | None, typer.Argument(help="Name of the business unit. Default: every one.", show_default=False)
+        str | None, typer.Argument(help="Name of the business unit. Default: all.", show_default=False)
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON alone.")] = False,
     profile: Profile = None,
     home: Home = None,
 ) -> None:
-    """Show desired and live versions, what monitors found, rollouts, locks, pauses, freezes and retraining."""
+    """Show versions, rollouts, monitors, pauses, freezes and retraining by unit."""
     from mlops_cli.deployed_entries import Entries
     from mlops_runtime.business_unit.unit_overview import Overview
     from mlops_runtime.contracts import to_dict
@@ -113,7 +113,7 @@ def _automation(unit: "UnitOverview", now: datetime) -> str:
         reasons.append(f"paused since {_moment(pause.at, now)} by {pause.by}: {pause.reason}")
     if unit.frozen is not None:
         reasons.append(unit.frozen)
-    return f"rests: {'; '.join(reasons)}" if reasons else "runs"
+    return f"stopped: {'; '.join(reasons)}" if reasons else "runs"
 
 
 def _endpoint_lines(endpoint: "EndpointOverview", now: datetime) -> Iterator[str]:
@@ -123,7 +123,7 @@ def _endpoint_lines(endpoint: "EndpointOverview", now: datetime) -> Iterator[str
         version = live.model_package_arn.rpartition("/")[2]
         yield f"    live      version {version} in {live.config} since {_moment(live.since, now)}"
         if endpoint.serving_config not in (None, live.config):
-            yield f"    serving   {endpoint.serving_config}, which the last rollout did not write down"
+            yield f"    serving   {endpoint.serving_config}, which the last rollout did not record"
     if endpoint.desired is None:
         yield "    desired   no serving spec is stored yet"
     else:
@@ -145,7 +145,7 @@ def _monitor(monitor: "MonitorOverview", now: datetime) -> str:
     engine = "" if monitor.engine is None else f", engine {monitor.engine}"
     if monitor.analyzer is not None:
         engine += f" (run by {monitor.analyzer} in place of AWS's image)"
-    held = "" if monitor.suppressed is None else f"; nothing was published as drift: {monitor.suppressed}"
+    held = "" if monitor.suppressed is None else f"; drift was not published: {monitor.suppressed}"
     return f"{found}; window until {_moment(monitor.window_until, now)}{engine}{held}"
 
 
@@ -179,7 +179,7 @@ def _moment(at: str | datetime, now: datetime) -> str:
 
 
 def distance(span: timedelta) -> str:
-    """Return how far a moment is away, in the largest unit that fits.
+    """Return how far a time is from now, in the largest unit that fits.
 
     Example:
         >>> distance(timedelta(hours=-49)), distance(timedelta(minutes=1)), distance(timedelta(seconds=-3))
@@ -189,6 +189,6 @@ def distance(span: timedelta) -> str:
     for name, length in _UNITS:
         if seconds >= length:
             count = int(seconds // length)
-            text = f"{count} {name}{'' if count == 1 else 's'}"
-            return f"in {text}" if span > timedelta() else f"{text} ago"
+            phrase = f"{count} {name}{'' if count == 1 else 's'}"
+            return f"in {phrase}" if span > timedelta() else f"{phrase} ago"
     return "now"

@@ -14,13 +14,13 @@ from mlops_cli.stacks import App, synthesize_app
 if TYPE_CHECKING:
     from mlops_local.stacks.deployer import FileAsset, Stack
 
-app = typer.Typer(help="Units as Terraform modules.", no_args_is_help=True)
+app = typer.Typer(help="Export a unit as a Terraform module.", no_args_is_help=True)
 _FILES, _EARLIER = "files", "earlier"
 
 
 @app.callback()
 def _terraform() -> None:
-    """Units as Terraform modules."""
+    """Export a unit as a Terraform module."""
 
 
 @app.command()
@@ -95,19 +95,19 @@ def _put(made: Path, output: Path) -> None:
 
 
 def _check(output: Path, mark: str) -> None:
-    """Nothing that is not of an earlier export is overwritten: a state that lies in the folder, or what somebody added."""
+    """Refuse to overwrite files that no earlier export wrote, such as a state file or files that a user added."""
     if not output.exists() or (output.is_dir() and not any(output.iterdir())):
         return
     if not output.is_dir():
         raise UserError(f"{output} is a file; name a folder")
     main = output / "main.tf"
     if not main.is_file() or not main.read_text("utf-8").startswith(mark):
-        raise UserError(f"{output} holds something else than an exported module; give another folder or empty it")
+        raise UserError(f"{output} contains files that are not an exported module; give another folder or empty it")
     foreign = sorted(entry.name for entry in output.iterdir() if not _is_exported(entry, mark))
     if foreign:
         raise UserError(
-            f"{output} also holds {', '.join(foreign)}, which no export makes and another one would delete; use the module from a "
-            "folder beside it and move that there"
+            f"{output} also holds {', '.join(foreign)}, which no export wrote and a new export would delete; move them to another "
+            "folder and use the module from there"
         )
 
 

@@ -12,18 +12,18 @@ from mlops_cli.local import Home
 _MAXIMUM_REASON = 500
 
 Unit = Annotated[str, typer.Argument(help="Name of the business unit.")]
-Reason = Annotated[str, typer.Option(help="Why; it stands in the audit record.")]
+Reason = Annotated[str, typer.Option(help="Reason, written to the audit record.")]
 
 _LOOK_SECONDS = 1.0
 
 
 def pause(unit: Unit, reason: Reason, profile: Profile = None, home: Home = None) -> None:
-    """Let a unit's automatic retraining, approval and promotion rest; going back stays possible."""
+    """Pause a unit's automatic retraining, approval and promotion; rollbacks stay possible."""
     typer.echo(_set(unit, is_paused=True, reason=reason, profile=profile, home=home))
 
 
 def resume(unit: Unit, reason: Reason, profile: Profile = None, home: Home = None) -> None:
-    """Let a unit's automation go on."""
+    """Resume a unit's automation."""
     typer.echo(_set(unit, is_paused=False, reason=reason, profile=profile, home=home))
 
 
@@ -41,11 +41,11 @@ def _set(unit: str, *, is_paused: bool, reason: str, profile: str | None, home: 
         try:
             change = set_pause(open_chain(aws, entry), is_paused=is_paused, by=by, reason=reason, now=now)
         except AuditError as error:
-            raise UserError(f"{error}; look into it with: mlops audit verify {unit}") from error
+            raise UserError(f"{error}; check it with: mlops audit verify {unit}") from error
     if change.record is None:
         how = f"is {paused_reason(change.state)}" if is_paused else "is not paused"
         return f"{unit} {how}; nothing changed"
-    what = "paused: automatic retraining, approval and promotion rest" if is_paused else "resumed"
+    what = "paused: automatic retraining, approval and promotion are stopped" if is_paused else "resumed"
     return f"{unit} is {what} (record {change.record.sequence})"
 
 
@@ -57,7 +57,7 @@ def checked_reason(reason: str) -> str:
     """
     text = reason.strip()
     if not text:
-        raise UserError("--reason must say why, got only spaces; whoever reads the audit record will ask")
+        raise UserError("--reason must not be blank; it is kept in the audit record")
     if len(text) > _MAXIMUM_REASON:
         raise UserError(
             f"--reason must be at most {_MAXIMUM_REASON} characters, got {len(text)}; name a ticket instead"
@@ -69,13 +69,13 @@ def rollback(
     endpoint: Annotated[str, typer.Argument(help="Name of the endpoint.")],
     to: Annotated[
         str | None,
-        typer.Option(help="Version or ARN of the model package. Default: what served before.", show_default=False),
+        typer.Option(help="Version or ARN of the model package. Default: the previous version.", show_default=False),
     ] = None,
-    reason: Annotated[str | None, typer.Option(help="Why; it goes with the request.", show_default=False)] = None,
+    reason: Annotated[str | None, typer.Option(help="Reason, sent with the request.", show_default=False)] = None,
     profile: Profile = None,
     home: Home = None,
 ) -> None:
-    """Go back: abort the rollout that runs, else deploy the version before; exit 1 unless the wanted one serves."""
+    """Return to the previous version: abort a running rollout, else deploy the version before. Exit 1 unless it serves then."""
     from mlops_cli.audit import open_chain
     from mlops_cli.deployed_entries import Entries
     from mlops_runtime.contracts import to_dict

@@ -40,7 +40,7 @@ def verify(
     home: Home = None,
     region: Annotated[str | None, typer.Option(help="Region. Default: the profile's.", show_default=False)] = None,
     max_usd: Annotated[
-        float | None, typer.Option(help="USD that the run may cost by the price table; needed unless --free.")
+        float | None, typer.Option(help="Maximum cost of the run in USD, by the price table; required unless --free.")
     ] = None,
     image: Annotated[
         str | None,
@@ -50,19 +50,23 @@ def verify(
             show_default=False,
         ),
     ] = None,
-    free: Annotated[bool, typer.Option("--free", help="Run the free checks alone; nothing is deployed.")] = False,
-    clean: Annotated[bool, typer.Option("--clean", help="Remove what a killed run left, and end.")] = False,
+    free: Annotated[bool, typer.Option("--free", help="Run only the free checks; nothing is deployed.")] = False,
+    clean: Annotated[
+        bool, typer.Option("--clean", help="Delete the resources that a killed run left, and exit.")
+    ] = False,
     check: Annotated[
         Path | None,
-        typer.Option(help="Check the signature of a report, and end; needs no account.", show_default=False),
+        typer.Option(help="Check the signature of a report, and exit; needs no account.", show_default=False),
     ] = None,
     output: Annotated[
         Path | None,
-        typer.Option(help="File of the report. Default: mlops-verify-<region>-<run>.json.", show_default=False),
+        typer.Option(
+            help="File to write the report to. Default: mlops-verify-<region>-<run>.json.", show_default=False
+        ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON alone.")] = False,
 ) -> None:
-    """Deploy a unit of its own to an account, assert what only AWS can show, tear it down, and write a signed report."""
+    """Deploy a test unit to an account, check what only AWS can show, delete it, and write a signed report."""
     from mlops_runtime.price.price_table import PriceError
     from mlops_runtime.verify.budget import hourly_prices
     from mlops_runtime.verify.problems import VerifyError
@@ -109,7 +113,7 @@ def _run(
         )
     )
     if digest and max_usd is None:
-        raise UserError("give --max-usd: what the run may cost in USD, or --free for the free checks")
+        raise UserError("give --max-usd, the maximum cost of the run in USD, or --free for the free checks only")
     with tempfile.TemporaryDirectory() as folder:
         say("synthesize the unit")
         plan = _plan(Path(folder), place, prices, repository=repository, digest=digest, max_usd=max_usd or 0.0)
@@ -119,7 +123,7 @@ def _run(
         try:
             return verification.run()
         except KeyboardInterrupt:
-            raise UserError(f"interrupted; everything that run {run} made is removed") from None
+            raise UserError(f"interrupted; every resource of run {run} is deleted") from None
 
 
 def _refuse_contradictions(given: Sequence[str]) -> None:
@@ -128,7 +132,7 @@ def _refuse_contradictions(given: Sequence[str]) -> None:
     of_a_run = {"--check": given, "--clean": given, "--free": [], None: []}[first]
     excluded = [name for name in of_a_run if name != first]
     if excluded:
-        raise UserError(f"{first} excludes {', '.join(excluded)}; leave {first} or the rest out")
+        raise UserError(f"{first} cannot be combined with {', '.join(excluded)}; remove one side")
 
 
 def _refuse_limit(max_usd: float | None) -> None:
@@ -142,7 +146,9 @@ def _refuse_output(path: Path, *, is_named: bool) -> None:
     if is_named and path.is_dir():
         raise UserError(f"--output must be a file, got the folder {str(path)!r}")
     if not folder.is_dir():
-        raise UserError(f"--output {str(path)!r}: there is no folder {str(folder)!r}; make it, or name another file")
+        raise UserError(
+            f"--output {str(path)!r}: the folder {str(folder)!r} does not exist; create it, or name another file"
+        )
     if not os.access(path if path.exists() else folder, os.W_OK):
         raise UserError(f"the report cannot be written to {str(path.resolve())!r}; name another file with --output")
 
@@ -155,14 +161,14 @@ def _clean(aws: Account, command: str, *, as_json: bool) -> None:
     if as_json:
         typer.echo(json.dumps({"removed": removed}, indent=2))
     else:
-        typer.echo(f"removed {len(removed)}: {', '.join(removed)}" if removed else "nothing was left")
+        typer.echo(f"deleted {len(removed)}: {', '.join(removed)}" if removed else "nothing to delete")
 
 
 def _check(path: Path, *, as_json: bool) -> None:
     from mlops_runtime.verify.report_signature import check
 
     if not path.is_file():
-        raise UserError(f"there is no file {str(path)!r}; name the report that mlops verify wrote")
+        raise UserError(f"file {str(path)!r} not found; name a report written by mlops verify")
     checked = check(path.read_bytes())
     report = checked.report
     if as_json:
@@ -181,7 +187,7 @@ def _check(path: Path, *, as_json: bool) -> None:
     typer.echo(f"run {report.run} on {report.cloud}, {report.region}, {report.ended}; version {report.version}")
     typer.echo(f"report {checked.report_sha256}; unchanged since it was signed with key {checked.key_sha256}")
     if report.cloud != "aws":
-        typer.echo("this run was on the embedded cloud and shows nothing of AWS")
+        typer.echo("this run was on the embedded cloud and is not evidence about AWS")
 
 
 def _write(signed: "SignedReport", output: Path | None, *, as_json: bool) -> None:

@@ -1,0 +1,90 @@
+"""Plain English in what people read: strings, docstrings, comments, pages and templates.
+
+Identifiers, stored keys and names of states are not words: a pattern matches prose alone.
+"""
+
+import io
+import re
+import tokenize
+from collections.abc import Iterator
+from pathlib import Path
+
+from tests.style.test_files import ROOT, TRACKED
+
+# a pattern, and what to write instead
+WORDS = {
+    r"\b(ring|rings|rang|rung|ringing)\b": "fires, is in ALARM",
+    r"\b(is|are|was|were|be|been) told\b": "gets, is logged, is reported",
+    r"\bhears? of\b": "receives, reads",
+    r"\btells of\b": "reports",
+    r"\bmend(s|ed|ing)?\b": "fix",
+    r"\bputs? right\b": "fix",
+    r"\bturn(s|ed)? down\b": "rejected",
+    r"\b(taken|takes|take|took|gone|goes|go|went) back\b": "rolled back, returns",
+    r"\banew\b": "again",
+    r"\b(some|any)body\b": "a user, the caller",
+    r"\bnobody\b": "no user, no caller; or passive voice",
+    r"\b(whoever|whatever)\b": "the caller, callers that",
+    r"\b(is|are|was|were) (?-i:none)\b": "is not one, is missing",
+    r"(?<!there )\b(is|are) no (?!longer|more|less|later|earlier|newer|older)[a-z]": "is not a",
+    r"\bmoments?\b": "time",
+    r"\bwho (calls|asks|reads|wants|owns)\b": "the caller, the reader",
+    r"\b(so|as) many [a-z\s]{1,30} as\b": "the number of",
+    r"\blook(s|ed|ing)? (at|into)\b": "check, read, inspect",
+    r"\bjudg(e|es|ed|ing)\b": "evaluate",
+    r"\b(rests|rested)\b": "is paused",
+    r"\bw(a|o)kes?\b": "starts, is invoked",
+    r"\bwhat (serves|lies|stays|stands|waits|holds)\b": "name the thing",
+}
+_FOLDERS = ("README.md", "CHANGELOG.md", "docs/", "examples/", "lambdas/", "src/", "packages/")
+_PLACEHOLDER = re.compile(r"\{[^{}]*\}")
+_NOT_PROSE = ("docs/worklog/", "docs/verified.md")
+# folders that are not written again yet: each leaves this list once nothing in it is found
+_LATER: tuple[str, ...] = (
+    "CHANGELOG.md",
+    "docs/",
+    "examples/",
+    "lambdas/",
+    "src/",
+    "packages/mlops-cli/src/mlops_cli/monitor",
+    "packages/mlops-local/",
+    "packages/mlops-runtime/",
+)
+
+
+def _prose(path: Path) -> Iterator[tuple[int, str]]:
+    """Yield strings and comments of a program with their first line, and a page as one piece."""
+    text = path.read_text()
+    if path.suffix != ".py":
+        yield 1, text
+        return
+    for token in tokenize.generate_tokens(io.StringIO(text).readline):
+        if token.type in (tokenize.STRING, tokenize.COMMENT, getattr(tokenize, "FSTRING_MIDDLE", None)):
+            is_formatted = "f" in token.string.partition('"')[0].lower()
+            yield token.start[0], _PLACEHOLDER.sub("{}", token.string) if is_formatted else token.string
+
+
+def _found(path: Path) -> Iterator[str]:
+    for first, text in _prose(path):
+        piece = re.sub(r"[ \t]*\n[ \t]*", "\n", text)  # lines are counted, and one character apart
+        for pattern, better in WORDS.items():
+            for match in re.finditer(pattern.replace(" ", r"\s"), piece, re.IGNORECASE):
+                if (piece[: match.start()] or " ")[-1] + piece[match.end() : match.end() + 1] in {"''", '""', "``"}:
+                    continue  # a value or a name as a whole
+                line = first + piece.count("\n", 0, match.start())
+                word = " ".join(match[0].split())
+                yield f"{path.relative_to(ROOT)}:{line}: {word!r} -> {better}"
+
+
+def test_words_are_plain() -> None:
+    """Standard terms, as AWS's and pyiceberg's pages use them."""
+    read = [
+        path
+        for path in TRACKED
+        if (name := str(path.relative_to(ROOT))).startswith(_FOLDERS)
+        and not name.startswith((*_NOT_PROSE, *_LATER))
+        and path.suffix in {".py", ".md", ".jinja", ".html"}
+    ]
+
+    assert len(read) > 20
+    assert [each for path in read for each in _found(path)] == []
