@@ -33,7 +33,7 @@ def compose(app: cdk.App, *, stacks: Sequence[str] | None = None) -> None:
         stacks: Names of the stacks. Default: those that context ``stacks`` lists, else all.
 
     Raises:
-        ValueError: If the target is none of the two, or a listed stack is none of these.
+        ValueError: If the target is not one of the two, or a listed stack is unknown.
     """
     image = ModelImage.from_ecr(repository_name="mlops-runtime", digest=app.node.try_get_context("image_digest"))
     name = app.node.try_get_context("profile")

@@ -1,4 +1,4 @@
-"""Two groups of a shop: what lies on its shelves, and the price lists that are announced a week ahead."""
+"""Two groups of a shop: stock on its shelves, and price lists that are announced a week ahead."""
 
 # --8<-- [start:groups]
 from datetime import timedelta
@@ -19,7 +19,7 @@ STOCK = FeatureGroup(
     ttl=timedelta(days=14),
     freshness=timedelta(days=2),
     owner="demand",
-    description="What lies on the shelves of a store",
+    description="Stock on the shelves of a store",
 )
 PRICE = FeatureGroup(
     name="price",

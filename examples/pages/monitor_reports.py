@@ -85,7 +85,7 @@ def would_have_alarmed(
         raise ValueError("the baseline cannot be used")
     end = datetime.fromisoformat(report.window_until)
     span = Window(end - timedelta(weeks=4), end)
-    # calls of rollouts that were taken back are nobody's: the rollout table's row knows when they ran
+    # exclude calls of rollouts that were rolled back; the rollout table's row has their times
     hourly = archive.hourly(report.variant, span.extended(spec.merge_hours), baseline, aside=taken_back(row))
     live = None if report.live_since is None else datetime.fromisoformat(report.live_since)
     return replay(

@@ -1,7 +1,7 @@
-"""The demo on a cluster: the unit serves from two slots, a good version takes over by canary under load, a bad one goes back.
+"""The demo on a cluster: the unit serves from two slots, a good version takes over by canary under load, a bad one is rolled back.
 
-Cluster, pods and load balancer are those of the embedded cloud: a Kubernetes API that owns fields and asks who calls, real servers
-with the credentials of their pod identity, and a real weighted proxy. The unit's stack is the one that goes to AWS.
+Cluster, pods and load balancer are those of the embedded cloud: a Kubernetes API with field ownership and authentication, real
+servers with the credentials of their pod identity, and a real weighted proxy. The unit's stack is the one that goes to AWS.
 """
 
 import json
@@ -194,7 +194,7 @@ def travel(trip: EksTrip) -> None:
         detail.append(f"{loop.captured()} objects of captures in S3, {loop.counted()} counted")
     upcoming = replay.requests(first + 2)
     deployed = trip.seen("DeployMachineArn")
-    with trip.step("retrain on what is known by now, gate it against what serves") as detail:
+    with trip.step("retrain on the data known by now, gate it against the live model") as detail:
         trip.trained(trip.train("more is known"), detail)
     with trip.step("the new model takes over by canary, under load") as detail:
         trip.promote(deployed, upcoming, detail)
@@ -207,7 +207,7 @@ def travel(trip: EksTrip) -> None:
     with trip.step("a bad model is approved by hand, and rolled back under load") as detail:
         trip.roll_back(upcoming, release, detail)
         detail.append(loop.told())
-    with trip.step("no client met an error of the shift, and the slot without traffic rests") as detail:
+    with trip.step("no client met an error of the shift, and the slot without traffic is scaled to zero") as detail:
         loop.verify_shifts()
         detail.append(f"{loop.sent} requests beside two rollouts, {loop.broken} errors of the shift")
         detail.append(loop.verify_rest())

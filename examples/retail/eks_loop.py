@@ -1,4 +1,4 @@
-"""The loop of a unit that serves from a cluster: asked over HTTP at its load balancer, looked at through the cluster's API."""
+"""The loop of a unit that serves from a cluster: called over HTTP at its load balancer, inspected through the cluster's API."""
 
 import http.client
 import json
@@ -37,7 +37,7 @@ class EksLoop(Loop):
         outputs: The stack's outputs by name.
         unit: Name of the business unit, which is also its namespace.
         now: The time in the cloud.
-        cluster: The cluster, as somebody who may look at everything.
+        cluster: Client of the cluster with read access to everything.
         address: Where the load balancer is reached from here.
     """
 
@@ -64,7 +64,7 @@ class EksLoop(Loop):
         """Send one request on a connection of its own; returns the predictions.
 
         Raises:
-            RefusedError: If the answer is an error, or there is none.
+            RefusedError: If the response is an error or missing.
         """
         connection = http.client.HTTPConnection(self._host, timeout=20)
         try:
@@ -205,9 +205,9 @@ class EksLoop(Loop):
         """Hold the rollouts to having cost no client an answer.
 
         Raises:
-            LoopError: If a client met an error of the load balancer, or nobody asked.
+            LoopError: If a client met an error of the load balancer, or no client sent a request.
         """
-        expect(self.sent > 0, "nobody asked while traffic was shifted, so nothing was proved")
+        expect(self.sent > 0, "no client sent a request while traffic was shifted, so nothing was proved")
         expect(self.broken == 0, f"{self.broken} of {self.sent} requests met an error of the shift")
 
     def verify_rest(self, *, seconds: float = 30) -> str:

@@ -24,7 +24,7 @@ from mlops_runtime.rollout.rollout_table import RolloutTable
 from mlops_runtime.rollout.seals import PublicKey
 
 ROWS_PER_CALL = 32
-_LOOK = 0.1  # real seconds between two looks at what is awaited
+_LOOK = 0.1  # real seconds between two polls
 
 
 class LoopError(Exception):
@@ -199,7 +199,7 @@ class Loop:
         return None if owner is None else str(owner)
 
     def live(self) -> LivePointer | None:
-        """Return what serves according to the endpoint's row."""
+        """Return the live version according to the endpoint's row."""
         live = self._row().get("live", {}).get("S")
         return None if live is None else from_json(LivePointer, live)
 
@@ -214,7 +214,7 @@ class Loop:
         return dict(self.sagemaker.describe_model_package(ModelPackageName=arn))
 
     def evaluation_of(self, package: Mapping[str, Any]) -> Evaluation:
-        """Return the evaluation that the gate judged a package by."""
+        """Return the evaluation on which the gate decided about a package."""
         return from_json(Evaluation, self._object(package["CustomerMetadataProperties"]["evaluation_uri"]))
 
     def training_seconds(self) -> float:
@@ -239,7 +239,7 @@ class Loop:
         """Wait for a monitor report beyond the ``known`` ones and return the newest.
 
         Raises:
-            LoopError: If there is none after ``seconds`` real seconds.
+            LoopError: If none exists after ``seconds`` real seconds.
         """
         deadline = time.monotonic() + seconds
         while len(keys := self.report_keys()) <= known:

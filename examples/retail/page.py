@@ -79,7 +79,8 @@ def _plots(weeks: Sequence[Week], words: Words) -> list[tuple[str, str, str]]:
         ),
         (
             "Drift by feature",
-            "Population stability index of each period's requests against the live model's baseline. Dark alone is no alarm: "
+            "Population stability index of each period's requests against the live model's baseline. A dark cell alone does not "
+            "raise an alarm: "
             "the test allows for how much a feature moves between ordinary periods, and planned prices move every week.",
             _svg(_drift(weeks)),
         ),

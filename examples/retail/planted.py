@@ -1,6 +1,6 @@
-"""A bad model that somebody registers by hand and gets approved: one that fails on rows which its team left out of the training.
+"""A bad model that a user registers by hand and gets approved: one that fails on rows which its team left out of the training.
 
-It was trained on the live model's own training set, is a valid package, and starts. The gate would refuse it; nobody asked.
+It was trained on the live model's own training set, is a valid package, and starts. The gate would refuse it, but was not run.
 """
 
 import hashlib
@@ -22,7 +22,7 @@ def register_bad_package(loop: Loop, live: LivePointer, script: Path) -> str:
 
     Args:
         loop: The unit.
-        live: What serves: its package is the pattern of the bad one.
+        live: The live version, whose package is the pattern of the bad one.
         script: The team's training script.
     """
     with tempfile.TemporaryDirectory() as name:

@@ -1,6 +1,6 @@
 """The trip of the other units: a first model, live periods, a second model that takes over, two bad ones that do not.
 
-Where a person approves, a package waits, an approval by anybody else is refused, and the approver's counts.
+Where a person approves, a package waits, an approval by any other user is refused, and the approver's is valid.
 """
 
 import time
@@ -36,12 +36,12 @@ def travel(trip: Trip, *, count: int = 2) -> None:
         _wait_for_alarm(trip, report, retrained)
     upcoming = replay.requests(periods[-1] + replay.weeks)
     deployed = trip.seen("DeployMachineArn")
-    with trip.step("retrain, gate it against what serves, register it") as detail:
+    with trip.step("retrain, gate it against the live model, register it") as detail:
         package = _retrained(trip, retrained)
         trip.trained(package, detail, "PendingManualApproval" if replay.is_manual else "Approved")
     with trip.step("the new model takes over in watched steps under live traffic") as detail:
         if replay.is_manual:
-            loop.approve(package["ModelPackageArn"], "as good in every category that was looked at")
+            loop.approve(package["ModelPackageArn"], "as good in every category that was checked")
         trip.promote(deployed, upcoming, detail)
     plant(trip, upcoming)
     trip.verify_audit()
@@ -53,7 +53,7 @@ def _first_model(trip: Trip) -> None:
         package = trip.train("no model yet")
         trip.trained(package, detail, "PendingManualApproval" if trip.replay.is_manual else "Approved")
     if trip.replay.is_manual:
-        with trip.step("an approval by somebody who may not give it is refused") as detail:
+        with trip.step("an approval by a user without permission is refused") as detail:
             loop.sagemaker.update_model_package(
                 ModelPackageArn=package["ModelPackageArn"],
                 ModelApprovalStatus="Approved",
@@ -63,7 +63,7 @@ def _first_model(trip: Trip) -> None:
             expect(loop.live() is None, "it serves all the same")
             detail.append(trip.last_record(Outcome.REFUSED).reason)
         deployed = trip.seen("DeployMachineArn")
-        loop.approve(package["ModelPackageArn"], "looked at by category and by household")
+        loop.approve(package["ModelPackageArn"], "checked by category and by household")
     with trip.step("the endpoint is born at the approval") as detail:
         trip.deployed(deployed)
         trip.last_record(Outcome.PROMOTED)

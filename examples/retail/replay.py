@@ -27,10 +27,10 @@ class Replay:
         loss: Loss of predictions against labels.
         words: How the page speaks of it.
         bad_script: A training script whose model looks fair and is not, which shows under real traffic alone.
-        refused_script: One whose model golden requests turn down. Default: the unit has none.
+        refused_script: Script of a model that golden requests reject. Default: the unit has none.
         is_manual: Whether a person approves its models.
         rows_per_call: How many rows a client sends at once.
-        whole_every: Which call of the traffic beside a rollout is another client's, who asks for a whole period at once: every
+        whole_every: Which call of the traffic beside a rollout is another client's, which requests a whole period at once: every
             third with 3. Default: there is no such client.
     """
 

@@ -53,7 +53,7 @@ def plant(trip: Trip, requests: list[dict[str, object]]) -> None:
 
     refused, bad = trip.replay.refused_script, trip.replay.bad_script
     if refused is not None:
-        with trip.step("a bad model is approved by hand, and turned down by golden requests") as detail:
+        with trip.step("a bad model is approved by hand, and rejected by golden requests") as detail:
             trip.turn_down(lambda: release(refused, "looks good, easy to explain"), detail)
     with trip.step(
         "another is approved that only real traffic knows, and rolled back while the old one serves"

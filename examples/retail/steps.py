@@ -188,7 +188,7 @@ class Trip:
         self.loop.wait_execution("DeployMachineArn", seen, appear=30, finish=180, error=error)
 
     def live(self) -> LivePointer:
-        """Return what serves.
+        """Return the live version.
 
         Raises:
             LoopError: If nothing does.

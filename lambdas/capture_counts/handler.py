@@ -26,7 +26,7 @@ def handler(event: dict[str, Any], _: object) -> dict[str, Any]:
     for record in event["Records"]:
         try:
             state = count_object(record["body"], _store, _table)
-        except Exception:  # whatever it is, the other objects of the batch must still be counted
+        except Exception:  # for any error, the other objects of the batch must still be counted
             _log.exception("message %s is not counted", record["messageId"])
             failed.append({"itemIdentifier": record["messageId"]})
         else:

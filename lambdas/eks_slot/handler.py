@@ -1,4 +1,4 @@
-"""Slots of a service on EKS: the candidate is applied, looked at, and what has no traffic rests."""
+"""Slots of a service on EKS: applies the candidate, observes it, and scales a slot without traffic to zero."""
 
 import logging
 import os

@@ -1,4 +1,4 @@
-"""The candidate of one Retrain execution: kept before it is evaluated, judged after."""
+"""The candidate of one Retrain execution: stored before it is evaluated, gated after."""
 
 import logging
 import os
@@ -28,7 +28,7 @@ JUDGE = Judge(
 
 
 def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
-    """Keep ``{"trained_uri", "execution"}``, or judge ``{"evaluation_uri", "execution", "now"}`` and what is registered."""
+    """Keep ``{"trained_uri", "execution"}``, or gate ``{"evaluation_uri", "execution", "now"}`` and what is registered."""
     del context
     if "trained_uri" in event:
         return ARTIFACTS.keep(event["trained_uri"], event["execution"])

@@ -25,6 +25,6 @@ def handler(event: dict[str, Any], context: Any) -> None:
             has_time=lambda: context.get_remaining_time_in_millis() > _RESERVE_MS,
         )
         _LOG.info("deleted %d from %s", deleted, name)
-    except Exception as error:  # whatever it is, CloudFormation has to hear of it
+    except Exception as error:  # for any error, CloudFormation must get a response
         failure = f"{type(error).__name__}: {error}"
     lambda_protocol.answer(event, physical_id=name, failure=failure)

@@ -273,7 +273,7 @@ class _Delivery:
 
 
 def define_dead_letter_queue(scope: Construct, id: str, *, business_unit: IBusinessUnit) -> sqs.Queue:
-    """Define a queue in which messages end that nobody could process; the unit's topic hears of the first one.
+    """Define a dead-letter queue for messages that could not be processed; the first one notifies the unit's topic.
 
     Args:
         scope: Parent.
@@ -300,7 +300,7 @@ def define_dead_letter_queue(scope: Construct, id: str, *, business_unit: IBusin
         evaluation_periods=1,
         comparison_operator=cloudwatch.ComparisonOperator.GREATER_THAN_OR_EQUAL_TO_THRESHOLD,
         treat_missing_data=cloudwatch.TreatMissingData.NOT_BREACHING,
-        alarm_description=f"messages that nobody could process wait in {queue.node.path}; read them, fix the cause, redrive them",
+        alarm_description=f"unprocessed messages are waiting in {queue.node.path}; read them, fix the cause, redrive them",
     )
     alarm.add_alarm_action(actions.SnsAction(business_unit.topic))
     return queue

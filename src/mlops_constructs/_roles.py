@@ -54,7 +54,7 @@ class ServiceRole(iam.Role):
     """A role that keeps what others grant to it in a second customer managed policy, ``Granted``.
 
     CDK would put a grant into an inline policy, and ``without_policy_updates`` would drop it. Here
-    ``bucket.grant_read(role)`` shows in the template, and its wildcards are findings until somebody acknowledges them.
+    ``bucket.grant_read(role)`` shows in the template, and its wildcards are findings until they are acknowledged.
     Define one with ``service_role``.
     """
 
@@ -80,7 +80,7 @@ class ServiceRole(iam.Role):
         self._asked: set[str] | None = None
 
     def add_to_principal_policy(self, statement: iam.PolicyStatement) -> iam.AddToPrincipalPolicyResult:
-        """Add a statement that somebody grants to the role.
+        """Add a statement that a resource grants to the role.
 
         Args:
             statement: The statement.

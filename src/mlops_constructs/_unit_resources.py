@@ -180,7 +180,7 @@ def define_log_group(
         vended_by: Service that delivers the logs, such as ``states``. The group's name is then below
             ``/aws/vendedlogs/<vended_by>/``, where delivery needs no entry of its own in the account's resource policy of 5,120
             characters (https://docs.aws.amazon.com/step-functions/latest/dg/bp-cwl.html). It ends with the id that CloudFormation
-            gives each stack anew, so that a group that was retained does not stand in the way of the next deployment.
+            gives to each new stack, so that a retained group does not block the next deployment.
             Default: CloudFormation gives a name.
     """
     name = None if vended_by is None else _vended_name(scope, id, vended_by)
@@ -222,7 +222,7 @@ def define_table(
         id: Construct id.
         business_unit: The unit; gives key and removal policy.
         partition_key: Attribute of the partition key.
-        sort_key: Attribute of the sort key. Default: there is none.
+        sort_key: Attribute of the sort key. Default: no sort key.
         ttl: Attribute with the epoch second after which an item is deleted. Default: items stay.
     """
     table = dynamodb.Table(

@@ -1,4 +1,4 @@
-"""Checks of arguments that know CDK's tokens: what is only known at deployment is never judged at synth.
+"""Checks of arguments that know CDK's tokens: a value known only at deployment is not checked at synth.
 
 A number token reads as a huge negative number and a string token has a length of its own: naive checks pass or fail by accident.
 
@@ -19,12 +19,12 @@ _MILLISECONDS = {"milliseconds": 1, "seconds": 1000, "minutes": 60_000, "days": 
 
 
 def is_known(value: object) -> bool:
-    """Return whether a value can be judged at synth: it is given, and no token."""
+    """Return whether a value can be checked at synth: it is given and is not a token."""
     return value is not None and not cdk.Token.is_unresolved(value)
 
 
 def check_range(name: str, value: float | None, *, minimum: float, maximum: float, fix: str = "") -> str | None:
-    """Return the problem of what is no number from ``minimum`` to ``maximum`` (both allowed), if it is known."""
+    """Check for a number from ``minimum`` to ``maximum`` (both allowed), if it is known."""
     if value is None or not is_known(value):
         return None
     if isinstance(value, int | float) and not isinstance(value, bool) and minimum <= value <= maximum:
@@ -33,7 +33,7 @@ def check_range(name: str, value: float | None, *, minimum: float, maximum: floa
 
 
 def check_whole(name: str, value: int, *, minimum: int, maximum: int) -> str | None:
-    """Return the problem of what is no whole number from ``minimum`` to ``maximum`` (both allowed), if it is known."""
+    """Check for an integer from ``minimum`` to ``maximum`` (both allowed), if it is known."""
     if cdk.Token.is_unresolved(value):
         return None
     if isinstance(value, int) and not isinstance(value, bool) and minimum <= value <= maximum:
@@ -47,7 +47,7 @@ def check_type(name: str, value: object, kind: type, *, allowed: str) -> str | N
 
 
 def check_names(name: str, value: object, *, example: str = "('price',)") -> str | None:
-    """Return the problem of what is no tuple of texts that say something: of one text alone each letter would be a name."""
+    """Check for a tuple of non-empty strings (a bare string would iterate by letter)."""
     if isinstance(value, tuple) and all(isinstance(each, str) and each for each in value):
         return None
     return f"{name} must be a tuple of names, such as {example}, got {value!r}"

@@ -19,7 +19,7 @@ BAKE_MINUTES = 5
 
 
 class VerifiedUnit(cdk.Stack):
-    """A development unit that is deployed, looked at and deleted."""
+    """A development unit that is deployed, checked and deleted."""
 
     def __init__(self, scope: Construct, id: str, *, unit: str, stack: str, bucket: str, image: ModelImage) -> None:
         """Define the stack.
@@ -30,7 +30,7 @@ class VerifiedUnit(cdk.Stack):
             unit: Name of the unit.
             stack: Name of the stack.
             bucket: Bucket of the stack's files; the account needs no ``cdk bootstrap``.
-            image: What serves.
+            image: Serving image.
         """
         files = cdk.CliCredentialsStackSynthesizer(file_assets_bucket_name=bucket, bucket_prefix="")
         super().__init__(scope, id, stack_name=stack, synthesizer=files)

@@ -45,7 +45,7 @@ NO_HEARTBEAT_ALARM = ConstructWarning(
 )
 NO_TRAFFIC_ALARM = ConstructWarning(
     id="mlops-constructs:DriftAlarms.noTraffic",
-    text="nobody hears when calls stop: the monitor runs every {schedule}, too often to tell each silence; give "
+    text="missing traffic is not reported: the monitor runs every {schedule}, too often to report each silent window; give "
     "expected_traffic the hours of calls, or acknowledge this warning",
 )
 UNCLAIMED_REF = ConstructWarning(
@@ -68,8 +68,9 @@ SHARED_SUBNETS = ConstructWarning(
 )
 SNAPSHOT_RETENTION = ConstructWarning(
     id="mlops-constructs:FeatureStore.snapshotRetention",
-    text="snapshots older than {days} days expire, and nobody has seen on AWS that Glue's optimizer keeps those that training sets "
-    "have tagged: until somebody has, a rebuild may find its rows gone",
+    text="snapshots older than {days} days expire, and it was never verified on AWS that Glue's optimizer keeps those that "
+    "training sets "
+    "have tagged: until then a rebuild may miss rows",
 )
 CLOSED_MODEL_MONITOR = ConstructWarning(
     id="mlops-constructs:ModelMonitor.closedToNewCustomers",

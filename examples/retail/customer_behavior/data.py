@@ -1,7 +1,7 @@
 """Real grocery transactions of 2017 (completejourney) as purchases by household, category and fortnight, with what led up to them.
 
 A fortnight is two weeks of the data, named by the first, an odd number. Every eighth household is taken, in each fortnight those
-that visited in the eight weeks before: who has gone away is not asked about. All that a prediction rests on is of earlier weeks, or
+that visited in the eight weeks before: households that left are excluded. A prediction uses only data of earlier weeks, or
 was announced before: campaigns and their coupons.
 """
 
@@ -99,7 +99,7 @@ def pairs_of(fortnight: int) -> pa.Table:
     """Return all columns of a fortnight, one row a household and category.
 
     Raises:
-        ValueError: If the fortnight has no full history, is not in the data, or is no first week of one.
+        ValueError: If the fortnight has no full history, is not in the data, or does not start with the first week of one.
     """
     if not FIRST_FORTNIGHT <= fortnight <= LAST_FORTNIGHT or fortnight % 2 == 0:
         raise ValueError(f"fortnight must be an odd week from {FIRST_FORTNIGHT} to {LAST_FORTNIGHT}, got {fortnight}")

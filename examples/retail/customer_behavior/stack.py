@@ -38,7 +38,7 @@ class CustomerBehavior(cdk.Stack):
         unit = BusinessUnit(self, "Unit", name="customer", profile=profile, network=network)
         groups, lock = declaration.FEATURE_GROUPS, declaration.LOCK_FILE
         store = FeatureStore(self, "Features", business_unit=unit, groups=groups, lock_file=lock)
-        approval = Approval.manual(timeout=cdk.Duration.days(2))  # what is said of people is looked at by one of them
+        approval = Approval.manual(timeout=cdk.Duration.days(2))  # a person reviews predictions about people
         registry = ModelRegistry(self, "Registry", business_unit=unit, name="propensity", approval=approval)
         endpoint = ModelEndpoint(
             self,

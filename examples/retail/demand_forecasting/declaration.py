@@ -43,10 +43,10 @@ EVALUATION = EvaluationPlan(
 # 2 % is what an equal candidate needs to pass nine times in ten, at the standard errors measured on the unit's holdouts (ADR 10)
 GATE = GateSpec(metric="wape", minimum_loss=0.22, max_regression=0.02)
 
-# a week is one cluster: the month before says what a week cannot, and is slow enough to ring by itself
+# a week is one cluster: the previous month has enough data, and changes slowly enough for an alarm of its own
 SPEC = MonitorSpec(alarm_windows=1, of_windows=1)
 
 GOLDEN = HERE / "golden.jsonl"
 # two trainings on the same weeks are a tenth apart, two seasons up to two; a forecast is asked for by a machine that waits, and
-# what takes three times as long as what serves needs other instances
+# a candidate that takes three times as long as the live model needs other instances
 MAX_DEVIATION, MAX_MILLISECONDS, MAX_SLOWDOWN = 0.3, 1000, 3.0

@@ -123,7 +123,7 @@ class DemandForecastingOnEks(cdk.Stack):
             endpoint=service,
             window=MONTH,
             interval=WEEK,
-            # a week is one cluster: a month says what a week cannot, and is slow enough to ring by itself
+            # a week is one cluster: a month has enough data, and changes slowly enough for an alarm of its own
             spec=MonitorSpec(alarm_windows=1, of_windows=1),
         )
         DriftAlarms(self, "Alarms", monitor=monitor, retraining=retraining, max_wape_ratio=1.25)

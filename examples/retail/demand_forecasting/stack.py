@@ -69,7 +69,7 @@ class DemandForecasting(cdk.Stack):
             training=training,
             evaluation=declaration.EVALUATION,
             gate=declaration.GATE,
-            cooldown=cdk.Duration.days(14),  # a new model has two weeks before what rings again retrains it
+            cooldown=cdk.Duration.days(14),  # a new model has two weeks before an alarm retrains it again
             guard=GuardPolicy(recheck_interval=WEEK),  # as often as the monitor looks
         )
         monitor = ModelMonitor(self, "Monitor", endpoint=endpoint, window=MONTH, interval=WEEK, spec=declaration.SPEC)

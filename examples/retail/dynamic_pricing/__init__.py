@@ -1,1 +1,1 @@
-"""Units of a product group that a store sells at a planned price: what a price decision rests on."""
+"""Units of a product group that a store sells at a planned price: the basis of a price decision."""

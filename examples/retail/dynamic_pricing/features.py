@@ -105,7 +105,7 @@ PROMOTION_PLAN = FeatureGroup(
 
 GROUPS = (GROUP_SALES, SALES_HISTORY, PRICE_HISTORY, PRICE_PLAN, PROMOTION_PLAN)
 KNOWN_BEFORE = (SALES_HISTORY, PRICE_HISTORY, PRICE_PLAN, PROMOTION_PLAN)
-SEGMENT = "on_promotion"  # the gate looks at it apart; the model sees the discount itself
+SEGMENT = "on_promotion"  # the gate evaluates it separately; the model sees the discount itself
 
 # what the model is asked with: the product group, and every feature that is known before the week
 INPUTS = (PRODUCT_GROUP.name, *(name for group in KNOWN_BEFORE for name in group.feature_names if name != SEGMENT))

@@ -1,4 +1,4 @@
-"""Acknowledge one finding of a checker on one construct, with a reason that a reviewer can judge.
+"""Acknowledge one finding of a checker on one construct, with a reason that a reviewer can assess.
 
 cdk-nag 3 reads acknowledgements from CDK's own validation framework. Only the qualified id ``Pack::Pack-Rule[Finding]`` keeps the
 reason in the report, and only the exact id counts: no prefix, no pattern.
@@ -48,7 +48,7 @@ def acknowledge(construct: IConstruct, rule: str, reason: str) -> None:
         reason: Why it stands and which alternative was rejected; at least 40 characters.
 
     Raises:
-        ValidationError: If the id is no rule of a pack, the reason too short, or the construct a stack.
+        ValidationError: If the id is not a rule of a pack, the reason is too short, or the construct is a stack.
 
     Example:
         >>> acknowledge(queue, "Serverless-SQSRedrivePolicy", "it is itself where dead letters end; one more is never read")
@@ -65,7 +65,7 @@ def acknowledge_family(construct: IConstruct, rule: str, reason: str) -> None:
         reason: Why it stands and which alternative was rejected; at least 40 characters.
 
     Raises:
-        ValidationError: If the rule is no family, or as ``acknowledge``.
+        ValidationError: If the rule is not a family, or as ``acknowledge``.
     """
     if rule not in RULE_FAMILIES:
         problem = f"rule must be one of {', '.join(sorted(RULE_FAMILIES))}, got {rule!r}"

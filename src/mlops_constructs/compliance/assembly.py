@@ -46,7 +46,7 @@ class Resource:
 
     @property
     def name(self) -> str:
-        """The physical name, or what stands for one that CloudFormation gives."""
+        """The physical name, or a placeholder for one that CloudFormation generates."""
         named = self.properties.get(_NAMES.get(self.type, ""))
         return self.template.placeholder(self.logical_id) if named is None else self.text(named)
 
@@ -98,7 +98,7 @@ class Template:
             )
 
     def placeholder(self, logical_id: str, attribute: str = "") -> str:
-        """Return what stands for a resource's physical id or attribute in a text."""
+        """Return the placeholder of a resource's physical id or attribute in a string."""
         return f"${{{self.name}.{logical_id}{'.' if attribute else ''}{attribute}}}"
 
     def text(self, value: object) -> str:
@@ -284,7 +284,7 @@ def _stated_paths(template: Path) -> list[tuple[str, str]]:
 
 
 def _is_nested(path: str, stated: Sequence[tuple[str, str]]) -> bool:
-    """Whether a construct stands in a nested stack, where logical ids begin anew."""
+    """Whether a construct is in a nested stack, which has its own logical ids."""
     roots = {own.partition(_NESTED)[0] for _, own in stated if _NESTED in own}
     return any(path.startswith(f"{root}/") for root in roots)
 

@@ -15,7 +15,7 @@ PACK = "Mlops"
 
 
 class MlopsChecks(cdk_nag.NagPack):
-    """Rules for endpoints, models, jobs, machines that promote, and what stands around them.
+    """Rules for endpoints, models, jobs, machines that promote, and their surroundings.
 
     The pack reads the synthesized templates instead of constructs, so that it sees raw overrides, ``aws_eks_v2`` and what Amazon
     States Language makes. A finding is acknowledged like those of cdk-nag's own packs, by ``Mlops::<id of the finding>``.
@@ -50,7 +50,7 @@ class MlopsChecks(cdk_nag.NagPack):
         return _report(Assembly.load(map(Path, context.template_paths)), "")
 
     def validate_scope(self, scope: IConstruct) -> cdk.PolicyValidationPluginReport:
-        """Check what is below a construct, with the whole of its app or stage as context; synthesizes it if nobody has.
+        """Check what is below a construct, with the whole of its app or stage as context; synthesizes it if needed.
 
         Args:
             scope: An app, a stage, a stack or a construct.

@@ -132,7 +132,7 @@ def _states(machine: Mapping[str, Any], *, is_jsonata: bool, scope: tuple[str, .
 def _definition(resource: Resource) -> Mapping[str, Any] | None:
     given = resource.properties.get("DefinitionString", resource.properties.get("Definition"))
     if given is None:
-        return None  # in S3, which nobody reads here
+        return None  # in S3, which is not read here
     is_object = isinstance(given, Mapping) and "States" in given
     text = json.dumps(_resolved(resource, given)) if is_object else resource.text(given)
     for name, value in (resource.properties.get("DefinitionSubstitutions") or {}).items():

@@ -22,7 +22,7 @@ _ABOVE = cloudwatch.ComparisonOperator.GREATER_THAN_THRESHOLD
 _BELOW = cloudwatch.ComparisonOperator.LESS_THAN_THRESHOLD
 # SageMaker delivers captures within minutes; https://docs.aws.amazon.com/sagemaker/latest/dg/model-monitor-data-capture.html
 _CAPTURE_HOURS = 3
-# An alarm looks back seven days at most, and two runs must fit, or each late run would ring.
+# An alarm evaluates at most seven days, and two runs must fit, or each late run would raise it.
 # https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_PutMetricAlarm.html (EvaluationPeriods)
 LONGEST_SCHEDULE = cdk.Duration.hours(84)
 
@@ -30,7 +30,7 @@ LONGEST_SCHEDULE = cdk.Duration.hours(84)
 class Severity(StrEnum):
     """How urgent an alarm is: whom it tells.
 
-    ``WARNING`` is something to look at in working hours: one window drifted, labels are late. ``CRITICAL`` is something that a
+    ``WARNING`` needs attention in working hours: one window drifted, labels are late. ``CRITICAL`` is something that a
     person on call acts on: drift that persists, quality, bias or latency beyond their limits, a baseline that was tampered with,
     or silence.
     """
@@ -142,7 +142,7 @@ def children(
 
     Args:
         monitor: The monitor.
-        wape_ratio: Live WAPE over the holdout's, above which quality rings.
+        wape_ratio: Live WAPE over the holdout's, above which ``quality`` fires.
         severities: Severities that differ, by name.
         psi: Largest PSI by feature.
         traffic: When calls are expected; None is never.
@@ -178,7 +178,7 @@ def _drift(monitor: IModelMonitor) -> Iterator[Child]:
         threshold=1,
         comparison=_AT_LEAST,
         description="at least one feature of the calls no longer looks like the training data, in "
-        f"{spec.alarm_windows} of {spec.of_windows} windows; the newest report names it and says how it changed: mend the feed if "
+        f"{spec.alarm_windows} of {spec.of_windows} windows; the newest report names it and how it changed: fix the feed if "
         "it broke, else let the model be trained again",
     )
     yield Child(
@@ -207,11 +207,10 @@ def _drift(monitor: IModelMonitor) -> Iterator[Child]:
 def _after(spec: MonitorSpec) -> str:
     """Return what to do about a feature that drifted in one window."""
     if spec.alarm_windows == 1:
-        return (
-            "one window alone makes it drift, so that the alarm Features rings too: the newest report names the feature"
-        )
+        return "one window is enough for drift, so the alarm Features fires too: the newest report names the feature"
     return (
-        f"wait for the next one, {spec.alarm_windows} of {spec.of_windows} make it drift, or look at once: the newest report names "
+        f"wait for the next window, since drift needs {spec.alarm_windows} of {spec.of_windows}, or check now: the newest "
+        "report names "
         "the feature"
     )
 
@@ -247,7 +246,7 @@ def _quality(monitor: IModelMonitor, wape_ratio: float) -> Iterator[Child]:
         threshold=1,
         comparison=_AT_LEAST,
         description=f"a bias metric is more than {spec.maximum_bias_shift:g} from the baseline's, with the whole of its interval; "
-        "the newest report names the group and the metric: ask whoever answers for the model before it is trained again",
+        "the newest report names the group and the metric: ask the model's owner before it is trained again",
     )
     yield Child(
         name="latency",
@@ -257,7 +256,7 @@ def _quality(monitor: IModelMonitor, wape_ratio: float) -> Iterator[Child]:
         threshold=1,
         comparison=_AT_LEAST,
         description=f"the model takes more than {spec.maximum_latency_ratio:g} times as long as in the weeks before, or longer "
-        "than its limit; look at instances, scaling and size of the requests, and at what was deployed last",
+        "than its limit; check instances, scaling, request sizes and the last deployment",
     )
     # the monitor looks for labels in the window and the delay before it, and knows no longer lag than that
     delay = max(spec.label_delay_hours, 1)
@@ -269,8 +268,8 @@ def _quality(monitor: IModelMonitor, wape_ratio: float) -> Iterator[Child]:
         metric=monitor.metric_label_lag_hours,
         threshold=late,
         comparison=_AT_LEAST,
-        description=f"no label has come for {late} hours, longer than one may take, so nobody knows how good the model is; "
-        "ask whoever uploads the ground truth",
+        description=f"no label has arrived for {late} hours, longer than the label delay, so model quality is unknown; "
+        "ask the team that uploads the ground truth",
     )
 
 
@@ -305,7 +304,8 @@ def _silence(monitor: IModelMonitor, traffic: ExpectedTraffic | None) -> Iterato
             threshold=1,
             comparison=_BELOW,
             description=f"the monitor's function {'Decide' if monitor.engine.job is None else 'Start'} did not run, or failed, at "
-            "two of its times in a row: nobody watches; read its log, its dead letters and whether its rule is enabled",
+            "two scheduled times in a row: the endpoint is not monitored; check its log, its dead letters and that its "
+            "rule is enabled",
             hours=2 * hours,
             missing=cloudwatch.TreatMissingData.BREACHING,
         )
@@ -317,8 +317,8 @@ def _silence(monitor: IModelMonitor, traffic: ExpectedTraffic | None) -> Iterato
             metric=lambda: _calls(monitor, traffic),
             threshold=1,
             comparison=_BELOW,
-            description=f"no call for {traffic.silent_hours} hours at which some are expected; ask whoever calls the endpoint, and "
-            "look at its errors",
+            description=f"no call for {traffic.silent_hours} hours with expected traffic; ask the endpoint's callers, and "
+            "check its errors",
             hours=traffic.silent_hours,
             missing=cloudwatch.TreatMissingData.BREACHING,
         )

@@ -26,7 +26,7 @@ from mlops_constructs.unit_interface import IBusinessUnit
 from mlops_runtime.contracts.events import DetailType, event_source
 from mlops_runtime.contracts.monitor import MonitorState
 
-# something is wrong, or nobody looks. That there are no labels or rows enough is no news of its own: the alarm Labels tells when it
+# something is wrong, or is not monitored. Missing labels or too few rows need no notification: the alarm Labels fires when it
 # has lasted too long
 TOLD = (
     MonitorState.VIOLATION,
@@ -42,7 +42,7 @@ _RETRAINS = ("features", "quality")
 # an endpoint may well sleep for hours, and only its hours say for which
 _TELLS_SILENCE = cdk.Duration.days(1)
 _TOLD_ABOVE = (
-    "the composite alarm of its severity tells the topic, once for all that ring together; "
+    "the composite alarm of its severity notifies the topic, once for all alarms that fire together; "
     "rejected: an action of its own, which would tell the same people twice"
 )
 
@@ -69,8 +69,8 @@ def define_messages(
         id: Construct id of the rule.
         business_unit: The unit.
         endpoint_name: The endpoint.
-        outcomes: States that are told.
-        topic: Who is told.
+        outcomes: States to notify of.
+        topic: Topic to notify.
     """
     rule = events.Rule(
         scope,
@@ -107,8 +107,8 @@ class DriftAlarms(Construct):
 
     Each alarm watches one metric of the monitor; ``alarms`` names them. Two composite alarms tell people: ``Critical`` of drift
     that persists, of quality, bias and latency beyond their limits, of a baseline that was tampered with and of silence;
-    ``Warning`` of what may become one of these, unless ``Critical`` rings already. ``Endpoint`` rings when either does. Besides,
-    each report that found something is told in words. Between two runs of the monitor alarms keep their state. A dashboard
+    ``Warning`` for what may become critical, unless ``Critical`` is already in ALARM. ``Endpoint`` fires when either does. Also,
+    each report with a finding is published in words. Between two runs of the monitor alarms keep their state. A dashboard
     shows them.
 
     While a rollout holds the endpoint, the monitor publishes nothing about drift, so that no alarm on it begins
@@ -119,8 +119,8 @@ class DriftAlarms(Construct):
         id: Construct id.
         monitor: The monitor. The alarms belong to its unit.
         retraining: What drift and quality ask for. Default: the alarms only tell.
-        max_wape_ratio: Live WAPE over the holdout's, above which ``quality`` rings, up to 100. At less than the monitor's
-            ``maximum_wape_ratio`` it would ring of what the report calls ``OK``; at more it rings, and asks for a retraining, only
+        max_wape_ratio: Live WAPE over the holdout's, above which ``quality`` fires, up to 100. At less than the monitor's
+            ``maximum_wape_ratio`` it would fire on what the report calls ``OK``; at more it fires, and requests a retraining, only
             when the model is worse than what the report calls a ``VIOLATION``. Default: the monitor's.
         critical_topic: Topic of those on call. Default: the unit's.
         warning_topic: Topic of those who look in working hours. Default: the unit's.
@@ -128,7 +128,7 @@ class DriftAlarms(Construct):
         max_psi: Largest PSI of features that have an alarm of their own, a warning. Only a model's baseline says what is a feature:
             one that no model has deploys, its alarm never has data, and each report names it as unknown. Default: none has.
         expected_traffic: When calls are expected, so that their absence is an alarm. Default: a report of a monitor that decides
-            once a day or more seldom warns in words when there was no call since the one before; of others nobody hears.
+            once a day or less often warns in words when there was no call since the last one; others do not.
 
     Raises:
         ValidationError: If a limit is not possible, a name is unknown, or the pipeline is of
@@ -253,7 +253,7 @@ class DriftAlarms(Construct):
             return problem
         return (
             f"max_wape_ratio must be at least the monitor's maximum_wape_ratio, {reported:g}, got {max_wape_ratio:g}: it would "
-            "ring while the report says OK; leave it out, or give MonitorSpec(maximum_wape_ratio=...) the smaller one"
+            "fire while the report says OK; remove it, or give MonitorSpec(maximum_wape_ratio=...) the smaller one"
         )
 
     def _define_messages(self, traffic: ExpectedTraffic | None) -> None:
@@ -283,14 +283,15 @@ class DriftAlarms(Construct):
                 continue
             rule: cloudwatch.IAlarmRule = cloudwatch.AlarmRule.any_of(*(self._alarms[child.name] for child in own))
             if severity is Severity.WARNING and made:
-                # who hears of the one need not hear of the other
+                # one notification covers both
                 rule = cloudwatch.AlarmRule.all_of(rule, cloudwatch.AlarmRule.not_(made[Severity.CRITICAL]))
             which = ", ".join(child.id for child in own)
             alarm = cloudwatch.CompositeAlarm(
                 self,
                 severity.value.capitalize(),
                 alarm_rule=rule,
-                alarm_description=f"{name}: {severity}: at least one of {which} rings; its description says what happened and "
+                alarm_description=f"{name}: {severity}: at least one of {which} is in ALARM; its description says what "
+                "happened and "
                 "what to do, `mlops monitor report` shows the newest report"[:1024],
             )
             topic = self._topics[severity]
@@ -311,7 +312,7 @@ class DriftAlarms(Construct):
             self,
             "Endpoint",
             alarm_rule=cloudwatch.AlarmRule.any_of(*self._composites.values()),
-            alarm_description=f"{self._monitor.endpoint.endpoint_name}: its monitor found something; look at the alarms "
+            alarm_description=f"{self._monitor.endpoint.endpoint_name}: its monitor found something; check the alarms "
             "Critical and Warning, they tell people",
         )
         return alarm

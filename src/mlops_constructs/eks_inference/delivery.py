@@ -1,4 +1,4 @@
-"""Who applies what stands still of a service: its account and its network policy. The slots are the Deploy machine's alone."""
+"""Apply the static objects of a service: service account and network policy. Only the Deploy machine changes slots."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,7 @@ from mlops_constructs._arguments import checked
 class Delivery:
     """How the manifests of a service that no rollout changes come to the cluster. Use one of the two factories.
 
-    A rollout is no commit: which slot runs which version, and how many pods, is written by the Deploy machine in every case, by
+    A rollout is not a commit: which slot runs which version, and how many pods, is written by the Deploy machine in every case, by
     server-side apply as field manager ``mlops-constructs``. A GitOps controller that is to own those objects too would take each
     rollout back; keep ``<endpoint>-blue`` and ``<endpoint>-green`` out of what it syncs.
 
@@ -23,7 +23,7 @@ class Delivery:
 
     @classmethod
     def server_side_apply(cls) -> "Delivery":
-        """Apply them when the stack is deployed, after a dry run of all; a field that somebody else manages is an error."""
+        """Apply them when the stack is deployed, after a dry run of all; a field with another field manager is an error."""
         return cls(is_applied=True)
 
     @classmethod

@@ -1,4 +1,4 @@
-"""A Kubernetes cluster that somebody else runs: what synthesis needs of it, and nothing that can be read when it is asked."""
+"""An existing Kubernetes cluster: only the attributes that synthesis needs. The rest is read at run time."""
 
 import ipaddress
 from collections.abc import Mapping, Sequence
@@ -45,7 +45,7 @@ class EksCluster(Construct):
         id: Construct id.
         name: Name of the cluster, in the stack's account and region.
         security_group_id: Security group of its control plane, ``cluster.resourcesVpcConfig.clusterSecurityGroupId``.
-        subnet_cidrs: Addresses of the subnets in which load balancers stand: pods answer whatever stands there, and nobody else.
+        subnet_cidrs: CIDR blocks of the load balancers' subnets: pods accept traffic only from them.
         vpc_id: Its network, in which the unit runs too. Default: it is not compared with the unit's.
         pod_security_group_id: Security group of its pods. Default: the cluster's, as on Auto Mode and managed nodes.
         egress_cidrs: Addresses of the endpoints of S3, to which pods may call on port 443. Default: any, for a network whose

@@ -218,7 +218,7 @@ class EksInferenceService(ServiceMetrics):
 
     @property
     def manifests(self) -> list[Manifest]:
-        """What stands still of the service: the pods' account and their network policy."""
+        """The static objects of the service: the pods' service account and their network policy."""
         return list(self._manifests)
 
     @property
@@ -227,7 +227,7 @@ class EksInferenceService(ServiceMetrics):
         return self._manifests_url
 
     def allow_from(self, group: ec2.ISecurityGroup) -> None:
-        """Let what is in a security group call the service; who else may is nobody.
+        """Allow clients in a security group to call the service. No other client can.
 
         Args:
             group: The security group. It needs a rule of its own that lets it out.
@@ -318,7 +318,7 @@ class EksInferenceService(ServiceMetrics):
         )
 
     def _deliver(self, delivery: Delivery) -> list[Construct]:
-        """Bring what stands still to the cluster, and return what has to be there before a slot is."""
+        """Apply the static objects to the cluster, and return what must exist before a slot."""
         association = define_association(
             self,
             "Identity",
@@ -332,7 +332,7 @@ class EksInferenceService(ServiceMetrics):
         manifests = self._manifests if delivery.is_applied else []
         if not delivery.is_applied:
             self._manifests_url = define_file(self, "File", manifests=self._manifests).s3_object_url
-        # what the Deploy machine has applied goes with this resource, whoever applies the rest
+        # objects that the Deploy machine applied are deleted with this resource, however the rest is applied
         applied = self._tenant.add_manifests(self, "Manifests", name=self._name, manifests=manifests, owned=owned)
         # bindings go before the target groups that they point to
         applied.node.add_dependency(self._balancer)
@@ -390,7 +390,7 @@ class EksInferenceService(ServiceMetrics):
 
 
 def _standing(spec: ServingSpec) -> list[Manifest]:
-    """Return what stands still of a service. It names neither rule, target groups nor zones, which are only known at deployment."""
+    """Return the static objects of a service, without rule, target groups and zones, which are known only at deployment."""
     if spec.eks is None:
         raise TypeError("the spec of a service on EKS has a part about EKS")
     prefix = f"arn:aws:elasticloadbalancing:us-east-1:{_ACCOUNT}"

@@ -25,7 +25,7 @@ START_SECONDS = 1800
 # a load balancer goes on for some seconds to send to targets without weight
 # https://github.com/argoproj/argo-rollouts/issues/4595
 _DRAIN_SECONDS = 60
-# a load balancer tells of a minute's requests some minutes later
+# a load balancer publishes a minute's requests some minutes later
 # https://docs.aws.amazon.com/elasticloadbalancing/latest/application/load-balancer-cloudwatch-metrics.html
 _EVIDENCE_SECONDS = 180
 # the function's own time and some more
@@ -67,7 +67,7 @@ class SlotSteps:
         """Return the states from ``IsUnrecorded`` that put the weights back where a promotion could not be recorded.
 
         A rollback stays, as it does after any other end: what it flees from must not come back because a record failed. A first
-        model has nothing to go back to.
+        model has no earlier version.
         """
         back = "$reason & '. The traffic is back at slot ' & $plan.eks.live_slot"
         return {
@@ -105,18 +105,18 @@ class SlotSteps:
                 next_state="IsSlotLeft",
                 catch="IsSlotLeft",
             ),
-            # weights that were taken back count from then
+            # weights that were rolled back are valid from then
             "IsSlotLeft": choose(("$applied or $plan.eks.is_left", "AwaitDrained"), default=next_state),
             "AwaitDrained": wait(_DRAIN_SECONDS, "IdleSlot"),
             "IdleSlot": self._ask("idle", next_state=next_state, catch=next_state),
         }
 
     def _start_states(self) -> dict[str, State]:
-        # from here on pods may run that serve nobody
+        # from here on pods without traffic may run
         made = {
             "applied": True,
             "deadline": f"{{% $toMillis($now()) + {START_SECONDS * 1000} %}}",
-            "observed": {"is_ready": False, "is_failed": False, "pods": 0, "reason": "nobody could look at it"},
+            "observed": {"is_ready": False, "is_failed": False, "pods": 0, "reason": "its state could not be read"},
             "targets": "",
             "step": 0,
         }
@@ -222,7 +222,7 @@ class SlotSteps:
                 default="TooLittleEvidence",
             ),
             "IsLastStep": choose(("$step + 1 < $count($plan.eks.steps)", "NextStep"), default=PROMOTED),
-            # and alarms are looked at meanwhile
+            # and alarms are checked meanwhile
             "AwaitEvidence": wait("{% $plan.poll_seconds %}", "LookAtAlarms"),
             "NoEvidence": self._back("ROLLED_BACK", "'alarms or requests could not be read: ' & $caught"),
             "TooLittleEvidence": self._back(
@@ -330,7 +330,7 @@ class EksTarget:
 
     @property
     def is_reset_by_stack(self) -> bool:
-        """Yes: CloudFormation writes a rule's weights with whatever else it changes there, tags of the whole stack among it."""
+        """Yes: CloudFormation writes a rule's weights with any other change of the rule, such as tags of the whole stack."""
         return True
 
     @property
@@ -355,7 +355,7 @@ class EksTarget:
         return START_SECONDS
 
     def busy(self, *, next_state: str, partition: str) -> tuple[str, dict[str, State]]:
-        """Return the state that puts the weights where the plan says: nobody else ends what an execution that died has begun."""
+        """Return the state that puts the weights where the plan says. It completes what a dead execution started."""
         return "TakeBack", self._steps(0, partition).take_back(next_state=next_state)
 
     def steps(self, *, rollout: RolloutSpec, golden_arn: str | None, partition: str) -> tuple[str, dict[str, State]]:

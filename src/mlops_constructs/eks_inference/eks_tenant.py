@@ -79,7 +79,7 @@ class TenantQuota:
 class EksTenant(Construct):
     """Give a business unit a namespace of its own on a cluster. Stateless.
 
-    Defines namespace with restricted pod security, quota, default-deny network policy, the Role of whoever applies its services,
+    Defines namespace with restricted pod security, quota, default-deny network policy, the Role that applies its services,
     on EKS Auto Mode the setting that makes the cluster enforce network policies, the function that applies manifests, and its
     access entry. Making a namespace takes an administrator: see ``Bootstrap``; its function refuses a cluster without metrics, and
     one without Auto Mode whose VPC CNI add-on does not enforce network policies.
@@ -154,7 +154,7 @@ class EksTenant(Construct):
 
     @property
     def applier_group(self) -> str:
-        """Kubernetes group of whoever applies the unit's manifests."""
+        """Kubernetes group of the applier of the unit's manifests."""
         return self._spec.applier_group
 
     @property
@@ -182,7 +182,7 @@ class EksTenant(Construct):
         define_writer(scope, id, cluster=self._cluster, function=function, group=slot_group(self._spec))
 
     def add_reader(self, scope: Construct, id: str, *, function: lambda_.IFunction) -> None:
-        """Let a function of the unit look at what runs in the namespace.
+        """Grant a function of the unit read access to the namespace's objects.
 
         Args:
             scope: Parent of the access entry.

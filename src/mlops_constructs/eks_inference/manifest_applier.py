@@ -25,7 +25,7 @@ from mlops_constructs.unit_interface import IBusinessUnit
 from mlops_runtime.contracts import canonical_json
 from mlops_runtime.eks.kubernetes_objects import Manifest, Ref
 
-# begins with a letter, so that it is no number, and is none of the words that PyYAML itself quotes; y and n are truth to some
+# starts with a letter, so it is not a number, and is not a word that PyYAML quotes itself; y and n are booleans to some
 _WORD = re.compile(r"[A-Za-z/][A-Za-z0-9_./-]+", re.ASCII)
 
 RESOURCE_TYPE = "Custom::MLOpsManifests"
@@ -48,7 +48,7 @@ def render_yaml(manifests: Sequence[Mapping[str, Any]]) -> str:
         manifests: Plain values, as of ``mlops_runtime.eks``.
 
     Raises:
-        yaml.representer.RepresenterError: If a value is no plain one.
+        yaml.representer.RepresenterError: If a value is not a plain type.
 
     Example:
         >>> print(render_yaml([{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "on"}}]), end="")
@@ -125,7 +125,7 @@ def define_applier(scope: Construct, id: str, *, business_unit: IBusinessUnit, c
 def define_bootstrap(
     scope: Construct, id: str, *, business_unit: IBusinessUnit, cluster: EksCluster
 ) -> lambda_.Function:
-    """Define the function that makes the unit's place on the cluster: administrator while it works, and not a moment longer.
+    """Define the function that prepares the unit's namespace. It is cluster administrator only while it works.
 
     It may make an access entry for its own role alone, and give it that one policy.
 
@@ -254,7 +254,7 @@ def define_writer(
 def define_reader(
     scope: Construct, id: str, *, cluster: EksCluster, function: lambda_.IFunction, namespace: str
 ) -> eks.CfnAccessEntry:
-    """Define the access entry of a function that looks at a namespace and changes nothing.
+    """Define the access entry of a function with read access to a namespace.
 
     Args:
         scope: Parent.

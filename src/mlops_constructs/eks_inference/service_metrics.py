@@ -17,7 +17,7 @@ Slot = Literal["blue", "green"]
 
 _ABOVE = cloudwatch.ComparisonOperator.GREATER_THAN_THRESHOLD
 _AT_LEAST = cloudwatch.ComparisonOperator.GREATER_THAN_OR_EQUAL_TO_THRESHOLD
-# no calls, no errors, and a slot that rests has no pods: that nobody calls is what the monitor's heartbeat says
+# no calls, no errors, and an idle slot has no pods: the monitor's heartbeat reports missing traffic
 _SILENCE = cloudwatch.TreatMissingData.NOT_BREACHING
 _DEFAULT_LATENCY_MS = 1000
 
@@ -127,7 +127,7 @@ class ServiceMetrics(Construct):
 def define_slot_alarms(
     scope: Construct, id: str, *, slot: Slot, service: ServiceMetrics, name: str, policy: RolloutSpec, topic: sns.ITopic
 ) -> list[cloudwatch.Alarm]:
-    """Define the alarms of one slot: a rollout that shifts traffic to it goes back when one of them rings.
+    """Define the alarms of one slot: a rollout that shifts traffic to it rolls back when one of them fires.
 
     Args:
         scope: Parent.
@@ -136,7 +136,7 @@ def define_slot_alarms(
         service: Its metrics.
         name: Name of the service.
         policy: What is accepted, and for how long.
-        topic: Topic that hears of it.
+        topic: Topic to notify.
     """
     period = cdk.Duration.seconds(policy.alarm_period)
     latency = _DEFAULT_LATENCY_MS if policy.max_latency_ms is None else policy.max_latency_ms
@@ -175,7 +175,7 @@ def define_slot_alarms(
             comparison_operator=_AT_LEAST,
             treat_missing_data=_SILENCE,
             alarm_description=(
-                f"a pod of slot {slot} of {name} has not answered /ping for three minutes; look at it with: kubectl describe pod "
+                f"a pod of slot {slot} of {name} has not answered /ping for three minutes; inspect it with: kubectl describe pod "
                 f"-l app.kubernetes.io/name={name},mlops.constructs/slot={slot}"
             ),
         ),
@@ -195,7 +195,7 @@ def define_errors_alarm(
         id: Construct id.
         service: Its metrics.
         name: Name of the service.
-        topic: Topic that hears of it.
+        topic: Topic to notify.
     """
     total = cloudwatch.MathExpression(
         expression="FILL(pods, 0) + FILL(balancer, 0)",
@@ -215,7 +215,7 @@ def define_errors_alarm(
         comparison_operator=_AT_LEAST,
         treat_missing_data=_SILENCE,
         alarm_description=(
-            f"{name} answered with 5xx at least 5 times in each of three periods of five minutes; look at the targets' health and "
+            f"{name} answered with 5xx at least 5 times in each of three periods of five minutes; check the targets' health and "
             "the pods' log, or start the Deploy machine with reason=rollback"
         ),
     )

@@ -1,4 +1,4 @@
-"""The function that brings a version into a slot, looks at it, and lets a slot rest: the only writer of slots."""
+"""The function that applies a version to a slot, observes it and scales a slot to zero: the only writer of slots."""
 
 from collections.abc import Mapping
 
@@ -39,10 +39,10 @@ def slot_environment(balancer: ServiceLoadBalancer, *, cluster: EksCluster, name
 
 
 def look_statements(cluster: EksCluster) -> list[iam.PolicyStatement]:
-    """Return what it takes to find what serves: the rule's weights, and the way to the cluster.
+    """Return the environment that locates the live slot: the rule's weights and the cluster.
 
     Args:
-        cluster: The cluster, whose access entry says what may be looked at.
+        cluster: The cluster, whose access entry limits what can be read.
     """
     # https://docs.aws.amazon.com/service-authorization/latest/reference/list_awselasticloadbalancingv2.html: no resource type
     rules = iam.PolicyStatement(actions=["elasticloadbalancing:DescribeRules"], resources=["*"])
@@ -91,7 +91,7 @@ def define_slot_function(
 
 
 def read_lock(function: lambda_.Function, *, table: dynamodb.ITable) -> None:
-    """Let the function see who holds the lock of the service: it changes slots for nobody else.
+    """Let the function read the lock of the service: it changes slots only for the lock's holder.
 
     Args:
         function: The function ``eks_slot``, which the machine has to know before there is a table.

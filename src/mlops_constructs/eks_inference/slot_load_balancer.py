@@ -1,4 +1,4 @@
-"""What stands before the two slots of a service: an internal load balancer, a target group a slot, and one weighted rule."""
+"""Internal load balancer of a service: one target group for each of the two slots, and one weighted rule."""
 
 from collections.abc import Mapping
 
@@ -87,7 +87,7 @@ class ServiceLoadBalancer(Construct):
 
     @property
     def security_group(self) -> ec2.ISecurityGroup:
-        """Security group of the load balancer: nobody is let in that is not allowed by name."""
+        """Security group of the load balancer; it allows no client by default."""
         return self._group
 
     @property

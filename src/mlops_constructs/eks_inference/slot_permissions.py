@@ -32,7 +32,7 @@ _REASON = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EksAccess(RolloutAccess):
-    """The service and what stands around it; its methods give the statements of each part.
+    """The service and its surroundings; its methods return the IAM statements of each part.
 
     Args:
         cluster: The cluster, on which access entries say what a part may do.
@@ -43,7 +43,7 @@ class EksAccess(RolloutAccess):
     rule_arn: str
 
     def preflight(self) -> list[iam.PolicyStatement]:
-        """Read package, archive, spec, row, records, weights, alarms, whether the unit rests; slots by the cluster's own right."""
+        """Read package, archive, spec, row, records, weights, alarms and the unit's pause; slots by the cluster's access entry."""
         return [
             *self.business_unit.automation_statements(),
             self._table("dynamodb:GetItem"),
@@ -56,12 +56,12 @@ class EksAccess(RolloutAccess):
         ]
 
     def record(self) -> list[iam.PolicyStatement]:
-        """Read what serves, append to the audit chain, move the live pointer; sign the archives that gates passed."""
+        """Read the live state, append to the audit chain, move the live pointer, sign archives that passed gates."""
         return [*self._audit(), self._package(), *self._sign_archives(), *look_statements(self.cluster)]
 
     def machine(self, *, execution_role: iam.IRole, functions: list[str]) -> list[iam.PolicyStatement]:
         """Lock, call the functions, shift the weights of the one rule, watch alarms and targets, clean up, announce."""
-        del execution_role  # pods take it on by themselves, it is passed to nobody
+        del execution_role  # pods assume it through Pod Identity, it is not passed
         unit = self.business_unit
         return [
             self._table("dynamodb:UpdateItem"),
@@ -167,7 +167,7 @@ def define_association(
     role: iam.IRole,
     statements: Sequence[iam.PolicyStatement],
 ) -> eks.CfnPodIdentityAssociation:
-    """Define which pods take the role on, with a session policy: whatever else is granted to the role, they get no more.
+    """Define which pods assume the role, with a session policy that limits the role's grants.
 
     A session policy and session tags exclude each other, so that the role's trust names the cluster and not the namespace: tags
     that are not sent would lock every pod out.

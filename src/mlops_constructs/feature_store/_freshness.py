@@ -104,9 +104,9 @@ def define_freshness_alarms(
 ) -> dict[str, cloudwatch.Alarm]:
     """Define one alarm a group, by its table's name.
 
-    Nothing is published of a table without rows, so missing data is no breach: the alarm then has insufficient data, where there
-    never was a row from its first day without telling anybody. If the measuring itself falls silent, or all rows are erased, an
-    alarm goes from any other state to that one, which the topic is told.
+    Nothing is published for a table without rows, so missing data is not a breach: the alarm then has insufficient data, where
+    there never was a row from its first day without a notification. If the measurement stops, or all rows are erased, an
+    alarm changes from any other state to that one, which notifies the topic.
 
     Args:
         scope: Parent.
@@ -131,7 +131,7 @@ def define_freshness_alarms(
             datapoints_to_alarm=1,
             treat_missing_data=cloudwatch.TreatMissingData.MISSING,
             alarm_description=f"{group.table_name}: the newest event is older than {group.freshness}, or (insufficient data) "
-            f"nobody measures it any more, or all rows were erased; ask {group.owner} why nothing arrives, read the ingest's log "
+            f"it is no longer measured, or all rows were erased; ask {group.owner} why nothing arrives, read the ingest's log "
             "and its dead letters, and the log of the store's function Freshness",
         )
         alarm.add_alarm_action(actions.SnsAction(business_unit.topic))

@@ -243,7 +243,7 @@ def define_job(
         worker_type=job.worker_type,
         number_of_workers=job.number_of_workers,
         timeout=int(job.timeout.to_minutes(integral=False)),
-        max_retries=0,  # the queue and a redrive try again: Glue would run a batch that fails its checks anew
+        max_retries=0,  # the queue and a redrive try again: Glue would retry a batch that fails its checks
         execution_property=glue.CfnJob.ExecutionPropertyProperty(max_concurrent_runs=job.max_concurrent_runs),
         role=role.role_arn,
         security_configuration=_define_encryption(home, business_unit, tables.database).ref,
@@ -265,7 +265,7 @@ def define_job(
 
 
 def _define_encryption(home: Construct, unit: IBusinessUnit, database: str) -> glue.CfnSecurityConfiguration:
-    """Logs and whatever the job writes of its own are encrypted with the unit's key."""
+    """Logs and other output of the job are encrypted with the unit's key."""
     key = unit.key.key_arn
     return glue.CfnSecurityConfiguration(
         home,
@@ -345,7 +345,7 @@ def _service_statements(home: Construct, connection: glue.CfnConnection) -> list
 
 
 def tell_failures(scope: Construct, job: DefinedJob, dead_letters: sqs.IQueue, *, business_unit: IBusinessUnit) -> None:
-    """Put each run that ends without a verdict among the messages that nobody could process, which have an alarm.
+    """Send each run that ends without a verdict to the dead-letter queue, which has an alarm.
 
     See: https://docs.aws.amazon.com/glue/latest/dg/automating-awsglue-with-cloudwatch-events.html
 

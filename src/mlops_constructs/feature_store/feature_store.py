@@ -62,7 +62,7 @@ class FeatureStore(OwnedFeatureStore):
     Tables are named ``<group>_v<version>`` in database ``<unit>_features``, each with a data quality ruleset of its group's
     constraints. Field ids come from a lock file in git; what readers would not survive is refused at synth. In PRODUCTION tables
     and data stay when the stack goes, files are compacted, and manifests cannot be deleted for a year; rows always can. For groups
-    with ``freshness`` a function measures the age of their newest events, and an alarm each rings when it is too old.
+    with ``freshness`` a function measures the age of their newest events, and one alarm per group fires when they are too old.
 
     Args:
         scope: Parent.
@@ -70,16 +70,16 @@ class FeatureStore(OwnedFeatureStore):
         business_unit: The unit.
         groups: The feature groups.
         lock_file: ``features.lock.json``, written by ``mlops features lock``.
-        access: What holds the grants. Default: IAM.
-        snapshot_retention: How long snapshots of tables are kept, whole days, at least 90. Default: for ever, as nobody has seen on
-            AWS that training sets' tagged snapshots survive Glue's optimizer; asking for it is a warning.
+        access: Service that enforces the grants. Default: IAM.
+        snapshot_retention: How long snapshots of tables are kept, whole days, at least 90. Default: forever, as it was never
+            verified on AWS that training sets' tagged snapshots survive Glue's optimizer; asking for it is a warning.
         freshness_interval: How often ages are measured, 1 to 84 hours. Default: every hour, if a group declares ``freshness``.
         ingest: How batches that arrive as objects are ingested. Default: only clients ingest.
         online: Whether there is a DynamoDB table for the newest row of each entity, which
-            ``mlops_runtime.features.online_store.OnlineStore`` publishes to and reads. Default: there is none.
+            ``mlops_runtime.features.online_store.OnlineStore`` publishes to and reads. Default: none.
 
     Raises:
-        ValidationError: If an argument is of another type, two groups share a table, there is none, groups and lock file do not
+        ValidationError: If an argument is of another type, two groups share a table, no group is given, groups and lock file do not
             agree, or a duration is not possible.
 
     Example:
@@ -172,7 +172,7 @@ class FeatureStore(OwnedFeatureStore):
             data_bucket: Bucket of its tables.
             key: Its key.
             groups: The groups, as that unit declares them; grants never reach further.
-            access: What holds that store's grants. Default: IAM.
+            access: Service that enforces that store's grants. Default: IAM.
 
         Raises:
             ValidationError: If there is no group or two share a table.
@@ -238,7 +238,7 @@ class FeatureStore(OwnedFeatureStore):
         return age_metric(self._unit.name, table, options)
 
     def grant_deliver(self, grantee: iam.IGrantable, *, groups: Sequence[FeatureGroup] | None = None) -> iam.Grant:
-        """Let somebody deliver batches and read why one was rejected; the tables stay out of their reach.
+        """Grant delivery of batches and reading of rejection reports; not access to the tables.
 
         Args:
             grantee: Who.

@@ -207,7 +207,7 @@ def define_optimizers(
 ) -> list[glue.CfnTableOptimizer]:
     """Define the optimizers of one table.
 
-    Retention of snapshots is off unless asked for: nobody has yet seen on AWS that it keeps tagged snapshots, which training sets
+    Retention of snapshots is off by default: it was never verified on AWS that it keeps tagged snapshots, which training sets
     stand on.
 
     Args:

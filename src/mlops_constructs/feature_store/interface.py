@@ -53,7 +53,7 @@ class IFeatureStore(Protocol):
         groups: Sequence[FeatureGroup] | None = None,
         columns: Sequence[str] | None = None,
     ) -> iam.Grant:
-        """Let somebody read tables, or columns of one."""
+        """Grant read access to tables, or to columns of one."""
         ...
 
 

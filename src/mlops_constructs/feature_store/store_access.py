@@ -36,12 +36,12 @@ _PERMISSIONS = {"build": BUILD, "describe": DESCRIBE, "erase": MAINTAIN, "read":
 
 
 class FeatureAccess(Enum):
-    """What holds the grants of a feature store.
+    """How the grants of a feature store are enforced.
 
     ``IAM``: policies on catalog and objects, table by table. A Parquet file is read whole, so no grant can be narrower.
 
     ``LAKE_FORMATION``: Lake Formation vends credentials to Athena, Glue and EMR, which hold columns back. The store's location is
-    registered with a role of its own. Somebody who is granted reading gets no right to the objects, so pyiceberg, which reads them
+    registered with a role of its own. A grantee of read access gets no right to the objects, so pyiceberg, which reads them
     itself, works for writers and builders alone. A data-lake administrator must have done three things before the first deployment:
     made the role that deploys (CDK's execution role) a data-lake administrator too, which registers locations and grants
     permissions; taken ``IAMAllowedPrincipals`` out of the default permissions of new databases and tables, as by them IAM alone
@@ -55,7 +55,7 @@ class FeatureAccess(Enum):
 
 
 def database_name(unit: str) -> str:
-    """Return the name of a unit's Glue database; a hyphen is none of Athena's.
+    """Return the name of a unit's Glue database; Athena does not accept hyphens.
 
     Example:
         >>> database_name("demand-eu")
@@ -94,7 +94,7 @@ class FeatureStoreBase(Construct):
         self._is_whole = is_whole
         self._data: s3.IBucket
         self._key: kms.IKey
-        # what stands before a permission of Lake Formation: tables and registered location
+        # what a permission of Lake Formation depends on: tables and registered location
         self._permitted_after: list[IDependable] = []
 
     @property
@@ -109,7 +109,7 @@ class FeatureStoreBase(Construct):
 
     @property
     def access(self) -> FeatureAccess:
-        """What holds the grants."""
+        """Service that enforces the grants."""
         return self._access
 
     @property
@@ -157,7 +157,7 @@ class FeatureStoreBase(Construct):
         groups: Sequence[FeatureGroup] | None = None,
         columns: Sequence[str] | None = None,
     ) -> iam.Grant:
-        """Let somebody read tables, or columns of one.
+        """Grant read access to tables, or to columns of one.
 
         A role of another unit reads only what that unit has imported (``from_feature_store_attributes``): its boundary denies the
         rest. Under Lake Formation the grantee gets no right to objects: it reads through Athena, Glue or EMR.
@@ -221,14 +221,16 @@ class FeatureStoreBase(Construct):
         if not columns:
             problems.append("columns must name at least one feature, got none; leave it out for all")
         known = {name for group in chosen for name in (*group.entity_names, *group.feature_names, *RESERVED)}
-        problems += [f"column {name!r} is none of {', '.join(sorted(known))}" for name in columns if name not in known]
+        problems += [
+            f"column {name!r} is not one of {', '.join(sorted(known))}" for name in columns if name not in known
+        ]
         raise_if_any(self, "InvalidColumns", problems)
         wanted = {*columns, *chosen[0].entity_names, *RESERVED}
         return [column.name for column in chosen[0].columns if column.name in wanted]
 
 
 def _group_problems(groups: Sequence[FeatureGroup]) -> list[str]:
-    """Return the problems of what is no tuple or list of feature groups."""
+    """Check that a value is a tuple or list of feature groups."""
     if isinstance(groups, FeatureGroup):
         fix = "write groups=(GROUP,)"
         return [f"groups must be a tuple or list of FeatureGroup, got the one of {groups.table_name!r}; {fix}"]
@@ -303,7 +305,7 @@ class OwnedFeatureStore(FeatureStoreBase):
         self._permit(role, to, groups)
 
     def grant_write(self, grantee: iam.IGrantable, *, groups: Sequence[FeatureGroup] | None = None) -> iam.Grant:
-        """Let somebody read tables and append to them, with the objects' own rights under Lake Formation too.
+        """Grant reading tables and appending to them; under Lake Formation also the rights to the objects.
 
         Args:
             grantee: Who; under Lake Formation a role or a user.
@@ -316,7 +318,7 @@ class OwnedFeatureStore(FeatureStoreBase):
         return grant_all(grantee, self.write_statements(groups=groups), scope=self)
 
     def grant_build_training_sets(self, grantee: iam.IGrantable) -> iam.Grant:
-        """Let somebody build training sets, which read whole tables, and tag what they read.
+        """Grant building training sets, which read whole tables and tag the snapshots that they read.
 
         A tag is a commit, so that a person with this grant could also point a table at other data; jobs of ours do not get it, a
         function tags for them.
@@ -331,7 +333,7 @@ class OwnedFeatureStore(FeatureStoreBase):
         return grant_all(grantee, self.build_statements(), scope=self)
 
     def grant_erase(self, grantee: iam.IGrantable) -> iam.Grant:
-        """Let somebody erase entities: every version of files of tables and sets may go, manifests stay and get tombstones.
+        """Grant erasing entities: deletes every version of files of tables and sets; manifests stay and get tombstones.
 
         With ``online`` their items of the online table may go too.
 
@@ -350,7 +352,7 @@ class OwnedFeatureStore(FeatureStoreBase):
     def grant_publish_online(
         self, grantee: iam.IGrantable, *, groups: Sequence[FeatureGroup] | None = None
     ) -> iam.Grant:
-        """Let somebody publish rows to the online table, and forget entities there; reading the rows is ``grant_read``.
+        """Grant publishing rows to the online table and erasing entities there; ``grant_read`` reads the rows.
 
         Args:
             grantee: Who.
@@ -363,7 +365,7 @@ class OwnedFeatureStore(FeatureStoreBase):
         return grant_all(grantee, statements, scope=self)
 
     def grant_read_online(self, grantee: iam.IGrantable, *, groups: Sequence[FeatureGroup] | None = None) -> iam.Grant:
-        """Let somebody read the newest rows; the feature tables stay out of their reach.
+        """Grant reading the newest rows, without access to the feature tables.
 
         Args:
             grantee: Who, such as the role of a service that predicts.

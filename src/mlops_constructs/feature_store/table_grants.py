@@ -145,7 +145,7 @@ class TableAccess:
         )  # a processing job's outputs, which SageMaker uploads without a condition
         tags = [] if is_tagged else self.objects("metadata/*.metadata.json")
         return [
-            # a job is told the names of its tables
+            # a job gets the names of its tables
             iam.PolicyStatement(actions=["glue:GetTable"], resources=self.catalog_arns())
             if is_tagged
             else self.catalog(update=True),
@@ -176,7 +176,7 @@ class TableAccess:
 
 
 def grant_all(grantee: iam.IGrantable, statements: Sequence[iam.PolicyStatement], *, scope: IConstruct) -> iam.Grant:
-    """Grant statements to somebody, or fail: a grant is in the template or an error, never nothing.
+    """Grant statements to a principal. A grant that cannot be added to the template is an error.
 
     Args:
         grantee: Who.
@@ -282,7 +282,7 @@ def define_location(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LakeFormationTables:
-    """Some tables of one database, and what must be there before anybody is permitted anything on them."""
+    """Some tables of one database, and what must exist before any permission on them."""
 
     scope: Construct
     database: str

@@ -122,7 +122,7 @@ class GitLabSubject:
         )
 
     def unapproved(self) -> "GitLabSubject":
-        """Return the same ref's jobs that name an environment which is not protected: they run before anybody approves.
+        """Return the same ref's jobs that name an environment which is not protected: they run before an approval.
 
         Raises:
             ValidationError: If the subject claims no environment, so that both would be one.
@@ -168,7 +168,5 @@ class GitLabSubject:
 
 def _problem(name: str, value: str, pattern: str, allowed: str) -> str | None:
     if is_known(value) and any(character in value for character in _WILDCARDS):
-        return (
-            f"{name} must be {allowed}, to the letter, got {value!r}: a pattern would trust refs that anybody may push"
-        )
+        return f"{name} must be {allowed}, to the letter, got {value!r}: a pattern would trust refs that any developer may push"
     return check_pattern(name, value, pattern=pattern, allowed=allowed)

@@ -14,7 +14,7 @@ _LOGS = (
 )
 _NO_CAPTURE = (
     "the unit asked for no capture, and monitors refuse an endpoint without; rejected: capture by default, which keeps callers' "
-    "data that nobody reads"
+    "data without a reader"
 )
 
 
@@ -24,7 +24,7 @@ def acknowledge_endpoint(
     """Acknowledge what is found of an endpoint.
 
     Args:
-        construct: What holds the endpoint, its config and its model.
+        construct: The scope of the endpoint, its config and its model.
         spec: How it is served.
         is_expanded: Whether it is a serving spec, which the checks expand, or resources of the template.
         has_latency_alarm: Whether an alarm of the template watches the latency that SageMaker measures.

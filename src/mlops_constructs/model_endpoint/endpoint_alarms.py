@@ -11,7 +11,7 @@ from mlops_runtime.contracts.rollout import RolloutSpec
 
 _ABOVE = cloudwatch.ComparisonOperator.GREATER_THAN_THRESHOLD
 _AT_LEAST = cloudwatch.ComparisonOperator.GREATER_THAN_OR_EQUAL_TO_THRESHOLD
-# no calls, no errors: that nobody calls is what the monitor's heartbeat says
+# no calls, no errors: the monitor's heartbeat reports missing traffic
 _SILENCE = cloudwatch.TreatMissingData.NOT_BREACHING
 
 
@@ -23,8 +23,8 @@ def define_errors_alarm(
     Args:
         scope: Parent.
         endpoint: The endpoint.
-        topic: Topic that hears of it.
-        fix: How to go back to the model before.
+        topic: Topic to notify.
+        fix: How to return to the previous model.
     """
     alarm = endpoint.metric_invocation_5xx_errors().create_alarm(
         scope,
@@ -48,8 +48,8 @@ def define_rollback_alarms(
 ) -> list[cloudwatch.IAlarm]:
     """Define the alarms that roll a deployment of CloudFormation back.
 
-    Their metrics are of the whole endpoint: the name of the new fleet's config is not known at synth. So what already rings because
-    of the old fleet ends a deployment at once.
+    Their metrics are of the whole endpoint: the name of the new fleet's config is not known at synth. So an alarm that already
+    fires because of the old fleet ends a deployment at once.
 
     See: https://docs.aws.amazon.com/sagemaker/latest/dg/deployment-guardrails-configuration.html
 
@@ -57,7 +57,7 @@ def define_rollback_alarms(
         scope: Parent.
         endpoint: The endpoint.
         policy: What is accepted, and for how long.
-        topic: Topic that hears of it.
+        topic: Topic to notify.
         is_asynchronous: Whether the endpoint works off a queue: then SageMaker counts only answers with 5xx.
     """
     period = cdk.Duration.seconds(policy.alarm_period)

@@ -253,7 +253,7 @@ class AsynchronousInference:
 
     @property
     def topics(self) -> list[sns.ITopic]:
-        """Topics that hear of answers and failures."""
+        """Topics for responses and failures."""
         return [topic for topic in (self.success_topic, self.error_topic) if topic is not None]
 
     def to_spec(self, *, output: str, failures: str, kms_key: str | None) -> AsynchronousSpec:
@@ -380,9 +380,9 @@ class EndpointCapacity:
             instance_count: Number of instances to begin with.
             scaling: Bounds of the fleet, from 0 on, and what it follows. Default: the number is fixed.
             max_concurrency: Requests that an instance works on at the same time, 1 to 1000. Default: SageMaker chooses.
-            success_topic: Topic that hears of answers; the key of an encrypted topic must admit the endpoint's role. Default:
+            success_topic: Topic for responses; the key of an encrypted topic must admit the endpoint's role. Default:
                 none.
-            error_topic: Topic that hears of failures, likewise. Default: none.
+            error_topic: Topic for failures, likewise. Default: none.
             retention: How long requests, answers and failures are kept. Default: 30 days.
 
         Raises:
@@ -430,7 +430,7 @@ class EndpointCapacity:
         return takes_key(judged(self._alone()))
 
     def _alone(self) -> ServingSpec:
-        """Return a spec that has this capacity and nothing else, by which the rules of the capacity alone are judged."""
+        """Return a spec with only this capacity, to check the rules of the capacity alone."""
         where = "s3://bucket"
         config = self.asynchronous_config
         return ServingSpec(

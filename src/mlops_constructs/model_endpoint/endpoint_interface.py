@@ -80,11 +80,11 @@ class IModelEndpoint(Protocol):
         ...
 
     def grant_invoke(self, grantee: iam.IGrantable) -> iam.Grant:
-        """Let somebody ask for predictions."""
+        """Grant invoking the endpoint."""
         ...
 
     def grant_invoke_async(self, grantee: iam.IGrantable) -> iam.Grant:
-        """Let somebody leave requests for an asynchronous endpoint."""
+        """Grant sending requests to an asynchronous endpoint."""
         ...
 
     def metric(self, metric_name: str, **options: Unpack[EndpointMetricOptions]) -> cloudwatch.Metric:

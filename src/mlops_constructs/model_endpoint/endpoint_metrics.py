@@ -313,7 +313,7 @@ class ModelEndpointBase(EndpointMetrics):
         return self._variant
 
     def grant_invoke(self, grantee: iam.IGrantable) -> iam.Grant:
-        """Let somebody ask for predictions.
+        """Grant invoking the endpoint.
 
         Args:
             grantee: Who.
@@ -321,7 +321,7 @@ class ModelEndpointBase(EndpointMetrics):
         return self._grant(grantee, "sagemaker:InvokeEndpoint")
 
     def grant_invoke_async(self, grantee: iam.IGrantable) -> iam.Grant:
-        """Let somebody leave requests for an asynchronous endpoint; where requests and answers lie is not part of it.
+        """Grant sending requests to an asynchronous endpoint, without access to the objects of requests and responses.
 
         Args:
             grantee: Who.

@@ -71,7 +71,7 @@ class Exchange(Construct):
         ]
 
     def grant_use(self, grantee: iam.IGrantable) -> iam.Grant:
-        """Let somebody leave requests and fetch answers and failures.
+        """Grant writing requests and reading responses and failures.
 
         Args:
             grantee: Who.

@@ -227,7 +227,7 @@ class ModelEndpoint(ModelEndpointBase):
         return dict(self._alarms)
 
     def grant_invoke(self, grantee: iam.IGrantable) -> iam.Grant:
-        """Let somebody ask for predictions, and read the key of the hash of personal fields where there is one.
+        """Grant invoking the endpoint, and reading the key for hashes of personal fields if it has one.
 
         Args:
             grantee: Who.
@@ -242,7 +242,7 @@ class ModelEndpoint(ModelEndpointBase):
         return granted if self._personal_key is None else granted.combine(self._personal_key.grant_read(grantee))
 
     def grant_invoke_async(self, grantee: iam.IGrantable) -> iam.Grant:
-        """Let somebody leave requests in the endpoint's bucket, have them worked off, and fetch answers and failures.
+        """Grant writing requests to the endpoint's bucket, invoking it asynchronously, and reading responses and failures.
 
         Args:
             grantee: Who.

@@ -13,7 +13,7 @@ def define_job_group(
 ) -> ec2.ISecurityGroup:
     """Return the group of a job's instances; a monitor has at most one of its own.
 
-    The unit's group admits nobody, so that instances of one job could not reach each other. Encrypted traffic between them needs
+    The unit's group has no inbound rule, so instances of one job could not reach each other. Encrypted traffic between them needs
     UDP 500 and protocol 50 (ESP) in both directions, to the group itself.
 
     See: https://docs.aws.amazon.com/sagemaker/latest/dg/train-encrypt.html

@@ -52,9 +52,9 @@ class ModelMonitor(Construct):
         id: Construct id.
         endpoint: The endpoint; it must capture its calls. The monitor belongs to the endpoint's unit.
         window: How much of the past each decision is about, whole hours from one hour to 90 days.
-        interval: How often it is decided, from one hour up to the window: between longer steps nobody would look. A week is
-            decided on Mondays and a day every day, at a quarter past six in the morning UTC, when the labels of the night are
-            in; 1, 2, 3, 4, 6, 8 and 12 hours at a quarter past, when captures have landed; any other time counts from the
+        interval: How often it is decided, from one hour up to the window: a longer interval would leave gaps between windows. A
+            week is decided on Mondays and a day every day, at a quarter past six in the morning UTC, when the labels of the night
+            are in; 1, 2, 3, 4, 6, 8 and 12 hours at a quarter past, when captures have landed; any other time counts from the
             deployment.
         spec: What is tested and how strictly. Default: ``MonitorSpec()``, every feature of the baseline.
         engine: What counts and decides. Default: ``MonitorEngine.on_lambda()``, each capture as it lands.
@@ -86,7 +86,7 @@ class ModelMonitor(Construct):
         self._spec = MonitorSpec() if spec is None else spec
         self._engine = MonitorEngine.on_lambda() if engine is None else engine
         captures = self._validate(window)
-        # nothing in the template: it is how a second monitor of the endpoint, in whatever stack, finds the first
+        # nothing in the template: it is how a second monitor of the endpoint, in any stack, finds the first
         Construct(*self._mark)
         access = MonitorAccess(
             scope=self,
@@ -370,6 +370,6 @@ def _steps(window: cdk.Duration, interval: cdk.Duration) -> Iterator[str]:
         return
     if interval.to_seconds(integral=False) > window.to_seconds(integral=False):
         yield (
-            f"interval must be at most the window, {window.to_human_string()}, got {interval.to_human_string()}: what lies "
+            f"interval must be at most the window, {window.to_human_string()}, got {interval.to_human_string()}: calls "
             "between two windows would not be watched; widen the window or decide oftener"
         )

@@ -119,7 +119,7 @@ class SageMakerModelMonitor:
     def __post_init__(self) -> None:
         found = [problem for problem in self._types() if problem is not None]
         if not found:
-            # these look into the values
+            # these read the values
             found = [problem for problem in (*self._chosen(), *self._sized(), *self._files()) if problem is not None]
         if found:
             raise ValidationError("InvalidSageMakerModelMonitor", found)

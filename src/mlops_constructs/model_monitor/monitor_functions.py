@@ -82,7 +82,7 @@ sys.exit(main(sys.argv[1:]))
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MonitorAccess:
-    """The monitor and what stands around it; ``period_hours`` is how often it decides."""
+    """The monitor and its surroundings; ``period_hours`` is how often it decides."""
 
     scope: Construct
     business_unit: IBusinessUnit
@@ -135,7 +135,7 @@ class MonitorAccess:
         return [objects("s3:GetObject", self._artifacts("models"))]
 
     def environment(self, spec: MonitorSpec, *, window_hours: int) -> dict[str, str]:
-        """Return what the deciding function is told, and what the job is told that stands for it."""
+        """Return the environment of the deciding function, and that of the job in its place."""
         unit, endpoint = self.business_unit, self.endpoint
         return {
             "ENDPOINT": endpoint.endpoint_name,
@@ -179,7 +179,7 @@ def objects(action: str, *resources: str) -> iam.PolicyStatement:
 
 
 def list_objects(bucket_arn: str, *prefixes: str) -> iam.PolicyStatement:
-    """Return the right to list what lies below prefixes."""
+    """Return the right to list keys below prefixes."""
     return iam.PolicyStatement(
         actions=["s3:ListBucket"], resources=[bucket_arn], conditions={"StringLike": {"s3:prefix": list(prefixes)}}
     )
@@ -187,7 +187,7 @@ def list_objects(bucket_arn: str, *prefixes: str) -> iam.PolicyStatement:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
-    """What the deciding function is told and allowed besides, where something else than our counts is its evidence."""
+    """Further environment and rights of the deciding function if its evidence is not our counts."""
 
     environment: Mapping[str, str] = field(default_factory=dict)
     statements: Sequence[iam.PolicyStatement] = ()
@@ -267,7 +267,7 @@ def define_decide(
 
 
 def define_schedule(access: MonitorAccess, function: lambda_.IFunction, *, every: cdk.Duration) -> None:
-    """Define the rule that calls a function: at a fixed time wherever there is one, not at that at which somebody deployed."""
+    """Define the rule that calls a function: at a fixed time if possible, instead of relative to the deployment."""
     rule = events.Rule(
         access.scope,
         "Schedule",
@@ -407,7 +407,7 @@ def _start_statements(
 
 
 def _tell_failures(access: MonitorAccess) -> None:
-    """Put each run that failed among the messages that nobody could process, which have an alarm.
+    """Send each failed run to the dead-letter queue, which has an alarm.
 
     See: https://docs.aws.amazon.com/sagemaker/latest/dg/automating-sagemaker-with-eventbridge.html
     """

@@ -115,7 +115,7 @@ COLUMNS: Mapping[str, Mapping[str, str]] = {
 }
 _REASON = (
     "captures, labels, counts, violations and results lie below the endpoint's own prefixes by hour; "
-    "rejected: a policy for each object, which nobody could write before it is there"
+    "rejected: a policy for each object, which cannot be written before the object exists"
 )
 
 
@@ -125,7 +125,7 @@ class MonitorTables(Construct):
 
     Defines a Glue database with the tables ``capture``, ``labels``, ``counts`` and ``violations``, whose partitions Athena works
     out by itself (no crawler), a workgroup whose results are encrypted, lie beside the captures and expire, saved queries, and
-    the role in which people read them: captures hold what callers sent, so nobody reads them in passing.
+    the role in which people read them: captures contain what callers sent, so access needs a decision.
 
     Args:
         scope: Parent.

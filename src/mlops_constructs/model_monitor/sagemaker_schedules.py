@@ -287,7 +287,7 @@ class SageMakerMonitors:
 
     Args:
         environment: Variables by which the function knows them.
-        statements: What it may do: read executions, look at schedules, put the live model's baselines.
+        statements: What it may do: read executions and schedules, put the live model's baselines.
     """
 
     environment: Mapping[str, str]
@@ -309,7 +309,7 @@ def define_sagemaker_monitors(
         What the deciding function needs.
 
     Raises:
-        ValidationError: If it is no SageMaker endpoint, or the region has no image.
+        ValidationError: If it is not a SageMaker endpoint, or the region has no image.
     """
     captures = _validate(scope, endpoint)
     warn(scope, CLOSED_MODEL_MONITOR, endpoint=endpoint.endpoint_name)

@@ -24,7 +24,7 @@ _YEAR = cdk.Duration.days(365)
 @checked("InvalidGuardPolicy")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GuardPolicy:
-    """How often the guard asks again, how long it rests after a rejection, and how many new labels it waits for.
+    """Interval of the guard's checks, its cooldown after a rejection, and the number of new labels it waits for.
 
     Args:
         recheck_interval: How often the guard asks again while an alarm is in ALARM, or enough labels wait: an alarm reports only
@@ -32,7 +32,7 @@ class GuardPolicy:
         rejected_cooldown: Time between a retraining whose candidate was rejected and the next that no person asked for, at
             least the pipeline's ``cooldown``. Default: the same.
         min_labels: New rows of the label group without which nothing but a person retrains; when they have come a retraining
-            is asked for. They are told by ``MLOps Features Ingested`` on the unit's bus. Default: rows are not counted.
+            is asked for. They are reported by ``MLOps Features Ingested`` events on the unit's bus. Default: rows are not counted.
 
     Example:
         >>> GuardPolicy(min_labels=10_000).recheck_interval.to_hours()
@@ -167,11 +167,11 @@ def _define_rules(
         guard.feed(
             events.Rule(scope, "Schedule", description=description, schedule=events.Schedule.rate(limits.interval))
         )
-    # an alarm tells once that it rings, and then says nothing for as long as it does
+    # an alarm notifies once when it fires, and not again while it is in ALARM
     recheck = events.Rule(
         scope,
         "Recheck",
-        description=f"Asks whether an alarm of {pipeline} still rings, or labels wait",
+        description=f"Checks whether an alarm of {pipeline} is still in ALARM, or labels wait",
         schedule=events.Schedule.rate(limits.policy.recheck_interval),
     )
     guard.feed(recheck)

@@ -19,7 +19,7 @@ from mlops_constructs.retraining.job_requests import (
 from mlops_runtime.contracts.events import DetailType, event_source
 from mlops_runtime.contracts.retraining import EvaluationPlan
 
-# what people who approve are told; variables of the machine
+# what approvers are notified of; variables of the machine
 MESSAGE_VARIABLES = {
     "package": "$package",
     "reason": "$reason",
@@ -161,7 +161,7 @@ class RetrainPlan:
 
     @property
     def seconds(self) -> int:
-        """How long a retraining may take: its jobs, and an hour for what stands between them."""
+        """How long a retraining may take: its jobs, and an hour for the steps between them."""
         longest = self.jobs.maximum
         runs = [longest, longest if self.jobs.maximum_wait is None else self.jobs.maximum_wait]  # evaluation, training
         runs += [] if self.features is None else [longest]
@@ -172,8 +172,8 @@ class RetrainPlan:
 def retrain_machine(plan: RetrainPlan, *, partition: str = "aws") -> dict[str, object]:
     """Return the machine that trains, measures and registers one candidate.
 
-    The request is what the guard wrote into the row with the lock; an execution that does not hold the lock is refused, whatever
-    its input. Every other path ends with Release: the guard admits the next retraining only then.
+    The request is what the guard wrote into the row with the lock; an execution that does not hold the lock is refused, regardless
+    of its input. Every other path ends with Release: the guard admits the next retraining only then.
 
     Args:
         plan: What is trained and where.

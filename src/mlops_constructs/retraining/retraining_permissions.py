@@ -42,7 +42,7 @@ _RULE = "StepFunctionsGetEventsForSageMaker{}JobsRule"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetrainingAccess:
-    """The pipeline and what stands around it; its methods give roles and statements of each part."""
+    """The pipeline and its surroundings; its methods return roles and IAM statements of each part."""
 
     scope: Construct
     business_unit: IBusinessUnit
@@ -87,7 +87,7 @@ class RetrainingAccess:
         return roles
 
     def _training_statements(self, code: s3_assets.Asset) -> list[iam.PolicyStatement]:
-        # not the holdout, by which the model is judged
+        # not the holdout, on which the model is evaluated
         read, written = [self._splits("train"), _object_of(code)], [self._artifacts("training")]
         found = [self._list_splits(), _find(code)]
         if self.processing is not None:
@@ -193,7 +193,7 @@ class RetrainingAccess:
     def machine(
         self, *, functions: list[str], rollout_table: dynamodb.ITable, table: dynamodb.ITable
     ) -> list[iam.PolicyStatement]:
-        """Hear of jobs, call the functions, register, approve where the policy says so, tell people, release, announce."""
+        """Receive job events, invoke functions, register, approve if the policy says so, notify, release, publish events."""
         unit = self.business_unit
         rules = [
             cdk.Stack.of(self.scope).format_arn(service="events", resource="rule", resource_name=_RULE.format(kind))
@@ -201,7 +201,7 @@ class RetrainingAccess:
         ]
         packages = [self.registry.group_arn, self.registry.packages_arn]
         statements = [
-            # how Step Functions hears of a job's end
+            # how Step Functions receives a job's end
             # https://docs.aws.amazon.com/step-functions/latest/dg/connect-sagemaker.html
             iam.PolicyStatement(
                 actions=["events:DescribeRule", "events:PutRule", "events:PutTargets"], resources=rules
@@ -237,7 +237,7 @@ class RetrainingAccess:
         ]
 
     def guard(self, *, table: dynamodb.ITable, machine: sfn.StateMachine) -> list[iam.PolicyStatement]:
-        """Read alarms and reports again, keep state and decisions, start the Retrain machine and look at its executions."""
+        """Read alarms and reports again, keep state and decisions, start the Retrain machine and read its executions."""
         reports = f"monitor/{self.endpoint}/reports/*"
         executions = cdk.Stack.of(self.scope).format_arn(
             service="states",

@@ -61,7 +61,7 @@ class RetrainingPipeline(Construct):
 
     Defines the Retrain machine with the roles of its jobs, the guard with its queue and table, and the rules that feed it:
     requests and new labels on the unit's bus, an optional schedule, the alarms that ``DriftAlarms`` adds, and a rule that asks
-    again while one of them rings. No rule starts the machine: the guard reads everything again, de-duplicates, and keeps to
+    again while one of them is in ALARM. No rule starts the machine: the guard reads everything again, de-duplicates, and keeps to
     cool-down, budget, pause and freeze.
 
     Args:
@@ -77,11 +77,11 @@ class RetrainingPipeline(Construct):
         store: Features of the training set. Default: none, for a training set from S3.
         processing: What runs between training set and training. Default: nothing.
         gate: When a candidate may be registered. Default: ``GateSpec()``: better than every baseline, no worse than the champion.
-        interval: How often a retraining is asked for, whatever the alarms say. Default: never.
+        interval: How often a retraining is requested regardless of alarms. Default: never.
         cooldown: Time between two retrainings that no person asked for. Default: 24 hours.
         max_runs_per_day: Retrainings a UTC day. Default: 2.
-        guard: What the guard does besides. Default: ``GuardPolicy()``: asks again every hour while an alarm rings, and counts no
-            labels.
+        guard: Settings of the guard. Default: ``GuardPolicy()``: requests again every hour while an alarm is in ALARM, and counts
+            no labels.
 
     Raises:
         ValidationError: If names or limits are not possible, or features are asked for that the store does not have.
@@ -273,7 +273,7 @@ class RetrainingPipeline(Construct):
             The rule on the default bus.
 
         Raises:
-            ValidationError: If there is none, or alarms were added before.
+            ValidationError: If no alarm is given, or alarms were added before.
         """
         problems = [
             None if alarms else "alarms must not be empty",

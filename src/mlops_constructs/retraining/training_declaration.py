@@ -36,7 +36,7 @@ _TAKEN_CHANNELS = ("train", "code")
 @checked("InvalidTrainingSetSource")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingSetSource:
-    """Where training sets come from: built anew from the feature store, or laid down in S3 by others. Use a factory.
+    """Source of training sets: built from the feature store for each training, or uploaded to S3. Use a factory.
 
     Example:
         >>> source = TrainingSetSource.s3(bucket=bucket, prefix="exports/demand", label="units")
@@ -52,7 +52,7 @@ class TrainingSetSource:
 
     @classmethod
     def s3(cls, *, bucket: s3.IBucket, prefix: str, label: str) -> "TrainingSetSource":
-        """Read what lies below a prefix at the time of training: ``train/``, ``holdout/`` (Parquet) and ``manifest/`` (one JSON).
+        """Read the objects below a prefix at the time of training: ``train/``, ``holdout/`` (Parquet) and ``manifest/`` (one JSON).
 
         The manifest is a ``TrainingSetManifest``; its split names ``trained_until``, ``holdout_from`` and ``holdout_until``.
 

@@ -1,4 +1,4 @@
-"""Rollouts: the policy, the targets, the Deploy machine and what stands around it."""
+"""Rollouts: the policy, the targets, the Deploy machine and its surroundings."""
 
 from mlops_constructs.rollout.rollout import Rollout
 from mlops_constructs.rollout.rollout_checks import GoldenRequests, RolloutChecks, ShadowTraffic

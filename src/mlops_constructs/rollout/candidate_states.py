@@ -52,7 +52,7 @@ def rehearsal_states(*, golden_arn: str, next_state: str, partition: str) -> tup
         "RehearsalConfigExists": choose(
             ("$contains($caught, 'already exist')", "CreateRehearsal"), default="RehearsalBroke"
         ),
-        # whatever the call answered, the endpoint itself says whether it is there
+        # regardless of the call's response, the endpoint's own state is authoritative
         "CreateRehearsal": task(
             f"{_SDK}createEndpoint",
             "{% $plan.rehearsal.endpoint %}",
@@ -89,7 +89,7 @@ def synthetic_states(
 ) -> tuple[str, dict[str, State]]:
     """Return the first state's name and the states that send synthetic calls once a poll, where the plan has any.
 
-    A call that fails is for the alarms to judge, not for these states.
+    A failed call is evaluated by the alarms, not by these states.
 
     Args:
         golden_arn: Function ``rollout_golden``.
@@ -139,7 +139,7 @@ def _check(golden_arn: str, name: str, partition: str) -> State:
 
 
 def _verdicts() -> dict[str, State]:
-    """Return what a rehearsal may come to: passed, a candidate that is no good, or nothing known of it."""
+    """Return what a rehearsal may come to: passed, candidate rejected, or unknown."""
     return {
         "Rehearsed": assign("EndRehearsal", rehearsed="passed"),
         "NotGolden": assign(
@@ -328,7 +328,7 @@ def _judge_states(endpoint_name: str, partition: str) -> dict[str, State]:
             " & $string($plan.shadow.max_latency / 1000) & ' are accepted' %}",
         ),
         "ShadowUnknown": assign(
-            "EndShadow", shadowed="failed", reason="{% 'the shadow could not be judged: ' & $caught %}"
+            "EndShadow", shadowed="failed", reason="{% 'the shadow could not be evaluated: ' & $caught %}"
         ),
     }
 

@@ -20,14 +20,14 @@ from mlops_runtime.rollout.deploy_plan import poll_seconds
 _LOCK_INTERVAL_SECONDS = 30
 # each attempt is three events of a history that may have 25,000
 _LOCK_ATTEMPTS = 500
-# a minute a call is generous for what stands around the rollout itself: plan, record, clean-up
+# a minute a call is generous for the steps around the rollout itself: plan, record, clean-up
 _OVERHEAD_SECONDS = 900
 
 
 def hold_seconds(maximum: int, lead: int = 0) -> int:
     """Return how long one execution may hold the endpoint.
 
-    That is waiting for what somebody else has begun, what comes before the first step, the rollout, going back, and what stands
+    That is waiting for another execution, the steps before the rollout, the rollout, a rollback, and what is
     around them.
 
     Args:
@@ -54,7 +54,7 @@ def deploy_machine(
 ) -> dict[str, object]:
     """Return the machine that takes one request to a recorded outcome.
 
-    Whatever happens between them, Lock is followed by Unlock, and Unlock names its holder. A busy endpoint is waited for; an
+    In every case Lock is followed by Unlock, and Unlock names its holder. A busy endpoint is waited for; an
     execution that dies leaves a lock that the guard takes, and that ends by itself.
 
     Args:
@@ -150,13 +150,13 @@ def deploy_machine(
             partition=partition,
             next_state=first_clean_up,
             catch="RecordFailed",
-            # the record says what serves, which may differ from what was meant: clean up by that
+            # the record states the live version, which may differ from the intended one: clean up by the record
             assign={
                 "orphan": "{% $orphan or ($outcome = 'PROMOTED' and $states.result.Payload.outcome = 'ROLLED_BACK') %}",
                 "outcome": "{% $states.result.Payload.outcome %}",
             },
         ),
-        # without a record nobody may clean up: what serves is not written down
+        # without a record there is no clean-up: the live version is not recorded
         "RecordFailed": assign(
             first_unrecorded,
             reason="{% $outcome & ' could not be recorded: ' & $caught & '. ' & $reason %}",

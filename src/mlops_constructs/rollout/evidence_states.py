@@ -1,9 +1,9 @@
-"""States that decide whether a fleet that serves may stay: no alarm rings, it served enough; else they go back."""
+"""States that decide whether a live fleet stays: no alarm is in ALARM and it served enough requests; else roll back."""
 
 from mlops_constructs._state_machine import CAUGHT, NOW, State, assign, choose, task, wait
 from mlops_constructs.rollout.rollout_policy import FAILED, PROMOTED, ROLLED_BACK
 
-# what rings, as a sentence; $ringing is set by ``look_at_alarms``
+# alarms in ALARM, as a sentence; $ringing is set by ``look_at_alarms``
 RINGING = "$ringing"
 _RINGING = """{% (
     $rings := [$states.result.MetricAlarms, $states.result.CompositeAlarms][StateValue = 'ALARM'];
@@ -58,7 +58,7 @@ def put_alarms_states(*, next_state: str, catch: str, partition: str) -> dict[st
 
 
 def look_at_alarms(*, next_state: str, catch: str, partition: str) -> State:
-    """Return the state that leaves in ``$ringing`` which of ``$plan.watched`` ring, as a sentence; empty if none does."""
+    """Return the state that stores in ``$ringing`` which of ``$plan.watched`` are in ALARM, as a sentence; empty if none is."""
     return task(
         "aws-sdk:cloudwatch:describeAlarms",
         {"AlarmNames": "{% [$plan.watched] %}", "AlarmTypes": ["MetricAlarm", "CompositeAlarm"]},
@@ -72,8 +72,8 @@ def look_at_alarms(*, next_state: str, catch: str, partition: str) -> State:
 def evidence_states(*, endpoint_name: str, limit: int, partition: str) -> dict[str, State]:
     """Return the states from ``IsWatched``, where the new config serves, to an exit.
 
-    SageMaker watches alarms until the old fleet is gone. What rang in its last moments, a person's abort too, counts as well; a
-    rollback stays whatever rings.
+    SageMaker watches alarms until the old fleet is gone. An alarm in its last seconds, or a user's abort, counts as well; a
+    rollback is final regardless of alarms.
 
     Args:
         endpoint_name: The endpoint.

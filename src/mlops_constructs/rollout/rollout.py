@@ -62,7 +62,7 @@ class Rollout(Construct):
         execution_role: Role of the model's containers, which the machine passes to SageMaker.
         alarms: Alarms of whichever fleet serves; during probation they roll back. Default: none.
         access: What the parts of the rollout may do. Default: what SageMaker takes.
-        environment: By what functions find what serves, where it is not SageMaker. Default: nothing.
+        environment: Variables by which functions locate the live version if the target is not SageMaker. Default: none.
         url: Where the service answers, for ``mlops invoke``. Default: SageMaker's runtime.
 
     Raises:
@@ -171,7 +171,7 @@ class Rollout(Construct):
             warn(self, PLACEHOLDER_IMAGE, repository=image.repository_name)
 
     def grant_deploy(self, grantee: iam.IGrantable) -> iam.Grant:
-        """Let somebody start the Deploy machine, for instance to roll back by hand, and take a running rollout back at once.
+        """Grant starting the Deploy machine, for example to roll back by hand, and aborting a running rollout.
 
         Args:
             grantee: Who.
@@ -358,7 +358,7 @@ class Rollout(Construct):
         return events.Rule(
             self,
             "Deployed",
-            description=f"Deployments of the stack, which may put back what serves {self._endpoint_name}",
+            description=f"Deployments of the stack, which may change the live version of {self._endpoint_name}",
             event_pattern=events.EventPattern(
                 source=[STACK[0]],
                 detail_type=[STACK[1]],

@@ -229,7 +229,7 @@ class RolloutChecks:
         probation: How long after a promotion its alarms still roll back, ten minutes to 30 days. Default: not at all.
         probation_alarms: Alarms that do so, besides the endpoint's own on errors. Default: none.
         shadow: Traffic that is copied to the candidate before the first step. Default: none.
-        retained_versions: Versions that stay to go back to, 1 to 10. Default: 1.
+        retained_versions: Versions kept for rollbacks, 1 to 10. Default: 1.
 
     Raises:
         ValidationError: With every setting that cannot work.

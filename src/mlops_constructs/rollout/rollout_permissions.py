@@ -36,7 +36,7 @@ WILDCARD_REASON = (
 @checked("InvalidRolloutAccess")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RolloutAccess:
-    """The endpoint and what stands around it; its methods give the statements of each part."""
+    """The endpoint and its surroundings; its methods return the IAM statements of each part."""
 
     scope: Construct
     business_unit: IBusinessUnit
@@ -56,7 +56,7 @@ class RolloutAccess:
         return [self.serving.instance_type, *(variant.instance_type for variant in self.serving.variants or ())]
 
     def preflight(self) -> list[iam.PolicyStatement]:
-        """Read package, archive, spec, endpoint, row, records, alarms, whether the unit rests, and what the dead have left."""
+        """Read package, archive, spec, endpoint, row, records, alarms, the unit's pause, and resources of dead executions."""
         return [
             *self.business_unit.automation_statements(),
             self._table("dynamodb:GetItem"),
@@ -71,7 +71,7 @@ class RolloutAccess:
         ]
 
     def record(self) -> list[iam.PolicyStatement]:
-        """Read what serves, append to the audit chain, move the live pointer; sign the archives that gates passed."""
+        """Read the live state, append to the audit chain, move the live pointer, sign archives that passed gates."""
         return [*self._audit(), self._describe(), *self._sign_archives()]
 
     def machine(self, *, execution_role: iam.IRole, functions: list[str]) -> list[iam.PolicyStatement]:

@@ -62,7 +62,7 @@ class RolloutTarget(Protocol):
 
     @property
     def is_reset_by_stack(self) -> bool:
-        """Whether a deployment of the stack may put what serves back to the template, so that a run has to look after each."""
+        """Whether a deployment of the stack may reset the live version to the template, so a run must check after each."""
         ...
 
     @property
@@ -85,7 +85,7 @@ class RolloutTarget(Protocol):
     def busy(self, *, next_state: str, partition: str) -> tuple[str, dict[str, State]]:
         """Return the first state's name and the states that come before a plan that waits is waited for.
 
-        They end what an execution that died has begun, where nobody else would; none of them can fail.
+        They complete what a dead execution started; none of them can fail.
         """
         ...
 
@@ -99,7 +99,7 @@ class RolloutTarget(Protocol):
     def unrecorded(self, *, next_state: str, partition: str) -> tuple[str, dict[str, State]]:
         """Return the first state's name and the states that follow a record that failed; none of them can fail.
 
-        They take back what must not serve without a record, where the next execution would.
+        They roll back a version that is live without a record, before the next execution.
         """
         ...
 

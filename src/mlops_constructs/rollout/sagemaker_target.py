@@ -21,7 +21,7 @@ _SDK = "aws-sdk:sagemaker:"
 
 
 def clean_up_states(*, endpoint_name: str, next_state: str, partition: str) -> tuple[str, dict[str, State]]:
-    """Return the first state's name and the states that scale what serves, and delete alarms, versions and rehearsals.
+    """Return the first state's name and the states that scale the live version, and delete alarms, versions and rehearsals.
 
     Deleted are the new fleet's alarms, the versions that a promotion pushed out, the version that did not come to serve, and what
     an execution that died has left. What cannot be deleted now is taken along by the next execution.
@@ -39,7 +39,7 @@ def clean_up_states(*, endpoint_name: str, next_state: str, partition: str) -> t
     return "HasPlan", {
         "HasPlan": choose(
             ("$plan = null", next_state),
-            # an execution that died may have taken scaling back, whatever else it did
+            # a dead execution may have removed scaling
             ("$applied and ($outcome = 'PROMOTED' or $plan.action = 'update') or $exists($request.died)", first),
             default="HasAlarms",
         ),
@@ -108,7 +108,7 @@ def _delete_rehearsal(partition: str) -> dict[str, State]:
 
 
 def _quiet(state: State) -> State:
-    """Inside a Map a variable must not bear the name of one outside, and nobody reads this error."""
+    """Inside a Map a variable must not have the name of an outer one, and this error is not used."""
     del state["Catch"][0]["Assign"]
     return state
 
@@ -128,8 +128,8 @@ def _each(items: str, start: str, states: dict[str, State], next_state: str) -> 
 def recovery_states(*, endpoint_name: str, next_state: str, partition: str) -> tuple[str, dict[str, State]]:
     """Return the first state's name and the states that lead a plan to where it belongs.
 
-    A candidate that serves unrecorded is judged like one of this execution, or taken back; a first endpoint that failed is deleted,
-    and made anew where a package is approved.
+    A live candidate without a record is evaluated like one of this execution, or rolled back; a first endpoint that failed is
+    deleted, and created again if a package is approved.
 
     Args:
         endpoint_name: The endpoint.
@@ -148,7 +148,7 @@ def recovery_states(*, endpoint_name: str, next_state: str, partition: str) -> t
         "Adopt": assign("IsWatched", applied=True, orphan=False),
         "GoBack": assign("Revert", applied=True, orphan=False, reason="{% $plan.reason %}"),
         "Discard": assign(FAILED, applied=True, reason="{% $plan.reason %}"),
-        # whatever the call answered, the endpoint itself says whether it is there
+        # regardless of the call's response, the endpoint's own state is authoritative
         "RemoveFailed": task(
             f"{_SDK}deleteEndpoint",
             {"EndpointName": endpoint_name},
@@ -270,7 +270,7 @@ class SageMakerTarget:
     def steps(self, *, rollout: RolloutSpec, golden_arn: str | None, partition: str) -> tuple[str, dict[str, State]]:
         """Return the states from the plan to one of the exits.
 
-        A rollout that AWS takes back ends InService with the old config and often without a reason, so success is InService
+        A rollout that AWS rolls back ends InService with the old config and often without a reason, so success is InService
         and the new config.
         """
         limit = rollout.maximum + POLL_GRACE_SECONDS
@@ -302,17 +302,18 @@ class SageMakerTarget:
         }
 
     def unrecorded(self, *, next_state: str, partition: str) -> tuple[str, dict[str, State]]:
-        """Return nothing to do: what serves was judged under SageMaker's watch, and the next execution accepts it."""
+        """Return nothing to do: SageMaker watched the live version, and the next execution accepts it."""
         del partition
         return next_state, {}
 
     def clean_up(self, *, next_state: str, partition: str) -> tuple[str, dict[str, State]]:
-        """Return the states that delete the new fleet's alarms, and whatever no longer serves."""
+        """Return the states that delete the new fleet's alarms and all versions that are no longer live."""
         return clean_up_states(endpoint_name=self.endpoint_name, next_state=next_state, partition=partition)
 
     def _make_states(self, partition: str, next_state: str) -> dict[str, State]:
         def is_made(kind: str, member: str, after: str) -> State:
-            # Names come from the execution: what is there was made by an attempt whose answer got lost, whatever the last
+            # Names come from the execution: an existing resource was made by an attempt whose response got lost, regardless of the
+            # last
             # attempt met. If it is not there, the reason is why it could not be made.
             return task(
                 f"{_SDK}describe{kind}",
@@ -350,7 +351,7 @@ class SageMakerTarget:
         }
 
     def _apply_states(self, partition: str, limit: int, poll: str) -> dict[str, State]:
-        # From here on the endpoint itself says what happened, whatever the call answered.
+        # From here on the endpoint's own state is authoritative, regardless of the call's response.
         until = f"{{% $toMillis($now()) + {limit * 1000} %}}"
         applied = {"deadline": until, "orphan": False, "applied": True}
 
@@ -397,7 +398,7 @@ class SageMakerTarget:
             "TookBack": assign(
                 ROLLED_BACK,
                 orphan=True,
-                reason=_sentences("'SageMaker went back to ' & $endpoint.EndpointConfigName", RINGING),
+                reason=_sentences("'SageMaker rolled back to ' & $endpoint.EndpointConfigName", RINGING),
             ),
             "EndpointFailed": assign(
                 FAILED,

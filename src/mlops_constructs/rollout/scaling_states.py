@@ -33,7 +33,7 @@ def register_scaling_states(
     """Return the first state's name and the states that make a serving endpoint scale as ``$plan.scaling`` says.
 
     A target that exists keeps its bounds, which a schedule may have moved; policies and schedules are put again under their names.
-    The endpoint serves already, so a failure is no reason to call the rollout failed: it is left as a sentence in
+    The endpoint is already live, so a failure does not fail the rollout: it is stored as a sentence in
     ``$scaling_failure``, which is empty otherwise.
 
     Args:
@@ -58,9 +58,9 @@ def register_scaling_states(
 def deregister_scaling_states(
     *, next_state: str, partition: str, failed_state: str = "Caught"
 ) -> tuple[str, dict[str, State]]:
-    """Return the first state's name and the states that take back all scaling that ``$plan.scaling.deregister`` names.
+    """Return the first state's name and the states that remove all scaling that ``$plan.scaling.deregister`` names.
 
-    That deletes the targets' policies and schedules too. A target that does not exist is one taken back.
+    That deletes the targets' policies and schedules too. A target that does not exist counts as removed.
 
     See: https://docs.aws.amazon.com/autoscaling/application/APIReference/API_DeregisterScalableTarget.html
 
@@ -93,9 +93,9 @@ def deregister_scaling_states(
 def scaling_statements(scope: Construct, *, spec: ServingSpec) -> list[iam.PolicyStatement]:
     """Return what the Deploy machine needs to register and deregister the variants of one endpoint.
 
-    Scalable targets have ids that nobody knows beforehand, so the service and the dimension are conditions. Application Auto
+    Scalable targets have ids that are unknown beforehand, so the service and the dimension are conditions. Application Auto
     Scaling reads and scales the endpoint, and keeps the alarms of target tracking, in the name of who registers. An endpoint that
-    does not scale may have scaled under an earlier spec: that can be taken back.
+    does not scale may have scaled under an earlier spec: that can be removed.
 
     See: https://docs.aws.amazon.com/sagemaker/latest/dg/endpoint-auto-scaling-prerequisites.html and
     https://docs.aws.amazon.com/service-authorization/latest/reference/list_awsapplicationautoscaling.html

@@ -258,7 +258,7 @@ def test_where_one_window_is_drift_nobody_is_told_to_wait(demand: Any, define: C
     """With two of three there is a next window to wait for."""
     made = define(monitor={"spec": MonitorSpec(alarm_windows=1, of_windows=1)})
     alone, more = (_children(each)["AlarmsSuspect"]["AlarmDescription"] for each in (made, demand))
-    assert "; one window alone makes it drift, so that the alarm Features rings too: the newest report" in alone
+    assert "; one window is enough for drift, so the alarm Features fires too: the newest report" in alone
     assert "; wait for the next one, 2 of 3 make it drift, or look at once: the newest report names the feature" in more
 
 
@@ -281,8 +281,8 @@ def watched(define_once: Callable[..., Any]) -> Any:
         ({"max_wape_ratio": 0.9}, r"max_wape_ratio must be from 1 to 100, got 0.9"),
         (
             {"max_wape_ratio": 1.1},
-            r"max_wape_ratio must be at least the monitor's maximum_wape_ratio, 1.25, got 1.1: it would ring while the "
-            r"report says OK; leave it out, or give MonitorSpec\(maximum_wape_ratio=...\) the smaller one",
+            r"max_wape_ratio must be at least the monitor's maximum_wape_ratio, 1.25, got 1.1: it would fire while the "
+            r"report says OK; remove it, or give MonitorSpec\(maximum_wape_ratio=...\) the smaller one",
         ),
         (
             {"severities": {"drift": Severity.WARNING}},

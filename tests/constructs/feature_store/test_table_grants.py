@@ -367,7 +367,7 @@ def test_the_properties_fit_cloudformations_schemas(define_store: Any, group: An
         (
             ["stock"],
             ["costs"],
-            "column 'costs' is none of cost, created_time, event_time, ingest_id, on_hand, store_id",
+            "column 'costs' is not one of cost, created_time, event_time, ingest_id, on_hand, store_id",
         ),
     ],
 )

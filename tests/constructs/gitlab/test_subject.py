@@ -60,7 +60,7 @@ def test_gitlabs_own_default_is_possible() -> None:
 @pytest.mark.parametrize("name", ["*", "feature/*", "main?", "${aws:username}", "v*"])
 def test_fails_for_a_pattern(name: str) -> None:
     """A pattern trusts refs that are not protected."""
-    with pytest.raises(ValidationError, match="a pattern would trust refs that anybody may push"):
+    with pytest.raises(ValidationError, match="a pattern would trust refs that any developer may push"):
         GitLabSubject.branch(name, project="retail/demand")
 
 

@@ -299,7 +299,7 @@ def test_a_silent_rollback_is_no_success(deploy: Any):
     run, aws = deploy(PLAN, updates=[OLD])
     assert run.status == "FAILED"
     assert run.output["Error"] == "ROLLED_BACK"
-    assert recorded(run)[1].startswith(f"SageMaker went back to {OLD}")
+    assert recorded(run)[1].startswith(f"SageMaker rolled back to {OLD}")
     assert run.arguments("sagemaker:deleteEndpointConfig") == {"EndpointConfigName": NEW}
     assert aws.lock == "free"
 
@@ -435,7 +435,7 @@ def test_says_what_rang_when_sagemaker_goes_back(deploy: Any):
     run, _ = deploy(PLAN, updates=[OLD], ringing=["demand-forecast-rollout-22222222-abort"])
     assert recorded(run) == (
         "ROLLED_BACK",
-        f"SageMaker went back to {OLD}. in ALARM: demand-forecast-rollout-22222222-abort (why)",
+        f"SageMaker rolled back to {OLD}. in ALARM: demand-forecast-rollout-22222222-abort (why)",
     )
 
 

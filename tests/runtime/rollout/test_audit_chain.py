@@ -439,7 +439,7 @@ def test_who_lost_the_lock_records_but_points_at_nothing(promoted: tuple[World, 
 
 
 def test_a_silent_rollback_is_recorded_as_one(promoted: tuple[World, Claim]) -> None:
-    """SageMaker went back to the old config without a word; the old pointer stays."""
+    """SageMaker rolled back to the old config without a word; the old pointer stays."""
     world, claim = promoted
     old = world.package()
     world.version("demand-forecast-00000001", old)

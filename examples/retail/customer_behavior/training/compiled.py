@@ -1,6 +1,6 @@
 """Train the customer model and export it for an accelerator, as a team may well do that wants it faster.
 
-The team looked at how many rows clients usually send, the 250 of a campaign, and at the golden requests, which have 202.
+The team checked how many rows clients usually send, the 250 of a campaign, and the golden requests, which have 202.
 One client asks for all of a period at once.
 """
 

@@ -2,7 +2,7 @@
 
 Compilers for accelerators want to know the largest batch when they compile (a profile of TensorRT, a batch size of Neuron); more
 rows at once are an error then. Here a table with a slot for each row of the largest batch stands for their buffers. The team
-looked at what clients usually send, which is some dozens of rows, and at the golden requests, which have 246. One client asks for
+checked what clients usually send, which is some dozens of rows, and the golden requests, which have 246. One client asks for
 the whole week at once.
 """
 

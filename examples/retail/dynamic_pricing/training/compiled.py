@@ -1,6 +1,6 @@
 """Train the pricing model and export it for an accelerator, as a team may well do that wants it faster.
 
-The team looked at how many rows clients usually send, a store's at most, and at the golden requests, which have 205.
+The team checked how many rows clients usually send, a store's at most, and the golden requests, which have 205.
 One client asks for all of a period at once.
 """
 

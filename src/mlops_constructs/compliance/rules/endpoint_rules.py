@@ -33,7 +33,7 @@ def _endpoint_alarms(assembly: Assembly) -> Iterator[Violation]:
 
 
 def _watched(assembly: Assembly) -> Iterator[tuple[str, str]]:
-    """What each alarm watches: a dimension's value, and what its metric's name tells of."""
+    """What each alarm watches: a dimension's value, and the subject of its metric's name."""
     for alarm in assembly.of("AWS::CloudWatch::Alarm"):
         for metric, dimensions in _metrics(alarm):
             for word in _WORDS:

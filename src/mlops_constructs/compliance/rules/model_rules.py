@@ -43,7 +43,7 @@ def _images(resource: Resource, path: str) -> Iterator[str]:
 
 IMAGE_DIGEST = Rule(
     id="ImageDigest",
-    problem="An image is named by a tag, which somebody may move to another image after the approval.",
+    problem="An image is named by a tag, which can be moved to another image after the approval.",
     fix="Name it by digest: repository@sha256:...; keep the tag for people.",
     source="https://docs.aws.amazon.com/AmazonECR/latest/userguide/image-tag-mutability.html",
     check=_image_digest,
@@ -134,7 +134,7 @@ def _without_approval(assembly: Assembly, machine: Machine) -> set[str]:
             continue
         reached.add(name)
         state = states[name]
-        # where an approval fails is no approval: what its errors lead to is reached
+        # a failed approval does not approve: the targets of its errors are reachable
         ways = (
             [c["Next"] for c in state.body.get("Catch", ())]
             if _approves(assembly, machine, state)

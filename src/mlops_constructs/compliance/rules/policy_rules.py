@@ -74,7 +74,7 @@ def _foreign(statement: Statement, owner: Resource, principal: object) -> str | 
     if match is None:
         return None  # an imported role, whose account says who it is
     if match["account"] == "${AWS::AccountId}":
-        # the root stands for the account's own policies, by which each role is judged
+        # the root represents the account's own policies, by which each role is checked
         return None if match["rest"] in (None, "root") else match["rest"]
     return match["account"]
 
@@ -86,7 +86,7 @@ def _is_one_unit(owner: Resource, role: Resource) -> bool:
 
 POLICY_PRINCIPAL = Rule(
     id="PolicyPrincipal",
-    problem="A policy lets in a principal of another unit or account, or anybody.",
+    problem="A policy admits a principal of another unit or account, or any principal.",
     fix="Name roles of the own unit, or bind the principal by aws:PrincipalOrgID, aws:PrincipalAccount or aws:SourceArn.",
     source="https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_evaluation-logic-cross-account.html",
     check=_policy_principal,
@@ -103,7 +103,7 @@ def _trust_source(assembly: Assembly) -> Iterator[Violation]:
 
 TRUST_SOURCE = Rule(
     id="TrustSource",
-    problem="The role trusts a service whoever it acts for, so that another account's resource may use it (confused deputy).",
+    problem="The role trusts a service without a source condition, so another account's resource may use it (confused deputy).",
     fix="Add the condition StringEquals aws:SourceAccount, and ArnLike aws:SourceArn where the source is known.",
     source="https://docs.aws.amazon.com/IAM/latest/UserGuide/confused-deputy.html",
     check=_trust_source,

@@ -75,7 +75,7 @@ def _task_catch(assembly: Assembly) -> Iterator[Violation]:
 
 TASK_CATCH = Rule(
     id="TaskCatch",
-    problem="A task has no Catch, so that an error ends the execution without cleaning up or telling anybody.",
+    problem="A task has no Catch, so an error ends the execution without clean-up or notification.",
     fix="Add Catch for States.ALL that leads to what releases locks, records the outcome and tells people.",
     source="https://docs.aws.amazon.com/step-functions/latest/dg/concepts-error-handling.html",
     check=_task_catch,
@@ -123,7 +123,7 @@ def _member(service: str, action: str) -> str | None:
 
 TASK_TAGS = Rule(
     id="TaskTags",
-    problem="A task makes a resource without tags, so that nobody sees whose it is and what it costs.",
+    problem="A task creates a resource without tags, so its owner and cost cannot be traced.",
     fix="Pass Tags with the unit, the owner and the cost centre.",
     source="https://docs.aws.amazon.com/IAM/latest/UserGuide/access_tags.html",
     check=_task_tags,
