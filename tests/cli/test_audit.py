@@ -77,7 +77,7 @@ def test_a_missing_record_is_found(on_cloud: Run, promoted: DeployedUnit) -> Non
     assert result.returncode == 1
     assert result.stdout.splitlines()[0] == "sequence 2 is missing"
     assert "sequence 2 was sealed with the hash" in result.stdout
-    assert result.stderr == f"mlops: the chain of {promoted.endpoint} is not whole: 3 findings up to record 3\n"
+    assert result.stderr == f"mlops: the chain of {promoted.endpoint} is broken: 3 findings up to record 3\n"
 
 
 @pytest.mark.parametrize("whole_bucket", [True, False], ids=["bucket", "prefix"])
@@ -178,7 +178,7 @@ def test_fails_on_half_a_question(mlops: Run, tmp_path: Path) -> None:
         "mlops audit show demand-forecast --json\n"
     )
     assert missing.stderr == f"mlops: --folder must be a folder, got {tmp_path / 'none'}\n"
-    assert "--head and --sequence go with --folder" in alone.stderr
+    assert "--head and --sequence require --folder" in alone.stderr
 
 
 def test_the_hash_of_a_machine_is_computed_from_a_template(mlops: Run, tmp_path: Path) -> None:

@@ -142,8 +142,8 @@ def test_the_target_chooses_the_demo(mlops: Run, checkout: Callable[..., Path]) 
     ("options", "problem"),
     [
         (("--target", "lambda"), "--target must be one of sagemaker, eks, got 'lambda'"),
-        (("--target", "eks", "--keep"), "--keep is for --target sagemaker"),
-        (("--target", "eks", "--unit", "other"), "--target eks serves demand_forecasting alone, got --unit 'other'"),
+        (("--target", "eks", "--keep"), "--keep requires --target sagemaker"),
+        (("--target", "eks", "--unit", "other"), "--target eks serves only demand_forecasting, got --unit 'other'"),
     ],
 )
 def test_fails_with_a_target_that_there_is_not(

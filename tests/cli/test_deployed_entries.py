@@ -80,7 +80,9 @@ def test_fails_on_a_name_of_both(entries: Entries, deployed: DeployedUnit) -> No
     """Which chain is meant cannot be guessed."""
     deployed.publish(replace(deployed.unit_entry, unit=deployed.endpoint))
 
-    with pytest.raises(UserError, match=f"is a business unit and an endpoint of '{deployed.name}'; rename one of them"):
+    with pytest.raises(
+        UserError, match=f"is both a business unit and an endpoint of '{deployed.name}'; rename one of them"
+    ):
         entries.chain(deployed.endpoint)
 
 

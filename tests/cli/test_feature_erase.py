@@ -55,7 +55,7 @@ def test_erase_asks_first_and_spares_what_is_in_use(feature_shop: FeatureShop, e
         ),
         (
             ("--entity", "store_id=Ann@x.org", "--reason", "asked by ann@x.org.", "--yes"),
-            "--reason says the store_id that is to be forgotten, and it stays in the records; give a ticket's number",
+            "--reason says the store_id that is to be erased, and the reason stays in the records; give a ticket number",
         ),
         (("--entity", "store_id=1", "--reason", "store 1 closed", "--yes"), "--reason says the store_id that is"),
     ],

@@ -296,7 +296,7 @@ def test_an_erasure_reaches_the_online_table_and_names_the_rest(store: DeployedS
     ]
     assert absent.returncode == 1
     assert absent.stderr.startswith(f"mlops: DeleteItem of table {name} failed")
-    assert absent.stderr.endswith("are erased, say the same again for the online table\n")
+    assert absent.stderr.endswith("are erased; run the same command again for the online table\n")
     assert done.stdout.splitlines() == [
         "price_v1: 1 rows of the online table removed",
         "stock_v1: 1 rows of the online table removed",
@@ -339,7 +339,7 @@ def test_fails_when_a_unit_has_no_store(deployed: DeployedUnit, in_process: Run)
     result = in_process("features", "list", "--unit", deployed.name, "--home", deployed.cloud.home)
 
     assert result.returncode == 1
-    assert result.stderr.startswith(f"mlops: business unit {deployed.name!r} has no feature store here")
+    assert result.stderr.startswith(f"mlops: business unit {deployed.name!r} has not published a feature store")
     assert len(result.stderr.splitlines()) == 1
 
 
@@ -347,10 +347,10 @@ def test_fails_when_a_unit_has_no_store(deployed: DeployedUnit, in_process: Run)
     ("arguments", "message"),
     [
         ((), "name a feature store: --path FOLDER for a local one, or --unit NAME for a deployed one"),
-        (("--path", "shop", "--unit", "demand"), "say which feature store: --path FOLDER of this machine, or"),
+        (("--path", "shop", "--unit", "demand"), "name a feature store: --path FOLDER for a local one, or"),
         (
             ("--path", "absent"),
-            "there is no feature store in absent; mlops features ingest, or FeatureStoreClient.local, makes one",
+            "no feature store found in absent; create one with mlops features ingest or FeatureStoreClient.local",
         ),
         (("--path", "shop", "--profile", "x"), "--profile and --home require --unit; a local folder needs no account"),
     ],

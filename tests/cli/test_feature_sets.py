@@ -53,7 +53,7 @@ def test_a_batch_is_written_once_restated_and_read(features: Run) -> None:
 
     snapshots = [s.snapshot_id for s in FeatureStoreClient.local(Path("store")).table("stock_v1").snapshots()]
     assert first.stdout == f"stock_v1: 2 rows in snapshot {snapshots[0]}\n"
-    assert again.stdout == f"stock_v1: this batch is in snapshot {snapshots[0]} already, nothing written\n"
+    assert again.stdout == f"stock_v1: this batch is already in snapshot {snapshots[0]}; nothing was written\n"
     assert (json.loads(past.stdout)["rows"], json.loads(past.stdout)["snapshot_id"]) == (1, snapshots[1])
     assert (wrong.returncode, wrong.stdout) == (1, "")
     assert right.stdout == f"stock_v1: 1 rows in snapshot {snapshots[2]}\n"
@@ -68,9 +68,9 @@ def test_a_batch_is_written_once_restated_and_read(features: Run) -> None:
         (("ingest", "sales", "x"), "GROUP must name one of stock_v1, price_v1, price_v2, got 'sales'"),
         (("ingest", "price", "x"), "GROUP must name one of stock_v1, price_v1, price_v2, got 'price'; it has several"),
         (("ingest", "stock", "x"), "FILE must be a Parquet file, got x: it is not there"),
-        (("ingest", "stock", "x", "--backfill", "--correct"), "--backfill and --correct are two things"),
-        (("latest", "stock"), "there is no feature store in store; mlops features ingest"),
-        (("latest", "stock", "--entity", "shop=1"), "--entity must name store_id, got shop"),
+        (("ingest", "stock", "x", "--backfill", "--correct"), "give --backfill or --correct, not both"),
+        (("latest", "stock"), "no feature store found in store; create one with mlops features ingest"),
+        (("latest", "stock", "--entity", "shop=1"), "--entity must give store_id, got shop"),
     ],
 )
 def test_fails_in_one_line(features: Run, arguments: tuple[str, ...], message: str) -> None:
@@ -173,7 +173,7 @@ def test_diff_tells_how_two_sets_differ(feature_shop: FeatureShop, features_feat
     assert "table" not in values.stdout
     assert "column price__list_price added" in columns.stdout.splitlines()
     assert "column stock__on_hand removed" in columns.stdout.splitlines()
-    assert same.stdout == "both hold the same rows and columns\n"
+    assert same.stdout == "both have the same rows and columns\n"
     assert (told["changed"], told["is_none"]) == ({"stock__on_hand": 1}, False)
 
 

@@ -111,7 +111,7 @@ def test_fails_with_the_next_step(on_cloud: Run, docker: Path, tmp_path: Path, u
         in said("digest", "--repository", f"{name}-nothere")
     )
     assert "no cdk.json in this folder" in said("digest", "--write")
-    assert "--runtime names the image that explain extends" in said("build", "explain")
+    assert "--runtime is required for the image explain" in said("build", "explain")
     assert "--runtime must name an image by digest" in said("build", "explain", "--runtime", "notadigest")
     assert "--repository must be a repository name of ECR" in said("build", "--repository", "BAD NAME")
     both = said("digest", "--repository", "BAD", "--tag", "a b")

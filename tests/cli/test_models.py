@@ -212,7 +212,7 @@ def test_an_approval_is_given_anew_when_asked(registry: Registry, models: Any) -
     second, third = models("approve", package, "--reason", "x"), models("approve", package, "--reason", "y", "--again")
 
     assert second.returncode == 1
-    assert f"{package} is approved already: better [binding " in second.stderr
+    assert f"{package} is already approved: better [binding " in second.stderr
     assert third.returncode == 0, third.stderr
     assert registry.describe(package)["ApprovalDescription"].startswith("y [binding ")
 

@@ -132,7 +132,7 @@ def test_fails_with_every_wrong_answer_at_once_and_makes_nothing(in_process: Run
 
     assert result.returncode == 1
     assert result.stderr == (
-        "mlops: nothing was created: the folder 'shop' is there and not empty; name another, or run mlops upgrade in it; "
+        "mlops: nothing was created: the folder 'shop' exists and is not empty; name another, or run mlops upgrade in it; "
         "--unit must be 2 to 20 lower-case letters, digits or hyphens, starting with a letter and not ending with a hyphen, "
         "such as 'demand', got 'Demand!'; "
         "--model must be 2 to 20 lower-case letters, digits or hyphens, starting with a letter and not ending with a hyphen, "
@@ -356,7 +356,7 @@ def test_fails_to_upgrade_through_a_link_on_the_way_of_the_template(in_process: 
     result = in_process("upgrade", cwd=shop)
 
     assert result.returncode == 1
-    assert f"{RECORD} names 'ci/aws.sh', which leads out of the repository" in result.stderr
+    assert f"{RECORD} names 'ci/aws.sh', which points outside the repository" in result.stderr
     assert (outside / "aws.sh").read_text() == "# of an older version\n"
 
 

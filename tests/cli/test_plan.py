@@ -149,7 +149,7 @@ def test_fails_in_a_folder_without_an_assembly(on_cloud: Run, tmp_path: Path) ->
     """The fix is a command."""
     result = on_cloud("plan", "--app", tmp_path)
 
-    assert result.stderr.endswith("it has no manifest.json; run cdk synth\n")
+    assert result.stderr.endswith("(manifest.json is missing); run cdk synth\n")
 
 
 class Stacks:

@@ -88,8 +88,8 @@ def test_a_key_may_be_used_as_it_is_knowingly(plan: Any, key: str) -> None:
     assert allowed.returncode == 0
     assert f"the policy of {key} lacks Logs, Alarms, Events, Bus, LogDelivery" in allowed.stderr
     assert "allowed by --allow Bus" in allowed.stderr
-    assert "or go on without by --allow Bus: [{" in plan(key).stderr
-    assert "--allow Other allows nothing of this plan" in plan(key, "--allow", "Bus", "--allow", "Other").stderr
+    assert "or continue without them with --allow Bus: [{" in plan(key).stderr
+    assert "--allow Other allows nothing in this plan" in plan(key, "--allow", "Bus", "--allow", "Other").stderr
 
 
 def test_a_condition_that_stops_eventbridge_is_found(plan: Any, cloud: Cloud, key: str) -> None:
@@ -117,7 +117,7 @@ def test_what_cannot_be_judged_is_said_and_refuses_nothing(plan: Any, cloud: Clo
     planned = plan(key)
 
     assert planned.returncode == 0
-    assert f"whether the policy of {key} gives Use, GrantToResources cannot be judged" in planned.stderr
+    assert f"whether the policy of {key} gives Use, GrantToResources cannot be evaluated" in planned.stderr
 
 
 def test_a_key_from_a_parameter_of_the_platform_is_read(plan: Any, cloud: Cloud, key: str, unique_stack: str) -> None:
@@ -243,8 +243,8 @@ def test_a_route_to_the_internet_will_do(plan_plan_networks: Any, cloud: Cloud, 
 def test_what_is_not_known_is_reported(plan_plan_networks: Any, network: Any) -> None:
     """A subnet that is not there, and one that the deployment names; what the stack makes itself is not asked for."""
     _, subnet = network
-    assert "is not known" in plan_plan_networks(["subnet-00000000000000000"])
-    assert "is not known" in plan_plan_networks([{"Ref": "Given"}], Given={"Type": "String"})
+    assert "cannot check whether it reaches KMS" in plan_plan_networks(["subnet-00000000000000000"])
+    assert "cannot check whether it reaches KMS" in plan_plan_networks([{"Ref": "Given"}], Given={"Type": "String"})
     assert "does not reach KMS" in plan_plan_networks([{"Ref": "Given"}], Given={"Type": "String", "Default": subnet})
     assert plan_plan_networks([{"Ref": "Own"}]) == ""
 
@@ -345,9 +345,9 @@ def test_a_call_that_is_denied_is_reported_and_the_next_is_made(
         region=REGION_existing_names,
     )
 
-    assert one.reason == "DescribeTable answers AccessDeniedException"
+    assert one.reason == "DescribeTable returned AccessDeniedException"
     assert one.text == (
-        "One (AWS::DynamoDB::Table): whether denied exists cannot be looked at: DescribeTable answers AccessDeniedException"
+        "One (AWS::DynamoDB::Table): whether denied exists cannot be looked at: DescribeTable returned AccessDeniedException"
     )
 
 

@@ -149,7 +149,7 @@ def test_fails_for_an_endpoint_that_is_not_there(on_cloud: Run, tmp_path: Path) 
         ("none.csv", "file 'none.csv' not found; name a file, or - for standard input"),
         (
             "rows.txt",
-            "the content type of 'rows.txt' is not known by its name (.csv, .json, .jsonl); give --content-type",
+            "the extension of 'rows.txt' has no known content type (.csv, .json, .jsonl); give --content-type",
         ),
     ],
 )

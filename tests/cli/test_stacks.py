@@ -331,7 +331,7 @@ def test_an_interrupted_deployment_goes_on_and_can_be_seen_through(
     assert process.returncode == 130
     assert errors == (
         "mlops: interrupted; the embedded cloud completes the stack that it has started: run the same command again to "
-        "see it through\n"
+        "follow it\n"
     )
     stacks = cloud.client("cloudformation")
     stacks.signal_resource(StackName="CliWaiting", LogicalResourceId="Signal", UniqueId="1", Status="SUCCESS")

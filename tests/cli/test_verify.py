@@ -240,7 +240,7 @@ def test_a_whole_run_shows_what_it_can_and_leaves_nothing(
 
     path = next(tmp_path.glob("mlops-verify-*.json"))
     checked = verify("--check", path)
-    assert "shows nothing of AWS" in checked.stdout
+    assert "is not evidence about AWS" in checked.stdout
     printed = re.search(r"signed with key (\w+)", ended.stdout)
     assert printed is not None
     assert f"signed with key {printed[1]}" in checked.stdout
@@ -325,10 +325,10 @@ def test_free_checks_deploy_nothing(ground: Ground, verify: Callable[..., Any], 
         (("--clean", "--region", "mars-north-1"), "no prices for region 'mars-north-1'; it has eu-central-1"),
         (
             ("--check", "none.json", "--free", "--clean"),
-            "--check excludes --clean, --free; leave --check or the rest out",
+            "--check cannot be combined with --clean, --free; remove one side",
         ),
-        (("--clean", "--free"), "--clean excludes --free"),
-        (("--clean", "--max-usd", "2"), "--clean excludes --max-usd"),
+        (("--clean", "--free"), "--clean cannot be combined with --free"),
+        (("--clean", "--max-usd", "2"), "--clean cannot be combined with --max-usd"),
     ],
 )
 def test_what_cannot_be_verified_is_refused_in_one_line(
@@ -418,7 +418,7 @@ def test_a_second_run_is_refused_and_an_interrupted_one_removes_what_it_made(
     assert re.search(r"another verification \(run \w+\) holds this account and region.*wait for its end", second.stderr)
     assert "may still work" in cleaned.stderr
     assert first.returncode == 1
-    assert re.fullmatch(r"mlops: interrupted; everything that run \w+ made is removed\n", err)
+    assert re.fullmatch(r"mlops: interrupted; every resource of run \w+ is deleted\n", err)
     ground.holds_nothing_new()
 
 

@@ -27,18 +27,19 @@ WORDS = {
     r"\b(whoever|whatever)\b": "the caller, callers that",
     r"\b(is|are|was|were) (?-i:none)\b": "is not one, is missing",
     r"(?<!there )\b(is|are) no (?!longer|more|less|later|earlier|newer|older)[a-z]": "is not a",
-    r"\bmoments?\b": "time",
+    r"\b(a|the|this|that|each|any|one|at|in|within|last) moments?\b": "time",
     r"\bwho (calls|asks|reads|wants|owns)\b": "the caller, the reader",
     r"\b(so|as) many [a-z\s]{1,30} as\b": "the number of",
     r"\blook(s|ed|ing)? (at|into)\b": "check, read, inspect",
-    r"\bjudg(e|es|ed|ing)\b": "evaluate",
-    r"\b(rests|rested)\b": "is paused",
-    r"\bw(a|o)kes?\b": "starts, is invoked",
+    r"\bjudg(e|es|ed|ing)\b(?!\()": "evaluate",
+    r"(?<!\.)\b(rests|rested)\b(?!:)": "is paused",
+    r"(?<!-)\bw(a|o)kes?\b": "starts, is invoked",
     r"\bwhat (serves|lies|stays|stands|waits|holds)\b": "name the thing",
 }
 _CREATE_ONLY = ("Slots of {}: applies a version, looks at it, lets a slot rest",)  # another text replaces the resource
 _FOLDERS = ("README.md", "CHANGELOG.md", "docs/", "examples/", "lambdas/", "src/", "packages/")
 _PLACEHOLDER = re.compile(r"\{[^{}]*\}")
+_CODE_OF_TEMPLATE = re.compile(r"\{[{%].*?[%}]\}")
 _NOT_PROSE = ("docs/worklog/", "docs/verified.md")
 # folders that are not written again yet: each leaves this list once nothing in it is found
 _LATER: tuple[str, ...] = (
@@ -56,7 +57,7 @@ def _prose(path: Path) -> Iterator[tuple[int, str]]:
     """Yield strings and comments of a program with their first line, and a page as one piece."""
     text = path.read_text()
     if path.suffix != ".py":
-        yield 1, text
+        yield 1, _CODE_OF_TEMPLATE.sub("{}", text) if path.suffix == ".jinja" else text
         return
     for token in tokenize.generate_tokens(io.StringIO(text).readline):
         if token.type in (tokenize.STRING, tokenize.COMMENT, getattr(tokenize, "FSTRING_MIDDLE", None)):

@@ -36,7 +36,7 @@ class IEksTenant(Protocol):
         ...
 
     def add_reader(self, scope: Construct, id: str, *, function: lambda_.IFunction) -> None:
-        """Let a function of the unit look at what runs in the namespace."""
+        """Grant a function of the unit read access to the namespace's objects."""
         ...
 
     def add_manifests(

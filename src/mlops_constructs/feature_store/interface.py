@@ -97,9 +97,9 @@ class IUnitFeatureStore(IFeatureStore, Protocol):
         ...
 
     def grant_write(self, grantee: iam.IGrantable, *, groups: Sequence[FeatureGroup] | None = None) -> iam.Grant:
-        """Let somebody read tables and append to them."""
+        """Grant reading tables and appending to them."""
         ...
 
     def grant_build_training_sets(self, grantee: iam.IGrantable) -> iam.Grant:
-        """Let somebody build training sets, and tag what they read."""
+        """Grant building training sets, and tagging the snapshots that they read."""
         ...

@@ -70,7 +70,9 @@ def build(
     from mlops_runtime.image.image_build import Docker, DockerError, build_arguments
 
     if (which is Kind.EXPLAIN) != (runtime is not None):
-        raise UserError(f"--runtime is for the image explain, which extends it, got {which} and --runtime {runtime!r}")
+        raise UserError(
+            f"--runtime is required for the image explain and allowed only there, got {which} and --runtime {runtime!r}"
+        )
     if runtime is not None and not _BY_DIGEST.fullmatch(runtime):
         raise UserError(
             f"--runtime must name an image by digest, <registry>/<repository>@sha256:<64 digits>, got {runtime!r}"
