@@ -20,6 +20,7 @@ Shape = Any  # which members a shape of botocore has depends on its type name
 _LEFT_OUT = {("DescribeTrainingJobResponse", "ModelArtifacts"), ("DescribeModelPackageOutput", "ModelPackageName")}
 _NULL = "Member must not be null"
 _SHOWN = 80  # characters of a bad value that an error message repeats
+_ASCII = 127
 # what Java's expressions have and Python's have not; a quantified end of the text says nothing
 _JAVA = {
     r"\p{ASCII}": r"\x00-\x7F",
@@ -196,7 +197,7 @@ def _string(shape: Shape, value: str, path: str) -> Iterator[str]:
     if len(value) > shape.metadata.get("max", len(value)):
         return  # some of AWS's patterns take quadratic time, which their lengths bound
     pattern = shape.metadata.get("pattern")
-    if pattern is not None and not _pattern(pattern).fullmatch(value):
+    if pattern is not None and not _pattern(pattern, is_ascii=value.isascii()).fullmatch(value):
         yield _failed(value, path, f"Member must satisfy regular expression pattern: {pattern}")
 
 
@@ -220,18 +221,21 @@ def _join(path: str, name: str) -> str:
 
 
 @cache
-def _pattern(text: str) -> re.Pattern[str]:
+def _pattern(text: str, *, is_ascii: bool) -> re.Pattern[str]:
+    """Return a pattern for ``re``; all of Unicode is looked through only for a value that needs it."""
     for java, python in _JAVA.items():
         alone = java.startswith(r"\p") and text.startswith(java)
         text = text.replace(java, f"[{python}]" if alone else python)
     text = re.sub(r"\$\{\d+,\d+\}", "$", text)
-    return re.compile(re.sub(r"\\p\{([A-Z])\}", lambda m: _category(m.group(1)), text))
+    return re.compile(
+        re.sub(r"\\p\{([A-Z])\}", lambda m: _category(m.group(1), _ASCII if is_ascii else sys.maxunicode), text)
+    )
 
 
 @cache
-def _category(letter: str) -> str:
-    """Return a Unicode category as ranges for a character class; ``re`` knows no categories."""
-    points = (p for p in range(sys.maxunicode + 1) if unicodedata.category(chr(p))[0] == letter)
+def _category(letter: str, last: int) -> str:
+    """Return a Unicode category, up to a code point, as ranges for a character class; ``re`` knows no categories."""
+    points = (p for p in range(last + 1) if unicodedata.category(chr(p))[0] == letter)
     ranges = []
     for _, group in groupby(enumerate(points), lambda pair: pair[1] - pair[0]):
         run = [point for _, point in group]
