@@ -20,7 +20,7 @@ SCENARIOS: dict[str, dict[str, Any]] = {
 # as in `test_deploy.py`
 FIRST, *_ = SCENARIOS
 SOME = [
-    pytest.param(FIRST, 3, id=f"{FIRST}-a third"),
+    pytest.param(FIRST, len(KINDS), id=f"{FIRST}-a seventh"),
     *(pytest.param(name, 1, id=name, marks=pytest.mark.campaign) for name in SCENARIOS),
 ]
 RUNS = 200

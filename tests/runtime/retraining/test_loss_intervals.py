@@ -55,24 +55,25 @@ def _holdout(seed: int, blocks: int, weeks: int, by_block: float, by_week: float
     return _periods(ours, theirs)
 
 
+@pytest.mark.parametrize("holdouts", [60, pytest.param(3000, marks=pytest.mark.campaign)])
 @pytest.mark.parametrize("weeks", [4, 8])
 @pytest.mark.parametrize(
     ("by_block", "by_week", "by_cell"),
     [(0.05, 0.0, 0.1), (0.05, 0.02, 0.1), (0.02, 0.05, 0.1), (0.0, 0.0, 0.1)],
 )
 def test_the_interval_covers_the_truth_as_often_as_it_says(
-    weeks: int, by_block: float, by_week: float, by_cell: float
+    weeks: int, by_block: float, by_week: float, by_cell: float, holdouts: int
 ) -> None:
-    """Whether stores differ, weeks, both or neither: of 300 holdouts about 95 % or more have the truth in their interval.
+    """Whether stores differ, weeks, both or neither: about 95 % or more of holdouts have the truth in their interval.
 
-    Three standard errors of a share of 300 at 0.95 are 3.8 points. Where neither differs the cells are counted once too often and
+    Three standard errors of a share of 3,000 at 0.95 are 1.2 points. Where neither differs the cells are counted once too often and
     it covers more: who errs, errs in favour of what serves.
     """
     inside = 0
-    for seed in range(300):
+    for seed in range(holdouts):
         bound = two_way_bound(_holdout(seed, 60, weeks, by_block, by_week, by_cell), "naive", tail=0.025)
         inside += bound.low <= TRUTH <= bound.high
-    assert inside / 300 >= 0.95 - 3 * (0.95 * 0.05 / 300) ** 0.5
+    assert inside / holdouts >= 0.95 - 3 * (0.95 * 0.05 / holdouts) ** 0.5
 
 
 def test_a_bootstrap_of_blocks_does_not_where_weeks_differ() -> None:
@@ -133,13 +134,14 @@ def test_blocks_without_rows_are_not_counted() -> None:
     assert (among.low, among.high) == (pytest.approx(alone.low), pytest.approx(alone.high))
 
 
-def test_bootstrap_the_interval_covers_the_truth_as_often_as_it_says() -> None:
+@pytest.mark.parametrize("runs", [60, pytest.param(300, marks=pytest.mark.campaign)])
+def test_bootstrap_the_interval_covers_the_truth_as_often_as_it_says(runs: int) -> None:
     """True difference -10 %; of 300 simulated evaluations with 60 blocks about 95 % must have it in their interval.
 
     The blocks' own level is shared by both, so that pairing matters. Three standard errors of a share of 300 at 0.95 are 3.8
     points; the percentile interval is known to be a little short at 60 blocks.
     """
-    generator, inside, runs = random.Random(11), 0, 300
+    generator, inside = random.Random(11), 0
     for run in range(runs):
         blocks = []
         for i in range(60):
@@ -188,20 +190,21 @@ def _refused(evaluation: Evaluation, limit: float, seed: int) -> bool:
     return any(bound.low > limit for bound in bounds.values())
 
 
+@pytest.mark.parametrize("runs", [20, pytest.param(200, marks=pytest.mark.campaign)])
 @pytest.mark.parametrize("blocks", [12, 60])
 def test_a_candidate_at_the_limit_everywhere_is_seldom_refused(
-    blocks: int, evaluation: Callable[..., Evaluation]
+    runs: int, blocks: int, evaluation: Callable[..., Evaluation]
 ) -> None:
     """Twelve segments, each 2 % worse where 2 % are allowed: of 200 no more than the level of 2.5 % and three standard errors."""
     generator, refused = random.Random(3), 0
-    for run in range(200):
+    for run in range(runs):
         segments = _world(generator, 12, blocks, 1.02)
         whole = {
             name: [sum(part[name][i] for part in segments.values()) for i in range(blocks)]
             for name in ("candidate", "champion")
         }
         refused += _refused(evaluation(whole, segments), 0.02, run)
-    assert refused <= 200 * 0.025 + 3 * (200 * 0.025 * 0.975) ** 0.5
+    assert refused <= runs * 0.025 + 3 * (runs * 0.025 * 0.975) ** 0.5
 
 
 def test_a_segment_much_worse_is_found_among_many(evaluation: Callable[..., Evaluation]) -> None:

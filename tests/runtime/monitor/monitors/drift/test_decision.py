@@ -114,7 +114,7 @@ def drifted(baseline: Baseline, counts: Counts, spec: MonitorSpec = SPEC) -> lis
     return [decision.drift.name for decision in decide(baseline, counts, spec) if decision.drift.drifted]
 
 
-@pytest.mark.parametrize("windows", [80, pytest.param(1000, marks=pytest.mark.campaign)])
+@pytest.mark.parametrize("windows", [20, pytest.param(1000, marks=pytest.mark.campaign)])
 @pytest.mark.parametrize("rows", [200, 1000, 5000, 100_000])
 @pytest.mark.parametrize("spec", [SPEC, MonitorSpec(minimum_effect=0.0)])
 def test_windows_without_drift_rarely_alarm(rows: int, spec: MonitorSpec, windows: int) -> None:
