@@ -1,7 +1,9 @@
 """Statements of the policies in templates: whose they are, and what they allow."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from itertools import groupby
 from typing import Any
 
 from mlops_constructs.compliance.assembly import Assembly, Resource
@@ -83,11 +85,19 @@ def resource_statements(assembly: Assembly) -> Iterator[tuple[Statement, Resourc
 
 def policies_of(assembly: Assembly, role: Resource) -> Iterator[Statement]:
     """Yield what a role's own, attached and inline policies of the app allow."""
-    for statement in identity_statements(assembly):
-        owner = statement.resource
-        attached = [*as_list(owner.properties.get("Roles")), *as_list(owner.properties.get("RoleName"))]
-        if owner is role or role in owner.template.mentioned(attached):
-            yield statement
+    yield from _statements_by_owner(assembly).get(role, ())
     for managed in role.template.mentioned(role.properties.get("ManagedPolicyArns")):
         if managed.type == "AWS::IAM::ManagedPolicy":
             yield from allowed(managed, managed.properties.get("PolicyDocument"))
+
+
+@lru_cache(maxsize=2)  # many rules ask for the policies of every role
+def _statements_by_owner(assembly: Assembly) -> Mapping[Resource, Sequence[Statement]]:
+    """Return what the policies that stand in a resource, or name it as one they are attached to, allow."""
+    found: dict[Resource, list[Statement]] = {}
+    for policy, statements in groupby(identity_statements(assembly), lambda statement: statement.resource):
+        listed = list(statements)
+        attached = [*as_list(policy.properties.get("Roles")), *as_list(policy.properties.get("RoleName"))]
+        for owner in dict.fromkeys((policy, *policy.template.mentioned(attached))):
+            found.setdefault(owner, []).extend(listed)
+    return found
