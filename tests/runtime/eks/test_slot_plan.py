@@ -22,14 +22,14 @@ from eks_slots import (
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlops_runtime.contracts import canonical_json, from_dict
+from mlops_runtime.contracts import canonical_json
 from mlops_runtime.contracts.rollout import AuditRecord, LivePointer, LockRow, Outcome, RolloutSpec
-from mlops_runtime.contracts.serving import SLOTS, SlotVersion
+from mlops_runtime.contracts.serving import SLOTS
 from mlops_runtime.eks.live_slots import serving, taken_back
-from mlops_runtime.eks.slot_plan import shares, slot_version, weights
+from mlops_runtime.eks.slot_plan import SlotPlan, shares, slot_version, weights
 from mlops_runtime.registry.model_package import read_package, registered_metadata
 from mlops_runtime.rollout.audit_chain import Claim, next_live, next_record
-from mlops_runtime.rollout.deploy_plan import Plan, RefusedError
+from mlops_runtime.rollout.deploy_plan import RefusedError
 from mlops_runtime.rollout.execution_names import version_name
 from mlops_runtime.rollout.preflight import decide
 from mlops_runtime.rollout.serving_limits import steps
@@ -46,10 +46,12 @@ POLICIES = st.builds(
 )
 
 
-def plan(both: Any = LIVE, live: LivePointer | None = RECORDED, **changes: Any) -> Plan:
+def plan(both: Any = LIVE, live: LivePointer | None = RECORDED, **changes: Any) -> SlotPlan:
     """Decide on the approval of package 2 where blue serves package 1."""
     asked = changes.pop("asked", request())
-    return decide(asked, facts(both, live, **changes), execution=EXECUTION, now=NOW)
+    made = decide(asked, facts(both, live, **changes), execution=EXECUTION, now=NOW)
+    assert isinstance(made, SlotPlan)
+    return made
 
 
 # weights
@@ -135,7 +137,7 @@ def test_what_is_begun_is_waited_for_and_taken_back() -> None:
     made = plan(slots(90, state("blue", BLUE), state("green", GREEN, package=CHALLENGER)))
     assert made.action == "wait"
     assert made.reason == f"the rule forwards blue 90 %, green 10 %, and all belongs to blue with {BLUE}"
-    assert made.eks["start"] == {"blue": 100, "green": 0}
+    assert made.eks.start == {"blue": 100, "green": 0}
     assert made.config_name is None
     assert made.alarms == ()
 
@@ -145,8 +147,8 @@ def test_what_an_execution_has_left_running_is_named() -> None:
     left = slots(100, state("blue", BLUE), state("green", GREEN))
     made = plan(left, asked=request("spec", None), package=CHAMPION)
     assert made.action == "nothing"
-    assert made.eks["is_left"] is True
-    assert plan(slots(100, state("blue", BLUE), state("green", GREEN, desired=0, ready=0))).eks["is_left"] is False
+    assert made.eks.is_left is True
+    assert plan(slots(100, state("blue", BLUE), state("green", GREEN, desired=0, ready=0))).eks.is_left is False
 
 
 # plans
@@ -158,36 +160,35 @@ def test_a_candidate_gets_the_slot_without_traffic() -> None:
     quiet = {"b": "OK", "g": "OK", "unit": "OK"}
     made = plan(spec=spec, alarm_states=quiet)
     assert (made.action, made.config_name, made.previous_config) == ("update", NEW, BLUE)
-    assert (made.eks["slot"], made.eks["live_slot"]) == ("green", "blue")
-    assert made.eks["start"] == {"blue": 100, "green": 0}
-    assert made.eks["steps"] == [{"blue": 90, "green": 10}, {"blue": 0, "green": 100}]
-    assert made.eks["bake"] == 300
+    assert (made.eks.slot, made.eks.live_slot) == ("green", "blue")
+    assert made.eks.start == {"blue": 100, "green": 0}
+    assert made.eks.steps == ({"blue": 90, "green": 10}, {"blue": 0, "green": 100})
+    assert made.eks.bake == 300
     suffix = NEW.rpartition("-")[2]
     names = (f"{SPEC.endpoint}-rollout-{suffix}-errors", f"{SPEC.endpoint}-rollout-{suffix}-abort")
     assert made.watched == (*names, "unit", "g")
     assert made.alarm_names == names
-    version = from_dict(SlotVersion, made.eks["version"])
+    version = made.eks.version
     assert (version.config, version.package, version.image) == (NEW, CHALLENGER, VERSION.image)
     assert version.environment == {"OMP_NUM_THREADS": "1", "MLOPS_MODEL_SHA256": "c" * 64}
-    assert made.eks["service"] == facts(LIVE, spec=spec).row.desired
-    assert (made.create_model, made.create_endpoint_config, made.update_endpoint) == ({}, {}, {})
+    assert made.eks.service == facts(LIVE, spec=spec).row.desired
 
 
 @pytest.mark.parametrize(("live", "pods"), [(0, 2), (2, 2), (5, 5), (9, 6)])
 def test_a_candidate_starts_with_as_many_pods_as_serve(live: int, pods: int) -> None:
     """Its own scaling could not follow a step; at most as many as it may have."""
     made = plan(slots(100, state("blue", BLUE, desired=live)))
-    assert made.eks["pods"] == pods
+    assert made.eks.pods == pods
 
 
 def test_the_first_model_goes_where_the_rule_does_not_point() -> None:
     """At once, without alarms and evidence: there is nothing to go back to."""
     made = plan(slots(100), None)
     assert (made.action, made.reason) == ("create", f"first model: {CHALLENGER}")
-    assert (made.eks["slot"], made.eks["live_slot"]) == ("green", None)
-    assert made.eks["steps"] == [{"blue": 0, "green": 100}]
-    assert (made.alarms, made.watched, made.min_invocations, made.eks["bake"]) == ((), (), 0, 0)
-    assert made.eks["pods"] == EKS.minimum
+    assert (made.eks.slot, made.eks.live_slot) == ("green", None)
+    assert made.eks.steps == ({"blue": 0, "green": 100},)
+    assert (made.alarms, made.watched, made.min_invocations, made.eks.bake) == ((), (), 0, 0)
+    assert made.eks.pods == EKS.minimum
 
 
 def test_before_a_model_there_is_nothing_to_do_for_a_spec() -> None:
@@ -205,9 +206,9 @@ def test_a_rollback_goes_to_the_package_before_at_once() -> None:
     live = pointer(GREEN, CHALLENGER, previous=BLUE, previous_package=CHAMPION)
     made = plan(both, live, asked=request("rollback", None), package=CHAMPION)
     assert (made.action, made.reason) == ("update", f"back to {CHAMPION}")
-    assert made.eks["steps"] == [{"blue": 100, "green": 0}]
-    assert made.eks["version"]["package"] == CHAMPION
-    assert (made.alarms, made.watched, made.eks["bake"]) == ((), (), 0)
+    assert made.eks.steps == ({"blue": 100, "green": 0},)
+    assert made.eks.version.package == CHAMPION
+    assert (made.alarms, made.watched, made.eks.bake) == ((), (), 0)
 
 
 def test_an_alarm_that_is_gone_keeps_nobody_from_going_back() -> None:
@@ -238,7 +239,7 @@ def test_a_rollback_that_an_alarm_asks_for_is_held_to_the_probation() -> None:
     asked = request("rollback", None, alarm="refunds")
     told = {"asked": asked, "spec": spec, "package": CHAMPION}
     rings = plan(both, pointer(GREEN, CHALLENGER, **until), alarm_states={"refunds": "ALARM"}, **told)
-    assert (rings.action, rings.eks["steps"]) == ("update", [{"blue": 100, "green": 0}])
+    assert (rings.action, rings.eks.steps) == ("update", ({"blue": 100, "green": 0},))
     quiet = plan(both, pointer(GREEN, CHALLENGER, **until), alarm_states={"refunds": "OK"}, **told)
     assert quiet.action == "nothing"
     over = pointer(GREEN, CHALLENGER, **{**until, "probation_until": "2017-08-01T08:00:00Z"})
@@ -247,11 +248,11 @@ def test_a_rollback_that_an_alarm_asks_for_is_held_to_the_probation() -> None:
 
 def test_what_comes_to_serve_remembers_the_package_before() -> None:
     """The slot that held it will hold another one."""
-    assert plan().live["previous"] == BLUE
-    assert plan().live["previous_package"] == CHAMPION
+    assert plan().live.previous == BLUE
+    assert plan().live.previous_package == CHAMPION
     again = plan(asked=request("spec", None), package=CHAMPION, spec=with_eks(maximum=7))
     assert again.action == "update"
-    assert "previous_package" not in again.live
+    assert again.live.previous_package is None
 
 
 def test_a_spec_that_changed_makes_a_version_of_the_same_package() -> None:
@@ -259,7 +260,7 @@ def test_a_spec_that_changed_makes_a_version_of_the_same_package() -> None:
     made = plan(asked=request("spec", None), package=CHAMPION, spec=with_eks(maximum=7))
     assert (made.action, made.reason) == ("update", "the serving spec changed")
     assert made.min_invocations == 0
-    assert made.eks["version"]["spec_sha256"] == made.live["spec_sha256"] != pointer(BLUE).spec_sha256
+    assert made.eks.version.spec_sha256 == made.live.spec_sha256 != pointer(BLUE).spec_sha256
 
 
 def test_alarms_of_a_slot_that_do_not_exist_stop_a_rollout() -> None:
@@ -313,6 +314,6 @@ def test_every_key_is_always_there(both: Any) -> None:
     """An expression of the machine never meets an undefined one, whatever is planned."""
     live = pointer(BLUE) if both.name("blue") else None
     asked = request(), request("spec", None), request("rollback", None)
-    keys = {frozenset(plan(both, live, asked=each, package=CHAMPION).eks) for each in asked}
+    keys = {frozenset(plan(both, live, asked=each, package=CHAMPION).as_dict()["eks"]) for each in asked}
     assert len(keys) == 1
-    assert keys == {frozenset(plan().eks)}
+    assert keys == {frozenset(plan().as_dict()["eks"])}

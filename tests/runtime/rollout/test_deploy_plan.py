@@ -7,14 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rollout_world import World
 
-from mlops_runtime.rollout.deploy_plan import Plan, live_pointer, poll_seconds
+from mlops_runtime.rollout.deploy_plan import SageMakerPlan, live_pointer, poll_seconds
 from mlops_runtime.rollout.fleet_capacity import no_scaling
 
 
 def test_a_plan_of_nothing_has_every_key() -> None:
     """Null, an empty object or an empty list where there is nothing; all of it JSON."""
-    plan = Plan(action="nothing", reason="r", endpoint="e", started="s").as_dict()
-    assert set(plan) == {f.name for f in fields(Plan)}
+    plan = SageMakerPlan(action="nothing", reason="r", endpoint="e", started="s").as_dict()
+    assert set(plan) == {f.name for f in fields(SageMakerPlan)}
     assert (plan["config_name"], plan["rehearsal"], plan["expired"]) == (None, {}, [])
     assert plan["leftovers"] == {"versions": [], "rehearsals": [], "alarms": []}
     assert plan["scaling"] == no_scaling()

@@ -125,7 +125,7 @@ class SlotKeeper:
         remove(cluster, [scaler_ref(namespace=self.reader.namespace, endpoint=self.reader.endpoint, slot=slot)])
         if slots.states[slot].desired > 0:
             cluster.scale(self._deployment(slot), 0)
-        scaler = self._scaler(slots, plan["live"])
+        scaler = self._scaler(slots, plan["live"] or {})
         if scaler is not None:
             cluster.apply(scaler)
         return {"slot": slot}

@@ -4,19 +4,60 @@ Every set of weights that is ever written gives one slot what the other does not
 execution that dies leaves a rule that forwards to approved models alone, and the next one takes back what it began.
 """
 
-from collections.abc import Mapping
-from dataclasses import replace
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
-from mlops_runtime.contracts import to_dict
-from mlops_runtime.contracts.rollout import RolloutSpec, ServingSpec
+from mlops_runtime.contracts.rollout import LivePointer, RolloutSpec, ServingSpec
 from mlops_runtime.contracts.serving import EksSpec, SlotVersion
-from mlops_runtime.eks.live_slots import ALL, Slots, all_to, other, taken_back
+from mlops_runtime.eks.live_slots import ALL, Slots, Weights, all_to, other, taken_back
 from mlops_runtime.eks.pod import eks_of
 from mlops_runtime.eks.slot_alarms import SlotAlarms, dimensions
 from mlops_runtime.eks.slot_limits import version_problems
 from mlops_runtime.registry.model_package import MODEL_SHA256, RegisteredPackage
 from mlops_runtime.rollout.deploy_plan import Plan, RefusedError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SlotTraffic:
+    """What a plan does with the traffic of two slots.
+
+    Args:
+        slot: The one that the candidate gets.
+        live_slot: The one that serves, None before the first model.
+        rule: ARN of the listener rule.
+        target_groups: ARN of each slot's target group.
+        start: Weights that the rule must have before anything else.
+        is_left: Whether the slot without traffic has pods that an execution that died left running.
+        steps: Weights of each step.
+        bake: Seconds to watch after each step.
+        alarms: Names of the alarms of each slot.
+        dimensions: CloudWatch dimensions of the candidate's slot.
+        service: URI of the spec to serve by.
+        version: What the candidate's slot runs.
+        pods: How many pods it starts with.
+    """
+
+    slot: str
+    live_slot: str | None
+    rule: str
+    target_groups: Mapping[str, str]
+    start: Weights
+    is_left: bool
+    # without defaults, so that JSON has every key
+    service: str | None
+    version: SlotVersion | None
+    steps: tuple[Weights, ...] = ()
+    bake: int = 0
+    alarms: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    dimensions: Sequence[Mapping[str, str]] = ()
+    pods: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SlotPlan(Plan):
+    """A plan for two slots on EKS."""
+
+    eks: SlotTraffic
 
 
 def shares(rollout: RolloutSpec) -> tuple[int, ...]:
@@ -53,74 +94,65 @@ def weights(slot: str, share: int) -> dict[str, int]:
     return {each: share if each == slot else ALL - share for each in sorted((slot, rest))}
 
 
-def unplanned(slots: Slots, start: Mapping[str, int] | None = None) -> dict[str, Any]:
-    """Return what ``Plan.eks`` says before anything is planned; every key is always there.
+def at_rest(slots: Slots, start: Weights | None = None) -> SlotTraffic:
+    """Return the traffic of a plan that changes nothing.
 
     Args:
         slots: Both slots.
         start: Weights that the rule is to have. Default: all for the slot that has the most.
     """
     idle = other(slots.heaviest)
-    return {
-        "slot": idle,
-        "live_slot": slots.heaviest if slots.name(slots.heaviest) is not None else None,
-        "rule": slots.rule,
-        "target_groups": dict(slots.target_groups),
-        "start": dict(all_to(slots.heaviest) if start is None else start),
-        "steps": [],
-        "bake": 0,
-        "alarms": {},
-        "dimensions": [],
-        "service": None,
-        "version": None,
-        "pods": 0,
-        # pods of a slot without traffic, which an execution that died has left running
-        "is_left": slots.weights[idle] == 0 and slots.states[idle].desired > 0,
-    }
-
-
-def from_slots(plan: Plan, slots: Slots, *, live: str | None) -> Plan:
-    """Return a plan with what the slots say; where the rule is not as it must be, one that waits, with weights to start from."""
-    start = taken_back(slots, live)
-    if start is None:
-        return replace(plan, eks=unplanned(slots))
-    said = ", ".join(f"{slot} {share} %" for slot, share in slots.weights.items())
-    to = next(slot for slot, share in start.items() if share == ALL)
-    return replace(
-        plan,
-        action="wait",
-        reason=f"the rule forwards {said}, and all belongs to {to} with {slots.name(to)}",
-        eks=unplanned(slots, start),
+    return SlotTraffic(
+        slot=idle,
+        live_slot=slots.heaviest if slots.name(slots.heaviest) is not None else None,
+        rule=slots.rule,
+        target_groups=slots.target_groups,
+        start=all_to(slots.heaviest) if start is None else start,
+        is_left=slots.weights[idle] == 0 and slots.states[idle].desired > 0,
+        service=None,
+        version=None,
     )
 
 
+def misplaced(slots: Slots, *, live: str | None) -> tuple[Weights, str] | None:
+    """Return the weights that an interrupted shift must go back to and the reason, or None where one slot has all traffic."""
+    start = taken_back(slots, live)
+    if start is None:
+        return None
+    said = ", ".join(f"{slot} {share} %" for slot, share in slots.weights.items())
+    to = next(slot for slot, share in start.items() if share == ALL)
+    return start, f"the rule forwards {said}, and all belongs to {to} with {slots.name(to)}"
+
+
 def on_slots(
-    plan: Plan,
+    plan: SlotPlan,
     *,
     spec: ServingSpec,
     slots: Slots,
     package: RegisteredPackage,
+    live: LivePointer,
     execution: str,
     is_rollback: bool,
-) -> Plan:
+) -> SlotPlan:
     """Return a plan with what is particular to slots.
 
     The candidate gets the slot without traffic, whatever that holds. It starts with as many pods as the live slot has now: its own
     scaling could not follow a step.
 
     Args:
-        plan: With all that holds for every target, ``eks`` as ``unplanned`` made it.
+        plan: With all that holds for every target.
         spec: The spec to serve by.
         slots: Both slots, at rest.
         package: The package to be served.
+        live: The pointer that the plan ends in.
         execution: ARN of the execution.
         is_rollback: Whether it goes back: at once, unwatched, as what rings because of the live slot must not keep it there.
 
     Raises:
         RefusedError: If no slot can run the package, or the policy is none for slots.
     """
-    eks, slot, config = eks_of(spec), str(plan.eks["slot"]), str(plan.config_name)
-    version = slot_version(spec, package=package, config=config, spec_sha256=str(plan.live["spec_sha256"]))
+    eks, slot = eks_of(spec), plan.eks.slot
+    version = slot_version(spec, package=package, config=live.config, spec_sha256=live.spec_sha256)
     problems = list(version_problems(spec, version))
     if problems:
         raise RefusedError(f"no slot can run {package.arn}: {'; '.join(problems)}")
@@ -128,29 +160,28 @@ def on_slots(
     is_watched = not is_first and not is_rollback
     alarms = SlotAlarms(
         spec=spec,
-        config=config,
+        config=live.config,
         previous=str(plan.previous_config),
         execution=execution,
         slot=slot,
         live_slot=other(slot),
     )
     names = alarms.names if is_watched else ()
-    live = slots.states[other(slot)]
     return replace(
         plan,
         alarms=tuple(alarms.requests()) if is_watched else (),
         alarm_names=names,
         watched=(*names, *spec.rollout.alarms, *eks.alarms.get(slot, ())) if is_watched else (),
-        eks={
-            **plan.eks,
-            "steps": [weights(slot, share) for share in ((ALL,) if is_first else shares(spec.rollout))],
-            "bake": spec.rollout.bake if is_watched else 0,
-            "alarms": {each: list(found) for each, found in eks.alarms.items()},
-            "dimensions": dimensions(eks, slot),
-            "service": plan.live["spec_uri"],
-            "version": to_dict(version),
-            "pods": _pods(eks, 0 if is_first else live.desired),
-        },
+        eks=replace(
+            plan.eks,
+            steps=tuple(weights(slot, share) for share in ((ALL,) if is_first else shares(spec.rollout))),
+            bake=spec.rollout.bake if is_watched else 0,
+            alarms=eks.alarms,
+            dimensions=dimensions(eks, slot),
+            service=live.spec_uri,
+            version=version,
+            pods=_pods(eks, 0 if is_first else slots.states[other(slot)].desired),
+        ),
     )
 
 

@@ -107,7 +107,7 @@ def next_record(row: LockRow, claim: Claim, serving: Serving | None, package: Re
     """
     outcome, reason = _true_outcome(claim, serving, None if package is None else package.container_sha256)
     died = died_of(claim)
-    planned: Mapping[str, Any] = claim.plan.get("live", {}) if claim.plan.get("config_name") else {}
+    planned = _planned_live(claim) if claim.plan.get("config_name") else {}
     version = None if serving is None or not serving.is_answering else serving.version
     return AuditRecord(
         endpoint=row.endpoint,
@@ -305,6 +305,10 @@ def _tells_of(died: DiedExecution) -> str:
     )
 
 
+def _planned_live(claim: Claim) -> Mapping[str, Any]:
+    return claim.plan.get("live") or {}
+
+
 def _true_outcome(claim: Claim, serving: Serving | None, container: str | None) -> tuple[Outcome, str]:
     planned, previous = claim.plan.get("config_name"), claim.plan.get("previous_config")
     settled = serving is not None and serving.status == "InService"
@@ -313,7 +317,7 @@ def _true_outcome(claim: Claim, serving: Serving | None, container: str | None) 
         found = "no endpoint" if serving is None else f"{config}, {serving.status}"
         outcome = Outcome.ROLLED_BACK if settled and config == previous else Outcome.FAILED
         return outcome, f"meant to promote {planned}, but the endpoint has {found}; {claim.reason}".rstrip("; ")
-    wanted = claim.plan.get("live", {}).get("container_sha256") if claim.outcome is Outcome.PROMOTED else None
+    wanted = _planned_live(claim).get("container_sha256") if claim.outcome is Outcome.PROMOTED else None
     if wanted != container and wanted is not None:
         found = "cannot be deployed any more" if container is None else f"holds {container}"
         reason = (

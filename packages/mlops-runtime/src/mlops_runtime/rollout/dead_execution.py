@@ -8,10 +8,9 @@ is recorded as live. See docs/adr/0012-recovery.md.
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from mlops_runtime.contracts import to_dict
 from mlops_runtime.contracts.rollout import DeployReason, DeployRequest, DiedExecution, LivePointer, ServingSpec
 from mlops_runtime.registry.model_package import PackageError
-from mlops_runtime.rollout.deploy_plan import Facts, Plan, RefusedError, live_pointer, poll_seconds
+from mlops_runtime.rollout.deploy_plan import Facts, RefusedError, SageMakerPlan, live_pointer, poll_seconds
 from mlops_runtime.rollout.execution_names import version_name
 from mlops_runtime.rollout.fleet_alarms import fleet_stem
 from mlops_runtime.rollout.fleet_capacity import no_scaling, render_scaling
@@ -48,7 +47,7 @@ class _Left:
         return DeployReason(self.died.reason) if self.died.reason in _REASONS else DeployReason.APPROVAL
 
 
-def recovered(blank: Plan, request: DeployRequest, facts: Facts, now: datetime) -> Plan | None:
+def recovered(blank: SageMakerPlan, request: DeployRequest, facts: Facts, now: datetime) -> SageMakerPlan | None:
     """Return the plan for a candidate that an execution left serving; None where it left none.
 
     Raises:
@@ -81,7 +80,7 @@ def resumed_scaling(request: DeployRequest, facts: Facts) -> dict[str, list[obje
     return render_scaling(facts.spec) | {"deregister": [], "alarm_names": []}
 
 
-def discarded(blank: Plan, facts: Facts) -> Plan:
+def discarded(blank: SageMakerPlan, facts: Facts) -> SageMakerPlan:
     """Return the plan of a recovery that finds a first endpoint Failed: it goes, as after any first model that fails."""
     failure = "" if facts.serving is None else facts.serving.failure
     reason = "the first endpoint failed and is deleted" + (f": {failure}" if failure else "")
@@ -104,7 +103,7 @@ def _is_guarded(left: _Left) -> bool:
     return left.spec.serverless is None and left.reason is not DeployReason.ROLLBACK
 
 
-def _common(blank: Plan, left: _Left) -> Plan:
+def _common(blank: SageMakerPlan, left: _Left) -> SageMakerPlan:
     spec = left.spec
     back = left.back
     return replace(
@@ -121,11 +120,11 @@ def _common(blank: Plan, left: _Left) -> Plan:
     )
 
 
-def _revert(blank: Plan, left: _Left, back: Version, why: str) -> Plan:
+def _revert(blank: SageMakerPlan, left: _Left, back: Version, why: str) -> SageMakerPlan:
     return replace(_common(blank, left), action="revert", reason=f"back to {back.config}: {why}")
 
 
-def _adopt(blank: Plan, left: _Left, case: Case) -> Plan:
+def _adopt(blank: SageMakerPlan, left: _Left, case: Case) -> SageMakerPlan:
     rollout, is_judged = left.spec.rollout, left.back is not None and left.reason is not DeployReason.ROLLBACK
     is_new = left.reason is DeployReason.APPROVAL
     alarms = (*left.alarms, *(name for name in rollout.alarms if name in left.facts.alarm_states))
@@ -137,7 +136,7 @@ def _adopt(blank: Plan, left: _Left, case: Case) -> Plan:
         min_invocations=rollout.min_invocations if is_judged and is_new else 0,
         probation=(rollout.probation or 0) if is_new else 0,
         expired=tuple(config for config in case.follows.expired if config != left.version.config),
-        live=to_dict(_pointer(left, case)),
+        live=_pointer(left, case),
     )
 
 

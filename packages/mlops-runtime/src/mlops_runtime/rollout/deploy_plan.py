@@ -1,9 +1,12 @@
-"""What a Deploy execution does, as the machine reads it, and what that is decided on."""
+"""What a Deploy execution does, as the machine reads it, and what that is decided on.
+
+``slot_plan`` has the plan between two slots.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from mlops_runtime.contracts import from_json, to_dict
 from mlops_runtime.contracts.rollout import AuditRecord, LivePointer, LockRow, ServingSpec
@@ -17,13 +20,15 @@ POLL_SECONDS = 30
 # https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html
 _POLLS = 300
 
+Request = Mapping[str, object]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What the Deploy machine does. ``as_dict`` always has every key, for expressions that may not meet an undefined one.
+    """What the Deploy machine does, whatever serves the model.
 
-    What an execution that died has left is adopted, reverted or discarded; see ``recovery``. ``container_sha256`` is of the package
-    that it is about, ``golden_sha256`` of the golden requests that the package will have passed once it serves.
+    What an execution that died has left is adopted, reverted or discarded; see ``dead_execution``. ``live`` is the pointer that the
+    plan ends in, or that of now where nothing is deployed; ``container_sha256`` is of the package that it is about.
     """
 
     action: Literal["create", "update", "nothing", "refuse", "wait", "adopt", "revert", "discard"]
@@ -31,39 +36,50 @@ class Plan:
     endpoint: str
     started: str
     variant: str = ""
-    create_model: Mapping[str, Any] = field(default_factory=dict)
-    create_endpoint_config: Mapping[str, Any] = field(default_factory=dict)
-    create_endpoint: Mapping[str, Any] = field(default_factory=dict)
-    update_endpoint: Mapping[str, Any] = field(default_factory=dict)
-    revert_endpoint: Mapping[str, Any] = field(default_factory=dict)
-    alarms: tuple[Mapping[str, Any], ...] = ()
+    alarms: tuple[Request, ...] = ()
     alarm_names: tuple[str, ...] = ()
     watched: tuple[str, ...] = ()
     model_name: str | None = None
     config_name: str | None = None
     previous_config: str | None = None
     previous_model: str | None = None
-    expired: tuple[str, ...] = ()
-    remove: str | None = None
     leftovers: Leftovers = field(default_factory=Leftovers)
     poll_seconds: int = POLL_SECONDS
     bake: int = 0
     min_invocations: int = 0
-    rehearsal: Mapping[str, Any] = field(default_factory=dict)
-    synthetic: Mapping[str, Any] = field(default_factory=dict)
-    shadow: Mapping[str, Any] = field(default_factory=dict)
-    scaling: Mapping[str, Any] = field(default_factory=no_scaling)
-    eks: Mapping[str, Any] = field(default_factory=dict)
     probation: int = 0
     candidate_package: str | None = None
     requested_by: str | None = None
-    live: Mapping[str, Any] = field(default_factory=dict)
+    live: LivePointer | None = None
     container_sha256: str | None = None
-    golden_sha256: str | None = None
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the plan as JSON values, ``null`` where there is nothing."""
+        """Return the plan as JSON with every key, ``null`` without a value: an expression must not meet an undefined one."""
         return {f.name: to_dict(getattr(self, f.name)) for f in fields(self)}
+
+
+AnyPlan = TypeVar("AnyPlan", bound=Plan)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SageMakerPlan(Plan):
+    """A plan for a SageMaker endpoint: arguments of API calls, each empty where the call is not made.
+
+    ``golden_sha256`` is of the golden requests that the package will have passed once it serves.
+    """
+
+    create_model: Request = field(default_factory=dict)
+    create_endpoint_config: Request = field(default_factory=dict)
+    create_endpoint: Request = field(default_factory=dict)
+    update_endpoint: Request = field(default_factory=dict)
+    revert_endpoint: Request = field(default_factory=dict)
+    expired: tuple[str, ...] = ()
+    remove: str | None = None
+    rehearsal: Request = field(default_factory=dict)
+    synthetic: Request = field(default_factory=dict)
+    shadow: Request = field(default_factory=dict)
+    scaling: Request = field(default_factory=no_scaling)
+    golden_sha256: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

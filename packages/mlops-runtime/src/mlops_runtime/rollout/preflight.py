@@ -3,33 +3,31 @@
 See: https://docs.aws.amazon.com/sagemaker/latest/dg/deployment-guardrails.html
 """
 
-from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
-from typing import Any
 
 from mlops_runtime.contracts import content_hash, from_json, to_dict
 from mlops_runtime.contracts.rollout import (
     AuditRecord,
     DeployReason,
     DeployRequest,
-    LockRow,
     RolloutSpec,
     ServingSpec,
     spec_key,
 )
-from mlops_runtime.eks.live_slots import Slots
 from mlops_runtime.eks.pod import eks_of
-from mlops_runtime.eks.slot_plan import from_slots, on_slots
+from mlops_runtime.eks.slot_plan import SlotPlan, at_rest, misplaced, on_slots
 from mlops_runtime.registry.model_package import PackageError, RegisteredPackage
 from mlops_runtime.rollout import sagemaker_requests
 from mlops_runtime.rollout.dead_execution import discarded, recovered, resumed_scaling
 from mlops_runtime.rollout.deploy_plan import (
+    AnyPlan,
     BusyError,
     Facts,
     NothingToDoError,
-    Plan,
     RefusedError,
+    Request,
+    SageMakerPlan,
     live_pointer,
     poll_seconds,
 )
@@ -75,7 +73,7 @@ def verified_spec(uri: str, document: bytes) -> ServingSpec:
     return spec
 
 
-def decide(request: DeployRequest, facts: Facts, *, execution: str, now: datetime) -> Plan:
+def decide(request: DeployRequest, facts: Facts, *, execution: str, now: datetime) -> SageMakerPlan | SlotPlan:
     """Return the plan of one execution.
 
     Args:
@@ -84,26 +82,19 @@ def decide(request: DeployRequest, facts: Facts, *, execution: str, now: datetim
         execution: ARN of the execution; names follow from it, so that a retry plans the same.
         now: The time in the cloud.
     """
-    blank = Plan(
-        action="nothing",
-        reason="",
-        endpoint=facts.row.endpoint,
-        started=_iso(now),
-        candidate_package=request.model_package_arn,
-        live=_present(facts.row),
-    )
-    if facts.slots is not None:
-        live = live_pointer(facts.row)
-        blank = from_slots(blank, facts.slots, live=None if live is None else live.config)
-        if blank.action == "wait":
-            return blank
-    if facts.never_served and request.died is not None:
-        return discarded(blank, facts)
-    if facts.never_served and request.reason is DeployReason.APPROVAL:
-        blank, facts = replace(blank, remove=facts.row.endpoint), replace(facts, serving=None)
+    blank = _blank(request, facts, now)
+    if blank.action == "wait":
+        return blank
+    if isinstance(blank, SageMakerPlan) and facts.never_served:
+        if request.died is not None:
+            return discarded(blank, facts)
+        if request.reason is DeployReason.APPROVAL:
+            blank, facts = replace(blank, remove=facts.row.endpoint), replace(facts, serving=None)
     try:
         settled(facts.serving, never_served=facts.never_served)
-        blank = replace(blank, leftovers=facts.leftovers, scaling=resumed_scaling(request, facts))
+        blank = replace(blank, leftovers=facts.leftovers)
+        if isinstance(blank, SageMakerPlan):
+            blank = replace(blank, scaling=resumed_scaling(request, facts))
         return _plan(blank, request, facts, execution, now)
     except BusyError as busy:
         return replace(blank, action="wait", reason=str(busy))
@@ -113,13 +104,37 @@ def decide(request: DeployRequest, facts: Facts, *, execution: str, now: datetim
         return replace(blank, action="refuse", reason=str(refused))
 
 
-def _plan(blank: Plan, request: DeployRequest, facts: Facts, execution: str, now: datetime) -> Plan:
+def _blank(request: DeployRequest, facts: Facts, now: datetime) -> SageMakerPlan | SlotPlan:
+    """Return a plan that does nothing, or one that waits until one slot has all the traffic."""
+    live, endpoint, started, package = live_pointer(facts.row), facts.row.endpoint, _iso(now), request.model_package_arn
+    if facts.slots is None:
+        return SageMakerPlan(
+            action="nothing", reason="", endpoint=endpoint, started=started, candidate_package=package, live=live
+        )
+    found = misplaced(facts.slots, live=None if live is None else live.config)
+    start, reason = (None, "") if found is None else found
+    return SlotPlan(
+        action="nothing" if found is None else "wait",
+        reason=reason,
+        endpoint=endpoint,
+        started=started,
+        candidate_package=package,
+        live=live,
+        eks=at_rest(facts.slots, start),
+    )
+
+
+def _plan(
+    blank: SageMakerPlan | SlotPlan, request: DeployRequest, facts: Facts, execution: str, now: datetime
+) -> SageMakerPlan | SlotPlan:
     spec, serving = desired(facts), facts.serving
     if serving is None and request.reason is not DeployReason.APPROVAL:
         raise NothingToDoError("NOT_YET_DEPLOYED: no model serves yet; the endpoint is made at the first approval")
     check_probation(request, facts, now)
-    if request.died is not None and (left := recovered(blank, request, facts, now)) is not None:
-        return left
+    if isinstance(blank, SageMakerPlan) and request.died is not None:
+        left = recovered(blank, request, facts, now)
+        if left is not None:
+            return left
     package = approved(request, facts)
     blank = replace(
         blank,
@@ -136,12 +151,11 @@ def _plan(blank: Plan, request: DeployRequest, facts: Facts, execution: str, now
         execution=execution,
         now=now,
     )
-    common = _common(blank, case)
     if (facts.slots is None) is not (spec.eks is None):
         raise RefusedError("the stored spec is for another target than the stack's functions; deploy the stack again")
-    if facts.slots is not None:
-        return _between_slots(common, case, facts.slots)
-    common = _made(common, case)
+    if isinstance(blank, SlotPlan):
+        return _between_slots(_common(blank, case), case)
+    common = _made(_common(blank, case), case)
     if serving is None:
         endpoint = sagemaker_requests.render_endpoint(spec, config=case.name, execution=execution)
         reason = f"first model: {package.arn}" + check_quota(spec, (), facts.quotas)
@@ -153,7 +167,7 @@ def _plan(blank: Plan, request: DeployRequest, facts: Facts, execution: str, now
     return _update(common, case, serving.version)
 
 
-def _common(blank: Plan, case: Case) -> Plan:
+def _common(blank: AnyPlan, case: Case) -> AnyPlan:
     """Return what holds for every target."""
     rollout = case.spec.rollout
     return replace(
@@ -163,11 +177,11 @@ def _common(blank: Plan, case: Case) -> Plan:
         config_name=case.name,
         bake=rollout.bake,
         poll_seconds=poll_seconds(rollout.maximum),
-        live=to_dict(pointer(case)),
+        live=pointer(case),
     )
 
 
-def _change(common: Plan, case: Case, version: Version) -> Plan:
+def _change(common: AnyPlan, case: Case, version: Version) -> AnyPlan:
     """Return what holds for every change of what serves."""
     rollout = case.spec.rollout
     return replace(
@@ -181,14 +195,16 @@ def _change(common: Plan, case: Case, version: Version) -> Plan:
     )
 
 
-def _between_slots(common: Plan, case: Case, slots: Slots) -> Plan:
-    version = None if case.facts.serving is None else case.facts.serving.version
+def _between_slots(common: SlotPlan, case: Case) -> SlotPlan:
+    slots, version = case.facts.slots, None if case.facts.serving is None else case.facts.serving.version
+    if slots is None:
+        raise TypeError("facts of a slot plan must have slots")
     if version is None:
         plan = replace(common, action="create", reason=f"first model: {case.package.arn}")
     else:
         check_quiet(case.spec, case.facts.alarm_states)
         # nothing watches a way back, so nobody is kept from it by an alarm that is gone
-        watched = () if case.is_rollback else eks_of(case.spec).alarms.get(str(common.eks["slot"]), ())
+        watched = () if case.is_rollback else eks_of(case.spec).alarms.get(common.eks.slot, ())
         check_made(watched, case.facts.alarm_states)
         plan = _change(common, case, version)
     return on_slots(
@@ -196,12 +212,13 @@ def _between_slots(common: Plan, case: Case, slots: Slots) -> Plan:
         spec=case.spec,
         slots=slots,
         package=case.package,
+        live=pointer(case),
         execution=case.execution,
         is_rollback=case.is_rollback,
     )
 
 
-def _made(common: Plan, case: Case) -> Plan:
+def _made(common: SageMakerPlan, case: Case) -> SageMakerPlan:
     spec, name, execution = case.spec, case.name, case.execution
     return replace(
         common,
@@ -213,7 +230,7 @@ def _made(common: Plan, case: Case) -> Plan:
     )
 
 
-def _update(common: Plan, case: Case, version: Version) -> Plan:
+def _update(common: SageMakerPlan, case: Case, version: Version) -> SageMakerPlan:
     spec, rollout = case.spec, case.spec.rollout
     check_variants(spec, version)
     check_quiet(spec, case.facts.alarm_states)
@@ -242,7 +259,7 @@ def _update(common: Plan, case: Case, version: Version) -> Plan:
     )
 
 
-def _shadow(case: Case, version: Version) -> Mapping[str, Any]:
+def _shadow(case: Case, version: Version) -> Request:
     spec, shadow, latency = case.spec, case.spec.rollout.shadow, case.spec.rollout.max_latency_ms
     if shadow is None:
         return {}
@@ -258,7 +275,7 @@ def _shadow(case: Case, version: Version) -> Mapping[str, Any]:
     }
 
 
-def _synthetic(rollout: RolloutSpec, poll: int) -> Mapping[str, Any]:
+def _synthetic(rollout: RolloutSpec, poll: int) -> Request:
     if rollout.golden is None or rollout.synthetic is None:
         return {}
     return {"golden": to_dict(rollout.golden), "calls": max(1, rollout.synthetic * poll // 60)}
@@ -291,7 +308,7 @@ def _shown_golden(shown: AuditRecord | None) -> str | None:
     return None if shown is None else shown.golden_sha256
 
 
-def _rehearsal(case: Case) -> Mapping[str, Any]:
+def _rehearsal(case: Case) -> Request:
     golden = case.spec.rollout.golden
     if golden is None:
         return {}
@@ -329,11 +346,6 @@ def _why(case: Case, version: Version) -> str:
 def _by(request: DeployRequest, package: RegisteredPackage) -> str | None:
     """Return who is responsible: an approval's approver as the registry names it, else who asked."""
     return package.approved_by if request.reason is DeployReason.APPROVAL else request.requested_by
-
-
-def _present(row: LockRow) -> Mapping[str, Any]:
-    live = live_pointer(row)
-    return {} if live is None else to_dict(live)
 
 
 def _iso(at: datetime) -> str:
