@@ -21,7 +21,7 @@ from mlops_runtime.rollout.capacity_limits import takes_key
 from mlops_runtime.rollout.fleet_capacity import (
     DIMENSION,
     NAMESPACE,
-    render_config_extras,
+    render_asynchronous,
     render_scaling,
     render_variants,
 )
@@ -106,7 +106,9 @@ class CloudFormationEndpoint(Construct):
             "Config",
             production_variants=[_properties(v) for v in render_variants(spec, model=model.attr_model_name)],
             kms_key_id=spec.kms_key,
-            async_inference_config=_properties(render_config_extras(spec).get("AsyncInferenceConfig")),
+            async_inference_config=None
+            if spec.asynchronous is None
+            else _properties(render_asynchronous(spec.asynchronous)),
             data_capture_config=None
             if capture is None
             else sagemaker.CfnEndpointConfig.DataCaptureConfigProperty(

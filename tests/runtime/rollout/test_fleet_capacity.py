@@ -23,7 +23,7 @@ from mlops_runtime.rollout.fleet_capacity import (
     conversion_problem,
     error_metric,
     no_scaling,
-    render_config_extras,
+    render_asynchronous,
     render_scaling,
     render_variants,
 )
@@ -98,7 +98,7 @@ def test_a_plain_endpoint_has_one_variant_and_no_extras() -> None:
             "InitialVariantWeight": 1.0,
         }
     ]
-    assert render_config_extras(SPEC) == {}
+    assert "AsyncInferenceConfig" not in sagemaker_requests.render_endpoint_config(SPEC, name="n", execution="e")
 
 
 def test_a_serverless_variant_has_no_instances() -> None:
@@ -111,7 +111,7 @@ def test_a_serverless_variant_has_no_instances() -> None:
 
 def test_asynchronous_answers_go_where_the_spec_says() -> None:
     """Outputs, failures, key, topic and concurrency reach SageMaker; an absent topic is left out."""
-    assert render_config_extras(ASYNCHRONOUS)["AsyncInferenceConfig"] == {
+    assert render_asynchronous(ASYNCHRONOUS.asynchronous) == {
         "OutputConfig": {
             "S3OutputPath": "s3://bucket/answers",
             "S3FailurePath": "s3://bucket/failures",

@@ -99,14 +99,15 @@ def test_a_shadow_stands_beside_what_serves() -> None:
     """The live model on the live fleet alone answers; the candidate gets copies of a share of the calls."""
     spec = replace(SPEC, rollout=replace(SPEC.rollout, shadow=ShadowSpec(percent=25, bake=600, instance_count=1)))
     live = Version(config="old", variants=(replace(LIVE[0], instance_count=3),), model="old-model", package="p")
-    made = sagemaker_requests.render_shadow(spec, model=NAME, name="e-shadow", live=live, execution=EXECUTION)
+    made = sagemaker_requests.render_shadow(
+        spec, spec.rollout.shadow, model=NAME, name="e-shadow", live=live, execution=EXECUTION
+    )
     (main,), (shadow,) = made["config"]["ProductionVariants"], made["config"]["ShadowProductionVariants"]
     assert (main["ModelName"], main["InitialInstanceCount"]) == ("old-model", 3)
     assert (shadow["ModelName"], shadow["InitialInstanceCount"], shadow["InitialVariantWeight"]) == (NAME, 1, 0.25)
     assert check_request("sagemaker", "CreateEndpointConfig", made["config"]) == []
     assert check_request("sagemaker", "UpdateEndpoint", made["update"]) == []
     assert set(made["update"]["DeploymentConfig"]) == {"BlueGreenUpdatePolicy"}
-    assert sagemaker_requests.render_shadow(SPEC, model=NAME, name="e-shadow", live=live, execution=EXECUTION) == {}
 
 
 def test_a_rehearsal_is_one_instance_that_captures_nothing() -> None:

@@ -292,7 +292,7 @@ def _chosen(aws: Account, name: str | None) -> "list[RegistryEntry]":
     raise UserError(f"no business unit or package group is named {name!r}; known are: {there_are}")
 
 
-def _described(aws: Account, catalog: "Catalog", package: str) -> "tuple[dict[str, Any], ApprovalRule | None]":
+def _described(aws: Account, catalog: "Catalog", package: str) -> "tuple[Mapping[str, Any], ApprovalRule | None]":
     from botocore.exceptions import ClientError
 
     match = _PACKAGE.fullmatch(package)

@@ -142,8 +142,8 @@ class _Pair:
     name: str
     old: Mapping[str, Any]
     new: Mapping[str, Any]
-    old_properties: dict[str, Any]
-    new_properties: dict[str, Any]
+    old_properties: dict[str, object]
+    new_properties: dict[str, object]
 
     @classmethod
     def of(
@@ -328,7 +328,7 @@ def _differences(old: Any, new: Any, path: tuple[str | int, ...]) -> Iterator[tu
         yield path
 
 
-def _is_function(value: dict[str, Any]) -> bool:
+def _is_function(value: dict[str, object]) -> bool:
     return len(value) == 1 and all(key == "Ref" or key.startswith("Fn::") for key in value)
 
 

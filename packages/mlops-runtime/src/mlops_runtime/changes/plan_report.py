@@ -1,7 +1,6 @@
 """A plan for people and for programs."""
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 from mlops_runtime.changes.existing_resources import Existing
 from mlops_runtime.changes.plan import Action, Effect, PropertyChange, Refusal, ResourceChange, StackChanges
@@ -33,7 +32,7 @@ def lines(stacks: Sequence[StackChanges]) -> Iterator[str]:
             yield f"  {_line(change)}"
 
 
-def document(stacks: Sequence[StackChanges], refused: Sequence[Refusal]) -> dict[str, Any]:
+def document(stacks: Sequence[StackChanges], refused: Sequence[Refusal]) -> dict[str, object]:
     """Return what a program reads, as JSON values."""
     return {
         "format": FORMAT,
@@ -45,12 +44,12 @@ def document(stacks: Sequence[StackChanges], refused: Sequence[Refusal]) -> dict
     }
 
 
-def existing_document(existing: Sequence[Existing]) -> list[dict[str, Any]]:
+def existing_document(existing: Sequence[Existing]) -> list[dict[str, object]]:
     """Return the names that exist although they would be created, and those that could not be looked at, as JSON values."""
     return [_existing(one) for one in existing]
 
 
-def _existing(one: Existing) -> dict[str, Any]:
+def _existing(one: Existing) -> dict[str, object]:
     return {
         "stack": one.resource.stack,
         "logical_id": one.resource.logical_id,
@@ -63,7 +62,7 @@ def _existing(one: Existing) -> dict[str, Any]:
     }
 
 
-def _entry(change: ResourceChange) -> dict[str, Any]:
+def _entry(change: ResourceChange) -> dict[str, object]:
     return {
         "logical_id": change.logical_id,
         "type": change.type,

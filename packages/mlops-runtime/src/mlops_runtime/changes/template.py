@@ -32,7 +32,7 @@ class Template:
             name: body for name, body in found.items() if self.condition(str(body.get("Condition", ""))) is not False
         }
 
-    def properties(self, body: Mapping[str, Any]) -> dict[str, Any]:
+    def properties(self, body: Mapping[str, Any]) -> dict[str, object]:
         """Return the properties of a resource, each value in its comparable form."""
         value = self.plain(body.get("Properties", {}))
         return value if isinstance(value, dict) else {}

@@ -3,10 +3,13 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from mlops_runtime.contracts.model import Metric
 from mlops_runtime.contracts.monitor import Condition, Facet
+
+if TYPE_CHECKING:
+    from mypy_boto3_sagemaker.type_defs import TagTypeDef
 
 
 class Trigger(StrEnum):
@@ -70,7 +73,7 @@ class JobTags:
     model: str
     execution: str
 
-    def as_tags(self) -> list[Mapping[str, str]]:
+    def as_tags(self) -> "list[TagTypeDef]":
         """Return them in the API's shape, with the ``mlops:`` prefix."""
         values = {
             "mlops:unit": self.unit,

@@ -358,7 +358,7 @@ class Cluster:
         Raises:
             ClusterError: If it is refused.
         """
-        options: dict[str, Any] = {"kind": "DeleteOptions", "apiVersion": "v1", "propagationPolicy": "Background"}
+        options: dict[str, object] = {"kind": "DeleteOptions", "apiVersion": "v1", "propagationPolicy": "Background"}
         if uid is not None:
             options["preconditions"] = {"uid": uid}
         return self._send("DELETE", path(reference), reference, body=options, kind="json", absent=True) is not None

@@ -423,7 +423,7 @@ def _role_binding(manifest: Manifest, all_kinds: dict[str, list[Manifest]]) -> I
             yield f"must not give the role to {subject['name']}"
 
 
-_CHECKS: dict[str, Any] = {
+_CHECKS: dict[str, object] = {
     "Namespace": _namespace,
     "ResourceQuota": _quota,
     "LimitRange": _limits,

@@ -263,11 +263,11 @@ def _policy(spec: ServingSpec) -> Manifest:
     }
 
 
-def _blocks(cidrs: Any) -> list[dict[str, Any]]:
+def _blocks(cidrs: Any) -> list[dict[str, object]]:
     return [{"ipBlock": {"cidr": cidr}} for cidr in cidrs]
 
 
-def _port(number: int, protocol: str = "TCP") -> dict[str, Any]:
+def _port(number: int, protocol: str = "TCP") -> dict[str, object]:
     return {"port": number, "protocol": protocol}
 
 

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from mlops_runtime.contracts.rollout import ServingSpec
 from mlops_runtime.contracts.serving import EksSpec, SlotVersion
@@ -57,7 +56,7 @@ def reserved_environment(spec: ServingSpec) -> dict[str, str]:
 
 def pod_template(
     spec: ServingSpec, version: SlotVersion, *, labels: Mapping[str, str], selector: Mapping[str, str]
-) -> dict[str, Any]:
+) -> dict[str, object]:
     """Return the template of a slot's pods.
 
     Args:
@@ -110,7 +109,7 @@ def eks_of(spec: ServingSpec) -> EksSpec:
     return spec.eks
 
 
-def _in_zones(zones: Sequence[str]) -> dict[str, Any]:
+def _in_zones(zones: Sequence[str]) -> dict[str, object]:
     """Keep pods in the zones of the load balancer: elsewhere a target is not in use, and its readiness gate never opens.
 
     See: https://docs.aws.amazon.com/elasticloadbalancing/latest/application/target-group-health-checks.html (Target.NotInUse)
@@ -122,7 +121,7 @@ def _in_zones(zones: Sequence[str]) -> dict[str, Any]:
     return {"affinity": {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": required}}}
 
 
-def _spread(key: str, selector: Mapping[str, str]) -> dict[str, Any]:
+def _spread(key: str, selector: Mapping[str, str]) -> dict[str, object]:
     # a zone that is full or lost must not keep pods from starting: spread as well as can be. Pods of an older revision do not
     # count, or a rollout inside a slot would pile the new ones up where the old ones leave
     return {
@@ -134,7 +133,7 @@ def _spread(key: str, selector: Mapping[str, str]) -> dict[str, Any]:
     }
 
 
-def _fetch(eks: EksSpec, version: SlotVersion, environment: dict[str, str]) -> dict[str, Any]:
+def _fetch(eks: EksSpec, version: SlotVersion, environment: dict[str, str]) -> dict[str, object]:
     return {
         **_container("fetch", eks, version, environment),
         "args": ["fetch", _literal(version.artifact_uri), version.artifact_sha256, MODEL_FOLDER],
@@ -145,7 +144,7 @@ def _fetch(eks: EksSpec, version: SlotVersion, environment: dict[str, str]) -> d
     }
 
 
-def _server(eks: EksSpec, version: SlotVersion, environment: dict[str, str]) -> dict[str, Any]:
+def _server(eks: EksSpec, version: SlotVersion, environment: dict[str, str]) -> dict[str, object]:
     return {
         **_container("server", eks, version, environment),
         "args": ["serve"],
@@ -161,7 +160,7 @@ def _server(eks: EksSpec, version: SlotVersion, environment: dict[str, str]) -> 
     }
 
 
-def _container(name: str, eks: EksSpec, version: SlotVersion, environment: dict[str, str]) -> dict[str, Any]:
+def _container(name: str, eks: EksSpec, version: SlotVersion, environment: dict[str, str]) -> dict[str, object]:
     # requests are limits: what a slot measured while it had ten percent of the traffic is what it can do with all of it
     size = {"cpu": eks.cpu, "memory": eks.memory}
     return {
@@ -186,7 +185,7 @@ def _literal(text: str) -> str:
     return text.replace("$", "$$")
 
 
-def _probe(*, period: int, failures: int) -> dict[str, Any]:
+def _probe(*, period: int, failures: int) -> dict[str, object]:
     return {
         "httpGet": {"path": "/ping", "port": "http"},
         "periodSeconds": period,

@@ -48,7 +48,7 @@ class SlotKeeper:
     table: RolloutTable
     reader: SlotReader
 
-    def handle(self, event: Mapping[str, Any]) -> dict[str, Any]:
+    def handle(self, event: Mapping[str, Any]) -> dict[str, object]:
         """Answer ``{"action": "apply" | "observe" | "idle", "plan": plan, "outcome": "...", "execution": ARN, "now": ISO}``.
 
         The outcome, as it was recorded, counts for ``idle`` alone.
@@ -69,7 +69,7 @@ class SlotKeeper:
                 return self.idle(event["plan"], outcome=event["outcome"])
         raise SlotError(f"action must be apply, observe or idle, got {event['action']!r}")
 
-    def apply(self, plan: Mapping[str, Any]) -> dict[str, Any]:
+    def apply(self, plan: Mapping[str, Any]) -> dict[str, object]:
         """Let the slot without traffic run the candidate, with as many pods as the plan says.
 
         Returns:
@@ -84,7 +84,7 @@ class SlotKeeper:
         applied = apply(self.reader.connect(), slot_manifests(spec, eks["slot"], version))
         return {"slot": eks["slot"], "objects": len(applied.objects)}
 
-    def observe(self, plan: Mapping[str, Any]) -> dict[str, Any]:
+    def observe(self, plan: Mapping[str, Any]) -> dict[str, object]:
         """Look whether the slot runs the candidate.
 
         Returns:
@@ -108,7 +108,7 @@ class SlotKeeper:
             "reason": "" if is_ready else reason[:600],
         }
 
-    def idle(self, plan: Mapping[str, Any], *, outcome: str) -> dict[str, Any]:
+    def idle(self, plan: Mapping[str, Any], *, outcome: str) -> dict[str, object]:
         """Scale the slot without traffic to nothing; the one that serves gets the bounds of its own spec back.
 
         What served before stays where the traffic could not be put back to it: the next execution does.

@@ -1,7 +1,6 @@
 """A business unit on a cluster: what a platform team applies once, before the unit's own functions may."""
 
 from collections.abc import Sequence
-from typing import Any
 
 from mlops_runtime.contracts.serving import EksTenantSpec
 from mlops_runtime.eks.kubernetes_objects import FIELD_MANAGER, MANAGED_LABEL, Manifest
@@ -66,7 +65,7 @@ def enforcement_manifest() -> Manifest:
     }
 
 
-def _metadata(tenant: EksTenantSpec, name: str) -> dict[str, Any]:
+def _metadata(tenant: EksTenantSpec, name: str) -> dict[str, object]:
     return {"name": name, "namespace": tenant.namespace, "labels": _labels(tenant)}
 
 

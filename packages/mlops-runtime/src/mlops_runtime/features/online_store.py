@@ -235,7 +235,7 @@ def _attribute(kind: FeatureType, value: Any) -> Mapping[str, Any]:
     return _NULL if value is None else _ATTRIBUTES[kind](value)
 
 
-_ATTRIBUTES: dict[FeatureType, Callable[[Any], dict[str, Any]]] = {
+_ATTRIBUTES: dict[FeatureType, Callable[[Any], dict[str, object]]] = {
     "boolean": lambda value: {"BOOL": value},
     "int": lambda value: {"N": str(value)},
     "long": lambda value: {"N": str(value)},

@@ -76,7 +76,9 @@ def time_of(text: str) -> datetime:
     return time.replace(tzinfo=UTC) if time.tzinfo is None else time
 
 
-def with_tag(metadata: Mapping[str, Any], location: str, snapshot: int, tag: str, *, now: datetime) -> dict[str, Any]:
+def with_tag(
+    metadata: Mapping[str, Any], location: str, snapshot: int, tag: str, *, now: datetime
+) -> dict[str, object]:
     """Return a table's metadata with one reference more.
 
     Args:

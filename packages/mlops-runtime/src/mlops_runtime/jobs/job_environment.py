@@ -102,7 +102,7 @@ class OptMl:
         """Return the directory of a processing output."""
         return self.root / "processing" / "output" / name
 
-    def hyperparameters(self) -> dict[str, Any]:
+    def hyperparameters(self) -> dict[str, object]:
         """Return the script's hyperparameters; SageMaker sends text, values that are JSON are decoded as by its toolkit.
 
         Those that begin with ``sagemaker_`` are for the container, as in the toolkit.
@@ -113,7 +113,7 @@ class OptMl:
         """Return the script that the hyperparameter ``sagemaker_program`` names, or nothing."""
         return str(self._given().get(PROGRAM, ""))
 
-    def _given(self) -> dict[str, Any]:
+    def _given(self) -> dict[str, object]:
         path = self.root / "input" / "config" / "hyperparameters.json"
         if not path.exists():
             return {}

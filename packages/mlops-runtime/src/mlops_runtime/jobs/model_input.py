@@ -161,7 +161,7 @@ def _sample(count: int) -> Any:
     return np.unique(np.linspace(0, count - 1, SAMPLE_ROWS, dtype=np.int64))
 
 
-def _instances(model: Model, table: Any, sample: Any) -> list[dict[str, Any]]:
+def _instances(model: Model, table: Any, sample: Any) -> list[dict[str, object]]:
     part = table.take(sample)
     columns = {
         column.name: categories(part, column.name) if column.type == "category" else numbers(part, column.name).tolist()
@@ -170,11 +170,13 @@ def _instances(model: Model, table: Any, sample: Any) -> list[dict[str, Any]]:
     return [{name: values[index] for name, values in columns.items()} for index in range(len(sample))]
 
 
-def _body(instances: Sequence[dict[str, Any]]) -> bytes:
+def _body(instances: Sequence[dict[str, object]]) -> bytes:
     return orjson.dumps({"instances": list(instances)})
 
 
-def _batch_problem(model: Model, sent: Sequence[dict[str, Any]], sample: Any, whole: Matrix, size: int) -> str | None:
+def _batch_problem(
+    model: Model, sent: Sequence[dict[str, object]], sample: Any, whole: Matrix, size: int
+) -> str | None:
     for start in range(0, len(sent), size):
         chosen = sample[start : start + size]
         try:

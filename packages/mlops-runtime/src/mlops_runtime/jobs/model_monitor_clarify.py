@@ -82,7 +82,9 @@ def main() -> None:
         sys.exit(f"model_monitor_clarify: {error}")
 
 
-def _bias(config: Mapping[str, Any], analysis: Analysis, records: Sequence[Record]) -> tuple[dict[str, Any], list[Any]]:
+def _bias(
+    config: Mapping[str, Any], analysis: Analysis, records: Sequence[Record]
+) -> tuple[dict[str, object], list[Any]]:
     asked = read_bias_config(config)
     rows = _labelled(asked, analysis, records)
     if not len(rows):
@@ -123,7 +125,7 @@ def _labelled(asked: BiasConfig, analysis: Analysis, records: Sequence[Record]) 
 
 def _attributions(
     config: Mapping[str, Any], analysis: Analysis, records: Sequence[Record], model_of: Callable[[str], Model]
-) -> tuple[dict[str, Any], list[Any]]:
+) -> tuple[dict[str, object], list[Any]]:
     name = (config.get("predictor") or {}).get("model_name")
     background = config["methods"]["shap"].get("baseline")
     problems = [

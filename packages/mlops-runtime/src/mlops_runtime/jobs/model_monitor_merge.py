@@ -65,7 +65,7 @@ def run(environment: Mapping[str, str]) -> None:
     sys.stdout.write(f"{merged} calls have labels, {alone} have none\n")
 
 
-def _records(path: Path, member: str) -> Iterator[dict[str, Any]]:
+def _records(path: Path, member: str) -> Iterator[dict[str, object]]:
     """Yield the records that have a member; what is none has no label and is no label."""
     for file in sorted(path.rglob("*.jsonl")) if path.is_dir() else [path]:
         with file.open("rb") as lines:

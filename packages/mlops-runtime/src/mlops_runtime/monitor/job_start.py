@@ -5,7 +5,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from botocore.exceptions import ClientError
 
@@ -15,6 +15,12 @@ from mlops_runtime.jobs.job_environment import split_argument
 
 if TYPE_CHECKING:
     from mypy_boto3_sagemaker import SageMakerClient
+    from mypy_boto3_sagemaker.literals import ProcessingInstanceTypeType
+    from mypy_boto3_sagemaker.type_defs import (
+        CreateProcessingJobRequestTypeDef,
+        ProcessingInputTypeDef,
+        ProcessingS3InputTypeDef,
+    )
 
 _log = logging.getLogger("mlops.monitor")
 CODE = "code"
@@ -82,7 +88,7 @@ class StartSettings:
         )
 
 
-def job_request(settings: StartSettings, now: datetime) -> dict[str, Any]:
+def job_request(settings: StartSettings, now: datetime) -> "CreateProcessingJobRequestTypeDef":
     """Return the arguments of CreateProcessingJob for one run; the job reads S3 and DynamoDB itself, so it has a network.
 
     See: https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_CreateProcessingJob.html and, for Spark,
@@ -98,7 +104,7 @@ def job_request(settings: StartSettings, now: datetime) -> dict[str, Any]:
     tags = JobTags(
         unit=settings.decide["unit"], owner=plan.owner, cost_center=plan.cost_center, model=endpoint, execution=name
     )
-    request: dict[str, Any] = {
+    request: CreateProcessingJobRequestTypeDef = {
         "ProcessingJobName": name,
         "AppSpecification": {
             "ImageUri": plan.image_uri,
@@ -109,7 +115,7 @@ def job_request(settings: StartSettings, now: datetime) -> dict[str, Any]:
         "ProcessingResources": {
             "ClusterConfig": {
                 "InstanceCount": plan.count,
-                "InstanceType": plan.instance_type,
+                "InstanceType": cast("ProcessingInstanceTypeType", plan.instance_type),
                 "VolumeSizeInGB": plan.volume_gigabytes,
                 "VolumeKmsKeyId": plan.kms_key,
             }
@@ -155,8 +161,8 @@ def _arguments(settings: StartSettings, now: datetime) -> Sequence[str]:
     return ["--settings", *split_argument(text), *places, "--now", f"{now:%Y-%m-%dT%H:%M:%SZ}", *rows]
 
 
-def _code(uri: str) -> dict[str, object]:
-    source = {
+def _code(uri: str) -> "ProcessingInputTypeDef":
+    source: ProcessingS3InputTypeDef = {
         "S3Uri": uri,
         "LocalPath": _CODE_FOLDER,
         "S3DataType": "S3Prefix",

@@ -101,7 +101,7 @@ def monthly_price(template: Template, table: PriceTable) -> MonthlyPrice:
         >>> monthly_price(Template(document={"Resources": {"Key": key}}), price_table("us-east-1")).idle
         (1.0, 1.0)
     """
-    by_type: dict[str, dict[str, dict[str, Any]]] = defaultdict(dict)
+    by_type: dict[str, dict[str, dict[str, object]]] = defaultdict(dict)
     for name, body in template.resources().items():
         by_type[str(body["Type"])][name] = template.properties(body)
     lines = [*_network(by_type, table), *_keys(by_type, table), *_watching(by_type, table), *_standing(by_type, table)]
@@ -304,7 +304,7 @@ def price_lines(
 
 def price_document(
     before: Mapping[str, MonthlyPrice], after: Mapping[str, MonthlyPrice], table: PriceTable
-) -> dict[str, Any]:
+) -> dict[str, object]:
     """Return what a program reads, as JSON values."""
     return {
         "format": FORMAT,
@@ -345,7 +345,7 @@ def _merged(prices: Mapping[str, MonthlyPrice]) -> MonthlyPrice:
     )
 
 
-def _entry(price: MonthlyPrice | None) -> dict[str, Any] | None:
+def _entry(price: MonthlyPrice | None) -> dict[str, object] | None:
     if price is None:
         return None
     lines = [

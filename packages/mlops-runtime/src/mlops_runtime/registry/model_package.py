@@ -114,7 +114,7 @@ def package_changes(container: Mapping[str, Any], metadata: Mapping[str, str]) -
     ]
 
 
-def package_request(spec: ModelPackageSpec, *, approval: str = "PendingManualApproval") -> dict[str, Any]:
+def package_request(spec: ModelPackageSpec, *, approval: str = "PendingManualApproval") -> dict[str, object]:
     """Return the arguments of CreateModelPackage.
 
     Args:
@@ -203,7 +203,7 @@ def _problems(container: Mapping[str, Any], metadata: Mapping[str, str]) -> Iter
         yield f"{MODEL_SHA256} of the container is {checked!r}, but model_sha256 of the metadata {metadata['model_sha256']!r}"
 
 
-def _given(container: Mapping[str, Any]) -> dict[str, Any]:
+def _given(container: Mapping[str, Any]) -> dict[str, object]:
     return {name: value for name, value in container.items() if name not in _ADDED}
 
 

@@ -4,10 +4,14 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from mlops_runtime.contracts import from_json
 from mlops_runtime.registry.model_package import PackageError, RegisteredPackage, container_sha256, read_package
+
+if TYPE_CHECKING:
+    from mypy_boto3_sagemaker.literals import ModelApprovalStatusType
+    from mypy_boto3_sagemaker.type_defs import UpdateModelPackageInputTypeDef
 
 BY_POLICY = "approved by policy"  # how the Retrain machine's approvals begin; a person's may not
 MAXIMUM_REASON = 900  # of the 1,024 characters that ApprovalDescription has
@@ -320,7 +324,7 @@ def is_settled(description: Mapping[str, Any], *, rule: ApprovalRule | None, now
     return description.get("ModelApprovalStatus") == "Approved" and not _problems(description, rule, now)
 
 
-def approval_requests(description: Mapping[str, Any], *, reason: str) -> list[dict[str, Any]]:
+def approval_requests(description: Mapping[str, Any], *, reason: str) -> "list[UpdateModelPackageInputTypeDef]":
     """Return the arguments of UpdateModelPackage, one call after the other, that approve a package as it is now.
 
     A rollout starts when the approval *changes*: one whose approval does not count is rejected first.
@@ -336,7 +340,7 @@ def approval_requests(description: Mapping[str, Any], *, reason: str) -> list[di
     return [_update(description, "Rejected", "to be approved anew"), approval]
 
 
-def rejection_request(description: Mapping[str, Any], *, reason: str) -> dict[str, Any]:
+def rejection_request(description: Mapping[str, Any], *, reason: str) -> "UpdateModelPackageInputTypeDef":
     """Return the arguments of UpdateModelPackage that reject a package.
 
     Raises:
@@ -345,7 +349,9 @@ def rejection_request(description: Mapping[str, Any], *, reason: str) -> dict[st
     return _update(description, "Rejected", rejection_description(reason))
 
 
-def _update(description: Mapping[str, Any], status: str, text: str) -> dict[str, Any]:
+def _update(
+    description: Mapping[str, Any], status: "ModelApprovalStatusType", text: str
+) -> "UpdateModelPackageInputTypeDef":
     return {
         "ModelPackageArn": description["ModelPackageArn"],
         "ModelApprovalStatus": status,

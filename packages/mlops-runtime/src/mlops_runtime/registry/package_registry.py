@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_sagemaker import SageMakerClient
     from mypy_boto3_sagemaker.literals import ModelApprovalStatusType
+    from mypy_boto3_sagemaker.type_defs import DescribeModelPackageOutputTypeDef
     from mypy_boto3_sts import STSClient
 
 T = TypeVar("T")
@@ -50,7 +51,7 @@ class Catalog:
     sagemaker: "SageMakerClient"
     s3: "S3Client"
 
-    def newest(self, group: str, count: int) -> list[dict[str, Any]]:
+    def newest(self, group: str, count: int) -> "list[DescribeModelPackageOutputTypeDef]":
         """Return the descriptions of the newest packages of a group, the newest first."""
         pages = self.sagemaker.get_paginator("list_model_packages").paginate(
             ModelPackageGroupName=group,
@@ -62,9 +63,9 @@ class Catalog:
         arns = [summary["ModelPackageArn"] for page in pages for summary in page["ModelPackageSummaryList"]]
         return [self.describe(arn) for arn in arns]
 
-    def describe(self, arn: str) -> dict[str, Any]:
+    def describe(self, arn: str) -> "DescribeModelPackageOutputTypeDef":
         """Return DescribeModelPackage's answer."""
-        return dict(self.sagemaker.describe_model_package(ModelPackageName=arn))
+        return self.sagemaker.describe_model_package(ModelPackageName=arn)
 
     def evidence(self, description: Mapping[str, Any]) -> Evidence:
         """Return the gate's result and the evaluation of a package, compared with the hashes that were registered."""

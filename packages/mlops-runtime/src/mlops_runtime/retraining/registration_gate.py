@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mlops_runtime.contracts import canonical_json, from_json
 from mlops_runtime.contracts.model import Evaluation, GateCheck, GateResult, GateVerdict, SegmentLosses
@@ -187,7 +187,7 @@ class Judge:
 
     def judge(
         self, evaluation_uri: str, execution: str, now: datetime, *, image: str, artifact_uri: str, code: str
-    ) -> dict[str, Any]:
+    ) -> dict[str, object]:
         """Return verdict, reason, and the package's container and metadata; write ``gates/<pipeline>/<execution>.json``.
 
         Args:

@@ -30,6 +30,7 @@ from mlops_runtime.rollout.execution_names import execution_arn
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_dynamodb.type_defs import AttributeValueTypeDef
     from mypy_boto3_stepfunctions import SFNClient
 
     from mlops_runtime.business_unit.automation import Automation
@@ -83,7 +84,7 @@ class GuardTable:
             now: The time of the decision.
             gone: An owner that is known to run no more. Default: only time frees a lock.
         """
-        values: dict[str, Any] = {
+        values: dict[str, AttributeValueTypeDef] = {
             ":now": {"N": str(int(now.timestamp()))},
             ":used": {"N": str(seen.new_labels)},
             ":none": {"N": "0"},
@@ -153,11 +154,11 @@ class GuardTable:
             raise
         return True
 
-    def _item(self, item: str) -> dict[str, Any] | None:
+    def _item(self, item: str) -> "dict[str, AttributeValueTypeDef] | None":
         answer = self.dynamodb.get_item(TableName=self.table, Key=self._key(item), ConsistentRead=True)
         return answer.get("Item")
 
-    def _key(self, item: str) -> dict[str, Any]:
+    def _key(self, item: str) -> "dict[str, AttributeValueTypeDef]":
         return {"pipeline": {"S": self.pipeline}, "item": {"S": item}}
 
 

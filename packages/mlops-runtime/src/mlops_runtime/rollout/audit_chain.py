@@ -571,7 +571,7 @@ def _seal_of(row: LockRow) -> AuditSeal | None:
 
 def record(
     claim: Claim, *, sagemaker: "SageMakerClient", chain: AuditChain, slots: SlotReader | None = None
-) -> dict[str, Any]:
+) -> dict[str, object]:
     """Append what came of an execution, once, and move the live pointer to what serves.
 
     The pointer moves only for the execution that holds the lock, and never for a rejection, which has no rollout.
@@ -622,7 +622,7 @@ def record(
     return _answer(chain.append(follow))
 
 
-def _answer(written: AuditRecord) -> dict[str, Any]:
+def _answer(written: AuditRecord) -> dict[str, object]:
     return {
         "sequence": written.sequence,
         "serving_config": written.serving_config,

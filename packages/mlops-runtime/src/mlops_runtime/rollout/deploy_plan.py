@@ -53,7 +53,7 @@ class Plan:
     live: LivePointer | None = None
     container_sha256: str | None = None
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, object]:
         """Return the plan as JSON with every key, ``null`` without a value: an expression must not meet an undefined one."""
         return {f.name: to_dict(getattr(self, f.name)) for f in fields(self)}
 

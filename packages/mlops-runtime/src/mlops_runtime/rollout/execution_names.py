@@ -8,6 +8,7 @@ from mlops_runtime.contracts import canonical_json
 from mlops_runtime.contracts.rollout import DeployRequest, ServingSpec
 
 if TYPE_CHECKING:
+    from mypy_boto3_sagemaker.type_defs import TagTypeDef
     from mypy_boto3_stepfunctions import SFNClient
 
 logger = logging.getLogger(__name__)
@@ -83,7 +84,7 @@ def shadow_name(endpoint: str, execution: str) -> str:
     return version_name(endpoint, f"{execution}/shadow")
 
 
-def version_tags(spec: ServingSpec, execution: str) -> list[dict[str, str]]:
+def version_tags(spec: ServingSpec, execution: str) -> "list[TagTypeDef]":
     """Return the tags of everything that an execution makes: the spec's (unit, owner, cost centre), endpoint and execution."""
     tags = {**spec.tags, ENDPOINT_TAG: spec.endpoint, EXECUTION_TAG: execution}
     return [{"Key": key, "Value": value} for key, value in sorted(tags.items())]

@@ -1,10 +1,10 @@
 """On what an endpoint runs, as SageMaker and Application Auto Scaling are asked for it: pure, from the serving spec."""
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from mlops_runtime.contracts.rollout import ServingSpec
-from mlops_runtime.contracts.serving import AsynchronousSpec, ScalingSpec
+from mlops_runtime.contracts.serving import AsynchronousSpec, ScalingSpec, ServerlessSpec
 from mlops_runtime.rollout.capacity_limits import (
     asynchronous_problems,
     instance_problems,
@@ -12,6 +12,16 @@ from mlops_runtime.rollout.capacity_limits import (
     serverless_problems,
     variant_problems,
 )
+
+if TYPE_CHECKING:
+    from mypy_boto3_sagemaker.literals import ProductionVariantInstanceTypeType
+    from mypy_boto3_sagemaker.type_defs import (
+        AsyncInferenceConfigTypeDef,
+        AsyncInferenceNotificationConfigTypeDef,
+        AsyncInferenceOutputConfigTypeDef,
+        ProductionVariantServerlessConfigTypeDef,
+        ProductionVariantTypeDef,
+    )
 
 Request = dict[str, Any]
 
@@ -44,42 +54,59 @@ def conversion_problem(spec: ServingSpec, *, is_live_serverless: bool) -> str | 
     return f"SageMaker does not make an endpoint on instances serverless; {fix}"
 
 
-def render_variants(spec: ServingSpec, *, model: str) -> list[Request]:
+def render_variants(spec: ServingSpec, *, model: str) -> "list[ProductionVariantTypeDef]":
     """Return ``ProductionVariants``: the main variant gets the calls that the further ones leave.
 
     See: https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_ProductionVariant.html
     """
     further = spec.variants or ()
-    main: Request = {
-        "VariantName": spec.variant,
-        "ModelName": model,
-        "InitialVariantWeight": round(1.0 - sum(variant.weight for variant in further), 6),
-    }
+    weight = round(1.0 - sum(variant.weight for variant in further), 6)
     if spec.serverless is None:
-        main |= {"InstanceType": spec.instance_type, "InitialInstanceCount": spec.instance_count}
+        main = render_variant(
+            spec.variant, model=model, instance_type=spec.instance_type, count=spec.instance_count, weight=weight
+        )
     else:
-        config = {"MemorySizeInMB": spec.serverless.memory_mb, "MaxConcurrency": spec.serverless.max_concurrency}
-        if spec.serverless.provisioned_concurrency is not None:
-            config["ProvisionedConcurrency"] = spec.serverless.provisioned_concurrency
-        main["ServerlessConfig"] = config
+        main = {"VariantName": spec.variant, "ModelName": model, "InitialVariantWeight": weight}
+        main["ServerlessConfig"] = _serverless(spec.serverless)
     return [
         main,
         *(
-            {
-                "VariantName": variant.name,
-                "ModelName": model,
-                "InstanceType": variant.instance_type,
-                "InitialInstanceCount": variant.instance_count,
-                "InitialVariantWeight": variant.weight,
-            }
+            render_variant(
+                variant.name,
+                model=model,
+                instance_type=variant.instance_type,
+                count=variant.instance_count,
+                weight=variant.weight,
+            )
             for variant in further
         ),
     ]
 
 
-def render_config_extras(spec: ServingSpec) -> Request:
-    """Return what the capacity adds to CreateEndpointConfig: ``AsyncInferenceConfig`` of an asynchronous endpoint, or nothing."""
-    return {} if spec.asynchronous is None else {"AsyncInferenceConfig": _asynchronous(spec.asynchronous)}
+def render_variant(
+    name: str, *, model: str, instance_type: str | None, count: int | None, weight: float
+) -> "ProductionVariantTypeDef":
+    """Return a ``ProductionVariant`` on instances.
+
+    See: https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_ProductionVariant.html
+    """
+    return {
+        "VariantName": name,
+        "ModelName": model,
+        "InstanceType": cast("ProductionVariantInstanceTypeType", instance_type),
+        "InitialInstanceCount": cast(int, count),
+        "InitialVariantWeight": weight,
+    }
+
+
+def _serverless(serverless: ServerlessSpec) -> "ProductionVariantServerlessConfigTypeDef":
+    config: ProductionVariantServerlessConfigTypeDef = {
+        "MemorySizeInMB": serverless.memory_mb,
+        "MaxConcurrency": serverless.max_concurrency,
+    }
+    if serverless.provisioned_concurrency is not None:
+        config["ProvisionedConcurrency"] = serverless.provisioned_concurrency
+    return config
 
 
 def error_metric(spec: ServingSpec) -> str:
@@ -223,16 +250,25 @@ def _minima(scaling: ScalingSpec) -> set[int]:
     return {scaling.minimum, *(schedule.minimum for schedule in scaling.schedules)}
 
 
-def _asynchronous(asynchronous: AsynchronousSpec) -> Request:
-    # https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_AsyncInferenceConfig.html
-    output: Request = {"S3OutputPath": asynchronous.output, "S3FailurePath": asynchronous.failures}
+def render_asynchronous(asynchronous: AsynchronousSpec) -> "AsyncInferenceConfigTypeDef":
+    """Return ``AsyncInferenceConfig``.
+
+    See: https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_AsyncInferenceConfig.html
+    """
+    output: AsyncInferenceOutputConfigTypeDef = {
+        "S3OutputPath": asynchronous.output,
+        "S3FailurePath": asynchronous.failures,
+    }
     if asynchronous.kms_key is not None:
         output["KmsKeyId"] = asynchronous.kms_key
-    topics = {"SuccessTopic": asynchronous.success_topic, "ErrorTopic": asynchronous.error_topic}
-    told = {name: topic for name, topic in topics.items() if topic is not None}
-    if told:
-        output["NotificationConfig"] = told
-    config: Request = {"OutputConfig": output}
+    topics: AsyncInferenceNotificationConfigTypeDef = {}
+    if asynchronous.success_topic is not None:
+        topics["SuccessTopic"] = asynchronous.success_topic
+    if asynchronous.error_topic is not None:
+        topics["ErrorTopic"] = asynchronous.error_topic
+    if topics:
+        output["NotificationConfig"] = topics
+    config: AsyncInferenceConfigTypeDef = {"OutputConfig": output}
     if asynchronous.max_concurrency is not None:
         config["ClientConfig"] = {"MaxConcurrentInvocationsPerInstance": asynchronous.max_concurrency}
     return config

@@ -178,14 +178,14 @@ def read_variant(variant: Mapping[str, Any]) -> Variant:
     )
 
 
-def read_description(sagemaker: "SageMakerClient", package: str) -> dict[str, Any] | None:
+def read_description(sagemaker: "SageMakerClient", package: str) -> Mapping[str, Any] | None:
     """Return what the registry says about a package, or None if there is no such package."""
     return _describe(sagemaker, "describe_model_package", ModelPackageName=package)
 
 
-def _describe(sagemaker: "SageMakerClient", operation: str, **arguments: str) -> dict[str, Any] | None:
+def _describe(sagemaker: "SageMakerClient", operation: str, **arguments: str) -> Mapping[str, Any] | None:
     try:
-        answer: dict[str, Any] = getattr(sagemaker, operation)(**arguments)
+        answer: Mapping[str, Any] = getattr(sagemaker, operation)(**arguments)
     except ClientError as error:
         if is_missing(error):
             return None

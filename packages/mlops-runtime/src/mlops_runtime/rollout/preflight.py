@@ -265,7 +265,9 @@ def _shadow(case: Case, version: Version) -> Request:
         return {}
     name = shadow_name(spec.endpoint, case.execution)
     return {
-        **sagemaker_requests.render_shadow(spec, model=case.name, name=name, live=version, execution=case.execution),
+        **sagemaker_requests.render_shadow(
+            spec, shadow, model=case.name, name=name, live=version, execution=case.execution
+        ),
         "variant": sagemaker_requests.SHADOW_VARIANT,
         "bake": shadow.bake,
         # CloudWatch answers with at most 1,440 datapoints

@@ -1,6 +1,6 @@
 """The endpoint's row in the rollout table, or a unit's in its automation table. Every write is one conditional update."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
@@ -11,6 +11,7 @@ from mlops_runtime.contracts.unit_entries import PauseState
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_dynamodb.type_defs import AttributeValueTypeDef, UpdateItemInputTypeDef
 
 _NUMBERS = ("audit_sequence", "lock_until")
 _TEXTS = (
@@ -42,9 +43,8 @@ class RolloutTable:
 
     def read(self) -> LockRow:
         """Return the row as of now; a row that is not there yet is an empty one."""
-        item: dict[str, Any] = self._dynamodb.get_item(TableName=self._table, Key=self._key, ConsistentRead=True).get(
-            "Item", {}
-        )
+        answer = self._dynamodb.get_item(TableName=self._table, Key=self._key, ConsistentRead=True)
+        item = answer.get("Item", {})
         values: dict[str, Any] = {name: int(item[name]["N"]) for name in _NUMBERS if name in item}
         values |= {name: item[name]["S"] for name in _TEXTS if name in item}
         return LockRow(endpoint=self.endpoint, **values)
@@ -78,7 +78,7 @@ class RolloutTable:
         Returns:
             False if the head or the lock moved meanwhile: read again and decide again.
         """
-        values = {
+        values: dict[str, AttributeValueTypeDef] = {
             ":head": {"S": digest},
             ":sequence": {"N": str(record.sequence)},
             ":last": {"S": canonical_json(record).decode()},
@@ -139,16 +139,23 @@ class RolloutTable:
         self._update(f"REMOVE {gone}", {}, names={"#owner": "owner"})
 
     @property
-    def _key(self) -> dict[str, Any]:
+    def _key(self) -> "dict[str, AttributeValueTypeDef]":
         return {"endpoint": {"S": self.endpoint}}
 
     def _update(
-        self, change: str, values: dict[str, Any], condition: str | None = None, names: dict[str, str] | None = None
+        self,
+        change: str,
+        values: "Mapping[str, AttributeValueTypeDef]",
+        condition: str | None = None,
+        names: Mapping[str, str] | None = None,
     ) -> bool:
-        request: dict[str, Any] = {"TableName": self._table, "Key": self._key, "UpdateExpression": change}
-        request |= {"ExpressionAttributeValues": values} if values else {}
-        request |= {"ConditionExpression": condition} if condition is not None else {}
-        request |= {"ExpressionAttributeNames": names} if names else {}
+        request: UpdateItemInputTypeDef = {"TableName": self._table, "Key": self._key, "UpdateExpression": change}
+        if values:
+            request["ExpressionAttributeValues"] = values
+        if condition is not None:
+            request["ConditionExpression"] = condition
+        if names:
+            request["ExpressionAttributeNames"] = names
         try:
             self._dynamodb.update_item(**request)
         except ClientError as error:

@@ -1,26 +1,57 @@
 """SageMaker and Application Auto Scaling requests of a rollout, rendered from the serving spec. Pure functions."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from mlops_runtime.contracts.rollout import RolloutSpec, ServingSpec
-from mlops_runtime.contracts.serving import CaptureSpec
+from mlops_runtime.contracts.serving import CaptureSpec, ShadowSpec
 from mlops_runtime.rollout.deploy_plan import Facts, live_pointer
 from mlops_runtime.rollout.execution_names import rehearsal_name, version_tags
-from mlops_runtime.rollout.fleet_capacity import no_scaling, render_config_extras, render_scaling, render_variants
+from mlops_runtime.rollout.fleet_capacity import (
+    no_scaling,
+    render_asynchronous,
+    render_scaling,
+    render_variant,
+    render_variants,
+)
 from mlops_runtime.rollout.live_fleet import Variant, Version, read_variant
 
-Request = dict[str, Any]
+if TYPE_CHECKING:
+    from mypy_boto3_sagemaker.literals import VariantPropertyTypeType
+    from mypy_boto3_sagemaker.type_defs import (
+        CapacitySizeTypeDef,
+        CreateEndpointConfigInputTypeDef,
+        CreateEndpointInputTypeDef,
+        CreateModelInputTypeDef,
+        DataCaptureConfigTypeDef,
+        DeploymentConfigTypeDef,
+        TrafficRoutingConfigTypeDef,
+        UpdateEndpointInputTypeDef,
+    )
 
 SHADOW_VARIANT = "Shadow"
 
 
-def render_model(spec: ServingSpec, *, package: str, name: str, execution: str) -> Request:
+class Rehearsal(TypedDict):
+    """Arguments of the calls that make a rehearsal."""
+
+    config: "CreateEndpointConfigInputTypeDef"
+    endpoint: "CreateEndpointInputTypeDef"
+
+
+class Shadow(TypedDict):
+    """Arguments of the calls that add a shadow."""
+
+    config: "CreateEndpointConfigInputTypeDef"
+    update: "UpdateEndpointInputTypeDef"
+
+
+def render_model(spec: ServingSpec, *, package: str, name: str, execution: str) -> "CreateModelInputTypeDef":
     """Return the arguments of CreateModel: image, artefact and environment come from the approved package.
 
     See: https://docs.aws.amazon.com/sagemaker/latest/dg/model-registry-deploy.html
     """
-    request: Request = {
+    request: CreateModelInputTypeDef = {
         "ModelName": name,
         "Containers": [{"ModelPackageName": package}],
         "ExecutionRoleArn": spec.execution_role,
@@ -32,14 +63,15 @@ def render_model(spec: ServingSpec, *, package: str, name: str, execution: str) 
     return request
 
 
-def render_endpoint_config(spec: ServingSpec, *, name: str, execution: str) -> Request:
+def render_endpoint_config(spec: ServingSpec, *, name: str, execution: str) -> "CreateEndpointConfigInputTypeDef":
     """Return the arguments of CreateEndpointConfig; the model has the same name."""
-    request: Request = {
+    request: CreateEndpointConfigInputTypeDef = {
         "EndpointConfigName": name,
         "ProductionVariants": render_variants(spec, model=name),
         "Tags": version_tags(spec, execution),
-        **render_config_extras(spec),
     }
+    if spec.asynchronous is not None:
+        request["AsyncInferenceConfig"] = render_asynchronous(spec.asynchronous)
     if spec.kms_key is not None:
         request["KmsKeyId"] = spec.kms_key
     if spec.capture is not None:
@@ -47,7 +79,7 @@ def render_endpoint_config(spec: ServingSpec, *, name: str, execution: str) -> R
     return request
 
 
-def render_endpoint(spec: ServingSpec, *, config: str, execution: str) -> Request:
+def render_endpoint(spec: ServingSpec, *, config: str, execution: str) -> "CreateEndpointInputTypeDef":
     """Return the arguments of CreateEndpoint."""
     return {
         "EndpointName": spec.endpoint,
@@ -56,23 +88,30 @@ def render_endpoint(spec: ServingSpec, *, config: str, execution: str) -> Reques
     }
 
 
-def render_rehearsal(spec: ServingSpec, *, model: str, execution: str) -> dict[str, Request]:
+def render_rehearsal(spec: ServingSpec, *, model: str, execution: str) -> Rehearsal:
     """Return the arguments of CreateEndpointConfig (``config``) and CreateEndpoint (``endpoint``) of a rehearsal.
 
     One instance of the main variant with the candidate, of one name with its config. It captures nothing, and answers at once
     where the endpoint is asynchronous: what it is asked is no traffic.
     """
     name, tags = rehearsal_name(spec.endpoint, execution), version_tags(spec, execution)
-    variant = render_variants(spec, model=model)[0] | {"InitialVariantWeight": 1.0}
+    variant = render_variants(spec, model=model)[0]
+    variant["InitialVariantWeight"] = 1.0
     if spec.serverless is None:
         variant["InitialInstanceCount"] = 1
-    config: Request = {"EndpointConfigName": name, "ProductionVariants": [variant], "Tags": tags}
+    config: CreateEndpointConfigInputTypeDef = {
+        "EndpointConfigName": name,
+        "ProductionVariants": [variant],
+        "Tags": tags,
+    }
     if spec.kms_key is not None:
         config["KmsKeyId"] = spec.kms_key
     return {"config": config, "endpoint": {"EndpointName": name, "EndpointConfigName": name, "Tags": tags}}
 
 
-def render_shadow(spec: ServingSpec, *, model: str, name: str, live: Version, execution: str) -> dict[str, Request]:
+def render_shadow(
+    spec: ServingSpec, shadow: ShadowSpec, *, model: str, name: str, live: Version, execution: str
+) -> Shadow:
     """Return the arguments of CreateEndpointConfig (``config``) and UpdateEndpoint (``update``) that add a shadow.
 
     The production variant stays as it is; the shadow's weight is the share of its calls that is copied. The update is at once: no
@@ -80,28 +119,22 @@ def render_shadow(spec: ServingSpec, *, model: str, name: str, live: Version, ex
 
     See: https://docs.aws.amazon.com/sagemaker/latest/dg/model-shadow-deployment.html
     """
-    main, shadow = live.variants[0], spec.rollout.shadow
-    if shadow is None:
-        return {}
-    config: Request = {
+    main = live.variants[0]
+    config: CreateEndpointConfigInputTypeDef = {
         "EndpointConfigName": name,
         "ProductionVariants": [
-            {
-                "VariantName": main.name,
-                "ModelName": live.model,
-                "InstanceType": main.instance_type,
-                "InitialInstanceCount": main.instance_count,
-                "InitialVariantWeight": 1.0,
-            }
+            render_variant(
+                main.name, model=live.model, instance_type=main.instance_type, count=main.instance_count, weight=1.0
+            )
         ],
         "ShadowProductionVariants": [
-            {
-                "VariantName": SHADOW_VARIANT,
-                "ModelName": model,
-                "InstanceType": spec.instance_type,
-                "InitialInstanceCount": shadow.instance_count,
-                "InitialVariantWeight": shadow.percent / 100,
-            }
+            render_variant(
+                SHADOW_VARIANT,
+                model=model,
+                instance_type=spec.instance_type,
+                count=shadow.instance_count,
+                weight=shadow.percent / 100,
+            )
         ],
         "Tags": version_tags(spec, execution),
     }
@@ -112,7 +145,9 @@ def render_shadow(spec: ServingSpec, *, model: str, name: str, live: Version, ex
     return {"config": config, "update": render_revert(spec, config=name, live=live.variants)}
 
 
-def render_update(spec: ServingSpec, *, config: str, live: Sequence[Variant], alarms: Sequence[str]) -> Request:
+def render_update(
+    spec: ServingSpec, *, config: str, live: Sequence[Variant], alarms: Sequence[str]
+) -> "UpdateEndpointInputTypeDef":
     """Return the arguments of UpdateEndpoint.
 
     What autoscaling has made of the fleet is kept: without ``RetainAllVariantProperties`` each update would reset it to the
@@ -136,11 +171,11 @@ def render_update(spec: ServingSpec, *, config: str, live: Sequence[Variant], al
     return _update(spec.endpoint, config, deployment, _not_retained(spec, live))
 
 
-def render_revert(spec: ServingSpec, *, config: str, live: Sequence[Variant]) -> Request:
+def render_revert(spec: ServingSpec, *, config: str, live: Sequence[Variant]) -> "UpdateEndpointInputTypeDef":
     """Return the arguments of UpdateEndpoint that go back to the config that served before, at once and without alarms."""
     if spec.serverless is not None:
         return {"EndpointName": spec.endpoint, "EndpointConfigName": config}
-    deployment = {
+    deployment: DeploymentConfigTypeDef = {
         "BlueGreenUpdatePolicy": {
             "TrafficRoutingConfiguration": {"Type": "ALL_AT_ONCE", "WaitIntervalInSeconds": 0},
             "MaximumExecutionTimeoutInSeconds": spec.rollout.maximum,
@@ -149,8 +184,8 @@ def render_revert(spec: ServingSpec, *, config: str, live: Sequence[Variant]) ->
     return _update(spec.endpoint, config, deployment, _not_retained(spec, live))
 
 
-def _capture(capture: CaptureSpec) -> Request:
-    request: Request = {
+def _capture(capture: CaptureSpec) -> "DataCaptureConfigTypeDef":
+    request: DataCaptureConfigTypeDef = {
         "EnableCapture": True,
         "InitialSamplingPercentage": capture.percent,
         "DestinationS3Uri": capture.destination,
@@ -163,7 +198,9 @@ def _capture(capture: CaptureSpec) -> Request:
     return request
 
 
-def _update(endpoint: str, config: str, deployment: Mapping[str, Any], excluded: Sequence[str]) -> Request:
+def _update(
+    endpoint: str, config: str, deployment: "DeploymentConfigTypeDef", excluded: "Sequence[VariantPropertyTypeType]"
+) -> "UpdateEndpointInputTypeDef":
     return {
         "EndpointName": endpoint,
         "EndpointConfigName": config,
@@ -173,7 +210,7 @@ def _update(endpoint: str, config: str, deployment: Mapping[str, Any], excluded:
     }
 
 
-def _not_retained(spec: ServingSpec, live: Sequence[Variant]) -> tuple[str, ...]:
+def _not_retained(spec: ServingSpec, live: Sequence[Variant]) -> "tuple[VariantPropertyTypeType, ...]":
     wanted = [read_variant(variant) for variant in render_variants(spec, model="")]
     sizes = [{v.name: (v.instance_type, v.instance_count) for v in variants} for variants in (wanted, live)]
     weights = [{v.name: v.weight for v in variants} for variants in (wanted, live)]
@@ -184,19 +221,27 @@ def _not_retained(spec: ServingSpec, live: Sequence[Variant]) -> tuple[str, ...]
     )
 
 
-def _policy(rollout: RolloutSpec) -> Request:
+def _policy(rollout: RolloutSpec) -> "DeploymentConfigTypeDef":
     """Render one policy; ``bake`` is how long alarms are watched after each step.
 
     See: https://docs.aws.amazon.com/sagemaker/latest/dg/deployment-guardrails-blue-green.html
     and https://docs.aws.amazon.com/sagemaker/latest/dg/deployment-guardrails-rolling.html
     """
-    size = {"Type": "CAPACITY_PERCENT", "Value": rollout.percent}
+    size: CapacitySizeTypeDef = {
+        "Type": "CAPACITY_PERCENT",
+        "Value": 100 if rollout.percent is None else rollout.percent,
+    }
     if rollout.kind == "ROLLING":
-        rolling = {"MaximumBatchSize": size, "WaitIntervalInSeconds": rollout.bake}
-        return {"RollingUpdatePolicy": {**rolling, "MaximumExecutionTimeoutInSeconds": rollout.maximum}}
+        return {
+            "RollingUpdatePolicy": {
+                "MaximumBatchSize": size,
+                "WaitIntervalInSeconds": rollout.bake,
+                "MaximumExecutionTimeoutInSeconds": rollout.maximum,
+            }
+        }
     # all at once there is no step to wait between: the bake is the wait before the old fleet ends
     between = 0 if rollout.kind == "ALL_AT_ONCE" else rollout.bake
-    routing: Request = {"Type": rollout.kind, "WaitIntervalInSeconds": between}
+    routing: TrafficRoutingConfigTypeDef = {"Type": rollout.kind, "WaitIntervalInSeconds": between}
     if rollout.kind == "CANARY":
         routing["CanarySize"] = size
     elif rollout.kind == "LINEAR":

@@ -6,12 +6,17 @@ neither is reachable by browsers, and names are the callers': there nothing is c
 """
 
 import json
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, MutableMapping, Sequence
 from typing import Any
 
 _OWN_SITES = frozenset({"none", "same-origin"})  # https://www.w3.org/TR/fetch-metadata/#sec-fetch-site-header
 
-Application = Callable[[dict[str, Any], Callable[..., Awaitable[Any]], Callable[..., Awaitable[None]]], Awaitable[None]]
+# https://asgi.readthedocs.io/en/latest/specs/main.html#applications
+Message = MutableMapping[str, Any]
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
 def refusal(headers: Sequence[tuple[bytes, bytes]], hosts: Collection[str]) -> str | None:
@@ -33,9 +38,7 @@ def refusal(headers: Sequence[tuple[bytes, bytes]], hosts: Collection[str]) -> s
 def only_from(application: Application, hosts: Collection[str]) -> Application:
     """Return an application that refuses what is called by other names or by pages, and leaves the rest to another."""
 
-    async def serve(
-        scope: dict[str, Any], receive: Callable[..., Awaitable[Any]], send: Callable[..., Awaitable[None]]
-    ) -> None:
+    async def serve(scope: Scope, receive: Receive, send: Send) -> None:
         message = refusal(scope["headers"], hosts)
         if message is None:
             await application(scope, receive, send)

@@ -48,7 +48,7 @@ class Protector:
             )
         self._spec, self._key = spec, key
 
-    def protect(self, row: Mapping[str, Any]) -> dict[str, Any]:
+    def protect(self, row: Mapping[str, Any]) -> dict[str, object]:
         """Return a row to send: the same value of the same field gives the same hash, a null stays null.
 
         Numbers that are equal hash alike: 7 and 7.0 are one household.

@@ -9,12 +9,13 @@ import asyncio
 import json
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from mlops_runtime.serving import open_inference, server_metrics
+from mlops_runtime.serving.callers import Receive, Scope, Send
 from mlops_runtime.serving.onnx_model import Matrix, Model
 from mlops_runtime.serving.request_payload import JSON, MAX_PROBLEMS, PayloadError, Reader, accepted, encode, parse
 from mlops_runtime.serving.server_capture import Call, Recorder, event_ids, line
@@ -28,9 +29,6 @@ _MAX_INFERENCE = 64  # botocore, sagemaker-runtime, InferenceId
 _ROUTES = "GET /ping or POST /invocations, or of the Open Inference Protocol GET /v2 and POST /v2/models/%s/infer"
 
 _log = logging.getLogger("mlops.serving")
-
-Receive = Callable[[], Awaitable[dict[str, Any]]]
-Send = Callable[[dict[str, Any]], Awaitable[None]]
 
 
 class NonFiniteError(ArithmeticError):
@@ -136,7 +134,7 @@ class Application:
             routes[f"{path}/infer"] = _Route("v2/infer", _WRITE, infer=self._v2)
         return routes
 
-    async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         if scope["type"] != "http":
             raise RuntimeError(f"only http is served, got {scope['type']}; start it with lifespan and websockets off")
@@ -163,7 +161,7 @@ class Application:
         await send({"type": "http.response.start", "status": found.status, "headers": headers})
         await send({"type": "http.response.body", "body": b"" if method == "HEAD" else found.content})
 
-    async def _infer(self, route: _Route, scope: dict[str, Any], receive: Receive) -> _Answer | None:
+    async def _infer(self, route: _Route, scope: Scope, receive: Receive) -> _Answer | None:
         at = time.time()
         assert route.infer is not None  # noqa: S101 - a route has a page or this
         is_captured = self._recorder is not None and self._recorder.wanted()

@@ -5,7 +5,7 @@ A request has one tensor a column (``[n]`` or ``[n, 1]``), or one tensor ``[n, c
 See: https://github.com/kserve/open-inference-protocol/blob/main/specification/protocol/inference_rest.md
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,12 +30,12 @@ class InferenceRequest:
     id: str | None
 
 
-def server_metadata(version: str) -> dict[str, Any]:
+def server_metadata(version: str) -> dict[str, object]:
     """Return the answer to ``GET /v2``."""
     return {"name": SERVER, "version": version, "extensions": []}
 
 
-def model_metadata(name: str, version: str, signature: ModelSignature) -> dict[str, Any]:
+def model_metadata(name: str, version: str, signature: ModelSignature) -> dict[str, object]:
     """Return the answer to ``GET /v2/models/<name>``.
 
     Example:
@@ -94,7 +94,7 @@ def as_instances(rows: list[list[Any]]) -> bytes:
     return orjson.dumps({"instances": rows})
 
 
-def _request_problems(document: dict[str, Any], identity: object, signature: ModelSignature) -> Iterator[str]:
+def _request_problems(document: Mapping[str, Any], identity: object, signature: ModelSignature) -> Iterator[str]:
     if identity is not None and not isinstance(identity, str):
         yield f"id must be text, got {str(identity)[:60]}"
     outputs = document.get("outputs", [])
@@ -105,7 +105,7 @@ def _request_problems(document: dict[str, Any], identity: object, signature: Mod
         yield f"outputs may only name {signature.output!r}, got {str(outputs)[:60]}"
 
 
-def _columns(inputs: list[dict[str, Any]], signature: ModelSignature, problems: list[str]) -> list[list[Any]]:
+def _columns(inputs: Sequence[Mapping[str, Any]], signature: ModelSignature, problems: list[str]) -> list[list[Any]]:
     """Return the rows; problems are added to the list, and then the rows mean nothing."""
     names = [column.name for column in signature.inputs]
     tensors = {}
@@ -139,7 +139,7 @@ def _columns(inputs: list[dict[str, Any]], signature: ModelSignature, problems: 
     return [list(row) for row in zip(*(tensors[name][2] if name in tensors else absent for name in names), strict=True)]
 
 
-def _column_problems(tensor: dict[str, Any], is_category: bool, place: str) -> Iterator[str]:
+def _column_problems(tensor: Mapping[str, Any], is_category: bool, place: str) -> Iterator[str]:
     shape, datatype = tensor["shape"], tensor["datatype"]
     if len(shape) > 1 and shape[1:] != [1]:
         yield f"{place}.shape must be [n] or [n, 1], got {shape}"
@@ -150,7 +150,7 @@ def _column_problems(tensor: dict[str, Any], is_category: bool, place: str) -> I
 
 
 def _matrix(
-    tensor: dict[str, Any], values: list[Any], signature: ModelSignature, problems: list[str]
+    tensor: Mapping[str, Any], values: list[Any], signature: ModelSignature, problems: list[str]
 ) -> list[list[Any]]:
     width, shape = len(signature.inputs), tensor["shape"]
     if any(column.type == "category" for column in signature.inputs):
@@ -163,7 +163,7 @@ def _matrix(
     return [] if problems else [values[start : start + width] for start in range(0, len(values), width)]
 
 
-def _values(tensor: dict[str, Any], place: str, problems: list[str]) -> list[Any]:
+def _values(tensor: Mapping[str, Any], place: str, problems: list[str]) -> list[Any]:
     """Return the tensor's elements in row order, as flat as its shape says."""
     shape, data, datatype = tensor.get("shape"), tensor.get("data"), tensor.get("datatype")
     parameters = tensor.get("parameters")

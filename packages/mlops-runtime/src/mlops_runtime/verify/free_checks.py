@@ -1,7 +1,8 @@
 """What can be asked of an account without making anything that is paid by the hour."""
 
 import json
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
 
@@ -9,6 +10,9 @@ from mlops_runtime.verify.account import Place
 from mlops_runtime.verify.problems import CheckError, VerifyError
 from mlops_runtime.verify.steps import FLEET, INSTANCE
 from mlops_runtime.verify.template import Statement, Template
+
+if TYPE_CHECKING:
+    from mypy_boto3_iam.type_defs import EvaluationResultTypeDef
 
 _VPCS = "VPCs per Region"
 _ACTIONS_PER_CALL = 100
@@ -129,7 +133,7 @@ def policies_are_taken(place: Place, template: Template) -> str:
     return f"{len(policies)} policies, {asked} actions simulated"
 
 
-def _denied(statement: Statement, results: list[dict[str, Any]]) -> list[str]:
+def _denied(statement: Statement, results: "Sequence[EvaluationResultTypeDef]") -> list[str]:
     if statement.has_conditions:
         return []
     return [

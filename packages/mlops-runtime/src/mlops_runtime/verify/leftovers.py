@@ -1,7 +1,6 @@
 """What is left of a verification, found by names and tags alone, and its removal."""
 
 from collections.abc import Callable, Iterator
-from typing import Any
 
 from botocore.exceptions import ClientError
 
@@ -100,7 +99,7 @@ def _keys(place: Place) -> Iterator[Left]:
     for page in pages:
         for row in page["ResourceTagMappingList"]:
             try:
-                key: dict[str, Any] = kms.describe_key(KeyId=row["ResourceARN"])["KeyMetadata"]
+                key = kms.describe_key(KeyId=row["ResourceARN"])["KeyMetadata"]
             except ClientError as error:
                 if error.response["Error"]["Code"] != "NotFoundException":
                     raise

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from threading import Event, Thread
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -17,6 +17,11 @@ from mlops_runtime.registry.package_registry import Approver
 from mlops_runtime.verify.account import Place
 from mlops_runtime.verify.probe_model import ProbeModel, failing, times
 from mlops_runtime.verify.problems import CheckError
+
+if TYPE_CHECKING:
+    from mypy_boto3_lambda.type_defs import FunctionConfigurationResponseTypeDef
+    from mypy_boto3_sagemaker.type_defs import DescribeEndpointOutputTypeDef, DescribeModelPackageOutputTypeDef
+    from mypy_boto3_stepfunctions.type_defs import DescribeExecutionOutputTypeDef, ExecutionListItemTypeDef
 
 _REASON = "mlops verify"
 _DENIED = ("AccessDenied", "AccessDeniedException")
@@ -62,8 +67,8 @@ class LoopChecks:
         """Hold each function of the stack to being Active."""
         client = self._place.client("lambda")
 
-        def settled(name: str) -> dict[str, Any] | None:
-            found: dict[str, Any] = client.get_function_configuration(FunctionName=name)
+        def settled(name: str) -> "FunctionConfigurationResponseTypeDef | None":
+            found = client.get_function_configuration(FunctionName=name)
             return None if found.get("State") == "Pending" else found
 
         for name in self._deployed.functions:
@@ -234,7 +239,7 @@ class LoopChecks:
             caller=self._place.caller,
         )
 
-    def _approve(self, package: str) -> dict[str, Any]:
+    def _approve(self, package: str) -> "DescribeExecutionOutputTypeDef":
         """Approve a package and return how the deployment of it ended."""
         self._idle()
         seen = self._seen()
@@ -243,16 +248,18 @@ class LoopChecks:
 
     # -- what is seen
 
-    def _describe(self, package: str) -> dict[str, Any]:
-        return dict(self._sagemaker.describe_model_package(ModelPackageName=package))
+    def _describe(self, package: str) -> "DescribeModelPackageOutputTypeDef":
+        found: DescribeModelPackageOutputTypeDef = self._sagemaker.describe_model_package(ModelPackageName=package)
+        return found
 
-    def _describe_endpoint(self) -> dict[str, Any] | None:
+    def _describe_endpoint(self) -> "DescribeEndpointOutputTypeDef | None":
         try:
-            return dict(self._sagemaker.describe_endpoint(EndpointName=self._endpoint))
+            found: DescribeEndpointOutputTypeDef = self._sagemaker.describe_endpoint(EndpointName=self._endpoint)
         except ClientError as error:
             if "Could not find" in str(error):
                 return None
             raise
+        return found
 
     def _config(self) -> str:
         found = self._describe_endpoint()
@@ -269,7 +276,7 @@ class LoopChecks:
         )
         return float(json.loads(answer["Body"].read())["predictions"][0])
 
-    def _executions(self) -> list[dict[str, Any]]:
+    def _executions(self) -> "list[ExecutionListItemTypeDef]":
         listed = self._machines.list_executions(stateMachineArn=self._machine, maxResults=100)["executions"]
         return [execution for execution in listed if execution["startDate"] >= self._deployed.since]
 
@@ -292,9 +299,9 @@ class LoopChecks:
 
         return self._place.wait(appeared, "an execution of the Deploy machine", beat=self._beat)
 
-    def _ended(self, execution: str) -> dict[str, Any]:
-        def ended() -> dict[str, Any] | None:
-            found: dict[str, Any] = self._machines.describe_execution(executionArn=execution)
+    def _ended(self, execution: str) -> "DescribeExecutionOutputTypeDef":
+        def ended() -> "DescribeExecutionOutputTypeDef | None":
+            found = self._machines.describe_execution(executionArn=execution)
             return None if found["status"] == "RUNNING" else found
 
         with self._stated([execution]):

@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mlops_runtime.contracts import ContractError, canonical_json, from_json
 from mlops_runtime.contracts.verify import ReportSignature, SignedReport, Verdict, VerifyReport
@@ -167,7 +167,7 @@ class Checked:
     report_sha256: str
     key_sha256: str
 
-    def seen(self) -> list[dict[str, Any]]:
+    def seen(self) -> list[dict[str, object]]:
         """Return what the ledger records: for each claim that passed or failed, where and when, and the report's hash."""
         return [
             {

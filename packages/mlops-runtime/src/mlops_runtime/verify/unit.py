@@ -3,13 +3,16 @@
 import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
 
 from mlops_runtime.verify.account import Place
 from mlops_runtime.verify.journal import Journal
 from mlops_runtime.verify.problems import CheckError, VerifyError
+
+if TYPE_CHECKING:
+    from mypy_boto3_cloudformation.type_defs import DescribeChangeSetOutputTypeDef, StackTypeDef
 
 CAPABILITIES = ["CAPABILITY_IAM", "CAPABILITY_NAMED_IAM"]
 _OWNED = ("BucketAlreadyOwnedByYou",)
@@ -101,8 +104,9 @@ class Unit:
         status = self._settled(name)
         if status != "CREATE_COMPLETE":
             raise CheckError(f"the stack ended as {status}: {self._reasons(name)}")
-        described = self._describe(name) or {}
-        return {row["OutputKey"]: row["OutputValue"] for row in described.get("Outputs", [])}
+        described = self._describe(name)
+        outputs = [] if described is None else described.get("Outputs", [])
+        return {row["OutputKey"]: row["OutputValue"] for row in outputs}
 
     def functions(self) -> list[str]:
         """Return the names of the stack's functions."""
@@ -142,8 +146,8 @@ class Unit:
                 raise
             raise CheckError(f"CloudFormation refuses the template: {error.response['Error']['Message']}") from error
 
-        def made() -> dict[str, Any] | None:
-            description: dict[str, Any] = client.describe_change_set(StackName=name, ChangeSetName=name)
+        def made() -> "DescribeChangeSetOutputTypeDef | None":
+            description = client.describe_change_set(StackName=name, ChangeSetName=name)
             return None if description["Status"] in ("CREATE_PENDING", "CREATE_IN_PROGRESS") else description
 
         description = place.wait(made, "the change set", beat=self._beat)
@@ -188,9 +192,9 @@ class Unit:
             )
         return "no events"
 
-    def _describe(self, name: str) -> dict[str, Any] | None:
+    def _describe(self, name: str) -> "StackTypeDef | None":
         try:
-            found: dict[str, Any] = self._cloudformation.describe_stacks(StackName=name)["Stacks"][0]
+            found = self._cloudformation.describe_stacks(StackName=name)["Stacks"][0]
         except ClientError as error:
             if "does not exist" in str(error):
                 return None
