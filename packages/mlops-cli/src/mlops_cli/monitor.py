@@ -130,18 +130,18 @@ def report_lines(report: "MonitorReport") -> "Iterator[str]":
 def feature_lines(report: "MonitorReport", drift: "FeatureDrift") -> "Iterator[str]":
     """Yield what a person reads of one feature before its distribution."""
     from mlops_runtime.monitor import wording
-    from mlops_runtime.monitor.page import report_words
+    from mlops_runtime.monitor.monitors.drift import feature_words
     from mlops_runtime.monitor.wording import number
 
-    _, word = report_words.drift_word(drift, suppressed=report.suppressed is not None)
+    _, word = feature_words.drift_word(drift, suppressed=report.suppressed is not None)
     span = f"{wording.moment(report.window_from)} to {wording.moment(report.window_until)} UTC"
     yield f"{drift.name} of {report.endpoint}, {span}: {word}"
     if drift.description is not None:
         yield f"  {drift.description}"
-    yield f"  do: {report_words.what_to_do(drift)}"
+    yield f"  do: {feature_words.what_to_do(drift)}"
     numbers = [("Jensen-Shannon", drift.jensen_shannon), ("L-infinity", drift.l_infinity)]
     numbers += [("Wasserstein", drift.wasserstein), ("mean moved, in sd", drift.mean_shift)]
-    shown = [f"PSI {report_words.psi_text(drift)}"] if report_words.has_psi(drift) else []
+    shown = [f"PSI {feature_words.psi_text(drift)}"] if feature_words.has_psi(drift) else []
     shown += [f"{name} {number(value)}" for name, value in numbers if value is not None]
     rule = "" if drift.rule is None else f", by the rule {drift.rule.replace('_', ' ')}"
     yield f"  {', '.join([*shown, f'p-value {wording.p_text(drift.p_value)}'])}{rule}"

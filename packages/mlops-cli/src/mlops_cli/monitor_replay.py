@@ -329,7 +329,7 @@ def _is_before_live(window: "ReplayedWindow") -> bool:
 
 
 def _drifted(window: "ReplayedWindow") -> str:
-    from mlops_runtime.monitor.page.report_words import ranked
+    from mlops_runtime.monitor.monitors.drift.feature_words import ranked
 
     names = [f.name if f.persistent else f"({f.name})" for f in ranked(window.features) if f.drifted]
     hours, before = window.window.hours, window.hours_before_live

@@ -23,9 +23,9 @@ def print_features(report: "MonitorReport") -> None:
     """Print a report's features by evidence: twenty, or all that drifted."""
     from rich.console import Console
 
-    from mlops_runtime.monitor.page import report_words
+    from mlops_runtime.monitor.monitors.drift import feature_words
 
-    ranked = report_words.ranked(report.drift.features)
+    ranked = feature_words.ranked(report.drift.features)
     if not ranked:
         return
     shown = ranked[: max(_ROWS, sum(feature.drifted for feature in ranked))]
@@ -63,15 +63,15 @@ def print_distribution(rows: "Sequence[CellRow]") -> None:
 def print_history(past: "Sequence[tuple[MonitorReport, FeatureDrift]]") -> None:
     """Print what a feature was in each window."""
     from mlops_runtime.monitor import wording
-    from mlops_runtime.monitor.page import report_words
+    from mlops_runtime.monitor.monitors.drift import feature_words
 
     print_table(
         ("window until", "PSI", "verdict", "what happened"),
         [
             (
                 wording.moment(report.window_until),
-                report_words.psi_text(drift),
-                report_words.drift_word(drift, suppressed=report.suppressed is not None)[1],
+                feature_words.psi_text(drift),
+                feature_words.drift_word(drift, suppressed=report.suppressed is not None)[1],
                 drift.untested or (drift.description or "" if drift.drifted else ""),
             )
             for report, drift in past
@@ -99,14 +99,14 @@ def bar(before: float, after: float, scale: float, *, width: int = _BAR) -> str:
 
 def _feature(feature: "FeatureDrift", *, suppressed: bool) -> tuple[str, ...]:
     from mlops_runtime.monitor import wording
-    from mlops_runtime.monitor.page import report_words
+    from mlops_runtime.monitor.monitors.drift import feature_words
 
     rates = (feature.null_rate, feature.new_rate)
     return (
         feature.name,
-        report_words.drift_word(feature, suppressed=suppressed)[1],
-        report_words.psi_text(feature),
+        feature_words.drift_word(feature, suppressed=suppressed)[1],
+        feature_words.psi_text(feature),
         wording.p_text(feature.p_value),
         *("" if rate is None else wording.value_text(rate, rate.value) for rate in rates),
-        report_words.told_text(feature),
+        feature_words.told_text(feature),
     )

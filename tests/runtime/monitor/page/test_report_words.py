@@ -1,4 +1,4 @@
-"""States in words, the order of evidence, what to do."""
+"""States in words."""
 
 from dataclasses import replace
 
@@ -8,7 +8,6 @@ from tests.runtime.monitor import reports
 from mlops_runtime.contracts.monitor import MonitorState
 from mlops_runtime.contracts.monitor_report import MONITORS, Measured
 from mlops_runtime.monitor import wording
-from mlops_runtime.monitor.monitors.drift.rules import Rule
 from mlops_runtime.monitor.page import report_words
 
 
@@ -25,40 +24,14 @@ def test_every_state_has_its_words(monitor: str, state: MonitorState) -> None:
     assert not said.means.endswith(".")
 
 
-@pytest.mark.parametrize("rule", Rule)
-def test_every_rule_says_what_to_do(rule: Rule) -> None:
-    """What alarms asks for a retraining where the world has changed; what is suspect waits for the next windows."""
-    found = reports.drift("price", 0.2, 1e-9, rule=rule.value)
-
-    retrains = "no training helps" if rule is Rule.TYPE else "if the world has changed, retrain"
-    assert report_words.what_to_do(found).endswith(retrains)
-    assert report_words.what_to_do(replace(found, persistent=False)).endswith("it alarms if the next windows agree")
-
-
-def test_rows_that_cannot_be_read_have_neither_a_psi_nor_a_training() -> None:
-    """Callers changed something; and a window in which nothing could be compared says what is missing."""
-    found = replace(reports.drift("unreadable_rows", 0.0, 1e-9, rule="unreadable"), persistent=True)
-    assert report_words.psi_text(found) == ""
-    assert report_words.what_to_do(found).endswith("columns of the model's inputs; no training helps")
+def test_a_window_in_which_nothing_could_be_compared_says_what_is_missing() -> None:
+    """The first reason of those that were not tested."""
     report = reports.report_of(8, (reports.drift("price", untested="50 values are too few"),))
     silent = replace(report, drift=replace(report.drift, state=MonitorState.INSUFFICIENT_DATA))
     assert (
         report_words.said(silent, "drift").means
         == "no feature could be tested in 1,000 rows, price: 50 values are too few"
     )
-
-
-def test_what_holds_or_was_not_tested_asks_for_nothing() -> None:
-    """And says why."""
-    assert report_words.what_to_do(reports.drift("price")) == "nothing: it holds"
-    assert report_words.what_to_do(reports.drift("price", untested="all null")) == "nothing can be said: all null"
-
-
-def test_features_are_ranked_by_evidence() -> None:
-    """Persistent drift, drift of this window, then the smallest p-values; untested ones last."""
-    ranked = [feature.name for feature in report_words.ranked(reports.MOVED)]
-
-    assert ranked == ["price", "price x stock", "store", "forecast", "stock", "null_patterns"]
 
 
 def test_a_report_without_a_verdict_gets_one() -> None:
@@ -107,28 +80,6 @@ def test_what_counted_is_said() -> None:
     assert report_words.engine_text(report) == "SageMaker Model Monitor"
     assert report_words.engine_text(replace(report, analyzer="mlops_runtime")).endswith("in place of AWS's image")
     assert report_words.engine_text(replace(report, engine=None)) == ""
-
-
-def test_model_monitor_gives_no_psi() -> None:
-    """A zero would look like one."""
-    assert report_words.psi_text(reports.drift("price", 0.0, rule="model_monitor")) == ""
-
-
-def test_verdicts_of_a_feature() -> None:
-    """Drift of enough windows, of this one, of earlier ones, of none."""
-    drifted = reports.drift("price", 0.2, 1e-9)
-    words = [
-        report_words.drift_word(feature)[1]
-        for feature in (
-            drifted,
-            replace(drifted, persistent=True),
-            replace(drifted, persistent=False),
-            reports.drift("price", persistent=True),
-            reports.drift("price"),
-        )
-    ]
-
-    assert words == ["drifted", "drifted", "in this window", "in earlier windows", "holds"]
 
 
 def test_a_window_has_its_hours() -> None:

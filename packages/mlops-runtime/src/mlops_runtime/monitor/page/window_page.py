@@ -15,6 +15,7 @@ from mlops_runtime.contracts.monitor import Baseline, Counts
 from mlops_runtime.contracts.monitor_report import BiasMetric, FeatureDrift, MonitorReport, monitor_states
 from mlops_runtime.monitor import wording
 from mlops_runtime.monitor.counting.baseline_cells import NULL_PATTERNS
+from mlops_runtime.monitor.monitors.drift import feature_words
 from mlops_runtime.monitor.monitors.drift.comparison import Comparison, coverage
 from mlops_runtime.monitor.monitors.drift.rules import pair_name
 from mlops_runtime.monitor.page import drawings as page_marks
@@ -99,7 +100,7 @@ def page(
     reports = page_marks.in_order(report, history, MOST_REPORTS)
     comparisons, note = _comparisons(report, baseline, counts)
     window = _Window(report=report, baseline=baseline, counts=counts, comparisons=comparisons, reports=reports)
-    parts = [_part(drift, window) for drift in report_words.ranked(report.drift.features)]
+    parts = [_part(drift, window) for drift in feature_words.ranked(report.drift.features)]
     return template.render(
         report=report,
         baseline=baseline,
@@ -120,6 +121,7 @@ def page(
         spark={"width": page_marks.SPARK_WIDTH, "height": page_marks.SPARK_HEIGHT},
         most=MOST_ATTRIBUTIONS,
         words=report_words,
+        feature_words=feature_words,
         wording=wording,
         marks=page_marks.marks,
         was_tested=page_marks.was_tested,
@@ -144,7 +146,7 @@ def _comparisons(
 
 
 def _part(drift: FeatureDrift, window: _Window) -> FeaturePart:
-    tone, word = report_words.drift_word(drift, suppressed=window.report.suppressed is not None)
+    tone, word = feature_words.drift_word(drift, suppressed=window.report.suppressed is not None)
     comparison = window.comparisons.get(drift.name)
     rows = () if comparison is None else cell_rows(comparison)
     baseline, counts = window.baseline, window.counts
