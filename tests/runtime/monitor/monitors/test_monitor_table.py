@@ -1,8 +1,10 @@
 """The table of states: the first reason not to know, else OK or VIOLATION; exactly one whatever the evidence."""
 
 from dataclasses import replace
+from pathlib import Path
 
 from hypothesis import given
+from tests.runtime.monitor import reports
 from tests.runtime.monitor.evidence import (
     EVIDENCE,
     FULL,
@@ -18,9 +20,10 @@ from tests.runtime.monitor.evidence import (
 
 from mlops_runtime.contracts.monitor import MonitorState, Violation
 from mlops_runtime.contracts.monitor_report import BiasMetric, BiasResult, Measured
+from mlops_runtime.monitor import monitors
 from mlops_runtime.monitor.monitors.attribution_ranking import compare
 from mlops_runtime.monitor.monitors.monitor_kind import silence
-from mlops_runtime.monitor.monitors.monitor_table import overall
+from mlops_runtime.monitor.monitors.monitor_table import overall, results
 from mlops_runtime.monitor.window_evidence import Evidence
 
 
@@ -96,3 +99,15 @@ def test_violations_of_another_engine_are_passed_on() -> None:
     """Model Monitor wrote them already."""
     theirs = (Violation(feature_name="x", constraint_check_type="baseline_drift_check", description="d"),)
     assert found(replace(FULL, violations=theirs)) == list(theirs)
+
+
+def test_a_section_of_the_page_is_of_a_monitor_and_beside_it() -> None:
+    """A monitor with something to show has its template; no template is of a monitor that there is not."""
+    templates = {path.name.partition(".")[0] for path in Path(monitors.__file__).parent.glob("*.html.jinja")}
+    shown = {
+        kind.name
+        for sample in reports.SAMPLES.values()
+        for kind, result in results(sample().report)
+        if kind.section(result, sample().baseline)
+    }
+    assert shown == templates == {"quality", "bias", "explainability", "latency"}

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 
-from mlops_runtime.contracts.monitor import TESTED, MetricValue, MonitorState, Violation
-from mlops_runtime.contracts.monitor_report import BiasResult, MonitorReport
+from mlops_runtime.contracts.monitor import TESTED, Baseline, MetricValue, MonitorState, Violation
+from mlops_runtime.contracts.monitor_report import BiasMetric, BiasResult, MonitorReport
 from mlops_runtime.monitor.monitors import facet_bias
 from mlops_runtime.monitor.monitors.classification import usable_rows
 from mlops_runtime.monitor.monitors.label_join import captured_facets
@@ -80,6 +80,12 @@ def _advice(result: BiasResult, report: MonitorReport) -> Iterator[str]:
         yield "ask the model's owner before it is trained on these calls"
 
 
+def _section(result: BiasResult, baseline: Baseline | None) -> list[BiasMetric]:
+    """Return what is violated first, then what holds, then what has no verdict."""
+    del baseline
+    return sorted(result.metrics, key=lambda each: (each.metric.violated is None, not each.metric.violated))
+
+
 BIAS = MonitorKind(
     name="bias",
     measure=_measure,
@@ -89,6 +95,7 @@ BIAS = MonitorKind(
     sentence=_sentence,
     happened=_happened,
     advice=_advice,
+    section=_section,
     holds="no facet is treated otherwise than in the baseline",
     violated=(
         "a facet is treated otherwise than in the baseline",

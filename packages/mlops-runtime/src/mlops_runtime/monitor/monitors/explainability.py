@@ -1,8 +1,11 @@
 """The monitor of explainability: whether the features still matter in the order in which they mattered."""
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
 
-from mlops_runtime.contracts.monitor import TESTED, MetricValue, MonitorState, Violation
+from mlops_runtime.contracts.monitor import TESTED, Baseline, MetricValue, MonitorState, Violation
 from mlops_runtime.contracts.monitor_report import ExplainabilityResult, MonitorReport
 from mlops_runtime.monitor.monitors.attribution_ranking import attribution_violations
 from mlops_runtime.monitor.monitors.monitor_kind import MonitorKind
@@ -10,6 +13,8 @@ from mlops_runtime.monitor.spec import MonitorSpec
 from mlops_runtime.monitor.window import Window
 from mlops_runtime.monitor.window_evidence import Evidence
 from mlops_runtime.monitor.wording import number
+
+MOST_ATTRIBUTIONS = 20  # that the page shows
 
 
 def _measure(evidence: Evidence, window: Window, spec: MonitorSpec) -> None:
@@ -44,6 +49,33 @@ def _sentence(result: ExplainabilityResult, report: MonitorReport) -> Iterator[s
         yield f"features matter in another order than in training (NDCG {number(result.ndcg)})"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attribution:
+    """One feature's share of all attributions, in the baseline and now, with its ranks."""
+
+    name: str
+    before: float | None
+    after: float
+    rank_before: int | None
+    rank: int
+
+
+def _section(result: ExplainabilityResult, baseline: Baseline | None) -> Mapping[str, Any]:
+    now = _shares(result.attributions or {})
+    before = _shares((baseline.attributions if baseline is not None else None) or {})
+    rank_before = {name: rank for rank, name in enumerate(sorted(before, key=lambda n: (-before[n], n)), 1)}
+    attributions = [
+        Attribution(name=name, before=before.get(name), after=now[name], rank_before=rank_before.get(name), rank=rank)
+        for rank, name in enumerate(sorted(now, key=lambda n: (-now[n], n)), 1)
+    ]
+    return {"attributions": attributions, "ndcg": result.ndcg, "most": MOST_ATTRIBUTIONS} if attributions else {}
+
+
+def _shares(values: Mapping[str, float]) -> dict[str, float]:
+    total = math.fsum(map(abs, values.values()))
+    return {name: abs(value) / total if total else 0.0 for name, value in values.items()}
+
+
 EXPLAINABILITY = MonitorKind(
     name="explainability",
     measure=_measure,
@@ -52,6 +84,7 @@ EXPLAINABILITY = MonitorKind(
     violations=_violations,
     sentence=_sentence,
     happened=_sentence,
+    section=_section,
     holds="the model looks at the same features",
     violated=(
         "the model looks at other features than in the baseline",

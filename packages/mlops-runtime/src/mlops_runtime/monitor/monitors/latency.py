@@ -1,10 +1,10 @@
 """The monitor of the model's latency: percentiles against limits and the weeks before."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 
-from mlops_runtime.contracts.monitor import TESTED, MetricValue, MonitorState
-from mlops_runtime.contracts.monitor_report import LatencyResult, MonitorReport
+from mlops_runtime.contracts.monitor import TESTED, Baseline, MetricValue, MonitorState
+from mlops_runtime.contracts.monitor_report import LatencyResult, Measured, MonitorReport
 from mlops_runtime.monitor.monitors.latency_measures import BASELINE_WEEKS, MINIMUM_CALLS, measure_latency
 from mlops_runtime.monitor.monitors.monitor_kind import NAMED, MonitorKind, StateText, judged
 from mlops_runtime.monitor.spec import MonitorSpec
@@ -66,6 +66,11 @@ def _meaning(result: LatencyResult, report: MonitorReport) -> StateText | None:
     )
 
 
+def _section(result: LatencyResult, baseline: Baseline | None) -> Sequence[Measured]:
+    del baseline
+    return result.metrics
+
+
 LATENCY = MonitorKind(
     name="latency",
     measure=_measure,
@@ -74,6 +79,7 @@ LATENCY = MonitorKind(
     sentence=_sentence,
     happened=_sentence,
     advice=_advice,
+    section=_section,
     holds="the model is as quick as it may be",
     violated=("the model is slower than it may be", "look at the instances' load and at the newest promotion"),
     meaning=_meaning,

@@ -2,9 +2,9 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
-from mlops_runtime.contracts.monitor import MetricValue, MonitorState, Violation
+from mlops_runtime.contracts.monitor import Baseline, MetricValue, MonitorState, Violation
 from mlops_runtime.contracts.monitor_report import Measured, MonitorReport, MonitorResult
 from mlops_runtime.monitor.metric_names import Monitor
 from mlops_runtime.monitor.spec import MonitorSpec
@@ -49,6 +49,10 @@ def _none(result: MonitorResult, report: MonitorReport) -> Sequence[str]:
     return ()
 
 
+def _no_section(result: MonitorResult, baseline: Baseline | None) -> None:
+    del result, baseline
+
+
 def _no_lines(result: MonitorResult, evidence: Evidence, spec: MonitorSpec) -> Sequence[Violation]:
     del result, evidence, spec
     return ()
@@ -75,6 +79,8 @@ class MonitorKind(Generic[Result]):
         happened: What a message lists of it. Default: nothing.
         advice: What a message says to do. Default: nothing.
         meaning: What the state of a result means, where it is not what it means of any monitor. Default: that.
+        section: What its section of the page shows: ``shown`` in the template ``<name>.html.jinja`` beside its module. Empty where
+            there is nothing to show. Default: it has no section.
         needs_baseline: Whether it knows nothing without a baseline that can be used. Default: it does not.
     """
 
@@ -89,6 +95,7 @@ class MonitorKind(Generic[Result]):
     happened: Callable[[Result, MonitorReport], Iterable[str]] = _none
     advice: Callable[[Result, MonitorReport], Iterable[str]] = _none
     meaning: Callable[[Result, MonitorReport], StateText | None] = _as_ever
+    section: Callable[[Result, Baseline | None], Any] = _no_section
     needs_baseline: bool = True
 
 

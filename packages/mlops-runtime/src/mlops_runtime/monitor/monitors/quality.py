@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from mlops_runtime.contracts.monitor import TESTED, MetricValue, MonitorState, Violation
+from mlops_runtime.contracts.monitor import TESTED, Baseline, MetricValue, MonitorState, Violation
 from mlops_runtime.contracts.monitor_report import Measured, MonitorReport, QualityResult
 from mlops_runtime.monitor.metric_names import camel, quality_names
 from mlops_runtime.monitor.monitors.label_measures import measure
@@ -111,6 +111,11 @@ def _advice(result: QualityResult, report: MonitorReport) -> Iterator[str]:
         yield "check that the labels are right; then let the model be trained anew, or roll back"
 
 
+def _section(result: QualityResult, baseline: Baseline | None) -> QualityResult | None:
+    del baseline
+    return result if result.metrics or result.values or result.segments or result.rows else None
+
+
 QUALITY = MonitorKind(
     name="quality",
     measure=_measure,
@@ -120,6 +125,7 @@ QUALITY = MonitorKind(
     sentence=_sentence,
     happened=_happened,
     advice=_advice,
+    section=_section,
     holds="the model is no worse than it may be",
     violated=(
         "the model is worse than it may be",

@@ -3,7 +3,6 @@
 The first screen says what is wrong; what it rests on follows, and the thresholds come last.
 """
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -12,12 +11,13 @@ from typing import Any
 import jinja2
 
 from mlops_runtime.contracts.monitor import Baseline, Counts
-from mlops_runtime.contracts.monitor_report import BiasMetric, FeatureDrift, MonitorReport, monitor_states
+from mlops_runtime.contracts.monitor_report import FeatureDrift, MonitorReport, monitor_states
 from mlops_runtime.monitor import wording
 from mlops_runtime.monitor.counting.baseline_cells import NULL_PATTERNS
 from mlops_runtime.monitor.monitors.drift import feature_words
 from mlops_runtime.monitor.monitors.drift.comparison import Comparison, coverage
 from mlops_runtime.monitor.monitors.drift.rules import pair_name
+from mlops_runtime.monitor.monitors.monitor_table import results
 from mlops_runtime.monitor.page import drawings as page_marks
 from mlops_runtime.monitor.page import report_words
 from mlops_runtime.monitor.page.drawings import CellRow, PairTable, Spark, cell_rows, compared, pair_table
@@ -26,11 +26,18 @@ from mlops_runtime.monitor.spec import MonitorSpec
 from mlops_runtime.monitor.wording import number, percent
 
 MOST_REPORTS = 30  # of the history
-MOST_ATTRIBUTIONS = 20
 
+_HERE = Path(__file__).parent
+# the section of a monitor is beside its module
 _ENVIRONMENT = jinja2.Environment(
-    autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    loader=jinja2.FileSystemLoader([_HERE, _HERE.parent / "monitors"]),
+    autoescape=True,
+    undefined=jinja2.StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+    keep_trailing_newline=True,
 )
+_ENVIRONMENT.globals |= {"wording": wording, "marks": page_marks.marks, "number": number, "percent": percent}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,17 +66,6 @@ class _Window:
     reports: Sequence[MonitorReport]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Attribution:
-    """One feature's share of all attributions, in the baseline and now, with its ranks."""
-
-    name: str
-    before: float | None
-    after: float
-    rank_before: int | None
-    rank: int
-
-
 def page(
     report: MonitorReport,
     *,
@@ -96,12 +92,11 @@ def page(
         >>> "nobody called the endpoint" in page(report, baseline=None, counts=None, history=(), spec=None)
         True
     """
-    template = _ENVIRONMENT.from_string(Path(__file__).with_name("report.html.jinja").read_text(encoding="utf-8"))
     reports = page_marks.in_order(report, history, MOST_REPORTS)
     comparisons, note = _comparisons(report, baseline, counts)
     window = _Window(report=report, baseline=baseline, counts=counts, comparisons=comparisons, reports=reports)
     parts = [_part(drift, window) for drift in feature_words.ranked(report.drift.features)]
-    return template.render(
+    return _ENVIRONMENT.get_template("report.html.jinja").render(
         report=report,
         baseline=baseline,
         counts=counts,
@@ -110,23 +105,16 @@ def page(
         features=parts,
         drifted=[part for part in parts if part.drift.drifted or part.drift.persistent],
         states=dict(sorted(monitor_states(report).items(), key=lambda item: report_words.TONES[item[1]] != "bad")),
-        attributions=_attributions(report, baseline),
-        bias=[] if report.bias is None else sorted(report.bias.metrics, key=_by_verdict),
+        sections={kind.name: shown for kind, result in results(report) if (shown := kind.section(result, baseline))},
         uncovered=_uncovered(report, baseline, counts),
-        latency=() if report.latency is None else report.latency.metrics,
         ages=_ages(report),
         problems=problems(report),
         problems_text=problems_text(report),
         thresholds={} if spec is None else _thresholds(spec),
         spark={"width": page_marks.SPARK_WIDTH, "height": page_marks.SPARK_HEIGHT},
-        most=MOST_ATTRIBUTIONS,
         words=report_words,
         feature_words=feature_words,
-        wording=wording,
-        marks=page_marks.marks,
         was_tested=page_marks.was_tested,
-        number=number,
-        percent=percent,
     )
 
 
@@ -172,32 +160,11 @@ def _table(name: str, window: _Window) -> PairTable | None:
     return None
 
 
-def _attributions(report: MonitorReport, baseline: Baseline | None) -> list[Attribution]:
-    explained = report.explainability
-    now = _shares((explained.attributions if explained is not None else None) or {})
-    before = _shares((baseline.attributions if baseline is not None else None) or {})
-    rank_before = {name: rank for rank, name in enumerate(sorted(before, key=lambda n: (-before[n], n)), 1)}
-    return [
-        Attribution(name=name, before=before.get(name), after=now[name], rank_before=rank_before.get(name), rank=rank)
-        for rank, name in enumerate(sorted(now, key=lambda n: (-now[n], n)), 1)
-    ]
-
-
-def _shares(values: Mapping[str, float]) -> dict[str, float]:
-    total = math.fsum(map(abs, values.values()))
-    return {name: abs(value) / total if total else 0.0 for name, value in values.items()}
-
-
 def _uncovered(report: MonitorReport, baseline: Baseline | None, counts: Counts | None) -> dict[str, int]:
     """Return rows of combinations of conditions that the baseline does not know, the most frequent first."""
     if baseline is None or counts is None or not baseline.strata or not report.drift.uncovered_rows:
         return {}
     return dict(sorted(coverage(baseline, counts).uncovered.items(), key=lambda item: (-item[1], item[0])))
-
-
-def _by_verdict(bias: BiasMetric) -> tuple[bool, bool]:
-    """What is violated first, then what holds, then what has no verdict."""
-    return bias.metric.violated is None, not bias.metric.violated
 
 
 def _ages(report: MonitorReport) -> dict[str, float]:
