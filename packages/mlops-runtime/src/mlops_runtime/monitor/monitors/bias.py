@@ -14,8 +14,7 @@ from mlops_runtime.monitor.window_evidence import Evidence
 from mlops_runtime.monitor.wording import interval
 
 
-def _measure(evidence: Evidence, window: Window, spec: MonitorSpec) -> BiasResult | None:
-    del window
+def _measure(evidence: Evidence, _window: Window, spec: MonitorSpec) -> BiasResult | None:
     baseline, labels = evidence.baseline, evidence.labels
     if baseline is None or not baseline.facets:
         return None
@@ -32,8 +31,7 @@ def _measure(evidence: Evidence, window: Window, spec: MonitorSpec) -> BiasResul
     return BiasResult(metrics=metrics, problems={f"quality: {note}": 1 for note in notes} or None)
 
 
-def _state(result: BiasResult, evidence: Evidence, spec: MonitorSpec) -> MonitorState:
-    del spec
+def _state(result: BiasResult, evidence: Evidence, _spec: MonitorSpec) -> MonitorState:
     if not result.metrics:
         silent = silence(evidence.traffic)
         return MonitorState.INSUFFICIENT_DATA if silent is None else silent
@@ -45,14 +43,12 @@ def _state(result: BiasResult, evidence: Evidence, spec: MonitorSpec) -> Monitor
     return found
 
 
-def _metrics(result: BiasResult, report: MonitorReport) -> Iterator[MetricValue]:
-    del report
+def _metrics(result: BiasResult, _report: MonitorReport) -> Iterator[MetricValue]:
     if result.state in TESTED:
         yield MetricValue("bias", "BiasViolations", sum(bool(each.metric.violated) for each in result.metrics))
 
 
-def _violations(result: BiasResult, evidence: Evidence, spec: MonitorSpec) -> Iterator[Violation]:
-    del evidence, spec
+def _violations(result: BiasResult, _evidence: Evidence, _spec: MonitorSpec) -> Iterator[Violation]:
     for line in facet_bias.bias_violations(result.metrics)["violations"]:
         yield Violation(feature_name=f"{line['facet']}={line['facet_value']}", **line)
 
@@ -66,23 +62,20 @@ def _sentence(result: BiasResult, report: MonitorReport) -> Iterator[str]:
     yield from _happened(result, report)
 
 
-def _happened(result: BiasResult, report: MonitorReport) -> Iterator[str]:
-    del report
+def _happened(result: BiasResult, _report: MonitorReport) -> Iterator[str]:
     if result.state is MonitorState.VIOLATION:
         moved = [each for each in result.metrics if each.metric.violated]
         named = ", ".join(f"{m.metric.name} of {m.facet}={m.facet_value} {interval(m.metric)}" for m in moved[:NAMED])
         yield f"bias moved: {named}{more(len(moved))}"
 
 
-def _advice(result: BiasResult, report: MonitorReport) -> Iterator[str]:
-    del report
+def _advice(result: BiasResult, _report: MonitorReport) -> Iterator[str]:
     if result.state is MonitorState.VIOLATION:
         yield "ask the model's owner before it is trained on these calls"
 
 
-def _section(result: BiasResult, baseline: Baseline | None) -> list[BiasMetric]:
+def _section(result: BiasResult, _baseline: Baseline | None) -> list[BiasMetric]:
     """Return what is violated first, then what holds, then what has no verdict."""
-    del baseline
     return sorted(result.metrics, key=lambda each: (each.metric.violated is None, not each.metric.violated))
 
 

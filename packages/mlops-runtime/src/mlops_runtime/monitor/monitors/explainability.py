@@ -17,18 +17,15 @@ from mlops_runtime.monitor.wording import number
 MOST_ATTRIBUTIONS = 20  # that the page shows
 
 
-def _measure(evidence: Evidence, window: Window, spec: MonitorSpec) -> None:
-    # a job explains, in the image of the model
-    del evidence, window, spec
+def _measure(_evidence: Evidence, _window: Window, _spec: MonitorSpec) -> None:
+    """A job explains, in the image of the model."""
 
 
-def _state(result: ExplainabilityResult, evidence: Evidence, spec: MonitorSpec) -> MonitorState:
-    del evidence, spec
+def _state(result: ExplainabilityResult, _evidence: Evidence, _spec: MonitorSpec) -> MonitorState:
     return result.state
 
 
-def _metrics(result: ExplainabilityResult, report: MonitorReport) -> Iterator[MetricValue]:
-    del report
+def _metrics(result: ExplainabilityResult, _report: MonitorReport) -> Iterator[MetricValue]:
     if result.state in TESTED and result.ndcg is not None:
         yield MetricValue("explainability", "Ndcg", result.ndcg)
 
@@ -43,8 +40,7 @@ def _violations(result: ExplainabilityResult, evidence: Evidence, spec: MonitorS
         yield Violation(feature_name="prediction", **line)
 
 
-def _sentence(result: ExplainabilityResult, report: MonitorReport) -> Iterator[str]:
-    del report
+def _sentence(result: ExplainabilityResult, _report: MonitorReport) -> Iterator[str]:
     if result.state is MonitorState.VIOLATION and result.ndcg is not None:
         yield f"features matter in another order than in training (NDCG {number(result.ndcg)})"
 

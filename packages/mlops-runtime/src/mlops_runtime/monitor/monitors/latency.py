@@ -19,15 +19,13 @@ def _measure(evidence: Evidence, window: Window, spec: MonitorSpec) -> LatencyRe
     return measure_latency(evidence.latency_hours, window, spec, since=datetime.fromisoformat(evidence.live.since))
 
 
-def _state(result: LatencyResult, evidence: Evidence, spec: MonitorSpec) -> MonitorState:
-    del evidence, spec
+def _state(result: LatencyResult, _evidence: Evidence, _spec: MonitorSpec) -> MonitorState:
     if result.calls == 0:
         return MonitorState.NO_TRAFFIC
     return MonitorState.INSUFFICIENT_DATA if result.calls < MINIMUM_CALLS else judged(result.metrics)
 
 
-def _metrics(result: LatencyResult, report: MonitorReport) -> Iterator[MetricValue]:
-    del report
+def _metrics(result: LatencyResult, _report: MonitorReport) -> Iterator[MetricValue]:
     if result.state not in TESTED:
         return
     ratios = [m.value / m.baseline for m in result.metrics if m.value is not None and m.baseline]
@@ -36,8 +34,7 @@ def _metrics(result: LatencyResult, report: MonitorReport) -> Iterator[MetricVal
     yield MetricValue("latency", "LatencyViolations", sum(bool(m.violated) for m in result.metrics))
 
 
-def _sentence(result: LatencyResult, report: MonitorReport) -> Iterator[str]:
-    del report
+def _sentence(result: LatencyResult, _report: MonitorReport) -> Iterator[str]:
     if result.state is MonitorState.VIOLATION:
         slow = [metric for metric in result.metrics if metric.violated]
         yield "the model is slow: " + ", ".join(
@@ -45,14 +42,12 @@ def _sentence(result: LatencyResult, report: MonitorReport) -> Iterator[str]:
         )
 
 
-def _advice(result: LatencyResult, report: MonitorReport) -> Iterator[str]:
-    del report
+def _advice(result: LatencyResult, _report: MonitorReport) -> Iterator[str]:
     if result.state is MonitorState.VIOLATION:
         yield "look at the instances' load and at what was promoted last"
 
 
-def _meaning(result: LatencyResult, report: MonitorReport) -> StateText | None:
-    del report
+def _meaning(result: LatencyResult, _report: MonitorReport) -> StateText | None:
     if result.state is not MonitorState.INSUFFICIENT_DATA:
         return None
     if result.calls < MINIMUM_CALLS:
@@ -66,8 +61,7 @@ def _meaning(result: LatencyResult, report: MonitorReport) -> StateText | None:
     )
 
 
-def _section(result: LatencyResult, baseline: Baseline | None) -> Sequence[Measured]:
-    del baseline
+def _section(result: LatencyResult, _baseline: Baseline | None) -> Sequence[Measured]:
     return result.metrics
 
 

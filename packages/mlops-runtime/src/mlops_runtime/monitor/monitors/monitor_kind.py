@@ -44,22 +44,15 @@ class StateText:
     do: str = ""
 
 
-def _none(result: MonitorResult, report: MonitorReport) -> Sequence[str]:
-    del result, report
+def _none(_result: MonitorResult, _of: object) -> Sequence[str]:
     return ()
 
 
-def _no_section(result: MonitorResult, baseline: Baseline | None) -> None:
-    del result, baseline
-
-
-def _no_lines(result: MonitorResult, evidence: Evidence, spec: MonitorSpec) -> Sequence[Violation]:
-    del result, evidence, spec
+def _no_lines(_result: MonitorResult, _evidence: Evidence, _spec: MonitorSpec) -> Sequence[Violation]:
     return ()
 
 
-def _as_ever(result: MonitorResult, report: MonitorReport) -> StateText | None:
-    del result, report
+def _as_ever(_result: MonitorResult, _report: MonitorReport) -> StateText | None:
     return None
 
 
@@ -95,7 +88,7 @@ class MonitorKind(Generic[Result]):
     happened: Callable[[Result, MonitorReport], Iterable[str]] = _none
     advice: Callable[[Result, MonitorReport], Iterable[str]] = _none
     meaning: Callable[[Result, MonitorReport], StateText | None] = _as_ever
-    section: Callable[[Result, Baseline | None], Any] = _no_section
+    section: Callable[[Result, Baseline | None], Any] = _none
     needs_baseline: bool = True
 
 

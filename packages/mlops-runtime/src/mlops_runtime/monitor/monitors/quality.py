@@ -18,15 +18,13 @@ _PRIMARY = ("wape", "auc", "rmse", "brier")
 _UNJUDGED = "no metric has both an interval and a limit, of quality_limits or from the holdout"
 
 
-def _measure(evidence: Evidence, window: Window, spec: MonitorSpec) -> QualityResult:
-    del window
+def _measure(evidence: Evidence, _window: Window, spec: MonitorSpec) -> QualityResult:
     if evidence.labels is None or evidence.baseline is None:
         return QualityResult()
     return measure(evidence.labels, evidence.baseline, spec)
 
 
-def _state(result: QualityResult, evidence: Evidence, spec: MonitorSpec) -> MonitorState:
-    del evidence
+def _state(result: QualityResult, _evidence: Evidence, spec: MonitorSpec) -> MonitorState:
     if result.rows == 0 and result.unjudged is None:
         return MonitorState.NO_LABELS_YET
     return MonitorState.INSUFFICIENT_DATA if result.rows < spec.minimum_labels else judged(result.metrics)
@@ -49,8 +47,7 @@ def _metrics(result: QualityResult, report: MonitorReport) -> Iterator[MetricVal
     yield MetricValue("quality", "QualityViolations", sum(bool(metric.violated) for metric in measured))
 
 
-def _violations(result: QualityResult, evidence: Evidence, spec: MonitorSpec) -> Iterator[Violation]:
-    del evidence, spec
+def _violations(result: QualityResult, _evidence: Evidence, _spec: MonitorSpec) -> Iterator[Violation]:
     for metric in result.metrics:
         if not metric.violated:
             continue
@@ -100,19 +97,16 @@ def _metric(metric: Measured) -> str:
     return f"{name} {interval(metric)}{against if metric.violated else ''}"
 
 
-def _happened(result: QualityResult, report: MonitorReport) -> Iterator[str]:
-    del report
+def _happened(result: QualityResult, _report: MonitorReport) -> Iterator[str]:
     return (_metric(metric) for metric in result.metrics if metric.violated)
 
 
-def _advice(result: QualityResult, report: MonitorReport) -> Iterator[str]:
-    del report
+def _advice(result: QualityResult, _report: MonitorReport) -> Iterator[str]:
     if result.state is MonitorState.VIOLATION:
         yield "check that the labels are right; then let the model be trained anew, or roll back"
 
 
-def _section(result: QualityResult, baseline: Baseline | None) -> QualityResult | None:
-    del baseline
+def _section(result: QualityResult, _baseline: Baseline | None) -> QualityResult | None:
     return result if result.metrics or result.values or result.segments or result.rows else None
 
 

@@ -235,8 +235,7 @@ def _what(feature: FeatureDrift) -> str:
     return f"PSI {number(feature.psi)}" if feature.description is None else feature.description
 
 
-def _happened(result: DriftResult, report: MonitorReport) -> Iterator[str]:
-    del report
+def _happened(result: DriftResult, _report: MonitorReport) -> Iterator[str]:
     drifted = [feature for feature in result.features if feature.drifted or is_confirmed(feature)]
     for feature in drifted[:LISTED]:
         yield f"{feature.name}: {_what(feature)}{'' if is_confirmed(feature) else ' (this window alone)'}"
