@@ -14,7 +14,8 @@ import typer
 from mlops_cli.aws_account import Profile, UserError, account
 from mlops_cli.local import Home
 from mlops_cli.plan_checks import read_keys, read_networks
-from mlops_cli.stacks import Stacks, synthesize_app
+from mlops_cli.stacks import Stacks, assembly_templates, synthesize_app
+from mlops_cli.unit_owners import owned_units
 
 if TYPE_CHECKING:
     from mlops_cli.aws_account import Account
@@ -74,7 +75,7 @@ def plan(
 
     allowed = [] if allow is None else allow
     with _assembly(app) as folder:
-        templates = _chosen(dict(_templates(folder)), stacks)
+        templates = _chosen(dict(assembly_templates(folder)), stacks)
         for notice in notices(folder, stacks):
             typer.echo(notice, err=True)
         with account(profile, home) as aws:
@@ -84,7 +85,12 @@ def plan(
             networks = read_networks(aws, templates)
             schemas = _schemas()
             found = [compare(name, version.deployed, version.new, schemas) for name, version in versions.items()]
-            existing = names_that_exist(aws, found, versions)
+            owned = list(owned_units(cloudformation, templates))
+            existing = [
+                one
+                for one in names_that_exist(aws, found, versions)
+                if not any(each.covers(one.resource.stack, one.resource.name) for each in owned)
+            ]
             if mapping is not None:
                 write_mapping(cloudformation, mapping, versions)
     for note in (*keys.notes, *networks):
@@ -109,6 +115,7 @@ def plan(
         if one.reason is not None or not as_json:
             typer.echo(f"{one.resource.stack}: {one.text}", err=one.reason is not None)
     problems += [*keys.problems, *(refusal.text for refusal in refused)]
+    problems += [each.text for each in owned]
     taken = refusals_of(existing)
     if taken:
         problems.append(f"{len(taken)} of the names to be created already exist: {taken[0]}")
@@ -209,20 +216,6 @@ def _assembly(app: str | None) -> Iterator[Path]:
     with tempfile.TemporaryDirectory() as folder:
         synthesize_app(app, Path(folder))
         yield Path(folder)
-
-
-def _templates(folder: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Yield each stack's name and template, those of stages too."""
-    manifest = folder / "manifest.json"
-    if not manifest.is_file():
-        raise UserError(f"no cloud assembly in {str(folder)!r} (manifest.json is missing); run cdk synth")
-    for artifact_id, artifact in json.loads(manifest.read_text("utf-8")).get("artifacts", {}).items():
-        properties = artifact.get("properties", {})
-        if artifact["type"] == "aws:cloudformation:stack":
-            name = properties.get("stackName", artifact_id)
-            yield name, json.loads((folder / properties["templateFile"]).read_text("utf-8"))
-        elif artifact["type"] == "cdk:cloud-assembly":
-            yield from _templates(folder / properties["directoryName"])
 
 
 def _chosen(templates: dict[str, Mapping[str, Any]], names: Sequence[str] | None) -> dict[str, Mapping[str, Any]]:

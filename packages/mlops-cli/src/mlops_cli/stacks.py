@@ -11,12 +11,13 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from mlops_cli.aws_account import UserError, shown
 from mlops_cli.local import Home, home_folder
+from mlops_cli.unit_owners import owned_units
 
 MINIMUM_NODE = 22
 _SAID = {"aws:cdk:info": "notice", "aws:cdk:warning": "warning"}
@@ -112,6 +113,24 @@ def notices(folder: Path, stacks: Sequence[str] | None = None) -> Iterator[str]:
                     yield f"{_SAID[entry['type']]} at {path.lstrip('/')}: {entry['data']}"
 
 
+def assembly_templates(folder: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Yield each stack's name and template, those of stages too.
+
+    Raises:
+        UserError: If there is no assembly in the folder.
+    """
+    manifest = folder / "manifest.json"
+    if not manifest.is_file():
+        raise UserError(f"no cloud assembly in {str(folder)!r} (manifest.json is missing); run cdk synth")
+    for artifact_id, artifact in json.loads(manifest.read_text("utf-8")).get("artifacts", {}).items():
+        properties = artifact.get("properties", {})
+        if artifact["type"] == "aws:cloudformation:stack":
+            name = properties.get("stackName", artifact_id)
+            yield name, json.loads((folder / properties["templateFile"]).read_text("utf-8"))
+        elif artifact["type"] == "cdk:cloud-assembly":
+            yield from assembly_templates(folder / properties["directoryName"])
+
+
 def _run(command: str, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
     arguments = shlex.split(command)
     if not arguments:
@@ -148,6 +167,10 @@ def deploy(stacks: Stacks = None, app: App = None, home: Home = None) -> None:
         synthesize_app(app, Path(folder), surroundings=running.environment())
         for notice in notices(Path(folder), stacks):
             typer.echo(notice, err=True)
+        templates = {name: body for name, body in assembly_templates(Path(folder)) if not stacks or name in stacks}
+        owned = list(owned_units(running.client("cloudformation"), templates))
+        if owned:
+            raise UserError(f"refused: {'; '.join(each.text for each in owned)}")
         shown_events = _Progress()
         try:
             outputs = deployer.deploy(running, Path(folder), stacks=stacks, on_event=shown_events)
