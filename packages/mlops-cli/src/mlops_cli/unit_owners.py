@@ -8,7 +8,7 @@ from typing import Any
 from mlops_runtime.contracts.unit_entries import ROOT, UNIT_ROOT
 
 _PARAMETER = "AWS::SSM::Parameter"
-_ENTRY = re.compile(rf"{ROOT}([^/]+)/unit")
+_ENTRY = re.compile(r"/mlops/([^/]+)/unit")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +63,7 @@ def _defined_units(template: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _owner(cloudformation: Any, name: str) -> str | None:
-    """Return the stack that a parameter belongs to; None if there is none, or the caller may not ask."""
+    """Return the stack that a parameter belongs to, or None if no stack has it or the caller may not ask."""
     from botocore.exceptions import ClientError
 
     try:
