@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 pytest_plugins = ["tests.tiers"]
 
 # before aws_cdk is imported
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # also where a library loads ONNX Runtime before ours does
 os.environ.setdefault("JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION", "1")
 os.environ.setdefault("CDK_VALIDATION", "false")
 

@@ -125,6 +125,8 @@ def test_a_slot_serves_rests_and_serves_again(sides: _Sides, wait_for: Callable[
 
     apply(sides.applier, serving)
     assert _live(sides.applier, deployment)["spec"]["replicas"] == 2
+    # the autoscaler has written what it sees of these pods, and has no reason to write again
+    wait_for(lambda: (_live(sides.applier, scaler).get("status") or {}).get("currentReplicas") == 2)
     before = _live(sides.applier, scaler)["metadata"]["resourceVersion"]
     apply(sides.applier, serving)
     assert _live(sides.applier, scaler)["metadata"]["resourceVersion"] == before

@@ -24,6 +24,8 @@ _OTHER_ACCOUNT = (
     "AWS_SECURITY_TOKEN",
     "AWS_SESSION_TOKEN",
 )
+# as in the image: ONNX Runtime reports nothing, whichever library loads it
+_IMAGE = {"ORT_DISABLE_TELEMETRY": "1"}
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 # what the parent of the embedded cloud hands to its child: an open socket, the proxy's password, where certificates go
@@ -94,12 +96,13 @@ def conflicting(environ: Mapping[str, str]) -> list[str]:
 
 
 def container(*, isolated: bool) -> dict[str, str]:
-    """Return what a process that stands for a container inherits of the variables of this process.
+    """Return what a process that stands for a container inherits of the variables of this process, and what our image sets.
 
     Args:
         isolated: Whether it has network isolation: then the proxy refuses it every host.
     """
     found = {name: os.environ[name] for name in _REPLACED if name in os.environ and OUTER in os.environ}
+    found |= _IMAGE
     if isolated:
         # claim: egress-network-isolation
         found |= {name: _as_isolated(found[name]) for name in _PROXY if name in found}
