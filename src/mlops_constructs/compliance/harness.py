@@ -212,11 +212,14 @@ def _stack_evidence(
 
 
 def _findings(pack: cdk_nag.NagPack, scope: IConstruct) -> list[Finding]:
-    return [
-        Finding(rule=violation.rule_name, severity=str(violation.severity), path=str(resource.construct_path))
-        for violation in pack.validate_scope(scope).violations
-        for resource in violation.violating_resources
-    ]
+    found: list[Finding] = []
+    for violation in pack.validate_scope(scope).violations:
+        rule, severity = violation.rule_name, str(violation.severity)  # each is a call to jsii
+        found += [
+            Finding(rule=rule, severity=severity, path=str(resource.construct_path))
+            for resource in violation.violating_resources
+        ]
+    return found
 
 
 def _cdk_findings(assembly: Path) -> list[Finding]:
