@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from mlops_local.cloud import Cloud
 
-pytest_plugins = ["tests.tiers"]
+pytest_plugins = ["tests.tiers", "tests.assemblies"]
 
 # before aws_cdk is imported
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # also where a library loads ONNX Runtime before ours does

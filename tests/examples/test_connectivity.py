@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import aws_cdk as cdk
 import pytest
-from examples.first_service import FirstService
 from examples.stacks import STACKS, compose
 from ministack.services.cloudformation import engine
 
@@ -17,40 +16,32 @@ from mlops_local import cloud as local_cloud
 from mlops_local.stacks import deployer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 Resources = dict[str, dict[str, Any]]
 DIGEST = "sha256:" + "0" * 64  # this machine's own code
-CLUSTER = {"name": "retail", "security_group_id": "sg-0123456789abcdef0", "subnet_cidrs": ["10.0.0.0/17"]}
-CERTIFICATE = "arn:aws:acm:us-east-1:123456789012:certificate/00000000-0000-0000-0000-000000000000"
 LEADS = ("AWS::EC2::VPCEndpoint", "AWS::EC2::SubnetRouteTableAssociation")
 RUNS = ("AWS::Lambda::Function", "AWS::Lambda::EventSourceMapping", "AWS::StepFunctions::StateMachine",
         "AWS::Glue::Connection", "AWS::SageMaker::Model")  # fmt: skip
 
 
 @pytest.fixture(scope="module")
-def templates(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Resources]:
+def templates(example_stacks: Callable[..., dict[str, Resources]]) -> dict[str, Resources]:
     """The resources of every example stack: both profiles, on SageMaker and on a cluster, and each stack that is alone."""
-    found: dict[str, Resources] = {}
-    kinds = [(profile, target, None) for profile in ("development", "production") for target in ("sagemaker", "eks")]
-    kinds += [("development", "sagemaker", unit) for unit in STACKS]
-    for profile, target, alone in kinds:
-        chosen = "DemandForecasting" if target == "eks" else alone
-        app = cdk.App(
-            outdir=str(tmp_path_factory.mktemp("templates")),
-            context={"image_digest": DIGEST, "profile": profile, "target": target, "cluster": CLUSTER,
-                     "certificate": CERTIFICATE if profile == "production" else None,
-                     "stacks": None if chosen is None else [chosen]},
-        )  # fmt: skip
-        compose(app)
-        if target == "eks":
-            FirstService(app, "FirstService")
-        found |= {
-            f"{stack.stack_name} {profile} {target} {alone}": stack.template["Resources"]
-            for stack in app.synth().stacks
-        }
-    return found
+    production, on_eks = (
+        {"profile": "production"},
+        {"target": "eks", "stacks": ["DemandForecasting"], "has_service": True},
+    )
+    contexts: list[dict[str, Any]] = [
+        {},
+        production,
+        on_eks,
+        {**production, **on_eks},
+        *({"stacks": [unit]} for unit in STACKS),
+    ]
+    found = [(json.dumps(context), example_stacks(**context)) for context in contexts]
+    return {f"{stack} {context}": resources for context, stacks in found for stack, resources in stacks.items()}
 
 
 def _needs(resources: Resources, name: str) -> set[str]:

@@ -36,9 +36,9 @@ def synthesize(folder, context):
 
 
 @pytest.fixture(scope="module")
-def templates(tmp_path_factory):
+def templates(example_stacks):
     """Return each stack's resources for a context, synthesized once: ``templates(stacks=["FirstEndpoint"])``."""
-    made = functools.cache(lambda text: synthesize(tmp_path_factory.mktemp("made"), json.loads(text)))
+    made = functools.cache(lambda text: example_stacks(**json.loads(text)))
     return lambda **context: made(json.dumps(context, sort_keys=True))
 
 

@@ -1,17 +1,13 @@
 """The table of what services send, and every template's conditions against it."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-import aws_cdk as cdk
 import pytest
-from examples.first_service import FirstService
-from examples.stacks import compose
 
 from mlops_local.aws_claims import read_claims
 from mlops_local.iam import source_keys
-from mlops_runtime.layers import layer_wheels
 
 SOURCE_KEYS = {"aws:sourcearn", "aws:sourceaccount", "aws:sourceowner", "aws:sourceorgid", "aws:sourceorgpaths"}
 # the resource whose key EventBridge uses, by what the statement says of it
@@ -97,33 +93,18 @@ def test_no_row_stands_twice() -> None:
 
 
 @pytest.fixture(scope="module")
-def documents(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[str, str, Mapping[str, Any]]]:
+def documents(example_stacks: Callable[..., dict[str, Any]]) -> list[tuple[str, str, Mapping[str, Any]]]:
     """The policy documents of every example stack, in both profiles and on both targets: place, type, statement."""
-    folder = tmp_path_factory.mktemp("templates")
-    cluster = {"name": "retail", "security_group_id": "sg-0123456789abcdef0", "subnet_cidrs": ["10.0.0.0/20"]}
+    on_eks = {"target": "eks", "stacks": ["DemandForecasting"], "has_service": True}  # the others are the same on both
     found: list[tuple[str, str, Mapping[str, Any]]] = []
-    with pytest.MonkeyPatch.context() as patch:
-        # stand-ins for the wheels that ``mlops assets build`` fetches: constructs only copy them
-        patch.setattr(layer_wheels, "ASSETS", folder / "assets")
-        (layer_wheels.layer_folder("monitor", architecture="x86_64") / "python").mkdir(parents=True)
-        for profile in ("development", "production"):
-            for target in ("sagemaker", "eks"):
-                context = {"image_digest": "sha256:" + "a" * 64, "profile": profile, "target": target}
-                certificate = "arn:aws:acm:us-east-1:123456789012:certificate/0"
-                app = cdk.App(
-                    outdir=str(folder / f"{profile}-{target}"),
-                    context={**context, "cluster": cluster, "certificate": certificate},
-                )
-                compose(app)
-                if (profile, target) == ("development", "eks"):
-                    FirstService(app, "FirstService")
-                for stack in app.synth().stacks:
-                    found += _statements(stack.stack_name, stack.template)
+    for context in ({}, {"profile": "production"}, on_eks, {"profile": "production", **on_eks}):
+        for stack, resources in example_stacks(**context).items():
+            found += _statements(stack, resources)
     return found
 
 
-def _statements(stack: str, template: Mapping[str, Any]) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
-    for name, resource in template["Resources"].items():
+def _statements(stack: str, resources: Mapping[str, Any]) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
+    for name, resource in resources.items():
         for field in ("AssumeRolePolicyDocument", "PolicyDocument", "KeyPolicy", "Policy"):
             document = resource.get("Properties", {}).get(field)
             for statement in _listed(document.get("Statement") if isinstance(document, Mapping) else None):
