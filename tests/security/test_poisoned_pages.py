@@ -98,7 +98,7 @@ def test_no_text_of_a_window_leaves_its_place(name: str, has_all: bool) -> None:
     for kind, path in paths.items():
         parts = poisoned(whole, path)
         try:
-            drawn = page(parts.pop("report"), **parts, spec=sample.spec)
+            drawn = page(parts.pop("report"), **parts)
         except (ValueError, LookupError, TypeError) as error:
             refused.append((kind, error))
             continue

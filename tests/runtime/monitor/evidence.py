@@ -11,7 +11,6 @@ from tests.runtime.monitor.timeline import BASELINE, LIVE
 from mlops_runtime.contracts import canonical_json, from_json
 from mlops_runtime.contracts.monitor import Facet, MonitorState, Violation, Violations
 from mlops_runtime.contracts.monitor_report import (
-    MONITORS,
     DriftResult,
     ExplainabilityResult,
     FeatureDrift,
@@ -20,6 +19,7 @@ from mlops_runtime.contracts.monitor_report import (
     MonitorReport,
     QualityResult,
 )
+from mlops_runtime.monitor.monitors.monitor_table import MONITORS as KINDS
 from mlops_runtime.monitor.monitors.monitor_table import decide, violations
 from mlops_runtime.monitor.report import build
 from mlops_runtime.monitor.spec import MonitorSpec
@@ -47,7 +47,7 @@ WINDOW = Window.before(datetime(2017, 8, 14, 0, 15, tzinfo=UTC), 168)
 
 def changed(evidence: Evidence, **changes: Any) -> Evidence:
     """Return evidence with other fields and, by the names of monitors, other measured results; None takes one out."""
-    results = {name: changes.pop(name) for name in MONITORS if name in changes}
+    results = {name: changes.pop(name) for name in KINDS if name in changes}
     kept = {**evidence.measured, **results}
     return replace(evidence, measured={name: each for name, each in kept.items() if each is not None}, **changes)
 

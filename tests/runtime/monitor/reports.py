@@ -1,7 +1,7 @@
 """Reports of windows as people meet them: no drift, drift, conditions, a classifier, silence, a baseline that was changed."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from mlops_runtime.contracts import content_hash
 from mlops_runtime.contracts.monitor import (
@@ -28,7 +28,7 @@ from mlops_runtime.contracts.monitor_report import (
     QualityResult,
     SegmentQuality,
 )
-from mlops_runtime.monitor.spec import MonitorSpec
+from mlops_runtime.monitor.report_message import verdict
 
 HOSTILE = '"><script>alert(1)</script><img src=x onerror=alert(1)>&'
 ARN = "arn:aws:sagemaker:us-east-1:123456789012:model-package/demand-forecast/7"
@@ -88,7 +88,6 @@ class Sample:
     baseline: Baseline | None
     counts: Counts | None
     history: Sequence[MonitorReport] = ()
-    spec: MonitorSpec | None = field(default_factory=MonitorSpec)
 
 
 def counts_of(baseline: Baseline, **of: tuple[int, ...]) -> Counts:
@@ -177,7 +176,8 @@ def report_of(day: int, features: Sequence[FeatureDrift], **more: object) -> Mon
         quality=QUALITY,
         latency=LATENCY,
     )
-    return replace(found, **more)  # type: ignore[arg-type]
+    found = replace(found, **more)  # type: ignore[arg-type]
+    return replace(found, verdict=found.verdict or verdict(found))
 
 
 QUIET = tuple(map(drift, ("price", "store", "stock", "forecast", "null_patterns", "price x stock")))
@@ -240,8 +240,8 @@ def conditioned() -> Sample:
         strata=(replace(strata[1], rows=900), replace(strata[0], key="promotion|Sun", rows=100)),
     )
     features = tuple(replace(f, untested="is a condition") if f.name == "store" else f for f in QUIET[:5])
-    report = report_of(8, features, baseline_sha256=content_hash(baseline))
-    report = replace(report, drift=replace(report.drift, uncovered_rows=100))
+    drifting = DriftResult(state=MonitorState.OK, features=features, left_out=BASELINE.left_out, uncovered_rows=100)
+    report = report_of(8, (), baseline_sha256=content_hash(baseline), drift=drifting)
     return Sample(report=report, baseline=baseline, counts=counts)
 
 
@@ -314,7 +314,7 @@ def tampered() -> Sample:
             "baseline s3://artifacts/evaluations/demand-forecast/7/baseline.json is not the one that was approved": 1
         },
     )
-    return Sample(report=report, baseline=None, counts=None, history=quiet().history, spec=None)
+    return Sample(report=report, baseline=None, counts=None, history=quiet().history)
 
 
 def wide() -> Sample:
@@ -372,7 +372,7 @@ def empty() -> Sample:
         baseline_sha256=None,
         model_package_arn=None,
     )
-    return Sample(report=report, baseline=None, counts=None, spec=None)
+    return Sample(report=replace(report, verdict=verdict(report)), baseline=None, counts=None)
 
 
 SAMPLES = {

@@ -155,7 +155,7 @@ def _write(path: Path, kept: "Kept", history: "Sequence[MonitorReport]") -> None
     from mlops_runtime.monitor.page.window_page import page
 
     told = kept.report
-    text = page(told, baseline=kept.baseline, counts=kept.counts, history=history, spec=told.spec)
+    text = page(told, baseline=kept.baseline, counts=kept.counts, history=history)
     try:
         path.write_text(text, encoding="utf-8")
     except OSError as error:

@@ -6,8 +6,9 @@ import pytest
 from tests.runtime.monitor import reports
 
 from mlops_runtime.contracts.monitor import MonitorState
-from mlops_runtime.contracts.monitor_report import MONITORS, Measured
+from mlops_runtime.contracts.monitor_report import Measured
 from mlops_runtime.monitor import wording
+from mlops_runtime.monitor.monitors.monitor_table import MONITORS
 from mlops_runtime.monitor.page import report_words
 
 
@@ -32,22 +33,6 @@ def test_a_window_in_which_nothing_could_be_compared_says_what_is_missing() -> N
         report_words.said(silent, "drift").means
         == "no feature could be tested in 1,000 rows, price: 50 values are too few"
     )
-
-
-def test_a_report_without_a_verdict_gets_one() -> None:
-    """Made of what drifted and of the states."""
-    report = reports.report_of(8, reports.MOVED)
-    silent = reports.silent().report
-
-    assert report_words.verdict(report) == (
-        "3 of 6 features drifted: price, price x stock, store; quality holds; latency holds"
-    )
-    assert report_words.verdict(silent).startswith(
-        "drift unknown, nobody called the endpoint in the window; quality unknown"
-    )
-    assert report_words.verdict(reports.drifting().report).startswith("drift in 2 of 3 windows")
-    assert report_words.verdict(reports.wide().report).startswith("20 of 200 features drifted: feature_number_0, ")
-    assert "and 17 more" in report_words.verdict(reports.wide().report)
 
 
 def test_the_worst_monitor_gives_the_tone() -> None:

@@ -13,7 +13,7 @@ from tests.runtime.monitor import reports
 from tests.runtime.monitor.reports import HOSTILE, SAMPLES, Sample
 
 from mlops_runtime.contracts.monitor import MonitorState
-from mlops_runtime.contracts.monitor_report import BiasResult, DriftResult, MonitorReport, QualityResult
+from mlops_runtime.contracts.monitor_report import BiasResult, DriftResult, QualityResult
 from mlops_runtime.monitor.page.window_page import MOST_REPORTS, page
 
 WIDTHS = (360, 1280)
@@ -24,7 +24,7 @@ FLAGS = (
 
 
 def _page(sample: Sample) -> str:
-    return page(sample.report, baseline=sample.baseline, counts=sample.counts, history=sample.history, spec=sample.spec)
+    return page(sample.report, baseline=sample.baseline, counts=sample.counts, history=sample.history)
 
 
 class _Words(HTMLParser):
@@ -141,7 +141,6 @@ def test_a_classifier_has_segments_bias_and_attributions() -> None:
     [
         (reports.silent, "drift ? no traffic nobody called the endpoint in the window"),
         (reports.tampered, "nobody watches: the baseline is not the one that was approved"),
-        (reports.tampered, "The thresholds of this run were not kept with it."),
         (reports.empty, "drift ? not deployed no model serves yet"),
         (reports.empty, "No feature was tested in this window."),
     ],
@@ -174,11 +173,10 @@ def test_a_changed_baseline_is_told_in_full_once() -> None:
         8, (), baseline_flaw=flaw, problems={flaw: 1}, drift=DriftResult(), quality=QualityResult(), bias=BiasResult()
     )
 
-    for verdict in (None, f"demand-forecast: nothing is decided, {flaw}"):
-        text = page(replace(found, verdict=verdict), baseline=None, counts=None, history=(), spec=None)
-        assert text.count("a" * 64) == 1
-        assert "nothing is decided, the baseline was changed\n" in text
-        assert text.count("<div>the baseline was changed</div>") == 3
+    text = page(found, baseline=None, counts=None, history=())
+    assert text.count("a" * 64) == 1
+    assert "nothing is decided, the baseline was changed\n" in text
+    assert text.count("<div>the baseline was changed</div>") == 3
 
 
 def test_suspects_are_no_alarm_and_not_hidden() -> None:
@@ -186,7 +184,7 @@ def test_suspects_are_no_alarm_and_not_hidden() -> None:
     feature = replace(reports.MOVED[1])
     report = reports.report_of(8, (feature, *reports.QUIET[2:]))
 
-    words = _Words(page(report, baseline=None, counts=None, history=(), spec=None)).text
+    words = _Words(page(report, baseline=None, counts=None, history=())).text
 
     assert "drift ! suspect 1 of 5 features moved in this window, not yet in enough of them" in words
     assert "it alarms if the next windows agree" in words
@@ -334,16 +332,17 @@ def test_it_opens_in_a_browser_without_a_network(name: str, drawn: dict[str, lis
     assert drawn[name] == [f"{width}:0:1" for width in WIDTHS]
 
 
-def test_a_report_of_another_store_is_shown_as_it_is() -> None:
-    """A report without metrics, latency and engine has a page: what it does not know is not there."""
-    old: MonitorReport = reports.report_of(
+def test_labels_of_which_none_can_be_judged_are_shown_as_sums() -> None:
+    """Without metrics there is no interval; what a report does not know, latency and engine, is not there."""
+    report = reports.report_of(
         8,
         reports.QUIET[:1],
         quality=QualityResult(state=MonitorState.OK, values={"wape": 0.4}, holdout={"wape": 0.38}),
         latency=None,
         engine=None,
     )
-    words = _Words(page(old, baseline=None, counts=None, history=(), spec=None)).text
+    words = _Words(page(report, baseline=None, counts=None, history=())).text
 
     assert "wape 0.4 0.38" in words
-    assert "latency" not in words.lower()
+    assert "Latency of the model" not in words
+    assert "engine" not in words

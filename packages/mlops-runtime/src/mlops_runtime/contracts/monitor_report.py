@@ -1,7 +1,7 @@
 """What one scheduled run of the monitors found: one result a monitor, and the report that holds them."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Literal
 
 from mlops_runtime.contracts.monitor import MetricValue, MonitorState
@@ -66,9 +66,6 @@ class BiasMetric:
     facet_value: str
     metric: Measured
     stage: Literal["pre_training", "post_training"]
-
-
-MONITORS = ("drift", "quality", "bias", "explainability", "latency")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -176,11 +173,11 @@ class MonitorReport:
     explainability: ExplainabilityResult | None = None
     latency: LatencyResult | None = None
     staleness: Staleness | None = None
-    state: MonitorState | None = None
-    verdict: str | None = None
+    state: MonitorState = MonitorState.MONITOR_NOT_RUN
+    verdict: str = ""
     engine: Literal["LAMBDA", "PROCESSING", "SAGEMAKER_MODEL_MONITOR"] | None = None
     analyzer: str | None = None
-    hours_merged: int | None = None
+    hours_merged: int = 0
     suppressed: str | None = None
     problems: Mapping[str, int] | None = None
     problem_objects: Mapping[str, str] | None = None
@@ -189,7 +186,7 @@ class MonitorReport:
     live_since: str | None = None
     unannounced_calls: int | None = None
     spec: MonitorSpec = field(default_factory=MonitorSpec)
-    metrics: tuple[MetricValue, ...] | None = None
+    metrics: tuple[MetricValue, ...] = ()
     format: Literal["mlops.monitor-report/1"] = "mlops.monitor-report/1"
 
 
@@ -199,8 +196,8 @@ def monitor_states(report: MonitorReport) -> dict[str, MonitorState]:
     Args:
         report: The run's.
     """
-    found = {monitor: getattr(report, monitor) for monitor in MONITORS}
-    return {monitor: result.state for monitor, result in found.items() if result is not None}
+    found = {each.name: getattr(report, each.name) for each in fields(report)}
+    return {monitor: result.state for monitor, result in found.items() if isinstance(result, MonitorResult)}
 
 
 def is_confirmed(feature: FeatureDrift) -> bool:

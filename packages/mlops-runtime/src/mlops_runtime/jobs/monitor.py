@@ -207,7 +207,7 @@ def _time(text: str) -> datetime:
 
 def report_to_caller(report: MonitorReport, failed: Mapping[str, str], opt_ml: OptMl) -> int:
     """Leave the verdict as the job's exit message, say what was not counted, and return the exit code: 1 if anything was not."""
-    verdict = str(report.verdict)
+    verdict = report.verdict
     opt_ml.message.parent.mkdir(parents=True, exist_ok=True)
     opt_ml.message.write_text(verdict)
     sys.stderr.write(f"mlops monitor: {verdict}\n")

@@ -1,12 +1,14 @@
 """From what one run knows to its report."""
 
+from dataclasses import replace
 from typing import Literal
 
 from mlops_runtime.contracts import content_hash
 from mlops_runtime.contracts.monitor_report import MonitorReport
 from mlops_runtime.monitor.counting.problems import invalid_values, sentence
-from mlops_runtime.monitor.monitors.monitor_table import decide, overall
+from mlops_runtime.monitor.monitors.monitor_table import decide, metrics, overall
 from mlops_runtime.monitor.monitors.staleness import staleness
+from mlops_runtime.monitor.report_message import verdict
 from mlops_runtime.monitor.spec import MonitorSpec
 from mlops_runtime.monitor.window import Window, stamp
 from mlops_runtime.monitor.window_evidence import Evidence
@@ -23,7 +25,7 @@ def build(
     window: Window,
     engine: Engine = "LAMBDA",
 ) -> MonitorReport:
-    """Return the report of one run, all but its verdict and what it publishes.
+    """Return the report of one run.
 
     Args:
         evidence: What the run knows.
@@ -35,7 +37,7 @@ def build(
     """
     live, baseline = evidence.live, evidence.baseline
     found = decide(evidence, window, spec)
-    return MonitorReport(
+    report = MonitorReport(
         endpoint=endpoint,
         variant=variant,
         window_from=stamp(window.start),
@@ -58,6 +60,7 @@ def build(
         unannounced_calls=None if evidence.counts is None else evidence.counts.unannounced or 0,
         spec=spec,
     )
+    return replace(report, verdict=verdict(report), metrics=metrics(report))
 
 
 def _problems(evidence: Evidence) -> dict[str, int]:

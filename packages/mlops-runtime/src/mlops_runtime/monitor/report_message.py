@@ -74,7 +74,7 @@ def verdict(report: MonitorReport) -> str:
 def message(report: MonitorReport, uri: str) -> str:
     """Return what people are told: what happened, what to do, and where the report is."""
     lines = [
-        verdict(report) if report.verdict is None else report.verdict,
+        report.verdict,
         "",
         f"Window: {report.window_from} to {report.window_until}, {report.rows:,} rows, {report.quality.rows:,} labelled",
         f"Model: {report.model_package_arn or 'none'}",

@@ -20,9 +20,9 @@ from mlops_runtime.monitor.metric_names import Monitor
 from mlops_runtime.monitor.model_monitor.executions import MONITORS, MonitorName
 from mlops_runtime.monitor.model_monitor_files import constraints, quality_statistics, statistics
 from mlops_runtime.monitor.monitors.classification import usable_rows
-from mlops_runtime.monitor.monitors.monitor_table import metrics, overall, violations
+from mlops_runtime.monitor.monitors.monitor_table import overall, violations
 from mlops_runtime.monitor.report import Engine, build
-from mlops_runtime.monitor.report_message import advice, message, verdict
+from mlops_runtime.monitor.report_message import advice, message
 from mlops_runtime.monitor.spec import MonitorSpec
 from mlops_runtime.monitor.store import MonitorStore
 from mlops_runtime.monitor.window import Window
@@ -191,14 +191,13 @@ def publish(
     report = build(
         evidence, spec, endpoint=settings.endpoint, variant=settings.variant, window=window, engine=settings.engine
     )
-    report = replace(report, verdict=verdict(report), metrics=metrics(report))
     found = violations(report, evidence)
     told = [
         line for line in found.violations if evidence.suppressed is None or line.constraint_check_type not in _DRIFT
     ]
     store.put_violations(b"".join(canonical_json(line) + b"\n" for line in told), window.end)
     uri = store.put_report(report, _files(evidence, found, window, now, spec), window.end)
-    _tell_metrics(report.metrics or (), settings, now, cloudwatch)
+    _tell_metrics(report.metrics, settings, now, cloudwatch)
     _send(_published(report), uri, settings, events)
     synthetic = 0 if evidence.counts is None else evidence.counts.synthetic or 0
     _log.info(json.dumps({**to_dict(report), "synthetic": synthetic}))
@@ -255,8 +254,8 @@ def _send(report: MonitorReport, uri: str, settings: DecideSettings, events: "Ev
     detail = EventDetail(
         id=f"{report.endpoint}/{report.variant}/{report.window_until}",
         subject=report.endpoint,
-        outcome=str(report.state),
-        reason=str(report.verdict),
+        outcome=report.state.value,
+        reason=report.verdict,
         attributes={
             **{f"{monitor}_state": state.value for monitor, state in monitor_states(report).items()},
             "report_uri": uri,

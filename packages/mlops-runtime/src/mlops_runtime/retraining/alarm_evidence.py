@@ -140,7 +140,7 @@ def _contradiction(alarm: Mapping[str, Any], report: MonitorReport, told: Mappin
         return f"{which} is of variant {report.variant!r}, not {told.get('Variant')!r}"
     values = [
         metric.value
-        for metric in report.metrics or ()
+        for metric in report.metrics
         if (metric.monitor, metric.name, metric.feature) == (told.get("Monitor"), name, told.get("Feature"))
     ]
     if not values:

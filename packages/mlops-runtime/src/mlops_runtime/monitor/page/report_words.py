@@ -1,8 +1,7 @@
 """What people read of a report: states in words. Shared by the page and the command."""
 
-from mlops_runtime.contracts.monitor import TESTED, MonitorState
+from mlops_runtime.contracts.monitor import MonitorState
 from mlops_runtime.contracts.monitor_report import MonitorReport, monitor_states
-from mlops_runtime.monitor.monitors.drift.feature_words import ranked
 from mlops_runtime.monitor.monitors.monitor_kind import StateText
 from mlops_runtime.monitor.monitors.monitor_table import MONITORS
 from mlops_runtime.monitor.report_message import are_many, short_flaw
@@ -101,23 +100,9 @@ def tone(report: MonitorReport) -> str:
 
 
 def verdict(report: MonitorReport) -> str:
-    """Return the report in a sentence: its own, or one made of its states; what is wrong with a baseline in short."""
+    """Return a report's verdict as people read it: times to the second, what is wrong with a baseline in short."""
     flaw = report.baseline_flaw
-    if report.verdict:
-        return seconds(report.verdict if flaw is None else report.verdict.replace(flaw, short_flaw(flaw)))
-    if flaw is not None:
-        return f"nothing is decided, {short_flaw(flaw)}"
-    drifted = [feature.name for feature in ranked(report.drift.features) if feature.drifted]
-    parts = []
-    for monitor, state in monitor_states(report).items():
-        if monitor == "drift" and drifted:
-            names = ", ".join(drifted[:3]) + (f" and {len(drifted) - 3} more" if len(drifted) > 3 else "")
-            parts.append(f"{len(drifted)} of {len(report.drift.features)} features drifted: {names}")
-        elif state in TESTED:
-            parts.append(f"{monitor} {state_text(monitor, state).word}")
-        else:
-            parts.append(f"{monitor} unknown, {state_text(monitor, state).means}")
-    return "; ".join(parts)
+    return seconds(report.verdict if flaw is None else report.verdict.replace(flaw, short_flaw(flaw)))
 
 
 def engine_text(report: MonitorReport) -> str:

@@ -72,7 +72,6 @@ def page(
     baseline: Baseline | None,
     counts: Counts | None,
     history: Sequence[MonitorReport],
-    spec: MonitorSpec | None,
 ) -> str:
     """Return the page of one window.
 
@@ -81,7 +80,6 @@ def page(
         baseline: What it was decided against; without it, or if the counts are not of it, there are no distributions.
         counts: The window's counts.
         history: Reports of other windows, in any order; those before this one are its history.
-        spec: The thresholds of the run. None: they are not known, and the page says so.
 
     Example:
         >>> from mlops_runtime.contracts.monitor import MonitorState
@@ -89,7 +87,7 @@ def page(
         >>> report = MonitorReport(endpoint="demand", variant="All", window_from="2017-08-07T06:00:00Z",
         ...     window_until="2017-08-08T06:00:00Z", drift=DriftResult(state=MonitorState.NO_TRAFFIC), quality=QualityResult(),
         ...     rows=0, baseline_sha256=None, model_package_arn=None)
-        >>> "nobody called the endpoint" in page(report, baseline=None, counts=None, history=(), spec=None)
+        >>> "nobody called the endpoint" in page(report, baseline=None, counts=None, history=())
         True
     """
     reports = page_marks.in_order(report, history, MOST_REPORTS)
@@ -110,7 +108,7 @@ def page(
         ages=_ages(report),
         problems=problems(report),
         problems_text=problems_text(report),
-        thresholds={} if spec is None else _thresholds(spec),
+        thresholds=_thresholds(report.spec),
         spark={"width": page_marks.SPARK_WIDTH, "height": page_marks.SPARK_HEIGHT},
         words=report_words,
         feature_words=feature_words,

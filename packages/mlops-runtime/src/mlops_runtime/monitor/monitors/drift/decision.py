@@ -381,7 +381,7 @@ def _apart(earlier: Iterable[MonitorReport], most: int, start: datetime | None) 
         if start is not None:
             if datetime.fromisoformat(report.window_until) > start:
                 continue
-            start = datetime.fromisoformat(report.window_from) - timedelta(hours=report.hours_merged or 0)
+            start = datetime.fromisoformat(report.window_from) - timedelta(hours=report.hours_merged)
         found.append(report.drift.features)
     return found
 
