@@ -41,18 +41,6 @@ def check_whole(name: str, value: int, *, minimum: int, maximum: int) -> str | N
     return f"{name} must be a whole number from {minimum} to {maximum}, got {value!r}"
 
 
-def check_type(name: str, value: object, kind: type, *, allowed: str) -> str | None:
-    """Return the problem of what is given and no ``kind``; Python checks no argument's type."""
-    return None if value is None or isinstance(value, kind) else f"{name} must be {allowed}, got {value!r}"
-
-
-def check_names(name: str, value: object, *, example: str = "('price',)") -> str | None:
-    """Check for a tuple of non-empty strings (a bare string would iterate by letter)."""
-    if isinstance(value, tuple) and all(isinstance(each, str) and each for each in value):
-        return None
-    return f"{name} must be a tuple of names, such as {example}, got {value!r}"
-
-
 def is_file(path: str | Path) -> bool:
     """Return whether there is a file; a name that no file can have is of none."""
     try:

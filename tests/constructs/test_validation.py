@@ -6,10 +6,8 @@ import pytest
 from mlops_constructs._errors import ValidationError
 from mlops_constructs._validation import (
     check_duration,
-    check_names,
     check_pattern,
     check_range,
-    check_type,
     check_whole,
     is_known,
     raise_if_any,
@@ -60,20 +58,6 @@ def test_fails_when_a_value_is_no_number(value: object) -> None:
     problem = check_range("size", value, minimum=1, maximum=10)  # type: ignore[arg-type] # that is the mistake
 
     assert problem == f"size must be from 1 to 10, got {value!r}"
-
-
-def test_a_type_is_named_with_what_was_given() -> None:
-    """What is left out is the construct's business."""
-    assert check_type("online", None, bool, allowed="True or False") is None
-    assert check_type("online", True, bool, allowed="True or False") is None
-    assert check_type("online", "yes", bool, allowed="True or False") == "online must be True or False, got 'yes'"
-
-
-def test_one_text_is_no_tuple_of_names() -> None:
-    """Its letters would be the names."""
-    assert check_names("hashed", ("household", "city")) is None
-    for wrong in ("household", ["household"], ("household", ""), (7,), None):
-        assert check_names("hashed", wrong) == f"hashed must be a tuple of names, such as ('price',), got {wrong!r}"
 
 
 def test_a_text_token_is_not_judged(stack: cdk.Stack) -> None:

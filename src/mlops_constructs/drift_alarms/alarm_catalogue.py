@@ -10,7 +10,7 @@ from aws_cdk import aws_cloudwatch as cloudwatch
 
 from mlops_constructs._arguments import checked
 from mlops_constructs._errors import ValidationError
-from mlops_constructs._validation import check_duration, check_names, check_whole
+from mlops_constructs._validation import check_duration, check_whole
 from mlops_constructs.model_monitor.monitor_interface import IModelMonitor
 from mlops_runtime.monitor.spec import MonitorSpec
 
@@ -65,19 +65,13 @@ class ExpectedTraffic:
 
     def __post_init__(self) -> None:
         silence = cdk.Duration.hours(2) if self.max_silence is None else self.max_silence
-        misnamed = check_names("days", self.days, example="('MON', 'TUE')")
-        unknown = [] if misnamed else sorted(set(self.days) - set(DAYS))
         problems = [
             check_whole("start", self.start, minimum=0, maximum=23),
             check_whole("end", self.end, minimum=1, maximum=24),
             f"end must differ from start, got {self.end} for both; leave both out for the whole day"
             if self.end == self.start
             else None,
-            misnamed,
-            f"days must be of {', '.join(DAYS)}, got {', '.join(map(repr, unknown))}" if unknown else None,
-            None
-            if self.days or misnamed
-            else "days must not be empty; leave expected_traffic out where no call is expected",
+            None if self.days else "days must not be empty; leave expected_traffic out where no call is expected",
             check_duration("max_silence", silence, minimum=cdk.Duration.hours(1), maximum=cdk.Duration.days(2)),
         ]
         found = [problem for problem in problems if problem is not None]

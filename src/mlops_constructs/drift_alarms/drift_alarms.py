@@ -14,7 +14,7 @@ from constructs import Construct
 from mlops_constructs._arguments import checked
 from mlops_constructs._functions import add_target
 from mlops_constructs._unit_resources import ALARMS, admit, admit_rules
-from mlops_constructs._validation import check_range, check_type, is_known, raise_if_any
+from mlops_constructs._validation import check_range, is_known, raise_if_any
 from mlops_constructs._warnings import NO_HEARTBEAT_ALARM, NO_TRAFFIC_ALARM, warn
 from mlops_constructs.compliance import acknowledge_family
 from mlops_constructs.drift_alarms._price import print_price
@@ -217,33 +217,20 @@ class DriftAlarms(Construct):
             else f"retraining must be of the monitor's endpoint, {watched!r}, whose reports confirm its alarms, got a pipeline "
             f"of {retraining.endpoint_name!r}",
             self._ratio_problem(max_wape_ratio),
-            check_type(
-                "severities", severities, Mapping, allowed="severities by name, such as {'bias': Severity.WARNING}"
-            ),
-            check_type("max_psi", max_psi, Mapping, allowed="limits by feature, such as {'price': 0.25}"),
-            check_type(
-                "expected_traffic", traffic, ExpectedTraffic, allowed="an ExpectedTraffic such as ExpectedTraffic()"
-            ),
         ]
-        if isinstance(severities, Mapping):
-            expected = traffic if isinstance(traffic, ExpectedTraffic) else None
-            known, allowed = (
-                names(self._monitor, traffic=expected),
-                " or ".join(f"Severity.{each.name}" for each in Severity),
-            )
-            for name, severity in severities.items():
-                if name not in known:
-                    problems.append(f"severities must name alarms ({', '.join(known)}), got {name!r}")
-                if not isinstance(severity, Severity):
-                    problems.append(f"severity of {name} must be {allowed}, got {severity!r}")
-        if isinstance(max_psi, Mapping):
-            features = self._monitor.spec.alarm_features
-            for name, value in max_psi.items():
-                if name not in features:
-                    having = ", ".join(features) or "none"
-                    problems.append(f"max_psi must name features of the spec's alarm_features ({having}), got {name!r}")
-                problem = check_range(f"max_psi of {name}", value, minimum=0.001, maximum=100)
-                problems.append(f"max_psi of {name} must be a number, got None" if value is None else problem)
+        known = names(self._monitor, traffic=traffic)
+        problems += [
+            f"severities must name alarms ({', '.join(known)}), got {name!r}"
+            for name in severities
+            if name not in known
+        ]
+        features = self._monitor.spec.alarm_features
+        for name, value in max_psi.items():
+            if name not in features:
+                having = ", ".join(features) or "none"
+                problems.append(f"max_psi must name features of the spec's alarm_features ({having}), got {name!r}")
+            problem = check_range(f"max_psi of {name}", value, minimum=0.001, maximum=100)
+            problems.append(f"max_psi of {name} must be a number, got None" if value is None else problem)
         raise_if_any(self, "InvalidDriftAlarms", problems)
 
     def _ratio_problem(self, max_wape_ratio: float | None) -> str | None:

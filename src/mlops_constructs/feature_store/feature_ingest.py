@@ -20,7 +20,7 @@ from mlops_constructs._errors import ValidationError
 from mlops_constructs._functions import ARCHITECTURE, QueueConsumer, define_queue_consumer, deliver
 from mlops_constructs._roles import ServiceRole, key_statement, put_events_statement, service_role
 from mlops_constructs._unit_resources import define_bucket
-from mlops_constructs._validation import check_duration, check_size, check_type, check_whole
+from mlops_constructs._validation import check_duration, check_size, check_whole
 from mlops_constructs.feature_store.table_grants import TableAccess
 from mlops_constructs.unit_interface import IBusinessUnit
 from mlops_runtime.contracts.features import INCOMING, REJECTED
@@ -160,7 +160,6 @@ class FeatureIngest:
                 maximum=cdk.Duration.days(REMEMBERED_DAYS),
                 whole="days",
             ),
-            check_type("job", self.job, GlueIngestJob, allowed="a GlueIngestJob(...), or left out"),
         ]
         found = [problem for problem in problems if problem is not None]
         if found:

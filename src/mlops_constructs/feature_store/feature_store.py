@@ -17,7 +17,7 @@ from mlops_constructs._arguments import checked
 from mlops_constructs._errors import ValidationError
 from mlops_constructs._roles import ServiceRole
 from mlops_constructs._unit_resources import define_bucket
-from mlops_constructs._validation import check_duration, check_type, raise_if_any
+from mlops_constructs._validation import check_duration, raise_if_any
 from mlops_constructs._warnings import SNAPSHOT_RETENTION, warn
 from mlops_constructs.feature_store._freshness import (
     LONGEST,
@@ -52,7 +52,6 @@ MANIFEST_LOCK = cdk.Duration.days(365)
 # an idempotency key is looked up in the snapshots' summaries for as long
 LEAST_RETENTION = cdk.Duration.days(90)
 _HOURLY = cdk.Duration.hours(1)
-_SPAN = "a cdk.Duration such as Duration.days(90), or left out"
 
 
 @checked("InvalidFeatureStore")
@@ -100,17 +99,8 @@ class FeatureStore(OwnedFeatureStore):
         ingest: FeatureIngest | None = None,
         online: bool = False,
     ) -> None:
-        given = (
-            None
-            if isinstance(lock_file, str | Path)
-            else f"lock_file must be a path such as 'features.lock.json', got {lock_file!r}",
-            check_type("snapshot_retention", snapshot_retention, cdk.Duration, allowed=_SPAN),
-            check_type("freshness_interval", freshness_interval, cdk.Duration, allowed=_SPAN),
-            check_type("ingest", ingest, FeatureIngest, allowed="a FeatureIngest(...), or left out"),
-            check_type("online", online, bool, allowed="True or False"),
-        )
         name = business_unit.name
-        super().__init__(scope, id, unit=name, groups=groups, access=access, is_whole=True, others=given)
+        super().__init__(scope, id, unit=name, groups=groups, access=access, is_whole=True)
         every = _HOURLY if freshness_interval is None else freshness_interval
         self._watched = tuple(group for group in groups if group.freshness is not None)
         self._validate(snapshot_retention, freshness_interval, every)

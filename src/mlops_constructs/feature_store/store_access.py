@@ -1,6 +1,6 @@
 """What readers and writers of a feature store may do, in the owning stack and in others."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from enum import Enum
 from typing import Literal
 
@@ -11,7 +11,7 @@ from aws_cdk import aws_s3 as s3
 
 from constructs import Construct, IDependable
 from mlops_constructs._errors import ValidationError
-from mlops_constructs._validation import check_type, raise_if_any
+from mlops_constructs._validation import raise_if_any
 from mlops_constructs.feature_store._online import (
     forget_online_statements,
     publish_online_statements,
@@ -76,7 +76,6 @@ class FeatureStoreBase(Construct):
         groups: Sequence[FeatureGroup],
         access: FeatureAccess,
         is_whole: bool,
-        others: Iterable[str | None] = (),
     ) -> None:
         super().__init__(scope, id)
         problems = _group_problems(groups)
@@ -86,8 +85,7 @@ class FeatureStoreBase(Construct):
             problems = [f"table {name!r} is declared {names.count(name)} times; raise one version" for name in doubled]
             if not groups:
                 problems.append("groups must have at least one feature group, got none")
-        way = check_type("access", access, FeatureAccess, allowed="a member of FeatureAccess")
-        raise_if_any(self, "InvalidFeatureStore", [*problems, way, *others])
+        raise_if_any(self, "InvalidFeatureStore", problems)
         self._groups = tuple(groups)
         self._access = access
         self._database_name = database_name(unit)

@@ -9,7 +9,7 @@ from aws_cdk import aws_secretsmanager as secretsmanager
 from constructs import Construct
 from mlops_constructs._arguments import checked
 from mlops_constructs._errors import ValidationError
-from mlops_constructs._validation import check_duration, check_names, check_range
+from mlops_constructs._validation import check_duration, check_range
 from mlops_constructs.compliance import acknowledge, acknowledge_family
 from mlops_constructs.unit_interface import IBusinessUnit
 from mlops_runtime.contracts.serving import PersonalSpec
@@ -50,8 +50,7 @@ class PersonalData:
 
     def __post_init__(self) -> None:
         lists = {"hashed": self.hashed, "withheld": self.withheld, "plain": self.plain}
-        checks = [check_names(name, value, example="('email',)") for name, value in lists.items()]
-        problems = [problem for problem in checks if problem is not None]
+        problems = [f"{name} must name fields, got an empty name" for name, value in lists.items() if "" in value]
         if not problems:
             names = [name.casefold() for name in (*self.hashed, *self.withheld)]
             named = [*names, *(name.casefold() for name in self.plain)]

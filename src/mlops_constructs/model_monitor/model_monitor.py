@@ -13,7 +13,7 @@ from constructs import Construct
 from mlops_constructs._arguments import checked
 from mlops_constructs._errors import ValidationError
 from mlops_constructs._functions import QueueConsumer
-from mlops_constructs._validation import check_duration, check_type, is_known, raise_if_any
+from mlops_constructs._validation import check_duration, is_known, raise_if_any
 from mlops_constructs.model_endpoint import IServedModel
 from mlops_constructs.model_endpoint.endpoint_metrics import MetricOptions
 from mlops_constructs.model_monitor.monitor_engine import MonitorEngine
@@ -289,12 +289,6 @@ class ModelMonitor(Construct):
                 check_duration("window", window, minimum=hour, maximum=cdk.Duration.days(90)),
                 check_duration("interval", self._interval, minimum=hour, maximum=cdk.Duration.days(90)),
                 *_steps(window, self._interval),
-                check_type(
-                    "spec", self._spec, MonitorSpec, allowed="a MonitorSpec such as MonitorSpec(minimum_rows=500)"
-                ),
-                check_type(
-                    "engine", self._engine, MonitorEngine, allowed="a MonitorEngine such as MonitorEngine.on_lambda()"
-                ),
                 *self._limits(),
                 *self._executions(window),
             ],

@@ -11,10 +11,8 @@ from mlops_constructs._arguments import checked
 from mlops_constructs._errors import ValidationError
 from mlops_constructs._validation import (
     check_duration,
-    check_names,
     check_pattern,
     check_range,
-    check_type,
     check_whole,
     is_known,
 )
@@ -117,10 +115,7 @@ class SageMakerModelMonitor:
     publish_metrics: bool = False
 
     def __post_init__(self) -> None:
-        found = [problem for problem in self._types() if problem is not None]
-        if not found:
-            # these read the values
-            found = [problem for problem in (*self._chosen(), *self._sized(), *self._files()) if problem is not None]
+        found = [problem for problem in (*self._chosen(), *self._sized(), *self._files()) if problem is not None]
         if found:
             raise ValidationError("InvalidSageMakerModelMonitor", found)
 
@@ -139,20 +134,6 @@ class SageMakerModelMonitor:
         """
         delay = int(self.label_delay.to_hours())
         return f"-PT{delay + self.period_hours}H", f"-PT{delay}H"
-
-    def _types(self) -> list[str | None]:
-        baselines = "baselines by monitor, such as {'data_quality': MonitorBaseline(constraints=...)}"
-        given = self.baselines.values() if isinstance(self.baselines, Mapping) else ()
-        return [
-            check_names("monitors", self.monitors, example="('data_quality',)"),
-            check_type("volume", self.volume, cdk.Size, allowed="a cdk.Size such as Size.gibibytes(20)"),
-            check_type(
-                "label_delay", self.label_delay, cdk.Duration, allowed="a cdk.Duration such as Duration.days(1)"
-            ),
-            check_type("baselines", self.baselines, Mapping, allowed=baselines),
-            *(check_type("baselines", baseline, MonitorBaseline, allowed=baselines) for baseline in given),
-            check_type("analysis_configs", self.analysis_configs, Mapping, allowed="S3 URIs by monitor"),
-        ]
 
     def _chosen(self) -> list[str | None]:
         unknown = [name for name in self.monitors if name not in MONITORS]
@@ -236,7 +217,6 @@ class MonitorJob:
     def problems(self) -> list[str | None]:
         """Return what is not possible."""
         return [
-            check_type("image", self.image, ModelImage, allowed="a ModelImage such as ModelImage.from_ecr(...)"),
             check_pattern(
                 "instance_type", self.instance_type, pattern=_INSTANCE_TYPE, allowed="a type such as 'ml.m5.xlarge'"
             ),
@@ -246,8 +226,7 @@ class MonitorJob:
             else None,
             check_whole("attribution_rows", self.attribution_rows, minimum=0, maximum=_MOST_ROWS),
             check_duration("max_runtime", self.max_runtime, minimum=_SHORTEST, maximum=_LONGEST),
-            check_type("volume", self.volume, cdk.Size, allowed="a cdk.Size such as Size.gibibytes(30)")
-            or check_whole("volume in GiB", self.volume_gigabytes, minimum=1, maximum=_MOST_GIGABYTES),
+            check_whole("volume in GiB", self.volume_gigabytes, minimum=1, maximum=_MOST_GIGABYTES),
         ]
 
 
