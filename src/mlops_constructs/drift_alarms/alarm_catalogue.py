@@ -204,8 +204,7 @@ def _after(spec: MonitorSpec) -> str:
         return "one window is enough for drift, so the alarm Features fires too: the newest report names the feature"
     return (
         f"wait for the next window, since drift needs {spec.alarm_windows} of {spec.of_windows}, or check now: the newest "
-        "report names "
-        "the feature"
+        "report names the feature"
     )
 
 

@@ -259,7 +259,9 @@ def test_where_one_window_is_drift_nobody_is_told_to_wait(demand: Any, define: C
     made = define(monitor={"spec": MonitorSpec(alarm_windows=1, of_windows=1)})
     alone, more = (_children(each)["AlarmsSuspect"]["AlarmDescription"] for each in (made, demand))
     assert "; one window is enough for drift, so the alarm Features fires too: the newest report" in alone
-    assert "; wait for the next one, 2 of 3 make it drift, or look at once: the newest report names the feature" in more
+    assert (
+        "wait for the next window, since drift needs 2 of 3, or check now: the newest report names the feature" in more
+    )
 
 
 def test_the_unit_is_the_monitors(demand: Any):
