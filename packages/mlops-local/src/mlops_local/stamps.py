@@ -14,7 +14,9 @@ from mlops_local import clock, compat
 compat.expect("ministack.services.cloudformation.changesets", now_iso="()")
 compat.expect("ministack.services.cloudformation.handlers", now_iso="()")
 compat.expect("ministack.services.cloudformation.stacks", now_iso="()")
-compat.expect("ministack.services.cloudwatch", time=object, datetime=type, TWO_WEEKS_SECONDS=int)
+compat.expect(
+    "ministack.services.cloudwatch", time=object, datetime=type, TWO_WEEKS_SECONDS=int, _evict_old_metrics="()"
+)
 compat.expect("ministack.services.dynamodb", time=object)
 compat.expect("ministack.services.eventbridge", _now_ts="()", datetime=type, _dispatch_event="(event, view=None)")
 compat.expect("ministack.services.scheduler", _now="()")
@@ -25,6 +27,7 @@ compat.expect("ministack.services.lambda_svc", _run_sqs_batch="(esm, func_rec, e
 # CloudWatch keeps hourly values for 455 days, and accepts stamps of the last two weeks
 # https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/cloudwatch_concepts.html#metrics-retention
 _RETENTION = 455 * 86_400
+_EVICTION = 3600.0  # embedded seconds between two looks for values that are older
 
 
 # claim: metrics-are-stamped-and-kept
@@ -38,8 +41,22 @@ def install() -> None:
     for module in (changesets, handlers, stacks):
         module.now_iso = clock.iso
     stepfunctions.now_iso, stepfunctions.datetime = clock.iso, clock.EmbeddedDatetime
+    _evict_by_the_hour()
     _stamp_messages()
     _stamp_s3_events()
+
+
+def _evict_by_the_hour() -> None:
+    """Keep each value of a metric from being looked at whenever another one comes."""
+    evict, last = cloudwatch._evict_old_metrics, -_EVICTION
+
+    def evict_old() -> None:
+        nonlocal last
+        if abs(clock.now() - last) >= _EVICTION:
+            last = clock.now()
+            evict()
+
+    cloudwatch._evict_old_metrics = evict_old
 
 
 def _stamp_messages() -> None:

@@ -8,6 +8,7 @@ import re
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -174,6 +175,7 @@ compat.expect(
     enforce="(access_key_id, iam_action, service, region, resource_arn='*', service_context=None)",
     evaluate_resource_policy="(doc, ctx, service=None, named_only=False, direct_only=False)",
     is_root_access_key="(access_key_id)",
+    parse_policy_document="(doc)",
     resolve_caller_identity="(access_key_id)",
 )
 compat.expect("ministack.core.router", extract_access_key_id="(headers, query_params=None)")
@@ -248,6 +250,7 @@ def install() -> None:
     _wrap_dispatch()
     _wrap_denials()
     _put_in_variables()
+    _parse_documents_once()
     _keep_root_out_of_service_roles()
     journal.open(settings.home / "iam.jsonl")
 
@@ -510,6 +513,17 @@ def _replaced(value: Any, variable: Callable[[re.Match[str]], str]) -> Any:
     if isinstance(value, list):
         return [_replaced(item, variable) for item in value]
     return _VARIABLE.sub(variable, value) if isinstance(value, str) else value
+
+
+def _parse_documents_once() -> None:
+    """Keep what a document's text says: MiniStack parses every policy of a role again for each of its requests."""
+    parse = iam_evaluator.parse_policy_document
+    parse_text = lru_cache(maxsize=2048)(parse)
+
+    def parse_once(doc: Any) -> list[Any]:
+        return list(parse_text(doc) if isinstance(doc, str) else parse(doc))
+
+    iam_evaluator.parse_policy_document = parse_once
 
 
 def _keep_root_out_of_service_roles() -> None:
