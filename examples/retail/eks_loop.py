@@ -275,7 +275,7 @@ class HttpTraffic(Traffic):
                     self.broken += 1
                     self.first_broken = self.first_broken or str(error)
                 else:
-                    self.refused += 1
+                    self._refuse()
         else:
             with self._lock:
                 self.answered += 1

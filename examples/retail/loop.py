@@ -336,6 +336,8 @@ class Traffic:
         self, loop: Loop, rows: Sequence[Mapping[str, object]], prefix: str, whole_every: int | None = None
     ) -> None:
         self.answered = self.refused = 0
+        self.refused_seconds = 0.0  # from the first call that was refused to the last
+        self._first_refused = 0.0
         self._loop, self._rows, self._prefix, self._whole_every = loop, rows, prefix, whole_every
         self._stop = Event()
         self._thread = Thread(target=self._run, daemon=True)
@@ -349,6 +351,12 @@ class Traffic:
         self._stop.set()
         self._thread.join()
 
+    def _refuse(self) -> None:
+        now = time.monotonic()
+        self._first_refused = self._first_refused or now
+        self.refused_seconds = now - self._first_refused
+        self.refused += 1
+
     def _run(self) -> None:
         number = 0
         while not self._stop.is_set():
@@ -359,6 +367,6 @@ class Traffic:
                 self._loop.invoke(rows, f"{self._prefix}-{number}", size=len(rows))
                 self.answered += 1
             except ClientError:
-                self.refused += 1
+                self._refuse()
             number += 1
             self._stop.wait(0.05)

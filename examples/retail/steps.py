@@ -286,6 +286,7 @@ class Trip:
         expect(calls, "the endpoint no longer answers")
         expect(traffic.refused > 0, "the bad model never failed a call, so nothing was proved")
         expect(traffic.answered > traffic.refused, "the bad model took most of the traffic")
+        self.result.waited_seconds += traffic.refused_seconds  # its canary baked until an alarm ended it
         detail.append(
             f"{record.reason}; {traffic.answered} calls answered by version {good_version}, {traffic.refused} failed"
         )
