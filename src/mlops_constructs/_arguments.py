@@ -22,6 +22,7 @@ from mlops_constructs._errors import ValidationError
 
 Checked = TypeVar("Checked", bound=Callable[..., Any])
 _LONGEST = 120
+_LEFT_OUT = ", or left out"
 _EXAMPLES = {
     "Duration": "a cdk.Duration such as Duration.days(90)",
     "Size": "a cdk.Size such as Size.gibibytes(30)",
@@ -57,13 +58,18 @@ def checked(code: str) -> Callable[[Checked], Checked]:
 def _wrapped(function: Callable[..., Any], code: str, *, bound: int) -> Callable[..., Any]:
     signature = inspect.signature(function)
     parameters = list(signature.parameters.values())[bound:]
+    required = {each.name for each in parameters if each.default is inspect.Parameter.empty}
 
     @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
         positional = dict(zip((parameter.name for parameter in parameters), args[bound:], strict=False))
         hints, given = _hints(function), {**positional, **kwargs}
         named = {name: value for name, value in given.items() if name in signature.parameters and name in hints}
-        problems = [problem for name, value in named.items() if (problem := problem_of(name, value, hints[name]))]
+        problems = [
+            problem
+            for name, value in named.items()
+            if (problem := problem_of(name, value, hints[name], is_required=name in required))
+        ]
         scope = given.get("scope")
         if isinstance(scope, Construct) and isinstance(given.get("id"), str):
             problems += _id_problems(scope, given["id"])
@@ -88,7 +94,7 @@ def _hints(function: Callable[..., Any]) -> Mapping[str, Any]:
     return typing.get_type_hints(function)
 
 
-def problem_of(name: str, value: object, annotation: Any) -> str | None:
+def problem_of(name: str, value: object, annotation: Any, *, is_required: bool = False) -> str | None:
     """Return the problem of a value that an annotation does not allow: the value got, what is allowed, the fix.
 
     Example:
@@ -105,7 +111,10 @@ def problem_of(name: str, value: object, annotation: Any) -> str | None:
         is_tuple = typing.get_origin(alone[0]) is tuple
         one = (f"({value!r},)" if is_tuple else f"[{value!r}]") if isinstance(value, str | int) else "it in brackets"
         fix = f"; write {one} for a {'tuple' if is_tuple else 'list'} of one"
-    return f"{name} must be {described(annotation)}, got {shown(value)}{fix}"
+    allowed = described(annotation)
+    if is_required:
+        allowed = allowed.removesuffix(_LEFT_OUT)
+    return f"{name} must be {allowed}, got {shown(value)}{fix}"
 
 
 def is_of(value: object, annotation: Any) -> bool:
@@ -175,7 +184,7 @@ def described(annotation: Any) -> str:
         # a string is a path too, and one example says both
         members = tuple(each for each in members if each is not str)
     words = list(dict.fromkeys(_described(each) for each in members if each is not type(None)))
-    return " or ".join(words) + (", or left out" if type(None) in members else "")
+    return " or ".join(words) + (_LEFT_OUT if type(None) in members else "")
 
 
 def _described(annotation: Any) -> str:

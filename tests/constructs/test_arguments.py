@@ -25,7 +25,7 @@ from tests.docs.given import Given
 
 import mlops_constructs
 from constructs import Construct
-from mlops_constructs import Profile, ValidationError
+from mlops_constructs import ModelImage, Profile, ValidationError
 from mlops_constructs._arguments import checked, is_of, problem_of
 from mlops_runtime.layers import layer_wheels
 
@@ -211,6 +211,14 @@ def test_there_are_2000_wrong_calls() -> None:
 def test_a_problem_says_what_is_allowed_and_the_fix(annotation: Any, value: object, problem: str) -> None:
     """In one sentence, with the value got."""
     assert str(problem_of("it", value, annotation)).startswith(problem)
+
+
+def test_a_required_argument_is_not_left_out() -> None:
+    """An argument that may be None and has no default, such as a digest read from context, must be given."""
+    assert problem_of("digest", 5, str | None) == "digest must be a string, or left out, got 5"
+    assert problem_of("digest", 5, str | None, is_required=True) == "digest must be a string, got 5"
+    with pytest.raises(ValidationError, match="digest must be a string, got 5"):
+        ModelImage.from_ecr(repository_name="images", digest=5)  # type: ignore[arg-type]
 
 
 def test_interfaces_of_cdk_are_told_apart() -> None:
