@@ -35,7 +35,15 @@ from mlops_local.egress import service as egress
 from mlops_local.egress.refusals import with_refusals
 from mlops_local.functions import function_logs, function_metrics, function_processes, functions
 from mlops_local.glue import jobs, rulesets
-from mlops_local.iam import authorization, deliveries, machine_roles, operations, resource_tags, signatures, simulator
+from mlops_local.iam import (
+    authorization,
+    deliveries,
+    machine_roles,
+    request_actions,
+    resource_tags,
+    signatures,
+    simulator,
+)
 from mlops_local.iam.signatures import with_signatures
 from mlops_local.networks import endpoint_services, networks, reach, security_groups
 from mlops_local.origins import with_origins
@@ -71,7 +79,7 @@ _MODULES = (
     signatures,
     authorization,
     machine_roles,
-    operations,
+    request_actions,
     deliveries,
     resource_tags,
     conditional_copies,
