@@ -11,12 +11,25 @@ import aws_cdk as cdk
 import pyarrow as pa
 import pytest
 from aws_cdk import aws_iam as iam
+from aws_cdk import aws_lambda as lambda_
 from examples.pages.feature_groups import STOCK
 from examples.pages.second_stack import Owner, Returns
 from examples.retail.loop import Loop
 from tests.examples import models
 
-from mlops_constructs import ModelImage, Profile
+from mlops_constructs import (
+    BusinessUnit,
+    EndpointCapacity,
+    EvaluationPlan,
+    FeatureStore,
+    ModelEndpoint,
+    ModelImage,
+    ModelRegistry,
+    Profile,
+    RetrainingPipeline,
+    TrainingJob,
+    TrainingSetPlan,
+)
 from mlops_constructs.compliance.harness import add_packs, check
 from mlops_constructs.drift_alarms.drift_alarms import TOLD
 from mlops_local import cloud as local_cloud
@@ -61,6 +74,58 @@ class Second(Returns):
             cdk.CfnOutput(self, f"{name}Output", value=value).override_logical_id(name)
 
 
+class Third(cdk.Stack):
+    """Another repository: a pipeline that trains from the store of the second stack, in the same unit."""
+
+    def __init__(self, scope: cdk.App, id: str, *, profile: Profile, folder: Path) -> None:
+        super().__init__(scope, id)
+        source = folder / "training"
+        source.mkdir()
+        (source / "train.py").write_text("print('done')")
+        unit = BusinessUnit.from_name(self, "Unit", name=UNIT, profile=profile)
+        self.store = FeatureStore.from_name(self, "Features", business_unit=unit, groups=[STOCK])
+        registry = ModelRegistry(self, "Registry", business_unit=unit, name="shelves")
+        endpoint = ModelEndpoint(
+            self,
+            "Endpoint",
+            business_unit=unit,
+            registry=registry,
+            name="shelves",
+            image=IMAGE,
+            capacity=EndpointCapacity.instances("ml.m5.large", instance_count=2),
+        )
+        training = TrainingJob(
+            image=IMAGE,
+            source=source,
+            script="train.py",
+            instance_type="ml.m5.large",
+            max_runtime=cdk.Duration.hours(1),
+        )
+        plan = TrainingSetPlan(
+            name="shelves",
+            label_group="stock",
+            timestamp="event_time",
+            label="on_hand",
+            features={"stock": ("shelf",)},
+            holdout_days=28,
+        )
+        RetrainingPipeline(
+            self,
+            "Retraining",
+            business_unit=unit,
+            registry=registry,
+            endpoint=endpoint,
+            store=self.store,
+            name="shelves",
+            training_set=plan,
+            training=training,
+            evaluation=EvaluationPlan(label="on_hand", block="store_id", baselines=("shelf",)),
+        )
+        (tags,) = (each for each in self.node.find_all() if each.node.path.endswith("Retraining/Tags"))
+        assert isinstance(tags, lambda_.Function)
+        cdk.CfnOutput(self, "TagsOutput", value=tags.function_name).override_logical_id("Tags")
+
+
 def _owner(folder: Path) -> Path:
     app = cdk.App(outdir=str(folder))
     Owner(app, "Owner", name=UNIT, profile=Profile.DEVELOPMENT)
@@ -73,6 +138,13 @@ def _second(folder: Path) -> Path:
     Second(app, "Second", profile=Profile.DEVELOPMENT)
     app.synth()
     return folder
+
+
+def _third(folder: Path) -> Path:
+    app = cdk.App(outdir=str(folder / "cdk.out"))
+    Third(app, "Third", profile=Profile.DEVELOPMENT, folder=folder)
+    app.synth()
+    return folder / "cdk.out"
 
 
 class Unit:
@@ -117,13 +189,13 @@ def unit(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Unit]:
 
 
 @pytest.mark.parametrize("profile", list(Profile))
-def test_nothing_of_the_second_stack_is_left_to_ask(profile: Profile, tmp_path: Path) -> None:
-    """All packs find nothing that is not acknowledged beside it."""
-    app = cdk.App(context={"aws:cdk:enable-path-metadata": True}, outdir=str(tmp_path))
+def test_nothing_of_importing_stacks_is_left_to_ask(profile: Profile, tmp_path: Path) -> None:
+    """All packs find nothing that is not acknowledged beside it, of features and monitors as of a pipeline."""
+    app = cdk.App(context={"aws:cdk:enable-path-metadata": True}, outdir=str(tmp_path / "cdk.out"))
     Returns(app, "Returns", name=UNIT, profile=profile, image=IMAGE)
+    Third(app, "Third", profile=profile, folder=tmp_path)
     add_packs(app)
-    (stack,) = check(app).stacks
-    assert stack.findings == ()
+    assert [(stack.stack, stack.findings) for stack in check(app).stacks] == [("Returns", ()), ("Third", ())]
 
 
 def test_rows_are_ingested_and_their_age_is_measured(unit: Unit) -> None:
@@ -197,6 +269,19 @@ def test_what_the_monitor_finds_reaches_people(unit: Unit, wait_for: Callable[..
         return any("returns moved" in message["Body"] for message in found)
 
     assert wait_for(told)
+
+
+def test_a_third_stack_prepares_training_sets_of_the_seconds_rows(unit: Unit, tmp_path: Path) -> None:
+    """Its function tags the snapshot that a set reads: metadata of a table that another stack defined, with the unit's key."""
+    assembly = _third(tmp_path)
+    unit.outputs |= deployer.deploy(unit.cloud, assembly)["Third"]
+    asked = {"as_of": unit.now().isoformat(), "now": unit.now().isoformat()}
+    tag = unit.invoke("Tags", asked)["tag"]
+    table = unit.cloud.client("glue").get_table(DatabaseName=f"{UNIT}_features", Name="stock_v1")["Table"]
+    bucket, _, key = table["Parameters"]["metadata_location"].removeprefix("s3://").partition("/")
+    metadata = json.loads(unit.loop.s3.get_object(Bucket=bucket, Key=key)["Body"].read())
+    assert tag in metadata["refs"]
+    deployer.destroy(unit.cloud, assembly)
 
 
 def test_the_second_stack_goes_without_the_first(unit: Unit) -> None:

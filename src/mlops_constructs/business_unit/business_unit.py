@@ -34,7 +34,7 @@ from mlops_constructs.business_unit.automation_access import (
     automation_statements,
     define_entry,
 )
-from mlops_constructs.business_unit.imported_unit import ImportedBusinessUnit, publish_values
+from mlops_constructs.business_unit.imported_unit import ImportedBusinessUnit, publish_unit
 from mlops_constructs.business_unit.platform_estate import Platform
 from mlops_constructs.business_unit.unit_network import Network, add_endpoints, define_network, define_security_group
 from mlops_constructs.business_unit.unit_permissions import (
@@ -127,7 +127,7 @@ class BusinessUnit(Construct):
             records=self._records,
             entry=self.publish_entry(self, "Entry", self._entry()),
         )
-        publish_values(self, "Shared", business_unit=self)
+        publish_unit(self, "Shared", business_unit=self)
         self.tag(self)
         if profile is Profile.DEVELOPMENT:
             warn(self, DEVELOPMENT_DESTROYS_DATA, unit=name)

@@ -16,6 +16,7 @@ from aws_cdk import aws_ssm as ssm
 
 from constructs import Construct, DependencyGroup, IDependable
 from mlops_constructs._functions import define_dead_letter_queue
+from mlops_constructs._shared_values import publish_values, read_list, read_value
 from mlops_constructs._warnings import DEVELOPMENT_DESTROYS_DATA, IMPORTED_UNIT, warn
 from mlops_constructs.business_unit._records import AuditRecords
 from mlops_constructs.business_unit._sweeper import Sweeper
@@ -26,10 +27,10 @@ from mlops_constructs.business_unit.automation_access import (
 )
 from mlops_constructs.business_unit.unit_network import INTERFACE_ENDPOINTS
 from mlops_constructs.unit_interface import IBusinessUnit, Profile
-from mlops_runtime.contracts.unit_entries import UNIT_PARAMETERS, Entry, UnitParameter, unit_parameter
+from mlops_runtime.contracts.unit_entries import UNIT_PARAMETERS, Entry
 
 
-def publish_values(scope: Construct, id: str, *, business_unit: IBusinessUnit) -> None:
+def publish_unit(scope: Construct, id: str, *, business_unit: IBusinessUnit) -> None:
     """Define the parameters by which other stacks import a unit, one a value.
 
     Args:
@@ -37,7 +38,7 @@ def publish_values(scope: Construct, id: str, *, business_unit: IBusinessUnit) -
         id: Construct id.
         business_unit: The unit.
     """
-    unit, home = business_unit, Construct(scope, id)
+    unit = business_unit
     values: dict[str, str | list[str]] = {
         "owner": unit.owner,
         "cost_center": unit.cost_center,
@@ -58,25 +59,7 @@ def publish_values(scope: Construct, id: str, *, business_unit: IBusinessUnit) -
         "availability_zones": unit.availability_zones,
         "security_group_id": unit.security_group.security_group_id,
     }
-    for parameter in UNIT_PARAMETERS:
-        _define_parameter(home, parameter, unit=unit, value=values[parameter.field])
-
-
-def _define_parameter(
-    home: Construct, parameter: UnitParameter, *, unit: IBusinessUnit, value: str | list[str]
-) -> None:
-    construct_id = "".join(part.capitalize() for part in parameter.field.split("_"))
-    name = unit_parameter(unit.name, unit.profile.value, parameter.field)
-    description = f"{parameter.description}, for other stacks of the unit"
-    # simple_name: a unit's name may be known at deployment only
-    if isinstance(value, str):
-        ssm.StringParameter(
-            home, construct_id, parameter_name=name, string_value=value, description=description, simple_name=False
-        )
-    else:
-        ssm.StringListParameter(
-            home, construct_id, parameter_name=name, string_list_value=value, description=description, simple_name=False
-        )
+    publish_values(scope, id, unit=unit.name, profile=unit.profile.value, parameters=UNIT_PARAMETERS, values=values)
 
 
 class ImportedBusinessUnit(Construct):
@@ -299,13 +282,7 @@ class ImportedBusinessUnit(Construct):
             warn(self, IMPORTED_UNIT, unit=self._name, call=call)
 
     def _read(self, field: str) -> str:
-        return ssm.StringParameter.value_for_string_parameter(self, self._parameter(field))
+        return read_value(self, unit=self._name, profile=self._profile.value, field=field)
 
     def _read_list(self, field: str) -> list[str]:
-        values = ssm.StringListParameter.value_for_typed_list_parameter(
-            self, self._parameter(field), ssm.ParameterValueType.STRING
-        )
-        return [cdk.Fn.select(index, values) for index in range(self._subnet_count)]
-
-    def _parameter(self, field: str) -> str:
-        return unit_parameter(self._name, self._profile.value, field)
+        return read_list(self, unit=self._name, profile=self._profile.value, field=field, count=self._subnet_count)

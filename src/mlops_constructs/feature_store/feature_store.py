@@ -16,6 +16,7 @@ from constructs import Construct
 from mlops_constructs._arguments import checked
 from mlops_constructs._errors import ValidationError
 from mlops_constructs._roles import ServiceRole
+from mlops_constructs._shared_values import publish_values
 from mlops_constructs._unit_resources import define_bucket
 from mlops_constructs._validation import check_duration, raise_if_any
 from mlops_constructs._warnings import SNAPSHOT_RETENTION, warn
@@ -39,12 +40,17 @@ from mlops_constructs.feature_store.glue_tables import (
     define_ruleset,
     define_table,
 )
-from mlops_constructs.feature_store.interface import IFeatureStore
-from mlops_constructs.feature_store.store_access import FeatureAccess, ImportedFeatureStore, OwnedFeatureStore
+from mlops_constructs.feature_store.interface import IFeatureStore, IUnitFeatureStore
+from mlops_constructs.feature_store.store_access import (
+    FeatureAccess,
+    ImportedFeatureStore,
+    ImportedUnitStore,
+    OwnedFeatureStore,
+)
 from mlops_constructs.feature_store.table_grants import DESCRIBE, MAINTAIN, define_location, grant_all
 from mlops_constructs.model_endpoint.endpoint_metrics import MetricOptions
 from mlops_constructs.unit_interface import IBusinessUnit
-from mlops_runtime.contracts.unit_entries import FeatureStoreEntry
+from mlops_runtime.contracts.unit_entries import STORE_PARAMETERS, FeatureStoreEntry
 from mlops_runtime.features.feature_group import FeatureGroup
 from mlops_runtime.features.lock_file import FeatureLock, FeatureLockError
 
@@ -134,7 +140,39 @@ class FeatureStore(OwnedFeatureStore):
         if snapshot_retention is not None:
             warn(self, SNAPSHOT_RETENTION, days=str(snapshot_retention.to_days(integral=False)))
         business_unit.publish_entry(self, "Entry", self._entry())
+        self._publish()
         business_unit.tag(self)
+
+    @classmethod
+    def from_name(
+        cls,
+        scope: Construct,
+        id: str,
+        *,
+        business_unit: IBusinessUnit,
+        groups: Sequence[FeatureGroup],
+        access: FeatureAccess = FeatureAccess.IAM,
+    ) -> IUnitFeatureStore:
+        """Import the store of the unit itself, which another of its stacks owns: to ingest, to read, to train.
+
+        Erasure, batches that arrive as objects and the online table stay with the stack that defines the store.
+
+        Args:
+            scope: Parent.
+            id: Construct id.
+            business_unit: The unit, imported with ``BusinessUnit.from_name``.
+            groups: The groups, as the store declares them; grants never reach further.
+            access: What holds the store's grants. Default: IAM.
+
+        Raises:
+            ValidationError: If there is no group or two share a table.
+
+        Example:
+            >>> imported = FeatureStore.from_name(self, "Imported", business_unit=unit, groups=GROUPS)
+            >>> imported.database_name
+            'demand_features'
+        """
+        return ImportedUnitStore(scope, id, business_unit=business_unit, groups=groups, access=access)
 
     @classmethod
     def from_feature_store_attributes(
@@ -185,16 +223,6 @@ class FeatureStore(OwnedFeatureStore):
             groups=groups,
             access=access,
         )
-
-    @property
-    def training_sets_bucket(self) -> s3.IBucket:
-        """Bucket of training sets (``sets/``) and the entities that they were asked for (``entities/``)."""
-        return self._training_sets
-
-    @property
-    def manifests_bucket(self) -> s3.IBucket:
-        """Bucket of manifests, with tombstones of what was erased (``manifests/``), and of lineage (``lineage/``)."""
-        return self._manifests
 
     @property
     def freshness_function(self) -> lambda_.IFunction | None:
@@ -274,6 +302,17 @@ class FeatureStore(OwnedFeatureStore):
             incoming_bucket=None if self._ingest is None else self._ingest.bucket.bucket_name,
             incoming_days=None if self._ingest is None else self._ingest.kept_days,
             online_table=None if self._online is None else self._online.table_name,
+        )
+
+    def _publish(self) -> None:
+        buckets = {"data": self._data, "training_sets": self._training_sets, "manifests": self._manifests}
+        publish_values(
+            self,
+            "Shared",
+            unit=self._unit.name,
+            profile=self._unit.profile.value,
+            parameters=STORE_PARAMETERS,
+            values={f"features/{name}_bucket": bucket.bucket_name for name, bucket in buckets.items()},
         )
 
     def _read_lock(self, groups: Sequence[FeatureGroup], lock_file: Path) -> FeatureLock:

@@ -11,6 +11,7 @@ from aws_cdk import aws_s3 as s3
 
 from constructs import Construct, IDependable
 from mlops_constructs._errors import ValidationError
+from mlops_constructs._shared_values import read_value
 from mlops_constructs._validation import raise_if_any
 from mlops_constructs.feature_store._online import (
     forget_online_statements,
@@ -239,17 +240,21 @@ def _group_problems(groups: Sequence[FeatureGroup]) -> list[str]:
     ]
 
 
-class OwnedFeatureStore(FeatureStoreBase):
-    """What changes tables, beside what reads them; defined here."""
+class UnitFeatureStore(FeatureStoreBase):
+    """What changes tables and builds training sets, beside what reads them: the store of the unit itself."""
 
     _training_sets: s3.IBucket
     _manifests: s3.IBucket
-    _online: dynamodb.Table | None
 
     @property
-    def online_table(self) -> dynamodb.ITable | None:
-        """Table of the newest row of each entity; None without ``online``."""
-        return self._online
+    def training_sets_bucket(self) -> s3.IBucket:
+        """Bucket of training sets (``sets/``) and the entities that they were asked for (``entities/``)."""
+        return self._training_sets
+
+    @property
+    def manifests_bucket(self) -> s3.IBucket:
+        """Bucket of manifests, with tombstones of what was erased (``manifests/``), and of lineage (``lineage/``)."""
+        return self._manifests
 
     def write_statements(self, *, groups: Sequence[FeatureGroup] | None = None) -> list[iam.PolicyStatement]:
         """Return what a role of ours needs to read tables and append to them; nothing is ever deleted.
@@ -330,6 +335,27 @@ class OwnedFeatureStore(FeatureStoreBase):
         self._permit(grantee, "build", None)
         return grant_all(grantee, self.build_statements(), scope=self)
 
+    def _permit(
+        self,
+        grantee: iam.IGrantable,
+        to: Literal["build", "describe", "erase", "read", "tag", "write"],
+        groups: Sequence[FeatureGroup] | None,
+    ) -> None:
+        tables = self._tables(groups).tables
+        if self._access is FeatureAccess.LAKE_FORMATION:
+            self._lake_formation(tables).permit(grantee.grant_principal, _PERMISSIONS[to])
+
+
+class OwnedFeatureStore(UnitFeatureStore):
+    """What erases entities and serves the newest rows, beside all else; defined here."""
+
+    _online: dynamodb.Table | None
+
+    @property
+    def online_table(self) -> dynamodb.ITable | None:
+        """Table of the newest row of each entity; None without ``online``."""
+        return self._online
+
     def grant_erase(self, grantee: iam.IGrantable) -> iam.Grant:
         """Grant erasing entities: deletes every version of files of tables and sets; manifests stay and get tombstones.
 
@@ -384,16 +410,6 @@ class OwnedFeatureStore(FeatureStoreBase):
     def _named(self, groups: Sequence[FeatureGroup] | None) -> tuple[str, ...] | None:
         return None if groups is None else self._tables(groups).tables
 
-    def _permit(
-        self,
-        grantee: iam.IGrantable,
-        to: Literal["build", "describe", "erase", "read", "tag", "write"],
-        groups: Sequence[FeatureGroup] | None,
-    ) -> None:
-        tables = self._tables(groups).tables
-        if self._access is FeatureAccess.LAKE_FORMATION:
-            self._lake_formation(tables).permit(grantee.grant_principal, _PERMISSIONS[to])
-
 
 class ImportedFeatureStore(FeatureStoreBase):
     """Groups of another unit's store. Define one with ``FeatureStore.from_feature_store_attributes``."""
@@ -413,3 +429,26 @@ class ImportedFeatureStore(FeatureStoreBase):
         super().__init__(scope, id, unit=unit, groups=groups, access=access, is_whole=False)
         self._data, self._key = data_bucket, key
         business_unit.read_from(unit)
+
+
+class ImportedUnitStore(UnitFeatureStore):
+    """The store of a unit in another of its stacks. Define one with ``FeatureStore.from_name``."""
+
+    def __init__(
+        self,
+        scope: Construct,
+        id: str,
+        *,
+        business_unit: IBusinessUnit,
+        groups: Sequence[FeatureGroup],
+        access: FeatureAccess,
+    ) -> None:
+        super().__init__(scope, id, unit=business_unit.name, groups=groups, access=access, is_whole=False)
+        self._unit, self._key = business_unit, business_unit.key
+        self._data = self._bucket("Data", "features/data_bucket")
+        self._training_sets = self._bucket("TrainingSets", "features/training_sets_bucket")
+        self._manifests = self._bucket("Manifests", "features/manifests_bucket")
+
+    def _bucket(self, id: str, field: str) -> s3.IBucket:
+        name = read_value(self, unit=self._unit.name, profile=self._unit.profile.value, field=field)
+        return s3.Bucket.from_bucket_attributes(self, id, bucket_name=name, encryption_key=self._key)

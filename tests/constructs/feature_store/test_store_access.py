@@ -12,8 +12,17 @@ from aws_cdk import aws_s3 as s3
 from aws_cdk.assertions import Template
 from ministack.core import iam_evaluator
 
-from mlops_constructs import BusinessUnit, FeatureAccess, FeatureStore, IFeatureStore, ValidationError
+from mlops_constructs import (
+    BusinessUnit,
+    FeatureAccess,
+    FeatureStore,
+    IFeatureStore,
+    IUnitFeatureStore,
+    ValidationError,
+)
+from mlops_constructs._arguments import is_of, problem_of
 from mlops_constructs._roles import ServiceRole, service_role
+from mlops_runtime.contracts.unit_entries import STORE_PARAMETERS, unit_parameter
 
 ACCOUNT, REGION = "123456789012", "eu-west-1"
 KEY = f"arn:aws:kms:{REGION}:{ACCOUNT}:key/1234"
@@ -230,3 +239,36 @@ def test_fails_without_groups_or_with_an_unknown_one(group: Any) -> None:
             key=reader.store.key,
             groups=[],
         )
+
+
+def test_a_store_publishes_what_other_stacks_of_its_unit_need(define_store: Any, group: Any, resources: Any) -> None:
+    """The buckets that CloudFormation names; the database's name follows from the unit's."""
+    store = define_store(group())
+    found = resources(store, "AWS::SSM::Parameter").values()
+    names = {unit_parameter("demand", "production", parameter.field) for parameter in STORE_PARAMETERS}
+    assert {p["Name"] for p in found if "/features/" in str(p["Name"])} == names
+
+
+def test_another_stack_of_the_unit_trains_from_its_store(group: Any) -> None:
+    """It reads, appends and builds training sets as where the store is defined; erasure and the online table stay there."""
+    stack = cdk.Stack(cdk.App(), "Second", env=ENVIRONMENT)
+    unit = BusinessUnit.from_name(stack, "Unit", name="demand")
+    store = FeatureStore.from_name(stack, "Store", business_unit=unit, groups=[group()])
+    role = iam.Role(stack, "Trainer", assumed_by=iam.AccountRootPrincipal())
+    assert store.grant_build_training_sets(role).success
+    template = Template.from_stack(stack)
+    read = {p["Default"] for p in template.to_json()["Parameters"].values() if p["Type"].startswith("AWS::SSM")}
+    (policy,) = template.find_resources("AWS::IAM::Policy").values()
+
+    assert {unit_parameter("demand", "production", each.field) for each in STORE_PARAMETERS} <= read
+    assert "table/demand_features/stock_v1" in json.dumps(policy)
+    assert (is_of(store, IUnitFeatureStore), is_of(store, IFeatureStore)) == (True, True)
+    assert not any(hasattr(store, name) for name in ("grant_erase", "online_table", "grant_deliver"))
+    template.resource_count_is("AWS::S3::Bucket", 0)
+
+
+def test_a_pipeline_is_not_given_a_store_that_is_only_read(group: Any) -> None:
+    """Another unit's store has no training sets of ours: its interface is not the one that is asked for."""
+    store = Reader(is_imported=True, group=group).store
+    problem = problem_of("store", store, IUnitFeatureStore)
+    assert problem == "store must be an IUnitFeatureStore, got a store_access.ImportedFeatureStore"

@@ -196,6 +196,14 @@ UNIT_PARAMETERS = (
 )
 
 
+# of a unit's feature store, for training sets in other stacks
+STORE_PARAMETERS = (
+    UnitParameter(field="features/data_bucket", type="String", description="Bucket of the feature tables"),
+    UnitParameter(field="features/training_sets_bucket", type="String", description="Bucket of training sets"),
+    UnitParameter(field="features/manifests_bucket", type="String", description="Bucket of manifests"),
+)
+
+
 def unit_parameter(unit: str, profile: str, field: str) -> str:
     """Return the name of the parameter that holds a value of a unit.
 
@@ -204,7 +212,7 @@ def unit_parameter(unit: str, profile: str, field: str) -> str:
     Args:
         unit: Name of the unit.
         profile: ``development`` or ``production``.
-        field: Which of ``UNIT_PARAMETERS``.
+        field: Which of ``UNIT_PARAMETERS`` or ``STORE_PARAMETERS``.
 
     Example:
         >>> unit_parameter("demand", "production", "key_arn")
