@@ -162,7 +162,7 @@ class FeatureStore(OwnedFeatureStore):
             id: Construct id.
             business_unit: The unit, imported with ``BusinessUnit.from_name``.
             groups: The groups, as the store declares them; grants never reach further.
-            access: What holds the store's grants. Default: IAM.
+            access: Service that enforces the store's grants. Default: IAM.
 
         Raises:
             ValidationError: If there is no group or two share a table.
