@@ -247,7 +247,7 @@ def test_names_that_exist_are_refused_with_the_way_to_adopt_them(
     adopt += f"cdk import {unique_stack} --resource-mapping-inline"
     text = (
         f"Group (AWS::SageMaker::ModelPackageGroup): {name} exists already; adopt all that a deleted stack kept with {adopt} "
-        f"'{json.dumps({'Group': {'ModelPackageGroupArn': arn}}, separators=(',', ':'))}', or delete it if nobody needs it"
+        f"'{json.dumps({'Group': {'ModelPackageGroupArn': arn}}, separators=(',', ':'))}', or delete it if it is not needed"
     )
     assert planned.returncode == 1
     assert f"{unique_stack}: {text}\n" in planned.stdout

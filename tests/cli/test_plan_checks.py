@@ -347,7 +347,7 @@ def test_a_call_that_is_denied_is_reported_and_the_next_is_made(
 
     assert one.reason == "DescribeTable returned AccessDeniedException"
     assert one.text == (
-        "One (AWS::DynamoDB::Table): whether denied exists cannot be looked at: DescribeTable returned AccessDeniedException"
+        "One (AWS::DynamoDB::Table): cannot check whether denied exists: DescribeTable returned AccessDeniedException"
     )
 
 

@@ -190,7 +190,7 @@ def test_nobody_who_was_not_asked_counts_as_no_shift() -> None:
         address="http://127.0.0.1:1",
     )
 
-    with pytest.raises(Exception, match="nobody asked"):
+    with pytest.raises(Exception, match="no client sent a request"):
         loop.verify_shifts()
     with pytest.raises(RefusedError, match="refused"):
         loop.ask(ROWS, "none")

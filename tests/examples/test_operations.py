@@ -193,7 +193,7 @@ def test_a_rollout_that_runs_is_taken_back(pilot: Pilot) -> None:
         rollout.result()
     pilot.cloud.clock_scale(300)
     assert said[0].startswith("a rollout runs: arn:aws:states:us-east-1:000000000000:execution:")
-    assert said[1].endswith("-abort is set to ALARM: the new fleet is taken back")
+    assert said[1].endswith("-abort is set to ALARM: the new fleet is rolled back")
     assert said[2].startswith("ROLLED_BACK: ")
     assert said[2].endswith(":model-package/pilot-first/2 serves")
     assert "/ann: not today" in said[2]  # who took it back is on the record

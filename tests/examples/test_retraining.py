@@ -408,7 +408,7 @@ def test_every_hour_is_asked_again(sample: Sample) -> None:
     before = len(sample.decisions())
     sample.cloud.clock_jump(to=sample.now() + timedelta(hours=1))
     _wait(lambda: len(sample.decisions()) > before)
-    assert ("NOT_CONFIRMED", "no alarm rings and no labels wait") in sample.decisions()
+    assert ("NOT_CONFIRMED", "no alarm is in ALARM and no labels wait") in sample.decisions()
 
 
 def test_an_execution_that_is_stopped_leaves_no_lock(sample: Sample) -> None:
@@ -691,5 +691,5 @@ def test_a_line_of_another_unit_starts_no_retraining(sample: Sample) -> None:
     found = {execution["executionArn"] for execution in sample.loop.executions("RetrainMachineArn")}
     assert found == before
     assert reason == [
-        f"alarm {alarm} rings, and nothing confirms it: no report of the monitor of {UNIT}-{MODEL} in 100 days"
+        f"alarm {alarm} is in ALARM without confirmation: no report of the monitor of {UNIT}-{MODEL} in 100 days"
     ]

@@ -285,7 +285,7 @@ def test_an_alarm_during_probation_takes_it_back(shop: Shop) -> None:
     assert live is not None
     assert (live.probation_until, live.previous) == (None, None)
     assert shop.ask() == pytest.approx(6.0)
-    assert shop.loop.audit()[-1].reason.endswith(f"{alarm} rings during probation")
+    assert shop.loop.audit()[-1].reason.endswith(f"{alarm} is in ALARM during probation")
     assert shop.leftovers() == []
     shop.cloud.client("cloudwatch").set_alarm_state(AlarmName=alarm, StateValue="OK", StateReason="quiet")
 

@@ -49,7 +49,8 @@ _LATER: tuple[str, ...] = (
     "src/mlops_constructs/model_registry/",
     "packages/mlops-cli/src/mlops_cli/monitor",
     "packages/mlops-local/",
-    "packages/mlops-runtime/",
+    "packages/mlops-runtime/src/mlops_runtime/contracts/monitor",
+    "packages/mlops-runtime/src/mlops_runtime/monitor/",
 )
 
 

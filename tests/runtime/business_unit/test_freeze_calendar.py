@@ -63,9 +63,9 @@ def test_every_problem_is_named_at_once() -> None:
 
     assert problems == [
         "name must be 1 to 64 printable characters, got ' '",
-        "'naive': start must say where its time is told, got '2026-11-20'; "
+        "'naive': start must have a time zone or an offset, got '2026-11-20'; "
         "give an offset such as '2026-11-20T00:00+01:00', or time_zone",
-        "'naive': end must say where its time is told, got '2026-11-21'; "
+        "'naive': end must have a time zone or an offset, got '2026-11-21'; "
         "give an offset such as '2026-11-20T00:00+01:00', or time_zone",
         "'both': start must have an offset or a time_zone, got both: '2026-11-20T00:00+01:00' and 'Europe/Berlin'",
         "'backwards': end must be after start '2026-03-02', got '2026-03-01'",
@@ -85,7 +85,7 @@ def test_a_time_that_is_none_or_two_is_refused(start: str, end: str) -> None:
     _, problems = read_freezes([_freeze(start=start, end=end)])
 
     (problem,) = problems
-    assert problem.endswith("is not one moment in Europe/Berlin; give an offset instead of time_zone")
+    assert problem.endswith("is not one time in Europe/Berlin; give an offset instead of time_zone")
 
 
 def test_overlaps_are_named() -> None:

@@ -61,8 +61,8 @@ def test_only_what_exists_is_refused() -> None:
     assert found == [
         "Group (AWS::SageMaker::ModelPackageGroup, Demand/Registry/Resource): demand-forecast exists already; adopt all "
         "that a deleted stack kept with mlops plan Demand --mapping adopt.json (docs/adopt.md), or this one alone with "
-        f"cdk import Demand --resource-mapping-inline '{mapping}', or delete it if nobody "
-        "needs it",
+        f"cdk import Demand --resource-mapping-inline '{mapping}', or delete it if it is not "
+        "needed",
         "Table (AWS::Glue::Table): demand_features/sales_v1 exists already; CloudFormation cannot import its type: "
-        "docs/adopt.md says how its content is kept, or delete it if nobody needs it",
+        "docs/adopt.md says how its content is kept, or delete it if it is not needed",
     ]

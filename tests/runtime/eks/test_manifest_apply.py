@@ -85,7 +85,7 @@ def test_what_stops_half_way_is_named_and_finished_by_the_next_call(fake: FakeCl
     assert error.value.failed == refs[position]
     assert error.value.left == tuple(refs[position + 1 :])
     assert f"{refs[position - 1]} changed, {refs[position]}" in str(error.value)
-    assert "run this again" in str(error.value)
+    assert "fix the error and retry" in str(error.value)
     apply(cluster, SERVING)
     assert {key: value["spec"] for key, value in fake.objects.items()} == _undisturbed()
 

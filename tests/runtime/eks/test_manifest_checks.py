@@ -107,7 +107,7 @@ _MUTATIONS: list[tuple[str, Callable[[Made], Any], str]] = [
         lambda m: m["spec"]["ingress"][0]["from"][0].update(ipBlock={"cidr": "0.0.0.0/0"}),
         "lets the whole world",
     ),
-    ("NetworkPolicy", lambda m: m["spec"]["ingress"][0].update(ports=[{"port": 80}]), "lets nobody ask Deployment"),
+    ("NetworkPolicy", lambda m: m["spec"]["ingress"][0].update(ports=[{"port": 80}]), "admits no client to Deployment"),
     ("Deployment", lambda m: m["spec"]["selector"]["matchLabels"].update(x="y"), "does not find its own pods"),
     (
         "Deployment",
@@ -128,8 +128,12 @@ _MUTATIONS: list[tuple[str, Callable[[Made], Any], str]] = [
         "must find the pods of one Deployment, it finds those of 2",
     ),
     ("Service", _spec(selector={_NAME: "other"}), "it finds those of 0"),
-    ("Service", lambda m: m["spec"]["ports"][0].update(targetPort="web"), "targetPort 'web' is no port of Deployment"),
-    ("Service", lambda m: m["spec"]["ports"][0].update(port=8000), "serviceRef.port 80 is no port of Service"),
+    (
+        "Service",
+        lambda m: m["spec"]["ports"][0].update(targetPort="web"),
+        "targetPort 'web' is not a port of Deployment",
+    ),
+    ("Service", lambda m: m["spec"]["ports"][0].update(port=8000), "serviceRef.port 80 is not a port of Service"),
     (
         "TargetGroupBinding",
         lambda m: m["spec"]["serviceRef"].update(name="other"),

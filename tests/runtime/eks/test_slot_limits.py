@@ -125,7 +125,7 @@ def test_what_is_not_known_yet_is_not_looked_at() -> None:
         ({"artifact_uri": "https://x/y"}, "artifact_uri must be like s3://<bucket>/<key>"),
         ({"artifact_sha256": "B" * 64}, "artifact_sha256 must be 64 lower-case"),
         ({"model_sha256": ""}, "model_sha256 must be 64"),
-        ({"environment": {"A-B": "1"}}, "'A-B' is no name of a variable"),
+        ({"environment": {"A-B": "1"}}, "'A-B' is not a variable name"),
         ({"environment": {"A": "\x00"}}, "A holds a zero byte"),
         ({"environment": {"A": "x" * 32_761}}, "must have at most 32768 bytes, got 32769"),
         ({"environment": {"A": '"' * 16_381}}, "must have at most 32768 bytes, got 32770"),
@@ -158,7 +158,7 @@ def test_a_variable_that_says_the_same_is_no_problem() -> None:
         ({"cpu": "many"}, "cpu must be a Kubernetes quantity"),
         ({"memory": "0"}, "memory must be more than 0"),
         ({"pods": 0}, "pods must be at least 1"),
-        ({"labels": {"a": "b c"}}, "is no Kubernetes label"),
+        ({"labels": {"a": "b c"}}, "is not a Kubernetes label"),
     ],
 )
 def test_a_tenant_has_a_place_of_its_own(change: dict[str, Any], said: str) -> None:

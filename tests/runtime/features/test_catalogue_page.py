@@ -145,7 +145,7 @@ def test_it_says_what_people_look_for(store: Catalogue) -> None:
     assert "age 3 days 2 hours of 4 days" in text
     assert "newest ingest 2017-08-07 06:00, 12 rows h1:0123456789ab" in text
     assert "rows 3,456 snapshots 1, tagged 0" in text
-    assert "tables of the database that are no feature tables: scratch" in text.lower()
+    assert "other tables of the database: scratch" in text.lower()
     assert "weekly-forecast-5 erased 050505050505" in text
     assert "demand-forecast/9 Approved ffffffffffff no manifest here" in text
 

@@ -57,14 +57,14 @@ def test_a_forced_engine_is_taken_and_the_sizes_are_told():
     """Whoever forces it sees what it means."""
     found = choose([table(2_000_000, 3 << 30)], 1_000, memory=MEMORY, forced="duckdb")
     assert (found.engine, found.memory) == ("duckdb", 2_000_000 * ROW_BYTES + 1_000 * ENTITY_BYTES)
-    assert "engine='duckdb' was asked for, whatever the size: 248 MiB" in found.reason
+    assert "engine='duckdb' was requested for any size: 248 MiB" in found.reason
 
 
 def test_small_sizes_are_no_zeros():
     """Less than a MiB is said so."""
     found = choose([table(10)], 1, forced="spark")
     assert found.reason == (
-        "engine='spark' was asked for, whatever the size: less than 1 MiB of memory for 1 entity rows and 10 rows of "
+        "engine='spark' was requested for any size: less than 1 MiB of memory for 1 entity rows and 10 rows of "
         "stock_v1, less than 1 MiB to read"
     )
 

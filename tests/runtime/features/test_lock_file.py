@@ -325,7 +325,7 @@ def test_a_group_with_several_breaking_changes_names_each(two_schemas):
         (
             '"source_id": 2',
             '"source_id": 9',
-            "partition 'event_time_month' (line 9) has source_id 9, which is no column",
+            "partition 'event_time_month' (line 9) has source_id 9, which is not a column",
         ),
         ('"id": 1000', '"id": 3', "partition ids must be distinct and at least 1000, got [3]"),
     ],

@@ -67,7 +67,7 @@ def test_rebuild_is_impossible_with_another_table(filled, built, manifests):
     again = rebuild(filled.client.table, manifests.write(claim), manifests)
 
     assert again.verdict is Verdict.IMPOSSIBLE
-    assert "table sales_v1 was made anew" in again.reason
+    assert "table sales_v1 was recreated" in again.reason
     assert "has no table gone_v1" in again.reason
 
 

@@ -214,7 +214,7 @@ def test_fails_with_every_problem():
         "column 'at' of the entity rows must be a timestamp and among their columns",
         "'row_id' comes by itself",
         "snapshot of stock must be a whole number, got '1; drop table x'",
-        "'stock\\n_v1' of stock is no name",
+        "'stock\\n_v1' of stock is not a name",
         "column 'x' of stock has type 'decimal', allowed are boolean",
         "ttl of stock must not be negative, and positive where it is exclusive",
         "key 'store_id' is long in the entity rows and string in stock; give both one type",

@@ -122,7 +122,7 @@ def test_a_changed_evaluation_is_named(catalog: Catalog) -> None:
     registered, judged = catalog.evidence(_described()).problems
 
     assert registered == f"the evaluation {URI} hashes to {found}, registered is {SHA256}"
-    assert judged == f"the gate judged an evaluation of {SHA256}, {URI} is {found}"
+    assert judged == f"the gate's decision is about an evaluation with SHA-256 {SHA256}, {URI} has {found}"
 
 
 def test_missing_evidence_is_named(catalog: Catalog) -> None:

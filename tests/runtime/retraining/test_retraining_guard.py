@@ -93,7 +93,7 @@ def _request(event: object, settings: GuardSettings = COUNTING) -> RetrainReques
 @pytest.mark.parametrize(
     ("kind", "by", "detail"),
     [
-        ("alarm", "demand-drift", "alarm demand-drift rings"),
+        ("alarm", "demand-drift", "alarm demand-drift is in ALARM"),
         ("schedule", "aws.events", "scheduled"),
         ("manual", ANNA, "new store"),
         ("new_data", "weekly_demand_v1", "new rows of weekly_demand_v1"),
@@ -136,12 +136,12 @@ def test_a_request_that_asks_again_needs_an_alarm_or_labels() -> None:
     """The first alarm that rings is the reason; else enough labels; else nothing."""
     request = _request(_event("recheck"))
     ringing = confirmed(request, COUNTING, alarms=Alarms({"demand-wape": "ALARM"}, {}), state=GuardState())
-    assert (ringing.requested_by, ringing.detail) == ("demand-wape", "still ringing: demand-wape")
+    assert (ringing.requested_by, ringing.detail) == ("demand-wape", "still in ALARM: demand-wape")
     quiet = Alarms({"demand-drift": "OK"}, {})
     waiting = confirmed(request, COUNTING, alarms=quiet, state=GuardState(new_labels=1000))
     assert waiting.detail == "1000 new labels wait"
     for limits, state in ((COUNTING, GuardState(new_labels=999)), (SETTINGS, GuardState(new_labels=1000))):
-        with pytest.raises(RefusedEventError, match="no alarm rings and no labels wait") as error:
+        with pytest.raises(RefusedEventError, match="no alarm is in ALARM and no labels wait") as error:
             confirmed(request, limits, alarms=Alarms({"demand-drift": "INSUFFICIENT_DATA"}, {}), state=state)
         assert error.value.decision is Decision.NOT_CONFIRMED
 
@@ -152,7 +152,7 @@ def test_an_alarm_that_nothing_confirms_is_no_reason(trigger: str) -> None:
     request, doubts = _request(_event(trigger)), {"demand-drift": "no report says so"}
     alarms = Alarms({"demand-drift": "ALARM", "demand-wape": "OK"}, doubts)
     with pytest.raises(
-        RefusedEventError, match=r"alarm demand-drift rings, and nothing confirms it: no report"
+        RefusedEventError, match=r"alarm demand-drift is in ALARM without confirmation: no report"
     ) as error:
         confirmed(request, COUNTING, alarms=alarms, state=GuardState())
     assert error.value.decision is Decision.NOT_CONFIRMED
@@ -175,7 +175,7 @@ def test_a_request_names_its_caller_and_no_one_else() -> None:
         (_event("alarm", id="x" * 129), "event id must match"),
         (_event("alarm", id="a\nb"), "event id must match"),
         (_event("alarm", source="aws.cloudwatc"), "starts no retraining"),
-        (_event("alarm", detail={"alarmName": "other", "state": {"value": "ALARM"}}), "alarm 'other' is none of"),
+        (_event("alarm", detail={"alarmName": "other", "state": {"value": "ALARM"}}), "alarm 'other' is not one of"),
         (
             _event("manual", source=f"mlops.other/{ANNA}"),
             "source of a request must be mlops.<unit>/<UserId of the caller>",
@@ -192,7 +192,7 @@ def test_a_request_names_its_caller_and_no_one_else() -> None:
         (_event("new_data", source="mlops.other"), "starts no retraining"),
         (
             _event("ended", detail={"executionArn": "arn:aws:states:us-east-1:123456789012:execution:Other:one"}),
-            "none of",
+            "does not belong to",
         ),
         (_event("ended", detail={"executionArn": f"{OWNER}one", "status": "RUNNING"}), "status must be one of"),
     ],

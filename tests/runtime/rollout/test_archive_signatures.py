@@ -177,7 +177,7 @@ def _signature_of_another(world: World) -> None:
     [
         (_failed, "is FAILED: only what passed is signed"),
         (_of_another_pipeline, "not of pipeline demand-forecast"),
-        (_evaluation_changed, "is not the evaluation that"),
+        (_evaluation_changed, "is not the evaluation of"),
         (_archive_changed, "now; the gate passed"),
         (_archive_gone, "is missing; the gate passed"),
         (_archive_without_hash, "S3 has no SHA-256 of the whole"),

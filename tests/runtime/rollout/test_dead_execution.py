@@ -81,7 +81,7 @@ def test_where_its_alarms_are_gone_it_goes_back(left: tuple[World, str]) -> None
     world.cloudwatch.delete_alarms(AlarmNames=[ALARM])
     plan = plan_of(world, recovery(world))
     assert (plan["action"], plan["config_name"], plan["previous_config"]) == ("revert", LEFT, OLD)
-    assert plan["reason"] == f"back to {OLD}: the alarms of the new fleet are gone: nobody can say that it is good"
+    assert plan["reason"] == f"back to {OLD}: the alarms of the new fleet are gone, so its health is unknown"
     assert plan["revert_endpoint"]["EndpointConfigName"] == OLD
     assert plan["live"]["config"] == OLD
 
@@ -100,7 +100,7 @@ def test_without_a_way_back_what_is_approved_stays_and_nothing_else_does(left: t
     world, _ = left
     plan = plan_of(world, recovery(world), versions={})
     assert (plan["action"], plan["watched"], plan["min_invocations"]) == ("adopt", [], 0)
-    assert plan["reason"].endswith("; there is nothing to judge it by")
+    assert plan["reason"].endswith("; no evidence is left to evaluate it")
     known = world.facts(recovery(world)).package
     rejected = {**(known or {}), "ModelApprovalStatus": "Rejected"}
     assert plan_of(world, recovery(world), versions={}, package=rejected)["action"] == "refuse"

@@ -196,7 +196,7 @@ def test_instances_neither_come_nor_go_altogether() -> None:
     assert "does not make an endpoint on instances serverless" in str(
         conversion_problem(SERVERLESS, is_live_serverless=False)
     )
-    assert "can never go back" in str(conversion_problem(SCALED, is_live_serverless=True))
+    assert "can never return" in str(conversion_problem(SCALED, is_live_serverless=True))
 
 
 def test_a_stored_spec_of_before_has_no_problem() -> None:

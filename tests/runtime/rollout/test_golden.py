@@ -167,7 +167,7 @@ def test_a_right_model_passes():
             says(200, b"[2.0]", "application/json"),
             'one: answered [2.0], {"predictions": [numbers]} is allowed',
         ),
-        (says(200, b'{"predictions": [true]}', "application/json"), "True is no number"),
+        (says(200, b'{"predictions": [true]}', "application/json"), "True is not a number"),
     ],
 )
 def test_a_wrong_model_fails_by_name(new: Model, problem: str):

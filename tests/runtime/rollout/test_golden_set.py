@@ -137,12 +137,12 @@ def test_every_problem_of_every_line_at_once():
 @pytest.mark.parametrize(
     ("changes", "problem"),
     [
-        ({"rows": 3}, "body must have as many rows as rows says, got 2 and 3; correct rows"),
+        ({"rows": 3}, "body must have the number of rows that rows states, got 2 and 3; correct rows"),
         ({"rows": 0}, "rows must be 1 or more, got 0"),
         ({"body": ""}, "body must be 1 to 6291456 bytes, got 0"),
         ({"body": "{"}, "body must be of type application/json, got '{'"),
         ({"body": '1,"a', "content_type": "text/csv"}, "body must be of type text/csv"),
-        ({"minimum": float("-inf")}, "minimum and maximum must be finite, got -inf and 9.0; leave a bound out"),
+        ({"minimum": float("-inf")}, "minimum and maximum must be finite, got -inf and 9.0; leave out a missing bound"),
         ({"name": "a\nb"}, r"name must be 1 to 64 printable characters, got 'a\nb'"),
         ({"body": "x" * 6_291_457, "content_type": "text/plain"}, "body must be 1 to 6291456 bytes, got 6291457"),
     ],

@@ -69,7 +69,7 @@ def test_fails_without_a_spec() -> None:
     [
         (request("approval", model_package_arn="p"), "model package p does not exist"),
         (request("rollback", model_package_arn="p"), "model package p does not exist"),
-        (request("rollback"), "no previous version to go back to"),
+        (request("rollback"), "there is no previous version"),
         (request("spec"), "comes from no model package"),
     ],
 )
@@ -83,13 +83,17 @@ def test_only_an_alarm_is_held_to_a_probation(world: World) -> None:
     """A person's rollback needs none."""
     check_probation(request("rollback"), FACTS, NOW)
     check_probation(request("approval"), FACTS, NOW)
-    with pytest.raises(NothingToDoError, match="refunds is no alarm of the endpoint's probation"):
+    with pytest.raises(NothingToDoError, match="refunds is not an alarm of the endpoint's probation"):
         check_probation(request("rollback", alarm="refunds"), FACTS, NOW)
 
 
 @pytest.mark.parametrize(
     ("states", "message"),
-    [({}, "do not exist: a, b"), ({"a": "OK"}, "do not exist: b"), ({"a": "ALARM", "b": "OK"}, "ring: a")],
+    [
+        ({}, "do not exist: a, b"),
+        ({"a": "OK"}, "do not exist: b"),
+        ({"a": "ALARM", "b": "OK"}, "are already in ALARM: a"),
+    ],
 )
 def test_fails_when_rollback_alarms_make_no_sense(states: dict[str, str], message: str) -> None:
     """All are named that are missing, or ring."""

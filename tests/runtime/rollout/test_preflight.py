@@ -289,7 +289,7 @@ def test_an_alarm_takes_back_during_probation(probation: tuple[World, str, str])
     """To the version before, which is on no probation."""
     world, first, _ = probation
     plan = _plan(world, "rollback", alarm="refunds")
-    assert (plan["action"], plan["reason"]) == ("update", f"back to {first}: refunds rings during probation")
+    assert (plan["action"], plan["reason"]) == ("update", f"back to {first}: refunds is in ALARM during probation")
     assert plan["live"].get("probation_until") is None
 
 
@@ -304,12 +304,12 @@ def test_nothing_is_taken_back_once_a_probation_is_over(probation: tuple[World, 
     """Over, quiet again, another version, another alarm: each is nothing to do, with its reason."""
     world, _, second = probation
     world.alarm("refunds", "OK")
-    assert "no longer rings: it is OK" in _plan(world, "rollback", alarm="refunds")["reason"]
+    assert "is no longer in ALARM: it is OK" in _plan(world, "rollback", alarm="refunds")["reason"]
     world.alarm("refunds", "ALARM")
-    assert "no alarm of the endpoint's probation" in _plan(world, "rollback", alarm="other")["reason"]
+    assert "is not an alarm of the endpoint's probation" in _plan(world, "rollback", alarm="other")["reason"]
     pointer = world.pointer("demand-forecast-00000002", second, PROBATION, previous="demand-forecast-00000001")
     world.point(replace(pointer, probation_until="2017-08-01T09:00:00Z"))
-    assert "no probation is on" in _plan(world, "rollback", alarm="refunds")["reason"]
+    assert "no probation is active" in _plan(world, "rollback", alarm="refunds")["reason"]
     world.point(replace(pointer, config="demand-forecast-00000001", probation_until="2017-08-01T10:00:00Z"))
     plan = _plan(world, "rollback", alarm="refunds")
     assert plan["action"] == "nothing"
@@ -549,7 +549,7 @@ def test_refuses_when_rollback_alarms_ring_or_are_missing(serving: tuple[World, 
         world.alarm("unit-errors", state)
     plan = _plan(world, "approval", world.package())
     assert plan["action"] == "refuse"
-    assert ("already ring: unit-errors" if state else "do not exist: unit-errors") in plan["reason"]
+    assert ("already in ALARM: unit-errors" if state else "do not exist: unit-errors") in plan["reason"]
 
 
 def test_goes_on_when_rollback_alarms_are_quiet(serving: tuple[World, str]) -> None:
@@ -617,7 +617,7 @@ def test_refuses_when_the_way_back_was_deleted(serving: tuple[World, str]) -> No
     world, _ = serving
     lost = Serving(status="InService", config="demand-forecast-00000001", version=None)
     plan = _plan(world, "approval", world.package(), serving=lost)
-    assert "could not go back" in plan["reason"]
+    assert "could not roll back" in plan["reason"]
 
 
 def test_refuses_a_stored_spec_that_cannot_be_served(world: World) -> None:

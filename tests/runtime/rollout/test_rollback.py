@@ -168,7 +168,7 @@ def test_a_rollout_that_runs_is_aborted(script: Script) -> None:
     assert answer.is_served
     assert answer.text == f"ROLLED_BACK: abort; {GROUP}/2 serves"
     assert len(script.world.executions()) == 1
-    assert script.said == [f"a rollout runs: {execution}", f"{alarm} is set to ALARM: the new fleet is taken back"]
+    assert script.said == [f"a rollout runs: {execution}", f"{alarm} is set to ALARM: the new fleet is rolled back"]
 
 
 def test_a_new_fleet_is_waited_for(script: Script) -> None:
@@ -180,7 +180,7 @@ def test_a_new_fleet_is_waited_for(script: Script) -> None:
     ).go(REQUEST)
 
     assert answer.is_served
-    assert script.said[-1] == f"{alarm} is set to ALARM: the new fleet is taken back"
+    assert script.said[-1] == f"{alarm} is set to ALARM: the new fleet is rolled back"
 
 
 def test_a_rollout_that_was_too_quick_is_gone_back_from(script: Script) -> None:
@@ -255,11 +255,11 @@ def test_fails_when_nothing_serves(world: World) -> None:
     script = Script(world)
 
     with pytest.raises(
-        RollbackError, match=r"NOT_YET_DEPLOYED: no model serves on demand-forecast yet, .* from; approve"
+        RollbackError, match=r"NOT_YET_DEPLOYED: no model is live on demand-forecast yet, .* from; approve"
     ):
         script.then().go(REQUEST)
     script.rollout()
-    with pytest.raises(RollbackError, match="nothing to go back to; the first rollout runs"):
+    with pytest.raises(RollbackError, match="nothing to roll back to; the first rollout runs"):
         script.then().go(REQUEST)
     assert len(world.executions()) == 1
 

@@ -118,7 +118,7 @@ def test_rules_that_cannot_be_asked_say_why() -> None:
     with serving() as url:
         found = {v.rule: v for v in check(url, sample=CSV)}
         other = {v.rule: v for v in check(url, sample=CSV, model="other")}
-    assert found["v2 inference"].reason == "the sample is no JSON"
+    assert found["v2 inference"].reason == "the sample is not JSON"
     assert found["drain"].reason == "the server's process is not known (--pid)"
     assert [v.rule for v in found.values() if v.outcome is Outcome.FAILED] == []
     assert other["v2 metadata"].outcome is Outcome.FAILED  # it speaks the protocol, but not of this model

@@ -96,7 +96,7 @@ A, B = tensor("a", "FP32", [1], [1]), tensor("b", "FP32", [1], [2])
         (b"[]", 'the body must be {"inputs": [tensor, ...]}'),
         (b'{"inputs": [1]}', 'the body must be {"inputs": [tensor, ...]}'),
         (body(A), "input 'b' is missing"),
-        (body(A, B, tensor("c", "FP32", [1], [1])), "input 'c' is no column of the model"),
+        (body(A, B, tensor("c", "FP32", [1], [1])), "input 'c' is not a column of the model"),
         (body(A, A), "inputs[1].name must be text that no other input has, got 'a'"),
         (body(A, tensor("b", "FP32", [2], [1, 2])), "all inputs must have one length, got 1, 2"),
         (body(A, tensor("b", "BYTES", [1], ["x"])), "inputs[1].datatype must be one of FP16, FP32"),

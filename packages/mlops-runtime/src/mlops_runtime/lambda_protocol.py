@@ -103,7 +103,7 @@ def each(event: Mapping[str, Any], work: Callable[[Message], object]) -> dict[st
     for message in messages(event):
         try:
             work(message)
-        except Exception:  # whatever went wrong with one message must not take the others with it
+        except Exception:  # an error of one message must not fail the others
             logger.exception("message %s failed and stays in the queue", message.id)
             failed.append({"itemIdentifier": message.id})
     return {"batchItemFailures": failed}

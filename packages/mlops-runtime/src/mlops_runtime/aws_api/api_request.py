@@ -25,7 +25,7 @@ _SDK_NAMES = {
     "servicequotas": "service-quotas",
     "sfn": "stepfunctions",
 }
-# only what botocore carries: models of somebody's home folder would make synthesis depend on it
+# only botocore's own models: those of a user's home folder would make synthesis depend on it
 _LOADER = Loader([Loader.BUILTIN_DATA_PATH], include_default_search_paths=False)
 
 _SCALARS: dict[str, tuple[type, ...]] = {

@@ -1,6 +1,6 @@
-"""Whether a unit's automatic work rests now: its freeze calendar and its pause.
+"""Whether a unit's automatic work is stopped now: its freeze calendar and its pause.
 
-Who asks: the plan of a rollout, the guard and the gate of retraining. Going back and changing how a model is served never ask.
+Checked by the plan of a rollout, the guard and the gate of retraining. Rollbacks and changes of a serving spec do not check it.
 """
 
 from collections.abc import Mapping
@@ -36,7 +36,7 @@ def paused_reason(pause: PauseState | None) -> str | None:
 
 
 def rest_reason(spec: FreezeSpec, pause: PauseState | None, now: datetime) -> str | None:
-    """Return every reason why automatic work rests now; None if there is none."""
+    """Return every reason why automatic work is stopped now; None if it is not."""
     reasons = [reason for reason in (paused_reason(pause), frozen_reason(spec, now)) if reason is not None]
     return "; ".join(reasons) if reasons else None
 
@@ -50,7 +50,7 @@ def read_freeze(text: str) -> FreezeSpec:
     """Return the freeze calendar of an environment.
 
     Raises:
-        ContractError: If it is none, or a time in it has no offset from UTC.
+        ContractError: If it is invalid, or a time in it has no offset from UTC.
     """
     spec = from_json(FreezeSpec, text)
     naive = [window.name for window in spec.windows if window.start.tzinfo is None or window.end.tzinfo is None]
@@ -81,7 +81,7 @@ class Automation:
         """Build it from ``UNIT``, ``AUTOMATION_TABLE`` and ``FREEZE``, which ``BusinessUnit.automation_environment`` gives.
 
         Raises:
-            ContractError: If ``FREEZE`` is no freeze calendar.
+            ContractError: If ``FREEZE`` is not a freeze calendar.
             KeyError: If a variable is missing.
         """
         table = RolloutTable(dynamodb, environ["AUTOMATION_TABLE"], environ["UNIT"])
@@ -92,5 +92,5 @@ class Automation:
         return frozen_reason(self.freeze, now)
 
     def rests(self, now: datetime) -> str | None:
-        """Return why automatic work rests now, paused or frozen; None if it does not."""
+        """Return why automatic work is stopped now, paused or frozen; None if it is not."""
         return rest_reason(self.freeze, pause_of(self.table.read()), now)

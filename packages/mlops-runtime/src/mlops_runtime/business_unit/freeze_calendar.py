@@ -19,7 +19,7 @@ class Freeze:
         name: What it is called in answers and refusals, such as ``black friday 2026``.
         start: ISO 8601 date or time, such as ``2026-11-20`` or ``2026-11-20T18:00+01:00``.
         end: ISO 8601 date or time.
-        time_zone: Where both are told, such as ``Europe/Berlin``. Default: both carry an offset from UTC.
+        time_zone: Time zone of both, such as ``Europe/Berlin``. Default: both carry an offset from UTC.
 
     Example:
         >>> Freeze(name="stocktaking", start="2027-01-04", end="2027-01-06", time_zone="Europe/Berlin").name
@@ -42,7 +42,7 @@ class Freeze:
             years: The years in which it starts, each named.
             start: Month and day, with a time of day or without, such as ``11-15``.
             end: Month and day, such as ``01-02``; that day is free again.
-            time_zone: Where both are told. Default: both carry an offset from UTC.
+            time_zone: Time zone of both. Default: both carry an offset from UTC.
 
         Example:
             >>> [f.end for f in Freeze.yearly(name="peak", years=[2026, 2027], start="11-15", end="01-02")]
@@ -60,7 +60,7 @@ class Freeze:
 
 
 def read_freezes(freezes: Sequence[Freeze]) -> tuple[FreezeSpec, list[str]]:
-    """Return the calendar in UTC, in order of time, and every problem of the declaration; it counts if there is none."""
+    """Return the calendar in UTC, in order of time, and every problem of the declaration; it is valid if it has no problem."""
     problems: list[str] = []
     windows = [window for freeze in freezes if (window := _window(freeze, problems)) is not None]
     names = [freeze.name for freeze in freezes]
@@ -109,7 +109,7 @@ def _instant(freeze: Freeze, field: str, text: str, zone: ZoneInfo | None, probl
         problems.append(f"{where} must be an ISO 8601 date or time such as '2026-11-20T00:00+01:00', got {text!r}")
         return None
     if moment.tzinfo is None and zone is None:
-        problems.append(f"{where} must say where its time is told, got {text!r}; {_ZONE_OR_OFFSET}")
+        problems.append(f"{where} must have a time zone or an offset, got {text!r}; {_ZONE_OR_OFFSET}")
         return None
     if moment.tzinfo is not None and zone is not None:
         problems.append(f"{where} must have an offset or a time_zone, got both: {text!r} and {freeze.time_zone!r}")
@@ -122,9 +122,7 @@ def _instant(freeze: Freeze, field: str, text: str, zone: ZoneInfo | None, probl
     if first != second:
         # clocks are put forward or back over it
         # https://docs.python.org/3/library/datetime.html#datetime.datetime.fold
-        problems.append(
-            f"{where} {text!r} is not one moment in {freeze.time_zone}; give an offset instead of time_zone"
-        )
+        problems.append(f"{where} {text!r} is not one time in {freeze.time_zone}; give an offset instead of time_zone")
         return None
     return first
 

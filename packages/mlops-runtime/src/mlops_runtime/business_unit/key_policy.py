@@ -171,7 +171,7 @@ class Place:
 
 
 def unit_statements(place: Place) -> list[Statement]:
-    """Return what services need of a unit's key, whoever owns it, and the right to grants that AWS resources use."""
+    """Return the statements that services need in the policy of a unit's key, and the right to grants for AWS resources."""
     logs = f"arn:{place.partition}:logs:{place.region}:{place.account}:log-group:*"
     return [
         _statement(
@@ -234,14 +234,14 @@ def read_policy(policy: str, place: Place) -> Findings:
 
     A statement counts where it names the principal and the actions without a condition, or under conditions that what the service
     sends meets; under a condition that it certainly does not meet it does not count. ``NotAction`` gives all actions but those that
-    it names; whom ``NotPrincipal`` lets in is not judged. Statements that deny are not read.
+    it names; principals of ``NotPrincipal`` are not evaluated. Statements that deny are not read.
 
     Raises:
         ValueError: If the policy is not a JSON object.
     """
     document = json.loads(policy)
     if not isinstance(document, Mapping):
-        raise ValueError(f"a policy must be a JSON object, got {policy[:80]!r}")  # noqa: TRY004 - as for what is no JSON
+        raise ValueError(f"a policy must be a JSON object, got {policy[:80]!r}")  # noqa: TRY004 - as for invalid JSON
     found = [s for s in _listed(document.get("Statement")) if isinstance(s, Mapping)]
     allowing = [s for s in found if s.get("Effect") == "Allow"]
     verdicts = [(needed, _verdict(needed, allowing, place)) for needed in shared_key_statements(place)]

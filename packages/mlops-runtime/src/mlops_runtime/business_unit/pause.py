@@ -17,7 +17,7 @@ from mlops_runtime.rollout.audit_chain import AuditChain, Move
 class PauseChange:
     """What a request to pause or resume did; without a record nothing changed.
 
-    ``state`` is what holds now; None if the unit was never paused.
+    ``state`` is the current one; None if the unit was never paused.
     """
 
     state: PauseState | None

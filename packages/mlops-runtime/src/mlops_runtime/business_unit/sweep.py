@@ -17,7 +17,7 @@ PAGE = 100  # https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_List
 BUCKET = "Custom::BucketSweep"
 PACKAGES = "Custom::ModelPackageSweep"
 MARK = "mlops:swept"  # tag of what may be emptied: a unit that becomes PRODUCTION loses it before its sweeper goes
-_POLL = 2.0  # seconds until packages that SageMaker is deleting are looked at again
+_POLL = 2.0  # seconds until packages that SageMaker is deleting are checked again
 _NAMES = {BUCKET: "BucketName", PACKAGES: "ModelPackageGroupName"}
 
 HasTime = Callable[[], bool]
@@ -31,7 +31,7 @@ def physical_id(event: Mapping[str, Any]) -> str:
     """Return the physical id of a custom resource: the name of what it empties, so that another name is another resource.
 
     Raises:
-        SweepError: If the resource's type is none of those that are swept, or names nothing.
+        SweepError: If the resource's type is not swept, or it has no name.
     """
     if event["RequestType"] == "Delete":
         return str(event["PhysicalResourceId"])
@@ -164,7 +164,7 @@ def _packages(sagemaker: Any, group: str) -> set[str]:
         page = sagemaker.list_model_packages(ModelPackageGroupName=group, MaxResults=PAGE)
     except ClientError as error:
         if is_missing(error):
-            return set()  # somebody deleted the group by hand, which is what was asked for
+            return set()  # the group was deleted by hand, which is the requested result
         raise
     return {package["ModelPackageArn"] for package in page["ModelPackageSummaryList"]}
 
@@ -175,7 +175,7 @@ def _batches(s3: Any, bucket: str) -> Iterator[list[dict[str, str]]]:
         try:
             page = s3.list_object_versions(Bucket=bucket, MaxKeys=BATCH)
         except s3.exceptions.NoSuchBucket:
-            return  # somebody deleted it by hand, which is what was asked for
+            return  # it was deleted by hand, which is the requested result
         versions = [*page.get("Versions", []), *page.get("DeleteMarkers", [])]
         if not versions:
             return

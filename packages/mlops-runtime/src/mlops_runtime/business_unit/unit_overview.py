@@ -101,7 +101,7 @@ class Lock:
 class EndpointOverview:
     """One endpoint: ``state`` is SageMaker's status, ``NOT_YET_DEPLOYED`` before the first approval, ``GONE`` after a deletion.
 
-    On EKS it is ``RECORDED``: a cluster answers in its own network only, so what the last rollout wrote down is told.
+    On EKS it is ``RECORDED``: a cluster is reachable only in its own network, so the last rollout's record is shown.
     ``serving_config`` is what SageMaker serves, ``live`` what the last rollout wrote down; ``is_desired`` says whether the live one
     is served as the stack asks (None before anything is). ``monitor`` is what its monitor last found (None where nothing watches).
     """

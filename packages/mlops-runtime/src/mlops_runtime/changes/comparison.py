@@ -28,7 +28,7 @@ _MISSING: Any = object()
 
 
 class SchemaError(ValueError):
-    """A table of schemas that is none."""
+    """An invalid table of schemas."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +48,7 @@ def read_schemas(table: Mapping[str, object]) -> dict[str, ResourceSchema]:
     """Return the schema of each type of a table, whose ``types`` are ``{TYPE: {"create_only": [...], "conditional": [...]}}``.
 
     Raises:
-        SchemaError: If it is no such table.
+        SchemaError: If it is not such a table.
     """
     types = table.get("types")
     if table.get("format") != FORMAT or not isinstance(types, Mapping):
@@ -64,7 +64,7 @@ def read_schemas(table: Mapping[str, object]) -> dict[str, ResourceSchema]:
 def empties_nothing(body: Mapping[str, Any], deployed: Template, new: Template, replaced: Collection[str]) -> bool:
     """Return whether a sweep may be deleted without a loss: what it swept stays, and is tagged now and no more then.
 
-    What is not tagged now may be of a library whose sweeper looked at no tag.
+    What is not tagged now may be of a library whose sweeper ignored tags.
 
     Args:
         body: The sweep as it is deployed.

@@ -1,7 +1,7 @@
 """Names that exist already although a deployment would create them, and how each resource is adopted into its stack.
 
-CloudFormation refuses to create what exists. What a PRODUCTION stack kept when it was deleted is imported instead; what nobody
-needs any more is deleted. What cannot be looked at, because the caller may not, is said and nothing more.
+CloudFormation refuses to create what exists. Resources that a deleted PRODUCTION stack retained are imported instead; those
+no longer needed are deleted. A name that the caller may not read is only reported.
 
 See: https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/import-resources-manually.html
 """
@@ -43,7 +43,7 @@ class Existing:
     Args:
         resource: What would be created.
         identifier: What CloudFormation's import asks for, by property; empty for a type that cannot be imported.
-        reason: Why it could not be looked at. Default: it was, and exists.
+        reason: Why it could not be checked. Default: it was, and exists.
     """
 
     resource: NamedResource
@@ -57,7 +57,7 @@ class Existing:
         where = "" if one.construct_path is None else f", {one.construct_path}"
         name = f"{one.parent}/{one.name}" if one.parent else one.name
         if self.reason is not None:
-            return f"{one.logical_id} ({one.type}{where}): whether {name} exists cannot be looked at: {self.reason}"
+            return f"{one.logical_id} ({one.type}{where}): cannot check whether {name} exists: {self.reason}"
         if self.identifier:
             mapping = json.dumps({one.logical_id: dict(self.identifier)}, separators=(",", ":"))
             way = (
@@ -66,7 +66,7 @@ class Existing:
             )
         else:
             way = "CloudFormation cannot import its type: docs/adopt.md says how its content is kept"
-        return f"{one.logical_id} ({one.type}{where}): {name} exists already; {way}, or delete it if nobody needs it"
+        return f"{one.logical_id} ({one.type}{where}): {name} exists already; {way}, or delete it if it is not needed"
 
 
 # the property that fixes a name, as a path, and the one that it is within
@@ -107,7 +107,7 @@ IDENTIFIERS: dict[str, str] = {
 
 
 def types() -> frozenset[str]:
-    """Return the types whose fixed names are looked at."""
+    """Return the types whose fixed names are checked."""
     return frozenset(_NAMES)
 
 
@@ -135,7 +135,7 @@ def named(changes: StackChanges, new: Template) -> Iterator[NamedResource]:
 
 
 def refusals_of(existing: Iterable[Existing]) -> list[str]:
-    """Return why the deployment would fail: what exists, not what could not be looked at."""
+    """Return why the deployment would fail: names that exist, not those that could not be checked."""
     return [one.text for one in existing if one.reason is None]
 
 

@@ -54,7 +54,7 @@ class ResourceChange:
         holds_data: Whether something is lost with it that a template cannot bring back. Default: nothing is.
         is_kept: Whether the old resource stays in the account, outside of the stack, when it is replaced or deleted.
             Default: it goes.
-        moved_to: Logical id of an equal resource that is created in its place. Default: there is none.
+        moved_to: Logical id of an equal resource that is created in its place. Default: none.
         was: Its type in the deployed template, where it is another one. Default: the same.
     """
 
@@ -92,7 +92,7 @@ class StackChanges:
     changes: tuple[ResourceChange, ...]
 
 
-# what CDK's own database of services calls stateful (without log groups: those that matter are declared to stay), and what holds
+# what CDK's own database of services calls stateful (without log groups: those that matter are declared to stay), and those with
 # models and features
 STATEFUL = frozenset(
     {
@@ -128,7 +128,7 @@ STATEFUL = frozenset(
         "AWS::SageMaker::FeatureGroup",
         "AWS::SageMaker::ModelPackageGroup",
         "AWS::SecretsManager::Secret",
-        # their functions delete the endpoint or what serves on a cluster, and empty the bucket or the group (but see sweeps.py)
+        # their functions delete the endpoint or the slots on a cluster, and empty the bucket or the group (but see sweeps.py)
         "Custom::BucketSweep",
         "Custom::MLOpsManifests",
         "Custom::MLOpsServingSpec",

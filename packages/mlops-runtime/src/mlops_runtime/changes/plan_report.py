@@ -45,7 +45,7 @@ def document(stacks: Sequence[StackChanges], refused: Sequence[Refusal]) -> dict
 
 
 def existing_document(existing: Sequence[Existing]) -> list[dict[str, object]]:
-    """Return the names that exist although they would be created, and those that could not be looked at, as JSON values."""
+    """Return the names that exist although they would be created, and those that could not be checked, as JSON values."""
     return [_existing(one) for one in existing]
 
 

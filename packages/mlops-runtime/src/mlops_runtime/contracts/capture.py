@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Literal
 
-# inference ids of calls that the platform itself makes begin so; nobody will ever label them. Whoever else sends such an id is
+# prefix of inference ids of the platform's own calls, which are never labelled. Another client that sends such an id is
 # counted like any caller: only what an execution announced is left out
 SYNTHETIC_PREFIX = "mlops-synthetic-"
 _SYNTHETIC = re.compile(r"mlops-synthetic-\d{1,6}-([0-9a-f]{32})")
@@ -91,7 +91,7 @@ def synthetic_id(number: int, nonce: str) -> str:
 
     Args:
         number: Which of the calls it is.
-        nonce: 32 hexadecimal digits that nobody can guess.
+        nonce: 32 random hexadecimal digits.
 
     Example:
         >>> synthetic_id(1, "0" * 32)

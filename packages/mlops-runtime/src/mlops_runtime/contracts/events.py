@@ -36,7 +36,7 @@ def features_ingested(table: str, *, rows: int, ingest_id: str) -> EventDetail:
     Args:
         table: Name of the feature table.
         rows: Rows appended.
-        ingest_id: Id of the append, the same however often it is told.
+        ingest_id: Id of the append, the same in repeated events.
 
     Example:
         >>> features_ingested("weekly_demand_v1", rows=1200, ingest_id="2017-w31").attributes
@@ -53,7 +53,7 @@ def features_rejected(table: str, *, reason: str, uri: str, report_uri: str, rej
         reason: What is wrong with it.
         uri: The batch.
         report_uri: The ``RejectedBatch`` that names every problem.
-        rejection_id: Id of the rejection, the same however often it is told.
+        rejection_id: Id of the rejection, the same in repeated events.
 
     Example:
         >>> features_rejected("sales_v1", reason="it has no rows", uri="s3://b/incoming/sales_v1/a.parquet",

@@ -70,7 +70,7 @@ class PinnedTable:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EntityRows:
-    """Entity rows that somebody gave, kept as ``entities/<SHA-256 of the file>.parquet``; ``timestamp`` names their time."""
+    """Entity rows that a caller supplied, kept as ``entities/<SHA-256 of the file>.parquet``; ``timestamp`` names their time."""
 
     timestamp: str
     rows: int
@@ -119,7 +119,7 @@ class Output:
 class TrainingSetManifest:
     """Everything that is needed to build the training set again and to prove that it is the same.
 
-    Entity rows come from a table of labels, ``entities``, or from somebody's frame, ``entity_rows``.
+    Entity rows come from a table of labels, ``entities``, or from a caller's frame, ``entity_rows``.
 
     ``split`` holds the times ``trained_until``, ``holdout_from`` and ``holdout_until``, which the evaluation reports.
     """

@@ -106,9 +106,9 @@ class Evaluation:
     """``evaluation.json``: candidate, champion (if any) and naive baselines on the same holdout.
 
     Keys of ``metrics`` and ``absolute_error`` are ``candidate``, ``champion`` and the baseline columns. ``non_finite`` counts
-    missing or non-finite predictions, and of a classifier those that are no probabilities, by the same keys: they are failures,
+    missing or non-finite predictions, and of a classifier those that are not probabilities, by the same keys: they are failures,
     never zeros. ``segments`` are bounded in number; ``segments_left_out`` names the rest. ``failures`` says why the candidate
-    cannot be served whatever its losses. ``milliseconds_a_row`` is of one row alone, through the server's reading of JSON.
+    cannot be served at any loss. ``milliseconds_a_row`` is of one row alone, through the server's reading of JSON.
     ``periods`` keeps the losses of ``blocks`` apart by period, where the plan names one. ``signature_sha256`` is of
     ``signature.json``, as ``model_sha256`` is of ``model.onnx``, and ``baseline_sha256`` of ``baseline.json``.
     """

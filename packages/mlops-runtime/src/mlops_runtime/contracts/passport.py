@@ -7,7 +7,7 @@ from typing import Literal
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PassportGate:
-    """What the gate decided of the model: verdict and reason, and the hash of the evaluation that it judged."""
+    """What the gate decided of the model: verdict and reason, and the hash of its evaluation."""
 
     verdict: str
     reason: str

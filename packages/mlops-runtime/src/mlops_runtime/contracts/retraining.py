@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class Trigger(StrEnum):
-    """What asked for a retraining; ``RECHECK`` asks whether an alarm still rings or enough labels have come."""
+    """What requested a retraining; ``RECHECK`` checks whether an alarm is still in ALARM or enough labels have arrived."""
 
     ALARM = "alarm"
     SCHEDULE = "schedule"

@@ -34,7 +34,7 @@ class RolloutSpec:
     model latency above ``max_latency_ms``, with a 99th percentile above ``max_latency_ratio`` times the old fleet's, or on one of
     ``metrics``, where these are given. ``golden`` is sent before any traffic, ``synthetic`` calls a minute of it while the
     rollout bakes, ``shadow`` comes before the first step. For ``probation`` seconds after a promotion the alarms named in
-    ``probation_alarms`` roll back. ``keep`` versions stay to go back to; absent means one.
+    ``probation_alarms`` roll back. ``keep`` versions stay for rollbacks; absent means one.
     """
 
     kind: Literal["ALL_AT_ONCE", "CANARY", "LINEAR", "ROLLING"]
@@ -127,10 +127,10 @@ class DeployRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LivePointer:
-    """What serves: written by the Deploy machine alone, in the endpoint's row.
+    """The live version: written only by the Deploy machine, in the endpoint's row.
 
-    ``previous`` is the config that a rollback goes back to, ``kept`` those before it, newest first. On EKS ``previous_package`` is
-    what it is made of: a slot that rests may be given something else, so the version is made anew. ``baseline_sha256`` is of the
+    ``previous`` is the config that a rollback returns to, ``kept`` those before it, newest first. On EKS ``previous_package`` is
+    its source: an idle slot may be reused, so the version is created again. ``baseline_sha256`` is of the
     baseline's bytes, ``artifact_sha256`` of the model archive's, ``container_sha256`` of the package (``registry.package``).
     """
 
@@ -162,13 +162,14 @@ class LockRow:
     """The endpoint's row in the rollout table: lock, head of the audit chain, live pointer (JSON), desired spec.
 
     ``owner`` is the execution ARN that holds the lock until ``lock_until`` (epoch seconds). ``audit_last`` is the record at the
-    head (JSON): whoever finds its object missing writes it. ``desired`` is the URI of the spec that the stack asks for.
+    head (JSON): the next writer that finds its object missing writes it. ``desired`` is the URI of the spec that the stack asks
+        for.
 
     A unit has such a row in its automation table, whose ``endpoint`` is the unit's name: with the head of its chain and ``pause``,
     the ``PauseState`` (JSON). ``served`` is the time at which the endpoint first had a live pointer, ``locked_at`` since when the
     lock is held, by whomever, ``taken_back`` the newest ``TakenBack`` (a JSON list, oldest first), ``promoted`` the newest
     ``Promoted`` of each container (the same). ``audit_seal`` is the ``AuditSeal`` of the record at the head (JSON): signatures are
-    random, so that whoever writes the record's objects again takes this one.
+    random, so a writer that repeats the record's objects uses this one.
     """
 
     endpoint: str
@@ -189,7 +190,7 @@ class LockRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TakenBack:
-    """From when to when a rollout ran whose model was taken back: its calls are captured with the live model's."""
+    """Start and end of a rollout that was rolled back: its calls are captured with the live model's."""
 
     since: str
     until: str
@@ -288,7 +289,7 @@ def spec_key(endpoint: str, digest: str) -> str:
 
 
 def taken_back(row: LockRow) -> tuple[TakenBack, ...]:
-    """Return the newest rollouts that were taken back, oldest first.
+    """Return the newest rollouts that were rolled back, oldest first.
 
     Args:
         row: The endpoint's.
@@ -301,7 +302,7 @@ def taken_back(row: LockRow) -> tuple[TakenBack, ...]:
 
 
 def next_taken_back(row: LockRow, record: AuditRecord) -> tuple[TakenBack, ...] | None:
-    """Return the newest rollouts that were taken back, with the one that a record ends; None where it ends none.
+    """Return the newest rollouts that were rolled back, with the one that a record ends; None if it ends none.
 
     Args:
         row: The endpoint's, with the lock of the execution that the record is of.
@@ -313,7 +314,7 @@ def next_taken_back(row: LockRow, record: AuditRecord) -> tuple[TakenBack, ...] 
 
 
 def is_among(first: str, last: str, times: Sequence[TakenBack]) -> bool:
-    """Return whether calls may be of a model that was taken back: the first or the last of them, or what lies between.
+    """Return whether any of the calls, from first to last, may be of a model that was rolled back.
 
     Args:
         first: Time of the first call (ISO 8601, UTC); empty where it is not known, and then no call is.

@@ -42,7 +42,7 @@ class ServerlessSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AsynchronousSpec:
-    """Asynchronous inference: where answers and failures are written, and who hears of them."""
+    """Asynchronous inference: where responses and failures are written, and which topics are notified."""
 
     output: str
     failures: str
@@ -88,7 +88,7 @@ class VariantSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShadowSpec:
-    """A shadow variant: the candidate gets a copy of ``percent`` of the calls for ``bake`` seconds; nobody sees its answers."""
+    """A shadow variant: the candidate gets a copy of ``percent`` of the calls for ``bake`` seconds; its responses are discarded."""
 
     percent: int
     bake: int
@@ -205,7 +205,7 @@ class SlotState:
     """A slot as the cluster describes it: its version, pods wanted, ready and of the newest revision.
 
     ``version`` is None where the slot has never been applied. ``unsorted`` are ready pods of whichever revision, where the cluster
-    has not looked at the newest one yet, as in the moments after an autoscaler changed the number of pods.
+    has not read the newest one yet, as in the seconds after an autoscaler changed the number of pods.
     """
 
     slot: str
@@ -219,7 +219,7 @@ class SlotState:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EksTenantSpec:
-    """A business unit on a cluster: namespace, quota, and the Kubernetes group of whoever applies its manifests."""
+    """A business unit on a cluster: namespace, quota, and the Kubernetes group of the applier of its manifests."""
 
     namespace: str
     unit: str

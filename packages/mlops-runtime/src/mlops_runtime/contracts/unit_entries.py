@@ -135,7 +135,7 @@ def entry_name(entry: Entry) -> str:
 
 
 def entry_kind(name: str) -> type[Entry] | None:
-    """Return which entry a parameter of a name holds; None if it is none of ours."""
+    """Return the kind of entry of a parameter's name; None if it is another parameter."""
     match name.removeprefix(ROOT).split("/") if name.startswith(ROOT) else []:
         case [_, "unit"]:
             return UnitEntry
@@ -149,7 +149,7 @@ def entry_kind(name: str) -> type[Entry] | None:
 
 
 def read_entry(name: str, value: str) -> Entry | None:
-    """Return the entry that a parameter holds; None if its name is none of ours.
+    """Return the entry of a parameter; None if it is another parameter.
 
     Raises:
         ContractError: If the value is not what the name says.

@@ -53,7 +53,7 @@ class ClusterError(RuntimeError):
         message: What it said and what to do.
         what: What was asked, like ``apply Deployment demand/forecast-blue``.
         status: HTTP status, 0 where there was no answer.
-        reason: Kubernetes' reason, like ``Forbidden``; empty where there is none.
+        reason: Kubernetes' reason, like ``Forbidden``; empty if absent.
     """
 
     def __init__(self, message: str, *, what: str, status: int = 0, reason: str = "") -> None:
@@ -63,14 +63,14 @@ class ClusterError(RuntimeError):
 
 @dataclass(frozen=True, slots=True)
 class Conflict:
-    """A field that somebody else manages with another value."""
+    """A field that another manager owns with another value."""
 
     field: str
     manager: str
 
 
 class ConflictError(ClusterError):
-    """Fields of a manifest are managed by somebody else with other values; nothing was changed.
+    """Fields of a manifest have another field manager and other values; nothing was changed.
 
     Args:
         conflicts: Each field and who manages it.
@@ -190,7 +190,7 @@ class BearerToken:
             raise TokenError(
                 f"a token for cluster {self._cluster!r} needs a session with {missing}, got one without; configure it"
             )
-        # the cluster calls the real STS of its region, whatever endpoint this process is pointed at
+        # the cluster calls the real STS of its region, regardless of this process's endpoint
         client = self._session.client("sts", region_name=region, config=_REAL)
         signer = RequestSigner(
             client.meta.service_model.service_id, region, "sts", "v4", credentials, self._session.events
@@ -283,13 +283,13 @@ class Cluster:
         """Return the cluster of an account by its name; needs ``eks:DescribeCluster``.
 
         Raises:
-            ClusterError: If there is none, it has no endpoint yet, or its private endpoint is off.
+            ClusterError: If the cluster is missing, has no endpoint yet, or its private endpoint is off.
         """
         described = describe(session, name)
         return cls(address(described, name), token=BearerToken(session, name), is_auto_mode=_runs_auto_mode(described))
 
     def get(self, reference: Ref) -> Manifest | None:
-        """Return an object, or None where there is none.
+        """Return an object, or None if it does not exist.
 
         Raises:
             ClusterError: If the cluster does not say.
@@ -306,7 +306,7 @@ class Cluster:
         try:
             self._send("GET", f"/apis/{group_version}", reference)
         except ClusterError as error:
-            # 503: the group is registered, and what serves it does not answer
+            # 503: the group is registered, and its server does not respond
             # https://kubernetes.io/docs/tasks/extend-kubernetes/configure-aggregation-layer/
             if error.status in (404, 503):
                 return False
@@ -321,7 +321,7 @@ class Cluster:
             dry_run: Whether the cluster is only to say what it would do. Default: False.
 
         Raises:
-            ConflictError: If somebody else manages a field with another value.
+            ConflictError: If another manager owns a field with another value.
             ClusterError: If it is refused.
         """
         reference = ref(manifest)
@@ -331,7 +331,7 @@ class Cluster:
         )
 
     def scale(self, deployment: Ref, replicas: int) -> None:
-        """Set the number of pods of a Deployment, as its autoscaler does: by the subresource that takes over from whoever set it.
+        """Set the number of pods of a Deployment by the scale subresource, which takes the field over from its manager.
 
         Raises:
             ClusterError: If it is refused, or there is no such Deployment.
@@ -390,7 +390,7 @@ class Cluster:
             if status == 404 and absent and _is_absent(answer):
                 return None
             if status == 401 and self._bearer is not None and attempt == 1:
-                self._bearer = None  # expired: signed anew
+                self._bearer = None  # expired: sign again
                 continue
             error = read_error(status, answer, what=what) if status else unreachable(answer, self._address.url, what)
             if not _is_passing(error, verb) or attempt == (_ATTEMPTS if status else _UNANSWERED):
@@ -490,7 +490,7 @@ def _document(answer: bytes, what: str) -> Manifest:
 
 
 def _is_absent(answer: bytes) -> bool:
-    # a path that the API does not have is a 404 too, with a text that is no Status or one without a kind
+    # a path that the API does not have is a 404 too, with a body that is not a Status or has no kind
     try:
         document = json.loads(answer)
     except (ValueError, RecursionError):
@@ -500,6 +500,6 @@ def _is_absent(answer: bytes) -> bool:
 
 
 def _is_passing(error: ClusterError, verb: str) -> bool:
-    # a change whose 409 names no field is two writers at one moment; of a deletion it says that the uid is another
+    # a change whose 409 names no field is two writers at the same time; of a deletion it says that the uid is another
     is_race = error.status == 409 and verb == "PATCH" and not isinstance(error, ConflictError)
     return error.status in (0, *_RETRIED) or is_race

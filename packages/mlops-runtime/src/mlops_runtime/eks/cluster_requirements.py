@@ -24,7 +24,7 @@ def check_mode(cluster: Cluster, name: str, *, is_auto_mode: bool) -> None:
         is_auto_mode: Whether the stack takes it for one with EKS Auto Mode.
 
     Raises:
-        ClusterError: If they differ: target group bindings would be of a kind that nobody serves.
+        ClusterError: If they differ: target group bindings would be of a kind that no controller handles.
     """
     if cluster.is_auto_mode is None or cluster.is_auto_mode == is_auto_mode:
         return

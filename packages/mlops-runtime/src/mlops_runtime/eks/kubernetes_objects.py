@@ -35,7 +35,7 @@ KINDS: dict[tuple[str, str], tuple[str, bool]] = {
     ("rbac.authorization.k8s.io/v1", "RoleBinding"): ("rolebindings", True),
 }
 
-# what is looked at and never applied
+# kinds that are read and never applied
 _READ: dict[tuple[str, str], tuple[str, bool]] = {("apps/v1", "DaemonSet"): ("daemonsets", True)}
 
 
@@ -102,7 +102,7 @@ def path(reference: Ref, *, is_read: bool = False) -> str:
 
     Args:
         reference: The object.
-        is_read: Whether it is only looked at. Default: it may be applied.
+        is_read: Whether it is only read. Default: it may be applied.
 
     Raises:
         UnknownKindError: If it is of a kind that we do not apply, or its namespace is missing or too much.

@@ -1,6 +1,6 @@
 """What a service on EKS serves, from the weights of its listener rule and what its two slots say: pure.
 
-The weights are the truth. Only an end, one slot with all of them, is a state in which something may stay; what lies in between
+The weights are the truth. Only an end, one slot with all of them, is a stable state; a split in between
 belongs to an execution that shifts, or to one that died while it did.
 """
 
@@ -23,7 +23,7 @@ class Slots:
     """Both slots as they are now.
 
     Args:
-        weights: Share of the traffic by slot, in percent; they sum to 100, or are 0 where somebody took all traffic away.
+        weights: Share of the traffic by slot, in percent; they sum to 100, or are 0 if all traffic was removed by hand.
         states: What each slot runs.
         rule: ARN of the listener rule.
         target_groups: ARN of each slot's target group.
@@ -99,7 +99,7 @@ def read_weights(rule: Mapping[str, object], target_groups: Mapping[str, str]) -
 
 
 class ForeignRuleError(ValueError):
-    """Somebody else has changed the listener rule, so that no weights can be read from it."""
+    """The listener rule was changed by hand, so its weights cannot be read."""
 
 
 def read_version(state: SlotState) -> Version | None:
@@ -108,7 +108,7 @@ def read_version(state: SlotState) -> Version | None:
 
 
 def versions(slots: Slots, live: LivePointer | None) -> dict[str, Version]:
-    """Return the versions that may be gone back to, by name: those in the slots, and what is recorded as live and before it.
+    """Return the versions available for rollbacks, by name: those in the slots, the recorded live one and the one before it.
 
     A slot may hold something else by now; the package is all that a version is made of.
     """
@@ -121,7 +121,7 @@ def versions(slots: Slots, live: LivePointer | None) -> dict[str, Version]:
 
 
 def serving(slots: Slots) -> Serving | None:
-    """Return what serves: the version of the slot with the most traffic, ``Updating`` while the other one has some.
+    """Return the live version: that of the slot with the most traffic, ``Updating`` while the other one has some.
 
     None where that slot never ran anything: the load balancer answers, but no model does.
     """
@@ -134,10 +134,10 @@ def serving(slots: Slots) -> Serving | None:
 
 
 def taken_back(slots: Slots, live: str | None) -> dict[str, int] | None:
-    """Return the weights that end what an execution that died has begun, or a change of the rule by somebody else.
+    """Return the weights that end a shift of a dead execution, or a manual change of the rule.
 
-    Nobody but the holder of the lock shifts weights, and whoever asks holds it. So all traffic belongs to the version that is
-    recorded as live, as long as a pod of it is ready; else to whoever has traffic and a ready pod. None if it is so already.
+    Only the lock's holder shifts weights, and the caller holds it. So all traffic belongs to the version that is
+    recorded as live, as long as a pod of it is ready; else to the slot with traffic and a ready pod. None if it is so already.
     """
     slot = _rightful(slots, live)
     if slot is None or slots.weights == all_to(slot):
@@ -149,7 +149,7 @@ def _rightful(slots: Slots, live: str | None) -> str | None:
     recorded = slots.running(live)
     asked = sorted((slot for slot in SLOTS if slots.weights[slot] > 0), key=lambda slot: -slots.weights[slot])
     order = [slot for slot in (recorded, *asked) if slot is not None and slots.states[slot].version is not None]
-    # what is recorded keeps its right while the cluster only counts its pods anew: a candidate must not get all by that
+    # the recorded version keeps its traffic while the cluster only recounts its pods: a candidate must not get it all by that
     ready = [
         slot for slot in order if slots.states[slot].ready > 0 or (slot == recorded and slots.states[slot].unsorted > 0)
     ]

@@ -59,8 +59,8 @@ class HalfAppliedError(ClusterError):
         self.done, self.failed, self.left = tuple(done), failed, tuple(left)
         rest = ", ".join(map(str, (failed, *left)))
         super().__init__(
-            f"{cause}. {', '.join(map(str, done))} changed, {rest} did not; put right what is said and run this again: "
-            "it begins anew and changes nothing twice",
+            f"{cause}. {', '.join(map(str, done))} changed, {rest} did not; fix the error and retry: "
+            "apply is idempotent",
             what="stopped half-way",
             status=cause.status,
             reason=cause.reason,
@@ -70,11 +70,11 @@ class HalfAppliedError(ClusterError):
 def apply(cluster: Cluster, manifests: Sequence[Manifest]) -> Applied:
     """Apply manifests in their order: checks, then a dry run of all, then each.
 
-    What stands in a namespace that is not there yet can only be tried once that is: namespaces come first, by themselves.
+    Objects of a namespace that does not exist yet can be validated only after it does: namespaces come first, by themselves.
 
     Raises:
         ManifestError: If the checks find problems; the cluster was not asked.
-        ConflictError: If somebody else manages a field; nothing was changed.
+        ConflictError: If a field has another manager; nothing was changed.
         ClusterError: If the cluster refuses one; nothing was changed.
         HalfAppliedError: If it refuses one in the middle all the same.
     """

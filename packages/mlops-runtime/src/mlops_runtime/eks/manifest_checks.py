@@ -17,7 +17,7 @@ _PROBES = ("startupProbe", "readinessProbe", "livenessProbe")
 Object = Mapping[str, Any]
 
 _EVERYBODY = ("system:authenticated", "system:unauthenticated", "system:serviceaccounts", "system:masters")
-# who may write these may become somebody else
+# a writer of these may act as another user
 _GUARDED = {
     "pods",
     "roles",
@@ -228,7 +228,7 @@ def _shape_problems(manifests: Sequence[Manifest]) -> Iterator[str]:
             yield f"manifest {position} has no {' and no '.join(missing)}"
             continue
         if not isinstance(manifest["metadata"].get("namespace", ""), str):
-            yield f"manifest {position} has metadata.namespace {manifest['metadata']['namespace']!r}, which is no text"
+            yield f"manifest {position} has metadata.namespace {manifest['metadata']['namespace']!r}, which is not a string"
             continue
         try:
             path(ref(manifest))
@@ -279,7 +279,7 @@ def _service(manifest: Manifest, all_kinds: dict[str, list[Manifest]]) -> Iterat
         for deployment in found:
             ports = container_ports(deployment["spec"]["template"])
             if target not in ports and target not in ports.values():
-                yield f"targetPort {target!r} is no port of {ref(deployment)}, which has {', '.join(ports) or 'none'}"
+                yield f"targetPort {target!r} is not a port of {ref(deployment)}, which has {', '.join(ports) or 'none'}"
 
 
 def _binding(manifest: Manifest, all_kinds: dict[str, list[Manifest]]) -> Iterator[str]:
@@ -292,7 +292,7 @@ def _binding(manifest: Manifest, all_kinds: dict[str, list[Manifest]]) -> Iterat
     if service is not None:
         ports = [value for port in service["spec"].get("ports", []) for value in (port.get("port"), port.get("name"))]
         if reference.get("port") not in ports:
-            yield f"serviceRef.port {reference.get('port')!r} is no port of {ref(service)}"
+            yield f"serviceRef.port {reference.get('port')!r} is not a port of {ref(service)}"
     if spec.get("targetType") != "ip":
         yield f"targetType must be ip: readiness gates know pods only, got {spec.get('targetType')!r}"
     group = spec.get("targetGroupARN")
@@ -355,7 +355,7 @@ def _policy(manifest: Manifest, all_kinds: dict[str, list[Manifest]]) -> Iterato
         let_in = {p.get("port") for rule in spec.get("ingress", []) for p in rule.get("ports", [])}
         ports = container_ports(deployment["spec"].get("template", {}))
         if _selects(pods, deployment) and not let_in & {*ports, *ports.values()}:
-            yield f"lets nobody ask {ref(deployment)}, which listens on {', '.join(map(str, ports.values()))}"
+            yield f"admits no client to {ref(deployment)}, which listens on {', '.join(map(str, ports.values()))}"
 
 
 def _peer_problems(direction: str, peer: Object) -> Iterator[str]:
@@ -367,7 +367,7 @@ def _peer_problems(direction: str, peer: Object) -> Iterator[str]:
     try:
         network = ipaddress.ip_network(cidr)
     except ValueError:
-        yield f"{cidr!r} of an {direction} rule is no CIDR block"
+        yield f"{cidr!r} of an {direction} rule is not a CIDR block"
         return
     if direction == "ingress" and network.prefixlen == 0:
         yield f"lets the whole world in ({cidr}); name the load balancer's subnets"
@@ -410,7 +410,7 @@ def _role(manifest: Manifest, _: dict[str, list[Manifest]]) -> Iterator[str]:
             yield f"{', '.join(stars)} must be named, got '*'"
         guarded = sorted(_GUARDED & set(rule.get("resources", [])))
         if guarded:
-            yield f"must not reach {', '.join(guarded)}: by them one becomes somebody else"
+            yield f"must not reach {', '.join(guarded)}: they let a pod act as another user"
 
 
 def _role_binding(manifest: Manifest, all_kinds: dict[str, list[Manifest]]) -> Iterator[str]:

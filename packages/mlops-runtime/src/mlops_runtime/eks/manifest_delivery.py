@@ -23,7 +23,7 @@ _WAIT = 2.0  # seconds until it is tried again
 
 _NOT_CREATED = "/not-created"
 _NAMESPACE = "Namespace"
-_POLL = 2.0  # seconds until something is looked at again
+_POLL = 2.0  # seconds between two polls
 _LOOKS = 31
 _UNKNOWN = (401, 403)
 _ANY = Ref(api_version="v1", kind="Namespace", name="kube-system")
@@ -32,7 +32,7 @@ Answer = Callable[..., None]
 
 
 class AdminError(RuntimeError):
-    """The access of an administrator could not be taken back."""
+    """The administrator access could not be revoked."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +77,7 @@ class AdminAccess:
     def during(self, cluster: str, request: str) -> Iterator[None]:
         """Hold the access while a block runs, and take it away at its end, also where it failed.
 
-        An entry that is there already is what an attempt left that was killed: the role is the function's own, and nobody else
+        An existing entry was left by a killed attempt: the role is the function's own, and no one else
         gives it any. It is used and removed.
 
         Raises:
@@ -91,7 +91,7 @@ class AdminAccess:
                 policyArn=self._policy,
                 accessScope={"type": "cluster"},
             )
-            # without a record nobody is administrator
+            # without a record there is no administrator access
             self._record(cluster, request, "GRANTED", since)
             yield
         finally:
@@ -194,7 +194,7 @@ class ManifestsResource:
             else:
                 self._deliver(event, done)
                 data = {"Applied": str(len(done))}
-        except Exception as error:  # whatever it is, CloudFormation has to hear of it
+        except Exception as error:  # for any error, CloudFormation must get a response
             _LOG.exception("request %s failed", event.get("RequestId"))
             failure = f"{type(error).__name__}: {error}"
             if event["RequestType"] == "Create" and not done and not isinstance(error, HalfAppliedError):
@@ -245,7 +245,7 @@ class ManifestsResource:
         while cluster.get(reference) is not None:
             if not has_time():
                 raise DeliveryError(
-                    f"{reference} is still being emptied; look for what holds it with: kubectl get namespace "
+                    f"{reference} is still being emptied; find the remaining objects with: kubectl get namespace "
                     f"{reference.name} -o jsonpath={{.status.conditions}}, then delete the stack again"
                 )
             self._sleep(_POLL)
@@ -256,7 +256,7 @@ class ManifestsResource:
         return self._admin.during(event["ResourceProperties"]["ClusterName"], str(event["RequestId"]))
 
     def _cluster(self, event: Mapping[str, Any]) -> Cluster:
-        """Return the cluster as soon as it knows who asks: an access entry takes effect within moments, not at once.
+        """Return the cluster as soon as it accepts the caller: an access entry takes effect after some seconds, not at once.
 
         Raises:
             ClusterError: If it still does not after a minute.

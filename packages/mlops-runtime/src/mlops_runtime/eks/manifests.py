@@ -44,7 +44,7 @@ def slot_manifests(
         spec: The serving spec, with ``eks``.
         slot: ``blue`` or ``green``.
         version: What the slot runs. None for a slot that has never run anything.
-        replicas: Whether the slot serves or rests. Default: it serves.
+        replicas: Whether the slot serves or is idle. Default: it serves.
 
     Raises:
         ManifestError: With everything that is wrong with the spec or the version.
@@ -99,10 +99,10 @@ def read_slot(deployment: Mapping[str, Any] | None, slot: str) -> SlotState:
     ``ready`` counts pods of the newest revision only, and is never more than can be known: the status does not say of which
     revision a ready pod is, so each old pod that is left is taken for a ready one.
 
-    A Deployment whose annotations somebody changed into what is no version has none.
+    A Deployment whose annotations were changed to an invalid version has none.
 
     Args:
-        deployment: The Deployment as the cluster describes it, None where there is none.
+        deployment: The Deployment as the cluster describes it, None if it does not exist.
         slot: ``blue`` or ``green``.
     """
     if deployment is None:
@@ -110,7 +110,7 @@ def read_slot(deployment: Mapping[str, Any] | None, slot: str) -> SlotState:
     metadata, status = deployment["metadata"], deployment.get("status") or {}
     desired = int(deployment["spec"].get("replicas", 1))
     version = _read_version(metadata.get("annotations") or {})
-    # a Deployment without a generation is one that nobody has looked at
+    # a Deployment without a generation was not observed yet
     if int(status.get("observedGeneration", 0)) < int(metadata.get("generation", 1)):
         reason = "the cluster has not seen the newest revision yet"
         unsorted = int(status.get("readyReplicas", 0))

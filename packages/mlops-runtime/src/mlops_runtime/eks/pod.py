@@ -1,4 +1,4 @@
-"""The pod of a slot: fetch the model, then serve it, as nobody and with nothing writable but two volumes."""
+"""The pod of a slot: fetch the model, then serve it, as an unprivileged user and with only two writable volumes."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -11,7 +11,7 @@ from mlops_runtime.eks.kubernetes_objects import ANNOTATION_PREFIX, PORT, UID
 STATIC_KEYS = {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"}
 MODEL_FOLDER = "/opt/ml/model"
 ZONE = "topology.kubernetes.io/zone"
-# the load balancer goes on sending for some seconds to a target that it is told to let go of, so the pod first sleeps and only
+# the load balancer goes on sending for some seconds to a target that is being deregistered, so the pod first sleeps and only
 # then is asked to end; the server answers what is in flight for 20 s and then writes its last captures for 8 s
 PRE_STOP_SECONDS = 15
 GRACE_SECONDS = 60
@@ -102,7 +102,7 @@ def eks_of(spec: ServingSpec) -> EksSpec:
     """Return the part of a serving spec that is about EKS.
 
     Raises:
-        ValueError: If there is none.
+        ValueError: If it is missing.
     """
     if spec.eks is None:
         raise ValueError(f"the serving spec of {spec.endpoint!r} has no eks: it is served by SageMaker")
@@ -180,7 +180,7 @@ def _container(name: str, eks: EksSpec, version: SlotVersion, environment: dict[
 
 
 def _literal(text: str) -> str:
-    # Kubernetes puts variables where it reads $(NAME), and reads $$ as $; SageMaker gives a container what stands there
+    # Kubernetes puts variables where it reads $(NAME), and reads $$ as $; SageMaker passes it to a container unchanged
     # https://kubernetes.io/docs/tasks/inject-data-application/define-interdependent-environment-variables/
     return text.replace("$", "$$")
 

@@ -70,7 +70,7 @@ class SlotKeeper:
         raise SlotError(f"action must be apply, observe or idle, got {event['action']!r}")
 
     def apply(self, plan: Mapping[str, Any]) -> dict[str, object]:
-        """Let the slot without traffic run the candidate, with as many pods as the plan says.
+        """Let the slot without traffic run the candidate, with the plan's number of pods.
 
         Returns:
             ``{"slot", "objects"}``: how many objects were applied.
@@ -114,7 +114,7 @@ class SlotKeeper:
         What served before stays where the traffic could not be put back to it: the next execution does.
 
         Returns:
-            ``{"slot"}``: the slot that rests, or None.
+            ``{"slot"}``: the idle slot, or None.
         """
         slots = self.reader.read()
         slot = other(slots.heaviest)
@@ -139,7 +139,7 @@ class SlotKeeper:
             )
 
     def _scaler(self, slots: Slots, live: Mapping[str, Any]) -> Manifest | None:
-        """Return the autoscaler of what serves; while it was the candidate it had as many pods as the one before, at least."""
+        """Return the autoscaler of the live slot; as the candidate it had at least the previous slot's number of pods."""
         slot = slots.running(live.get("config"))
         version = None if slot is None else slots.states[slot].version
         if slot is None or version is None or slots.weights[slot] != ALL or not live.get("spec_uri"):

@@ -34,7 +34,7 @@ _SHA256 = re.compile(r"[0-9a-f]{64}", re.ASCII)
 _S3 = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]/\S+", re.ASCII)
 _CAPTURE = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]/[^\s/?#][^\s?#]*", re.ASCII)
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
-# the id of a zone, such as use1-az1 or usw2-lax1-az1, which is no label of a node; its name is
+# the id of a zone, such as use1-az1 or usw2-lax1-az1, which is not a label of a node; its name is
 # https://docs.aws.amazon.com/global-infrastructure/latest/regions/az-ids.html
 _ZONE_ID = re.compile(r"[a-z0-9-]+-az\d+", re.ASCII)
 # it is in the plan, which stays below 64 KiB, and in annotations of an object, which may have 256 KiB
@@ -51,14 +51,14 @@ GOLDEN_PROBLEM = (
 
 
 class QuantityError(ValueError):
-    """Text is no Kubernetes quantity."""
+    """A string is not a Kubernetes quantity."""
 
 
 def quantity(text: str) -> Fraction:
     """Return the number that a quantity says.
 
     Raises:
-        QuantityError: If it is none.
+        QuantityError: If it is not one.
 
     Example:
         >>> quantity("250m"), quantity("1Gi")
@@ -91,7 +91,7 @@ def spec_problems(spec: ServingSpec, *, known: Known = lambda _: True) -> Iterat
 
     Args:
         spec: The serving spec.
-        known: Whether a text is its final value; the others are not looked at. Default: all are.
+        known: Whether a string is its final value; others are not checked. Default: all are.
     """
     if spec.eks is None:
         yield f"the serving spec of {spec.endpoint!r} has no eks: it is served by SageMaker; use SageMakerTarget"
@@ -131,7 +131,7 @@ def version_problems(spec: ServingSpec, version: SlotVersion) -> Iterator[str]:
     ours = reserved_environment(spec) if spec.eks is not None and spec.eks.rule.count(":") > 3 else {}
     for name, value in version.environment.items():
         if not _VARIABLE.fullmatch(name):
-            yield f"environment: {name!r} is no name of a variable; use letters, digits and underscores"
+            yield f"environment: {name!r} is not a variable name; use letters, digits and underscores"
         if "\x00" in value:
             yield f"environment: {name} holds a zero byte, which no process can be given"
         if name in STATIC_KEYS:
@@ -162,7 +162,7 @@ def tenant_problems(tenant: EksTenantSpec) -> Iterator[str]:
         yield f"pods must be at least 1, got {tenant.pods}"
     for key, value in tenant.labels.items():
         if not _LABEL_KEY.fullmatch(key) or not _LABEL_VALUE.fullmatch(value):
-            yield f"labels: {key!r}: {value!r} is no Kubernetes label; at most 63 letters, digits, dots, dashes, underscores"
+            yield f"labels: {key!r}: {value!r} is not a Kubernetes label; use at most 63 letters, digits, dots, dashes, underscores"
 
 
 def _name(field: str, value: str, pattern: re.Pattern[str], most: int) -> Iterator[str]:

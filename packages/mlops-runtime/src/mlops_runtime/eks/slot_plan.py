@@ -1,7 +1,7 @@
 """How traffic moves between two slots: which of them the candidate gets, and the weights of each step. Pure.
 
 Every set of weights that is ever written gives one slot what the other does not have, and the first and the last are ends. So an
-execution that dies leaves a rule that forwards to approved models alone, and the next one takes back what it began.
+execution that dies leaves a rule that forwards to approved models alone, and the next one rolls its change back.
 """
 
 from collections.abc import Mapping, Sequence
@@ -136,8 +136,8 @@ def on_slots(
 ) -> SlotPlan:
     """Return a plan with what is particular to slots.
 
-    The candidate gets the slot without traffic, whatever that holds. It starts with as many pods as the live slot has now: its own
-    scaling could not follow a step.
+    The candidate gets the slot without traffic, regardless of its content. It starts with the live slot's current number of pods:
+    its own scaling could not follow a step.
 
     Args:
         plan: With all that holds for every target.
@@ -146,10 +146,10 @@ def on_slots(
         package: The package to be served.
         live: The pointer that the plan ends in.
         execution: ARN of the execution.
-        is_rollback: Whether it goes back: at once, unwatched, as what rings because of the live slot must not keep it there.
+        is_rollback: Whether it is a rollback: at once and unwatched, so that alarms of the live slot do not block it.
 
     Raises:
-        RefusedError: If no slot can run the package, or the policy is none for slots.
+        RefusedError: If no slot can run the package, or the policy does not support slots.
     """
     eks, slot = eks_of(spec), plan.eks.slot
     version = slot_version(spec, package=package, config=live.config, spec_sha256=live.spec_sha256)

@@ -22,7 +22,7 @@ class SlotReader:
 
     Args:
         elbv2: Client.
-        connect: Returns the cluster; its token is good for minutes, so each reading asks anew.
+        connect: Returns the cluster; its token is valid for minutes, so each read connects again.
         endpoint: Name of the service.
         namespace: The tenant's namespace.
         rule: ARN of the listener rule.
@@ -65,7 +65,7 @@ class SlotReader:
             ForeignRuleError: If the rule is gone, or forwards elsewhere.
             ClusterError: If the cluster does not say.
         """
-        # the weights first: what serves is then what a slot ran at that time or later
+        # the weights first: the live version is then what a slot ran at that time or later
         weights = self.weights()
         cluster = self.connect()
         states = {

@@ -15,7 +15,7 @@ _SCALE = ("get", "patch")
 
 
 def tenant_manifests(tenant: EksTenantSpec) -> list[Manifest]:
-    """Return a unit's namespace with all that holds for whatever runs in it.
+    """Return a unit's namespace with the policies for all pods in it.
 
     One Role lets the group apply what a service is made of and nothing else: no secrets, no pods by hand, no roles. Another one is
     for who moves slots: neither identities nor network policies, and of deletions only those of autoscalers.
@@ -75,7 +75,7 @@ def _labels(tenant: EksTenantSpec) -> dict[str, str]:
 
 def _namespace(tenant: EksTenantSpec) -> Manifest:
     levels = {f"pod-security.kubernetes.io/{mode}": "restricted" for mode in ("enforce", "audit", "warn")}
-    # Auto Mode's name for it, and that of the controller that one installs; each looks at its own
+    # Auto Mode's name for it, and that of the controller that one installs; each handles its own
     gates = {f"{group}/pod-readiness-gate-inject": "enabled" for group in ("eks.amazonaws.com", "elbv2.k8s.aws")}
     return {
         "apiVersion": "v1",
@@ -145,7 +145,7 @@ def _slot_rules() -> list[dict[str, list[str]]]:
         _rule("", "services", verbs=_APPLY),
         _rule("apps", "deployments", verbs=_APPLY),
         _rule("apps", "deployments/scale", verbs=_SCALE),
-        # a slot that rests has none, which would wake it
+        # an idle slot has none, which would start it
         _rule("autoscaling", "horizontalpodautoscalers"),
         _rule("policy", "poddisruptionbudgets", verbs=_APPLY),
         _rule("eks.amazonaws.com", "targetgroupbindings", verbs=_APPLY),

@@ -16,7 +16,7 @@ Columns = dict[str, pa.ChunkedArray]
 _SHOWN = 3  # values that a problem names
 _PANDAS_INDEX = "__index_level_"
 _PLACE = "__place__"
-_MAKES = {  # what makes a table of things that are none, by the name of their type
+_MAKES = {  # functions that convert other types to a table, by the type's name
     "LazyFrame": ".collect()",
     "dict": "pa.table(batch)",
     "list": "pa.Table.from_pylist(batch)",
@@ -34,7 +34,7 @@ class BatchError(ValueError):
 
 @runtime_checkable
 class ArrowStream(Protocol):
-    """Whatever exports the Arrow C stream: pyarrow tables, pandas (from 2.2) and polars frames.
+    """Any object that exports the Arrow C stream: pyarrow tables, pandas (from 2.2) and polars frames.
 
     See: https://arrow.apache.org/docs/format/CDataInterface/PyCapsuleInterface.html
     """
@@ -49,7 +49,7 @@ def read_batch(batch: ArrowStream) -> pa.Table:
     pandas has one missing value for both null and NaN, and exports it as null; Arrow tables and polars frames keep them apart.
 
     Raises:
-        BatchError: If it is no table or frame, or holds what Arrow cannot.
+        BatchError: If it is not a table or frame, or has values that Arrow does not support.
     """
     if not isinstance(batch, ArrowStream):
         fix = _MAKES.get(type(batch).__name__)

@@ -64,7 +64,7 @@ def newest(table: Table) -> datetime | None:
         value = _of(snapshot).get(EVENT_TIME_MAX)
         if value is not None:
             return datetime.fromisoformat(value)
-        # whoever compacts a table says nothing of events
+        # a compaction has no event times
         parent = snapshot.parent_snapshot_id
         snapshot = None if parent is None else table.snapshot_by_id(parent)
     return None
@@ -143,7 +143,7 @@ class Ingested:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Batch:
-    """A batch that passed its checks, with its key, content and whatever the ledger needs; rows in the table's order.
+    """A batch that passed its checks, with its key, content and the ledger's fields; rows in the table's order.
 
     ``is_stamped`` says that the store's clock gave the created times.
     """
@@ -166,7 +166,7 @@ def prepared(group: FeatureGroup, batch: ArrowStream, *, key: str | None, now: d
         now: The store's clock.
 
     Raises:
-        BatchError: If the batch does not fit the group, with every problem; or the key is no text, or the group none.
+        BatchError: If the batch does not fit the group, with every problem; the key is not a string, or the group is not one.
     """
     check_group(group)
     if key is not None and (not isinstance(key, str) or not key):

@@ -76,7 +76,7 @@ def duration_text(span: timedelta, *, most: int | None = None) -> str:
         if count:
             parts.append(f"{count} {name}{'' if count == 1 else 's'}")
         elif parts and most is not None:
-            break  # "9 days 5 seconds" is no rounder than "9 days"
+            break  # "9 days 5 seconds" says little more than "9 days"
     return " ".join(parts[:most]) or "0 seconds"
 
 
@@ -206,7 +206,7 @@ class Catalogue:
         groups: Feature groups by table name.
         sets: Training sets by name and id.
         models: Model packages that say what they were trained from.
-        others: Tables of the database that are no feature tables.
+        others: Tables of the database that are not feature tables.
         problems: Manifests that cannot be read, and why.
     """
 

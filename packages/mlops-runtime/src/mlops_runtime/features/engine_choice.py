@@ -71,7 +71,7 @@ def choose(
         tables: What is read of each feature table.
         entity_rows: How many entity rows there are.
         memory: Bytes that DuckDB may use where it would run. Default: 8 GiB.
-        forced: Use this one whatever the sizes. Default: the sizes decide.
+        forced: Use this engine for any size. Default: the sizes decide.
 
     Raises:
         EngineError: If there is no such engine, or the memory is not positive.
@@ -96,7 +96,7 @@ def choose(
     if forced is not None:
         engine, reason = (
             forced,
-            f"engine={forced!r} was asked for, whatever the size: {about}, {_size(to_read)} to read",
+            f"engine={forced!r} was requested for any size: {about}, {_size(to_read)} to read",
         )
     elif needed <= memory:
         engine, reason = "duckdb", f"{about} fit into {_size(memory)}"

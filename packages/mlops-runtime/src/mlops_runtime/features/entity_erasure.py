@@ -1,7 +1,7 @@
 """The right to be forgotten: an entity's rows leave the tables, their history, the files, and the training sets that hold them.
 
 Iceberg's delete alone hides rows: earlier snapshots, their files and their statistics keep them. Each step here can be done again;
-whoever calls after a crash finishes what was begun.
+a call after a crash completes an unfinished erasure.
 
 See: https://iceberg.apache.org/spec/#snapshots, https://gdpr.eu/article-17-right-to-be-forgotten/
 """
@@ -80,7 +80,7 @@ def erase(
         now: The time.
 
     Raises:
-        ErasureError: If no table has the key in the values' types, ``in_use`` names what is no training set, or one in use holds
+        ErasureError: If no table has the key in the values' types, ``in_use`` names an unknown training set, or one in use holds
             the entity and ``include_in_use`` is not set.
         ManifestError: If a manifest cannot be read.
     """
@@ -165,7 +165,7 @@ def _conditions(tables: Sequence[Table], entity: Mapping[str, object]) -> dict[s
 
 
 def _as_key(kind: FeatureType, value: object) -> object | None:
-    """Return a value as a key of a type, also if its text was given; ``None`` if it is none."""
+    """Return a value, or its string, as a key of a type; ``None`` if it is not one."""
     if isinstance(value, str) and kind != "string":
         reads: dict[str, Callable[[str], object]] = {"date": date.fromisoformat, "timestamp": datetime.fromisoformat}
         try:
@@ -228,7 +228,7 @@ def _rewrite(table: Table, condition: BooleanExpression, now: datetime) -> Erase
             with fresh.transaction() as transaction:
                 transaction.delete(condition, snapshot_properties=carried)
                 transaction.append(fresh.schema().as_arrow().empty_table(), snapshot_properties=carried)
-        # of the state that was committed: whoever writes now writes on top of one without the rows
+        # of the committed state: a writer from now on writes on top of one without the rows
         return _taken(fresh, condition)
 
     return committed(table, attempt)
@@ -322,7 +322,7 @@ def _erase_copies(places: Places, users: Mapping[str, TrainingSetManifest], enti
 
 
 def _unclaimed(places: Places) -> list[str]:
-    """Return the files of training sets that no manifest names: whoever wrote them ended before it wrote that."""
+    """Return the files of training sets that no manifest names: their writer ended before it wrote the manifest."""
     here, claimed = f"{str(places.sets).rstrip('/')}/", []
     for manifest_id in places.manifests.ids():
         given = _given(places.manifests.read(manifest_id))

@@ -19,7 +19,7 @@ class Kind:
     is_optional: bool = False
 
     def holds(self, value: object) -> bool:
-        """Return whether a value is one; ``True`` and ``False`` are no numbers."""
+        """Return whether a value is a number; ``True`` and ``False`` are not."""
         if value is None:
             return self.is_optional
         return isinstance(value, self.type) and (self.type is bool or not isinstance(value, bool))
@@ -53,7 +53,7 @@ def wrong_fields(declared: object, kinds: Mapping[str, Kind]) -> dict[str, str]:
 
 
 def tuple_problem(name: str, value: object, kind: type) -> str | None:
-    """Return the problem of what is no tuple of a kind; the comma of a tuple of one is easily forgotten.
+    """Check for a tuple of a type; the comma of a tuple of one is easily forgotten.
 
     Args:
         name: Name of the field.
@@ -133,7 +133,7 @@ _FORMS = {
 # What Python's re knows and RE2, which checks batches, does not: https://github.com/google/re2/wiki/Syntax
 _NOT_IN_RE2 = re.compile(
     r"""(?P<syntax> \\[1-9ZuUN] | \(\?(?:P=|<[=!]|[=!>(\#]|[a-zA-Z-]*[aLux]) | [*+?}]\+ | \{(?:\d*,)?(?!1000\D)\d{4,} )
-    | \\. | \[\^?\]?(?:\\.|[^\]\\])*\]        # what is escaped or in a class is no syntax""",
+    | \\. | \[\^?\]?(?:\\.|[^\]\\])*\]        # escaped characters and classes are not syntax""",
     re.VERBOSE | re.DOTALL,
 )
 

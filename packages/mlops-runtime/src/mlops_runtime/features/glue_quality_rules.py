@@ -1,7 +1,7 @@
 r"""A group's constraints as a ruleset of AWS Glue Data Quality, for rows that came into the table by other ways than ``ingest``.
 
 What DQDL says of nulls decides the form: they fail ``ColumnValues``, and ``or`` joins the results of whole columns, so a nullable
-column is looked at ``where`` it has a value. ``between`` leaves its ends out, so bounds are two rules. In ``matches`` a backslash
+column is checked ``where`` it has a value. ``between`` leaves its ends out, so bounds are two rules. In ``matches`` a backslash
 stands for itself and any part of the value may match, in ``in`` it escapes; what looks like a date is a date there. Spark holds NaN
 for the greatest number. Standard library only.
 
@@ -107,7 +107,7 @@ def _allowed_rule(feature: Feature, allowed: tuple[Value, ...]) -> str:
 def _matching_rule(feature: Feature, pattern: str) -> str:
     quoteless = _QUOTE.sub(lambda found: found[1] or r"\x22", pattern)
     whole = rf"\A(?:{quoteless})\z"
-    # no part of an empty value can match, so where the pattern lets it through it is not looked at
+    # no part of an empty value can match, so if the pattern admits it, it is not checked
     empty = f"`{feature.name}` <> ''" if re.fullmatch(pattern, "", re.ASCII) else None
     return _values(feature, f'matches "{whole}"', empty)
 

@@ -16,7 +16,7 @@ FORMAT = "mlops.feature-groups/1"
 
 
 class DeclarationError(ValueError):
-    """A text is no declaration of feature groups; the message lists every problem."""
+    """A string is not a declaration of feature groups; the message lists every problem."""
 
 
 def declaration_json(groups: Iterable[FeatureGroup]) -> str:

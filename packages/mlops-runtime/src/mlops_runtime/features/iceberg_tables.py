@@ -185,7 +185,7 @@ def check_table(group: FeatureGroup, table: Table) -> None:
 def committed(table: Table, attempt: Callable[[Table], T]) -> T:
     """Run ``attempt`` on the newest state of a table until its commit is not overtaken by another writer's.
 
-    pyiceberg's own retries put the same change on top of a state that nobody looked at, so a check made before the first try
+    pyiceberg's own retries put the same change on top of a state that was not checked, so a check made before the first try
     says nothing about the last. Here they are off, and ``attempt`` sees the state that it commits to.
 
     Raises:
@@ -232,7 +232,7 @@ def pin(
     Args:
         table: The table.
         snapshot_id: The snapshot.
-        tag: Its tag. ``None``: it has none, for what nobody keeps.
+        tag: Its tag. ``None``: no tag, for snapshots that need not be kept.
         columns: What is read of it.
         names: What the columns are called in the training set. Default: as in the table.
 

@@ -129,7 +129,7 @@ class IncomingBatches:
     def handle(self, message: Message) -> Outcome:
         """Ingest the object that an "Object Created" event names, with the message's time as the store's clock.
 
-        A batch that fails its checks is done with: its report and its event say why. Whatever else goes wrong is raised, so that
+        A batch that fails its checks is finished: its report and its event have the reason. Any other error is raised, so that
         the queue delivers the message again and at last keeps it among its dead letters.
 
         See: https://docs.aws.amazon.com/AmazonS3/latest/userguide/ev-events.html
@@ -226,7 +226,7 @@ class IncomingBatches:
 def glue_job(glue: "GlueClient", name: str) -> Callable[[Delivery], None]:
     """Return what starts a run of a Glue job for each batch.
 
-    A job that has as many runs as it may have, or an account that starts too many at once, is an error: the queue tries again. Two
+    A job at its maximum of concurrent runs, or an account that starts too many at once, is an error: the queue tries again. Two
     runs of one delivery have one effect, as they have one idempotency key.
 
     See: https://docs.aws.amazon.com/glue/latest/webapi/API_StartJobRun.html

@@ -1,7 +1,7 @@
 """The two point-in-time plans as DuckDB SQL, and which of them is the cheaper one.
 
 ``frontier``: in order of availability only rows that raise the running maximum of the event time can ever be the answer; of those,
-the last at each moment. What is left is one as-of join, so no entity row meets its key's whole history. For equal event times the
+the last at each time. What is left is one as-of join, so no entity row meets its key's whole history. For equal event times the
 order of availability is the order of ``created_time``, so that the maximum of the event time alone is exact.
 
 ``fan_out``: each entity row meets the rows of its key inside the time to live, and the best of them is kept. Cheaper where those
@@ -140,7 +140,7 @@ def positions_query(plan: Plan, shape: Shape, semantics: Semantics, *, is_total:
 
 
 def _frontier(shape: Shape, feature: str, order: list[str]) -> str:
-    # of the rows of one moment the last has their newest event, so one sort tells both what rises and what is last
+    # of the rows of one time the last has their newest event, so one sort gives both order and last row
     return f"""
         with known as ({feature}),
         running as (

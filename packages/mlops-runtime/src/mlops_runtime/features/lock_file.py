@@ -1,6 +1,6 @@
 """``features.lock.json``: the Iceberg ids of every feature table, kept in git.
 
-Iceberg finds a column by its id, and CloudFormation writes the ids that it is told: an id used twice brings old data back under a
+Iceberg finds a column by its id, and CloudFormation writes the ids that it gets: an id used twice brings old data back under a
 new name, without an error. The file is append-only: each change of a table's columns adds a schema, and those before stay.
 ``extend`` gives ids to what is new; what readers of the table would not survive is refused with the line to change. Standard
 library only.
@@ -307,7 +307,7 @@ def _damage(name: str, table: LockedTable, lines: _Lines) -> Iterable[str]:
     for n, p in enumerate(table.partition):
         if p.source_id not in ids:
             yield (
-                f"{name}: partition {p.name!r} (line {lines['partition', n]}) has source_id {p.source_id}, which is no column; "
+                f"{name}: partition {p.name!r} (line {lines['partition', n]}) has source_id {p.source_id}, which is not a column; "
                 f"{_RESTORE}"
             )
 

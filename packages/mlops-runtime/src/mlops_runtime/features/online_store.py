@@ -92,7 +92,7 @@ def key_values(types: Mapping[str, FeatureType], entity: Mapping[str, str]) -> t
         entity: Texts by name of key column.
 
     Returns:
-        ``None`` if the table has no such key column, or a text is no value of its type.
+        ``None`` if the table has no such key column, or a string is not a value of its type.
 
     Example:
         >>> key_values({"store_id": "string", "week": "date"}, {"week": "2017-01-02"})
@@ -366,7 +366,7 @@ class OnlineStore:
             group: The group.
             entities: Keys to look up; the same key may be there more than once.
             now: The time: rows older than the group's time to live, or not visible yet, count as absent.
-            consistent: Whether what was just written must be seen, at twice the price. Default: it may take a moment.
+            consistent: Whether to use consistent reads, at twice the price. Default: new rows may take about a second to appear.
 
         Returns:
             A table with the group's columns; those of entities without a row are null.

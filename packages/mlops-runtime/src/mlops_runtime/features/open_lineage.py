@@ -479,7 +479,7 @@ class LineageOutbox:
         return tuple(new)
 
     def pending(self) -> tuple[str, ...]:
-        """Return the names of the events that nobody has taken yet, by name.
+        """Return the names of unsent events, sorted.
 
         Raises:
             LineageOutboxError: If the outbox cannot be listed.
@@ -492,7 +492,7 @@ class LineageOutbox:
     def deliver_pending(self, transport: Transport, *, now: datetime) -> Delivery:
         """Hand over what is pending, oldest first and START before the end of its run.
 
-        An event that the receiver refuses is told and left; when the receiver does not answer, the rest is left untried.
+        An event that the receiver refuses is reported and kept; when the receiver does not answer, the rest is left untried.
 
         Args:
             transport: ``http_transport``, ``file_transport`` or another of OpenLineage's.
@@ -538,7 +538,7 @@ def http_transport(url: str, *, api_key: str | None = None, timeout: float = 5.0
         timeout: Seconds for connecting and for an answer, of each of three attempts.
 
     Raises:
-        LineageOutboxError: If the URL is none.
+        LineageOutboxError: If the URL is invalid.
     """
     if not url.startswith(("http://", "https://")):
         raise LineageOutboxError(f"url must begin with http:// or https://, got {url!r}")

@@ -170,7 +170,7 @@ def _check_pages(source: pa.NativeFile, group: pq.RowGroupMetaData, left: _Left)
         name = f"column {column.path_in_schema!r}"
         if _DELTA in encodings:
             raise ParquetFormError(
-                f"{name} is encoded as DELTA_BYTE_ARRAY, whose size nobody knows before it is decoded; "
+                f"{name} is encoded as DELTA_BYTE_ARRAY, whose size is unknown before it is decoded; "
                 "write it plain, by a dictionary or as DELTA_LENGTH_BYTE_ARRAY"
             )
         if _DELTA_LENGTH in encodings:
@@ -203,7 +203,7 @@ def _start(column: pq.ColumnChunkMetaData) -> int:
 
 def _disagreement(column: pq.ColumnChunkMetaData, found: str) -> ParquetFormError:
     return ParquetFormError(
-        f"pages of column {column.path_in_schema!r} do not agree with the footer: {found}; write the file anew"
+        f"pages of column {column.path_in_schema!r} do not agree with the footer: {found}; write the file again"
     )
 
 

@@ -320,7 +320,7 @@ def latest(load: Load, group: FeatureGroup, entities: ArrowStream | None, *, now
         now: The time.
 
     Raises:
-        BatchError: If the group is none, or the keys are no table or frame.
+        BatchError: If the group is not one, or the keys are not a table or frame.
         PlanError: If a key is missing, null or of another type.
     """
     check_group(group)

@@ -43,7 +43,7 @@ def rebuild(load: Load, manifest_id: str, manifests: Manifests, sets: Objects | 
         load: Loads a feature table by name, as ``FeatureStoreClient.table``.
         manifest_id: Its id.
         manifests: Where its manifest lies, and its tombstone if rows of it were erased.
-        sets: Where its entity rows lie, of a set whose rows somebody gave.
+        sets: Location of the entity rows of a set whose rows were supplied.
 
     Raises:
         ManifestError: If there is no such manifest, or it was changed.
@@ -91,7 +91,7 @@ def rebuild(load: Load, manifest_id: str, manifests: Manifests, sets: Objects | 
 
 def _gone(table: Table, pinned: PinnedTable) -> list[str]:
     if str(table.metadata.table_uuid) != pinned.table_uuid:
-        return [f"table {pinned.table} was made anew: it is {table.metadata.table_uuid}, not {pinned.table_uuid}"]
+        return [f"table {pinned.table} was recreated: it is {table.metadata.table_uuid}, not {pinned.table_uuid}"]
     if table.metadata.snapshot_by_id(pinned.snapshot_id) is None:
         return [f"snapshot {pinned.snapshot_id} of table {pinned.table} (tag {pinned.tag}) was expired"]
     return []

@@ -55,7 +55,7 @@ class UnhashableColumnError(ValueError):
 
 
 def content_hash(table: pa.Table, first: Sequence[str] = (), *, is_sorted: bool = False) -> str:
-    """Return ``h2:<SHA-256>`` of the rows, whatever their order and the order of the columns.
+    """Return ``h2:<SHA-256>`` of the rows, independent of the order of rows and columns.
 
     Args:
         table: The rows.

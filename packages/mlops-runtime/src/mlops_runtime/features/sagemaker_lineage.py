@@ -6,7 +6,8 @@ r"""Training sets in SageMaker's lineage graph: which snapshots of which tables 
             |   \-------------------------DerivedFrom------------^
             +--AssociatedWith--> feature group
 
-All of it can be told from the manifest alone, at any time and any number of times: what is there is found by its source and left.
+All of it can be published from the manifest alone, at any time and repeatedly: existing entities are found by their source and
+kept.
 
 See: https://docs.aws.amazon.com/sagemaker/latest/dg/lineage-tracking-entities.html
 """
@@ -38,7 +39,7 @@ class SageMakerLineageError(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecordedLineage:
-    """ARNs of what stands for a training set; ``created`` counts the entities and associations that were new."""
+    """ARNs of a training set's entities; ``created`` counts the entities and associations that were new."""
 
     training_set: str
     action: str
@@ -62,7 +63,7 @@ class SageMakerLineage:
         manifests: The ``s3://`` prefix of all manifests.
 
     Raises:
-        SageMakerLineageError: If catalog or prefix are none.
+        SageMakerLineageError: If catalog or prefix are invalid.
 
     Example:
         >>> import boto3
@@ -91,7 +92,7 @@ class SageMakerLineage:
 
         Args:
             manifest: What was built.
-            uri: Where its files lie, for who looks at the graph. Default: it is not told.
+            uri: Location of its files, for readers of the graph. Default: omitted.
 
         Raises:
             SageMakerLineageError: With the call that failed and why.
@@ -263,7 +264,7 @@ def _ensured(find: Callable[[], str | None], create: Callable[[], str]) -> _Enti
     try:
         return _Entity(create(), is_new=True)
     except SageMakerLineageError:
-        found = find()  # somebody else may have made it since
+        found = find()  # another process may have created it since
         if found is None:
             raise
         return _Entity(found, is_new=False)

@@ -187,7 +187,7 @@ def plan_of(manifest: TrainingSetManifest) -> TrainingSetPlan:
 
 
 def _labels(table: Table, labels: PinnedTable, plan: TrainingSetPlan, known_by: datetime) -> pa.Table:
-    """Return the newest known row of each label, in a total order; a label restated to null is none."""
+    """Return the newest known row of each label, in a total order; a label restated to null is not a label."""
     columns = tuple(dict.fromkeys((*labels.columns, *RESERVED)))
     rows = read_rows(table, labels.snapshot_id, columns, created_by=known_by, event_by=known_by)
     key = [*labels.entities, EVENT_TIME]

@@ -107,11 +107,11 @@ class FeatureStoreClient:
             announce: As for ``glue``.
 
         Raises:
-            FeatureStoreError: If it is no path; FeatureTableError, if no folder can be made there.
+            FeatureStoreError: If it is not a path; FeatureTableError, if the folder cannot be created.
         """
         if not isinstance(path, str | Path) or not path:
             raise FeatureStoreError(f"path must be that of a folder, got {path!r}")
-        path = Path(path).resolve()  # places of copies are written down, for whoever works elsewhere
+        path = Path(path).resolve()  # locations of copies are recorded, for users on other machines
         return cls(
             Tables.local(path, database, lock),
             now=_utc_now if now is None else now,
@@ -139,8 +139,8 @@ class FeatureStoreClient:
             environment: Where ``AWS_REGION``, ``AWS_ENDPOINT_URL`` and its ``_S3`` and ``_GLUE`` forms are read, and keys if
                 it holds them; else boto3 and Arrow find the caller's credentials. Default: the process's.
             now: The clock. Default: the machine's.
-            announce: Told of each ingest, also of one that had been done before: whoever died between the two tells it then.
-                Pipelines that retrain on new data listen, see ``unit_bus``. Default: nobody is told.
+            announce: Called for each ingest, also for a repeated one, so that a crash between the two loses no event.
+                Pipelines that retrain on new data listen, see ``unit_bus``. Default: no event.
             manifests: ``s3://`` prefix of manifests, ``s3://<manifests bucket>/manifests``. Default: what needs it is refused.
             training_sets: ``s3://`` place of training sets, ``s3://<training sets bucket>``. Default: what needs it is refused.
             s3: A boto3 client of S3, for the two. Default: what needs it is refused.
@@ -220,19 +220,19 @@ class FeatureStoreClient:
         """Add features to entity rows as they counted at each row's time; tag what was read, write the files and the manifest.
 
         Every row stays, in the order of ``row_id``, which is added where it is absent; columns are called ``group__feature``, and
-        are null where nothing counted. The same request over the same snapshots has the same id, whoever makes it and whenever.
+        are null where nothing counted. The same request over the same snapshots has the same id, for any caller at any time.
 
         Args:
             entities: Rows with the keys of all groups and a time: a pyarrow table, pandas or polars frame.
             features: Groups whose features are all wanted, or columns by name of group or table.
             name: Name of the training set: lower-case letters, digits, ``-`` and ``_``.
             timestamp: The time column, with a zone. Default: ``event_timestamp``.
-            semantics: Whether a value counts from when it was known, or from its event time whatever was known. Default:
+            semantics: Whether a value counts from when it was known, or from its event time regardless of that. Default:
                 ``known_at``, which leaks nothing.
             as_of: Rows created later are not read. Default: all rows of the snapshots are.
             snapshots: Snapshots to read, by name of group or table. Default: the current ones.
             source: Which code asks, for the manifest: ``repository``, ``commit`` and the like. Default: nothing is said.
-            engine: ``duckdb``, whatever is to be read. Default: the sizes decide; what needs another engine is refused by name,
+            engine: ``duckdb``, for any size. Default: the sizes decide; what needs another engine is refused by name,
                 and ``explain`` gives its statement.
             memory: Bytes that DuckDB may use. Default: 8 GiB.
 
@@ -384,7 +384,7 @@ class FeatureStoreClient:
         """Load a feature table.
 
         Raises:
-            FeatureTableError: If there is none of that name.
+            FeatureTableError: If it does not exist.
         """
         return self._tables.load(name)
 

@@ -57,7 +57,7 @@ class Tables:
                 catalog = SqlCatalog("local", uri=uri, warehouse=warehouse)
                 catalog.create_namespace_if_not_exists(database)
                 break
-            except (IntegrityError, OperationalError):  # somebody else makes the folder's catalog just now
+            except (IntegrityError, OperationalError):  # another process is creating the folder's catalog
                 if not tries_left:
                     raise
         return cls(catalog, database, FeatureLock() if lock is None else lock)
@@ -71,7 +71,7 @@ class Tables:
         """Load a feature table.
 
         Raises:
-            FeatureTableError: If there is none of that name.
+            FeatureTableError: If it does not exist.
         """
         try:
             return self._catalog.load_table((self.database, name))
@@ -88,7 +88,7 @@ class Tables:
         """Load the table of a group, which is given itself, or named by its table, or by its own name while it has one version.
 
         Raises:
-            FeatureTableError: If there is none, or the group has several, or it is neither group nor name.
+            FeatureTableError: If it does not exist, the group has several, or it is neither group nor name.
         """
         if isinstance(group, FeatureGroup):
             return self.load(group.table_name)
@@ -109,7 +109,7 @@ class Tables:
         """Load the table of a group; in a folder, make it, or change it as a deployment would: new and wider columns, time to live.
 
         Raises:
-            FeatureTableError: If there is none, and groups make no tables.
+            FeatureTableError: If it does not exist, and groups create no tables.
             FeatureLockError: If readers of the table would not survive what the group changes.
         """
         if self._local_lock is None:

@@ -36,7 +36,7 @@ class FreshnessError(RuntimeError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FreshnessSettings:
-    """What ``feature_freshness`` is told by its environment: unit, Glue database, and the tables to measure."""
+    """Environment of ``feature_freshness``: unit, Glue database, and the tables to measure."""
 
     unit: str
     database: str

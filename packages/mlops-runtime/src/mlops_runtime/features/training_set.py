@@ -39,7 +39,7 @@ _FIRST = datetime.min.replace(tzinfo=UTC)
 class TrainingSet:
     """Rows by split, the Parquet bytes of each, and the manifest that describes them.
 
-    A set that is not split has one split without a name. ``entities`` are the bytes of the entity rows, where somebody gave them.
+    A set that is not split has one split without a name. ``entities`` are the bytes of the entity rows, if they were supplied.
     """
 
     splits: Mapping[str, pa.Table]
@@ -144,7 +144,7 @@ def keep(built: TrainingSet, sets: Objects, manifests: Manifests) -> None:
 
 
 def entities_key(rows: EntityRows) -> str:
-    """Return the key of entity rows that somebody gave."""
+    """Return the key of supplied entity rows."""
     return f"entities/{rows.sha256}.parquet"
 
 

@@ -22,7 +22,7 @@ def remove(file: str, *, s3: Any = None) -> None:
     """Remove a file for good: a path, a ``file://`` URI, or an ``s3://`` object with all its versions.
 
     Args:
-        file: The file; one that is gone is no error.
+        file: The file; a missing one is ignored.
         s3: A boto3 client, for ``s3://``.
     """
     if file.startswith("s3://"):
@@ -73,7 +73,7 @@ class Objects:
         if path.exists():
             return False
         path.parent.mkdir(parents=True, exist_ok=True)
-        # whoever reads sees the whole object or none, also if this process ends now; of two who write, one does
+        # a reader sees the whole object or none, also if this process ends now; of two writers, one succeeds
         half = path.with_name(f".{path.name}.{uuid4().hex}.part")
         try:
             half.write_bytes(content)
@@ -92,7 +92,7 @@ class Objects:
                 code = error.response["Error"]["Code"]
                 if code == "PreconditionFailed":
                     return False
-                # somebody else writes the same key: S3 asks to try again, and then says who was first
+                # another process writes the same key: S3 asks to retry, and then reports which was first
                 if code != "ConditionalRequestConflict" or not tries_left:
                     raise
             else:
@@ -100,7 +100,7 @@ class Objects:
         raise AssertionError("unreachable")
 
     def get(self, key: str) -> bytes | None:
-        """Return an object, or ``None`` where there is none."""
+        """Return an object, or ``None`` if it does not exist."""
         if self._folder is None:
             try:
                 return bytes(self._s3.get_object(Bucket=self._bucket, Key=self._prefix + key)["Body"].read())
@@ -123,7 +123,7 @@ class Objects:
         return sorted(str(path.relative_to(self._folder)) for path in paths)
 
     def erase(self, key: str) -> None:
-        """Remove an object with all its versions; one that is gone is no error."""
+        """Remove an object with all its versions; a missing one is ignored."""
         if self._folder is not None:
             path = self._folder / key
             for half in path.parent.glob(f".{escape(path.name)}.*.part"):  # of a process that ended while it wrote
@@ -178,7 +178,7 @@ class Manifests:
         """Read the manifest of an id.
 
         Raises:
-            ManifestError: If there is none, or its content has another hash, or is no manifest that this version knows.
+            ManifestError: If it is missing, has another hash, or is not a manifest that this version can read.
         """
         content = self._objects.get(f"{manifest_id}.json")
         if content is None:
@@ -213,7 +213,7 @@ class Manifests:
         return self._document(Tombstone, f"tombstones/{manifest_id}.json")
 
     def begin(self, erasure: Erasure) -> None:
-        """Write down what an erasure is about to take, so that whoever comes next can finish it."""
+        """Record what an erasure is about to remove, so that a later call can complete it."""
         self._objects.put_once(f"erasures/{erasure.id}.json", canonical_json(erasure))
 
     def end(self, erasure: Erasure) -> None:

@@ -82,7 +82,7 @@ def requested(
     engine: Engine | None = None,
     memory: int | None = None,
 ) -> Request:
-    """Return a request for what somebody gave; arguments as ``FeatureStoreClient.training_set`` describes them.
+    """Return a request; arguments as ``FeatureStoreClient.training_set`` describes them.
 
     Raises:
         TrainingSetError: If the name cannot be part of a key, or entity rows, features or anything else are not as needed.
@@ -157,8 +157,8 @@ def read_entities(entities: ArrowStream, timestamp: str) -> pa.Table:
     """Return entity rows with their time in UTC microseconds, and texts that are plain.
 
     Raises:
-        TrainingSetError: If there are none, a column appears twice, or their time is absent, null, has no zone, or is finer than a
-            microsecond.
+        TrainingSetError: If there are no rows, a column appears twice, or their time is absent, null, has no zone, or is finer
+            than a microsecond.
     """
     rows = read_batch(entities)
     names = rows.column_names

@@ -341,7 +341,7 @@ def _table_problems(owner: str, table: SqlTable, columns: Mapping[str, FeatureTy
 
 def _name_problems(owner: str, name: str) -> Iterator[str]:
     if not 0 < len(name) <= _LONGEST_NAME or not name.isprintable() or "." in name:
-        yield f"{name!r} of {owner} is no name: 1 to {_LONGEST_NAME} printable characters without a dot are"
+        yield f"{name!r} of {owner} is not a name: use 1 to {_LONGEST_NAME} printable characters without a dot"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -67,7 +67,7 @@ def who_used(manifests: Manifests, table: Table, *, snapshot: int | None, column
     """Return the training sets that read a table, or one snapshot's rows, or one column of it.
 
     A snapshot's rows are in every later snapshot: a training set that read one of these used them too. Of snapshots that an
-    erasure took nobody can tell the order any more; training sets that read one of them are listed.
+    erasure removed have no order any more; training sets that read one of them are listed.
 
     Args:
         manifests: Where manifests lie.
@@ -167,7 +167,7 @@ def _holds(table: Table, pinned: int, snapshot: int) -> bool:
     later, earlier = table.snapshot_by_id(pinned), table.snapshot_by_id(snapshot)
     if later is None or later.sequence_number is None:
         return True  # it was erased, and may have held them
-    # what was erased is older than whatever is left
+    # erased snapshots are older than all remaining ones
     return earlier is None or earlier.sequence_number is None or earlier.sequence_number <= later.sequence_number
 
 

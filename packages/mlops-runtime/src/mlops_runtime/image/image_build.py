@@ -19,9 +19,9 @@ _PACKAGE = Path(__file__).parents[1]
 _CONTAINERS = Path(__file__).with_name("containers")
 # of the folder, what the build does not read
 _TOOLS = ("*.in", "__pycache__")
-# says that a folder is a build context, which may be written anew; docker's own name, so that no build reads it
+# marks a folder as a build context, which may be rewritten; docker's own name, so that no build reads it
 _MARK = ".dockerignore"
-_MARKED = "# written by mlops image build: the folder is written anew each time\n.dockerignore\n"
+_MARKED = "# written by mlops image build: the folder is rewritten each time\n.dockerignore\n"
 
 # SageMaker and Lambda take a manifest of one platform; the attestations that buildx adds would make an index of it
 # https://docs.docker.com/build/metadata/attestations/
@@ -119,7 +119,7 @@ class Docker:
             copied: Folder that the commands need there. Default: none.
 
         Raises:
-            DockerError: If there is none.
+            DockerError: If docker is missing.
         """
         program = shutil.which("docker")
         if program is None:

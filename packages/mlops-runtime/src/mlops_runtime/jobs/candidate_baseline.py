@@ -41,7 +41,7 @@ class Evaluated:
         holdout: The holdout, an Arrow table.
         predictions: One a row of the holdout.
         actual: The label of each.
-        quality: What the gate looks at: loss, WAPE, bias.
+        quality: Metrics of the gate: loss, WAPE, bias.
         is_able: Whether it could predict the holdout at all.
     """
 
@@ -228,7 +228,7 @@ def _attributions(plan: EvaluationPlan, evaluated: Evaluated, baseline: Baseline
 
 
 def _texts(table: Any, name: str, types: Mapping[str, str]) -> Texts:
-    """Return a column as captured values are told apart: by the model's type of it, or its own where the model does not see it."""
+    """Return a column as captured values are compared: by the model's type, or its own if the model does not use it."""
     if types.get(name, "number" if _is_number(table, name) else "category") == "category":
         return Texts.of(categories(table, name))
     return Texts.of([column_text("number", value) for value in numbers(table, name).tolist()])

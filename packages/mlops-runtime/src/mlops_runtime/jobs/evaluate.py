@@ -86,7 +86,7 @@ def evaluate(
 
     Args:
         plan: Label, metric, blocks, segments and naive baselines.
-        inputs: Splits, manifest and models. A champion whose archive is the candidate's own is no champion.
+        inputs: Splits, manifest and models. A champion with the candidate's own archive is ignored.
         baseline_uri: Where the baseline will lie.
         timer: Gives seconds, to measure how long one row takes. Default: it is not measured.
 
@@ -172,7 +172,7 @@ def _check_champion(archive: Path, expected: str | None) -> None:
     if found != expected:
         wanted = "none is given" if expected is None else f"the live pointer names {expected}"
         raise JobError(
-            f"the champion has SHA-256 {found}, but {wanted}; look into who wrote it, go back or approve a new model"
+            f"the champion has SHA-256 {found}, but {wanted}; find out who wrote it, roll back or approve a new model"
         )
 
 

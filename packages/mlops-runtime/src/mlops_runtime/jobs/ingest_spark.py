@@ -12,7 +12,7 @@ The checks are those of ``batch.checked``: on each row group as Arrow reads it, 
 entity together, so that rows which repeat others are found wherever they lay. Spark's tasks write the data files; nothing refers to
 them before one commit by pyiceberg makes them the table's, so a bad batch is never visible. That commit is the same compare-and-set
 as a small batch's: the idempotency key is looked for in the very state that is committed to. A writer who is overtaken, also by
-one with the same key, looks again and writes its files anew, as their ingest id holds the commit's sequence number.
+one with the same key, checks again and writes its files again, as their ingest id has the commit's sequence number.
 """
 
 import argparse

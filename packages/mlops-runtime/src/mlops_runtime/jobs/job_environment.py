@@ -144,7 +144,7 @@ def single_file(directory: Path, pattern: str) -> Path:
     """Return the one file of a directory that matches.
 
     Raises:
-        JobError: If there is none, or more than one.
+        JobError: If none or more than one exists.
     """
     found = sorted(path for path in directory.glob(pattern) if path.is_file())
     if len(found) != 1:
@@ -191,7 +191,7 @@ def only_script(job: str, arguments: Sequence[str]) -> str:
     """Return the one argument of a job that runs a script.
 
     Raises:
-        JobError: If there is none, or more than one.
+        JobError: If none or more than one exists.
     """
     if len(arguments) != 1:
         raise JobError(f"usage: python -m mlops_runtime.jobs.{job} <script>, got {list(arguments)}")
@@ -202,7 +202,7 @@ def unpack(archive: Path, directory: Path) -> None:
     """Extract a zip of source files.
 
     Raises:
-        JobError: If it is no zip, or a member would be written outside the directory.
+        JobError: If it is not a zip, or a member would be written outside the directory.
     """
     try:
         with zipfile.ZipFile(archive) as source:

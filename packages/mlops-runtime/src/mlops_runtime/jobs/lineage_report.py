@@ -21,12 +21,12 @@ URL, API_KEY = "OPENLINEAGE_URL", "OPENLINEAGE_API_KEY"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lineage:
-    """Where lineage is told.
+    """Where lineage is reported.
 
     Args:
         catalog: ARN of the Glue catalog without its resource; with it the set stands in SageMaker's lineage graph. Default: it
             does not.
-        events: Prefix of the outbox of OpenLineage events. Default: there are none.
+        events: Prefix of the outbox of OpenLineage events. Default: none.
         namespace: Namespace of the job in events, such as ``mlops.demand``.
         manifests: The S3 prefix of all manifests.
         environment: Where ``OPENLINEAGE_URL`` and ``OPENLINEAGE_API_KEY`` are read; without the URL events wait in the outbox.
@@ -96,7 +96,7 @@ class Lineage:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments that say where lineage is told."""
+    """Add the arguments of where lineage is reported."""
     parser.add_argument(
         "--catalog", help="arn:aws:glue:<region>:<account>; records the set in SageMaker's lineage graph"
     )

@@ -28,7 +28,7 @@ def read_split(directory: Path) -> Any:
     """Return all Parquet files of a directory as one table, in the order of their names.
 
     Raises:
-        JobError: If there is none, they differ, or they hold no rows.
+        JobError: If no file exists, they differ, or they have no rows.
     """
     paths = sorted(directory.glob("*.parquet"))
     if not paths:

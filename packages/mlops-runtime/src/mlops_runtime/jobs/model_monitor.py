@@ -52,11 +52,11 @@ class Analysis:
     Args:
         source: Folder of the data; hours lie below endpoint and variant.
         output: Folder of the results.
-        indexes: Sides of a call that are looked at.
+        indexes: Sides of a call that are read.
         start: Calls before it are not (ISO 8601); empty for all.
         end: Calls from it on are not; empty for all.
-        constraints: Path of the baseline's ``constraints.json``; None where there is none.
-        statistics: Path of its ``statistics.json``; None where there is none.
+        constraints: Path of the baseline's ``constraints.json``; None if it is missing.
+        statistics: Path of its ``statistics.json``; None if it is missing.
         publishes: Whether CloudWatch metrics are written.
         dimensions: Of these metrics.
         problem_type: Of the model-quality analysis; None for data quality.

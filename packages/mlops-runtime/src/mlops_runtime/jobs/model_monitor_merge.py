@@ -66,7 +66,7 @@ def run(environment: Mapping[str, str]) -> None:
 
 
 def _records(path: Path, member: str) -> Iterator[dict[str, object]]:
-    """Yield the records that have a member; what is none has no label and is no label."""
+    """Yield the records that have a member; others are not labels and have none."""
     for file in sorted(path.rglob("*.jsonl")) if path.is_dir() else [path]:
         with file.open("rb") as lines:
             for line in lines:

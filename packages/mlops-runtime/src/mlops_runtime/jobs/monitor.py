@@ -63,11 +63,11 @@ class Clients:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """What the job is told by its arguments.
+    """Arguments of the job.
 
     Args:
         now: The time that the schedule's event carries.
-        settings: What is decided and how, as the Lambda engine's function is told by its environment.
+        settings: Settings of the decision, as in the environment of the Lambda engine's function.
         artifacts: Bucket of counts, baselines and reports.
         captures: Bucket of captures and labels.
         table: Table of the rollouts: what is live.
@@ -171,7 +171,7 @@ def parse(arguments: Sequence[str]) -> Options:
     """Read the job's arguments.
 
     Raises:
-        JobError: If the time is none, or the number of rows is negative.
+        JobError: If the time is invalid, or the number of rows is negative.
         ContractError: If the settings are not valid.
     """
     parser = argparse.ArgumentParser(prog="python -m mlops_runtime.jobs.monitor")

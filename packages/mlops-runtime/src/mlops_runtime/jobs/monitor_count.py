@@ -22,7 +22,7 @@ except ImportError:  # an image of Spark's need not have Arrow; the counts are t
     count_lines = count
 
 _log = logging.getLogger("mlops.monitor")
-# a part's counts, why there are none, or nothing for a whole object, whose counts are written
+# a part's counts, the reason for missing ones, or nothing for a whole object, whose counts are written
 Outcome = Counts | str | None
 
 
@@ -118,7 +118,7 @@ def collect(todo: Sequence[Part], outcomes: Iterable[tuple[Part, Outcome]], coun
 
 
 def attempt(counter: ObjectCounter, part: Part) -> Outcome:
-    """Count a part, or return why it cannot be: whatever it is, the others must still be counted."""
+    """Count a part, or return why it cannot be counted: for any error, the others must still be counted."""
     try:
         return counter.count(part)
     except Exception as error:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 # fewer rows rank features by chance
 MINIMUM_ROWS = 50
-_LINES = 100  # looked at from one place on, until there is a row that the live model answered
+_LINES = 100  # read from one offset on, until a row that the live model answered is found
 
 
 def explain(
@@ -54,7 +54,7 @@ def explain(
         announced: Which calls the platform announced as its own. Default: none.
 
     Returns:
-        None if the baseline has no attributions: nobody asked for them when the model was evaluated.
+        None if the baseline has no attributions: they were not requested when the model was evaluated.
     """
     if baseline.attributions is None:
         return None

@@ -60,7 +60,7 @@ def parts(sizes: Mapping[str, int], part_bytes: int = PART_BYTES) -> list[Part]:
 
 def part_lines(s3: "S3Client", bucket: str, part: Part) -> Iterator[bytes]:
     """Yield a part's lines, as ``MonitorStore.lines`` would yield them, without holding the part."""
-    # whether a line begins at the first byte is told by the byte before
+    # the previous byte shows whether a line starts at the first byte
     begin = max(part.start - 1, 0)
     yield from bounded_lines(_of_part(_chunks(s3, bucket, part.key, begin, end=part.end, step=_AHEAD), begin, part))
 

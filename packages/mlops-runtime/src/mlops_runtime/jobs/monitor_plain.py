@@ -1,4 +1,4 @@
-"""Count capture lines by columns: plain CSV is parsed by Arrow, many calls at once, whatever else by the function's own reader.
+"""Count capture lines by columns: plain CSV is parsed by Arrow, many calls at once, other lines by the function's own reader.
 
 The counts are those of `mlops_runtime.monitor.counting.counts.count`, bit for bit: counts of parts add up exactly, so lines may
 be counted in any company. A line is plain when both sides of its call are CSV without quotes, a row a prediction. What Arrow does
@@ -133,7 +133,7 @@ class _Columns:
         """Return the columns of rows.
 
         Raises:
-            ArrowInvalid: If a row has another number of values, or a number is none to Arrow.
+            ArrowInvalid: If a row has another number of values, or Arrow cannot parse a number.
         """
         body = "\n".join(texts).encode()
         if b"(" in body or body.startswith(b"\xef\xbb\xbf"):

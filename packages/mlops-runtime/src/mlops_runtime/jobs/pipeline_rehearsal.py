@@ -97,9 +97,7 @@ def _zipped(code: Path) -> bytes:
 def _manifest(plan: EvaluationPlan, train_rows: Any, holdout_rows: Any) -> TrainingSetManifest:
     """Describe rows that no feature store gave: their times are those of the column that the plan names."""
     if plan.timestamp is None:
-        raise JobError(
-            "the evaluation plan must name the `timestamp`: else nobody sees that a model was trained on the future"
-        )
+        raise JobError("the evaluation plan must name the `timestamp`: else training on the future is not detected")
     require_columns(train_rows, [plan.timestamp], "train")
     require_columns(holdout_rows, [plan.timestamp], "holdout")
     first, last = (choose(holdout_rows.column(plan.timestamp)).as_py() for choose in (pc.min, pc.max))

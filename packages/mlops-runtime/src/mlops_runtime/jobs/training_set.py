@@ -126,7 +126,7 @@ def main(arguments: Sequence[str]) -> int:
         sys.stderr.write(f"mlops training set: {error}\n")
         _say(lineage.failed(plan, as_of=as_of, error=str(error), started=started, now=datetime.now(UTC)))
         return 1
-    # the set is whole without its lineage: what fails here is said, and can be told again from the manifest
+    # the set is complete without its lineage: an error here is logged, and lineage can be published again from the manifest
     _say(lineage.built(manifest, uri=options.output.rstrip("/"), started=started, now=datetime.now(UTC)))
     return 0
 

@@ -26,7 +26,7 @@ OPTIONAL = ("signing_key", "code")
 # what a package is bound by besides its container; hash of the evaluation, signing key and code where there are any
 BOUND = ("artifact_sha256", "model_sha256", "training_set_id", "evaluation_uri", "baseline_uri", "baseline_sha256")
 ALSO_BOUND = ("evaluation_sha256", *OPTIONAL)
-ABSENT = "none"  # what registration says where there is none: the registry takes no empty text
+ABSENT = "none"  # value of a missing field: the registry rejects empty strings
 CONTAINER_SHA256 = "container_sha256"
 CONTAINER_FIELDS = "container_fields"
 

@@ -28,7 +28,7 @@ class ApprovalRule:
 
     ``approvers`` are ARNs of the roles that people take, ``machines`` those of the Retrain machines that approve by policy.
     ``artifacts`` are the locations, ``s3://<bucket>/models/<endpoint>/``, that the roles of the group's endpoints may read; without
-    any the location is not judged.
+    any the location is not checked.
 
     Example:
         >>> ApprovalRule.from_environment({"APPROVAL": '{"approvers": ["arn:aws:iam::123456789012:role/Approver"]}'}).machines
@@ -46,8 +46,8 @@ class ApprovalRule:
         """Read the rule from ``APPROVAL``, as ``ModelRegistry.approval_environment`` writes it.
 
         Raises:
-            KeyError: If there is none.
-            ContractError: If it is no rule.
+            KeyError: If it is missing.
+            ContractError: If it is not a rule.
         """
         return from_json(cls, environ["APPROVAL"])
 
@@ -154,7 +154,7 @@ def approver(description: Mapping[str, Any]) -> str | None:
 
 
 def changed_while_pending(description: Mapping[str, Any]) -> str | None:
-    """Return who changed a package that nobody has decided on yet; ``None`` if nobody did."""
+    """Return who changed a pending package; ``None`` if it was not changed."""
     # claim: registering-is-no-modification
     return approver(description) if description.get("ModelApprovalStatus") == "PendingManualApproval" else None
 
@@ -162,7 +162,7 @@ def changed_while_pending(description: Mapping[str, Any]) -> str | None:
 def has_role(identity: str, roles: tuple[str, ...]) -> bool:
     """Return whether an identity is a session of one of the roles, or the role itself.
 
-    A session's ARN leaves out the role's path; names are unique in an account whatever the path.
+    A session's ARN leaves out the role's path; names are unique in an account, with any path.
 
     Example:
         >>> has_role("arn:aws:sts::123456789012:assumed-role/Lead/ann", ("arn:aws:iam::123456789012:role/team/Lead",))
@@ -196,7 +196,7 @@ def _binding_problems(description: Mapping[str, Any], package: RegisteredPackage
     if approved is None:
         yield "its approval is not bound to what was approved; approve it with: mlops models approve"
     elif approved != present:
-        yield f"{approved} was approved, but it is {present} now; look at it and approve it again"
+        yield f"{approved} was approved, but it is {present} now; review it and approve it again"
 
 
 def _checked(reason: str) -> str:
@@ -284,7 +284,7 @@ def review(description: Mapping[str, Any], *, rule: ApprovalRule | None, now: da
 
     Args:
         description: DescribeModelPackage's answer.
-        rule: The group's rule; ``None`` where it is not known: who and when are not judged then.
+        rule: The group's rule; ``None`` if unknown: approver and time are then not checked.
         now: The time in the cloud.
     """
     arn = str(description["ModelPackageArn"])
@@ -313,7 +313,7 @@ def unapprovable(description: Mapping[str, Any], *, rule: ApprovalRule | None, n
 
     Args:
         description: DescribeModelPackage's answer.
-        rule: The group's rule; ``None`` where it is not known: time and location are not judged then.
+        rule: The group's rule; ``None`` if unknown: time and location are then not checked.
         now: The time in the cloud.
     """
     return list(_unapprovable(description, rule, now))
@@ -337,7 +337,7 @@ def approval_requests(description: Mapping[str, Any], *, reason: str) -> "list[U
     approval = _update(description, "Approved", approval_description(reason, bound=bound))
     if description.get("ModelApprovalStatus") != "Approved":
         return [approval]
-    return [_update(description, "Rejected", "to be approved anew"), approval]
+    return [_update(description, "Rejected", "to be approved again"), approval]
 
 
 def rejection_request(description: Mapping[str, Any], *, reason: str) -> "UpdateModelPackageInputTypeDef":

@@ -83,7 +83,8 @@ class Catalog:
                 problems.append(f"the evaluation {evaluation_uri} hashes to {found}, registered is {registered}")
             if gate is not None and gate.evaluation_sha256 != found:
                 problems.append(
-                    f"the gate judged an evaluation of {gate.evaluation_sha256}, {evaluation_uri} is {found}"
+                    f"the gate's decision is about an evaluation with SHA-256 {gate.evaluation_sha256}, {evaluation_uri} "
+                    f"has {found}"
                 )
         return Evidence(gate=gate, evaluation=evaluation, problems=tuple(problems))
 
@@ -100,7 +101,7 @@ class Catalog:
 
 
 def gate_uri(evaluation_uri: str | None) -> str | None:
-    """Return where the gate that judged an evaluation wrote; ``None`` if the evaluation lies where no pipeline puts one.
+    """Return the URI of the gate's result for an evaluation; ``None`` if the evaluation is not below a pipeline's prefix.
 
     Example:
         >>> gate_uri("s3://artifacts/evaluations/demand-forecast/alarm-1/evaluation.json")
@@ -122,7 +123,7 @@ def _parsed(kind: type[T], what: str, content: bytes | None, problems: list[str]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Approver:
-    """Somebody whose approvals count.
+    """An approver whose approvals are valid.
 
     Args:
         sagemaker: Client with the credentials of an approver's role.

@@ -1,1 +1,1 @@
-"""When a model may be trained anew, and when what came out may be registered."""
+"""Decisions on when to retrain a model, and when to register the candidate."""

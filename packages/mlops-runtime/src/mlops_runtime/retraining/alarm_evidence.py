@@ -1,6 +1,6 @@
 """What confirms that an alarm fires with reason: the newest report of the monitor that it claims to speak for.
 
-An alarm is no evidence by itself. Whoever may print a line into any log of the account writes any metric of any namespace that is
+An alarm alone is not evidence. A principal that may write to any log of the account writes any metric of any namespace that is
 not AWS's own, in CloudWatch's embedded metric format, without a right to publish metrics. A report is an object that the monitor
 alone may write.
 
@@ -28,7 +28,7 @@ _COMPARISONS = {
     "LessThanOrEqualToThreshold": ("<=", float.__le__),
     "LessThanThreshold": ("<", float.__lt__),
 }
-# whoever calls PutMetricData, or prints a line, may not write there
+# a caller of PutMetricData, or a writer of log lines, may not write there
 _OF_AWS = "AWS/"
 
 

@@ -38,7 +38,7 @@ SIGNATURE_SHA256 = (
 def evaluate_gate(
     evaluation: Evaluation, spec: GateSpec, *, uri: str, sha256: str, now: datetime | None = None
 ) -> GateResult:
-    """Return the verdict with every comparison that it rests on.
+    """Return the verdict with every comparison behind it.
 
     Every baseline must be beaten: the interval lies below 0. The champion, if there is one, must not be beaten by more than
     ``max_regression`` in the interval's upper bound, and by no segment in the lower bound of its own. An evaluation that does not
@@ -75,7 +75,7 @@ def _too_few(evaluation: Evaluation) -> Iterator[str]:
 
 def _checks(evaluation: Evaluation, spec: GateSpec) -> Iterator[GateCheck]:
     rivals = sorted(name for name in evaluation.metrics if name != CANDIDATE)
-    # a champion that cannot predict every row has no loss to compare; it is no reason to keep it
+    # a champion that cannot predict every row has no loss to compare; it is not a reason to keep it
     silent = evaluation.non_finite.get(CHAMPION, 0)
     compared = [rival for rival in rivals if rival != CHAMPION or silent == 0]
     bounds = _bounds(evaluation, compared, spec)
@@ -175,7 +175,7 @@ class Judge:
         pipeline: Its name.
         spec: When a candidate may be registered.
         signing_key: ARN of the key that the archive of a candidate that passes is signed with.
-        automation: Whether the unit's automation rests.
+        automation: Whether the unit's automation is paused.
     """
 
     s3: "S3Client"
@@ -195,7 +195,7 @@ class Judge:
             execution: ARN of the Retrain execution.
             now: The time in the cloud.
             image: Image that would serve, by digest.
-            artifact_uri: What was evaluated, where nobody writes it a second time.
+            artifact_uri: URI of the evaluated archive, which is written once.
             code: Where the training job had its code from, as SageMaker describes the job; empty if it had none.
 
         Raises:

@@ -1,6 +1,6 @@
 """Whether an event starts a retraining. Pure: events, state and time in, a decision out.
 
-An alarm fires one event and then says nothing for as long as it rings, so a rule asks again whether one still does; both, new
+An alarm sends one event when it fires and none while it stays in ALARM, so a rule checks its state again; both, new
 labels, schedules and people come here, and so does the end of an execution that could not release its lock itself. A person's
 request waits neither for the cool-down, which is there against alarms that come back, nor for labels, a pause or a freeze, of which
 the person knows; lock and budget hold for all.
@@ -77,7 +77,7 @@ class GuardSettings:
 
         Raises:
             KeyError: If one of those without a default is missing.
-            ValueError: If a number is none.
+            ValueError: If a value is not a number.
         """
         optional = {"rejected_cool_down": "REJECTED_COOL_DOWN_SECONDS", "minimum_labels": "MINIMUM_LABELS"}
         numbers = {name: int(environ[variable]) for name, variable in optional.items() if variable in environ}
@@ -116,7 +116,7 @@ class GuardState:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """A message that asks for a retraining; ``ingest`` is the id of the ingest that it tells of."""
+    """A message that requests a retraining; ``ingest`` is the id of the ingest that it reports."""
 
     request: RetrainRequest
     ingest: str | None = None
@@ -165,7 +165,7 @@ def execution_name(pipeline: str, request: RetrainRequest) -> str:
 
 
 def confirmed(request: RetrainRequest, settings: GuardSettings, *, alarms: Alarms, state: GuardState) -> RetrainRequest:
-    """Return a request whose reason still holds, with what it rests on.
+    """Return a request whose reason is still valid, with its evidence.
 
     Args:
         request: What was asked.
@@ -184,11 +184,11 @@ def confirmed(request: RetrainRequest, settings: GuardSettings, *, alarms: Alarm
         return request
     ringing = [n for n in settings.alarms if alarms.states.get(n) == RINGS and n not in alarms.doubts]
     if ringing:
-        return replace(request, requested_by=ringing[0], detail=f"still ringing: {', '.join(ringing)}"[:500])
+        return replace(request, requested_by=ringing[0], detail=f"still in ALARM: {', '.join(ringing)}"[:500])
     if settings.minimum_labels is not None and state.new_labels >= settings.minimum_labels:
         return replace(request, detail=f"{state.new_labels} new labels wait")
     doubted = [_doubted(alarms, name) for name in settings.alarms if name in alarms.doubts]
-    raise RefusedEventError(Decision.NOT_CONFIRMED, "; ".join(doubted) or "no alarm rings and no labels wait")
+    raise RefusedEventError(Decision.NOT_CONFIRMED, "; ".join(doubted) or "no alarm is in ALARM and no labels wait")
 
 
 def decide(
@@ -210,7 +210,7 @@ def decide(
         settings: What the pipeline allows.
         execution: ARN of the execution that the request would start.
         now: When the queue took the message.
-        rest: That automatic work rests: ``PAUSED`` or ``FROZEN``, and why. Default: it does not.
+        rest: Why automatic work is stopped: ``PAUSED`` or ``FROZEN``, and the reason. Default: it is not.
     """
     seconds, is_automatic = int(now.timestamp()), request.trigger is not Trigger.MANUAL
     if state.last_execution == execution:
@@ -249,14 +249,14 @@ def next_state(
 
 
 def alarms_of(request: RetrainRequest, settings: GuardSettings) -> tuple[str, ...]:
-    """Return the alarms of which one must still ring for the request to hold."""
+    """Return the alarms of which one must still be in ALARM for the request to be valid."""
     if request.trigger is Trigger.RECHECK:
         return settings.alarms
     return (request.requested_by,) if request.trigger is Trigger.ALARM else ()
 
 
 def _doubted(alarms: Alarms, name: str) -> str:
-    return f"alarm {name} rings, and nothing confirms it: {alarms.doubts[name]}"
+    return f"alarm {name} is in ALARM without confirmation: {alarms.doubts[name]}"
 
 
 def _cool_down(state: GuardState, settings: GuardSettings) -> int:
@@ -275,7 +275,7 @@ def _read(event: BusEvent, settings: GuardSettings, now: datetime) -> Asked | En
         return Ended(event_id=event.id, execution=_ended(event.detail, settings))
     ingest, event_id = None, event.id
     if _is_of(event.source, settings) and event.detail_type == DetailType.FEATURES_INGESTED:
-        # by the ingest's id: whoever tells of one ingest twice sends two events
+        # by the ingest's id: a repeated report of one ingest is a second event
         by, ingest = _new_labels(event.detail, settings)
         trigger, detail, event_id = Trigger.NEW_DATA, f"new rows of {by}", f"{by}/{ingest}"
     else:
@@ -304,7 +304,7 @@ def _trigger(event: BusEvent, settings: GuardSettings) -> tuple[Trigger, str, st
 
 
 def _requested(event: BusEvent, settings: GuardSettings) -> tuple[Trigger, str, str]:
-    """A person's request: who asks stands in the source, which policies bind to the caller's own id."""
+    """A person's request: the event's source has the caller, and policies bind it to the caller's own id."""
     unit, _, caller = event.source.partition("/")
     if not _is_of(unit, settings) or not _CALLER.fullmatch(caller):
         wanted = "mlops.<unit>/<UserId of the caller>"
@@ -319,10 +319,12 @@ def _alarm(detail: Mapping[str, Any], settings: GuardSettings) -> tuple[Trigger,
     name, state = detail.get("alarmName"), detail.get("state")
     value = state.get("value") if isinstance(state, Mapping) else None
     if name not in settings.alarms:
-        raise RefusedEventError(Decision.INVALID, f"alarm {name!r} is none of {', '.join(settings.alarms) or 'none'}")
+        raise RefusedEventError(
+            Decision.INVALID, f"alarm {name!r} is not one of {', '.join(settings.alarms) or 'none'}"
+        )
     if value != "ALARM":
         raise RefusedEventError(Decision.NOT_CONFIRMED, f"alarm {name} went to {value!r}")
-    return Trigger.ALARM, str(name), f"alarm {name} rings"
+    return Trigger.ALARM, str(name), f"alarm {name} is in ALARM"
 
 
 def _new_labels(detail: Mapping[str, Any], settings: GuardSettings) -> tuple[str, str]:
@@ -338,7 +340,7 @@ def _new_labels(detail: Mapping[str, Any], settings: GuardSettings) -> tuple[str
 def _ended(detail: Mapping[str, Any], settings: GuardSettings) -> str:
     execution, status = detail.get("executionArn"), detail.get("status")
     if not isinstance(execution, str) or not execution.startswith(execution_arn(settings.machine_arn, "")):
-        raise RefusedEventError(Decision.INVALID, f"execution {execution!r} is none of {settings.machine_arn}")
+        raise RefusedEventError(Decision.INVALID, f"execution {execution!r} does not belong to {settings.machine_arn}")
     if status not in ENDED:
         raise RefusedEventError(Decision.INVALID, f"status must be one of {', '.join(ENDED)}, got {status!r}")
     return execution

@@ -65,7 +65,7 @@ class GuardTable:
     pipeline: str
 
     def read(self) -> GuardState:
-        """Return the state; one that nobody wrote yet is empty."""
+        """Return the state; empty if it was never written."""
         item = self._item("STATE")
         if item is None:
             return GuardState()
@@ -76,7 +76,7 @@ class GuardTable:
         return GuardState(**values)
 
     def take(self, seen: GuardState, new: GuardState, now: datetime, *, gone: str | None = None) -> bool:
-        """Write the new state if nobody started anything since ``seen`` and the lock is free; labels that came since then stay.
+        """Write the new state if nothing was started since ``seen`` and the lock is free; labels that arrived since then stay.
 
         Args:
             seen: The state that was decided on.
@@ -179,7 +179,7 @@ class RetrainGuard:
         stepfunctions: Client.
         table: Name of the retraining table.
         settings: What the pipeline allows.
-        automation: Whether the unit's automation rests.
+        automation: Whether the unit's automation is paused.
         evidence: Reads alarms and what confirms them.
         ingested: Returns the rows that an ingest (table, id) appended, None if the table has no such ingest.
     """
@@ -284,7 +284,7 @@ class RetrainGuard:
         return None if paused is None else (Decision.PAUSED, paused)
 
     def _is_over(self, seen: GuardState, now: datetime) -> bool:
-        """Return whether the owner of the lock runs no more, or was never started: whatever it left is not waited for."""
+        """Return whether the owner of the lock has ended or was never started; its lock is then not waited for."""
         status = self._status(seen.owner or "")
         if status is not None:
             return status in _OVER

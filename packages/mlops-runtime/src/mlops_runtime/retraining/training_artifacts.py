@@ -1,7 +1,7 @@
-"""Adapter: keeps what a training wrote where no training can write, before anybody looks at it.
+"""Adapter: copies a training's output to a prefix that no training can write, before it is evaluated.
 
-A training role writes below ``training/<pipeline>/``, whatever the execution. What is evaluated, registered and served is a copy
-below ``models/<pipeline>/<execution>/``, which is written once: so what was measured is what serves.
+A training role writes below ``training/<pipeline>/``, in every execution. The evaluated, registered and live archive is a copy
+below ``models/<pipeline>/<execution>/``, which is written once, so the measured archive is the live one.
 
 See: https://docs.aws.amazon.com/AmazonS3/latest/API/API_CopyObject.html (If-None-Match)
 """

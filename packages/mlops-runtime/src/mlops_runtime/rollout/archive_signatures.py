@@ -45,7 +45,7 @@ def signature_uri(artifact_uri: str) -> str:
 
 
 def statement(digest: str) -> bytes:
-    """Return the in-toto statement of an archive: a model of one file, which is named ``.`` whatever its name on a disk.
+    """Return the in-toto statement of an archive: a model of one file, which is named ``.`` regardless of its file name.
 
     Args:
         digest: SHA-256 of the archive, in hexadecimal digits.
@@ -168,10 +168,12 @@ class SignedArchives:
             raise ArchiveSignatureError(f"{gate_uri} is {gate.verdict.value}: only what passed is signed")
         root = f"s3://{self._bucket}/"
         if not gate.evaluation_uri.startswith(f"{root}evaluations/{pipeline}/"):
-            raise ArchiveSignatureError(f"{gate_uri} judged {gate.evaluation_uri}, not of pipeline {pipeline}")
+            raise ArchiveSignatureError(
+                f"{gate_uri} is about {gate.evaluation_uri}, which is not of pipeline {pipeline}"
+            )
         content = self._read(gate.evaluation_uri.removeprefix(root))
         if hashlib.sha256(content).hexdigest() != gate.evaluation_sha256:
-            raise ArchiveSignatureError(f"{gate.evaluation_uri} is not the evaluation that {gate_uri} judged")
+            raise ArchiveSignatureError(f"{gate.evaluation_uri} is not the evaluation of {gate_uri}")
         digest = from_json(Evaluation, content).artifact_sha256
         folder = f"models/{pipeline}/{execution}"
         if (problem := self._unlike(f"{folder}/{ARCHIVE_FILE}", digest)) is not None:

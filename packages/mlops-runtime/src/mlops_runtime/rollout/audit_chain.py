@@ -54,10 +54,10 @@ LOOK_BACK = 10  # records among which a retry finds its own
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:
-    """What a state machine says came out; ``plan`` is the preflight's, empty where there is none.
+    """The outcome that a state machine reports; ``plan`` is the preflight's, empty if it has none.
 
     ``candidate`` is what a retraining knows of a model that never became a package: ``model_sha256``, ``training_set_id``;
-    ``machine_sha256`` is the hash of the Deploy machine's definition, None where there is none.
+    ``machine_sha256`` is the hash of the Deploy machine's definition, None if unknown.
     """
 
     outcome: Outcome
@@ -97,13 +97,13 @@ def claim_from(event: Mapping[str, Any]) -> Claim:
 
 
 def next_record(row: LockRow, claim: Claim, serving: Serving | None, package: RegisteredPackage | None) -> AuditRecord:
-    """Return the record that follows the row's head. It says what serves, whatever was claimed.
+    """Return the record that follows the row's head. It states the version that is live, regardless of the claimed one.
 
     Args:
         row: The endpoint's.
         claim: What the execution says.
-        serving: What serves.
-        package: The package of that, None where there is none that could be deployed.
+        serving: The live version.
+        package: Its package, None if it has none that could be deployed.
     """
     outcome, reason = _true_outcome(claim, serving, None if package is None else package.container_sha256)
     died = died_of(claim)
@@ -147,7 +147,7 @@ def last_record(row: LockRow) -> AuditRecord | None:
 
 
 def not_before(record: AuditRecord, earlier: AuditRecord | None) -> AuditRecord:
-    """Return a record whose time is not before that of the one that it follows: two executions may end within a moment."""
+    """Return a record whose time is not before that of the one that it follows: two executions may end at almost the same time."""
     before, now = (None if earlier is None else _time(earlier)), _time(record)
     if earlier is None or before is None or now is None or now >= before:
         return record
@@ -170,7 +170,7 @@ def without_died(claim: Claim) -> Claim:
 def next_live(
     row: LockRow, claim: Claim, serving: Serving | None, package: RegisteredPackage | None
 ) -> LivePointer | None:
-    """Return the live pointer that is true for what serves.
+    """Return the live pointer for the version that is live.
 
     A config that neither the plan nor the row knows was made elsewhere, or by an execution that died before it could record it: its
     pointer is rebuilt from its package, with an empty spec hash, so that the next deployment of the spec applies to it. What was
@@ -222,7 +222,7 @@ def _on_probation(live: LivePointer, claim: Claim) -> LivePointer:
 def is_same(record: AuditRecord, claim: Claim, serving: Serving | None) -> bool:
     """Whether a record already says what came of this execution: it is about the same one, and the same config serves.
 
-    A rejection is about a candidate, whatever serves meanwhile.
+    A rejection is about a candidate, regardless of the live version.
     """
     if record.execution == claim.execution and record.outcome is claim.outcome is Outcome.REJECTED:
         return True
@@ -411,7 +411,7 @@ class AuditChain:
             logger.error("s3://%s/%s is published with another content", self.heads, key)
 
     def append(self, decide: Callable[[LockRow], Move | T]) -> AuditRecord | T:
-        """Append what is decided on the row as it stands at the moment of writing; its time is not before the last record's.
+        """Append a record decided on the row's state at the time of writing; its time is not before the last record's.
 
         Args:
             decide: Gets the row, again after every move of another writer. Answers with what follows; anything else that it
@@ -470,7 +470,7 @@ class AuditChain:
         """Return what is wrong with the whole chain.
 
         Args:
-            is_signed: Whether a seal's signature is the unit's key's. Default: signatures are not looked at.
+            is_signed: Whether a seal's signature is the unit's key's. Default: signatures are not checked.
         """
         row, objects = self.table.read(), self.contents()
         problems = verify(objects, endpoint=row.endpoint, head=row.audit_head, sequence=row.audit_sequence)
@@ -572,7 +572,7 @@ def _seal_of(row: LockRow) -> AuditSeal | None:
 def record(
     claim: Claim, *, sagemaker: "SageMakerClient", chain: AuditChain, slots: SlotReader | None = None
 ) -> dict[str, object]:
-    """Append what came of an execution, once, and move the live pointer to what serves.
+    """Append an execution's outcome, once, and move the live pointer to the live version.
 
     The pointer moves only for the execution that holds the lock, and never for a rejection, which has no rollout.
 
@@ -631,7 +631,7 @@ def _answer(written: AuditRecord) -> dict[str, object]:
 
 
 def _described(sagemaker: "SageMakerClient", serving: Serving | None) -> Mapping[str, Any]:
-    """Return the description of what serves, empty where it has no package."""
+    """Return the description of the live package, empty if it has none."""
     if serving is None or serving.version is None or serving.version.package is None:
         return {}
     return read_description(sagemaker, serving.version.package) or {}

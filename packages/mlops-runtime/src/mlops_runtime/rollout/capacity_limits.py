@@ -168,7 +168,7 @@ def asynchronous_problems(spec: ServingSpec) -> Iterator[str]:
     if spec.rollout.min_invocations:
         # https://docs.aws.amazon.com/sagemaker/latest/dg/async-inference-monitor.html: no Invocations
         yield (
-            "an asynchronous endpoint does not publish Invocations, so they are no evidence, got min_invocations "
+            "an asynchronous endpoint does not publish Invocations, so they cannot be evidence, got min_invocations "
             f"{spec.rollout.min_invocations}; use 0, and golden requests as evidence"
         )
     if spec.capture is not None:

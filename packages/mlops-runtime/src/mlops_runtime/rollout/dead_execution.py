@@ -1,7 +1,7 @@
-"""What a recovery does with what an execution that died has left: keep it on evidence, go back, or remove it.
+"""What a recovery does with resources of a dead execution: keep them on evidence, roll back, or remove them.
 
-SageMaker goes on with what an execution began, and may end with a candidate that serves and that nobody judged. Its alarms are
-still there and its calls are counted, so the recovery judges it as the execution would have; where it cannot, it goes back to what
+SageMaker continues the update of a dead execution, and may end with a live candidate that was not evaluated. Its alarms are
+still there and its calls are counted, so the recovery evaluates it as the execution would have; if it cannot, it rolls back to what
 is recorded as live. See docs/adr/0012-recovery.md.
 """
 
@@ -51,7 +51,7 @@ def recovered(blank: SageMakerPlan, request: DeployRequest, facts: Facts, now: d
     """Return the plan for a candidate that an execution left serving; None where it left none.
 
     Raises:
-        RefusedError: If what serves may not, and nothing is recorded to go back to.
+        RefusedError: If the live version may not stay, and no earlier version is recorded.
         PackageError: The same, for a package that cannot be read.
         SpecError: If nothing can be served by the desired spec.
     """
@@ -66,7 +66,7 @@ def recovered(blank: SageMakerPlan, request: DeployRequest, facts: Facts, now: d
             raise
         return _revert(blank, left, left.back, str(refused))
     if left.back is not None and _is_guarded(left) and not left.alarms:
-        return _revert(blank, left, left.back, "the alarms of the new fleet are gone: nobody can say that it is good")
+        return _revert(blank, left, left.back, "the alarms of the new fleet are gone, so its health is unknown")
     blank = replace(blank, container_sha256=package.container_sha256)
     was = replace(request, reason=left.reason)
     case = Case(request=was, facts=facts, spec=left.spec, package=package, execution=left.died.execution, now=now)
@@ -99,7 +99,7 @@ def _left(request: DeployRequest, facts: Facts) -> _Left | None:
 
 
 def _is_guarded(left: _Left) -> bool:
-    """Whether alarms stood over the update: not where SageMaker knows none, nor where nothing rang could take it back."""
+    """Whether alarms watched the update: not if SageMaker knows none, nor if none could have rolled it back."""
     return left.spec.serverless is None and left.reason is not DeployReason.ROLLBACK
 
 
@@ -131,7 +131,7 @@ def _adopt(blank: SageMakerPlan, left: _Left, case: Case) -> SageMakerPlan:
     return replace(
         _common(blank, left),
         action="adopt",
-        reason=f"{left.version.config} took over" + ("" if is_judged else "; there is nothing to judge it by"),
+        reason=f"{left.version.config} took over" + ("" if is_judged else "; no evidence is left to evaluate it"),
         watched=alarms if is_judged else (),
         min_invocations=rollout.min_invocations if is_judged and is_new else 0,
         probation=(rollout.probation or 0) if is_new else 0,

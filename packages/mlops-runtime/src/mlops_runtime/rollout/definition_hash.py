@@ -1,4 +1,4 @@
-"""The hash of a Deploy machine's definition, as synthesis makes it and as anybody makes it again from a template.
+"""The hash of a Deploy machine's definition, as computed at synthesis and, by any user, from a template.
 
 A machine gives the hash of its definition to the recorder, so that the definition holds it. It is the SHA-256 of the canonical JSON
 of ``DefinitionString`` in which that one value is empty; intrinsic functions stay as the template has them.

@@ -47,7 +47,7 @@ class GuardSettings:
         machine_arn: The Deploy machine; its account and region are the only ones that events may be about.
         group: Model package group whose approvals count.
         alarms: Names of the alarms that roll back during probation. Default: none.
-        stack: ARN of the stack whose deployments may change what serves without a run. Default: none does.
+        stack: ARN of the stack whose deployments may change the live version without a run. Default: none.
     """
 
     machine_arn: str
@@ -60,8 +60,8 @@ class GuardSettings:
 class Asked:
     """What an event asks for: an execution's name and input, and what must still hold at its source.
 
-    ``alarm`` must ring during the probation of what is live; ``died`` is an execution that must have ended and still hold the lock,
-    which passes on to the recovery. A request of None only releases it.
+    ``alarm`` must be in ALARM during the probation of the live version; ``died`` is an execution that must have ended and still
+    hold the lock, which passes on to the recovery. A request of None only releases it.
     """
 
     name: str
@@ -103,13 +103,13 @@ def check_probation(asked: Asked, row: LockRow, state: str | None, now: datetime
         now: When the queue took the message.
 
     Raises:
-        IgnoredError: If no probation is on, or the alarm no longer rings.
+        IgnoredError: If no probation is active, or the alarm is no longer in ALARM.
     """
     live = live_pointer(row)
     if live is None or live.probation_until is None or datetime.fromisoformat(live.probation_until) <= now:
-        raise IgnoredError(f"{asked.alarm} rang, but no probation is on")
+        raise IgnoredError(f"{asked.alarm} fired, but no probation is active")
     if state != "ALARM":
-        raise IgnoredError(f"{asked.alarm} no longer rings: it is {'gone' if state is None else state}")
+        raise IgnoredError(f"{asked.alarm} is no longer in ALARM: it is {'gone' if state is None else state}")
 
 
 def recovery(asked: Asked, described: Mapping[str, Any]) -> DeployRequest | None:
@@ -158,7 +158,7 @@ def _alarm(event: BusEvent, settings: GuardSettings) -> Asked:
     name, state = event.detail.get("alarmName"), event.detail.get("state")
     value = state.get("value") if isinstance(state, Mapping) else None
     if not isinstance(name, str) or name not in settings.alarms:
-        raise IgnoredError(f"alarm {name!r} is none of {', '.join(settings.alarms) or 'none'}")
+        raise IgnoredError(f"alarm {name!r} is not one of {', '.join(settings.alarms) or 'none'}")
     if value != "ALARM":
         raise IgnoredError(f"alarm {name} went to {value!r}")
     request = DeployRequest(
@@ -171,11 +171,11 @@ def _alarm(event: BusEvent, settings: GuardSettings) -> Asked:
 
 
 def _execution(event: BusEvent, settings: GuardSettings) -> Asked:
-    """Whoever stops an execution leaves its lock, and what it made, to the next one."""
+    """A stopped execution leaves its lock, and its resources, to the next one."""
     arn, status = event.detail.get("executionArn"), event.detail.get("status")
     prefix = settings.machine_arn.replace(":stateMachine:", ":execution:") + ":"
     if not isinstance(arn, str) or not arn.startswith(prefix):
-        raise IgnoredError(f"{arn!r} is no execution of {settings.machine_arn}")
+        raise IgnoredError(f"{arn!r} is not an execution of {settings.machine_arn}")
     if status not in DIED:
         raise IgnoredError(f"{arn} is {status!r}")
     name = arn.removeprefix(prefix)
@@ -190,7 +190,7 @@ def _execution(event: BusEvent, settings: GuardSettings) -> Asked:
 
 
 def _stack(event: BusEvent, settings: GuardSettings) -> Asked:
-    """Whatever a deployment has put back to the template, the run puts right; where it changed nothing, it says so."""
+    """If a deployment reset the live version to the template, the run corrects it; else it reports no change."""
     arn, details = event.detail.get("stack-id"), event.detail.get("status-details")
     status = details.get("status") if isinstance(details, Mapping) else None
     if settings.stack is None or arn != settings.stack:

@@ -89,7 +89,7 @@ class Facts:
     Args:
         row: The endpoint's row.
         spec: The desired spec.
-        serving: What serves.
+        serving: The live version.
         package: Description of the package that the request is about (see ``wanted_package``).
         alarm_states: States of the spec's alarms that exist, and of the one that the request names.
         group: Group whose packages this endpoint serves.
@@ -97,7 +97,7 @@ class Facts:
         live_spec: The spec that the live config was made by, as far as it can be read.
         leftovers: What executions that died have left.
         frozen: Which freeze window holds now.
-        rests: Why automatic work rests now; read where a policy approved what is asked for.
+        rests: Why automatic work is paused now; read if a policy approved the package.
         approval: Why the package's approval does not count.
         signature: Why the package's archive is not what was signed.
         promotion: The record that shows the package's very container as promoted.
@@ -145,7 +145,7 @@ def live_pointer(row: LockRow) -> LivePointer | None:
 
 
 def poll_seconds(maximum: int) -> int:
-    """Return how often a rollout of at most ``maximum`` seconds is looked at.
+    """Return how often a rollout of at most ``maximum`` seconds is polled.
 
     Example:
         >>> poll_seconds(3600), poll_seconds(28800)

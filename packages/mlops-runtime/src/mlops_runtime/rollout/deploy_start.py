@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeployGuard:
-    """What stands between events and the Deploy machine.
+    """The path from events to the Deploy machine.
 
     Args:
         stepfunctions: Client.
@@ -59,7 +59,7 @@ class DeployGuard:
         return arn
 
     def _confirmed(self, asked: Asked, now: datetime) -> DeployRequest | None:
-        """Return the request, once what it rests on holds at its source."""
+        """Return the request, after its reason is confirmed at its source."""
         if asked.alarm is not None:
             state = alarm_states(self.cloudwatch, [asked.alarm]).get(asked.alarm)
             check_probation(asked, self.table.read(), state, now)
@@ -78,7 +78,7 @@ class DeployGuard:
         return described
 
     def _pass_on(self, died: str, heir: str | None) -> None:
-        """Nobody comes between an execution that died and its recovery, who could build on what was never judged."""
+        """The lock passes from a dead execution to its recovery, so no other execution builds on an unevaluated version."""
         if heir is None:
             self.table.release(died)
         else:

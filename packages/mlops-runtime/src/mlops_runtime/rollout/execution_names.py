@@ -70,7 +70,7 @@ def rehearsal_name(endpoint: str, execution: str) -> str:
 
 
 def rehearsal_pattern(endpoint: str) -> str:
-    """Return what stands for the rehearsals of an endpoint, and for as little else as a pattern of IAM can say.
+    """Return the pattern of an endpoint's rehearsals, as narrow as an IAM pattern can be.
 
     Example:
         >>> rehearsal_pattern("demand-forecast")

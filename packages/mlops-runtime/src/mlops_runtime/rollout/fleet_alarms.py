@@ -22,7 +22,7 @@ ABORT = "abort"  # how the name of the alarm ends that takes a rollout back
 ABORT_NAMESPACE = "MLOps/Rollout"
 ABORT_METRIC = "RolloutAbort"
 _SAGEMAKER = "AWS/SageMaker"
-# nobody divides by a fleet that is not asked, and a period without calls of the old one proves nothing
+# an idle fleet is not a divisor, and a period without calls of the old one proves nothing
 RATIO = "IF(FILL(old, 0) > 0, new / old, 0)"
 _HOLDS = 5
 BREACH: Request = {"ComparisonOperator": "GreaterThanThreshold", "TreatMissingData": "notBreaching"}
@@ -69,7 +69,7 @@ class FleetAlarms:
         previous: Name of the old fleet's config, which latency is compared with.
         execution: ARN of the execution.
         is_rollback: A rollback only watches the errors of what comes back, and cannot be aborted: it would lead to what was
-            fled from. Default: it is none.
+            rolled back from. Default: it is not a rollback.
     """
 
     spec: ServingSpec
@@ -87,7 +87,7 @@ class FleetAlarms:
     def requests(self) -> list[Request]:
         """Return the arguments of PutMetricAlarm for each.
 
-        One datapoint rings, and goes on ringing for as long as the bake allows, at most five periods: so that whoever looks once a
+        One datapoint raises it, and it stays in ALARM as long as the bake allows, at most five periods: so a reader once a
         minute sees it, and the record can say what it was.
         """
         rollout = self.spec.rollout
@@ -178,14 +178,14 @@ class FleetAlarms:
         }
 
     def _abort(self) -> Request:
-        """Nobody ever publishes its metric: a person sets it to ALARM, and ``ignore`` keeps it there.
+        """Its metric is never published: a person sets it to ALARM, and ``ignore`` keeps it there.
 
         See: https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_SetAlarmState.html
         """
         return {
             "ComparisonOperator": "GreaterThanThreshold",
             "TreatMissingData": "ignore",
-            "AlarmDescription": self._says("set to ALARM to go back at once (mlops rollback)"),
+            "AlarmDescription": self._says("set to ALARM to roll back at once (mlops rollback)"),
             "Namespace": ABORT_NAMESPACE,
             "MetricName": ABORT_METRIC,
             "Dimensions": [{"Name": "EndpointName", "Value": self.spec.endpoint}],

@@ -50,7 +50,7 @@ def conversion_problem(spec: ServingSpec, *, is_live_serverless: bool) -> str | 
         return None
     fix = "define an endpoint with another name, and move callers"
     if is_live_serverless:
-        return f"a serverless endpoint that gets instances can never go back, so no rollout could; {fix}"
+        return f"a serverless endpoint that gets instances can never return, so no rollout can roll back; {fix}"
     return f"SageMaker does not make an endpoint on instances serverless; {fix}"
 
 
@@ -127,7 +127,7 @@ def render_scaling(spec: ServingSpec, *, live_variants: Sequence[str] = ()) -> d
 
     ``targets`` are RegisterScalableTarget, ``policies`` PutScalingPolicy and ``schedules`` PutScheduledAction. ``wake`` holds a
     step policy (``policy``) and the alarm that calls it (``alarm``, to which the policy's ARN is added) for each variant that may
-    have no instance: its backlog wakes it. ``deregister`` (DeregisterScalableTarget) and ``alarm_names`` take all of that back,
+    have no instance: its backlog starts one. ``deregister`` (DeregisterScalableTarget) and ``alarm_names`` remove all of that,
     whether there is any or not. Bounds hold for every variant, each of which scales by itself.
 
     See: https://docs.aws.amazon.com/sagemaker/latest/dg/endpoint-auto-scaling.html

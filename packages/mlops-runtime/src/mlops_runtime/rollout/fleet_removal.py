@@ -1,6 +1,6 @@
 """Removes an endpoint and everything that the Deploy machine made for it; what is gone already is success.
 
-SageMaker deletes no endpoint that is changing. A rollout that bakes is therefore taken back by its abort alarm, which takes
+SageMaker deletes no endpoint that is changing. A rollout that bakes is therefore rolled back by its abort alarm, which takes
 minutes, and only then deleted: a stack that goes must not wait for a rollout to end.
 """
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 # https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_DescribeEndpoint.html: what is under way cannot be deleted
 _UNDER_WAY = ("Creating", "Updating", "SystemUpdating", "RollingBack")
-# eight minutes, of the ten that the function has: whoever deletes a stack waits for it
+# eight minutes, of the ten that the function has: a stack deletion waits for it
 _DELAY, _ATTEMPTS = 5, 96
 
 
@@ -44,7 +44,7 @@ class Removal:
     stepfunctions: "SFNClient"
 
     def stop_executions(self, machine_arn: str) -> list[str]:
-        """Stop running executions, so that none makes anew what is being deleted, and return which."""
+        """Stop running executions, so none recreates deleted resources, and return them."""
         pages = self.stepfunctions.get_paginator("list_executions").paginate(
             stateMachineArn=machine_arn, statusFilter="RUNNING"
         )
@@ -58,7 +58,7 @@ class Removal:
     def remove_endpoint(self, endpoint: str) -> None:
         """Delete the endpoint, its rehearsals, configs and models that carry our tag, and the alarms of new fleets.
 
-        A deployment under way is taken back first.
+        A deployment under way is rolled back first.
 
         Raises:
             RemovalError: If it does not come to rest.

@@ -158,7 +158,7 @@ def reason_of(problems: Mapping[str, Sequence[str]], *, of: int, others: Sequenc
 
 
 def is_whole(request: GoldenRequest, reply: Reply) -> bool:
-    """Return whether an answer has as many finite numbers as there are rows."""
+    """Return whether a response has one finite number per row."""
     return len(reply.numbers) == request.rows and all(map(math.isfinite, reply.numbers))
 
 
@@ -203,7 +203,7 @@ def _single_problems(numbers: Sequence[float], singles: Mapping[int, Reply]) -> 
 
 def _number(value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise TypeError(f"{value!r} is no number")
+        raise TypeError(f"{value!r} is not a number")
     return float(value)
 
 

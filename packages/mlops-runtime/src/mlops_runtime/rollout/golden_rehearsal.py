@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 ROUNDS = 5  # odd, and a median that two slow calls do not move
 ALONE = 32  # rows of a request that are sent alone in a round
-# the platform may fail once, which its client asks again; a second call that nobody answered at first is not accepted
+# the platform may fail once, and its client retries; a second unanswered call is not accepted
 _ASKED_AGAIN = 1
 Ask = Callable[[str, GoldenRequest], Reply]
 
@@ -68,7 +68,7 @@ class Rehearsal:
         ask: Asks an endpoint.
         spec: The golden set's limits.
         endpoint: That of the candidate.
-        live: That of the live model. Default: there is none.
+        live: That of the live model. Default: none.
         has_time: Whether another call still fits.
     """
 
@@ -89,7 +89,7 @@ class Rehearsal:
         others: list[str] = []
         number = done = 0
         try:
-            for endpoint in self._asked:  # pays for what a container loads late, and is not judged
+            for endpoint in self._asked:  # pays for lazy loading of a container, and is not evaluated
                 self._call(endpoint, requests[0])
             for number in range(1, ROUNDS + 1):
                 for done, request in enumerate(requests):  # noqa: B007 # told if time runs out
@@ -149,7 +149,7 @@ class Rehearsal:
         return ours
 
     def _judge_times(self, requests: Sequence[GoldenRequest]) -> None:
-        """Judge the medians so far; a request that seems too slow is asked some times more before that is believed."""
+        """Evaluate the medians so far; a request that seems too slow is repeated before it fails."""
         for request in requests:
             times = self._times[request.name]
             if self._slow(times):
@@ -205,8 +205,8 @@ class GoldenCaller:
         s3: Client.
         runtime: Client, made with `RETRIES`.
         bucket: Where calls to an endpoint that is watched are announced.
-        timer: Gives seconds, from any start, and never goes back. Default: the process's own.
-        nonce: Gives a number of bytes that nobody can guess, in hexadecimal digits. Default: the operating system's.
+        timer: Gives seconds, from any start, monotonically. Default: the process's own.
+        nonce: Gives random bytes, in hexadecimal digits. Default: the operating system's.
     """
 
     def __init__(

@@ -87,7 +87,7 @@ def _extreme(rows: Sequence[Row], name: str, *, largest: bool) -> Row | None:
 
 
 def _categories(rows: Sequence[Row], column: SignatureColumn) -> Iterator[Row]:
-    """Yield the first row of each value, and one with a value that nobody knows."""
+    """Yield the first row of each value, and one with an unknown value."""
     seen: dict[object, Row] = {}
     for row in rows:
         if row[column.name] is not None:
@@ -104,7 +104,7 @@ def _nulls(row: Row, signature: ModelSignature) -> Iterator[Row]:
 
 
 def _typical(rows: Sequence[Row], numbers: Sequence[str]) -> Row:
-    """Return the first row with every number known; the first of all if there is none."""
+    """Return the first row with every number known; else the first row."""
     return next((row for row in rows if all(_number(row[name]) is not None for name in numbers)), rows[0])
 
 
@@ -235,7 +235,7 @@ def _problems(request: GoldenRequest) -> list[str]:
         and len(request.name) <= _MAXIMUM_NAME
         and request.name.isprintable(),
         f"rows must be 1 or more, got {request.rows}": request.rows >= 1,
-        f"minimum and maximum must be finite, got {low} and {high}; leave a bound out that is none": all(
+        f"minimum and maximum must be finite, got {low} and {high}; leave out a missing bound": all(
             bound is None or math.isfinite(bound) for bound in (low, high)
         ),
         f"minimum must not exceed maximum, got {low} > {high}": low is None or high is None or not low > high,
@@ -254,7 +254,7 @@ def _row_problems(request: GoldenRequest) -> list[str]:
         return [f"body must be of type {request.content_type}, got {request.body[:60]!r}: {error}"]
     if bodies is None or len(bodies) == request.rows:
         return []
-    return [f"body must have as many rows as rows says, got {len(bodies)} and {request.rows}; correct rows"]
+    return [f"body must have the number of rows that rows states, got {len(bodies)} and {request.rows}; correct rows"]
 
 
 def _bodies(request: GoldenRequest) -> tuple[str, ...] | None:

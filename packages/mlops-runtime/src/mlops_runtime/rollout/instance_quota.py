@@ -1,6 +1,6 @@
 """How many instances a rollout needs at once, and whether the account may have as many. Pure.
 
-Blue/green starts a whole second fleet beside the first one. SageMaker refuses the endpoint, or goes back, where the account may not
+Blue/green starts a whole second fleet beside the first one. SageMaker refuses the endpoint, or rolls back, if the account may not
 have it, after everything before was done. What other endpoints of the account use is not known here: what this one needs by itself
 must fit.
 

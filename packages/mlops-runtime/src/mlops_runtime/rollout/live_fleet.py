@@ -46,9 +46,9 @@ class Made:
     endpoint: str
 
     def leftovers(self, used: Collection[str]) -> Leftovers:
-        """Return what is not ``used``: configs that serve, are kept to go back to, or are about to be made.
+        """Return what is not ``used``: configs that are live, kept for rollbacks, or about to be created.
 
-        Nobody else makes or needs any of it: whoever asks holds the endpoint's lock. So every alarm of a fleet is left over.
+        No other execution creates or needs any of it: the caller holds the endpoint's lock. So every alarm of a fleet is left over.
         """
         versions = [name for name in dict.fromkeys((*self.configs(), *self.models())) if name not in used]
         return Leftovers(

@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 
 MOST_BYTES = 1_000_000  # of a gate's result; a longer one is not read to its end and is not JSON then
 _OF_THE_RECORD = ("container_sha256", "golden_sha256", "spec_sha256", "machine_sha256")
-_NO_PACKAGE = "what serves has no package, or one that cannot be read"
+_NO_PACKAGE = "the live version has no package, or one that cannot be read"
 _WHY = {
     "code": "the package was registered without the address of its training code",
     "signing_key": "the package was registered without a signature: no gate passed its archive",
     "machine_sha256": "the execution did not give the hash of its machine's definition",
     "container_sha256": "the deployment's plan did not give the container's hash",
     "golden_sha256": "no golden requests were passed by this container",
-    "approver": "SageMaker names nobody who changed the package last",
+    "approver": "SageMaker does not name the user who changed the package last",
     "approval": "the package has no approval description",
     "spec_sha256": "the deployment's plan did not give the spec's hash",
 }
@@ -73,7 +73,7 @@ def passport_of(
 
     Args:
         record: The record of the promotion.
-        package: The package of what serves; None if it has none that can be read.
+        package: The live package; None if it cannot be read.
         description: DescribeModelPackage's answer, empty without one.
         gate: The gate's result, or why it is not known.
         machine_sha256: Hash of the definition of the machine that promoted it; None if it is not known.
@@ -185,7 +185,7 @@ def read_gate(s3: "S3Client", description: Mapping[str, Any]) -> GateResult | st
         return f"{uri} cannot be read: {type(error).__name__}: {str(error)[:300]}"
     registered = metadata.get("evaluation_sha256", result.evaluation_sha256)
     if registered != result.evaluation_sha256:
-        return f"{uri} judged an evaluation of {result.evaluation_sha256}, registered is {registered}"
+        return f"{uri} is about an evaluation with SHA-256 {result.evaluation_sha256}, registered is {registered}"
     return result
 
 

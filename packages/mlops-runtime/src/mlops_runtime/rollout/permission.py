@@ -21,7 +21,7 @@ def desired(facts: Facts) -> ServingSpec:
     """Return the spec to serve by.
 
     Raises:
-        RefusedError: If there is none.
+        RefusedError: If it is missing.
         SpecError: If nothing can be served by it.
     """
     if facts.spec is None:
@@ -30,10 +30,10 @@ def desired(facts: Facts) -> ServingSpec:
 
 
 def settled(serving: Serving | None, *, never_served: bool = False) -> Serving | None:
-    """Return what serves, once nothing is under way.
+    """Return the live version, after checking that no change is under way.
 
     Args:
-        serving: What serves.
+        serving: The live version.
         never_served: Whether it is a first endpoint of ours that failed. Default: it is not.
 
     Raises:
@@ -45,11 +45,11 @@ def settled(serving: Serving | None, *, never_served: bool = False) -> Serving |
     if serving.status in _UNDER_WAY:
         raise BusyError(f"the endpoint is {serving.status}")
     if never_served:
-        fix = "it never served, so the next approval deletes it and makes it anew; approve a package"
+        fix = "it was never live, so the next approval deletes and recreates it; approve a package"
     elif serving.status in ("Failed", "OutOfService"):
         fix = "it can only be deleted; delete it, then approve the package again"
     else:
-        fix = "it serves a mix of old and new; look into its events and update it by hand"
+        fix = "it serves a mix of old and new; check its events and update it by hand"
     raise RefusedError(
         f"the endpoint is {serving.status}: {fix}" + (f" ({serving.failure})" if serving.failure else "")
     )
@@ -60,8 +60,8 @@ def approved(request: DeployRequest, facts: Facts) -> RegisteredPackage:
 
     Its archive must be what was signed, if it says that it was. An approval counts only if an approver gave it in time for what the
     package holds now. A way back leads only to a container that the audit chain shows as promoted: it went through that, and a rule
-    that changed since must not keep anybody from it. A spec deploys anew what the live pointer names by its hash; what serves and
-    was never promoted needs an approval that counts.
+    that changed since must not block it. A spec deploys again the version that the live pointer names by its hash; a
+    live version that was never promoted needs a valid approval.
 
     Raises:
         RefusedError: If it does not exist, belongs elsewhere, or is not approved.
@@ -86,7 +86,7 @@ def approved(request: DeployRequest, facts: Facts) -> RegisteredPackage:
 
 
 def check_probation(request: DeployRequest, facts: Facts, now: datetime) -> None:
-    """Hold a rollback that an alarm asks for to what the sources say: the probation is on, the alarm rings, and for this version.
+    """Check an alarm's rollback at the sources: the probation is active, the alarm is in ALARM, and for this version.
 
     Raises:
         NothingToDoError: If not.
@@ -95,17 +95,17 @@ def check_probation(request: DeployRequest, facts: Facts, now: datetime) -> None
         return
     live, spec, alarm = live_pointer(facts.row), facts.spec, request.alarm
     if spec is None or alarm not in (spec.rollout.probation_alarms or ()):
-        raise NothingToDoError(f"{alarm} is no alarm of the endpoint's probation")
+        raise NothingToDoError(f"{alarm} is not an alarm of the endpoint's probation")
     if live is None or live.probation_until is None or datetime.fromisoformat(live.probation_until) <= now:
-        raise NothingToDoError(f"{alarm} rang, but no probation is on")
+        raise NothingToDoError(f"{alarm} fired, but no probation is active")
     if facts.serving is not None and facts.serving.config != live.config:
-        raise NothingToDoError(f"{alarm} rang, but {facts.serving.config} serves, which is not on probation")
+        raise NothingToDoError(f"{alarm} fired, but {facts.serving.config} is live and not on probation")
     if facts.alarm_states.get(alarm) != "ALARM":
-        raise NothingToDoError(f"{alarm} no longer rings: it is {facts.alarm_states.get(alarm, 'gone')}")
+        raise NothingToDoError(f"{alarm} is no longer in ALARM: it is {facts.alarm_states.get(alarm, 'gone')}")
 
 
 def check_quiet(spec: ServingSpec, states: Mapping[str, str]) -> None:
-    """Hold the alarms that roll back to what makes sense: they exist, and do not ring already.
+    """Hold the alarms that roll back to what makes sense: they exist, and are not in ALARM already.
 
     Raises:
         RefusedError: If not.
@@ -113,7 +113,9 @@ def check_quiet(spec: ServingSpec, states: Mapping[str, str]) -> None:
     check_made(spec.rollout.alarms, states)
     ringing = [name for name in spec.rollout.alarms if states[name] == "ALARM"]
     if ringing:
-        raise RefusedError(f"rollback alarms already ring: {', '.join(ringing)}; they would end any deployment at once")
+        raise RefusedError(
+            f"rollback alarms are already in ALARM: {', '.join(ringing)}; they would end any deployment at once"
+        )
 
 
 def check_made(alarms: Sequence[str], states: Mapping[str, str]) -> None:
@@ -195,4 +197,4 @@ def _absent(request: DeployRequest) -> str:
         return f"model package {request.model_package_arn} does not exist"
     if request.reason is DeployReason.SPEC:
         return "the model that serves comes from no model package; approve one"
-    return "there is no previous version to go back to, or it was deleted"
+    return "there is no previous version, or it was deleted"

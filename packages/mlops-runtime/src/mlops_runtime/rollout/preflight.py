@@ -162,13 +162,13 @@ def _plan(
         return replace(common, action="create", reason=reason, create_endpoint=endpoint)
     if serving.version is None:
         raise RefusedError(
-            f"config {serving.config}, which serves, or its model was deleted: a deployment could not go back"
+            f"config {serving.config}, which is live, or its model was deleted: a deployment could not roll back"
         )
     return _update(common, case, serving.version)
 
 
 def _common(blank: AnyPlan, case: Case) -> AnyPlan:
-    """Return what holds for every target."""
+    """Return the fields of a plan that every target has."""
     rollout = case.spec.rollout
     return replace(
         blank,
@@ -182,7 +182,7 @@ def _common(blank: AnyPlan, case: Case) -> AnyPlan:
 
 
 def _change(common: AnyPlan, case: Case, version: Version) -> AnyPlan:
-    """Return what holds for every change of what serves."""
+    """Return the fields of a plan that every change of the live version has."""
     rollout = case.spec.rollout
     return replace(
         common,
@@ -203,7 +203,7 @@ def _between_slots(common: SlotPlan, case: Case) -> SlotPlan:
         plan = replace(common, action="create", reason=f"first model: {case.package.arn}")
     else:
         check_quiet(case.spec, case.facts.alarm_states)
-        # nothing watches a way back, so nobody is kept from it by an alarm that is gone
+        # a rollback is not watched, so a missing alarm does not block it
         watched = () if case.is_rollback else eks_of(case.spec).alarms.get(common.eks.slot, ())
         check_made(watched, case.facts.alarm_states)
         plan = _change(common, case, version)
@@ -242,7 +242,7 @@ def _update(common: SageMakerPlan, case: Case, version: Version) -> SageMakerPla
         execution=case.execution,
         is_rollback=case.is_rollback,
     )
-    # deployment guardrails do not know serverless endpoints: nothing would look at an alarm
+    # deployment guardrails do not support serverless endpoints: no alarm would be evaluated
     names = alarms.names if spec.serverless is None else ()
     changed = _change(common, case, version)
     return replace(
@@ -284,10 +284,10 @@ def _synthetic(rollout: RolloutSpec, poll: int) -> Request:
 
 
 def _as_requested(spec: ServingSpec, request: DeployRequest, shown: AuditRecord | None) -> ServingSpec:
-    """Return the spec with what holds for this kind of request alone: only a new model is shadowed.
+    """Return the spec for this kind of request: only a new model is shadowed.
 
-    Whatever the chain does not show to have passed the golden requests is rehearsed. A rollback goes all at once, and what rings
-    because of the live fleet must not keep it there.
+    A model is rehearsed unless the chain shows that it passed the golden requests. A rollback shifts all at once, and what is in
+    ALARM because of the live fleet must not keep it there.
     """
     rollout = spec.rollout
     if request.reason is DeployReason.APPROVAL:
@@ -317,7 +317,7 @@ def _rehearsal(case: Case) -> Request:
     return {
         **sagemaker_requests.render_rehearsal(case.spec, model=case.name, execution=case.execution),
         "golden": to_dict(golden),
-        # what a way back flees from is no measure
+        # the version that a rollback leaves is not a baseline
         "live_endpoint": None if case.facts.serving is None or case.is_rollback else case.spec.endpoint,
     }
 
@@ -333,7 +333,7 @@ def _check_unlike_live(request: DeployRequest, facts: Facts, package: Registered
 
 def _why(case: Case, version: Version) -> str:
     live, alarm, package = live_pointer(case.facts.row), case.request.alarm, case.package.arn
-    because = case.request.comment if alarm is None else f"{alarm} rings during probation"
+    because = case.request.comment if alarm is None else f"{alarm} is in ALARM during probation"
     what = {
         DeployReason.APPROVAL: f"approved: {package}",
         DeployReason.SPEC: "the serving spec changed",

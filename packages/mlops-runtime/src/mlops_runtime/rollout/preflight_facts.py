@@ -101,7 +101,7 @@ class Sources:
 
         Args:
             request: What is asked for.
-            execution: ARN of the execution, whose own things are no leftovers.
+            execution: ARN of the execution, whose own resources are not leftovers.
             now: The time in the cloud.
             quotas: How many instances the account may have, as the Deploy machine read it. Default: not known.
         """
@@ -181,7 +181,7 @@ class Sources:
         return tuple(approval_problems(package, registered, rule=self.rule, now=now))
 
     def _rests(self, request: DeployRequest, package: Mapping[str, Any] | None, now: datetime) -> str | None:
-        """Return why automatic work rests; the pause holds back what a policy approved, so nothing else costs a look at it."""
+        """Return why automatic work is paused; only packages that a policy approved need this read."""
         if request.reason is not DeployReason.APPROVAL or package is None or not is_automatic(package):
             return None
         return self.automation.rests(now)
@@ -220,7 +220,7 @@ def _registered(package: Mapping[str, Any] | None) -> RegisteredPackage | None:
 
 
 def _alarms(spec: ServingSpec | None) -> tuple[str, ...]:
-    """Return what a rollout under a spec looks at, besides what it makes for that."""
+    """Return the alarms that a rollout under a spec watches, besides its own."""
     if spec is None:
         return ()
     slots = {} if spec.eks is None else spec.eks.alarms

@@ -24,7 +24,7 @@ def promoted(row: LockRow) -> tuple[Promoted, ...]:
 
 
 def next_promoted(row: LockRow, record: AuditRecord) -> tuple[Promoted, ...] | None:
-    """Return where promotions are recorded, with the one that a record tells of; None where it tells of none."""
+    """Return the recorded promotions, with the one of a record; None if the record is not a promotion."""
     if record.outcome is not Outcome.PROMOTED or record.container_sha256 is None:
         return None
     new = Promoted(container_sha256=record.container_sha256, sequence=record.sequence, sha256=content_hash(record))
@@ -38,8 +38,8 @@ def promotion(
 
     Args:
         row: The endpoint's.
-        container_sha256: What the package holds, whatever its number.
-        read: Gives the record of a sequence and a hash; None if there is none of that hash.
+        container_sha256: Hash of the package's container, regardless of its number.
+        read: Gives the record of a sequence and a hash; None if no record has that hash.
     """
     place = next((each for each in promoted(row) if each.container_sha256 == container_sha256), None)
     record = None if place is None else _at(row, place) or read(place.sequence, place.sha256)

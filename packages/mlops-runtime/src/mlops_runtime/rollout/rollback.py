@@ -1,7 +1,7 @@
 """A person's way back: abort the rollout that runs, or start the Deploy machine, then follow it until something serves.
 
-The old fleet is kept while a rollout bakes, so setting the abort alarm goes back at once. Whatever else happens on the way, the
-answer is judged by what serves in the end.
+The old fleet is kept while a rollout bakes, so setting the abort alarm rolls back at once. In every case the
+result depends on the version that is live at the end.
 """
 
 import re
@@ -25,7 +25,7 @@ _MAXIMUM_REASON = 1023  # https://docs.aws.amazon.com/AmazonCloudWatch/latest/AP
 
 
 class RollbackError(Exception):
-    """There is nothing to go back from or to; the message says why."""
+    """A rollback is impossible; the message has the reason."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +89,7 @@ class WayBack:
     say: Callable[[str], None]
 
     def go(self, request: DeployRequest) -> Answer:
-        """Go back, and return when something serves or nothing more happens.
+        """Roll back, and return when a version is live or nothing more happens.
 
         Args:
             request: With reason ``rollback``; its package is the one wanted, absent for the version before.
@@ -103,7 +103,7 @@ class WayBack:
         holder = row.owner if row.owner in running else None
         if live is None:
             raise RollbackError(
-                f"NOT_YET_DEPLOYED: no model serves on {row.endpoint} yet, so there is nothing to go back "
+                f"NOT_YET_DEPLOYED: no model is live on {row.endpoint} yet, so there is nothing to roll back "
                 + ("to; the first rollout runs" if holder else "from; approve a model package first")
             )
         if holder is None:
@@ -117,7 +117,7 @@ class WayBack:
         return self._beside(holder, request, live)
 
     def _beside(self, holder: str, request: DeployRequest, live: LivePointer) -> Answer:
-        """Go back from a rollout that runs: to what served before it, and from there on if that is not what is wanted."""
+        """Abort a running rollout, which returns to the version before it, and continue if another one is wanted."""
         asked = self._request_of(holder)
         wanted = live.model_package_arn if request.model_package_arn is None else request.model_package_arn
         if asked is not None and asked.reason is DeployReason.ROLLBACK:
@@ -137,14 +137,14 @@ class WayBack:
         is_set = False
         while self._status(execution) == "RUNNING":
             if not is_set and (is_set := self._ring(alarm, reason[:_MAXIMUM_REASON])):
-                self.say(f"{alarm} is set to ALARM: the new fleet is taken back")
+                self.say(f"{alarm} is set to ALARM: the new fleet is rolled back")
             self.wait()
 
     def _ring(self, alarm: str, reason: str) -> bool:
         try:
             self.cloudwatch.set_alarm_state(AlarmName=alarm, StateValue="ALARM", StateReason=reason)
         except ClientError as error:
-            # before the new fleet there is none yet, and after it none any more
+            # the alarm exists only while the new fleet does
             if error.response["Error"]["Code"] not in ("ResourceNotFound", "ResourceNotFoundException"):
                 raise
             return False

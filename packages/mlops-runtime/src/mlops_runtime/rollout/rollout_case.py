@@ -14,7 +14,7 @@ from mlops_runtime.rollout.execution_names import version_name
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Succession:
-    """The config that a rollback goes back to, those kept before it, and those that are deleted after success."""
+    """The config that a rollback returns to, those kept before it, and those that are deleted after success."""
 
     previous: str | None = None
     kept: tuple[str, ...] = ()
@@ -24,7 +24,7 @@ class Succession:
 def succession(facts: Facts, package: str, *, is_rollback: bool, keep: int) -> Succession:
     """Return what follows when a package comes to serve.
 
-    A version of the same model is replaced, not gone back to. A rollback goes back along the line: what it leaves, and whatever is
+    A version of the same model is replaced, not returned to. A rollback moves back along the line: what it leaves, and what is
     newer than its target, is not kept, so that a second rollback cannot lead to what the first one fled from.
     """
     line = _line(facts)
@@ -35,7 +35,7 @@ def succession(facts: Facts, package: str, *, is_rollback: bool, keep: int) -> S
     else:
         rest = [config for config in line if packages[config] not in (package, None)]
     stays = rest[:keep]
-    ours = re.compile(re.escape(facts.row.endpoint) + "-[0-9a-f]{8}")  # what somebody made by hand is left alone
+    ours = re.compile(re.escape(facts.row.endpoint) + "-[0-9a-f]{8}")  # resources made by hand are left alone
     return Succession(
         previous=stays[0] if stays else None,
         kept=tuple(stays[1:]),
@@ -51,7 +51,7 @@ def way_back(facts: Facts) -> str | None:
 
 
 def _line(facts: Facts) -> list[str]:
-    """Return what serves, what is recorded as live where that differs, and what is kept, newest first."""
+    """Return the live version, the recorded one if it differs, and the kept ones, newest first."""
     serving, live = facts.serving, live_pointer(facts.row)
     if serving is None:
         return []
@@ -86,7 +86,7 @@ class Case:
 
     @property
     def is_rollback(self) -> bool:
-        """Whether it goes back."""
+        """Whether it is a rollback."""
         return self.request.reason is DeployReason.ROLLBACK
 
     @property
@@ -96,7 +96,7 @@ class Case:
 
     @property
     def follows(self) -> Succession:
-        """What stays to go back to."""
+        """Versions kept for rollbacks."""
         keep = 1 if self.spec.rollout.keep is None else self.spec.rollout.keep
         return succession(self.facts, self.package.arn, is_rollback=self.is_rollback, keep=keep)
 

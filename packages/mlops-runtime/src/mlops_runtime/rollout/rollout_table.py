@@ -62,7 +62,7 @@ class RolloutTable:
         taken_back: Sequence[TakenBack] | None = None,
         promoted: Sequence[Promoted] | None = None,
     ) -> bool:
-        """Append a record to the chain, and move live pointer or pause with it, if nobody else did since ``seen``.
+        """Append a record to the chain, and move live pointer or pause with it, if the row is unchanged since ``seen``.
 
         Args:
             seen: The row that the record follows.
@@ -71,8 +71,8 @@ class RolloutTable:
             live: The live pointer from now on; None removes it. Only written together with ``owner``.
             owner: Execution that must hold the lock for the live pointer to move. Default None: the pointer stays.
             seal: The record's seal. Default: it has none, which ``verify`` finds.
-            pause: Whether the unit's automation rests from now on. Default None: that stays.
-            taken_back: The rollouts that were taken back, from now on. Default None: they stay.
+            pause: Whether the unit's automation is paused from now on. Default None: unchanged.
+            taken_back: The rollouts that were rolled back, from now on. Default None: unchanged.
             promoted: Where promotions are recorded, from now on. Default None: that stays.
 
         Returns:
@@ -124,13 +124,13 @@ class RolloutTable:
         )
 
     def hand_over(self, owner: str, heir: str) -> bool:
-        """Give the lock of one execution to another, so that nobody comes between; False if the first does not hold it."""
+        """Pass the lock from one execution to another atomically; False if the first does not hold it."""
         return self._update(
             "SET #owner = :heir", {":owner": {"S": owner}, ":heir": {"S": heir}}, "#owner = :owner", {"#owner": "owner"}
         )
 
     def unlock(self) -> None:
-        """Take the lock from whoever holds it, before all executions are stopped."""
+        """Take the lock from its holder, before all executions are stopped."""
         self._update("REMOVE #owner, lock_until, locked_at", {}, names={"#owner": "owner"})
 
     def forget(self) -> None:

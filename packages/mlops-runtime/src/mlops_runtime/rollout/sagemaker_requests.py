@@ -92,7 +92,7 @@ def render_rehearsal(spec: ServingSpec, *, model: str, execution: str) -> Rehear
     """Return the arguments of CreateEndpointConfig (``config``) and CreateEndpoint (``endpoint``) of a rehearsal.
 
     One instance of the main variant with the candidate, of one name with its config. It captures nothing, and answers at once
-    where the endpoint is asynchronous: what it is asked is no traffic.
+    if the endpoint is asynchronous: golden requests are not traffic.
     """
     name, tags = rehearsal_name(spec.endpoint, execution), version_tags(spec, execution)
     variant = render_variants(spec, model=model)[0]
@@ -172,7 +172,7 @@ def render_update(
 
 
 def render_revert(spec: ServingSpec, *, config: str, live: Sequence[Variant]) -> "UpdateEndpointInputTypeDef":
-    """Return the arguments of UpdateEndpoint that go back to the config that served before, at once and without alarms."""
+    """Return the arguments of UpdateEndpoint that return to the previous config, at once and without alarms."""
     if spec.serverless is not None:
         return {"EndpointName": spec.endpoint, "EndpointConfigName": config}
     deployment: DeploymentConfigTypeDef = {

@@ -88,7 +88,7 @@ def broken_seals(
         problems.append(f"record {newest} was published, but the chain ends at {row.audit_sequence}: it was cut back")
     numbers = Counter(number for number, _ in sealed)
     problems += [
-        f"sequence {number} was sealed for {count} records: the chain was written anew"
+        f"sequence {number} was sealed for {count} records: the chain was rewritten"
         for number, count in sorted(numbers.items())
         if count > 1
     ]
@@ -103,7 +103,7 @@ def broken_seals(
 
 
 def newest_head(published: Mapping[str, bytes], endpoint: str, is_signed: IsSigned) -> tuple[int, str]:
-    """Return sequence and hash of the newest published head that is signed; 0 and "" if there is none."""
+    """Return sequence and hash of the newest published head that is signed; 0 and "" if none is."""
     return max(_signed(published, endpoint, published_key, is_signed, []), default=(0, ""))
 
 
@@ -176,7 +176,7 @@ class PublicKey:
         try:
             return cls(der=base64.b64decode(inner, validate=True))
         except binascii.Error as error:
-            raise PublicKeyError(f"what stands between {_BEGIN} and {_END} is not base64: {error}") from error
+            raise PublicKeyError(f"the content between {_BEGIN} and {_END} is not base64: {error}") from error
 
     @property
     def pem(self) -> str:

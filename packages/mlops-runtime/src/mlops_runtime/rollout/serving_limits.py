@@ -89,7 +89,7 @@ def _rollout_problems(rollout: RolloutSpec, instances: int) -> Iterator[str]:
     if rollout.kind != "ALL_AT_ONCE" and rollout.bake < rollout.alarm_period:
         yield (
             f"rollout.bake must be at least alarm_period ({rollout.alarm_period} seconds), got {rollout.bake}: "
-            "it would end before an alarm can ring"
+            "it would end before an alarm can fire"
         )
     if rollout.alarm_period not in (10, 30) and (rollout.alarm_period < 60 or rollout.alarm_period % 60):
         yield f"rollout.alarm_period must be 10, 30 or a multiple of 60 seconds, got {rollout.alarm_period}"

@@ -89,7 +89,7 @@ class SpecResource:
             else:
                 data = self._apply(event)
                 physical_id = endpoint
-        except Exception as error:  # whatever it is belongs into the stack's events
+        except Exception as error:  # every error belongs into the stack's events
             logger.exception("%s of %s failed", event.get("RequestType"), endpoint)
             if event.get("RequestType") == "Create":
                 physical_id = endpoint + NOT_CREATED

@@ -61,7 +61,7 @@ class Client:
         url: ``http://host:port``.
 
     Raises:
-        NoAnswerError: It is no such URL.
+        NoAnswerError: If it is not such a URL.
     """
 
     def __init__(self, url: str) -> None:
@@ -168,7 +168,7 @@ def drained(client: Client, pid: int, content_type: str, body: bytes) -> str:
 
 
 def _runs(pid: int) -> bool:
-    """Return whether a process runs; one that has ended and that nobody has asked about yet does not."""
+    """Return whether a process runs; a zombie does not."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -381,9 +381,7 @@ class _Kit:
 
     def unknown_content_type(self) -> str:
         answer = self._client.ask("POST", "/invocations", self.one, "application/x-mlops-nothing")
-        return (
-            "" if 400 <= answer.status < 500 else f"a type that nobody knows must be a 4xx (415), got {answer.status}"
-        )
+        return "" if 400 <= answer.status < 500 else f"an unknown type must be a 4xx (415), got {answer.status}"
 
     def nonsense(self) -> str:
         wrong = [
@@ -462,7 +460,7 @@ class _Kit:
         names = [tensor["name"] for tensor in self._claimed().get("inputs", ())]
         datatypes = {tensor["name"]: tensor["datatype"] for tensor in self._claimed().get("inputs", ())}
         if self.content_type != _JSON:
-            raise _Skip("the sample is no JSON")
+            raise _Skip("the sample is not JSON")
         rows = [json.loads(row)["instances"][0] for row in self._rows]
         columns = [[row[n] if isinstance(row, dict) else row[i] for row in rows] for i, n in enumerate(names)]
         inputs = [

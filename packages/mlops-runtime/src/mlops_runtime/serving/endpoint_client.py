@@ -148,7 +148,7 @@ class EndpointClient:
         client: Gives a boto3 client by service name.
 
     Raises:
-        PersonalDataError: If the key is no key.
+        PersonalDataError: If the key is invalid.
 
     Example:
         >>> import boto3  # doctest: +SKIP

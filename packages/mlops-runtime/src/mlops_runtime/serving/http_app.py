@@ -149,7 +149,7 @@ class Application:
         else:
             found = await self._infer(route, scope, receive)
         if found is None:
-            return  # nobody listens any more
+            return  # the client is gone
         self._metrics.answered(
             "other" if route is None else route.name, found.status, time.perf_counter() - began, rows=found.rows
         )

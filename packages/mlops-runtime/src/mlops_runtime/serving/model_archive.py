@@ -151,7 +151,7 @@ class _Inflated:
             raise BombError(f"it unpacks to more than {self._limits.unpacked_bytes} bytes; ship less beside the model")
         if unpacked > self._limits.free_bytes and unpacked > self._limits.ratio * self._read:
             raise BombError(
-                f"it unpacks to more than {self._limits.ratio} times its size; a model that is mostly zeros is to be exported anew"
+                f"it unpacks to more than {self._limits.ratio} times its size; export a model of mostly zeros again"
             )
 
 
@@ -178,7 +178,9 @@ class Member(tarfile.TarInfo):
         """Read a member with the headers before it, for each of which tarfile calls this again."""
         before = getattr(archive, "headers_before", 0)
         if before > _HEADERS_BEFORE:
-            raise UnsafeNameError(f"more than {_HEADERS_BEFORE} headers precede one member; pack it anew with tar -czf")
+            raise UnsafeNameError(
+                f"more than {_HEADERS_BEFORE} headers precede one member; pack it again with tar -czf"
+            )
         archive.headers_before = before + 1  # type: ignore[attr-defined]
         try:
             return super().fromtarfile(archive)

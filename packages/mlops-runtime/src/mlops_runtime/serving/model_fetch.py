@@ -55,7 +55,7 @@ def fetch(
         uri: ``s3://bucket/key`` of the archive.
         sha256: Its SHA-256, as the model package has it.
         folder: Where its files come to lie; empty, or left by an earlier call.
-        client: Makes an S3 client; asked anew for each try, so that credentials are looked for anew.
+        client: Creates an S3 client; called for each try, so that credentials are resolved again.
         limits: What may be inside. Default: ``Limits()``.
         max_bytes: Bytes of the archive at most. Default: 10 GiB.
         sleep: Waits between tries. Default: ``time.sleep``.

@@ -60,7 +60,7 @@ def read(body: bytes, signature: ModelSignature) -> InferenceRequest:
     """Return the rows of an inference request.
 
     Raises:
-        PayloadError: 400 with everything that is wrong with its shape; values are looked at where rows become a matrix.
+        PayloadError: 400 with every problem of its shape; values are checked when rows become a matrix.
     """
     try:
         document = orjson.loads(body)
@@ -119,7 +119,7 @@ def _columns(inputs: Sequence[Mapping[str, Any]], signature: ModelSignature, pro
         return []
     if len(inputs) == 1 and not tensors.keys() & set(names):
         return _matrix(inputs[0], next(iter(tensors.values()))[2], signature, problems)
-    problems += [f"input {name[:60]!r} is no column of the model" for name in tensors if name not in names]
+    problems += [f"input {name[:60]!r} is not a column of the model" for name in tensors if name not in names]
     problems += [
         f"input {column.name!r} is missing"
         for column in signature.inputs

@@ -149,7 +149,7 @@ class Reader:
             PayloadError: 400 with every problem.
         """
         matrix = self._quick.json(rows) if kind == JSON else self._quick.csv(rows)
-        # what is not plain, and whatever is wrong, is looked at value by value
+        # other columns, and errors, are checked value by value
         return _matrix(rows, kind, self.signature) if matrix is None else matrix
 
 
@@ -318,7 +318,7 @@ def _number(value: Any, kind: str) -> float | None:
     if kind == JSON:
         if value is None:
             return float("nan")
-        return float(value) if type(value) in (float, int) else None  # a JSON boolean is no number
+        return float(value) if type(value) in (float, int) else None  # a JSON boolean is not a number
     try:
         return float(value) if "_" not in value else None  # Python's own digit separator is not CSV
     except ValueError:

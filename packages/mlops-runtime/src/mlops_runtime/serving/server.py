@@ -38,7 +38,7 @@ def serve() -> int:
     if settings.model_sha256 is None:
         _log.warning("MLOPS_MODEL_SHA256 is not set: the model's hash is not compared")
     _log.info("model %s with %d columns, port %d", model.sha256, len(model.signature.inputs), settings.port)
-    gc.freeze()  # what is loaded by now stays: no collection looks at it again
+    gc.freeze()  # loaded objects stay: no collection scans them again
     recorder = None if settings.capture is None else _recorder(settings.capture)
     application: Application = build(
         model, max_body_bytes=settings.max_body_bytes, name=settings.name, recorder=recorder
@@ -53,7 +53,7 @@ def serve() -> int:
             lifespan="off",
             ws="none",
             access_log=False,
-            log_level="error",  # what is no HTTP at all is answered, and no caller fills the log with it
+            log_level="error",  # invalid HTTP gets a response, and callers cannot fill the log with it
             server_header=False,
             proxy_headers=False,  # nothing here asks who called
             timeout_keep_alive=_KEEP_ALIVE_SECONDS,

@@ -81,7 +81,7 @@ class Recorder:
 
     Args:
         settings: Where to, how many of the calls, and how many bytes may wait.
-        put: Writes an object: key and content. Whatever it raises counts as not written.
+        put: Writes an object: key and content. Any exception counts as not written.
         prepare: Makes ready for the first write, in the thread that writes. Default: nothing is to be done.
         generator: Decides which calls are taken. Default: a new one.
         flush_bytes: Bytes that are written at once. Default: 4 MiB, or a quarter of what may wait.
@@ -108,7 +108,7 @@ class Recorder:
         self._settings = settings
         self._put = put
         self._prepare = prepare
-        self._random = random.Random() if generator is None else generator  # noqa: S311 - a sample is no secret
+        self._random = random.Random() if generator is None else generator  # noqa: S311 - a sample is not a secret
         self._flush_bytes = min(flush_bytes, max(1, settings.queue_bytes // 4))
         self._flush_seconds = flush_seconds
         self._pauses = pauses
@@ -143,7 +143,7 @@ class Recorder:
             self._wake.set()
 
     def close(self, seconds: float) -> int:
-        """Write what waits, for at most so long. Returns the number of calls that could not be written any more."""
+        """Write pending captures, for at most so long. Returns the number of calls that could not be written any more."""
         self._end.set()
         self._wake.set()
         self._thread.join(seconds)

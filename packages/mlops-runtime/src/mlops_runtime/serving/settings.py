@@ -21,7 +21,7 @@ _CREDENTIALS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CaptureSettings:
-    """Data capture by the server itself, where nobody captures for it (EKS).
+    """Data capture by the server itself, where the platform does not capture (EKS).
 
     Args:
         bucket: Where to.

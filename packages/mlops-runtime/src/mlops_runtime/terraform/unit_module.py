@@ -14,7 +14,7 @@ TEMPLATE_FILE = "template.json"
 MARK = "# written by mlops terraform export: change the stack, not this file\n"
 # https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/cloudformation-limits.html: a template in S3
 MAXIMUM_TEMPLATE = 1_000_000
-# variables that a module has whatever the template is
+# variables of every module, for any template
 _OWN = (
     "account_id",
     "assets_bucket",
@@ -331,7 +331,7 @@ def _variables(stack: UnitStack, parameters: Mapping[str, Mapping[str, Any]]) ->
         _variable(
             "assets_bucket",
             "string",
-            "Bucket that the unit's files are uploaded to; whoever deploys may write to it.",
+            "Bucket that the unit's files are uploaded to; the deploying principal must have write access.",
             condition='can(regex("^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$", var.assets_bucket))',
             allowed="assets_bucket must be the name of an S3 bucket: 3 to 63 lower-case letters, digits, dots or hyphens",
         ),
@@ -465,7 +465,7 @@ def _object(label: str, *, key: Value, path: str, for_each: Expression | None = 
         "kms_key_id": Expression("var.assets_key_arn"),
         "tags": Expression("var.tags"),
     }
-    # the stack goes over to the new file before the old one goes, and can go back to it if the update fails
+    # the stack switches to the new file before the old one is deleted, and can roll back to it if the update fails
     held = Block(
         kind="precondition",
         arguments={"condition": Expression(_IN_ACCOUNT), "error_message": Expression(f'"{_ELSEWHERE}"')},

@@ -1,1 +1,1 @@
-"""What only AWS can show, shown in an own account: a unit that is deployed, looked at and torn down within a budget."""
+"""Checks that only AWS can show, in the user's own account: a unit is deployed, checked and deleted within a budget."""

@@ -42,7 +42,7 @@ class Names:
 
 
 def names(account: str, region: str) -> Names:
-    """Return the names in an account and region. Nobody's own unit begins with ``verify-`` and six digits of a hash by accident.
+    """Return the names in an account and region. A user's own unit does not start with ``verify-`` and six hash digits by accident.
 
     Example:
         >>> names("000000000000", "us-east-1").stack

@@ -1,6 +1,6 @@
 """One verification at a time in an account and region: an SSM parameter that only the first caller can create.
 
-``PutParameter`` with ``Overwrite=False`` fails with ``ParameterAlreadyExists`` where the name exists. The holder writes it anew
+``PutParameter`` with ``Overwrite=False`` fails with ``ParameterAlreadyExists`` where the name exists. The holder writes it again
 while it works, so that a lock that has not been renewed is of a run that was killed.
 
 See: https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_PutParameter.html
@@ -100,7 +100,7 @@ class Lock:
         self._since = self._renewed = now
 
     def renew(self, now: datetime) -> None:
-        """Write the lock anew, some time after the last time.
+        """Renew the lock, some time after the last time.
 
         Raises:
             LostLockError: If another run has taken it over; the caller must not go on.

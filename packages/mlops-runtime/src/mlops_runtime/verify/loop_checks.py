@@ -1,4 +1,4 @@
-"""What a deployed unit shows: approvals, a first model, a canary that promotes and one that an alarm takes back."""
+"""What a deployed unit shows: approvals, a first model, a canary that promotes and one that an alarm rolls back."""
 
 import json
 import time

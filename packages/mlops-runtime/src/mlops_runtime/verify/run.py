@@ -44,7 +44,7 @@ class Plan:
         files: The assembly's files, the template among them.
         prices: The region's prices.
         max_usd: What may be spent.
-        repository: Repository of the serving image; empty where there is none.
+        repository: Repository of the serving image; empty if none.
         digest: Its digest; empty where only the free steps run.
         version: Version of the package.
         versions: Versions of what it stands on.
@@ -259,7 +259,7 @@ class Verification:
             verdict, text = Verdict.FAILED, str(error)
         else:
             verdict = Verdict.SKIPPED if evidence is None else Verdict.PASSED
-            text = "nothing to look at" if evidence is None else evidence
+            text = "no evidence" if evidence is None else evidence
         return self._record(claim, verdict, text, time.monotonic() - started)
 
     def _record(self, claim: str, verdict: Verdict, evidence: str, seconds: float) -> ClaimResult:
@@ -392,7 +392,7 @@ def clean(*, place: Place, journal: Journal, run: str, say: Callable[[str], None
 def remove_all(
     place: Place, journal: Journal, unit: Unit, *, beat: Callable[[], None]
 ) -> tuple[list[leftovers.Left], str]:
-    """Remove everything but the lock: the stack first, then what stands beside it. Return what is left, and why."""
+    """Remove everything but the lock: the stack first, then resources outside it. Return what is left, and why."""
     why = ""
     left: list[leftovers.Left] = []
     for _ in range(_ROUNDS):

@@ -79,7 +79,7 @@ class Unit:
             self._beat()
 
     def check_change_set(self, template_key: str) -> str:
-        """Make a change set, look at it, and delete it and the stack that it began.
+        """Create a change set, read it, and delete it and the stack that it created.
 
         Raises:
             CheckError: If CloudFormation refuses the template.
