@@ -313,7 +313,7 @@ def test_nothing_is_taken_back_once_a_probation_is_over(probation: tuple[World, 
     world.point(replace(pointer, config="demand-forecast-00000001", probation_until="2017-08-01T10:00:00Z"))
     plan = _plan(world, "rollback", alarm="refunds")
     assert plan["action"] == "nothing"
-    assert "demand-forecast-00000002 serves, which is not on probation" in plan["reason"]
+    assert "demand-forecast-00000002 is live and not on probation" in plan["reason"]
 
 
 GOLDEN = GoldenSpec(uri="s3://assets/golden.jsonl", sha256="0" * 64)
