@@ -6,7 +6,7 @@ from constructs import Construct
 from mlops_constructs import GitLabDeployRole, GitLabSubject
 
 
-# --8<-- [start:platform]
+# [start:platform]
 class Platform(cdk.Stack):
     """The roles that one GitLab project plans and deploys with, from its protected default branch."""
 
@@ -20,4 +20,4 @@ class Platform(cdk.Stack):
         cdk.CfnOutput(self, "SubjectComponents", value=",".join(subject.components))
 
 
-# --8<-- [end:platform]
+# [end:platform]

@@ -11,7 +11,7 @@ class Units(cdk.Stack):
 
     def __init__(self, scope: Construct, id: str) -> None:
         super().__init__(scope, id)
-        # --8<-- [start:unit]
+        # [start:unit]
         pricing = BusinessUnit(
             self,
             "Pricing",
@@ -30,9 +30,9 @@ class Units(cdk.Stack):
                 ),
             ),
         )
-        # --8<-- [end:unit]
+        # [end:unit]
         self.people = pricing.bus.event_bus_name
-        # --8<-- [start:platform]
+        # [start:platform]
         platform = Platform(name="retail", availability_zone_count=2)
         BusinessUnit(self, "Demand", name="demand", platform=platform)
-        # --8<-- [end:platform]
+        # [end:platform]

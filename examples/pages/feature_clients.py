@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 def reach(session: "Session") -> tuple[FeatureStoreEntry, FeatureStoreClient]:
     """Find the store of unit ``demand``."""
-    # --8<-- [start:glue]
+    # [start:glue]
     # what FeatureStore published: database demand_features and its buckets
     parameter = session.client("ssm").get_parameter(Name="/mlops/demand/features")["Parameter"]
     entry = from_json(FeatureStoreEntry, parameter["Value"])
@@ -28,27 +28,27 @@ def reach(session: "Session") -> tuple[FeatureStoreEntry, FeatureStoreClient]:
         training_sets=f"s3://{entry.training_sets_bucket}",
         s3=session.client("s3"),
     )
-    # --8<-- [end:glue]
+    # [end:glue]
     return entry, store
 
 
 def explain(store: FeatureStoreClient, asked: pa.Table) -> tuple[str, str]:
     """Ask how a training set would be built, and for its statement."""
-    # --8<-- [start:explain]
+    # [start:explain]
     explanation = store.explain(asked, [STOCK, PRICE], timestamp="event_timestamp")
     why = explanation.engine.reason  # which engine, and what it would read
     # asked, with a row_id, as an Iceberg table of yours; snapshot_id is the one that holds these rows
     rows = SqlTable(database="scratch", table="asked", snapshot_id=5310972174113047382)
     statement = explanation.sql("athena", rows)
-    # --8<-- [end:explain]
+    # [end:explain]
     return why, statement
 
 
 def serve(session: "Session", table: str, store: FeatureStoreClient, now: datetime) -> tuple[int, pa.Table]:
     """Publish the newest rows, as after an ingest, and read one as a service does."""
-    # --8<-- [start:online]
+    # [start:online]
     online = OnlineStore(session.client("dynamodb"), table=table)  # entry.online_table
     published = online.refresh(STOCK, store, now=now)
     served = online.get(STOCK, pa.table({"store_id": ["7"]}), now=now)
-    # --8<-- [end:online]
+    # [end:online]
     return published.written, served

@@ -1,6 +1,6 @@
 """Two groups of a shop: stock on its shelves, and price lists that are announced a week ahead."""
 
-# --8<-- [start:groups]
+# [start:groups]
 from datetime import timedelta
 
 from mlops_constructs import Entity, Feature, FeatureGroup
@@ -31,4 +31,4 @@ PRICE = FeatureGroup(
     description="Price lists of stores, by week",
 )
 GROUPS = (STOCK, PRICE)
-# --8<-- [end:groups]
+# [end:groups]

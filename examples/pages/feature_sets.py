@@ -34,15 +34,15 @@ class Story:
 
 def tell(folder: Path) -> Story:
     """Ingest, correct, build, prove, compare, find, read and forget, in a folder."""
-    # --8<-- [start:ingest]
+    # [start:ingest]
     store = FeatureStoreClient.local(folder)
     counted = pa.table(
         {"store_id": ["7", "8"], "event_time": [MONDAY, MONDAY], "on_hand": [40, 12], "shelf": ["front", None]}
     )
     first = store.ingest(STOCK, counted, idempotency_key="stock-2017-01-02")
     again = store.ingest(STOCK, counted, idempotency_key="stock-2017-01-02")
-    # --8<-- [end:ingest]
-    # --8<-- [start:backfill]
+    # [end:ingest]
+    # [start:backfill]
     known = pa.array([MONDAY + HOUR, MONDAY + DAY + HOUR])  # when each row could first be known
     history = pa.table(
         {
@@ -56,8 +56,8 @@ def tell(folder: Path) -> Story:
     store.backfill(STOCK, history)
     announced = {"store_id": ["7"], "week": pa.array([3], pa.int32()), "event_time": [MONDAY], "created_time": [MONDAY]}
     store.backfill(PRICE, pa.table({**announced, "list_price": [2.49]}))
-    # --8<-- [end:backfill]
-    # --8<-- [start:training_set]
+    # [end:backfill]
+    # [start:training_set]
     asked = pa.table(
         {
             "store_id": ["7", "7"],
@@ -67,8 +67,8 @@ def tell(folder: Path) -> Story:
     )
     built = store.training_set(asked, [STOCK, PRICE], name="shelves", source={"commit": "4c1f"})
     proof = store.rebuild(built.id)
-    # --8<-- [end:training_set]
-    # --8<-- [start:compare]
+    # [end:training_set]
+    # [start:compare]
     recount = pa.table(
         {
             "store_id": ["7"],
@@ -82,11 +82,11 @@ def tell(folder: Path) -> Story:
     restated = store.training_set(asked, [STOCK, PRICE], name="shelves", source={"commit": "4c1f"})
     difference = store.diff(built.id, restated.id)
     used = store.who_used(STOCK, snapshot=correction.snapshot_id, column="on_hand")
-    # --8<-- [end:compare]
+    # [end:compare]
     latest = store.latest(PRICE)
-    # --8<-- [start:erase]
+    # [start:erase]
     erased = store.erase({"store_id": "7"}, reason="ticket 4711", in_use=[])
-    # --8<-- [end:erase]
+    # [end:erase]
     return Story(
         ingests=(first, again),
         seen=built,

@@ -16,7 +16,7 @@ class FeatureStores(cdk.Stack):
     def __init__(self, scope: Construct, id: str, *, network: Network) -> None:
         super().__init__(scope, id)
         unit = BusinessUnit(self, "Unit", name="demand", network=network)
-        # --8<-- [start:store]
+        # [start:store]
         store = FeatureStore(
             self,
             "Features",
@@ -25,8 +25,8 @@ class FeatureStores(cdk.Stack):
             lock_file=Path(__file__).with_name("features.lock.json"),
             ingest=FeatureIngest(max_rows=200_000),
         )
-        # --8<-- [end:store]
-        # --8<-- [start:grants]
+        # [end:store]
+        # [start:grants]
         analyst, producer, trainer, privacy = (
             iam.Role(self, name, assumed_by=iam.AccountRootPrincipal())
             for name in ("Analyst", "Producer", "Trainer", "Privacy")
@@ -36,9 +36,9 @@ class FeatureStores(cdk.Stack):
         store.grant_write(producer, groups=[STOCK])  # reads and appends, deletes nothing
         store.grant_build_training_sets(trainer)
         store.grant_erase(privacy)
-        # --8<-- [end:grants]
+        # [end:grants]
         other = BusinessUnit(self, "OtherUnit", name="pricing", network=network)
-        # --8<-- [start:imported]
+        # [start:imported]
         stock = FeatureStore.from_feature_store_attributes(
             self,
             "DemandsStock",
@@ -50,4 +50,4 @@ class FeatureStores(cdk.Stack):
         )
         reader = iam.Role(self, "Reader", assumed_by=iam.AccountRootPrincipal())
         stock.grant_read(reader)
-        # --8<-- [end:imported]
+        # [end:imported]

@@ -30,12 +30,12 @@ class Endpoints(cdk.Stack):
         registries = {
             name: ModelRegistry(self, name, business_unit=unit, name=name.lower()) for name in ("Fast", "Rare", "Bulk")
         }
-        # --8<-- [start:personal]
+        # [start:personal]
         capture = DataCapture(
             sampling_percent=20, personal_data=PersonalData(hashed=("household",), withheld=("email",))
         )
-        # --8<-- [end:personal]
-        # --8<-- [start:instances]
+        # [end:personal]
+        # [start:instances]
         hours = off_hours(
             min_capacity=2, max_capacity=8, off_min_capacity=2, off_max_capacity=2, time_zone="Europe/Berlin"
         )
@@ -56,13 +56,13 @@ class Endpoints(cdk.Stack):
         )
         shop = iam.Role.from_role_arn(self, "Shop", f"arn:aws:iam::{self.account}:role/shop")
         endpoint.grant_invoke(shop)
-        # --8<-- [end:instances]
-        # --8<-- [start:monitor]
+        # [end:instances]
+        # [start:monitor]
         day = cdk.Duration.days(1)
         monitor = ModelMonitor(self, "Monitor", endpoint=endpoint, window=day, interval=day)
         DriftAlarms(self, "Alarms", monitor=monitor)
-        # --8<-- [end:monitor]
-        # --8<-- [start:serverless]
+        # [end:monitor]
+        # [start:serverless]
         ModelEndpoint(
             self,
             "RareEndpoint",
@@ -72,8 +72,8 @@ class Endpoints(cdk.Stack):
             image=image,
             capacity=EndpointCapacity.serverless(memory=cdk.Size.gibibytes(2), max_concurrency=10),
         )
-        # --8<-- [end:serverless]
-        # --8<-- [start:asynchronous]
+        # [end:serverless]
+        # [start:asynchronous]
         ModelEndpoint(
             self,
             "BulkEndpoint",
@@ -85,4 +85,4 @@ class Endpoints(cdk.Stack):
                 "ml.m5.large", instance_count=1, scaling=Scaling(min_capacity=0, max_capacity=4, target_backlog=5)
             ),
         )
-        # --8<-- [end:asynchronous]
+        # [end:asynchronous]

@@ -13,15 +13,15 @@ class Registries(cdk.Stack):
     def __init__(self, scope: Construct, id: str, *, network: Network) -> None:
         super().__init__(scope, id)
         unit = BusinessUnit(self, "Unit", name="customer", network=network)
-        # --8<-- [start:registry]
+        # [start:registry]
         approval = Approval.manual(timeout=cdk.Duration.days(3))
         registry = ModelRegistry(self, "Registry", business_unit=unit, name="propensity", approval=approval)
         team = iam.Role.from_role_arn(self, "Team", f"arn:aws:iam::{self.account}:role/crm-team")
         registry.grant_approve(team)
-        # --8<-- [end:registry]
+        # [end:registry]
 
 
-# --8<-- [start:images]
+# [start:images]
 SERVED = ModelImage.from_ecr(repository_name="mlops-runtime", digest="sha256:" + "0" * 64)
 TRAINED = ModelImage.prebuilt("xgboost", "1.7-1")
-# --8<-- [end:images]
+# [end:images]

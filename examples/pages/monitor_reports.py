@@ -17,7 +17,7 @@ from mlops_runtime.monitor.window import Window
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-# --8<-- [start:plan]
+# [start:plan]
 PLAN = EvaluationPlan(
     label="returned",
     block="store_id",
@@ -35,10 +35,10 @@ PLAN = EvaluationPlan(
     facets=(Facet(name="age_group", values=("65+",)),),
     attribution_rows=500,
 )
-# --8<-- [end:plan]
+# [end:plan]
 
 
-# --8<-- [start:labels]
+# [start:labels]
 def upload_labels(
     s3: "S3Client", labels: Mapping[str, Sequence[float]], *, endpoint: str, captures: str, name: str, now: datetime
 ) -> None:
@@ -57,10 +57,10 @@ def upload_labels(
     s3.put_object(Bucket=captures, Key=key, Body="\n".join(lines).encode())
 
 
-# --8<-- [end:labels]
+# [end:labels]
 
 
-# --8<-- [start:page]
+# [start:page]
 def newest_page(s3: "S3Client", *, endpoint: str, artifacts: str, now: datetime) -> str:
     """Return the newest window of an endpoint's monitor as an HTML page."""
     archive = Archive(s3, endpoint=endpoint, artifacts=artifacts)
@@ -70,10 +70,10 @@ def newest_page(s3: "S3Client", *, endpoint: str, artifacts: str, now: datetime)
     return page(report, baseline=kept.baseline, counts=kept.counts, history=earlier, spec=report.spec)
 
 
-# --8<-- [end:page]
+# [end:page]
 
 
-# --8<-- [start:replay]
+# [start:replay]
 def would_have_alarmed(
     s3: "S3Client", row: LockRow, spec: MonitorSpec, *, endpoint: str, artifacts: str, now: datetime
 ) -> Sequence[ReplayedWindow]:
@@ -100,4 +100,4 @@ def would_have_alarmed(
     )
 
 
-# --8<-- [end:replay]
+# [end:replay]

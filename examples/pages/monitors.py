@@ -46,7 +46,7 @@ class Monitors(cdk.Stack):
             for name in ("Fraud", "Reason")
         }
         day = cdk.Duration.days(1)
-        # --8<-- [start:severities]
+        # [start:severities]
         pager = sns.Topic(self, "Pager", master_key=unit.key, enforce_ssl=True)
         monitor = ModelMonitor(
             self,
@@ -65,8 +65,8 @@ class Monitors(cdk.Stack):
             max_psi={"amount": 0.25},
             expected_traffic=ExpectedTraffic(start=6, end=22, days=("MON", "TUE", "WED", "THU", "FRI", "SAT")),
         )
-        # --8<-- [end:severities]
-        # --8<-- [start:job]
+        # [end:severities]
+        # [start:job]
         engine = MonitorEngine.processing(image=explainer, instance_type="ml.m5.2xlarge", attribution_rows=500)
         explained = ModelMonitor(
             self,
@@ -77,10 +77,10 @@ class Monitors(cdk.Stack):
             engine=engine,
         )
         reason = DriftAlarms(self, "ReasonAlarms", monitor=explained)
-        # --8<-- [end:job]
-        # --8<-- [start:board]
+        # [end:job]
+        # [start:board]
         UnitDashboard(self, "Board", business_unit=unit, drift_alarms=[fraud, reason])
-        # --8<-- [end:board]
-        # --8<-- [start:tables]
+        # [end:board]
+        # [start:tables]
         MonitorTables(self, "FraudTables", monitor=monitor, history=cdk.Duration.days(30))
-        # --8<-- [end:tables]
+        # [end:tables]

@@ -6,17 +6,17 @@ import aws_cdk as cdk
 
 from mlops_constructs import GoldenRequests, RolloutChecks, RolloutPolicy, ShadowTraffic
 
-# --8<-- [start:canary]
+# [start:canary]
 CANARY = RolloutPolicy.canary(percent=50, bake=cdk.Duration.minutes(10))
-# --8<-- [end:canary]
+# [end:canary]
 
-# --8<-- [start:linear]
+# [start:linear]
 LINEAR = RolloutPolicy.linear(step_percent=25, bake=cdk.Duration.minutes(5))
 ROLLING = RolloutPolicy.rolling(batch_percent=25, bake=cdk.Duration.minutes(5))
-# --8<-- [end:linear]
+# [end:linear]
 
 
-# --8<-- [start:checks]
+# [start:checks]
 def careful(golden: Path) -> RolloutPolicy:
     """Return a canary that a candidate must earn: golden requests, a shadow, evidence, an hour of probation."""
     checks = RolloutChecks(
@@ -32,4 +32,4 @@ def careful(golden: Path) -> RolloutPolicy:
     return RolloutPolicy.canary(percent=50, bake=cdk.Duration.minutes(10), checks=checks)
 
 
-# --8<-- [end:checks]
+# [end:checks]

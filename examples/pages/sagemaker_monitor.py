@@ -35,7 +35,7 @@ class SageMakerMonitored(cdk.Stack):
             capacity=EndpointCapacity.instances("ml.m5.large", instance_count=2),
             capture=DataCapture(sampling_percent=100),
         )
-        # --8<-- [start:engine]
+        # [start:engine]
         settings = SageMakerModelMonitor(
             monitors=("data_quality", "model_quality"),
             schedule="cron(0 4 ? * * *)",
@@ -51,4 +51,4 @@ class SageMakerMonitored(cdk.Stack):
             engine=MonitorEngine.sagemaker_model_monitor(settings),
         )
         DriftAlarms(self, "Alarms", monitor=monitor)
-        # --8<-- [end:engine]
+        # [end:engine]

@@ -23,12 +23,12 @@ class Owner(cdk.Stack):
 
     def __init__(self, scope: Construct, id: str, *, name: str, profile: Profile) -> None:
         super().__init__(scope, id)
-        # --8<-- [start:owner]
+        # [start:owner]
         unit = BusinessUnit(self, "Unit", name=name, profile=profile)
         # what the other stack adds asks for both
         unit.reach(["ecr.api"])
         unit.admit_rules()
-        # --8<-- [end:owner]
+        # [end:owner]
 
 
 class Returns(cdk.Stack):
@@ -36,7 +36,7 @@ class Returns(cdk.Stack):
 
     def __init__(self, scope: Construct, id: str, *, name: str, profile: Profile, image: ModelImage) -> None:
         super().__init__(scope, id)
-        # --8<-- [start:second]
+        # [start:second]
         unit = BusinessUnit.from_name(self, "Unit", name=name, profile=profile)
         self.store = FeatureStore(
             self, "Features", business_unit=unit, groups=[STOCK], lock_file="examples/pages/features.lock.json"
@@ -56,4 +56,4 @@ class Returns(cdk.Stack):
             self, "Monitor", endpoint=self.endpoint, window=cdk.Duration.days(7), interval=cdk.Duration.days(1)
         )
         DriftAlarms(self, "Alarms", monitor=self.monitor)
-        # --8<-- [end:second]
+        # [end:second]

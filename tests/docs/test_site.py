@@ -16,6 +16,7 @@ import yaml
 import mlops_constructs
 from mlops_cli.__main__ import app
 from mlops_constructs import compliance
+from tools import page_code
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
@@ -42,11 +43,11 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def python_blocks() -> Iterator[tuple[Path, str]]:
-    """Yield the Python code that pages show themselves; what they include from files is tested there."""
+    """Yield the Python code that pages show themselves; the code of an example is tested there."""
     for page in PAGES:
-        for block in re.findall(r"^```python\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE):
-            if "--8<--" not in block:
-                yield page, block
+        text = page_code.BLOCK.sub("", page.read_text())
+        for block in re.findall(r"^```python\n(.*?)^```", text, re.DOTALL | re.MULTILINE):
+            yield page, block
 
 
 def commands() -> Iterator[tuple[Path, str]]:
