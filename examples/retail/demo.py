@@ -14,7 +14,7 @@ from examples.retail import release, season
 from examples.retail.customer_behavior.replay import REPLAY as CUSTOMER_BEHAVIOR
 from examples.retail.demand_forecasting.replay import REPLAY as DEMAND_FORECASTING
 from examples.retail.dynamic_pricing.replay import REPLAY as DYNAMIC_PRICING
-from examples.retail.page import write_page
+from examples.retail.page import files_folder, write_page
 from examples.retail.steps import CLOCK_SCALE, Missed, Result, Trip, unsaid
 
 UNITS = {
@@ -56,6 +56,7 @@ def run(
             trip.deploy(work)
             trip.ingest()
             travel(trip)
+            trip.write_files(files_folder(page))
             ended = True
         except Missed:
             trip.keep_evidence(page.with_suffix(".evidence"))

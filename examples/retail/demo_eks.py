@@ -17,7 +17,7 @@ import boto3
 from examples.retail.demand_forecasting.replay import REPLAY
 from examples.retail.eks_loop import EksLoop
 from examples.retail.loop import expect
-from examples.retail.page import write_page
+from examples.retail.page import files_folder, write_page
 from examples.retail.planted import register_bad_package
 from examples.retail.steps import Missed, Result, Trip, unsaid
 from mlops_cli.stacks import run_build, synthesize
@@ -49,6 +49,7 @@ def run(*, page: Path, say: Callable[[str], None], begin: Callable[[str], None] 
             trip.deploy(Path(folder))
             trip.ingest()
             travel(trip)
+            trip.write_files(files_folder(page))
         except Missed:
             trip.keep_evidence(page.with_suffix(".evidence"))
         finally:

@@ -1,10 +1,15 @@
-"""The demo's page: one self-contained HTML file with the timeline and three plots, nothing loaded from elsewhere."""
+"""The demo's page: one HTML file with the timeline and four plots, nothing loaded from elsewhere.
+
+Steps link to reports and audit records in the page's folder of files. Colours are CSS variables, so the plots follow the reader's
+light or dark mode too.
+"""
 
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +19,15 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_INK, _BLUE, _ORANGE, _GREY = "#1f2933", "#2563eb", "#ea580c", "#9aa5b1"
+_INK, _BLUE, _ORANGE, _TEAL, _GREY = "#1f2933", "#2563eb", "#ea580c", "#0f766e", "#9aa5b1"
+# matplotlib's own black is ink too; what the page's style calls each
+_VARIABLES = {_INK: "ink", "#000000": "ink", _BLUE: "blue", _ORANGE: "orange", _TEAL: "teal", _GREY: "mark"}
+_STYLE: dict[Any, Any] = {
+    "svg.fonttype": "none",  # text stays text: smaller, and a reader can search and enlarge it
+    "font.family": "sans-serif",
+    "font.size": 9.5,
+    **dict.fromkeys(("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color"), _INK),
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,13 +45,22 @@ class Week:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Link:
+    """A file of the page's folder, such as the report of a week."""
+
+    text: str
+    file: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """One line of the timeline."""
+    """One line of the timeline, with the files that it speaks of."""
 
     name: str
     ok: bool
     seconds: float
     detail: str
+    links: tuple[Link, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,15 +76,28 @@ class Words:
 _TEMPLATE = jinja2.Template(Path(__file__).with_name("page.html.jinja").read_text(encoding="utf-8"), autoescape=True)
 
 
+def files_folder(page: Path) -> Path:
+    """Return the folder of the files to which a page links."""
+    return page.with_suffix(".files")
+
+
 def write_page(
     path: Path, *, words: Words, ok: bool, verdict: str, note: str, rows: Sequence[Row], weeks: Sequence[Week]
 ) -> None:
-    """Write the page; a run that stopped early gets the plots of the weeks it had."""
+    """Write the page.
+
+    A run that stopped early has the plots of its weeks. Links to files that were not written are left out.
+    """
     plots = _plots(weeks, words) if weeks else []
     title = f"{words.title}: one trip around the loop"
-    text = _TEMPLATE.render(title=title, ok=ok, verdict=verdict, note=note, rows=rows, plots=plots)
+    linked = [(row, _existing(row.links, files_folder(path))) for row in rows]
+    text = _TEMPLATE.render(title=title, ok=ok, verdict=verdict, note=note, rows=linked, plots=plots)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text, encoding="utf-8")
+
+
+def _existing(links: Sequence[Link], folder: Path) -> list[Link]:
+    return [replace(link, file=f"{folder.name}/{link.file}") for link in links if (folder / link.file).exists()]
 
 
 def _plots(weeks: Sequence[Week], words: Words) -> list[tuple[str, str, str]]:
@@ -79,9 +114,9 @@ def _plots(weeks: Sequence[Week], words: Words) -> list[tuple[str, str, str]]:
         ),
         (
             "Drift by feature",
-            "Population stability index of each period's requests against the live model's baseline. A dark cell alone does not "
-            "raise an alarm: "
-            "the test allows for how much a feature moves between ordinary periods, and planned prices move every week.",
+            "Population stability index of each period's requests against the live model's baseline. A strong colour alone does "
+            "not raise an alarm: the test allows for how much a feature moves between ordinary periods, and planned prices move "
+            "every week.",
             _svg(_drift(weeks)),
         ),
         (
@@ -94,16 +129,18 @@ def _plots(weeks: Sequence[Week], words: Words) -> list[tuple[str, str, str]]:
 
 def _subplots(height: float) -> tuple[Figure, Any]:
     # slow to import, and only who writes a page draws
+    from matplotlib import rcParams  # noqa: PLC0415
     from matplotlib.backends.backend_svg import FigureCanvasSVG  # noqa: PLC0415
     from matplotlib.figure import Figure  # noqa: PLC0415
 
-    figure = Figure(figsize=(9, height))
+    rcParams.update(_STYLE)
+    figure = Figure(figsize=(6.2, height))
     FigureCanvasSVG(figure)
     return figure, figure.subplots()
 
 
 def _amounts(weeks: Sequence[Week], words: Words) -> Figure:
-    figure, axes = _subplots(3)
+    figure, axes = _subplots(2.8)
     numbers = [w.week for w in weeks]
     axes.plot(numbers, [w.actual for w in weeks], color=_INK, marker="o", ms=4, label="real")
     axes.plot(numbers, [w.forecast for w in weeks], color=_BLUE, marker="o", ms=4, label="forecast")
@@ -120,15 +157,19 @@ def _losses(weeks: Sequence[Week], words: Words) -> Figure:
 
 
 def _drift(weeks: Sequence[Week]) -> Figure:
+    from matplotlib.colors import LinearSegmentedColormap  # noqa: PLC0415
+
     names = sorted({name for w in weeks for name in w.psi}, key=lambda n: -max(w.psi.get(n, 0.0) for w in weeks))
-    figure, axes = _subplots(0.8 + 0.26 * max(1, len(names)))
+    figure, axes = _subplots(0.8 + 0.24 * max(1, len(names)))
     values = [[w.psi.get(name, float("nan")) for w in weeks] for name in names]
     if names:
-        image = axes.imshow(values, aspect="auto", cmap="Oranges", vmin=0, vmax=0.25)
-        axes.set_yticks(range(len(names)), names, fontsize=8)
-        axes.set_xticks(range(len(weeks)), [str(w.week) for w in weeks], fontsize=8)
+        # from nothing to full colour, on paper of either mode
+        shades = LinearSegmentedColormap.from_list("shades", [(0.92, 0.35, 0.05, 0.0), (0.92, 0.35, 0.05, 1.0)])
+        image = axes.imshow(values, aspect="auto", cmap=shades, vmin=0, vmax=0.25)
+        axes.set_yticks(range(len(names)), names, fontsize=9)
+        axes.set_xticks(range(len(weeks)), [str(w.week) for w in weeks], fontsize=9)
         figure.colorbar(image, ax=axes, label="PSI", extend="max")
-    axes.set_xlabel("week of 2017")
+    axes.set_xlabel("week of 2017", loc="left")
     figure.tight_layout()
     return figure
 
@@ -139,7 +180,7 @@ def _traffic(weeks: Sequence[Week]) -> Figure:
     numbers, bottom = [w.week for w in weeks], [0] * len(weeks)
     for index, version in enumerate(versions):
         heights = [w.calls.get(version, 0) for w in weeks]
-        axes.bar(numbers, heights, bottom=bottom, label=version, color=(_BLUE, _ORANGE, "#0f766e", _GREY)[index % 4])
+        axes.bar(numbers, heights, bottom=bottom, label=version, color=(_BLUE, _ORANGE, _TEAL, _GREY)[index % 4])
         bottom = [b + h for b, h in zip(bottom, heights, strict=True)]
     return _finish(figure, axes, weeks, "calls")
 
@@ -149,11 +190,11 @@ def _finish(figure: Figure, axes: Axes, weeks: Sequence[Week], unit: str) -> Fig
         if week.event:
             axes.axvline(week.week, color=_GREY, lw=1, ls=":")
             axes.annotate(
-                week.event, (week.week, 1), xycoords=("data", "axes fraction"), fontsize=8, va="bottom", ha="center"
+                week.event, (week.week, 1), xycoords=("data", "axes fraction"), fontsize=9, va="bottom", ha="center"
             )
-    axes.set_xlabel("week of 2017")
+    axes.set_xlabel("week of 2017", loc="left")
     axes.set_ylabel(unit)
-    axes.legend(frameon=False, fontsize=8)
+    axes.legend(frameon=False, fontsize=9, loc="upper right", bbox_to_anchor=(1, -0.12), ncols=4)
     axes.spines[["top", "right"]].set_visible(False)
     figure.tight_layout()
     return figure
@@ -161,6 +202,8 @@ def _finish(figure: Figure, axes: Axes, weeks: Sequence[Week], unit: str) -> Fig
 
 def _svg(figure: Figure) -> str:
     buffer = io.StringIO()
-    figure.savefig(buffer, format="svg", metadata={"Date": None})
+    figure.savefig(buffer, format="svg", metadata={"Date": None}, transparent=True)
     text = buffer.getvalue()
-    return text[text.index("<svg") :]
+    text = re.sub("|".join(_VARIABLES), lambda match: f"var(--{_VARIABLES[match[0]]})", text[text.index("<svg") :])
+    # the page's own type, which the reader may enlarge
+    return re.sub(r"'DejaVu Sans'[^;\"]*sans-serif", "system-ui, sans-serif", text)

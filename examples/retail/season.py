@@ -3,7 +3,7 @@
 import time
 from pathlib import Path
 
-from examples.retail.loop import LoopError, expect
+from examples.retail.loop import LoopError
 from examples.retail.planted import register_bad_package
 from examples.retail.steps import Trip
 from mlops_runtime.contracts.monitor import MonitorState
@@ -20,7 +20,7 @@ def travel(trip: Trip) -> None:
         trip.trained(trip.train("no model yet"), detail)
     with trip.step("the endpoint is born at the approval") as detail:
         trip.deployed(deployed)
-        expect(loop.audit()[-1].outcome is Outcome.PROMOTED, f"the audit says {loop.audit()[-1].outcome}")
+        trip.last_record(Outcome.PROMOTED)
         detail.append(f"version {trip.live_version()} serves from {loop.serving_config()}")
 
     week = _replay_until_alarm(trip)

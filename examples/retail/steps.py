@@ -10,9 +10,10 @@ from typing import Any
 
 from examples.retail.evidence import keep
 from examples.retail.loop import Call, Loop, LoopError, expect
-from examples.retail.page import Row, Week
+from examples.retail.page import Link, Row, Week
 from examples.retail.replay import Replay
 from examples.retail.transactions import week_end, week_start
+from examples.retail.trip_files import record_file, report_file, write_files
 from mlops_cli.stacks import synthesize_app
 from mlops_local import cloud as local_cloud
 from mlops_local.stacks import deployer
@@ -78,6 +79,8 @@ class Trip:
         begin: Callable[[str], None] = unsaid,
     ) -> None:
         self.replay, self.result, self.first, self._say, self._begin = replay, Result(), first, say, begin
+        self._reports: dict[int, MonitorReport] = {}
+        self._links: list[Link] = []
 
     @contextmanager
     def step(self, name: str) -> Iterator[list[str]]:
@@ -88,6 +91,7 @@ class Trip:
         """
         detail: list[str] = []
         self._begin(name)
+        self._links.clear()
         started, problem = time.monotonic(), ""
         try:
             yield detail
@@ -99,7 +103,7 @@ class Trip:
             problem = f"{type(error).__name__}: {error}"
         seconds = time.monotonic() - started
         text = problem or "; ".join(detail)
-        self.result.rows.append(Row(name=name, ok=not problem, seconds=seconds, detail=text))
+        self.result.rows.append(Row(name=name, ok=not problem, seconds=seconds, detail=text, links=tuple(self._links)))
         self._say(f"{'ok  ' if not problem else 'MISS'} {seconds:6.1f} s  {name}: {text}")
         if problem:
             raise Missed
@@ -123,6 +127,10 @@ class Trip:
         last = self.result.rows[-1]
         self.result.rows[-1] = replace(last, detail=f"{last.detail}; evidence in {kept}")
         self._say(f"evidence: {kept}")
+
+    def write_files(self, folder: Path) -> None:
+        """Write the reports and records to which the steps link."""
+        write_files(folder, self.loop, self._reports)
 
     def stop(self) -> None:
         """End the cloud, if it started."""
@@ -205,6 +213,7 @@ class Trip:
     def last_record(self, outcome: Outcome) -> AuditRecord:
         """Return the newest audit record, held to its outcome."""
         record = self.loop.audit()[-1]
+        self._link_record(record)
         expect(record.outcome is outcome, f"the audit's last record says {record.outcome}: {record.reason}")
         return record
 
@@ -228,6 +237,8 @@ class Trip:
         replay.ingest(self.store, period, period)
         self.running.clock_jump(to=week_start(last + 1) + DECIDED)
         report = loop.wait_report(known)
+        self._reports[period] = report
+        self._links.append(Link(text=f"report of {replay.period} {period}", file=report_file(period)))
         self.result.weeks.append(
             Week(
                 week=period,
@@ -313,6 +324,13 @@ class Trip:
             records, problems = self.loop.audit(), self.loop.audit_problems()
             expect(not problems, f"the chain is broken: {problems}")
             detail.append(" -> ".join(record.outcome.value for record in records))
+            for record in records:
+                self._link_record(record)
+
+    def _link_record(self, record: AuditRecord) -> None:
+        self._links.append(
+            Link(text=f"record {record.sequence}: {record.outcome.value.lower()}", file=record_file(record))
+        )
 
     def _mark(self, event: str, calls: dict[str, int]) -> None:
         last = self.result.weeks[-1]

@@ -79,11 +79,14 @@ def test_every_step_does_what_it_should(demo: tuple[subprocess.CompletedProcess[
 
 @pytest.mark.demo
 def test_the_page_needs_nothing_from_elsewhere(demo: tuple[subprocess.CompletedProcess[str], Path]) -> None:
-    """The page has its plots inside and refers to no other file or host."""
+    """The page has its plots inside, and links only to its reports and records."""
     page = demo[1].read_text()
+    links = re.findall(r'(?:src|href)="(?!#|data:)([^"]*)"', page)
 
     assert page.count("<svg") == 4
-    assert re.findall(r'(?:src|href)="(?!#|data:)[^"]*"', page) == []
+    assert {link.partition("/")[0] for link in links} == {f"{demo[1].stem}.files"}
+    assert {"report-31.html", "record-1.json"} < {link.partition("/")[2] for link in links}
+    assert [link for link in links if not (demo[1].parent / link).is_file()] == []
 
 
 @pytest.mark.demo

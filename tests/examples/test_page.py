@@ -1,7 +1,12 @@
 """The page of a trip speaks the words of its unit, and shows what it had."""
 
+import html
+import re
+import shutil
+import subprocess
+
 import pytest
-from examples.retail.page import Row, Week, Words, write_page
+from examples.retail.page import Link, Row, Week, Words, files_folder, write_page
 
 WORDS = Words(title="Customer behaviour", amount="buyers", loss="log loss", naive="own rate")
 WEEKS = [
@@ -24,3 +29,57 @@ def test_a_page(tmp_path, weeks, plots):
     assert "Customer behaviour: one trip around the loop" in page
     assert "port &lt;taken&gt;" in page
     assert ("log loss of the live model and of the naive own rate" in page) is bool(weeks)
+
+
+def test_steps_link_to_the_files_that_were_written(tmp_path):
+    """Relative to the page; a file that is missing has no link."""
+    path = tmp_path / "page.html"
+    files_folder(path).mkdir()
+    (files_folder(path) / "record-2.json").touch()
+    links = (
+        Link(text="record 2: promoted", file="record-2.json"),
+        Link(text="report of week 31", file="report-31.html"),
+    )
+    row = Row(name="promote", ok=True, seconds=1.0, detail="", links=links)
+    write_page(path, words=WORDS, ok=True, verdict="", note="", rows=[row], weeks=[])
+
+    assert re.findall('<a href="(.*?)">(.*?)</a>', path.read_text()) == [
+        ("page.files/record-2.json", "record 2: promoted")
+    ]
+
+
+def test_the_page_follows_the_reader_s_colours(tmp_path):
+    """Plots have no colour but the variables of the style, which has both modes; shades of drift are one colour by opacity."""
+    path = tmp_path / "page.html"
+    write_page(path, words=WORDS, ok=True, verdict="", note="", rows=[], weeks=WEEKS)
+    page = path.read_text()
+    style, body = page.split("</style>", 1)
+
+    assert "@media (prefers-color-scheme: dark)" in style
+    used = set(re.findall(r"var\(--(\w+)\)", page)) - {"tone", "tonebg"}
+    light, dark = (set(re.findall(r"--(\w+): #", part)) for part in style.split("@media (prefers-color-scheme: dark)"))
+    assert used <= light == dark & light
+    assert set(re.findall(r"(?:fill|stroke): (#\w+)", body)) <= {"#eb590d"}  # where the scale of drift ends
+
+
+def test_the_page_fits_a_phone(tmp_path):
+    """No sideways scroll at 360 pixels, with the longest words that details have."""
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        pytest.skip("chromium is not installed; apt-get install chromium")
+    path = tmp_path / "page.html"
+    row = Row(name="start", ok=False, seconds=1.0, detail="arn:aws:states:us-east-1:000000000000:execution:" + "x" * 90)
+    write_page(path, words=WORDS, ok=False, verdict="Stopped.", note="", rows=[row], weeks=WEEKS)
+    framed = tmp_path / "frame.html"  # a window of Chromium is at least 500 pixels wide, a frame is not
+    framed.write_text(
+        f'<iframe width=360 height=800 style="border:0" srcdoc="{html.escape(path.read_text())}"></iframe><script>'
+        "onload = () => { const page = frames[0]; document.title ="
+        " `${page.innerWidth} ${page.document.documentElement.scrollWidth}` }</script>"
+    )
+    flags = f"--headless --no-sandbox --disable-gpu --user-data-dir={tmp_path / 'profile'} --dump-dom"
+    shown = subprocess.run(
+        [chromium, *flags.split(), framed.as_uri()], capture_output=True, text=True, check=True
+    ).stdout
+
+    inner, scrolled = map(int, re.search("<title>(\\d+) (\\d+)</title>", shown).groups())
+    assert scrolled <= inner == 360
