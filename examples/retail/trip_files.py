@@ -36,7 +36,7 @@ def write_files(folder: Path, loop: Loop, reports: Mapping[int, MonitorReport]) 
     archive = Archive(loop.s3, endpoint=loop.endpoint, artifacts=loop.outputs["ArtifactsBucket"])
     for period, report in reports.items():
         kept, history = archive.kept(report), archive.history(report, most=MOST_REPORTS)
-        text = page(report, baseline=kept.baseline, counts=kept.counts, history=history, spec=report.spec)
+        text = page(report, baseline=kept.baseline, counts=kept.counts, history=history)
         (folder / report_file(period)).write_text(text, encoding="utf-8")
     for record in loop.audit():
         (folder / record_file(record)).write_text(json.dumps(to_dict(record), indent=2) + "\n", encoding="utf-8")

@@ -115,7 +115,7 @@ def at_rest(slots: Slots, start: Weights | None = None) -> SlotTraffic:
 
 
 def misplaced(slots: Slots, *, live: str | None) -> tuple[Weights, str] | None:
-    """Return the weights that an interrupted shift must go back to and the reason, or None where one slot has all traffic."""
+    """Return the weights to which an interrupted shift must return, and the reason, or None where one slot has all traffic."""
     start = taken_back(slots, live)
     if start is None:
         return None

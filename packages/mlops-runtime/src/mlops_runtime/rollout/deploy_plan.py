@@ -25,7 +25,7 @@ Request = Mapping[str, object]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What the Deploy machine does, whatever serves the model.
+    """What the Deploy machine does, on any target.
 
     What an execution that died has left is adopted, reverted or discarded; see ``dead_execution``. ``live`` is the pointer that the
     plan ends in, or that of now where nothing is deployed; ``container_sha256`` is of the package that it is about.
