@@ -7,7 +7,6 @@ light or dark mode too.
 from __future__ import annotations
 
 import io
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -204,6 +203,6 @@ def _svg(figure: Figure) -> str:
     buffer = io.StringIO()
     figure.savefig(buffer, format="svg", metadata={"Date": None}, transparent=True)
     text = buffer.getvalue()
-    text = re.sub("|".join(_VARIABLES), lambda match: f"var(--{_VARIABLES[match[0]]})", text[text.index("<svg") :])
-    # the page's own type, which the reader may enlarge
-    return re.sub(r"'DejaVu Sans'[^;\"]*sans-serif", "system-ui, sans-serif", text)
+    for color, name in _VARIABLES.items():
+        text = text.replace(color, f"var(--{name})")
+    return text[text.index("<svg") :]
