@@ -36,6 +36,14 @@ def test_every_path_of_architecture_exists() -> None:
     assert [path for path in paths if not (ROOT / path).exists()] == []
 
 
+def test_every_function_has_a_row() -> None:
+    """What each function does, and what it never does, is in one table."""
+    folders = {path.parent.name for path in (ROOT / "lambdas").glob("*/handler.py")}
+    named = {row[0].strip("`") for row in _rows("lambdas/README.md")}
+
+    assert folders - named == set()
+
+
 def test_every_module_of_wiring_exists() -> None:
     """A module is named below ``mlops_runtime``, or with its package."""
     below = [*(ROOT / "packages").glob("*/src"), ROOT / "src", *(ROOT / "packages").glob("*/src/mlops_runtime")]
