@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import aws_cdk as cdk
+import boto3
 import pyarrow as pa
 import pytest
 from aws_cdk import aws_iam as iam
@@ -121,6 +122,7 @@ class Third(cdk.Stack):
             training=training,
             evaluation=EvaluationPlan(label="on_hand", block="store_id", baselines=("shelf",)),
         )
+        self.returns = ModelRegistry.from_registry_name(self, "Returns", business_unit=unit, name="returns")
         (tags,) = (each for each in self.node.find_all() if each.node.path.endswith("Retraining/Tags"))
         assert isinstance(tags, lambda_.Function)
         cdk.CfnOutput(self, "TagsOutput", value=tags.function_name).override_logical_id("Tags")
@@ -142,7 +144,10 @@ def _second(folder: Path) -> Path:
 
 def _third(folder: Path) -> Path:
     app = cdk.App(outdir=str(folder / "cdk.out"))
-    Third(app, "Third", profile=Profile.DEVELOPMENT, folder=folder)
+    third = Third(app, "Third", profile=Profile.DEVELOPMENT, folder=folder)
+    reviewer = iam.Role(third, "Reviewing", assumed_by=iam.AccountRootPrincipal())
+    third.returns.grant_read(reviewer)
+    cdk.CfnOutput(third, "Reviewer", value=reviewer.role_arn)
     app.synth()
     return folder / "cdk.out"
 
@@ -168,6 +173,18 @@ class Unit:
         pages = self.cloud.client("cloudformation").get_paginator("list_stack_resources").paginate(StackName="Owner")
         found = [each for page in pages for each in page["StackResourceSummaries"]]
         return {each["LogicalResourceId"]: each["PhysicalResourceId"] for each in found}
+
+    def acting(self, output: str, service: str) -> Any:
+        """Return a client of a service in a role."""
+        keys = self.cloud.client("sts").assume_role(RoleArn=self.outputs[output], RoleSessionName="test")["Credentials"]
+        return boto3.client(
+            service,
+            endpoint_url=self.cloud.endpoint_url,
+            region_name="us-east-1",
+            aws_access_key_id=keys["AccessKeyId"],
+            aws_secret_access_key=keys["SecretAccessKey"],
+            aws_session_token=keys["SessionToken"],
+        )
 
     def invoke(self, output: str, event: dict[str, Any]) -> Any:
         """Invoke a function and return its answer."""
@@ -272,7 +289,7 @@ def test_what_the_monitor_finds_reaches_people(unit: Unit, wait_for: Callable[..
 
 
 def test_a_third_stack_prepares_training_sets_of_the_seconds_rows(unit: Unit, tmp_path: Path) -> None:
-    """Its function tags the snapshot that a set reads: metadata of a table that another stack defined, with the unit's key."""
+    """Its function tags the snapshot of a table that another stack defined, and its reviewer reads that one's packages."""
     assembly = _third(tmp_path)
     unit.outputs |= deployer.deploy(unit.cloud, assembly)["Third"]
     asked = {"as_of": unit.now().isoformat(), "now": unit.now().isoformat()}
@@ -281,6 +298,8 @@ def test_a_third_stack_prepares_training_sets_of_the_seconds_rows(unit: Unit, tm
     bucket, _, key = table["Parameters"]["metadata_location"].removeprefix("s3://").partition("/")
     metadata = json.loads(unit.loop.s3.get_object(Bucket=bucket, Key=key)["Body"].read())
     assert tag in metadata["refs"]
+    packages = unit.acting("Reviewer", "sagemaker").list_model_packages(ModelPackageGroupName=f"{UNIT}-returns")
+    assert len(packages["ModelPackageSummaryList"]) == 1
     deployer.destroy(unit.cloud, assembly)
 
 

@@ -1,0 +1,235 @@
+"""What a registry's names allow, defined here or imported: grants on its packages, and how people hear that one waits."""
+
+from collections.abc import Mapping
+from functools import reduce
+
+import aws_cdk as cdk
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_sns as sns
+
+from constructs import Construct
+from mlops_constructs._errors import ValidationError
+from mlops_constructs._roles import key_statement
+from mlops_constructs._validation import check_pattern, raise_if_any
+from mlops_constructs.model_registry.approval import DEFAULT_TIMEOUT, Approval, waiting_message
+from mlops_constructs.model_registry.package_permissions import READ, UPDATE, status_conditions
+from mlops_constructs.unit_interface import IBusinessUnit
+from mlops_runtime.registry.package_approval import registry_parameter
+
+# "<unit>-<name>" is also the endpoint's name, of at most 63 characters, and the start of job names
+_NAME = r"[a-z][a-z0-9-]{0,18}[a-z0-9]"
+
+
+class RegistryBase(Construct):
+    """A package group by its name, with how its packages are approved."""
+
+    def __init__(
+        self, scope: Construct, id: str, *, business_unit: IBusinessUnit, name: str, approval: Approval | None
+    ) -> None:
+        super().__init__(scope, id)
+        allowed = "2 to 20 lower-case letters, digits or hyphens, starting with a letter"
+        raise_if_any(self, "InvalidModelRegistry", [check_pattern("name", name, pattern=_NAME, allowed=allowed)])
+        self._unit = business_unit
+        self._group_name = f"{business_unit.name}-{name}"
+        self._approval = Approval.manual() if approval is None else approval
+        self._group_arn: str
+        self._entry_arn: str
+        self._approver: iam.IRole
+
+    @property
+    def business_unit(self) -> IBusinessUnit:
+        """The unit that owns it."""
+        return self._unit
+
+    @property
+    def group_name(self) -> str:
+        """Name of the package group, ``<unit>-<name>``."""
+        return self._group_name
+
+    @property
+    def group_arn(self) -> str:
+        """ARN of the package group."""
+        return self._group_arn
+
+    @property
+    def packages_arn(self) -> str:
+        """ARN pattern of the packages in the group."""
+        return cdk.Stack.of(self).format_arn(
+            service="sagemaker", resource="model-package", resource_name=f"{self._group_name}/*"
+        )
+
+    @property
+    def approval(self) -> Approval:
+        """How a package becomes approved."""
+        return self._approval
+
+    @property
+    def approver_role(self) -> iam.IRole:
+        """Role in which people approve: the one given, or the registry's own."""
+        return self._approver
+
+    @property
+    def topic(self) -> sns.ITopic:
+        """Topic that tells people which package waits."""
+        return self._unit.topic if self._approval.topic is None else self._approval.topic
+
+    def approve_statements(self) -> list[iam.PolicyStatement]:
+        """Return what a machine needs to approve by policy; it may set nothing else. Empty where a person approves."""
+        if not self._approval.is_automatic:
+            return []
+        return [
+            iam.PolicyStatement(
+                actions=[UPDATE], resources=[self.packages_arn], conditions=status_conditions("Approved")
+            )
+        ]
+
+    def waiting_message(self, variables: Mapping[str, str]) -> dict[str, object]:
+        """Return the arguments of ``sns:publish`` that tell people that a package waits.
+
+        Args:
+            variables: Expressions, as ``mlops_constructs.model_registry.approval.waiting_message`` wants them.
+        """
+        return waiting_message(
+            topic_arn=self.topic.topic_arn,
+            group_name=self._group_name,
+            days=self._timeout_seconds / 86400,
+            approver_arn=self.approver_role.role_arn,
+            variables=variables,
+        )
+
+    def notify_statements(self) -> list[iam.PolicyStatement]:
+        """Return what a machine needs to publish that message."""
+        topic = self.topic
+        key = self._unit.key if self._approval.topic is None else topic.master_key
+        publish = iam.PolicyStatement(actions=["sns:Publish"], resources=[topic.topic_arn])
+        return [publish] if key is None else [publish, key_statement(key, services=["sns"])]
+
+    def grant_read(self, grantee: iam.IGrantable) -> iam.Grant:
+        """Let somebody list and read the packages.
+
+        Args:
+            grantee: Who.
+        """
+        return iam.Grant.add_to_principal(
+            grantee=grantee, actions=list(READ), resource_arns=[self._group_arn, self.packages_arn]
+        )
+
+    def grant_approve(self, grantee: iam.IGrantable) -> iam.Grant:
+        """Let somebody set a package to approved or rejected, and change nothing else without that. Never grant it to what trains.
+
+        An approval counts only in ``approver_role``: rollouts refuse any other.
+
+        Args:
+            grantee: Who.
+        """
+        return iam.Grant.add_to_principal(
+            grantee=grantee,
+            actions=[UPDATE],
+            resource_arns=[self.packages_arn],
+            conditions=status_conditions("Approved", "Rejected"),
+        ).combine(self.grant_read(grantee))
+
+    def grant_review(self, grantee: iam.IGrantable) -> iam.Grant:
+        """Let somebody use ``mlops models show``, and ``approve`` and ``reject`` where the registry's own role approves.
+
+        That is: read the packages, their evaluations and the gate's results, the rule, and take the approvers' role.
+
+        Args:
+            grantee: Who, such as the role of the unit's lead.
+        """
+        artifacts = self._unit.artifacts
+        key = key_statement(self._unit.key, services=["s3"], actions=["kms:Decrypt"])
+        grants = [
+            self.grant_read(grantee),
+            iam.Grant.add_to_principal(
+                grantee=grantee,
+                actions=["s3:GetObject"],
+                resource_arns=[artifacts.arn_for_objects(f"{folder}/*") for folder in ("evaluations", "gates")],
+            ),
+            iam.Grant.add_to_principal(
+                grantee=grantee,
+                actions=key.actions,
+                resource_arns=key.resources,
+                conditions=key.conditions,
+            ),
+            iam.Grant.add_to_principal(grantee=grantee, actions=["ssm:GetParameter"], resource_arns=[self._entry_arn]),
+        ]
+        if self._approval.approver is None:
+            grants.append(self.approver_role.grant_assume_role(grantee.grant_principal))
+        return reduce(iam.Grant.combine, grants)
+
+    @property
+    def _timeout_seconds(self) -> int:
+        timeout = DEFAULT_TIMEOUT if self._approval.timeout is None else self._approval.timeout
+        return int(timeout.to_seconds(integral=False))
+
+
+class ImportedRegistry(RegistryBase):
+    """The package group of another stack of the unit. Define one with ``ModelRegistry.from_registry_name``."""
+
+    def __init__(
+        self, scope: Construct, id: str, *, business_unit: IBusinessUnit, name: str, approval: Approval | None
+    ) -> None:
+        super().__init__(scope, id, business_unit=business_unit, name=name, approval=approval)
+        stack, entry = cdk.Stack.of(self), registry_parameter(unit=business_unit.name, group=self._group_name)
+        self._group_arn = stack.format_arn(
+            service="sagemaker", resource="model-package-group", resource_name=self._group_name
+        )
+        self._entry_arn = stack.format_arn(service="ssm", resource="parameter", resource_name=entry.lstrip("/"))
+
+    @property
+    def approver_role(self) -> iam.IRole:
+        """Role in which people approve, if the import named it.
+
+        Raises:
+            ValidationError: If it did not.
+        """
+        if self._approval.approver is None:
+            fix = "import the registry with approval=Approval.manual(approver=...)"
+            raise ValidationError(
+                "UnknownApprover", [f"the approvers' role of {self._group_name!r} is not known; {fix}"], self
+            )
+        return self._approval.approver
+
+    @property
+    def approval_environment(self) -> Mapping[str, str]:
+        """Refused: the rule is complete in the owner's stack alone.
+
+        Raises:
+            ValidationError: Always.
+        """
+        raise self._refused("no function can read its rule")
+
+    def approve_by_policy(self, machine_role: iam.IRole) -> None:
+        """Refuse a machine that approves, and do nothing where people approve.
+
+        Args:
+            machine_role: Role of the machine that registers packages.
+
+        Raises:
+            ValidationError: If the approval is automatic.
+        """
+        del machine_role
+        if self._approval.is_automatic:
+            raise self._refused("no pipeline may approve its packages")
+
+    def serve_from(self, location: str) -> None:
+        """Refuse an endpoint: its location belongs into the rule in the owner's parameter.
+
+        Args:
+            location: Where the role of an endpoint may read models.
+
+        Raises:
+            ValidationError: Always.
+        """
+        raise self._refused(f"no endpoint can serve its packages from {location}")
+
+    def _refused(self, what: str) -> ValidationError:
+        fix = "define that in the registry's own stack, or a ModelRegistry(...) in this one"
+        return ValidationError(
+            "RegistryOfAnotherStack",
+            [
+                f"registry {self._group_name!r} is imported, so {what}: whose approvals count is written by its owner; {fix}"
+            ],
+            self,
+        )
