@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,12 @@ def is_cloud(item: pytest.Item) -> bool:
     definitions = [each[-1] for each in info.name2fixturedefs.values()] if info is not None else []
     codes = [getattr(getattr(each, "func", None), "__code__", None) for each in definitions]
     return any(code is not None and _STARTS_A_CLOUD.intersection(code.co_names) for code in codes)
+
+
+@pytest.hookimpl(tryfirst=True, optionalhook=True)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Return three processes, as most tests wait; the fast tier waits for nothing, and each process collects all tests anew."""
+    return min(3, os.cpu_count() or 1) if "not cloud" in config.option.markexpr else 3
 
 
 @pytest.hookimpl(tryfirst=True)
