@@ -97,6 +97,7 @@ _MECHANISM = frozenset(
         "deployer",
         "faults",
         "process_fork",
+        "recorded_types",
         "function_processes",
         "log_pipe",
         "launcher",

@@ -193,7 +193,7 @@ def test_a_store_is_deployed_measured_and_changed_in_place(
 ) -> None:
     """Sort order and ids as declared; an empty table has no age, a filled one has; another owner keeps table and rows."""
     from mlops_local.stacks.deployer import deploy, destroy
-    from mlops_local.stacks.resource_types import list_recorded
+    from mlops_local.stacks.recorded_types import list_recorded
 
     now = _now(cloud)
     declared = group(freshness=timedelta(days=2))

@@ -5,7 +5,8 @@ import time
 
 import pytest
 
-from mlops_local.stacks import deployer, resource_types
+from mlops_local.stacks import deployer
+from mlops_local.stacks.recorded_types import list_recorded
 
 
 def until(look, seconds=60):
@@ -149,9 +150,5 @@ def test_parameters_and_logs(foreign):
 
 def test_the_flow_log_is_only_recorded(foreign):
     """What a laptop cannot do is said: the flow log is listed as recorded."""
-    found = {
-        row.resource_type
-        for row in resource_types.list_recorded(foreign.client("cloudformation"))
-        if row.stack == "Foreign"
-    }
+    found = {row.resource_type for row in list_recorded(foreign.client("cloudformation")) if row.stack == "Foreign"}
     assert found == {"AWS::EC2::FlowLog"}

@@ -11,6 +11,7 @@ import botocore.exceptions
 import pytest
 
 from mlops_local.stacks import resource_types
+from mlops_local.stacks.recorded_types import RecordedResource, list_recorded
 
 FUNCTION_ROLE = {
     "Type": "AWS::IAM::Role",
@@ -57,8 +58,8 @@ def test_records_and_lists_what_has_no_effect(apply, cloud):
     output = {"Id": {"Fn::GetAtt": ["Flow", "Id"]}}
     status, first, _ = apply("cfn-recorded", flow("vpc-1"), output)
     assert status == "CREATE_COMPLETE"
-    row = resource_types.RecordedResource("cfn-recorded", "Flow", "AWS::EC2::FlowLog", first["Id"])
-    assert row in resource_types.list_recorded(cloud.client("cloudformation"))
+    row = RecordedResource("cfn-recorded", "Flow", "AWS::EC2::FlowLog", first["Id"])
+    assert row in list_recorded(cloud.client("cloudformation"))
     assert "cfn-recorded/Flow (AWS::EC2::FlowLog)" in cloud.status()["recorded"]
     status, second, _ = apply("cfn-recorded", flow("vpc-2"), output)
     assert status == "UPDATE_COMPLETE"
@@ -242,15 +243,6 @@ def test_fails_for_a_value_of_an_attribute():
     """An attribute that CloudFormation computes cannot be set."""
     with pytest.raises(resource_types.SchemaError, match="#/Id: is read-only"):
         resource_types.check_schema("AWS::EC2::FlowLog", {**FLOW_LOG, "Id": "fl-1"})
-
-
-def test_knows_the_types_that_the_constructs_use():
-    """What only AWS does is recorded; what is executed is not among it."""
-    assert {
-        "AWS::EC2::FlowLog", "AWS::Glue::TableOptimizer",
-        "AWS::Glue::DataQualityRuleset", "AWS::Glue::SecurityConfiguration", "AWS::EC2::NetworkAcl", "AWS::EC2::NetworkAclEntry",
-    } <= resource_types.recorded_types()  # fmt: skip
-    assert "AWS::CloudWatch::CompositeAlarm" not in resource_types.recorded_types()
 
 
 def test_a_keyword_on_strings_sees_a_boolean_as_its_text() -> None:

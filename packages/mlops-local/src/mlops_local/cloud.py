@@ -30,7 +30,7 @@ from botocore.credentials import Credentials
 from mlops_local import session_processes
 from mlops_local.egress import environment as egress
 from mlops_local.settings import ACCOUNT, REGION, ROOT_KEY
-from mlops_local.stacks.resource_types import list_recorded
+from mlops_local.stacks.recorded_types import list_recorded
 
 # real seconds
 _START_LIMIT = 30.0

@@ -29,7 +29,7 @@ from ministack.services import (
 from ministack.services.cloudformation import provisioners, stacks
 
 from mlops_local import compat
-from mlops_local.stacks import resource_types
+from mlops_local.stacks import recorded_types, resource_types
 
 compat.expect("ministack.services.alb", _lb_attrs=object, _lbs=object, _tgs=object)
 compat.expect("ministack.services.cloudwatch", _alarms=object, _composite_alarms=object, _dashboards=object)
@@ -94,7 +94,7 @@ def install() -> None:
         _keep_name(handlers[resource_type], name)
     _protect(handlers["AWS::DynamoDB::Table"], _table_is_protected)
     _protect(handlers["AWS::ElasticLoadBalancingV2::LoadBalancer"], _balancer_is_protected)
-    for resource_type in resource_types.recorded_types():
+    for resource_type in recorded_types.recorded_types():
         _remember(resource_type, handlers[resource_type])
 
 
