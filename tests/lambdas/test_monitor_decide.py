@@ -292,5 +292,5 @@ def test_a_spec_that_names_what_the_model_has_not_is_a_problem_and_no_failure(wo
     )
     world.traffic(like_training(1000), labelled=False)
     report = world.run()
-    assert report.problems == {"the monitor names 'gone', which the live model does not have": 1}
+    assert report.drift.problems == {"the monitor names 'gone', which the live model does not have": 1}
     assert [feature.name for feature in report.drift.features] == ["price"]

@@ -13,6 +13,7 @@ from mlops_runtime.contracts.monitor import Baseline, MonitorState
 from mlops_runtime.contracts.rollout import LivePointer
 from mlops_runtime.jobs.monitor_explain import explain, sample
 from mlops_runtime.monitor.counting.baseline import category_baseline, number_baseline
+from mlops_runtime.monitor.monitors.attribution_ranking import attribution_violations
 from mlops_runtime.monitor.monitors.attributions import attributions
 from mlops_runtime.serving.onnx_model import load, load_archive
 
@@ -104,7 +105,8 @@ def test_the_same_traffic_is_no_drift_and_other_traffic_is(s3, lines, models, pu
         assert found.problems is None
         assert found.state is state
         assert list(found.attributions) == ["price", "stock", "store"]
-        assert len(found.violations) == (state is MonitorState.VIOLATION)
+        told = attribution_violations(baseline.attributions, found, 0.9, "label0")
+        assert len(told) == (state is MonitorState.VIOLATION)
 
 
 def test_every_hour_has_its_share_and_the_same_window_the_same_sample(s3, lines, model):
