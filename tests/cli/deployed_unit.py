@@ -148,7 +148,7 @@ class DeployedUnit:
         self._update("REMOVE #owner, lock_until", None)
 
     def take_back(self, *, since: str = "", until: str = "") -> None:
-        """The row tells of a rollout that was taken back; of none where no time is given."""
+        """The row tells of a rollout that was rolled back; of none where no time is given."""
         times = [{"since": since, "until": until}] if since else []
         self.dynamodb.update_item(
             TableName=f"{self.name}-rollout",

@@ -155,7 +155,7 @@ def test_an_endpoint_must_be_named_where_there_are_several(
 
     told = monitor("report")
     assert told.returncode == 1
-    assert "say which endpoint; there are: " in told.stderr
+    assert "name an endpoint; deployed are: " in told.stderr
     assert monitored.endpoint in told.stderr
     unwatched = monitor("report", bare.endpoint)
     assert unwatched.returncode == 1
@@ -188,7 +188,7 @@ def test_a_person_reads_states_problems_and_what_to_do() -> None:
     assert lines[2] == "  engine         counted by a function as captures arrived"
     assert lines[3].startswith("  drift          VIOLATION         features moved by more than they may")
     assert "; do: read what moved" in lines[3]
-    assert lines[4] == "  quality        OK                the model is no worse than it may be"
+    assert lines[4] == "  quality        OK                the model is within its limits"
     assert lines[-2:] == [
         "  problem        2 x row has 3 values instead of 4",
         "  problem        1 x price: text instead of a number",

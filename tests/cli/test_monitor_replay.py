@@ -149,7 +149,7 @@ def test_calls_of_a_rollout_that_was_taken_back_are_left_out_as_the_monitor_does
     assert (with_it["as_it_is"][-1]["rows"], with_it["taken_back_objects"]) == (ROWS + ROWS // 2, 0)
     assert [window["rows"] for window in without["as_it_is"]] == [report.rows for report in monitored.reports]
     assert without["taken_back_objects"] == 1
-    assert "left out: 1 object with calls of a rollout that was taken back" in told.stdout
+    assert "left out: 1 object with calls of a rollout that was rolled back" in told.stdout
 
 
 def test_windows_before_the_live_model_say_so(monitored: MonitoredUnit, replay: Run) -> None:
@@ -190,7 +190,7 @@ def test_features_that_the_live_model_has_not_are_left_out_and_said(monitored: M
             [
                 "minimum_effect must be a number, got 'big'",
                 "--set must be NAME=VALUE, got 'x'",
-                "minimum_ndcg is no threshold of drift, and counts say nothing of it",
+                "minimum_ndcg is not a threshold of drift, and counts do not contain it",
             ],
         ),
         (("--set", "significance=1", "--set", "minimum_rows=1"), ["significance must be above 0", "minimum_rows must be at"]),

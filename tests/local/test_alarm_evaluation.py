@@ -148,7 +148,7 @@ def test_expressions_build_on_expressions() -> None:
         ([{"Id": "e", "Expression": "IF(m, 1)"}, stat("m")], "IF takes 3 arguments, got 2"),
         ([{"Id": "e", "Expression": "(m"}, stat("m")], "needs ')', got its end"),
         ([{"Id": "e", "Expression": "m +"}, stat("m")], "needs a number, an id or '(', got its end"),
-        ([{"Id": "e", "Expression": "other"}, stat("m")], "expressions refer to other, which is no Id of Metrics"),
+        ([{"Id": "e", "Expression": "other"}, stat("m")], "expressions refer to other, which is not an Id of Metrics"),
         (
             [{"Id": "e", "Expression": "f + m"}, {"Id": "f", "Expression": "e", "ReturnData": False}, stat("m")],
             "none to itself",

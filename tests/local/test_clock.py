@@ -185,7 +185,7 @@ def test_fails_to_go_back_under_what_counts_on_it() -> None:
     clock.add_guard(lambda: "1 alarms exist")
     with pytest.raises(
         clock.ClockError,
-        match=r"cannot go back to 2017-01-02T00:00:00\.000Z: 2 schedules exist; 1 alarms exist; go back before",
+        match=r"cannot be set back to 2017-01-02T00:00:00\.000Z: 2 schedules exist; 1 alarms exist; set it back before",
     ):
         clock.jump(datetime(2017, 1, 2, tzinfo=UTC).timestamp())
 
@@ -205,7 +205,7 @@ def test_is_set_over_http(own_cloud: Callable[..., Cloud]) -> None:
         AlarmName="a", Namespace="n", MetricName="m", Statistic="Sum", Period=60, EvaluationPeriods=1, Threshold=1,
         ComparisonOperator="GreaterThanThreshold",
     )  # fmt: skip
-    with pytest.raises(CloudError, match=r"the clock cannot go back to 2016-01-01T00:00:00\.000Z: 1 alarms exist"):
+    with pytest.raises(CloudError, match=r"the clock cannot be set back to 2016-01-01T00:00:00\.000Z: 1 alarms exist"):
         cloud.clock_jump(to=datetime(2016, 1, 1, tzinfo=UTC))
 
 

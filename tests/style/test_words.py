@@ -30,7 +30,7 @@ WORDS = {
     r"\b(a|the|this|that|each|any|one|at|in|within|last) moments?\b": "time",
     r"\bwho (calls|asks|reads|wants|owns)\b": "the caller, the reader",
     r"\b(so|as) many [a-z\s]{1,30} as\b": "the number of",
-    r"\blook(s|ed|ing)? (at|into)\b": "check, read, inspect",
+    r"(?<!Another )\blook(s|ed|ing)? (at|into)\b": "check, read, inspect",
     r"\bjudg(e|es|ed|ing)\b(?!\()": "evaluate",
     r"(?<!\.)\b(rests|rested)\b(?![:(])": "is paused",
     r"(?<![-,])\bw(a|o)kes?\b": "starts, is invoked",
@@ -41,18 +41,8 @@ _FOLDERS = ("README.md", "CHANGELOG.md", "docs/", "examples/", "lambdas/", "src/
 _PLACEHOLDER = re.compile(r"\{[^{}]*\}")
 _CODE_OF_TEMPLATE = re.compile(r"\{[{%].*?[%}]\}")
 _NOT_PROSE = ("docs/worklog/", "docs/verified.md")
-# folders that are not written again yet: each leaves this list once nothing in it is found
-_LATER: tuple[str, ...] = (
-    "docs/adr/",
-    "docs/campaign.md",
-    "docs/errors.md",
-    "src/mlops_constructs/business_unit/",
-    "src/mlops_constructs/model_registry/",
-    "packages/mlops-cli/src/mlops_cli/monitor",
-    "packages/mlops-local/",
-    "packages/mlops-runtime/src/mlops_runtime/contracts/monitor",
-    "packages/mlops-runtime/src/mlops_runtime/monitor/",
-)
+# decisions and the measured campaign are not written again yet
+_LATER = ("docs/adr/", "docs/campaign.md")
 
 
 def _prose(path: Path) -> Iterator[tuple[int, str]]:
@@ -91,5 +81,5 @@ def test_words_are_plain() -> None:
         and path.suffix in {".py", ".md", ".jinja", ".html"}
     ]
 
-    assert len(read) > 20
+    assert len(read) > 500
     assert [each for path in read for each in _found(path)] == []

@@ -94,7 +94,7 @@ class DefinedRecords(AuditRecords):
         ]
 
     def grant_verify(self, grantee: iam.IGrantable) -> iam.Grant:
-        """Let somebody read all records, seals and published heads, and the public keys."""
+        """Grant reading all records, seals, published heads and public keys."""
         keys = [self.signing_key.key_arn, self.pause_key.key_arn]
         looked = iam.Grant.add_to_principal(grantee=grantee, actions=["kms:GetPublicKey"], resource_arns=keys)
         return looked.combine(self.bucket.grant_read(grantee)).combine(self.heads.grant_read(grantee))

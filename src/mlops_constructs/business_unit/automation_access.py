@@ -113,7 +113,7 @@ class FreezeCalendar:
         freezes: The times, in any order.
 
     Raises:
-        ValidationError: With every time that is none, is told nowhere, ends before it starts or overlaps another.
+        ValidationError: With every time that is invalid, has no time zone, ends before it starts or overlaps another.
 
     Example:
         >>> calendar = FreezeCalendar.of(

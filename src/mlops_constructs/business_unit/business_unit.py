@@ -73,7 +73,7 @@ class BusinessUnit(Construct):
         platform: A platform whose Terraform estate hands over network and key by parameters, which are read when the stack is
             deployed (module ``terraform/platform`` writes them); a later value reaches the unit with its next deployment. It takes
             the place of ``network`` and ``encryption_key``. Default: the unit is on none.
-        freeze: Times in which no model is retrained, approved or promoted. Default: there are none.
+        freeze: Times in which no model is retrained, approved or promoted. Default: none.
 
     Raises:
         ValidationError: If a name or tag value is not allowed.
@@ -312,13 +312,13 @@ class BusinessUnit(Construct):
 
     @property
     def automation_environment(self) -> Mapping[str, str]:
-        """Environment by which a function knows whether automatic work rests (``mlops_runtime.business_unit.automation``)."""
+        """Environment by which a function knows whether automatic work is stopped (``mlops_runtime.business_unit.automation``)."""
         return automation_environment(
             self._name, table=self._automation_table, freeze=canonical_json(self._freeze).decode()
         )
 
     def automation_statements(self) -> list[iam.PolicyStatement]:
-        """Return what a function needs to read whether automatic work rests."""
+        """Return the IAM statements to read whether automatic work is stopped."""
         return automation_statements(self._automation_table, key=self._key)
 
     def audit_statements(self, name: str) -> list[iam.PolicyStatement]:
@@ -338,7 +338,7 @@ class BusinessUnit(Construct):
         self._records.admit(role)
 
     def grant_verify(self, grantee: iam.IGrantable) -> iam.Grant:
-        """Let somebody verify the audit chains: read records, seals, published heads and the public keys.
+        """Grant verifying the audit chains: reading records, seals, published heads and the public keys.
 
         Args:
             grantee: Who, such as the role of auditors. They read the rows with ``rollout.table.grant_read_data``.
@@ -346,7 +346,7 @@ class BusinessUnit(Construct):
         return self._records.grant_verify(grantee)
 
     def grant_pause(self, grantee: iam.IGrantable) -> iam.Grant:
-        """Let somebody pause and resume the unit's automation with ``mlops pause`` and ``mlops resume``.
+        """Grant pausing and resuming the unit's automation with ``mlops pause`` and ``mlops resume``.
 
         Args:
             grantee: Who, such as the role of those on call.

@@ -301,8 +301,9 @@ def define_security_group(
 ) -> ec2.SecurityGroup:
     """Define the security group of all that runs in a unit: no ingress, egress to port 443.
 
-    Whatever runs in the network names this group, and the group depends on endpoints and routes: they are there before any function
-    or job, and go after the last of them. Without that, CloudFormation deletes them first, beside custom resources that need them.
+    All functions, jobs and endpoints in the network use this group, and the group depends on endpoints and routes: they are there
+    before any function or job, and go after the last of them. Without that, CloudFormation deletes them first, beside custom
+    resources that need them.
 
     Made networks have no route but to their endpoints, so that 443 reaches the services named there and nothing else. The prefix
     lists of S3 and DynamoDB have an id of their own in each region, which cannot be known at synth.

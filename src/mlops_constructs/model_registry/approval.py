@@ -58,7 +58,7 @@ def waiting_message(
         f"'Model (SHA-256): ' & {v['model_sha256']}",
         f"'Evaluation: ' & {v['evaluation_uri']}",
         "''",
-        f"'Look at it:  mlops models show ' & {name}",
+        f"'Show it:     mlops models show ' & {name}",
         f"'Approve it:  mlops models approve ' & {name} & ' --reason \"why\"'",
         f"'Reject it:   mlops models reject ' & {name} & ' --reason \"why\"'",
         "''",
@@ -88,7 +88,7 @@ class Approval:
 
     @classmethod
     def automatic(cls, *, approver: iam.IRole | None = None) -> "Approval":
-        """Approve every package that passed the gate, unless automatic work rests; then a person may.
+        """Approve every package that passed the gate, unless automatic work is stopped; then a person approves.
 
         Args:
             approver: Role that people approve in where the machine left a package. Default: the registry defines one.

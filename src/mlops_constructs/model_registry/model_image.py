@@ -59,9 +59,9 @@ def find_image(
     Args:
         framework: Such as ``xgboost``.
         version: In full, such as ``3.0-5``.
-        use: What it is for. Default: whatever the version has.
-        processor: What it runs on. Default: whatever the version has.
-        python: Python in the image, such as ``py312``. Default: whatever the version has.
+        use: Purpose of the image. Default: that of the version.
+        processor: Its processor. Default: that of the version.
+        python: Python in the image, such as ``py312``. Default: that of the version.
 
     Raises:
         ValidationError: If framework or version are unknown, or none or several images fit; it names what there is.
@@ -170,12 +170,12 @@ class ModelImage:
     ) -> "ModelImage":
         """Name one of AWS's images for a framework, in the region of the stack.
 
-        AWS publishes these by tag. Without ``digest`` such an image runs jobs only; what serves is named by digest
+        AWS publishes these by tag. Without ``digest`` such an image runs jobs only; serving images are named by digest
         (``docs/adr/0008-prebuilt-images.md``).
 
         Args:
             framework: ``pytorch``, ``sklearn``, ``tensorflow`` or ``xgboost``.
-            version: In full, such as ``3.0-5``: a shorter one names whatever was published last.
+            version: In full, such as ``3.0-5``: a shorter one names the version published last.
             use: ``inference`` or ``training``. Default: not needed where both are the same image.
             processor: ``cpu`` or ``gpu``. Default: not needed where there is one.
             python: Python in the image, such as ``py312``. Default: not needed where there is one.

@@ -35,7 +35,7 @@ class ModelRegistry(RegistryBase):
         id: Construct id.
         business_unit: The unit.
         name: Name of the model: 2 to 20 lower-case letters, digits, hyphens; the group is ``<unit>-<name>``.
-        approval: How a package that passed the gate becomes approved. Default: by a person, who hears of it on the unit's topic.
+        approval: How a package that passed the gate becomes approved. Default: by a person, whom the unit's topic notifies.
 
     Raises:
         ValidationError: If the name is not allowed.

@@ -21,7 +21,7 @@ def status_conditions(*statuses: str) -> dict[str, dict[str, object]]:
     """Return the conditions that an update sets the approval to one of these, and leaves alone the hash that was registered.
 
     One without a status does not pass. No key knows the container of a request: one that differs from the hash is refused by
-    whoever deploys it.
+    the principal that deploys it.
 
     See: https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonsagemaker.html
     """

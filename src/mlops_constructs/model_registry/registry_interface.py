@@ -68,13 +68,13 @@ class IModelRegistry(Protocol):
         ...
 
     def grant_read(self, grantee: iam.IGrantable) -> iam.Grant:
-        """Let somebody list and read the packages."""
+        """Grant listing and reading the packages."""
         ...
 
     def grant_approve(self, grantee: iam.IGrantable) -> iam.Grant:
-        """Let somebody set a package to approved or rejected."""
+        """Grant setting a package to approved or rejected."""
         ...
 
     def grant_review(self, grantee: iam.IGrantable) -> iam.Grant:
-        """Let somebody use ``mlops models show``, and approve and reject where the registry's own role approves."""
+        """Grant ``mlops models show``, and approve and reject if the registry's own role approves."""
         ...

@@ -91,7 +91,7 @@ def test_people_hear_what_waits_and_what_to_type(run_machine: Callable[..., Any]
         f"Model (SHA-256): {'d' * 64}",
         "Evaluation: s3://a/e.json",
         "",
-        "Look at it:  mlops models show demand-forecast/7",
+        "Show it:     mlops models show demand-forecast/7",
         'Approve it:  mlops models approve demand-forecast/7 --reason "why"',
         'Reject it:   mlops models reject demand-forecast/7 --reason "why"',
         "",

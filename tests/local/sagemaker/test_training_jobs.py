@@ -176,7 +176,7 @@ def test_fails_on_what_does_not_fit(plane: "Plane", changes: dict[str, Any], mes
 
 def test_only_what_trains_on_spot_can_be_interrupted(plane: "Plane") -> None:
     """Another name, another method and another body are refused by name."""
-    with pytest.raises(CloudError, match="'absent' is no managed spot training job that trains now"):
+    with pytest.raises(CloudError, match="'absent' is not a managed spot training job that trains now"):
         plane.cloud.interrupt_training("absent")
     assert training_jobs.control("GET", b"")[0] == 405
     assert training_jobs.control("POST", json.dumps([]).encode())[0] == 400

@@ -41,7 +41,7 @@ def test_data_are_analyzed_by_the_contract(container: Container) -> None:
 
     statistics = container.read("statistics.json")
     assert statistics["dataset"] == {"item_count": 10}
-    assert (statistics["analyzer"], statistics["problems"]) == ("mlops_runtime", {"line is no capture record": 1})
+    assert (statistics["analyzer"], statistics["problems"]) == ("mlops_runtime", {"line is not a capture record": 1})
     found = [
         (v["feature_name"], v["constraint_check_type"])
         for v in container.read("constraint_violations.json")["violations"]
@@ -94,7 +94,7 @@ def test_a_window_without_rows_is_no_success(container: Container) -> None:
     """With what was wrong."""
     container.environment["baseline_constraints"] = container.put("c.json", CONSTRAINTS)
     container.capture(["{", "["])
-    with pytest.raises(JobError, match=r"no row: line is no capture record \(2 times\)"):
+    with pytest.raises(JobError, match=r"no row: line is not a capture record \(2 times\)"):
         model_monitor.run(container.environment)
 
 

@@ -29,9 +29,9 @@ def test_the_most_frequent_stand_first() -> None:
 
 def test_problems_of_a_monitor_are_among_them() -> None:
     """They are in its result; one that two of them met counts twice."""
-    quality = replace(REPORT.quality, problems={"label is no number": 3, "a": 1})
+    quality = replace(REPORT.quality, problems={"label is not a number": 3, "a": 1})
 
-    assert problems(replace(REPORT, problems={"a": 1}, quality=quality)) == [("label is no number", 3), ("a", 2)]
+    assert problems(replace(REPORT, problems={"a": 1}, quality=quality)) == [("label is not a number", 3), ("a", 2)]
 
 
 def test_more_than_one_in_a_hundred_is_much() -> None:
@@ -89,8 +89,8 @@ def said(evidence: Evidence, spec: MonitorSpec | None = None) -> str:
             "100 are needed",
         ),
         (
-            {"quality": replace(GOOD, rows=0, unjudged="no label can be used, label is no number: 9")},
-            "no drift in 1,000 rows; quality is not judged: no label can be used, label is no number: 9",
+            {"quality": replace(GOOD, rows=0, unjudged="no label can be used, label is not a number: 9")},
+            "no drift in 1,000 rows; quality is not evaluated: no label can be used, label is not a number: 9",
         ),
         ({"traffic": Traffic(invocations=5), "rows": 0, "quality": None}, "calls were made and none was captured; no labels yet"),
         ({"traffic": Traffic(uncounted=5), "quality": None}, "captures of the newest hours are not counted; no labels yet"),
@@ -110,7 +110,7 @@ def test_a_sentence_for_each_state(change: dict[str, Any], expected: str) -> Non
 @pytest.mark.parametrize(
     ("rows", "expected"),
     [
-        (0, "nobody called since the model went live at 2017-08-10T12:00Z; no labels yet"),
+        (0, "no requests in this window since the model went live at 2017-08-10T12:00Z; no labels yet"),
         (
             120,
             "120 rows since the model went live at 2017-08-10T12:00Z are too few to decide about drift, 200 are needed",
@@ -152,7 +152,7 @@ def test_a_message_says_what_happened_what_to_do_and_where() -> None:
     assert text[0].startswith("demand-forecast: drift in 2 of 3 windows")
     assert text[2] == "Window: 2017-08-07T00:00:00Z to 2017-08-14T00:00:00Z, 1,000 rows, 500 labelled"
     assert "- price: mean rose 12 %, from 4.1 to 4.59" in text
-    assert text[text.index("What to do:") + 1].startswith("- if the feed is broken, mend it")
+    assert text[text.index("What to do:") + 1].startswith("- if the feed is broken, fix it")
     assert "- line is not JSON: 3, the newest in capture/e/v/2017/08/08/01/o.jsonl" in text
     assert text[-1] == "Report: s3://artifacts/report.json"
 

@@ -248,7 +248,7 @@ def test_an_engine_that_cannot_leave_hours_out_rests_where_a_rollout_was_taken_b
     times = [TakenBack(since="2017-08-07T20:00:00Z", until=f"2017-08-{until}:00Z")]
     timeline.table.row = replace(timeline.table.row, taken_back=canonical_json(times).decode())
     report = timeline.run(25, executions=lambda evidence, _: evidence)
-    reason = f"a rollout was taken back at 2017-08-{until}:00Z: calls of its model are among the window's"
+    reason = f"a rollout was rolled back at 2017-08-{until}:00Z: calls of its model are among the window's"
     assert report.suppressed == (reason if told else None)
     assert timeline.run(25).suppressed is None
 

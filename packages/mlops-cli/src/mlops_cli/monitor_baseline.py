@@ -116,7 +116,7 @@ def read(path: Path, live: "Baseline") -> "Baseline":
         live: The live model's baseline: the inputs must be the same.
 
     Raises:
-        UserError: If there is none, it is no baseline, or it is of other inputs.
+        UserError: If it is missing, invalid, or of other inputs.
     """
     from mlops_runtime.contracts import ContractError, from_json
     from mlops_runtime.contracts.monitor import Baseline
@@ -126,7 +126,7 @@ def read(path: Path, live: "Baseline") -> "Baseline":
     except OSError as error:
         raise UserError(f"cannot read the baseline {path}: {error.strerror}") from error
     except ContractError as error:
-        raise UserError(f"{path} is no baseline: {error}; make one with mlops monitor baseline") from error
+        raise UserError(f"{path} is not a baseline: {error}; create one with mlops monitor baseline") from error
     names, others = ([(each.name, each.type) for each in one.features] for one in (live, found))
     if names != others:
         raise UserError(f"{path} must be of the live model's inputs {_told(names)}, got {_told(others)}")
@@ -149,8 +149,8 @@ def recount(
         variant: Name of the variant.
         window: Which hours.
         against: The baseline.
-        since: When the model went live: earlier calls are another one's. None where nobody knows it.
-        aside: Rollouts that were taken back: objects with calls from their time are left out.
+        since: When the model went live: earlier calls are another one's. None if unknown.
+        aside: Rollouts that were rolled back: objects with calls from their time are left out.
     """
     from mlops_runtime.contracts.rollout import is_among
     from mlops_runtime.monitor.archive import HourlyCounts

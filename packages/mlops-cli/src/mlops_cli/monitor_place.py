@@ -70,7 +70,7 @@ class Watched:
             window: ``newest``, the hour in which it ended, or the day if no other ended then.
 
         Raises:
-            UserError: If there is none, or several of the day, or the window is no time.
+            UserError: If none matches, the day has several, or the window is not a time.
         """
         newest = self.archive.newest(self.now, most=_LISTED)
         if not newest:
@@ -132,7 +132,7 @@ def watched(endpoint: str | None, profile: str | None, home: Path | None) -> Ite
         home: Folder of an embedded cloud.
 
     Raises:
-        UserError: If there is none of that name, or several without one, or for an error in the block.
+        UserError: If the name is not found, several match without one, or for an error in the block.
     """
     try:
         from mlops_runtime.contracts import ContractError
@@ -163,14 +163,14 @@ def watched(endpoint: str | None, profile: str | None, home: Path | None) -> Ite
 
 
 def hour(option: str, text: str) -> datetime:
-    """Return the full hour of a time that somebody typed, UTC where it says nothing else.
+    """Return the full hour of a time that the user typed, UTC by default.
 
     Args:
         option: The option, for the error.
         text: ISO 8601; a date alone is its first hour.
 
     Raises:
-        UserError: If it is no time.
+        UserError: If it is not a time.
 
     Example:
         >>> hour("--from", "2017-08-08T06").isoformat()
@@ -185,14 +185,14 @@ def hour(option: str, text: str) -> datetime:
 
 
 def whole_hour(option: str, text: str) -> datetime:
-    """Return a time that somebody typed as the start or the end of a span: counts are kept by the hour.
+    """Return a time that the user typed as the start or the end of a span: counts are kept by the hour.
 
     Args:
         option: The option, for the error.
         text: ISO 8601; a date alone is its first hour.
 
     Raises:
-        UserError: If it is no time, or lies within an hour.
+        UserError: If it is not a time, or not a full hour.
 
     Example:
         >>> whole_hour("--to", "2017-08-08T06:00+02:00").isoformat()
@@ -212,6 +212,6 @@ def _ends(reports: "Sequence[MonitorReport]") -> str:
 def _only(entries: Entries) -> str:
     names = sorted(each.endpoint for unit in entries.units() for each in entries.of_unit(unit.unit)[0])
     if len(names) != 1:
-        there_are = f"there are: {', '.join(names)}" if names else "there is none; deploy a stack first"
-        raise UserError(f"say which endpoint; {there_are}")
+        there_are = f"deployed are: {', '.join(names)}" if names else "none is deployed; deploy a stack first"
+        raise UserError(f"name an endpoint; {there_are}")
     return names[0]

@@ -198,7 +198,7 @@ def _replayed(
 
 def _nothing(endpoint: str, span: _Span, counted: "HourlyCounts", live: str | None) -> str:
     serves = "" if live is None else f"; the live model serves since {live[:13]}: name a time after it"
-    aside = f", {counted.taken_back} have calls of a rollout that was taken back" if counted.taken_back else ""
+    aside = f", {counted.taken_back} have calls of a rollout that was rolled back" if counted.taken_back else ""
     return (
         f"no counts of {endpoint} from {span.start:%Y-%m-%dT%H} to {span.end:%Y-%m-%dT%H} are of the live model's baseline "
         f"({counted.others} are of others{aside}){serves}"
@@ -206,7 +206,7 @@ def _nothing(endpoint: str, span: _Span, counted: "HourlyCounts", live: str | No
 
 
 def changed(spec: "MonitorSpec", settings: Sequence[str], baseline: "Baseline | None" = None) -> "MonitorSpec":
-    """Return thresholds with some of them set anew.
+    """Return thresholds with some of them changed.
 
     Args:
         spec: The thresholds.
@@ -229,7 +229,7 @@ def changed(spec: "MonitorSpec", settings: Sequence[str], baseline: "Baseline | 
         if not equals:
             problems.append(f"--set must be NAME=VALUE, got {setting!r}")
         elif name in _NOT_REPLAYED:
-            problems.append(f"{name} is no threshold of drift, and counts say nothing of it")
+            problems.append(f"{name} is not a threshold of drift, and counts do not contain it")
         elif name not in names:
             problems.append(f"there is no threshold {name!r}, there are {', '.join(names)}{_meant(name, names)}")
         elif name in values:
@@ -313,7 +313,7 @@ def _summary(replayed: _Replayed, tried: Sequence[str]) -> Iterator[str]:
     if replayed.others:
         yield f"left out: {_number(replayed.others, 'object')} counted against another baseline"
     if replayed.taken_back:
-        yield f"left out: {_number(replayed.taken_back, 'object')} with calls of a rollout that was taken back"
+        yield f"left out: {_number(replayed.taken_back, 'object')} with calls of a rollout that was rolled back"
 
 
 def _alarms(windows: "Sequence[ReplayedWindow]") -> int:

@@ -211,7 +211,7 @@ def problems(queries: Sequence[Mapping[str, Any]]) -> list[str]:
         else:
             found += _stat_problems(query)
     used = set().union(*refers.values())
-    found += [f"expressions refer to {name}, which is no Id of Metrics" for name in sorted(used - set(ids))]
+    found += [f"expressions refer to {name}, which is not an Id of Metrics" for name in sorted(used - set(ids))]
     periods = {int(query["MetricStat"]["Period"]) for query in queries if "MetricStat" in query}
     if len(periods) != 1:
         found.append(f"Metrics must have at least one metric, and all of one period, got periods {sorted(periods)}")

@@ -150,7 +150,7 @@ def _dimensions(metric: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _step(alarm: Mapping[str, Any]) -> int:
-    """Return how often an alarm is looked at: AWS's minute; ten for periods over an hour, whose outcome that hardly moves."""
+    """Return how often an alarm is evaluated: AWS's minute; ten for periods over an hour, whose outcome that hardly moves."""
     period = _period(alarm)
     return 10 if period < 60 else 60 if period <= 3600 else 600
 
@@ -240,7 +240,7 @@ class Alarms:
         return found
 
     def run(self, at: float) -> bool:
-        """Evaluate every alarm that is looked at in this minute."""
+        """Evaluate every alarm that is due in this minute."""
         changed = False
         for account, region, alarm in _alarms():
             if at % _step(alarm) == 0:

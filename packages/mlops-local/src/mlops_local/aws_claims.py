@@ -1,7 +1,7 @@
 """The ledger: each behaviour of AWS that the embedded cloud imitates or a template relies on, with its source and its test.
 
 ``claims/<area>.yaml`` holds the claims. The code that imitates one carries a comment ``# claim: <id>``;
-``tests/style/test_claims.py`` holds both sides together. Claims that nobody has documented are *assumed*: `docs/verified.md` is
+``tests/style/test_claims.py`` holds both sides together. Undocumented claims are *assumed*: `docs/verified.md` is
 written from them, and `mlops verify` asks a real account.
 """
 

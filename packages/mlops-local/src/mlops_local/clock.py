@@ -64,7 +64,7 @@ class _Segment:
 _CHANGED = threading.Condition()
 _SEGMENTS: list[_Segment] = [_Segment(time.time(), time.time(), settings.clock_scale)]
 _SOURCES: list[Source] = []
-# each says what would be confused by a clock that goes back, or None
+# each returns what a clock set back would confuse, or None
 _GUARDS: list[Callable[[], str | None]] = []
 # each blocks until what was set off is done
 _SETTLERS: list[Callable[[], None]] = []
@@ -143,7 +143,7 @@ def _work(change: int) -> None:
 
 
 def at_real(real: float) -> float:
-    """Return what the embedded clock said at a moment of real time.
+    """Return the embedded time at a real time.
 
     Args:
         real: Epoch seconds.
@@ -159,7 +159,7 @@ def real_seconds(embedded: float) -> float:
 
 
 def wait(seconds: float, stop: Stop | None = None) -> bool:
-    """Block the calling thread for a span of embedded time; a jump over its end wakes it.
+    """Block the calling thread for a span of embedded time; a jump over its end resumes it.
 
     Args:
         seconds: Embedded seconds.
@@ -209,7 +209,7 @@ def jump(to: float) -> int:
         How many due times were run.
 
     Raises:
-        ClockError: When the clock would go back under something that counts on it.
+        ClockError: When the clock would be set back below a time that something depends on.
     """
     global _ran  # noqa: PLW0603 - the clock is one
     with _RUNNING:
@@ -219,7 +219,8 @@ def jump(to: float) -> int:
                 problems.append(f"{_waiting} waits are under way")
             if problems:
                 raise ClockError(
-                    f"the clock cannot go back to {iso(to)}: {'; '.join(problems)}; go back before that, or start anew"
+                    f"the clock cannot be set back to {iso(to)}: {'; '.join(problems)}; set it back before that, or start "
+                    "a new cloud"
                 )
             _set(to)
             _ran = to
@@ -241,7 +242,7 @@ def add_source(source: Source) -> None:
 
 
 def add_guard(guard: Callable[[], str | None]) -> None:
-    """Ask ``guard`` before the clock goes back; what it returns, unless ``None``, is the reason to refuse."""
+    """Call ``guard`` before the clock is set back; what it returns, unless ``None``, is the reason to refuse."""
     _GUARDS.append(guard)
 
 
@@ -251,7 +252,7 @@ def add_settler(settler: Callable[[], None]) -> None:
 
 
 def wake() -> None:
-    """Let every waiting thread look at the clock again."""
+    """Let every waiting thread check the clock again."""
     with _CHANGED:
         _CHANGED.notify_all()
 

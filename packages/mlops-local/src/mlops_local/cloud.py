@@ -66,7 +66,7 @@ def listen_again(file: Path, on_event: Callable[[str], None] | None) -> socket.s
 
     Args:
         file: Where ``remember`` wrote the port.
-        on_event: Is told that shells need another environment. Default: nobody is told.
+        on_event: Called if shells need another environment. Default: no call.
     """
     last = None
     with contextlib.suppress(FileNotFoundError, ValueError):
@@ -236,7 +236,7 @@ class Cloud:
             _end(self)
 
     def call(self, path: str, body: object = None) -> Any:
-        """Call an address of the embedded cloud that is none of AWS's, below ``/_mlops/`` or ``/_ministack/``, as root.
+        """Call an address of the embedded cloud that is not one of AWS's, below ``/_mlops/`` or ``/_ministack/``, as root.
 
         Args:
             path: The address.
@@ -281,7 +281,7 @@ def up(
         home: Its folder, made when missing.
         port: Port on 127.0.0.1. Default: the one that it had last, else a free one.
         clock_scale: Embedded seconds in a real one. Default: 1.
-        on_event: Gets a line for what the user should know. Default: nobody is told.
+        on_event: Gets lines for the user. Default: no call.
 
     Raises:
         CloudError: When it runs already, the port is in use, or it does not start; then nothing is left running.
@@ -330,7 +330,7 @@ def connect(home: Path) -> Cloud:
 
 @functools.cache
 def _client(endpoint_url: str, service: str, key: str, secret: str) -> Any:
-    """Make a client once: it takes milliseconds, and a look at all that an account has asks thirty services."""
+    """Make a client once: it takes milliseconds, and a listing of an account calls thirty services."""
     return boto3.client(
         service,
         endpoint_url=endpoint_url,

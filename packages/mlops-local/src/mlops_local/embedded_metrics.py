@@ -119,7 +119,7 @@ def _is_number(value: object) -> bool:
 
 
 def extract(message: str) -> None:
-    """Store the metrics that a log event embeds; one that breaks the specification is told to the launcher's log."""
+    """Store the metrics that a log event embeds; one that breaks the specification is logged by the launcher."""
     try:
         data = read(message)
     except EmbeddedMetricError as error:

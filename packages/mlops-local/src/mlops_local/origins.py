@@ -1,4 +1,4 @@
-"""Requests of pages in a browser, and requests by a foreign name, are refused before anything else is looked at.
+"""Requests of pages in a browser, and requests by a foreign name, are refused before any other check.
 
 Every program of this machine may use the port, also browsers: any page may send forms, images and simple requests to it, and a
 page whose owner points its name at 127.0.0.1 (DNS rebinding) may read the answers. Browsers report that in ``Origin``,

@@ -18,7 +18,7 @@ _ACTIONS_OF_A_STATEMENT = 7
 
 
 def install() -> None:
-    """Look at each policy before a queue has it."""
+    """Check each policy before a queue has it."""
     setting = sqs._HANDLERS["SetQueueAttributes"]
 
     # claim: queue-policies-have-quotas

@@ -1,4 +1,4 @@
-"""What stands for a container image here: one table, from the image's repository name to commands of this machine.
+"""Stand-ins for container images: one table, from the image's repository name to commands of this machine.
 
 An image whose repository is not in the table is refused by name: nothing is ever run that only pretends to be the image.
 """

@@ -53,7 +53,7 @@ def occurrence(expression: str, *, created: float, after: float, zone: str = "UT
         zone: IANA time zone of ``cron`` and ``at``. Default: UTC.
 
     Returns:
-        ``None`` when there is none, or the expression is not one of these.
+        ``None`` if it has none, or the expression is not one of these.
 
     Example:
         >>> occurrence("rate(1 hour)", created=0.0, after=3600.0)

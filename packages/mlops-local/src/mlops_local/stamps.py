@@ -47,7 +47,7 @@ def install() -> None:
 
 
 def _evict_by_the_hour() -> None:
-    """Keep each value of a metric from being looked at whenever another one comes."""
+    """Avoid reading each value of a metric again whenever another one comes."""
     evict, last = cloudwatch._evict_old_metrics, -_EVICTION
 
     def evict_old() -> None:

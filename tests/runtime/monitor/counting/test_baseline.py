@@ -127,7 +127,7 @@ def test_fails_for_columns_that_are_no_training_set() -> None:
     with pytest.raises(BaselineError) as error:
         fit({"price": [1.0]}, {"price": "number", "stock": "number"}, identifiers=["order"], clusters=np.array([0, 1]))
     assert str(error.value) == (
-        "input 'stock' has no column; identifier 'order' is no input of the model; "
+        "input 'stock' has no column; identifier 'order' is not an input of the model; "
         "columns must have one length, got 'price' of 1, 'clusters' of 2"
     )
     with pytest.raises(

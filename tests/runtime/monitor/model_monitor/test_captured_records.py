@@ -96,7 +96,7 @@ def test_an_id_like_the_platforms_hides_nothing() -> None:
 )
 def test_what_is_no_record_is_told_the_same_way(line: str) -> None:
     """So that lines can be counted by it."""
-    with pytest.raises(RecordError, match=r"^line is no capture record$"):
+    with pytest.raises(RecordError, match=r"^line is not a capture record$"):
         read_record(line)
 
 

@@ -195,10 +195,10 @@ def test_what_cannot_be_read_is_counted() -> None:
 
 def test_our_own_analyzer_is_told() -> None:
     """And what it could not read, beside the report."""
-    told = {"dataset": {"item_count": 3}, "analyzer": "mlops_runtime", "problems": {"line is no capture record": 2}}
+    told = {"dataset": {"item_count": 3}, "analyzer": "mlops_runtime", "problems": {"line is not a capture record": 2}}
     found = read_executions([_files("data_quality", statistics=told)])
 
-    assert (found.analyzer, found.problems) == ("mlops_runtime", {"data_quality: line is no capture record": 2})
+    assert (found.analyzer, found.problems) == ("mlops_runtime", {"data_quality: line is not a capture record": 2})
     assert read_executions([_files("data_quality", statistics=STATISTICS)]).analyzer is None
 
 

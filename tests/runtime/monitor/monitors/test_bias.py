@@ -99,10 +99,10 @@ def test_bias_of_predictions_is_known_before_labels_come(lines: Any) -> None:
 
 
 def test_a_facet_that_calls_do_not_carry_is_named(lines: Any) -> None:
-    """It is no input of the model: bias by it is only known of the holdout."""
+    """It is not an input of the model: bias by it is only known of the holdout."""
     bias = bias_of([], [lines.call("north,4", "2")], replace(PLAIN, facets=(Facet(name="sex", values=("f",)),)))
     [named] = bias.problems or ()
-    assert "facet 'sex' is no input of the model" in named
+    assert "facet 'sex' is not an input of the model" in named
     assert bias.metrics == ()
 
 

@@ -29,7 +29,7 @@ from mlops_runtime.monitor.monitors.label_measures import (
 from mlops_runtime.monitor.monitors.rows import Rows, Texts
 from mlops_runtime.monitor.spec import MonitorSpec
 
-UNUSABLE = "labelled row cannot be judged"
+UNUSABLE = "labelled row cannot be evaluated"
 
 
 def joined(
@@ -346,7 +346,7 @@ def test_a_classifier_does_not_hold_by_part_of_what_was_asked(
     assert {metric.name: metric.violated for metric in quality.metrics if metric.violated is not None} == expected
     undefined = {} if positives else {"quality: auc has a limit and is not defined, all labels are 0": 1}
     assert (quality.problems or {}) == ({UNUSABLE: unusable} if unusable else {}) | undefined
-    part = "20 of 200 labelled rows cannot be judged" if unusable == 20 else None
+    part = "20 of 200 labelled rows cannot be evaluated" if unusable == 20 else None
     assert quality.unjudged == ("auc has a limit and is not defined, all labels are 0" if "auc" in asked else part)
 
 
@@ -362,7 +362,7 @@ def test_rows_without_a_prediction_are_not_passed_over(lines: Any) -> None:
 @pytest.mark.parametrize(
     ("label", "event", "reason"),
     [
-        (["n/a"], "e", "no label can be used, label is no number: 100"),
+        (["n/a"], "e", "no label can be used, label is not a number: 100"),
         ([1, 2], "e", "no label can be used, labels of a call are not as many as its predictions: 100"),
         ([1], "x", "no label can be used, label is of no captured call: 100"),
     ],

@@ -139,7 +139,7 @@ def test_a_classifier_has_segments_bias_and_attributions() -> None:
 @pytest.mark.parametrize(
     ("sample", "said"),
     [
-        (reports.silent, "drift ? no traffic nobody called the endpoint in the window"),
+        (reports.silent, "drift ? no traffic the endpoint got no requests in the window"),
         (reports.tampered, "nobody watches: the baseline is not the one that was approved"),
         (reports.empty, "drift ? not deployed no model serves yet"),
         (reports.empty, "No feature was tested in this window."),

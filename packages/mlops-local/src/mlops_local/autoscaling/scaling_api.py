@@ -1,6 +1,6 @@
 """The operations of Application Auto Scaling, and how a request reaches one.
 
-A caller needs more than the operation's own permission: the service looks at the endpoint, changes it and keeps alarms in the name
+A caller needs more than the operation's own permission: the service reads the endpoint, changes it and keeps alarms in the name
 of who registers. See: https://docs.aws.amazon.com/sagemaker/latest/dg/endpoint-auto-scaling-prerequisites.html
 """
 

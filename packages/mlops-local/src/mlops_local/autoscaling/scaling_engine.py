@@ -30,7 +30,7 @@ def tracked(current: int, value: float, target: float, *, is_out: bool) -> int:
     """Return the instances at which a metric per instance would be at its target: all at once, as AWS goes in proportion.
 
     Args:
-        current: Instances now; 0 counts as 1, since nothing can be told in proportion to none.
+        current: Instances now; 0 counts as 1, since a proportion of zero is undefined.
         value: The metric's last datapoint, per instance.
         target: ``TargetValue``.
         is_out: Whether the metric is above its target; scaling in never scales out, nor the other way.
@@ -112,7 +112,7 @@ class Engine:
 
 
 def scheduled() -> str | None:
-    """Say what the clock cannot go back under."""
+    """Return what prevents the clock from being set back."""
     count = sum(len(target.actions) for _, _, target in everywhere())
     return f"{count} scheduled scaling actions exist" if count else None
 
@@ -181,7 +181,7 @@ def _wanted(target: Target, at: float, *, minding_cool_down: bool = False) -> in
 
 
 def _calls(policy: Mapping[str, Any], current: int, at: float) -> Iterator[int]:
-    """Yield what a policy's ringing alarms call for."""
+    """Yield the changes that a policy's alarms in ALARM require."""
     for alarm in list(cw._alarms.values()):
         if alarm["StateValue"] != "ALARM" or policy["PolicyARN"] not in (alarm.get("AlarmActions") or []):
             continue

@@ -115,7 +115,7 @@ def trusted_certificates(environ: Mapping[str, str]) -> list[Path]:
     See: https://docs.aws.amazon.com/sdkref/latest/guide/feature-gen-config.html (``AWS_CA_BUNDLE``), botocore falls back to
         ``REQUESTS_CA_BUNDLE``
     """
-    from botocore.httpsession import get_cert_path  # noqa: PLC0415 - urllib3 takes a moment, and few processes ask
+    from botocore.httpsession import get_cert_path  # noqa: PLC0415 - urllib3 imports slowly, and few processes need it
 
     bundle = environ.get("AWS_CA_BUNDLE") or environ.get("REQUESTS_CA_BUNDLE") or get_cert_path(True)
     extra = environ.get("NODE_EXTRA_CA_CERTS")

@@ -58,7 +58,7 @@ class Upstream:
         """Return a connection that carries bytes to a host and back.
 
         Raises:
-            UnreachableError: There is none.
+            UnreachableError: If it does not exist.
         """
         proxy = self.proxy("https", host)
         if proxy is None:
@@ -82,7 +82,7 @@ class Upstream:
         """Return a connection to a proxy of the user's.
 
         Raises:
-            UnreachableError: There is none.
+            UnreachableError: If it does not exist.
         """
         secure = proxy.scheme == "https"
         return await connect(proxy.hostname or "", proxy.port or _PORTS[proxy.scheme], secure=secure)
@@ -105,7 +105,7 @@ async def connect(host: str, port: int, *, secure: bool = False) -> Streams:
         secure: Whether it speaks TLS. Default: it does not.
 
     Raises:
-        UnreachableError: There is none.
+        UnreachableError: If it does not exist.
     """
     try:
         async with asyncio.timeout(_TIMEOUT):

@@ -26,7 +26,7 @@ NAMESPACE = "AWS/Lambda"
 
 
 def install() -> None:
-    """Count each invocation as it ends, whoever called the function."""
+    """Count each invocation as it ends, for any caller."""
     emit, throttled = lambda_svc._emit_lambda_logs, lambda_svc._emit_lambda_metrics
 
     def emit_throttled(function_name: str, duration_ms: float, error: bool, throttle: bool) -> None:

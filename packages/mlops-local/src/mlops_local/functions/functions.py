@@ -71,7 +71,7 @@ def busy() -> bool:
 
 
 def settle() -> None:
-    """Block until no function has run for a moment, for a bounded time."""
+    """Block until no function has run for a short time, up to a limit."""
     deadline = time.monotonic() + _SETTLE_LIMIT
     quiet = time.monotonic() + _QUIET
     while time.monotonic() < quiet:

@@ -65,7 +65,7 @@ class LogPipe:
 
 
 def install(look: Callable[[str], None]) -> None:
-    """Look at each line of a function as it comes, and take all lines of an invocation when it is over."""
+    """Read each line of a function as it comes, and take all lines of an invocation when it is over."""
     pipes: weakref.WeakKeyDictionary[threading.Thread, LogPipe] = weakref.WeakKeyDictionary()
     worker_class = lambda_runtime.Worker
     drain, drain_bounded = worker_class._drain_stderr, worker_class._drain_stderr_bounded
@@ -77,7 +77,7 @@ def install(look: Callable[[str], None]) -> None:
             try:
                 look(line)
             except Exception:
-                LOGGER.debug("a line of %s was not looked at", worker.func_name, exc_info=True)
+                LOGGER.debug("a line of %s was not read", worker.func_name, exc_info=True)
             lines.put(line)
 
         pipe = LogPipe(worker._proc.stderr.fileno(), hand_on)

@@ -113,7 +113,7 @@ def _read(channel: socket.socket, length: int) -> bytes:
 
 
 def _collect(exit_codes: dict[int, int]) -> None:
-    """Report each process that has ended to whoever asked for it."""
+    """Report each ended process to its parent."""
     with contextlib.suppress(ChildProcessError):
         while True:
             pid, status = os.waitpid(-1, os.WNOHANG)

@@ -1,7 +1,7 @@
 """Glue's roles and jobs: a role must let Glue assume it, jobs are kept as they are declared, and no Spark job is run.
 
-MiniStack takes a run of a Spark job without Docker for a success. Here it is refused by name, so that nobody takes a batch which
-nobody ingested for one that was.
+MiniStack takes a run of a Spark job without Docker for a success. Here it is refused by name, so that a batch which was
+not ingested does not look ingested.
 """
 
 from collections.abc import Mapping

@@ -1,6 +1,6 @@
 """Rulesets of Glue Data Quality: what a stack has declared can be read; no run evaluates it.
 
-MiniStack has no call for rulesets, and CloudFormation here records them. Whoever asks whether a name exists gets Glue's answer:
+MiniStack has no call for rulesets, and CloudFormation here records them. A query whether a name exists gets Glue's answer:
 https://docs.aws.amazon.com/glue/latest/webapi/API_GetDataQualityRuleset.html.
 """
 

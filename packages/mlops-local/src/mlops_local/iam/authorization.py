@@ -90,7 +90,7 @@ def _key_checks(call: Call, key: str | None, operations: tuple[str, ...], encryp
     if arn is None:
         return []
     keys = kms_context(encryption, account=call.account, via=f"{call.service}.{call.region}.amazonaws.com")
-    # a boundary may keep roles from keys that carry somebody else's tag
+    # a boundary may keep roles from keys with another owner's tag
     # https://docs.aws.amazon.com/kms/latest/developerguide/tag-authorization.html
     tags = (kms._resolve_key(arn) or {}).get("Tags") or ()
     keys |= {f"aws:ResourceTag/{tag['TagKey']}": tag["TagValue"] for tag in tags}
@@ -310,7 +310,7 @@ def caller() -> tuple[str, str]:
 
 
 def caller_key() -> str:
-    """Return the access key id of who makes the call that this thread serves; root's where nobody does."""
+    """Return the access key id of the caller that this thread serves; root's if there is no caller."""
     act, call = acting.get(), _call.get()
     if act is not None:
         return act().access_key

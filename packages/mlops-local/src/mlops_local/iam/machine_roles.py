@@ -159,7 +159,7 @@ def _buses(call: Call) -> list[str]:
 
 
 def _sync_calls(call: Call, operation: str) -> list[Call]:
-    """List what following a job to its end needs: its description, its stop and the managed rule that hears of its end."""
+    """List what following a job to its end needs: its description, its stop and the managed rule that receives its end."""
     found: list[Call] = []
     if call.service == "sagemaker":
         kind = operation.removeprefix("create")

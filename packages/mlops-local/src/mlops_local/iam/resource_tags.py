@@ -1,6 +1,6 @@
 """`aws:ResourceTag`: the tags of what a call names, for the actions that know them; in policies and boundaries alike.
 
-MiniStack looks tags up where an identity policy asks for them, of a few services, whatever the action. Which action knows the
+MiniStack looks tags up if an identity policy needs them, for a few services and any action. Which action knows the
 tags of which resources is data of AWS's service authorization reference (`tools/resource_tag_table.py`). Where an action does not,
 or nothing is tagged, the key is absent: a plain `StringEquals` does not match then, `StringNotEquals` and `...IfExists` do.
 """

@@ -95,7 +95,7 @@ _COGNITO_PAGES = frozenset({
 })  # fmt: skip
 _COGNITO_KEYS = ("/.well-known/jwks.json", "/.well-known/openid-configuration")
 _BALANCERS = "/_alb/"
-# what MiniStack serves before it looks at hosts and buckets, always to signed callers
+# paths that MiniStack serves before it reads hosts and buckets, always to signed callers
 _SIGNED = ("/v20180820/", "/iceberg", "/v2/email", "/WriteGetObjectResponse")
 
 _registry_password = secrets.token_urlsafe(32)
@@ -241,7 +241,7 @@ def _verdict(request: _Request) -> _Verdict:
     if _is_internal(request.path) and not _is_of_balancer(request):
         if request.method == next((m for start, m in _CAPABILITIES.items() if request.path.startswith(start)), None):
             return verdict
-        is_clock = (request.method, request.path) == ("GET", "/_mlops/clock")  # commands ask it, whoever runs them
+        is_clock = (request.method, request.path) == ("GET", "/_mlops/clock")  # commands read it, for any user
         if verdict.key and (is_clock or iam_evaluator.is_root_access_key(verdict.key)):
             return verdict
         return _Verdict(answer=_json(403, "AccessDeniedException", "this address of the embedded cloud needs a signature of "
@@ -301,7 +301,7 @@ def _is_internal(path: str) -> bool:
 
 
 def _is_open(request: _Request) -> bool:
-    """Return whether AWS serves a request without a signature; what stands behind has its own way to ask who it is."""
+    """Return whether AWS serves a request without a signature; the service behind authenticates callers itself."""
     # claim: some-operations-are-unsigned
     host, path = request.headers.get("host", ""), request.path
     if path.startswith(_SIGNED) or path in app._RDS_DATA_PATHS:

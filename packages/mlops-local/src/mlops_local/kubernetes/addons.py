@@ -33,7 +33,7 @@ def install(objects: Objects, name: str, configuration: str = "") -> None:
         configuration: Its configuration values, JSON. Default: its own defaults.
 
     Raises:
-        ConfigurationError: For values that are no JSON object.
+        ConfigurationError: For values that are not a JSON object.
     """
     if name == CNI:
         for kind, manifest in zip((_CONFIG_MAP, _DAEMON_SET), _network(_values(configuration)), strict=True):

@@ -58,7 +58,7 @@ Answer = tuple[int, object]
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who calls: the user's name, groups, and the IAM principal of the access entry."""
+    """The caller: the user's name, groups, and the IAM principal of the access entry."""
 
     user: str
     groups: tuple[str, ...]
@@ -82,7 +82,7 @@ class Question:
 
 
 def authenticate(cluster: str, token: str) -> Caller | None:
-    """Return who holds a token, or ``None`` for nobody with an access entry.
+    """Return the holder of a token, or ``None`` without an access entry.
 
     Args:
         cluster: Name of the cluster.

@@ -119,7 +119,7 @@ def _refused(code: str, message: str, status: int = 400) -> Response:
 
 
 def is_auto_mode(record: Mapping[str, Any]) -> bool:
-    """Return whether a cluster runs EKS Auto Mode: ``computeConfig.enabled``, which is off where nobody switches it on."""
+    """Return whether a cluster runs EKS Auto Mode: ``computeConfig.enabled``, which is off by default."""
     # claim: auto-mode-is-off-by-default
     return bool((record.get("computeConfig") or {}).get("enabled"))
 

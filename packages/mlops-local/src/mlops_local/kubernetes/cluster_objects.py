@@ -91,7 +91,7 @@ class Owner:
 
 
 def leaves(manifest: Mapping[str, Any]) -> dict[Path, Any]:
-    """Return the fields of an object that somebody owns, by path."""
+    """Return the managed fields of an object, by path."""
     found: dict[Path, Any] = {}
     for name, value in manifest.items():
         if name == "metadata":
@@ -278,7 +278,7 @@ class Record:
     owners: list[Owner] = field(default_factory=list)
 
     def owned(self) -> dict[tuple[str, str, str], set[Path]]:
-        """Return who owns what, whenever it was applied."""
+        """Return the managers of all fields, from every apply."""
         return {(owner.manager, owner.operation, owner.subresource): owner.paths for owner in self.owners}
 
     def shown(self) -> dict[str, Any]:
@@ -309,7 +309,7 @@ class Objects:
     """The objects of one cluster.
 
     Args:
-        changed: Called after each change. Default: nobody watches.
+        changed: Called after each change. Default: no call.
     """
 
     def __init__(self, changed: Callable[[], None] = lambda: None) -> None:

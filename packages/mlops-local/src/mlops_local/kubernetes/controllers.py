@@ -54,7 +54,7 @@ _END = 10.0  # real seconds that pods get when a cluster ends
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """A pod as the controller sees it: its template, whether it is ready, and whether it was told to end."""
+    """A pod as the controller sees it: its template, whether it is ready, and whether it was asked to end."""
 
     name: str
     template: str

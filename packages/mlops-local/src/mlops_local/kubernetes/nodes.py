@@ -2,7 +2,7 @@
 
 A cluster has one node of each architecture in each zone: the zones of its subnets, or, where it names none of this cloud's, three
 zones of the region and each that a pod requires by name. Nodes are records: they have no size, and every pod is a process of this
-machine. Taints, preferences and pod affinity are not looked at. https://kubernetes.io/docs/concepts/scheduling-eviction/assign-pod-node/
+machine. Taints, preferences and pod affinity are ignored. https://kubernetes.io/docs/concepts/scheduling-eviction/assign-pod-node/
 """
 
 from collections.abc import Iterable, Mapping, Sequence

@@ -94,7 +94,7 @@ def causes(kind: Kind, manifest: Mapping[str, Any]) -> list[Cause]:
         return found + _binding(manifest)
     # claim: strict-fields-are-refused
     found += _schema(kind, manifest)
-    if found:  # what is no object of its kind is looked at no further
+    if found:  # an invalid object is not checked further
         return found
     found = [
         Cause(path, f"quantities must match the regular expression {_QUANTITY!r}, got {value!r}")
@@ -174,7 +174,7 @@ def _schema(kind: Kind, manifest: Mapping[str, Any]) -> list[Cause]:
 
 @functools.cache
 def _validator(kind: Kind) -> Any:
-    """Return what holds objects to their kind's schema, as ``kubernetes_validate.validate`` makes it anew each time."""
+    """Return the validator of a kind's schema, which ``kubernetes_validate.validate`` builds again each time."""
     import jsonschema  # noqa: PLC0415 - see below
     from kubernetes_validate import utils  # type: ignore[import-untyped]  # noqa: PLC0415 - may not be there
     from referencing import Registry, Resource  # noqa: PLC0415 - see above

@@ -78,7 +78,7 @@ def command(container: Mapping[str, Any], mounts: Mapping[str, str]) -> list[str
 
     Args:
         container: The container.
-        mounts: Folder on this machine by mount path. What the image brings is no path of the container: this Python may
+        mounts: Folder on this machine by mount path. The image's own files are not a path of the container: this Python may
             itself lie below ``/tmp``.
 
     Raises:

@@ -28,7 +28,7 @@ class NoCredentialsError(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pod:
-    """Who asks for credentials."""
+    """The caller that requests credentials."""
 
     cluster_arn: str
     namespace: str

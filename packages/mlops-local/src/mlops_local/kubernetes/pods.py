@@ -28,8 +28,8 @@ LOGGER = logging.getLogger(__name__)
 # claim: pods-restart-with-back-off
 _BACK_OFF = (0, 10, 20, 40, 80, 160, 300)
 _SOON = 0.2  # real seconds between two probes, at least
-_START = 30.0  # real seconds for which a pod that starts holds the clock, at most: starting is no faster on a fast one
-_RELEASED = 5.0  # real seconds that whoever sends traffic gets to hear that a pod goes
+_START = 30.0  # maximum of real seconds for which a starting pod holds the clock: a fast clock does not start it faster
+_RELEASED = 5.0  # real seconds for senders of traffic to notice that a pod ends
 # below what the system gives to clients, and above the ports of the fleets
 _PORTS = range(10_000, 20_000)
 
@@ -55,7 +55,7 @@ class Pod:
     Args:
         metadata: Its metadata, with name, namespace, uid and labels.
         spec: Its spec.
-        node: The node on which it is placed, or why there is none.
+        node: The node on which it is placed, or why it has none.
         root: Its folder, made here.
         credentials: Gives the environment variables of its AWS credentials.
         changed: Called when its state changed.
@@ -83,7 +83,7 @@ class Pod:
 
     @property
     def is_going(self) -> bool:
-        """Whether it was told to end."""
+        """Whether it was asked to end."""
         return self._going.is_set()
 
     @property
@@ -96,7 +96,7 @@ class Pod:
         return self._log.read_text(encoding="utf-8") if self._log.exists() else ""
 
     def end(self) -> None:
-        """Tell it to end; it does once nobody sends to it any more."""
+        """Ask it to end; it does after the last sender has released it."""
         self.is_serving = False
         self._going.set()
         clock.wake()
@@ -222,7 +222,7 @@ class Pod:
         self.is_serving = False
         self._changed()
         if self.is_going:
-            self.released.wait(_RELEASED)  # who sends traffic hears of it before the server does
+            self.released.wait(_RELEASED)  # senders of traffic notice it before the server does
             # claim: pod-sleeps-before-it-ends
             sleep = ((container.get("lifecycle") or {}).get("preStop") or {}).get("sleep") or {}
             clock.wait(float(sleep.get("seconds", 0)))

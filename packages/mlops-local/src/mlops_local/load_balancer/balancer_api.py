@@ -56,7 +56,7 @@ Response = tuple[int, Any, bytes]
 _GROUPS, _WEIGHT = 5, 999
 _TYPES = ("LoadBalancer", "Listener", "ListenerRule", "TargetGroup")
 _ZONE = re.compile(r"<ZoneName>[^<]*</ZoneName><SubnetId>([^<]*)</SubnetId>")
-# what a rule may ask for here; MiniStack keeps others, the proxy would not look at them
+# what a rule may ask for here; MiniStack keeps others, the proxy would ignore them
 CONDITIONS = ("path-pattern", "host-header")
 
 
@@ -73,7 +73,7 @@ class Proxy(Protocol):
 
 @dataclass(slots=True)
 class Balancer:
-    """One load balancer: its sockets by listener port, its proxy, what the proxy was told, and why it was told no more."""
+    """One load balancer: its sockets by listener port, its proxy, the proxy's configuration, and why it is not updated."""
 
     arn: str
     sockets: dict[int, socket.socket] = field(default_factory=dict)
@@ -105,7 +105,7 @@ def refresh() -> None:
             try:
                 _follow(balancer, wanted)
                 balancer.problem = ""
-            except (OSError, haproxy.ProxyError) as error:  # the others go on; what is wrong is told with the state
+            except (OSError, haproxy.ProxyError) as error:  # the others continue; the error is reported with the state
                 balancer.problem = str(error)
                 LOGGER.exception("load balancer %s cannot follow", full_name(arn))
         _tell_groups()
@@ -179,7 +179,7 @@ def _close(balancer: Balancer) -> None:
 
 
 def engine() -> str:
-    """Return what stands for the load balancers here."""
+    """Return the proxies that stand in for load balancers."""
     return "haproxy" if haproxy.is_installed() else "asyncio relay (haproxy is not installed: slower, for small loads)"
 
 
@@ -189,7 +189,7 @@ def addresses(balancer: Balancer) -> dict[str, str]:
 
 
 def control(_method: str, _body: bytes) -> tuple[int, dict[str, object]]:
-    """Answer ``/_mlops/load-balancers``: the addresses of every listener, and what serves them."""
+    """Answer ``/_mlops/load-balancers``: the addresses of every listener, and their servers."""
     with _LOCK:
         rows = [
             {

@@ -1,4 +1,4 @@
-"""haproxy as a load balancer: its configuration, and what its runtime API is told, as pure functions; and its process.
+"""haproxy as a load balancer: its configuration and the commands to its runtime API, as pure functions; and its process.
 
 Each request draws a number; each target group has its share of the numbers, kept in a map that the runtime API changes.
 So weights are those of groups, not of targets, and a group without targets answers 503 for its share, as on AWS.
@@ -25,7 +25,7 @@ _SLOTS = 2 * _MOST  # all of them can be exchanged at once
 
 
 class ProxyError(RuntimeError):
-    """haproxy does not do what it was told."""
+    """haproxy did not execute a command."""
 
 
 @functools.cache
@@ -133,7 +133,7 @@ def _rule(name: str, rule: Rule) -> list[str]:
 
 
 def commands(slots: dict[str, dict[Address, int]], old: Routing, new: Routing) -> list[str]:
-    """Return what the runtime API is told so that ``new`` holds; which slot a target has is kept in ``slots``.
+    """Return the commands to the runtime API that establish ``new``; which slot a target has is kept in ``slots``.
 
     Raises:
         ProxyError: If a group has more targets than there is room for.
@@ -179,7 +179,7 @@ class Haproxy:
         """
         for command in commands(self._slots, old, new):
             answer = self._tell(command)
-            # it says what it changed of an address, and nothing else when it did what it was told
+            # it reports a changed address, and nothing else on success
             if answer and "changed" not in answer and "no need to change" not in answer:
                 raise ProxyError(f"haproxy answers {answer!r} to {command!r}")
 

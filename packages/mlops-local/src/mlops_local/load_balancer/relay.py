@@ -1,4 +1,4 @@
-"""What stands for a load balancer where haproxy is not installed: a small proxy in a process of its own.
+"""Stand-in for a load balancer without haproxy: a small proxy in a process of its own.
 
 It has one connection to a target for each request, answers 502 where a target does not answer, and is for small loads:
 ``mlops local status`` says that it runs. The parent tells it the whole routing as a line of JSON whenever that changes.
@@ -147,7 +147,7 @@ class Proxy:
             except TimeoutError:
                 status = 504
         server = "<NOSRV>" if target is None else "t1"
-        # before the answer: whoever has it finds its line
+        # before the response: its receiver finds the line
         self._tell(f"{group.replace('/', ':')} {server} {status} {round(seconds * 1000) if seconds >= 0 else -1} --")
         writer.write(answer or _made(status, "text/plain", b""))
         await writer.drain()

@@ -48,7 +48,7 @@ class Listener:
     def names(self) -> str:
         """Names that requests may ask for, as a regular expression of ``Host`` in lower case: this machine's, AWS's, its rules'.
 
-        Any other is of whoever pointed it at 127.0.0.1, as a page in a browser that rebinds its own name.
+        Any other name was pointed at 127.0.0.1 by its owner, such as a page in a browser that rebinds its own name.
         """
         return rf"({'|'.join((_known_names(), *map(expression, self._hosts)))})(:[0-9]+)?"
 

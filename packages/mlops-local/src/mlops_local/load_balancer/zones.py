@@ -29,7 +29,7 @@ def of_subnet(subnet: str) -> str:
 
 
 def by_group() -> dict[str, frozenset[str]]:
-    """Return the enabled zones of each target group to which a rule or listener forwards, whatever its weight.
+    """Return the enabled zones of each target group to which a rule or listener forwards, with any weight.
 
     ``ANY`` among them enables every zone.
     """

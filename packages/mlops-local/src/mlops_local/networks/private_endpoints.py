@@ -53,7 +53,7 @@ def names(service: str, path: str, target: str) -> tuple[str, ...]:
     Args:
         service: The embedded cloud's name of the service, ``sagemaker``.
         path: Path of the request.
-        target: Its ``X-Amz-Target`` header, empty where there is none.
+        target: Its ``X-Amz-Target`` header, empty if missing.
 
     Example:
         >>> names("sagemaker", "/endpoints/first/invocations", ""), names("sagemaker", "/", "SageMaker.DescribeEndpoint")

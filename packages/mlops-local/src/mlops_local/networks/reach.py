@@ -1,7 +1,7 @@
 """What runs in a network reaches a service through that network alone: endpoints, routes, rules and private names.
 
 Functions with a ``VpcConfig``, jobs and the containers of endpoints have credentials of their own here; a call that carries them is
-looked at from each of their subnets. It arrives through
+evaluated from each of their subnets. It arrives through
 
 * an interface endpoint of the service in the network, available, with private names, whose security group admits the caller's
   addresses or group on port 443, where the caller's own group lets 443 out;
@@ -81,7 +81,7 @@ _members: dict[str, Member] = {}
 
 
 def install() -> None:
-    """Look at every call before IAM does, and know functions by the credentials that they run with."""
+    """Check every call before IAM does, and recognize functions by their credentials."""
     _wrap_dispatch()
     credentials = lambda_runtime.execution_credentials
 
@@ -98,7 +98,7 @@ def join(access_key: str, member: Member | None) -> dict[str, str]:
 
     Args:
         access_key: The access key id.
-        member: Who calls with it; ``None`` runs in no network.
+        member: The caller that has it; ``None`` runs in no network.
 
     Returns:
         What its environment has to hold, so that what is out of reach is a timeout there.
@@ -114,7 +114,7 @@ def problem(member: Member, service: str, *, path: str = "/", target: str = "") 
     """Return what keeps a member from a service, or ``None`` where it arrives.
 
     Args:
-        member: Who calls.
+        member: The caller.
         service: The embedded cloud's name of the service.
         path: Path of the request.
         target: Its ``X-Amz-Target`` header. Default: none.

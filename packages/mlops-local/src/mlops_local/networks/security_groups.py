@@ -56,7 +56,7 @@ def cluster_problem(group_ids: Iterable[str], *, encrypted: bool) -> str | None:
     """Return why instances of one job would not reach each other by these groups, if they would not.
 
     Args:
-        group_ids: Security groups of each instance; a group that is not here is not judged.
+        group_ids: Security groups of each instance; an unknown group is not evaluated.
         encrypted: Whether traffic between them is encrypted.
     """
     # claim: instances-of-one-job-need-rules-to-each-other

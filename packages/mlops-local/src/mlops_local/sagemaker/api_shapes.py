@@ -158,7 +158,7 @@ _TYPES: dict[str, tuple[type, ...]] = {
 
 def _problems(shape: Shape, value: Any, path: str) -> Iterator[str]:
     kinds = _TYPES[shape.type_name]
-    if type(value) not in kinds:  # exact: True is no integer
+    if type(value) not in kinds:  # exact: True is not an integer
         yield _failed(value, path, f"Member must be a {shape.type_name}")
         return
     if shape.type_name == "structure":

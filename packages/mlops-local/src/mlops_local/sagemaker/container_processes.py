@@ -40,7 +40,7 @@ _BATCH = 1000  # lines a request; PutLogEvents takes 10,000
 _INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "PYTHONPATH", "VIRTUAL_ENV")
 
 _DAY = 86_400  # MaxRuntimeInSeconds where none is given; both APIs default to one day
-_LOOK = 0.05  # real seconds between two looks at a running process
+_LOOK = 0.05  # real seconds between two polls of a running process
 _MESSAGE = 1024  # characters of a failure or exit message that the service keeps
 
 
@@ -286,7 +286,7 @@ class Job:
 
     @property
     def is_stopping(self) -> bool:
-        """Whether somebody asked it to end."""
+        """Whether it was asked to end."""
         return bool(self.record[f"{self.kind}Status"] == "Stopping")
 
 

@@ -30,12 +30,12 @@ from mlops_local.sagemaker.role_clients import Identity
 
 LOGGER = logging.getLogger(__name__)
 
-_POLL = 0.25  # real seconds between two looks at the alarms
+_POLL = 0.25  # real seconds between two polls of the alarms
 _DEFAULT_TIMEOUT = 28_800  # MaximumExecutionTimeoutInSeconds where none is given: the most that AWS allows
 
 
 class _RollbackError(Exception):
-    """The deployment must go back; the message says why, for the launcher's log."""
+    """The deployment must roll back; the message says why, for the launcher's log."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,8 +46,8 @@ class Policy:
         steps: Instances of each variant that take traffic, step by step; the last step is all of them.
         wait: Embedded seconds between two steps.
         final: Embedded seconds of baking after the last step, before the blue fleet ends.
-        timeout: Embedded seconds after which the deployment goes back.
-        alarms: Alarms that make it go back.
+        timeout: Embedded seconds after which the deployment rolls back.
+        alarms: Alarms that make it roll back.
         back: Of a rolling update: instances of each variant that come back at once. Default: none, for blue/green.
     """
 
@@ -74,7 +74,7 @@ def update(request: Record) -> Record:
         excluded = [item["VariantPropertyType"] for item in request.get("ExcludeRetainedVariantProperties", [])]
         retain = request.get("RetainAllVariantProperties", False)
         wanted = fleets.variants(config, blue.summaries() if retain else [], excluded)
-        # retained capture is the running one, whatever the new config says
+        # retained capture is the running one, regardless of the new config
         kept = retain and "DataCaptureConfig" not in excluded
         capture = blue.capture if kept else config.get("DataCaptureConfig")
         _check_scaled(record, blue, config)

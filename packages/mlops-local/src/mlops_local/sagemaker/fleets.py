@@ -290,7 +290,7 @@ def _unpack(url: str, identity: Identity, root: Path) -> None:
 
 
 def _free_port() -> int:
-    """Return a port on which nobody listens, below those that the system gives to clients.
+    """Return a free port, below those that the system gives to clients.
 
     Between this look and the server's own bind another process may take the port: one of the system's choice by any outgoing
     connection, one of these only by the same luck.

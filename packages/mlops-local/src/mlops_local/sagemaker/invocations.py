@@ -79,7 +79,7 @@ def awake(server: Server) -> Iterator[float | None]:
         with _IDLE_LOCK:
             server.busy -= 1
             server.used = clock.now()
-        clock.wake()  # when it rests next is known only now
+        clock.wake()  # the next idle time is known only now
 
 
 def _wake(server: Server) -> float | None:
@@ -183,7 +183,7 @@ def serve(call: Call, state: Live, fleet: Fleet, server: Server) -> Answer:
 
 
 def shadow(call: Call, state: Live, fleet: Fleet, server: Server) -> None:
-    """Send a copy of a call to the fleet's shadow variants, whose answers nobody gets but capture and metrics.
+    """Send a copy of a call to the fleet's shadow variants, whose responses go only to capture and metrics.
 
     The share that is copied is the shadow's weight in relation to the production variant's.
     See: https://docs.aws.amazon.com/sagemaker/latest/dg/model-shadow-deployment.html
@@ -232,12 +232,12 @@ def _send(server: Server, call: Call) -> Answer:
 
 
 def _revive(server: Server) -> None:
-    """Start a container anew that has ended by itself, as SageMaker does; calls fail until it answers."""
+    """Restart a container that has ended by itself, as SageMaker does; calls fail until it answers."""
     with _REVIVING:
         process = server.process
         if process is not None and process.poll() is not None and server.root.exists():
             LOGGER.warning(
-                "the container of variant %s has ended (%s) and is started anew", server.variant, process.poll()
+                "the container of variant %s has ended (%s) and is restarted", server.variant, process.poll()
             )
             server.start()
 
@@ -299,7 +299,7 @@ def serving(name: str) -> Record:
     """Return the record of an endpoint that answers calls.
 
     Raises:
-        ServiceError: ``ValidationError``: there is none.
+        ServiceError: ``ValidationError``: it does not exist.
     """
     # claim: invocations-have-limits
     record = resource_store.store().records["Endpoint"].get(name)
@@ -392,7 +392,7 @@ def invoke_async(name: str, headers: Mapping[str, str], body: bytes) -> tuple[in
 
 
 class Backlogs:
-    """What waits in the queues, told each minute as one source of the embedded clock."""
+    """The queues' backlog, published each minute as one source of the embedded clock."""
 
     def due(self, after: float) -> float | None:
         """Return the next minute, while a queue has something to tell."""
@@ -401,7 +401,7 @@ class Backlogs:
         return (after // _MINUTE + 1) * _MINUTE if told else None
 
     def run(self, at: float) -> bool:
-        """Tell, and let instances that have come take what waits."""
+        """Publish, and let new instances take waiting requests."""
         before = get_account_id(), get_region()
         for identity, queue in list(_QUEUES.items()):
             set_request_account_id(queue.scope[0])
@@ -437,7 +437,7 @@ def _instances(state: Live) -> int:
 
 
 def _pump(record: Record, queue: _Queue) -> None:
-    """Start as many of the waiting requests as the instances take at a time."""
+    """Start waiting requests, up to the instances' concurrency."""
     most = (
         record["AsyncInferenceConfig"].get("ClientConfig", {}).get("MaxConcurrentInvocationsPerInstance", _CONCURRENCY)
     )
@@ -530,7 +530,7 @@ def _notify(record: Record, server: Server, item: _Waiting, topic: str, outcome:
     try:
         server.identity.of_service().client("sns").publish(TopicArn=arn, Message=json.dumps(message))
     except (ClientError, BotoCoreError) as error:
-        LOGGER.warning("%s cannot be told of call %s: %s", arn, item.id, error)
+        LOGGER.warning("%s cannot be notified of call %s: %s", arn, item.id, error)
 
 
 def _encryption(record: Record) -> dict[str, Any]:

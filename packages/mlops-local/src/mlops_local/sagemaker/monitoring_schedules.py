@@ -24,7 +24,7 @@ LOGGER = logging.getLogger(__name__)
 # "there could be a delay of 0-20 minutes": captures of the hour's last minutes are there by then
 _DELAY = 600.0
 _HOUR = timedelta(hours=1)
-_LOOK = 0.1  # real seconds between two looks at a job
+_LOOK = 0.1  # real seconds between two polls of a job
 _AT_ONCE = threading.Semaphore(2)  # a jump over a week makes many executions due
 _PENDING = ("Pending", "InProgress", "Stopping")
 _EXPRESSION = re.compile(r"cron\(0 (\*|\d+)(?:/(\d+))? ")
@@ -39,7 +39,7 @@ _WORDS = {
     "ModelBias": "model-bias",
     "ModelExplainability": "model-explainability",
 }
-# which sides of a call each monitor looks at, and where it publishes
+# which sides of a call each monitor reads, and where it publishes
 _SIDES = {
     "DataQuality": ("endpointInput", "endpointOutput"),
     "ModelQuality": ("endpointOutput",),
@@ -454,7 +454,7 @@ def list_executions(request: Record) -> Record:
 
 
 def control(method: str, body: bytes) -> tuple[int, object]:
-    """Answer ``/_mlops/monitoring``: every schedule, and what stands for the image that it names."""
+    """Answer ``/_mlops/monitoring``: every schedule, and the stand-in of its image."""
     del method, body
     return 200, {"monitoring": list(_told())}
 

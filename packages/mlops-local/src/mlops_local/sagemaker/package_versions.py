@@ -127,7 +127,7 @@ def list_packages(request: Record) -> Record:
         resource_store.get("ModelPackageGroup", group)
         rows = _versions(group)
     elif request.get("ModelPackageType", "Unversioned") == "Unversioned":
-        rows = []  # the API's default: unversioned packages only, and there are none here
+        rows = []  # the API's default: unversioned packages only, which do not exist here
     wanted = request.get("ModelApprovalStatus")
     rows = [row for row in rows if wanted is None or row["ModelApprovalStatus"] == wanted]
     return resource_store.listing("ListModelPackages", request, rows, status="ModelPackageStatus", descending=False)

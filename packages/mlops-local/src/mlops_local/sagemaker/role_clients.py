@@ -146,7 +146,7 @@ def objects(client: Any, uri: str) -> Iterator[str]:
 
 
 def download(uri: str, folder: Path, role: Identity) -> int:
-    """Copy what lies under an S3 URI into a folder.
+    """Copy the objects under an S3 URI into a folder.
 
     Returns:
         The number of objects.

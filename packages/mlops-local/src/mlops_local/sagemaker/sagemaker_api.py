@@ -73,7 +73,7 @@ def _shown(arn: str) -> list[dict[str, str]]:
 
 
 compat.expect("ministack.core.responses", _WIRE_CT_SUCCESS_OVERRIDE=dict)
-# MiniStack gives every JSON answer the API's content type, but a model's keeps its own; clients of the API do not look at it
+# MiniStack gives every JSON answer the API's content type, but a model's keeps its own; clients of the API ignore it
 responses._WIRE_CT_SUCCESS_OVERRIDE["sagemaker"] = "application/json"
 
 LOGGER = logging.getLogger(__name__)

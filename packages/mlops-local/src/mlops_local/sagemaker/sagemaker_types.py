@@ -44,7 +44,7 @@ _IN_PLACE: dict[str, tuple[str, ...]] = {
 }
 # properties that CloudFormation has and the create operation has not
 _UPDATE_ONLY = ("RetainAllVariantProperties", "ExcludeRetainedVariantProperties", "RetainDeploymentConfig")
-_LOOK = 0.05  # real seconds between two looks at an endpoint
+_LOOK = 0.05  # real seconds between two polls of an endpoint
 
 
 def install() -> None:

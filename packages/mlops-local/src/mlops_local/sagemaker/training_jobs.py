@@ -18,7 +18,7 @@ from mlops_local.sagemaker.role_clients import Identity
 LOGGER = logging.getLogger(__name__)
 
 _DEFAULT = "/opt/ml/checkpoints"
-_EVERY = 0.5  # real seconds between two looks at the folder
+_EVERY = 0.5  # real seconds between two polls of the folder
 
 _BILLED = 0.3
 _LOCK = threading.Lock()
@@ -189,7 +189,7 @@ def control(method: str, body: bytes) -> tuple[int, dict[str, object]]:
     with _LOCK:
         job = _RUNNING.get(name)
         if job is None or job.record["SecondaryStatus"] != "Training":
-            return 409, {"message": f"{name!r} is no managed spot training job that trains now"}
+            return 409, {"message": f"{name!r} is not a managed spot training job that trains now"}
         job.interruption.set()
     return 200, {"interrupted": name}
 

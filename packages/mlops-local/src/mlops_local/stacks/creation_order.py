@@ -1,7 +1,7 @@
 """The order in which CloudFormation creates and deletes the resources of a stack: the harshest that its dependencies allow.
 
 AWS works in parallel to the extent possible: a resource starts once all that it refers to or depends on is created, and is deleted
-once all that refers to it or depends on it is gone; how long each takes, nobody knows. MiniStack works on one resource after
+once all that refers to it or depends on it is gone; how long each takes is unknown. MiniStack works on one resource after
 another, in the alphabetical order of what is ready, which hides what a template forgot to say. Here that one-after-another is the
 worst of the orders that AWS may come to:
 

@@ -40,7 +40,7 @@ LONGEST = 3600
 
 # what is being created, by stack and logical id: "" while its function works, then the id of an answer that it failed
 _creations: dict[tuple[str, str], str] = {}
-# token of an answer -> what answers, and the account and region in which to look at its network
+# token of a response -> its function, and the account and region of the function's network
 _answering: dict[str, tuple[reach.Member, Context]] = {}
 
 

@@ -26,7 +26,7 @@ _BOOTSTRAP_VERSION = "30"
 _CAPABILITIES = ["CAPABILITY_IAM", "CAPABILITY_NAMED_IAM", "CAPABILITY_AUTO_EXPAND"]
 _NOTHING_LEFT = ("ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "CREATE_FAILED", "REVIEW_IN_PROGRESS", "DELETE_FAILED")
 _DIGEST = "sha256"  # the metadata of an uploaded file that says its content
-_POLL = 0.1  # seconds of real time between two looks at a stack
+_POLL = 0.1  # seconds of real time between two polls of a stack
 
 
 class AssemblyError(Exception):
@@ -247,7 +247,7 @@ def deploy(
         cloud: The embedded cloud.
         assembly: The folder that synthesis wrote.
         stacks: Names of the stacks, which are deployed with what they depend on. Default: all.
-        on_event: Called with each event of each resource. Default: nobody listens.
+        on_event: Called with each event of each resource. Default: no call.
 
     Returns:
         Each stack's outputs. A stack without changes is left alone.

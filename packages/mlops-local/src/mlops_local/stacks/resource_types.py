@@ -138,7 +138,7 @@ def create_recorded(
 
 
 def _check_issuer(url: str) -> None:
-    """Refuse an issuer that AWS cannot reach by its name; the embedded cloud itself asks nobody."""
+    """Refuse an issuer that AWS cannot reach by its name; the embedded cloud itself calls no issuer."""
     # claim: identity-provider-is-public
     if not is_public_host(urlsplit(url).hostname or ""):
         raise UnreachableIssuerError(url)

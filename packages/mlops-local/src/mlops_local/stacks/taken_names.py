@@ -225,7 +225,7 @@ _CREATE_ONLY = ("KeySchema", "LocalSecondaryIndexes")
 
 
 def _protect(handler: dict[str, Any], is_protected: Callable[[str], str | None]) -> None:
-    """Refuse to delete what is protected against deletion, whoever asks.
+    """Refuse to delete protected resources, for any caller.
 
     claim: cloudformation-deletes-nothing-that-is-protected
     """

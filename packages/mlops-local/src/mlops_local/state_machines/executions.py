@@ -47,7 +47,7 @@ compat.expect(
 
 # MiniStack cuts every retry's delay at this many seconds
 _RETRY_CUT = 60.0
-# real seconds between two looks at a machine's time limit
+# real seconds between two checks of a machine's time limit
 _GLANCE = 0.5
 
 
@@ -63,7 +63,7 @@ class _Elapsed:
         self._waits, self._drift, self._extra = 0, 0.0, 0.0
 
     def is_set(self) -> bool:
-        """Whether what waits for this execution should stop, as :func:`mlops_local.clock.wait` asks."""
+        """Whether waits of this execution should stop, as :func:`mlops_local.clock.wait` asks."""
         return bool(self.execution["status"] != "RUNNING")
 
     @contextmanager
@@ -104,7 +104,7 @@ def wait(seconds: float) -> None:
 
 
 def install() -> None:
-    """Put state machines on the embedded clock and mend what differs from AWS."""
+    """Put state machines on the embedded clock and fix differences from AWS."""
     sfn._scaled_sleep = wait
     # over JSON a response keeps its numbers; MiniStack's XML reading makes strings of them
     sfn._AWS_SDK_SERVICE_MAP["cloudwatch"] = {
@@ -169,7 +169,7 @@ def _expire(elapsed: _Elapsed, limit: float) -> None:
 
 
 def _end_once() -> None:
-    """Leave an execution that was stopped or ran out of time as it is, whatever its task ends with after that.
+    """Leave an execution that was stopped or timed out unchanged, however its task ends after that.
 
     Each execution then tells the default bus of one end:
     https://docs.aws.amazon.com/step-functions/latest/dg/eventbridge-integration.html
@@ -242,7 +242,7 @@ def _jsonata_now() -> None:
 def _limit_callbacks() -> None:
     """Count ``TimeoutSeconds`` and ``HeartbeatSeconds`` of ``.waitForTaskToken`` on the embedded clock.
 
-    MiniStack blocks on an event with real seconds: it is told to block for good, and a thread fails the token when the time is up.
+    MiniStack blocks on an event with real seconds: it is made to block forever, and a thread fails the token when the time is up.
     """
     invoke = sfn._invoke_with_callback
 

@@ -77,7 +77,7 @@ class Fault:
 
 
 def install() -> None:
-    """Stand in front of every task's call. Installed last: a fault is met before anybody asks for permission."""
+    """Intercept every task's call. Installed last: a fault occurs before the permission check."""
     # claim: faults-are-retried-by-name
     invoke = sfn._invoke_resource
 

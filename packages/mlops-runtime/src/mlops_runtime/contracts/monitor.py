@@ -17,7 +17,7 @@ class FeatureBaseline:
     """One feature of a baseline.
 
     ``number``: ``edges`` are the inner edges of the quantile bins (n edges, n + 1 bins, bin i holds edges[i-1] <= x < edges[i]).
-    With ``bounded`` the two outer bins hold what lies outside the baseline's range, so that they are empty in it.
+    With ``bounded`` the two outer bins count values outside the baseline's range, so they are empty in it.
     ``category``: ``levels`` are the most frequent levels. ``counts`` has one entry a bin or level, then what other levels there are
     (categories only), then null. Other levels are one cell ``other``; or, with ``tail``, that many cells into which levels fall by
     their CRC-32 modulo ``tail``, then a cell for levels that are new: those whose CRC-32 is not in ``known``. Without ``known``
@@ -59,7 +59,7 @@ class FeatureBaseline:
 class Condition:
     """What is known ahead of a call and changes what its features look like: a planned promotion, the hour of the week.
 
-    ``column`` cuts the values of one of the model's inputs at ``edges``, or takes its text as it is when there are none. The others
+    ``column`` cuts the values of one of the model's inputs at ``edges``, or takes its string unchanged without edges. The others
     are read off the call's time in UTC; training rows have theirs in ``EvaluationPlan.timestamp``. ``week_of_month`` is 1 to 5.
     """
 
@@ -172,7 +172,7 @@ class Counts:
     """Counts of one capture object, or of a window of them. Merging across baseline hashes is an error.
 
     ``synthetic`` calls are the platform's own, of any model, which an execution announced; they are counted here and nowhere
-    else. ``unannounced`` calls have ids that look like them and were announced by nobody: they count as all others.
+    else. ``unannounced`` calls have ids that look like them without an announcement: they count as all others.
     ``problems`` says what could not be counted and how often, by code and arguments: ``{"row_width[3,4]": 2}``; ``malformed`` is
     the sum of those that are whole lines. ``objects`` is how many capture objects were counted, ``earlier`` how many calls were
     left out because another model answered.

@@ -70,7 +70,7 @@ class BiasMetric:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MonitorResult:
-    """What one monitor found in a window. One whose state nobody decided did not run.
+    """What one monitor found in a window. A monitor without a state did not run.
 
     ``problems`` are those of what it alone reads, by what and how often.
     """
@@ -148,13 +148,14 @@ class Staleness:
 class MonitorReport:
     """What one scheduled run decided over one window, kept beside the two Model Monitor files; one result a monitor.
 
-    A monitor that nobody asked for has no result. ``state`` is the one of all monitors, ``verdict`` the whole report in a sentence.
-    ``hours_merged`` is how many hours before the window were added to have rows enough. ``suppressed`` is why nothing was published
-    as drift: a rollout ran. ``problems`` are those of the counts, and what else went wrong in the whole window, by what and how
-    often; ``problem_objects`` has the newest capture object with each of those that an object has. ``baseline_uri`` is where the
-    baseline lies and ``spec`` the thresholds of this run: what a page or a replay needs beside the counts. ``baseline_flaw`` is why
-    the baseline cannot be used: it is missing or not the one that was approved. ``unannounced_calls`` have inference ids that look
-    like the platform's own. ``live_since`` is when the model went live that is judged. ``metrics`` are the values that the run
+    A monitor that is not configured has no result. ``state`` is the one of all monitors, ``verdict`` the whole report in a
+    sentence. ``hours_merged`` is how many hours before the window were added to have rows enough. ``suppressed`` is why nothing
+    was published as drift: a rollout ran. ``problems`` are those of the counts, and what else went wrong in the whole window, by
+    what and how often; ``problem_objects`` has the newest capture object with each of those that an object has. ``baseline_uri``
+    is where the baseline lies and ``spec`` the thresholds of this run: what a page or a replay needs beside the counts.
+    ``baseline_flaw`` is why the baseline cannot be used: it is missing or not the one that was approved. ``unannounced_calls``
+    have inference ids that look like the platform's own. ``live_since`` is when the evaluated model went live. ``metrics`` are the
+    values that the run
     published: what confirms an alarm on one of them.
 
     ``analyzer`` is what ran in place of AWS's image of Model Monitor, as on the embedded cloud.
@@ -191,7 +192,7 @@ class MonitorReport:
 
 
 def monitor_states(report: MonitorReport) -> dict[str, MonitorState]:
-    """Return the state of each monitor that a run looked at, in the order in which people read them.
+    """Return the state of each monitor of a run, in display order.
 
     Args:
         report: The run's.

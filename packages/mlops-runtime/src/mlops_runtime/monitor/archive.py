@@ -30,7 +30,7 @@ class Kept:
     Args:
         report: What was decided.
         baseline: What it was decided against; None where it cannot be used.
-        counts: The window's counts; None where there are none.
+        counts: The window's counts; None if missing.
         problem: Why the baseline or the counts are not there; empty where they are.
     """
 
@@ -47,7 +47,7 @@ class HourlyCounts:
     Args:
         parts: Counts of each object, with its hour.
         others: Objects whose counts are of another baseline, or broken.
-        taken_back: Objects with calls of a rollout that was taken back.
+        taken_back: Objects with calls of a rollout that was rolled back.
     """
 
     parts: Sequence[tuple[datetime, Counts]]
@@ -74,7 +74,7 @@ class Archive:
         return self._before(now + HOUR, most)
 
     def at(self, end: datetime) -> MonitorReport | None:
-        """Return the report of the window that ended in an hour; None where there is none."""
+        """Return the report of the window that ended in an hour; None if it does not exist."""
         hour = end.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
         return next(iter(self._store.earlier_reports(hour + HOUR, since=hour)), None)
 
@@ -107,7 +107,7 @@ class Archive:
             variant: Name of the variant.
             window: Which hours.
             baseline: The baseline.
-            aside: Rollouts that were taken back: objects with calls from their time are left out. Default: none.
+            aside: Rollouts that were rolled back: objects with calls from their time are left out. Default: none.
         """
         digest = content_hash(baseline)
         by_hour = self._store.counts_by_hour(variant, window)

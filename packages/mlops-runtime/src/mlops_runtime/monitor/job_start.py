@@ -55,7 +55,7 @@ class MonitorJobPlan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StartSettings:
-    """What ``monitor_start`` is told by its environment: the plan, and what the deciding function would be told."""
+    """Environment of ``monitor_start``: the plan, and that of the deciding function."""
 
     plan: MonitorJobPlan
     decide: Mapping[str, Any]

@@ -55,7 +55,7 @@ def lines(values: Iterable[MetricValue], *, unit: str, endpoint: str, variant: s
 
 
 def data(values: Iterable[MetricValue], *, endpoint: str, variant: str, now: datetime) -> list[dict[str, Any]]:
-    """Return values as PutMetricData takes them: for a job, whose lines go to a log group of which nobody here knows the class.
+    """Return values as PutMetricData takes them: for a job, whose lines go to a log group of unknown class.
 
     See: https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_PutMetricData.html
 

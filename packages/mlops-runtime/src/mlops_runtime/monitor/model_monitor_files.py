@@ -143,14 +143,14 @@ _CURVE_POINTS = 100
 
 
 def quality_statistics(rows: Rows, baseline: Baseline | None, *, evaluated_at: datetime) -> dict[str, Any] | None:
-    """Return ``statistics.json`` of model quality; None without a labelled row that can be judged.
+    """Return ``statistics.json`` of model quality; None without a labelled row that can be evaluated.
 
     Standard deviations are over bootstrap draws of calls, where Model Monitor takes five samples of 80 %; below 200 rows they are
     the text ``NaN``, as there. A metric that is not defined, and an infinite one, are the text ``NaN`` too. The best constant
     classifier predicts every row positive. Curves have a hundred points at most.
 
     Args:
-        rows: Labelled rows of a window that can be judged.
+        rows: Labelled rows of a window that can be evaluated.
         baseline: Target and threshold. Default: a regression.
         evaluated_at: When it was measured.
     """
@@ -171,7 +171,7 @@ def quality_statistics(rows: Rows, baseline: Baseline | None, *, evaluated_at: d
 
 def _regression(rows: int, found: Mapping[str, tuple[float, Interval | None]]) -> dict[str, Any]:
     metrics = {name: _of(name, rows, found) for name in ("mae", "rmse", "r2")}
-    # not there where a label is so large that its square is no double
+    # missing if a label is so large that its square is not a double
     rmse, spread = found["rmse"][0] if "rmse" in found else None, _deviation("rmse", found)
     deviation = None if rmse is None or spread is None else 2 * rmse * spread
     return {"mse": _metric(rows, None if rmse is None else rmse * rmse, deviation), **metrics}

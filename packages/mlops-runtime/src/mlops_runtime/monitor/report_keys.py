@@ -43,7 +43,7 @@ def newest_report(s3: "S3Client", bucket: str, endpoint: str, *, now: datetime) 
     """Return the newest report, of a window that ended up to now; None where the last 100 days have none.
 
     Raises:
-        ContractError: If what lies there is no report.
+        ContractError: If the object is not a report.
     """
     for days in _DAYS:
         since, until = now - timedelta(days=days), now + timedelta(hours=1)

@@ -59,7 +59,7 @@ def verdict(report: MonitorReport) -> str:
         ...     drift=DriftResult(state=MonitorState.NO_TRAFFIC), quality=QualityResult(state=MonitorState.NO_LABELS_YET),
         ...     baseline_sha256=None, model_package_arn=None)
         >>> verdict(report)
-        'demand-forecast: nobody called; no labels yet'
+        'demand-forecast: no requests in this window; no labels yet'
     """
     if report.drift.state is MonitorState.NOT_YET_DEPLOYED:
         return f"{report.endpoint}: {SILENT[report.drift.state]}"
@@ -72,7 +72,7 @@ def verdict(report: MonitorReport) -> str:
 
 
 def message(report: MonitorReport, uri: str) -> str:
-    """Return what people are told: what happened, what to do, and where the report is."""
+    """Return the notification: what happened, what to do, and where the report is."""
     lines = [
         report.verdict,
         "",

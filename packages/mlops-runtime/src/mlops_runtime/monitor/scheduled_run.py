@@ -55,13 +55,14 @@ def count_object(body: str, store: MonitorStore, table: RolloutTable) -> Monitor
     Raises:
         KeyError: If the event names no object; the message goes to the dead-letter queue.
         BaselineIntegrityError: If the baseline is missing, or not the one that was approved; the message waits in the dead-letter
-            queue until somebody has put the baseline back and redrives it.
+            queue until the baseline is restored and the queue redriven.
     """
     detail = json.loads(body)["detail"]
     bucket, key = detail["bucket"]["name"], detail["object"]["key"]
     if store.counts_key(key) is None:
         _log.warning(
-            "%s is no capture of this endpoint: those are capture/<endpoint>/<variant>/yyyy/mm/dd/hh/<name>.jsonl", key
+            "%s is not a capture of this endpoint: those are capture/<endpoint>/<variant>/yyyy/mm/dd/hh/<name>.jsonl",
+            key,
         )
         return MonitorState.OK
     text = table.read().live
@@ -87,7 +88,7 @@ def count_object(body: str, store: MonitorStore, table: RolloutTable) -> Monitor
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DecideSettings:
-    """What ``monitor_decide`` is told by its environment.
+    """Environment of ``monitor_decide``.
 
     Args:
         endpoint: Name of the endpoint.
@@ -239,7 +240,7 @@ def _files(evidence: Evidence, found: Violations, window: Window, now: datetime,
 
 
 def _published(report: MonitorReport) -> MonitorReport:
-    """Return the report as it is told: without drift while a rollout suppresses it; what is written keeps it."""
+    """Return the report as it is published: without drift while a rollout suppresses it; the stored report keeps it."""
     if (
         report.suppressed is None
         or report.drift.state is not MonitorState.VIOLATION

@@ -67,7 +67,7 @@ class MonitorStore:
             sha256: Hash of its bytes as it was approved.
 
         Raises:
-            BaselineIntegrityError: If it is missing, has another hash, or is no baseline.
+            BaselineIntegrityError: If it is missing, has another hash, or is not a baseline.
         """
         body = self._baseline_bytes(uri)
         found = hashlib.sha256(body).hexdigest()
@@ -81,7 +81,7 @@ class MonitorStore:
         """Return the baseline that a window was decided against.
 
         Raises:
-            BaselineIntegrityError: If it is missing, has another content, or is no baseline.
+            BaselineIntegrityError: If it is missing, has other content, or is not a baseline.
         """
         baseline = _baseline_of(uri, self._baseline_bytes(uri))
         if content_hash(baseline) != sha256:
@@ -228,7 +228,7 @@ class MonitorStore:
     def put_report(self, report: MonitorReport, files: Mapping[str, bytes], end: datetime) -> str:
         """Write the run's files and return the report's URI; a run that is repeated writes them again."""
         folder = self._folder(end)
-        # last: whoever sees it finds the others
+        # last: a reader that finds it finds the others
         for name, body in {**files, REPORT: canonical_json(report)}.items():
             self._s3.put_object(Bucket=self._artifacts, Key=f"{folder}/{name}", Body=body)
         return self.report_uri(end)
@@ -249,7 +249,7 @@ class MonitorStore:
                 yield from_json(MonitorReport, self._artifact(key))
 
     def earlier_inventory(self, end: datetime) -> Inventory | None:
-        """Return which objects the newest run before a time saw; None where there was none."""
+        """Return the objects that the newest run before a time read; None if there was no run."""
         for days in _DAYS:
             keys = [key for key in self._report_keys(end, end - timedelta(days=days)) if key.endswith(f"/{_OBJECTS}")]
             if keys:

@@ -115,10 +115,10 @@ class Inventory:
 
 
 def late_objects(earlier: Inventory | None, now: Inventory) -> int:
-    """Return how many objects came after the run that decided about their hour: each is told by one report, the next.
+    """Return how many objects came after the run that decided about their hour: each is reported once, by the next report.
 
     Args:
-        earlier: What the run before saw. Default: there was none, and nothing can be late.
+        earlier: Objects that the previous run read. Default: no earlier run, so nothing can be late.
         now: What is seen now.
 
     Example:

@@ -43,25 +43,25 @@ class Evidence:
     """What one run read.
 
     Args:
-        live: What serves. Default: nothing does yet.
+        live: The live version. Default: none yet.
         baseline: The live model's baseline. Default: nothing serves, or it cannot be used.
         flaw: Why the baseline cannot be used: it is missing, or not the one that was approved. Default: it can.
         traffic: The newest part of the window.
         rows: Rows that drift is decided on.
         counts: Their counts, where an engine of ours counted. Default: nothing was counted.
-        labels: Captured predictions with their labels. Default: they were not looked at.
-        latency_hours: How long the model took in each hour. Default: nobody publishes that.
-        earlier: Gives the reports of the windows before, newest first, as far back as drift looks. Default: there are none.
+        labels: Captured predictions with their labels. Default: they were not read.
+        latency_hours: How long the model took in each hour. Default: not published.
+        earlier: Gives the reports of the windows before, newest first, as far back as drift needs them. Default: none.
         measured: Results that were measured elsewhere, in a job or by another engine, by monitor; their state is decided as that
             of any other. Default: each monitor measures.
         hours_merged: Hours before the window that were added to have rows enough.
         suppressed: Why drift must not be published. Default: it may.
-        newest_call: Hour of the newest call that CloudWatch counted. Default: there was none in the window.
-        newest_capture: Hour of the newest capture object. Default: there is none in the window and what may be added to it.
+        newest_call: Hour of the newest call that CloudWatch counted. Default: no call in the window.
+        newest_capture: Hour of the newest capture object. Default: no object in the window or the hours that may be added to it.
         newest_label: Hour in which the newest label was uploaded. Default: none was, in the window and the label delay before it.
         problems: What could not be read or counted, and how often, by what `counting.problems` writes or a sentence.
         problem_objects: The newest capture object with each problem that an object has.
-        objects: Counted objects of each hour that was looked at.
+        objects: Counted objects of each hour that was read.
         violations: What an engine that is not ours wrote as violations. Default: ours are made from the rest.
         analyzer: What ran in place of AWS's image of Model Monitor. Default: the image, or another engine.
     """

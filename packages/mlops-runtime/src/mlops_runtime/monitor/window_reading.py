@@ -32,7 +32,7 @@ UNCOUNTED = "capture object is not counted"
 ANOTHER_BASELINE = "counts of a capture object are of another baseline"
 UNREADABLE = "counts of a capture object cannot be read"
 LATE = "capture object came after its window was decided"
-TAKEN_BACK = "capture object has calls of a rollout that was taken back"
+TAKEN_BACK = "capture object has calls of a rollout that was rolled back"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +68,7 @@ def gather(
     """Return what is known of a window.
 
     A window with too few rows is merged with hours before it, the newest first, up to ``merge_hours``. Calls of an earlier model
-    are in no count of the live one's, nor are objects with calls from the time of a rollout that was taken back.
+    are in no count of the live one's, nor are objects with calls from the time of a rollout that was rolled back.
 
     Args:
         window: The window.
@@ -105,10 +105,10 @@ def gather(
     )
     labels, newest_label = _labels(window, live, baseline, spec, place, aside=aside)
     if newest_label is None and not place.store.has_labels():
-        # nobody can be late with labels of a model that served no longer
+        # labels of a model that was live no longer cannot be late
         newest_label = since
     problems = counting.problems
-    if not counting.objects:  # an engine that is not ours: nobody else tells of them
+    if not counting.objects:  # an engine that is not ours: only this reports them
         problems["line of captures cannot be read"] += labels.malformed - labels.malformed_labels
     longest = max(window.hours + spec.merge_hours, place.period_hours)
 
@@ -134,7 +134,7 @@ def gather(
 def suppressed(row: LockRow, now: datetime) -> str | None:
     """Return why drift must not be published: a rollout runs, and what its canary answers is captured with the rest.
 
-    After a promotion there is nothing to suppress, since only calls from then on count; after a rollout that was taken back
+    After a promotion there is nothing to suppress, since only calls from then on count; after a rollout that was rolled back
     neither, since its hours are left out.
     """
     if row.owner is not None and (row.lock_until is None or row.lock_until > now.timestamp()):
@@ -143,10 +143,10 @@ def suppressed(row: LockRow, now: datetime) -> str | None:
 
 
 def taken_back_among(row: LockRow, window: Window) -> str | None:
-    """Return why drift must not be published by an engine that cannot leave hours out: a rollout of the window was taken back."""
+    """Return why drift must not be published by an engine that cannot leave hours out: a rollout of the window was rolled back."""
     first, last = stamp(window.start), stamp(window.end)
     ended = [each.until for each in taken_back(row) if is_among(first, last, [each])]
-    return f"a rollout was taken back at {ended[-1]}: calls of its model are among the window's" if ended else None
+    return f"a rollout was rolled back at {ended[-1]}: calls of its model are among the window's" if ended else None
 
 
 @dataclass(slots=True)

@@ -111,7 +111,7 @@ def interval_text(measured: Measured) -> str:
 
 
 def moment(at: str) -> str:
-    """Return a time to the minute, as it was written if it is none.
+    """Return a time to the minute, or the string unchanged if it is not a time.
 
     Example:
         >>> moment("2017-08-07T06:00:00Z")

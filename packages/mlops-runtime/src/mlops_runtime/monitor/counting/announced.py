@@ -1,4 +1,4 @@
-"""Which calls an execution announced as its own, before it made them: those alone are nobody's data, and left out."""
+"""Calls that an execution announced as its own before it made them: only those are left out."""
 
 import re
 from collections.abc import Callable, Iterable
@@ -26,7 +26,7 @@ class Announcement:
 
 
 def nobody(inference_id: str, time: str) -> bool:
-    """Return that a call was not announced: what holds of every call where nobody announces any."""
+    """Return that a call was not announced: the rule where no call is announced."""
     del inference_id, time
     return False
 

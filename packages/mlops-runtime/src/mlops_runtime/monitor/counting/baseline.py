@@ -58,7 +58,7 @@ class Predicted:
     Args:
         values: One a row; what is not finite is null.
         clusters: Code of each row's cluster. Default: rows are taken for independent.
-        columns: What the conditions look at. Default: the rows are of no stratum.
+        columns: Columns of the conditions. Default: the rows have no stratum.
         times: Each row's time, UTC. Default: unknown.
     """
 
@@ -98,7 +98,7 @@ def fit_baseline(
         source: Where the rows come from.
 
     Raises:
-        BaselineError: With every input that has no column, columns of other lengths, identifiers that are no inputs, infinite
+        BaselineError: With every input that has no column, columns of other lengths, identifiers that are not inputs, infinite
             values.
         ConditionError: As `conditions.check` and `conditions.strata_of` say.
         PairError: If a pair is not of two of the inputs.
@@ -171,7 +171,7 @@ def _check(
 ) -> int:
     """Return the number of rows."""
     problems = [f"input {name!r} has no column" for name in types if name not in columns]
-    problems += [f"identifier {name!r} is no input of the model" for name in identifiers if name not in types]
+    problems += [f"identifier {name!r} is not an input of the model" for name in identifiers if name not in types]
     sizes = {name: _size(columns[name]) for name in types if name in columns}
     sizes |= {} if clusters is None else {"clusters": len(clusters)}
     sizes |= {} if times is None else {"times": len(times)}

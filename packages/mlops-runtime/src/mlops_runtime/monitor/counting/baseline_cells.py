@@ -45,7 +45,7 @@ Column = npt.NDArray[Any] | Sequence[Any] | Coded
 
 
 def number_cells(values: Numbers, edges: Numbers) -> Cells:
-    """Return each value's cell: bins left-closed, right-open, then the null cell for NaN, then one for what is no number.
+    """Return each value's cell: bins left-closed, right-open, then the null cell for NaN, then one for values that are not numbers.
 
     Example:
         >>> number_cells(np.array([0, 1, 5, np.nan, np.inf], dtype=np.float32), np.array([1], dtype=np.float32)).tolist()
@@ -65,10 +65,10 @@ def edges_of(feature: FeatureBaseline) -> Numbers:
 
 
 class LevelCells(dict[Any, int]):
-    """A level's cell, remembered by level: levels, tail or other, new, null; then the cell of what is no text.
+    """A level's cell, remembered by level: levels, tail or other, new, null; then the cell of values that are not strings.
 
     A whole number is the level that its digits write: a caller's JSON has 7 where the training set has the text "7". A fraction
-    or a truth value has more than one text, and is none.
+    or a boolean has more than one spelling, and is not a string.
 
     Args:
         feature: The feature's baseline.
@@ -203,7 +203,7 @@ class LevelCodes(dict[Any, int]):
 
 
 def to_numbers(values: Column) -> Numbers:
-    """Return a column as 32-bit floats: NaN for null, infinity for what is no number that such a float holds.
+    """Return a column as 32-bit floats: NaN for null, infinity for values that such a float cannot represent.
 
     Args:
         values: JSON values, the text of CSV fields, or an array of numbers or booleans.
@@ -283,7 +283,7 @@ def _hashable(value: Any) -> Any:
 
 
 def as_text(value: Any) -> str | None:
-    """Return the level that a value writes, None for one that is no text.
+    """Return a value's level, None if it is not a string.
 
     Integers are of 64 bits, as everybody reads them: not every reader of JSON keeps the digits of longer ones.
 
@@ -324,7 +324,7 @@ def text_identifier(values: Coded) -> str | None:
 def number_identifier(values: Column, ordered: np.ndarray) -> str | None:
     """Return why a column of numbers is an identifier; None if it is not.
 
-    It is one if all are whole, none comes twice, and that is no chance: amounts drawn evenly from as wide a range would
+    It is one if all are whole, none comes twice, and that is not by chance: amounts drawn evenly from as wide a range would
     have repeated themselves. Numbers above 2^24 are not whole any more as 32-bit floats; declare those.
 
     Example:
@@ -375,7 +375,7 @@ def null_patterns(masks: Sequence[tuple[str, Mask | None]], rows: int) -> tuple[
     codes = np.zeros(rows, dtype=np.int64)
     if not holed or rows == 0:
         return codes, [NONE] if rows else []
-    # most rows have no null: only the others are looked at
+    # most rows have no null: only the others are checked
     some = np.zeros(rows, dtype=np.bool_)
     for _, mask in holed:
         some |= mask

@@ -76,7 +76,7 @@ def loads(text: bytes | str) -> Any:
         except ValueError:  # what json reads beside it, and what is wrong
             pass
     if not isinstance(text, str):
-        # json would look at each line's first bytes to guess an encoding that is always UTF-8
+        # json would inspect each line's first bytes to guess an encoding that is always UTF-8
         text = text.decode()
     try:
         return json.loads(text)
@@ -90,7 +90,7 @@ def read_rows(side: Any, names: Sequence[str], problems: list[str]) -> tuple[lis
     r"""Return the rows of an input, and how many of them cannot be read: these are None, in their place.
 
     Raises:
-        CaptureError: If no row can be read, or there is none.
+        CaptureError: If no row can be read, or it has no row.
 
     Example:
         >>> problems = []
@@ -170,7 +170,7 @@ def _text(side: Any, name: str) -> tuple[str, str]:
         data = base64.b64decode(data, validate=True).decode()
     except (binascii.Error, ValueError) as error:
         raise CaptureError(kinds.SIDE_NOT_TEXT[name](), f"the payload is not base64: {error}") from error
-    # content types that the capture options do not list arrive like this, whatever they are
+    # content types that the capture options do not list all arrive like this
     is_json = "json" in kind or ("csv" not in kind and data.lstrip()[:1] in ("{", "["))
     return data, json_kind if is_json else _CSV
 
@@ -237,7 +237,7 @@ def _wrong(row: Any, width: int) -> str:
 
 
 def _by_name(rows: list[Any], names: Sequence[str], problems: list[str]) -> list[Any]:
-    """Return objects as values in the columns' order. A column that is missing is null, one more is nobody's: both are told."""
+    """Return objects as values in the columns' order. A missing column is null, an additional one is ignored: both are reported."""
     get = itemgetter(*names) if len(names) > 1 else lambda row: (row[names[0]],)
     known: frozenset[str] | None = None
     found = []
@@ -271,7 +271,7 @@ def _dense(row: dict[str, Any]) -> list[Any] | None:
 
 
 def _csv_rows(text: str, width: int) -> list[Any]:
-    # an empty line is a null where there is one column, else it is no row
+    # an empty line is a null where there is one column, else it is not a row
     if '"' in text or "\r" in text:
         try:
             return [row or [""] for row in csv.reader(io.StringIO(text, newline="")) if row or width == 1]
@@ -284,9 +284,9 @@ def _csv_rows(text: str, width: int) -> list[Any]:
 # the largest line that is read: both payloads of a call are at most 25 MB each, and base64 is a third more
 # https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_runtime_InvokeEndpoint.html
 MAXIMUM_LINE = 1 << 27
-# of 32-bit floats: what features and predictions are; the square of such a label is a double, that of any double is none
+# of 32-bit floats: what features and predictions are; the square of such a label is a double, that of any double is not
 LARGEST = (2 - 2**-23) * 2.0**127
-# no number and no text, whatever a model predicts
+# neither number nor string, for any model
 NO_PREDICTION = False
 TOO_LONG = b'{"tooLong": true}'
 
@@ -297,15 +297,15 @@ class Call:
 
     Args:
         join_key: The id that ground truth joins on.
-        time: ``inferenceTime``, or the empty text where it is no time.
+        time: ``inferenceTime``, or an empty string if it is not a time.
         rows: The input rows, values in column order, a row that cannot be read None in its place; None where the input was not
             captured.
         predictions: The predictions; None where the output was not captured, `NO_PREDICTION` for each row where it cannot be read.
-        is_synthetic: Whether the platform announced the call; nobody's data, so its payloads are not read.
+        is_synthetic: Whether the platform announced the call; its payloads are not read.
         problems: What was wrong beside what could be read, as `problems` writes it.
         bounds: Lower and upper bound of each prediction; None where the model gives none: a bare number a row.
         unread: How many of the rows are None.
-        is_unannounced: Whether its id looks like the platform's, and nobody announced it: it counts as any other call.
+        is_unannounced: Whether its id looks like the platform's without an announcement: it counts as any other call.
     """
 
     join_key: str
@@ -334,7 +334,7 @@ def read_call(line: bytes | str, names: Sequence[str] | None, announced: IsAnnou
     """
     try:
         return _call(line, names, announced)
-    except RecursionError as error:  # whatever follows a value down into its depth
+    except RecursionError as error:  # from any code that recurses into a value
         raise CaptureError(kinds.LINE_TOO_DEEP()) from error
 
 
@@ -375,7 +375,7 @@ def _call(line: bytes | str, names: Sequence[str] | None, announced: IsAnnounced
             if rows is None:
                 raise
             problems += error.problems
-            # the model answered what is no prediction: it is counted as one that is no number, not passed over
+            # the model's response is not a prediction: it is counted as not a number, not skipped
             predictions = [NO_PREDICTION] * len(rows)
     if rows is not None and predictions is not None and len(rows) != len(predictions):
         problems.append(kinds.PREDICTIONS_DIFFER())
@@ -385,7 +385,7 @@ def _call(line: bytes | str, names: Sequence[str] | None, announced: IsAnnounced
 def read_labels(lines: Iterable[bytes | str]) -> Iterator[tuple[str, tuple[float | None, ...]] | None]:
     """Yield each ground truth line's join key and labels in the order of the call's rows; None for what cannot be read.
 
-    A label that is empty is None, one that is no number of 32 bits NaN: that row stays unlabelled, its neighbours do not move. A
+    An empty label is None, one that is not a 32-bit number NaN: that row stays unlabelled, its neighbours do not move. A
     line's end after the last label makes one more that is empty: only the call knows whether it has that row.
 
     See: https://docs.aws.amazon.com/sagemaker/latest/dg/model-monitor-model-quality-merge.html
@@ -452,7 +452,7 @@ def _record(line: bytes | str) -> Any:
 
 @lru_cache(maxsize=4096)
 def _time(text: str) -> str:
-    """Return a time in UTC to the second, the empty text for what is none."""
+    """Return a time in UTC to the second, an empty string for other values."""
     try:
         at = datetime.fromisoformat(text)
     except ValueError:

@@ -1,7 +1,7 @@
 """What rows are compared given: the stratum of each row, from a column that is known ahead of the call or from its time.
 
-A key has one part a condition, joined by ``|``: ``5 to 20|Mon``. Null is the part ``null``, what is no text ``%invalid``; ``%`` and
-``|`` of a text are written ``%25`` and ``%7C``.
+A key has one part a condition, joined by ``|``: ``5 to 20|Mon``. Null is the part ``null``, a value that is not a string
+``%invalid``; ``%`` and ``|`` of a text are written ``%25`` and ``%7C``.
 """
 
 from collections.abc import Callable, Mapping, Sequence

@@ -226,7 +226,7 @@ class _Waiting:
             self.flush()
 
     def flush(self) -> None:
-        """Count what waits."""
+        """Count pending values."""
         # of no rows there are no columns either
         columns = dict(zip(self._grid.names, zip(*self._rows, strict=True), strict=False))
         times = np.array(self._times, dtype=np.int64).view("datetime64[s]") if self._need_times else None
@@ -300,7 +300,7 @@ def count_columns(
 
     Args:
         columns: Values by the name of their column: arrays of numbers, text as `Coded`, an array or a list; all of one length.
-        baseline: What to count against. Columns that are none of its features are left out.
+        baseline: What to count against. Columns that are not among its features are left out.
         predictions: The rows' predictions. Default: none.
         times: When the rows were predicted, UTC. Default: unknown; rows are then of no stratum of hours or weeks.
 

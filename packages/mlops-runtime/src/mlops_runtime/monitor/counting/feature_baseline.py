@@ -222,7 +222,7 @@ def number_baseline(name: str, values: Column, *, clusters: Codes | None = None)
 
     The inner edges are the values' deciles. A value that holds a tenth or more of the rows (a default) gets a bin of its own: its
     share may drift while all quantiles stay. So does zero, whenever it lies in the range: what is zero today may not be tomorrow.
-    The two outer bins hold what lies outside the range. Without any known value there is one bin.
+    The two outer bins count values outside the range. Without any known value there is one bin.
 
     Args:
         name: The feature's name.
@@ -372,7 +372,7 @@ def fit_category(
 def _frequent(rows: Codes) -> list[int]:
     """Return the codes of the levels that may be among the most frequent, some more where some have the same number of rows."""
     present = np.flatnonzero(rows)
-    # names that are no names are passed over, so that more are looked at than are kept
+    # invalid names are skipped, so more names are read than kept
     if len(present) > 8 * LEVELS:
         least = np.partition(rows[present], -4 * LEVELS)[-4 * LEVELS]
         present = present[rows[present] >= least]

@@ -35,7 +35,7 @@ def live_baseline(
 ) -> Baseline:
     """Return the baseline of past weeks' calls, for a model whose live data never looked like its training set.
 
-    Four bytes are held for a value. A value that is no number or no text is taken for null.
+    Four bytes are held for a value. A value that is neither number nor string is taken for null.
 
     Args:
         captures: The lines of each capture object; read once. A call that is there twice is counted twice.
@@ -47,7 +47,7 @@ def live_baseline(
         conditions: What live rows are compared given. Default: nothing.
         pairs: Pairs of features whose joint table is kept. Default: none.
         identifiers: Columns that are unique identifiers; others are recognised. Default: none is declared.
-        aside: When rollouts ran that were taken back: calls of that time are left out. Default: never.
+        aside: Times of rollouts that were rolled back: calls of that time are left out. Default: never.
         announced: Which calls the platform announced as its own. Default: none.
 
     Raises:

@@ -1,4 +1,4 @@
-"""What could not be counted, by code and arguments, and how often: bounded, and the same in whatever order parts are added.
+"""What could not be counted, by code and arguments, and how often: bounded, and the same for any order of parts.
 
 A problem is a text of its kind's code and its arguments as JSON, such as ``row_width[3,4]``: what counts are kept by. `sentence`
 writes it for people. Arguments may be what a caller made up, so the number of problems is bounded: those with the smallest CRC-32
@@ -41,7 +41,7 @@ INPUT_WITHOUT_ROWS = Kind("input_without_rows", "input has no rows", is_of_rows=
 INPUT_WITHOUT_INSTANCES = Kind("input_without_instances", "input has no instances", is_of_rows=True)
 INPUT_NOT_CSV = Kind("input_not_csv", "input is not CSV", is_of_rows=True)
 ROW_WIDTH = Kind("row_width", "row has {} values instead of {}", is_of_rows=True)
-ROW_SHAPE = Kind("row_shape", "row is no object or array", is_of_rows=True)
+ROW_SHAPE = Kind("row_shape", "row is not an object or array", is_of_rows=True)
 ROWS_OTHER = Kind("rows_other", "row cannot be read for another reason", is_of_rows=True)
 OUTPUT_WITHOUT_PREDICTIONS = Kind("output_without_predictions", "output has no predictions")
 COLUMN_MISSING = Kind("column_missing", "column {!r} is missing")
@@ -64,7 +64,7 @@ def _of_sides(code: str, text: str) -> dict[str, Kind]:
 
 
 # by the side of the call, ``input`` or ``output``: without its input no row of a call can be read
-SIDE_NOT_PAYLOAD = _of_sides("not_payload", "is no captured payload")
+SIDE_NOT_PAYLOAD = _of_sides("not_payload", "is not a captured payload")
 SIDE_FORMAT = _of_sides("format", "is not CSV, JSON or BASE64 of text")
 SIDE_NOT_TEXT = _of_sides("not_text", "is not base64 of UTF-8 text")
 SIDE_NOT_JSON = _of_sides("not_json", "is not JSON")

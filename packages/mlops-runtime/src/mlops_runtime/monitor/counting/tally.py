@@ -1,6 +1,6 @@
 """Counts columns into the cells of a baseline: whole columns at once, by stratum where the baseline has conditions.
 
-Sums are exact: the same value, and the same bytes, in whatever order and grouping they are added. A vector is split into parts
+Sums are exact: the same value, and the same bytes, for any order and grouping of the parts. A vector is split into parts
 whose sum has no rounding at all (error-free vector transformation); parts are added by ``math.fsum``, which rounds once.
 
 See: Rump, Ogita and Oishi 2008, "Accurate floating-point summation part I: faithful rounding", SIAM Journal on Scientific
@@ -133,7 +133,7 @@ class NumberTally:
 
     def __init__(self, feature: FeatureBaseline, groups: int) -> None:
         self._name, self._edges, self._groups = feature.name, edges_of(feature), groups
-        # one cell more than the baseline's: what is no number
+        # one cell more than the baseline's: values that are not numbers
         self._size = len(self._edges) + 3
         self._counts = np.zeros((groups, self._size), dtype=np.int64)
         self._sums, self._squares = ExactSums(groups), ExactSums(groups)

@@ -1,6 +1,6 @@
-"""The live model's baseline as Model Monitor's jobs read it: they compare with the model that serves, whatever was deployed.
+"""The live model's baseline as Model Monitor's jobs read it: they compare with the live model, whichever it is.
 
-A job definition names its baseline files once and for all; what lies there follows the model.
+A job definition names its baseline files permanently; their content follows the model.
 """
 
 import json
@@ -63,7 +63,7 @@ def put_baselines(
     spec: MonitorSpec,
     monitors: Sequence[MonitorName],
 ) -> int:
-    """Put the files of the monitors that run where their definitions look by default; what lies there already stays.
+    """Put the files of the monitors that run at their definitions' default location; existing files stay.
 
     Returns:
         How many files were written.
@@ -110,7 +110,7 @@ def _constraints(features: Sequence[FeatureBaseline], spec: MonitorSpec) -> dict
 def _constraint(feature: FeatureBaseline, spec: MonitorSpec) -> dict[str, Any]:
     rows = sum(feature.counts)
     null = feature.counts[-1] / rows if rows else 1.0
-    # what the smallest window may miss by chance is no violation
+    # a miss that the smallest window may have by chance is not a violation
     chance = _DEVIATIONS * math.sqrt(null * (1 - null) / spec.minimum_rows)
     found: dict[str, Any] = {
         "name": feature.name,

@@ -16,7 +16,7 @@ INPUT, OUTPUT = "endpointInput", "endpointOutput"
 
 
 class RecordError(ValueError):
-    """A line is no record; the message says why, the same for the same reason, so that lines can be counted by it."""
+    """A line is not a record; the message says why, the same for the same reason, so that lines can be counted by it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +40,7 @@ def read_record(line: bytes | str) -> Record:
     """Read one line of a capture or a merged file.
 
     Raises:
-        RecordError: If it is no record, or a payload is not CSV or JSON.
+        RecordError: If it is not a record, or a payload is not CSV or JSON.
 
     Example:
         >>> side = {"observedContentType": "text/csv", "mode": "INPUT", "data": "9,blue", "encoding": "CSV"}
@@ -56,7 +56,7 @@ def read_record(line: bytes | str) -> Record:
         labels = None if truth is None else str(truth["data"]).strip("\r\n").split("\n")
         present = {side: captured[side] for side in (OUTPUT, INPUT) if captured.get(side) is not None}
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise RecordError("line is no capture record") from error
+        raise RecordError("line is not a capture record") from error
     key = str(event_id if inference_id is None else inference_id)
     return Record(
         key=key,
@@ -72,7 +72,7 @@ def rows_of(record: Record, names: Sequence[str], indexes: Sequence[str] = (OUTP
     Args:
         record: The record.
         names: The baseline's columns in their order; positions take those that no object has. Columns beyond are ``_c<position>``.
-        indexes: Which sides are looked at. Default: both.
+        indexes: Which sides are read. Default: both.
 
     Raises:
         RecordError: If the sides have different numbers of rows.
@@ -89,7 +89,7 @@ def rows_of(record: Record, names: Sequence[str], indexes: Sequence[str] = (OUTP
 
 
 def value_of(row: Any, attribute: str) -> Any:
-    """Return the value of an output row by the attribute's name or index; None where there is none.
+    """Return the value of an output row by the attribute's name or index; None if it is missing.
 
     Example:
         >>> value_of(["0.9", "1"], "1"), value_of({"score": 0.9}, "score"), value_of(0.9, "0")
@@ -123,7 +123,7 @@ def _rows(payload: Any, side: str) -> Sequence[Any]:
         is_csv = encoding == "CSV"
         if encoding == "BASE64":
             data = base64.b64decode(data, validate=True).decode()
-            # content types that the capture options do not list arrive like this, whatever they are
+            # content types that the capture options do not list all arrive like this
             is_csv = "json" not in str(payload.get("observedContentType", "")) and not data.lstrip().startswith(
                 ("{", "[")
             )

@@ -1,4 +1,4 @@
-"""What SageMaker Model Monitor's executions reported, in our own words: the same report, alarms and page whatever the engine.
+"""What SageMaker Model Monitor's executions reported, in our own words: the same report, alarms and page for every engine.
 
 Pages, SDK and containers spell the files in several ways; every documented spelling is read, and what is not understood is counted.
 Model Monitor gives neither a PSI nor a p-value: a feature's PSI is 0 here, its p-value 0 where it was reported and 1 where not.

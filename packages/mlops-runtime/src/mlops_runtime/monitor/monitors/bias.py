@@ -23,7 +23,7 @@ def _measure(evidence: Evidence, _window: Window, spec: MonitorSpec) -> BiasResu
     metrics = facet_bias.live(usable_rows(labels.labelled, baseline), labels.predicted, baseline, spec)
     captured = captured_facets(baseline)
     notes = [
-        f"facet {facet.name!r} is no input of the model: it is not captured, and bias by it is only known of the holdout"
+        f"facet {facet.name!r} is not an input of the model: it is not captured, so its bias is known only for the holdout"
         for facet in baseline.facets
         if facet.name not in captured
     ]
@@ -75,7 +75,7 @@ def _advice(result: BiasResult, _report: MonitorReport) -> Iterator[str]:
 
 
 def _section(result: BiasResult, _baseline: Baseline | None) -> list[BiasMetric]:
-    """Return what is violated first, then what holds, then what has no verdict."""
+    """Return violated metrics first, then those within limits, then those without a verdict."""
     return sorted(result.metrics, key=lambda each: (each.metric.violated is None, not each.metric.violated))
 
 
@@ -92,6 +92,6 @@ BIAS = MonitorKind(
     holds="no facet is treated otherwise than in the baseline",
     violated=(
         "a facet is treated otherwise than in the baseline",
-        "look at the facet's metrics below with whoever answers for the model",
+        "check the facet's metrics below with the model's owner",
     ),
 )

@@ -86,7 +86,7 @@ def post_training(table: Wide) -> dict[str, Wide]:
     https://docs.aws.amazon.com/sagemaker/latest/dg/clarify-post-training-bias-metric-ge.html (GE, alpha = 2)
 
     Example:
-        The page of SD: 20 of 30 negatives of facet a are told, 18 of 23 of facet d.
+        The page of SD: 20 of 30 negatives of facet a are predicted, 18 of 23 of facet d.
 
         >>> table = np.array([[[[20.0, 10.0], [5.0, 65.0]], [[18.0, 5.0], [7.0, 20.0]]]])
         >>> round(float(post_training(table)["SD"][0]), 3)
@@ -141,7 +141,7 @@ def conditional_disparity(table: Wide) -> Wide:
 
 
 def supports(table: Wide) -> dict[str, float]:
-    """Return how many rows the least supported ratio of each metric rests on."""
+    """Return the number of rows behind the least supported ratio of each metric."""
     labels, outcomes, sizes = table.sum(axis=2), table.sum(axis=1), table.sum(axis=(1, 2))
     negative, positive = labels[:, 0].min(), labels[:, 1].min()
     rejected, accepted = outcomes[:, 0].min(), outcomes[:, 1].min()

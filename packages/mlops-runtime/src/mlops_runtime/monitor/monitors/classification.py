@@ -17,12 +17,12 @@ _CLIP = 1e-15  # a certain and wrong prediction costs 34.5, not infinity
 
 
 def usable(rows: Rows) -> Mask:
-    """Return which rows can be judged: labels 0 or 1, probabilities from 0 to 1."""
+    """Return which rows can be evaluated: labels 0 or 1, probabilities from 0 to 1."""
     return np.isin(rows.label, (0.0, 1.0)) & (rows.prediction >= 0) & (rows.prediction <= 1)
 
 
 def usable_rows(rows: Rows, baseline: Baseline | None) -> Rows:
-    """Return the labelled rows of a model that can be judged: of a classification those that are `usable`, else all."""
+    """Return the labelled rows of a model that can be evaluated: of a classification those that are `usable`, else all."""
     is_classification = baseline is not None and baseline.target == "classification"
     return rows.where(usable(rows)) if is_classification else rows
 

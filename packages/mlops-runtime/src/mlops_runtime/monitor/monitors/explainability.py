@@ -36,7 +36,7 @@ def _violations(result: ExplainabilityResult, evidence: Evidence, spec: MonitorS
         return
     label = "prediction" if baseline.prediction is None else baseline.prediction.name
     for line in attribution_violations(baseline.attributions, result, spec.minimum_ndcg, label):
-        # the whole ranking is judged, so there is no feature to name
+        # the whole ranking is evaluated, so there is no feature to name
         yield Violation(feature_name="prediction", **line)
 
 
@@ -81,9 +81,9 @@ EXPLAINABILITY = MonitorKind(
     sentence=_sentence,
     happened=_sentence,
     section=_section,
-    holds="the model looks at the same features",
+    holds="the model uses the same features",
     violated=(
-        "the model looks at other features than in the baseline",
+        "the model uses other features than in the baseline",
         "look for a feature that broke or leaks, then at what drifted",
     ),
 )

@@ -29,7 +29,7 @@ INFINITY = 2.348543e108
 MAXIMUM_GROUPS = 20
 # ratios of fewer rows than these have intervals that are too narrow: none of two is 0 in every draw
 MINIMUM_SUPPORT = 30
-# about twenty metrics a facet are looked at each window: of none that is as it was may one in a thousand alarm by chance
+# about twenty metrics per facet are tested in each window: an unchanged one may alarm by chance once in a thousand windows
 _DEVIATIONS = 3.3
 _DEFAULT_POSITIVE = 0.5
 
@@ -54,7 +54,7 @@ class Group:
 
 
 def groups(rows: Rows, facets: Sequence[Facet]) -> Iterator[Group]:
-    """Yield the groups that facets make: one of all its values or of what lies above its threshold, else one a value.
+    """Yield the groups that facets make: one of all its values or of those above its threshold, else one per value.
 
     Example:
         >>> from mlops_runtime.monitor.monitors.rows import Texts

@@ -49,17 +49,17 @@ class Joined:
         labelled: Rows with a finite prediction and a label that was uploaded in the window.
         predicted: Rows with a finite prediction of calls in the window, with a label or without.
         unmatched: Label records, uploaded in the window where that is known, for which no call was captured.
-        unreadable: Their labels that are no numbers of 32 bits; an empty one is a row without a label.
+        unreadable: Their labels that are not 32-bit numbers; an empty one is a row without a label.
         mismatched: Calls with other numbers of labels, uploaded in the window where that is known, than of predictions: they are
             left out whole.
         malformed: Lines that could not be read, up to the call of the last label where nothing is looked for beyond it.
         malformed_labels: Those of labels among them.
-        unpredicted: Labels of rows whose prediction is no such number.
+        unpredicted: Labels of rows whose prediction is not such a number.
         repeated: Captures of a call that was captured before.
         due: Calls that were due a label.
         covered: How many of these have one.
         delay_hours: Median time from call to the first upload of its label, at least 0; None where no upload's time is known.
-        share: Share of the calls that was looked at: below 1 where there were too many to hold.
+        share: Share of the calls that was read: below 1 if there were too many to hold.
     """
 
     labelled: Rows
@@ -93,7 +93,7 @@ def join(
 ) -> Joined:
     """Join labels with the calls that they are of.
 
-    A label record that is uploaded again replaces the earlier one, in whatever order they are read; a call that is captured twice
+    A label record that is uploaded again replaces the earlier one, in any order of reading; a call that is captured twice
     counts once. A row whose input cannot be read keeps its prediction and has no columns.
 
     Args:
@@ -102,13 +102,13 @@ def join(
         since: Since when the live model serves (ISO 8601, UTC): an earlier model's calls are not its own. Default: all calls count.
         window_from: Start of the window (ISO 8601, UTC): labels uploaded before it only count for coverage, calls before it are not
             in ``predicted``. Default: there is no earlier label or call.
-        due_until: Calls up to this time are due a label (ISO 8601, UTC). Default: coverage is not looked at.
+        due_until: Calls up to this time are due a label (ISO 8601, UTC). Default: coverage is not computed.
         features: The model's inputs in their order. Default: inputs are not read.
         columns: Which of them rows are kept apart by. Default: none.
-        unlabelled: Whether calls without a label are looked at. Default: without a label left, captures are read no further.
+        unlabelled: Whether calls without a label are read. Default: without a label left, captures are read no further.
         maximum_rows: Rows of labels and of captures that are held; beyond it every second call is left out, then every second of
             those that are left. Default: 300,000.
-        aside: When rollouts ran that were taken back: calls of that time may be of their models. Default: never.
+        aside: Times of rollouts that were rolled back: calls of that time may be of their models. Default: never.
         announced: Which calls the platform announced as its own. Default: none.
     """
     sample = _Sample(maximum_rows)
@@ -153,7 +153,7 @@ def join(
         if found == len(known) and not looks_on:
             break
     labelled, predicted = reader.result()
-    # labels before the window were told by the runs that they were new to
+    # labels before the window were reported by earlier runs
     new = [key for key, held in known.items() if sample.keeps(key) and _is_new(held, start)]
     states = list(seen.values())
     return Joined(
@@ -185,7 +185,7 @@ def _is_new(held: _Held, start: datetime | None) -> bool:
 
 
 class _Sample:
-    """Which calls are looked at: those with a checksum below the bound. Labels and captures agree on it without being compared."""
+    """Which calls are read: those with a checksum below the bound. Labels and captures agree on it without being compared."""
 
     def __init__(self, maximum_rows: int) -> None:
         self.maximum_rows = maximum_rows
@@ -347,7 +347,7 @@ def join_window(
         captures: As `join`.
         since: As `join`.
         window_from: As `join`.
-        now: End of the window: calls younger than the label delay are not due a label. Default: coverage is not looked at.
+        now: End of the window: calls younger than the label delay are not due a label. Default: coverage is not computed.
         baseline: Inputs, segments, facets. Default: rows have no columns.
         label_delay_hours: How long labels take.
         aside: As `join`.

@@ -54,9 +54,9 @@ def _ranked(rows: Rows, column: str) -> list[tuple[str, int, str]]:
     return [(column, int(codes[index]), names[index]) for index in order]
 
 
-# of the labelled rows; what is left of more of them is no sample of all
+# of the labelled rows; what is left of more of them is not a sample of all
 UNMATCHED = "label is of no captured call"
-UNREADABLE = "label is no number"
+UNREADABLE = "label is not a number"
 MISMATCHED = "labels of a call are not as many as its predictions"
 _MAXIMUM_UNUSABLE = 0.05
 
@@ -94,13 +94,13 @@ def measure(labels: Joined, baseline: Baseline | None = None, spec: MonitorSpec 
         notes += [f"{name} has a limit and is not defined{because}" for name in undefined]
         asked = [name for name in undefined if name in spec.quality_limits]
         if unusable > _MAXIMUM_UNUSABLE * (len(rows) + unusable):
-            unjudged = f"{unusable:,} of {len(rows) + unusable:,} labelled rows cannot be judged"
+            unjudged = f"{unusable:,} of {len(rows) + unusable:,} labelled rows cannot be evaluated"
         elif asked:
             unjudged = f"{asked[0]} has a limit and is not defined{because}"
         elif len(np.unique(rows.call)) < FEWEST_CALLS:
             unjudged = "all labels are of one call"
         if unjudged is not None:
-            # what is worse is worse; that the rest holds nobody knows
+            # worse metrics are certain; it is unknown whether the others are within limits
             metrics = tuple(metric if metric.violated else _unjudged(metric) for metric in metrics)
         columns = () if baseline is None else baseline.segments or ()
         segments = tuple(
@@ -125,7 +125,7 @@ def _unknown(baseline: Baseline | None, target: "Target", spec: MonitorSpec) -> 
     names = () if baseline is None else {feature.name for feature in baseline.features}
     for name in () if baseline is None else baseline.segments or ():
         if name not in names:
-            yield f"segment {name!r} is no input of the model: it is not captured"
+            yield f"segment {name!r} is not an input of the model: it is not captured"
     for name in sorted(set(spec.quality_limits) - set(target.names)):
         yield f"quality_limits names {name!r}; metrics of a {target.kind} are {', '.join(target.names)}"
 
@@ -142,13 +142,13 @@ def _sums(rows: Rows, holdout: Mapping[str, float]) -> dict[str, float]:
 
 
 def _problems(labels: Joined, unusable: int, notes: Sequence[str]) -> dict[str, int]:
-    """Return what is wrong with the labels of a window, and how often; captures are told of where they are counted."""
+    """Return what is wrong with the labels of a window, and how often; problems of captures are reported where they are counted."""
     told = {
         UNMATCHED: labels.unmatched,
         UNREADABLE: labels.unreadable,
         MISMATCHED: labels.mismatched,
         "line of labels cannot be read": labels.malformed_labels,
-        "labelled row cannot be judged": unusable,
+        "labelled row cannot be evaluated": unusable,
         "call was captured more than once": labels.repeated,
         **{f"quality: {note}": 1 for note in notes},
     }

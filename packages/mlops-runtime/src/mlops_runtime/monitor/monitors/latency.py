@@ -44,7 +44,7 @@ def _sentence(result: LatencyResult, _report: MonitorReport) -> Iterator[str]:
 
 def _advice(result: LatencyResult, _report: MonitorReport) -> Iterator[str]:
     if result.state is MonitorState.VIOLATION:
-        yield "look at the instances' load and at what was promoted last"
+        yield "check the instances' load and the last promotion"
 
 
 def _meaning(result: LatencyResult, _report: MonitorReport) -> StateText | None:
@@ -75,7 +75,7 @@ LATENCY = MonitorKind(
     advice=_advice,
     section=_section,
     holds="the model is as quick as it may be",
-    violated=("the model is slower than it may be", "look at the instances' load and at the newest promotion"),
+    violated=("the model is slower than it may be", "check the instances' load and the newest promotion"),
     meaning=_meaning,
     needs_baseline=False,
 )

@@ -38,7 +38,8 @@ def measure_latency(
     """Return a window's calls and percentiles, and which are too high: above their limit, or too far above the four weeks before.
 
     A percentile is violated when the lower end of its interval is too high; without an interval, when it is itself. The weeks
-    before are the live model's, or where it did not serve then, all of them: a new model's step is told once, by its first window.
+    before are the live model's, or where it did not serve then, all of them: a new model's step is reported once, by its first
+    window.
 
     Example:
         >>> from datetime import UTC

@@ -20,7 +20,7 @@ _MAXIMUM_UNCOUNTED = 0.1
 # of any monitor, in a sentence
 SILENT = {
     MonitorState.NOT_YET_DEPLOYED: "nothing serves yet",
-    MonitorState.NO_TRAFFIC: "nobody called",
+    MonitorState.NO_TRAFFIC: "no requests in this window",
     MonitorState.NO_CAPTURE: "calls were made and none was captured",
     MonitorState.BASELINE_OLDER_THAN_MODEL: "the baseline is of another training set than the model",
     MonitorState.MONITOR_NOT_RUN: "captures of the newest hours are not counted",
@@ -62,7 +62,7 @@ class MonitorKind(Generic[Result]):
 
     Args:
         name: Its name: what the dimension ``Monitor`` of its metrics says, and the field of its result in a report.
-        measure: Its result, all but the state; None where nobody asked for it.
+        measure: Its result, all but the state; None if it is not configured.
         state: The state of a result once the baseline can be used.
         metrics: What it publishes of a result; values only where there are some.
         sentence: Its parts of the verdict.

@@ -41,7 +41,7 @@ _ORDER = (
 
 
 def decide(evidence: Evidence, window: Window, spec: MonitorSpec) -> dict[Monitor, Any]:
-    """Return the result of each monitor, with its state; what nobody asked for is not among them.
+    """Return the result of each monitor, with its state; monitors that are not configured are left out.
 
     Drift and quality always have one. Bias has one where the baseline names facets, explainability where something was explained,
     latency where it is published.
@@ -64,7 +64,7 @@ def decide(evidence: Evidence, window: Window, spec: MonitorSpec) -> dict[Monito
 def overall(states: Mapping[str, MonitorState], flaw: str | None) -> MonitorState:
     """Return the one state of all: the worst of drift and quality, or what another monitor asks a person for.
 
-    A baseline that is missing or was changed is a violation, whatever else is known. Too few calls for a 99th percentile, or for a
+    A baseline that is missing or was changed is a violation in any case. Too few calls for a 99th percentile, or for a
     facet, are that monitor's own matter.
 
     Example:

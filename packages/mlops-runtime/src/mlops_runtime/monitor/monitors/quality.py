@@ -68,12 +68,12 @@ def _sentence(result: QualityResult, report: MonitorReport) -> Iterator[str]:
     if state is MonitorState.NO_LABELS_YET:
         yield "no labels yet"
     elif state is MonitorState.INSUFFICIENT_DATA and result.unjudged is not None:
-        yield f"quality is not judged: {result.unjudged}"
+        yield f"quality is not evaluated: {result.unjudged}"
     elif state is MonitorState.INSUFFICIENT_DATA and result.rows < minimum:
         few = f"{result.rows:,} labelled rows are too few to decide about quality"
         yield f"{few}, {minimum} are needed"
     elif state is MonitorState.INSUFFICIENT_DATA:
-        yield f"quality of {result.rows:,} labelled rows is not judged: {_UNJUDGED}"
+        yield f"quality of {result.rows:,} labelled rows is not evaluated: {_UNJUDGED}"
     elif state not in TESTED:
         yield f"quality is not known: {SILENT.get(state, str(state))}"
     else:
@@ -103,7 +103,7 @@ def _happened(result: QualityResult, _report: MonitorReport) -> Iterator[str]:
 
 def _advice(result: QualityResult, _report: MonitorReport) -> Iterator[str]:
     if result.state is MonitorState.VIOLATION:
-        yield "check that the labels are right; then let the model be trained anew, or roll back"
+        yield "check that the labels are right; then retrain the model, or roll back"
 
 
 def _section(result: QualityResult, _baseline: Baseline | None) -> QualityResult | None:
@@ -120,7 +120,7 @@ QUALITY = MonitorKind(
     happened=_happened,
     advice=_advice,
     section=_section,
-    holds="the model is no worse than it may be",
+    holds="the model is within its limits",
     violated=(
         "the model is worse than it may be",
         "check that the labels are right, then retrain; roll back if it began with a promotion",

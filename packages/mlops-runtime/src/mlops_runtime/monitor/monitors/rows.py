@@ -15,7 +15,7 @@ NULL = -1
 
 @dataclass(frozen=True, slots=True)
 class Texts:
-    """A column of texts: the place of each row's in ``values``, `NULL` where there is none."""
+    """A column of strings: the index of each row's string in ``values``, `NULL` for null."""
 
     codes: Codes
     values: tuple[str, ...]
@@ -37,7 +37,7 @@ class Texts:
         return np.isin(self.codes, [index for index, text in enumerate(self.values) if text in values])
 
     def numbers(self) -> Wide:
-        """Return the column as numbers, NaN where a text is none."""
+        """Return the column as numbers, NaN for strings that are not numbers."""
         known = np.array([*map(_number, self.values), np.nan], dtype=np.float64)
         return known[self.codes]
 

@@ -257,7 +257,7 @@ def _group_names(comparison: Comparison | None, groups: tuple[int, ...]) -> tupl
         else:
             cells = layout(comparison.feature).names
             levels = comparison.feature.levels
-            # an empty cell at a group's end, such as what lies out of range, names nothing
+            # an empty cell at a group's end, such as out of range, has no name
             held = [cell for cell in members if comparison.feature.counts[cell]] or members
             known = [levels[cell] if cell < len(levels) else cells[cell] for cell in held]
             names.append(known[0] if len(known) == 1 else f"{known[0]} … {known[-1]}")
@@ -268,7 +268,7 @@ def _marked(rows: list[CellRow]) -> tuple[CellRow, ...]:
     """Mark the rows that make most of the change: at least half as much of the PSI as the largest part."""
     parts = [_psi_part(row.before, row.after) for row in rows]
     most = max(parts, default=0.0)
-    # a hundredth of what 0.1 standard deviations make is nobody's business
+    # a hundredth of the effect of 0.1 standard deviations is negligible
     return tuple(
         CellRow(
             label=row.label, kind=row.kind, before=row.before, after=row.after, moved=part > max(1e-4, _HALF * most)

@@ -20,14 +20,14 @@ _SILENT = {
     MonitorState.NO_TRAFFIC: StateText(
         "unknown",
         "no traffic",
-        "nobody called the endpoint in the window",
+        "the endpoint got no requests in the window",
         "ask the callers, if calls were expected",
     ),
     MonitorState.NO_CAPTURE: StateText(
         "bad",
         "no capture",
         "there were calls, and none of them was captured",
-        "look at the endpoint's data capture and at who may write to its bucket",
+        "check the endpoint's data capture and who may write to its bucket",
     ),
     MonitorState.NO_LABELS_YET: StateText(
         "unknown",
@@ -45,7 +45,7 @@ _SILENT = {
         "bad",
         "not watched",
         "more than a tenth of the newest captures are not counted",
-        "read the log and the dead letters of the counting function, mend the cause, redrive the queue",
+        "read the log and the dead letters of the counting function, fix the cause, redrive the queue",
     ),
     MonitorState.INSUFFICIENT_DATA: StateText(
         "unknown",
@@ -67,7 +67,7 @@ def state_text(monitor: str, state: MonitorState, *, flaw: str | None = None) ->
 
     Example:
         >>> state_text("drift", MonitorState.NO_TRAFFIC).means
-        'nobody called the endpoint in the window'
+        'the endpoint got no requests in the window'
     """
     if state is MonitorState.MONITOR_NOT_RUN and flaw is not None:
         return StateText(

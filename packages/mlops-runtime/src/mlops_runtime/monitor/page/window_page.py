@@ -1,6 +1,6 @@
 """One window of a monitor as one HTML file that needs nothing else: no network, no script.
 
-The first screen says what is wrong; what it rests on follows, and the thresholds come last.
+The first screen says what is wrong; the evidence follows, and the thresholds come last.
 """
 
 from collections.abc import Mapping, Sequence
@@ -87,7 +87,7 @@ def page(
         >>> report = MonitorReport(endpoint="demand", variant="All", window_from="2017-08-07T06:00:00Z",
         ...     window_until="2017-08-08T06:00:00Z", drift=DriftResult(state=MonitorState.NO_TRAFFIC), quality=QualityResult(),
         ...     rows=0, baseline_sha256=None, model_package_arn=None)
-        >>> "nobody called the endpoint" in page(report, baseline=None, counts=None, history=())
+        >>> "the endpoint got no requests" in page(report, baseline=None, counts=None, history=())
         True
     """
     reports = page_marks.in_order(report, history, MOST_REPORTS)

@@ -124,7 +124,7 @@ def _bins(feature: FeatureBaseline) -> Layout:
     if edges:
         names = [f"below {number(edges[0])}"]
         for cell, (low, high) in enumerate(pairwise(edges)):
-            # the value itself: the next float above 0 is nobody's number
+            # the value itself: the next float above 0 does not occur
             start = f"above {number(edges[cell - 1])}" if cell and single[cell - 1] else number(low)
             names.append(f"value {number(low)}" if single[cell] else f"{start} to {number(high)}")
         # the last edge of a bounded baseline is the next float above its maximum
@@ -149,7 +149,7 @@ class Comparison:
 
     Args:
         feature: The baseline's feature.
-        expected: Its counts by cell, scaled to as many rows as they are worth, shape (cells,).
+        expected: Its counts by cell, scaled to their effective number of rows, shape (cells,).
         observed: The window's counts by cell.
         mean: Of the baseline's known values; None for categories.
         deviation: Their standard deviation.
@@ -157,7 +157,7 @@ class Comparison:
         window_deviation: Their standard deviation.
         minimum: The window's smallest value.
         maximum: Its largest.
-        invalid: The window's values that are of another type, under whatever conditions.
+        invalid: The window's values that are of another type, under any conditions.
         sent: All of the window's values, nulls and invalid ones too.
     """
 

@@ -60,7 +60,7 @@ MAXIMUM_EXCESS = 2.0
 # of a feature's significance: for the distribution as a whole, for shares, for where a number lies and how wide; what has no rule
 # gives its part to the others
 _WEIGHTS = (0.35, 0.3, 0.35)
-# values of another type are none at all in quiet windows, and many where there are some
+# quiet windows have no values of another type, others have many
 _OF_TYPE = 0.01
 # of an amount's location: mean, ranks, quantiles, spread
 _LOCATION_WEIGHTS = (0.16, 0.54, 0.15, 0.15)
@@ -89,7 +89,7 @@ class Examination:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FeatureDecision:
-    """One feature's verdict, with what it rests on."""
+    """One feature's verdict with its evidence."""
 
     drift: FeatureDrift
     examination: Examination

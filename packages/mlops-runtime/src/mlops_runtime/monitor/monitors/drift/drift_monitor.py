@@ -34,9 +34,9 @@ _UNCOVERED = "are of conditions that the baseline does not know"
 _ADVICE = {
     MonitorState.NOT_YET_DEPLOYED: "nothing: the first approved model starts it",
     MonitorState.NO_TRAFFIC: "ask the callers whether that is meant",
-    MonitorState.NO_CAPTURE: "look at the endpoint's data capture, and at the free disk of its instances: capture stops without",
+    MonitorState.NO_CAPTURE: "check the endpoint's data capture, and the free disk of its instances: capture stops without",
     MonitorState.BASELINE_OLDER_THAN_MODEL: "register the model with the baseline of its own training set",
-    MonitorState.MONITOR_NOT_RUN: "read the log and the dead letters of the counting function, mend the cause, redrive the queue",
+    MonitorState.MONITOR_NOT_RUN: "read the log and the dead letters of the counting function, fix the cause, redrive the queue",
 }
 # Model Monitor's own name for what is wrong with the number of columns
 _MISSING, _EXTRA = "Missing columns", "Extra columns"
@@ -249,9 +249,9 @@ def _advice(result: DriftResult, report: MonitorReport) -> Iterator[str]:
     if any(feature.rule == UNREADABLE for feature in result.features):
         yield "ask the callers what they changed: rows must have the columns of the model's inputs, in their order"
     if any(feature.rule != UNREADABLE and is_confirmed(feature) for feature in result.features):
-        yield "if the feed is broken, mend it and pause the unit's automation meanwhile; else let the model be trained anew"
+        yield "if the feed is broken, fix it and pause the unit's automation meanwhile; else retrain the model"
     if 2 * (result.uncovered_rows or 0) > report.rows:
-        yield "look at the conditions on the page: calls of a kind that training had none of need a model that had"
+        yield "check the conditions on the page: calls of a kind that training had none of need a model that had"
 
 
 def _meaning(result: DriftResult, report: MonitorReport) -> StateText | None:
@@ -274,7 +274,7 @@ DRIFT = MonitorKind(
     holds="no feature moved by more than it may",
     violated=(
         "features moved by more than they may, and by more than chance explains",
-        "read what moved; mend the feed if it is broken, else retrain",
+        "read what moved; fix the feed if it is broken, else retrain",
     ),
     meaning=_meaning,
 )

@@ -18,7 +18,7 @@ def psi(a: Wide, b: Wide, *, dispersion: float = 1.0) -> float:
     """Return the population stability index less its expectation without drift, at least 0.
 
     The expectation is (cells - 1) * (1/n + 1/m) times the design effect: without that a small window looks moved. Cells that are
-    empty on both sides are no cells.
+    empty on both sides are left out.
 
     See: Yurdakul and Naranjo 2020, "Statistical properties of the population stability index", Journal of Risk Model Validation 14.
 
@@ -113,7 +113,7 @@ def effect_sizes(compared: Comparison, cells: Layout) -> FeatureDrift:
     """Return a feature's effect sizes, with the verdict still open.
 
     PSI is that of cells in which at least five rows are expected; the others, and rare levels, are one. Distances are of all known
-    values. Rates have Wilson's interval on as many independent rows as the window's clustered ones are worth.
+    values. Rates have Wilson's interval on the effective number of independent rows of the window.
     """
     a, b = compared.expected, compared.observed
     n, m = compared.baseline_rows, compared.window_rows

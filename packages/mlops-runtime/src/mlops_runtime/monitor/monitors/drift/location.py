@@ -50,10 +50,10 @@ def is_amount(feature: FeatureBaseline, spec: MonitorSpec) -> bool:
 
 
 def mean(compared: Comparison, spec: MonitorSpec) -> Finding | None:
-    """Test whether the mean moved by more than matters; None where there is none to compare.
+    """Test whether the mean moved by more than matters; None if there is no mean to compare.
 
-    That is ``relative_shift`` of an amount's, else as many standard deviations as make ``minimum_effect`` of a normal one. The
-    larger of the two standard deviations counts, and the tail is that of a skewed mean.
+    That is ``relative_shift`` of an amount's, else the number of standard deviations that makes ``minimum_effect`` of a normal
+    one. The larger of the two standard deviations counts, and the tail is that of a skewed mean.
     """
     before, after, deviation = compared.mean, compared.window_mean, compared.deviation
     # a constant has no spread to measure against; another value than it is seen by its share

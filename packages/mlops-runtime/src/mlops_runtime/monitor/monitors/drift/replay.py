@@ -59,7 +59,7 @@ def replay(
         start: Start of the first window, a whole hour.
         end: When the last one ends at the latest.
         live_since: When the model went live: a window that ended before and has no counts is ``NOT_YET_DEPLOYED``, and into later
-            ones no hour before it is merged. Default: nobody knows it.
+            ones no hour before it is merged. Default: unknown.
 
     Raises:
         MergeError: If counts are of another baseline.

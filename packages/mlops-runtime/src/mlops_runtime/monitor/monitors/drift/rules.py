@@ -140,7 +140,7 @@ def types(compared: Comparison, spec: MonitorSpec) -> Finding:
     """Test whether values came that are of another type: text where a number belongs, an object where a level does.
 
     The training split has none, so that their share is tested as that of nulls is, against ``minimum_share``; of all values that
-    were sent, under whatever conditions. Clustered rows count as often as the feature's most clustered cell comes.
+    were sent, under any conditions. Clustered rows count as often as the feature's most clustered cell comes.
     """
     feature, sent = compared.feature, compared.sent
     n = float(sum(feature.counts))
@@ -192,7 +192,7 @@ def excess_tail(
 ) -> float:
     """Return the p-value of a share being above the baseline's by no more than a margin: exact binomial on independent rows.
 
-    The baseline's share is itself a sample's: the window counts as many rows as the difference of the two is worth, harmonically,
+    The baseline's share is itself a sample's: the window counts the rows that the difference of the two is worth, harmonically,
     over the design effect.
 
     Example:
