@@ -105,7 +105,7 @@ class RegistryBase(Construct):
         return [publish] if key is None else [publish, key_statement(key, services=["sns"])]
 
     def grant_read(self, grantee: iam.IGrantable) -> iam.Grant:
-        """Let somebody list and read the packages.
+        """Grant listing and reading the packages.
 
         Args:
             grantee: Who.
@@ -115,7 +115,7 @@ class RegistryBase(Construct):
         )
 
     def grant_approve(self, grantee: iam.IGrantable) -> iam.Grant:
-        """Let somebody set a package to approved or rejected, and change nothing else without that. Never grant it to what trains.
+        """Grant setting a package to approved or rejected, and no other change. Never grant it to a training role.
 
         An approval counts only in ``approver_role``: rollouts refuse any other.
 
@@ -130,7 +130,7 @@ class RegistryBase(Construct):
         ).combine(self.grant_read(grantee))
 
     def grant_review(self, grantee: iam.IGrantable) -> iam.Grant:
-        """Let somebody use ``mlops models show``, and ``approve`` and ``reject`` where the registry's own role approves.
+        """Grant ``mlops models show``, and ``approve`` and ``reject`` if the registry's own role approves.
 
         That is: read the packages, their evaluations and the gate's results, the rule, and take the approvers' role.
 
