@@ -41,6 +41,7 @@ from mlops_constructs.model_endpoint import (
     off_hours,
 )
 from mlops_constructs.model_endpoint.endpoint_capacity import AsynchronousInference
+from mlops_constructs.model_endpoint.endpoint_interface import IWatchedModel
 from mlops_constructs.model_endpoint.endpoint_metrics import EndpointMetricOptions, MetricOptions
 from mlops_constructs.model_monitor import (
     ModelMonitor,
@@ -142,6 +143,7 @@ __all__ = [
     "IRetrainingPipeline",
     "IServedModel",
     "IUnitFeatureStore",
+    "IWatchedModel",
     "MetricOptions",
     "MetricRule",
     "ModelEndpoint",

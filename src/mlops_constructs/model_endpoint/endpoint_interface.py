@@ -23,8 +23,8 @@ class Ownership(StrEnum):
     CLOUDFORMATION = "CLOUDFORMATION"
 
 
-class IServedModel(Protocol):
-    """A model that a Deploy machine keeps up to date, wherever it runs: what retraining and monitors need of it."""
+class IWatchedModel(Protocol):
+    """A model whose calls are watched: what alarms and dashboards need of it."""
 
     @property
     def business_unit(self) -> IBusinessUnit:
@@ -42,17 +42,21 @@ class IServedModel(Protocol):
         ...
 
     @property
-    def rollout(self) -> Rollout:
-        """Rollout table, Deploy machine and functions."""
-        ...
-
-    @property
     def capture_bucket(self) -> s3.IBucket | None:
         """Bucket of captures and labels; None without capture."""
         ...
 
     def metric_invocations(self, **options: Unpack[MetricOptions]) -> cloudwatch.Metric:
         """Return the number of calls."""
+        ...
+
+
+class IServedModel(IWatchedModel, Protocol):
+    """A model that a Deploy machine keeps up to date, wherever it runs: what retraining and monitors need of it."""
+
+    @property
+    def rollout(self) -> Rollout:
+        """Rollout table, Deploy machine and functions."""
         ...
 
 

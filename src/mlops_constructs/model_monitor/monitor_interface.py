@@ -5,7 +5,7 @@ from typing import Protocol, Unpack
 import aws_cdk as cdk
 from aws_cdk import aws_cloudwatch as cloudwatch
 
-from mlops_constructs.model_endpoint import IServedModel
+from mlops_constructs.model_endpoint.endpoint_interface import IWatchedModel
 from mlops_constructs.model_endpoint.endpoint_metrics import MetricOptions
 from mlops_constructs.model_monitor.monitor_engine import MonitorEngine
 from mlops_constructs.unit_interface import IBusinessUnit
@@ -21,7 +21,7 @@ class IModelMonitor(Protocol):
         ...
 
     @property
-    def endpoint(self) -> IServedModel:
+    def endpoint(self) -> IWatchedModel:
         """The endpoint that is watched."""
         ...
 

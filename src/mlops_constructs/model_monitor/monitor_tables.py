@@ -166,9 +166,12 @@ class MonitorTables(Construct):
                 None
                 if scan.to_bytes() >= 10_000_000
                 else f"max_scan must be at least 10 MB, got {scan.to_bytes()} bytes",
+                "monitor must know where its captures are, got an imported one; define the tables in the monitor's stack"
+                if captures is None
+                else None,
             ],
         )
-        assert captures is not None  # noqa: S101 - a monitor's endpoint captures; for the type checker
+        assert captures is not None  # noqa: S101 - checked above, for the type checker
         self._unit, self._captures = business_unit, captures
         self._name = endpoint.endpoint_name
         self._database = f"{self._name}_monitor".replace("-", "_")
