@@ -67,7 +67,7 @@ def newest_page(s3: "S3Client", *, endpoint: str, artifacts: str, now: datetime)
     (report,) = archive.newest(now)
     kept = archive.kept(report)
     earlier = archive.history(report, most=29)
-    return page(report, baseline=kept.baseline, counts=kept.counts, history=earlier, spec=report.spec)
+    return page(report, baseline=kept.baseline, counts=kept.counts, history=earlier)
 
 
 # [end:page]
