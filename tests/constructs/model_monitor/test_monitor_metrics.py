@@ -1,5 +1,6 @@
 """A monitor of another stack: its alarms and dashboard, without a reference to that stack."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import aws_cdk as cdk
@@ -50,7 +51,7 @@ def alarms() -> Second:
 def test_alarms_watch_the_metrics_that_the_monitors_own_would(alarms: Second, demand: Any) -> None:
     """The same names, dimensions, limits and periods; the heartbeat is that of the function that is named."""
 
-    def watched(template: dict[str, Any]) -> dict[str, Any]:
+    def watched(template: Mapping[str, Any]) -> dict[str, Any]:
         found = {name[:-8]: r["Properties"] for name, r in template["Resources"].items() if "MetricName" in str(r)}
         kept = ("MetricName", "Namespace", "Dimensions", "Threshold", "Period", "EvaluationPeriods")
         return {
