@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import os
@@ -449,7 +450,7 @@ def killed_at(ground: Ground, point: int, mode: str) -> str:
     if point % 2:  # a journal may be lost with the machine: names and tags must do
         shutil.rmtree(ground.folder / ".mlops" / "verify", ignore_errors=True)
         ssm = ground.cloud.client("ssm")
-        if any(row["Name"] == NAMES.lock for row in ssm.describe_parameters()["Parameters"]):
+        with contextlib.suppress(ssm.exceptions.ParameterNotFound):
             value = json.loads(ssm.get_parameter(Name=NAMES.lock)["Parameter"]["Value"])
             expired = json.dumps({**value, "until": "2020-01-01T00:00:00+00:00"})
             ssm.put_parameter(Name=NAMES.lock, Value=expired, Type="String", Overwrite=True)
