@@ -81,7 +81,7 @@ def test_what_a_destroyed_unit_kept_is_imported_and_deployed_again(
     )
 
     assert isinstance(planned.exception, Exception)
-    assert "1 of the names that would be created exist already" in str(planned.exception)
+    assert "1 of the names to be created already exist" in str(planned.exception)
     mapping: dict[str, Any] = json.loads((tmp_path / "adopt.json").read_text())
     template = json.loads((assembly / f"{STACK}.template.json").read_text())["Resources"]
     assert set(mapping) == {
