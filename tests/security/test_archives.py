@@ -4,6 +4,7 @@ An evaluation reads a candidate's archive in memory. Whatever is packed, it gets
 refusal by name; nothing is written, and no pickle is read.
 """
 
+import gzip
 import io
 import pickle
 import tarfile
@@ -53,14 +54,14 @@ def test_a_job_refuses_by_name_and_writes_nothing(make: Callable[[], bytes], arc
 def test_the_model_is_a_regular_file(name: str, kind: bytes, archive: Path) -> None:
     """A link to what lies on the disk, or a device, in the model's place."""
     archive.write_bytes(packed(("signature.json", SIGNATURE), (name, kind, "/etc/hostname")))
-    with pytest.raises(ModelError, match=r"model\.onnx in model\.tar\.gz must be a regular file"):
+    with pytest.raises(ModelError, match=r"model\.onnx' is (a|of)"):
         load_archive(archive)
 
 
 def test_two_members_of_one_name_are_refused(archive: Path) -> None:
     """Whoever hashed the first would run the second."""
     archive.write_bytes(packed(("model.onnx", b"a"), ("signature.json", SIGNATURE), ("./model.onnx", b"b")))
-    with pytest.raises(ModelError, match=r"holds model\.onnx twice"):
+    with pytest.raises(ModelError, match=r"'model\.onnx' is there twice"):
         load_archive(archive)
 
 
@@ -74,6 +75,21 @@ def test_a_size_that_is_not_there_is_refused(archive: Path) -> None:
     archive.write_bytes(output.getvalue())
     with pytest.raises(ModelError):
         load_archive(archive)
+
+
+def test_a_bomb_beside_the_model_ends_early(archive: Path) -> None:
+    """100 GB of zeros in a file that nobody reads took minutes to pass by."""
+    zeros = gzip.compress(b"\0" * 1024**2)
+    with archive.open("wb") as file:
+        header = tarfile.TarInfo("notes.txt")
+        header.size = 100 * 1024**3
+        file.write(gzip.compress(header.tobuf(tarfile.GNU_FORMAT)))
+        for _ in range(1024):
+            file.write(zeros)
+    began = time.process_time()
+    with pytest.raises(ModelError, match="unpacks to more than 200 times its size"):
+        load_archive(archive)
+    assert time.process_time() - began < 5
 
 
 @pytest.mark.parametrize("name", ["model.onnx", "model.pkl", "signature.json"])

@@ -28,6 +28,7 @@ from mlops_runtime.serving.model_archive import (
     TrailingDataError,
     TraversalError,
     UnsafeNameError,
+    read,
     unpack,
 )
 
@@ -124,7 +125,7 @@ EVIL: list[tuple[str, type[ArchiveError], str, Callable[[], bytes]]] = [
     ("ratio", BombError, "more than 200 times its size", lambda: packed(("a", b"\0" * 3_000_000))),
     ("members", TooManyMembersError, "more than 50 members", lambda: packed(*[(str(n), b"") for n in range(51)])),
     ("after gzip", TrailingDataError, "follow the end of the gzip", lambda: packed(FILE) + b"x"),
-    ("second gzip", TrailingDataError, "follow the end of the gzip", lambda: packed(FILE) + packed(("b", b""))),
+    ("second gzip", TrailingDataError, "follows the end of the tar", lambda: packed(FILE) + packed(("b", b""))),
     ("zeros after gzip", TrailingDataError, "follow the end of the gzip", lambda: packed(FILE) + b"\0" * 512),
     ("after tar", TrailingDataError, "follows the end of the tar", lambda: gzip.compress(tar(FILE) + b"x")),
     ("second tar", TrailingDataError, "follows the end of the tar", lambda: gzip.compress(tar(FILE) + tar(("b", b"")))),
@@ -147,7 +148,7 @@ EVIL: list[tuple[str, type[ArchiveError], str, Callable[[], bytes]]] = [
     ("empty", BrokenArchiveError, "ends early", lambda: b""),
     ("cut", BrokenArchiveError, "ends early", lambda: packed(FILE)[:-9]),
     ("wrong checksum of gzip", BrokenArchiveError, "not gzip", lambda: packed(FILE)[:-8] + b"\0" * 8),
-    ("tar cut inside", BrokenArchiveError, "not a tar", lambda: gzip.compress(tar(("a", b"x" * 2000))[:1024])),
+    ("tar cut inside", BrokenArchiveError, "'a' is cut", lambda: gzip.compress(tar(("a", b"x" * 2000))[:1024])),
     ("tar without end", BrokenArchiveError, "header inside is broken", lambda: gzip.compress(tar(FILE)[:1024])),
     (
         "nonsense inside",
@@ -360,3 +361,21 @@ def test_a_changed_byte_is_refused_or_changes_one_file(position: int, value: int
             assert all(path.is_dir() or path.is_file() for path in folder.rglob("*"))
             assert not any(path.is_symlink() for path in folder.rglob("*"))
         assert {entry.name for entry in Path(name).iterdir()} <= {"model"}
+
+
+def test_gzip_streams_one_after_another_are_one_file(tmp_path: Path) -> None:
+    """As pigz and bgzip write them: a gzip file is a series of members (RFC 1952, 2.2)."""
+    whole = tar(("a", b"x" * 5000), ("b", b"y"))
+    packed_in_parts = b"".join(gzip.compress(whole[at : at + 1000]) for at in range(0, len(whole), 1000))
+    assert unpack(io.BytesIO(packed_in_parts), tmp_path / "model") == ("a", "b")
+    assert (tmp_path / "model" / "a").read_bytes() == b"x" * 5000
+
+
+def test_some_files_are_read_and_the_whole_archive_is_checked() -> None:
+    """What `unpack` refuses is refused, also where it is in another file."""
+    files = ("./a", b"1"), ("b/c", b"2"), ("d", b"3")
+    assert read(io.BytesIO(packed(*files)), ("a", "b/c", "e"), max_bytes=1) == {"a": b"1", "b/c": b"2"}
+    with pytest.raises(BombError, match="'d' has 2 bytes, at most 1 are allowed"):
+        read(io.BytesIO(packed(("d", b"33"))), ("d",), max_bytes=1)
+    with pytest.raises(LinkError):
+        read(io.BytesIO(packed(*files, ("z", tarfile.SYMTYPE, "/etc"))), ("a",), max_bytes=1)

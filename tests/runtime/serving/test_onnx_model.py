@@ -130,25 +130,25 @@ def test_fails_for_bytes_that_are_no_onnx(models: Any) -> None:
 def test_fails_for_an_archive_that_is_none(tmp_path: Path) -> None:
     """A broken download is refused by name."""
     (tmp_path / "model.tar.gz").write_bytes(b"\x1f\x8bbroken")
-    with pytest.raises(ModelError, match=r"cannot read model\.tar\.gz as a gzip tar"):
+    with pytest.raises(ModelError, match=r"cannot read model\.tar\.gz: it is not gzip"):
         load_archive(tmp_path / "model.tar.gz")
 
 
 def test_fails_for_an_archive_with_links_and_paths(models: Any, tmp_path: Path) -> None:
-    """Links are refused, members elsewhere do not count, and nothing is ever written."""
+    """Links and names that lead elsewhere are refused, and nothing is ever written."""
     evil = tmp_path / "in" / "model.tar.gz"
     evil.parent.mkdir()
     with tarfile.open(evil, "w:gz") as tar:
         link = tarfile.TarInfo("model.onnx")
         link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
         tar.addfile(link)
-    with pytest.raises(ModelError, match=r"model\.onnx in model\.tar\.gz must be a regular file"):
+    with pytest.raises(ModelError, match=r"cannot read model\.tar\.gz: 'model\.onnx' is a symbolic link"):
         load_archive(evil)
     with tarfile.open(evil, "w:gz") as tar:
         escaping = tarfile.TarInfo("../model.onnx")
         escaping.size = 1
         tar.addfile(escaping, io.BytesIO(b"x"))
-    with pytest.raises(ModelError, match=r"does not hold model\.onnx and signature\.json at its root"):
+    with pytest.raises(ModelError, match=r"'\.\./model\.onnx' leads out of the folder"):
         load_archive(evil)
     assert list(tmp_path.iterdir()) == [evil.parent]
 

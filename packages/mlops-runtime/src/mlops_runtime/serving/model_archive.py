@@ -1,4 +1,4 @@
-"""Unpack a ``model.tar.gz`` of which nothing is believed: regular files and folders with plain names, or a refusal by name.
+"""Read a ``model.tar.gz`` of which nothing is believed: regular files and folders with plain names, or a refusal by name.
 
 Python's own ``data`` filter is not enough: Python 3.11.7 writes outside the folder through a long chain of links (CVE-2025-4517).
 Here no link, device or hole of any kind is made at all. Modes, owners and times of the archive are dropped.
@@ -9,13 +9,14 @@ import shutil
 import tarfile
 import tempfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
 _CHUNK = 65_536
+_MAGIC = b"\x1f\x8b"
 _STAGING = ".fetch-"
 # what precedes a member with a long name; a hostile one claims gigabytes, which tarfile would read into memory
 _EXTENSIONS = (
@@ -97,7 +98,10 @@ class Limits:
 
 
 class _Inflated:
-    """The tar inside a gzip file, read forward only and counted; one gzip stream and not a byte more."""
+    """The tar inside a gzip file, read forward only and counted; gzip streams one after another and not a byte more.
+
+    See: https://datatracker.ietf.org/doc/html/rfc1952#section-2.2 (a gzip file is a series of members)
+    """
 
     def __init__(self, packed: BinaryIO, limits: Limits) -> None:
         self._packed = packed
@@ -126,7 +130,7 @@ class _Inflated:
 
     def _fill(self) -> bool:
         if self._inflate.eof:
-            return False
+            return self._next_stream()
         if not self._pending:
             self._pending = self._packed.read(_CHUNK)
             self._read += len(self._pending)
@@ -139,10 +143,21 @@ class _Inflated:
         self._pending = self._inflate.unconsumed_tail
         self._ready += part
         self._check_size()
-        if self._inflate.eof and (self._inflate.unused_data or self._packed.read(1)):
+        return True
+
+    def _next_stream(self) -> bool:
+        """Begin the gzip stream that follows one, as parallel compressors write them."""
+        rest = self._inflate.unused_data
+        while len(rest) < len(_MAGIC) and (part := self._packed.read(_CHUNK)):
+            self._read += len(part)
+            rest += part
+        if not rest:
+            return False
+        if not rest.startswith(_MAGIC):
             raise TrailingDataError(
                 "bytes follow the end of the gzip stream; pack it with one tar -czf, append nothing"
             )
+        self._inflate, self._pending = zlib.decompressobj(wbits=31), rest
         return True
 
     def _check_size(self) -> None:
@@ -231,7 +246,43 @@ def staging(folder: Path) -> Iterator[Path]:
             folder.rmdir()
 
 
+def read(packed: BinaryIO, names: Collection[str], *, max_bytes: int, limits: Limits | None = None) -> dict[str, bytes]:
+    """Read some files of an archive into memory; the whole archive must be one that `unpack` takes.
+
+    Args:
+        packed: The archive's bytes.
+        names: Paths of files inside.
+        max_bytes: Bytes that each of them may have at most.
+        limits: What may be inside. Default: ``Limits()``.
+
+    Returns:
+        The content of those that are there.
+
+    Raises:
+        ArchiveError: Its subclass says why.
+    """
+    found: dict[str, bytes] = {}
+    for tar, member, path in _members(packed, Limits() if limits is None else limits):
+        name = str(path)
+        if name not in names or member.isdir():
+            continue
+        if member.size > max_bytes:
+            raise BombError(f"{_shown(member)} has {member.size} bytes, at most {max_bytes} are allowed")
+        found[name] = b"".join(_parts(tar, member))
+    return found
+
+
 def _write(packed: BinaryIO, stage: Path, limits: Limits) -> tuple[str, ...]:
+    files = []
+    for tar, member, path in _members(packed, limits):
+        if not member.isdir():
+            files.append(str(path))
+        _make(tar, member, stage / path)
+    return tuple(sorted(files))
+
+
+def _members(packed: BinaryIO, limits: Limits) -> Iterator[tuple[tarfile.TarFile, tarfile.TarInfo, PurePosixPath]]:
+    """Return the members, each checked; what follows the last one is checked when it was taken."""
     stream = _Inflated(packed, limits)
     names = _Names()
     try:
@@ -244,7 +295,7 @@ def _write(packed: BinaryIO, stage: Path, limits: Limits) -> tuple[str, ...]:
                 _refuse_kind(member)
                 path = _path(member, limits)
                 names.add(path, is_folder=member.isdir())
-                _make(tar, member, stage / path)
+                yield tar, member, path
     except (tarfile.TarError, EOFError, ValueError) as error:
         if isinstance(error, ArchiveError):
             raise
@@ -254,7 +305,6 @@ def _write(packed: BinaryIO, stage: Path, limits: Limits) -> tuple[str, ...]:
             raise TrailingDataError("data follows the end of the tar; pack it with one tar -czf, append nothing")
     if not names.files:
         raise BrokenArchiveError("it holds no file; pack the model's files")
-    return tuple(sorted(map(str, names.files)))
 
 
 class _Names:
@@ -329,15 +379,24 @@ def _make(tar: tarfile.TarFile, member: tarfile.TarInfo, target: Path) -> None:
         target.mkdir(mode=0o755, parents=True, exist_ok=True)
         return
     target.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-    source = tar.extractfile(member)
-    assert source is not None  # noqa: S101 - a regular file has one
     handle = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o644)
     with os.fdopen(handle, "wb") as output:
-        written = 0
+        for part in _parts(tar, member):
+            output.write(part)
+
+
+def _parts(tar: tarfile.TarFile, member: tarfile.TarInfo) -> Iterator[bytes]:
+    source = tar.extractfile(member)
+    assert source is not None  # noqa: S101 - a regular file has one
+    size = 0
+    try:
         while part := source.read(_CHUNK):
-            written += output.write(part)
-    if written != member.size:
-        raise BrokenArchiveError(f"{_shown(member)} has {written} of {member.size} bytes; upload the archive again")
+            size += len(part)
+            yield part
+    except tarfile.ReadError as error:
+        raise BrokenArchiveError(f"{_shown(member)} is cut: {error}; upload the archive again") from error
+    if size != member.size:
+        raise BrokenArchiveError(f"{_shown(member)} has {size} of {member.size} bytes; upload the archive again")
 
 
 def _move(stage: Path, folder: Path) -> None:

@@ -1,12 +1,10 @@
 """Load a model and predict: ``model.onnx`` and ``signature.json``, from a directory or from ``model.tar.gz``.
 
-The bytes that are hashed are the bytes that are loaded. An archive is never extracted: its two members are read in memory,
-so no path, link or device in it can reach the file system.
+The bytes that are hashed are the bytes that are loaded. An archive is never extracted: its two files are read into memory.
 """
 
 import hashlib
 import os
-import tarfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,7 +14,7 @@ import numpy.typing as npt
 
 from mlops_runtime.contracts import ContractError, from_json
 from mlops_runtime.contracts.model import ModelSignature
-from mlops_runtime.serving.model_archive import ArchiveError, Member
+from mlops_runtime.serving.model_archive import ArchiveError, read
 
 # from 1.29 on ONNX Runtime tells Microsoft what it runs, and keeps a device id on disk, unless this is set before it is loaded
 # See: https://github.com/microsoft/onnxruntime/pull/27379
@@ -119,25 +117,14 @@ def load_archive(archive: Path, *, expected_sha256: str | None = None) -> Model:
     """Load the model inside a ``model.tar.gz`` without extracting it.
 
     Raises:
-        ModelError: If it is not a gzip tar with regular files ``model.onnx`` and ``signature.json``, or as in `load_directory`.
+        ModelError: If it is not an archive that `model_archive.unpack` takes with ``model.onnx`` and ``signature.json`` at its
+            root, or as in `load_directory`.
     """
-    found: dict[str, bytes] = {}
     try:
-        with tarfile.open(archive, "r:gz", tarinfo=Member) as tar:
-            for member in tar:
-                name = member.name.removeprefix("./")
-                if name not in (MODEL_FILE, SIGNATURE_FILE):
-                    continue
-                stream = tar.extractfile(member) if member.isreg() else None
-                if stream is None or member.size > MAX_MEMBER_BYTES:
-                    raise ModelError(
-                        f"{name} in {archive.name} must be a regular file of at most {MAX_MEMBER_BYTES} bytes"
-                    )
-                if name in found:
-                    raise ModelError(f"{archive.name} holds {name} twice")
-                found[name] = stream.read()
-    except (OSError, EOFError, ArchiveError, tarfile.TarError) as error:
-        raise ModelError(f"cannot read {archive.name} as a gzip tar: {error}") from error
+        with archive.open("rb") as packed:
+            found = read(packed, (MODEL_FILE, SIGNATURE_FILE), max_bytes=MAX_MEMBER_BYTES)
+    except (OSError, ArchiveError) as error:
+        raise ModelError(f"cannot read {archive.name}: {error}") from error
     missing = [name for name in (MODEL_FILE, SIGNATURE_FILE) if name not in found]
     if missing:
         raise ModelError(f"{archive.name} does not hold {' and '.join(missing)} at its root")
@@ -178,7 +165,20 @@ def load(
     output = _output_name(session, parsed, problems)
     if problems:
         raise ModelError("; ".join(problems))
-    return Model(signature=parsed, sha256=digest, session=session, output=output, signature_sha256=signature_digest)
+    loaded = Model(signature=parsed, sha256=digest, session=session, output=output, signature_sha256=signature_digest)
+    _try(loaded)
+    return loaded
+
+
+def _try(model: Model) -> None:
+    """Ask for one prediction, so that a model that answers every call with an error is refused before it is called ready."""
+    row = np.zeros((1, len(model.signature.inputs)), dtype=np.float32)
+    try:
+        model.predict(row)
+    except ModelError:
+        raise
+    except Exception as error:  # ONNX Runtime's own types, as above
+        raise ModelError(f"{MODEL_FILE} cannot predict a row of zeros: {_first_line(error)}") from error
 
 
 def _signature_problems(signature: ModelSignature) -> list[str]:
