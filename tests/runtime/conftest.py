@@ -24,9 +24,16 @@ class Models:
 
     signature = SIGNATURE
 
-    def onnx(self, weights: Sequence[float] = (2.0, 0.5, 10.0), *, log: bool = False, rows: int | None = None) -> bytes:
+    def onnx(
+        self,
+        weights: Sequence[float] = (2.0, 0.5, 10.0),
+        *,
+        log: bool = False,
+        rows: int | None = None,
+        outputs: int = 1,
+    ) -> bytes:
         """Return ``model.onnx``; with ``log`` the prediction is the logarithm of the sum (not finite at 0 and below)."""
-        weight = numpy_helper.from_array(np.array(weights, dtype=np.float32).reshape(-1, 1), "weights")
+        weight = numpy_helper.from_array(np.repeat(np.float32(weights)[:, None], outputs, axis=1), "weights")
         zero = numpy_helper.from_array(np.array(0, dtype=np.float32), "zero")
         nodes = [
             helper.make_node("IsNaN", ["features"], ["missing"]),
@@ -39,7 +46,7 @@ class Models:
             nodes,
             "linear",
             [helper.make_tensor_value_info("features", TensorProto.FLOAT, [rows, len(weights)])],
-            [helper.make_tensor_value_info("units", TensorProto.FLOAT, [rows, 1])],
+            [helper.make_tensor_value_info("units", TensorProto.FLOAT, [rows, outputs])],
             [weight, zero],
         )
         model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)

@@ -2,15 +2,19 @@
 
 import asyncio
 import hashlib
+import itertools
 import json
+import threading
 from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from mlops_runtime.contracts.model import ModelSignature
 from mlops_runtime.monitor.counting.capture_lines import read_call
 from mlops_runtime.serving.http_app import build
 from mlops_runtime.serving.onnx_model import load
@@ -42,6 +46,40 @@ def test_ping_answers_with_an_empty_200(app: Any) -> None:
     """SageMaker's health check."""
     answer = call(app, "GET", "/ping")
     assert (answer.status_code, answer.content) == (200, b"")
+
+
+class _Held:
+    """A model whose calls end when they are let go."""
+
+    def __init__(self, signature: ModelSignature) -> None:
+        self.signature, self.sha256 = signature, "0" * 64
+        self.asked, self.go = threading.Event(), threading.Event()
+        self.go.set()
+
+    def predict(self, rows: Any) -> Any:
+        self.asked.set()
+        assert self.go.wait(60)
+        return np.zeros(len(rows), dtype=np.float32)
+
+
+def test_ping_is_answered_while_a_slow_model_predicts(models: Any) -> None:
+    """A model that takes longer than two milliseconds, by the clock, predicts in threads."""
+    model = _Held(models.signature)
+    ticks = itertools.count()
+    app = build(model, clock=lambda: float(next(ticks)))  # type: ignore[arg-type] # each reading is a second later
+
+    async def both() -> tuple[int, bool, int]:
+        transport = httpx.ASGITransport(app=app)
+        async with httpx.AsyncClient(transport=transport, base_url=URL) as client:
+            model.asked.clear()
+            model.go.clear()
+            asking = asyncio.create_task(client.post("/invocations", json={"instances": [ROW]}))
+            assert await asyncio.to_thread(model.asked.wait, 60)
+            ping, was_done = await client.get("/ping"), asking.done()
+            model.go.set()
+            return ping.status_code, was_done, (await asking).status_code
+
+    assert asyncio.run(both()) == (200, False, 200)
 
 
 def test_json_in_json_out(app: Any) -> None:

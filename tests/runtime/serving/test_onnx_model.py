@@ -121,6 +121,12 @@ def test_fails_for_a_signature_that_is_none(models: Any, content: bytes, message
         load(models.onnx(), content)
 
 
+def test_a_model_that_no_call_could_use_does_not_load(models: Any) -> None:
+    """It would be ready on ``/ping`` and fail every call: three numbers a row, or a graph that cannot run."""
+    with pytest.raises(ModelError, match=r"output 'units' has shape \(1, 3\) for 1 rows; one a row is expected"):
+        load(models.onnx(outputs=3), models.signature_json())
+
+
 def test_fails_for_bytes_that_are_no_onnx(models: Any) -> None:
     """A pickle, or anything else, is refused by the loader, not run."""
     with pytest.raises(ModelError, match=r"model\.onnx is not a model that ONNX Runtime can load"):

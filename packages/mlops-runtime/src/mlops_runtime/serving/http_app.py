@@ -21,8 +21,10 @@ from mlops_runtime.serving.request_payload import JSON, MAX_PROBLEMS, PayloadErr
 from mlops_runtime.serving.server_capture import Call, Recorder, event_ids, line
 from mlops_runtime.serving.settings import MAX_BODY_BYTES
 
-# a body that takes longer than about a millisecond is answered in a thread, so that /ping never waits for it
+# what takes longer than about a millisecond is answered in a thread, so that /ping never waits for it: long bodies, slow models
 _INLINE_BYTES = 16_384
+_INLINE_SECONDS = 0.002
+_WEIGHT = 0.1  # of the newest answer in the mean of those before
 _READ, _WRITE = ("GET", "HEAD"), ("POST",)
 _INFERENCE = b"x-amzn-sagemaker-inference-id"
 _MAX_INFERENCE = 64  # botocore, sagemaker-runtime, InferenceId
@@ -63,13 +65,16 @@ class _Answer(NamedTuple):
     headers: tuple[tuple[bytes, bytes], ...] = ()
 
 
+_Infer = Callable[[_Head, bytes, bool], _Inference]
+
+
 class _Route(NamedTuple):
     """A path: its name in the metrics, its methods, and what answers it (one of the two)."""
 
     name: str
     methods: Sequence[str]
     page: Callable[[], _Answer] | None = None
-    infer: Callable[[_Head, bytes, bool], _Inference] | None = None
+    infer: _Infer | None = None
 
 
 def answer(model: Model, content_type: str | None, accept: str | None, body: bytes) -> tuple[bytes, str]:
@@ -84,7 +89,12 @@ def answer(model: Model, content_type: str | None, accept: str | None, body: byt
 
 
 def build(
-    model: Model, *, max_body_bytes: int = MAX_BODY_BYTES, name: str = "model", recorder: Recorder | None = None
+    model: Model,
+    *,
+    max_body_bytes: int = MAX_BODY_BYTES,
+    name: str = "model",
+    recorder: Recorder | None = None,
+    clock: Callable[[], float] = time.perf_counter,
 ) -> "Application":
     """Return the server's ASGI application.
 
@@ -93,17 +103,20 @@ def build(
         max_body_bytes: Longer request bodies are refused with 413. Default: InvokeEndpoint's own limit.
         name: The model's name in the Open Inference Protocol. Default: ``model``.
         recorder: Takes the calls that are captured. Default: none are.
+        clock: Measures in seconds how long the model takes: calls of a slow one are answered in threads. Default: the system's.
 
     Example:
         >>> app = build(load_directory(Path("/opt/ml/model")))  # doctest: +SKIP
     """
-    return Application(model, max_body_bytes=max_body_bytes, name=name, recorder=recorder)
+    return Application(model, max_body_bytes=max_body_bytes, name=name, recorder=recorder, clock=clock)
 
 
 class Application:
     """An ASGI application over one model; see `build`."""
 
-    def __init__(self, model: Model, *, max_body_bytes: int, name: str, recorder: Recorder | None) -> None:
+    def __init__(
+        self, model: Model, *, max_body_bytes: int, name: str, recorder: Recorder | None, clock: Callable[[], float]
+    ) -> None:
         self._model = model
         self._limit = max_body_bytes
         self._name = name
@@ -113,6 +126,10 @@ class Application:
         self._event_id = event_ids()
         self._metrics = server_metrics.Metrics({"name": name, "sha256": model.sha256})
         self._model_header = (b"x-model-version", self._version.encode())
+        self._clock = clock
+        began = self._clock()
+        model.predict(np.zeros((1, len(model.signature.inputs)), dtype=np.float32))
+        self._seconds = self._clock() - began
         self._routes = self._table()
 
     def _table(self) -> Mapping[str, _Route]:
@@ -170,10 +187,12 @@ class Application:
             body = await _read(receive, head.length, self._limit)
             if body is None:
                 return None
-            if len(body) <= _INLINE_BYTES:
-                inference = route.infer(head, body, is_captured)
-            else:
+            if len(body) > _INLINE_BYTES:
                 inference = await asyncio.to_thread(route.infer, head, body, is_captured)
+            elif self._seconds > _INLINE_SECONDS:
+                inference = await asyncio.to_thread(self._timed, route.infer, head, body, is_captured)
+            else:
+                inference = self._timed(route.infer, head, body, is_captured)
         except PayloadError as error:
             return _failure(error.status, "the request cannot be answered", error.problems)
         except NonFiniteError as error:
@@ -191,6 +210,13 @@ class Application:
         identity = event_id if inference.inference_id is None else inference.inference_id
         headers = (self._model_header, (b"x-inference-id", identity.encode()))
         return _Answer(200, inference.content, inference.content_type, inference.rows, headers)
+
+    def _timed(self, infer: _Infer, head: _Head, body: bytes, is_captured: bool) -> _Inference:
+        """Answer a short body, and keep the mean of the seconds that these take."""
+        began = self._clock()
+        inference = infer(head, body, is_captured)
+        self._seconds += _WEIGHT * (self._clock() - began - self._seconds)
+        return inference
 
     def _invocations(self, head: _Head, body: bytes, is_captured: bool) -> _Inference:
         accepted(head.accept)
