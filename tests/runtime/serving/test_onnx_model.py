@@ -55,9 +55,15 @@ def test_the_second_of_two_outputs_is_a_binary_classifiers_prediction(models: An
     )
     converted = convert_lightgbm(booster, initial_types=[("input", FloatTensorType([None, 3]))], zipmap=False)
     columns = tuple(SignatureColumn(name=n, type="number") for n in "abc")
-    signature = models.signature_json(ModelSignature(inputs=columns, output="probabilities"))
+    signature = models.signature_json(ModelSignature(inputs=columns, output="probabilities", kind="probability"))
     predictions = load(converted.SerializeToString(), signature).predict(x.astype(np.float32))
     np.testing.assert_allclose(predictions, booster.predict(x), atol=1e-5)
+
+
+def test_two_columns_are_not_guessed_to_be_probabilities(models: Any) -> None:
+    """A regression of two targets would answer the second one."""
+    with pytest.raises(ModelError, match=r'shape \(1, 2\) for 1 rows; .* says "kind": "probability"'):
+        load(models.onnx(outputs=2), models.signature_json())
 
 
 def test_fails_for_a_model_that_was_not_registered(models: Any, tmp_path: Path) -> None:

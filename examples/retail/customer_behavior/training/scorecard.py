@@ -36,7 +36,7 @@ def main() -> None:
     options.model_dir.mkdir(parents=True, exist_ok=True)
     (options.model_dir / "model.onnx").write_bytes(model.SerializeToString())
     inputs = [describe(table, name) for name in columns]
-    signature = {"format": "mlops.signature/1", "inputs": inputs, "output": "chance"}
+    signature = {"format": "mlops.signature/1", "inputs": inputs, "output": "chance", "kind": "probability"}
     (options.model_dir / "signature.json").write_text(json.dumps(signature, indent=1))
 
 

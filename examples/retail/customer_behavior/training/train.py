@@ -72,12 +72,13 @@ def main() -> None:
         "format": "mlops.signature/1",
         "inputs": [describe(name, levels.get(name)) for name in columns],
         "output": onnx.graph.output[0].name,
+        "kind": "probability",
     }
     (options.model_dir / "signature.json").write_text(json.dumps(signature, indent=1))
 
 
 def exported(booster, width):
-    """Return the classifier with one output, the probabilities of both classes; the server answers with the second."""
+    """Return the classifier with one output, the probabilities of both classes; the server answers the second."""
     onnx = convert_lightgbm(
         booster, name="propensity", initial_types=[("input", FloatTensorType([None, width]))], zipmap=False
     )

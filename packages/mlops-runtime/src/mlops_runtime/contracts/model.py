@@ -25,10 +25,15 @@ class SignatureColumn:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelSignature:
-    """``signature.json`` beside ``model.onnx`` in ``model.tar.gz``: the columns in the order of the model's input."""
+    """``signature.json`` beside ``model.onnx`` in ``model.tar.gz``: the columns in the order of the model's input.
+
+    ``kind`` is what a prediction means. A ``number`` is one value a row. For a ``probability`` the model gives one column, or two,
+    of which the second is the probability of the positive class. Default: a number.
+    """
 
     inputs: tuple[SignatureColumn, ...]
     output: str
+    kind: Literal["number", "probability"] | None = None
     format: Literal["mlops.signature/1"] = "mlops.signature/1"
 
 

@@ -65,9 +65,7 @@ class Model:
         object.__setattr__(self, "_input", (wanted.name, _INPUT_TYPES[wanted.type]))
 
     def predict(self, rows: Matrix) -> Matrix:
-        """Return one prediction a row.
-
-        A model with two output columns is a binary classifier's pair of probabilities: the second is the prediction.
+        """Return one prediction a row; of two columns of a model of probabilities the second.
 
         Args:
             rows: One row a record, columns in the signature's order; a null is NaN (numbers) or -1 (categories).
@@ -77,11 +75,17 @@ class Model:
         """
         name, kind = self._input
         answer = self.session.run([self.output], {name: rows.astype(kind, copy=False)})[0]
-        if answer.ndim == 2 and answer.shape[1] in (1, 2):
+        is_pair = answer.ndim == 2 and answer.shape[1] == 2
+        if answer.ndim == 2 and (answer.shape[1] == 1 or (is_pair and self.signature.kind == "probability")):
             answer = answer[:, -1]
         if answer.shape != (len(rows),):
+            fix = (
+                f'; {SIGNATURE_FILE} of a classifier with two probabilities says "kind": "probability"'
+                if is_pair
+                else ""
+            )
             raise ModelError(
-                f"output {self.output!r} has shape {answer.shape} for {len(rows)} rows; one a row is expected"
+                f"output {self.output!r} has shape {answer.shape} for {len(rows)} rows; one a row is expected{fix}"
             )
         return np.asarray(answer, dtype=np.float32)
 
