@@ -152,7 +152,7 @@ def test_fails_when_no_model_serves(on_cloud: Run, deployed: DeployedUnit) -> No
 
     assert (result.returncode, result.stdout) == (1, "")
     assert result.stderr == (
-        f"mlops: NOT_YET_DEPLOYED: no model serves on {deployed.endpoint} yet, so there is nothing to go back from; "
+        f"mlops: NOT_YET_DEPLOYED: no model is live on {deployed.endpoint} yet, so there is nothing to roll back from; "
         "approve a model package first\n"
     )
     assert _inputs(deployed) == []

@@ -144,7 +144,7 @@ def pilot(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pilot]:
 def test_before_the_first_model_there_is_nothing_to_go_back_from(pilot: Pilot) -> None:
     """The status says so too."""
     assert "endpoint pilot-first: NOT_YET_DEPLOYED" in pilot.mlops("status", "pilot")
-    assert "NOT_YET_DEPLOYED: no model serves on pilot-first yet" in pilot.mlops("rollback", "pilot-first", code=1)
+    assert "NOT_YET_DEPLOYED: no model is live on pilot-first yet" in pilot.mlops("rollback", "pilot-first", code=1)
 
 
 def test_a_pause_is_put_on_the_record_under_the_persons_name(pilot: Pilot) -> None:

@@ -227,7 +227,7 @@ def test_a_report_is_told_in_words(told: Told, wait_for: Callable[..., Any]):
             "outcome": outcome,
             "reason": "told-forecast: drift in 2 of 3 windows: price (mean rose 12 %)",
             "attributes": {
-                "advice": "mend the feed if it broke, else let the model be trained again",
+                "advice": "fix the feed if it broke, else let the model be trained again",
                 "report_uri": "s3://bucket/monitor/told-forecast/reports/2017-08-08T06/report.json",
             },
             "version": "mlops.event/1",
@@ -247,7 +247,7 @@ def test_a_report_is_told_in_words(told: Told, wait_for: Callable[..., Any]):
     (message,) = wait_for(told.messages)
     assert message.splitlines() == [
         '"told-forecast: drift in 2 of 3 windows: price (mean rose 12 %)"',
-        '"What to do: mend the feed if it broke, else let the model be trained again"',
+        '"What to do: fix the feed if it broke, else let the model be trained again"',
         '"Report: s3://bucket/monitor/told-forecast/reports/2017-08-08T06/report.json"',
     ]
     assert told.messages() == []

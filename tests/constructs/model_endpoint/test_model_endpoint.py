@@ -245,7 +245,7 @@ def test_isolation_can_be_switched_off(serve: Callable[..., Any]):
         (_SERVERLESS, {"rollout": _CANARY}, "deployment guardrails do not work for serverless endpoints"),
         (_NIGHTLY, {"rollout": _CANARY}, "may scale to 1 instances, of which rollout.percent 50 is less than one"),
         (_QUEUED, {"capture": DataCapture(sampling_percent=10)}, "documented for real-time endpoints only"),
-        (_QUEUED, {"rollout": _CANARY}, "does not publish Invocations, so they are no evidence"),
+        (_QUEUED, {"rollout": _CANARY}, "does not publish Invocations, so they cannot be evidence"),
         (
             EndpointCapacity.instances("ml.inf1.xlarge", instance_count=2),
             {"rollout": _CANARY},
