@@ -129,10 +129,10 @@ class Way:
     def later(self, cell: Bad | Good, candidate: Candidate) -> dict[str, Any]:
         """Return how the candidate does on weeks that the gate never saw, by the gate's own rule against the champion.
 
-        A faulty image is bad whatever it forecasts, and so is one that takes its time.
+        A faulty image is bad regardless of its forecasts, and so is one that takes its time.
         """
         if candidate.image is not None or (isinstance(cell, Bad) and cell.kind.name == "slow"):
-            return {"is_good": False, "reason": "it is bad whatever it forecasts"}
+            return {"is_good": False, "reason": "it is bad regardless of its forecasts"}
         try:
             result, loss = self._gate(candidate.served or candidate.archive, fresh(cell.week), cell.week, is_fresh=True)
         except (JobError, ModelError) as error:

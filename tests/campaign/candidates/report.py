@@ -22,16 +22,17 @@ WEEK_MINUTES = 7 * 24 * 60  # until the unit's monitor looks
 _SHOWN = 170
 # what let one of a kind through; written once the results were known
 WHY = {
-    "zeros for a group": "such series sell next to nothing, and nothing is hardly further off than what serves says of them",
-    "promotions wrong": "a quarter too low where promoted, where what serves is as far off; later weeks leave open which is worse",
-    "promotions ignored": "without the mailer it is still not worse than what serves, where promoted neither",
+    "zeros for a group": "such series sell next to nothing, and zero is hardly further off than the live model's forecast",
+    "promotions wrong": "a quarter too low where promoted, where the live model is as far off; later weeks leave open "
+    "which is worse",
+    "promotions ignored": "without the mailer it is still not worse than the live model, where promoted neither",
     "overflows": "no forecast comes near the limit, then or later",
     "categories shuffled": "the model hardly uses the category: what it answers is as good, also later",
-    "one category wrong": "two fifths too low in a category, where what serves is not shown to be better, also later",
-    "only old rows": "what was learnt until week 14 is as good as what serves, which was learnt until week 22",
+    "one category wrong": "two fifths too low in a category, where the live model is not shown to be better, also later",
+    "only old rows": "a model trained until week 14 is as good as the live one, trained until week 22",
     "labels mixed up": "the median hardly moves when a third of the labels do: it is not worse, also later",
-    "ends after a while": "it outlives the thousand calls of a rehearsal, and one error a thousand calls rings no alarm",
-    "leaks memory": "it outlives the rehearsal, and one error in hundreds of calls rings no alarm",
+    "ends after a while": "it outlives the thousand calls of a rehearsal, and one error in a thousand calls raises no alarm",
+    "leaks memory": "it outlives the rehearsal, and one error in hundreds of calls raises no alarm",
 }
 Line = Mapping[str, Any]
 
@@ -104,7 +105,7 @@ def _about(bad: Mapping[str, Line], good: Mapping[str, Line], date: str, command
         f"(five rounds; at most {SPEC.max_deviation} from the live model, at the median {SPEC.max_latency_ms} ms a call and "
         f"{SPEC.max_slowdown:g} times the live model's), then the rollout on the embedded cloud. "
         "The catalogue was committed before any of them met a gate. It has met an earlier gate and golden set, whose results led "
-        "to the rules of this one (ADR 10): in that sense these figures are of a second look at the same candidates."
+        "to the rules of this one (ADR 10): in that sense these figures are of a second run with the same candidates."
     )
     yield ""
     yield f"{command}, seed {SEED}, {date}, {seconds / 60:.0f} minutes of candidates; {load}."
@@ -131,7 +132,7 @@ def _headline(
     worse = [key for key, line in bad.items() if not line["fresh"]["is_good"]]
     hurt, plain_worse = sum(key in through for key in worse), sum(bool(bad[key]["plain"]) for key in worse)
     yield (
-        "| the same of those that are worse on later weeks too, or bad whatever they forecast "
+        "| the same of those that are worse on later weeks too, or bad regardless of their forecasts "
         f"| {_share(hurt, len(worse))} | "
         f"{_goal(hurt, len(worse), GOAL_BAD)} | {_share(plain_worse, len(worse))} |"
     )
@@ -187,10 +188,11 @@ def _through(
     yield (
         f"On the weeks after the decision, which no gate saw, {len(worse)} of these {len(keys)} lose to "
         f"the champion by the gate's own "
-        "rule, or are bad whatever they forecast; the others are bad by how they came about, and not by what came of it: they "
-        "answer as well as what serves. "
-        f"{same} of them answer in every later week exactly what the good one answers that they were made of: nothing that looks "
-        "at answers could refuse them and let that one pass."
+        "rule, or are bad regardless of their forecasts; the others are bad by how they came about, and not by what came "
+        "of it: they "
+        "answer as well as the live model. "
+        f"{same} of them answer in every later week exactly what the good one answers that they were made of: no check of "
+        "answers could refuse them and let that one pass."
     )
     yield ""
     cells = {cell.key: cell.kind.name for cell in bad_ones()}

@@ -30,7 +30,7 @@ SECTIONS = {
         name="retrain-faults",
         title="Faults of the Retrain machine on the embedded cloud",
         says="Each cell retrains under the fault and again without, by real jobs on 600 rows; what passes is approved by the "
-        "policy and deployed. After the first, what serves is approved and recorded, there is one package of the candidate "
+        "policy and deployed. After the first, the live model is approved and recorded, there is one package of the candidate "
         "at most and none of a rejected one, one record of a rejection or failure, no lock is held and nothing is left over (what "
         "only the failing call could do is excused); after the second, its model serves. The cells are in a seeded order: those "
         "done are a fair sample of all.",
