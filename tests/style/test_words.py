@@ -42,8 +42,6 @@ _FOLDERS = ("README.md", "CHANGELOG.md", "docs/", "examples/", "lambdas/", "src/
 _PLACEHOLDER = re.compile(r"\{[^{}]*\}")
 _CODE_OF_TEMPLATE = re.compile(r"\{[{%].*?[%}]\}")
 _NOT_PROSE = ("docs/worklog/", "docs/verified.md")
-# decisions are not written again yet
-_LATER = ("docs/adr/",)
 
 
 def _joined(text: str) -> str:
@@ -84,7 +82,7 @@ def test_words_are_plain() -> None:
         path
         for path in TRACKED
         if (name := str(path.relative_to(ROOT))).startswith(_FOLDERS)
-        and not name.startswith((*_NOT_PROSE, *_LATER))
+        and not name.startswith(_NOT_PROSE)
         and path.suffix in {".py", ".md", ".jinja", ".html"}
     ]
 
