@@ -31,6 +31,7 @@ class Models:
         log: bool = False,
         rows: int | None = None,
         outputs: int = 1,
+        free: bool = False,
     ) -> bytes:
         """Return ``model.onnx``; with ``log`` the prediction is the logarithm of the sum (not finite at 0 and below)."""
         weight = numpy_helper.from_array(np.repeat(np.float32(weights)[:, None], outputs, axis=1), "weights")
@@ -45,7 +46,7 @@ class Models:
         graph = helper.make_graph(
             nodes,
             "linear",
-            [helper.make_tensor_value_info("features", TensorProto.FLOAT, [rows, len(weights)])],
+            [helper.make_tensor_value_info("features", TensorProto.FLOAT, [rows, None if free else len(weights)])],
             [helper.make_tensor_value_info("units", TensorProto.FLOAT, [rows, outputs])],
             [weight, zero],
         )

@@ -17,7 +17,7 @@ from onnxmltools import convert_lightgbm
 from onnxmltools.convert.common.data_types import FloatTensorType
 
 from mlops_runtime.contracts.model import ModelSignature, SignatureColumn
-from mlops_runtime.serving.onnx_model import ModelError, load, load_archive, load_directory
+from mlops_runtime.serving.onnx_model import ModelError, check_answer, load, load_archive, load_directory
 
 ROWS = np.array([[1.0, 4.0, 2.0], [3.0, np.nan, -1.0]], dtype=np.float32)
 
@@ -63,7 +63,7 @@ def test_the_second_of_two_outputs_is_a_binary_classifiers_prediction(models: An
 def test_two_columns_are_not_guessed_to_be_probabilities(models: Any) -> None:
     """A regression of two targets would answer the second one."""
     with pytest.raises(ModelError, match=r'shape \(1, 2\) for 1 rows; .* says "kind": "probability"'):
-        load(models.onnx(outputs=2), models.signature_json())
+        check_answer(load(models.onnx(outputs=2), models.signature_json()))
 
 
 def test_fails_for_a_model_that_was_not_registered(models: Any, tmp_path: Path) -> None:
@@ -127,10 +127,14 @@ def test_fails_for_a_signature_that_is_none(models: Any, content: bytes, message
         load(models.onnx(), content)
 
 
-def test_a_model_that_no_call_could_use_does_not_load(models: Any) -> None:
-    """It would be ready on ``/ping`` and fail every call: three numbers a row, or a graph that cannot run."""
+def test_a_model_that_no_call_could_use_is_refused(models: Any) -> None:
+    """Its server would be ready on ``/ping`` and fail every call."""
+    check_answer(load(models.onnx(), models.signature_json()))
     with pytest.raises(ModelError, match=r"output 'units' has shape \(1, 3\) for 1 rows; one a row is expected"):
-        load(models.onnx(outputs=3), models.signature_json())
+        check_answer(load(models.onnx(outputs=3), models.signature_json()))
+    wide = ModelSignature(inputs=(SignatureColumn(name="a", type="number"),), output="units")
+    with pytest.raises(ModelError, match=r"model\.onnx cannot predict a row of zeros"):
+        check_answer(load(models.onnx(free=True), models.signature_json(wide)))
 
 
 def test_fails_for_bytes_that_are_no_onnx(models: Any) -> None:

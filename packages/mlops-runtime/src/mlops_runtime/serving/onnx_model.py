@@ -169,13 +169,15 @@ def load(
     output = _output_name(session, parsed, problems)
     if problems:
         raise ModelError("; ".join(problems))
-    loaded = Model(signature=parsed, sha256=digest, session=session, output=output, signature_sha256=signature_digest)
-    _try(loaded)
-    return loaded
+    return Model(signature=parsed, sha256=digest, session=session, output=output, signature_sha256=signature_digest)
 
 
-def _try(model: Model) -> None:
-    """Ask for one prediction, so that a model that answers every call with an error is refused before it is called ready."""
+def check_answer(model: Model) -> None:
+    """Ask for one prediction, so that a model that fails every call is refused before its server is ready.
+
+    Raises:
+        ModelError: If it fails, or does not give one prediction a row.
+    """
     row = np.zeros((1, len(model.signature.inputs)), dtype=np.float32)
     try:
         model.predict(row)

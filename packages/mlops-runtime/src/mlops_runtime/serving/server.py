@@ -8,7 +8,7 @@ import uvicorn
 
 from mlops_runtime.serving.callers import Application, only_from
 from mlops_runtime.serving.http_app import build
-from mlops_runtime.serving.onnx_model import ModelError, load_directory
+from mlops_runtime.serving.onnx_model import ModelError, check_answer, load_directory
 from mlops_runtime.serving.server_capture import CaptureBucket, Recorder
 from mlops_runtime.serving.settings import CaptureSettings, Settings
 
@@ -32,6 +32,7 @@ def serve() -> int:
             expected_sha256=settings.model_sha256,
             expected_signature_sha256=settings.signature_sha256,
         )
+        check_answer(model)
     except (ModelError, ValueError) as error:
         _log.error("refuses to start: %s", error)
         return 1
