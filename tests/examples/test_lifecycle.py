@@ -14,7 +14,7 @@ from mlops_local import cloud as local_cloud
 
 pytestmark = pytest.mark.cloud
 
-COUNTS = {CREATE: 1, UPDATE: 2, DELETE: 1}
+COUNTS = {CREATE: 2, UPDATE: 2, DELETE: 1}
 SEED = 20261128
 
 
@@ -43,4 +43,6 @@ def test_a_stack_outlives_its_failures(stack: str, profile: str, tmp_path: Path)
     assert max(result["longest"] for result in results) < 1
     reached = [result for result in results if result["property"] is not None]
     assert [result["outcome"] for result in reached] == ["UPDATE_ROLLBACK_COMPLETE"] * len(reached)
-    assert [result["outcome"] for result in results[: COUNTS[CREATE]]] == ["ROLLBACK_COMPLETE"] * COUNTS[CREATE]
+    # in production what has data by then stays, and the rollback names it
+    ends = {"ROLLBACK_COMPLETE", "ROLLBACK_FAILED"} if profile == "production" else {"ROLLBACK_COMPLETE"}
+    assert {result["outcome"] for result in results[: COUNTS[CREATE]]} <= ends
