@@ -9,7 +9,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 _TEST = re.compile(r"`(tests/[^`]+)`")
 _PATH = re.compile(r"`((?:src|packages|tests|tools|lambdas|docs|examples)/[^`]*)`")
-PAGES = {"SECURITY.md": ("## Threats", 5, 15), "docs/reviewer.md": ("## What holds", 4, 12)}
+PAGES = {"SECURITY.md": ("## Threats", 5, 15), "docs/reviewer.md": ("## Guarantees", 4, 12)}
 
 
 def rows(page: str) -> list[list[str]]:
