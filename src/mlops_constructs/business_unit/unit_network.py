@@ -4,7 +4,6 @@ import ipaddress
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 import aws_cdk as cdk
 from aws_cdk import aws_ec2 as ec2
@@ -20,9 +19,6 @@ from mlops_constructs._warnings import counted
 from mlops_constructs.compliance import acknowledge_family
 from mlops_constructs.unit_interface import IBusinessUnit
 from mlops_runtime.price import HOURS, price_table, priced_regions
-
-if TYPE_CHECKING:
-    pass
 
 # What the code of functions and jobs calls, KMS for what recorders sign; logs, traces, images, queues and keys of data are reached
 # by the services themselves, S3 and DynamoDB through gateway endpoints, which are free.

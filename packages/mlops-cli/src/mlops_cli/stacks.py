@@ -158,7 +158,6 @@ def _node_version(node: str | None) -> int | None:
 
 def deploy(stacks: Stacks = None, app: App = None, home: Home = None) -> None:
     """Deploy the app's stacks to the embedded cloud. Shows warnings of the synthesis and each resource."""
-    pass
     from mlops_local import cloud
     from mlops_local.stacks import deployer
 
@@ -239,8 +238,6 @@ def synthesize_app(
         surroundings: Variables of the embedded cloud that the app is meant for, which keep it from AWS. The build runs without
             them: it fetches packages, and a registry may be on AWS. Default: the app is not meant for one.
     """
-    pass
-
     settings = _settings(Path("cdk.json"))
     build = settings.get("build")
     if app is None and isinstance(build, str):
