@@ -124,7 +124,7 @@ def test_it_is_of_the_conditions_and_clusters_that_are_asked_for(
         ("baseline", ("--condition", "prise"), "prise"),
         ("baseline", ("--output", "/dev/null/x"), "cannot write /dev/null/x"),
         ("replay", ("--baseline", "/nowhere.json"), "cannot read the baseline /nowhere.json: No such file"),
-        ("replay", ("--baseline", "pyproject.toml"), "pyproject.toml is no baseline"),
+        ("replay", ("--baseline", "pyproject.toml"), "pyproject.toml is not a baseline"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_is_said(run: Run, verb: str, arguments: tuple[str, ...], said: str) -> None:
