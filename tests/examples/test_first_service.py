@@ -50,7 +50,7 @@ def test_the_first_service_is_small_and_in_the_platforms_network(tmp_path: Path)
     FirstService(app, "FirstService")
     resources = app.synth().get_stack_by_name("FirstService").template["Resources"]
     kinds = [resource["Type"] for resource in resources.values()]
-    assert len(kinds) < 120
+    assert len(kinds) < 140
     assert "AWS::EC2::VPC" not in kinds
     assert [kind for kind in kinds if kind.startswith("AWS::SageMaker::")] == ["AWS::SageMaker::ModelPackageGroup"]
 
