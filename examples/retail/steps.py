@@ -129,8 +129,9 @@ class Trip:
         self._say(f"evidence: {kept}")
 
     def write_files(self, folder: Path) -> None:
-        """Write the reports and records to which the steps link."""
-        write_files(folder, self.loop, self._reports)
+        """Write the reports and records to which the steps link; without a deployed unit there are none."""
+        if hasattr(self, "loop"):
+            write_files(folder, self.loop, self._reports)
 
     def stop(self) -> None:
         """End the cloud, if it started."""
