@@ -252,5 +252,5 @@ def test_a_pod_outside_of_the_balancers_zones_never_gets_ready(
         return sorted((row["TargetHealth"]["State"], row["TargetHealth"].get("Reason")) for row in rows)
 
     wait_for(lambda: health() == [("healthy", None), ("healthy", None), ("unused", "Target.NotInUse")], seconds=120)
-    assert read_slot(sides.applier.get(deployment_ref(**_WHERE)), "blue").ready == 2
+    wait_for(lambda: read_slot(sides.applier.get(deployment_ref(**_WHERE)), "blue").ready == 2)
     remove(sides.applier, [ref(manifest) for manifest in made])
