@@ -129,7 +129,7 @@ class Trip:
         self._say(f"evidence: {kept}")
 
     def write_files(self, folder: Path) -> None:
-        """Write the reports and records to which the steps link; without a deployed unit there are none."""
+        """Write the reports and records to which the steps link, if a unit was deployed."""
         if hasattr(self, "loop"):
             write_files(folder, self.loop, self._reports)
 
