@@ -28,7 +28,7 @@ from mlops_runtime.serving.container_contract import (
 )
 
 # other rules see their faults too
-LEANED_ON = {"ping", "predictions", "nonsense is the caller's error", "still serving"}
+LEANED_ON = {"ping", "predictions", "unknown content type", "nonsense is the caller's error", "still serving"}
 CSV = Sample(content_type="text/csv", body=b"1,2\n3,4\n")
 
 

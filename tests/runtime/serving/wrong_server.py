@@ -1,5 +1,6 @@
 """A small right server, and one way to be wrong for each rule of the contract kit."""
 
+import io
 import json
 import threading
 import time
@@ -7,6 +8,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+
+import numpy as np
 
 METADATA: Mapping[str, Any] = {
     "name": "model",
@@ -154,6 +157,16 @@ def _remember(self: Right, error: Exception) -> tuple[int, bytes]:
     return Right.refuse(self, error)
 
 
+def _unpickled(self: Right, body: bytes) -> bytes:
+    if self.headers["content-type"] != "application/x-npy":
+        return Right.predict(self, body)
+    try:
+        np.load(io.BytesIO(body), allow_pickle=True)  # as sagemaker-inference does
+    except AttributeError:
+        raise RefusalError(400, "not an array") from None
+    return b""
+
+
 def _close(self: Right, status: int, body: bytes, kind: str = "application/json") -> None:
     Right.answer(self, status, body, kind)
     self.close_connection = True  # without saying so
@@ -170,6 +183,7 @@ FAULTS: Mapping[str, Mapping[str, Any]] = {
     "kept connection": {"answer": _close},
     "unknown content type": {"unknown_type": lambda _: 500},
     "nonsense is the caller's error": {"refuse": lambda *_: (500, b'{"error": "internal"}')},
+    "a body is never unpickled": {"predict": _unpickled},
     "no trace of the inside": {"refuse": lambda *_: (400, b'Traceback (most recent call last):\n  File "x.py"')},
     "other paths": {"unknown_path": lambda _: 200},
     "still serving": {"predict": _late, "refuse": _remember},

@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from mlops_runtime.serving.pickle_tripwire import Tripwire
+
 # "containers must respond to requests within 60 seconds"
 ANSWER_SECONDS = 60.0
 # SIGKILL comes 30 s after SIGTERM
@@ -311,6 +313,7 @@ class _Kit:
         yield "kept connection", self.kept_connection
         yield "unknown content type", self.unknown_content_type
         yield "nonsense is the caller's error", self.nonsense
+        yield "a body is never unpickled", self.never_unpickled
         yield "no trace of the inside", self.no_trace
         yield "other paths", self.other_paths
         yield "still serving", self.predictions
@@ -388,6 +391,18 @@ class _Kit:
             f"{name} must be a 4xx, got {answer.status}"
             for name, body in _NONSENSE.items()
             if not 400 <= (answer := self._client.ask("POST", "/invocations", body, _JSON)).status < 500
+        ]
+        return "; ".join(wrong)
+
+    def never_unpickled(self) -> str:
+        with Tripwire(self._client.host, self._client.port) as wire:
+            answers = {kind: self._client.ask("POST", "/invocations", body, kind) for kind, body in wire.bodies.items()}
+            if wire.is_tripped():
+                return "a pickle in a body was loaded and ran a command of its own; refuse it by its content type"
+        wrong = [
+            f"{kind} must be a 4xx, got {answer.status}"
+            for kind, answer in answers.items()
+            if answer.status // 100 != 4
         ]
         return "; ".join(wrong)
 
