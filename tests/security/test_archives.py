@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 from tests.runtime.serving.test_model_archive import EVIL, packed
 
-from mlops_runtime.serving.onnx_model import ModelError, load_archive
+from mlops_runtime.serving.onnx_model import load_archive
+from mlops_runtime.serving.served_model import ModelError
 
 SIGNATURE = b'{"inputs": [{"name": "x", "type": "number"}], "output": "y"}'
 

@@ -31,7 +31,8 @@ from mlops_runtime.retraining.registration_gate import CHAMPION, evaluate_gate
 from mlops_runtime.rollout.golden_rehearsal import GoldenCaller, GoldenCallError, read_answer
 from mlops_runtime.rollout.golden_set import read_set
 from mlops_runtime.serving.http_app import answer
-from mlops_runtime.serving.onnx_model import ModelError, load_archive
+from mlops_runtime.serving.onnx_model import load_archive
+from mlops_runtime.serving.served_model import ModelError
 
 LAYERS = ("evaluation", "gate", "server", "golden", "canary")
 CONTENT = GOLDEN.read_bytes()

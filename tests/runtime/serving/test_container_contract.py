@@ -8,11 +8,12 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.runtime.serving import model_folders
 from tests.runtime.serving.test_server import free_port, server, wait_for_ping
 from tests.runtime.serving.wrong_server import FAULTS, METADATA, serving
 
@@ -92,6 +93,18 @@ def test_our_server_keeps_every_rule(models: Any, tmp_path: Path) -> None:
         assert set(found.values()) == {"passed"}
         assert process.wait(timeout=10) == 0
     assert found.keys() == FAULTS.keys() | {"drain"}
+
+
+@pytest.mark.parametrize("write", [model_folders.handler, model_folders.trees, model_folders.estimator])
+def test_a_model_that_is_not_onnx_keeps_every_rule(write: Callable[[Path], object], tmp_path: Path) -> None:
+    """Behind the same server, in a process of its own; SIGTERM ends both."""
+    write(tmp_path / "model")
+    digest = hashlib.sha256((tmp_path / "model" / "mlops-model.json").read_bytes()).hexdigest()
+    with server(tmp_path, digest, environment=model_folders.ENVIRONMENT) as (process, port):
+        wait_for_ping(port)
+        found = outcomes(check(f"http://127.0.0.1:{port}", pid=process.pid))
+        assert process.wait(timeout=10) == 0
+    assert found == dict.fromkeys([*FAULTS, "drain"], "passed")
 
 
 def test_a_small_right_server_keeps_every_rule() -> None:

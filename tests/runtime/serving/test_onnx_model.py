@@ -17,7 +17,8 @@ from onnxmltools import convert_lightgbm
 from onnxmltools.convert.common.data_types import FloatTensorType
 
 from mlops_runtime.contracts.model import ModelSignature, SignatureColumn
-from mlops_runtime.serving.onnx_model import ModelError, check_answer, load, load_archive, load_directory
+from mlops_runtime.serving.onnx_model import load, load_archive, load_directory
+from mlops_runtime.serving.served_model import ModelError, check_answer
 
 ROWS = np.array([[1.0, 4.0, 2.0], [3.0, np.nan, -1.0]], dtype=np.float32)
 

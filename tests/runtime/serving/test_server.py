@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
+from tests.runtime.serving import model_folders
 
 BODY = json.dumps({"instances": [{"price": 1.0, "store": "east"}] * 20}).encode()
 
@@ -128,6 +129,40 @@ def test_fails_to_start_with_another_model(models: Any, tmp_path: Path) -> None:
     expected = f"model.onnx has SHA-256 {digest}, expected {'0' * 64}: not the model that was registered"
     assert errors.splitlines() == [f"mlops serving: refuses to start: {expected}"]
     assert process.returncode == 1
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (
+            {"MLOPS_REQUIREMENTS_SHA256": ""},
+            "MLOPS_REQUIREMENTS_SHA256 is not set: this image has no environment for a model",
+        ),
+        ({"MLOPS_SIGNATURE_SHA256": "0" * 64}, "signature.json has SHA-256"),
+        ({"MLOPS_TRUST": "data"}, "model.py is loaded by handler with trust 'code', allowed: data"),
+    ],
+)
+def test_fails_to_start_a_model_that_this_image_may_not_load(
+    tmp_path: Path, settings: dict[str, str], message: str
+) -> None:
+    """A model that is not ONNX, in one line."""
+    digest = model_folders.handler(tmp_path / "model")
+    with server(tmp_path, digest, environment={**model_folders.ENVIRONMENT, **settings}) as (process, _):
+        _, errors = process.communicate(timeout=30)
+    assert errors.startswith(f"mlops serving: refuses to start: {message}")
+    assert (process.returncode, errors.count("\n")) == (1, 1)
+
+
+def test_a_server_ends_with_its_models_process(tmp_path: Path) -> None:
+    """Nothing could answer any more; the platform starts another one."""
+    predict = "def predict(model, frame):\n    if len(frame) > 1: os._exit(3)\n    return [1.0]\n"
+    digest = model_folders.handler(tmp_path / "model", f"import os\n\ndef load(folder): pass\n\n{predict}")
+    with server(tmp_path, digest, environment=model_folders.ENVIRONMENT) as (process, port):
+        wait_for_ping(port)
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+        connection.request("POST", "/invocations", body=b"1,east\n2,west\n", headers={"Content-Type": "text/csv"})
+        assert connection.getresponse().status == 500
+        assert process.wait(timeout=30) == 0
 
 
 def test_fails_for_another_verb(tmp_path: Path) -> None:

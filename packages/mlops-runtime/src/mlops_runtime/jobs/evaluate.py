@@ -46,7 +46,8 @@ from mlops_runtime.jobs.model_input import (
     require_columns,
     serving_problems,
 )
-from mlops_runtime.serving.onnx_model import Model, ModelError, load_archive
+from mlops_runtime.serving.onnx_model import Model, load_archive
+from mlops_runtime.serving.served_model import ModelError
 
 CANDIDATE = "candidate"
 CHAMPION = "champion"

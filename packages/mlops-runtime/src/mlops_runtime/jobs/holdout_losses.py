@@ -13,7 +13,7 @@ import numpy.typing as npt
 from mlops_runtime.contracts.model import LossBlock, Metric, PeriodLosses, SegmentLosses
 from mlops_runtime.jobs.job_environment import JobError
 from mlops_runtime.jobs.model_input import numbers
-from mlops_runtime.serving.onnx_model import Matrix
+from mlops_runtime.serving.served_model import Matrix
 
 Wide = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]

@@ -13,8 +13,9 @@ import pyarrow.parquet as pq
 
 from mlops_runtime.contracts.model import ModelSignature
 from mlops_runtime.jobs.job_environment import JobError
-from mlops_runtime.serving.onnx_model import Matrix, Model
+from mlops_runtime.serving.onnx_model import Model
 from mlops_runtime.serving.request_payload import parse
+from mlops_runtime.serving.served_model import Matrix
 
 BATCHES = (1, 2, 7, 64)
 SAMPLE_ROWS = 64

@@ -32,8 +32,9 @@ from mlops_runtime.monitor.monitors.attributions import mean_absolute_shap
 from mlops_runtime.monitor.monitors.facet_bias import of_holdout
 from mlops_runtime.monitor.monitors.rows import Rows, Texts
 from mlops_runtime.registry.model_package import MODEL_SHA256
-from mlops_runtime.serving.onnx_model import Model, ModelError, load_archive
+from mlops_runtime.serving.onnx_model import Model, load_archive
 from mlops_runtime.serving.request_payload import CSV, JSON, PayloadError, Reader
+from mlops_runtime.serving.served_model import ModelError
 
 _MINIMUM_NDCG = 0.9
 _ROWS = 500  # that are explained, evenly through the window

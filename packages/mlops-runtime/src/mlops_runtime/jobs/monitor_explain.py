@@ -19,8 +19,9 @@ from mlops_runtime.monitor.counting.baseline_cells import Numbers
 from mlops_runtime.monitor.counting.capture_lines import CaptureError, is_since, read_call
 from mlops_runtime.monitor.monitors.attribution_ranking import AttributionError, compare
 from mlops_runtime.monitor.monitors.attributions import attributions
-from mlops_runtime.serving.onnx_model import Model, ModelError, load_archive
+from mlops_runtime.serving.onnx_model import Model, load_archive
 from mlops_runtime.serving.request_payload import CSV, JSON, PayloadError, Reader
+from mlops_runtime.serving.served_model import ModelError
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

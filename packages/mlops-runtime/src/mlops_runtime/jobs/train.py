@@ -16,7 +16,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from mlops_runtime.jobs.job_environment import JobError, OptMl, run_script
-from mlops_runtime.serving.onnx_model import ModelError, load_directory
+from mlops_runtime.serving.onnx_model import load_directory
+from mlops_runtime.serving.served_model import ModelError
 
 _MAX_FAILURE_CHARACTERS = 1024  # SageMaker keeps this much of the file as FailureReason
 

@@ -16,8 +16,8 @@ import numpy as np
 
 from mlops_runtime.serving import open_inference, server_metrics
 from mlops_runtime.serving.callers import Receive, Scope, Send
-from mlops_runtime.serving.onnx_model import Matrix, Model
 from mlops_runtime.serving.request_payload import JSON, MAX_PROBLEMS, PayloadError, Reader, accepted, encode, parse
+from mlops_runtime.serving.served_model import Matrix, ServedModel, SlowModelError
 from mlops_runtime.serving.server_capture import Call, Recorder, event_ids, line
 from mlops_runtime.serving.settings import MAX_BODY_BYTES
 
@@ -77,7 +77,7 @@ class _Route(NamedTuple):
     infer: _Infer | None = None
 
 
-def answer(model: Model, content_type: str | None, accept: str | None, body: bytes) -> tuple[bytes, str]:
+def answer(model: ServedModel, content_type: str | None, accept: str | None, body: bytes) -> tuple[bytes, str]:
     """Return body and content type of the response to an invocation; no HTTP in here.
 
     Raises:
@@ -89,7 +89,7 @@ def answer(model: Model, content_type: str | None, accept: str | None, body: byt
 
 
 def build(
-    model: Model,
+    model: ServedModel,
     *,
     max_body_bytes: int = MAX_BODY_BYTES,
     name: str = "model",
@@ -115,7 +115,13 @@ class Application:
     """An ASGI application over one model; see `build`."""
 
     def __init__(
-        self, model: Model, *, max_body_bytes: int, name: str, recorder: Recorder | None, clock: Callable[[], float]
+        self,
+        model: ServedModel,
+        *,
+        max_body_bytes: int,
+        name: str,
+        recorder: Recorder | None,
+        clock: Callable[[], float],
     ) -> None:
         self._model = model
         self._limit = max_body_bytes
@@ -198,6 +204,9 @@ class Application:
         except NonFiniteError as error:
             _log.error("%s", error)
             return _failure(500, str(error))
+        except SlowModelError as error:
+            _log.error("%s", error)
+            return _failure(504, str(error))
         except Exception:
             # a caller gets no trace of it
             _log.exception("internal error while serving %s", scope["path"])
@@ -253,7 +262,7 @@ class Application:
         return _failure(405, message)._replace(headers=((b"allow", ", ".join(route.methods).encode()),))
 
 
-def _predict(model: Model, rows: Matrix) -> Matrix:
+def _predict(model: ServedModel, rows: Matrix) -> Matrix:
     predictions = model.predict(rows)
     finite = np.isfinite(predictions)
     if finite.all():

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from mlops_runtime.contracts import ContractError, from_json
 from mlops_runtime.contracts.model import ModelSignature
 from mlops_runtime.serving.model_archive import ArchiveError, read
+from mlops_runtime.serving.served_model import SIGNATURE_FILE, Matrix, ModelError, first_line, one_a_row
 
 # from 1.29 on ONNX Runtime tells Microsoft what it runs, and keeps a device id on disk, unless this is set before it is loaded
 # See: https://github.com/microsoft/onnxruntime/pull/27379
@@ -22,17 +22,10 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 import onnxruntime
 
 MODEL_FILE = "model.onnx"
-SIGNATURE_FILE = "signature.json"
 MAX_MEMBER_BYTES = 2 * 1024**3  # ONNX's own limit: a protobuf message holds at most 2 GiB
-
-Matrix = npt.NDArray[np.float32]
 
 _INPUT_TYPES = {"tensor(float)": np.float32, "tensor(double)": np.float64}
 _OUTPUT_TYPES = ("tensor(float)", "tensor(double)")
-
-
-class ModelError(ValueError):
-    """A model cannot be served; the message says which file, what is wrong and what is expected."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,19 +68,7 @@ class Model:
         """
         name, kind = self._input
         answer = self.session.run([self.output], {name: rows.astype(kind, copy=False)})[0]
-        is_pair = answer.ndim == 2 and answer.shape[1] == 2
-        if answer.ndim == 2 and (answer.shape[1] == 1 or (is_pair and self.signature.kind == "probability")):
-            answer = answer[:, -1]
-        if answer.shape != (len(rows),):
-            fix = (
-                f'; {SIGNATURE_FILE} of a classifier with two probabilities says "kind": "probability"'
-                if is_pair
-                else ""
-            )
-            raise ModelError(
-                f"output {self.output!r} has shape {answer.shape} for {len(rows)} rows; one a row is expected{fix}"
-            )
-        return np.asarray(answer, dtype=np.float32)
+        return one_a_row(answer, len(rows), self.signature)
 
 
 def load_directory(
@@ -164,27 +145,12 @@ def load(
     try:
         session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # ONNX Runtime raises its own pybind types, all direct children of Exception
-        raise ModelError(f"{MODEL_FILE} is not a model that ONNX Runtime can load: {_first_line(error)}") from error
+        raise ModelError(f"{MODEL_FILE} is not a model that ONNX Runtime can load: {first_line(error)}") from error
     problems = [*_signature_problems(parsed), *_input_problems(session, parsed)]
     output = _output_name(session, parsed, problems)
     if problems:
         raise ModelError("; ".join(problems))
     return Model(signature=parsed, sha256=digest, session=session, output=output, signature_sha256=signature_digest)
-
-
-def check_answer(model: Model) -> None:
-    """Ask for one prediction, so that a model that fails every call is refused before its server is ready.
-
-    Raises:
-        ModelError: If it fails, or does not give one prediction a row.
-    """
-    row = np.zeros((1, len(model.signature.inputs)), dtype=np.float32)
-    try:
-        model.predict(row)
-    except ModelError:
-        raise
-    except Exception as error:  # ONNX Runtime's own types, as above
-        raise ModelError(f"{MODEL_FILE} cannot predict a row of zeros: {_first_line(error)}") from error
 
 
 def _signature_problems(signature: ModelSignature) -> list[str]:
@@ -225,7 +191,3 @@ def _output_name(session: Any, signature: ModelSignature, problems: list[str]) -
             f"output {name!r} must be one of {', '.join(_OUTPUT_TYPES)}, got {outputs[name]} (export without zipmap)"
         )
     return name
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).partition("\n")[0]

@@ -13,8 +13,8 @@ import numpy as np
 import orjson
 
 from mlops_runtime.contracts.model import ModelSignature
-from mlops_runtime.serving.onnx_model import Matrix
 from mlops_runtime.serving.request_payload import PayloadError
+from mlops_runtime.serving.served_model import Matrix
 
 SERVER = "mlops-constructs"
 PLATFORM = "onnxruntime_onnx"

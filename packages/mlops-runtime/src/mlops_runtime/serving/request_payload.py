@@ -11,7 +11,7 @@ import numpy as np
 import orjson
 
 from mlops_runtime.contracts.model import ModelSignature, SignatureColumn
-from mlops_runtime.serving.onnx_model import Matrix
+from mlops_runtime.serving.served_model import Matrix
 
 _NUMBERS = frozenset((float, int))
 _NUMBERS_OR_NULL = _NUMBERS | {type(None)}

@@ -50,6 +50,10 @@ class Settings:
         model_directory: ``$MLOPS_OPT_ML/model``. Default: ``/opt/ml/model``.
         host: ``MLOPS_BIND_HOST``. Default: all interfaces, as a container needs.
         port: ``SAGEMAKER_BIND_TO_PORT``. Default: 8080.
+        model_python: ``MLOPS_MODEL_PYTHON``, the interpreter of a model that is not ONNX. Default: ``/opt/model/bin/python``.
+        requirements_sha256: ``MLOPS_REQUIREMENTS_SHA256``, hash of the lock that its environment was made of. Default: none, and
+            then only ONNX is served.
+        trusts: ``MLOPS_TRUST``, what loading a model may do, divided by commas. Default: ``data,code``, no pickle.
         names: ``MLOPS_HOSTS``, names by which the server is called, divided by commas; requests by others, and those of pages of
             other sites, are refused. Default: it is called by any name, as behind a load balancer.
         model_sha256: ``MLOPS_MODEL_SHA256``. Default: not compared, and a log line says so.
@@ -69,6 +73,9 @@ class Settings:
     capture: CaptureSettings | None = None
     signature_sha256: str | None = None
     names: tuple[str, ...] = ()
+    model_python: Path = Path("/opt/model/bin/python")
+    requirements_sha256: str | None = None
+    trusts: tuple[str, ...] = ("data", "code")
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> "Settings":
@@ -92,6 +99,9 @@ class Settings:
             name=environment.get("MLOPS_ENDPOINT") or "model",
             capture=capture,
             signature_sha256=environment.get("MLOPS_SIGNATURE_SHA256") or None,
+            model_python=Path(environment.get("MLOPS_MODEL_PYTHON") or "/opt/model/bin/python"),
+            trusts=tuple((environment.get("MLOPS_TRUST") or "data,code").split(",")),
+            requirements_sha256=environment.get("MLOPS_REQUIREMENTS_SHA256") or None,
             names=tuple(name for name in environment.get("MLOPS_HOSTS", "").lower().split(",") if name),
         )
 

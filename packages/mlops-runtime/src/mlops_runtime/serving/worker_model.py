@@ -1,0 +1,164 @@
+"""A model in a process of its own, with the Python of its own environment: started, asked, and given up.
+
+Nothing of the model is loaded here. Its process gets no credentials, no proxy and no variables of this one; rows and answers go
+over a socket pair, never a port or a pickle.
+"""
+
+import contextlib
+import os
+import signal
+import socket
+import struct
+import subprocess
+import threading
+from collections.abc import Callable, Collection
+from pathlib import Path
+
+import numpy as np
+
+from mlops_runtime.contracts import ContractError, from_json
+from mlops_runtime.contracts.model import ModelSignature
+from mlops_runtime.serving.model_folder import checked_manifest
+from mlops_runtime.serving.served_model import SIGNATURE_FILE, Matrix, ModelError, SlowModelError, one_a_row
+
+# "containers must respond to requests within 60 seconds"
+# See: https://docs.aws.amazon.com/sagemaker/latest/dg/your-algorithms-inference-code.html
+ANSWER_SECONDS = 55.0
+LOAD_SECONDS = 600.0
+_PROGRAM = Path(__file__).with_name("model_worker.py")
+_ENVIRONMENT = {"PATH": "/usr/bin:/bin", "HOME": "/tmp", "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}  # noqa: S108
+_ANSWER = struct.Struct("<qq")
+
+
+class WorkerGoneError(ModelError):
+    """The model's process has ended; the server must too."""
+
+
+class WorkerModel:
+    """A model's process; calls are answered one after another.
+
+    Args:
+        folder: The model's folder, compared with its manifest.
+        python: The interpreter of the model's environment.
+        expected_sha256: What ``mlops-model.json`` must hash to. Default: not compared.
+        requirements_sha256: Hash of the lock that the environment was made of. Default: not compared.
+        trusts: What loading may do. Default: read data and run the model's own code, but not unpickle.
+        gone: Called once when the process has ended while it was needed. Default: nothing.
+        answer_seconds: How long one call may take before the process is killed. Default: 55.
+        load_seconds: How long loading may take. Default: 600.
+
+    Raises:
+        ModelError: If the folder is not what was registered, or its model does not load.
+
+    Example:
+        >>> model = WorkerModel(Path("/opt/ml/model"), python=Path("/opt/model/bin/python"))  # doctest: +SKIP
+        >>> model.predict(np.zeros((1, len(model.signature.inputs)), dtype=np.float32)).shape  # doctest: +SKIP
+        (1,)
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        python: Path,
+        expected_sha256: str | None = None,
+        requirements_sha256: str | None = None,
+        trusts: Collection[str] = ("data", "code"),
+        gone: Callable[[], None] = lambda: None,
+        answer_seconds: float = ANSWER_SECONDS,
+        load_seconds: float = LOAD_SECONDS,
+    ) -> None:
+        manifest, self.sha256 = checked_manifest(folder, expected_sha256=expected_sha256)
+        self.signature_sha256 = manifest.files[SIGNATURE_FILE]
+        if manifest.trust not in trusts:
+            raise ModelError(
+                f"{manifest.entry} is loaded by {manifest.flavor} with trust {manifest.trust!r}, allowed: {', '.join(trusts)}; "
+                "export ONNX or another format that is data"
+            )
+        if requirements_sha256 is not None and requirements_sha256 != manifest.requirements_sha256:
+            raise ModelError(
+                f"the image's environment is of lock {requirements_sha256}, the model needs {manifest.requirements_sha256}; "
+                "build the image from the model's requirements.lock"
+            )
+        try:
+            self.signature = from_json(ModelSignature, (folder / SIGNATURE_FILE).read_bytes())
+        except ContractError as error:
+            raise ModelError(f"{SIGNATURE_FILE}: {error}") from error
+        if not python.is_file():
+            raise ModelError(
+                f"the model's environment has no {python}; serve it by an image built from its requirements.lock"
+            )
+        self._gone, self._seconds, self._lock = gone, answer_seconds, threading.Lock()
+        self._wire, theirs = socket.socketpair()
+        command = [str(python), "-I", str(_PROGRAM), str(theirs.fileno()), str(folder)]
+        self._process = subprocess.Popen(
+            command,
+            pass_fds=[theirs.fileno()],
+            env=_ENVIRONMENT,
+            stdin=subprocess.DEVNULL,
+            cwd="/",
+            start_new_session=True,
+        )
+        theirs.close()
+        self._wire.settimeout(load_seconds)
+        try:
+            self._answer()
+        except (SlowModelError, ModelError) as error:
+            self.close()
+            raise ModelError(f"{manifest.entry} does not load: {error}") from error
+        self._wire.settimeout(answer_seconds)
+
+    def predict(self, rows: Matrix) -> Matrix:
+        """Return one prediction a row.
+
+        Raises:
+            ModelError: If the model fails, or does not give one prediction a row.
+            SlowModelError: If it has not answered in time; its process is killed.
+            WorkerGoneError: If its process has ended.
+        """
+        body = np.ascontiguousarray(rows, "<f4").tobytes()
+        with self._lock:
+            try:
+                self._wire.sendall(struct.pack("<q", len(body)) + body)
+                content, columns = self._answer()
+            except SlowModelError:
+                self.close()
+                self._gone()
+                raise
+            except (WorkerGoneError, OSError) as error:
+                self.close()
+                self._gone()
+                raise WorkerGoneError(f"the model's process has ended with code {self._process.returncode}") from error
+        answer = np.frombuffer(content, "<f8")
+        return one_a_row(answer if columns == 0 else answer.reshape(-1, columns), len(rows), self.signature)
+
+    @property
+    def pid(self) -> int:
+        """Id of the model's process."""
+        return self._process.pid
+
+    def close(self) -> None:
+        """End the model's process, and those that it started."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+        self._wire.close()
+
+    def _answer(self) -> tuple[bytes, int]:
+        size, columns = _ANSWER.unpack(self._exactly(_ANSWER.size))
+        content = self._exactly(abs(size))
+        if size < 0:
+            raise ModelError(f"the model failed: {content.decode('utf-8', 'replace')}")
+        return content, columns
+
+    def _exactly(self, count: int) -> bytes:
+        data = bytearray()
+        while len(data) < count:
+            try:
+                part = self._wire.recv(count - len(data))
+            except TimeoutError as error:
+                raise SlowModelError(f"the model has not answered within {self._wire.gettimeout():g} s") from error
+            if not part:
+                raise WorkerGoneError("its process has ended")
+            data += part
+        return bytes(data)

@@ -1,0 +1,138 @@
+"""What lies in a folder is recognised by its bytes, and is what was registered or is refused by name."""
+
+import json
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from tests.runtime.serving import model_folders
+
+from mlops_runtime.serving.model_folder import checked_manifest, recognised, write_manifest
+from mlops_runtime.serving.served_model import ModelError
+
+Write = Callable[[Path], object]
+TREES = "sklearn.ensemble._hist_gradient_boosting.predictor"
+
+
+def _skops(folder: Path, module: str, kind: str) -> None:
+    with zipfile.ZipFile(folder / "model.skops", "w") as archive:
+        archive.writestr(
+            "schema.json",
+            json.dumps(
+                {"__module__": module, "__class__": kind, "content": [{"__module__": "numpy", "__class__": "ndarray"}]}
+            ),
+        )
+
+
+def _mlflow(folder: Path, *names: str) -> None:
+    (folder / "churn").mkdir()
+    (folder / "churn" / "MLmodel").write_text("flavors: {}\n")
+    for name in names:
+        (folder / "churn" / name).write_bytes(b'{"learner": {}}' if name.endswith(".json") else b"x")
+
+
+@pytest.mark.parametrize(
+    ("write", "flavor", "entry", "takes", "trust"),
+    [
+        (lambda f: (f / "m.json").write_bytes(b'{"learner":{"attributes":{}}}'), "xgboost", "m.json", "matrix", "data"),
+        (lambda f: (f / "m.ubj").write_bytes(b"{L\0\0\0\0\0\0\0\7learner{"), "xgboost", "m.ubj", "matrix", "data"),
+        (model_folders.trees, "lightgbm", "model.txt", "matrix", "data"),
+        (lambda f: (f / "m.cbm").write_bytes(b"CBM1\0\0"), "catboost", "m.cbm", "frame", "data"),
+        (lambda f: _skops(f, "sklearn.linear_model._base", "LinearRegression"), "skops", "model.skops", "frame", "data"),
+        (lambda f: _skops(f, "my.package", "Model"), "skops", "model.skops", "frame", "pickle"),
+        (lambda f: _skops(f, TREES, "TreePredictor"), "skops", "model.skops", "frame", "pickle"),
+        (lambda f: (f / "m.joblib").write_bytes(b"\x80\4."), "pickle", "m.joblib", "frame", "pickle"),
+        (lambda f: _mlflow(f, "model.pkl"), "mlflow", "churn", "frame", "pickle"),
+        (lambda f: _mlflow(f, "model.json"), "mlflow", "churn", "frame", "data"),
+        (lambda f: _mlflow(f, "model.py"), "mlflow", "churn", "frame", "code"),
+        (model_folders.handler, "handler", "model.py", "frame", "code"),
+    ],
+)  # fmt: skip
+def test_a_flavor_is_recognised_by_its_bytes(
+    tmp_path: Path, write: Write, flavor: str, entry: str, takes: str, trust: str
+) -> None:
+    """With what loading it may do."""
+    write(tmp_path)
+    found = recognised(tmp_path)
+    assert (found.flavor, found.entry, found.takes, found.trust) == (flavor, entry, takes, trust)
+
+
+def test_a_handler_of_sagemakers_is_one_too(tmp_path: Path) -> None:
+    """Also in the folder ``code``, as its toolkits have it."""
+    (tmp_path / "code").mkdir()
+    (tmp_path / "code" / "inference.py").write_text("def model_fn(folder): pass\ndef predict_fn(data, model): pass\n")
+    assert recognised(tmp_path).entry == "code/inference.py"
+
+
+def test_skops_trusts_what_the_manifest_says(tmp_path: Path) -> None:
+    """And not what the file says of itself when it is loaded."""
+    _skops(tmp_path, "my.package", "Model")
+    assert recognised(tmp_path).trusted == ("my.package.Model", "numpy.ndarray")
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        ({}, "the folder has no model that is known, got no file"),
+        ({"notes.csv": b"a,b"}, "the folder has no model that is known, got notes.csv"),
+        ({"net.pt": b"PK"}, r"net\.pt has weights without a network; export ONNX, or add model\.py"),
+        ({"net.safetensors": b"\0"}, r"net\.safetensors has weights without a network"),
+        ({"a.pkl": b"\x80\4.", "b.cbm": b"CBM1"}, r"the folder must have one model, got a\.pkl, b\.cbm; leave one"),
+        ({"model.skops": b"PK\5\6" + b"\0" * 18}, r"model\.skops is not a skops file"),
+        ({"model.py": b"def load(folder): pass\n"}, r"model\.py must define load and predict, predict is missing"),
+        ({"model.py": b"def load(\n"}, r"model\.py is not Python"),
+    ],
+)
+def test_fails_for_what_cannot_be_served(tmp_path: Path, files: dict[str, bytes], message: str) -> None:
+    """By name, with the fix."""
+    for name, content in files.items():
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(ModelError, match=message):
+        recognised(tmp_path)
+
+
+def test_a_folder_is_what_its_manifest_says(tmp_path: Path) -> None:
+    """Every file has its hash, and the hash of the manifest is the model's."""
+    digest = model_folders.handler(tmp_path)
+    manifest, found = checked_manifest(tmp_path, expected_sha256=digest)
+    assert found == digest
+    assert sorted(manifest.files) == ["factor.txt", "model.py", "signature.json"]
+    assert (manifest.flavor, manifest.trust, manifest.requirements_sha256) == ("handler", "code", model_folders.LOCK)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda f: (f / "factor.txt").write_text("4"), r"factor\.txt has SHA-256 [0-9a-f]{64}, mlops-model\.json says"),
+        (lambda f: (f / "factor.txt").unlink(), r"factor\.txt is missing"),
+        (lambda f: (f / "more.py").write_text("x"), r"more\.py is not in mlops-model\.json"),
+        (lambda f: (f / "link").symlink_to("/etc/passwd"), "link is a link or a device"),
+        (lambda f: (f / "folder").symlink_to("/etc"), "folder is a link or a device"),
+        (lambda f: (f / "mlops-model.json").write_text("{}"), r"json: not a valid ModelManifest: .*\$\.flavor is missing"),
+        (lambda f: (f / "mlops-model.json").unlink(), r"cannot read .*mlops-model\.json"),
+    ],
+)  # fmt: skip
+def test_fails_for_another_folder(tmp_path: Path, change: Write, message: str) -> None:
+    """Swapped, missing, added, linked."""
+    model_folders.handler(tmp_path)
+    change(tmp_path)
+    with pytest.raises(ModelError, match=message):
+        checked_manifest(tmp_path, expected_sha256=None)
+
+
+def test_every_problem_is_named_at_once(tmp_path: Path) -> None:
+    """A manifest that lists a file that is not there, and leaves the signature out."""
+    model_folders.handler(tmp_path)
+    manifest, _ = checked_manifest(tmp_path, expected_sha256=None)
+    files = {name: digest for name, digest in manifest.files.items() if name != "signature.json"} | {
+        "gone.bin": "0" * 64
+    }
+    write_manifest(
+        tmp_path, type(manifest)(**{**{f: getattr(manifest, f) for f in manifest.__slots__}, "files": files})
+    )
+    with pytest.raises(
+        ModelError, match=r"gone\.bin is missing; .*does not list signature\.json; signature\.json is not in"
+    ) as caught:
+        checked_manifest(tmp_path, expected_sha256=None)
+    assert "factor.txt" not in str(caught.value)

@@ -1,0 +1,183 @@
+"""Models of other libraries in a process of their own: what they answer, and what becomes of a process that fails."""
+
+import os
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from tests.runtime.serving import model_folders
+from tests.runtime.serving.model_folders import LOCK, PYTHON
+
+from mlops_runtime.serving.served_model import ModelError, SlowModelError
+from mlops_runtime.serving.worker_model import WorkerGoneError, WorkerModel
+
+ROWS = np.array([[2, 0], [np.nan, 1], [4, -1]], dtype=np.float32)
+Start = Callable[..., WorkerModel]
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    """Start the model of a folder; each ends with the test."""
+    started: list[WorkerModel] = []
+
+    def begin(folder: Path = tmp_path, **arguments: Any) -> WorkerModel:
+        started.append(WorkerModel(folder, **{"python": PYTHON, "requirements_sha256": LOCK, **arguments}))
+        return started[-1]
+
+    yield begin
+    for each in started:
+        each.close()
+
+
+def test_a_handler_predicts_from_a_frame(start: Start, tmp_path: Path) -> None:
+    """Numbers as they are, categories by their text, missing ones as missing."""
+    digest = model_folders.handler(tmp_path)
+    model = start(expected_sha256=digest)
+    assert model.predict(ROWS).tolist() == [6.0, 0.0, 13.0]
+    assert (model.sha256, model.signature) == (digest, model_folders.SIGNATURE)
+
+
+def test_lightgbm_predicts_from_the_matrix(start: Start, tmp_path: Path) -> None:
+    """Its text file is data: nothing of the model's own runs."""
+    booster, rows = model_folders.trees(tmp_path), model_folders.table()
+    np.testing.assert_allclose(start().predict(rows), booster.predict(rows), rtol=1e-6)
+
+
+@pytest.mark.parametrize("kind", [None, "probability"])
+def test_scikit_learn_predicts_with_native_categories(start: Start, tmp_path: Path, kind: str | None) -> None:
+    """A classifier gives the probability of its second class. Pickles must be allowed."""
+    made, rows = model_folders.estimator(tmp_path, kind), model_folders.table()
+    frame = model_folders.frame(rows)
+    expected = made.predict_proba(frame)[:, 1] if kind else made.predict(frame)
+    np.testing.assert_allclose(start(trusts=("pickle",)).predict(rows), expected, rtol=1e-5)
+
+
+def test_a_pickle_is_refused_by_default(start: Start, tmp_path: Path) -> None:
+    """Before any process starts."""
+    model_folders.estimator(tmp_path)
+    with pytest.raises(
+        ModelError, match=r"model\.pkl is loaded by pickle with trust 'pickle', allowed: data, code; export"
+    ):
+        start()
+
+
+def test_what_was_registered_is_compared_before_anything_is_loaded(start: Start, tmp_path: Path) -> None:
+    """The manifest, each file, and the environment's lock."""
+    digest = model_folders.handler(tmp_path)
+    with pytest.raises(ModelError, match=r"mlops-model\.json has SHA-256 [0-9a-f]{64}, expected 000"):
+        start(expected_sha256="0" * 64)
+    with pytest.raises(ModelError, match=f"the image's environment is of lock 2222.*, the model needs {LOCK}"):
+        start(expected_sha256=digest, requirements_sha256="2" * 64)
+    (tmp_path / "factor.txt").write_text("4")
+    with pytest.raises(ModelError, match=r"factor\.txt has SHA-256"):
+        start(expected_sha256=digest)
+
+
+def test_an_image_without_the_environment_says_so(start: Start, tmp_path: Path) -> None:
+    """The prebuilt server serves ONNX alone."""
+    model_folders.handler(tmp_path)
+    with pytest.raises(ModelError, match=r"the model's environment has no /nowhere/python; serve it by an image"):
+        start(python=Path("/nowhere/python"))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            "def load(folder):\n    raise OSError('no weights\\nhere')\n",
+            "model.py does not load: .*OSError: no weights$",
+        ),
+        (
+            "import nothing_like_it\n",
+            "model.py does not load: .*ModuleNotFoundError: No module named 'nothing_like_it'",
+        ),
+        ("import os\nos._exit(7)\n", "model.py does not load: its process has ended"),
+    ],
+)
+def test_a_model_that_does_not_load_says_why(start: Start, tmp_path: Path, text: str, message: str) -> None:
+    """In one line, and its process is gone."""
+    model_folders.handler(tmp_path, f"def load(folder): pass\n\n{text}\ndef predict(model, frame): pass\n")
+    with pytest.raises(ModelError, match=message):
+        start()
+
+
+@pytest.mark.parametrize(
+    ("predict", "message"),
+    [
+        ("raise KeyError('price')", "the model failed: KeyError: 'price'"),
+        (
+            "return [1.0]",
+            r"the model failed: ValueError: predict must give one prediction a row, got \(1,\) for 3 rows",
+        ),
+        ("return [[1, 2, 3]] * len(frame)", r"output 'units' has shape \(3, 3\) for 3 rows; one a row is expected"),
+        ("return ['many'] * len(frame)", "the model failed: ValueError: could not convert string to float"),
+    ],
+)
+def test_a_call_that_fails_leaves_the_model_serving(start: Start, tmp_path: Path, predict: str, message: str) -> None:
+    """The next one is answered."""
+    model_folders.handler(
+        tmp_path,
+        f"def load(folder): pass\n\ndef predict(model, frame):\n    if len(frame) == 1:\n        return [5.0]\n    {predict}\n",
+    )
+    model = start()
+    with pytest.raises(ModelError, match=message):
+        model.predict(ROWS)
+    assert model.predict(ROWS[:1]).tolist() == [5.0]
+
+
+def test_what_a_model_prints_does_not_disturb_its_answers(start: Start, tmp_path: Path) -> None:
+    """Answers have a socket of their own."""
+    model_folders.handler(
+        tmp_path,
+        "def load(folder): print('hello')\n\ndef predict(model, frame):\n    print('x' * 9)\n    return frame['price']\n",
+    )
+    assert start().predict(ROWS[:1]).tolist() == [2.0]
+
+
+def test_a_process_that_ends_takes_the_server_along(start: Start, tmp_path: Path) -> None:
+    """In the middle of a call and between two."""
+    model_folders.handler(tmp_path, "import os\n\ndef load(folder): pass\n\ndef predict(model, frame): os._exit(3)\n")
+    ended: list[int] = []
+    model = start(gone=lambda: ended.append(1))
+    with pytest.raises(WorkerGoneError, match="the model's process has ended with code 3"):
+        model.predict(ROWS)
+    model_folders.handler(tmp_path / "other")
+    other = start(tmp_path / "other", gone=lambda: ended.append(2))
+    os.kill(other.pid, signal.SIGKILL)
+    with pytest.raises(WorkerGoneError, match="ended with code -9"):
+        other.predict(ROWS)
+    assert ended == [1, 2]
+
+
+def test_a_call_that_takes_too_long_ends_the_process(start: Start, tmp_path: Path) -> None:
+    """And the processes that it started."""
+    text = (
+        "import os, time\n\ndef load(folder): pass\n\ndef predict(model, frame):\n    os.fork()\n    time.sleep(60)\n"
+    )
+    model_folders.handler(tmp_path, text)
+    ended: list[str] = []
+    model = start(answer_seconds=0.2, gone=lambda: ended.append("gone"))
+    with pytest.raises(SlowModelError, match=r"the model has not answered within 0\.2 s"):
+        model.predict(ROWS)
+    assert ended == ["gone"]
+    assert _running(model.pid) == []
+
+
+def _running(group: int) -> list[str]:
+    """Return the processes of a group that have not ended."""
+    stats = [path.read_text().rpartition(")")[2].split() for path in Path("/proc").glob("[0-9]*/stat")]
+    return [state for state, _, of, *_ in stats if of == str(group) and state != "Z"]
+
+
+def test_the_process_has_nothing_of_the_servers(start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No credentials, no proxy, no search path."""
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    text = "import os\n\ndef load(folder): pass\n\ndef predict(model, frame):\n    raise RuntimeError(sorted(os.environ))\n"
+    model_folders.handler(tmp_path, text)
+    with pytest.raises(ModelError) as caught:
+        start().predict(ROWS)
+    assert "AWS" not in str(caught.value)
+    assert "PYTHONPATH" not in str(caught.value)
