@@ -134,7 +134,7 @@ def test_a_model_that_no_call_could_use_is_refused(models: Any) -> None:
     with pytest.raises(ModelError, match=r"output 'units' has shape \(1, 3\) for 1 rows; one a row is expected"):
         check_answer(load(models.onnx(outputs=3), models.signature_json()))
     wide = ModelSignature(inputs=(SignatureColumn(name="a", type="number"),), output="units")
-    with pytest.raises(ModelError, match=r"model\.onnx cannot predict a row of zeros"):
+    with pytest.raises(ModelError, match="the model cannot predict a row of zeros"):
         check_answer(load(models.onnx(free=True), models.signature_json(wide)))
 
 
