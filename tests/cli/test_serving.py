@@ -59,7 +59,7 @@ def test_fails_with_every_broken_rule(tmp_path: Path) -> None:
         result = RUN.invoke(app, ["check", url, "--request", str(sample)])
     assert "failed   GET /no/such/path must be a 4xx, got 200; GET /invocations must be a 4xx, got 200" in result.stdout
     assert isinstance(result.exception, UserError)
-    assert str(result.exception) == f"{url} breaks 1 of 17 rules: other paths"
+    assert str(result.exception) == f"{url} breaks 1 of 18 rules: other paths"
 
 
 @pytest.mark.parametrize(
