@@ -1,7 +1,8 @@
 """Checks of the types of arguments, so that a wrong one is a problem of the one error and never fails somewhere inside.
 
-``checked`` wraps the constructor and the factories of a class, or a function. Types are checked before values: a value of a wrong
-type has no range. typeguard is not used: jsii pins a version that takes a string for ``iam.IRole`` and refuses number tokens.
+``checked`` wraps the constructor and the factories of a class, or a function. Constructs check types before values, since they
+join their parent first; values such as ``Scaling`` name both at once. typeguard is not used: jsii pins a version that takes a
+string for ``iam.IRole`` and refuses number tokens.
 """
 
 import functools
@@ -73,11 +74,25 @@ def _wrapped(function: Callable[..., Any], code: str, *, bound: int) -> Callable
         scope = given.get("scope")
         if isinstance(scope, Construct) and isinstance(given.get("id"), str):
             problems += _id_problems(scope, given["id"])
+        if problems and "scope" not in signature.parameters:
+            right = {name: value for name, value in named.items() if is_of(value, hints[name])}
+            problems += _value_problems(function, args[:bound], right)
         if problems:
             raise ValidationError(code, problems, scope if isinstance(scope, Construct) else None)
         return function(*args, **kwargs)
 
     return call
+
+
+def _value_problems(function: Callable[..., Any], bound: Sequence[Any], arguments: Mapping[str, Any]) -> list[str]:
+    """Return the problems of arguments of the right type, where those of a wrong one have a default; no construct is made here."""
+    try:
+        function(*bound, **arguments)
+    except ValidationError as error:
+        return list(error.problems)
+    except TypeError:  # one of a wrong type has no default
+        pass
+    return []
 
 
 def _id_problems(scope: Construct, id: str) -> list[str]:

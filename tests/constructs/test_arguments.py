@@ -25,7 +25,7 @@ from tests.docs.given import Given
 
 import mlops_constructs
 from constructs import Construct
-from mlops_constructs import ModelImage, Profile, ValidationError
+from mlops_constructs import FeatureIngest, ModelImage, Profile, Scaling, ValidationError
 from mlops_constructs._arguments import checked, is_of, problem_of
 from mlops_runtime.layers import layer_wheels
 
@@ -219,6 +219,17 @@ def test_a_required_argument_is_not_left_out() -> None:
     assert problem_of("digest", 5, str | None, is_required=True) == "digest must be a string, got 5"
     with pytest.raises(ValidationError, match="digest must be a string, got 5"):
         ModelImage.from_ecr(repository_name="images", digest=5)  # type: ignore[arg-type]
+
+
+def test_a_value_names_wrong_types_and_ranges_at_once() -> None:
+    """Where what has a wrong type has a default; else types come first."""
+    with pytest.raises(ValidationError) as caught:
+        FeatureIngest(max_rows=0, retention=90, memory_size=cdk.Size.mebibytes(8))  # type: ignore[arg-type]
+    assert str(caught.value).startswith("InvalidFeatureIngest: retention must be a cdk.Duration")
+    assert "max_rows must be a whole number from 1 to 100000000, got 0" in str(caught.value)
+    assert "memory_size must be" in str(caught.value)
+    with pytest.raises(ValidationError, match=r"^InvalidScaling: min_capacity must be a whole number, got 'x'$"):
+        Scaling(min_capacity="x", max_capacity=-1)  # type: ignore[arg-type]
 
 
 def test_interfaces_of_cdk_are_told_apart() -> None:
