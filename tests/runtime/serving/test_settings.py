@@ -15,12 +15,15 @@ def test_settings_default_to_sagemakers_contract() -> None:
 
 
 def test_fails_with_every_bad_setting() -> None:
-    """Both numbers are checked before anything starts."""
+    """All are checked before anything starts."""
     with pytest.raises(ValueError) as caught:
-        Settings.from_environment({"SAGEMAKER_BIND_TO_PORT": "http", "MLOPS_MAX_BODY_BYTES": "0"})
+        Settings.from_environment(
+            {"SAGEMAKER_BIND_TO_PORT": "http", "MLOPS_MAX_BODY_BYTES": "0", "MLOPS_TRUST": "data,all"}
+        )
     assert str(caught.value) == (
         "SAGEMAKER_BIND_TO_PORT must be a number from 1 to 65535, got 'http'; "
-        "MLOPS_MAX_BODY_BYTES must be a number from 1 to 2147483648, got '0'"
+        "MLOPS_MAX_BODY_BYTES must be a number from 1 to 2147483648, got '0'; "
+        "MLOPS_TRUST must be of data, code, pickle, got 'all'"
     )
 
 

@@ -81,6 +81,8 @@ def test_an_image_without_the_environment_says_so(start: Start, tmp_path: Path) 
     model_folders.handler(tmp_path)
     with pytest.raises(ModelError, match=r"the model's environment has no /nowhere/python; serve it by an image"):
         start(python=Path("/nowhere/python"))
+    with pytest.raises(ModelError, match=r"the model's environment cannot run /.*/factor\.txt: Permission denied"):
+        start(python=tmp_path / "factor.txt")
 
 
 @pytest.mark.parametrize(

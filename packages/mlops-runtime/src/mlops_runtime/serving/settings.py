@@ -3,10 +3,14 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import get_args
 from urllib.parse import urlsplit
+
+from mlops_runtime.contracts.model_manifest import Trust
 
 # InvokeEndpoint refuses longer bodies (botocore, sagemaker-runtime, BodyBlob)
 MAX_BODY_BYTES = 6_291_456
+_TRUSTS = get_args(Trust)
 MAX_CAPTURE_BYTES = 32 * 1024**2
 # by one of these botocore finds credentials in a container
 # See: https://docs.aws.amazon.com/boto3/latest/guide/credentials.html
@@ -88,6 +92,10 @@ class Settings:
         port = _number(environment, "SAGEMAKER_BIND_TO_PORT", 8080, 65535, problems)
         body = _number(environment, "MLOPS_MAX_BODY_BYTES", MAX_BODY_BYTES, 2**31, problems)
         capture = _capture(environment, problems)
+        trusts = tuple((environment.get("MLOPS_TRUST") or "data,code").split(","))
+        problems += [
+            f"MLOPS_TRUST must be of {', '.join(_TRUSTS)}, got {each!r}" for each in trusts if each not in _TRUSTS
+        ]
         if problems:
             raise ValueError("; ".join(problems))
         return cls(
@@ -100,7 +108,7 @@ class Settings:
             capture=capture,
             signature_sha256=environment.get("MLOPS_SIGNATURE_SHA256") or None,
             model_python=Path(environment.get("MLOPS_MODEL_PYTHON") or "/opt/model/bin/python"),
-            trusts=tuple((environment.get("MLOPS_TRUST") or "data,code").split(",")),
+            trusts=trusts,
             requirements_sha256=environment.get("MLOPS_REQUIREMENTS_SHA256") or None,
             names=tuple(name for name in environment.get("MLOPS_HOSTS", "").lower().split(",") if name),
         )

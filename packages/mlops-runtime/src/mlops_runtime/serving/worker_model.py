@@ -91,15 +91,20 @@ class WorkerModel:
         self._gone, self._seconds, self._lock = gone, answer_seconds, threading.Lock()
         self._wire, theirs = socket.socketpair()
         command = [str(python), "-I", str(_PROGRAM), str(theirs.fileno()), str(folder)]
-        self._process = subprocess.Popen(
-            command,
-            pass_fds=[theirs.fileno()],
-            env=_ENVIRONMENT,
-            stdin=subprocess.DEVNULL,
-            cwd="/",
-            start_new_session=True,
-        )
-        theirs.close()
+        try:
+            self._process = subprocess.Popen(
+                command,
+                pass_fds=[theirs.fileno()],
+                env=_ENVIRONMENT,
+                stdin=subprocess.DEVNULL,
+                cwd="/",
+                start_new_session=True,
+            )
+        except OSError as error:
+            self._wire.close()
+            raise ModelError(f"the model's environment cannot run {python}: {error.strerror}") from error
+        finally:
+            theirs.close()
         self._wire.settimeout(load_seconds)
         try:
             self._answer()
