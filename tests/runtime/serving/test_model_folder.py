@@ -3,6 +3,7 @@
 import json
 import zipfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -136,3 +137,25 @@ def test_every_problem_is_named_at_once(tmp_path: Path) -> None:
     ) as caught:
         checked_manifest(tmp_path, expected_sha256=None)
     assert "factor.txt" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "claim", [{"flavor": "lightgbm"}, {"entry": "inference.py"}, {"trust": "data"}], ids=lambda each: next(iter(each))
+)
+def test_a_manifest_cannot_say_less_than_the_files_do(tmp_path: Path, claim: dict[str, str]) -> None:
+    """What lies there decides: a training may write its own manifest, and with it a pickle that is "data"."""
+    model_folders.handler(tmp_path)
+    manifest, _ = checked_manifest(tmp_path, expected_sha256=None)
+    write_manifest(tmp_path, replace(manifest, **claim))  # type: ignore[arg-type]
+    with pytest.raises(
+        ModelError, match=r"but model\.py is loaded by handler with trust 'code'; pack the folder again"
+    ):
+        checked_manifest(tmp_path, expected_sha256=None)
+
+
+def test_a_manifest_may_say_more(tmp_path: Path) -> None:
+    """A module that unpickles says so itself."""
+    model_folders.handler(tmp_path)
+    manifest, _ = checked_manifest(tmp_path, expected_sha256=None)
+    write_manifest(tmp_path, replace(manifest, trust="pickle"))
+    assert checked_manifest(tmp_path, expected_sha256=None)[0].trust == "pickle"

@@ -11,7 +11,7 @@ import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, get_args
 
 from mlops_runtime.contracts import ContractError, canonical_json, from_json
 from mlops_runtime.contracts.model_manifest import Flavor, ModelManifest, Takes, Trust
@@ -19,6 +19,7 @@ from mlops_runtime.serving.served_model import SIGNATURE_FILE, ModelError
 
 MANIFEST_FILE = "mlops-model.json"
 _MLFLOW = "MLmodel"
+_TRUSTS = get_args(Trust)  # the last may do the most
 _PICKLES = (".pkl", ".pickle", ".joblib")
 _WEIGHTS = (".pt", ".pth", ".safetensors")
 _BESIDE = (SIGNATURE_FILE, MANIFEST_FILE, "requirements.lock", "requirements.txt", "requirements.in")
@@ -135,7 +136,18 @@ def checked_manifest(folder: Path, *, expected_sha256: str | None) -> tuple[Mode
         problems.append(f"{MANIFEST_FILE} does not list {SIGNATURE_FILE}")
     if problems:
         raise ModelError("; ".join(sorted(problems)))
+    _check_claims(manifest, recognised(folder))
     return manifest, digest
+
+
+def _check_claims(manifest: ModelManifest, found: Recognised) -> None:
+    """Refuse a manifest that names another model than lies there, or less than its loading may do."""
+    said = (manifest.flavor, manifest.entry)
+    if said != (found.flavor, found.entry) or _TRUSTS.index(manifest.trust) < _TRUSTS.index(found.trust):
+        raise ModelError(
+            f"{MANIFEST_FILE} says that {manifest.entry} is loaded by {manifest.flavor} with trust {manifest.trust!r}, but "
+            f"{found.entry} is loaded by {found.flavor} with trust {found.trust!r}; pack the folder again"
+        )
 
 
 def hash_of(path: Path) -> str:
