@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Literal
 
+from mlops_runtime.contracts.model_manifest import Flavor, Trust
+
 # what a candidate is measured by: each is a loss (lower is better) that adds up over rows
 Metric = Literal["wape", "mae", "log_loss", "brier"]
 
@@ -44,7 +46,8 @@ class ModelPackageSpec:
     ``image`` is named by digest; ``artifact_sha256`` is of ``model.tar.gz``, ``model_sha256`` of ``model.onnx``, which the
     server compares before it loads. ``baseline_sha256`` is of the baseline's bytes, which the monitors compare before they decide.
     ``signing_key`` is the ARN of the key that signed the archive, ``model.sig`` beside it the signature; without one nothing has.
-    ``code`` is the address of the training code, as the training job had it.
+    ``code`` is the address of the training code, as the training job had it. ``flavor`` is what loads a model that is not ONNX,
+    ``trust`` what loading it may do (``contracts.model_manifest``).
     """
 
     group: str
@@ -62,6 +65,8 @@ class ModelPackageSpec:
     package_arn: str | None = None
     signing_key: str | None = None
     code: str | None = None
+    flavor: Flavor | None = None
+    trust: Trust | None = None
     format: Literal["mlops.model-package/1"] = "mlops.model-package/1"
 
 
@@ -115,7 +120,8 @@ class Evaluation:
     never zeros. ``segments`` are bounded in number; ``segments_left_out`` names the rest. ``failures`` says why the candidate
     cannot be served at any loss. ``milliseconds_a_row`` is of one row alone, through the server's reading of JSON.
     ``periods`` keeps the losses of ``blocks`` apart by period, where the plan names one. ``signature_sha256`` is of
-    ``signature.json``, as ``model_sha256`` is of ``model.onnx``, and ``baseline_sha256`` of ``baseline.json``.
+    ``signature.json``, as ``model_sha256`` is of ``model.onnx``, and ``baseline_sha256`` of ``baseline.json``. ``flavor`` and
+    ``trust`` are of a candidate that is not ONNX, as its manifest has them.
     """
 
     metric: Metric
@@ -138,6 +144,8 @@ class Evaluation:
     milliseconds_a_row: Mapping[str, float] | None = None
     periods: tuple[PeriodLosses, ...] | None = None
     signature_sha256: str | None = None
+    flavor: Flavor | None = None
+    trust: Trust | None = None
     format: Literal["mlops.evaluation/1"] = "mlops.evaluation/1"
 
 
