@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.runtime import kinds
 
 from mlops_runtime.contracts.model import ModelSignature
 from mlops_runtime.monitor.counting.capture_lines import read_call
@@ -298,3 +299,49 @@ def test_nothing_that_a_caller_sends_is_a_server_error(app: Any, body: bytes, co
     assert answer.status_code in (200, 400, 406, 415)
     if answer.status_code != 200:
         assert answer.json()["problems"]
+
+
+@pytest.fixture(scope="module", params=["classes", "numbers"])
+def several(request: Any) -> Any:
+    """A server of wines (three classes) or of men (two outputs), its model, and rows with scikit-learn's answers."""
+    model = load(*kinds.files(request.param))
+    if request.param == "classes":
+        rows = kinds.matrix(kinds.wine(), kinds.wine_inputs())
+        return model, build(model), rows, kinds.classifier().predict_proba(rows)
+    rows = kinds.matrix(kinds.men(), kinds.MEN_INPUTS)
+    return model, build(model), rows, kinds.regressor().predict(rows)
+
+
+def test_a_list_a_row_is_answered_as_json_csv_and_v2(several: Any) -> None:
+    """As scikit-learn predicts: a list a row, CSV columns, and a flat tensor of two dimensions."""
+    model, app, rows, expected = several
+    body = json.dumps({"instances": rows.tolist()})
+    answer = call(app, "POST", "/invocations", content=body, headers={"content-type": "application/json"})
+    assert np.array(answer.json()["predictions"]) == pytest.approx(expected, rel=1e-3, abs=1e-4)
+    lines = "\n".join(",".join(map(str, row)) for row in rows.tolist())
+    headers = {"content-type": "text/csv", "accept": "text/csv"}
+    text = call(app, "POST", "/invocations", content=lines, headers=headers).text
+    assert [line.count(",") for line in text.splitlines()] == [expected.shape[1] - 1] * len(rows)
+    assert np.loadtxt(text.splitlines(), delimiter=",") == pytest.approx(expected, rel=1e-3, abs=1e-4)
+    tensor = {"name": "rows", "shape": list(rows.shape), "datatype": "FP32", "data": rows.reshape(-1).tolist()}
+    found = call(app, "POST", "/v2/models/model/infer", json={"inputs": [tensor]}).json()["outputs"][0]
+    assert found["shape"] == list(expected.shape)
+    assert np.array(found["data"]).reshape(expected.shape) == pytest.approx(expected, rel=1e-3, abs=1e-4)
+    declared = call(app, "GET", "/v2/models/model").json()["outputs"]
+    assert declared == [{"name": model.signature.output, "datatype": "FP32", "shape": [-1, expected.shape[1]]}]
+
+
+def test_a_row_of_a_list_with_one_value_that_is_not_finite_is_named(several: Any) -> None:
+    """By its row, not by its place among all values."""
+
+    class Broken:
+        signature, sha256 = several[0].signature, "0" * 64
+
+        def predict(self, rows: Any) -> Any:
+            answer = np.zeros((len(rows), self.signature.columns), dtype=np.float32)
+            answer[2:, 1] = np.nan
+            return answer
+
+    app = build(Broken())  # type: ignore[arg-type] # gives what a model gives
+    answer = call(app, "POST", "/invocations", json={"instances": several[2][:3].tolist()})
+    assert answer.json() == {"error": "the model gave a non-finite prediction for 1 of 3 rows: 2"}

@@ -1,15 +1,19 @@
 """What every model gives: one prediction a row, or an error that says what it gave."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
 from mlops_runtime.contracts.model import ModelSignature
-from mlops_runtime.serving.served_model import ModelError, check_answer, one_a_row
+from mlops_runtime.serving.served_model import ModelError, check_answer, declared_shape, kind_problems
 
 NUMBER = ModelSignature(inputs=(), output="y")
 CHANCE = ModelSignature(inputs=(), output="y", kind="probability")
+CLASSES = ModelSignature(inputs=(), output="y", kind="classes", classes=("a", "b", "c"))
+OUTPUTS = ModelSignature(inputs=(), output="y", kind="numbers", outputs=("weight", "waist"))
+VECTOR = ModelSignature(inputs=(), output="y", kind="vector", width=1)
 
 
 @pytest.mark.parametrize(
@@ -23,14 +27,53 @@ CHANCE = ModelSignature(inputs=(), output="y", kind="probability")
 )
 def test_one_prediction_a_row_is_taken(answer: Any, signature: ModelSignature) -> None:
     """As a list, as a column, or as the second of two probabilities."""
-    assert one_a_row(np.array(answer), 2, signature).tolist() == [1.0, 2.0]
+    assert declared_shape(np.array(answer), 2, signature).tolist() == [1.0, 2.0]
 
 
 @pytest.mark.parametrize("answer", [[1.0], [[1.0, 2.0, 3.0]] * 2, [[1.0, 2.0]] * 2, [[[1.0]], [[2.0]]], 1.0])
 def test_another_shape_is_refused(answer: Any) -> None:
     """A row too few, three columns, and two of which nothing says what they mean."""
     with pytest.raises(ModelError, match=r"output 'y' has shape \(.*\) for 2 rows; one a row is expected"):
-        one_a_row(np.array(answer), 2, NUMBER)
+        declared_shape(np.array(answer), 2, NUMBER)
+
+
+@pytest.mark.parametrize(("signature", "columns"), [(CLASSES, 3), (OUTPUTS, 2), (VECTOR, 1)])
+def test_a_list_a_row_is_taken_as_declared(signature: ModelSignature, columns: int) -> None:
+    """Also where the list has one value; a column more or less is refused with what each means."""
+    answer = np.arange(2.0 * columns).reshape(2, columns)
+    assert declared_shape(answer, 2, signature).tolist() == answer.tolist()
+    with pytest.raises(ModelError, match=rf"has shape \(2,\) for 2 rows; {columns} a row are expected: "):
+        declared_shape(np.zeros(2), 2, signature)
+    with pytest.raises(ModelError, match=rf"has shape \(2, {columns + 1}\) for 2 rows; {columns} a row are expected: "):
+        declared_shape(np.zeros((2, columns + 1)), 2, signature)
+
+
+def test_columns_that_nothing_declares_are_refused_with_each_fix() -> None:
+    """Three columns may be classes, outputs or a vector: only the signature knows."""
+    with pytest.raises(ModelError, match=r'"kind": "classes", of several outputs "kind": "numbers", of an embedding'):
+        declared_shape(np.zeros((2, 3)), 2, NUMBER)
+
+
+@pytest.mark.parametrize(
+    ("signature", "problem"),
+    [
+        (replace(CLASSES, classes=None), "kind 'classes' must declare classes: their names, in the order of the model"),
+        (replace(CLASSES, classes=("a", "b")), "needs three or more classes, got a, b; two classes are"),
+        (replace(CLASSES, classes=("a", "b", "a")), "classes names 'a' twice"),
+        (replace(CLASSES, classes=("a", "b", "c/d")), "classes must be names without '/', got 'c/d'"),
+        (replace(CLASSES, width=3), "kind 'classes' takes no width; 'vector' does"),
+        (
+            replace(OUTPUTS, outputs=("weight",)),
+            'needs two or more outputs, got weight; one output is "kind": "number"',
+        ),
+        (replace(NUMBER, classes=("a", "b", "c")), "kind 'number' takes no classes; 'classes' does"),
+        (replace(VECTOR, width=0), "width must be 1 or more, got 0"),
+    ],
+)
+def test_what_a_kind_does_not_take_is_named(signature: ModelSignature, problem: str) -> None:
+    """With what would be right."""
+    assert problem in "; ".join(kind_problems(signature))
+    assert kind_problems(CLASSES) == kind_problems(OUTPUTS) == kind_problems(VECTOR) == kind_problems(CHANCE) == []
 
 
 def test_an_error_of_the_model_is_one_line() -> None:

@@ -1,13 +1,16 @@
 """Models of other libraries in a process of their own: what they answer, and what becomes of a process that fails."""
 
 import os
+import pickle
 import signal
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from sklearn.ensemble import HistGradientBoostingClassifier
 from tests.runtime.serving import model_folders
 from tests.runtime.serving.model_folders import LOCK, PYTHON
 
@@ -53,6 +56,40 @@ def test_scikit_learn_predicts_with_native_categories(start: Start, tmp_path: Pa
     frame = model_folders.frame(rows)
     expected = made.predict_proba(frame)[:, 1] if kind else made.predict(frame)
     np.testing.assert_allclose(start(trusts=("pickle",)).predict(rows), expected, rtol=1e-5)
+
+
+def _three_classes(folder: Path, names: tuple[str, ...]) -> Any:
+    """Write a classifier of three classes, with what its signature says of them."""
+    rows = model_folders.frame(model_folders.table())
+    thirds = np.array(["low", "middle", "high"])[np.digitize(rows["price"], [-0.4, 0.4])]
+    made = HistGradientBoostingClassifier(categorical_features="from_dtype", max_iter=5).fit(rows, thirds)
+    (folder / "model.pkl").write_bytes(pickle.dumps(made))
+    signature = replace(model_folders.SIGNATURE, kind="classes", classes=names)
+    model_folders.packed(folder, signature)
+    return made
+
+
+def test_three_classes_give_the_probability_of_each(start: Start, tmp_path: Path) -> None:
+    """In the order of the signature, which is that of the model."""
+    made, rows = _three_classes(tmp_path, ("high", "low", "middle")), model_folders.table()
+    expected = made.predict_proba(model_folders.frame(rows))
+    np.testing.assert_allclose(start(trusts=("pickle",)).predict(rows), expected, rtol=1e-5)
+
+
+def test_classes_in_another_order_are_refused(start: Start, tmp_path: Path) -> None:
+    """The probabilities would be of other classes, and nobody would see it."""
+    _three_classes(tmp_path, ("low", "middle", "high"))
+    with pytest.raises(
+        ModelError, match=r"classes must be low, middle, high as in signature\.json, got high, low, middle"
+    ):
+        start(trusts=("pickle",))
+
+
+def test_a_signature_of_two_classes_is_refused(start: Start, tmp_path: Path) -> None:
+    """Before any process starts."""
+    _three_classes(tmp_path, ("low", "high"))
+    with pytest.raises(ModelError, match=r"signature\.json: kind .classes. needs three or more classes, got low, high"):
+        start(trusts=("pickle",))
 
 
 def test_a_pickle_is_refused_by_default(start: Start, tmp_path: Path) -> None:

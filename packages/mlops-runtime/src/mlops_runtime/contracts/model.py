@@ -30,13 +30,27 @@ class ModelSignature:
     """``signature.json`` beside ``model.onnx`` in ``model.tar.gz``: the columns in the order of the model's input.
 
     ``kind`` is what a prediction means. A ``number`` is one value a row. For a ``probability`` the model gives one column, or two,
-    of which the second is the probability of the positive class. Default: a number.
+    of which the second is the probability of the positive class. Default: a number. The others are a list a row: ``classes`` is
+    the probability of each of three or more ``classes``, ``numbers`` one number for each of the named ``outputs``, both in this
+    order; a ``vector`` has ``width`` numbers that mean nothing one by one.
     """
 
     inputs: tuple[SignatureColumn, ...]
     output: str
-    kind: Literal["number", "probability"] | None = None
+    kind: Literal["number", "probability", "classes", "numbers", "vector"] | None = None
+    classes: tuple[str, ...] | None = None
+    outputs: tuple[str, ...] | None = None
+    width: int | None = None
     format: Literal["mlops.signature/1"] = "mlops.signature/1"
+
+    @property
+    def columns(self) -> int | None:
+        """How many values the prediction of a row has; None where it is one value and not a list."""
+        if self.kind == "classes":
+            return len(self.classes or ())
+        if self.kind == "numbers":
+            return len(self.outputs or ())
+        return self.width if self.kind == "vector" else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

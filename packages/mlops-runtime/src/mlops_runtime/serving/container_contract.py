@@ -340,7 +340,11 @@ class _Kit:
         answer = self._infer(self.one)
         if answer.status != 200:
             return f"POST /invocations must answer a right request with 200, got {answer.status} {answer.text[:200]!r}"
-        return "" if len(_numbers(answer)) == 1 else f"one row must have one finite number, got {answer.text[:200]!r}"
+        return (
+            ""
+            if len(_rows(answer)) == 1
+            else f"one row must have one prediction, finite numbers, got {answer.text[:200]!r}"
+        )
 
     def content_type_of_answers(self) -> str:
         answer = self._infer(self.one)
@@ -354,20 +358,16 @@ class _Kit:
         return "" if kind == _CSV else f"an answer must say {_JSON} or {_CSV}, got {kind!r}"
 
     def repeatable(self) -> str:
-        one, two = (_numbers(self._infer(self.one)) for _ in range(2))
+        one, two = (_rows(self._infer(self.one)) for _ in range(2))
         return "" if one == two else f"one request must have one answer, got {one} and {two}"
 
     def batch(self) -> str:
         rows = (self._rows * 3)[: max(3, len(self._rows))]
-        alone = [number for row in rows for number in _numbers(self._infer(row))]
-        together = _numbers(self._infer(self._sample.batch(rows)))
+        alone = [prediction for row in rows for prediction in _rows(self._infer(row))]
+        together = _rows(self._infer(self._sample.batch(rows)))
         if len(together) != len(rows):
-            return f"{len(rows)} rows must have as many numbers, got {len(together)}"
-        worst = [
-            i
-            for i, (a, b) in enumerate(zip(alone, together, strict=True))
-            if not math.isclose(a, b, rel_tol=1e-5, abs_tol=1e-6)
-        ]
+            return f"{len(rows)} rows must have as many predictions, got {len(together)}"
+        worst = [i for i, (a, b) in enumerate(zip(alone, together, strict=True)) if not _is_near(a, b)]
         return (
             f"row {worst[0]} must have one answer alone and among others, got {alone[worst[0]]} and {together[worst[0]]}"
             if worst
@@ -437,11 +437,9 @@ class _Kit:
         answer = self._client.ask("POST", f"/v2/models/{self._model}/infer", request, _JSON)
         if answer.status != 200:
             return f"a right request must be answered with 200, got {answer.status} {answer.text[:200]!r}"
-        found = _numbers(answer)
-        expected = [number for row in self._rows for number in _numbers(self._infer(row))]
-        same = len(found) == len(expected) and all(
-            math.isclose(a, b, rel_tol=1e-5, abs_tol=1e-6) for a, b in zip(found, expected, strict=True)
-        )
+        found = _rows(answer)
+        expected = [prediction for row in self._rows for prediction in _rows(self._infer(row))]
+        same = len(found) == len(expected) and all(map(_is_near, found, expected))
         return "" if same else f"both doors must give the same numbers, got {found[:5]} and {expected[:5]}"
 
     def v2_nonsense(self) -> str:
@@ -520,15 +518,30 @@ def _is_v2_error(answer: Answer) -> bool:
     return isinstance(document, dict) and isinstance(document.get("error"), str)
 
 
-def _numbers(answer: Answer) -> list[float]:
-    """Return the finite numbers of an answer: of ``predictions``, of the first output tensor, or of CSV lines."""
+def _rows(answer: Answer) -> list[tuple[float, ...]]:
+    """Return the finite numbers of each row: of ``predictions``, of the first output tensor, or of CSV lines."""
     try:
         if answer.content_type == _CSV:
-            values = [line.partition(",")[0] for line in answer.text.splitlines() if line]
+            values = [line.split(",") for line in answer.text.splitlines() if line]
         else:
             document = json.loads(answer.text)
-            values = document["outputs"][0]["data"] if "outputs" in document else document["predictions"]
-        found = [float(value[0] if isinstance(value, list) else value) for value in values]
+            values = _tensor(document["outputs"][0]) if "outputs" in document else document["predictions"]
+        found = [tuple(map(float, value if isinstance(value, list) else [value])) for value in values]
     except (ValueError, KeyError, TypeError, IndexError):
         return []
-    return found if all(map(math.isfinite, found)) else []
+    return found if all(row and all(map(math.isfinite, row)) for row in found) else []
+
+
+def _tensor(tensor: Mapping[str, Any]) -> list[Any]:
+    """Return a tensor's rows; its elements may be flat, in row order, or nested."""
+    shape, data = tensor["shape"], tensor["data"]
+    if len(shape) == 1 or (data and isinstance(data[0], list)):
+        return list(data)
+    width = math.prod(shape[1:])
+    return [data[start : start + width] for start in range(0, len(data), width)]
+
+
+def _is_near(one: Sequence[float], other: Sequence[float]) -> bool:
+    return len(one) == len(other) and all(
+        math.isclose(a, b, rel_tol=1e-5, abs_tol=1e-6) for a, b in zip(one, other, strict=True)
+    )

@@ -267,7 +267,7 @@ def _predict(model: ServedModel, rows: Matrix) -> Matrix:
     finite = np.isfinite(predictions)
     if finite.all():
         return predictions
-    broken = np.flatnonzero(~finite)
+    broken = np.flatnonzero(~finite.reshape(len(predictions), -1).all(axis=1))
     shown = ", ".join(map(str, broken[:MAX_PROBLEMS])) + (", ..." if len(broken) > MAX_PROBLEMS else "")
     raise NonFiniteError(
         f"the model gave a non-finite prediction for {len(broken)} of {len(predictions)} rows: {shown}"

@@ -18,6 +18,7 @@ from typing import Any
 Manifest = dict[str, Any]
 Predict = Callable[[Any], Any]
 
+_PROBABILITIES = ("probability", "classes")
 _HEAD = struct.Struct("<q")
 _ANSWER = struct.Struct("<qq")
 
@@ -41,12 +42,13 @@ def load_lightgbm(path: Path, manifest: Manifest) -> Predict:
 
 
 def load_catboost(path: Path, manifest: Manifest) -> Predict:
-    """Return a function of a frame; a probability is that of the second class."""
+    """Return a function of a frame; a probability is that of the second class, of three or more classes all are given."""
     import catboost
 
     model = catboost.CatBoost()
     model.load_model(str(path))
-    kind = "Probability" if manifest["kind"] == "probability" else "RawFormulaVal"
+    kind = "Probability" if manifest["kind"] in _PROBABILITIES else "RawFormulaVal"
+    _check_classes(model, manifest)
     return lambda frame: model.predict(frame, prediction_type=kind, thread_count=1)
 
 
@@ -104,8 +106,16 @@ LOADERS: dict[str, Callable[[Path, Manifest], Predict]] = {
 
 
 def _estimator(model: Any, manifest: Manifest) -> Predict:
-    predict: Predict = model.predict_proba if manifest["kind"] == "probability" else model.predict
+    _check_classes(model, manifest)
+    predict: Predict = model.predict_proba if manifest["kind"] in _PROBABILITIES else model.predict
     return predict
+
+
+def _check_classes(model: Any, manifest: Manifest) -> None:
+    """Refuse a model whose classes are not those of the signature, in its order: probabilities would be of other classes."""
+    wanted, found = manifest["classes"], getattr(model, "classes_", None)
+    if wanted and found is not None and [str(name) for name in found] != wanted:
+        raise ValueError(f"classes must be {', '.join(wanted)} as in signature.json, got {', '.join(map(str, found))}")
 
 
 def framed(columns: list[dict[str, Any]]) -> Predict:
@@ -170,7 +180,7 @@ def main() -> None:
     wire, folder = socket.socket(fileno=int(sys.argv[1])), Path(sys.argv[2])
     manifest = json.loads((folder / "mlops-model.json").read_text())
     signature = json.loads((folder / "signature.json").read_text())
-    manifest |= {"folder": folder, "kind": signature.get("kind")}
+    manifest |= {"folder": folder, "kind": signature.get("kind"), "classes": signature.get("classes")}
     columns = signature["inputs"]
     try:
         predict = LOADERS[manifest["flavor"]](folder / manifest["entry"], manifest)

@@ -14,7 +14,14 @@ import numpy as np
 from mlops_runtime.contracts import ContractError, from_json
 from mlops_runtime.contracts.model import ModelSignature
 from mlops_runtime.serving.model_archive import ArchiveError, read
-from mlops_runtime.serving.served_model import SIGNATURE_FILE, Matrix, ModelError, first_line, one_a_row
+from mlops_runtime.serving.served_model import (
+    SIGNATURE_FILE,
+    Matrix,
+    ModelError,
+    declared_shape,
+    first_line,
+    kind_problems,
+)
 
 # from 1.29 on ONNX Runtime tells Microsoft what it runs, and keeps a device id on disk, unless this is set before it is loaded
 # See: https://github.com/microsoft/onnxruntime/pull/27379
@@ -58,17 +65,17 @@ class Model:
         object.__setattr__(self, "_input", (wanted.name, _INPUT_TYPES[wanted.type]))
 
     def predict(self, rows: Matrix) -> Matrix:
-        """Return one prediction a row; of two columns of a model of probabilities the second.
+        """Return one prediction a row, a list where the signature declares one; of two probabilities the second.
 
         Args:
             rows: One row a record, columns in the signature's order; a null is NaN (numbers) or -1 (categories).
 
         Raises:
-            ModelError: If the model's output does not have one prediction a row.
+            ModelError: If the model's output is not what its signature declares.
         """
         name, kind = self._input
         answer = self.session.run([self.output], {name: rows.astype(kind, copy=False)})[0]
-        return one_a_row(answer, len(rows), self.signature)
+        return declared_shape(answer, len(rows), self.signature)
 
 
 def load_directory(
@@ -158,6 +165,7 @@ def _signature_problems(signature: ModelSignature) -> list[str]:
     problems = [f"column {name!r} is declared twice" for name in sorted({n for n in names if names.count(n) > 1})]
     if not names:
         problems.append(f"{SIGNATURE_FILE} declares no columns")
+    problems += kind_problems(signature)
     problems += [
         f"category column {column.name!r} declares no categories"
         for column in signature.inputs

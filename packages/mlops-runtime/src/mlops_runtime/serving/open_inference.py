@@ -52,7 +52,13 @@ def model_metadata(name: str, version: str, signature: ModelSignature) -> dict[s
             {"name": column.name, "datatype": _TEXT if column.type == "category" else "FP32", "shape": [-1]}
             for column in signature.inputs
         ],
-        "outputs": [{"name": signature.output, "datatype": "FP32", "shape": [-1]}],
+        "outputs": [
+            {
+                "name": signature.output,
+                "datatype": "FP32",
+                "shape": [-1] if signature.columns is None else [-1, signature.columns],
+            }
+        ],
     }
 
 
@@ -81,9 +87,9 @@ def write(name: str, version: str, identity: str, output: str, predictions: Matr
     """Return the body of an inference response; predictions must be finite."""
     tensor = {
         "name": output,
-        "shape": [len(predictions)],
+        "shape": list(predictions.shape),
         "datatype": "FP32",
-        "data": np.ascontiguousarray(predictions),
+        "data": np.ascontiguousarray(predictions).reshape(-1),
     }
     document = {"model_name": name, "model_version": version, "id": identity, "outputs": [tensor]}
     return orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY)

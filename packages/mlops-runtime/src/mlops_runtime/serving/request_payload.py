@@ -178,7 +178,7 @@ def encode(predictions: Matrix, accept: str | None) -> tuple[bytes, str]:
     """Return body and content type of a response: ``{"predictions": [...]}``, or one CSV line a prediction.
 
     Args:
-        predictions: Finite predictions, in the rows' order.
+        predictions: Finite predictions, in the rows' order; of two dimensions where each is a list.
         accept: The request's ``Accept``. Default: JSON, also for ``*/*``.
 
     Raises:
@@ -187,7 +187,8 @@ def encode(predictions: Matrix, accept: str | None) -> tuple[bytes, str]:
     kind = accepted(accept)
     numbers = orjson.dumps(np.ascontiguousarray(predictions), option=orjson.OPT_SERIALIZE_NUMPY)
     if kind == CSV:
-        return numbers[1:-1].replace(b",", b"\n") + b"\n", "text/csv; charset=utf-8"
+        lines = numbers[1:-1].replace(b",", b"\n") if predictions.ndim == 1 else numbers[2:-2].replace(b"],[", b"\n")
+        return lines + b"\n", "text/csv; charset=utf-8"
     return b'{"predictions":' + numbers + b"}", JSON
 
 

@@ -10,6 +10,14 @@ from mlops_runtime.contracts.model import ModelSignature
 Matrix = npt.NDArray[np.float32]
 SIGNATURE_FILE = "signature.json"
 
+_FEWEST_CLASSES, _FEWEST_OUTPUTS, _PAIR, _SHOWN = 3, 2, 2, 10
+_KIND_OF = {"classes": "'classes'", "outputs": "'numbers'", "width": "'vector'"}
+_MEANING = {
+    "classes": "their names, in the order of the model's probabilities",
+    "outputs": "their names, in the order of the model's columns",
+    "width": "how many numbers a row has",
+}
+
 
 class ModelError(ValueError):
     """A model cannot be served; the message says which file, what is wrong and what is expected."""
@@ -31,36 +39,97 @@ class ServedModel(Protocol):
         """SHA-256 of what the package names as the model."""
 
     def predict(self, rows: Matrix) -> Matrix:
-        """Return one prediction a row.
+        """Return one prediction a row: shape ``(rows,)``, or ``(rows, signature.columns)`` where that is a list.
 
         Args:
             rows: One row a record, columns in the signature's order; a null is NaN (numbers) or -1 (categories).
 
         Raises:
-            ModelError: If the model does not give one prediction a row.
+            ModelError: If the model does not give what its signature declares.
             SlowModelError: If it has not answered in time.
         """
 
 
-def one_a_row(answer: npt.NDArray[Any], rows: int, signature: ModelSignature) -> Matrix:
-    """Return a model's output as one prediction a row; of two columns of a model of probabilities the second.
+def declared_shape(answer: npt.NDArray[Any], rows: int, signature: ModelSignature) -> Matrix:
+    """Return a model's output as its signature declares it; of two columns of a model of probabilities the second.
 
     Example:
-        >>> one_a_row(np.array([[1.0], [2.0]]), 2, ModelSignature(inputs=(), output="y")).tolist()
+        >>> declared_shape(np.array([[1.0], [2.0]]), 2, ModelSignature(inputs=(), output="y")).tolist()
         [1.0, 2.0]
+        >>> pair = ModelSignature(inputs=(), output="y", kind="numbers", outputs=("weight", "waist"))
+        >>> declared_shape(np.array([[1.0, 2.0]]), 1, pair).tolist()
+        [[1.0, 2.0]]
 
     Raises:
         ModelError: If it has another shape.
     """
+    columns = signature.columns
+    if columns is not None:
+        if answer.shape != (rows, columns):
+            raise ModelError(
+                f"output {signature.output!r} has shape {answer.shape} for {rows} rows; {columns} a row are expected: "
+                f"{_named(signature)}"
+            )
+        return np.asarray(answer, dtype=np.float32)
     is_pair = answer.ndim == 2 and answer.shape[1] == 2
     if answer.ndim == 2 and (answer.shape[1] == 1 or (is_pair and signature.kind == "probability")):
         answer = answer[:, -1]
     if answer.shape != (rows,):
-        fix = f'; {SIGNATURE_FILE} of a classifier with two probabilities says "kind": "probability"' if is_pair else ""
+        fix = _fix(answer.shape[1]) if answer.ndim == 2 else ""
         raise ModelError(
             f"output {signature.output!r} has shape {answer.shape} for {rows} rows; one a row is expected{fix}"
         )
     return np.asarray(answer, dtype=np.float32)
+
+
+def kind_problems(signature: ModelSignature) -> list[str]:
+    """Return what is wrong with what a signature says of the model's output.
+
+    Example:
+        >>> kind_problems(ModelSignature(inputs=(), output="y", kind="classes", classes=("no", "yes")))
+        ['kind "classes" needs three or more classes, got no, yes; two classes are "kind": "probability" of the second']
+    """
+    kind = signature.kind or "number"
+    given = {"classes": signature.classes, "outputs": signature.outputs, "width": signature.width}
+    of_kind = {"classes": "classes", "numbers": "outputs", "vector": "width"}.get(kind)
+    problems = [
+        f"kind {kind!r} takes no {name}; {_KIND_OF[name]} does"
+        for name, value in given.items()
+        if value is not None and name != of_kind
+    ]
+    names = signature.classes if kind == "classes" else signature.outputs if kind == "numbers" else None
+    if of_kind is not None and given[of_kind] is None:
+        problems.append(f"kind {kind!r} must declare {of_kind}: {_MEANING[of_kind]}")
+    elif kind == "vector" and (signature.width or 0) < 1:
+        problems.append(f"width must be 1 or more, got {signature.width}")
+    if names is not None:
+        shown = ", ".join(names) or "none"
+        if kind == "classes" and len(names) < _FEWEST_CLASSES:
+            problems.append(
+                f'kind "classes" needs three or more classes, got {shown}; two classes are "kind": "probability" of the second'
+            )
+        elif kind == "numbers" and len(names) < _FEWEST_OUTPUTS:
+            problems.append(f'kind "numbers" needs two or more outputs, got {shown}; one output is "kind": "number"')
+        twice = sorted({name for name in names if names.count(name) > 1})
+        problems += [f"{of_kind} names {name!r} twice" for name in twice]
+        problems += [f"{of_kind} must be names without '/', got {name!r}" for name in names if not name or "/" in name]
+    return problems
+
+
+def _named(signature: ModelSignature) -> str:
+    names = signature.classes or signature.outputs
+    if names is None:
+        return f"a vector of {signature.width}"
+    what = "the probability of each class" if signature.kind == "classes" else "each output"
+    return f"{what}, {', '.join(names[:_SHOWN])}{', ...' if len(names) > _SHOWN else ''}"
+
+
+def _fix(columns: int) -> str:
+    pair = ' of a classifier with two probabilities says "kind": "probability",' if columns == _PAIR else ""
+    of_classes = ' of three or more classes says "kind": "classes",' if columns > _PAIR else ""
+    return (
+        f'; {SIGNATURE_FILE}{pair}{of_classes} of several outputs "kind": "numbers", of an embedding "kind": "vector"'
+    )
 
 
 def check_answer(model: ServedModel) -> None:

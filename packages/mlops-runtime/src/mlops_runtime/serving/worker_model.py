@@ -19,7 +19,14 @@ import numpy as np
 from mlops_runtime.contracts import ContractError, from_json
 from mlops_runtime.contracts.model import ModelSignature
 from mlops_runtime.serving.model_folder import checked_manifest
-from mlops_runtime.serving.served_model import SIGNATURE_FILE, Matrix, ModelError, SlowModelError, one_a_row
+from mlops_runtime.serving.served_model import (
+    SIGNATURE_FILE,
+    Matrix,
+    ModelError,
+    SlowModelError,
+    declared_shape,
+    kind_problems,
+)
 
 # "containers must respond to requests within 60 seconds"
 # See: https://docs.aws.amazon.com/sagemaker/latest/dg/your-algorithms-inference-code.html
@@ -84,6 +91,8 @@ class WorkerModel:
             self.signature = from_json(ModelSignature, (folder / SIGNATURE_FILE).read_bytes())
         except ContractError as error:
             raise ModelError(f"{SIGNATURE_FILE}: {error}") from error
+        if problems := kind_problems(self.signature):
+            raise ModelError(f"{SIGNATURE_FILE}: {'; '.join(problems)}")
         if not python.is_file():
             raise ModelError(
                 f"the model's environment has no {python}; serve it by an image built from its requirements.lock"
@@ -135,7 +144,7 @@ class WorkerModel:
                 self._gone()
                 raise WorkerGoneError(f"the model's process has ended with code {self._process.returncode}") from error
         answer = np.frombuffer(content, "<f8")
-        return one_a_row(answer if columns == 0 else answer.reshape(-1, columns), len(rows), self.signature)
+        return declared_shape(answer if columns == 0 else answer.reshape(-1, columns), len(rows), self.signature)
 
     @property
     def pid(self) -> int:

@@ -1,0 +1,118 @@
+"""Two public tables that scikit-learn ships: wines of three cultivars, and three measures of twenty men at a fitness club.
+
+Models of them are ONNX of scikit-learn's own, so that scikit-learn is the oracle of what is served and measured.
+"""
+
+import io
+import json
+import tarfile
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from skl2onnx import to_onnx
+from sklearn.datasets import load_linnerud, load_wine
+from sklearn.linear_model import LinearRegression, LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from mlops_runtime.contracts import to_dict
+from mlops_runtime.contracts.model import ModelSignature, SignatureColumn
+
+CULTIVARS = ("barolo", "grignolino", "barbera")
+MEASURES = ("weight", "waist")
+BLOCKS = 12
+
+
+def wine() -> Any:
+    """Return the wines: their cultivar by name, thirteen measures, a naive guess, and blocks of rows."""
+    found = load_wine()
+    random = np.random.default_rng(3)
+    table = pa.table({name.replace("/", "_"): found.data[:, i] for i, name in enumerate(found.feature_names)})
+    names = [CULTIVARS[code] for code in found.target]
+    order = random.permutation(len(names))
+    table = table.append_column("cultivar", pa.array(names))
+    colour = ["dark" if value > 5 else "light" for value in found.data[:, 9]]
+    table = table.append_column("colour", pa.array(colour))
+    return _with_blocks(table.take(order))
+
+
+def men() -> Any:
+    """Return the men: weight and waist, three exercises, and what each weighed at a visit before, with rows repeated and noise."""
+    found = load_linnerud()
+    random = np.random.default_rng(5)
+    rows = np.tile(np.column_stack([found.data, found.target[:, :2]]), (12, 1)) + random.normal(size=(240, 5))
+    table = pa.table({name.lower(): rows[:, i] for i, name in enumerate((*found.feature_names, *MEASURES))})
+    for name in MEASURES:
+        values = np.asarray(table.column(name))
+        table = table.append_column(f"last_{name}", pa.array(values + random.normal(0, values.std(), len(values))))
+    return _with_blocks(table)
+
+
+def _with_blocks(table: Any) -> Any:
+    return table.append_column("shelf", pa.array([f"shelf {row % BLOCKS}" for row in range(table.num_rows)]))
+
+
+def wine_inputs() -> tuple[str, ...]:
+    """Return the names of a wine's measures."""
+    return tuple(name for name in wine().column_names if name not in ("cultivar", "colour", "shelf"))
+
+
+MEN_INPUTS = ("chins", "situps", "jumps")
+
+
+def matrix(table: Any, names: tuple[str, ...]) -> Any:
+    """Return some columns as the model takes them."""
+    return np.column_stack([np.asarray(table.column(name)) for name in names]).astype(np.float32)
+
+
+def signature(kind: str, names: tuple[str, ...] | None = None) -> ModelSignature:
+    """Return the signature of a model of wines (``classes``) or of men (``numbers``)."""
+    inputs = wine_inputs() if kind == "classes" else MEN_INPUTS
+    columns = tuple(SignatureColumn(name=name, type="number") for name in inputs)
+    if kind == "classes":
+        return ModelSignature(inputs=columns, output="cultivar", kind="classes", classes=names or CULTIVARS)
+    return ModelSignature(inputs=columns, output="measures", kind="numbers", outputs=names or MEASURES)
+
+
+@cache
+def classifier(rows: int = 118) -> Any:
+    """Return scikit-learn's model of the first wines; its classes are codes in the order of ``CULTIVARS``."""
+    table = wine().slice(0, rows)
+    codes = [CULTIVARS.index(name) for name in table.column("cultivar").to_pylist()]
+    return make_pipeline(StandardScaler(), LogisticRegression(max_iter=500)).fit(matrix(table, wine_inputs()), codes)
+
+
+@cache
+def regressor(rows: int = 160) -> Any:
+    """Return scikit-learn's model of the first men."""
+    table = men().slice(0, rows)
+    return LinearRegression().fit(matrix(table, MEN_INPUTS), matrix(table, MEASURES))
+
+
+def onnx(model: Any, width: int) -> tuple[bytes, str]:
+    """Return a model as ONNX, and the name of its output."""
+    options = {id(model): {"zipmap": False}} if hasattr(model, "classes_") else None
+    graph = to_onnx(model, np.zeros((1, width), dtype=np.float32), options=options, target_opset=17)
+    return graph.SerializeToString(), graph.graph.output[-1].name
+
+
+def files(kind: str, model: Any | None = None, *, names: tuple[str, ...] | None = None) -> tuple[bytes, bytes]:
+    """Return ``model.onnx`` and ``signature.json``."""
+    declared = signature(kind, names)
+    model = model or (classifier() if kind == "classes" else regressor())
+    content, output = onnx(model, len(declared.inputs))
+    return content, json.dumps(to_dict(declared) | {"output": output}).encode()
+
+
+def archive(path: Path, kind: str, model: Any | None = None, *, names: tuple[str, ...] | None = None) -> Path:
+    """Write ``model.tar.gz``."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tarfile.open(path, "w:gz") as tar:
+        for name, content in zip(("model.onnx", "signature.json"), files(kind, model, names=names), strict=True):
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            tar.addfile(member, io.BytesIO(content))
+    return path
