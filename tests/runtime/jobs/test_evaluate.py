@@ -13,6 +13,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from tests.runtime.serving import model_folders
+from tests.runtime.serving.model_folders import LOCK, PYTHON
 
 from mlops_runtime.contracts import canonical_json, content_hash, from_json, to_dict
 from mlops_runtime.contracts.features import Build, Output, OutputFile, PinnedTable, Semantics, TrainingSetManifest
@@ -20,8 +22,12 @@ from mlops_runtime.contracts.model import Evaluation
 from mlops_runtime.contracts.monitor import Baseline
 from mlops_runtime.contracts.retraining import EvaluationPlan, GateSpec
 from mlops_runtime.jobs.evaluate import Inputs, _distinct, check_files, evaluate
+from mlops_runtime.jobs.holdout_predictions import holdout_sha256, read_predictions, write_predictions
 from mlops_runtime.jobs.job_environment import JobError, OptMl
+from mlops_runtime.jobs.predict import predict
 from mlops_runtime.retraining.evaluation_evidence import problems
+from mlops_runtime.serving.model_folder import manifest_of, write_manifest
+from mlops_runtime.serving.model_source import ModelEnvironment
 from mlops_runtime.serving.onnx_model import Model
 
 TABLE = PinnedTable(
@@ -41,6 +47,15 @@ MANIFEST = TrainingSetManifest(
         "holdout_until": "2017-09-01T00:00:00Z",
     },
 )
+HANDLER = """
+def load(folder):
+    return {"north": 0.0, "south, old": 1.0}
+
+
+def predict(codes, frame):
+    code = frame["store"].astype("object").map(codes).fillna(-1.0)
+    return 2 * frame["price"] + 0.5 * frame["stock"].fillna(0) + 10 * code
+"""
 PLAN = EvaluationPlan(label="units", block="store", baselines=("last_week",), cluster="week")
 URI = "s3://artifacts/baseline.json"
 
@@ -145,10 +160,41 @@ def test_a_champion_that_is_not_what_serves_is_not_read(
     """Whoever overwrote it: nothing of the archive is opened, and both hashes are named."""
     forged = tmp_path / "forged.tar.gz"
     forged.write_bytes(b"no archive at all")
-    monkeypatch.setattr("mlops_runtime.jobs.evaluate.load_archive", lambda path, **_: pytest.fail(f"{path} was opened"))
+    monkeypatch.setattr(
+        "mlops_runtime.jobs.evaluate.archived_model", lambda path, *_: pytest.fail(f"{path} was opened")
+    )
     for expected, said in ((inputs.champion_sha256, f"names {inputs.champion_sha256}"), (None, "none is given")):
         with pytest.raises(JobError, match=f"the champion has SHA-256 {_hash(forged)}, but .*{said}"):
             evaluate(PLAN, replace(inputs, champion=forged, champion_sha256=expected), URI)
+
+
+def test_a_model_in_its_own_process_is_measured_as_any_other(inputs: Inputs, models: Any, tmp_path: Path) -> None:
+    """A handler that gives what the ONNX model gives has its metrics; flavor and trust are in the evaluation."""
+    folder = tmp_path / "handler"
+    folder.mkdir()
+    (folder / "model.py").write_text(HANDLER)
+    (folder / "signature.json").write_bytes(models.signature_json())
+    digest = write_manifest(folder, manifest_of(folder, requirements_sha256=LOCK, python="3.13"))
+    other = model_folders.archive(folder, tmp_path / "other" / "model.tar.gz")
+    environment = ModelEnvironment(python=PYTHON, requirements_sha256=LOCK)
+    found, _ = evaluate(PLAN, replace(inputs, candidate=other, environment=environment), URI)
+    expected, _ = evaluate(PLAN, inputs, URI)
+    assert (found.model_sha256, found.flavor, found.trust) == (digest, "handler", "code")
+    assert (expected.flavor, expected.trust, found.failures) == (None, None, None)
+    assert dict(found.metrics) == pytest.approx(dict(expected.metrics), rel=1e-6)
+
+
+def test_predictions_of_a_champion_in_another_image_are_those_it_would_make_here(inputs: Inputs) -> None:
+    """The same evaluation but for the time of a row, which is compared on one machine only."""
+    assert inputs.champion is not None
+    holdout = inputs.candidate.parent / "holdout"
+    holdout.mkdir()
+    pq.write_table(inputs.holdout, holdout / "part-0.parquet")
+    predicted = predict(inputs.champion, holdout, ModelEnvironment(), artifact_sha256=_hash(inputs.champion))
+    path = write_predictions(holdout.parent / "predictions", predicted)
+    read = read_predictions(path, artifact_sha256=inputs.champion_sha256, holdout=holdout_sha256(holdout), rows=300)
+    given = replace(inputs, champion=None, champion_sha256=None, champion_predictions=read)
+    assert evaluate(PLAN, given, URI) == evaluate(PLAN, inputs, URI)
 
 
 def test_missing_predictions_are_counted_not_zeros(inputs: Inputs) -> None:

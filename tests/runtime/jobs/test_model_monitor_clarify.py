@@ -1,6 +1,7 @@
 """What stands for Clarify's container: bias, and what it says of attributions."""
 
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -99,7 +100,9 @@ def test_attributions_without_shap_say_so(container: Container, monkeypatch: pyt
     container.capture([call(i, f"{i},2,north", "1") for i in range(3)])
 
     with pytest.raises(JobError, match="attributions need the package 'shap'"):
-        model_monitor_clarify.run(container.environment, lambda _: load(models.onnx(), models.signature_json()))
+        model_monitor_clarify.run(
+            container.environment, lambda _: nullcontext(load(models.onnx(), models.signature_json()))
+        )
 
 
 @pytest.mark.parametrize(
@@ -116,7 +119,9 @@ def test_a_ranking_that_turned_is_a_violation(
     container.environment["analysis_config"] = container.put("config.json", config)
     container.environment["baseline_constraints"] = container.put("b.json", analysis)
     container.capture([call(i, f"{100 * i},{i},north", "1") for i in range(20)])
-    model_monitor_clarify.run(container.environment, lambda _: load(models.onnx(), models.signature_json()))
+    model_monitor_clarify.run(
+        container.environment, lambda _: nullcontext(load(models.onnx(), models.signature_json()))
+    )
 
     found = container.read("analysis.json")["explanations"]["kernel_shap"]["label0"]["global_shap_values"]
     assert max(found, key=lambda name: found[name]) == "price"

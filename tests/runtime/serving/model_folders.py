@@ -3,6 +3,7 @@
 import json
 import pickle
 import sys
+import tarfile
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,15 @@ def packed(folder: Path, signature: ModelSignature = SIGNATURE) -> str:
     """Write signature and manifest beside the model that lies in a folder; return the model's hash."""
     (folder / "signature.json").write_text(json.dumps(to_dict(signature)))
     return write_manifest(folder, manifest_of(folder, requirements_sha256=LOCK, python="3.13"))
+
+
+def archive(folder: Path, path: Path) -> Path:
+    """Pack a model's folder as ``model.tar.gz``."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tarfile.open(path, "w:gz") as tar:
+        for file in sorted(each for each in folder.rglob("*") if each.is_file()):
+            tar.add(file, file.relative_to(folder))
+    return path
 
 
 def handler(folder: Path, text: str = HANDLER) -> str:

@@ -163,6 +163,21 @@ class Evaluation:
     format: Literal["mlops.evaluation/1"] = "mlops.evaluation/1"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HoldoutPredictions:
+    """Metadata of ``predictions.parquet``: which model predicted which rows.
+
+    There is one row for each of the holdout, in its order. ``holdout_sha256`` is of the names and hashes of the holdout's files.
+    ``failure`` says why the model could not predict; its predictions are then NaN.
+    """
+
+    artifact_sha256: str
+    model_sha256: str
+    holdout_sha256: str
+    failure: str | None = None
+    format: Literal["mlops.predictions/1"] = "mlops.predictions/1"
+
+
 class GateVerdict(StrEnum):
     """Whether a candidate may be registered."""
 

@@ -25,7 +25,7 @@ from mlops_runtime.monitor.monitors.bias_metrics import flip_test
 from mlops_runtime.monitor.monitors.label_join import column_text
 from mlops_runtime.monitor.monitors.label_measures import Target
 from mlops_runtime.monitor.monitors.rows import Rows, Texts
-from mlops_runtime.serving.onnx_model import Model
+from mlops_runtime.serving.served_model import ServedModel
 
 # pairs of rows that a flip test compares grow with the square
 _FLIP_ROWS = 2000
@@ -45,7 +45,7 @@ class Evaluated:
         is_able: Whether it could predict the holdout at all.
     """
 
-    model: Model
+    model: ServedModel
     train: Any
     holdout: Any
     predictions: Wide

@@ -5,11 +5,11 @@ candidate is written down for the gate; only what nothing can be measured on is 
 """
 
 import argparse
-import hashlib
 import os
 import sys
 import time
-from dataclasses import dataclass
+from contextlib import ExitStack
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -34,6 +34,7 @@ from mlops_runtime.jobs.holdout_losses import (
     row_losses,
     segment_losses,
 )
+from mlops_runtime.jobs.holdout_predictions import Predicted, file_sha256, holdout_sha256, read_predictions
 from mlops_runtime.jobs.job_environment import JobError, OptMl, single_file
 from mlops_runtime.jobs.model_input import (
     Timer,
@@ -46,8 +47,8 @@ from mlops_runtime.jobs.model_input import (
     require_columns,
     serving_problems,
 )
-from mlops_runtime.serving.onnx_model import Model, load_archive
-from mlops_runtime.serving.served_model import ModelError
+from mlops_runtime.serving.model_source import ModelEnvironment, archived_model
+from mlops_runtime.serving.served_model import ModelError, ServedModel
 
 CANDIDATE = "candidate"
 CHAMPION = "champion"
@@ -65,8 +66,10 @@ class Inputs:
         holdout: The holdout, an Arrow table.
         manifest: The training set's manifest.
         candidate: ``model.tar.gz`` of the candidate.
-        champion: ``model.tar.gz`` of what is live. Default: nothing is live.
+        champion: ``model.tar.gz`` of what is live. Default: nothing is live, or its predictions are given.
         champion_sha256: Hash of that archive, as the live pointer names it.
+        champion_predictions: What the live model predicted in an image of its own. Default: it predicts here.
+        environment: Where a model that is not ONNX runs. Default: only ONNX is measured.
     """
 
     train: Any
@@ -75,6 +78,8 @@ class Inputs:
     candidate: Path
     champion: Path | None = None
     champion_sha256: str | None = None
+    champion_predictions: Predicted | None = None
+    environment: ModelEnvironment = field(default_factory=ModelEnvironment)
 
 
 def evaluate(
@@ -95,12 +100,21 @@ def evaluate(
         JobError: If a column is missing or of the wrong type, or labels cannot be measured against.
         ModelError: If a model cannot be loaded.
     """
+    with ExitStack() as opened:
+        return _evaluated(plan, inputs, _models(inputs, opened), baseline_uri, timer)
+
+
+def _evaluated(
+    plan: EvaluationPlan, inputs: Inputs, models: dict[str, ServedModel], baseline_uri: str, timer: Timer | None
+) -> tuple[Evaluation, Baseline]:
     times = _split_times(inputs.manifest)
-    models = _models(inputs)
     candidate = models[CANDIDATE]
     _require(plan, inputs, candidate.signature)
     failures = [*_time_failures(plan, inputs), *_category_failures(plan, candidate.signature, inputs.train)]
     predictions = {name: _predictions(name, model, inputs.holdout, failures) for name, model in models.items()}
+    if inputs.champion_predictions is not None:
+        predictions[CHAMPION] = inputs.champion_predictions.values
+    measured = tuple(predictions)
     is_able = not any(failure.startswith(_UNABLE) for failure in failures)
     if is_able:
         failures += serving_problems(candidate, inputs.holdout, model_input(inputs.holdout, candidate.signature))
@@ -113,7 +127,7 @@ def evaluate(
     period_of = (
         None if plan.period is None else [str(value) for value in inputs.holdout.column(plan.period).to_pylist()]
     )
-    rows = Rows(blocks=block_of, actual=actual, losses=losses, periods=period_of, by_period=tuple(models))
+    rows = Rows(blocks=block_of, actual=actual, losses=losses, periods=period_of, by_period=measured)
     segments, left_out = segment_losses(inputs.holdout, plan.segments or (), rows, bands=plan.bands)
     has_segments = plan.segments is not None or plan.bands is not None
     actual_sum = sum(block.actual_sum for block in blocks)
@@ -140,9 +154,11 @@ def evaluate(
         trained_until=times["trained_until"],
         holdout_from=times["holdout_from"],
         holdout_until=times["holdout_until"],
-        artifact_sha256=_sha256(inputs.candidate),
+        artifact_sha256=file_sha256(inputs.candidate),
         model_sha256=candidate.sha256,
         signature_sha256=candidate.signature_sha256,
+        flavor=None if candidate.manifest is None else candidate.manifest.flavor,
+        trust=None if candidate.manifest is None else candidate.manifest.trust,
         training_set_id=training_set_id,
         baseline_uri=baseline_uri,
         baseline_sha256=content_hash(baseline),
@@ -157,19 +173,19 @@ def evaluate(
     return evaluation, baseline
 
 
-def _models(inputs: Inputs) -> dict[str, Model]:
+def _models(inputs: Inputs, opened: ExitStack) -> dict[str, ServedModel]:
     if inputs.champion is not None:
         _check_champion(inputs.champion, inputs.champion_sha256)
-    models = {CANDIDATE: load_archive(inputs.candidate)}
-    if inputs.champion is not None and _sha256(inputs.champion) != _sha256(inputs.candidate):
-        models[CHAMPION] = load_archive(inputs.champion)
+    models = {CANDIDATE: opened.enter_context(archived_model(inputs.candidate, inputs.environment))}
+    if inputs.champion is not None and file_sha256(inputs.champion) != file_sha256(inputs.candidate):
+        models[CHAMPION] = opened.enter_context(archived_model(inputs.champion, inputs.environment))
         require_columns(inputs.holdout, [c.name for c in models[CHAMPION].signature.inputs], "holdout")
     return models
 
 
 def _check_champion(archive: Path, expected: str | None) -> None:
     """Refuse an archive that is not the one that serves, before anything of it is read."""
-    found = _sha256(archive)
+    found = file_sha256(archive)
     if found != expected:
         wanted = "none is given" if expected is None else f"the live pointer names {expected}"
         raise JobError(
@@ -177,13 +193,13 @@ def _check_champion(archive: Path, expected: str | None) -> None:
         )
 
 
-def _predictions(name: str, model: Model, holdout: Any, failures: list[str]) -> Wide:
+def _predictions(name: str, model: ServedModel, holdout: Any, failures: list[str]) -> Wide:
     """Return a model's predictions; one that fails has none, which is a failure only of a candidate."""
     try:
         return model.predict(model_input(holdout, model.signature)).astype(np.float64)
     except JobError:
         raise
-    except Exception as error:  # ONNX Runtime raises its own types, all direct children of Exception
+    except Exception as error:  # the model may raise anything
         if name == CANDIDATE:
             failures.append(f"{_UNABLE}: {str(error).partition(chr(10))[0]}")
         return np.full(holdout.num_rows, np.nan)
@@ -272,11 +288,6 @@ def _require(plan: EvaluationPlan, inputs: Inputs, signature: ModelSignature) ->
         raise JobError("; ".join(problems))
 
 
-def _sha256(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
 def check_files(opt_ml: OptMl, manifest: TrainingSetManifest) -> None:
     """Check that the splits are those that the manifest describes; one that names no files describes none.
 
@@ -285,7 +296,7 @@ def check_files(opt_ml: OptMl, manifest: TrainingSetManifest) -> None:
     """
     named = {file.path: file.sha256 for file in manifest.output.files}
     present = {
-        f"{split}/{path.name}": _sha256(path)
+        f"{split}/{path.name}": file_sha256(path)
         for split in ("train", "holdout")
         for path in opt_ml.processing_input(split).glob("*.parquet")
     }
@@ -299,16 +310,27 @@ def check_files(opt_ml: OptMl, manifest: TrainingSetManifest) -> None:
 
 
 def _read_inputs(opt_ml: OptMl, champion_sha256: str | None) -> Inputs:
-    champion = opt_ml.processing_input("champion")
+    champion, predicted = opt_ml.processing_input("champion"), opt_ml.processing_input("predictions")
     manifest = from_json(TrainingSetManifest, single_file(opt_ml.processing_input("manifest"), "*.json").read_bytes())
     check_files(opt_ml, manifest)
+    holdout = read_split(opt_ml.processing_input("holdout"))
+    predictions = None
+    if predicted.is_dir():
+        predictions = read_predictions(
+            single_file(predicted, "*.parquet"),
+            artifact_sha256=champion_sha256,
+            holdout=holdout_sha256(opt_ml.processing_input("holdout")),
+            rows=holdout.num_rows,
+        )
     return Inputs(
         train=read_split(opt_ml.processing_input("train")),
-        holdout=read_split(opt_ml.processing_input("holdout")),
+        holdout=holdout,
         manifest=manifest,
         candidate=single_file(opt_ml.processing_input("candidate"), "*.tar.gz"),
         champion=single_file(champion, "*.tar.gz") if champion.is_dir() and any(champion.iterdir()) else None,
         champion_sha256=champion_sha256,
+        champion_predictions=predictions,
+        environment=ModelEnvironment.from_variables(os.environ),
     )
 
 

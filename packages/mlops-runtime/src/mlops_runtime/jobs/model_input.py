@@ -13,9 +13,8 @@ import pyarrow.parquet as pq
 
 from mlops_runtime.contracts.model import ModelSignature
 from mlops_runtime.jobs.job_environment import JobError
-from mlops_runtime.serving.onnx_model import Model
 from mlops_runtime.serving.request_payload import parse
-from mlops_runtime.serving.served_model import Matrix
+from mlops_runtime.serving.served_model import Matrix, ServedModel
 
 BATCHES = (1, 2, 7, 64)
 SAMPLE_ROWS = 64
@@ -97,7 +96,7 @@ def model_input(table: Any, signature: ModelSignature) -> Matrix:
     return matrix
 
 
-def serving_problems(model: Model, table: Any, rows: Matrix) -> list[str]:
+def serving_problems(model: ServedModel, table: Any, rows: Matrix) -> list[str]:
     """Return why a model would serve otherwise than it is measured: at most one reason for each way to ask.
 
     A sample is sent in batches of each size in `BATCHES` through the server's own reading of JSON, so a difference between how the
@@ -121,7 +120,7 @@ def serving_problems(model: Model, table: Any, rows: Matrix) -> list[str]:
     return list(dict.fromkeys(problems))
 
 
-def milliseconds_a_row(models: dict[str, Model], table: Any, timer: Timer) -> dict[str, float]:
+def milliseconds_a_row(models: dict[str, ServedModel], table: Any, timer: Timer) -> dict[str, float]:
     """Return the median time of one row alone, through the server's reading of JSON, for each model in turn.
 
     The models take turns on the same machine, so that their ratio says more than either number. A model that cannot answer the
@@ -145,7 +144,7 @@ def milliseconds_a_row(models: dict[str, Model], table: Any, timer: Timer) -> di
     return {name: 1000 * statistics.median(times) for name, times in taken.items()}
 
 
-def _answers_all(model: Model, bodies: Sequence[bytes]) -> bool:
+def _answers_all(model: ServedModel, bodies: Sequence[bytes]) -> bool:
     try:
         for body in bodies:
             _answer(model, body)
@@ -154,7 +153,7 @@ def _answers_all(model: Model, bodies: Sequence[bytes]) -> bool:
     return True
 
 
-def _answer(model: Model, body: bytes) -> Matrix:
+def _answer(model: ServedModel, body: bytes) -> Matrix:
     return model.predict(parse("application/json", body, model.signature))
 
 
@@ -162,7 +161,7 @@ def _sample(count: int) -> Any:
     return np.unique(np.linspace(0, count - 1, SAMPLE_ROWS, dtype=np.int64))
 
 
-def _instances(model: Model, table: Any, sample: Any) -> list[dict[str, object]]:
+def _instances(model: ServedModel, table: Any, sample: Any) -> list[dict[str, object]]:
     part = table.take(sample)
     columns = {
         column.name: categories(part, column.name) if column.type == "category" else numbers(part, column.name).tolist()
@@ -176,7 +175,7 @@ def _body(instances: Sequence[dict[str, object]]) -> bytes:
 
 
 def _batch_problem(
-    model: Model, sent: Sequence[dict[str, object]], sample: Any, whole: Matrix, size: int
+    model: ServedModel, sent: Sequence[dict[str, object]], sample: Any, whole: Matrix, size: int
 ) -> str | None:
     for start in range(0, len(sent), size):
         chosen = sample[start : start + size]

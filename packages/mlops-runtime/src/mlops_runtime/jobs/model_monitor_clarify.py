@@ -8,7 +8,8 @@ import os
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -32,17 +33,18 @@ from mlops_runtime.monitor.monitors.attributions import mean_absolute_shap
 from mlops_runtime.monitor.monitors.facet_bias import of_holdout
 from mlops_runtime.monitor.monitors.rows import Rows, Texts
 from mlops_runtime.registry.model_package import MODEL_SHA256
-from mlops_runtime.serving.onnx_model import Model, load_archive
+from mlops_runtime.serving.model_source import ModelEnvironment, archived_model
 from mlops_runtime.serving.request_payload import CSV, JSON, PayloadError, Reader
-from mlops_runtime.serving.served_model import ModelError
+from mlops_runtime.serving.served_model import ModelError, ServedModel
 
 _MINIMUM_NDCG = 0.9
 _ROWS = 500  # that are explained, evenly through the window
 _SEED = 7
 _LABEL = "label0"
+ModelOf = Callable[[str], AbstractContextManager[ServedModel]]
 
 
-def run(environment: Mapping[str, str], model_of: Callable[[str], Model]) -> None:
+def run(environment: Mapping[str, str], model_of: ModelOf) -> None:
     """Run one analysis: of attributions where the configuration asks for SHAP, else of bias.
 
     Args:
@@ -125,7 +127,7 @@ def _labelled(asked: BiasConfig, analysis: Analysis, records: Sequence[Record]) 
 
 
 def _attributions(
-    config: Mapping[str, Any], analysis: Analysis, records: Sequence[Record], model_of: Callable[[str], Model]
+    config: Mapping[str, Any], analysis: Analysis, records: Sequence[Record], model_of: ModelOf
 ) -> tuple[dict[str, object], list[Any]]:
     name = (config.get("predictor") or {}).get("model_name")
     background = config["methods"]["shap"].get("baseline")
@@ -137,17 +139,17 @@ def _attributions(
     ]
     if any(problems):
         raise JobError("; ".join(filter(None, problems)))
-    model = model_of(str(name))
-    names = [column.name for column in model.signature.inputs]
-    reader = Reader(model.signature)
-    rows = [[row.get(each) for each in names] for record in records for row in rows_of(record, names, (INPUT,))]
-    if not rows:
-        raise JobError("the window has no row to explain")
-    chosen = [rows[int(place)] for place in np.linspace(0, len(rows) - 1, min(_ROWS, len(rows)))]
-    # captures of CSV hold texts, of JSON what the caller sent
-    seen = [reader.rows([row], CSV if all(isinstance(value, str) for value in row) else JSON) for row in chosen]
-    compared = reader.rows(background, JSON)
-    values = mean_absolute_shap(model.predict, compared, np.concatenate(seen), names, seed=_SEED)
+    with model_of(str(name)) as model:
+        names = [column.name for column in model.signature.inputs]
+        reader = Reader(model.signature)
+        rows = [[row.get(each) for each in names] for record in records for row in rows_of(record, names, (INPUT,))]
+        if not rows:
+            raise JobError("the window has no row to explain")
+        chosen = [rows[int(place)] for place in np.linspace(0, len(rows) - 1, min(_ROWS, len(rows)))]
+        # captures of CSV hold texts, of JSON what the caller sent
+        seen = [reader.rows([row], CSV if all(isinstance(value, str) for value in row) else JSON) for row in chosen]
+        compared = reader.rows(background, JSON)
+        values = mean_absolute_shap(model.predict, compared, np.concatenate(seen), names, seed=_SEED)
     baseline = _read("explainability", analysis).attributions
     if baseline is None:
         raise JobError("baseline_constraints must be the analysis.json of a baseline with global_shap_values")
@@ -161,7 +163,8 @@ def _read(monitor: MonitorName, analysis: Analysis) -> Any:
     return read_executions([ExecutionFiles(monitor=monitor, at="", files={"analysis.json": body})])
 
 
-def _deployed(name: str) -> Model:
+@contextmanager
+def _deployed(name: str) -> Iterator[ServedModel]:
     import boto3  # noqa: PLC0415 - only attributions ask AWS
 
     described = boto3.client("sagemaker").describe_model(ModelName=name)
@@ -173,7 +176,9 @@ def _deployed(name: str) -> Model:
     with tempfile.TemporaryDirectory() as folder:
         archive = Path(folder) / "model.tar.gz"
         boto3.client("s3").download_file(bucket, key, str(archive))
-        return load_archive(archive, expected_sha256=expected)
+        environment = ModelEnvironment.from_variables(os.environ)
+        with archived_model(archive, environment, expected_sha256=expected) as model:
+            yield model
 
 
 def _number(value: Any) -> float:

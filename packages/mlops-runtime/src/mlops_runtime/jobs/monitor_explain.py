@@ -1,8 +1,10 @@
 """Explain a sample of a window's captured rows with the model that serves, and compare with its baseline."""
 
 import hashlib
+import os
 import tempfile
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import accumulate, chain, islice
 from pathlib import Path
@@ -19,9 +21,9 @@ from mlops_runtime.monitor.counting.baseline_cells import Numbers
 from mlops_runtime.monitor.counting.capture_lines import CaptureError, is_since, read_call
 from mlops_runtime.monitor.monitors.attribution_ranking import AttributionError, compare
 from mlops_runtime.monitor.monitors.attributions import attributions
-from mlops_runtime.serving.onnx_model import Model, load_archive
+from mlops_runtime.serving.model_source import ModelEnvironment, archived_model
 from mlops_runtime.serving.request_payload import CSV, JSON, PayloadError, Reader
-from mlops_runtime.serving.served_model import ModelError
+from mlops_runtime.serving.served_model import ModelError, ServedModel
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -60,20 +62,20 @@ def explain(
     if baseline.attributions is None:
         return None
     try:
-        model = _load(live, s3)
-        found = sample(
-            model, baseline, sizes, s3=s3, captures=captures, rows=rows, since=live.since, announced=announced
-        )
-        if len(found) < min(rows, MINIMUM_ROWS):
-            return ExplainabilityResult(state=MonitorState.INSUFFICIENT_DATA)
-        measured = attributions(model, baseline, found)
+        with _live_model(live, s3) as model:
+            found = sample(
+                model, baseline, sizes, s3=s3, captures=captures, rows=rows, since=live.since, announced=announced
+            )
+            if len(found) < min(rows, MINIMUM_ROWS):
+                return ExplainabilityResult(state=MonitorState.INSUFFICIENT_DATA)
+            measured = attributions(model, baseline, found)
         return compare(baseline.attributions, measured, minimum_ndcg)
     except (AttributionError, ModelError) as error:
         return ExplainabilityResult(problems={f"attributions: {error}": 1})
 
 
 def sample(
-    model: Model,
+    model: ServedModel,
     baseline: Baseline,
     sizes: Mapping[str, int],
     *,
@@ -157,7 +159,8 @@ def _row(line: bytes, names: list[str], chosen: _Chosen, reader: Reader, random:
         return None
 
 
-def _load(live: LivePointer, s3: "S3Client") -> Model:
+@contextmanager
+def _live_model(live: LivePointer, s3: "S3Client") -> Iterator[ServedModel]:
     bucket, _, key = live.artifact_uri.removeprefix("s3://").partition("/")
     with tempfile.TemporaryDirectory() as folder:
         archive = Path(folder) / "model.tar.gz"
@@ -166,4 +169,6 @@ def _load(live: LivePointer, s3: "S3Client") -> Model:
             found = hashlib.file_digest(stream, "sha256").hexdigest()
         if found != live.artifact_sha256:
             raise ModelError(f"{live.artifact_uri} has SHA-256 {found}, the live pointer names {live.artifact_sha256}")
-        return load_archive(archive, expected_sha256=live.model_sha256)
+        environment = ModelEnvironment.from_variables(os.environ)
+        with archived_model(archive, environment, expected_sha256=live.model_sha256) as model:
+            yield model

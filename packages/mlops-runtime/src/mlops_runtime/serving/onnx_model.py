@@ -64,6 +64,13 @@ class Model:
         wanted = self.session.get_inputs()[0]
         object.__setattr__(self, "_input", (wanted.name, _INPUT_TYPES[wanted.type]))
 
+    @property
+    def manifest(self) -> None:
+        """Plain ONNX has none."""
+
+    def close(self) -> None:
+        """Do nothing: the session ends with the last reference to it."""
+
     def predict(self, rows: Matrix) -> Matrix:
         """Return one prediction a row, a list where the signature declares one; of two probabilities the second.
 

@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mlops_runtime.contracts.model import ModelSignature
+from mlops_runtime.contracts.model_manifest import ModelManifest
 
 Matrix = npt.NDArray[np.float32]
 SIGNATURE_FILE = "signature.json"
@@ -38,6 +39,14 @@ class ServedModel(Protocol):
     def sha256(self) -> str:
         """SHA-256 of what the package names as the model."""
 
+    @property
+    def signature_sha256(self) -> str:
+        """SHA-256 of ``signature.json``, without which the same model answers something else."""
+
+    @property
+    def manifest(self) -> ModelManifest | None:
+        """What the model consists of and may do; None for plain ONNX."""
+
     def predict(self, rows: Matrix) -> Matrix:
         """Return one prediction a row: shape ``(rows,)``, or ``(rows, signature.columns)`` where that is a list.
 
@@ -48,6 +57,9 @@ class ServedModel(Protocol):
             ModelError: If the model does not give what its signature declares.
             SlowModelError: If it has not answered in time.
         """
+
+    def close(self) -> None:
+        """Give up what the model holds; it is not asked again."""
 
 
 def declared_shape(answer: npt.NDArray[Any], rows: int, signature: ModelSignature) -> Matrix:

@@ -9,12 +9,10 @@ import uvicorn
 
 from mlops_runtime.serving.callers import Application, only_from
 from mlops_runtime.serving.http_app import build
-from mlops_runtime.serving.model_folder import MANIFEST_FILE
-from mlops_runtime.serving.onnx_model import load_directory
-from mlops_runtime.serving.served_model import ModelError, ServedModel, check_answer
+from mlops_runtime.serving.model_source import load_folder
+from mlops_runtime.serving.served_model import ModelError, check_answer
 from mlops_runtime.serving.server_capture import CaptureBucket, Recorder
 from mlops_runtime.serving.settings import CaptureSettings, Settings
-from mlops_runtime.serving.worker_model import WorkerModel
 
 # SageMaker sends SIGKILL 30 s after SIGTERM
 # See: https://docs.aws.amazon.com/sagemaker/latest/dg/your-algorithms-inference-code.html
@@ -31,7 +29,13 @@ def serve() -> int:
     """Serve until SIGTERM, then answer what is in flight and leave. Returns the exit code."""
     try:
         settings = Settings.from_environment(os.environ)
-        model = _loaded(settings)
+        model = load_folder(
+            settings.model_directory,
+            settings.model_environment,
+            expected_sha256=settings.model_sha256,
+            expected_signature_sha256=settings.signature_sha256,
+            gone=_end,
+        )
         check_answer(model)
     except (ModelError, ValueError) as error:
         _log.error("refuses to start: %s", error)
@@ -65,35 +69,6 @@ def serve() -> int:
         if recorder is not None:
             recorder.close(_FLUSH_SECONDS)
     return 0
-
-
-def _loaded(settings: Settings) -> ServedModel:
-    if not (settings.model_directory / MANIFEST_FILE).exists():
-        return load_directory(
-            settings.model_directory,
-            expected_sha256=settings.model_sha256,
-            expected_signature_sha256=settings.signature_sha256,
-        )
-    if settings.requirements_sha256 is None:
-        raise ModelError(
-            "MLOPS_REQUIREMENTS_SHA256 is not set: this image has no environment for a model that is not ONNX; build one from "
-            "the model's requirements.lock"
-        )
-    model = WorkerModel(
-        settings.model_directory,
-        python=settings.model_python,
-        expected_sha256=settings.model_sha256,
-        requirements_sha256=settings.requirements_sha256,
-        trusts=settings.trusts,
-        gone=_end,
-    )
-    if settings.signature_sha256 is not None and model.signature_sha256 != settings.signature_sha256.lower():
-        model.close()
-        raise ModelError(
-            f"signature.json has SHA-256 {model.signature_sha256}, expected {settings.signature_sha256}: not the model that was "
-            "registered"
-        )
-    return model
 
 
 def _end() -> None:

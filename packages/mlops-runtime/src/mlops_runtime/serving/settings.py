@@ -1,16 +1,15 @@
 """The server's settings, all from its environment: those of SageMaker's contract, and what a pod's manifest adds."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import get_args
 from urllib.parse import urlsplit
 
-from mlops_runtime.contracts.model_manifest import Trust
+from mlops_runtime.serving.model_source import ModelEnvironment
+from mlops_runtime.serving.served_model import ModelError
 
 # InvokeEndpoint refuses longer bodies (botocore, sagemaker-runtime, BodyBlob)
 MAX_BODY_BYTES = 6_291_456
-_TRUSTS = get_args(Trust)
 MAX_CAPTURE_BYTES = 32 * 1024**2
 # by one of these botocore finds credentials in a container
 # See: https://docs.aws.amazon.com/boto3/latest/guide/credentials.html
@@ -54,10 +53,7 @@ class Settings:
         model_directory: ``$MLOPS_OPT_ML/model``. Default: ``/opt/ml/model``.
         host: ``MLOPS_BIND_HOST``. Default: all interfaces, as a container needs.
         port: ``SAGEMAKER_BIND_TO_PORT``. Default: 8080.
-        model_python: ``MLOPS_MODEL_PYTHON``, the interpreter of a model that is not ONNX. Default: ``/opt/model/bin/python``.
-        requirements_sha256: ``MLOPS_REQUIREMENTS_SHA256``, hash of the lock that its environment was made of. Default: none, and
-            then only ONNX is served.
-        trusts: ``MLOPS_TRUST``, what loading a model may do, divided by commas. Default: ``data,code``, no pickle.
+        model_environment: Where a model that is not ONNX runs, and what it may do. Default: only ONNX is served.
         names: ``MLOPS_HOSTS``, names by which the server is called, divided by commas; requests by others, and those of pages of
             other sites, are refused. Default: it is called by any name, as behind a load balancer.
         model_sha256: ``MLOPS_MODEL_SHA256``. Default: not compared, and a log line says so.
@@ -77,9 +73,7 @@ class Settings:
     capture: CaptureSettings | None = None
     signature_sha256: str | None = None
     names: tuple[str, ...] = ()
-    model_python: Path = Path("/opt/model/bin/python")
-    requirements_sha256: str | None = None
-    trusts: tuple[str, ...] = ("data", "code")
+    model_environment: ModelEnvironment = field(default_factory=ModelEnvironment)
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> "Settings":
@@ -92,10 +86,11 @@ class Settings:
         port = _number(environment, "SAGEMAKER_BIND_TO_PORT", 8080, 65535, problems)
         body = _number(environment, "MLOPS_MAX_BODY_BYTES", MAX_BODY_BYTES, 2**31, problems)
         capture = _capture(environment, problems)
-        trusts = tuple((environment.get("MLOPS_TRUST") or "data,code").split(","))
-        problems += [
-            f"MLOPS_TRUST must be of {', '.join(_TRUSTS)}, got {each!r}" for each in trusts if each not in _TRUSTS
-        ]
+        model_environment = ModelEnvironment()
+        try:
+            model_environment = ModelEnvironment.from_variables(environment)
+        except ModelError as error:
+            problems.append(str(error))
         if problems:
             raise ValueError("; ".join(problems))
         return cls(
@@ -107,9 +102,7 @@ class Settings:
             name=environment.get("MLOPS_ENDPOINT") or "model",
             capture=capture,
             signature_sha256=environment.get("MLOPS_SIGNATURE_SHA256") or None,
-            model_python=Path(environment.get("MLOPS_MODEL_PYTHON") or "/opt/model/bin/python"),
-            trusts=trusts,
-            requirements_sha256=environment.get("MLOPS_REQUIREMENTS_SHA256") or None,
+            model_environment=model_environment,
             names=tuple(name for name in environment.get("MLOPS_HOSTS", "").lower().split(",") if name),
         )
 

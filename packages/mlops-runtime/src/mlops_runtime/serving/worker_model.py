@@ -37,6 +37,9 @@ _ENVIRONMENT = {"PATH": "/usr/bin:/bin", "HOME": "/tmp", "OMP_NUM_THREADS": "1",
 _ANSWER = struct.Struct("<qq")
 
 
+Gone = Callable[[], None]
+
+
 class WorkerGoneError(ModelError):
     """The model's process has ended; the server must too."""
 
@@ -48,6 +51,7 @@ class WorkerModel:
         folder: The model's folder, compared with its manifest.
         python: The interpreter of the model's environment.
         expected_sha256: What ``mlops-model.json`` must hash to. Default: not compared.
+        expected_signature_sha256: What ``signature.json`` must hash to. Default: not compared.
         requirements_sha256: Hash of the lock that the environment was made of. Default: not compared.
         trusts: What loading may do. Default: read data and run the model's own code, but not unpickle.
         gone: Called once when the process has ended while it was needed. Default: nothing.
@@ -69,14 +73,20 @@ class WorkerModel:
         *,
         python: Path,
         expected_sha256: str | None = None,
+        expected_signature_sha256: str | None = None,
         requirements_sha256: str | None = None,
         trusts: Collection[str] = ("data", "code"),
-        gone: Callable[[], None] = lambda: None,
+        gone: Gone | None = None,
         answer_seconds: float = ANSWER_SECONDS,
         load_seconds: float = LOAD_SECONDS,
     ) -> None:
         manifest, self.sha256 = checked_manifest(folder, expected_sha256=expected_sha256)
-        self.signature_sha256 = manifest.files[SIGNATURE_FILE]
+        self.manifest, self.signature_sha256 = manifest, manifest.files[SIGNATURE_FILE]
+        if expected_signature_sha256 is not None and self.signature_sha256 != expected_signature_sha256.lower():
+            raise ModelError(
+                f"{SIGNATURE_FILE} has SHA-256 {self.signature_sha256}, expected {expected_signature_sha256}: not the model that "
+                "was registered"
+            )
         if manifest.trust not in trusts:
             raise ModelError(
                 f"{manifest.entry} is loaded by {manifest.flavor} with trust {manifest.trust!r}, allowed: {', '.join(trusts)}; "
@@ -97,7 +107,7 @@ class WorkerModel:
             raise ModelError(
                 f"the model's environment has no {python}; serve it by an image built from its requirements.lock"
             )
-        self._gone, self._seconds, self._lock = gone, answer_seconds, threading.Lock()
+        self._gone, self._lock = gone, threading.Lock()
         self._wire, theirs = socket.socketpair()
         command = [str(python), "-I", str(_PROGRAM), str(theirs.fileno()), str(folder)]
         try:
@@ -136,12 +146,10 @@ class WorkerModel:
                 self._wire.sendall(struct.pack("<q", len(body)) + body)
                 content, columns = self._answer()
             except SlowModelError:
-                self.close()
-                self._gone()
+                self._end()
                 raise
             except (WorkerGoneError, OSError) as error:
-                self.close()
-                self._gone()
+                self._end()
                 raise WorkerGoneError(f"the model's process has ended with code {self._process.returncode}") from error
         answer = np.frombuffer(content, "<f8")
         return declared_shape(answer if columns == 0 else answer.reshape(-1, columns), len(rows), self.signature)
@@ -157,6 +165,11 @@ class WorkerModel:
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
         self._wire.close()
+
+    def _end(self) -> None:
+        self.close()
+        if self._gone is not None:
+            self._gone()
 
     def _answer(self) -> tuple[bytes, int]:
         size, columns = _ANSWER.unpack(self._exactly(_ANSWER.size))

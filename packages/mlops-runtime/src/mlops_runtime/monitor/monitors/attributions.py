@@ -16,7 +16,7 @@ from mlops_runtime.monitor.counting.baseline_cells import Numbers
 from mlops_runtime.monitor.monitors.attribution_ranking import AttributionError
 
 if TYPE_CHECKING:
-    from mlops_runtime.serving.onnx_model import Model
+    from mlops_runtime.serving.served_model import ServedModel
 
 BACKGROUND_ROWS = 50
 _SEED = 7
@@ -27,7 +27,7 @@ class ShapMissingError(AttributionError):
     """This Python has no ``shap``."""
 
 
-def attributions(model: "Model", baseline: Baseline, rows: Numbers) -> dict[str, float]:
+def attributions(model: "ServedModel", baseline: Baseline, rows: Numbers) -> dict[str, float]:
     """Return the attribution of each of a model's inputs over rows: what a baseline holds, and what a window is compared by.
 
     The same model, baseline and rows give the same values, with the same background for the holdout and for live data.

@@ -1,0 +1,77 @@
+"""Predictions of one model over one holdout, kept as a file: written in the model's own image, read in another."""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from mlops_runtime.contracts import ContractError, canonical_json, content_hash, from_json
+from mlops_runtime.contracts.model import HoldoutPredictions
+from mlops_runtime.jobs.job_environment import JobError
+
+PREDICTIONS_FILE = "predictions.parquet"
+_COLUMN = "prediction"
+_METADATA = b"mlops.predictions"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Predicted:
+    """Predictions, one a row of the holdout, and what they are of."""
+
+    values: npt.NDArray[np.float64]
+    of: HoldoutPredictions
+
+
+def holdout_sha256(folder: Path) -> str:
+    """Return the hash of a holdout: of the names and hashes of its files."""
+    return content_hash({path.name: file_sha256(path) for path in sorted(folder.glob("*.parquet"))})
+
+
+def file_sha256(path: Path) -> str:
+    """Return the SHA-256 of a file's bytes."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def write_predictions(folder: Path, predicted: Predicted) -> Path:
+    """Write them into a folder, which is made, and return the file."""
+    table = pa.table({_COLUMN: predicted.values}).replace_schema_metadata({_METADATA: canonical_json(predicted.of)})
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / PREDICTIONS_FILE
+    pq.write_table(table, path)
+    return path
+
+
+def read_predictions(path: Path, *, artifact_sha256: str | None, holdout: str, rows: int) -> Predicted:
+    """Read predictions of a model over a holdout.
+
+    Args:
+        path: The file.
+        artifact_sha256: Hash of the archive whose predictions they must be.
+        holdout: Hash of the holdout that they must be of.
+        rows: How many rows the holdout has.
+
+    Raises:
+        JobError: With everything that is another.
+    """
+    try:
+        table = pq.read_table(path)
+        of = from_json(HoldoutPredictions, (table.schema.metadata or {}).get(_METADATA, b""))
+    except (pa.ArrowException, OSError, ContractError) as error:
+        raise JobError(f"{path.name} must be a file that the predict job wrote: {error}") from error
+    problems = [
+        f"{what} {found}, expected {wanted}"
+        for what, found, wanted in (
+            ("of archive", of.artifact_sha256, artifact_sha256),
+            ("of holdout", of.holdout_sha256, holdout),
+            ("rows", table.num_rows, rows),
+        )
+        if found != wanted
+    ]
+    if problems:
+        raise JobError(f"{path.name} has predictions {'; '.join(problems)}; remove it, so that they are made again")
+    return Predicted(values=table.column(_COLUMN).to_numpy().astype(np.float64), of=of)
