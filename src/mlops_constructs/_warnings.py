@@ -31,9 +31,9 @@ IMPORTED_UNIT = ConstructWarning(
 )
 PLACEHOLDER_IMAGE = ConstructWarning(
     id="mlops-constructs:ModelImage.placeholderDigest",
-    text="image '{repository}' has the all-zero digest, which no registry has: only the embedded cloud runs it. For an account: "
-    "mlops image build --repository {repository}; mlops image push --repository {repository}; "
-    "mlops image digest --repository {repository} --write",
+    text="image '{repository}' has {digest}, which no registry has: only the embedded cloud runs it. For an account: "
+    "mlops image build{which} --repository {repository}{given}; mlops image push{which} --repository {repository}; "
+    "mlops image digest{which} --repository {repository} --write",
 )
 UNKNOWN_VALUE = ConstructWarning(
     id="mlops-constructs:StateMachine.unknownValue",

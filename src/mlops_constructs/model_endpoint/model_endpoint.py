@@ -151,7 +151,7 @@ class ModelEndpoint(ModelEndpointBase):
             self._define_served(spec, model_package_arn, rollback)
             # no function of a serving spec asks the registry here: the deployment itself fails where the image is missing
             if image.is_placeholder:
-                warn(self, PLACEHOLDER_IMAGE, repository=image.repository_name)
+                warn(self, PLACEHOLDER_IMAGE, **image.placeholder_words)
         acknowledge_endpoint(
             self,
             spec,

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
@@ -11,12 +11,20 @@ from typing import Any, Literal
 import aws_cdk as cdk
 from aws_cdk import aws_ecr_assets as ecr_assets
 from aws_cdk import aws_iam as iam
+from aws_cdk import aws_s3_assets as s3_assets
 
 from constructs import IConstruct
 from mlops_constructs._arguments import checked
 from mlops_constructs._errors import ValidationError
 from mlops_constructs._validation import check_pattern, is_file, is_known
 from mlops_runtime.image import PLACEHOLDER_DIGEST
+from mlops_runtime.image.requirements_lock import (
+    COMPILE_COMMAND,
+    IMAGE_PYTHON,
+    RequirementsError,
+    RequirementsLock,
+    stand_in,
+)
 
 Use = Literal["inference", "training"]
 Processor = Literal["cpu", "gpu"]
@@ -117,7 +125,7 @@ def _table() -> dict[str, Any]:
 @checked("InvalidImage")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelImage:
-    """An image in a private registry. Use ``from_ecr``, ``prebuilt`` or ``build``.
+    """An image in a private registry. Use ``from_ecr``, ``from_requirements``, ``prebuilt`` or ``build``.
 
     Example:
         >>> image = ModelImage.from_ecr(repository_name="mlops-runtime", digest="sha256:" + "0" * 64)
@@ -131,6 +139,8 @@ class ModelImage:
     region: str | None = None
     aws_image: PrebuiltImage | None = None
     directory: Path | None = None
+    lock: Path | None = None
+    lock_sha256: str | None = None
 
     @classmethod
     def from_ecr(
@@ -156,6 +166,41 @@ class ModelImage:
         ]
         _raise_if_any(problems)
         return cls(repository_name=repository_name, digest=digest, account=account, region=region)
+
+    @classmethod
+    def from_requirements(
+        cls,
+        lock: Path | str,
+        *,
+        repository_name: str = "mlops-model",
+        digest: str | None = None,
+        account: str | None = None,
+        region: str | None = None,
+    ) -> "ModelImage":
+        """Name the image of a model that is not ONNX: ``mlops-runtime`` and an environment made of a lock.
+
+        ``mlops image build model --requirements`` builds it. Without ``digest`` the lock's hash stands for it: the embedded cloud
+        makes the environment of the lock, which travels with the stack, and no registry of an account has it.
+
+        Args:
+            lock: File that ``uv pip compile --generate-hashes --only-binary :all:`` wrote, for Linux and Python 3.13, or universal.
+            repository_name: Name of the repository. Default: ``mlops-model``.
+            digest: ``sha256:`` and 64 hexadecimal digits of the image that was pushed. Default: that of the lock.
+            account: Account of the registry. Default: the stack's.
+            region: Region of the registry. Default: the stack's.
+
+        Raises:
+            ValidationError: If there is no such file, a requirement of it is not pinned and hashed, or it is of another Python or
+                platform than the image; it names the command that writes a right one.
+        """
+        checked_lock = _lock(Path(lock))
+        named = cls.from_ecr(
+            repository_name=repository_name,
+            digest=stand_in(checked_lock.sha256) if digest is None else digest,
+            account=account,
+            region=region,
+        )
+        return replace(named, lock=Path(lock), lock_sha256=checked_lock.sha256)
 
     @classmethod
     def prebuilt(
@@ -221,6 +266,8 @@ class ModelImage:
         if self.directory is not None:
             return self._asset(scope, self.directory).image_uri
         stack = cdk.Stack.of(scope)
+        if self.lock is not None and self.is_placeholder:
+            _add_lock(stack, self.lock, str(self.lock_sha256))
         region = stack.region if self.region is None else self.region
         repository = f"{self._registry_account(scope)}.dkr.ecr.{region}.{stack.url_suffix}/{self.repository_name}"
         if self.digest is None and self.aws_image is not None:
@@ -263,8 +310,20 @@ class ModelImage:
 
     @property
     def is_placeholder(self) -> bool:
-        """Whether the digest is all zeros: what ``cdk.json`` has before an image was built; only the embedded cloud runs it."""
-        return self.digest == PLACEHOLDER_DIGEST
+        """Whether the digest is all zeros, as in ``cdk.json`` before an image was built, or that of a lock of requirements.
+
+        Only the embedded cloud runs such an image.
+        """
+        is_of_lock = self.lock_sha256 is not None and self.digest == stand_in(self.lock_sha256)
+        return is_of_lock or self.digest == PLACEHOLDER_DIGEST
+
+    @property
+    def placeholder_words(self) -> dict[str, str]:
+        """What the warning of a placeholder says of it."""
+        if self.lock is None:
+            return {"repository": self.repository_name, "digest": "the all-zero digest", "which": "", "given": ""}
+        given = f" --requirements {self.lock} --runtime <registry>/mlops-runtime@sha256:<digest>"
+        return {"repository": self.repository_name, "digest": "the digest of a lock", "which": " model", "given": given}
 
     def register_statement(self, scope: IConstruct) -> iam.PolicyStatement:
         """Return what a role needs of the image's repository, and of no other, to register a model package that names it.
@@ -332,6 +391,35 @@ def _mapping(stack: cdk.Stack, image: PrebuiltImage) -> cdk.CfnMapping:
         return known
     rows = {region: {"account": account} for region, account in image.accounts.items()}
     return cdk.CfnMapping(stack, name, mapping=rows)
+
+
+def _lock(path: Path) -> RequirementsLock:
+    """Return a lock that the image can be built of."""
+    if not is_file(path):
+        raise ValidationError(
+            "InvalidImage", [f"lock must be a file, got {str(path)!r}; write it with: {COMPILE_COMMAND}"]
+        )
+    try:
+        found = RequirementsLock.parsed(path.read_bytes())
+    except RequirementsError as error:
+        raise ValidationError("InvalidImage", [f"lock {str(path)!r}: {error}"]) from error
+    problems = [found.python_problem(IMAGE_PYTHON), found.platform_problem("linux")]
+    _raise_if_any(
+        [
+            None
+            if problem is None
+            else f"lock {str(path)!r}: {problem}, as the image has; write it with: {COMPILE_COMMAND}"
+            for problem in problems
+        ]
+    )
+    return found
+
+
+def _add_lock(stack: cdk.Stack, lock: Path, sha256: str) -> None:
+    """Let a lock travel with a stack, once, under a name that follows from its hash alone."""
+    name = f"RequirementsLock{sha256[:8]}"
+    if stack.node.try_find_child(name) is None:
+        s3_assets.Asset(stack, name, path=str(lock), asset_hash=sha256, asset_hash_type=cdk.AssetHashType.CUSTOM)
 
 
 def _raise_if_any(problems: list[str | None]) -> None:

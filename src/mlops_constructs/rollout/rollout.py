@@ -168,7 +168,7 @@ class Rollout(Construct):
         assert isinstance(resource, cdk.CfnResource)  # noqa: S101 - what CustomResource defines
         resource.add_property_override("Images", list(self._images))
         if image.is_placeholder:
-            warn(self, PLACEHOLDER_IMAGE, repository=image.repository_name)
+            warn(self, PLACEHOLDER_IMAGE, **image.placeholder_words)
 
     def grant_deploy(self, grantee: iam.IGrantable) -> iam.Grant:
         """Grant starting the Deploy machine, for example to roll back by hand, and aborting a running rollout.

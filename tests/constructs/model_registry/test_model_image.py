@@ -3,6 +3,8 @@
 Images by digest, and by tag for jobs.
 """
 
+import hashlib
+import json
 import re
 import shutil
 import subprocess
@@ -14,7 +16,10 @@ import pytest
 from aws_cdk.assertions import Template
 
 from mlops_constructs import ModelImage, ValidationError
+from mlops_constructs._warnings import PLACEHOLDER_IMAGE
 from mlops_constructs.model_registry.model_image import _table, find_image
+from mlops_runtime.image import PLACEHOLDER_DIGEST
+from mlops_runtime.image.requirements_lock import COMPILE_COMMAND, asset_name
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -269,3 +274,81 @@ def test_fails_on_a_folder_without_a_dockerfile(tmp_path: Path) -> None:
     """Before anything is synthesized."""
     with pytest.raises(ValidationError, match="InvalidImage: directory must hold a Dockerfile, got"):
         ModelImage.build(tmp_path)
+
+
+HASH = f"--hash=sha256:{'0a' * 32}"
+
+
+def written_lock(folder: Path, content: str = f"numpy==2.5.5 {HASH}\n") -> Path:
+    """Write a lock."""
+    path = folder / "requirements.lock"
+    path.write_text(content)
+    return path
+
+
+def test_an_environment_stands_for_an_image_by_the_hash_of_its_lock(tmp_path: Path) -> None:
+    """Until it was built; then by the digest that was pushed."""
+    lock = written_lock(tmp_path)
+    digest = f"sha256:{hashlib.sha256(lock.read_bytes()).hexdigest()}"
+
+    image = ModelImage.from_requirements(lock)
+    built = ModelImage.from_requirements(str(lock), repository_name="team/forecast", digest=DIGEST)
+
+    assert (image.repository_name, image.digest, image.is_placeholder) == ("mlops-model", digest, True)
+    assert (built.repository_name, built.digest, built.is_placeholder) == ("team/forecast", DIGEST, False)
+
+
+def test_a_lock_travels_with_each_stack_that_runs_it(tmp_path: Path) -> None:
+    """Once, by a name that follows from its hash, wherever it lay; a template does not show it."""
+    lock = written_lock(tmp_path)
+    app = cdk.App(outdir=str(tmp_path / "out"))
+    stack = cdk.Stack(app, "S")
+    image = ModelImage.from_requirements(lock)
+
+    cdk.CfnOutput(stack, "A", value=image.uri(stack))
+    cdk.CfnOutput(stack, "B", value=image.serving_uri(stack))
+    app.synth()
+
+    name = asset_name(hashlib.sha256(lock.read_bytes()).hexdigest())
+    files = json.loads((tmp_path / "out" / "S.assets.json").read_text())["files"]
+    (destination,) = files[name]["destinations"].values()
+    assert destination["objectKey"] == f"{name}.lock"
+    assert (tmp_path / "out" / files[name]["source"]["path"]).read_bytes() == lock.read_bytes()
+    assert name not in (tmp_path / "out" / "S.template.json").read_text()
+
+
+def test_a_lock_stays_where_its_image_was_built(tmp_path: Path) -> None:
+    """The image has the environment."""
+    stack = cdk.Stack(cdk.App(), "S")
+    ModelImage.from_requirements(written_lock(tmp_path), digest=DIGEST).uri(stack)
+    assert [child.node.id for child in stack.node.children if "Lock" in child.node.id] == []
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        ("numpy>=2\n", "'numpy>=2' must be pinned as name==version"),
+        (f"# uv pip compile --python-version 3.12\nnumpy==2.5.5 {HASH}\n", "the lock is of Python 3.12, got 3.13"),
+        (f"# uv pip compile --python-platform macos\nnumpy==2.5.5 {HASH}\n", "'aarch64-apple-darwin', got linux"),
+    ],
+)
+def test_fails_on_a_lock_that_the_image_cannot_be_built_of(tmp_path: Path, content: str, problem: str) -> None:
+    """At synth, with the command that writes a right one."""
+    with pytest.raises(ValidationError, match=r"InvalidImage: lock '.*requirements\.lock'") as caught:
+        ModelImage.from_requirements(written_lock(tmp_path, content))
+    assert problem in str(caught.value)
+    assert COMPILE_COMMAND in str(caught.value)
+
+
+def test_fails_without_a_lock(tmp_path: Path) -> None:
+    """The command that writes one is named."""
+    with pytest.raises(ValidationError, match=r"lock must be a file, got '.*none.lock'; write it with: uv pip compile"):
+        ModelImage.from_requirements(tmp_path / "none.lock")
+
+
+def test_a_placeholder_is_warned_of_with_the_commands_that_build_it(tmp_path: Path) -> None:
+    """Those of its own image."""
+    words = ModelImage.from_requirements(written_lock(tmp_path)).placeholder_words
+    assert PLACEHOLDER_IMAGE.text.format(**words).endswith("mlops image digest model --repository mlops-model --write")
+    ours = ModelImage.from_ecr(repository_name="mlops-runtime", digest=PLACEHOLDER_DIGEST).placeholder_words
+    assert "mlops image build --repository mlops-runtime; mlops" in PLACEHOLDER_IMAGE.text.format(**ours)
