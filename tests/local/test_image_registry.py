@@ -1,9 +1,12 @@
 """Which images the embedded registry has. Source: BatchGetImage's errors and failures in botocore, ecr 2015-09-21."""
 
+import hashlib
 import json
 
 import pytest
 from botocore.exceptions import ClientError
+
+from mlops_runtime.image.requirements_lock import asset_name
 
 ZERO, OTHER = "sha256:" + "0" * 64, "sha256:" + "1" * 64
 
@@ -56,3 +59,22 @@ def test_a_role_is_asked_for_the_repository(cloud, make_role, acting_as, allow):
     assert ecr.batch_get_image(repositoryName="mlops-runtime", imageIds=[{"imageDigest": ZERO}])["images"]
     with pytest.raises(ClientError, match="AccessDenied"):
         ecr.batch_get_image(repositoryName="mlops-explain", imageIds=[{"imageDigest": ZERO}])
+
+
+def test_a_lock_of_a_stack_stands_in_for_its_image(cloud, unique):
+    """In any repository; a lock that makes no environment here is there too, and says why where it is to run."""
+    s3, ecr = cloud.client("s3"), cloud.client("ecr")
+    s3.create_bucket(Bucket=f"{unique}-assets")
+    digests = []
+    for head in ("", "# uv pip compile --python-platform windows\n"):
+        lock = f"{head}one==1.0 --hash=sha256:{'0a' * 32}\n".encode()
+        digests.append(hashlib.sha256(lock).hexdigest())
+        s3.put_object(Bucket=f"{unique}-assets", Key=f"{asset_name(digests[-1])}.lock", Body=lock)
+
+    ids = [{"imageDigest": f"sha256:{digest}"} for digest in digests]
+    answer = ecr.batch_get_image(repositoryName="team/forecast", imageIds=[*ids, {"imageDigest": OTHER}])
+    (found,) = ecr.describe_images(repositoryName="team/forecast", imageIds=ids[:1])["imageDetails"]
+
+    assert [image["imageId"] for image in answer["images"]] == ids
+    assert [failure["imageId"] for failure in answer["failures"]] == [{"imageDigest": OTHER}]
+    assert found["imageDigest"] == ids[0]["imageDigest"]

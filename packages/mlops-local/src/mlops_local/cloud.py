@@ -185,6 +185,7 @@ class Cloud:
             "recorded": [f"{row.stack}/{row.logical_id} ({row.resource_type})" for row in recorded],
             "monitoring": self.call("/_mlops/monitoring")["monitoring"],
             "clusters": self.call("/_mlops/clusters")["clusters"],
+            "model_processes": self.call("/_mlops/model-environments"),
             "load_balancing": self.call("/_mlops/load-balancers"),
             "hosts": self.call("/_mlops/egress"),
             "clock": self.clock(),

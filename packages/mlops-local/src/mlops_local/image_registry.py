@@ -1,7 +1,8 @@
 """The registry of the embedded cloud: images that were pushed, and those that this machine stands in for.
 
 Nothing is pulled here. For each repository of :mod:`mlops_local.runners` the all-zero digest of ``cdk.json`` names this machine's
-own code, and a tag names the stand-in of an image that AWS publishes. Any other digest must have been pushed.
+own code, and a tag names the stand-in of an image that AWS publishes. The hash of a lock that a stack brought names the environment
+that is made of it. Any other digest must have been pushed.
 """
 
 import json
@@ -11,7 +12,7 @@ from ministack.core.responses import get_account_id
 from ministack.services import ecr
 
 from mlops_local import compat
-from mlops_local.runners import runners
+from mlops_local.runners import UnknownImageError, lock, runners
 from mlops_runtime.image import PLACEHOLDER_DIGEST
 
 compat.expect("ministack.services.ecr", _batch_get_image="(data)", _describe_images="(data)")
@@ -41,11 +42,11 @@ def install() -> None:
 
     def describe_images(data: dict[str, Any]) -> Response:
         name, asked = str(data.get("repositoryName", "")), data.get("imageIds", [])
-        if name in runners() and asked == [{"imageDigest": PLACEHOLDER_DIGEST}]:
+        if len(asked) == 1 and "imageDigest" in asked[0] and _stands_in(name, asked[0]):
             detail = {
                 "registryId": data.get("registryId", get_account_id()),
                 "repositoryName": name,
-                "imageDigest": PLACEHOLDER_DIGEST,
+                "imageDigest": asked[0]["imageDigest"],
                 "imageTags": [],
             }
             return 200, {"Content-Type": _JSON}, json.dumps({"imageDetails": [detail]}).encode()
@@ -56,7 +57,13 @@ def install() -> None:
 
 
 def _stands_in(repository: str, image_id: dict[str, str]) -> bool:
-    return repository in runners() and (image_id.get("imageDigest") == PLACEHOLDER_DIGEST or "imageTag" in image_id)
+    digest = image_id.get("imageDigest", "")
+    if repository in runners():
+        return digest == PLACEHOLDER_DIGEST or "imageTag" in image_id
+    try:
+        return lock(f"{repository}@{digest}") is not None
+    except UnknownImageError:
+        return True  # it is there; whoever runs it is told why it does not run here
 
 
 def _image(data: dict[str, Any], repository: str, image_id: dict[str, str]) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Stand-ins for container images: one table, from the image's repository name to commands of this machine.
 
-An image whose repository is not in the table is refused by name: nothing is ever run that only pretends to be the image.
+An image whose repository is not in the table is refused by name: nothing is ever run that only pretends to be the image. An image
+whose digest is the hash of a lock that a stack brought runs as ``mlops-runtime``, with the environment of that lock.
 """
 
 import json
@@ -9,6 +10,10 @@ import re
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+
+from mlops_local import model_environments
+from mlops_local.model_environments import ModelEnvironmentError
+from mlops_runtime.image.requirements_lock import RequirementsLock
 
 _PYTHON = re.compile(r"(.*/)?python(3(\.\d+)?)?")
 # SageMaker's Spark container runs an application with it, which makes its own session: one process here, with Spark inside
@@ -43,13 +48,14 @@ STAND_INS: Mapping[str, str] = {
     "sagemaker-model-monitor-groundtruth-merger": "mlops_runtime.jobs.model_monitor_merge",
     "sagemaker-clarify-processing": "mlops_runtime.jobs.model_monitor_clarify",
 }
+# the commands that the image has in bin/
+_RUNTIME = Runner(
+    serve=("-m", "mlops_runtime.serving", "serve"),
+    train=("-m", "mlops_runtime.jobs.train"),
+    process=(),
+)
 RUNNERS: Mapping[str, Runner] = {
-    # the commands that the image has in bin/
-    "mlops-runtime": Runner(
-        serve=("-m", "mlops_runtime.serving", "serve"),
-        train=("-m", "mlops_runtime.jobs.train"),
-        process=(),
-    ),
+    "mlops-runtime": _RUNTIME,
     # the same with shap, where this Python finds it; a job says so where it does not
     "mlops-explain": Runner(),
     **{image: Runner(train=("-m", module)) for image, module in STAND_INS.items()},
@@ -83,17 +89,53 @@ def runner(image: str) -> Runner:
     """Return the row of an image.
 
     Raises:
-        UnknownImageError: No row has its repository name.
+        UnknownImageError: No row has its repository name, and its digest is of no lock that makes an environment here.
     """
     table = runners()
     name = repository(image)
-    if name not in table:
-        known = ", ".join(map(repr, sorted(table)))
-        raise UnknownImageError(
-            f"no runner for image repository {name!r} (image {image!r}); mlops_local/runners.py has {known}: "
-            "use one of them, or add a row"
-        )
-    return table[name]
+    if name in table:
+        return table[name]
+    if lock(image) is not None:
+        return _RUNTIME
+    known = ", ".join(map(repr, sorted(table)))
+    raise UnknownImageError(
+        f"no runner for image repository {name!r} (image {image!r}); mlops_local/runners.py has {known}: "
+        "use one of them, or add a row; an image of ModelImage.from_requirements(lock) runs here without digest="
+    )
+
+
+def lock(image: str) -> RequirementsLock | None:
+    """Return the lock that an image's digest is the hash of, where a stack brought one.
+
+    Raises:
+        UnknownImageError: It makes no environment on this machine.
+    """
+    digest = image.partition("@sha256:")[2]
+    if not digest or repository(image) in runners():
+        return None
+    try:
+        return model_environments.lock_of(digest)
+    except ModelEnvironmentError as error:
+        raise UnknownImageError(f"image repository {repository(image)!r}: {error}") from error
+
+
+def environment(image: str, *, has_network: bool = False) -> dict[str, str]:
+    """Return the variables that an image sets itself; the first call for a lock makes its environment, in seconds or minutes.
+
+    Args:
+        image: Image URI.
+        has_network: Whether a script of the model may use the network. Default: it may not, where the kernel allows that.
+
+    Raises:
+        UnknownImageError: The environment cannot be made.
+    """
+    found = lock(image)
+    if found is None:
+        return {}
+    try:
+        return model_environments.variables(found, model_environments.root(), has_network=has_network)
+    except ModelEnvironmentError as error:
+        raise UnknownImageError(f"image repository {repository(image)!r}: {error}") from error
 
 
 def serve_command(image: str) -> list[str]:

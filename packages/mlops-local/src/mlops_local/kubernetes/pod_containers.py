@@ -110,7 +110,7 @@ def environment(container: Mapping[str, Any], place: Place, mounts: Mapping[str,
     """Return a container's whole environment.
 
     Raises:
-        ContainerError: For a value from a source that there is not here.
+        ContainerError: For a value from a source that there is not here, or an image whose environment cannot be made.
     """
     if container.get("envFrom"):
         raise ContainerError("CreateContainerConfigError", "envFrom is not in the embedded cloud; name the variables")
@@ -134,7 +134,11 @@ def environment(container: Mapping[str, Any], place: Place, mounts: Mapping[str,
         "SAGEMAKER_BIND_TO_PORT": str(place.port),
         "MLOPS_LOCAL_CLOCK": str(settings.clock_file()),
     }
-    return base | given | ours
+    try:
+        image = runners.environment(container["image"])
+    except runners.UnknownImageError as error:
+        raise ContainerError("ErrImagePull", str(error)) from error
+    return image | base | given | ours
 
 
 def variables(container: Mapping[str, Any]) -> dict[str, str]:

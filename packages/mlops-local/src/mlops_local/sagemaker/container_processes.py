@@ -374,15 +374,22 @@ def run(job: Job, env: dict[str, str]) -> tuple[End, int]:
 
     Returns:
         How it ended, and its exit code.
+
+    Raises:
+        JobError: The environment of its image cannot be made.
     """
     limit = float(job.record.get("StoppingCondition", {}).get("MaxRuntimeInSeconds", _DAY))
     if job.is_stopping:
         return End.STOPPED, 0
+    try:
+        image = runners.environment(job.image, has_network=not job.isolated)
+    except runners.UnknownImageError as error:
+        raise JobError(str(error)) from error
     # claim: log-streams-begin-with-the-job
     logs = LogStream(job.group, f"{job.name}/algo-1-{int(clock.now())}", job.identity)
     process = Process(
         [mapped(job.root, part) for part in job.command],
-        env=environment(job.root, job.given, job.identity, isolated=job.isolated) | env,
+        env=image | environment(job.root, job.given, job.identity, isolated=job.isolated) | env,
         cwd=job.root,
         logs=logs,
     )

@@ -253,7 +253,13 @@ def _launch(endpoint: str, config: str, variant: Record) -> Server:
     (root / "model").mkdir()
     if "ModelDataUrl" in container:
         _unpack(container["ModelDataUrl"], identity, root)
-    env = environment(root, container.get("Environment", {}), identity, isolated=model["EnableNetworkIsolation"])
+    try:
+        image = runners.environment(container["Image"])
+    except runners.UnknownImageError as error:
+        raise FleetError(str(error)) from error
+    env = image | environment(
+        root, container.get("Environment", {}), identity, isolated=model["EnableNetworkIsolation"]
+    )
     env |= {"SM_MODEL_DIR": str(root / "model"), "MLOPS_BIND_HOST": "127.0.0.1", "MLOPS_HOSTS": "127.0.0.1,localhost"}
     server = Server(
         variant=name,
