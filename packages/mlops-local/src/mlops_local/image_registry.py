@@ -63,7 +63,7 @@ def _stands_in(repository: str, image_id: dict[str, str]) -> bool:
     try:
         return lock(f"{repository}@{digest}") is not None
     except UnknownImageError:
-        return True  # it is there; whoever runs it is told why it does not run here
+        return True  # it is there; a job that names it fails with the reason
 
 
 def _image(data: dict[str, Any], repository: str, image_id: dict[str, str]) -> dict[str, Any]:

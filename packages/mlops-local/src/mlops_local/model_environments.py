@@ -1,4 +1,4 @@
-"""Environments of models that are not ONNX: what stands for the image ``mlops-model`` on this machine.
+"""Environments of models that are not ONNX, in place of the image ``mlops-model`` on this machine.
 
 An image whose digest is the SHA-256 of a lock of requirements runs in an environment that uv makes of the lock, once, below the
 cloud's home. The lock came to the bucket of assets with the stack that names the image. Nothing is built: wheels alone, by hash.
@@ -193,7 +193,7 @@ def uv() -> str:
     """Return the path of uv: that of the variable ``UV``, on the path, or of the installed package.
 
     Raises:
-        ModelEnvironmentError: There is none.
+        ModelEnvironmentError: It is not installed.
     """
     named = os.environ.get("UV") or shutil.which("uv")
     if named is not None:

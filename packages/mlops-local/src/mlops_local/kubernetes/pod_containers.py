@@ -134,6 +134,7 @@ def environment(container: Mapping[str, Any], place: Place, mounts: Mapping[str,
         "SAGEMAKER_BIND_TO_PORT": str(place.port),
         "MLOPS_LOCAL_CLOCK": str(settings.clock_file()),
     }
+    # claim: job-image-must-be-known
     try:
         image = runners.environment(container["image"])
     except runners.UnknownImageError as error:

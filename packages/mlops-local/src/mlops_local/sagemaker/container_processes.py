@@ -381,6 +381,7 @@ def run(job: Job, env: dict[str, str]) -> tuple[End, int]:
     limit = float(job.record.get("StoppingCondition", {}).get("MaxRuntimeInSeconds", _DAY))
     if job.is_stopping:
         return End.STOPPED, 0
+    # claim: job-image-must-be-known
     try:
         image = runners.environment(job.image, has_network=not job.isolated)
     except runners.UnknownImageError as error:

@@ -253,6 +253,7 @@ def _launch(endpoint: str, config: str, variant: Record) -> Server:
     (root / "model").mkdir()
     if "ModelDataUrl" in container:
         _unpack(container["ModelDataUrl"], identity, root)
+    # claim: job-image-must-be-known
     try:
         image = runners.environment(container["Image"])
     except runners.UnknownImageError as error:

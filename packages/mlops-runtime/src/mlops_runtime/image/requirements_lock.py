@@ -16,7 +16,7 @@ IMAGE_PYTHON = "3.13"
 _COMPILE = "uv pip compile --generate-hashes --only-binary :all:"
 _FILES = "requirements.in -o requirements.lock"
 COMPILE_COMMAND = f"{_COMPILE} --python-platform x86_64-manylinux_2_28 --python-version {IMAGE_PYTHON} {_FILES}"
-# one lock for the image and for whatever Python and platform this machine has
+# one lock for the image and for the Python and platform of a machine that develops
 UNIVERSAL_COMMAND = f"{_COMPILE} --universal --python-version 3.11 {_FILES}"
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(?:\[[A-Za-z0-9._, -]*\])?")
