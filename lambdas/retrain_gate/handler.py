@@ -24,6 +24,7 @@ JUDGE = Judge(
     spec=from_json(GateSpec, os.environ["GATE"]),
     signing_key=os.environ["SIGNING_KEY"],
     automation=Automation.from_environment(os.environ, boto3.client("dynamodb")),
+    trust=tuple(os.environ["MLOPS_TRUST"].split(",")) if "MLOPS_TRUST" in os.environ else None,
 )
 
 

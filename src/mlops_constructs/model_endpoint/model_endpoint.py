@@ -83,8 +83,8 @@ class ModelEndpoint(ModelEndpointBase):
         capture: What is kept of calls. Default: nothing, so no monitor can run.
         rollout: How a new model takes over. Default: a canary of half the instances, ten minutes of bake; all at once where a
             fleet has one instance or may scale to that, and on serverless and Inf1 capacity, which SageMaker does not watch.
-        network_isolation: Whether containers are kept from any network call. Default: they are; serverless inference does not
-            support it.
+        network_isolation: Whether containers are kept from any network call; they must be where the registry allows pickles.
+            Default: they are; serverless inference does not support it.
         encrypt_volumes: Whether volumes of instances are encrypted with the unit's key. Default: where the instance types take
             one; local storage is encrypted by the instance itself.
         ownership: Who makes the endpoint. Default: the Deploy machine.
@@ -141,7 +141,7 @@ class ModelEndpoint(ModelEndpointBase):
             is_isolated=not capacity.is_serverless if network_isolation is None else network_isolation,
             is_encrypted=capacity.takes_key if encrypt_volumes is None else encrypt_volumes,
         )
-        raise_if_any(self, "InvalidModelEndpoint", capacity_problems(judged(spec)))
+        raise_if_any(self, "InvalidModelEndpoint", [*capacity_problems(judged(spec)), _trust_problem(registry, spec)])
         self._alarms = self._define_alarms(ownership)
         self._rollout: Rollout | None = None
         if model_package_arn is None:
@@ -379,3 +379,13 @@ def _ownership_problems(ownership: Ownership, model_package_arn: str | None) -> 
         return ["model_package_arn must be given with Ownership.CLOUDFORMATION: the stack says which model serves"]
     allowed = "the ARN of a model package version"
     return [check_pattern("model_package_arn", model_package_arn, pattern=_PACKAGE, allowed=allowed)]
+
+
+def _trust_problem(registry: IModelRegistry, spec: ServingSpec) -> str | None:
+    if spec.network_isolation or "pickle" not in registry.trust:
+        return None
+    fix = "leave network_isolation out" if spec.serverless is None else "serve it by instances"
+    return (
+        f"{registry.group_name} allows pickles, which may run any code, so network_isolation must be on, got "
+        f"{spec.network_isolation}; {fix}, or take 'pickle' from the registry's trust"
+    )

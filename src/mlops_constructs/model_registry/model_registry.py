@@ -1,6 +1,6 @@
 """The registry of one model: its packages, who approves them, and how people hear that one waits."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import aws_cdk as cdk
 import jsii
@@ -19,6 +19,7 @@ from mlops_constructs.model_registry.registry_access import ImportedRegistry, Re
 from mlops_constructs.model_registry.registry_interface import IModelRegistry
 from mlops_constructs.unit_interface import IBusinessUnit
 from mlops_runtime.contracts import to_dict
+from mlops_runtime.contracts.model_manifest import TRUSTED, Trust
 from mlops_runtime.registry.package_approval import ApprovalRule, RegistryEntry, registry_parameter
 
 
@@ -36,18 +37,28 @@ class ModelRegistry(RegistryBase):
         business_unit: The unit.
         name: Name of the model: 2 to 20 lower-case letters, digits, hyphens; the group is ``<unit>-<name>``.
         approval: How a package that passed the gate becomes approved. Default: by a person, whom the unit's topic notifies.
+        trust: What loading a model may do: read ``data``, run ``code`` of the model's own, or unpickle. A model that does more is
+            not registered, approved or deployed. Default: ``("data", "code")``. Where it has ``pickle``, endpoints need network
+            isolation.
 
     Raises:
-        ValidationError: If the name is not allowed.
+        ValidationError: If the name or trust is not allowed.
 
     Example:
         >>> registry = ModelRegistry(self, "Registry", business_unit=unit, name="forecast", approval=Approval.automatic())
     """
 
     def __init__(
-        self, scope: Construct, id: str, *, business_unit: IBusinessUnit, name: str, approval: Approval | None = None
+        self,
+        scope: Construct,
+        id: str,
+        *,
+        business_unit: IBusinessUnit,
+        name: str,
+        approval: Approval | None = None,
+        trust: Sequence[Trust] = TRUSTED,
     ) -> None:
-        super().__init__(scope, id, business_unit=business_unit, name=name, approval=approval)
+        super().__init__(scope, id, business_unit=business_unit, name=name, approval=approval, trust=trust)
         self._machines, self._locations = _Listed(), _Listed()
         group = sagemaker.CfnModelPackageGroup(
             self,
@@ -74,6 +85,7 @@ class ModelRegistry(RegistryBase):
         business_unit: IBusinessUnit,
         name: str,
         approval: Approval | None = None,
+        trust: Sequence[Trust] = TRUSTED,
     ) -> IModelRegistry:
         """Import the registry of another stack of the unit: to read, review and approve its packages, and to register new ones.
 
@@ -87,16 +99,18 @@ class ModelRegistry(RegistryBase):
             name: Name of the model; the group is ``<unit>-<name>``.
             approval: How packages are approved there; it names the approvers' role, where that is needed. Default: by a person,
                 in a role that is not known here.
+            trust: What loading a model may do there; a pipeline of this stack registers nothing that does more. Default:
+                ``("data", "code")``.
 
         Raises:
-            ValidationError: If the name is not allowed.
+            ValidationError: If the name or trust is not allowed.
 
         Example:
             >>> imported = ModelRegistry.from_registry_name(self, "Imported", business_unit=unit, name="returns")
             >>> imported.group_name
             'demand-returns'
         """
-        return ImportedRegistry(scope, id, business_unit=business_unit, name=name, approval=approval)
+        return ImportedRegistry(scope, id, business_unit=business_unit, name=name, approval=approval, trust=trust)
 
     @property
     def approval_environment(self) -> Mapping[str, str]:
@@ -146,7 +160,11 @@ class ModelRegistry(RegistryBase):
         )
 
     def _render_rule(self) -> dict[str, object]:
-        rule = ApprovalRule(approvers=(self._approver.role_arn,), timeout_seconds=self._timeout_seconds)
+        rule = ApprovalRule(
+            approvers=(self._approver.role_arn,),
+            timeout_seconds=self._timeout_seconds,
+            trust=None if self.trust == TRUSTED else self.trust,
+        )
         # pipelines and endpoints are defined later: they are known when the template is written
         later = {"machines": cdk.Lazy.list(self._machines), "artifacts": cdk.Lazy.list(self._locations)}
         return {**to_dict(rule), **later}

@@ -1,7 +1,8 @@
 """What a registry's names allow, defined here or imported: grants on its packages, and how people hear that one waits."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import reduce
+from typing import get_args
 
 import aws_cdk as cdk
 from aws_cdk import aws_iam as iam
@@ -14,21 +15,42 @@ from mlops_constructs._validation import check_pattern, raise_if_any
 from mlops_constructs.model_registry.approval import DEFAULT_TIMEOUT, Approval, waiting_message
 from mlops_constructs.model_registry.package_permissions import READ, UPDATE, status_conditions
 from mlops_constructs.unit_interface import IBusinessUnit
+from mlops_runtime.contracts.model_manifest import TRUSTED, Trust
+from mlops_runtime.registry.model_package import MLOPS_TRUST
 from mlops_runtime.registry.package_approval import registry_parameter
 
 # "<unit>-<name>" is also the endpoint's name, of at most 63 characters, and the start of job names
 _NAME = r"[a-z][a-z0-9-]{0,18}[a-z0-9]"
 
 
+_TRUSTS = get_args(Trust)
+
+
+def _trust_problem(trust: Sequence[str]) -> str | None:
+    if "data" in trust and len(set(trust)) == len(trust) and set(trust) <= set(_TRUSTS):
+        return None
+    allowed = ", ".join(map(repr, _TRUSTS))
+    return f"trust must be 'data', which every ONNX model is, and none, one or both of the others of {allowed}, got {trust!r}"
+
+
 class RegistryBase(Construct):
     """A package group by its name, with how its packages are approved."""
 
     def __init__(
-        self, scope: Construct, id: str, *, business_unit: IBusinessUnit, name: str, approval: Approval | None
+        self,
+        scope: Construct,
+        id: str,
+        *,
+        business_unit: IBusinessUnit,
+        name: str,
+        approval: Approval | None,
+        trust: Sequence[Trust],
     ) -> None:
         super().__init__(scope, id)
         allowed = "2 to 20 lower-case letters, digits or hyphens, starting with a letter"
-        raise_if_any(self, "InvalidModelRegistry", [check_pattern("name", name, pattern=_NAME, allowed=allowed)])
+        problems = [check_pattern("name", name, pattern=_NAME, allowed=allowed), _trust_problem(trust)]
+        raise_if_any(self, "InvalidModelRegistry", problems)
+        self._trust = tuple(sorted(trust, key=_TRUSTS.index))
         self._unit = business_unit
         self._group_name = f"{business_unit.name}-{name}"
         self._approval = Approval.manual() if approval is None else approval
@@ -62,6 +84,16 @@ class RegistryBase(Construct):
     def approval(self) -> Approval:
         """How a package becomes approved."""
         return self._approval
+
+    @property
+    def trust(self) -> tuple[Trust, ...]:
+        """What loading a model may do."""
+        return self._trust
+
+    @property
+    def trust_environment(self) -> Mapping[str, str]:
+        """Environment by which a job or function knows what loading a model may do; empty for what it takes without a word."""
+        return {} if self._trust == TRUSTED else {MLOPS_TRUST: ",".join(self._trust)}
 
     @property
     def approver_role(self) -> iam.IRole:
@@ -168,9 +200,16 @@ class ImportedRegistry(RegistryBase):
     """The package group of another stack of the unit. Define one with ``ModelRegistry.from_registry_name``."""
 
     def __init__(
-        self, scope: Construct, id: str, *, business_unit: IBusinessUnit, name: str, approval: Approval | None
+        self,
+        scope: Construct,
+        id: str,
+        *,
+        business_unit: IBusinessUnit,
+        name: str,
+        approval: Approval | None,
+        trust: Sequence[Trust],
     ) -> None:
-        super().__init__(scope, id, business_unit=business_unit, name=name, approval=approval)
+        super().__init__(scope, id, business_unit=business_unit, name=name, approval=approval, trust=trust)
         stack, entry = cdk.Stack.of(self), registry_parameter(unit=business_unit.name, group=self._group_name)
         self._group_arn = stack.format_arn(
             service="sagemaker", resource="model-package-group", resource_name=self._group_name

@@ -7,6 +7,7 @@ from aws_cdk import aws_iam as iam
 
 from mlops_constructs.model_registry.approval import Approval
 from mlops_constructs.unit_interface import IBusinessUnit
+from mlops_runtime.contracts.model_manifest import Trust
 
 
 class IModelRegistry(Protocol):
@@ -35,6 +36,16 @@ class IModelRegistry(Protocol):
     @property
     def approval(self) -> Approval:
         """How a package becomes approved."""
+        ...
+
+    @property
+    def trust(self) -> tuple[Trust, ...]:
+        """What loading a model may do."""
+        ...
+
+    @property
+    def trust_environment(self) -> Mapping[str, str]:
+        """Environment by which a job or function knows what loading a model may do; empty for what it takes without a word."""
         ...
 
     @property

@@ -22,7 +22,8 @@ class JobEnvironment:
 
     ``roles`` has one role ARN for each of ``set``, ``prep``, ``train`` and ``eval`` that there is; ``training_set`` is the prefix
     of one training's set, an expression without braces, ``training_set_id`` the variable of its id where the machine knows it.
-    ``maximum_wait`` asks for spare capacity.
+    ``maximum_wait`` asks for spare capacity. ``trust`` are variables by which a job knows what loading a model may do;
+    empty for the default.
     """
 
     pipeline: str
@@ -43,6 +44,7 @@ class JobEnvironment:
     maximum_wait: int | None = None
     has_checkpoints: bool = False
     training_set_id: str | None = None
+    trust: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,7 +144,7 @@ def training_job(
         "EnableNetworkIsolation": jobs.is_isolated,
         "Tags": jobs.tags.as_tags(),
     }
-    environment = dict(jobs.environment)
+    environment = {**jobs.environment, **jobs.trust}
     if jobs.training_set_id is not None:
         environment[TRAINING_SET_ID] = f"{{% {jobs.training_set_id} %}}"
         tag = {"Key": TRAINING_SET_TAG, "Value": f"{{% {jobs.training_set_id} %}}"}
@@ -171,7 +173,8 @@ def evaluation_job(jobs: JobEnvironment, plan: EvaluationPlan, *, has_champion: 
         inputs["champion"] = "{% $champion.artifact_uri %}"
         arguments += ["--champion-sha256", "{% $champion.artifact_sha256 %}"]
     outputs = {"report": f"{report} %}}"}
-    return _processing(jobs, "eval", "evaluate", arguments, inputs=inputs, outputs=outputs, is_isolated=True)
+    job = _processing(jobs, "eval", "evaluate", arguments, inputs=inputs, outputs=outputs, is_isolated=True)
+    return job | ({"Environment": dict(jobs.trust)} if jobs.trust else {})
 
 
 def evaluation_prefix(jobs: JobEnvironment) -> str:

@@ -40,6 +40,8 @@ _FROM_GATE = (
     "code",
     "container_fields",
     "container_sha256",
+    "flavor",
+    "trust",
 )
 
 
@@ -115,21 +117,24 @@ def registration_states(plan: Registration, *, partition: str) -> dict[str, Stat
     }
 
 
+def _of_gate(*names: str) -> str:
+    """Return an expression of what the gate answered of these; a model that is ONNX has no flavor and no trust."""
+    return f"$sift($gate, function($value, $name) {{ $name in [{', '.join(repr(name) for name in names)}] }})"
+
+
 def _package(plan: Registration) -> dict[str, object]:
-    metadata = {name: f"{{% $gate.{name} %}}" for name in _FROM_GATE}
+    champion = "$exists($champion.model_package_arn) ? $champion.model_package_arn : 'none'"
+    ours = (
+        f"{{'execution': $execution, 'code_sha256': '{plan.code_sha256}', 'champion': {champion}, "
+        "'trigger': $request.trigger & ''}"
+    )
     return {
         "ModelPackageGroupName": plan.group_name,
         "ModelPackageDescription": "{% 'trained by ' & $name %}",
         "ModelApprovalStatus": "PendingManualApproval",
         # the registry answers a repeated call with the package of the first one
         "ClientToken": "{% $substring($hash($execution, 'SHA-256'), 0, 32) %}",
-        "CustomerMetadataProperties": {
-            **metadata,
-            "execution": "{% $execution %}",
-            "code_sha256": plan.code_sha256,
-            "champion": "{% $exists($champion.model_package_arn) ? $champion.model_package_arn : 'none' %}",
-            "trigger": "{% $request.trigger & '' %}",
-        },
+        "CustomerMetadataProperties": f"{{% $merge([{_of_gate(*_FROM_GATE)}, {ours}]) %}}",
         "InferenceSpecification": {
             # as the gate bound it: the server compares both files of the archive with what was evaluated
             "Containers": ["{% $gate.container %}"],
@@ -357,8 +362,7 @@ def _record(plan: RetrainPlan, outcome: str, *, partition: str, next_state: str,
         "now": NOW,
     }
     if outcome == "REJECTED":
-        names = ("model_sha256", "training_set_id")
-        claim["candidate"] = {name: f"{{% $gate.{name} %}}" for name in names}
+        claim["candidate"] = f"{{% {_of_gate('model_sha256', 'training_set_id', 'flavor', 'trust')} %}}"
     return invoke(plan.record_arn, claim, partition=partition, next_state=next_state, catch=catch)
 
 

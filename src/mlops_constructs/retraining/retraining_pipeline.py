@@ -344,6 +344,7 @@ class RetrainingPipeline(Construct):
                 "ARTIFACTS_BUCKET": self._unit.artifacts.bucket_name,
                 "PIPELINE": self._pipeline,
                 "SIGNING_KEY": self._unit.signing_key.key_arn,
+                **self._access.registry.trust_environment,
                 **self._unit.automation_environment,
             },
             statements=self._access.gate(),
@@ -402,6 +403,7 @@ class RetrainingPipeline(Construct):
             is_isolated=training.network_isolation,
             maximum_wait=training.max_wait_seconds,
             has_checkpoints=training.checkpoints,
+            trust=self._access.registry.trust_environment,
         )
 
     def _render_features(self, source: TrainingSetSource, tags: lambda_.Function) -> FeaturePlan | None:

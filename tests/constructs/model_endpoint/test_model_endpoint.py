@@ -5,6 +5,7 @@ Model endpoints in a template.
 
 import json
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import aws_cdk as cdk
@@ -13,10 +14,13 @@ from aws_cdk import aws_iam as iam
 from aws_cdk.assertions import Match, Template
 
 from mlops_constructs import (
+    BusinessUnit,
     DataCapture,
     EndpointCapacity,
     EndpointVariant,
     ModelEndpoint,
+    ModelImage,
+    ModelRegistry,
     Ownership,
     RolloutKind,
     RolloutPolicy,
@@ -280,3 +284,21 @@ def test_the_default_policy_is_what_the_capacity_can(
     """As carefully as SageMaker can on it."""
     spec = default_policy(capacity, ownership).to_spec()
     assert (spec.kind, spec.min_invocations) == (kind, evidence)
+
+
+@pytest.mark.parametrize("capacity", [_SERVERLESS, EndpointCapacity.instances("ml.m5.large", instance_count=2)])
+def test_pickles_need_isolation(capacity: EndpointCapacity) -> None:
+    """They may run any code; a registry that allows them has no endpoint with a network."""
+    stack = cdk.Stack(cdk.App(), "S")
+    unit = BusinessUnit(stack, "Unit", name="demand")
+    registry = ModelRegistry(stack, "Registry", business_unit=unit, name="forecast", trust=("pickle", "data"))
+    image = ModelImage.from_ecr(repository_name="mlops-runtime", digest="sha256:" + "0" * 64)
+    define = partial(
+        ModelEndpoint, stack, business_unit=unit, registry=registry, name="forecast", image=image, capacity=capacity
+    )
+    with pytest.raises(
+        ValidationError, match=r"demand-forecast allows pickles, .* network_isolation must be on, got False"
+    ):
+        define("Networked", **({} if capacity is _SERVERLESS else {"network_isolation": False}))
+    if capacity is not _SERVERLESS:
+        define("Isolated")

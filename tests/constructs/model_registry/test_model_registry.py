@@ -211,3 +211,26 @@ def test_fails_on_a_name_that_sagemaker_refuses(name: str) -> None:
     """It becomes part of job names."""
     with pytest.raises(ValidationError, match="InvalidModelRegistry: name must be 2 to 20 lower-case letters"):
         _registry(name=name)
+
+
+def test_what_loading_may_do_is_in_the_rule_that_functions_read() -> None:
+    """In the order of what it may do; the default is left out, so that stacks of before do not change."""
+    stack = cdk.Stack(cdk.App(), "S")
+    unit = BusinessUnit(stack, "Unit", name="demand")
+    registry = ModelRegistry(stack, "Registry", business_unit=unit, name="forecast", trust=("pickle", "data"))
+    assert registry.trust_environment == {"MLOPS_TRUST": "data,pickle"}
+    assert json.loads(_text(stack.resolve(registry.approval_environment["APPROVAL"])))["trust"] == ["data", "pickle"]
+    _, plain = _registry()
+    assert (plain.trust, dict(plain.trust_environment)) == (("data", "code"), {})
+    assert "trust" not in _text(cdk.Stack.of(plain).resolve(plain.approval_environment["APPROVAL"]))
+
+
+@pytest.mark.parametrize("trust", [(), ("code",), ("data", "data"), ("data", "all")])
+def test_fails_for_a_trust_that_is_none(trust: tuple[str, ...]) -> None:
+    """The error names what is allowed."""
+    stack = cdk.Stack(cdk.App(), "S")
+    unit = BusinessUnit(stack, "Unit", name="demand")
+    with pytest.raises(ValidationError, match=r"trust"):
+        ModelRegistry(stack, "Registry", business_unit=unit, name="forecast", trust=trust)  # type: ignore[arg-type]
+    with pytest.raises(ValidationError, match=r"trust"):
+        ModelRegistry.from_registry_name(stack, "Other", business_unit=unit, name="forecast", trust=trust)  # type: ignore[arg-type]

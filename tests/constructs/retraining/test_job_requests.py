@@ -1,5 +1,7 @@
 """What the jobs of a retraining are told, as calls of SageMaker's API."""
 
+from dataclasses import replace
+
 from mlops_constructs.retraining.job_requests import JobEnvironment, evaluation_job, training_job
 from mlops_runtime.contracts import from_json
 from mlops_runtime.contracts.retraining import EvaluationPlan, JobTags
@@ -51,3 +53,11 @@ def test_a_job_of_one_instance_asks_for_no_encryption_between_containers():
     )
     assert [str(job).count("'InstanceCount': 1") for job in jobs] == [1, 1]
     assert [job for job in jobs if "InterContainer" in str(job)] == []
+
+
+def test_jobs_that_load_a_model_know_what_that_may_do():
+    """Where it is not the default: a job of before has no word of it."""
+    jobs, plan = replace(JOBS, trust={"MLOPS_TRUST": "data"}), EvaluationPlan(label="u", block="s", baselines=("b",))
+    assert training_job(jobs, script="train.py", code_uri="s3://c/t.zip")["Environment"] == {"MLOPS_TRUST": "data"}
+    assert evaluation_job(jobs, plan, has_champion=False)["Environment"] == {"MLOPS_TRUST": "data"}
+    assert "Environment" not in evaluation_job(JOBS, plan, has_champion=False)

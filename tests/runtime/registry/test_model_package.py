@@ -7,7 +7,13 @@ import pytest
 
 from mlops_runtime.aws_api.api_request import check_request
 from mlops_runtime.contracts.model import ModelPackageSpec
-from mlops_runtime.registry.model_package import PackageError, package_request, read_package, registered_metadata
+from mlops_runtime.registry.model_package import (
+    PackageError,
+    container_environment,
+    package_request,
+    read_package,
+    registered_metadata,
+)
 
 ARN = "arn:aws:sagemaker:us-east-1:123456789012:model-package/demand-forecast/1"
 SPEC = ModelPackageSpec(
@@ -108,4 +114,35 @@ def test_fails_when_a_package_has_two_containers() -> None:
     request = package_request(SPEC)
     request["InferenceSpecification"]["Containers"] *= 2
     with pytest.raises(PackageError, match="must have 1 container, got 2"):
+        read_package(_described(request))
+
+
+def test_what_loads_a_model_is_read_back() -> None:
+    """And what the server lets it do; a package of ONNX has neither, as before."""
+    spec = replace(SPEC, flavor="lightgbm", trust="data")
+    request = package_request(spec)
+    (container,) = request["InferenceSpecification"]["Containers"]  # type: ignore[index]
+    assert container["Environment"]["MLOPS_TRUST"] == "data"
+    assert read_package(_described(request)).spec == replace(spec, package_arn=ARN)
+    assert "MLOPS_TRUST" not in container_environment(SPEC)
+
+
+@pytest.mark.parametrize(
+    ("metadata", "environment", "message"),
+    [
+        ({"flavor": "pickle"}, {}, "must have flavor and trust, or neither for ONNX, got flavor alone"),
+        ({"flavor": "magic", "trust": "data"}, {"MLOPS_TRUST": "data"}, "flavor must be one of xgboost, .*got 'magic'"),
+        ({"flavor": "pickle", "trust": "all"}, {"MLOPS_TRUST": "all"}, "trust must be one of data, code, pickle, got 'all'"),
+        ({}, {"MLOPS_TRUST": "pickle"}, "MLOPS_TRUST of the container is 'pickle', but trust of the metadata is missing"),
+        ({"flavor": "handler", "trust": "code"}, {}, "MLOPS_TRUST of the container is 'missing', but .* is 'code'"),
+    ],
+)  # fmt: skip
+def test_fails_where_trust_is_said_twice(metadata: dict[str, str], environment: dict[str, str], message: str) -> None:
+    """The server follows the environment, people read the metadata."""
+    request: dict[str, Any] = package_request(SPEC)
+    container = request["InferenceSpecification"]["Containers"][0]
+    container["Environment"] |= environment
+    changed = request["CustomerMetadataProperties"] | metadata
+    request["CustomerMetadataProperties"] = registered_metadata(container, changed)
+    with pytest.raises(PackageError, match=message):
         read_package(_described(request))

@@ -6,6 +6,7 @@ What a person sees of a package, and the requests that approve or reject it.
 """
 
 import string
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -193,7 +194,11 @@ def test_an_approval_without_a_time_counts_as_given_now() -> None:
 
 
 _CHANGES: dict[str, Any] = {
-    **{name: {"CustomerMetadataProperties": {name: "d" * 64}} for name in (*BOUND, *ALSO_BOUND)},
+    **{name: {"CustomerMetadataProperties": {name: "d" * 64}} for name in (*BOUND, *ALSO_BOUND[:3])},
+    "trust": {
+        "CustomerMetadataProperties": {"flavor": "handler", "trust": "code"},
+        "Environment": {"MLOPS_MODEL_SHA256": "b" * 64, "MLOPS_TRUST": "code"},
+    },
     "image": {"Image": "123456789012.dkr.ecr.us-east-1.amazonaws.com/mlops-runtime@sha256:" + "2" * 64},
     "artefact address": {"ModelDataUrl": "s3://elsewhere/model.tar.gz"},
     "environment": {"Environment": {"MLOPS_MODEL_SHA256": "b" * 64, "PYTHONPATH": "/opt/ml/model"}},
@@ -470,3 +475,31 @@ def test_what_was_changed_after_it_was_registered_gets_no_approval() -> None:
     described["InferenceSpecification"]["Containers"][0]["ModelDataUrl"] = "s3://elsewhere/model.tar.gz"
     with pytest.raises(PackageError, match=r"ModelDataUrl is now 's3://elsewhere/model\.tar\.gz'"):
         approval_requests(described, reason="better")
+
+
+def test_a_pickle_counts_only_where_the_registry_allows_it() -> None:
+    """The approval names what loading does; a registry without a word refuses pickles, with the fix."""
+    described = _described(**package_request(replace(SPEC, flavor="pickle", trust="pickle"), approval="Approved"))
+    approval = approval_requests(described, reason="it wins")[-1]
+    assert approval["ApprovalDescription"].startswith("it wins [trust pickle] [binding ")
+    described["ApprovalDescription"] = approval["ApprovalDescription"]
+    (problem,) = _problems(described)
+    assert problem.startswith("the model is loaded by pickle with trust 'pickle', the registry allows data, code; ")
+    assert problem.endswith("ModelRegistry(trust=('data', 'code', 'pickle')) and deploy the stack")
+    assert unapprovable(described, rule=RULE, now=NOW) == [problem]
+    assert _problems(described, replace(RULE, trust=("data", "code", "pickle"))) == []
+
+
+def test_a_registry_may_allow_less() -> None:
+    """Only what is data, such as ONNX, which needs no word."""
+    strict = replace(RULE, trust=("data",))
+    described = _described(**package_request(replace(SPEC, flavor="handler", trust="code"), approval="Approved"))
+    described["ApprovalDescription"] = approval_requests(described, reason="fine")[-1]["ApprovalDescription"]
+    assert "the registry allows data; register" in _problems(described, strict)[0]
+    assert _problems(_described(), strict) == []
+
+
+def test_a_reason_cannot_claim_another_trust() -> None:
+    """It is added, as the binding is."""
+    with pytest.raises(ValueError, match="not name a binding or a trust"):
+        approval_requests(_described(), reason="[trust data]")

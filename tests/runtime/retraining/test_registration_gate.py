@@ -510,3 +510,29 @@ def test_fails_when_it_is_no_evaluation(world: World) -> None:
     _put(world, {"metric": "wape"})
     with pytest.raises(ContractError, match=r"\$\.blocks is missing"):
         _answer(world)
+
+
+def test_what_loads_a_model_travels_with_its_package(world: World) -> None:
+    """Into environment and metadata, bound by the container's hash, and in front of the reason; ONNX has no word of it."""
+    _put(world, _document(20.0))
+    plain = _answer(world)
+    _put(world, _document(20.0) | {"flavor": "lightgbm", "trust": "data"})
+    answer = _answer(world)
+    assert (answer["verdict"], answer["flavor"], answer["trust"]) == ("PASSED", "lightgbm", "data")
+    assert answer["container"]["Environment"]["MLOPS_TRUST"] == "data"
+    assert answer["reason"].startswith("lightgbm model with trust 'data'; wape ")
+    assert answer["container_sha256"] == container_sha256(answer["container"], answer)
+    assert answer["container_sha256"] != container_sha256(plain["container"], answer | {"trust": "code"})
+    assert not plain.keys() & {"flavor", "trust"}
+
+
+def test_fails_for_what_the_registry_does_not_allow(world: World) -> None:
+    """A pickle by default, with the fix; however good it is."""
+    _put(world, _document(20.0) | {"flavor": "pickle", "trust": "pickle"})
+    answer = _answer(world)
+    assert (answer["verdict"], answer["reason"].partition(";")[0]) == (
+        "FAILED",
+        "the model is loaded by pickle with trust 'pickle', the registry allows data, code",
+    )
+    allowing = replace(_judge(world), trust=("data", "pickle"))
+    assert allowing.judge(URI, EXECUTION, NOW, **PLACE)["verdict"] == "PASSED"

@@ -553,3 +553,16 @@ def test_a_key_that_does_not_sign_stops_the_record(promoted: tuple[World, Claim]
     with pytest.raises(ClientError, match="disabled"):
         record(claim, sagemaker=world.sagemaker, chain=chain)
     assert world.table.read().audit_sequence == 0
+
+
+def test_a_record_says_what_loads_a_model(world: World) -> None:
+    """A promotion as its package has it, a rejection as the gate found it; a record of ONNX has no word of it."""
+    spec = replace(PACKAGE, flavor="handler", trust="code")
+    package = read_package(world.sagemaker.describe_model_package(ModelPackageName=world.package(spec=spec)))
+    live = {"config_name": "c-2", "live": {"container_sha256": package.container_sha256}}
+    row = LockRow(endpoint=ENDPOINT)
+    found = next_record(row, replace(_claim("PROMOTED"), plan=live), _serving("c-2"), package)
+    assert (found.outcome, found.flavor, found.trust) == (Outcome.PROMOTED, "handler", "code")
+    rejected = replace(_claim("REJECTED"), candidate={"flavor": "pickle", "trust": "pickle"})
+    assert next_record(row, rejected, _serving("c-1"), package).trust == "pickle"
+    assert "trust" not in to_dict(next_record(row, _claim("ROLLED_BACK"), _serving("c-1"), package))

@@ -4,6 +4,7 @@ Model cards: what a passport says, for people.
 """
 
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
@@ -162,6 +163,23 @@ def test_a_model_without_a_package_says_so() -> None:
     assert missing == passport.not_recorded.keys()
     assert passport.not_recorded["model_sha256"] == "the live version has no package, or one that cannot be read"
     assert passport.not_recorded["gate"] == passport.not_recorded["image"]
+
+
+def test_a_card_says_what_loads_the_model() -> None:
+    """And what that may do; a card of ONNX has no word of it."""
+    package = RegisteredPackage(
+        spec=replace(PACKAGE, flavor="pickle", trust="pickle"),
+        arn="arn:aws:sagemaker:us-east-1:123456789012:model-package/demand-forecast/1",
+        status="Completed",
+        approval="Approved",
+        container_sha256="a" * 64,
+    )
+    made = partial(passport_of, record_of(1, GENESIS), description={}, gate="no package", machine_sha256=None)
+    passport = made(package)
+    assert "| Loaded by | pickle |\n| Loading it may | pickle |" in model_card(passport)
+    onnx = made(replace(package, spec=PACKAGE))
+    assert "Loaded by" not in model_card(onnx)
+    assert "trust" not in onnx.not_recorded
 
 
 def test_hashes_of_container_and_golden_requests_are_the_records() -> None:

@@ -648,3 +648,19 @@ def test_the_plan_names_who_approved(serving: tuple[World, str]) -> None:
     plan = decide(request, replace(facts, package=described), execution=EXECUTION, now=NOW)
     assert plan.requested_by == "arn:aws:sts::123456789012:assumed-role/reviewer/anna"
     assert plan.endpoint == ENDPOINT
+
+
+@pytest.mark.parametrize("reason", ["spec", "rollback", "approval"])
+def test_a_model_that_the_registry_forbids_is_loaded_no_more(world: World, reason: str) -> None:
+    """On no way to traffic, also where it serves already: that one serves on, and the reason names the fix."""
+    package = world.package(spec=replace(PACKAGE, flavor="pickle", trust="pickle"))
+    world.version("demand-forecast-00000001", package)
+    world.serve("demand-forecast-00000001")
+    world.store(replace(SPEC, instance_count=4))
+    world.promote(package)
+    world.point(world.pointer("demand-forecast-00000001", package))
+    plan = _plan(world, reason, None if reason == "spec" else package)
+    assert plan["action"] == "refuse"
+    assert plan["reason"].startswith(f"model package {package} may not be loaded: the model is loaded by pickle with")
+    assert plan["reason"].endswith("and deploy the stack; what serves stays")
+    assert _plan(world, "spec", trust=())["action"] == "update"

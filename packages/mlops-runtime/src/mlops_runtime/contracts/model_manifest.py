@@ -11,6 +11,8 @@ from typing import Literal
 Flavor = Literal["xgboost", "lightgbm", "catboost", "skops", "mlflow", "pickle", "handler"]
 # what loading may do: read numbers, run code of the model's own that lies there as text, or unpickle
 Trust = Literal["data", "code", "pickle"]
+# what a registry allows, and a server without a setting of its own
+TRUSTED: tuple[Trust, ...] = ("data", "code")
 # what a model predicts from: a pandas frame with categories as text, or a matrix with their codes
 Takes = Literal["frame", "matrix"]
 

@@ -23,8 +23,9 @@ class Passport:
     ``container_sha256`` is of the whole of it. ``approver`` is whom SageMaker names, ``golden_sha256`` of the golden requests that
     this very container has passed, ``training_execution`` the execution that trained and registered it, ``code`` the address,
     by its hash, of the training code that SageMaker says the job ran, ``signing_key`` the key that signed the archive once a gate
-    had passed it, ``machine_sha256`` the hash of the Deploy machine's definition (``rollout.definition_hash``). What is missing is
-    null, and ``not_recorded`` says why, by the field's name.
+    had passed it, ``machine_sha256`` the hash of the Deploy machine's definition (``rollout.definition_hash``).
+    ``flavor`` and ``trust`` are of a model that is not ONNX: what loads it, and what that may do. What else is missing is null,
+    and ``not_recorded`` says why, by the field's name.
     """
 
     endpoint: str
@@ -50,6 +51,8 @@ class Passport:
     golden_sha256: str | None = None
     spec_sha256: str | None = None
     machine_sha256: str | None = None
+    flavor: str | None = None
+    trust: str | None = None
     not_recorded: Mapping[str, str] = field(default_factory=dict)
     format: Literal["mlops.passport/1"] = "mlops.passport/1"
 

@@ -227,8 +227,8 @@ class AuditRecord:
     ``serving_*`` is what SageMaker was serving when the record was written; ``candidate_package``, ``model_sha256`` and
     ``training_set_id`` say which model the execution was about. ``container_sha256`` is of its whole package, ``golden_sha256`` of
     the golden requests, with their limits, that this very container has passed, ``passport_sha256`` of the ``Passport`` that a
-    promotion got. A recovery's record stands for the execution that
-    died too, which has none of its own: ``recovers`` is its ARN.
+    promotion got. ``flavor`` and ``trust`` are of a promoted or rejected model that is not ONNX. A recovery's record stands for the
+    execution that died too, which has none of its own: ``recovers`` is its ARN.
     """
 
     endpoint: str
@@ -249,6 +249,8 @@ class AuditRecord:
     container_sha256: str | None = None
     golden_sha256: str | None = None
     passport_sha256: str | None = None
+    flavor: str | None = None
+    trust: str | None = None
     format: Literal["mlops.audit/1"] = "mlops.audit/1"
 
 

@@ -13,7 +13,7 @@ from mlops_runtime.eks.live_slots import ALL, Slots, Weights, all_to, other, tak
 from mlops_runtime.eks.pod import eks_of
 from mlops_runtime.eks.slot_alarms import SlotAlarms, dimensions
 from mlops_runtime.eks.slot_limits import version_problems
-from mlops_runtime.registry.model_package import MODEL_SHA256, RegisteredPackage
+from mlops_runtime.registry.model_package import RegisteredPackage, container_environment
 from mlops_runtime.rollout.deploy_plan import Plan, RefusedError
 
 
@@ -196,7 +196,7 @@ def slot_version(spec: ServingSpec, *, package: RegisteredPackage, config: str, 
         artifact_sha256=made.artifact_sha256,
         model_sha256=made.model_sha256,
         spec_sha256=spec_sha256,
-        environment={**made.environment, MODEL_SHA256: made.model_sha256},
+        environment=container_environment(made),
     )
 
 

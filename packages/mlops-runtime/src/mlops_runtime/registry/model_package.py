@@ -4,14 +4,16 @@ See: https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_CreateModelPa
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
 from mlops_runtime.contracts import content_hash
 from mlops_runtime.contracts.model import ModelPackageSpec
+from mlops_runtime.contracts.model_manifest import Flavor, Trust
 
 MODEL_SHA256 = "MLOPS_MODEL_SHA256"  # what the server compares model.onnx with before it loads it
+MLOPS_TRUST = "MLOPS_TRUST"  # what loading the model may do; the server loads nothing that does more
 METADATA = (
     "artifact_sha256",
     "model_sha256",
@@ -22,8 +24,8 @@ METADATA = (
     "evaluation_uri",
 )
 # what a package of ours also carries; one that was registered otherwise may be without
-OPTIONAL = ("signing_key", "code")
-# what a package is bound by besides its container; hash of the evaluation, signing key and code where there are any
+OPTIONAL = ("signing_key", "code", "flavor", "trust")
+# what a package is bound by besides its container; hash of the evaluation, and the optional fields that there are
 BOUND = ("artifact_sha256", "model_sha256", "training_set_id", "evaluation_uri", "baseline_uri", "baseline_sha256")
 ALSO_BOUND = ("evaluation_sha256", *OPTIONAL)
 ABSENT = "none"  # value of a missing field: the registry rejects empty strings
@@ -114,6 +116,12 @@ def package_changes(container: Mapping[str, Any], metadata: Mapping[str, str]) -
     ]
 
 
+def container_environment(spec: ModelPackageSpec) -> dict[str, str]:
+    """Return the environment of a package's container: its own, what the server compares, and what loading may do."""
+    trust = {} if spec.trust is None else {MLOPS_TRUST: spec.trust}
+    return {**spec.environment, MODEL_SHA256: spec.model_sha256, **trust}
+
+
 def package_request(spec: ModelPackageSpec, *, approval: str = "PendingManualApproval") -> dict[str, object]:
     """Return the arguments of CreateModelPackage.
 
@@ -133,7 +141,7 @@ def package_request(spec: ModelPackageSpec, *, approval: str = "PendingManualApp
     container = {
         "Image": spec.image,
         "ModelDataUrl": spec.artifact_uri,
-        "Environment": {**spec.environment, MODEL_SHA256: spec.model_sha256},
+        "Environment": container_environment(spec),
     }
     metadata = {name: getattr(spec, name) for name in METADATA}
     metadata |= {name: value for name in OPTIONAL if (value := getattr(spec, name)) is not None}
@@ -170,11 +178,10 @@ def read_package(description: Mapping[str, Any]) -> RegisteredPackage:
         group=str(description.get("ModelPackageGroupName", "")),
         image=container["Image"],
         artifact_uri=container["ModelDataUrl"],
-        environment={name: value for name, value in environment.items() if name != MODEL_SHA256},
+        environment={name: value for name, value in environment.items() if name not in (MODEL_SHA256, MLOPS_TRUST)},
         content_types=tuple(specification.get("SupportedContentTypes", ())),
         package_arn=arn,
-        **{name: metadata[name] for name in METADATA},
-        **{name: metadata[name] for name in _carried(metadata)},
+        **{name: metadata[name] for name in (*METADATA, *_carried(metadata))},
     )
     return RegisteredPackage(
         spec=spec,
@@ -201,6 +208,19 @@ def _problems(container: Mapping[str, Any], metadata: Mapping[str, str]) -> Iter
         yield f"the container's environment has no {MODEL_SHA256}, so the server could not check what it loads"
     elif "model_sha256" in metadata and checked != metadata["model_sha256"]:
         yield f"{MODEL_SHA256} of the container is {checked!r}, but model_sha256 of the metadata {metadata['model_sha256']!r}"
+    yield from _trust_problems(container.get("Environment", {}).get(MLOPS_TRUST), metadata)
+
+
+def _trust_problems(given: str | None, metadata: Mapping[str, str]) -> Iterator[str]:
+    carried = {name: metadata[name] for name in _carried(metadata) if name in ("flavor", "trust")}
+    for name, allowed in (("flavor", get_args(Flavor)), ("trust", get_args(Trust))):
+        if name in carried and carried[name] not in allowed:
+            yield f"CustomerMetadataProperties.{name} must be one of {', '.join(allowed)}, got {carried[name]!r}"
+    if len(carried) == 1:
+        yield f"CustomerMetadataProperties must have flavor and trust, or neither for ONNX, got {next(iter(carried))} alone"
+    if carried.get("trust") != given:
+        said = "missing" if "trust" not in carried else repr(carried["trust"])
+        yield f"{MLOPS_TRUST} of the container is {given or 'missing'!r}, but trust of the metadata is {said}"
 
 
 def _given(container: Mapping[str, Any]) -> dict[str, object]:

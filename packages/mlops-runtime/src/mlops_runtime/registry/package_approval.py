@@ -1,12 +1,13 @@
 """Whether an approval is valid: who gave it, when, for which content; and the request that approves or rejects a package."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
 from mlops_runtime.contracts import from_json
+from mlops_runtime.contracts.model_manifest import TRUSTED, Trust
 from mlops_runtime.registry.model_package import PackageError, RegisteredPackage, container_sha256, read_package
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ BY_POLICY = "approved by policy"  # how the Retrain machine's approvals begin; a
 MAXIMUM_REASON = 900  # of the 1,024 characters that ApprovalDescription has
 
 _BINDING = re.compile(r"\[binding ([0-9a-f]{64})\]")
+_TRUST = re.compile(r"\[trust \w+\]")
 # https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_identifiers.html
 _SESSION = re.compile(r"arn:([a-z-]+):sts::(\d{12}):assumed-role/([\w+=,.@-]+)/[\w+=,.@-]+", re.ASCII)
 _ROLE = re.compile(r"arn:([a-z-]+):iam::(\d{12}):role/(?:[!-.0-~]+/)*([\w+=,.@-]+)", re.ASCII)
@@ -28,7 +30,7 @@ class ApprovalRule:
 
     ``approvers`` are ARNs of the roles that people take, ``machines`` those of the Retrain machines that approve by policy.
     ``artifacts`` are the locations, ``s3://<bucket>/models/<endpoint>/``, that the roles of the group's endpoints may read; without
-    any the location is not checked.
+    any the location is not checked. ``trust`` is what loading a model may do. Default: read data and run code of the model's own.
 
     Example:
         >>> ApprovalRule.from_environment({"APPROVAL": '{"approvers": ["arn:aws:iam::123456789012:role/Approver"]}'}).machines
@@ -39,6 +41,7 @@ class ApprovalRule:
     machines: tuple[str, ...] = ()
     timeout_seconds: int | None = None
     artifacts: tuple[str, ...] = ()
+    trust: tuple[Trust, ...] | None = None
     format: Literal["mlops.approval-rule/1"] = "mlops.approval-rule/1"
 
     @classmethod
@@ -70,6 +73,7 @@ def approval_problems(
         *_identity_problems(description, rule),
         *timeout_problems(description, rule=rule, at=given),
         *location_problems(description, rule=rule),
+        *trust_problems(package.spec.flavor, package.spec.trust, allowed=rule.trust),
         *_binding_problems(description, package),
     ]
 
@@ -107,6 +111,28 @@ def location_problems(description: Mapping[str, Any], *, rule: ApprovalRule) -> 
     ]
 
 
+def trust_problems(flavor: str | None, trust: str | None, *, allowed: Sequence[str] | None) -> list[str]:
+    """Return why a registry does not take a model: loading it may do more than the registry allows.
+
+    Args:
+        flavor: What loads it; ``None`` for ONNX, which is data.
+        trust: What loading it may do; ``None`` for ONNX.
+        allowed: What the registry allows. Default: data and code.
+
+    Example:
+        >>> trust_problems("lightgbm", "data", allowed=None)
+        []
+    """
+    allowed = TRUSTED if allowed is None else allowed
+    if trust is None or trust in allowed:
+        return []
+    names = ", ".join(repr(name) for name in (*allowed, trust))
+    return [
+        f"the model is loaded by {flavor} with trust {trust!r}, the registry allows {', '.join(allowed)}; register a model that is "
+        f"data, such as ONNX, or allow it with ModelRegistry(trust=({names})) and deploy the stack"
+    ]
+
+
 def is_automatic(description: Mapping[str, Any]) -> bool:
     """Return whether a package was approved by policy, not by a person.
 
@@ -115,12 +141,13 @@ def is_automatic(description: Mapping[str, Any]) -> bool:
     return str(description.get("ApprovalDescription", "")).startswith(BY_POLICY)
 
 
-def approval_description(reason: str, *, bound: str) -> str:
+def approval_description(reason: str, *, bound: str, trust: str | None = None) -> str:
     """Return the ApprovalDescription of a person's approval: why, and the hash of what was approved.
 
     Args:
         reason: Why, in one line.
         bound: ``container_sha256`` of the package.
+        trust: What loading its model may do. Default: it is ONNX, and nothing is said of it.
 
     Raises:
         ValueError: If the reason is empty, too long, has line breaks, or begins as the policy's do.
@@ -129,7 +156,8 @@ def approval_description(reason: str, *, bound: str) -> str:
         >>> approval_description("beats the champion in every segment", bound="0" * 64)[:35]
         'beats the champion in every segment'
     """
-    return f"{_checked(reason)} [binding {bound}]"
+    loads = "" if trust is None else f" [trust {trust}]"
+    return f"{_checked(reason)}{loads} [binding {bound}]"
 
 
 def rejection_description(reason: str) -> str:
@@ -215,8 +243,8 @@ def _reason_problem(reason: str) -> str | None:
         return "be one line of printable characters"
     if reason.startswith(BY_POLICY):
         return f"not begin with {BY_POLICY!r}, which is how the machine's approvals begin"
-    if _BINDING.search(reason):
-        return "not name a binding, which is added to it"
+    if _BINDING.search(reason) or _TRUST.search(reason):
+        return "not name a binding or a trust, which are added to it"
     return None
 
 
@@ -333,8 +361,9 @@ def approval_requests(description: Mapping[str, Any], *, reason: str) -> "list[U
         ValueError: If the reason is not allowed.
         PackageError: If it cannot be deployed, such as one that was changed after it was registered.
     """
-    bound = read_package(description).container_sha256
-    approval = _update(description, "Approved", approval_description(reason, bound=bound))
+    package = read_package(description)
+    text = approval_description(reason, bound=package.container_sha256, trust=package.spec.trust)
+    approval = _update(description, "Approved", text)
     if description.get("ModelApprovalStatus") != "Approved":
         return [approval]
     return [_update(description, "Rejected", "to be approved again"), approval]
@@ -380,5 +409,7 @@ def _unapprovable(description: Mapping[str, Any], rule: ApprovalRule | None, now
     if changer is not None:
         yield f"{changer} changed it at {description.get('LastModifiedTime')}, after it was registered; register it again"
     if rule is not None:
+        metadata = description.get("CustomerMetadataProperties", {})
         yield from timeout_problems(description, rule=rule, at=now)
         yield from location_problems(description, rule=rule)
+        yield from trust_problems(metadata.get("flavor"), metadata.get("trust"), allowed=rule.trust)

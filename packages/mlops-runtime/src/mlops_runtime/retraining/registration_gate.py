@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from mlops_runtime.contracts import canonical_json, from_json
 from mlops_runtime.contracts.model import Evaluation, GateCheck, GateResult, GateVerdict, SegmentLosses
 from mlops_runtime.contracts.retraining import GateSpec, SegmentLimit
-from mlops_runtime.registry.model_package import ABSENT, MODEL_SHA256, registered_metadata
+from mlops_runtime.registry.model_package import ABSENT, MLOPS_TRUST, MODEL_SHA256, registered_metadata
+from mlops_runtime.registry.package_approval import trust_problems
 from mlops_runtime.retraining.evaluation_evidence import loss_of, problems
 from mlops_runtime.retraining.loss_intervals import (
     CANDIDATE,
@@ -36,7 +37,13 @@ SIGNATURE_SHA256 = (
 
 
 def evaluate_gate(
-    evaluation: Evaluation, spec: GateSpec, *, uri: str, sha256: str, now: datetime | None = None
+    evaluation: Evaluation,
+    spec: GateSpec,
+    *,
+    uri: str,
+    sha256: str,
+    now: datetime | None = None,
+    trust: Sequence[str] | None = None,
 ) -> GateResult:
     """Return the verdict with every comparison behind it.
 
@@ -50,8 +57,10 @@ def evaluate_gate(
         uri: Where the evaluation was read.
         sha256: Hash of its bytes.
         now: The time of the decision; a holdout that ends later is made up. Default: it is not compared.
+        trust: What loading a model may do. Default: read data and run code of the model's own.
     """
-    found = [*problems(evaluation, spec, now), *_too_few(evaluation)]
+    found = trust_problems(evaluation.flavor, evaluation.trust, allowed=trust)
+    found += [*problems(evaluation, spec, now), *_too_few(evaluation)]
     checks = () if found else (*_checks(evaluation, spec), *_segment_checks(evaluation, spec))
     failures = found + [check.reason for check in checks if not check.passed]
     return GateResult(
@@ -149,7 +158,8 @@ def _segment_regression(spec: GateSpec, segment: SegmentLosses) -> float:
 
 
 def _success(checks: Sequence[GateCheck], evaluation: Evaluation) -> str:
-    parts = [f"{evaluation.metric} {loss_of(evaluation.blocks, evaluation.metric, CANDIDATE):.4f}"]
+    parts = [] if evaluation.trust is None else [f"{evaluation.flavor} model with trust {evaluation.trust!r}"]
+    parts += [f"{evaluation.metric} {loss_of(evaluation.blocks, evaluation.metric, CANDIDATE):.4f}"]
     parts += [check.reason for check in checks if check.segment is None]
     if evaluation.segments:
         compared = sum(check.segment is not None for check in checks)
@@ -176,6 +186,7 @@ class Judge:
         spec: When a candidate may be registered.
         signing_key: ARN of the key that the archive of a candidate that passes is signed with.
         automation: Whether the unit's automation is paused.
+        trust: What loading a model may do. Default: read data and run code of the model's own.
     """
 
     s3: "S3Client"
@@ -184,6 +195,7 @@ class Judge:
     spec: GateSpec
     signing_key: str
     automation: "Automation"
+    trust: tuple[str, ...] | None = None
 
     def judge(
         self, evaluation_uri: str, execution: str, now: datetime, *, image: str, artifact_uri: str, code: str
@@ -211,7 +223,7 @@ class Judge:
         content = self.s3.get_object(Bucket=self.bucket, Key=key)["Body"].read()
         evaluation = from_json(Evaluation, content)
         digest = hashlib.sha256(content).hexdigest()
-        result = evaluate_gate(evaluation, self.spec, uri=evaluation_uri, sha256=digest, now=now)
+        result = evaluate_gate(evaluation, self.spec, uri=evaluation_uri, sha256=digest, now=now, trust=self.trust)
         gate_key = f"gates/{self.pipeline}/{execution.rpartition(':')[2]}.json"
         self.s3.put_object(
             Bucket=self.bucket, Key=gate_key, Body=canonical_json(result), ContentType="application/json"
@@ -227,12 +239,17 @@ class Judge:
             "signing_key": self.signing_key,
             "code": code or ABSENT,
         }
+        loads = {}
+        if evaluation.flavor is not None and evaluation.trust is not None:
+            carried |= {"flavor": evaluation.flavor, "trust": evaluation.trust}
+            loads = {MLOPS_TRUST: evaluation.trust}
         container = {
             "Image": image,
             "ModelDataUrl": artifact_uri,
             "Environment": {
                 MODEL_SHA256: evaluation.model_sha256,
                 SIGNATURE_SHA256: evaluation.signature_sha256 or "",
+                **loads,
             },
         }
         rest = self.automation.rests(now)

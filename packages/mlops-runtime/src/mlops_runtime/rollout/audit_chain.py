@@ -109,6 +109,7 @@ def next_record(row: LockRow, claim: Claim, serving: Serving | None, package: Re
     died = died_of(claim)
     planned = _planned_live(claim) if claim.plan.get("config_name") else {}
     version = None if serving is None or not serving.is_answering else serving.version
+    promoted = None if outcome is not Outcome.PROMOTED or package is None else package.spec
     return AuditRecord(
         endpoint=row.endpoint,
         sequence=row.audit_sequence + 1,
@@ -131,6 +132,8 @@ def next_record(row: LockRow, claim: Claim, serving: Serving | None, package: Re
         recovers=None if died is None else died.execution,
         container_sha256=planned.get("container_sha256"),
         golden_sha256=claim.plan.get("golden_sha256") if outcome is Outcome.PROMOTED else None,
+        flavor=_first(promoted and promoted.flavor, claim.candidate.get("flavor")),
+        trust=_first(promoted and promoted.trust, claim.candidate.get("trust")),
     )
 
 

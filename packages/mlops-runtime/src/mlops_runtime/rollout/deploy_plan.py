@@ -105,6 +105,7 @@ class Facts:
         spec_stored: When the desired spec was stored last.
         never_served: Whether the endpoint is one of ours that failed before it ever served.
         quotas: How many instances the account may have; None where nothing needs to be asked.
+        trust: Why the registry does not allow loading the package's model.
     """
 
     row: LockRow
@@ -125,6 +126,7 @@ class Facts:
     spec_stored: datetime | None = None
     never_served: bool = False
     quotas: Quotas | None = None
+    trust: tuple[str, ...] = ()
 
 
 class RefusedError(Exception):

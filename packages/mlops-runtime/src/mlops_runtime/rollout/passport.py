@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 MOST_BYTES = 1_000_000  # of a gate's result; a longer one is not read to its end and is not JSON then
 _OF_THE_RECORD = ("container_sha256", "golden_sha256", "spec_sha256", "machine_sha256")
+_OF_OTHERS_THAN_ONNX = ("flavor", "trust")
 _NO_PACKAGE = "the live version has no package, or one that cannot be read"
 _WHY = {
     "code": "the package was registered without the address of its training code",
@@ -42,6 +43,7 @@ _ROWS = (
     ("Model (SHA-256)", "model_sha256"),
     ("Baseline (SHA-256)", "baseline_sha256"),
 )
+_LOADED = (("Loaded by", "flavor"), ("Loading it may", "trust"))  # ONNX needs no word
 _MADE = (
     ("Training set", "training_set_id"),
     ("Trained and registered by", "training_execution"),
@@ -90,6 +92,8 @@ def passport_of(
         "training_set_id": spec and spec.training_set_id,
         "training_execution": spec and spec.execution,
         "code": spec and spec.code,
+        "flavor": spec and spec.flavor,
+        "trust": spec and spec.trust,
         "signing_key": spec and spec.signing_key,
         "evaluation_uri": spec and spec.evaluation_uri,
         "gate": None if spec is None or isinstance(gate, str) else _gate(gate, spec.evaluation_uri),
@@ -103,7 +107,7 @@ def passport_of(
     missing = {
         name: why.get(name, _NO_PACKAGE) if package is not None or name in _OF_THE_RECORD else _NO_PACKAGE
         for name, value in facts.items()
-        if value is None
+        if value is None and (package is None or name not in _OF_OTHERS_THAN_ONNX)
     }
     return Passport(
         endpoint=record.endpoint,
@@ -207,7 +211,7 @@ def model_card(passport: Passport) -> str:
         f"Promoted {_text(passport.at)} by {_text(passport.execution)}, asked for by {_text(passport.requested_by)}; "
         f"audit record {passport.sequence}.",
         "",
-        *_section("What it is", _ROWS, passport),
+        *_section("What it is", _ROWS if passport.trust is None else (*_ROWS, *_LOADED), passport),
         *_section("How it was made", _MADE, passport),
         "## Gate",
         "",

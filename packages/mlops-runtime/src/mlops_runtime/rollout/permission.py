@@ -61,7 +61,8 @@ def approved(request: DeployRequest, facts: Facts) -> RegisteredPackage:
     Its archive must be what was signed, if it says that it was. An approval counts only if an approver gave it in time for what the
     package holds now. A way back leads only to a container that the audit chain shows as promoted: it went through that, and a rule
     that changed since must not block it. A spec deploys again the version that the live pointer names by its hash; a
-    live version that was never promoted needs a valid approval.
+    live version that was never promoted needs a valid approval. None of them loads a model that the registry does not allow any
+    more: where pickles are forbidden, an endpoint need not be isolated.
 
     Raises:
         RefusedError: If it does not exist, belongs elsewhere, or is not approved.
@@ -74,6 +75,10 @@ def approved(request: DeployRequest, facts: Facts) -> RegisteredPackage:
         raise RefusedError(f"model package {package.arn} belongs to group {package.spec.group!r}, not {facts.group!r}")
     if facts.signature:
         raise RefusedError(f"the archive of {package.arn} is not what was signed: {'; '.join(facts.signature)}")
+    if facts.trust:
+        raise RefusedError(
+            f"model package {package.arn} may not be loaded: {'; '.join(facts.trust)}; what serves stays"
+        )
     if not package.is_approved:
         raise RefusedError(f"model package {package.arn} is {package.approval} ({package.status}); approve it first")
     if request.reason is DeployReason.APPROVAL:

@@ -13,7 +13,7 @@ from mlops_runtime.contracts.rollout import AuditRecord, DeployReason, DeployReq
 from mlops_runtime.eks.live_slots import serving, versions
 from mlops_runtime.eks.slot_reader import SlotReader
 from mlops_runtime.registry.model_package import PackageError, RegisteredPackage, read_package
-from mlops_runtime.registry.package_approval import ApprovalRule, approval_problems, is_automatic
+from mlops_runtime.registry.package_approval import ApprovalRule, approval_problems, is_automatic, trust_problems
 from mlops_runtime.rollout.archive_signatures import SignedArchives
 from mlops_runtime.rollout.audit_chain import read_record
 from mlops_runtime.rollout.deploy_plan import Facts, live_pointer
@@ -137,7 +137,12 @@ class Sources:
             alarm_states=alarm_states(self.cloudwatch, watched),
             leftovers=self._leftovers(row, facts, execution),
             quotas=quotas,
+            trust=() if registered is None else self._trust(registered),
         )
+
+    def _trust(self, registered: RegisteredPackage) -> tuple[str, ...]:
+        spec = registered.spec
+        return tuple(trust_problems(spec.flavor, spec.trust, allowed=self.rule.trust))
 
     def _leftovers(self, row: LockRow, facts: Facts, execution: str) -> Leftovers:
         made = Made(sagemaker=self.sagemaker, cloudwatch=self.cloudwatch, endpoint=row.endpoint)
