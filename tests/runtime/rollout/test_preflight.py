@@ -662,5 +662,5 @@ def test_a_model_that_the_registry_forbids_is_loaded_no_more(world: World, reaso
     plan = _plan(world, reason, None if reason == "spec" else package)
     assert plan["action"] == "refuse"
     assert plan["reason"].startswith(f"model package {package} may not be loaded: the model is loaded by pickle with")
-    assert plan["reason"].endswith("and deploy the stack; what serves stays")
+    assert plan["reason"].endswith("and deploy the stack; the live version stays")
     assert _plan(world, "spec", trust=())["action"] == "update"

@@ -92,11 +92,16 @@ def list_(
     table.add_column(
         "package", overflow="fold", no_wrap=True, min_width=max(len(each.version) for each in found)
     )  # it is typed
-    for head in ("registered", "approval", "last changed by", "can be deployed"):
+    for head in ("registered", "model", "approval", "last changed by", "can be deployed"):
         table.add_column(head, overflow="fold")
     for each in found:
         table.add_row(
-            each.version, _minute(each.registered), each.approval, _who(each.changed_by), Text(_verdict(each))
+            each.version,
+            _minute(each.registered),
+            Text(_loaded(each)),
+            each.approval,
+            _who(each.changed_by),
+            Text(_verdict(each)),
         )
     Console().print(table)
 
@@ -360,7 +365,7 @@ def _print(found: "Review", evidence: "Evidence") -> None:
         ("said", found.description),
         ("image", found.image),
         ("artefact", f"{found.artifact_uri} ({meta.get('artifact_sha256', 'no digest')})"),
-        ("model", meta.get("model_sha256", "no digest")),
+        ("model", f"{_loaded(found)} ({meta.get('model_sha256', 'no digest')})"),
         ("training set", meta.get("training_set_id", "unknown")),
         ("evaluation", meta.get("evaluation_uri", "unknown")),
         ("binding", found.binding),
@@ -408,9 +413,16 @@ def _print_narrow(found: "Review") -> None:
     """Print a package without a table: on a narrow terminal the columns would be a word wide."""
     typer.echo(f"{found.version}  {found.approval}")
     typer.echo(f"  registered:      {_minute(found.registered)}")
+    typer.echo(f"  model:           {_loaded(found)}")
     if found.changed_by is not None:
         typer.echo(f"  last changed by: {_who(found.changed_by)}")
     typer.echo(f"  can be deployed: {_verdict(found)}")
+
+
+def _loaded(found: "Review") -> str:
+    """Return what loads a package's model, and what that may do."""
+    flavor, trust = (found.metadata.get(name) for name in ("flavor", "trust"))
+    return "onnx" if flavor is None else f"{flavor}, trust {trust}"
 
 
 def _minute(at: datetime) -> str:

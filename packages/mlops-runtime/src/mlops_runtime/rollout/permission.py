@@ -77,7 +77,7 @@ def approved(request: DeployRequest, facts: Facts) -> RegisteredPackage:
         raise RefusedError(f"the archive of {package.arn} is not what was signed: {'; '.join(facts.signature)}")
     if facts.trust:
         raise RefusedError(
-            f"model package {package.arn} may not be loaded: {'; '.join(facts.trust)}; what serves stays"
+            f"model package {package.arn} may not be loaded: {'; '.join(facts.trust)}; the live version stays"
         )
     if not package.is_approved:
         raise RefusedError(f"model package {package.arn} is {package.approval} ({package.status}); approve it first")
