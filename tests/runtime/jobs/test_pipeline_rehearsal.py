@@ -1,5 +1,6 @@
 """A training script is trained, measured and gated in a test as it will be in the account."""
 
+import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -9,9 +10,10 @@ import pyarrow as pa
 import pytest
 
 from mlops_runtime.contracts.model import GateVerdict
-from mlops_runtime.contracts.retraining import EvaluationPlan, GateSpec
+from mlops_runtime.contracts.retraining import EvaluationPlan, GateSpec, SignaturePlan
 from mlops_runtime.jobs.job_environment import JobError
 from mlops_runtime.jobs.pipeline_rehearsal import Rehearsal, rehearse
+from mlops_runtime.serving.model_source import ModelEnvironment
 
 PLAN = EvaluationPlan(label="units", block="store", baselines=("last_week",), timestamp="at")
 FACTOR = "FACTOR"
@@ -33,6 +35,15 @@ folder = pathlib.Path(os.environ["SM_MODEL_DIR"])
 (folder / "model.onnx").write_bytes(model.SerializeToString())
 signature = {"format": "mlops.signature/1", "inputs": [{"name": "price", "type": "number"}], "output": "units"}
 (folder / "signature.json").write_text(json.dumps(signature))
+"""
+
+TREES = """
+import os, pathlib
+import lightgbm, pandas
+rows = pandas.read_parquet(pathlib.Path(os.environ["SM_CHANNEL_TRAIN"], "part-0.parquet"))
+data = lightgbm.Dataset(rows[["price", "store"]].astype("float64"), rows["units"])
+options = {"verbosity": -1, "num_threads": 1, "objective": "l1"}
+lightgbm.train(options, data, 60).save_model(pathlib.Path(os.environ["SM_MODEL_DIR"], "model.txt"))
 """
 
 
@@ -106,3 +117,25 @@ def test_fails_for_rows_that_do_not_fit_the_plan(tmp_path: Path, changes: dict[s
     """What is missing is named."""
     with pytest.raises(JobError, match=problem):
         _rehearse(tmp_path, **changes)
+
+
+def test_a_model_that_is_not_onnx_is_rehearsed_in_its_environment(tmp_path: Path) -> None:
+    """Its script leaves the model alone; the signature is that of the rows."""
+    code = tmp_path / "trees"
+    code.mkdir()
+    (code / "train.py").write_text(TREES)
+    of = ModelEnvironment(python=Path(sys.executable), requirements_sha256="1" * 64)
+    found = rehearse(
+        code=code,
+        script="train.py",
+        train_rows=TRAIN,
+        holdout_rows=HOLDOUT,
+        evaluation=PLAN,
+        gate=GateSpec(),
+        folder=tmp_path / "work",
+        environment=of,
+        signature=SignaturePlan(label="units", inputs=("price", "store")),
+    )
+
+    assert found.gate.verdict is GateVerdict.PASSED, found.gate.reason
+    assert sorted(path.name for path in found.model.iterdir()) == ["mlops-model.json", "model.txt", "signature.json"]

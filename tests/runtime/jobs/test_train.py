@@ -2,16 +2,24 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import zipfile
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
+from mlops_runtime.contracts import from_json
+from mlops_runtime.contracts.model_manifest import ModelManifest
 from mlops_runtime.jobs.job_environment import OptMl
 from mlops_runtime.jobs.train import program
+from mlops_runtime.serving.model_folder import MANIFEST_FILE
+from mlops_runtime.serving.model_source import ModelEnvironment, load_folder
 from mlops_runtime.serving.onnx_model import load_directory
 
 GOOD = """
@@ -23,10 +31,10 @@ if __name__ == "__main__":
 """
 
 
-def run(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+def run(root: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
     """Run the entrypoint over ``root``."""
     command = [sys.executable, "-m", "mlops_runtime.jobs.train", *arguments]
-    environment = {**os.environ, "MLOPS_OPT_ML": str(root)}
+    environment = {**os.environ, **variables, "MLOPS_OPT_ML": str(root)}
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=60)
 
 
@@ -119,3 +127,128 @@ def test_an_argument_and_the_toolkits_variable_come_before_the_hyperparameter(tm
     opt_ml, variable = OptMl(tmp_path), {"SAGEMAKER_PROGRAM": "second.py"}
     named = [program(opt_ml, ["first.py"], variable), program(opt_ml, [], variable), program(opt_ml, [], {})]
     assert named == ["first.py", "second.py", "third.py"]
+
+
+LOCK = "1" * 64
+# a script that knows nothing of this package
+TREES = """
+import os, pathlib, pickle, sys
+import lightgbm, pandas
+assert not any(name.startswith("mlops") for name in sys.modules)
+split = pandas.read_parquet(pathlib.Path(os.environ["SM_CHANNEL_TRAIN"]) / "part-0.parquet")
+split["store"] = pandas.Categorical(split["store"], categories=["east", "west"])
+folder = pathlib.Path(os.environ["SM_MODEL_DIR"])
+"""
+TEXT = f"""{TREES}
+data = lightgbm.Dataset(split[["price", "store"]], split["units"])
+lightgbm.train({{"verbosity": -1, "num_threads": 1, "min_data_in_leaf": 1}}, data, 3).save_model(folder / "model.txt")
+"""
+PICKLE = f"""{TREES}
+from sklearn.linear_model import LinearRegression
+model = LinearRegression().fit(split[["price"]], split["units"])
+(folder / "model.pkl").write_bytes(pickle.dumps(model))
+"""
+PLAN = {"label": "units", "kind": "number", "without": ["at"]}
+
+
+def split(root: Path, **hyperparameters: Any) -> None:
+    """Write a training split and hyperparameters."""
+    at = pa.array([datetime(2026, 1, 1)] * 40)
+    rows = {
+        "price": [float(i) for i in range(40)],
+        "store": ["east", "west"] * 20,
+        "units": [2.0 * i for i in range(40)],
+    }
+    channel = root / "input" / "data" / "train"
+    channel.mkdir(parents=True)
+    pq.write_table(pa.table({"at": at, **rows}), channel / "part-0.parquet")
+    (root / "input" / "config").mkdir()
+    given = {name: json.dumps(value) for name, value in hyperparameters.items()}
+    (root / "input" / "config" / "hyperparameters.json").write_text(json.dumps(given))
+
+
+def of(trust: str = "data,code", **variables: str) -> dict[str, str]:
+    """Return the variables of an image whose environment is this one."""
+    given = {"MLOPS_MODEL_PYTHON": sys.executable, "MLOPS_REQUIREMENTS_SHA256": LOCK, "MLOPS_TRUST": trust}
+    return given | variables
+
+
+def test_a_model_that_is_not_onnx_is_packed(tmp_path: Path) -> None:
+    """Its script leaves one file; the job adds the signature of the split, and the manifest that binds both."""
+    split(tmp_path, sagemaker_signature=PLAN)
+    code(tmp_path, TEXT)
+    done = run(tmp_path, "train.py", **of())
+    assert done.returncode == 0, done.stderr
+    manifest = from_json(ModelManifest, (tmp_path / "model" / MANIFEST_FILE).read_bytes())
+    assert (manifest.flavor, manifest.trust, manifest.requirements_sha256) == ("lightgbm", "data", LOCK)
+    assert sorted(manifest.files) == ["model.txt", "signature.json"]
+    assert manifest.python == f"{sys.version_info.major}.{sys.version_info.minor}"
+    model = load_folder(tmp_path / "model", ModelEnvironment.from_variables(of()))
+    try:
+        assert [(c.name, c.type) for c in model.signature.inputs] == [("price", "number"), ("store", "category")]
+        assert done.stderr.splitlines()[-1] == f"mlops train: model {model.sha256}"
+    finally:
+        model.close()
+
+
+def test_a_pickle_is_refused_where_it_is_not_allowed(tmp_path: Path) -> None:
+    """In the training job already, before anything is loaded."""
+    split(tmp_path, sagemaker_signature={"label": "units", "kind": "number", "inputs": ["price"]})
+    code(tmp_path, PICKLE)
+    assert run(tmp_path, "train.py", **of()).returncode == 1
+    reason = (tmp_path / "output" / "failure").read_text()
+    assert (
+        "train.py did not leave a model that can be served: model.pkl is loaded by pickle with trust 'pickle'" in reason
+    )
+    assert run(tmp_path, "train.py", **of("data,code,pickle")).returncode == 0
+
+
+def test_the_scripts_own_signature_stays(tmp_path: Path) -> None:
+    """The job writes one only where there is none."""
+    split(tmp_path, sagemaker_signature=PLAN)
+    own = {"inputs": [{"name": "price", "type": "number"}, {"name": "store", "type": "number"}], "output": "sold"}
+    code(tmp_path, f"{TEXT}\n(folder / 'signature.json').write_text({json.dumps(own)!r})\n")
+    assert run(tmp_path, "train.py", **of()).returncode == 0
+    assert json.loads((tmp_path / "model" / "signature.json").read_text()) == own
+
+
+def test_fails_where_the_image_has_no_environment_for_the_model(tmp_path: Path) -> None:
+    """With the image that has one."""
+    split(tmp_path, sagemaker_signature=PLAN)
+    code(tmp_path, TEXT)
+    assert run(tmp_path, "train.py").returncode == 1
+    reason = (tmp_path / "output" / "failure").read_text()
+    assert "it is of flavor 'lightgbm', and this image has no environment" in reason
+    assert reason.endswith("name the job's image by ModelImage.from_requirements(lock)")
+
+
+def test_fails_on_a_model_that_cannot_be_asked(tmp_path: Path) -> None:
+    """A handler that raises is found before the job ends, and so is a folder without a model."""
+    split(tmp_path, sagemaker_signature=PLAN)
+    handler = "def load(folder):\n    return 1\n\ndef predict(model, frame):\n    raise KeyError('colour')\n"
+    code(tmp_path, f"{TREES}\n(folder / 'model.py').write_text({handler!r})\n")
+    assert run(tmp_path, "train.py", **of()).returncode == 1
+    assert "colour" in (tmp_path / "output" / "failure").read_text()
+    shutil.rmtree(tmp_path / "model")
+    code(tmp_path, "pass")
+    assert run(tmp_path, "train.py", **of()).returncode == 1
+    assert "the folder has no model that is known, got no file" in (tmp_path / "output" / "failure").read_text()
+
+
+def test_another_environment_does_not_see_the_packages_of_this_one(tmp_path: Path) -> None:
+    """What leads this interpreter to its packages is left out."""
+    split(tmp_path)
+    code(tmp_path, "import os\nraise SystemExit(sorted({'PYTHONPATH', 'VIRTUAL_ENV'} & os.environ.keys()) or 'none')")
+    variables = {"PYTHONPATH": str(tmp_path), "VIRTUAL_ENV": str(tmp_path)}
+    run(tmp_path, "train.py", **of(**variables))
+    assert "exit code 1: none" in (tmp_path / "output" / "failure").read_text()
+    run(tmp_path, "train.py", **variables)
+    assert "['PYTHONPATH', 'VIRTUAL_ENV']" in (tmp_path / "output" / "failure").read_text()
+
+
+def test_fails_on_a_plan_that_no_pipeline_writes(tmp_path: Path) -> None:
+    """The hyperparameter is named."""
+    split(tmp_path, sagemaker_signature={"kind": "number"})
+    code(tmp_path, TEXT)
+    assert run(tmp_path, "train.py", **of()).returncode == 1
+    assert "hyperparameter 'sagemaker_signature': " in (tmp_path / "output" / "failure").read_text()

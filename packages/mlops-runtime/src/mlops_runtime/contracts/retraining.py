@@ -104,6 +104,20 @@ class TrainingSetPlan:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SignaturePlan:
+    """Hyperparameter ``sagemaker_signature``: how the training job writes the signature of a model whose script writes none.
+
+    ``label`` is the column that is predicted, ``kind`` what a prediction means. ``inputs`` are the model's columns in their order;
+    without them these are all columns of the training split but the label and those of ``without``.
+    """
+
+    label: str
+    kind: Literal["number", "probability", "classes"] = "number"
+    inputs: tuple[str, ...] | None = None
+    without: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EvaluationPlan:
     """Input of the evaluation job.
 

@@ -12,15 +12,22 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from mlops_runtime.contracts import ContractError, from_json
+from mlops_runtime.contracts.retraining import SignaturePlan
+
 # https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_AppSpecification.html: an argument has at most 256 characters
 MAXIMUM_ARGUMENT = 256
 
+# columns of the signature for a script that writes none
+SIGNATURE = "sagemaker_signature"
 # what SageMaker's toolkit calls the script, and how its hyperparameters for the container begin:
 # https://github.com/aws/sagemaker-training-toolkit/blob/master/src/sagemaker_training/params.py
 PROGRAM = "sagemaker_program"
 _CONTAINERS = "sagemaker_"
 
 _TAIL_LINES = 30
+# would lead another environment's interpreter to the packages of this one
+_OF_THIS_PYTHON = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV")
 
 
 def split_argument(text: str) -> list[str]:
@@ -113,6 +120,20 @@ class OptMl:
         """Return the script that the hyperparameter ``sagemaker_program`` names, or nothing."""
         return str(self._given().get(PROGRAM, ""))
 
+    def signature_plan(self) -> SignaturePlan | None:
+        """Return how to write a signature, where the hyperparameter ``sagemaker_signature`` says so.
+
+        Raises:
+            JobError: If it is not what a pipeline writes.
+        """
+        given = self._given().get(SIGNATURE)
+        if given is None:
+            return None
+        try:
+            return from_json(SignaturePlan, json.dumps(given).encode())
+        except ContractError as error:
+            raise JobError(f"hyperparameter {SIGNATURE!r}: {error}") from error
+
     def _given(self) -> dict[str, object]:
         path = self.root / "input" / "config" / "hyperparameters.json"
         if not path.exists():
@@ -170,8 +191,17 @@ def _encoded(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
-def run_script(code: Path, script: str, *, folder: Path, environment: Mapping[str, str]) -> None:
+def run_script(
+    code: Path, script: str, *, folder: Path, environment: Mapping[str, str], python: Path | None = None
+) -> None:
     """Unpack the code and run a script of it to its end.
+
+    Args:
+        code: Folder with the code as one zip.
+        script: Its path in the zip.
+        folder: Where to.
+        environment: Variables beside those of this process.
+        python: The interpreter of another environment. Default: this one.
 
     Raises:
         JobError: If there is no such script, or it fails; with the last lines of its standard error.
@@ -181,7 +211,7 @@ def run_script(code: Path, script: str, *, folder: Path, environment: Mapping[st
     if not path.is_file() or not path.resolve().is_relative_to(folder.resolve()):
         held = ", ".join(sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*.py"))) or "no scripts"
         raise JobError(f"channel code does not hold {script!r}, it holds {held}")
-    returned, tail = _run(path, folder, environment)
+    returned, tail = _run(path, folder, environment, python)
     if returned != 0:
         last = next((line for line in reversed(tail) if line.strip()), "no output")
         raise JobError(f"{script} ended with exit code {returned}: {last.strip()}\n" + "\n".join(tail))
@@ -218,12 +248,13 @@ def unpack(archive: Path, directory: Path) -> None:
         raise JobError(f"{archive.name} is not a zip: {error}") from error
 
 
-def _run(script: Path, folder: Path, environment: Mapping[str, str]) -> tuple[int, list[str]]:
+def _run(script: Path, folder: Path, environment: Mapping[str, str], python: Path | None) -> tuple[int, list[str]]:
     tail: deque[str] = deque(maxlen=_TAIL_LINES)
+    inherited = {name: value for name, value in os.environ.items() if python is None or name not in _OF_THIS_PYTHON}
     with subprocess.Popen(
-        [sys.executable, str(script)],
+        [sys.executable if python is None else str(python), str(script)],
         cwd=folder,
-        env={**os.environ, **environment, "PYTHONUNBUFFERED": "1"},
+        env={**inherited, **environment, "PYTHONUNBUFFERED": "1"},
         stderr=subprocess.PIPE,
         text=True,
         errors="replace",

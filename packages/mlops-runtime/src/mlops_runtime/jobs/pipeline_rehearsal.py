@@ -14,14 +14,13 @@ import pyarrow.parquet as pq
 from mlops_runtime.contracts import canonical_json, content_hash
 from mlops_runtime.contracts.features import Build, Output, PinnedTable, Semantics, TrainingSetManifest
 from mlops_runtime.contracts.model import Evaluation, GateResult
-from mlops_runtime.contracts.retraining import EvaluationPlan, GateSpec
+from mlops_runtime.contracts.retraining import EvaluationPlan, GateSpec, SignaturePlan
 from mlops_runtime.jobs.evaluate import Inputs, evaluate
 from mlops_runtime.jobs.job_environment import JobError, OptMl
 from mlops_runtime.jobs.model_input import require_columns
 from mlops_runtime.jobs.train import train
 from mlops_runtime.retraining.registration_gate import evaluate_gate
-
-_FILES = ("model.onnx", "signature.json")
+from mlops_runtime.serving.model_source import ModelEnvironment
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +30,7 @@ class Rehearsal:
     Args:
         evaluation: The candidate and the baselines on the holdout.
         gate: Whether it would be registered, with the reason.
-        model: Folder with ``model.onnx`` and ``signature.json``.
+        model: Folder with the model, ``signature.json``, and the manifest of a model that is not ONNX.
     """
 
     evaluation: Evaluation
@@ -48,6 +47,8 @@ def rehearse(
     evaluation: EvaluationPlan,
     gate: GateSpec,
     folder: Path,
+    environment: ModelEnvironment | None = None,
+    signature: SignaturePlan | None = None,
 ) -> Rehearsal:
     """Train as the training job does, evaluate as the evaluation job does, and ask the gate.
 
@@ -59,6 +60,8 @@ def rehearse(
         evaluation: The stack's plan; it names the column with the time of prediction.
         gate: The stack's gate.
         folder: An empty folder to work in.
+        environment: The environment of a model that is not ONNX. Default: the script leaves ONNX.
+        signature: How the training job writes a signature where the script writes none. Default: the script writes one.
 
     Raises:
         JobError: If the script fails, leaves no model that can be served, or the rows do not fit the plan.
@@ -68,16 +71,16 @@ def rehearse(
         opt_ml.channel(name).mkdir(parents=True)
     pq.write_table(train_rows, opt_ml.channel("train") / "part-0.parquet")
     (opt_ml.channel("code") / "code.zip").write_bytes(_zipped(code))
-    train(opt_ml, script)
+    train(opt_ml, script, environment, signature)
     archive = folder / "model.tar.gz"
     with tarfile.open(archive, "w:gz") as tar:
-        for name in _FILES:
-            tar.add(opt_ml.model / name, name)
+        tar.add(opt_ml.model, ".")
     inputs = Inputs(
         train=train_rows,
         holdout=holdout_rows,
         manifest=_manifest(evaluation, train_rows, holdout_rows),
         candidate=archive,
+        environment=ModelEnvironment() if environment is None else environment,
     )
     measured, _ = evaluate(evaluation, inputs, (folder / "baseline.json").as_uri())
     verdict = evaluate_gate(measured, gate, uri=(folder / "evaluation.json").as_uri(), sha256=content_hash(measured))

@@ -6,14 +6,22 @@ channel of the training. A script that writes nothing has prepared nothing, and 
 
 import os
 import sys
+from pathlib import Path
 
 from mlops_runtime.jobs.job_environment import JobError, OptMl, only_script, run_script
+from mlops_runtime.serving.model_source import ModelEnvironment
+from mlops_runtime.serving.served_model import ModelError
 
 OUTPUT = "processed"
 
 
-def process(opt_ml: OptMl, script: str) -> int:
+def process(opt_ml: OptMl, script: str, python: Path | None = None) -> int:
     """Run the script. Returns how many files it wrote.
+
+    Args:
+        opt_ml: Where the job's files lie.
+        script: The script's path in the code.
+        python: The interpreter of the model's environment. Default: the image has none, and this one runs it.
 
     Raises:
         JobError: If there is no such script, it fails, or it writes nothing.
@@ -21,7 +29,7 @@ def process(opt_ml: OptMl, script: str) -> int:
     output = opt_ml.processing_output(OUTPUT)
     output.mkdir(parents=True, exist_ok=True)
     environment = {"SM_CHANNEL_TRAIN": str(opt_ml.processing_input("train")), "SM_OUTPUT_DIR": str(output)}
-    run_script(opt_ml.processing_input("code"), script, folder=opt_ml.code, environment=environment)
+    run_script(opt_ml.processing_input("code"), script, folder=opt_ml.code, environment=environment, python=python)
     written = sum(path.is_file() for path in output.rglob("*"))
     if not written:
         raise JobError(f"{script} must write files to SM_OUTPUT_DIR, got none")
@@ -31,8 +39,10 @@ def process(opt_ml: OptMl, script: str) -> int:
 def main(arguments: list[str]) -> int:
     """Run the job. Returns the exit code; a failure is one line on standard error."""
     try:
-        written = process(OptMl.from_environment(os.environ), only_script("process", arguments))
-    except JobError as error:
+        of = ModelEnvironment.from_variables(os.environ)
+        python = None if of.requirements_sha256 is None else of.python
+        written = process(OptMl.from_environment(os.environ), only_script("process", arguments), python)
+    except (JobError, ModelError) as error:
         sys.stderr.write(f"mlops process: {str(error).splitlines()[0]}\n")
         return 1
     sys.stderr.write(f"mlops process: {written} files\n")

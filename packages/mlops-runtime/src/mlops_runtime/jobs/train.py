@@ -2,41 +2,106 @@
 
 SageMaker starts a training container as ``docker run IMAGE train``, without arguments. The hyperparameter ``sagemaker_program``
 (or the variable ``SAGEMAKER_PROGRAM``), as in SageMaker's own toolkit, names the script. The script lies in channel ``code`` as a
-zip. It reads ``SM_CHANNEL_TRAIN`` and writes ``model.onnx`` and ``signature.json`` to ``SM_MODEL_DIR``; a script that leaves
-anything else has not trained a model that can be served, and fails here.
+zip. It reads ``SM_CHANNEL_TRAIN`` and writes ``model.onnx`` and ``signature.json`` to ``SM_MODEL_DIR``.
+
+In an image with an environment of the model (``MLOPS_REQUIREMENTS_SHA256``) the script runs with that environment's Python. It may
+leave any model that is known: the job writes ``mlops-model.json``, which binds every file, and a ``signature.json`` of the training
+split if the script has written none. A script that leaves anything that cannot be loaded and asked has not trained a model that
+can be served, and fails here.
 
 See: https://docs.aws.amazon.com/sagemaker/latest/dg/your-algorithms-training-algo-dockerfile.html
 and https://github.com/aws/sagemaker-training-toolkit#readme
 """
 
 import os
+import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
-import numpy as np
-
+from mlops_runtime.contracts import canonical_json
+from mlops_runtime.contracts.retraining import SignaturePlan
 from mlops_runtime.jobs.job_environment import JobError, OptMl, run_script
-from mlops_runtime.serving.onnx_model import load_directory
-from mlops_runtime.serving.served_model import ModelError
+from mlops_runtime.jobs.model_input import read_split
+from mlops_runtime.jobs.training_signature import signature_of
+from mlops_runtime.serving.model_folder import MANIFEST_FILE, manifest_of, recognised, write_manifest
+from mlops_runtime.serving.model_source import ModelEnvironment, load_folder
+from mlops_runtime.serving.onnx_model import MODEL_FILE
+from mlops_runtime.serving.served_model import SIGNATURE_FILE, ModelError, check_answer
 
 _MAX_FAILURE_CHARACTERS = 1024  # SageMaker keeps this much of the file as FailureReason
+_VERSION = "import sys; print('%d.%d' % sys.version_info[:2])"
 
 
-def train(opt_ml: OptMl, script: str) -> str:
-    """Unpack the code, run the script in a process of its own, check the model. Returns the model's SHA-256.
+def train(
+    opt_ml: OptMl, script: str, environment: ModelEnvironment | None = None, plan: SignaturePlan | None = None
+) -> str:
+    """Unpack the code, run the script in a process of its own, pack and check the model.
+
+    Args:
+        opt_ml: Where the job's files lie.
+        script: The script's path in the code.
+        environment: The model's own environment. Default: the image has none, and the script leaves ONNX.
+        plan: How to write a signature where the script writes none. Default: what the job's hyperparameter says.
+
+    Returns:
+        The model's SHA-256.
 
     Raises:
         JobError: If there is no such script, it fails, or it leaves no model that can be served.
     """
+    of = ModelEnvironment() if environment is None else environment
     opt_ml.model.mkdir(parents=True, exist_ok=True)
     opt_ml.checkpoints.mkdir(parents=True, exist_ok=True)
-    run_script(opt_ml.channel("code"), script, folder=opt_ml.code, environment=opt_ml.training_environment())
+    run_script(
+        opt_ml.channel("code"),
+        script,
+        folder=opt_ml.code,
+        environment=opt_ml.training_environment(),
+        python=None if of.requirements_sha256 is None else of.python,
+    )
+    planned = opt_ml.signature_plan() if plan is None else plan
+    if planned is not None and not (opt_ml.model / SIGNATURE_FILE).exists():
+        signature = signature_of(read_split(opt_ml.channel("train")), planned)
+        (opt_ml.model / SIGNATURE_FILE).write_bytes(canonical_json(signature))
     try:
-        model = load_directory(opt_ml.model)
-        model.predict(np.zeros((2, len(model.signature.inputs)), dtype=np.float32))
+        _pack(opt_ml.model, of)
+        model = load_folder(opt_ml.model, of)
+        try:
+            check_answer(model)
+        finally:
+            model.close()
     except ModelError as error:
         raise JobError(f"{script} did not leave a model that can be served: {error}") from error
     return model.sha256
+
+
+def _pack(folder: Path, environment: ModelEnvironment) -> None:
+    """Write the manifest of a model that is not ONNX; one that the script wrote does not count."""
+    (folder / MANIFEST_FILE).unlink(missing_ok=True)
+    if (folder / MODEL_FILE).exists():
+        return
+    if environment.requirements_sha256 is None:
+        try:
+            flavor = recognised(folder).flavor
+        except ModelError:
+            return  # the loader of ONNX says what it misses
+        raise ModelError(
+            f"it is of flavor {flavor!r}, and this image has no environment for a model that is not ONNX: name the job's image by "
+            "ModelImage.from_requirements(lock)"
+        )
+    manifest = manifest_of(
+        folder, requirements_sha256=environment.requirements_sha256, python=_version(environment.python)
+    )
+    write_manifest(folder, manifest)
+
+
+def _version(python: Path) -> str:
+    try:
+        done = subprocess.run([str(python), "-I", "-c", _VERSION], capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        raise ModelError(f"the model's environment cannot run {python}: {error}") from error
+    return done.stdout.strip()
 
 
 def program(opt_ml: OptMl, arguments: Sequence[str], environment: Mapping[str, str]) -> str:
@@ -57,8 +122,8 @@ def main(arguments: list[str]) -> int:
     """Run the job. Returns the exit code; a failure is also written to ``/opt/ml/output/failure``."""
     opt_ml = OptMl.from_environment(os.environ)
     try:
-        digest = train(opt_ml, program(opt_ml, arguments, os.environ))
-    except JobError as error:
+        digest = train(opt_ml, program(opt_ml, arguments, os.environ), ModelEnvironment.from_variables(os.environ))
+    except (JobError, ModelError) as error:
         opt_ml.failure.parent.mkdir(parents=True, exist_ok=True)
         opt_ml.failure.write_text(str(error)[:_MAX_FAILURE_CHARACTERS])
         sys.stderr.write(f"mlops train: {str(error).splitlines()[0]}\n")

@@ -1,0 +1,84 @@
+"""The signature of a model whose script writes none: the columns of the training split, as a request will send them."""
+
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from mlops_runtime.contracts.model import ModelSignature, SignatureColumn
+from mlops_runtime.contracts.retraining import SignaturePlan
+from mlops_runtime.jobs.job_environment import JobError
+from mlops_runtime.jobs.model_input import categories, require_columns
+
+# what pandas writes of a frame's index, and reads again as one
+_INDEX = "__index_level_"
+
+
+def signature_of(table: Any, plan: SignaturePlan) -> ModelSignature:
+    """Return the signature of a model that was trained on a split.
+
+    A column of text is a category with the values that the split has, all others are numbers. A column may be null where the split
+    has a null or NaN in it.
+
+    Args:
+        table: The training split, an Arrow table.
+        plan: Label, kind and columns.
+
+    Raises:
+        JobError: If a column is missing, or is neither of numbers nor of text.
+
+    Example:
+        >>> split = pa.table({"store": ["east", None], "price": [1.5, 2.0], "units": [3.0, 4.0]})
+        >>> [(c.name, c.type, c.nullable) for c in signature_of(split, SignaturePlan(label="units")).inputs]
+        [('store', 'category', True), ('price', 'number', False)]
+    """
+    left_out = {plan.label, *(plan.without or ())}
+    named = plan.inputs or [n for n in table.column_names if n not in left_out and not n.startswith(_INDEX)]
+    require_columns(table, [plan.label, *named], "train")
+    problems = [problem for name in named if (problem := _problem(name, table.schema.field(name).type)) is not None]
+    if not named:
+        problems.append(f"no column is left as an input, the split has {', '.join(map(repr, table.column_names))}")
+    if plan.label in named:
+        problems.append(f"inputs must not name the label {plan.label!r}")
+    if problems:
+        raise JobError(f"cannot write the model's signature: {'; '.join(problems)}")
+    return ModelSignature(
+        inputs=tuple(_column(table, name) for name in named),
+        output=plan.label,
+        kind=plan.kind,
+        classes=_values(table, plan.label) if plan.kind == "classes" else None,
+    )
+
+
+def _problem(name: str, kind: Any) -> str | None:
+    fix = "leave it out with TrainingJob(inputs=), or convert it in the training set"
+    if pa.types.is_dictionary(kind):
+        if _is_text(kind.value_type):
+            return None
+        return f"column {name!r} is a category of {kind.value_type}, a request has text; {fix}"
+    is_number = (
+        pa.types.is_boolean(kind)
+        or pa.types.is_integer(kind)
+        or pa.types.is_floating(kind)
+        or pa.types.is_decimal(kind)
+    )
+    if is_number or _is_text(kind):
+        return None
+    return f"column {name!r} is of type {kind}, numbers and text are possible; {fix}"
+
+
+def _is_text(kind: Any) -> bool:
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
+
+
+def _column(table: Any, name: str) -> SignatureColumn:
+    column = table.column(name)
+    if pa.types.is_dictionary(column.type) or _is_text(column.type):
+        has_null = any(value is None for value in categories(table, name))
+        return SignatureColumn(name=name, type="category", categories=_values(table, name), nullable=has_null)
+    has_nan = pa.types.is_floating(column.type) and pc.any(pc.is_nan(column)).as_py()
+    return SignatureColumn(name=name, type="number", nullable=bool(column.null_count or has_nan))
+
+
+def _values(table: Any, name: str) -> tuple[str, ...]:
+    return tuple(sorted({value for value in categories(table, name) if value is not None}))

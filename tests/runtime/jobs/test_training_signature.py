@@ -1,0 +1,81 @@
+"""The signature that the training job writes of the training split."""
+
+from datetime import datetime
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from mlops_runtime.contracts.retraining import SignaturePlan
+from mlops_runtime.jobs.job_environment import JobError
+from mlops_runtime.jobs.training_signature import signature_of
+
+SPLIT: Any = pa.table(
+    {
+        "at": pa.array([datetime(2026, 1, 1)] * 3),
+        "store": ["west", "east", None],
+        "kind": pa.array(["b", "a", "b"]).dictionary_encode(),
+        "open": [True, False, True],
+        "price": [1.5, float("nan"), 2.0],
+        "sold": pa.array([1, None, 3], pa.int64()),
+        "stock": [1, 2, 3],
+        "naive": [1.0, 2.0, 3.0],
+        "__index_level_0__": [0, 1, 2],
+        "units": [3.0, 4.0, 5.0],
+    }
+)
+
+
+def test_inputs_are_the_columns_that_are_not_left_out() -> None:
+    """Text is a category of the split's values, the rest a number; null where the split has a null or NaN."""
+    signature = signature_of(SPLIT, SignaturePlan(label="units", without=("at", "naive")))
+    assert [(c.name, c.type, c.categories, c.nullable) for c in signature.inputs] == [
+        ("store", "category", ("east", "west"), True),
+        ("kind", "category", ("a", "b"), False),
+        ("open", "number", (), False),
+        ("price", "number", (), True),
+        ("sold", "number", (), True),
+        ("stock", "number", (), False),
+    ]
+    assert (signature.output, signature.kind) == ("units", "number")
+
+
+def test_named_inputs_keep_their_order() -> None:
+    """That of the model."""
+    signature = signature_of(SPLIT, SignaturePlan(label="units", kind="probability", inputs=("stock", "store")))
+    assert [column.name for column in signature.inputs] == ["stock", "store"]
+    assert signature.kind == "probability"
+
+
+def test_classes_are_the_labels_of_the_split() -> None:
+    """In the order of text."""
+    split = pa.table({"x": [1.0, 2.0, 3.0], "grade": ["low", "high", "mid"]})
+    assert signature_of(split, SignaturePlan(label="grade", kind="classes")).classes == ("high", "low", "mid")
+
+
+@pytest.mark.parametrize(
+    ("plan", "problem"),
+    [
+        (
+            SignaturePlan(label="units", inputs=("at",)),
+            r"column 'at' is of type timestamp\[us\], numbers and text are possible",
+        ),
+        (SignaturePlan(label="units", inputs=("colour",)), "split 'train' lacks 'colour'; it has 'at', 'store'"),
+        (SignaturePlan(label="sales"), "split 'train' lacks 'sales'"),
+        (SignaturePlan(label="units", inputs=("units",)), "inputs must not name the label 'units'"),
+        (SignaturePlan(label="units", without=tuple(SPLIT.column_names)), "no column is left as an input"),
+    ],
+)
+def test_fails_on_columns_that_no_request_can_send(plan: SignaturePlan, problem: str) -> None:
+    """With the column and the fix."""
+    with pytest.raises(JobError, match=problem):
+        signature_of(SPLIT, plan)
+
+
+def test_fails_on_a_category_of_integers() -> None:
+    """A request sends text, and the model would know numbers."""
+    split = pa.table({"store": pa.array([1, 2]).dictionary_encode(), "units": [1.0, 2.0]})
+    with pytest.raises(
+        JobError, match=r"column 'store' is a category of int64, a request has text; leave it out with Tr"
+    ):
+        signature_of(split, SignaturePlan(label="units"))
