@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 from mlops_runtime.contracts import canonical_json
 from mlops_runtime.contracts.retraining import EvaluationPlan, JobTags, TrainingSetPlan
@@ -12,6 +13,8 @@ CHECKPOINTS = "/opt/ml/checkpoints"
 TRAINING_SET_ID = "MLOPS_TRAINING_SET_ID"
 TRAINING_SET_TAG = "mlops:training-set"
 SPLITS = ("train", "holdout", "manifest")
+# how an evaluation has the champion: not at all, as a model, or by what it predicted in an image of its own
+Champion = Literal["none", "archive", "predictions"]
 # of an execution's name, in the names of its jobs
 CHARACTERS_OF_NAME = 24
 
@@ -20,9 +23,9 @@ CHARACTERS_OF_NAME = 24
 class JobEnvironment:
     """Where jobs run and what they may use; values may be tokens.
 
-    ``roles`` has one role ARN for each of ``set``, ``prep``, ``train`` and ``eval`` that there is; ``training_set`` is the prefix
-    of one training's set, an expression without braces, ``training_set_id`` the variable of its id where the machine knows it.
-    ``maximum_wait`` asks for spare capacity. ``trust`` are variables by which a job knows what loading a model may do;
+    ``roles`` has one role ARN for each of ``set``, ``prep``, ``train``, ``live`` and ``eval`` that there is; ``training_set`` is
+    the prefix of one training's set, an expression without braces, ``training_set_id`` the variable of its id where the machine
+    knows it. ``maximum_wait`` asks for spare capacity. ``trust`` are variables by which a job knows what loading a model may do;
     empty for the default.
     """
 
@@ -162,15 +165,37 @@ def training_job(
     return job
 
 
-def evaluation_job(jobs: JobEnvironment, plan: EvaluationPlan, *, has_champion: bool) -> dict[str, object]:
+def prediction_job(jobs: JobEnvironment) -> dict[str, object]:
+    """Return the arguments of CreateProcessingJob in which the champion predicts the holdout, in the image that serves it."""
+    return _processing(
+        jobs,
+        "live",
+        "predict",
+        ["--artifact-sha256", "{% $champion.artifact_sha256 %}"],
+        inputs={"holdout": _split(jobs, "holdout"), "model": "{% $champion.artifact_uri %}"},
+        outputs={"predictions": predictions_uri(jobs)},
+        is_isolated=True,
+        image_uri="{% $champion.image %}",
+    )
+
+
+def predictions_uri(jobs: JobEnvironment) -> str:
+    """Return the prefix of what the champion predicts of the holdout."""
+    return f"{{% 's3://{jobs.artifacts_bucket}/' & $predictions %}}"
+
+
+def evaluation_job(jobs: JobEnvironment, plan: EvaluationPlan, *, champion: Champion) -> dict[str, object]:
     """Return the arguments of CreateProcessingJob that measures the candidate, beside the champion if there is one."""
     inputs = {split: _split(jobs, split) for split in SPLITS}
     inputs["candidate"] = "{% $artifact %}"
     arguments = ["--plan", *split_argument(canonical_json(plan).decode())]
     report = evaluation_prefix(jobs)
     arguments += ["--baseline-uri", f"{report} & '/baseline.json' %}}"]
-    if has_champion:
+    if champion == "archive":
         inputs["champion"] = "{% $champion.artifact_uri %}"
+    if champion == "predictions":
+        inputs["predictions"] = predictions_uri(jobs)
+    if champion != "none":
         arguments += ["--champion-sha256", "{% $champion.artifact_sha256 %}"]
     outputs = {"report": f"{report} %}}"}
     job = _processing(jobs, "eval", "evaluate", arguments, inputs=inputs, outputs=outputs, is_isolated=True)

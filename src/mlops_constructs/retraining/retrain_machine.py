@@ -7,11 +7,13 @@ from mlops_constructs._state_machine import EXECUTION, NOW, NULL, State, assign,
 from mlops_constructs.model_registry.approval import policy_description
 from mlops_constructs.retraining.job_requests import (
     CHARACTERS_OF_NAME,
+    Champion,
     FeaturePlan,
     JobEnvironment,
     ProcessingPlan,
     evaluation_job,
     evaluation_prefix,
+    prediction_job,
     preparation_job,
     training_job,
     training_set_job,
@@ -55,6 +57,14 @@ _ACCEPTED = """{% (
     $row := $states.result.Item;
     $row.owner.S = $execution and $exists($row.request.S) ? $parse($row.request.S) : null
 ) %}"""
+
+
+# a prefix for each model and content of the holdout; one of more than a page of files is not recognised again
+_PREDICTIONS = """{{% (
+    $files := $states.result.Contents.(Key & ' ' & ETag);
+    $content := $hash($join($files, ' ') & ($states.result.IsTruncated ? $name : ''), 'SHA-256');
+    'predictions/{pipeline}/' & $champion.model_sha256 & '-' & $content
+) %}}"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -168,7 +178,8 @@ class RetrainPlan:
     def seconds(self) -> int:
         """How long a retraining may take: its jobs, and an hour for the steps between them."""
         longest = self.jobs.maximum
-        runs = [longest, longest if self.jobs.maximum_wait is None else self.jobs.maximum_wait]  # evaluation, training
+        # prediction, evaluation, training
+        runs = [longest, longest, longest if self.jobs.maximum_wait is None else self.jobs.maximum_wait]
         runs += [] if self.features is None else [longest]
         runs += [] if self.processing is None else [self.processing.maximum]
         return sum(runs) + len(runs) * _JOB_GRACE_SECONDS + 3600
@@ -297,9 +308,8 @@ def _job_states(plan: RetrainPlan, partition: str) -> dict[str, State]:
             timeout=maximum + _JOB_GRACE_SECONDS,
         )
 
-    def evaluate(*, has_champion: bool) -> State:
-        arguments = evaluation_job(jobs, plan.evaluation, has_champion=has_champion)
-        return job("Processing", arguments, "Gate", jobs.maximum)
+    def evaluate(champion: Champion) -> State:
+        return job("Processing", evaluation_job(jobs, plan.evaluation, champion=champion), "Gate", jobs.maximum)
 
     states: dict[str, State] = {}
     if plan.features is not None:
@@ -345,10 +355,43 @@ def _job_states(plan: RetrainPlan, partition: str) -> dict[str, State]:
             assign={"artifact": "{% $states.result.Payload.artifact_uri %}"},
             timeout=330,
         ),
-        "HasChampion": choose(("$champion != null", "EvaluateAgainstChampion"), default="Evaluate"),
-        "EvaluateAgainstChampion": evaluate(has_champion=True),
-        "Evaluate": evaluate(has_champion=False),
+        "HasChampion": choose(
+            ("$champion = null", "Evaluate"),
+            # a model that is not ONNX predicts in the image that serves it
+            (f"$exists($champion.image) and $champion.image != '{jobs.image_uri}'", "ListHoldout"),
+            default="EvaluateAgainstChampion",
+        ),
+        # a champion is asked once a holdout
+        "ListHoldout": task(
+            "aws-sdk:s3:listObjectsV2",
+            {"Bucket": _bucket(jobs), "Prefix": f"{{% $substringAfter({_key(jobs)}, '/') & '/holdout/' %}}"},
+            partition=partition,
+            next_state="FindPredictions",
+            catch="Caught",
+            assign={"predictions": _PREDICTIONS.format(pipeline=plan.pipeline)},
+        ),
+        "FindPredictions": task(
+            "aws-sdk:s3:listObjectsV2",
+            {"Bucket": jobs.artifacts_bucket, "Prefix": "{% $predictions & '/' %}"},
+            partition=partition,
+            next_state="HasPredictions",
+            catch="Caught",
+            assign={"predicted": "{% $states.result.KeyCount %}"},
+        ),
+        "HasPredictions": choose(("$predicted > 0", "EvaluateAgainstPredictions"), default="PredictChampion"),
+        "PredictChampion": job("Processing", prediction_job(jobs), "EvaluateAgainstPredictions", jobs.maximum),
+        "EvaluateAgainstPredictions": evaluate("predictions"),
+        "EvaluateAgainstChampion": evaluate("archive"),
+        "Evaluate": evaluate("none"),
     }
+
+
+def _key(jobs: JobEnvironment) -> str:
+    return f"$substringAfter({jobs.training_set}, 's3://')"
+
+
+def _bucket(jobs: JobEnvironment) -> str:
+    return f"{{% $substringBefore({_key(jobs)}, '/') %}}"
 
 
 def _record(plan: RetrainPlan, outcome: str, *, partition: str, next_state: str, catch: str) -> State:

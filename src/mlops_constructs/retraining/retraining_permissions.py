@@ -78,10 +78,24 @@ class RetrainingAccess:
         statements = self._training_statements(code)
         roles["train"] = self._role("TrainingRole", "trains", "Training", image, statements, job="train")
         statements = [
-            _objects("s3:GetObject", self._splits(), self._artifacts("models")),
+            _objects("s3:GetObject", self._splits("holdout"), self._artifacts("models")),
+            _objects("s3:PutObject", self._artifacts("predictions")),
+            self._list_splits(),
+            self._list_artifacts("models"),
+            *(
+                statement
+                for former in self.training.former_images
+                for statement in former.pull_statements(self.scope)[1:]
+            ),
+        ]
+        asks = "asks the champion for its predictions"
+        roles["live"] = self._role("PredictionRole", asks, "Processing", image, statements, job="live")
+        statements = [
+            _objects("s3:GetObject", self._splits(), self._artifacts("models"), self._artifacts("predictions")),
             _objects("s3:PutObject", self._artifacts("evaluations")),
             self._list_splits(),
             self._list_artifacts("models"),
+            self._list_artifacts("predictions"),
         ]
         roles["eval"] = self._role("EvaluationRole", "evaluates", "Processing", image, statements, job="eval")
         return roles
@@ -214,6 +228,9 @@ class RetrainingAccess:
             # registering reads the image and the artefact with the machine's rights
             self.training.image.register_statement(self.scope),
             _objects("s3:GetObject", self._artifacts("models")),
+            # whether the champion predicted this holdout before
+            self._list_splits(),
+            self._list_artifacts("predictions"),
             key_statement(unit.key, services=["s3"], actions=["kms:Decrypt"]),
             put_events_statement(unit),
         ]

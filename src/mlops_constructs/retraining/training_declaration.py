@@ -1,7 +1,7 @@
 """What a pipeline trains: the team's source, the training job, and a step before it."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -186,6 +186,8 @@ class TrainingJob:
         checkpoints: Whether SageMaker keeps what the script writes to ``MLOPS_CHECKPOINT_DIR``, and brings it back when spare
             capacity was taken away. Default: it does not.
         network_isolation: Whether the training container reaches no network at all. Default: it reaches none.
+        former_images: Images of other repositories that a model which serves may still need, to predict the holdout. Default: none;
+            ONNX is loaded by any image of the runtime.
 
     Raises:
         ValidationError: If the script is not there or a value is not possible.
@@ -207,6 +209,7 @@ class TrainingJob:
     spot: Spot | None = None
     checkpoints: bool = False
     network_isolation: bool = True
+    former_images: Sequence[ModelImage] = ()
 
     def __post_init__(self) -> None:
         problems = [

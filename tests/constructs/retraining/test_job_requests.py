@@ -29,7 +29,7 @@ def test_a_long_plan_reaches_the_job_in_pieces():
         baselines=("last_week",),
         segments=tuple(f"column_{number}" for number in range(60)),
     )
-    job = evaluation_job(JOBS, plan, has_champion=True)
+    job = evaluation_job(JOBS, plan, champion="archive")
     arguments = job["AppSpecification"]["ContainerArguments"]  # type: ignore[index] # a plain dict
     pieces = arguments[1 : arguments.index("--baseline-uri")]
 
@@ -49,7 +49,9 @@ def test_a_job_of_one_instance_asks_for_no_encryption_between_containers():
     """It would not affect the job, and no published state machine uses the field."""
     jobs = (
         training_job(JOBS, script="train.py", code_uri="s3://code/train.zip"),
-        evaluation_job(JOBS, EvaluationPlan(label="units", block="store", baselines=("last_week",)), has_champion=True),
+        evaluation_job(
+            JOBS, EvaluationPlan(label="units", block="store", baselines=("last_week",)), champion="archive"
+        ),
     )
     assert [str(job).count("'InstanceCount': 1") for job in jobs] == [1, 1]
     assert [job for job in jobs if "InterContainer" in str(job)] == []

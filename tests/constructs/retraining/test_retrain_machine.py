@@ -3,6 +3,7 @@
 The Retrain machine: its graph, its calls against AWS's API, and its behaviour when run against a fake AWS.
 """
 
+import hashlib
 import json
 import re
 from dataclasses import replace
@@ -32,7 +33,7 @@ JOBS = JobEnvironment(
     image_uri="123456789012.dkr.ecr.us-east-1.amazonaws.com/mlops-runtime@sha256:0",
     instance_type="ml.m5.large",
     maximum=3600,
-    roles=dict.fromkeys(("set", "prep", "train", "eval"), ROLE),
+    roles=dict.fromkeys(("set", "prep", "train", "live", "eval"), ROLE),
     subnets=["subnet-1"],
     security_groups=["sg-1"],
     kms_key="arn:aws:kms:us-east-1:123456789012:key/1",
@@ -119,6 +120,8 @@ GATE = {
     "may_approve": True,
     "rest": "",
 }
+CHAMPION = "s3://artifacts/old/model.tar.gz"
+IMAGE = "123456789012.dkr.ecr.us-east-1.amazonaws.com/mlops-model@sha256:9"
 EXECUTION = "alarm-2017-08-01T00-00-00"
 OWNER = f"arn:aws:states:us-east-1:123456789012:execution:m:{EXECUTION}"
 STATE = {"owner": {"S": OWNER}, "request": {"S": json.dumps(REQUEST)}}
@@ -154,6 +157,8 @@ def aws(
     champion: str | None = None,
     fail: tuple[str, Exception] | None = None,
     state: dict[str, Any] | None = STATE,
+    image: str | None = None,
+    predictions: int = 0,
 ) -> Any:
     """A fake AWS in which every job succeeds and the gate says what it is told."""
 
@@ -165,14 +170,19 @@ def aws(
                 assert (arguments["Key"]["item"], arguments["ConsistentRead"]) == ({"S": "STATE"}, True)
                 return {} if state is None else {"Item": state}
             case "dynamodb:getItem":
-                live = {
-                    "live": {
-                        "S": json.dumps(
-                            {"artifact_uri": champion, "artifact_sha256": "7" * 64, "model_package_arn": "arn:champion"}
-                        )
-                    }
+                pointer = {
+                    "artifact_uri": champion,
+                    "artifact_sha256": "7" * 64,
+                    "model_sha256": "6" * 64,
+                    "model_package_arn": "arn:champion",
+                    **({} if image is None else {"image": image}),
                 }
-                return {} if champion is None else {"Item": live}
+                return {} if champion is None else {"Item": {"live": {"S": json.dumps(pointer)}}}
+            case "s3:listObjectsV2" if arguments["Bucket"] == "artifacts":
+                return {"KeyCount": predictions}
+            case "s3:listObjectsV2":
+                files = [{"Key": f"{arguments['Prefix']}part-{n}.parquet", "ETag": f'"{n}"'} for n in range(2)]
+                return {"KeyCount": 2, "Contents": files, "IsTruncated": False}
             case "sagemaker:createTrainingJob.sync":
                 uri = f"{arguments['OutputDataConfig']['S3OutputPath']}/{arguments['TrainingJobName']}/output/model.tar.gz"
                 return {"ModelArtifacts": {"S3ModelArtifacts": uri}, "InputDataConfig": arguments["InputDataConfig"]}
@@ -458,6 +468,49 @@ def test_measures_the_champion_if_there_is_one(run_machine: Any, champion: str |
     inputs = run.arguments("sagemaker:createProcessingJob.sync")["ProcessingInputs"]
     names = {i["InputName"]: i["S3Input"]["S3Uri"] for i in inputs}
     assert names.get("champion") == champion
+
+
+@pytest.mark.parametrize("image", [None, JOBS.image_uri])
+def test_a_champion_that_this_image_can_load_predicts_in_the_evaluation(run_machine: Any, image: str | None):
+    """ONNX in any image, and every other model in its own."""
+    run = run_machine(MACHINE, FORGED, aws(champion=CHAMPION, image=image))
+    assert "s3:listObjectsV2" not in run.names()
+    assert inputs_of(run.arguments("sagemaker:createProcessingJob.sync"))["champion"] == CHAMPION
+
+
+@pytest.mark.parametrize("source", ["automatic", "from S3"])
+def test_a_champion_of_another_image_predicts_there(run_machine: Any, source: str):
+    """The holdout and the model go in; the evaluation gets what came out, and no archive."""
+    run = run_machine(retrain_machine(VARIANTS[source]), FORGED, aws(champion=CHAMPION, image=IMAGE))
+    listed = [a for n, a in run.calls if n == "s3:listObjectsV2"]
+    holdout = f"sets/demand/{EXECUTION}/holdout/" if source == "automatic" else "exports/demand/holdout/"
+    bucket = "sets" if source == "automatic" else "data"
+    assert (listed[0]["Bucket"], listed[0]["Prefix"]) == (bucket, holdout)
+    files = f'{holdout}part-0.parquet "0" {holdout}part-1.parquet "1"'
+    prefix = f"predictions/{NAME}/{'6' * 64}-{hashlib.sha256(files.encode()).hexdigest()}"
+    assert (listed[1]["Bucket"], listed[1]["Prefix"]) == ("artifacts", f"{prefix}/")
+    asked, measured = [a for n, a in run.calls if n == "sagemaker:createProcessingJob.sync"][-2:]
+    assert asked["AppSpecification"]["ImageUri"] == IMAGE
+    assert asked["AppSpecification"]["ContainerArguments"] == ["--artifact-sha256", "7" * 64]
+    assert inputs_of(asked) == {"holdout": f"s3://{bucket}/{holdout.rstrip('/')}", "model": CHAMPION}
+    assert asked["ProcessingOutputConfig"]["Outputs"][0]["S3Output"]["S3Uri"] == f"s3://artifacts/{prefix}"
+    assert asked["NetworkConfig"]["EnableNetworkIsolation"] is True
+    assert inputs_of(measured)["predictions"] == f"s3://artifacts/{prefix}"
+    assert "champion" not in inputs_of(measured)
+    assert measured["AppSpecification"]["ContainerArguments"][-2:] == ["--champion-sha256", "7" * 64]
+
+
+def test_a_champion_is_asked_once_a_holdout(run_machine: Any):
+    """What it predicted before is read again."""
+    run = run_machine(MACHINE, FORGED, aws(champion=CHAMPION, image=IMAGE, predictions=1))
+    jobs = [a for n, a in run.calls if n == "sagemaker:createProcessingJob.sync"]
+    assert [job["ProcessingJobName"].rpartition("-")[2] for job in jobs] == ["set", "eval"]
+    assert inputs_of(jobs[1])["predictions"].startswith(f"s3://artifacts/predictions/{NAME}/{'6' * 64}-")
+
+
+def inputs_of(job: dict[str, Any]) -> dict[str, str]:
+    """Return where each input of a processing job comes from."""
+    return {i["InputName"]: i["S3Input"]["S3Uri"] for i in job["ProcessingInputs"]}
 
 
 def test_records_a_rejection(run_machine: Any):

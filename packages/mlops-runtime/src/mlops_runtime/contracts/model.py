@@ -83,6 +83,11 @@ class ModelPackageSpec:
     trust: Trust | None = None
     format: Literal["mlops.model-package/1"] = "mlops.model-package/1"
 
+    @property
+    def needed_image(self) -> str | None:
+        """The image without which the model cannot predict; None for ONNX."""
+        return None if self.flavor is None else self.image
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LossBlock:

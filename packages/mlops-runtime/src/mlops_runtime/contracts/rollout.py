@@ -132,6 +132,7 @@ class LivePointer:
     ``previous`` is the config that a rollback returns to, ``kept`` those before it, newest first. On EKS ``previous_package`` is
     its source: an idle slot may be reused, so the version is created again. ``baseline_sha256`` is of the
     baseline's bytes, ``artifact_sha256`` of the model archive's, ``container_sha256`` of the package (``registry.package``).
+    ``image`` is the one that a model which is not ONNX needs, for its predictions too; any image of the runtime can load ONNX.
     """
 
     endpoint: str
@@ -154,6 +155,7 @@ class LivePointer:
     previous_package: str | None = None
     artifact_sha256: str | None = None
     container_sha256: str | None = None
+    image: str | None = None
     format: Literal["mlops.live-pointer/1"] = "mlops.live-pointer/1"
 
 

@@ -208,6 +208,7 @@ def next_live(
         baseline_sha256=package.spec.baseline_sha256,
         artifact_sha256=package.spec.artifact_sha256,
         container_sha256=package.container_sha256,
+        image=package.spec.needed_image,
         previous=None if known is None else known.config,
         kept=None
         if known is None

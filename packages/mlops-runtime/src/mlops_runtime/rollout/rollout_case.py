@@ -128,4 +128,5 @@ def pointer(case: Case) -> LivePointer:
         baseline_sha256=package.spec.baseline_sha256,
         artifact_sha256=package.spec.artifact_sha256,
         container_sha256=package.container_sha256,
+        image=package.spec.needed_image,
     )
