@@ -61,5 +61,5 @@ def test_jobs_that_load_a_model_know_what_that_may_do():
     """Where it is not the default: a job of before has no word of it."""
     jobs, plan = replace(JOBS, trust={"MLOPS_TRUST": "data"}), EvaluationPlan(label="u", block="s", baselines=("b",))
     assert training_job(jobs, script="train.py", code_uri="s3://c/t.zip")["Environment"] == {"MLOPS_TRUST": "data"}
-    assert evaluation_job(jobs, plan, has_champion=False)["Environment"] == {"MLOPS_TRUST": "data"}
-    assert "Environment" not in evaluation_job(JOBS, plan, has_champion=False)
+    assert evaluation_job(jobs, plan, champion="none")["Environment"] == {"MLOPS_TRUST": "data"}
+    assert "Environment" not in evaluation_job(JOBS, plan, champion="none")

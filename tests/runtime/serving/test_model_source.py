@@ -27,6 +27,14 @@ def test_the_environment_comes_from_variables() -> None:
         ModelEnvironment.from_variables({"MLOPS_TRUST": "data,all"})
 
 
+def test_a_champion_is_loaded_whatever_a_registry_allows_by_now(tmp_path: Path) -> None:
+    """A rule for candidates does not take away what they are measured against."""
+    model_folders.estimator(tmp_path)
+    with pytest.raises(ModelError, match="trust 'pickle', allowed: data, code"):
+        load_folder(tmp_path, ENVIRONMENT)
+    load_folder(tmp_path, ENVIRONMENT.of_champion()).close()
+
+
 def test_onnx_needs_no_environment(models: Any, tmp_path: Path) -> None:
     """It is loaded in this process, from a folder or an archive."""
     rows = np.zeros((2, 3), dtype=np.float32)

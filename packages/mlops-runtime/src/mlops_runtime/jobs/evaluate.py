@@ -178,7 +178,7 @@ def _models(inputs: Inputs, opened: ExitStack) -> dict[str, ServedModel]:
         _check_champion(inputs.champion, inputs.champion_sha256)
     models = {CANDIDATE: opened.enter_context(archived_model(inputs.candidate, inputs.environment))}
     if inputs.champion is not None and file_sha256(inputs.champion) != file_sha256(inputs.candidate):
-        models[CHAMPION] = opened.enter_context(archived_model(inputs.champion, inputs.environment))
+        models[CHAMPION] = opened.enter_context(archived_model(inputs.champion, inputs.environment.of_champion()))
         require_columns(inputs.holdout, [c.name for c in models[CHAMPION].signature.inputs], "holdout")
     return models
 

@@ -61,7 +61,7 @@ def main(arguments: list[str]) -> int:
         predicted = predict(
             single_file(opt_ml.processing_input("model"), "*.tar.gz"),
             opt_ml.processing_input("holdout"),
-            ModelEnvironment.from_variables(os.environ),
+            ModelEnvironment.from_variables(os.environ).of_champion(),
             artifact_sha256=options.artifact_sha256,
         )
     except (JobError, ModelError) as error:

@@ -3,7 +3,7 @@
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import get_args
 
@@ -53,6 +53,10 @@ class ModelEnvironment:
             requirements_sha256=environment.get("MLOPS_REQUIREMENTS_SHA256") or None,
             trusts=trusts,
         )
+
+    def of_champion(self) -> "ModelEnvironment":
+        """Return the same for a model that serves: it is loaded as its server loads it, also if no further one may be like it."""
+        return replace(self, trusts=_TRUSTS)
 
 
 def load_folder(
