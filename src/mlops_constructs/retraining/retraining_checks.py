@@ -6,7 +6,11 @@ from itertools import pairwise
 from mlops_constructs._validation import check_range
 from mlops_constructs.feature_store.interface import IUnitFeatureStore
 from mlops_constructs.retraining.training_declaration import TrainingSetSource
-from mlops_runtime.contracts.retraining import EvaluationPlan, GateSpec, TrainingSetPlan
+from mlops_runtime.contracts import canonical_json
+from mlops_runtime.contracts.retraining import EvaluationPlan, GateSpec, SignaturePlan, TrainingSetPlan
+
+# https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_CreateTrainingJob.html
+_LONGEST_VALUE = 2500
 
 
 def source_problem(given: TrainingSetPlan | TrainingSetSource, store: IUnitFeatureStore | None) -> str | None:
@@ -67,6 +71,30 @@ def gate_problems(gate: GateSpec, evaluation: EvaluationPlan) -> list[str | None
     ]
 
 
+def signature_problems(plan: SignaturePlan | None, source: TrainingSetSource) -> list[str | None]:
+    """Return why a training job cannot write the signature that it is asked for.
+
+    Args:
+        plan: How it is to write one; ``None`` where the script does.
+        source: Where training sets come from.
+    """
+    if plan is None:
+        return []
+    length = len(canonical_json(plan))
+    wrong = [] if plan.inputs is None else _unknown(plan.inputs, source)
+    return [
+        f"training.inputs must not name the label {plan.label!r}" if plan.label in (plan.inputs or ()) else None,
+        f"training.inputs must be columns of the training set ({', '.join(map(repr, _columns(source)))}), got "
+        f"{', '.join(map(repr, wrong))}"
+        if wrong
+        else None,
+        f"the columns of training.inputs must fit into a hyperparameter of {_LONGEST_VALUE} characters, got {length}; leave "
+        "other columns out of the training set instead"
+        if length > _LONGEST_VALUE
+        else None,
+    ]
+
+
 def monitoring_problems(evaluation: EvaluationPlan) -> list[str | None]:
     """Return what an evaluation asks for the monitors that no baseline could hold.
 
@@ -109,11 +137,9 @@ def evaluation_problems(evaluation: EvaluationPlan, source: TrainingSetSource) -
         evaluation: What a candidate is measured on.
         source: Where training sets come from.
     """
-    plan, store = source.plan, source.store
-    if plan is None or store is None:
+    known = _columns(source)
+    if not known:
         return []
-    entities = [entity.name for group in store.groups if group.name == plan.label_group for entity in group.entities]
-    known = [*entities, plan.timestamp, plan.label, *(name for columns in plan.features.values() for name in columns)]
     named = {
         "block": (evaluation.block,),
         "baselines": evaluation.baselines,
@@ -132,6 +158,20 @@ def evaluation_problems(evaluation: EvaluationPlan, source: TrainingSetSource) -
         for column in columns
         if column not in known
     ]
+
+
+def _columns(source: TrainingSetSource) -> list[str]:
+    """Return the columns that training sets will have; none where that is not known at synth."""
+    plan, store = source.plan, source.store
+    if plan is None or store is None:
+        return []
+    entities = [entity.name for group in store.groups if group.name == plan.label_group for entity in group.entities]
+    return [*entities, plan.timestamp, plan.label, *(name for columns in plan.features.values() for name in columns)]
+
+
+def _unknown(names: tuple[str, ...], source: TrainingSetSource) -> list[str]:
+    known = _columns(source)
+    return [name for name in names if known and name not in known]
 
 
 def feature_problems(source: TrainingSetSource) -> list[str]:

@@ -32,6 +32,7 @@ from mlops_constructs.retraining.retraining_checks import (
     feature_problems,
     gate_problems,
     monitoring_problems,
+    signature_problems,
     source_problem,
 )
 from mlops_constructs.retraining.retraining_permissions import WILDCARD_REASON, RetrainingAccess
@@ -39,9 +40,10 @@ from mlops_constructs.retraining.training_declaration import ProcessingStep, Tra
 from mlops_constructs.unit_interface import IBusinessUnit
 from mlops_runtime.contracts import canonical_json
 from mlops_runtime.contracts.events import DetailType, event_source, request_source
-from mlops_runtime.contracts.retraining import EvaluationPlan, GateSpec, JobTags, TrainingSetPlan
+from mlops_runtime.contracts.retraining import EvaluationPlan, GateSpec, JobTags, SignaturePlan, TrainingSetPlan
 from mlops_runtime.contracts.unit_entries import PipelineEntry
 from mlops_runtime.features.snapshot_tags import tables_of
+from mlops_runtime.jobs.job_environment import SIGNATURE
 
 # job names have 63 characters: the pipeline's name, 24 of the execution's, "-train" and a dash
 MAXIMUM_PIPELINE_NAME = 32
@@ -124,7 +126,8 @@ class RetrainingPipeline(Construct):
             label_database="" if source.store is None else source.store.database_name,
         )
         gate = GateSpec() if gate is None else gate
-        self._validate(source, evaluation, gate, limits)
+        evaluation = _with_timestamp(evaluation, source)
+        self._validate(source, training, evaluation, gate, limits)
         self._access = RetrainingAccess(
             scope=self,
             business_unit=business_unit,
@@ -147,7 +150,8 @@ class RetrainingPipeline(Construct):
             else s3_assets.Asset(self, "ProcessingCode", path=str(processing.source), exclude=["**/__pycache__"])
         )
         roles = self._access.job_roles(code, step_code)
-        jobs = self._render_jobs(name, training, source, {job: role.role_arn for job, role in roles.items()})
+        signature = training.signature_plan(evaluation)
+        jobs = self._render_jobs(name, training, source, {job: role.role_arn for job, role in roles.items()}, signature)
         endpoint.rollout.require_image(training.image)
         if processing is not None:
             endpoint.rollout.require_image(processing.image)
@@ -158,7 +162,7 @@ class RetrainingPipeline(Construct):
             jobs=jobs,
             features=None if tags_function is None else self._render_features(source, tags_function),
             processing=self._render_processing(processing, step_code),
-            evaluation=_with_timestamp(evaluation, source),
+            evaluation=evaluation,
             script=training.script,
             code_uri=code.s3_object_url,
             gate_arn=gate_function.function_arn,
@@ -301,7 +305,12 @@ class RetrainingPipeline(Construct):
         return TrainingSetSource.features(store=cast("IUnitFeatureStore", store), plan=given)
 
     def _validate(
-        self, source: TrainingSetSource, evaluation: EvaluationPlan, gate: GateSpec, limits: GuardLimits
+        self,
+        source: TrainingSetSource,
+        training: TrainingJob,
+        evaluation: EvaluationPlan,
+        gate: GateSpec,
+        limits: GuardLimits,
     ) -> None:
         raise_if_any(
             self,
@@ -318,6 +327,7 @@ class RetrainingPipeline(Construct):
                 *evaluation_problems(evaluation, source),
                 *gate_problems(gate, evaluation),
                 *monitoring_problems(evaluation),
+                *signature_problems(training.signature_plan(evaluation), source),
                 *feature_problems(source),
             ],
         )
@@ -375,9 +385,15 @@ class RetrainingPipeline(Construct):
         return function
 
     def _render_jobs(
-        self, name: str, training: TrainingJob, source: TrainingSetSource, roles: Mapping[str, str]
+        self,
+        name: str,
+        training: TrainingJob,
+        source: TrainingSetSource,
+        roles: Mapping[str, str],
+        signature: SignaturePlan | None,
     ) -> JobEnvironment:
         unit = self._unit
+        written = {} if signature is None else {SIGNATURE: canonical_json(signature).decode()}
         tags = JobTags(
             unit=unit.name,
             owner=unit.owner,
@@ -398,7 +414,7 @@ class RetrainingPipeline(Construct):
             training_set=source.root,
             tags=tags,
             volume_gigabytes=training.volume_gigabytes,
-            hyperparameters=training.hyperparameters,
+            hyperparameters={**training.hyperparameters, **written},
             environment=training.environment,
             is_isolated=training.network_isolation,
             maximum_wait=training.max_wait_seconds,

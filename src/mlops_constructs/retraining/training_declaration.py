@@ -14,7 +14,7 @@ from mlops_constructs._errors import ValidationError
 from mlops_constructs._validation import check_duration, check_pattern, check_range, is_file, is_known
 from mlops_constructs.feature_store.interface import IUnitFeatureStore
 from mlops_constructs.model_registry import ModelImage
-from mlops_runtime.contracts.retraining import TrainingSetPlan
+from mlops_runtime.contracts.retraining import EvaluationPlan, SignaturePlan, TrainingSetPlan
 from mlops_runtime.features.feature_group import FeatureGroup
 
 # https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-keys.html: characters that need no care
@@ -31,6 +31,8 @@ _TAKEN_VARIABLES = ("MLOPS_TRAINING_SET_ID",)
 _VARIABLE = r"[a-zA-Z_][a-zA-Z0-9_]{0,511}"
 _CHANNEL = r"[A-Za-z0-9._-]{1,64}"
 _TAKEN_CHANNELS = ("train", "code")
+# losses of predicted probabilities
+_PROBABILITIES = ("log_loss", "brier")
 
 
 @checked("InvalidTrainingSetSource")
@@ -179,7 +181,8 @@ class TrainingJob:
         script: The script's file name in ``source``; it reads ``SM_CHANNEL_TRAIN`` and writes to ``SM_MODEL_DIR``.
         instance_type: Instance type of the jobs.
         max_runtime: Longest run of each job, one minute to five days.
-        hyperparameters: Read by the script, at most 99; names that begin with ``sagemaker_`` are for the container. Default: none.
+        hyperparameters: Read by the script, at most 99, or 98 where the job writes the signature; names that begin with
+            ``sagemaker_`` are for the container. Default: none.
         environment: Environment variables of the training container. Default: none.
         volume: Disk of each job's instance, 1 GiB to 16 TiB. Default: 30 GiB.
         spot: Train on spare capacity. Default: on demand.
@@ -188,6 +191,8 @@ class TrainingJob:
         network_isolation: Whether the training container reaches no network at all. Default: it reaches none.
         former_images: Images of other repositories that a model which serves may still need, to predict the holdout. Default: none;
             ONNX is loaded by any image of the runtime.
+        inputs: Columns of the training set that the model is given, in its order, for the signature of a script that writes none.
+            Default: all but the label, the time of prediction and the naive baselines, for an image of ``from_requirements``.
 
     Raises:
         ValidationError: If the script is not there or a value is not possible.
@@ -210,21 +215,44 @@ class TrainingJob:
     checkpoints: bool = False
     network_isolation: bool = True
     former_images: Sequence[ModelImage] = ()
+    inputs: Sequence[str] | None = None
 
     def __post_init__(self) -> None:
         problems = [
             *_script_problems(self.source, self.script, self.instance_type, self.max_runtime),
+            *_input_problems(self.inputs),
             *(
                 f"hyperparameter {name!r} must be text of at most 2500 characters, got {value!r}"
                 for name, value in self.hyperparameters.items()
                 if is_known(value) and not re.fullmatch(r".{0,2500}", value)
             ),
-            *_name_problems(self.hyperparameters),
+            *_name_problems(self.hyperparameters, limit=98 if self.writes_signature else 99),
             *_environment_problems(self.environment),
             check_range("volume in GiB", self.volume_gigabytes, minimum=1, maximum=16384),
             *self._spot_problems(),
         ]
         _raise_if_any("InvalidTrainingJob", problems)
+
+    @property
+    def writes_signature(self) -> bool:
+        """Whether the job writes the signature of a script that writes none."""
+        return self.inputs is not None or self.image.lock is not None
+
+    def signature_plan(self, evaluation: EvaluationPlan) -> SignaturePlan | None:
+        """Return how the job writes a signature; ``None`` where the script must.
+
+        Args:
+            evaluation: Names the label, the loss, from which the kind of a prediction follows, and columns that are not inputs.
+        """
+        if not self.writes_signature:
+            return None
+        timestamp = () if evaluation.timestamp is None else (evaluation.timestamp,)
+        return SignaturePlan(
+            label=evaluation.label,
+            kind="probability" if evaluation.metric in _PROBABILITIES else "number",
+            inputs=None if self.inputs is None else tuple(self.inputs),
+            without=(*timestamp, *evaluation.baselines) if self.inputs is None else None,
+        )
 
     @property
     def volume_gigabytes(self) -> int:
@@ -254,11 +282,21 @@ def _script_problems(
     ]
 
 
-def _name_problems(hyperparameters: Mapping[str, str]) -> list[str | None]:
-    """Return what is wrong with the names: SageMaker takes 100, and one names the script."""
+def _input_problems(inputs: Sequence[str] | None) -> list[str | None]:
+    if inputs is None:
+        return []
+    twice = sorted({name for name in inputs if list(inputs).count(name) > 1})
+    return [
+        None if inputs else "inputs must name at least one column",
+        f"inputs must name each column once, got {', '.join(map(repr, twice))} more than once" if twice else None,
+    ]
+
+
+def _name_problems(hyperparameters: Mapping[str, str], *, limit: int) -> list[str | None]:
+    """Return what is wrong with the names: SageMaker takes 100, and one or two are the container's."""
     taken = sorted(name for name in hyperparameters if name.startswith("sagemaker_"))
     return [
-        check_range("hyperparameters", len(hyperparameters), minimum=0, maximum=99),
+        check_range("hyperparameters", len(hyperparameters), minimum=0, maximum=limit),
         f"hyperparameters must not begin with 'sagemaker_', which are for the container, got {', '.join(taken)}"
         if taken
         else None,

@@ -8,11 +8,12 @@ from mlops_constructs.retraining.retraining_checks import (
     feature_problems,
     gate_problems,
     monitoring_problems,
+    signature_problems,
     source_problem,
 )
 from mlops_constructs.retraining.training_declaration import TrainingSetSource
 from mlops_runtime.contracts.monitor import Condition, Facet
-from mlops_runtime.contracts.retraining import EvaluationPlan, GateSpec, SegmentLimit, TrainingSetPlan
+from mlops_runtime.contracts.retraining import EvaluationPlan, GateSpec, SegmentLimit, SignaturePlan, TrainingSetPlan
 
 PLAN = TrainingSetPlan(
     name="sales",
@@ -166,3 +167,19 @@ def test_fails_with_what_no_baseline_could_hold():
         attribution_rows=100,
     )
     assert not any(monitoring_problems(sound) + monitoring_problems(plan))
+
+
+def test_a_signature_names_columns_that_the_set_will_have(demand: Any):
+    """As far as they are known at synth, within a hyperparameter's length, and not the label."""
+    built = TrainingSetSource.features(store=demand.store, plan=PLAN)
+    given = TrainingSetSource.s3(bucket=demand.store.data_bucket, prefix="exports", label="units")
+    plan = SignaturePlan(label="units", inputs=("price", "colour", "units"))
+    assert [problem for problem in signature_problems(plan, built) if problem] == [
+        "training.inputs must not name the label 'units'",
+        "training.inputs must be columns of the training set ('store', 'event_time', 'units', 'price'), got 'colour'",
+    ]
+    assert not any(signature_problems(None, built))
+    assert not any(signature_problems(SignaturePlan(label="units", inputs=("colour",)), given))
+    long = SignaturePlan(label="units", inputs=tuple(f"column_{number}" for number in range(300)))
+    (problem,) = filter(None, signature_problems(long, given))
+    assert problem.startswith("the columns of training.inputs must fit into a hyperparameter of 2500 characters, got ")

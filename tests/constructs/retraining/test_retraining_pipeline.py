@@ -1,7 +1,7 @@
 """Retraining pipelines in a template."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -304,3 +304,33 @@ def _text(value: Any) -> str:
 def _suffixes(statement: dict[str, Any]) -> list[str]:
     resources = statement["Resource"] if isinstance(statement["Resource"], list) else [statement["Resource"]]
     return [resource["Fn::Join"][1][-1] for resource in resources]
+
+
+def test_the_training_job_is_told_of_the_signature(define: Callable[..., Any], tmp_path: Path):
+    """In an environment of the model; the others' jobs have no hyperparameter more."""
+    (tmp_path / "train.py").write_text("pass")
+    (tmp_path / "requirements.lock").write_text(f"numpy==2.5.5 --hash=sha256:{'0a' * 32}\n")
+    training = TrainingJob(
+        image=ModelImage.from_requirements(tmp_path / "requirements.lock"),
+        source=tmp_path,
+        script="train.py",
+        instance_type="ml.m5.large",
+        max_runtime=cdk.Duration.hours(1),
+    )
+    unit = define(retraining={"training": training})
+    machine = json.loads(_text(unit.one("AWS::StepFunctions::StateMachine", "RetrainingRetrain")["DefinitionString"]))
+    (given,) = (found["HyperParameters"] for found in _arguments(machine) if "HyperParameters" in found)
+    plan = json.loads(given["sagemaker_signature"])
+    assert (plan["label"], plan["kind"]) == ("units", "number")
+    assert plan["without"][0] == "event_time"
+
+
+def _arguments(value: Any) -> Iterator[dict[str, Any]]:
+    """Yield all objects in a definition."""
+    if isinstance(value, dict):
+        yield value
+        for each in value.values():
+            yield from _arguments(each)
+    elif isinstance(value, list):
+        for each in value:
+            yield from _arguments(each)

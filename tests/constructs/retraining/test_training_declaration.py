@@ -3,6 +3,7 @@
 Training jobs as declared.
 """
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import aws_cdk as cdk
 import pytest
 
 from mlops_constructs import ModelImage, ProcessingStep, Spot, TrainingJob, TrainingSetSource, ValidationError
+from mlops_runtime.contracts.retraining import EvaluationPlan, SignaturePlan
 
 IMAGE = ModelImage.from_ecr(repository_name="mlops-runtime", digest="sha256:" + "0" * 64)
 
@@ -64,7 +66,7 @@ def job(folder: Path, **changes: Any) -> TrainingJob:
         "instance_type": "ml.m5.large",
         "max_runtime": cdk.Duration.hours(1),
     }
-    return TrainingJob(image=IMAGE, source=folder, **values | changes)
+    return TrainingJob(**{"image": IMAGE, "source": folder, **values, **changes})
 
 
 def test_defaults_are_on_demand_in_isolation(tmp_path: Path):
@@ -102,6 +104,49 @@ def test_fails_when_sagemaker_would_refuse_the_job(tmp_path: Path, changes: dict
     with pytest.raises(ValidationError) as error:
         job(tmp_path, **changes)
     assert list(error.value.problems) == [message]
+
+
+EVALUATION = EvaluationPlan(label="units", block="store", baselines=("naive",), timestamp="at")
+
+
+def of_lock(folder: Path) -> ModelImage:
+    """Return the image of a lock."""
+    (folder / "requirements.lock").write_text(f"numpy==2.5.5 --hash=sha256:{'0a' * 32}\n")
+    return ModelImage.from_requirements(folder / "requirements.lock")
+
+
+def test_a_script_in_an_environment_of_its_own_need_not_write_a_signature(tmp_path: Path):
+    """All columns but the label, the time and the baselines; another script writes its own."""
+    made = job(tmp_path, image=of_lock(tmp_path))
+    assert made.signature_plan(EVALUATION) == SignaturePlan(label="units", kind="number", without=("at", "naive"))
+    assert job(tmp_path).signature_plan(EVALUATION) is None
+
+
+def test_inputs_are_named_in_the_models_order(tmp_path: Path):
+    """For any image; a loss of probabilities makes a prediction one."""
+    made = job(tmp_path, inputs=["price", "store"])
+    assert made.signature_plan(replace(EVALUATION, metric="brier")) == SignaturePlan(
+        label="units", kind="probability", inputs=("price", "store")
+    )
+
+
+@pytest.mark.parametrize(
+    ("inputs", "message"),
+    [
+        ((), "inputs must name at least one column"),
+        (("a", "b", "a"), "inputs must name each column once, got 'a' more than"),
+    ],
+)
+def test_fails_on_inputs_that_are_no_columns(tmp_path: Path, inputs: tuple[str, ...], message: str):
+    """None, or one twice."""
+    with pytest.raises(ValidationError, match=message):
+        job(tmp_path, inputs=inputs)
+
+
+def test_a_written_signature_takes_a_hyperparameters_place(tmp_path: Path):
+    """SageMaker takes 100."""
+    with pytest.raises(ValidationError, match=r"hyperparameters must be from 0 to 98, got 99"):
+        job(tmp_path, inputs=["price"], hyperparameters={f"h{number}": "1" for number in range(99)})
 
 
 @pytest.mark.parametrize("channel", ["train", "code", "a b"])
