@@ -7,8 +7,8 @@ from typing import Any
 import boto3
 
 from mlops_runtime.business_unit.automation import Automation
-from mlops_runtime.contracts import from_json
-from mlops_runtime.contracts.retraining import GateSpec
+from mlops_runtime.contracts import from_dict, from_json
+from mlops_runtime.contracts.retraining import Candidate, GateSpec
 from mlops_runtime.retraining.registration_gate import Judge, time_of
 from mlops_runtime.retraining.training_artifacts import Artifacts
 
@@ -29,10 +29,12 @@ JUDGE = Judge(
 
 
 def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
-    """Keep ``{"trained_uri", "execution"}``, or gate ``{"evaluation_uri", "execution", "now"}`` and what is registered."""
+    """Keep ``{"trained_uri", "execution", "candidate"}``, or gate ``{"evaluation_uri", "execution", "now"}`` and the package."""
     del context
     if "trained_uri" in event:
-        return ARTIFACTS.keep(event["trained_uri"], event["execution"])
+        given = event.get("candidate")
+        candidate = None if given is None else from_dict(Candidate, given)
+        return ARTIFACTS.keep(event["trained_uri"], event["execution"], candidate)
     place = {name: event[name] for name in ("image", "artifact_uri")}
     code = event.get("code", "")  # an execution that began before an update asks without
     return JUDGE.judge(event["evaluation_uri"], event["execution"], time_of(event["now"]), code=code, **place)

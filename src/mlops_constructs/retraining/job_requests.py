@@ -188,6 +188,7 @@ def evaluation_job(jobs: JobEnvironment, plan: EvaluationPlan, *, champion: Cham
     """Return the arguments of CreateProcessingJob that measures the candidate, beside the champion if there is one."""
     inputs = {split: _split(jobs, split) for split in SPLITS}
     inputs["candidate"] = "{% $artifact %}"
+    inputs["expected"] = _expected(jobs)
     arguments = ["--plan", *split_argument(canonical_json(plan).decode())]
     report = evaluation_prefix(jobs)
     arguments += ["--baseline-uri", f"{report} & '/baseline.json' %}}"]
@@ -205,6 +206,12 @@ def evaluation_job(jobs: JobEnvironment, plan: EvaluationPlan, *, champion: Cham
 def evaluation_prefix(jobs: JobEnvironment) -> str:
     """Return the open expression (without its closing brace) of the prefix that evaluation and baseline are written to."""
     return f"{{% 's3://{jobs.artifacts_bucket}/evaluations/{jobs.pipeline}/' & $name"
+
+
+def _expected(jobs: JobEnvironment) -> str:
+    """Return what a team got from its model made elsewhere; without that an input must still have an object."""
+    given = "$request.candidate.predictions_uri"
+    return f"{{% $exists({given}) ? {given} : {jobs.training_set} & '/manifest' %}}"
 
 
 def _split(jobs: JobEnvironment, split: str) -> str:

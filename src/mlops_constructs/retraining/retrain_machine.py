@@ -134,13 +134,13 @@ def _of_gate(*names: str) -> str:
 
 def _package(plan: Registration) -> dict[str, object]:
     champion = "$exists($champion.model_package_arn) ? $champion.model_package_arn : 'none'"
+    code = f"($exists($request.candidate) ? 'none' : '{plan.code_sha256}')"
     ours = (
-        f"{{'execution': $execution, 'code_sha256': '{plan.code_sha256}', 'champion': {champion}, "
-        "'trigger': $request.trigger & ''}"
+        f"{{'execution': $execution, 'code_sha256': {code}, 'champion': {champion}, 'trigger': $request.trigger & ''}}"
     )
     return {
         "ModelPackageGroupName": plan.group_name,
-        "ModelPackageDescription": "{% 'trained by ' & $name %}",
+        "ModelPackageDescription": "{% ($exists($request.candidate) ? 'made elsewhere, registered by ' : 'trained by ') & $name %}",
         "ModelApprovalStatus": "PendingManualApproval",
         # the registry answers a repeated call with the package of the first one
         "ClientToken": "{% $substring($hash($execution, 'SHA-256'), 0, 32) %}",
@@ -227,7 +227,7 @@ def retrain_machine(plan: RetrainPlan, *, partition: str = "aws") -> dict[str, o
             "dynamodb:getItem",
             {"TableName": plan.rollout_table, "Key": {"endpoint": {"S": plan.endpoint_name}}, "ConsistentRead": True},
             partition=partition,
-            next_state="TagSnapshots" if plan.features is not None else _after_training_set(plan),
+            next_state="TagSnapshots" if plan.features is not None else "HasCandidate",
             catch="Caught",
             assign={
                 "champion": "{% $exists($states.result.Item.live.S) ? $parse($states.result.Item.live.S) : null %}"
@@ -288,8 +288,8 @@ def _state_key(plan: RetrainPlan) -> dict[str, object]:
     return {"pipeline": {"S": plan.pipeline}, "item": {"S": "STATE"}}
 
 
-def _after_training_set(plan: RetrainPlan) -> str:
-    return "Train" if plan.processing is None else "Process"
+# a model made elsewhere; null where one is trained
+_CANDIDATE = "{% $exists($request.candidate) ? $request.candidate : null %}"
 
 
 def _job_states(plan: RetrainPlan, partition: str) -> dict[str, State]:
@@ -329,7 +329,7 @@ def _job_states(plan: RetrainPlan, partition: str) -> dict[str, State]:
         states["TrainingSet"] = job(
             "Processing",
             training_set_job(jobs, plan.features),
-            _after_training_set(plan),
+            "HasCandidate",
             jobs.maximum,
             {"training_set": identity},
         )
@@ -338,6 +338,10 @@ def _job_states(plan: RetrainPlan, partition: str) -> dict[str, State]:
         states["Process"] = job("Processing", preparation_job(jobs, step), "Train", step.maximum)
     return {
         **states,
+        "HasCandidate": choose(
+            ("$exists($request.candidate)", "TakeCandidate"), default="Train" if step is None else "Process"
+        ),
+        "TakeCandidate": assign("Keep", trained="{% $request.candidate.uri %}", code=""),
         "Train": job(
             "Training",
             training_job(jobs, script=plan.script, code_uri=plan.code_uri, step=step),
@@ -348,7 +352,7 @@ def _job_states(plan: RetrainPlan, partition: str) -> dict[str, State]:
         # what is measured, registered and served lies where no training can write
         "Keep": invoke(
             plan.gate_arn,
-            {"trained_uri": "{% $trained %}", "execution": "{% $execution %}"},
+            {"trained_uri": "{% $trained %}", "execution": "{% $execution %}", "candidate": _CANDIDATE},
             partition=partition,
             next_state="HasChampion",
             catch="Caught",

@@ -30,6 +30,7 @@ from mlops_constructs.retraining.job_requests import CHARACTERS_OF_NAME
 from mlops_constructs.retraining.training_declaration import ProcessingStep, TrainingJob, TrainingSetSource
 from mlops_constructs.unit_interface import IBusinessUnit
 from mlops_runtime.contracts.features import LINEAGE_DIGITS, lineage_name
+from mlops_runtime.contracts.retraining import REGISTERED
 from mlops_runtime.rollout.archive_signatures import ARCHIVE_FILE
 
 WILDCARD_REASON = (
@@ -91,11 +92,16 @@ class RetrainingAccess:
         asks = "asks the champion for its predictions"
         roles["live"] = self._role("PredictionRole", asks, "Processing", image, statements, job="live")
         statements = [
-            _objects("s3:GetObject", self._splits(), self._artifacts("models"), self._artifacts("predictions")),
+            _objects(
+                "s3:GetObject",
+                self._splits(),
+                *(self._artifacts(folder) for folder in ("models", "predictions", REGISTERED)),
+            ),
             _objects("s3:PutObject", self._artifacts("evaluations")),
             self._list_splits(),
             self._list_artifacts("models"),
             self._list_artifacts("predictions"),
+            self._list_artifacts(REGISTERED),
         ]
         roles["eval"] = self._role("EvaluationRole", "evaluates", "Processing", image, statements, job="eval")
         return roles
@@ -241,12 +247,17 @@ class RetrainingAccess:
 
         See: https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes-enforce.html
         """
+        archives = self.business_unit.artifacts.arn_for_objects(f"models/{self.pipeline}/*/{ARCHIVE_FILE}")
         return [
-            _objects("s3:GetObject", self._artifacts("evaluations"), self._artifacts("training")),
+            _objects(
+                "s3:GetObject", self._artifacts("evaluations"), self._artifacts("training"), self._artifacts(REGISTERED)
+            ),
             _objects("s3:PutObject", self._artifacts("gates")),
+            # the copy's hash, as S3 made it
+            _objects("s3:GetObject", archives),
             iam.PolicyStatement(
                 actions=["s3:PutObject"],
-                resources=[self.business_unit.artifacts.arn_for_objects(f"models/{self.pipeline}/*/{ARCHIVE_FILE}")],
+                resources=[archives],
                 conditions={"Null": {"s3:if-none-match": "false"}},
             ),
             key_statement(self.business_unit.key, services=["s3"]),

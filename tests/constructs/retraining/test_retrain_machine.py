@@ -568,3 +568,35 @@ def test_a_reason_is_one_sentence(run_machine: Any, aws_error: Any, cause: str, 
     fail = ("sagemaker:createProcessingJob.sync", aws_error("States.TaskFailed", cause))
     run = run_machine(MACHINE, FORGED, aws(fail=fail))
     assert run.output["Cause"] == f"States.TaskFailed: {reason}"
+
+
+@pytest.mark.parametrize("has_step", [False, True])
+def test_a_model_made_elsewhere_is_measured_and_not_trained(run_machine: Any, has_step: bool):
+    """The same training set, copy, evaluation, gate and registration; its package says that no training of ours made it."""
+    root = f"s3://artifacts/registered/{NAME}/{'a' * 64}"
+    candidate = {"uri": f"{root}/model.tar.gz", "sha256": "a" * 64, "predictions_uri": f"{root}/p.parquet"}
+    accepted = STATE | {"request": {"S": json.dumps(REQUEST | {"trigger": "manual", "candidate": candidate})}}
+    machine = retrain_machine(VARIANTS["processing"]) if has_step else MACHINE
+    run = run_machine(machine, FORGED, aws(state=accepted))
+    assert run.status == "SUCCEEDED"
+    assert "sagemaker:createTrainingJob.sync" not in run.names()
+    jobs = [each for name, each in run.calls if name == "sagemaker:createProcessingJob.sync"]
+    assert [job["ProcessingJobName"].rpartition("-")[2] for job in jobs] == ["set", "eval"]
+    keep = next(e["Payload"] for n, e in run.calls if n == "lambda:invoke" and "trained_uri" in e["Payload"])
+    assert (keep["trained_uri"], keep["candidate"]) == (candidate["uri"], candidate)
+    inputs = {each["InputName"]: each["S3Input"]["S3Uri"] for each in jobs[-1]["ProcessingInputs"]}
+    assert (inputs["candidate"], inputs["expected"]) == (KEPT, f"{root}/p.parquet")
+    package = run.arguments("sagemaker:createModelPackage")
+    assert package["ModelPackageDescription"].startswith("made elsewhere, registered by ")
+    assert package["CustomerMetadataProperties"]["code_sha256"] == "none"
+
+
+def test_what_loads_a_model_is_in_its_package_and_its_rejection(run_machine: Any):
+    """Where the gate names it; a package of ONNX has no word of it."""
+    found = GATE | {"flavor": "lightgbm", "trust": "data"}
+    run = run_machine(MACHINE, FORGED, aws(gate=found))
+    metadata = run.arguments("sagemaker:createModelPackage")["CustomerMetadataProperties"]
+    assert (metadata["flavor"], metadata["trust"]) == ("lightgbm", "data")
+    rejected = run_machine(MACHINE, FORGED, aws(gate=found | {"verdict": "FAILED", "reason": "loses"}))
+    claim = [each["Payload"] for name, each in rejected.calls if name == "lambda:invoke"][-1]
+    assert claim["candidate"] == {name: found[name] for name in ("model_sha256", "training_set_id", "flavor", "trust")}

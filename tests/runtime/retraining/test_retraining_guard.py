@@ -13,7 +13,7 @@ from rollout_world import NOW
 
 from mlops_runtime.contracts import canonical_json, to_dict
 from mlops_runtime.contracts.events import features_ingested
-from mlops_runtime.contracts.retraining import Decision, RetrainRequest, Trigger
+from mlops_runtime.contracts.retraining import Candidate, Decision, RetrainRequest, Trigger
 from mlops_runtime.retraining.alarm_evidence import Alarms
 from mlops_runtime.retraining.retraining_guard import (
     Asked,
@@ -384,3 +384,61 @@ def test_names_have_24_characters_and_follow_from_the_event() -> None:
     assert name == "20170801-e0f099f12ac469a"
     assert len(name) == 24
     assert execution_name("demand-forecast", replace(request, event_id="e2")) != name
+
+
+def _brought(**changes: Any) -> dict[str, Any]:
+    root = "s3://artifacts/registered/demand-forecast"
+    candidate = {"uri": f"{root}/{'a' * 64}/model.tar.gz", "sha256": "a" * 64, "flavor": "lightgbm", "trust": "data"}
+    detail = _event("manual")["detail"] | {"attributes": {"candidate": json.dumps(candidate | changes)}}
+    return _event("manual", detail=detail)
+
+
+TAKING = replace(SETTINGS, artifacts_bucket="artifacts")
+
+
+def test_a_person_may_bring_a_model() -> None:
+    """The same request, lock and budget, with the model that is to be measured."""
+    given = "s3://artifacts/registered/demand-forecast/" + "a" * 64 + "/predictions.parquet"
+    request = _request(_brought(predictions_uri=given), TAKING)
+    assert (request.trigger, request.requested_by) == (Trigger.MANUAL, ANNA)
+    assert request.candidate == Candidate(
+        uri=f"s3://artifacts/registered/demand-forecast/{'a' * 64}/model.tar.gz",
+        sha256="a" * 64,
+        flavor="lightgbm",
+        trust="data",
+        predictions_uri=given,
+    )
+    assert "candidate" not in to_dict(_request(_event("manual"), TAKING))
+    full = GuardState(day="2017-08-01", day_count=2)
+    assert decide(full, request, TAKING, execution=f"{OWNER}two", now=NOW)[0] is Decision.OVER_BUDGET
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"uri": "s3://artifacts/models/demand-forecast/one/model.tar.gz"},
+            "a candidate must lie at s3://artifacts/reg",
+        ),
+        ({"uri": "s3://other/registered/demand-forecast/model.tar.gz"}, "a candidate must lie at s3://artifacts/reg"),
+        ({"sha256": "b" * 64}, "a candidate must lie at s3://artifacts/registered/demand-forecast/bbbb"),
+        ({"sha256": "../" * 20}, "sha256 of a candidate must be 64 hexadecimal digits"),
+        ({"predictions_uri": "s3://artifacts/models/x.parquet"}, "predictions must be a Parquet file below s3://art"),
+        ({"predictions_uri": "s3://artifacts/registered/demand-forecast/x.csv"}, "predictions must be a Parquet file"),
+        ({"trust": "all"}, "not a valid Candidate"),
+    ],
+)
+def test_fails_for_a_model_that_lies_elsewhere(changes: dict[str, str], message: str) -> None:
+    """Only what a registrant uploaded for this very pipeline is read, whoever asks."""
+    with pytest.raises(RefusedEventError, match=message) as refused:
+        _request(_brought(**changes), TAKING)
+    assert refused.value.decision is Decision.INVALID
+
+
+def test_no_alarm_brings_a_model() -> None:
+    """What an event of another kind says of a candidate is not read."""
+    alarm = _event("alarm")
+    assert (
+        _request(alarm | {"detail": alarm["detail"] | {"attributes": _brought()["detail"]["attributes"]}}).candidate
+        is None
+    )

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from rollout_world import World
 
+from mlops_runtime.contracts.retraining import Candidate
 from mlops_runtime.retraining.training_artifacts import MAXIMUM_BYTES, ArtifactError, Artifacts
 
 EXECUTION = "arn:aws:states:us-east-1:123456789012:execution:Retrain:one"
@@ -80,3 +81,32 @@ def test_what_one_copy_cannot_hold_is_refused(world: World, monkeypatch: pytest.
     monkeypatch.setattr(s3, "head_object", lambda **_: {"ContentLength": MAXIMUM_BYTES + 1}, raising=False)
     with pytest.raises(ArtifactError, match=f"must have at most {MAXIMUM_BYTES} bytes, got {MAXIMUM_BYTES + 1}"):
         artifacts.keep(f"s3://artifacts/{TRAINED}", EXECUTION)
+
+
+def _candidate(content: bytes, key: str = "registered/demand-forecast/a/model.tar.gz") -> Candidate:
+    return Candidate(uri=f"s3://artifacts/{key}", sha256=hashlib.sha256(content).hexdigest())
+
+
+def test_a_model_made_elsewhere_is_kept_by_its_hash(world: World) -> None:
+    """From the prefix of those who may register; a repeated call holds the first copy to the hash again."""
+    artifacts, _ = _artifacts(world)
+    candidate = _candidate(b"model")
+    world.s3.put_object(Bucket="artifacts", Key=candidate.uri.removeprefix("s3://artifacts/"), Body=b"model")
+    for _ in range(2):
+        assert artifacts.keep(candidate.uri, EXECUTION, candidate) == {"artifact_uri": f"s3://artifacts/{KEPT}"}
+
+
+def test_fails_for_a_model_that_was_swapped(world: World) -> None:
+    """Between the request and the copy; the message has both hashes and what to do."""
+    artifacts, _ = _artifacts(world)
+    candidate = _candidate(b"model")
+    world.s3.put_object(Bucket="artifacts", Key=candidate.uri.removeprefix("s3://artifacts/"), Body=b"swapped")
+    found = hashlib.sha256(b"swapped").hexdigest()
+    with pytest.raises(ArtifactError, match=rf"has SHA-256 {found}, registered was {candidate.sha256}: .*register the"):
+        artifacts.keep(candidate.uri, EXECUTION, candidate)
+
+
+def test_fails_for_a_candidate_elsewhere(world: World) -> None:
+    """What a training wrote is no candidate, and the reverse."""
+    with pytest.raises(ArtifactError, match="a candidate must lie under s3://artifacts/registered/demand-forecast/"):
+        _artifacts(world)[0].keep(f"s3://artifacts/{TRAINED}", EXECUTION, _candidate(b"model"))

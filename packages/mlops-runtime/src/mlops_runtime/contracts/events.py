@@ -20,7 +20,10 @@ class DetailType(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EventDetail:
-    """The detail of each of our events. ``subject`` is the endpoint, pipeline or table, ``outcome`` the one-word result."""
+    """The detail of each of our events. ``subject`` is the endpoint, pipeline or table, ``outcome`` the one-word result.
+
+    A request to register a model has its ``Candidate`` as JSON in the attribute ``candidate``.
+    """
 
     id: str
     subject: str

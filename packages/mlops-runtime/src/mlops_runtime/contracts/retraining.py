@@ -6,10 +6,14 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Literal
 
 from mlops_runtime.contracts.model import Metric
+from mlops_runtime.contracts.model_manifest import Flavor, Trust
 from mlops_runtime.contracts.monitor import Condition, Facet
 
 if TYPE_CHECKING:
     from mypy_boto3_sagemaker.type_defs import TagTypeDef
+
+
+REGISTERED = "registered"  # folder of the artifacts bucket for models made elsewhere
 
 
 class Trigger(StrEnum):
@@ -23,14 +27,44 @@ class Trigger(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """A model made elsewhere that a retraining takes instead of training one.
+
+    ``uri`` is of its ``model.tar.gz``, ``sha256`` of the archive's bytes, below ``registered/<pipeline>/`` (``candidate_uri``).
+    ``flavor`` and ``trust`` are what its manifest says, absent for ONNX. ``predictions_uri`` is a Parquet file of what the team got
+    from it for the holdout's rows.
+    """
+
+    uri: str
+    sha256: str
+    flavor: Flavor | None = None
+    trust: Trust | None = None
+    predictions_uri: str | None = None
+
+
+def candidate_uri(bucket: str, pipeline: str, sha256: str) -> str:
+    """Return where the archive of a candidate lies: below a prefix that those who may register write alone.
+
+    Example:
+        >>> candidate_uri("artifacts", "demand-forecast", "0" * 64)[:41]
+        's3://artifacts/registered/demand-forecast'
+    """
+    return f"s3://{bucket}/{REGISTERED}/{pipeline}/{sha256}/model.tar.gz"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RetrainRequest:
-    """Input of the Retrain machine. ``as_of`` is the time up to which the training set may know anything."""
+    """Input of the Retrain machine. ``as_of`` is the time up to which the training set may know anything.
+
+    With a ``candidate`` nothing is trained: the same training set measures it, and the same gate decides.
+    """
 
     trigger: Trigger
     event_id: str
     as_of: str
     requested_by: str
     detail: str = ""
+    candidate: Candidate | None = None
     format: Literal["mlops.retrain-request/1"] = "mlops.retrain-request/1"
 
 

@@ -18,7 +18,7 @@ from typing import Any
 
 from mlops_runtime.contracts import ContractError, canonical_json, from_dict, from_json, to_dict
 from mlops_runtime.contracts.events import BusEvent, DetailType, EventDetail
-from mlops_runtime.contracts.retraining import Decision, RetrainRequest, Trigger
+from mlops_runtime.contracts.retraining import REGISTERED, Candidate, Decision, RetrainRequest, Trigger, candidate_uri
 from mlops_runtime.retraining.alarm_evidence import RINGS, Alarms
 from mlops_runtime.rollout.execution_names import execution_arn
 
@@ -30,6 +30,7 @@ REJECTED = "REJECTED"
 _ID = re.compile(r"[A-Za-z0-9._:/=+@-]{1,128}")
 # role id and session, or a user's id: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_variables.html
 _CALLER = re.compile(r"[A-Z0-9]{12,64}(:[\w+=,.@-]{2,64})?", re.ASCII)
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 _SCHEDULERS = ("aws.events", "aws.scheduler")
 
 
@@ -57,6 +58,7 @@ class GuardSettings:
         label_table: Table whose new rows are the labels. Default: none.
         label_database: Glue database of that table. Default: none.
         recheck_rule: ARN of the rule that asks again. Default: none does.
+        artifacts_bucket: Bucket below which a candidate made elsewhere must lie. Default: none is taken.
     """
 
     pipeline: str
@@ -70,6 +72,7 @@ class GuardSettings:
     label_table: str | None = None
     label_database: str | None = None
     recheck_rule: str | None = None
+    artifacts_bucket: str | None = None
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str]) -> "GuardSettings":
@@ -91,6 +94,7 @@ class GuardSettings:
             label_table=environ.get("LABEL_TABLE"),
             label_database=environ.get("LABEL_DATABASE"),
             recheck_rule=environ.get("RECHECK_RULE"),
+            artifacts_bucket=environ.get("ARTIFACTS_BUCKET"),
             **numbers,
         )
 
@@ -273,15 +277,21 @@ def _read(event: BusEvent, settings: GuardSettings, now: datetime) -> Asked | En
         raise RefusedEventError(Decision.INVALID, f"event id must match {_ID.pattern}, got {event.id[:140]!r}")
     if (event.source, event.detail_type) == ("aws.states", "Step Functions Execution Status Change"):
         return Ended(event_id=event.id, execution=_ended(event.detail, settings))
-    ingest, event_id = None, event.id
+    ingest, event_id, candidate = None, event.id, None
     if _is_of(event.source, settings) and event.detail_type == DetailType.FEATURES_INGESTED:
         # by the ingest's id: a repeated report of one ingest is a second event
         by, ingest = _new_labels(event.detail, settings)
         trigger, detail, event_id = Trigger.NEW_DATA, f"new rows of {by}", f"{by}/{ingest}"
     else:
         trigger, by, detail = _trigger(event, settings)
+        candidate = _candidate(event, settings) if trigger is Trigger.MANUAL else None
     request = RetrainRequest(
-        trigger=trigger, event_id=event_id, as_of=str(to_dict(now)), requested_by=by, detail=detail[:500]
+        trigger=trigger,
+        event_id=event_id,
+        as_of=str(to_dict(now)),
+        requested_by=by,
+        detail=detail[:500],
+        candidate=candidate,
     )
     return Asked(request=request, ingest=ingest)
 
@@ -313,6 +323,28 @@ def _requested(event: BusEvent, settings: GuardSettings) -> tuple[Trigger, str, 
     if asked.subject != settings.pipeline:
         raise RefusedEventError(Decision.INVALID, f"subject {asked.subject!r} is not {settings.pipeline!r}")
     return Trigger.MANUAL, caller, asked.reason
+
+
+def _candidate(event: BusEvent, settings: GuardSettings) -> Candidate | None:
+    """Return the model that a person brings; only one below the prefix that those who may register write alone is taken."""
+    text = from_dict(EventDetail, event.detail).attributes.get("candidate")
+    if text is None:
+        return None
+    found = from_json(Candidate, text)
+    if not _SHA256.fullmatch(found.sha256):
+        raise RefusedEventError(
+            Decision.INVALID, f"sha256 of a candidate must be 64 hexadecimal digits, got {found.sha256[:80]!r}"
+        )
+    root = f"s3://{settings.artifacts_bucket}/{REGISTERED}/{settings.pipeline}/"
+    wanted = candidate_uri(settings.artifacts_bucket or "", settings.pipeline, found.sha256)
+    if settings.artifacts_bucket is None or found.uri != wanted:
+        raise RefusedEventError(Decision.INVALID, f"a candidate must lie at {wanted}, got {found.uri[:300]!r}")
+    given = found.predictions_uri
+    if given is not None and not re.fullmatch(re.escape(root) + r"[A-Za-z0-9/_.-]+\.parquet", given):
+        raise RefusedEventError(
+            Decision.INVALID, f"predictions must be a Parquet file below {root}, got {given[:300]!r}"
+        )
+    return found
 
 
 def _alarm(detail: Mapping[str, Any], settings: GuardSettings) -> tuple[Trigger, str, str]:

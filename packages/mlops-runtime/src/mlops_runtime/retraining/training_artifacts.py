@@ -1,15 +1,19 @@
-"""Adapter: copies a training's output to a prefix that no training can write, before it is evaluated.
+"""Adapter: copies a candidate's archive to a prefix that no training can write, before it is evaluated.
 
 A training role writes below ``training/<pipeline>/``, in every execution. The evaluated, registered and live archive is a copy
-below ``models/<pipeline>/<execution>/``, which is written once, so the measured archive is the live one.
+below ``models/<pipeline>/<execution>/``, which is written once, so the measured archive is the live one. A model made elsewhere
+lies below ``registered/<pipeline>/``, and its copy must have the hash that was asked for.
 
 See: https://docs.aws.amazon.com/AmazonS3/latest/API/API_CopyObject.html (If-None-Match)
 """
 
+import base64
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
+
+from mlops_runtime.contracts.retraining import REGISTERED, Candidate
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -36,17 +40,26 @@ class Artifacts:
     bucket: str
     pipeline: str
 
-    def keep(self, uri: str, execution: str) -> dict[str, str]:
+    def keep(self, uri: str, execution: str, candidate: Candidate | None = None) -> dict[str, str]:
         """Copy an archive to ``models/<pipeline>/<execution>/model.tar.gz``, once, and return ``{"artifact_uri"}``.
 
         A copy that is there already stays: an earlier attempt of the same execution made it.
 
+        Args:
+            uri: The archive.
+            execution: ARN of the Retrain execution.
+            candidate: The model made elsewhere that the execution is about. Default: a training of its own made it.
+
         Raises:
-            ArtifactError: If it lies elsewhere than under ``training/<pipeline>/``, or is larger than one copy may be.
+            ArtifactError: If it lies elsewhere than under ``training/<pipeline>/``, or ``registered/<pipeline>/`` for a model made
+                elsewhere, is larger than one copy may be, or has other bytes than were asked for.
         """
-        prefix = f"s3://{self.bucket}/training/{self.pipeline}/"
+        folder = "training" if candidate is None else REGISTERED
+        prefix = f"s3://{self.bucket}/{folder}/{self.pipeline}/"
         if not uri.startswith(prefix):
-            raise ArtifactError(f"a training must write under {prefix}, got {uri!r}")
+            raise ArtifactError(
+                f"a {'training must write' if candidate is None else 'candidate must lie'} under {prefix}, got {uri!r}"
+            )
         trained = uri.removeprefix(f"s3://{self.bucket}/")
         size = self.s3.head_object(Bucket=self.bucket, Key=trained)["ContentLength"]
         if size > MAXIMUM_BYTES:
@@ -64,4 +77,16 @@ class Artifacts:
         except ClientError as error:
             if error.response["Error"]["Code"] not in ("PreconditionFailed", "ConditionalRequestConflict"):
                 raise
+        if candidate is not None:
+            self._check(key, candidate)
         return {"artifact_uri": f"s3://{self.bucket}/{key}"}
+
+    def _check(self, key: str, candidate: Candidate) -> None:
+        """Compare what was copied, by the checksum that S3 made of it, with what was asked for."""
+        head = self.s3.head_object(Bucket=self.bucket, Key=key, ChecksumMode="ENABLED")
+        found = base64.b64decode(head.get("ChecksumSHA256", "")).hex()
+        if found != candidate.sha256:
+            raise ArtifactError(
+                f"{candidate.uri} has SHA-256 {found or 'unknown'}, registered was {candidate.sha256}: it was changed "
+                "after it was uploaded; register the model again"
+            )
