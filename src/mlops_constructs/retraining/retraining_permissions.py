@@ -31,6 +31,7 @@ from mlops_constructs.retraining.training_declaration import ProcessingStep, Tra
 from mlops_constructs.unit_interface import IBusinessUnit
 from mlops_runtime.contracts.features import LINEAGE_DIGITS, lineage_name
 from mlops_runtime.contracts.retraining import REGISTERED
+from mlops_runtime.registry.package_approval import registry_parameter
 from mlops_runtime.rollout.archive_signatures import ARCHIVE_FILE
 
 WILDCARD_REASON = (
@@ -267,15 +268,9 @@ class RetrainingAccess:
     def guard(self, *, table: dynamodb.ITable, machine: sfn.StateMachine) -> list[iam.PolicyStatement]:
         """Read alarms and reports again, keep state and decisions, start the Retrain machine and read its executions."""
         reports = f"monitor/{self.endpoint}/reports/*"
-        executions = cdk.Stack.of(self.scope).format_arn(
-            service="states",
-            resource="execution",
-            resource_name=f"{machine.state_machine_name}:*",
-            arn_format=cdk.ArnFormat.COLON_RESOURCE_NAME,
-        )
         return [
             *self.business_unit.automation_statements(),
-            iam.PolicyStatement(actions=["states:DescribeExecution"], resources=[executions]),
+            iam.PolicyStatement(actions=["states:DescribeExecution"], resources=[self._executions(machine)]),
             iam.PolicyStatement(
                 actions=["dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem"], resources=[table.table_arn]
             ),
@@ -287,6 +282,41 @@ class RetrainingAccess:
             _list(self.business_unit.artifacts.bucket_arn, reports),
             iam.PolicyStatement(actions=["states:StartExecution"], resources=[machine.state_machine_arn]),
         ]
+
+    def register(self, *, table: dynamodb.ITable, machine: sfn.StateMachine) -> list[iam.PolicyStatement]:
+        """Upload a model made elsewhere, find the pipeline, and read the guard's decision and the execution's end."""
+        unit, stack = self.business_unit, cdk.Stack.of(self.scope)
+        names = [
+            f"/mlops/{unit.name}/unit",
+            f"/mlops/{unit.name}/pipeline/{self.pipeline}",
+            registry_parameter(unit=unit.name, group=self.registry.group_name),
+        ]
+        parameters = [
+            stack.format_arn(service="ssm", resource="parameter", resource_name=name.lstrip("/")) for name in names
+        ]
+        return [
+            _objects("s3:PutObject", self._artifacts(REGISTERED)),
+            key_statement(unit.key, services=["s3"]),
+            key_statement(unit.key, services=["dynamodb"], actions=["kms:Decrypt"]),
+            iam.PolicyStatement(
+                actions=["kms:Decrypt"],
+                resources=[unit.key.key_arn],
+                conditions={
+                    "StringEquals": {"kms:EncryptionContext:aws:states:stateMachineArn": machine.state_machine_arn}
+                },
+            ),
+            iam.PolicyStatement(actions=["ssm:GetParameter"], resources=parameters),
+            iam.PolicyStatement(actions=["dynamodb:GetItem"], resources=[table.table_arn]),
+            iam.PolicyStatement(actions=["states:DescribeExecution"], resources=[self._executions(machine)]),
+        ]
+
+    def _executions(self, machine: sfn.StateMachine) -> str:
+        return cdk.Stack.of(self.scope).format_arn(
+            service="states",
+            resource="execution",
+            resource_name=f"{machine.state_machine_name}:*",
+            arn_format=cdk.ArnFormat.COLON_RESOURCE_NAME,
+        )
 
     def tag_statements(self) -> list[iam.PolicyStatement]:
         """Tag the snapshots of the training set's tables for the job, which may not."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import reduce
 from typing import cast
 
 import aws_cdk as cdk
@@ -264,6 +265,31 @@ class RetrainingPipeline(Construct):
             },
         )
 
+    def grant_register(self, grantee: iam.IGrantable) -> iam.Grant:
+        """Let a role or user bring a model made elsewhere with ``mlops models register``, in its own name alone.
+
+        That is: write below ``registered/<pipeline>/`` of the artifacts bucket, ask for a retraining that takes the model, and read
+        what came of it. The model is measured, gated and approved as one that was trained.
+
+        Args:
+            grantee: Who. Never a role of a job: a training registers nothing.
+        """
+        return reduce(
+            iam.Grant.combine,
+            [
+                self.grant_request(grantee),
+                *(
+                    iam.Grant.add_to_principal(
+                        grantee=grantee,
+                        actions=statement.actions,
+                        resource_arns=statement.resources,
+                        conditions=statement.conditions,
+                    )
+                    for statement in self._access.register(table=self._table, machine=self._machine)
+                ),
+            ],
+        )
+
     def add_alarms(self, alarms: Mapping[str, cloudwatch.IAlarm]) -> events.Rule:
         """Let alarms ask for a retraining; the guard reads each again before it starts anything.
 
@@ -340,6 +366,7 @@ class RetrainingPipeline(Construct):
             retraining_table=self._table.table_name,
             retrain_machine=self._machine.state_machine_arn,
             queue_url=self._guard.queue.queue_url,
+            requirements_sha256=self._access.training.image.lock_sha256,
         )
 
     def _define_gate(self, gate: GateSpec) -> lambda_.Function:

@@ -246,6 +246,29 @@ def test_grant_request_is_bound_to_the_callers_own_id(define: Callable[..., Any]
     assert statement["Condition"] == {"StringEquals": bound}
 
 
+def test_who_registers_may_write_below_one_prefix(define: Callable[..., Any]):
+    """And read what came of it; nothing else of the bucket, the table's other items or the machine's other executions."""
+    made = define()
+    made.retraining.grant_register(iam.Role(made.stack, "Caller", assumed_by=iam.AccountRootPrincipal()))
+    policies = Template.from_stack(made.stack).to_json()["Resources"].items()
+    (policy,) = (r for n, r in policies if r["Type"] == "AWS::IAM::Policy" and n.startswith("Caller"))
+    statements = policy["Properties"]["PolicyDocument"]["Statement"]
+    (put,) = (s for s in statements if s["Action"] == "s3:PutObject")
+    assert "/registered/demand-forecast/*" in json.dumps(put["Resource"])
+    assert {
+        action for s in statements for action in ([s["Action"]] if isinstance(s["Action"], str) else s["Action"])
+    } == {
+        "events:PutEvents",
+        "s3:PutObject",
+        "kms:Decrypt",
+        "kms:GenerateDataKey",
+        "ssm:GetParameter",
+        "dynamodb:GetItem",
+        "states:DescribeExecution",
+    }
+    assert all("Condition" in s for s in statements if "kms" in str(s["Action"]))
+
+
 def test_no_role_of_the_unit_may_ask_in_a_persons_name(define: Callable[..., Any]):
     """Their events have the unit's own source, which requests do not have."""
     resources = Template.from_stack(define().stack).to_json()["Resources"].values()

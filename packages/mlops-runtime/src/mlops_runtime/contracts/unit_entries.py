@@ -83,7 +83,10 @@ class EndpointEntry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PipelineEntry:
-    """Parameter ``/mlops/<unit>/pipeline/<pipeline>``: what the command needs to know of a pipeline."""
+    """Parameter ``/mlops/<unit>/pipeline/<pipeline>``: what the command needs to know of a pipeline.
+
+    ``requirements_sha256`` is of the lock that the environment of its image is made of; without it the image runs only ONNX.
+    """
 
     pipeline: str
     unit: str
@@ -91,6 +94,7 @@ class PipelineEntry:
     retraining_table: str
     retrain_machine: str
     queue_url: str
+    requirements_sha256: str | None = None
     format: Literal["mlops.pipeline-entry/1"] = "mlops.pipeline-entry/1"
 
 
