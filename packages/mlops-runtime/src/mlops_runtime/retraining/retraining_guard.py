@@ -31,6 +31,7 @@ _ID = re.compile(r"[A-Za-z0-9._:/=+@-]{1,128}")
 # role id and session, or a user's id: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_variables.html
 _CALLER = re.compile(r"[A-Z0-9]{12,64}(:[\w+=,.@-]{2,64})?", re.ASCII)
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+_PARQUET = re.compile(r"[A-Za-z0-9/_.-]+\.parquet")
 _SCHEDULERS = ("aws.events", "aws.scheduler")
 
 
@@ -340,7 +341,7 @@ def _candidate(event: BusEvent, settings: GuardSettings) -> Candidate | None:
     if settings.artifacts_bucket is None or found.uri != wanted:
         raise RefusedEventError(Decision.INVALID, f"a candidate must lie at {wanted}, got {found.uri[:300]!r}")
     given = found.predictions_uri
-    if given is not None and not re.fullmatch(re.escape(root) + r"[A-Za-z0-9/_.-]+\.parquet", given):
+    if given is not None and not (given.startswith(root) and _PARQUET.fullmatch(given.removeprefix(root))):
         raise RefusedEventError(
             Decision.INVALID, f"predictions must be a Parquet file below {root}, got {given[:300]!r}"
         )
