@@ -56,6 +56,10 @@ _NETWORKED_REASON = (
     "the job plans over the catalogue and reads tables by itself, in the unit's network without a way to the internet; rejected: "
     "isolation, in which SageMaker would have to copy every table of the store before it"
 )
+_LIVE_IMAGE_REASON = (
+    "the image is that of the live pointer, which is the approved package's, and preflight takes images by digest alone; "
+    "rejected: the pipeline's own image, which need not have what the champion requires"
+)
 
 
 @checked("InvalidRetrainingPipeline")
@@ -199,6 +203,7 @@ class RetrainingPipeline(Construct):
         self._machine.role.add_managed_policy(self._access.jobs_policy(roles))
         if plan.features is not None:
             acknowledge(self._machine, "Mlops-JobIsolation[TrainingSet]", _NETWORKED_REASON)
+        acknowledge(self._machine, "Mlops-ImageDigest[PredictChampion]", _LIVE_IMAGE_REASON)
         registry.approve_by_policy(self._machine.role)
         # the machine goes before the registry does, so that no run registers a package in a group that is being emptied
         self._machine.node.add_dependency(registry)
