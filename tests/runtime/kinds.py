@@ -3,6 +3,7 @@
 Models of them are ONNX of scikit-learn's own, so that scikit-learn is the oracle of what is served and measured.
 """
 
+import hashlib
 import io
 import json
 import tarfile
@@ -19,11 +20,31 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from mlops_runtime.contracts import to_dict
+from mlops_runtime.contracts.features import Build, Output, PinnedTable, Semantics, TrainingSetManifest
 from mlops_runtime.contracts.model import ModelSignature, SignatureColumn
+from mlops_runtime.contracts.retraining import EvaluationPlan
+from mlops_runtime.jobs.evaluate import Inputs
 
 CULTIVARS = ("barolo", "grignolino", "barbera")
 MEASURES = ("weight", "waist")
 BLOCKS = 12
+TABLE = PinnedTable(
+    group="wines", version=1, database="d", table="wines_v1", table_uuid="u", snapshot_id=1, schema_id=0,
+    metadata_location="s3://b/m", tag="t", columns=("alcohol",),
+)  # fmt: skip
+MANIFEST = TrainingSetManifest(
+    name="wines",
+    semantics=Semantics(as_of="known_at", cutoff="2017-09-01T00:00:00Z"),
+    entities=TABLE,
+    features=(),
+    build=Build(engine="duckdb", engine_version="1", planner="frontier", client="0"),
+    output=Output(uri="s3://b/sets", rows=1, content_hash="c", files=(), columns={}),
+    split={
+        "trained_until": "2017-08-04T00:00:00Z",
+        "holdout_from": "2017-08-04T00:00:00Z",
+        "holdout_until": "2017-09-01T00:00:00Z",
+    },
+)
 
 
 def wine() -> Any:
@@ -116,3 +137,30 @@ def archive(path: Path, kind: str, model: Any | None = None, *, names: tuple[str
             member.size = len(content)
             tar.addfile(member, io.BytesIO(content))
     return path
+
+
+def evaluation_inputs(folder: Path, kind: str, **changes: Any) -> Inputs:
+    """Return what the evaluation of wines or men reads: a candidate, and a champion that was trained on half of the rows."""
+    table = wine() if kind == "classes" else men()
+    cut = 118 if kind == "classes" else 160
+    champion = archive(
+        folder / "champion" / "model.tar.gz", kind, classifier(14) if kind == "classes" else regressor(8)
+    )
+    given = {
+        "train": table.slice(0, cut),
+        "holdout": table.slice(cut),
+        "manifest": MANIFEST,
+        "candidate": archive(folder / "candidate" / "model.tar.gz", kind),
+        "champion": champion,
+        "champion_sha256": hashlib.sha256(champion.read_bytes()).hexdigest(),
+    }
+    return Inputs(**{**given, **changes})
+
+
+PLANS = {
+    "classes": EvaluationPlan(
+        label="cultivar", block="shelf", baselines=("colour",), metric="macro_log_loss", segments=("colour",)
+    ),
+    "numbers": EvaluationPlan(label="weight", labels=MEASURES, block="shelf", baselines=("last",), metric="wape"),
+}
+URI = "s3://artifacts/baseline.json"

@@ -15,6 +15,7 @@ from mlops_runtime.contracts import canonical_json, from_json
 from mlops_runtime.contracts.monitor import Baseline, Condition, Facet
 from mlops_runtime.contracts.retraining import EvaluationPlan
 from mlops_runtime.jobs.candidate_baseline import Evaluated, make_baseline, plan_problems
+from mlops_runtime.jobs.holdout_labels import Labels
 from mlops_runtime.jobs.job_environment import JobError
 from mlops_runtime.monitor.monitors import facet_bias as bias
 from mlops_runtime.monitor.monitors.label_measures import Target
@@ -56,7 +57,7 @@ def evaluated(models: Any, tmp_path_factory: pytest.TempPathFactory) -> Evaluate
         train=train,
         holdout=holdout,
         predictions=predictions,
-        actual=actual,
+        labels=Labels(metric="wape", actual=actual, weights=actual),
         quality={"wape": 0.25},
         is_able=True,
     )
@@ -75,7 +76,7 @@ def test_a_plain_plan_gives_distributions_and_quality(evaluated: Evaluated) -> N
     assert (baseline.target, baseline.source, baseline.rows) == ("regression", "training", 1500)
     assert baseline.prediction is not None
     assert (sum(baseline.prediction.counts), baseline.prediction.counts[-1]) == (300, 1)
-    given = Rows.of(evaluated.predictions[:-1], evaluated.actual[:-1])
+    given = Rows.of(evaluated.predictions[:-1], evaluated.labels.actual[:-1])
     expected = Target.of(baseline).values(given)
     assert set(baseline.quality) == {"wape", "bias", "mae", "rmse", "r2"}
     assert baseline.quality["wape"] == 0.25
@@ -93,10 +94,15 @@ def test_a_plain_plan_gives_distributions_and_quality(evaluated: Evaluated) -> N
 
 def test_a_classifier_has_its_own_metrics(evaluated: Evaluated) -> None:
     """AUC and the others; a prediction that is no probability is not judged."""
-    label = (evaluated.actual > 10).astype(float)
+    label = (evaluated.labels.actual > 10).astype(float)
     predictions = np.where(label == 1, 0.8, 0.3)
     predictions[0] = 1.5
-    judged = replace(evaluated, actual=label, predictions=predictions, quality={"log_loss": 0.4})
+    judged = replace(
+        evaluated,
+        labels=Labels(metric="log_loss", actual=label, weights=label),
+        predictions=predictions,
+        quality={"log_loss": 0.4},
+    )
     baseline = make(replace(PLAN, metric="log_loss", positive=0.7), judged)
     assert (baseline.target, baseline.positive) == ("classification", 0.7)
     assert (baseline.quality["auc"], baseline.quality["recall"], baseline.quality["log_loss"]) == (1.0, 1.0, 0.4)
@@ -138,7 +144,7 @@ def test_bias_is_of_the_holdout_by_any_of_its_columns(evaluated: Evaluated) -> N
         "store": Texts.of(table.column("store").to_pylist()),
     }
     given = Rows.of(
-        evaluated.predictions[:-1], evaluated.actual[:-1], call=table.column("week").to_numpy(), columns=columns
+        evaluated.predictions[:-1], evaluated.labels.actual[:-1], call=table.column("week").to_numpy(), columns=columns
     )
     values, deviations = bias.of_holdout(given, facets, positive=11.0, strata=("store",))
     assert {name: value for name, value in baseline.bias.items() if not name.endswith("/FT")} == pytest.approx(values)

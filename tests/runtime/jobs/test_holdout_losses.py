@@ -100,7 +100,7 @@ def test_the_segments_of_a_column_add_up_to_the_whole(rows: list[tuple[str, str 
     whole = block_losses(blocks, np.array(actual), losses)
     table = pa.table({"segment": pa.array(values, pa.string())})
     segments, left = segment_losses(
-        table, ["segment"], Rows(blocks=blocks, actual=np.array(actual), losses=losses, periods=values_of_week)
+        table, ["segment"], Rows(blocks=blocks, weights=np.array(actual), losses=losses, periods=values_of_week)
     )
     assert left == ()
     assert {segment.value for segment in segments} == {"null" if value is None else value for value in values}
@@ -126,7 +126,7 @@ def _many(values: int) -> tuple[Any, Rows]:
 
 
 def _rows(count: int, values: Any) -> Rows:
-    return Rows(blocks=["b"] * count, actual=values, losses={"candidate": values})
+    return Rows(blocks=["b"] * count, weights=values, losses={"candidate": values})
 
 
 def test_a_column_with_few_values_is_whole_beside_one_with_many() -> None:

@@ -211,7 +211,7 @@ def _weekly(seed: int, factor: float, *, weeks: int, by_week: float) -> Evaluati
     blocks = block_losses(names, actual, losses)
     texts = [str(week) for week in periods]
     table = pa.table({"promoted": random_.integers(0, 2, rows)})
-    segments, _ = segment_losses(table, ["promoted"], Rows(blocks=names, actual=actual, losses=losses, periods=texts))
+    segments, _ = segment_losses(table, ["promoted"], Rows(blocks=names, weights=actual, losses=losses, periods=texts))
     total = float(actual.sum())
     return Evaluation(
         metric="wape",
@@ -321,7 +321,7 @@ def _losses(seed: int, spoil: Callable[..., Any]) -> tuple[Any, ...]:
     blocks = [f"store-{store}" for store in stores]
     whole = block_losses(blocks, actual, losses)
     segments, _ = segment_losses(
-        table, ["category", "promoted", "region"], Rows(blocks=blocks, actual=actual, losses=losses)
+        table, ["category", "promoted", "region"], Rows(blocks=blocks, weights=actual, losses=losses)
     )
     return whole, segments, len(np.unique(predictions["candidate"]))
 

@@ -172,7 +172,7 @@ def test_strata_pairs_and_patterns_are_those_of_their_rows(rows: list[tuple[Any,
     for block in (rows[:cut], rows[cut:]):
         columns = {name: [row[index] for row in block] for index, name in enumerate(COLUMNS)}
         groups = window.add(columns, len(block))
-        window.add_predictions([row[3] for row in block], groups)
+        window.add_predictions([[row[3] for row in block]], groups)
     by_key: dict[str, list[tuple[Any, ...]]] = {}
     for row in rows:
         stock = float(to_numbers([row[1]])[0])
@@ -209,7 +209,7 @@ def test_strata_pairs_and_patterns_are_those_of_their_rows(rows: list[tuple[Any,
 def test_the_baseline_counts_itself() -> None:
     """What was fitted and what is counted of the same rows is one."""
     window = WindowTally(Grid(BASELINE))
-    window.add_predictions(COLUMNS["price"], window.add(COLUMNS, ROWS))
+    window.add_predictions([COLUMNS["price"]], window.add(COLUMNS, ROWS))
     assert [f.counts for f in window.features()] == [f.counts for f in BASELINE.features]
     assert window.strata() == BASELINE.strata
     assert [p.counts for p in window.pairs() or ()] == [p.counts for p in BASELINE.pairs or ()]
@@ -226,6 +226,6 @@ def test_an_old_baseline_still_counts() -> None:
     baseline = Baseline(features=(price, store), rows=9, training_set_id="t", created="2017-08-01T00:00:00Z")
     window = WindowTally(Grid(baseline))
     assert window.add({"price": [1, 2, None], "store": ["a", "b", "c"]}, 3) is None
-    window.add_predictions([1, 2, 3], None)
+    window.add_predictions([[1, 2, 3]], None)
     assert [feature.counts for feature in window.features()] == [(1, 1, 1), (1, 2, 0)]
     assert (window.prediction(), window.null_patterns(), window.pairs(), window.strata()) == (None,) * 4

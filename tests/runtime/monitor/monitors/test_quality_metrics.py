@@ -8,7 +8,14 @@ import pytest
 
 from mlops_runtime.monitor.metric_names import camel, metric_names
 from mlops_runtime.monitor.monitors import classification, regression
-from mlops_runtime.monitor.monitors.quality_metrics import CLASSIFICATION, ERROR, METRICS, REGRESSION, QualityMetric
+from mlops_runtime.monitor.monitors.quality_metrics import (
+    CLASSES,
+    CLASSIFICATION,
+    ERROR,
+    METRICS,
+    REGRESSION,
+    QualityMetric,
+)
 from mlops_runtime.monitor.monitors.rows import Rows
 from mlops_runtime.monitor.spec import MonitorSpec
 
@@ -16,9 +23,40 @@ ROWS = Rows.of(np.array([8.0, 12.0, 0.75]), np.array([10.0, 10.0, 1.0]))
 
 
 def test_names_are_of_one_target() -> None:
-    """A limit by name is one of a regression or of a classification."""
-    assert len(METRICS) == len(REGRESSION) + len(CLASSIFICATION)
-    assert tuple(METRICS) == regression.NAMES + classification.NAMES
+    """A limit by name is one of a regression, of a classification or of classes."""
+    assert len(METRICS) == len(REGRESSION) + len(CLASSIFICATION) + len(CLASSES)
+    assert tuple(METRICS) == (*regression.NAMES, *classification.NAMES, "macro_log_loss", "macro_recall")
+
+
+@pytest.mark.parametrize("name", ["recall/barolo", "ece/barolo", "wape/waist", "mae/waist", "bias/waist"])
+def test_a_class_or_an_output_may_have_a_limit_and_is_then_published(name: str) -> None:
+    """By its name after the metric's."""
+    base, _, part = name.partition("/")
+    assert f"quality/{camel(base)}/{part}" in metric_names(MonitorSpec(quality_limits={name: 0.5}))
+    assert len(metric_names(MonitorSpec(quality_limits={name: 0.5}))) == len(metric_names(MonitorSpec())) + 1
+
+
+@pytest.mark.parametrize("name", ["auc/barolo", "recall/", "barolo", "recall/ünder"])
+def test_fails_for_a_metric_that_no_class_has(name: str) -> None:
+    """CloudWatch's names are ASCII."""
+    with pytest.raises(ValueError, match="quality_limits must be of wape, "):
+        MonitorSpec(quality_limits={name: 0.5})
+
+
+@pytest.mark.parametrize(
+    ("limits", "said"),
+    [
+        ({"wape": 0.5, "recall/barolo": 0.5}, "got wape of a regression and recall/barolo of a model of classes"),
+        ({"macro_recall": 0.5, "auc": 0.5}, "got auc of a classification and macro_recall of a model of classes"),
+        ({"mae": 0.5, "mae/waist": 0.5}, "got mae of a regression and mae/waist of a model of several outputs"),
+    ],
+)
+def test_fails_for_limits_that_no_model_has_together(limits: dict[str, float], said: str) -> None:
+    """With one of each kind."""
+    with pytest.raises(ValueError, match=f"quality_limits must be metrics of one kind of model, {said}"):
+        MonitorSpec(quality_limits=limits)
+    MonitorSpec(quality_limits={"accuracy": 0.5, "macro_recall": 0.5, "recall/barolo": 0.5})
+    MonitorSpec(quality_limits={"wape": 0.5, "mae/waist": 2.0})
 
 
 @pytest.mark.parametrize("name", METRICS)

@@ -8,7 +8,9 @@ from typing import Literal
 from mlops_runtime.contracts.model_manifest import Flavor, Trust
 
 # what a candidate is measured by: each is a loss (lower is better) that adds up over rows
-Metric = Literal["wape", "mae", "log_loss", "brier"]
+Metric = Literal["wape", "mae", "log_loss", "brier", "macro_log_loss"]
+# losses over the sum of ``actual_sum``; the others are a mean a row
+WEIGHTED: tuple[Metric, ...] = ("wape", "macro_log_loss")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +54,11 @@ class ModelSignature:
             return len(self.outputs or ())
         return self.width if self.kind == "vector" else None
 
+    @property
+    def names(self) -> tuple[str, ...] | None:
+        """What the values of a row's prediction are called: its classes or outputs; None where they have no names."""
+        return self.classes if self.kind == "classes" else self.outputs if self.kind == "numbers" else None
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelPackageSpec:
@@ -94,7 +101,8 @@ class LossBlock:
     """Loss sums of one block of the holdout (a store, a week): what a paired bootstrap resamples.
 
     ``absolute_error`` holds the sums of the evaluation's metric, whichever it is; its name is that of WAPE's. ``actual_sum`` is the
-    sum of absolute labels.
+    sum of absolute labels; of several outputs the sum of their means, each over the mean of the holdout; of ``macro_log_loss`` the
+    sum of the rows' weights, by which each class of the holdout weighs the same.
     """
 
     block: str
@@ -140,7 +148,9 @@ class Evaluation:
     cannot be served at any loss. ``milliseconds_a_row`` is of one row alone, through the server's reading of JSON.
     ``periods`` keeps the losses of ``blocks`` apart by period, where the plan names one. ``signature_sha256`` is of
     ``signature.json``, as ``model_sha256`` is of ``model.onnx``, and ``baseline_sha256`` of ``baseline.json``. ``flavor`` and
-    ``trust`` are of a candidate that is not ONNX, as its manifest has them.
+    ``trust`` are of a candidate that is not ONNX, as its manifest has them. ``confusion`` counts the rows of a model of
+    ``classes``, by the same keys: a line for each class of the label, a column for each predicted class. ``outputs`` has the
+    metric of each output of a model of several numbers by itself.
     """
 
     metric: Metric
@@ -165,6 +175,9 @@ class Evaluation:
     signature_sha256: str | None = None
     flavor: Flavor | None = None
     trust: Trust | None = None
+    classes: tuple[str, ...] | None = None
+    confusion: Mapping[str, tuple[tuple[int, ...], ...]] | None = None
+    outputs: Mapping[str, Mapping[str, float]] | None = None
     format: Literal["mlops.evaluation/1"] = "mlops.evaluation/1"
 
 
@@ -173,13 +186,15 @@ class HoldoutPredictions:
     """Metadata of ``predictions.parquet``: which model predicted which rows.
 
     There is one row for each of the holdout, in its order. ``holdout_sha256`` is of the names and hashes of the holdout's files.
-    ``failure`` says why the model could not predict; its predictions are then NaN.
+    ``failure`` says why the model could not predict; its predictions are then NaN. ``names`` are the classes or outputs of a model
+    whose predictions are lists.
     """
 
     artifact_sha256: str
     model_sha256: str
     holdout_sha256: str
     failure: str | None = None
+    names: tuple[str, ...] | None = None
     format: Literal["mlops.predictions/1"] = "mlops.predictions/1"
 
 

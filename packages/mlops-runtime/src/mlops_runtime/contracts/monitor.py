@@ -105,6 +105,10 @@ class Baseline:
     ``positive`` is the label above which a row counts as positive for bias; ``bias`` the metrics of the holdout by
     ``<facet>=<value>/<metric>``, ``bias_deviation`` their standard deviations; ``attributions`` each feature's mean absolute SHAP
     value on the holdout.
+
+    A model of ``classes`` has their names in the order of its probabilities; ``prediction`` is then the predicted class. A model of
+    several numbers has the names of its ``outputs``, and in ``predictions`` a baseline of each instead of ``prediction``.
+    ``positive_class`` is the class that counts as positive for bias.
     """
 
     features: tuple[FeatureBaseline, ...]
@@ -114,7 +118,7 @@ class Baseline:
     prediction: FeatureBaseline | None = None
     quality: Mapping[str, float] = field(default_factory=dict)
     source: Literal["training", "live"] | None = None
-    target: Literal["regression", "classification"] | None = None
+    target: Literal["regression", "classification", "classes", "outputs"] | None = None
     left_out: Mapping[str, str] | None = None
     conditions: tuple[Condition, ...] | None = None
     strata: "tuple[Stratum, ...] | None" = None
@@ -126,7 +130,22 @@ class Baseline:
     bias: Mapping[str, float] | None = None
     bias_deviation: Mapping[str, float] | None = None
     attributions: Mapping[str, float] | None = None
+    classes: tuple[str, ...] | None = None
+    outputs: tuple[str, ...] | None = None
+    predictions: tuple[FeatureBaseline, ...] | None = None
+    positive_class: str | None = None
     format: Literal["mlops.baseline/1"] = "mlops.baseline/1"
+
+    @property
+    def predicted(self) -> tuple[FeatureBaseline, ...]:
+        """What is known of the predictions: one baseline, or one an output."""
+        return (self.predictions or ()) if self.prediction is None else (self.prediction,)
+
+    @property
+    def columns(self) -> int | None:
+        """How many values the prediction of a row has; None where it is one value and not a list."""
+        names = self.classes or self.outputs
+        return None if names is None else len(names)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,6 +175,12 @@ class Stratum:
     rows: int
     features: tuple[FeatureCounts, ...]
     prediction: FeatureCounts | None = None
+    predictions: tuple[FeatureCounts, ...] | None = None
+
+    @property
+    def predicted(self) -> tuple[FeatureCounts, ...]:
+        """The counts of the predictions, in the order of `Baseline.predicted`."""
+        return (self.predictions or ()) if self.prediction is None else (self.prediction,)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -194,7 +219,13 @@ class Counts:
     problems: Mapping[str, int] | None = None
     objects: int | None = None
     earlier: int | None = None
+    predictions: tuple[FeatureCounts, ...] | None = None
     format: Literal["mlops.counts/1"] = "mlops.counts/1"
+
+    @property
+    def predicted(self) -> tuple[FeatureCounts, ...]:
+        """The counts of the predictions, in the order of `Baseline.predicted`."""
+        return (self.predictions or ()) if self.prediction is None else (self.prediction,)
 
 
 class MonitorState(StrEnum):

@@ -98,7 +98,8 @@ class QualityResult(MonitorResult):
     ``values`` are WAPE, bias and the ratio of WAPE to the holdout's, as far as they are defined; ``holdout`` are the baseline's
     metrics. ``metrics`` have intervals, limits and verdicts, ``segments`` the same by segment, the largest first. ``unjudged`` is
     why labels that came say nothing for sure. ``coverage`` is the share of the predictions that were due a label and have one,
-    ``label_delay_hours`` the median time from call to label.
+    ``label_delay_hours`` the median time from call to label. ``confusion`` counts the rows of a model of ``classes``: a line for
+    each class of the label, a column for each predicted class.
     """
 
     rows: int = 0
@@ -109,6 +110,8 @@ class QualityResult(MonitorResult):
     unjudged: str | None = None
     coverage: float | None = None
     label_delay_hours: float | None = None
+    classes: tuple[str, ...] | None = None
+    confusion: tuple[tuple[int, ...], ...] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -160,7 +160,13 @@ class EvaluationPlan:
     measured between them, so that drift tests do not take clustered rows for independent ones.
 
     ``metric`` is a loss a row: ``wape`` (absolute errors over the sum of absolute labels) and ``mae`` for numbers, ``log_loss`` and
-    ``brier`` for labels 0 and 1 with predicted probabilities. ``segments`` are columns by whose values losses are kept apart.
+    ``brier`` for labels 0 and 1 with predicted probabilities, ``macro_log_loss`` for three or more classes: the mean over classes
+    of the log loss of each. Labels of classes are their names; a baseline of them is a column of names, which becomes the shares
+    of the classes in the training split where the column has that name. ``labels`` are the label columns of a model of several
+    numbers, named as its outputs and in their order, ``label`` the first of them. Its loss is the mean over the outputs, each
+    over its own scale, the same for all models: for ``wape`` the mean absolute label of the holdout, for ``mae`` the mean absolute
+    deviation of its labels from their median. Its baseline ``naive`` is a column ``naive_<output>`` for each output.
+    ``segments`` are columns by whose values losses are kept apart.
     ``bands`` cuts columns of numbers into segments: ``{"sold": (5, 20)}`` gives ``sold=below 5``, ``sold=5 to 20`` and
     ``sold=20 or more``. ``period`` is the column (a week) of which the holdout has few values and whose rows share what happened
     then: the gate's intervals then know blocks and periods. ``timestamp`` is the column with the time of prediction: the training
@@ -169,8 +175,9 @@ class EvaluationPlan:
 
     ``conditions`` are what the monitors compare features given: what is known ahead of a call. ``pairs`` are features whose joint
     table is watched too. ``identifiers`` are columns known to be unique identifiers; others are recognised. ``facets`` are groups
-    for which bias is measured, a label above ``positive`` (default 0.5) counting as positive. ``attribution_rows`` is how many rows
-    of the holdout are explained by SHAP values; default none, and the image must have ``shap``.
+    for which bias is measured, a label above ``positive`` (default 0.5) counting as positive, of classes ``positive_class``.
+    ``attribution_rows`` is how many rows of the holdout are explained by SHAP values; default none, and the image must have
+    ``shap``.
     """
 
     label: str
@@ -189,6 +196,8 @@ class EvaluationPlan:
     facets: tuple[Facet, ...] | None = None
     positive: float | None = None
     attribution_rows: int | None = None
+    labels: tuple[str, ...] | None = None
+    positive_class: str | None = None
     format: Literal["mlops.evaluation-plan/1"] = "mlops.evaluation-plan/1"
 
 
@@ -213,6 +222,7 @@ class GateSpec:
     ``column=value``. ``metric`` names what the limits are of. A loss below ``minimum_loss`` is too good to be true.
     ``max_milliseconds_a_row`` bounds the time of a row alone, ``max_slowdown`` its ratio to the champion's in the same job.
     ``max_holdout_age_days`` bounds the time from the holdout's end to the decision: an old training set says little of today.
+    ``min_recall`` is the least share of a class's rows that must be predicted as that class, by the class's name.
     """
 
     max_regression: float = 0.02
@@ -228,4 +238,5 @@ class GateSpec:
     max_milliseconds_a_row: float | None = None
     max_slowdown: float | None = None
     max_holdout_age_days: float | None = None
+    min_recall: Mapping[str, float] | None = None
     format: Literal["mlops.gate/1"] = field(default="mlops.gate/1")

@@ -10,7 +10,8 @@ import pyarrow as pa
 from mlops_runtime.contracts.model import ModelSignature
 from mlops_runtime.contracts.monitor import Baseline, Facet
 from mlops_runtime.contracts.retraining import EvaluationPlan
-from mlops_runtime.jobs.holdout_losses import Wide, is_classification, is_prediction
+from mlops_runtime.jobs.holdout_labels import Labels
+from mlops_runtime.jobs.holdout_losses import Wide, is_classification
 from mlops_runtime.jobs.job_environment import JobError
 from mlops_runtime.jobs.model_input import categories, model_input, numbers
 from mlops_runtime.monitor.counting import conditions, pairs
@@ -22,6 +23,7 @@ from mlops_runtime.monitor.monitors import facet_bias as bias
 from mlops_runtime.monitor.monitors.attribution_ranking import AttributionError
 from mlops_runtime.monitor.monitors.attributions import attributions
 from mlops_runtime.monitor.monitors.bias_metrics import flip_test
+from mlops_runtime.monitor.monitors.classes import one_class
 from mlops_runtime.monitor.monitors.label_join import column_text
 from mlops_runtime.monitor.monitors.label_measures import Target
 from mlops_runtime.monitor.monitors.rows import Rows, Texts
@@ -40,7 +42,7 @@ class Evaluated:
         train: The training split, an Arrow table.
         holdout: The holdout, an Arrow table.
         predictions: One a row of the holdout.
-        actual: The label of each.
+        labels: The label of each.
         quality: Metrics of the gate: loss, WAPE, bias.
         is_able: Whether it could predict the holdout at all.
     """
@@ -49,7 +51,7 @@ class Evaluated:
     train: Any
     holdout: Any
     predictions: Wide
-    actual: Wide
+    labels: Labels
     quality: Mapping[str, float]
     is_able: bool
 
@@ -71,11 +73,17 @@ def make_baseline(plan: EvaluationPlan, evaluated: Evaluated, *, training_set_id
         JobError: If a column holds what no baseline can be made of, or rows are to be explained and the image has no ``shap``.
     """
     train, holdout, signature = evaluated.train, evaluated.holdout, evaluated.model.signature
+    labels = evaluated.labels
+    given = labels.given(evaluated.predictions)
     predicted = Predicted(
-        values=evaluated.predictions,
+        values=evaluated.predictions
+        if labels.classes is None
+        else _classes(evaluated.predictions, given, labels.classes),
         clusters=_clusters(holdout, plan.cluster),
         columns=_columns(holdout, signature),
         times=_times(holdout, plan),
+        classes=labels.classes,
+        outputs=labels.outputs,
     )
     try:
         baseline = fit_baseline(
@@ -95,12 +103,12 @@ def make_baseline(plan: EvaluationPlan, evaluated: Evaluated, *, training_set_id
     names = {column.name for column in signature.inputs}
     baseline = replace(
         baseline,
-        target=_target(plan),
+        target=_target(labels),
         segments=tuple(name for name in plan.segments or () if name in names) or None,
         facets=plan.facets,
         positive=plan.positive,
+        positive_class=plan.positive_class,
     )
-    given = is_prediction(plan.metric, evaluated.predictions)
     values, deviations = _bias(plan, evaluated, given, baseline.segments or ())
     return replace(
         baseline,
@@ -132,7 +140,26 @@ def plan_problems(plan: EvaluationPlan, signature: ModelSignature, train: Any, h
     if plan.attribution_rows is not None and plan.attribution_rows < 1:
         problems.append(f"attribution_rows must be at least 1, got {plan.attribution_rows}")
     problems += [problem for facet in plan.facets or () for problem in _facet_problems(facet, holdout)]
-    return problems
+    return [*problems, *_kind_problems(plan, signature)]
+
+
+def _kind_problems(plan: EvaluationPlan, signature: ModelSignature) -> Iterable[str]:
+    """Yield what is asked of bias and explanation that a model of several values a row does not have."""
+    classes = signature.classes if signature.kind == "classes" else None
+    if plan.positive_class is not None and plan.positive_class not in (classes or ()):
+        of = f"the classes are {', '.join(classes)}" if classes else "the candidate has no classes; use positive"
+        yield f"positive_class is {plan.positive_class!r}, {of}"
+    if classes and plan.positive is not None:
+        yield f"positive is a limit of one number, the candidate has classes; name one of {', '.join(classes)} as positive_class"
+    if classes and plan.facets and plan.positive_class is None:
+        yield f"bias of classes needs the one that counts as positive; set positive_class to one of {', '.join(classes)}"
+    if signature.kind == "numbers" and plan.facets:
+        yield "bias is not measured for several outputs, which have no positive label; leave facets out, or watch segments"
+    if signature.kind == "numbers" and plan.attribution_rows is not None:
+        yield (
+            "several outputs are not explained, since their attributions have different units; leave attribution_rows out, or "
+            "train a model of each output"
+        )
 
 
 def _facet_problems(facet: Facet, holdout: Any) -> Iterable[str]:
@@ -143,8 +170,20 @@ def _facet_problems(facet: Facet, holdout: Any) -> Iterable[str]:
         yield f"facet {facet.name!r} has a threshold and must be a number, got {kind}; give it values"
 
 
-def _target(plan: EvaluationPlan) -> Literal["regression", "classification"]:
-    return "classification" if is_classification(plan.metric) else "regression"
+def _target(labels: Labels) -> Literal["regression", "classification", "classes", "outputs"]:
+    if labels.classes is not None:
+        return "classes"
+    if labels.outputs is not None:
+        return "outputs"
+    return "classification" if is_classification(labels.metric) else "regression"
+
+
+def _classes(predictions: Wide, given: Any, classes: Sequence[str]) -> list[str | None]:
+    """Return the predicted class of each row, None where there is no prediction."""
+    return [
+        classes[place] if is_given else None
+        for place, is_given in zip(np.nan_to_num(predictions).argmax(axis=1), given, strict=True)
+    ]
 
 
 def _types(signature: ModelSignature) -> dict[str, Literal["number", "category"]]:
@@ -174,7 +213,7 @@ def _times(table: Any, plan: EvaluationPlan) -> Times | None:
 
 def _quality(baseline: Baseline, evaluated: Evaluated, given: Any) -> dict[str, float]:
     """Return every metric of the target that is defined."""
-    rows = Rows.of(evaluated.predictions[given], evaluated.actual[given])
+    rows = Rows.of(evaluated.predictions[given], evaluated.labels.actual[given])
     if not len(rows):
         return {}
     values = Target.of(baseline).values(rows)
@@ -191,7 +230,9 @@ def _bias(
     columns = {name: _texts(evaluated.holdout, name, _types(evaluated.model.signature)) for name in names}
     # what the gate's bootstrap draws: of the cluster, a week, a holdout may have too few
     blocks = cluster_codes(evaluated.holdout.column(plan.block).to_pylist())
-    rows = Rows.of(evaluated.predictions, evaluated.actual, call=blocks, columns=columns).where(given)
+    rows = Rows.of(evaluated.predictions, evaluated.labels.actual, call=blocks, columns=columns).where(given)
+    if evaluated.labels.classes is not None and plan.positive_class is not None:
+        rows = one_class(rows, evaluated.labels.classes.index(plan.positive_class))
     values, deviations = bias.of_holdout(rows, facets, positive=plan.positive, strata=strata)
     return {**values, **_flip_tests(plan, evaluated, given, rows)}, deviations
 

@@ -19,19 +19,24 @@ import pyarrow.compute as pc
 
 from mlops_runtime.contracts import ContractError, canonical_json, content_hash, from_json
 from mlops_runtime.contracts.features import TrainingSetManifest
-from mlops_runtime.contracts.model import Evaluation, Metric, ModelSignature
+from mlops_runtime.contracts.model import Evaluation, ModelSignature
 from mlops_runtime.contracts.monitor import Baseline
 from mlops_runtime.contracts.retraining import EvaluationPlan
 from mlops_runtime.jobs.candidate_baseline import Evaluated, make_baseline, plan_problems
+from mlops_runtime.jobs.holdout_labels import (
+    Labels,
+    baseline_columns,
+    label_columns,
+    read_baseline,
+    read_labels,
+    training_columns,
+)
 from mlops_runtime.jobs.holdout_losses import (
     Rows,
     Wide,
     block_losses,
-    check_labels,
-    is_prediction,
     normaliser,
     period_losses,
-    row_losses,
     segment_losses,
 )
 from mlops_runtime.jobs.holdout_predictions import Predicted, file_sha256, holdout_sha256, read_predictions
@@ -42,7 +47,6 @@ from mlops_runtime.jobs.model_input import (
     milliseconds_a_row,
     missing_columns,
     model_input,
-    numbers,
     read_split,
     require_columns,
     serving_problems,
@@ -110,38 +114,41 @@ def _evaluated(
     times = _split_times(inputs.manifest)
     candidate = models[CANDIDATE]
     _require(plan, inputs, candidate.signature)
+    labels = read_labels(plan, candidate.signature, inputs.holdout)
     failures = [*_time_failures(plan, inputs), *_category_failures(plan, candidate.signature, inputs.train)]
     predictions = {name: _predictions(name, model, inputs.holdout, failures) for name, model in models.items()}
     if inputs.champion_predictions is not None:
-        predictions[CHAMPION] = inputs.champion_predictions.values
+        predictions[CHAMPION] = labels.of_model(
+            inputs.champion_predictions.values, inputs.champion_predictions.of.names
+        )
+    elif CHAMPION in models:
+        predictions[CHAMPION] = labels.of_model(predictions[CHAMPION], models[CHAMPION].signature.names)
     measured = tuple(predictions)
     is_able = not any(failure.startswith(_UNABLE) for failure in failures)
     if is_able:
         failures += serving_problems(candidate, inputs.holdout, model_input(inputs.holdout, candidate.signature))
-    predictions |= {name: numbers(inputs.holdout, name).astype(np.float64) for name in plan.baselines}
-    actual = numbers(inputs.holdout, plan.label).astype(np.float64)
-    check_labels(plan.metric, plan.label, actual)
-    losses = {name: row_losses(plan.metric, values, actual) for name, values in predictions.items()}
+    predictions |= {name: read_baseline(labels, plan, name, inputs.train, inputs.holdout) for name in plan.baselines}
+    losses = {name: labels.losses(values) for name, values in predictions.items()}
     block_of = [str(value) for value in inputs.holdout.column(plan.block).to_pylist()]
-    blocks = block_losses(block_of, actual, losses)
+    blocks = block_losses(block_of, labels.weights, losses)
     period_of = (
         None if plan.period is None else [str(value) for value in inputs.holdout.column(plan.period).to_pylist()]
     )
-    rows = Rows(blocks=block_of, actual=actual, losses=losses, periods=period_of, by_period=measured)
+    rows = Rows(blocks=block_of, weights=labels.weights, losses=losses, periods=period_of, by_period=measured)
     segments, left_out = segment_losses(inputs.holdout, plan.segments or (), rows, bands=plan.bands)
     has_segments = plan.segments is not None or plan.bands is not None
     actual_sum = sum(block.actual_sum for block in blocks)
-    scale = normaliser(plan.metric, rows=len(actual), actual_sum=actual_sum)
+    scale = normaliser(plan.metric, rows=len(labels.actual), actual_sum=actual_sum)
     training_set_id = content_hash(inputs.manifest)
-    given = {name: is_prediction(plan.metric, values) for name, values in predictions.items()}
+    given = {name: labels.given(values) for name, values in predictions.items()}
     metrics = {name: sum(block.absolute_error[name] for block in blocks) / scale for name in predictions}
     evaluated = Evaluated(
         model=candidate,
         train=inputs.train,
         holdout=inputs.holdout,
         predictions=predictions[CANDIDATE],
-        actual=actual,
-        quality=_quality(plan.metric, metrics[CANDIDATE], predictions[CANDIDATE], actual),
+        labels=labels,
+        quality=_quality(labels, metrics[CANDIDATE], predictions[CANDIDATE]),
         is_able=is_able,
     )
     created = inputs.manifest.semantics.cutoff or times["holdout_until"]
@@ -150,7 +157,7 @@ def _evaluated(
         metric=plan.metric,
         metrics=metrics,
         blocks=blocks,
-        rows=len(actual),
+        rows=len(labels.actual),
         trained_until=times["trained_until"],
         holdout_from=times["holdout_from"],
         holdout_until=times["holdout_until"],
@@ -169,6 +176,9 @@ def _evaluated(
         distinct_predictions=_distinct(predictions[CANDIDATE][given[CANDIDATE]]),
         milliseconds_a_row=None if timer is None or failures else milliseconds_a_row(models, inputs.holdout, timer),
         periods=None if period_of is None else period_losses(period_of, block_of, losses, blocks),
+        classes=labels.classes,
+        confusion=None if labels.classes is None else {name: labels.confusion(predictions[name]) for name in measured},
+        outputs=labels.of_outputs(predictions) or None,
     )
     return evaluation, baseline
 
@@ -202,14 +212,15 @@ def _predictions(name: str, model: ServedModel, holdout: Any, failures: list[str
     except Exception as error:  # the model may raise anything
         if name == CANDIDATE:
             failures.append(f"{_UNABLE}: {str(error).partition(chr(10))[0]}")
-        return np.full(holdout.num_rows, np.nan)
+        columns = model.signature.columns
+        return np.full(holdout.num_rows if columns is None else (holdout.num_rows, columns), np.nan)
 
 
 def _distinct(predictions: Wide) -> int:
     """Return how many values there are; values that differ by rounding alone are one."""
-    if predictions.size and np.ptp(predictions) <= _ROUNDING * np.abs(predictions).max():
+    if predictions.size and (np.ptp(predictions, axis=0) <= _ROUNDING * np.abs(predictions).max(axis=0)).all():
         return 1
-    return len(np.unique(predictions))
+    return len(np.unique(predictions, axis=0))
 
 
 def _time_failures(plan: EvaluationPlan, inputs: Inputs) -> list[str]:
@@ -253,10 +264,11 @@ def _shown(value: object) -> str:
     return value.isoformat() if isinstance(value, datetime) else str(value)
 
 
-def _quality(metric: Metric, loss: float, predictions: Wide, actual: Wide) -> dict[str, float]:
+def _quality(labels: Labels, loss: float, predictions: Wide) -> dict[str, float]:
     """Return the candidate's loss, and what live traffic is compared with once labels come: WAPE and bias."""
+    metric, actual = labels.metric, labels.actual
     total = float(np.abs(actual).sum())
-    if total == 0:
+    if total == 0 or labels.classes is not None or labels.outputs is not None:
         return {metric: loss}
     ours = np.where(np.isfinite(predictions), predictions, actual)
     wape = loss if metric == "wape" else float(np.abs(ours - actual).sum()) / total
@@ -277,10 +289,10 @@ def _require(plan: EvaluationPlan, inputs: Inputs, signature: ModelSignature) ->
     both = [name for name in (plan.cluster, plan.timestamp) if name is not None]
     kept_apart = [*(plan.segments or ()), *(plan.bands or {}), *([] if plan.period is None else [plan.period])]
     kept_apart += [facet.name for facet in plan.facets or ()]
-    of_holdout = [*columns, plan.label, plan.block, *plan.baselines, *both, *kept_apart]
+    of_holdout = [*columns, *label_columns(plan), plan.block, *baseline_columns(plan), *both, *kept_apart]
     missing = [
         missing_columns(inputs.holdout, of_holdout, "holdout"),
-        missing_columns(inputs.train, [*columns, *both], "train"),
+        missing_columns(inputs.train, [*columns, *training_columns(plan), *both], "train"),
     ]
     problems = [problem for problem in missing if problem is not None]
     problems = problems or plan_problems(plan, signature, inputs.train, inputs.holdout)

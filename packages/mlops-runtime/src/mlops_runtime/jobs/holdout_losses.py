@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mlops_runtime.contracts.model import LossBlock, Metric, PeriodLosses, SegmentLosses
+from mlops_runtime.contracts.model import WEIGHTED, LossBlock, Metric, PeriodLosses, SegmentLosses
 from mlops_runtime.jobs.job_environment import JobError
 from mlops_runtime.jobs.model_input import numbers
 from mlops_runtime.serving.served_model import Matrix
@@ -75,16 +75,16 @@ def row_losses(metric: Metric, predictions: Wide, actual: Wide) -> Wide:
 
 
 def normaliser(metric: Metric, *, rows: int, actual_sum: float) -> float:
-    """Return what a sum of losses is divided by: the sum of absolute labels for WAPE, the rows for a mean."""
-    return actual_sum if metric == "wape" else float(rows)
+    """Return what a sum of losses is divided by: ``actual_sum`` for a metric of `WEIGHTED`, the rows for a mean."""
+    return actual_sum if metric in WEIGHTED else float(rows)
 
 
-def block_losses(names: Sequence[str], actual: Wide, losses: Mapping[str, Wide]) -> tuple[LossBlock, ...]:
-    """Return the sums of each block."""
+def block_losses(names: Sequence[str], weights: Wide, losses: Mapping[str, Wide]) -> tuple[LossBlock, ...]:
+    """Return the sums of each block; ``weights`` make its ``actual_sum``."""
     present, codes = np.unique(np.array(names, dtype=str), return_inverse=True)
     size = len(present)
     rows = np.bincount(codes, minlength=size)
-    sums = np.bincount(codes, weights=np.abs(actual), minlength=size)
+    sums = np.bincount(codes, weights=np.abs(weights), minlength=size)
     totals = {name: np.bincount(codes, weights=values, minlength=size) for name, values in losses.items()}
     return tuple(
         LossBlock(
@@ -123,14 +123,14 @@ class Rows:
 
     Args:
         blocks: The block of each.
-        actual: The label of each.
+        weights: What each adds to ``actual_sum``.
         losses: The losses of each, by whose they are.
         periods: The period of each. Default: periods are not kept apart.
         by_period: Whose losses segments keep apart by period. Default: all.
     """
 
     blocks: Sequence[str]
-    actual: Wide
+    weights: Wide
     losses: Mapping[str, Wide]
     periods: Sequence[str] | None = None
     by_period: Sequence[str] | None = None
@@ -139,7 +139,7 @@ class Rows:
         """Return the losses of some rows."""
         names = np.array(self.blocks, dtype=str)[chosen].tolist()
         losses = {name: values[chosen] for name, values in self.losses.items()}
-        blocks = block_losses(names, self.actual[chosen], losses)
+        blocks = block_losses(names, self.weights[chosen], losses)
         periods = None
         if self.periods is not None:
             kept = {name: losses[name] for name in self.by_period or losses}

@@ -39,7 +39,9 @@ def file_sha256(path: Path) -> str:
 
 def write_predictions(folder: Path, predicted: Predicted) -> Path:
     """Write them into a folder, which is made, and return the file."""
-    table = pa.table({_COLUMN: predicted.values}).replace_schema_metadata({_METADATA: canonical_json(predicted.of)})
+    values = predicted.values
+    column = values if values.ndim == 1 else pa.FixedSizeListArray.from_arrays(values.reshape(-1), values.shape[1])
+    table = pa.table({_COLUMN: column}).replace_schema_metadata({_METADATA: canonical_json(predicted.of)})
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / PREDICTIONS_FILE
     pq.write_table(table, path)
@@ -74,4 +76,8 @@ def read_predictions(path: Path, *, artifact_sha256: str | None, holdout: str, r
     ]
     if problems:
         raise JobError(f"{path.name} has predictions {'; '.join(problems)}; remove it, so that they are made again")
-    return Predicted(values=table.column(_COLUMN).to_numpy().astype(np.float64), of=of)
+    column = table.column(_COLUMN).combine_chunks()
+    is_list = pa.types.is_fixed_size_list(column.type)
+    values = column.flatten() if is_list else column
+    found = values.to_numpy(zero_copy_only=False).astype(np.float64)
+    return Predicted(values=found.reshape(-1, column.type.list_size) if is_list else found, of=of)

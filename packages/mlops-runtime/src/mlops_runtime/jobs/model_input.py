@@ -105,7 +105,8 @@ def serving_problems(model: ServedModel, table: Any, rows: Matrix) -> list[str]:
     whole = model.predict(rows)
     again = model.predict(rows)
     problems = []
-    differing = np.flatnonzero(~((whole == again) | (np.isnan(whole) & np.isnan(again))))
+    same = (whole == again) | (np.isnan(whole) & np.isnan(again))
+    differing = np.flatnonzero(~same.reshape(len(rows), -1).all(axis=1))
     if len(differing):
         row = differing[0]
         problems.append(
@@ -184,7 +185,8 @@ def _batch_problem(
         except ValueError as error:
             return f"holdout row {chosen[0]} could not be sent to the server: {error}"
         expected = whole[chosen]
-        near = np.isclose(answers, expected, rtol=_RELATIVE_TOLERANCE, atol=1e-6, equal_nan=True)
+        close = np.isclose(answers, expected, rtol=_RELATIVE_TOLERANCE, atol=1e-6, equal_nan=True)
+        near = close.reshape(len(chosen), -1).all(axis=1)
         if not near.all():
             index = int(np.flatnonzero(~near)[0])
             how = "alone" if size == 1 else f"among {size}"

@@ -47,6 +47,7 @@ def predict(archive: Path, holdout: Path, environment: ModelEnvironment, *, arti
             model_sha256=model.sha256,
             holdout_sha256=holdout_sha256(holdout),
             failure=failure,
+            names=model.signature.names,
         )
     return Predicted(values=values, of=of)
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Literal
 
+from mlops_runtime.monitor.monitors.quality_metrics import CLASSES
 from mlops_runtime.monitor.monitors.quality_metrics import METRICS as METRICS_OF_QUALITY
 from mlops_runtime.monitor.spec import MonitorSpec
 
@@ -24,7 +25,8 @@ METRICS: Mapping[Monitor, tuple[str, ...]] = {
     "explainability": ("Ndcg",),
     "latency": ("LatencyRatio", "LatencyViolations"),
 }
-# of regression or classification, which only the baseline knows
+# of regression or classification, which only the baseline knows; a model of classes publishes two others instead of these six
+PUBLISHED_OF_CLASSES = tuple(metric.name for metric in CLASSES)
 _QUALITY = tuple(name for name, metric in METRICS_OF_QUALITY.items() if metric.is_published)
 
 
@@ -52,7 +54,8 @@ def camel(name: str) -> str:
     """Return a metric's name as CloudWatch's are written.
 
     Example:
-        >>> camel("wape_ratio"), camel("CaptureLagHours")
-        ('WapeRatio', 'CaptureLagHours')
+        >>> camel("wape_ratio"), camel("CaptureLagHours"), camel("recall/dry_red")
+        ('WapeRatio', 'CaptureLagHours', 'Recall/dry_red')
     """
-    return "".join(part[:1].upper() + part[1:] for part in name.split("_"))
+    base, slash, part = name.partition("/")
+    return "".join(word[:1].upper() + word[1:] for word in base.split("_")) + slash + part

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from mlops_runtime.monitor.monitors.quality_metrics import CLASSIFICATION, METRICS, REGRESSION, SHARE, Range
+from mlops_runtime.monitor.monitors.quality_metrics import KINDS, METRICS, SHARE, Range, kinds_of, metric_of
 
 _ABOVE_0: Range = False, "above 0", lambda value: value > 0
 LATENCY_PERCENTILES: Mapping[str, Range] = dict.fromkeys(("p50", "p95", "p99"), _ABOVE_0)
@@ -94,19 +94,11 @@ class MonitorSpec:
         problems = [
             *_numbers(self),
             *_features(self),
-            *_limits("quality_limits", self.quality_limits, {name: metric.limit for name, metric in METRICS.items()}),
+            *_limits("quality_limits", self.quality_limits, _quality_ranges(self.quality_limits)),
             *_limits("latency_limits", self.latency_limits, LATENCY_PERCENTILES),
         ]
         if isinstance(self.quality_limits, Mapping):
-            regression, classification = (
-                [name for name in self.quality_limits if name in {metric.name for metric in known}]
-                for known in (REGRESSION, CLASSIFICATION)
-            )
-            if regression and classification:
-                problems.append(
-                    f"quality_limits must be metrics of one kind of model, got {', '.join(regression)} of a regression and "
-                    f"{', '.join(classification)} of a classification"
-                )
+            problems += _mixed(self.quality_limits)
         if problems:
             raise ValueError("; ".join(problems))
 
@@ -156,6 +148,27 @@ def _limits(name: str, limits: object, known: Mapping[str, Range]) -> Iterator[s
             yield f"{name} of {key} must be a number, {allowed}, got {value!r}"
         elif not fits(value):
             yield f"{name} of {key} must be {allowed}, got {value!r}"
+
+
+def _quality_ranges(limits: object) -> dict[str, Range]:
+    """Return the range of each metric, and of those of a class or an output that have a limit."""
+    named = [name for name in limits if isinstance(name, str) and "/" in name] if isinstance(limits, Mapping) else []
+    fitting = [name for name in named if kinds_of(name) and name.isascii() and name.isprintable()]
+    return {name: metric_of(name).limit for name in (*METRICS, *fitting)}
+
+
+def _mixed(limits: Mapping[str, float]) -> Iterator[str]:
+    """Yield that no model has all of some metrics, with one of each kind."""
+    names = [name for name in limits if isinstance(name, str) and kinds_of(name)]
+    if not names or set.intersection(*(set(kinds_of(name)) for name in names)):
+        return
+    first = min((kinds_of(name)[0] for name in names), key=KINDS.index)
+    own = [name for name in names if first in kinds_of(name)]
+    others = [name for name in names if name not in own]
+    yield (
+        f"quality_limits must be metrics of one kind of model, got {', '.join(own)} of a {first} and {', '.join(others)} of a "
+        f"{kinds_of(others[0])[0]}"
+    )
 
 
 def _is_names(value: object) -> bool:

@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 
-from mlops_runtime.contracts.model import Evaluation, LossBlock, Metric, PeriodLosses, SegmentLosses
+from mlops_runtime.contracts.model import WEIGHTED, Evaluation, LossBlock, Metric, PeriodLosses, SegmentLosses
 from mlops_runtime.contracts.retraining import GateSpec, SegmentLimit
 from mlops_runtime.retraining.loss_intervals import CANDIDATE
 
@@ -24,6 +24,7 @@ def problems(evaluation: Evaluation, spec: GateSpec, now: datetime | None) -> li
     found = [*_loss(evaluation, spec), *_coverage(evaluation, spec), *_predictions(evaluation)]
     found += _times(evaluation, spec, now)
     found += _latency(evaluation, spec)
+    found += _recalls(evaluation, spec)
     broken = list(_broken(evaluation))
     found += broken
     if not broken:  # losses of segments are sums of the same blocks
@@ -32,8 +33,8 @@ def problems(evaluation: Evaluation, spec: GateSpec, now: datetime | None) -> li
 
 
 def loss_of(blocks: Sequence[LossBlock], metric: Metric, name: str) -> float:
-    """Return the metric that blocks make: over the sum of absolute labels for WAPE, a mean a row for the others."""
-    total = sum(block.actual_sum for block in blocks) if metric == "wape" else sum(block.rows for block in blocks)
+    """Return the metric that blocks make: over the sum of ``actual_sum`` for those of `WEIGHTED`, a mean a row for the others."""
+    total = sum(block.actual_sum for block in blocks) if metric in WEIGHTED else sum(block.rows for block in blocks)
     return sum(block.absolute_error[name] for block in blocks) / total if total > 0 else math.nan
 
 
@@ -119,6 +120,37 @@ def _latency(evaluation: Evaluation, spec: GateSpec) -> Iterator[str]:
         )
 
 
+def _recalls(evaluation: Evaluation, spec: GateSpec) -> Iterator[str]:
+    """Yield which classes the candidate finds in too few of their rows."""
+    if not spec.min_recall:
+        return
+    classes, confusion = evaluation.classes or (), (evaluation.confusion or {}).get(CANDIDATE)
+    if confusion is None:
+        yield "min_recall is of a model of classes, the evaluation has none; leave it out, or declare classes in the signature"
+        return
+    if problem := _broken_confusion(evaluation, confusion):
+        yield problem
+        return
+    for name, limit in sorted(spec.min_recall.items()):
+        if name not in classes:
+            yield f"min_recall names {name!r}, the classes are {', '.join(classes)}"
+            continue
+        place = classes.index(name)
+        rows = sum(confusion[place])
+        recall = confusion[place][place] / rows if rows else 0.0
+        if recall < limit:
+            yield f"the candidate finds {recall:.1%} of {rows} rows of class {name}, the minimum is {limit:.1%}"
+
+
+def _broken_confusion(evaluation: Evaluation, confusion: Sequence[Sequence[int]]) -> str | None:
+    size = len(evaluation.classes or ())
+    counts = [count for line in confusion for count in line]
+    expected = evaluation.rows - evaluation.non_finite.get(CANDIDATE, 0)
+    if len(confusion) == size and len(counts) == size * size and min(counts) >= 0 and sum(counts) == expected:
+        return None
+    return f"the confusion must count {expected} rows in {size} by {size} cells, got {sum(counts)} in {len(counts)}"
+
+
 def _broken(evaluation: Evaluation) -> Iterator[str]:
     names = set(evaluation.metrics)
     if sum(block.rows for block in evaluation.blocks) != evaluation.rows:
@@ -128,7 +160,7 @@ def _broken(evaluation: Evaluation) -> Iterator[str]:
         yield problem
         return
     total: float = evaluation.rows
-    if evaluation.metric == "wape":
+    if evaluation.metric in WEIGHTED:
         total = sum(block.actual_sum for block in evaluation.blocks)
     if total <= 0:
         yield "the actual values sum to nothing, so there is no relative error"

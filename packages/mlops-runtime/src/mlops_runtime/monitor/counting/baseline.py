@@ -56,16 +56,28 @@ class Predicted:
     """Predictions of rows that are not those of the baseline's columns: a holdout's.
 
     Args:
-        values: One a row; what is not finite is null.
+        values: One a row; what is not finite is null. Of ``classes`` the predicted class, of ``outputs`` a line a row.
         clusters: Code of each row's cluster. Default: rows are taken for independent.
         columns: Columns of the conditions. Default: the rows have no stratum.
         times: Each row's time, UTC. Default: unknown.
+        classes: Names of the classes of a model of classes. Default: predictions are numbers.
+        outputs: Names of the outputs of a model of several numbers. Default: one number a row.
     """
 
     values: Column
     clusters: Codes | None = None
     columns: Mapping[str, Column] | None = None
     times: Times | None = None
+    classes: tuple[str, ...] | None = None
+    outputs: tuple[str, ...] | None = None
+
+    def each(self) -> list[Column]:
+        """Return one column for each baseline of the predictions."""
+        if self.classes is not None:
+            return [self.values]
+        if self.outputs is not None:
+            return [_finite(np.asarray(self.values)[:, place]) for place in range(len(self.outputs))]
+        return [_finite(self.values)]
 
 
 def fit_baseline(
@@ -151,10 +163,26 @@ def fit_baseline(
     )
     predicted = _predicted(prediction, read, clusters, times)
     if predicted is not None:
-        finite = np.where(np.isfinite(numbers := to_numbers(predicted.values)), numbers, np.float32(np.nan))
-        predicted = replace(predicted, values=finite)
-        baseline = replace(baseline, prediction=number_baseline(PREDICTION, finite, clusters=predicted.clusters))
+        baseline = _with_predictions(baseline, predicted)
     return _stratified(baseline, types, read, times, predicted) if conditions else baseline
+
+
+def _with_predictions(baseline: Baseline, predicted: Predicted) -> Baseline:
+    columns = predicted.each()
+    if predicted.classes is not None:
+        of_class = category_baseline(PREDICTION, columns[0], clusters=predicted.clusters)
+        return replace(baseline, prediction=of_class, classes=predicted.classes)
+    if predicted.outputs is not None:
+        of_outputs = tuple(
+            number_baseline(f"{PREDICTION}/{name}", column, clusters=predicted.clusters)
+            for name, column in zip(predicted.outputs, columns, strict=True)
+        )
+        return replace(baseline, predictions=of_outputs, outputs=predicted.outputs)
+    return replace(baseline, prediction=number_baseline(PREDICTION, columns[0], clusters=predicted.clusters))
+
+
+def _finite(values: Column) -> Column:
+    return np.where(np.isfinite(numbers := to_numbers(values)), numbers, np.float32(np.nan))
 
 
 def cluster_codes(values: Sequence[Any]) -> Codes:
@@ -224,5 +252,5 @@ def _stratified(
     if predicted is not None and grid.keys is not None:
         rows = _size(predicted.values)
         groups = None if predicted.columns is None else grid.keys.find(predicted.columns, predicted.times, rows)
-        window.add_predictions(predicted.values, groups)
+        window.add_predictions(predicted.each(), groups)
     return replace(baseline, strata=window.strata())

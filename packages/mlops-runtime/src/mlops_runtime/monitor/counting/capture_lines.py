@@ -17,6 +17,7 @@ import binascii
 import csv
 import io
 import json
+import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -119,8 +120,13 @@ def read_rows(side: Any, names: Sequence[str], problems: list[str]) -> tuple[lis
     return rows, len(wrong)
 
 
-def read_predictions(side: Any) -> tuple[list[Any], list[Any] | None]:
+def read_predictions(side: Any, columns: int | None = None) -> tuple[list[Any], list[Any] | None]:
     """Return predictions, and the bounds of their intervals where each has both: ``value,low,high``.
+
+    Args:
+        side: The output of a capture record.
+        columns: How many values a prediction has, of a model of classes or outputs: each is then a list, without bounds. One that
+            has others is `NO_PREDICTION`. Default: a prediction is one value.
 
     Raises:
         CaptureError: If they cannot be read.
@@ -135,13 +141,15 @@ def read_predictions(side: Any) -> tuple[list[Any], list[Any] | None]:
             text = text.replace("\r\n", "\n")
         text = text.strip("\r\n")
         values: list[Any] = text.split("\n") if text else []
-        if "," not in text:
+        if "," not in text and columns is None:
             return values, None
         values = [value.split(",") for value in values]
     elif kind == _JSON_LINES:
         values = [_document(line, "output") for line in text.split("\n") if line.strip()]
     else:
         values = _json_predictions(_document(text, "output"))
+    if columns is not None:
+        return [v if isinstance(v, list) and len(v) == columns else NO_PREDICTION for v in values], None
     kinds = set(map(type, values))
     if dict in kinds:
         values = [_scored(value) if isinstance(value, dict) else value for value in values]
@@ -319,7 +327,9 @@ class Call:
     is_unannounced: bool = False
 
 
-def read_call(line: bytes | str, names: Sequence[str] | None, announced: IsAnnounced = nobody) -> Call:
+def read_call(
+    line: bytes | str, names: Sequence[str] | None, announced: IsAnnounced = nobody, *, columns: int | None = None
+) -> Call:
     """Read one line of a capture file.
 
     Args:
@@ -327,18 +337,19 @@ def read_call(line: bytes | str, names: Sequence[str] | None, announced: IsAnnou
         names: The model's columns in their order: CSV and arrays are read by position, objects by name; None leaves the input
             unread.
         announced: Which calls the platform announced as its own. Default: none.
+        columns: As `read_predictions`.
 
     Raises:
         CaptureError: If the line is not a capture record or has neither side, if no row of the input can be read, if the output
             cannot and no input is read, or if something in it is nested too deeply.
     """
     try:
-        return _call(line, names, announced)
+        return _call(line, names, announced, columns)
     except RecursionError as error:  # from any code that recurses into a value
         raise CaptureError(kinds.LINE_TOO_DEEP()) from error
 
 
-def _call(line: bytes | str, names: Sequence[str] | None, announced: IsAnnounced) -> Call:
+def _call(line: bytes | str, names: Sequence[str] | None, announced: IsAnnounced, columns: int | None) -> Call:
     record = _record(line)
     try:
         metadata, data = record["eventMetadata"], record["captureData"]
@@ -370,7 +381,7 @@ def _call(line: bytes | str, names: Sequence[str] | None, announced: IsAnnounced
     bounds = None
     if sides[1] is not None:
         try:
-            predictions, bounds = read_predictions(sides[1])
+            predictions, bounds = read_predictions(sides[1], columns)
         except CaptureError as error:
             if rows is None:
                 raise
@@ -382,11 +393,21 @@ def _call(line: bytes | str, names: Sequence[str] | None, announced: IsAnnounced
     return Call(key, time, rows, predictions, False, problems, bounds, unread, is_alike)
 
 
-def read_labels(lines: Iterable[bytes | str]) -> Iterator[tuple[str, tuple[float | None, ...]] | None]:
+Label = float | tuple[float, ...]
+
+
+def read_labels(
+    lines: Iterable[bytes | str], *, classes: Sequence[str] | None = None, outputs: int | None = None
+) -> Iterator[tuple[str, tuple[Label | None, ...]] | None]:
     """Yield each ground truth line's join key and labels in the order of the call's rows; None for what cannot be read.
 
     An empty label is None, one that is not a 32-bit number NaN: that row stays unlabelled, its neighbours do not move. A
     line's end after the last label makes one more that is empty: only the call knows whether it has that row.
+
+    Args:
+        lines: JSON lines.
+        classes: Labels are names of these classes, each read as its place among them. Default: labels are numbers.
+        outputs: A label has this many numbers, divided by commas. Default: one.
 
     See: https://docs.aws.amazon.com/sagemaker/latest/dg/model-monitor-model-quality-merge.html
     """
@@ -405,7 +426,13 @@ def read_labels(lines: Iterable[bytes | str]) -> Iterator[tuple[str, tuple[float
         if not is_csv or not isinstance(key, str) or not isinstance(data, str):
             yield None
             continue
-        yield key, tuple(map(_label, data.split("\n")))
+        texts = data.split("\n")
+        if classes is not None:
+            yield key, tuple(_class(text, classes) for text in texts)
+        elif outputs is not None:
+            yield key, tuple(_several(text, outputs) for text in texts)
+        else:
+            yield key, tuple(map(_label, texts))
 
 
 def is_since(time: str, since: str) -> bool:
@@ -478,6 +505,23 @@ def _label(text: str) -> float | None:
     return value if abs(value) <= LARGEST else float("nan")
 
 
+def _class(text: str, classes: Sequence[str]) -> float | None:
+    name = text.strip()
+    if not name:
+        return None
+    if len(name) > 1 and name[0] == name[-1] == '"':
+        name = name[1:-1].replace('""', '"')
+    return float(classes.index(name)) if name in classes else float("nan")
+
+
+def _several(text: str, outputs: int) -> Label | None:
+    if not text.strip():
+        return None
+    found = [_label(part) for part in text.split(",")]
+    known = tuple(value for value in found if value is not None and not math.isnan(value))
+    return known if len(known) == len(found) == outputs else float("nan")
+
+
 _MANY_PROBLEMS = 10_000
 
 
@@ -491,6 +535,7 @@ class LineReader:
         names: The model's columns in their order.
         since: Since when the model serves (ISO 8601, UTC). Default: all calls are its own.
         announced: Which calls the platform announced as its own. Default: none.
+        columns: As `read_predictions`.
 
     Example:
         >>> reader = LineReader(("price",))
@@ -511,6 +556,7 @@ class LineReader:
     first: str = ""
     last: str = ""
     problems: Counter[str] = field(default_factory=Counter)
+    columns: int | None = None
 
     def read(self, lines: Iterable[bytes | str]) -> Iterator[Call]:
         """Yield the calls of lines that are the model's."""
@@ -518,7 +564,7 @@ class LineReader:
             if not line.strip():
                 continue
             try:
-                call = read_call(line, self.names, self.announced)
+                call = read_call(line, self.names, self.announced, columns=self.columns)
             except CaptureError as error:
                 self.malformed += 1
                 self._add(error.problems)

@@ -16,6 +16,7 @@ from mlops_runtime.monitor.counting.announced import IsAnnounced, nobody
 from mlops_runtime.monitor.counting.baseline_cells import Coded, Column
 from mlops_runtime.monitor.counting.capture_lines import Call, LineReader, Row
 from mlops_runtime.monitor.counting.conditions import Times
+from mlops_runtime.monitor.counting.prediction_columns import prediction_columns
 from mlops_runtime.monitor.counting.problems import add as add_problems
 from mlops_runtime.monitor.counting.problems import bounded
 from mlops_runtime.monitor.counting.tally import Grid, WindowTally, expansion
@@ -78,24 +79,30 @@ class _FeatureSum:
 
 
 class _RowsSum:
-    """Adds the features and the prediction of a window or a stratum."""
+    """Adds the features and the predictions of a window or a stratum."""
 
     def __init__(self, start: Counts | Stratum) -> None:
         self.rows = start.rows
         self._features = [_FeatureSum(feature) for feature in start.features]
         self._prediction = None if start.prediction is None else _FeatureSum(start.prediction)
+        self._predictions = None if start.predictions is None else [_FeatureSum(each) for each in start.predictions]
 
     def add(self, part: Counts | Stratum) -> None:
         self.rows += part.rows
         for mine, other in zip(self._features, part.features, strict=True):
             mine.add(other)
         self._prediction = _join(self._prediction, part.prediction)
+        for sums, other in zip(self._predictions or (), part.predictions or (), strict=True):
+            sums.add(other)
 
     def features(self) -> tuple[FeatureCounts, ...]:
         return tuple(feature.result() for feature in self._features)
 
     def prediction(self) -> FeatureCounts | None:
         return None if self._prediction is None else self._prediction.result()
+
+    def predictions(self) -> tuple[FeatureCounts, ...] | None:
+        return None if self._predictions is None else tuple(each.result() for each in self._predictions)
 
 
 def merge(start: Counts, parts: Iterable[Counts]) -> Counts:
@@ -144,12 +151,19 @@ def merge(start: Counts, parts: Iterable[Counts]) -> Counts:
         first=first,
         last=last,
         prediction=total.prediction(),
+        predictions=total.predictions(),
         malformed=malformed,
         synthetic=synthetic or None,
         unannounced=unannounced or None,
         earlier=earlier or None,
         strata=tuple(
-            Stratum(key=key, rows=of_key.rows, features=of_key.features(), prediction=of_key.prediction())
+            Stratum(
+                key=key,
+                rows=of_key.rows,
+                features=of_key.features(),
+                prediction=of_key.prediction(),
+                predictions=of_key.predictions(),
+            )
             for key, of_key in sorted(strata.items())
         )
         if has_strata
@@ -235,7 +249,7 @@ class _Waiting:
             unknown = len(self._grid.strata)
             of_rows = np.append(np.empty(0, dtype=np.int64) if groups is None else groups, unknown)
             groups = of_rows[np.array(self._row_of, dtype=np.int64)]
-        self.tally.add_predictions(self._predictions, groups)
+        self.tally.add_predictions(prediction_columns(self._predictions, self._grid.baseline), groups)
         self._clear()
 
 
@@ -269,7 +283,7 @@ def count(
         (0, 1, 0)
     """
     grid = _grid(_Same(baseline))
-    reader, waiting = LineReader(grid.names, since, announced), _Waiting(grid)
+    reader, waiting = LineReader(grid.names, since, announced, columns=baseline.columns), _Waiting(grid)
     for call in reader.read(lines):
         waiting.add(call)
     waiting.flush()
@@ -301,7 +315,7 @@ def count_columns(
     Args:
         columns: Values by the name of their column: arrays of numbers, text as `Coded`, an array or a list; all of one length.
         baseline: What to count against. Columns that are not among its features are left out.
-        predictions: The rows' predictions. Default: none.
+        predictions: The rows' predictions; a list each where the baseline has classes or outputs. Default: none.
         times: When the rows were predicted, UTC. Default: unknown; rows are then of no stratum of hours or weeks.
 
     Raises:
@@ -322,7 +336,7 @@ def count_columns(
         block = {name: _cut(columns[name], start, stop) for name in grid.names}
         groups = window.add(block, stop - start, None if times is None else times[start:stop])
         if predictions is not None:
-            window.add_predictions(_cut(predictions, start, stop), groups)
+            window.add_predictions(prediction_columns(_cut(predictions, start, stop), baseline), groups)
     known = None if times is None else times[~np.isnat(times)]
     bounds = ("", "") if known is None or len(known) == 0 else (_text(known.min()), _text(known.max()))
     return _counts(window, grid, rows=rows, calls=rows, first=bounds[0], last=bounds[1], objects=1)
@@ -339,6 +353,7 @@ def _counts(window: WindowTally, grid: Grid, **facts: Any) -> Counts:
         baseline_sha256=grid.sha256,
         features=window.features(),
         prediction=window.prediction(),
+        predictions=window.predictions(),
         strata=window.strata(),
         null_patterns=window.null_patterns(),
         pairs=window.pairs(),

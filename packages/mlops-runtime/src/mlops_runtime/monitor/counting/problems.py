@@ -148,10 +148,9 @@ def unreadable_rows(counts: Counts) -> int:
 
 
 def invalid_values(baseline: Baseline, counts: Counts) -> dict[str, int]:
-    """Return how many values of each feature and of the prediction are of another type, as problems."""
+    """Return how many values of each feature and of the predictions are of another type, as problems."""
     pairs = list(zip(baseline.features, counts.features, strict=True))
-    if baseline.prediction is not None and counts.prediction is not None:
-        pairs.append((baseline.prediction, counts.prediction))
+    pairs += zip(baseline.predicted, counts.predicted, strict=False)
     return {
         VALUE_TYPE(feature.name, _WORDS[feature.type]): counted.invalid for feature, counted in pairs if counted.invalid
     }

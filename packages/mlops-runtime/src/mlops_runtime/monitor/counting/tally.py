@@ -260,7 +260,7 @@ class WindowTally:
         self._groups = len(grid.strata) + 1 if grid.keys is not None else 1
         self._rows = np.zeros(self._groups, dtype=np.int64)
         self._features = [tally(feature, self._groups) for feature in baseline.features]
-        self._prediction = None if baseline.prediction is None else tally(baseline.prediction, self._groups)
+        self._predicted = [tally(feature, self._groups) for feature in baseline.predicted]
         self._patterns = None if baseline.null_patterns is None else CategoryTally(baseline.null_patterns, 1)
         self._pairs = [PairCounter(pair) for pair in baseline.pairs or ()]
 
@@ -291,27 +291,34 @@ class WindowTally:
             counter.add(cells[pair.first], cells[pair.second])
         return groups
 
-    def add_predictions(self, values: Column, groups: Groups | None) -> None:
+    def add_predictions(self, columns: Sequence[Column], groups: Groups | None) -> None:
         """Add predictions.
 
         Args:
-            values: One a row.
+            columns: One column for each of the baseline's predictions, one value a row.
             groups: Their rows' groups. Default: unknown.
         """
-        size = len(values.codes) if isinstance(values, Coded) else len(values)
-        if self._prediction is None or size == 0:
+        if not self._predicted or not columns:
+            return
+        size = len(columns[0].codes) if isinstance(columns[0], Coded) else len(columns[0])
+        if size == 0:
             return
         if groups is None and self._groups > 1:
             groups = np.full(size, self._groups - 1, dtype=np.int64)
-        self._prediction.add(values, groups, cells=False, nulls=False)
+        for counted, values in zip(self._predicted, columns, strict=True):
+            counted.add(values, groups, cells=False, nulls=False)
 
     def features(self) -> tuple[FeatureCounts, ...]:
         """Return the counts of the features."""
         return tuple(feature.result(None) for feature in self._features)
 
     def prediction(self) -> FeatureCounts | None:
-        """Return the counts of the predictions."""
-        return None if self._prediction is None else self._prediction.result(None)
+        """Return the counts of the predictions; None where there are several, or none."""
+        return None if self._grid.baseline.prediction is None else self._predicted[0].result(None)
+
+    def predictions(self) -> tuple[FeatureCounts, ...] | None:
+        """Return the counts of several predictions; None where there is one, or none."""
+        return None if self._grid.baseline.predictions is None else tuple(each.result(None) for each in self._predicted)
 
     def null_patterns(self) -> FeatureCounts | None:
         """Return the counts of the null patterns."""
@@ -330,13 +337,17 @@ class WindowTally:
         return tuple(self._strata())
 
     def _strata(self) -> Iterator[Stratum]:
+        baseline = self._grid.baseline
         for group, key in enumerate(self._grid.strata):
             if rows := int(self._rows[group]):
                 yield Stratum(
                     key=key,
                     rows=rows,
                     features=tuple(feature.result(group) for feature in self._features),
-                    prediction=None if self._prediction is None else self._prediction.result(group),
+                    prediction=None if baseline.prediction is None else self._predicted[0].result(group),
+                    predictions=None
+                    if baseline.predictions is None
+                    else tuple(p.result(group) for p in self._predicted),
                 )
 
 

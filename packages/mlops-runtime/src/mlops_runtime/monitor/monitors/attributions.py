@@ -52,7 +52,7 @@ def attributions(model: "ServedModel", baseline: Baseline, rows: Numbers) -> dic
 def mean_absolute_shap(
     predict: Callable[[Numbers], Numbers], background: Numbers, rows: Numbers, names: Sequence[str], *, seed: int
 ) -> dict[str, float]:
-    """Return each feature's mean absolute SHAP value over rows, in the unit of the prediction.
+    """Return each feature's mean absolute SHAP value over rows, in the unit of the prediction; of classes the mean over them.
 
     Shapley values are estimated over seeded permutations, each forward and backward, so that those of a row add up to how far its
     prediction is from the background's mean. Permutations are used since they need the model's predictions alone.
@@ -96,6 +96,8 @@ def mean_absolute_shap(
     finally:
         np.random.set_state(state)
     means = np.abs(np.asarray(values, dtype=np.float64)).mean(axis=0)
+    if means.ndim == 2:  # a column for each class: the mean over classes
+        means = means.mean(axis=1)
     return dict(zip(names, means.tolist(), strict=True))
 
 

@@ -4,10 +4,11 @@ from collections.abc import Iterator
 
 from mlops_runtime.contracts.monitor import TESTED, Baseline, MetricValue, MonitorState, Violation
 from mlops_runtime.contracts.monitor_report import BiasMetric, BiasResult, MonitorReport
-from mlops_runtime.monitor.monitors import facet_bias
+from mlops_runtime.monitor.monitors import classes, facet_bias
 from mlops_runtime.monitor.monitors.classification import usable_rows
 from mlops_runtime.monitor.monitors.label_join import captured_facets
 from mlops_runtime.monitor.monitors.monitor_kind import NAMED, MonitorKind, judged, more, silence
+from mlops_runtime.monitor.monitors.rows import Rows
 from mlops_runtime.monitor.spec import MonitorSpec
 from mlops_runtime.monitor.window import Window
 from mlops_runtime.monitor.window_evidence import Evidence
@@ -20,15 +21,25 @@ def _measure(evidence: Evidence, _window: Window, spec: MonitorSpec) -> BiasResu
         return None
     if labels is None:
         return BiasResult()
-    metrics = facet_bias.live(usable_rows(labels.labelled, baseline), labels.predicted, baseline, spec)
+    labelled, predicted = (
+        _positive(rows, baseline) for rows in (usable_rows(labels.labelled, baseline), labels.predicted)
+    )
+    metrics = facet_bias.live(labelled, predicted, baseline, spec)
     captured = captured_facets(baseline)
     notes = [
         f"facet {facet.name!r} is not an input of the model: it is not captured, so its bias is known only for the holdout"
         for facet in baseline.facets
         if facet.name not in captured
     ]
-    notes += facet_bias.unmeasured(metrics, labels.predicted, baseline)
+    notes += facet_bias.unmeasured(metrics, predicted, baseline)
     return BiasResult(metrics=metrics, problems={f"quality: {note}": 1 for note in notes} or None)
+
+
+def _positive(rows: Rows, baseline: Baseline) -> Rows:
+    """Return rows as those of a classification: of classes, whether they are the positive class."""
+    if baseline.classes is None or baseline.positive_class not in baseline.classes:
+        return rows
+    return classes.one_class(rows, baseline.classes.index(baseline.positive_class))
 
 
 def _state(result: BiasResult, evidence: Evidence, _spec: MonitorSpec) -> MonitorState:

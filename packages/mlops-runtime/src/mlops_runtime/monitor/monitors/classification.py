@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 
 from mlops_runtime.contracts.monitor import Baseline
+from mlops_runtime.monitor.monitors import classes
 from mlops_runtime.monitor.monitors.intervals import Resampling, Weights
 from mlops_runtime.monitor.monitors.quality_metrics import CLASSIFICATION
 from mlops_runtime.monitor.monitors.rows import Codes, Mask, Rows, Wide
@@ -22,9 +23,12 @@ def usable(rows: Rows) -> Mask:
 
 
 def usable_rows(rows: Rows, baseline: Baseline | None) -> Rows:
-    """Return the labelled rows of a model that can be evaluated: of a classification those that are `usable`, else all."""
-    is_classification = baseline is not None and baseline.target == "classification"
-    return rows.where(usable(rows)) if is_classification else rows
+    """Return the labelled rows of a model that can be evaluated: of classes and a classification the `usable`, else all."""
+    if baseline is None:
+        return rows
+    if baseline.classes is not None:
+        return rows.where(classes.usable(rows))
+    return rows.where(usable(rows)) if baseline.target == "classification" else rows
 
 
 def values(rows: Rows, *, threshold: float = THRESHOLD) -> dict[str, float]:

@@ -17,8 +17,17 @@ from mlops_runtime.contracts.monitor import Baseline, FeatureBaseline
 from mlops_runtime.contracts.rollout import TakenBack, is_among
 from mlops_runtime.monitor.counting.announced import IsAnnounced, nobody
 from mlops_runtime.monitor.counting.baseline_cells import as_text
-from mlops_runtime.monitor.counting.capture_lines import LARGEST, Call, CaptureError, is_since, read_call, read_labels
-from mlops_runtime.monitor.monitors.rows import NULL, Codes, Mask, Rows, Texts
+from mlops_runtime.monitor.counting.capture_lines import (
+    LARGEST,
+    Call,
+    CaptureError,
+    Label,
+    is_since,
+    read_call,
+    read_labels,
+)
+from mlops_runtime.monitor.counting.prediction_columns import numbers_of
+from mlops_runtime.monitor.monitors.rows import NULL, Codes, Mask, Rows, Texts, Wide
 
 # beyond this many rows calls are sampled by the checksum of their id; labels and rows then take about 200 MB together
 MAXIMUM_ROWS = 300_000
@@ -29,7 +38,7 @@ Line = bytes | str
 
 
 class _Held(NamedTuple):
-    labels: tuple[float | None, ...]
+    labels: tuple[Label | None, ...]
     uploaded: datetime | None
     first: datetime | None
 
@@ -90,6 +99,8 @@ def join(
     maximum_rows: int = MAXIMUM_ROWS,
     aside: Sequence[TakenBack] = (),
     announced: IsAnnounced = nobody,
+    classes: Sequence[str] | None = None,
+    outputs: Sequence[str] | None = None,
 ) -> Joined:
     """Join labels with the calls that they are of.
 
@@ -110,10 +121,14 @@ def join(
             those that are left. Default: 300,000.
         aside: Times of rollouts that were rolled back: calls of that time may be of their models. Default: never.
         announced: Which calls the platform announced as its own. Default: none.
+        classes: The model's classes: a label is the name of one. Default: labels are numbers.
+        outputs: The outputs of a model of several numbers: a label has a number of each. Default: one.
     """
     sample = _Sample(maximum_rows)
-    known, malformed = _hold(labels, sample)
-    reader = _Reader(features, columns, is_kept=unlabelled, announced=announced)
+    known, malformed = _hold(labels, sample, classes, None if outputs is None else len(outputs))
+    reader = _Reader(
+        features, columns, is_kept=unlabelled, announced=announced, several=classes or outputs, outputs=outputs
+    )
     seen: dict[str, int] = {}
     mismatched = repeated = found = 0
     delays: array[float] = array("d")
@@ -132,7 +147,7 @@ def join(
             continue
         is_due = bool(due_until and call.time) and call.time[:19] <= due_until[:19]
         seen[key] = (_DUE | _COVERED if held is not None else _DUE) if is_due else 0
-        labels_of: Sequence[float | None] | None = None
+        labels_of: Sequence[Label | None] | None = None
         if held is not None:
             found += 1
             at = _time(call.time)
@@ -160,7 +175,7 @@ def join(
         labelled=labelled,
         predicted=predicted,
         unmatched=sum(key not in seen for key in new),
-        unreadable=sum(label is not None and math.isnan(label) for key in new for label in known[key].labels),
+        unreadable=sum(_is_unreadable(label) for key in new for label in known[key].labels),
         mismatched=mismatched,
         malformed=malformed + reader.malformed,
         malformed_labels=malformed,
@@ -173,7 +188,11 @@ def join(
     )
 
 
-def _of_rows(labels: Sequence[float | None], rows: int) -> Sequence[float | None] | None:
+def _is_unreadable(label: Label | None) -> bool:
+    return isinstance(label, float) and math.isnan(label)
+
+
+def _of_rows(labels: Sequence[Label | None], rows: int) -> Sequence[Label | None] | None:
     """Return a label for each row, without the empty ones that line ends made after the last; None where they are not as many."""
     if any(label is not None for label in labels[rows:]):
         return None
@@ -199,12 +218,14 @@ class _Sample:
         return self.bound > 1
 
 
-def _hold(labels: Iterable[Line | Timed], sample: _Sample) -> tuple[dict[str, _Held], int]:
+def _hold(
+    labels: Iterable[Line | Timed], sample: _Sample, classes: Sequence[str] | None, outputs: int | None
+) -> tuple[dict[str, _Held], int]:
     known: dict[str, _Held] = {}
     malformed = size = 0
     for entry in labels:
         uploaded, line = entry if isinstance(entry, tuple) else (None, entry)
-        for record in read_labels([line]):
+        for record in read_labels([line], classes=classes, outputs=outputs):
             if record is None:
                 malformed += 1
                 continue
@@ -230,15 +251,27 @@ class _Reader:
     """Reads calls and collects their rows in flat arrays."""
 
     def __init__(
-        self, features: Sequence[FeatureBaseline], columns: Sequence[str], *, is_kept: bool, announced: IsAnnounced
+        self,
+        features: Sequence[FeatureBaseline],
+        columns: Sequence[str],
+        *,
+        is_kept: bool,
+        announced: IsAnnounced,
+        several: Sequence[str] | None,
+        outputs: Sequence[str] | None,
     ) -> None:
         self._announced = announced
+        # how many values a prediction and a label have; None for one that is not a list
+        self._width = None if several is None else len(several)
+        self._label_width = None if outputs is None else len(outputs)
         self._names = [feature.name for feature in features] if columns else None
         self._columns = [(index, feature) for index, feature in enumerate(features) if feature.name in columns]
         self._is_kept = is_kept
         self.malformed = 0
         self.unpredicted = 0
-        self._numbers: list[array[float]] = [array("d") for _ in range(4)]
+        self._predictions = _arrays(self._width)
+        self._labels = _arrays(self._label_width)
+        self._bounds = _arrays(2)
         self._codes = [array("q") for _ in self._columns]
         self._texts: list[dict[str, int]] = [{} for _ in self._columns]
         self._calls, self._checksums, self._in_window = array("q"), array("Q"), array("b")
@@ -260,24 +293,36 @@ class _Reader:
 
     def _read(self, line: Line) -> Call:
         if self._names is None:
-            return read_call(line, None, self._announced)
+            return read_call(line, None, self._announced, columns=self._width)
         try:
-            return read_call(line, self._names, self._announced)
+            return read_call(line, self._names, self._announced, columns=self._width)
         except CaptureError:
-            return read_call(line, None, self._announced)
+            return read_call(line, None, self._announced, columns=self._width)
 
-    def add(self, call: Call, labels: Sequence[float | None] | None, *, in_window: bool) -> None:
+    def _prediction(self, value: Any) -> Sequence[float] | None:
+        """Return the numbers of a prediction; None where it is not one."""
+        if self._width is None:
+            number = _finite(value)
+            return None if number is None else (number,)
+        numbers = numbers_of(value, self._width)
+        return None if numbers is None or max(map(abs, numbers)) > LARGEST else numbers
+
+    def add(self, call: Call, labels: Sequence[Label | None] | None, *, in_window: bool) -> None:
         rows = call.rows if call.rows is not None and len(call.rows) == len(call.predictions or ()) else None
         code, checksum = (self._calls[-1] + 1) if self._calls else 0, _checksum(call.join_key)
         for index, value in enumerate(call.predictions or ()):
-            prediction = _finite(value)
+            prediction = self._prediction(value)
             label = None if labels is None else labels[index]
-            if prediction is None and label is not None and not math.isnan(label):
+            if prediction is None and label is not None and not _is_unreadable(label):
                 self.unpredicted += 1
             if prediction is None or (label is None and not self._is_kept):
                 continue
             bounds = (None, None) if call.bounds is None else map(_finite, call.bounds[index])
-            for numbers, number in zip(self._numbers, (prediction, label, *bounds), strict=True):
+            known = label if isinstance(label, tuple) else (label,) * len(self._labels)
+            of_row = zip(
+                (*self._predictions, *self._labels, *self._bounds), (*prediction, *known, *bounds), strict=True
+            )
+            for numbers, number in of_row:
                 numbers.append(float("nan") if number is None else number)
             for (place, feature), codes, texts in zip(self._columns, self._codes, self._texts, strict=True):
                 row = None if rows is None else rows[index]
@@ -293,12 +338,15 @@ class _Reader:
         def shorter(values: "array[Any]") -> "array[Any]":
             return array(values.typecode, np.frombuffer(values, dtype=values.typecode)[kept].tolist())
 
-        self._numbers = [shorter(values) for values in self._numbers]
+        self._predictions, self._labels, self._bounds = (
+            list(map(shorter, of)) for of in (self._predictions, self._labels, self._bounds)
+        )
         self._codes = [shorter(values) for values in self._codes]
         self._calls, self._checksums, self._in_window = map(shorter, (self._calls, self._checksums, self._in_window))
 
     def result(self) -> tuple[Rows, Rows]:
-        prediction, label, low, high = (np.array(values, dtype=np.float64) for values in self._numbers)
+        prediction, label = _table(self._predictions, self._width), _table(self._labels, self._label_width)
+        low, high = (np.array(values, dtype=np.float64) for values in self._bounds)
         names = [feature.name for _, feature in self._columns]
         columns = {
             name: Texts(_integers(codes), tuple(texts))
@@ -308,7 +356,18 @@ class _Reader:
             call=_integers(self._calls), prediction=prediction, label=label, low=low, high=high, columns=columns
         )
         in_window: Mask = np.array(self._in_window, dtype=np.bool_)
-        return rows.where(~np.isnan(label)), rows.where(in_window)
+        missing = np.isnan(label)
+        has_label: Mask = np.logical_not(missing if self._label_width is None else np.asarray(missing.any(axis=1)))
+        return rows.where(has_label), rows.where(in_window)
+
+
+def _arrays(width: int | None) -> "list[array[float]]":
+    return [array("d") for _ in range(1 if width is None else width)]
+
+
+def _table(columns: "Sequence[array[float]]", width: int | None) -> Wide:
+    found = [np.array(values, dtype=np.float64) for values in columns]
+    return found[0] if width is None else np.stack(found, axis=1)
 
 
 def column_text(kind: str, value: Any) -> str | None:
@@ -368,6 +427,8 @@ def join_window(
         unlabelled=bool(facets),
         aside=aside,
         announced=announced,
+        classes=None if baseline is None else baseline.classes,
+        outputs=None if baseline is None else baseline.outputs,
     )
 
 

@@ -11,11 +11,11 @@ import numpy as np
 
 from mlops_runtime.contracts.monitor import Baseline
 from mlops_runtime.contracts.monitor_report import Measured, QualityResult, SegmentQuality
-from mlops_runtime.monitor.monitors import classification, regression
+from mlops_runtime.monitor.monitors import classes, classification, outputs, regression
 from mlops_runtime.monitor.monitors.classification import usable_rows
 from mlops_runtime.monitor.monitors.intervals import FEWEST_CALLS, Interval, Resampling, interval
 from mlops_runtime.monitor.monitors.label_join import Joined
-from mlops_runtime.monitor.monitors.quality_metrics import METRICS
+from mlops_runtime.monitor.monitors.quality_metrics import metric_of
 from mlops_runtime.monitor.monitors.rows import NULL, Rows, Wide
 from mlops_runtime.monitor.spec import MonitorSpec
 
@@ -84,13 +84,14 @@ def measure(labels: Joined, baseline: Baseline | None = None, spec: MonitorSpec 
     unusable = len(every) - len(rows) + labels.unpredicted
     metrics: tuple[Measured, ...] = ()
     segments: tuple[SegmentQuality, ...] = ()
+    confusion: tuple[tuple[int, ...], ...] | None = None
     notes = [*_unknown(baseline, target, spec)]
     unjudged = None if len(every) else _useless(labels)
     if len(rows):
         metrics = measured(rows, target, spec, holdout)
+        confusion = None if target.classes is None else classes.confusion(rows, len(target.classes))
         undefined = _undefined(metrics, target, spec, holdout)
-        values = np.unique(rows.label)
-        because = f", all labels are {values[0]:g}" if len(values) == 1 else ""
+        because = _only_label(rows, target)
         notes += [f"{name} has a limit and is not defined{because}" for name in undefined]
         asked = [name for name in undefined if name in spec.quality_limits]
         if unusable > _MAXIMUM_UNUSABLE * (len(rows) + unusable):
@@ -104,20 +105,38 @@ def measure(labels: Joined, baseline: Baseline | None = None, spec: MonitorSpec 
             metrics = tuple(metric if metric.violated else _unjudged(metric) for metric in metrics)
         columns = () if baseline is None else baseline.segments or ()
         segments = tuple(
-            SegmentQuality(segment=name, rows=len(part), metrics=measured(part, target, None, {}))
+            SegmentQuality(segment=name, rows=len(part), metrics=_of_whole(measured(part, target, None, {})))
             for name, part in segments_of(rows, columns)
         )
     return QualityResult(
         problems=_problems(labels, unusable, notes) or None,
         rows=len(every),
-        values=_sums(every, holdout),
+        values=_sums(every, target, holdout),
         holdout=holdout,
         metrics=metrics,
         segments=segments,
         unjudged=unjudged,
         coverage=labels.covered / labels.due if labels.due else None,
         label_delay_hours=labels.delay_hours,
+        classes=None if confusion is None else target.classes,
+        confusion=confusion,
     )
+
+
+def _only_label(rows: Rows, target: "Target") -> str:
+    """Return that all labels are one, as a part of a sentence; nothing where they are not."""
+    if target.outputs is not None:
+        return ""
+    if target.classes is not None:
+        missing = [name for place, name in enumerate(target.classes) if not (rows.label == place).any()]
+        return f", no label is {' or '.join(missing)}" if missing else ""
+    values = np.unique(rows.label)
+    return f", all labels are {values[0]:g}" if len(values) == 1 else ""
+
+
+def _of_whole(metrics: Sequence[Measured]) -> tuple[Measured, ...]:
+    """Return the metrics that are not of a single class or output."""
+    return tuple(metric for metric in metrics if "/" not in metric.name)
 
 
 def _unknown(baseline: Baseline | None, target: "Target", spec: MonitorSpec) -> Iterator[str]:
@@ -130,12 +149,12 @@ def _unknown(baseline: Baseline | None, target: "Target", spec: MonitorSpec) -> 
         yield f"quality_limits names {name!r}; metrics of a {target.kind} are {', '.join(target.names)}"
 
 
-def _sums(rows: Rows, holdout: Mapping[str, float]) -> dict[str, float]:
+def _sums(rows: Rows, target: "Target", holdout: Mapping[str, float]) -> dict[str, float]:
     """Return WAPE and bias over all labelled rows, and WAPE over the holdout's, as far as they are defined."""
-    if not len(rows):
+    if not len(rows) or target.classes is not None:
         return {}
-    sums = regression.values(rows)
-    found = {name: sums[name] for name in ("wape", "bias") if not np.isnan(sums[name])}
+    sums = regression.values(rows) if target.outputs is None else outputs.values(rows, target.outputs)
+    found = {name: sums[name] for name in ("wape", "bias") if not np.isnan(sums.get(name, np.nan))}
     if "wape" in found and holdout.get("wape"):
         found["wape_ratio"] = found["wape"] / holdout["wape"]
     return found
@@ -185,10 +204,16 @@ class Target:
 
     kind: str
     threshold: float
+    classes: tuple[str, ...] | None = None
+    outputs: tuple[str, ...] | None = None
 
     @classmethod
     def of(cls, baseline: Baseline | None) -> "Target":
         """Return a baseline's target. Default: a regression."""
+        if baseline is not None and baseline.classes is not None:
+            return cls("model of classes", 0.0, classes=baseline.classes)
+        if baseline is not None and baseline.outputs is not None:
+            return cls("model of several outputs", 0.0, outputs=baseline.outputs)
         if baseline is None or baseline.target != "classification":
             return cls("regression", 0.0)
         return cls("classification", classification.THRESHOLD if baseline.positive is None else baseline.positive)
@@ -196,16 +221,28 @@ class Target:
     @property
     def names(self) -> tuple[str, ...]:
         """The names of its metrics."""
+        if self.classes is not None:
+            return classes.names_of(self.classes)
+        if self.outputs is not None:
+            return outputs.names_of(self.outputs)
         return classification.NAMES if self.kind == "classification" else regression.NAMES
 
     def values(self, rows: Rows) -> dict[str, float]:
         """Return each metric of labelled rows, NaN where it is not defined."""
+        if self.classes is not None:
+            return classes.values(rows, self.classes)
+        if self.outputs is not None:
+            return outputs.values(rows, self.outputs)
         if self.kind == "classification":
             return classification.values(rows, threshold=self.threshold)
         return regression.values(rows)
 
     def draws(self, rows: Rows, resampling: Resampling) -> Mapping[str, Wide]:
         """Return each metric of each draw of a resampling of the same rows."""
+        if self.classes is not None:
+            return classes.draws(rows, self.classes, resampling)
+        if self.outputs is not None:
+            return outputs.draws(rows, self.outputs, resampling)
         if self.kind == "classification":
             return classification.draws(rows, resampling, threshold=self.threshold)
         return regression.draws(rows, resampling)
@@ -223,9 +260,9 @@ def intervals(rows: Rows, target: Target) -> dict[str, tuple[float, Interval | N
             bounds = (
                 None
                 if resampling.clusters < FEWEST_CALLS
-                else interval(draws[name], value=value if METRICS[name].is_raised_by_noise else None)
+                else interval(draws[name], value=value if metric_of(name).is_raised_by_noise else None)
             )
-            if bounds is not None and METRICS[name].is_raised_by_noise:
+            if bounds is not None and metric_of(name).is_raised_by_noise:
                 bounds = replace(bounds, low=max(0.0, bounds.low))
             found[name] = value, bounds
     return found
@@ -273,18 +310,19 @@ def measured(
 def default_limit(name: str, holdout: Mapping[str, float], spec: MonitorSpec) -> float | None:
     """Return the worst value that a metric may have without a limit of its own; None where nothing is asked of it.
 
-    A loss (WAPE of a regression, Brier score of a classification) may be ``maximum_wape_ratio`` times the holdout's. What an AUC
-    has above 0.5, the AUC of a coin, may be the holdout's divided by as much.
+    A loss (WAPE of a regression and of several outputs together, Brier score of a classification, macro log loss of classes) may be
+    ``maximum_wape_ratio`` times the holdout's. What an AUC has above 0.5, the AUC of a coin, may be the holdout's divided by as
+    much. Of the metrics of a single class or output nothing is asked.
 
     Example:
         >>> [round(default_limit(name, {"auc": 0.9, "brier": 0.1}, MonitorSpec()), 3) for name in ("auc", "brier")]
         [0.82, 0.125]
     """
-    known, default = holdout.get(name), METRICS[name].default_limit
-    return None if known is None or default is None else default(known, spec.maximum_wape_ratio)
+    known, default = holdout.get(name), metric_of(name).default_limit
+    return None if known is None or default is None or "/" in name else default(known, spec.maximum_wape_ratio)
 
 
 def _is_worse(name: str, low: float, high: float, limit: float) -> bool:
-    if name == "bias":
+    if name.partition("/")[0] == "bias":
         return low > abs(limit) or high < -abs(limit)
-    return high < limit if METRICS[name].higher_is_better else low > limit
+    return high < limit if metric_of(name).higher_is_better else low > limit

@@ -4,17 +4,17 @@ from collections.abc import Iterator
 
 from mlops_runtime.contracts.monitor import TESTED, Baseline, MetricValue, MonitorState, Violation
 from mlops_runtime.contracts.monitor_report import Measured, MonitorReport, QualityResult
-from mlops_runtime.monitor.metric_names import camel, quality_names
+from mlops_runtime.monitor.metric_names import PUBLISHED_OF_CLASSES, camel, quality_names
 from mlops_runtime.monitor.monitors.label_measures import measure
 from mlops_runtime.monitor.monitors.monitor_kind import DATASET, NAMED, SILENT, MonitorKind, judged
-from mlops_runtime.monitor.monitors.quality_metrics import METRICS
+from mlops_runtime.monitor.monitors.quality_metrics import metric_of
 from mlops_runtime.monitor.spec import MonitorSpec
 from mlops_runtime.monitor.window import Window
 from mlops_runtime.monitor.window_evidence import Evidence
 from mlops_runtime.monitor.wording import interval, number
 
 # what people know a model by, the first that was measured
-_PRIMARY = ("wape", "auc", "rmse", "brier")
+_PRIMARY = ("wape", "auc", "macro_recall", "rmse", "brier", "macro_log_loss")
 _UNJUDGED = "no metric has both an interval and a limit, of quality_limits or from the holdout"
 
 
@@ -38,7 +38,7 @@ def _metrics(result: QualityResult, report: MonitorReport) -> Iterator[MetricVal
     if result.state not in TESTED and not is_enough:
         return
     values = {**{metric.name: metric.value for metric in measured if metric.value is not None}, **result.values}
-    for name in (*quality_names(spec), "wape_ratio"):
+    for name in dict.fromkeys((*quality_names(spec), "wape_ratio", *PUBLISHED_OF_CLASSES)):
         if name in values:
             yield MetricValue("quality", camel(name), values[name])
     wape = next((metric for metric in measured if metric.name == "wape"), None)
@@ -51,8 +51,7 @@ def _violations(result: QualityResult, _evidence: Evidence, _spec: MonitorSpec) 
     for metric in result.metrics:
         if not metric.violated:
             continue
-        known = METRICS.get(metric.name)
-        is_less = known is not None and known.higher_is_better
+        is_less = metric_of(metric.name).higher_is_better
         check = "LessThanThreshold" if is_less else "GreaterThanThreshold"
         within = "" if metric.low is None or metric.high is None else f" ({metric.low:.4g} to {metric.high:.4g})"
         yield Violation(

@@ -128,4 +128,53 @@ CLASSIFICATION = (
     ),
     QualityMetric(name="log_loss", value=lambda sums: sums.log_loss / sums.rows, limit=ERROR),
 )
-METRICS: Mapping[str, QualityMetric] = {metric.name: metric for metric in (*REGRESSION, *CLASSIFICATION)}
+# of three or more classes; sums: rows, losses, hits and gaps of each class, the last of its bins of calibration
+CLASSES = (
+    QualityMetric(
+        name="macro_log_loss",
+        value=lambda sums: (sums.losses / sums.rows).mean(axis=-1),
+        limit=ERROR,
+        default_limit=_times_the_holdouts,
+    ),
+    QualityMetric(
+        name="macro_recall",
+        value=lambda sums: (sums.hits / sums.rows).mean(axis=-1),
+        limit=SHARE,
+        higher_is_better=True,
+    ),
+)
+METRICS: Mapping[str, QualityMetric] = {metric.name: metric for metric in (*REGRESSION, *CLASSIFICATION, *CLASSES)}
+# what a model of classes or of several numbers has besides, of each class or output as ``recall/<class>``
+OF_EACH_CLASS = ("recall", "ece")
+OF_EACH_OUTPUT = ("wape", "mae", "bias")
+# which kinds of model have a metric, by its name or as ``<name>/``
+_KINDS: Mapping[str, tuple[str, ...]] = {
+    "regression": tuple(metric.name for metric in REGRESSION),
+    "classification": tuple(metric.name for metric in CLASSIFICATION),
+    "model of classes": (*(metric.name for metric in CLASSES), "accuracy", *(f"{name}/" for name in OF_EACH_CLASS)),
+    "model of several outputs": ("wape", *(f"{name}/" for name in OF_EACH_OUTPUT)),
+}
+
+KINDS = tuple(_KINDS)
+
+
+def metric_of(name: str) -> QualityMetric:
+    """Return a metric by its name, also that of a class or an output.
+
+    Example:
+        >>> metric_of("recall/barbera").name
+        'recall'
+    """
+    return METRICS[name.partition("/")[0]]
+
+
+def kinds_of(name: str) -> tuple[str, ...]:
+    """Return which kinds of model have a metric; none of a name that is not one.
+
+    Example:
+        >>> kinds_of("wape"), kinds_of("recall/barbera"), kinds_of("auc/")
+        (('regression', 'model of several outputs'), ('model of classes',), ())
+    """
+    base, slash, part = name.partition("/")
+    wanted = f"{base}{slash}"
+    return tuple(kind for kind, names in _KINDS.items() if wanted in names and bool(slash) == bool(part))

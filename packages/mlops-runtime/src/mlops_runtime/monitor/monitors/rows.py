@@ -48,8 +48,8 @@ class Rows:
 
     Args:
         call: Each row's call: rows of one call are not independent.
-        prediction: Each row's prediction.
-        label: Each row's label, NaN where it has none.
+        prediction: Each row's prediction; a line for each of a model of classes or of several outputs.
+        label: Each row's label, NaN where it has none: of classes the place of its class, of outputs a line of numbers.
         low: Lower bound that the model gave, NaN where it gave none.
         high: Upper bound, likewise.
         columns: Columns by which rows are kept apart: of segments and facets.

@@ -171,9 +171,9 @@ def compared(baseline: Baseline, counts: Counts) -> Mapping[str, Comparison]:
         ValueError: If the counts do not have the baseline's features and cells.
     """
     pairs = list(zip(baseline.features, counts.features, strict=True))
-    for extra, counted in ((baseline.prediction, counts.prediction), (baseline.null_patterns, counts.null_patterns)):
-        if extra is not None and counted is not None:
-            pairs.append((extra, counted))
+    pairs += zip(baseline.predicted, counts.predicted, strict=False)
+    if baseline.null_patterns is not None and counts.null_patterns is not None:
+        pairs.append((baseline.null_patterns, counts.null_patterns))
     wrong = [a.name for a, b in pairs if a.name != b.name or len(a.counts) != len(b.counts)]
     if wrong:
         raise ValueError(f"counts must have the baseline's cells, got others for {', '.join(map(repr, wrong))}")

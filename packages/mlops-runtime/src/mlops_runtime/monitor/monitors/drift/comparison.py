@@ -277,7 +277,7 @@ def plain(feature: FeatureBaseline, counts: FeatureCounts) -> Comparison:
 
 
 def conditioned(baseline: Baseline, counts: Counts) -> tuple[Comparison, ...]:
-    """Return each feature of the window beside the baseline re-weighted to the window's strata, the prediction last.
+    """Return each feature of the window beside the baseline re-weighted to the window's strata, the predictions last.
 
     Rows of strata that the baseline does not cover are left out of both. With shares w of the window's rows and n baseline rows
     in each stratum, the baseline is worth (sum w)^2 / sum(w^2 / n) rows.
@@ -289,11 +289,9 @@ def conditioned(baseline: Baseline, counts: Counts) -> tuple[Comparison, ...]:
         one = _standardised(feature, [(a.features[index], b.features[index]) for a, b in pairs])
         whole = counts.features[index]
         compared.append(replace(one, invalid=whole.invalid, sent=_sent(whole)))
-    if baseline.prediction is not None and counts.prediction is not None:
-        predictions = [
-            (a.prediction, b.prediction) for a, b in pairs if a.prediction is not None and b.prediction is not None
-        ]
-        one, whole = _standardised(baseline.prediction, predictions), counts.prediction
+    for index, (feature, whole) in enumerate(zip(baseline.predicted, counts.predicted, strict=False)):
+        predictions = [(a.predicted[index], b.predicted[index]) for a, b in pairs if a.predicted and b.predicted]
+        one = _standardised(feature, predictions)
         compared.append(replace(one, invalid=whole.invalid, sent=_sent(whole)))
     return tuple(compared)
 

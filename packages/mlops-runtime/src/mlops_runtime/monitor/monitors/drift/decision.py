@@ -42,7 +42,7 @@ def known(spec: MonitorSpec, baseline: Baseline) -> tuple[MonitorSpec, dict[str,
         (('price',), ["the monitor names 'promo', which the live model does not have"])
     """
     names = {feature.name for feature in baseline.features}
-    names |= {feature.name for feature in (baseline.prediction, baseline.null_patterns) if feature is not None}
+    names |= {feature.name for feature in (*baseline.predicted, baseline.null_patterns) if feature is not None}
     names |= {pair_name(pair) for pair in baseline.pairs or ()}
     unknown = sorted({*spec.features, *spec.alarm_features, *(spec.amounts or ())} - names)
     if not unknown:
@@ -203,7 +203,7 @@ def holm(p_values: Sequence[float], significance: float) -> list[bool]:
 
 def _check_names(baseline: Baseline, spec: MonitorSpec) -> None:
     known = [feature.name for feature in baseline.features]
-    more = [one.name for one in (baseline.prediction, baseline.null_patterns) if one is not None]
+    more = [one.name for one in (*baseline.predicted, baseline.null_patterns) if one is not None]
     more += [pair_name(pair) for pair in baseline.pairs or ()]
     unknown = sorted({*spec.features, *spec.alarm_features, *(spec.amounts or ())} - {*known, *more})
     if unknown:
@@ -214,8 +214,7 @@ def _check_names(baseline: Baseline, spec: MonitorSpec) -> None:
 
 def _features(baseline: Baseline, counts: Counts) -> list[tuple[FeatureBaseline, FeatureCounts]]:
     pairs = list(zip(baseline.features, counts.features, strict=True))
-    if baseline.prediction is not None and counts.prediction is not None:
-        pairs.append((baseline.prediction, counts.prediction))
+    pairs += zip(baseline.predicted, counts.predicted, strict=False)
     return pairs
 
 
@@ -443,8 +442,8 @@ def asked(baseline: Baseline, features: Iterable[FeatureDrift]) -> list[FeatureD
     if baseline.strata is not None:
         aside |= {condition.name for condition in baseline.conditions or () if condition.kind == "column"}
     found = [feature for feature in features if feature.name not in aside]
-    prediction = None if baseline.prediction is None else baseline.prediction.name
-    return [feature for feature in found if feature.name != prediction] or found
+    predicted = {each.name for each in baseline.predicted}
+    return [feature for feature in found if feature.name not in predicted] or found
 
 
 def any_tested(baseline: Baseline, features: Iterable[FeatureDrift]) -> bool:

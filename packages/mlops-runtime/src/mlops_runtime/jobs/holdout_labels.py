@@ -1,0 +1,270 @@
+"""What a holdout's labels are, and what predictions of them lose: numbers, probabilities, classes or several outputs.
+
+Every loss is a number a row that adds up over any rows: over blocks, segments and periods. The macro log loss of k classes, the
+mean over classes of the log loss of each, is the mean over all n rows of the log loss times ``n / (k * rows of the class)``. The
+loss of several outputs is a mean over the outputs, each over a scale of the holdout's labels that is the same for every model.
+
+See: G. King, L. Zeng, Logistic regression in rare events data, Political Analysis 9 (2001), for the weights, those of
+scikit-learn's ``class_weight="balanced"``; R. Hyndman, A. Koehler, Another look at measures of forecast accuracy, International
+Journal of Forecasting 22 (2006), for relative errors.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mlops_runtime.contracts.model import Metric, ModelSignature
+from mlops_runtime.contracts.retraining import EvaluationPlan
+from mlops_runtime.jobs.holdout_losses import CLIP, Mask, Wide, check_labels, is_prediction, row_losses
+from mlops_runtime.jobs.job_environment import JobError
+from mlops_runtime.jobs.model_input import categories, numbers
+
+MAXIMUM_CLASSES = 100  # the confusion of more does not fit on a page, and is most of evaluation.json
+_SUM_OF_PROBABILITIES = 1e-3  # rounding of 32-bit numbers, not scores without a meaning as probabilities
+_OF_OUTPUTS: tuple[Metric, ...] = ("wape", "mae")
+
+Codes = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Labels:
+    """The labels of a holdout's rows.
+
+    Args:
+        metric: What is lost.
+        actual: One number a row: the label, or the place of its class in ``classes``. Several outputs have a column each.
+        weights: What each row adds to ``actual_sum``.
+        classes: Their names, in the order of the candidate's probabilities. Default: labels are numbers.
+        outputs: Their names, in the order of the candidate's columns. Default: one output.
+        scales: What the loss of each output is over. Default: one output.
+    """
+
+    metric: Metric
+    actual: Wide
+    weights: Wide
+    classes: tuple[str, ...] | None = None
+    outputs: tuple[str, ...] | None = None
+    scales: Wide | None = None
+
+    @property
+    def unknown(self) -> Wide:
+        """Predictions of a model that has none."""
+        columns = self.classes or self.outputs
+        return np.full((len(self.actual), len(columns)) if columns else len(self.actual), np.nan)
+
+    def given(self, predictions: Wide) -> Mask:
+        """Return which rows have a prediction: finite numbers, for classes probabilities that add up to 1."""
+        if self.classes is not None:
+            in_range = ((predictions >= 0) & (predictions <= 1)).all(axis=1)
+            with np.errstate(invalid="ignore"):
+                return np.asarray(in_range & (np.abs(predictions.sum(axis=1) - 1) <= _SUM_OF_PROBABILITIES))
+        if self.outputs is not None:
+            return np.asarray(np.isfinite(predictions).all(axis=1))
+        return is_prediction(self.metric, predictions)
+
+    def losses(self, predictions: Wide) -> Wide:
+        """Return the loss of each row; a row without a prediction has none, and counts elsewhere as a failure."""
+        if self.classes is not None:
+            given = self.given(predictions)
+            of_label = predictions[np.arange(len(predictions)), self.actual.astype(np.int64)]
+            lost = -np.log(np.clip(np.where(given, of_label, 1.0), CLIP, 1.0))
+            return np.where(given, self.weights * lost, 0.0)
+        if self.outputs is not None and self.scales is not None:
+            errors = np.abs(predictions - self.actual) / self.scales
+            return np.where(self.given(predictions), errors.mean(axis=1), 0.0)
+        return row_losses(self.metric, predictions, self.actual)
+
+    def of_model(self, predictions: Wide, theirs: Sequence[str] | None) -> Wide:
+        """Return a live model's predictions as the candidate's are: by its classes or outputs, which may be in another order.
+
+        One that gives something else has no prediction, and one that does not know a class none where that is the label. What it
+        gives to classes that are not here any more is shared among the others in proportion.
+
+        Args:
+            predictions: What it predicts.
+            theirs: What its columns are called; None where a prediction is one number.
+        """
+        names = self.classes or self.outputs
+        if names is None:
+            return predictions if predictions.ndim == 1 else self.unknown
+        if theirs is None or predictions.ndim == 1:
+            return self.unknown
+        own = self.unknown
+        for place, name in enumerate(names):
+            if name in theirs:
+                own[:, place] = predictions[:, list(theirs).index(name)]
+        if self.classes is None:
+            return own
+        lacking = np.array([name not in theirs for name in names])
+        is_known = ~lacking[self.actual.astype(np.int64)]
+        own[:, lacking] = 0.0
+        if set(theirs) - set(names):  # conditional on the classes that are left
+            with np.errstate(divide="ignore", invalid="ignore"):
+                own *= predictions.sum(axis=1, keepdims=True) / own.sum(axis=1, keepdims=True)
+        return np.where(is_known[:, np.newaxis], own, np.nan)
+
+    def confusion(self, predictions: Wide) -> tuple[tuple[int, ...], ...]:
+        """Return the rows of each class (a line) by predicted class (a column); rows without a prediction are left out.
+
+        Example:
+            >>> labels = Labels(metric="macro_log_loss", actual=np.array([0.0, 1.0, 1.0]), weights=np.ones(3), classes=("a", "b"))
+            >>> labels.confusion(np.array([[0.9, 0.1], [0.6, 0.4], [0.2, 0.8]]))
+            ((1, 0), (1, 1))
+        """
+        given, size = self.given(predictions), len(self.classes or ())
+        cells = self.actual[given].astype(np.int64) * size + predictions[given].argmax(axis=1)
+        table = np.bincount(cells, minlength=size * size).reshape(size, size)
+        return tuple(tuple(line) for line in table.tolist())
+
+    def of_outputs(self, predictions: Mapping[str, Wide]) -> dict[str, dict[str, float]]:
+        """Return the metric of each output by itself, in its own unit for a mean absolute error, of those who predict every row."""
+        found: dict[str, dict[str, float]] = {}
+        for place, output in enumerate(self.outputs or ()):
+            actual = self.actual[:, place]
+            scale = np.abs(actual).mean() if self.metric == "wape" else 1.0
+            found[output] = {
+                name: float(np.abs(values[:, place] - actual).mean() / scale)
+                for name, values in predictions.items()
+                if self.given(values).all()
+            }
+        return found
+
+
+def label_columns(plan: EvaluationPlan) -> tuple[str, ...]:
+    """Return the columns of the labels."""
+    return (plan.label,) if plan.labels is None else plan.labels
+
+
+def baseline_columns(plan: EvaluationPlan) -> list[str]:
+    """Return the columns of the naive predictions."""
+    if plan.labels is None:
+        return list(plan.baselines)
+    return [f"{name}_{output}" for name in plan.baselines for output in plan.labels]
+
+
+def training_columns(plan: EvaluationPlan) -> list[str]:
+    """Return what is needed of the training split beside the model's inputs: naive guesses of classes, and their labels."""
+    return [plan.label, *plan.baselines] if plan.metric == "macro_log_loss" else []
+
+
+def read_labels(plan: EvaluationPlan, signature: ModelSignature, holdout: Any) -> Labels:
+    """Return the labels of a holdout as a candidate's predictions are of them.
+
+    Raises:
+        JobError: If the plan measures something else than the candidate predicts, or labels cannot be measured against.
+    """
+    problem = _kind_problem(plan, signature)
+    if problem is not None:
+        raise JobError(problem)
+    if signature.kind == "classes":
+        return _classes(plan, signature.classes or (), holdout)
+    if signature.kind == "numbers":
+        return _outputs(plan, holdout)
+    actual = numbers(holdout, plan.label).astype(np.float64)
+    check_labels(plan.metric, plan.label, actual)
+    return Labels(metric=plan.metric, actual=actual, weights=np.abs(actual))
+
+
+def read_baseline(labels: Labels, plan: EvaluationPlan, name: str, train: Any, holdout: Any) -> Wide:
+    """Return the predictions of a naive baseline.
+
+    That of classes is a column of names: where it has a name, the shares of the labels in the training split's rows with this name,
+    one row of each class added.
+
+    Raises:
+        JobError: If a column is not of numbers.
+    """
+    if labels.outputs is not None:
+        return np.column_stack([numbers(holdout, f"{name}_{output}") for output in labels.outputs]).astype(np.float64)
+    if labels.classes is None:
+        return numbers(holdout, name).astype(np.float64)
+    counts: dict[str | None, Counter[str | None]] = {}
+    for guess, label in zip(categories(train, name), categories(train, plan.label), strict=True):
+        counts.setdefault(guess, Counter())[label] += 1
+    shares = {}
+    for guess in set(categories(holdout, name)):
+        rows = np.array([counts.get(guess, Counter())[label] + 1.0 for label in labels.classes])
+        shares[guess] = rows / rows.sum()
+    return np.array([shares[guess] for guess in categories(holdout, name)])
+
+
+def _kind_problem(plan: EvaluationPlan, signature: ModelSignature) -> str | None:
+    kind = signature.kind or "number"
+    if kind == "vector":
+        return (
+            f"the candidate gives a vector of {signature.width} numbers, which has no loss; evaluate a model that ends in a "
+            "number, a probability, classes or numbers, or serve the vector without retraining"
+        )
+    if (kind == "classes") != (plan.metric == "macro_log_loss"):
+        fix = (
+            "use macro_log_loss"
+            if kind == "classes"
+            else 'its signature must say "kind": "classes", or use another metric'
+        )
+        return f"metric {plan.metric} does not measure a candidate of kind {kind!r}; {fix}"
+    if kind == "numbers":
+        labels = plan.labels or ()
+        if labels != signature.outputs:
+            wanted, found = ", ".join(signature.outputs or ()), ", ".join(labels) or "none"
+            return f"labels must be the candidate's outputs in their order, {wanted}, got {found}"
+        if plan.metric not in _OF_OUTPUTS:
+            return f"metric {plan.metric} does not measure several outputs; use {' or '.join(_OF_OUTPUTS)}"
+        if labels[0] != plan.label:
+            return f"label must be the first of labels, {labels[0]}, got {plan.label}"
+    elif plan.labels is not None:
+        return (
+            f"the plan has labels {', '.join(plan.labels)}, the candidate is of kind {kind!r}; its signature must say "
+            '"kind": "numbers" with these as outputs'
+        )
+    return None
+
+
+def _classes(plan: EvaluationPlan, classes: Sequence[str], holdout: Any) -> Labels:
+    if len(classes) > MAXIMUM_CLASSES:
+        raise JobError(
+            f"at most {MAXIMUM_CLASSES} classes can be evaluated, got {len(classes)}; predict coarser classes"
+        )
+    texts = categories(holdout, plan.label)
+    missing = sum(text is None for text in texts)
+    if missing:
+        raise JobError(f"label {plan.label!r} must be known for every holdout row, {missing} of {len(texts)} are null")
+    counts = Counter(text for text in texts if text is not None)
+    foreign, absent = sorted(set(counts) - set(classes)), [name for name in classes if name not in counts]
+    if foreign or absent:
+        told = [
+            f"{_listed(foreign)} {'is' if len(foreign) == 1 else 'are'} unknown to the candidate" if foreign else "",
+            f"{_listed(absent)} {'is' if len(absent) == 1 else 'are'} missing in the holdout" if absent else "",
+        ]
+        raise JobError(
+            f"label {plan.label!r} has classes {_listed(sorted(counts))}, the candidate {_listed(classes)}: "
+            f"{' and '.join(filter(None, told))}; train on and hold out rows of every class, or leave a class out of both"
+        )
+    place = {name: index for index, name in enumerate(classes)}
+    actual = np.array([place[text] for text in texts if text is not None], dtype=np.float64)
+    each = len(texts) / (len(classes) * np.array([counts[name] for name in classes]))
+    return Labels(metric=plan.metric, actual=actual, weights=each[actual.astype(np.int64)], classes=tuple(classes))
+
+
+def _outputs(plan: EvaluationPlan, holdout: Any) -> Labels:
+    columns = label_columns(plan)
+    actual = np.column_stack([numbers(holdout, name) for name in columns]).astype(np.float64)
+    for place, name in enumerate(columns):
+        check_labels(plan.metric, name, actual[:, place])
+    if plan.metric == "wape":
+        scales = np.abs(actual).mean(axis=0)
+        weights = (np.abs(actual) / scales).mean(axis=1)
+    else:
+        scales = np.abs(actual - np.median(actual, axis=0)).mean(axis=0)
+        weights = np.ones(len(actual))
+        still = [name for name, scale in zip(columns, scales, strict=True) if not scale > 0]
+        if still:
+            raise JobError(f"label {still[0]!r} is the same in every holdout row: leave it out of labels, or use wape")
+    return Labels(metric=plan.metric, actual=actual, weights=weights, outputs=columns, scales=scales)
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names[:10]) + (f" and {len(names) - 10} more" if len(names) > 10 else "")

@@ -1,0 +1,62 @@
+"""Predictions that are lists as columns that can be counted: the predicted class, or a column for each output."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from mlops_runtime.contracts.monitor import Baseline
+from mlops_runtime.monitor.counting.baseline_cells import Coded, Column
+from mlops_runtime.monitor.counting.capture_lines import NO_PREDICTION
+
+
+def prediction_columns(predictions: Column, baseline: Baseline) -> Sequence[Column]:
+    """Return the columns of predictions as a baseline counts them.
+
+    Args:
+        predictions: One a row, of a model of classes or outputs a list each.
+        baseline: What they are counted against.
+
+    Example:
+        >>> baseline = Baseline(features=(), rows=0, training_set_id="t", created="", classes=("red", "white", "rose"))
+        >>> prediction_columns([[0.2, 0.7, 0.1], ["0.5", "0.3", "0.2"], [1, 2]], baseline)
+        [['white', 'red', False]]
+    """
+    if isinstance(predictions, Coded):
+        return [predictions]
+    if baseline.classes is not None:
+        return [[_class(value, baseline.classes) for value in predictions]]
+    if baseline.outputs is not None:
+        lists = [numbers_of(value, len(baseline.outputs)) for value in predictions]
+        return [
+            [NO_PREDICTION if values is None else values[place] for values in lists]
+            for place in range(len(baseline.outputs))
+        ]
+    return [predictions]
+
+
+def predicted_class(values: Sequence[float], classes: Sequence[str]) -> str:
+    """Return the class with the largest value, the first of several."""
+    return classes[max(range(len(values)), key=values.__getitem__)]
+
+
+def numbers_of(value: Any, columns: int) -> list[float] | None:
+    """Return a prediction's numbers; None where there are others, or one is not a finite number.
+
+    Example:
+        >>> numbers_of(["1", 2], 2), numbers_of([1, None], 2)
+        ([1.0, 2.0], None)
+    """
+    if isinstance(value, str) or not hasattr(value, "__len__") or len(value) != columns:
+        return None
+    try:
+        found = [
+            float(each) for each in value if not isinstance(each, bool) and not (isinstance(each, str) and "_" in each)
+        ]
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return found if len(found) == columns and all(map(math.isfinite, found)) else None
+
+
+def _class(value: Any, classes: Sequence[str]) -> Any:
+    numbers = numbers_of(value, len(classes))
+    return NO_PREDICTION if numbers is None else predicted_class(numbers, classes)

@@ -1,0 +1,101 @@
+"""Predictions that are lists, from captures of JSON and CSV, as columns that a baseline counts."""
+
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+from tests.runtime import kinds
+
+from mlops_runtime.contracts.monitor import Baseline, FeatureBaseline
+from mlops_runtime.jobs.monitor_plain import count_lines
+from mlops_runtime.monitor.counting.baseline import Predicted, fit_baseline
+from mlops_runtime.monitor.counting.counts import count, empty, merge
+from mlops_runtime.monitor.counting.prediction_columns import numbers_of, prediction_columns
+from mlops_runtime.serving.http_app import answer
+from mlops_runtime.serving.onnx_model import load
+
+PRICE = FeatureBaseline(name="price", type="number", edges=(2.0,), counts=(5, 5, 0))
+
+
+def baseline_of(kind: str) -> Baseline:
+    """Return the baseline of the wines' cultivars or of the men's measures, as the holdout's predictions are."""
+    if kind == "classes":
+        table, names = kinds.wine(), kinds.wine_inputs()
+        predicted = kinds.classifier().predict(kinds.matrix(table, names))
+        found = Predicted(values=[kinds.CULTIVARS[code] for code in predicted], classes=kinds.CULTIVARS)
+    else:
+        table, names = kinds.men(), kinds.MEN_INPUTS
+        found = Predicted(values=kinds.regressor().predict(kinds.matrix(table, names)), outputs=kinds.MEASURES)
+    columns = {name: np.asarray(table.column(name)) for name in names}
+    types = dict.fromkeys(names, "number")
+    return fit_baseline(columns, types=types, training_set_id="t", created="2017-08-01T00:00:00Z", prediction=found)  # type: ignore[arg-type] # literals
+
+
+def captured(kind: str, content_type: str, accept: str) -> bytes:
+    """Return the capture line of one call with all rows, answered by the server's own code."""
+    model = load(*kinds.files(kind))
+    rows = kinds.matrix(
+        *((kinds.wine(), kinds.wine_inputs()) if kind == "classes" else (kinds.men(), kinds.MEN_INPUTS))
+    )
+    body = json.dumps({"instances": rows.tolist()})
+    if content_type == "text/csv":
+        body = "\n".join(",".join(map(str, row)) for row in rows.tolist())
+    content, given = answer(model, content_type, accept, body.encode())
+    sides = {
+        "endpointInput": _side(content_type, "INPUT", body),
+        "endpointOutput": _side(given, "OUTPUT", content.decode()),
+    }
+    record = {"captureData": sides, "eventMetadata": {"eventId": "e", "inferenceTime": "2017-08-07T10:00:00Z"}}
+    return json.dumps({**record, "eventVersion": "0"}).encode()
+
+
+def _side(kind: str, mode: str, data: str) -> dict[str, Any]:
+    return {"observedContentType": kind, "mode": mode, "data": data, "encoding": "CSV" if "csv" in kind else "JSON"}
+
+
+@pytest.mark.parametrize("kind", ["classes", "numbers"])
+@pytest.mark.parametrize("content_type", ["application/json", "text/csv"])
+def test_the_servers_captures_count_as_the_baseline_did(kind: str, content_type: str) -> None:
+    """All rows of the baseline sent as one call: the same cells, in either format, by either reader."""
+    baseline, line = baseline_of(kind), captured(kind, content_type, content_type)
+    counts = count([line], baseline)
+    assert counts.problems is None
+    assert [each.counts for each in counts.predicted] == [each.counts for each in baseline.predicted]
+    assert [each.invalid for each in counts.predicted] == [0] * len(baseline.predicted)
+    assert count_lines([line], baseline) == counts
+    doubled = merge(empty(baseline), [counts, counts])
+    assert [sum(each.counts) for each in doubled.predicted] == [2 * counts.rows] * len(baseline.predicted)
+
+
+@pytest.mark.parametrize(
+    "data", ['{"predictions": [0.2]}', '{"predictions": [[0.2, 0.8]]}', '{"predictions": [["a", 0, 1]]}']
+)
+def test_another_shape_counts_as_no_prediction(data: str) -> None:
+    """One value, a list that is too short, and texts: of another type, not left out."""
+    prediction = FeatureBaseline(name="prediction", type="category", counts=(1, 0, 0), levels=("a",))
+    baseline = Baseline(
+        features=(PRICE,), rows=1, training_set_id="t", created="", classes=("a", "b", "c"), prediction=prediction
+    )
+    sides = {
+        "endpointInput": _side("text/csv", "INPUT", "1.5"),
+        "endpointOutput": _side("application/json", "OUTPUT", data),
+    }
+    line = json.dumps({"captureData": sides, "eventMetadata": {"eventId": "e"}, "eventVersion": "0"})
+    counts = count([line], baseline)
+    assert counts.prediction is not None
+    assert (counts.rows, sum(counts.prediction.counts), counts.prediction.invalid) == (1, 0, 1)
+
+
+@pytest.mark.parametrize(
+    "value", [None, 1.0, "12", [1, float("nan")], [1, True], ["1_0", 2], [1], [1, 2, 3], [1, None]]
+)
+def test_what_is_not_a_number_of_each_is_none(value: Any) -> None:
+    """Booleans and Python's digit separators are not numbers."""
+    assert numbers_of(value, 2) is None
+
+
+def test_a_prediction_of_one_value_stays_as_it_is() -> None:
+    """For every other model."""
+    baseline = Baseline(features=(PRICE,), rows=1, training_set_id="t", created="")
+    assert prediction_columns([1.0, "2"], baseline) == [[1.0, "2"]]
