@@ -32,7 +32,7 @@ IMPORTED_UNIT = ConstructWarning(
 PLACEHOLDER_IMAGE = ConstructWarning(
     id="mlops-constructs:ModelImage.placeholderDigest",
     text="image '{repository}' has {digest}, which no registry has: only the embedded cloud runs it. For an account: "
-    "mlops image build{which} --repository {repository}{given}; mlops image push{which} --repository {repository}; "
+    "mlops image build{which} --repository {repository}{runtime}; mlops image push{which} --repository {repository}; "
     "mlops image digest{which} --repository {repository} --write",
 )
 UNKNOWN_VALUE = ConstructWarning(

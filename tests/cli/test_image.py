@@ -111,11 +111,55 @@ def test_fails_with_the_next_step(on_cloud: Run, docker: Path, tmp_path: Path, u
         in said("digest", "--repository", f"{name}-nothere")
     )
     assert "no cdk.json in this folder" in said("digest", "--write")
-    assert "--runtime is required for the image explain" in said("build", "explain")
+    assert "--runtime is required for the images explain and model" in said("build", "explain")
     assert "--runtime must name an image by digest" in said("build", "explain", "--runtime", "notadigest")
     assert "--repository must be a repository name of ECR" in said("build", "--repository", "BAD NAME")
     both = said("digest", "--repository", "BAD", "--tag", "a b")
     assert "got 'BAD'" in both
     assert "--tag must be up to 128 letters, digits, '.', '_' and '-', got 'a b'" in both
     assert not (tmp_path / "cdk.json").exists()
+    assert "there is no lock 'requirements.lock'; write it with mlops image lock" in said("push", "model")
+    assert "--requirements is allowed for the image model only, got runtime" in said("build", "--requirements", "x")
+    assert "there is no file 'requirements.in'" in said("lock")
     shutil.rmtree(docker)
+
+
+RUNTIME = f"000000000000.dkr.ecr.us-east-1.amazonaws.com/mlops-runtime@sha256:{'1' * 64}"
+
+
+def test_the_image_of_a_model_goes_from_its_lock_to_the_apps_digest(
+    on_cloud: Run, docker: Path, tmp_path: Path, unique_stack: str
+) -> None:
+    """Under a context of its own, beside that of the runtime."""
+    name = unique_stack.lower()
+    (tmp_path / "cdk.json").write_text('{"context": {"image_digest": "kept"}}')
+    (tmp_path / "team.lock").write_text(f"six==1.17.0 --hash=sha256:{'0a' * 32}\n")
+    given = ("model", "--repository", name, "--requirements", "team.lock")
+
+    built = on_cloud("image", "build", *given, "--runtime", RUNTIME)
+    pushed = on_cloud("image", "push", *given, "--create")
+    written = on_cloud("image", "digest", *given, "--write")
+
+    assert built.returncode == 0, built.stderr
+    assert built.stdout.endswith(f"mlops image push model --repository {name} --requirements team.lock\n")
+    assert pushed.returncode == written.returncode == 0, pushed.stderr + written.stderr
+    context = json.loads((tmp_path / "cdk.json").read_text())["context"]
+    assert context == {"image_digest": "kept", "model_image_digest": written.stdout.strip()}
+    assert f"--build-arg RUNTIME={RUNTIME}" in (docker / "log").read_text()
+    assert (tmp_path / ".mlops/image/model/requirements.lock").read_text() == (tmp_path / "team.lock").read_text()
+
+
+def test_fails_on_a_lock_of_another_python_or_platform(on_cloud: Run, docker: Path, tmp_path: Path) -> None:
+    """Before docker runs."""
+    pin = f"six==1.17.0 --hash=sha256:{'0a' * 32}\n"
+    problems = {
+        f"# uv pip compile --python-version 3.12\n{pin}": "the lock is of Python 3.12, got 3.13, as the image has; write the lock",
+        f"# uv pip compile --python-platform aarch64-manylinux_2_28\n{pin}": "got linux on x86_64; build with another --platform",
+        "six\n": "'six' must be pinned as name==version",
+    }
+    for content, problem in problems.items():
+        (tmp_path / "requirements.lock").write_text(content)
+        said = on_cloud("image", "build", "model", "--runtime", RUNTIME)
+        assert said.returncode == 1
+        assert problem in said.stderr
+    assert not (docker / "log").exists()

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from mlops_local import model_environments, runners
-from mlops_local.model_environments import ModelEnvironmentError, isolation, lock_of, made, report, uv, variables
+from mlops_local.model_environments import ModelEnvironmentError, isolation, lock_of, made, report, variables
 from mlops_runtime.image.requirements_lock import COMPILE_COMMAND, RequirementsLock, asset_name
 
 HERE = f"{sys.version_info.major}.{sys.version_info.minor}"
@@ -141,20 +141,8 @@ def test_fails_without_uv(wheels: Path, tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.delenv("UV", raising=False)
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
-    with pytest.raises(ModelEnvironmentError, match="needs uv to make its environment: pip install uv"):
+    with pytest.raises(ModelEnvironmentError, match="needs uv: pip install uv"):
         made(lock(wheel(wheels, "one")), tmp_path / "environments")
-
-
-def test_uv_is_that_of_the_variable_the_path_or_the_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In this order."""
-    monkeypatch.setenv("UV", "/given/uv")
-    assert uv() == "/given/uv"
-    monkeypatch.delenv("UV")
-    monkeypatch.setenv("PATH", str(tmp_path))
-    (tmp_path / "bin").mkdir()
-    (tmp_path / "bin" / "uv").touch()
-    monkeypatch.setattr(sys, "executable", str(tmp_path / "bin" / "python"))
-    assert uv() == str(tmp_path / "bin" / "uv")
 
 
 def test_a_models_process_reaches_no_network(wheels: Path, tmp_path: Path) -> None:

@@ -321,9 +321,13 @@ class ModelImage:
     def placeholder_words(self) -> dict[str, str]:
         """What the warning of a placeholder says of it."""
         if self.lock is None:
-            return {"repository": self.repository_name, "digest": "the all-zero digest", "which": "", "given": ""}
-        given = f" --requirements {self.lock} --runtime <registry>/mlops-runtime@sha256:<digest>"
-        return {"repository": self.repository_name, "digest": "the digest of a lock", "which": " model", "given": given}
+            return {"repository": self.repository_name, "digest": "the all-zero digest", "which": "", "runtime": ""}
+        return {
+            "repository": self.repository_name,
+            "digest": "the digest of a lock",
+            "which": f" model --requirements {self.lock}",
+            "runtime": " --runtime <registry>/mlops-runtime@sha256:<digest>",
+        }
 
     def register_statement(self, scope: IConstruct) -> iam.PolicyStatement:
         """Return what a role needs of the image's repository, and of no other, to register a model package that names it.

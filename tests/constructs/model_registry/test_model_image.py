@@ -349,6 +349,7 @@ def test_fails_without_a_lock(tmp_path: Path) -> None:
 def test_a_placeholder_is_warned_of_with_the_commands_that_build_it(tmp_path: Path) -> None:
     """Those of its own image."""
     words = ModelImage.from_requirements(written_lock(tmp_path)).placeholder_words
-    assert PLACEHOLDER_IMAGE.text.format(**words).endswith("mlops image digest model --repository mlops-model --write")
+    last = f"mlops image digest model --requirements {tmp_path / 'requirements.lock'} --repository mlops-model --write"
+    assert PLACEHOLDER_IMAGE.text.format(**words).endswith(last)
     ours = ModelImage.from_ecr(repository_name="mlops-runtime", digest=PLACEHOLDER_DIGEST).placeholder_words
     assert "mlops image build --repository mlops-runtime; mlops" in PLACEHOLDER_IMAGE.text.format(**ours)

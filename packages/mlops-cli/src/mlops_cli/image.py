@@ -15,10 +15,13 @@ from mlops_cli.local import Home
 if TYPE_CHECKING:
     from mlops_runtime.image.image_build import BuildContext
     from mlops_runtime.image.image_registry import ImageRepository
+    from mlops_runtime.image.requirements_lock import RequirementsLock
 
 app = typer.Typer(help="Build the image of jobs and servers with docker, and push it to ECR.", no_args_is_help=True)
 _SETTINGS = Path("cdk.json")
-_CONTEXT_KEY = "image_digest"
+# context of the app that names an image's digest; that of runtime for all but a model's own
+_CONTEXT_KEY, _MODEL_KEY = "image_digest", "model_image_digest"
+_LOCK = Path("requirements.lock")
 
 # https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_CreateRepository.html and API_PutImage.html
 _REPOSITORY = re.compile(r"(?:[a-z0-9]+(?:[._-][a-z0-9]+)*/)*[a-z0-9]+(?:[._-][a-z0-9]+)*")
@@ -33,18 +36,33 @@ class Platform(StrEnum):
     ARM64 = "linux/arm64"
 
 
+_MACHINES = {Platform.AMD64: "x86_64", Platform.ARM64: "aarch64"}
+
+
 class Kind(StrEnum):
     """An image of this library."""
 
     RUNTIME = "runtime"
     EXPLAIN = "explain"
+    MODEL = "model"
 
 
 Which = Annotated[
-    Kind, typer.Argument(help="runtime for jobs and servers, or explain, with shap, for explainability jobs.")
+    Kind,
+    typer.Argument(
+        help="runtime for jobs and servers; explain, with shap, for explainability jobs; model, with the environment of a model "
+        "that is not ONNX."
+    ),
+]
+Requirements = Annotated[
+    Path | None,
+    typer.Option(
+        help="For model: the lock of its environment. Default: requirements.lock, as mlops image lock writes it.",
+        show_default=False,
+    ),
 ]
 Repository = Annotated[
-    str | None, typer.Option(help="ECR repository. Default: mlops-runtime or mlops-explain.", show_default=False)
+    str | None, typer.Option(help="ECR repository. Default: mlops-<image>, such as mlops-runtime.", show_default=False)
 ]
 Tag = Annotated[
     str | None, typer.Option(help="Tag. Default: the version and a hash of the image's files.", show_default=False)
@@ -58,8 +76,10 @@ def build(
     repository: Repository = None,
     tag: Tag = None,
     platform: Annotated[Platform, typer.Option(help="Platform of the instances.")] = Platform.AMD64,
+    requirements: Requirements = None,
     runtime: Annotated[
-        str | None, typer.Option(help="For explain: the runtime image to extend, by digest.", show_default=False)
+        str | None,
+        typer.Option(help="For explain and model: the runtime image to extend, by digest.", show_default=False),
     ] = None,
     context: Annotated[
         Path | None,
@@ -69,21 +89,56 @@ def build(
     """Write the build context and build the image; without docker, print what to run elsewhere."""
     from mlops_runtime.image.image_build import Docker, DockerError, build_arguments
 
-    if (which is Kind.EXPLAIN) != (runtime is not None):
+    if (which is not Kind.RUNTIME) != (runtime is not None):
         raise UserError(
-            f"--runtime is required for the image explain and allowed only there, got {which} and --runtime {runtime!r}"
+            "--runtime is required for the images explain and model and allowed only there, "
+            f"got {which} and --runtime {runtime!r}"
         )
     if runtime is not None and not _BY_DIGEST.fullmatch(runtime):
         raise UserError(
             f"--runtime must name an image by digest, <registry>/<repository>@sha256:<64 digits>, got {runtime!r}"
         )
     _check_names(repository, tag)
-    written = _context(which, context)
+    lock = _lock(which, requirements)
+    if lock is not None:
+        machine = _MACHINES[platform]
+        problem = lock.platform_problem("linux", machine)
+        if problem is not None:
+            raise UserError(f"{problem}; build with another --platform, or write the lock with: mlops image lock")
+    written = _context(which, context, lock)
     name = f"{_repository(which, repository)}:{written.tag if tag is None else tag}"
     arguments = build_arguments(written.folder, name=name, platform=platform.value, runtime=runtime)
     with shown(DockerError):
         Docker.find([shlex.join(["docker", *arguments])], copied=written.folder).run(*arguments)
-    typer.echo(f"built {name} for {platform.value}; push it with: mlops image push{_given(which, repository, tag)}")
+    typer.echo(
+        f"built {name} for {platform.value}; push it with: mlops image push{_given(which, repository, tag, requirements)}"
+    )
+
+
+@app.command()
+def lock(
+    requirements: Annotated[
+        Path, typer.Argument(help="What the model's environment needs, one package a line.")
+    ] = Path("requirements.in"),
+    *,
+    output: Annotated[Path, typer.Option(help="File to write.")] = _LOCK,
+    image_only: Annotated[
+        bool,
+        typer.Option(
+            "--image-only",
+            help="For the Python and platform of the image alone (x86-64). Default: for every platform and Python from 3.11 on.",
+        ),
+    ] = False,
+) -> None:
+    """Lock the environment of a model that is not ONNX: wheels alone, each by hash."""
+    from mlops_runtime.image.requirements_lock import RequirementsError
+    from mlops_runtime.image.uv_program import compile_lock
+
+    if not requirements.is_file():
+        raise UserError(f"there is no file {str(requirements)!r}; write the packages into it that the model needs")
+    with shown(RequirementsError):
+        found = compile_lock(requirements, output, is_universal=not image_only)
+    typer.echo(f"{output}: sha256:{found.sha256}")
 
 
 @app.command()
@@ -92,6 +147,7 @@ def push(
     *,
     repository: Repository = None,
     tag: Tag = None,
+    requirements: Requirements = None,
     create: Annotated[bool, typer.Option("--create", help="Create the repository if it does not exist.")] = False,
     profile: Profile = None,
     home: Home = None,
@@ -100,7 +156,7 @@ def push(
     from mlops_runtime.image.image_build import Docker, DockerError
     from mlops_runtime.image.image_registry import ImageRepository, RegistryError
 
-    name, label = _named(which, repository, tag)
+    name, label = _named(which, repository, tag, requirements)
     with account(profile, home) as aws, shown(DockerError, RegistryError):
         target = ImageRepository(ecr=aws.client("ecr"), name=name)
         login = target.login()
@@ -113,7 +169,7 @@ def push(
         if target.digest(label) is None:
             if not docker.has_image(local):
                 raise UserError(
-                    f"docker has no image {local}; build it with: mlops image build{_given(which, repository, tag)}"
+                    f"docker has no image {local}; build it with: mlops image build{_given(which, repository, tag, requirements)}"
                 )
             docker.run("login", "--username", login.user, "--password-stdin", login.host, given=login.password)
             docker.run("tag", local, remote)
@@ -127,27 +183,53 @@ def digest(
     *,
     repository: Repository = None,
     tag: Tag = None,
-    write: Annotated[bool, typer.Option("--write", help="Write it to cdk.json as context image_digest.")] = False,
+    requirements: Requirements = None,
+    write: Annotated[
+        bool, typer.Option("--write", help="Write it to cdk.json as context image_digest, of model model_image_digest.")
+    ] = False,
     profile: Profile = None,
     home: Home = None,
 ) -> None:
     """Print the digest of a pushed image."""
     from mlops_runtime.image.image_registry import ImageRepository, RegistryError
 
-    name, label = _named(which, repository, tag)
+    name, label = _named(which, repository, tag, requirements)
     settings = _settings() if write else {}
     with account(profile, home) as aws, shown(RegistryError):
         found = _found(ImageRepository(ecr=aws.client("ecr"), name=name), label)
     if write:
-        settings["context"] = {**settings.get("context", {}), _CONTEXT_KEY: found}
+        key = _MODEL_KEY if which is Kind.MODEL else _CONTEXT_KEY
+        settings["context"] = {**settings.get("context", {}), key: found}
         _SETTINGS.write_text(json.dumps(settings, indent=2) + "\n", "utf-8")
     typer.echo(found)
 
 
-def _named(which: Kind, repository: str | None, tag: str | None) -> tuple[str, str]:
+def _named(which: Kind, repository: str | None, tag: str | None, requirements: Path | None) -> tuple[str, str]:
     """Return repository and tag of an image that was built; its tag is that of its files."""
     _check_names(repository, tag)
-    return _repository(which, repository), _context(which, None).tag if tag is None else tag
+    lock = _lock(which, requirements)
+    return _repository(which, repository), _context(which, None, lock).tag if tag is None else tag
+
+
+def _lock(which: Kind, requirements: Path | None) -> "RequirementsLock | None":
+    """Return the lock of a model's environment; other images have none."""
+    from mlops_runtime.image.requirements_lock import IMAGE_PYTHON, RequirementsError, RequirementsLock
+
+    if which is not Kind.MODEL:
+        if requirements is not None:
+            raise UserError(f"--requirements is allowed for the image model only, got {which}: mlops image build model")
+        return None
+    path = _LOCK if requirements is None else requirements
+    if not path.is_file():
+        raise UserError(
+            f"there is no lock {str(path)!r}; write it with mlops image lock, or name it with --requirements"
+        )
+    with shown(RequirementsError):
+        found = RequirementsLock.parsed(path.read_bytes())
+    problem = found.python_problem(IMAGE_PYTHON)
+    if problem is not None:
+        raise UserError(f"{problem}, as the image has; write the lock with: mlops image lock")
+    return found
 
 
 def _check_names(repository: str | None, tag: str | None) -> None:
@@ -171,11 +253,11 @@ def _push_commands(local: str, remote: str) -> list[str]:
     return [shlex.join(["docker", "tag", local, remote]), shlex.join(["docker", "push", remote])]
 
 
-def _context(which: Kind, folder: Path | None) -> "BuildContext":
+def _context(which: Kind, folder: Path | None, lock: "RequirementsLock | None") -> "BuildContext":
     from mlops_runtime.image.image_build import BuildContextError, write_context
 
     with shown(BuildContextError):
-        return write_context(which.value, Path(".mlops/image") / which.value if folder is None else folder)
+        return write_context(which.value, Path(".mlops/image") / which.value if folder is None else folder, lock)
 
 
 def _repository(which: Kind, name: str | None) -> str:
@@ -184,11 +266,12 @@ def _repository(which: Kind, name: str | None) -> str:
     return REPOSITORIES[which.value] if name is None else name
 
 
-def _given(which: Kind, repository: str | None, tag: str | None) -> str:
+def _given(which: Kind, repository: str | None, tag: str | None, requirements: Path | None) -> str:
     """Return the arguments that name the same image in the next command."""
     words = [] if which is Kind.RUNTIME else [which.value]
     words += [] if repository is None else ["--repository", repository]
     words += [] if tag is None else ["--tag", tag]
+    words += [] if requirements is None else ["--requirements", str(requirements)]
     return "".join(f" {shlex.quote(word)}" for word in words)
 
 

@@ -28,13 +28,13 @@ from mlops_runtime.image.requirements_lock import (
     RequirementsLock,
     asset_name,
 )
+from mlops_runtime.image.uv_program import MissingUvError, find_uv, last_words
 
 compat.expect("ministack.services.s3", _buckets=object, _get_object_data="(bucket_name, key, version_id=None)")
 
 _LOCK_FILE = "requirements.lock"
 _LONGEST = 1800.0  # real seconds of one call of uv
 _MACHINES = {"arm64": "aarch64", "AMD64": "x86_64"}
-_LAST_LINES = 8
 # of uv's environment: what belongs to this process and not to the one that is made
 _DROPPED = ("AWS_", "MLOPS_", "VIRTUAL_ENV", "PYTHONPATH", "PYTHONHOME", "UV_PROJECT_ENVIRONMENT")
 _FOUND: dict[str, RequirementsLock] = {}
@@ -172,7 +172,10 @@ def _alone(path: Path) -> Iterator[None]:
 
 
 def _uv(*arguments: str) -> None:
-    program = uv()
+    try:
+        program = find_uv()
+    except MissingUvError as error:
+        raise ModelEnvironmentError(str(error)) from error
     try:
         done = subprocess.run(
             [program, *arguments], env=_own(os.environ), capture_output=True, text=True, timeout=_LONGEST, check=False
@@ -180,28 +183,12 @@ def _uv(*arguments: str) -> None:
     except (OSError, subprocess.TimeoutExpired) as error:
         raise ModelEnvironmentError(f"{program} failed: {error}") from error
     if done.returncode:
-        lines = [line.strip(" │├─▶╰") for line in done.stderr.splitlines() if line.strip()]
-        raise ModelEnvironmentError(f"uv: {' '.join(lines[-_LAST_LINES:])}")
+        raise ModelEnvironmentError(f"uv: {last_words(done.stderr)}")
 
 
 def _own(environ: Mapping[str, str]) -> dict[str, str]:
     """Return the environment in which uv reaches the user's package index: the user's, and not the embedded cloud's."""
     return {name: value for name, value in outer(environ).items() if not name.startswith(_DROPPED)}
-
-
-def uv() -> str:
-    """Return the path of uv: that of the variable ``UV``, on the path, or of the installed package.
-
-    Raises:
-        ModelEnvironmentError: It is not installed.
-    """
-    named = os.environ.get("UV") or shutil.which("uv")
-    if named is not None:
-        return named
-    beside = Path(sys.executable).with_name("uv")
-    if beside.is_file():
-        return str(beside)
-    raise ModelEnvironmentError("a model that is not ONNX needs uv to make its environment: pip install uv")
 
 
 @cache

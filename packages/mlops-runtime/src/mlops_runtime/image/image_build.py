@@ -10,10 +10,15 @@ from importlib.metadata import distribution
 from pathlib import Path
 from typing import Literal
 
-ImageKind = Literal["runtime", "explain"]
+from mlops_runtime.image.requirements_lock import RequirementsLock
+
+ImageKind = Literal["runtime", "explain", "model"]
 # the folder of an image below containers/, and the name of its repository unless the user names another
-FOLDERS: dict[ImageKind, str] = {"runtime": "model", "explain": "explain"}
-REPOSITORIES: dict[ImageKind, str] = {"runtime": "mlops-runtime", "explain": "mlops-explain"}
+FOLDERS: dict[ImageKind, str] = {"runtime": "model", "explain": "explain", "model": "environment"}
+REPOSITORIES: dict[ImageKind, str] = {"runtime": "mlops-runtime", "explain": "mlops-explain", "model": "mlops-model"}
+_LOCK_FILE = "requirements.lock"
+# declared before the first stage without a value; the context's file has one, so that no build forgets it
+_LOCK_ARGUMENT = "ARG REQUIREMENTS_SHA256\n"
 _DISTRIBUTION = "mlops-runtime"
 _PACKAGE = Path(__file__).parents[1]
 _CONTAINERS = Path(__file__).with_name("containers")
@@ -45,11 +50,13 @@ class BuildContext:
     tag: str
 
 
-def write_context(kind: ImageKind, folder: Path) -> BuildContext:
+def write_context(kind: ImageKind, folder: Path, lock: RequirementsLock | None = None) -> BuildContext:
     """Write the build context of an image, in place of what the folder held.
 
     Args:
-        kind: Which image: ``runtime`` for jobs and servers, ``explain`` with shap on top of it.
+        kind: Which image: ``runtime`` for jobs and servers, ``explain`` with shap on top of it, ``model`` with the environment of a
+            model on top of it.
+        lock: What the environment of ``model`` is made of. Default: it is another image.
         folder: Where to: a new or empty folder, or one that this function has written before.
 
     Raises:
@@ -72,6 +79,11 @@ def write_context(kind: ImageKind, folder: Path) -> BuildContext:
         named = packages / f"{_DISTRIBUTION.replace('-', '_')}-{installed.version}.dist-info"
         named.mkdir()
         (named / "METADATA").write_text(installed.read_text("METADATA") or "", "utf-8")
+    if lock is not None:
+        (folder / _LOCK_FILE).write_bytes(lock.content)
+        file = folder / "Dockerfile"
+        declared = _LOCK_ARGUMENT.replace("\n", f"={lock.sha256}\n")
+        file.write_text(file.read_text("utf-8").replace(_LOCK_ARGUMENT, declared, 1), "utf-8")
     tag = f"{installed.version}-{_digest(folder)[:12]}"
     (folder / _MARK).write_text(_MARKED, "utf-8")
     return BuildContext(folder=folder, tag=tag)
@@ -155,7 +167,7 @@ def build_arguments(context: Path, *, name: str, platform: str, runtime: str | N
         context: Folder of the build context.
         name: Name and tag of the image.
         platform: Such as ``linux/amd64``.
-        runtime: The image that an explaining image extends. Default: it extends none.
+        runtime: The image that this one extends. Default: it extends none.
 
     Example:
         >>> " ".join(build_arguments(Path("context"), name="mlops-runtime:1", platform="linux/amd64"))
