@@ -1,13 +1,18 @@
 """Our own image on the embedded cloud: its training job, its registry entry, its server, and a call that is captured."""
 
+import hashlib
 import io
 import json
 import tarfile
 import zipfile
 from typing import TYPE_CHECKING, Any
 
+import pytest
+from botocore.exceptions import ClientError
+
 from mlops_runtime.contracts import from_json
 from mlops_runtime.contracts.capture import CaptureRecord
+from mlops_runtime.image.requirements_lock import asset_name
 
 if TYPE_CHECKING:
     from conftest import Plane
@@ -115,3 +120,35 @@ def test_model_is_trained_registered_served_and_captured(plane: "Plane") -> None
     record = from_json(CaptureRecord, plane.s3.get_object(Bucket=BUCKET, Key=key)["Body"].read())
     assert record.capture.output is not None
     assert record.capture.output.data == answered.decode()
+
+
+def test_a_job_fails_with_why_its_environment_cannot_be_made(plane: "Plane") -> None:
+    """The reason has the fix; an image whose digest is of no lock is refused when the job is created."""
+    lock = f"# uv pip compile --python-version 3.4\none==1.0 --hash=sha256:{'0a' * 32}\n".encode()
+    digest = hashlib.sha256(lock).hexdigest()
+    plane.s3.create_bucket(Bucket="plane-assets")
+    plane.s3.put_object(Bucket="plane-assets", Key=f"{asset_name(digest)}.lock", Body=lock)
+    repository = IMAGE.partition("@")[0].replace("mlops-runtime", "mlops-model")
+
+    def create(name: str, image: str) -> None:
+        plane.sagemaker.create_training_job(
+            TrainingJobName=name,
+            AlgorithmSpecification={"TrainingImage": image, "TrainingInputMode": "File"},
+            HyperParameters={"sagemaker_program": "train.py"},
+            RoleArn=plane.role,
+            OutputDataConfig={"S3OutputPath": f"s3://{BUCKET}/environment/out"},
+            ResourceConfig={"InstanceType": "ml.m5.large", "InstanceCount": 1, "VolumeSizeInGB": 5},
+            StoppingCondition={"MaxRuntimeInSeconds": 120},
+        )
+
+    def ended() -> Any:
+        described = plane.sagemaker.describe_training_job(TrainingJobName="environment")
+        return described if described["TrainingJobStatus"] != "InProgress" else None
+
+    create("environment", f"{repository}@sha256:{digest}")
+    job = plane.wait(ended, "the end of the training job", 60)
+    assert job["TrainingJobStatus"] == "Failed"
+    assert "the lock is of Python 3.4, which uv does not find here; install it" in job["FailureReason"]
+    assert "--universal" in job["FailureReason"]
+    with pytest.raises(ClientError, match=r"no runner for image repository 'mlops-model'.*runs here without digest="):
+        create("unknown", f"{repository}@sha256:{'0b' * 32}")
