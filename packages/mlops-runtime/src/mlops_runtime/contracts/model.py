@@ -19,12 +19,17 @@ class SignatureColumn:
 
     A ``category`` is sent as text and given to the model as its index in ``categories``; an unknown
     one as -1. ``nullable`` columns may be absent or null and reach the model as NaN (or -1).
+
+    ``kind`` is what the column is in a frame. A number is an ``integer`` or ``boolean`` where its training had these; a nullable
+    one is a 64-bit float as in pandas. A category is an ``integer`` where its training had integers, or ``text`` where it had
+    plain texts; then ``categories`` may be empty. Default: a 64-bit float, or a categorical of texts.
     """
 
     name: str
     type: Literal["number", "category"]
     categories: tuple[str, ...] = ()
     nullable: bool = False
+    kind: Literal["integer", "boolean", "text"] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +40,9 @@ class ModelSignature:
     of which the second is the probability of the positive class. Default: a number. The others are a list a row: ``classes`` is
     the probability of each of three or more ``classes``, ``numbers`` one number for each of the named ``outputs``, both in this
     order; a ``vector`` has ``width`` numbers that mean nothing one by one.
+
+    ``passes`` is what the model gets. ``codes`` are 32-bit floats, a category its index. ``values`` are 64-bit floats and texts, so
+    that 20,000,001 and a category that the signature does not list arrive. Default: codes.
     """
 
     inputs: tuple[SignatureColumn, ...]
@@ -43,6 +51,7 @@ class ModelSignature:
     classes: tuple[str, ...] | None = None
     outputs: tuple[str, ...] | None = None
     width: int | None = None
+    passes: Literal["codes", "values"] | None = None
     format: Literal["mlops.signature/1"] = "mlops.signature/1"
 
     @property
