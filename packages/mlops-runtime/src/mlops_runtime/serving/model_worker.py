@@ -1,17 +1,20 @@
 """The process of a model that is not ONNX: the standard library and what the model itself requires, nothing of this package.
 
-``python model_worker.py FD FOLDER`` loads what ``mlops-model.json`` names and answers over an inherited socket. It reads a length
-and rows as 32-bit floats in the signature's order, a category as its code, -1 if unknown or missing. It writes a length, the number
-of columns and 64-bit floats; a negative length has the error's one line. The parent process has compared every file before.
+``python model_worker.py FD FOLDER`` loads what ``mlops-model.json`` names and answers over an inherited socket. It reads the bytes
+of a matrix in the signature's order, 32-bit floats or, where the signature passes values, 64-bit floats; a category is its code, -1
+if unknown or missing. With them come texts of categories that the signature does not list. It writes a length, the number of columns
+and 64-bit floats; a negative length has the error's one line. The parent process has compared every file before.
 """
 
 import importlib
 import json
 import os
+import re
 import socket
 import struct
 import sys
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,53 +22,94 @@ Manifest = dict[str, Any]
 Predict = Callable[[Any], Any]
 
 _PROBABILITIES = ("probability", "classes")
-_HEAD = struct.Struct("<q")
+_HEAD = struct.Struct("<qq")
 _ANSWER = struct.Struct("<qq")
+# what libraries call columns that had no name when they trained
+_UNNAMED = re.compile(r"(Column_|f)?\d+")
+_MOST_NESTED = 12
 
 
 def load_xgboost(path: Path, manifest: Manifest) -> Predict:
-    """Return a function of a matrix."""
+    """Return a function of a matrix, or of a frame where the model was trained with native categories."""
     import xgboost
 
     booster = xgboost.Booster({"nthread": 1})
     booster.load_model(path)
     booster.set_param({"nthread": 1})
-    return lambda rows: booster.inplace_predict(rows, validate_features=False)
+    order = _order(booster.feature_names, booster.num_features(), manifest)
+    attributes = booster.attributes()
+    # scikit-learn's wrapper predicts by the best round of early stopping, a booster by all
+    is_wrapped = "scikit_learn" in attributes and "best_iteration" in attributes
+    rounds = (0, int(attributes["best_iteration"]) + 1) if is_wrapped else (0, 0)
+    return lambda rows: booster.inplace_predict(order(rows), iteration_range=rounds, validate_features=False)
 
 
 def load_lightgbm(path: Path, manifest: Manifest) -> Predict:
-    """Return a function of a matrix."""
+    """Return a function of a matrix, or of a frame where the model was trained with native categories."""
     import lightgbm
 
     booster = lightgbm.Booster(model_file=path)
-    return lambda rows: booster.predict(rows, num_threads=1)
+    order = _order(booster.feature_name(), booster.num_feature(), manifest)
+    _check_levels([level for levels in booster.pandas_categorical or () for level in levels], manifest)
+    return lambda rows: booster.predict(order(rows), num_threads=1)
 
 
 def load_catboost(path: Path, manifest: Manifest) -> Predict:
     """Return a function of a frame; a probability is that of the second class, of three or more classes all are given."""
     import catboost
 
-    model = catboost.CatBoost()
+    has_chances = manifest["kind"] in _PROBABILITIES
+    # a regressor knows which of its losses predict by an exponent
+    model = catboost.CatBoost() if has_chances else catboost.CatBoostRegressor()
     model.load_model(str(path))
-    kind = "Probability" if manifest["kind"] in _PROBABILITIES else "RawFormulaVal"
     _check_classes(model, manifest)
-    return lambda frame: model.predict(frame, prediction_type=kind, thread_count=1)
+    null = [c["name"] for c in manifest["inputs"] if c["type"] == "category" and c.get("nullable")]
+    if null:
+        raise ValueError(
+            f"CatBoost takes no missing category, but signature.json allows null for {', '.join(null)}; fill them before training, "
+            "or add model.py"
+        )
+    order = _order(model.feature_names_, len(model.feature_names_), manifest)
+    if has_chances:
+        return lambda frame: model.predict(order(frame), prediction_type="Probability", thread_count=1)
+    return lambda frame: model.predict(order(frame), thread_count=1)
 
 
 def load_skops(path: Path, manifest: Manifest) -> Predict:
     """Return a function of a frame, by the types that the manifest trusts and not by those that the file names."""
     import skops.io
+    from skops.io.exceptions import UntrustedTypesFoundException
 
-    return _estimator(skops.io.load(path, trusted=list(manifest.get("trusted", ()))), manifest)
+    trusted = manifest.get("trusted", ())
+    try:
+        return _estimator(skops.io.load(path, trusted=list(trusted)), manifest)
+    except UntrustedTypesFoundException as error:
+        beyond = sorted(set(skops.io.get_untrusted_types(file=path)) - set(trusted))
+        raise ValueError(_untrusted(path.name, beyond)) from error
 
 
 def load_mlflow(path: Path, manifest: Manifest) -> Predict:
-    """Return a function of a frame."""
+    """Return a function of a frame; what ``MLmodel`` trusts counts only if the manifest does."""
     os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
     import mlflow.pyfunc
+    from mlflow.models import Model
 
-    predict: Predict = mlflow.pyfunc.load_model(str(path)).predict
-    return predict
+    metadata = Model.load(str(path))
+    for flavor in metadata.flavors.values():
+        beyond = sorted(set(flavor.get("skops_trusted_types") or ()) - set(manifest.get("trusted", ())))
+        if beyond:
+            raise ValueError(_untrusted("MLmodel", beyond))
+    model = mlflow.pyfunc.load_model(str(path))
+    schema = metadata.get_input_schema()
+    kinds = {} if schema is None else {spec.name: spec.type.to_pandas() for spec in schema.inputs}
+
+    def enforced(frame: Any) -> Any:
+        # MLflow compares types with its schema and converts no category, and no integer to a narrower one
+        return frame.astype({n: kind for n, kind in kinds.items() if kind == object or not frame[n].isna().any()})
+
+    raw = model.get_raw_model() if manifest["kind"] in _PROBABILITIES else None
+    predict = _estimator(raw, manifest) if hasattr(raw, "predict_proba") else model.predict
+    return lambda frame: predict(enforced(frame))
 
 
 def load_pickle(path: Path, manifest: Manifest) -> Predict:
@@ -105,8 +149,65 @@ LOADERS: dict[str, Callable[[Path, Manifest], Predict]] = {
 }
 
 
+def load(folder: Path, manifest: Manifest) -> Predict:
+    """Return a function of a matrix or frame, by the manifest's flavor.
+
+    Raises:
+        ValueError: If the model was saved by another major or minor version of scikit-learn, of which its library only warns.
+    """
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            predict = LOADERS[manifest["flavor"]](folder / manifest["entry"], manifest)
+        except Exception:
+            _check_versions(caught)  # the cause of what failed, where there is one
+            raise
+    _check_versions(caught)
+    for each in caught:
+        warnings.showwarning(each.message, each.category, each.filename, each.lineno)
+    return predict
+
+
+def _check_versions(caught: Sequence[warnings.WarningMessage]) -> None:
+    for each in caught:
+        saved = getattr(each.message, "original_sklearn_version", None)
+        here = getattr(each.message, "current_sklearn_version", None)
+        if saved and here and saved.split(".")[:2] != here.split(".")[:2]:
+            raise ValueError(
+                f"the model was saved by scikit-learn {saved}, its environment has {here}; lock scikit-learn {saved}, or train again"
+            )
+
+
+def _untrusted(name: str, types: Sequence[str]) -> str:
+    return (
+        f"{name} names types that are not trusted: {', '.join(types)}; write those that you trust into trusted-types.txt beside it, "
+        "one a line, and allow the model the trust of a pickle"
+    )
+
+
+def _order(trained: Sequence[str] | None, width: int, manifest: Manifest) -> Predict:
+    """Return a function that gives rows the order and names of the columns that the model was trained with."""
+    names = [column["name"] for column in manifest["inputs"]]
+    if width != len(names):
+        raise ValueError(f"the model takes {width} columns, signature.json declares {len(names)}")
+    is_frame = manifest["takes"] == "frame"
+    if not trained or all(_UNNAMED.fullmatch(name) for name in trained):
+        return (lambda frame: frame.set_axis(trained, axis=1)) if is_frame and trained else lambda rows: rows
+    wanted = list(trained)
+    known = [name if name in wanted else name.replace(" ", "_") for name in names]  # LightGBM takes no blanks
+    if sorted(known) != sorted(wanted):
+        raise ValueError(
+            f"the model was trained with columns {', '.join(wanted)}; signature.json declares {', '.join(names)}"
+        )
+    places = [known.index(name) for name in wanted]
+    if is_frame:
+        return lambda frame: frame.iloc[:, places].set_axis(wanted, axis=1)
+    return (lambda rows: rows) if wanted == known else lambda rows: rows[:, places]
+
+
 def _estimator(model: Any, manifest: Manifest) -> Predict:
     _check_classes(model, manifest)
+    _check_levels(list(_levels(model, set(), 0)), manifest)
     predict: Predict = model.predict_proba if manifest["kind"] in _PROBABILITIES else model.predict
     return predict
 
@@ -118,35 +219,103 @@ def _check_classes(model: Any, manifest: Manifest) -> None:
         raise ValueError(f"classes must be {', '.join(wanted)} as in signature.json, got {', '.join(map(str, found))}")
 
 
-def framed(columns: list[dict[str, Any]]) -> Predict:
-    """Return a function that makes a pandas frame of a matrix: numbers as 64-bit floats, categories by their text."""
+def _levels(value: Any, seen: set[int], depth: int) -> Iterator[Any]:
+    """Return the categories that scikit-learn's encoders inside a model have learned."""
+    if id(value) in seen or depth > _MOST_NESTED:
+        return
+    seen.add(id(value))
+    for levels in getattr(value, "categories_", ()):
+        yield from levels.tolist()
+    if isinstance(value, list | tuple):
+        inner = list(value)
+    elif isinstance(value, dict):
+        inner = list(value.values())
+    else:
+        inner = list(vars(value).values()) if type(value).__module__.startswith("sklearn.") else []
+    for each in inner:
+        yield from _levels(each, seen, depth + 1)
+
+
+def _check_levels(levels: Sequence[Any], manifest: Manifest) -> None:
+    """Refuse integers learned as categories that would come as texts: each would be unknown, without a word."""
+    learned = {level for level in levels if type(level) is str}
+    integers = {str(level) for level in levels if type(level) is int} - learned
+    columns = [c for c in manifest["inputs"] if c["type"] == "category" and c.get("kind") != "integer"]
+    names = [column["name"] for column in columns if integers & set(column.get("categories", ()))]
+    if names:
+        raise ValueError(
+            f"the model has learned integers as the categories of {', '.join(names)}, signature.json declares texts; say "
+            '"kind": "integer" there'
+        )
+
+
+def framed(columns: list[dict[str, Any]]) -> Callable[[Any, Sequence[Any]], Any]:
+    """Return a function that makes a pandas frame of a matrix and of texts, as training had it.
+
+    Numbers are 64-bit floats, or integers and booleans where the signature says so. Categories are categoricals or texts; a missing
+    one is NaN and never None, for which an encoder fitted with the other answers something else.
+    """
     import pandas as pd
 
-    kinds = [pd.CategoricalDtype(c["categories"]) if c["type"] == "category" else None for c in columns]
+    makers = [(_number_of if column["type"] == "number" else _category_of)(column) for column in columns]
 
-    def frame(rows: Any) -> Any:
+    def frame(rows: Any, texts: Sequence[Any]) -> Any:
         made = {}
-        for index, (column, kind) in enumerate(zip(columns, kinds, strict=True)):
-            values = rows[:, index]
-            made[column["name"]] = (
-                values.astype("float64")
-                if kind is None
-                else pd.Categorical.from_codes(values.astype("int32"), dtype=kind)
-            )
+        for index, (column, make) in enumerate(zip(columns, makers, strict=True)):
+            more = [(row, value) for row, place, value in texts if place == index] if texts else ()
+            made[column["name"]] = make(rows[:, index], more)
         return pd.DataFrame(made, copy=False)
 
     return frame
 
 
-def serve(wire: socket.socket, predict: Predict, width: int) -> None:
+def _number_of(column: dict[str, Any]) -> Callable[[Any, Sequence[Any]], Any]:
+    """Return what makes a column of numbers; a nullable one is a float, as in pandas."""
+    kind = None if column.get("nullable") else column.get("kind")
+    dtype = {"integer": "int64", "boolean": "bool"}.get(kind or "", "float64")
+
+    def make(values: Any, _: Sequence[Any]) -> Any:
+        if kind is not None and (values != values).any():
+            raise ValueError(f"column {column['name']!r} must not be null")
+        return values.astype(dtype)
+
+    return make
+
+
+def _category_of(column: dict[str, Any]) -> Callable[[Any, Sequence[Any]], Any]:
+    """Return what makes a column of categories or texts, of their codes and of those that the signature does not list."""
+    import numpy as np
+    import pandas as pd
+
+    known, kind = list(column.get("categories", ())), column.get("kind")
+    read = int if kind == "integer" else str
+    usual = pd.CategoricalDtype([read(level) for level in known])
+    text = pd.Series(["text"]).dtype  # a type of its own in pandas 3, objects before
+
+    def make(values: Any, more: Sequence[Any]) -> Any:
+        levels = [*known, *sorted({value for _, value in more} - set(known))]
+        codes = np.where(values < len(known), values, -1).astype("int32")
+        for row, value in more:
+            codes[row] = levels.index(value)
+        if kind == "text":
+            return pd.Series(np.array([*levels, np.nan], dtype=object)[codes], dtype=text)
+        return pd.Categorical.from_codes(
+            codes, dtype=pd.CategoricalDtype([read(level) for level in levels]) if more else usual
+        )
+
+    return make
+
+
+def serve(wire: socket.socket, predict: Callable[[Any, Sequence[Any]], Any], width: int, number: str) -> None:
     """Answer until the other side is gone."""
     import numpy as np
 
     while True:
-        (size,) = _HEAD.unpack(_exactly(wire, _HEAD.size))
-        rows = np.frombuffer(_exactly(wire, size), "<f4").reshape(-1, width)
+        size, more = _HEAD.unpack(_exactly(wire, _HEAD.size))
+        rows = np.frombuffer(_exactly(wire, size), number).reshape(-1, width)
+        texts = json.loads(_exactly(wire, more)) if more else ()
         try:
-            answer = np.ascontiguousarray(predict(rows), "<f8")
+            answer = np.ascontiguousarray(predict(rows, texts), "<f8")
         except Exception as error:  # the model may raise anything
             _refuse(wire, error)
             continue
@@ -180,16 +349,17 @@ def main() -> None:
     wire, folder = socket.socket(fileno=int(sys.argv[1])), Path(sys.argv[2])
     manifest = json.loads((folder / "mlops-model.json").read_text())
     signature = json.loads((folder / "signature.json").read_text())
-    manifest |= {"folder": folder, "kind": signature.get("kind"), "classes": signature.get("classes")}
     columns = signature["inputs"]
+    manifest |= {"folder": folder, "inputs": columns, "kind": signature.get("kind"), "classes": signature.get("classes")}
     try:
-        predict = LOADERS[manifest["flavor"]](folder / manifest["entry"], manifest)
-        frame = framed(columns) if manifest["takes"] == "frame" else lambda rows: rows
+        predict = load(folder, manifest)
+        frame = framed(columns) if manifest["takes"] == "frame" else lambda rows, _: rows
     except Exception as error:
         _refuse(wire, error)
         raise
     wire.sendall(_ANSWER.pack(0, 0))
-    serve(wire, lambda rows: predict(frame(rows)), len(columns))
+    number = "<f8" if signature.get("passes") == "values" else "<f4"
+    serve(wire, lambda rows, texts: predict(frame(rows, texts)), len(columns), number)
 
 
 if __name__ == "__main__":
