@@ -5,30 +5,32 @@ Nothing is loaded here. A flavor is recognised by the bytes of a file, not by wh
 
 import ast
 import hashlib
-import json
 import os
+import re
 import zipfile
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
-from typing import Any, get_args
+from typing import get_args
 
 from mlops_runtime.contracts import ContractError, canonical_json, from_json
 from mlops_runtime.contracts.model_manifest import Flavor, ModelManifest, Takes, Trust
+from mlops_runtime.serving.loaded_names import is_data, skops_types
+from mlops_runtime.serving.mlflow_folder import MLMODEL_FILE, needed_trust
 from mlops_runtime.serving.served_model import SIGNATURE_FILE, ModelError
 
 MANIFEST_FILE = "mlops-model.json"
-_MLFLOW = "MLmodel"
+TRUSTED_FILE = "trusted-types.txt"
 _TRUSTS = get_args(Trust)  # the last may do the most
 _PICKLES = (".pkl", ".pickle", ".joblib")
 _WEIGHTS = (".pt", ".pth", ".safetensors")
-_BESIDE = (SIGNATURE_FILE, MANIFEST_FILE, "requirements.lock", "requirements.txt", "requirements.in")
-# types of these packages are data to skops, but for trees, whose indexes it does not check
-# See: https://skops.readthedocs.io/en/stable/persistence.html
-_SKOPS_SAFE = ("builtins", "collections", "numpy", "scipy", "sklearn")
-_SKOPS_UNCHECKED = "TreePredictor"
+_BESIDE = (SIGNATURE_FILE, MANIFEST_FILE, "requirements.lock", "requirements.txt", "requirements.in", TRUSTED_FILE)
+_HEAD_BYTES = 4 * 1024**2
+_XGBOOST_CATEGORY = (b'"c"', b"L\0\0\0\0\0\0\0\1c")  # a feature's type, in JSON and in UBJSON
+_LIGHTGBM_CATEGORIES = re.compile(rb"\npandas_categorical:\[\[")
 # functions of a module that loads and predicts by itself; the second is SageMaker's
 _HANDLERS: Mapping[str, tuple[str, ...]] = {"model.py": ("load", "predict"), "inference.py": ("model_fn", "predict_fn")}
+_READS_REQUESTS = ("input_fn", "output_fn", "transform_fn")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,14 +55,13 @@ def recognised(folder: Path) -> Recognised:
             if path.is_file():
                 _check_functions(path, functions)
                 return Recognised(flavor="handler", entry=_name(path, folder), takes="frame", trust="code")
-    mlflow = sorted(path.parent for path in folder.rglob(_MLFLOW))
+    mlflow = sorted(path.parent for path in folder.rglob(MLMODEL_FILE))
     if mlflow:
-        entry = mlflow[0]
-        return Recognised(flavor="mlflow", entry=_name(entry, folder), takes="frame", trust=_mlflow_trust(entry))
+        return _with_declared(_mlflow(mlflow[0], folder), folder)
     files = [path for path in sorted(folder.iterdir()) if path.is_file() and path.name not in _BESIDE]
     found = [each for path in files if (each := _of_file(path)) is not None]
     if len(found) == 1:
-        return found[0]
+        return _with_declared(found[0], folder) if found[0].flavor == "skops" else found[0]
     if found:
         names = ", ".join(each.entry for each in found)
         raise ModelError(
@@ -148,6 +149,11 @@ def _check_claims(manifest: ModelManifest, found: Recognised) -> None:
             f"{MANIFEST_FILE} says that {manifest.entry} is loaded by {manifest.flavor} with trust {manifest.trust!r}, but "
             f"{found.entry} is loaded by {found.flavor} with trust {found.trust!r}; pack the folder again"
         )
+    beyond = sorted(set(manifest.trusted) - set(found.trusted))
+    if beyond:
+        raise ModelError(
+            f"{MANIFEST_FILE} trusts types that {TRUSTED_FILE} does not name: {', '.join(beyond)}; pack the folder again"
+        )
 
 
 def hash_of(path: Path) -> str:
@@ -172,53 +178,52 @@ def _name(path: Path, folder: Path) -> str:
 
 def _of_file(path: Path) -> Recognised | None:
     with path.open("rb") as file:
-        head = file.read(64)
-    if head.startswith(b"{") and b"learner" in head:
-        return Recognised(flavor="xgboost", entry=path.name, takes="matrix", trust="data")
+        head = file.read(_HEAD_BYTES)
+    if head.startswith(b"{") and b"learner" in head[:64]:
+        types = head.partition(b"feature_types")[2].partition(b"gradient_booster")[0]
+        takes: Takes = "frame" if any(each in types for each in _XGBOOST_CATEGORY) else "matrix"
+        return Recognised(flavor="xgboost", entry=path.name, takes=takes, trust="data")
     if head.startswith(b"tree\n"):
-        return Recognised(flavor="lightgbm", entry=path.name, takes="matrix", trust="data")
+        takes = "frame" if _LIGHTGBM_CATEGORIES.search(_tail(path)) else "matrix"
+        return Recognised(flavor="lightgbm", entry=path.name, takes=takes, trust="data")
     if head.startswith(b"CBM1"):
         return Recognised(flavor="catboost", entry=path.name, takes="frame", trust="data")
     if path.suffix == ".skops" and zipfile.is_zipfile(path):
-        trusted = _skops_types(path)
-        is_data = all(name.partition(".")[0] in _SKOPS_SAFE and _SKOPS_UNCHECKED not in name for name in trusted)
-        trust: Trust = "data" if is_data else "pickle"
-        return Recognised(flavor="skops", entry=path.name, takes="frame", trust=trust, trusted=trusted)
+        return Recognised(flavor="skops", entry=path.name, takes="frame", trust="data", trusted=skops_types(path))
     if path.suffix in _PICKLES:
         return Recognised(flavor="pickle", entry=path.name, takes="frame", trust="pickle")
     return None
 
 
-def _skops_types(path: Path) -> tuple[str, ...]:
-    """Return the types that a skops file names, as ``module.class``."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            schema = json.loads(archive.read("schema.json"))
-    except (KeyError, ValueError, zipfile.BadZipFile) as error:
-        raise ModelError(f"{path.name} is not a skops file: {error}") from error
-    return tuple(sorted(set(_types(schema))))
+def _tail(path: Path) -> bytes:
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - _HEAD_BYTES))
+        return file.read()
 
 
-def _types(value: Any) -> Iterator[str]:
-    if isinstance(value, dict):
-        module, kind = value.get("__module__"), value.get("__class__")
-        if isinstance(module, str) and isinstance(kind, str):
-            yield f"{module}.{kind}"
-        for each in value.values():
-            yield from _types(each)
-    elif isinstance(value, list):
-        for each in value:
-            yield from _types(each)
+def _with_declared(found: Recognised, folder: Path) -> Recognised:
+    """Add the types that the team trusts; with these the file may do what a pickle may."""
+    path = folder / TRUSTED_FILE
+    if not path.is_file():
+        return found
+    declared = sorted({line.strip() for line in path.read_text("utf-8", "replace").splitlines()} - {""})
+    trust: Trust = found.trust if all(map(is_data, declared)) else "pickle"
+    return replace(found, trust=trust, trusted=tuple(sorted({*found.trusted, *declared})))
 
 
-def _mlflow_trust(folder: Path) -> Trust:
-    files = [path for path in folder.rglob("*") if path.is_file()]
-    if any(path.suffix in _PICKLES for path in files):
-        return "pickle"
+def _mlflow(entry: Path, folder: Path) -> Recognised:
+    files = [path for path in sorted(entry.rglob("*")) if path.is_file()]
     found = [each for path in files if (each := _of_file(path)) is not None]
-    if found and not any(path.suffix == ".py" for path in files):
-        return "pickle" if any(each.trust == "pickle" for each in found) else "data"
-    return "code"
+    trust = needed_trust(
+        entry,
+        has_pickles=any(each.trust == "pickle" for each in found),
+        has_scripts=any(path.suffix == ".py" for path in files),
+        has_data=any(each.trust == "data" for each in found),
+    )
+    trusted = {name for each in found for name in each.trusted}
+    return Recognised(
+        flavor="mlflow", entry=_name(entry, folder), takes="frame", trust=trust, trusted=tuple(sorted(trusted))
+    )
 
 
 def _check_functions(path: Path, functions: tuple[str, ...]) -> None:
@@ -230,3 +235,9 @@ def _check_functions(path: Path, functions: tuple[str, ...]) -> None:
     missing = [name for name in functions if name not in defined]
     if missing:
         raise ModelError(f"{path.name} must define {' and '.join(functions)}, {' and '.join(missing)} is missing")
+    refused = [name for name in _READS_REQUESTS if name in defined and path.name == "inference.py"]
+    if refused:
+        raise ModelError(
+            f"{path.name} defines {' and '.join(refused)}, which would never run: the server reads requests and writes answers, "
+            "predict_fn gets a pandas frame; take them out"
+        )

@@ -1,9 +1,12 @@
 """The process of a model that is not ONNX: the standard library and what the model itself requires, nothing of this package.
 
-``python model_worker.py FD FOLDER`` loads what ``mlops-model.json`` names and answers over an inherited socket. It reads the bytes
-of a matrix in the signature's order, 32-bit floats or, where the signature passes values, 64-bit floats; a category is its code, -1
-if unknown or missing. With them come texts of categories that the signature does not list. It writes a length, the number of columns
-and 64-bit floats; a negative length has the error's one line. The parent process has compared every file before.
+``python model_worker.py FD FOLDER`` loads what ``mlops-model.json`` names and answers over an inherited socket.
+
+- It reads two lengths, a matrix in the signature's order and JSON. The matrix has 32-bit floats, or 64-bit floats where the
+  signature passes values; a category is its code, -1 if unknown or missing. The JSON has texts of categories that have no code.
+- It writes a length, the number of columns and 64-bit floats; a negative length has the error's one line.
+
+The parent process has compared every file before.
 """
 
 import importlib
@@ -27,6 +30,8 @@ _ANSWER = struct.Struct("<qq")
 # what libraries call columns that had no name when they trained
 _UNNAMED = re.compile(r"(Column_|f)?\d+")
 _MOST_NESTED = 12
+# these load a file of their library, which the parent process has recognised
+_MLFLOW_LIBRARIES = ("mlflow.catboost", "mlflow.lightgbm", "mlflow.sklearn", "mlflow.xgboost")
 
 
 def load_xgboost(path: Path, manifest: Manifest) -> Predict:
@@ -95,6 +100,7 @@ def load_mlflow(path: Path, manifest: Manifest) -> Predict:
     from mlflow.models import Model
 
     metadata = Model.load(str(path))
+    _check_loader(metadata.flavors.get("python_function", {}), manifest["trust"])
     for flavor in metadata.flavors.values():
         beyond = sorted(set(flavor.get("skops_trusted_types") or ()) - set(manifest.get("trusted", ())))
         if beyond:
@@ -105,11 +111,19 @@ def load_mlflow(path: Path, manifest: Manifest) -> Predict:
 
     def enforced(frame: Any) -> Any:
         # MLflow compares types with its schema and converts no category, and no integer to a narrower one
-        return frame.astype({n: kind for n, kind in kinds.items() if kind == object or not frame[n].isna().any()})
+        return frame.astype({n: kind for n, kind in kinds.items() if kind is object or not frame[n].isna().any()})
 
     raw = model.get_raw_model() if manifest["kind"] in _PROBABILITIES else None
     predict = _estimator(raw, manifest) if hasattr(raw, "predict_proba") else model.predict
     return lambda frame: predict(enforced(frame))
+
+
+def _check_loader(function: dict[str, Any], trust: str) -> None:
+    """Refuse an ``MLmodel`` whose loader may do more than the manifest says; MLflow reads it otherwise than the packing did."""
+    loader, script = str(function.get("loader_module")), str(function.get("python_model"))
+    is_code = loader == "mlflow.pyfunc.model" and script.endswith(".py")
+    if trust != "pickle" and loader not in _MLFLOW_LIBRARIES and not (is_code and trust == "code"):
+        raise ValueError(f"MLmodel is loaded by {loader}, which may unpickle; the manifest says trust {trust!r}")
 
 
 def load_pickle(path: Path, manifest: Manifest) -> Predict:
@@ -174,14 +188,14 @@ def _check_versions(caught: Sequence[warnings.WarningMessage]) -> None:
         here = getattr(each.message, "current_sklearn_version", None)
         if saved and here and saved.split(".")[:2] != here.split(".")[:2]:
             raise ValueError(
-                f"the model was saved by scikit-learn {saved}, its environment has {here}; lock scikit-learn {saved}, or train again"
+                f"the model was saved by scikit-learn {saved}, its environment has {here}; lock {saved}, or train again"
             )
 
 
 def _untrusted(name: str, types: Sequence[str]) -> str:
     return (
-        f"{name} names types that are not trusted: {', '.join(types)}; write those that you trust into trusted-types.txt beside it, "
-        "one a line, and allow the model the trust of a pickle"
+        f"{name} names types that are not trusted: {', '.join(types)}; write those that you trust into trusted-types.txt beside "
+        "it, one a line, and allow the model the trust of a pickle"
     )
 
 
@@ -231,7 +245,7 @@ def _levels(value: Any, seen: set[int], depth: int) -> Iterator[Any]:
     elif isinstance(value, dict):
         inner = list(value.values())
     else:
-        inner = list(vars(value).values()) if type(value).__module__.startswith("sklearn.") else []
+        inner = list(getattr(value, "__dict__", {}).values()) if type(value).__module__.startswith("sklearn.") else []
     for each in inner:
         yield from _levels(each, seen, depth + 1)
 
@@ -271,11 +285,13 @@ def framed(columns: list[dict[str, Any]]) -> Callable[[Any, Sequence[Any]], Any]
 
 def _number_of(column: dict[str, Any]) -> Callable[[Any, Sequence[Any]], Any]:
     """Return what makes a column of numbers; a nullable one is a float, as in pandas."""
+    import numpy as np
+
     kind = None if column.get("nullable") else column.get("kind")
     dtype = {"integer": "int64", "boolean": "bool"}.get(kind or "", "float64")
 
     def make(values: Any, _: Sequence[Any]) -> Any:
-        if kind is not None and (values != values).any():
+        if kind is not None and np.isnan(values).any():
             raise ValueError(f"column {column['name']!r} must not be null")
         return values.astype(dtype)
 
@@ -295,8 +311,9 @@ def _category_of(column: dict[str, Any]) -> Callable[[Any, Sequence[Any]], Any]:
     def make(values: Any, more: Sequence[Any]) -> Any:
         levels = [*known, *sorted({value for _, value in more} - set(known))]
         codes = np.where(values < len(known), values, -1).astype("int32")
-        for row, value in more:
-            codes[row] = levels.index(value)
+        if more:
+            places = {level: place for place, level in enumerate(levels)}
+            codes[[row for row, _ in more]] = [places[value] for _, value in more]
         if kind == "text":
             return pd.Series(np.array([*levels, np.nan], dtype=object)[codes], dtype=text)
         return pd.Categorical.from_codes(
@@ -350,7 +367,12 @@ def main() -> None:
     manifest = json.loads((folder / "mlops-model.json").read_text())
     signature = json.loads((folder / "signature.json").read_text())
     columns = signature["inputs"]
-    manifest |= {"folder": folder, "inputs": columns, "kind": signature.get("kind"), "classes": signature.get("classes")}
+    manifest |= {
+        "folder": folder,
+        "inputs": columns,
+        "kind": signature.get("kind"),
+        "classes": signature.get("classes"),
+    }
     try:
         predict = load(folder, manifest)
         frame = framed(columns) if manifest["takes"] == "frame" else lambda rows, _: rows

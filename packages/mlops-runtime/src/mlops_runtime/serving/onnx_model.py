@@ -18,6 +18,7 @@ from mlops_runtime.serving.served_model import (
     SIGNATURE_FILE,
     Matrix,
     ModelError,
+    column_problems,
     declared_shape,
     first_line,
     kind_problems,
@@ -160,25 +161,11 @@ def load(
         session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # ONNX Runtime raises its own pybind types, all direct children of Exception
         raise ModelError(f"{MODEL_FILE} is not a model that ONNX Runtime can load: {first_line(error)}") from error
-    problems = [*_signature_problems(parsed), *_input_problems(session, parsed)]
+    problems = [*column_problems(parsed), *kind_problems(parsed), *_input_problems(session, parsed)]
     output = _output_name(session, parsed, problems)
     if problems:
         raise ModelError("; ".join(problems))
     return Model(signature=parsed, sha256=digest, session=session, output=output, signature_sha256=signature_digest)
-
-
-def _signature_problems(signature: ModelSignature) -> list[str]:
-    names = [column.name for column in signature.inputs]
-    problems = [f"column {name!r} is declared twice" for name in sorted({n for n in names if names.count(n) > 1})]
-    if not names:
-        problems.append(f"{SIGNATURE_FILE} declares no columns")
-    problems += kind_problems(signature)
-    problems += [
-        f"category column {column.name!r} declares no categories"
-        for column in signature.inputs
-        if column.type == "category" and not column.categories
-    ]
-    return problems
 
 
 def _input_problems(session: Any, signature: ModelSignature) -> list[str]:
@@ -192,6 +179,8 @@ def _input_problems(session: Any, signature: ModelSignature) -> list[str]:
         problems.append(f"{MODEL_FILE} takes exactly {rows} rows; export it with a free first dimension")
     if isinstance(width, int) and width != len(signature.inputs):
         problems.append(f"{MODEL_FILE} takes {width} columns, {SIGNATURE_FILE} declares {len(signature.inputs)}")
+    if signature.passes == "values" and any(column.type == "category" for column in signature.inputs):
+        problems.append(f'{MODEL_FILE} takes categories as codes; leave "passes" out of {SIGNATURE_FILE}')
     return problems
 
 

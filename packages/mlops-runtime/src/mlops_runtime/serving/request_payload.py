@@ -11,14 +11,17 @@ import numpy as np
 import orjson
 
 from mlops_runtime.contracts.model import ModelSignature, SignatureColumn
-from mlops_runtime.serving.served_model import Matrix
+from mlops_runtime.serving.served_model import Matrix, is_integer, number_type
 
 _NUMBERS = frozenset((float, int))
 _NUMBERS_OR_NULL = _NUMBERS | {type(None)}
+_ABSENT = object()
+_BOOLEANS = {"true": 1.0, "false": 0.0, "1": 1.0, "0": 0.0}
 
 JSON = "application/json"
 CSV = "text/csv"
 CONTENT_TYPES = (JSON, CSV)
+MAX_INTEGER = 2**53  # of those below, a 64-bit float has each
 MAX_PROBLEMS = 20
 _MAX_SHOWN = 60
 
@@ -98,6 +101,68 @@ class Quick:
         return None
 
 
+class QuickValues:
+    """The short way for one signature that passes values: numbers stay 64-bit floats, categories texts."""
+
+    def __init__(self, signature: ModelSignature) -> None:
+        columns = signature.inputs
+        self._names = tuple(column.name for column in columns)
+        self._categories = [(i, column) for i, column in enumerate(columns) if column.type == "category"]
+        self._numbers = [i for i, column in enumerate(columns) if column.type == "number"]
+        kinds = [columns[i].kind for i in self._numbers]
+        self._required = np.array([not columns[i].nullable for i in self._numbers], dtype=bool)
+        self._integers = np.array([kind == "integer" for kind in kinds], dtype=bool)
+        self._booleans = [place for place, kind in enumerate(kinds) if kind == "boolean"]
+        self._allowed = _NUMBERS if self._required.all() else _NUMBERS_OR_NULL
+
+    def json(self, instances: list[Any]) -> Matrix | None:
+        """Return the rows of the instances of a JSON body; they stay as they are."""
+        rows = []
+        for instance in instances:
+            if type(instance) is dict and len(instance) == len(self._names):
+                row = [instance.get(name, _ABSENT) for name in self._names]
+            elif type(instance) is list and len(instance) == len(self._names):
+                row = instance
+            else:
+                return None
+            for index, column in self._categories:
+                value = row[index]
+                is_right = type(value) is str and (column.kind != "integer" or value in column.categories)
+                if not is_right and not (value is None and column.nullable):
+                    return None
+            rows.append(row)
+        numbers = [[row[index] for index in self._numbers] for row in rows]
+        for place in self._booleans:
+            for row in numbers:
+                if type(row[place]) is bool:
+                    row[place] = float(row[place])
+        if not self._allowed.issuperset(map(type, chain.from_iterable(numbers))):
+            return None
+        matrix = np.array(numbers, dtype=np.float64).reshape(len(rows), -1)
+        if not self._are_right(matrix):
+            return None
+        if not self._categories:
+            return matrix
+        whole = np.empty((len(rows), len(self._names)), dtype=object)
+        whole[:] = rows
+        whole[:, self._numbers] = matrix
+        return whole
+
+    def csv(self, _lines: list[list[str]]) -> Matrix | None:
+        """Return nothing: texts of numbers are read value by value."""
+        return None
+
+    def _are_right(self, matrix: Matrix) -> bool:
+        missing = np.isnan(matrix)
+        if not (np.isfinite(matrix) | missing).all() or missing[:, self._required].any():
+            return False
+        integers, booleans = matrix[:, self._integers], matrix[:, self._booleans]
+        is_whole = (integers == np.trunc(integers)) & (np.abs(integers) <= MAX_INTEGER)
+        return bool((is_whole | np.isnan(integers)).all()) and bool(
+            ((booleans == 0) | (booleans == 1) | np.isnan(booleans)).all()
+        )
+
+
 class PayloadError(ValueError):
     """A request that cannot be answered: an HTTP status and its problems, at most `MAX_PROBLEMS` of them.
 
@@ -130,7 +195,10 @@ class Reader:
 
     def __init__(self, signature: ModelSignature) -> None:
         self.signature = signature
-        self._quick = Quick(signature)
+        is_plain = signature.passes != "values"
+        has_kinds = any(column.kind is not None for column in signature.inputs)
+        self._quick = Quick(signature) if is_plain else QuickValues(signature)
+        self._is_checked = is_plain and has_kinds
 
     def read(self, content_type: str | None, body: bytes) -> Matrix:
         """Return the model's input for a request body.
@@ -148,7 +216,9 @@ class Reader:
         Raises:
             PayloadError: 400 with every problem.
         """
-        matrix = self._quick.json(rows) if kind == JSON else self._quick.csv(rows)
+        matrix = None
+        if not self._is_checked:
+            matrix = self._quick.json(rows) if kind == JSON else self._quick.csv(rows)
         # other columns, and errors, are checked value by value
         return _matrix(rows, kind, self.signature) if matrix is None else matrix
 
@@ -252,11 +322,17 @@ def _csv_rows(body: bytes) -> list[Any]:
 
 def _matrix(rows: list[Any], kind: str, signature: ModelSignature) -> Matrix:
     columns = _json_columns(rows, signature) if kind == JSON else _csv_columns(rows, signature)
-    matrix = np.empty((len(columns[0]), len(columns)), dtype=np.float32)
+    has_values = signature.passes == "values"
+    has_texts = has_values and any(column.type == "category" for column in signature.inputs)
+    number = number_type(signature)
+    matrix: Matrix = np.empty((len(columns[0]), len(columns)), dtype=object if has_texts else number)
     problems: list[str] = []
     for index, (column, values) in enumerate(zip(signature.inputs, columns, strict=True)):
-        read = _categories if column.type == "category" else _numbers
-        matrix[:, index] = read(column, values, kind, problems)
+        if column.type == "number":
+            matrix[:, index] = _numbers(column, values, kind, number, problems)
+        else:
+            texts = _texts(column, values, kind, problems)
+            matrix[:, index] = texts if has_values else _codes(column, texts)
     if problems:
         raise PayloadError(400, problems)
     return matrix
@@ -296,48 +372,79 @@ def _csv_columns(rows: list[Any], signature: ModelSignature) -> list[list[Any]]:
     return [list(values) for values in zip(*rows, strict=True)]
 
 
-def _numbers(column: SignatureColumn, values: list[Any], kind: str, problems: list[str]) -> Any:
+def _numbers(
+    column: SignatureColumn, values: list[Any], kind: str, number: type[np.floating[Any]], problems: list[str]
+) -> Any:
+    is_boolean = column.kind == "boolean"
     plain = kind == JSON and set(map(type, values)) <= {float, int}
-    numbers: list[float | None] = values if plain else [_number(value, kind) for value in values]
+    numbers: list[float | None] = values if plain else [_number(value, kind, is_boolean) for value in values]
+    wanted = "true or false" if is_boolean else "a number"
     problems += [
-        f"{_place(kind, index, column)} must be a number, got {_shown(values[index])}"
-        for index, number in enumerate(numbers)
-        if number is None
+        f"{_place(kind, index, column)} must be {wanted}, got {_shown(values[index])}"
+        for index, value in enumerate(numbers)
+        if value is None
     ]
     with np.errstate(over="ignore"):
-        wide = np.array([0.0 if number is None else number for number in numbers], dtype=np.float64)
-        narrow = wide.astype(np.float32)
+        wide = np.array([0.0 if value is None else value for value in numbers], dtype=np.float64)
+        narrow = wide.astype(number)
     if not column.nullable:
         problems += [f"{_place(kind, index, column)} must not be null" for index in np.flatnonzero(np.isnan(narrow))]
+    bits = "" if number is np.float64 else " as a 32-bit float"
     for index in np.flatnonzero(np.isinf(narrow)):
-        problems.append(f"{_place(kind, index, column)} must be finite as a 32-bit float, got {_shown(values[index])}")
+        problems.append(f"{_place(kind, index, column)} must be finite{bits}, got {_shown(values[index])}")
+    for index in np.flatnonzero(_is_wrong(column, wide)):
+        wanted = "true or false" if is_boolean else f"an integer from {-MAX_INTEGER} to {MAX_INTEGER}"
+        problems.append(f"{_place(kind, index, column)} must be {wanted}, got {_shown(values[index])}")
     return narrow
 
 
-def _number(value: Any, kind: str) -> float | None:
+def _is_wrong(column: SignatureColumn, wide: Any) -> Any:
+    """Return where a finite number is not of the column's kind."""
+    finite = np.isfinite(wide)
+    if column.kind == "integer":
+        return finite & ((wide != np.trunc(wide)) | (np.abs(wide) > MAX_INTEGER))
+    if column.kind == "boolean":
+        return finite & (wide != 0) & (wide != 1)
+    return np.zeros(len(wide), dtype=bool)
+
+
+def _number(value: Any, kind: str, is_boolean: bool) -> float | None:
     """Return the number, NaN for a null, None for what is neither."""
     if kind == JSON:
         if value is None:
             return float("nan")
+        if is_boolean and type(value) is bool:
+            return float(value)
         return float(value) if type(value) in (float, int) else None  # a JSON boolean is not a number
+    if is_boolean and value.strip().lower() in _BOOLEANS:
+        return _BOOLEANS[value.strip().lower()]
     try:
         return float(value) if "_" not in value else None  # Python's own digit separator is not CSV
     except ValueError:
         return None if value.strip() else float("nan")
 
 
-def _categories(column: SignatureColumn, values: list[Any], kind: str, problems: list[str]) -> Any:
-    positions = {category: position for position, category in enumerate(column.categories)}
-    result = np.full(len(values), -1, dtype=np.float32)
+def _texts(column: SignatureColumn, values: list[Any], kind: str, problems: list[str]) -> list[str | None]:
+    """Return a column of categories as texts, None where missing; an integer of a column of integers is its text."""
+    has_integers = column.kind == "integer"
+    result: list[str | None] = []
     for index, value in enumerate(values):
-        if value is None or (kind == CSV and value == ""):
+        text = str(value) if has_integers and type(value) is int else value
+        if text is None or (kind == CSV and text == ""):
+            text = None
             if not column.nullable:
                 problems.append(f"{_place(kind, index, column)} must not be null")
-        elif isinstance(value, str):
-            result[index] = positions.get(value, -1)
-        else:
-            problems.append(f"{_place(kind, index, column)} must be text, got {_shown(value)}")
+        elif not isinstance(text, str) or (has_integers and not is_integer(text)):
+            wanted = "an integer" if has_integers else "text"
+            problems.append(f"{_place(kind, index, column)} must be {wanted}, got {_shown(value)}")
+            text = None
+        result.append(text)
     return result
+
+
+def _codes(column: SignatureColumn, texts: list[str | None]) -> list[int]:
+    positions = {category: position for position, category in enumerate(column.categories)}
+    return [-1 if text is None else positions.get(text, -1) for text in texts]
 
 
 def _place(kind: str, index: Any, column: SignatureColumn) -> str:

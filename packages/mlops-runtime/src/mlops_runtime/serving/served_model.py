@@ -1,14 +1,16 @@
 """What the server needs of a model, of any library: a signature, hashes, and one prediction a row."""
 
+from collections.abc import Iterator
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from mlops_runtime.contracts.model import ModelSignature
+from mlops_runtime.contracts.model import ModelSignature, SignatureColumn
 from mlops_runtime.contracts.model_manifest import ModelManifest
 
-Matrix = npt.NDArray[np.float32]
+# rows of 32-bit floats; of 64-bit floats where the signature passes values, and of floats and texts where it has categories too
+Matrix = npt.NDArray[Any]
 SIGNATURE_FILE = "signature.json"
 
 _FEWEST_CLASSES, _FEWEST_OUTPUTS, _PAIR, _SHOWN = 3, 2, 2, 10
@@ -51,7 +53,8 @@ class ServedModel(Protocol):
         """Return one prediction a row: shape ``(rows,)``, or ``(rows, signature.columns)`` where that is a list.
 
         Args:
-            rows: One row a record, columns in the signature's order; a null is NaN (numbers) or -1 (categories).
+            rows: One row a record, columns in the signature's order; a null is NaN (numbers) or -1 (categories). Where the
+                signature passes values, a category may be its text, None if it is missing.
 
         Raises:
             ModelError: If the model does not give what its signature declares.
@@ -82,7 +85,7 @@ def declared_shape(answer: npt.NDArray[Any], rows: int, signature: ModelSignatur
                 f"output {signature.output!r} has shape {answer.shape} for {rows} rows; {columns} a row are expected: "
                 f"{_named(signature)}"
             )
-        return np.asarray(answer, dtype=np.float32)
+        return np.asarray(answer, dtype=number_type(signature))
     is_pair = answer.ndim == 2 and answer.shape[1] == 2
     if answer.ndim == 2 and (answer.shape[1] == 1 or (is_pair and signature.kind == "probability")):
         answer = answer[:, -1]
@@ -91,7 +94,56 @@ def declared_shape(answer: npt.NDArray[Any], rows: int, signature: ModelSignatur
         raise ModelError(
             f"output {signature.output!r} has shape {answer.shape} for {rows} rows; one a row is expected{fix}"
         )
-    return np.asarray(answer, dtype=np.float32)
+    return np.asarray(answer, dtype=number_type(signature))
+
+
+def number_type(signature: ModelSignature) -> type[np.floating[Any]]:
+    """Return the type of numbers that go into a model and come out of it."""
+    return np.float64 if signature.passes == "values" else np.float32
+
+
+def column_problems(signature: ModelSignature) -> list[str]:
+    """Return what is wrong with what a signature says of the model's columns.
+
+    Example:
+        >>> column_problems(ModelSignature(inputs=(SignatureColumn(name="store", type="category"),), output="y"))
+        ["category column 'store' declares no categories"]
+    """
+    names = [column.name for column in signature.inputs]
+    problems = [f"column {name!r} is declared twice" for name in sorted({n for n in names if names.count(n) > 1})]
+    if not names:
+        problems.append(f"{SIGNATURE_FILE} declares no columns")
+    for column in signature.inputs:
+        problems += _column_problems(column, signature)
+    return problems
+
+
+def _column_problems(column: SignatureColumn, signature: ModelSignature) -> Iterator[str]:
+    name = f"column {column.name!r}"
+    if column.type == "number":
+        if column.kind == "text":
+            yield f'{name} is a number of kind "text"; texts have "type": "category"'
+        return
+    if column.kind == "boolean":
+        yield f'category {name} has kind "boolean"; booleans have "type": "number"'
+    if column.kind == "text" and signature.passes != "values":
+        yield f'{name} of kind "text" needs "passes": "values"'
+    if not column.categories and column.kind != "text":
+        yield f"category {name} declares no categories"
+    wrong = [text for text in column.categories if column.kind == "integer" and not is_integer(text)]
+    if wrong:
+        yield f'{name} of kind "integer" has categories that are no integers: {", ".join(wrong[:_SHOWN])}'
+
+
+def is_integer(text: str) -> bool:
+    """Return whether a text is how Python writes an integer.
+
+    Example:
+        >>> is_integer("-7"), is_integer("07"), is_integer("7.0")
+        (True, False, False)
+    """
+    digits = text.removeprefix("-")
+    return digits.isascii() and digits.isdecimal() and str(int(digits)) == digits
 
 
 def kind_problems(signature: ModelSignature) -> list[str]:

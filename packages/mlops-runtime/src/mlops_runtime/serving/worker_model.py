@@ -15,6 +15,7 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 
 import numpy as np
+import orjson
 
 from mlops_runtime.contracts import ContractError, from_json
 from mlops_runtime.contracts.model import ModelSignature
@@ -24,8 +25,10 @@ from mlops_runtime.serving.served_model import (
     Matrix,
     ModelError,
     SlowModelError,
+    column_problems,
     declared_shape,
     kind_problems,
+    number_type,
 )
 
 # "containers must respond to requests within 60 seconds"
@@ -34,10 +37,48 @@ ANSWER_SECONDS = 55.0
 LOAD_SECONDS = 600.0
 _PROGRAM = Path(__file__).with_name("model_worker.py")
 _ENVIRONMENT = {"PATH": "/usr/bin:/bin", "HOME": "/tmp", "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}  # noqa: S108
-_ANSWER = struct.Struct("<qq")
+_HEAD = _ANSWER = struct.Struct("<qq")
 
 
 Gone = Callable[[], None]
+
+
+class Wired:
+    """Makes the bytes of a request to a model's process: a matrix with codes of categories, and texts that have no code.
+
+    Args:
+        signature: The model's columns.
+
+    Example:
+        >>> from mlops_runtime.contracts.model import SignatureColumn
+        >>> store = SignatureColumn(name="store", type="category", categories=("east",))
+        >>> wired = Wired(ModelSignature(inputs=(store,), output="units", passes="values"))
+        >>> wired(np.array([["east"], ["west"], [None]], dtype=object))[40:]
+        b'[[1,0,"west"]]'
+    """
+
+    def __init__(self, signature: ModelSignature) -> None:
+        self._type = np.dtype(number_type(signature)).newbyteorder("<")
+        self._categories = [
+            (index, {level: code for code, level in enumerate(column.categories)})
+            for index, column in enumerate(signature.inputs)
+            if column.type == "category"
+        ]
+
+    def __call__(self, rows: Matrix) -> bytes:
+        """Return the request of rows; of categories as numbers these are the codes."""
+        texts: list[tuple[int, int, str]] = []
+        if rows.dtype == object:
+            rows = rows.copy()
+            for index, codes in self._categories:
+                values = rows[:, index].tolist()
+                rows[:, index] = [codes.get(value, -1) for value in values]
+                texts += [
+                    (row, index, value) for row, value in enumerate(values) if type(value) is str and value not in codes
+                ]
+        body = np.ascontiguousarray(rows, self._type).tobytes()
+        more = orjson.dumps(texts) if texts else b""
+        return _HEAD.pack(len(body), len(more)) + body + more
 
 
 class WorkerGoneError(ModelError):
@@ -101,13 +142,13 @@ class WorkerModel:
             self.signature = from_json(ModelSignature, (folder / SIGNATURE_FILE).read_bytes())
         except ContractError as error:
             raise ModelError(f"{SIGNATURE_FILE}: {error}") from error
-        if problems := kind_problems(self.signature):
+        if problems := [*column_problems(self.signature), *kind_problems(self.signature)]:
             raise ModelError(f"{SIGNATURE_FILE}: {'; '.join(problems)}")
         if not python.is_file():
             raise ModelError(
                 f"the model's environment has no {python}; serve it by an image built from its requirements.lock"
             )
-        self._gone, self._lock = gone, threading.Lock()
+        self._gone, self._lock, self._wired = gone, threading.Lock(), Wired(self.signature)
         self._wire, theirs = socket.socketpair()
         command = [str(python), "-I", str(_PROGRAM), str(theirs.fileno()), str(folder)]
         try:
@@ -140,10 +181,10 @@ class WorkerModel:
             SlowModelError: If it has not answered in time; its process is killed.
             WorkerGoneError: If its process has ended.
         """
-        body = np.ascontiguousarray(rows, "<f4").tobytes()
+        request = self._wired(rows)
         with self._lock:
             try:
-                self._wire.sendall(struct.pack("<q", len(body)) + body)
+                self._wire.sendall(request)
                 content, columns = self._answer()
             except SlowModelError:
                 self._end()

@@ -1,0 +1,211 @@
+"""What loading a model's file would import: the types of a skops file, the globals of a pickle. Nothing is loaded here.
+
+A list of names proves nothing of a pickle: what it calls may call anything.
+"""
+
+import bz2
+import io
+import json
+import lzma
+import math
+import pickletools
+import re
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mlops_runtime.serving.served_model import ModelError
+
+# functions and what calls them may do anything; a class of scikit-learn is data but for its trees, whose indexes are not checked
+# See: https://skops.readthedocs.io/en/stable/persistence.html
+_SKOPS_CALLS = ("FunctionNode", "MethodNode", "PartialNode", "OperatorFuncNode")
+_SKOPS_SAFE = re.compile(r"sklearn(\.\w+)*\._?[A-Z]\w*")
+_SKOPS_UNCHECKED = "TreePredictor"
+_MOST_BYTES = 256 * 1024**2
+_JOBLIB_ARRAY = "joblib.numpy_pickle.NumpyArrayWrapper"
+_ITEM = re.compile(r"[biufcSUVOmM]\d+")
+_TEXTS = ("STRING", "BINSTRING", "SHORT_BINSTRING", "UNICODE", "SHORT_BINUNICODE", "BINUNICODE", "BINUNICODE8")
+_DECOMPRESS: dict[bytes, Callable[[bytes], bytes]] = {
+    b"\x1f\x8b": lambda content: zlib.decompressobj(zlib.MAX_WBITS | 16).decompress(content, _MOST_BYTES),
+    b"x": lambda content: zlib.decompressobj().decompress(content, _MOST_BYTES),
+    b"BZ": lambda content: bz2.BZ2Decompressor().decompress(content, _MOST_BYTES),
+    b"\xfd7": lambda content: lzma.LZMADecompressor().decompress(content, _MOST_BYTES),
+    b"]\0": lambda content: lzma.LZMADecompressor(lzma.FORMAT_ALONE).decompress(content, _MOST_BYTES),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PickleGlobals:
+    """The globals that a pickle names, as ``module.name``; ``is_complete`` says whether all of the file could be read."""
+
+    names: tuple[str, ...]
+    is_complete: bool
+
+
+def pickle_globals(path: Path) -> PickleGlobals:
+    """Return the globals that a pickle names, also of one that joblib wrote or compressed.
+
+    Example:
+        >>> pickle_globals(Path("model.pkl")).names  # doctest: +SKIP
+        ('numpy._core.multiarray._reconstruct', 'numpy.dtype', 'sklearn.linear_model._ridge.Ridge')
+    """
+    with path.open("rb") as file:
+        content = file.read(_MOST_BYTES)
+    try:
+        for magic, decompress in _DECOMPRESS.items():
+            if content.startswith(magic):
+                content = decompress(content)
+                break
+    except (OSError, EOFError, zlib.error, lzma.LZMAError):
+        return PickleGlobals(names=(), is_complete=False)
+    reading = _Reading(content)
+    is_complete = reading.run()
+    return PickleGlobals(names=tuple(sorted(reading.names)), is_complete=is_complete and len(content) < _MOST_BYTES)
+
+
+def skops_types(path: Path) -> tuple[str, ...]:
+    """Return the types of scikit-learn's that a skops file names and that are data.
+
+    Raises:
+        ModelError: If it is not a skops file.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            nodes = list(_nodes(json.loads(archive.read("schema.json"))))
+    except (KeyError, ValueError, zipfile.BadZipFile, RecursionError) as error:
+        raise ModelError(f"{path.name} is not a skops file: {error}") from error
+    called = {name for name, loader in nodes if loader in _SKOPS_CALLS}
+    found = {name for name, _ in nodes if is_data(name)}
+    return tuple(sorted(found - called))
+
+
+def is_data(name: str) -> bool:
+    """Return whether a type of a skops file is a class of scikit-learn's that only holds data.
+
+    Example:
+        >>> is_data("sklearn.linear_model._base.LinearRegression"), is_data("os.system")
+        (True, False)
+    """
+    return _SKOPS_SAFE.fullmatch(name) is not None and _SKOPS_UNCHECKED not in name
+
+
+def _nodes(value: Any) -> Iterator[tuple[str, str]]:
+    if isinstance(value, dict):
+        module, kind = value.get("__module__"), value.get("__class__")
+        if isinstance(module, str) and isinstance(kind, str):
+            yield f"{module}.{kind}", str(value.get("__loader__"))
+        for each in value.values():
+            yield from _nodes(each)
+    elif isinstance(value, list):
+        for each in value:
+            yield from _nodes(each)
+
+
+class _Reading:
+    """Walks over the operations of a pickle; joblib has arrays' bytes among them."""
+
+    def __init__(self, content: bytes) -> None:
+        self.names: set[str] = set()
+        self._file, self._length = io.BytesIO(content), len(content)
+        self._memo: list[str] = []
+        self._texts = ["", ""]
+        self._array: _Array | None = None
+
+    def run(self) -> bool:
+        """Collect the names; return whether the end was reached."""
+        try:
+            while not self._has_ended():
+                pass
+        except (ValueError, IndexError, UnicodeDecodeError):
+            return False
+        return True
+
+    def _has_ended(self) -> bool:
+        """Read up to the end of the pickle, or past the bytes of an array; return which."""
+        for operation, argument, _ in pickletools.genops(self._file):
+            name = operation.name
+            if name == "STOP":
+                return True
+            if name in ("GLOBAL", "INST"):
+                self._named(str(argument).replace(" ", ".", 1))
+            elif name == "STACK_GLOBAL":
+                self._named(".".join(self._texts))
+            elif name in _TEXTS:
+                self._pushed(str(argument))
+            elif name in ("BINGET", "LONG_BINGET", "GET") and argument is not None:
+                self._pushed(self._memo[int(argument)])
+            elif name in ("MEMOIZE", "BINPUT", "LONG_BINPUT", "PUT"):
+                place = len(self._memo) if argument is None else int(argument)
+                self._memo += [""] * (place + 1 - len(self._memo))
+                self._memo[place] = self._texts[-1]
+            elif self._array is not None and type(argument) is int:
+                self._array.count(argument)
+            elif self._array is not None and name == "BUILD" and self._array.is_whole:
+                self._skip(self._array)
+                self._array = None
+                return False
+        raise ValueError("the pickle has no end")
+
+    def _named(self, name: str) -> None:
+        self.names.add(name)
+        self._pushed(name)
+
+    def _pushed(self, text: str) -> None:
+        self._texts = [self._texts[-1], text]
+        if text == _JOBLIB_ARRAY:
+            self._array = _Array()
+        elif self._array is not None:
+            self._array.read(text)
+
+    def _skip(self, array: "_Array") -> None:
+        if array.has_objects:
+            inner = _Reading(b"")
+            inner._file, inner._length = self._file, self._length  # a pickle of its own, with its own memo
+            if not inner.run():
+                raise ValueError("the pickle of an array has no end")
+            self.names |= inner.names
+            return
+        if array.is_aligned:
+            self._file.seek(self._file.read(1)[0], io.SEEK_CUR)
+        if self._file.seek(array.bytes, io.SEEK_CUR) > self._length:
+            raise ValueError("an array is longer than the file")
+
+
+class _Array:
+    """What joblib says of an array before its bytes: an attribute at a time, in the order of its wrapper's state."""
+
+    def __init__(self) -> None:
+        self.is_whole = self.is_aligned = False
+        self._shape: list[int] = []
+        self._item: str | None = None
+        self._attribute = ""
+
+    def read(self, text: str) -> None:
+        """Take a text: the name of an attribute, or what it is."""
+        if text in ("shape", "order", "dtype", "allow_mmap", "numpy_array_alignment_bytes"):
+            self._attribute = text
+            self.is_whole |= text == "allow_mmap"
+            self.is_aligned |= text == "numpy_array_alignment_bytes"
+        elif self._attribute == "dtype" and self._item is None and _ITEM.fullmatch(text):
+            self._item = text
+
+    def count(self, number: int) -> None:
+        """Take an integer: a dimension, if the shape is being read."""
+        if self._attribute == "shape":
+            self._shape.append(number)
+
+    @property
+    def has_objects(self) -> bool:
+        """Whether it is a pickle of its own instead of bytes."""
+        return self._item is not None and self._item.startswith("O")
+
+    @property
+    def bytes(self) -> int:
+        """How many bytes it has."""
+        if self._item is None:
+            raise ValueError("an array has a type that is not known")
+        wide = 4 if self._item.startswith("U") else 1
+        return math.prod(self._shape) * int(self._item[1:]) * wide

@@ -1,0 +1,113 @@
+"""An MLflow folder: what loading it may do, and its signature as ours.
+
+Nothing of it is loaded, and YAML is not parsed: ``MLmodel`` is read as MLflow writes it. The process that loads the folder has
+MLflow itself, and refuses what does not agree with the manifest.
+"""
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from mlops_runtime.contracts.model import ModelSignature, SignatureColumn
+from mlops_runtime.contracts.model_manifest import Trust
+from mlops_runtime.serving.served_model import ModelError
+
+MLMODEL_FILE = "MLmodel"
+# these load a file of their library; scikit-learn's is a pickle unless it is skops
+_LIBRARIES = ("mlflow.catboost", "mlflow.lightgbm", "mlflow.sklearn", "mlflow.xgboost")
+_CODE = "mlflow.pyfunc.model"
+_LOADER = re.compile(r"^ {4}loader_module: ([\w.]+)$", re.MULTILINE)
+_SCRIPT = re.compile(r"^ {4}python_model: [\w./-]+\.py$", re.MULTILINE)
+_INPUTS = re.compile(r"^signature:\n(?: {2}.*\n)*? {2}inputs: '((?:[^']|'')*)'$", re.MULTILINE)
+_PARAMS = re.compile(r"^signature:\n(?: {2}.*\n)*? {2}params: (?!null$)", re.MULTILINE)
+_FOLD = re.compile(r"\n\s+")
+_KINDS: Mapping[str, Literal["integer", "boolean"] | None] = {
+    "double": None,
+    "float": None,
+    "long": "integer",
+    "integer": "integer",
+    "boolean": "boolean",
+}
+
+
+def needed_trust(folder: Path, *, has_pickles: bool, has_scripts: bool, has_data: bool) -> Trust:
+    """Return what loading the folder may do; what is not known is a pickle.
+
+    Args:
+        folder: The folder that has ``MLmodel``.
+        has_pickles: Whether one of its files is a pickle.
+        has_scripts: Whether one of its files is Python.
+        has_data: Whether one of its files is a model that is data.
+    """
+    text = (folder / MLMODEL_FILE).read_text("utf-8", "replace")
+    loaders = _LOADER.findall(text)
+    if has_pickles or len(loaders) != 1:
+        return "pickle"
+    if loaders[0] in _LIBRARIES and has_data:
+        return "code" if has_scripts else "data"
+    return "code" if loaders[0] == _CODE and _SCRIPT.search(text) else "pickle"
+
+
+def signature_of(
+    folder: Path,
+    *,
+    output: str,
+    kind: Literal["number", "probability"] | None = None,
+    categories: Mapping[str, Sequence[str]] | None = None,
+) -> ModelSignature:
+    """Return the signature that an MLflow model carries, as the server reads it.
+
+    Args:
+        folder: The folder that has ``MLmodel``.
+        output: Name of what is predicted.
+        kind: What a prediction means. Default: a number.
+        categories: Known texts of its ``string`` columns, usually those of the training split. Default: any text.
+
+    Raises:
+        ModelError: If it has no signature, or one with columns that have no name or a type that no column of ours has.
+
+    Example:
+        >>> signature_of(Path("churn"), output="churned").passes  # doctest: +SKIP
+        'values'
+    """
+    text = (folder / MLMODEL_FILE).read_text("utf-8", "replace")
+    found = _INPUTS.search(text)
+    if found is None:
+        raise ModelError(
+            f"{MLMODEL_FILE} has no signature; save the model with one (infer_signature), or write signature.json"
+        )
+    if _PARAMS.search(text):
+        raise ModelError(
+            f"{MLMODEL_FILE} has a signature with params; a request has columns alone: save the model without them"
+        )
+    try:
+        columns = json.loads(_FOLD.sub(" ", found[1]).replace("''", "'"))
+    except ValueError as error:
+        raise ModelError(
+            f"{MLMODEL_FILE} has a signature that cannot be read: {error}; write signature.json"
+        ) from error
+    problems = [problem for column in columns if (problem := _problem(column)) is not None]
+    if problems:
+        raise ModelError(f"{MLMODEL_FILE}: {'; '.join(problems)}")
+    return ModelSignature(
+        inputs=tuple(_column(column, categories or {}) for column in columns), output=output, kind=kind, passes="values"
+    )
+
+
+def _problem(column: Mapping[str, Any]) -> str | None:
+    name, kind = column.get("name"), column.get("type")
+    if not isinstance(name, str):
+        return f"its signature has an input of type {kind!r} without a name; train with a pandas frame"
+    if kind not in _KINDS and kind != "string":
+        return f"column {name!r} has type {kind!r}; {', '.join(_KINDS)} and string can be sent"
+    return None
+
+
+def _column(column: Mapping[str, Any], categories: Mapping[str, Sequence[str]]) -> SignatureColumn:
+    name, nullable = column["name"], column.get("required") is False
+    if column["type"] == "string":
+        known = tuple(categories.get(name, ()))
+        return SignatureColumn(name=name, type="category", categories=known, nullable=nullable, kind="text")
+    return SignatureColumn(name=name, type="number", nullable=nullable, kind=_KINDS[column["type"]])
