@@ -13,7 +13,8 @@ from mlops_runtime.serving.model_folder import checked_manifest, recognised, wri
 from mlops_runtime.serving.served_model import ModelError
 
 Write = Callable[[Path], object]
-TREES = "sklearn.ensemble._hist_gradient_boosting.predictor"
+TREES = "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor"
+CATEGORIES = b'{"learner":{"feature_names":["a"],"feature_types":["int","c"],"gradient_booster":{}}}'
 
 
 def _skops(folder: Path, module: str, kind: str) -> None:
@@ -26,9 +27,10 @@ def _skops(folder: Path, module: str, kind: str) -> None:
         )
 
 
-def _mlflow(folder: Path, *names: str) -> None:
+def _mlflow(folder: Path, *names: str, loader: str = "mlflow.xgboost") -> None:
     (folder / "churn").mkdir()
-    (folder / "churn" / "MLmodel").write_text("flavors: {}\n")
+    function = f"flavors:\n  python_function:\n    loader_module: {loader}\n    python_model: model.py\n"
+    (folder / "churn" / "MLmodel").write_text(function)
     for name in names:
         (folder / "churn" / name).write_bytes(b'{"learner": {}}' if name.endswith(".json") else b"x")
 
@@ -41,12 +43,12 @@ def _mlflow(folder: Path, *names: str) -> None:
         (model_folders.trees, "lightgbm", "model.txt", "matrix", "data"),
         (lambda f: (f / "m.cbm").write_bytes(b"CBM1\0\0"), "catboost", "m.cbm", "frame", "data"),
         (lambda f: _skops(f, "sklearn.linear_model._base", "LinearRegression"), "skops", "model.skops", "frame", "data"),
-        (lambda f: _skops(f, "my.package", "Model"), "skops", "model.skops", "frame", "pickle"),
-        (lambda f: _skops(f, TREES, "TreePredictor"), "skops", "model.skops", "frame", "pickle"),
+        (lambda f: (f / "m.json").write_bytes(CATEGORIES), "xgboost", "m.json", "frame", "data"),
         (lambda f: (f / "m.joblib").write_bytes(b"\x80\4."), "pickle", "m.joblib", "frame", "pickle"),
         (lambda f: _mlflow(f, "model.pkl"), "mlflow", "churn", "frame", "pickle"),
         (lambda f: _mlflow(f, "model.json"), "mlflow", "churn", "frame", "data"),
-        (lambda f: _mlflow(f, "model.py"), "mlflow", "churn", "frame", "code"),
+        (lambda f: _mlflow(f, "model.py", loader="mlflow.pyfunc.model"), "mlflow", "churn", "frame", "code"),
+        (lambda f: _mlflow(f, "model.json", loader="mlflow.pytorch"), "mlflow", "churn", "frame", "pickle"),
         (model_folders.handler, "handler", "model.py", "frame", "code"),
     ],
 )  # fmt: skip
@@ -66,10 +68,34 @@ def test_a_handler_of_sagemakers_is_one_too(tmp_path: Path) -> None:
     assert recognised(tmp_path).entry == "code/inference.py"
 
 
-def test_skops_trusts_what_the_manifest_says(tmp_path: Path) -> None:
-    """And not what the file says of itself when it is loaded."""
-    _skops(tmp_path, "my.package", "Model")
-    assert recognised(tmp_path).trusted == ("my.package.Model", "numpy.ndarray")
+def test_a_skops_file_is_trusted_for_data_alone(tmp_path: Path) -> None:
+    """What else it names counts only where the team wrote it down, and then it is a pickle."""
+    _skops(tmp_path, "sklearn.linear_model._base", "LinearRegression")
+    assert recognised(tmp_path).trusted == ("sklearn.linear_model._base.LinearRegression",)
+    (tmp_path / "trusted-types.txt").write_text(f"{TREES}\n\n")
+    found = recognised(tmp_path)
+    assert (found.trust, found.trusted) == ("pickle", (TREES, "sklearn.linear_model._base.LinearRegression"))
+
+
+def test_fails_for_a_manifest_that_trusts_more_than_the_team(tmp_path: Path) -> None:
+    """A type in the manifest alone was declared by nobody."""
+    _skops(tmp_path, "sklearn.linear_model._base", "LinearRegression")
+    model_folders.packed(tmp_path)
+    manifest, _ = checked_manifest(tmp_path, expected_sha256=None)
+    write_manifest(tmp_path, replace(manifest, trusted=("os.system",)))
+    with pytest.raises(
+        ModelError, match=r"mlops-model\.json trusts types that trusted-types\.txt does not name: os\.system"
+    ):
+        checked_manifest(tmp_path, expected_sha256=None)
+
+
+@pytest.mark.parametrize("name", ["input_fn", "output_fn", "transform_fn"])
+def test_fails_for_a_handler_that_would_read_requests(tmp_path: Path, name: str) -> None:
+    """It would never run, and what it prepares would be missing."""
+    functions = f"def model_fn(f): pass\ndef predict_fn(d, m): pass\ndef {name}(*_): pass\n"
+    (tmp_path / "inference.py").write_text(functions)
+    with pytest.raises(ModelError, match=f"inference.py defines {name}, which would never run: .* take them out"):
+        recognised(tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -222,7 +222,8 @@ def load(folder): return None
 
 
 def predict(model, frame):
-    raise RuntimeError(json.dumps([[str(t) for t in frame.dtypes], frame.astype(object).where(frame.notna(), None).values.tolist()]))
+    rows = frame.astype(object).where(frame.notna(), None).values.tolist()
+    raise RuntimeError(json.dumps([[str(kind) for kind in frame.dtypes], rows]))
 """
 EVERY = ModelSignature(
     inputs=(

@@ -142,7 +142,9 @@ class Application:
         protocol = open_inference
         empty = _Answer(200, b"", "text/plain; charset=utf-8")
         server = _json(200, protocol.server_metadata(self._version))
-        model = _json(200, protocol.model_metadata(self._name, self._version, self._model.signature))
+        manifest = self._model.manifest
+        platform = protocol.PLATFORM if manifest is None else manifest.flavor
+        model = _json(200, protocol.model_metadata(self._name, self._version, self._model.signature, platform))
         routes = {
             "/ping": _Route("ping", _READ, page=lambda: empty),
             "/invocations": _Route("invocations", _WRITE, infer=self._invocations),

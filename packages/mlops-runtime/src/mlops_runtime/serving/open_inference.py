@@ -12,14 +12,16 @@ from typing import Any
 import numpy as np
 import orjson
 
-from mlops_runtime.contracts.model import ModelSignature
+from mlops_runtime.contracts.model import ModelSignature, SignatureColumn
 from mlops_runtime.serving.request_payload import PayloadError
-from mlops_runtime.serving.served_model import Matrix
+from mlops_runtime.serving.served_model import Matrix, number_type
 
 SERVER = "mlops-constructs"
 PLATFORM = "onnxruntime_onnx"
 _NUMBERS = frozenset(("FP16", "FP32", "FP64", "INT8", "INT16", "INT32", "INT64", "UINT8", "UINT16", "UINT32", "UINT64"))
-_TEXT = "BYTES"
+_TEXT, _BOOLEAN, _INTEGER = "BYTES", "BOOL", "INT64"
+_INTEGERS = frozenset(name for name in _NUMBERS if "INT" in name)
+_FLOATS = {np.float32: "FP32", np.float64: "FP64"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +37,7 @@ def server_metadata(version: str) -> dict[str, object]:
     return {"name": SERVER, "version": version, "extensions": []}
 
 
-def model_metadata(name: str, version: str, signature: ModelSignature) -> dict[str, object]:
+def model_metadata(name: str, version: str, signature: ModelSignature, platform: str = PLATFORM) -> dict[str, object]:
     """Return the answer to ``GET /v2/models/<name>``.
 
     Example:
@@ -47,15 +49,15 @@ def model_metadata(name: str, version: str, signature: ModelSignature) -> dict[s
     return {
         "name": name,
         "versions": [version],
-        "platform": PLATFORM,
+        "platform": platform,
         "inputs": [
-            {"name": column.name, "datatype": _TEXT if column.type == "category" else "FP32", "shape": [-1]}
+            {"name": column.name, "datatype": _datatype(column, signature), "shape": [-1]}
             for column in signature.inputs
         ],
         "outputs": [
             {
                 "name": signature.output,
-                "datatype": "FP32",
+                "datatype": _FLOATS[number_type(signature)],
                 "shape": [-1] if signature.columns is None else [-1, signature.columns],
             }
         ],
@@ -88,7 +90,7 @@ def write(name: str, version: str, identity: str, output: str, predictions: Matr
     tensor = {
         "name": output,
         "shape": list(predictions.shape),
-        "datatype": "FP32",
+        "datatype": _FLOATS[predictions.dtype.type],
         "data": np.ascontiguousarray(predictions).reshape(-1),
     }
     document = {"model_name": name, "model_version": version, "id": identity, "outputs": [tensor]}
@@ -109,6 +111,13 @@ def _request_problems(document: Mapping[str, Any], identity: object, signature: 
     )
     if not isinstance(outputs, list) or len(names) != len(outputs) or set(names) - {signature.output}:
         yield f"outputs may only name {signature.output!r}, got {str(outputs)[:60]}"
+
+
+def _datatype(column: SignatureColumn, signature: ModelSignature) -> str:
+    if column.type == "category":
+        return _INTEGER if column.kind == "integer" else _TEXT
+    kinds = {"boolean": _BOOLEAN, "integer": _INTEGER}
+    return kinds.get(column.kind or "", _FLOATS[number_type(signature)])
 
 
 def _columns(inputs: Sequence[Mapping[str, Any]], signature: ModelSignature, problems: list[str]) -> list[list[Any]]:
@@ -137,7 +146,7 @@ def _columns(inputs: Sequence[Mapping[str, Any]], signature: ModelSignature, pro
     for column in signature.inputs:
         if column.name in tensors:
             index, tensor, _ = tensors[column.name]
-            problems += _column_problems(tensor, column.type == "category", f"inputs[{index}]")
+            problems += _column_problems(tensor, column, f"inputs[{index}]")
     if problems:
         return []
     rows = max(lengths)
@@ -145,13 +154,14 @@ def _columns(inputs: Sequence[Mapping[str, Any]], signature: ModelSignature, pro
     return [list(row) for row in zip(*(tensors[name][2] if name in tensors else absent for name in names), strict=True)]
 
 
-def _column_problems(tensor: Mapping[str, Any], is_category: bool, place: str) -> Iterator[str]:
+def _column_problems(tensor: Mapping[str, Any], column: SignatureColumn, place: str) -> Iterator[str]:
     shape, datatype = tensor["shape"], tensor["datatype"]
     if len(shape) > 1 and shape[1:] != [1]:
         yield f"{place}.shape must be [n] or [n, 1], got {shape}"
-    if is_category and datatype != _TEXT:
-        yield f"{place}.datatype must be BYTES for a category, got {datatype}"
-    if not is_category and datatype not in _NUMBERS:
+    if column.type == "category":
+        if datatype != _TEXT and not (column.kind == "integer" and datatype in _INTEGERS):
+            yield f"{place}.datatype must be BYTES for a category, got {datatype}"
+    elif datatype not in _NUMBERS and not (column.kind == "boolean" and datatype == _BOOLEAN):
         yield f"{place}.datatype must be one of {', '.join(sorted(_NUMBERS))} for a number, got {datatype}"
 
 

@@ -1,0 +1,92 @@
+"""What loading a file would import is listed without loading it."""
+
+import gzip
+import json
+import pickle
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import joblib
+import numpy as np
+import pytest
+
+from mlops_runtime.serving.loaded_names import PickleGlobals, pickle_globals, skops_types
+from mlops_runtime.serving.served_model import ModelError
+
+
+class Runs:
+    """A pickle of it runs a command."""
+
+    def __reduce__(self) -> tuple[Any, tuple[str]]:
+        """Return what unpickling would call."""
+        return eval, ("1 + 1",)
+
+
+def _joblib(value: Any, path: Path, **arguments: Any) -> None:
+    joblib.dump(value, path, **arguments)
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda value, path: path.write_bytes(pickle.dumps(value, protocol=0)),
+        lambda value, path: path.write_bytes(pickle.dumps(value, protocol=2)),
+        lambda value, path: path.write_bytes(pickle.dumps(value)),
+        lambda value, path: path.write_bytes(gzip.compress(pickle.dumps(value))),
+        _joblib,
+        lambda value, path: _joblib(value, path, compress=3),
+        lambda value, path: _joblib(value, path, compress="xz"),
+        lambda value, path: _joblib(value, path, compress="bz2"),
+        lambda value, path: _joblib(value, path, compress="lzma"),
+    ],
+)
+def test_globals_of_a_pickle_are_listed(tmp_path: Path, write: Callable[[Any, Path], None]) -> None:
+    """Behind arrays of numbers, of texts and of objects too, in every format that is met."""
+    path = tmp_path / "model.pkl"
+    arrays = [np.arange(999.0), np.array(["a", "bc"]), np.array(["x", None], dtype=object), np.zeros(3, dtype="f4,i8")]
+    write({"first": arrays, "last": Runs()}, path)
+    found = pickle_globals(path)
+    assert found.is_complete
+    assert {"numpy.dtype", "numpy.ndarray"} <= set(found.names)
+    assert {"builtins.eval", "__builtin__.eval"} & set(found.names)
+
+
+@pytest.mark.parametrize("content", [b"", b"hello", b"\x80\x04\x95", b"\x1f\x8bnothing", b"\x80\x04h\x07."])
+def test_a_file_that_cannot_be_read_to_its_end_says_so(tmp_path: Path, content: bytes) -> None:
+    """Its list is of what came before."""
+    path = tmp_path / "model.pkl"
+    path.write_bytes(content)
+    assert pickle_globals(path) == PickleGlobals(names=(), is_complete=False)
+
+
+def _skops(path: Path, *nodes: tuple[str, str, str]) -> Path:
+    content = [{"__module__": module, "__class__": kind, "__loader__": loader} for module, kind, loader in nodes]
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("schema.json", json.dumps({"content": content}))
+    return path
+
+
+def test_classes_of_scikit_learn_are_data_and_functions_never(tmp_path: Path) -> None:
+    """A name that is called anywhere in the file is left out, as are trees, whose indexes skops does not check."""
+    path = _skops(
+        tmp_path / "model.skops",
+        ("sklearn.linear_model._ridge", "Ridge", "ObjectNode"),
+        ("sklearn._loss.loss", "HalfSquaredError", "ReduceNode"),
+        ("sklearn.utils.validation", "check_array", "FunctionNode"),
+        ("sklearn.datasets", "Fetch", "ObjectNode"),
+        ("sklearn.datasets", "Fetch", "FunctionNode"),
+        ("sklearn.ensemble._hist_gradient_boosting.predictor", "TreePredictor", "ObjectNode"),
+        ("numpy", "load", "SGDNode"),
+        ("my.package", "Model", "ObjectNode"),
+    )
+    assert skops_types(path) == ("sklearn._loss.loss.HalfSquaredError", "sklearn.linear_model._ridge.Ridge")
+
+
+def test_fails_for_what_is_no_skops_file(tmp_path: Path) -> None:
+    """A zip archive without a schema."""
+    with zipfile.ZipFile(tmp_path / "model.skops", "w") as archive:
+        archive.writestr("other.json", "{}")
+    with pytest.raises(ModelError, match=r"model\.skops is not a skops file"):
+        skops_types(tmp_path / "model.skops")
