@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from mlops_runtime.contracts.model import ModelSignature, SignatureColumn
 from mlops_runtime.jobs.job_environment import JobError
 from mlops_runtime.jobs.model_input import (
     categories,
@@ -159,3 +160,16 @@ def test_a_model_that_cannot_answer_has_no_time(model: Model, table: Any) -> Non
         {"candidate": model, "champion": variant(model, fail)}, table, lambda: float(next(ticks))
     )
     assert taken == {"candidate": 1000.0}
+
+
+def test_values_are_those_of_the_table() -> None:
+    """Integers that 32-bit floats do not have, and texts; a missing one is none."""
+    columns = (
+        SignatureColumn(name="amount", type="number", kind="integer"),
+        SignatureColumn(name="store", type="category", categories=("a",), nullable=True),
+    )
+    table = pa.table({"amount": [20_000_001, 2], "store": ["z", None]})
+    whole = model_input(table, ModelSignature(inputs=columns, output="units", passes="values"))
+    numbers_alone = model_input(table, ModelSignature(inputs=columns[:1], output="units", passes="values"))
+    assert whole.tolist() == [[20_000_001.0, "z"], [2.0, None]]
+    assert (numbers_alone.dtype, numbers_alone.tolist()) == (np.float64, [[20_000_001.0], [2.0]])

@@ -52,6 +52,8 @@ def test_ping_answers_with_an_empty_200(app: Any) -> None:
 class _Held:
     """A model whose calls end when they are let go."""
 
+    manifest = None
+
     def __init__(self, signature: ModelSignature) -> None:
         self.signature, self.sha256 = signature, "0" * 64
         self.asked, self.go = threading.Event(), threading.Event()
@@ -335,7 +337,7 @@ def test_a_row_of_a_list_with_one_value_that_is_not_finite_is_named(several: Any
     """By its row, not by its place among all values."""
 
     class Broken:
-        signature, sha256 = several[0].signature, "0" * 64
+        signature, sha256, manifest = several[0].signature, "0" * 64, None
 
         def predict(self, rows: Any) -> Any:
             answer = np.zeros((len(rows), self.signature.columns), dtype=np.float32)

@@ -27,7 +27,7 @@ from mlops_runtime.monitor.monitors.classes import one_class
 from mlops_runtime.monitor.monitors.label_join import column_text
 from mlops_runtime.monitor.monitors.label_measures import Target
 from mlops_runtime.monitor.monitors.rows import Rows, Texts
-from mlops_runtime.serving.served_model import ServedModel
+from mlops_runtime.serving.served_model import CategoryCodes, ServedModel
 
 # pairs of rows that a flip test compares grow with the square
 _FLIP_ROWS = 2000
@@ -261,7 +261,8 @@ def _attributions(plan: EvaluationPlan, evaluated: Evaluated, baseline: Baseline
         return None
     size = evaluated.holdout.num_rows
     chosen = np.unique(np.linspace(0, size - 1, min(plan.attribution_rows, size)).astype(np.int64))
-    rows = model_input(evaluated.holdout.take(chosen), evaluated.model.signature)
+    signature = evaluated.model.signature
+    rows = CategoryCodes(signature).of(model_input(evaluated.holdout.take(chosen), signature))
     try:
         return attributions(evaluated.model, baseline, rows)
     except AttributionError as error:

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from mlops_runtime.contracts.model import ModelSignature
 from mlops_runtime.jobs.job_environment import JobError
 from mlops_runtime.serving.request_payload import parse
-from mlops_runtime.serving.served_model import Matrix, ServedModel
+from mlops_runtime.serving.served_model import Matrix, ServedModel, number_type
 
 BATCHES = (1, 2, 7, 64)
 SAMPLE_ROWS = 64
@@ -61,8 +61,8 @@ def missing_columns(table: Any, names: Sequence[str], split: str) -> str | None:
     return f"split {split!r} lacks {', '.join(map(repr, missing))}; it has {', '.join(map(repr, table.column_names))}"
 
 
-def numbers(table: Any, name: str) -> Matrix:
-    """Return a column as 32-bit floats, NaN where null.
+def numbers(table: Any, name: str, number: type[np.floating[Any]] = np.float32) -> Matrix:
+    """Return a column as 32-bit floats, or those of another width, NaN where null.
 
     Raises:
         JobError: If the column is not numeric.
@@ -71,7 +71,7 @@ def numbers(table: Any, name: str) -> Matrix:
     if pa.types.is_boolean(column.type):
         column = column.cast(pa.int8())
     try:
-        return np.asarray(column.cast(pa.float64(), safe=False).to_numpy(), dtype=np.float32)
+        return np.asarray(column.cast(pa.float64(), safe=False).to_numpy(), dtype=number)
     except (pa.ArrowException, TypeError, ValueError) as error:
         raise JobError(f"column {name!r} must be numeric, got {column.type}") from error
 
@@ -85,11 +85,15 @@ def categories(table: Any, name: str) -> list[str | None]:
 
 
 def model_input(table: Any, signature: ModelSignature) -> Matrix:
-    """Return the rows in the signature's columns and codes."""
-    matrix = np.empty((table.num_rows, len(signature.inputs)), dtype=np.float32)
+    """Return the rows in the signature's columns: as codes, or as values where the signature passes these."""
+    number = number_type(signature)
+    has_texts = signature.passes == "values" and any(column.type == "category" for column in signature.inputs)
+    matrix: Matrix = np.empty((table.num_rows, len(signature.inputs)), dtype=object if has_texts else number)
     for index, column in enumerate(signature.inputs):
         if column.type == "number":
-            matrix[:, index] = numbers(table, column.name)
+            matrix[:, index] = numbers(table, column.name, number)
+        elif has_texts:
+            matrix[:, index] = categories(table, column.name)
         else:
             position = {category: float(code) for code, category in enumerate(column.categories)}
             matrix[:, index] = [position.get(value or "", -1.0) for value in categories(table, column.name)]
@@ -163,9 +167,11 @@ def _sample(count: int) -> Any:
 
 
 def _instances(model: ServedModel, table: Any, sample: Any) -> list[dict[str, object]]:
-    part = table.take(sample)
+    part, number = table.take(sample), number_type(model.signature)
     columns = {
-        column.name: categories(part, column.name) if column.type == "category" else numbers(part, column.name).tolist()
+        column.name: categories(part, column.name)
+        if column.type == "category"
+        else numbers(part, column.name, number).tolist()
         for column in model.signature.inputs
     }
     return [{name: values[index] for name, values in columns.items()} for index in range(len(sample))]

@@ -35,7 +35,7 @@ from mlops_runtime.monitor.monitors.rows import Rows, Texts
 from mlops_runtime.registry.model_package import MODEL_SHA256
 from mlops_runtime.serving.model_source import ModelEnvironment, archived_model
 from mlops_runtime.serving.request_payload import CSV, JSON, PayloadError, Reader
-from mlops_runtime.serving.served_model import ModelError, ServedModel
+from mlops_runtime.serving.served_model import CategoryCodes, ModelError, ServedModel
 
 _MINIMUM_NDCG = 0.9
 _ROWS = 500  # that are explained, evenly through the window
@@ -148,8 +148,9 @@ def _attributions(
         chosen = [rows[int(place)] for place in np.linspace(0, len(rows) - 1, min(_ROWS, len(rows)))]
         # captures of CSV hold texts, of JSON what the caller sent
         seen = [reader.rows([row], CSV if all(isinstance(value, str) for value in row) else JSON) for row in chosen]
-        compared = reader.rows(background, JSON)
-        values = mean_absolute_shap(model.predict, compared, np.concatenate(seen), names, seed=_SEED)
+        codes = CategoryCodes(model.signature)
+        compared, explained = codes.of(reader.rows(background, JSON)), codes.of(np.concatenate(seen))
+        values = mean_absolute_shap(model.predict, compared, explained, names, seed=_SEED)
     baseline = _read("explainability", analysis).attributions
     if baseline is None:
         raise JobError("baseline_constraints must be the analysis.json of a baseline with global_shap_values")

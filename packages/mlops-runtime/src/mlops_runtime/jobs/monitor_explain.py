@@ -23,7 +23,7 @@ from mlops_runtime.monitor.monitors.attribution_ranking import AttributionError,
 from mlops_runtime.monitor.monitors.attributions import attributions
 from mlops_runtime.serving.model_source import ModelEnvironment, archived_model
 from mlops_runtime.serving.request_payload import CSV, JSON, PayloadError, Reader
-from mlops_runtime.serving.served_model import ModelError, ServedModel
+from mlops_runtime.serving.served_model import CategoryCodes, ModelError, ServedModel
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -119,7 +119,11 @@ def sample(
                 seen.add((key, line))
                 found.append(row)
                 break
-    return np.concatenate(found) if found else np.empty((0, len(names)), dtype=np.float32)
+    return (
+        CategoryCodes(model.signature).of(np.concatenate(found))
+        if found
+        else np.empty((0, len(names)), dtype=np.float32)
+    )
 
 
 def _seed(baseline: Baseline, sizes: Mapping[str, int]) -> int:

@@ -30,6 +30,7 @@ _ANSWER = struct.Struct("<qq")
 # what libraries call columns that had no name when they trained
 _UNNAMED = re.compile(r"(Column_|f)?\d+")
 _MOST_NESTED = 12
+_MATRIX_TOO = ("xgboost", "lightgbm")
 # these load a file of their library, which the parent process has recognised
 _MLFLOW_LIBRARIES = ("mlflow.catboost", "mlflow.lightgbm", "mlflow.sklearn", "mlflow.xgboost")
 
@@ -373,6 +374,8 @@ def main() -> None:
         "kind": signature.get("kind"),
         "classes": signature.get("classes"),
     }
+    if manifest["flavor"] in _MATRIX_TOO and not any(column["type"] == "category" for column in columns):
+        manifest["takes"] = "matrix"  # who calls sends the codes of categories by themselves
     try:
         predict = load(folder, manifest)
         frame = framed(columns) if manifest["takes"] == "frame" else lambda rows, _: rows

@@ -102,6 +102,48 @@ def number_type(signature: ModelSignature) -> type[np.floating[Any]]:
     return np.float64 if signature.passes == "values" else np.float32
 
 
+class CategoryCodes:
+    """The codes of one signature's categories, for rows that have their texts.
+
+    Args:
+        signature: The model's columns.
+
+    Example:
+        >>> store = SignatureColumn(name="store", type="category", categories=("east",))
+        >>> codes = CategoryCodes(ModelSignature(inputs=(store,), output="units", passes="values"))
+        >>> codes.of(np.array([["east"], ["west"], [None]], dtype=object)).tolist()
+        [[0.0], [-1.0], [-1.0]]
+    """
+
+    def __init__(self, signature: ModelSignature) -> None:
+        self._type = number_type(signature)
+        self._levels = [
+            (index, {level: code for code, level in enumerate(column.categories)})
+            for index, column in enumerate(signature.inputs)
+            if column.type == "category"
+        ]
+
+    def of(self, rows: Matrix) -> Matrix:
+        """Return rows as numbers; a category that the signature does not list is -1, as a missing one."""
+        if rows.dtype != object:
+            return rows
+        coded = rows.copy()
+        for index, codes in self._levels:
+            coded[:, index] = [codes.get(value, -1) for value in rows[:, index].tolist()]
+        return coded.astype(self._type)
+
+    def texts(self, rows: Matrix) -> list[tuple[int, int, str]]:
+        """Return row, column and text of each category that has no code."""
+        if rows.dtype != object:
+            return []
+        return [
+            (row, index, value)
+            for index, codes in self._levels
+            for row, value in enumerate(rows[:, index].tolist())
+            if value is not None and value not in codes
+        ]
+
+
 def column_problems(signature: ModelSignature) -> list[str]:
     """Return what is wrong with what a signature says of the model's columns.
 

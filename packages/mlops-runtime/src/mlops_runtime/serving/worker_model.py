@@ -22,6 +22,7 @@ from mlops_runtime.contracts.model import ModelSignature
 from mlops_runtime.serving.model_folder import checked_manifest
 from mlops_runtime.serving.served_model import (
     SIGNATURE_FILE,
+    CategoryCodes,
     Matrix,
     ModelError,
     SlowModelError,
@@ -41,44 +42,6 @@ _HEAD = _ANSWER = struct.Struct("<qq")
 
 
 Gone = Callable[[], None]
-
-
-class Wired:
-    """Makes the bytes of a request to a model's process: a matrix with codes of categories, and texts that have no code.
-
-    Args:
-        signature: The model's columns.
-
-    Example:
-        >>> from mlops_runtime.contracts.model import SignatureColumn
-        >>> store = SignatureColumn(name="store", type="category", categories=("east",))
-        >>> wired = Wired(ModelSignature(inputs=(store,), output="units", passes="values"))
-        >>> wired(np.array([["east"], ["west"], [None]], dtype=object))[40:]
-        b'[[1,0,"west"]]'
-    """
-
-    def __init__(self, signature: ModelSignature) -> None:
-        self._type = np.dtype(number_type(signature)).newbyteorder("<")
-        self._categories = [
-            (index, {level: code for code, level in enumerate(column.categories)})
-            for index, column in enumerate(signature.inputs)
-            if column.type == "category"
-        ]
-
-    def __call__(self, rows: Matrix) -> bytes:
-        """Return the request of rows; of categories as numbers these are the codes."""
-        texts: list[tuple[int, int, str]] = []
-        if rows.dtype == object:
-            rows = rows.copy()
-            for index, codes in self._categories:
-                values = rows[:, index].tolist()
-                rows[:, index] = [codes.get(value, -1) for value in values]
-                texts += [
-                    (row, index, value) for row, value in enumerate(values) if type(value) is str and value not in codes
-                ]
-        body = np.ascontiguousarray(rows, self._type).tobytes()
-        more = orjson.dumps(texts) if texts else b""
-        return _HEAD.pack(len(body), len(more)) + body + more
 
 
 class WorkerGoneError(ModelError):
@@ -148,7 +111,8 @@ class WorkerModel:
             raise ModelError(
                 f"the model's environment has no {python}; serve it by an image built from its requirements.lock"
             )
-        self._gone, self._lock, self._wired = gone, threading.Lock(), Wired(self.signature)
+        self._gone, self._lock, self._codes = gone, threading.Lock(), CategoryCodes(self.signature)
+        self._number = np.dtype(number_type(self.signature)).newbyteorder("<")
         self._wire, theirs = socket.socketpair()
         command = [str(python), "-I", str(_PROGRAM), str(theirs.fileno()), str(folder)]
         try:
@@ -181,7 +145,10 @@ class WorkerModel:
             SlowModelError: If it has not answered in time; its process is killed.
             WorkerGoneError: If its process has ended.
         """
-        request = self._wired(rows)
+        body = np.ascontiguousarray(self._codes.of(rows), self._number).tobytes()
+        texts = self._codes.texts(rows)
+        more = orjson.dumps(texts) if texts else b""
+        request = _HEAD.pack(len(body), len(more)) + body + more
         with self._lock:
             try:
                 self._wire.sendall(request)

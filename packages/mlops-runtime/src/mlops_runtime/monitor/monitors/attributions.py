@@ -87,7 +87,7 @@ def mean_absolute_shap(
     state = np.random.get_state()  # the explainer seeds numpy's global generator; others' draws must not depend on it
     try:
         explainer = shap.explainers.Permutation(
-            lambda matrix: predict(matrix.astype(np.float32)),
+            predict,
             shap.maskers.Independent(background.astype(np.float64), max_samples=len(background)),
             seed=seed,
         )
