@@ -6,7 +6,7 @@ MLflow itself, and refuses what does not agree with the manifest.
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,9 +20,7 @@ _LIBRARIES = ("mlflow.catboost", "mlflow.lightgbm", "mlflow.sklearn", "mlflow.xg
 _CODE = "mlflow.pyfunc.model"
 _LOADER = re.compile(r"^ {4}loader_module: ([\w.]+)$", re.MULTILINE)
 _SCRIPT = re.compile(r"^ {4}python_model: [\w./-]+\.py$", re.MULTILINE)
-_INPUTS = re.compile(r"^signature:\n(?: {2}.*\n)*? {2}inputs: '((?:[^']|'')*)'$", re.MULTILINE)
-_PARAMS = re.compile(r"^signature:\n(?: {2}.*\n)*? {2}params: (?!null$)", re.MULTILINE)
-_FOLD = re.compile(r"\n\s+")
+_INPUTS, _QUOTED = "  inputs: '", "''"
 _KINDS: Mapping[str, Literal["integer", "boolean"] | None] = {
     "double": None,
     "float": None,
@@ -72,18 +70,18 @@ def signature_of(
         >>> signature_of(Path("churn"), output="churned").passes  # doctest: +SKIP
         'values'
     """
-    text = (folder / MLMODEL_FILE).read_text("utf-8", "replace")
-    found = _INPUTS.search(text)
-    if found is None:
+    lines = list(_signature_lines((folder / MLMODEL_FILE).read_text("utf-8", "replace")))
+    inputs = _quoted(lines)
+    if inputs is None:
         raise ModelError(
             f"{MLMODEL_FILE} has no signature; save the model with one (infer_signature), or write signature.json"
         )
-    if _PARAMS.search(text):
+    if any(line.startswith("  params: ") and line != "  params: null" for line in lines):
         raise ModelError(
             f"{MLMODEL_FILE} has a signature with params; a request has columns alone: save the model without them"
         )
     try:
-        columns = json.loads(_FOLD.sub(" ", found[1]).replace("''", "'"))
+        columns = json.loads(inputs)
     except ValueError as error:
         raise ModelError(
             f"{MLMODEL_FILE} has a signature that cannot be read: {error}; write signature.json"
@@ -94,6 +92,29 @@ def signature_of(
     return ModelSignature(
         inputs=tuple(_column(column, categories or {}) for column in columns), output=output, kind=kind, passes="values"
     )
+
+
+def _signature_lines(text: str) -> Iterator[str]:
+    """Return the lines of the block ``signature``."""
+    lines = iter(text.splitlines())
+    for line in lines:
+        if line == "signature:":
+            break
+    for line in lines:
+        if line and not line.startswith(" "):
+            break
+        yield line
+
+
+def _quoted(lines: Sequence[str]) -> str | None:
+    """Return the text of the inputs, which YAML has in single quotes and folded."""
+    starts = [index for index, line in enumerate(lines) if line.startswith(_INPUTS)]
+    if not starts:
+        return None
+    first, *more = lines[starts[0] :]
+    text = " ".join([first.removeprefix(_INPUTS), *(line.strip() for line in more)])
+    parts = text.replace(_QUOTED, "\0").partition("'")
+    return parts[0].replace("\0", "'") if parts[1] else None
 
 
 def _problem(column: Mapping[str, Any]) -> str | None:

@@ -6,7 +6,6 @@ Nothing is loaded here. A flavor is recognised by the bytes of a file, not by wh
 import ast
 import hashlib
 import os
-import re
 import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -27,7 +26,7 @@ _WEIGHTS = (".pt", ".pth", ".safetensors")
 _BESIDE = (SIGNATURE_FILE, MANIFEST_FILE, "requirements.lock", "requirements.txt", "requirements.in", TRUSTED_FILE)
 _HEAD_BYTES = 4 * 1024**2
 _XGBOOST_CATEGORY = (b'"c"', b"L\0\0\0\0\0\0\0\1c")  # a feature's type, in JSON and in UBJSON
-_LIGHTGBM_CATEGORIES = re.compile(rb"\npandas_categorical:\[\[")
+_LIGHTGBM_CATEGORIES = b"\npandas_categorical:[["
 # functions of a module that loads and predicts by itself; the second is SageMaker's
 _HANDLERS: Mapping[str, tuple[str, ...]] = {"model.py": ("load", "predict"), "inference.py": ("model_fn", "predict_fn")}
 _READS_REQUESTS = ("input_fn", "output_fn", "transform_fn")
@@ -184,7 +183,7 @@ def _of_file(path: Path) -> Recognised | None:
         takes: Takes = "frame" if any(each in types for each in _XGBOOST_CATEGORY) else "matrix"
         return Recognised(flavor="xgboost", entry=path.name, takes=takes, trust="data")
     if head.startswith(b"tree\n"):
-        takes = "frame" if _LIGHTGBM_CATEGORIES.search(_tail(path)) else "matrix"
+        takes = "frame" if _LIGHTGBM_CATEGORIES in _tail(path) else "matrix"
         return Recognised(flavor="lightgbm", entry=path.name, takes=takes, trust="data")
     if head.startswith(b"CBM1"):
         return Recognised(flavor="catboost", entry=path.name, takes="frame", trust="data")

@@ -375,7 +375,7 @@ def main() -> None:
         "classes": signature.get("classes"),
     }
     if manifest["flavor"] in _MATRIX_TOO and not any(column["type"] == "category" for column in columns):
-        manifest["takes"] = "matrix"  # who calls sends the codes of categories by themselves
+        manifest["takes"] = "matrix"  # requests have the codes of categories
     try:
         predict = load(folder, manifest)
         frame = framed(columns) if manifest["takes"] == "frame" else lambda rows, _: rows

@@ -174,7 +174,7 @@ def _column_problems(column: SignatureColumn, signature: ModelSignature) -> Iter
         yield f"category {name} declares no categories"
     wrong = [text for text in column.categories if column.kind == "integer" and not is_integer(text)]
     if wrong:
-        yield f'{name} of kind "integer" has categories that are no integers: {", ".join(wrong[:_SHOWN])}'
+        yield f'{name} of kind "integer" must have integers as categories, got {", ".join(wrong[:_SHOWN])}'
 
 
 def is_integer(text: str) -> bool:
