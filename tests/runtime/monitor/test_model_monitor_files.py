@@ -255,3 +255,25 @@ def test_nothing_labelled_is_no_file() -> None:
     """An empty file would say that there were metrics."""
     rows = Rows.of(np.empty(0), np.empty(0))
     assert quality_statistics(rows, CLASSES, evaluated_at=NOW) is None
+
+
+def test_the_metrics_of_classes_are_scikit_learns() -> None:
+    """Confusion by name, and metrics weighted by the rows of each class; several outputs have no such file."""
+    random = np.random.default_rng(3)
+    label = np.concatenate([np.arange(3), random.integers(0, 3, 300)])
+    rows = Rows.of(random.dirichlet(np.ones(3), 303), label.astype(float))
+    predicted, names = rows.prediction.argmax(axis=1), ("a", "b", "c")
+    baseline = Baseline(features=(), rows=1, training_set_id="t", created="", target="classes", classes=names)
+    found = quality_statistics(rows, baseline, evaluated_at=NOW)
+    assert found is not None
+    metrics = found["multiclass_classification_metrics"]
+    assert metrics["accuracy"]["value"] == pytest.approx(reference.accuracy_score(label, predicted))
+    for name, beta in (("precision", None), ("recall", None), ("f1", 1.0), ("f0_5", 0.5), ("f2", 2.0)):
+        scores = reference.precision_recall_fscore_support(label, predicted, average="weighted", beta=beta or 1.0)
+        expected = scores[("precision", "recall").index(name)] if beta is None else scores[2]
+        assert metrics[f"weighted_{name}"]["value"] == pytest.approx(expected)
+    table = reference.confusion_matrix(label, predicted).tolist()
+    assert [[metrics["confusion_matrix"][a][b] for b in names] for a in names] == table
+    outputs = Baseline(features=(), rows=1, training_set_id="t", created="", target="outputs", outputs=("w", "x", "y"))
+    several = Rows.of(rows.prediction, rows.prediction)
+    assert quality_statistics(several, outputs, evaluated_at=NOW) is None

@@ -12,6 +12,7 @@ from mlops_runtime.rollout.golden_answers import (
     Reply,
     deviation_problem,
     deviations,
+    is_whole,
     judge,
     read_answer,
     reason_of,
@@ -84,3 +85,44 @@ def test_what_is_judged_right_keeps_to_all_bounds(numbers: list[float], low: flo
     request = GoldenRequest(name="n", body="x", rows=3, minimum=low, maximum=high)
     right = len(numbers) == 3 and all(math.isfinite(n) and low <= n <= high for n in numbers)
     assert (judge(request, Reply(numbers=tuple(numbers))) == []) == right
+
+
+LISTS = GoldenRequest(name="wines", body='{"instances": [[1], [2]]}', rows=2, columns=3, minimum=0, maximum=1)
+
+
+def test_a_list_a_row_is_read_from_json_and_csv() -> None:
+    """Its numbers one after another; a row with others is no answer."""
+    assert read_answer(b'{"predictions": [[0.5, 0.5], [1, 0]]}', "application/json", 2).numbers == (0.5, 0.5, 1.0, 0.0)
+    assert read_answer(b"0.5,0.5\n1,0\n", "text/csv", 2).numbers == (0.5, 0.5, 1.0, 0.0)
+    for body in (b'{"predictions": [[0.5, 0.5], [1]]}', b'{"predictions": [0.5, 0.5]}'):
+        assert "a list of 2 numbers for each row is allowed" in str(read_answer(body, "application/json", 2).problem)
+    assert read_answer(b'{"predictions": [[0.5, 0.5]]}', "application/json").problem is not None
+
+
+def test_bounds_and_rows_of_lists_are_judged_by_row() -> None:
+    """A probability above 1, a number too few, and a row that differs alone: each with its row."""
+    numbers = (0.2, 0.3, 0.5, 0.1, 0.8, 0.1)
+    assert judge(LISTS, Reply(numbers=numbers), {1: Reply(numbers=(0.1, 0.8, 0.1))}) == []
+    assert is_whole(LISTS, Reply(numbers=numbers))
+    assert judge(LISTS, Reply(numbers=(*numbers[:5], 1.5))) == [
+        "1 of 6 numbers above the maximum 1, first in row 1: got 1.5"
+    ]
+    assert judge(LISTS, Reply(numbers=numbers[:5])) == ["got 5 numbers for 2 rows"]
+    found = judge(LISTS, Reply(numbers=numbers), {1: Reply(numbers=(0.1, 0.1, 0.8))})
+    assert found[0].startswith(
+        "1 of 1 rows differ alone, first row 1: got [0.1, 0.1, 0.8] alone and [0.1, 0.8, 0.1] among 2"
+    )
+    again = (*numbers[:3], 0.8, 0.1, 0.1)
+    assert repeated(numbers, again, 2, columns=3) == [
+        "1 of 2 rows got another answer in round 2, first row 1: got 0.8 after 0.1"
+    ]
+
+
+def test_each_output_has_its_own_bounds() -> None:
+    """A waist of 80 is as wrong as a weight of 30."""
+    request = GoldenRequest(name="men", body="[]", rows=2, columns=2, minimums=(50, 20), maximums=(120, 60))
+    assert judge(request, Reply(numbers=(80, 35, 90, 40))) == []
+    assert judge(request, Reply(numbers=(80, 35, 30, 80))) == [
+        "1 of 2 numbers of column 0 below the minimum 50, first in row 1: got 30",
+        "1 of 2 numbers of column 1 above the maximum 60, first in row 1: got 80",
+    ]

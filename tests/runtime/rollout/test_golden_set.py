@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.runtime import kinds
 
-from mlops_runtime.contracts import to_dict
+from mlops_runtime.contracts import canonical_json, to_dict
 from mlops_runtime.contracts.model import ModelSignature, SignatureColumn
 from mlops_runtime.contracts.serving import GoldenRequest
 from mlops_runtime.rollout.golden_set import (
@@ -125,7 +126,8 @@ def test_every_problem_of_every_line_at_once():
     )
     assert problems(content + b"not json\n") == (
         "line 1: not a valid GoldenRequest: $.body is missing; $.rows must be an integer, got 'two'",
-        "line 2: unknown field 'minumum'; allowed are name, body, rows, content_type, minimum, maximum",
+        "line 2: unknown field 'minumum'; allowed are name, body, rows, content_type, minimum, maximum, columns, minimums, "
+        "maximums",
         "line 3: name must be 1 to 64 printable characters, got ''",
         "line 3: minimum must not exceed maximum, got 5.0 > 1.0",
         "line 3: content_type must name a type such as application/json, got 'json'",
@@ -216,3 +218,30 @@ def test_whatever_the_bytes_they_are_read_or_refused(content: bytes):
         assert read_set(content)
     except GoldenSetError as error:
         assert error.problems
+
+
+def test_requests_of_a_list_a_row_know_its_columns_and_bounds() -> None:
+    """A probability of each class lies from 0 to 1; each output has bounds of its own."""
+    rows = kinds.wine().slice(0, 20).to_pylist()
+    found = boundary_requests(rows, kinds.signature("classes"))
+    assert {(each.columns, each.minimum, each.maximum) for each in found} == {(3, 0.0, 1.0)}
+    men = kinds.men().slice(0, 20).to_pylist()
+    found = boundary_requests(men, kinds.signature("numbers"), minimums=(50, 20), maximums=(150, 60))
+    assert {(each.columns, each.minimums, each.maximum) for each in found} == {(2, (50, 20), None)}
+    assert list(read_set(b"\n".join(map(canonical_json, found)))) == found
+
+
+@pytest.mark.parametrize(
+    ("fields", "problem"),
+    [
+        ({"columns": 0}, "columns must be 1 or more, got 0; leave it out"),
+        ({"columns": 2, "minimums": [1.0]}, "minimums must have a finite number for each of columns (2), got [1.0]"),
+        ({"maximums": [1.0]}, "maximums must have a finite number for each of columns (None), got [1.0]"),
+    ],
+)
+def test_fails_for_bounds_that_are_not_of_the_columns(fields: dict[str, object], problem: str) -> None:
+    """With what there is."""
+    line = json.dumps({"name": "a", "body": '{"instances": [[1]]}', "rows": 1, **fields}).encode()
+    with pytest.raises(GoldenSetError) as raised:
+        read_set(line)
+    assert problem in str(raised.value)

@@ -80,6 +80,8 @@ def baseline(
                 identifiers=tuple(live.left_out or ()),
                 aside=taken_back(found.rollout.read()),
                 announced=store.announced(),
+                classes=live.classes,
+                outputs=live.outputs,
             )
         except ValueError as error:
             raise UserError(

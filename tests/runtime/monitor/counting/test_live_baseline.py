@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.runtime.monitor.counting.capture_of_kinds import baseline_of, captured
 
 from mlops_runtime.contracts.monitor import Condition
 from mlops_runtime.contracts.rollout import TakenBack
@@ -96,3 +97,21 @@ def test_fails_without_rows(lines: Any) -> None:
         match=r"got none: line is not JSON \(1\), row has 2 values instead of 3 \(1\), synthetic calls \(1\)$",
     ):
         live_baseline(objects, TYPES, created="2017-08-01T00:00:00Z", announced=lambda *_: True)
+
+
+@pytest.mark.parametrize("kind", ["classes", "numbers"])
+def test_classes_and_outputs_are_those_of_the_captures(kind: str) -> None:
+    """The predicted class, or each output: what the holdout's baseline would have of the same rows."""
+    expected, line = baseline_of(kind), captured(kind, "application/json", "application/json")
+    types = dict.fromkeys((feature.name for feature in expected.features), "number")
+    found = live_baseline(
+        [[line]],
+        types,
+        created="2017-08-08T00:00:00Z",
+        cluster="call",
+        classes=expected.classes,
+        outputs=expected.outputs,  # type: ignore[arg-type] # literals
+    )
+    assert [each.name for each in found.predicted] == [each.name for each in expected.predicted]
+    assert [each.counts for each in found.predicted] == [each.counts for each in expected.predicted]
+    assert (found.classes, found.outputs) == (expected.classes, expected.outputs)

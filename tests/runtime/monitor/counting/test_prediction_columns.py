@@ -3,55 +3,15 @@
 import json
 from typing import Any
 
-import numpy as np
 import pytest
-from tests.runtime import kinds
+from tests.runtime.monitor.counting.capture_of_kinds import baseline_of, captured, side_of
 
 from mlops_runtime.contracts.monitor import Baseline, FeatureBaseline
 from mlops_runtime.jobs.monitor_plain import count_lines
-from mlops_runtime.monitor.counting.baseline import Predicted, fit_baseline
 from mlops_runtime.monitor.counting.counts import count, empty, merge
 from mlops_runtime.monitor.counting.prediction_columns import numbers_of, prediction_columns
-from mlops_runtime.serving.http_app import answer
-from mlops_runtime.serving.onnx_model import load
 
 PRICE = FeatureBaseline(name="price", type="number", edges=(2.0,), counts=(5, 5, 0))
-
-
-def baseline_of(kind: str) -> Baseline:
-    """Return the baseline of the wines' cultivars or of the men's measures, as the holdout's predictions are."""
-    if kind == "classes":
-        table, names = kinds.wine(), kinds.wine_inputs()
-        predicted = kinds.classifier().predict(kinds.matrix(table, names))
-        found = Predicted(values=[kinds.CULTIVARS[code] for code in predicted], classes=kinds.CULTIVARS)
-    else:
-        table, names = kinds.men(), kinds.MEN_INPUTS
-        found = Predicted(values=kinds.regressor().predict(kinds.matrix(table, names)), outputs=kinds.MEASURES)
-    columns = {name: np.asarray(table.column(name)) for name in names}
-    types = dict.fromkeys(names, "number")
-    return fit_baseline(columns, types=types, training_set_id="t", created="2017-08-01T00:00:00Z", prediction=found)  # type: ignore[arg-type] # literals
-
-
-def captured(kind: str, content_type: str, accept: str) -> bytes:
-    """Return the capture line of one call with all rows, answered by the server's own code."""
-    model = load(*kinds.files(kind))
-    rows = kinds.matrix(
-        *((kinds.wine(), kinds.wine_inputs()) if kind == "classes" else (kinds.men(), kinds.MEN_INPUTS))
-    )
-    body = json.dumps({"instances": rows.tolist()})
-    if content_type == "text/csv":
-        body = "\n".join(",".join(map(str, row)) for row in rows.tolist())
-    content, given = answer(model, content_type, accept, body.encode())
-    sides = {
-        "endpointInput": _side(content_type, "INPUT", body),
-        "endpointOutput": _side(given, "OUTPUT", content.decode()),
-    }
-    record = {"captureData": sides, "eventMetadata": {"eventId": "e", "inferenceTime": "2017-08-07T10:00:00Z"}}
-    return json.dumps({**record, "eventVersion": "0"}).encode()
-
-
-def _side(kind: str, mode: str, data: str) -> dict[str, Any]:
-    return {"observedContentType": kind, "mode": mode, "data": data, "encoding": "CSV" if "csv" in kind else "JSON"}
 
 
 @pytest.mark.parametrize("kind", ["classes", "numbers"])
@@ -78,8 +38,8 @@ def test_another_shape_counts_as_no_prediction(data: str) -> None:
         features=(PRICE,), rows=1, training_set_id="t", created="", classes=("a", "b", "c"), prediction=prediction
     )
     sides = {
-        "endpointInput": _side("text/csv", "INPUT", "1.5"),
-        "endpointOutput": _side("application/json", "OUTPUT", data),
+        "endpointInput": side_of("text/csv", "INPUT", "1.5"),
+        "endpointOutput": side_of("application/json", "OUTPUT", data),
     }
     line = json.dumps({"captureData": sides, "eventMetadata": {"eventId": "e"}, "eventVersion": "0"})
     counts = count([line], baseline)

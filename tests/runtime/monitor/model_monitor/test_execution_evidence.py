@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -9,8 +10,9 @@ from tests.runtime.monitor.evidence import SPEC, states
 
 from mlops_runtime.contracts.monitor import Baseline, MonitorState
 from mlops_runtime.contracts.rollout import LivePointer
-from mlops_runtime.monitor.model_monitor.execution_evidence import with_executions
+from mlops_runtime.monitor.model_monitor.execution_evidence import add_executions, with_executions
 from mlops_runtime.monitor.model_monitor.executions import MONITORS, ExecutionFiles, MonitorName, read_executions
+from mlops_runtime.monitor.window import Window
 from mlops_runtime.monitor.window_evidence import Evidence, Traffic
 from mlops_runtime.monitor.window_reading import UNCOUNTED
 
@@ -126,3 +128,21 @@ def test_before_a_model_serves_nothing_is_added() -> None:
     assert with_executions(Evidence(), read_executions([]), MONITORS, SPEC) == Evidence()
     flawed = replace(EVIDENCE, baseline=None)
     assert with_executions(flawed, read_executions([]), MONITORS, SPEC) == flawed
+
+
+def test_a_model_of_classes_is_refused_by_name() -> None:
+    """Its jobs read one value a row: nothing is put and nothing asked, and the report says what watches it."""
+    baseline = replace(EVIDENCE.baseline, classes=("a", "b", "c"), target="classes")  # type: ignore[type-var] # there is one
+    asked: Any = None  # any call would fail
+    found = add_executions(
+        replace(EVIDENCE, baseline=baseline),
+        Window.before(datetime(2017, 8, 8, tzinfo=UTC), 24),
+        spec=SPEC,
+        endpoint="demand",
+        monitors=("data_quality", "model_quality"),
+        s3=asked,
+        bucket="artifacts",
+        sagemaker=asked,
+    )
+    told = "Model Monitor reads one value a row, the live model gives 3 (a, b, c); watch it with the functions or a MonitorJob"
+    assert found.problems == {**EVIDENCE.problems, told: 1}

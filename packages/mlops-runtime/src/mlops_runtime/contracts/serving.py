@@ -112,7 +112,11 @@ class GoldenSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GoldenRequest:
-    """One request with bounds that every number of a right answer keeps to."""
+    """One request with bounds that every number of a right answer keeps to.
+
+    ``columns`` is how many numbers a row's answer has, of a model of classes, outputs or a vector; ``minimums`` and ``maximums``
+    are bounds for each of them.
+    """
 
     name: str
     body: str
@@ -120,6 +124,14 @@ class GoldenRequest:
     content_type: str = "application/json"
     minimum: float | None = None
     maximum: float | None = None
+    columns: int | None = None
+    minimums: tuple[float, ...] | None = None
+    maximums: tuple[float, ...] | None = None
+
+    @property
+    def numbers(self) -> int:
+        """How many numbers a right answer has."""
+        return self.rows * (self.columns or 1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,6 +13,7 @@ import numpy as np
 
 from mlops_runtime.contracts import to_dict
 from mlops_runtime.contracts.monitor import Baseline, Counts, FeatureBaseline, FeatureCounts
+from mlops_runtime.monitor.monitors.classes import confusion
 from mlops_runtime.monitor.monitors.classification import Ranking
 from mlops_runtime.monitor.monitors.intervals import Interval
 from mlops_runtime.monitor.monitors.label_measures import Target, intervals
@@ -143,7 +144,7 @@ _CURVE_POINTS = 100
 
 
 def quality_statistics(rows: Rows, baseline: Baseline | None, *, evaluated_at: datetime) -> dict[str, Any] | None:
-    """Return ``statistics.json`` of model quality; None without a labelled row that can be evaluated.
+    """Return ``statistics.json`` of model quality; None without a labelled row that can be evaluated, and for several outputs.
 
     Standard deviations are over bootstrap draws of calls, where Model Monitor takes five samples of 80 %; below 200 rows they are
     the text ``NaN``, as there. A metric that is not defined, and an infinite one, are the text ``NaN`` too. The best constant
@@ -154,11 +155,13 @@ def quality_statistics(rows: Rows, baseline: Baseline | None, *, evaluated_at: d
         baseline: Target and threshold. Default: a regression.
         evaluated_at: When it was measured.
     """
-    if not len(rows):
-        return None
     target = Target.of(baseline)
+    if not len(rows) or target.outputs is not None:
+        return None
     found = intervals(rows, target)
-    if target.kind == "classification":
+    if target.classes is not None:
+        section, metrics = "multiclass_classification_metrics", _classes(rows, target.classes, found)
+    elif target.kind == "classification":
         section, metrics = "binary_classification_metrics", _classification(rows, target.threshold, found)
     else:
         section, metrics = "regression_metrics", _regression(len(rows), found)
@@ -208,6 +211,27 @@ def _classification(rows: Rows, threshold: float, found: Mapping[str, tuple[floa
             name: _metric(size, _f(beta, true_positive, false_positive, false_negative), _deviation(name, found))
             for name, beta in _BETAS.items()
         },
+    }
+
+
+def _classes(rows: Rows, classes: Sequence[str], found: Mapping[str, tuple[float, Interval | None]]) -> dict[str, Any]:
+    """Return the metrics of classes; those of each class are weighted by the rows of its label, as Model Monitor has them."""
+    matrix, size = np.array(confusion(rows, len(classes)), dtype=np.float64), len(rows)
+    hits, labelled, predicted = np.diag(matrix), matrix.sum(axis=1), matrix.sum(axis=0)
+    weights = labelled / size
+    recall = np.divide(hits, labelled, out=np.zeros(len(classes)), where=labelled > 0)
+    precision = np.divide(hits, predicted, out=np.zeros(len(classes)), where=predicted > 0)
+    both = {"recall": recall, "precision": precision}
+    for name, beta in _BETAS.items():
+        whole = beta * beta * precision + recall
+        both[name] = np.divide(
+            (1 + beta * beta) * precision * recall, whole, out=np.zeros(len(classes)), where=whole > 0
+        )
+    table = {a: {b: int(matrix[y, p]) for p, b in enumerate(classes)} for y, a in enumerate(classes)}
+    return {
+        "confusion_matrix": table,
+        "accuracy": _of("accuracy", size, found),
+        **{f"weighted_{name}": _metric(size, float((weights * each).sum()), None) for name, each in both.items()},
     }
 
 

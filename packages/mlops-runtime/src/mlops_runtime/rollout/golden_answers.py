@@ -5,6 +5,7 @@ import math
 import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from mlops_runtime.contracts.serving import GoldenRequest
 from mlops_runtime.rollout.golden_set import CSV, JSON, media_type
@@ -14,6 +15,7 @@ NOISE_MS = 10.0  # what a network or a scheduler adds to a call by chance: who i
 # as the evaluation's: 32-bit sums in another order
 _RELATIVE_TOLERANCE, _ABSOLUTE_TOLERANCE = 1e-4, 1e-6
 _MAXIMUM_SHOWN = 160
+_WANTED = {JSON: '{"predictions": [numbers]}', CSV: "a number at the start of each line"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,8 +28,14 @@ class Reply:
     was_asked_again: bool = False
 
 
-def read_answer(body: bytes, content_type: str) -> Reply:
+def read_answer(body: bytes, content_type: str, columns: int | None = None) -> Reply:
     """Return the predictions of a 2xx answer: ``{"predictions": [...]}``, or the first column of CSV.
+
+    Args:
+        body: The answer.
+        content_type: Its content type.
+        columns: How many numbers a row's answer has: a list each, or as many columns of CSV; they follow one another. Default: one
+            number.
 
     Example:
         >>> read_answer(b'{"predictions": [1.5, 2]}', "application/json").numbers
@@ -39,10 +47,13 @@ def read_answer(body: bytes, content_type: str) -> Reply:
     text = body.decode(errors="replace")
     try:
         if kind == CSV:
-            return Reply(numbers=tuple(float(line.partition(",")[0]) for line in text.splitlines() if line))
-        return Reply(numbers=tuple(map(_number, json.loads(text)["predictions"])))
+            lines = [line.split(",") for line in text.splitlines() if line]
+            values = [line[0] for line in lines] if columns is None else _flat(lines, columns)
+            return Reply(numbers=tuple(map(float, values)))
+        found = json.loads(text)["predictions"]
+        return Reply(numbers=tuple(map(_number, found if columns is None else _flat(found, columns))))
     except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
-        what = '{"predictions": [numbers]}' if kind == JSON else "a number at the start of each line"
+        what = _WANTED[kind] if columns is None else f"a list of {columns} numbers for each row"
         return Reply(problem=f"answered {shown(text)}, {what} is allowed ({type(error).__name__}: {shown(error)})")
 
 
@@ -61,28 +72,33 @@ def judge(request: GoldenRequest, whole: Reply, singles: Mapping[int, Reply] | N
     """
     if whole.problem is not None:
         return [whole.problem]
-    return [*_number_problems(request, whole.numbers), *_single_problems(whole.numbers, singles or {})]
+    return [
+        *_number_problems(request, whole.numbers),
+        *_single_problems(whole.numbers, singles or {}, request.columns or 1),
+    ]
 
 
-def repeated(first: Sequence[float], again: Sequence[float], number: int) -> list[str]:
+def repeated(first: Sequence[float], again: Sequence[float], number: int, *, columns: int = 1) -> list[str]:
     """Return what is wrong with the answers to the same rows in a later round.
 
     Args:
         first: What they got in the first round.
         again: What they got now, in the same order.
         number: The round, from 2 on.
+        columns: How many numbers a row has. Default: one.
 
     Example:
         >>> repeated([1.0, 2.0], [1.0, 3.0], 2)
         ['1 of 2 rows got another answer in round 2, first row 1: got 3.0 after 2.0']
     """
     pairs = zip(first, again, strict=True)
-    apart = [(row, new, old) for row, (old, new) in enumerate(pairs) if not is_near(old, new)]
+    apart = [(place // columns, new, old) for place, (old, new) in enumerate(pairs) if not is_near(old, new)]
     if not apart:
         return []
     row, new, old = apart[0]
+    rows = len({row for row, _, _ in apart})
     return [
-        f"{len(apart)} of {len(first)} rows got another answer in round {number}, first row {row}: got {new} after {old}"
+        f"{rows} of {len(first) // columns} rows got another answer in round {number}, first row {row}: got {new} after {old}"
     ]
 
 
@@ -158,8 +174,8 @@ def reason_of(problems: Mapping[str, Sequence[str]], *, of: int, others: Sequenc
 
 
 def is_whole(request: GoldenRequest, reply: Reply) -> bool:
-    """Return whether a response has one finite number per row."""
-    return len(reply.numbers) == request.rows and all(map(math.isfinite, reply.numbers))
+    """Return whether a response has the finite numbers of every row."""
+    return len(reply.numbers) == request.numbers and all(map(math.isfinite, reply.numbers))
 
 
 def is_near(a: float, b: float) -> bool:
@@ -169,36 +185,67 @@ def is_near(a: float, b: float) -> bool:
 
 
 def _number_problems(request: GoldenRequest, numbers: Sequence[float]) -> Iterator[str]:
-    if len(numbers) != request.rows:
+    if len(numbers) != request.numbers:
         yield f"got {len(numbers)} numbers for {request.rows} rows"
-    low, high = request.minimum, request.maximum
+    columns, low, high = request.columns or 1, request.minimum, request.maximum
     checks: dict[str, Callable[[float], bool]] = {
         "are not finite": lambda number: not math.isfinite(number),
         f"below the minimum {low:g}" if low is not None else "": lambda number: low is not None and number < low,
         f"above the maximum {high:g}" if high is not None else "": lambda number: high is not None and number > high,
     }
     for what, is_wrong in checks.items():
-        wrong = [row for row, number in enumerate(numbers) if is_wrong(number)]
+        wrong = [place for place, number in enumerate(numbers) if is_wrong(number)]
         if wrong:
-            yield f"{len(wrong)} of {len(numbers)} numbers {what}, first in row {wrong[0]}: got {numbers[wrong[0]]}"
+            row = wrong[0] // columns
+            yield f"{len(wrong)} of {len(numbers)} numbers {what}, first in row {row}: got {numbers[wrong[0]]}"
+    for word, bounds in (("below the minimum", request.minimums), ("above the maximum", request.maximums)):
+        for column, bound in enumerate(bounds or ()):
+            found = numbers[column::columns]
+            beyond = [row for row, number in enumerate(found) if (number < bound if word[0] == "b" else number > bound)]
+            if beyond:
+                told = f"{len(beyond)} of {len(found)} numbers of column {column} {word} {bound:g}"
+                yield f"{told}, first in row {beyond[0]}: got {found[beyond[0]]}"
 
 
-def _single_problems(numbers: Sequence[float], singles: Mapping[int, Reply]) -> Iterator[str]:
-    if any(row >= len(numbers) for row in singles):
+def _single_problems(numbers: Sequence[float], singles: Mapping[int, Reply], columns: int) -> Iterator[str]:
+    if any((row + 1) * columns > len(numbers) for row in singles):
         return
     failed = [(row, reply.problem) for row, reply in singles.items() if reply.problem is not None]
     if failed:
         row, problem = failed[0]
         yield f"{len(failed)} of {len(singles)} rows fail alone, first row {row}: {problem}"
-    pairs = [(row, reply.numbers, numbers[row]) for row, reply in singles.items() if reply.problem is None]
-    apart = [pair for pair in pairs if len(pair[1]) != 1 or not is_near(pair[1][0], pair[2])]
+    pairs = [
+        (row, reply.numbers, tuple(numbers[row * columns : (row + 1) * columns]))
+        for row, reply in singles.items()
+        if reply.problem is None
+    ]
+    apart = [(row, alone, among) for row, alone, among in pairs if not _are_near(alone, among)]
     if apart:
         row, alone, among = apart[0]
-        shown_alone = alone[0] if len(alone) == 1 else f"{len(alone)} numbers"
+        shown_alone = _answer(alone) if len(alone) == columns else f"{len(alone)} numbers"
         yield (
-            f"{len(apart)} of {len(singles)} rows differ alone, first row {row}: got {shown_alone} alone and {among} among "
-            f"{len(numbers)}, a relative {_RELATIVE_TOLERANCE:g} is allowed"
+            f"{len(apart)} of {len(singles)} rows differ alone, first row {row}: got {shown_alone} alone and {_answer(among)} "
+            f"among {len(numbers) // columns}, a relative {_RELATIVE_TOLERANCE:g} is allowed"
         )
+
+
+def _are_near(one: Sequence[float], other: Sequence[float]) -> bool:
+    return len(one) == len(other) and all(map(is_near, one, other))
+
+
+def _answer(numbers: Sequence[float]) -> str:
+    return str(numbers[0]) if len(numbers) == 1 else shown(list(numbers))
+
+
+def _flat(rows: object, columns: int) -> list[Any]:
+    """Return the values of rows one after another.
+
+    Raises:
+        TypeError: If a row has others.
+    """
+    if not isinstance(rows, list) or any(not isinstance(row, list) or len(row) != columns for row in rows):
+        raise TypeError(f"a row does not have {columns} numbers")
+    return [value for row in rows for value in row]
 
 
 def _number(value: object) -> float:

@@ -126,12 +126,13 @@ class Rehearsal:
         bodies = single_bodies(request)
         by = number - 1 if bodies else 0
         whole = self._whole(turned(request, by), times)
-        numbers = _turned_back(whole.numbers, by)
+        columns = request.columns or 1
+        numbers = _turned_back(whole.numbers, by * columns)
         rows = () if whole.problem is not None else _alone(len(bodies), number)
         singles = {row: self._call(self.endpoint, replace(request, body=bodies[row], rows=1)) for row in rows}
         times.alone += [single.milliseconds for single in singles.values() if single.milliseconds is not None]
         found = judge(request, replace(whole, numbers=numbers), singles)
-        found = found or repeated(self._first.setdefault(request.name, numbers), numbers, number)
+        found = found or repeated(self._first.setdefault(request.name, numbers), numbers, number, columns=columns)
         if found:
             self._problems[request.name] = found
 
@@ -324,7 +325,7 @@ class GoldenCaller:
             raise GoldenCallError(f"endpoint {endpoint!r} could not be asked: {error}") from error
         took = 1000 * (self._timer() - started)
         was_asked_again = answer["ResponseMetadata"].get("RetryAttempts", 0) > 0
-        reply = read_answer(body, answer.get("ContentType", ""))
+        reply = read_answer(body, answer.get("ContentType", ""), request.columns)
         return replace(reply, milliseconds=None if was_asked_again else took, was_asked_again=was_asked_again)
 
 

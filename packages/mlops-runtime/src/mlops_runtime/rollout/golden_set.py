@@ -26,7 +26,13 @@ _FIELDS = tuple(field.name for field in dataclasses.fields(GoldenRequest))
 
 
 def boundary_requests(
-    rows: Sequence[Row], signature: ModelSignature, *, minimum: float | None = None, maximum: float | None = None
+    rows: Sequence[Row],
+    signature: ModelSignature,
+    *,
+    minimum: float | None = None,
+    maximum: float | None = None,
+    minimums: Sequence[float] | None = None,
+    maximums: Sequence[float] | None = None,
 ) -> list[GoldenRequest]:
     """Return requests of the rows at the bounds, the same from the same rows.
 
@@ -36,8 +42,10 @@ def boundary_requests(
     Args:
         rows: The training set, or a part of it that knows its bounds: what is sent for each row, by column.
         signature: The columns, their types and which of them may be null.
-        minimum: What every answer must reach. Default: anything.
-        maximum: What no answer may exceed. Default: anything.
+        minimum: What every answer must reach. Default: 0 for a probability of each class, else anything.
+        maximum: What no answer may exceed. Default: 1 for a probability of each class, else anything.
+        minimums: The same for each output of a model of several numbers. Default: anything.
+        maximums: The same for each output of a model of several numbers. Default: anything.
 
     Raises:
         ValueError: If there are no rows, or they lack columns.
@@ -64,6 +72,8 @@ def boundary_requests(
         ],
         "nulls": list(_nulls(_typical(sent, numbers), signature)),
     }
+    if signature.kind == "classes":
+        minimum, maximum = 0.0 if minimum is None else minimum, 1.0 if maximum is None else maximum
     return [
         GoldenRequest(
             name=name,
@@ -71,6 +81,9 @@ def boundary_requests(
             rows=len(chosen),
             minimum=minimum,
             maximum=maximum,
+            columns=signature.columns,
+            minimums=None if minimums is None else tuple(minimums),
+            maximums=None if maximums is None else tuple(maximums),
         )
         for name, found in groups.items()
         if (chosen := _without_doubles(found))
@@ -244,7 +257,18 @@ def _problems(request: GoldenRequest) -> list[str]:
         and request.content_type.isascii()
         and request.content_type.isprintable(),
     }
-    return [problem for problem, holds in checks.items() if not holds] + _row_problems(request)
+    found = [problem for problem, holds in checks.items() if not holds]
+    return [*found, *_column_problems(request), *_row_problems(request)]
+
+
+def _column_problems(request: GoldenRequest) -> Iterator[str]:
+    columns = request.columns
+    if columns is not None and columns < 1:
+        yield f"columns must be 1 or more, got {columns}; leave it out where an answer is one number a row"
+    for name in ("minimums", "maximums"):
+        bounds = getattr(request, name)
+        if bounds is not None and (len(bounds) != columns or not all(map(math.isfinite, bounds))):
+            yield f"{name} must have a finite number for each of columns ({columns}), got {list(bounds)}"
 
 
 def _row_problems(request: GoldenRequest) -> list[str]:

@@ -10,9 +10,10 @@ import numpy.typing as npt
 from mlops_runtime.contracts.monitor import Baseline, Condition
 from mlops_runtime.contracts.rollout import TakenBack, is_among
 from mlops_runtime.monitor.counting.announced import IsAnnounced, nobody
-from mlops_runtime.monitor.counting.baseline import BaselineError, Type, fit_baseline
+from mlops_runtime.monitor.counting.baseline import BaselineError, Predicted, Type, fit_baseline
 from mlops_runtime.monitor.counting.baseline_cells import Coded, Column, LevelCodes, to_numbers
 from mlops_runtime.monitor.counting.capture_lines import Call, LineReader
+from mlops_runtime.monitor.counting.prediction_columns import numbers_of
 from mlops_runtime.monitor.counting.problems import sentence
 
 _CHUNK_ROWS = 8192
@@ -32,6 +33,8 @@ def live_baseline(
     identifiers: Sequence[str] = (),
     aside: Sequence[TakenBack] = (),
     announced: IsAnnounced = nobody,
+    classes: tuple[str, ...] | None = None,
+    outputs: tuple[str, ...] | None = None,
 ) -> Baseline:
     """Return the baseline of past weeks' calls, for a model whose live data never looked like its training set.
 
@@ -49,6 +52,8 @@ def live_baseline(
         identifiers: Columns that are unique identifiers; others are recognised. Default: none is declared.
         aside: Times of rollouts that were rolled back: calls of that time are left out. Default: never.
         announced: Which calls the platform announced as its own. Default: none.
+        classes: The model's classes. Default: predictions are numbers.
+        outputs: The outputs of a model of several numbers. Default: one number a row.
 
     Raises:
         BaselineError: If no row can be read, with what went wrong and how often.
@@ -60,7 +65,8 @@ def live_baseline(
         Traceback (most recent call last):
         mlops_runtime.monitor.counting.feature_baseline.BaselineError: captures must hold rows of the live model, got none
     """
-    reader, rows = LineReader(tuple(types), since, announced), _Columns(types)
+    width = None if classes is None and outputs is None else len(classes or outputs or ())
+    reader, rows = LineReader(tuple(types), since, announced, columns=width), _Columns(types, width)
     for lines in captures:
         for call in reader.read(lines):
             if not is_among(call.time, call.time, aside):
@@ -72,25 +78,40 @@ def live_baseline(
         told = ", ".join(f"{name} ({times})" for name, times in left_out.items() if times)
         raise BaselineError(f"captures must hold rows of the live model, got none{f': {told}' if told else ''}")
     clusters = calls if cluster == "call" else times.astype(_UNITS[cluster])
+    clusters_of = np.unique(clusters, return_inverse=True)[1].astype(np.int64)
+    predicted = None
+    if not np.isnan(predictions).all():
+        values = predictions if classes is None else _classes(predictions, classes)
+        predicted = Predicted(
+            values=values, clusters=clusters_of, columns=columns, times=times, classes=classes, outputs=outputs
+        )
     return fit_baseline(
         columns,
         types=types,
         training_set_id=training_set_id,
         created=created,
-        clusters=np.unique(clusters, return_inverse=True)[1].astype(np.int64),
+        clusters=clusters_of,
         times=times,
         conditions=conditions,
         pairs=pairs,
         identifiers=identifiers,
-        prediction=None if np.isnan(predictions).all() else predictions,
+        prediction=predicted,
         source="live",
     )
+
+
+def _classes(predictions: npt.NDArray[np.float32], classes: Sequence[str]) -> list[str | None]:
+    """Return the predicted class of each row, None where there is no prediction."""
+    missing = np.isnan(predictions[:, 0]).tolist()
+    places = np.nan_to_num(predictions).argmax(axis=1).tolist()
+    return [None if is_missing else classes[place] for place, is_missing in zip(places, missing, strict=True)]
 
 
 class _Columns:
     """Rows of calls as columns."""
 
-    def __init__(self, types: Mapping[str, Type]) -> None:
+    def __init__(self, types: Mapping[str, Type], width: int | None) -> None:
+        self._width = width
         self._numbers: dict[str, list[npt.NDArray[np.float32]]] = {
             n: [] for n, kind in types.items() if kind == "number"
         }
@@ -136,7 +157,20 @@ class _Columns:
             else:
                 columns[name] = Coded(_joined(self._codes[name], np.int32).astype(np.int64), self._levels[name].levels)
         times = _joined(self._times, "datetime64[s]")
-        return columns, _joined(self._predicted, np.float32), _joined(self._calls, np.int32), times
+        return columns, self._all_predicted(), _joined(self._calls, np.int32), times
+
+    def _all_predicted(self) -> npt.NDArray[np.float32]:
+        found = _joined(self._predicted, np.float32)
+        return found if self._width is None else found.reshape(-1, self._width)
+
+    def _values(self) -> npt.NDArray[np.float32]:
+        """Return the predictions of the rows that wait, in a line each where they are lists."""
+        if self._width is None:
+            return _finite(self._predictions)
+        missing = [float("nan")] * self._width
+        lists = [numbers_of(value, self._width) or missing for value in self._predictions]
+        with np.errstate(over="ignore"):
+            return np.array(lists, dtype=np.float32).reshape(-1, self._width)
 
     def _flush(self) -> None:
         if not self._rows:
@@ -147,7 +181,7 @@ class _Columns:
             else:
                 codes = self._levels[name].of(values)
                 self._codes[name].append(np.maximum(codes, -1).astype(np.int32))
-        self._predicted.append(_finite(self._predictions))
+        self._predicted.append(self._values())
         self._calls.append(np.array(self._call_of, dtype=np.int32))
         self._times.append(np.array(self._time_of, dtype="datetime64[s]"))
         self._clear()

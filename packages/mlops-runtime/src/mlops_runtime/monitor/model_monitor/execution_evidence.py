@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_sagemaker import SageMakerClient
 
+_SHOWN = 5
+
 
 def add_executions(
     evidence: Evidence,
@@ -39,6 +41,9 @@ def add_executions(
     sagemaker: "SageMakerClient",
 ) -> Evidence:
     """Return the evidence with what the window's executions say, and put the live model's baselines for those to come."""
+    problem = None if evidence.baseline is None else _unreadable(evidence.baseline)
+    if problem is not None:
+        return replace(evidence, problems={**evidence.problems, problem: 1}, counts=None)
     if evidence.baseline is not None:
         put_baselines(s3, bucket=bucket, endpoint=endpoint, baseline=evidence.baseline, spec=spec, monitors=monitors)
     reports = ModelMonitorReports(s3, bucket=bucket, endpoint=endpoint, monitors=monitors)
@@ -47,6 +52,16 @@ def add_executions(
     told = {f"{name}: {reason}": 1 for name, reason in silent.items() if reason is not None}
     known = with_executions(evidence, found, monitors, spec)
     return replace(known, problems={**known.problems, **told})
+
+
+def _unreadable(baseline: Baseline) -> str | None:
+    """Return why Model Monitor cannot read the model's predictions: its jobs take one value a row."""
+    if baseline.columns is None:
+        return None
+    return (
+        f"Model Monitor reads one value a row, the live model gives {baseline.columns} "
+        f"({', '.join((baseline.classes or baseline.outputs or ())[:_SHOWN])}); watch it with the functions or a MonitorJob"
+    )
 
 
 def _why(sagemaker: "SageMakerClient", endpoint: str, monitor: MonitorName) -> str | None:
