@@ -83,7 +83,11 @@ def signature_problems(plan: SignaturePlan | None, source: TrainingSetSource) ->
     length = len(canonical_json(plan))
     wrong = [] if plan.inputs is None else _unknown(plan.inputs, source)
     return [
-        f"training.inputs must not name the label {plan.label!r}" if plan.label in (plan.inputs or ()) else None,
+        *(
+            f"training.inputs must not name the label {name!r}"
+            for name in dict.fromkeys((plan.label, *(plan.labels or ())))
+            if name in (plan.inputs or ())
+        ),
         f"training.inputs must be columns of the training set ({', '.join(map(repr, _columns(source)))}), got "
         f"{', '.join(map(repr, wrong))}"
         if wrong

@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 import aws_cdk as cdk
 from aws_cdk import aws_kms as kms
@@ -14,6 +15,7 @@ from mlops_constructs._errors import ValidationError
 from mlops_constructs._validation import check_duration, check_pattern, check_range, is_file, is_known
 from mlops_constructs.feature_store.interface import IUnitFeatureStore
 from mlops_constructs.model_registry import ModelImage
+from mlops_runtime.contracts.model import Metric
 from mlops_runtime.contracts.retraining import EvaluationPlan, SignaturePlan, TrainingSetPlan
 from mlops_runtime.features.feature_group import FeatureGroup
 
@@ -31,8 +33,12 @@ _TAKEN_VARIABLES = ("MLOPS_TRAINING_SET_ID",)
 _VARIABLE = r"[a-zA-Z_][a-zA-Z0-9_]{0,511}"
 _CHANNEL = r"[A-Za-z0-9._-]{1,64}"
 _TAKEN_CHANNELS = ("train", "code")
-# losses of predicted probabilities
-_PROBABILITIES = ("log_loss", "brier")
+# what a prediction means, by the loss that measures it; others are of a number
+_KINDS: Mapping[Metric, Literal["probability", "classes"]] = {
+    "log_loss": "probability",
+    "brier": "probability",
+    "macro_log_loss": "classes",
+}
 
 
 @checked("InvalidTrainingSetSource")
@@ -247,11 +253,17 @@ class TrainingJob:
         if not self.writes_signature:
             return None
         timestamp = () if evaluation.timestamp is None else (evaluation.timestamp,)
+        outputs = evaluation.labels
+        # those of several outputs have a column for each
+        naive = [
+            name if outputs is None else f"{name}_{each}" for name in evaluation.baselines for each in outputs or ("",)
+        ]
         return SignaturePlan(
             label=evaluation.label,
-            kind="probability" if evaluation.metric in _PROBABILITIES else "number",
+            kind=_KINDS.get(evaluation.metric, "number") if outputs is None else "numbers",
+            labels=outputs,
             inputs=None if self.inputs is None else tuple(self.inputs),
-            without=(*timestamp, *evaluation.baselines) if self.inputs is None else None,
+            without=(*timestamp, *naive) if self.inputs is None else None,
         )
 
     @property

@@ -130,6 +130,21 @@ def test_inputs_are_named_in_the_models_order(tmp_path: Path):
     )
 
 
+def test_the_kind_of_a_prediction_follows_from_the_loss(tmp_path: Path):
+    """Three or more classes; several outputs, each with a baseline of its own."""
+    made = job(tmp_path, image=of_lock(tmp_path))
+    classes = made.signature_plan(replace(EVALUATION, metric="macro_log_loss"))
+    assert classes is not None
+    assert classes.kind == "classes"
+    several = made.signature_plan(replace(EVALUATION, labels=("units", "returns")))
+    assert several == SignaturePlan(
+        label="units",
+        kind="numbers",
+        labels=("units", "returns"),
+        without=("at", "naive_units", "naive_returns"),
+    )
+
+
 @pytest.mark.parametrize(
     ("inputs", "message"),
     [

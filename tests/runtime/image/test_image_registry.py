@@ -107,6 +107,14 @@ def test_every_missing_image_is_named_with_its_commands(ecr: Any) -> None:
     assert "mlops image build --repository nowhere; mlops image push --repository nowhere" in str(caught.value)
 
 
+def test_the_image_of_a_model_has_commands_of_its_own(ecr: Any) -> None:
+    """Those of the runtime's image would build another one."""
+    with pytest.raises(
+        MissingImageError, match="mlops image build model --repository mlops-model; mlops image push model"
+    ):
+        check_images(ecr, [f"{REGISTRY}/mlops-model@sha256:{'b' * 64}"])
+
+
 @pytest.mark.parametrize(
     "uri", ["mlops-runtime", "docker.io/library/python:3", f"{REGISTRY}/a", f"{REGISTRY}/a@sha256:1"]
 )

@@ -53,6 +53,21 @@ def test_classes_are_the_labels_of_the_split() -> None:
     assert signature_of(split, SignaturePlan(label="grade", kind="classes")).classes == ("high", "low", "mid")
 
 
+def test_classes_of_integers_are_in_the_order_of_numbers() -> None:
+    """As scikit-learn and LightGBM order their probabilities; by text 10 would come before 2."""
+    split = pa.table({"x": [1.0, 2.0, 3.0], "grade": [10, 2, 1]})
+    assert signature_of(split, SignaturePlan(label="grade", kind="classes")).classes == ("1", "2", "10")
+
+
+def test_outputs_are_the_labels_in_their_order() -> None:
+    """None of them is an input."""
+    signature = signature_of(
+        SPLIT, SignaturePlan(label="units", kind="numbers", labels=("units", "stock"), without=("at", "naive"))
+    )
+    assert (signature.kind, signature.outputs) == ("numbers", ("units", "stock"))
+    assert [column.name for column in signature.inputs] == ["store", "kind", "open", "price", "sold"]
+
+
 @pytest.mark.parametrize(
     ("plan", "problem"),
     [

@@ -141,12 +141,14 @@ class TrainingSetPlan:
 class SignaturePlan:
     """Hyperparameter ``sagemaker_signature``: how the training job writes the signature of a model whose script writes none.
 
-    ``label`` is the column that is predicted, ``kind`` what a prediction means. ``inputs`` are the model's columns in their order;
-    without them these are all columns of the training split but the label and those of ``without``.
+    ``label`` is the column that is predicted, ``kind`` what a prediction means, ``labels`` the label columns of several numbers.
+    ``inputs`` are the model's columns in their order; without them these are all columns of the training split but the labels and
+    those of ``without``.
     """
 
     label: str
-    kind: Literal["number", "probability", "classes"] = "number"
+    kind: Literal["number", "probability", "classes", "numbers"] = "number"
+    labels: tuple[str, ...] | None = None
     inputs: tuple[str, ...] | None = None
     without: tuple[str, ...] | None = None
 

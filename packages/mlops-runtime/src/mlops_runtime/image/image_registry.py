@@ -137,6 +137,10 @@ def check_images(ecr: "ECRClient", uris: Sequence[str]) -> None:
         raise MissingImageError("; ".join(problems))
 
 
+# what the command calls an image, where it is not the first one
+_WHICH = {"mlops-explain": "explain ", "mlops-model": "model "}
+
+
 def _problem(ecr: "ECRClient", uri: str) -> str | None:
     found = _URI.fullmatch(uri)
     if found is None:
@@ -167,8 +171,9 @@ def _problem(ecr: "ECRClient", uri: str) -> str | None:
 
 
 def _missing(uri: str, repository: str, reason: str) -> str:
+    which = _WHICH.get(repository, "")
     return (
         f"image {uri} is not in its registry: {reason}. Build and push it, then name its digest: "
-        f"mlops image build --repository {repository}; mlops image push --repository {repository}; "
-        f"mlops image digest --repository {repository} --write"
+        f"mlops image build {which}--repository {repository}; mlops image push {which}--repository {repository}; "
+        f"mlops image digest {which}--repository {repository} --write"
     )

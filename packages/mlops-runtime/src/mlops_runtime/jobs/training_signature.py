@@ -18,7 +18,7 @@ def signature_of(table: Any, plan: SignaturePlan) -> ModelSignature:
     """Return the signature of a model that was trained on a split.
 
     A column of text is a category with the values that the split has, all others are numbers. A column may be null where the split
-    has a null or NaN in it.
+    has a null or NaN in it. Classes are those of the split in the order of their values, as scikit-learn's ``classes_`` has them.
 
     Args:
         table: The training split, an Arrow table.
@@ -32,14 +32,14 @@ def signature_of(table: Any, plan: SignaturePlan) -> ModelSignature:
         >>> [(c.name, c.type, c.nullable) for c in signature_of(split, SignaturePlan(label="units")).inputs]
         [('store', 'category', True), ('price', 'number', False)]
     """
-    left_out = {plan.label, *(plan.without or ())}
+    labels = (plan.label, *(plan.labels or ()))
+    left_out = {*labels, *(plan.without or ())}
     named = plan.inputs or [n for n in table.column_names if n not in left_out and not n.startswith(_INDEX)]
-    require_columns(table, [plan.label, *named], "train")
+    require_columns(table, [*labels, *named], "train")
     problems = [problem for name in named if (problem := _problem(name, table.schema.field(name).type)) is not None]
     if not named:
         problems.append(f"no column is left as an input, the split has {', '.join(map(repr, table.column_names))}")
-    if plan.label in named:
-        problems.append(f"inputs must not name the label {plan.label!r}")
+    problems += [f"inputs must not name the label {name!r}" for name in dict.fromkeys(labels) if name in named]
     if problems:
         raise JobError(f"cannot write the model's signature: {'; '.join(problems)}")
     return ModelSignature(
@@ -47,6 +47,7 @@ def signature_of(table: Any, plan: SignaturePlan) -> ModelSignature:
         output=plan.label,
         kind=plan.kind,
         classes=_values(table, plan.label) if plan.kind == "classes" else None,
+        outputs=plan.labels if plan.kind == "numbers" else None,
     )
 
 
@@ -81,4 +82,6 @@ def _column(table: Any, name: str) -> SignatureColumn:
 
 
 def _values(table: Any, name: str) -> tuple[str, ...]:
-    return tuple(sorted({value for value in categories(table, name) if value is not None}))
+    found = {value for value in categories(table, name) if value is not None}
+    # in the order of numbers, where the text of 10 comes before that of 2
+    return tuple(sorted(found, key=int) if pa.types.is_integer(table.column(name).type) else sorted(found))
