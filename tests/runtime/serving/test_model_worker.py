@@ -19,7 +19,7 @@ from mlops_runtime.contracts import from_json
 from mlops_runtime.contracts.model import ModelSignature, SignatureColumn
 from mlops_runtime.contracts.model_manifest import Flavor
 from mlops_runtime.serving.container_contract import check
-from mlops_runtime.serving.model_worker import LOADERS, framed
+from mlops_runtime.serving.model_worker import LOADERS, _check_levels, framed
 from mlops_runtime.serving.request_payload import Reader
 from mlops_runtime.serving.served_model import ModelError
 from mlops_runtime.serving.worker_model import WorkerModel
@@ -184,6 +184,16 @@ def test_integers_learned_as_categories_must_come_as_integers(saved: Saved, tmp_
         ModelError, match=r'learned integers as the categories of store, .* say "kind": "integer" there'
     ):
         loaded(copy, ENVIRONMENT[name])
+
+
+def test_a_missing_text_that_was_learned_as_none_is_refused() -> None:
+    """Before pandas 3 a table gives None, for which an encoder has a category that NaN is not."""
+    of = {"inputs": [{"name": "home", "type": "category", "categories": ["a"], "nullable": True}]}
+    with pytest.raises(
+        ValueError, match="has learned None as a missing text, a frame has NaN; fill missing texts before"
+    ):
+        _check_levels(["a", None], of)
+    _check_levels(["a", float("nan")], of)
 
 
 @pytest.mark.parametrize(

@@ -17,13 +17,17 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from mlops_runtime.contracts import canonical_json
+from mlops_runtime.contracts.model import ModelSignature
 from mlops_runtime.contracts.retraining import SignaturePlan
 from mlops_runtime.jobs.job_environment import JobError, OptMl, run_script
 from mlops_runtime.jobs.model_input import read_split
 from mlops_runtime.jobs.training_signature import signature_of
+from mlops_runtime.serving.mlflow_folder import mlflow_entry
+from mlops_runtime.serving.mlflow_folder import signature_of as mlflow_signature
 from mlops_runtime.serving.model_folder import MANIFEST_FILE, manifest_of, recognised, write_manifest
 from mlops_runtime.serving.model_source import ModelEnvironment, load_folder
 from mlops_runtime.serving.onnx_model import MODEL_FILE
@@ -62,8 +66,7 @@ def train(
     )
     planned = opt_ml.signature_plan() if plan is None else plan
     if planned is not None and not (opt_ml.model / SIGNATURE_FILE).exists():
-        signature = signature_of(read_split(opt_ml.channel("train")), planned)
-        (opt_ml.model / SIGNATURE_FILE).write_bytes(canonical_json(signature))
+        (opt_ml.model / SIGNATURE_FILE).write_bytes(canonical_json(_signature(opt_ml, planned, script)))
     try:
         _pack(opt_ml.model, of)
         model = load_folder(opt_ml.model, of)
@@ -74,6 +77,20 @@ def train(
     except ModelError as error:
         raise JobError(f"{script} did not leave a model that can be served: {error}") from error
     return model.sha256
+
+
+def _signature(opt_ml: OptMl, plan: SignaturePlan, script: str) -> ModelSignature:
+    """Return the signature of the training split; the columns of an MLflow model are those that it says itself."""
+    split = read_split(opt_ml.channel("train"))
+    signature = signature_of(split, plan, has_values=not (opt_ml.model / MODEL_FILE).exists())
+    entry = mlflow_entry(opt_ml.model)
+    if entry is None:
+        return signature
+    known = {column.name: column.categories for column in signature.inputs}
+    try:
+        return replace(signature, inputs=mlflow_signature(entry, output=signature.output, categories=known).inputs)
+    except ModelError as error:
+        raise JobError(f"{script} did not leave a model that can be served: {error}") from error
 
 
 def _pack(folder: Path, environment: ModelEnvironment) -> None:

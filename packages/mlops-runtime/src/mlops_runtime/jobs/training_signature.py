@@ -1,6 +1,6 @@
 """The signature of a model whose script writes none: the columns of the training split, as a request will send them."""
 
-from typing import Any
+from typing import Any, Literal
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -14,7 +14,7 @@ from mlops_runtime.jobs.model_input import categories, require_columns
 _INDEX = "__index_level_"
 
 
-def signature_of(table: Any, plan: SignaturePlan) -> ModelSignature:
+def signature_of(table: Any, plan: SignaturePlan, *, has_values: bool = True) -> ModelSignature:
     """Return the signature of a model that was trained on a split.
 
     A column of text is a category with the values that the split has, all others are numbers. A column may be null where the split
@@ -23,6 +23,8 @@ def signature_of(table: Any, plan: SignaturePlan) -> ModelSignature:
     Args:
         table: The training split, an Arrow table.
         plan: Label, kind and columns.
+        has_values: Whether numbers and texts reach the model as they are, integers and booleans too. Default: they do; an ONNX
+            model takes codes.
 
     Raises:
         JobError: If a column is missing, or is neither of numbers nor of text.
@@ -36,25 +38,28 @@ def signature_of(table: Any, plan: SignaturePlan) -> ModelSignature:
     left_out = {*labels, *(plan.without or ())}
     named = plan.inputs or [n for n in table.column_names if n not in left_out and not n.startswith(_INDEX)]
     require_columns(table, [*labels, *named], "train")
-    problems = [problem for name in named if (problem := _problem(name, table.schema.field(name).type)) is not None]
+    problems = [
+        problem for name in named if (problem := _problem(name, table.schema.field(name).type, has_values)) is not None
+    ]
     if not named:
         problems.append(f"no column is left as an input, the split has {', '.join(map(repr, table.column_names))}")
     problems += [f"inputs must not name the label {name!r}" for name in dict.fromkeys(labels) if name in named]
     if problems:
         raise JobError(f"cannot write the model's signature: {'; '.join(problems)}")
     return ModelSignature(
-        inputs=tuple(_column(table, name) for name in named),
+        inputs=tuple(_column(table, name, has_values) for name in named),
         output=plan.label,
         kind=plan.kind,
         classes=_values(table, plan.label) if plan.kind == "classes" else None,
         outputs=plan.labels if plan.kind == "numbers" else None,
+        passes="values" if has_values else None,
     )
 
 
-def _problem(name: str, kind: Any) -> str | None:
+def _problem(name: str, kind: Any, has_values: bool) -> str | None:
     fix = "leave it out with TrainingJob(inputs=), or convert it in the training set"
     if pa.types.is_dictionary(kind):
-        if _is_text(kind.value_type):
+        if _is_text(kind.value_type) or (has_values and pa.types.is_integer(kind.value_type)):
             return None
         return f"column {name!r} is a category of {kind.value_type}, a request has text; {fix}"
     is_number = (
@@ -72,13 +77,26 @@ def _is_text(kind: Any) -> bool:
     return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
 
 
-def _column(table: Any, name: str) -> SignatureColumn:
+def _column(table: Any, name: str, has_values: bool) -> SignatureColumn:
     column = table.column(name)
     if pa.types.is_dictionary(column.type) or _is_text(column.type):
         has_null = any(value is None for value in categories(table, name))
-        return SignatureColumn(name=name, type="category", categories=_values(table, name), nullable=has_null)
+        has_integers = pa.types.is_dictionary(column.type) and pa.types.is_integer(column.type.value_type)
+        known = _values(table, name)
+        return SignatureColumn(
+            name=name,
+            type="category",
+            categories=tuple(sorted(known, key=int)) if has_integers else known,
+            nullable=has_null,
+            kind="integer" if has_integers else None,
+        )
     has_nan = pa.types.is_floating(column.type) and pc.any(pc.is_nan(column)).as_py()
-    return SignatureColumn(name=name, type="number", nullable=bool(column.null_count or has_nan))
+    kind: Literal["integer", "boolean"] | None = None
+    if has_values and pa.types.is_boolean(column.type):
+        kind = "boolean"
+    elif has_values and pa.types.is_integer(column.type):
+        kind = "integer"
+    return SignatureColumn(name=name, type="number", nullable=bool(column.null_count or has_nan), kind=kind)
 
 
 def _values(table: Any, name: str) -> tuple[str, ...]:

@@ -30,6 +30,11 @@ _KINDS: Mapping[str, Literal["integer", "boolean"] | None] = {
 }
 
 
+def mlflow_entry(folder: Path) -> Path | None:
+    """Return the MLflow folder in a model's folder, or the folder itself; None if it has none."""
+    return min((path.parent for path in folder.rglob(MLMODEL_FILE)), default=None)
+
+
 def needed_trust(folder: Path, *, has_pickles: bool, has_scripts: bool, has_data: bool) -> Trust:
     """Return what loading the folder may do; what is not known is a pickle.
 

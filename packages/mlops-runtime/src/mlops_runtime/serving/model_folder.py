@@ -15,7 +15,7 @@ from typing import get_args
 from mlops_runtime.contracts import ContractError, canonical_json, from_json
 from mlops_runtime.contracts.model_manifest import Flavor, ModelManifest, Takes, Trust
 from mlops_runtime.serving.loaded_names import is_data, skops_types
-from mlops_runtime.serving.mlflow_folder import MLMODEL_FILE, needed_trust
+from mlops_runtime.serving.mlflow_folder import mlflow_entry, needed_trust
 from mlops_runtime.serving.served_model import SIGNATURE_FILE, ModelError
 
 MANIFEST_FILE = "mlops-model.json"
@@ -54,9 +54,9 @@ def recognised(folder: Path) -> Recognised:
             if path.is_file():
                 _check_functions(path, functions)
                 return Recognised(flavor="handler", entry=_name(path, folder), takes="frame", trust="code")
-    mlflow = sorted(path.parent for path in folder.rglob(MLMODEL_FILE))
-    if mlflow:
-        return _with_declared(_mlflow(mlflow[0], folder), folder)
+    mlflow = mlflow_entry(folder)
+    if mlflow is not None:
+        return _with_declared(_mlflow(mlflow, folder), folder)
     files = [path for path in sorted(folder.iterdir()) if path.is_file() and path.name not in _BESIDE]
     found = [each for path in files if (each := _of_file(path)) is not None]
     if len(found) == 1:

@@ -252,7 +252,11 @@ def _levels(value: Any, seen: set[int], depth: int) -> Iterator[Any]:
 
 
 def _check_levels(levels: Sequence[Any], manifest: Manifest) -> None:
-    """Refuse integers learned as categories that would come as texts: each would be unknown, without a word."""
+    """Refuse what was learned as categories and would never come: each would be unknown, without a word."""
+    if None in levels and any(column["type"] == "category" and column.get("nullable") for column in manifest["inputs"]):
+        raise ValueError(
+            "the model has learned None as a missing text, a frame has NaN; fill missing texts before training, or use pandas 3"
+        )
     learned = {level for level in levels if type(level) is str}
     integers = {str(level) for level in levels if type(level) is int} - learned
     columns = [c for c in manifest["inputs"] if c["type"] == "category" and c.get("kind") != "integer"]
