@@ -112,7 +112,7 @@ def test_plans_name_columns_by_group(example: Callable[..., Any]) -> None:
         (
             EvaluationPlan,
             {"metric": "auc"},
-            "$.metric must be one of 'wape', 'mae', 'log_loss', 'brier', got 'auc'",
+            "$.metric must be one of 'wape', 'mae', 'log_loss', 'brier', 'macro_log_loss', got 'auc'",
         ),
         (EvaluationPlan, {"baselines": "last_week"}, "$.baselines must be an array, got 'last_week'"),
         (GateSpec, {"confidence": "95 %"}, "$.confidence must be a number, got '95 %'"),
