@@ -458,3 +458,12 @@ def test_periods_and_bands_are_kept_apart_where_the_plan_names_them(inputs: Inpu
         assert segment.periods is not None
         assert set(segment.periods[0].absolute_error) == {"candidate", "champion"}
     assert problems(evaluation, GateSpec(minimum_rows=1), None) == []
+
+
+def test_predictions_of_the_team_are_held_to_the_models(inputs: Inputs) -> None:
+    """A difference is a failure of the candidate, which the gate refuses; the same ones say nothing."""
+    ours = evaluate(PLAN, inputs, URI)[0]
+    expected = pa.table({"prediction": [1e9] * inputs.holdout.num_rows})
+    failures = evaluate(PLAN, replace(inputs, expected=expected), URI)[0].failures or ()
+    assert ours.failures is None
+    assert [failure.partition(" for row")[0].startswith("the model predicts") for failure in failures] == [True]

@@ -23,6 +23,7 @@ from mlops_runtime.contracts.model import Evaluation, ModelSignature
 from mlops_runtime.contracts.monitor import Baseline
 from mlops_runtime.contracts.retraining import EvaluationPlan
 from mlops_runtime.jobs.candidate_baseline import Evaluated, make_baseline, plan_problems
+from mlops_runtime.jobs.expected_predictions import expected_problems, read_expected
 from mlops_runtime.jobs.holdout_labels import (
     Labels,
     baseline_columns,
@@ -74,6 +75,7 @@ class Inputs:
         champion_sha256: Hash of that archive, as the live pointer names it.
         champion_predictions: What the live model predicted in an image of its own. Default: it predicts here.
         environment: Where a model that is not ONNX runs. Default: only ONNX is measured.
+        expected: What the team got from the candidate (``read_expected``). Default: that is not compared.
     """
 
     train: Any
@@ -84,6 +86,7 @@ class Inputs:
     champion_sha256: str | None = None
     champion_predictions: Predicted | None = None
     environment: ModelEnvironment = field(default_factory=ModelEnvironment)
+    expected: Any = None
 
 
 def evaluate(
@@ -127,6 +130,8 @@ def _evaluated(
     is_able = not any(failure.startswith(_UNABLE) for failure in failures)
     if is_able:
         failures += serving_problems(candidate, inputs.holdout, model_input(inputs.holdout, candidate.signature))
+        if inputs.expected is not None:
+            failures += expected_problems(inputs.expected, inputs.holdout, predictions[CANDIDATE])
     predictions |= {name: read_baseline(labels, plan, name, inputs.train, inputs.holdout) for name in plan.baselines}
     losses = {name: labels.losses(values) for name, values in predictions.items()}
     block_of = [str(value) for value in inputs.holdout.column(plan.block).to_pylist()]
@@ -343,6 +348,7 @@ def _read_inputs(opt_ml: OptMl, champion_sha256: str | None) -> Inputs:
         champion_sha256=champion_sha256,
         champion_predictions=predictions,
         environment=ModelEnvironment.from_variables(os.environ),
+        expected=read_expected(opt_ml.processing_input("expected")),
     )
 
 

@@ -1,0 +1,131 @@
+"""What a team got from its own model for rows of the holdout, compared with what the served model gives for them.
+
+It shows a model that is served otherwise than it was used: a null that becomes another value, categories in another order, a
+number that was cut.
+"""
+
+from collections.abc import Sequence
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from mlops_runtime.jobs.job_environment import JobError
+
+PREDICTION = "prediction"
+TOLERANCE = 1e-4  # relative: models keep 32-bit numbers
+_SMALLEST = 1e-6  # predictions nearer to zero are compared as if they were this large
+
+Wide = npt.NDArray[np.float64]
+
+
+def read_expected(folder: Path) -> Any:
+    """Return the table of predictions that lies in a folder, or None.
+
+    Raises:
+        JobError: If there are several, or it is not Parquet.
+    """
+    found = sorted(folder.glob("*.parquet")) if folder.is_dir() else []
+    if not found:
+        return None
+    if len(found) > 1:
+        raise JobError(f"predictions must be one Parquet file, got {', '.join(path.name for path in found)}")
+    try:
+        return pq.read_table(found[0])
+    except (OSError, pa.ArrowException) as error:
+        raise JobError(f"predictions cannot be read as Parquet: {error}") from error
+
+
+def expected_problems(expected: Any, holdout: Any, predictions: Wide) -> list[str]:
+    """Return how a model differs from what its team got from it; nothing if it does not.
+
+    Args:
+        expected: A table with the column ``prediction``; its other columns name the holdout's row that each is of. Without others
+            there is one prediction for each row, in the holdout's order.
+        holdout: The holdout.
+        predictions: The model's predictions, one a row of the holdout.
+
+    Example:
+        >>> holdout = pa.table({"store": [7, 8]})
+        >>> expected_problems(pa.table({"store": [8], "prediction": [2.5]}), holdout, np.array([1.0, 2.0]))
+        ['the model predicts 2 for row 1 of the holdout (store=8), 2.5 was expected; 1 of 1 predictions differ by more than 0.01 %']
+    """
+    if PREDICTION not in expected.column_names:
+        return [f"predictions must have a column {PREDICTION!r}, got {', '.join(expected.column_names) or 'none'}"]
+    if predictions.ndim != 1:
+        return ["predictions can be compared where a model gives one number a row; leave --predictions out"]
+    keys = [name for name in expected.column_names if name != PREDICTION]
+    unknown = [name for name in keys if name not in holdout.column_names]
+    if unknown:
+        return [f"predictions name rows by {', '.join(unknown)}, which the holdout does not have"]
+    rows, problem = _rows(expected, holdout, keys)
+    if problem is not None:
+        return [problem]
+    wanted = np.array(
+        [np.nan if value is None else float(value) for value in expected.column(PREDICTION).to_pylist()],
+        dtype=np.float64,
+    )
+    return _differences(wanted, predictions[rows], rows, holdout, keys)
+
+
+def _rows(expected: Any, holdout: Any, keys: Sequence[str]) -> tuple[list[int], str | None]:
+    """Return the holdout's row of each prediction, or why there is none."""
+    if not keys:
+        if expected.num_rows != holdout.num_rows:
+            fix = "give one a row in the holdout's order, or columns that name the row of each"
+            return [], f"{expected.num_rows} predictions were given for {holdout.num_rows} rows of the holdout; {fix}"
+        return list(range(holdout.num_rows)), None
+    named: dict[tuple[str, ...], int] = {}
+    for row, key in enumerate(_named(holdout, keys)):
+        if key in named:
+            return (
+                [],
+                f"{', '.join(keys)} name more than one row of the holdout, such as {_shown(keys, key)}; add a column",
+            )
+        named[key] = row
+    wanted = _named(expected, keys)
+    missing = [key for key in wanted if key not in named]
+    if missing or not wanted:
+        such = f", such as {_shown(keys, missing[0])}" if missing else ""
+        return [], f"{len(missing)} of {len(wanted)} predictions are of no row of the holdout{such}"
+    return [named[key] for key in wanted], None
+
+
+def _differences(wanted: Wide, got: Wide, rows: Sequence[int], holdout: Any, keys: Sequence[str]) -> list[str]:
+    scale = np.maximum(np.maximum(np.abs(wanted), np.abs(got)), _SMALLEST)
+    same = np.abs(wanted - got) <= TOLERANCE * scale
+    same |= np.isnan(wanted) & np.isnan(got)
+    if same.all():
+        return []
+    apart = np.where(same, 0.0, np.nan_to_num(np.abs(wanted - got) / scale, nan=np.inf))
+    worst = int(np.argmax(apart))
+    row = rows[worst]
+    named = f" ({_shown(keys, _named(holdout.slice(row, 1), keys)[0])})" if keys else ""
+    return [
+        f"the model predicts {got[worst]:.6g} for row {row} of the holdout{named}, {wanted[worst]:.6g} was expected; "
+        f"{int((~same).sum())} of {len(wanted)} predictions differ by more than {TOLERANCE:.2%}".replace("%", " %")
+    ]
+
+
+def _named(table: Any, keys: Sequence[str]) -> list[tuple[str, ...]]:
+    columns = [[_text(value) for value in table.column(name).to_pylist()] for name in keys]
+    return list(zip(*columns, strict=True))
+
+
+def _text(value: Any) -> str:
+    """Return a value as text that is the same for one time, or one number, of two types."""
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    if isinstance(value, datetime):
+        return (value if value.tzinfo is not None else value.replace(tzinfo=UTC)).astimezone(UTC).isoformat()
+    if isinstance(value, date):
+        return datetime(value.year, value.month, value.day, tzinfo=UTC).isoformat()
+    return str(value)
+
+
+def _shown(keys: Sequence[str], values: Sequence[str]) -> str:
+    return ", ".join(f"{name}={value}" for name, value in zip(keys, values, strict=True))

@@ -1,0 +1,73 @@
+"""What a team got from its model, held against what the served model gives."""
+
+from datetime import date, datetime
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from mlops_runtime.jobs.expected_predictions import expected_problems, read_expected
+from mlops_runtime.jobs.job_environment import JobError
+
+HOLDOUT = pa.table({"store": [7, 8, 9], "week": [date(2017, 7, 3)] * 3})
+PREDICTIONS = np.array([1.0, 2.0, np.nan])
+
+
+def test_the_same_predictions_differ_in_nothing() -> None:
+    """In the holdout's order, or named by columns of other types and another order; a missing one is one."""
+    assert expected_problems(pa.table({"prediction": [1.0, 2.00001, None]}), HOLDOUT, PREDICTIONS) == []
+    named = pa.table({"week": [datetime(2017, 7, 3)] * 2, "store": [8.0, 7.0], "prediction": [2.0, 1.0]})
+    assert expected_problems(named, HOLDOUT, PREDICTIONS) == []
+
+
+def test_the_row_that_differs_most_is_named_with_both_values() -> None:
+    """And how many differ."""
+    expected = pa.table({"store": [7, 8, 9], "prediction": [1.001, 99.0, None]})
+    assert expected_problems(expected, HOLDOUT, PREDICTIONS) == [
+        "the model predicts 2 for row 1 of the holdout (store=8), 99 was expected; 2 of 3 predictions differ by more than 0.01 %"
+    ]
+    missing = expected_problems(pa.table({"prediction": [1.0, 2.0, 3.0]}), HOLDOUT, PREDICTIONS)
+    assert missing[0].startswith("the model predicts nan for row 2 of the holdout, 3 was expected; 1 of 3")
+
+
+@pytest.mark.parametrize(
+    ("expected", "message"),
+    [
+        (pa.table({"score": [1.0]}), "must have a column 'prediction', got score"),
+        (pa.table({"prediction": [1.0]}), "1 predictions were given for 3 rows of the holdout; give one a row"),
+        (pa.table({"shop": [7], "prediction": [1.0]}), "name rows by shop, which the holdout does not have"),
+        (
+            pa.table({"store": [5], "prediction": [1.0]}),
+            "1 of 1 predictions are of no row of the holdout, such as store=5",
+        ),
+        (pa.table({"week": [date(2017, 7, 3)], "prediction": [1.0]}), "week name more than one row of the holdout"),
+        (pa.table({"store": pa.array([], pa.int64()), "prediction": pa.array([], pa.float64())}), "0 of 0 predictions"),
+    ],
+)
+def test_fails_where_rows_cannot_be_matched(expected: pa.Table, message: str) -> None:
+    """A comparison of nothing is none."""
+    (problem,) = expected_problems(expected, HOLDOUT, PREDICTIONS)
+    assert message in problem
+
+
+def test_a_model_of_several_numbers_is_not_compared() -> None:
+    """It says so."""
+    (problem,) = expected_problems(pa.table({"prediction": [1.0]}), HOLDOUT, np.zeros((3, 2)))
+    assert "one number a row" in problem
+
+
+def test_a_folder_without_predictions_has_none(tmp_path: Path) -> None:
+    """The job's input has the manifest then."""
+    (tmp_path / "manifest.json").write_text("{}")
+    assert read_expected(tmp_path) is None
+    assert read_expected(tmp_path / "missing") is None
+    pq.write_table(pa.table({"prediction": [1.0]}), tmp_path / "a.parquet")
+    assert read_expected(tmp_path).num_rows == 1
+    (tmp_path / "b.parquet").write_text("x")
+    with pytest.raises(JobError, match=r"one Parquet file, got a\.parquet, b\.parquet"):
+        read_expected(tmp_path)
+    (tmp_path / "a.parquet").unlink()
+    with pytest.raises(JobError, match="cannot be read as Parquet"):
+        read_expected(tmp_path)
