@@ -1,0 +1,174 @@
+"""A model made elsewhere, packed as a training would: checked by name first, with a manifest, always to the same bytes.
+
+Nothing of the model is loaded.
+"""
+
+import gzip
+import shutil
+import tarfile
+import tempfile
+from dataclasses import dataclass, replace
+from pathlib import Path
+from sys import version_info
+from typing import get_args
+
+from mlops_runtime.contracts import ContractError, from_json
+from mlops_runtime.contracts.model import ModelSignature
+from mlops_runtime.contracts.model_manifest import Flavor, Trust
+from mlops_runtime.image.requirements_lock import COMPILE_COMMAND, RequirementsError, RequirementsLock
+from mlops_runtime.serving.model_archive import ArchiveError, unpack
+from mlops_runtime.serving.model_folder import MANIFEST_FILE, hash_of, manifest_of, recognised, write_manifest
+from mlops_runtime.serving.served_model import SIGNATURE_FILE, ModelError
+
+LOCK_FILE = "requirements.lock"
+_ONNX = "model.onnx"
+_TRUSTS = get_args(Trust)  # the last may do the most
+_LEFT_OUT = ("__pycache__", ".git", ".DS_Store", ".ipynb_checkpoints")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PackedModel:
+    """An archive that can be registered.
+
+    ``sha256`` is of the archive, ``model_sha256`` of what a package names as the model. Flavor, trust and lock are absent for ONNX.
+    """
+
+    archive: Path
+    sha256: str
+    model_sha256: str
+    signature: ModelSignature
+    flavor: Flavor | None = None
+    trust: Trust | None = None
+    requirements_sha256: str | None = None
+
+
+def pack(source: Path, archive: Path, *, requirements: Path | None = None, trust: Trust | None = None) -> PackedModel:
+    """Pack the model that lies in a folder, a file or a ``model.tar.gz``.
+
+    A file is packed with the ``signature.json`` and ``requirements.lock`` beside it.
+
+    Args:
+        source: Where it lies.
+        archive: The archive to write.
+        requirements: The lock of its environment. Default: ``requirements.lock`` beside the model.
+        trust: What loading it may do, where that is more than can be seen, and for pickles always. Default: what can be seen.
+
+    Raises:
+        ModelError: If it cannot be served; the message says which file, why, and the fix.
+    """
+    with tempfile.TemporaryDirectory(prefix="mlops-pack-") as temporary:
+        folder = Path(temporary) / "model"
+        _collect(source, folder)
+        if requirements is not None:
+            _copy(requirements, folder / LOCK_FILE)
+        signature = _signature(folder)
+        if (folder / _ONNX).is_file():
+            packed = _onnx(folder, archive, signature, trust)
+        else:
+            packed = _other(folder, archive, signature, trust)
+        _write(folder, archive)
+    return replace(packed, sha256=hash_of(archive))
+
+
+def _collect(source: Path, folder: Path) -> None:
+    if source.is_dir():
+        linked = [path for path in sorted(source.rglob("*")) if path.is_symlink()]
+        if linked:
+            raise ModelError(f"{linked[0].relative_to(source)} is a link; a model consists of regular files")
+        shutil.copytree(source, folder, ignore=shutil.ignore_patterns(*_LEFT_OUT))
+    elif source.name.endswith((".tar.gz", ".tgz")):
+        try:
+            with source.open("rb") as packed:
+                unpack(packed, folder)
+        except (OSError, ArchiveError) as error:
+            raise ModelError(f"cannot read {source}: {error}") from error
+    else:
+        folder.mkdir()
+        _copy(source, folder / source.name)
+        for name in (SIGNATURE_FILE, LOCK_FILE):
+            if (source.parent / name).is_file():
+                _copy(source.parent / name, folder / name)
+
+
+def _copy(source: Path, target: Path) -> None:
+    try:
+        shutil.copyfile(source, target)
+    except OSError as error:
+        raise ModelError(f"cannot read {source}: {error.strerror}") from error
+
+
+def _signature(folder: Path) -> ModelSignature:
+    path = folder / SIGNATURE_FILE
+    if not path.is_file():
+        raise ModelError(
+            f"{SIGNATURE_FILE} is missing beside the model; it names the columns in the order of the model's input, such as "
+            '{"inputs": [{"name": "price", "type": "number"}], "output": "units", "format": "mlops.signature/1"}'
+        )
+    try:
+        return from_json(ModelSignature, path.read_bytes())
+    except ContractError as error:
+        raise ModelError(f"{SIGNATURE_FILE}: {error}") from error
+
+
+def _onnx(folder: Path, archive: Path, signature: ModelSignature, trust: Trust | None) -> PackedModel:
+    data = [path.name for path in sorted(folder.iterdir()) if path.name.startswith(f"{_ONNX}.")]
+    if data:
+        raise ModelError(f"{data[0]} has weights beside {_ONNX}; export one file (torch: external_data=False)")
+    if trust not in (None, "data"):
+        raise ModelError(f"{_ONNX} is data, got trust {trust!r}; leave it out")
+    for path in folder.iterdir():
+        if path.name not in (_ONNX, SIGNATURE_FILE):
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+    return PackedModel(archive=archive, sha256="", model_sha256=hash_of(folder / _ONNX), signature=signature)
+
+
+def _other(folder: Path, archive: Path, signature: ModelSignature, trust: Trust | None) -> PackedModel:
+    found = recognised(folder)
+    if trust is None and found.trust == "pickle":
+        raise ModelError(
+            f"{found.entry} is loaded by {found.flavor}, which unpickles: that may run any code; say --trust pickle where the "
+            "registry allows it, or export ONNX or a native format of the library"
+        )
+    given = found.trust if trust is None else trust
+    if _TRUSTS.index(given) < _TRUSTS.index(found.trust):
+        raise ModelError(f"{found.entry} is loaded by {found.flavor} with trust {found.trust!r}, got {given!r}")
+    lock = _lock(folder)
+    (folder / MANIFEST_FILE).unlink(missing_ok=True)
+    python = lock.python or f"{version_info.major}.{version_info.minor}"
+    manifest = replace(manifest_of(folder, requirements_sha256=lock.sha256, python=python), trust=given)
+    return PackedModel(
+        archive=archive,
+        sha256="",
+        model_sha256=write_manifest(folder, manifest),
+        signature=signature,
+        flavor=manifest.flavor,
+        trust=given,
+        requirements_sha256=lock.sha256,
+    )
+
+
+def _lock(folder: Path) -> RequirementsLock:
+    path = folder / LOCK_FILE
+    if not path.is_file():
+        raise ModelError(
+            f"{LOCK_FILE} is missing: it names the environment that loads the model; write it with: {COMPILE_COMMAND}"
+        )
+    try:
+        return RequirementsLock.parsed(path.read_bytes())
+    except RequirementsError as error:
+        raise ModelError(f"{LOCK_FILE}: {error}") from error
+
+
+def _write(folder: Path, archive: Path) -> None:
+    """Write the folder's files in order, without owners and times."""
+    with (
+        archive.open("wb") as file,
+        gzip.GzipFile(filename="", fileobj=file, mode="wb", compresslevel=6, mtime=0) as zipped,
+        tarfile.open(fileobj=zipped, mode="w", format=tarfile.PAX_FORMAT) as tar,
+    ):
+        for path in sorted(folder.rglob("*")):
+            if path.is_file():
+                member = tarfile.TarInfo(str(path.relative_to(folder).as_posix()))
+                member.size = path.stat().st_size
+                with path.open("rb") as content:
+                    tar.addfile(member, content)

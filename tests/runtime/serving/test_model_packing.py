@@ -1,0 +1,131 @@
+"""Models made elsewhere are packed as a training packs its own, or refused by name before anybody uploads them."""
+
+import hashlib
+import io
+import json
+import pickle
+import tarfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from tests.runtime.serving import model_folders
+
+from mlops_runtime.contracts import to_dict
+from mlops_runtime.serving.model_archive import unpack
+from mlops_runtime.serving.model_folder import checked_manifest
+from mlops_runtime.serving.model_packing import pack
+from mlops_runtime.serving.served_model import ModelError
+
+LOCK = "# uv pip compile --generate-hashes --python-version 3.13\nnumpy==2.4.0 --hash=sha256:" + "0" * 64 + "\n"
+SIGNED = json.dumps(to_dict(model_folders.SIGNATURE))
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder with signature and lock, and no model yet."""
+    made = tmp_path / "model"
+    made.mkdir()
+    (made / "signature.json").write_text(SIGNED)
+    (made / "requirements.lock").write_text(LOCK)
+    return made
+
+
+def _unpacked(archive: Path, target: Path) -> Path:
+    with archive.open("rb") as packed:
+        unpack(packed, target)
+    return target
+
+
+def test_a_folder_is_packed_with_its_manifest(folder: Path, tmp_path: Path) -> None:
+    """Flavor, trust and lock are seen; a server takes what comes out, by the hash that a package will name."""
+    model_folders.trees(folder)
+    (folder / "signature.json").write_text(SIGNED)
+    (folder / "__pycache__").mkdir()
+    (folder / "__pycache__" / "x.pyc").write_bytes(b"x")
+    packed = pack(folder, tmp_path / "a.tar.gz")
+    assert (packed.flavor, packed.trust) == ("lightgbm", "data")
+    assert packed.requirements_sha256 == hashlib.sha256(LOCK.encode()).hexdigest()
+    assert packed.sha256 == hashlib.sha256(packed.archive.read_bytes()).hexdigest()
+    manifest, _ = checked_manifest(_unpacked(packed.archive, tmp_path / "out"), expected_sha256=packed.model_sha256)
+    assert sorted(manifest.files) == ["model.txt", "requirements.lock", "signature.json"]
+    assert manifest.python == "3.13"
+
+
+def test_the_same_model_makes_the_same_archive(folder: Path, tmp_path: Path) -> None:
+    """From a folder, from its archive, and at another time: who registers twice uploads once."""
+    model_folders.handler(folder)
+    first = pack(folder, tmp_path / "a.tar.gz")
+    again = pack(first.archive, tmp_path / "b.tar.gz")
+    assert (again.sha256, again.model_sha256) == (first.sha256, first.model_sha256)
+
+
+def test_a_file_takes_what_lies_beside_it(folder: Path, tmp_path: Path) -> None:
+    """Signature and lock, and nothing else."""
+    model_folders.trees(folder)
+    (folder / "signature.json").write_text(SIGNED)
+    (folder / "rows.csv").write_text("a,b")
+    other = tmp_path / "other.lock"
+    other.write_text(LOCK + "# of another team\n")
+    packed = pack(folder / "model.txt", tmp_path / "a.tar.gz", requirements=other)
+    assert packed.requirements_sha256 == hashlib.sha256(other.read_bytes()).hexdigest()
+    assert not (_unpacked(packed.archive, tmp_path / "out") / "rows.csv").exists()
+
+
+def test_onnx_is_packed_alone(folder: Path, tmp_path: Path) -> None:
+    """As a training leaves it: no manifest, no lock, no flavor."""
+    (folder / "model.onnx").write_bytes(b"onnx")
+    packed = pack(folder, tmp_path / "a.tar.gz")
+    assert (packed.flavor, packed.trust, packed.requirements_sha256) == (None, None, None)
+    assert packed.model_sha256 == hashlib.sha256(b"onnx").hexdigest()
+    with tarfile.open(packed.archive) as tar:
+        assert tar.getnames() == ["model.onnx", "signature.json"]
+
+
+def test_a_pickle_is_said_by_name(folder: Path, tmp_path: Path) -> None:
+    """The word of who registers, on every time; a handler that unpickles may say so too."""
+    (folder / "model.pkl").write_bytes(pickle.dumps(1))
+    with pytest.raises(ModelError, match=r"model\.pkl is loaded by pickle, which unpickles: .* --trust pickle"):
+        pack(folder, tmp_path / "a.tar.gz")
+    with pytest.raises(ModelError, match="loaded by pickle with trust 'pickle', got 'code'"):
+        pack(folder, tmp_path / "a.tar.gz", trust="code")
+    assert pack(folder, tmp_path / "a.tar.gz", trust="pickle").trust == "pickle"
+    (folder / "model.pkl").unlink()
+    model_folders.handler(folder)
+    assert pack(folder, tmp_path / "a.tar.gz", trust="pickle").trust == "pickle"
+
+
+def _bomb(folder: Path) -> None:
+    with tarfile.open(folder.parent / "bad.tar.gz", "w:gz") as tar:
+        member = tarfile.TarInfo("../evil")
+        member.size = 1
+        tar.addfile(member, io.BytesIO(b"x"))
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "message"),
+    [
+        ("model", lambda f: (f / "net.pt").write_bytes(b"PK"), r"net\.pt has weights without a network"),
+        ("model", lambda f: (f / "signature.json").unlink(), r"signature\.json is missing beside the model; it names"),
+        ("model", lambda f: (f / "signature.json").write_text("{}"), r"signature\.json: not a valid ModelSignature"),
+        ("model", lambda f: (f / "link").symlink_to("/etc/passwd"), "link is a link; a model consists of regular files"),
+        ("model", lambda f: (f / "requirements.lock").unlink() or _handler(f), r"requirements\.lock is missing: .* uv"),
+        ("model", lambda f: (f / "requirements.lock").write_text("numpy\n") and _handler(f), r"requirements\.lock: "),
+        ("model", lambda f: (f / "model.onnx").write_bytes(b"x") and (f / "model.onnx.data").write_bytes(b"x"),
+         r"model\.onnx\.data has weights beside model\.onnx; export one file"),
+        ("bad.tar.gz", _bomb, r"cannot read .*bad\.tar\.gz"),
+        ("gone", Path.exists, r"cannot read .*gone: No such file"),
+    ],
+)  # fmt: skip
+def test_fails_for_what_cannot_be_served(
+    folder: Path, tmp_path: Path, name: str, change: Callable[[Path], object], message: str
+) -> None:
+    """With the file and the fix; no archive is written."""
+    change(folder)
+    with pytest.raises(ModelError, match=message):
+        pack(tmp_path / name, tmp_path / "a.tar.gz")
+    assert not (tmp_path / "a.tar.gz").exists()
+
+
+def _handler(folder: Path) -> None:
+    (folder / "model.py").write_text(model_folders.HANDLER)
