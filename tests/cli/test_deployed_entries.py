@@ -142,3 +142,23 @@ def test_who_may_read_one_unit_finds_it(cloud: Cloud, deployed: DeployedUnit) ->
         entries.endpoint(f"{deployed.name}-x")
     with pytest.raises(ClientError, match="AccessDenied"):
         entries.unit("nobody")
+
+
+def test_a_pipeline_is_found_by_its_name_or_alone(entries: Entries, deployed: DeployedUnit) -> None:
+    """Without a name only where there is one; else the names are said."""
+    entry = PipelineEntry(
+        pipeline=f"{deployed.name}-forecast",
+        unit=deployed.name,
+        group=f"{deployed.name}-forecast",
+        retraining_table="t",
+        retrain_machine="arn:m",
+        queue_url="https://sqs/q",
+        requirements_sha256="1" * 64,
+    )
+    deployed.publish(entry)
+    assert entries.pipeline(entry.pipeline) == entry
+    deployed.publish(replace(entry, pipeline=f"{deployed.name}-returns"))
+    with pytest.raises(UserError, match=f"name the pipeline: deployed are: .*{deployed.name}-returns"):
+        entries.pipeline(None)
+    with pytest.raises(UserError, match=r"pipeline 'other-one' not found; deployed are: "):
+        entries.pipeline("other-one")

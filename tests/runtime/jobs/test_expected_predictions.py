@@ -26,10 +26,10 @@ def test_the_row_that_differs_most_is_named_with_both_values() -> None:
     """And how many differ."""
     expected = pa.table({"store": [7, 8, 9], "prediction": [1.001, 99.0, None]})
     assert expected_problems(expected, HOLDOUT, PREDICTIONS) == [
-        "the model predicts 2 for row 1 of the holdout (store=8), 99 was expected; 2 of 3 predictions differ by more than 0.01 %"
+        "the model predicts 2 for row 1 of the holdout (store=8), 99 was expected (2 of 3 predictions differ by more than 0.01 %)"
     ]
     missing = expected_problems(pa.table({"prediction": [1.0, 2.0, 3.0]}), HOLDOUT, PREDICTIONS)
-    assert missing[0].startswith("the model predicts nan for row 2 of the holdout, 3 was expected; 1 of 3")
+    assert missing[0].startswith("the model predicts nan for row 2 of the holdout, 3 was expected (1 of 3")
 
 
 @pytest.mark.parametrize(

@@ -55,6 +55,23 @@ class Entries:
             raise UserError(f"endpoint {name!r} not found; {self._there_are(EndpointEntry)}")
         return found[0]
 
+    def pipeline(self, name: str | None) -> PipelineEntry:
+        """Return a pipeline; without a name the only one that there is.
+
+        Raises:
+            UserError: If the name is not found, or there is not exactly one.
+        """
+        if name is None:
+            found = [entry for entry in self._all(ROOT) if isinstance(entry, PipelineEntry)]
+            if len(found) == 1:
+                return found[0]
+            raise UserError(f"name the pipeline: {self._there_are(PipelineEntry)}")
+        names = [each.replace("/endpoint/", "/pipeline/") for each in _endpoint_names(name)]
+        found = [entry for entry in self._get(names) if isinstance(entry, PipelineEntry)]
+        if not found:
+            raise UserError(f"pipeline {name!r} not found; {self._there_are(PipelineEntry)}")
+        return found[0]
+
     def feature_store(self, unit: str) -> FeatureStoreEntry:
         """Return the feature store of a unit.
 

@@ -1,4 +1,4 @@
-"""``mlops models``: list, show, approve and reject the packages of a model's registry; hold their archives against signatures."""
+"""``mlops models``: list, show, register, approve and reject the models of a registry; hold their archives against signatures."""
 
 import hashlib
 import json
@@ -14,12 +14,14 @@ import typer
 
 from mlops_cli.aws_account import Account, Profile, UserError, account, shown
 from mlops_cli.local import Home
+from mlops_cli.model_registration import register
 
 if TYPE_CHECKING:
     from mlops_runtime.registry.package_approval import ApprovalRule, RegistryEntry, Review
     from mlops_runtime.registry.package_registry import Approver, Catalog, Evidence
 
-app = typer.Typer(help="List, inspect, approve and reject model packages.", no_args_is_help=True)
+app = typer.Typer(help="List, inspect, register, approve and reject models.", no_args_is_help=True)
+app.command()(register)
 
 Package = Annotated[
     str,

@@ -1,0 +1,185 @@
+"""Adapter: brings a model made elsewhere to a pipeline, asks for its retraining, and reads what came of that."""
+
+import base64
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from botocore.exceptions import ClientError
+
+from mlops_runtime.contracts import canonical_json, from_dict, to_dict
+from mlops_runtime.contracts.events import DetailType, EventDetail, request_source
+from mlops_runtime.contracts.model_manifest import Flavor, Trust
+from mlops_runtime.contracts.retraining import Candidate, Decision, GuardDecision, candidate_uri
+from mlops_runtime.contracts.unit_entries import PipelineEntry, UnitEntry
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_events import EventBridgeClient
+    from mypy_boto3_s3 import S3Client
+    from mypy_boto3_stepfunctions import SFNClient
+
+# one call of PutObject: https://docs.aws.amazon.com/AmazonS3/latest/API/API_PutObject.html
+MAXIMUM_BYTES = 5 * 1024**3
+_RUNNING = ("RUNNING", "PENDING_REDRIVE")
+# of the machine, whose other outcomes are not about a candidate
+REGISTERED_OUTCOMES = ("REGISTERED", "APPROVED")
+
+
+class CandidateRequestError(ValueError):
+    """A model cannot be brought to a pipeline; the message says why and what to do."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Brought:
+    """What came of an execution: ``outcome`` is the machine's, or the status of an execution that was ended otherwise.
+
+    ``package`` is the ARN of the model package, where one was registered.
+    """
+
+    outcome: str
+    reason: str
+    package: str | None = None
+
+    @property
+    def is_registered(self) -> bool:
+        """Whether the model is in the registry."""
+        return self.outcome in REGISTERED_OUTCOMES
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CandidateRequests:
+    """A pipeline as who registers sees it.
+
+    Args:
+        s3: Client.
+        events: Client.
+        dynamodb: Client.
+        stepfunctions: Client.
+        unit: The unit's entry.
+        pipeline: The pipeline's entry.
+    """
+
+    s3: "S3Client"
+    events: "EventBridgeClient"
+    dynamodb: "DynamoDBClient"
+    stepfunctions: "SFNClient"
+    unit: UnitEntry
+    pipeline: PipelineEntry
+
+    def upload(
+        self,
+        archive: Path,
+        *,
+        sha256: str,
+        flavor: Flavor | None = None,
+        trust: Trust | None = None,
+        predictions: Path | None = None,
+    ) -> Candidate:
+        """Write an archive, and what the team got from the model, below the prefix of those who may register.
+
+        Raises:
+            CandidateRequestError: If the archive is larger than S3 takes in a call, or is not what its hash says.
+        """
+        size = archive.stat().st_size
+        if size > MAXIMUM_BYTES:
+            raise CandidateRequestError(
+                f"the model has {size} bytes packed, at most {MAXIMUM_BYTES} are taken; leave out what it does not need"
+            )
+        uri = candidate_uri(self.unit.artifacts_bucket, self.pipeline.pipeline, sha256)
+        self._put(uri, archive, sha256)
+        given = None
+        if predictions is not None:
+            digest = hashlib.sha256(predictions.read_bytes()).hexdigest()
+            given = f"{uri.rpartition('/')[0]}/predictions-{digest[:16]}.parquet"
+            self._put(given, predictions, digest)
+        return Candidate(uri=uri, sha256=sha256, flavor=flavor, trust=trust, predictions_uri=given)
+
+    def ask(self, candidate: Candidate, *, caller: str, reason: str) -> str:
+        """Ask for a retraining that takes a model, and return the id of the event.
+
+        Args:
+            candidate: The uploaded model.
+            caller: ``UserId`` of ``sts:GetCallerIdentity``; IAM allows the caller no other.
+            reason: Why, for the record.
+
+        Raises:
+            CandidateRequestError: If the bus does not take the event.
+        """
+        detail = EventDetail(
+            id=candidate.sha256,
+            subject=self.pipeline.pipeline,
+            outcome="REQUESTED",
+            reason=reason,
+            attributes={"candidate": canonical_json(candidate).decode()},
+        )
+        answer = self.events.put_events(
+            Entries=[
+                {
+                    "EventBusName": self.unit.bus,
+                    "Source": request_source(self.unit.unit, caller),
+                    "DetailType": DetailType.RETRAINING_REQUESTED.value,
+                    "Detail": json.dumps(to_dict(detail)),
+                }
+            ]
+        )
+        (entry,) = answer["Entries"]
+        if "EventId" not in entry:
+            raise CandidateRequestError(
+                f"the bus {self.unit.bus} did not take the request: {entry.get('ErrorCode')}: {entry.get('ErrorMessage')}"
+            )
+        return entry["EventId"]
+
+    def decision(self, event_id: str) -> GuardDecision | None:
+        """Return what the guard decided on an event; ``None`` while it has not."""
+        key: Any = {"pipeline": {"S": self.pipeline.pipeline}, "item": {"S": f"EVENT#{event_id}"}}
+        item = self.dynamodb.get_item(TableName=self.pipeline.retraining_table, Key=key, ConsistentRead=True).get(
+            "Item"
+        )
+        if item is None:
+            return None
+        return from_dict(GuardDecision, {name: value["S"] for name, value in item.items() if "S" in value})
+
+    def outcome(self, execution: str) -> Brought | None:
+        """Return what came of an execution; ``None`` while it runs, or where it was not started yet."""
+        try:
+            found = self.stepfunctions.describe_execution(executionArn=execution)
+        except ClientError as error:
+            if error.response["Error"]["Code"] == "ExecutionDoesNotExist":
+                return None
+            raise
+        if found["status"] in _RUNNING:
+            return None
+        if found["status"] != "SUCCEEDED":
+            return Brought(outcome=found.get("error", found["status"]), reason=found.get("cause", "no cause is known"))
+        output: dict[str, str] = json.loads(found.get("output", "{}"))
+        return Brought(
+            outcome=output.get("outcome", "FAILED"),
+            reason=output.get("reason", ""),
+            package=output.get("package") or None,
+        )
+
+    def _put(self, uri: str, file: Path, sha256: str) -> None:
+        bucket, _, key = uri.removeprefix("s3://").partition("/")
+        with file.open("rb") as body:
+            self.s3.put_object(
+                Bucket=bucket, Key=key, Body=body, ChecksumSHA256=base64.b64encode(bytes.fromhex(sha256)).decode()
+            )
+
+
+def refusal_of(decision: GuardDecision) -> str:
+    """Return why a guard's decision started nothing, with what to do.
+
+    Example:
+        >>> refusal_of(GuardDecision(decision=Decision.BUSY, event_id="e", at="2017-08-01T09:00:00Z", reason="another runs"))
+        'the guard answered BUSY: another runs; wait until it has ended, then register again'
+    """
+    fixes = {
+        Decision.BUSY: "wait until it has ended, then register again",
+        Decision.OVER_BUDGET: "register again tomorrow, or raise max_runs_per_day and deploy the stack",
+        Decision.STALE: "the clocks differ by more than the guard allows; register again",
+    }
+    fix = fixes.get(decision.decision, "put that right and register again")
+    return f"the guard answered {decision.decision.value}: {decision.reason}; {fix}"

@@ -1,0 +1,267 @@
+"""What ``mlops models register`` refuses before it uploads anything; ``tests/examples/test_registration.py`` goes the whole way."""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from mlops_cli import model_registration, models
+from mlops_cli.aws_account import Account, UserError
+from mlops_cli.model_registration import REFUSED
+from mlops_runtime.contracts import canonical_json, from_json, to_dict
+from mlops_runtime.contracts.model import ModelSignature, SignatureColumn
+from mlops_runtime.contracts.retraining import Candidate, Decision, GuardDecision
+from mlops_runtime.contracts.unit_entries import PipelineEntry, UnitEntry, entry_name
+from mlops_runtime.registry.package_approval import ApprovalRule, RegistryEntry, registry_parameter
+
+LOCK = "numpy==2.4.0 --hash=sha256:" + "0" * 64
+UNIT = UnitEntry(unit="demand", automation_table="a", audit_bucket="audit", artifacts_bucket="artifacts", bus="bus")
+PIPELINE = PipelineEntry(
+    pipeline="demand-forecast",
+    unit="demand",
+    group="demand-forecast",
+    retraining_table="retraining",
+    retrain_machine="arn:machine",
+    queue_url="https://sqs/guard",
+)
+SIGNATURE = ModelSignature(inputs=(SignatureColumn(name="price", type="number"),), output="units")
+EXECUTION = "arn:aws:states:us-east-1:123456789012:execution:Retrain:one"
+
+
+class Cloud:
+    """Parameters and answers of an account; keeps what was uploaded and asked."""
+
+    class exceptions:  # noqa: N801 - as boto3 names it
+        """SSM's."""
+
+        class ParameterNotFound(Exception):  # noqa: N818 - as boto3 names it
+            """There is none."""
+
+    def __init__(self) -> None:
+        self.rule, self.pipeline = ApprovalRule(), PIPELINE
+        self.decision = GuardDecision(
+            decision=Decision.STARTED, event_id="e1", at="2017-08-01T09:00:00Z", reason="", execution=EXECUTION
+        )
+        self.execution: dict[str, str] = {
+            "status": "SUCCEEDED",
+            "output": '{"outcome": "REGISTERED", "reason": "better", "package": "arn:x:model-package/demand-forecast/7"}',
+        }
+        self.uploaded: list[str] = []
+        self.events: list[dict[str, Any]] = []
+
+    def get_parameter(self, *, Name: str) -> dict[str, Any]:  # noqa: N803 - as the API names it
+        """GetParameter."""
+        registry = RegistryEntry(group="demand-forecast", unit="demand", rule=self.rule)
+        found: dict[str, object] = {entry_name(each): each for each in (UNIT, self.pipeline)}
+        found |= {registry_parameter(unit="demand", group="demand-forecast"): registry}
+        if Name not in found:
+            raise self.exceptions.ParameterNotFound
+        return {"Parameter": {"Value": canonical_json(found[Name]).decode()}}
+
+    def get_paginator(self, name: str) -> "Cloud":
+        """GetParametersByPath, which finds nothing."""
+        del name
+        return self
+
+    def paginate(self, **arguments: Any) -> list[Any]:
+        """No page."""
+        del arguments
+        return []
+
+    def put_object(self, **arguments: Any) -> None:
+        """PutObject."""
+        self.uploaded.append(arguments["Key"])
+
+    def download_file(self, bucket: str, key: str, target: str) -> None:
+        """The object, which is a native model."""
+        del bucket, key
+        Path(target).write_bytes(b"tree\nversion=v4\n")
+
+    def get_caller_identity(self) -> dict[str, str]:
+        """GetCallerIdentity."""
+        return {"UserId": "AROAEXAMPLE:ann"}
+
+    def put_events(self, **arguments: Any) -> dict[str, Any]:
+        """PutEvents."""
+        self.events += arguments["Entries"]
+        return {"Entries": [{"EventId": "e1"}]}
+
+    def get_item(self, **arguments: Any) -> dict[str, Any]:
+        """GetItem."""
+        del arguments
+        return {"Item": {name: {"S": value} for name, value in to_dict(self.decision).items()}}
+
+    def describe_execution(self, **arguments: Any) -> dict[str, str]:
+        """DescribeExecution."""
+        del arguments
+        return self.execution
+
+
+@pytest.fixture
+def cloud(monkeypatch: pytest.MonkeyPatch) -> Cloud:
+    """An account whose every client is one stand-in."""
+    made = Cloud()
+
+    @contextmanager
+    def account(*_: Any) -> Iterator[Account]:
+        found: Any = type("Stand", (), {"client": lambda self, service: made})()  # noqa: ARG005 - one client for all
+        yield found
+
+    monkeypatch.setattr(model_registration, "account", account)
+    return made
+
+
+@pytest.fixture
+def onnx(tmp_path: Path) -> Path:
+    """A folder with a model of one column."""
+    folder = tmp_path / "model"
+    folder.mkdir()
+    (folder / "model.onnx").write_bytes(b"onnx")
+    (folder / "signature.json").write_bytes(canonical_json(SIGNATURE))
+    return folder
+
+
+def _register(*arguments: object) -> tuple[int, str]:
+    result = CliRunner().invoke(models.app, ["register", *map(str, arguments)])
+    if isinstance(result.exception, UserError):
+        return 1, str(result.exception)
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result.exit_code, result.stdout
+
+
+def test_a_model_is_uploaded_asked_for_and_told(cloud: Cloud, onnx: Path) -> None:
+    """With the candidate in the event, and what to type next."""
+    code, said = _register("demand-forecast", onnx, "--reason", "of the challenge")
+    assert (code, said.startswith("registered as demand-forecast/7: better; approve it: mlops models approve")) == (
+        0,
+        True,
+    )
+    assert cloud.uploaded[0].startswith("registered/demand-forecast/")
+    assert "of the challenge" in cloud.events[0]["Detail"]
+    assert _register("demand-forecast", onnx, "--no-wait") == (0, f"started {EXECUTION}\n")
+    approved = {"outcome": "APPROVED", "reason": "r", "package": "arn:x:model-package/g/7"}
+    cloud.execution = {"status": "SUCCEEDED", "output": json.dumps(approved)}
+    assert _register("demand-forecast", onnx) == (0, "approved as g/7: r\n")
+
+
+def test_the_verdict_is_the_exit_code(cloud: Cloud, onnx: Path) -> None:
+    """3 where the gate says no, with each reason; 1 where nothing was decided."""
+    cloud.execution = {
+        "status": "SUCCEEDED",
+        "output": '{"outcome": "REJECTED", "reason": "worse; slow", "package": ""}',
+    }
+    code, said = _register("demand-forecast", onnx)
+    assert (code, said) == (REFUSED, "the gate refused the model; the live version stays:\n  worse\n  slow\n")
+    cloud.execution = {"status": "FAILED", "error": "FAILED", "cause": "no room"}
+    assert _register("demand-forecast", onnx) == (1, "one ended as FAILED: no room; the live version stays")
+    cloud.decision = replace(cloud.decision, decision=Decision.BUSY, reason="another runs", execution=None)
+    code, said = _register("demand-forecast", onnx)
+    assert (code, said.startswith("the guard answered BUSY: another runs; wait")) == (1, True)
+
+
+def test_a_guard_that_does_not_decide_is_named(cloud: Cloud, onnx: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With where its messages end."""
+    monkeypatch.setattr(Cloud, "get_item", lambda *_, **__: {})
+    monkeypatch.setattr(model_registration, "_GUARD_SECONDS", 0)
+    assert cloud.uploaded == []
+    code, said = _register("demand-forecast", onnx)
+    assert (code, "has not decided on event e1 within 0 s" in said, "dead letters of guard" in said) == (1, True, True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            ("demand-forecast", "models:/churn/3"),
+            "models:/churn/3 is a model of MLflow's registry, which is not read yet",
+        ),
+        (("demand-forecast", "/nowhere/model.pkl"), "/nowhere/model.pkl not found; give a folder, a file"),
+        (("demand-forecast", "s3://bucket/folder/"), "s3://bucket/folder/ must name one object"),
+        (("demand-forecast", "s3://bucket/model.txt"), "signature.json is missing beside the model"),
+        (("nobody-knows", "/tmp"), "pipeline 'nobody-knows' not found"),
+    ],
+)
+def test_fails_by_name(cloud: Cloud, arguments: tuple[str, ...], message: str) -> None:
+    """Nothing is uploaded or asked."""
+    code, said = _register(*arguments)
+    assert (code, message in said) == (1, True), said
+    assert (cloud.uploaded, cloud.events) == ([], [])
+
+
+def test_fails_for_three_names() -> None:
+    """As any wrong usage does."""
+    assert _register("a", "b", "c")[0] == 2
+
+
+def test_the_holdouts_columns_are_compared_before(cloud: Cloud, onnx: Path, tmp_path: Path) -> None:
+    """Of the signature and of the predictions, all at once."""
+    pq.write_table(pa.table({"store": [1]}), tmp_path / "holdout.parquet")
+    pq.write_table(pa.table({"shop": [1], "score": [1.0]}), tmp_path / "mine.parquet")
+    options = ("--data", tmp_path / "holdout.parquet", "--predictions", tmp_path / "mine.parquet")
+    code, said = _register("demand-forecast", onnx, *options)
+    assert (code, cloud.uploaded) == (1, [])
+    assert "holdout.parquet has no column 'price', which the signature names; " in said
+    assert "mine.parquet must have a column 'prediction', got shop, score; " in said
+    assert "mine.parquet names rows by shop, score, which" in said
+    (tmp_path / "mine.parquet").write_text("x")
+    assert "mine.parquet cannot be read as Parquet" in _register("demand-forecast", onnx, *options)[1]
+
+
+def _native(folder: Path) -> Path:
+    (folder / "model.onnx").unlink()
+    (folder / "model.txt").write_bytes(b"tree\nversion=v4\n")
+    (folder / "requirements.lock").write_text(LOCK)
+    return folder
+
+
+def test_the_image_must_have_the_models_lock(cloud: Cloud, onnx: Path) -> None:
+    """One that runs ONNX alone, one of another lock, and the right one."""
+    folder = _native(onnx)
+    assert (
+        "the image of demand-forecast runs only ONNX, the model is loaded by lightgbm"
+        in _register("demand-forecast", folder)[1]
+    )
+    cloud.pipeline = replace(PIPELINE, requirements_sha256="1" * 64)
+    assert f"is of the lock {'1' * 64}, the model's is " in _register("demand-forecast", folder)[1]
+    assert cloud.uploaded == []
+    digest = hashlib.sha256(LOCK.encode()).hexdigest()
+    cloud.pipeline = replace(PIPELINE, requirements_sha256=digest)
+    assert _register("demand-forecast", folder)[0] == 0
+    detail = json.loads(cloud.events[0]["Detail"])
+    candidate = from_json(Candidate, detail["attributes"]["candidate"])
+    assert (candidate.flavor, candidate.trust) == ("lightgbm", "data")
+
+
+def test_the_registrys_rule_holds_before(cloud: Cloud, onnx: Path) -> None:
+    """A pickle needs its word, and the registry's."""
+    (onnx / "model.onnx").unlink()
+    (onnx / "model.pkl").write_bytes(b"\x80\4.")
+    (onnx / "requirements.lock").write_text(LOCK)
+    cloud.pipeline = replace(PIPELINE, requirements_sha256=hashlib.sha256(LOCK.encode()).hexdigest())
+    assert "say --trust pickle" in _register("demand-forecast", onnx)[1]
+    assert "the registry allows data, code" in _register("demand-forecast", onnx, "--trust", "pickle")[1]
+    assert cloud.uploaded == []
+    cloud.rule = replace(cloud.rule, trust=("data", "code", "pickle"))
+    assert _register("demand-forecast", onnx, "--trust", "pickle")[0] == 0
+
+
+def test_a_vector_has_no_loss(cloud: Cloud, onnx: Path) -> None:
+    """Nothing could let it pass."""
+    (onnx / "signature.json").write_bytes(canonical_json(replace(SIGNATURE, kind="vector", width=8)))
+    assert "a model of kind 'vector' has no loss" in _register("demand-forecast", onnx)[1]
+    assert cloud.uploaded == []
+
+
+def test_it_is_a_command_of_models() -> None:
+    """Beside list, show, approve and reject."""
+    assert "register" in typer.main.get_command(models.app).commands  # type: ignore[attr-defined]

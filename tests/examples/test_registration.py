@@ -1,0 +1,358 @@
+"""A model made elsewhere on the embedded cloud: brought by a role that may do nothing else, measured, registered or refused."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+import aws_cdk as cdk
+import numpy as np
+import onnx
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from aws_cdk import aws_iam as iam
+from botocore.exceptions import ClientError
+from examples.retail.loop import Loop
+from onnx import TensorProto, helper
+from tests.examples.models import DIGEST
+from typer.testing import CliRunner
+
+from mlops_cli import models
+from mlops_cli.aws_account import UserError
+from mlops_constructs import (
+    Approval,
+    BusinessUnit,
+    EndpointCapacity,
+    ModelEndpoint,
+    ModelImage,
+    ModelRegistry,
+    Profile,
+    RetrainingPipeline,
+    TrainingJob,
+    TrainingSetSource,
+)
+from mlops_local import cloud as local_cloud
+from mlops_local.stacks import deployer
+from mlops_runtime.contracts import canonical_json, to_dict
+from mlops_runtime.contracts.features import Build, Output, PinnedTable, Semantics, TrainingSetManifest
+from mlops_runtime.contracts.model import ModelSignature, SignatureColumn
+from mlops_runtime.contracts.retraining import EvaluationPlan
+from mlops_runtime.contracts.unit_entries import PipelineEntry, UnitEntry, read_entry
+from mlops_runtime.retraining.candidate_request import CandidateRequests
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+pytestmark = pytest.mark.cloud
+
+UNIT, MODEL = "sample", "forecast"
+PIPELINE = f"{UNIT}-{MODEL}"
+SIGNATURE = ModelSignature(
+    inputs=(SignatureColumn(name="price", type="number"), SignatureColumn(name="promoted", type="number")),
+    output="units",
+)
+
+
+def synthesize(folder: Path) -> Path:
+    """Synthesize a unit whose pipeline measures on what lies in S3, and the role of who registers."""
+    (folder / "code").mkdir()
+    (folder / "code" / "train.py").write_text("raise SystemExit('nothing is trained here')\n")
+    app = cdk.App(outdir=str(folder / "assembly"))
+    stack = cdk.Stack(app, "Sample")
+    unit = BusinessUnit(stack, "Unit", name=UNIT, profile=Profile.DEVELOPMENT)
+    registry = ModelRegistry(stack, "Registry", business_unit=unit, name=MODEL, approval=Approval.automatic())
+    image = ModelImage.from_ecr(repository_name="mlops-runtime", digest=DIGEST)
+    endpoint = ModelEndpoint(
+        stack,
+        "Endpoint",
+        business_unit=unit,
+        registry=registry,
+        name=MODEL,
+        image=image,
+        capacity=EndpointCapacity.instances("ml.m5.large", instance_count=2),
+    )
+    pipeline = RetrainingPipeline(
+        stack,
+        "Retraining",
+        business_unit=unit,
+        registry=registry,
+        endpoint=endpoint,
+        name=MODEL,
+        training_set=TrainingSetSource.s3(bucket=unit.artifacts, prefix="exports/sales", label="units"),
+        training=TrainingJob(
+            image=image,
+            source=folder / "code",
+            script="train.py",
+            instance_type="ml.m5.large",
+            max_runtime=cdk.Duration.hours(1),
+        ),
+        evaluation=EvaluationPlan(label="units", block="store", baselines=("last_week",)),
+        max_runs_per_day=24,
+    )
+    registrant = iam.Role(stack, "Registrant", assumed_by=iam.AccountRootPrincipal())
+    pipeline.grant_register(registrant)
+    outputs = {
+        "EndpointName": endpoint.endpoint_name,
+        "RolloutTable": endpoint.rollout.table.table_name,
+        "DeployMachineArn": endpoint.rollout.machine.state_machine_arn,
+        "RetrainMachineArn": pipeline.machine.state_machine_arn,
+        "ArtifactsBucket": unit.artifacts.bucket_name,
+        "EventBus": unit.bus.event_bus_name,
+        "RegistrantRole": registrant.role_arn,
+    }
+    for name, value in outputs.items():
+        cdk.CfnOutput(stack, name, value=value)
+    app.synth()
+    return folder / "assembly"
+
+
+class Sample:
+    """The deployed stack, and the command as the registrant runs it."""
+
+    def __init__(self, cloud: local_cloud.Cloud, assembly: Path) -> None:
+        self.cloud = cloud
+        self.outputs = deployer.deploy(cloud, assembly)["Sample"]
+        self.loop = Loop(client=cloud.client, outputs=self.outputs, unit=UNIT, now=self.now)
+        self.loop.wait_idle("DeployMachineArn")
+        self.rows = _rows(2)
+        self._lay_down()
+        sts = cloud.client("sts")
+        keys = sts.assume_role(RoleArn=self.outputs["RegistrantRole"], RoleSessionName="ann")["Credentials"]
+        self.environment = {
+            "AWS_ENDPOINT_URL": cloud.endpoint_url,
+            "AWS_DEFAULT_REGION": cloud.environment()["AWS_REGION"],
+            "AWS_ACCESS_KEY_ID": keys["AccessKeyId"],
+            "AWS_SECRET_ACCESS_KEY": keys["SecretAccessKey"],
+            "AWS_SESSION_TOKEN": keys["SessionToken"],
+        }
+
+    def now(self) -> datetime:
+        """Return the cloud's time."""
+        return datetime.fromisoformat(self.cloud.clock()["now"])
+
+    def register(self, *arguments: str) -> tuple[int, str]:
+        """Run the command in the registrant's role; return its exit code and what it said."""
+        result = CliRunner().invoke(models.app, ["register", *arguments], env=self.environment)
+        if isinstance(result.exception, UserError):
+            return 1, str(result.exception)
+        if result.exception is not None and not isinstance(result.exception, SystemExit):
+            raise result.exception
+        return result.exit_code, result.stdout
+
+    def as_registrant(self, service: str) -> Any:
+        """Return a client with the registrant's keys."""
+        import boto3
+
+        keys = {name.lower(): self.environment[name] for name in self.environment if "KEY" in name or "TOKEN" in name}
+        region, url = self.environment["AWS_DEFAULT_REGION"], self.environment["AWS_ENDPOINT_URL"]
+        return boto3.client(service, region_name=region, endpoint_url=url, **keys)
+
+    def packages(self) -> list[dict[str, Any]]:
+        """Return the registered packages, the newest first."""
+        found = self.loop.sagemaker.list_model_packages(ModelPackageGroupName=PIPELINE, SortOrder="Descending")
+        return list(found["ModelPackageSummaryList"])
+
+    def _lay_down(self) -> None:
+        for split, table in {"train": _rows(1), "holdout": self.rows}.items():
+            buffer = io.BytesIO()
+            pq.write_table(table, buffer)
+            self._upload(f"{split}/part-0.parquet", buffer.getvalue())
+        self._upload("manifest/manifest.json", canonical_json(MANIFEST))
+
+    def _upload(self, name: str, content: bytes) -> None:
+        self.loop.s3.put_object(Bucket=self.outputs["ArtifactsBucket"], Key=f"exports/sales/{name}", Body=content)
+
+
+def _rows(seed: int) -> Any:
+    random = np.random.default_rng(seed)
+    count = 600
+    price, promoted = random.uniform(5, 15, count), (random.random(count) < 0.2).astype(float)
+    units = 2 * price + 10 * promoted + random.normal(0, 0.3, count)
+    return pa.table(
+        {
+            "price": price,
+            "promoted": promoted,
+            "store": [f"store-{i % 20}" for i in range(count)],
+            "units": units,
+            "last_week": 2 * price + random.normal(0, 9, count),
+        }
+    )
+
+
+MANIFEST = TrainingSetManifest(
+    name="sales",
+    semantics=Semantics(as_of="known_at", cutoff="2017-09-01T00:00:00Z"),
+    entities=PinnedTable(
+        group="sales", version=1, database="d", table="t", table_uuid="u", snapshot_id=1, schema_id=0,
+        metadata_location="s3://b/m", tag="t", columns=("price",),
+    ),
+    features=(),
+    build=Build(engine="export", engine_version="1", planner="none", client="0"),
+    output=Output(uri="s3://b/exports", rows=1200, content_hash="c", files=(), columns={}),
+    split={
+        "trained_until": "2017-08-04T00:00:00Z",
+        "holdout_from": "2017-08-04T00:00:00Z",
+        "holdout_until": "2017-09-01T00:00:00Z",
+    },
+)  # fmt: skip
+
+
+def model(folder: Path, price: float, promoted: float) -> str:
+    """Write an ONNX model with these weights, as a person's own machine has it; return its folder."""
+    graph = helper.make_graph(
+        [helper.make_node("MatMul", ["input", "weights"], ["units"])],
+        "linear",
+        [helper.make_tensor_value_info("input", TensorProto.FLOAT, [None, 2])],
+        [helper.make_tensor_value_info("units", TensorProto.FLOAT, [None, 1])],
+        [helper.make_tensor("weights", TensorProto.FLOAT, [2, 1], [price, promoted])],
+    )
+    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 15)], ir_version=8)
+    onnx.checker.check_model(made)
+    folder.mkdir()
+    (folder / "model.onnx").write_bytes(made.SerializeToString())
+    (folder / "signature.json").write_bytes(json.dumps(to_dict(SIGNATURE)).encode())
+    return str(folder)
+
+
+@pytest.fixture(scope="module")
+def sample(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sample]:
+    """Deploy the stack; the tests of this file go on from each other."""
+    folder = tmp_path_factory.mktemp("registration")
+    cloud = local_cloud.up(folder / "cloud", clock_scale=120.0)
+    try:
+        yield Sample(cloud, synthesize(folder))
+    finally:
+        cloud.down()
+
+
+def test_a_model_made_elsewhere_goes_the_whole_way(sample: Sample, tmp_path: Path) -> None:
+    """Uploaded by a role that may do nothing else; nothing is trained; it is registered with the team's predictions compared."""
+    seen = {each["executionArn"] for each in sample.loop.executions("DeployMachineArn")}
+    folder = model(tmp_path / "model", 2.0, 10.0)
+    expected = 2 * sample.rows.column("price").to_numpy() + 10 * sample.rows.column("promoted").to_numpy()
+    pq.write_table(pa.table({"prediction": expected}), tmp_path / "mine.parquet")
+    pq.write_table(sample.rows, tmp_path / "holdout.parquet")
+    code, said = sample.register(
+        PIPELINE, folder, "--predictions", str(tmp_path / "mine.parquet"), "--data", str(tmp_path / "holdout.parquet"),
+        "--json",
+    )  # fmt: skip
+    found = json.loads(said)
+    assert (code, found["outcome"]) == (0, "APPROVED")
+    assert found["model_sha256"] == hashlib.sha256((tmp_path / "model" / "model.onnx").read_bytes()).hexdigest()
+    described = sample.loop.sagemaker.describe_model_package(ModelPackageName=found["package"])
+    metadata = described["CustomerMetadataProperties"]
+    assert (metadata["trigger"], metadata["code_sha256"], metadata["code"]) == ("manual", "none", "none")
+    assert metadata["model_sha256"] == found["model_sha256"]
+    jobs = sample.cloud.client("sagemaker").list_training_jobs()["TrainingJobSummaries"]
+    assert jobs == []
+    sample.loop.wait_execution("DeployMachineArn", seen, appear=60, finish=120)
+    live = sample.loop.live()
+    assert live is not None
+    assert live.model_sha256 == found["model_sha256"]
+
+
+def test_a_worse_model_is_refused_with_the_reasons(sample: Sample, tmp_path: Path) -> None:
+    """Exit 3; the live version stays, and no package more is there."""
+    before = sample.packages()
+    live = sample.loop.live()
+    code, said = sample.register(PIPELINE, model(tmp_path / "model", 1.0, 0.0))
+    assert code == 3
+    assert said.startswith("the gate refused the model; the live version stays:\n  loss against champion ")
+    assert (sample.packages(), sample.loop.live()) == (before, live)
+
+
+def test_predictions_that_are_others_are_refused_by_row(sample: Sample, tmp_path: Path) -> None:
+    """A model that is served otherwise than it was used does not reach the registry, however good it is."""
+    expected = 2 * sample.rows.column("price").to_numpy() + 10 * sample.rows.column("promoted").to_numpy()
+    expected[17] = 99.0
+    pq.write_table(pa.table({"prediction": expected}), tmp_path / "mine.parquet")
+    folder = model(tmp_path / "model", 2.0, 10.001)
+    code, said = sample.register(PIPELINE, folder, "--predictions", str(tmp_path / "mine.parquet"))
+    assert code == 3
+    assert "for row 17 of the holdout, 99 was expected (1 of 600 predictions differ" in said
+
+
+def test_a_swapped_archive_is_refused(sample: Sample, tmp_path: Path) -> None:
+    """What is uploaded after the request is not what was asked for: the execution fails, and says so."""
+    from mlops_runtime.serving.model_packing import pack
+
+    packed = pack(tmp_path / model(tmp_path / "model", 2.1, 10.0), tmp_path / "a.tar.gz")
+    other = pack(tmp_path / model(tmp_path / "other", 0.1, 0.0), tmp_path / "b.tar.gz")
+    requests = _requests(sample)
+    candidate = requests.upload(packed.archive, sha256=packed.sha256)
+    bucket, _, key = candidate.uri.removeprefix("s3://").partition("/")
+    sample.as_registrant("s3").put_object(Bucket=bucket, Key=key, Body=other.archive.read_bytes())
+    caller = sample.as_registrant("sts").get_caller_identity()["UserId"]
+    seen = {e["executionArn"] for e in sample.loop.executions("RetrainMachineArn")}
+    requests.ask(candidate, caller=caller, reason="swapped")
+    ended = sample.loop.wait_execution("RetrainMachineArn", seen, appear=60, finish=120, error="FAILED")
+    found = requests.outcome(ended["executionArn"])
+    assert found is not None
+    assert not found.is_registered
+    assert f"has SHA-256 {other.sha256}, registered was {packed.sha256}" in found.reason
+
+
+@pytest.mark.parametrize(
+    ("key", "body"), [("models/sample-forecast/x/model.tar.gz", b"x"), ("registered/other/model.tar.gz", b"x")]
+)
+def test_who_registers_writes_nowhere_else(sample: Sample, key: str, body: bytes) -> None:
+    """Neither among what is served nor for another pipeline."""
+    with pytest.raises(ClientError, match="AccessDenied"):
+        sample.as_registrant("s3").put_object(Bucket=sample.outputs["ArtifactsBucket"], Key=key, Body=body)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("net.pt", b"PK", "net.pt has weights without a network"),
+        ("model.pkl", b"\x80\4.", "model.pkl is loaded by pickle, which unpickles"),
+        ("m.cbm", b"CBM1", "requirements.lock is missing"),
+    ],
+)
+def test_fails_by_name_before_anything_is_uploaded(
+    sample: Sample, tmp_path: Path, name: str, content: bytes, message: str
+) -> None:
+    """With the fix; the bucket is as it was."""
+    before = _uploaded(sample)
+    (tmp_path / name).write_bytes(content)
+    (tmp_path / "signature.json").write_bytes(json.dumps(to_dict(SIGNATURE)).encode())
+    code, said = sample.register(PIPELINE, str(tmp_path))
+    assert (code, message in said) == (1, True)
+    assert _uploaded(sample) == before
+
+
+def test_fails_where_the_image_is_of_another_lock(sample: Sample, tmp_path: Path) -> None:
+    """The pipeline's image runs ONNX alone; and a pickle is refused by the registry's rule as well, in one message."""
+    (tmp_path / "model.pkl").write_bytes(b"\x80\4.")
+    (tmp_path / "signature.json").write_bytes(json.dumps(to_dict(SIGNATURE)).encode())
+    (tmp_path / "requirements.lock").write_text("numpy==2.4.0 --hash=sha256:" + "0" * 64)
+    code, said = sample.register(PIPELINE, str(tmp_path), "--trust", "pickle")
+    assert code == 1
+    assert "the registry allows data, code; register a model that is data" in said
+    assert "the image of sample-forecast runs only ONNX, the model is loaded by pickle; give its TrainingJob" in said
+
+
+def _uploaded(sample: Sample) -> list[str]:
+    found = sample.loop.s3.list_objects_v2(Bucket=sample.outputs["ArtifactsBucket"], Prefix="registered/")
+    return [each["Key"] for each in found.get("Contents", [])]
+
+
+def _requests(sample: Sample) -> CandidateRequests:
+    ssm = sample.as_registrant("ssm")
+    found = [
+        read_entry(name, ssm.get_parameter(Name=name)["Parameter"]["Value"])
+        for name in (f"/mlops/{UNIT}/unit", f"/mlops/{UNIT}/pipeline/{PIPELINE}")
+    ]
+    unit, pipeline = found
+    assert isinstance(unit, UnitEntry)
+    assert isinstance(pipeline, PipelineEntry)
+    return CandidateRequests(
+        **{name: sample.as_registrant(name) for name in ("s3", "events", "dynamodb", "stepfunctions")},
+        unit=unit,
+        pipeline=pipeline,
+    )

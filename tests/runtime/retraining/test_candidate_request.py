@@ -1,0 +1,155 @@
+"""What who registers writes, asks and reads, against stand-ins of AWS's clients."""
+
+import base64
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+from mlops_runtime.contracts import from_json
+from mlops_runtime.contracts.retraining import Candidate, Decision, GuardDecision
+from mlops_runtime.contracts.unit_entries import PipelineEntry, UnitEntry
+from mlops_runtime.retraining.candidate_request import (
+    Brought,
+    CandidateRequestError,
+    CandidateRequests,
+    refusal_of,
+)
+
+EXECUTION = "arn:aws:states:us-east-1:123456789012:execution:Retrain:one"
+UNIT = UnitEntry(
+    unit="demand", automation_table="a", audit_bucket="audit", artifacts_bucket="artifacts", bus="demand-bus"
+)
+PIPELINE = PipelineEntry(
+    pipeline="demand-forecast",
+    unit="demand",
+    group="demand-forecast",
+    retraining_table="retraining",
+    retrain_machine="arn:aws:states:us-east-1:123456789012:stateMachine:Retrain",
+    queue_url="https://sqs/guard",
+)
+
+
+class Aws:
+    """Every client at once: keeps what it is asked and answers with what it is told."""
+
+    def __init__(self, **answers: Any) -> None:
+        self.asked: list[tuple[str, dict[str, Any]]] = []
+        self.answers = answers
+
+    def __getattr__(self, name: str) -> Any:
+        def call(**arguments: Any) -> Any:
+            if "Body" in arguments:
+                arguments["Body"] = arguments["Body"].read()
+            self.asked.append((name, arguments))
+            answer = self.answers.get(name, {})
+            if isinstance(answer, Exception):
+                raise answer
+            return answer
+
+        return call
+
+
+def _requests(aws: Any) -> CandidateRequests:
+    return CandidateRequests(s3=aws, events=aws, dynamodb=aws, stepfunctions=aws, unit=UNIT, pipeline=PIPELINE)
+
+
+def test_archive_and_predictions_lie_below_the_pipelines_prefix(tmp_path: Path) -> None:
+    """By their hashes, which S3 compares with what it gets."""
+    (tmp_path / "a").write_bytes(b"model")
+    (tmp_path / "p").write_bytes(b"rows")
+    digest = hashlib.sha256(b"model").hexdigest()
+    aws = Aws()
+    candidate = _requests(aws).upload(
+        tmp_path / "a", sha256=digest, flavor="lightgbm", trust="data", predictions=tmp_path / "p"
+    )
+    root = f"registered/demand-forecast/{digest}"
+    given = f"{root}/predictions-{hashlib.sha256(b'rows').hexdigest()[:16]}.parquet"
+    assert candidate == Candidate(
+        uri=f"s3://artifacts/{root}/model.tar.gz",
+        sha256=digest,
+        flavor="lightgbm",
+        trust="data",
+        predictions_uri=f"s3://artifacts/{given}",
+    )
+    assert [(name, put["Bucket"], put["Key"], put["Body"]) for name, put in aws.asked] == [
+        ("put_object", "artifacts", f"{root}/model.tar.gz", b"model"),
+        ("put_object", "artifacts", given, b"rows"),
+    ]
+    assert base64.b64decode(aws.asked[0][1]["ChecksumSHA256"]).hex() == digest
+
+
+def test_a_request_is_an_event_in_the_callers_name() -> None:
+    """With the candidate, as the guard reads it."""
+    aws, candidate = Aws(put_events={"Entries": [{"EventId": "e1"}]}), Candidate(uri="s3://a/b", sha256="a" * 64)
+    assert _requests(aws).ask(candidate, caller="AROAEXAMPLE:ann", reason="mine") == "e1"
+    (entry,) = aws.asked[0][1]["Entries"]
+    assert (entry["Source"], entry["EventBusName"]) == ("mlops.demand/AROAEXAMPLE:ann", "demand-bus")
+    detail = json.loads(entry["Detail"])
+    assert (detail["subject"], detail["reason"]) == ("demand-forecast", "mine")
+    assert from_json(Candidate, detail["attributes"]["candidate"]) == candidate
+
+
+def test_fails_where_the_bus_does_not_take_it() -> None:
+    """With what the bus says."""
+    aws = Aws(put_events={"Entries": [{"ErrorCode": "ThrottlingException", "ErrorMessage": "slow down"}]})
+    with pytest.raises(CandidateRequestError, match="demand-bus did not take the request: ThrottlingException: slow"):
+        _requests(aws).ask(Candidate(uri="s3://a/b", sha256="a" * 64), caller="x", reason="r")
+
+
+def test_the_guards_decision_is_read_from_its_row() -> None:
+    """Nothing while it has not decided."""
+    assert _requests(Aws()).decision("e1") is None
+    row = {"decision": "BUSY", "event_id": "e1", "at": "2017-08-01T09:00:00Z", "reason": "one runs"}
+    item = {name: {"S": value} for name, value in row.items()} | {"expires": {"N": "1"}}
+    aws = Aws(get_item={"Item": item})
+    found = _requests(aws).decision("e1")
+    assert found is not None
+    assert (found.decision, found.reason) == (Decision.BUSY, "one runs")
+    assert aws.asked[0][1]["Key"] == {"pipeline": {"S": "demand-forecast"}, "item": {"S": "EVENT#e1"}}
+
+
+_OUTPUT = json.dumps({"outcome": "REGISTERED", "reason": "better", "package": "arn:package"})
+
+
+@pytest.mark.parametrize(
+    ("answer", "brought"),
+    [
+        ({"status": "RUNNING"}, None),
+        (ClientError({"Error": {"Code": "ExecutionDoesNotExist"}}, "DescribeExecution"), None),
+        ({"status": "SUCCEEDED", "output": _OUTPUT}, Brought(outcome="REGISTERED", reason="better", package="arn:package")),
+        ({"status": "SUCCEEDED", "output": '{"outcome": "REJECTED", "reason": "loses", "package": ""}'},
+         Brought(outcome="REJECTED", reason="loses")),
+        ({"status": "FAILED", "error": "FAILED", "cause": "no room"}, Brought(outcome="FAILED", reason="no room")),
+        ({"status": "ABORTED"}, Brought(outcome="ABORTED", reason="no cause is known")),
+    ],
+)  # fmt: skip
+def test_what_came_of_it_is_the_machines_word(answer: Any, brought: Brought | None) -> None:
+    """Also of an execution that was ended from outside."""
+    found = _requests(Aws(describe_execution=answer)).outcome(EXECUTION)
+    assert found == brought
+    assert found is None or found.is_registered is (found.outcome == "REGISTERED")
+
+
+def test_another_error_is_raised() -> None:
+    """Such as a right that is missing."""
+    denied = ClientError({"Error": {"Code": "AccessDeniedException"}}, "DescribeExecution")
+    with pytest.raises(ClientError, match="AccessDenied"):
+        _requests(Aws(describe_execution=denied)).outcome(EXECUTION)
+
+
+@pytest.mark.parametrize(
+    ("decision", "fix"),
+    [
+        (Decision.BUSY, "wait until it has ended"),
+        (Decision.OVER_BUDGET, "register again tomorrow, or raise"),
+        (Decision.INVALID, "put that right"),
+    ],
+)
+def test_a_refusal_says_what_to_do(decision: Decision, fix: str) -> None:
+    """With what the guard said."""
+    given = GuardDecision(decision=decision, event_id="e", at="2017-08-01T09:00:00Z", reason="because")
+    assert f"the guard answered {decision.value}: because; {fix}" in refusal_of(given)
