@@ -44,7 +44,7 @@ class Cloud:
         """SSM's."""
 
         class ParameterNotFound(Exception):  # noqa: N818 - as boto3 names it
-            """There is none."""
+            """Not found."""
 
     def __init__(self) -> None:
         self.rule, self.pipeline = ApprovalRule(), PIPELINE
@@ -188,7 +188,7 @@ def test_a_guard_that_does_not_decide_is_named(cloud: Cloud, onnx: Path, monkeyp
         (("demand-forecast", "/nowhere/model.pkl"), "/nowhere/model.pkl not found; give a folder, a file"),
         (("demand-forecast", "s3://bucket/folder/"), "s3://bucket/folder/ must name one object"),
         (("demand-forecast", "s3://bucket/model.txt"), "signature.json is missing beside the model"),
-        (("nobody-knows", "/tmp"), "pipeline 'nobody-knows' not found"),
+        (("no-such", "/tmp"), "pipeline 'no-such' not found"),
     ],
 )
 def test_fails_by_name(cloud: Cloud, arguments: tuple[str, ...], message: str) -> None:

@@ -59,7 +59,7 @@ SIGNATURE = ModelSignature(
 
 
 def synthesize(folder: Path) -> Path:
-    """Synthesize a unit whose pipeline measures on what lies in S3, and the role of who registers."""
+    """Synthesize a unit whose pipeline measures on exports in S3, and the role of who registers."""
     (folder / "code").mkdir()
     (folder / "code" / "train.py").write_text("raise SystemExit('nothing is trained here')\n")
     app = cdk.App(outdir=str(folder / "assembly"))

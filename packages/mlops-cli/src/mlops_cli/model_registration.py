@@ -228,7 +228,7 @@ def _started(requests: "CandidateRequests", event: str) -> str:
     decision = _awaited(lambda: requests.decision(event), seconds=_GUARD_SECONDS)
     if decision is None:
         raise UserError(
-            f"the guard of {requests.pipeline.pipeline} has not decided on event {event} within {_GUARD_SECONDS} s; look at the "
+            f"the guard of {requests.pipeline.pipeline} has not decided on event {event} within {_GUARD_SECONDS} s; check the "
             f"log of its function and at the dead letters of {requests.pipeline.queue_url.rpartition('/')[2]}"
         )
     if decision.decision is not Decision.STARTED or decision.execution is None:

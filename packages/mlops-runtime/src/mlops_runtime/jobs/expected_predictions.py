@@ -73,7 +73,7 @@ def expected_problems(expected: Any, holdout: Any, predictions: Wide) -> list[st
 
 
 def _rows(expected: Any, holdout: Any, keys: Sequence[str]) -> tuple[list[int], str | None]:
-    """Return the holdout's row of each prediction, or why there is none."""
+    """Return the holdout's row of each prediction, or why it has no row."""
     if not keys:
         if expected.num_rows != holdout.num_rows:
             fix = "give one a row in the holdout's order, or columns that name the row of each"
