@@ -2,7 +2,10 @@
 
 import hashlib
 import json
+import os
 import random
+import subprocess
+import sys
 import time
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -11,12 +14,16 @@ from typing import Any
 import boto3
 import numpy as np
 import pytest
+import sklearn.metrics as reference
 from tests.runtime import explain as package
+from tests.runtime import kinds
+from tests.runtime.monitor.counting.capture_of_kinds import side_of
 
 from mlops_runtime.contracts import canonical_json, content_hash, from_json, to_dict
-from mlops_runtime.contracts.monitor import Baseline, MonitorState, metric_namespace
+from mlops_runtime.contracts.monitor import Baseline, Facet, MonitorState, metric_namespace
 from mlops_runtime.contracts.monitor_report import MonitorReport
 from mlops_runtime.contracts.rollout import LivePointer
+from mlops_runtime.jobs.evaluate import evaluate
 from mlops_runtime.jobs.job_environment import JobError, split_argument
 from mlops_runtime.jobs.monitor import Clients, main, parse, run
 from mlops_runtime.jobs.monitor_count import count_objects
@@ -26,6 +33,7 @@ from mlops_runtime.monitor.scheduled_run import DecideSettings, count_object, de
 from mlops_runtime.monitor.spec import MonitorSpec
 from mlops_runtime.monitor.store import MonitorStore
 from mlops_runtime.rollout.rollout_table import RolloutTable
+from mlops_runtime.serving.http_app import answer
 from mlops_runtime.serving.onnx_model import load
 
 ENDPOINT = "job-forecast"
@@ -357,3 +365,136 @@ def test_nothing_is_asked_of_a_new_account(monkeypatch):
     monkeypatch.setattr(boto3, "client", lambda name, **_: made.append(name))
     assert main(["--settings", "{}", "--artifacts", "a", "--captures", "c", "--table", "t", "--now", "x"]) == 1
     assert made == []
+
+
+PLACES = {
+    "classes": ("kinds-wines", kinds.PLANS["classes"], "recall/barbera"),
+    "numbers": ("kinds-men", kinds.PLANS["numbers"], "wape/waist"),
+}
+_FACET = Facet(name="alcohol", threshold=13.0)
+
+
+@pytest.fixture
+def watched(cloud: Any, tmp_path: Any, request: Any) -> Any:
+    """Return what puts an hour of calls and labels of a kind, and runs the job as a process over it."""
+    kind = request.param
+    endpoint, plan, limited = PLACES[kind]
+    s3, dynamodb = cloud.client("s3"), cloud.client("dynamodb")
+    bucket, table, bus = f"{endpoint}-bucket", f"{endpoint}-table", f"{endpoint}-bus"
+    s3.create_bucket(Bucket=bucket)
+    cloud.client("events").create_event_bus(Name=bus)
+    dynamodb.create_table(
+        TableName=table,
+        BillingMode="PAY_PER_REQUEST",
+        AttributeDefinitions=[{"AttributeName": "endpoint", "AttributeType": "S"}],
+        KeySchema=[{"AttributeName": "endpoint", "KeyType": "HASH"}],
+    )
+    if kind == "classes":
+        plan = replace(plan, facets=(_FACET,), positive_class="barolo", segments=None)
+    evaluation, baseline = evaluate(plan, kinds.evaluation_inputs(tmp_path, kind), kinds.URI)
+    s3.put_object(Bucket=bucket, Key="evaluations/baseline.json", Body=canonical_json(baseline))
+    live = LivePointer(
+        endpoint=endpoint, config="c", model="m", model_package_arn="arn:p/1", model_sha256=evaluation.model_sha256,
+        artifact_uri="s3://a", baseline_uri=f"s3://{bucket}/evaluations/baseline.json", baseline_sha256=content_hash(baseline),
+        evaluation_uri="s3://e", training_set_id=baseline.training_set_id, spec_sha256="x", spec_uri="s3://x",
+        execution="arn:e", since=SINCE,
+    )  # fmt: skip
+    dynamodb.put_item(TableName=table, Item={"endpoint": {"S": endpoint}, "live": {"S": canonical_json(live).decode()}})
+    spec = MonitorSpec(merge_hours=0, minimum_labels=50, minimum_rows=50, quality_limits={limited: 0.5})
+    settings = DecideSettings(
+        endpoint=endpoint, variant="AllTraffic", unit="demand", bus=bus, window_hours=1, spec=spec
+    )
+    model = load(*kinds.files(kind))
+
+    def run_hour(rows: Any, labels: list[str], hour: datetime) -> MonitorReport:
+        """Answer rows one call each as the server does, capture them, label them, and run the job after the hour."""
+        records, truths = [], []
+        for index, (row, label) in enumerate(zip(rows.tolist(), labels, strict=True)):
+            body = json.dumps({"instances": [row]})
+            content, content_type = answer(model, "application/json", None, body.encode())
+            sides = {
+                "endpointInput": side_of("application/json", "INPUT", body),
+                "endpointOutput": side_of(content_type, "OUTPUT", content.decode()),
+            }
+            identity = {"eventId": f"{hour:%H}-{index}", "inferenceTime": f"{hour:%Y-%m-%dT%H}:05:00Z"}
+            records.append({"captureData": sides, "eventMetadata": identity, "eventVersion": "0"})
+            truth = {
+                "groundTruthData": {"data": label, "encoding": "CSV"},
+                "eventMetadata": identity,
+                "eventVersion": "0",
+            }
+            truths.append(truth)
+        for prefix, lines in ((f"capture/{endpoint}/AllTraffic", records), (f"labels/{endpoint}", truths)):
+            text = "\n".join(map(json.dumps, lines))
+            s3.put_object(Bucket=bucket, Key=f"{prefix}/{hour:%Y/%m/%d/%H}/a.jsonl", Body=text.encode())
+        now = hour + timedelta(hours=1, minutes=15)
+        pieces = split_argument(json.dumps(to_dict(settings), separators=(",", ":")))
+        command = [sys.executable, "-m", "mlops_runtime.jobs.monitor", "--settings", *pieces]
+        command += ["--artifacts", bucket, "--captures", bucket, "--table", table, "--now", f"{now:%Y-%m-%dT%H:%M:%SZ}"]
+        environment = {**os.environ, **cloud.environment(), "MLOPS_OPT_ML": str(tmp_path)}
+        ran = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        assert ran.returncode == 0, ran.stderr
+        key = f"monitor/{endpoint}/reports/{now:%Y-%m-%dT%H}/report.json"
+        return from_json(MonitorReport, s3.get_object(Bucket=bucket, Key=key)["Body"].read())
+
+    return run_hour
+
+
+@pytest.mark.cloud
+@pytest.mark.parametrize("watched", ["classes"], indirect=True)
+def test_the_job_watches_three_classes(watched: Any) -> None:
+    """Confusion and recalls are scikit-learn's; labels that moved are told, and so is a window of one cultivar."""
+    table = kinds.wine()
+    rows, labels = kinds.matrix(table, kinds.wine_inputs()), table.column("cultivar").to_pylist()
+    predicted = [kinds.CULTIVARS[code] for code in kinds.classifier().predict(rows)]
+    report = watched(rows, labels, datetime(2017, 8, 7, 10, tzinfo=UTC))
+    quality = {metric.name: metric for metric in report.quality.metrics}
+    expected = reference.confusion_matrix(labels, predicted, labels=kinds.CULTIVARS).tolist()
+    assert [list(line) for line in report.quality.confusion or ()] == expected
+    assert report.quality.classes == kinds.CULTIVARS
+    recalls = reference.recall_score(labels, predicted, average=None, labels=kinds.CULTIVARS)
+    assert [quality[f"recall/{name}"].value for name in kinds.CULTIVARS] == pytest.approx(recalls)
+    assert (quality["recall/barbera"].limit, quality["recall/barbera"].violated) == (0.5, False)
+    assert report.quality.state is MonitorState.OK, report.verdict
+    assert report.problems is None
+    published = {value.name for value in report.metrics if value.monitor == "quality"}
+    assert {"MacroLogLoss", "MacroRecall", "Recall/barbera", "QualityViolations"} <= published
+    assert report.bias is not None
+    assert {each.metric.name for each in report.bias.metrics} >= {"DPPL", "DPL"}
+    turned = [kinds.CULTIVARS[(kinds.CULTIVARS.index(name) + 1) % 3] for name in labels]
+    worse = watched(rows, turned, datetime(2017, 8, 7, 11, tzinfo=UTC))
+    assert worse.quality.state is MonitorState.VIOLATION
+    assert {m.name for m in worse.quality.metrics if m.violated} == {"macro_log_loss", "recall/barbera"}
+    only = [index for index, name in enumerate(predicted) if name == "barolo"]
+    moved = watched(rows[only], [labels[index] for index in only], datetime(2017, 8, 7, 12, tzinfo=UTC))
+    drift = {feature.name: feature for feature in moved.drift.features}
+    assert drift["prediction"].drifted
+    assert "quality: macro_log_loss has a limit and is not defined, no label is barbera" in " ".join(
+        moved.quality.problems or ()
+    )
+
+
+@pytest.mark.cloud
+@pytest.mark.parametrize("watched", ["numbers"], indirect=True)
+def test_the_job_watches_two_outputs(watched: Any) -> None:
+    """Errors of each output are scikit-learn's; a label with one number is unreadable; an output that moved is named."""
+    table = kinds.men()
+    rows, labels = kinds.matrix(table, kinds.MEN_INPUTS), kinds.matrix(table, kinds.MEASURES)
+    predicted = kinds.regressor().predict(rows)
+    texts = [",".join(map(str, row)) for row in labels.tolist()]
+    report = watched(rows, [*texts[:-1], "81.5"], datetime(2017, 8, 7, 10, tzinfo=UTC))
+    quality = {metric.name: metric for metric in report.quality.metrics}
+    for place, name in enumerate(kinds.MEASURES):
+        expected = reference.mean_absolute_error(labels[:-1, place], predicted[:-1, place])
+        assert quality[f"mae/{name}"].value == pytest.approx(expected, rel=1e-4)
+    together = np.mean([quality[f"wape/{name}"].value for name in kinds.MEASURES])
+    assert quality["wape"].value == pytest.approx(together)
+    assert report.quality.values["wape_ratio"] == pytest.approx(together / report.quality.holdout["wape"])
+    assert report.quality.problems == {"label is not a number": 1}
+    assert {feature.name for feature in report.drift.features} >= {"prediction/weight", "prediction/waist"}
+    assert report.quality.state is MonitorState.OK, report.verdict
+    shifted = rows + np.array([0, 120, 0], dtype=np.float32)  # more sit-ups: a smaller waist is predicted
+    moved = watched(shifted, texts, datetime(2017, 8, 7, 11, tzinfo=UTC))
+    drift = {feature.name: feature for feature in moved.drift.features}
+    assert drift["prediction/waist"].drifted
+    assert moved.quality.state is MonitorState.VIOLATION

@@ -1,4 +1,4 @@
-"""Reports of windows as people meet them: no drift, drift, conditions, a classifier, silence, a baseline that was changed."""
+"""Reports of windows as people meet them: drift or none, conditions, a classifier, classes, silence, a changed baseline."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -290,6 +290,41 @@ def classifier() -> Sample:
     return Sample(report=report, baseline=baseline, counts=counts_of(baseline))
 
 
+CULTIVARS = ("barolo", "grignolino", "barbera", "nebbiolo d'Alba superiore")
+
+
+def classes() -> Sample:
+    """A model of four classes finds one of them too seldom; what it predicts has moved."""
+    predicted = FeatureBaseline(
+        name="prediction", type="category", levels=CULTIVARS, counts=(1500, 1800, 1200, 500, 0, 0), tail=0, known=()
+    )
+    baseline = replace(BASELINE, target="classes", classes=CULTIVARS, prediction=predicted, pairs=None)
+
+    def measured(name: str, value: float, *, limit: float | None = None, violated: bool | None = None) -> Measured:
+        low, high = max(0.0, value - 0.05), value + 0.05
+        return Measured(name=name, value=value, low=low, high=high, baseline=0.9, limit=limit, violated=violated)
+
+    quality = replace(
+        QUALITY,
+        state=MonitorState.VIOLATION,
+        rows=1190,
+        metrics=(
+            measured("macro_log_loss", 0.52, limit=0.3, violated=True),
+            measured("macro_recall", 0.74),
+            measured("accuracy", 0.8),
+            *(measured(f"recall/{name}", value) for name, value in zip(CULTIVARS, (0.96, 0.9, 0.81), strict=False)),
+            measured(f"recall/{CULTIVARS[3]}", 0.28, limit=0.6, violated=True),
+            *(measured(f"ece/{name}", 0.06) for name in CULTIVARS),
+        ),
+        classes=CULTIVARS,
+        confusion=((384, 12, 4, 0), (20, 360, 20, 0), (10, 42, 243, 5), (0, 52, 13, 25)),
+    )
+    features = (*QUIET[:3], drift("prediction", 0.31, 1e-9, drifted=True, persistent=True))
+    report = report_of(8, features, quality=quality, baseline_sha256=content_hash(baseline))
+    counts = counts_of(baseline, prediction=(280, 620, 250, 40, 0, 0))
+    return Sample(report=report, baseline=baseline, counts=counts)
+
+
 def silent() -> Sample:
     """Nobody called."""
     report = report_of(
@@ -376,5 +411,6 @@ def empty() -> Sample:
 
 
 SAMPLES = {
-    each.__name__: each for each in (quiet, drifting, conditioned, classifier, silent, tampered, wide, hostile, empty)
+    each.__name__: each
+    for each in (quiet, drifting, conditioned, classifier, classes, silent, tampered, wide, hostile, empty)
 }

@@ -136,6 +136,22 @@ def test_a_classifier_has_segments_bias_and_attributions() -> None:
     assert "engine counted by a SageMaker Processing job" in words
 
 
+def test_classes_have_a_confusion_with_shares_of_each_line() -> None:
+    """What is right in green, what is wrong in red, by how much of the label's rows; a class that is markup is text."""
+    sample = SAMPLES["classes"]()
+    text = _page(sample)
+    assert '<td class="n right" style="--share: 96.0%">384 <span class="note">96' in text
+    assert '<td class="n wrong" style="--share: 57.8%">52 <span class="note">58' in text
+    assert '<td class="n " style="--share: 0.0%">0</td>' in text
+    assert "recall/barbera" in text
+    names = (HOSTILE, *(f"class {number}" for number in range(24)))
+    table = tuple(tuple(int(a == b) for b in range(25)) for a in range(25))
+    quality = replace(sample.report.quality, classes=names, confusion=table)
+    many = _page(replace(sample, report=replace(sample.report, quality=quality)))
+    assert "The first 20 of 25 classes; report.json has all." in many
+    assert "<script>alert" not in many
+
+
 @pytest.mark.parametrize(
     ("sample", "said"),
     [
