@@ -141,3 +141,20 @@ def test_variables_are_put_in_and_dollars_kept(place: Place) -> None:
 
     assert [found[name] for name in ("A", "B", "LATER")] == ["a$b", "a$b-$(LATER)", "$(A)"]
     assert pod_containers.variables({"env": env})["LATER"] == "$$(A)"
+
+
+def test_the_image_of_a_lock_has_its_environment(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the pod itself says comes after it; one that cannot be made keeps the pod from starting."""
+    image = {"MLOPS_MODEL_PYTHON": "/e/python", "MLOPS_REQUIREMENTS_SHA256": "1"}
+    monkeypatch.setattr(pod_containers.runners, "environment", lambda _: image)
+    container = {"image": IMAGE, "env": [{"name": "MLOPS_REQUIREMENTS_SHA256", "value": "2"}]}
+    found = pod_containers.environment(container, place, {})
+    assert (found["MLOPS_MODEL_PYTHON"], found["MLOPS_REQUIREMENTS_SHA256"]) == ("/e/python", "2")
+
+    def fail(_: str) -> dict[str, str]:
+        raise pod_containers.runners.UnknownImageError("no wheel")
+
+    monkeypatch.setattr(pod_containers.runners, "environment", fail)
+    with pytest.raises(ContainerError, match="no wheel") as raised:
+        pod_containers.environment(container, place, {})
+    assert raised.value.reason == "ErrImagePull"

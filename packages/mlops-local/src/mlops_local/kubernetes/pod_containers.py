@@ -136,7 +136,7 @@ def environment(container: Mapping[str, Any], place: Place, mounts: Mapping[str,
     }
     # claim: job-image-must-be-known
     try:
-        image = runners.environment(container["image"])
+        image = runners.environment(container.get("image", ""))
     except runners.UnknownImageError as error:
         raise ContainerError("ErrImagePull", str(error)) from error
     return image | base | given | ours
