@@ -176,7 +176,7 @@ def prediction_job(jobs: JobEnvironment) -> dict[str, object]:
         outputs={"predictions": predictions_uri(jobs)},
         is_isolated=True,
         image_uri="{% $champion.image %}",
-    )
+    ) | _trusting(jobs)
 
 
 def predictions_uri(jobs: JobEnvironment) -> str:
@@ -200,7 +200,7 @@ def evaluation_job(jobs: JobEnvironment, plan: EvaluationPlan, *, champion: Cham
         arguments += ["--champion-sha256", "{% $champion.artifact_sha256 %}"]
     outputs = {"report": f"{report} %}}"}
     job = _processing(jobs, "eval", "evaluate", arguments, inputs=inputs, outputs=outputs, is_isolated=True)
-    return job | ({"Environment": dict(jobs.trust)} if jobs.trust else {})
+    return job | _trusting(jobs)
 
 
 def evaluation_prefix(jobs: JobEnvironment) -> str:
@@ -212,6 +212,10 @@ def _expected(jobs: JobEnvironment) -> str:
     """Return what a team got from its model made elsewhere; without that an input must still have an object."""
     given = "$request.candidate.predictions_uri"
     return f"{{% $exists({given}) ? {given} : {jobs.training_set} & '/manifest' %}}"
+
+
+def _trusting(jobs: JobEnvironment) -> dict[str, object]:
+    return {"Environment": dict(jobs.trust)} if jobs.trust else {}
 
 
 def _split(jobs: JobEnvironment, split: str) -> str:

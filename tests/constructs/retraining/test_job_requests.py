@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from mlops_constructs.retraining.job_requests import JobEnvironment, evaluation_job, training_job
+from mlops_constructs.retraining.job_requests import JobEnvironment, evaluation_job, prediction_job, training_job
 from mlops_runtime.contracts import from_json
 from mlops_runtime.contracts.retraining import EvaluationPlan, JobTags
 
@@ -62,4 +62,6 @@ def test_jobs_that_load_a_model_know_what_that_may_do():
     jobs, plan = replace(JOBS, trust={"MLOPS_TRUST": "data"}), EvaluationPlan(label="u", block="s", baselines=("b",))
     assert training_job(jobs, script="train.py", code_uri="s3://c/t.zip")["Environment"] == {"MLOPS_TRUST": "data"}
     assert evaluation_job(jobs, plan, champion="none")["Environment"] == {"MLOPS_TRUST": "data"}
+    live = replace(jobs, roles=JOBS.roles | {"live": "arn:aws:iam::123456789012:role/live"})
+    assert prediction_job(live)["Environment"] == {"MLOPS_TRUST": "data"}
     assert "Environment" not in evaluation_job(JOBS, plan, champion="none")
