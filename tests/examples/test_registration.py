@@ -5,10 +5,13 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import shutil
 from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import aws_cdk as cdk
+import lightgbm
 import numpy as np
 import onnx
 import pyarrow as pa
@@ -21,6 +24,7 @@ from onnx import TensorProto, helper
 from tests.examples.models import DIGEST
 from typer.testing import CliRunner
 
+from constructs import Construct
 from mlops_cli import models
 from mlops_cli.aws_account import UserError
 from mlops_constructs import (
@@ -42,16 +46,17 @@ from mlops_runtime.contracts.features import Build, Output, PinnedTable, Semanti
 from mlops_runtime.contracts.model import ModelSignature, SignatureColumn
 from mlops_runtime.contracts.retraining import EvaluationPlan
 from mlops_runtime.contracts.unit_entries import PipelineEntry, UnitEntry, read_entry
+from mlops_runtime.image.uv_program import MissingUvError, find_uv
 from mlops_runtime.retraining.candidate_request import CandidateRequests
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 pytestmark = pytest.mark.cloud
 
-UNIT, MODEL = "sample", "forecast"
+UNIT, MODEL, TREES = "sample", "forecast", "trees"
 PIPELINE = f"{UNIT}-{MODEL}"
+LOCK = Path(__file__).parent / "brought_model" / "requirements.lock"
 SIGNATURE = ModelSignature(
     inputs=(SignatureColumn(name="price", type="number"), SignatureColumn(name="promoted", type="number")),
     output="units",
@@ -65,46 +70,50 @@ def synthesize(folder: Path) -> Path:
     app = cdk.App(outdir=str(folder / "assembly"))
     stack = cdk.Stack(app, "Sample")
     unit = BusinessUnit(stack, "Unit", name=UNIT, profile=Profile.DEVELOPMENT)
-    registry = ModelRegistry(stack, "Registry", business_unit=unit, name=MODEL, approval=Approval.automatic())
-    image = ModelImage.from_ecr(repository_name="mlops-runtime", digest=DIGEST)
-    endpoint = ModelEndpoint(
-        stack,
-        "Endpoint",
-        business_unit=unit,
-        registry=registry,
-        name=MODEL,
-        image=image,
-        capacity=EndpointCapacity.instances("ml.m5.large", instance_count=2),
-    )
-    pipeline = RetrainingPipeline(
-        stack,
-        "Retraining",
-        business_unit=unit,
-        registry=registry,
-        endpoint=endpoint,
-        name=MODEL,
-        training_set=TrainingSetSource.s3(bucket=unit.artifacts, prefix="exports/sales", label="units"),
-        training=TrainingJob(
-            image=image,
-            source=folder / "code",
-            script="train.py",
-            instance_type="ml.m5.large",
-            max_runtime=cdk.Duration.hours(1),
-        ),
-        evaluation=EvaluationPlan(label="units", block="store", baselines=("last_week",)),
-        max_runs_per_day=24,
-    )
     registrant = iam.Role(stack, "Registrant", assumed_by=iam.AccountRootPrincipal())
-    pipeline.grant_register(registrant)
-    outputs = {
-        "EndpointName": endpoint.endpoint_name,
-        "RolloutTable": endpoint.rollout.table.table_name,
-        "DeployMachineArn": endpoint.rollout.machine.state_machine_arn,
-        "RetrainMachineArn": pipeline.machine.state_machine_arn,
-        "ArtifactsBucket": unit.artifacts.bucket_name,
-        "EventBus": unit.bus.event_bus_name,
-        "RegistrantRole": registrant.role_arn,
+    images = {
+        MODEL: ModelImage.from_ecr(repository_name="mlops-runtime", digest=DIGEST),
+        TREES: ModelImage.from_requirements(LOCK),
     }
+    outputs = {"ArtifactsBucket": unit.artifacts.bucket_name, "EventBus": unit.bus.event_bus_name}
+    for name, image in images.items():
+        scope = Construct(stack, name.title())
+        registry = ModelRegistry(scope, "Registry", business_unit=unit, name=name, approval=Approval.automatic())
+        endpoint = ModelEndpoint(
+            scope,
+            "Endpoint",
+            business_unit=unit,
+            registry=registry,
+            name=name,
+            image=image,
+            capacity=EndpointCapacity.instances("ml.m5.large", instance_count=1),
+        )
+        pipeline = RetrainingPipeline(
+            scope,
+            "Retraining",
+            business_unit=unit,
+            registry=registry,
+            endpoint=endpoint,
+            name=name,
+            training_set=TrainingSetSource.s3(bucket=unit.artifacts, prefix="exports/sales", label="units"),
+            training=TrainingJob(
+                image=image,
+                source=folder / "code",
+                script="train.py",
+                instance_type="ml.m5.large",
+                max_runtime=cdk.Duration.hours(1),
+            ),
+            evaluation=EvaluationPlan(label="units", block="store", baselines=("last_week",)),
+            max_runs_per_day=24,
+        )
+        pipeline.grant_register(registrant)
+        outputs |= {
+            f"EndpointName{name}": endpoint.endpoint_name,
+            f"RolloutTable{name}": endpoint.rollout.table.table_name,
+            f"DeployMachineArn{name}": endpoint.rollout.machine.state_machine_arn,
+            f"RetrainMachineArn{name}": pipeline.machine.state_machine_arn,
+        }
+    outputs["RegistrantRole"] = registrant.role_arn
     for name, value in outputs.items():
         cdk.CfnOutput(stack, name, value=value)
     app.synth()
@@ -117,8 +126,7 @@ class Sample:
     def __init__(self, cloud: local_cloud.Cloud, assembly: Path) -> None:
         self.cloud = cloud
         self.outputs = deployer.deploy(cloud, assembly)["Sample"]
-        self.loop = Loop(client=cloud.client, outputs=self.outputs, unit=UNIT, now=self.now)
-        self.loop.wait_idle("DeployMachineArn")
+        self.loop, self.trees = self._loop(MODEL), self._loop(TREES)
         self.rows = _rows(2)
         self._lay_down()
         sts = cloud.client("sts")
@@ -130,6 +138,12 @@ class Sample:
             "AWS_SECRET_ACCESS_KEY": keys["SecretAccessKey"],
             "AWS_SESSION_TOKEN": keys["SessionToken"],
         }
+
+    def _loop(self, name: str) -> Loop:
+        outputs = {each.removesuffix(name): value for each, value in self.outputs.items()}
+        loop = Loop(client=self.cloud.client, outputs=outputs, unit=UNIT, now=self.now)
+        loop.wait_idle("DeployMachineArn")
+        return loop
 
     def now(self) -> datetime:
         """Return the cloud's time."""
@@ -254,6 +268,66 @@ def test_a_model_made_elsewhere_goes_the_whole_way(sample: Sample, tmp_path: Pat
     live = sample.loop.live()
     assert live is not None
     assert live.model_sha256 == found["model_sha256"]
+
+
+def _trees(folder: Path, rows: Any, *, rounds: int = 200) -> tuple[str, Any]:
+    """Save trees as LightGBM's own text, beside their signature and lock; return the folder, and what they predict."""
+    columns = np.column_stack([rows.column(name).to_numpy() for name in ("price", "promoted")])
+    parameters = {"objective": "regression", "verbosity": -1, "num_threads": 1, "seed": 7, "min_data_in_leaf": 5}
+    made = lightgbm.train(parameters, lightgbm.Dataset(columns, rows.column("units").to_numpy()), rounds)
+    folder.mkdir()
+    made.save_model(folder / "model.txt")
+    (folder / "signature.json").write_bytes(json.dumps(to_dict(SIGNATURE)).encode())
+    shutil.copy(LOCK, folder)
+    return str(folder), made
+
+
+def test_trees_go_the_whole_way_in_the_environment_of_their_lock(sample: Sample, tmp_path: Path) -> None:
+    """A model that no export takes: registered with its flavor, approved by policy, and it serves what it predicted at home."""
+    try:
+        find_uv()
+    except MissingUvError as error:
+        pytest.skip(str(error))
+    seen = {each["executionArn"] for each in sample.trees.executions("DeployMachineArn")}
+    folder, booster = _trees(tmp_path / "model", _rows(1))
+    columns = np.column_stack([sample.rows.column(name).to_numpy() for name in ("price", "promoted")])
+    pq.write_table(pa.table({"prediction": booster.predict(columns)}), tmp_path / "mine.parquet")
+    code, said = sample.register(f"{UNIT}-{TREES}", folder, "--predictions", str(tmp_path / "mine.parquet"), "--json")
+    assert code == 0, said
+    found = json.loads(said)
+    assert (found["outcome"], found["reason"].partition(";")[0]) == ("APPROVED", "lightgbm model with trust 'data'")
+    described = sample.loop.sagemaker.describe_model_package(ModelPackageName=found["package"])
+    metadata = described["CustomerMetadataProperties"]
+    assert (metadata["flavor"], metadata["trust"]) == ("lightgbm", "data")
+    assert described["InferenceSpecification"]["Containers"][0]["Environment"]["MLOPS_TRUST"] == "data"
+    sample.trees.wait_execution("DeployMachineArn", seen, appear=60, finish=240)
+    rows = [{"price": 7.5, "promoted": 1.0}, {"price": 12.0, "promoted": 0.0}]
+    answer = sample.cloud.client("sagemaker-runtime").invoke_endpoint(
+        EndpointName=f"{UNIT}-{TREES}", ContentType="application/json", Body=json.dumps({"instances": rows})
+    )
+    served = json.loads(answer["Body"].read())["predictions"]
+    assert served == pytest.approx(booster.predict(np.array([[7.5, 1.0], [12.0, 0.0]])), rel=1e-5)
+    assert sample.trees.audit()[-1].flavor == "lightgbm"
+
+
+def test_a_job_that_dies_leaves_the_live_version(sample: Sample, tmp_path: Path) -> None:
+    """Trees that their process cannot load: the execution fails, the command says so, and what serves is what served."""
+    live = sample.trees.live()
+    assert live is not None
+    folder, _ = _trees(tmp_path / "model", _rows(1), rounds=2)
+    text = (tmp_path / "model" / "model.txt").read_text()
+    (tmp_path / "model" / "model.txt").write_text(text[: len(text) // 2])
+    code, said = sample.register(f"{UNIT}-{TREES}", folder)
+    assert (code, "the live version stays" in said) == (1, True)
+    assert sample.trees.live() == live
+    answer = sample.cloud.client("sagemaker-runtime").invoke_endpoint(
+        EndpointName=f"{UNIT}-{TREES}", ContentType="text/csv", Body="7.5,1"
+    )
+    assert answer["ResponseMetadata"]["HTTPStatusCode"] == 200
+    code, said = sample.register(
+        f"{UNIT}-{TREES}", folder, "--requirements", str(tmp_path / "model" / "signature.json")
+    )
+    assert (code, "requirements.lock: " in said) == (1, True)
 
 
 def test_a_worse_model_is_refused_with_the_reasons(sample: Sample, tmp_path: Path) -> None:
