@@ -11,6 +11,8 @@ from mlops_runtime.contracts.retraining import EvaluationPlan, GateSpec, Signatu
 
 # https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_CreateTrainingJob.html
 _LONGEST_VALUE = 2500
+_FEWEST_OUTPUTS = 2
+_OF_OUTPUTS = ("wape", "mae")
 
 
 def source_problem(given: TrainingSetPlan | TrainingSetSource, store: IUnitFeatureStore | None) -> str | None:
@@ -68,6 +70,67 @@ def gate_problems(gate: GateSpec, evaluation: EvaluationPlan) -> list[str | None
             for name in gate.segments or ()
             if name.partition("=")[0] not in columns or not name.partition("=")[2]
         ),
+    ]
+
+
+def kind_problems(gate: GateSpec, evaluation: EvaluationPlan, source: TrainingSetSource) -> list[str | None]:
+    """Return what a gate or an evaluation asks that the kind of its model does not have: of classes or of several outputs.
+
+    Args:
+        gate: When a candidate may be registered.
+        evaluation: What it is measured on; ``macro_log_loss`` is of classes, ``labels`` are of several outputs.
+        source: Where training sets come from.
+    """
+    is_classes = evaluation.metric == "macro_log_loss"
+    return [
+        *_class_problems(gate, evaluation, is_classes=is_classes),
+        *([] if evaluation.labels is None else _output_problems(evaluation, evaluation.labels, source)),
+    ]
+
+
+def _class_problems(gate: GateSpec, evaluation: EvaluationPlan, *, is_classes: bool) -> list[str | None]:
+    return [
+        "gate.min_recall is of classes; set evaluation.metric to 'macro_log_loss', or leave it out"
+        if gate.min_recall and not is_classes
+        else None,
+        *(
+            check_range(f"gate.min_recall of {name!r}", least, minimum=0, maximum=1)
+            for name, least in (gate.min_recall or {}).items()
+        ),
+        "evaluation.positive_class is of classes; use positive, or set evaluation.metric to 'macro_log_loss'"
+        if evaluation.positive_class is not None and not is_classes
+        else None,
+        "evaluation.positive is a limit of one number; name the class that counts as positive as positive_class"
+        if evaluation.positive is not None and is_classes
+        else None,
+        "evaluation.facets of classes need the one that counts as positive; set positive_class"
+        if evaluation.facets and is_classes and evaluation.positive_class is None
+        else None,
+    ]
+
+
+def _output_problems(
+    evaluation: EvaluationPlan, labels: tuple[str, ...], source: TrainingSetSource
+) -> list[str | None]:
+    return [
+        f"evaluation.labels must be two columns or more, each once, got {labels!r}"
+        if len(labels) < _FEWEST_OUTPUTS or len(set(labels)) < len(labels)
+        else None,
+        f"evaluation.label must be the first of labels, got {evaluation.label!r} and {labels!r}"
+        if labels[:1] != (evaluation.label,)
+        else None,
+        f"evaluation.metric of several labels must be one of {', '.join(_OF_OUTPUTS)}, got {evaluation.metric!r}"
+        if evaluation.metric not in _OF_OUTPUTS
+        else None,
+        "evaluation.facets are not measured for several labels, none of which is positive; leave them out, or watch segments"
+        if evaluation.facets
+        else None,
+        "evaluation.attribution_rows is not possible for several labels, whose attributions have different units; leave it out"
+        if evaluation.attribution_rows is not None
+        else None,
+        "evaluation.labels are not in a TrainingSetPlan, which has one label; give the training set as TrainingSetSource.s3"
+        if source.plan is not None
+        else None,
     ]
 
 
@@ -146,7 +209,7 @@ def evaluation_problems(evaluation: EvaluationPlan, source: TrainingSetSource) -
         return []
     named = {
         "block": (evaluation.block,),
-        "baselines": evaluation.baselines,
+        "baselines": _naive_columns(evaluation),
         "segments": evaluation.segments or (),
         "bands": tuple(evaluation.bands or {}),
         "conditions": tuple(c.name for c in evaluation.conditions or () if c.kind == "column"),
@@ -162,6 +225,13 @@ def evaluation_problems(evaluation: EvaluationPlan, source: TrainingSetSource) -
         for column in columns
         if column not in known
     ]
+
+
+def _naive_columns(evaluation: EvaluationPlan) -> tuple[str, ...]:
+    """Return the columns of the naive predictions: of several outputs one for each."""
+    if evaluation.labels is None:
+        return evaluation.baselines
+    return tuple(f"{name}_{output}" for name in evaluation.baselines for output in evaluation.labels)
 
 
 def _columns(source: TrainingSetSource) -> list[str]:

@@ -3,10 +3,13 @@
 from dataclasses import replace
 from typing import Any
 
+import pytest
+
 from mlops_constructs.retraining.retraining_checks import (
     evaluation_problems,
     feature_problems,
     gate_problems,
+    kind_problems,
     monitoring_problems,
     signature_problems,
     source_problem,
@@ -183,3 +186,61 @@ def test_a_signature_names_columns_that_the_set_will_have(demand: Any):
     long = SignaturePlan(label="units", inputs=tuple(f"column_{number}" for number in range(300)))
     (problem,) = filter(None, signature_problems(long, given))
     assert problem.startswith("the columns of training.inputs must fit into a hyperparameter of 2500 characters, got ")
+
+
+CLASSES = EvaluationPlan(label="cultivar", block="shelf", baselines=("colour",), metric="macro_log_loss")
+OUTPUTS = EvaluationPlan(label="weight", labels=("weight", "waist"), block="club", baselines=("last",))
+
+
+def test_classes_and_several_outputs_are_declared_as_such(demand: Any):
+    """Recalls, bias of one class, and labels of a training set in S3."""
+    source = TrainingSetSource.s3(bucket=demand.store.data_bucket, prefix="exports", label="weight")
+    facets = (Facet(name="colour", values=("red",)),)
+    asked = replace(CLASSES, facets=facets, positive_class="barolo", attribution_rows=10)
+    assert not any(kind_problems(GateSpec(min_recall={"barolo": 0.8}), asked, source))
+    assert not any(kind_problems(GateSpec(), OUTPUTS, source))
+    assert not any(kind_problems(GateSpec(), replace(OUTPUTS, metric="mae"), source))
+
+
+@pytest.mark.parametrize(
+    ("gate", "plan", "problem"),
+    [
+        (GateSpec(min_recall={"a": 0.5}), replace(CLASSES, metric="wape"), "gate.min_recall is of classes; set"),
+        (GateSpec(min_recall={"a": 5.0}), CLASSES, "gate.min_recall of 'a' must be from 0 to 1, got 5.0"),
+        (GateSpec(), replace(OUTPUTS, positive_class="a"), "evaluation.positive_class is of classes; use positive"),
+        (GateSpec(), replace(CLASSES, positive=0.5), "evaluation.positive is a limit of one number; name the class"),
+        (GateSpec(), replace(CLASSES, facets=(Facet(name="age"),)), "evaluation.facets of classes need the one that"),
+        (GateSpec(), replace(OUTPUTS, labels=("weight",)), "evaluation.labels must be two columns or more, each once"),
+        (GateSpec(), replace(OUTPUTS, label="waist"), "evaluation.label must be the first of labels, got 'waist'"),
+        (GateSpec(), replace(OUTPUTS, metric="brier"), "evaluation.metric of several labels must be one of wape, mae"),
+        (
+            GateSpec(),
+            replace(OUTPUTS, facets=(Facet(name="age"),)),
+            "evaluation.facets are not measured for several labels",
+        ),
+        (
+            GateSpec(),
+            replace(OUTPUTS, attribution_rows=9),
+            "evaluation.attribution_rows is not possible for several labels",
+        ),
+    ],
+)
+def test_fails_for_what_a_kind_does_not_have(demand: Any, gate: GateSpec, plan: EvaluationPlan, problem: str):
+    """One problem each, with the fix."""
+    source = TrainingSetSource.s3(bucket=demand.store.data_bucket, prefix="exports", label="weight")
+    (found,) = [each for each in kind_problems(gate, plan, source) if each is not None]
+    assert found.startswith(problem)
+
+
+def test_several_labels_are_refused_of_a_plan_that_has_one(demand: Any):
+    """Their naive predictions are a column for each."""
+    source = TrainingSetSource.features(store=demand.store, plan=PLAN)
+    plan = replace(OUTPUTS, label="units", labels=("units", "price"), block="store", baselines=("price",))
+    (found,) = [each for each in kind_problems(GateSpec(), plan, source) if each is not None]
+    assert found.startswith(
+        "evaluation.labels are not in a TrainingSetPlan, which has one label; give the training set as"
+    )
+    assert [each.rpartition("got ")[2] for each in evaluation_problems(plan, source)] == [
+        "'price_units'",
+        "'price_price'",
+    ]
