@@ -4,6 +4,7 @@ The contract kit: our server and a small right one pass; for each rule a server 
 """
 
 import hashlib
+import json
 import socket
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.runtime import kinds
 from tests.runtime.serving import model_folders
 from tests.runtime.serving.test_server import free_port, server, wait_for_ping
 from tests.runtime.serving.wrong_server import FAULTS, METADATA, serving
@@ -100,6 +102,24 @@ def test_a_model_that_is_not_onnx_keeps_every_rule(tmp_path: Path) -> None:
     model_folders.handler(tmp_path / "model")
     digest = hashlib.sha256((tmp_path / "model" / "mlops-model.json").read_bytes()).hexdigest()
     with server(tmp_path, digest, environment=model_folders.ENVIRONMENT) as (process, port):
+        wait_for_ping(port)
+        found = outcomes(check(f"http://127.0.0.1:{port}", pid=process.pid))
+        assert process.wait(timeout=10) == 0
+    assert found == dict.fromkeys([*FAULTS, "drain"], "passed")
+
+
+@pytest.mark.parametrize("kind", ["classes", "numbers", "vector"])
+def test_a_server_of_lists_keeps_every_rule(kind: str, tmp_path: Path) -> None:
+    """Three classes, two outputs, and a vector: both doors, alone and in batches."""
+    content, signature = kinds.files("classes" if kind == "classes" else "numbers")
+    if kind == "vector":
+        declared = {**json.loads(signature), "kind": "vector", "width": len(kinds.MEASURES)}
+        signature = json.dumps({name: value for name, value in declared.items() if name != "outputs"}).encode()
+    folder = tmp_path / "model"
+    folder.mkdir()
+    (folder / "model.onnx").write_bytes(content)
+    (folder / "signature.json").write_bytes(signature)
+    with server(tmp_path, hashlib.sha256(content).hexdigest()) as (process, port):
         wait_for_ping(port)
         found = outcomes(check(f"http://127.0.0.1:{port}", pid=process.pid))
         assert process.wait(timeout=10) == 0
