@@ -311,7 +311,7 @@ def test_trees_go_the_whole_way_in_the_environment_of_their_lock(sample: Sample,
 
 
 def test_a_job_that_dies_leaves_the_live_version(sample: Sample, tmp_path: Path) -> None:
-    """Trees that their process cannot load: the execution fails, the command says so, and what serves is what served."""
+    """Trees that their process cannot load: the execution fails, the command says so, and the live version stays."""
     live = sample.trees.live()
     assert live is not None
     folder, _ = _trees(tmp_path / "model", _rows(1), rounds=2)

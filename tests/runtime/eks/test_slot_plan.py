@@ -317,3 +317,11 @@ def test_every_key_is_always_there(both: Any) -> None:
     keys = {frozenset(plan(both, live, asked=each, package=CHAMPION).as_dict()["eks"]) for each in asked}
     assert len(keys) == 1
     assert keys == {frozenset(plan().as_dict()["eks"])}
+
+
+def test_pods_are_told_what_loading_their_model_may_do() -> None:
+    """The server loads nothing that does more than its package says; ONNX needs no word."""
+    package = read_package(described(CHALLENGER))
+    other = replace(package, spec=replace(package.spec, flavor="pickle", trust="pickle"))
+    versions = [slot_version(with_eks(), package=each, config=NEW, spec_sha256="5" * 64) for each in (package, other)]
+    assert [version.environment.get("MLOPS_TRUST") for version in versions] == [None, "pickle"]
