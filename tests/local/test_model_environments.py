@@ -156,7 +156,19 @@ def test_a_models_process_reaches_no_network(wheels: Path, tmp_path: Path) -> No
         code = f"import one, socket; socket.create_connection(('127.0.0.1', {server.getsockname()[1]}), 5)"
         reached = [answer(Path(given["MLOPS_MODEL_PYTHON"]), code) for given in (kept, free)]
     assert [done.returncode for done in reached] == [1, 0], reached
-    assert "Network is unreachable" in reached[0].stderr
+    assert "Connection refused" in reached[0].stderr  # by its own loopback
+    outside = answer(Path(kept["MLOPS_MODEL_PYTHON"]), "import socket; socket.create_connection(('192.0.2.1', 80), 5)")
+    assert "Network is unreachable" in outside.stderr
+
+
+def test_a_models_process_reaches_itself(wheels: Path, tmp_path: Path) -> None:
+    """As in a container without a network: by its own loopback, on which nothing else listens."""
+    if isolation() is None:
+        pytest.skip("the kernel refuses unshare --user --net")
+    python = variables(lock(wheel(wheels, "one")), tmp_path / "environments")["MLOPS_MODEL_PYTHON"]
+    code = "import socket; s = socket.create_server(('127.0.0.1', 0)); socket.create_connection(s.getsockname(), 5)"
+    done = answer(Path(python), code)
+    assert done.returncode == 0, done.stderr
 
 
 def test_without_namespaces_a_models_process_runs_all_the_same(

@@ -33,6 +33,15 @@ from mlops_runtime.image.uv_program import MissingUvError, find_uv, last_words
 compat.expect("ministack.services.s3", _buckets=object, _get_object_data="(bucket_name, key, version_id=None)")
 
 _LOCK_FILE = "requirements.lock"
+_LOOPBACK_FILE = "loopback.py"
+# a new network has its own loopback, which is down; a container's is up, and a script may talk to its own processes by it
+# See: https://man7.org/linux/man-pages/man7/netdevice.7.html (SIOCSIFFLAGS)
+_LOOPBACK = """import fcntl, os, socket, struct, sys
+
+with socket.socket() as probe:
+    fcntl.ioctl(probe, 0x8914, struct.pack("16sH14x", b"lo", 0x41))
+os.execv(sys.argv[1], sys.argv[1:])
+"""
 _LONGEST = 1800.0  # real seconds of one call of uv
 _MACHINES = {"arm64": "aarch64", "AMD64": "x86_64"}
 # of uv's environment: what belongs to this process and not to the one that is made
@@ -159,8 +168,10 @@ def _make(lock: RequirementsLock, partial: Path, place: Path) -> None:
         ) from error
     wrapper = partial / "isolated" / "python"
     wrapper.parent.mkdir()
-    final = shlex.quote(str(place / "bin" / "python"))
-    wrapper.write_text(f'#!/bin/sh\nexec unshare --user --map-root-user --net -- {final} "$@"\n')
+    (wrapper.parent / _LOOPBACK_FILE).write_text(_LOOPBACK)
+    final, first = (shlex.quote(str(path)) for path in (place / "bin" / "python", place / "isolated" / _LOOPBACK_FILE))
+    apart = f"unshare --user --map-root-user --net -- {final} -I -S {first} {final}"
+    wrapper.write_text(f'#!/bin/sh\nexec {apart} "$@"\n')
     wrapper.chmod(0o755)
 
 

@@ -1,7 +1,8 @@
 """``python -m mlops_runtime.jobs.process <script>``: run a team's script between training set and training.
 
 The script lies in input ``code`` as a zip. It reads ``SM_CHANNEL_TRAIN`` and writes to ``SM_OUTPUT_DIR``; what it writes becomes a
-channel of the training. A script that writes nothing has prepared nothing, and fails here.
+channel of the training. In an image with an environment of the model it runs with that environment's Python. A script that writes
+nothing has prepared nothing, and fails here.
 """
 
 import os
