@@ -6,6 +6,8 @@ import sys
 import zipfile
 from pathlib import Path
 
+import pytest
+
 COPY = """
 import os, pathlib, shutil
 for path in pathlib.Path(os.environ["SM_CHANNEL_TRAIN"]).iterdir():
@@ -44,3 +46,18 @@ def test_fails_when_a_script_writes_nothing_or_fails(tmp_path: Path) -> None:
     assert broken.returncode == 1
     assert broken.stderr.splitlines()[-1] == "mlops process: step.py ended with exit code 1: no column"
     assert "usage" in run(tmp_path / "c", "pass").stderr
+
+
+def test_a_script_runs_with_the_python_of_the_models_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the image has one: what a step computes is what training and serving would."""
+    python = tmp_path / "environment" / "python"
+    python.parent.mkdir()
+    python.write_text(f'#!/bin/sh\nOF_THE_MODEL=1 exec {sys.executable} "$@"\n')
+    python.chmod(0o755)
+    monkeypatch.setenv("MLOPS_MODEL_PYTHON", str(python))
+    wanted = "import os\nassert 'OF_THE_MODEL' in os.environ\n" + COPY
+    assert run(tmp_path / "a", wanted, "step.py").returncode == 1
+    monkeypatch.setenv("MLOPS_REQUIREMENTS_SHA256", "1" * 64)
+    assert run(tmp_path / "b", wanted, "step.py").returncode == 0
