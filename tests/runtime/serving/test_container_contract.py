@@ -97,11 +97,12 @@ def test_our_server_keeps_every_rule(models: Any, tmp_path: Path) -> None:
     assert found.keys() == FAULTS.keys() | {"drain"}
 
 
-def test_a_model_that_is_not_onnx_keeps_every_rule(tmp_path: Path) -> None:
-    """Behind the same server, in a process of its own; SIGTERM ends both."""
+@pytest.mark.parametrize("more", [{"MLOPS_WORKERS": "1"}, {"MLOPS_WORKERS": "2", "MLOPS_BATCH_MILLISECONDS": "2"}])
+def test_a_model_that_is_not_onnx_keeps_every_rule(tmp_path: Path, more: dict[str, str]) -> None:
+    """Behind the same server, in processes of its own; SIGTERM ends all."""
     model_folders.handler(tmp_path / "model")
     digest = hashlib.sha256((tmp_path / "model" / "mlops-model.json").read_bytes()).hexdigest()
-    with server(tmp_path, digest, environment=model_folders.ENVIRONMENT) as (process, port):
+    with server(tmp_path, digest, environment=model_folders.ENVIRONMENT | more) as (process, port):
         wait_for_ping(port)
         found = outcomes(check(f"http://127.0.0.1:{port}", pid=process.pid))
         assert process.wait(timeout=10) == 0

@@ -52,7 +52,7 @@ def test_every_other_model_has_a_process_that_ends_with_the_block(tmp_path: Path
     with archived_model(packed, ENVIRONMENT, expected_sha256=digest) as model:
         assert isinstance(model, WorkerModel)
         assert model.predict(ROWS).tolist() == [6.0, 0.0]
-        process = Path(f"/proc/{model.pid}")
+        process = Path(f"/proc/{model.pids[0]}")
         assert process.exists()
     assert not process.exists()
     with pytest.raises(ModelError, match=r"signature\.json has SHA-256 [0-9a-f]{64}, expected 000"):

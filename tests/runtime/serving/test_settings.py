@@ -27,6 +27,17 @@ def test_fails_with_every_bad_setting() -> None:
     )
 
 
+def test_workers_and_batching_are_the_servers_choice_by_default() -> None:
+    """As many processes as fit, and no call waits for another."""
+    plain = Settings.from_environment({})
+    set_ = Settings.from_environment({"MLOPS_WORKERS": "3", "MLOPS_BATCH_MILLISECONDS": "5"})
+    assert (plain.workers, plain.batch_seconds, set_.workers, set_.batch_seconds) == (None, 0.0, 3, 0.005)
+    with pytest.raises(
+        ValueError, match=r"MLOPS_WORKERS must be a number from 1 to 256, got '0'; MLOPS_BATCH_MILLI.* 0 to 1000"
+    ):
+        Settings.from_environment({"MLOPS_WORKERS": "0", "MLOPS_BATCH_MILLISECONDS": "5.5"})
+
+
 POD = {"AWS_CONTAINER_CREDENTIALS_FULL_URI": "http://169.254.170.23/v1/credentials"}
 CAPTURE = {"MLOPS_CAPTURE_URI": "s3://unit-capture/capture/", "MLOPS_ENDPOINT": "demand-forecast"}
 

@@ -185,10 +185,24 @@ def test_a_process_that_ends_takes_the_server_along(start: Start, tmp_path: Path
         model.predict(ROWS)
     model_folders.handler(tmp_path / "other")
     other = start(tmp_path / "other", gone=lambda: ended.append(2))
-    os.kill(other.pid, signal.SIGKILL)
+    os.kill(other.pids[0], signal.SIGKILL)
     with pytest.raises(WorkerGoneError, match="ended with code -9"):
         other.predict(ROWS)
     assert ended == [1, 2]
+
+
+def test_several_processes_take_turns(start: Start, tmp_path: Path) -> None:
+    """Each has the model in its own memory; one that ends takes all along."""
+    text = "import os\n\ndef load(folder): pass\n\ndef predict(model, frame): return frame['price'] * 0 + os.getpid()\n"
+    model_folders.handler(tmp_path, text)
+    ended: list[str] = []
+    model = start(workers=2, gone=lambda: ended.append("gone"))
+    assert {model.predict(ROWS[:1]).item() for _ in range(2)} == set(model.pids)
+    os.kill(model.pids[0], signal.SIGKILL)
+    with pytest.raises(WorkerGoneError, match="ended with code -9"):
+        model.predict(ROWS[:1])
+    assert ended == ["gone"]
+    assert [_running(pid) for pid in model.pids] == [[], []]
 
 
 def test_a_call_that_takes_too_long_ends_the_process(start: Start, tmp_path: Path) -> None:
@@ -202,7 +216,7 @@ def test_a_call_that_takes_too_long_ends_the_process(start: Start, tmp_path: Pat
     with pytest.raises(SlowModelError, match=r"the model has not answered within 0\.2 s"):
         model.predict(ROWS)
     assert ended == ["gone"]
-    assert _running(model.pid) == []
+    assert _running(model.pids[0]) == []
 
 
 def _running(group: int) -> list[str]:

@@ -127,7 +127,7 @@ def environment(container: Mapping[str, Any], place: Place, mounts: Mapping[str,
         **place.credentials,
     }
     base |= egress.container(isolated=False)
-    base |= {"AWS_EC2_METADATA_DISABLED": "true", "TMPDIR": str(place.root / "tmp")}
+    base |= {"AWS_EC2_METADATA_DISABLED": "true", "TMPDIR": str(place.root / "tmp"), "MLOPS_WORKERS": "1"}
     ours = {
         "MLOPS_OPT_ML": str(place.root / "opt" / "ml"),
         "MLOPS_BIND_HOST": "127.0.0.1",

@@ -258,9 +258,9 @@ def _launch(endpoint: str, config: str, variant: Record) -> Server:
         image = runners.environment(container["Image"])
     except runners.UnknownImageError as error:
         raise FleetError(str(error)) from error
-    env = image | environment(
-        root, container.get("Environment", {}), identity, isolated=model["EnableNetworkIsolation"]
-    )
+    # a machine has many endpoints here, and an instance one
+    env = {"MLOPS_WORKERS": "1"} | image
+    env |= environment(root, container.get("Environment", {}), identity, isolated=model["EnableNetworkIsolation"])
     env |= {"SM_MODEL_DIR": str(root / "model"), "MLOPS_BIND_HOST": "127.0.0.1", "MLOPS_HOSTS": "127.0.0.1,localhost"}
     server = Server(
         variant=name,

@@ -10,6 +10,7 @@ import json
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -23,7 +24,10 @@ from mlops_runtime.serving.settings import MAX_BODY_BYTES
 
 # what takes longer than about a millisecond is answered in a thread, so that /ping never waits for it: long bodies, slow models
 _INLINE_BYTES = 16_384
-_INLINE_SECONDS = 0.002
+INLINE_SECONDS = 0.002
+# a thread costs about 0.1 ms: where several processes answer, calls that take longer than a few of these are worth one
+INLINE_SECONDS_OF_WORKERS = 0.0004
+_THREADS = 64
 _WEIGHT = 0.1  # of the newest answer in the mean of those before
 _READ, _WRITE = ("GET", "HEAD"), ("POST",)
 _INFERENCE = b"x-amzn-sagemaker-inference-id"
@@ -95,6 +99,7 @@ def build(
     name: str = "model",
     recorder: Recorder | None = None,
     clock: Callable[[], float] = time.perf_counter,
+    inline_seconds: float = INLINE_SECONDS,
 ) -> "Application":
     """Return the server's ASGI application.
 
@@ -104,11 +109,19 @@ def build(
         name: The model's name in the Open Inference Protocol. Default: ``model``.
         recorder: Takes the calls that are captured. Default: none are.
         clock: Measures in seconds how long the model takes: calls of a slow one are answered in threads. Default: the system's.
+        inline_seconds: From which time of a call on it is answered in a thread. Default: 2 ms; 0 is always.
 
     Example:
         >>> app = build(load_directory(Path("/opt/ml/model")))  # doctest: +SKIP
     """
-    return Application(model, max_body_bytes=max_body_bytes, name=name, recorder=recorder, clock=clock)
+    return Application(
+        model,
+        max_body_bytes=max_body_bytes,
+        name=name,
+        recorder=recorder,
+        clock=clock,
+        inline_seconds=inline_seconds,
+    )
 
 
 class Application:
@@ -122,6 +135,7 @@ class Application:
         name: str,
         recorder: Recorder | None,
         clock: Callable[[], float],
+        inline_seconds: float,
     ) -> None:
         self._model = model
         self._limit = max_body_bytes
@@ -133,6 +147,9 @@ class Application:
         self._metrics = server_metrics.Metrics({"name": name, "sha256": model.sha256})
         self._model_header = (b"x-model-version", self._version.encode())
         self._clock = clock
+        self._inline_seconds = inline_seconds
+        # calls wait here for each other, or for one of several processes
+        self._threads = ThreadPoolExecutor(_THREADS, "call") if inline_seconds < INLINE_SECONDS else None
         began = self._clock()
         model.predict(np.zeros((1, len(model.signature.inputs)), dtype=np.float32))
         self._seconds = self._clock() - began
@@ -196,9 +213,9 @@ class Application:
             if body is None:
                 return None
             if len(body) > _INLINE_BYTES:
-                inference = await asyncio.to_thread(route.infer, head, body, is_captured)
-            elif self._seconds > _INLINE_SECONDS:
-                inference = await asyncio.to_thread(self._timed, route.infer, head, body, is_captured)
+                inference = await self._in_thread(route.infer, head, body, is_captured)
+            elif self._seconds > self._inline_seconds:
+                inference = await self._in_thread(self._timed, route.infer, head, body, is_captured)
             else:
                 inference = self._timed(route.infer, head, body, is_captured)
         except PayloadError as error:
@@ -221,6 +238,9 @@ class Application:
         identity = event_id if inference.inference_id is None else inference.inference_id
         headers = (self._model_header, (b"x-inference-id", identity.encode()))
         return _Answer(200, inference.content, inference.content_type, inference.rows, headers)
+
+    async def _in_thread(self, function: Callable[..., _Inference], *arguments: Any) -> _Inference:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, function, *arguments)
 
     def _timed(self, infer: _Infer, head: _Head, body: bytes, is_captured: bool) -> _Inference:
         """Answer a short body, and keep the mean of the seconds that these take."""

@@ -66,6 +66,7 @@ def load_folder(
     expected_sha256: str | None = None,
     expected_signature_sha256: str | None = None,
     gone: Gone | None = None,
+    workers: int = 1,
 ) -> ServedModel:
     """Load the model that lies unpacked in a folder, as SageMaker lays ``model.tar.gz``.
 
@@ -75,6 +76,7 @@ def load_folder(
         expected_sha256: What ``model.onnx`` or ``mlops-model.json`` must hash to. Default: not compared.
         expected_signature_sha256: What ``signature.json`` must hash to. Default: not compared.
         gone: Called once when the process of a model has ended while it was needed. Default: nothing.
+        workers: How many processes load a model that is not ONNX. Default: 1.
 
     Raises:
         ModelError: If the model is not the expected one, may not be loaded, does not load, or its image is another.
@@ -96,6 +98,7 @@ def load_folder(
         requirements_sha256=environment.requirements_sha256,
         trusts=environment.trusts,
         gone=gone,
+        workers=workers,
     )
 
 

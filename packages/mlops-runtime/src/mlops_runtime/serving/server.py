@@ -7,12 +7,14 @@ import signal
 
 import uvicorn
 
+from mlops_runtime.serving.call_batching import BatchedModel
 from mlops_runtime.serving.callers import Application, only_from
-from mlops_runtime.serving.http_app import build
+from mlops_runtime.serving.http_app import INLINE_SECONDS, INLINE_SECONDS_OF_WORKERS, build
 from mlops_runtime.serving.model_source import load_folder
 from mlops_runtime.serving.served_model import ModelError, check_answer
 from mlops_runtime.serving.server_capture import CaptureBucket, Recorder
 from mlops_runtime.serving.settings import CaptureSettings, Settings
+from mlops_runtime.serving.worker_count import fitting_workers
 
 # SageMaker sends SIGKILL 30 s after SIGTERM
 # See: https://docs.aws.amazon.com/sagemaker/latest/dg/your-algorithms-inference-code.html
@@ -29,12 +31,14 @@ def serve() -> int:
     """Serve until SIGTERM, then answer what is in flight and leave. Returns the exit code."""
     try:
         settings = Settings.from_environment(os.environ)
+        workers = settings.workers or fitting_workers(settings.model_directory)
         model = load_folder(
             settings.model_directory,
             settings.model_environment,
             expected_sha256=settings.model_sha256,
             expected_signature_sha256=settings.signature_sha256,
             gone=_end,
+            workers=workers,
         )
         check_answer(model)
     except (ModelError, ValueError) as error:
@@ -43,10 +47,17 @@ def serve() -> int:
     if settings.model_sha256 is None:
         _log.warning("MLOPS_MODEL_SHA256 is not set: the model's hash is not compared")
     _log.info("model %s with %d columns, port %d", model.sha256, len(model.signature.inputs), settings.port)
+    if model.manifest is not None:
+        _log.info("%d processes of the model (MLOPS_WORKERS)", workers)
     gc.freeze()  # loaded objects stay: no collection scans them again
     recorder = None if settings.capture is None else _recorder(settings.capture)
+    has_workers = model.manifest is not None and workers > 1
     application: Application = build(
-        model, max_body_bytes=settings.max_body_bytes, name=settings.name, recorder=recorder
+        model if settings.batch_seconds == 0 else BatchedModel(model, seconds=settings.batch_seconds),
+        max_body_bytes=settings.max_body_bytes,
+        name=settings.name,
+        recorder=recorder,
+        inline_seconds=0.0 if settings.batch_seconds else INLINE_SECONDS_OF_WORKERS if has_workers else INLINE_SECONDS,
     )
     if settings.names:
         application = only_from(application, {f"{name}:{settings.port}" for name in settings.names})

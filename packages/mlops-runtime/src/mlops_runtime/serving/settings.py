@@ -10,6 +10,8 @@ from mlops_runtime.serving.served_model import ModelError
 
 # InvokeEndpoint refuses longer bodies (botocore, sagemaker-runtime, BodyBlob)
 MAX_BODY_BYTES = 6_291_456
+_MOST_WORKERS = 256
+_MOST_WAITING = 1_000  # milliseconds
 MAX_CAPTURE_BYTES = 32 * 1024**2
 # by one of these botocore finds credentials in a container
 # See: https://docs.aws.amazon.com/boto3/latest/guide/credentials.html
@@ -60,6 +62,10 @@ class Settings:
         max_body_bytes: ``MLOPS_MAX_BODY_BYTES``. Default: InvokeEndpoint's limit.
         signature_sha256: ``MLOPS_SIGNATURE_SHA256``, of ``signature.json``. Default: not compared.
         name: ``MLOPS_ENDPOINT``, the model's name in the Open Inference Protocol. Default: ``model``.
+        workers: ``MLOPS_WORKERS``, processes of a model that is not ONNX. Default: as many as the CPUs that the server may use, and
+            as its memory has room for (`fitting_workers`).
+        batch_seconds: ``MLOPS_BATCH_MILLISECONDS``, how long a call waits at most to be answered together with others. Default: no
+            call waits.
         capture: ``MLOPS_CAPTURE_URI`` with ``MLOPS_CAPTURE_PERCENT``, ``MLOPS_CAPTURE_BYTES``, ``MLOPS_CAPTURE_KMS_KEY``,
             ``MLOPS_ENDPOINT`` and ``MLOPS_VARIANT``. Default: the server captures nothing.
     """
@@ -74,6 +80,8 @@ class Settings:
     signature_sha256: str | None = None
     names: tuple[str, ...] = ()
     model_environment: ModelEnvironment = field(default_factory=ModelEnvironment)
+    workers: int | None = None
+    batch_seconds: float = 0.0
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> "Settings":
@@ -86,6 +94,8 @@ class Settings:
         port = _number(environment, "SAGEMAKER_BIND_TO_PORT", 8080, 65535, problems)
         body = _number(environment, "MLOPS_MAX_BODY_BYTES", MAX_BODY_BYTES, 2**31, problems)
         capture = _capture(environment, problems)
+        workers = _number(environment, "MLOPS_WORKERS", 1, _MOST_WORKERS, problems)
+        batch = _number(environment, "MLOPS_BATCH_MILLISECONDS", 0, _MOST_WAITING, problems, least=0)
         model_environment = ModelEnvironment()
         try:
             model_environment = ModelEnvironment.from_variables(environment)
@@ -103,14 +113,18 @@ class Settings:
             capture=capture,
             signature_sha256=environment.get("MLOPS_SIGNATURE_SHA256") or None,
             model_environment=model_environment,
+            workers=workers if environment.get("MLOPS_WORKERS") else None,
+            batch_seconds=batch / 1000,
             names=tuple(name for name in environment.get("MLOPS_HOSTS", "").lower().split(",") if name),
         )
 
 
-def _number(environment: Mapping[str, str], name: str, default: int, most: int, problems: list[str]) -> int:
-    text = environment.get(name, str(default))
-    if not (text.isascii() and text.isdecimal()) or not 0 < int(text) <= most:
-        problems.append(f"{name} must be a number from 1 to {most}, got {text!r}")
+def _number(
+    environment: Mapping[str, str], name: str, default: int, most: int, problems: list[str], *, least: int = 1
+) -> int:
+    text = environment.get(name) or str(default)
+    if not (text.isascii() and text.isdecimal()) or not least <= int(text) <= most:
+        problems.append(f"{name} must be a number from {least} to {most}, got {text!r}")
         return default
     return int(text)
 

@@ -10,9 +10,9 @@ import signal
 import socket
 import struct
 import subprocess
-import threading
 from collections.abc import Callable, Collection
 from pathlib import Path
+from queue import SimpleQueue
 
 import numpy as np
 import orjson
@@ -49,7 +49,7 @@ class WorkerGoneError(ModelError):
 
 
 class WorkerModel:
-    """A model's process; calls are answered one after another.
+    """A model's processes; each answers one call after another.
 
     Args:
         folder: The model's folder, compared with its manifest.
@@ -58,9 +58,10 @@ class WorkerModel:
         expected_signature_sha256: What ``signature.json`` must hash to. Default: not compared.
         requirements_sha256: Hash of the lock that the environment was made of. Default: not compared.
         trusts: What loading may do. Default: read data and run the model's own code, but not unpickle.
-        gone: Called once when the process has ended while it was needed. Default: nothing.
+        gone: Called once when a process has ended while it was needed. Default: nothing.
         answer_seconds: How long one call may take before the process is killed. Default: 55.
         load_seconds: How long loading may take. Default: 600.
+        workers: How many processes load the model, each into its own memory. Default: 1.
 
     Raises:
         ModelError: If the folder is not what was registered, or its model does not load.
@@ -83,6 +84,7 @@ class WorkerModel:
         gone: Gone | None = None,
         answer_seconds: float = ANSWER_SECONDS,
         load_seconds: float = LOAD_SECONDS,
+        workers: int = 1,
     ) -> None:
         manifest, self.sha256 = checked_manifest(folder, expected_sha256=expected_sha256)
         self.manifest, self.signature_sha256 = manifest, manifest.files[SIGNATURE_FILE]
@@ -111,8 +113,62 @@ class WorkerModel:
             raise ModelError(
                 f"the model's environment has no {python}; serve it by an image built from its requirements.lock"
             )
-        self._gone, self._lock, self._codes = gone, threading.Lock(), CategoryCodes(self.signature)
+        self._gone, self._codes = gone, CategoryCodes(self.signature)
         self._number = np.dtype(number_type(self.signature)).newbyteorder("<")
+        self._processes: list[_Process] = []
+        self._idle: SimpleQueue[_Process] = SimpleQueue()
+        try:
+            for _ in range(workers):  # they load side by side
+                self._processes.append(_Process(folder, python))
+            for process in self._processes:
+                process.wait(load_seconds, answer_seconds)
+                self._idle.put(process)
+        except (SlowModelError, ModelError) as error:
+            self.close()
+            raise ModelError(f"{manifest.entry} does not load: {error}") from error
+
+    def predict(self, rows: Matrix) -> Matrix:
+        """Return one prediction a row.
+
+        Raises:
+            ModelError: If the model fails, or does not give one prediction a row.
+            SlowModelError: If it has not answered in time; its process is killed.
+            WorkerGoneError: If its process has ended.
+        """
+        body = np.ascontiguousarray(self._codes.of(rows), self._number).tobytes()
+        texts = self._codes.texts(rows)
+        more = orjson.dumps(texts) if texts else b""
+        process = self._idle.get()
+        try:
+            content, columns = process.ask(_HEAD.pack(len(body), len(more)) + body + more)
+        except (SlowModelError, WorkerGoneError):
+            self._end()
+            raise
+        finally:
+            self._idle.put(process)
+        answer = np.frombuffer(content, "<f8")
+        return declared_shape(answer if columns == 0 else answer.reshape(-1, columns), len(rows), self.signature)
+
+    @property
+    def pids(self) -> tuple[int, ...]:
+        """Ids of the model's processes."""
+        return tuple(process.pid for process in self._processes)
+
+    def close(self) -> None:
+        """End the model's processes, and those that they started."""
+        for process in self._processes:
+            process.close()
+
+    def _end(self) -> None:
+        self.close()
+        if self._gone is not None:
+            self._gone()
+
+
+class _Process:
+    """One process that loads a model, and the socket to it."""
+
+    def __init__(self, folder: Path, python: Path) -> None:
         self._wire, theirs = socket.socketpair()
         command = [str(python), "-I", str(_PROGRAM), str(theirs.fileno()), str(folder)]
         try:
@@ -129,55 +185,41 @@ class WorkerModel:
             raise ModelError(f"the model's environment cannot run {python}: {error.strerror}") from error
         finally:
             theirs.close()
+
+    def wait(self, load_seconds: float, answer_seconds: float) -> None:
+        """Wait until the model is loaded."""
         self._wire.settimeout(load_seconds)
-        try:
-            self._answer()
-        except (SlowModelError, ModelError) as error:
-            self.close()
-            raise ModelError(f"{manifest.entry} does not load: {error}") from error
+        self._answer()
         self._wire.settimeout(answer_seconds)
 
-    def predict(self, rows: Matrix) -> Matrix:
-        """Return one prediction a row.
+    def ask(self, request: bytes) -> tuple[bytes, int]:
+        """Return the bytes of an answer, and how many columns it has.
 
         Raises:
-            ModelError: If the model fails, or does not give one prediction a row.
-            SlowModelError: If it has not answered in time; its process is killed.
+            ModelError: If the model fails.
+            SlowModelError: If it has not answered in time.
             WorkerGoneError: If its process has ended.
         """
-        body = np.ascontiguousarray(self._codes.of(rows), self._number).tobytes()
-        texts = self._codes.texts(rows)
-        more = orjson.dumps(texts) if texts else b""
-        request = _HEAD.pack(len(body), len(more)) + body + more
-        with self._lock:
-            try:
-                self._wire.sendall(request)
-                content, columns = self._answer()
-            except SlowModelError:
-                self._end()
+        try:
+            self._wire.sendall(request)
+            return self._answer()
+        except (WorkerGoneError, OSError) as error:
+            if isinstance(error, SlowModelError):
                 raise
-            except (WorkerGoneError, OSError) as error:
-                self._end()
-                raise WorkerGoneError(f"the model's process has ended with code {self._process.returncode}") from error
-        answer = np.frombuffer(content, "<f8")
-        return declared_shape(answer if columns == 0 else answer.reshape(-1, columns), len(rows), self.signature)
+            self.close()
+            raise WorkerGoneError(f"the model's process has ended with code {self._process.returncode}") from error
 
     @property
     def pid(self) -> int:
-        """Id of the model's process."""
+        """Id of the process."""
         return self._process.pid
 
     def close(self) -> None:
-        """End the model's process, and those that it started."""
+        """End the process, and those that it started."""
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
         self._wire.close()
-
-    def _end(self) -> None:
-        self.close()
-        if self._gone is not None:
-            self._gone()
 
     def _answer(self) -> tuple[bytes, int]:
         size, columns = _ANSWER.unpack(self._exactly(_ANSWER.size))

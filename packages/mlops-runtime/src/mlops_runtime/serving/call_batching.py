@@ -1,0 +1,136 @@
+"""Calls of several callers as one batch of the model's: each waits at most a bound for others, and gets its own rows back."""
+
+import threading
+from collections.abc import Sequence
+
+import numpy as np
+
+from mlops_runtime.contracts.model import ModelSignature
+from mlops_runtime.contracts.model_manifest import ModelManifest
+from mlops_runtime.serving.served_model import Matrix, ServedModel, SlowModelError
+from mlops_runtime.serving.worker_model import WorkerGoneError
+
+MAX_ROWS = 2_000
+
+
+class BatchedModel:
+    """A model whose calls wait for each other; it must be called from several threads.
+
+    The first of a batch asks the model for all. If that fails, each call is asked alone, so that no caller gets another's error.
+
+    Args:
+        model: The model; its rows must not depend on each other, as an evaluation checks.
+        seconds: How long a call waits for others at most.
+        max_rows: How many rows a batch has at most; a call that has more is one of its own.
+
+    Example:
+        >>> model = BatchedModel(load_directory(Path("/opt/ml/model")), seconds=0.005)  # doctest: +SKIP
+    """
+
+    def __init__(self, model: ServedModel, *, seconds: float, max_rows: int = MAX_ROWS) -> None:
+        self._model, self._seconds, self._max_rows = model, seconds, max_rows
+        self._changed = threading.Condition()
+        self._open: _Batch | None = None
+
+    @property
+    def signature(self) -> ModelSignature:
+        """The columns in the order of the model's input."""
+        return self._model.signature
+
+    @property
+    def sha256(self) -> str:
+        """SHA-256 of what the package names as the model."""
+        return self._model.sha256
+
+    @property
+    def signature_sha256(self) -> str:
+        """SHA-256 of ``signature.json``."""
+        return self._model.signature_sha256
+
+    @property
+    def manifest(self) -> ModelManifest | None:
+        """What the model consists of and may do; None for plain ONNX."""
+        return self._model.manifest
+
+    def predict(self, rows: Matrix) -> Matrix:
+        """Return one prediction a row.
+
+        Raises:
+            ModelError: As the model itself, for these rows.
+            SlowModelError: If the batch has not been answered in time.
+        """
+        if len(rows) >= self._max_rows:
+            return self._model.predict(rows)
+        with self._changed:
+            batch = self._open
+            if batch is not None and batch.size + len(rows) <= self._max_rows and batch.kind == rows.dtype:
+                place = batch.add(rows)
+                if batch.size == self._max_rows:
+                    self._changed.notify_all()
+            else:
+                batch, place = _Batch(rows), 0
+                self._open = batch
+                self._changed.notify_all()  # the first of the batch before needs wait no longer
+            is_first = place == 0
+            if is_first:
+                self._changed.wait_for(lambda: batch.size == self._max_rows or self._open is not batch, self._seconds)
+                if self._open is batch:
+                    self._open = None
+        if is_first:
+            batch.answer(self._model)
+        return batch.result(place)
+
+    def close(self) -> None:
+        """Give up the model."""
+        self._model.close()
+
+
+class _Batch:
+    """Calls that are answered together."""
+
+    def __init__(self, rows: Matrix) -> None:
+        self.size, self.kind = len(rows), rows.dtype
+        self._calls = [rows]
+        self._answers: Sequence[Matrix | Exception] = ()
+        self._answered = threading.Event()
+
+    def add(self, rows: Matrix) -> int:
+        """Add a call; return its place."""
+        self._calls.append(rows)
+        self.size += len(rows)
+        return len(self._calls) - 1
+
+    def answer(self, model: ServedModel) -> None:
+        """Ask the model for all, or, if it fails, for each."""
+        try:
+            self._answers = self._together(model)
+        except Exception as error:  # each of the callers raises it
+            self._answers = [error] * len(self._calls)
+        self._answered.set()
+
+    def result(self, place: int) -> Matrix:
+        """Return the predictions of a call once there are any."""
+        self._answered.wait()
+        found = self._answers[place]
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+    def _together(self, model: ServedModel) -> Sequence[Matrix | Exception]:
+        if len(self._calls) == 1:
+            return [model.predict(self._calls[0])]
+        try:
+            whole = model.predict(np.concatenate(self._calls))
+        except (WorkerGoneError, SlowModelError):
+            raise  # its process is no more
+        except Exception:  # the model may raise anything, for one caller's rows
+            return [_alone(model, rows) for rows in self._calls]
+        ends = np.cumsum([len(rows) for rows in self._calls])[:-1]
+        return np.split(whole, ends)
+
+
+def _alone(model: ServedModel, rows: Matrix) -> Matrix | Exception:
+    try:
+        return model.predict(rows)
+    except Exception as error:  # the caller raises it
+        return error
