@@ -464,6 +464,8 @@ def test_the_job_watches_three_classes(watched: Any) -> None:
     turned = [kinds.CULTIVARS[(kinds.CULTIVARS.index(name) + 1) % 3] for name in labels]
     worse = watched(rows, turned, datetime(2017, 8, 7, 11, tzinfo=UTC))
     assert worse.quality.state is MonitorState.VIOLATION
+    ratio = {value.name: value.value for value in worse.metrics if value.monitor == "quality"}
+    assert ratio["WapeRatio"] > ratio["WapeRatioLow"] > 1.25  # what the alarm Quality asks a retraining for
     assert {m.name for m in worse.quality.metrics if m.violated} == {"macro_log_loss", "recall/barbera"}
     only = [index for index, name in enumerate(predicted) if name == "barolo"]
     moved = watched(rows[only], [labels[index] for index in only], datetime(2017, 8, 7, 12, tzinfo=UTC))

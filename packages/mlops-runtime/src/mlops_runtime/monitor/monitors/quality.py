@@ -15,6 +15,8 @@ from mlops_runtime.monitor.wording import interval, number
 
 # what people know a model by, the first that was measured
 _PRIMARY = ("wape", "auc", "macro_recall", "rmse", "brier", "macro_log_loss")
+# the loss whose ratio to the holdout's the alarm ``Quality`` is of: WAPE, and of classes the macro log loss
+_LOSSES = ("wape", "macro_log_loss")
 _UNJUDGED = "no metric has both an interval and a limit, of quality_limits or from the holdout"
 
 
@@ -41,9 +43,11 @@ def _metrics(result: QualityResult, report: MonitorReport) -> Iterator[MetricVal
     for name in dict.fromkeys((*quality_names(spec), "wape_ratio", *PUBLISHED_OF_CLASSES)):
         if name in values:
             yield MetricValue("quality", camel(name), values[name])
-    wape = next((metric for metric in measured if metric.name == "wape"), None)
-    if wape is not None and wape.low is not None and wape.baseline:
-        yield MetricValue("quality", "WapeRatioLow", wape.low / wape.baseline)
+    loss = next((metric for metric in measured if metric.name in _LOSSES), None)
+    if loss is not None and loss.low is not None and loss.baseline:
+        if loss.name != "wape" and loss.value is not None:
+            yield MetricValue("quality", "WapeRatio", loss.value / loss.baseline)
+        yield MetricValue("quality", "WapeRatioLow", loss.low / loss.baseline)
     yield MetricValue("quality", "QualityViolations", sum(bool(metric.violated) for metric in measured))
 
 
