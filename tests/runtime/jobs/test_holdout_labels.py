@@ -16,19 +16,23 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import confusion_matrix, log_loss, mean_absolute_error, recall_score
 from sklearn.utils.class_weight import compute_sample_weight
-from tests.runtime import kinds
+from tests.runtime import explain, kinds
 
 from mlops_runtime.contracts import from_json, to_dict
 from mlops_runtime.contracts.model import Evaluation, GateVerdict
-from mlops_runtime.contracts.monitor import Baseline
+from mlops_runtime.contracts.monitor import Baseline, Facet
 from mlops_runtime.contracts.retraining import GateSpec
 from mlops_runtime.jobs.evaluate import evaluate
 from mlops_runtime.jobs.holdout_labels import Labels, read_labels
 from mlops_runtime.jobs.holdout_losses import block_losses
+from mlops_runtime.jobs.holdout_predictions import holdout_sha256, read_predictions, write_predictions
 from mlops_runtime.jobs.job_environment import JobError
+from mlops_runtime.jobs.predict import predict
 from mlops_runtime.retraining.evaluation_evidence import loss_of
 from mlops_runtime.retraining.registration_gate import evaluate_gate
+from mlops_runtime.serving.model_source import ModelEnvironment
 
+FACET = Facet(name="alcohol", threshold=13.0)
 SPEC = GateSpec(resamples=200, minimum_rows=20)
 
 
@@ -256,6 +260,80 @@ def test_the_macro_log_loss_of_any_blocks_is_scikit_learns(data: st.DataObject, 
     expected = log_loss(label, predicted, sample_weight=compute_sample_weight("balanced", label))
     assert loss_of(blocks, "macro_log_loss", "candidate") == pytest.approx(expected)
     assert np.array(labels.confusion(predicted)).tolist() == confusion_matrix(label, predicted.argmax(axis=1)).tolist()
+
+
+@pytest.mark.parametrize(
+    ("kind", "change", "problem"),
+    [
+        (
+            "classes",
+            {"facets": (FACET,)},
+            "bias of classes needs the one that counts as positive; set positive_class to one of",
+        ),
+        (
+            "classes",
+            {"positive_class": "merlot"},
+            "positive_class is 'merlot', the classes are barolo, grignolino, barbera",
+        ),
+        (
+            "classes",
+            {"positive": 0.5},
+            "positive is a limit of one number, the candidate has classes; name one of barolo",
+        ),
+        (
+            "numbers",
+            {"positive_class": "barolo"},
+            "positive_class is 'barolo', the candidate has no classes; use positive",
+        ),
+        ("numbers", {"facets": (replace(FACET, name="chins"),)}, "bias is not measured for several outputs"),
+        (
+            "numbers",
+            {"attribution_rows": 10},
+            "several outputs are not explained, since their attributions have different",
+        ),
+    ],
+)
+def test_what_a_kind_does_not_have_is_refused_by_name(
+    kind: str, change: dict[str, Any], problem: str, tmp_path: Path
+) -> None:
+    """Before anything is measured."""
+    with pytest.raises(JobError) as raised:
+        evaluate(replace(kinds.PLANS[kind], **change), kinds.evaluation_inputs(tmp_path, kind), kinds.URI)
+    assert problem in str(raised.value)
+
+
+def test_bias_and_attributions_of_classes_are_of_one_class_and_of_all(tmp_path: Path) -> None:
+    """Whether barolo is predicted where wines are strong; the mean SHAP value over the classes of each measure."""
+    explain.require()
+    plan = replace(kinds.PLANS["classes"], facets=(FACET,), positive_class="barolo", attribution_rows=5)
+    _, baseline = evaluate(plan, kinds.evaluation_inputs(tmp_path, "classes"), kinds.URI)
+    table, _, label = _holdout("classes")
+    strong = np.asarray(table.column("alcohol")) > FACET.threshold
+    expected = (label[~strong] == 0).mean() - (label[strong] == 0).mean()
+    assert baseline.bias is not None
+    assert {name: round(value, 6) for name, value in baseline.bias.items() if name.endswith("/DPL")} == {
+        "alcohol=13/DPL": round(float(expected), 6)
+    }
+    assert set(baseline.attributions or ()) == set(kinds.wine_inputs())
+    assert baseline.positive_class == "barolo"
+
+
+def test_predictions_of_lists_are_kept_and_read(tmp_path: Path) -> None:
+    """As the job in a champion's own image writes them, with what the columns are called."""
+    inputs, folder = kinds.evaluation_inputs(tmp_path, "classes"), tmp_path / "holdout"
+    folder.mkdir()
+    pq.write_table(inputs.holdout, folder / "part.parquet")
+    assert inputs.champion is not None
+    sha256 = str(inputs.champion_sha256)
+    predicted = predict(inputs.champion, folder, ModelEnvironment(), artifact_sha256=sha256)
+    path = write_predictions(tmp_path / "predictions", predicted)
+    again = read_predictions(path, artifact_sha256=sha256, holdout=holdout_sha256(folder), rows=inputs.holdout.num_rows)
+    assert again.values.tolist() == predicted.values.tolist()
+    assert again.of.names == kinds.CULTIVARS
+    there, _ = evaluate(kinds.PLANS["classes"], inputs, kinds.URI)
+    read = replace(inputs, champion=None, champion_predictions=again)
+    here, _ = evaluate(kinds.PLANS["classes"], read, kinds.URI)
+    assert here.metrics == there.metrics
 
 
 def test_the_job_evaluates_classes_as_a_process(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ import sys
 
 import numpy as np
 import pytest
-from tests.runtime import explain
+from tests.runtime import explain, kinds
 
 from mlops_runtime.contracts.model import ModelSignature, SignatureColumn
 from mlops_runtime.contracts.monitor import Baseline, FeatureBaseline
@@ -37,6 +37,20 @@ def test_a_linear_models_attributions_are_its_weights_times_the_distances(model)
     expected = np.abs(np.array([2.0, 0.5, 10.0]) * (rows - background.mean(axis=0))).mean(axis=0)
     assert list(found) == NAMES
     assert list(found.values()) == pytest.approx(expected.tolist(), rel=1e-4)
+
+
+def test_attributions_of_classes_are_the_mean_over_them():
+    """Wines: of each class by itself, and of all at once."""
+    explain.require()
+    rows = kinds.matrix(kinds.wine(), kinds.wine_inputs())
+    found = load(*kinds.files("classes"))
+
+    def attributions(predict):
+        return mean_absolute_shap(predict, rows[:10], rows[10:16], kinds.wine_inputs(), seed=3)
+
+    each = [attributions(lambda matrix, place=place: found.predict(matrix)[:, place]) for place in range(3)]
+    expected = {name: np.mean([of[name] for of in each]) for name in kinds.wine_inputs()}
+    assert attributions(found.predict) == pytest.approx(expected, rel=1e-3, abs=1e-6)
 
 
 def test_the_same_seed_gives_the_same_values_and_leaves_numpys_generator_alone(model):
