@@ -49,6 +49,17 @@ def test_an_sdk_task_is_checked_on_its_wire_request(run_machine, make_role, allo
     assert done["status"] == "SUCCEEDED", done
 
 
+def test_an_sdk_task_lists_only_below_the_prefix_of_its_role(cloud, run_machine, make_role, allow, unique):
+    """The condition keys of a listing are those of the request."""
+    cloud.client("s3").create_bucket(Bucket=unique)
+    statement = allow("s3:ListBucket", resource=f"arn:aws:s3:::{unique}", StringLike={"s3:prefix": "predictions/*"})
+    role, resource = make_role(statement, service=STATES), "arn:aws:states:::aws-sdk:s3:listObjectsV2"
+    done = run_machine(role, resource, {"Bucket": unique, "Prefix": "predictions/a/"})
+    assert done["status"] == "SUCCEEDED", done
+    failed = run_machine(role, resource, {"Bucket": unique, "Prefix": "models/"})
+    assert failed["error"] == "S3.AccessDeniedException"
+
+
 def test_following_a_job_needs_its_description_its_stop_and_the_managed_rule(run_machine, make_role, allow, unique):
     """`.sync` asks what https://docs.aws.amazon.com/step-functions/latest/dg/connect-sagemaker.html lists."""
     job = f"arn:aws:sagemaker:us-east-1:{ACCOUNT}:processing-job/{unique}"

@@ -78,6 +78,7 @@ def test_checks_calls_of_eventbridge_on_the_rule_or_the_bus(action, body, expect
         ),
         (call("s3", "s3:PutObject", headers={"if-none-match": "*"}), {"s3:if-none-match": "*"}),
         (call("s3", "s3:PutObject"), {}),
+        (call("s3", "s3:ListBucket", params={"list-type": ["2"], "prefix": ["models/"]}), {"s3:prefix": "models/"}),
     ],
 )
 def test_computes_condition_keys(described, expected):

@@ -148,6 +148,9 @@ def resources(call: Call) -> list[str]:
     return [call.resource]
 
 
+_LISTS = ("s3:ListBucket", "s3:ListBucketVersions")
+
+
 def context(call: Call) -> dict[str, Any]:
     """Compute the condition keys of the request that MiniStack does not know."""
     keys: dict[str, Any] = {}
@@ -160,6 +163,10 @@ def context(call: Call) -> dict[str, Any]:
         keys.update(
             {f"s3:{name}": call.headers[name] for name in ("if-match", "if-none-match") if name in call.headers}
         )
+        if call.action in _LISTS:
+            # MiniStack knows these of requests by HTTP, not of those that a machine's task makes
+            listed = {f"s3:{name}": _param(call, name) for name in ("prefix", "delimiter", "max-keys")}
+            keys.update({name: value for name, value in listed.items() if value is not None})
     elif call.service == "monitoring":
         namespace = _param(call, "Namespace")
         if namespace:
