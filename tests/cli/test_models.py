@@ -13,6 +13,7 @@ from tests.signing import SigningKms
 from mlops_local import cloud
 from mlops_runtime.contracts import canonical_json
 from mlops_runtime.contracts.model import Evaluation, GateCheck, GateResult, GateVerdict, ModelPackageSpec
+from mlops_runtime.contracts.model_manifest import Flavor, Trust
 from mlops_runtime.registry.model_package import package_request, registered_metadata
 from mlops_runtime.registry.package_approval import ApprovalRule, RegistryEntry, bound_by, registry_parameter
 from mlops_runtime.rollout.archive_signatures import archive_signature, signed_message
@@ -47,7 +48,15 @@ class Registry:
         name = registry_parameter(unit="demand", group=GROUP)
         running.client("ssm").put_parameter(Name=name, Value=canonical_json(entry).decode(), Type="String")
 
-    def register(self, execution: str, *, artifact: str = f"models/{GROUP}/job/output/model.tar.gz") -> str:
+    def register(
+        self,
+        execution: str,
+        *,
+        artifact: str = f"models/{GROUP}/job/output/model.tar.gz",
+        flavor: Flavor | None = None,
+        trust: Trust | None = None,
+        pickled: tuple[str, ...] | None = None,
+    ) -> str:
         """Register a package that passed the gate, and return its name."""
         prefix = f"s3://{BUCKET}/evaluations/{GROUP}/{execution}"
         spec = ModelPackageSpec(
@@ -61,8 +70,10 @@ class Registry:
             baseline_uri=f"{prefix}/baseline.json",
             baseline_sha256="8" * 64,
             evaluation_uri=f"{prefix}/evaluation.json",
+            flavor=flavor,
+            trust=trust,
         )
-        sha256 = self._write_evidence(spec, execution)
+        sha256 = self._write_evidence(spec, execution, pickled)
         request = package_request(spec)
         metadata = request["CustomerMetadataProperties"] | {"evaluation_sha256": sha256}
         container = request["InferenceSpecification"]["Containers"][0]
@@ -75,7 +86,7 @@ class Registry:
         arn = f"arn:aws:sagemaker:us-east-1:000000000000:model-package/{package}"
         return dict(self.sagemaker.describe_model_package(ModelPackageName=arn))
 
-    def _write_evidence(self, spec: ModelPackageSpec, execution: str) -> str:
+    def _write_evidence(self, spec: ModelPackageSpec, execution: str, pickled: tuple[str, ...] | None) -> str:
         evaluation = Evaluation(
             metric="wape",
             metrics={"candidate": 0.31, "champion": 0.33},
@@ -89,6 +100,7 @@ class Registry:
             training_set_id=spec.training_set_id,
             baseline_uri=spec.baseline_uri,
             baseline_sha256=spec.baseline_sha256,
+            pickled=pickled,
         )
         content = canonical_json(evaluation)
         sha256 = hashlib.sha256(content).hexdigest()
@@ -312,3 +324,17 @@ def test_fails_on_what_is_not_what_was_signed(
     found = _verified(in_process, archive)
     assert (found.returncode, found.stdout) == (1, "")
     assert finding in found.stderr
+
+
+def test_what_loads_a_model_is_shown(registry: Registry, models: Any) -> None:
+    """Flavor and trust in list and page, what its pickle names on the page; refused by default, with the fix."""
+    package = registry.register("pickled", flavor="pickle", trust="pickle", pickled=("sklearn.svm.SVC", "..."))
+    shown = models("show", package).stdout
+    assert "pickle, trust pickle (" in shown
+    assert "unpickling names sklearn.svm.SVC, ...; this proves nothing, as it may run any code" in " ".join(
+        shown.split()
+    )
+    assert "problem: the model is loaded by pickle with trust 'pickle', the registry allows data, code" in shown
+    refused = models("approve", package, "--reason", "it is mine")
+    assert (refused.returncode, "the registry allows data, code" in refused.stderr) == (1, True)
+    assert "pickle, trust pickle" in models("list", "demand").stdout

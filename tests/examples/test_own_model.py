@@ -181,6 +181,7 @@ def test_a_script_that_knows_nothing_of_the_platform_is_registered(clinic: Clini
     (container,) = clinic.package["InferenceSpecification"]["Containers"]
     assert container["Image"].endswith(f"/mlops-model@sha256:{LOCK.sha256}")
     evaluation = clinic.loop.evaluation_of(clinic.package)
+    assert any(name.startswith("sklearn.") for name in evaluation.pickled or ())
     assert evaluation.metrics["candidate"] < evaluation.metrics["mean"] * 0.9
 
 

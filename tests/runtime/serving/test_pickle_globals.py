@@ -3,14 +3,18 @@
 import io
 import os
 import pickle
+from dataclasses import replace
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 import joblib
 import numpy as np
 import pytest
+from tests.runtime.serving import model_folders
 
-from mlops_runtime.serving.pickle_globals import MOST, pickle_globals
+from mlops_runtime.serving.model_folder import checked_manifest
+from mlops_runtime.serving.pickle_globals import MOST, UNREAD, archived_globals, pickle_globals
 
 
 class Evil:
@@ -54,3 +58,16 @@ def test_a_list_has_an_end() -> None:
     lines = b"".join(b"cm\nn%d\n0" % number for number in range(MOST + 50))
     found = pickle_globals(lines + b"N.")
     assert (len(found.names), found.is_complete) == (MOST, False)
+
+
+def test_an_archive_of_a_pickle_says_what_it_names(tmp_path: Path) -> None:
+    """One that is not unpickled says nothing, also where a pickle lies in it."""
+    model_folders.estimator(tmp_path / "model")
+    archive = model_folders.archive(tmp_path / "model", tmp_path / "model.tar.gz")
+    manifest, _ = checked_manifest(tmp_path / "model", expected_sha256=None)
+    found = archived_globals(archive, manifest)
+    assert found is not None
+    assert any(name.startswith("sklearn.") for name in found)
+    assert archived_globals(archive, replace(manifest, trust="data")) is None
+    (tmp_path / "broken").write_bytes(b"x")
+    assert archived_globals(tmp_path / "broken", manifest) == (UNREAD,)

@@ -377,6 +377,9 @@ def _print(found: "Review", evidence: "Evidence") -> None:
     console.print(facts)
     if evidence.evaluation is not None:
         losses = ", ".join(f"{name} {loss:.4f}" for name, loss in sorted(evidence.evaluation.metrics.items()))
+        if evidence.evaluation.pickled is not None:
+            names = ", ".join(evidence.evaluation.pickled) or "nothing"
+            typer.echo(f"unpickling names {names}; this proves nothing, as it may run any code")
         typer.echo(f"{evidence.evaluation.metric} over {evidence.evaluation.rows} rows: {losses}")
     if evidence.gate is not None:
         gate = Table(

@@ -184,6 +184,7 @@ class Evaluation:
     signature_sha256: str | None = None
     flavor: Flavor | None = None
     trust: Trust | None = None
+    pickled: tuple[str, ...] | None = None
     classes: tuple[str, ...] | None = None
     confusion: Mapping[str, tuple[tuple[int, ...], ...]] | None = None
     outputs: Mapping[str, Mapping[str, float]] | None = None

@@ -53,6 +53,7 @@ from mlops_runtime.jobs.model_input import (
     serving_problems,
 )
 from mlops_runtime.serving.model_source import ModelEnvironment, archived_model
+from mlops_runtime.serving.pickle_globals import archived_globals
 from mlops_runtime.serving.served_model import ModelError, ServedModel
 
 CANDIDATE = "candidate"
@@ -171,6 +172,7 @@ def _evaluated(
         signature_sha256=candidate.signature_sha256,
         flavor=None if candidate.manifest is None else candidate.manifest.flavor,
         trust=None if candidate.manifest is None else candidate.manifest.trust,
+        pickled=None if candidate.manifest is None else archived_globals(inputs.candidate, candidate.manifest),
         training_set_id=training_set_id,
         baseline_uri=baseline_uri,
         baseline_sha256=content_hash(baseline),

@@ -21,7 +21,7 @@ from mlops_runtime.serving.served_model import SIGNATURE_FILE, ModelError
 MANIFEST_FILE = "mlops-model.json"
 TRUSTED_FILE = "trusted-types.txt"
 _TRUSTS = get_args(Trust)  # the last may do the most
-_PICKLES = (".pkl", ".pickle", ".joblib")
+PICKLES = (".pkl", ".pickle", ".joblib")
 _WEIGHTS = (".pt", ".pth", ".safetensors")
 _BESIDE = (SIGNATURE_FILE, MANIFEST_FILE, "requirements.lock", "requirements.txt", "requirements.in", TRUSTED_FILE)
 _HEAD_BYTES = 4 * 1024**2
@@ -189,7 +189,7 @@ def _of_file(path: Path) -> Recognised | None:
         return Recognised(flavor="catboost", entry=path.name, takes="frame", trust="data")
     if path.suffix == ".skops" and zipfile.is_zipfile(path):
         return Recognised(flavor="skops", entry=path.name, takes="frame", trust="data", trusted=skops_types(path))
-    if path.suffix in _PICKLES:
+    if path.suffix in PICKLES:
         return Recognised(flavor="pickle", entry=path.name, takes="frame", trust="pickle")
     return None
 

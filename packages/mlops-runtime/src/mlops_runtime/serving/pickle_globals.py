@@ -1,4 +1,4 @@
-"""What a pickle names, read without loading it: shown to whoever approves, and no proof of anything.
+"""What a pickle names, read without loading it: shown to approvers, and no proof of anything.
 
 A pickle may name an innocent function that runs code all the same; scanners that rate such names miss attacks and refuse honest
 models. The list is for a person's eyes.
@@ -10,7 +10,12 @@ import pickletools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from io import BytesIO
+from pathlib import Path
 from typing import Any
+
+from mlops_runtime.contracts.model_manifest import ModelManifest
+from mlops_runtime.serving.model_archive import ArchiveError, read
+from mlops_runtime.serving.model_folder import PICKLES
 
 _STORES = ("PUT", "BINPUT", "LONG_BINPUT")
 _GETS = ("GET", "BINGET", "LONG_BINGET")
@@ -18,6 +23,8 @@ _NO_VALUE = ("MEMOIZE", *_STORES)
 # joblib's compressors: zlib, gzip, bzip2, xz, LZ4
 _COMPRESSED = (b"x", b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x04\x22\x4d\x18")
 MOST = 200
+UNREAD = "..."  # stands for what could not be read
+_MOST_BYTES = 256 * 1024**2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +56,26 @@ def pickle_globals(content: bytes) -> PickleGlobals:
     except Exception:
         is_complete = False
     return PickleGlobals(names=tuple(sorted(found)[:MOST]), is_complete=is_complete)
+
+
+def archived_globals(archive: Path, manifest: ModelManifest) -> tuple[str, ...] | None:
+    """Return what the pickles in a ``model.tar.gz`` name; None where its manifest says that nothing is unpickled.
+
+    Args:
+        archive: The archive, which a model was loaded from.
+        manifest: Its manifest.
+    """
+    if manifest.trust != "pickle":
+        return None
+    files = [name for name in manifest.files if name.endswith(PICKLES)]
+    try:
+        with archive.open("rb") as packed:
+            contents = read(packed, files, max_bytes=_MOST_BYTES)
+    except ArchiveError:
+        return (UNREAD,)
+    found = [pickle_globals(content) for content in contents.values()]
+    names = sorted({name for each in found for name in each.names})[:MOST]
+    return (*names, *([] if found and all(each.is_complete for each in found) else [UNREAD]))
 
 
 def _names(content: bytes) -> Iterator[str]:
