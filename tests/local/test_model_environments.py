@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from mlops_local import model_environments, runners
-from mlops_local.model_environments import ModelEnvironmentError, isolation, lock_of, made, report, variables
-from mlops_runtime.image.requirements_lock import COMPILE_COMMAND, RequirementsLock, asset_name
+from mlops_local import model_environments
+from mlops_local.model_environments import ModelEnvironmentError, isolation, made, report, variables
+from mlops_runtime.image.requirements_lock import RequirementsLock
 
 HERE = f"{sys.version_info.major}.{sys.version_info.minor}"
 
@@ -180,50 +180,3 @@ def test_without_namespaces_a_models_process_runs_all_the_same(
     python = variables(of, tmp_path / "environments")["MLOPS_MODEL_PYTHON"]
     assert answer(Path(python), "import one").returncode == 0
     assert report(tmp_path)["network"] == "this machine's, as the kernel refuses unshare --user --net"
-
-
-@pytest.fixture
-def assets(monkeypatch: pytest.MonkeyPatch) -> dict[str, bytes]:
-    """Objects of the bucket that stacks bring their files to."""
-    objects: dict[str, bytes] = {}
-    monkeypatch.setattr(model_environments.s3, "_buckets", {"cdk-x-assets-1": {"objects": objects}})
-    monkeypatch.setattr(model_environments.s3, "_get_object_data", lambda _bucket, key: objects[key])
-    monkeypatch.setattr(model_environments, "_FOUND", {})
-    return objects
-
-
-IMAGE = "000000000000.dkr.ecr.us-east-1.amazonaws.com/team/forecast@sha256:"
-
-
-def test_an_image_is_found_by_the_hash_of_its_lock(assets: dict[str, bytes]) -> None:
-    """Whatever its repository is called; it serves and trains as our own image does."""
-    content = f"one==1.0 --hash=sha256:{'0a' * 32}\n".encode()
-    digest = hashlib.sha256(content).hexdigest()
-    assert lock_of(digest) is None
-    assets[f"{asset_name(digest)}.lock"] = content
-    assert runners.serve_command(IMAGE + digest) == [sys.executable, "-m", "mlops_runtime.serving", "serve"]
-    assert runners.job_command(IMAGE + digest, None, None) == [sys.executable, "-m", "mlops_runtime.jobs.train"]
-
-
-def test_an_asset_with_other_bytes_is_no_lock(assets: dict[str, bytes]) -> None:
-    """Its name alone does not count."""
-    assets[f"{asset_name('0a' * 32)}.lock"] = b"anything"
-    assert lock_of("0a" * 32) is None
-    with pytest.raises(runners.UnknownImageError, match="no runner for image repository 'team/forecast'"):
-        runners.runner(IMAGE + "0a" * 32)
-
-
-@pytest.mark.parametrize(
-    ("content", "problem"),
-    [
-        ("one>=1\n", "'one>=1' must be pinned as name==version"),
-        (f"# uv pip compile --python-platform windows\none==1.0 --hash=sha256:{'0a' * 32}\n", "x86_64-pc-windows-msvc"),
-    ],
-)
-def test_fails_on_a_lock_that_makes_no_environment_here(assets: dict[str, bytes], content: str, problem: str) -> None:
-    """When a job or an endpoint names it, with the fix."""
-    digest = hashlib.sha256(content.encode()).hexdigest()
-    assets[f"{asset_name(digest)}.lock"] = content.encode()
-    with pytest.raises(runners.UnknownImageError, match=problem) as raised:
-        runners.runner(IMAGE + digest)
-    assert COMPILE_COMMAND.split(" --python")[0] in str(raised.value)

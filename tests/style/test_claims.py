@@ -101,6 +101,7 @@ _MECHANISM = frozenset(
         "function_processes",
         "log_pipe",
         "launcher",
+        "lock_assets",
         "model_environments",
         "session_processes",
         "routes",

@@ -1,14 +1,12 @@
 """Environments of models that are not ONNX, in place of the image ``mlops-model`` on this machine.
 
 An image whose digest is the SHA-256 of a lock of requirements runs in an environment that uv makes of the lock, once, below the
-cloud's home. The lock came to the bucket of assets with the stack that names the image. Nothing is built: wheels alone, by hash.
+cloud's home. Nothing is built: wheels alone, by hash. A team's test makes the same environment, without a cloud.
 """
 
 import contextlib
 import fcntl
-import hashlib
 import os
-import platform
 import shlex
 import shutil
 import subprocess
@@ -17,20 +15,14 @@ from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
 
-from ministack.services import s3
-
-from mlops_local import compat, settings
+from mlops_local import settings
 from mlops_local.egress.environment import outer
 from mlops_local.routes import ROUTES
 from mlops_runtime.image.requirements_lock import (
     UNIVERSAL_COMMAND,
-    RequirementsError,
     RequirementsLock,
-    asset_name,
 )
 from mlops_runtime.image.uv_program import MissingUvError, find_uv, last_words
-
-compat.expect("ministack.services.s3", _buckets=object, _get_object_data="(bucket_name, key, version_id=None)")
 
 _LOCK_FILE = "requirements.lock"
 _LOOPBACK_FILE = "loopback.py"
@@ -43,10 +35,8 @@ with socket.socket() as probe:
 os.execv(sys.argv[1], sys.argv[1:])
 """
 _LONGEST = 1800.0  # real seconds of one call of uv
-_MACHINES = {"arm64": "aarch64", "AMD64": "x86_64"}
 # of uv's environment: what belongs to this process and not to the one that is made
 _DROPPED = ("AWS_", "MLOPS_", "VIRTUAL_ENV", "PYTHONPATH", "PYTHONHOME", "UV_PROJECT_ENVIRONMENT")
-_FOUND: dict[str, RequirementsLock] = {}
 
 
 class ModelEnvironmentError(ValueError):
@@ -61,43 +51,6 @@ def install() -> None:
 def root() -> Path:
     """Return the folder of all environments; it stays when the embedded cloud ends."""
     return settings.home.absolute().parent / "environments"
-
-
-def lock_of(digest: str) -> RequirementsLock | None:
-    """Return the lock whose hash is an image's digest, where a stack brought it.
-
-    Args:
-        digest: 64 hexadecimal digits.
-
-    Raises:
-        ModelEnvironmentError: It is a lock of another platform or Python, or none at all.
-    """
-    if digest not in _FOUND:
-        content = next((found for found in _assets(digest) if hashlib.sha256(found).hexdigest() == digest), None)
-        if content is None:
-            return None
-        try:
-            _FOUND[digest] = RequirementsLock.parsed(content)
-        except RequirementsError as error:
-            raise ModelEnvironmentError(f"lock {digest}: {error}") from error
-    lock = _FOUND[digest]
-    machine = platform.machine()
-    problem = lock.platform_problem(sys.platform, _MACHINES.get(machine, machine))
-    if problem is not None:
-        raise ModelEnvironmentError(
-            f"{problem}; for this machine and the image alike write it with: {UNIVERSAL_COMMAND}"
-        )
-    return lock
-
-
-def _assets(digest: str) -> Iterator[bytes]:
-    name = asset_name(digest)
-    for bucket, held in list(s3._buckets.items()):
-        for key in list(held["objects"]) if "assets" in bucket else ():
-            if key.rpartition("/")[2].startswith(name):
-                content = s3._get_object_data(bucket, key)
-                if content is not None:
-                    yield content
 
 
 def variables(lock: RequirementsLock, folder: Path, *, has_network: bool = False) -> dict[str, str]:
@@ -128,6 +81,7 @@ def made(lock: RequirementsLock, folder: Path) -> Path:
     Raises:
         ModelEnvironmentError: There is no uv, the Python of the lock, or a wheel for this machine.
     """
+    folder = folder.absolute()
     place = folder / lock.sha256
     if place.is_dir():
         return place

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from mlops_local import model_environments
+from mlops_local import lock_assets, model_environments
 from mlops_local.model_environments import ModelEnvironmentError
 from mlops_runtime.image.requirements_lock import RequirementsLock
 
@@ -114,7 +114,7 @@ def lock(image: str) -> RequirementsLock | None:
     if not digest or repository(image) in runners():
         return None
     try:
-        return model_environments.lock_of(digest)
+        return lock_assets.lock_of(digest)
     except ModelEnvironmentError as error:
         raise UnknownImageError(f"image repository {repository(image)!r}: {error}") from error
 

@@ -1,0 +1,59 @@
+"""Locks that stacks brought to the bucket of assets, found by the digest of the image that they stand for."""
+
+import hashlib
+import platform
+import sys
+from collections.abc import Iterator
+
+from ministack.services import s3
+
+from mlops_local import compat
+from mlops_local.model_environments import ModelEnvironmentError
+from mlops_runtime.image.requirements_lock import (
+    UNIVERSAL_COMMAND,
+    RequirementsError,
+    RequirementsLock,
+    asset_name,
+)
+
+compat.expect("ministack.services.s3", _buckets=object, _get_object_data="(bucket_name, key, version_id=None)")
+
+_MACHINES = {"arm64": "aarch64", "AMD64": "x86_64"}
+_FOUND: dict[str, RequirementsLock] = {}
+
+
+def lock_of(digest: str) -> RequirementsLock | None:
+    """Return the lock whose hash is an image's digest, where a stack brought it.
+
+    Args:
+        digest: 64 hexadecimal digits.
+
+    Raises:
+        ModelEnvironmentError: It is a lock of another platform or Python, or none at all.
+    """
+    if digest not in _FOUND:
+        content = next((found for found in _assets(digest) if hashlib.sha256(found).hexdigest() == digest), None)
+        if content is None:
+            return None
+        try:
+            _FOUND[digest] = RequirementsLock.parsed(content)
+        except RequirementsError as error:
+            raise ModelEnvironmentError(f"lock {digest}: {error}") from error
+    lock = _FOUND[digest]
+    machine = platform.machine()
+    problem = lock.platform_problem(sys.platform, _MACHINES.get(machine, machine))
+    if problem is not None:
+        raise ModelEnvironmentError(
+            f"{problem}; for this machine and the image alike write it with: {UNIVERSAL_COMMAND}"
+        )
+    return lock
+
+
+def _assets(digest: str) -> Iterator[bytes]:
+    name = asset_name(digest)
+    for bucket, held in list(s3._buckets.items()):
+        for key in list(held["objects"]) if "assets" in bucket else ():
+            if key.rpartition("/")[2].startswith(name):
+                content = s3._get_object_data(bucket, key)
+                if content is not None:
+                    yield content
