@@ -5,14 +5,17 @@ import json
 import pickle
 import zipfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import joblib
 import numpy as np
 import pytest
+from tests.runtime.serving import model_folders
 
-from mlops_runtime.serving.loaded_names import PickleGlobals, pickle_globals, skops_types
+from mlops_runtime.serving.loaded_names import UNREAD, PickleGlobals, archived_globals, pickle_globals, skops_types
+from mlops_runtime.serving.model_folder import checked_manifest
 from mlops_runtime.serving.served_model import ModelError
 
 
@@ -90,3 +93,17 @@ def test_fails_for_what_is_no_skops_file(tmp_path: Path) -> None:
         archive.writestr("other.json", "{}")
     with pytest.raises(ModelError, match=r"model\.skops is not a skops file"):
         skops_types(tmp_path / "model.skops")
+
+
+def test_an_archive_of_a_pickle_says_what_it_names(tmp_path: Path) -> None:
+    """One that is not unpickled says nothing, also where a pickle lies in it."""
+    model_folders.estimator(tmp_path / "model")
+    archive = model_folders.archive(tmp_path / "model", tmp_path / "model.tar.gz")
+    manifest, _ = checked_manifest(tmp_path / "model", expected_sha256=None)
+    found = archived_globals(archive, manifest)
+    assert found is not None
+    assert any(name.startswith("sklearn.") for name in found)
+    assert UNREAD not in found
+    assert archived_globals(archive, replace(manifest, trust="data")) is None
+    (tmp_path / "broken").write_bytes(b"x")
+    assert archived_globals(tmp_path / "broken", manifest) == (UNREAD,)

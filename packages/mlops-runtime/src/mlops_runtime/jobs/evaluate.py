@@ -52,8 +52,8 @@ from mlops_runtime.jobs.model_input import (
     require_columns,
     serving_problems,
 )
+from mlops_runtime.serving.loaded_names import archived_globals
 from mlops_runtime.serving.model_source import ModelEnvironment, archived_model
-from mlops_runtime.serving.pickle_globals import archived_globals
 from mlops_runtime.serving.served_model import ModelError, ServedModel
 
 CANDIDATE = "candidate"

@@ -10,6 +10,7 @@ import lzma
 import math
 import pickletools
 import re
+import tempfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
@@ -17,6 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mlops_runtime.contracts.model_manifest import ModelManifest
+from mlops_runtime.serving.model_archive import ArchiveError, read
 from mlops_runtime.serving.served_model import ModelError
 
 # functions and what calls them may do anything; a class of scikit-learn is data but for its trees, whose indexes are not checked
@@ -24,6 +27,9 @@ from mlops_runtime.serving.served_model import ModelError
 _SKOPS_CALLS = ("FunctionNode", "MethodNode", "PartialNode", "OperatorFuncNode")
 _SKOPS_SAFE = re.compile(r"sklearn(\.\w+)*\._?[A-Z]\w*")
 _SKOPS_UNCHECKED = "TreePredictor"
+PICKLES = (".pkl", ".pickle", ".joblib")
+UNREAD = "..."  # stands for what could not be read
+_MOST_NAMES = 200
 _MOST_BYTES = 256 * 1024**2
 _JOBLIB_ARRAY = "joblib.numpy_pickle.NumpyArrayWrapper"
 _ITEM = re.compile(r"[biufcSUVOmM]\d+")
@@ -64,6 +70,32 @@ def pickle_globals(path: Path) -> PickleGlobals:
     reading = _Reading(content)
     is_complete = reading.run()
     return PickleGlobals(names=tuple(sorted(reading.names)), is_complete=is_complete and len(content) < _MOST_BYTES)
+
+
+def archived_globals(archive: Path, manifest: ModelManifest) -> tuple[str, ...] | None:
+    """Return the globals that the pickles in a ``model.tar.gz`` name; None where its manifest says that nothing is unpickled.
+
+    Args:
+        archive: The archive, which a model was loaded from.
+        manifest: Its manifest.
+    """
+    if manifest.trust != "pickle":
+        return None
+    files = [name for name in manifest.files if name.endswith(PICKLES)]
+    try:
+        with archive.open("rb") as packed:
+            contents = read(packed, files, max_bytes=_MOST_BYTES)
+    except ArchiveError:
+        return (UNREAD,)
+    found: list[PickleGlobals] = []
+    with tempfile.TemporaryDirectory(prefix="mlops-names-") as folder:
+        path = Path(folder) / "model.pkl"
+        for content in contents.values():
+            path.write_bytes(content)
+            found.append(pickle_globals(path))
+    names = sorted({name for each in found for name in each.names})
+    is_whole = bool(found) and all(each.is_complete for each in found) and len(names) <= _MOST_NAMES
+    return (*names[:_MOST_NAMES], *([] if is_whole else [UNREAD]))
 
 
 def skops_types(path: Path) -> tuple[str, ...]:

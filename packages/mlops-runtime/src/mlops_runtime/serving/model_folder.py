@@ -14,14 +14,13 @@ from typing import get_args
 
 from mlops_runtime.contracts import ContractError, canonical_json, from_json
 from mlops_runtime.contracts.model_manifest import Flavor, ModelManifest, Takes, Trust
-from mlops_runtime.serving.loaded_names import is_data, skops_types
+from mlops_runtime.serving.loaded_names import PICKLES, is_data, skops_types
 from mlops_runtime.serving.mlflow_folder import mlflow_entry, needed_trust
 from mlops_runtime.serving.served_model import SIGNATURE_FILE, ModelError
 
 MANIFEST_FILE = "mlops-model.json"
 TRUSTED_FILE = "trusted-types.txt"
 _TRUSTS = get_args(Trust)  # the last may do the most
-PICKLES = (".pkl", ".pickle", ".joblib")
 _WEIGHTS = (".pt", ".pth", ".safetensors")
 _BESIDE = (SIGNATURE_FILE, MANIFEST_FILE, "requirements.lock", "requirements.txt", "requirements.in", TRUSTED_FILE)
 _HEAD_BYTES = 4 * 1024**2
