@@ -128,8 +128,8 @@ def _output_problems(
         "evaluation.attribution_rows is not possible for several labels, whose attributions have different units; leave it out"
         if evaluation.attribution_rows is not None
         else None,
-        "evaluation.labels are not in a TrainingSetPlan, which has one label; give the training set as TrainingSetSource.s3"
-        if source.plan is not None
+        f"evaluation.labels must be those of the training set, {source.plan.labels!r}, got {labels!r}"
+        if source.plan is not None and source.plan.labels != labels
         else None,
     ]
 
@@ -240,7 +240,12 @@ def _columns(source: TrainingSetSource) -> list[str]:
     if plan is None or store is None:
         return []
     entities = [entity.name for group in store.groups if group.name == plan.label_group for entity in group.entities]
-    return [*entities, plan.timestamp, plan.label, *(name for columns in plan.features.values() for name in columns)]
+    return [
+        *entities,
+        plan.timestamp,
+        *plan.label_columns,
+        *(name for columns in plan.features.values() for name in columns),
+    ]
 
 
 def _unknown(names: tuple[str, ...], source: TrainingSetSource) -> list[str]:
@@ -263,8 +268,8 @@ def feature_problems(source: TrainingSetSource) -> list[str]:
         for name in (plan.label_group, *plan.features)
         if name not in groups
     ]
-    wanted = {plan.label_group: (plan.timestamp, plan.label), **plan.features}
-    for name, columns in wanted.items():
+    wanted = [(plan.label_group, (plan.timestamp, *plan.label_columns)), *plan.features.items()]
+    for name, columns in wanted:
         known = [column.name for column in groups[name].columns] if name in groups else columns
         problems += [
             f"training_set wants {column!r} of group {name!r}, which has {', '.join(map(repr, known))}"

@@ -232,15 +232,15 @@ def test_fails_for_what_a_kind_does_not_have(demand: Any, gate: GateSpec, plan: 
     assert found.startswith(problem)
 
 
-def test_several_labels_are_refused_of_a_plan_that_has_one(demand: Any):
-    """Their naive predictions are a column for each."""
-    source = TrainingSetSource.features(store=demand.store, plan=PLAN)
+def test_several_labels_are_those_of_the_training_set(demand: Any):
+    """All are columns of the label's group; naive predictions are a column for each."""
+    source = TrainingSetSource.features(store=demand.store, plan=replace(PLAN, labels=("units", "cost")))
     plan = replace(OUTPUTS, label="units", labels=("units", "price"), block="store", baselines=("price",))
     (found,) = [each for each in kind_problems(GateSpec(), plan, source) if each is not None]
-    assert found.startswith(
-        "evaluation.labels are not in a TrainingSetPlan, which has one label; give the training set as"
-    )
+    assert found == "evaluation.labels must be those of the training set, ('units', 'cost'), got ('units', 'price')"
     assert [each.rpartition("got ")[2] for each in evaluation_problems(plan, source)] == [
         "'price_units'",
         "'price_price'",
     ]
+    assert [each.split(",")[0] for each in feature_problems(source)] == ["training_set wants 'cost' of group 'sales'"]
+    assert not any(kind_problems(GateSpec(), replace(plan, labels=("units", "cost")), source))

@@ -2,11 +2,14 @@
 
 from dataclasses import replace
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from mlops_runtime.contracts import content_hash
+from mlops_runtime.features.feature_group import Feature
 from mlops_runtime.features.point_in_time import PlanError
+from mlops_runtime.features.split_set import plan_of
 from mlops_runtime.features.training_set_request import TrainingSetError
 
 
@@ -215,3 +218,23 @@ def test_what_the_rows_do_not_allow_leaves_no_tag(filled, change, day, message):
         filled.client.split_training_set(replace(filled.PLAN, **change), as_of=filled.day(day))
     for name in filled.client.table_names():
         assert list(filled.client.table(name).metadata.refs) == ["main"]
+
+
+def test_a_row_with_several_labels_counts_once_all_are_known(filled):
+    """Both are in the splits and in the pin; the same plan can be read from the manifest and built again."""
+    group = replace(
+        filled.SALES,
+        name="both",
+        features=(*filled.SALES.features, Feature("value", "double", "sold for", nullable=True)),
+    )
+    table = filled.sales(*((n, float(n), n + 1) for n in range(7)))
+    values = pa.array([None if n == 1 else 10.0 * n for n in range(7)], pa.float64())
+    filled.client.ingest(group, table.append_column("value", values))
+    plan = replace(filled.PLAN, label_group="both", labels=("units", "value"))
+    built = filled.client.split_training_set(plan, as_of=filled.day(6.5))
+    assert built.train.select(["units", "value"]).to_pydict() == {"units": [0.0, 2.0, 3.0], "value": [0.0, 20.0, 30.0]}
+    assert built.manifest.split["labels"] == "units,value"
+    assert built.manifest.entities.columns == ("store_id", "asked_at", "units", "value")
+    assert plan_of(built.manifest) == plan
+    with pytest.raises(TrainingSetError, match="label must be the first of labels, got 'value' and units, value"):
+        filled.client.split_training_set(replace(plan, label="value"), as_of=filled.day(6.5))

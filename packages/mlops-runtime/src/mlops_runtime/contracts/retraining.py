@@ -124,7 +124,8 @@ class TrainingSetPlan:
     """Input of the training-set job: the entity rows, the features of each group, and the cut between the two splits.
 
     ``label_group`` gives entity rows: its entities, ``timestamp`` (the time of prediction) and ``label``. ``features`` maps a
-    group to the columns wanted of it. Rows of the last ``holdout_days`` before ``as_of`` form the holdout.
+    group to the columns wanted of it. Rows of the last ``holdout_days`` before ``as_of`` form the holdout. ``labels`` are the label
+    columns of several outputs, ``label`` the first of them; a row is labelled once all are known.
     """
 
     name: str
@@ -134,7 +135,13 @@ class TrainingSetPlan:
     features: Mapping[str, tuple[str, ...]]
     holdout_days: int
     history_days: int | None = None
+    labels: tuple[str, ...] | None = None
     format: Literal["mlops.training-set-plan/1"] = "mlops.training-set-plan/1"
+
+    @property
+    def label_columns(self) -> tuple[str, ...]:
+        """The label, or all of several."""
+        return (self.label,) if self.labels is None else self.labels
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

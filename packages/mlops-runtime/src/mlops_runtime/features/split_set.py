@@ -45,13 +45,16 @@ def build(
     """
     found = resolved(plan.name, (plan.label_group, *plan.features), tables)
     loaded = {group: load(name) for group, name in found.items()}
-    wanted = {plan.label_group: (plan.timestamp, plan.label)} | dict(plan.features)
+    wanted = {plan.label_group: (plan.timestamp, *plan.label_columns)} | dict(plan.features)
     problems = column_problems(wanted, loaded)
     labels = loaded[plan.label_group]
-    label_columns = tuple(dict.fromkeys((*labels.properties["mlops.entities"].split(","), plan.timestamp, plan.label)))
+    entities = labels.properties["mlops.entities"].split(",")
+    label_columns = tuple(dict.fromkeys((*entities, plan.timestamp, *plan.label_columns)))
     names = [*label_columns, *(column for columns in plan.features.values() for column in columns), SPLIT, ROW_ID]
     twice = sorted({name for name in names if names.count(name) > 1})
     problems += [f"column {name!r} would be there {names.count(name)} times; leave one of them out" for name in twice]
+    if plan.labels is not None and plan.labels[:1] != (plan.label,):
+        problems.append(f"label must be the first of labels, got {plan.label!r} and {', '.join(plan.labels) or 'none'}")
     if plan.holdout_days < 1:
         problems.append(f"holdout_days must be at least 1, got {plan.holdout_days}")
     if problems:
@@ -73,6 +76,8 @@ def build(
     split = {"timestamp": plan.timestamp, "label": plan.label, "holdout_days": str(plan.holdout_days)}
     if plan.history_days is not None:
         split["history_days"] = str(plan.history_days)
+    if plan.labels is not None:
+        split["labels"] = ",".join(plan.labels)
     manifest = TrainingSetManifest(
         name=plan.name,
         semantics=Semantics(as_of="known_at", cutoff=iso(as_of)),
@@ -174,7 +179,7 @@ def plan_of(manifest: TrainingSetManifest) -> TrainingSetPlan:
     """
     if manifest.entities is None:
         raise TrainingSetError(f"training set {manifest.name} was not made from a plan")
-    history = manifest.split.get("history_days")
+    history, labels = manifest.split.get("history_days"), manifest.split.get("labels")
     return TrainingSetPlan(
         name=manifest.name,
         label_group=manifest.entities.group,
@@ -183,6 +188,7 @@ def plan_of(manifest: TrainingSetManifest) -> TrainingSetPlan:
         features={pinned.group: pinned.columns for pinned in manifest.features},
         holdout_days=int(manifest.split["holdout_days"]),
         history_days=None if history is None else int(history),
+        labels=None if labels is None else tuple(labels.split(",")),
     )
 
 
@@ -191,12 +197,13 @@ def _labels(table: Table, labels: PinnedTable, plan: TrainingSetPlan, known_by: 
     columns = tuple(dict.fromkeys((*labels.columns, *RESERVED)))
     rows = read_rows(table, labels.snapshot_id, columns, created_by=known_by, event_by=known_by)
     key = [*labels.entities, EVENT_TIME]
-    newest = [(name, "descending") for name in (CREATED_TIME, INGEST_ID, plan.label, plan.timestamp)]
+    newest = [(name, "descending") for name in (CREATED_TIME, INGEST_ID, *plan.label_columns, plan.timestamp)]
     ordered = rows.sort_by([*((name, "ascending") for name in key), *newest])
     placed = ordered.append_column(_PLACE, pa.array(range(ordered.num_rows), pa.int64()))
     firsts = placed.group_by(key).aggregate([(_PLACE, "min")])[f"{_PLACE}_min"].combine_chunks()
     kept = ordered.take(firsts)
-    kept = kept.filter(pc.and_(pc.is_valid(kept[plan.label]), pc.is_valid(kept[plan.timestamp])))
+    for name in (*plan.label_columns, plan.timestamp):
+        kept = kept.filter(pc.is_valid(kept[name]))
     return kept.sort_by([(name, "ascending") for name in (plan.timestamp, *key)])
 
 
