@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import aws_cdk as cdk
 
 from examples.first_endpoint import FirstEndpoint
+from examples.retail.customer_behavior import declaration
 from examples.retail.customer_behavior.stack import CustomerBehavior
 from examples.retail.demand_forecasting.eks_stack import DemandForecastingOnEks, cluster_attributes
 from examples.retail.demand_forecasting.stack import DemandForecasting
@@ -67,7 +68,9 @@ def compose(app: cdk.App, *, stacks: Sequence[str] | None = None) -> None:
     elif "DemandForecasting" in chosen:
         DemandForecasting(app, "DemandForecasting", image=image, profile=profile, network=network)
     if "CustomerBehavior" in chosen:
-        CustomerBehavior(app, "CustomerBehavior", image=image, profile=profile, network=network)
+        digest = app.node.try_get_context("model_image_digest")
+        own = ModelImage.from_requirements(declaration.REQUIREMENTS, digest=digest)
+        CustomerBehavior(app, "CustomerBehavior", image=own, profile=profile, network=network)
     if "DynamicPricing" in chosen:
         DynamicPricing(app, "DynamicPricing", image=image, profile=profile, network=network)
     if "FirstEndpoint" in chosen:

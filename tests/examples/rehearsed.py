@@ -3,6 +3,7 @@
 import hashlib
 import subprocess
 import sys
+import tarfile
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -15,15 +16,36 @@ from mlops_runtime.contracts import to_dict
 from mlops_runtime.contracts.serving import GoldenSpec
 from mlops_runtime.rollout.golden_rehearsal import GoldenCaller
 from mlops_runtime.serving.http_app import NonFiniteError, answer
-from mlops_runtime.serving.onnx_model import load_directory
+from mlops_runtime.serving.model_folder import manifest_of, write_manifest
+from mlops_runtime.serving.model_source import ModelEnvironment, load_folder
 from mlops_runtime.serving.request_payload import PayloadError
+
+# a model that is not ONNX runs in this very environment, which has what the lock of the unit has
+ENVIRONMENT = ModelEnvironment(python=Path(sys.executable), requirements_sha256="0" * 64)
 
 
 def train(folder: Path, script: Path, table: pa.Table) -> Any:
     """Train a script on a table and load the model."""
-    pq.write_table(table, folder / "part-0.parquet")
-    subprocess.run([sys.executable, script, "--train", folder, "--model-dir", folder], check=True, capture_output=True)
-    return load_directory(folder)
+    (folder / "train").mkdir()
+    pq.write_table(table, folder / "train" / "part-0.parquet")
+    return load_folder(trained(script, folder / "train", folder / "model"), ENVIRONMENT)
+
+
+def trained(script: Path, rows: Path, model: Path) -> Path:
+    """Train a script on a folder of rows, and return the folder of its model, packed as the training job packs it."""
+    subprocess.run([sys.executable, script, "--train", rows, "--model-dir", model], check=True, capture_output=True)
+    if not (model / "model.onnx").exists():
+        write_manifest(model, manifest_of(model, requirements_sha256="0" * 64, python="3.13"))
+    return model
+
+
+def archived(model: Path) -> Path:
+    """Return ``model.tar.gz`` of a model's folder, beside it."""
+    archive = model.with_suffix(".tar.gz")
+    with tarfile.open(archive, "w:gz") as tar:
+        for path in sorted(model.iterdir()):
+            tar.add(path, path.name)
+    return archive
 
 
 class Changed:

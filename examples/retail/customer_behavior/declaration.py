@@ -12,6 +12,7 @@ FEATURE_GROUPS = GROUPS
 LOCK_FILE = HERE / "features.lock.json"
 TRAINING_CODE = HERE / "training"
 TRAINING_SCRIPT = "train.py"
+REQUIREMENTS = HERE / "requirements.lock"
 GOLDEN = HERE / "golden.jsonl"
 MAX_DEVIATION = 0.4  # median over golden requests, from what is live; models of later weeks differ by less
 

@@ -1,15 +1,11 @@
 """The unit's declaration fits its data, and its training scripts leave models that the pipeline judges rightly."""
 
-import hashlib
-import subprocess
-import sys
-import tarfile
-
 import numpy as np
 import pytest
 from examples.retail.customer_behavior import data, declaration
 from examples.retail.customer_behavior.features import GROUPS, INPUTS
 from examples.retail.transactions import week_start
+from tests.examples.rehearsed import ENVIRONMENT, archived, trained
 
 from mlops_runtime.contracts.model import GateVerdict
 from mlops_runtime.features.lock_file import FeatureLock
@@ -17,7 +13,8 @@ from mlops_runtime.features.store_client import FeatureStoreClient
 from mlops_runtime.jobs.evaluate import Inputs, evaluate
 from mlops_runtime.jobs.model_input import model_input
 from mlops_runtime.retraining.registration_gate import evaluate_gate
-from mlops_runtime.serving.onnx_model import load_directory
+from mlops_runtime.serving.model_folder import hash_of
+from mlops_runtime.serving.model_source import load_folder
 
 
 @pytest.fixture(scope="module")
@@ -35,12 +32,7 @@ def week_30(tmp_path_factory):
 
 def train(folder, script: str, name: str):
     """Run a script as the training job does and return its model's folder."""
-    command = [sys.executable, declaration.TRAINING_CODE / script, "--train", folder / "train"]
-    subprocess.run([*command, "--model-dir", folder / name], check=True, capture_output=True)
-    with tarfile.open(folder / name / "model.tar.gz", "w:gz") as tar:
-        for file in ("model.onnx", "signature.json"):
-            tar.add(folder / name / file, file)
-    return folder / name
+    return trained(declaration.TRAINING_CODE / script, folder / "train", folder / name)
 
 
 @pytest.fixture(scope="module")
@@ -49,9 +41,28 @@ def propensity(week_30):
     return train(week_30[1], "train.py", "one")
 
 
-def judged(built, archive):
+@pytest.fixture(scope="module")
+def model(propensity):
+    """Return that model in a process of its own."""
+    loaded = load_folder(propensity, ENVIRONMENT)
+    yield loaded
+    loaded.close()
+
+
+def inputs_of(built, folder):
+    """Return what the evaluation of a model reads."""
+    return Inputs(
+        train=built.train,
+        holdout=built.holdout,
+        manifest=built.manifest,
+        candidate=archived(folder),
+        environment=ENVIRONMENT,
+    )
+
+
+def judged(built, folder):
     """Return evaluation and gate result of a model."""
-    inputs = Inputs(train=built.train, holdout=built.holdout, manifest=built.manifest, candidate=archive)
+    inputs = inputs_of(built, folder)
     evaluation, _ = evaluate(declaration.EVALUATION, inputs, "file:///baseline.json")
     return evaluation, evaluate_gate(evaluation, declaration.GATE, uri="file:///evaluation.json", sha256="0" * 64)
 
@@ -81,18 +92,17 @@ def test_holdout_rows_are_the_live_requests(week_30):
     ]
 
 
-def test_the_script_is_deterministic(week_30, propensity):
+def test_the_script_is_deterministic(week_30, propensity, model):
     """The same rows give the same bytes, with the live requests' columns."""
     again = train(week_30[1], "train.py", "two")
-    digests = {hashlib.sha256((path / "model.onnx").read_bytes()).hexdigest() for path in (propensity, again)}
-    assert len(digests) == 1
-    assert {column.name for column in load_directory(propensity).signature.inputs} == set(INPUTS)
+    assert hash_of(propensity / "mlops-model.json") == hash_of(again / "mlops-model.json") == model.sha256
+    assert {column.name for column in model.signature.inputs} == set(INPUTS)
+    assert (model.manifest.flavor, model.manifest.trust) == ("lightgbm", "data")
 
 
-def test_it_answers_with_a_probability_that_can_be_believed(week_30, propensity):
+def test_it_answers_with_a_probability_that_can_be_believed(week_30, model):
     """One number a row from 0 to 1, whose mean over each quarter of the holdout is near the share that bought."""
     built, _ = week_30
-    model = load_directory(propensity)
     chance = model.predict(model_input(built.holdout, model.signature))
     bought = built.holdout["bought"].to_numpy()
     assert chance.shape == bought.shape
@@ -104,22 +114,18 @@ def test_it_answers_with_a_probability_that_can_be_believed(week_30, propensity)
 
 def test_model_beats_the_baselines_and_passes_the_gate(week_30, propensity):
     """Its log loss is below that of the category's rate and of the household's own."""
-    evaluation, gate = judged(week_30[0], propensity / "model.tar.gz")
+    evaluation, gate = judged(week_30[0], propensity)
     assert gate.verdict is GateVerdict.PASSED, gate.reason
     assert evaluation.metric == "log_loss"
     assert evaluation.metrics["candidate"] < 0.48 < evaluation.metrics["category_rate"]
     assert evaluation.metrics["candidate"] < evaluation.metrics["own_rate"]
 
 
-def test_bias_of_the_holdout_is_known_by_age_and_income(week_30, propensity):
+def test_bias_of_the_holdout_is_known_by_age_and_income(week_30, propensity, model):
     """Of the third of the households that said: shares of the expected buyers are those of the rows, and none is infinite."""
     built, _ = week_30
-    inputs = Inputs(
-        train=built.train, holdout=built.holdout, manifest=built.manifest, candidate=propensity / "model.tar.gz"
-    )
-    _, baseline = evaluate(declaration.EVALUATION, inputs, "file:///baseline.json")
+    _, baseline = evaluate(declaration.EVALUATION, inputs_of(built, propensity), "file:///baseline.json")
     assert {key.partition("/")[0] for key in baseline.bias} == {"age=65+", "income=Under 15K,15-24K"}
-    model = load_directory(propensity)
     expected = model.predict(model_input(built.holdout, model.signature)) > 0.5
     age = np.array(built.holdout["age"].to_pylist())
     old, known = age == "65+", age != np.array(None)
@@ -134,8 +140,7 @@ def test_scorecard_is_refused(week_30):
     """A model that cannot take a household that never bought can be served, and the gate refuses it for those rows."""
     built, folder = week_30
     path = train(folder, "scorecard.py", "scorecard")
-    model = load_directory(path)
-    model.predict(np.ones((2, len(model.signature.inputs)), dtype=np.float32))
-    evaluation, gate = judged(built, path / "model.tar.gz")
+    load_folder(path, ENVIRONMENT).close()
+    evaluation, gate = judged(built, path)
     assert evaluation.non_finite["candidate"] > 0.4 * evaluation.rows
     assert gate.verdict is GateVerdict.FAILED

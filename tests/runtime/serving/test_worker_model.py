@@ -41,6 +41,12 @@ def test_a_handler_predicts_from_a_frame(start: Start, tmp_path: Path) -> None:
     model = start(expected_sha256=digest)
     assert model.predict(ROWS).tolist() == [6.0, 0.0, 13.0]
     assert (model.sha256, model.signature) == (digest, model_folders.SIGNATURE)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [  # no byte code: a file that is not listed is refused
+        "factor.txt",
+        "mlops-model.json",
+        "model.py",
+        "signature.json",
+    ]
 
 
 def test_lightgbm_predicts_from_the_matrix(start: Start, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Train the customer model and export it for an accelerator, as a team may well do that wants it faster.
+"""Train the customer model and serve it by code that has buffers, as a team may well do that wants it faster.
 
 The team checked how many rows clients usually send, the 250 of a campaign, and the golden requests, which have 202.
 One client asks for all of a period at once.
@@ -6,24 +6,19 @@ One client asks for all of a period at once.
 
 import argparse
 import os
-import sys
+import shutil
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[2]))
-
-import batch_limit
 import train
-
-LARGEST_BATCH = 512
 
 
 def main() -> None:
-    """Train on the channel, write model.onnx and signature.json."""
+    """Train on the channel, write the model and buffered.py as its model.py."""
     train.main()
     parser = argparse.ArgumentParser()
     parser.add_argument("--model-dir", type=Path, default=os.environ.get("SM_MODEL_DIR"))
     options, _ = parser.parse_known_args()
-    batch_limit.limit(options.model_dir / "model.onnx", LARGEST_BATCH)
+    shutil.copy(Path(__file__).with_name("buffered.py"), options.model_dir / "model.py")
 
 
 if __name__ == "__main__":

@@ -9,17 +9,29 @@ import os
 from pathlib import Path
 
 import numpy as np
-import onnx
 import pyarrow.parquet as pq
-from onnx import TensorProto, helper, numpy_helper
 
 LABEL = "bought"
 INPUTS = ["own_rate", "category_rate", "days_since_purchase", "purchases_8", "spend_8", "visits_8"]
+SERVED = """
+import json
+import numpy as np
+
+
+def load(folder):
+    return json.loads((folder / "points.json").read_text())
+
+
+def predict(points, frame):
+    with np.errstate(all="ignore"):
+        score = sum(value * (np.log(frame[name].to_numpy()) if name else 1) for name, value in points)
+    return 1 / (1 + np.exp(-score))
+"""
 NOT_INPUTS = {LABEL, "household_id", "fortnight", "prediction_time", "row_id"}
 
 
 def main() -> None:
-    """Train on the channel, write model.onnx and signature.json."""
+    """Train on the channel, write model.py with its points, and signature.json."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--train", type=Path, default=os.environ.get("SM_CHANNEL_TRAIN"))
     parser.add_argument("--model-dir", type=Path, default=os.environ.get("SM_MODEL_DIR"))
@@ -32,9 +44,9 @@ def main() -> None:
     points = fitted(np.log(features[usable]), table[LABEL].to_numpy()[usable])
     print(f"fitted {usable.sum()} of {len(usable)} rows:", dict(zip(INPUTS, points.round(3).tolist(), strict=False)))
 
-    model = exported([columns.index(name) for name in INPUTS], len(columns), points)
     options.model_dir.mkdir(parents=True, exist_ok=True)
-    (options.model_dir / "model.onnx").write_bytes(model.SerializeToString())
+    (options.model_dir / "model.py").write_text(SERVED)
+    (options.model_dir / "points.json").write_text(json.dumps([*zip(INPUTS, points, strict=False), ["", points[-1]]]))
     inputs = [describe(table, name) for name in columns]
     signature = {"format": "mlops.signature/1", "inputs": inputs, "output": "chance", "kind": "probability"}
     (options.model_dir / "signature.json").write_text(json.dumps(signature, indent=1))
@@ -48,32 +60,6 @@ def fitted(logs, bought):
         curvature = design.T @ (design * (chance * (1 - chance))[:, None]) + 1e-6 * np.eye(len(points))
         points += np.linalg.solve(curvature, design.T @ (bought - chance))
     return points
-
-
-def exported(used, width, points):
-    """Return sigmoid(log(inputs) @ points + intercept) as ONNX."""
-    constants = {
-        "used": np.array(used, np.int64),
-        "points": points[:-1, None].astype(np.float32),
-        "intercept": points[-1:].astype(np.float32),
-    }
-    nodes = [
-        helper.make_node("Gather", ["input", "used"], ["chosen"], axis=1),
-        helper.make_node("Log", ["chosen"], ["logs"]),
-        helper.make_node("MatMul", ["logs", "points"], ["scored"]),
-        helper.make_node("Add", ["scored", "intercept"], ["score"]),
-        helper.make_node("Sigmoid", ["score"], ["chance"]),
-    ]
-    graph = helper.make_graph(
-        nodes,
-        "scorecard",
-        [helper.make_tensor_value_info("input", TensorProto.FLOAT, [None, width])],
-        [helper.make_tensor_value_info("chance", TensorProto.FLOAT, [None, 1])],
-        [numpy_helper.from_array(value, name) for name, value in constants.items()],
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
-    onnx.checker.check_model(model)
-    return model
 
 
 def describe(table, name):

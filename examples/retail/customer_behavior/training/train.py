@@ -1,4 +1,6 @@
-"""Train the propensity model: gradient boosting on log loss, exported to ONNX as one probability a row.
+"""Train the propensity model: gradient boosting on log loss, saved as LightGBM's own text file.
+
+It is not ONNX: the server gives it a process of its own, in the environment of `requirements.lock`.
 
 Runs as a SageMaker training job (channel ``train``) and on a laptop:
 ``python train.py --train folder/with/parquet --model-dir out``.
@@ -12,8 +14,6 @@ from pathlib import Path
 import lightgbm as lgb
 import numpy as np
 import pyarrow.parquet as pq
-from onnxmltools import convert_lightgbm
-from onnxmltools.convert.common.data_types import FloatTensorType
 
 LABEL = "bought"
 NOT_INPUTS = {LABEL, "household_id", "fortnight", "prediction_time", "row_id"}
@@ -31,7 +31,7 @@ MAY_BE_MISSING = {"days_since_purchase", *ORDERED}
 
 
 def main() -> None:
-    """Train on the channel, write model.onnx and signature.json."""
+    """Train on the channel, write model.txt and signature.json."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--train", type=Path, default=os.environ.get("SM_CHANNEL_TRAIN"))
     parser.add_argument("--model-dir", type=Path, default=os.environ.get("SM_MODEL_DIR"))
@@ -65,30 +65,15 @@ def main() -> None:
     loss = -np.where(bought == 1, np.log(chance), np.log(1 - chance)).mean()
     print(f"trained on {len(bought)} rows, {len(columns)} columns; log loss on them {loss:.4f}")
 
-    onnx = exported(booster, len(columns))
     options.model_dir.mkdir(parents=True, exist_ok=True)
-    (options.model_dir / "model.onnx").write_bytes(onnx.SerializeToString())
+    booster.save_model(options.model_dir / "model.txt")
     signature = {
         "format": "mlops.signature/1",
         "inputs": [describe(name, levels.get(name)) for name in columns],
-        "output": onnx.graph.output[0].name,
+        "output": "chance",
         "kind": "probability",
     }
     (options.model_dir / "signature.json").write_text(json.dumps(signature, indent=1))
-
-
-def exported(booster, width):
-    """Return the classifier with one output, the probabilities of both classes; the server answers the second."""
-    onnx = convert_lightgbm(
-        booster, name="propensity", initial_types=[("input", FloatTensorType([None, width]))], zipmap=False
-    )
-    for output in [output for output in onnx.graph.output if output.name != "probabilities"]:
-        onnx.graph.output.remove(output)
-    # the converter lists the opsets of a set of names, whose order changes from run to run
-    opsets = sorted(onnx.opset_import, key=lambda opset: opset.domain)
-    del onnx.opset_import[:]
-    onnx.opset_import.extend(opsets)
-    return onnx
 
 
 def column_values(table, name, levels):

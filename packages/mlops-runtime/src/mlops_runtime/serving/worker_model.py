@@ -170,7 +170,7 @@ class _Process:
 
     def __init__(self, folder: Path, python: Path) -> None:
         self._wire, theirs = socket.socketpair()
-        command = [str(python), "-I", str(_PROGRAM), str(theirs.fileno()), str(folder)]
+        command = [str(python), "-IB", str(_PROGRAM), str(theirs.fileno()), str(folder)]
         try:
             self._process = subprocess.Popen(
                 command,
