@@ -4,10 +4,6 @@ It was trained on the live model's own training set, is a valid package, and sta
 """
 
 import hashlib
-import json
-import subprocess
-import sys
-import tarfile
 import tempfile
 from dataclasses import dataclass
 from io import BytesIO
@@ -15,11 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from examples.retail.loop import Loop
+from examples.retail.model_files import archive_of, train
+from mlops_runtime.contracts import from_json
+from mlops_runtime.contracts.model_manifest import ModelManifest
 from mlops_runtime.contracts.rollout import LivePointer
 from mlops_runtime.features.training_set_manifest import Manifests
 from mlops_runtime.registry.model_package import registered_metadata
 from mlops_runtime.serving.model_archive import read
-from mlops_runtime.serving.model_folder import MANIFEST_FILE, hash_of, manifest_of, write_manifest
+from mlops_runtime.serving.model_folder import MANIFEST_FILE, checked_manifest, hash_of
 from mlops_runtime.serving.onnx_model import MODEL_FILE
 from mlops_runtime.serving.served_model import SIGNATURE_FILE
 
@@ -86,23 +85,24 @@ def _trained(loop: Loop, live: LivePointer, script: Path, folder: Path) -> _Plan
     place, model = manifests.copies(live.training_set_id)[0], folder / "model"
     (folder / "train").mkdir()
     (folder / "train" / "part-0.parquet").write_bytes(_object(loop.s3, f"{place}/train/part-0.parquet"))
-    command: list[str | Path] = [sys.executable, script, "--train", folder / "train", "--model-dir", model]
-    subprocess.run(command, check=True, capture_output=True)
-    sha256, loading = hash_of(model / MODEL_FILE) if (model / MODEL_FILE).exists() else "", {}
-    if not sha256:
-        manifest = manifest_of(model, **_environment(_object(loop.s3, live.artifact_uri)))
-        sha256, loading = write_manifest(model, manifest), {"flavor": manifest.flavor, "trust": manifest.trust}
-    archive = folder / "model.tar.gz"
-    with tarfile.open(archive, "w:gz") as tar:
-        for path in sorted(model.iterdir()):
-            tar.add(path, path.name)
-    return _Planted(archive=archive, sha256=sha256, signature_sha256=hash_of(model / SIGNATURE_FILE), loading=loading)
+    serves = _live_manifest(loop, live)
+    if serves is None:
+        train(script, folder / "train", model)
+        sha256, loading = hash_of(model / MODEL_FILE), {}
+    else:
+        train(script, folder / "train", model, lock_sha256=serves.requirements_sha256, python=serves.python)
+        manifest, sha256 = checked_manifest(model, expected_sha256=None)
+        loading = {"flavor": manifest.flavor, "trust": manifest.trust}
+    signature_sha256 = hash_of(model / SIGNATURE_FILE)
+    return _Planted(archive=archive_of(model), sha256=sha256, signature_sha256=signature_sha256, loading=loading)
 
 
-def _environment(live_archive: bytes) -> dict[str, str]:
-    """Return lock and Python of the environment in which the live model runs."""
-    manifest = json.loads(read(BytesIO(live_archive), (MANIFEST_FILE,), max_bytes=1 << 20)[MANIFEST_FILE])
-    return {name: manifest[name] for name in ("requirements_sha256", "python")}
+def _live_manifest(loop: Loop, live: LivePointer) -> ModelManifest | None:
+    """Return what the live model consists of; nothing for ONNX, which has no manifest."""
+    if live.image is None:
+        return None
+    packed = BytesIO(_object(loop.s3, live.artifact_uri))
+    return from_json(ModelManifest, read(packed, (MANIFEST_FILE,), max_bytes=1 << 20)[MANIFEST_FILE])
 
 
 def _object(s3: Any, uri: str) -> bytes:

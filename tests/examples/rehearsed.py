@@ -1,9 +1,6 @@
 """Models of the example units behind our server's own answering, checked by golden requests in process."""
 
 import hashlib
-import subprocess
-import sys
-import tarfile
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -11,41 +8,22 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 from botocore.exceptions import ClientError
+from examples.retail.model_files import HERE, train
 
 from mlops_runtime.contracts import to_dict
 from mlops_runtime.contracts.serving import GoldenSpec
 from mlops_runtime.rollout.golden_rehearsal import GoldenCaller
 from mlops_runtime.serving.http_app import NonFiniteError, answer
-from mlops_runtime.serving.model_folder import manifest_of, write_manifest
-from mlops_runtime.serving.model_source import ModelEnvironment, load_folder
+from mlops_runtime.serving.model_source import load_folder
 from mlops_runtime.serving.request_payload import PayloadError
 
-# a model that is not ONNX runs in this very environment, which has what the lock of the unit has
-ENVIRONMENT = ModelEnvironment(python=Path(sys.executable), requirements_sha256="0" * 64)
 
-
-def train(folder: Path, script: Path, table: pa.Table) -> Any:
+def trained_model(folder: Path, script: Path, table: pa.Table) -> Any:
     """Train a script on a table and load the model."""
     (folder / "train").mkdir()
     pq.write_table(table, folder / "train" / "part-0.parquet")
-    return load_folder(trained(script, folder / "train", folder / "model"), ENVIRONMENT)
-
-
-def trained(script: Path, rows: Path, model: Path) -> Path:
-    """Train a script on a folder of rows, and return the folder of its model, packed as the training job packs it."""
-    subprocess.run([sys.executable, script, "--train", rows, "--model-dir", model], check=True, capture_output=True)
-    if not (model / "model.onnx").exists():
-        write_manifest(model, manifest_of(model, requirements_sha256="0" * 64, python="3.13"))
-    return model
-
-
-def archived(model: Path) -> Path:
-    """Return ``model.tar.gz`` of a model's folder, beside it."""
-    archive = model.with_suffix(".tar.gz")
-    with tarfile.open(archive, "w:gz") as tar:
-        for path in sorted(model.iterdir()):
-            tar.add(path, path.name)
-    return archive
+    train(script, folder / "train", folder / "model")
+    return load_folder(folder / "model", HERE)
 
 
 class Changed:

@@ -68,7 +68,7 @@ def test_bad_package_is_approved_beside_the_live_one(cloud, tmp_path):
         "ManifestsBucket": BUCKET,
     }
     loop = Loop(client=cloud.client, outputs=outputs, unit="planted", now=lambda: datetime(2017, 8, 1, tzinfo=UTC))
-    names = LivePointer.__dataclass_fields__.keys() - {"previous", "format"}
+    names = LivePointer.__dataclass_fields__.keys() - {"previous", "image", "format"}
     live = LivePointer(**{**dict.fromkeys(names, "x"), "training_set_id": built.id, "model_package_arn": live_arn})
 
     arn = register_bad_package(loop, live, declaration.TRAINING_CODE / "elasticity.py")

@@ -1,12 +1,12 @@
 """Print the numbers of README.md: ``python -m examples.retail.customer_behavior.measure`` (half a minute, no cloud)."""
 
-import subprocess
-import sys
-import tarfile
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from examples.retail.customer_behavior import data
 from examples.retail.customer_behavior.declaration import (
@@ -16,13 +16,15 @@ from examples.retail.customer_behavior.declaration import (
     TRAINING_SCRIPT,
     TRAINING_SET,
 )
+from examples.retail.model_files import HERE, archive_of, train
 from examples.retail.transactions import week_end, week_start
 from mlops_runtime.features.store_client import FeatureStoreClient
 from mlops_runtime.jobs.evaluate import Inputs, evaluate
 from mlops_runtime.jobs.holdout_losses import row_losses
+from mlops_runtime.jobs.holdout_predictions import file_sha256
 from mlops_runtime.jobs.model_input import model_input
 from mlops_runtime.retraining.registration_gate import evaluate_gate
-from mlops_runtime.serving.onnx_model import load_archive
+from mlops_runtime.serving.model_source import archived_model
 
 PERIODS = {"27-30": (27, 29), "31-36": (31, 35), "37-44": (37, 43), "45-52": (45, 51)}
 
@@ -33,14 +35,17 @@ def trained(store: FeatureStoreClient, week: int, folder: Path, champion: Path |
     for path, content in built.files.items():
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         (folder / path).write_bytes(content)
-    command = [sys.executable, TRAINING_CODE / TRAINING_SCRIPT, "--train", folder / "train", "--model-dir", folder]
-    print(subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip())
-    archive = folder / f"model-{week}.tar.gz"
-    with tarfile.open(archive, "w:gz") as tar:
-        for name in ("model.onnx", "signature.json"):
-            tar.add(folder / name, name)
+    model = folder / f"model-{week}"
+    print(train(TRAINING_CODE / TRAINING_SCRIPT, folder / "train", model))
+    archive = archive_of(model)
     inputs = Inputs(
-        train=built.train, holdout=built.holdout, manifest=built.manifest, candidate=archive, champion=champion
+        train=built.train,
+        holdout=built.holdout,
+        manifest=built.manifest,
+        candidate=archive,
+        champion=champion,
+        champion_sha256=None if champion is None else file_sha256(champion),
+        environment=HERE,
     )
     evaluation, _ = evaluate(EVALUATION, inputs, "file:///baseline.json")
     gate = evaluate_gate(evaluation, GATE, uri="file:///evaluation.json", sha256="0" * 64)
@@ -49,23 +54,30 @@ def trained(store: FeatureStoreClient, week: int, folder: Path, champion: Path |
     return archive
 
 
-def losses(archive: Path | None, column: str = "") -> dict[int, float]:
-    """Return the mean log loss of each fortnight from 27 on, of a model or of a naive column."""
-    model, found = None if archive is None else load_archive(archive), {}
+def losses(predict: Callable[[Any], Any]) -> dict[int, float]:
+    """Return the mean log loss of each fortnight from 27 on."""
+    found = {}
     for fortnight in range(27, data.LAST_FORTNIGHT + 1, 2):
         table = data.pairs_of(fortnight)
         bought = table["bought"].to_numpy().astype(np.float64)
-        chance = table[column].to_numpy() if model is None else model.predict(model_input(table, model.signature))
-        found[fortnight] = float(row_losses("log_loss", chance.astype(np.float64), bought).mean())
+        found[fortnight] = float(row_losses("log_loss", predict(table).astype(np.float64), bought).mean())
     return found
+
+
+def chances(archive: Path) -> Callable[[Any], Any]:
+    """Return a function that gives a model's chances for a table."""
+
+    def predict(table: Any) -> Any:
+        with archived_model(archive, HERE) as model:
+            return model.predict(model_input(table, model.signature))
+
+    return predict
 
 
 def calibration(archive: Path) -> None:
     """Print how often households bought, by tenth of the predicted chance, over all fortnights from 31 on."""
-    model = load_archive(archive)
-    tables = [data.pairs_of(fortnight) for fortnight in range(31, data.LAST_FORTNIGHT + 1, 2)]
-    chance = np.concatenate([model.predict(model_input(table, model.signature)) for table in tables])
-    bought = np.concatenate([table["bought"].to_numpy() for table in tables])
+    table = pa.concat_tables([data.pairs_of(fortnight) for fortnight in range(31, data.LAST_FORTNIGHT + 1, 2)])
+    chance, bought = chances(archive)(table), table["bought"].to_numpy()
     tenth = np.minimum((chance * 10).astype(int), 9)
     print("\npredicted and real share by tenth:", end=" ")
     print(
@@ -79,9 +91,10 @@ def main() -> None:
         store = FeatureStoreClient.local(Path(folder) / "store", now=lambda: week_end(data.LAST_FORTNIGHT + 1))
         print(data.ingest_fortnights(store, 1, data.LAST_FORTNIGHT), "rows ingested")
         first = trained(store, 30, Path(folder) / "30")
-        found = {column: losses(None, column) for column in EVALUATION.baselines} | {"model of week 30": losses(first)}
+        found = {name: losses(lambda table, name=name: table[name].to_numpy()) for name in EVALUATION.baselines}
+        found["model of week 30"] = losses(chances(first))
         for week in (36, 44, 52):
-            found[f"model of week {week}"] = losses(trained(store, week, Path(folder) / str(week), first))
+            found[f"model of week {week}"] = losses(chances(trained(store, week, Path(folder) / str(week), first)))
         calibration(first)
     print("\nlog loss", *PERIODS)
     for name, by_fortnight in found.items():

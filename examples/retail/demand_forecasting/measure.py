@@ -1,8 +1,5 @@
 """Print the numbers of README.md: ``python -m examples.retail.demand_forecasting.measure`` (a minute, no cloud)."""
 
-import subprocess
-import sys
-import tarfile
 import tempfile
 from pathlib import Path
 
@@ -16,6 +13,7 @@ from examples.retail.demand_forecasting.declaration import (
     TRAINING_SCRIPT,
     TRAINING_SET,
 )
+from examples.retail.model_files import archive_of, train
 from examples.retail.transactions import week_end, week_start
 from mlops_runtime.features.store_client import FeatureStoreClient
 from mlops_runtime.jobs.evaluate import Inputs, evaluate
@@ -32,12 +30,9 @@ def trained(store: FeatureStoreClient, week: int, folder: Path, champion: Path |
     for path, content in built.files.items():
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         (folder / path).write_bytes(content)
-    command = [sys.executable, TRAINING_CODE / TRAINING_SCRIPT, "--train", folder / "train", "--model-dir", folder]
-    subprocess.run(command, check=True, capture_output=True)
-    archive = folder / f"model-{week}.tar.gz"
-    with tarfile.open(archive, "w:gz") as tar:
-        for name in ("model.onnx", "signature.json"):
-            tar.add(folder / name, name)
+    model = folder / f"model-{week}"
+    train(TRAINING_CODE / TRAINING_SCRIPT, folder / "train", model)
+    archive = archive_of(model)
     inputs = Inputs(
         train=built.train, holdout=built.holdout, manifest=built.manifest, candidate=archive, champion=champion
     )

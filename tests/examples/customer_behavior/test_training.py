@@ -1,11 +1,15 @@
 """The unit's declaration fits its data, and its training scripts leave models that the pipeline judges rightly."""
 
+import tomllib
+from pathlib import Path
+
 import numpy as np
 import pytest
 from examples.retail.customer_behavior import data, declaration
 from examples.retail.customer_behavior.features import GROUPS, INPUTS
+from examples.retail.model_files import HERE, archive_of
+from examples.retail.model_files import train as train_model
 from examples.retail.transactions import week_start
-from tests.examples.rehearsed import ENVIRONMENT, archived, trained
 
 from mlops_runtime.contracts.model import GateVerdict
 from mlops_runtime.features.lock_file import FeatureLock
@@ -15,6 +19,8 @@ from mlops_runtime.jobs.model_input import model_input
 from mlops_runtime.retraining.registration_gate import evaluate_gate
 from mlops_runtime.serving.model_folder import hash_of
 from mlops_runtime.serving.model_source import load_folder
+
+ROOT = Path(__file__).resolve().parents[3]
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +38,8 @@ def week_30(tmp_path_factory):
 
 def train(folder, script: str, name: str):
     """Run a script as the training job does and return its model's folder."""
-    return trained(declaration.TRAINING_CODE / script, folder / "train", folder / name)
+    train_model(declaration.TRAINING_CODE / script, folder / "train", folder / name)
+    return folder / name
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +51,7 @@ def propensity(week_30):
 @pytest.fixture(scope="module")
 def model(propensity):
     """Return that model in a process of its own."""
-    loaded = load_folder(propensity, ENVIRONMENT)
+    loaded = load_folder(propensity, HERE)
     yield loaded
     loaded.close()
 
@@ -55,8 +62,8 @@ def inputs_of(built, folder):
         train=built.train,
         holdout=built.holdout,
         manifest=built.manifest,
-        candidate=archived(folder),
-        environment=ENVIRONMENT,
+        candidate=archive_of(folder),
+        environment=HERE,
     )
 
 
@@ -140,7 +147,17 @@ def test_scorecard_is_refused(week_30):
     """A model that cannot take a household that never bought can be served, and the gate refuses it for those rows."""
     built, folder = week_30
     path = train(folder, "scorecard.py", "scorecard")
-    load_folder(path, ENVIRONMENT).close()
+    load_folder(path, HERE).close()
     evaluation, gate = judged(built, path)
     assert evaluation.non_finite["candidate"] > 0.4 * evaluation.rows
     assert gate.verdict is GateVerdict.FAILED
+
+
+def test_its_environment_is_of_the_repositorys_own_versions():
+    """A machine that has synchronized downloads nothing more for it."""
+    locked = tomllib.loads((ROOT / "uv.lock").read_text())["package"]
+    ours = {(package["name"], package["version"]) for package in locked}
+    lines = declaration.REQUIREMENTS.read_text().splitlines()
+    required = {tuple(line.split()[0].split("==")) for line in lines if "==" in line}
+    assert {name for name, _ in required} > {"lightgbm", "numpy", "pandas", "pyarrow"}
+    assert required - ours == set()

@@ -6,7 +6,7 @@ import pytest
 from examples.retail.dynamic_pricing import data, declaration
 from examples.retail.dynamic_pricing.golden import COLUMNS, GOLDEN, golden_requests
 from examples.retail.golden import render
-from tests.examples.rehearsed import Changed, train, verdict
+from tests.examples.rehearsed import Changed, trained_model, verdict
 
 from mlops_runtime.rollout import golden_rehearsal
 
@@ -28,7 +28,7 @@ def trained(tmp_path_factory):
         # as a training set has them
         table = table.select([*(name for name in table.column_names if name not in COLUMNS), *COLUMNS])
         folder = tmp_path_factory.mktemp("trained")
-        return train(folder, declaration.TRAINING_CODE / script, table)
+        return trained_model(folder, declaration.TRAINING_CODE / script, table)
 
     return make
 

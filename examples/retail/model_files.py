@@ -1,0 +1,40 @@
+"""A unit's model on a laptop: trained by its script, packed and loaded as the training job and the server do it."""
+
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+
+from mlops_runtime.serving.model_folder import manifest_of, write_manifest
+from mlops_runtime.serving.model_source import ModelEnvironment
+from mlops_runtime.serving.onnx_model import MODEL_FILE
+
+# a model that is not ONNX runs in this very environment, whose packages are those of the unit's lock
+HERE = ModelEnvironment(python=Path(sys.executable), requirements_sha256="0" * 64)
+PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
+
+
+def train(script: Path, rows: Path, model: Path, *, lock_sha256: str = "0" * 64, python: str = PYTHON) -> str:
+    """Run a training script, pack what it leaves, and return what it printed.
+
+    Args:
+        script: The script.
+        rows: Folder with the training split.
+        model: Folder of the model.
+        lock_sha256: Lock of the environment that the model is for. Default: this one, as `HERE` names it.
+        python: Python of that environment. Default: this one's.
+    """
+    command = [sys.executable, script, "--train", rows, "--model-dir", model]
+    printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    if not (model / MODEL_FILE).exists():
+        write_manifest(model, manifest_of(model, requirements_sha256=lock_sha256, python=python))
+    return printed.strip()
+
+
+def archive_of(model: Path) -> Path:
+    """Return ``model.tar.gz`` of a model's folder, beside it."""
+    archive = model.with_suffix(".tar.gz")
+    with tarfile.open(archive, "w:gz") as tar:
+        for path in sorted(model.iterdir()):
+            tar.add(path, path.name)
+    return archive
