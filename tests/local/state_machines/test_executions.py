@@ -126,6 +126,25 @@ def test_numbers_of_cloudwatch_are_numbers(
     assert cloud.client("cloudwatch").describe_alarms(AlarmNames=["numbers"])["MetricAlarms"] == []
 
 
+def test_numbers_of_s3_are_numbers(
+    cloud: Cloud, run: Callable[..., str], ended: Callable[[str], dict[str, Any]]
+) -> None:
+    """A listing has counts, sizes and booleans, as an SDK reads them; a file's tag and name are strings, of digits too."""
+    s3 = cloud.client("s3")
+    s3.create_bucket(Bucket="numbers-of-s3")
+    s3.put_object(Bucket="numbers-of-s3", Key="123", Body=b"four")
+    resource = "arn:aws:states:::aws-sdk:s3:listObjectsV2"
+    states = {
+        "List": {"Type": "Task", "Resource": resource, "Arguments": {"Bucket": "numbers-of-s3"}, "Next": "End"},
+        "End": {"Type": "Succeed", "Output": "{% $states.input %}"},
+    }
+    result = ended(run("lists", states, allow("s3:ListBucket")))
+    assert result["status"] == "SUCCEEDED", result
+    found = result["output"]
+    assert (found["KeyCount"], found["IsTruncated"]) == (1, False)
+    assert [(each["Key"], each["Size"]) for each in found["Contents"]] == [("123", 4)]
+
+
 def test_catches_a_function_by_the_class_of_its_exception(
     cloud: Cloud, run: Callable[..., str], ended: Callable[[str], dict[str, Any]], make_function: Callable[..., str]
 ) -> None:
