@@ -1,5 +1,6 @@
 """``mlops image`` with a stand-in for docker, against the registry of the embedded cloud."""
 
+import hashlib
 import json
 import re
 import shutil
@@ -163,3 +164,25 @@ def test_fails_on_a_lock_of_another_python_or_platform(on_cloud: Run, docker: Pa
         assert said.returncode == 1
         assert problem in said.stderr
     assert not (docker / "log").exists()
+
+
+def test_a_lock_is_written_with_its_hash(on_cloud: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By uv; what it cannot lock is said in one line."""
+    program, pin = tmp_path / "uv", f"six==1.17.0 --hash=sha256:{'0a' * 32}"
+    program.write_text(f'#!/bin/sh\nfor last; do :; done\n{{ echo "# uv $@"; echo "{pin}"; }} > "$last"\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("UV", str(program))
+    (tmp_path / "requirements.in").write_text("six\n")
+
+    written = on_cloud("image", "lock")
+    content = (tmp_path / "requirements.lock").read_bytes()
+    assert written.stdout == f"requirements.lock: sha256:{hashlib.sha256(content).hexdigest()}\n"
+    assert b"--universal" in content
+    assert on_cloud("image", "lock", "--image-only", "--output", "one.lock").returncode == 0
+    assert b"--python-version 3.13" in (tmp_path / "one.lock").read_bytes()
+    program.write_text("#!/bin/sh\necho 'no wheels of six' >&2\nexit 1\n")
+    failed = on_cloud("image", "lock")
+    assert (failed.returncode, failed.stdout) == (1, "")
+    assert (
+        "uv cannot lock 'requirements.in': no wheels of six; each package needs a version with wheels" in failed.stderr
+    )
