@@ -13,6 +13,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from tests.runtime.serving import model_environments
 
 from mlops_runtime.contracts import from_json
 from mlops_runtime.contracts.model_manifest import ModelManifest
@@ -252,3 +253,34 @@ def test_fails_on_a_plan_that_no_pipeline_writes(tmp_path: Path) -> None:
     code(tmp_path, TEXT)
     assert run(tmp_path, "train.py", **of()).returncode == 1
     assert "hyperparameter 'sagemaker_signature': " in (tmp_path / "output" / "failure").read_text()
+
+
+MLFLOW = """
+import os, pathlib
+import mlflow.sklearn, pandas
+from mlflow.models import infer_signature
+from sklearn.compose import make_column_transformer
+from sklearn.linear_model import LinearRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder
+
+rows = pandas.DataFrame({"store": ["east", "west"] * 20, "price": [float(i) for i in range(40)]})
+encoded = make_column_transformer((OneHotEncoder(handle_unknown="ignore"), ["store"]), remainder="passthrough")
+model = make_pipeline(encoded, LinearRegression()).fit(rows, rows["price"] * 2)
+folder = pathlib.Path(os.environ["SM_MODEL_DIR"]) / "mlflow"
+mlflow.sklearn.save_model(model, str(folder), signature=infer_signature(rows), pip_requirements=["scikit-learn"])
+"""
+
+
+def test_an_mlflow_folder_is_taken_as_it_is(tmp_path: Path) -> None:
+    """Its columns are those of its own signature, their texts those of the split."""
+    split(tmp_path, sagemaker_signature=PLAN)
+    code(tmp_path, MLFLOW)
+    done = run(tmp_path, "train.py", **of(MLOPS_MODEL_PYTHON=str(model_environments.python("estimators"))))
+    assert done.returncode == 0, done.stderr
+    manifest = from_json(ModelManifest, (tmp_path / "model" / MANIFEST_FILE).read_bytes())
+    assert (manifest.flavor, manifest.entry, manifest.trust) == ("mlflow", "mlflow", "data")
+    signature = json.loads((tmp_path / "model" / "signature.json").read_text())
+    assert [(c["name"], c.get("kind"), c["categories"]) for c in signature["inputs"]] == [
+        ("store", "text", ["east", "west"]), ("price", None, [])
+    ]  # fmt: skip

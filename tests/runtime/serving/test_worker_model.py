@@ -49,6 +49,16 @@ def test_a_handler_predicts_from_a_frame(start: Start, tmp_path: Path) -> None:
     ]
 
 
+def test_a_folder_is_loaded_again(start: Start, tmp_path: Path) -> None:
+    """Loading leaves nothing in it, as byte code of a handler and of what lies beside it would be."""
+    (tmp_path / "parts").mkdir()
+    (tmp_path / "parts" / "__init__.py").write_text("")
+    (tmp_path / "parts" / "none.py").write_text("")
+    digest = model_folders.handler(tmp_path, f"import parts.none\n{model_folders.HANDLER}")
+    start().close()
+    assert start(expected_sha256=digest).predict(ROWS[:1]).tolist() == [6.0]
+
+
 def test_lightgbm_predicts_from_the_matrix(start: Start, tmp_path: Path) -> None:
     """Its text file is data: nothing of the model's own runs."""
     booster, rows = model_folders.trees(tmp_path), model_folders.table()

@@ -10,6 +10,7 @@ The parent process has compared every file before.
 """
 
 import importlib
+import importlib.machinery
 import json
 import os
 import re
@@ -153,6 +154,26 @@ def load_handler(path: Path, manifest: Manifest) -> Predict:
     return lambda frame: module.predict(model, frame)
 
 
+class _Source(importlib.machinery.SourceFileLoader):
+    """Imports a module that lies in the model's folder, and writes no byte code there: the manifest does not name it."""
+
+    def set_data(self, path: str, data: Any, *, _mode: int = 0o666) -> None:
+        """Write nothing."""
+
+
+def _keep_clean(folder: Path) -> None:
+    """Import modules of a folder without writing to it; environments keep their byte code."""
+    source = (_Source, importlib.machinery.SOURCE_SUFFIXES)
+    extension = (importlib.machinery.ExtensionFileLoader, importlib.machinery.EXTENSION_SUFFIXES)
+
+    def finder(path: str) -> importlib.machinery.FileFinder:
+        if not Path(path).is_relative_to(folder):
+            raise ImportError(f"{path} is outside of the model's folder")
+        return importlib.machinery.FileFinder(path, source, extension)
+
+    sys.path_hooks.insert(0, finder)
+
+
 LOADERS: dict[str, Callable[[Path, Manifest], Predict]] = {
     "xgboost": load_xgboost,
     "lightgbm": load_lightgbm,
@@ -170,6 +191,7 @@ def load(folder: Path, manifest: Manifest) -> Predict:
     Raises:
         ValueError: If the model was saved by another major or minor version of scikit-learn, of which its library only warns.
     """
+    _keep_clean(folder)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:

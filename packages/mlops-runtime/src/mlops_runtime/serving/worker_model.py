@@ -37,7 +37,7 @@ from mlops_runtime.serving.served_model import (
 ANSWER_SECONDS = 55.0
 LOAD_SECONDS = 600.0
 _PROGRAM = Path(__file__).with_name("model_worker.py")
-_ENVIRONMENT = {"PATH": "/usr/bin:/bin", "HOME": "/tmp", "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}  # noqa: S108
+_ENVIRONMENT = {"PATH": "/usr/bin:/bin", "HOME": "/tmp", "OMP_NUM_THREADS": "1"}  # noqa: S108
 _HEAD = _ANSWER = struct.Struct("<qq")
 
 
