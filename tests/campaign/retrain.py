@@ -22,7 +22,7 @@ JOBS = JobEnvironment(
     image_uri=f"{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com/mlops-runtime@sha256:{'1' * 64}",
     instance_type="ml.m5.large",
     maximum=3600,
-    roles=dict.fromkeys(("set", "prep", "train", "eval"), ROLE),
+    roles=dict.fromkeys(("set", "prep", "train", "live", "eval"), ROLE),
     subnets=["subnet-1"],
     security_groups=["sg-1"],
     kms_key="arn:aws:kms:us-east-1:123456789012:key/1",
@@ -88,12 +88,20 @@ class Retrain:
         verdict: What the gate says of the candidate.
         may_approve: Whether the unit's automation works.
         is_automatic: Whether the policy approves.
+        is_brought: Whether the model was made elsewhere.
     """
 
     def __init__(
-        self, account: Account, *, verdict: str = "PASSED", may_approve: bool = True, is_automatic: bool = True
+        self,
+        account: Account,
+        *,
+        verdict: str = "PASSED",
+        may_approve: bool = True,
+        is_automatic: bool = True,
+        is_brought: bool = False,
     ) -> None:
         self.world, self.account, self.executions = Deploy(account), account, 0
+        self.is_brought = is_brought
         self.verdict, self.may_approve = verdict, may_approve
         self.machine = machine_of(is_automatic=is_automatic)
         account.functions["gate"] = self._gate
@@ -103,7 +111,7 @@ class Retrain:
         """Run one execution under faults."""
         self.executions += 1
         self.name = f"retrain-{self.executions}"
-        request = {
+        request: dict[str, Any] = {
             "trigger": "alarm",
             "event_id": "1",
             "as_of": "2017-08-01T00:00:00Z",
@@ -111,6 +119,9 @@ class Retrain:
             "detail": "",
             "format": "mlops.retrain-request/1",
         }
+        if self.is_brought:
+            uri = f"s3://artifacts/registered/{ENDPOINT}/{'a' * 64}/model.tar.gz"
+            request |= {"trigger": "manual", "candidate": {"uri": uri, "sha256": "a" * 64}}
         boto3_dynamodb().put_item(
             TableName="retraining",
             Item={

@@ -16,6 +16,7 @@ SCENARIOS: dict[str, dict[str, Any]] = {
     "is left pending in a pause": {"may_approve": False},
     "is rejected": {"verdict": "FAILED"},
     "has no champion": {"serves": False},
+    "was made elsewhere": {"is_brought": True},
 }
 # as in `test_deploy.py`
 FIRST, *_ = SCENARIOS
