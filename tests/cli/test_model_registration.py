@@ -262,6 +262,15 @@ def test_a_vector_has_no_loss(cloud: Cloud, onnx: Path) -> None:
     assert cloud.uploaded == []
 
 
+def test_predictions_are_of_one_number_a_row(cloud: Cloud, onnx: Path, tmp_path: Path) -> None:
+    """Classes and several outputs are measured, and not compared with a file."""
+    (onnx / "signature.json").write_bytes(canonical_json(replace(SIGNATURE, kind="classes", classes=("a", "b", "c"))))
+    pq.write_table(pa.table({"prediction": [1.0]}), tmp_path / "mine.parquet")
+    said = _register("demand-forecast", onnx, "--predictions", tmp_path / "mine.parquet")[1]
+    assert "--predictions are compared for one number a row, the model is of kind 'classes'" in said
+    assert cloud.uploaded == []
+
+
 def test_it_is_a_command_of_models() -> None:
     """Beside list, show, approve and reject."""
     assert "register" in typer.main.get_command(models.app).commands  # type: ignore[attr-defined]

@@ -175,6 +175,10 @@ def _check(
             "a model of kind 'vector' has no loss, so no gate can pass it; register it in a container of its own"
         )
     problems += [problem for problem in (_lock_problem(packed, entry),) if problem is not None]
+    if predictions is not None and packed.signature.kind not in (None, "number", "probability"):
+        problems.append(
+            f"--predictions are compared for one number a row, the model is of kind {packed.signature.kind!r}"
+        )
     columns = None if data is None else _columns(data)
     if columns is not None:
         missing = [column.name for column in packed.signature.inputs if column.name not in columns]
