@@ -54,6 +54,7 @@ _SLOT_KINDS = (
     ("policy/v1", "PodDisruptionBudget"),
     ("v1", "Service"),
 )
+_ANYWHERE = {"0.0.0.0/0", "::/0"}
 _ZONES = 2
 _ACCOUNT = "000000000000"
 
@@ -107,7 +108,7 @@ class EksInferenceService(ServiceMetrics):
         business_unit, cluster = tenant.business_unit, tenant.cluster
         self._unit, self._cluster, self._tenant = business_unit, cluster, tenant
         self._name = f"{business_unit.name}-{name}"
-        self._validate(name, certificate)
+        self._validate(name, certificate, registry)
         capacity = EksCapacity() if capacity is None else capacity
         policy = RolloutPolicy.canary(percent=10, bake=cdk.Duration.minutes(10)) if rollout is None else rollout
         tenant.claim(self, self._name, capacity.demand)
@@ -234,7 +235,7 @@ class EksInferenceService(ServiceMetrics):
         """
         self._balancer.allow_from(group)
 
-    def _validate(self, name: str, certificate: acm.ICertificate | None) -> None:
+    def _validate(self, name: str, certificate: acm.ICertificate | None, registry: IModelRegistry) -> None:
         is_development = self._unit.profile is Profile.DEVELOPMENT
         own = self._cluster.load_balancer_subnets
         zones = len(self._unit.subnet_ids) if own is None else len(own)
@@ -251,10 +252,21 @@ class EksInferenceService(ServiceMetrics):
                 if certificate is not None or is_development
                 else "certificate must be given in Profile.PRODUCTION, got none: calls would cross the network in the clear; "
                 "give one of AWS Certificate Manager",
+                self._trust_problem(registry),
             ],
         )
         if certificate is None:
             warn(self, PLAIN_HTTP, service=self._name)
+
+    def _trust_problem(self, registry: IModelRegistry) -> str | None:
+        """Return why pods may load no pickle: they could send anywhere what it reads."""
+        if "pickle" not in registry.trust or not _ANYWHERE & {str(cidr) for cidr in self._cluster.egress_cidrs}:
+            return None
+        return (
+            f"{registry.group_name} allows pickles, which may run any code, so pods may call the endpoints of S3 alone, got "
+            f"egress_cidrs {', '.join(self._cluster.egress_cidrs)}; name their addresses in EksCluster(egress_cidrs=), or take "
+            "'pickle' from the registry's trust"
+        )
 
     def _define_capture_bucket(self, capture: DataCapture) -> s3.Bucket:
         return define_bucket(

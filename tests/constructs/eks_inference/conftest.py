@@ -53,13 +53,13 @@ class Place:
         """Define a service."""
         known = {
             "name": "forecast",
+            "registry": self.registry,
             "certificate": acm.Certificate.from_certificate_arn(self.stack, f"{id}Certificate", CERTIFICATE),
         }
         return EksInferenceService(
             self.stack,
             id,
             tenant=self.tenant,
-            registry=self.registry,
             **{**known, **changes},
         )
 

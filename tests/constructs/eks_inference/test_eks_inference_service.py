@@ -352,6 +352,22 @@ def test_fails_when_a_service_could_not_be(roomy: Any, changes: dict[str, Any], 
         roomy.serve(f"Service{abs(hash(message))}", **changes)
 
 
+def test_pickles_need_pods_that_call_s3_alone(place: Callable[..., Any]) -> None:
+    """They may run any code: where pods may call any address, a registry that allows them has no service."""
+    for addresses, is_fine in ((["0.0.0.0/0"], False), (["10.0.0.0/16"], True)):
+        made = place(egress_cidrs=addresses)
+        registry = ModelRegistry(
+            made.stack, "Pickles", business_unit=made.unit, name="pickles", trust=("data", "code", "pickle")
+        )
+        if is_fine:
+            made.serve(registry=registry)
+            continue
+        with pytest.raises(
+            ValidationError, match=r"demand-pickles allows pickles, .* got egress_cidrs 0\.0\.0\.0/0; name"
+        ):
+            made.serve(registry=registry)
+
+
 def test_fails_when_golden_requests_are_asked_for(roomy: Any, tmp_path: Path) -> None:
     """They are sent to SageMaker's endpoints: what would be left out is refused by name."""
     file = tmp_path / "golden.jsonl"

@@ -27,7 +27,11 @@ from mlops_cli import (
 from mlops_cli.aws_account import UserError
 
 # what some verbs import: the distribution that brings it
-_BROUGHT_BY = {"mlops_local": "mlops-cli[local]"}
+_BROUGHT_BY = {
+    "mlops_local": "mlops-cli[local]",
+    "numpy": "mlops-runtime[serving]",
+    "pyarrow": "mlops-runtime[features]",
+}
 
 app = typer.Typer(
     name="mlops",
