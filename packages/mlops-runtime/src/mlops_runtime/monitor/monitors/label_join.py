@@ -32,6 +32,7 @@ from mlops_runtime.monitor.monitors.rows import NULL, Codes, Mask, Rows, Texts, 
 # beyond this many rows calls are sampled by the checksum of their id; labels and rows then take about 200 MB together
 MAXIMUM_ROWS = 300_000
 _EVERY = 1 << 32
+_NUMBERS, _BOUNDS = 4, 2  # a prediction, a label and two bounds are held of a row
 _DUE, _COVERED = 1, 2
 
 Line = bytes | str
@@ -427,9 +428,21 @@ def join_window(
         unlabelled=bool(facets),
         aside=aside,
         announced=announced,
+        maximum_rows=MAXIMUM_ROWS if baseline is None else maximum_rows(baseline),
         classes=None if baseline is None else baseline.classes,
         outputs=None if baseline is None else baseline.outputs,
     )
+
+
+def maximum_rows(baseline: Baseline) -> int:
+    """Return how many rows are held: fewer where each has more numbers, so that they take the same memory.
+
+    Example:
+        >>> maximum_rows(Baseline(features=(), rows=0, training_set_id="t", created="", classes=("a", "b", "c")))
+        200000
+    """
+    predictions, labels = len(baseline.classes or baseline.outputs or ("",)), len(baseline.outputs or ("",))
+    return MAXIMUM_ROWS * _NUMBERS // (predictions + labels + _BOUNDS)
 
 
 def captured_facets(baseline: Baseline) -> set[str]:
