@@ -1,0 +1,44 @@
+"""The campaign's section of ``docs/campaign.md``."""
+
+import statistics
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tests.campaign.frameworks.baskets import HOLDOUT_ROWS
+from tests.campaign.page import marks
+
+NAME = "frameworks"
+
+
+def section(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Write the section.
+
+    Args:
+        rows: What each model came to.
+    """
+    begin, end = marks(NAME)
+    good = [row for row in rows if row["problem"] is None]
+    seconds = statistics.median(row["seconds"] for row in rows)
+    lines = [
+        begin,
+        "## Models of other frameworks around the loop",
+        "",
+        f"{len(good)} of {len(rows)} ways to save a model went around the loop on the embedded cloud, with IAM on: saved by their own",
+        "framework in an environment of one lock, registered by `mlops models register`, evaluated beside the model that serves on",
+        f"{HOLDOUT_ROWS:,} rows of real purchases, gated, signed, approved by policy, and rolled out. The endpoint then gives for 300",
+        "rows what the framework itself gives. Pickles serve since this registry allows them. PyTorch is not among them: its wheels",
+        "are 5.3 GB.",
+        "",
+        f"`python -m tests.campaign.frameworks.run .mlops/campaign`; from the command to the registered package takes {seconds:.0f} s in",
+        f"the median, at most {max(row['seconds'] for row in rows):.0f} s, on two shared cores. The first also makes the environment.",
+        "",
+        "| model | flavor and trust, loss and gate | seconds | largest relative difference | problem |",
+        "|---|---|---|---|---|",
+    ]
+    for row in rows:
+        reason = row["registered"].get("reason", "").split("; loss against")[0]
+        problem = row["problem"] or "none"
+        lines.append(
+            f"| `{row['name']}` | {reason} | {row['seconds']} | {row.get('worst', float('nan')):.1g} | {problem} |"
+        )
+    return "\n".join([*lines, "", end, ""])
