@@ -46,6 +46,8 @@ pytestmark = pytest.mark.cloud
 
 HERE = Path(__file__).parent / "own_model"
 LOCK = RequirementsLock.parsed((HERE / "requirements.lock").read_bytes())
+# the same packages by another lock, as after an upgrade
+NEXT = RequirementsLock.parsed(LOCK.content + b"# upgraded\n")
 EVALUATION = EvaluationPlan(label="progression", block="clinic", baselines=("mean",), timestamp="visited", metric="mae")
 MANIFEST = TrainingSetManifest(
     name="visits",
@@ -59,11 +61,13 @@ MANIFEST = TrainingSetManifest(
 )  # fmt: skip
 
 
-def synthesize(folder: Path) -> Path:
-    """Synthesize the smallest unit that trains a model of its own."""
+def synthesize(folder: Path, lock: RequirementsLock) -> Path:
+    """Synthesize the smallest unit that trains a model of its own, in the environment of a lock."""
+    folder.mkdir()
+    (folder / "requirements.lock").write_bytes(lock.content)
     app = cdk.App(outdir=str(folder / "assembly"))
     stack = cdk.Stack(app, "Clinic")
-    image = ModelImage.from_requirements(HERE / "requirements.lock")
+    image = ModelImage.from_requirements(folder / "requirements.lock")
     unit = BusinessUnit(stack, "Unit", name="clinic", profile=Profile.DEVELOPMENT)
     registry = ModelRegistry(stack, "Registry", business_unit=unit, name="progress", trust=("data", "code", "pickle"))
     endpoint = ModelEndpoint(
@@ -91,6 +95,7 @@ def synthesize(folder: Path) -> Path:
             max_runtime=cdk.Duration.hours(1),
         ),
         evaluation=EVALUATION,
+        cooldown=cdk.Duration.minutes(1),
     )
     outputs = {
         "EndpointName": endpoint.endpoint_name,
@@ -138,7 +143,7 @@ def clinic(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clinic]:
     folder = tmp_path_factory.mktemp("clinic")
     cloud = local_cloud.up(folder / "cloud", clock_scale=60.0)
     try:
-        outputs = deployer.deploy(cloud, synthesize(folder))["Clinic"]
+        outputs = deployer.deploy(cloud, synthesize(folder / "first", LOCK))["Clinic"]
         loop = Loop(
             client=cloud.client,
             outputs=outputs,
@@ -216,3 +221,23 @@ def test_an_approved_pickle_serves(clinic: Clinic) -> None:
     live = clinic.loop.live()
     assert live is not None
     assert live.model_package_arn == clinic.package["ModelPackageArn"]
+
+
+def test_a_champion_of_another_lock_predicts_in_its_own_environment(clinic: Clinic, tmp_path: Path) -> None:
+    """The stack names another lock; what the champion predicted is kept for the next candidate."""
+    deployer.deploy(clinic.cloud, synthesize(tmp_path / "next", NEXT))
+    loop = clinic.loop
+    loop.wait_idle("DeployMachineArn")
+    seen = {each["executionArn"] for each in loop.executions("RetrainMachineArn")}
+    loop.request_retraining("other versions", "second")
+    ended = loop.wait_execution("RetrainMachineArn", seen, appear=60, finish=400)
+    assert json.loads(ended.get("output") or "{}").get("outcome") == "REGISTERED", ended
+    package = loop.newest_package()
+    (container,) = package["InferenceSpecification"]["Containers"]
+    assert container["Image"].endswith(f"@sha256:{NEXT.sha256}")
+    metrics = loop.evaluation_of(package).metrics
+    assert metrics["champion"] == pytest.approx(metrics["candidate"])
+    kept = loop.s3.list_objects_v2(Bucket=loop.outputs["ArtifactsBucket"], Prefix="predictions/clinic-progress/")
+    champion = clinic.package["CustomerMetadataProperties"]["model_sha256"]
+    assert [champion in each["Key"] for each in kept["Contents"]] == [True]
+    assert set(clinic.cloud.status()["model_processes"]["environments"]) == {LOCK.sha256, NEXT.sha256}
