@@ -503,3 +503,18 @@ def test_names_that_callers_make_up_do_not_fill_the_memory(lines: Any) -> None:
     assert sum(1 for _ in reader.read(lines.call(text, encoding="JSON") for text in texts)) == 25_000
     assert len(reader.problems) <= 10_000 + MAXIMUM
     assert reader.problems.total() == 25_000
+
+
+def test_labels_of_classes_are_their_places(lines: Any) -> None:
+    """Quoted or not, an integer that became a float; an empty one is not known yet, another name is none."""
+    record = lines.label("e-1", ["white", '"dry, red"', "1.0", " 1 ", "", "rosé", "2.5"])
+    [(_, found)] = read_labels([record], classes=("dry, red", "white", "1"))
+    assert found[:5] == (1.0, 0.0, 2.0, 2.0, None)
+    assert np.isnan(found[5:]).all()  # type: ignore[call-overload] # numbers
+
+
+def test_labels_of_outputs_have_a_number_of_each(lines: Any) -> None:
+    """One more, one less, an empty one among them, or a text: the row stays without a label."""
+    [(_, found)] = read_labels([lines.label("e-1", ["81.5,36", "", "81.5", "1,2,3", "1,", "1,x"])], outputs=2)
+    assert found[:2] == ((81.5, 36.0), None)
+    assert np.isnan(found[2:]).all()  # type: ignore[call-overload] # numbers

@@ -245,3 +245,24 @@ def test_too_many_rows_are_sampled_by_call(lines: Any, unlabelled: bool) -> None
 def test_texts_of_columns(kind: str, value: object, text: str | None) -> None:
     """One text for one value."""
     assert column_text(kind, value) == text
+
+
+def test_classes_are_joined_row_by_row(lines: Any) -> None:
+    """Probabilities beside the place of the label; a row with another number of values has no prediction."""
+    call = lines.call(None, "0.2,0.7,0.1\n0.5,0.5\n0.1,0.1,0.8", inference_id="c", time=at(0))
+    label = lines.label("x", ["b", "a", "c"], inference_id="c")
+    joined = join([label], [call], classes=("a", "b", "c"))
+    assert joined.labelled.prediction.tolist() == [[0.2, 0.7, 0.1], [0.1, 0.1, 0.8]]
+    assert joined.labelled.label.tolist() == [1.0, 2.0]
+    assert joined.unpredicted == 1
+
+
+def test_outputs_are_joined_row_by_row(lines: Any) -> None:
+    """A line of numbers on both sides; sampling keeps the sides of a row together."""
+    calls = [lines.call(None, f"{n},{2 * n}", inference_id=f"c{n}", time=at(0)) for n in range(200)]
+    labels = [lines.label("x", [f"{n},{2 * n}"], inference_id=f"c{n}") for n in range(200)]
+    joined = join(labels, calls, outputs=("w", "x"), maximum_rows=50)
+    assert 0 < len(joined.labelled) <= 50
+    assert joined.share < 1
+    assert joined.labelled.prediction.tolist() == joined.labelled.label.tolist()
+    assert (joined.labelled.prediction[:, 1] == 2 * joined.labelled.prediction[:, 0]).all()

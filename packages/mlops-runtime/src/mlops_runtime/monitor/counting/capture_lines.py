@@ -511,6 +511,9 @@ def _class(text: str, classes: Sequence[str]) -> float | None:
         return None
     if len(name) > 1 and name[0] == name[-1] == '"':
         name = name[1:-1].replace('""', '"')
+    if name not in classes:
+        number = _label(name)  # a class of an integer, as a join with nulls makes a float of it
+        name = str(int(number)) if number is not None and not math.isnan(number) and number.is_integer() else name
     return float(classes.index(name)) if name in classes else float("nan")
 
 

@@ -57,6 +57,8 @@ def _ranked(rows: Rows, column: str) -> list[tuple[str, int, str]]:
 # of the labelled rows; what is left of more of them is not a sample of all
 UNMATCHED = "label is of no captured call"
 UNREADABLE = "label is not a number"
+NOT_A_CLASS = "label is not a class of the model"
+NOT_A_NUMBER_OF_EACH = "label does not have a number of each output"
 MISMATCHED = "labels of a call are not as many as its predictions"
 _MAXIMUM_UNUSABLE = 0.05
 
@@ -86,7 +88,7 @@ def measure(labels: Joined, baseline: Baseline | None = None, spec: MonitorSpec 
     segments: tuple[SegmentQuality, ...] = ()
     confusion: tuple[tuple[int, ...], ...] | None = None
     notes = [*_unknown(baseline, target, spec)]
-    unjudged = None if len(every) else _useless(labels)
+    unjudged = None if len(every) else _useless(labels, target)
     if len(rows):
         metrics = measured(rows, target, spec, holdout)
         confusion = None if target.classes is None else classes.confusion(rows, len(target.classes))
@@ -109,7 +111,7 @@ def measure(labels: Joined, baseline: Baseline | None = None, spec: MonitorSpec 
             for name, part in segments_of(rows, columns)
         )
     return QualityResult(
-        problems=_problems(labels, unusable, notes) or None,
+        problems=_problems(labels, target, unusable, notes) or None,
         rows=len(every),
         values=_sums(every, target, holdout),
         holdout=holdout,
@@ -160,11 +162,11 @@ def _sums(rows: Rows, target: "Target", holdout: Mapping[str, float]) -> dict[st
     return found
 
 
-def _problems(labels: Joined, unusable: int, notes: Sequence[str]) -> dict[str, int]:
+def _problems(labels: Joined, target: "Target", unusable: int, notes: Sequence[str]) -> dict[str, int]:
     """Return what is wrong with the labels of a window, and how often; problems of captures are reported where they are counted."""
     told = {
         UNMATCHED: labels.unmatched,
-        UNREADABLE: labels.unreadable,
+        target.unreadable: labels.unreadable,
         MISMATCHED: labels.mismatched,
         "line of labels cannot be read": labels.malformed_labels,
         "labelled row cannot be evaluated": unusable,
@@ -174,9 +176,9 @@ def _problems(labels: Joined, unusable: int, notes: Sequence[str]) -> dict[str, 
     return {name: times for name, times in told.items() if times}
 
 
-def _useless(joined: Joined) -> str | None:
+def _useless(joined: Joined, target: "Target") -> str | None:
     """Return why labels came and none is left; None where none came."""
-    told = {UNMATCHED: joined.unmatched, UNREADABLE: joined.unreadable, MISMATCHED: joined.mismatched}
+    told = {UNMATCHED: joined.unmatched, target.unreadable: joined.unreadable, MISMATCHED: joined.mismatched}
     name, times = max(told.items(), key=lambda item: item[1])
     return f"no label can be used, {name}: {times:,}" if times else None
 
@@ -217,6 +219,11 @@ class Target:
         if baseline is None or baseline.target != "classification":
             return cls("regression", 0.0)
         return cls("classification", classification.THRESHOLD if baseline.positive is None else baseline.positive)
+
+    @property
+    def unreadable(self) -> str:
+        """What is said of labels that cannot be read."""
+        return NOT_A_CLASS if self.classes is not None else UNREADABLE if self.outputs is None else NOT_A_NUMBER_OF_EACH
 
     @property
     def names(self) -> tuple[str, ...]:
