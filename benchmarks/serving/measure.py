@@ -128,6 +128,8 @@ def load(server: Server, path: str, body: bytes, *, connections: int, seconds: i
         "-t1",
         f"-c{connections}",
         f"-d{seconds}s",
+        "--timeout",
+        "30s",
         "--latency",
         "-s",
         str(script),

@@ -68,6 +68,7 @@ def measured(name: str, folder: Path) -> dict[str, float]:
         "MLOPS_MODEL_PYTHON": str(python),
         "MLOPS_REQUIREMENTS_SHA256": LOCK,
         "MLOPS_TRUST": "data,code,pickle",
+        "OMP_NUM_THREADS": "1",  # of the peer; ours says so to its processes itself
     }
     ours = [sys.executable, "-m", "mlops_runtime.serving", "serve"]
     command = [str(python), str(FOLDER / "fastapi_pickle.py")] if name == PEER else ours
@@ -119,7 +120,9 @@ def main() -> None:
         for _ in range(rounds + 1):  # the first warms file caches and byte code
             for name in names:
                 folder = Path(made) / ("hist_gradient_boosting" if name == PEER else name)
-                for key, value in measured(name, folder).items():
+                took = measured(name, folder)
+                print(name, {key: round(value, 3) for key, value in took.items()}, file=sys.stderr)
+                for key, value in took.items():
                     found[name][key].append(value)
             if "lightgbm_matrix" in names:
                 hops.append(hop(Path(made) / "lightgbm_matrix" / "model"))

@@ -17,7 +17,14 @@ from mlops_runtime.contracts.model import ModelSignature
 from mlops_runtime.contracts.model_manifest import Flavor, Trust
 from mlops_runtime.image.requirements_lock import COMPILE_COMMAND, RequirementsError, RequirementsLock
 from mlops_runtime.serving.model_archive import ArchiveError, unpack
-from mlops_runtime.serving.model_folder import MANIFEST_FILE, hash_of, manifest_of, recognised, write_manifest
+from mlops_runtime.serving.model_folder import (
+    MANIFEST_FILE,
+    TRUSTED_FILE,
+    hash_of,
+    manifest_of,
+    recognised,
+    write_manifest,
+)
 from mlops_runtime.serving.served_model import SIGNATURE_FILE, ModelError
 
 LOCK_FILE = "requirements.lock"
@@ -45,7 +52,7 @@ class PackedModel:
 def pack(source: Path, archive: Path, *, requirements: Path | None = None, trust: Trust | None = None) -> PackedModel:
     """Pack the model that lies in a folder, a file or a ``model.tar.gz``.
 
-    A file is packed with the ``signature.json`` and ``requirements.lock`` beside it.
+    A file is packed with the ``signature.json``, ``requirements.lock`` and ``trusted-types.txt`` beside it.
 
     Args:
         source: Where it lies.
@@ -85,7 +92,7 @@ def _collect(source: Path, folder: Path) -> None:
     else:
         folder.mkdir()
         _copy(source, folder / source.name)
-        for name in (SIGNATURE_FILE, LOCK_FILE):
+        for name in (SIGNATURE_FILE, LOCK_FILE, TRUSTED_FILE):
             if (source.parent / name).is_file():
                 _copy(source.parent / name, folder / name)
 
