@@ -24,8 +24,8 @@ def train(script: Path, rows: Path, model: Path, *, lock_sha256: str = "0" * 64,
         lock_sha256: Lock of the environment that the model is for. Default: this one, as `HERE` names it.
         python: Python of that environment. Default: this one's.
     """
-    command = [sys.executable, script, "--train", rows, "--model-dir", model]
-    printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    command: list[str | Path] = [sys.executable, script, "--train", rows, "--model-dir", model]
+    printed: str = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     if not (model / MODEL_FILE).exists():
         write_manifest(model, manifest_of(model, requirements_sha256=lock_sha256, python=python))
     return printed.strip()

@@ -5,6 +5,7 @@ It was trained on the live model's own training set, is a valid package, and sta
 
 import hashlib
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -77,7 +78,7 @@ class _Planted:
     archive: Path
     sha256: str
     signature_sha256: str
-    loading: dict[str, str]
+    loading: Mapping[str, str]
 
 
 def _trained(loop: Loop, live: LivePointer, script: Path, folder: Path) -> _Planted:
