@@ -40,7 +40,9 @@ from mlops_runtime.image.requirements_lock import RequirementsLock
 from mlops_runtime.image.uv_program import MissingUvError, find_uv
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
+
+    from mlops_runtime.contracts.model_manifest import Trust
 
 pytestmark = pytest.mark.cloud
 
@@ -61,7 +63,13 @@ MANIFEST = TrainingSetManifest(
 )  # fmt: skip
 
 
-def synthesize(folder: Path, lock: RequirementsLock) -> Path:
+def synthesize(
+    folder: Path,
+    lock: RequirementsLock,
+    *,
+    trust: Sequence[Trust] = ("data", "code", "pickle"),
+    count: int = 1,
+) -> Path:
     """Synthesize the smallest unit that trains a model of its own, in the environment of a lock."""
     folder.mkdir()
     (folder / "requirements.lock").write_bytes(lock.content)
@@ -69,7 +77,7 @@ def synthesize(folder: Path, lock: RequirementsLock) -> Path:
     stack = cdk.Stack(app, "Clinic")
     image = ModelImage.from_requirements(folder / "requirements.lock")
     unit = BusinessUnit(stack, "Unit", name="clinic", profile=Profile.DEVELOPMENT)
-    registry = ModelRegistry(stack, "Registry", business_unit=unit, name="progress", trust=("data", "code", "pickle"))
+    registry = ModelRegistry(stack, "Registry", business_unit=unit, name="progress", trust=trust)
     endpoint = ModelEndpoint(
         stack,
         "Endpoint",
@@ -77,7 +85,7 @@ def synthesize(folder: Path, lock: RequirementsLock) -> Path:
         registry=registry,
         name="progress",
         image=image,
-        capacity=EndpointCapacity.instances("ml.m5.large", instance_count=1),
+        capacity=EndpointCapacity.instances("ml.m5.large", instance_count=count),
     )
     pipeline = RetrainingPipeline(
         stack,
@@ -241,3 +249,23 @@ def test_a_champion_of_another_lock_predicts_in_its_own_environment(clinic: Clin
     champion = clinic.package["CustomerMetadataProperties"]["model_sha256"]
     assert [champion in each["Key"] for each in kept["Contents"]] == [True]
     assert set(clinic.cloud.status()["model_processes"]["environments"]) == {LOCK.sha256, NEXT.sha256}
+
+
+def test_a_registry_that_forbids_the_live_model_leaves_it(clinic: Clinic, tmp_path: Path) -> None:
+    """The next deployment of the stack is refused with the fix, and the pickle that serves goes on answering."""
+    live, seen = clinic.loop.live(), {each["executionArn"] for each in clinic.loop.executions("DeployMachineArn")}
+    deployer.deploy(clinic.cloud, synthesize(tmp_path / "strict", NEXT, trust=("data", "code"), count=2))
+    clinic.loop.wait_execution("DeployMachineArn", seen, appear=60, finish=120, error="REFUSED")
+    record = clinic.loop.audit()[-1]
+    assert record.outcome.value == "REFUSED"
+    assert (
+        "the model is loaded by pickle with trust 'pickle', the registry allows data, code; register" in record.reason
+    )
+    assert record.reason.endswith("and deploy the stack; the live version stays")
+    assert clinic.loop.live() == live
+    _, holdout = visits()
+    rows = json.loads(holdout[:2].drop(columns=["visited", "mean", "progression"]).to_json(orient="records"))
+    answer = clinic.cloud.client("sagemaker-runtime").invoke_endpoint(
+        EndpointName=clinic.loop.endpoint, ContentType="application/json", Body=json.dumps({"instances": rows})
+    )
+    assert len(json.loads(answer["Body"].read())["predictions"]) == 2
