@@ -97,7 +97,11 @@ def test_a_segment_is_written_as_column_and_value(example: Callable[..., Any]) -
         (ModelPackageSpec, {"image": None}, "$.image must be a string, got None"),
         (ModelPackageSpec, {"environment": {"WORKERS": 2}}, "$.environment.WORKERS must be a string, got 2"),
         (ModelPackageSpec, {"content_types": "text/csv"}, "$.content_types must be an array, got 'text/csv'"),
-        (Evaluation, {"metric": "rmse"}, "$.metric must be one of 'wape', 'mae', 'log_loss', 'brier', got 'rmse'"),
+        (
+            Evaluation,
+            {"metric": "rmse"},
+            "$.metric must be one of 'wape', 'mae', 'log_loss', 'brier', 'macro_log_loss', got 'rmse'",
+        ),
         (Evaluation, {"metrics": {"candidate": "0.2"}}, "$.metrics.candidate must be a number, got '0.2'"),
         (Evaluation, {"metrics": {"candidate": True}}, "$.metrics.candidate must be a number, got True"),
         (
