@@ -19,7 +19,7 @@ from mlops_runtime.contracts import from_json
 from mlops_runtime.contracts.model import ModelSignature, SignatureColumn
 from mlops_runtime.contracts.model_manifest import Flavor
 from mlops_runtime.serving.container_contract import check
-from mlops_runtime.serving.model_worker import LOADERS, _check_levels, framed
+from mlops_runtime.serving.model_worker import LOADERS, _check_levels, _order, framed
 from mlops_runtime.serving.request_payload import Reader
 from mlops_runtime.serving.served_model import ModelError
 from mlops_runtime.serving.worker_model import WorkerModel
@@ -222,6 +222,21 @@ def test_fails_for_columns_that_are_not_those_of_the_model(
     )
     with pytest.raises(ModelError, match=message):
         loaded(copy, ENVIRONMENT[name])
+
+
+@pytest.mark.parametrize(
+    ("trained", "declared", "expected"),
+    [
+        (["f1", "f0"], ["f0", "f1"], [[2.0, 1.0]]),
+        (["f0", "f1"], ["price", "stock"], [[1.0, 2.0]]),
+        (None, ["price", "stock"], [[1.0, 2.0]]),
+        (["unit_price", "stock"], ["stock", "unit price"], [[2.0, 1.0]]),
+    ],
+)
+def test_columns_get_the_order_of_training(trained: list[str] | None, declared: list[str], expected: Any) -> None:
+    """By name where they have one; names that a library gives itself are places."""
+    of = {"inputs": [{"name": name} for name in declared], "takes": "matrix"}
+    assert _order(trained, 2, of)(np.array([[1.0, 2.0]])).tolist() == expected
 
 
 ECHO = """

@@ -228,14 +228,14 @@ def _order(trained: Sequence[str] | None, width: int, manifest: Manifest) -> Pre
     if width != len(names):
         raise ValueError(f"the model takes {width} columns, signature.json declares {len(names)}")
     is_frame = manifest["takes"] == "frame"
-    if not trained or all(_UNNAMED.fullmatch(name) for name in trained):
-        return (lambda frame: frame.set_axis(trained, axis=1)) if is_frame and trained else lambda rows: rows
-    wanted = list(trained)
+    wanted = list(trained or ())
     known = [name if name in wanted else name.replace(" ", "_") for name in names]  # LightGBM takes no blanks
     if sorted(known) != sorted(wanted):
-        raise ValueError(
-            f"the model was trained with columns {', '.join(wanted)}; signature.json declares {', '.join(names)}"
-        )
+        if any(_UNNAMED.fullmatch(name) is None for name in wanted):
+            raise ValueError(
+                f"the model was trained with columns {', '.join(wanted)}; signature.json declares {', '.join(names)}"
+            )
+        return (lambda frame: frame.set_axis(wanted, axis=1)) if is_frame and wanted else lambda rows: rows
     places = [known.index(name) for name in wanted]
     if is_frame:
         return lambda frame: frame.iloc[:, places].set_axis(wanted, axis=1)
