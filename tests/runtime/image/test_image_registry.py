@@ -105,14 +105,17 @@ def test_every_missing_image_is_named_with_its_commands(ecr: Any) -> None:
     assert f"image {other} is not in its registry: repository 'team/model' does not have it" in str(caught.value)
     assert f"image {nowhere} is not in its registry: there is no repository 'nowhere'" in str(caught.value)
     assert "mlops image build --repository nowhere; mlops image push --repository nowhere" in str(caught.value)
+    assert "is pushed there with docker" in str(caught.value)
+    assert "a row for 'nowhere' in MLOPS_LOCAL_RUNNERS" in str(caught.value)
 
 
 def test_the_image_of_a_model_has_commands_of_its_own(ecr: Any) -> None:
     """Those of the runtime's image would build another one."""
     with pytest.raises(
         MissingImageError, match="mlops image build model --repository mlops-model; mlops image push model"
-    ):
+    ) as caught:
         check_images(ecr, [f"{REGISTRY}/mlops-model@sha256:{'b' * 64}"])
+    assert "others" not in str(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -137,8 +137,8 @@ def check_images(ecr: "ECRClient", uris: Sequence[str]) -> None:
         raise MissingImageError("; ".join(problems))
 
 
-# what the command calls an image, where it is not the first one
-_WHICH = {"mlops-explain": "explain ", "mlops-model": "model "}
+# what the command calls our images
+_WHICH = {"mlops-runtime": "", "mlops-explain": "explain ", "mlops-model": "model "}
 
 
 def _problem(ecr: "ECRClient", uri: str) -> str | None:
@@ -172,8 +172,14 @@ def _problem(ecr: "ECRClient", uri: str) -> str | None:
 
 def _missing(uri: str, repository: str, reason: str) -> str:
     which = _WHICH.get(repository, "")
+    ours = (
+        "Build and push it"
+        if repository in _WHICH
+        else "An image that others made is pushed there with docker; the embedded cloud runs it by the digest of 64 zeros and a "
+        f"row for {repository!r} in MLOPS_LOCAL_RUNNERS. Build and push one of ours"
+    )
     return (
-        f"image {uri} is not in its registry: {reason}. Build and push it, then name its digest: "
+        f"image {uri} is not in its registry: {reason}. {ours}, then name its digest: "
         f"mlops image build {which}--repository {repository}; mlops image push {which}--repository {repository}; "
         f"mlops image digest {which}--repository {repository} --write"
     )
