@@ -1,0 +1,25 @@
+"""An MLServer runtime that has SageMaker's two paths beside its own."""
+
+from mlserver.handlers import custom_handler
+from mlserver_sklearn import SKLearnModel
+from request_rows import RequestError, rows_of
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+
+class SageMakerModel(SKLearnModel):
+    """Named as ``implementation`` in ``model-settings.json``; ``parallel_workers`` is 0."""
+
+    @custom_handler(rest_path="/ping", rest_method="GET")
+    def ping(self) -> Response:
+        """Answer 200: MLServer adds the path once the model is loaded."""
+        return Response()
+
+    @custom_handler(rest_path="/invocations")
+    async def invocations(self, request: Request) -> Response:
+        """Predict the rows of a request."""
+        try:
+            rows = rows_of(await request.body(), request.headers.get("content-type"))
+        except RequestError as error:
+            return JSONResponse({"error": str(error)}, status_code=error.status)
+        return JSONResponse({"predictions": self._model.predict(rows).tolist()})
