@@ -1,6 +1,6 @@
-"""``python -m tests.campaign.frameworks.run FOLDER [NAME...]``: models of each framework once around the loop, one cloud for all.
+"""``python -m tests.campaign.frameworks.run FOLDER [NAME...]``: models of each framework once around the loop, a cloud a lock.
 
-Each is saved by its own framework in the environment of the lock, registered by the command, evaluated on 50,000 rows, gated,
+Each is saved by its own framework in the environment of its lock, registered by the command, evaluated on 50,000 rows, gated,
 approved by policy, and served; the endpoint then gives what the framework gave. What is in ``frameworks.jsonl`` is not run again.
 """
 
@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ import numpy as np
 import pyarrow.parquet as pq
 from tests.campaign.frameworks.baskets import instances, label_of, signature, splits, training_json
 from tests.campaign.frameworks.report import NAME, section
-from tests.campaign.frameworks.unit import LOCK, METRICS, STACK, UNIT, endpoint_name, synthesize
+from tests.campaign.frameworks.unit import METRICS, STACK, UNIT, endpoint_name, synthesize
 from tests.campaign.page import write
 from tests.runtime.serving.environments import save_model
 from tests.runtime.serving.model_environments import TREE_TYPES
@@ -33,10 +33,16 @@ from mlops_runtime.image.requirements_lock import RequirementsLock
 
 PAGE = Path(__file__).resolve().parents[3] / "docs" / "campaign.md"
 RESULTS = "frameworks.jsonl"
-NAMES = (
-    "xgboost_json", "lightgbm_categories", "skops_linear", "joblib_forest", "handler", "sagemaker_handler",
-    "xgboost_ubj", "catboost_chance", "pickle_trees", "mlflow_skops",
-)  # fmt: skip
+HERE = Path(__file__).parent
+# what saves models of an environment, and their names
+SAVED = {
+    HERE / "requirements.lock": (Path(save_model.__file__), (
+        "xgboost_json", "lightgbm_categories", "skops_linear", "joblib_forest", "handler", "sagemaker_handler",
+        "xgboost_ubj", "catboost_chance", "pickle_trees", "mlflow_skops",
+    )),
+    HERE / "pytorch" / "requirements.lock": (HERE / "pytorch" / "save_network.py", ("torch_network",)),
+}  # fmt: skip
+NAMES = tuple(name for _, names in SAVED.values() for name in names)
 SERVED_ROWS = 300
 
 
@@ -46,13 +52,14 @@ class Loop:
     Args:
         cloud: The cloud.
         folder: For the assembly and the models.
+        lock: The environment of its models.
     """
 
-    def __init__(self, cloud: local_cloud.Cloud, folder: Path) -> None:
-        self.cloud, self.folder = cloud, folder
-        self.lock = RequirementsLock.parsed(LOCK.read_bytes())
-        self.python = made(self.lock, cloud.home / "environments") / "bin" / "python"
-        outputs = deployer.deploy(cloud, synthesize(folder))[STACK]
+    def __init__(self, cloud: local_cloud.Cloud, folder: Path, lock: Path) -> None:
+        self.cloud, self.folder, self.lock, self.script = cloud, folder, lock, SAVED[lock][0]
+        requirements = RequirementsLock.parsed(lock.read_bytes())
+        self.python = made(requirements, cloud.home / "environments") / "bin" / "python"
+        outputs = deployer.deploy(cloud, synthesize(folder, lock))[STACK]
         s3, bucket = cloud.client("s3"), outputs["ArtifactsBucket"]
         for label in METRICS:
             for split in ("train", "holdout"):
@@ -88,7 +95,7 @@ class Loop:
     def _save(self, name: str, folder: Path) -> Any:
         folder.mkdir()
         (folder / "table.json").write_text(training_json(name))
-        command = [self.python, save_model.__file__, name, folder / "table.json", folder / "model"]
+        command = [self.python, self.script, name, folder / "table.json", folder / "model"]
         subprocess.run(command, check=True, capture_output=True)
         if name == "skops_trees":
             (folder / "model" / "trusted-types.txt").write_text(TREE_TYPES)
@@ -99,7 +106,7 @@ class Loop:
         pickled = ("pickle_trees", "joblib_forest", "skops_trees", "handler", "sagemaker_handler")
         trust = ["--trust", "pickle"] if name in pickled else []
         command = [sys.executable, "-m", "mlops_cli", "models", "register", endpoint_name(label_of(name)), str(model)]
-        command += ["--requirements", str(LOCK), "--json", "--home", str(self.cloud.home), *trust]
+        command += ["--requirements", str(self.lock), "--json", "--home", str(self.cloud.home), *trust]
         done = subprocess.run(command, check=False, capture_output=True, text=True)
         try:
             return dict(json.loads(done.stdout))
@@ -133,23 +140,30 @@ def main(folder: Path, names: Sequence[str] = NAMES, *, page: Path | None = None
     folder.mkdir(parents=True, exist_ok=True)
     results = folder / RESULTS
     rows = [json.loads(line) for line in results.read_text().splitlines()] if results.exists() else []
-    left = [name for name in names if name not in {row["name"] for row in rows}]
-    if left:
-        with tempfile.TemporaryDirectory(prefix="mlops-frameworks-") as scratch:
-            cloud = local_cloud.up(Path(scratch) / "cloud", clock_scale=60.0)
-            try:
-                loop = Loop(cloud, Path(scratch) / "work")
-                for name in left:
-                    row = loop.go_around(name)
-                    rows.append(row)
-                    sys.stdout.write(f"{json.dumps(row)}\n")
-                    sys.stdout.flush()
-                    with results.open("a") as file:
-                        file.write(f"{json.dumps(row)}\n")
-            finally:
-                cloud.down()
+    done = {row["name"] for row in rows}
+    for lock, (_, saved) in SAVED.items():
+        left = [name for name in saved if name in names and name not in done]
+        for row in _gone_around(lock, left):
+            rows.append(row)
+            sys.stdout.write(f"{json.dumps(row)}\n")
+            sys.stdout.flush()
+            with results.open("a") as file:
+                file.write(f"{json.dumps(row)}\n")
     write(PAGE if page is None else page, NAME, section(rows))
     return sum(row["problem"] is not None for row in rows if row["name"] in names)
+
+
+def _gone_around(lock: Path, names: Sequence[str]) -> Iterator[dict[str, Any]]:
+    if not names:
+        return
+    with tempfile.TemporaryDirectory(prefix="mlops-frameworks-") as scratch:
+        cloud = local_cloud.up(Path(scratch) / "cloud", clock_scale=60.0)
+        try:
+            loop = Loop(cloud, Path(scratch) / "work", lock)
+            for name in names:
+                yield loop.go_around(name)
+        finally:
+            cloud.down()
 
 
 if __name__ == "__main__":

@@ -22,8 +22,6 @@ from mlops_constructs import (
 from mlops_runtime.contracts.model import Metric
 from mlops_runtime.contracts.retraining import EvaluationPlan, GateSpec
 
-HERE = Path(__file__).parent
-LOCK = HERE / "requirements.lock"
 STACK, UNIT = "Frameworks", "baskets"
 METRICS: dict[str, Metric] = {LABEL: "mae", IS_HIGH: "log_loss"}
 
@@ -33,14 +31,14 @@ def endpoint_name(label: str) -> str:
     return f"{UNIT}-{label.replace('_', '-')}"
 
 
-def synthesize(folder: Path) -> Path:
+def synthesize(folder: Path, lock: Path) -> Path:
     """Synthesize the unit; candidates need not beat each other, only the naive prediction."""
     (folder / "code").mkdir(parents=True)
     (folder / "code" / "train.py").write_text("raise SystemExit('every model here is made elsewhere')\n")
     app = cdk.App(outdir=str(folder / "assembly"))
     stack = cdk.Stack(app, STACK)
     unit = BusinessUnit(stack, "Unit", name=UNIT, profile=Profile.DEVELOPMENT)
-    image = ModelImage.from_requirements(LOCK)
+    image = ModelImage.from_requirements(lock)
     cdk.CfnOutput(stack, "ArtifactsBucket", value=unit.artifacts.bucket_name)
     for label, metric in METRICS.items():
         scope, name = Construct(stack, label), label.replace("_", "-")
