@@ -1,0 +1,1 @@
+"""A data scientist's own model on own data: what a team writes, and nothing else."""

@@ -1,0 +1,91 @@
+"""The smallest unit that trains a model of your own on data of your own, in the environment of a lock."""
+
+from pathlib import Path
+
+import aws_cdk as cdk
+
+from constructs import Construct
+from mlops_constructs import (
+    BusinessUnit,
+    EndpointCapacity,
+    ModelEndpoint,
+    ModelImage,
+    ModelRegistry,
+    Profile,
+    RetrainingPipeline,
+    TrainingJob,
+    TrainingSetSource,
+)
+from mlops_runtime.contracts.model_manifest import Trust
+from mlops_runtime.contracts.retraining import EvaluationPlan
+
+HERE = Path(__file__).parent
+
+
+class Clinic(cdk.Stack):
+    """How a disease progresses: a scikit-learn model with categories, which no export to ONNX takes.
+
+    Args:
+        scope: Parent.
+        id: Construct id.
+        lock: The lock of the model's environment. Default: ``requirements.lock``.
+        trust: What loading a model may do. Default: pickles too, since the model is one.
+        instances: Instances of the endpoint. Default: 1.
+    """
+
+    def __init__(
+        self,
+        scope: Construct,
+        id: str,
+        *,
+        lock: Path = HERE / "requirements.lock",
+        trust: tuple[Trust, ...] = ("data", "code", "pickle"),
+        instances: int = 1,
+    ) -> None:
+        super().__init__(scope, id)
+        # [start:stack]
+        image = ModelImage.from_requirements(lock, digest=self.node.try_get_context("model_image_digest"))
+        unit = BusinessUnit(self, "Unit", name="clinic", profile=Profile.DEVELOPMENT)
+        registry = ModelRegistry(self, "Registry", business_unit=unit, name="progress", trust=trust)
+        endpoint = ModelEndpoint(
+            self,
+            "Endpoint",
+            business_unit=unit,
+            registry=registry,
+            name="progress",
+            image=image,
+            capacity=EndpointCapacity.instances("ml.m5.large", instance_count=instances),
+        )
+        retraining = RetrainingPipeline(
+            self,
+            "Retraining",
+            business_unit=unit,
+            registry=registry,
+            endpoint=endpoint,
+            name="progress",
+            training_set=TrainingSetSource.s3(bucket=unit.artifacts, prefix="exports/visits", label="progression"),
+            training=TrainingJob(
+                image=image,
+                source=HERE / "training",
+                script="train.py",
+                instance_type="ml.m5.large",
+                max_runtime=cdk.Duration.hours(1),
+            ),
+            evaluation=EvaluationPlan(
+                label="progression", metric="mae", block="clinic", baselines=("mean",), timestamp="visited"
+            ),
+            cooldown=cdk.Duration.minutes(1),
+        )
+        # [end:stack]
+        outputs = {
+            "EndpointName": endpoint.endpoint_name,
+            "ArtifactsBucket": unit.artifacts.bucket_name,
+            "AuditBucket": unit.audit_bucket.bucket_name,
+            "EventBus": unit.bus.event_bus_name,
+            "RetrainMachineArn": retraining.machine.state_machine_arn,
+            "DeployMachineArn": endpoint.rollout.machine.state_machine_arn,
+            "RolloutTable": endpoint.rollout.table.table_name,
+            "ApproverRoleArn": registry.approver_role.role_arn,
+        }
+        for name, value in outputs.items():
+            cdk.CfnOutput(self, name, value=value)
