@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 import aws_cdk as cdk
 import numpy as np
 import pytest
+from examples.own_model import stack as own_model
 from examples.own_model.export import NOT_INPUTS, lay_down, visits
 from examples.retail.loop import Loop
 
-from examples.own_model import stack as own_model
 from mlops_local import cloud as local_cloud
 from mlops_local.model_environments import isolation
 from mlops_local.stacks import deployer
