@@ -559,6 +559,11 @@ def test_a_job_that_failed_is_not_run_again(run_machine: Any, aws_error: Any):
             'AlgorithmError: no \\"week\\"',
         ),
         ('{"errorMessage":"late","errorType":"X","stackTrace":[]}', "late"),
+        (
+            '{"ExitMessage": "evaluate: no \\"week\\"", "FailureReason": "AlgorithmError: See job logs", "B": 1}',
+            'evaluate: no \\"week\\"',
+        ),
+        ('{"ExitMessage": "", "FailureReason": "ClientError: no such image"}', "ClientError: no such image"),
         ("{half a document", "{half a document"),
         ("", ""),
     ],

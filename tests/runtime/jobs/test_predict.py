@@ -49,8 +49,10 @@ def test_each_row_has_its_prediction(opt_ml: Path) -> None:
 def test_what_cannot_be_predicted_is_one_line(opt_ml: Path) -> None:
     """Another archive, and an image without the model's environment."""
     digest = file_sha256(opt_ml / "processing" / "input" / "model" / "model.tar.gz")
-    for code, error in (run(opt_ml, "0" * 64), run(opt_ml, digest, {})):
+    for arguments in (("0" * 64,), (digest, {})):
+        code, error = run(opt_ml, *arguments)
         assert code == 1
+        assert (opt_ml / "output" / "message").read_text() == error.removeprefix("mlops ").rstrip()  # its ExitMessage
         assert error.startswith("mlops predict: ")
         assert error.count("\n") == 1
 

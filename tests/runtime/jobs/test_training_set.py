@@ -171,13 +171,14 @@ def test_lineage_that_cannot_be_told_is_said_and_fails_nothing(store, opt_ml, ca
     ],
 )
 def test_fails_with_one_line(opt_ml, capsys, changes, message):
-    """A job that cannot be done says why in one line, without a traceback, and writes nothing."""
+    """A job that cannot be done says why in one line, without a traceback, and as its exit message; it writes nothing else."""
     assert main(arguments(**changes)) == 1
     error = capsys.readouterr().err
     assert error.startswith("mlops training set: ")
     assert error.count("\n") == 1
     assert message in error
-    assert not list(opt_ml.iterdir())
+    assert [path.relative_to(opt_ml).as_posix() for path in opt_ml.rglob("*") if path.is_file()] == ["output/message"]
+    assert f"mlops {(opt_ml / 'output' / 'message').read_text()}\n" == error
 
 
 def test_fails_when_the_plan_is_no_plan(capsys):

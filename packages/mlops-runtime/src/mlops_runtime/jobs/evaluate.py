@@ -367,8 +367,7 @@ def main(arguments: list[str]) -> int:
         inputs = _read_inputs(opt_ml, options.champion_sha256)
         evaluation, baseline = evaluate(plan, inputs, options.baseline_uri, timer=time.perf_counter)
     except (JobError, ModelError, ContractError) as error:
-        sys.stderr.write(f"mlops evaluate: {error}\n")
-        return 1
+        return opt_ml.refuse("evaluate", error)
     report = opt_ml.processing_output("report")
     report.mkdir(parents=True, exist_ok=True)
     (report / "evaluation.json").write_bytes(canonical_json(evaluation))

@@ -26,6 +26,7 @@ PROGRAM = "sagemaker_program"
 _CONTAINERS = "sagemaker_"
 
 _TAIL_LINES = 30
+_MAX_MESSAGE = 1024  # SageMaker keeps this much of the file as ExitMessage
 # would lead another environment's interpreter to the packages of this one
 _OF_THIS_PYTHON = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV")
 
@@ -96,6 +97,16 @@ class OptMl:
     def message(self) -> Path:
         """The file whose beginning (1 KB) becomes the processing job's ``ExitMessage``."""
         return self.root / "output" / "message"
+
+    def refuse(self, job: str, error: Exception) -> int:
+        """Say why a processing job ends, on standard error and as its ``ExitMessage``; return the exit code.
+
+        See: https://docs.aws.amazon.com/sagemaker/latest/dg/build-your-own-processing-container.html
+        """
+        sys.stderr.write(f"mlops {job}: {error}\n")
+        self.message.parent.mkdir(parents=True, exist_ok=True)
+        self.message.write_text(f"{job}: {error}"[:_MAX_MESSAGE])
+        return 1
 
     def channel(self, name: str) -> Path:
         """Return the directory of a training channel."""

@@ -66,8 +66,7 @@ def main(arguments: list[str]) -> int:
             artifact_sha256=options.artifact_sha256,
         )
     except (JobError, ModelError) as error:
-        sys.stderr.write(f"mlops predict: {error}\n")
-        return 1
+        return opt_ml.refuse("predict", error)
     write_predictions(opt_ml.processing_output("predictions"), predicted)
     sys.stderr.write(f"mlops predict: {len(predicted.values)} rows of model {predicted.of.model_sha256}\n")
     return 0

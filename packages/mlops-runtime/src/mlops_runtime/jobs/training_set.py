@@ -107,8 +107,7 @@ def main(arguments: Sequence[str]) -> int:
             s3=s3,
         )
     except (JobError, ContractError) as error:
-        sys.stderr.write(f"mlops training set: {error}\n")
-        return 1
+        return OptMl.from_environment(os.environ).refuse("training set", error)
     try:
         client = FeatureStoreClient.glue(database=options.database)
         manifest = training_set(
@@ -123,9 +122,8 @@ def main(arguments: Sequence[str]) -> int:
             tag=options.tag,
         )
     except (JobError, ContractError, FeatureTableError, TrainingSetError, PlanError) as error:
-        sys.stderr.write(f"mlops training set: {error}\n")
         _say(lineage.failed(plan, as_of=as_of, error=str(error), started=started, now=datetime.now(UTC)))
-        return 1
+        return OptMl.from_environment(os.environ).refuse("training set", error)
     # the set is complete without its lineage: an error here is logged, and lineage can be published again from the manifest
     _say(lineage.built(manifest, uri=options.output.rstrip("/"), started=started, now=datetime.now(UTC)))
     return 0
