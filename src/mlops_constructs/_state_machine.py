@@ -22,12 +22,13 @@ NULL = "{% null %}"  # a null of JSON would be lost on its way into the template
 EXECUTION = "{% $states.context.Execution.Id %}"
 # What AWS says went wrong. The cause of a job is its whole description and that of a function its trace, both as JSON: of these the
 # one sentence that counts: what a processing job left as its exit message, which says more than the reason that SageMaker gives.
-# It is matched, not parsed: an error in a Catch would end the execution without Unlock.
+# Of a script's trace its first line is kept. It is matched, not parsed: an error in a Catch would end the execution without Unlock.
 CAUGHT = r"""{% (
     $cause := $states.errorOutput.Cause & '';
-    $told := $match($cause, /"(ExitMessage)" ?: ?"(.+?)" ?(,|\})/, 1);
+    $told := $match($cause, /"(ExitMessage)" ?: ?"([^"].*?)" ?(,|\})/, 1);
     $sentence := $exists($told) ? $told : $match($cause, /"(FailureReason|errorMessage)" ?: ?"(.*?)" ?(,|\})/, 1);
-    $states.errorOutput.Error & ': ' & $substring($exists($sentence) ? $sentence[0].groups[1] : $cause, 0, 600)
+    $reason := $exists($sentence) ? $substringBefore($sentence[0].groups[1], '\\n') : $cause;
+    $states.errorOutput.Error & ': ' & $substring($reason, 0, 600)
 ) %}"""
 # Six repetitions: where a third of all calls fails, three would still end every tenth rollout.
 _RETRY_CALL: list[State] = [

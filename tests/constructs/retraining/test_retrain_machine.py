@@ -563,6 +563,7 @@ def test_a_job_that_failed_is_not_run_again(run_machine: Any, aws_error: Any):
             '{"ExitMessage": "evaluate: no \\"week\\"", "FailureReason": "AlgorithmError: See job logs", "B": 1}',
             'evaluate: no \\"week\\"',
         ),
+        ('{"FailureReason": "AlgorithmError: train.py ended\\nTraceback (most"}', "AlgorithmError: train.py ended"),
         ('{"ExitMessage": "", "FailureReason": "ClientError: no such image"}', "ClientError: no such image"),
         ("{half a document", "{half a document"),
         ("", ""),
