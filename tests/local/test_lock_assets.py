@@ -7,7 +7,7 @@ import pytest
 
 from mlops_local import lock_assets, runners
 from mlops_local.lock_assets import lock_of
-from mlops_runtime.image.requirements_lock import COMPILE_COMMAND, asset_name
+from mlops_runtime.image.requirements_lock import LOCK_COMMAND, asset_name
 
 
 @pytest.fixture
@@ -54,4 +54,4 @@ def test_fails_on_a_lock_that_makes_no_environment_here(assets: dict[str, bytes]
     assets[f"{asset_name(digest)}.lock"] = content.encode()
     with pytest.raises(runners.UnknownImageError, match=problem) as raised:
         runners.runner(IMAGE + digest)
-    assert COMPILE_COMMAND.split(" --python")[0] in str(raised.value)
+    assert LOCK_COMMAND in str(raised.value)

@@ -131,7 +131,8 @@ def test_fails_without_the_python_of_the_lock(wheels: Path, tmp_path: Path) -> N
         made(of, tmp_path / "environments")
     newer = lock(wheel(wheels, "one"), head="# uv pip compile --universal --python-version 3.99\n")
     with pytest.raises(
-        ModelEnvironmentError, match=rf"the lock is of Python 3\.99 or newer, got {HERE}; write it with: uv"
+        ModelEnvironmentError,
+        match=rf"the lock is of Python 3\.99 or newer, got {HERE}; write it with: mlops image lock",
     ):
         made(newer, tmp_path / "environments")
 

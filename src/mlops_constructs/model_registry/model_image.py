@@ -19,8 +19,8 @@ from mlops_constructs._errors import ValidationError
 from mlops_constructs._validation import check_pattern, is_file, is_known
 from mlops_runtime.image import PLACEHOLDER_DIGEST
 from mlops_runtime.image.requirements_lock import (
-    COMPILE_COMMAND,
     IMAGE_PYTHON,
+    LOCK_COMMAND,
     RequirementsError,
     RequirementsLock,
     stand_in,
@@ -183,7 +183,7 @@ class ModelImage:
         makes the environment of the lock, which travels with the stack, and no registry of an account has it.
 
         Args:
-            lock: File that ``uv pip compile --generate-hashes --only-binary :all:`` wrote, for Linux and Python 3.13, or universal.
+            lock: File that ``mlops image lock`` wrote: universal, or of Linux and Python 3.13.
             repository_name: Name of the repository. Default: ``mlops-model``.
             digest: ``sha256:`` and 64 hexadecimal digits of the image that was pushed. Default: that of the lock.
             account: Account of the registry. Default: the stack's.
@@ -401,7 +401,7 @@ def _lock(path: Path) -> RequirementsLock:
     """Return a lock that the image can be built of."""
     if not is_file(path):
         raise ValidationError(
-            "InvalidImage", [f"lock must be a file, got {str(path)!r}; write it with: {COMPILE_COMMAND}"]
+            "InvalidImage", [f"lock must be a file, got {str(path)!r}; write it with: {LOCK_COMMAND}"]
         )
     try:
         found = RequirementsLock.parsed(path.read_bytes())
@@ -412,7 +412,7 @@ def _lock(path: Path) -> RequirementsLock:
         [
             None
             if problem is None
-            else f"lock {str(path)!r}: {problem}, as the image has; write it with: {COMPILE_COMMAND}"
+            else f"lock {str(path)!r}: {problem}, as the image has; write it with: {LOCK_COMMAND}"
             for problem in problems
         ]
     )

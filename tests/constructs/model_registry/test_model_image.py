@@ -19,7 +19,7 @@ from mlops_constructs import ModelImage, ValidationError
 from mlops_constructs._warnings import PLACEHOLDER_IMAGE
 from mlops_constructs.model_registry.model_image import _table, find_image
 from mlops_runtime.image import PLACEHOLDER_DIGEST
-from mlops_runtime.image.requirements_lock import COMPILE_COMMAND, asset_name
+from mlops_runtime.image.requirements_lock import LOCK_COMMAND, asset_name
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -337,12 +337,14 @@ def test_fails_on_a_lock_that_the_image_cannot_be_built_of(tmp_path: Path, conte
     with pytest.raises(ValidationError, match=r"InvalidImage: lock '.*requirements\.lock'") as caught:
         ModelImage.from_requirements(written_lock(tmp_path, content))
     assert problem in str(caught.value)
-    assert COMPILE_COMMAND in str(caught.value)
+    assert LOCK_COMMAND in str(caught.value)
 
 
 def test_fails_without_a_lock(tmp_path: Path) -> None:
     """The command that writes one is named."""
-    with pytest.raises(ValidationError, match=r"lock must be a file, got '.*none.lock'; write it with: uv pip compile"):
+    with pytest.raises(
+        ValidationError, match=r"lock must be a file, got '.*none.lock'; write it with: mlops image lock"
+    ):
         ModelImage.from_requirements(tmp_path / "none.lock")
 
 

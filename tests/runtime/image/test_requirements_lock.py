@@ -8,6 +8,7 @@ import pytest
 
 from mlops_runtime.image.requirements_lock import (
     COMPILE_COMMAND,
+    LOCK_COMMAND,
     UNIVERSAL_COMMAND,
     RequirementsError,
     RequirementsLock,
@@ -56,7 +57,7 @@ def test_fails_on_what_hashes_and_wheels_do_not_bind(line: str, problem: str) ->
     """One message with the line and the command that writes a right lock; a login is not repeated in it."""
     with pytest.raises(RequirementsError, match=problem) as raised:
         lock(f"{line}\n")
-    assert str(raised.value).endswith(f"write the lock with: {COMPILE_COMMAND}")
+    assert str(raised.value).endswith(f"write the lock with: {LOCK_COMMAND}")
     assert "secret" not in str(raised.value)
 
 

@@ -109,7 +109,7 @@ def _bomb(folder: Path) -> None:
         ("model", lambda f: (f / "signature.json").unlink(), r"signature\.json is missing beside the model; it names"),
         ("model", lambda f: (f / "signature.json").write_text("{}"), r"signature\.json: not a valid ModelSignature"),
         ("model", lambda f: (f / "link").symlink_to("/etc/passwd"), "link is a link; a model consists of regular files"),
-        ("model", lambda f: (f / "requirements.lock").unlink() or _handler(f), r"requirements\.lock is missing: .* uv"),
+        ("model", lambda f: (f / "requirements.lock").unlink() or _handler(f), r"requirements\.lock is missing: .* image lock"),
         ("model", lambda f: (f / "requirements.lock").write_text("numpy\n") and _handler(f), r"requirements\.lock: "),
         ("model", lambda f: (f / "model.onnx").write_bytes(b"x") and (f / "model.onnx.data").write_bytes(b"x"),
          r"model\.onnx\.data has weights beside model\.onnx; export one file"),

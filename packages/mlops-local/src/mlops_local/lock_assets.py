@@ -10,7 +10,7 @@ from ministack.services import s3
 from mlops_local import compat
 from mlops_local.model_environments import ModelEnvironmentError
 from mlops_runtime.image.requirements_lock import (
-    UNIVERSAL_COMMAND,
+    LOCK_COMMAND,
     RequirementsError,
     RequirementsLock,
     asset_name,
@@ -43,9 +43,7 @@ def lock_of(digest: str) -> RequirementsLock | None:
     machine = platform.machine()
     problem = lock.platform_problem(sys.platform, _MACHINES.get(machine, machine))
     if problem is not None:
-        raise ModelEnvironmentError(
-            f"{problem}; for this machine and the image alike write it with: {UNIVERSAL_COMMAND}"
-        )
+        raise ModelEnvironmentError(f"{problem}; for this machine and the image alike write it with: {LOCK_COMMAND}")
     return lock
 
 

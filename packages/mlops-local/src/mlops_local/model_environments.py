@@ -19,7 +19,7 @@ from mlops_local import settings
 from mlops_local.egress.environment import outer
 from mlops_local.routes import ROUTES
 from mlops_runtime.image.requirements_lock import (
-    UNIVERSAL_COMMAND,
+    LOCK_COMMAND,
     RequirementsLock,
 )
 from mlops_runtime.image.uv_program import MissingUvError, find_uv, last_words
@@ -101,14 +101,14 @@ def _make(lock: RequirementsLock, partial: Path, place: Path) -> None:
         version = f"{sys.version_info.major}.{sys.version_info.minor}"
         problem = lock.python_problem(version)
         if problem is not None:
-            raise ModelEnvironmentError(f"{problem}; write it with: {UNIVERSAL_COMMAND}")
+            raise ModelEnvironmentError(f"{problem}; write it with: {LOCK_COMMAND}")
     try:
         # names that it is moved under later may not stand in its scripts
         _uv("venv", "--quiet", "--relocatable", "--no-python-downloads", "--python", version, str(partial))
     except ModelEnvironmentError as error:
         raise ModelEnvironmentError(
             f"the lock is of Python {version}, which uv does not find here; install it (uv python install {version}), or write a "
-            f"lock for every Python: {UNIVERSAL_COMMAND} ({error})"
+            f"lock for every Python with: {LOCK_COMMAND} ({error})"
         ) from error
     (partial / _LOCK_FILE).write_bytes(lock.content)
     python = str(partial / "bin" / "python")
@@ -118,7 +118,7 @@ def _make(lock: RequirementsLock, partial: Path, place: Path) -> None:
     except ModelEnvironmentError as error:
         raise ModelEnvironmentError(
             f"the environment of lock {lock.sha256} cannot be made: {error}; each package needs a wheel for this machine: choose "
-            f"versions that have one, and write the lock with: {UNIVERSAL_COMMAND}"
+            f"versions that have one, and write the lock with: {LOCK_COMMAND}"
         ) from error
     wrapper = partial / "isolated" / "python"
     wrapper.parent.mkdir()

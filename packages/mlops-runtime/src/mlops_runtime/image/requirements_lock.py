@@ -1,7 +1,8 @@
 """The lock of a model's environment: every requirement pinned, every file by hash, wheels alone.
 
 Its SHA-256 names the environment: the image that is built from it, the folder that the embedded cloud makes of it, and what the
-manifest of a model says that it needs. ``uv pip compile`` writes it, and its first lines say for which Python and platform.
+manifest of a model says that it needs. ``mlops image lock`` writes it with ``uv pip compile``, and its first lines say for which
+Python and platform.
 """
 
 import hashlib
@@ -11,6 +12,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 from urllib.parse import urlsplit
 
+# what a message suggests; its lock is universal
+LOCK_COMMAND = "mlops image lock (of requirements.in)"
 # of containers/model/Dockerfile, whose interpreter makes the environment in the image
 IMAGE_PYTHON = "3.13"
 _COMPILE = "uv pip compile --generate-hashes --only-binary :all:"
@@ -66,7 +69,7 @@ class RequirementsLock:
         try:
             text = content.decode("utf-8")
         except UnicodeDecodeError as error:
-            raise RequirementsError(f"the lock is not UTF-8 text: {error}; write it with: {COMPILE_COMMAND}") from error
+            raise RequirementsError(f"the lock is not UTF-8 text: {error}; write it with: {LOCK_COMMAND}") from error
         lines = list(_logical_lines(text))
         problems = [problem for line in lines if (problem := _problem(line)) is not None]
         if not any(not line.startswith("-") for line in lines):
@@ -74,7 +77,7 @@ class RequirementsLock:
         if problems:
             more = len(problems) - _MAX_PROBLEMS
             shown = [*problems[:_MAX_PROBLEMS], *([f"and {more} more"] if more > 0 else [])]
-            raise RequirementsError(f"{'; '.join(shown)}; write the lock with: {COMPILE_COMMAND}")
+            raise RequirementsError(f"{'; '.join(shown)}; write the lock with: {LOCK_COMMAND}")
         head = _options(text)
         platform = head.get("--python-platform")
         python = head.get("--python-version")

@@ -15,7 +15,7 @@ from typing import get_args
 from mlops_runtime.contracts import ContractError, from_json
 from mlops_runtime.contracts.model import ModelSignature
 from mlops_runtime.contracts.model_manifest import Flavor, Trust
-from mlops_runtime.image.requirements_lock import COMPILE_COMMAND, RequirementsError, RequirementsLock
+from mlops_runtime.image.requirements_lock import LOCK_COMMAND, RequirementsError, RequirementsLock
 from mlops_runtime.serving.model_archive import ArchiveError, unpack
 from mlops_runtime.serving.model_folder import (
     MANIFEST_FILE,
@@ -158,7 +158,7 @@ def _lock(folder: Path) -> RequirementsLock:
     path = folder / LOCK_FILE
     if not path.is_file():
         raise ModelError(
-            f"{LOCK_FILE} is missing: it names the environment that loads the model; write it with: {COMPILE_COMMAND}"
+            f"{LOCK_FILE} is missing: it names the environment that loads the model; write it with: {LOCK_COMMAND}"
         )
     try:
         return RequirementsLock.parsed(path.read_bytes())
