@@ -112,7 +112,9 @@ def test_a_pickle_is_refused_by_default(start: Start, tmp_path: Path) -> None:
     """Before any process starts."""
     model_folders.estimator(tmp_path)
     with pytest.raises(
-        ModelError, match=r"model\.pkl is loaded by pickle with trust 'pickle', allowed: data, code; export"
+        ModelError,
+        match=r"model\.pkl is loaded by pickle with trust 'pickle', the registry allows data, code; "
+        r".* ModelRegistry\(trust=\('data', 'code', 'pickle'\)\) and deploy",
     ):
         start()
 

@@ -3,7 +3,7 @@
 It is written when the model is packed and compared before anything is loaded: its hash is the model's, so it binds every file.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -36,3 +36,23 @@ class ModelManifest:
     trusted: tuple[str, ...] = ()
     produced_by: str | None = None
     format: Literal["mlops.model/1"] = "mlops.model/1"
+
+
+def trust_refusal(subject: str, flavor: str | None, trust: str, *, allowed: Collection[str]) -> str:
+    """Return the sentence that refuses a model whose loading may do more than is allowed.
+
+    Args:
+        subject: Its file, or ``the model``.
+        flavor: What loads it.
+        trust: What loading it may do.
+        allowed: What its registry allows.
+
+    Example:
+        >>> trust_refusal("the model", "pickle", "pickle", allowed=TRUSTED).rpartition(" or ")[2]
+        "allow it with ModelRegistry(trust=('data', 'code', 'pickle')) and deploy the stack"
+    """
+    names = ", ".join(repr(name) for name in (*allowed, trust))
+    return (
+        f"{subject} is loaded by {flavor} with trust {trust!r}, the registry allows {', '.join(allowed)}; register a model that is "
+        f"data, such as ONNX, or allow it with ModelRegistry(trust=({names})) and deploy the stack"
+    )

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
 from mlops_runtime.contracts import from_json
-from mlops_runtime.contracts.model_manifest import TRUSTED, Trust
+from mlops_runtime.contracts.model_manifest import TRUSTED, Trust, trust_refusal
 from mlops_runtime.registry.model_package import PackageError, RegisteredPackage, container_sha256, read_package
 
 if TYPE_CHECKING:
@@ -126,11 +126,7 @@ def trust_problems(flavor: str | None, trust: str | None, *, allowed: Sequence[s
     allowed = TRUSTED if allowed is None else allowed
     if trust is None or trust in allowed:
         return []
-    names = ", ".join(repr(name) for name in (*allowed, trust))
-    return [
-        f"the model is loaded by {flavor} with trust {trust!r}, the registry allows {', '.join(allowed)}; register a model that is "
-        f"data, such as ONNX, or allow it with ModelRegistry(trust=({names})) and deploy the stack"
-    ]
+    return [trust_refusal("the model", flavor, trust, allowed=allowed)]
 
 
 def is_automatic(description: Mapping[str, Any]) -> bool:

@@ -19,6 +19,7 @@ import orjson
 
 from mlops_runtime.contracts import ContractError, from_json
 from mlops_runtime.contracts.model import ModelSignature
+from mlops_runtime.contracts.model_manifest import trust_refusal
 from mlops_runtime.serving.model_folder import checked_manifest
 from mlops_runtime.serving.served_model import (
     SIGNATURE_FILE,
@@ -94,10 +95,7 @@ class WorkerModel:
                 "was registered"
             )
         if manifest.trust not in trusts:
-            raise ModelError(
-                f"{manifest.entry} is loaded by {manifest.flavor} with trust {manifest.trust!r}, allowed: {', '.join(trusts)}; "
-                "export ONNX or another format that is data"
-            )
+            raise ModelError(trust_refusal(manifest.entry, manifest.flavor, manifest.trust, allowed=trusts))
         if requirements_sha256 is not None and requirements_sha256 != manifest.requirements_sha256:
             raise ModelError(
                 f"the image's environment is of lock {requirements_sha256}, the model needs {manifest.requirements_sha256}; "
