@@ -217,6 +217,13 @@ def test_fails_for_an_unknown_column() -> None:
     assert problems("application/json", body) == (400, ("instances[0]: unknown column 'stok'",))
 
 
+def test_a_renamed_column_is_named_with_the_one_that_is_missing() -> None:
+    """Both at once; a nullable column may be absent."""
+    body = b'{"instances": [{"price": 1, "store": "north"}, {"prize": 1, "store": "north"}]}'
+    found = ("instances[1]: unknown column 'prize'", "instances[1]: column 'price' is missing")
+    assert problems("application/json", body) == (400, found)
+
+
 def test_fails_for_rows_of_the_wrong_width() -> None:
     """The expected columns are listed in their order."""
     assert problems("text/csv", b"1,2\n") == (400, ("row 0 must have 3 values (price, stock, store), got 2",))

@@ -345,7 +345,9 @@ def _json_columns(instances: list[Any], signature: ModelSignature) -> list[list[
     rows: list[Sequence[Any]] = []
     for index, instance in enumerate(instances):
         if isinstance(instance, dict):
-            problems += [f"instances[{index}]: unknown column {_shown(name)}" for name in instance if name not in known]
+            unknown = [f"instances[{index}]: unknown column {_shown(name)}" for name in instance if name not in known]
+            if unknown:  # without one, its value says what is missing
+                problems += [*unknown, *_missing(index, instance, signature)]
             rows.append([instance.get(name) for name in names])
         elif isinstance(instance, list):
             if len(instance) != len(names):
@@ -358,6 +360,11 @@ def _json_columns(instances: list[Any], signature: ModelSignature) -> list[list[
     if problems:
         raise PayloadError(400, problems)
     return [list(values) for values in zip(*rows, strict=True)]
+
+
+def _missing(index: int, instance: dict[str, Any], signature: ModelSignature) -> list[str]:
+    names = [column.name for column in signature.inputs if not column.nullable and column.name not in instance]
+    return [f"instances[{index}]: column {name!r} is missing" for name in names]
 
 
 def _csv_columns(rows: list[Any], signature: ModelSignature) -> list[list[Any]]:
