@@ -2,122 +2,30 @@
 
 import hashlib
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import typer
+from tests.cli.asked_pipeline import EXECUTION, PIPELINE, Cloud, stand_in
 from typer.testing import CliRunner
 
 from mlops_cli import model_registration, models
-from mlops_cli.aws_account import Account, UserError
-from mlops_cli.model_registration import REFUSED
-from mlops_runtime.contracts import canonical_json, from_json, to_dict
+from mlops_cli.aws_account import UserError
+from mlops_runtime.contracts import canonical_json, from_json
 from mlops_runtime.contracts.model import ModelSignature, SignatureColumn
-from mlops_runtime.contracts.retraining import Candidate, Decision, GuardDecision
-from mlops_runtime.contracts.unit_entries import PipelineEntry, UnitEntry, entry_name
-from mlops_runtime.registry.package_approval import ApprovalRule, RegistryEntry, registry_parameter
+from mlops_runtime.contracts.retraining import Candidate
 
 LOCK = "numpy==2.4.0 --hash=sha256:" + "0" * 64
-UNIT = UnitEntry(unit="demand", automation_table="a", audit_bucket="audit", artifacts_bucket="artifacts", bus="bus")
-PIPELINE = PipelineEntry(
-    pipeline="demand-forecast",
-    unit="demand",
-    group="demand-forecast",
-    retraining_table="retraining",
-    retrain_machine="arn:machine",
-    queue_url="https://sqs/guard",
-)
 SIGNATURE = ModelSignature(inputs=(SignatureColumn(name="price", type="number"),), output="units")
-EXECUTION = "arn:aws:states:us-east-1:123456789012:execution:Retrain:one"
-
-
-class Cloud:
-    """Parameters and answers of an account; keeps what was uploaded and asked."""
-
-    class exceptions:  # noqa: N801 - as boto3 names it
-        """SSM's."""
-
-        class ParameterNotFound(Exception):  # noqa: N818 - as boto3 names it
-            """Not found."""
-
-    def __init__(self) -> None:
-        self.rule, self.pipeline = ApprovalRule(), PIPELINE
-        self.decision = GuardDecision(
-            decision=Decision.STARTED, event_id="e1", at="2017-08-01T09:00:00Z", reason="", execution=EXECUTION
-        )
-        self.execution: dict[str, str] = {
-            "status": "SUCCEEDED",
-            "output": '{"outcome": "REGISTERED", "reason": "better", "package": "arn:x:model-package/demand-forecast/7"}',
-        }
-        self.uploaded: list[str] = []
-        self.events: list[dict[str, Any]] = []
-
-    def get_parameter(self, *, Name: str) -> dict[str, Any]:  # noqa: N803 - as the API names it
-        """GetParameter."""
-        registry = RegistryEntry(group="demand-forecast", unit="demand", rule=self.rule)
-        found: dict[str, object] = {entry_name(each): each for each in (UNIT, self.pipeline)}
-        found |= {registry_parameter(unit="demand", group="demand-forecast"): registry}
-        if Name not in found:
-            raise self.exceptions.ParameterNotFound
-        return {"Parameter": {"Value": canonical_json(found[Name]).decode()}}
-
-    def get_paginator(self, name: str) -> "Cloud":
-        """GetParametersByPath, which finds nothing."""
-        del name
-        return self
-
-    def paginate(self, **arguments: Any) -> list[Any]:
-        """No page."""
-        del arguments
-        return []
-
-    def put_object(self, **arguments: Any) -> None:
-        """PutObject."""
-        self.uploaded.append(arguments["Key"])
-
-    def download_file(self, bucket: str, key: str, target: str) -> None:
-        """The object, which is a native model."""
-        del bucket, key
-        Path(target).write_bytes(b"tree\nversion=v4\n")
-
-    def get_caller_identity(self) -> dict[str, str]:
-        """GetCallerIdentity."""
-        return {"UserId": "AROAEXAMPLE:ann"}
-
-    def put_events(self, **arguments: Any) -> dict[str, Any]:
-        """PutEvents."""
-        self.events += arguments["Entries"]
-        return {"Entries": [{"EventId": "e1"}]}
-
-    def get_item(self, **arguments: Any) -> dict[str, Any]:
-        """GetItem."""
-        del arguments
-        return {"Item": {name: {"S": value} for name, value in to_dict(self.decision).items()}}
-
-    def describe_execution(self, **arguments: Any) -> dict[str, str]:
-        """DescribeExecution."""
-        del arguments
-        return self.execution
 
 
 @pytest.fixture
 def cloud(monkeypatch: pytest.MonkeyPatch) -> Cloud:
     """An account whose every client is one stand-in."""
-    made = Cloud()
-
-    @contextmanager
-    def account(*_: Any) -> Iterator[Account]:
-        found: Any = type("Stand", (), {"client": lambda self, service: made})()  # noqa: ARG005 - one client for all
-        yield found
-
-    monkeypatch.setattr(model_registration, "account", account)
-    return made
+    return stand_in(monkeypatch, model_registration)
 
 
 @pytest.fixture
@@ -152,30 +60,6 @@ def test_a_model_is_uploaded_asked_for_and_told(cloud: Cloud, onnx: Path) -> Non
     approved = {"outcome": "APPROVED", "reason": "r", "package": "arn:x:model-package/g/7"}
     cloud.execution = {"status": "SUCCEEDED", "output": json.dumps(approved)}
     assert _register("demand-forecast", onnx) == (0, "approved as g/7: r\n")
-
-
-def test_the_verdict_is_the_exit_code(cloud: Cloud, onnx: Path) -> None:
-    """3 where the gate says no, with each reason; 1 where nothing was decided."""
-    cloud.execution = {
-        "status": "SUCCEEDED",
-        "output": '{"outcome": "REJECTED", "reason": "worse; slow", "package": ""}',
-    }
-    code, said = _register("demand-forecast", onnx)
-    assert (code, said) == (REFUSED, "the gate refused the model; the live version stays:\n  worse\n  slow\n")
-    cloud.execution = {"status": "FAILED", "error": "FAILED", "cause": "no room"}
-    assert _register("demand-forecast", onnx) == (1, "one ended as FAILED: no room; the live version stays")
-    cloud.decision = replace(cloud.decision, decision=Decision.BUSY, reason="another runs", execution=None)
-    code, said = _register("demand-forecast", onnx)
-    assert (code, said.startswith("the guard answered BUSY: another runs; wait")) == (1, True)
-
-
-def test_a_guard_that_does_not_decide_is_named(cloud: Cloud, onnx: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With where its messages end."""
-    monkeypatch.setattr(Cloud, "get_item", lambda *_, **__: {})
-    monkeypatch.setattr(model_registration, "_GUARD_SECONDS", 0)
-    assert cloud.uploaded == []
-    code, said = _register("demand-forecast", onnx)
-    assert (code, "has not decided on event e1 within 0 s" in said, "dead letters of guard" in said) == (1, True, True)
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,9 @@ import pytest
 from examples.own_model import stack as own_model
 from examples.own_model.export import NOT_INPUTS, lay_down, visits
 from examples.retail.loop import Loop
+from typer.testing import CliRunner
 
+from mlops_cli.__main__ import app as command
 from mlops_local import cloud as local_cloud
 from mlops_local.model_environments import isolation
 from mlops_local.stacks import deployer
@@ -78,11 +80,10 @@ def clinic(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clinic]:
             now=lambda: datetime.fromisoformat(cloud.clock()["now"]),
         )
         lay_down(loop.s3, outputs["ArtifactsBucket"])
-        loop.request_retraining("the first model", "first")
-        ended = loop.wait_execution("RetrainMachineArn", set(), appear=60, finish=400)
-        yield Clinic(
-            cloud=cloud, loop=loop, package=loop.newest_package(), verdict=json.loads(ended.get("output") or "{}")
-        )
+        asked = ["train", "--reason", "the first model", "--json", "--home", str(cloud.home)]
+        answer = CliRunner().invoke(command, asked)
+        assert answer.exit_code == 0, (answer.output, answer.exception)
+        yield Clinic(cloud=cloud, loop=loop, package=loop.newest_package(), verdict=json.loads(answer.stdout))
     finally:
         cloud.down()
 
@@ -90,6 +91,7 @@ def clinic(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clinic]:
 def test_a_script_that_knows_nothing_of_the_platform_is_registered(clinic: Clinic) -> None:
     """Trained with its own libraries, packed, measured and gated; the package says what loading it may do."""
     assert clinic.verdict["outcome"] == "REGISTERED", clinic.verdict
+    assert clinic.verdict["package"] == clinic.package["ModelPackageArn"]
     metadata = clinic.package["CustomerMetadataProperties"]
     assert (metadata["flavor"], metadata["trust"]) == ("pickle", "pickle")
     (container,) = clinic.package["InferenceSpecification"]["Containers"]

@@ -25,7 +25,7 @@ from tests.examples.models import DIGEST
 from typer.testing import CliRunner
 
 from constructs import Construct
-from mlops_cli import models
+from mlops_cli.__main__ import app as command
 from mlops_cli.aws_account import UserError
 from mlops_constructs import (
     Approval,
@@ -47,7 +47,7 @@ from mlops_runtime.contracts.model import ModelSignature, SignatureColumn
 from mlops_runtime.contracts.retraining import EvaluationPlan
 from mlops_runtime.contracts.unit_entries import PipelineEntry, UnitEntry, read_entry
 from mlops_runtime.image.uv_program import MissingUvError, find_uv
-from mlops_runtime.retraining.candidate_request import CandidateRequests
+from mlops_runtime.retraining.retraining_request import RetrainingRequests
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -71,6 +71,7 @@ def synthesize(folder: Path) -> Path:
     stack = cdk.Stack(app, "Sample")
     unit = BusinessUnit(stack, "Unit", name=UNIT, profile=Profile.DEVELOPMENT)
     registrant = iam.Role(stack, "Registrant", assumed_by=iam.AccountRootPrincipal())
+    requester = iam.Role(stack, "Requester", assumed_by=iam.AccountRootPrincipal())
     images = {
         MODEL: ModelImage.from_ecr(repository_name="mlops-runtime", digest=DIGEST),
         TREES: ModelImage.from_requirements(LOCK),
@@ -107,13 +108,14 @@ def synthesize(folder: Path) -> Path:
             max_runs_per_day=24,
         )
         pipeline.grant_register(registrant)
+        pipeline.grant_request(requester)
         outputs |= {
             f"EndpointName{name}": endpoint.endpoint_name,
             f"RolloutTable{name}": endpoint.rollout.table.table_name,
             f"DeployMachineArn{name}": endpoint.rollout.machine.state_machine_arn,
             f"RetrainMachineArn{name}": pipeline.machine.state_machine_arn,
         }
-    outputs["RegistrantRole"] = registrant.role_arn
+    outputs |= {"RegistrantRole": registrant.role_arn, "RequesterRole": requester.role_arn}
     for name, value in outputs.items():
         cdk.CfnOutput(stack, name, value=value)
     app.synth()
@@ -129,11 +131,14 @@ class Sample:
         self.loop, self.trees = self._loop(MODEL), self._loop(TREES)
         self.rows = _rows(2)
         self._lay_down()
-        sts = cloud.client("sts")
-        keys = sts.assume_role(RoleArn=self.outputs["RegistrantRole"], RoleSessionName="ann")["Credentials"]
-        self.environment = {
-            "AWS_ENDPOINT_URL": cloud.endpoint_url,
-            "AWS_DEFAULT_REGION": cloud.environment()["AWS_REGION"],
+        self.environment = self._as("RegistrantRole", "ann")
+
+    def _as(self, role: str, session: str) -> dict[str, str]:
+        sts = self.cloud.client("sts")
+        keys = sts.assume_role(RoleArn=self.outputs[role], RoleSessionName=session)["Credentials"]
+        return {
+            "AWS_ENDPOINT_URL": self.cloud.endpoint_url,
+            "AWS_DEFAULT_REGION": self.cloud.environment()["AWS_REGION"],
             "AWS_ACCESS_KEY_ID": keys["AccessKeyId"],
             "AWS_SECRET_ACCESS_KEY": keys["SecretAccessKey"],
             "AWS_SESSION_TOKEN": keys["SessionToken"],
@@ -151,7 +156,14 @@ class Sample:
 
     def register(self, *arguments: str) -> tuple[int, str]:
         """Run the command in the registrant's role; return its exit code and what it said."""
-        result = CliRunner().invoke(models.app, ["register", *arguments], env=self.environment)
+        return self._run(["models", "register", *arguments], self.environment)
+
+    def train(self, *arguments: str) -> tuple[int, str]:
+        """Run the command in the role of one who may ask, and may bring nothing; return its exit code and what it said."""
+        return self._run(["train", *arguments], self._as("RequesterRole", "bob"))
+
+    def _run(self, arguments: list[str], environment: dict[str, str]) -> tuple[int, str]:
+        result = CliRunner().invoke(command, arguments, env=environment)
         if isinstance(result.exception, UserError):
             return 1, str(result.exception)
         if result.exception is not None and not isinstance(result.exception, SystemExit):
@@ -411,12 +423,22 @@ def test_fails_where_the_image_is_of_another_lock(sample: Sample, tmp_path: Path
     assert "the image of sample-forecast runs only ONNX, the model is loaded by pickle; give its TrainingJob" in said
 
 
+def test_a_training_is_asked_by_a_role_that_may_do_nothing_else(sample: Sample) -> None:
+    """The script fails here: the command waits for that, says so, and the live version stays."""
+    live = sample.loop.live()
+    before = sample.loop.executions("RetrainMachineArn")
+    code, said = sample.train(PIPELINE, "--reason", "prices have changed")
+    assert (code, " ended as FAILED: " in said, "; the live version stays" in said) == (1, True, True), said
+    assert len(sample.loop.executions("RetrainMachineArn")) == len(before) + 1
+    assert sample.loop.live() == live
+
+
 def _uploaded(sample: Sample) -> list[str]:
     found = sample.loop.s3.list_objects_v2(Bucket=sample.outputs["ArtifactsBucket"], Prefix="registered/")
     return [each["Key"] for each in found.get("Contents", [])]
 
 
-def _requests(sample: Sample) -> CandidateRequests:
+def _requests(sample: Sample) -> RetrainingRequests:
     ssm = sample.as_registrant("ssm")
     found = [
         read_entry(name, ssm.get_parameter(Name=name)["Parameter"]["Value"])
@@ -425,7 +447,7 @@ def _requests(sample: Sample) -> CandidateRequests:
     unit, pipeline = found
     assert isinstance(unit, UnitEntry)
     assert isinstance(pipeline, PipelineEntry)
-    return CandidateRequests(
+    return RetrainingRequests(
         **{name: sample.as_registrant(name) for name in ("s3", "events", "dynamodb", "stepfunctions")},
         unit=unit,
         pipeline=pipeline,

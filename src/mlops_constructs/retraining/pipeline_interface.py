@@ -26,5 +26,5 @@ class IRetrainingPipeline(Protocol):
         ...
 
     def grant_request(self, grantee: iam.IGrantable) -> iam.Grant:
-        """Let a role or user ask for a retraining by an event on the unit's bus, in its own name alone."""
+        """Let a role or user ask for a retraining with ``mlops train``, in its own name alone."""
         ...

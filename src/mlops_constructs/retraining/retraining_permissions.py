@@ -283,20 +283,19 @@ class RetrainingAccess:
             iam.PolicyStatement(actions=["states:StartExecution"], resources=[machine.state_machine_arn]),
         ]
 
-    def register(self, *, table: dynamodb.ITable, machine: sfn.StateMachine) -> list[iam.PolicyStatement]:
-        """Upload a model made elsewhere, find the pipeline, and read the guard's decision and the execution's end."""
-        unit, stack = self.business_unit, cdk.Stack.of(self.scope)
-        names = [
-            f"/mlops/{unit.name}/unit",
-            f"/mlops/{unit.name}/pipeline/{self.pipeline}",
-            registry_parameter(unit=unit.name, group=self.registry.group_name),
-        ]
-        parameters = [
-            stack.format_arn(service="ssm", resource="parameter", resource_name=name.lstrip("/")) for name in names
-        ]
+    def register(self) -> list[iam.PolicyStatement]:
+        """Upload a model made elsewhere, and read the registry's rule."""
+        unit = self.business_unit
         return [
             _objects("s3:PutObject", self._artifacts(REGISTERED)),
             key_statement(unit.key, services=["s3"]),
+            self._parameters(registry_parameter(unit=unit.name, group=self.registry.group_name)),
+        ]
+
+    def request(self, *, table: dynamodb.ITable, machine: sfn.StateMachine) -> list[iam.PolicyStatement]:
+        """Find the pipeline, and read the guard's decision and the execution's end."""
+        unit = self.business_unit
+        return [
             key_statement(unit.key, services=["dynamodb"], actions=["kms:Decrypt"]),
             iam.PolicyStatement(
                 actions=["kms:Decrypt"],
@@ -305,10 +304,19 @@ class RetrainingAccess:
                     "StringEquals": {"kms:EncryptionContext:aws:states:stateMachineArn": machine.state_machine_arn}
                 },
             ),
-            iam.PolicyStatement(actions=["ssm:GetParameter"], resources=parameters),
+            self._parameters(f"/mlops/{unit.name}/unit", f"/mlops/{unit.name}/pipeline/{self.pipeline}"),
             iam.PolicyStatement(actions=["dynamodb:GetItem"], resources=[table.table_arn]),
             iam.PolicyStatement(actions=["states:DescribeExecution"], resources=[self._executions(machine)]),
         ]
+
+    def _parameters(self, *names: str) -> iam.PolicyStatement:
+        stack = cdk.Stack.of(self.scope)
+        return iam.PolicyStatement(
+            actions=["ssm:GetParameter"],
+            resources=[
+                stack.format_arn(service="ssm", resource="parameter", resource_name=name.lstrip("/")) for name in names
+            ],
+        )
 
     def _executions(self, machine: sfn.StateMachine) -> str:
         return cdk.Stack.of(self.scope).format_arn(

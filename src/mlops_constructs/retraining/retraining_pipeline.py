@@ -1,6 +1,6 @@
 """Retraining: from a trigger through the guard to a registered candidate, or to a recorded rejection."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import reduce
 from typing import cast
@@ -251,18 +251,18 @@ class RetrainingPipeline(Construct):
         return self._table
 
     def grant_request(self, grantee: iam.IGrantable) -> iam.Grant:
-        """Let a role or user ask for a retraining by an event on the unit's bus, in its own name alone.
+        """Let a role or user ask for a retraining with ``mlops train``, in its own name alone, and read what came of it.
 
-        The event's source is ``mlops.<unit>/<UserId>`` with the caller's ``UserId`` of ``sts:GetCallerIdentity``; IAM allows
-        the caller no other. A retraining says who asked for it by that.
+        The request is an event on the unit's bus. Its source is ``mlops.<unit>/<UserId>`` with the caller's ``UserId`` of
+        ``sts:GetCallerIdentity``; IAM allows the caller no other. A retraining says who asked for it by that. Read are the
+        parameters of unit and pipeline, the guard's decisions, and the machine's executions.
 
         Args:
             grantee: Who.
         """
-        return iam.Grant.add_to_principal(
-            grantee=grantee,
+        put = iam.PolicyStatement(
             actions=["events:PutEvents"],
-            resource_arns=[self._unit.bus.event_bus_arn],
+            resources=[self._unit.bus.event_bus_arn],
             conditions={
                 "StringEquals": {
                     "events:source": request_source(self._unit.name),
@@ -270,6 +270,7 @@ class RetrainingPipeline(Construct):
                 }
             },
         )
+        return _granted(grantee, [put, *self._access.request(table=self._table, machine=self._machine)])
 
     def grant_register(self, grantee: iam.IGrantable) -> iam.Grant:
         """Let a role or user bring a model made elsewhere with ``mlops models register``, in its own name alone.
@@ -280,21 +281,7 @@ class RetrainingPipeline(Construct):
         Args:
             grantee: Who. Never a role of a job: a training registers nothing.
         """
-        return reduce(
-            iam.Grant.combine,
-            [
-                self.grant_request(grantee),
-                *(
-                    iam.Grant.add_to_principal(
-                        grantee=grantee,
-                        actions=statement.actions,
-                        resource_arns=statement.resources,
-                        conditions=statement.conditions,
-                    )
-                    for statement in self._access.register(table=self._table, machine=self._machine)
-                ),
-            ],
-        )
+        return self.grant_request(grantee).combine(_granted(grantee, self._access.register()))
 
     def add_alarms(self, alarms: Mapping[str, cloudwatch.IAlarm]) -> events.Rule:
         """Let alarms ask for a retraining; the guard reads each again before it starts anything.
@@ -488,3 +475,18 @@ def _with_timestamp(evaluation: EvaluationPlan, source: TrainingSetSource) -> Ev
     if evaluation.timestamp is not None or source.plan is None:
         return evaluation
     return replace(evaluation, timestamp=source.plan.timestamp)
+
+
+def _granted(grantee: iam.IGrantable, statements: Sequence[iam.PolicyStatement]) -> iam.Grant:
+    return reduce(
+        iam.Grant.combine,
+        [
+            iam.Grant.add_to_principal(
+                grantee=grantee,
+                actions=statement.actions,
+                resource_arns=statement.resources,
+                conditions=statement.conditions,
+            )
+            for statement in statements
+        ],
+    )

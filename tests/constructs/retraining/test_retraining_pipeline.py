@@ -233,15 +233,22 @@ def test_only_automatic_approval_lets_the_machine_approve(demand: Any, define: C
 
 
 def test_grant_request_is_bound_to_the_callers_own_id(define: Callable[..., Any]):
-    """A caller asks in its own name alone, and puts no other event on the bus."""
+    """A caller asks in its own name alone, puts no other event on the bus, and reads what came of it."""
     made = define()
     made.retraining.grant_request(
         iam.Role(made.stack, "Caller", assumed_by=iam.ServicePrincipal("lambda.amazonaws.com"))
     )
     policies = Template.from_stack(made.stack).to_json()["Resources"].items()
     (policy,) = (r for n, r in policies if r["Type"] == "AWS::IAM::Policy" and n.startswith("Caller"))
-    (statement,) = policy["Properties"]["PolicyDocument"]["Statement"]
+    statement, *reads = policy["Properties"]["PolicyDocument"]["Statement"]
     assert statement["Action"] == "events:PutEvents"
+    assert {each["Action"] for each in reads} == {
+        "kms:Decrypt",
+        "ssm:GetParameter",
+        "dynamodb:GetItem",
+        "states:DescribeExecution",
+    }
+    assert all("Condition" in each for each in reads if each["Action"] == "kms:Decrypt")
     bound = {"events:source": "mlops.demand/${aws:userid}", "events:detail-type": "MLOps Retraining Requested"}
     assert statement["Condition"] == {"StringEquals": bound}
 

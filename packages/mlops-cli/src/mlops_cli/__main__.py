@@ -21,6 +21,7 @@ from mlops_cli import (
     stacks,
     status,
     terraform,
+    train,
     unit_operations,
     verify,
 )
@@ -52,6 +53,7 @@ app.command()(status.status)
 app.command()(serving.invoke)
 app.command()(doctor.doctor)
 app.command()(verify.verify)
+app.command()(train.train)
 app.command()(unit_operations.rollback)
 app.command()(unit_operations.pause)
 app.command()(unit_operations.resume)

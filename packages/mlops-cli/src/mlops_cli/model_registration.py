@@ -1,33 +1,24 @@
 """``mlops models register``: bring a model made elsewhere, and wait for the verdict on it."""
 
-import json
-import math
-import sys
 import tempfile
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from mlops_cli.aws_account import Account, Profile, UserError, account, shown
 from mlops_cli.local import Home
+from mlops_cli.retraining_verdict import follow, requests_of, say
 from mlops_cli.unit_operations import checked_reason
 
 if TYPE_CHECKING:
     from mlops_runtime.contracts.unit_entries import PipelineEntry
     from mlops_runtime.registry.package_approval import RegistryEntry
-    from mlops_runtime.retraining.candidate_request import Brought, CandidateRequests
     from mlops_runtime.serving.model_packing import PackedModel
 
-REFUSED = 3  # exit code where the command worked and the verdict is no
-_LOOK_SECONDS = 1.0
-_GUARD_SECONDS = 120  # a queue and a function: what takes longer is among the dead letters
 _PREDICTION = "prediction"
 
-T = TypeVar("T")
 Trusted = Literal["data", "code", "pickle"]
 
 
@@ -71,9 +62,9 @@ def register(
     profile: Profile = None,
     home: Home = None,
 ) -> None:
-    """Register a model made elsewhere: measured and gated as one that was trained. Exit 3 where the verdict is no."""
+    """Register a model made elsewhere: measured and gated as one that was trained. Exit 3 where guard or gate refuses."""
     from mlops_cli.deployed_entries import Entries
-    from mlops_runtime.retraining.candidate_request import CandidateRequestError, CandidateRequests
+    from mlops_runtime.retraining.retraining_request import RetrainingRequestError
     from mlops_runtime.serving.served_model import ModelError
 
     if len(names) > 2:
@@ -84,37 +75,21 @@ def register(
         raise UserError(
             f"{source} is a model of MLflow's registry, which is not read yet; download its folder and give the path"
         )
-    with account(profile, home) as aws, shown(ModelError, CandidateRequestError):
+    with account(profile, home) as aws, shown(ModelError, RetrainingRequestError):
         entries = Entries(ssm=aws.client("ssm"))
         entry = entries.pipeline(name)
         with tempfile.TemporaryDirectory(prefix="mlops-register-") as temporary:
             model = _Model(source=_local(aws, source, Path(temporary)), folder=Path(temporary), trust=trust)
             packed = model.packed(requirements)
             _check(packed, entry, _registry(aws, entry), predictions=predictions, data=data)
-            requests = CandidateRequests(
-                s3=aws.client("s3"),
-                events=aws.client("events"),
-                dynamodb=aws.client("dynamodb"),
-                stepfunctions=aws.client("stepfunctions"),
-                unit=entries.unit(entry.unit),
-                pipeline=entry,
-            )
+            requests = requests_of(aws, entries, entry)
             candidate = requests.upload(
                 packed.archive, sha256=packed.sha256, flavor=packed.flavor, trust=packed.trust, predictions=predictions
             )
         caller = str(aws.client("sts").get_caller_identity()["UserId"])
         event = requests.ask(candidate, caller=caller, reason=why)
-        _say(f"asked {entry.pipeline} to measure {packed.flavor or 'onnx'} model {packed.model_sha256[:12]}")
-        execution = _started(requests, event)
-        if no_wait:
-            _print(
-                {"execution": execution, "model_sha256": packed.model_sha256}, f"started {execution}", as_json=as_json
-            )
-            return
-        _say(f"waiting for {execution.rpartition(':')[2]}")
-        found = _awaited(lambda: requests.outcome(execution))
-    if found is not None:  # it waits for as long as the machine may take
-        _finish(found, execution, packed, as_json=as_json)
+        say(f"asked {entry.pipeline} to measure {packed.flavor or 'onnx'} model {packed.model_sha256[:12]}")
+        follow(requests, event, facts={"model_sha256": packed.model_sha256}, is_awaited=not no_wait, as_json=as_json)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -218,60 +193,3 @@ def _columns(path: Path) -> list[str]:
         return list(pq.read_schema(path).names)
     except (OSError, pa.ArrowException) as error:
         raise UserError(f"{path} cannot be read as Parquet: {error}") from error
-
-
-def _started(requests: "CandidateRequests", event: str) -> str:
-    """Return the execution that the guard started.
-
-    Raises:
-        UserError: If it started none.
-    """
-    from mlops_runtime.contracts.retraining import Decision
-    from mlops_runtime.retraining.candidate_request import refusal_of
-
-    decision = _awaited(lambda: requests.decision(event), seconds=_GUARD_SECONDS)
-    if decision is None:
-        raise UserError(
-            f"the guard of {requests.pipeline.pipeline} has not decided on event {event} within {_GUARD_SECONDS} s; check the "
-            f"log of its function and at the dead letters of {requests.pipeline.queue_url.rpartition('/')[2]}"
-        )
-    if decision.decision is not Decision.STARTED or decision.execution is None:
-        raise UserError(refusal_of(decision))
-    return decision.execution
-
-
-def _awaited(look: Callable[[], T | None], *, seconds: float = math.inf) -> T | None:
-    until = time.monotonic() + seconds
-    while (found := look()) is None and time.monotonic() < until:
-        time.sleep(_LOOK_SECONDS)
-    return found
-
-
-def _finish(found: "Brought", execution: str, packed: "PackedModel", *, as_json: bool) -> None:
-    document = {
-        "outcome": found.outcome,
-        "reason": found.reason,
-        "package": found.package,
-        "execution": execution,
-        "model_sha256": packed.model_sha256,
-    }
-    version = "" if found.package is None else found.package.rpartition(":model-package/")[2]
-    if found.is_registered:
-        fix = "" if found.outcome == "APPROVED" else f'; approve it: mlops models approve {version} --reason "..."'
-        _print(document, f"{found.outcome.lower()} as {version}: {found.reason}{fix}", as_json=as_json)
-        return
-    if found.outcome != "REJECTED":
-        raise UserError(
-            f"{execution.rpartition(':')[2]} ended as {found.outcome}: {found.reason}; the live version stays"
-        )
-    reasons = "\n".join(f"  {part}" for part in found.reason.split("; "))
-    _print(document, f"the gate refused the model; the live version stays:\n{reasons}", as_json=as_json)
-    raise typer.Exit(REFUSED)
-
-
-def _print(document: dict[str, Any], text: str, *, as_json: bool) -> None:
-    typer.echo(json.dumps(document, indent=2, sort_keys=True) if as_json else text)
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr)

@@ -1,4 +1,4 @@
-"""What who registers writes, asks and reads, against stand-ins of AWS's clients."""
+"""What the caller of a retraining writes, asks and reads, against stand-ins of AWS's clients."""
 
 import base64
 import hashlib
@@ -12,10 +12,10 @@ from botocore.exceptions import ClientError
 from mlops_runtime.contracts import from_json
 from mlops_runtime.contracts.retraining import Candidate, Decision, GuardDecision
 from mlops_runtime.contracts.unit_entries import PipelineEntry, UnitEntry
-from mlops_runtime.retraining.candidate_request import (
-    Brought,
-    CandidateRequestError,
-    CandidateRequests,
+from mlops_runtime.retraining.retraining_request import (
+    RetrainingOutcome,
+    RetrainingRequestError,
+    RetrainingRequests,
     refusal_of,
 )
 
@@ -53,8 +53,8 @@ class Aws:
         return call
 
 
-def _requests(aws: Any) -> CandidateRequests:
-    return CandidateRequests(s3=aws, events=aws, dynamodb=aws, stepfunctions=aws, unit=UNIT, pipeline=PIPELINE)
+def _requests(aws: Any) -> RetrainingRequests:
+    return RetrainingRequests(s3=aws, events=aws, dynamodb=aws, stepfunctions=aws, unit=UNIT, pipeline=PIPELINE)
 
 
 def test_archive_and_predictions_lie_below_the_pipelines_prefix(tmp_path: Path) -> None:
@@ -96,7 +96,7 @@ def test_a_request_is_an_event_in_the_callers_name() -> None:
 def test_fails_where_the_bus_does_not_take_it() -> None:
     """With what the bus says."""
     aws = Aws(put_events={"Entries": [{"ErrorCode": "ThrottlingException", "ErrorMessage": "slow down"}]})
-    with pytest.raises(CandidateRequestError, match="demand-bus did not take the request: ThrottlingException: slow"):
+    with pytest.raises(RetrainingRequestError, match="demand-bus did not take the request: ThrottlingException: slow"):
         _requests(aws).ask(Candidate(uri="s3://a/b", sha256="a" * 64), caller="x", reason="r")
 
 
@@ -120,14 +120,15 @@ _OUTPUT = json.dumps({"outcome": "REGISTERED", "reason": "better", "package": "a
     [
         ({"status": "RUNNING"}, None),
         (ClientError({"Error": {"Code": "ExecutionDoesNotExist"}}, "DescribeExecution"), None),
-        ({"status": "SUCCEEDED", "output": _OUTPUT}, Brought(outcome="REGISTERED", reason="better", package="arn:package")),
+        ({"status": "SUCCEEDED", "output": _OUTPUT},
+         RetrainingOutcome(outcome="REGISTERED", reason="better", package="arn:package")),
         ({"status": "SUCCEEDED", "output": '{"outcome": "REJECTED", "reason": "loses", "package": ""}'},
-         Brought(outcome="REJECTED", reason="loses")),
-        ({"status": "FAILED", "error": "FAILED", "cause": "no room"}, Brought(outcome="FAILED", reason="no room")),
-        ({"status": "ABORTED"}, Brought(outcome="ABORTED", reason="no cause is known")),
+         RetrainingOutcome(outcome="REJECTED", reason="loses")),
+        ({"status": "FAILED", "error": "FAILED", "cause": "no room"}, RetrainingOutcome(outcome="FAILED", reason="no room")),
+        ({"status": "ABORTED"}, RetrainingOutcome(outcome="ABORTED", reason="no cause is known")),
     ],
 )  # fmt: skip
-def test_what_came_of_it_is_the_machines_word(answer: Any, brought: Brought | None) -> None:
+def test_what_came_of_it_is_the_machines_word(answer: Any, brought: RetrainingOutcome | None) -> None:
     """Also of an execution that was ended from outside."""
     found = _requests(Aws(describe_execution=answer)).outcome(EXECUTION)
     assert found == brought
@@ -145,7 +146,7 @@ def test_another_error_is_raised() -> None:
     ("decision", "fix"),
     [
         (Decision.BUSY, "wait until it has ended"),
-        (Decision.OVER_BUDGET, "register again tomorrow, or raise"),
+        (Decision.OVER_BUDGET, "ask again tomorrow, or raise"),
         (Decision.INVALID, "put that right"),
     ],
 )

@@ -1,8 +1,9 @@
-"""Adapter: brings a model made elsewhere to a pipeline, asks for its retraining, and reads what came of that."""
+"""Adapter: asks a pipeline for a retraining, also with a model made elsewhere, and reads what came of that."""
 
 import base64
 import hashlib
 import json
+import uuid
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,12 +29,12 @@ _RUNNING = ("RUNNING", "PENDING_REDRIVE")
 REGISTERED_OUTCOMES = ("REGISTERED", "APPROVED")
 
 
-class CandidateRequestError(ValueError):
-    """A model cannot be brought to a pipeline; the message says why and what to do."""
+class RetrainingRequestError(ValueError):
+    """A retraining cannot be asked for, or a model not be brought to it; the message says why and what to do."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Brought:
+class RetrainingOutcome:
     """What came of an execution: ``outcome`` is the machine's, or the status of an execution that was ended otherwise.
 
     ``package`` is the ARN of the model package, where one was registered.
@@ -50,8 +51,8 @@ class Brought:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CandidateRequests:
-    """A pipeline as who registers sees it.
+class RetrainingRequests:
+    """A pipeline as the caller of a retraining sees it.
 
     Args:
         s3: Client.
@@ -81,11 +82,11 @@ class CandidateRequests:
         """Write an archive, and what the team got from the model, below the prefix of those who may register.
 
         Raises:
-            CandidateRequestError: If the archive is larger than S3 takes in a call, or is not what its hash says.
+            RetrainingRequestError: If the archive is larger than S3 takes in a call, or is not what its hash says.
         """
         size = archive.stat().st_size
         if size > MAXIMUM_BYTES:
-            raise CandidateRequestError(
+            raise RetrainingRequestError(
                 f"the model has {size} bytes packed, at most {MAXIMUM_BYTES} are taken; leave out what it does not need"
             )
         uri = candidate_uri(self.unit.artifacts_bucket, self.pipeline.pipeline, sha256)
@@ -97,23 +98,23 @@ class CandidateRequests:
             self._put(given, predictions, digest)
         return Candidate(uri=uri, sha256=sha256, flavor=flavor, trust=trust, predictions_uri=given)
 
-    def ask(self, candidate: Candidate, *, caller: str, reason: str) -> str:
-        """Ask for a retraining that takes a model, and return the id of the event.
+    def ask(self, candidate: Candidate | None = None, *, caller: str, reason: str) -> str:
+        """Ask for a retraining, and return the id of the event.
 
         Args:
-            candidate: The uploaded model.
+            candidate: An uploaded model, which is taken instead of training one.
             caller: ``UserId`` of ``sts:GetCallerIdentity``; IAM allows the caller no other.
             reason: Why, for the record.
 
         Raises:
-            CandidateRequestError: If the bus does not take the event.
+            RetrainingRequestError: If the bus does not take the event.
         """
         detail = EventDetail(
-            id=candidate.sha256,
+            id=uuid.uuid4().hex if candidate is None else candidate.sha256,
             subject=self.pipeline.pipeline,
             outcome="REQUESTED",
             reason=reason,
-            attributes={"candidate": canonical_json(candidate).decode()},
+            attributes={} if candidate is None else {"candidate": canonical_json(candidate).decode()},
         )
         answer = self.events.put_events(
             Entries=[
@@ -127,7 +128,7 @@ class CandidateRequests:
         )
         (entry,) = answer["Entries"]
         if "EventId" not in entry:
-            raise CandidateRequestError(
+            raise RetrainingRequestError(
                 f"the bus {self.unit.bus} did not take the request: {entry.get('ErrorCode')}: {entry.get('ErrorMessage')}"
             )
         return entry["EventId"]
@@ -142,7 +143,7 @@ class CandidateRequests:
             return None
         return from_dict(GuardDecision, {name: value["S"] for name, value in item.items() if "S" in value})
 
-    def outcome(self, execution: str) -> Brought | None:
+    def outcome(self, execution: str) -> RetrainingOutcome | None:
         """Return what came of an execution; ``None`` while it runs, or where it was not started yet."""
         try:
             found = self.stepfunctions.describe_execution(executionArn=execution)
@@ -153,9 +154,11 @@ class CandidateRequests:
         if found["status"] in _RUNNING:
             return None
         if found["status"] != "SUCCEEDED":
-            return Brought(outcome=found.get("error", found["status"]), reason=found.get("cause", "no cause is known"))
+            return RetrainingOutcome(
+                outcome=found.get("error", found["status"]), reason=found.get("cause", "no cause is known")
+            )
         output: dict[str, str] = json.loads(found.get("output", "{}"))
-        return Brought(
+        return RetrainingOutcome(
             outcome=output.get("outcome", "FAILED"),
             reason=output.get("reason", ""),
             package=output.get("package") or None,
@@ -174,12 +177,12 @@ def refusal_of(decision: GuardDecision) -> str:
 
     Example:
         >>> refusal_of(GuardDecision(decision=Decision.BUSY, event_id="e", at="2017-08-01T09:00:00Z", reason="another runs"))
-        'the guard answered BUSY: another runs; wait until it has ended, then register again'
+        'the guard answered BUSY: another runs; wait until it has ended, then ask again'
     """
     fixes = {
-        Decision.BUSY: "wait until it has ended, then register again",
-        Decision.OVER_BUDGET: "register again tomorrow, or raise max_runs_per_day and deploy the stack",
-        Decision.STALE: "the clocks differ by more than the guard allows; register again",
+        Decision.BUSY: "wait until it has ended, then ask again",
+        Decision.OVER_BUDGET: "ask again tomorrow, or raise max_runs_per_day and deploy the stack",
+        Decision.STALE: "the clocks differ by more than the guard allows; ask again",
     }
-    fix = fixes.get(decision.decision, "put that right and register again")
+    fix = fixes.get(decision.decision, "put that right and ask again")
     return f"the guard answered {decision.decision.value}: {decision.reason}; {fix}"

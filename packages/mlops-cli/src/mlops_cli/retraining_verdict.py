@@ -1,0 +1,112 @@
+"""What comes of an asked retraining, as ``mlops train`` and ``mlops models register`` wait for it and print it."""
+
+import json
+import math
+import sys
+import time
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, TypeVar
+
+import typer
+
+from mlops_cli.aws_account import Account, UserError
+
+if TYPE_CHECKING:
+    from mlops_cli.deployed_entries import Entries
+    from mlops_runtime.contracts.unit_entries import PipelineEntry
+    from mlops_runtime.retraining.retraining_request import RetrainingOutcome, RetrainingRequests
+
+REFUSED = 3  # exit code where the command worked and the verdict is no
+_LOOK_SECONDS = 1.0
+_GUARD_SECONDS = 60  # a queue and a function: what takes longer is among the dead letters
+
+T = TypeVar("T")
+
+
+def requests_of(aws: Account, entries: "Entries", pipeline: "PipelineEntry") -> "RetrainingRequests":
+    """Return a pipeline as the caller may ask it."""
+    from mlops_runtime.retraining.retraining_request import RetrainingRequests
+
+    return RetrainingRequests(
+        s3=aws.client("s3"),
+        events=aws.client("events"),
+        dynamodb=aws.client("dynamodb"),
+        stepfunctions=aws.client("stepfunctions"),
+        unit=entries.unit(pipeline.unit),
+        pipeline=pipeline,
+    )
+
+
+def follow(
+    requests: "RetrainingRequests", event: str, *, facts: Mapping[str, str], is_awaited: bool, as_json: bool
+) -> None:
+    """Print what the guard and then the Retrain machine say to a request.
+
+    Args:
+        requests: The pipeline.
+        event: Id of the request's event.
+        facts: What a JSON document says besides.
+        is_awaited: Whether to wait for the verdict, or only for the start.
+        as_json: Whether standard output is one JSON document.
+
+    Raises:
+        UserError: If the guard does not decide, or the execution ends without a verdict.
+        typer.Exit: With 3 if guard or gate refuses.
+    """
+    execution = _started(requests, event, facts, as_json=as_json)
+    if not is_awaited:
+        _print({"execution": execution, **facts}, f"started {execution}", as_json=as_json)
+        return
+    say(f"waiting for {execution.rpartition(':')[2]}")
+    found = _awaited(lambda: requests.outcome(execution))
+    if found is not None:  # it waits for as long as the machine may take
+        _finish(found, {"execution": execution, **facts}, as_json=as_json)
+
+
+def say(text: str) -> None:
+    """Print progress, which is not the answer."""
+    print(text, file=sys.stderr)
+
+
+def _started(requests: "RetrainingRequests", event: str, facts: Mapping[str, str], *, as_json: bool) -> str:
+    from mlops_runtime.contracts.retraining import Decision
+    from mlops_runtime.retraining.retraining_request import refusal_of
+
+    pipeline = requests.pipeline
+    decision = _awaited(lambda: requests.decision(event), seconds=_GUARD_SECONDS)
+    if decision is None:
+        raise UserError(
+            f"the guard of {pipeline.pipeline} has not decided on event {event} within {_GUARD_SECONDS} s; check the "
+            f"log of its function and the dead letters of {pipeline.queue_url.rpartition('/')[2]}"
+        )
+    if decision.decision is not Decision.STARTED or decision.execution is None:
+        document = {"outcome": decision.decision.value, "reason": decision.reason, "package": None, "execution": None}
+        _print({**document, **facts}, refusal_of(decision), as_json=as_json)
+        raise typer.Exit(REFUSED)
+    return decision.execution
+
+
+def _awaited(look: Callable[[], T | None], *, seconds: float = math.inf) -> T | None:
+    until = time.monotonic() + seconds
+    while (found := look()) is None and time.monotonic() < until:
+        time.sleep(_LOOK_SECONDS)
+    return found
+
+
+def _finish(found: "RetrainingOutcome", facts: Mapping[str, str], *, as_json: bool) -> None:
+    document = {"outcome": found.outcome, "reason": found.reason, "package": found.package, **facts}
+    version = "" if found.package is None else found.package.rpartition(":model-package/")[2]
+    if found.is_registered:
+        fix = "" if found.outcome == "APPROVED" else f'; approve it: mlops models approve {version} --reason "..."'
+        _print(document, f"{found.outcome.lower()} as {version}: {found.reason}{fix}", as_json=as_json)
+        return
+    if found.outcome != "REJECTED":
+        ended = facts["execution"].rpartition(":")[2]
+        raise UserError(f"{ended} ended as {found.outcome}: {found.reason}; the live version stays")
+    reasons = "\n".join(f"  {part}" for part in found.reason.split("; "))
+    _print(document, f"the gate refused the model; the live version stays:\n{reasons}", as_json=as_json)
+    raise typer.Exit(REFUSED)
+
+
+def _print(document: Mapping[str, str | None], text: str, *, as_json: bool) -> None:
+    typer.echo(json.dumps(document, indent=2, sort_keys=True) if as_json else text)

@@ -1,0 +1,59 @@
+"""The verdict on a retraining as text and exit code; ``test_train.py`` and ``test_model_registration.py`` ask for one."""
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import typer
+from tests.cli.asked_pipeline import PIPELINE, UNIT, Cloud
+
+from mlops_cli.aws_account import UserError
+from mlops_cli.retraining_verdict import REFUSED, follow
+from mlops_runtime.contracts.retraining import Decision
+from mlops_runtime.retraining.retraining_request import RetrainingRequests
+
+
+def _follow(cloud: Any) -> int:
+    requests = RetrainingRequests(
+        s3=cloud, events=cloud, dynamodb=cloud, stepfunctions=cloud, unit=UNIT, pipeline=PIPELINE
+    )
+    try:
+        follow(requests, "e1", facts={}, is_awaited=True, as_json=False)
+    except typer.Exit as end:
+        return end.exit_code
+    return 0
+
+
+def test_an_approved_model_needs_no_approval(capsys: pytest.CaptureFixture[str]) -> None:
+    """Nothing is left to type."""
+    cloud = Cloud()
+    approved = {"outcome": "APPROVED", "reason": "r", "package": "arn:x:model-package/g/7"}
+    cloud.execution = {"status": "SUCCEEDED", "output": json.dumps(approved)}
+    assert (_follow(cloud), capsys.readouterr().out) == (0, "approved as g/7: r\n")
+
+
+def test_the_gates_reasons_are_lines(capsys: pytest.CaptureFixture[str]) -> None:
+    """With an exit code of its own."""
+    cloud = Cloud()
+    rejected = {"outcome": "REJECTED", "reason": "worse; slow", "package": ""}
+    cloud.execution = {"status": "SUCCEEDED", "output": json.dumps(rejected)}
+    assert _follow(cloud) == REFUSED
+    assert capsys.readouterr().out == "the gate refused the model; the live version stays:\n  worse\n  slow\n"
+
+
+def test_an_execution_without_a_verdict_is_an_error() -> None:
+    """With the machine's cause."""
+    cloud = Cloud()
+    cloud.execution = {"status": "FAILED", "error": "FAILED", "cause": "no room"}
+    with pytest.raises(UserError, match=r"^one ended as FAILED: no room; the live version stays$"):
+        _follow(cloud)
+
+
+def test_the_guards_refusal_is_one_line_with_the_fix(capsys: pytest.CaptureFixture[str]) -> None:
+    """With the exit code of a refusal."""
+    cloud = Cloud()
+    cloud.decision = replace(cloud.decision, decision=Decision.BUSY, reason="another runs", execution=None)
+    assert _follow(cloud) == REFUSED
+    said = capsys.readouterr().out
+    assert said == "the guard answered BUSY: another runs; wait until it has ended, then ask again\n"
