@@ -127,5 +127,31 @@ def test_fails_for_what_cannot_be_served(
     assert not (tmp_path / "a.tar.gz").exists()
 
 
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("model.txt", "tree\nversion=v4\nmax_feature_idx=1\nfeature_names={}\nTree=0\n"),
+        (
+            "model.json",
+            '{{"learner":{{"attributes":{{}},"feature_names":["{}"],"feature_types":["float","float"],"grad',
+        ),
+    ],
+)
+def test_a_native_model_of_other_columns_is_refused(folder: Path, tmp_path: Path, name: str, text: str) -> None:
+    """By the names in its text, in any order; one whose columns had no names is taken."""
+    own, between = [column.name for column in model_folders.SIGNATURE.inputs], " " if name == "model.txt" else '","'
+    for columns in (own[::-1], ["Column_0", "Column_1"]):
+        (folder / name).write_text(text.format(between.join(columns)))
+        assert pack(folder, tmp_path / "a.tar.gz").trust == "data"
+    said = f"was trained with columns {own[0]}, other; signature.json declares {', '.join(own)}"
+    for columns, message in (
+        ([own[0], "other"], said),
+        (own[:1], "takes 1 columns, signature.json declares 2"),
+    ):
+        (folder / name).write_text(text.format(between.join(columns)))
+        with pytest.raises(ModelError, match=f"{name}: the model {message}"):
+            pack(folder, tmp_path / "a.tar.gz")
+
+
 def _handler(folder: Path) -> None:
     (folder / "model.py").write_text(model_folders.HANDLER)

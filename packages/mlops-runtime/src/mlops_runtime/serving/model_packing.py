@@ -4,6 +4,7 @@ Nothing of the model is loaded.
 """
 
 import gzip
+import json
 import shutil
 import tarfile
 import tempfile
@@ -25,10 +26,12 @@ from mlops_runtime.serving.model_folder import (
     recognised,
     write_manifest,
 )
+from mlops_runtime.serving.model_worker import column_problem
 from mlops_runtime.serving.served_model import SIGNATURE_FILE, ModelError
 
 LOCK_FILE = "requirements.lock"
 _ONNX = "model.onnx"
+_HEAD_BYTES = 1 << 20
 _TRUSTS = get_args(Trust)  # the last may do the most
 _LEFT_OUT = ("__pycache__", ".git", ".DS_Store", ".ipynb_checkpoints")
 
@@ -139,6 +142,10 @@ def _other(folder: Path, archive: Path, signature: ModelSignature, trust: Trust 
     given = found.trust if trust is None else trust
     if _TRUSTS.index(given) < _TRUSTS.index(found.trust):
         raise ModelError(f"{found.entry} is loaded by {found.flavor} with trust {found.trust!r}, got {given!r}")
+    trained = _trained_columns(folder / found.entry, found.flavor)
+    problem = column_problem(trained, len(trained), [column.name for column in signature.inputs]) if trained else None
+    if problem is not None:
+        raise ModelError(f"{found.entry}: {problem}")
     lock = _lock(folder)
     (folder / MANIFEST_FILE).unlink(missing_ok=True)
     python = lock.python or f"{version_info.major}.{version_info.minor}"
@@ -152,6 +159,22 @@ def _other(folder: Path, archive: Path, signature: ModelSignature, trust: Trust 
         trust=given,
         requirements_sha256=lock.sha256,
     )
+
+
+def _trained_columns(path: Path, flavor: Flavor) -> list[str]:
+    """Return the columns that stand in the text of a native model; nothing where its format or its beginning has none."""
+    if flavor not in ("lightgbm", "xgboost") or not path.is_file():
+        return []
+    with path.open("rb") as file:
+        head = file.read(_HEAD_BYTES).decode("utf-8", "replace")
+    if flavor == "lightgbm":
+        names, end, _ = head.partition("\nfeature_names=")[2].partition("\n")
+        return names.split() if end else []
+    try:
+        found = json.JSONDecoder().raw_decode(head.partition('"feature_names":')[2])[0]
+    except ValueError:  # UBJSON, or more names than the beginning holds
+        return []
+    return [str(name) for name in found] if isinstance(found, list) else []
 
 
 def _lock(folder: Path) -> RequirementsLock:

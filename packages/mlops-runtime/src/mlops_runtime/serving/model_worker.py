@@ -222,19 +222,40 @@ def _untrusted(name: str, types: Sequence[str]) -> str:
     )
 
 
+def column_problem(trained: Sequence[str], width: int, names: Sequence[str]) -> str | None:
+    """Return why a model that was trained with these columns cannot take those of the signature.
+
+    Args:
+        trained: What the model calls its columns; empty where it does not know.
+        width: How many it takes.
+        names: The signature's columns.
+
+    Example:
+        >>> column_problem(["price", "stock"], 2, ["price", "store"])
+        'the model was trained with columns price, stock; signature.json declares price, store'
+    """
+    if width != len(names):
+        return f"the model takes {width} columns, signature.json declares {len(names)}"
+    is_named = any(_UNNAMED.fullmatch(name) is None for name in trained)
+    if is_named and sorted(_written(names, trained)) != sorted(trained):
+        return f"the model was trained with columns {', '.join(trained)}; signature.json declares {', '.join(names)}"
+    return None
+
+
+def _written(names: Sequence[str], trained: Sequence[str]) -> list[str]:
+    return [name if name in trained else name.replace(" ", "_") for name in names]  # LightGBM takes no blanks
+
+
 def _order(trained: Sequence[str] | None, width: int, manifest: Manifest) -> Predict:
     """Return a function that gives rows the order and names of the columns that the model was trained with."""
     names = [column["name"] for column in manifest["inputs"]]
-    if width != len(names):
-        raise ValueError(f"the model takes {width} columns, signature.json declares {len(names)}")
-    is_frame = manifest["takes"] == "frame"
     wanted = list(trained or ())
-    known = [name if name in wanted else name.replace(" ", "_") for name in names]  # LightGBM takes no blanks
+    problem = column_problem(wanted, width, names)
+    if problem is not None:
+        raise ValueError(problem)
+    is_frame = manifest["takes"] == "frame"
+    known = _written(names, wanted)
     if sorted(known) != sorted(wanted):
-        if any(_UNNAMED.fullmatch(name) is None for name in wanted):
-            raise ValueError(
-                f"the model was trained with columns {', '.join(wanted)}; signature.json declares {', '.join(names)}"
-            )
         return (lambda frame: frame.set_axis(wanted, axis=1)) if is_frame and wanted else lambda rows: rows
     places = [known.index(name) for name in wanted]
     if is_frame:
