@@ -129,6 +129,8 @@ def test_an_approved_pickle_serves(clinic: Clinic) -> None:
     predictions = np.array(json.loads(answer["Body"].read())["predictions"])
     error = np.abs(predictions - holdout["progression"].to_numpy())
     assert error.mean() == pytest.approx(clinic.loop.evaluation_of(clinic.package).metrics["candidate"], rel=0.02)
+    sent = json.loads((own_model.HERE / "request.json").read_text())  # what the page sends
+    assert sent == {"instances": json.loads(inputs[:2].to_json(orient="records"))}
     live = clinic.loop.live()
     assert live is not None
     assert live.model_package_arn == clinic.package["ModelPackageArn"]
