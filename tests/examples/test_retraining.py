@@ -167,7 +167,7 @@ def synthesize(
     plan = TrainingSetPlan(
         name="sales",
         label_group="sales",
-        timestamp="day",
+        timestamp="event_time",
         label="units",
         features={"sales": ("price",)},
         holdout_days=7,
