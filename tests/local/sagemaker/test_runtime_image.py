@@ -149,6 +149,6 @@ def test_a_job_fails_with_why_its_environment_cannot_be_made(plane: "Plane") -> 
     job = plane.wait(ended, "the end of the training job", 60)
     assert job["TrainingJobStatus"] == "Failed"
     assert "the lock is of Python 3.4, which uv does not find here; install it" in job["FailureReason"]
-    assert "--universal" in job["FailureReason"]
+    assert "mlops image lock" in job["FailureReason"]
     with pytest.raises(ClientError, match=r"no runner for image repository 'mlops-model'.*runs here without digest="):
         create("unknown", f"{repository}@sha256:{'0b' * 32}")
