@@ -30,7 +30,7 @@ def test_the_environment_comes_from_variables() -> None:
 def test_a_champion_is_loaded_whatever_a_registry_allows_by_now(tmp_path: Path) -> None:
     """A rule for candidates does not take away what they are measured against."""
     model_folders.estimator(tmp_path)
-    with pytest.raises(ModelError, match="trust 'pickle', allowed: data, code"):
+    with pytest.raises(ModelError, match="trust 'pickle', the registry allows data, code"):
         load_folder(tmp_path, ENVIRONMENT)
     load_folder(tmp_path, ENVIRONMENT.of_champion()).close()
 

@@ -139,7 +139,10 @@ def test_fails_to_start_with_another_model(models: Any, tmp_path: Path) -> None:
             "MLOPS_REQUIREMENTS_SHA256 is not set: this image has no environment for a model",
         ),
         ({"MLOPS_SIGNATURE_SHA256": "0" * 64}, "signature.json has SHA-256"),
-        ({"MLOPS_TRUST": "data"}, "model.py is loaded by handler with trust 'code', allowed: data"),
+        (
+            {"MLOPS_TRUST": "data"},
+            "model.py is loaded by handler with trust 'code', the registry allows data; register",
+        ),
     ],
 )
 def test_fails_to_start_a_model_that_this_image_may_not_load(
