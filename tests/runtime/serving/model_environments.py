@@ -128,7 +128,9 @@ def saved(name: str, folder: Path, environment: str | None = None) -> list[float
     folder.mkdir(parents=True, exist_ok=True)
     table = folder / "table.json"
     table.write_text(json.dumps(households()))
-    subprocess.run([interpreter, _SAVE, name, table, folder / "model"], check=True, capture_output=True, text=True)
+    subprocess.run(
+        [interpreter, "-I", _SAVE, name, table, folder / "model"], check=True, capture_output=True, text=True
+    )
     if name == "skops_trees":
         (folder / "model" / "trusted-types.txt").write_text(TREE_TYPES)
     pack(folder / "model", signature(name, folder / "model"), environment)
