@@ -122,7 +122,7 @@ class _Batch:
         try:
             whole = model.predict(np.concatenate(self._calls))
         except (WorkerGoneError, SlowModelError):
-            raise  # its process is no more
+            raise  # its process has ended
         except Exception:  # the model may raise anything, for one caller's rows
             return [_alone(model, rows) for rows in self._calls]
         ends = np.cumsum([len(rows) for rows in self._calls])[:-1]
