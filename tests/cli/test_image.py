@@ -119,9 +119,9 @@ def test_fails_with_the_next_step(on_cloud: Run, docker: Path, tmp_path: Path, u
     assert "got 'BAD'" in both
     assert "--tag must be up to 128 letters, digits, '.', '_' and '-', got 'a b'" in both
     assert not (tmp_path / "cdk.json").exists()
-    assert "there is no lock 'requirements.lock'; write it with mlops image lock" in said("push", "model")
+    assert "the lock 'requirements.lock' is missing; write it with mlops image lock" in said("push", "model")
     assert "--requirements is allowed for the image model only, got runtime" in said("build", "--requirements", "x")
-    assert "there is no file 'requirements.in'" in said("lock")
+    assert "'requirements.in' is missing" in said("lock")
     shutil.rmtree(docker)
 
 

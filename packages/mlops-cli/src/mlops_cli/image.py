@@ -135,7 +135,7 @@ def lock(
     from mlops_runtime.image.uv_program import compile_lock
 
     if not requirements.is_file():
-        raise UserError(f"there is no file {str(requirements)!r}; write the packages into it that the model needs")
+        raise UserError(f"{str(requirements)!r} is missing; write the packages into it that the model needs")
     with shown(RequirementsError):
         found = compile_lock(requirements, output, is_universal=not image_only)
     typer.echo(f"{output}: sha256:{found.sha256}")
@@ -222,7 +222,7 @@ def _lock(which: Kind, requirements: Path | None) -> "RequirementsLock | None":
     path = _LOCK if requirements is None else requirements
     if not path.is_file():
         raise UserError(
-            f"there is no lock {str(path)!r}; write it with mlops image lock, or name it with --requirements"
+            f"the lock {str(path)!r} is missing; write it with mlops image lock, or name it with --requirements"
         )
     with shown(RequirementsError):
         found = RequirementsLock.parsed(path.read_bytes())

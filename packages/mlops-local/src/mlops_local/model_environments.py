@@ -79,7 +79,7 @@ def made(lock: RequirementsLock, folder: Path) -> Path:
         folder: The folder of all environments.
 
     Raises:
-        ModelEnvironmentError: There is no uv, the Python of the lock, or a wheel for this machine.
+        ModelEnvironmentError: uv, the Python of the lock, or a wheel for this machine is missing.
     """
     folder = folder.absolute()
     place = folder / lock.sha256

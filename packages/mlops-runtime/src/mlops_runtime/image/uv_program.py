@@ -19,7 +19,7 @@ _MARKS = " \N{MULTIPLICATION SIGN}│├─▶╰"
 
 
 class MissingUvError(RequirementsError):
-    """There is no uv here; the message says how to install it."""
+    """uv is missing here; the message says how to install it."""
 
 
 def find_uv() -> str:
