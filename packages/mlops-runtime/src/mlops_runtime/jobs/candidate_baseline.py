@@ -19,6 +19,7 @@ from mlops_runtime.monitor.counting.baseline import BaselineError, Codes, Predic
 from mlops_runtime.monitor.counting.baseline_cells import Column
 from mlops_runtime.monitor.counting.conditions import ConditionError, Times
 from mlops_runtime.monitor.counting.pairs import PairError
+from mlops_runtime.monitor.counting.prediction_columns import predicted_classes
 from mlops_runtime.monitor.monitors import facet_bias as bias
 from mlops_runtime.monitor.monitors.attribution_ranking import AttributionError
 from mlops_runtime.monitor.monitors.attributions import attributions
@@ -78,7 +79,7 @@ def make_baseline(plan: EvaluationPlan, evaluated: Evaluated, *, training_set_id
     predicted = Predicted(
         values=evaluated.predictions
         if labels.classes is None
-        else _classes(evaluated.predictions, given, labels.classes),
+        else predicted_classes(evaluated.predictions.tolist(), given.tolist(), labels.classes),
         clusters=_clusters(holdout, plan.cluster),
         columns=_columns(holdout, signature),
         times=_times(holdout, plan),
@@ -176,14 +177,6 @@ def _target(labels: Labels) -> Literal["regression", "classification", "classes"
     if labels.outputs is not None:
         return "outputs"
     return "classification" if is_classification(labels.metric) else "regression"
-
-
-def _classes(predictions: Wide, given: Any, classes: Sequence[str]) -> list[str | None]:
-    """Return the predicted class of each row, None where there is no prediction."""
-    return [
-        classes[place] if is_given else None
-        for place, is_given in zip(np.nan_to_num(predictions).argmax(axis=1), given, strict=True)
-    ]
 
 
 def _types(signature: ModelSignature) -> dict[str, Literal["number", "category"]]:

@@ -13,7 +13,7 @@ from mlops_runtime.monitor.counting.announced import IsAnnounced, nobody
 from mlops_runtime.monitor.counting.baseline import BaselineError, Predicted, Type, fit_baseline
 from mlops_runtime.monitor.counting.baseline_cells import Coded, Column, LevelCodes, to_numbers
 from mlops_runtime.monitor.counting.capture_lines import Call, LineReader
-from mlops_runtime.monitor.counting.prediction_columns import numbers_of
+from mlops_runtime.monitor.counting.prediction_columns import numbers_of, predicted_classes
 from mlops_runtime.monitor.counting.problems import sentence
 
 _CHUNK_ROWS = 8192
@@ -81,7 +81,11 @@ def live_baseline(
     clusters_of = np.unique(clusters, return_inverse=True)[1].astype(np.int64)
     predicted = None
     if not np.isnan(predictions).all():
-        values = predictions if classes is None else _classes(predictions, classes)
+        values = (
+            predictions
+            if classes is None
+            else predicted_classes(predictions.tolist(), (~np.isnan(predictions[:, 0])).tolist(), classes)
+        )
         predicted = Predicted(
             values=values, clusters=clusters_of, columns=columns, times=times, classes=classes, outputs=outputs
         )
@@ -98,13 +102,6 @@ def live_baseline(
         prediction=predicted,
         source="live",
     )
-
-
-def _classes(predictions: npt.NDArray[np.float32], classes: Sequence[str]) -> list[str | None]:
-    """Return the predicted class of each row, None where there is no prediction."""
-    missing = np.isnan(predictions[:, 0]).tolist()
-    places = np.nan_to_num(predictions).argmax(axis=1).tolist()
-    return [None if is_missing else classes[place] for place, is_missing in zip(places, missing, strict=True)]
 
 
 class _Columns:

@@ -1,7 +1,7 @@
 """Predictions that are lists as columns that can be counted: the predicted class, or a column for each output."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from mlops_runtime.contracts.monitor import Baseline
@@ -37,6 +37,19 @@ def prediction_columns(predictions: Column, baseline: Baseline) -> Sequence[Colu
 def predicted_class(values: Sequence[float], classes: Sequence[str]) -> str:
     """Return the class with the largest value, the first of several."""
     return classes[max(range(len(values)), key=values.__getitem__)]
+
+
+def predicted_classes(
+    predictions: Iterable[Sequence[float]], given: Iterable[bool], classes: Sequence[str]
+) -> list[str | None]:
+    """Return the predicted class of each row that has a prediction, None for the others.
+
+    Example:
+        >>> predicted_classes([[0.2, 0.8], [float("nan")] * 2], [True, False], ["a", "b"])
+        ['b', None]
+    """
+    rows = zip(predictions, given, strict=True)
+    return [predicted_class(values, classes) if is_given else None for values, is_given in rows]
 
 
 def numbers_of(value: Any, columns: int) -> list[float] | None:
