@@ -21,9 +21,9 @@ from examples.retail.transactions import week_end, week_start
 from mlops_runtime.features.store_client import FeatureStoreClient
 from mlops_runtime.jobs.evaluate import Inputs, evaluate
 from mlops_runtime.jobs.holdout_losses import row_losses
-from mlops_runtime.jobs.holdout_predictions import file_sha256
 from mlops_runtime.jobs.model_input import model_input
 from mlops_runtime.retraining.registration_gate import evaluate_gate
+from mlops_runtime.serving.model_folder import hash_of
 from mlops_runtime.serving.model_source import archived_model
 
 PERIODS = {"27-30": (27, 29), "31-36": (31, 35), "37-44": (37, 43), "45-52": (45, 51)}
@@ -44,7 +44,7 @@ def trained(store: FeatureStoreClient, week: int, folder: Path, champion: Path |
         manifest=built.manifest,
         candidate=archive,
         champion=champion,
-        champion_sha256=None if champion is None else file_sha256(champion),
+        champion_sha256=None if champion is None else hash_of(champion),
         environment=HERE,
     )
     evaluation, _ = evaluate(EVALUATION, inputs, "file:///baseline.json")

@@ -11,7 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 from tests.runtime.serving import model_folders
 
-from mlops_runtime.jobs.holdout_predictions import file_sha256, holdout_sha256, read_predictions
+from mlops_runtime.jobs.holdout_predictions import holdout_sha256, read_predictions
+from mlops_runtime.serving.model_folder import hash_of
 
 TABLE = pa.table({"price": [2.0, None, 4.0], "store": ["east", "west", None], "units": [1, 2, 3]})
 
@@ -38,7 +39,7 @@ def run(opt_ml: Path, digest: str, environment: dict[str, str] = model_folders.E
 def test_each_row_has_its_prediction(opt_ml: Path) -> None:
     """In the holdout's order; nulls reach the model as missing."""
     inputs = opt_ml / "processing" / "input"
-    digest = file_sha256(inputs / "model" / "model.tar.gz")
+    digest = hash_of(inputs / "model" / "model.tar.gz")
     assert run(opt_ml, digest)[0] == 0
     path = opt_ml / "processing" / "output" / "predictions" / "predictions.parquet"
     read = read_predictions(path, artifact_sha256=digest, holdout=holdout_sha256(inputs / "holdout"), rows=3)
@@ -48,7 +49,7 @@ def test_each_row_has_its_prediction(opt_ml: Path) -> None:
 
 def test_what_cannot_be_predicted_is_one_line(opt_ml: Path) -> None:
     """Another archive, and an image without the model's environment."""
-    digest = file_sha256(opt_ml / "processing" / "input" / "model" / "model.tar.gz")
+    digest = hash_of(opt_ml / "processing" / "input" / "model" / "model.tar.gz")
     for arguments in (("0" * 64,), (digest, {})):
         code, error = run(opt_ml, *arguments)
         assert code == 1
@@ -62,9 +63,9 @@ def test_a_model_that_fails_has_no_predictions_and_a_reason(opt_ml: Path, tmp_pa
     archive = opt_ml / "processing" / "input" / "model" / "model.tar.gz"
     model_folders.handler(tmp_path / "bad", "def load(folder): ...\ndef predict(model, frame): raise KeyError('x')\n")
     model_folders.archive(tmp_path / "bad", archive)
-    assert run(opt_ml, file_sha256(archive))[0] == 0
+    assert run(opt_ml, hash_of(archive))[0] == 0
     path = opt_ml / "processing" / "output" / "predictions" / "predictions.parquet"
     holdout = holdout_sha256(archive.parent.parent / "holdout")
-    read = read_predictions(path, artifact_sha256=file_sha256(archive), holdout=holdout, rows=3)
+    read = read_predictions(path, artifact_sha256=hash_of(archive), holdout=holdout, rows=3)
     assert np.isnan(read.values).all()
     assert read.of.failure == "the model failed: KeyError: 'x'"

@@ -40,7 +40,7 @@ from mlops_runtime.jobs.holdout_losses import (
     period_losses,
     segment_losses,
 )
-from mlops_runtime.jobs.holdout_predictions import Predicted, file_sha256, holdout_sha256, read_predictions
+from mlops_runtime.jobs.holdout_predictions import Predicted, holdout_sha256, read_predictions
 from mlops_runtime.jobs.job_environment import JobError, OptMl, single_file
 from mlops_runtime.jobs.model_input import (
     Timer,
@@ -53,6 +53,7 @@ from mlops_runtime.jobs.model_input import (
     serving_problems,
 )
 from mlops_runtime.serving.loaded_names import archived_globals
+from mlops_runtime.serving.model_folder import hash_of
 from mlops_runtime.serving.model_source import ModelEnvironment, archived_model
 from mlops_runtime.serving.served_model import ModelError, ServedModel
 
@@ -167,7 +168,7 @@ def _evaluated(
         trained_until=times["trained_until"],
         holdout_from=times["holdout_from"],
         holdout_until=times["holdout_until"],
-        artifact_sha256=file_sha256(inputs.candidate),
+        artifact_sha256=hash_of(inputs.candidate),
         model_sha256=candidate.sha256,
         signature_sha256=candidate.signature_sha256,
         flavor=None if candidate.manifest is None else candidate.manifest.flavor,
@@ -194,7 +195,7 @@ def _models(inputs: Inputs, opened: ExitStack) -> dict[str, ServedModel]:
     if inputs.champion is not None:
         _check_champion(inputs.champion, inputs.champion_sha256)
     models = {CANDIDATE: opened.enter_context(archived_model(inputs.candidate, inputs.environment))}
-    if inputs.champion is not None and file_sha256(inputs.champion) != file_sha256(inputs.candidate):
+    if inputs.champion is not None and hash_of(inputs.champion) != hash_of(inputs.candidate):
         models[CHAMPION] = opened.enter_context(archived_model(inputs.champion, inputs.environment.of_champion()))
         require_columns(inputs.holdout, [c.name for c in models[CHAMPION].signature.inputs], "holdout")
     return models
@@ -202,7 +203,7 @@ def _models(inputs: Inputs, opened: ExitStack) -> dict[str, ServedModel]:
 
 def _check_champion(archive: Path, expected: str | None) -> None:
     """Refuse an archive that is not the one that serves, before anything of it is read."""
-    found = file_sha256(archive)
+    found = hash_of(archive)
     if found != expected:
         wanted = "none is given" if expected is None else f"the live pointer names {expected}"
         raise JobError(
@@ -315,7 +316,7 @@ def check_files(opt_ml: OptMl, manifest: TrainingSetManifest) -> None:
     """
     named = {file.path: file.sha256 for file in manifest.output.files}
     present = {
-        f"{split}/{path.name}": file_sha256(path)
+        f"{split}/{path.name}": hash_of(path)
         for split in ("train", "holdout")
         for path in opt_ml.processing_input(split).glob("*.parquet")
     }

@@ -1,6 +1,5 @@
 """Predictions of one model over one holdout, kept as a file: written in the model's own image, read in another."""
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import pyarrow.parquet as pq
 from mlops_runtime.contracts import ContractError, canonical_json, content_hash, from_json
 from mlops_runtime.contracts.model import HoldoutPredictions
 from mlops_runtime.jobs.job_environment import JobError
+from mlops_runtime.serving.model_folder import hash_of
 
 PREDICTIONS_FILE = "predictions.parquet"
 _COLUMN = "prediction"
@@ -28,13 +28,7 @@ class Predicted:
 
 def holdout_sha256(folder: Path) -> str:
     """Return the hash of a holdout: of the names and hashes of its files."""
-    return content_hash({path.name: file_sha256(path) for path in sorted(folder.glob("*.parquet"))})
-
-
-def file_sha256(path: Path) -> str:
-    """Return the SHA-256 of a file's bytes."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+    return content_hash({path.name: hash_of(path) for path in sorted(folder.glob("*.parquet"))})
 
 
 def write_predictions(folder: Path, predicted: Predicted) -> Path:

@@ -1,6 +1,5 @@
 """Explain a sample of a window's captured rows with the model that serves, and compare with its baseline."""
 
-import hashlib
 import os
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -21,6 +20,7 @@ from mlops_runtime.monitor.counting.baseline_cells import Numbers
 from mlops_runtime.monitor.counting.capture_lines import CaptureError, is_since, read_call
 from mlops_runtime.monitor.monitors.attribution_ranking import AttributionError, compare
 from mlops_runtime.monitor.monitors.attributions import attributions
+from mlops_runtime.serving.model_folder import hash_of
 from mlops_runtime.serving.model_source import ModelEnvironment, archived_model
 from mlops_runtime.serving.request_payload import CSV, JSON, PayloadError, Reader
 from mlops_runtime.serving.served_model import CategoryCodes, ModelError, ServedModel
@@ -169,8 +169,7 @@ def _live_model(live: LivePointer, s3: "S3Client") -> Iterator[ServedModel]:
     with tempfile.TemporaryDirectory() as folder:
         archive = Path(folder) / "model.tar.gz"
         s3.download_file(bucket, key, str(archive))
-        with archive.open("rb") as stream:
-            found = hashlib.file_digest(stream, "sha256").hexdigest()
+        found = hash_of(archive)
         if found != live.artifact_sha256:
             raise ModelError(f"{live.artifact_uri} has SHA-256 {found}, the live pointer names {live.artifact_sha256}")
         environment = ModelEnvironment.from_variables(os.environ)

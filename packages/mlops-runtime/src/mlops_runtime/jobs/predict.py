@@ -11,9 +11,10 @@ from pathlib import Path
 import numpy as np
 
 from mlops_runtime.contracts.model import HoldoutPredictions
-from mlops_runtime.jobs.holdout_predictions import Predicted, file_sha256, holdout_sha256, write_predictions
+from mlops_runtime.jobs.holdout_predictions import Predicted, holdout_sha256, write_predictions
 from mlops_runtime.jobs.job_environment import JobError, OptMl, single_file
 from mlops_runtime.jobs.model_input import model_input, read_split, require_columns
+from mlops_runtime.serving.model_folder import hash_of
 from mlops_runtime.serving.model_source import ModelEnvironment, archived_model
 from mlops_runtime.serving.served_model import ModelError, first_line
 
@@ -31,7 +32,7 @@ def predict(archive: Path, holdout: Path, environment: ModelEnvironment, *, arti
         JobError: If it is another archive, or the holdout lacks a column.
         ModelError: If the model does not load.
     """
-    found = file_sha256(archive)
+    found = hash_of(archive)
     if found != artifact_sha256:
         raise JobError(f"the model has SHA-256 {found}, expected {artifact_sha256}; find out who wrote it")
     table, failure = read_split(holdout), None
