@@ -13,6 +13,7 @@ from mlops_cli import (
     features,
     image,
     local,
+    local_clock,
     models,
     monitor,
     new,
@@ -43,6 +44,7 @@ app = typer.Typer(
 )
 app.command()(new.new)
 app.command()(new.upgrade)
+local.app.command()(local_clock.clock)
 app.add_typer(local.app, name="local")
 app.add_typer(assets.app, name="assets")
 app.command()(stacks.deploy)

@@ -1,0 +1,111 @@
+"""``mlops local clock``: show the embedded cloud's time, let it jump, set its speed."""
+
+import json
+import re
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any
+
+import typer
+
+from mlops_cli.aws_account import shown
+from mlops_cli.local import Home, home_folder
+
+_SPAN = re.compile(
+    r"(?:(?P<weeks>\d+)w)?(?:(?P<days>\d+)d)?(?:(?P<hours>\d+)h)?(?:(?P<minutes>\d+)m)?(?:(?P<seconds>\d+)s)?"
+)
+# a long jump is several, so that it shows how far it is and an interrupted one ends at a day's end
+_STRIDE = timedelta(days=1)
+
+
+def clock(
+    jump: Annotated[
+        str | None,
+        typer.Option(help="Move the clock forward by a span: 7d, 12h, 1d6h30m.", metavar="SPAN", show_default=False),
+    ] = None,
+    to: Annotated[
+        str | None, typer.Option(help="Move the clock to a time, UTC unless it names a zone.", show_default=False)
+    ] = None,
+    scale: Annotated[
+        float | None,
+        typer.Option(help="Speed from now on: embedded seconds in one real second.", show_default=False),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON alone.")] = False,
+    home: Home = None,
+) -> None:
+    """Show the embedded cloud's time. A jump runs schedules, waits and alarms that are due on the way, each at its own time."""
+    from mlops_local import cloud
+
+    if sum(option is not None for option in (jump, to, scale)) > 1:
+        raise typer.BadParameter("give one of --jump, --to and --scale")
+    by = None if jump is None else span(jump)
+    until = None if to is None else moment(to)
+    with shown(cloud.CloudError):
+        running = cloud.connect(home_folder(home))
+        before = running.clock()
+        if by is not None:
+            until = datetime.fromisoformat(before["now"]) + by
+        if until is not None:
+            start = datetime.fromisoformat(before["now"])
+            said = {**_jump(start, until, lambda at: running.clock_jump(to=at)), "from": before["now"]}
+        elif scale is not None:
+            said = running.clock_scale(scale)
+        else:
+            said = before
+    typer.echo(json.dumps(said, indent=2, sort_keys=True) if as_json else _sentence(said))
+
+
+def _jump(start: datetime, until: datetime, move: Callable[[datetime], dict[str, Any]]) -> dict[str, Any]:
+    """Move the clock day by day; return what it says at the end, with all due times that ran."""
+    at, ran = start, 0
+    while (at := at + _STRIDE) < until:
+        said = move(at)
+        ran += int(said["ran"])
+        print(f"{said['now']}: {ran} due times ran", file=sys.stderr)
+    said = move(until)
+    return {**said, "ran": ran + int(said["ran"])}
+
+
+def _sentence(said: dict[str, Any]) -> str:
+    now = f"{said['now']}, {said['scale']:g} embedded seconds in a real one"
+    return f"{now}; {said['ran']} due times ran since {said['from']}" if "from" in said else now
+
+
+def span(text: str) -> timedelta:
+    """Return a span that the user typed.
+
+    Raises:
+        typer.BadParameter: If it is not one, or is empty.
+
+    Example:
+        >>> span("7d"), span("1d6h30m")
+        (datetime.timedelta(days=7), datetime.timedelta(days=1, seconds=23400))
+    """
+    found = _SPAN.fullmatch(text)
+    try:
+        total = (
+            timedelta(**{unit: int(value) for unit, value in found.groupdict(default="0").items()}) if found else None
+        )
+    except OverflowError:
+        total = None
+    if not total:
+        raise typer.BadParameter(f"a span is numbers with w, d, h, m or s, in this order: 7d or 1d6h, got {text!r}")
+    return total
+
+
+def moment(text: str) -> datetime:
+    """Return a time that the user typed, UTC unless it names a zone.
+
+    Raises:
+        typer.BadParameter: If it is not one.
+
+    Example:
+        >>> moment("2017-08-07T06:30").isoformat()
+        '2017-08-07T06:30:00+00:00'
+    """
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        raise typer.BadParameter(f"a time is such as 2017-08-07 or 2017-08-07T06:30, got {text!r}") from None
+    return found if found.tzinfo is not None else found.replace(tzinfo=UTC)
