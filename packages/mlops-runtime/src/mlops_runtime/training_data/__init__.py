@@ -1,0 +1,1 @@
+"""From a file to a training set: what a table holds, naive predictions, publishing."""

@@ -1,0 +1,181 @@
+"""Naive predictions that every model must beat, made of the training split alone; no script can make its own rival.
+
+A baseline is a column of the training set, and its name says how it is made: ``naive_mean`` and ``naive_mean_by_<key>`` predict the
+mean label, ``naive_last_by_<key>`` the newest one, ``naive_usual`` and ``naive_usual_by_<key>`` the most frequent class.
+
+See: R. Hyndman, G. Athanasopoulos, Forecasting: principles and practice, 3rd edition (2021), section 5.2, on simple methods.
+"""
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+PREFIX = "naive_"
+_NAME = re.compile(r"naive_(?P<method>mean|last|usual)(?:_by_(?P<key>.+))?")
+_WEIGHT = 2.0  # rows at the overall rate: a key with one label 0 does not prove that 1 is impossible
+
+
+def baseline_names(key: str | None, *, has_classes: bool = False, is_chance: bool = False) -> tuple[str, ...]:
+    """Return the names of the baselines that suit a label.
+
+    Args:
+        key: Column whose values have histories of their own, such as a store. Default: the table has none.
+        has_classes: Whether labels are names of classes.
+        is_chance: Whether labels are 0 and 1; of which the newest one is not a probability.
+
+    Example:
+        >>> baseline_names("store"), baseline_names(None)
+        (('naive_mean_by_store', 'naive_last_by_store'), ('naive_mean',))
+    """
+    usual = "usual" if has_classes else "mean"
+    if key is None:
+        return (f"{PREFIX}{usual}",)
+    last = () if has_classes or is_chance else (f"{PREFIX}last_by_{key}",)
+    return (f"{PREFIX}{usual}_by_{key}", *last)
+
+
+def is_made_here(name: str) -> bool:
+    """Return whether a baseline of this name is made by the platform."""
+    return _method(name) is not None
+
+
+def baseline_problems(names: Sequence[str], columns: Sequence[str]) -> list[str]:
+    """Return which baselines a table allows neither to be read nor to be made.
+
+    Example:
+        >>> baseline_problems(["naive_mean_by_shop", "guess"], ["store", "units"])
+        ["baseline 'naive_mean_by_shop' needs a column 'shop'", "baseline 'guess' is not a column, and is not one that is made: \
+naive_mean, naive_mean_by_<key>, naive_last_by_<key>, naive_usual or naive_usual_by_<key>"]
+    """
+    problems = []
+    for name in names:
+        method = _method(name)
+        if method is None and name not in columns:
+            problems.append(
+                f"baseline {name!r} is not a column, and is not one that is made: naive_mean, naive_mean_by_<key>, "
+                "naive_last_by_<key>, naive_usual or naive_usual_by_<key>"
+            )
+        elif method is not None and method[1] is not None and method[1] not in columns:
+            problems.append(f"baseline {name!r} needs a column {method[1]!r}")
+    return problems
+
+
+def with_baselines(train: Any, holdout: Any, names: Sequence[str], *, label: str, timestamp: str) -> tuple[Any, Any]:
+    """Return both splits with the naive predictions that are made here; a column that has such a name already is replaced.
+
+    Args:
+        train: The training split, an Arrow table.
+        holdout: The holdout, an Arrow table; its labels are not read.
+        names: The baselines; those of another name are left as they are.
+        label: The label.
+        timestamp: The column with the time of prediction.
+
+    Example:
+        >>> train = pa.table({"store": ["a", "a", "b"], "day": [1, 2, 1], "units": [1.0, 3.0, 8.0]})
+        >>> holdout = pa.table({"store": ["a", "b", "c"], "day": [3, 3, 3], "units": [0.0, 0.0, 0.0]})
+        >>> _, held = with_baselines(train, holdout, baseline_names("store"), label="units", timestamp="day")
+        >>> held["naive_mean_by_store"].to_pylist(), held["naive_last_by_store"].to_pylist()
+        ([2.0, 8.0, 4.0], [3.0, 8.0, 4.0])
+    """
+    for name in names:
+        method = _method(name)
+        if method is None:
+            continue
+        kind, key = method
+        if kind == "last" and key is not None:
+            columns = _last(train, holdout, key, label=label, timestamp=timestamp)
+        elif kind == "usual":
+            columns = tuple(_usual(train, split, key, label) for split in (train, holdout))
+        else:
+            columns = tuple(_mean(train, split, key, label) for split in (train, holdout))
+        train, holdout = (_put(split, name, column) for split, column in zip((train, holdout), columns, strict=True))
+    return train, holdout
+
+
+def _method(name: str) -> tuple[str, str | None] | None:
+    match = _NAME.fullmatch(name)
+    if match is None or (match["method"] == "last" and match["key"] is None):
+        return None
+    return match["method"], match["key"]
+
+
+def _mean(train: Any, split: Any, key: str | None, label: str) -> Any:
+    labels = _numbers(train, label)
+    overall = pc.mean(labels)
+    if key is None:
+        return pa.repeat(overall, split.num_rows)
+    grouped = (
+        pa.table({"key": _plain(train, key), "label": labels})
+        .group_by("key")
+        .aggregate([("label", "sum"), ("label", "count")])
+    )
+    weight = _WEIGHT if _is_chance(labels) else 0.0
+    sums = pc.add(grouped["label_sum"], pc.multiply(overall, weight))
+    means = pc.divide(sums, pc.add(grouped["label_count"].cast(pa.float64()), weight))
+    return _looked_up(_plain(split, key), grouped["key"], means, overall)
+
+
+def _usual(train: Any, split: Any, key: str | None, label: str) -> Any:
+    labels = _plain(train, label)
+    overall = _most_frequent(pa.table({"key": pa.repeat(0, train.num_rows), "label": labels}))["label"][0]
+    if key is None:
+        return pa.repeat(overall, split.num_rows)
+    found = _most_frequent(pa.table({"key": _plain(train, key), "label": labels}))
+    return _looked_up(_plain(split, key), found["key"], found["label"], overall)
+
+
+def _most_frequent(rows: Any) -> Any:
+    """Return a row for each key with its most frequent label; of equals the first by name."""
+    counts = rows.group_by(["key", "label"]).aggregate([([], "count_all")])
+    ordered = counts.sort_by([("count_all", "descending"), ("label", "ascending")])
+    chosen = ordered.group_by("key", use_threads=False).aggregate([("label", "first")])
+    return pa.table({"key": chosen["key"], "label": chosen["label_first"]})
+
+
+def _last(train: Any, holdout: Any, key: str, *, label: str, timestamp: str) -> tuple[Any, Any]:
+    """Return the newest label of the key before each row of training, and the newest of training for the holdout."""
+    labels = _numbers(train, label)
+    overall = pc.mean(labels)
+    rows = pa.table({"key": _plain(train, key), "time": train[timestamp], "label": labels})
+    steps = rows.group_by(["key", "time"]).aggregate([("label", "mean")])
+    steps = steps.sort_by([("key", "ascending"), ("time", "ascending")])
+    keys, means = steps["key"].combine_chunks(), steps["label_mean"].combine_chunks()
+    same = pc.fill_null(pc.equal(keys.slice(1), keys.slice(0, len(keys) - 1)), False)
+    none = pa.nulls(1, means.type)
+    before = pa.concat_arrays([none, pc.if_else(same, means.slice(0, len(means) - 1), pa.nulls(len(same), means.type))])
+    is_newest = pa.concat_arrays([pc.invert(same), pa.array([True])])
+    joined = rows.append_column("row", pa.array(range(rows.num_rows))).join(
+        pa.table({"key": keys, "time": steps["time"], "before": before}), ["key", "time"]
+    )
+    of_training = pc.fill_null(joined.sort_by("row")["before"], overall)
+    newest = _looked_up(_plain(holdout, key), keys.filter(is_newest), means.filter(is_newest), overall)
+    return of_training, newest
+
+
+def _looked_up(wanted: Any, keys: Any, values: Any, default: Any) -> Any:
+    known = keys.combine_chunks() if isinstance(keys, pa.ChunkedArray) else keys
+    places = pc.index_in(wanted.cast(known.type), value_set=known)
+    return pc.fill_null(pc.take(values, places), default)
+
+
+def _plain(table: Any, name: str) -> Any:
+    column = table[name]
+    return column.cast(column.type.value_type) if pa.types.is_dictionary(column.type) else column
+
+
+def _numbers(table: Any, name: str) -> Any:
+    column = table[name]
+    return (column.cast(pa.int8()) if pa.types.is_boolean(column.type) else column).cast(pa.float64(), safe=False)
+
+
+def _is_chance(labels: Any) -> bool:
+    return bool(pc.all(pc.is_in(labels, value_set=pa.array([0.0, 1.0]))).as_py())
+
+
+def _put(split: Any, name: str, column: Any) -> Any:
+    if name in split.column_names:
+        split = split.drop_columns([name])
+    return split.append_column(name, column)

@@ -1,0 +1,258 @@
+"""Adapter: publishes two splits as the training set of a pipeline that reads it from S3.
+
+Below the pipeline's prefix lie ``train/`` and ``holdout/`` (Parquet) and ``manifest/`` (one JSON), which names the hash of each
+file. Everything is uploaded beside them first and copied within S3 at the end, the manifest last: a publish that is killed while
+it uploads changes nothing, and the evaluation refuses files that are not those of the manifest.
+
+See: https://docs.aws.amazon.com/AmazonS3/latest/userguide/copy-object.html
+"""
+
+import hashlib
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from mlops_runtime.contracts import canonical_json, content_hash
+from mlops_runtime.contracts.features import Build, Output, OutputFile, PinnedTable, Semantics, TrainingSetManifest
+from mlops_runtime.training_data.naive_baselines import baseline_problems, with_baselines
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+_FILE = "part-0.parquet"
+_MANIFEST = "manifest/manifest.json"
+_PANDAS_INDEX = "__index_level_"
+_CHUNK = 1024 * 1024
+
+
+class PublishError(ValueError):
+    """A training set cannot be published.
+
+    Args:
+        problems: Each with the value got, what is allowed and the fix.
+    """
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        self.problems = tuple(problems)
+        super().__init__(f"nothing was published: {'; '.join(self.problems)}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PublishedSet:
+    """A training set as a pipeline will read it.
+
+    Args:
+        id: Hash of its manifest, which evaluations name.
+        place: The ``s3://`` prefix.
+        train_rows: Rows of the training split.
+        holdout_rows: Rows of the holdout.
+        split: Times ``trained_until``, ``holdout_from`` and ``holdout_until``.
+    """
+
+    id: str
+    place: str
+    train_rows: int
+    holdout_rows: int
+    split: Mapping[str, str]
+
+
+def publish(
+    s3: "S3Client",
+    place: str,
+    train: Any,
+    holdout: Any,
+    *,
+    label: str,
+    timestamp: str,
+    baselines: Sequence[str] = (),
+    block: str | None = None,
+    source: Mapping[str, str] | None = None,
+) -> PublishedSet:
+    """Publish both splits with their naive baselines and manifest.
+
+    Args:
+        s3: Client that may write below the prefix.
+        place: ``PipelineEntry.training_set``, ``s3://bucket/prefix``.
+        train: The training split: an Arrow table, a pandas or polars frame.
+        holdout: The holdout; its first time must be after the newest one of the training split.
+        label: The column that is predicted.
+        timestamp: The column with the time of prediction.
+        baselines: Columns with naive predictions; those that ``naive_baselines`` knows are made here.
+        block: The column whose values are the blocks of the gate's bootstrap. Default: not checked.
+        source: What the manifest says of where the rows came from. Default: nothing.
+
+    Raises:
+        PublishError: With every problem of the splits, before anything is written; or if another publish replaced this one.
+    """
+    tables = {"train": as_table(train), "holdout": as_table(holdout)}
+    problems = list(_problems(place, tables, label=label, timestamp=timestamp, baselines=baselines, block=block))
+    if problems:
+        raise PublishError(problems)
+    made = with_baselines(tables["train"], tables["holdout"], baselines, label=label, timestamp=timestamp)
+    bucket, _, prefix = place.removeprefix("s3://").partition("/")
+    prefix = prefix.strip("/")
+    with tempfile.TemporaryDirectory(prefix="mlops-publish-") as folder:
+        files = {name: _written(Path(folder), name, table) for name, table in zip(tables, made, strict=True)}
+        manifest = _manifest(prefix, made, list(files.values()), timestamp, source)
+        identity = content_hash(manifest)
+        beside = {name: f"{prefix}/publishing/{identity}/{name}.parquet" for name in files}
+        try:
+            for name, key in beside.items():
+                s3.upload_file(str(Path(folder) / f"{name}.parquet"), bucket, key)
+            _replace(s3, bucket, prefix, beside, canonical_json(manifest))
+        finally:
+            for key in beside.values():
+                s3.delete_object(Bucket=bucket, Key=key)
+    return PublishedSet(
+        id=identity,
+        place=place,
+        train_rows=made[0].num_rows,
+        holdout_rows=made[1].num_rows,
+        split=manifest.split,
+    )
+
+
+def as_table(rows: Any) -> Any:
+    """Return rows as an Arrow table without pandas' index; a pandas or polars frame is converted.
+
+    Raises:
+        PublishError: If it is not a table.
+    """
+    if type(rows).__module__.partition(".")[0] == "pandas":
+        rows = pa.Table.from_pandas(rows, preserve_index=False)
+    try:
+        table = rows if isinstance(rows, pa.Table) else pa.table(rows)
+    except (TypeError, ValueError) as error:
+        got = type(rows).__name__
+        raise PublishError([f"rows must be an Arrow table, or a pandas or polars frame, got {got}: {error}"]) from error
+    index = [name for name in table.column_names if name.startswith(_PANDAS_INDEX)]
+    return table.drop_columns(index) if index else table
+
+
+def _problems(
+    place: str,
+    tables: Mapping[str, Any],
+    *,
+    label: str,
+    timestamp: str,
+    baselines: Sequence[str],
+    block: str | None,
+) -> Iterator[str]:
+    if not place.startswith("s3://") or not place.removeprefix("s3://").partition("/")[2].strip("/"):
+        yield f"the place must be s3://bucket/prefix, got {place!r}"
+    train, holdout = tables["train"], tables["holdout"]
+    for name, table in tables.items():
+        if table.num_rows == 0:
+            yield f"split {name!r} must have rows, got none"
+        needed = [column for column in dict.fromkeys((label, timestamp, block)) if column is not None]
+        missing = [column for column in needed if column not in table.column_names]
+        if missing:
+            yield f"split {name!r} lacks {', '.join(map(repr, missing))}; it has {', '.join(table.column_names)}"
+        elif table.num_rows:
+            nulls = table[label].null_count
+            if nulls:
+                yield f"label {label!r} must be known in every row, {nulls} of {table.num_rows} in {name!r} are null"
+    if set(train.column_names) != set(holdout.column_names):
+        differing = sorted(set(train.column_names) ^ set(holdout.column_names))
+        yield f"both splits must have the same columns, {', '.join(map(repr, differing))} are in one of them"
+    yield from baseline_problems(baselines, train.column_names)
+    if all(timestamp in table.column_names and table.num_rows for table in tables.values()):
+        yield from _time_problems(train, holdout, timestamp)
+
+
+def _time_problems(train: Any, holdout: Any, timestamp: str) -> Iterator[str]:
+    kinds = {split[timestamp].type for split in (train, holdout)}
+    wrong = [kind for kind in kinds if not pa.types.is_timestamp(kind) and not pa.types.is_date(kind)]
+    if wrong:
+        yield f"column {timestamp!r} must be of times or dates, got {wrong[0]}; convert it"
+        return
+    if len(kinds) > 1:
+        yield f"column {timestamp!r} must have one type in both splits, got {' and '.join(sorted(map(str, kinds)))}"
+        return
+    nulls = sum(split[timestamp].null_count for split in (train, holdout))
+    if nulls:
+        yield f"column {timestamp!r} must be known in every row, it is null in {nulls}"
+        return
+    newest, first = pc.max(train[timestamp]).as_py(), pc.min(holdout[timestamp]).as_py()
+    if newest >= first:
+        yield f"the training split must end before the holdout begins, it reaches {newest}, the holdout begins {first}"
+
+
+def _written(folder: Path, name: str, table: Any) -> OutputFile:
+    path = folder / f"{name}.parquet"
+    pq.write_table(table, path, compression="zstd")
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK):
+            digest.update(chunk)
+    return OutputFile(path=f"{name}/{_FILE}", sha256=digest.hexdigest(), bytes=path.stat().st_size, rows=table.num_rows)
+
+
+def _manifest(
+    prefix: str,
+    tables: Sequence[Any],
+    files: Sequence[OutputFile],
+    timestamp: str,
+    source: Mapping[str, str] | None,
+) -> TrainingSetManifest:
+    train, holdout = tables
+    name = prefix.rpartition("/")[2]
+    times = {
+        "trained_until": pc.max(train[timestamp]).as_py(),
+        "holdout_from": pc.min(holdout[timestamp]).as_py(),
+        "holdout_until": pc.max(holdout[timestamp]).as_py(),
+    }
+    table = PinnedTable(
+        group=name,
+        version=1,
+        database="",
+        table="",
+        table_uuid="",
+        snapshot_id=0,
+        schema_id=0,
+        tag="",
+        columns=tuple(train.column_names),
+    )
+    both = hashlib.sha256("".join(file.sha256 for file in files).encode()).hexdigest()
+    return TrainingSetManifest(
+        name=name,
+        semantics=Semantics(as_of="event_time", cutoff=None),
+        entities=table,
+        features=(),
+        build=Build(engine="published", engine_version="", planner="", client="", source=source),
+        output=Output(
+            rows=train.num_rows + holdout.num_rows,
+            content_hash=f"sha256:{both}",
+            files=tuple(files),
+            columns={field.name: str(field.type) for field in train.schema},
+        ),
+        split={each: _iso(time) for each, time in times.items()},
+    )
+
+
+def _iso(time: date) -> str:
+    if not isinstance(time, datetime):
+        time = datetime(time.year, time.month, time.day, tzinfo=UTC)
+    return (time if time.tzinfo is not None else time.replace(tzinfo=UTC)).isoformat()
+
+
+def _replace(s3: "S3Client", bucket: str, prefix: str, beside: Mapping[str, str], manifest: bytes) -> None:
+    """Put the uploaded files in their places: only calls within S3 from here on."""
+    for name, key in beside.items():
+        s3.copy({"Bucket": bucket, "Key": key}, bucket, f"{prefix}/{name}/{_FILE}")
+    kept = {f"{prefix}/{name}/{_FILE}" for name in beside} | {f"{prefix}/{_MANIFEST}"}
+    for folder in (*beside, "manifest"):  # an earlier export may have had more files, which would be read too
+        for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=f"{prefix}/{folder}/"):
+            for item in page.get("Contents", ()):
+                if item["Key"] not in kept:
+                    s3.delete_object(Bucket=bucket, Key=item["Key"])
+    s3.put_object(Bucket=bucket, Key=f"{prefix}/{_MANIFEST}", Body=manifest, ContentType="application/json")
+    if s3.get_object(Bucket=bucket, Key=f"{prefix}/{_MANIFEST}")["Body"].read() != manifest:
+        raise PublishError(["another publish to the same pipeline came between; publish again"])

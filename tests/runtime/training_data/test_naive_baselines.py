@@ -1,0 +1,74 @@
+"""Naive predictions of a training split: by key, the newest, the most frequent, and never of the holdout's labels."""
+
+import pyarrow as pa
+import pytest
+
+from mlops_runtime.training_data.naive_baselines import baseline_names, baseline_problems, is_made_here, with_baselines
+
+TRAIN = pa.table(
+    {
+        "store": pa.array(["b", "a", "a", "b", "a", None]).dictionary_encode(),
+        "day": [1, 2, 1, 2, 2, 1],
+        "units": [10, 4, 2, 20, 6, 30],
+        "won": [True, False, False, True, True, False],
+        "shelf": ["top", "low", "low", "top", "top", "low"],
+    }
+)
+HELD = pa.table(
+    {
+        "store": pa.array(["a", "b", "c", None]).dictionary_encode(),
+        "day": [3, 3, 3, 3],
+        "units": [9, 9, 9, 9],
+        "won": [True] * 4,
+        "shelf": ["top"] * 4,
+    }
+)
+
+
+def made(name: str, label: str) -> tuple[list[object], list[object]]:
+    """Return a baseline's column of both splits."""
+    train, held = with_baselines(TRAIN, HELD, [name], label=label, timestamp="day")
+    return train[name].to_pylist(), held[name].to_pylist()
+
+
+def test_the_mean_by_key() -> None:
+    """A key that training does not know has the mean of all; null is a key too."""
+    train, held = made("naive_mean_by_store", "units")
+    assert train == [15, 4, 4, 15, 4, 30]
+    assert held == [4, 15, 12, 30]
+
+
+def test_the_newest_by_key_is_of_the_time_before() -> None:
+    """Rows of one key and time do not see each other, and have their mean afterwards."""
+    train, held = made("naive_last_by_store", "units")
+    assert train == [12, 2, 12, 10, 2, 12]
+    assert held[:3] == [5, 20, 12]
+
+
+def test_a_rate_is_never_certain() -> None:
+    """Store b has only ones; two rows at the rate of all are added."""
+    _, held = made("naive_mean_by_store", "won")
+    assert held == pytest.approx([(1 + 1) / 5, (2 + 1) / 4, 0.5, (0 + 1) / 3])
+
+
+def test_the_usual_class() -> None:
+    """Of equals the first by name."""
+    assert made("naive_usual", "shelf") == (["low"] * 6, ["low"] * 4)
+    assert made("naive_usual_by_store", "shelf")[1] == ["low", "top", "low", "low"]
+
+
+def test_a_column_of_that_name_is_replaced_and_others_stay() -> None:
+    """A script cannot bring its own weak rival."""
+    forged = TRAIN.append_column("naive_mean", pa.array([0.0] * 6)).append_column("guess", pa.array([1.0] * 6))
+    held = HELD.append_column("naive_mean", pa.array([0.0] * 4)).append_column("guess", pa.array([1.0] * 4))
+    train, held = with_baselines(forged, held, ["naive_mean", "guess"], label="units", timestamp="day")
+    assert held["naive_mean"].to_pylist() == [12.0] * 4
+    assert train["guess"].to_pylist() == [1.0] * 6
+
+
+def test_names_suit_the_label() -> None:
+    """The newest label is not a probability, and classes have no mean."""
+    assert baseline_names("store", is_chance=True) == ("naive_mean_by_store",)
+    assert baseline_names("store", has_classes=True) == ("naive_usual_by_store",)
+    assert not is_made_here("naive_last")
+    assert baseline_problems(["naive_mean"], []) == []
