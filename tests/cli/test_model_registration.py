@@ -146,6 +146,15 @@ def test_a_vector_has_no_loss(cloud: Cloud, onnx: Path) -> None:
     assert cloud.uploaded == []
 
 
+def test_the_pipelines_metric_must_measure_it(cloud: Cloud, onnx: Path) -> None:
+    """A chance is not a quantity."""
+    cloud.pipeline = replace(PIPELINE, metric="wape")
+    (onnx / "signature.json").write_bytes(canonical_json(replace(SIGNATURE, kind="probability")))
+    said = _register("demand-forecast", onnx)[1]
+    assert "the model is of kind 'probability', demand-forecast measures wape" in said
+    assert cloud.uploaded == []
+
+
 def test_predictions_are_of_one_number_a_row(cloud: Cloud, onnx: Path, tmp_path: Path) -> None:
     """Classes and several outputs are measured, and not compared with a file."""
     (onnx / "signature.json").write_bytes(canonical_json(replace(SIGNATURE, kind="classes", classes=("a", "b", "c"))))

@@ -217,7 +217,7 @@ class RetrainingPipeline(Construct):
             table=self._table,
         )
         self._alarms_rule: events.Rule | None = None
-        business_unit.publish_entry(self, "Entry", self._entry())
+        business_unit.publish_entry(self, "Entry", self._entry(source, evaluation, gate))
         business_unit.tag(self)
 
     @property
@@ -352,7 +352,7 @@ class RetrainingPipeline(Construct):
             ],
         )
 
-    def _entry(self) -> PipelineEntry:
+    def _entry(self, source: TrainingSetSource, evaluation: EvaluationPlan, gate: GateSpec) -> PipelineEntry:
         return PipelineEntry(
             pipeline=self._pipeline,
             unit=self._unit.name,
@@ -361,6 +361,18 @@ class RetrainingPipeline(Construct):
             retrain_machine=self._machine.state_machine_arn,
             queue_url=self._guard.queue.queue_url,
             requirements_sha256=self._access.training.image.lock_sha256,
+            endpoint=self._access.endpoint,
+            metric=evaluation.metric,
+            label=evaluation.label,
+            labels=evaluation.labels,
+            timestamp=evaluation.timestamp,
+            block=evaluation.block,
+            period=evaluation.period,
+            baselines=evaluation.baselines,
+            confidence=gate.confidence,
+            resamples=gate.resamples,
+            seed=gate.seed,
+            training_set=None if source.is_built else f"s3://{source.bucket.bucket_name}/{source.prefix}",
         )
 
     def _define_gate(self, gate: GateSpec) -> lambda_.Function:

@@ -104,6 +104,16 @@ def test_the_pipeline_can_be_found_by_the_command(demand: Any):
     assert (entry["pipeline"], entry["group"]) == ("demand-forecast", "demand-forecast")
 
 
+def test_the_entry_says_what_is_measured(demand: Any):
+    """So that a client can cut, compare and refuse without reading the stack; the pipeline builds the sets itself."""
+    entry = json.loads(_text(demand.one("AWS::SSM::Parameter", "RetrainingEntry")["Value"]))
+    assert (entry["metric"], entry["label"], entry["block"]) == ("wape", "units", "store")
+    assert entry["baselines"] == ["price"]
+    assert (entry["endpoint"], entry["timestamp"]) == ("demand-forecast", "event_time")
+    assert (entry["confidence"], entry["resamples"], entry["seed"]) == (0.95, 2000, 7)
+    assert "training_set" not in entry
+
+
 def test_guard_and_gate_know_whether_automation_rests(demand: Any):
     """Both read the unit's row and nothing else of it."""
     for role in ("RetrainingGuardRole", "RetrainingGateRole"):
@@ -185,6 +195,8 @@ def test_a_set_from_s3_needs_no_role_for_features(define: Callable[..., Any]):
     source = TrainingSetSource.s3(bucket=bucket, prefix="exports/demand", label="units")
     made = define(retraining={"training_set": source, "store": None})
     assert made.statements("RetrainingTrainingSetRole") == []
+    entry = json.loads(_text(made.one("AWS::SSM::Parameter", "RetrainingEntry")["Value"]))
+    assert entry["training_set"] == "s3://data/exports/demand"
     for role in ("RetrainingTrainingRole", "RetrainingEvaluationRole"):
         statements = made.statements(role)
         assert any("data/exports/demand/" in json.dumps(s["Resource"]) for s in statements)

@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +11,14 @@ import pytest
 from botocore.exceptions import ClientError
 
 from mlops_runtime.contracts import from_json
+from mlops_runtime.contracts.model import ModelSignature
 from mlops_runtime.contracts.retraining import Candidate, Decision, GuardDecision
 from mlops_runtime.contracts.unit_entries import PipelineEntry, UnitEntry
 from mlops_runtime.retraining.retraining_request import (
     RetrainingOutcome,
     RetrainingRequestError,
     RetrainingRequests,
+    kind_problem,
     refusal_of,
 )
 
@@ -154,3 +157,35 @@ def test_a_refusal_says_what_to_do(decision: Decision, fix: str) -> None:
     """With what the guard said."""
     given = GuardDecision(decision=decision, event_id="e", at="2017-08-01T09:00:00Z", reason="because")
     assert f"the guard answered {decision.value}: because; {fix}" in refusal_of(given)
+
+
+@pytest.mark.parametrize(
+    ("metric", "kind", "problem"),
+    [
+        (None, "probability", None),
+        ("wape", None, None),
+        ("brier", "probability", None),
+        ("log_loss", None, None),
+        ("macro_log_loss", "classes", None),
+        ("wape", "probability", "register it with a pipeline that measures log_loss or brier"),
+        ("mae", "classes", "register it with a pipeline that measures macro_log_loss"),
+        ("macro_log_loss", None, "register it with a pipeline that measures wape or mae or log_loss or brier"),
+        ("brier", "vector", "serve it without retraining"),
+    ],
+)
+def test_a_metric_measures_some_kinds(metric: Any, kind: Any, problem: str | None) -> None:
+    """A chance is not a quantity: under wape the gate would compare what nobody asked for."""
+    found = kind_problem(replace(PIPELINE, metric=metric), ModelSignature(inputs=(), output="y", kind=kind))
+    assert found == problem if problem is None else (found or "").endswith(problem)
+
+
+def test_several_outputs_are_the_pipelines_labels() -> None:
+    """In their order; one number is not several."""
+    pipeline = replace(PIPELINE, metric="mae", label="weight", labels=("weight", "waist"))
+    several = ModelSignature(inputs=(), output="y", kind="numbers", outputs=("weight", "waist"))
+    assert kind_problem(pipeline, several) is None
+    turned = kind_problem(pipeline, replace(several, outputs=("waist", "weight"))) or ""
+    assert turned == "the model predicts waist, weight, demand-forecast measures weight, waist in this order"
+    alone = ModelSignature(inputs=(), output="weight")
+    assert "predicts weight, demand-forecast measures weight, waist" in (kind_problem(pipeline, alone) or "")
+    assert "measures weight in this order" in (kind_problem(replace(pipeline, labels=None), several) or "")

@@ -143,12 +143,15 @@ def _check(
         UserError: With every problem.
     """
     from mlops_runtime.registry.package_approval import trust_problems
+    from mlops_runtime.retraining.retraining_request import kind_problem
 
     problems = trust_problems(packed.flavor, packed.trust, allowed=registry.rule.trust)
     if packed.signature.kind == "vector":
         problems.append(
             "a model of kind 'vector' has no loss, so no gate can pass it; register it in a container of its own"
         )
+    elif (problem := kind_problem(entry, packed.signature)) is not None:
+        problems.append(problem)
     problems += [problem for problem in (_lock_problem(packed, entry),) if problem is not None]
     if predictions is not None and packed.signature.kind not in (None, "number", "probability"):
         problems.append(

@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Literal
 
 from mlops_runtime.contracts import canonical_json, from_json
+from mlops_runtime.contracts.model import Metric
 from mlops_runtime.contracts.serving import PersonalSpec
 
 PLATFORM_ROOT = "/mlops-platform/"
@@ -86,6 +87,10 @@ class PipelineEntry:
     """Parameter ``/mlops/<unit>/pipeline/<pipeline>``: what the command needs to know of a pipeline.
 
     ``requirements_sha256`` is of the lock that the environment of its image is made of; without it the image runs only ONNX.
+    ``endpoint`` is whose champion a candidate is measured against. ``metric``, ``label``, ``labels`` (of several outputs),
+    ``timestamp``, ``block``, ``period`` and ``baselines`` are the evaluation's; ``confidence``, ``resamples`` and ``seed`` are of
+    the gate's intervals. ``training_set`` is ``s3://bucket/prefix`` where others lay training sets down; default: the pipeline
+    builds them.
     """
 
     pipeline: str
@@ -95,6 +100,18 @@ class PipelineEntry:
     retrain_machine: str
     queue_url: str
     requirements_sha256: str | None = None
+    endpoint: str | None = None
+    metric: Metric | None = None
+    label: str | None = None
+    labels: tuple[str, ...] | None = None
+    timestamp: str | None = None
+    block: str | None = None
+    period: str | None = None
+    baselines: tuple[str, ...] | None = None
+    confidence: float | None = None
+    resamples: int | None = None
+    seed: int | None = None
+    training_set: str | None = None
     format: Literal["mlops.pipeline-entry/1"] = "mlops.pipeline-entry/1"
 
 

@@ -4,6 +4,7 @@ import base64
 import hashlib
 import json
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ from botocore.exceptions import ClientError
 
 from mlops_runtime.contracts import canonical_json, from_dict, to_dict
 from mlops_runtime.contracts.events import DetailType, EventDetail, request_source
+from mlops_runtime.contracts.model import Metric, ModelSignature
 from mlops_runtime.contracts.model_manifest import Flavor, Trust
 from mlops_runtime.contracts.retraining import Candidate, Decision, GuardDecision, candidate_uri
 from mlops_runtime.contracts.unit_entries import PipelineEntry, UnitEntry
@@ -25,6 +27,14 @@ if TYPE_CHECKING:
 # one call of PutObject: https://docs.aws.amazon.com/AmazonS3/latest/API/API_PutObject.html
 MAXIMUM_BYTES = 5 * 1024**3
 _RUNNING = ("RUNNING", "PENDING_REDRIVE")
+# what a prediction may mean, by the loss that measures it
+_KINDS: Mapping[Metric, tuple[str, ...]] = {
+    "wape": ("number", "numbers"),
+    "mae": ("number", "numbers"),
+    "log_loss": ("probability", "number"),
+    "brier": ("probability", "number"),
+    "macro_log_loss": ("classes",),
+}
 # of the machine, whose other outcomes are not about a candidate
 REGISTERED_OUTCOMES = ("REGISTERED", "APPROVED")
 
@@ -170,6 +180,32 @@ class RetrainingRequests:
             self.s3.put_object(
                 Bucket=bucket, Key=key, Body=body, ChecksumSHA256=base64.b64encode(bytes.fromhex(sha256)).decode()
             )
+
+
+def kind_problem(pipeline: PipelineEntry, signature: ModelSignature) -> str | None:
+    """Return why a pipeline's metric does not measure what a model predicts; None where it does, or the metric is not known.
+
+    Example:
+        >>> pipeline = PipelineEntry(pipeline="demand-forecast", unit="demand", group="g", retraining_table="t",
+        ...                          retrain_machine="m", queue_url="q", metric="wape")
+        >>> print(kind_problem(pipeline, ModelSignature(inputs=(), output="churn", kind="probability")))
+        the model is of kind 'probability', demand-forecast measures wape, which is of number or numbers; register it with ...
+    """
+    kind = signature.kind or "number"
+    if pipeline.metric is None:
+        return None
+    if kind not in _KINDS[pipeline.metric]:
+        fits = " or ".join(metric for metric, kinds in _KINDS.items() if kind in kinds)
+        return (
+            f"the model is of kind {kind!r}, {pipeline.pipeline} measures {pipeline.metric}, which is of "
+            f"{' or '.join(_KINDS[pipeline.metric])}; "
+            + (f"register it with a pipeline that measures {fits}" if fits else "serve it without retraining")
+        )
+    if (signature.outputs if kind == "numbers" else None) != pipeline.labels:
+        wanted = ", ".join(pipeline.labels or (pipeline.label or "one number",))
+        found = ", ".join(signature.outputs or (signature.output,))
+        return f"the model predicts {found}, {pipeline.pipeline} measures {wanted} in this order"
+    return None
 
 
 def refusal_of(decision: GuardDecision) -> str:
