@@ -253,10 +253,6 @@ def refused() -> dict[str, Callable[[], object]]:
         shapes.FeatureDefinition(feature_name=name, feature_type=kind)
         for name, kind in (("id", "String"), ("at", "Fractional"))
     ]
-    output = shapes.TransformOutput(s3_output_path="s3://sdk/out")
-    rows = shapes.TransformDataSource(
-        s3_data_source=shapes.TransformS3DataSource(s3_data_type="S3Prefix", s3_uri="s3://sdk")
-    )
     return {
         "CreateFeatureGroup": lambda: resources.FeatureGroup.create(
             feature_group_name="sdk", record_identifier_feature_name="id", event_time_feature_name="at",
@@ -264,11 +260,6 @@ def refused() -> dict[str, Callable[[], object]]:
         ),
         "CreatePipeline": lambda: resources.Pipeline.create(
             pipeline_name="sdk", client_request_token="0" * 32, role_arn=ROLE, pipeline_definition="{}"
-        ),
-        "CreateTransformJob": lambda: resources.TransformJob.create(
-            transform_job_name="sdk", model_name="sdk", transform_input=shapes.TransformInput(data_source=rows),
-            transform_output=output,
-            transform_resources=shapes.TransformResources(instance_type="ml.m5.large", instance_count=1),
         ),
         "ListInferenceComponents": lambda: list(resources.InferenceComponent.get_all()),
         "ListHyperParameterTuningJobs": lambda: list(resources.HyperParameterTuningJob.get_all()),

@@ -30,7 +30,7 @@ ALLOWED = [
 ]
 # what the embedded cloud does not have: the call is refused by the name of its operation
 REFUSED = {
-    "CreateFeatureGroup", "CreatePipeline", "CreateTransformJob", "ListHyperParameterTuningJobs", "ListInferenceComponents",
+    "CreateFeatureGroup", "CreatePipeline", "ListHyperParameterTuningJobs", "ListInferenceComponents",
     "ListModelCards", "Search",
 }  # fmt: skip
 

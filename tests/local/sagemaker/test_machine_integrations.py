@@ -199,3 +199,53 @@ def test_sdk_integration_describes_with_iso_times(plane: "Plane", machine_role: 
     output = json.loads(ended["output"])
     assert output["ModelName"] == "by-sdk"
     assert output["CreationTime"].endswith("Z")
+
+
+def test_a_transform_job_needs_its_own_rights(plane: "Plane") -> None:
+    """createTransformJob.sync needs the job, its description, its stop and the rule of transform jobs; a key names the model."""
+    iam = plane.cloud.client("iam")
+    trust = {"Effect": "Allow", "Principal": {"Service": "states.amazonaws.com"}, "Action": "sts:AssumeRole"}
+    role: str = iam.create_role(RoleName="asks", AssumeRolePolicyDocument=json.dumps({"Statement": [trust]}))["Role"][
+        "Arn"
+    ]
+    prefix = "arn:aws:sagemaker:us-east-1:000000000000"
+    job, rule = f"{prefix}:transform-job/asks*", "StepFunctionsGetEventsForSageMakerTransformJobsRule"
+    allowed = [
+        {
+            "Effect": "Allow",
+            "Action": "sagemaker:CreateTransformJob",
+            "Resource": job,
+            "Condition": {"ArnEquals": {"sagemaker:ModelArn": f"{prefix}:model/asked"}},
+        },
+        {
+            "Effect": "Allow",
+            "Action": ["sagemaker:DescribeTransformJob", "sagemaker:StopTransformJob"],
+            "Resource": job,
+        },
+    ]
+    events = {
+        "Effect": "Allow",
+        "Action": ["events:PutTargets", "events:PutRule", "events:DescribeRule"],
+        "Resource": f"arn:aws:events:us-east-1:000000000000:rule/{rule}",
+    }
+    for model in ("asked", "another"):
+        plane.model(model)
+    plane.s3.put_object(Bucket=BUCKET, Key="rows/asks/a.csv", Body=b"x\n")
+    source = {"S3DataType": "S3Prefix", "S3Uri": f"s3://{BUCKET}/rows/asks/"}
+    arguments = {
+        "TransformInput": {"DataSource": {"S3DataSource": source}, "ContentType": "text/csv", "SplitType": "Line"},
+        "TransformOutput": {"S3OutputPath": f"s3://{BUCKET}/answers/asks", "AssembleWith": "Line"},
+        "TransformResources": {"InstanceType": "ml.m5.large", "InstanceCount": 1},
+    }
+    outcomes = {}
+    for number, (model, statements) in enumerate(
+        {"another": [*allowed, events], "asked": allowed, "asked ": [*allowed, events]}.items()
+    ):
+        policy = json.dumps({"Version": "2012-10-17", "Statement": statements})
+        iam.put_role_policy(RoleName="asks", PolicyName="all", PolicyDocument=policy)
+        name = f"asks-{number}"
+        named = arguments | {"TransformJobName": name, "ModelName": model.strip()}
+        ended = _run(plane, role, name, resource="sagemaker:createTransformJob.sync", arguments=named)
+        outcomes[model] = ended["status"], ended.get("error")
+    refused = ("FAILED", "SageMaker.AmazonSageMakerException")
+    assert outcomes == {"another": refused, "asked": refused, "asked ": ("SUCCEEDED", None)}

@@ -91,6 +91,8 @@ def context(operation: str, body: Mapping[str, Any], prefix: str) -> dict[str, A
     if operation == "CreateEndpointConfig":
         keys["sagemaker:VolumeKmsKey"] = body.get("KmsKeyId")
         keys["sagemaker:ModelArn"] = [f"{prefix}model/{name}" for name in _values(body, "ModelName")] or None
+    if operation == "CreateTransformJob":
+        keys["sagemaker:ModelArn"] = f"{prefix}model/{body.get('ModelName', '*')}"
     if operation == "AddTags":
         keys["sagemaker:TaggingAction"] = None
     # claim: metadata-keys-are-evaluated

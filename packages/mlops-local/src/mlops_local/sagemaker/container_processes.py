@@ -14,8 +14,9 @@ from contextvars import copy_context
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
-from typing import Any, ParamSpec, Protocol
+from typing import Any, ParamSpec, Protocol, TypeVar
 
+from boto3.exceptions import Boto3Error
 from botocore.exceptions import BotoCoreError, ClientError
 from ministack.core.responses import get_region
 
@@ -290,7 +291,25 @@ class Job:
         return bool(self.record[f"{self.kind}Status"] == "Stopping")
 
 
-def submit(job: Job, work: Callable[[Job], None], fail: Callable[[Record, str], None]) -> None:
+class Submitted(Protocol):
+    """A job with a record and a private root."""
+
+    record: Record
+    root: Path
+
+    @property
+    def kind(self) -> str:
+        """Kind of its record."""
+
+    @property
+    def name(self) -> str:
+        """Job name."""
+
+
+J = TypeVar("J", bound=Submitted)
+
+
+def submit(job: J, work: Callable[[J], None], fail: Callable[[Record, str], None]) -> None:
     """Run a job on a thread of its own; its files go when it ends.
 
     Args:
@@ -427,4 +446,4 @@ def failed_transfer(what: str, error: Exception) -> JobError:
     return JobError(f"ClientError: {what} failed: {error}"[:_MESSAGE])
 
 
-TRANSFER_ERRORS = (ClientError, BotoCoreError, OSError, ValueError)
+TRANSFER_ERRORS = (ClientError, BotoCoreError, Boto3Error, OSError, ValueError)

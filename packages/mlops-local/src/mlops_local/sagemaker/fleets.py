@@ -11,11 +11,12 @@ import socket
 import threading
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -30,7 +31,7 @@ LOG_GROUP = "/aws/sagemaker/Endpoints"
 # real seconds; AWS's default is longer, but nothing is pulled or scheduled here. A variant's
 # ContainerStartupHealthCheckTimeoutInSeconds says otherwise
 STARTUP = 60.0
-_PING = 2.0  # seconds a container has to answer one ping
+PING = 2.0  # seconds a container has to answer one ping
 # https://docs.aws.amazon.com/sagemaker/latest/dg/your-algorithms-inference-code.html#your-algorithms-inference-algo-ping-requests
 # "SageMaker sends SIGTERM, then SIGKILL 30 seconds later"; the page is the same
 _STOP = 30.0
@@ -113,7 +114,7 @@ class Server:
 
     def ping(self) -> bool:
         """Return whether ``/ping`` answers 200."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=_PING)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PING)
         try:
             connection.request("GET", "/ping")
             return connection.getresponse().status == 200
@@ -245,33 +246,15 @@ def start(
 
 def _launch(endpoint: str, config: str, variant: Record) -> Server:
     name = variant["VariantName"]
-    model = resource_store.get("Model", variant["ModelName"])
-    container = model["Resolved"]
-    identity = endpoint_configs.identity(model)
     # of its own, as an instance's disk is: going back starts a fleet of a config whose last one is still being stopped
     root = opt_ml("endpoints", endpoint, config, f"{name}-{uuid.uuid4().hex[:8]}")
-    (root / "model").mkdir()
-    if "ModelDataUrl" in container:
-        _unpack(container["ModelDataUrl"], identity, root)
-    # claim: job-image-must-be-known
-    try:
-        image = runners.environment(container["Image"])
-    except runners.UnknownImageError as error:
-        raise FleetError(str(error)) from error
-    # a machine has many endpoints here, and an instance one
-    env = {"MLOPS_WORKERS": "1"} | image
-    env |= environment(root, container.get("Environment", {}), identity, isolated=model["EnableNetworkIsolation"])
-    env |= {"SM_MODEL_DIR": str(root / "model"), "MLOPS_BIND_HOST": "127.0.0.1", "MLOPS_HOSTS": "127.0.0.1,localhost"}
-    server = Server(
+    server = make_server(
+        resource_store.get("Model", variant["ModelName"]),
+        root,
         variant=name,
         config=config,
         instances=int(variant.get("InitialInstanceCount", 0)),
         weight=float(variant["InitialVariantWeight"]),
-        identity=identity,
-        image=container["Image"],
-        root=root,
-        command=[mapped(root, part) for part in runners.serve_command(container["Image"])],
-        env=env,
         log_group=f"{LOG_GROUP}/{endpoint}",
         limit=float(variant.get("ContainerStartupHealthCheckTimeoutInSeconds", STARTUP)),
         instance_type=variant.get("InstanceType"),
@@ -279,6 +262,44 @@ def _launch(endpoint: str, config: str, variant: Record) -> Server:
     )
     server.start()
     return server
+
+
+def make_server(model: Record, root: Path, *, given: Mapping[str, str] | None = None, **members: Any) -> Server:
+    """Return the server of a model with its data in place, not yet started.
+
+    Args:
+        model: The model's record.
+        root: What the container has under ``/opt/ml``; empty.
+        given: Environment beside the model's own. Default: none.
+        members: The other members of the ``Server``.
+
+    Raises:
+        FleetError: The data cannot be extracted, or nothing here runs the image.
+    """
+    container = model["Resolved"]
+    identity = endpoint_configs.identity(model)
+    (root / "model").mkdir()
+    if "ModelDataUrl" in container:
+        _unpack(container["ModelDataUrl"], identity, root)
+    # claim: job-image-must-be-known
+    try:
+        image = runners.environment(container["Image"])
+        command = runners.serve_command(container["Image"])
+    except runners.UnknownImageError as error:
+        raise FleetError(str(error)) from error
+    # a machine has many endpoints here, and an instance one
+    env = {"MLOPS_WORKERS": "1"} | image
+    asked = {**container.get("Environment", {}), **({} if given is None else given)}
+    env |= environment(root, asked, identity, isolated=model["EnableNetworkIsolation"])
+    env |= {"SM_MODEL_DIR": str(root / "model"), "MLOPS_BIND_HOST": "127.0.0.1", "MLOPS_HOSTS": "127.0.0.1,localhost"}
+    return Server(
+        identity=identity,
+        image=container["Image"],
+        root=root,
+        command=[mapped(root, part) for part in command],
+        env=env,
+        **members,
+    )
 
 
 def _unpack(url: str, identity: Identity, root: Path) -> None:

@@ -32,7 +32,7 @@ compat.expect(
 )
 
 _PREFIX = "arn:aws:states:::sagemaker:"
-_CREATED = ("TrainingJob", "ProcessingJob", "Model", "EndpointConfig", "Endpoint")
+_CREATED = ("TrainingJob", "ProcessingJob", "TransformJob", "Model", "EndpointConfig", "Endpoint")
 _LOOK = 0.05  # real seconds between two polls of a job
 # the Java SDK's names of the service's errors; one that no operation's model lists goes by the service's own name
 _MODELLED = {

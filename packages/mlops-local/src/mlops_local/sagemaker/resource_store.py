@@ -80,6 +80,13 @@ KINDS: dict[str, Kind] = {
         missing="Could not find requested job with name: {name}",
         exists=_job_exists,
     ),
+    "TransformJob": Kind(
+        name="TransformJobName",
+        arn="TransformJobArn",
+        resource="transform-job",
+        missing="Could not find requested job with name: {name}",
+        exists=_job_exists,
+    ),
     "ModelPackageGroup": Kind(
         name="ModelPackageGroupName",
         arn="ModelPackageGroupArn",
@@ -285,7 +292,7 @@ def listing(name: str, request: Record, rows: Iterable[Record], *, status: str |
     if "NextToken" in request:
         last = _read_token(request["NextToken"])
         found = [row for row in found if (position(row) < last if reverse else position(row) > last)]
-    size = request.get("MaxResults", 10 if name == "ListEndpoints" else 100)
+    size = request.get("MaxResults", 10 if name in ("ListEndpoints", "ListTransformJobs") else 100)
     page = found[:size]
     output = output_shape(name)
     summaries = next(m for m, shape in output.members.items() if shape.type_name == "list")

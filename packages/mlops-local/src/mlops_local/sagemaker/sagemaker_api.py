@@ -25,6 +25,7 @@ from mlops_local.sagemaker import (
     processing_jobs,
     resource_store,
     training_jobs,
+    transform_jobs,
 )
 from mlops_local.sagemaker.api_shapes import Record, ServiceError, check_request, check_response, validation
 
@@ -102,6 +103,10 @@ OPERATIONS: Mapping[str, Callable[[Record], Record]] = {
     "DescribeProcessingJob": processing_jobs.describe,
     "ListProcessingJobs": processing_jobs.list_,
     "StopProcessingJob": processing_jobs.stop,
+    "CreateTransformJob": transform_jobs.create,
+    "DescribeTransformJob": transform_jobs.describe,
+    "ListTransformJobs": transform_jobs.list_,
+    "StopTransformJob": transform_jobs.stop,
     "CreateModelPackageGroup": package_versions.create_group,
     "DescribeModelPackageGroup": package_versions.describe_group,
     "ListModelPackageGroups": package_versions.list_groups,

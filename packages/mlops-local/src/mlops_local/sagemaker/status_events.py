@@ -31,6 +31,11 @@ def processing_job(record: Record) -> None:
     _send("SageMaker Processing Job State Change", "ProcessingJob", record, _milliseconds)
 
 
+def transform_job(record: Record) -> None:
+    """Send "SageMaker Transform Job State Change"."""
+    _send("SageMaker Transform Job State Change", "TransformJob", record, _milliseconds)
+
+
 def endpoint(record: Record) -> None:
     """Send "SageMaker Endpoint State Change"."""
     _send("SageMaker Endpoint State Change", "Endpoint", record, _milliseconds)
