@@ -150,7 +150,7 @@ def test_rebuild_proves_a_set_by_the_start_of_its_id(feature_shop: FeatureShop, 
     gone = features_feature_sets("rebuild", feature_shop.built.id)
     told = features_feature_sets("rebuild", feature_shop.built.id, "--json")
 
-    assert (gone.returncode, gone.stdout, told.returncode) == (1, "", 1)
+    assert (gone.returncode, gone.stdout, told.returncode) == (3, "", 3)
     assert gone.stderr.startswith(f"mlops: IMPOSSIBLE {feature_shop.built.id}: snapshot {pinned.snapshot_id} of table")
     assert json.loads(told.stdout)["verdict"] == "IMPOSSIBLE"
 

@@ -1,6 +1,5 @@
 """The command as a user calls it: in a process of its own."""
 
-import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -67,20 +66,6 @@ def _commands(command: Any, path: str) -> Iterator[tuple[str, Any]]:
 
 
 COMMANDS = dict(_commands(get_command(app), "mlops"))
-
-
-def test_every_documented_command_exists() -> None:
-    """With each of its options: nobody on call types what is not there."""
-    text = (ROOT / "docs" / "operations.md").read_text()
-    lines = re.findall(r"`(mlops [^`]+)`|^ {4}(mlops .+)$", text, re.MULTILINE)
-    said = [line for line in (a or b for a, b in lines) if line not in ("mlops audit", "mlops models")]
-
-    assert len(said) > 15
-    for line in said:
-        name = max((known for known in COMMANDS if f"{line} ".startswith(f"{known} ")), key=len, default=None)
-        assert name is not None, line
-        options = {option for parameter in COMMANDS[name].params for option in parameter.opts}
-        assert set(re.findall(r"--[a-z0-9-]+", line)) <= options, line
 
 
 def test_every_command_on_units_is_documented() -> None:

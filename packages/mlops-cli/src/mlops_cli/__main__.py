@@ -1,7 +1,12 @@
-"""Entry point of the command ``mlops``: what a user did wrong is one line on stderr and exit 1, never a traceback."""
+"""Entry point of the command ``mlops``: what a user did wrong is one line on stderr, never a traceback.
+
+Exit 0: done. 1: refused or failed. 2: usage. 3: the verb worked and its verdict is no. 130: interrupted.
+"""
 
 import sys
-from typing import NoReturn
+from collections.abc import Mapping
+from importlib.metadata import version
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -26,6 +31,7 @@ from mlops_cli import (
     unit_operations,
     verify,
 )
+from mlops_cli.answers import print_json
 from mlops_cli.aws_account import UserError
 
 # what some verbs import: the distribution that brings it
@@ -34,12 +40,12 @@ _BROUGHT_BY = {
     "numpy": "mlops-runtime[serving]",
     "pyarrow": "mlops-runtime[features]",
 }
+_INTERRUPTED = 130  # as shells count SIGINT
 
 app = typer.Typer(
     name="mlops",
     help="Deploy, operate and test the MLOps platform, on AWS or on this machine.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
 )
 app.command()(new.new)
@@ -68,12 +74,38 @@ app.add_typer(image.app, name="image")
 app.add_typer(terraform.app, name="terraform")
 
 
+def _print_version(is_asked: bool) -> None:
+    if is_asked:
+        typer.echo(f"mlops {version('mlops-cli')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    _version: Annotated[
+        bool,
+        typer.Option(
+            "--version", help="Print the version.", callback=_print_version, is_eager=True, show_default=False
+        ),
+    ] = False,
+) -> None:
+    """Take the options of the command itself."""
+
+
 def main() -> None:
     """Run the command."""
     try:
-        app()
+        sys.exit(app(prog_name="mlops", standalone_mode=False))
     except UserError as error:
-        _fail(str(error))
+        _fail(str(error), error.code, error.document)
+    except typer.TyperException as error:  # usage
+        from typer.rich_utils import rich_format_error
+
+        _print_refusal(error.format_message())
+        rich_format_error(error)  # type: ignore[arg-type]  # the parser raises no other kind
+        sys.exit(error.exit_code)
+    except typer.Abort:
+        _fail("interrupted", _INTERRUPTED)
     except ModuleNotFoundError as error:
         package = str(error.name).partition(".")[0]
         if package not in _BROUGHT_BY:
@@ -81,9 +113,16 @@ def main() -> None:
         _fail(f"this needs {package}, which is not installed; run: pip install '{_BROUGHT_BY[package]}'")
 
 
-def _fail(message: str) -> NoReturn:
+def _fail(message: str, code: int = 1, document: Mapping[str, Any] | None = None) -> NoReturn:
+    _print_refusal(message, document)
     print(f"mlops: {message}", file=sys.stderr)
-    sys.exit(1)
+    sys.exit(code)
+
+
+def _print_refusal(message: str, document: Mapping[str, Any] | None = None) -> None:
+    """Print the one document that a caller with ``--json`` reads for any failure."""
+    if "--json" in sys.argv[1:]:
+        print_json({**(document or {}), "error": message})
 
 
 if __name__ == "__main__":

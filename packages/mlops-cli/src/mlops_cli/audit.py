@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from mlops_cli.answers import AsJson, print_json
 from mlops_cli.aws_account import Account, Profile, UserError, account
 from mlops_cli.local import Home
 
@@ -26,7 +27,7 @@ Name = Annotated[str, typer.Argument(help="Name of the endpoint or business unit
 def show(
     name: Name,
     last: Annotated[int, typer.Option(help="How many of the newest records to show.", min=1)] = 20,
-    as_json: Annotated[bool, typer.Option("--json", help="Print only JSON.")] = False,
+    as_json: AsJson = False,
     profile: Profile = None,
     home: Home = None,
 ) -> None:
@@ -45,7 +46,7 @@ def show(
     if as_json:
         found = {"name": name, "head": row.audit_head, "sequence": row.audit_sequence, "bucket": chain.bucket}
         listed = [to_dict(record) | {"sha256": content_hash(record)} for record in records]
-        typer.echo(json.dumps(found | {"records": listed}, indent=2, sort_keys=True))
+        print_json(found | {"records": listed})
         return
     if not records:
         typer.echo(f"{name} has no record " + ("that can be read" if is_cut else "yet"))

@@ -36,7 +36,24 @@ DENIED = ("AccessDenied", "AccessDeniedException", "UnauthorizedOperation")
 
 
 class UserError(Exception):
-    """Something that the user can fix; the message says what, with which value, and the fix."""
+    """Something that the user can fix; the message says what, with which value, and the fix.
+
+    Args:
+        message: One line.
+        document: What ``--json`` prints beside the message. Default: nothing.
+    """
+
+    code = 1  # with which the command ends
+
+    def __init__(self, message: str, *, document: Mapping[str, Any] | None = None) -> None:
+        super().__init__(message)
+        self.document = dict(document or {})
+
+
+class VerdictError(UserError):
+    """The command worked, and its verdict is no: of a gate, a check, a guard, or drift."""
+
+    code = 3
 
 
 @contextmanager

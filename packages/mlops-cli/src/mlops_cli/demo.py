@@ -1,7 +1,6 @@
 """``mlops demo``: the whole loop on real retail transactions, in a checkout."""
 
 import importlib.util
-import json
 import signal
 import sys
 import time
@@ -13,6 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
+from mlops_cli.answers import AsJson, print_json
 from mlops_cli.aws_account import UserError
 from mlops_cli.step_lines import StepLines
 
@@ -22,7 +22,7 @@ TARGETS = ("sagemaker", "eks")
 
 
 def demo(
-    as_json: Annotated[bool, typer.Option("--json", help="Print only the result, as JSON.")] = False,
+    as_json: AsJson = False,
     page: Annotated[Path, typer.Option(help="File to write the page with plots to.")] = Path("demo-report.html"),
     unit: Annotated[str, typer.Option(help="Reference unit to run: a folder of examples/retail.")] = UNIT,
     keep: Annotated[
@@ -50,7 +50,7 @@ def demo(
     with StepLines(StringIO() if as_json else None) as lines, _ended_by_sigterm():
         result = _run(lines, page=page, unit=unit, keep=keep, target=target)
     if as_json:
-        typer.echo(json.dumps(result.as_json()))
+        print_json(result.as_json())
     raise typer.Exit(0 if result.ok else 1)
 
 

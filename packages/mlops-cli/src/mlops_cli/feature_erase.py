@@ -1,14 +1,13 @@
 """``mlops features erase``: erase an entity from tables, training sets and the online table, and list the copies that remain."""
 
-import json
 import re
-import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mlops_cli.answers import AsJson, Yes, confirm, print_json
 from mlops_cli.aws_account import Profile, UserError
-from mlops_cli.feature_location import AsJson, Folder, Place, Unit, full_id, opened, package_groups, pairs
+from mlops_cli.feature_location import Folder, Place, Unit, full_id, opened, package_groups, pairs
 from mlops_cli.local import Home
 
 if TYPE_CHECKING:
@@ -40,7 +39,7 @@ def erase(
     include_in_use: Annotated[
         bool, typer.Option("--include-in-use", help="Erase from these too; they can never be built again.")
     ] = False,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")] = False,
+    yes: Yes = False,
     path: Folder = None,
     unit: Unit = None,
     as_json: AsJson = False,
@@ -56,8 +55,8 @@ def erase(
     with opened(path, unit, profile, home) as place:
         kept = [full_id(place, each) for each in in_use or ()]
         kept += _trained_from(place)
-        if not yes:
-            _confirm(key, place.name)
+        whom = ", ".join(f"{name}={value}" for name, value in key.items())
+        confirm(f"erase {whom} from {place.name} with its history, which cannot be undone", yes=yes)
         record = _erased(place, key, reason=reason, in_use=kept, include_in_use=include_in_use)
         online = _forgotten(place, key)
     left = _left(place)
@@ -65,7 +64,7 @@ def erase(
         from mlops_runtime.contracts import to_dict
 
         told = to_dict(record) | {"online": online, "left": left}
-        typer.echo(json.dumps(told, indent=2, sort_keys=True))
+        print_json(told)
         return
     for table in record.tables:
         typer.echo(f"{table.table}: {len(table.snapshots)} snapshots and {len(table.files)} files removed")
@@ -162,10 +161,3 @@ def _trained_from(place: Place) -> list[str]:
             found.add(from_json(LivePointer, row.live).training_set_id)
     # a model may come from a set that another store keeps, or none
     return sorted(found & set(place.client.manifests.ids()))
-
-
-def _confirm(key: dict[str, str], store: str) -> None:
-    whom = ", ".join(f"{name}={value}" for name, value in key.items())
-    if not sys.stdin.isatty():
-        raise UserError(f"erasing {whom} from {store} cannot be undone; to confirm, add --yes")
-    typer.confirm(f"Erase {whom} from {store}, with its history? This cannot be undone", abort=True)

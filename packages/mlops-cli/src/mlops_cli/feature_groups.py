@@ -1,15 +1,14 @@
 """``mlops features list | show | who-used | catalog``: what a feature store holds, and who uses it."""
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from mlops_cli.answers import AsJson, print_json
 from mlops_cli.aws_account import Profile, UserError
 from mlops_cli.feature_location import (
     LOCK_FILE,
-    AsJson,
     Folder,
     Place,
     Unit,
@@ -41,7 +40,7 @@ def list_(
     with opened(path, unit, profile, home) as place:
         found = _collected(place)
     if as_json:
-        typer.echo(json.dumps([_as_json(found, group) for group in found.groups], indent=2, sort_keys=True))
+        print_json([_as_json(found, group) for group in found.groups])
         return
     if not found.groups:
         typer.echo(f"feature store {found.name} has no group yet")
@@ -84,7 +83,7 @@ def show(
     if as_json:
         shown = _as_json(found, facts) | {"columns": _plain(facts.columns), "snapshots": _plain(facts.snapshots)}
         used = [{"id": each.id, "name": each.name, "reads": _plain(each.reads)} for each in found.users(table)]
-        typer.echo(json.dumps(shown | {"schemas": _plain(facts.schemas), "used_by": used}, indent=2, sort_keys=True))
+        print_json(shown | {"schemas": _plain(facts.schemas), "used_by": used})
         return
     typer.echo(f"{facts.table}, owned by {facts.owner or 'unknown'}: {facts.rows:,} rows, {facts.partition}")
     typer.echo(f"a value is valid {facts.ttl}; newest event {_age(facts) or facts.note}")
@@ -147,7 +146,7 @@ def who_used(
             raise UserError(f"{table} has no column {column!r}, it has {', '.join(there)}")
         found: tuple[Use, ...] = place.client.who_used(table, snapshot=snapshot, column=column)
     if as_json:
-        typer.echo(json.dumps(_plain(found), indent=2, sort_keys=True))
+        print_json(_plain(found))
         return
     if not found:
         typer.echo(f"no training set used {table if column is None else f'{column} of {table}'}")

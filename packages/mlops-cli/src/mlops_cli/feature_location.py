@@ -28,7 +28,6 @@ Folder = Annotated[Path | None, typer.Option("--path", help="Folder of a local f
 Unit = Annotated[
     str | None, typer.Option(help="Business unit that owns the deployed feature store.", show_default=False)
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON alone.")]
 
 LOCK_FILE = "features.lock.json"
 MIN_DIGITS = 6  # of the id of a training set

@@ -1,6 +1,5 @@
 """``mlops features ingest | latest | build | rebuild | diff``: rows into feature groups, and training sets out of them."""
 
-import json
 from collections.abc import Sequence
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -8,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from mlops_cli.aws_account import Profile, UserError
+from mlops_cli.answers import AsJson, answer, print_json
+from mlops_cli.aws_account import Profile, UserError, VerdictError
 from mlops_cli.feature_location import (
     MIN_DIGITS,
-    AsJson,
     Folder,
     Place,
     Unit,
@@ -84,7 +83,7 @@ def ingest(
     if as_json:
         from mlops_runtime.contracts import to_dict
 
-        typer.echo(json.dumps(to_dict(done), indent=2, sort_keys=True))
+        print_json(to_dict(done))
         return
     if done.duplicate:
         typer.echo(f"{done.table}: this batch is already in snapshot {done.snapshot_id}; nothing was written")
@@ -118,7 +117,7 @@ def latest(
         found = place.client.latest(group, asked)
     rows = [row for row in found.to_pylist() if row["ingest_id"] is not None]
     if as_json:
-        typer.echo(json.dumps(rows, indent=2, default=_text))
+        print_json(rows)
     elif not rows:
         typer.echo(f"{group.table_name}: no current row" + (" for the entity" * (asked is not None)))
     else:
@@ -216,7 +215,7 @@ def build(
         lies = place.client.manifests.copies(built.id)
     if as_json:
         found = {"id": built.id, "name": name, "rows": built.rows.num_rows, "columns": built.rows.column_names}
-        typer.echo(json.dumps(found | {"places": list(lies), "files": sorted(built.files)}, indent=2, sort_keys=True))
+        print_json(found | {"places": list(lies), "files": sorted(built.files)})
         return
     typer.echo(built.id)
     typer.echo(f"{built.rows.num_rows:,} rows of {', '.join(built.rows.column_names)}")
@@ -234,21 +233,15 @@ def rebuild(
     profile: Profile = None,
     home: Home = None,
 ) -> None:
-    """Build a training set again from its manifest, and compare; exit 1 unless it is identical."""
+    """Build a training set again from its manifest, and compare. Exit 3 unless it is identical."""
     with opened(path, unit, profile, home) as place:
         full = full_id(place, training_set)
         again = place.client.rebuild(full)
-    is_identical = again.verdict.value == "IDENTICAL"
-    if as_json:
-        found = {"id": full, "verdict": again.verdict.value, "reason": again.reason, "same_bytes": again.same_bytes}
-        typer.echo(json.dumps(found, indent=2, sort_keys=True))
-        if not is_identical:
-            raise typer.Exit(1)
-        return
-    if not is_identical:
-        raise UserError(f"{again.verdict.value} {full}: {again.reason}")
+    found = {"id": full, "verdict": again.verdict.value, "reason": again.reason, "same_bytes": again.same_bytes}
+    if again.verdict.value != "IDENTICAL":
+        raise VerdictError(f"{again.verdict.value} {full}: {again.reason}", document=found)
     same = "the same bytes" if again.same_bytes else "different bytes, as other versions of Arrow write them"
-    typer.echo(f"{again.verdict.value} {full}: {again.reason}, {same}")
+    answer(found, f"{again.verdict.value} {full}: {again.reason}, {same}", as_json=as_json)
 
 
 def diff(
@@ -267,7 +260,7 @@ def diff(
     if as_json:
         from mlops_runtime.contracts import to_dict
 
-        typer.echo(json.dumps(to_dict(found) | {"is_none": found.is_none}, indent=2, sort_keys=True))
+        print_json(to_dict(found) | {"is_none": found.is_none})
         return
     for line in _difference_lines(found):
         typer.echo(line)

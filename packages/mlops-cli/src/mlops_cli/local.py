@@ -1,6 +1,5 @@
 """``mlops local``: start, stop and inspect the embedded cloud."""
 
-import json
 import os
 import shlex
 import sys
@@ -10,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from mlops_cli.answers import AsJson, print_json
 from mlops_cli.aws_account import shown
 
 app = typer.Typer(
@@ -59,7 +59,7 @@ def down(home: Home = None) -> None:
 @app.command()
 def status(
     home: Home = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON alone.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Show running processes and the resource types that are only recorded."""
     from mlops_local import cloud
@@ -67,7 +67,7 @@ def status(
     with shown(cloud.CloudError):
         report = cloud.connect(home_folder(home)).status()
     if as_json:
-        typer.echo(json.dumps(report, indent=2, sort_keys=True, default=str))
+        print_json(report)
         return
     from rich.console import Console
     from rich.table import Column, Table

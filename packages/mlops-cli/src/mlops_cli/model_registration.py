@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from mlops_cli.answers import AsJson
 from mlops_cli.aws_account import Account, Profile, UserError, account, shown
 from mlops_cli.local import Home
 from mlops_cli.retraining_verdict import follow, requests_of, say
@@ -58,7 +59,7 @@ def register(
     ] = None,
     reason: Annotated[str, typer.Option(help="Reason, kept with the request.")] = "a model made elsewhere",
     no_wait: Annotated[bool, typer.Option("--no-wait", help="Do not wait for the verdict.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON alone.")] = False,
+    as_json: AsJson = False,
     profile: Profile = None,
     home: Home = None,
 ) -> None:

@@ -1,7 +1,6 @@
 """``mlops models``: list, show, register, approve and reject the models of a registry; hold their archives against signatures."""
 
 import hashlib
-import json
 import re
 import sys
 from collections.abc import Mapping
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from mlops_cli.answers import AsJson, print_json
 from mlops_cli.aws_account import Account, Profile, UserError, account, shown
 from mlops_cli.local import Home
 from mlops_cli.model_registration import register
@@ -37,7 +37,6 @@ Role = Annotated[
         show_default=False,
     ),
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON alone.")]
 
 _TABLE_WIDTH = 120  # of a terminal; a narrower one gets lines
 _PACKAGE = re.compile(
@@ -77,7 +76,7 @@ def list_(
             for description in catalog.newest(name, last)
         ]
     if as_json:
-        typer.echo(json.dumps([_as_json(each) for each in found], indent=2, sort_keys=True))
+        print_json([_as_json(each) for each in found])
         return
     if not found:
         typer.echo(f"no package is registered in {', '.join(name for name, _ in wanted)} yet")
@@ -124,7 +123,7 @@ def show(package: Package, as_json: AsJson = False, profile: Profile = None, hom
         from mlops_runtime.contracts import to_dict
 
         given = {"gate": evidence.gate, "metrics": evidence.evaluation and evidence.evaluation.metrics}
-        typer.echo(json.dumps(_as_json(found) | to_dict(given), indent=2, sort_keys=True))
+        print_json(_as_json(found) | to_dict(given))
         return
     _print(found, evidence)
 

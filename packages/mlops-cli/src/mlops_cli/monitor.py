@@ -1,16 +1,16 @@
 """``mlops monitor report | explain | replay | baseline``: what a monitor found, why, and what others would have said."""
 
 import difflib
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from mlops_cli import monitor_baseline, monitor_replay
+from mlops_cli.answers import AsJson, print_json
 from mlops_cli.aws_account import Profile, UserError
 from mlops_cli.local import Home
-from mlops_cli.monitor_place import NEWEST, AsJson, Endpoint, EndpointOption, WindowEnd, watched
+from mlops_cli.monitor_place import NEWEST, Endpoint, EndpointOption, WindowEnd, watched
 from mlops_cli.monitor_tables import print_distribution, print_features, print_history
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def report(
         if path is not None and kept is not None:
             _write(path, kept, found.archive.history(told, most=_HISTORY))
     if as_json:
-        typer.echo(json.dumps(_plain(told), indent=2, sort_keys=True))
+        print_json(_plain(told))
         return
     for line in report_lines(told):
         typer.echo(line)
@@ -86,7 +86,7 @@ def explain(
                 {"window_until": each.window_until, "psi": one.psi, "drifted": one.drifted} for each, one in past
             ],
         }
-        typer.echo(json.dumps(shown, indent=2, sort_keys=True))
+        print_json(shown)
         return
     for line in feature_lines(told, drift):
         typer.echo(line)

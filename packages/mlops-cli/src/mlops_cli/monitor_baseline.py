@@ -1,6 +1,5 @@
 """``mlops monitor baseline``: a baseline from live weeks, and captures of past windows counted against it."""
 
-import json
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -8,9 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Literal, get_args
 
 import typer
 
+from mlops_cli.answers import AsJson, print_json
 from mlops_cli.aws_account import Profile, UserError
 from mlops_cli.local import Home
-from mlops_cli.monitor_place import NEWEST, AsJson, Endpoint, Watched, watched, whole_hour
+from mlops_cli.monitor_place import NEWEST, Endpoint, Watched, watched, whole_hour
 
 if TYPE_CHECKING:
     from mlops_runtime.contracts.monitor import Baseline, Condition
@@ -101,7 +101,7 @@ def baseline(
         "sha256": content_hash(made),
     }
     if as_json:
-        typer.echo(json.dumps(shown, indent=2, sort_keys=True))
+        print_json(shown)
         return
     typer.echo(
         f"{newest.endpoint}: {made.rows:,} rows of {len(keys):,} objects from {shown['from']} to {shown['to']} UTC are the "

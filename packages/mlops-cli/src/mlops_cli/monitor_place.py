@@ -42,7 +42,6 @@ WindowEnd = Annotated[
         help="Window by the hour in which it ended, 2017-08-07T06, UTC, or by the day if it is the day's only one.",
     ),
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON alone.")]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

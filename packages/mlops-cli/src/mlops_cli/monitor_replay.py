@@ -1,7 +1,6 @@
 """``mlops monitor replay``: would this have alarmed? Kept counts, decided again with other thresholds."""
 
 import difflib
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import datetime, timedelta
@@ -11,9 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any, get_args, get_type_hints
 import typer
 
 from mlops_cli import monitor_baseline
+from mlops_cli.answers import AsJson, print_json
 from mlops_cli.aws_account import Profile, UserError
 from mlops_cli.local import Home
-from mlops_cli.monitor_place import NEWEST, AsJson, Endpoint, Watched, watched, whole_hour
+from mlops_cli.monitor_place import NEWEST, Endpoint, Watched, watched, whole_hour
 from mlops_cli.printed_tables import print_table
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ def replay(
     if start is None:
         replayed = replayed.from_the_first_call()
     if as_json:
-        typer.echo(json.dumps(_as_json(replayed), indent=2, sort_keys=True))
+        print_json(_as_json(replayed))
     else:
         _print(replayed)
 

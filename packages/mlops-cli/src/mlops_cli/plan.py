@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
+from mlops_cli.answers import AsJson, print_json
 from mlops_cli.aws_account import Profile, UserError, account
 from mlops_cli.local import Home
 from mlops_cli.plan_checks import read_keys, read_networks
@@ -51,7 +52,7 @@ def plan(
             show_default=False,
         ),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON alone.")] = False,
+    as_json: AsJson = False,
     mapping: Annotated[
         Path | None,
         typer.Option(
@@ -102,13 +103,8 @@ def plan(
         price_text, price_json = list(price_lines(before, after, table)), price_document(before, after, table)
     except PriceError as error:
         price_text, price_json = [f"price a month: unknown: {error}"], None
-    if as_json:
-        typer.echo(
-            json.dumps(
-                {**document(found, refused), "existing": existing_document(existing), "price": price_json}, indent=2
-            )
-        )
-    else:
+    found_all = {**document(found, refused), "existing": existing_document(existing), "price": price_json}
+    if not as_json:
         for line in (*lines(found), *price_text):
             typer.echo(line)
     for one in existing:
@@ -122,7 +118,9 @@ def plan(
     unused = [name for name in unused_names(found, allowed) if name not in keys.allowed]
     problems += [f"--allow {name} allows nothing in this plan; remove it" for name in unused]
     if problems:
-        raise UserError(f"refused: {'; '.join(problems)}")
+        raise UserError(f"refused: {'; '.join(problems)}", document=found_all)
+    if as_json:
+        print_json(found_all)
 
 
 def names_that_exist(

@@ -1,6 +1,5 @@
 """What comes of an asked retraining, as ``mlops train`` and ``mlops models register`` wait for it and print it."""
 
-import json
 import math
 import sys
 import time
@@ -9,6 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import typer
 
+from mlops_cli.answers import answer
 from mlops_cli.aws_account import Account, UserError
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def follow(
     """
     execution = _started(requests, event, facts, as_json=as_json)
     if not is_awaited:
-        _print({"execution": execution, **facts}, f"started {execution}", as_json=as_json)
+        answer({"execution": execution, **facts}, f"started {execution}", as_json=as_json)
         return
     say(f"waiting for {execution.rpartition(':')[2]}")
     found = _awaited(lambda: requests.outcome(execution))
@@ -81,7 +81,7 @@ def _started(requests: "RetrainingRequests", event: str, facts: Mapping[str, str
         )
     if decision.decision is not Decision.STARTED or decision.execution is None:
         document = {"outcome": decision.decision.value, "reason": decision.reason, "package": None, "execution": None}
-        _print({**document, **facts}, refusal_of(decision), as_json=as_json)
+        answer({**document, **facts}, refusal_of(decision), as_json=as_json)
         raise typer.Exit(REFUSED)
     return decision.execution
 
@@ -98,15 +98,11 @@ def _finish(found: "RetrainingOutcome", facts: Mapping[str, str], *, as_json: bo
     version = "" if found.package is None else found.package.rpartition(":model-package/")[2]
     if found.is_registered:
         fix = "" if found.outcome == "APPROVED" else f'; approve it: mlops models approve {version} --reason "..."'
-        _print(document, f"{found.outcome.lower()} as {version}: {found.reason}{fix}", as_json=as_json)
+        answer(document, f"{found.outcome.lower()} as {version}: {found.reason}{fix}", as_json=as_json)
         return
     if found.outcome != "REJECTED":
         ended = facts["execution"].rpartition(":")[2]
         raise UserError(f"{ended} ended as {found.outcome}: {found.reason}; the live version stays")
     reasons = "\n".join(f"  {part}" for part in found.reason.split("; "))
-    _print(document, f"the gate refused the model; the live version stays:\n{reasons}", as_json=as_json)
+    answer(document, f"the gate refused the model; the live version stays:\n{reasons}", as_json=as_json)
     raise typer.Exit(REFUSED)
-
-
-def _print(document: Mapping[str, str | None], text: str, *, as_json: bool) -> None:
-    typer.echo(json.dumps(document, indent=2, sort_keys=True) if as_json else text)

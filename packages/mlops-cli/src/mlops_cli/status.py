@@ -1,12 +1,12 @@
 """``mlops status``: each unit's deployments, paused automation and running executions."""
 
-import json
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mlops_cli.answers import AsJson, print_json
 from mlops_cli.aws_account import DENIED, Profile, account, refusal
 from mlops_cli.local import Home
 
@@ -30,7 +30,7 @@ def status(
     unit: Annotated[
         str | None, typer.Argument(help="Name of the business unit. Default: all.", show_default=False)
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON alone.")] = False,
+    as_json: AsJson = False,
     profile: Profile = None,
     home: Home = None,
 ) -> None:
@@ -55,7 +55,7 @@ def status(
             found, unread = [overview.unit(entries.unit(unit), *entries.of_unit(unit))], {}
     if as_json:
         shown = {"now": to_dict(now), "caller": by, "units": to_dict(found), "unread": unread}
-        typer.echo(json.dumps(shown, indent=2, sort_keys=True))
+        print_json(shown)
         return
     typer.echo(f"{now:%Y-%m-%d %H:%M} UTC, as {by}")
     if not found:

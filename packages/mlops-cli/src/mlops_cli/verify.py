@@ -20,7 +20,8 @@ from urllib.parse import urlsplit
 
 import typer
 
-from mlops_cli.aws_account import Account, Profile, UserError, account, shown
+from mlops_cli.answers import AsJson, print_json
+from mlops_cli.aws_account import Account, Profile, UserError, VerdictError, account, shown
 from mlops_cli.local import Home
 from mlops_cli.serving import REPOSITORY, serving_image
 from mlops_runtime.image import PLACEHOLDER_DIGEST
@@ -64,7 +65,7 @@ def verify(
             help="File to write the report to. Default: mlops-verify-<region>-<run>.json.", show_default=False
         ),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON alone.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Deploy a test unit to an account, check what only AWS can show, delete it, and write a signed report."""
     from mlops_runtime.price.price_table import PriceError
@@ -159,7 +160,7 @@ def _clean(aws: Account, command: str, *, as_json: bool) -> None:
     place = _place(aws, command)
     removed = clean(place=place, journal=_journal(place), run=secrets.token_hex(4), say=_say(as_json))
     if as_json:
-        typer.echo(json.dumps({"removed": removed}, indent=2))
+        print_json({"removed": removed})
     else:
         typer.echo(f"deleted {len(removed)}: {', '.join(removed)}" if removed else "nothing to delete")
 
@@ -180,7 +181,7 @@ def _check(path: Path, *, as_json: bool) -> None:
             "key_sha256": checked.key_sha256,
             "claims": checked.seen() if report.cloud == "aws" else [],
         }
-        typer.echo(json.dumps(document, indent=2))
+        print_json(document)
         return
     for result in report.results:
         typer.echo(f"{result.verdict.value:7} {result.claim}: {result.evidence}")
@@ -199,9 +200,7 @@ def _write(signed: "SignedReport", output: Path | None, *, as_json: bool) -> Non
     path = Path(f"mlops-verify-{report.region}-{report.run}.json") if output is None else output
     path.write_text(json.dumps(to_dict(signed), indent=2) + "\n")
     failed = [result.claim for result in report.results if result.verdict is Verdict.FAILED]
-    if as_json:
-        typer.echo(json.dumps(to_dict(signed), indent=2))
-    else:
+    if not as_json:
         passed = sum(result.verdict is Verdict.PASSED for result in report.results)
         skipped = len(report.results) - passed - len(failed)
         typer.echo(
@@ -211,7 +210,12 @@ def _write(signed: "SignedReport", output: Path | None, *, as_json: bool) -> Non
             f"report: {path}, signed with key {fingerprint(signed.signature)}; attach the file and this line to an issue"
         )
     if failed:
-        raise UserError(f"{len(failed)} assertions failed: {', '.join(failed)}; the report {path} has the evidence")
+        raise VerdictError(
+            f"{len(failed)} assertions failed: {', '.join(failed)}; the report {path} has the evidence",
+            document=to_dict(signed),
+        )
+    if as_json:
+        print_json(to_dict(signed))
 
 
 def _place(aws: Account, command: str) -> "Place":

@@ -1,0 +1,60 @@
+"""What every verb answers with: text for people, or with ``--json`` one JSON document on standard output."""
+
+import json
+import sys
+from datetime import datetime
+from typing import Annotated
+
+import typer
+
+from mlops_cli.aws_account import UserError
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON alone.")]
+Yes = Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")]
+
+
+def answer(document: object, text: str = "", *, as_json: bool) -> None:
+    """Print the document, or the text that says the same; an empty text prints nothing.
+
+    Example:
+        >>> answer({"unit": "retail"}, "retail is paused", as_json=False)
+        retail is paused
+    """
+    if as_json:
+        print_json(document)
+    elif text:
+        typer.echo(text)
+
+
+def print_json(document: object) -> None:
+    """Print a document as JSON; times are ISO 8601, paths are strings.
+
+    Example:
+        >>> print_json({"unit": "retail"})
+        {
+          "unit": "retail"
+        }
+    """
+    typer.echo(json.dumps(document, indent=2, sort_keys=True, default=_plain))
+
+
+def confirm(what: str, *, yes: bool) -> None:
+    """Ask before something that cannot be undone; ``yes`` answers for a caller without a terminal.
+
+    Example:
+        >>> confirm("destroy Retail", yes=True)
+
+    Raises:
+        UserError: If the person says no, or is not there to ask.
+    """
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise UserError(f"not done without a confirmation: {what}; add --yes")
+    print(f"{what[:1].upper()}{what[1:]}? [y/N] ", end="", file=sys.stderr, flush=True)
+    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+        raise UserError("not confirmed; nothing was changed")
+
+
+def _plain(value: object) -> str:
+    return value.isoformat() if isinstance(value, datetime) else str(value)

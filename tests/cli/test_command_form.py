@@ -1,0 +1,406 @@
+"""One form for every verb: where options stand, what they are called, what ``--json`` prints, with which code a verb ends."""
+
+import ast
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.main import get_command
+
+from mlops_cli import __main__
+from mlops_cli.__main__ import app, main
+from mlops_cli.aws_account import UserError, VerdictError
+
+ROOT = Path(__file__).resolve().parents[2]
+SOURCES = Path(__main__.__file__).parent
+
+# on this machine alone: none of them reaches AWS, so there is no profile to choose
+EMBEDDED = ("deploy", "destroy", "local up", "local down", "local status", "local logs", "local env", "local clock")
+# read and write files, or one URL: nothing of a cloud
+OFFLINE = (
+    "new",
+    "upgrade",
+    "add model",
+    "demo",
+    "assets build",
+    "audit machine",
+    "models verify",
+    "features lock",
+    "serving check",
+    "image build",
+    "image lock",
+    "terraform export",
+)
+# does not print JSON yet
+WITHOUT_JSON = (
+    "new",
+    "upgrade",
+    "deploy",
+    "destroy",
+    "invoke",
+    "doctor",
+    "rollback",
+    "pause",
+    "resume",
+    "local up",
+    "local down",
+    "local logs",
+    "local env",
+    "assets build",
+    "audit verify",
+    "audit export",
+    "audit machine",
+    "models card",
+    "models verify",
+    "models approve",
+    "models reject",
+    "features lock",
+    "features catalog",
+    "serving check",
+    "image build",
+    "image lock",
+    "image push",
+    "image digest",
+    "terraform export",
+)
+# whose answer is a file or a shell's text, which a program reads as it is
+TEXT = ()
+# lists of names, which are not older or newer
+UNORDERED = ("features list",)
+# what a name of an option means, for every verb that has it
+OPTIONS = {
+    "--again": "the same is asked although it was done",
+    "--allow": "logical id whose loss is allowed",
+    "--app": "command that synthesizes",
+    "--architecture": "of processors",
+    "--as-of": "time as of which rows are known",
+    "--backfill": "times may be old",
+    "--baseline": "file of counts to compare with",
+    "--check": "a file that is checked, and nothing else done",
+    "--clean": "remove what an earlier run left",
+    "--cluster": "kind of blocks of rows",
+    "--column": "of a table",
+    "--condition": "what the rows must be",
+    "--content-type": "of a request",
+    "--context": "folder of a build",
+    "--correct": "rows that exist are replaced",
+    "--create": "make what is missing",
+    "--data": "file of rows",
+    "--entities": "file of keys and times",
+    "--entity": "keys of one thing",
+    "--every-hours": "step between windows",
+    "--features": "groups and columns",
+    "--folder": "of copied files",
+    "--follow": "print what comes until interrupted",
+    "--free": "only what costs nothing",
+    "--from": "start of a time span",
+    "--gitlab": "checks of a pipeline",
+    "--glue": "for jobs of Glue",
+    "--group": "package group",
+    "--groups": "module or file that declares feature groups",
+    "--head": "hash of a chain's newest record",
+    "--home": "folder of the embedded cloud",
+    "--image": "of containers",
+    "--image-only": "the lock of the image alone",
+    "--in-use": "what may be erased although used",
+    "--include-in-use": "the same for all",
+    "--json": "one document on standard output",
+    "--keep": "leave the cloud running",
+    "--key": "idempotency key",
+    "--kind": "of unit",
+    "--last": "how many of the newest",
+    "--layer": "name of a layer",
+    "--lock": "file of feature groups",
+    "--mapping": "file of `cdk import --resource-mapping`",
+    "--max-usd": "bound of a cost",
+    "--model": "name of a model",
+    "--no-wait": "end before the verdict",
+    "--output": "file or folder that is written",
+    "--path": "folder of a feature store",
+    "--pid": "process that is watched",
+    "--platform": "of an image",
+    "--port": "on 127.0.0.1",
+    "--predictions": "file of predictions",
+    "--profile": "of the AWS configuration",
+    "--public-key": "file of a key",
+    "--reason": "what a person answers for",
+    "--region": "of AWS",
+    "--repository": "of images",
+    "--request": "file that is sent",
+    "--requirements": "lock of an environment",
+    "--role": "to assume",
+    "--runtime": "wheel of mlops-runtime",
+    "--scale": "speed of the embedded clock",
+    "--semantics": "of a join",
+    "--sequence": "number of an audit record",
+    "--set": "a threshold to try",
+    "--sha256": "hash that is looked for",
+    "--signature": "file of a signature",
+    "--snapshot": "version of a table",
+    "--tag": "of an image",
+    "--target": "where models are served",
+    "--timestamp": "column of times",
+    "--to": "end of a time span, or the version to go back to",
+    "--trust": "what loading a model may do",
+    "--unit": "business unit",
+    "--wait": "follow to the end",
+    "--watch": "follow until interrupted",
+    "--window": "of a monitor",
+    "--window-hours": "length of windows",
+    "--write": "into the app's settings",
+    "--yes": "do not ask",
+}
+# of verbs that are about to change
+OLD_OPTIONS = {
+    "demo": {"--page"},
+    "features build": {"--name"},
+    "local logs": {"--lines"},
+    "monitor explain": {"--endpoint"},
+}
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def leaves(command: Any = None, path: str = "") -> Iterator[tuple[str, Any]]:
+    """Every verb by its full name."""
+    command = get_command(app) if command is None else command
+    children = getattr(command, "commands", {})
+    if not children:
+        yield path, command
+    for name, child in children.items():
+        yield from leaves(child, f"{path} {name}".strip())
+
+
+VERBS = dict(leaves())
+
+
+def options(command: Any) -> set[str]:
+    """Names of a verb's options, as a user types them."""
+    return {option for each in command.params if each.param_type_name != "argument" for option in each.opts} - {
+        "--help"
+    }
+
+
+def asked(name: str) -> set[str]:
+    """The options that a verb has for where it goes."""
+    return set() if name in OFFLINE else {"--home"} if name in EMBEDDED else {"--home", "--profile"}
+
+
+def test_every_verb_that_asks_a_cloud_says_which() -> None:
+    """With the same two options, and none that reaches no cloud has them."""
+    wrong = {
+        name: options(command) & {"--home", "--profile"}
+        for name, command in VERBS.items()
+        if options(command) & {"--home", "--profile"} != asked(name)
+    }
+
+    assert wrong == {}
+
+
+def test_every_verb_prints_json() -> None:
+    """`--json` is not for some verbs; the list of those without it is as short as it is."""
+    without = {name for name, command in VERBS.items() if "--json" not in options(command)}
+
+    assert sorted(without) == sorted({*WITHOUT_JSON, *TEXT})
+
+
+def test_names_of_options_are_those_of_the_table() -> None:
+    """One word for one thing: a new word is a line in the table, with what it means everywhere."""
+    unknown = {
+        name: found
+        for name, command in VERBS.items()
+        if (found := options(command) - set(OPTIONS) - OLD_OPTIONS.get(name, set()))
+    }
+    used = {option for command in VERBS.values() for option in options(command)}
+
+    assert unknown == {}
+    assert sorted(set(OPTIONS) - used - {"--wait", "--watch", "--follow"}) == []
+
+
+def test_lists_take_last() -> None:
+    """How long a list gets is the caller's choice."""
+    lists = [name for name in VERBS if name.split()[-1] in ("list", "logs") and name not in UNORDERED]
+
+    assert [name for name in lists if "--last" not in options(VERBS[name]) and name != "local logs"] == []
+
+
+def test_files_that_are_written_are_named_by_output() -> None:
+    """Whatever the verb; `plan --mapping` has the name of cdk's option."""
+    written = {
+        (name, each.opts[0])
+        for name, command in VERBS.items()
+        for each in command.params
+        if each.param_type_name != "argument"
+        and each.type_descriptor.annotation is Path
+        and re.match(r"(File|Folder) to write|Write", each.help or "")
+    }
+
+    assert {each for each in written if each[1] != "--output"} == {
+        ("plan", "--mapping"),
+        ("demo", "--page"),
+        ("audit export", "--to"),
+    }
+
+
+def test_arguments_that_may_be_left_out_come_last() -> None:
+    """Else none could be left out."""
+    for name, command in VERBS.items():
+        required = [each.required for each in command.params if each.param_type_name == "argument"]
+        assert required == sorted(required, reverse=True), name
+
+
+ON_CLOUDS = sorted(name for name in VERBS if name not in OFFLINE and name not in WITHOUT_JSON)
+
+
+def required(command: Any) -> list[str]:
+    """Arguments that satisfy the parser."""
+    given: list[str] = []
+    for each in command.params:
+        if each.required:
+            given += ["x"] if each.param_type_name == "argument" else [each.opts[0], "x"]
+    return given
+
+
+@pytest.mark.parametrize("name", ON_CLOUDS)
+def test_a_refusal_is_one_document_too(
+    name: str, in_process: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A program reads standard output whatever happened; people read one line on the other stream."""
+    monkeypatch.chdir(tmp_path)
+
+    result = in_process(*name.split(), *required(VERBS[name]), "--json", "--home", tmp_path / "none")
+
+    assert result.returncode == 1
+    assert json.loads(result.stdout)["error"] in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_a_wrong_option_is_one_document_too(in_process: Run) -> None:
+    """Usage ends with 2, as every shell tool does."""
+    result = in_process("train", "--json", "--bogus")
+
+    assert result.returncode == 2
+    assert json.loads(result.stdout) == {"error": "No such option: --bogus"}
+
+
+def test_without_json_a_refusal_is_text_alone(in_process: Run, tmp_path: Path) -> None:
+    """Nothing on standard output, which may go into a file."""
+    result = in_process("status", "--home", tmp_path / "none")
+
+    assert (result.returncode, result.stdout) == (1, "")
+    assert result.stderr.startswith("mlops: no embedded cloud runs in ")
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "document"),
+    [
+        (UserError("no"), 1, {"error": "no"}),
+        (UserError("no", document={"refused": 2}), 1, {"error": "no", "refused": 2}),
+        (VerdictError("it differs", document={"findings": []}), 3, {"error": "it differs", "findings": []}),
+    ],
+)
+def test_codes_and_documents_of_errors(
+    error: UserError,
+    code: int,
+    document: dict[str, object],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """A verdict of no is not a failure of the command, and says what it found."""
+
+    def fail(**_options: object) -> None:
+        raise error
+
+    monkeypatch.setattr(__main__, "app", fail)
+    monkeypatch.setattr(sys, "argv", ["mlops", "any", "--json"])
+
+    with pytest.raises(SystemExit) as ended:
+        main()
+
+    assert ended.value.code == code
+    assert json.loads(capsys.readouterr().out) == document
+
+
+def test_an_interrupt_ends_with_130(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """As a shell counts it; a prompt that is left counts too."""
+    from mlops_cli import status
+
+    def interrupt(*_arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(status, "account", interrupt)
+    monkeypatch.setattr(sys, "argv", ["mlops", "status"])
+
+    with pytest.raises(SystemExit) as ended:
+        main()
+
+    assert ended.value.code == 130
+    assert "Traceback" not in capsys.readouterr().err
+
+
+def test_prints_its_version(in_process: Run) -> None:
+    """The first thing that anybody asks in a report."""
+    result = in_process("--version")
+
+    assert (result.returncode, result.stdout) == (0, "mlops 0.1.0\n")
+
+
+def test_completes_in_shells() -> None:
+    """Typer's own completion is on."""
+    result = subprocess.run(
+        [sys.executable, "-m", "mlops_cli"],
+        env={"_MLOPS_COMPLETE": "complete_bash", "COMP_WORDS": "mlops models s", "COMP_CWORD": "2"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert result.stdout.split() == ["show"]
+
+
+def test_codes_are_named() -> None:
+    """No verb ends with a code of its own."""
+    wrong = [
+        f"{path.name}:{node.lineno}"
+        for path in sorted(SOURCES.glob("*.py"))
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(node, ast.Call)
+        and ast.unparse(node.func) == "typer.Exit"
+        and node.args
+        and isinstance(node.args[0], ast.Constant)
+        and node.args[0].value not in (0, 1, 130)
+    ]
+
+    assert wrong == []
+
+
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), *sorted((ROOT / "packages").glob("*/README.md"))]
+
+
+def test_pages_quote_verbs_as_they_are() -> None:
+    """With each of their options: nobody types what is not there. Worklogs and the changelog tell of their day."""
+    wrong = []
+    for page in PAGES:
+        if "worklog" in page.parts:
+            continue
+        for line in re.findall(
+            r"`(mlops [a-z][^`]+)`|^(?: {4}|\$ )?(mlops [a-z].+)$", page.read_text("utf-8"), re.MULTILINE
+        ):
+            said = line[0] or line[1]
+            name = max((known for known in VERBS if f"{said} ".startswith(f"mlops {known} ")), key=len, default=None)
+            if name is None and any(known.startswith(f"{said.removeprefix('mlops ')} ") for known in VERBS):
+                continue  # a group of verbs
+            if name is None:
+                wrong.append(f"{page.relative_to(ROOT)}: {said}")
+                continue
+            unknown = (
+                set(re.findall(r"(?<= )--[a-z][a-z0-9-]*", said.partition(" #")[0])) - options(VERBS[name]) - {"--help"}
+            )
+            wrong += [f"{page.relative_to(ROOT)}: {said}: {sorted(unknown)}"] if unknown else []
+
+    assert wrong == []
