@@ -24,7 +24,7 @@ from retraining_events import (
 )
 from rollout_world import NOW, World
 
-from mlops_runtime.contracts import from_json
+from mlops_runtime.contracts import from_json, to_dict
 from mlops_runtime.contracts.retraining import Decision, RetrainRequest, Trigger
 from mlops_runtime.retraining.retraining_guard import GuardState, next_state
 from mlops_runtime.retraining.retraining_start import GuardTable
@@ -116,7 +116,7 @@ def test_an_alarm_starts_one_retraining(ringing: World) -> None:
     assert state["owner"]["S"] == decision.execution
     assert int(state["lock_until"]["N"]) == int(NOW.timestamp()) + 21600
     assert kept["decision"]["S"] == "STARTED"
-    assert int(kept["expires"]["N"]) == int((NOW + timedelta(days=30)).timestamp())
+    assert int(kept["expires"]["N"]) == int((NOW + timedelta(days=400)).timestamp())
 
 
 def test_a_second_delivery_is_a_duplicate(ringing: World) -> None:
@@ -153,7 +153,8 @@ def test_busy_then_cooling_down_then_free(ringing: World) -> None:
     assert owner is not None
     assert guard.handle(alarm_message("e2", NOW + timedelta(hours=1))).decision is Decision.BUSY
     release(ringing, owner)
-    assert guard.handle(alarm_message("e3", NOW + timedelta(hours=2))).decision is Decision.COOLING_DOWN
+    cooling = guard.handle(alarm_message("e3", NOW + timedelta(hours=2)))
+    assert (cooling.decision, cooling.free_at) == (Decision.COOLING_DOWN, str(to_dict(NOW + timedelta(hours=24))))
     assert guard.handle(alarm_message("e4", NOW + timedelta(hours=24))).decision is Decision.STARTED
 
 
@@ -175,6 +176,19 @@ def test_a_person_does_not_wait_but_has_a_budget(ringing: World) -> None:
         if decision.execution is not None:
             release(ringing, decision.execution)
     assert decisions == [Decision.STARTED, Decision.STARTED, Decision.OVER_BUDGET]
+    assert decision.free_at == "2017-08-02T00:00:00Z"
+
+
+def test_a_decision_says_who_asked_and_why(ringing: World) -> None:
+    """A start is kept for longer than an execution, of which nothing else says that; a refusal says it too."""
+    guard = guard_of(ringing)
+    started = guard.handle(alarm_message(manual=True))
+    assert (started.trigger, started.detail) == (Trigger.MANUAL, "")
+    refused = guard.handle(alarm_message("e2"))
+    assert (refused.decision, refused.trigger, refused.requested_by) == (Decision.BUSY, Trigger.ALARM, "demand-drift")
+    rows = [item(ringing, f"EVENT#{name}") for name in ("e1", "e2")]
+    assert [int(row["expires"]["N"]) - int(NOW.timestamp()) for row in rows] == [400 * 86400, 30 * 86400]
+    assert (rows[0]["requested_by"]["S"], rows[1]["trigger"]["S"]) == (started.requested_by, "alarm")
 
 
 class _CrashError(Exception):

@@ -87,13 +87,21 @@ class Decision(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GuardDecision:
-    """The guard's decision on one event, as logged and kept."""
+    """The guard's decision on one event, as logged and kept.
+
+    ``trigger``, ``requested_by`` and ``detail`` (why it was asked) are of the request, where the event is one. ``free_at`` is when
+    the same request would be accepted, where only time must pass.
+    """
 
     decision: Decision
     event_id: str
     at: str
     reason: str
     execution: str | None = None
+    trigger: Trigger | None = None
+    requested_by: str | None = None
+    detail: str | None = None
+    free_at: str | None = None
     format: Literal["mlops.guard-decision/1"] = "mlops.guard-decision/1"
 
 

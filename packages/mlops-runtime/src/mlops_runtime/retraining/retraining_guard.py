@@ -236,6 +236,28 @@ def decide(
     return Decision.STARTED, request.detail
 
 
+def free_at(decision: Decision, state: GuardState, settings: GuardSettings, now: datetime) -> datetime | None:
+    """Return when a request that was refused would be accepted, where only time must pass: cool-down and budget.
+
+    Args:
+        decision: The refusal.
+        state: The pipeline's state.
+        settings: What the pipeline allows.
+        now: The time of the decision.
+
+    Example:
+        >>> settings = GuardSettings(pipeline="p", machine_arn="arn", alarms=(), cool_down=3600, daily_budget=1)
+        >>> state = GuardState(last_started=1501578000)
+        >>> free_at(Decision.COOLING_DOWN, state, settings, datetime(2017, 8, 1, 9, 30, tzinfo=UTC)).isoformat()
+        '2017-08-01T10:00:00+00:00'
+    """
+    if decision is Decision.COOLING_DOWN and state.last_started is not None:
+        return datetime.fromtimestamp(state.last_started + _cool_down(state, settings), UTC)
+    if decision is Decision.OVER_BUDGET:
+        return datetime(now.year, now.month, now.day, tzinfo=UTC) + timedelta(days=1)
+    return None
+
+
 def next_state(
     state: GuardState, request: RetrainRequest, settings: GuardSettings, *, execution: str, now: datetime
 ) -> GuardState:

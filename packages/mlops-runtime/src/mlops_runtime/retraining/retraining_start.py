@@ -24,6 +24,7 @@ from mlops_runtime.retraining.retraining_guard import (
     decide,
     event_from,
     execution_name,
+    free_at,
     next_state,
 )
 from mlops_runtime.rollout.execution_names import execution_arn
@@ -36,6 +37,9 @@ if TYPE_CHECKING:
     from mlops_runtime.business_unit.automation import Automation
 
 KEPT = timedelta(days=30)  # how long an event id is remembered; it is refused as stale long before
+KEPT_STARTED = timedelta(
+    days=400
+)  # who asked for a run, and why, is known of no other place for longer than an execution
 
 _NUMBERS = ("lock_until", "last_started", "day_count", "new_labels")
 _TAKEN = ("owner", "lock_until", "last_started", "last_execution", "day", "day_count", "request")
@@ -139,10 +143,11 @@ class GuardTable:
         return None if item is None else str(item["decision"]["S"])
 
     def keep(self, decision: GuardDecision, event_id: str, now: datetime) -> None:
-        """Keep a decision for as long as its event could come again."""
+        """Keep a decision for longer than its event could come again; one that started a run for longer than the run's history."""
         texts = {name: {"S": value} for name, value in to_dict(decision).items()}
+        kept = KEPT_STARTED if decision.decision is Decision.STARTED else KEPT
         self.dynamodb.put_item(
-            TableName=self.table, Item={**self._key(f"EVENT#{event_id}"), **texts, "expires": _expires(now)}
+            TableName=self.table, Item={**self._key(f"EVENT#{event_id}"), **texts, "expires": _expires(now, kept)}
         )
 
     def _update(self, **arguments: Any) -> bool:
@@ -162,8 +167,8 @@ class GuardTable:
         return {"pipeline": {"S": self.pipeline}, "item": {"S": item}}
 
 
-def _expires(now: datetime) -> dict[str, str]:
-    return {"N": str(int((now + KEPT).timestamp()))}
+def _expires(now: datetime, kept: timedelta = KEPT) -> dict[str, str]:
+    return {"N": str(int((now + kept).timestamp()))}
 
 
 class GuardBusyError(Exception):
@@ -219,7 +224,8 @@ class RetrainGuard:
         try:
             return self._release(event, now) if isinstance(event, Ended) else self._retrain(event, now)
         except RefusedEventError as refused:
-            return self._kept(refused.decision, event.event_id, now, str(refused))
+            asked = event.request if isinstance(event, Asked) else None
+            return self._kept(refused.decision, event.event_id, now, str(refused), request=asked)
 
     def _retrain(self, event: Asked, now: datetime) -> GuardDecision:
         request = self._counted(event, now)
@@ -231,7 +237,8 @@ class RetrainGuard:
             request = confirmed(request, self.settings, alarms=alarms, state=state)
         decision, reason = self._lock(request, arn, now)
         if decision is not Decision.STARTED:
-            return self._kept(decision, request.event_id, now, reason)
+            free = free_at(decision, self._rows.read(), self.settings, now)
+            return self._kept(decision, request.event_id, now, reason, request=request, free=free)
         try:
             self.stepfunctions.start_execution(
                 # the machine reads the request in the row that the lock was taken with
@@ -240,7 +247,7 @@ class RetrainGuard:
             )
         except self.stepfunctions.exceptions.ExecutionAlreadyExists:
             logger.info("execution %s is already there", name)
-        return self._kept(decision, request.event_id, now, reason, arn)
+        return self._kept(decision, request.event_id, now, reason, arn, request=request)
 
     def _counted(self, event: Asked, now: datetime) -> RetrainRequest:
         """Count the new labels of an ingest, as the table's own snapshot says them."""
@@ -300,10 +307,26 @@ class RetrainGuard:
             return None
 
     def _kept(
-        self, decision: Decision, event_id: str, now: datetime, reason: str, execution: str | None = None
+        self,
+        decision: Decision,
+        event_id: str,
+        now: datetime,
+        reason: str,
+        execution: str | None = None,
+        *,
+        request: RetrainRequest | None = None,
+        free: datetime | None = None,
     ) -> GuardDecision:
         made = GuardDecision(
-            decision=decision, event_id=event_id, at=_iso(now), reason=reason[:1000], execution=execution
+            decision=decision,
+            event_id=event_id,
+            at=_iso(now),
+            reason=reason[:1000],
+            execution=execution,
+            trigger=None if request is None else request.trigger,
+            requested_by=None if request is None else request.requested_by,
+            detail=None if request is None else request.detail,
+            free_at=None if free is None else _iso(free),
         )
         self._rows.keep(made, event_id, now)
         return made
