@@ -1,0 +1,439 @@
+"""What a table can be used for: the role of each column, the label's kind and metric, the cut by time, blocks and baselines.
+
+Facts of the schema alone are kept: no row, no category of a column whose name reads like a person's, numbers with two digits.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from mlops_runtime.contracts.model import Metric
+from mlops_runtime.serving.field_names import resembles
+from mlops_runtime.training_data.naive_baselines import PREFIX, baseline_names
+from mlops_runtime.training_data.table_file import (
+    GATE_ROWS,
+    FileColumn,
+    TableError,
+    TableFile,
+    as_time,
+    first_of_holdout,
+    open_table,
+    quoted,
+    usable_rows,
+)
+
+MOST_CATEGORIES = 200
+MOST_CLASSES = 100  # as the evaluation's
+WEEK = "block_week"  # the column that is added where blocks are weeks
+_FEWEST_ROWS = 100
+_FEWEST_BLOCKS = 12
+_LEAK = 0.995
+_SHOWN_CATEGORIES = 20
+_RARE = 10  # rows: a category that fewer have could point at one person
+_PERSONAL = (
+    *("name", "email", "phone", "address", "street", "birth", "iban", "passport", "gender", "sex", "age", "income"),
+    *("customer", "user", "patient", "person", "household", "employee", "member", "account"),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InputColumn:
+    """A column that the model takes.
+
+    ``kind`` says of a number whether it is ``float``, ``integer`` or ``boolean``, of a category ``text`` or ``integer``.
+    ``low`` and ``high`` are about where the numbers of the training part lie; ``categories`` are common ones, none of a personal
+    column.
+    """
+
+    name: str
+    type: Literal["number", "category"]
+    kind: Literal["float", "integer", "boolean", "text"]
+    nullable: bool
+    low: float = 0.0
+    high: float = 1.0
+    categories: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeftOut:
+    """A column that the model does not take, and why."""
+
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TableSchema:
+    """What a table holds, as ``mlops new`` records it. ``holdout_from`` is a time that was given; the default is a share."""
+
+    label: str
+    label_kind: Literal["number", "chance", "classes"]
+    metric: Metric
+    time: str
+    block: str
+    baselines: tuple[str, ...]
+    inputs: tuple[InputColumn, ...]
+    left_out: tuple[LeftOut, ...]
+    rows: int
+    holdout_rows: int
+    minimum_rows: int
+    low: float = 0.0
+    high: float = 1.0
+    classes: tuple[str, ...] = ()
+    key: str | None = None
+    key_kind: Literal["text", "integer"] | None = None
+    holdout_from: str | None = None
+    known: tuple[str, ...] = ()
+    without: tuple[str, ...] = ()
+    format: Literal["mlops.table-schema/1"] = "mlops.table-schema/1"
+
+    @property
+    def kept(self) -> tuple[str, ...]:
+        """Columns of the file that a training set has, in their order."""
+        others = (self.key, self.time, self.label)
+        return tuple(dict.fromkeys([column.name for column in self.inputs] + [name for name in others if name]))
+
+
+def read_schema(
+    path: Path,
+    *,
+    label: str,
+    time: str | None,
+    key: str | None = None,
+    holdout_from: str | None = None,
+    known: Sequence[str] = (),
+    without: Sequence[str] = (),
+) -> TableSchema:
+    """Propose the role of each column of a file.
+
+    Args:
+        path: A Parquet or CSV file.
+        label: The column that is to be predicted.
+        time: The column with the time of prediction.
+        key: The column whose values have histories of their own, such as a store. Default: none.
+        holdout_from: The first time of the holdout, ISO 8601. Default: the last 15 % of the rows, or 200 rows, at most half.
+        known: Columns whose values are known at the time of prediction although they look otherwise.
+        without: Columns to leave out.
+
+    Raises:
+        TableError: With every problem at once.
+    """
+    with open_table(path) as table:
+        reading = _Reading(
+            table, label=label, time=time, key=key, holdout_from=holdout_from, known=known, without=without
+        )
+        return reading.schema()
+
+
+class _Reading:
+    """One reading of a file: problems are collected, and raised together where no more can be found."""
+
+    def __init__(
+        self,
+        table: TableFile,
+        *,
+        label: str,
+        time: str | None,
+        key: str | None,
+        holdout_from: str | None,
+        known: Sequence[str],
+        without: Sequence[str],
+    ) -> None:
+        self._table, self._label, self._time, self._key = table, label, time or "", key
+        self._holdout_from, self._known, self._without = holdout_from, tuple(known), tuple(without)
+        self._problems: list[str] = []
+        self._questions: list[str] = []
+        self._left_out: list[LeftOut] = []
+
+    def schema(self) -> TableSchema:
+        self._require_columns()
+        self._stop()
+        self._rows = usable_rows(self._table, self._label, self._time)
+        self._count = int(self._table.values(["count(*)"], self._rows)[0])
+        if self._count < _FEWEST_ROWS:
+            whole = self._table.values(["count(*)"])[0]
+            self._problems.append(
+                f"at least {_FEWEST_ROWS} rows must have the label {self._label!r} and the time {self._time!r}, got "
+                f"{self._count} of {whole}"
+            )
+            self._stop()
+        kind, classes = self._label_kind()
+        self._cut = self._cut_time()
+        self._stop()
+        self._held = f"{self._rows} AND {as_time(self._time)} >= TIMESTAMP '{self._cut}'"
+        self._trained = f"{self._rows} AND {as_time(self._time)} < TIMESTAMP '{self._cut}'"
+        self._holdout_count = int(self._table.values(["count(*)"], self._held)[0])
+        self._check_label_of_both(kind, classes)
+        key = self._key
+        inputs = [column for name in self._table.columns if (column := self._input(name, kind)) is not None]
+        if not inputs:
+            self._problems.append("no column is left as an input of the model")
+        self._left_out += [
+            LeftOut(name=name, reason="with --without") for name in self._without if name in self._table.columns
+        ]
+        block = self._block()
+        self._stop()
+        low, high = self._bounds(self._label) if kind != "classes" else (0.0, 1.0)
+        return TableSchema(
+            label=self._label,
+            label_kind=kind,
+            metric=self._metric(kind),
+            time=self._time,
+            block=block,
+            baselines=baseline_names(key, has_classes=kind == "classes", is_chance=kind == "chance"),
+            inputs=tuple(inputs),
+            left_out=tuple(self._left_out),
+            rows=self._count,
+            holdout_rows=self._holdout_count,
+            minimum_rows=min(GATE_ROWS, self._holdout_count * 4 // 5),
+            low=low,
+            high=high,
+            classes=classes,
+            key=key,
+            key_kind=None if key is None else "integer" if self._table.columns[key].kind == "integer" else "text",
+            holdout_from=self._holdout_from,
+            known=self._known,
+            without=self._without,
+        )
+
+    def _stop(self) -> None:
+        if self._problems:
+            raise TableError(self._problems, self._questions)
+
+    def _require_columns(self) -> None:
+        columns = self._table.columns
+        there = ", ".join(columns)
+        if not self._time:
+            self._problems.append(
+                "--time is required: without the time of prediction training on the future is not detected; name the column"
+            )
+        for option, name in (("--label", self._label), ("--time", self._time), ("--key", self._key)):
+            if name and name not in columns:
+                self._problems.append(f"{option} must be a column of the file, got {name!r}; it has {there}")
+        for option, names in (("--known", self._known), ("--without", self._without)):
+            self._problems += [
+                f"{option} must be a column of the file, got {name!r}" for name in names if name not in columns
+            ]
+        roles = [name for name in (self._label, self._time, self._key) if name]
+        if len(set(roles)) < len(roles):
+            self._problems.append(f"--label, --time and --key must be different columns, got {', '.join(roles)}")
+        reserved = [name for name in columns if name.startswith(PREFIX) or name == WEEK]
+        if reserved:
+            self._problems.append(
+                f"column names must not begin with {PREFIX!r} or be {WEEK!r}, which the platform makes, got "
+                f"{', '.join(map(repr, reserved))}; rename them"
+            )
+        if self._time in columns and columns[self._time].kind not in ("time", "text"):
+            self._problems.append(
+                f"--time must hold times or dates, got {columns[self._time].sql} in {self._time!r}; convert it"
+            )
+        if self._label in columns and columns[self._label].kind in ("time", "other"):
+            self._problems.append(
+                f"--label must hold numbers or names of classes, got {columns[self._label].sql} in {self._label!r}"
+            )
+        if self._key in columns and columns[self._key].kind not in ("text", "integer"):
+            self._problems.append(f"--key must hold text or integers, got {columns[self._key].sql} in {self._key!r}")
+
+    def _label_kind(self) -> tuple[Literal["number", "chance", "classes"], tuple[str, ...]]:
+        column, name = self._table.columns[self._label], quoted(self._label)
+        query = (
+            f"SELECT DISTINCT CAST({name} AS VARCHAR) FROM rows WHERE {self._rows} ORDER BY 1 LIMIT {MOST_CLASSES + 1}"  # noqa: S608 - quoted
+        )
+        values = [value for (value,) in self._table.rows(query)]
+        if len(values) < 2:
+            self._problems.append(f"label {self._label!r} has one value in all {self._count} rows: nothing to predict")
+            return "number", ()
+        if column.kind == "boolean" or (column.kind != "text" and set(values) <= {"0", "1", "0.0", "1.0"}):
+            return "chance", ()
+        if len(values) == 2:
+            self._problems.append(
+                f"label {self._label!r} has the two values {' and '.join(map(repr, values))}: write 1 for the one whose "
+                "chance is to be predicted and 0 for the other"
+            )
+            return "chance", ()
+        if column.kind != "text":
+            return "number", ()
+        if len(values) > MOST_CLASSES:
+            self._problems.append(
+                f"label {self._label!r} has more than {MOST_CLASSES} texts; predict a number or coarser classes"
+            )
+        return "classes", tuple(values)
+
+    def _metric(self, kind: str) -> Metric:
+        if kind == "classes":
+            return "macro_log_loss"
+        if kind == "chance":
+            return "log_loss"
+        lowest, highest = self._table.values([f"min({quoted(self._label)})", f"max({quoted(self._label)})"], self._rows)
+        return "wape" if lowest >= 0 or highest <= 0 else "mae"  # labels that sum to about 0 have no relative error
+
+    def _cut_time(self) -> str:
+        try:
+            return first_of_holdout(self._table, self._time, self._rows, self._holdout_from)
+        except TableError as error:
+            self._problems += error.problems
+            return ""
+
+    def _check_label_of_both(self, kind: str, classes: tuple[str, ...]) -> None:
+        name = f"CAST({quoted(self._label)} AS VARCHAR)"
+        if kind == "number":
+            return
+        found = [
+            {value for (value,) in self._table.rows(f"SELECT DISTINCT {name} FROM rows WHERE {part}")}  # noqa: S608 - quoted
+            for part in (self._trained, self._held)
+        ]
+        for where, values in zip(("training part", "holdout"), found, strict=True):
+            absent = sorted(set(classes) - values) if kind == "classes" else []
+            if absent:
+                self._problems.append(
+                    f"label {self._label!r}: {', '.join(map(repr, absent))} has no rows in the {where}; the holdout begins "
+                    f"{self._cut}: choose another --holdout-from, or remove the class from the file"
+                )
+            if kind == "chance" and len(values) < 2:
+                self._problems.append(
+                    f"label {self._label!r} has one value in the {where}; the holdout begins {self._cut}: choose another "
+                    "--holdout-from"
+                )
+
+    def _input(self, name: str, label_kind: str) -> InputColumn | None:
+        """Return a column as an input; None where it is left out, is asked about or has another role."""
+        column = self._table.columns[name]
+        if name in (self._label, self._time, *self._without):
+            return None
+        nulls, held_nulls, distinct = self._counts(name)
+        reason = self._reason(column, nulls, held_nulls, distinct)
+        if reason is not None:
+            if name != self._key:
+                self._left_out.append(LeftOut(name=name, reason=reason))
+            return None
+        is_key = name == self._key
+        if not is_key and name not in self._known and self._is_suspicious(column, distinct, label_kind):
+            return None
+        is_category = column.kind == "text" or (column.kind == "integer" and (is_key or _is_id(name)))
+        low, high = (0.0, 1.0) if is_category else self._bounds(name)
+        return InputColumn(
+            name=name,
+            type="category" if is_category else "number",
+            kind=column.kind,  # type: ignore[arg-type] # times and others were left out
+            nullable=nulls > 0,
+            low=low,
+            high=high,
+            categories=self._common(name) if is_category else (),
+        )
+
+    def _counts(self, name: str) -> tuple[int, int, int]:
+        column = quoted(name)
+        given = f"isfinite({column})" if self._table.columns[name].kind == "float" else f"{column} IS NOT NULL"
+        if self._table.columns[name].kind == "text":
+            given = f"coalesce({column}, '') <> ''"
+        counts = [f"count(*) FILTER (NOT coalesce({given}, FALSE))", f"count(DISTINCT {column}) FILTER ({given})"]
+        nulls, distinct = self._table.values(counts, self._trained)
+        return int(nulls), int(self._table.values(counts[:1], self._held)[0]), int(distinct)
+
+    def _reason(self, column: FileColumn, nulls: int, held_nulls: int, distinct: int) -> str | None:
+        trained = self._count - self._holdout_count
+        if nulls == trained:
+            return "null in every row of the training part"
+        if column.kind == "time":
+            return "a second time"
+        if column.kind == "other":
+            return f"of type {column.sql}"
+        if distinct <= 1 and nulls == 0:
+            return "one value"
+        if held_nulls and not nulls:
+            return f"null in {held_nulls} rows of the holdout and never in training"
+        if column.name == self._key:
+            if distinct > trained / 2:
+                self._problems.append(
+                    f"--key {column.name!r} is an identifier: {distinct} values in {trained} rows, so none has a history; "
+                    "name a column that repeats, such as a store, or leave --key out"
+                )
+            if distinct * 20 >= trained:
+                return "an identifier"
+        if distinct > MOST_CATEGORIES and (column.kind == "text" or column.name == self._key or _is_id(column.name)):
+            noun = "text" if column.kind == "text" else "identifier"
+            return f"{noun} with {distinct} values, at most {MOST_CATEGORIES} can be categories"
+        if column.kind == "integer" and distinct == trained:
+            return "another integer in every row, an identifier"
+        return None
+
+    def _is_suspicious(self, column: FileColumn, distinct: int, label_kind: str) -> bool:
+        """Ask about a column that may be the label in other words, or of a time after the prediction."""
+        name, label = quoted(column.name), quoted(self._label)
+        told = ""
+        if column.kind != "text" and label_kind != "classes":
+            pair = f"abs(corr(CAST({name} AS DOUBLE), CAST({label} AS DOUBLE)))"
+            finite = f"{self._rows} AND isfinite(CAST({name} AS DOUBLE))"
+            related = self._table.values([pair], finite)[0]
+            if related is not None and related > _LEAK:
+                told = f"is the label in other words (|r| = {related:.4f})"
+        if not told and label_kind != "number" and distinct <= MOST_CATEGORIES:
+            pairs = self._table.rows(
+                f"SELECT count(*) FROM (SELECT DISTINCT {name}, {label} FROM rows WHERE {self._trained} AND {name} IS NOT NULL)"  # noqa: S608 - quoted
+            )
+            if pairs[0][0] == distinct:
+                told = "is the label in other words (each value has one label)"
+        if not told and len(self._label) > 1 and resembles(column.name, self._label):
+            told = f"is named like the label {self._label!r}"
+        if told:
+            self._questions.append(column.name)
+            self._problems.append(
+                f"column {column.name!r} {told}: --without {column.name} leaves it out, --known {column.name} keeps it if its "
+                "values are known at the time of prediction"
+            )
+        return bool(told)
+
+    def _bounds(self, name: str) -> tuple[float, float]:
+        column = f"CAST({quoted(name)} AS DOUBLE)"
+        found = self._table.values(
+            [f"quantile_cont({column}, 0.01)", f"quantile_cont({column}, 0.99)"],
+            f"{self._trained} AND isfinite({column})",
+        )
+        low, high = (float(f"{value or 0:.2g}") for value in found)
+        return low, high if high > low else low + 1.0
+
+    def _common(self, name: str) -> tuple[str, ...]:
+        if any(resembles(name, word) for word in _PERSONAL):
+            return ()
+        column = quoted(name)
+        query = (
+            f"SELECT CAST({column} AS VARCHAR), count(*) n FROM rows WHERE {self._trained} AND {column} IS NOT NULL "  # noqa: S608 - quoted
+            f"GROUP BY 1 HAVING n >= {_RARE} AND length(CAST({column} AS VARCHAR)) > 0 ORDER BY n DESC, 1 LIMIT {_SHOWN_CATEGORIES}"
+        )
+        return tuple(sorted(value for value, _ in self._table.rows(query)))
+
+    def _block(self) -> str:
+        week = f"date_trunc('week', {as_time(self._time)})"
+        counted = [f"count(DISTINCT {week})"]
+        if self._key is not None:
+            counted += [f"count(DISTINCT {quoted(self._key)})", f"count(*) FILTER ({quoted(self._key)} IS NULL)"]
+        weeks, *of_key = self._table.values(counted, self._held)
+        if of_key and of_key[0] >= _FEWEST_BLOCKS and of_key[0] * 4 <= self._count and not of_key[1]:
+            return str(self._key)
+        if weeks >= _FEWEST_BLOCKS:
+            return WEEK
+        keys = f", {of_key[0]} values of {self._key!r}" if of_key else ""
+        self._problems.append(
+            f"no gate is possible: the holdout has {weeks} week{'' if weeks == 1 else 's'}{keys}, and needs {_FEWEST_BLOCKS} "
+            "of one that vary independently; name another --key, an earlier --holdout-from, or add rows"
+        )
+        return ""
+
+
+def _is_id(name: str) -> bool:
+    words = name.replace("-", "_").lower()
+    return words in ("id", "key", "code") or words.endswith(("_id", "_key", "_code"))
+
+
+def told(schema: TableSchema) -> Iterator[str]:
+    """Yield what a person reads of a schema, a line each."""
+    kinds = {"number": "a number", "chance": "a chance", "classes": f"one of {len(schema.classes)} classes"}
+    yield f"label {schema.label}: {kinds[schema.label_kind]}, measured by {schema.metric}"
+    yield f"{len(schema.inputs)} inputs: {', '.join(column.name for column in schema.inputs)}"
+    yield from (f"left out {each.name}: {each.reason}" for each in schema.left_out)
+    blocks = "weeks" if schema.block == WEEK else schema.block
+    yield (
+        f"{schema.rows - schema.holdout_rows} rows to train and {schema.holdout_rows} held out; compared by {blocks} with "
+        f"{', '.join(schema.baselines)}"
+    )

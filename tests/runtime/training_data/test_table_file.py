@@ -1,0 +1,40 @@
+"""Files that can be read, and why others cannot."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from mlops_runtime.training_data.table_file import TableError, open_table
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "problem"),
+    [
+        ("rows.xlsx", b"", "the data must be a .parquet or .csv file, got"),
+        ("rows.parquet", b"no parquet at all", "cannot read"),
+        ("rows.parquet", None, "is missing"),
+    ],
+)
+def test_a_file_that_is_not_a_table_is_refused(tmp_path: Path, name: str, content: bytes | None, problem: str) -> None:
+    """By name, with the reason."""
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(TableError, match=problem), open_table(tmp_path / name):
+        pass
+
+
+def test_duckdb_is_named_where_it_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With what installs it."""
+    monkeypatch.setitem(sys.modules, "duckdb", None)
+    with pytest.raises(TableError, match=r"pip install 'mlops-runtime\[features\]'"), open_table(tmp_path / "a.csv"):
+        pass
+
+
+def test_names_and_places_are_quoted(tmp_path: Path) -> None:
+    """A column or a folder may hold a quotation mark."""
+    folder = tmp_path / "it's"
+    folder.mkdir()
+    (folder / "rows.csv").write_text('"a ""b""",t\n1.5,2025-01-01\n')
+    with open_table(folder / "rows.csv") as table:
+        assert [(column.name, column.kind) for column in table.columns.values()] == [('a "b"', "float"), ("t", "time")]
