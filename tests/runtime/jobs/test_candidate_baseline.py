@@ -92,6 +92,17 @@ def test_a_plain_plan_gives_distributions_and_quality(evaluated: Evaluated) -> N
     assert absent == (None,) * 6
 
 
+def test_a_baseline_knows_which_numbers_are_booleans(evaluated: Evaluated) -> None:
+    """As the signature says; monitors count a caller's true as 1."""
+    price, *others = evaluated.model.signature.inputs
+    signature = replace(evaluated.model.signature, inputs=(replace(price, kind="boolean"), *others))
+    model: Any = SimpleNamespace(signature=signature)
+    train = evaluated.train.set_column(0, "price", pa.array([i % 2 == 0 for i in range(1500)]))
+    baseline = make(PLAN, replace(evaluated, model=model, train=train))
+    assert [feature.kind for feature in baseline.features] == ["boolean", None, None]
+    assert baseline.features[0].mean == 0.5
+
+
 def test_a_classifier_has_its_own_metrics(evaluated: Evaluated) -> None:
     """AUC and the others; a prediction that is no probability is not judged."""
     label = (evaluated.labels.actual > 10).astype(float)

@@ -190,6 +190,18 @@ def test_values_land_in_their_cells(lines: Any, baseline: Baseline) -> None:
     assert store.counts == (*(1 if level == "north" else 0 for level in levels), 1, 1)
 
 
+def test_a_boolean_may_be_called_true(lines: Any, baseline: Baseline) -> None:
+    """JSON true and the text of a CSV are 1 where the signature's kind is boolean; elsewhere they are no numbers."""
+    asked = replace(baseline.features[0], kind="boolean")
+    body = json.dumps(
+        {"instances": [[True, 1, "north"], [False, True, "north"], ["TRUE", 3, "north"], [1, 4, "north"]]}
+    )
+    calls = [lines.call(body, encoding="JSON"), lines.call("true,5,north\n0,6,north\n")]
+    price, stock, _ = count(calls, replace(baseline, features=(asked, *baseline.features[1:]))).features
+    assert (price.sum, sum(price.counts), price.invalid) == (4.0, 6, 0)
+    assert (sum(stock.counts), stock.invalid) == (5, 1)
+
+
 def test_calls_of_an_earlier_model_are_left_out(lines: Any, baseline: Baseline) -> None:
     """Only calls since the live model serves are its own."""
     records = [lines.call("1,2,north", time=f"2017-08-07T{hour}:00:00Z") for hour in ("09", "10", "11")]

@@ -151,6 +151,18 @@ def test_columns_are_the_same_from_every_content_type(lines: Any) -> None:
     assert len(set(rows.call.tolist())) == 3
 
 
+def test_a_boolean_is_one_segment_however_it_is_written(lines: Any) -> None:
+    """True of JSON and of a CSV, and 1."""
+    feature = FeatureBaseline(name="member", type="number", edges=(1.0,), counts=(1, 1, 0), kind="boolean")
+    calls = [
+        lines.call('{"instances": [[true], [1], [false]]}', "1\n2\n3", encoding="JSON", event_id="json"),
+        lines.call("True\n0\n", "4\n5", event_id="csv"),
+    ]
+    labels = [lines.label("json", [1, 2, 3]), lines.label("csv", [4, 5])]
+    texts = join(labels, calls, features=(feature,), columns=("member",)).labelled.columns["member"]
+    assert sorted(texts.values[code] for code in texts.codes) == ["0", "0", "1", "1", "1"]
+
+
 def test_a_row_whose_input_cannot_be_read_keeps_its_prediction(lines: Any) -> None:
     """It is in no segment; a null is in none either, and a call without a captured input."""
     calls = [

@@ -102,8 +102,10 @@ def make_baseline(plan: EvaluationPlan, evaluated: Evaluated, *, training_set_id
     except (BaselineError, ConditionError, PairError) as error:
         raise JobError(str(error)) from error
     names = {column.name for column in signature.inputs}
+    booleans = {column.name for column in signature.inputs if column.kind == "boolean"}
     baseline = replace(
         baseline,
+        features=tuple(replace(f, kind="boolean") if f.name in booleans else f for f in baseline.features),
         target=_target(labels),
         segments=tuple(name for name in plan.segments or () if name in names) or None,
         facets=plan.facets,

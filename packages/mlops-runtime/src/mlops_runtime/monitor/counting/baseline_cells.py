@@ -231,6 +231,21 @@ def to_numbers(values: Column) -> Numbers:
     return _narrow(np.array([_number(value) for value in listed], dtype=np.float64))
 
 
+_BOOLEANS = {"true": 1, "false": 0}
+
+
+def boolean_number(value: Any) -> Any:
+    """Return 1 or 0 for what a request may call true or false; any other value as it is.
+
+    Example:
+        >>> [boolean_number(value) for value in (True, "False", 1, "x", None)]
+        [1, 0, 1, 'x', None]
+    """
+    if isinstance(value, str):
+        return _BOOLEANS.get(value.strip().lower(), value)
+    return int(value) if isinstance(value, bool) else value
+
+
 def _items(values: Column) -> Sequence[Any]:
     if isinstance(values, Coded):
         return [values.levels[code] if code >= 0 else None for code in values.codes.tolist()]

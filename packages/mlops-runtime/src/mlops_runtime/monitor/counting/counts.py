@@ -13,7 +13,7 @@ import numpy as np
 
 from mlops_runtime.contracts.monitor import Baseline, Counts, FeatureCounts, PairCounts, Stratum
 from mlops_runtime.monitor.counting.announced import IsAnnounced, nobody
-from mlops_runtime.monitor.counting.baseline_cells import Coded, Column
+from mlops_runtime.monitor.counting.baseline_cells import Coded, Column, boolean_number
 from mlops_runtime.monitor.counting.capture_lines import Call, LineReader, Row
 from mlops_runtime.monitor.counting.conditions import Times
 from mlops_runtime.monitor.counting.prediction_columns import prediction_columns
@@ -214,6 +214,7 @@ class _Waiting:
     def __init__(self, grid: Grid) -> None:
         self._grid = grid
         self._need_times = grid.keys is not None and grid.keys.need_times
+        self._booleans = {feature.name for feature in grid.baseline.features if feature.kind == "boolean"}
         self.tally = WindowTally(grid)
         self.rows_seen = 0
         self._clear()
@@ -243,6 +244,8 @@ class _Waiting:
         """Count pending values."""
         # of no rows there are no columns either
         columns = dict(zip(self._grid.names, zip(*self._rows, strict=True), strict=False))
+        for name in self._booleans & columns.keys():
+            columns[name] = tuple(map(boolean_number, columns[name]))
         times = np.array(self._times, dtype=np.int64).view("datetime64[s]") if self._need_times else None
         groups = self.tally.add(columns, len(self._rows), times)
         if self._grid.keys is not None and self._predictions:

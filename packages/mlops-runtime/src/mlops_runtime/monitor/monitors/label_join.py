@@ -16,7 +16,7 @@ import numpy as np
 from mlops_runtime.contracts.monitor import Baseline, FeatureBaseline
 from mlops_runtime.contracts.rollout import TakenBack, is_among
 from mlops_runtime.monitor.counting.announced import IsAnnounced, nobody
-from mlops_runtime.monitor.counting.baseline_cells import as_text
+from mlops_runtime.monitor.counting.baseline_cells import as_text, boolean_number
 from mlops_runtime.monitor.counting.capture_lines import (
     LARGEST,
     Call,
@@ -327,7 +327,7 @@ class _Reader:
                 numbers.append(float("nan") if number is None else number)
             for (place, feature), codes, texts in zip(self._columns, self._codes, self._texts, strict=True):
                 row = None if rows is None else rows[index]
-                text = None if row is None else column_text(feature.type, row[place])
+                text = None if row is None else _text_of(feature, row[place])
                 codes.append(NULL if text is None else texts.setdefault(text, len(texts)))
             self._calls.append(code)
             self._checksums.append(checksum)
@@ -369,6 +369,10 @@ def _arrays(width: int | None) -> "list[array[float]]":
 def _table(columns: "Sequence[array[float]]", width: int | None) -> Wide:
     found = [np.array(values, dtype=np.float64) for values in columns]
     return found[0] if width is None else np.stack(found, axis=1)
+
+
+def _text_of(feature: FeatureBaseline, value: Any) -> str | None:
+    return column_text(feature.type, boolean_number(value) if feature.kind == "boolean" else value)
 
 
 def column_text(kind: str, value: Any) -> str | None:
