@@ -148,10 +148,11 @@ def test_the_baseline_counts_every_training_row(inputs: Inputs) -> None:
 
 
 def test_the_candidate_itself_is_no_champion(inputs: Inputs) -> None:
-    """A first training gets the candidate's archive in both places."""
+    """The archive that serves is not compared with itself; the evaluation says that it is."""
     same = replace(inputs, champion=inputs.candidate, champion_sha256=_hash(inputs.candidate))
     evaluation, _ = evaluate(PLAN, same, URI)
     assert sorted(evaluation.metrics) == ["candidate", "last_week"]
+    assert evaluation.champion_sha256 == evaluation.artifact_sha256
 
 
 def test_a_champion_that_is_not_what_serves_is_not_read(
@@ -193,7 +194,7 @@ def test_predictions_of_a_champion_in_another_image_are_those_it_would_make_here
     predicted = predict(inputs.champion, holdout, ModelEnvironment(), artifact_sha256=_hash(inputs.champion))
     path = write_predictions(holdout.parent / "predictions", predicted)
     read = read_predictions(path, artifact_sha256=inputs.champion_sha256, holdout=holdout_sha256(holdout), rows=300)
-    given = replace(inputs, champion=None, champion_sha256=None, champion_predictions=read)
+    given = replace(inputs, champion=None, champion_predictions=read)
     assert evaluate(PLAN, given, URI) == evaluate(PLAN, inputs, URI)
 
 

@@ -111,6 +111,14 @@ def test_a_first_model_has_no_champion(evaluation: Make) -> None:
     assert result.verdict is GateVerdict.PASSED
 
 
+def test_the_reason_names_a_candidate_that_already_serves(evaluation: Make) -> None:
+    """Equal archives leave nothing to compare; the live model's is not compared with itself."""
+    found = evaluation({"candidate": _noisy(1, 20), "naive": _noisy(2, 30)})
+    same = replace(found, champion_sha256=found.artifact_sha256)
+    assert "the model that serves" in _gate(same).reason
+    assert "the model that serves" not in _gate(replace(found, champion_sha256="0" * 64)).reason
+
+
 def test_a_champion_that_fails_to_predict_is_no_reason_to_keep_it(evaluation: Make) -> None:
     """It is named and not compared; the baselines still are."""
     losses = {"candidate": _noisy(1, 20), "champion": _noisy(2, 1), "naive": _noisy(3, 30)}

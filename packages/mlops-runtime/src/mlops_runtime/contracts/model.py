@@ -159,7 +159,7 @@ class Evaluation:
     ``signature.json``, as ``model_sha256`` is of ``model.onnx``, and ``baseline_sha256`` of ``baseline.json``. ``flavor`` and
     ``trust`` are of a candidate that is not ONNX, as its manifest has them. ``confusion`` counts the rows of a model of
     ``classes``, by the same keys: a line for each class of the label, a column for each predicted class. ``outputs`` has the
-    metric of each output of a model of several numbers by itself.
+    metric of each output of a model of several numbers by itself. ``champion_sha256`` is of the archive that serves.
     """
 
     metric: Metric
@@ -188,6 +188,7 @@ class Evaluation:
     classes: tuple[str, ...] | None = None
     confusion: Mapping[str, tuple[tuple[int, ...], ...]] | None = None
     outputs: Mapping[str, Mapping[str, float]] | None = None
+    champion_sha256: str | None = None
     format: Literal["mlops.evaluation/1"] = "mlops.evaluation/1"
 
 

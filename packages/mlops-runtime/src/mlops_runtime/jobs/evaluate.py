@@ -187,6 +187,7 @@ def _evaluated(
         classes=labels.classes,
         confusion=None if labels.classes is None else {name: labels.confusion(predictions[name]) for name in measured},
         outputs=labels.of_outputs(predictions) or None,
+        champion_sha256=inputs.champion_sha256,
     )
     return evaluation, baseline
 

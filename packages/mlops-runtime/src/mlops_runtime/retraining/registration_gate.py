@@ -161,6 +161,8 @@ def _success(checks: Sequence[GateCheck], evaluation: Evaluation) -> str:
     parts = [] if evaluation.trust is None else [f"{evaluation.flavor} model with trust {evaluation.trust!r}"]
     parts += [f"{evaluation.metric} {loss_of(evaluation.blocks, evaluation.metric, CANDIDATE):.4f}"]
     parts += [check.reason for check in checks if check.segment is None]
+    if evaluation.champion_sha256 == evaluation.artifact_sha256:
+        parts.append("its archive is the model that serves, so there is nothing to compare it with")
     if evaluation.segments:
         compared = sum(check.segment is not None for check in checks)
         parts.append(f"{compared} of {len(evaluation.segments)} segments compared, none worse than allowed")
