@@ -30,7 +30,8 @@ class FeatureDrift:
     """How far one feature moved: effect size, test and verdict.
 
     ``drifted`` is this window's verdict, ``persistent`` whether enough of the last windows agree; ``rule`` is what gave the p-value
-    and ``description`` says it in words. ``untested`` is why there was no test.
+    and ``description`` says it in words. ``untested`` is why there was no test. ``feed_fault`` is what looks broken in the feed of
+    a feature that drifted; a retraining would learn it.
     """
 
     name: str
@@ -47,6 +48,7 @@ class FeatureDrift:
     wasserstein: float | None = None
     null_rate: Measured | None = None
     new_rate: Measured | None = None
+    feed_fault: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -202,6 +204,16 @@ def monitor_states(report: MonitorReport) -> dict[str, MonitorState]:
     """
     found = {each.name: getattr(report, each.name) for each in fields(report)}
     return {monitor: result.state for monitor, result in found.items() if isinstance(result, MonitorResult)}
+
+
+def feed_faults(result: DriftResult) -> tuple[FeatureDrift, ...]:
+    """Return the features that drifted in a window because their feed looks broken.
+
+    Example:
+        >>> feed_faults(DriftResult())
+        ()
+    """
+    return tuple(feature for feature in result.features if feature.drifted and feature.feed_fault is not None)
 
 
 def is_confirmed(feature: FeatureDrift) -> bool:

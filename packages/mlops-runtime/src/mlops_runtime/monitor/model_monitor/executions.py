@@ -34,6 +34,14 @@ _MAIN: Mapping[MonitorName, str] = {
     "explainability": ANALYSIS_FILE,
 }
 RULE = "model_monitor"
+# https://docs.aws.amazon.com/sagemaker/latest/dg/model-monitor-interpreting-violations.html
+_OF_FEED = (
+    "categorical_values_check",
+    "completeness_check",
+    "data_type_check",
+    "extra_column_check",
+    "missing_column_check",
+)
 # what our analyzer calls itself in the files that it writes in place of AWS's image
 ANALYZER = "mlops_runtime"
 NORMAL_QUANTILE = 1.959963984540054  # of 0.975, for an interval at 95 %
@@ -215,7 +223,7 @@ def _feature(
     alarm_windows: int,
 ) -> FeatureDrift:
     drifted = bool(violations)
-    text = "; ".join(f"{raw['constraint_check_type']}: {raw.get('description', '')}" for raw in violations)
+    text = "; ".join(map(_said, violations))
     distances = [d for raw in violations if (d := _found(_DISTANCE, raw)) is not None]
     return FeatureDrift(
         name=name,
@@ -227,7 +235,12 @@ def _feature(
         description=text or None,
         l_infinity=max(distances, default=None),
         null_rate=_null_rate(statistics),
+        feed_fault="; ".join(_said(raw) for raw in violations if raw["constraint_check_type"] in _OF_FEED) or None,
     )
+
+
+def _said(violation: Mapping[str, Any]) -> str:
+    return f"{violation['constraint_check_type']}: {violation.get('description', '')}"
 
 
 def _null_rate(statistics: Mapping[str, Any] | None) -> Measured | None:

@@ -23,6 +23,7 @@ from mlops_runtime.monitor.counting.problems import ROWS_OTHER, is_unreadable, s
 from mlops_runtime.monitor.monitors.drift import location, rules
 from mlops_runtime.monitor.monitors.drift.comparison import Comparison, Layout, conditioned, plain
 from mlops_runtime.monitor.monitors.drift.effect_sizes import effect_sizes, jensen_shannon, l_infinity, psi
+from mlops_runtime.monitor.monitors.drift.feed_faults import feed_fault
 from mlops_runtime.monitor.monitors.drift.location import spread
 from mlops_runtime.monitor.monitors.drift.rules import Finding, Rule, association, pair_name
 from mlops_runtime.monitor.monitors.drift.tails import binomial_tail
@@ -141,8 +142,17 @@ def decide(
     tested = [index for index, test in enumerate(examined) if test.untested is None]
     rejected = holm([examined[index].p_value for index in tested], spec.significance)
     verdicts = dict(zip(tested, rejected, strict=True))
+    inputs = {feature.name for feature in baseline.features}
+    faults = {
+        index: feed_fault(one, spec)
+        for index, one in enumerate(chosen)
+        if verdicts.get(index, False) and one.feature.name in inputs
+    }
     return tuple(
-        FeatureDecision(drift=_drift(sizes, test, verdicts.get(index, False)), examination=test)
+        FeatureDecision(
+            drift=replace(_drift(sizes, test, verdicts.get(index, False)), feed_fault=faults.get(index)),
+            examination=test,
+        )
         for index, (sizes, test) in enumerate(zip(drifts, examined, strict=True))
     )
 
@@ -422,6 +432,7 @@ def unreadable(counts: Counts, spec: MonitorSpec) -> tuple[FeatureDrift, ...]:
             persistent=True,
             rule=UNREADABLE,
             description=said,
+            feed_fault=said,
         ),
     )
 

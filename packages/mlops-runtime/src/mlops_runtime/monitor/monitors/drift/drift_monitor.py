@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from mlops_runtime.contracts.monitor import TESTED, Baseline, Counts, MetricValue, MonitorState, Violation
-from mlops_runtime.contracts.monitor_report import DriftResult, FeatureDrift, MonitorReport, is_confirmed
+from mlops_runtime.contracts.monitor_report import DriftResult, FeatureDrift, MonitorReport, feed_faults, is_confirmed
 from mlops_runtime.monitor.counting.baseline_cells import NULL_PATTERNS
 from mlops_runtime.monitor.counting.problems import (
     COLUMN_FOREIGN,
@@ -248,7 +248,11 @@ def _advice(result: DriftResult, report: MonitorReport) -> Iterator[str]:
         yield _ADVICE[result.state]
     if any(feature.rule == UNREADABLE for feature in result.features):
         yield "ask the callers what they changed: rows must have the columns of the model's inputs, in their order"
-    if any(feature.rule != UNREADABLE and is_confirmed(feature) for feature in result.features):
+    broken = [f"{feature.name}: {feature.feed_fault}" for feature in feed_faults(result) if feature.rule != UNREADABLE]
+    if broken:
+        more = f", {len(broken) - NAMED} more" if len(broken) > NAMED else ""
+        yield f"fix the feed before anything is trained on it, {', '.join(broken[:NAMED])}{more}"
+    elif any(feature.rule != UNREADABLE and is_confirmed(feature) for feature in result.features):
         yield "if the feed is broken, fix it and pause the unit's automation meanwhile; else retrain the model"
     if 2 * (result.uncovered_rows or 0) > report.rows:
         yield "check the conditions on the page: calls of a kind that training had none of need a model that had"

@@ -71,6 +71,8 @@ def what_to_do(feature: FeatureDrift) -> str:
         "quantile": "check units, currency and price lists at the source",
         "spread": "check whether the feed mixes sources or units now, or gives one where it gave several",
     }.get(feature.rule or "", "compare the feed with its source")
+    if feature.feed_fault is not None and feature.rule not in ("type", UNREADABLE):
+        first = f"{first}: {feature.feed_fault}"
     if feature.persistent is False:
         return f"{first}; it alarms if the next windows agree"
     if feature.rule in ("type", UNREADABLE):

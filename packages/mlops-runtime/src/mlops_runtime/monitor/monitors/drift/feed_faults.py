@@ -1,0 +1,140 @@
+"""Whether a feature drifted because its feed is broken: missing values, another type, unknown levels, another unit.
+
+Each is something that a retraining would learn instead of curing. A feature that drifted without any of these may be a world that
+has changed. Size and form distinguish a fault from real change: nulls that double, levels of which training had none in a tenth
+of the rows, a whole distribution that is the baseline's times 100.
+"""
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+import numpy.typing as npt
+
+from mlops_runtime.monitor.monitors.drift import rules
+from mlops_runtime.monitor.monitors.drift.comparison import Comparison
+from mlops_runtime.monitor.monitors.drift.rules import Rule
+from mlops_runtime.monitor.spec import MonitorSpec
+from mlops_runtime.monitor.wording import number, percent
+
+# decimal prefixes, cents, percent, and minutes or seconds for hours
+FACTORS = (10.0, 100.0, 1000.0, 60.0, 3600.0, 0.1, 0.01, 0.001, 1 / 60, 1 / 3600)
+# a share of nulls that jumped is at least this many times what it was, or this much more
+_TIMES, _MORE = 2.0, 0.1
+# share of the rows with levels that training never had; fewer are new stores and new articles
+_NEW_LEVELS = 0.1
+# share of the rows in another unit, and of what are all rows
+_SCALED, _ALL = 0.1, 0.95
+# scaled bins must differ by this total variation from those of the baseline to be distinguished, and explain all but this part
+_APART, _FIT = 0.2, 0.05
+# mean deviation of a normal, for two thirds of whose standard deviation a bin's share counts
+_CHANCE = 0.4
+# how many times mean, mean square, which outliers decide, and the smallest value may be off
+_MEAN, _SQUARE, _LOWEST = 1.4, 2.5, 10.0
+_GRID = 2001
+
+Wide = npt.NDArray[np.float64]
+
+
+def feed_fault(compared: Comparison, spec: MonitorSpec) -> str | None:
+    """Return what is wrong with the feed of a feature that drifted; None where its values may be true.
+
+    Args:
+        compared: The window beside its baseline.
+        spec: Significance, and the smallest share that counts.
+
+    Example:
+        >>> from mlops_runtime.contracts.monitor import FeatureBaseline
+        >>> price = FeatureBaseline(name="price", type="number", edges=(2.0,), counts=(500, 500, 0))
+        >>> window = Comparison(feature=price, expected=np.array([500.0, 500.0, 0.0]), observed=np.array([300.0, 300.0, 400.0]))
+        >>> feed_fault(window, MonitorSpec())
+        'null in 40 % of the rows, 0 % when it was trained'
+    """
+    return "; ".join(_faults(compared, spec)) or None
+
+
+def _faults(compared: Comparison, spec: MonitorSpec) -> Iterator[str]:
+    broken = rules.types(compared, spec)
+    if broken.p_value <= spec.significance:
+        yield broken.words()
+    n, m = compared.baseline_rows, compared.window_rows
+    if n == 0 or m == 0:
+        return
+    found = {finding.rule for finding in rules.shares(compared, compared.cells, spec) if _is_sure(finding, spec)}
+    before, after = float(compared.expected[-1] / n), float(compared.observed[-1] / m)
+    if Rule.NULL_SHARE in found and (after >= _TIMES * before or after - before >= _MORE):
+        yield f"null in {percent(after)} of the rows, {percent(before)} when it was trained"
+    new = compared.cells.new
+    share = 0.0 if new is None else float(compared.observed[new] / m)
+    if Rule.NEW_LEVEL in found and share >= _NEW_LEVELS:
+        yield f"levels that training never had in {percent(share)} of the rows"
+    if compared.feature.type == "number":
+        scaled = _unit_error(compared)
+        if scaled is not None:
+            yield scaled
+
+
+def _is_sure(finding: rules.Finding, spec: MonitorSpec) -> bool:
+    return finding.p_value <= spec.significance
+
+
+def _unit_error(compared: Comparison) -> str | None:
+    """Return that values are a multiple of what they were, all of them or a part, where all bins and both moments agree."""
+    quantiles = np.array(compared.feature.quantiles or (), dtype=np.float64)
+    known, seen = compared.expected[:-1], compared.observed[:-1]
+    if len(quantiles) < 2 or known.sum() == 0 or seen.sum() == 0:
+        return None
+    values = np.interp(np.linspace(0, 1, _GRID), np.linspace(0, 1, len(quantiles)), quantiles)
+    was, now = known / known.sum(), seen / seen.sum()
+    # what samples of one distribution differ by
+    noise = _CHANCE * math.sqrt(len(now) * compared.feature.overdispersion / seen.sum())
+    fits = []
+    for factor in FACTORS:
+        for share in _shares(was, _binned(compared, values * factor), now, noise):
+            off = _off(compared, factor, share, lowest=float(quantiles[0]))
+            if off is not None:
+                fits.append((off, factor, share))
+    if not fits:
+        return None
+    _, factor, share = min(fits)
+    by = f"multiplied by {number(factor)}" if factor > 1 else f"divided by {number(1 / factor)}"
+    rows = "all rows" if share > _ALL else f"{percent(share)} of the rows"
+    return f"values look {by} in {rows}"
+
+
+def _binned(compared: Comparison, values: Wide) -> Wide:
+    """Return which share of values falls into each of a feature's bins."""
+    edges = np.array(compared.feature.edges, dtype=np.float64)
+    cells = np.searchsorted(edges, values, side="right")
+    return np.asarray(np.bincount(cells, minlength=len(edges) + 1) / len(values), dtype=np.float64)
+
+
+def _shares(was: Wide, scaled: Wide, now: Wide, noise: float) -> list[float]:
+    """Return the shares of scaled rows that may explain the window's bins: the best one, and all rows where it is nearly that."""
+    way = scaled - was
+    apart = float(np.abs(way).sum() / 2)
+    if apart < _APART:
+        return []
+    best = float(np.clip(way @ (now - was) / (way @ way), 0.0, 1.0))
+    shares = [best, 1.0] if best > _ALL else [best]
+    most = min(_FIT * apart + noise, float(np.abs(now - was).sum() / 4))  # half of what has moved is something else
+    missed = {share: float(np.abs(now - was - share * way).sum() / 2) for share in shares}
+    return [share for share, miss in missed.items() if share >= _SCALED and miss <= most]
+
+
+def _off(compared: Comparison, factor: float, share: float, *, lowest: float) -> float | None:
+    """Return how far mean and mean square are from those of such a share of scaled values; None if they are of something else."""
+    mean, deviation, minimum = compared.window_mean, compared.window_deviation, compared.minimum
+    before, spread = compared.mean, compared.deviation
+    if mean is None or deviation is None or minimum is None or not before or not spread or mean == deviation == 0:
+        return None
+    is_scaled_low = factor < 1 or share > _ALL
+    if is_scaled_low and lowest > 0 and minimum < lowest * factor / _LOWEST:
+        return None  # a default of 0, not a unit
+    square = math.log((mean**2 + deviation**2) / (before**2 + spread**2) / (1 + share * (factor**2 - 1)))
+    moved = mean / before / (1 + share * (factor - 1))
+    if abs(before) < spread / 10:  # such a mean is chance
+        return abs(square) if abs(square) <= math.log(_SQUARE) else None
+    if moved <= 0 or abs(math.log(moved)) > math.log(_MEAN) or abs(square) > math.log(_SQUARE):
+        return None
+    return abs(square) + abs(math.log(moved))
