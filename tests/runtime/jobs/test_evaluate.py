@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -18,7 +19,7 @@ from tests.runtime.serving.model_folders import LOCK, PYTHON
 
 from mlops_runtime.contracts import canonical_json, content_hash, from_json, to_dict
 from mlops_runtime.contracts.features import Build, Output, OutputFile, PinnedTable, Semantics, TrainingSetManifest
-from mlops_runtime.contracts.model import Evaluation
+from mlops_runtime.contracts.model import AskedHoldout, Evaluation, ModelSignature, SignatureColumn
 from mlops_runtime.contracts.monitor import Baseline
 from mlops_runtime.contracts.retraining import EvaluationPlan, GateSpec
 from mlops_runtime.jobs.evaluate import Inputs, _distinct, check_files, evaluate
@@ -58,6 +59,7 @@ def predict(codes, frame):
 """
 PLAN = EvaluationPlan(label="units", block="store", baselines=("last_week",), cluster="week")
 URI = "s3://artifacts/baseline.json"
+SERVED = ModelSignature(inputs=(SignatureColumn(name="price", type="number"),), output="units", passes="values")
 
 
 def rows(count: int, seed: int) -> Any:
@@ -468,3 +470,89 @@ def test_predictions_of_the_team_are_held_to_the_models(inputs: Inputs) -> None:
     failures = evaluate(PLAN, replace(inputs, expected=expected), URI)[0].failures or ()
     assert ours.failures is None
     assert [failure.partition(" for row")[0].startswith("the model predicts") for failure in failures] == [True]
+
+
+def answered(root: Path, inputs: Inputs, answers: str, *, pickled: bool = False) -> Path:
+    """Write the job's inputs for a candidate behind its own server, and what that answered; return its archive."""
+    folder = root / "model"
+    folder.mkdir()
+    (folder / "model.joblib" if pickled else folder / "weights.bin").write_bytes(b"\0")
+    (folder / "signature.json").write_bytes(canonical_json(SERVED))
+    archive = model_folders.archive(folder, root / "served.tar.gz")
+    layout(root, replace(inputs, candidate=archive))
+    base = root / "processing" / "input"
+    asked = AskedHoldout(
+        artifact_sha256=_hash(archive),
+        holdout_sha256=holdout_sha256(base / "holdout"),
+        rows=300,
+        again=(0, 7),
+        signature=SERVED,
+        signature_sha256=_hash(folder / "signature.json"),
+    )
+    (base / "answers").mkdir()
+    (base / "answers" / "asked.json").write_bytes(canonical_json(asked))
+    (base / "answers" / "rows.jsonl.out").write_text(answers)
+    return archive
+
+
+def measured(root: Path, inputs: Inputs, *options: str) -> Evaluation:
+    """Run the job, and return what it measured."""
+    done = run(root, PLAN, "--champion-sha256", str(inputs.champion_sha256), *options)
+    assert done.returncode == 0, done.stderr
+    return from_json(Evaluation, (root / "processing" / "output" / "report" / "evaluation.json").read_bytes())
+
+
+def test_a_candidate_behind_its_own_server_is_measured_by_what_it_answered(inputs: Inputs, tmp_path: Path) -> None:
+    """Its archive is bound by its hash alone; beside a champion that is loaded here as any other."""
+    units = inputs.holdout.column("units").to_pylist()
+    archive = answered(tmp_path, inputs, json.dumps({"predictions": [*units, units[0], units[7]]}))
+    found = measured(tmp_path, inputs)
+    assert found.metrics["candidate"] == 0.0
+    assert found.metrics["champion"] == evaluate(PLAN, inputs, URI)[0].metrics["champion"]
+    assert found.artifact_sha256 == found.model_sha256 == _hash(archive)
+    assert (found.flavor, found.trust, found.pickled, found.milliseconds_a_row) == ("container", "code", None, None)
+    assert found.failures is None
+
+
+@pytest.mark.parametrize(
+    ("change", "pickled", "reason"),
+    [
+        (lambda a: a[:-1], False, "candidate could not predict the holdout: the server answered 301 predictions"),
+        (lambda a: ["n/a", *a[1:]], False, "the server answered 'n/a' for row 0, a number is expected"),
+        (lambda a: [*a[:-1], a[-1] + 1], False, "when it is asked again; rows must not depend on each other"),
+        (lambda a: a, True, "model.joblib is a pickle, and the container is declared with trust 'code'"),
+    ],
+)
+def test_answers_that_cannot_serve_are_one_reason(
+    inputs: Inputs, tmp_path: Path, change: Any, pickled: bool, reason: str
+) -> None:
+    """For the gate, which refuses the candidate with it."""
+    units = inputs.holdout.column("units").to_pylist()
+    answers = change([*units, units[0], units[7]])
+    answered(tmp_path, inputs, json.dumps({"predictions": answers}), pickled=pickled)
+    (failure,) = measured(tmp_path, inputs).failures or ()
+    assert reason in failure
+
+
+def test_a_pickle_of_a_container_is_declared(inputs: Inputs, tmp_path: Path) -> None:
+    """With its trust the evaluation says what the pickle names, as far as it can be read."""
+    units = inputs.holdout.column("units").to_pylist()
+    answered(tmp_path, inputs, json.dumps([*units, units[0], units[7]]), pickled=True)
+    found = measured(tmp_path, inputs, "--container-trust", "pickle")
+    assert (found.trust, found.pickled, found.failures) == ("pickle", ("...",), None)
+
+
+def test_a_champion_behind_its_own_server_is_compared_by_what_it_answered(
+    inputs: Inputs, models: Any, tmp_path: Path
+) -> None:
+    """Its kept answers stand for it; answers that are no predictions leave it without a loss."""
+    units = inputs.holdout.column("units").to_pylist()
+    archive = answered(tmp_path, inputs, json.dumps([*units, units[0], units[7]]))
+    base = tmp_path / "processing" / "input"
+    (base / "answers").rename(base / "champion-answers")
+    models.archive(base / "candidate" / "model.tar.gz")
+    shutil.rmtree(base / "champion")
+    served = replace(inputs, champion_sha256=_hash(archive))
+    assert measured(tmp_path, served).metrics["champion"] == 0.0
+    (base / "champion-answers" / "rows.jsonl.out").write_text("[1]")
+    assert measured(tmp_path, served).non_finite["champion"] == 300

@@ -284,3 +284,24 @@ def test_an_mlflow_folder_is_taken_as_it_is(tmp_path: Path) -> None:
     assert [(c["name"], c.get("kind"), c["categories"]) for c in signature["inputs"]] == [
         ("store", "text", ["east", "west"]), ("price", None, [])
     ]  # fmt: skip
+
+
+def test_what_a_container_of_others_loads_is_left_as_it_is(tmp_path: Path) -> None:
+    """A pickle beside the signature of the split: nothing is loaded, recognised or added by the job."""
+    split(tmp_path, sagemaker_signature={**PLAN, "loaded_by": "container"})
+    code(tmp_path, PICKLE)
+    done = run(tmp_path, "train.py")
+    assert done.returncode == 0, done.stderr
+    assert sorted(path.name for path in (tmp_path / "model").iterdir()) == ["model.pkl", "signature.json"]
+    signature = json.loads((tmp_path / "model" / "signature.json").read_text())
+    assert signature["passes"] == "values"
+    assert [column["name"] for column in signature["inputs"]] == ["price", "store"]
+
+
+def test_fails_where_nothing_is_left_for_the_container(tmp_path: Path) -> None:
+    """A signature alone is no model."""
+    split(tmp_path, sagemaker_signature={**PLAN, "loaded_by": "container"})
+    code(tmp_path, "print('nothing')")
+    assert run(tmp_path, "train.py").returncode == 1
+    reason = (tmp_path / "output" / "failure").read_text()
+    assert reason == "train.py left no model beside signature.json; write what the container loads to SM_MODEL_DIR"

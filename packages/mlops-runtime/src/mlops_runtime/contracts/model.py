@@ -11,6 +11,8 @@ from mlops_runtime.contracts.model_manifest import Flavor, Trust
 Metric = Literal["wape", "mae", "log_loss", "brier", "macro_log_loss"]
 # losses over the sum of ``actual_sum``; the others are a mean a row
 WEIGHTED: tuple[Metric, ...] = ("wape", "macro_log_loss")
+# what a container of others is asked with
+ServerContentType = Literal["application/json", "text/csv"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -207,6 +209,23 @@ class HoldoutPredictions:
     failure: str | None = None
     names: tuple[str, ...] | None = None
     format: Literal["mlops.predictions/1"] = "mlops.predictions/1"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AskedHoldout:
+    """``asked.json`` beside what the server of a model answered: what it was asked.
+
+    ``rows`` of the holdout in its order, then once more those with the numbers in ``again``, each alone where it was asked in JSON.
+    ``signature`` is that of the model, whose archive has ``artifact_sha256``; ``holdout_sha256`` is as in ``HoldoutPredictions``.
+    """
+
+    artifact_sha256: str
+    holdout_sha256: str
+    rows: int
+    again: tuple[int, ...]
+    signature: ModelSignature
+    signature_sha256: str
+    format: Literal["mlops.asked-holdout/1"] = "mlops.asked-holdout/1"
 
 
 class GateVerdict(StrEnum):

@@ -7,8 +7,8 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-# what loads a model; ONNX needs no manifest, the server loads it itself
-Flavor = Literal["xgboost", "lightgbm", "catboost", "skops", "mlflow", "pickle", "handler"]
+# what loads a model; ONNX needs no manifest, the server loads it itself; a container of others has its own format, and no manifest
+Flavor = Literal["xgboost", "lightgbm", "catboost", "skops", "mlflow", "pickle", "handler", "container"]
 # what loading may do: read numbers, run code of the model's own that lies there as text, or unpickle
 Trust = Literal["data", "code", "pickle"]
 # what a registry allows, and a server without a setting of its own

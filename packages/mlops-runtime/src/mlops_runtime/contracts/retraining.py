@@ -158,7 +158,8 @@ class SignaturePlan:
 
     ``label`` is the column that is predicted, ``kind`` what a prediction means, ``labels`` the label columns of several numbers.
     ``inputs`` are the model's columns in their order; without them these are all columns of the training split but the labels and
-    those of ``without``.
+    those of ``without``. With ``loaded_by`` the server of a container of others loads the model: the job does not, and binds its
+    files by the archive's hash alone.
     """
 
     label: str
@@ -166,6 +167,7 @@ class SignaturePlan:
     labels: tuple[str, ...] | None = None
     inputs: tuple[str, ...] | None = None
     without: tuple[str, ...] | None = None
+    loaded_by: Literal["container"] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

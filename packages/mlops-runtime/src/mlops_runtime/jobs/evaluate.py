@@ -12,7 +12,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pyarrow.compute as pc
@@ -20,6 +20,7 @@ import pyarrow.compute as pc
 from mlops_runtime.contracts import ContractError, canonical_json, content_hash, from_json
 from mlops_runtime.contracts.features import TrainingSetManifest
 from mlops_runtime.contracts.model import Evaluation, ModelSignature
+from mlops_runtime.contracts.model_manifest import Trust
 from mlops_runtime.contracts.monitor import Baseline
 from mlops_runtime.contracts.retraining import EvaluationPlan
 from mlops_runtime.jobs.candidate_baseline import Evaluated, make_baseline, plan_problems
@@ -52,7 +53,8 @@ from mlops_runtime.jobs.model_input import (
     require_columns,
     serving_problems,
 )
-from mlops_runtime.serving.loaded_names import archived_globals
+from mlops_runtime.jobs.server_answers import AnsweredModel, ServerAnswers, read_answers
+from mlops_runtime.serving.loaded_names import archived_globals, container_globals, container_problems
 from mlops_runtime.serving.model_folder import hash_of
 from mlops_runtime.serving.model_source import ModelEnvironment, archived_model
 from mlops_runtime.serving.served_model import ModelError, ServedModel
@@ -78,6 +80,8 @@ class Inputs:
         champion_predictions: What the live model predicted in an image of its own. Default: it predicts here.
         environment: Where a model that is not ONNX runs. Default: only ONNX is measured.
         expected: What the team got from the candidate (``read_expected``). Default: that is not compared.
+        answers: What the candidate's own server answered, for a container of others. Default: the candidate predicts here.
+        trust: What loading it may do in that container. Default: run code of the model's own.
     """
 
     train: Any
@@ -89,6 +93,8 @@ class Inputs:
     champion_predictions: Predicted | None = None
     environment: ModelEnvironment = field(default_factory=ModelEnvironment)
     expected: Any = None
+    answers: ServerAnswers | None = None
+    trust: Trust = "code"
 
 
 def evaluate(
@@ -131,7 +137,7 @@ def _evaluated(
     measured = tuple(predictions)
     is_able = not any(failure.startswith(_UNABLE) for failure in failures)
     if is_able:
-        failures += serving_problems(candidate, inputs.holdout, model_input(inputs.holdout, candidate.signature))
+        failures += _serving_problems(inputs, candidate)
         if inputs.expected is not None:
             failures += expected_problems(inputs.expected, inputs.holdout, predictions[CANDIDATE])
     predictions |= {name: read_baseline(labels, plan, name, inputs.train, inputs.holdout) for name in plan.baselines}
@@ -171,9 +177,7 @@ def _evaluated(
         artifact_sha256=hash_of(inputs.candidate),
         model_sha256=candidate.sha256,
         signature_sha256=candidate.signature_sha256,
-        flavor=None if candidate.manifest is None else candidate.manifest.flavor,
-        trust=None if candidate.manifest is None else candidate.manifest.trust,
-        pickled=None if candidate.manifest is None else archived_globals(inputs.candidate, candidate.manifest),
+        **_loading(inputs, candidate),
         training_set_id=training_set_id,
         baseline_uri=baseline_uri,
         baseline_sha256=content_hash(baseline),
@@ -182,7 +186,9 @@ def _evaluated(
         segments_left_out=left_out or None,
         failures=tuple(failures) or None,
         distinct_predictions=_distinct(predictions[CANDIDATE][given[CANDIDATE]]),
-        milliseconds_a_row=None if timer is None or failures else milliseconds_a_row(models, inputs.holdout, timer),
+        milliseconds_a_row=None
+        if timer is None or failures or inputs.answers is not None
+        else milliseconds_a_row(models, inputs.holdout, timer),
         periods=None if period_of is None else period_losses(period_of, block_of, losses, blocks),
         classes=labels.classes,
         confusion=None if labels.classes is None else {name: labels.confusion(predictions[name]) for name in measured},
@@ -195,11 +201,39 @@ def _evaluated(
 def _models(inputs: Inputs, opened: ExitStack) -> dict[str, ServedModel]:
     if inputs.champion is not None:
         _check_champion(inputs.champion, inputs.champion_sha256)
-    models = {CANDIDATE: opened.enter_context(archived_model(inputs.candidate, inputs.environment))}
+    models: dict[str, ServedModel] = {
+        CANDIDATE: opened.enter_context(archived_model(inputs.candidate, inputs.environment))
+        if inputs.answers is None
+        else AnsweredModel(answers=inputs.answers)
+    }
     if inputs.champion is not None and hash_of(inputs.champion) != hash_of(inputs.candidate):
         models[CHAMPION] = opened.enter_context(archived_model(inputs.champion, inputs.environment.of_champion()))
         require_columns(inputs.holdout, [c.name for c in models[CHAMPION].signature.inputs], "holdout")
     return models
+
+
+def _serving_problems(inputs: Inputs, candidate: ServedModel) -> list[str]:
+    """Return why a candidate would serve otherwise than it is measured."""
+    if inputs.answers is None:
+        return serving_problems(candidate, inputs.holdout, model_input(inputs.holdout, candidate.signature))
+    return [*inputs.answers.problems, *container_problems(inputs.candidate, inputs.trust)]
+
+
+def _loading(inputs: Inputs, candidate: ServedModel) -> dict[str, Any]:
+    """Return what loads a candidate that is not ONNX, and what loading it may do."""
+    if inputs.answers is not None:
+        return {
+            "flavor": "container",
+            "trust": inputs.trust,
+            "pickled": container_globals(inputs.candidate, inputs.trust),
+        }
+    if candidate.manifest is None:
+        return {}
+    return {
+        "flavor": candidate.manifest.flavor,
+        "trust": candidate.manifest.trust,
+        "pickled": archived_globals(inputs.candidate, candidate.manifest),
+    }
 
 
 def _check_champion(archive: Path, expected: str | None) -> None:
@@ -330,29 +364,33 @@ def check_files(opt_ml: OptMl, manifest: TrainingSetManifest) -> None:
         raise JobError(f"the training set is not the one of its manifest: {', '.join(problems)}")
 
 
-def _read_inputs(opt_ml: OptMl, champion_sha256: str | None) -> Inputs:
+def _read_inputs(opt_ml: OptMl, champion_sha256: str | None, trust: Trust) -> Inputs:
     champion, predicted = opt_ml.processing_input("champion"), opt_ml.processing_input("predictions")
+    answers, theirs = opt_ml.processing_input("answers"), opt_ml.processing_input("champion-answers")
     manifest = from_json(TrainingSetManifest, single_file(opt_ml.processing_input("manifest"), "*.json").read_bytes())
     check_files(opt_ml, manifest)
     holdout = read_split(opt_ml.processing_input("holdout"))
+    of_holdout = {"holdout": holdout_sha256(opt_ml.processing_input("holdout")), "rows": holdout.num_rows}
+    candidate = single_file(opt_ml.processing_input("candidate"), "*.tar.gz")
     predictions = None
     if predicted.is_dir():
         predictions = read_predictions(
-            single_file(predicted, "*.parquet"),
-            artifact_sha256=champion_sha256,
-            holdout=holdout_sha256(opt_ml.processing_input("holdout")),
-            rows=holdout.num_rows,
+            single_file(predicted, "*.parquet"), artifact_sha256=champion_sha256, **of_holdout
         )
+    elif theirs.is_dir():
+        predictions = read_answers(theirs, artifact_sha256=champion_sha256, **of_holdout).predicted
     return Inputs(
         train=read_split(opt_ml.processing_input("train")),
         holdout=holdout,
         manifest=manifest,
-        candidate=single_file(opt_ml.processing_input("candidate"), "*.tar.gz"),
+        candidate=candidate,
         champion=single_file(champion, "*.tar.gz") if champion.is_dir() and any(champion.iterdir()) else None,
         champion_sha256=champion_sha256,
         champion_predictions=predictions,
         environment=ModelEnvironment.from_variables(os.environ),
         expected=read_expected(opt_ml.processing_input("expected")),
+        answers=read_answers(answers, artifact_sha256=hash_of(candidate), **of_holdout) if answers.is_dir() else None,
+        trust=trust,
     )
 
 
@@ -362,11 +400,17 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--plan", required=True, nargs="+", help="EvaluationPlan as JSON, in one piece or more")
     parser.add_argument("--baseline-uri", required=True, help="where baseline.json will lie")
     parser.add_argument("--champion-sha256", help="hash of the archive in input champion, as the live pointer names it")
+    parser.add_argument(
+        "--container-trust",
+        default="code",
+        choices=get_args(Trust),
+        help="what loading may do in a container of others",
+    )
     options = parser.parse_args(arguments)
     opt_ml = OptMl.from_environment(os.environ)
     try:
         plan = from_json(EvaluationPlan, "".join(options.plan))
-        inputs = _read_inputs(opt_ml, options.champion_sha256)
+        inputs = _read_inputs(opt_ml, options.champion_sha256, options.container_trust)
         evaluation, baseline = evaluate(plan, inputs, options.baseline_uri, timer=time.perf_counter)
     except (JobError, ModelError, ContractError) as error:
         return opt_ml.refuse("evaluate", error)

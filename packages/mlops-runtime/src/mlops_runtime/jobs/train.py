@@ -28,7 +28,7 @@ from mlops_runtime.jobs.model_input import read_split
 from mlops_runtime.jobs.training_signature import signature_of
 from mlops_runtime.serving.mlflow_folder import mlflow_entry
 from mlops_runtime.serving.mlflow_folder import signature_of as mlflow_signature
-from mlops_runtime.serving.model_folder import MANIFEST_FILE, manifest_of, recognised, write_manifest
+from mlops_runtime.serving.model_folder import MANIFEST_FILE, hash_of, manifest_of, recognised, write_manifest
 from mlops_runtime.serving.model_source import ModelEnvironment, load_folder
 from mlops_runtime.serving.onnx_model import MODEL_FILE
 from mlops_runtime.serving.served_model import SIGNATURE_FILE, ModelError, check_answer
@@ -49,7 +49,7 @@ def train(
         plan: How to write a signature where the script writes none. Default: what the job's hyperparameter says.
 
     Returns:
-        The model's SHA-256.
+        The model's SHA-256; of one that a container of others loads, that of its signature.
 
     Raises:
         JobError: If there is no such script, it fails, or it leaves no model that can be served.
@@ -67,6 +67,8 @@ def train(
     planned = opt_ml.signature_plan() if plan is None else plan
     if planned is not None and not (opt_ml.model / SIGNATURE_FILE).exists():
         (opt_ml.model / SIGNATURE_FILE).write_bytes(canonical_json(_signature(opt_ml, planned, script)))
+    if planned is not None and planned.loaded_by == "container":
+        return _left_for_container(opt_ml.model, script)
     try:
         _pack(opt_ml.model, of)
         model = load_folder(opt_ml.model, of)
@@ -79,10 +81,21 @@ def train(
     return model.sha256
 
 
+def _left_for_container(folder: Path, script: str) -> str:
+    """Return the hash of the signature in a folder that has something else for a server of others to load."""
+    if [path.name for path in folder.iterdir()] == [SIGNATURE_FILE]:
+        raise JobError(
+            f"{script} left no model beside {SIGNATURE_FILE}; write what the container loads to SM_MODEL_DIR"
+        )
+    return hash_of(folder / SIGNATURE_FILE)
+
+
 def _signature(opt_ml: OptMl, plan: SignaturePlan, script: str) -> ModelSignature:
     """Return the signature of the training split; the columns of an MLflow model are those that it says itself."""
     split = read_split(opt_ml.channel("train"))
-    signature = signature_of(split, plan, has_values=not (opt_ml.model / MODEL_FILE).exists())
+    signature = signature_of(
+        split, plan, has_values=plan.loaded_by is not None or not (opt_ml.model / MODEL_FILE).exists()
+    )
     entry = mlflow_entry(opt_ml.model)
     if entry is None:
         return signature

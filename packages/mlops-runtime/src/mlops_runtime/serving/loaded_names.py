@@ -18,8 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mlops_runtime.contracts.model_manifest import ModelManifest
-from mlops_runtime.serving.model_archive import ArchiveError, read
+from mlops_runtime.contracts.model_manifest import ModelManifest, Trust
+from mlops_runtime.serving.model_archive import ArchiveError, names, read
 from mlops_runtime.serving.served_model import ModelError
 
 # functions and what calls them may do anything; a class of scikit-learn is data but for its trees, whose indexes are not checked
@@ -81,7 +81,44 @@ def archived_globals(archive: Path, manifest: ModelManifest) -> tuple[str, ...] 
     """
     if manifest.trust != "pickle":
         return None
-    files = [name for name in manifest.files if name.endswith(PICKLES)]
+    return _globals_in(archive, [name for name in manifest.files if name.endswith(PICKLES)])
+
+
+def container_globals(archive: Path, trust: Trust) -> tuple[str, ...] | None:
+    """Return the same of an archive that a container of others loads; None where its server unpickles nothing."""
+    return _globals_in(archive, container_pickles(archive)) if trust == "pickle" else None
+
+
+def container_problems(archive: Path, trust: Trust) -> list[str]:
+    """Return why an archive is not what the server of a container of others is said to load.
+
+    Args:
+        archive: The archive.
+        trust: What loading may do, as the pipeline declares of its container.
+    """
+    found = [] if trust == "pickle" else container_pickles(archive)
+    if not found:
+        return []
+    return [
+        f"{found[0]} is a pickle, and the container is declared with trust {trust!r}: say trust='pickle' in ServingContainer where "
+        "the registry allows it, or save the model in a format that is data"
+    ]
+
+
+def container_pickles(archive: Path) -> list[str]:
+    """Return the files of an archive that are pickles by their names.
+
+    Raises:
+        ModelError: If it is no archive that a server would unpack.
+    """
+    try:
+        with archive.open("rb") as packed:
+            return [name for name in names(packed) if name.endswith(PICKLES)]
+    except (OSError, ArchiveError) as error:
+        raise ModelError(f"cannot read {archive.name}: {error}") from error
+
+
+def _globals_in(archive: Path, files: list[str]) -> tuple[str, ...]:
     try:
         with archive.open("rb") as packed:
             contents = read(packed, files, max_bytes=_MOST_BYTES)
@@ -93,9 +130,9 @@ def archived_globals(archive: Path, manifest: ModelManifest) -> tuple[str, ...] 
         for content in contents.values():
             path.write_bytes(content)
             found.append(pickle_globals(path))
-    names = sorted({name for each in found for name in each.names})
-    is_whole = bool(found) and all(each.is_complete for each in found) and len(names) <= _MOST_NAMES
-    return (*names[:_MOST_NAMES], *([] if is_whole else [UNREAD]))
+    found_names = sorted({name for each in found for name in each.names})
+    is_whole = bool(found) and all(each.is_complete for each in found) and len(found_names) <= _MOST_NAMES
+    return (*found_names[:_MOST_NAMES], *([] if is_whole else [UNREAD]))
 
 
 def skops_types(path: Path) -> tuple[str, ...]:

@@ -272,6 +272,20 @@ def read(packed: BinaryIO, names: Collection[str], *, max_bytes: int, limits: Li
     return found
 
 
+def names(packed: BinaryIO, *, limits: Limits | None = None) -> tuple[str, ...]:
+    """Return the paths of the files in an archive, sorted; the whole archive must be one that `unpack` takes.
+
+    Args:
+        packed: The archive's bytes.
+        limits: What may be inside. Default: ``Limits()``.
+
+    Raises:
+        ArchiveError: Its subclass says why.
+    """
+    members = _members(packed, Limits() if limits is None else limits)
+    return tuple(sorted(str(path) for _, member, path in members if not member.isdir()))
+
+
 def _write(packed: BinaryIO, stage: Path, limits: Limits) -> tuple[str, ...]:
     files = []
     for tar, member, path in _members(packed, limits):

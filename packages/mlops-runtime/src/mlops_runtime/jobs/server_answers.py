@@ -1,0 +1,215 @@
+"""What a model's own server answered for a holdout: read as predictions, and whether it repeats itself."""
+
+import csv
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mlops_runtime.contracts import ContractError, from_json
+from mlops_runtime.contracts.model import AskedHoldout, HoldoutPredictions, ModelSignature
+from mlops_runtime.contracts.model_manifest import ModelManifest
+from mlops_runtime.jobs.holdout_predictions import Predicted
+from mlops_runtime.jobs.job_environment import JobError, single_file
+from mlops_runtime.jobs.server_rows import ASKED_FILE
+from mlops_runtime.serving.served_model import Matrix, ModelError, declared_shape
+
+_TOLERANCE = 1e-4  # relative: 32-bit sums in another order
+_SMALLEST = 1e-6
+_SHOWN = 60  # characters of a wrong answer in a reason
+
+
+class AnswerError(ValueError):
+    """A server's answers are no predictions; the message says which is what."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerAnswers:
+    """What one model's server answered for one holdout.
+
+    ``predicted`` has the reason and NaN where the answers are no predictions, ``problems`` how rows that were asked again differ.
+    """
+
+    asked: AskedHoldout
+    predicted: Predicted
+    problems: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnsweredModel:
+    """A model that its server alone can ask: it predicts the rows of the holdout, which were asked, and no others."""
+
+    answers: ServerAnswers
+
+    @property
+    def signature(self) -> ModelSignature:
+        """The columns that the server was asked with."""
+        return self.answers.asked.signature
+
+    @property
+    def sha256(self) -> str:
+        """The archive's hash: what is inside of it is the container's own."""
+        return self.answers.asked.artifact_sha256
+
+    @property
+    def signature_sha256(self) -> str:
+        """Hash of ``signature.json`` in the archive."""
+        return self.answers.asked.signature_sha256
+
+    @property
+    def manifest(self) -> ModelManifest | None:
+        """A container of others has none."""
+        return None
+
+    def predict(self, rows: Matrix) -> Matrix:
+        """Return what the server answered.
+
+        Raises:
+            ModelError: If it answered no predictions, or other rows are asked for.
+        """
+        found = self.answers.predicted
+        if found.of.failure is not None:
+            raise ModelError(found.of.failure)
+        if len(rows) != self.answers.asked.rows:
+            raise ModelError(
+                f"the model answers through its server alone, which was asked {self.answers.asked.rows} rows, not {len(rows)}"
+            )
+        return found.values
+
+    def close(self) -> None:
+        """Hold nothing."""
+
+
+def read_answers(folder: Path, *, artifact_sha256: str | None, holdout: str, rows: int) -> ServerAnswers:
+    """Read what a transform job left, beside what was asked.
+
+    Args:
+        folder: Folder with ``asked.json`` and the answers, ``*.out``.
+        artifact_sha256: Hash of the archive whose answers they must be.
+        holdout: Hash of the holdout that they must be of.
+        rows: How many rows the holdout has.
+
+    Raises:
+        JobError: If they are of another archive or holdout.
+    """
+    try:
+        asked = from_json(AskedHoldout, (folder / ASKED_FILE).read_bytes())
+    except (OSError, ContractError) as error:
+        raise JobError(f"{ASKED_FILE} must lie beside the server's answers: {error}") from error
+    problems = [
+        f"{what} {found}, expected {wanted}"
+        for what, found, wanted in (
+            ("of archive", asked.artifact_sha256, artifact_sha256),
+            ("of holdout", asked.holdout_sha256, holdout),
+            ("rows", asked.rows, rows),
+        )
+        if found != wanted
+    ]
+    if problems:
+        raise JobError(f"the server's answers are {'; '.join(problems)}; remove them, so that it is asked again")
+    width = asked.signature.columns
+    failure = None
+    again: tuple[str, ...] = ()
+    try:
+        text = single_file(folder, "**/*.out").read_text("utf-8")
+        values = parse_answers(text, asked.signature, rows=rows + len(asked.again))
+        again = _differences(values, asked)
+        values = values[:rows]
+    except (AnswerError, UnicodeDecodeError) as error:
+        failure = str(error)
+        values = np.full(rows if width is None else (rows, width), np.nan)
+    of = HoldoutPredictions(
+        artifact_sha256=asked.artifact_sha256,
+        model_sha256=asked.artifact_sha256,
+        holdout_sha256=holdout,
+        failure=failure,
+        names=asked.signature.names,
+    )
+    return ServerAnswers(asked=asked, predicted=Predicted(values=values, of=of), problems=again)
+
+
+def parse_answers(text: str, signature: ModelSignature, *, rows: int) -> npt.NDArray[np.float64]:
+    r"""Return the predictions in a transform job's output: JSON documents one after another, or lines of CSV.
+
+    Example:
+        >>> signature = ModelSignature(inputs=(), output="units")
+        >>> parse_answers('{"predictions": [1.5, null]}\n{"predictions": [2]}\n', signature, rows=3).tolist()
+        [1.5, nan, 2.0]
+
+    Raises:
+        AnswerError: If there is another number of them, or one is no number, or has other columns than the signature says.
+    """
+    is_json = text.lstrip()[:1] in ("{", "[")
+    found = _of_json(text) if is_json else [row for row in csv.reader(text.splitlines()) if row]
+    if len(found) != rows:
+        raise AnswerError(f"the server answered {len(found)} predictions for {rows} rows")
+    values = [_numbers(index, each) for index, each in enumerate(found)]
+    widths = {len(each) for each in values}
+    if len(widths) != 1:
+        raise AnswerError(f"the server answered predictions of {' and '.join(map(str, sorted(widths)))} values")
+    try:
+        return np.asarray(
+            declared_shape(np.array(values, dtype=np.float64), rows, replace(signature, passes="values")), np.float64
+        )
+    except ModelError as error:
+        raise AnswerError(str(error)) from error
+
+
+def _of_json(text: str) -> list[Any]:
+    decoder, found, place = json.JSONDecoder(), [], 0
+    try:
+        while place < len(text):
+            if text[place].isspace():
+                place += 1
+                continue
+            document, place = decoder.raw_decode(text, place)
+            predictions = document.get("predictions") if isinstance(document, dict) else document
+            if not isinstance(predictions, list):
+                raise AnswerError(f'an answer must be {{"predictions": [...]}}, got {json.dumps(document)[:_SHOWN]}')
+            found += predictions
+    except (ValueError, RecursionError) as error:
+        if isinstance(error, AnswerError):
+            raise
+        raise AnswerError(
+            f"the answers are not JSON from character {place} on: {text[place : place + _SHOWN]!r}"
+        ) from error
+    return found
+
+
+def _numbers(index: int, prediction: Any) -> list[float]:
+    """Return the values of one prediction."""
+    if isinstance(prediction, dict) and "score" in prediction:
+        prediction = prediction["score"]
+    values: Sequence[Any] = prediction if isinstance(prediction, list) else [prediction]
+    found = []
+    for value in values:
+        if isinstance(value, bool) or not isinstance(value, int | float | str | None):
+            raise _no_number(index, value)
+        try:
+            found.append(np.nan if value in (None, "") else float(value))
+        except ValueError:
+            raise _no_number(index, value) from None
+    return found
+
+
+def _no_number(index: int, value: Any) -> AnswerError:
+    return AnswerError(f"the server answered {str(value)[:_SHOWN]!r} for row {index}, a number is expected")
+
+
+def _differences(values: npt.NDArray[np.float64], asked: AskedHoldout) -> tuple[str, ...]:
+    """Return the first row that was answered otherwise when it was asked again."""
+    first, again = values[list(asked.again)], values[asked.rows :]
+    close = (
+        np.isclose(again, first, rtol=_TOLERANCE, atol=_SMALLEST, equal_nan=True).reshape(len(again), -1).all(axis=1)
+    )
+    if close.all():
+        return ()
+    index = int(np.flatnonzero(~close)[0])
+    return (
+        f"holdout row {asked.again[index]} gives {first[index]} among all rows and {again[index]} when it is asked again; rows "
+        "must not depend on each other, and a model must repeat itself",
+    )
