@@ -24,14 +24,14 @@ _SHOWN = 60  # characters of a wrong answer in a reason
 
 
 class AnswerError(ValueError):
-    """A server's answers are no predictions; the message says which is what."""
+    """A server's answers cannot be read as predictions; the message names the first that cannot."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerAnswers:
     """What one model's server answered for one holdout.
 
-    ``predicted`` has the reason and NaN where the answers are no predictions, ``problems`` how rows that were asked again differ.
+    ``predicted`` has the reason and NaN where the answers are not predictions, ``problems`` how rows that were asked again differ.
     """
 
     asked: AskedHoldout
@@ -141,7 +141,7 @@ def parse_answers(text: str, signature: ModelSignature, *, rows: int) -> npt.NDA
         [1.5, nan, 2.0]
 
     Raises:
-        AnswerError: If there is another number of them, or one is no number, or has other columns than the signature says.
+        AnswerError: If there is another number of them, or one is not a number, or has other columns than the signature says.
     """
     is_json = text.lstrip()[:1] in ("{", "[")
     found = _of_json(text) if is_json else [row for row in csv.reader(text.splitlines()) if row]

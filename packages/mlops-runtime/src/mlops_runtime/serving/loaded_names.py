@@ -109,7 +109,7 @@ def container_pickles(archive: Path) -> list[str]:
     """Return the files of an archive that are pickles by their names.
 
     Raises:
-        ModelError: If it is no archive that a server would unpack.
+        ModelError: If it is not an archive that a server would unpack.
     """
     try:
         with archive.open("rb") as packed:
