@@ -40,8 +40,6 @@ OFFLINE = (
 WITHOUT_JSON = (
     "new",
     "upgrade",
-    "deploy",
-    "destroy",
     "invoke",
     "doctor",
     "rollback",
@@ -110,6 +108,7 @@ OPTIONS = {
     "--in-use": "what may be erased although used",
     "--include-in-use": "the same for all",
     "--json": "one document on standard output",
+    "--jump": "time that the embedded clock passes over",
     "--keep": "leave the cloud running",
     "--key": "idempotency key",
     "--kind": "of unit",

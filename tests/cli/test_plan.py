@@ -8,10 +8,7 @@ from typing import Any
 
 import pytest
 
-from mlops_cli.aws_account import UserError
-from mlops_cli.plan import read_versions
 from mlops_local.cloud import Cloud
-from mlops_runtime.changes import compare
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -150,78 +147,6 @@ def test_fails_in_a_folder_without_an_assembly(on_cloud: Run, tmp_path: Path) ->
     result = on_cloud("plan", "--app", tmp_path)
 
     assert result.stderr.endswith("(manifest.json is missing); run cdk synth\n")
-
-
-class Stacks:
-    """Answers of CloudFormation for one stack."""
-
-    def __init__(self, status: str, template: object, **parameters: str) -> None:
-        self._status, self._template, self._parameters = status, template, parameters
-        self.meta = type("Meta", (), {"region_name": "eu-west-1"})
-
-    def describe_stacks(self, StackName: str) -> dict[str, Any]:  # noqa: N803 - boto3's word
-        """Give the stack's status and parameters."""
-        parameters = [{"ParameterKey": k, "ParameterValue": v} for k, v in self._parameters.items()]
-        return {"Stacks": [{"StackName": StackName, "StackStatus": self._status, "Parameters": parameters}]}
-
-    def get_template(self, StackName: str, TemplateStage: str) -> dict[str, Any]:  # noqa: N803 - boto3's words
-        """Give its template, as it was written."""
-        assert TemplateStage == "Original", StackName
-        return {"TemplateBody": self._template}
-
-
-@pytest.mark.parametrize(
-    ("status", "problem"),
-    [
-        ("UPDATE_IN_PROGRESS", "stack Demand is UPDATE_IN_PROGRESS: wait until it ends"),
-        ("UPDATE_ROLLBACK_FAILED", "stack Demand is UPDATE_ROLLBACK_FAILED: continue its rollback in CloudFormation first"),
-        ("ROLLBACK_COMPLETE", "stack Demand is ROLLBACK_COMPLETE: its creation failed, so it can only be deleted: run "
-         "cdk destroy, then plan again"),
-    ],
-)  # fmt: skip
-def test_a_stack_that_cannot_be_updated_is_a_problem(status: str, problem: str) -> None:
-    """CloudFormation would say so only when the deployment runs."""
-    _, problems = read_versions(Stacks(status, {"Resources": {}}), {"Demand": {"Resources": {}}})
-
-    assert problems == [problem]
-
-
-def test_a_stack_that_was_only_reviewed_is_new() -> None:
-    """A change set that nobody ran leaves REVIEW_IN_PROGRESS."""
-    versions, problems = read_versions(Stacks("REVIEW_IN_PROGRESS", {}), {"Demand": {"Resources": {"A": table()}}})
-
-    assert problems == []
-    assert versions["Demand"].deployed is None
-
-
-YAML = """
-Parameters: {Stage: {Type: String}}
-Conditions: {IsDev: !Equals [!Ref Stage, dev]}
-Resources:
-  Data:
-    Type: AWS::S3::Bucket
-    Condition: IsDev
-    Properties: {BucketName: !Sub "${Stage}-${AWS::Region}", Tags: [{Key: key, Value: !GetAtt Key.Arn}]}
-"""
-
-
-def test_a_template_in_yaml_is_the_same() -> None:
-    """Short functions are read, parameters keep the deployed value, not the new default."""
-    bucket = {"BucketName": "dev-eu-west-1", "Tags": [{"Key": "key", "Value": {"Fn::GetAtt": ["Key", "Arn"]}}]}
-    new = {
-        "Parameters": {"Stage": {"Type": "String", "Default": "prod"}},
-        "Resources": {"Data": {"Type": "AWS::S3::Bucket", "Properties": bucket}},
-    }
-
-    versions, _ = read_versions(Stacks("CREATE_COMPLETE", YAML, Stage="dev"), {"Demand": new})
-
-    assert compare("Demand", *versions["Demand"], {}).changes == ()
-
-
-def test_fails_for_a_deployed_template_that_is_none() -> None:
-    """One line, not a traceback."""
-    with pytest.raises(UserError, match="the deployed template must be a JSON object, got list"):
-        read_versions(Stacks("CREATE_COMPLETE", "[1]"), {"Demand": {"Resources": {}}})
 
 
 def test_names_that_exist_are_refused_with_the_way_to_adopt_them(

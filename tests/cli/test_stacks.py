@@ -90,6 +90,25 @@ for name in ("CliLeft", "CliRight"):
 app.synth()
 """
 
+# resources by name, of which one holds rows
+LOSING = """
+import aws_cdk as cdk
+
+app = cdk.App()
+stack = cdk.Stack(app, "CliLosing")
+key = {"AttributeName": "id", "AttributeType": "S"}
+made = {
+    "Rows": ("AWS::DynamoDB::Table", {"AttributeDefinitions": [key], "BillingMode": "PAY_PER_REQUEST",
+             "KeySchema": [{"AttributeName": "id", "KeyType": "HASH"}]}),
+    "Price": ("AWS::SSM::Parameter", {"Type": "String", "Value": "1"}),
+    "Other": ("AWS::SSM::Parameter", {"Type": "String", "Value": "1"}),
+    "Work": ("AWS::SQS::Queue", {}),
+}
+for name in app.node.try_get_context("names"):
+    cdk.CfnResource(stack, name, type=made[name][0], properties=made[name][1])
+app.synth()
+"""
+
 
 # in place of an app that is synthesized already
 COPY = "import os, shutil; shutil.copytree('assembly', os.environ['CDK_OUTDIR'], dirs_exist_ok=True)"
@@ -230,11 +249,11 @@ def test_deploys_leaves_alone_updates_and_destroys(
     assert ("Price", "UPDATE_COMPLETE") in _events(third.stdout)
     assert ssm.get_parameter(Name=parameter)["Parameter"]["Value"] == "2.49"
 
-    destroyed = on_cloud("destroy")
+    destroyed = on_cloud("destroy", "--yes")
     assert destroyed.returncode == 0
     assert _events(destroyed.stdout)[-2:] == [("Price", "DELETE_COMPLETE"), ("CliTiny", "DELETE_COMPLETE")]
     assert not _exists(cloud, "CliTiny")
-    again = on_cloud("destroy")
+    again = on_cloud("destroy", "--yes")
     assert (again.returncode, again.stdout) == (0, "nothing to destroy\n")
 
 
@@ -301,7 +320,7 @@ def test_fails_half_way_and_rolls_back(on_cloud: Run, synthesized: Callable[...,
     synthesized(HALF, more={"ResourceId": "vpc-1"})
     assert on_cloud("deploy").returncode == 0
     assert cloud.client("ssm").get_parameter(Name="cli-half")["Parameter"]["Value"] == "1"
-    assert on_cloud("destroy").returncode == 0
+    assert on_cloud("destroy", "--yes").returncode == 0
 
 
 def test_an_interrupted_deployment_goes_on_and_can_be_seen_through(
@@ -340,7 +359,7 @@ def test_an_interrupted_deployment_goes_on_and_can_be_seen_through(
     )
     again = on_cloud("deploy")
     assert again.stdout.splitlines()[0] == "no changes"
-    assert on_cloud("destroy").returncode == 0
+    assert on_cloud("destroy", "--yes").returncode == 0
 
 
 def test_only_named_stacks_are_touched_and_what_stays_is_named(
@@ -354,11 +373,53 @@ def test_only_named_stacks_are_touched_and_what_stays_is_named(
     assert [line for line in deployed.stdout.splitlines() if " | " not in line][:2] == ["", "CliRight"]
     assert (_exists(cloud, "CliLeft"), _exists(cloud, "CliRight")) == (False, True)
     bucket = deployed.stdout.split("Bucket = ")[1].strip()
-    destroyed = on_cloud("destroy", "CliRight")
+    destroyed = on_cloud("destroy", "CliRight", "--yes")
     assert ("Kept", "DELETE_SKIPPED") in _events(destroyed.stdout)
     assert not _exists(cloud, "CliRight")
     cloud.client("s3").head_bucket(Bucket=bucket)
     cloud.client("s3").delete_bucket(Bucket=bucket)
+
+
+def test_deploy_refuses_what_plan_refuses(on_cloud: Run, synthesized: Callable[..., None], cloud: Cloud) -> None:
+    """The same words and the same `--allow`; what goes is shown before anything happens, a parameter too."""
+    synthesized(LOSING, names=["Rows", "Price", "Work"])
+    assert on_cloud("deploy").returncode == 0
+    synthesized(LOSING, names=["Other"])
+
+    refused = on_cloud("deploy", "--json")
+    planned = on_cloud("plan", "--json")
+    useless = on_cloud("deploy", "--allow", "Rows", "--allow", "Work")
+    allowed = on_cloud("deploy", "--allow", "Rows")
+
+    assert (refused.returncode, planned.returncode, useless.returncode, allowed.returncode) == (1, 1, 1, 0)
+    said, document = json.loads(refused.stdout), json.loads(planned.stdout)
+    assert said["error"] == document["error"]
+    assert said["refused"] == document["refused"]
+    assert [each["logical_id"] for each in said["refused"]] == ["Rows"]
+    assert "--allow Work allows nothing in this plan; remove it" in useless.stderr
+    assert [line for line in allowed.stdout.splitlines() if " deleted" in line] == [
+        "CliLosing: - Rows AWS::DynamoDB::Table deleted [holds data]",
+        "CliLosing: - Price AWS::SSM::Parameter deleted",
+        "CliLosing: - Work AWS::SQS::Queue deleted",
+    ]
+    assert on_cloud("destroy", "--yes").returncode == 0
+
+
+def test_destroy_asks(on_cloud: Run, synthesized: Callable[..., None], cloud: Cloud) -> None:
+    """A caller without a terminal says --yes; the question names what cannot be brought back."""
+    synthesized(LOSING, names=["Rows", "Price"])
+    deployed = json.loads(on_cloud("deploy", "--json").stdout)
+
+    refused = on_cloud("destroy", "--json")
+    destroyed = on_cloud("destroy", "--yes", "--json")
+
+    assert deployed["outputs"] == {"CliLosing": {}}
+    assert refused.returncode == 1
+    assert json.loads(refused.stdout) == {
+        "error": "not done without a confirmation: destroy CliLosing (2 resources, with the data of Rows); add --yes"
+    }
+    assert json.loads(destroyed.stdout) == {"destroyed": ["CliLosing"], "retained": []}
+    assert not _exists(cloud, "CliLosing")
 
 
 def test_an_app_that_asks_aws_is_answered_by_the_cloud(
@@ -372,7 +433,7 @@ def test_an_app_that_asks_aws_is_answered_by_the_cloud(
     assert ("CliAsking", "CREATE_COMPLETE") in _events(deployed.stdout), deployed.stderr
     assert cloud.status()["hosts"]["served"]["sts.ap-south-1.amazonaws.com"] == 1
     synthesized(TINY.replace("CliTiny", "CliAsking"), price="1")
-    assert on_cloud("destroy").returncode == 0
+    assert on_cloud("destroy", "--yes").returncode == 0
 
 
 def test_the_option_goes_before_cdk_json(
@@ -386,7 +447,7 @@ def test_the_option_goes_before_cdk_json(
 
     assert ("CliOther", "CREATE_COMPLETE") in _events(deployed.stdout)
     synthesized(TINY.replace("CliTiny", "CliOther"), price="3")
-    assert on_cloud("destroy").returncode == 0
+    assert on_cloud("destroy", "--yes").returncode == 0
 
 
 @pytest.mark.parametrize("verb", ["deploy", "destroy"])
@@ -426,19 +487,38 @@ def test_stacks_fails_with_the_apps_own_error(on_cloud: Run, app: Callable[..., 
     )
 
 
-def test_a_name_that_exists_leads_to_plan_and_to_the_page(mlops: Run, app: Callable[..., None], cloud: Cloud) -> None:
-    """What CloudFormation says alone does not say what to do."""
-    app(HALF)
+def test_a_name_that_exists_is_refused_before_anything_is_made(
+    on_cloud: Run, synthesized: Callable[..., None], cloud: Cloud
+) -> None:
+    """As plan does, with the page that says how to adopt it."""
+    synthesized(HALF)
     cloud.client("ssm").put_parameter(Name="cli-half", Type="String", Value="of another stack")
     try:
-        refused = mlops("deploy", "--home", cloud.home)
+        refused = on_cloud("deploy")
     finally:
         cloud.client("ssm").delete_parameter(Name="cli-half")
-        mlops("destroy", "--home", cloud.home)
+
+    assert refused.returncode == 1
+    assert "cli-half exists already" in refused.stderr
+    assert "docs/adopt.md" in refused.stderr
+    assert not _exists(cloud, "CliHalf")
+
+
+def test_a_name_that_only_cloudformation_knows_leads_to_the_page(
+    on_cloud: Run, synthesized: Callable[..., None], cloud: Cloud
+) -> None:
+    """Plan does not look up each type; what CloudFormation says alone does not say what to do."""
+    secret = "AWS::SecretsManager::Secret"
+    synthesized(
+        TINY.replace("AWS::SSM::Parameter", secret).replace('{"Type": "String", "Value": value}', '{"Name": "taken"}')
+    )
+    cloud.client("secretsmanager").create_secret(Name="taken", SecretString="of another stack")
+    try:
+        refused = on_cloud("deploy")
+    finally:
+        cloud.client("secretsmanager").delete_secret(SecretId="taken", ForceDeleteWithoutRecovery=True)
+        on_cloud("destroy", "--yes")
 
     assert refused.returncode == 1
     assert "already exists" in refused.stderr
-    assert (
-        "mlops plan names what exists before a deployment, and docs/adopt.md how to adopt or delete it"
-        in refused.stderr
-    )
+    assert refused.stderr.endswith("docs/adopt.md how to adopt or delete it\n")

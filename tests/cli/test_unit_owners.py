@@ -120,7 +120,7 @@ def test_plan_and_deploy_name_the_owner(on_cloud: Run, cloud: Cloud, unique_stac
     planned = on_cloud("plan", "--app", other)
     refused = on_cloud("deploy", "--app", f"python {tmp_path / 'copy.py'} {other}")
     again = on_cloud("deploy", "--app", f"python {tmp_path / 'copy.py'} {owner}")
-    on_cloud("destroy", "--app", f"python {tmp_path / 'copy.py'} {owner}")
+    on_cloud("destroy", "--yes", "--app", f"python {tmp_path / 'copy.py'} {owner}")
 
     assert (planned.returncode, refused.returncode) == (1, 1)
     assert planned.stderr.startswith(f"mlops: refused: {sentence} ")

@@ -1,4 +1,4 @@
-"""``mlops deploy`` and ``mlops destroy``: synthesize an app and deploy it to the embedded cloud."""
+"""``mlops deploy`` and ``mlops destroy``: synthesize an app, and deploy it to the embedded cloud or delete it there."""
 
 import json
 import os
@@ -11,13 +11,17 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mlops_cli.aws_account import UserError, shown
+from mlops_cli.answers import AsJson, Yes, confirm, print_json
+from mlops_cli.aws_account import UserError, account, shown
 from mlops_cli.local import Home, home_folder
-from mlops_cli.unit_owners import owned_units
+from mlops_cli.planned_changes import Allow, PlannedChanges, doomed_changes
+
+if TYPE_CHECKING:
+    from mlops_runtime.changes import StackChanges
 
 MINIMUM_NODE = 22
 _SAID = {"aws:cdk:info": "notice", "aws:cdk:warning": "warning"}
@@ -156,28 +160,51 @@ def _node_version(node: str | None) -> int | None:
     return int(match.group(1)) if match else None
 
 
-def deploy(stacks: Stacks = None, app: App = None, home: Home = None) -> None:
-    """Deploy the app's stacks to the embedded cloud. Shows warnings of the synthesis and each resource."""
+def deploy(
+    stacks: Stacks = None,
+    *,
+    app: App = None,
+    allow: Allow = None,
+    as_json: AsJson = False,
+    home: Home = None,
+) -> None:
+    """Deploy the app's stacks to the embedded cloud. Refuses what `mlops plan` refuses, and shows each resource that goes.
+
+    The stock `cdk deploy` cannot be made to refuse: on an account, run `mlops plan` before it.
+    """
     from mlops_local import cloud
     from mlops_local.stacks import deployer
+    from mlops_runtime.changes import losses
 
     with shown(cloud.CloudError, deployer.DeployError), _leaving(), tempfile.TemporaryDirectory() as folder:
         running = cloud.connect(home_folder(home))
         synthesize_app(app, Path(folder), surroundings=running.environment())
         for notice in notices(Path(folder), stacks):
             typer.echo(notice, err=True)
-        templates = {name: body for name, body in assembly_templates(Path(folder)) if not stacks or name in stacks}
-        owned = list(owned_units(running.client("cloudformation"), templates))
-        if owned:
-            raise UserError(f"refused: {'; '.join(each.text for each in owned)}")
-        shown_events = _Progress()
+        names = deployer.stack_names(running, Path(folder), stacks)
+        # of a stack that is made again nothing is left that could be lost
+        changed = [name for name in names if not deployer.is_made_again(running, name)]
+        templates = {name: body for name, body in assembly_templates(Path(folder)) if name in changed}
+        with account(None, home_folder(home)) as aws:
+            planned = PlannedChanges.read(aws, templates, allowed=allow or [])
+        for note in planned.notes:
+            typer.echo(note, err=True)
+        for loss in losses(planned.found):
+            typer.echo(loss, err=as_json)
+        problems = planned.problems()
+        if problems:
+            raise UserError(f"refused: {'; '.join(problems)}", document=planned.document())
+        events = _Progress(on_stderr=as_json)
         try:
-            outputs = deployer.deploy(running, Path(folder), stacks=stacks, on_event=shown_events)
+            outputs = deployer.deploy(running, Path(folder), stacks=stacks, on_event=events)
         except deployer.DeployError as error:
             if _TAKEN.search(str(error)):
                 raise UserError(f"{error}; {_ADOPT}") from error
             raise
-    if not shown_events.count:
+    if as_json:
+        print_json({**planned.document(), "outputs": outputs})
+        return
+    if not events.count:
         typer.echo("no changes")
     for stack, values in outputs.items():
         typer.echo(f"\n{stack}")
@@ -185,18 +212,41 @@ def deploy(stacks: Stacks = None, app: App = None, home: Home = None) -> None:
             typer.echo(f"  {name} = {value}")
 
 
-def destroy(stacks: Stacks = None, app: App = None, home: Home = None) -> None:
-    """Delete the app's stacks from the embedded cloud. Lists retained resources."""
+def destroy(
+    stacks: Stacks = None,
+    *,
+    app: App = None,
+    yes: Yes = False,
+    as_json: AsJson = False,
+    home: Home = None,
+) -> None:
+    """Delete the app's stacks from the embedded cloud, after a confirmation. Lists retained resources."""
     from mlops_local import cloud
     from mlops_local.stacks import deployer
 
     with shown(cloud.CloudError, deployer.DeployError), _leaving(), tempfile.TemporaryDirectory() as folder:
         running = cloud.connect(home_folder(home))
         synthesize_app(app, Path(folder), surroundings=running.environment())
-        shown_events = _Progress()
-        deployer.destroy(running, Path(folder), stacks=stacks, on_event=shown_events)
-    if not shown_events.count:
+        names = deployer.stack_names(running, Path(folder), stacks)
+        doomed = doomed_changes(
+            running.client("cloudformation"), [each for each in names if not stacks or each in stacks]
+        )
+        if doomed:
+            confirm(f"destroy {'; '.join(_described(each) for each in doomed)}", yes=yes)
+        events = _Progress(on_stderr=as_json)
+        retained = deployer.destroy(running, Path(folder), stacks=stacks, on_event=events)
+    if as_json:
+        kept = [f"{event.logical_id} ({event.resource_type})" for event in retained]
+        print_json({"destroyed": [each.stack for each in doomed], "retained": kept})
+    elif not events.count:
         typer.echo("nothing to destroy")
+
+
+def _described(doomed: "StackChanges") -> str:
+    """Return what goes with a stack, by the names of what cannot be brought back."""
+    lost = [change.logical_id for change in doomed.changes if change.holds_data and not change.is_kept]
+    data = f", with the data of {', '.join(lost)}" if lost else ""
+    return f"{doomed.stack} ({len(doomed.changes)} resources{data})"
 
 
 @contextmanager
@@ -216,11 +266,13 @@ def _leaving() -> Iterator[None]:
 class _Progress:
     """Prints what happens to each resource, and counts it."""
 
-    count = 0
+    def __init__(self, *, on_stderr: bool) -> None:
+        self.count = 0
+        self._on_stderr = on_stderr
 
     def __call__(self, event: object) -> None:
         self.count += 1
-        typer.echo(str(event))
+        typer.echo(str(event), err=self._on_stderr)
 
 
 def synthesize_app(

@@ -302,6 +302,21 @@ def destroy(
     return retained
 
 
+def stack_names(cloud: _Cloud, assembly: Path, stacks: Sequence[str] | None = None) -> list[str]:
+    """Return the names of the stacks that `deploy` would deploy, dependencies first.
+
+    Raises:
+        DeployError: If a named stack is missing.
+    """
+    return [stack.name for stack in _read(cloud, assembly, stacks)]
+
+
+def is_made_again(cloud: _Cloud, stack: str) -> bool:
+    """Return whether `deploy` deletes what is left of a stack and makes it again: its creation or deletion failed."""
+    existing = _describe(cloud.client("cloudformation"), stack)
+    return existing is not None and existing["StackStatus"] in _NOTHING_LEFT
+
+
 def bootstrap(cloud: _Cloud) -> str:
     """Make the bucket and the version parameter of `cdk bootstrap`, unless they are there; a later `cdk bootstrap` takes them over.
 

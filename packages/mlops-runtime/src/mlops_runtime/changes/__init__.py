@@ -12,7 +12,7 @@ from mlops_runtime.changes.plan import (
     refusals,
     unused_names,
 )
-from mlops_runtime.changes.plan_report import document, existing_document, lines
+from mlops_runtime.changes.plan_report import document, existing_document, lines, losses
 
 __all__ = [
     "Action",
@@ -29,6 +29,7 @@ __all__ = [
     "document",
     "existing_document",
     "lines",
+    "losses",
     "named",
     "read_schemas",
     "refusals",

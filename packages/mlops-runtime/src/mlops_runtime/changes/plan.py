@@ -92,8 +92,8 @@ class StackChanges:
     changes: tuple[ResourceChange, ...]
 
 
-# what CDK's own database of services calls stateful (without log groups: those that matter are declared to stay), and those with
-# models and features
+# what CDK's own database of services calls stateful (without log groups: those that matter are declared to stay; without queues:
+# they hold work in flight, which its sender repeats), and those with models and features
 STATEFUL = frozenset(
     {
         "AWS::Backup::BackupVault",
@@ -123,7 +123,6 @@ STATEFUL = frozenset(
         "AWS::Redshift::Cluster",
         "AWS::S3::Bucket",
         "AWS::SDB::Domain",
-        "AWS::SQS::Queue",
         "AWS::SageMaker::Endpoint",
         "AWS::SageMaker::FeatureGroup",
         "AWS::SageMaker::ModelPackageGroup",
@@ -136,7 +135,7 @@ STATEFUL = frozenset(
     }
 )
 _KEEPING = frozenset({"Retain", "RetainExceptOnCreate", "Snapshot"})
-_LOSING = frozenset({Action.REPLACED, Action.MAY_BE_REPLACED, Action.DELETED})
+LOSING = frozenset({Action.REPLACED, Action.MAY_BE_REPLACED, Action.DELETED})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,7 +165,7 @@ def is_kept(body: Mapping[str, Any], action: Action) -> bool:
     See: https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-attribute-updatereplacepolicy.html
     """
     policy = "DeletionPolicy" if action is Action.DELETED else "UpdateReplacePolicy"
-    return action in _LOSING and body.get(policy) in _KEEPING
+    return action in LOSING and body.get(policy) in _KEEPING
 
 
 def refusals(stacks: Iterable[StackChanges], allowed: Sequence[str] = ()) -> list[Refusal]:
@@ -181,7 +180,7 @@ def refusals(stacks: Iterable[StackChanges], allowed: Sequence[str] = ()) -> lis
         for found in stacks
         for change in found.changes
         if change.action is Action.IMPOSSIBLE
-        or (change.holds_data and change.action in _LOSING and change.logical_id not in allowed)
+        or (change.holds_data and change.action in LOSING and change.logical_id not in allowed)
     ]
 
 
@@ -191,7 +190,7 @@ def unused_names(stacks: Iterable[StackChanges], allowed: Sequence[str]) -> list
         change.logical_id
         for found in stacks
         for change in found.changes
-        if change.holds_data and change.action in _LOSING
+        if change.holds_data and change.action in LOSING
     }
     return [name for name in allowed if name not in needed]
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from mlops_runtime.changes.existing_resources import Existing
-from mlops_runtime.changes.plan import Action, Effect, PropertyChange, Refusal, ResourceChange, StackChanges
+from mlops_runtime.changes.plan import LOSING, Action, Effect, PropertyChange, Refusal, ResourceChange, StackChanges
 
 FORMAT = "mlops.changes/1"
 _SIGNS = {
@@ -30,6 +30,14 @@ def lines(stacks: Sequence[StackChanges]) -> Iterator[str]:
             continue
         for change in found.changes:
             yield f"  {_line(change)}"
+
+
+def losses(stacks: Sequence[StackChanges]) -> Iterator[str]:
+    """Yield what a person reads of resources that are deleted or replaced."""
+    for found in stacks:
+        for change in found.changes:
+            if change.action in LOSING:
+                yield f"{found.stack}: {_line(change)}"
 
 
 def document(stacks: Sequence[StackChanges], refused: Sequence[Refusal]) -> dict[str, object]:

@@ -1,0 +1,251 @@
+"""What a deployment would change and why it is refused, as ``mlops plan`` prints it and ``mlops deploy`` obeys it."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+
+import typer
+
+from mlops_cli.aws_account import UserError
+from mlops_cli.plan_checks import KeyFindings, read_keys, read_networks
+from mlops_cli.unit_owners import OwnedUnit, owned_units
+
+if TYPE_CHECKING:
+    from mlops_cli.aws_account import Account
+    from mlops_runtime.changes import Existing, Refusal, ResourceSchema, StackChanges
+    from mlops_runtime.changes.template import Template
+
+Allow = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Logical id of a resource whose replacement or deletion is allowed, data included, or of a bus whose key policy "
+        "may lack statements.",
+        show_default=False,
+    ),
+]
+
+# statuses of a stack that CloudFormation would refuse to update
+_GONE = ("DELETE_COMPLETE", "REVIEW_IN_PROGRESS")
+_STUCK = {
+    "ROLLBACK_COMPLETE": "its creation failed, so it can only be deleted: run cdk destroy, then plan again",
+    "ROLLBACK_FAILED": "its creation failed, so it can only be deleted: run cdk destroy, then deploy",
+    "UPDATE_ROLLBACK_FAILED": "continue its rollback in CloudFormation first",
+    "DELETE_FAILED": "its deletion failed: delete it again, or retain the resources that cannot be deleted",
+}
+
+
+class Versions(NamedTuple):
+    """A stack's template before and after: what is deployed, ``None`` for a new stack, and what would be."""
+
+    deployed: "Template | None"
+    new: "Template"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedChanges:
+    """What a deployment of stacks would change.
+
+    Args:
+        found: What happens to each resource, by stack.
+        versions: Both templates of each stack.
+        refused: Changes that are not made without being named.
+        existing: Names that would be created and exist, and those that could not be checked.
+        owned: Units that another stack owns.
+        keys: What the policies of keys lack that units use and do not own.
+        notes: What is worth saying and refuses nothing.
+        stuck: Why a stack cannot be updated at all.
+        unused: Allowed names that allow nothing.
+    """
+
+    found: "tuple[StackChanges, ...]"
+    versions: "Mapping[str, Versions]"
+    refused: "tuple[Refusal, ...]"
+    existing: "tuple[Existing, ...]"
+    owned: tuple[OwnedUnit, ...]
+    keys: KeyFindings
+    notes: tuple[str, ...]
+    stuck: tuple[str, ...]
+    unused: tuple[str, ...]
+
+    @classmethod
+    def read(
+        cls, aws: "Account", templates: Mapping[str, Mapping[str, Any]], *, allowed: Sequence[str]
+    ) -> "PlannedChanges":
+        """Return what a deployment of these templates would change.
+
+        Args:
+            aws: The account.
+            templates: The new template of each stack by the stack's name.
+            allowed: Logical ids that may be replaced or deleted.
+        """
+        from mlops_runtime.changes import compare, refusals, unused_names
+
+        cloudformation = aws.client("cloudformation")
+        versions, stuck = read_versions(cloudformation, templates)
+        keys = read_keys(aws, templates, allow=allowed)
+        networks = read_networks(aws, templates)
+        schemas = _schemas()
+        found = [compare(name, version.deployed, version.new, schemas) for name, version in versions.items()]
+        owned = list(owned_units(cloudformation, templates))
+        existing = [
+            one
+            for one in names_that_exist(aws, found, versions)
+            if not any(each.covers(one.resource.stack, one.resource.name) for each in owned)
+        ]
+        return cls(
+            found=tuple(found),
+            versions=versions,
+            refused=tuple(refusals(found, allowed)),
+            existing=tuple(existing),
+            owned=tuple(owned),
+            keys=keys,
+            notes=(*keys.notes, *networks),
+            stuck=tuple(stuck),
+            unused=tuple(name for name in unused_names(found, allowed) if name not in keys.allowed),
+        )
+
+    def problems(self) -> list[str]:
+        """Return why the deployment is refused, each with its fix."""
+        from mlops_runtime.changes import refusals_of
+
+        taken = refusals_of(self.existing)
+        return [
+            *self.keys.problems,
+            *(refusal.text for refusal in self.refused),
+            *(each.text for each in self.owned),
+            *([f"{len(taken)} of the names to be created already exist: {taken[0]}"] if taken else []),
+            *(f"--allow {name} allows nothing in this plan; remove it" for name in self.unused),
+        ]
+
+    def document(self) -> dict[str, object]:
+        """Return the plan as JSON values."""
+        from mlops_runtime.changes import document, existing_document
+
+        return {**document(self.found, self.refused), "existing": existing_document(self.existing)}
+
+
+def read_versions(
+    cloudformation: Any, templates: Mapping[str, Mapping[str, Any]]
+) -> tuple[dict[str, Versions], list[str]]:
+    """Return both templates of each stack, and what keeps a stack from being changed at all.
+
+    Args:
+        cloudformation: Client.
+        templates: The new template of each stack by the stack's name.
+    """
+    from mlops_runtime.changes.template import Template
+
+    versions, problems = {}, []
+    for name, new in templates.items():
+        description = describe_stack(cloudformation, name)
+        status = "" if description is None else str(description["StackStatus"])
+        if status in _STUCK or status.endswith("_IN_PROGRESS"):
+            fix = _STUCK.get(status, "wait until it ends")
+            problems.append(f"stack {name} is {status}: {fix}")
+        if status == "ROLLBACK_COMPLETE":  # nothing of it is left: everything would be created
+            description = None
+        values = _values(cloudformation, description, new)
+        deployed = None if description is None else Template(document=_deployed(cloudformation, name), values=values)
+        versions[name] = Versions(deployed, Template(document=new, values=values))
+    return versions, problems
+
+
+def names_that_exist(
+    aws: "Account", found: Sequence["StackChanges"], versions: Mapping[str, "Versions"]
+) -> list["Existing"]:
+    """Return the names that exist although the plan creates them, and those that could not be checked."""
+    from mlops_cli.plan_checks import look_up
+    from mlops_runtime.changes import named
+
+    resources = [one for changes in found for one in named(changes, versions[changes.stack].new)]
+    if not resources:
+        return []
+    sts = aws.client("sts")
+    number, region = sts.get_caller_identity()["Account"], str(sts.meta.region_name)
+    return list(look_up(cache(aws.client), resources, account=number, region=region))
+
+
+def _schemas() -> dict[str, "ResourceSchema"]:
+    from mlops_runtime.changes import read_schemas
+
+    return read_schemas(json.loads(resources.files("mlops_cli").joinpath("replacement.json").read_text("utf-8")))
+
+
+def describe_stack(cloudformation: Any, name: str) -> dict[str, Any] | None:
+    """Return a stack as CloudFormation describes it; ``None`` if nothing of it is deployed."""
+    from botocore.exceptions import ClientError
+
+    try:
+        description: dict[str, Any] = cloudformation.describe_stacks(StackName=name)["Stacks"][0]
+    except ClientError as error:
+        if "does not exist" in str(error):
+            return None
+        raise
+    return None if description["StackStatus"] in _GONE else description
+
+
+def doomed_changes(cloudformation: Any, names: Sequence[str]) -> "list[StackChanges]":
+    """Return what goes with each of these stacks that is deployed.
+
+    Args:
+        cloudformation: Client.
+        names: Names of stacks.
+    """
+    from mlops_runtime.changes import compare
+    from mlops_runtime.changes.template import Template
+
+    gone = Template(document={"Resources": {}}, values={})
+    doomed = []
+    for name in names:
+        description = describe_stack(cloudformation, name)
+        if description is not None:
+            body = _deployed(cloudformation, name)
+            deployed = Template(document=body, values=_values(cloudformation, description, body))
+            doomed.append(compare(name, deployed, gone, _schemas()))
+    return doomed
+
+
+def _deployed(cloudformation: Any, name: str) -> dict[str, Any]:
+    body = cloudformation.get_template(StackName=name, TemplateStage="Original")["TemplateBody"]
+    return _from_yaml(body) if isinstance(body, str) else dict(body)
+
+
+def _values(cloudformation: Any, description: Mapping[str, Any] | None, new: Mapping[str, Any]) -> dict[str, str]:
+    """Return the values of parameters that a deployment keeps or takes from the template, and the region."""
+    values = {"AWS::Region": cloudformation.meta.region_name}
+    declared = new.get("Parameters", {})
+    # a parameter of Parameter Store is the name of one there, and its value may change at any time
+    known = {name: body for name, body in declared.items() if not str(body["Type"]).startswith("AWS::SSM::")}
+    values |= {name: str(body["Default"]) for name, body in known.items() if "Default" in body}
+    if description is not None:
+        kept = {p["ParameterKey"]: p["ParameterValue"] for p in description.get("Parameters", [])}
+        values |= {name: value for name, value in kept.items() if name in known}
+    return values
+
+
+def _from_yaml(text: str) -> dict[str, Any]:
+    """Read a template that was deployed as YAML, its short functions too."""
+    import yaml
+
+    class Loader(yaml.SafeLoader):
+        """A separate loader, so that CloudFormation's tags are not registered on yaml's own."""
+
+    def function(loader: yaml.SafeLoader, tag: str, node: yaml.Node) -> dict[str, Any]:
+        if isinstance(node, yaml.ScalarNode):
+            value: Any = loader.construct_scalar(node)
+        elif isinstance(node, yaml.SequenceNode):
+            value = loader.construct_sequence(node, deep=True)
+        else:
+            value = loader.construct_mapping(node, deep=True)  # type: ignore[arg-type]
+        return {tag if tag in ("Ref", "Condition") else f"Fn::{tag}": value}
+
+    Loader.add_multi_constructor("!", function)
+    document = yaml.load(text, Loader=Loader)  # noqa: S506 - a SafeLoader
+    if not isinstance(document, dict):
+        raise UserError(
+            f"the deployed template must be a JSON object, got {type(document).__name__}; deploy the stack again"
+        )
+    return document
