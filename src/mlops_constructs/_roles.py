@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import reduce
 
 import aws_cdk as cdk
 import jsii
@@ -235,6 +236,27 @@ def key_statement(
         actions=sorted(actions),
         resources=[key.key_arn],
         conditions={"StringEquals": {"kms:ViaService": hosts if len(hosts) > 1 else hosts[0]}},
+    )
+
+
+def grant_statements(grantee: iam.IGrantable, statements: Sequence[iam.PolicyStatement]) -> iam.Grant:
+    """Grant what the statements say.
+
+    Args:
+        grantee: Who.
+        statements: At least one.
+    """
+    return reduce(
+        iam.Grant.combine,
+        [
+            iam.Grant.add_to_principal(
+                grantee=grantee,
+                actions=statement.actions,
+                resource_arns=statement.resources,
+                conditions=statement.conditions,
+            )
+            for statement in statements
+        ],
     )
 
 

@@ -33,6 +33,7 @@ from mlops_constructs.eks_inference.slot_permissions import (
 )
 from mlops_constructs.eks_inference.tenant_interface import IEksTenant
 from mlops_constructs.model_endpoint.data_capture import DataCapture, PersonalKey, define_personal_key, personal_spec
+from mlops_constructs.model_endpoint.label_access import grant_labels
 from mlops_constructs.model_registry import ModelImage
 from mlops_constructs.model_registry.registry_interface import IModelRegistry
 from mlops_constructs.rollout import RolloutPolicy
@@ -201,6 +202,26 @@ class EksInferenceService(ServiceMetrics):
     def capture_bucket(self) -> s3.IBucket | None:
         """Bucket of captures and labels; None without capture."""
         return self._capture_bucket
+
+    def grant_labels(self, grantee: iam.IGrantable) -> iam.Grant:
+        """Grant uploading labels, and naming the rows of calls by the caller's own ids, without access to captures.
+
+        Without read access to captures an id of a call of one row cannot be checked: it is taken as it is.
+
+        Args:
+            grantee: Who.
+
+        Raises:
+            ValidationError: If the endpoint captures nothing that labels could be joined with.
+        """
+        return grant_labels(
+            grantee,
+            self,
+            endpoint_name=self._name,
+            captures=self._capture_bucket,
+            business_unit=self._unit,
+            table=self.rollout.table,
+        )
 
     @property
     def personal_key(self) -> PersonalKey | None:

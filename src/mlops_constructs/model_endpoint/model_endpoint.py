@@ -25,6 +25,7 @@ from mlops_constructs.model_endpoint.endpoint_role import (
     Exchange,
     define_model_role,
 )
+from mlops_constructs.model_endpoint.label_access import grant_labels
 from mlops_constructs.model_endpoint.owned_endpoint import CloudFormationEndpoint
 from mlops_constructs.model_registry import ModelImage
 from mlops_constructs.model_registry.registry_interface import IModelRegistry
@@ -240,6 +241,26 @@ class ModelEndpoint(ModelEndpointBase):
             raise ValidationError("InvalidGrant", [problem], self)
         granted = super().grant_invoke(grantee)
         return granted if self._personal_key is None else granted.combine(self._personal_key.grant_read(grantee))
+
+    def grant_labels(self, grantee: iam.IGrantable) -> iam.Grant:
+        """Grant uploading labels, and naming the rows of calls by the caller's own ids, without access to captures.
+
+        Without read access to captures an id of a call of one row cannot be checked: it is taken as it is.
+
+        Args:
+            grantee: Who.
+
+        Raises:
+            ValidationError: If the endpoint captures nothing that labels could be joined with.
+        """
+        return grant_labels(
+            grantee,
+            self,
+            endpoint_name=self.endpoint_name,
+            captures=self._capture_bucket,
+            business_unit=self._unit,
+            table=self.rollout.table,
+        )
 
     def grant_invoke_async(self, grantee: iam.IGrantable) -> iam.Grant:
         """Grant writing requests to the endpoint's bucket, invoking it asynchronously, and reading responses and failures.

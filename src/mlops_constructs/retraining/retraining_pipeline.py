@@ -1,8 +1,7 @@
 """Retraining: from a trigger through the guard to a registered candidate, or to a recorded rejection."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
-from functools import reduce
 from typing import cast
 
 import aws_cdk as cdk
@@ -18,6 +17,7 @@ from aws_cdk import aws_stepfunctions as sfn
 from constructs import Construct
 from mlops_constructs._arguments import checked
 from mlops_constructs._functions import define_function
+from mlops_constructs._roles import grant_statements
 from mlops_constructs._state_machine import define_machine
 from mlops_constructs._unit_resources import define_table
 from mlops_constructs._validation import raise_if_any
@@ -270,7 +270,7 @@ class RetrainingPipeline(Construct):
                 }
             },
         )
-        return _granted(grantee, [put, *self._access.request(table=self._table, machine=self._machine)])
+        return grant_statements(grantee, [put, *self._access.request(table=self._table, machine=self._machine)])
 
     def grant_register(self, grantee: iam.IGrantable) -> iam.Grant:
         """Let a role or user bring a model made elsewhere with ``mlops models register``, in its own name alone.
@@ -281,7 +281,7 @@ class RetrainingPipeline(Construct):
         Args:
             grantee: Who. Never a role of a job: a training registers nothing.
         """
-        return self.grant_request(grantee).combine(_granted(grantee, self._access.register()))
+        return self.grant_request(grantee).combine(grant_statements(grantee, self._access.register()))
 
     def add_alarms(self, alarms: Mapping[str, cloudwatch.IAlarm]) -> events.Rule:
         """Let alarms ask for a retraining; the guard reads each again before it starts anything.
@@ -487,18 +487,3 @@ def _with_timestamp(evaluation: EvaluationPlan, source: TrainingSetSource) -> Ev
     if evaluation.timestamp is not None or source.plan is None:
         return evaluation
     return replace(evaluation, timestamp=source.plan.timestamp)
-
-
-def _granted(grantee: iam.IGrantable, statements: Sequence[iam.PolicyStatement]) -> iam.Grant:
-    return reduce(
-        iam.Grant.combine,
-        [
-            iam.Grant.add_to_principal(
-                grantee=grantee,
-                actions=statement.actions,
-                resource_arns=statement.resources,
-                conditions=statement.conditions,
-            )
-            for statement in statements
-        ],
-    )

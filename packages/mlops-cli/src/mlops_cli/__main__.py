@@ -17,6 +17,7 @@ from mlops_cli import (
     doctor,
     features,
     image,
+    labels,
     local,
     local_clock,
     models,
@@ -67,6 +68,7 @@ app.command()(unit_operations.pause)
 app.command()(unit_operations.resume)
 app.add_typer(audit.app, name="audit")
 app.add_typer(models.app, name="models")
+app.add_typer(labels.app, name="labels")
 app.add_typer(features.app, name="features")
 app.add_typer(monitor.app, name="monitor")
 app.add_typer(serving.app, name="serving")

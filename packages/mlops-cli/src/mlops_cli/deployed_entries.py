@@ -44,12 +44,17 @@ class Entries:
             raise UserError(f"business unit {name!r} not found; {self._there_are(UnitEntry)}")
         return found[0]
 
-    def endpoint(self, name: str) -> EndpointEntry:
-        """Return an endpoint.
+    def endpoint(self, name: str | None) -> EndpointEntry:
+        """Return an endpoint; without a name the only one that there is.
 
         Raises:
-            UserError: If the name is not found.
+            UserError: If the name is not found, or there is not exactly one.
         """
+        if name is None:
+            every = [entry for entry in self._all(ROOT) if isinstance(entry, EndpointEntry)]
+            if len(every) == 1:
+                return every[0]
+            raise UserError(f"name an endpoint; {self._there_are(EndpointEntry)}")
         found = [entry for entry in self._get(_endpoint_names(name)) if isinstance(entry, EndpointEntry)]
         if not found:
             raise UserError(f"endpoint {name!r} not found; {self._there_are(EndpointEntry)}")

@@ -141,7 +141,7 @@ def watched(endpoint: str | None, profile: str | None, home: Path | None) -> Ite
 
         with account(profile, home) as aws:
             entries = Entries(ssm=aws.client("ssm"))
-            entry = entries.endpoint(_only(entries) if endpoint is None else endpoint)
+            entry = entries.endpoint(endpoint)
             artifacts = entries.unit(entry.unit).artifacts_bucket
             _, now = aws.caller()
             yield Watched(
@@ -206,11 +206,3 @@ def whole_hour(option: str, text: str) -> datetime:
 
 def _ends(reports: "Sequence[MonitorReport]") -> str:
     return ", ".join(report.window_until[:13] for report in reports)
-
-
-def _only(entries: Entries) -> str:
-    names = sorted(each.endpoint for unit in entries.units() for each in entries.of_unit(unit.unit)[0])
-    if len(names) != 1:
-        there_are = f"deployed are: {', '.join(names)}" if names else "none is deployed; deploy a stack first"
-        raise UserError(f"name an endpoint; {there_are}")
-    return names[0]

@@ -75,6 +75,15 @@ class GroundTruthRecord:
     version: str = field(default="0", metadata={"name": "eventVersion"})
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NamedCall:
+    """A call of several rows whose sender has an id for each: which label belongs to which row. ``ids`` are in the rows' order."""
+
+    inference_id: str
+    ids: tuple[str, ...]
+    format: Literal["mlops.named-call/1"] = "mlops.named-call/1"
+
+
 def capture_key(prefix: str, endpoint: str, variant: str, at: datetime, file_id: str) -> str:
     """Return ``<prefix>/<endpoint>/<variant>/yyyy/mm/dd/hh/<file_id>.jsonl`` for the UTC hour of the call.
 
@@ -131,3 +140,13 @@ def announcement_key(endpoint: str, at: datetime, calls: int, nonce: str) -> str
 def ground_truth_key(prefix: str, endpoint: str, at: datetime, file_id: str) -> str:
     """Return ``<prefix>/<endpoint>/yyyy/mm/dd/hh/<file_id>.jsonl`` for the UTC hour in which labels were collected."""
     return f"{prefix}/{endpoint}/{at.astimezone(UTC):%Y/%m/%d/%H}/{file_id}.jsonl"
+
+
+def named_calls_prefix(endpoint: str) -> str:
+    """Return the prefix of what clients say of the rows of their calls, in the bucket of captures."""
+    return f"ids/{endpoint}/"
+
+
+def named_calls_key(endpoint: str, at: datetime, file_id: str) -> str:
+    """Return ``ids/<endpoint>/yyyy/mm/dd/hh/<file_id>.jsonl`` for the UTC hour in which the calls were made."""
+    return f"{named_calls_prefix(endpoint)}{at.astimezone(UTC):%Y/%m/%d/%H}/{file_id}.jsonl"

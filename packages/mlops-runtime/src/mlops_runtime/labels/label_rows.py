@@ -1,0 +1,197 @@
+"""Rows with an id and a label, checked: each id once, with a label of the model's kind; all problems in one message."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, time
+from typing import Any
+
+from mlops_runtime.contracts.capture import SYNTHETIC_PREFIX
+from mlops_runtime.labels.label_kind import LabelKind
+
+LONGEST_ID = 64  # what SageMaker takes as an inference id
+_SHOWN = 3  # rows that a message names
+
+
+class LabelError(ValueError):
+    """Labels that cannot be uploaded.
+
+    Args:
+        problems: What is wrong, how often, and in which rows.
+    """
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        super().__init__("; ".join(problems))
+        self.problems = tuple(problems)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckedLabels:
+    """A label by id, as ground truth records have it.
+
+    Args:
+        texts: The labels by id.
+        rows: Rows that were read.
+        nulls: Rows without a label: not known yet.
+        repeated: Rows with the id and the label of another one, or with an older label.
+    """
+
+    texts: dict[str, str]
+    rows: int
+    nulls: int
+    repeated: int
+
+
+@dataclass(slots=True)
+class _Problems:
+    rows: dict[str, list[int]] = field(default_factory=dict)
+    values: dict[str, list[object]] = field(default_factory=dict)
+
+    def add(self, problem: str, row: int, value: object = None) -> None:
+        self.rows.setdefault(problem, []).append(row + 1)
+        self.values.setdefault(problem, []).append(value)
+
+    def texts(self) -> list[str]:
+        return [self._text(problem, rows, self.values[problem]) for problem, rows in self.rows.items()]
+
+    @staticmethod
+    def _text(problem: str, rows: Sequence[int], values: Sequence[object]) -> str:
+        shown = [
+            str(row) if value is None else f"{row}: {str(value)[:40]!r}"
+            for row, value in zip(rows[:_SHOWN], values, strict=False)
+        ]
+        more = ", ..." if len(rows) > _SHOWN else ""
+        return f"{problem} in {len(rows)} {'row' if len(rows) == 1 else 'rows'} ({', '.join(shown)}{more})"
+
+
+def check_labels(
+    ids: Sequence[object],
+    values: Sequence[Sequence[object]],
+    kind: LabelKind,
+    *,
+    times: Sequence[object] | None = None,
+    now: datetime | None = None,
+) -> CheckedLabels:
+    """Return the label of each id.
+
+    Args:
+        ids: Id a row: text or an integer; of a frame with nulls, a whole float.
+        values: A column of labels; of a model of several outputs one for each, in their order.
+        kind: What a label of the model is.
+        times: When each label became known, as datetime or ISO 8601: the newest of an id counts. Default: an id may have one label.
+        now: The time in the cloud: a label that became known later is refused. Default: it is not compared.
+
+    Raises:
+        LabelError: With every problem.
+
+    Example:
+        >>> check_labels(["a", "b", "b"], [[1.5, 2, 2]], LabelKind(kind="number")).texts
+        {'a': '1.5', 'b': '2'}
+    """
+    width = len(kind.outputs) or 1
+    if len(values) != width:
+        named = f": {', '.join(kind.outputs)}" if kind.outputs else ""
+        raise LabelError(
+            [f"the model has {width} outputs, so it needs as many columns of labels{named}; got {len(values)}"]
+        )
+    problems = _Problems()
+    known: dict[str, tuple[str, datetime | None]] = {}
+    nulls = repeated = 0
+    for row, (given, *label) in enumerate(zip(ids, *values, strict=True)):
+        if any(_is_null(value) for value in label):
+            nulls += 1
+            continue
+        name, text, at = _id(given, row, problems), _label(label, kind, row, problems), None
+        if times is not None:
+            at = _time(times[row], row, problems, now)
+            if at is None:
+                continue
+        if name is None or text is None:
+            continue
+        before = known.get(name)
+        if before is None:
+            known[name] = text, at
+            continue
+        repeated += 1
+        if at is not None and before[1] is not None and at != before[1]:
+            known[name] = (text, at) if at > before[1] else before
+        elif before[0] != text:
+            problems.add(
+                f"an id with another label than before{'' if times is None else ' at the same time'}", row, name
+            )
+    if problems.rows:
+        raise LabelError(problems.texts())
+    texts = {name: text for name, (text, _) in known.items()}
+    return CheckedLabels(texts=texts, rows=len(ids), nulls=nulls, repeated=repeated)
+
+
+def _is_null(value: Any) -> bool:
+    return (
+        value is None
+        or (isinstance(value, float) and math.isnan(value))
+        or (isinstance(value, str) and not value.strip())
+    )
+
+
+def id_text(value: object) -> str | None:
+    """Return an id as calls carry it; None for what cannot be one.
+
+    Example:
+        >>> id_text("order-7"), id_text(7), id_text(7.0), id_text(7.5), id_text("x" * 65)
+        ('order-7', '7', '7', None, None)
+    """
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if not isinstance(value, int | str) or isinstance(value, bool):
+        return None
+    text = str(value).strip()
+    is_plain = text.isascii() and text.isprintable() and 0 < len(text) <= LONGEST_ID
+    return text if is_plain and not text.startswith(SYNTHETIC_PREFIX) else None
+
+
+def _id(value: object, row: int, problems: _Problems) -> str | None:
+    if _is_null(value):
+        problems.add("an id is null", row)
+        return None
+    text = id_text(value)
+    if text is None:
+        problems.add(
+            f"an id must be 1 to {LONGEST_ID} printable ASCII characters, or an integer: it is not", row, value
+        )
+    return text
+
+
+def _label(values: Sequence[object], kind: LabelKind, row: int, problems: _Problems) -> str | None:
+    try:
+        return kind.text(values)
+    except ValueError:
+        problems.add(f"a label must be {kind.wanted}: it is not", row, values[0] if len(values) == 1 else [*values])
+        return None
+
+
+def time_of(value: object) -> datetime | None:
+    """Return a time of a row, UTC where it has no zone; None for what is not one.
+
+    Example:
+        >>> time_of("2017-08-07T06:30").isoformat(), time_of(7)
+        ('2017-08-07T06:30:00+00:00', None)
+    """
+    if isinstance(value, str):
+        try:
+            value = datetime.fromisoformat(value.strip())
+        except ValueError:
+            return None
+    if isinstance(value, date) and not isinstance(value, datetime):
+        value = datetime.combine(value, time())
+    if not isinstance(value, datetime):
+        return None
+    return value if value.tzinfo is not None else value.replace(tzinfo=UTC)
+
+
+def _time(value: object, row: int, problems: _Problems, now: datetime | None) -> datetime | None:
+    at = time_of(value)
+    if at is None:
+        problems.add("a time must be a timestamp or ISO 8601: it is not", row, value)
+    elif now is not None and at > now:
+        problems.add(f"a label became known later than now ({now.isoformat(timespec='seconds')})", row, value)
+    return at

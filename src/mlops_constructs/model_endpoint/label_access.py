@@ -1,0 +1,69 @@
+"""What a caller needs to name the rows of calls and to upload labels for them."""
+
+import aws_cdk as cdk
+from aws_cdk import aws_dynamodb as dynamodb
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_s3 as s3
+
+from constructs import Construct
+from mlops_constructs._errors import ValidationError
+from mlops_constructs._roles import grant_statements, key_statement
+from mlops_constructs.unit_interface import IBusinessUnit
+from mlops_runtime.contracts.capture import named_calls_prefix
+
+
+def grant_labels(
+    grantee: iam.IGrantable,
+    scope: Construct,
+    *,
+    endpoint_name: str,
+    captures: s3.IBucket | None,
+    business_unit: IBusinessUnit,
+    table: dynamodb.ITable,
+) -> iam.Grant:
+    """Let a caller write labels of one endpoint, and the ids of the rows of its calls; captures stay closed.
+
+    Args:
+        grantee: Who.
+        scope: The endpoint's construct.
+        endpoint_name: Name of the endpoint.
+        captures: Bucket of its captures and labels; None without capture.
+        business_unit: Its unit.
+        table: Its rollout table, which names the live model.
+
+    Raises:
+        ValidationError: If the endpoint captures nothing that labels could be joined with.
+    """
+    if captures is None:
+        problem = "an endpoint without capture has no labels; give it capture=DataCapture(...)"
+        raise ValidationError("InvalidGrant", [problem], scope)
+    own = [f"labels/{endpoint_name}/*", f"{named_calls_prefix(endpoint_name)}*"]
+    return grant_statements(
+        grantee,
+        [
+            _objects(["s3:GetObject", "s3:PutObject"], captures, own),
+            iam.PolicyStatement(
+                actions=["s3:ListBucket"],
+                resources=[captures.bucket_arn],
+                conditions={"StringLike": {"s3:prefix": own}},
+            ),
+            # whether a label of the live model is a number or a class
+            _objects(["s3:GetObject"], business_unit.artifacts, [f"evaluations/{endpoint_name}/*"]),
+            iam.PolicyStatement(actions=["dynamodb:GetItem"], resources=[table.table_arn]),
+            iam.PolicyStatement(
+                actions=["ssm:GetParameter"],
+                resources=[
+                    cdk.Stack.of(scope).format_arn(
+                        service="ssm",
+                        resource="parameter",
+                        resource_name=f"mlops/{business_unit.name}/endpoint/{endpoint_name}",
+                    )
+                ],
+            ),
+            key_statement(business_unit.key, services=["dynamodb", "s3"]),
+        ],
+    )
+
+
+def _objects(actions: list[str], bucket: s3.IBucket, keys: list[str]) -> iam.PolicyStatement:
+    return iam.PolicyStatement(actions=actions, resources=[bucket.arn_for_objects(key) for key in keys])

@@ -1,0 +1,133 @@
+"""Labels by id become the records that monitors join with captures (moto, in process)."""
+
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import boto3
+import pytest
+from botocore.exceptions import ClientError
+from moto import mock_aws
+from tests.runtime.monitor.conftest import Lines
+
+from mlops_runtime.labels import label_upload
+from mlops_runtime.labels.label_rows import CheckedLabels, LabelError
+from mlops_runtime.labels.label_upload import LabelStore, LabelUpload
+from mlops_runtime.labels.named_calls import NamedCalls, name_call
+from mlops_runtime.monitor.monitors.label_join import Timed, join
+
+NOW = datetime(2017, 8, 7, 12, 30, tzinfo=UTC)
+BATCH = ["a", "b", "c"]
+LINES = Lines()
+
+
+@pytest.fixture
+def s3() -> Iterator[Any]:
+    """A bucket with a call of one row, x, and one of three rows, two days ago."""
+    with mock_aws():
+        client = boto3.client("s3", region_name="us-east-1", aws_access_key_id="x", aws_secret_access_key="x")
+        client.create_bucket(Bucket="captures")
+        called = NOW - timedelta(days=2)
+        named = name_call(BATCH, called)
+        NamedCalls(client, bucket="captures", endpoint="demand-forecast").put([named], at=called)
+        captured = [
+            LINES.call("1", "10", inference_id="x"),
+            LINES.call("1\n2\n3", "10\n20\n30", inference_id=named.inference_id, event_id="e-2"),
+            LINES.call("1", "10", event_id="e-3"),
+        ]
+        key = f"capture/demand-forecast/AllTraffic/{called:%Y/%m/%d/%H}/a.jsonl"
+        client.put_object(Bucket="captures", Key=key, Body="\n".join(captured).encode())
+        yield client
+
+
+def _put(s3: Any, texts: Mapping[str, str], *, hours: int = 0, **options: Any) -> LabelUpload:
+    labels = CheckedLabels(texts=dict(texts), rows=len(texts), nulls=0, repeated=0)
+    store = LabelStore(s3, bucket="captures", endpoint="demand-forecast")
+    return store.put(labels, now=NOW + timedelta(hours=hours), **options)
+
+
+def _objects(s3: Any, prefix: str) -> list[tuple[str, str]]:
+    listed = s3.list_objects_v2(Bucket="captures", Prefix=prefix).get("Contents", [])
+    return [(e["Key"], s3.get_object(Bucket="captures", Key=e["Key"])["Body"].read().decode()) for e in listed]
+
+
+def _joined(s3: Any) -> list[tuple[float, float]]:
+    """Return prediction and label of each row as a monitor sees them."""
+    labels = [
+        Timed(datetime.strptime(key[23:36], "%Y/%m/%d/%H").replace(tzinfo=UTC), line)
+        for key, body in _objects(s3, "labels/demand-forecast/")
+        for line in body.splitlines()
+    ]
+    captures = [line for _, body in _objects(s3, "capture/") for line in body.splitlines()]
+    rows = join(labels, captures).labelled
+    return sorted(zip(rows.prediction.tolist(), rows.label.tolist(), strict=True))
+
+
+def test_monitors_read_what_was_put(s3: Any) -> None:
+    """Rows of a larger call by their own ids, single calls by inference id or event id."""
+    done = _put(s3, {"a": "11", "c": "33", "x": "1", "e-3": "5"})
+    assert (done.added, done.replaced, done.unchanged, done.unknown, done.unchecked, done.calls) == (4, 0, 0, 0, 0, 3)
+    assert _joined(s3) == [(10.0, 1.0), (10.0, 5.0), (10.0, 11.0), (30.0, 33.0)]
+
+
+def test_what_is_there_is_not_written_again(s3: Any) -> None:
+    """Nor does a part of it take the rest of a call's labels away; a changed label replaces the earlier one."""
+    _put(s3, {"a": "11", "b": "22", "x": "1"})
+    again = _put(s3, {"a": "11", "b": "22", "x": "1"}, hours=5)
+    assert (again.added, again.unchanged, again.calls) == (0, 3, 0)
+    assert len(_objects(s3, "labels/")) == 1
+
+    later = _put(s3, {"a": "12", "c": "33", "x": "1"}, hours=6)
+    assert (later.added, later.replaced, later.unchanged, later.calls) == (1, 1, 1, 1)
+    assert _joined(s3) == [(10.0, 1.0), (10.0, 12.0), (20.0, 22.0), (30.0, 33.0)]
+
+
+def test_a_label_that_was_corrected_can_be_corrected_back(s3: Any) -> None:
+    """It is compared with the newest one, not with what was ever uploaded."""
+    for hours, text in enumerate(["1", "2", "1"]):
+        assert _put(s3, {"x": text}, hours=hours).unchanged == 0
+    assert _joined(s3) == [(10.0, 1.0)]
+
+
+def test_ids_of_no_call_are_counted_and_left_out(s3: Any) -> None:
+    """Some of them are named."""
+    done = _put(s3, {"x": "1", **{f"ghost-{n}": "1" for n in range(5)}})
+    assert (done.added, done.unknown, done.examples) == (1, 5, ("ghost-0", "ghost-1", "ghost-2"))
+    assert "ghost" not in _objects(s3, "labels/")[0][1]
+
+
+def test_fails_where_no_id_is_of_a_call(s3: Any) -> None:
+    """Nothing is written; calls before `since` are too old."""
+    with pytest.raises(LabelError, match=r"none of 1 ids is of a call since 2017-07-03T12:30:00\+00:00: ghost; send"):
+        _put(s3, {"ghost": "1"})
+    with pytest.raises(LabelError, match=r"none of 2 ids is of a call since 2017-08-06"):
+        _put(s3, {"x": "1", "a": "1"}, since=NOW - timedelta(days=1))
+    assert _objects(s3, "labels/") == []
+
+
+def test_who_may_not_read_captures_gives_inference_ids(s3: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They cannot be checked, which is said."""
+
+    def denied(*_: object, **__: object) -> Any:
+        raise ClientError({"Error": {"Code": "AccessDenied", "Message": "no"}}, "ListObjectsV2")
+
+    monkeypatch.setattr(LabelStore, "_variants", denied)
+    done = _put(s3, {"a": "11", "x": "1", "ghost": "1"})
+    assert (done.added, done.unknown, done.unchecked) == (3, 0, 2)
+
+
+def test_an_upload_has_objects_of_a_bounded_size(s3: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An upload that ended between two of them writes the rest."""
+    monkeypatch.setattr(label_upload, "_RECORDS", 1)
+    _put(s3, {"a": "11", "x": "1"})
+    first, second = _objects(s3, "labels/")
+    s3.delete_object(Bucket="captures", Key=second[0])
+    assert _put(s3, {"a": "11", "x": "1"}, hours=1).added == 1
+    assert [body for _, body in _objects(s3, "labels/")] == [first[1], second[1]]
+
+
+def test_lines_that_no_record_can_be_are_passed_over(s3: Any) -> None:
+    """In captures and in labels of others."""
+    s3.put_object(Bucket="captures", Key="labels/demand-forecast/2017/08/07/11/a.jsonl", Body=b"[]\n{\nnull")
+    s3.put_object(Bucket="captures", Key="capture/demand-forecast/AllTraffic/2017/08/07/11/b.jsonl", Body=b"{}\n7")
+    assert _put(s3, {"x": "1"}).added == 1
