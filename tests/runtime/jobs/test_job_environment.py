@@ -7,6 +7,8 @@ Unpacking a team's code and running a script of it.
 
 import argparse
 import json
+import os
+import signal
 import zipfile
 from pathlib import Path
 
@@ -105,6 +107,39 @@ def test_fails_with_the_last_line_and_the_tail(tmp_path: Path, capfd: pytest.Cap
     assert first == "run.py ended with exit code 1: no rows"
     assert (tail[0], tail[-1], len(tail)) == ("11", "no rows", 30)
     assert capfd.readouterr().err.startswith("0\n1\n")
+
+
+def test_a_script_ends_before_what_it_has_started(tmp_path: Path) -> None:
+    """A child that holds standard error open does not hold the job."""
+    script = (
+        "import os, pathlib, signal, subprocess, sys\n"
+        "child = subprocess.Popen([sys.executable, '-c', 'import signal; signal.pause()'])\n"
+        "pathlib.Path(os.environ['TO']).write_text(str(child.pid))\n"
+        "raise SystemExit('no rows')"
+    )
+    child = tmp_path / "pid"
+    with pytest.raises(JobError, match="exit code 1: no rows"):
+        run_script(zipped(tmp_path / "in", script), "run.py", folder=tmp_path / "code", environment={"TO": str(child)})
+    os.kill(int(child.read_text()), signal.SIGKILL)
+
+
+def test_a_script_that_closes_standard_error_runs_on(tmp_path: Path) -> None:
+    """Its end counts, not that of its messages."""
+    script = (
+        "import os, pathlib, subprocess, sys\nos.close(2)\n"
+        "subprocess.run([sys.executable, '-c', 'pass'], check=True)\npathlib.Path(os.environ['TO']).touch()"
+    )
+    done = tmp_path / "done"
+    run_script(zipped(tmp_path / "in", script), "run.py", folder=tmp_path / "code", environment={"TO": str(done)})
+    assert done.exists()
+
+
+def test_a_line_without_an_end_is_cut(tmp_path: Path) -> None:
+    """A script that prints without line ends is read in pieces; the reason keeps the last."""
+    script = "import sys\nfor _ in range(300): sys.stderr.write('é' * 10_000)\nsys.exit(2)"
+    with pytest.raises(JobError) as error:
+        run_script(zipped(tmp_path / "in", script), "run.py", folder=tmp_path / "code", environment={})
+    assert len(str(error.value)) < 40_000
 
 
 def test_fails_without_exactly_one_script() -> None:

@@ -36,7 +36,7 @@ def run(root: Path, *arguments: str, **variables: str) -> subprocess.CompletedPr
     """Run the entrypoint over ``root``."""
     command = [sys.executable, "-m", "mlops_runtime.jobs.train", *arguments]
     environment = {**os.environ, **variables, "MLOPS_OPT_ML": str(root)}
-    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=60)
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=600)
 
 
 def code(root: Path, script: str) -> None:

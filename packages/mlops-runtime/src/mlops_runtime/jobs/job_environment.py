@@ -1,12 +1,13 @@
 """The environment of SageMaker's jobs: arguments, the ``/opt/ml`` layout, ``SM_*`` variables, and a team's script in it."""
 
+import codecs
 import json
 import os
+import select
 import signal
 import subprocess
 import sys
 import zipfile
-from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -25,7 +26,9 @@ SIGNATURE = "sagemaker_signature"
 PROGRAM = "sagemaker_program"
 _CONTAINERS = "sagemaker_"
 
-_TAIL_LINES = 30
+_TAIL_LINES, _TAIL_BYTES = 30, 16 * 1024
+_LOOK_SECONDS = 0.2  # how soon the end of a script is seen whose children hold its standard error
+_PIPE_BYTES = 64 * 1024  # capacity of a pipe on Linux
 _MAX_MESSAGE = 1024  # SageMaker keeps this much of the file as ExitMessage
 # would lead another environment's interpreter to the packages of this one
 _OF_THIS_PYTHON = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV")
@@ -260,21 +263,34 @@ def unpack(archive: Path, directory: Path) -> None:
 
 
 def _run(script: Path, folder: Path, environment: Mapping[str, str], python: Path | None) -> tuple[int, list[str]]:
-    tail: deque[str] = deque(maxlen=_TAIL_LINES)
     inherited = {name: value for name, value in os.environ.items() if python is None or name not in _OF_THIS_PYTHON}
     with subprocess.Popen(
         [sys.executable if python is None else str(python), str(script)],
         cwd=folder,
         env={**inherited, **environment, "PYTHONUNBUFFERED": "1"},
         stderr=subprocess.PIPE,
-        text=True,
-        errors="replace",
     ) as process:
         # a job that is stopped gets SIGTERM in this process; the script may want to save what it has
         before = signal.signal(signal.SIGTERM, lambda *_: process.terminate())
-        for line in process.stderr or ():
-            sys.stderr.write(line)
-            tail.append(line.rstrip("\n"))
+        tail = _copied(process)
         code = process.wait()
         signal.signal(signal.SIGTERM, before)
-    return code, list(tail)
+    return code, tail.decode(errors="replace").splitlines()[-_TAIL_LINES:]
+
+
+def _copied(process: subprocess.Popen[bytes]) -> bytes:
+    """Copy a script's standard error until the script ends, and return its end.
+
+    What the script has started may hold the pipe open for longer; it ends with the container.
+    """
+    tail, decoder = b"", codecs.getincrementaldecoder("utf-8")("replace")
+    while process.stderr is not None:
+        has_ended = process.poll() is not None
+        if select.select([process.stderr], [], [], 0 if has_ended else _LOOK_SECONDS)[0]:
+            chunk = os.read(process.stderr.fileno(), _PIPE_BYTES)
+            sys.stderr.write(decoder.decode(chunk, final=not chunk))
+            tail = (tail + chunk)[-_TAIL_BYTES:]
+            has_ended |= not chunk
+        if has_ended:
+            break
+    return tail
