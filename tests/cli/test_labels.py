@@ -14,7 +14,7 @@ from tests.cli.deployed_unit import DeployedUnit
 
 from mlops_runtime.contracts import canonical_json
 from mlops_runtime.contracts.monitor import Baseline
-from mlops_runtime.labels.named_calls import NamedCalls, name_call
+from mlops_runtime.serving.named_calls import NamedCalls, name_call
 
 Run = Callable[..., Any]
 BASELINE = Baseline(features=(), rows=1, training_set_id="t", created="2017-08-07", target="regression")

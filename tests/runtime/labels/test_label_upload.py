@@ -13,8 +13,8 @@ from tests.runtime.monitor.conftest import Lines
 from mlops_runtime.labels import label_upload
 from mlops_runtime.labels.label_rows import CheckedLabels, LabelError
 from mlops_runtime.labels.label_upload import LabelStore, LabelUpload
-from mlops_runtime.labels.named_calls import NamedCalls, name_call
 from mlops_runtime.monitor.monitors.label_join import Timed, join
+from mlops_runtime.serving.named_calls import NamedCalls, name_call
 
 NOW = datetime(2017, 8, 7, 12, 30, tzinfo=UTC)
 BATCH = ["a", "b", "c"]

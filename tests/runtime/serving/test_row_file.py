@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
-from mlops_runtime.serving.row_file import RowFile, RowFileError
+from mlops_runtime.serving.row_file import RowFile, RowFileError, has_header
 
 
 def _write(folder: Path, name: str, text: str) -> Path:
@@ -126,3 +126,19 @@ def test_fails_on_values_that_json_does_not_have(tmp_path: Path) -> None:
         RowFile.open(path).values("key")
     with pytest.raises(RowFileError, match=r"column 'price' of rows.parquet holds inf, which JSON does not have"):
         RowFile.open(path).values("price")
+
+
+@pytest.mark.parametrize(
+    ("text", "answer"),
+    [
+        ("price,store\n1,a\n", True),
+        ("1.5,a\n", False),
+        ("a,\n", False),
+        ("a,a\n", False),
+        ("", False),
+        ("007,b\n", True),
+    ],
+)
+def test_a_header_has_no_numbers(text: str, answer: bool, tmp_path: Path) -> None:
+    """A request in a model's column order has; one of texts alone seems to have a header."""
+    assert has_header(_write(tmp_path, "rows.csv", text)) is answer

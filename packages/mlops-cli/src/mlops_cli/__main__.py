@@ -17,6 +17,7 @@ from mlops_cli import (
     doctor,
     features,
     image,
+    invoke,
     labels,
     local,
     local_clock,
@@ -59,7 +60,7 @@ app.command()(stacks.destroy)
 app.command()(plan.plan)
 app.command()(demo.demo)
 app.command()(status.status)
-app.command()(serving.invoke)
+app.command()(invoke.invoke)
 app.command()(doctor.doctor)
 app.command()(verify.verify)
 app.command()(train.train)

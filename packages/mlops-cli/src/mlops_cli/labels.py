@@ -1,6 +1,5 @@
 """``mlops labels``: bring what became known of predictions to the monitors."""
 
-import json
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
@@ -8,32 +7,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mlops_cli.answers import AsJson, answer
 from mlops_cli.aws_account import Profile, account, shown
 from mlops_cli.local import Home
 from mlops_cli.local_clock import moment
+from mlops_cli.sent_rows import EndpointAndFile, Texts, endpoint_and_file
 
 if TYPE_CHECKING:
     from mlops_runtime.labels.label_upload import LabelUpload
 
 app = typer.Typer(help="Bring labels: what became known of predictions.", no_args_is_help=True)
-
-EndpointAndFile = Annotated[
-    list[str],
-    typer.Argument(
-        help="Endpoint, needed where there are several, and file: .parquet, .csv with a header, or .jsonl.",
-        metavar="[ENDPOINT] FILE",
-        show_default=False,
-    ),
-]
-Texts = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--text",
-        metavar="COLUMN",
-        help="Column of a CSV that is text although its values are numbers.",
-        show_default=False,
-    ),
-]
 
 
 @app.callback()
@@ -70,7 +53,7 @@ def put(
         ),
     ] = None,
     text: Texts = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON alone.")] = False,
+    as_json: AsJson = False,
     profile: Profile = None,
     home: Home = None,
 ) -> None:
@@ -100,22 +83,7 @@ def put(
             now=now,
             since=oldest,
         )
-    typer.echo(
-        json.dumps({"endpoint": entry.endpoint, **asdict(done)}, indent=2, sort_keys=True)
-        if as_json
-        else _sentences(entry.endpoint, done, now)
-    )
-
-
-def endpoint_and_file(names: list[str]) -> tuple[str | None, str]:
-    """Return what ``[ENDPOINT] FILE`` says.
-
-    Raises:
-        typer.BadParameter: If there are more than two.
-    """
-    if len(names) > 2:
-        raise typer.BadParameter(f"give [ENDPOINT] FILE, got {' '.join(names)}")
-    return (names[0] if len(names) == 2 else None), names[-1]
+    answer({"endpoint": entry.endpoint, **asdict(done)}, _sentences(entry.endpoint, done, now), as_json=as_json)
 
 
 def _sentences(endpoint: str, done: "LabelUpload", now: datetime) -> str:

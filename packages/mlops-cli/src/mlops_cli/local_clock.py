@@ -1,6 +1,5 @@
 """``mlops local clock``: show the embedded cloud's time, let it jump, set its speed."""
 
-import json
 import re
 import sys
 from collections.abc import Callable
@@ -9,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from mlops_cli.answers import AsJson, answer
 from mlops_cli.aws_account import shown
 from mlops_cli.local import Home, home_folder
 
@@ -31,7 +31,7 @@ def clock(
         float | None,
         typer.Option(help="Speed from now on: embedded seconds in one real second.", show_default=False),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON alone.")] = False,
+    as_json: AsJson = False,
     home: Home = None,
 ) -> None:
     """Show the embedded cloud's time. A jump runs schedules, waits and alarms that are due on the way, each at its own time."""
@@ -53,7 +53,7 @@ def clock(
             said = running.clock_scale(scale)
         else:
             said = before
-    typer.echo(json.dumps(said, indent=2, sort_keys=True) if as_json else _sentence(said))
+    answer(said, _sentence(said), as_json=as_json)
 
 
 def _jump(start: datetime, until: datetime, move: Callable[[datetime], dict[str, Any]]) -> dict[str, Any]:

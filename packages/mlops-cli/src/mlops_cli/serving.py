@@ -1,23 +1,19 @@
-"""``mlops serving check`` and ``mlops invoke``: check a server, and send a request to an endpoint as its callers do."""
+"""``mlops serving check``: check a model server; and the image that a run serves with."""
 
 import json
 import re
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from mlops_cli.aws_account import Profile, UserError, account, shown
-from mlops_cli.local import Home
+from mlops_cli.aws_account import UserError, shown
 from mlops_runtime.image import PLACEHOLDER_DIGEST
 
 if TYPE_CHECKING:
     from mlops_runtime.serving.container_contract import Sample, Verdict
 
 app = typer.Typer(help="Check a model server.", no_args_is_help=True)
-
-_TYPES = {".csv": "text/csv", ".json": "application/json", ".jsonl": "application/jsonlines"}
 
 REPOSITORY = "mlops-runtime"
 _IMAGE = re.compile(
@@ -84,55 +80,6 @@ def _sample(request: Path | None, content_type: str | None) -> "Sample | None":
         return Sample(content_type=str(kind), body=request.read_bytes())
     except OSError as error:
         raise UserError(f"cannot read {request}: {error.strerror}; give a file with a request") from error
-
-
-def invoke(
-    endpoint: Annotated[str, typer.Argument(help="Name of the endpoint.")],
-    file: Annotated[str, typer.Argument(help="File with the request, or - for standard input.")],
-    content_type: Annotated[
-        str | None,
-        typer.Option(
-            help="Content type. Default: from the file's extension; application/json for -.", show_default=False
-        ),
-    ] = None,
-    profile: Profile = None,
-    home: Home = None,
-) -> None:
-    """Send a request to an endpoint and print the response. Personal fields are hashed or removed first."""
-    body = _body(file)
-    kind = _content_type(file) if content_type is None else content_type
-    from mlops_cli.deployed_entries import Entries
-    from mlops_runtime.serving.endpoint_client import EndpointClient, EndpointError, PersonalDataError
-
-    with account(profile, home) as aws:
-        entry = Entries(ssm=aws.client("ssm")).endpoint(endpoint)
-        try:
-            answer = EndpointClient(entry, client=aws.client).send(body, kind)
-        except (EndpointError, PersonalDataError) as error:
-            raise UserError(str(error)) from error
-    sys.stdout.buffer.write(answer)
-    if not answer.endswith(b"\n"):
-        sys.stdout.buffer.write(b"\n")
-
-
-def _body(file: str) -> bytes:
-    if file == "-":
-        return sys.stdin.buffer.read()
-    path = Path(file)
-    if not path.is_file():
-        raise UserError(f"file {file!r} not found; name a file, or - for standard input")
-    return path.read_bytes()
-
-
-def _content_type(file: str) -> str:
-    if file == "-":
-        return "application/json"
-    kind = _TYPES.get(Path(file).suffix.lower())
-    if kind is None:
-        raise UserError(
-            f"the extension of {file!r} has no known content type ({', '.join(_TYPES)}); give --content-type"
-        )
-    return kind
 
 
 def serving_image(

@@ -149,6 +149,31 @@ def id_text(value: object) -> str | None:
     return text if is_plain and not text.startswith(SYNTHETIC_PREFIX) else None
 
 
+def check_ids(values: Sequence[object]) -> list[str]:
+    """Return the ids of rows that are to be sent.
+
+    Args:
+        values: A column.
+
+    Raises:
+        LabelError: If one is null, cannot be an id, or comes twice.
+
+    Example:
+        >>> check_ids([7.0, "b"])
+        ['7', 'b']
+    """
+    problems, found = _Problems(), dict[str, int]()
+    for row, value in enumerate(values):
+        name = _id(value, row, problems)
+        if name is not None and name in found:
+            problems.add("an id is that of another row", row, name)
+        elif name is not None:
+            found[name] = row
+    if problems.rows:
+        raise LabelError(problems.texts())
+    return list(found)
+
+
 def _id(value: object, row: int, problems: _Problems) -> str | None:
     if _is_null(value):
         problems.add("an id is null", row)

@@ -9,23 +9,20 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
-from mlops_runtime.contracts import ContractError, from_json, to_dict
+from mlops_runtime.contracts import to_dict
 from mlops_runtime.contracts.capture import EventMetadata, GroundTruthData, GroundTruthRecord, ground_truth_key
-from mlops_runtime.contracts.monitor import Baseline
-from mlops_runtime.contracts.rollout import LivePointer
 from mlops_runtime.contracts.unit_entries import EndpointEntry
 from mlops_runtime.labels.label_kind import LabelKind
 from mlops_runtime.labels.label_rows import CheckedLabels, LabelError, check_labels
-from mlops_runtime.labels.named_calls import CalledRow, NamedCalls, hours_before, read_side_by_side
-from mlops_runtime.rollout.rollout_table import RolloutTable
+from mlops_runtime.serving.live_baseline import live_baseline
+from mlops_runtime.serving.named_calls import CalledRow, NamedCalls, hours_before, read_side_by_side
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 HORIZON = timedelta(days=35)  # how old the calls may be that labels are for
 _RECORDS = 100_000  # of one object
-_DENIED = ("AccessDenied", "AccessDeniedException", "403")
-_GONE = ("NoSuchKey", "404")
+_DENIED = ("AccessDenied", "403")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,25 +84,11 @@ def upload_labels(
                 f"endpoint {entry.endpoint!r} captures nothing that labels could be joined with: ModelEndpoint(capture=...)"
             ]
         )
-    labels = check_labels(ids, values, _live_kind(entry, client), times=times, now=now)
+    baseline = live_baseline(entry, client)
+    kind = LabelKind() if baseline is None else LabelKind.of(baseline)
+    labels = check_labels(ids, values, kind, times=times, now=now)
     store = LabelStore(client("s3"), bucket=entry.capture_bucket, endpoint=entry.endpoint)
     return store.put(labels, now=now, since=since)
-
-
-def _live_kind(entry: EndpointEntry, client: Callable[[str], Any]) -> LabelKind:
-    """Return what labels of the live model are; not known without one, or to a caller who may not read its baseline."""
-    try:
-        live = RolloutTable(client("dynamodb"), entry.rollout_table, entry.endpoint).read().live
-        if live is None:
-            return LabelKind()
-        bucket, _, key = from_json(LivePointer, live).baseline_uri.removeprefix("s3://").partition("/")
-        return LabelKind.of(from_json(Baseline, client("s3").get_object(Bucket=bucket, Key=key)["Body"].read()))
-    except ClientError as error:
-        if error.response["Error"]["Code"] not in (*_DENIED, *_GONE):
-            raise
-        return LabelKind()
-    except ContractError:
-        return LabelKind()
 
 
 class LabelStore:

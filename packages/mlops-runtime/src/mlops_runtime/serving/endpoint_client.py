@@ -134,7 +134,16 @@ class Protector:
 
 
 class EndpointError(RuntimeError):
-    """The endpoint did not answer, or refused."""
+    """The endpoint did not answer, or refused.
+
+    Args:
+        message: What happened.
+        status: Status of the answer. Default: no answer came.
+    """
+
+    def __init__(self, message: str, *, status: str | None = None) -> None:
+        super().__init__(message)
+        self.status = status
 
 
 class EndpointClient:
@@ -195,6 +204,30 @@ class EndpointClient:
         """
         if self._protector is not None:
             body = self._protector.protect_body(body, content_type)
+        return self.send_protected(body, content_type, inference_id=inference_id)
+
+    def protect(self, row: Mapping[str, object]) -> Mapping[str, object]:
+        """Return a row as it may be sent.
+
+        Args:
+            row: Value by column.
+
+        Raises:
+            PersonalDataError: If personal fields cannot be found in it.
+        """
+        return row if self._protector is None else self._protector.protect(row)
+
+    def send_protected(self, body: bytes, content_type: str, *, inference_id: str | None = None) -> bytes:
+        """Send a request body of rows that `protect` gave, and return the answer's.
+
+        Args:
+            body: The request.
+            content_type: Its content type.
+            inference_id: As for ``predict``.
+
+        Raises:
+            EndpointError: As ``predict``.
+        """
         if self._entry.url is not None:
             return _by_url(self._entry.url, body, content_type, inference_id)
         return self._by_sagemaker(body, content_type, inference_id)
@@ -229,7 +262,7 @@ def _by_url(url: str, body: bytes, content_type: str, inference_id: str | None) 
             return bytes(answer.read())
     except urllib.error.HTTPError as error:
         said = " ".join(error.read(1000).decode(errors="replace").split())
-        raise EndpointError(f"{url} answers {error.code}: {said}") from error
+        raise EndpointError(f"{url} answers {error.code}: {said}", status=str(error.code)) from error
     except OSError as error:
         reason = getattr(error, "reason", error)
         raise EndpointError(

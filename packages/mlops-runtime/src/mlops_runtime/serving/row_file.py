@@ -176,6 +176,24 @@ class RowFile:
         )
 
 
+def has_header(path: Path) -> bool:
+    """Return whether a CSV begins with names: a line without a number, an empty value or a name that comes twice.
+
+    Raises:
+        RowFileError: If it is not CSV.
+    """
+    names = _first_line(path)
+    return bool(names) and len(set(names)) == len(names) and not any(not name or _is_number(name) for name in names)
+
+
+def _first_line(path: Path) -> list[str]:
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            return next(csv.reader(file, strict=True), [])
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise RowFileError(f"{path.name} is not CSV of UTF-8: {error}") from error
+
+
 def _open_parquet(path: Path) -> RowFile:
     from pyarrow import ArrowInvalid, parquet  # noqa: PLC0415 - CSV and JSON lines need none of it
 
@@ -188,11 +206,7 @@ def _open_parquet(path: Path) -> RowFile:
 
 
 def _open_csv(path: Path) -> RowFile:
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            names = next(csv.reader(file, strict=True), [])
-    except (csv.Error, UnicodeDecodeError) as error:
-        raise RowFileError(f"{path.name} is not CSV of UTF-8: {error}") from error
+    names = _first_line(path)
     if names and all(map(_is_number, names)):
         raise RowFileError(f"{path.name} begins with numbers, not with the names of its columns; add a header")
     return _checked(path, "csv", names)

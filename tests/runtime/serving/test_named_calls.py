@@ -8,7 +8,7 @@ import boto3
 import pytest
 from moto import mock_aws
 
-from mlops_runtime.labels.named_calls import CalledRow, NamedCalls, hours_before, name_call
+from mlops_runtime.serving.named_calls import CalledRow, NamedCalls, hours_before, name_call
 
 NOW = datetime(2017, 8, 7, 12, 30, tzinfo=UTC)
 HOUR = datetime(2017, 8, 7, 12, tzinfo=UTC)

@@ -1,0 +1,72 @@
+"""What the live model of an endpoint takes and predicts, as its baseline says."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from mlops_runtime.contracts import ContractError, from_json
+from mlops_runtime.contracts.monitor import Baseline
+from mlops_runtime.contracts.rollout import LivePointer
+from mlops_runtime.contracts.unit_entries import EndpointEntry
+from mlops_runtime.rollout.rollout_table import RolloutTable
+
+_NOT_THERE = ("AccessDenied", "AccessDeniedException", "403", "NoSuchKey", "404", "ResourceNotFoundException")
+
+
+def live_baseline(entry: EndpointEntry, client: Callable[[str], Any]) -> Baseline | None:
+    """Return the baseline of the model that serves.
+
+    Args:
+        entry: What the endpoint's stack published.
+        client: Gives a boto3 client by service name.
+
+    Returns:
+        None where nothing serves, or where the caller may not read it: then nothing is known of the model's columns.
+    """
+    try:
+        live = RolloutTable(client("dynamodb"), entry.rollout_table, entry.endpoint).read().live
+        if live is None:
+            return None
+        bucket, _, key = from_json(LivePointer, live).baseline_uri.removeprefix("s3://").partition("/")
+        return from_json(Baseline, client("s3").get_object(Bucket=bucket, Key=key)["Body"].read())
+    except ClientError as error:
+        if error.response["Error"]["Code"] not in _NOT_THERE:
+            raise
+        return None
+    except ContractError:
+        return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelInputs:
+    """The columns that a model takes.
+
+    Args:
+        names: All of them.
+        texts: Those that are texts.
+
+    Example:
+        >>> inputs = ModelInputs(names=("price", "store"), texts=frozenset({"store"}))
+        >>> inputs.fit({"price": 2.5, "store": 7, "day": "2017-08-07"})
+        {'price': 2.5, 'store': '7'}
+    """
+
+    names: tuple[str, ...]
+    texts: frozenset[str]
+
+    @classmethod
+    def of(cls, baseline: Baseline) -> "ModelInputs":
+        """Return what the model of a baseline takes."""
+        texts = frozenset(feature.name for feature in baseline.features if feature.type == "category")
+        return cls(names=tuple(feature.name for feature in baseline.features), texts=texts)
+
+    def fit(self, row: Mapping[str, object]) -> dict[str, object]:
+        """Return a row with the model's columns alone, integers of text columns as text."""
+        return {name: self._fit(name, row[name]) for name in self.names if name in row}
+
+    def _fit(self, name: str, value: object) -> object:
+        if name not in self.texts or not isinstance(value, int | float) or isinstance(value, bool):
+            return value
+        return str(int(value)) if float(value).is_integer() else value
