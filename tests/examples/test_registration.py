@@ -72,6 +72,7 @@ def synthesize(folder: Path) -> Path:
     unit = BusinessUnit(stack, "Unit", name=UNIT, profile=Profile.DEVELOPMENT)
     registrant = iam.Role(stack, "Registrant", assumed_by=iam.AccountRootPrincipal())
     requester = iam.Role(stack, "Requester", assumed_by=iam.AccountRootPrincipal())
+    reader = iam.Role(stack, "Reader", assumed_by=iam.AccountRootPrincipal())
     images = {
         MODEL: ModelImage.from_ecr(repository_name="mlops-runtime", digest=DIGEST),
         TREES: ModelImage.from_requirements(LOCK),
@@ -109,13 +110,18 @@ def synthesize(folder: Path) -> Path:
         )
         pipeline.grant_register(registrant)
         pipeline.grant_request(requester)
+        pipeline.grant_read_runs(reader)
         outputs |= {
             f"EndpointName{name}": endpoint.endpoint_name,
             f"RolloutTable{name}": endpoint.rollout.table.table_name,
             f"DeployMachineArn{name}": endpoint.rollout.machine.state_machine_arn,
             f"RetrainMachineArn{name}": pipeline.machine.state_machine_arn,
         }
-    outputs |= {"RegistrantRole": registrant.role_arn, "RequesterRole": requester.role_arn}
+    outputs |= {
+        "RegistrantRole": registrant.role_arn,
+        "RequesterRole": requester.role_arn,
+        "ReaderRole": reader.role_arn,
+    }
     for name, value in outputs.items():
         cdk.CfnOutput(stack, name, value=value)
     app.synth()
@@ -161,6 +167,10 @@ class Sample:
     def train(self, *arguments: str) -> tuple[int, str]:
         """Run the command in the role of one who may ask, and may bring nothing; return its exit code and what it said."""
         return self._run(["train", *arguments], self._as("RequesterRole", "bob"))
+
+    def runs(self, *arguments: str) -> tuple[int, str]:
+        """Run the command in the role of one who may read runs and do nothing else; return its exit code and what it said."""
+        return self._run(["runs", *arguments], self._as("ReaderRole", "cleo"))
 
     def _run(self, arguments: list[str], environment: dict[str, str]) -> tuple[int, str]:
         result = CliRunner().invoke(command, arguments, env=environment)
@@ -431,6 +441,33 @@ def test_a_training_is_asked_by_a_role_that_may_do_nothing_else(sample: Sample) 
     assert (code, " ended as FAILED: " in said, "; the live version stays" in said) == (1, True, True), said
     assert len(sample.loop.executions("RetrainMachineArn")) == len(before) + 1
     assert sample.loop.live() == live
+
+
+def test_runs_are_read_by_a_role_that_may_do_nothing_else(sample: Sample) -> None:
+    """Registered, rejected and failed ones, with who asked; two on one holdout are compared, and logs are printed."""
+    found = json.loads(sample.runs("list", PIPELINE, "--json")[1])
+    assert {run["outcome"] for run in found} == {"REGISTERED", "REJECTED", "FAILED"}
+    assert found[0]["requested_by"].endswith(":bob")
+    assert (found[0]["detail"], found[0]["trigger"]) == ("prices have changed", "manual")
+    first = found[-1]
+    assert (first["outcome"], first["approval"], first["requested_by"].endswith(":ann")) == (
+        "REGISTERED",
+        "Approved",
+        True,
+    )
+    assert first["version"] == sample.packages()[-1]["ModelPackageVersion"]
+    assert first["metrics"]["candidate"] < first["metrics"]["last_week"]
+    worse = [run for run in found if run["outcome"] == "REJECTED"][-1]
+    code, said = sample.runs("compare", worse["id"], first["id"], "--pipeline", PIPELINE)
+    assert (code, said.startswith(f"{first['id']} is better: wape of {first['id']} is -")) == (0, True)
+    shown = json.loads(sample.runs("show", first["id"], "--pipeline", PIPELINE, "--json")[1])
+    assert [(step["step"], step["status"]) for step in shown["steps"]] == [("evaluate", "Completed")]
+    assert shown["gate"]["verdict"] == "PASSED"
+    code, said = sample.runs("logs", "latest", "--pipeline", PIPELINE)
+    assert (code, "nothing is trained here" in said) == (0, True)
+    assert sample.runs("logs", first["id"], "--step", "evaluate", "--pipeline", PIPELINE)[0] == 0
+    code, said = sample.runs("logs", first["id"], "--step", "train", "--pipeline", PIPELINE)
+    assert (code, said) == (1, f"{first['id']} has no log of train; its jobs are evaluate")
 
 
 def _uploaded(sample: Sample) -> list[str]:

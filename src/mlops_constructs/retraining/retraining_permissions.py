@@ -309,6 +309,42 @@ class RetrainingAccess:
             iam.PolicyStatement(actions=["states:DescribeExecution"], resources=[self._executions(machine)]),
         ]
 
+    def read_runs(self, *, table: dynamodb.ITable, machine: sfn.StateMachine) -> list[iam.PolicyStatement]:
+        """Read decisions, executions, evaluations, gate results, packages' names, and jobs of this pipeline with their logs."""
+        unit, scope = self.business_unit, self.scope
+        jobs = [sagemaker_arn(scope, f"{kind}-job", f"{self.pipeline}-*") for kind in ("training", "processing")]
+        groups = {
+            kind: cdk.Stack.of(scope).format_arn(
+                service="logs",
+                resource="log-group",
+                resource_name=f"/aws/sagemaker/{kind}Jobs",
+                arn_format=cdk.ArnFormat.COLON_RESOURCE_NAME,
+            )
+            for kind in ("Training", "Processing")
+        }
+        return [
+            *self.request(table=table, machine=machine),
+            iam.PolicyStatement(actions=["dynamodb:Query"], resources=[table.table_arn]),
+            iam.PolicyStatement(actions=["states:ListExecutions"], resources=[machine.state_machine_arn]),
+            key_statement(unit.key, services=["s3"], actions=["kms:Decrypt"]),
+            _objects("s3:GetObject", self._artifacts("evaluations"), self._artifacts("gates")),
+            self._list_artifacts("evaluations"),
+            self._list_artifacts("gates"),
+            iam.PolicyStatement(
+                actions=["sagemaker:ListModelPackages"],
+                resources=[self.registry.packages_arn],
+            ),
+            iam.PolicyStatement(
+                actions=["sagemaker:DescribeTrainingJob", "sagemaker:DescribeProcessingJob"], resources=jobs
+            ),
+            iam.PolicyStatement(actions=["logs:DescribeLogStreams"], resources=[f"{arn}:*" for arn in groups.values()]),
+            # of the pipeline's own jobs alone
+            iam.PolicyStatement(
+                actions=["logs:GetLogEvents"],
+                resources=[f"{arn}:log-stream:{self.pipeline}-*" for arn in groups.values()],
+            ),
+        ]
+
     def _parameters(self, *names: str) -> iam.PolicyStatement:
         stack = cdk.Stack.of(self.scope)
         return iam.PolicyStatement(

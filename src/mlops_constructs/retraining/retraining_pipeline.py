@@ -283,6 +283,17 @@ class RetrainingPipeline(Construct):
         """
         return self.grant_request(grantee).combine(grant_statements(grantee, self._access.register()))
 
+    def grant_read_runs(self, grantee: iam.IGrantable) -> iam.Grant:
+        """Let a role or user read what the pipeline has trained and refused, with ``mlops runs``.
+
+        Read are the guard's decisions, the machine's executions, evaluations and gate results, the names of packages, and the jobs
+        with their logs; no row of a training set and no model.
+
+        Args:
+            grantee: Who.
+        """
+        return grant_statements(grantee, self._access.read_runs(table=self._table, machine=self._machine))
+
     def add_alarms(self, alarms: Mapping[str, cloudwatch.IAlarm]) -> events.Rule:
         """Let alarms ask for a retraining; the guard reads each again before it starts anything.
 

@@ -1,6 +1,7 @@
 """Retraining pipelines in a template."""
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -286,6 +287,34 @@ def test_who_registers_may_write_below_one_prefix(define: Callable[..., Any]):
         "states:DescribeExecution",
     }
     assert all("Condition" in s for s in statements if "kms" in str(s["Action"]))
+
+
+def test_who_reads_runs_changes_nothing(define: Callable[..., Any]):
+    """And reads no model, no training set, and no log but those of the pipeline's own jobs."""
+    made = define()
+    made.retraining.grant_read_runs(iam.Role(made.stack, "Caller", assumed_by=iam.AccountRootPrincipal()))
+    policies = Template.from_stack(made.stack).to_json()["Resources"].items()
+    (policy,) = (r for n, r in policies if r["Type"] == "AWS::IAM::Policy" and n.startswith("Caller"))
+    statements = policy["Properties"]["PolicyDocument"]["Statement"]
+    assert actions(statements) == {
+        "dynamodb:GetItem",
+        "dynamodb:Query",
+        "kms:Decrypt",
+        "logs:DescribeLogStreams",
+        "logs:GetLogEvents",
+        "s3:GetObject",
+        "s3:ListBucket",
+        "sagemaker:DescribeProcessingJob",
+        "sagemaker:DescribeTrainingJob",
+        "sagemaker:ListModelPackages",
+        "ssm:GetParameter",
+        "states:DescribeExecution",
+        "states:ListExecutions",
+    }
+    (objects,) = (s for s in statements if s["Action"] == "s3:GetObject")
+    assert re.findall(r"/(\w+)/demand-forecast/\*", json.dumps(objects["Resource"])) == ["evaluations", "gates"]
+    (events,) = (s for s in statements if s["Action"] == "logs:GetLogEvents")
+    assert all("log-stream:demand-forecast-*" in json.dumps(arn) for arn in events["Resource"])
 
 
 def test_no_role_of_the_unit_may_ask_in_a_persons_name(define: Callable[..., Any]):

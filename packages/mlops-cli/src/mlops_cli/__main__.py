@@ -25,6 +25,7 @@ from mlops_cli import (
     monitor,
     new,
     plan,
+    runs,
     serving,
     stacks,
     status,
@@ -69,6 +70,7 @@ app.command()(unit_operations.pause)
 app.command()(unit_operations.resume)
 app.add_typer(audit.app, name="audit")
 app.add_typer(models.app, name="models")
+app.add_typer(runs.app, name="runs")
 app.add_typer(labels.app, name="labels")
 app.add_typer(features.app, name="features")
 app.add_typer(monitor.app, name="monitor")

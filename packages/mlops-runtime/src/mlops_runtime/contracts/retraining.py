@@ -106,6 +106,22 @@ class GuardDecision:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingMetrics:
+    """``training.json`` beside an evaluation: what a training script wrote of itself. Nothing decides on it.
+
+    ``metrics`` is its ``metrics.json``; ``curves`` are the columns of its ``metrics.csv`` by name, with a value or none for each of
+    ``steps``, which is the column ``step``. ``problems`` says what of these could not be read.
+    """
+
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    step: str | None = None
+    steps: tuple[float, ...] = ()
+    curves: Mapping[str, tuple[float | None, ...]] = field(default_factory=dict)
+    problems: tuple[str, ...] = ()
+    format: Literal["mlops.training-metrics/1"] = "mlops.training-metrics/1"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class JobTags:
     """Tags of every job that a machine creates at run time: who pays for it and where it came from."""
 

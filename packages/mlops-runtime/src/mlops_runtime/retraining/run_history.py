@@ -1,0 +1,513 @@
+"""Adapter: the runs of a pipeline, as its executions, guard decisions, evaluations, gate results and packages tell them.
+
+Nothing is stored for it. Step Functions keeps executions for 90 days; an older run is known by its evaluation and gate result, and
+by the guard's decision that started it. A request that the guard refused is a run that did not happen.
+"""
+
+import json
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+from botocore.exceptions import ClientError
+
+from mlops_runtime.contracts import from_dict, from_json, to_dict
+from mlops_runtime.contracts.model import Evaluation, GateResult, GateVerdict
+from mlops_runtime.contracts.retraining import Decision, GuardDecision, TrainingMetrics, Trigger
+from mlops_runtime.contracts.unit_entries import PipelineEntry, UnitEntry
+from mlops_runtime.retraining.run_comparison import RunComparison, RunError, compared
+from mlops_runtime.rollout.execution_names import execution_arn
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_logs import CloudWatchLogsClient
+    from mypy_boto3_s3 import S3Client
+    from mypy_boto3_sagemaker import SageMakerClient
+    from mypy_boto3_stepfunctions import SFNClient
+
+LATEST = "latest"
+_READERS = 16  # calls at once
+_CHARACTERS_OF_NAME = 24  # of an execution's name, in the names of its jobs
+_CONTAINERS = "sagemaker_"  # hyperparameters of the container, not of the script
+# of a pause, freeze, cool-down and the like; the others are no refusals or not about a request
+_NOT_REFUSED = (Decision.STARTED, Decision.DUPLICATE, Decision.RELEASED)
+_ABSENT = ("NoSuchKey", "404")
+
+Step = Literal["set", "process", "train", "predict", "evaluate"]
+T = TypeVar("T")
+U = TypeVar("U")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Job:
+    suffix: str
+    group: str
+
+
+_TRAINING, _PROCESSING = "/aws/sagemaker/TrainingJobs", "/aws/sagemaker/ProcessingJobs"
+_JOBS: Mapping[Step, _Job] = {
+    "set": _Job(suffix="set", group=_PROCESSING),
+    "process": _Job(suffix="prep", group=_PROCESSING),
+    "train": _Job(suffix="train", group=_TRAINING),
+    "predict": _Job(suffix="live", group=_PROCESSING),
+    "evaluate": _Job(suffix="eval", group=_PROCESSING),
+}
+STEPS: tuple[Step, ...] = tuple(_JOBS)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """One retraining, or one request for it that the guard refused.
+
+    ``id`` is the execution's name; of a refusal the event's id. ``outcome`` is ``RUNNING``, ``REGISTERED``, ``REJECTED``,
+    ``REFUSED``, the status of an execution that ended otherwise (``FAILED``, ``ABORTED``, ``TIMED_OUT``), or ``UNKNOWN`` where
+    nothing is kept of it. ``trigger``, ``requested_by`` and ``detail`` say what asked for it, ``reason`` why it came out so.
+    ``metrics`` has the loss of the candidate, the champion and each baseline on one holdout. ``decision`` is the guard's refusal,
+    ``free_at`` when it would accept, ``times`` how many such refusals followed each other, ``at`` the time of the last.
+    """
+
+    id: str
+    pipeline: str
+    at: str
+    outcome: str
+    reason: str = ""
+    trigger: Trigger | None = None
+    requested_by: str | None = None
+    detail: str | None = None
+    ended: str | None = None
+    seconds: float | None = None
+    metric: str | None = None
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    package: str | None = None
+    approval: str | None = None
+    execution: str | None = None
+    decision: Decision | None = None
+    free_at: str | None = None
+    times: int = 1
+
+    @property
+    def is_refused(self) -> bool:
+        """Whether the guard refused it, so that nothing ran."""
+        return self.decision is not None
+
+    @property
+    def version(self) -> int | None:
+        """Number of its package in the registry."""
+        return None if self.package is None else int(self.package.rpartition("/")[2])
+
+    @property
+    def who(self) -> str | None:
+        """Who asked, without the id of the role."""
+        return None if self.requested_by is None else self.requested_by.rpartition(":")[2]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunStep:
+    """One job of a run."""
+
+    step: Step
+    job: str
+    status: str
+    seconds: float | None = None
+    failure: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunDetails:
+    """A run with its jobs, hyperparameters, what the script wrote of its training, and the evidence of the gate."""
+
+    run: Run
+    steps: tuple[RunStep, ...] = ()
+    hyperparameters: Mapping[str, str] = field(default_factory=dict)
+    training: TrainingMetrics | None = None
+    evaluation: Evaluation | None = None
+    gate: GateResult | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunHistory:
+    """The runs of one pipeline.
+
+    Args:
+        s3: Client.
+        dynamodb: Client.
+        stepfunctions: Client.
+        sagemaker: Client.
+        logs: Client.
+        unit: The unit's entry.
+        pipeline: The pipeline's entry.
+    """
+
+    s3: "S3Client"
+    dynamodb: "DynamoDBClient"
+    stepfunctions: "SFNClient"
+    sagemaker: "SageMakerClient"
+    logs: "CloudWatchLogsClient"
+    unit: UnitEntry
+    pipeline: PipelineEntry
+
+    def runs(self, *, last: int | None = 20, since: datetime | None = None) -> tuple[Run, ...]:
+        """Return the newest runs and refused requests, the newest first.
+
+        Args:
+            last: How many. Default: 20.
+            since: Only what began at this time or later. Default: at any time.
+        """
+        decisions = self._decisions()
+        found = self._merged(decisions, last=last, since=since)
+        chosen = [run for run in found if since is None or _time(run.at) >= since][:last]
+        packages = self._packages({run.id for run in chosen if not run.is_refused})
+        return tuple(self._each(chosen, lambda run: self._filled(run, packages)))
+
+    def run(self, id: str) -> RunDetails:
+        """Return a run with everything that is known of it.
+
+        Args:
+            id: As ``runs`` has it, or ``latest``.
+
+        Raises:
+            RunError: If there is no such run.
+        """
+        run = self._found(id)
+        if run.is_refused:
+            return RunDetails(run=run)
+        filled = self._filled(run, self._packages({run.id}))
+        described = {step: self._described(run.id, step) for step in STEPS}
+        steps = tuple(_step(step, answer) for step, answer in described.items() if answer is not None)
+        given = (described["train"] or {}).get("HyperParameters", {})
+        return RunDetails(
+            run=filled,
+            steps=steps,
+            hyperparameters={n: v for n, v in sorted(given.items()) if not n.startswith(_CONTAINERS)},
+            training=self._read(TrainingMetrics, f"evaluations/{self.pipeline.pipeline}/{run.id}/training.json"),
+            evaluation=self._evaluation(run.id),
+            gate=self._gate(run.id),
+        )
+
+    def compare(self, first: str, second: str) -> RunComparison:
+        """Compare two runs over one holdout, with the interval that the gate would compute between them.
+
+        Args:
+            first: The run that is compared with.
+            second: The run whose loss is taken relative to it.
+
+        Raises:
+            RunError: If one has no evaluation, or they were not measured on the same rows.
+        """
+        one, other = (self.run(name) for name in (first, second))
+        return compared(
+            self.pipeline,
+            ids=(one.run.id, other.run.id),
+            evaluations=(one.evaluation, other.evaluation),
+            hyperparameters=(one.hyperparameters, other.hyperparameters),
+            training=(_metrics(one), _metrics(other)),
+        )
+
+    def log(self, id: str, step: Step | None = None, *, last: int | None = None) -> Iterator[str]:
+        """Yield the lines of a job's log, the oldest first.
+
+        Args:
+            id: As ``runs`` has it, or ``latest``.
+            step: Which job. Default: ``train``; of a model made elsewhere ``evaluate``.
+            last: How many of the newest lines. Default: all.
+
+        Raises:
+            RunError: If there is no such run, or it has no such job.
+        """
+        run = self._found(id)
+        if run.is_refused:
+            raise RunError(
+                f"the guard refused {run.id} ({run.decision}: {run.reason}), so nothing ran and nothing was logged"
+            )
+        steps: Sequence[Step] = ("train", "evaluate") if step is None else (step,)
+        lines = next((found for each in steps if (found := self._lines(run.id, each)) is not None), None)
+        if lines is None:
+            known = ", ".join(each for each in STEPS if self._described(run.id, each) is not None)
+            raise RunError(
+                f"{run.id} has no log of {' or '.join(steps)}; its jobs are {known or 'none, it ended before the first'}"
+            )
+        yield from lines if last is None else deque(lines, maxlen=last)
+
+    def _merged(self, decisions: Sequence[GuardDecision], *, last: int | None, since: datetime | None) -> list[Run]:
+        """Return executions, refusals and older runs, the newest first, as far as a listing tells them."""
+        started = {each.execution: each for each in decisions if each.decision is Decision.STARTED}
+        runs = {run.id: run for run in self._executions(started, last, since)}
+        complete = last is None or len(runs) < last
+        if complete:  # what Step Functions has forgotten is older than all that it knows
+            for each in started.values():
+                name = str(each.execution).rpartition(":")[2]
+                runs.setdefault(name, self._of(name, each.at, "UNKNOWN", each))
+            for name in self._evaluated() - set(runs):
+                runs[name] = self._of(name, _day(name), "UNKNOWN", None)
+        refusals = _collapsed([self._refused(each) for each in decisions if _is_refusal(each)])
+        return sorted([*runs.values(), *refusals], key=lambda run: (run.at, run.id), reverse=True)
+
+    def _executions(
+        self, started: Mapping[str | None, GuardDecision], last: int | None, since: datetime | None
+    ) -> Iterator[Run]:
+        pages = self.stepfunctions.get_paginator("list_executions").paginate(
+            stateMachineArn=self.pipeline.retrain_machine, PaginationConfig={"PageSize": min(last or 1000, 1000)}
+        )
+        count = 0
+        for page in pages:
+            for each in page["executions"]:
+                began = each["startDate"].astimezone(UTC)
+                if count == last or (since is not None and began < since):
+                    return
+                count += 1
+                found = self._of(each["name"], _iso(began), str(each["status"]), started.get(each["executionArn"]))
+                end = each.get("stopDate")
+                ended = None if end is None else end.astimezone(UTC)
+                yield replace(
+                    found,
+                    ended=None if ended is None else _iso(ended),
+                    seconds=None if ended is None else (ended - began).total_seconds(),
+                )
+
+    def _of(self, name: str, at: str, status: str, decision: GuardDecision | None) -> Run:
+        return Run(
+            id=name,
+            pipeline=self.pipeline.pipeline,
+            at=at,
+            outcome=status,
+            execution=execution_arn(self.pipeline.retrain_machine, name),
+            **_request(decision),
+        )
+
+    def _refused(self, decision: GuardDecision) -> Run:
+        return Run(
+            id=decision.event_id,
+            pipeline=self.pipeline.pipeline,
+            at=decision.at,
+            outcome="REFUSED",
+            reason=decision.reason,
+            decision=decision.decision,
+            free_at=decision.free_at,
+            **_request(decision),
+        )
+
+    def _found(self, id: str) -> Run:
+        decisions = self._decisions()
+        if id == LATEST:
+            newest = next(iter(self._merged_runs(decisions)), None)
+            if newest is None:
+                raise RunError(
+                    f"{self.pipeline.pipeline} has no run yet; start one: mlops train {self.pipeline.pipeline}"
+                )
+            return newest
+        arn = execution_arn(self.pipeline.retrain_machine, id)
+        decision = next(
+            (each for each in decisions if each.execution == arn and each.decision is Decision.STARTED), None
+        )
+        try:
+            described = self.stepfunctions.describe_execution(executionArn=arn, includedData="METADATA_ONLY")
+        except ClientError as error:
+            if error.response["Error"]["Code"] not in ("ExecutionDoesNotExist", "InvalidArn", "InvalidName"):
+                raise
+        else:
+            began, end = described["startDate"].astimezone(UTC), described.get("stopDate")
+            return replace(
+                self._of(id, _iso(began), str(described["status"]), decision),
+                ended=None if end is None else _iso(end.astimezone(UTC)),
+                seconds=None if end is None else (end.astimezone(UTC) - began).total_seconds(),
+            )
+        refused = next((each for each in decisions if each.event_id == id and _is_refusal(each)), None)
+        if refused is not None:
+            return self._refused(refused)
+        if decision is not None or self._evaluation(id) is not None:
+            return self._of(id, _day(id) if decision is None else decision.at, "UNKNOWN", decision)
+        known = ", ".join(run.id for run in self._merged_runs(decisions)[:5]) or "none"
+        raise RunError(f"run {id!r} of {self.pipeline.pipeline} not found; the newest are {known}: mlops runs list")
+
+    def _merged_runs(self, decisions: Sequence[GuardDecision]) -> list[Run]:
+        return [run for run in self._merged(decisions, last=5, since=None) if not run.is_refused]
+
+    def _filled(self, run: Run, packages: Mapping[str, Mapping[str, Any]]) -> Run:
+        """Return a run with outcome, losses and version."""
+        if run.is_refused or run.outcome == "RUNNING":
+            return run
+        evaluation, gate = self._evaluation(run.id), None
+        if run.outcome in ("SUCCEEDED", "UNKNOWN"):
+            gate = self._gate(run.id)
+        if evaluation is not None:
+            run = replace(run, metric=evaluation.metric, metrics=evaluation.metrics)
+        if gate is not None:
+            passed = gate.verdict is GateVerdict.PASSED
+            package = packages.get(run.id)
+            return replace(
+                run,
+                outcome="REGISTERED" if passed else "REJECTED",
+                reason=gate.reason,
+                package=None if package is None else str(package["ModelPackageArn"]),
+                approval=None if package is None else str(package["ModelApprovalStatus"]),
+            )
+        if run.outcome == "UNKNOWN":
+            return replace(run, reason="its execution is no longer kept, and it has no gate result")
+        return self._ended(run)
+
+    def _ended(self, run: Run) -> Run:
+        """Return a run that no gate decided on: what its execution says of its end."""
+        found = self.stepfunctions.describe_execution(executionArn=str(run.execution))
+        output = json.loads(found.get("output", "{}"))
+        return replace(
+            run,
+            outcome=str(output.get("outcome", run.outcome)),
+            reason=str(output.get("reason", found.get("cause", found.get("error", "no cause is known")))),
+        )
+
+    def _decisions(self) -> list[GuardDecision]:
+        pages = self.dynamodb.get_paginator("query").paginate(
+            TableName=self.pipeline.retraining_table,
+            KeyConditionExpression="pipeline = :pipeline AND begins_with(#item, :event)",
+            ExpressionAttributeNames={"#item": "item"},
+            ExpressionAttributeValues={":pipeline": {"S": self.pipeline.pipeline}, ":event": {"S": "EVENT#"}},
+        )
+        rows = (item for page in pages for item in page["Items"])
+        return [
+            from_dict(GuardDecision, {name: value["S"] for name, value in row.items() if "S" in value}) for row in rows
+        ]
+
+    def _evaluated(self) -> set[str]:
+        prefix = f"evaluations/{self.pipeline.pipeline}/"
+        pages = self.s3.get_paginator("list_objects_v2").paginate(
+            Bucket=self.unit.artifacts_bucket, Prefix=prefix, Delimiter="/"
+        )
+        folders = (each["Prefix"] for page in pages for each in page.get("CommonPrefixes", []))
+        return {folder.removeprefix(prefix).rstrip("/") for folder in folders}
+
+    def _packages(self, names: set[str]) -> dict[str, Mapping[str, Any]]:
+        """Return the packages that runs registered, by their names, which end the packages' descriptions."""
+        found: dict[str, Mapping[str, Any]] = {}
+        if not names:
+            return found
+        pages = self.sagemaker.get_paginator("list_model_packages").paginate(
+            ModelPackageGroupName=self.pipeline.group,
+            SortBy="CreationTime",
+            SortOrder="Descending",
+            PaginationConfig={"PageSize": 100},
+        )
+        for page in pages:
+            for each in page["ModelPackageSummaryList"]:
+                name = each.get("ModelPackageDescription", "").rpartition(" ")[2]
+                if name in names:
+                    found.setdefault(name, each)
+        return found
+
+    def _evaluation(self, name: str) -> Evaluation | None:
+        return self._read(Evaluation, f"evaluations/{self.pipeline.pipeline}/{name}/evaluation.json")
+
+    def _gate(self, name: str) -> GateResult | None:
+        return self._read(GateResult, f"gates/{self.pipeline.pipeline}/{name}.json")
+
+    def _read(self, kind: type[T], key: str) -> T | None:
+        try:
+            body = self.s3.get_object(Bucket=self.unit.artifacts_bucket, Key=key)["Body"].read()
+        except ClientError as error:
+            if error.response["Error"]["Code"] in _ABSENT:
+                return None
+            raise
+        return from_json(kind, body)
+
+    def _job_name(self, name: str, step: Step) -> str:
+        return f"{self.pipeline.pipeline}-{name[:_CHARACTERS_OF_NAME]}-{_JOBS[step].suffix}"
+
+    def _described(self, name: str, step: Step) -> Mapping[str, Any] | None:
+        job = self._job_name(name, step)
+        try:
+            if step == "train":
+                return self.sagemaker.describe_training_job(TrainingJobName=job)
+            return self.sagemaker.describe_processing_job(ProcessingJobName=job)
+        except ClientError as error:
+            if error.response["Error"]["Code"] in ("ValidationException", "ResourceNotFound"):
+                return None
+            raise
+
+    def _lines(self, name: str, step: Step) -> Iterator[str] | None:
+        """Return the lines of a job's streams; None where it has none."""
+        group = _JOBS[step].group
+        pages = self.logs.get_paginator("describe_log_streams").paginate(
+            logGroupName=group, logStreamNamePrefix=f"{self._job_name(name, step)}/"
+        )
+        try:
+            streams = [stream["logStreamName"] for page in pages for stream in page["logStreams"]]
+        except self.logs.exceptions.ResourceNotFoundException:
+            return None
+        return (line for stream in streams for line in self._stream(group, stream)) if streams else None
+
+    def _stream(self, group: str, stream: str) -> Iterator[str]:
+        """Yield the lines of a stream; by stream, since a right to filter events is one to read every job's of the account."""
+        given: Any = {}
+        while True:
+            page = self.logs.get_log_events(logGroupName=group, logStreamName=stream, startFromHead=True, **given)
+            yield from (event["message"].rstrip("\n") for event in page["events"])
+            # at the end the service answers with the token that it was given
+            # https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_GetLogEvents.html
+            if page["nextForwardToken"] == given.get("nextToken"):
+                return
+            given = {"nextToken": page["nextForwardToken"]}
+
+    def _each(self, items: Iterable[T], call: Callable[[T], U]) -> list[U]:
+        with ThreadPoolExecutor(_READERS) as pool:
+            return list(pool.map(call, items))
+
+
+def _metrics(details: RunDetails) -> Mapping[str, float]:
+    return {} if details.training is None else details.training.metrics
+
+
+def _request(decision: GuardDecision | None) -> dict[str, Any]:
+    if decision is None:
+        return {}
+    return {"trigger": decision.trigger, "requested_by": decision.requested_by, "detail": decision.detail or None}
+
+
+def _is_refusal(decision: GuardDecision) -> bool:
+    """Return whether something was asked and refused; a look at an alarm that is quiet asked for nothing."""
+    if decision.decision in _NOT_REFUSED:
+        return False
+    return decision.decision is not Decision.NOT_CONFIRMED or decision.trigger not in (None, Trigger.RECHECK)
+
+
+def _collapsed(refusals: Iterable[Run]) -> list[Run]:
+    """Return refusals, the newest of those alike that follow each other: an alarm that stays on is asked about every hour."""
+    found: list[Run] = []
+    for run in sorted(refusals, key=lambda each: each.at):
+        before = found[-1] if found else None
+        same = (before.trigger, before.requested_by, before.decision) if before is not None else None
+        if before is not None and same == (run.trigger, run.requested_by, run.decision):
+            found[-1] = replace(run, times=before.times + 1)
+        else:
+            found.append(run)
+    return found
+
+
+def _step(step: Step, described: Mapping[str, Any]) -> RunStep:
+    kind = "Training" if step == "train" else "Processing"
+    status = str(described[f"{kind}JobStatus"])
+    began, ended = described.get(f"{kind}StartTime"), described.get(f"{kind}EndTime")
+    return RunStep(
+        step=step,
+        job=described[f"{kind}JobName"],
+        status=status,
+        seconds=None if began is None or ended is None else (ended - began).total_seconds(),
+        failure=(described.get("FailureReason") or described.get("ExitMessage")) if status == "Failed" else None,
+    )
+
+
+def _day(name: str) -> str:
+    """Return the day that the name of an execution begins with."""
+    try:
+        return _iso(datetime.strptime(name[:8], "%Y%m%d").replace(tzinfo=UTC))
+    except ValueError:
+        return _iso(datetime.fromtimestamp(0, UTC))
+
+
+def _time(text: str) -> datetime:
+    return datetime.fromisoformat(text)
+
+
+def _iso(at: datetime) -> str:
+    return str(to_dict(at.replace(microsecond=0)))

@@ -1,0 +1,327 @@
+"""The runs of a pipeline, from stand-ins of what AWS keeps of them."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import boto3
+import pytest
+from botocore.exceptions import ClientError
+from retraining_events import MACHINE
+from rollout_world import World
+
+from mlops_runtime.contracts import canonical_json, to_dict
+from mlops_runtime.contracts.model import Evaluation, GateResult, GateVerdict
+from mlops_runtime.contracts.retraining import Decision, GuardDecision, TrainingMetrics, Trigger
+from mlops_runtime.contracts.unit_entries import PipelineEntry, UnitEntry
+from mlops_runtime.retraining.run_comparison import RunError
+from mlops_runtime.retraining.run_history import RunHistory
+
+UNIT = UnitEntry(unit="demand", automation_table="a", audit_bucket="audit", artifacts_bucket="artifacts", bus="bus")
+PIPELINE = PipelineEntry(
+    pipeline="demand-forecast",
+    unit="demand",
+    group="demand-forecast",
+    retraining_table="retraining",
+    retrain_machine=MACHINE,
+    queue_url="q",
+)
+NOW = datetime(2017, 8, 20, 9, tzinfo=UTC)
+ANN = "AROAEXAMPLEOFAROLE:ann"
+NAIVE = [30.0 + i % 4 for i in range(20)]
+Make = Callable[..., Evaluation]
+
+
+class Kept:
+    """Step Functions, SageMaker and CloudWatch Logs with what a test puts there."""
+
+    class exceptions:  # noqa: N801 - as boto3 names it
+        """Those of the logs."""
+
+        class ResourceNotFoundException(Exception):  # noqa: N818 - as boto3 names it
+            """No such group."""
+
+    def __init__(self) -> None:
+        self.executions: list[dict[str, Any]] = []
+        self.ends: dict[str, dict[str, str]] = {}
+        self.packages: list[dict[str, str]] = []
+        self.jobs: dict[str, dict[str, Any]] = {}
+        self.lines: dict[str, list[str]] = {}
+        self.described: list[str] = []
+
+    def get_paginator(self, name: str) -> Any:
+        """Pages of one entry each, so that paging is tried."""
+        kept = self
+
+        class Paginator:
+            def paginate(self, **arguments: Any) -> Any:
+                if name == "list_executions":
+                    newest = sorted(kept.executions, key=lambda each: each["startDate"], reverse=True)
+                    return ({"executions": [each]} for each in newest)
+                if name == "list_model_packages":
+                    return ({"ModelPackageSummaryList": [each]} for each in kept.packages)
+                return kept.streams(**arguments)
+
+        return Paginator()
+
+    def streams(self, logGroupName: str, logStreamNamePrefix: str) -> Any:  # noqa: N803 - as the API names it
+        """DescribeLogStreams."""
+        if logGroupName.endswith("TrainingJobs") and not self.lines:
+            raise self.exceptions.ResourceNotFoundException
+        for name in self.lines:
+            yield {"logStreams": [{"logStreamName": f"{name}algo-1"}] if name == logStreamNamePrefix else []}
+
+    def get_log_events(self, logStreamName: str, nextToken: str = "0", **_: Any) -> dict[str, Any]:  # noqa: N803 - as the API names it
+        """GetLogEvents, a line a page."""
+        lines, place = self.lines[logStreamName.removesuffix("algo-1")], int(nextToken)
+        events = [{"message": line + "\n"} for line in lines[place : place + 1]]
+        return {"events": events, "nextForwardToken": str(min(place + 1, len(lines)))}
+
+    def describe_execution(self, executionArn: str, **_: Any) -> dict[str, Any]:  # noqa: N803 - as the API names it
+        """DescribeExecution."""
+        self.described.append(executionArn)
+        found = next((each for each in self.executions if each["executionArn"] == executionArn), None)
+        if found is None:
+            raise ClientError({"Error": {"Code": "ExecutionDoesNotExist"}}, "DescribeExecution")
+        return found | self.ends.get(found["name"], {})
+
+    def describe_training_job(self, TrainingJobName: str) -> dict[str, Any]:  # noqa: N803 - as the API names it
+        """DescribeTrainingJob."""
+        return self._job(TrainingJobName)
+
+    def describe_processing_job(self, ProcessingJobName: str) -> dict[str, Any]:  # noqa: N803 - as the API names it
+        """DescribeProcessingJob."""
+        return self._job(ProcessingJobName)
+
+    def _job(self, name: str) -> dict[str, Any]:
+        if name not in self.jobs:
+            raise ClientError({"Error": {"Code": "ValidationException"}}, "Describe")
+        return self.jobs[name]
+
+
+class Past:
+    """A pipeline's past, in the making."""
+
+    def __init__(self, world: World) -> None:
+        self.kept, self.world = Kept(), world
+        kept: Any = self.kept
+        self.history = RunHistory(
+            s3=world.s3,
+            dynamodb=boto3.client("dynamodb"),
+            stepfunctions=kept,
+            sagemaker=kept,
+            logs=kept,
+            unit=UNIT,
+            pipeline=PIPELINE,
+        )
+
+    def execution(self, name: str, hours_ago: float, status: str = "SUCCEEDED", **end: str) -> None:
+        """An execution of ten minutes."""
+        at = NOW - timedelta(hours=hours_ago)
+        ended = {} if status == "RUNNING" else {"stopDate": at + timedelta(minutes=10)}
+        arn = f"{MACHINE.replace('stateMachine', 'execution')}:{name}"
+        self.kept.executions.append({"executionArn": arn, "name": name, "status": status, "startDate": at} | ended)
+        self.kept.ends[name] = end
+
+    def decision(self, event: str, hours_ago: float, decision: Decision, **changes: Any) -> None:
+        """A row of the guard."""
+        made = GuardDecision(
+            decision=decision, event_id=event, at=str(to_dict(NOW - timedelta(hours=hours_ago))), reason="because"
+        )
+        texts = {name: {"S": value} for name, value in to_dict(replace(made, **changes)).items()}
+        key = {"pipeline": {"S": "demand-forecast"}, "item": {"S": f"EVENT#{event}"}}
+        self.world.dynamodb.put_item(TableName="retraining", Item={**key, **texts, "expires": {"N": "1"}})
+
+    def started(self, name: str, hours_ago: float, **changes: Any) -> None:
+        """A row of the guard that started an execution."""
+        arn = f"{MACHINE.replace('stateMachine', 'execution')}:{name}"
+        given = {"trigger": Trigger.MANUAL, "requested_by": ANN, "detail": "new prices"}
+        self.decision(f"e-{name}", hours_ago, Decision.STARTED, execution=arn, **given | changes)
+
+    def measured(self, name: str, evaluation: Evaluation, verdict: GateVerdict | None = GateVerdict.PASSED) -> None:
+        """Evaluation and gate result of a run."""
+        self.put(f"evaluations/demand-forecast/{name}/evaluation.json", evaluation)
+        if verdict is not None:
+            gate = GateResult(
+                verdict=verdict, checks=(), evaluation_uri="u", evaluation_sha256="f" * 64, reason=f"gate {verdict}"
+            )
+            self.put(f"gates/demand-forecast/{name}.json", gate)
+
+    def put(self, key: str, document: object) -> None:
+        """Write a document."""
+        self.world.s3.put_object(Bucket="artifacts", Key=key, Body=canonical_json(document))
+
+
+@pytest.fixture
+def past(world: World) -> Past:
+    """A pipeline without a past."""
+    return Past(world)
+
+
+@pytest.fixture
+def measured(evaluation: Make) -> Evaluation:
+    """An evaluation of 20 blocks."""
+    return evaluation({"candidate": [20.0 + i % 3 for i in range(20)], "naive": NAIVE})
+
+
+def test_a_run_is_told_with_who_why_losses_and_version(past: Past, measured: Evaluation) -> None:
+    """From execution, decision, evaluation, gate result and package; no execution that a gate decided on is described."""
+    past.execution("20170820-one", 2)
+    past.started("20170820-one", 2)
+    past.measured("20170820-one", measured)
+    arn = "arn:aws:sagemaker:us-east-1:123456789012:model-package/demand-forecast/7"
+    past.kept.packages = [
+        {
+            "ModelPackageArn": arn,
+            "ModelPackageDescription": "trained by 20170820-one",
+            "ModelApprovalStatus": "Approved",
+        },
+        {"ModelPackageArn": arn[:-1] + "6", "ModelApprovalStatus": "Approved"},
+    ]
+    (run,) = past.history.runs()
+    assert (run.id, run.outcome, run.version, run.approval) == ("20170820-one", "REGISTERED", 7, "Approved")
+    assert (run.trigger, run.who, run.detail) == (Trigger.MANUAL, "ann", "new prices")
+    assert (run.at, run.ended, run.seconds) == ("2017-08-20T07:00:00Z", "2017-08-20T07:10:00Z", 600.0)
+    assert (run.metric, run.metrics["candidate"], run.reason) == ("wape", measured.metrics["candidate"], "gate PASSED")
+    assert (run.is_refused, past.kept.described) == (False, [])
+
+
+def test_every_outcome_is_told(past: Past, measured: Evaluation) -> None:
+    """Rejected by the gate, failed before it, still running, and one whose gate result is missing."""
+    past.execution("a", 1, "RUNNING")
+    past.execution("b", 2)
+    past.measured("b", measured, GateVerdict.FAILED)
+    past.execution("c", 3, "FAILED", error="FAILED", cause="train.py ended with exit code 1")
+    past.execution("d", 4, "TIMED_OUT")
+    past.execution("e", 5, output=json.dumps({"outcome": "REJECTED", "reason": "of the output"}))
+    found = [(run.id, run.outcome, run.reason) for run in past.history.runs()]
+    assert found == [
+        ("a", "RUNNING", ""),
+        ("b", "REJECTED", "gate FAILED"),
+        ("c", "FAILED", "train.py ended with exit code 1"),
+        ("d", "TIMED_OUT", "no cause is known"),
+        ("e", "REJECTED", "of the output"),
+    ]
+
+
+def test_refused_requests_are_rows(past: Past) -> None:
+    """With the guard's reason and when it is free; repeated ones are one row, and a look at a quiet alarm is none."""
+    past.execution("a", 5, "RUNNING")
+    free = {"trigger": Trigger.ALARM, "requested_by": "drift", "free_at": "2017-08-21T09:00:00Z"}
+    past.decision("e1", 4, Decision.COOLING_DOWN, **free)
+    past.decision("e2", 3, Decision.COOLING_DOWN, **free)
+    past.decision("e3", 2, Decision.PAUSED, trigger=Trigger.SCHEDULE, requested_by="aws.events")
+    past.decision("e4", 1, Decision.NOT_CONFIRMED, trigger=Trigger.RECHECK, requested_by="aws.events")
+    past.decision("e5", 1, Decision.RELEASED)
+    past.decision("message:1", 6, Decision.INVALID)
+    found = [(run.id, run.decision, run.times, run.free_at) for run in past.history.runs()]
+    assert found == [
+        ("e3", Decision.PAUSED, 1, None),
+        ("e2", Decision.COOLING_DOWN, 2, "2017-08-21T09:00:00Z"),
+        ("a", None, 1, None),
+        ("message:1", Decision.INVALID, 1, None),
+    ]
+    refused = past.history.run("e2")
+    assert (refused.run.outcome, refused.run.is_refused, refused.steps) == ("REFUSED", True, ())
+    with pytest.raises(RunError, match=r"the guard refused e2 \(COOLING_DOWN: because\), so nothing ran"):
+        next(past.history.log("e2"))
+
+
+def test_the_newest_are_listed_and_those_since_a_time(past: Past) -> None:
+    """Of runs and refusals together."""
+    for hours in range(6):
+        past.execution(f"x{hours}", hours, "RUNNING")
+    past.decision("e", 1.5, Decision.PAUSED, trigger=Trigger.ALARM)
+    assert [run.id for run in past.history.runs(last=3)] == ["x0", "x1", "e"]
+    assert [run.id for run in past.history.runs(last=None, since=NOW - timedelta(hours=2))] == ["x0", "x1", "e", "x2"]
+
+
+def test_older_runs_are_known_by_their_evaluation(past: Past, measured: Evaluation) -> None:
+    """Of the day in their name, or of the decision that started them, which also knows one that left nothing."""
+    past.execution("20170820-new", 1, "RUNNING")
+    past.measured("20170301-old", measured)
+    past.measured("20170302-older", measured, None)
+    past.started("20170303-lost", 24 * 170)
+    past.started("20170301-old", 24 * 172)
+    found = [(run.id, run.at[:10], run.outcome, run.who) for run in past.history.runs()]
+    assert found == [
+        ("20170820-new", "2017-08-20", "RUNNING", None),
+        ("20170303-lost", "2017-03-03", "UNKNOWN", "ann"),
+        ("20170302-older", "2017-03-02", "UNKNOWN", None),
+        ("20170301-old", "2017-03-01", "REGISTERED", "ann"),
+    ]
+    assert past.history.run("20170301-old").run.outcome == "REGISTERED"
+    assert past.history.run("20170303-lost").run.who == "ann"
+    assert [run.id for run in past.history.runs(last=1)] == ["20170820-new"]
+
+
+def test_a_run_is_told_with_its_jobs_and_what_its_script_wrote(past: Past, measured: Evaluation) -> None:
+    """Hyperparameters of the script alone, and why a job failed; ``latest`` is the newest run."""
+    past.execution("20170820-one", 1)
+    past.measured("20170820-one", measured, GateVerdict.FAILED)
+    past.put(
+        "evaluations/demand-forecast/20170820-one/training.json",
+        TrainingMetrics(metrics={"rmse": 1.5}, step="epoch", steps=(1.0, 2.0), curves={"loss": (3.0, None)}),
+    )
+    job, began = "demand-forecast-20170820-one", NOW - timedelta(hours=1)
+    past.kept.jobs = {
+        f"{job}-train": {
+            "TrainingJobName": f"{job}-train",
+            "TrainingJobStatus": "Completed",
+            "HyperParameters": {"depth": "3", "sagemaker_program": "train.py"},
+            "TrainingStartTime": began,
+            "TrainingEndTime": began + timedelta(seconds=90),
+        },
+        f"{job}-eval": {
+            "ProcessingJobName": f"{job}-eval",
+            "ProcessingJobStatus": "Failed",
+            "ExitMessage": "evaluate: no rows",
+        },
+    }
+    found = past.history.run("latest")
+    assert found.run.outcome == "REJECTED"
+    assert found.hyperparameters == {"depth": "3"}
+    assert [(s.step, s.status, s.seconds, s.failure) for s in found.steps] == [
+        ("train", "Completed", 90.0, None),
+        ("evaluate", "Failed", None, "evaluate: no rows"),
+    ]
+    assert found.training is not None
+    assert (found.training.metrics, found.training.curves) == ({"rmse": 1.5}, {"loss": (3.0, None)})
+    assert (found.evaluation, found.gate and found.gate.verdict) == (measured, GateVerdict.FAILED)
+
+
+def test_two_runs_are_compared_by_their_ids(past: Past, evaluation: Make, measured: Evaluation) -> None:
+    """What the scripts wrote is there too."""
+    for name, each in (("one", measured), ("two", evaluation({"candidate": [15.0] * 20, "naive": NAIVE}))):
+        past.execution(name, 1)
+        past.measured(name, each)
+        metrics = TrainingMetrics(metrics={"rmse": 1.0 if name == "one" else 0.5})
+        past.put(f"evaluations/demand-forecast/{name}/training.json", metrics)
+    found = past.history.compare("one", "two")
+    assert (found.verdict, found.training) == ("two is better", {"rmse": (1.0, 0.5)})
+
+
+def test_a_jobs_log_is_read(past: Past) -> None:
+    """That of the training unless another is named; of a model made elsewhere that of the evaluation; the newest lines alone."""
+    past.execution("one", 1)
+    with pytest.raises(RunError, match="one has no log of train or evaluate; its jobs are none"):
+        list(past.history.log("one"))
+    past.kept.lines = {"demand-forecast-one-eval/": ["measured"]}
+    assert list(past.history.log("one")) == ["measured"]
+    past.kept.lines["demand-forecast-one-train/"] = ["a", "b", "c"]
+    assert list(past.history.log("latest", last=2)) == ["b", "c"]
+    assert list(past.history.log("one", "evaluate")) == ["measured"]
+    past.kept.jobs = {"demand-forecast-one-eval": {}}
+    with pytest.raises(RunError, match="one has no log of set; its jobs are evaluate"):
+        list(past.history.log("one", "set"))
+
+
+def test_fails_by_name(past: Past) -> None:
+    """With the newest that there are, or what to do."""
+    with pytest.raises(RunError, match="demand-forecast has no run yet; start one: mlops train demand-forecast"):
+        past.history.run("latest")
+    past.execution("one", 1)
+    with pytest.raises(RunError, match="run 'two' of demand-forecast not found; the newest are one"):
+        past.history.run("two")
