@@ -32,7 +32,7 @@ LATEST = "latest"
 _READERS = 16  # calls at once
 _CHARACTERS_OF_NAME = 24  # of an execution's name, in the names of its jobs
 _CONTAINERS = "sagemaker_"  # hyperparameters of the container, not of the script
-# of a pause, freeze, cool-down and the like; the others are no refusals or not about a request
+# decisions that refuse nothing
 _NOT_REFUSED = (Decision.STARTED, Decision.DUPLICATE, Decision.RELEASED)
 _ABSENT = ("NoSuchKey", "404")
 
@@ -465,7 +465,7 @@ def _request(decision: GuardDecision | None) -> dict[str, Any]:
 
 
 def _is_refusal(decision: GuardDecision) -> bool:
-    """Return whether something was asked and refused; a look at an alarm that is quiet asked for nothing."""
+    """Return whether something was asked and refused; a recheck of a quiet alarm asked for nothing."""
     if decision.decision in _NOT_REFUSED:
         return False
     return decision.decision is not Decision.NOT_CONFIRMED or decision.trigger not in (None, Trigger.RECHECK)
