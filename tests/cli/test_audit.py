@@ -74,7 +74,7 @@ def test_a_missing_record_is_found(on_cloud: Run, promoted: DeployedUnit) -> Non
 
     result = on_cloud("audit", "verify", promoted.endpoint)
 
-    assert result.returncode == 1
+    assert result.returncode == 3
     assert result.stdout.splitlines()[0] == "sequence 2 is missing"
     assert "sequence 2 was sealed with the hash" in result.stdout
     assert result.stderr == f"mlops: the chain of {promoted.endpoint} is broken: 3 findings up to record 3\n"
@@ -94,7 +94,7 @@ def test_a_copy_is_verified_without_aws(whole_bucket: bool, mlops: Run, promoted
 
     said = f"the chain of {promoted.endpoint} is intact up to record 3, no signature was checked\n"
     assert (whole.returncode, whole.stdout) == (0, said)
-    assert changed.returncode == 1
+    assert changed.returncode == 3
     assert f"audit/{promoted.endpoint}/{path.name} is changed" in changed.stdout
 
 
@@ -106,7 +106,7 @@ def test_a_copy_is_verified_with_the_public_key_alone(
 ) -> None:
     """An auditor has the folder and a key that was noted earlier: where the chain ends is what was published."""
     folder, noted = tmp_path / "copy", tmp_path / "noted.pem"
-    exported = on_cloud("audit", "export", promoted.endpoint, "--to", folder)
+    exported = on_cloud("audit", "export", promoted.endpoint, "--output", folder)
     noted.write_bytes((folder / "public-key.pem").read_bytes())
     given = ("--folder", folder, "--public-key", noted)
 
@@ -119,23 +119,23 @@ def test_a_copy_is_verified_with_the_public_key_alone(
     for path in sorted((folder / "audit").rglob("00000003-*")):
         path.unlink()
     cut = mlops("audit", "verify", promoted.endpoint, *given, **NOWHERE)
-    assert cut.returncode == 1
+    assert cut.returncode == 3
     assert "sequence 3 is missing" in cut.stdout
-    assert on_cloud("audit", "export", promoted.endpoint, "--to", folder).stderr.endswith(
-        f"--to must be a new or an empty folder, got {folder}\n"
+    assert on_cloud("audit", "export", promoted.endpoint, "--output", folder).stderr.endswith(
+        f"--output must be a new or an empty folder, got {folder}\n"
     )
 
 
 def test_another_key_finds_every_seal(on_cloud: Run, mlops: Run, promoted: DeployedUnit, tmp_path: Path) -> None:
     """A chain that was forged with a key of its own is not signed with the one that the auditor noted."""
     folder, noted = tmp_path / "copy", tmp_path / "noted.pem"
-    on_cloud("audit", "export", promoted.endpoint, "--to", folder)
+    on_cloud("audit", "export", promoted.endpoint, "--output", folder)
     noted.write_text(SigningKms().public.pem)
 
     other = on_cloud("audit", "verify", promoted.endpoint, "--public-key", noted)
     junk = mlops("audit", "verify", promoted.endpoint, "--public-key", folder / "audit")
 
-    assert other.returncode == junk.returncode == 1
+    assert (other.returncode, junk.returncode) == (3, 1)
     assert other.stdout.count("is not signed with the unit's key") == 6
     assert junk.stderr.startswith("mlops: --public-key must be a PEM file of a P-256 public key, got ")
 
@@ -197,7 +197,7 @@ def test_the_hash_of_a_machine_is_computed_from_a_template(mlops: Run, tmp_path:
     other = mlops("audit", "machine", template, "--sha256", "0" * 64)
 
     assert (shown.returncode, shown.stdout) == (0, f"{digest}  Demand.template.json EndpointDeploy\n")
-    assert other.returncode == 1
+    assert other.returncode == 3
     assert other.stderr == (
         f"mlops: no machine in these templates has the definition {'0' * 64}; synthesize the version that was deployed then\n"
     )

@@ -77,7 +77,7 @@ def test_the_exit_code_is_the_demos_answer(works: bool, code: int, mlops: Run, c
     """Each step is said; a demo that missed a step fails a pipeline."""
     folder = checkout(works=works)
 
-    result = mlops("demo", "--page", "page.html")
+    result = mlops("demo", "--output", "page.html")
 
     assert (result.returncode, said(result), result.stderr) == (code, "step 1\n", "")
     assert (folder / "page.html").read_text() == "<html>"

@@ -39,7 +39,7 @@ def test_fails_without_an_account(mlops: Run, tmp_path: Path) -> None:
         AWS_DEFAULT_REGION="eu-west-1", AWS_MAX_ATTEMPTS="1",
     )  # fmt: skip
 
-    assert result.returncode == 1
+    assert result.returncode == 3
     assert result.stdout.startswith("WRONG account: could not connect to the endpoint URL")
     ranks = [("WRONG", "note ", "ok   ").index(line[:5]) for line in result.stdout.splitlines()]
     assert ranks == sorted(ranks)
@@ -128,7 +128,7 @@ def test_all_problems_of_a_job_are_one_message(mlops: Run) -> None:
 
     result = mlops("doctor", "--gitlab", AWS_ENDPOINT_URL="", **(JOB | lacking))
 
-    assert result.returncode == 1
+    assert result.returncode == 3
     assert result.stderr.startswith("mlops: this job cannot deploy: the ref 'main'")
     assert result.stderr.count("; set it in Settings > CI/CD > Variables") == 2
     assert len(result.stderr.splitlines()) == 1

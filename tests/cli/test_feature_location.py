@@ -227,7 +227,7 @@ def test_a_units_store_is_found_by_its_parameter(store: DeployedStore, features:
     pq.write_table(_asked(), tmp_path / "rows.parquet")
     listed = json.loads(features("list", "--json").stdout)
     places = features("list").stdout.splitlines()[-2:]
-    built = features("build", "--entities", tmp_path / "rows.parquet", "--features", "stock", "--name", "shelves")
+    built = features("build", "shelves", "--entities", tmp_path / "rows.parquet", "--features", "stock")
     assert built.returncode == 0, built.stderr
     training_set_id, _, place = built.stdout.splitlines()
     version = store.register(training_set_id).rpartition(":model-package/")[2]

@@ -99,7 +99,7 @@ def features_feature_sets(feature_shop: FeatureShop, in_process: Run) -> Run:
 
 
 def _build(features_feature_sets: Run, shop: FeatureShop, *options: object) -> subprocess.CompletedProcess[str]:
-    return features_feature_sets("build", "--entities", shop.entities, "--name", "shelves", *options)
+    return features_feature_sets("build", "shelves", "--entities", shop.entities, *options)
 
 
 def test_build_makes_what_the_client_makes(feature_shop: FeatureShop, features_feature_sets: Run) -> None:

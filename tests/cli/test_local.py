@@ -106,7 +106,7 @@ def test_logs_end_with_what_happened_last(mlops: Run, home: Path) -> None:
     mlops("local", "up", "--home", home)
     connect(home).client("ssm").put_parameter(Name="seen-by-the-log", Value="1", Type="String")
 
-    lines = mlops("local", "logs", "--home", home, "--lines", 2).stdout.splitlines()
+    lines = mlops("local", "logs", "--home", home, "--last", 2).stdout.splitlines()
     more = mlops("local", "logs", "--home", home).stdout.splitlines()
 
     assert len(lines) == 2

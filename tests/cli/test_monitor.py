@@ -99,7 +99,7 @@ def test_programs_read_the_report_itself(monitored: MonitoredUnit, monitor: Run)
 
 def test_a_feature_is_explained(monitored: MonitoredUnit, monitor: Run) -> None:
     """What happened, what to do, its distribution, its history."""
-    told = monitor("explain", "price", "--endpoint", monitored.endpoint)
+    told = monitor("explain", monitored.endpoint, "price")
 
     assert told.returncode == 0, told.stderr
     assert f"price of {monitored.endpoint}, " in told.stdout
@@ -109,7 +109,7 @@ def test_a_feature_is_explained(monitored: MonitoredUnit, monitor: Run) -> None:
     assert "░" in told.stdout
     history = [line for line in told.stdout.splitlines() if line.startswith("│") and ":00" in line]
     assert ["drifted" in line or "in this window" in line for line in history] == [False] * 3 + [True] * 3
-    shown = json.loads(monitor("explain", "price", "--endpoint", monitored.endpoint, "--json").stdout)
+    shown = json.loads(monitor("explain", monitored.endpoint, "price", "--json").stdout)
     assert shown["feature"]["drifted"] is True
     assert sum(row["after"] for row in shown["distribution"]) == pytest.approx(1)
     assert [each["drifted"] for each in shown["history"]] == [False] * 3 + [True] * 3
@@ -117,7 +117,7 @@ def test_a_feature_is_explained(monitored: MonitoredUnit, monitor: Run) -> None:
 
 def test_what_was_not_tested_is_explained_too(monitored: MonitoredUnit, monitor: Run) -> None:
     """An identifier is counted and not tested."""
-    told = monitor("explain", "basket_id", "--endpoint", monitored.endpoint)
+    told = monitor("explain", monitored.endpoint, "basket_id")
 
     assert "UTC: not tested" in told.stdout
     assert "  do: nothing can be said: " in told.stdout
@@ -138,8 +138,7 @@ def test_what_is_wrong_is_one_line(
     monitored: MonitoredUnit, monitor: Run, arguments: tuple[str, ...], said: str
 ) -> None:
     """With the fix, and no traceback."""
-    named = ("--endpoint", monitored.endpoint) if arguments[0] == "explain" else (monitored.endpoint,)
-    told = monitor(arguments[0], *arguments[1:], *named)
+    told = monitor(arguments[0], monitored.endpoint, *arguments[1:])
 
     assert told.returncode == 1
     assert said in told.stderr
@@ -170,7 +169,7 @@ def test_a_baseline_that_was_changed_is_not_shown(monitored: MonitoredUnit, moni
     monitored.unit.s3.put_object(Bucket=monitored.artifacts, Key=monitored.baseline_key, Body=changed)
     try:
         told = monitor("report", monitored.endpoint)
-        explained = monitor("explain", "price", "--endpoint", monitored.endpoint)
+        explained = monitor("explain", monitored.endpoint, "price")
     finally:
         monitored.unit.s3.put_object(Bucket=monitored.artifacts, Key=monitored.baseline_key, Body=body)
 

@@ -139,7 +139,7 @@ def test_fails_when_something_else_serves(on_cloud: Run, deployed: DeployedUnit)
     """The execution succeeded, but the version before still does not serve."""
     deployed.serve(2)
 
-    result = on_cloud("rollback", deployed.endpoint)
+    result = on_cloud("rollback", deployed.endpoint, "--reason", "errors")
 
     assert result.returncode == 1
     assert result.stderr.startswith("mlops: not rolled back: ")
@@ -148,7 +148,7 @@ def test_fails_when_something_else_serves(on_cloud: Run, deployed: DeployedUnit)
 
 def test_fails_when_no_model_serves(on_cloud: Run, deployed: DeployedUnit) -> None:
     """One line that says so; nothing is started."""
-    result = on_cloud("rollback", deployed.endpoint)
+    result = on_cloud("rollback", deployed.endpoint, "--reason", "errors")
 
     assert (result.returncode, result.stdout) == (1, "")
     assert result.stderr == (
@@ -162,7 +162,7 @@ def test_fails_on_what_is_no_version(on_cloud: Run, deployed: DeployedUnit) -> N
     """Nothing is started either."""
     deployed.serve(2)
 
-    result = on_cloud("rollback", deployed.endpoint, "--to", "latest")
+    result = on_cloud("rollback", deployed.endpoint, "--to", "latest", "--reason", "errors")
 
     assert result.returncode == 1
     assert (
@@ -174,7 +174,7 @@ def test_fails_on_what_is_no_version(on_cloud: Run, deployed: DeployedUnit) -> N
 
 def test_fails_on_an_endpoint_that_is_not_there(on_cloud: Run, deployed: DeployedUnit) -> None:
     """Those that are there are named."""
-    result = on_cloud("rollback", f"{deployed.name}-pricing")
+    result = on_cloud("rollback", f"{deployed.name}-pricing", "--reason", "errors")
 
     assert result.returncode == 1
     assert f"endpoint '{deployed.name}-pricing' not found; deployed are: " in result.stderr

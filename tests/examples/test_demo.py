@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parents[2]
 def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[subprocess.CompletedProcess[str], Path]:
     """Run the demo once and return what it printed and its page."""
     page = tmp_path_factory.mktemp("demo") / "page.html"
-    command = [sys.executable, "-m", "mlops_cli", "demo", "--json", "--page", str(page)]
+    command = [sys.executable, "-m", "mlops_cli", "demo", "--json", "--output", str(page)]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False), page
 
 

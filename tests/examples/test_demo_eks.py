@@ -22,7 +22,7 @@ def test_every_step_does_what_it_should(tmp_path: Path) -> None:
         "--target",
         "eks",
         "--json",
-        "--page",
+        "--output",
         str(tmp_path / "page.html"),
     ]
 

@@ -144,7 +144,9 @@ def pilot(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pilot]:
 def test_before_the_first_model_there_is_nothing_to_go_back_from(pilot: Pilot) -> None:
     """The status says so too."""
     assert "endpoint pilot-first: NOT_YET_DEPLOYED" in pilot.mlops("status", "pilot")
-    assert "NOT_YET_DEPLOYED: no model is live on pilot-first yet" in pilot.mlops("rollback", "pilot-first", code=1)
+    assert "NOT_YET_DEPLOYED: no model is live on pilot-first yet" in pilot.mlops(
+        "rollback", "pilot-first", "--reason", "errors", code=1
+    )
 
 
 def test_a_pause_is_put_on_the_record_under_the_persons_name(pilot: Pilot) -> None:
@@ -171,9 +173,9 @@ def test_the_way_back_leads_to_the_version_before_and_to_one_that_is_named(pilot
     record = pilot.mlops("audit", "show", "pilot-first", "--last", 1)
     assert "/ann" in record
     assert "returns went up" in record
-    assert "serves already; nothing changed" in pilot.mlops("rollback", "pilot-first", "--to", 1)
+    assert "serves already; nothing changed" in pilot.mlops("rollback", "pilot-first", "--to", 1, "--reason", "errors")
 
-    forth = pilot.mlops("rollback", "pilot-first", "--to", 2)
+    forth = pilot.mlops("rollback", "pilot-first", "--to", 2, "--reason", "it was right")
 
     assert forth.splitlines()[-1].endswith(":model-package/pilot-first/2 serves")
     assert (pilot.version(), pilot.ask()) == ("2", pytest.approx(6.0))
@@ -202,7 +204,7 @@ def test_a_rollout_that_runs_is_taken_back(pilot: Pilot) -> None:
 
 def test_a_version_that_is_not_there_is_refused(pilot: Pilot) -> None:
     """By the plan, on the record; the endpoint is left alone."""
-    refused = pilot.mlops("rollback", "pilot-first", "--to", 99, code=1)
+    refused = pilot.mlops("rollback", "pilot-first", "--to", 99, "--reason", "errors", code=1)
 
     assert "mlops: not rolled back: REFUSED: " in refused
     assert refused.rstrip().endswith(":model-package/pilot-first/2 serves")

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated
 
@@ -10,6 +11,7 @@ import typer
 from mlops_cli.aws_account import UserError
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON alone.")]
+_NAMES = 2
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")]
 
 
@@ -36,6 +38,21 @@ def print_json(document: object) -> None:
         }
     """
     typer.echo(json.dumps(document, indent=2, sort_keys=True, default=_plain))
+
+
+def optional_first(names: Sequence[str], form: str) -> tuple[str | None, str]:
+    """Return the two names of a verb whose first one may be left out.
+
+    Example:
+        >>> optional_first(["price"], "[ENDPOINT] FEATURE"), optional_first(["demand", "price"], "[ENDPOINT] FEATURE")
+        ((None, 'price'), ('demand', 'price'))
+
+    Raises:
+        typer.BadParameter: If there are more.
+    """
+    if len(names) > _NAMES:
+        raise typer.BadParameter(f"give {form}, got {' '.join(names)}")
+    return (None if len(names) == 1 else names[0]), names[-1]
 
 
 def confirm(what: str, *, yes: bool) -> None:

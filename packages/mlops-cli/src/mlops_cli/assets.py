@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from mlops_cli.answers import AsJson, answer
 from mlops_cli.aws_account import shown
 
 app = typer.Typer(help="Build what synthesis copies into function layers.", no_args_is_help=True)
@@ -24,13 +25,12 @@ def build(
     glue: Annotated[
         bool, typer.Option("--glue", help="Also download the wheels of Glue jobs (GlueIngestJob).")
     ] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Download the hash-pinned wheels of layers into a folder named by the lock's hash. Default: the monitors' layer."""
     from mlops_runtime.layers.glue_wheels import build_wheels
     from mlops_runtime.layers.layer_wheels import LayerError, build_layers
 
     with shown(LayerError):
-        for folder in build_layers(architecture=architecture, names=layer):
-            typer.echo(f"built {folder}")
-        if glue:
-            typer.echo(f"built {build_wheels()}")
+        built = [*build_layers(architecture=architecture, names=layer), *([build_wheels()] if glue else [])]
+    answer({"built": built}, "\n".join(f"built {folder}" for folder in built), as_json=as_json)

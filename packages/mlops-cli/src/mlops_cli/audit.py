@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mlops_cli.answers import AsJson, print_json
-from mlops_cli.aws_account import Account, Profile, UserError, account
+from mlops_cli.answers import AsJson, answer, print_json
+from mlops_cli.aws_account import Account, Profile, UserError, VerdictError, account
 from mlops_cli.local import Home
 
 if TYPE_CHECKING:
@@ -93,10 +93,11 @@ def verify(
     sequence: Annotated[
         int | None, typer.Option(help="With --folder: sequence of the newest record.", min=0, show_default=False)
     ] = None,
+    as_json: AsJson = False,
     profile: Profile = None,
     home: Home = None,
 ) -> None:
-    """Find every changed, missing, reordered, forked, forged or unsigned record; exit 1 if one is found."""
+    """Find every changed, missing, reordered, forked, forged or unsigned record. Exit 3 if one is found."""
     from mlops_cli.audit_copy import CopyOfChain, read_key
 
     if folder is None and (head is not None or sequence is not None):
@@ -116,19 +117,22 @@ def verify(
             # a writer may be between row and object: what is wrong must be so twice
             problems = chain.problems(key.is_signed) and chain.problems(key.is_signed)
             count = chain.table.read().audit_sequence
+    document = {"name": name, "records": count, "findings": problems, "key": None if key is None else key.fingerprint}
     if problems:
-        for problem in problems:
-            typer.echo(problem)
-        raise UserError(f"the chain of {name} is broken: {len(problems)} findings up to record {count}")
+        if not as_json:
+            typer.echo("\n".join(problems))
+        text = f"the chain of {name} is broken: {len(problems)} findings up to record {count}"
+        raise VerdictError(text, document=document)
     signed = "no signature was checked" if key is None else f"signed with the key {key.fingerprint[:16]}"
-    typer.echo(f"the chain of {name} is intact up to record {count}, {signed}")
+    answer(document, f"the chain of {name} is intact up to record {count}, {signed}", as_json=as_json)
 
 
 @app.command()
 def export(
     name: Name,
     *,
-    to: Annotated[Path, typer.Option(help="Folder to write; it must be new or empty.")],
+    output: Annotated[Path, typer.Option(help="Folder to write; it must be new or empty.")],
+    as_json: AsJson = False,
     profile: Profile = None,
     home: Home = None,
 ) -> None:
@@ -146,10 +150,14 @@ def export(
             name=name, objects=chain.contents(), published=chain.published(), passports=chain.passports() or None
         )
         row = chain.table.read()
-    copied.write(to, key)
-    typer.echo(f"{len(copied.objects)} objects and {len(copied.published or {})} published heads in {to}")
-    typer.echo(f"public key {key.fingerprint} in {to / KEY_FILE}")
-    typer.echo(f"head {row.audit_head} at sequence {row.audit_sequence}")
+    copied.write(output, key)
+    lines = (
+        f"{len(copied.objects)} objects and {len(copied.published or {})} published heads in {output}",
+        f"public key {key.fingerprint} in {output / KEY_FILE}",
+        f"head {row.audit_head} at sequence {row.audit_sequence}",
+    )
+    document = {"output": output, "key": key.fingerprint, "head": row.audit_head, "sequence": row.audit_sequence}
+    answer(document, "\n".join(lines), as_json=as_json)
 
 
 @app.command()
@@ -158,24 +166,30 @@ def machine(
     *,
     sha256: Annotated[
         str | None,
-        typer.Option(help="machine_sha256 of a passport: exit 1 if no machine has this hash.", show_default=False),
+        typer.Option(help="machine_sha256 of a passport: exit 3 if no machine has this hash.", show_default=False),
     ] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Compute the hash of each Deploy machine from templates, as passports and model cards show it. Makes no AWS call."""
     from mlops_runtime.rollout.definition_hash import hashed_machines
 
     found = [(path.name, hashed) for path in templates for hashed in hashed_machines(_template(path))]
-    for name, hashed in found:
-        typer.echo(f"{hashed.found}  {name} {hashed.logical_id}")
+    rows = [{"template": name, "logical_id": h.logical_id, "sha256": h.found, "stated": h.stated} for name, h in found]
+    document = {"machines": rows}
+    if not as_json:
+        for name, hashed in found:
+            typer.echo(f"{hashed.found}  {name} {hashed.logical_id}")
     changed = [f"{name} {h.logical_id} gives the recorder {h.stated}" for name, h in found if h.stated != h.found]
     if changed:
-        raise UserError(f"changed since it was synthesized: {'; '.join(changed)}")
+        raise VerdictError(f"changed since it was synthesized: {'; '.join(changed)}", document=document)
     if not found:
         raise UserError(f"no Deploy machine in {', '.join(path.name for path in templates)}")
     if sha256 is not None and all(hashed.found != sha256 for _, hashed in found):
-        raise UserError(
-            f"no machine in these templates has the definition {sha256}; synthesize the version that was deployed then"
+        raise VerdictError(
+            f"no machine in these templates has the definition {sha256}; synthesize the version that was deployed then",
+            document=document,
         )
+    answer(document, as_json=as_json)
 
 
 def _template(path: Path) -> dict[str, Any]:

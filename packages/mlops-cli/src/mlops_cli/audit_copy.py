@@ -54,7 +54,7 @@ class CopyOfChain:
             UserError: If the folder holds something already.
         """
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-            raise UserError(f"--to must be a new or an empty folder, got {folder}")
+            raise UserError(f"--output must be a new or an empty folder, got {folder}")
         for path, content in {
             **self.objects,
             **(self.published or {}),

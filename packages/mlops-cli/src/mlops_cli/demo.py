@@ -23,7 +23,7 @@ TARGETS = ("sagemaker", "eks")
 
 def demo(
     as_json: AsJson = False,
-    page: Annotated[Path, typer.Option(help="File to write the page with plots to.")] = Path("demo-report.html"),
+    output: Annotated[Path, typer.Option(help="File to write the page with plots to.")] = Path("demo-report.html"),
     unit: Annotated[str, typer.Option(help="Reference unit to run: a folder of examples/retail.")] = UNIT,
     keep: Annotated[
         bool,
@@ -48,7 +48,7 @@ def demo(
             f"the demo needs {', '.join(missing)}, which the default group installs; run: uv run mlops demo"
         )
     with StepLines(StringIO() if as_json else None) as lines, _ended_by_sigterm():
-        result = _run(lines, page=page, unit=unit, keep=keep, target=target)
+        result = _run(lines, page=output, unit=unit, keep=keep, target=target)
     if as_json:
         print_json(result.as_json())
     raise typer.Exit(0 if result.ok else 1)

@@ -6,13 +6,14 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from mlops_cli.aws_account import Profile, UserError, account
+from mlops_cli.answers import AsJson, answer
+from mlops_cli.aws_account import Profile, UserError, VerdictError, account
 from mlops_cli.local import Home
 
 _PYTHON = (3, 11)
@@ -50,23 +51,28 @@ class Check:
 
 def doctor(
     gitlab: Annotated[bool, typer.Option("--gitlab", help="Check whether this GitLab job may deploy.")] = False,
+    as_json: AsJson = False,
     profile: Profile = None,
     home: Home = None,
 ) -> None:
-    """Check this machine's prerequisites and print a fix for each that is missing; exit 1 if a required one is."""
+    """Check this machine's prerequisites and print a fix for each that is missing. Exit 3 if a required one is."""
     if gitlab:
         problems = gitlab_problems(os.environ)
         if problems:
-            raise UserError(f"this job cannot deploy: {'; '.join(problems)}")
-        typer.echo(f"ok    {os.environ['CI_PROJECT_PATH']} may deploy from {os.environ['CI_COMMIT_REF_NAME']}")
+            raise VerdictError(f"this job cannot deploy: {'; '.join(problems)}", document={"problems": problems})
+        project, ref = os.environ["CI_PROJECT_PATH"], os.environ["CI_COMMIT_REF_NAME"]
+        answer({"project": project, "ref": ref}, f"ok    {project} may deploy from {ref}", as_json=as_json)
         return
     # what blocks comes first; among equals the order in which a command needs it
     checks = sorted([*machine_checks(Path()), _account(profile, home)], key=Check.rank)
-    for check in checks:
-        typer.echo(check.line())
+    if not as_json:
+        for check in checks:
+            typer.echo(check.line())
     wrong = [check.name for check in checks if check.fix is not None and check.is_needed]
+    document = {"checks": [asdict(check) for check in checks]}
     if wrong:
-        raise UserError(f"{', '.join(wrong)}: see the fixes above")
+        raise VerdictError(f"{', '.join(wrong)}: see the fixes above", document=document)
+    answer(document, as_json=as_json)
 
 
 def machine_checks(folder: Path) -> Iterator[Check]:

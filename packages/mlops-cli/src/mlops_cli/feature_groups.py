@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mlops_cli.answers import AsJson, print_json
+from mlops_cli.answers import AsJson, answer, print_json
 from mlops_cli.aws_account import Profile, UserError
 from mlops_cli.feature_location import (
     LOCK_FILE,
@@ -182,6 +182,7 @@ def catalog(
             show_default=False,
         ),
     ] = None,
+    as_json: AsJson = False,
     profile: Profile = None,
     home: Home = None,
 ) -> None:
@@ -198,9 +199,10 @@ def catalog(
         output.write_text(text, encoding="utf-8")
     except OSError as error:
         raise UserError(f"cannot write {output}: {error.strerror}; give another --output") from error
-    typer.echo(f"{output}: {len(found.groups)} groups, {len(found.sets)} training sets, {len(found.models)} packages")
-    for problem in found.problems:
-        typer.echo(f"problem: {problem}")
+    counts = {"groups": len(found.groups), "training_sets": len(found.sets), "packages": len(found.models)}
+    said = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in counts.items())
+    text = "\n".join([f"{output}: {said}", *(f"problem: {problem}" for problem in found.problems)])
+    answer({"output": output, "problems": list(found.problems), **counts}, text, as_json=as_json)
 
 
 def _declared(groups: str | None, lock_file: Path | None) -> "tuple[tuple[FeatureGroup, ...], FeatureLock | None]":

@@ -160,6 +160,7 @@ def _text(value: object) -> str:
 
 
 def build(
+    name: Annotated[str, typer.Argument(metavar="SET", help="Name of the training set.", show_default=False)],
     *,
     entities: Annotated[
         Path, typer.Option(help="Parquet file of entity rows: keys of all groups, and a time.", show_default=False)
@@ -172,7 +173,6 @@ def build(
             show_default=False,
         ),
     ],
-    name: Annotated[str, typer.Option(help="Name of the training set.", show_default=False)],
     timestamp: Annotated[str, typer.Option(help="Time column of the entity rows.")] = "event_timestamp",
     semantics: Annotated[
         str,

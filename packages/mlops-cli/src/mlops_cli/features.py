@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from mlops_cli import feature_erase, feature_groups, feature_sets
+from mlops_cli.answers import AsJson, answer
 from mlops_cli.aws_account import UserError
 from mlops_cli.feature_location import LOCK_FILE, load_groups
 
@@ -27,6 +28,7 @@ def lock(
     path: Annotated[
         Path | None, typer.Argument(help=f"The lock file. Default: {LOCK_FILE} beside the module.", show_default=False)
     ] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Assign ids to new tables and columns. Refuses changes that break readers, and names the line to fix."""
     from mlops_runtime.features.lock_file import FeatureLockError, write_lock
@@ -40,8 +42,9 @@ def lock(
         raise UserError("\n".join(error.problems)) from error
     except OSError as error:
         raise UserError(f"cannot write {file}: {error.strerror}; give another path") from error
-    count = f"{file}: {len(written.tables)} tables"
-    typer.echo(f"{count}, nothing new" if file.read_text() == before else f"{count}; commit it")
+    is_new = file.read_text() != before
+    text = f"{file}: {len(written.tables)} tables" + ("; commit it" if is_new else ", nothing new")
+    answer({"file": file, "tables": len(written.tables), "changed": is_new}, text, as_json=as_json)
 
 
 app.command(name="list")(feature_groups.list_)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mlops_cli.answers import AsJson, answer
 from mlops_cli.aws_account import Profile, UserError, account, shown
 from mlops_cli.local import Home
 
@@ -85,6 +86,7 @@ def build(
         Path | None,
         typer.Option(help="New folder for the build context. Default: .mlops/image/<image>.", show_default=False),
     ] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Write the build context and build the image; without docker, print what to run elsewhere."""
     from mlops_runtime.image.image_build import Docker, DockerError, build_arguments
@@ -110,9 +112,9 @@ def build(
     arguments = build_arguments(written.folder, name=name, platform=platform.value, runtime=runtime)
     with shown(DockerError):
         Docker.find([shlex.join(["docker", *arguments])], copied=written.folder).run(*arguments)
-    typer.echo(
-        f"built {name} for {platform.value}; push it with: mlops image push{_given(which, repository, tag, requirements)}"
-    )
+    given = _given(which, repository, tag, requirements)
+    text = f"built {name} for {platform.value}; push it with: mlops image push{given}"
+    answer({"image": name, "platform": platform.value}, text, as_json=as_json)
 
 
 @app.command()
@@ -129,6 +131,7 @@ def lock(
             help="For the Python and platform of the image alone (x86-64). Default: for every platform and Python from 3.11 on.",
         ),
     ] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Lock the environment of a model that is not ONNX: wheels alone, each by hash."""
     from mlops_runtime.image.requirements_lock import RequirementsError
@@ -138,7 +141,7 @@ def lock(
         raise UserError(f"{str(requirements)!r} is missing; write the packages into it that the model needs")
     with shown(RequirementsError):
         found = compile_lock(requirements, output, is_universal=not image_only)
-    typer.echo(f"{output}: sha256:{found.sha256}")
+    answer({"output": output, "sha256": found.sha256}, f"{output}: sha256:{found.sha256}", as_json=as_json)
 
 
 @app.command()
@@ -149,6 +152,7 @@ def push(
     tag: Tag = None,
     requirements: Requirements = None,
     create: Annotated[bool, typer.Option("--create", help="Create the repository if it does not exist.")] = False,
+    as_json: AsJson = False,
     profile: Profile = None,
     home: Home = None,
 ) -> None:
@@ -165,7 +169,7 @@ def push(
             [_login_command(login.host, target.ecr.meta.region_name, profile), *_push_commands(local, remote)]
         )
         if create and target.create():
-            typer.echo(f"created repository {name}")
+            typer.echo(f"created repository {name}", err=as_json)
         if target.digest(label) is None:
             if not docker.has_image(local):
                 raise UserError(
@@ -174,7 +178,8 @@ def push(
             docker.run("login", "--username", login.user, "--password-stdin", login.host, given=login.password)
             docker.run("tag", local, remote)
             docker.run("push", remote)
-        typer.echo(_found(target, label))
+        found = _found(target, label)
+    answer({"repository": name, "tag": label, "digest": found}, found, as_json=as_json)
 
 
 @app.command()
@@ -187,6 +192,7 @@ def digest(
     write: Annotated[
         bool, typer.Option("--write", help="Write it to cdk.json as context image_digest, of model model_image_digest.")
     ] = False,
+    as_json: AsJson = False,
     profile: Profile = None,
     home: Home = None,
 ) -> None:
@@ -201,7 +207,7 @@ def digest(
         key = _MODEL_KEY if which is Kind.MODEL else _CONTEXT_KEY
         settings["context"] = {**settings.get("context", {}), key: found}
         _SETTINGS.write_text(json.dumps(settings, indent=2) + "\n", "utf-8")
-    typer.echo(found)
+    answer({"repository": name, "tag": label, "digest": found}, found, as_json=as_json)
 
 
 def _named(which: Kind, repository: str | None, tag: str | None, requirements: Path | None) -> tuple[str, str]:

@@ -3,18 +3,21 @@
 import os
 import shlex
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from mlops_cli.answers import AsJson, print_json
-from mlops_cli.aws_account import shown
+from mlops_cli.answers import AsJson, answer, print_json
+from mlops_cli.aws_account import UserError, shown
 
 app = typer.Typer(
     help="Manage the embedded cloud, which executes the app's stacks on this machine.", no_args_is_help=True
 )
+
+_LOOK_SECONDS = 0.5
 
 Home = Annotated[
     Path | None,
@@ -34,15 +37,20 @@ def up(
     scale: Annotated[
         float, typer.Option(help="Speed of the cloud's clock: embedded seconds in one real second.")
     ] = 1.0,
+    as_json: AsJson = False,
 ) -> None:
     """Start the embedded cloud and leave it running."""
     from mlops_local import cloud
 
     with shown(cloud.CloudError):
-        running = cloud.up(home_folder(home), port=port, clock_scale=scale, on_event=typer.echo)
-    typer.echo(f"up at {running.endpoint_url}; state in {running.home}")
+        running = cloud.up(
+            home_folder(home), port=port, clock_scale=scale, on_event=lambda line: typer.echo(line, err=as_json)
+        )
     given = "" if home is None else f" --home {shlex.quote(str(home))}"
-    typer.echo(f'to use it from this shell: eval "$(mlops local env{given})"')
+    text = f"up at {running.endpoint_url}; state in {running.home}\n" + (
+        f'to use it from this shell: eval "$(mlops local env{given})"'
+    )
+    answer({"endpoint_url": running.endpoint_url, "home": running.home, "pid": running.pid}, text, as_json=as_json)
 
 
 @app.command()
@@ -95,26 +103,37 @@ def _under(name: str, part: Sequence[str]) -> list[str]:
 
 @app.command()
 def logs(
+    last: Annotated[int, typer.Option(help="How many of the last lines to print.", min=1)] = 100,
+    follow: Annotated[bool, typer.Option("--follow", help="Print new lines until interrupted.")] = False,
+    as_json: AsJson = False,
     home: Home = None,
-    lines: Annotated[int, typer.Option(help="How many of the last lines to print.", min=1)] = 100,
 ) -> None:
     """Print the last lines of the embedded cloud's log."""
     from mlops_local import cloud
 
+    if follow and as_json:
+        raise UserError("--follow prints lines as they come, --json one document; remove one of the two options")
     with shown(cloud.CloudError):
         path = cloud.connect(home_folder(home)).log_path
-    for line in path.read_text(errors="replace").splitlines()[-lines:]:
-        typer.echo(line)
+    with path.open(errors="replace") as log:
+        lines = log.read().splitlines()[-last:]
+        answer({"file": path, "lines": lines}, "\n".join(lines), as_json=as_json)
+        while follow:
+            typer.echo(log.read(), nl=False)
+            time.sleep(_LOOK_SECONDS)
 
 
 @app.command()
-def env(home: Home = None) -> None:
+def env(as_json: AsJson = False, home: Home = None) -> None:
     """Print environment variables that point the AWS SDKs and the cdk CLI at the embedded cloud, never at AWS."""
     from mlops_local import cloud
     from mlops_local.egress.environment import conflicting
 
     with shown(cloud.CloudError):
         variables = cloud.connect(home_folder(home)).environment()
+    if as_json:
+        print_json({"set": variables, "unset": list(conflicting(os.environ))})
+        return
     for name in conflicting(os.environ):
         typer.echo(f"unset {name}")
     for name, value in sorted(variables.items()):

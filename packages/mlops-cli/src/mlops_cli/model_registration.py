@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from mlops_cli.answers import AsJson
+from mlops_cli.answers import AsJson, optional_first
 from mlops_cli.aws_account import Account, Profile, UserError, account, shown
 from mlops_cli.local import Home
 from mlops_cli.retraining_verdict import follow, requests_of, say
@@ -68,9 +68,7 @@ def register(
     from mlops_runtime.retraining.retraining_request import RetrainingRequestError
     from mlops_runtime.serving.served_model import ModelError
 
-    if len(names) > 2:
-        raise typer.BadParameter(f"give [PIPELINE] PATH, got {' '.join(names)}")
-    source, name = names[-1], names[0] if len(names) == 2 else None
+    name, source = optional_first(names, "[PIPELINE] PATH")
     why = checked_reason(reason)
     if source.startswith("models:/"):
         raise UserError(

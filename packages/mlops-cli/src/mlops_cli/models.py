@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mlops_cli.answers import AsJson, print_json
-from mlops_cli.aws_account import Account, Profile, UserError, account, shown
+from mlops_cli.answers import AsJson, answer, print_json
+from mlops_cli.aws_account import Account, Profile, UserError, VerdictError, account, shown
 from mlops_cli.local import Home
 from mlops_cli.model_registration import register
 
@@ -135,12 +135,14 @@ def card(
         int | None,
         typer.Option(help="Audit record of the promotion. Default: the newest promotion.", min=1, show_default=False),
     ] = None,
+    as_json: AsJson = False,
     profile: Profile = None,
     home: Home = None,
 ) -> None:
-    """Write the model card of a promotion as Markdown, from the passport signed by the recorder."""
+    """Write the model card of a promotion as Markdown, or its passport as JSON, as the recorder signed it."""
     from mlops_cli.audit import open_chain, public_key_of
     from mlops_cli.deployed_entries import Entries
+    from mlops_runtime.contracts import to_dict
     from mlops_runtime.rollout.passport import PassportError, model_card, read_passport
 
     with account(profile, home) as aws, shown(PassportError):
@@ -153,7 +155,10 @@ def card(
                 f"{endpoint} has no passport{of}; each promotion gets one; see: mlops audit show {endpoint}"
             )
         passport = read_passport(wanted[-1], key.is_signed)
-    typer.echo(model_card(passport), nl=False)
+    if as_json:
+        print_json(to_dict(passport))
+    else:
+        typer.echo(model_card(passport), nl=False)
 
 
 @app.command()
@@ -168,8 +173,9 @@ def verify(
     signature: Annotated[
         Path | None, typer.Option(help="Its signature. Default: model.sig in the same folder.", show_default=False)
     ] = None,
+    as_json: AsJson = False,
 ) -> None:
-    """Verify an archive against its signature, offline; exit 1 if it differs from what the gate passed and the recorder signed."""
+    """Verify an archive against its signature, offline. Exit 3 if it differs from what the gate passed and the recorder signed."""
     from mlops_cli.audit_copy import read_key
     from mlops_runtime.rollout.archive_signatures import SIGNATURE_FILE, ArchiveSignatureError, signed_digest
 
@@ -181,10 +187,13 @@ def verify(
     except OSError as error:
         raise UserError(f"archive and signature must be readable files: {error}") from error
     except ArchiveSignatureError as error:
-        raise UserError(f"{file}: {error}") from error
+        raise VerdictError(f"{file}: {error}") from error
+    document = {"archive": archive, "sha256": present, "signed": signed, "key": key.fingerprint}
     if present != signed:
-        raise UserError(f"{archive} is {present}, signed was {signed}: it was changed, or is of another package")
-    typer.echo(f"{archive} is what was signed, {signed}, with the key {key.fingerprint[:16]}")
+        text = f"{archive} is {present}, signed was {signed}: it was changed, or is of another package"
+        raise VerdictError(text, document=document)
+    text = f"{archive} is what was signed, {signed}, with the key {key.fingerprint[:16]}"
+    answer(document, text, as_json=as_json)
 
 
 @app.command()
@@ -196,6 +205,7 @@ def approve(
     again: Annotated[
         bool, typer.Option("--again", help="Approve an approved package again: this requests its rollout again.")
     ] = False,
+    as_json: AsJson = False,
     profile: Profile = None,
     home: Home = None,
 ) -> None:
@@ -219,12 +229,19 @@ def approve(
         why = _reason(reason, "approve", package)
         approver = _approver(aws, caller, rule, role)
         said = approver.approve(description, reason=why)
-    typer.echo(f"approved {package} as {approver.identity}: {said}")
+    document = {"package": description["ModelPackageArn"], "approved_as": approver.identity, "said": said}
+    answer(document, f"approved {package} as {approver.identity}: {said}", as_json=as_json)
 
 
 @app.command()
 def reject(
-    package: Package, reason: Reason = None, role: Role = None, profile: Profile = None, home: Home = None
+    package: Package,
+    *,
+    reason: Reason = None,
+    role: Role = None,
+    as_json: AsJson = False,
+    profile: Profile = None,
+    home: Home = None,
 ) -> None:
     """Reject a package. A live one keeps serving: run `mlops rollback` first."""
     with account(profile, home) as aws, shown(ValueError):
@@ -235,9 +252,11 @@ def reject(
         why = _reason(reason, "reject", package)
         approver = _approver(aws, caller, rule, role)
         said = approver.reject(description, reason=why)
-    typer.echo(f"rejected {package} as {approver.identity}: {said}")
+    text = f"rejected {package} as {approver.identity}: {said}"
     if description["ModelApprovalStatus"] == "Approved":
-        typer.echo("it was approved: a live endpoint keeps serving it until mlops rollback or the next model")
+        text += "\nit was approved: a live endpoint keeps serving it until mlops rollback or the next model"
+    document = {"package": description["ModelPackageArn"], "rejected_as": approver.identity, "said": said}
+    answer(document, text, as_json=as_json)
 
 
 def _catalog(aws: Account) -> "Catalog":

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mlops_cli import monitor_baseline, monitor_replay
-from mlops_cli.answers import AsJson, print_json
+from mlops_cli.answers import AsJson, optional_first, print_json
 from mlops_cli.aws_account import Profile, UserError
 from mlops_cli.local import Home
-from mlops_cli.monitor_place import NEWEST, Endpoint, EndpointOption, WindowEnd, watched
+from mlops_cli.monitor_place import NEWEST, Endpoint, WindowEnd, watched
 from mlops_cli.monitor_tables import print_distribution, print_features, print_history
 
 if TYPE_CHECKING:
@@ -60,15 +60,22 @@ def report(
 
 @app.command()
 def explain(
-    feature: Annotated[str, typer.Argument(help="Name of the feature, as `report` shows it.", show_default=False)],
+    names: Annotated[
+        list[str],
+        typer.Argument(
+            help="Endpoint, needed where there are several, and feature, as `report` shows it.",
+            metavar="[ENDPOINT] FEATURE",
+            show_default=False,
+        ),
+    ],
     *,
-    endpoint: EndpointOption = None,
     window: WindowEnd = NEWEST,
     as_json: AsJson = False,
     profile: Profile = None,
     home: Home = None,
 ) -> None:
     """Explain one feature: what happened, what to do, its distribution beside the baseline's, its history."""
+    endpoint, feature = optional_first(names, "[ENDPOINT] FEATURE")
     with watched(endpoint, profile, home) as found:
         told = found.report(window)
         drift = _feature(told, feature)

@@ -30,10 +30,6 @@ _PACED = 13  # newest windows that say how often there is one
 Endpoint = Annotated[
     str | None, typer.Argument(help="Name of the endpoint. Default: the only one that there is.", show_default=False)
 ]
-EndpointOption = Annotated[
-    str | None,
-    typer.Option("--endpoint", help="Name of the endpoint. Default: the only one that there is.", show_default=False),
-]
 WindowEnd = Annotated[
     str,
     typer.Option(

@@ -1,6 +1,7 @@
 """``mlops monitor replay``: would this have alarmed? Kept counts, decided again with other thresholds."""
 
 import difflib
+import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import datetime, timedelta
@@ -75,6 +76,9 @@ def replay(
             show_default=False,
         ),
     ] = None,
+    output: Annotated[
+        Path | None, typer.Option(help="File to write the windows to, as JSON. Default: none.", show_default=False)
+    ] = None,
     as_json: AsJson = False,
     profile: Profile = None,
     home: Home = None,
@@ -86,6 +90,11 @@ def replay(
         replayed = _replayed(found, newest, span, settings or [], against)
     if start is None:
         replayed = replayed.from_the_first_call()
+    if output is not None:
+        try:
+            output.write_text(json.dumps(_as_json(replayed), indent=2, sort_keys=True) + "\n", "utf-8")
+        except OSError as error:
+            raise UserError(f"cannot write {output}: {error.strerror}; give another --output") from error
     if as_json:
         print_json(_as_json(replayed))
     else:

@@ -2,12 +2,14 @@
 
 import json
 import re
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from mlops_cli.aws_account import UserError, shown
+from mlops_cli.answers import AsJson, answer
+from mlops_cli.aws_account import UserError, VerdictError, shown
 from mlops_runtime.image import PLACEHOLDER_DIGEST
 
 if TYPE_CHECKING:
@@ -30,6 +32,7 @@ def serving() -> None:
 @app.command()
 def check(
     url: Annotated[str, typer.Argument(help="http://host:port of a running server.")],
+    *,
     request: Annotated[
         Path | None,
         typer.Option(
@@ -44,19 +47,25 @@ def check(
         int | None,
         typer.Option(help="Process id of the server; it is stopped to check that it drains requests.", min=2),
     ] = None,
+    as_json: AsJson = False,
 ) -> None:
-    """Check a server against the container contract; list every broken rule and exit 1 if there is one."""
+    """Check a server against the container contract, and list every broken rule. Exit 3 if there is one."""
     from mlops_runtime.serving.container_contract import NoAnswerError, Outcome, SampleError
     from mlops_runtime.serving.container_contract import check as ask
 
     with shown(SampleError, NoAnswerError):
         verdicts = ask(url, sample=_sample(request, content_type), model=model, pid=pid)
     width = max(len(verdict.rule) for verdict in verdicts)
-    for verdict in verdicts:
-        typer.echo(_line(verdict, width))
+    if not as_json:
+        for verdict in verdicts:
+            typer.echo(_line(verdict, width))
     broken = [verdict.rule for verdict in verdicts if verdict.outcome is Outcome.FAILED]
+    document = {"rules": [asdict(verdict) for verdict in verdicts]}
     if broken:
-        raise UserError(f"{url} breaks {len(broken)} of {len(verdicts)} rules: {', '.join(broken)}")
+        raise VerdictError(
+            f"{url} breaks {len(broken)} of {len(verdicts)} rules: {', '.join(broken)}", document=document
+        )
+    answer(document, as_json=as_json)
 
 
 def _line(verdict: "Verdict", width: int) -> str:

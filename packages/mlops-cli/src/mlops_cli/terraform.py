@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mlops_cli.answers import AsJson, answer
 from mlops_cli.aws_account import UserError, shown
 from mlops_cli.stacks import App, synthesize_app
 
@@ -28,6 +29,7 @@ def export(
     stack: Annotated[str, typer.Argument(help="Name of the stack.", show_default=False)],
     output: Annotated[Path, typer.Option(help="Folder of the module; an earlier export in it is replaced.")],
     app: App = None,
+    as_json: AsJson = False,
 ) -> None:
     """Write a stack of the app as a module that deploys it through CloudFormation, without a CDK bootstrap."""
     from mlops_runtime.terraform.unit_module import MARK, ExportError, UnitStack, unit_module
@@ -58,7 +60,8 @@ def export(
             (made / _EARLIER).mkdir(exist_ok=True)
             shutil.copyfile(file, made / _EARLIER / file.name)
         _put(made, output.resolve())
-    typer.echo(f"{output}: module of stack {stack}, {len(assets)} files")
+    text = f"{output}: module of stack {stack}, {len(assets)} files"
+    answer({"output": output, "stack": stack, "files": sorted(asset.key for asset in assets)}, text, as_json=as_json)
 
 
 def _earlier(output: Path, keys: set[str]) -> list[Path]:

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from mlops_cli.answers import AsJson, answer
 from mlops_cli.aws_account import Profile, UserError, account
 from mlops_cli.local import Home
 
@@ -17,17 +18,17 @@ Reason = Annotated[str, typer.Option(help="Reason, written to the audit record."
 _LOOK_SECONDS = 1.0
 
 
-def pause(unit: Unit, reason: Reason, profile: Profile = None, home: Home = None) -> None:
+def pause(unit: Unit, reason: Reason, as_json: AsJson = False, profile: Profile = None, home: Home = None) -> None:
     """Pause a unit's automatic retraining, approval and promotion; rollbacks stay possible."""
-    typer.echo(_set(unit, is_paused=True, reason=reason, profile=profile, home=home))
+    _set(unit, is_paused=True, reason=reason, as_json=as_json, profile=profile, home=home)
 
 
-def resume(unit: Unit, reason: Reason, profile: Profile = None, home: Home = None) -> None:
+def resume(unit: Unit, reason: Reason, as_json: AsJson = False, profile: Profile = None, home: Home = None) -> None:
     """Resume a unit's automation."""
-    typer.echo(_set(unit, is_paused=False, reason=reason, profile=profile, home=home))
+    _set(unit, is_paused=False, reason=reason, as_json=as_json, profile=profile, home=home)
 
 
-def _set(unit: str, *, is_paused: bool, reason: str, profile: str | None, home: Path | None) -> str:
+def _set(unit: str, *, is_paused: bool, reason: str, as_json: bool, profile: str | None, home: Path | None) -> None:
     reason = checked_reason(reason)
     from mlops_cli.audit import open_chain
     from mlops_cli.deployed_entries import Entries
@@ -44,9 +45,13 @@ def _set(unit: str, *, is_paused: bool, reason: str, profile: str | None, home: 
             raise UserError(f"{error}; check it with: mlops audit verify {unit}") from error
     if change.record is None:
         how = f"is {paused_reason(change.state)}" if is_paused else "is not paused"
-        return f"{unit} {how}; nothing changed"
+        answer({"unit": unit, "paused": is_paused, "record": None}, f"{unit} {how}; nothing changed", as_json=as_json)
+        return
     what = "paused: automatic retraining, approval and promotion are stopped" if is_paused else "resumed"
-    return f"{unit} is {what} (record {change.record.sequence})"
+    number = change.record.sequence
+    answer(
+        {"unit": unit, "paused": is_paused, "record": number}, f"{unit} is {what} (record {number})", as_json=as_json
+    )
 
 
 def checked_reason(reason: str) -> str:
@@ -67,11 +72,13 @@ def checked_reason(reason: str) -> str:
 
 def rollback(
     endpoint: Annotated[str, typer.Argument(help="Name of the endpoint.")],
+    *,
+    reason: Annotated[str, typer.Option(help="Reason, sent with the request and kept in the audit record.")],
     to: Annotated[
         str | None,
         typer.Option(help="Version or ARN of the model package. Default: the previous version.", show_default=False),
     ] = None,
-    reason: Annotated[str | None, typer.Option(help="Reason, sent with the request.", show_default=False)] = None,
+    as_json: AsJson = False,
     profile: Profile = None,
     home: Home = None,
 ) -> None:
@@ -83,7 +90,7 @@ def rollback(
     from mlops_runtime.rollout.audit_chain import AuditError
     from mlops_runtime.rollout.rollback import RollbackError, WayBack, target_package
 
-    comment = None if reason is None else checked_reason(reason)
+    comment = checked_reason(reason)
     with account(profile, home) as aws:
         entry = Entries(ssm=aws.client("ssm")).endpoint(endpoint)
         by, now = aws.caller()
@@ -103,11 +110,12 @@ def rollback(
                 chain=open_chain(aws, entry),
                 machine_arn=entry.deploy_machine,
                 wait=lambda: time.sleep(_LOOK_SECONDS),
-                say=typer.echo,
+                say=lambda line: typer.echo(line, err=as_json),
             )
-            answer = way.go(request)
+            found = way.go(request)
         except (RollbackError, AuditError) as error:
             raise UserError(str(error)) from error
-    if not answer.is_served:
-        raise UserError(f"not rolled back: {answer.text}")
-    typer.echo(answer.text)
+    document = {"endpoint": endpoint, "text": found.text, "record": to_dict(found.record)}
+    if not found.is_served:
+        raise UserError(f"not rolled back: {found.text}", document=document)
+    answer(document, found.text, as_json=as_json)

@@ -19,6 +19,7 @@ REPOSITORIES: dict[ImageKind, str] = {"runtime": "mlops-runtime", "explain": "ml
 _LOCK_FILE = "requirements.lock"
 # declared before the first stage without a value; the context's file has one, so that no build forgets it
 _LOCK_ARGUMENT = "ARG REQUIREMENTS_SHA256\n"
+_STDERR = 2  # the file descriptor
 _DISTRIBUTION = "mlops-runtime"
 _PACKAGE = Path(__file__).parents[1]
 _CONTAINERS = Path(__file__).with_name("containers")
@@ -141,7 +142,7 @@ class Docker:
         return cls(program=program)
 
     def run(self, *arguments: str, given: str | None = None) -> None:
-        """Run a command to its end.
+        """Run a command to its end; what it prints goes to standard error, since it is progress.
 
         Args:
             arguments: Its arguments.
@@ -150,7 +151,7 @@ class Docker:
         Raises:
             DockerError: If it fails.
         """
-        done = subprocess.run([self.program, *arguments], input=given, text=True, check=False)
+        done = subprocess.run([self.program, *arguments], input=given, text=True, stdout=_STDERR, check=False)
         if done.returncode != 0:
             raise DockerError(f"docker failed with exit code {done.returncode}: {shlex.join(['docker', *arguments])}")
 
