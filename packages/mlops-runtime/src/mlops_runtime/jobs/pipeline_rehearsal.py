@@ -60,7 +60,8 @@ def rehearse(
         evaluation: The stack's plan; it names the column with the time of prediction.
         gate: The stack's gate.
         folder: An empty folder to work in.
-        environment: The environment of a model that is not ONNX. Default: the script leaves ONNX.
+        environment: The environment of a model that is not ONNX; its ``trusts`` are the registry's. Default: the script leaves
+            ONNX.
         signature: How the training job writes a signature where the script writes none. Default: the script writes one.
 
     Raises:
@@ -83,7 +84,13 @@ def rehearse(
         environment=ModelEnvironment() if environment is None else environment,
     )
     measured, _ = evaluate(evaluation, inputs, (folder / "baseline.json").as_uri())
-    verdict = evaluate_gate(measured, gate, uri=(folder / "evaluation.json").as_uri(), sha256=content_hash(measured))
+    verdict = evaluate_gate(
+        measured,
+        gate,
+        uri=(folder / "evaluation.json").as_uri(),
+        sha256=content_hash(measured),
+        trust=inputs.environment.trusts,
+    )
     (folder / "evaluation.json").write_bytes(canonical_json(measured))
     return Rehearsal(evaluation=measured, gate=verdict, model=opt_ml.model)
 
