@@ -65,6 +65,7 @@ def machine_of(*, is_automatic: bool) -> Mapping[str, Any]:
             rollout_table="rollout",
             retraining_table="retraining",
             bus_name="demand",
+            topic_arn="arn:aws:sns:us-east-1:123456789012:demand",
             registration=Registration(
                 group_name=GROUP,
                 image_uri=JOBS.image_uri,
@@ -89,6 +90,7 @@ class Retrain:
         may_approve: Whether the unit's automation works.
         is_automatic: Whether the policy approves.
         is_brought: Whether the model was made elsewhere.
+        is_question: Whether people are asked instead.
     """
 
     def __init__(
@@ -99,9 +101,10 @@ class Retrain:
         may_approve: bool = True,
         is_automatic: bool = True,
         is_brought: bool = False,
+        is_question: bool = False,
     ) -> None:
         self.world, self.account, self.executions = Deploy(account), account, 0
-        self.is_brought = is_brought
+        self.is_brought, self.is_question = is_brought, is_question
         self.verdict, self.may_approve = verdict, may_approve
         self.machine = machine_of(is_automatic=is_automatic)
         account.functions["gate"] = self._gate
@@ -122,6 +125,8 @@ class Retrain:
         if self.is_brought:
             uri = f"s3://artifacts/registered/{ENDPOINT}/{'a' * 64}/model.tar.gz"
             request |= {"trigger": "manual", "candidate": {"uri": uri, "sha256": "a" * 64}}
+        if self.is_question:
+            request |= {"question": "the feed looks broken, so nothing was trained; fix the feed"}
         boto3_dynamodb().put_item(
             TableName="retraining",
             Item={
@@ -150,7 +155,7 @@ class Retrain:
         if any(p["ModelApprovalStatus"] == "Approved" for p in made) and not self.may_approve:
             problems.append("a package was approved while automation rests")
         records = [r.outcome.value for r in self.world.records() if r.execution.endswith(f":{self.name}")]
-        wanted = [result.outcome] if result.outcome in ("FAILED", "REJECTED") else []
+        wanted = [result.outcome] if result.outcome in ("ASKED", "FAILED", "REJECTED") else []
         if result.status != "CRASHED" and records != wanted and "lambda:invoke record" not in excused:
             problems.append(f"ended with {result.outcome}, recorded are {records}")
         key = {"pipeline": {"S": ENDPOINT}, "item": {"S": "STATE"}}

@@ -17,6 +17,7 @@ SCENARIOS: dict[str, dict[str, Any]] = {
     "is rejected": {"verdict": "FAILED"},
     "has no champion": {"serves": False},
     "was made elsewhere": {"is_brought": True},
+    "asks people": {"is_question": True},
 }
 # as in `test_deploy.py`
 FIRST, *_ = SCENARIOS
@@ -37,6 +38,7 @@ def test_ends_well_without_a_fault(retrain: Any, scenario: str) -> None:
         "waits for a person": "REGISTERED",
         "is left pending in a pause": "REGISTERED",
         "is rejected": "REJECTED",
+        "asks people": "ASKED",
     }
     assert world.broken(result) == []
     assert result.outcome == outcomes.get(scenario, "APPROVED")

@@ -1,6 +1,7 @@
 """The guard of a retraining pipeline: its policy, its function, and the rules that start it."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 import aws_cdk as cdk
 from aws_cdk import aws_dynamodb as dynamodb
@@ -20,6 +21,8 @@ from mlops_runtime.retraining.retraining_guard import ENDED
 _LOCK_GRACE_SECONDS = 300
 _YEAR = cdk.Duration.days(365)
 
+BrokenFeed = Literal["ask", "retrain"]
+
 
 @checked("InvalidGuardPolicy")
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +34,9 @@ class GuardPolicy:
             once that it fires. Default: every hour.
         rejected_cooldown: Time between a retraining whose candidate was rejected and the next that no person asked for, at
             least the pipeline's ``cooldown``. Default: the same.
+        broken_feed: What an alarm does whose newest report says that the feed of a feature that drifted looks broken: values in
+            another unit, nulls that jumped, unknown levels, another type or schema. ``"ask"`` trains nothing and asks people, who
+            fix the feed, or train on it with ``mlops train``; ``"retrain"`` trains on it. Default: ``"ask"``.
         min_labels: New rows of the label group without which nothing but a person retrains; when they have come a retraining
             is asked for. They are reported by ``MLOps Features Ingested`` events on the unit's bus. Default: rows are not counted.
 
@@ -42,6 +48,7 @@ class GuardPolicy:
     recheck_interval: cdk.Duration = cdk.Duration.hours(1)  # noqa: RUF009 - a constant of CDK
     rejected_cooldown: cdk.Duration | None = None
     min_labels: int | None = None
+    broken_feed: BrokenFeed = "ask"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,6 +90,8 @@ class GuardLimits:
         }
         if self.policy.rejected_cooldown is not None:
             variables["REJECTED_COOL_DOWN_SECONDS"] = str(int(self.policy.rejected_cooldown.to_seconds(integral=False)))
+        if self.policy.broken_feed != "ask":
+            variables["BROKEN_FEED"] = self.policy.broken_feed
         if self.counts_labels:
             variables |= {"MINIMUM_LABELS": str(self.policy.min_labels), "LABEL_TABLE": str(self.label_table)}
             variables["LABEL_DATABASE"] = self.label_database

@@ -170,6 +170,7 @@ class RetrainPlan:
     rollout_table: str
     retraining_table: str
     bus_name: str
+    topic_arn: str
     registration: Registration
     features: FeaturePlan | None = None
     processing: ProcessingPlan | None = None
@@ -216,7 +217,23 @@ def retrain_machine(plan: RetrainPlan, *, partition: str = "aws") -> dict[str, o
             catch="Caught",
             assign={"request": _ACCEPTED},
         ),
-        "IsAccepted": choose(("$request = null", "NotAccepted"), default="ReadChampion"),
+        "IsAccepted": choose(
+            ("$request = null", "NotAccepted"), ("$exists($request.question)", "Ask"), default="ReadChampion"
+        ),
+        "Ask": assign("RecordQuestion", reason="{% $request.question %}"),
+        "RecordQuestion": _record(plan, "ASKED", partition=partition, next_state="Asked", catch="Caught"),
+        "Asked": assign("AskPeople", outcome="ASKED"),
+        "AskPeople": task(
+            "sns:publish",
+            {
+                "TopicArn": plan.topic_arn,
+                "Subject": f"{plan.pipeline}: the feed looks broken, nothing was trained",
+                "Message": "{% $replace($request.question, '; ', '\\n') %}",
+            },
+            partition=partition,
+            next_state="Release",
+            catch="Release",
+        ),
         "NotAccepted": {
             "Type": "Fail",
             "Error": "NOT_ACCEPTED",

@@ -240,6 +240,9 @@ class RetrainingAccess:
             self._list_artifacts("predictions"),
             key_statement(unit.key, services=["s3"], actions=["kms:Decrypt"]),
             put_events_statement(unit),
+            # people are asked whether to train on a feed that looks broken
+            iam.PolicyStatement(actions=["sns:Publish"], resources=[unit.topic.topic_arn]),
+            key_statement(unit.key, services=["sns"]),
         ]
         return [*statements, *self.registry.approve_statements(), *self.registry.notify_statements()]
 

@@ -176,6 +176,7 @@ class RetrainingPipeline(Construct):
             rollout_table=endpoint.rollout.table.table_name,
             retraining_table=self._table.table_name,
             bus_name=business_unit.bus.event_bus_name,
+            topic_arn=business_unit.topic.topic_arn,
             registration=Registration(
                 group_name=registry.group_name,
                 image_uri=jobs.image_uri,

@@ -64,6 +64,7 @@ PLAN_retrain_machine = RetrainPlan(
     rollout_table="rollout",
     retraining_table="retraining",
     bus_name="demand",
+    topic_arn="arn:aws:sns:us-east-1:123456789012:demand",
     registration=Registration(
         group_name=NAME,
         image_uri=JOBS.image_uri,
@@ -530,6 +531,30 @@ def test_waits_for_a_person_when_approval_is_manual(run_machine: Any):
     run = run_machine(manual, FORGED, aws())
     assert run.output["outcome"] == "REGISTERED"
     assert run.arguments("sagemaker:createModelPackage")["ModelApprovalStatus"] == "PendingManualApproval"
+
+
+QUESTION = "the feed looks broken, so nothing was trained: price: null in 40 % of the rows; alarm: demand-drift"
+ASKING = STATE | {"request": {"S": json.dumps(REQUEST | {"question": QUESTION})}}
+
+
+def test_a_question_is_recorded_and_asked_and_trains_nothing(run_machine: Any):
+    """No job, no package: an audit record, a message to the unit's topic, an event, and the lock is released."""
+    run = run_machine(MACHINE, FORGED, aws(state=ASKING))
+    assert (run.status, run.output["outcome"], run.output["reason"]) == ("SUCCEEDED", "ASKED", QUESTION)
+    names = ["dynamodb:getItem", "lambda:invoke", "sns:publish", "dynamodb:updateItem", "events:putEvents"]
+    assert run.names() == names
+    payload = run.arguments("lambda:invoke")["Payload"]
+    assert (payload["outcome"], payload["reason"], payload["plan"]) == ("ASKED", QUESTION, None)
+    message = run.arguments("sns:publish")
+    assert (message["TopicArn"], message["Message"]) == (PLAN_retrain_machine.topic_arn, QUESTION.replace("; ", "\n"))
+    assert message["Subject"] == "demand-forecast: the feed looks broken, nothing was trained"
+    assert run.arguments("dynamodb:updateItem")["ExpressionAttributeValues"][":outcome"] == {"S": "ASKED"}
+
+
+def test_a_question_that_reaches_no_person_is_recorded_all_the_same(run_machine: Any, aws_error: Any):
+    """The lock is released, and people are asked again after a day."""
+    run = run_machine(MACHINE, FORGED, aws(state=ASKING, fail=("sns:publish", aws_error("States.TaskFailed"))))
+    assert (run.status, run.output["outcome"]) == ("SUCCEEDED", "ASKED")
 
 
 @pytest.mark.parametrize("name", ["dynamodb:getItem", "sagemaker:createTrainingJob.sync", "lambda:invoke"])

@@ -100,7 +100,7 @@ def test_plans_name_columns_by_group(example: Callable[..., Any]) -> None:
         (
             GuardDecision,
             {"decision": "IGNORED"},
-            "$.decision must be one of 'STARTED', 'DUPLICATE', 'STALE', 'COOLING_DOWN', 'OVER_BUDGET', 'BUSY', "
+            "$.decision must be one of 'STARTED', 'ASKED', 'DUPLICATE', 'STALE', 'COOLING_DOWN', 'OVER_BUDGET', 'BUSY', "
             "'NOT_CONFIRMED', 'INVALID', 'PAUSED', 'FROZEN', 'TOO_FEW_LABELS', 'RELEASED', got 'IGNORED'",
         ),
         (GuardDecision, {"reason": ...}, "$.reason is missing"),

@@ -114,7 +114,18 @@ def test_a_request_says_why(word: str, reason: DeployReason, example: Callable[.
 
 def test_outcomes_are_what_auditors_search_for() -> None:
     """Records are kept for years under these words."""
-    words = ["DELETED", "FAILED", "PAUSED", "PROMOTED", "REFUSED", "REJECTED", "RESUMED", "ROLLED_BACK", "UNCHANGED"]
+    words = [
+        "ASKED",
+        "DELETED",
+        "FAILED",
+        "PAUSED",
+        "PROMOTED",
+        "REFUSED",
+        "REJECTED",
+        "RESUMED",
+        "ROLLED_BACK",
+        "UNCHANGED",
+    ]
     assert sorted(Outcome) == words
 
 
@@ -140,7 +151,7 @@ def test_outcomes_are_what_auditors_search_for() -> None:
         (
             AuditRecord,
             {"outcome": "promoted"},
-            "$.outcome must be one of 'PROMOTED', 'ROLLED_BACK', 'REJECTED', 'REFUSED', 'FAILED', 'UNCHANGED', 'DELETED', "
+            "$.outcome must be one of 'PROMOTED', 'ROLLED_BACK', 'REJECTED', 'ASKED', 'REFUSED', 'FAILED', 'UNCHANGED', 'DELETED', "
             "'PAUSED', 'RESUMED', got 'promoted'",
         ),
         (AuditRecord, {"previous": ...}, "$.previous is missing"),

@@ -15,7 +15,7 @@ from mlops_runtime.contracts.monitor_report import DriftResult, FeatureDrift, Mo
 from mlops_runtime.monitor.monitors.monitor_table import metrics
 from mlops_runtime.monitor.report_keys import report_folder
 from mlops_runtime.monitor.spec import MonitorSpec
-from mlops_runtime.retraining.alarm_evidence import AlarmEvidence, doubt
+from mlops_runtime.retraining.alarm_evidence import AlarmEvidence, doubt, feed_texts
 
 ENDPOINT = "demand-forecast"
 DRIFTED = FeatureDrift(name="price", psi=0.5, p_value=0.0, drifted=True, persistent=True)
@@ -143,6 +143,25 @@ def test_the_newest_report_is_the_one_that_counts(world: World) -> None:
 
     seen = evidence.read(("drift",), NOW)
     assert (dict(seen.states), list(seen.doubts)) == ({"drift": "ALARM"}, ["drift"])
+
+
+def test_a_broken_feed_is_told_with_its_report(world: World) -> None:
+    """Features that drifted with a fault, of a report that was published; what only holds a fault is left out."""
+    evidence = AlarmEvidence(
+        cloudwatch=world.cloudwatch, s3=world.s3, bucket="artifacts", endpoint=ENDPOINT, unit="demand"
+    )
+    alarm = _alarm(Statistic="Maximum", Period=3600, EvaluationPeriods=1)
+    del alarm["StateValue"]
+    world.cloudwatch.put_metric_alarm(**alarm)
+    world.cloudwatch.set_alarm_state(AlarmName="drift", StateValue="ALARM", StateReason="test")
+    fault = replace(DRIFTED, feed_fault="null in 40 % of the rows")
+    others = (replace(fault, name="store", drifted=False), replace(DRIFTED, name="stock"))
+    broken = replace(REPORT, drift=replace(REPORT.drift, features=(fault, *others)))
+    _lay(world, NOW, broken)
+    seen = evidence.read(("drift",), NOW)
+    assert seen.faults == ("price: null in 40 % of the rows",)
+    assert seen.report == f"s3://artifacts/{report_folder(ENDPOINT, NOW)}/report.json"
+    assert feed_texts(replace(broken, suppressed="a rollout is running")) == ()
 
 
 def test_it_needs_no_numpy() -> None:

@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -26,6 +27,7 @@ from mlops_runtime.retraining.retraining_guard import (
     decide,
     event_from,
     execution_name,
+    free_at,
     next_state,
 )
 
@@ -144,6 +146,58 @@ def test_a_request_that_asks_again_needs_an_alarm_or_labels() -> None:
         with pytest.raises(RefusedEventError, match="no alarm is in ALARM and no labels wait") as error:
             confirmed(request, limits, alarms=Alarms({"demand-drift": "INSUFFICIENT_DATA"}, {}), state=state)
         assert error.value.decision is Decision.NOT_CONFIRMED
+
+
+FAULTS = (
+    "price: values look multiplied by 100 in all rows",
+    *(f"n{number}: null in 9 % of the rows" for number in range(3)),
+)
+BROKEN = Alarms({"demand-drift": "ALARM"}, {}, FAULTS, "s3://artifacts/monitor/r/report.json")
+
+
+@pytest.mark.parametrize("trigger", ["alarm", "recheck"])
+def test_an_alarm_on_a_broken_feed_asks_people(trigger: str) -> None:
+    """With what is wrong, the page and the command; a pipeline may say that it trains anyway, and nothing else asks."""
+    request = _request(_event(trigger))
+    settings = replace(SETTINGS, endpoint="demand-forecast")
+    asking = confirmed(request, settings, alarms=BROKEN, state=GuardState())
+    assert asking.question == (
+        "the feed looks broken, so nothing was trained: price: values look multiplied by 100 in all rows; "
+        "n0: null in 9 % of the rows; n1: null in 9 % of the rows; 1 more; "
+        'alarm: demand-drift; fix the feed, or train on it: mlops train demand-forecast --reason "..."; '
+        "page: mlops monitor report demand-forecast; report: s3://artifacts/monitor/r/report.json"
+    )
+    assert asking.requested_by == "demand-drift"
+    trains = replace(settings, asks=False)
+    assert confirmed(request, trains, alarms=BROKEN, state=GuardState()).question is None
+    for other in ("manual", "schedule"):
+        assert confirmed(_request(_event(other)), settings, alarms=BROKEN, state=GuardState()).question is None
+
+
+def test_a_question_costs_no_retraining_and_is_asked_once_a_day() -> None:
+    """It takes the lock, and neither budget nor labels nor cool-down; a person's request and a repaired feed do not wait for it."""
+    real = _request(_event("alarm"))
+    asking = replace(real, question="the feed looks broken")
+    seen = GuardState(new_labels=70, day="2017-08-01", day_count=2)
+    decide_now = partial(decide, settings=SETTINGS, execution=f"{OWNER}x1", now=NOW)
+    assert decide_now(seen, asking) == (Decision.ASKED, "the feed looks broken")
+    taken = next_state(seen, asking, SETTINGS, execution=f"{OWNER}x0", now=NOW)
+    assert (taken.last_asked, taken.last_started, taken.new_labels, taken.day_count) == (SECONDS, None, 70, 2)
+    assert decide_now(taken, asking)[0] is Decision.BUSY
+    assert decide(taken, asking, SETTINGS, execution=f"{OWNER}x0", now=NOW) == (Decision.ASKED, "resumed")
+    released = replace(taken, owner=None, lock_until=0, day_count=0)
+    decision, reason = decide_now(released, asking)
+    assert decision is Decision.COOLING_DOWN
+    assert reason == "people were asked and are asked again in 86400 s; the feed looks broken"
+    assert free_at(decision, asking, released, SETTINGS, NOW) == NOW + timedelta(days=1)
+    often = replace(SETTINGS, cool_down=0)
+    assert decide(released, asking, often, execution=f"{OWNER}x1", now=NOW)[0] is Decision.COOLING_DOWN
+    later = NOW + timedelta(days=1)
+    assert decide(released, asking, SETTINGS, execution=f"{OWNER}x1", now=later)[0] is Decision.ASKED
+    for request in (real, _request(_event("manual"))):
+        assert decide_now(released, request)[0] is Decision.STARTED
+    trained = replace(released, last_started=SECONDS)
+    assert decide_now(trained, asking)[0] is Decision.COOLING_DOWN
 
 
 @pytest.mark.parametrize("trigger", ["alarm", "recheck"])

@@ -5,8 +5,8 @@ The guard against real state: duplicates, crashes between side effects, locks th
 
 import threading
 from dataclasses import replace
-from datetime import timedelta
-from typing import Any
+from datetime import datetime, timedelta
+from typing import Any, cast
 
 import pytest
 from botocore.exceptions import ClientError
@@ -26,6 +26,7 @@ from rollout_world import NOW, World
 
 from mlops_runtime.contracts import from_json, to_dict
 from mlops_runtime.contracts.retraining import Decision, RetrainRequest, Trigger
+from mlops_runtime.retraining.alarm_evidence import AlarmEvidence, Alarms
 from mlops_runtime.retraining.retraining_guard import GuardState, next_state
 from mlops_runtime.retraining.retraining_start import GuardTable
 
@@ -117,6 +118,58 @@ def test_an_alarm_starts_one_retraining(ringing: World) -> None:
     assert int(state["lock_until"]["N"]) == int(NOW.timestamp()) + 21600
     assert kept["decision"]["S"] == "STARTED"
     assert int(kept["expires"]["N"]) == int((NOW + timedelta(days=400)).timestamp())
+
+
+class _Broken:
+    """Evidence of a feed that looks broken."""
+
+    def __init__(self) -> None:
+        self.faults: tuple[str, ...] = ("price: null in 40 % of the rows",)
+
+    def read(self, names: tuple[str, ...], _: datetime) -> Alarms:
+        """Return alarms in ALARM."""
+        return Alarms(dict.fromkeys(names, "ALARM"), {}, self.faults, "s3://artifacts/r.json")
+
+
+def test_a_broken_feed_asks_people_and_a_repaired_one_trains(world: World) -> None:
+    """One execution with the question, none while it is asked, a duplicate for its event; then the feed's real drift trains."""
+    evidence = _Broken()
+    guard = guard_of(world, evidence=cast("AlarmEvidence", evidence), settings=replace(SETTINGS, recheck_rule=RULE))
+    asked = guard.handle(alarm_message())
+    assert (asked.decision, guard.handle(alarm_message()).decision) == (Decision.ASKED, Decision.DUPLICATE)
+    state = item(world, "STATE")
+    request = from_json(RetrainRequest, state["request"]["S"])
+    assert request.question == asked.reason
+    assert "price: null in 40 % of the rows" in asked.reason
+    assert not {"last_started", "day"} & set(state)
+    assert item(world, "EVENT#e1")["decision"]["S"] == "ASKED"
+    assert guard.handle(alarm_message("e2")).decision is Decision.BUSY
+    release(world, state["owner"]["S"], outcome="ASKED")
+    hour = NOW + timedelta(hours=1)
+    assert guard.handle(recheck_message("r1", hour)).decision is Decision.COOLING_DOWN
+    evidence.faults = ()
+    assert guard.handle(recheck_message("r2", hour)).decision is Decision.STARTED
+    assert len(world.executions("Retrain")) == 2
+
+
+def test_a_question_that_was_cut_off_is_asked_again_with_the_same_words(world: World) -> None:
+    """The row holds it: the delivery that comes again starts the same execution, also if the report is another one by now."""
+    evidence = _Broken()
+    guard = guard_of(world, evidence=cast("AlarmEvidence", evidence))
+    first = guard.handle(alarm_message())
+    world.dynamodb.delete_item(
+        TableName="retraining", Key={"pipeline": {"S": "demand-forecast"}, "item": {"S": "EVENT#e1"}}
+    )
+    evidence.faults = ()
+    again = guard.handle(alarm_message())
+    assert (again.decision, again.execution) == (Decision.ASKED, first.execution)
+    assert len(world.executions("Retrain")) == 1
+
+
+def test_a_person_trains_on_a_feed_that_looks_broken(world: World) -> None:
+    """What a person asks for is not asked back."""
+    guard = guard_of(world, evidence=cast("AlarmEvidence", _Broken()))
+    assert guard.handle(alarm_message(manual=True)).decision is Decision.STARTED
 
 
 def test_a_second_delivery_is_a_duplicate(ringing: World) -> None:

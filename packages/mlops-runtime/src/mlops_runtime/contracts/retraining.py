@@ -56,7 +56,8 @@ def candidate_uri(bucket: str, pipeline: str, sha256: str) -> str:
 class RetrainRequest:
     """Input of the Retrain machine. ``as_of`` is the time up to which the training set may know anything.
 
-    With a ``candidate`` nothing is trained: the same training set measures it, and the same gate decides.
+    With a ``candidate`` nothing is trained: the same training set measures it, and the same gate decides. With a ``question``
+    nothing is trained either: it is recorded, and people are asked.
     """
 
     trigger: Trigger
@@ -65,13 +66,18 @@ class RetrainRequest:
     requested_by: str
     detail: str = ""
     candidate: Candidate | None = None
+    question: str | None = None
     format: Literal["mlops.retrain-request/1"] = "mlops.retrain-request/1"
 
 
 class Decision(StrEnum):
-    """What the guard did with an event. ``RELEASED`` answers the end of an execution, all others what asks for one."""
+    """What the guard did with an event. ``RELEASED`` answers the end of an execution, all others what asks for one.
+
+    ``ASKED`` is an execution that trains nothing: it asks people whether to train on a feed that looks broken.
+    """
 
     STARTED = "STARTED"
+    ASKED = "ASKED"
     DUPLICATE = "DUPLICATE"
     STALE = "STALE"
     COOLING_DOWN = "COOLING_DOWN"

@@ -208,11 +208,15 @@ class Promoted:
 
 
 class Outcome(StrEnum):
-    """How a rollout, or a retraining that ended before one, came out; what was done to an endpoint or a unit's automation."""
+    """How a rollout, or a retraining that ended before one, came out; what was done to an endpoint or a unit's automation.
+
+    ``ASKED`` is a retraining that trained nothing: an alarm fired on a feed that looks broken, and people are to decide.
+    """
 
     PROMOTED = "PROMOTED"
     ROLLED_BACK = "ROLLED_BACK"
     REJECTED = "REJECTED"
+    ASKED = "ASKED"
     REFUSED = "REFUSED"
     FAILED = "FAILED"
     UNCHANGED = "UNCHANGED"

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from mlops_runtime.contracts import ContractError
 from mlops_runtime.contracts.monitor import metric_namespace
-from mlops_runtime.contracts.monitor_report import MonitorReport
-from mlops_runtime.monitor.report_keys import LONGEST_DAYS, newest_report
+from mlops_runtime.contracts.monitor_report import MonitorReport, feed_faults
+from mlops_runtime.monitor.report_keys import LONGEST_DAYS, REPORT, newest_report, report_folder
 
 if TYPE_CHECKING:
     from mypy_boto3_cloudwatch import CloudWatchClient
@@ -39,10 +39,14 @@ class Alarms:
     Args:
         states: The state of each; one that does not exist has none.
         doubts: Why nothing confirms one that is in ALARM.
+        faults: What looks broken in the feed by the newest report of the monitor, a text a feature. Default: nothing does.
+        report: Where that report is. Default: none was read.
     """
 
     states: Mapping[str, str]
     doubts: Mapping[str, str]
+    faults: tuple[str, ...] = ()
+    report: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,13 +96,29 @@ class AlarmEvidence:
         return Alarms(
             {alarm["AlarmName"]: alarm["StateValue"] for alarm in found},
             {name: why for name, why in doubts.items() if why is not None},
+            feed_texts(report) if isinstance(report, MonitorReport) else (),
+            self._uri(report) if isinstance(report, MonitorReport) else "",
         )
+
+    def _uri(self, report: MonitorReport) -> str:
+        folder = report_folder(self.endpoint, datetime.fromisoformat(report.window_until))
+        return f"s3://{self.bucket}/{folder}/{REPORT}"
 
     def _newest(self, now: datetime) -> MonitorReport | ContractError | None:
         try:
             return newest_report(self.s3, self.bucket, self.endpoint, now=now)
         except ContractError as error:
             return error
+
+
+def feed_texts(report: MonitorReport) -> tuple[str, ...]:
+    """Return what looks broken in the feed, a text a feature that drifted; nothing where the report was not published.
+
+    Args:
+        report: The newest report of the endpoint's monitor.
+    """
+    found = () if report.suppressed is not None else feed_faults(report.drift)
+    return tuple(f"{feature.name}: {feature.feed_fault}" for feature in found)
 
 
 def doubt(

@@ -26,6 +26,8 @@ OLDEST = timedelta(minutes=15)
 NEWEST = timedelta(minutes=5)  # clocks of senders may be ahead
 ENDED = ("ABORTED", "FAILED", "TIMED_OUT")  # ends in which an execution may have left its lock behind
 REJECTED = "REJECTED"
+_NAMED = 3  # features in a question
+_ASKED_SECONDS = 86_400  # at least a day between two questions
 
 _ID = re.compile(r"[A-Za-z0-9._:/=+@-]{1,128}")
 # role id and session, or a user's id: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_variables.html
@@ -60,6 +62,8 @@ class GuardSettings:
         label_database: Glue database of that table. Default: none.
         recheck_rule: ARN of the rule that asks again. Default: none does.
         artifacts_bucket: Bucket below which a candidate made elsewhere must lie. Default: none is taken.
+        endpoint: Endpoint whose model is trained, for what people are asked. Default: that of no command.
+        asks: Whether an alarm on a feed that looks broken asks people instead of training. Default: it does.
     """
 
     pipeline: str
@@ -74,6 +78,8 @@ class GuardSettings:
     label_database: str | None = None
     recheck_rule: str | None = None
     artifacts_bucket: str | None = None
+    endpoint: str = "ENDPOINT"
+    asks: bool = True
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str]) -> "GuardSettings":
@@ -96,6 +102,8 @@ class GuardSettings:
             label_database=environ.get("LABEL_DATABASE"),
             recheck_rule=environ.get("RECHECK_RULE"),
             artifacts_bucket=environ.get("ARTIFACTS_BUCKET"),
+            endpoint=environ.get("ENDPOINT", "ENDPOINT"),
+            asks=environ.get("BROKEN_FEED", "ask") == "ask",
             **numbers,
         )
 
@@ -105,7 +113,7 @@ class GuardState:
     """The pipeline's ``STATE`` item; times in epoch seconds.
 
     ``owner`` is an execution's ARN, ``request`` what was accepted for it (JSON), which the machine reads here, ``last_outcome``
-    what the last one came to, ``new_labels`` how many came since its start.
+    what the last one came to, ``new_labels`` how many came since its start, ``last_asked`` when people were asked last.
     """
 
     owner: str | None = None
@@ -117,6 +125,7 @@ class GuardState:
     last_outcome: str | None = None
     new_labels: int = 0
     request: str | None = None
+    last_asked: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -170,7 +179,7 @@ def execution_name(pipeline: str, request: RetrainRequest) -> str:
 
 
 def confirmed(request: RetrainRequest, settings: GuardSettings, *, alarms: Alarms, state: GuardState) -> RetrainRequest:
-    """Return a request whose reason is still valid, with its evidence.
+    """Return a request whose reason is still valid, with its evidence; with a question where the feed behind an alarm looks broken.
 
     Args:
         request: What was asked.
@@ -185,11 +194,14 @@ def confirmed(request: RetrainRequest, settings: GuardSettings, *, alarms: Alarm
         raise RefusedEventError(Decision.NOT_CONFIRMED, f"alarm {request.requested_by} is {got} now")
     if request.trigger is Trigger.ALARM and request.requested_by in alarms.doubts:
         raise RefusedEventError(Decision.NOT_CONFIRMED, _doubted(alarms, request.requested_by))
+    if request.trigger is Trigger.ALARM:
+        return _asking(request, settings, alarms)
     if request.trigger is not Trigger.RECHECK:
         return request
     ringing = [n for n in settings.alarms if alarms.states.get(n) == RINGS and n not in alarms.doubts]
     if ringing:
-        return replace(request, requested_by=ringing[0], detail=f"still in ALARM: {', '.join(ringing)}"[:500])
+        still = replace(request, requested_by=ringing[0], detail=f"still in ALARM: {', '.join(ringing)}"[:500])
+        return _asking(still, settings, alarms)
     if settings.minimum_labels is not None and state.new_labels >= settings.minimum_labels:
         return replace(request, detail=f"{state.new_labels} new labels wait")
     doubted = [_doubted(alarms, name) for name in settings.alarms if name in alarms.doubts]
@@ -218,8 +230,9 @@ def decide(
         rest: Why automatic work is stopped: ``PAUSED`` or ``FROZEN``, and the reason. Default: it is not.
     """
     seconds, is_automatic = int(now.timestamp()), request.trigger is not Trigger.MANUAL
+    started = Decision.STARTED if request.question is None else Decision.ASKED
     if state.last_execution == execution:
-        return Decision.STARTED, "resumed"
+        return started, "resumed"
     if is_automatic and rest is not None:
         return rest
     if state.owner is not None and seconds <= state.lock_until:
@@ -231,16 +244,24 @@ def decide(
         left = state.last_started + cool_down - seconds
         if left > 0:
             return Decision.COOLING_DOWN, f"{left} s of the cool-down of {cool_down} s are left"
+    if request.question is not None:
+        left = _asked_until(state, settings) - seconds
+        if left > 0:
+            return Decision.COOLING_DOWN, f"people were asked and are asked again in {left} s; {request.question}"
+        return started, request.question
     if state.day == f"{now:%Y-%m-%d}" and state.day_count >= settings.daily_budget:
         return Decision.OVER_BUDGET, f"{state.day_count} of {settings.daily_budget} retrainings of {state.day} are used"
-    return Decision.STARTED, request.detail
+    return started, request.detail
 
 
-def free_at(decision: Decision, state: GuardState, settings: GuardSettings, now: datetime) -> datetime | None:
+def free_at(
+    decision: Decision, request: RetrainRequest, state: GuardState, settings: GuardSettings, now: datetime
+) -> datetime | None:
     """Return when a request that was refused would be accepted, where only time must pass: cool-down and budget.
 
     Args:
         decision: The refusal.
+        request: What was refused.
         state: The pipeline's state.
         settings: What the pipeline allows.
         now: The time of the decision.
@@ -248,11 +269,14 @@ def free_at(decision: Decision, state: GuardState, settings: GuardSettings, now:
     Example:
         >>> settings = GuardSettings(pipeline="p", machine_arn="arn", alarms=(), cool_down=3600, daily_budget=1)
         >>> state = GuardState(last_started=1501578000)
-        >>> free_at(Decision.COOLING_DOWN, state, settings, datetime(2017, 8, 1, 9, 30, tzinfo=UTC)).isoformat()
+        >>> request = RetrainRequest(trigger=Trigger.ALARM, event_id="e1", as_of="2017-08-01T09:30:00Z", requested_by="alarm")
+        >>> free_at(Decision.COOLING_DOWN, request, state, settings, datetime(2017, 8, 1, 9, 30, tzinfo=UTC)).isoformat()
         '2017-08-01T10:00:00+00:00'
     """
-    if decision is Decision.COOLING_DOWN and state.last_started is not None:
-        return datetime.fromtimestamp(state.last_started + _cool_down(state, settings), UTC)
+    if decision is Decision.COOLING_DOWN:
+        started = 0 if state.last_started is None else state.last_started + _cool_down(state, settings)
+        asked = 0 if request.question is None else _asked_until(state, settings)
+        return datetime.fromtimestamp(max(started, asked), UTC)
     if decision is Decision.OVER_BUDGET:
         return datetime(now.year, now.month, now.day, tzinfo=UTC) + timedelta(days=1)
     return None
@@ -261,17 +285,28 @@ def free_at(decision: Decision, state: GuardState, settings: GuardSettings, now:
 def next_state(
     state: GuardState, request: RetrainRequest, settings: GuardSettings, *, execution: str, now: datetime
 ) -> GuardState:
-    """Return the state in which an execution holds the lock for a request; the labels that had come are used up."""
+    """Return the state in which an execution holds the lock for a request.
+
+    One that trains uses up the labels that had come and a part of the budget; a question neither.
+    """
     day = f"{now:%Y-%m-%d}"
     seconds = int(now.timestamp())
-    return GuardState(
+    taken = replace(
+        state,
         owner=execution,
         lock_until=seconds + settings.lock_seconds,
-        last_started=seconds,
         last_execution=execution,
+        request=canonical_json(request).decode(),
+        last_outcome=None,
+    )
+    if request.question is not None:
+        return replace(taken, last_asked=seconds)
+    return replace(
+        taken,
+        last_started=seconds,
         day=day,
         day_count=state.day_count + 1 if state.day == day else 1,
-        request=canonical_json(request).decode(),
+        new_labels=0,
     )
 
 
@@ -282,6 +317,24 @@ def alarms_of(request: RetrainRequest, settings: GuardSettings) -> tuple[str, ..
     return (request.requested_by,) if request.trigger is Trigger.ALARM else ()
 
 
+def _asking(request: RetrainRequest, settings: GuardSettings, alarms: Alarms) -> RetrainRequest:
+    """Return the request of an alarm, with what to ask people where its feed looks broken and the pipeline lets them decide."""
+    if not alarms.faults or not settings.asks:
+        return request
+    named = "; ".join(alarms.faults[:_NAMED])
+    more = f"; {len(alarms.faults) - _NAMED} more" if len(alarms.faults) > _NAMED else ""
+    question = (
+        f"the feed looks broken, so nothing was trained: {_short(named, 500)}{more}; alarm: {request.requested_by}; fix the feed, "
+        f'or train on it: mlops train {settings.pipeline} --reason "..."; page: mlops monitor report {settings.endpoint}; '
+        f"report: {alarms.report}"
+    )
+    return replace(request, question=question)
+
+
+def _short(text: str, most: int) -> str:
+    return text if len(text) <= most else f"{text[:most]}..."
+
+
 def _doubted(alarms: Alarms, name: str) -> str:
     return f"alarm {name} is in ALARM without confirmation: {alarms.doubts[name]}"
 
@@ -290,6 +343,11 @@ def _cool_down(state: GuardState, settings: GuardSettings) -> int:
     if state.last_outcome == REJECTED and settings.rejected_cool_down is not None:
         return settings.rejected_cool_down
     return settings.cool_down
+
+
+def _asked_until(state: GuardState, settings: GuardSettings) -> int:
+    """Return until when people are not asked again."""
+    return 0 if state.last_asked is None else state.last_asked + max(settings.cool_down, _ASKED_SECONDS)
 
 
 def _read(event: BusEvent, settings: GuardSettings, now: datetime) -> Asked | Ended:

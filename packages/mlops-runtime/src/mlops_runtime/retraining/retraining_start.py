@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
-from mlops_runtime.contracts import to_dict
+from mlops_runtime.contracts import from_json, to_dict
 from mlops_runtime.contracts.retraining import Decision, GuardDecision, RetrainRequest, Trigger
 from mlops_runtime.lambda_protocol import Message
 from mlops_runtime.retraining.alarm_evidence import AlarmEvidence
@@ -41,8 +41,9 @@ KEPT_STARTED = timedelta(
     days=400
 )  # who asked for a run, and why, is known of no other place for longer than an execution
 
-_NUMBERS = ("lock_until", "last_started", "day_count", "new_labels")
-_TAKEN = ("owner", "lock_until", "last_started", "last_execution", "day", "day_count", "request")
+_NUMBERS = ("lock_until", "last_started", "day_count", "new_labels", "last_asked")
+_TAKEN = ("owner", "lock_until", "last_started", "last_execution", "day", "day_count", "request", "last_asked")
+_STARTS = (Decision.STARTED, Decision.ASKED)
 _REFUSED = "ConditionalCheckFailed"
 
 logger = logging.getLogger(__name__)
@@ -90,11 +91,12 @@ class GuardTable:
         """
         values: dict[str, AttributeValueTypeDef] = {
             ":now": {"N": str(int(now.timestamp()))},
-            ":used": {"N": str(seen.new_labels)},
+            ":used": {"N": str(seen.new_labels - new.new_labels)},
             ":none": {"N": "0"},
         }
         changes = ["new_labels = if_not_exists(new_labels, :none) - :used"]
-        for name in _TAKEN:
+        known = [name for name in _TAKEN if getattr(new, name) is not None]
+        for name in known:
             value = getattr(new, name)
             values[f":{name}"] = {"N": str(value)} if name in _NUMBERS else {"S": value}
             changes.append(f"#{name} = :{name}")
@@ -107,7 +109,7 @@ class GuardTable:
         return self._update(
             UpdateExpression="SET " + ", ".join(changes) + " REMOVE last_outcome",
             ConditionExpression=f"{unchanged} AND ({free})",
-            ExpressionAttributeNames={f"#{name}": name for name in _TAKEN},
+            ExpressionAttributeNames={f"#{name}": name for name in known},
             ExpressionAttributeValues=values,
         )
 
@@ -232,12 +234,15 @@ class RetrainGuard:
         name = execution_name(self.settings.pipeline, event.request)
         arn = execution_arn(self.settings.machine_arn, name)
         state = self._rows.read()
-        if state.last_execution != arn:  # what was begun goes on, also if the alarm is quiet by now
+        if state.last_execution == arn and state.request is not None:
+            # what was begun goes on, also if the alarm is quiet by now
+            request = from_json(RetrainRequest, state.request)
+        else:
             alarms = self.evidence.read(alarms_of(request, self.settings), now)
             request = confirmed(request, self.settings, alarms=alarms, state=state)
         decision, reason = self._lock(request, arn, now)
-        if decision is not Decision.STARTED:
-            free = free_at(decision, self._rows.read(), self.settings, now)
+        if decision not in _STARTS:
+            free = free_at(decision, request, self._rows.read(), self.settings, now)
             return self._kept(decision, request.event_id, now, reason, request=request, free=free)
         try:
             self.stepfunctions.start_execution(
@@ -276,7 +281,7 @@ class RetrainGuard:
             if decision is Decision.BUSY and self._is_over(seen, now):
                 gone, freed = seen.owner, replace(seen, owner=None, lock_until=0)
                 decision, reason = decide(freed, request, self.settings, execution=execution, now=now, rest=rest)
-            if decision is not Decision.STARTED or seen.last_execution == execution:
+            if decision not in _STARTS or seen.last_execution == execution:
                 return decision, reason
             new = next_state(seen, request, self.settings, execution=execution, now=now)
             if self._rows.take(seen, new, now, gone=gone):

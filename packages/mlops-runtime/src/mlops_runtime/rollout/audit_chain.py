@@ -52,6 +52,9 @@ ATTEMPTS = 8  # against other writers of the same chain: a rollout and a rejecti
 LOOK_BACK = 10  # records among which a retry finds its own
 
 
+_OF_NO_VERSION = (Outcome.REJECTED, Outcome.ASKED)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:
     """The outcome that a state machine reports; ``plan`` is the preflight's, empty if it has none.
@@ -226,9 +229,9 @@ def _on_probation(live: LivePointer, claim: Claim) -> LivePointer:
 def is_same(record: AuditRecord, claim: Claim, serving: Serving | None) -> bool:
     """Whether a record already says what came of this execution: it is about the same one, and the same config serves.
 
-    A rejection is about a candidate, regardless of the live version.
+    A rejection is about a candidate, and a question about a feed, regardless of the live version.
     """
-    if record.execution == claim.execution and record.outcome is claim.outcome is Outcome.REJECTED:
+    if record.execution == claim.execution and record.outcome is claim.outcome and claim.outcome in _OF_NO_VERSION:
         return True
     config = None if serving is None or not serving.is_answering else serving.config
     return record.execution == claim.execution and record.serving_config == config
@@ -614,7 +617,7 @@ def record(
                 machine_sha256=claim.machine_sha256,
             )
             new = replace(new, passport_sha256=chain.write_passport(passport))
-        moves = claim.outcome is not Outcome.REJECTED and row.owner == claim.execution
+        moves = claim.outcome not in _OF_NO_VERSION and row.owner == claim.execution
         live = next_live(row, claim, serving, package) if moves else None
         return Move(
             record=new,
