@@ -195,6 +195,7 @@ def synthesize(
         "AuditBucket": unit.audit_bucket.bucket_name,
         "AutomationTable": unit.automation_table.table_name,
         "EventBus": unit.bus.event_bus_name,
+        "Topic": unit.topic.topic_arn,
     }
     if has_rival:
         outputs |= _rival(stack, unit, endpoint, exports)
@@ -372,7 +373,8 @@ def sample(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sample]:
         cloud.down()
 
 
-def _wait(look: Any, seconds: float = 20) -> Any:
+def wait(look: Any, seconds: float = 20) -> Any:
+    """Return what comes to be true; fail where nothing does."""
     deadline = time.monotonic() + seconds
     while not (found := look()):
         assert time.monotonic() < deadline, f"nothing after {seconds} s"
@@ -386,20 +388,20 @@ def test_new_labels_retrain_once_there_are_enough_and_nothing_is_paused(sample: 
     An event of an ingest that the table does not know counts nothing.
     """
     sample.put(DetailType.FEATURES_INGESTED, features_ingested("sales_v1", rows=1_000_000, ingest_id="f" * 32))
-    _wait(lambda: len(sample.decisions()) == 1)
+    wait(lambda: len(sample.decisions()) == 1)
     assert sample.decisions() == [("NOT_CONFIRMED", f"sales_v1 has no snapshot of ingest {'f' * 32}")]
     sample.ingest(60, days=3)
-    _wait(lambda: len(sample.decisions()) == 2)
+    wait(lambda: len(sample.decisions()) == 2)
     sample.pause(is_paused=True)
     sample.ingest(60, days=2)
-    _wait(lambda: len(sample.decisions()) == 3)
+    wait(lambda: len(sample.decisions()) == 3)
     _, first, second = sample.decisions()
     assert first == ("TOO_FEW_LABELS", "60 of 100 new labels have come")
     assert second[0] == "PAUSED"
     assert second[1].endswith("by ann: stocktaking")
     sample.pause(is_paused=False)
     sample.ingest(1, days=1)
-    _wait(lambda: len(sample.decisions()) == 4)
+    wait(lambda: len(sample.decisions()) == 4)
     assert sample.decisions()[3] == ("STARTED", "1 new rows of sales_v1")
 
 
@@ -407,7 +409,7 @@ def test_every_hour_is_asked_again(sample: Sample) -> None:
     """The rule's own event is told from a schedule's; nothing rings and the labels are used up, so nothing starts."""
     before = len(sample.decisions())
     sample.cloud.clock_jump(to=sample.now() + timedelta(hours=1))
-    _wait(lambda: len(sample.decisions()) > before)
+    wait(lambda: len(sample.decisions()) > before)
     assert ("NOT_CONFIRMED", "no alarm is in ALARM and no labels wait") in sample.decisions()
 
 
@@ -416,7 +418,7 @@ def test_an_execution_that_is_stopped_leaves_no_lock(sample: Sample) -> None:
     (execution,) = sample.loop.executions("FeaturesMachineArn")
     if execution["status"] == "RUNNING":
         sample.cloud.client("stepfunctions").stop_execution(executionArn=execution["executionArn"], error="Stopped")
-    _wait(lambda: sample.owner("FeaturesTable") is None)
+    wait(lambda: sample.owner("FeaturesTable") is None)
 
 
 def test_what_passes_in_a_pause_waits_for_a_person(sample: Sample) -> None:
@@ -463,7 +465,7 @@ def test_who_may_start_the_machine_gets_nothing_by_its_input(sample: Sample) -> 
         "executionArn"
     ]
 
-    ended = _wait(lambda: (found := states.describe_execution(executionArn=arn))["status"] != "RUNNING" and found)
+    ended = wait(lambda: (found := states.describe_execution(executionArn=arn))["status"] != "RUNNING" and found)
     assert (ended["status"], ended["error"]) == ("FAILED", "NOT_ACCEPTED")
     assert ended["cause"].startswith(f"the guard of {UNIT}-{MODEL} accepted no request for {arn}; ask for a retraining")
     assert (len(sample.loop.audit()), sample.owner("ExportsTable")) == (before, None)
@@ -685,8 +687,8 @@ def test_a_line_of_another_unit_starts_no_retraining(sample: Sample) -> None:
         NetworkConfig={"EnableNetworkIsolation": True},
     )
 
-    _wait(lambda: cloudwatch.describe_alarms(AlarmNames=[alarm])["MetricAlarms"][0]["StateValue"] == "ALARM", 60)
-    reason = _wait(lambda: [why for _, why in sample.decisions("ExportsTable") if alarm in why])
+    wait(lambda: cloudwatch.describe_alarms(AlarmNames=[alarm])["MetricAlarms"][0]["StateValue"] == "ALARM", 60)
+    reason = wait(lambda: [why for _, why in sample.decisions("ExportsTable") if alarm in why])
 
     found = {execution["executionArn"] for execution in sample.loop.executions("RetrainMachineArn")}
     assert found == before
