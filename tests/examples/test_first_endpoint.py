@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from contextlib import contextmanager, nullcontext, suppress
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.error import HTTPError
@@ -13,10 +13,13 @@ from urllib.request import Request, urlopen
 import aws_cdk as cdk
 import boto3
 import pytest
+from aws_cdk import aws_iam as iam
 from botocore.exceptions import ClientError
 from examples.retail.loop import Loop
 from tests.examples import models
+from typer.testing import CliRunner
 
+from mlops_cli.__main__ import app as command
 from mlops_constructs import (
     BusinessUnit,
     DataCapture,
@@ -30,6 +33,8 @@ from mlops_local import cloud as local_cloud
 from mlops_local.stacks import deployer
 from mlops_runtime.contracts import canonical_json
 from mlops_runtime.contracts.rollout import DeployReason, DeployRequest, Outcome
+from mlops_runtime.monitor.monitors.label_join import Timed, join
+from mlops_runtime.monitor.window import hour_of
 from mlops_runtime.registry.model_package import registered_metadata
 from mlops_runtime.registry.package_approval import approval_description
 from mlops_runtime.registry.package_registry import Approver
@@ -38,6 +43,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 pytestmark = pytest.mark.cloud
+
+LABELS = "labels/pilot-first/"
 
 
 def synthesize(folder: Path, *, percent: int, team: str) -> Path:
@@ -57,7 +64,11 @@ def synthesize(folder: Path, *, percent: int, team: str) -> Path:
         capacity=EndpointCapacity.instances("ml.m5.large", instance_count=2),
         capture=DataCapture(sampling_percent=percent),
     )
+    feed = iam.Role(stack, "Feed", assumed_by=iam.AccountRootPrincipal())
+    endpoint.grant_labels(feed)
     outputs = {
+        "FeedRoleArn": feed.role_arn,
+        "CaptureBucket": endpoint.capture_bucket.bucket_name if endpoint.capture_bucket else "",
         "ApproverRoleArn": registry.approver_role.role_arn,
         "EndpointName": endpoint.endpoint_name,
         "RolloutTable": endpoint.rollout.table.table_name,
@@ -207,6 +218,57 @@ def test_the_endpoint_is_born_at_the_first_approval(endpoint: Endpoint) -> None:
     endpoint.approve(3.0)
 
     assert endpoint.ask() == pytest.approx(6.0)
+
+
+def _run(*arguments: str, **environment: str) -> dict[str, Any]:
+    """Return what the command answers, in this process."""
+    result = CliRunner(env=environment).invoke(command, [*arguments, "--json"])
+    if result.exception is not None:
+        raise result.exception
+    return dict(json.loads(result.stdout))
+
+
+def test_rows_that_were_replayed_are_labelled_by_a_role_that_may_do_nothing_else(
+    endpoint: Endpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rows at their times on the embedded clock, labels when they are due, a correction by the feed; monitors join all of them."""
+    loop, now = endpoint.loop, endpoint.loop.now()
+    start = now.replace(minute=0, second=0, microsecond=0) + timedelta(hours=2)
+    rows = [(f"order-{n}", start + timedelta(minutes=25 * n), float(n), 3.0 * n) for n in range(6)]
+    file = tmp_path / "rows.csv"
+    file.write_text("order,at,x,units\n" + "".join(f"{o},{at.isoformat()},{x},{y}\n" for o, at, x, y in rows))
+    names = ("--time", "at", "--ids", "order", "--labels", "units", "--label-delay", "2h")
+    said = _run("traffic", "replay", "pilot-first", str(file), *names, MLOPS_LOCAL_HOME=str(endpoint.cloud.home))
+    assert (said["rows"], said["calls"], said["answers"], said["labels_added"]) == (6, 3, {"200": 6}, 6)
+
+    file.write_text("order,units\norder-3,90\norder-4,12\nghost,1\n")
+    keys = endpoint.cloud.client("sts").assume_role(RoleArn=loop.outputs["FeedRoleArn"], RoleSessionName="feed")
+    as_feed = {
+        "AWS_ENDPOINT_URL": endpoint.cloud.endpoint_url,
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_ACCESS_KEY_ID": keys["Credentials"]["AccessKeyId"],
+        "AWS_SECRET_ACCESS_KEY": keys["Credentials"]["SecretAccessKey"],
+        "AWS_SESSION_TOKEN": keys["Credentials"]["SessionToken"],
+    }
+    monkeypatch.delenv("AWS_PROFILE", raising=False)
+    put = _run("labels", "put", "pilot-first", str(file), "--ids", "order", "--value", "units", **as_feed)
+    assert (put["replaced"], put["unchanged"], put["unknown"], put["unchecked"]) == (1, 1, 0, 1)
+
+    labels = [
+        Timed(at, line) for key, body in _objects(loop, "labels") if (at := hour_of(key, LABELS)) for line in body
+    ]
+    captures = [line for _, body in _objects(loop, "capture") for line in body]
+    labelled = join(labels, captures).labelled
+    pairs = sorted(zip(labelled.prediction.tolist(), labelled.label.tolist(), strict=True))
+    assert pairs == [(3.0 * n, 90.0 if n == 3 else 3.0 * n) for n in range(6)]
+
+
+def _objects(loop: Loop, folder: str) -> list[tuple[str, list[bytes]]]:
+    """Return the lines of each object of the endpoint."""
+    bucket = loop.outputs["CaptureBucket"]
+    pages = loop.s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=f"{folder}/pilot-first/")
+    keys = [entry["Key"] for page in pages for entry in page.get("Contents", [])]
+    return [(key, loop.s3.get_object(Bucket=bucket, Key=key)["Body"].read().splitlines()) for key in keys]
 
 
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="ports of servers are read in /proc")

@@ -51,10 +51,10 @@ def test_rows_are_found_where_they_were_sent_last(s3: Any, calls: NamedCalls) ->
     ]
 
 
-def test_a_single_row_has_its_own_id(s3: Any, calls: NamedCalls) -> None:
-    """Nothing is written for it, and a repeated call is the same one within its hour only."""
+def test_a_single_row_has_its_own_id(calls: NamedCalls) -> None:
+    """As its inference id, too; a call that is repeated is the same one within its hour only."""
     calls.put([name_call(["order-7"], NOW)], at=NOW)
-    assert _keys(s3) == []
+    assert calls.find(["order-7"], since=NOW, until=NOW) == {"order-7": CalledRow("order-7", 0, 1, HOUR)}
     assert name_call(["a", "b"], NOW) == name_call(["a", "b"], HOUR)
     assert name_call(["a", "b"], NOW) != name_call(["a", "b"], NOW + timedelta(hours=1))
     assert len(name_call(["a", "b"], NOW).inference_id) <= 64

@@ -84,14 +84,14 @@ def test_rows_are_cut_and_answers_keep_their_order(cloud: Cloud, monkeypatch: py
 
 
 def test_ids_are_written_before_the_calls(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A batch at a time; a call of one row has its id itself."""
+    """A batch at a time; a call of one row has its id as inference id."""
     monkeypatch.setattr(row_calls, "MAX_ROWS", 2)
     monkeypatch.setattr(row_calls, "_BATCH", 1)
     answers = list(_calls(cloud).send(_rows(1, 2, 3), ["a", "b", "c"]))
     assert [answer.ids for answer in answers] == [("a", "b"), ("c",)]
     assert cloud.log[0] == ("ids", [["a", "b"]])
     assert cloud.log[1][0].startswith("rows-2017080712-")
-    assert cloud.log[2] == ("c", [{"price": 3}])
+    assert cloud.log[2:] == [("ids", [["c"]]), ("c", [{"price": 3}])]
 
 
 def test_what_is_refused_is_an_answer_too(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -30,6 +30,7 @@ from mlops_cli import (
     stacks,
     status,
     terraform,
+    traffic,
     train,
     unit_operations,
     verify,
@@ -72,6 +73,7 @@ app.add_typer(audit.app, name="audit")
 app.add_typer(models.app, name="models")
 app.add_typer(runs.app, name="runs")
 app.add_typer(labels.app, name="labels")
+app.add_typer(traffic.app, name="traffic")
 app.add_typer(features.app, name="features")
 app.add_typer(monitor.app, name="monitor")
 app.add_typer(serving.app, name="serving")

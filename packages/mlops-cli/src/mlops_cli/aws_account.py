@@ -31,6 +31,7 @@ Profile = Annotated[
 
 _CHOSEN = ("AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_ENDPOINT_URL")
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
+_JUMP_SECONDS = 600  # what is due on the way of a jump may take long
 _EXPIRED = ("ExpiredToken", "ExpiredTokenException", "RequestExpired")
 DENIED = ("AccessDenied", "AccessDeniedException", "UnauthorizedOperation")
 
@@ -114,25 +115,52 @@ class Account:
         clock = self._embedded_clock(self.client("sts").meta.endpoint_url)
         return 1.0 if clock is None else clock.scale
 
+    def has_movable_clock(self) -> bool:
+        """Return whether the cloud is the embedded one, whose clock can be moved."""
+        return self._embedded_clock(self.client("sts").meta.endpoint_url) is not None
+
+    def move_clock(self, to: datetime) -> None:
+        """Move the embedded cloud's clock; what is due on the way runs.
+
+        Raises:
+            UserError: If the clock refuses it.
+        """
+        endpoint_url = self.client("sts").meta.endpoint_url
+        try:
+            with urllib.request.urlopen(  # noqa: S310 - loopback
+                self._clock_request(endpoint_url, {"jump_to": to.isoformat()}), timeout=_JUMP_SECONDS
+            ):
+                return
+        except urllib.error.HTTPError as error:
+            raise UserError(str(json.load(error)["message"])) from error
+        except OSError as error:
+            raise UserError(f"the embedded cloud at {endpoint_url} does not answer: {error}") from error
+
     def _embedded_clock(self, endpoint_url: str) -> "_Clock | None":
         """Return what the embedded clock says, where the endpoint is the embedded cloud; any caller of it may ask."""
-        from botocore.auth import SigV4Auth
-        from botocore.awsrequest import AWSRequest
-        from botocore.credentials import Credentials
-
-        keys = self.environment()
-        if urlsplit(endpoint_url).hostname not in _LOOPBACK or "AWS_SECRET_ACCESS_KEY" not in keys:
+        if urlsplit(endpoint_url).hostname not in _LOOPBACK or "AWS_SECRET_ACCESS_KEY" not in self.environment():
             return None
-        signed = AWSRequest("GET", f"{endpoint_url.rstrip('/')}/_mlops/clock")
-        found = Credentials(keys["AWS_ACCESS_KEY_ID"], keys["AWS_SECRET_ACCESS_KEY"], keys.get("AWS_SESSION_TOKEN"))
-        SigV4Auth(found, "mlops", keys.get("AWS_REGION", "us-east-1")).add_auth(signed)
-        request = urllib.request.Request(str(signed.url), headers=dict(signed.headers.items()))  # noqa: S310 - loopback
         try:
-            with urllib.request.urlopen(request, timeout=5) as answer:  # noqa: S310 - loopback
+            with urllib.request.urlopen(self._clock_request(endpoint_url), timeout=5) as answer:  # noqa: S310 - loopback
                 said = json.load(answer)
                 return _Clock(datetime.fromisoformat(said["now"]), float(said["scale"]))
         except (OSError, ValueError, KeyError):
             return None  # some other endpoint on this machine
+
+    def _clock_request(self, endpoint_url: str, body: object = None) -> urllib.request.Request:
+        """Return a signed request to the embedded clock: a GET, or a POST of a body."""
+        from botocore.auth import SigV4Auth
+        from botocore.awsrequest import AWSRequest
+        from botocore.credentials import Credentials
+
+        keys, data = self.environment(), None if body is None else json.dumps(body).encode()
+        method, url = "GET" if data is None else "POST", f"{endpoint_url.rstrip('/')}/_mlops/clock"
+        signed = AWSRequest(method, url, data=data)
+        found = Credentials(keys["AWS_ACCESS_KEY_ID"], keys["AWS_SECRET_ACCESS_KEY"], keys.get("AWS_SESSION_TOKEN"))
+        SigV4Auth(found, "mlops", keys.get("AWS_REGION", "us-east-1")).add_auth(signed)
+        return urllib.request.Request(  # noqa: S310 - loopback
+            str(signed.url), data=data, headers=dict(signed.headers.items()), method=method
+        )
 
 
 @contextmanager

@@ -77,7 +77,7 @@ class GroundTruthRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NamedCall:
-    """A call of several rows whose sender has an id for each: which label belongs to which row. ``ids`` are in the rows' order."""
+    """A call whose sender has an id for each row: which label belongs to which row. ``ids`` are in the rows' order."""
 
     inference_id: str
     ids: tuple[str, ...]

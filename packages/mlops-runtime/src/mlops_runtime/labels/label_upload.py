@@ -63,6 +63,8 @@ def upload_labels(
     now: datetime,
     times: Sequence[object] | None = None,
     since: datetime | None = None,
+    until: datetime | None = None,
+    store: "LabelStore | None" = None,
 ) -> LabelUpload:
     """Check labels against the live model of an endpoint, and write those that are new or changed.
 
@@ -74,6 +76,8 @@ def upload_labels(
         now: The time in the cloud.
         times: When each label became known: the newest of an id counts. Default: an id may have one label.
         since: The oldest call that labels may be for. Default: 35 days ago.
+        until: The newest. Default: now.
+        store: Store of the endpoint's labels, for a caller with several uploads. Default: a new one.
 
     Raises:
         LabelError: With every problem; nothing is written then.
@@ -87,8 +91,8 @@ def upload_labels(
     baseline = live_baseline(entry, client)
     kind = LabelKind() if baseline is None else LabelKind.of(baseline)
     labels = check_labels(ids, values, kind, times=times, now=now)
-    store = LabelStore(client("s3"), bucket=entry.capture_bucket, endpoint=entry.endpoint)
-    return store.put(labels, now=now, since=since)
+    store = LabelStore(client("s3"), bucket=entry.capture_bucket, endpoint=entry.endpoint) if store is None else store
+    return store.put(labels, now=now, since=since, until=until)
 
 
 class LabelStore:
@@ -103,22 +107,26 @@ class LabelStore:
     def __init__(self, s3: "S3Client", *, bucket: str, endpoint: str) -> None:
         self._s3, self._bucket, self._endpoint = s3, bucket, endpoint
         self._named = NamedCalls(s3, bucket=bucket, endpoint=endpoint)
+        self._labels: dict[str, dict[str, list[str]]] = {}  # of each object that was read or written
 
-    def put(self, labels: CheckedLabels, *, now: datetime, since: datetime | None = None) -> LabelUpload:
+    def put(
+        self, labels: CheckedLabels, *, now: datetime, since: datetime | None = None, until: datetime | None = None
+    ) -> LabelUpload:
         """Write the labels that are new or changed.
 
         Args:
             labels: A label by id.
             now: The time in the cloud, under whose hour they are written.
             since: The oldest call that they may be for. Default: 35 days ago.
+            until: The newest. Default: now.
 
         Raises:
             LabelError: If no id is of a call.
         """
-        since = now - HORIZON if since is None else since
-        called = self._named.find(labels.texts, since=since, until=now)
+        since, until = now - HORIZON if since is None else since, now if until is None else until
+        called = self._named.find(labels.texts, since=since, until=until)
         others = [name for name in labels.texts if name not in called]
-        captured = self._captured(others, since=since, until=now) if others else {}
+        captured = self._captured(others, since=since, until=until) if others else {}
         unchecked = others if captured is None else []
         called |= {name: CalledRow(name, 0, 1, since) for name in unchecked} if captured is None else captured
         unknown = [name for name in labels.texts if name not in called]
@@ -172,11 +180,12 @@ class LabelStore:
         since = min(row.hour for row in called.values())
         prefix = f"labels/{self._endpoint}/"
         for _, keys in hours_before(self._s3, self._bucket, prefix, since=since, until=now):
-            for lines in read_side_by_side(self._s3, self._bucket, keys):
-                # a later line of an object replaces an earlier one
-                for call, texts in map(_record, reversed(lines)):
-                    if call in calls:
-                        found.setdefault(call, texts)
+            new = [key for key in keys if key not in self._labels]
+            for key, lines in zip(new, read_side_by_side(self._s3, self._bucket, new), strict=True):
+                self._labels[key] = dict(map(_record, lines))  # a later line replaces an earlier one
+            for key in keys:
+                for call in self._labels[key].keys() & calls:
+                    found.setdefault(call, self._labels[key][call])
         return found
 
     def _captured(self, ids: Collection[str], *, since: datetime, until: datetime) -> dict[str, CalledRow] | None:
@@ -212,6 +221,7 @@ class LabelStore:
             body = "\n".join(_line(call, records[call]) for call in part).encode()
             key = ground_truth_key("labels", self._endpoint, now, f"put-{hashlib.sha256(body).hexdigest()[:32]}")
             self._s3.put_object(Bucket=self._bucket, Key=key, Body=body)
+            self._labels[key] = {call: list(records[call]) for call in part}
 
 
 def _line(call: str, texts: Sequence[str]) -> str:

@@ -12,7 +12,15 @@ from mlops_runtime.contracts.rollout import LivePointer
 from mlops_runtime.contracts.unit_entries import EndpointEntry
 from mlops_runtime.rollout.rollout_table import RolloutTable
 
-_NOT_THERE = ("AccessDenied", "AccessDeniedException", "403", "NoSuchKey", "404", "ResourceNotFoundException")
+_NOT_THERE = (
+    "AccessDenied",
+    "AccessDeniedException",
+    "403",
+    "NoSuchBucket",
+    "NoSuchKey",
+    "404",
+    "ResourceNotFoundException",
+)
 
 
 def live_baseline(entry: EndpointEntry, client: Callable[[str], Any]) -> Baseline | None:

@@ -102,20 +102,18 @@ class NamedCalls:
         self._s3, self._bucket, self._endpoint = s3, bucket, endpoint
 
     def put(self, calls: Sequence[NamedCall], *, at: datetime) -> None:
-        """Write calls of several rows before they are made; a call of one row has its id itself.
+        """Write the ids of the rows of calls, before they are made.
 
         Args:
             calls: The calls.
             at: The time in the cloud.
         """
-        several = [call for call in calls if len(call.ids) > 1]
-        if several:
-            body = b"\n".join(map(canonical_json, several))
-            key = named_calls_key(self._endpoint, at, hashlib.sha256(body).hexdigest()[:32])
-            self._s3.put_object(Bucket=self._bucket, Key=key, Body=body)
+        body = b"\n".join(map(canonical_json, calls))
+        key = named_calls_key(self._endpoint, at, hashlib.sha256(body).hexdigest()[:32])
+        self._s3.put_object(Bucket=self._bucket, Key=key, Body=body)
 
     def find(self, ids: Collection[str], *, since: datetime, until: datetime) -> dict[str, CalledRow]:
-        """Return where each id was sent last, as far as it was in a call of several rows.
+        """Return where each id was sent last, as far as its call was written.
 
         Args:
             ids: The ids.

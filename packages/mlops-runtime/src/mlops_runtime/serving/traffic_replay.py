@@ -1,0 +1,237 @@
+"""Send rows at their own times, hour by hour, on a clock that is moved, and put their labels when they are due."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Protocol
+
+from mlops_runtime.labels.label_rows import time_of
+from mlops_runtime.labels.label_upload import LabelUpload
+from mlops_runtime.serving.row_calls import AnsweredCall
+
+HOUR = timedelta(hours=1)
+WEEK = timedelta(weeks=1)
+# captures of an hour are counted and its windows decided a quarter past the next
+SETTLED = timedelta(minutes=15)
+_SHOWN = 3
+
+
+class ReplayError(ValueError):
+    """Rows that cannot be sent at their times; the message says which, and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class RowsOfHour:
+    """The rows of an hour by their places in the file, and the hour in which they are sent."""
+
+    hour: datetime
+    rows: tuple[int, ...]
+
+
+def plan_hours(
+    times: Sequence[object], *, since: datetime | None = None, until: datetime | None = None
+) -> list[RowsOfHour]:
+    """Return the hours that have rows, in order; rows of an hour are in the order of their times.
+
+    Args:
+        times: When each row happened, as datetime or ISO 8601; UTC without a zone.
+        since: Leave out rows before. Default: none.
+        until: Leave out rows from then on. Default: none.
+
+    Raises:
+        ReplayError: If a time is not one, or no row is left.
+
+    Example:
+        >>> [(each.hour.hour, each.rows) for each in plan_hours(["2017-08-07T06:30", "2017-08-07T05:10", "2017-08-07T06:01"])]
+        [(5, (1,)), (6, (2, 0))]
+    """
+    found = [time_of(value) for value in times]
+    wrong = [row for row, at in enumerate(found) if at is None]
+    if wrong:
+        shown = ", ".join(f"{row + 1}: {str(times[row])[:40]!r}" for row in wrong[:_SHOWN])
+        raise ReplayError(f"a time must be a timestamp or ISO 8601: it is not in {len(wrong)} rows ({shown})")
+    known = [
+        (at.astimezone(UTC), row)
+        for row, at in enumerate(found)
+        if at is not None and (since is None or at >= since) and (until is None or at < until)
+    ]
+    if not known:
+        raise ReplayError(f"none of {len(times)} rows is between the times that were asked for")
+    hours: dict[datetime, list[int]] = {}
+    for at, row in sorted(known):
+        hours.setdefault(_hour(at), []).append(row)
+    return [RowsOfHour(hour, tuple(rows)) for hour, rows in hours.items()]
+
+
+def shifted(hours: Sequence[RowsOfHour], now: datetime) -> list[RowsOfHour]:
+    """Return the hours moved by whole weeks, so that the first is not before now: weekdays and hours of the day stay.
+
+    Example:
+        >>> past = [RowsOfHour(datetime(2017, 8, 7, 6, tzinfo=UTC), (0,))]
+        >>> shifted(past, datetime(2026, 11, 29, 1, 30, tzinfo=UTC))[0].hour.isoformat()
+        '2026-11-30T06:00:00+00:00'
+    """
+    late = _hour(now) - hours[0].hour
+    weeks = max(0, -(-late // WEEK))
+    return [RowsOfHour(each.hour + weeks * WEEK, each.rows) for each in hours]
+
+
+def _hour(at: datetime) -> datetime:
+    return at.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
+
+
+class Clock(Protocol):
+    """The clock on which rows are sent."""
+
+    def now(self) -> datetime:
+        """Return the time in the cloud."""
+
+    def move(self, to: datetime) -> None:
+        """Move the cloud's clock forward; what is due on the way runs."""
+
+
+@dataclass(slots=True)
+class ReplayCounts:
+    """What a replay did so far.
+
+    Args:
+        rows: Rows that were sent.
+        calls: Calls that were made.
+        answers: Rows by what came of them: 200, another status, or the code of an error.
+        problems: What was wrong the first time, by the same.
+        labels_added: Labels of rows that had none.
+        labels_replaced: Labels that differ from an earlier one.
+        labels_unchanged: Labels that were there already.
+        labels_unknown: Labels of which no call was found.
+        hour: The last hour whose rows were all sent; None before.
+    """
+
+    rows: int = 0
+    calls: int = 0
+    answers: dict[str, int] = field(default_factory=dict)
+    problems: dict[str, str] = field(default_factory=dict)
+    labels_added: int = 0
+    labels_replaced: int = 0
+    labels_unchanged: int = 0
+    labels_unknown: int = 0
+    hour: datetime | None = None
+
+    def add(self, call: AnsweredCall) -> None:
+        """Count a call."""
+        self.rows += call.rows
+        self.calls += 1
+        self.answers[call.status] = self.answers.get(call.status, 0) + call.rows
+        if call.problem is not None:
+            self.problems.setdefault(call.status, call.problem)
+
+    def add_labels(self, done: LabelUpload) -> None:
+        """Count an upload of labels."""
+        self.labels_added += done.added
+        self.labels_replaced += done.replaced
+        self.labels_unchanged += done.unchanged
+        self.labels_unknown += done.unknown
+
+
+Send = Callable[[Iterable[Mapping[str, object]], Sequence[str] | None, int], Iterator[AnsweredCall]]
+PutLabels = Callable[[Sequence[str], Sequence[Sequence[object]], datetime, datetime], LabelUpload]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrafficReplay:
+    """A replay of rows.
+
+    Args:
+        hours: What is sent when.
+        rows: The rows of the file, as they are sent.
+        send: Sends rows with their ids; takes the number of the first row.
+        clock: The cloud's clock.
+        is_moved: Whether the clock is moved to the hours of the rows; else all rows are sent now, one hour of them after another.
+        ids: Id a row. Default: none, so no labels.
+        labels: Columns of labels. Default: none.
+        put: Puts labels of ids that were sent between two times.
+        delay: How long after its hour a label is known; whole hours.
+        wait: Waits for a real second or more, for a replay that is not as fast as it can be.
+        speed: Seconds of the rows' time in a real second. Default: as fast as it can be.
+        real: Real time in seconds, of any beginning.
+    """
+
+    hours: Sequence[RowsOfHour]
+    rows: Sequence[Mapping[str, object]]
+    send: Send
+    clock: Clock
+    is_moved: bool
+    wait: Callable[[float], None]
+    real: Callable[[], float]
+    ids: Sequence[str] | None = None
+    labels: Sequence[Sequence[object]] = ()
+    put: PutLabels | None = None
+    delay: timedelta = timedelta(days=1)
+    speed: float | None = None
+
+    def run(self, counts: ReplayCounts) -> Iterator[ReplayCounts]:
+        """Send everything; yield the counts after each hour.
+
+        An end between two yields leaves whole calls: what was sent is captured, its ids are written, and labels that are not
+        put yet can be put by hand.
+
+        Args:
+            counts: Kept up to date also within an hour.
+
+        Raises:
+            ReplayError: If the first hour is over already, or none of its calls was answered.
+        """
+        self._check()
+        began, start, due = self.real(), _hour(self.clock.now()), list[tuple[datetime, RowsOfHour]]()
+        for each in self.hours:
+            if self.is_moved:
+                due = self._put_due(due, each.hour, counts, start)
+                self._move(each.hour)
+            self._send(each, counts)
+            due.append((each.hour + HOUR + self.delay, each))
+            counts.hour = each.hour
+            yield counts
+            if self.speed is not None:
+                left = began + (each.hour + HOUR - self.hours[0].hour).total_seconds() / self.speed - self.real()
+                if left > 0:
+                    self.wait(left)
+        self._put_due(due, None, counts, start)
+        if self.is_moved:
+            self._move(max(self.clock.now(), self.hours[-1].hour + HOUR) + SETTLED)
+        yield counts
+
+    def _check(self) -> None:
+        first, now = self.hours[0].hour, self.clock.now()
+        if self.is_moved and first < _hour(now):
+            raise ReplayError(
+                f"the first row is of {first:%Y-%m-%dT%H}, and the cloud's clock is at {now:%Y-%m-%dT%H:%M} and cannot be set "
+                "back; add --shift to move the rows by whole weeks, --from TIME to leave rows out, or set the clock of a new cloud "
+                "before its first deployment: mlops local clock --to TIME"
+            )
+
+    def _move(self, to: datetime) -> None:
+        if to > self.clock.now():
+            self.clock.move(to)
+
+    def _send(self, each: RowsOfHour, counts: ReplayCounts) -> None:
+        rows = (self.rows[row] for row in each.rows)
+        ids = None if self.ids is None else [self.ids[row] for row in each.rows]
+        for call in self.send(rows, ids, counts.rows + 1):
+            counts.add(call)
+        if counts.hour is None and not counts.answers.get("200"):
+            status, problem = next(iter(counts.problems.items()))
+            raise ReplayError(f"no call of the first hour was answered ({status}): {problem}")
+
+    def _put_due(
+        self, due: list[tuple[datetime, RowsOfHour]], until: datetime | None, counts: ReplayCounts, start: datetime
+    ) -> list[tuple[datetime, RowsOfHour]]:
+        """Put labels that are due up to a time, each at its own; return those that are not."""
+        while self.put is not None and due and (until is None or due[0][0] <= until):
+            at, each = due.pop(0)
+            if self.is_moved:
+                self._move(at)
+            values = [[column[row] for row in each.rows] for column in self.labels]
+            ids = [(self.ids or ())[row] for row in each.rows]
+            if any(value is not None for column in values for value in column):
+                sent = (each.hour, each.hour + HOUR) if self.is_moved else (start, self.clock.now() + HOUR)
+                counts.add_labels(self.put(ids, values, *sent))
+        return due
