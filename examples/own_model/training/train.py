@@ -1,5 +1,6 @@
 """Train a gradient boosting model; nothing of the platform is imported."""
 
+import json
 import os
 import pickle
 from pathlib import Path
@@ -16,3 +17,5 @@ model = HistGradientBoostingRegressor(
 model.fit(inputs, split["progression"])
 with (Path(os.environ["SM_MODEL_DIR"]) / "model.pkl").open("wb") as file:
     pickle.dump(model, file)
+metrics = {"iterations": model.n_iter_, "training rows": len(split)}
+(Path(os.environ["SM_OUTPUT_DATA_DIR"]) / "metrics.json").write_text(json.dumps(metrics))

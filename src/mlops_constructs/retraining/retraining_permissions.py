@@ -32,6 +32,7 @@ from mlops_constructs.unit_interface import IBusinessUnit
 from mlops_runtime.contracts.features import LINEAGE_DIGITS, lineage_name
 from mlops_runtime.contracts.retraining import REGISTERED
 from mlops_runtime.registry.package_approval import registry_parameter
+from mlops_runtime.retraining.training_artifacts import METRICS_FILE
 from mlops_runtime.rollout.archive_signatures import ARCHIVE_FILE
 
 WILDCARD_REASON = (
@@ -256,7 +257,11 @@ class RetrainingAccess:
             _objects(
                 "s3:GetObject", self._artifacts("evaluations"), self._artifacts("training"), self._artifacts(REGISTERED)
             ),
-            _objects("s3:PutObject", self._artifacts("gates")),
+            _objects(
+                "s3:PutObject",
+                self._artifacts("gates"),
+                self.business_unit.artifacts.arn_for_objects(f"evaluations/{self.pipeline}/*/{METRICS_FILE}"),
+            ),
             # the copy's hash, as S3 made it
             _objects("s3:GetObject", archives),
             iam.PolicyStatement(

@@ -1,12 +1,16 @@
 """What a training wrote is kept once, where no training writes."""
 
 import hashlib
+import io
+import tarfile
 from typing import Any
 
 import pytest
 from rollout_world import World
 
-from mlops_runtime.contracts.retraining import Candidate
+from mlops_runtime.contracts import from_json
+from mlops_runtime.contracts.retraining import Candidate, TrainingMetrics
+from mlops_runtime.retraining import training_artifacts
 from mlops_runtime.retraining.training_artifacts import MAXIMUM_BYTES, ArtifactError, Artifacts
 
 EXECUTION = "arn:aws:states:us-east-1:123456789012:execution:Retrain:one"
@@ -110,3 +114,41 @@ def test_fails_for_a_candidate_elsewhere(world: World) -> None:
     """What a training wrote is no candidate, and the reverse."""
     with pytest.raises(ArtifactError, match="a candidate must lie under s3://artifacts/registered/demand-forecast/"):
         _artifacts(world)[0].keep(f"s3://artifacts/{TRAINED}", EXECUTION, _candidate(b"model"))
+
+
+def _output(world: World, content: bytes) -> None:
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w:gz") as archive:
+        member = tarfile.TarInfo("metrics.json")
+        member.size = len(content)
+        archive.addfile(member, io.BytesIO(content))
+    world.s3.put_object(
+        Bucket="artifacts", Key="training/demand-forecast/job/output/output.tar.gz", Body=packed.getvalue()
+    )
+
+
+def _metrics(world: World) -> TrainingMetrics:
+    key = "evaluations/demand-forecast/one/training.json"
+    return from_json(TrainingMetrics, world.s3.get_object(Bucket="artifacts", Key=key)["Body"].read())
+
+
+def test_what_a_script_wrote_of_itself_is_kept_beside_the_evaluation(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where no training writes; an output that is too large is not read, and nothing fails."""
+    artifacts, _ = _artifacts(world)
+    world.s3.put_object(Bucket="artifacts", Key=TRAINED, Body=b"model")
+    _output(world, b'{"rmse": 1.5}')
+    artifacts.keep(f"s3://artifacts/{TRAINED}", EXECUTION)
+    assert _metrics(world).metrics == {"rmse": 1.5}
+    monkeypatch.setattr(training_artifacts, "MAXIMUM_ARCHIVE", 10)
+    artifacts.keep(f"s3://artifacts/{TRAINED}", EXECUTION)
+    assert "the output must have at most 10 bytes packed" in _metrics(world).problems[0]
+
+
+def test_a_training_without_metrics_is_kept_as_any(world: World) -> None:
+    """Nothing is written beside its evaluation."""
+    artifacts, _ = _artifacts(world)
+    world.s3.put_object(Bucket="artifacts", Key=TRAINED, Body=b"model")
+    artifacts.keep(f"s3://artifacts/{TRAINED}", EXECUTION)
+    assert "Contents" not in world.s3.list_objects_v2(Bucket="artifacts", Prefix="evaluations/")

@@ -288,7 +288,7 @@ def _seconds(seconds: float) -> str:
 
     Example:
         >>> [_seconds(seconds) for seconds in (42, 600, 7300)]
-        ['42 s', '10 min', '2 h 1 min']
+        ['42 s', '10 min', '2 h 2 min']
     """
     minutes = round(seconds / 60)
     if seconds < 100:

@@ -92,6 +92,11 @@ class OptMl:
         return self.root / "checkpoints"
 
     @property
+    def output_data(self) -> Path:
+        """Where a script writes what becomes ``output.tar.gz``: files beside the model, ``metrics.json`` and ``metrics.csv``."""
+        return self.root / "output" / "data"
+
+    @property
     def failure(self) -> Path:
         """The file whose beginning becomes the training job's ``FailureReason``."""
         return self.root / "output" / "failure"
@@ -165,7 +170,7 @@ class OptMl:
             "SM_INPUT_DIR": str(self.root / "input"),
             "SM_INPUT_CONFIG_DIR": str(self.root / "input" / "config"),
             "SM_OUTPUT_DIR": str(self.root / "output"),
-            "SM_OUTPUT_DATA_DIR": str(self.root / "output" / "data"),
+            "SM_OUTPUT_DATA_DIR": str(self.output_data),
             "SM_CHANNELS": json.dumps(channels),
             "SM_HPS": json.dumps(hyperparameters),
             "SM_NUM_CPUS": str(os.cpu_count() or 1),

@@ -57,6 +57,7 @@ def train(
     of = ModelEnvironment() if environment is None else environment
     opt_ml.model.mkdir(parents=True, exist_ok=True)
     opt_ml.checkpoints.mkdir(parents=True, exist_ok=True)
+    opt_ml.output_data.mkdir(parents=True, exist_ok=True)
     run_script(
         opt_ml.channel("code"),
         script,

@@ -2,24 +2,33 @@
 
 A training role writes below ``training/<pipeline>/``, in every execution. The evaluated, registered and live archive is a copy
 below ``models/<pipeline>/<execution>/``, which is written once, so the measured archive is the live one. A model made elsewhere
-lies below ``registered/<pipeline>/``, and its copy must have the hash that was asked for.
+lies below ``registered/<pipeline>/``, and its copy must have the hash that was asked for. What a training script wrote of itself is
+kept beside the evaluation.
 
 See: https://docs.aws.amazon.com/AmazonS3/latest/API/API_CopyObject.html (If-None-Match)
 """
 
 import base64
+import io
+import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
 
-from mlops_runtime.contracts.retraining import REGISTERED, Candidate
+from mlops_runtime.contracts import canonical_json
+from mlops_runtime.contracts.retraining import REGISTERED, Candidate, TrainingMetrics
+from mlops_runtime.retraining.training_metrics import MAXIMUM_ARCHIVE, read_output
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 # https://docs.aws.amazon.com/AmazonS3/latest/API/API_CopyObject.html: one call copies 5 GB at most
 MAXIMUM_BYTES = 5 * 1024**3
+OUTPUT_FILE = "output.tar.gz"  # of a training job, beside its model
+METRICS_FILE = "training.json"  # beside the evaluation
+
+logger = logging.getLogger(__name__)
 
 
 class ArtifactError(ValueError):
@@ -79,7 +88,31 @@ class Artifacts:
                 raise
         if candidate is not None:
             self._check(key, candidate)
+        else:
+            self._keep_metrics(trained, execution.rpartition(":")[2])
         return {"artifact_uri": f"s3://{self.bucket}/{key}"}
+
+    def _keep_metrics(self, trained: str, name: str) -> None:
+        """Keep what the script wrote of its training; a training without that, or whose output cannot be read, goes on."""
+        try:
+            found = self._metrics(f"{trained.rpartition('/')[0]}/{OUTPUT_FILE}")
+            if found is not None:
+                self.s3.put_object(
+                    Bucket=self.bucket,
+                    Key=f"evaluations/{self.pipeline}/{name}/{METRICS_FILE}",
+                    Body=canonical_json(found),
+                    ContentType="application/json",
+                )
+        except ClientError as error:
+            # S3 answers 403 for what is missing to a caller who may not list
+            logger.info("no metrics of the training of %s: %s", name, error)
+
+    def _metrics(self, key: str) -> TrainingMetrics | None:
+        size = self.s3.head_object(Bucket=self.bucket, Key=key)["ContentLength"]
+        if size > MAXIMUM_ARCHIVE:
+            problem = f"the output must have at most {MAXIMUM_ARCHIVE} bytes packed to be read, got {size}"
+            return TrainingMetrics(problems=(problem,))
+        return read_output(io.BytesIO(self.s3.get_object(Bucket=self.bucket, Key=key)["Body"].read()))
 
     def _check(self, key: str, candidate: Candidate) -> None:
         """Compare what was copied, by the checksum that S3 made of it, with what was asked for."""
