@@ -35,6 +35,6 @@ def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
         given = event.get("candidate")
         candidate = None if given is None else from_dict(Candidate, given)
         return ARTIFACTS.keep(event["trained_uri"], event["execution"], candidate)
-    place = {name: event[name] for name in ("image", "artifact_uri")}
+    place = {name: event[name] for name in ("image", "artifact_uri", "environment") if name in event}
     code = event.get("code", "")  # an execution that began before an update asks without
     return JUDGE.judge(event["evaluation_uri"], event["execution"], time_of(event["now"]), code=code, **place)

@@ -139,6 +139,24 @@ def test_the_registrys_rule_holds_before(cloud: Cloud, onnx: Path) -> None:
     assert _register("demand-forecast", onnx, "--trust", "pickle")[0] == 0
 
 
+def test_what_a_container_loads_is_packed_as_it_is(cloud: Cloud, onnx: Path) -> None:
+    """Without a lock or a flavor of its files; trust is the container's, as the stack declares it."""
+    (onnx / "model.onnx").rename(onnx / "weights.bin")
+    cloud.pipeline = replace(PIPELINE, container_trust="code")
+    message = "--trust pickle is not possible: this pipeline's container is declared with trust 'code'"
+    assert message in _register("demand-forecast", onnx, "--trust", "pickle")[1]
+    assert "--requirements is not possible" in _register("demand-forecast", onnx, "--requirements", "lock")[1]
+    (onnx / "model.joblib").write_bytes(b"x")
+    assert "model.joblib is a pickle, and the container is declared" in _register("demand-forecast", onnx)[1]
+    (onnx / "model.joblib").unlink()
+    assert cloud.uploaded == []
+    assert _register("demand-forecast", onnx)[0] == 0
+    candidate = from_json(Candidate, json.loads(cloud.events[0]["Detail"])["attributes"]["candidate"])
+    assert (candidate.flavor, candidate.trust) == ("container", "code")
+    cloud.pipeline = replace(PIPELINE, container_trust="pickle")
+    assert "the registry allows data, code" in _register("demand-forecast", onnx)[1]
+
+
 def test_a_vector_has_no_loss(cloud: Cloud, onnx: Path) -> None:
     """Nothing could let it pass."""
     (onnx / "signature.json").write_bytes(canonical_json(replace(SIGNATURE, kind="vector", width=8)))

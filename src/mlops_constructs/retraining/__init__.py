@@ -2,7 +2,13 @@
 
 from mlops_constructs.retraining.guard_function import GuardPolicy
 from mlops_constructs.retraining.retraining_pipeline import RetrainingPipeline
-from mlops_constructs.retraining.training_declaration import ProcessingStep, Spot, TrainingJob, TrainingSetSource
+from mlops_constructs.retraining.training_declaration import (
+    ProcessingStep,
+    ServingContainer,
+    Spot,
+    TrainingJob,
+    TrainingSetSource,
+)
 from mlops_runtime.contracts.monitor import Condition, Facet
 
 __all__ = [
@@ -11,6 +17,7 @@ __all__ = [
     "GuardPolicy",
     "ProcessingStep",
     "RetrainingPipeline",
+    "ServingContainer",
     "Spot",
     "TrainingJob",
     "TrainingSetSource",

@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from mlops_runtime.contracts import canonical_json
+from mlops_runtime.contracts.model import ServerContentType
+from mlops_runtime.contracts.model_manifest import Trust
 from mlops_runtime.contracts.retraining import EvaluationPlan, JobTags, TrainingSetPlan
 from mlops_runtime.jobs.job_environment import PROGRAM, split_argument
 
@@ -13,8 +15,13 @@ CHECKPOINTS = "/opt/ml/checkpoints"
 TRAINING_SET_ID = "MLOPS_TRAINING_SET_ID"
 TRAINING_SET_TAG = "mlops:training-set"
 SPLITS = ("train", "holdout", "manifest")
-# how an evaluation has the champion: not at all, as a model, or by what it predicted in an image of its own
-Champion = Literal["none", "archive", "predictions"]
+# how an evaluation has the champion: not at all, as a model, by what it predicted in an image of its own, or by what its own server
+# answered
+Champion = Literal["none", "archive", "predictions", "answers"]
+# SageMaker may take this long to find instances and to copy data, besides the job's own run time
+JOB_GRACE_SECONDS = 1800
+# of a transform job: https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_CreateTransformJob.html
+_PAYLOAD_MB = 4
 # of an execution's name, in the names of its jobs
 CHARACTERS_OF_NAME = 24
 
@@ -78,6 +85,16 @@ class ProcessingPlan:
     script: str
     code_uri: str
     channel: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerPlan:
+    """The container of others that serves, and what it is asked with; the image's URI and the environment may be tokens."""
+
+    image_uri: str
+    content_type: ServerContentType
+    environment: Mapping[str, str]
+    trust: Trust
 
 
 def training_set_job(jobs: JobEnvironment, features: FeaturePlan) -> dict[str, object]:
@@ -184,8 +201,85 @@ def predictions_uri(jobs: JobEnvironment) -> str:
     return f"{{% 's3://{jobs.artifacts_bucket}/' & $predictions %}}"
 
 
-def evaluation_job(jobs: JobEnvironment, plan: EvaluationPlan, *, champion: Champion) -> dict[str, object]:
-    """Return the arguments of CreateProcessingJob that measures the candidate, beside the champion if there is one."""
+def holdout_list(jobs: JobEnvironment) -> dict[str, object]:
+    """Return the arguments that list the files of the holdout."""
+    key = f"$substringAfter({jobs.training_set}, 's3://')"
+    return {
+        "Bucket": f"{{% $substringBefore({key}, '/') %}}",
+        "Prefix": f"{{% $substringAfter({key}, '/') & '/holdout/' %}}",
+    }
+
+
+def rows_job(jobs: JobEnvironment, server: ServerPlan) -> dict[str, object]:
+    """Return the arguments of CreateProcessingJob that writes the holdout as the server that is asked takes it."""
+    job = _processing(
+        jobs,
+        "rows",
+        "server_rows",
+        ["--content-type", server.content_type, "--artifact-sha256", "{% $asked_sha256 %}"],
+        inputs={"holdout": _split(jobs, "holdout"), "model": "{% $container.ModelDataUrl %}"},
+        outputs={"rows": _of_answers(jobs, "rows"), "answers": _of_answers(jobs, "answers")},
+        is_isolated=True,
+    )
+    return job | {"ProcessingJobName": "{% $job & '-rows' & $turn %}"}
+
+
+def asked_model(jobs: JobEnvironment) -> dict[str, object]:
+    """Return the arguments of CreateModel, but for its name, for the server that is asked."""
+    return {
+        "PrimaryContainer": "{% $container %}",
+        "ExecutionRoleArn": jobs.roles["asks"],
+        "EnableNetworkIsolation": True,
+        "VpcConfig": {"Subnets": list(jobs.subnets), "SecurityGroupIds": list(jobs.security_groups)},
+        "Tags": jobs.tags.as_tags(),
+    }
+
+
+def transform_job(jobs: JobEnvironment, server: ServerPlan) -> dict[str, object]:
+    """Return the arguments of CreateTransformJob, but for its model, that asks a server for the holdout.
+
+    Step Functions' optimized integration supports neither ``ModelClientConfig`` nor ``DataProcessing``. A line of JSON is a whole
+    request; lines of CSV are put together.
+    """
+    is_json = server.content_type == "application/json"
+    return {
+        "TransformJobName": "{% $job & '-asks' & $turn %}",
+        "BatchStrategy": "SingleRecord" if is_json else "MultiRecord",
+        "MaxPayloadInMB": _PAYLOAD_MB,
+        "TransformInput": {
+            "DataSource": {"S3DataSource": {"S3DataType": "S3Prefix", "S3Uri": _of_answers(jobs, "rows", end="/")}},
+            "ContentType": server.content_type,
+            "SplitType": "Line",
+        },
+        "TransformOutput": {
+            "S3OutputPath": _of_answers(jobs, "answers"),
+            "AssembleWith": "Line",
+            "KmsKeyId": jobs.kms_key,
+        },
+        "TransformResources": {
+            "InstanceCount": 1,
+            "InstanceType": jobs.instance_type,
+            "VolumeKmsKeyId": jobs.kms_key,
+        },
+        "Tags": jobs.tags.as_tags(),
+    }
+
+
+def _of_answers(jobs: JobEnvironment, folder: str, *, variable: str = "answers", end: str = "") -> str:
+    return f"{{% 's3://{jobs.artifacts_bucket}/' & ${variable} & '/{folder}{end}' %}}"
+
+
+def evaluation_job(
+    jobs: JobEnvironment, plan: EvaluationPlan, *, champion: Champion, server: ServerPlan | None = None
+) -> dict[str, object]:
+    """Return the arguments of CreateProcessingJob that measures the candidate, beside the champion if there is one.
+
+    Args:
+        jobs: Where jobs run.
+        plan: What is measured.
+        champion: How the job has the champion.
+        server: The container whose answers stand for the candidate. Default: the job loads it.
+    """
     inputs = {split: _split(jobs, split) for split in SPLITS}
     inputs["candidate"] = "{% $artifact %}"
     inputs["expected"] = _expected(jobs)
@@ -196,6 +290,11 @@ def evaluation_job(jobs: JobEnvironment, plan: EvaluationPlan, *, champion: Cham
         inputs["champion"] = "{% $champion.artifact_uri %}"
     if champion == "predictions":
         inputs["predictions"] = predictions_uri(jobs)
+    if server is not None:
+        inputs["answers"] = _of_answers(jobs, "answers", variable="candidate_answers")
+        arguments += ["--container-trust", server.trust]
+    if champion == "answers":
+        inputs["champion-answers"] = _of_answers(jobs, "answers")
     if champion != "none":
         arguments += ["--champion-sha256", "{% $champion.artifact_sha256 %}"]
     outputs = {"report": f"{report} %}}"}

@@ -1,23 +1,27 @@
 """The Retrain machine: training set, training, evaluation, gate, and the registration of what passes."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from mlops_constructs._state_machine import EXECUTION, NOW, NULL, State, assign, choose, invoke, put_event, task
 from mlops_constructs.model_registry.approval import policy_description
 from mlops_constructs.retraining.job_requests import (
     CHARACTERS_OF_NAME,
+    JOB_GRACE_SECONDS,
     Champion,
     FeaturePlan,
     JobEnvironment,
     ProcessingPlan,
+    ServerPlan,
     evaluation_job,
     evaluation_prefix,
+    holdout_list,
     prediction_job,
     preparation_job,
     training_job,
     training_set_job,
 )
+from mlops_constructs.retraining.server_states import server_states
 from mlops_runtime.contracts.events import DetailType, event_source
 from mlops_runtime.contracts.retraining import EvaluationPlan
 
@@ -47,8 +51,6 @@ _FROM_GATE = (
 )
 
 
-# SageMaker may take this long to find instances and to copy data, besides the job's own run time
-_JOB_GRACE_SECONDS = 1800
 # where the job had its code from, as SageMaker describes the job
 _CODE_THAT_RAN = "{% $states.result.InputDataConfig[ChannelName = 'code'].DataSource.S3DataSource.S3Uri & '' %}"
 
@@ -71,7 +73,8 @@ _PREDICTIONS = """{{% (
 class Registration:
     """Where packages are registered and who approves them; ARNs and names may be tokens.
 
-    ``waiting_message`` are the arguments of ``sns:publish``, ``code_sha256`` names the training code.
+    ``waiting_message`` are the arguments of ``sns:publish``, ``code_sha256`` names the training code. ``content_types`` is what the
+    image takes.
     """
 
     group_name: str
@@ -79,6 +82,7 @@ class Registration:
     code_sha256: str
     is_automatic: bool
     waiting_message: Mapping[str, object]
+    content_types: Sequence[str] = ("application/json", "text/csv")
 
 
 def registration_states(plan: Registration, *, partition: str) -> dict[str, State]:
@@ -148,7 +152,7 @@ def _package(plan: Registration) -> dict[str, object]:
         "InferenceSpecification": {
             # as the gate bound it: the server compares both files of the archive with what was evaluated
             "Containers": ["{% $gate.container %}"],
-            "SupportedContentTypes": ["application/json", "text/csv"],
+            "SupportedContentTypes": list(plan.content_types),
             "SupportedResponseMIMETypes": ["application/json", "text/csv"],
         },
     }
@@ -156,7 +160,10 @@ def _package(plan: Registration) -> dict[str, object]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetrainPlan:
-    """What one pipeline trains, on what, and where its parts are; ARNs and names may be tokens."""
+    """What one pipeline trains, on what, and where its parts are; ARNs and names may be tokens.
+
+    ``server`` is the container of others that serves, where the pipeline's own image does not.
+    """
 
     pipeline: str
     unit_name: str
@@ -174,6 +181,7 @@ class RetrainPlan:
     registration: Registration
     features: FeaturePlan | None = None
     processing: ProcessingPlan | None = None
+    server: ServerPlan | None = None
 
     @property
     def seconds(self) -> int:
@@ -183,7 +191,9 @@ class RetrainPlan:
         runs = [longest, longest, longest if self.jobs.maximum_wait is None else self.jobs.maximum_wait]
         runs += [] if self.features is None else [longest]
         runs += [] if self.processing is None else [self.processing.maximum]
-        return sum(runs) + len(runs) * _JOB_GRACE_SECONDS + 3600
+        # rows and answers of candidate and champion
+        runs += [] if self.server is None else [longest] * 4
+        return sum(runs) + len(runs) * JOB_GRACE_SECONDS + 3600
 
 
 def retrain_machine(plan: RetrainPlan, *, partition: str = "aws") -> dict[str, object]:
@@ -322,11 +332,12 @@ def _job_states(plan: RetrainPlan, partition: str) -> dict[str, State]:
             next_state=next_state,
             catch="Caught",
             assign=variables,
-            timeout=maximum + _JOB_GRACE_SECONDS,
+            timeout=maximum + JOB_GRACE_SECONDS,
         )
 
     def evaluate(champion: Champion) -> State:
-        return job("Processing", evaluation_job(jobs, plan.evaluation, champion=champion), "Gate", jobs.maximum)
+        arguments = evaluation_job(jobs, plan.evaluation, champion=champion, server=plan.server)
+        return job("Processing", arguments, "Gate", jobs.maximum)
 
     states: dict[str, State] = {}
     if plan.features is not None:
@@ -353,6 +364,18 @@ def _job_states(plan: RetrainPlan, partition: str) -> dict[str, State]:
         jobs = replace(jobs, training_set_id="$training_set")
     if step is not None:
         states["Process"] = job("Processing", preparation_job(jobs, step), "Train", step.maximum)
+    kept = {"artifact": "{% $states.result.Payload.artifact_uri %}"}
+    # a model that is not ONNX predicts in the image that serves it
+    rivals = [
+        ("$champion = null", "Evaluate"),
+        (f"$exists($champion.image) and $champion.image != '{jobs.image_uri}'", "ListHoldout"),
+    ]
+    if plan.server is not None:
+        kept["artifact_sha256"] = "{% $states.result.Payload.artifact_sha256 %}"
+        rivals.insert(1, ("$exists($champion.flavor) and $champion.flavor = 'container'", "AskChampion"))
+        states |= server_states(
+            jobs, plan.server, partition=partition, evaluate=evaluate("answers"), next_state="HasChampion"
+        )
     return {
         **states,
         "HasCandidate": choose(
@@ -371,21 +394,16 @@ def _job_states(plan: RetrainPlan, partition: str) -> dict[str, State]:
             plan.gate_arn,
             {"trained_uri": "{% $trained %}", "execution": "{% $execution %}", "candidate": _CANDIDATE},
             partition=partition,
-            next_state="HasChampion",
+            next_state="HasChampion" if plan.server is None else "AskCandidate",
             catch="Caught",
-            assign={"artifact": "{% $states.result.Payload.artifact_uri %}"},
+            assign=kept,
             timeout=330,
         ),
-        "HasChampion": choose(
-            ("$champion = null", "Evaluate"),
-            # a model that is not ONNX predicts in the image that serves it
-            (f"$exists($champion.image) and $champion.image != '{jobs.image_uri}'", "ListHoldout"),
-            default="EvaluateAgainstChampion",
-        ),
+        "HasChampion": choose(*rivals, default="EvaluateAgainstChampion"),
         # a champion is asked once a holdout
         "ListHoldout": task(
             "aws-sdk:s3:listObjectsV2",
-            {"Bucket": _bucket(jobs), "Prefix": f"{{% $substringAfter({_key(jobs)}, '/') & '/holdout/' %}}"},
+            holdout_list(jobs),
             partition=partition,
             next_state="FindPredictions",
             catch="Caught",
@@ -407,14 +425,6 @@ def _job_states(plan: RetrainPlan, partition: str) -> dict[str, State]:
     }
 
 
-def _key(jobs: JobEnvironment) -> str:
-    return f"$substringAfter({jobs.training_set}, 's3://')"
-
-
-def _bucket(jobs: JobEnvironment) -> str:
-    return f"{{% $substringBefore({_key(jobs)}, '/') %}}"
-
-
 def _record(plan: RetrainPlan, outcome: str, *, partition: str, next_state: str, catch: str) -> State:
     """Return the state that writes what came of a candidate into the endpoint's audit chain."""
     claim: dict[str, object] = {
@@ -431,6 +441,7 @@ def _record(plan: RetrainPlan, outcome: str, *, partition: str, next_state: str,
 
 
 def _gate_states(plan: RetrainPlan, partition: str) -> dict[str, State]:
+    served = {} if plan.server is None else {"environment": dict(plan.server.environment)}
     return {
         "Gate": invoke(
             plan.gate_arn,
@@ -441,6 +452,7 @@ def _gate_states(plan: RetrainPlan, partition: str) -> dict[str, State]:
                 "image": plan.registration.image_uri,
                 "artifact_uri": "{% $artifact %}",
                 "code": "{% $code %}",
+                **served,
             },
             partition=partition,
             next_state="IsBetter",

@@ -1,12 +1,14 @@
 """Checks of a declaration against itself and what there is: training set, evaluation, gate."""
 
 import math
+from collections.abc import Sequence
 from itertools import pairwise
 
 from mlops_constructs._validation import check_range
 from mlops_constructs.feature_store.interface import IUnitFeatureStore
-from mlops_constructs.retraining.training_declaration import TrainingSetSource
+from mlops_constructs.retraining.training_declaration import ServingContainer, TrainingSetSource
 from mlops_runtime.contracts import canonical_json
+from mlops_runtime.contracts.model_manifest import Trust, trust_refusal
 from mlops_runtime.contracts.retraining import EvaluationPlan, GateSpec, SignaturePlan, TrainingSetPlan
 
 # https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_CreateTrainingJob.html
@@ -159,6 +161,36 @@ def signature_problems(plan: SignaturePlan | None, source: TrainingSetSource) ->
         "other columns out of the training set instead"
         if length > _LONGEST_VALUE
         else None,
+    ]
+
+
+def container_problems(
+    serving: ServingContainer | None, evaluation: EvaluationPlan, gate: GateSpec, *, allowed: Sequence[Trust]
+) -> list[str | None]:
+    """Return what cannot be asked of a model that a container of others loads.
+
+    Args:
+        serving: The container; ``None`` where our server serves.
+        evaluation: What a candidate is measured on.
+        gate: When a candidate may be registered.
+        allowed: What loading a model may do, as the registry says.
+    """
+    if serving is None:
+        return []
+    timed = [name for name in ("max_milliseconds_a_row", "max_slowdown") if getattr(gate, name) is not None]
+    return [
+        None
+        if serving.trust in allowed
+        else trust_refusal("the model", "a container", serving.trust, allowed=allowed).partition("; ")[0]
+        + f"; allow it with ModelRegistry(trust={(*allowed, serving.trust)!r}), or serve with a container that does less",
+        "evaluation.attribution_rows is not possible with training.serving, since attributions load the model; leave it out"
+        if evaluation.attribution_rows is not None
+        else None,
+        *(
+            f"gate.{name} is not possible with training.serving, since a transform job does not time single rows; leave it out, "
+            "and watch latency"
+            for name in timed
+        ),
     ]
 
 

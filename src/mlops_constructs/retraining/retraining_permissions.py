@@ -40,6 +40,7 @@ WILDCARD_REASON = (
     "rejected: one fixed job name, which could run once"
 )
 _SET_REASON = f"lineage has artifacts by the hash of their source, and lists without a resource type; {ROLE_REASON}"
+_OF_SERVERS = ("rows", "asks")
 _RULE = "StepFunctionsGetEventsForSageMaker{}JobsRule"
 
 
@@ -106,7 +107,37 @@ class RetrainingAccess:
             self._list_artifacts(REGISTERED),
         ]
         roles["eval"] = self._role("EvaluationRole", "evaluates", "Processing", image, statements, job="eval")
-        return roles
+        return roles | self._server_roles()
+
+    def _server_roles(self) -> dict[str, ServiceRole]:
+        """Define who writes the holdout for a container of others, and its server, which reads no more of the set."""
+        serving = self.training.serving
+        if serving is None:
+            return {}
+        statements = [
+            _objects("s3:GetObject", self._splits("holdout"), self._artifacts("models")),
+            _objects("s3:PutObject", self._artifacts("predictions")),
+            self._list_splits(),
+            self._list_artifacts("models"),
+        ]
+        writes = "writes the holdout for a server"
+        rows = self._role("RowsRole", writes, "Processing", self.training.image, statements, job="rows?")
+        statements = [
+            _objects("s3:GetObject", self._artifacts("models"), self._of_answers("rows")),
+            _objects("s3:PutObject", self._of_answers("answers")),
+            self._list_artifacts("predictions"),
+            *(
+                statement
+                for former in self.training.former_images
+                for statement in former.pull_statements(self.scope)[1:]
+            ),
+        ]
+        asks = "answers for the holdout"
+        server = self._role("ServerRole", asks, "Transform", serving.image, statements, job="asks?")
+        return {"rows": rows, "asks": server}
+
+    def _of_answers(self, folder: str) -> str:
+        return self.business_unit.artifacts.arn_for_objects(f"predictions/{self.pipeline}/*/{folder}/*")
 
     def _training_statements(self, code: s3_assets.Asset) -> list[iam.PolicyStatement]:
         # not the holdout, on which the model is evaluated
@@ -202,13 +233,57 @@ class RetrainingAccess:
                 resources=[jobs["processing"]],
             ),
             iam.PolicyStatement(actions=["sagemaker:AddTags", "sagemaker:ListTags"], resources=list(jobs.values())),
-            *(pass_role_statement(role, service=SERVICE) for role in roles.values()),
+            *(pass_role_statement(role, service=SERVICE) for job, role in roles.items() if job not in _OF_SERVERS),
         ]
         return shared_policy(
             scope,
             "RetrainJobs",
             statements=statements,
             description=f"Starts and watches the jobs of {self.pipeline}",
+            wildcard_reason=WILDCARD_REASON,
+        )
+
+    def server_policy(self, roles: dict[str, ServiceRole]) -> iam.ManagedPolicy:
+        """Define what the machine may do about the server of a container of others: make its model, ask it, delete the model."""
+        unit, scope = self.business_unit, self.scope
+        model, job = (sagemaker_arn(scope, kind, f"{self.pipeline}-*") for kind in ("model", "transform-job"))
+        rule = cdk.Stack.of(scope).format_arn(
+            service="events", resource="rule", resource_name=_RULE.format("Transform")
+        )
+        security_groups = [unit.security_group.security_group_id]
+        statements = [
+            iam.PolicyStatement(
+                actions=["sagemaker:CreateModel"],
+                resources=[model],
+                conditions=placed(subnets=unit.subnet_ids, security_groups=security_groups, is_isolated=True),
+            ),
+            iam.PolicyStatement(actions=["sagemaker:DeleteModel", "sagemaker:DescribeModel"], resources=[model]),
+            iam.PolicyStatement(
+                actions=["sagemaker:CreateTransformJob"],
+                resources=[job],
+                conditions={
+                    "ArnLike": {"sagemaker:ModelArn": model},
+                    "ForAnyValue:StringEquals": {"sagemaker:InstanceTypes": [self.training.instance_type]},
+                    "StringEquals": {
+                        "sagemaker:VolumeKmsKey": unit.key.key_arn,
+                        "sagemaker:OutputKmsKey": unit.key.key_arn,
+                    },
+                },
+            ),
+            iam.PolicyStatement(
+                actions=["sagemaker:DescribeTransformJob", "sagemaker:StopTransformJob"], resources=[job]
+            ),
+            iam.PolicyStatement(actions=["sagemaker:AddTags"], resources=[model, job]),
+            iam.PolicyStatement(
+                actions=["events:DescribeRule", "events:PutRule", "events:PutTargets"], resources=[rule]
+            ),
+            *(pass_role_statement(roles[job], service=SERVICE) for job in _OF_SERVERS),
+        ]
+        return shared_policy(
+            scope,
+            "RetrainServers",
+            statements=statements,
+            description=f"Asks the servers of {self.pipeline} for the holdout",
             wildcard_reason=WILDCARD_REASON,
         )
 
@@ -234,7 +309,7 @@ class RetrainingAccess:
             key_statement(unit.key, services=["dynamodb"]),
             iam.PolicyStatement(actions=["sagemaker:CreateModelPackage"], resources=packages),
             # registering reads the image and the artefact with the machine's rights
-            self.training.image.register_statement(self.scope),
+            self.training.serving_image.register_statement(self.scope),
             _objects("s3:GetObject", self._artifacts("models")),
             # whether the champion predicted this holdout before
             self._list_splits(),

@@ -1,6 +1,6 @@
 """Retraining: from a trigger through the guard to a registered candidate, or to a recorded rejection."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import cast
 
@@ -26,9 +26,10 @@ from mlops_constructs.feature_store.interface import IUnitFeatureStore
 from mlops_constructs.model_endpoint import IServedModel
 from mlops_constructs.model_registry.registry_interface import IModelRegistry
 from mlops_constructs.retraining.guard_function import GuardLimits, GuardPolicy, define_guard
-from mlops_constructs.retraining.job_requests import FeaturePlan, JobEnvironment, ProcessingPlan
+from mlops_constructs.retraining.job_requests import FeaturePlan, JobEnvironment, ProcessingPlan, ServerPlan
 from mlops_constructs.retraining.retrain_machine import MESSAGE_VARIABLES, Registration, RetrainPlan, retrain_machine
 from mlops_constructs.retraining.retraining_checks import (
+    container_problems,
     evaluation_problems,
     feature_problems,
     gate_problems,
@@ -38,10 +39,16 @@ from mlops_constructs.retraining.retraining_checks import (
     source_problem,
 )
 from mlops_constructs.retraining.retraining_permissions import WILDCARD_REASON, RetrainingAccess
-from mlops_constructs.retraining.training_declaration import ProcessingStep, TrainingJob, TrainingSetSource
+from mlops_constructs.retraining.training_declaration import (
+    ProcessingStep,
+    ServingContainer,
+    TrainingJob,
+    TrainingSetSource,
+)
 from mlops_constructs.unit_interface import IBusinessUnit
 from mlops_runtime.contracts import canonical_json
 from mlops_runtime.contracts.events import DetailType, event_source, request_source
+from mlops_runtime.contracts.model_manifest import Trust
 from mlops_runtime.contracts.retraining import EvaluationPlan, GateSpec, JobTags, SignaturePlan, TrainingSetPlan
 from mlops_runtime.contracts.unit_entries import PipelineEntry
 from mlops_runtime.features.snapshot_tags import tables_of
@@ -133,7 +140,7 @@ class RetrainingPipeline(Construct):
         )
         gate = GateSpec() if gate is None else gate
         evaluation = _with_timestamp(evaluation, source)
-        self._validate(source, training, evaluation, gate, limits)
+        self._validate(source, training, evaluation, gate, limits, trust=registry.trust)
         self._access = RetrainingAccess(
             scope=self,
             business_unit=business_unit,
@@ -159,6 +166,8 @@ class RetrainingPipeline(Construct):
         signature = training.signature_plan(evaluation)
         jobs = self._render_jobs(name, training, source, {job: role.role_arn for job, role in roles.items()}, signature)
         endpoint.rollout.require_image(training.image)
+        if training.serving is not None:
+            endpoint.rollout.require_image(training.serving.image)
         if processing is not None:
             endpoint.rollout.require_image(processing.image)
         plan = RetrainPlan(
@@ -168,6 +177,7 @@ class RetrainingPipeline(Construct):
             jobs=jobs,
             features=None if tags_function is None else self._render_features(source, tags_function),
             processing=self._render_processing(processing, step_code),
+            server=self._render_server(training.serving),
             evaluation=evaluation,
             script=training.script,
             code_uri=code.s3_object_url,
@@ -179,10 +189,11 @@ class RetrainingPipeline(Construct):
             topic_arn=business_unit.topic.topic_arn,
             registration=Registration(
                 group_name=registry.group_name,
-                image_uri=jobs.image_uri,
+                image_uri=jobs.image_uri if training.serving is None else training.serving.image.serving_uri(self),
                 code_sha256=code.asset_hash,
                 is_automatic=registry.approval.is_automatic,
                 waiting_message=registry.waiting_message(MESSAGE_VARIABLES),
+                **({} if training.serving is None else {"content_types": tuple(training.serving.content_types)}),
             ),
         )
         self._machine = define_machine(
@@ -206,6 +217,9 @@ class RetrainingPipeline(Construct):
         if plan.features is not None:
             acknowledge(self._machine, "Mlops-JobIsolation[TrainingSet]", _NETWORKED_REASON)
         acknowledge(self._machine, "Mlops-ImageDigest[PredictChampion]", _LIVE_IMAGE_REASON)
+        if training.serving is not None:
+            self._machine.role.add_managed_policy(self._access.server_policy(roles))
+            acknowledge(self._machine, "Mlops-ImageDigest[MakeModel]", _LIVE_IMAGE_REASON)
         registry.approve_by_policy(self._machine.role)
         # the machine goes before the registry does, so that no run registers a package in a group that is being emptied
         self._machine.node.add_dependency(registry)
@@ -342,6 +356,8 @@ class RetrainingPipeline(Construct):
         evaluation: EvaluationPlan,
         gate: GateSpec,
         limits: GuardLimits,
+        *,
+        trust: Sequence[Trust],
     ) -> None:
         raise_if_any(
             self,
@@ -361,6 +377,7 @@ class RetrainingPipeline(Construct):
                 *monitoring_problems(evaluation),
                 *signature_problems(training.signature_plan(evaluation), source),
                 *feature_problems(source),
+                *container_problems(training.serving, evaluation, gate, allowed=trust),
             ],
         )
 
@@ -373,6 +390,7 @@ class RetrainingPipeline(Construct):
             retrain_machine=self._machine.state_machine_arn,
             queue_url=self._guard.queue.queue_url,
             requirements_sha256=self._access.training.image.lock_sha256,
+            container_trust=None if self._access.training.serving is None else self._access.training.serving.trust,
             endpoint=self._access.endpoint,
             metric=evaluation.metric,
             label=evaluation.label,
@@ -492,6 +510,16 @@ class RetrainingPipeline(Construct):
             script=step.script,
             code_uri=code.s3_object_url,
             channel=step.channel,
+        )
+
+    def _render_server(self, serving: ServingContainer | None) -> ServerPlan | None:
+        if serving is None:
+            return None
+        return ServerPlan(
+            image_uri=serving.image.serving_uri(self),
+            content_type=serving.content_types[0],
+            environment=serving.environment,
+            trust=serving.trust,
         )
 
 

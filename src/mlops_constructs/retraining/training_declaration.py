@@ -15,7 +15,8 @@ from mlops_constructs._errors import ValidationError
 from mlops_constructs._validation import check_duration, check_pattern, check_range, is_file, is_known
 from mlops_constructs.feature_store.interface import IUnitFeatureStore
 from mlops_constructs.model_registry import ModelImage
-from mlops_runtime.contracts.model import Metric
+from mlops_runtime.contracts.model import Metric, ServerContentType
+from mlops_runtime.contracts.model_manifest import Trust
 from mlops_runtime.contracts.retraining import EvaluationPlan, SignaturePlan, TrainingSetPlan
 from mlops_runtime.features.feature_group import FeatureGroup
 
@@ -31,6 +32,8 @@ _LONGEST_WAIT = cdk.Duration.days(28)
 _MAXIMUM_VARIABLES = 99  # of 100; one is the training set's id
 _TAKEN_VARIABLES = ("MLOPS_TRAINING_SET_ID",)
 _VARIABLE = r"[a-zA-Z_][a-zA-Z0-9_]{0,511}"
+# https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_ContainerDefinition.html: 100, of which the gate sets three
+_MAXIMUM_OF_MODEL = 97
 _CHANNEL = r"[A-Za-z0-9._-]{1,64}"
 _TAKEN_CHANNELS = ("train", "code")
 # what a prediction means, by the loss that measures it; others are of a number
@@ -176,6 +179,54 @@ class ProcessingStep:
         _raise_if_any("InvalidProcessingStep", problems)
 
 
+@checked("InvalidServingContainer")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServingContainer:
+    """A container of others that serves a pipeline's models, such as MLflow's server: no job of ours can load what it loads.
+
+    It keeps the container contract (``mlops serving check``). Its own server answers for the holdout, in a transform job without a
+    network. The archive has what the container loads, and ``signature.json`` at its root.
+
+    Args:
+        image: Image of the endpoint, by digest.
+        content_types: What it takes. The holdout is sent as the first: JSON as ``{"instances": [{"column": value}]}``, CSV without
+            a line of names. Default: JSON.
+        environment: Variables of the container. Default: none.
+        trust: What its server does to load a model: read data, run code that lies in the archive, or unpickle. Default: ``code``.
+
+    Raises:
+        ValidationError: If a value is not possible.
+
+    Example:
+        >>> container = ServingContainer(image=image, environment={"MLFLOW_DISABLE_ENV_CREATION": "true"}, trust="pickle")
+    """
+
+    image: ModelImage
+    content_types: Sequence[ServerContentType] = ("application/json",)
+    environment: Mapping[str, str] = field(default_factory=dict)
+    trust: Trust = "code"
+
+    def __post_init__(self) -> None:
+        problems = [
+            None if self.content_types else "content_types must have at least one",
+            *(
+                check_pattern(
+                    "environment", name, pattern=_VARIABLE, allowed="names of letters, digits and underscores"
+                )
+                for name in self.environment
+            ),
+            *(
+                f"environment must not set {name}, which the gate sets"
+                for name in self.environment
+                if name.startswith("MLOPS_")
+            ),
+            f"environment must have at most {_MAXIMUM_OF_MODEL} variables, got {len(self.environment)}"
+            if len(self.environment) > _MAXIMUM_OF_MODEL
+            else None,
+        ]
+        _raise_if_any("InvalidServingContainer", problems)
+
+
 @checked("InvalidTrainingJob")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingJob:
@@ -198,7 +249,10 @@ class TrainingJob:
         former_images: Images of other repositories that a model which serves may still need, to predict the holdout. Default: none;
             ONNX is loaded by any image of the runtime.
         inputs: Columns of the training set that the model is given, in its order, for the signature of a script that writes none.
-            Default: all but the label, the time of prediction and the naive baselines, for an image of ``from_requirements``.
+            Default: all but the label, the time of prediction and the naive baselines, for an image of ``from_requirements``, or
+            with ``serving``.
+        serving: Container of others that serves what is trained or registered; ``image`` then runs the jobs alone. Default:
+            ``image`` serves.
 
     Raises:
         ValidationError: If the script is not there or a value is not possible.
@@ -222,6 +276,7 @@ class TrainingJob:
     network_isolation: bool = True
     former_images: Sequence[ModelImage] = ()
     inputs: Sequence[str] | None = None
+    serving: ServingContainer | None = None
 
     def __post_init__(self) -> None:
         problems = [
@@ -242,7 +297,12 @@ class TrainingJob:
     @property
     def writes_signature(self) -> bool:
         """Whether the job writes the signature of a script that writes none."""
-        return self.inputs is not None or self.image.lock is not None
+        return self.inputs is not None or self.image.lock is not None or self.serving is not None
+
+    @property
+    def serving_image(self) -> ModelImage:
+        """The image that serves what is trained."""
+        return self.image if self.serving is None else self.serving.image
 
     def signature_plan(self, evaluation: EvaluationPlan) -> SignaturePlan | None:
         """Return how the job writes a signature; ``None`` where the script must.
@@ -264,6 +324,7 @@ class TrainingJob:
             labels=outputs,
             inputs=None if self.inputs is None else tuple(self.inputs),
             without=(*timestamp, *naive) if self.inputs is None else None,
+            loaded_by=None if self.serving is None else "container",
         )
 
     @property

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from mlops_constructs._state_machine import successors, tasks
-from mlops_constructs.retraining.job_requests import FeaturePlan, JobEnvironment, ProcessingPlan
+from mlops_constructs.retraining.job_requests import FeaturePlan, JobEnvironment, ProcessingPlan, ServerPlan
 from mlops_constructs.retraining.retrain_machine import Registration, RetrainPlan, registration_states, retrain_machine
 from mlops_runtime.aws_api import check_machine
 from mlops_runtime.contracts.retraining import EvaluationPlan, JobTags, TrainingSetPlan
@@ -33,7 +33,7 @@ JOBS = JobEnvironment(
     image_uri="123456789012.dkr.ecr.us-east-1.amazonaws.com/mlops-runtime@sha256:0",
     instance_type="ml.m5.large",
     maximum=3600,
-    roles=dict.fromkeys(("set", "prep", "train", "live", "eval"), ROLE),
+    roles=dict.fromkeys(("set", "prep", "train", "live", "eval", "rows", "asks"), ROLE),
     subnets=["subnet-1"],
     security_groups=["sg-1"],
     kms_key="arn:aws:kms:us-east-1:123456789012:key/1",
@@ -85,11 +85,18 @@ STEP = ProcessingPlan(
     code_uri="s3://assets/step.zip",
     channel="processed",
 )
+SERVER = ServerPlan(
+    image_uri="123456789012.dkr.ecr.us-east-1.amazonaws.com/mlflow@sha256:5",
+    content_type="application/json",
+    environment={"MLFLOW_DISABLE_ENV_CREATION": "true"},
+    trust="pickle",
+)
 PERSON = replace(PLAN_retrain_machine, registration=replace(PLAN_retrain_machine.registration, is_automatic=False))
 VARIANTS = {
     "automatic": PLAN_retrain_machine,
     "manual": PERSON,
     "processing": replace(PLAN_retrain_machine, processing=STEP),
+    "container": replace(PLAN_retrain_machine, server=SERVER),
     "from S3": replace(
         PLAN_retrain_machine, features=None, jobs=replace(JOBS, training_set="'s3://data/exports/demand'")
     ),
@@ -159,6 +166,7 @@ def aws(
     fail: tuple[str, Exception] | None = None,
     state: dict[str, Any] | None = STATE,
     image: str | None = None,
+    flavor: str | None = None,
     predictions: int = 0,
 ) -> Any:
     """A fake AWS in which every job succeeds and the gate says what it is told."""
@@ -177,6 +185,7 @@ def aws(
                     "model_sha256": "6" * 64,
                     "model_package_arn": "arn:champion",
                     **({} if image is None else {"image": image}),
+                    **({} if flavor is None else {"flavor": flavor}),
                 }
                 return {} if champion is None else {"Item": {"live": {"S": json.dumps(pointer)}}}
             case "s3:listObjectsV2" if arguments["Bucket"] == "artifacts":
@@ -192,7 +201,7 @@ def aws(
             case "lambda:invoke" if "as_of" in arguments["Payload"]:
                 return {"Payload": {"tag": "ts-0123456789abcdef"}}
             case "lambda:invoke" if "trained_uri" in arguments["Payload"]:
-                return {"Payload": {"artifact_uri": KEPT}}
+                return {"Payload": {"artifact_uri": KEPT, "artifact_sha256": "a" * 64}}
             case "lambda:invoke":
                 return {"Payload": gate if arguments["FunctionName"].endswith("gate") else {"sequence": 1}}
             case "sagemaker:createModelPackage":
@@ -210,7 +219,7 @@ def test_every_call_is_one_that_aws_takes(variant: str):
 
 @pytest.mark.parametrize(
     ("name", "state"),
-    [*tasks(MACHINE), *tasks(retrain_machine(VARIANTS["processing"]))],
+    [*tasks(MACHINE), *tasks(retrain_machine(VARIANTS["processing"])), *tasks(retrain_machine(VARIANTS["container"]))],
     ids=lambda value: str(value)[:20],
 )
 def test_every_task_has_retry_catch_and_timeout(name: str, state: dict[str, Any]):

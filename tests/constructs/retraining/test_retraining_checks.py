@@ -5,7 +5,9 @@ from typing import Any
 
 import pytest
 
+from mlops_constructs import ModelImage
 from mlops_constructs.retraining.retraining_checks import (
+    container_problems,
     evaluation_problems,
     feature_problems,
     gate_problems,
@@ -14,7 +16,7 @@ from mlops_constructs.retraining.retraining_checks import (
     signature_problems,
     source_problem,
 )
-from mlops_constructs.retraining.training_declaration import TrainingSetSource
+from mlops_constructs.retraining.training_declaration import ServingContainer, TrainingSetSource
 from mlops_runtime.contracts.monitor import Condition, Facet
 from mlops_runtime.contracts.retraining import EvaluationPlan, GateSpec, SegmentLimit, SignaturePlan, TrainingSetPlan
 
@@ -244,3 +246,21 @@ def test_several_labels_are_those_of_the_training_set(demand: Any):
     ]
     assert [each.split(",")[0] for each in feature_problems(source)] == ["training_set wants 'cost' of group 'sales'"]
     assert not any(kind_problems(GateSpec(), replace(plan, labels=("units", "cost")), source))
+
+
+def test_fails_with_what_cannot_be_asked_of_a_container():
+    """Its model is loaded by nothing here, and rows are not timed; what it does to load one must be allowed."""
+    image = ModelImage.from_ecr(repository_name="mlflow", digest="sha256:" + "5" * 64)
+    serving = ServingContainer(image=image, trust="pickle")
+    evaluation = EvaluationPlan(label="units", block="store", baselines=("last_week",))
+    assert not any(container_problems(serving, evaluation, GateSpec(), allowed=("data", "code", "pickle")))
+    assert container_problems(None, replace(evaluation, attribution_rows=5), GateSpec(), allowed=()) == []
+    gate = GateSpec(max_slowdown=2, max_milliseconds_a_row=5)
+    found = container_problems(serving, replace(evaluation, attribution_rows=5), gate, allowed=("data", "code"))
+    assert [problem and problem.partition("; ")[0] for problem in found] == [
+        "the model is loaded by a container with trust 'pickle', the registry allows data, code",
+        "evaluation.attribution_rows is not possible with training.serving, since attributions load the model",
+        "gate.max_milliseconds_a_row is not possible with training.serving, since a transform job does not time single rows",
+        "gate.max_slowdown is not possible with training.serving, since a transform job does not time single rows",
+    ]
+    assert "allow it with ModelRegistry(trust=('data', 'code', 'pickle'))" in str(found[0])

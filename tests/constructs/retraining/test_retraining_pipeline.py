@@ -19,6 +19,7 @@ from mlops_constructs import (
     GuardPolicy,
     ModelImage,
     ProcessingStep,
+    ServingContainer,
     Spot,
     TrainingJob,
     TrainingSetSource,
@@ -186,6 +187,52 @@ def test_spot_checkpoints_and_a_step_have_exactly_their_rights(define: Callable[
     types = "ForAnyValue:StringEquals"
     assert found["sagemaker:CreateProcessingJob"][types] == {"sagemaker:InstanceTypes": ["ml.m5.large", "ml.m5.xlarge"]}
     assert found["sagemaker:CreateTrainingJob"][types] == {"sagemaker:InstanceTypes": ["ml.m5.large"]}
+
+
+def test_a_container_of_others_is_asked_with_exactly_its_rights(define: Callable[..., Any], tmp_path: Path):
+    """Its server reads models and the rows that it is asked, writes answers alone, and the machine makes it isolated."""
+    (tmp_path / "train.py").write_text("pass")
+    other = ModelImage.from_ecr(repository_name="mlflow", digest="sha256:" + "5" * 64)
+    training = TrainingJob(
+        image=_image(),
+        source=tmp_path,
+        script="train.py",
+        instance_type="ml.m5.large",
+        max_runtime=cdk.Duration.hours(1),
+        serving=ServingContainer(image=other),
+    )
+    made = define(retraining={"training": training})
+    rows, server = (made.statements(f"Retraining{name}Role") for name in ("Rows", "Server"))
+    objects = {
+        name: {
+            action: [suffix for s in found if actions([s]) == {action} for suffix in _suffixes(s)]
+            for action in ("s3:GetObject", "s3:PutObject")
+        }
+        for name, found in (("rows", rows), ("server", server))
+    }
+    predictions = "/predictions/demand-forecast/*"
+    assert objects["rows"] == {
+        "s3:GetObject": ["/sets/sales/*/holdout/*", "/models/demand-forecast/*"], "s3:PutObject": [predictions],
+    }  # fmt: skip
+    assert objects["server"] == {
+        "s3:GetObject": ["/models/demand-forecast/*", f"{predictions}/rows/*"],
+        "s3:PutObject": [f"{predictions}/answers/*"],
+    }
+    assert not {action for action in actions(server) if action.startswith(("sagemaker", "iam", "glue", "lambda"))}
+    found = {name: s for s in made.statements("RetrainServers") for name in actions([s])}
+    assert set(found) == {
+        "sagemaker:CreateModel", "sagemaker:DeleteModel", "sagemaker:DescribeModel", "sagemaker:CreateTransformJob",
+        "sagemaker:DescribeTransformJob", "sagemaker:StopTransformJob", "sagemaker:AddTags", "events:DescribeRule",
+        "events:PutRule", "events:PutTargets", "iam:PassRole",
+    }  # fmt: skip
+    assert found["sagemaker:CreateModel"]["Condition"]["Bool"] == {"sagemaker:NetworkIsolation": "true"}
+    asked = found["sagemaker:CreateTransformJob"]["Condition"]
+    assert set(asked["StringEquals"]) == {"sagemaker:VolumeKmsKey", "sagemaker:OutputKmsKey"}
+    assert "sagemaker:ModelArn" in asked["ArnLike"]
+    registered = [s for s in made.statements("RetrainingRetrain") if "ecr:BatchGetImage" in actions([s])]
+    assert "mlflow" in json.dumps(registered) or not registered
+    entry = json.loads(_text(made.one("AWS::SSM::Parameter", "RetrainingEntry")["Value"]))
+    assert entry["container_trust"] == "code"
 
 
 def test_a_set_from_s3_needs_no_role_for_features(define: Callable[..., Any]):

@@ -10,7 +10,15 @@ from typing import Any
 import aws_cdk as cdk
 import pytest
 
-from mlops_constructs import ModelImage, ProcessingStep, Spot, TrainingJob, TrainingSetSource, ValidationError
+from mlops_constructs import (
+    ModelImage,
+    ProcessingStep,
+    ServingContainer,
+    Spot,
+    TrainingJob,
+    TrainingSetSource,
+    ValidationError,
+)
 from mlops_runtime.contracts.retraining import EvaluationPlan, SignaturePlan
 
 IMAGE = ModelImage.from_ecr(repository_name="mlops-runtime", digest="sha256:" + "0" * 64)
@@ -177,3 +185,31 @@ def test_fails_when_a_steps_channel_is_taken(tmp_path: Path, channel: str):
             max_runtime=cdk.Duration.hours(1),
             channel=channel,
         )
+
+
+def test_a_container_of_others_serves_what_is_trained(tmp_path: Path):
+    """The job's own image runs the jobs alone, writes the signature, and loads nothing."""
+    image = ModelImage.from_ecr(repository_name="mlflow", digest="sha256:" + "5" * 64)
+    with_container = job(tmp_path, serving=ServingContainer(image=image))
+    assert with_container.serving_image == image
+    assert job(tmp_path).serving_image == job(tmp_path).image
+    plan = with_container.signature_plan(EvaluationPlan(label="units", block="store", baselines=("last_week",)))
+    assert plan is not None
+    assert (plan.loaded_by, plan.without) == ("container", ("last_week",))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"content_types": ()}, "content_types must have at least one"),
+        ({"content_types": ("text/xml",)}, "content_types"),
+        ({"environment": {"A-B": "1"}}, "environment must be names of letters, digits and underscores"),
+        ({"environment": {"MLOPS_TRUST": "data"}}, "environment must not set MLOPS_TRUST, which the gate sets"),
+        ({"environment": {f"A{n}": "" for n in range(98)}}, "environment must have at most 97 variables, got 98"),
+    ],
+)
+def test_fails_on_a_container_that_cannot_serve(changes: dict[str, Any], message: str):
+    """SageMaker takes a hundred variables, of which the gate sets three."""
+    image = ModelImage.from_ecr(repository_name="mlflow", digest="sha256:" + "5" * 64)
+    with pytest.raises(ValidationError, match=message):
+        ServingContainer(image=image, **changes)

@@ -50,7 +50,10 @@ def test_a_model_is_copied_under_its_execution(world: World) -> None:
     """With the hash that S3 makes of it, and only if nothing is there."""
     artifacts, s3 = _artifacts(world)
     world.s3.put_object(Bucket="artifacts", Key=TRAINED, Body=b"model")
-    assert artifacts.keep(f"s3://artifacts/{TRAINED}", EXECUTION) == {"artifact_uri": f"s3://artifacts/{KEPT}"}
+    assert artifacts.keep(f"s3://artifacts/{TRAINED}", EXECUTION) == {
+        "artifact_uri": f"s3://artifacts/{KEPT}",
+        "artifact_sha256": hashlib.sha256(b"model").hexdigest(),
+    }
     assert _hash(world, KEPT) == hashlib.sha256(b"model").hexdigest()
     assert (s3.asked[0]["IfNoneMatch"], s3.asked[0]["ChecksumAlgorithm"]) == ("*", "SHA256")
 
@@ -97,7 +100,10 @@ def test_a_model_made_elsewhere_is_kept_by_its_hash(world: World) -> None:
     candidate = _candidate(b"model")
     world.s3.put_object(Bucket="artifacts", Key=candidate.uri.removeprefix("s3://artifacts/"), Body=b"model")
     for _ in range(2):
-        assert artifacts.keep(candidate.uri, EXECUTION, candidate) == {"artifact_uri": f"s3://artifacts/{KEPT}"}
+        assert artifacts.keep(candidate.uri, EXECUTION, candidate) == {
+            "artifact_uri": f"s3://artifacts/{KEPT}",
+            "artifact_sha256": hashlib.sha256(b"model").hexdigest(),
+        }
 
 
 def test_fails_for_a_model_that_was_swapped(world: World) -> None:

@@ -14,7 +14,7 @@ from tests.runtime.serving import model_folders
 from mlops_runtime.contracts import to_dict
 from mlops_runtime.serving.model_archive import unpack
 from mlops_runtime.serving.model_folder import checked_manifest
-from mlops_runtime.serving.model_packing import pack
+from mlops_runtime.serving.model_packing import pack, pack_for_container
 from mlops_runtime.serving.served_model import ModelError
 
 LOCK = "# uv pip compile --generate-hashes --python-version 3.13\nnumpy==2.4.0 --hash=sha256:" + "0" * 64 + "\n"
@@ -155,3 +155,21 @@ def test_a_native_model_of_other_columns_is_refused(folder: Path, tmp_path: Path
 
 def _handler(folder: Path) -> None:
     (folder / "model.py").write_text(model_folders.HANDLER)
+
+
+def test_a_container_gets_what_lies_there(folder: Path, tmp_path: Path) -> None:
+    """Any format beside a signature, without a manifest; its hash is the archive's."""
+    (folder / "weights.bin").write_bytes(b"\0")
+    packed = pack_for_container(folder, tmp_path / "a.tar.gz", trust="code")
+    assert (packed.flavor, packed.trust, packed.requirements_sha256) == ("container", "code", None)
+    assert packed.sha256 == packed.model_sha256 == hashlib.sha256(packed.archive.read_bytes()).hexdigest()
+    names = sorted(path.name for path in _unpacked(packed.archive, tmp_path / "out").iterdir())
+    assert names == ["requirements.lock", "signature.json", "weights.bin"]
+
+
+def test_fails_for_a_pickle_that_the_container_does_not_declare(folder: Path, tmp_path: Path) -> None:
+    """By its name; with the declared trust it is packed."""
+    (folder / "model.pkl").write_bytes(b"\x80\4.")
+    with pytest.raises(ModelError, match=r"model\.pkl is a pickle, .*say trust='pickle' in ServingContainer"):
+        pack_for_container(folder, tmp_path / "a.tar.gz", trust="data")
+    assert pack_for_container(folder, tmp_path / "a.tar.gz", trust="pickle").trust == "pickle"

@@ -79,7 +79,7 @@ def register(
         entry = entries.pipeline(name)
         with tempfile.TemporaryDirectory(prefix="mlops-register-") as temporary:
             model = _Model(source=_local(aws, source, Path(temporary)), folder=Path(temporary), trust=trust)
-            packed = model.packed(requirements)
+            packed = model.packed(requirements, entry.container_trust)
             _check(packed, entry, _registry(aws, entry), predictions=predictions, data=data)
             requests = requests_of(aws, entries, entry)
             candidate = requests.upload(
@@ -97,10 +97,24 @@ class _Model:
     folder: Path
     trust: Trusted | None
 
-    def packed(self, requirements: Path | None) -> "PackedModel":
-        from mlops_runtime.serving.model_packing import pack
+    def packed(self, requirements: Path | None, container: Trusted | None) -> "PackedModel":
+        from mlops_runtime.serving.model_packing import pack, pack_for_container
 
+        if container is not None:
+            self._check_for_container(requirements, container)
+            return pack_for_container(self.source, self.folder / "packed.tar.gz", trust=container)
         return pack(self.source, self.folder / "packed.tar.gz", requirements=requirements, trust=self.trust)
+
+    def _check_for_container(self, requirements: Path | None, container: Trusted) -> None:
+        if requirements is not None:
+            raise UserError(
+                "--requirements is not possible: this pipeline's models are served by a container with its own environment"
+            )
+        if self.trust not in (None, container):
+            raise UserError(
+                f"--trust {self.trust} is not possible: this pipeline's container is declared with trust {container!r}; change "
+                "TrainingJob(serving=ServingContainer(trust=...)) and deploy the stack"
+            )
 
 
 def _local(aws: Account, source: str, folder: Path) -> Path:
@@ -176,7 +190,7 @@ def _check(
 
 
 def _lock_problem(packed: "PackedModel", entry: "PipelineEntry") -> str | None:
-    if packed.flavor is None or packed.requirements_sha256 == entry.requirements_sha256:
+    if packed.flavor in (None, "container") or packed.requirements_sha256 == entry.requirements_sha256:
         return None
     fix = "ModelImage.from_requirements(...) of the model's requirements.lock, and deploy the stack"
     if entry.requirements_sha256 is None:

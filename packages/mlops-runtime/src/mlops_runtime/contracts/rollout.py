@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import Literal
 
 from mlops_runtime.contracts import from_dict
+from mlops_runtime.contracts.model_manifest import Flavor
 from mlops_runtime.contracts.serving import (
     AsynchronousSpec,
     CaptureSpec,
@@ -133,6 +134,7 @@ class LivePointer:
     its source: an idle slot may be reused, so the version is created again. ``baseline_sha256`` is of the
     baseline's bytes, ``artifact_sha256`` of the model archive's, ``container_sha256`` of the package (``registry.package``).
     ``image`` is the one that a model which is not ONNX needs, for its predictions too; any image of the runtime can load ONNX.
+    ``flavor`` is what loads such a model.
     """
 
     endpoint: str
@@ -156,6 +158,7 @@ class LivePointer:
     artifact_sha256: str | None = None
     container_sha256: str | None = None
     image: str | None = None
+    flavor: Flavor | None = None
     format: Literal["mlops.live-pointer/1"] = "mlops.live-pointer/1"
 
 

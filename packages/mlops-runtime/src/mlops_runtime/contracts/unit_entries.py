@@ -6,6 +6,7 @@ from typing import Literal
 
 from mlops_runtime.contracts import canonical_json, from_json
 from mlops_runtime.contracts.model import Metric
+from mlops_runtime.contracts.model_manifest import Trust
 from mlops_runtime.contracts.serving import PersonalSpec
 
 PLATFORM_ROOT = "/mlops-platform/"
@@ -90,7 +91,8 @@ class PipelineEntry:
     ``endpoint`` is whose champion a candidate is measured against. ``metric``, ``label``, ``labels`` (of several outputs),
     ``timestamp``, ``block``, ``period`` and ``baselines`` are the evaluation's; ``confidence``, ``resamples`` and ``seed`` are of
     the gate's intervals. ``training_set`` is ``s3://bucket/prefix`` where others lay training sets down; default: the pipeline
-    builds them.
+    builds them. ``container_trust`` is what loading a model may do in the container of others that serves; without it our server
+    serves.
     """
 
     pipeline: str
@@ -112,6 +114,7 @@ class PipelineEntry:
     resamples: int | None = None
     seed: int | None = None
     training_set: str | None = None
+    container_trust: Trust | None = None
     format: Literal["mlops.pipeline-entry/1"] = "mlops.pipeline-entry/1"
 
 

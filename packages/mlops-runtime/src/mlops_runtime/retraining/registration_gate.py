@@ -1,7 +1,7 @@
 """Whether a candidate may be registered: absolute limits, naive baselines, and the champion over all and by segment."""
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -200,7 +200,15 @@ class Judge:
     trust: tuple[str, ...] | None = None
 
     def judge(
-        self, evaluation_uri: str, execution: str, now: datetime, *, image: str, artifact_uri: str, code: str
+        self,
+        evaluation_uri: str,
+        execution: str,
+        now: datetime,
+        *,
+        image: str,
+        artifact_uri: str,
+        code: str,
+        environment: Mapping[str, str] | None = None,
     ) -> dict[str, object]:
         """Return verdict, reason, and the package's container and metadata; write ``gates/<pipeline>/<execution>.json``.
 
@@ -211,6 +219,7 @@ class Judge:
             image: Image that would serve, by digest.
             artifact_uri: URI of the evaluated archive, which is written once.
             code: Where the training job had its code from, as SageMaker describes the job; empty if it had none.
+            environment: Variables of a container of others. Default: none.
 
         Raises:
             EvaluationUriError: If it lies elsewhere than under ``evaluations/<pipeline>/``.
@@ -249,6 +258,7 @@ class Judge:
             "Image": image,
             "ModelDataUrl": artifact_uri,
             "Environment": {
+                **({} if environment is None else environment),
                 MODEL_SHA256: evaluation.model_sha256,
                 SIGNATURE_SHA256: evaluation.signature_sha256 or "",
                 **loads,

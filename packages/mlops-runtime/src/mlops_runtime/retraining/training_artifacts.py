@@ -50,7 +50,7 @@ class Artifacts:
     pipeline: str
 
     def keep(self, uri: str, execution: str, candidate: Candidate | None = None) -> dict[str, str]:
-        """Copy an archive to ``models/<pipeline>/<execution>/model.tar.gz``, once, and return ``{"artifact_uri"}``.
+        """Copy an archive to ``models/<pipeline>/<execution>/model.tar.gz``, once, and return ``{"artifact_uri"}`` and its hash.
 
         A copy that is there already stays: an earlier attempt of the same execution made it.
 
@@ -86,11 +86,17 @@ class Artifacts:
         except ClientError as error:
             if error.response["Error"]["Code"] not in ("PreconditionFailed", "ConditionalRequestConflict"):
                 raise
-        if candidate is not None:
-            self._check(key, candidate)
-        else:
+        # the checksum that S3 made of the copy
+        head = self.s3.head_object(Bucket=self.bucket, Key=key, ChecksumMode="ENABLED")
+        found = base64.b64decode(head.get("ChecksumSHA256", "")).hex()
+        if candidate is not None and found != candidate.sha256:
+            raise ArtifactError(
+                f"{candidate.uri} has SHA-256 {found or 'unknown'}, registered was {candidate.sha256}: it was changed "
+                "after it was uploaded; register the model again"
+            )
+        if candidate is None:
             self._keep_metrics(trained, execution.rpartition(":")[2])
-        return {"artifact_uri": f"s3://{self.bucket}/{key}"}
+        return {"artifact_uri": f"s3://{self.bucket}/{key}", "artifact_sha256": found}
 
     def _keep_metrics(self, trained: str, name: str) -> None:
         """Keep what the script wrote of its training; a training without that, or whose output cannot be read, goes on."""
@@ -113,13 +119,3 @@ class Artifacts:
             problem = f"the output must have at most {MAXIMUM_ARCHIVE} bytes packed to be read, got {size}"
             return TrainingMetrics(problems=(problem,))
         return read_output(io.BytesIO(self.s3.get_object(Bucket=self.bucket, Key=key)["Body"].read()))
-
-    def _check(self, key: str, candidate: Candidate) -> None:
-        """Compare what was copied, by the checksum that S3 made of it, with what was asked for."""
-        head = self.s3.head_object(Bucket=self.bucket, Key=key, ChecksumMode="ENABLED")
-        found = base64.b64decode(head.get("ChecksumSHA256", "")).hex()
-        if found != candidate.sha256:
-            raise ArtifactError(
-                f"{candidate.uri} has SHA-256 {found or 'unknown'}, registered was {candidate.sha256}: it was changed "
-                "after it was uploaded; register the model again"
-            )

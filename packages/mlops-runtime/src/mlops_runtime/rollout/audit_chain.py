@@ -212,6 +212,7 @@ def next_live(
         artifact_sha256=package.spec.artifact_sha256,
         container_sha256=package.container_sha256,
         image=package.spec.needed_image,
+        flavor=package.spec.flavor,
         previous=None if known is None else known.config,
         kept=None
         if known is None

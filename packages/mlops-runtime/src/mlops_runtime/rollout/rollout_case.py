@@ -129,4 +129,5 @@ def pointer(case: Case) -> LivePointer:
         artifact_sha256=package.spec.artifact_sha256,
         container_sha256=package.container_sha256,
         image=package.spec.needed_image,
+        flavor=package.spec.flavor,
     )

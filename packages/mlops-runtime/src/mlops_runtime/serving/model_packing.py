@@ -17,6 +17,7 @@ from mlops_runtime.contracts import ContractError, from_json
 from mlops_runtime.contracts.model import ModelSignature
 from mlops_runtime.contracts.model_manifest import Flavor, Trust
 from mlops_runtime.image.requirements_lock import LOCK_COMMAND, RequirementsError, RequirementsLock
+from mlops_runtime.serving.loaded_names import container_problems
 from mlops_runtime.serving.model_archive import ArchiveError, unpack
 from mlops_runtime.serving.model_folder import (
     MANIFEST_FILE,
@@ -41,6 +42,7 @@ class PackedModel:
     """An archive that can be registered.
 
     ``sha256`` is of the archive, ``model_sha256`` of what a package names as the model. Flavor, trust and lock are absent for ONNX.
+    A model that a container of others loads has no lock, and its archive's hash is the model's.
     """
 
     archive: Path
@@ -78,6 +80,31 @@ def pack(source: Path, archive: Path, *, requirements: Path | None = None, trust
             packed = _other(folder, archive, signature, trust)
         _write(folder, archive)
     return replace(packed, sha256=hash_of(archive))
+
+
+def pack_for_container(source: Path, archive: Path, *, trust: Trust) -> PackedModel:
+    """Pack what the server of a container of others loads, with the ``signature.json`` in the folder or beside the file.
+
+    Args:
+        source: Where it lies.
+        archive: The archive to write.
+        trust: What loading it may do there, as the pipeline declares.
+
+    Raises:
+        ModelError: If it has no signature, or has a pickle that the container does not declare.
+    """
+    with tempfile.TemporaryDirectory(prefix="mlops-pack-") as temporary:
+        folder = Path(temporary) / "model"
+        _collect(source, folder)
+        signature = _signature(folder)
+        _write(folder, archive)
+    problems = container_problems(archive, trust)
+    if problems:
+        raise ModelError(problems[0])
+    digest = hash_of(archive)
+    return PackedModel(
+        archive=archive, sha256=digest, model_sha256=digest, signature=signature, flavor="container", trust=trust
+    )
 
 
 def _collect(source: Path, folder: Path) -> None:
