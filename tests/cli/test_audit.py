@@ -39,7 +39,7 @@ def test_records_are_shown_with_their_head(on_cloud: Run, promoted: DeployedUnit
     found = json.loads(on_cloud("audit", "show", promoted.endpoint, "--json").stdout)
 
     row = promoted.table.read()
-    for part in ("PROMOTED", "ROLLED_BACK", "version 2", "Approver/ann", "first [bold]model", "errors"):
+    for part in ("PROMOTED", "ROLLED_BACK", "version 2", "│ ann ", "first [bold]model", "errors"):
         assert part in shown.stdout
     assert shown.stdout.splitlines()[-1] == f"head {row.audit_head} at sequence 3"
     assert (found["head"], found["sequence"], found["bucket"]) == (row.audit_head, 3, promoted.bucket)

@@ -333,6 +333,17 @@ def test_completes_in_shells() -> None:
     assert result.stdout.split() == ["show"]
 
 
+def test_tables_are_printed_in_one_way() -> None:
+    """A table of its own would be cut at 80 columns where it is piped."""
+    wrong = [
+        path.name
+        for path in sorted(SOURCES.glob("*.py"))
+        if path.name != "printed_tables.py" and "rich.table" in path.read_text("utf-8")
+    ]
+
+    assert wrong == []
+
+
 def test_codes_are_named() -> None:
     """No verb ends with a code of its own."""
     wrong = [

@@ -2,7 +2,7 @@
 
 import pytest
 
-from mlops_cli.printed_tables import print_table
+from mlops_cli.printed_tables import print_facts, print_table
 
 ID = "0123456789abcdef" * 4
 
@@ -27,3 +27,23 @@ def test_short_words_are_kept_whole(monkeypatch: pytest.MonkeyPatch, capsys: pyt
     print_table(("name", "what"), [("a name of words", "and what is said of it")], whole_words=True)
 
     assert "│ a name of words │" in capsys.readouterr().out
+
+
+def test_a_program_that_reads_gets_whole_lines(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Where there is no terminal nothing is folded at 80 columns: a row is one line."""
+    monkeypatch.delenv("COLUMNS", raising=False)
+    print_table(("id", "what"), [(ID, "word " * 40)])
+    print_facts([("arn", ID * 4)])
+
+    shown = capsys.readouterr().out
+    assert any(ID in line and line.count("word") == 40 for line in shown.splitlines())
+    assert ID * 4 in shown
+
+
+def test_a_quoted_line_break_is_one(capsys: pytest.CaptureFixture[str]) -> None:
+    """Services quote the reasons of others."""
+    print_facts([("reason", "first\\nsecond")])
+
+    assert "\\n" not in capsys.readouterr().out

@@ -9,8 +9,10 @@ import typer
 from mlops_cli.answers import AsJson, answer, print_json
 from mlops_cli.aws_account import Account, Profile, UserError, VerdictError, account
 from mlops_cli.local import Home
+from mlops_cli.printed_tables import print_table
 
 if TYPE_CHECKING:
+    from mlops_runtime.contracts.rollout import AuditRecord
     from mlops_runtime.contracts.unit_entries import EndpointEntry, UnitEntry
     from mlops_runtime.rollout.audit_chain import AuditChain
     from mlops_runtime.rollout.seals import PublicKey
@@ -51,18 +53,16 @@ def show(
     if not records:
         typer.echo(f"{name} has no record " + ("that can be read" if is_cut else "yet"))
         return
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table("", "when", "outcome", "serves", "asked by", "reason")
-    for record in records:
-        serves = "" if record.serving_package is None else f"version {record.serving_package.rpartition('/')[2]}"
-        who = record.requested_by.rpartition(":")[2]
-        cells = (str(record.sequence), record.at, record.outcome.value, serves, who, record.reason)
-        table.add_row(*map(Text, cells))  # user input is not markup
-    Console().print(table)
+    print_table(("", "when", "outcome", "serves", "asked by", "reason"), list(map(_cells, records)), whole_words=True)
     typer.echo(f"head {row.audit_head} at sequence {row.audit_sequence}")
+
+
+def _cells(record: "AuditRecord") -> tuple[str, ...]:
+    from mlops_runtime.registry.package_approval import person_of
+
+    serves = "" if record.serving_package is None else f"version {record.serving_package.rpartition('/')[2]}"
+    who = person_of(record.requested_by)
+    return (str(record.sequence), record.at, record.outcome.value, serves, who, record.reason)
 
 
 @app.command()

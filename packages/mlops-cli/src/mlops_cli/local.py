@@ -12,6 +12,7 @@ import typer
 
 from mlops_cli.answers import AsJson, answer, print_json
 from mlops_cli.aws_account import UserError, shown
+from mlops_cli.printed_tables import print_facts
 
 app = typer.Typer(
     help="Manage the embedded cloud, which executes the app's stacks on this machine.", no_args_is_help=True
@@ -77,14 +78,7 @@ def status(
     if as_json:
         print_json(report)
         return
-    from rich.console import Console
-    from rich.table import Column, Table
-
-    # what does not fit goes on in the next line, a name at its end or not: who copies an ARN needs all of it
-    table = Table("name", Column("value", overflow="fold"), show_header=False)
-    for name, value in report.items():
-        table.add_row(name, "\n".join(_lines(value)))
-    Console().print(table)
+    print_facts([(name, "\n".join(_lines(value))) for name, value in report.items()])
 
 
 def _lines(value: object) -> list[str]:

@@ -15,6 +15,7 @@ from mlops_cli.answers import AsJson, answer, print_json
 from mlops_cli.aws_account import Account, Profile, UserError, VerdictError, account, shown
 from mlops_cli.local import Home
 from mlops_cli.model_registration import register
+from mlops_cli.printed_tables import console, print_facts, print_table
 
 if TYPE_CHECKING:
     from mlops_runtime.registry.package_approval import ApprovalRule, RegistryEntry, Review
@@ -81,30 +82,15 @@ def list_(
     if not found:
         typer.echo(f"no package is registered in {', '.join(name for name, _ in wanted)} yet")
         return
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    if Console().width < _TABLE_WIDTH:
+    if console().width < _TABLE_WIDTH:
         for each in found:
             _print_narrow(each)
         return
-    table = Table()
-    table.add_column(
-        "package", overflow="fold", no_wrap=True, min_width=max(len(each.version) for each in found)
-    )  # it is typed
-    for head in ("registered", "model", "approval", "last changed by", "can be deployed"):
-        table.add_column(head, overflow="fold")
-    for each in found:
-        table.add_row(
-            each.version,
-            _minute(each.registered),
-            Text(_loaded(each)),
-            each.approval,
-            _who(each.changed_by),
-            Text(_verdict(each)),
-        )
-    Console().print(table)
+    rows = [
+        (each.version, _minute(each.registered), _loaded(each), each.approval, _who(each), _verdict(each))
+        for each in found
+    ]
+    print_table(("package", "registered", "model", "approval", "last changed by", "can be deployed"), rows)
 
 
 @app.command()
@@ -372,13 +358,8 @@ def _as_json(found: "Review") -> dict[str, Any]:
 
 
 def _print(found: "Review", evidence: "Evidence") -> None:
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
     meta = found.metadata
-    facts = Table(show_header=False)
-    for name, value in (
+    facts = (
         ("package", found.arn),
         ("registered", f"{_minute(found.registered)} by {meta.get('execution', 'unknown')}"),
         ("approval", f"{found.approval}{_changed(found)}"),
@@ -389,10 +370,8 @@ def _print(found: "Review", evidence: "Evidence") -> None:
         ("training set", meta.get("training_set_id", "unknown")),
         ("evaluation", meta.get("evaluation_uri", "unknown")),
         ("binding", found.binding),
-    ):
-        facts.add_row(name, Text(value))  # as text: brackets are not markup
-    console = Console()
-    console.print(facts)
+    )
+    print_facts(facts)
     if evidence.evaluation is not None:
         losses = ", ".join(f"{name} {loss:.4f}" for name, loss in sorted(evidence.evaluation.metrics.items()))
         if evidence.evaluation.pickled is not None:
@@ -400,14 +379,18 @@ def _print(found: "Review", evidence: "Evidence") -> None:
             typer.echo(f"unpickling names {names}; this proves nothing, as it may run any code")
         typer.echo(f"{evidence.evaluation.metric} over {evidence.evaluation.rows} rows: {losses}")
     if evidence.gate is not None:
-        gate = Table(
-            "against", "over", "relative loss", "must be below", "passed", title=f"gate {evidence.gate.verdict.value}"
-        )
-        for check in evidence.gate.checks:
-            span = f"{check.low:+.1%} to {check.high:+.1%}"
-            over = "all rows" if check.segment is None else check.segment
-            gate.add_row(check.rival, over, span, f"{check.limit:+.1%}", "yes" if check.passed else "no")
-        console.print(gate)
+        checks = [
+            (
+                check.rival,
+                "all rows" if check.segment is None else check.segment,
+                f"{check.low:+.1%} to {check.high:+.1%}",
+                f"{check.limit:+.1%}",
+                "yes" if check.passed else "no",
+            )
+            for check in evidence.gate.checks
+        ]
+        heads = ("against", "over", "relative loss", "must be below", "passed")
+        print_table(heads, checks, title=f"gate {evidence.gate.verdict.value}")
     for problem in found.problems:
         typer.echo(f"problem: {problem}")
     if found.approval == "PendingManualApproval" and not found.problems:
@@ -438,7 +421,7 @@ def _print_narrow(found: "Review") -> None:
     typer.echo(f"  registered:      {_minute(found.registered)}")
     typer.echo(f"  model:           {_loaded(found)}")
     if found.changed_by is not None:
-        typer.echo(f"  last changed by: {_who(found.changed_by)}")
+        typer.echo(f"  last changed by: {_who(found)}")
     typer.echo(f"  can be deployed: {_verdict(found)}")
 
 
@@ -452,5 +435,10 @@ def _minute(at: datetime) -> str:
     return f"{at:%Y-%m-%d %H:%M}"
 
 
-def _who(identity: str | None) -> str:
-    return "" if identity is None else identity.partition(":assumed-role/")[2] or identity
+def _who(found: "Review") -> str:
+    """Return the name of the person who last changed a package, or that the policy did."""
+    from mlops_runtime.registry.package_approval import BY_POLICY, person_of
+
+    if found.changed_by is None:
+        return ""
+    return "policy" if found.description.startswith(BY_POLICY) else person_of(found.changed_by)

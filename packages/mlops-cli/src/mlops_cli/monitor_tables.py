@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from mlops_cli.printed_tables import LONGEST_WORD, print_table
+from mlops_cli.printed_tables import LONGEST_WORD, console, print_table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,8 +21,6 @@ _BORDERS = 13  # characters of a table of four columns
 
 def print_features(report: "MonitorReport") -> None:
     """Print a report's features by evidence: twenty, or all that drifted."""
-    from rich.console import Console
-
     from mlops_runtime.monitor.monitors.drift import feature_words
 
     ranked = feature_words.ranked(report.drift.features)
@@ -30,7 +28,7 @@ def print_features(report: "MonitorReport") -> None:
         return
     shown = ranked[: max(_ROWS, sum(feature.drifted for feature in ranked))]
     heads = ("feature", "verdict", "PSI", "p-value", "nulls", "new", "what happened")
-    columns = range(len(heads)) if Console().width >= _WIDE else _NARROW
+    columns = range(len(heads)) if console().width >= _WIDE else _NARROW
     rows = [_feature(feature, suppressed=report.suppressed is not None) for feature in shown]
     print_table([heads[at] for at in columns], [[row[at] for at in columns] for row in rows], whole_words=True)
     if len(ranked) > len(shown):
@@ -39,15 +37,13 @@ def print_features(report: "MonitorReport") -> None:
 
 def print_distribution(rows: "Sequence[CellRow]") -> None:
     """Print a feature's distribution as bars that fit beside their labels."""
-    from rich.console import Console
-
     from mlops_runtime.monitor.wording import percent
 
     scale = max(share for row in rows for share in (row.before, row.after)) or 1.0
     shares = [(percent(row.before), percent(row.after)) for row in rows]
     label = max(len("value"), *(len(row.label) for row in rows))
     numbers = sum(max(len(head), *(len(pair[at]) for pair in shares)) for at, head in enumerate(("baseline", "window")))
-    room = Console().width - _BORDERS - min(label, LONGEST_WORD) - numbers
+    room = console().width - _BORDERS - min(label, LONGEST_WORD) - numbers
     width = max(8, min(_BAR, room))
     typer.echo("█ both, ░ baseline alone, ▓ window alone")
     print_table(

@@ -1,26 +1,60 @@
-"""Tables that the command prints: nothing is cut, in a narrow terminal neither."""
+"""Tables that the command prints: nothing is cut, in a narrow terminal neither; a program that reads them gets whole lines."""
 
+import os
+import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.text import Text
 
 LONGEST_WORD = 32  # characters of a cell that is not wrapped where words are kept whole
+_UNBOUNDED = 10_000  # columns of a file or a pipe, which no line has
 
 
-def print_table(heads: Sequence[str], rows: Sequence[Sequence[str]], *, whole_words: bool = False) -> None:
+def console() -> "Console":
+    """Return where tables go: as wide as the terminal, or as the text is where there is none."""
+    from rich.console import Console
+
+    is_chosen = "COLUMNS" in os.environ
+    return Console() if is_chosen or sys.stdout.isatty() else Console(width=_UNBOUNDED)
+
+
+def print_table(
+    heads: Sequence[str], rows: Sequence[Sequence[str]], *, title: str = "", whole_words: bool = False
+) -> None:
     """Print rows as a table; what does not fit is folded.
 
     Args:
         heads: Names of the columns.
         rows: Their cells, as strings.
+        title: Above the table. Default: none.
         whole_words: Wrap only the last column if the others are short. Default: wrap any column that needs it.
     """
-    from rich.console import Console
     from rich.table import Table
-    from rich.text import Text
 
-    table = Table()
+    table = Table(title=title or None)
     for index, head in enumerate(heads):
         last, longest = index == len(heads) - 1, max((len(row[index]) for row in rows), default=0)
         table.add_column(head, overflow="fold", no_wrap=whole_words and not last and longest <= LONGEST_WORD)
     for row in rows:
-        table.add_row(*map(Text, row))  # user input is not markup
-    Console().print(table)
+        table.add_row(*map(_cell, row))
+    console().print(table)
+
+
+def print_facts(facts: Sequence[tuple[str, str]]) -> None:
+    """Print names with their values; an ARN that does not fit goes on in the next line."""
+    from rich.table import Column, Table
+
+    table = Table(Column("name", no_wrap=True), Column("value", overflow="fold"), show_header=False)
+    for name, value in facts:
+        table.add_row(name, _cell(value))
+    console().print(table)
+
+
+def _cell(value: str) -> "Text":
+    """Return a cell as text, since input of users is not markup; a line break that a service quoted is one again."""
+    from rich.text import Text
+
+    return Text(value.replace("\\n", "\n"))

@@ -199,6 +199,21 @@ def has_role(identity: str, roles: tuple[str, ...]) -> bool:
     return session is not None and any(match is not None and match.groups() == session.groups() for match in matches)
 
 
+def person_of(identity: str) -> str:
+    """Return the name by which people know a caller: of a session or of an IAM user, never that of a generated role.
+
+    Args:
+        identity: An ARN, or what STS calls a user id: that of a role with the session's name.
+
+    Example:
+        >>> person_of("arn:aws:sts::123456789012:assumed-role/Demand-RegistryApprover1A2B/ann@example.com")
+        'ann@example.com'
+        >>> person_of("arn:aws:iam::123456789012:user/team/ben"), person_of("AROA1A2B3C4D5E6F7A8B9:cleo")
+        ('ben', 'cleo')
+    """
+    return re.split("[/:]", identity)[-1] or identity
+
+
 def _identity_problems(description: Mapping[str, Any], rule: ApprovalRule) -> Iterator[str]:
     identity, by_policy = approver(description), is_automatic(description)
     allowed = " or ".join((*rule.approvers, *rule.machines)) or "nobody"
