@@ -4,6 +4,7 @@ import base64
 import hashlib
 import json
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,11 @@ from mlops_local import cloud
 from mlops_runtime.contracts import canonical_json
 from mlops_runtime.contracts.model import Evaluation, GateCheck, GateResult, GateVerdict, ModelPackageSpec
 from mlops_runtime.contracts.model_manifest import Flavor, Trust
+from mlops_runtime.contracts.rollout import AuditRecord, Outcome
 from mlops_runtime.registry.model_package import package_request, registered_metadata
 from mlops_runtime.registry.package_approval import ApprovalRule, RegistryEntry, bound_by, registry_parameter
 from mlops_runtime.rollout.archive_signatures import archive_signature, signed_message
+from mlops_runtime.rollout.rollback import Answer
 
 GROUP, BUCKET = "demand-forecast", "artifacts"
 TRUST = {
@@ -152,6 +155,66 @@ def test_a_package_is_listed_shown_and_approved(registry: Registry, models: Any)
     assert description["ModelApprovalStatus"] == "Approved"
     assert bound_by(description) == description["CustomerMetadataProperties"]["container_sha256"]
     assert "better [in all] stores [binding " in models("show", package).stdout
+
+
+class Rollout:
+    """What came of a rollout."""
+
+    def __init__(self, answer: Answer) -> None:
+        self._answer = answer
+
+    def follow(self, package: str, _since: datetime) -> Answer:
+        """Give the answer for the approved package."""
+        assert package.startswith("arn:aws:sagemaker:")
+        return self._answer
+
+
+RECORD = AuditRecord(
+    endpoint="demand-forecast",
+    sequence=1,
+    previous="",
+    outcome=Outcome.ROLLED_BACK,
+    reason="errors",
+    execution="execution",
+    at="2017-08-01T09:00:00Z",
+    requested_by="ann",
+)
+
+
+@pytest.mark.parametrize(
+    ("answer", "code"),
+    [
+        (Answer(is_served=True, text="PROMOTED", record=RECORD), 0),
+        (Answer(is_served=False, text="ROLLED_BACK: errors", record=RECORD), 3),
+        (Answer(is_served=False, text="ended FAILED without a record"), 1),
+    ],
+)
+def test_the_newest_package_is_approved_and_followed(
+    registry: Registry, models: Any, monkeypatch: pytest.MonkeyPatch, answer: Answer, code: int
+) -> None:
+    """By a word; the exit code says whether it serves, and that it does not is no failure of the command."""
+    package = registry.register(f"newest-{code}")
+    monkeypatch.setattr("mlops_cli.models._rollouts", lambda _aws, group: {f"{group}-endpoint": Rollout(answer)})
+
+    told = models("approve", f"{GROUP}/latest", "--reason", "better", "--wait", "--json")
+
+    found = json.loads(told.stdout)
+    assert told.returncode == code, told.stderr
+    assert found["package"].endswith(f":model-package/{package}")
+    assert found["rollouts"] == {f"{GROUP}-endpoint": {"is_served": answer.is_served, "text": answer.text}}
+    assert ("error" in found) == (code != 0)
+
+
+def test_nothing_is_approved_that_cannot_be_followed(registry: Registry, models: Any) -> None:
+    """Where no endpoint serves models of the group; and a group is named where there is no package."""
+    package = registry.register("unfollowed")
+
+    told = models("approve", package, "--reason", "better", "--wait")
+    nothing = models("show", "nowhere/latest")
+
+    assert (told.returncode, nothing.returncode) == (1, 1)
+    assert "no endpoint serves models of" in told.stderr
+    assert registry.describe(package)["ModelApprovalStatus"] == "PendingManualApproval"
 
 
 def test_a_version_is_whole_on_a_narrow_terminal(registry: Registry, mlops: Any) -> None:

@@ -154,7 +154,7 @@ def test_a_pause_is_put_on_the_record_under_the_persons_name(pilot: Pilot) -> No
     assert "pilot is paused" in pilot.mlops("pause", "pilot", "--reason", "prices are migrated")
     assert "stopped: paused since" in pilot.mlops("status", "pilot")
     assert "by arn:aws:sts::000000000000:assumed-role/" in pilot.mlops("pause", "pilot", "--reason", "again")
-    assert "/ann" in pilot.mlops("audit", "show", "pilot")
+    assert " ann " in pilot.mlops("audit", "show", "pilot")
     assert pilot.mlops("resume", "pilot", "--reason", "done") == "pilot is resumed (record 2)\n"
     whole = pilot.mlops("audit", "verify", "pilot")
     assert whole.startswith("the chain of pilot is intact up to record 2, signed with the key ")
@@ -171,7 +171,7 @@ def test_the_way_back_leads_to_the_version_before_and_to_one_that_is_named(pilot
     assert back.splitlines()[-1].endswith(":model-package/pilot-first/1 serves")
     assert (pilot.version(), pilot.ask()) == ("1", pytest.approx(4.0))
     record = pilot.mlops("audit", "show", "pilot-first", "--last", 1)
-    assert "/ann" in record
+    assert " ann " in record
     assert "returns went up" in record
     assert "serves already; nothing changed" in pilot.mlops("rollback", "pilot-first", "--to", 1, "--reason", "errors")
 

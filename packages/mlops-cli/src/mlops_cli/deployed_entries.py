@@ -122,6 +122,10 @@ class Entries:
             [entry for entry in entries if isinstance(entry, PipelineEntry)],
         )
 
+    def endpoints_of(self, group: str) -> list[EndpointEntry]:
+        """Return the endpoints that serve models of a package group."""
+        return [entry for entry in self._all(ROOT) if isinstance(entry, EndpointEntry) and entry.group == group]
+
     def _get(self, names: Sequence[str]) -> list[Entry]:
         """Return the parameters that exist and that the caller may read."""
         from botocore.exceptions import ClientError

@@ -3,6 +3,7 @@
 import hashlib
 import re
 import sys
+import time
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
@@ -20,13 +21,17 @@ from mlops_cli.printed_tables import console, print_facts, print_table
 if TYPE_CHECKING:
     from mlops_runtime.registry.package_approval import ApprovalRule, RegistryEntry, Review
     from mlops_runtime.registry.package_registry import Approver, Catalog, Evidence
+    from mlops_runtime.rollout.approval_rollout import ApprovalRollout
 
 app = typer.Typer(help="List, inspect, register, approve and reject models.", no_args_is_help=True)
 app.command()(register)
 
 Package = Annotated[
     str,
-    typer.Argument(help="Package as `mlops models list` shows it: <group>/<number>, or its ARN.", show_default=False),
+    typer.Argument(
+        help="Package as `mlops models list` shows it: <group>/<number>, or its ARN; latest or <group>/latest for the newest.",
+        show_default=False,
+    ),
 ]
 Reason = Annotated[
     str | None, typer.Option(help="Reason, kept with the package. Default: prompt for it.", show_default=False)
@@ -39,6 +44,9 @@ Role = Annotated[
     ),
 ]
 
+_LATEST = "latest"
+_LOOK_SECONDS = 1.0
+_LOOKS = 120  # until a rollout has started: a rule, a queue and a function
 _TABLE_WIDTH = 120  # of a terminal; a narrower one gets lines
 _PACKAGE = re.compile(
     r"(?:arn:[a-z-]+:sagemaker:[a-z0-9-]+:\d{12}:model-package/)?([a-zA-Z0-9](?:-*[a-zA-Z0-9]){0,62})/(\d{1,9})"
@@ -191,6 +199,10 @@ def approve(
     again: Annotated[
         bool, typer.Option("--again", help="Approve an approved package again: this requests its rollout again.")
     ] = False,
+    wait: Annotated[
+        bool,
+        typer.Option("--wait", help="Follow the rollout to its end. Exit 3 unless it promotes the package."),
+    ] = False,
     as_json: AsJson = False,
     profile: Profile = None,
     home: Home = None,
@@ -201,11 +213,14 @@ def approve(
     """
     from mlops_runtime.registry.model_package import PackageError
     from mlops_runtime.registry.package_approval import is_settled, unapprovable
+    from mlops_runtime.rollout.approval_rollout import RolloutMissingError
 
-    with account(profile, home) as aws, shown(PackageError, ValueError):
+    with account(profile, home) as aws, shown(PackageError, RolloutMissingError, ValueError):
         caller, now = aws.caller()
         catalog = _catalog(aws)
         description, rule = _described(aws, catalog, package)
+        package = _version(description)
+        rollouts = _rollouts(aws, description["ModelPackageGroupName"]) if wait else {}
         problems = [*unapprovable(description, rule=rule, now=now), *catalog.evidence(description).problems]
         if problems:
             raise PackageError(package, problems)
@@ -215,8 +230,21 @@ def approve(
         why = _reason(reason, "approve", package)
         approver = _approver(aws, caller, rule, role)
         said = approver.approve(description, reason=why)
+        text = f"approved {package} as {approver.identity}: {said}"
+        if wait:
+            typer.echo(text, err=True)
+        followed = {name: each.follow(description["ModelPackageArn"], now) for name, each in rollouts.items()}
     document = {"package": description["ModelPackageArn"], "approved_as": approver.identity, "said": said}
-    answer(document, f"approved {package} as {approver.identity}: {said}", as_json=as_json)
+    if not wait:
+        answer(document, text, as_json=as_json)
+        return
+    document["rollouts"] = {name: {"is_served": each.is_served, "text": each.text} for name, each in followed.items()}
+    text = "\n".join(f"{name}: {each.text}" for name, each in followed.items())
+    if any(each.record is None for each in followed.values()):
+        raise UserError(text, document=document)
+    if not all(each.is_served for each in followed.values()):
+        raise VerdictError(text, document=document)
+    answer(document, text, as_json=as_json)
 
 
 @app.command()
@@ -233,6 +261,7 @@ def reject(
     with account(profile, home) as aws, shown(ValueError):
         caller, _ = aws.caller()
         description, rule = _described(aws, _catalog(aws), package)
+        package = _version(description)
         if description["ModelApprovalStatus"] == "Rejected":
             raise UserError(f"{package} is already rejected: {description.get('ApprovalDescription', '')}")
         why = _reason(reason, "reject", package)
@@ -306,9 +335,13 @@ def _chosen(aws: Account, name: str | None) -> "list[RegistryEntry]":
 def _described(aws: Account, catalog: "Catalog", package: str) -> "tuple[Mapping[str, Any], ApprovalRule | None]":
     from botocore.exceptions import ClientError
 
+    if package == _LATEST or package.endswith(f"/{_LATEST}"):
+        package = _latest(aws, catalog, package.rpartition("/")[0] or None)
     match = _PACKAGE.fullmatch(package)
     if match is None:
-        raise UserError(f"a package is written <group>/<number>, such as demand-forecast/7, got {package!r}")
+        raise UserError(
+            f"a package is written <group>/<number>, such as demand-forecast/7, or {_LATEST}, got {package!r}"
+        )
     group = match[1]
     try:
         arn = package if package.startswith("arn:") else _arn(catalog, group, match[2])
@@ -318,6 +351,48 @@ def _described(aws: Account, catalog: "Catalog", package: str) -> "tuple[Mapping
             raise
         raise UserError(f"package {package!r} not found; list packages with: mlops models list") from error
     return description, _rule(aws, group)
+
+
+def _latest(aws: Account, catalog: "Catalog", group: str | None) -> str:
+    """Return the ARN of the newest package of a group; without its name of the only group."""
+    groups = [group] if group is not None else [entry.group for entry in _chosen(aws, None)]
+    if len(groups) > 1:
+        raise UserError(f"name the group of the newest package: {', '.join(f'{each}/{_LATEST}' for each in groups)}")
+    newest = catalog.newest(groups[0], 1)
+    if not newest:
+        raise UserError(
+            f"no package is registered in {groups[0]} yet; register one: mlops train or mlops models register"
+        )
+    return str(newest[0]["ModelPackageArn"])
+
+
+def _version(description: Mapping[str, Any]) -> str:
+    """Return <group>/<number> of a package."""
+    return str(description["ModelPackageArn"]).partition(":model-package/")[2]
+
+
+def _rollouts(aws: Account, group: str) -> "dict[str, ApprovalRollout]":
+    """Return what follows the rollout of an approval, by endpoint."""
+    from mlops_cli.audit import open_chain
+    from mlops_cli.deployed_entries import Entries
+    from mlops_runtime.rollout.approval_rollout import ApprovalRollout
+
+    entries = Entries(ssm=aws.client("ssm")).endpoints_of(group)
+    if not entries:
+        raise UserError(
+            f"--wait follows a rollout, and no endpoint serves models of {group}; deploy one, or remove --wait"
+        )
+    return {
+        entry.endpoint: ApprovalRollout(
+            stepfunctions=aws.client("stepfunctions"),
+            chain=open_chain(aws, entry),
+            machine_arn=entry.deploy_machine,
+            wait=lambda: time.sleep(_LOOK_SECONDS),
+            say=lambda line: typer.echo(line, err=True),
+            looks=_LOOKS,
+        )
+        for entry in entries
+    }
 
 
 def _arn(catalog: "Catalog", group: str, number: str) -> str:

@@ -14,7 +14,7 @@ _UNBOUNDED = 10_000  # columns of a file or a pipe, which no line has
 
 
 def console() -> "Console":
-    """Return where tables go: as wide as the terminal, or as the text is where there is none."""
+    """Return where tables go: as wide as the terminal, or as the text where it is piped."""
     from rich.console import Console
 
     is_chosen = "COLUMNS" in os.environ

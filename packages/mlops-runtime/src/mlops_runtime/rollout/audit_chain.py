@@ -474,6 +474,14 @@ class AuditChain:
             digest, record = record.previous, None
         return found[::-1]
 
+    def record_of(self, execution: str) -> AuditRecord | None:
+        """Return the record that an execution wrote, if it is among the newest."""
+        row = self.table.read()
+        last = last_record(row)
+        if last is None or last.execution == execution:
+            return last
+        return next((record for record in self.newest(row, LOOK_BACK) if record.execution == execution), None)
+
     def problems(self, is_signed: IsSigned | None = None) -> list[str]:
         """Return what is wrong with the whole chain.
 

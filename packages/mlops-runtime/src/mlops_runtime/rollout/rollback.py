@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 from botocore.exceptions import ClientError
 
 from mlops_runtime.contracts import ContractError, canonical_json, from_json
-from mlops_runtime.contracts.rollout import AuditRecord, DeployReason, DeployRequest, LivePointer, LockRow
-from mlops_runtime.rollout.audit_chain import LOOK_BACK, AuditChain
+from mlops_runtime.contracts.rollout import AuditRecord, DeployReason, DeployRequest, LivePointer
+from mlops_runtime.rollout.audit_chain import AuditChain
 from mlops_runtime.rollout.execution_names import short_hash, start_deploy, version_name
 from mlops_runtime.rollout.fleet_alarms import ABORT, alarm_prefix
 
@@ -163,7 +163,7 @@ class WayBack:
 
     def _answer(self, execution: str, wanted: str | None, before: LivePointer) -> Answer:
         row = self.chain.table.read()
-        record = self._record_of(execution, row)
+        record = self.chain.record_of(execution)
         now = None if row.live is None else from_json(LivePointer, row.live)
         serves = "nothing" if now is None else now.model_package_arn
         is_served = serves == wanted if wanted is not None else serves not in ("nothing", before.model_package_arn)
@@ -172,12 +172,6 @@ class WayBack:
         else:
             said = f"{record.outcome.value}: {record.reason}" if record.reason else record.outcome.value
         return Answer(is_served=is_served, text=f"{said}; {serves} serves", record=record)
-
-    def _record_of(self, execution: str, row: LockRow) -> AuditRecord | None:
-        last = None if row.audit_last is None else from_json(AuditRecord, row.audit_last)
-        if last is None or last.execution == execution:
-            return last
-        return next((record for record in self.chain.newest(row, LOOK_BACK) if record.execution == execution), None)
 
     def _running(self) -> list[str]:
         pages = self.stepfunctions.get_paginator("list_executions").paginate(

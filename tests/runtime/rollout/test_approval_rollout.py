@@ -1,0 +1,100 @@
+"""An approval, followed against moto's Step Functions; what the machine does happens while the command waits."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from rollout_world import MACHINE, World, record_of
+
+from mlops_runtime.contracts import canonical_json, content_hash
+from mlops_runtime.contracts.rollout import Outcome
+from mlops_runtime.rollout.approval_rollout import ApprovalRollout, RolloutMissingError
+
+PACKAGE = "arn:aws:sagemaker:us-east-1:123456789012:model-package/demand-forecast/3"
+OTHER = PACKAGE.replace("/3", "/2")
+
+
+def followed(world: World, *steps: Callable[[], None], said: list[str] | None = None) -> ApprovalRollout:
+    """What meets one of these steps at each wait."""
+    left: Iterator[Callable[[], None]] = iter(steps)
+
+    def wait() -> None:
+        next(left)()
+
+    return ApprovalRollout(
+        stepfunctions=world.stepfunctions,
+        chain=world.chain,
+        machine_arn=MACHINE,
+        wait=wait,
+        say=([] if said is None else said).append,
+        looks=3,
+    )
+
+
+def starts(world: World, package: str = PACKAGE) -> Callable[[], None]:
+    """The guard starts the machine for a package."""
+
+    def start() -> None:
+        request = canonical_json(world.request("approval", package)).decode()
+        world.stepfunctions.start_execution(stateMachineArn=MACHINE, input=request)
+
+    return start
+
+
+def ends(world: World, outcome: Outcome, serves: str, *, records: bool = True) -> Callable[[], None]:
+    """The newest execution ends with a record."""
+
+    def end() -> None:
+        (execution, *_) = world.stepfunctions.list_executions(stateMachineArn=MACHINE)["executions"]
+        world.point(world.pointer("demand-forecast-1", serves))
+        if records:
+            row = world.table.read()
+            empty = record_of(row.audit_sequence + 1, row.audit_head)
+            record = replace(empty, outcome=outcome, reason="2 calls failed", execution=execution["executionArn"])
+            world.table.move_head(row, record, content_hash(record))
+            world.chain.write(record, None)
+        world.stepfunctions.stop_execution(executionArn=execution["executionArn"])
+
+    return end
+
+
+BEFORE = datetime.now(UTC) - timedelta(minutes=1)
+
+
+def test_a_promotion_is_followed_to_its_record(world: World) -> None:
+    """From before its execution starts."""
+    said: list[str] = []
+
+    answer = followed(world, starts(world), ends(world, Outcome.PROMOTED, PACKAGE), said=said).follow(PACKAGE, BEFORE)
+
+    assert answer.is_served
+    assert answer.text == f"PROMOTED: 2 calls failed; {PACKAGE} serves"
+    assert said[0].startswith("following arn:aws:states:")
+
+
+def test_a_rollback_serves_the_version_before(world: World) -> None:
+    """The package that was approved does not."""
+    answer = followed(world, starts(world), ends(world, Outcome.ROLLED_BACK, OTHER)).follow(PACKAGE, BEFORE)
+
+    assert not answer.is_served
+    assert answer.text == f"ROLLED_BACK: 2 calls failed; {OTHER} serves"
+
+
+def test_an_end_without_a_record_is_said(world: World) -> None:
+    """Nothing says why."""
+    answer = followed(world, starts(world), ends(world, Outcome.FAILED, OTHER, records=False)).follow(PACKAGE, BEFORE)
+
+    assert (answer.is_served, answer.record) == (False, None)
+    assert "ended ABORTED without a record" in answer.text
+
+
+def test_rollouts_of_others_and_of_before_are_not_it(world: World) -> None:
+    """And one that does not start is missed in time, with the fix."""
+    starts(world)()
+    later = datetime.now(UTC) + timedelta(minutes=1)
+
+    with pytest.raises(RolloutMissingError, match=r"mlops models approve .*/3 --again"):
+        followed(world, *[lambda: None] * 3).follow(PACKAGE, later)
+    with pytest.raises(RolloutMissingError):
+        followed(world, starts(world, OTHER), *[lambda: None] * 2).follow(PACKAGE.replace("/3", "/4"), BEFORE)
