@@ -91,16 +91,18 @@ def server_states(
         "HasAnswers": choose(("$answered > 0", "Answered"), default="WriteRows"),
         "WriteRows": job("sagemaker:createProcessingJob.sync", rows_job(jobs, server), "MakeModel", "Caught"),
         # the name is the execution's own: a model that is there was made by an attempt whose response got lost
-        "MakeModel": call(f"{_SDK}createModel", name | asked_model(jobs), "Ask", "IsModelMade"),
+        "MakeModel": call(f"{_SDK}createModel", name | asked_model(jobs), "AskServer", "IsModelMade"),
         "IsModelMade": task(
             f"{_SDK}describeModel",
             name,
             partition=partition,
-            next_state="Ask",
+            next_state="AskServer",
             catch="KeepReason",
             assign_caught={"caught": "{% $caught %}"},
         ),
-        "Ask": job("sagemaker:createTransformJob.sync", name | transform_job(jobs, server), "DropModel", "KeepReason"),
+        "AskServer": job(
+            "sagemaker:createTransformJob.sync", name | transform_job(jobs, server), "DropModel", "KeepReason"
+        ),
         # a model costs nothing: the answers count also where it cannot be deleted
         "DropModel": call(f"{_SDK}deleteModel", name, "Answered", "Answered"),
         "KeepReason": assign("DropFailedModel", reason="{% $caught %}"),
