@@ -236,6 +236,12 @@ def test_every_wrong_answer_is_named_at_once(table: Callable[..., Path]) -> None
     assert "must be different columns, got units, units, store" in problems(table(), time="units")
 
 
+def test_a_model_needs_an_input_beside_the_key(table: Callable[..., Path]) -> None:
+    """With what was left out, and why."""
+    found = problems(table(), without=["promotion", "price"])
+    assert "no column is left as an input beside the key 'store'; left out are none" in found
+
+
 def test_a_small_table_is_refused(table: Callable[..., Path], tmp_path: Path) -> None:
     """By the rows that have label and time."""
     units = [float(number) if number < 50 else None for number in range(ROWS)]

@@ -167,8 +167,10 @@ class _Reading:
         self._check_label_of_both(kind, classes)
         key = self._key
         inputs = [column for name in self._table.columns if (column := self._input(name, kind)) is not None]
-        if not inputs:
-            self._problems.append("no column is left as an input of the model")
+        if not any(column.name != key for column in inputs):
+            why = "; ".join(f"{each.name}: {each.reason}" for each in self._left_out)
+            beside = "" if key is None else f" beside the key {key!r}"
+            self._problems.append(f"no column is left as an input{beside}; left out are {why or 'none'}")
         self._left_out += [
             LeftOut(name=name, reason="with --without") for name in self._without if name in self._table.columns
         ]
