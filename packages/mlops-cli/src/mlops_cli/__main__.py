@@ -11,6 +11,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from mlops_cli import (
+    add,
     assets,
     audit,
     demo,
@@ -54,6 +55,7 @@ app = typer.Typer(
 )
 app.command()(new.new)
 app.command()(new.upgrade)
+app.add_typer(add.app, name="add")
 local.app.command()(local_clock.clock)
 app.add_typer(local.app, name="local")
 app.add_typer(assets.app, name="assets")

@@ -1,363 +1,289 @@
 """``mlops new`` and ``mlops upgrade``: a business unit's repository, and a later version of what it was made from."""
 
-import hashlib
-import json
-import keyword
+import os
 import re
-import shutil
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from functools import cache
-from importlib import resources
-from importlib.metadata import PackageNotFoundError, packages_distributions, requires, version
-from pathlib import Path, PurePosixPath
-from typing import Annotated, Any
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mlops_cli.answers import AsJson, answer
 from mlops_cli.aws_account import UserError
 
-# what pyproject.toml of the template asks for; their requirements follow from their metadata
-_OURS = ("mlops-cli", "mlops-constructs", "mlops-local", "mlops-runtime")
-_ROOTS = (*_OURS, "lightgbm", "onnxmltools", "pytest", "ruff")
+if TYPE_CHECKING:
+    from mlops_runtime.training_data.table_schema import TableSchema
 
-RECORD = ".mlops-project.json"
-_FORMAT = "mlops.project/1"
 _KINDS = {"number": "a quantity", "chance": "how probable"}
-# what BusinessUnit, ModelRegistry and ModelEndpoint allow
-_NAME = r"[a-z][a-z0-9-]{0,18}[a-z0-9]"
-_NAME_ALLOWED = "2 to 20 lower-case letters, digits or hyphens, starting with a letter and not ending with a hyphen"
-_LONGEST_NAME = 32  # of a pipeline, whose jobs' names have 63 characters
-
-
-def owner(package: str) -> str | None:
-    """Return what has a package's name already, as a distribution or a module, or None.
-
-    Args:
-        package: Name of the package, which is that of its distribution too.
-
-    Example:
-        >>> owner("aws_cdk")
-        'aws-cdk-lib'
-    """
-    return _owners().get(_same(package))
-
-
-@cache  # reads the metadata of all that is installed, which a process does not change
-def _owners() -> dict[str, str]:
-    needed = {_same(name): name for name in _needed()}
-    found = {name: f"Python's own {name}" for name in sys.stdlib_module_names}
-    found |= needed
-    for module, distributions in packages_distributions().items():
-        owned = sorted(
-            {needed[_same(name)] for name in distributions if _same(name) in needed}, key=lambda name: (len(name), name)
-        )
-        if owned:  # of several that share a folder the one with the shortest name is best known
-            found[_same(module)] = owned[0]
-    return found | {_same(name): name for name in _OURS}  # of an editable installation no list speaks
-
-
-def _needed() -> Iterator[str]:
-    """Yield the distributions that a project gets, with every extra; one that is not installed here is a name still."""
-    seen: set[str] = set()
-    left = list(_ROOTS)
-    while left:
-        name = left.pop()
-        if _same(name) in seen:
-            continue
-        seen.add(_same(name))
-        yield name
-        try:
-            left += [match[0] for line in requires(name) or [] if (match := re.match(r"[A-Za-z0-9._-]+", line))]
-        except PackageNotFoundError:
-            continue
-
-
-def _same(name: str) -> str:
-    return re.sub(r"[-_.]+", "_", name).lower()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answers:
-    """What a repository is made of.
-
-    Args:
-        unit: Name of the business unit.
-        model: Name of the model.
-        kind: What it predicts: ``number`` or ``chance``.
-    """
-
-    unit: str
-    model: str
-    kind: str
-
-    def problems(self) -> list[str]:
-        """Return what is wrong with them, each with what is allowed."""
-        found = []
-        if not re.fullmatch(_NAME, self.unit):
-            found.append(f"--unit must be {_NAME_ALLOWED}, such as 'demand', got {self.unit!r}")
-        if not re.fullmatch(_NAME, self.model):
-            found.append(f"--model must be {_NAME_ALLOWED}, such as 'forecast', got {self.model!r}")
-        if len(self.endpoint) > _LONGEST_NAME:
-            found.append(
-                f"--unit and --model with a hyphen between must have at most {_LONGEST_NAME} characters, "
-                f"got {len(self.endpoint)}: {self.endpoint!r}"
-            )
-        taken = owner(self.package)
-        if taken is not None:
-            found.append(
-                f"--unit and --model make the package {self.package!r}, which would hide the package of {taken}; "
-                f"choose another model name, such as {self.model + '-model'!r}"
-            )
-        if self.kind not in _KINDS:
-            found.append(f"--kind must be one of {', '.join(_KINDS)}, got {self.kind!r}")
-        return found
-
-    @property
-    def endpoint(self) -> str:
-        """Name of endpoint, pipeline and model package group."""
-        return f"{self.unit}-{self.model}"
-
-    @property
-    def package(self) -> str:
-        """Name of the Python package."""
-        package = self.endpoint.replace("-", "_")
-        return f"{package}_" if keyword.iskeyword(package) else package
-
-    def values(self) -> dict[str, str]:
-        """Return what the template is rendered with."""
-        return {
-            "unit": self.unit,
-            "model": self.model,
-            "kind": self.kind,
-            "package": self.package,
-            "class_name": "".join(part.title() for part in self.endpoint.split("-")),
-            "endpoint": self.endpoint,
-            "version": version("mlops-cli"),
-        }
+DataFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--data", help="Parquet or CSV file with rows to learn from. Default: rows are made up.", show_default=False
+    ),
+]
+Label = Annotated[str | None, typer.Option(help="With --data: the column that is to be predicted.", show_default=False)]
+Time = Annotated[
+    str | None, typer.Option(help="With --data: the column with the time of prediction.", show_default=False)
+]
+Key = Annotated[
+    str | None,
+    typer.Option(
+        help="With --data: the column whose values have histories of their own, such as a store.", show_default=False
+    ),
+]
+HoldoutFrom = Annotated[
+    str | None,
+    typer.Option(
+        help="With --data: first time of the holdout. Default: the last 15 % of the rows, or 200 rows.",
+        show_default=False,
+    ),
+]
+Known = Annotated[
+    list[str] | None,
+    typer.Option(help="With --data: a column that is known at the time of prediction, though it looks otherwise."),
+]
+Without = Annotated[list[str] | None, typer.Option(help="With --data: a column to leave out.")]
 
 
 def new(
     folder: Annotated[Path, typer.Argument(help="Folder to create; it must be new or empty.")],
+    *,
+    data: DataFile = None,
+    label: Label = None,
+    time: Time = None,
+    key: Key = None,
     unit: Annotated[
-        str | None, typer.Option(help="Name of the business unit. Default: prompt for it.", show_default=False)
+        str | None,
+        typer.Option(
+            help="Name of the business unit. Default: with --data that of the folder, else prompt.", show_default=False
+        ),
     ] = None,
     model: Annotated[
-        str | None, typer.Option(help="Name of the model. Default: prompt for it.", show_default=False)
+        str | None,
+        typer.Option(
+            help="Name of the model. Default: with --data that of the label, else prompt.", show_default=False
+        ),
     ] = None,
     kind: Annotated[
-        str | None, typer.Option(help="What it predicts: number or chance. Default: prompt for it.", show_default=False)
+        str | None,
+        typer.Option(help="Without --data: what it predicts, number or chance. Default: prompt.", show_default=False),
     ] = None,
+    holdout_from: HoldoutFrom = None,
+    known: Known = None,
+    without: Without = None,
+    index: Annotated[
+        str | None,
+        typer.Option(help="URL of a package index that has this library. Default: as it is installed here."),
+    ] = None,
+    as_json: AsJson = False,
 ) -> None:
-    """Create a project for a business unit: stack, training code, tests, GitLab pipeline."""
-    given = {"unit": unit, "model": model, "kind": kind}
-    missing = [f"--{name}" for name, value in given.items() if value is None]
+    """Create a project for a business unit: stack, training code, tests, GitLab pipeline; from a file or from questions."""
+    require_scaffold()
+    from mlops_cli.project import RECORD, Answers, ModelAnswers, folder_problems, make_folder, record_of, render
+    from mlops_cli.project_packages import lock, package_sources
+    from mlops_runtime.training_data.table_schema import told
+
     folder = folder if folder.name else folder.resolve()  # the one that one stands in
-    problems = _folder_problems(folder)
-    if missing and not sys.stdin.isatty():
-        problems.append(
-            f"{', '.join(missing)}: required, since standard input is not a terminal and mlops cannot prompt"
-        )
-    elif missing and not problems:
-        given = _asked(given)
-    answers = Answers(**{name: "" if value is None else value for name, value in given.items()})
-    unanswered = tuple(missing) if any(value is None for value in given.values()) else ()
-    problems += [p for p in answers.problems() if not p.startswith(unanswered)] if unanswered else answers.problems()
-    if problems:
+    problems = folder_problems(folder)
+    columns = {"label": label, "time": time, "key": key, "holdout-from": holdout_from}
+    if data is None:
+        problems += [f"--{name} needs --data" for name, value in columns.items() if value is not None]
+        unit, model, kind, unanswered = _answered(unit, model, kind, problems)
+        schema = sample_schema(kind) if kind in _KINDS else None
+        if kind is not None and schema is None:
+            problems.append(f"--kind must be one of {', '.join(_KINDS)}, got {kind!r}")
+    else:
+        unanswered = ()
+        if kind is not None:
+            problems.append("--kind is found in the data; leave it out")
+        unit = _slug(folder.name) if unit is None else unit
+        model = _slug(label or "") if model is None else model
+        schema = described(data, columns, known or (), without or (), problems)
+    names = Answers(
+        unit=unit or "",
+        models=(ModelAnswers(unit=unit or "", model=model or "", schema=schema or sample_schema("number")),),
+    )
+    if label is not None or data is None:  # else its name is missing for that reason
+        problems += [each for each in names.problems() if not (unanswered and each.startswith(unanswered))]
+    if problems or schema is None:
         raise UserError(f"nothing was created: {'; '.join(problems)}")
+    answers = replace(names, data=None if data is None else _seen_from(folder, data), index=index)
+    sources = package_sources(index)
     with tempfile.TemporaryDirectory() as rendered:
-        files = render(answers, Path(rendered) / "project")
-    _make(folder, {**files, RECORD: _record(answers, files)})
-    typer.echo(f"created {folder} with {len(files)} files; next:")
-    typer.echo(f"  cd {folder} && git init && uv sync && uv run pytest")
+        files = render(answers, Path(rendered) / "project", sources)
+    make_folder(folder, {**files, RECORD: record_of(answers, files)}, finish=lock)
+    lines = [f"created {folder} with {len(files)} files", *(told(schema) if data is not None else ()), "next:"]
+    document = {
+        "folder": str(folder),
+        "files": sorted(files),
+        "unit": unit,
+        "endpoint": names.models[0].endpoint,
+        "found": list(told(schema)),
+        "next": f"cd {folder} && uv sync && uv run pytest",
+    }
+    answer(document, "\n".join([*lines, f"  {document['next']}"]), as_json=as_json)
 
 
 def upgrade(
     folder: Annotated[Path, typer.Argument(help="The repository. Default: the current folder.")] = Path(),
+    *,
+    as_json: AsJson = False,
 ) -> None:
     """Update a project to the current template. Local edits are kept; the new version is written to a .new file."""
-    record = _read_record(folder)
-    answers = Answers(**record["answers"])
-    problems = answers.problems()
-    if problems:
-        raise UserError(f"nothing was changed: {folder / RECORD} has invalid answers: {'; '.join(problems)}")
-    with tempfile.TemporaryDirectory() as rendered:
-        files = render(answers, Path(rendered) / "project")
-    made: Mapping[str, str] = record["files"]
-    elsewhere = [f"{name!r}, which {why}" for name in {**made, **files} if (why := _elsewhere(folder, name))]
-    if elsewhere:
-        raise UserError(f"nothing was changed: {RECORD} names {'; '.join(elsewhere)}; restore it and them from git")
-    change = changes(
-        made, files, {name: (folder / name).read_bytes() for name in {*made, *files} if (folder / name).is_file()}
-    )
-    write_all(folder, {**change.written, RECORD: _record(answers, files)})
-    for name in change.removed:
-        (folder / name).unlink()
-    for line in change.lines():
-        typer.echo(line)
+    require_scaffold()
+    from mlops_cli.project import read_record, update
+    from mlops_cli.project_packages import package_sources
+
+    answers, made = read_record(folder)
+    change = update(folder, answers, made, package_sources(answers.index))
+    answer(change.document(), "\n".join(change.lines()), as_json=as_json)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Change:
-    """What an upgrade does to a repository.
-
-    Args:
-        written: Files and their new bytes, those beside a changed one as ``<name>.new``.
-        removed: Files that the template has no more, untouched by hand.
-    """
-
-    written: Mapping[str, bytes]
-    removed: tuple[str, ...]
-
-    def lines(self) -> list[str]:
-        """Return what a person reads."""
-        if not self.written and not self.removed:
-            return ["nothing to upgrade"]
-        return [
-            *(
-                f"left {name.removesuffix('.new')} as you changed it; merge {name}, then delete it"
-                if name.endswith(".new")
-                else f"wrote {name}"
-                for name in sorted(self.written)
-            ),
-            *(f"removed {name}" for name in self.removed),
-        ]
-
-
-def changes(made: Mapping[str, str], new_files: Mapping[str, bytes], there: Mapping[str, bytes]) -> Change:
-    """Decide file by file: unchanged files follow the template, local edits are kept."""
-    written: dict[str, bytes] = {}
-    for name, content in new_files.items():
-        if made.get(name) == digest(content) or there.get(name) == content:
-            continue  # the template says what it said, or it is there already
-        if name in made and name not in there:
-            continue  # deleted by the user
-        is_untouched = name not in there or digest(there[name]) == made.get(name)
-        written[name if is_untouched else f"{name}.new"] = content
-    gone = [name for name in made if name not in new_files and name in there and digest(there[name]) == made[name]]
-    return Change(written=written, removed=tuple(sorted(gone)))
-
-
-def render(answers: Answers, folder: Path) -> dict[str, bytes]:
-    """Return each file of the template, by its path.
+def require_scaffold() -> None:
+    """Check that what makes projects is installed.
 
     Raises:
-        UserError: If copier is not installed.
+        UserError: With each package that is missing.
     """
-    try:
-        from copier import run_copy
-    except ModuleNotFoundError as error:
-        raise UserError("mlops new needs copier; run: pip install 'mlops-cli[scaffold]'") from error
-
-    with resources.as_file(resources.files("mlops_cli").joinpath("templates", "unit")) as template:
-        run_copy(str(template), folder, data=answers.values(), defaults=True, quiet=True, vcs_ref=None)
-    paths = (path for path in sorted(folder.rglob("*")) if path.is_file())
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths}
+    missing = [name for name in ("copier", "duckdb", "pyarrow") if find_spec(name) is None]
+    if missing:
+        raise UserError(f"mlops new needs {', '.join(missing)}; run: pip install 'mlops-cli[scaffold]'")
 
 
-def write_all(folder: Path, files: Mapping[str, bytes]) -> None:
-    """Write files; each appears whole or not at all."""
-    for name, content in files.items():
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_name(f"{path.name}.part")
-        part.unlink(missing_ok=True)  # a link there would lead the bytes elsewhere
-        with part.open("xb") as file:
-            file.write(content)
-        part.replace(path)
+def described(
+    data: Path, columns: Mapping[str, str | None], known: Sequence[str], without: Sequence[str], problems: list[str]
+) -> "TableSchema | None":
+    """Return what a file holds, asking a person what only a person knows; None where there are problems.
+
+    Args:
+        data: The file.
+        columns: ``label``, ``time``, ``key`` and ``holdout-from`` as given.
+        known: Columns that are known at the time of prediction.
+        without: Columns to leave out.
+        problems: Gets every problem that is found.
+    """
+    from mlops_runtime.training_data.table_file import TableError
+    from mlops_runtime.training_data.table_schema import read_schema
+
+    if columns["label"] is None:
+        problems.append("--label is required with --data: the column that is to be predicted")
+        if columns["time"] is None:
+            problems.append("--time is required with --data: the column with the time of prediction")
+        return None
+    known, without = list(known), list(without)
+    while True:
+        try:
+            return read_schema(
+                data,
+                label=columns["label"],
+                time=columns["time"],
+                key=columns["key"],
+                holdout_from=columns["holdout-from"],
+                known=known,
+                without=without,
+            )
+        except TableError as error:
+            if problems or len(error.questions) < len(error.problems) or not sys.stdin.isatty():
+                problems += error.problems
+                return None
+            for name, why in zip(error.questions, error.problems, strict=True):
+                print(why, file=sys.stderr)
+                is_known = typer.confirm(f"Is {name} known at the time of prediction?", err=True)
+                (known if is_known else without).append(name)
 
 
-def _make(folder: Path, files: Mapping[str, bytes]) -> None:
-    """Make a folder with all its files, or none: it gets its name when it is whole."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    part = _part(folder)
-    part.mkdir()
-    try:
-        write_all(part, files)
-        part.replace(folder)  # an empty folder gives way
-    except BaseException:
-        shutil.rmtree(part)
-        raise
+def sample_schema(kind: str) -> "TableSchema":
+    """Return what the made-up table of a kind holds: sales of stores, or purchases of customers."""
+    from mlops_runtime.training_data.naive_baselines import baseline_names
+    from mlops_runtime.training_data.table_schema import InputColumn, TableSchema
+
+    if kind == "number":
+        key = InputColumn(
+            name="store",
+            type="category",
+            kind="text",
+            nullable=False,
+            categories=tuple(f"s{n:02}" for n in range(1, 25)),
+        )
+        return TableSchema(
+            label="units",
+            label_kind="number",
+            metric="wape",
+            time="week",
+            block="store",
+            baselines=baseline_names("store"),
+            inputs=(
+                key,
+                InputColumn(name="price", type="number", kind="float", nullable=False, low=1.0, high=20.0),
+                InputColumn(name="promotion", type="number", kind="boolean", nullable=False),
+            ),
+            left_out=(),
+            rows=2400,
+            holdout_rows=360,
+            minimum_rows=200,
+            low=5.0,
+            high=90.0,
+            key="store",
+            key_kind="text",
+        )
+    return TableSchema(
+        label="bought",
+        label_kind="chance",
+        metric="log_loss",
+        time="week",
+        block="segment",
+        baselines=baseline_names("segment", is_chance=True),
+        inputs=(
+            InputColumn(name="days_since_visit", type="number", kind="integer", nullable=True, low=0.0, high=60.0),
+            InputColumn(name="spend", type="number", kind="float", nullable=False, low=0.0, high=200.0),
+            InputColumn(name="has_coupon", type="number", kind="boolean", nullable=False),
+        ),
+        left_out=(),
+        rows=2400,
+        holdout_rows=360,
+        minimum_rows=200,
+        key="segment",
+        key_kind="text",
+    )
 
 
-def _part(folder: Path) -> Path:
-    return folder.with_name(f".{folder.name}.part")
-
-
-def digest(content: bytes) -> str:
-    """Return how a file is named in the record."""
-    return f"sha256:{hashlib.sha256(content).hexdigest()}"
-
-
-def _asked(given: Mapping[str, str | None]) -> dict[str, str | None]:
-    """Ask for what was not given."""
+def _answered(
+    unit: str | None, model: str | None, kind: str | None, problems: list[str]
+) -> tuple[str | None, str | None, str | None, tuple[str, ...]]:
+    """Return the three answers, asked for where they are missing and a person is there, and the options without one."""
+    given = {"unit": unit, "model": model, "kind": kind}
+    missing = tuple(f"--{name}" for name, value in given.items() if value is None)
+    if missing and not sys.stdin.isatty():
+        problems.append(
+            f"{', '.join(missing)}: required, since standard input is not a terminal and mlops cannot prompt; or give --data"
+        )
+        return unit, model, kind, missing
+    if not missing or problems:
+        return unit, model, kind, missing
     questions = {
         "unit": "Name of the business unit, such as demand",
         "model": "Name of the model, such as forecast",
         "kind": f"What it predicts ({', '.join(f'{kind}: {what}' for kind, what in _KINDS.items())})",
     }
-    return {name: typer.prompt(questions[name]) if value is None else value for name, value in given.items()}
+    asked = {name: typer.prompt(questions[name], err=True) if value is None else value for name, value in given.items()}
+    return asked["unit"], asked["model"], asked["kind"], ()
 
 
-def _folder_problems(folder: Path) -> list[str]:
-    if folder.is_dir() and any(folder.iterdir()):
-        return [f"the folder {str(folder)!r} exists and is not empty; name another, or run mlops upgrade in it"]
-    if folder.exists() and not folder.is_dir():
-        return [f"{str(folder)!r} is a file; name a folder"]
-    if _part(folder).exists():
-        return [f"{str(_part(folder))!r} exists: another run is using it, or was killed; if none is running, delete it"]
-    return []
+def _slug(text: str) -> str:
+    """Return a name that is allowed, of a folder's or column's.
+
+    Example:
+        >>> _slug("Units sold (week)")
+        'units-sold-week'
+    """
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:20].strip("-")
 
 
-def _record(answers: Answers, files: Mapping[str, bytes]) -> bytes:
-    document = {
-        "format": _FORMAT,
-        "version": version("mlops-cli"),
-        "answers": {"unit": answers.unit, "model": answers.model, "kind": answers.kind},
-        "files": {name: digest(content) for name, content in sorted(files.items())},
-    }
-    return (json.dumps(document, indent=2) + "\n").encode()
-
-
-def _elsewhere(folder: Path, name: str) -> str | None:
-    """Say how the path of a file leads out of the repository; None if it does not."""
-    parts = name.split("/")
-    if not name:
-        return "is empty"
-    if "\\" in name:
-        return "contains a backslash"
-    if PurePosixPath(name).is_absolute() or Path(name).is_absolute():
-        return "is absolute"
-    if ".." in parts:
-        return "holds '..'"
-    if any(part.lower() == ".git" for part in parts):
-        return "is git's"
-    try:
-        is_inside = (folder / name).resolve().is_relative_to(folder.resolve())
-    except (OSError, RuntimeError, ValueError):  # a circle of links, or a zero byte
-        is_inside = False
-    return None if is_inside else "points outside the repository"
-
-
-def _read_record(folder: Path) -> dict[str, Any]:
-    path = folder / RECORD
-    if not path.is_file():
-        raise UserError(
-            f"nothing was changed: no {RECORD} in {str(folder)!r}; run this in a folder created by mlops new"
-        )
-    try:
-        record = json.loads(path.read_text("utf-8"))
-        answers, files = record["answers"], record["files"]
-        is_ours = (
-            record["format"] == _FORMAT
-            and set(answers) == {"unit", "model", "kind"}
-            and files
-            and all(isinstance(text, str) for text in [*answers.values(), *files.values()])
-        )
-    except (ValueError, TypeError, KeyError, AttributeError):
-        is_ours = False
-    if not is_ours:
-        raise UserError(f"nothing was changed: {path} does not have the format {_FORMAT!r}; restore it from git")
-    return dict(record)
+def _seen_from(folder: Path, data: Path) -> str:
+    """Return a file's path from a repository; its name alone where that path would say much of this machine."""
+    path = os.path.relpath(data, folder)
+    return path if path.count("..") <= 1 else data.name

@@ -59,7 +59,7 @@ class TableFile:
         if not expressions:
             return []
         query = f"SELECT {', '.join(expressions)} FROM rows WHERE {where}"  # noqa: S608 - names are quoted
-        return list(self._connection.execute(query).fetchone())
+        return list(self._connection.execute(query).fetchall()[0])
 
     def rows(self, query: str) -> list[tuple[Any, ...]]:
         """Return the rows of a query over ``rows``."""
@@ -68,7 +68,7 @@ class TableFile:
     def table(self, expressions: Sequence[str], where: str) -> Any:
         """Return columns as an Arrow table."""
         query = f"SELECT {', '.join(expressions)} FROM rows WHERE {where}"  # noqa: S608 - names are quoted
-        return self._connection.execute(query).to_arrow_table()
+        return self._connection.sql(query).to_arrow_table()
 
 
 @contextmanager

@@ -1,0 +1,76 @@
+"""``mlops add``: another model in a project that ``mlops new`` made."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mlops_cli.answers import AsJson, answer
+from mlops_cli.aws_account import UserError
+from mlops_cli.new import (
+    DataFile,
+    HoldoutFrom,
+    Key,
+    Known,
+    Label,
+    Time,
+    Without,
+    described,
+    require_scaffold,
+    sample_schema,
+)
+
+app = typer.Typer(help="Add to a project that mlops new made.", no_args_is_help=True)
+_KINDS = ("number", "chance")
+
+
+@app.callback()
+def group() -> None:
+    """Keep `model` a verb of its own."""
+
+
+@app.command()
+def model(
+    name: Annotated[str, typer.Argument(help="Name of the model.")],
+    folder: Annotated[Path, typer.Argument(help="The repository. Default: the current folder.")] = Path(),
+    *,
+    data: DataFile = None,
+    label: Label = None,
+    time: Time = None,
+    key: Key = None,
+    kind: Annotated[
+        str, typer.Option(help="Without --data: what it predicts, number or chance.", show_default=True)
+    ] = "number",
+    holdout_from: HoldoutFrom = None,
+    known: Known = None,
+    without: Without = None,
+    as_json: AsJson = False,
+) -> None:
+    """Add a model with a stack of its own to the unit; nothing of the others changes."""
+    require_scaffold()
+    from mlops_cli.project import ModelAnswers, read_record, update
+    from mlops_cli.project_packages import package_sources
+
+    answers, made = read_record(folder)
+    problems: list[str] = []
+    columns = {"label": label, "time": time, "key": key, "holdout-from": holdout_from}
+    if data is not None:
+        schema = described(data, columns, known or (), without or (), problems)
+    else:
+        problems += [f"--{option} needs --data" for option, value in columns.items() if value is not None]
+        schema = sample_schema(kind) if kind in _KINDS else None
+        if schema is None:
+            problems.append(f"--kind must be one of {', '.join(_KINDS)}, got {kind!r}")
+    added = ModelAnswers(unit=answers.unit, model=name, schema=schema or answers.models[0].schema)
+    wanted = replace(answers, models=(*answers.models, added))
+    problems += [problem.replace("--model must", "NAME must") for problem in wanted.problems()]
+    if problems:
+        raise UserError(f"nothing was changed: {'; '.join(problems)}")
+    change = update(folder, wanted, made, package_sources(answers.index))
+    following = f"deploy it: mlops deploy {added.class_name}"
+    answer(
+        change.document() | {"endpoint": added.endpoint, "stack": added.class_name},
+        "\n".join([*change.lines(), following]),
+        as_json=as_json,
+    )

@@ -1,0 +1,199 @@
+"""Where a project gets our own packages from: an index, a git revision, or wheels that are built here and kept in ``vendor/``.
+
+``direct_url.json`` of the installed distribution says which. Wheels are named by path in ``tool.uv.sources``, so that ``uv.lock``
+holds the hash of each: one with other bytes is refused.
+
+See: https://packaging.python.org/en/latest/specifications/direct-url/
+"""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, distribution, version
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from mlops_cli.aws_account import UserError
+from mlops_runtime.image.requirements_lock import RequirementsError
+from mlops_runtime.image.uv_program import find_uv, last_words
+
+OURS = ("mlops-cli", "mlops-constructs", "mlops-local", "mlops-runtime")
+VENDOR = "vendor"
+# what a build of a checkout reads
+_BUILT_FROM = ("pyproject.toml", "README.md", "LICENSE", "src", "lambdas", "packages")
+_FOLDERS_OF_GIT = {"mlops-constructs": None} | {name: f"packages/{name}" for name in OURS if name != "mlops-constructs"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PackageSources:
+    """Where our packages come from, as ``pyproject.toml`` says it.
+
+    Args:
+        index: URL of a package index. Default: that of uv's own settings.
+        git: Repository and commit. Default: not from git.
+        wheels: Wheels by their names, which lie in ``vendor/``. Default: none.
+    """
+
+    index: str | None = None
+    git: tuple[str, str] | None = None
+    wheels: Mapping[str, bytes] = field(default_factory=dict)
+
+    def requirements(self) -> str:
+        """Return the lines of ``dependencies``.
+
+        Example:
+            >>> print(PackageSources(wheels={"mlops_runtime-0.1.0-py3-none-any.whl": b""}).requirements())
+                "mlops-cli",
+                "mlops-constructs",
+                "mlops-local",
+                "mlops-runtime",
+        """
+        if self.wheels or self.git is not None:
+            return "\n".join(f'    "{name}",' for name in OURS)
+        return f'    "mlops-constructs>={version("mlops-cli")},<1",'
+
+    def table(self) -> str:
+        """Return the tables of uv; empty where our packages come from uv's own index."""
+        if self.wheels:
+            named = {name.partition("-")[0].replace("_", "-"): name for name in sorted(self.wheels)}
+            lines = [f'{name} = {{ path = "{VENDOR}/{wheel}" }}' for name, wheel in named.items()]
+            return "\n".join(["[tool.uv.sources]", *lines])
+        if self.git is not None:
+            url, commit = self.git
+            lines = [
+                f'{name} = {{ git = "{url}", rev = "{commit}"' + (f', subdirectory = "{folder}" }}' if folder else " }")
+                for name, folder in sorted(_FOLDERS_OF_GIT.items())
+            ]
+            return "\n".join(["[tool.uv.sources]", *lines])
+        return "" if self.index is None else f'[[tool.uv.index]]\nname = "packages"\nurl = "{self.index}"'
+
+    def files(self) -> dict[str, bytes]:
+        """Return what lies in the repository of them."""
+        return {f"{VENDOR}/{name}": content for name, content in self.wheels.items()}
+
+
+def package_sources(index: str | None = None) -> PackageSources:
+    """Return where this installation's own packages come from; a checkout's wheels are built.
+
+    Args:
+        index: URL of a package index that has them. Default: as they were installed.
+
+    Raises:
+        UserError: If wheels cannot be built.
+    """
+    if index is not None:
+        return PackageSources(index=index)
+    found = _direct_url()
+    if found is None:
+        return PackageSources()
+    vcs = found.get("vcs_info", {})
+    if vcs.get("vcs") == "git":
+        return PackageSources(git=(str(found["url"]), str(vcs["commit_id"])))
+    place = Path(unquote(urlsplit(str(found["url"])).path))
+    if "dir_info" in found:
+        return PackageSources(wheels=_built(_checkout(place)))
+    return PackageSources(wheels=_beside(place))
+
+
+def lock(folder: Path) -> None:
+    """Write ``uv.lock`` of a repository.
+
+    Raises:
+        UserError: If uv is missing or finds no versions; the message has its reason.
+    """
+    try:
+        uv = find_uv()
+    except RequirementsError as error:
+        raise UserError("mlops new locks the project with uv, which is missing; run: pip install uv") from error
+    done = subprocess.run(
+        [uv, "lock", "--quiet"], cwd=folder, capture_output=True, text=True, check=False, env=_environment()
+    )
+    if done.returncode:
+        raise UserError(
+            f"uv cannot lock the project: {last_words(done.stderr)}; name an index that has every package with --index, "
+            "or run this where one is reached"
+        )
+
+
+def _environment() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if name not in ("VIRTUAL_ENV", "UV_LOCKED", "UV_FROZEN")}
+
+
+def _direct_url() -> dict[str, Any] | None:
+    try:
+        text = distribution("mlops-cli").read_text("direct_url.json")
+    except PackageNotFoundError:
+        return None
+    return None if text is None else dict(json.loads(text))
+
+
+def _checkout(place: Path) -> Path:
+    """Return the folder of the workspace that a distribution's folder belongs to."""
+    for folder in (place, *place.parents):
+        if all((folder / name).exists() for name in _BUILT_FROM):
+            return folder
+    raise UserError(
+        f"mlops-cli is installed from {str(place)!r}, which is not in a checkout of mlops-constructs any more; install it "
+        "again, or name an index that has it with --index"
+    )
+
+
+def _built(checkout: Path) -> dict[str, bytes]:
+    """Return the wheels of a checkout; their versions name its commit."""
+    try:
+        uv = find_uv()
+    except RequirementsError as error:
+        raise UserError("mlops new builds its own wheels with uv, which is missing; run: pip install uv") from error
+    with tempfile.TemporaryDirectory(prefix="mlops-wheels-") as folder:
+        source, out = Path(folder) / "source", Path(folder) / "out"
+        source.mkdir()
+        for name in _BUILT_FROM:
+            _copy(checkout / name, source / name)
+        commit = _commit(checkout)
+        if commit is not None:
+            for path in (source / "pyproject.toml", *(source / "packages").glob("*/pyproject.toml")):
+                text = re.sub(r'(?m)^version = "([^"+]+)"$', rf'version = "\1+g{commit}"', path.read_text(), count=1)
+                path.write_text(text)
+        done = subprocess.run(
+            [uv, "build", "--all-packages", "--wheel", "--quiet", "--out-dir", str(out)],
+            cwd=source,
+            capture_output=True,
+            text=True,
+            check=False,
+            env=_environment(),
+        )
+        if done.returncode:
+            raise UserError(f"uv cannot build the wheels of {str(checkout)!r}: {last_words(done.stderr)}")
+        return {path.name: path.read_bytes() for path in sorted(out.glob("*.whl"))}
+
+
+def _copy(source: Path, target: Path) -> None:
+    if source.is_file():
+        shutil.copyfile(source, target)
+        return
+    shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__", ".venv", "node_modules", "*.egg-info"))
+
+
+def _commit(checkout: Path) -> str | None:
+    done = subprocess.run(
+        ["git", "-C", str(checkout), "rev-parse", "--short=8", "HEAD"], capture_output=True, text=True, check=False
+    )
+    return done.stdout.strip() or None if done.returncode == 0 else None
+
+
+def _beside(wheel: Path) -> dict[str, bytes]:
+    """Return the wheels of all four packages from the folder that one was installed from."""
+    found = {path.name: path.read_bytes() for path in sorted(wheel.parent.glob("mlops_*.whl"))}
+    missing = [name for name in OURS if not any(each.startswith(f"{name.replace('-', '_')}-") for each in found)]
+    if missing:
+        raise UserError(
+            f"mlops-cli was installed from {str(wheel)!r}, and {', '.join(missing)} is not beside it; put the wheels there, "
+            "or name an index that has them with --index"
+        )
+    return found
