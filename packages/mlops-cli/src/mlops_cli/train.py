@@ -1,11 +1,12 @@
-"""``mlops train``: ask a pipeline for a retraining, and wait for the verdict on its model."""
+"""``mlops train``: ask a pipeline for a retraining, on a file if one is given, and wait for the verdict on its model."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from mlops_cli.answers import AsJson
-from mlops_cli.aws_account import Profile, account, shown
+from mlops_cli.aws_account import Profile, UserError, account, shown
 from mlops_cli.local import Home
 from mlops_cli.retraining_verdict import follow, requests_of, say
 from mlops_cli.unit_operations import checked_reason
@@ -17,6 +18,21 @@ def train(
     ] = None,
     *,
     reason: Annotated[str, typer.Option(help="Reason, kept with the request.")],
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            "--data",
+            help="Parquet or CSV file to publish as the training set first. Default: what was published before.",
+            show_default=False,
+        ),
+    ] = None,
+    holdout_from: Annotated[
+        str | None,
+        typer.Option(
+            help="With --data: first time of the holdout. Default: as the project says, else the last 15 % of the rows.",
+            show_default=False,
+        ),
+    ] = None,
     no_wait: Annotated[bool, typer.Option("--no-wait", help="Do not wait for the verdict.")] = False,
     as_json: AsJson = False,
     profile: Profile = None,
@@ -27,10 +43,22 @@ def train(
     from mlops_runtime.retraining.retraining_request import RetrainingRequestError
 
     why = checked_reason(reason)
+    if holdout_from is not None and data is None:
+        raise UserError("--holdout-from needs --data")
     with account(profile, home) as aws, shown(RetrainingRequestError):
         entries = Entries(ssm=aws.client("ssm"))
         entry = entries.pipeline(pipeline)
+        facts = {"pipeline": entry.pipeline}
+        if data is not None:
+            from mlops_cli.training_file import publish_file
+
+            published = publish_file(aws.client("s3"), entry, data, holdout_from=holdout_from)
+            say(
+                f"published {published.train_rows} rows to train and {published.holdout_rows} held out from "
+                f"{published.split['holdout_from']} on"
+            )
+            facts["training_set"] = published.id
         requests = requests_of(aws, entries, entry)
         event = requests.ask(caller=str(aws.client("sts").get_caller_identity()["UserId"]), reason=why)
         say(f"asked {entry.pipeline} for a retraining")
-        follow(requests, event, facts={"pipeline": entry.pipeline}, is_awaited=not no_wait, as_json=as_json)
+        follow(requests, event, facts=facts, is_awaited=not no_wait, as_json=as_json)
