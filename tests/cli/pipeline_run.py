@@ -11,7 +11,9 @@ from typing import Any
 import pytest
 import yaml
 
-from mlops_cli.new import Answers, render, write_all
+from mlops_cli.new import sample_schema
+from mlops_cli.project import Answers, ModelAnswers, render, write_all
+from mlops_cli.project_packages import PackageSources
 
 BIN = Path(sys.executable).parent
 OFFLINE = {**os.environ, "UV_OFFLINE": "1", "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}"}
@@ -28,7 +30,8 @@ _HIDDEN = ("AWS_", "CDK_VALIDATION", "PYTHONDONTWRITEBYTECODE", "PYTEST_", "VIRT
 
 def rendered(folder: Path) -> dict[str, bytes]:
     """Return the files of a unit's repository as `mlops new` makes it; it works in a folder that is not there."""
-    return render(Answers(unit="demand", model="forecast", kind="number"), folder)
+    model = ModelAnswers(unit="demand", model="forecast", schema=sample_schema("number"))
+    return render(Answers(unit="demand", models=(model,)), folder, PackageSources())
 
 
 def make_repository(folder: Path, files: dict[str, bytes]) -> Path:

@@ -1,7 +1,4 @@
-"""Names that would hide what a generated project imports.
-
-`mlops new` makes a repository that works, or nothing; `mlops upgrade` touches nothing that is somebody's.
-"""
+"""`mlops new` makes a repository that works, or nothing; `mlops upgrade` touches nothing that a user changed."""
 
 import ast
 import json
@@ -9,51 +6,41 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
-from mlops_cli import new
+from mlops_cli import new, project, project_packages
 from mlops_cli.__main__ import app
 from mlops_cli.aws_account import UserError
-from mlops_cli.new import RECORD, Answers, changes, digest, owner, render
+from mlops_cli.new import sample_schema
+from mlops_cli.project import RECORD, Answers, ModelAnswers, digest, render
+from mlops_cli.project_packages import PackageSources
+from mlops_runtime.contracts import to_dict
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def answers_of(unit: str, model: str, kind: str) -> Answers:
+    """Return the answers of a project with made-up rows."""
+    return Answers(unit=unit, models=(ModelAnswers(unit=unit, model=model, schema=sample_schema(kind)),))
+
+
 GOOD = ("--unit", "demand", "--model", "forecast", "--kind", "number")
 BIN = Path(sys.executable).parent
-
-
-@pytest.mark.parametrize(
-    ("package", "found"),
-    [
-        ("aws_cdk", "aws-cdk-lib"),
-        ("mlops_runtime", "mlops-runtime"),
-        ("mlops_cli", "mlops-cli"),
-        ("mlops_constructs", "mlops-constructs"),  # its distribution would ask for itself
-        ("aws_cdk_lib", "aws-cdk-lib"),  # a distribution whose module has another name
-        ("cdk_nag", "cdk-nag"),
-        ("typing_extensions", "typing-extensions"),  # what is needed of what is needed
-        ("pydoc_data", "Python's own pydoc_data"),
-    ],
-)
-def test_a_name_that_is_taken_has_an_owner(package: str, found: str) -> None:
-    """A module, a distribution, one of Python's own."""
-    owned = owner(package)
-
-    assert owned is not None
-    assert owned.replace("_", "-") == found.replace("_", "-")
-
-
-@pytest.mark.parametrize("package", ["demand_forecast", "mlops_model", "aws_forecast"])
-def test_a_name_that_nobody_has_is_free(package: str) -> None:
-    """Also one that begins as another does."""
-    assert owner(package) is None
 
 
 @pytest.fixture
 def in_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     """Run the command in this process, in the test's folder or another: what a user did wrong is on stderr."""
+    monkeypatch.setattr(project_packages, "package_sources", lambda index=None: PackageSources(index=index))
+    monkeypatch.setattr(project_packages, "lock", lambda folder: (folder / "uv.lock").write_text("locked\n"))
 
     def run(*arguments: object, cwd: Path = tmp_path) -> subprocess.CompletedProcess[str]:
         monkeypatch.chdir(cwd)
@@ -74,16 +61,16 @@ def _in_project(folder: Path, *command: str) -> subprocess.CompletedProcess[str]
 @pytest.mark.parametrize(
     "answers",
     [
-        Answers(unit="demand", model="forecast", kind="number"),
-        Answers(unit="everybodys-customers", model="chance-2be", kind="chance"),  # as long as names may be
+        answers_of("demand", "forecast", "number"),
+        answers_of("everybodys-customers", "chance-2be", "chance"),  # as long as names may be
     ],
-    ids=lambda answers: answers.endpoint,
+    ids=lambda answers: answers.models[0].endpoint,
 )
 def test_what_is_made_is_clean(answers: Answers, tmp_path: Path) -> None:
     """Ruff finds nothing and would format nothing, with short names and with long ones; every file parses."""
     assert answers.problems() == []
     folder = tmp_path / "project"
-    files = render(answers, folder)
+    files = render(answers, folder, PackageSources())
 
     linted = _in_project(folder, "ruff", "check", ".")
     formatted = _in_project(folder, "ruff", "format", "--check", ".")
@@ -104,17 +91,17 @@ def test_what_is_made_is_clean(answers: Answers, tmp_path: Path) -> None:
 
 def test_a_first_endpoint_takes_fifteen_lines_at_most(tmp_path: Path) -> None:
     """The class of the stack, with its docstring."""
-    answers = Answers(unit="demand", model="forecast", kind="number")
-    stack = render(answers, tmp_path / "project")["demand_forecast/stack.py"].decode()
+    files = render(answers_of("demand", "forecast", "number"), tmp_path / "project", PackageSources())
+    stack = files["demand_forecast/stack.py"].decode()
     (declared,) = (node for node in ast.parse(stack).body if isinstance(node, ast.ClassDef))
 
     assert declared.end_lineno is not None
     assert declared.end_lineno - declared.lineno + 1 <= 15
 
 
-def test_the_projects_own_tests_pass(mlops: Run, tmp_path: Path) -> None:
+def test_the_projects_own_tests_pass(in_process: Run, tmp_path: Path) -> None:
     """A chance is trained, measured by log loss and gated; the stack synthesizes. The pipeline's test runs those of a number."""
-    made = mlops("new", "shop", "--unit", "customers", "--model", "returns", "--kind", "chance")
+    made = in_process("new", "shop", "--unit", "customers", "--model", "returns", "--kind", "chance")
     assert (made.returncode, made.stderr) == (0, "")
 
     tested = _in_project(tmp_path / "shop", "pytest", "-q", "-k", "not production")
@@ -198,7 +185,7 @@ def test_the_folder_one_stands_in_may_be_filled(in_process: Run, tmp_path: Path)
     result = in_process("new", ".", *GOOD)
 
     assert result.returncode == 0, result.stderr
-    assert f"cd {tmp_path} && git init" in result.stdout
+    assert f"cd {tmp_path} && uv sync" in result.stdout
     assert (tmp_path / "app.py").is_file()
 
 
@@ -210,7 +197,7 @@ def test_nothing_is_half_made(in_process: Run, tmp_path: Path, monkeypatch: pyte
         (folder / next(iter(files))).write_bytes(b"")
         raise OSError("no space left on device")
 
-    monkeypatch.setattr(new, "write_all", write)
+    monkeypatch.setattr(project, "write_all", write)
 
     assert in_process("new", "shop", *GOOD).returncode == 1
     assert [path.name for path in tmp_path.rglob("*")] == ["shop"]
@@ -258,12 +245,9 @@ def test_an_upgrade_keeps_what_somebody_changed(in_process: Run, tmp_path: Path)
     assert in_process("upgrade", cwd=shop).stdout == "nothing to upgrade\n"
 
 
-def test_a_new_file_of_the_template_comes_and_never_over_one_that_is_there() -> None:
-    """Even where nothing was recorded of it."""
-    found = changes({}, {"a": b"new", "b": b"new", "c": b"same"}, {"b": b"mine", "c": b"same"})
-
-    assert found.written == {"a": b"new", "b.new": b"new"}
-    assert found.removed == ()
+RECORDED = (
+    '{"format": "mlops.project/1", "answers": {"unit": %s, "models": [{"model": %s, "schema": SCHEMA}]}, "files": %s}'
+).replace("SCHEMA", json.dumps(to_dict(sample_schema("number"))))
 
 
 @pytest.mark.parametrize(
@@ -273,15 +257,19 @@ def test_a_new_file_of_the_template_comes_and_never_over_one_that_is_there() -> 
         ("{", "does not have the format 'mlops.project/1'; restore it from git"),
         ('{"format": "mlops.project/1", "answers": {"unit": "demand"}, "files": {}}', "does not have the format"),
         (
-            '{"format": "mlops.project/1", "answers": {"unit": "x", "model": "forecast", "kind": "number"}, "files": {"a": "b"}}',
+            '{"format": "mlops.project/1", "answers": {"unit": "demand", "models": []}, "files": {"a": "b"}}',
+            "does not have the",
+        ),
+        (
+            RECORDED % ('"x"', '"forecast"', '{"a": "b"}'),
             "has invalid answers: --unit must be 2 to 20 lower-case letters",
         ),
         (
-            '{"format": "mlops.project/1", "answers": {"unit": "demand", "model": "forecast", "kind": "number"}, "files": ["a"]}',
+            RECORDED % ('"demand"', '"forecast"', '["a"]'),
             "does not have the format",
         ),
         (
-            '{"format": "mlops.project/1", "answers": {"unit": "demand", "model": "forecast", "kind": 1}, "files": {"a": "b"}}',
+            RECORDED % ('"demand"', "1", '{"a": "b"}'),
             "does not have the format",
         ),
     ],
@@ -382,23 +370,138 @@ def _all_files(folder: Path) -> dict[str, bytes]:
     return {str(path): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
-def test_what_is_missing_is_asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_what_is_missing_is_asked(in_process: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Three questions at most, and none for what was given."""
-    monkeypatch.setattr(new.sys, "stdin", type("Terminal", (), {"isatty": lambda _: True})())
-    answers = {"Name of the model, such as forecast": "forecast"}
     asked: list[str] = []
+    monkeypatch.setattr(new, "sys", SimpleNamespace(stdin=SimpleNamespace(isatty=lambda: True), stderr=sys.stderr))
 
-    def prompt(text: str) -> str:
+    def prompt(text: str, **_: object) -> str:
         asked.append(text)
-        return answers.get(text, "number")
+        return "forecast" if "model" in text else "number"
 
     monkeypatch.setattr(new.typer, "prompt", prompt)
 
-    new.new(tmp_path / "shop", unit="demand")
-
+    assert in_process("new", "shop", "--unit", "demand").returncode == 0
     assert asked == [
         "Name of the model, such as forecast",
         "What it predicts (number: a quantity, chance: how probable)",
     ]
     record = json.loads((tmp_path / "shop" / RECORD).read_text())
-    assert record["answers"] == {"unit": "demand", "model": "forecast", "kind": "number"}
+    assert (record["answers"]["unit"], record["answers"]["models"][0]["model"]) == ("demand", "forecast")
+
+
+def sales(folder: Path, **changed: Any) -> Path:
+    """Write a table of sales: three hundred days of twenty stores."""
+    days = [(day, store) for day in range(300) for store in range(20)]
+    table = {
+        "store": [f"s{store:02}" for _, store in days],
+        "day": [datetime(2025, 1, 1) + timedelta(days=day) for day, _ in days],
+        "price": [1 + (day * 7 + store) % 13 / 4 for day, store in days],
+        "customer_name": [f"Ann {store % 3}" for _, store in days],
+        "units": [40 - 3 * ((day * 7 + store) % 13) + day % 5 for day, store in days],
+        **changed,
+    }
+    pq.write_table(pa.table(table), folder / "sales.parquet")
+    return folder / "sales.parquet"
+
+
+FROM_FILE = ("new", "shop", "--data", "sales.parquet", "--label", "units", "--time", "day", "--key", "store")
+
+
+def test_a_file_makes_a_project(in_process: Run, tmp_path: Path) -> None:
+    """Names follow from folder and label, columns from the file; no row and no person of it is in the repository."""
+    sales(tmp_path)
+    made = in_process(*FROM_FILE)
+
+    assert (made.returncode, made.stderr) == (0, "")
+    assert "compared by store with naive_mean_by_store, naive_last_by_store" in made.stdout
+    shop = tmp_path / "shop"
+    assert 'EvaluationPlan(\n    label="units",' in (shop / "shop_units/declaration.py").read_text()
+    assert "mlops train --data ../sales.parquet" in (shop / "README.md").read_text()
+    assert (shop / "uv.lock").is_file()
+    assert b"Ann" not in b"".join(_all_files(shop).values())
+    assert json.loads((shop / "shop_units/request.json").read_text())["instances"][0].keys() == {
+        "store",
+        "price",
+        "customer_name",
+    }
+    assert in_process("upgrade", cwd=shop).stdout == "nothing to upgrade\n"
+
+
+def test_json_is_one_document(in_process: Run, tmp_path: Path) -> None:
+    """Of what was made, and of what an upgrade changed."""
+    sales(tmp_path)
+    made = json.loads(in_process(*FROM_FILE, "--json").stdout)
+    assert (made["endpoint"], made["folder"]) == ("shop-units", "shop")
+    done = json.loads(in_process("upgrade", "--json", cwd=tmp_path / "shop").stdout)
+    assert done == {"left": [], "removed": [], "written": []}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "changed", "problem"),
+    [
+        (("--kind", "number"), {}, "--kind is found in the data; leave it out"),
+        ((), {"units": [1] * 6000}, "label 'units' has one value in all 6000 rows"),
+        ((), {"total": [40 - 3 * ((n // 20 * 7 + n % 20) % 13) + n // 20 % 5 for n in range(6000)]}, "in other words"),
+        ((), {"store": [f"o{n}" for n in range(6000)]}, "--key 'store' is an identifier"),
+        ((), {"day": [datetime(2025, 1, 1)] * 6000}, "'day' has 1 time, fewer than three"),
+        (("--holdout-from", "2024-01-01"), {}, "--holdout-from must be after 2025-01-01"),
+    ],
+)
+def test_a_file_that_makes_no_model_makes_nothing(
+    in_process: Run, tmp_path: Path, arguments: tuple[str, ...], changed: dict[str, Any], problem: str
+) -> None:
+    """One message, and no folder."""
+    sales(tmp_path, **changed)
+    result = in_process(*FROM_FILE, *arguments)
+
+    assert result.returncode == 1
+    assert result.stderr.startswith("mlops: nothing was created: ")
+    assert problem in result.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["sales.parquet"]
+
+
+def test_options_of_a_file_need_it_and_it_needs_them(in_process: Run, tmp_path: Path) -> None:
+    """All at once."""
+    sales(tmp_path)
+    alone = in_process("new", "shop", *GOOD, "--label", "units", "--time", "day").stderr
+    bare = in_process("new", "shop", "--data", "sales.parquet").stderr
+
+    assert "--label needs --data; --time needs --data" in alone
+    assert "--label is required with --data: the column that is to be predicted; --time is required with --data" in bare
+
+
+def test_a_person_is_asked_what_only_a_person_knows(
+    in_process: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A column that may leak: its answer is recorded."""
+    sales(tmp_path, units_ordered=[n * 31 % 17 for n in range(6000)])
+    monkeypatch.setattr(new, "sys", SimpleNamespace(stdin=SimpleNamespace(isatty=lambda: True), stderr=sys.stderr))
+    monkeypatch.setattr(
+        new.typer, "confirm", lambda text, **_: text == "Is units_ordered known at the time of prediction?"
+    )
+
+    assert in_process(*FROM_FILE).returncode == 0
+    record = json.loads((tmp_path / "shop" / RECORD).read_text())
+    assert record["answers"]["models"][0]["schema"]["known"] == ["units_ordered"]
+
+
+def test_a_lock_that_fails_leaves_nothing(in_process: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """With uv's reason; so does an interruption."""
+
+    def fail(folder: Path) -> None:
+        raise UserError("uv cannot lock the project: no such package")
+
+    monkeypatch.setattr(project_packages, "lock", fail)
+    result = in_process("new", "shop", *GOOD)
+
+    assert result.stderr == "mlops: uv cannot lock the project: no such package\n"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_makes_projects_is_named_where_it_is_missing(
+    in_process: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Every package of it."""
+    monkeypatch.setattr(new, "find_spec", lambda _: None)
+    assert "mlops new needs copier, duckdb, pyarrow; run: pip install" in in_process("new", "shop", *GOOD).stderr

@@ -148,7 +148,7 @@ def test_the_command_works_alone(install: Install, tmp_path: Path) -> None:
     assert (up.returncode, status.returncode, new.returncode) == (1, 1, 1)
     assert up.stderr == "mlops: this needs mlops_local, which is not installed; run: pip install 'mlops-cli[local]'\n"
     assert status.stderr.startswith("mlops: you must specify a region")
-    assert new.stderr == "mlops: mlops new needs copier; run: pip install 'mlops-cli[scaffold]'\n"
+    assert new.stderr == "mlops: mlops new needs copier, duckdb, pyarrow; run: pip install 'mlops-cli[scaffold]'\n"
 
 
 def test_constructs_synthesize_from_the_installed_wheels(install: Install, tmp_path: Path) -> None:

@@ -94,8 +94,6 @@ def new(
         problems += [f"--{name} needs --data" for name, value in columns.items() if value is not None]
         unit, model, kind, unanswered = _answered(unit, model, kind, problems)
         schema = sample_schema(kind) if kind in _KINDS else None
-        if kind is not None and schema is None:
-            problems.append(f"--kind must be one of {', '.join(_KINDS)}, got {kind!r}")
     else:
         unanswered = ()
         if kind is not None:
@@ -109,6 +107,8 @@ def new(
     )
     if label is not None or data is None:  # else its name is missing for that reason
         problems += [each for each in names.problems() if not (unanswered and each.startswith(unanswered))]
+    if data is None and kind is not None and schema is None:
+        problems.append(f"--kind must be one of {', '.join(_KINDS)}, got {kind!r}")
     if problems or schema is None:
         raise UserError(f"nothing was created: {'; '.join(problems)}")
     answers = replace(names, data=None if data is None else _seen_from(folder, data), index=index)

@@ -308,6 +308,7 @@ def render(answers: Answers, folder: Path, sources: PackageSources) -> dict[str,
     return dict(sorted({**files, **sources.files()}.items()))
 
 
+@cache  # of the model's schema alone
 def _made_of(model: ModelAnswers) -> dict[str, bytes]:
     """Return what is made of a model's schema: the schema itself, golden requests, and a request to try it with."""
     from mlops_runtime.contracts.retraining import SignaturePlan

@@ -24,6 +24,7 @@ _BEGIN = datetime(2025, 1, 6, tzinfo=UTC)
 _TIMES, _A_TIME = 100, 24  # weeks, rows each: enough blocks of either kind in the last 15 %
 _DECIDING = 3  # inputs
 _NULLS = 0.05
+_STEEP = 20  # how fast a chance goes from 0 to 1
 _SEED = 7
 
 
@@ -103,7 +104,7 @@ def _keys(schema: TableSchema) -> list[Any]:
 
 def _labels(schema: TableSchema, scores: Sequence[float], generator: random.Random) -> list[Any]:
     if schema.label_kind == "chance":
-        chances = [1 / (1 + math.exp(-8 * (score - 0.5))) for score in scores]
+        chances = [1 / (1 + math.exp(-_STEEP * (score - 0.5))) for score in scores]
         return [int(generator.random() < chance) for chance in chances]
     noisy = [score + generator.gauss(0, 0.05) for score in scores]
     if schema.label_kind == "classes":

@@ -1,0 +1,67 @@
+"""Another model of a unit: a stack and a package of its own, and one line in the app."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from mlops_cli import project_packages
+from mlops_cli.__main__ import app
+from mlops_cli.project_packages import PackageSources
+
+
+@pytest.fixture
+def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A project with one model."""
+    monkeypatch.setattr(project_packages, "package_sources", lambda index=None: PackageSources(index=index))
+    monkeypatch.setattr(project_packages, "lock", lambda folder: None)  # noqa: ARG005 - as it is called
+    monkeypatch.chdir(tmp_path)
+    assert _run("new", "shop", "--unit", "demand", "--model", "forecast", "--kind", "number").exit_code == 0
+    monkeypatch.chdir(tmp_path / "shop")
+    return tmp_path / "shop"
+
+
+def _run(*arguments: str) -> Any:
+    return CliRunner().invoke(app, list(arguments))
+
+
+def test_a_model_gets_a_stack_that_imports_the_unit(shop: Path) -> None:
+    """The first model's files stay; the app names both, and what is made is clean."""
+    before = {path: path.read_bytes() for path in (shop / "demand_forecast").rglob("*") if path.is_file()}
+    added = json.loads(_run("add", "model", "returns", "--kind", "chance", "--json").stdout)
+
+    assert (added["endpoint"], added["stack"]) == ("demand-returns", "DemandReturns")
+    assert added["left"] == []
+    assert {path: path.read_bytes() for path in before} == before
+    assert 'BusinessUnit.from_name(self, "Unit", name="demand"' in (shop / "demand_returns/stack.py").read_text()
+    assert 'DemandReturns(app, "DemandReturns", profile=profile),' in (shop / "app.py").read_text()
+    for command in (("check",), ("format", "--check")):
+        done = subprocess.run(
+            [Path(sys.executable).parent / "ruff", *command, "."], cwd=shop, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stdout
+    assert _run("upgrade").stdout == "nothing to upgrade\n"
+
+
+def test_an_app_that_a_user_changed_gets_its_lines_beside_it(shop: Path) -> None:
+    """Nothing of it is overwritten."""
+    (shop / "app.py").write_text("# mine\n")
+    said = _run("add", "model", "returns").stdout
+    assert "left app.py as you changed it; merge app.py.new, then delete it" in said
+    assert (shop / "app.py").read_text() == "# mine\n"
+
+
+def test_wrong_answers_change_nothing(shop: Path) -> None:
+    """All at once."""
+    before = sorted(shop.rglob("*"))
+    message = str(_run("add", "model", "forecast", "--kind", "text", "--label", "units").exception)
+    assert message.startswith(
+        "nothing was changed: --label needs --data; --kind must be one of number, chance, got 'text'"
+    )
+    assert "the model 'demand_forecast' is there already" in message
+    assert "NAME must be 2 to 20 lower-case letters" in str(_run("add", "model", "R!").exception)
+    assert sorted(shop.rglob("*")) == before

@@ -1,0 +1,60 @@
+"""What a project is made of: names that would hide what it imports, files, what an upgrade changes."""
+
+import pytest
+
+from mlops_cli.new import sample_schema
+from mlops_cli.project import Answers, ModelAnswers, changes, owner
+from mlops_runtime.contracts import canonical_json
+
+
+@pytest.mark.parametrize(
+    ("package", "found"),
+    [
+        ("aws_cdk", "aws-cdk-lib"),
+        ("mlops_runtime", "mlops-runtime"),
+        ("mlops_cli", "mlops-cli"),
+        ("mlops_constructs", "mlops-constructs"),  # its distribution would ask for itself
+        ("aws_cdk_lib", "aws-cdk-lib"),  # a distribution whose module has another name
+        ("cdk_nag", "cdk-nag"),
+        ("typing_extensions", "typing-extensions"),  # what is needed of what is needed
+        ("pydoc_data", "Python's own pydoc_data"),
+    ],
+)
+def test_a_name_that_is_taken_has_an_owner(package: str, found: str) -> None:
+    """A module, a distribution, one of Python's own."""
+    owned = owner(package)
+
+    assert owned is not None
+    assert owned.replace("_", "-") == found.replace("_", "-")
+
+
+@pytest.mark.parametrize("package", ["demand_forecast", "mlops_model", "aws_forecast"])
+def test_a_name_that_nobody_has_is_free(package: str) -> None:
+    """Also one that begins as another does."""
+    assert owner(package) is None
+
+
+def test_a_new_file_of_the_template_comes_and_never_over_one_that_is_there() -> None:
+    """Even where nothing was recorded of it."""
+    found = changes({}, {"a": b"new", "b": b"new", "c": b"same"}, {"b": b"mine", "c": b"same"})
+
+    assert found.written == {"a": b"new", "b.new": b"new"}
+    assert found.removed == ()
+
+
+def test_answers_are_recorded_and_read_again() -> None:
+    """With the facts of every schema."""
+    models = tuple(
+        ModelAnswers(unit="shop", model=name, schema=sample_schema(kind))
+        for name, kind in (("units", "number"), ("returns", "chance"))
+    )
+    answers = Answers(unit="shop", models=models, data="../sales.parquet", index="https://example.com/simple")
+    assert canonical_json(Answers.from_document(answers.to_document())) == canonical_json(answers)
+    assert answers.model_of("shop-returns") == models[1]
+    assert answers.model_of("shop-x") is None
+
+
+def test_a_model_is_there_once() -> None:
+    """By its name."""
+    model = ModelAnswers(unit="shop", model="units", schema=sample_schema("number"))
+    assert Answers(unit="shop", models=(model, model)).problems() == ["the model 'shop_units' is there already"]

@@ -1,0 +1,120 @@
+"""A file becomes a pipeline's training set: cut as its project recorded, or as the pipeline's entry says."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from moto import mock_aws
+from tests.cli.asked_pipeline import PIPELINE, Cloud, stand_in
+from typer.testing import CliRunner
+
+from mlops_cli import train
+from mlops_cli.__main__ import app
+from mlops_cli.aws_account import UserError
+from mlops_cli.project import RECORD, Answers, ModelAnswers, record_of
+from mlops_cli.training_file import publish_file
+from mlops_runtime.training_data.table_schema import read_schema
+
+ENTRY = replace(
+    PIPELINE,
+    label="units",
+    timestamp="day",
+    block="store",
+    baselines=("naive_mean_by_store",),
+    training_set="s3://sets/training-sets/forecast",
+)
+
+
+@pytest.fixture
+def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """An account with a bucket."""
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "test")
+    with mock_aws():
+        client = boto3.client("s3", region_name="us-east-1")
+        client.create_bucket(Bucket="sets")
+        yield client
+
+
+@pytest.fixture
+def sales(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A table of sales in the folder that one stands in."""
+    days = [(day, store) for day in range(60) for store in range(20)]
+    table = {
+        "store": [f"s{store:02}" for _, store in days],
+        "day": [datetime(2025, 1, 1) + timedelta(days=day) for day, _ in days],
+        "price": [1 + (day * 7 + store) % 13 / 4 for day, store in days],
+        "note": ["seen"] * 600 + ["not seen"] * 600,
+        "units": [store + day % 5 for day, store in days],
+    }
+    pq.write_table(pa.table(table), tmp_path / "sales.parquet")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path / "sales.parquet"
+
+
+def published(s3: Any, name: str = "train") -> pa.Table:
+    """Return a split as it lies in the bucket."""
+    key = f"training-sets/forecast/{name}/part-0.parquet"
+    return pq.read_table(pa.BufferReader(s3.get_object(Bucket="sets", Key=key)["Body"].read()))
+
+
+def test_a_file_is_cut_and_gets_baselines(s3: Any, sales: Path) -> None:
+    """Without a project every column that can be an input is there; the manifest says which file it was."""
+    done = publish_file(s3, ENTRY, sales, holdout_from=None)
+    assert (done.train_rows, done.holdout_rows) == (1000, 200)
+    assert published(s3).column_names == ["store", "price", "note", "day", "units", "naive_mean_by_store"]
+    body = s3.get_object(Bucket="sets", Key="training-sets/forecast/manifest/manifest.json")["Body"].read()
+    assert json.loads(body)["build"]["source"]["file"] == "sales.parquet"
+    later = publish_file(s3, ENTRY, sales, holdout_from="2025-02-01")
+    assert later.split["holdout_from"] == "2025-02-01T00:00:00+00:00"
+
+
+def test_the_projects_schema_says_which_columns(s3: Any, sales: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From any folder of it; a pipeline of another project is cut by its entry."""
+    schema = read_schema(sales, label="units", time="day", key="store", without=["note"])
+    answers = Answers(unit="demand", models=(ModelAnswers(unit="demand", model="forecast", schema=schema),))
+    (sales.parent / RECORD).write_bytes(record_of(answers, {"app.py": b""}))
+    (sales.parent / "demand_forecast").mkdir()
+    monkeypatch.chdir(sales.parent / "demand_forecast")
+    publish_file(s3, ENTRY, sales, holdout_from=None)
+    assert "note" not in published(s3).column_names
+    publish_file(s3, replace(ENTRY, pipeline="demand-other"), sales, holdout_from=None)
+    assert "note" in published(s3).column_names
+
+
+def test_a_pipeline_that_takes_no_file_says_so(s3: Any, sales: Path) -> None:
+    """It builds its own sets, or cannot be cut by time."""
+    with pytest.raises(UserError, match="builds its training sets from the feature store; leave --data out"):
+        publish_file(s3, replace(ENTRY, training_set=None), sales, holdout_from=None)
+    with pytest.raises(UserError, match="names no timestamp in its evaluation"):
+        publish_file(s3, replace(ENTRY, timestamp=None), sales, holdout_from=None)
+
+
+def test_a_file_that_does_not_fit_publishes_nothing(s3: Any, sales: Path) -> None:
+    """With every problem of it."""
+    with pytest.raises(UserError, match="nothing was published: --label must be a column of the file, got 'sold'"):
+        publish_file(s3, replace(ENTRY, label="sold"), sales, holdout_from=None)
+    with pytest.raises(UserError, match="nothing was published: baseline 'guess' is not a column"):
+        publish_file(s3, replace(ENTRY, baselines=("guess",)), sales, holdout_from=None)
+    assert "Contents" not in s3.list_objects_v2(Bucket="sets")
+
+
+def test_the_verb_publishes_before_it_asks(s3: Any, sales: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The answer names the training set; without a file the option for its cut is refused."""
+    cloud: Cloud = stand_in(monkeypatch, train)
+    cloud.pipeline = ENTRY
+    for name in ("upload_file", "copy", "get_paginator", "put_object", "get_object", "delete_object"):
+        monkeypatch.setattr(cloud, name, getattr(s3, name), raising=False)
+    asked = CliRunner().invoke(app, ["train", "demand-forecast", "--data", str(sales), "--reason", "new", "--json"])
+    assert asked.exit_code == 0, asked.exception
+    assert len(json.loads(asked.stdout)["training_set"]) == 64
+    assert len(cloud.events) == 1
+    bare = CliRunner().invoke(app, ["train", "demand-forecast", "--holdout-from", "2025-02-01", "--reason", "new"])
+    assert str(bare.exception) == "--holdout-from needs --data"
