@@ -37,7 +37,7 @@ OFFLINE = (
     "terraform export",
 )
 # does not print JSON yet
-WITHOUT_JSON = ("new", "upgrade", "local down")
+WITHOUT_JSON = ("local down",)
 # lists of names, which are not older or newer
 UNORDERED = ("features list",)
 # what a name of an option means, for every verb that has it
@@ -83,14 +83,15 @@ OPTIONS = {
     "--json": "one document on standard output",
     "--jump": "time that the embedded clock passes over",
     "--keep": "leave the cloud running",
-    "--key": "idempotency key",
+    "--key": "idempotency key of a batch, or the column whose values have histories",
+    "--known": "columns that are known at the time of prediction",
     "--kind": "of unit",
     "--label": "column that is predicted",
     "--label-delay": "until the label of a row is due",
     "--labels": "column of labels that are sent when due",
     "--last": "how many of the newest",
     "--layer": "name of a layer",
-    "--leave-out": "columns that are not sent",
+    "--leave-out": "columns that are not sent, or no inputs",
     "--lock": "file of feature groups",
     "--mapping": "file of `cdk import --resource-mapping`",
     "--max-usd": "bound of a cost",
@@ -141,18 +142,7 @@ OPTIONS = {
     "--yes": "do not ask",
 }
 # of verbs that are being written
-COMING = {
-    "--data",
-    "--wait",
-    "--watch",
-    "--label",
-    "--index",
-    "--speed",
-    "--labels",
-    "--since",
-    "--holdout-from",
-    "--step",
-}
+COMING = {"--wait", "--watch", "--speed", "--labels", "--since", "--step"}
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 

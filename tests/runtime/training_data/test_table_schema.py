@@ -137,7 +137,7 @@ def test_no_row_and_no_personal_category_is_kept(table: Callable[..., Path]) -> 
 @pytest.mark.parametrize(
     ("added", "told_of"),
     [
-        ({"total": UNITS * 2.5 + 0.01}, "column 'total' is the label in other words (|r| = 1.0000): --without total"),
+        ({"total": UNITS * 2.5 + 0.01}, "column 'total' is the label in other words (|r| = 1.0000): --leave-out total"),
         ({"units_later": RANDOM.random(ROWS)}, "column 'units_later' is named like the label 'units'"),
     ],
 )
@@ -227,7 +227,7 @@ def test_every_wrong_answer_is_named_at_once(table: Callable[..., Path]) -> None
         "--time is required: without the time of prediction",
         "--label must be a column of the file, got 'unit'; it has store, day",
         "--known must be a column of the file, got 'x'",
-        "--without must be a column of the file, got 'y'",
+        "--leave-out must be a column of the file, got 'y'",
         "column names must not begin with 'naive_'",
         "--key must hold text or integers, got DOUBLE in 'price'",
     ):

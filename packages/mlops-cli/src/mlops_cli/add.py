@@ -14,8 +14,8 @@ from mlops_cli.new import (
     Key,
     Known,
     Label,
+    LeaveOut,
     Time,
-    Without,
     described,
     require_scaffold,
     sample_schema,
@@ -44,7 +44,7 @@ def model(
     ] = "number",
     holdout_from: HoldoutFrom = None,
     known: Known = None,
-    without: Without = None,
+    leave_out: LeaveOut = None,
     as_json: AsJson = False,
 ) -> None:
     """Add a model with a stack of its own to the unit; nothing of the others changes."""
@@ -56,7 +56,7 @@ def model(
     problems: list[str] = []
     columns = {"label": label, "time": time, "key": key, "holdout-from": holdout_from}
     if data is not None:
-        schema = described(data, columns, known or (), without or (), problems)
+        schema = described(data, columns, known or (), leave_out or (), problems)
     else:
         problems += [f"--{option} needs --data" for option, value in columns.items() if value is not None]
         schema = sample_schema(kind) if kind in _KINDS else None

@@ -46,7 +46,7 @@ Known = Annotated[
     list[str] | None,
     typer.Option(help="With --data: a column that is known at the time of prediction, though it looks otherwise."),
 ]
-Without = Annotated[list[str] | None, typer.Option(help="With --data: a column to leave out.")]
+LeaveOut = Annotated[list[str] | None, typer.Option(help="With --data: a column to leave out.")]
 
 
 def new(
@@ -74,7 +74,7 @@ def new(
     ] = None,
     holdout_from: HoldoutFrom = None,
     known: Known = None,
-    without: Without = None,
+    leave_out: LeaveOut = None,
     index: Annotated[
         str | None,
         typer.Option(help="URL of a package index that has this library. Default: as it is installed here."),
@@ -100,7 +100,7 @@ def new(
             problems.append("--kind is found in the data; leave it out")
         unit = _slug(folder.name) if unit is None else unit
         model = _slug(label or "") if model is None else model
-        schema = described(data, columns, known or (), without or (), problems)
+        schema = described(data, columns, known or (), leave_out or (), problems)
     names = Answers(
         unit=unit or "",
         models=(ModelAnswers(unit=unit or "", model=model or "", schema=schema or sample_schema("number")),),

@@ -172,7 +172,7 @@ class _Reading:
             beside = "" if key is None else f" beside the key {key!r}"
             self._problems.append(f"no column is left as an input{beside}; left out are {why or 'none'}")
         self._left_out += [
-            LeftOut(name=name, reason="with --without") for name in self._without if name in self._table.columns
+            LeftOut(name=name, reason="with --leave-out") for name in self._without if name in self._table.columns
         ]
         block = self._block()
         self._stop()
@@ -213,7 +213,7 @@ class _Reading:
         for option, name in (("--label", self._label), ("--time", self._time), ("--key", self._key)):
             if name and name not in columns:
                 self._problems.append(f"{option} must be a column of the file, got {name!r}; it has {there}")
-        for option, names in (("--known", self._known), ("--without", self._without)):
+        for option, names in (("--known", self._known), ("--leave-out", self._without)):
             self._problems += [
                 f"{option} must be a column of the file, got {name!r}" for name in names if name not in columns
             ]
@@ -381,7 +381,7 @@ class _Reading:
         if told:
             self._questions.append(column.name)
             self._problems.append(
-                f"column {column.name!r} {told}: --without {column.name} leaves it out, --known {column.name} keeps it if its "
+                f"column {column.name!r} {told}: --leave-out {column.name} leaves it out, --known {column.name} keeps it if its "
                 "values are known at the time of prediction"
             )
         return bool(told)
