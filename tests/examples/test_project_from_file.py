@@ -1,0 +1,112 @@
+"""From a file to a model that serves, by the commands that the generated README prints, on the embedded cloud."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from examples.retail.loop import Loop
+from typer.testing import CliRunner
+
+from mlops_cli import project_packages
+from mlops_cli.__main__ import app as command
+from mlops_cli.project_packages import PackageSources
+from mlops_local import cloud as local_cloud
+from mlops_runtime.contracts.unit_entries import EndpointEntry, read_entry
+from mlops_runtime.image.uv_program import MissingUvError, find_uv
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+pytestmark = pytest.mark.cloud
+
+ENDPOINT = "/mlops/shop/endpoint/shop-units"
+STORES, DAYS = 20, 100
+PATIENCE = 300  # seconds for a rollout
+
+
+def write_sales(path: Path) -> None:
+    """Write a table: what is sold falls with the price, store by store, in ways that a mean does not know."""
+    rows = [(day, store) for day in range(DAYS) for store in range(STORES)]
+    price = [1 + (day * 7 + store * 3) % 17 / 2 for day, store in rows]
+    table = {
+        "store": [f"s{store:02}" for _, store in rows],
+        "day": [datetime(2026, 1, 1) + timedelta(days=day) for day, _ in rows],
+        "price": price,
+        "shelf": [None if (day + store) % 11 == 0 else "top" if (day + store) % 3 else "low" for day, store in rows],
+        "units": [
+            round(30 * math.exp(-value / 4) * (1 + store / 10)) for value, (_, store) in zip(price, rows, strict=True)
+        ],
+    }
+    pq.write_table(pa.table(table), path)
+
+
+class Shop:
+    """A project and the cloud that it is deployed to, by the command."""
+
+    def __init__(self, folder: Path, cloud: local_cloud.Cloud) -> None:
+        self.folder, self.cloud = folder, cloud
+
+    def run(self, *arguments: str) -> str:
+        """Run a verb in the project's folder, which must succeed."""
+        result = CliRunner().invoke(command, [*arguments, "--home", str(self.cloud.home)])
+        assert result.exit_code == 0, (arguments, result.output, result.exception)
+        return str(result.stdout)
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
+    """Make a project from a file, deploy it and train its first model."""
+    try:
+        find_uv()
+    except MissingUvError as error:
+        pytest.skip(str(error))
+    folder = tmp_path_factory.mktemp("journey")
+    write_sales(folder / "sales.parquet")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(project_packages, "package_sources", lambda index=None: PackageSources(index=index))
+        patch.setattr(project_packages, "lock", lambda folder: (folder / "uv.lock").touch())
+        patch.chdir(folder)
+        answers = ("--data", "sales.parquet", "--label", "units", "--time", "day", "--key", "store")
+        made = CliRunner().invoke(command, ["new", "shop", *answers])
+        assert made.exit_code == 0, (made.output, made.exception)
+        patch.chdir(folder / "shop")
+        cloud = local_cloud.up(folder / "cloud", clock_scale=60.0)
+        try:
+            found = Shop(folder / "shop", cloud)
+            found.run("deploy", "--app", f"{sys.executable} app.py")
+            yield found
+        finally:
+            cloud.down()
+
+
+def test_a_file_becomes_a_model_that_serves(shop: Shop) -> None:
+    """Trained on the file, better than the naive guesses that the platform made, approved, rehearsed, asked."""
+    verdict: dict[str, Any] = json.loads(
+        shop.run("train", "--data", "../sales.parquet", "--reason", "the first model", "--json")
+    )
+    assert verdict["outcome"] == "REGISTERED", verdict
+    shown = shop.run("models", "show", "shop-units/1")
+    for part in ("naive_mean_by_store", "naive_last_by_store", verdict["training_set"][:12]):
+        assert part in shown
+    entry = read_entry(ENDPOINT, shop.cloud.client("ssm").get_parameter(Name=ENDPOINT)["Parameter"]["Value"])
+    assert isinstance(entry, EndpointEntry)
+    loop = Loop(
+        client=shop.cloud.client,
+        outputs={"EndpointName": entry.endpoint, "DeployMachineArn": entry.deploy_machine},
+        unit="shop",
+        now=lambda: datetime.fromisoformat(shop.cloud.clock()["now"]),
+    )
+    seen = {each["executionArn"] for each in loop.executions("DeployMachineArn")}
+    shop.run("models", "approve", "shop-units/1", "--reason", "beats the naive guesses")
+    loop.wait_execution("DeployMachineArn", seen, appear=120, finish=PATIENCE)
+    answered = json.loads(shop.run("invoke", "shop-units", "shop_units/request.json"))
+    assert len(answered["predictions"]) == 2
+    assert "shop-units" in shop.run("status")
