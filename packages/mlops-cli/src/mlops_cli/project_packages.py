@@ -74,7 +74,7 @@ class PackageSources:
         return "" if self.index is None else f'[[tool.uv.index]]\nname = "packages"\nurl = "{self.index}"'
 
     def files(self) -> dict[str, bytes]:
-        """Return what lies in the repository of them."""
+        """Return the files of wheels in the repository."""
         return {f"{VENDOR}/{name}": content for name, content in self.wheels.items()}
 
 
