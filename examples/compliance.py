@@ -11,6 +11,7 @@ from pathlib import Path
 import aws_cdk as cdk
 
 from examples.capacities import Capacities
+from examples.container_model.stack import Vendor
 from examples.retail.demand_forecasting.eks_stack import ClusterAttributes, DemandForecastingOnEks
 from examples.stacks import compose
 from mlops_constructs import ModelImage, Profile
@@ -35,6 +36,7 @@ def main(path: Path, kept: Path | None) -> int:
             compose(app)
             image = ModelImage.from_ecr(repository_name="mlops-runtime", digest=app.node.get_context("image_digest"))
             Capacities(app, "Capacities", image=image, profile=profile)
+            Vendor(app, "Vendor", runtime=image, profile=profile)
             DemandForecastingOnEks(
                 app,
                 "DemandForecastingOnEks",

@@ -219,7 +219,6 @@ class RetrainingPipeline(Construct):
         acknowledge(self._machine, "Mlops-ImageDigest[PredictChampion]", _LIVE_IMAGE_REASON)
         if training.serving is not None:
             self._machine.role.add_managed_policy(self._access.server_policy(roles))
-            acknowledge(self._machine, "Mlops-ImageDigest[MakeModel]", _LIVE_IMAGE_REASON)
         registry.approve_by_policy(self._machine.role)
         # the machine goes before the registry does, so that no run registers a package in a group that is being emptied
         self._machine.node.add_dependency(registry)

@@ -1,0 +1,1 @@
+"""A unit whose models are served by a container of others."""
