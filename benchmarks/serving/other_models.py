@@ -4,6 +4,7 @@ Each runs in an environment of ``.ci/run``; the peer is FastAPI over the same pi
 """
 
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -26,7 +27,7 @@ from mlops_runtime.serving.request_payload import Reader
 from mlops_runtime.serving.worker_model import WorkerModel
 
 LOCK = "1" * 64
-LARGE, HOPS = 10_000, 3_000
+LARGE, HOPS, FRAMES = 10_000, 3_000, 500
 STORES = ("east", "north", "west")
 ENVIRONMENTS = Path(sys.prefix) / "share" / "model_environments"
 ENVIRONMENT = {
@@ -89,11 +90,17 @@ def measured(name: str, folder: Path) -> dict[str, float]:
         }  # fmt: skip
 
 
+def alone_in(name: str, folder: Path, calls: int) -> float:
+    """Return the CPU milliseconds of the framework's own answer for one row, which is ready."""
+    command = [ENVIRONMENTS / ENVIRONMENT[name] / "bin" / "python", FOLDER / "save_other.py", "ask", folder, str(calls)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return float(subprocess.run(command, check=True, capture_output=True, text=True, env=environment).stdout)
+
+
 def hop(folder: Path) -> tuple[float, float]:
     """Return the CPU milliseconds of a call for one row, by way of a process and in that process alone."""
     python = ENVIRONMENTS / ENVIRONMENT["lightgbm_matrix"] / "bin" / "python"
-    command = [python, FOLDER / "save_other.py", "ask", folder, str(HOPS)]
-    alone = float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    alone = alone_in("lightgbm_matrix", folder, HOPS)
     model = WorkerModel(folder, python=python, requirements_sha256=LOCK)
     try:
         row = Reader(model.signature).read("application/json", body(1))
@@ -111,6 +118,7 @@ def main() -> None:
     """Measure all and print the table."""
     rounds, words = int(sys.argv[1]) if len(sys.argv) > 1 else 3, sys.argv[2:]
     hops: list[tuple[float, float]] = []
+    frames: list[float] = []
     found: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     names = [name for name in (*ENVIRONMENT, PEER) if not words or any(word in name for word in words)]
     with tempfile.TemporaryDirectory() as made:
@@ -124,6 +132,9 @@ def main() -> None:
                 print(name, {key: round(value, 3) for key, value in took.items()}, file=sys.stderr)
                 for key, value in took.items():
                     found[name][key].append(value)
+            if "hist_gradient_boosting" in names:
+                folder = Path(made) / "hist_gradient_boosting" / "model"
+                frames.append(alone_in("hist_gradient_boosting", folder, FRAMES))
             if "lightgbm_matrix" in names:
                 hops.append(hop(Path(made) / "lightgbm_matrix" / "model"))
     print(f"{machine_load()}, {rounds} rounds, {SECONDS} s each at {CONNECTIONS} connections")
@@ -133,6 +144,11 @@ def main() -> None:
         print(
             f"| {name} | {m['one']:.3f}, {m['p50']:.1f} | {m['many']:.3f}, {m['wall']:.2f} | {m['ready']:.1f}, "
             f"{m['cold']:.1f} | {m['mb']:.0f} |"
+        )
+    if frames:
+        ready = statistics.median(frames[1:])
+        print(
+            f"one row of hist_gradient_boosting: {ready:.2f} CPU ms of scikit-learn's own predict on a frame that is ready"
         )
     if hops:
         through, alone = (statistics.median(column) for column in zip(*hops[1:], strict=True))
