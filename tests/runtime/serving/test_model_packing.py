@@ -14,7 +14,7 @@ from tests.runtime.serving import model_folders
 from mlops_runtime.contracts import to_dict
 from mlops_runtime.serving.model_archive import unpack
 from mlops_runtime.serving.model_folder import checked_manifest
-from mlops_runtime.serving.model_packing import pack, pack_for_container
+from mlops_runtime.serving.model_packing import Predicts, pack, pack_for_container
 from mlops_runtime.serving.served_model import ModelError
 
 LOCK = "# uv pip compile --generate-hashes --python-version 3.13\nnumpy==2.4.0 --hash=sha256:" + "0" * 64 + "\n"
@@ -155,6 +155,35 @@ def test_a_native_model_of_other_columns_is_refused(folder: Path, tmp_path: Path
 
 def _handler(folder: Path) -> None:
     (folder / "model.py").write_text(model_folders.HANDLER)
+
+
+def test_an_mlflow_folder_has_the_signature_that_it_carries(folder: Path, tmp_path: Path) -> None:
+    """In the folder or below it; a signature.json is believed first, and without a known output it is asked for."""
+    (folder / "signature.json").unlink()
+    mlflow = folder / "model"
+    mlflow.mkdir()
+    model_folders.trees(mlflow)
+    (mlflow / "signature.json").unlink(missing_ok=True)
+    columns = """[{"type": "double", "name": "price", "required": true}]"""
+    function = "flavors:\n  python_function:\n    loader_module: mlflow.lightgbm\n"
+    (mlflow / "MLmodel").write_text(f"{function}signature:\n  inputs: '{columns}'\n  outputs: '[]'\n  params: null\n")
+    for found in (
+        pack(folder, tmp_path / "a.tar.gz", predicts=Predicts(output="churned", kind="probability")),
+        pack_for_container(
+            folder, tmp_path / "b.tar.gz", trust="code", predicts=Predicts(output="churned", kind="probability")
+        ),
+    ):
+        signature = found.signature
+        assert (signature.output, signature.kind, [column.name for column in signature.inputs]) == (
+            "churned",
+            "probability",
+            ["price"],
+        )
+        assert (_unpacked(found.archive, tmp_path / found.archive.name[0]) / "signature.json").is_file()
+    with pytest.raises(ModelError, match=r"signature\.json is missing"):
+        pack(folder, tmp_path / "c.tar.gz")
+    (folder / "signature.json").write_text(SIGNED)
+    assert pack(folder, tmp_path / "d.tar.gz", predicts=Predicts(output="churned")).signature == model_folders.SIGNATURE
 
 
 def test_a_container_gets_what_lies_there(folder: Path, tmp_path: Path) -> None:

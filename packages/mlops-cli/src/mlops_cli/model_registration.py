@@ -28,7 +28,7 @@ def register(
         list[str],
         typer.Argument(
             help="Pipeline, needed where there are several, and model: a folder, a file, a model.tar.gz, or s3://bucket/key "
-            "of one. Its signature.json lies in it or beside it.",
+            "of one. Its signature.json lies in it or beside it; an MLflow folder has that of its MLmodel.",
             metavar="[PIPELINE] PATH",
             show_default=False,
         ),
@@ -79,7 +79,7 @@ def register(
         entry = entries.pipeline(name)
         with tempfile.TemporaryDirectory(prefix="mlops-register-") as temporary:
             model = _Model(source=_local(aws, source, Path(temporary)), folder=Path(temporary), trust=trust)
-            packed = model.packed(requirements, entry.container_trust)
+            packed = model.packed(requirements, entry)
             _check(packed, entry, _registry(aws, entry), predictions=predictions, data=data)
             requests = requests_of(aws, entries, entry)
             candidate = requests.upload(
@@ -97,13 +97,18 @@ class _Model:
     folder: Path
     trust: Trusted | None
 
-    def packed(self, requirements: Path | None, container: Trusted | None) -> "PackedModel":
-        from mlops_runtime.serving.model_packing import pack, pack_for_container
+    def packed(self, requirements: Path | None, entry: "PipelineEntry") -> "PackedModel":
+        from mlops_runtime.serving.model_packing import Predicts, pack, pack_for_container
 
+        archive, container = self.folder / "packed.tar.gz", entry.container_trust
+        # an MLflow folder says nothing of classes and outputs
+        is_one = entry.label is not None and entry.labels is None and entry.metric != "macro_log_loss"
+        kind: Literal["probability"] | None = "probability" if entry.metric in ("log_loss", "brier") else None
+        predicts = Predicts(output=str(entry.label), kind=kind) if is_one else None
         if container is not None:
             self._check_for_container(requirements, container)
-            return pack_for_container(self.source, self.folder / "packed.tar.gz", trust=container)
-        return pack(self.source, self.folder / "packed.tar.gz", requirements=requirements, trust=self.trust)
+            return pack_for_container(self.source, archive, trust=container, predicts=predicts)
+        return pack(self.source, archive, requirements=requirements, trust=self.trust, predicts=predicts)
 
     def _check_for_container(self, requirements: Path | None, container: Trusted) -> None:
         if requirements is not None:

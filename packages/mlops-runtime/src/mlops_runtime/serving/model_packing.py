@@ -11,13 +11,14 @@ import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 from sys import version_info
-from typing import get_args
+from typing import Literal, get_args
 
-from mlops_runtime.contracts import ContractError, from_json
+from mlops_runtime.contracts import ContractError, canonical_json, from_json
 from mlops_runtime.contracts.model import ModelSignature
 from mlops_runtime.contracts.model_manifest import Flavor, Trust
 from mlops_runtime.image.requirements_lock import LOCK_COMMAND, RequirementsError, RequirementsLock
 from mlops_runtime.serving.loaded_names import container_problems
+from mlops_runtime.serving.mlflow_folder import mlflow_entry, signature_of
 from mlops_runtime.serving.model_archive import ArchiveError, unpack
 from mlops_runtime.serving.model_folder import (
     MANIFEST_FILE,
@@ -54,7 +55,22 @@ class PackedModel:
     requirements_sha256: str | None = None
 
 
-def pack(source: Path, archive: Path, *, requirements: Path | None = None, trust: Trust | None = None) -> PackedModel:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Predicts:
+    """What a model predicts, one value a row: its name, and whether it is a number or a probability."""
+
+    output: str
+    kind: Literal["number", "probability"] | None = None
+
+
+def pack(
+    source: Path,
+    archive: Path,
+    *,
+    requirements: Path | None = None,
+    trust: Trust | None = None,
+    predicts: Predicts | None = None,
+) -> PackedModel:
     """Pack the model that lies in a folder, a file or a ``model.tar.gz``.
 
     A file is packed with the ``signature.json``, ``requirements.lock`` and ``trusted-types.txt`` beside it.
@@ -64,6 +80,8 @@ def pack(source: Path, archive: Path, *, requirements: Path | None = None, trust
         archive: The archive to write.
         requirements: The lock of its environment. Default: ``requirements.lock`` beside the model.
         trust: What loading it may do, where that is more than can be seen, and for pickles always. Default: what can be seen.
+        predicts: What it predicts, for an MLflow folder without a ``signature.json``, which gets that of its ``MLmodel``.
+            Default: unknown, and the file is needed.
 
     Raises:
         ModelError: If it cannot be served; the message says which file, why, and the fix.
@@ -73,7 +91,7 @@ def pack(source: Path, archive: Path, *, requirements: Path | None = None, trust
         _collect(source, folder)
         if requirements is not None:
             _copy(requirements, folder / LOCK_FILE)
-        signature = _signature(folder)
+        signature = _signature(folder, predicts)
         if (folder / _ONNX).is_file():
             packed = _onnx(folder, archive, signature, trust)
         else:
@@ -82,13 +100,14 @@ def pack(source: Path, archive: Path, *, requirements: Path | None = None, trust
     return replace(packed, sha256=hash_of(archive))
 
 
-def pack_for_container(source: Path, archive: Path, *, trust: Trust) -> PackedModel:
+def pack_for_container(source: Path, archive: Path, *, trust: Trust, predicts: Predicts | None = None) -> PackedModel:
     """Pack what the server of a container of others loads, with the ``signature.json`` in the folder or beside the file.
 
     Args:
         source: Where it lies.
         archive: The archive to write.
         trust: What loading it may do there, as the pipeline declares.
+        predicts: As in `pack`.
 
     Raises:
         ModelError: If it has no signature, or has a pickle that the container does not declare.
@@ -96,7 +115,7 @@ def pack_for_container(source: Path, archive: Path, *, trust: Trust) -> PackedMo
     with tempfile.TemporaryDirectory(prefix="mlops-pack-") as temporary:
         folder = Path(temporary) / "model"
         _collect(source, folder)
-        signature = _signature(folder)
+        signature = _signature(folder, predicts)
         _write(folder, archive)
     problems = container_problems(archive, trust)
     if problems:
@@ -134,8 +153,11 @@ def _copy(source: Path, target: Path) -> None:
         raise ModelError(f"cannot read {source}: {error.strerror}") from error
 
 
-def _signature(folder: Path) -> ModelSignature:
+def _signature(folder: Path, predicts: Predicts | None) -> ModelSignature:
     path = folder / SIGNATURE_FILE
+    entry = mlflow_entry(folder)
+    if not path.is_file() and entry is not None and predicts is not None:
+        path.write_bytes(canonical_json(signature_of(entry, output=predicts.output, kind=predicts.kind)))
     if not path.is_file():
         raise ModelError(
             f"{SIGNATURE_FILE} is missing beside the model; it names the columns in the order of the model's input, such as "
