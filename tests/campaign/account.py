@@ -279,6 +279,12 @@ class Account:
         uri = f"{request.get('OutputDataConfig', {}).get('S3OutputPath', '')}/{name}/output/model.tar.gz"
         return {"ModelArtifacts": {"S3ModelArtifacts": uri}}
 
+    def _s3_listObjectsV2(self, request: dict[str, Any]) -> Any:  # noqa: N802
+        """A split of one file; of what champions predicted nothing is kept."""
+        if request["Prefix"].startswith("predictions/"):
+            return {"KeyCount": 0}
+        return {"KeyCount": 1, "Contents": [{"Key": f"{request['Prefix']}part-0.parquet", "ETag": '"1"'}]}
+
     def _servicequotas_listServiceQuotas(self, request: dict[str, Any]) -> Any:  # noqa: N802
         del request
         return {"Quotas": [{"QuotaName": "ml.m5.large for endpoint usage", "Value": 20.0}]}

@@ -91,6 +91,7 @@ class Retrain:
         is_automatic: Whether the policy approves.
         is_brought: Whether the model was made elsewhere.
         is_question: Whether people are asked instead.
+        has_image: Whether the champion is served by an image of its own, in which it predicts the holdout.
     """
 
     def __init__(
@@ -102,11 +103,14 @@ class Retrain:
         is_automatic: bool = True,
         is_brought: bool = False,
         is_question: bool = False,
+        has_image: bool = False,
     ) -> None:
         self.world, self.account, self.executions = Deploy(account), account, 0
         self.is_brought, self.is_question = is_brought, is_question
         self.verdict, self.may_approve = verdict, may_approve
         self.machine = machine_of(is_automatic=is_automatic)
+        if has_image:
+            self._name_image()
         account.functions["gate"] = self._gate
         account.functions["tags"] = lambda *_: {"tag": "ts-0123456789abcdef"}
 
@@ -163,6 +167,19 @@ class Retrain:
         if "owner" in item and "dynamodb:updateItem lock" not in excused and result.status != "CRASHED":
             problems.append(f"the lock is held by {item['owner']['S']}")
         return problems
+
+    def _name_image(self) -> None:
+        """Let the live pointer name an image that is not the pipeline's."""
+        key = {"endpoint": {"S": ENDPOINT}}
+        row = boto3_dynamodb().get_item(TableName="rollout", Key=key)["Item"]
+        live = json.loads(row["live"]["S"]) | {"image": JOBS.image_uri.replace("1" * 64, "2" * 64)}
+        assert live["image"] != JOBS.image_uri
+        boto3_dynamodb().update_item(
+            TableName="rollout",
+            Key=key,
+            UpdateExpression="SET live = :live",
+            ExpressionAttributeValues={":live": {"S": json.dumps(live)}},
+        )
 
     def _gate(self, event: dict[str, Any], context: object) -> dict[str, Any]:
         del context

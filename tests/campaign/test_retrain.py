@@ -18,6 +18,7 @@ SCENARIOS: dict[str, dict[str, Any]] = {
     "has no champion": {"serves": False},
     "was made elsewhere": {"is_brought": True},
     "asks people": {"is_question": True},
+    "has a champion of another image": {"has_image": True},
 }
 # as in `test_deploy.py`
 FIRST, *_ = SCENARIOS
