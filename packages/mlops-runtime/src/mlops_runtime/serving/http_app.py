@@ -17,7 +17,16 @@ import numpy as np
 
 from mlops_runtime.serving import open_inference, server_metrics
 from mlops_runtime.serving.callers import Receive, Scope, Send
-from mlops_runtime.serving.request_payload import JSON, MAX_PROBLEMS, PayloadError, Reader, accepted, encode, parse
+from mlops_runtime.serving.request_payload import (
+    JSON,
+    MAX_PROBLEMS,
+    PayloadError,
+    Reader,
+    accepted,
+    encode,
+    is_all,
+    parse,
+)
 from mlops_runtime.serving.served_model import Matrix, ServedModel, SlowModelError
 from mlops_runtime.serving.server_capture import Call, Recorder, event_ids, line
 from mlops_runtime.serving.settings import MAX_BODY_BYTES
@@ -287,7 +296,7 @@ class Application:
 def _predict(model: ServedModel, rows: Matrix) -> Matrix:
     predictions = model.predict(rows)
     finite = np.isfinite(predictions)
-    if finite.all():
+    if is_all(finite):
         return predictions
     broken = np.flatnonzero(~finite.reshape(len(predictions), -1).all(axis=1))
     shown = ", ".join(map(str, broken[:MAX_PROBLEMS])) + (", ..." if len(broken) > MAX_PROBLEMS else "")
