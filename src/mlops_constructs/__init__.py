@@ -63,6 +63,7 @@ from mlops_constructs.retraining import (
     RetrainingPipeline,
     ServingContainer,
     Spot,
+    Tracking,
     TrainingJob,
     TrainingSetSource,
 )
@@ -189,6 +190,7 @@ __all__ = [
     "SlotMetricOptions",
     "Spot",
     "TenantQuota",
+    "Tracking",
     "TrainingJob",
     "TrainingSetPlan",
     "TrainingSetSource",

@@ -2,6 +2,7 @@
 
 from mlops_constructs.retraining.guard_function import GuardPolicy
 from mlops_constructs.retraining.retraining_pipeline import RetrainingPipeline
+from mlops_constructs.retraining.tracking import Tracking
 from mlops_constructs.retraining.training_declaration import (
     ProcessingStep,
     ServingContainer,
@@ -19,6 +20,7 @@ __all__ = [
     "RetrainingPipeline",
     "ServingContainer",
     "Spot",
+    "Tracking",
     "TrainingJob",
     "TrainingSetSource",
 ]

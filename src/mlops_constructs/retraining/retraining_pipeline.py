@@ -39,6 +39,7 @@ from mlops_constructs.retraining.retraining_checks import (
     source_problem,
 )
 from mlops_constructs.retraining.retraining_permissions import WILDCARD_REASON, RetrainingAccess
+from mlops_constructs.retraining.tracking import Tracking, define_tracking
 from mlops_constructs.retraining.training_declaration import (
     ProcessingStep,
     ServingContainer,
@@ -97,6 +98,7 @@ class RetrainingPipeline(Construct):
         max_runs_per_day: Retrainings a UTC day. Default: 2.
         guard: Settings of the guard. Default: ``GuardPolicy()``: requests again every hour while an alarm is in ALARM, and counts
             no labels.
+        tracking: MLflow, which gets what became of each retraining. Default: none.
 
     Raises:
         ValidationError: If names or limits are not possible, or features are asked for that the store does not have.
@@ -125,6 +127,7 @@ class RetrainingPipeline(Construct):
         cooldown: cdk.Duration | None = None,
         max_runs_per_day: int = 2,
         guard: GuardPolicy | None = None,
+        tracking: Tracking | None = None,
     ) -> None:
         super().__init__(scope, id)
         self._unit = business_unit
@@ -230,6 +233,14 @@ class RetrainingPipeline(Construct):
             machine_seconds=plan.seconds,
             table=self._table,
         )
+        if tracking is not None:
+            define_tracking(
+                self,
+                tracking,
+                access=self._access,
+                table=self._table,
+                rollout_table=endpoint.rollout.table,
+            )
         self._alarms_rule: events.Rule | None = None
         business_unit.publish_entry(self, "Entry", self._entry(source, evaluation, gate))
         business_unit.tag(self)

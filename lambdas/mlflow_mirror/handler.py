@@ -1,0 +1,31 @@
+"""Mirrors retrainings and what is live to MLflow. Triggers: the unit's bus, and a schedule for what still waits."""
+
+import logging
+import os
+from typing import Any
+
+import boto3
+
+from mlops_runtime.tracking.mlflow_rest import MlflowRest
+from mlops_runtime.tracking.run_mirror import RunMirror
+from mlops_runtime.tracking.tracking_outbox import TrackingOutbox, TrackingSettings
+
+logging.getLogger().setLevel(logging.INFO)
+
+OUTBOX = TrackingOutbox(
+    TrackingSettings.from_environment(os.environ),
+    RunMirror(
+        MlflowRest(os.environ["TRACKING_URI"], credentials=boto3.Session().get_credentials),
+        experiment=os.environ["EXPERIMENT"],
+        model=os.environ["MODEL"],
+    ),
+    s3=boto3.client("s3"),
+    dynamodb=boto3.client("dynamodb"),
+    sagemaker=boto3.client("sagemaker"),
+)
+
+
+def handler(event: dict[str, Any], context: object) -> dict[str, int]:
+    """Keep an event, and deliver what waits."""
+    del context
+    return OUTBOX.handle(event)

@@ -1,0 +1,260 @@
+"""What the platform needs of MLflow's REST API, with the standard library; managed MLflow by botocore's signer.
+
+See: https://mlflow.org/docs/latest/rest-api.html
+"""
+
+import http.client
+import json
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
+
+from mlops_runtime.tracking.managed_mlflow import SERVICE, managed_app
+
+_SECONDS = 30
+# statuses that say nothing about the request itself: rights that are missing, timeouts, too many requests
+_TRY_LATER = (401, 403, 408, 429)
+_EXISTS = "RESOURCE_ALREADY_EXISTS"
+_MISSING = "RESOURCE_DOES_NOT_EXIST"
+# of one log-batch request
+_METRICS, _PARAMS, _TAGS = 1000, 100, 100
+_PAGE = 200
+
+
+class TrackingAwayError(Exception):
+    """MLflow did not answer, or lets nobody in; what was to be written waits."""
+
+
+class TrackingRefusedError(Exception):
+    """MLflow refuses a request; to repeat it would change nothing.
+
+    Args:
+        message: What it said.
+        code: Its error code.
+    """
+
+    def __init__(self, message: str, *, code: str = "") -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class Metric(NamedTuple):
+    """A value of a run: of a step, at a time in milliseconds."""
+
+    key: str
+    value: float
+    step: int
+    timestamp: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelVersion:
+    """A version of a registered model: its number, where its files lie, and its tags."""
+
+    name: str
+    version: str
+    source: str
+    run_id: str | None
+    tags: Mapping[str, str]
+
+
+class MlflowRest:
+    """An MLflow server.
+
+    Args:
+        uri: ``http://`` or ``https://``, or the ARN of a managed MLflow app or tracking server.
+        credentials: Gives the credentials that calls of a managed MLflow are signed with. Default: none, for any other.
+
+    Raises:
+        ValueError: If the address is neither, or managed MLflow gets no credentials.
+    """
+
+    def __init__(self, uri: str, *, credentials: Callable[[], Credentials | None] | None = None) -> None:
+        self._arn, self._credentials, self._headers = managed_app(uri), credentials, dict[str, str]()
+        if self._arn is None:
+            if urllib.parse.urlsplit(uri).scheme not in ("http", "https"):
+                raise ValueError(f"MLflow's address must be http://, https:// or the ARN of a managed one, got {uri!r}")
+            self._base = uri.rstrip("/")
+            return
+        region, is_app = self._arn["region"], self._arn["kind"] == "mlflow-app"
+        # the hosts and headers of sagemaker-mlflow 0.5.0
+        self._base = (
+            f"https://mlflow.sagemaker.{region}.app.aws" if is_app else f"https://{region}.experiments.sagemaker.aws"
+        )
+        self._headers = {"x-sm-mlflow-app-arn" if is_app else "x-mlflow-sm-tracking-server-arn": uri}
+        if credentials is None:
+            raise ValueError(f"calls of {uri} are signed, and there are no credentials")
+
+    def experiment(self, name: str) -> str:
+        """Return the id of an experiment, which is made if it is missing."""
+        try:
+            return str(self.get("experiments/get-by-name", experiment_name=name)["experiment"]["experiment_id"])
+        except TrackingRefusedError as error:
+            if error.code != _MISSING:
+                raise
+        try:
+            return str(self.post("experiments/create", {"name": name})["experiment_id"])
+        except TrackingRefusedError as error:  # another made it in between
+            if error.code != _EXISTS:
+                raise
+        return str(self.get("experiments/get-by-name", experiment_name=name)["experiment"]["experiment_id"])
+
+    def run(self, experiment: str, tag: str, value: str) -> Mapping[str, Any] | None:
+        """Return the run of an experiment that has a tag; None if there is none."""
+        quoted = value.replace("'", "")
+        found = self.post(
+            "runs/search",
+            {"experiment_ids": [experiment], "filter": f"tags.`{tag}` = '{quoted}'", "max_results": 1},
+        )
+        runs = found.get("runs", [])
+        return dict(runs[0]) if runs else None
+
+    def start_run(self, experiment: str, *, name: str, started: int, tags: Mapping[str, str]) -> str:
+        """Make a run and return its id."""
+        made = self.post(
+            "runs/create",
+            {"experiment_id": experiment, "run_name": name, "start_time": started, "tags": _pairs(tags)},
+        )
+        return str(made["run"]["info"]["run_id"])
+
+    def log(self, run: str, *, metrics: Sequence[Metric], params: Mapping[str, str], tags: Mapping[str, str]) -> None:
+        """Write metrics, parameters and tags of a run; the same ones again change nothing."""
+        pairs, labels = _pairs(params), _pairs(tags)
+        size = max(-(-len(metrics) // _METRICS), -(-len(pairs) // _PARAMS), -(-len(labels) // _TAGS))
+        for part in range(size):
+            self.post(
+                "runs/log-batch",
+                {
+                    "run_id": run,
+                    "metrics": [each._asdict() for each in metrics[part * _METRICS : (part + 1) * _METRICS]],
+                    "params": pairs[part * _PARAMS : (part + 1) * _PARAMS],
+                    "tags": labels[part * _TAGS : (part + 1) * _TAGS],
+                },
+            )
+
+    def end_run(self, run: str, *, status: str, ended: int) -> None:
+        """End a run."""
+        self.post("runs/update", {"run_id": run, "status": status, "end_time": ended})
+
+    def registered_model(self, name: str, *, description: str) -> None:
+        """Make a registered model if it is missing."""
+        try:
+            self.post("registered-models/create", {"name": name, "description": description})
+        except TrackingRefusedError as error:
+            if error.code != _EXISTS:
+                raise
+
+    def versions(self, name: str) -> Iterator[ModelVersion]:
+        """Yield the versions of a registered model."""
+        token = ""
+        while True:
+            given = {"page_token": token} if token else {}
+            found = self.get("model-versions/search", filter=f"name = '{name}'", max_results=str(_PAGE), **given)
+            yield from map(_version, found.get("model_versions", []))
+            token = found.get("next_page_token", "")
+            if not token:
+                return
+
+    def make_version(
+        self, name: str, *, source: str, run: str | None, tags: Mapping[str, str], description: str
+    ) -> ModelVersion:
+        """Make a version of a registered model."""
+        given = {} if run is None else {"run_id": run}
+        made = self.post(
+            "model-versions/create",
+            {"name": name, "source": source, "tags": _pairs(tags), "description": description, **given},
+        )
+        return _version(made["model_version"])
+
+    def version(self, name: str, version: str) -> ModelVersion:
+        """Return a version by its number."""
+        return _version(self.get("model-versions/get", name=name, version=version)["model_version"])
+
+    def version_of_alias(self, name: str, alias: str) -> ModelVersion:
+        """Return the version that an alias names."""
+        return _version(self.get("registered-models/alias", name=name, alias=alias)["model_version"])
+
+    def set_alias(self, name: str, alias: str, version: str) -> None:
+        """Let an alias name a version."""
+        self.post("registered-models/alias", {"name": name, "alias": alias, "version": version})
+
+    def get(self, path: str, **parameters: str) -> dict[str, Any]:
+        """Ask for something below ``/api/2.0/mlflow/``."""
+        query = urllib.parse.urlencode(parameters, quote_via=urllib.parse.quote)
+        return self._json("GET", f"/api/2.0/mlflow/{path}?{query}", None)
+
+    def post(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        """Ask for a change below ``/api/2.0/mlflow/``."""
+        return self._json("POST", f"/api/2.0/mlflow/{path}", json.dumps(body).encode())
+
+    def _json(self, method: str, path: str, body: bytes | None) -> dict[str, Any]:
+        try:
+            found = json.loads(self.content(method, path, body) or b"{}")
+        except ValueError as error:
+            raise TrackingAwayError(f"{self._base}{path} answers no JSON: is it MLflow?") from error
+        return dict(found)
+
+    def content(self, method: str, path: str, body: bytes | None = None) -> bytes:
+        """Return what an address answers.
+
+        Raises:
+            TrackingAwayError: If it does not answer, or lets nobody in.
+            TrackingRefusedError: If it refuses the request.
+        """
+        headers = {"Content-Type": "application/json", **self._headers}
+        request = urllib.request.Request(  # noqa: S310 - http or https
+            self._base + path, data=body, headers=self._signed(method, path, body, headers), method=method
+        )
+        try:
+            with urllib.request.urlopen(request, timeout=_SECONDS) as answer:  # noqa: S310 - http or https
+                return bytes(answer.read())
+        except urllib.error.HTTPError as error:
+            text = error.read(4000).decode(errors="replace")
+            message, code = _said(text)
+            where = path.partition("?")[0]
+            if error.code >= 500 or error.code in _TRY_LATER:
+                raise TrackingAwayError(f"{self._base} answers {error.code} to {where}: {message}") from error
+            raise TrackingRefusedError(f"MLflow refuses {where} ({error.code}): {message}", code=code) from error
+        except (OSError, http.client.HTTPException) as error:
+            reason = getattr(error, "reason", error)
+            raise TrackingAwayError(f"{self._base} cannot be reached: {reason}") from error
+
+    def _signed(self, method: str, path: str, body: bytes | None, headers: Mapping[str, str]) -> dict[str, str]:
+        if self._arn is None or self._credentials is None:
+            return dict(headers)
+        found = self._credentials()
+        if found is None:
+            raise TrackingAwayError("calls of managed MLflow are signed, and there are no credentials; sign in to AWS")
+        signed = AWSRequest(method, self._base + path, data=body, headers=dict(headers))
+        SigV4Auth(found, SERVICE, self._arn["region"]).add_auth(signed)
+        return dict(signed.headers.items())
+
+
+def _pairs(values: Mapping[str, str]) -> list[dict[str, str]]:
+    return [{"key": name, "value": value} for name, value in values.items()]
+
+
+def _version(found: Mapping[str, Any]) -> ModelVersion:
+    return ModelVersion(
+        name=str(found["name"]),
+        version=str(found["version"]),
+        source=str(found.get("source", "")),
+        run_id=found.get("run_id") or None,
+        tags={str(tag["key"]): str(tag.get("value", "")) for tag in found.get("tags", [])},
+    )
+
+
+def _said(text: str) -> tuple[str, str]:
+    """Return message and code of an error's body."""
+    try:
+        found = json.loads(text)
+        return " ".join(str(found["message"]).split())[:500], str(found.get("error_code", ""))
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return " ".join(text.split())[:200], ""

@@ -1,0 +1,170 @@
+"""A retraining as a run of MLflow, its package as a version, the live one by an alias."""
+
+import math
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from mlops_runtime.contracts.model import Evaluation
+from mlops_runtime.contracts.retraining import TrainingMetrics
+from mlops_runtime.retraining.evaluation_evidence import loss_of
+from mlops_runtime.tracking.mlflow_rest import Metric, MlflowRest, ModelVersion
+
+EXECUTION, PACKAGE = "mlops.execution", "mlops.package"
+LIVE = "live"
+_NOT_OF_KEYS = re.compile(r"[^A-Za-z0-9_\-. /]")
+_LONGEST_KEY, _LONGEST_PARAM, _LONGEST_TAG = 250, 6000, 5000
+_FINISHED = ("REGISTERED", "REJECTED")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MirroredPackage:
+    """A model package: its ARN, where its archive lies, and its metadata."""
+
+    arn: str
+    source: str
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MirroredRun:
+    """A retraining that has ended.
+
+    Args:
+        pipeline: Name of the pipeline.
+        execution: ARN of the execution.
+        outcome: ``REGISTERED``, ``REJECTED``, or how it failed.
+        reason: Why it came out so.
+        trigger: What asked for it.
+        ended: When it ended.
+        evaluation: What was measured; None where it did not come to that.
+        training: What the training script wrote of itself.
+        hyperparameters: Of the training job.
+        package: The package that it registered.
+    """
+
+    pipeline: str
+    execution: str
+    outcome: str
+    reason: str
+    trigger: str
+    ended: datetime
+    evaluation: Evaluation | None = None
+    training: TrainingMetrics | None = None
+    hyperparameters: Mapping[str, str] = field(default_factory=dict)
+    package: MirroredPackage | None = None
+
+    @property
+    def name(self) -> str:
+        """Name of the execution, which is the run's."""
+        return self.execution.rpartition(":")[2]
+
+    def metrics(self) -> Iterator[Metric]:
+        """Yield losses by rival and by segment, and what the script wrote, with its curves."""
+        at = int(self.ended.timestamp() * 1000)
+        found: list[tuple[str, float, int]] = []
+        if self.evaluation is not None:
+            metric = self.evaluation.metric
+            found += [(f"{metric}.{rival}", value, 0) for rival, value in self.evaluation.metrics.items()]
+            for segment in self.evaluation.segments or ():
+                found += [
+                    (f"{metric}.{rival}/{segment.name}", loss_of(segment.blocks, metric, rival), 0)
+                    for rival in self.evaluation.metrics
+                    if all(rival in block.absolute_error for block in segment.blocks)
+                ]
+        if self.training is not None:
+            found += [(f"training.{name}", value, 0) for name, value in self.training.metrics.items()]
+            for name, values in self.training.curves.items():
+                points = zip(self.training.steps, values, strict=False)
+                found += [(f"training.{name}", value, int(step)) for step, value in points if value is not None]
+        for key, value, step in found:
+            if math.isfinite(value):
+                yield Metric(_key(key), float(value), step, at)
+
+    def tags(self) -> dict[str, str]:
+        """Return what names the run elsewhere."""
+        found = {
+            EXECUTION: self.execution,
+            "mlops.pipeline": self.pipeline,
+            "mlops.outcome": self.outcome,
+            "mlops.reason": self.reason,
+            "mlops.trigger": self.trigger,
+        }
+        if self.evaluation is not None:
+            found |= {
+                "mlops.training_set": self.evaluation.training_set_id,
+                "mlops.model_sha256": self.evaluation.model_sha256,
+            }
+        if self.package is not None:
+            found |= {PACKAGE: self.package.arn}
+            found |= {
+                f"mlops.{name}": value
+                for name, value in self.package.metadata.items()
+                if name in ("commit", "code_sha256", "flavor", "trust")
+            }
+        return {name: value[:_LONGEST_TAG] for name, value in found.items() if value}
+
+
+class RunMirror:
+    """Writes what became of retrainings to MLflow; the same thing twice changes nothing.
+
+    Args:
+        mlflow: The server.
+        experiment: Name of the experiment of all runs.
+        model: Name of the registered model, which is that of the package group.
+    """
+
+    def __init__(self, mlflow: MlflowRest, *, experiment: str, model: str) -> None:
+        self._mlflow, self._experiment, self._model = mlflow, experiment, model
+
+    def record(self, run: MirroredRun) -> None:
+        """Write a run, and a version for its package.
+
+        Raises:
+            TrackingAwayError: If MLflow is away.
+            TrackingRefusedError: If it refuses.
+        """
+        experiment = self._mlflow.experiment(self._experiment)
+        known = self._mlflow.run(experiment, EXECUTION, run.execution)
+        ended = int(run.ended.timestamp() * 1000)
+        made = (
+            self._mlflow.start_run(experiment, name=run.name, started=ended, tags={EXECUTION: run.execution})
+            if known is None
+            else str(known["info"]["run_id"])
+        )
+        params = {_key(name): value[:_LONGEST_PARAM] for name, value in run.hyperparameters.items()}
+        self._mlflow.log(made, metrics=list(run.metrics()), params=params, tags=run.tags())
+        self._mlflow.end_run(made, status="FINISHED" if run.outcome in _FINISHED else "FAILED", ended=ended)
+        if run.package is not None:
+            self._version(run.package, made)
+
+    def point(self, package: MirroredPackage) -> None:
+        """Let the alias name the version of the package that serves.
+
+        Raises:
+            TrackingAwayError: If MLflow is away.
+            TrackingRefusedError: If it refuses.
+        """
+        self._mlflow.set_alias(self._model, LIVE, self._version(package, None).version)
+
+    def _version(self, package: MirroredPackage, run: str | None) -> ModelVersion:
+        """Return the version of a package, which is made if it is missing."""
+        self._mlflow.registered_model(self._model, description=f"Packages of {self._model} in the model registry")
+        known = next(
+            (each for each in self._mlflow.versions(self._model) if each.tags.get(PACKAGE) == package.arn), None
+        )
+        if known is not None:
+            return known
+        return self._mlflow.make_version(
+            self._model,
+            source=package.source,
+            run=run,
+            tags={PACKAGE: package.arn},
+            description=f"{package.arn.rpartition('model-package/')[2]}; approvals and traffic are decided there",
+        )
+
+
+def _key(text: str) -> str:
+    """Return a name as MLflow takes it."""
+    return _NOT_OF_KEYS.sub("_", text)[:_LONGEST_KEY]

@@ -1,0 +1,235 @@
+"""Events of retrainings and rollouts that MLflow is still to get: kept in S3 first, delivered in their order, by one at a time."""
+
+import json
+import logging
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import quote
+
+from botocore.exceptions import ClientError
+
+from mlops_runtime.contracts import ContractError, from_dict, from_json
+from mlops_runtime.contracts.events import DetailType, EventDetail
+from mlops_runtime.contracts.model import Evaluation
+from mlops_runtime.contracts.retraining import TrainingMetrics
+from mlops_runtime.contracts.rollout import LivePointer
+from mlops_runtime.rollout.rollout_table import RolloutTable
+from mlops_runtime.tracking.mlflow_rest import TrackingAwayError, TrackingRefusedError
+from mlops_runtime.tracking.run_mirror import MirroredPackage, MirroredRun, RunMirror
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_s3 import S3Client
+    from mypy_boto3_sagemaker import SageMakerClient
+
+LOGGER = logging.getLogger("mlops.tracking")
+
+_AT_ONCE = 50  # events of one call
+_LOCK_SECONDS = 300  # longer than a call of the function lasts
+_CHARACTERS_OF_NAME = 24  # of an execution's name, in the names of its jobs
+_CONTAINERS = "sagemaker_"  # hyperparameters of the container, not of the script
+_ABSENT = ("NoSuchKey", "404")
+_NOT_THERE = ("ValidationException", "ResourceNotFound")
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrackingSettings:
+    """What is mirrored.
+
+    Args:
+        pipeline: Name of the pipeline.
+        endpoint: Name of its endpoint.
+        artifacts: Bucket of evaluations, and of the outbox.
+        table: The pipeline's table, in which a lock keeps two deliveries apart.
+        rollout_table: The endpoint's table, which names what is live.
+    """
+
+    pipeline: str
+    endpoint: str
+    artifacts: str
+    table: str
+    rollout_table: str
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str]) -> "TrackingSettings":
+        """Return what a function's environment says."""
+        return cls(
+            pipeline=environment["PIPELINE"],
+            endpoint=environment["ENDPOINT"],
+            artifacts=environment["ARTIFACTS_BUCKET"],
+            table=environment["RETRAINING_TABLE"],
+            rollout_table=environment["ROLLOUT_TABLE"],
+        )
+
+
+class TrackingOutbox:
+    """The outbox of one pipeline, and its delivery.
+
+    Args:
+        settings: What is mirrored.
+        mirror: Where to.
+        s3: Client.
+        dynamodb: Client.
+        sagemaker: Client.
+    """
+
+    def __init__(
+        self,
+        settings: TrackingSettings,
+        mirror: RunMirror,
+        *,
+        s3: "S3Client",
+        dynamodb: "DynamoDBClient",
+        sagemaker: "SageMakerClient",
+    ) -> None:
+        self._settings, self._mirror = settings, mirror
+        self._s3, self._dynamodb, self._sagemaker = s3, dynamodb, sagemaker
+        self._prefix = f"tracking/{settings.pipeline}/"
+
+    def handle(self, event: Mapping[str, Any]) -> dict[str, int]:
+        """Keep an event of the bus, and deliver what waits.
+
+        Args:
+            event: As EventBridge delivers it; one of a schedule only delivers.
+
+        Returns:
+            How many events were delivered, refused, and still wait.
+        """
+        at = datetime.fromisoformat(event["time"]).astimezone(UTC)
+        if event["detail-type"] in (DetailType.RETRAINING_FINISHED.value, DetailType.ROLLOUT_FINISHED.value):
+            key = f"{self._prefix}waiting/{at:%Y%m%dT%H%M%S}-{quote(str(event['id']), safe='')}.json"
+            kept = {name: event[name] for name in ("detail-type", "detail", "time")}
+            self._s3.put_object(Bucket=self._settings.artifacts, Key=key, Body=json.dumps(kept).encode())
+        with self._alone(at) as is_alone:
+            counts = self._deliver() if is_alone else {"delivered": 0, "refused": 0}
+        waiting = len(self._waiting())
+        if waiting:
+            LOGGER.warning("%d events wait for MLflow", waiting)
+        return {**counts, "waiting": waiting}
+
+    def _waiting(self) -> list[str]:
+        pages = self._s3.get_paginator("list_objects_v2").paginate(
+            Bucket=self._settings.artifacts, Prefix=f"{self._prefix}waiting/"
+        )
+        return sorted(entry["Key"] for page in pages for entry in page.get("Contents", []))
+
+    def _deliver(self) -> dict[str, int]:
+        """Deliver what waits, the oldest first, until MLflow is away."""
+        delivered = refused = 0
+        for key in self._waiting()[:_AT_ONCE]:
+            body = self._s3.get_object(Bucket=self._settings.artifacts, Key=key)["Body"].read()
+            try:
+                self._mirrored(json.loads(body))
+                delivered += 1
+            except TrackingAwayError as error:
+                LOGGER.warning("MLflow is away: %s", error)
+                break
+            except (TrackingRefusedError, ContractError) as error:
+                LOGGER.error("not mirrored, %s: %s", key, error)  # noqa: TRY400 - the message says what was refused
+                refused += 1
+                self._s3.put_object(
+                    Bucket=self._settings.artifacts,
+                    Key=key.replace("/waiting/", "/refused/", 1),
+                    Body=json.dumps({"reason": str(error), "event": json.loads(body)}).encode(),
+                )
+            self._s3.delete_object(Bucket=self._settings.artifacts, Key=key)
+        return {"delivered": delivered, "refused": refused}
+
+    def _mirrored(self, event: Mapping[str, Any]) -> None:
+        detail = from_dict(EventDetail, event["detail"])
+        if event["detail-type"] == DetailType.RETRAINING_FINISHED.value:
+            self._mirror.record(self._run(detail, datetime.fromisoformat(event["time"])))
+            return
+        # the pointer of now: of several rollouts the last one counts
+        live = RolloutTable(self._dynamodb, self._settings.rollout_table, self._settings.endpoint).read().live
+        if live is not None:
+            package = self._package(from_json(LivePointer, live).model_package_arn)
+            if package is not None:
+                self._mirror.point(package)
+
+    def _run(self, detail: EventDetail, ended: datetime) -> MirroredRun:
+        name, package = detail.id.rpartition(":")[2], detail.attributes.get("package", "")
+        folder = f"evaluations/{self._settings.pipeline}/{name}"
+        return MirroredRun(
+            pipeline=self._settings.pipeline,
+            execution=detail.id,
+            outcome=detail.outcome,
+            reason=detail.reason,
+            trigger=detail.attributes.get("trigger", ""),
+            ended=ended.astimezone(UTC),
+            evaluation=self._read(Evaluation, f"{folder}/evaluation.json"),
+            training=self._read(TrainingMetrics, f"{folder}/training.json"),
+            hyperparameters=self._hyperparameters(name),
+            package=self._package(package) if package else None,
+        )
+
+    def _read(self, kind: type[T], key: str) -> T | None:
+        try:
+            return from_json(kind, self._s3.get_object(Bucket=self._settings.artifacts, Key=key)["Body"].read())
+        except ClientError as error:
+            # without the right to list, S3 answers for a key that is not there as for one that may not be read
+            if error.response["Error"]["Code"] in (*_ABSENT, "AccessDenied"):
+                return None
+            raise
+
+    def _hyperparameters(self, name: str) -> dict[str, str]:
+        job = f"{self._settings.pipeline}-{name[:_CHARACTERS_OF_NAME]}-train"
+        try:
+            found = self._sagemaker.describe_training_job(TrainingJobName=job).get("HyperParameters", {})
+        except ClientError as error:
+            if error.response["Error"]["Code"] in _NOT_THERE:
+                return {}
+            raise
+        return {name: value for name, value in sorted(found.items()) if not name.startswith(_CONTAINERS)}
+
+    def _package(self, arn: str) -> MirroredPackage | None:
+        try:
+            found = self._sagemaker.describe_model_package(ModelPackageName=arn)
+        except ClientError as error:
+            if error.response["Error"]["Code"] in _NOT_THERE:
+                return None
+            raise
+        (container, *_) = found["InferenceSpecification"]["Containers"]
+        return MirroredPackage(
+            arn=arn,
+            source=str(container.get("ModelDataUrl", "")),
+            metadata=dict(found.get("CustomerMetadataProperties", {})),
+        )
+
+    @contextmanager
+    def _alone(self, at: datetime) -> Iterator[bool]:
+        """Take the lock for the block; tell whether it was free. What finds it taken waits for the next event."""
+        me, now = str(uuid.uuid4()), int(at.timestamp())
+        key = {"pipeline": {"S": f"{self._settings.pipeline}#tracking"}, "item": {"S": "LOCK"}}
+        try:
+            self._dynamodb.update_item(
+                TableName=self._settings.table,
+                Key=key,
+                UpdateExpression="SET #owner = :me, lock_until = :until",
+                ConditionExpression="attribute_not_exists(lock_until) OR lock_until < :now",
+                ExpressionAttributeNames={"#owner": "owner"},
+                ExpressionAttributeValues={
+                    ":me": {"S": me},
+                    ":now": {"N": str(now)},
+                    ":until": {"N": str(now + _LOCK_SECONDS)},
+                },
+            )
+        except self._dynamodb.exceptions.ConditionalCheckFailedException:
+            yield False
+            return
+        try:
+            yield True
+        finally:
+            self._dynamodb.update_item(
+                TableName=self._settings.table,
+                Key=key,
+                UpdateExpression="REMOVE lock_until",
+                ConditionExpression="#owner = :me",
+                ExpressionAttributeNames={"#owner": "owner"},
+                ExpressionAttributeValues={":me": {"S": me}},
+            )

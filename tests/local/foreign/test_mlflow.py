@@ -1,0 +1,54 @@
+"""The stock MLflow server and client: events wait while the server is away, and then the client reads what is mirrored."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.local.foreign.mlflow_server import MlflowServer
+from tests.runtime.tracking.tracked_pipeline import (
+    EXECUTION,
+    FINISHED,
+    GROUP,
+    PACKAGE,
+    PROMOTED,
+    SCHEDULED,
+    tracked_pipeline,
+)
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[MlflowServer]:
+    """The stock server, which does not run yet."""
+    made = MlflowServer(tmp_path)
+    yield made
+    made.stop()
+
+
+def test_events_wait_for_the_server_and_the_stock_client_reads_them(server: MlflowServer) -> None:
+    """A run an execution with its losses, segments, curves and parameters; a version a package, and the alias of the live one."""
+    with tracked_pipeline(server.uri) as (outbox, _):
+        assert outbox.handle(FINISHED) == {"delivered": 0, "refused": 0, "waiting": 1}
+        assert outbox.handle(PROMOTED) == {"delivered": 0, "refused": 0, "waiting": 2}
+        server.start()
+        assert outbox.handle(SCHEDULED) == {"delivered": 2, "refused": 0, "waiting": 0}
+        assert outbox.handle(FINISHED)["delivered"] == 1  # buses deliver twice
+
+    found = server.client("read", "demand", GROUP)
+    (run,) = found["runs"]
+    assert (run["name"], run["status"], run["params"]) == ("2017-08-07-a1", "FINISHED", {"max_depth": "6"})
+    assert run["metrics"] == {
+        "wape.candidate": 0.1,
+        "wape.champion": 0.2,
+        "wape.last_week": 0.4,
+        "wape.candidate/store_north _ west": 0.1,
+        "wape.champion/store_north _ west": 0.2,
+        "training.best": 0.5,
+        "training.loss": 0.6,
+    }
+    assert run["histories"]["training.loss"] == [[0, 0.9], [10, 0.6]]
+    assert run["tags"]["mlops.execution"] == EXECUTION
+    assert run["tags"]["mlops.training_set"] == "c" * 64
+    assert run["tags"]["mlops.code_sha256"] == "e" * 64
+    (version,) = found["versions"]
+    assert (version["version"], version["aliases"], version["tags"]["mlops.package"]) == ("1", ["live"], PACKAGE)
+    assert version["source"] == "s3://artifacts/models/x/model.tar.gz"

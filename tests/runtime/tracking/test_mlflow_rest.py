@@ -1,0 +1,103 @@
+"""MLflow's REST API as the platform asks it (a stand-in; the stock server: ``tests/local/foreign/test_mlflow.py``)."""
+
+from collections.abc import Iterator
+
+import pytest
+from botocore.credentials import Credentials
+from tests.runtime.tracking.stand_in import MlflowStandIn, mlflow_stand_in
+
+from mlops_runtime.tracking import mlflow_rest
+from mlops_runtime.tracking.mlflow_rest import Metric, MlflowRest, TrackingAwayError, TrackingRefusedError
+
+APP = "arn:aws:sagemaker:eu-west-1:111122223333:mlflow-app/app-1"
+
+
+@pytest.fixture
+def server() -> Iterator[MlflowStandIn]:
+    """The stand-in."""
+    with mlflow_stand_in() as made:
+        yield made
+
+
+def test_an_experiment_is_made_once(server: MlflowStandIn) -> None:
+    """And found by its name afterwards."""
+    mlflow = MlflowRest(server.uri)
+    assert [mlflow.experiment("demand"), mlflow.experiment("demand"), mlflow.experiment("b")] == ["0", "0", "1"]
+    assert server.experiments == ["demand", "b"]
+
+
+def test_large_runs_are_logged_in_parts(server: MlflowStandIn, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No request has more than MLflow takes; the same again changes nothing."""
+    for name in ("_METRICS", "_PARAMS", "_TAGS"):
+        monkeypatch.setattr(mlflow_rest, name, 2)
+    mlflow = MlflowRest(server.uri)
+    run = mlflow.start_run("0", name="r", started=1, tags={"a": "x"})
+    metrics = [Metric("loss", float(step), step, 7) for step in range(5)]
+    for _ in range(2):
+        mlflow.log(run, metrics=metrics, params={str(n): "v" for n in range(3)}, tags={"t": "v"})
+    assert server.runs[run]["metrics"] == {("loss", step): float(step) for step in range(5)}
+    assert (len(server.runs[run]["params"]), server.runs[run]["tags"]) == (3, {"a": "x", "t": "v"})
+    assert mlflow.run("0", "a", "x") == {"info": {"run_id": run}}
+    assert mlflow.run("0", "a", "y") is None
+
+
+def test_versions_and_aliases(server: MlflowStandIn) -> None:
+    """A registered model that exists is no problem."""
+    mlflow = MlflowRest(server.uri)
+    for _ in range(2):
+        mlflow.registered_model("forecast", description="d")
+    made = mlflow.make_version("forecast", source="s3://b/m", run=None, tags={"p": "arn"}, description="d")
+    mlflow.set_alias("forecast", "live", made.version)
+    assert list(mlflow.versions("forecast")) == [made]
+    assert mlflow.version("forecast", "1") == mlflow.version_of_alias("forecast", "live") == made
+    with pytest.raises(
+        TrackingRefusedError, match=r"MLflow refuses /api/2.0/mlflow/registered-models/alias \(404\): no alias x"
+    ):
+        mlflow.version_of_alias("forecast", "x")
+
+
+def test_managed_mlflow_is_asked_by_signed_calls(server: MlflowStandIn) -> None:
+    """Of the service `sagemaker-mlflow`, with the app's ARN in a header; the hosts are those of AWS's own plugin."""
+    mlflow = MlflowRest(APP, credentials=lambda: Credentials("AKIAEXAMPLE", "secret", "token"))
+    assert mlflow._base == "https://mlflow.sagemaker.eu-west-1.app.aws"
+    mlflow._base = server.uri
+    mlflow.experiment("demand")
+    sent = {name.lower(): value for name, value in server.headers[0].items()}
+    assert sent["x-sm-mlflow-app-arn"] == APP
+    assert "/eu-west-1/sagemaker-mlflow/aws4_request" in sent["authorization"]
+    assert sent["x-amz-security-token"] == "token"
+
+    arn = "arn:aws:sagemaker:us-east-1:111122223333:mlflow-tracking-server/shop"
+    tracking = MlflowRest(arn, credentials=lambda: None)
+    assert tracking._base == "https://us-east-1.experiments.sagemaker.aws"
+    assert tracking._headers == {"x-mlflow-sm-tracking-server-arn": arn}
+    with pytest.raises(TrackingAwayError, match="there are no credentials; sign in to AWS"):
+        tracking.experiment("demand")
+
+
+@pytest.mark.parametrize("status", [500, 503, 429, 403, 401])
+def test_fails_for_now_where_the_server_is_not_itself(server: MlflowStandIn, status: int) -> None:
+    """Errors of the server, too many requests, rights that are missing: the same request may succeed later."""
+    server.status = status
+    with pytest.raises(
+        TrackingAwayError, match=rf"answers {status} to /api/2.0/mlflow/experiments/get-by-name: not now"
+    ):
+        MlflowRest(server.uri).experiment("demand")
+
+
+def test_fails_for_now_without_an_answer(server: MlflowStandIn) -> None:
+    """Nothing listens, or something that is not MLflow."""
+    with pytest.raises(TrackingAwayError, match=r"http://127.0.0.1:9 cannot be reached: "):
+        MlflowRest("http://127.0.0.1:9").experiment("demand")
+    server.files["x"] = b"<html>"
+    mlflow = MlflowRest(server.uri)
+    with pytest.raises(TrackingAwayError, match="answers no JSON: is it MLflow"):
+        mlflow._json("GET", "/api/2.0/mlflow-artifacts/artifacts/x", None)
+
+
+def test_fails_on_an_address_that_is_none() -> None:
+    """Or a managed one without credentials."""
+    with pytest.raises(ValueError, match=r"must be http://, https:// or the ARN of a managed one, got 'mlflow:5000'"):
+        MlflowRest("mlflow:5000")
+    with pytest.raises(ValueError, match="are signed, and there are no credentials"):
+        MlflowRest(APP)
