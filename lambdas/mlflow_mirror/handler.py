@@ -26,6 +26,6 @@ OUTBOX = TrackingOutbox(
 
 
 def handler(event: dict[str, Any], context: object) -> dict[str, int]:
-    """Keep an event, and deliver what waits."""
+    """Keep an event, and deliver all that were kept."""
     del context
     return OUTBOX.handle(event)

@@ -1,7 +1,7 @@
 """MLflow as a mirror of a pipeline's retrainings: a function on the unit's bus, with an outbox."""
 
+import re
 from dataclasses import dataclass
-from urllib.parse import urlsplit
 
 import aws_cdk as cdk
 from aws_cdk import aws_dynamodb as dynamodb
@@ -21,6 +21,7 @@ from mlops_runtime.tracking.managed_mlflow import SERVICE, managed_app
 
 _EVERY = cdk.Duration.minutes(15)
 _LONGEST_EXPERIMENT = 500
+_ADDRESS = re.compile(r"https?://(?P<host>[^/?#\s]+)(?:[/?#]\S*)?")
 # what the mirror calls: https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonsagemakerwithmlflow.html
 _MANAGED_ACTIONS = (
     "CreateExperiment",
@@ -63,13 +64,13 @@ class Tracking:
     def __post_init__(self) -> None:
         problems = []
         if not cdk.Token.is_unresolved(self.uri) and managed_app(self.uri) is None:
-            found = urlsplit(self.uri)
-            if found.scheme not in ("http", "https") or not found.hostname:
+            found = _ADDRESS.fullmatch(self.uri)
+            if found is None:
                 problems.append(
                     "uri must be https://, http:// or the ARN of a managed MLflow app or tracking server, got "
                     f"{self.uri!r}"
                 )
-            elif found.username is not None or found.password is not None:
+            elif "@" in found["host"]:
                 problems.append(
                     "uri must have no user and password, which would stand in the template; let the network admit the unit"
                 )

@@ -29,7 +29,7 @@ _PAGE = 200
 
 
 class TrackingAwayError(Exception):
-    """MLflow did not answer, or lets nobody in; what was to be written waits."""
+    """MLflow did not answer, or does not admit the caller; the same request may succeed later."""
 
 
 class TrackingRefusedError(Exception):
@@ -107,7 +107,7 @@ class MlflowRest:
         return str(self.get("experiments/get-by-name", experiment_name=name)["experiment"]["experiment_id"])
 
     def run(self, experiment: str, tag: str, value: str) -> Mapping[str, Any] | None:
-        """Return the run of an experiment that has a tag; None if there is none."""
+        """Return the run of an experiment that has a tag; None if it is missing."""
         quoted = value.replace("'", "")
         found = self.post(
             "runs/search",
@@ -205,7 +205,7 @@ class MlflowRest:
         """Return what an address answers.
 
         Raises:
-            TrackingAwayError: If it does not answer, or lets nobody in.
+            TrackingAwayError: If it does not answer, or does not admit the caller.
             TrackingRefusedError: If it refuses the request.
         """
         headers = {"Content-Type": "application/json", **self._headers}

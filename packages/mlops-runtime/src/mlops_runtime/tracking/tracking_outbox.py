@@ -92,7 +92,7 @@ class TrackingOutbox:
         self._prefix = f"tracking/{settings.pipeline}/"
 
     def handle(self, event: Mapping[str, Any]) -> dict[str, int]:
-        """Keep an event of the bus, and deliver what waits.
+        """Keep an event of the bus, and deliver all that were kept.
 
         Args:
             event: As EventBridge delivers it; one of a schedule only delivers.
@@ -119,7 +119,7 @@ class TrackingOutbox:
         return sorted(entry["Key"] for page in pages for entry in page.get("Contents", []))
 
     def _deliver(self) -> dict[str, int]:
-        """Deliver what waits, the oldest first, until MLflow is away."""
+        """Deliver events, the oldest first, until MLflow is away."""
         delivered = refused = 0
         for key in self._waiting()[:_AT_ONCE]:
             body = self._s3.get_object(Bucket=self._settings.artifacts, Key=key)["Body"].read()
