@@ -143,9 +143,9 @@ def test_what_a_container_loads_is_packed_as_it_is(cloud: Cloud, onnx: Path) -> 
     """Without a lock or a flavor of its files; trust is the container's, as the stack declares it."""
     (onnx / "model.onnx").rename(onnx / "weights.bin")
     cloud.pipeline = replace(PIPELINE, container_trust="code")
-    message = "--trust pickle is not possible: this pipeline's container is declared with trust 'code'"
+    message = "trust pickle is not possible: this pipeline's container is declared with trust 'code'"
     assert message in _register("demand-forecast", onnx, "--trust", "pickle")[1]
-    assert "--requirements is not possible" in _register("demand-forecast", onnx, "--requirements", "lock")[1]
+    assert "requirements are not possible" in _register("demand-forecast", onnx, "--requirements", "lock")[1]
     (onnx / "model.joblib").write_bytes(b"x")
     assert "model.joblib is a pickle, and the container is declared" in _register("demand-forecast", onnx)[1]
     (onnx / "model.joblib").unlink()
@@ -178,7 +178,7 @@ def test_predictions_are_of_one_number_a_row(cloud: Cloud, onnx: Path, tmp_path:
     (onnx / "signature.json").write_bytes(canonical_json(replace(SIGNATURE, kind="classes", classes=("a", "b", "c"))))
     pq.write_table(pa.table({"prediction": [1.0]}), tmp_path / "mine.parquet")
     said = _register("demand-forecast", onnx, "--predictions", tmp_path / "mine.parquet")[1]
-    assert "--predictions are compared for one number a row, the model is of kind 'classes'" in said
+    assert "predictions are compared for one number a row, the model is of kind 'classes'" in said
     assert cloud.uploaded == []
 
 

@@ -75,6 +75,7 @@ def _megabytes(environment: Path) -> float:
     ("name", "extras", "limit"),
     [
         ("mlops-runtime", (), 45),
+        ("mlops-runtime", ("client",), 210),
         ("mlops-runtime", ("monitor",), 110),
         ("mlops-runtime", ("features",), 450),
         ("mlops-constructs", (), 560),
@@ -102,6 +103,14 @@ def test_the_runtime_brings_neither_cdk_nor_node(install: Install) -> None:
     ) <= {"pyspark"}
     assert not list(environment.glob("bin/node*"))
     assert not list(environment.glob("bin/cdk*"))
+
+
+def test_a_notebooks_client_needs_its_extra_alone(install: Install) -> None:
+    """Every module of it imports, without numpy, pandas, polars and DuckDB; they are taken where they are installed."""
+    environment = install("mlops-runtime", extras=("client",))
+    absent = ("numpy", "pandas", "polars", "duckdb", "onnxruntime", "mlops_local")
+
+    assert _imported(environment, "mlops_runtime.client", *CDK, *absent) == {}
 
 
 def test_the_plain_runtime_needs_extras_where_it_says_so(install: Install) -> None:

@@ -1,0 +1,21 @@
+"""What a notebook calls of a deployed unit: ``pip install 'mlops-runtime[client]'``. The verbs of ``mlops`` call the same code."""
+
+from mlops_runtime.client.connection import UnitError
+from mlops_runtime.client.model import Model, PredictionError, RefusedError, TrainingRun
+from mlops_runtime.client.results import Comparison, Live, Predictions, Report, RunTable, Summary
+from mlops_runtime.client.unit import Unit
+
+__all__ = [
+    "Comparison",
+    "Live",
+    "Model",
+    "PredictionError",
+    "Predictions",
+    "RefusedError",
+    "Report",
+    "RunTable",
+    "Summary",
+    "TrainingRun",
+    "Unit",
+    "UnitError",
+]

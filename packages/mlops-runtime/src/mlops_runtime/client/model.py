@@ -1,0 +1,412 @@
+"""A model of a unit: publish, train, register, compare, predict, label and read reports, as the verbs of ``mlops`` do."""
+
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from mlops_runtime.client.connection import Connection, UnitError
+from mlops_runtime.client.results import Comparison, Live, Predictions, Report, RunSummary, RunTable, Summary
+from mlops_runtime.client.row_values import rows_of, table_of, values_of
+from mlops_runtime.contracts import from_json
+from mlops_runtime.contracts.model import Evaluation, GateResult
+from mlops_runtime.contracts.model_manifest import Trust
+from mlops_runtime.contracts.retraining import Decision, GuardDecision
+from mlops_runtime.contracts.rollout import LivePointer
+from mlops_runtime.contracts.unit_entries import EndpointEntry, PipelineEntry, UnitEntry
+from mlops_runtime.labels.label_rows import check_ids
+from mlops_runtime.labels.label_upload import upload_labels
+from mlops_runtime.monitor.report_keys import newest_report
+from mlops_runtime.registry.package_approval import RegistryEntry, registry_parameter
+from mlops_runtime.retraining.retraining_request import RetrainingRequests, refusal_of
+from mlops_runtime.retraining.run_history import RunHistory, Step
+from mlops_runtime.rollout.rollout_table import RolloutTable
+from mlops_runtime.serving.live_baseline import ModelInputs, live_baseline
+from mlops_runtime.serving.row_calls import AnsweredCall, RowCalls
+from mlops_runtime.training_data.published_set import publish
+
+_GUARD_SECONDS = 60  # a queue and a function: what takes longer is among the dead letters
+_LOOK_SECONDS = 1.0
+
+T = TypeVar("T")
+
+
+class RefusedError(RuntimeError):
+    """The guard refused a request.
+
+    Args:
+        decision: What it decided; ``free_at`` is when it would accept, where only time must pass.
+    """
+
+    def __init__(self, decision: GuardDecision) -> None:
+        super().__init__(refusal_of(decision))
+        self.decision = decision
+
+
+class PredictionError(RuntimeError):
+    """Some rows were not predicted.
+
+    Args:
+        calls: What came of every call, those that were answered too.
+    """
+
+    def __init__(self, calls: Sequence[AnsweredCall]) -> None:
+        failed = [call for call in calls if call.problem is not None]
+        rows = sum(call.rows for call in failed)
+        first = failed[0]
+        super().__init__(
+            f"{rows} of {sum(call.rows for call in calls)} rows were not predicted; from row {first.first}: "
+            f"{first.status} {first.problem}"
+        )
+        self.calls = tuple(calls)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingRun:
+    """A retraining that the guard has started.
+
+    Args:
+        id: As ``Model.runs`` names it.
+        decision: What the guard decided.
+        history: Where it is read.
+        requests: Where its end is read.
+    """
+
+    id: str
+    decision: GuardDecision
+    history: RunHistory = field(repr=False)
+    requests: RetrainingRequests = field(repr=False)
+
+    def wait(self, *, timeout: float | None = None) -> RunSummary:
+        """Wait for its end, and return what came of it; a model that the gate refused is no error.
+
+        Args:
+            timeout: Longest wait in seconds. Default: as long as it takes.
+
+        Raises:
+            TimeoutError: If it has not ended by then; it goes on.
+        """
+        execution = str(self.decision.execution)
+        if _awaited(lambda: self.requests.outcome(execution), timeout) is None:
+            raise TimeoutError(f"{self.id} has not ended within {timeout:g} s; it goes on: call wait again")
+        return RunSummary(self.history.run(self.id))
+
+    @property
+    def evaluation(self) -> Evaluation | None:
+        """What was measured; None before that."""
+        return self.history.run(self.id).evaluation
+
+    @property
+    def gate(self) -> GateResult | None:
+        """What the gate decided; None before that."""
+        return self.history.run(self.id).gate
+
+    def log(self, step: Step | None = None, *, last: int | None = None) -> str:
+        """Return what a job logged.
+
+        Args:
+            step: Which job. Default: ``train``; of a model made elsewhere ``evaluate``.
+            last: How many of the newest lines. Default: all.
+        """
+        return "\n".join(self.history.log(self.id, step, last=last))
+
+
+class Model:
+    """A model of a unit; ``Unit.model`` gives it.
+
+    Nothing here approves: that stays with ``mlops models approve`` and the roles of people.
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        *,
+        unit: UnitEntry,
+        pipeline: PipelineEntry | None,
+        endpoint: EndpointEntry | None,
+    ) -> None:
+        self._connection, self._unit = connection, unit
+        self._pipeline, self._endpoint = pipeline, endpoint
+
+    def publish(self, train: Any, holdout: Any) -> Summary:
+        """Publish both splits where the pipeline reads its training set: Parquet with naive baselines, and the manifest last.
+
+        Args:
+            train: The training split: an Arrow table, a pandas or polars frame.
+            holdout: The holdout; its first time must be after the newest one of the training split.
+
+        Raises:
+            UnitError: If the pipeline builds its training sets itself.
+            PublishError: With every problem of the splits, before anything is written.
+        """
+        entry = self._trained()
+        if entry.training_set is None or entry.label is None or entry.timestamp is None:
+            raise UnitError(
+                f"{entry.pipeline} does not read published training sets; declare TrainingSetSource.s3(...) and the time of "
+                "prediction in EvaluationPlan(timestamp=...)"
+            )
+        made = publish(
+            self._connection.client("s3"),
+            entry.training_set,
+            train,
+            holdout,
+            label=entry.label,
+            timestamp=entry.timestamp,
+            baselines=entry.baselines or (),
+            block=entry.block,
+        )
+        return Summary({**asdict(made), "split": dict(made.split)})
+
+    def train(self, *, reason: str) -> TrainingRun:
+        """Ask for a retraining in the caller's own name, and return the run that the guard started.
+
+        Args:
+            reason: Why, for the record.
+
+        Raises:
+            RefusedError: If the guard refuses.
+            UnitError: If it does not decide within a minute.
+        """
+        requests = self._requests()
+        return self._started(requests, requests.ask(caller=self._connection.user_id(), reason=_reason(reason)))
+
+    def register(
+        self,
+        model: str | Path,
+        *,
+        trust: Trust | None = None,
+        requirements: str | Path | None = None,
+        predictions: str | Path | None = None,
+        reason: str = "a model made elsewhere",
+    ) -> TrainingRun:
+        """Bring a model made elsewhere, and return the run that measures it, by the same evaluation and gate.
+
+        Args:
+            model: A folder, a file or a ``model.tar.gz``.
+            trust: What loading it may do; needed for pickles. Default: what its files show.
+            requirements: Lock of its environment. Default: ``requirements.lock`` beside it.
+            predictions: Parquet file of your own predictions for the holdout's rows.
+            reason: Why, for the record.
+
+        Raises:
+            ModelError: If it cannot be served.
+            UnitError: If gate, evaluation or server would refuse it, with every problem, or numpy is not installed; nothing is
+                uploaded then.
+            RefusedError: If the guard refuses.
+        """
+        try:  # reading a model needs numpy, which the client does not bring; pandas does
+            from mlops_runtime.retraining.registration_checks import packed_for, registration_problems  # noqa: PLC0415
+        except ModuleNotFoundError as error:
+            raise UnitError(
+                f"register needs {error.name}, which is not installed; run: pip install {error.name}"
+            ) from error
+        entry, requests = self._trained(), self._requests()
+        mine = None if predictions is None else Path(predictions)
+        with tempfile.TemporaryDirectory(prefix="mlops-register-") as folder:
+            packed = packed_for(
+                entry,
+                Path(model),
+                Path(folder) / "packed.tar.gz",
+                requirements=None if requirements is None else Path(requirements),
+                trust=trust,
+            )
+            name = registry_parameter(unit=entry.unit, group=entry.group)
+            ssm = self._connection.client("ssm")
+            registry = from_json(RegistryEntry, ssm.get_parameter(Name=name)["Parameter"]["Value"])
+            problems = registration_problems(packed, entry, registry, predictions=mine)
+            if problems:
+                raise UnitError("; ".join(problems))
+            candidate = requests.upload(
+                packed.archive, sha256=packed.sha256, flavor=packed.flavor, trust=packed.trust, predictions=mine
+            )
+        event = requests.ask(candidate, caller=self._connection.user_id(), reason=_reason(reason))
+        return self._started(requests, event)
+
+    def runs(self, *, last: int = 20) -> RunTable:
+        """Return the newest runs and refused requests.
+
+        Args:
+            last: How many.
+        """
+        return RunTable(self._history().runs(last=last))
+
+    def run(self, id: str = "latest") -> RunSummary:
+        """Return a run with everything that is known of it.
+
+        Args:
+            id: As ``runs`` has it. Default: the newest.
+
+        Raises:
+            RunError: If there is no such run.
+        """
+        return RunSummary(self._history().run(id))
+
+    def compare(self, first: str, second: str) -> Comparison:
+        """Compare two runs over one holdout, with the interval that the gate computes.
+
+        Args:
+            first: The run that is compared with.
+            second: The run whose loss is relative to it.
+
+        Raises:
+            RunError: If they were not measured on the same rows.
+        """
+        return Comparison(self._history().compare(first, second))
+
+    def live(self) -> Live | None:
+        """Return the version that serves; None while none does."""
+        entry = self._served()
+        text = RolloutTable(self._connection.client("dynamodb"), entry.rollout_table, entry.endpoint).read().live
+        return None if text is None else Live(from_json(LivePointer, text))
+
+    def predict(self, rows: Any, *, ids: str | None = None) -> Predictions:
+        """Return a prediction a row, in the rows' order.
+
+        Calls have at most 2,000 rows and 4 MB. Columns that the live model does not take are left out, if the caller may read its
+        baseline. Fields that the endpoint declares as personal are hashed or left out before anything is sent.
+
+        Args:
+            rows: An Arrow table, a pandas or polars frame, or a list of dicts.
+            ids: Column with an id a row, by which labels will name it. Default: rows have none.
+
+        Raises:
+            PredictionError: If some rows were not predicted; it has those that were.
+            PersonalDataError: If personal fields cannot be protected; nothing of that call is sent.
+            LabelError: If ids are missing or come twice.
+            UnitError: If no column can be sent.
+        """
+        entry, table = self._served(), table_of(rows)
+        calls = RowCalls(entry, client=self._connection.client, now=self._connection.now)
+        names = None
+        if ids is not None:
+            _require(table, [ids])
+            calls.check_ids(ids)
+            names = check_ids(values_of(table, ids))
+        columns, fit = self._inputs(entry, table, ids)
+        answered = list(calls.send((fit(row) for row in rows_of(table, columns)), names))
+        if any(call.problem is not None for call in answered):
+            raise PredictionError(answered)
+        values = tuple(value for call in answered for value in call.predictions)
+        return Predictions(values, tuple(names or ()))
+
+    def labels(self, rows: Any, *, ids: str, value: str | Sequence[str], time: str | None = None) -> Summary:
+        """Bring what became known of predictions, as monitors read it; what is there already is not written again.
+
+        Args:
+            rows: An Arrow table, a pandas or polars frame, or a list of dicts.
+            ids: Column with the ids that the rows were sent with.
+            value: Column with the labels; of a model of several outputs one for each, in their order.
+            time: Column that says when a label became known: the newest of an id counts. Default: an id has one label.
+
+        Raises:
+            LabelError: With every problem; nothing is written then.
+            UnitError: If a column is missing.
+        """
+        table, values = table_of(rows), [value] if isinstance(value, str) else list(value)
+        _require(table, [ids, *values, *([] if time is None else [time])])
+        done = upload_labels(
+            self._served(),
+            client=self._connection.client,
+            ids=values_of(table, ids),
+            values=[values_of(table, name) for name in values],
+            times=None if time is None else values_of(table, time),
+            now=self._connection.now(),
+        )
+        return Summary(asdict(done))
+
+    def report(self) -> Report | None:
+        """Return the newest report of the endpoint's monitors; None where none has decided yet."""
+        found = newest_report(
+            self._connection.client("s3"),
+            self._unit.artifacts_bucket,
+            self._served().endpoint,
+            now=self._connection.now(),
+        )
+        return None if found is None else Report(found)
+
+    def _inputs(
+        self, entry: EndpointEntry, table: Any, ids: str | None
+    ) -> tuple[list[str], Callable[[Mapping[str, object]], Mapping[str, object]]]:
+        """Return the columns that are sent, and how a row is fitted to the live model."""
+        baseline = live_baseline(entry, self._connection.client)
+        if baseline is None:
+            return [name for name in table.column_names if name != ids], lambda row: row
+        inputs = ModelInputs.of(baseline)
+        columns = [name for name in table.column_names if name in inputs.names]
+        if not columns:
+            raise UnitError(
+                f"no column can be sent: the live model takes {', '.join(inputs.names)}, the rows have "
+                f"{', '.join(table.column_names)}"
+            )
+        return columns, inputs.fit
+
+    def _started(self, requests: RetrainingRequests, event: str) -> TrainingRun:
+        decision = _awaited(lambda: requests.decision(event), _GUARD_SECONDS)
+        if decision is None:
+            queue = requests.pipeline.queue_url.rpartition("/")[2]
+            raise UnitError(
+                f"the guard of {requests.pipeline.pipeline} has not decided on event {event} within {_GUARD_SECONDS} s; check "
+                f"the log of its function and the dead letters of {queue}"
+            )
+        if decision.decision is not Decision.STARTED or decision.execution is None:
+            raise RefusedError(decision)
+        name = decision.execution.rpartition(":")[2]
+        return TrainingRun(id=name, decision=decision, history=self._history(), requests=requests)
+
+    def _requests(self) -> RetrainingRequests:
+        of = self._connection.client
+        return RetrainingRequests(
+            s3=of("s3"),
+            events=of("events"),
+            dynamodb=of("dynamodb"),
+            stepfunctions=of("stepfunctions"),
+            unit=self._unit,
+            pipeline=self._trained(),
+        )
+
+    def _history(self) -> RunHistory:
+        of = self._connection.client
+        return RunHistory(
+            s3=of("s3"),
+            dynamodb=of("dynamodb"),
+            stepfunctions=of("stepfunctions"),
+            sagemaker=of("sagemaker"),
+            logs=of("logs"),
+            unit=self._unit,
+            pipeline=self._trained(),
+        )
+
+    def _trained(self) -> PipelineEntry:
+        if self._pipeline is None:
+            name = "the model" if self._endpoint is None else self._endpoint.endpoint
+            raise UnitError(f"{name} has no RetrainingPipeline; declare one in its stack, and deploy it")
+        return self._pipeline
+
+    def _served(self) -> EndpointEntry:
+        if self._endpoint is None:
+            name = "the model" if self._pipeline is None else self._pipeline.pipeline
+            raise UnitError(f"{name} has no ModelEndpoint; declare one in its stack, and deploy it")
+        return self._endpoint
+
+
+def _require(table: Any, columns: Sequence[str]) -> None:
+    missing = [name for name in columns if name not in table.column_names]
+    if missing:
+        raise UnitError(
+            f"the rows have no column {', '.join(map(repr, missing))}, they have {', '.join(table.column_names)}"
+        )
+
+
+def _reason(text: str) -> str:
+    if not text.strip():
+        raise UnitError("reason must not be blank; it is kept with the request")
+    return text.strip()
+
+
+def _awaited(look: Callable[[], T | None], seconds: float | None) -> T | None:
+    until = None if seconds is None else time.monotonic() + seconds
+    while (found := look()) is None and (until is None or time.monotonic() < until):
+        time.sleep(_LOOK_SECONDS)
+    return found

@@ -1,0 +1,230 @@
+"""What the client answers with: frozen values that a notebook shows as a table and pandas takes."""
+
+import html
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from mlops_runtime.contracts.monitor_report import MonitorReport, monitor_states
+from mlops_runtime.contracts.rollout import LivePointer
+from mlops_runtime.retraining.run_comparison import RunComparison
+from mlops_runtime.retraining.run_history import Run, RunDetails
+
+_SHOWN = 20  # rows of a table in a notebook
+
+
+class Shown:
+    """A result with rows."""
+
+    __slots__ = ()
+
+    def records(self) -> list[dict[str, Any]]:
+        """Return the rows, value by column."""
+        raise NotImplementedError
+
+    def to_pandas(self) -> Any:
+        """Return the rows as a pandas frame.
+
+        Raises:
+            ModuleNotFoundError: If pandas is not installed.
+        """
+        import pandas as pd  # noqa: PLC0415 - the client does not bring it
+
+        return pd.DataFrame.from_records(self.records())
+
+    def _repr_html_(self) -> str:
+        rows = self.records()
+        heads = list(rows[0]) if rows else []
+        lines = [_line("th", heads), *(_line("td", [row.get(head) for head in heads]) for row in rows[:_SHOWN])]
+        more = f"<p>{len(rows) - _SHOWN} more</p>" if len(rows) > _SHOWN else ""
+        return f"<table>{''.join(lines)}</table>{more}"
+
+
+def _line(cell: str, values: Sequence[object]) -> str:
+    return f"<tr>{''.join(f'<{cell}>{html.escape(_text(value))}</{cell}>' for value in values)}</tr>"
+
+
+def _text(value: object) -> str:
+    if value is None:
+        return ""
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+@dataclass(frozen=True, slots=True)
+class Summary(Shown):
+    """Facts about one thing, by name.
+
+    Example:
+        >>> Summary({"rows": 3}).facts["rows"]
+        3
+    """
+
+    facts: Mapping[str, Any]
+
+    def __getitem__(self, name: str) -> Any:
+        return self.facts[name]
+
+    def records(self) -> list[dict[str, Any]]:
+        """Return a row a fact."""
+        return [{"what": name, "value": value} for name, value in self.facts.items()]
+
+
+@dataclass(frozen=True, slots=True)
+class RunTable(Shown):
+    """Runs and refused requests of a model, the newest first."""
+
+    runs: tuple[Run, ...]
+
+    def __iter__(self) -> Iterator[Run]:
+        return iter(self.runs)
+
+    def __len__(self) -> int:
+        return len(self.runs)
+
+    def __getitem__(self, place: int) -> Run:
+        return self.runs[place]
+
+    def records(self) -> list[dict[str, Any]]:
+        """Return a row a run; its losses are columns ``loss`` and ``loss of <rival>``."""
+        rivals = sorted({name for run in self.runs for name in run.metrics} - {"candidate"})
+        return [
+            {
+                "run": run.id,
+                "began": run.at,
+                "trigger": None if run.trigger is None else run.trigger.value,
+                "asked by": run.who,
+                "outcome": run.outcome if run.decision is None else f"{run.outcome} {run.decision.value}",
+                "free at": run.free_at,
+                "seconds": run.seconds,
+                "version": run.version,
+                "metric": run.metric,
+                "loss": run.metrics.get("candidate"),
+                **{f"loss of {name}": run.metrics.get(name) for name in rivals},
+                "reason": run.reason,
+            }
+            for run in self.runs
+        ]
+
+
+@dataclass(frozen=True, slots=True)
+class RunSummary(Shown):
+    """A run with its jobs, hyperparameters, what the script wrote, evaluation and gate result."""
+
+    details: RunDetails
+
+    def records(self) -> list[dict[str, Any]]:
+        """Return a row a fact."""
+        run, found = self.details.run, self.details
+        facts: dict[str, Any] = {"run": run.id, "outcome": run.outcome, "version": run.version, "reason": run.reason}
+        facts |= {f"{run.metric} of {name}": loss for name, loss in sorted(run.metrics.items())}
+        facts |= {f"hyperparameter {name}": value for name, value in found.hyperparameters.items()}
+        if found.training is not None:
+            facts |= {f"training {name}": value for name, value in found.training.metrics.items()}
+        return [{"what": name, "value": value} for name, value in facts.items()]
+
+    def curves(self) -> list[dict[str, Any]]:
+        """Return a row a step of what the script wrote: the step, and a column a curve."""
+        training = self.details.training
+        if training is None or training.step is None:
+            return []
+        return [
+            {str(training.step): step, **{name: values[place] for name, values in training.curves.items()}}
+            for place, step in enumerate(training.steps)
+        ]
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison(Shown):
+    """Two runs over one holdout."""
+
+    comparison: RunComparison
+
+    @property
+    def verdict(self) -> str:
+        """Which is shown to be better, or that neither is."""
+        return self.comparison.verdict
+
+    def records(self) -> list[dict[str, Any]]:
+        """Return a row for all of the holdout and for each segment."""
+        of = self.comparison
+        whole = {
+            "rows of": "all",
+            "rows": of.rows,
+            of.first: of.first_loss,
+            of.second: of.second_loss,
+            "difference": of.difference,
+            "low": of.low,
+            "high": of.high,
+        }
+        parts = [
+            {"rows of": part.segment, "rows": part.rows, of.first: part.first, of.second: part.second}
+            for part in of.segments
+        ]
+        return [whole, *parts]
+
+
+@dataclass(frozen=True, slots=True)
+class Predictions(Shown):
+    """A prediction a row, in the rows' order, with their ids where they were sent."""
+
+    values: tuple[Any, ...] = field(repr=False)
+    ids: tuple[str, ...] = field(default=(), repr=False)
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self.values)
+
+    def __getitem__(self, place: int) -> Any:
+        return self.values[place]
+
+    def records(self) -> list[dict[str, Any]]:
+        """Return a row a prediction."""
+        if not self.ids:
+            return [{"prediction": value} for value in self.values]
+        return [{"id": name, "prediction": value} for name, value in zip(self.ids, self.values, strict=True)]
+
+
+@dataclass(frozen=True, slots=True)
+class Live(Shown):
+    """The version that serves."""
+
+    pointer: LivePointer
+
+    @property
+    def version(self) -> int:
+        """Number of its package in the registry."""
+        return int(self.pointer.model_package_arn.rpartition("/")[2])
+
+    def records(self) -> list[dict[str, Any]]:
+        """Return a row a fact."""
+        of = self.pointer
+        facts = {
+            "endpoint": of.endpoint,
+            "version": self.version,
+            "since": of.since,
+            "training set": of.training_set_id,
+            "model": of.model_sha256,
+        }
+        return [{"what": name, "value": value} for name, value in facts.items()]
+
+
+@dataclass(frozen=True, slots=True)
+class Report(Shown):
+    """The newest report of an endpoint's monitors."""
+
+    report: MonitorReport
+
+    @property
+    def verdict(self) -> str:
+        """The whole report in a sentence."""
+        return self.report.verdict
+
+    def records(self) -> list[dict[str, Any]]:
+        """Return a row a monitor."""
+        window = f"{self.report.window_from} to {self.report.window_until}"
+        return [
+            {"monitor": name, "state": state.value, "window": window, "rows": self.report.rows}
+            for name, state in monitor_states(self.report).items()
+        ]
