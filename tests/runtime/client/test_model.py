@@ -125,7 +125,7 @@ def test_a_registration_needs_numpy(account: Any, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setitem(sys.modules, "numpy", None)
     for name in [name for name in sys.modules if name.startswith("mlops_runtime.serving.model_packing")]:
         monkeypatch.setitem(sys.modules, name, None)
-    monkeypatch.delitem(sys.modules, "mlops_runtime.retraining.registration_checks", raising=False)
+    monkeypatch.delitem(sys.modules, "mlops_runtime.serving.registration_checks", raising=False)
     with pytest.raises(UnitError, match=r"register needs .*, which is not installed; run: pip install"):
         _model(account).register(tmp_path)
 

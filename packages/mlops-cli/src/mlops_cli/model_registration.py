@@ -61,8 +61,8 @@ def register(
 ) -> None:
     """Register a model made elsewhere: measured and gated as one that was trained. Exit 3 where guard or gate refuses."""
     from mlops_cli.deployed_entries import Entries
-    from mlops_runtime.retraining.registration_checks import packed_for, registration_problems
     from mlops_runtime.retraining.retraining_request import RetrainingRequestError
+    from mlops_runtime.serving.registration_checks import packed_for, registration_problems
     from mlops_runtime.serving.served_model import ModelError
 
     name, source = optional_first(names, "[PIPELINE] PATH")

@@ -80,7 +80,7 @@ class TrainingRun:
     requests: RetrainingRequests = field(repr=False)
 
     def wait(self, *, timeout: float | None = None) -> RunSummary:
-        """Wait for its end, and return what came of it; a model that the gate refused is no error.
+        """Wait for its end, and return what came of it; a model that the gate refused is not an error.
 
         Args:
             timeout: Longest wait in seconds. Default: as long as it takes.
@@ -197,7 +197,7 @@ class Model:
             RefusedError: If the guard refuses.
         """
         try:  # reading a model needs numpy, which the client does not bring; pandas does
-            from mlops_runtime.retraining.registration_checks import packed_for, registration_problems  # noqa: PLC0415
+            from mlops_runtime.serving.registration_checks import packed_for, registration_problems  # noqa: PLC0415
         except ModuleNotFoundError as error:
             raise UnitError(
                 f"register needs {error.name}, which is not installed; run: pip install {error.name}"

@@ -18,7 +18,7 @@ def table_of(rows: Any) -> Any:
         rows: An Arrow table, a pandas or polars frame, or a list of dicts.
 
     Raises:
-        PublishError: If it is none of these.
+        PublishError: If it is something else.
 
     Example:
         >>> table_of([{"price": 2.5}]).column_names

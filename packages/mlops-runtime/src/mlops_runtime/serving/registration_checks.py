@@ -15,7 +15,7 @@ _PREDICTION = "prediction"
 def packed_for(
     entry: PipelineEntry, source: Path, archive: Path, *, requirements: Path | None = None, trust: Trust | None = None
 ) -> PackedModel:
-    """Pack a model as what serves the pipeline's models loads it: our server, or a container of others.
+    """Pack a model for the server of the pipeline: ours, or a container of others.
 
     Args:
         entry: The pipeline.

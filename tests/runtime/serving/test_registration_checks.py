@@ -6,8 +6,8 @@ from pathlib import Path
 from mlops_runtime.contracts.model import ModelSignature, SignatureColumn
 from mlops_runtime.contracts.unit_entries import PipelineEntry
 from mlops_runtime.registry.package_approval import ApprovalRule, RegistryEntry
-from mlops_runtime.retraining.registration_checks import registration_problems
 from mlops_runtime.serving.model_packing import PackedModel
+from mlops_runtime.serving.registration_checks import registration_problems
 
 ENTRY = PipelineEntry(
     pipeline="demand-forecast", unit="demand", group="g", retraining_table="t", retrain_machine="m", queue_url="q"
