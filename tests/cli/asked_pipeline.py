@@ -6,6 +6,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import boto3
 import pytest
 
 from mlops_cli.aws_account import Account
@@ -101,7 +102,8 @@ def stand_in(monkeypatch: pytest.MonkeyPatch, command: ModuleType) -> Cloud:
 
     @contextmanager
     def account(*_: Any) -> Iterator[Account]:
-        found: Any = type("Stand", (), {"client": lambda self, service: made})()  # noqa: ARG005 - one client for all
+        members = {"client": lambda self, service: made, "session": boto3.Session()}  # noqa: ARG005 - one client for all
+        found: Any = type("Stand", (), members)()
         yield found
 
     monkeypatch.setattr(command, "account", account)

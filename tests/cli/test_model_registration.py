@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 import typer
 from tests.cli.asked_pipeline import EXECUTION, PIPELINE, Cloud, stand_in
+from tests.runtime.tracking.stand_in import mlflow_stand_in
 from typer.testing import CliRunner
 
 from mlops_cli import model_registration, models
@@ -67,7 +68,7 @@ def test_a_model_is_uploaded_asked_for_and_told(cloud: Cloud, onnx: Path) -> Non
     [
         (
             ("demand-forecast", "models:/churn/3"),
-            "models:/churn/3 is a model of MLflow's registry, which is not read yet",
+            "models:/churn/3 is of MLflow's registry: give its address with --tracking-uri or MLFLOW_TRACKING_URI",
         ),
         (("demand-forecast", "/nowhere/model.pkl"), "/nowhere/model.pkl not found; give a folder, a file"),
         (("demand-forecast", "s3://bucket/folder/"), "s3://bucket/folder/ must name one object"),
@@ -80,6 +81,25 @@ def test_fails_by_name(cloud: Cloud, arguments: tuple[str, ...], message: str) -
     code, said = _register(*arguments)
     assert (code, message in said) == (1, True), said
     assert (cloud.uploaded, cloud.events) == ([], [])
+
+
+def test_a_model_of_mlflows_registry_is_downloaded(cloud: Cloud, onnx: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By its alias, from the server that the environment names; what the server does not have is said."""
+    with mlflow_stand_in() as server:
+        server.models.append("churn")
+        server.versions.append({"name": "churn", "version": "3", "source": "mlflow-artifacts:/1/models/m-1/artifacts"})
+        server.aliases["champion"] = "3"
+        files = {path.relative_to(onnx).as_posix(): path.read_bytes() for path in onnx.rglob("*") if path.is_file()}
+        server.files |= {f"1/models/m-1/artifacts/{name}": body for name, body in files.items()}
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", server.uri)
+        code, said = _register("demand-forecast", "models:/churn@champion", "--no-wait")
+        assert (code, said) == (0, f"started {EXECUTION}\n")
+        assert len(cloud.uploaded) == 1
+        code, said = _register("demand-forecast", "models:/churn/9")
+        assert (code, "MLflow refuses /api/2.0/mlflow/model-versions/get (404): no" in said) == (1, True)
+        assert "is models:/NAME/VERSION or models:/NAME@ALIAS" in _register("demand-forecast", "models:/churn")[1]
+    assert "cannot be reached" in _register("demand-forecast", "models:/churn/3")[1]
+    assert _register("demand-forecast", onnx, "--tracking-uri", "http://x")[0] == 2
 
 
 def test_fails_for_three_names() -> None:

@@ -15,6 +15,9 @@ from tests.runtime.tracking.tracked_pipeline import (
     tracked_pipeline,
 )
 
+from mlops_runtime.tracking.mlflow_rest import MlflowRest
+from mlops_runtime.tracking.registered_model import RegisteredModels
+
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[MlflowServer]:
@@ -24,8 +27,8 @@ def server(tmp_path: Path) -> Iterator[MlflowServer]:
     made.stop()
 
 
-def test_events_wait_for_the_server_and_the_stock_client_reads_them(server: MlflowServer) -> None:
-    """A run an execution with its losses, segments, curves and parameters; a version a package, and the alias of the live one."""
+def test_events_wait_for_the_server_and_the_stock_client_reads_them(server: MlflowServer, tmp_path: Path) -> None:
+    """Runs, versions and the alias of the live one; a model that a team logged is downloaded by version and by alias."""
     with tracked_pipeline(server.uri) as (outbox, _):
         assert outbox.handle(FINISHED) == {"delivered": 0, "refused": 0, "waiting": 1}
         assert outbox.handle(PROMOTED) == {"delivered": 0, "refused": 0, "waiting": 2}
@@ -52,3 +55,10 @@ def test_events_wait_for_the_server_and_the_stock_client_reads_them(server: Mlfl
     (version,) = found["versions"]
     assert (version["version"], version["aliases"], version["tags"]["mlops.package"]) == ("1", ["live"], PACKAGE)
     assert version["source"] == "s3://artifacts/models/x/model.tar.gz"
+
+    assert server.client("log", "churn") == {"version": "1"}
+    models = RegisteredModels(MlflowRest(server.uri), s3=dict)
+    for uri in ("models:/churn/1", "models:/churn@champion"):
+        folder = tmp_path / uri.replace("/", "-")
+        assert models.download(uri, folder).version == "1"
+        assert {"MLmodel", "requirements.txt", "python_model.pkl"} <= {path.name for path in folder.iterdir()}

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 ROOT = "/api/2.0/mlflow/"
 
@@ -121,7 +121,7 @@ def mlflow_stand_in() -> Iterator[MlflowStandIn]:
             self._answer(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
 
         def _answer(self, given: dict[str, Any]) -> None:
-            path = urlsplit(self.path).path
+            path = unquote(urlsplit(self.path).path)
             made.headers.append(dict(self.headers.items()))
             proxied = "/api/2.0/mlflow-artifacts/artifacts"
             if path.startswith(proxied):

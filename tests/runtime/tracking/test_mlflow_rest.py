@@ -92,7 +92,7 @@ def test_fails_for_now_without_an_answer(server: MlflowStandIn) -> None:
     server.files["x"] = b"<html>"
     mlflow = MlflowRest(server.uri)
     with pytest.raises(TrackingAwayError, match="answers no JSON: is it MLflow"):
-        mlflow._json("GET", "/api/2.0/mlflow-artifacts/artifacts/x", None)
+        mlflow.json("GET", "/api/2.0/mlflow-artifacts/artifacts/x", None)
 
 
 def test_fails_on_an_address_that_is_none() -> None:

@@ -1,5 +1,6 @@
 """``mlops models register``: bring a model made elsewhere, and wait for the verdict on it."""
 
+import os
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from mlops_runtime.contracts.unit_entries import PipelineEntry
     from mlops_runtime.registry.package_approval import RegistryEntry
 
+_REGISTERED = "models:/"
+
 Trusted = Literal["data", "code", "pickle"]
 
 
@@ -23,8 +26,9 @@ def register(
     names: Annotated[
         list[str],
         typer.Argument(
-            help="Pipeline, needed where there are several, and model: a folder, a file, a model.tar.gz, or s3://bucket/key "
-            "of one. Its signature.json lies in it or beside it; an MLflow folder has that of its MLmodel.",
+            help="Pipeline, needed where there are several, and model: a folder, a file, a model.tar.gz, s3://bucket/key of one, "
+            "or models:/NAME/VERSION and models:/NAME@ALIAS of MLflow's registry. Its signature.json lies in it or beside it; an "
+            "MLflow folder has that of its MLmodel.",
             metavar="[PIPELINE] PATH",
             show_default=False,
         ),
@@ -53,6 +57,12 @@ def register(
             help="Holdout as Parquet: its columns are compared before anything is uploaded.", show_default=False
         ),
     ] = None,
+    tracking_uri: Annotated[
+        str | None,
+        typer.Option(
+            help="MLflow's address, for a model of its registry. Default: $MLFLOW_TRACKING_URI.", show_default=False
+        ),
+    ] = None,
     reason: Annotated[str, typer.Option(help="Reason, kept with the request.")] = "a model made elsewhere",
     no_wait: Annotated[bool, typer.Option("--no-wait", help="Do not wait for the verdict.")] = False,
     as_json: AsJson = False,
@@ -67,17 +77,19 @@ def register(
 
     name, source = optional_first(names, "[PIPELINE] PATH")
     why = checked_reason(reason)
-    if source.startswith("models:/"):
-        raise UserError(
-            f"{source} is a model of MLflow's registry, which is not read yet; download its folder and give the path"
-        )
+    if tracking_uri is not None and not source.startswith(_REGISTERED):
+        raise typer.BadParameter(f"--tracking-uri is for models:/NAME/VERSION and models:/NAME@ALIAS, got {source}")
     with account(profile, home) as aws, shown(ModelError, RetrainingRequestError):
         entries = Entries(ssm=aws.client("ssm"))
         entry = entries.pipeline(name)
         with tempfile.TemporaryDirectory(prefix="mlops-register-") as temporary:
             folder = Path(temporary)
             packed = packed_for(
-                entry, _local(aws, source, folder), folder / "packed.tar.gz", requirements=requirements, trust=trust
+                entry,
+                _local(aws, source, folder, tracking_uri),
+                folder / "packed.tar.gz",
+                requirements=requirements,
+                trust=trust,
             )
             problems = registration_problems(packed, entry, _registry(aws, entry), predictions=predictions, data=data)
             if problems:
@@ -92,8 +104,10 @@ def register(
         follow(requests, event, facts={"model_sha256": packed.model_sha256}, is_awaited=not no_wait, as_json=as_json)
 
 
-def _local(aws: Account, source: str, folder: Path) -> Path:
-    """Return a path, or the copy of an object in S3."""
+def _local(aws: Account, source: str, folder: Path, tracking_uri: str | None) -> Path:
+    """Return a path, or the copy of an object in S3 or of a model in MLflow's registry."""
+    if source.startswith(_REGISTERED):
+        return _registered(aws, source, folder / "registered", tracking_uri or os.environ.get("MLFLOW_TRACKING_URI"))
     if not source.startswith("s3://"):
         if not Path(source).exists():
             raise UserError(f"{source} not found; give a folder, a file, a model.tar.gz or an s3:// URI")
@@ -107,6 +121,25 @@ def _local(aws: Account, source: str, folder: Path) -> Path:
     target.parent.mkdir()
     aws.client("s3").download_file(bucket, key, str(target))
     return target
+
+
+def _registered(aws: Account, source: str, folder: Path, tracking_uri: str | None) -> Path:
+    """Return the folder of a model of MLflow's registry, downloaded with the caller's own rights."""
+    from mlops_runtime.tracking.mlflow_rest import MlflowRest, TrackingAwayError, TrackingRefusedError
+    from mlops_runtime.tracking.registered_model import RegisteredModelError, RegisteredModels
+
+    if tracking_uri is None:
+        raise UserError(
+            f"{source} is of MLflow's registry: give its address with --tracking-uri or MLFLOW_TRACKING_URI"
+        )
+    try:
+        mlflow = MlflowRest(tracking_uri, credentials=aws.session.get_credentials)
+        # not the account's options: of the embedded cloud they would lead elsewhere than the team's own bucket
+        version = RegisteredModels(mlflow, s3=lambda: aws.session.client("s3")).download(source, folder)
+    except (RegisteredModelError, TrackingAwayError, TrackingRefusedError, ValueError) as error:
+        raise UserError(str(error)) from error
+    say(f"took version {version.version} of {version.name} from MLflow")
+    return folder
 
 
 def _registry(aws: Account, entry: "PipelineEntry") -> "RegistryEntry":

@@ -5,11 +5,14 @@ See: https://mlflow.org/docs/latest/rest-api.html
 
 import http.client
 import json
+import shutil
 import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from botocore.auth import SigV4Auth
@@ -188,13 +191,19 @@ class MlflowRest:
     def get(self, path: str, **parameters: str) -> dict[str, Any]:
         """Ask for something below ``/api/2.0/mlflow/``."""
         query = urllib.parse.urlencode(parameters, quote_via=urllib.parse.quote)
-        return self._json("GET", f"/api/2.0/mlflow/{path}?{query}", None)
+        return self.json("GET", f"/api/2.0/mlflow/{path}?{query}", None)
 
     def post(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
         """Ask for a change below ``/api/2.0/mlflow/``."""
-        return self._json("POST", f"/api/2.0/mlflow/{path}", json.dumps(body).encode())
+        return self.json("POST", f"/api/2.0/mlflow/{path}", json.dumps(body).encode())
 
-    def _json(self, method: str, path: str, body: bytes | None) -> dict[str, Any]:
+    def json(self, method: str, path: str, body: bytes | None) -> dict[str, Any]:
+        """Return the document that an address answers.
+
+        Raises:
+            TrackingAwayError: If it does not answer with one, or does not admit the caller.
+            TrackingRefusedError: If it refuses the request.
+        """
         try:
             found = json.loads(self.content(method, path, body) or b"{}")
         except ValueError as error:
@@ -208,13 +217,28 @@ class MlflowRest:
             TrackingAwayError: If it does not answer, or does not admit the caller.
             TrackingRefusedError: If it refuses the request.
         """
+        with self._answer(method, path, body) as answer:
+            return bytes(answer.read())
+
+    def save(self, path: str, target: Path) -> None:
+        """Write what an address answers to a file.
+
+        Raises:
+            TrackingAwayError: If it does not answer, or does not admit the caller.
+            TrackingRefusedError: If it refuses the request.
+        """
+        with self._answer("GET", path, None) as answer, target.open("wb") as file:
+            shutil.copyfileobj(answer, file)
+
+    @contextmanager
+    def _answer(self, method: str, path: str, body: bytes | None) -> Iterator[Any]:
         headers = {"Content-Type": "application/json", **self._headers}
         request = urllib.request.Request(  # noqa: S310 - http or https
             self._base + path, data=body, headers=self._signed(method, path, body, headers), method=method
         )
         try:
             with urllib.request.urlopen(request, timeout=_SECONDS) as answer:  # noqa: S310 - http or https
-                return bytes(answer.read())
+                yield answer
         except urllib.error.HTTPError as error:
             text = error.read(4000).decode(errors="replace")
             message, code = _said(text)
@@ -222,7 +246,7 @@ class MlflowRest:
             if error.code >= 500 or error.code in _TRY_LATER:
                 raise TrackingAwayError(f"{self._base} answers {error.code} to {where}: {message}") from error
             raise TrackingRefusedError(f"MLflow refuses {where} ({error.code}): {message}", code=code) from error
-        except (OSError, http.client.HTTPException) as error:
+        except (urllib.error.URLError, TimeoutError, ConnectionError, http.client.HTTPException) as error:
             reason = getattr(error, "reason", error)
             raise TrackingAwayError(f"{self._base} cannot be reached: {reason}") from error
 
