@@ -121,7 +121,6 @@ OPTIONS = {
     "--sha256": "hash that is looked for",
     "--shift": "of times of rows",
     "--signature": "file of a signature",
-    "--since": "start of a list",
     "--snapshot": "version of a table",
     "--speed": "of a replay",
     "--step": "job of a run",
@@ -141,9 +140,6 @@ OPTIONS = {
     "--write": "into the app's settings",
     "--yes": "do not ask",
 }
-# of verbs that are being written
-COMING = {"--wait", "--watch", "--speed", "--labels", "--since", "--step"}
-
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
@@ -196,7 +192,7 @@ def test_names_of_options_are_those_of_the_table() -> None:
     used = {option for command in VERBS.values() for option in options(command)}
 
     assert unknown == {}
-    assert sorted(set(OPTIONS) - used - COMING) == []
+    assert sorted(set(OPTIONS) - used) == []
 
 
 def test_lists_take_last() -> None:
@@ -384,10 +380,7 @@ def test_pages_quote_verbs_as_they_are() -> None:
                 wrong.append(f"{page.relative_to(ROOT)}: {said}")
                 continue
             unknown = (
-                set(re.findall(r"(?<= )--[a-z][a-z0-9-]*", said.partition(" #")[0]))
-                - options(VERBS[name])
-                - COMING
-                - {"--help"}
+                set(re.findall(r"(?<= )--[a-z][a-z0-9-]*", said.partition(" #")[0])) - options(VERBS[name]) - {"--help"}
             )
             wrong += [f"{page.relative_to(ROOT)}: {said}: {sorted(unknown)}"] if unknown else []
 

@@ -2,15 +2,18 @@
 
 import json
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
 from deployed_unit import DeployedUnit
 
+from mlops_cli import status
 from mlops_cli.status import distance, readable, unit_lines
 from mlops_runtime.business_unit.unit_overview import (
     EndpointOverview,
@@ -19,10 +22,12 @@ from mlops_runtime.business_unit.unit_overview import (
     PipelineOverview,
     UnitOverview,
 )
+from mlops_runtime.contracts.retraining import Decision, Trigger
 from mlops_runtime.contracts.rollout import AuditRecord, LivePointer, Outcome
 from mlops_runtime.contracts.unit_entries import FreezeSpec, FreezeWindow, PauseState, UnitEntry
+from mlops_runtime.retraining.run_history import Run
 
-Run = Callable[..., subprocess.CompletedProcess[str]]
+Command = Callable[..., subprocess.CompletedProcess[str]]
 
 NOW = datetime(2017, 8, 10, 12, tzinfo=UTC)
 DEPLOY = "arn:aws:states:us-east-1:123456789012:execution:Deploy"
@@ -111,6 +116,69 @@ def test_a_person_reads_what_matters() -> None:
         "  pipeline demand-forecast",
         "    started   2017-08-10 00:00 (12 hours ago), 1 of that day; 310 new labels since",
     ]
+
+
+ALARMED = Run(
+    id="20170810-1", pipeline="demand-forecast", at="2017-08-10T09:00:00Z", outcome="REGISTERED", trigger=Trigger.ALARM,
+    requested_by="features", reason="wape 0.45;\nbetter", package="arn:p/3", approval="PendingManualApproval",
+)  # fmt: skip
+COOLING = Run(
+    id="e1", pipeline="demand-forecast", at="2017-08-10T10:00:00Z", outcome="REFUSED", decision=Decision.COOLING_DOWN, times=3,
+    reason="3600 s of the cool-down are left", free_at="2017-08-10T14:20:00Z",
+)  # fmt: skip
+
+
+def test_what_asked_for_a_run_what_came_of_it_and_what_was_refused() -> None:
+    """With the time at which the guard accepts again, or that it does."""
+    told = replace(PIPELINE, last_run=ALARMED, refused=COOLING)
+    denied = replace(PIPELINE, unread="AccessDeniedException")
+    waiting = replace(ENDPOINT, waiting=("arn:aws:sagemaker:us-east-1:123456789012:model-package/demand-forecast/3",))
+
+    lines = list(unit_lines(replace(UNIT, endpoints=(waiting,), pipelines=(told,)), NOW))
+    later = list(unit_lines(replace(UNIT, pipelines=(told,)), NOW + timedelta(hours=3)))
+
+    assert "    waiting   for an approval: demand-forecast/3; see: mlops models show latest" in lines
+    assert (
+        "    last      REGISTERED as 3, PendingManualApproval, asked by alarm features 2017-08-10 09:00 (3 hours ago): "
+        "wape 0.45; better"
+    ) in lines
+    refused = "    refused   COOLING_DOWN 3 times, 2017-08-10 10:00 ({}): 3600 s of the cool-down are left; accepts {}"
+    assert refused.format("2 hours ago", "from 2017-08-10 14:20 (in 2 hours)") in lines
+    assert refused.format("5 hours ago", "since 2017-08-10 14:20 (40 minutes ago)") in later
+    assert "    runs      not shown: AccessDeniedException" in unit_lines(replace(UNIT, pipelines=(denied,)), NOW)
+    hidden = replace(UNIT, endpoints=(replace(ENDPOINT, waiting=None),))
+    assert "    waiting   not shown: the caller may not list packages" in unit_lines(hidden, NOW)
+
+
+def test_watch_prints_what_has_changed(in_process: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Without a terminal: the whole once, then new lines under their time, not how far times are away; until interrupted."""
+    first = status._Seen(now=NOW, caller="arn:aws:iam::123456789012:user/ann", units=[UNIT], unread={})
+    same = replace(first, now=NOW + timedelta(minutes=5))
+    changed = replace(same, units=[replace(UNIT, pause=None, frozen=None)])
+    looks = iter([first, same, changed])
+
+    def look(_aws: object, _unit: object) -> object:
+        try:
+            return next(looks)
+        except StopIteration:
+            raise KeyboardInterrupt from None
+
+    @contextmanager
+    def nowhere(*_: object) -> Iterator[None]:
+        yield
+
+    monkeypatch.setattr(status, "_seen", look)
+    monkeypatch.setattr(status, "account", nowhere)
+    monkeypatch.setattr(status, "_LOOK_SECONDS", 0)
+
+    shown = in_process("status", "--watch")
+    both = in_process("status", "--watch", "--json")
+
+    assert shown.returncode == 130
+    assert shown.stdout.splitlines()[0] == "2017-08-10 12:00 UTC, as ann"
+    assert shown.stdout.splitlines()[-2:] == ["2017-08-10 12:05 UTC, as ann", "  automation  runs"]
+    assert both.returncode == 1
+    assert "remove one of the two options" in json.loads(both.stdout)["error"]
 
 
 @pytest.mark.parametrize(
@@ -245,7 +313,7 @@ def test_a_distance_is_in_the_largest_unit(seconds: int, text: str) -> None:
     assert distance(timedelta(seconds=seconds)) == text
 
 
-def test_the_command_shows_a_unit(on_cloud: Run, deployed: DeployedUnit) -> None:
+def test_the_command_shows_a_unit(on_cloud: Command, deployed: DeployedUnit) -> None:
     """As text and as JSON; paused and frozen, with a rollout that holds the lock."""
     now = datetime.fromisoformat(deployed.cloud.clock()["now"])
     window = FreezeWindow(name="peak", start=now - timedelta(days=1), end=now + timedelta(days=400))
@@ -270,7 +338,7 @@ def test_the_command_shows_a_unit(on_cloud: Run, deployed: DeployedUnit) -> None
     assert found["caller"] == "arn:aws:iam::000000000000:root"
 
 
-def test_every_unit_is_shown_without_a_name(on_cloud: Run, deployed: DeployedUnit) -> None:
+def test_every_unit_is_shown_without_a_name(on_cloud: Command, deployed: DeployedUnit) -> None:
     """Each with its endpoints."""
     shown = on_cloud("status").stdout
 
@@ -278,7 +346,7 @@ def test_every_unit_is_shown_without_a_name(on_cloud: Run, deployed: DeployedUni
     assert f"  endpoint {deployed.endpoint}: NOT_YET_DEPLOYED" in shown
 
 
-def test_a_cloud_without_units_says_so(mlops: Run, home: object) -> None:
+def test_a_cloud_without_units_says_so(mlops: Command, home: object) -> None:
     """Nothing is deployed, which is no error."""
     mlops("local", "up", "--home", home)
 

@@ -24,6 +24,7 @@ from mlops_runtime.business_unit.unit_overview import (
     newest_verdict,
 )
 from mlops_runtime.contracts import canonical_json, content_hash
+from mlops_runtime.contracts.retraining import Decision, Trigger
 from mlops_runtime.contracts.rollout import AuditRecord, LivePointer, Outcome
 from mlops_runtime.contracts.unit_entries import (
     EndpointEntry,
@@ -34,6 +35,7 @@ from mlops_runtime.contracts.unit_entries import (
     UnitEntry,
 )
 from mlops_runtime.monitor.store import MonitorStore
+from mlops_runtime.retraining.run_history import Run
 from mlops_runtime.rollout.audit_chain import GENESIS
 from mlops_runtime.rollout.rollout_table import RolloutTable
 
@@ -297,9 +299,93 @@ def test_a_pipeline_tells_its_last_start(world: World) -> None:
         last_started=int(NOW_overview.timestamp()) - 60, last_execution=execution, day="2017-08-10", day_count=2, new_labels=31,
     )  # fmt: skip
 
-    pipeline = world.overview.pipeline(world.pipeline_entry)
+    pipeline = world.overview.pipeline(world.pipeline_entry, unit=UNIT_ENTRY)
 
     assert pipeline.running == (execution,)
     assert pipeline.lock == Lock(owner=execution, until="2017-08-10T12:01:00Z", expired=False)
     assert (pipeline.last_started, pipeline.last_execution) == ("2017-08-10T11:59:00Z", execution)
     assert (pipeline.day, pipeline.day_count, pipeline.new_labels) == ("2017-08-10", 2, 31)
+
+
+class History:
+    """Runs of a pipeline, or the error that reading them meets."""
+
+    def __init__(self, *runs: Run, error: str | None = None) -> None:
+        self._runs, self._error = runs, error
+
+    def runs(self, *, last: int) -> tuple[Run, ...]:
+        """Give the newest."""
+        if self._error is not None:
+            raise ClientError({"Error": {"Code": self._error, "Message": "no"}}, "Query")
+        return self._runs[:last]
+
+
+RUN = Run(id="r1", pipeline=ENDPOINT, at="2017-08-10T09:00:00Z", outcome="REGISTERED", trigger=Trigger.ALARM)
+REFUSED = Run(
+    id="e1", pipeline=ENDPOINT, at="2017-08-10T10:00:00Z", outcome="REFUSED", decision=Decision.COOLING_DOWN,
+    free_at="2017-08-10T14:00:00Z",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("runs", "last_run", "refused"),
+    [((), None, None), ((RUN,), RUN, None), ((REFUSED, RUN), RUN, REFUSED), ((RUN, REFUSED), RUN, None)],
+)
+def test_what_the_guard_refused_since_the_last_run_is_told(
+    world: World, runs: tuple[Run, ...], last_run: Run | None, refused: Run | None
+) -> None:
+    """What it refused before a run that began is over."""
+    history: Any = History(*runs)
+    overview = replace(world.overview, history=lambda _unit, _pipeline: history)
+
+    pipeline = overview.pipeline(world.pipeline_entry, unit=UNIT_ENTRY)
+
+    assert (pipeline.last_run, pipeline.refused, pipeline.unread) == (last_run, refused, "")
+
+
+def test_who_may_not_read_runs_still_has_a_status(world: World) -> None:
+    """The role of people on call may do little; any other error is one."""
+    denied: Any = History(error="AccessDeniedException")
+    slow: Any = History(error="ThrottlingException")
+
+    pipeline = replace(world.overview, history=lambda _unit, _pipeline: denied).pipeline(
+        world.pipeline_entry, unit=UNIT_ENTRY
+    )
+
+    assert (pipeline.last_run, pipeline.unread) == (None, "AccessDeniedException")
+    with pytest.raises(ClientError, match="ThrottlingException"):
+        replace(world.overview, history=lambda _unit, _pipeline: slow).pipeline(world.pipeline_entry, unit=UNIT_ENTRY)
+
+
+class Packages:
+    """SageMaker's answer to who lists packages."""
+
+    def __init__(self, answer: list[str] | str) -> None:
+        self._answer = answer
+
+    def list_model_packages(self, **_: object) -> dict[str, list[dict[str, str]]]:
+        """Give the packages, or the error."""
+        if isinstance(self._answer, str):
+            raise ClientError({"Error": {"Code": self._answer, "Message": "no"}}, "ListModelPackages")
+        return {"ModelPackageSummaryList": [{"ModelPackageArn": arn} for arn in self._answer]}
+
+    def describe_endpoint(self, **_: object) -> dict[str, object]:
+        """Give none."""
+        raise ClientError(
+            {"Error": {"Code": "ValidationException", "Message": "Could not find endpoint"}}, "DescribeEndpoint"
+        )
+
+
+@pytest.mark.parametrize(
+    ("answer", "waiting"),
+    [
+        (["arn:p/3", "arn:p/2"], ("arn:p/3", "arn:p/2")),
+        ("ValidationException", ()),
+        ("AccessDeniedException", None),
+    ],
+)
+def test_packages_wait_for_an_approval(world: World, answer: list[str] | str, waiting: tuple[str, ...] | None) -> None:
+    """A group that is not there has none; without the right it is not known."""
+    sagemaker: Any = Packages(answer)
+
+    assert replace(world.overview, sagemaker=sagemaker).endpoint(world.endpoint_entry).waiting == waiting

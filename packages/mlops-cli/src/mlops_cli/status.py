@@ -1,13 +1,18 @@
 """``mlops status``: each unit's deployments, paused automation and running executions."""
 
-from collections.abc import Iterator, Sequence
+import re
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Annotated
+from textwrap import shorten
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
 from mlops_cli.answers import AsJson, print_json
-from mlops_cli.aws_account import DENIED, Profile, account, refusal
+from mlops_cli.aws_account import DENIED, Account, Profile, UserError, account, refusal
 from mlops_cli.local import Home
 
 if TYPE_CHECKING:
@@ -22,7 +27,12 @@ if TYPE_CHECKING:
     )
     from mlops_runtime.contracts.rollout import AuditRecord
     from mlops_runtime.contracts.unit_entries import UnitEntry
+    from mlops_runtime.retraining.run_history import Run
 
+_LOOK_SECONDS = 2.0
+_REASON = 200  # characters of what `mlops runs show` says whole
+_CLEARED = "\x1b[H\x1b[2J"  # ECMA-48 8.3.21 and 8.3.39
+_DISTANCE = re.compile(r" \((?:in [^()]+|[^()]+ ago|now)\)")
 _UNITS = (("day", 86400), ("hour", 3600), ("minute", 60))
 
 
@@ -30,41 +40,99 @@ def status(
     unit: Annotated[
         str | None, typer.Argument(help="Name of the business unit. Default: all.", show_default=False)
     ] = None,
+    *,
+    watch: Annotated[
+        bool,
+        typer.Option("--watch", help="Show it again until interrupted; where there is no terminal, what has changed."),
+    ] = False,
     as_json: AsJson = False,
     profile: Profile = None,
     home: Home = None,
 ) -> None:
-    """Show versions, rollouts, monitors, pauses, freezes and retraining by unit."""
-    from mlops_cli.deployed_entries import Entries
-    from mlops_runtime.business_unit.unit_overview import Overview
+    """Show versions, rollouts, approvals, monitors, pauses, freezes, and what last came of retraining, by unit."""
     from mlops_runtime.contracts import to_dict
 
+    if watch and as_json:
+        raise UserError("--watch shows lines as they change, --json one document; remove one of the two options")
     with account(profile, home) as aws:
-        entries = Entries(ssm=aws.client("ssm"))
-        by, now = aws.caller()
-        overview = Overview(
-            dynamodb=aws.client("dynamodb"),
-            sagemaker=aws.client("sagemaker"),
-            stepfunctions=aws.client("stepfunctions"),
-            now=now,
-            s3=aws.client("s3"),
-        )
-        if unit is None:
-            found, unread = readable(entries.units(), entries, overview)
-        else:
-            found, unread = [overview.unit(entries.unit(unit), *entries.of_unit(unit))], {}
+        seen = _seen(aws, unit)
+        if watch:
+            _watch(seen, lambda: _seen(aws, unit))
     if as_json:
-        shown = {"now": to_dict(now), "caller": by, "units": to_dict(found), "unread": unread}
-        print_json(shown)
+        units = to_dict(seen.units)
+        print_json({"now": to_dict(seen.now), "caller": seen.caller, "units": units, "unread": seen.unread})
         return
-    typer.echo(f"{now:%Y-%m-%d %H:%M} UTC, as {by}")
-    if not found:
-        typer.echo("no business unit is deployed here; deploy a stack first")
-    for each in found:
-        for line in unit_lines(each, now):
-            typer.echo(line)
-    for name, reason in unread.items():
-        typer.echo(f"\n{name}\n  not shown   {reason}")
+    typer.echo(seen.head())
+    for line in seen.lines():
+        typer.echo(line)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Seen:
+    """What there is at a time."""
+
+    now: datetime
+    caller: str
+    units: "Sequence[UnitOverview]"
+    unread: Mapping[str, str]
+
+    def head(self) -> str:
+        """Return the first line."""
+        from mlops_runtime.registry.package_approval import person_of
+
+        return f"{self.now:%Y-%m-%d %H:%M} UTC, as {person_of(self.caller)}"
+
+    def lines(self) -> Iterator[str]:
+        """Yield the others."""
+        if not self.units:
+            yield "no business unit is deployed here; deploy a stack first"
+        for each in self.units:
+            yield from unit_lines(each, self.now)
+        for name, reason in self.unread.items():
+            yield f"\n{name}\n  not shown   {reason}"
+
+
+def _seen(aws: Account, unit: str | None) -> _Seen:
+    from mlops_cli.deployed_entries import Entries
+    from mlops_runtime.business_unit.unit_overview import Overview
+    from mlops_runtime.retraining.run_history import RunHistory
+
+    entries = Entries(ssm=aws.client("ssm"))
+    by, now = aws.caller()
+    clients = {name: aws.client(name) for name in ("dynamodb", "sagemaker", "stepfunctions", "s3")}
+    logs = aws.client("logs")
+    overview = Overview(
+        **clients,
+        now=now,
+        history=lambda owner, pipeline: RunHistory(**clients, logs=logs, unit=owner, pipeline=pipeline),
+    )
+    if unit is None:
+        found, unread = readable(entries.units(), entries, overview)
+    else:
+        found, unread = [overview.unit(entries.unit(unit), *entries.of_unit(unit))], {}
+    return _Seen(now=now, caller=by, units=found, unread=unread)
+
+
+def _watch(first: _Seen, look: Callable[[], _Seen]) -> NoReturn:
+    """Draw what there is again and again; without a terminal print the lines that are new, under their time."""
+    shown: frozenset[str] = frozenset()
+    seen = first
+    while True:
+        lines = list(seen.lines())
+        if sys.stdout.isatty():
+            typer.echo("\n".join([f"{_CLEARED}{seen.head()}", *lines]))
+        else:
+            news = [line for line in lines if _timeless(line) not in shown]
+            if news:
+                typer.echo("\n".join([seen.head(), *news]))
+            shown = frozenset(map(_timeless, lines))
+        time.sleep(_LOOK_SECONDS)
+        seen = look()
+
+
+def _timeless(line: str) -> str:
+    """Return a line without how far its times are, which passes by itself."""
+    return _DISTANCE.sub("", line)
 
 
 def readable(
@@ -107,10 +175,12 @@ def unit_lines(unit: "UnitOverview", now: datetime) -> Iterator[str]:
 
 
 def _automation(unit: "UnitOverview", now: datetime) -> str:
+    from mlops_runtime.registry.package_approval import person_of
+
     reasons = []
     if unit.pause is not None and unit.pause.is_paused:
         pause = unit.pause
-        reasons.append(f"paused since {_moment(pause.at, now)} by {pause.by}: {pause.reason}")
+        reasons.append(f"paused since {_moment(pause.at, now)} by {person_of(pause.by)}: {pause.reason}")
     if unit.frozen is not None:
         reasons.append(unit.frozen)
     return f"stopped: {'; '.join(reasons)}" if reasons else "runs"
@@ -131,6 +201,11 @@ def _endpoint_lines(endpoint: "EndpointOverview", now: datetime) -> Iterator[str
         yield f"    desired   {endpoint.desired.rpartition('/')[2].removesuffix('.json')}, {how}"
     if endpoint.monitor is not None:
         yield f"    monitor   {_monitor(endpoint.monitor, now)}"
+    if endpoint.waiting is None:
+        yield "    waiting   not shown: the caller may not list packages"
+    elif endpoint.waiting:
+        versions = ", ".join(arn.partition(":model-package/")[2] for arn in endpoint.waiting)
+        yield f"    waiting   for an approval: {versions}; see: mlops models show latest"
     yield from _running("rollout", endpoint.running, endpoint.lock, now)
     if endpoint.probation_until is not None:
         yield f"    probation until {_moment(endpoint.probation_until, now)}"
@@ -156,7 +231,34 @@ def _pipeline_lines(pipeline: "PipelineOverview", now: datetime) -> Iterator[str
     else:
         since = f"; {pipeline.new_labels} new labels since" if pipeline.new_labels else ""
         yield f"    started   {_moment(pipeline.last_started, now)}, {pipeline.day_count} of that day{since}"
+    if pipeline.unread:
+        yield f"    runs      not shown: {pipeline.unread}"
+    if pipeline.last_run is not None:
+        yield f"    last      {_run(pipeline.last_run, now)}"
+    if pipeline.refused is not None:
+        yield f"    refused   {_refused(pipeline.refused, now)}"
     yield from _running("retraining", pipeline.running, pipeline.lock, now)
+
+
+def _run(run: "Run", now: datetime) -> str:
+    """Return what asked for a run, and what came of it."""
+    asked = " ".join(filter(None, (run.trigger and run.trigger.value, run.who)))
+    version = "" if run.version is None else f" as {run.version}, {run.approval}"
+    why = f": {shorten(run.reason, _REASON, placeholder=' ...; see: mlops runs show latest')}" if run.reason else ""
+    return f"{run.outcome}{version}, asked by {asked or 'unknown'} {_moment(run.at, now)}{why}"
+
+
+def _refused(run: "Run", now: datetime) -> str:
+    """Return what the guard has refused since, and when it accepts again."""
+    decision = "" if run.decision is None else run.decision.value
+    times = "" if run.times == 1 else f" {run.times} times"
+    if run.free_at is None:
+        accepts = "accepts the next request"
+    else:
+        accepts = (
+            f"accepts {'since' if datetime.fromisoformat(run.free_at) <= now else 'from'} {_moment(run.free_at, now)}"
+        )
+    return f"{decision}{times}, {_moment(run.at, now)}: {' '.join(run.reason.split())}; {accepts}"
 
 
 def _running(what: str, running: tuple[str, ...], lock: "Lock | None", now: datetime) -> Iterator[str]:

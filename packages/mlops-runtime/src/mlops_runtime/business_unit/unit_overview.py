@@ -1,6 +1,6 @@
 """What a unit has deployed and what it does now: tables, SageMaker, state machines, and what its monitors found."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -21,6 +21,7 @@ from mlops_runtime.contracts.unit_entries import (
 )
 from mlops_runtime.monitor.archive import Archive
 from mlops_runtime.retraining.retraining_start import GuardTable
+from mlops_runtime.retraining.run_history import Run, RunHistory
 from mlops_runtime.rollout.live_fleet import read_serving
 from mlops_runtime.rollout.rollout_table import RolloutTable
 
@@ -30,7 +31,10 @@ if TYPE_CHECKING:
     from mypy_boto3_sagemaker import SageMakerClient
     from mypy_boto3_stepfunctions import SFNClient
 
+_DENIED = ("AccessDenied", "AccessDeniedException")
 _NOT_READABLE = ("AccessDenied", "NoSuchBucket")
+_RUNS = 10  # among which the newest that has begun is found
+_PACKAGES = 5
 
 NOT_YET_DEPLOYED = "NOT_YET_DEPLOYED"
 GONE = "GONE"
@@ -104,6 +108,7 @@ class EndpointOverview:
     On EKS it is ``RECORDED``: a cluster is reachable only in its own network, so the last rollout's record is shown.
     ``serving_config`` is what SageMaker serves, ``live`` what the last rollout wrote down; ``is_desired`` says whether the live one
     is served as the stack asks (None before anything is). ``monitor`` is what its monitor last found (None where nothing watches).
+    ``waiting`` are the newest packages of its group that a person has yet to decide on; None where they may not be read.
     """
 
     endpoint: str
@@ -117,11 +122,16 @@ class EndpointOverview:
     probation_until: str | None
     last: AuditRecord | None
     monitor: MonitorOverview | None = None
+    waiting: tuple[str, ...] | None = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PipelineOverview:
-    """One retraining pipeline: what runs, when it last started, how often on ``day``, how many labels came since then."""
+    """One retraining pipeline: what runs, when it last started, how often on ``day``, how many labels came since then.
+
+    ``last_run`` is the newest run that has begun, with its trigger and outcome. ``refused`` is what the guard has refused since,
+    with the time at which it accepts again. ``unread`` is why neither could be read.
+    """
 
     pipeline: str
     running: tuple[str, ...]
@@ -131,6 +141,9 @@ class PipelineOverview:
     day: str | None
     day_count: int
     new_labels: int
+    last_run: Run | None = None
+    refused: Run | None = None
+    unread: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,6 +169,7 @@ class Overview:
         stepfunctions: Client.
         now: The time in the cloud.
         s3: Client. Default: reports of monitors are not read.
+        history: Returns the runs of a pipeline. Default: they are not read.
     """
 
     dynamodb: "DynamoDBClient"
@@ -163,6 +177,7 @@ class Overview:
     stepfunctions: "SFNClient"
     now: datetime
     s3: "S3Client | None" = None
+    history: Callable[[UnitEntry, PipelineEntry], RunHistory] | None = None
 
     def unit(
         self, entry: UnitEntry, endpoints: Sequence[EndpointEntry], pipelines: Sequence[PipelineEntry]
@@ -177,7 +192,7 @@ class Overview:
             next_freeze=next((window for window in freeze.windows if window.start > self.now), None),
             last=_last(row),
             endpoints=tuple(self.endpoint(endpoint, artifacts=entry.artifacts_bucket) for endpoint in endpoints),
-            pipelines=tuple(self.pipeline(pipeline) for pipeline in pipelines),
+            pipelines=tuple(self.pipeline(pipeline, unit=entry) for pipeline in pipelines),
         )
 
     def endpoint(self, entry: EndpointEntry, *, artifacts: str | None = None) -> EndpointOverview:
@@ -205,10 +220,12 @@ class Overview:
             probation_until=probation if probation and datetime.fromisoformat(probation) > self.now else None,
             last=_last(row),
             monitor=None if artifacts is None else self._monitor(entry.endpoint, artifacts),
+            waiting=self._waiting(entry.group),
         )
 
-    def pipeline(self, entry: PipelineEntry) -> PipelineOverview:
-        """Return the pipeline of an entry."""
+    def pipeline(self, entry: PipelineEntry, *, unit: UnitEntry) -> PipelineOverview:
+        """Return the pipeline of an entry of a unit."""
+        runs, unread = self._runs(unit, entry)
         state = GuardTable(dynamodb=self.dynamodb, table=entry.retraining_table, pipeline=entry.pipeline).read()
         return PipelineOverview(
             pipeline=entry.pipeline,
@@ -219,7 +236,39 @@ class Overview:
             day=state.day,
             day_count=state.day_count,
             new_labels=state.new_labels,
+            last_run=next((run for run in runs if not run.is_refused), None),
+            refused=runs[0] if runs and runs[0].is_refused else None,
+            unread=unread,
         )
+
+    def _runs(self, unit: UnitEntry, pipeline: PipelineEntry) -> tuple[tuple[Run, ...], str]:
+        if self.history is None:
+            return (), ""
+        try:
+            return self.history(unit, pipeline).runs(last=_RUNS), ""
+        except ClientError as error:
+            code = error.response["Error"]["Code"]
+            if code not in _DENIED:
+                raise
+            return (), code
+
+    def _waiting(self, group: str) -> tuple[str, ...] | None:
+        try:
+            answer = self.sagemaker.list_model_packages(
+                ModelPackageGroupName=group,
+                ModelApprovalStatus="PendingManualApproval",
+                SortBy="CreationTime",
+                SortOrder="Descending",
+                MaxResults=_PACKAGES,
+            )
+        except ClientError as error:
+            code = error.response["Error"]["Code"]
+            if code in _DENIED:
+                return None
+            if code in ("ValidationException", "ResourceNotFound"):
+                return ()  # the group goes with the stack
+            raise
+        return tuple(each["ModelPackageArn"] for each in answer["ModelPackageSummaryList"])
 
     def _monitor(self, endpoint: str, artifacts: str) -> MonitorOverview | None:
         if self.s3 is None:
