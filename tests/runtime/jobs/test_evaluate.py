@@ -472,6 +472,23 @@ def test_predictions_of_the_team_are_held_to_the_models(inputs: Inputs) -> None:
     assert [failure.partition(" for row")[0].startswith("the model predicts") for failure in failures] == [True]
 
 
+def test_a_candidate_that_takes_the_label_as_an_input_is_a_failure(inputs: Inputs, models: Any, tmp_path: Path) -> None:
+    """However good it is: no request has the label."""
+    folder = tmp_path / "leaking"
+    folder.mkdir()
+    (folder / "model.py").write_text(
+        "def load(folder):\n    return None\n\n\ndef predict(_, frame):\n    return frame['units']\n"
+    )
+    leaking = replace(SERVED, inputs=(SignatureColumn(name="units", type="number"),))
+    (folder / "signature.json").write_bytes(canonical_json(leaking))
+    write_manifest(folder, manifest_of(folder, requirements_sha256=LOCK, python="3.13"))
+    archive = model_folders.archive(folder, tmp_path / "leaking.tar.gz")
+    environment = ModelEnvironment(python=PYTHON, requirements_sha256=LOCK)
+    found, _ = evaluate(PLAN, replace(inputs, candidate=archive, environment=environment), URI)
+    assert found.metrics["candidate"] == 0.0
+    assert found.failures == ("the candidate takes the label 'units' as an input, which no request has",)
+
+
 def answered(root: Path, inputs: Inputs, answers: str, *, pickled: bool = False) -> Path:
     """Write the job's inputs for a candidate behind its own server, and what that answered; return its archive."""
     folder = root / "model"

@@ -14,7 +14,15 @@ import numpy as np
 import pytest
 from tests.runtime.serving import model_folders
 
-from mlops_runtime.serving.loaded_names import UNREAD, PickleGlobals, archived_globals, pickle_globals, skops_types
+from mlops_runtime.serving.loaded_names import (
+    UNREAD,
+    PickleGlobals,
+    archived_globals,
+    container_globals,
+    container_problems,
+    pickle_globals,
+    skops_types,
+)
 from mlops_runtime.serving.model_folder import checked_manifest
 from mlops_runtime.serving.served_model import ModelError
 
@@ -107,3 +115,18 @@ def test_an_archive_of_a_pickle_says_what_it_names(tmp_path: Path) -> None:
     assert archived_globals(archive, replace(manifest, trust="data")) is None
     (tmp_path / "broken").write_bytes(b"x")
     assert archived_globals(tmp_path / "broken", manifest) == (UNREAD,)
+
+
+def test_pickles_of_a_container_are_found_by_their_names(tmp_path: Path) -> None:
+    """Also in folders; where the container unpickles, what they name is listed; no archive is a refusal by name."""
+    (tmp_path / "model" / "deep").mkdir(parents=True)
+    (tmp_path / "model" / "deep" / "model.pkl").write_bytes(pickle.dumps(Runs()))
+    archive = model_folders.archive(tmp_path / "model", tmp_path / "a.tar.gz")
+    (problem,) = container_problems(archive, "code")
+    assert problem.startswith("deep/model.pkl is a pickle, and the container is declared with trust 'code'")
+    assert container_problems(archive, "pickle") == []
+    assert container_globals(archive, "pickle") == ("builtins.eval",)
+    assert container_globals(archive, "code") is None
+    (tmp_path / "b.tar.gz").write_bytes(b"none")
+    with pytest.raises(ModelError, match=r"cannot read b\.tar\.gz"):
+        container_problems(tmp_path / "b.tar.gz", "data")

@@ -28,6 +28,7 @@ from mlops_runtime.serving.model_archive import (
     TrailingDataError,
     TraversalError,
     UnsafeNameError,
+    names,
     read,
     unpack,
 )
@@ -379,3 +380,11 @@ def test_some_files_are_read_and_the_whole_archive_is_checked() -> None:
         read(io.BytesIO(packed(("d", b"33"))), ("d",), max_bytes=1)
     with pytest.raises(LinkError):
         read(io.BytesIO(packed(*files, ("z", tarfile.SYMTYPE, "/etc"))), ("a",), max_bytes=1)
+
+
+def test_names_of_files_are_read_and_the_whole_archive_is_checked() -> None:
+    """Folders aside, sorted; a link among them is refused."""
+    files = ("b", tarfile.DIRTYPE, ""), ("b/model.bin", b"x"), ("a.txt", b"y")
+    assert names(io.BytesIO(packed(*files))) == ("a.txt", "b/model.bin")
+    with pytest.raises(LinkError):
+        names(io.BytesIO(packed(*files, ("z", tarfile.SYMTYPE, "/etc"))))

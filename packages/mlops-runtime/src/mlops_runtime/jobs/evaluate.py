@@ -126,7 +126,11 @@ def _evaluated(
     candidate = models[CANDIDATE]
     _require(plan, inputs, candidate.signature)
     labels = read_labels(plan, candidate.signature, inputs.holdout)
-    failures = [*_time_failures(plan, inputs), *_category_failures(plan, candidate.signature, inputs.train)]
+    failures = [
+        *_time_failures(plan, inputs),
+        *_label_failures(plan, candidate.signature),
+        *_category_failures(plan, candidate.signature, inputs.train),
+    ]
     predictions = {name: _predictions(name, model, inputs.holdout, failures) for name, model in models.items()}
     if inputs.champion_predictions is not None:
         predictions[CHAMPION] = labels.of_model(
@@ -279,6 +283,12 @@ def _time_failures(plan: EvaluationPlan, inputs: Inputs) -> list[str]:
     if newest < first:
         return []
     return [f"the training split reaches {_shown(newest)}, the holdout begins {_shown(first)}: trained on the future"]
+
+
+def _label_failures(plan: EvaluationPlan, signature: ModelSignature) -> list[str]:
+    """Return whether a candidate takes for an input what it predicts: no request will have it, and no loss says anything."""
+    taken = [column.name for column in signature.inputs if column.name in label_columns(plan)]
+    return [f"the candidate takes the label {name!r} as an input, which no request has" for name in taken]
 
 
 def _category_failures(plan: EvaluationPlan, signature: ModelSignature, train: Any) -> list[str]:
