@@ -85,8 +85,14 @@ def test_status_lists_what_is_only_recorded(mlops: Run, home: Path) -> None:
     client.get_waiter("stack_create_complete").wait(StackName="recorded", WaiterConfig={"Delay": 1})
 
     status = json.loads(mlops("local", "status", "--json", "--home", home).stdout)
+    refused = mlops("local", "down", "--json", "--home", home)
     table = mlops("local", "status", "--home", home, COLUMNS="200").stdout
 
+    assert refused.returncode == 1
+    assert json.loads(refused.stdout) == {
+        "error": f"not done without a confirmation: stop the embedded cloud of {home} and forget what it holds (recorded); "
+        "add --yes"
+    }
     assert status["recorded"] == ["recorded/Flow (AWS::EC2::FlowLog)"]
     rows = {cells[0]: cells[1] for line in table.splitlines() if len(cells := _cells(line)) == 2}
     assert rows["recorded"] == "recorded/Flow (AWS::EC2::FlowLog)"
@@ -95,6 +101,7 @@ def test_status_lists_what_is_only_recorded(mlops: Run, home: Path) -> None:
     assert not [line for line in table.splitlines() if "{" in line or "[" in line]
     assert (rows["endpoint_url"], rows["pid"]) == (status["endpoint_url"], str(status["pid"]))
     assert "\N{HORIZONTAL ELLIPSIS}" not in mlops("local", "status", "--home", home, COLUMNS="40").stdout
+    assert json.loads(mlops("local", "down", "--yes", "--json", "--home", home).stdout) == {"home": str(home)}
 
 
 def _cells(line: str) -> list[str]:

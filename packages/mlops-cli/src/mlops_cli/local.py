@@ -6,19 +6,24 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mlops_cli.answers import AsJson, answer, print_json
+from mlops_cli.answers import AsJson, Yes, answer, confirm, print_json
 from mlops_cli.aws_account import UserError, shown
 from mlops_cli.printed_tables import print_facts
+
+if TYPE_CHECKING:
+    from mlops_local.cloud import Cloud
 
 app = typer.Typer(
     help="Manage the embedded cloud, which executes the app's stacks on this machine.", no_args_is_help=True
 )
 
 _LOOK_SECONDS = 0.5
+_NOT_DEPLOYED = ("DELETE_COMPLETE", "REVIEW_IN_PROGRESS")
+_TOOLKIT = "CDKToolkit"  # of `cdk bootstrap`, which is made again by itself
 
 Home = Annotated[
     Path | None,
@@ -55,14 +60,32 @@ def up(
 
 
 @app.command()
-def down(home: Home = None) -> None:
-    """Stop the embedded cloud and every process that it started."""
+def down(yes: Yes = False, as_json: AsJson = False, home: Home = None) -> None:
+    """Stop the embedded cloud and every process that it started. Asks first where stacks are deployed, since it forgets them."""
     from mlops_local import cloud
 
     with shown(cloud.CloudError):
         running = cloud.connect(home_folder(home))
+        stacks = [] if yes else _deployed_stacks(running)
+        if stacks:
+            confirm(
+                f"stop the embedded cloud of {running.home} and forget what it holds ({', '.join(stacks)})", yes=yes
+            )
         running.down()
-    typer.echo("down")
+    answer({"home": running.home}, "down", as_json=as_json)
+
+
+def _deployed_stacks(running: "Cloud") -> list[str]:
+    """Return the names of deployed stacks, or that they are not known of a cloud that does not answer."""
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    try:
+        pages = running.client("cloudformation").get_paginator("list_stacks").paginate()
+        found = [stack for page in pages for stack in page["StackSummaries"]]
+    except (BotoCoreError, ClientError) as error:
+        return [f"its stacks are not known: {' '.join(str(error).split())}"]
+    names = [stack["StackName"] for stack in found if stack["StackStatus"] not in _NOT_DEPLOYED]
+    return sorted(name for name in names if name != _TOOLKIT)
 
 
 @app.command()
