@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -219,19 +220,25 @@ class Trip:
         return record
 
     def replay_period(self, period: int) -> MonitorReport:
-        """Replay a period as live requests, then what really happened; return the monitor's report of it."""
+        """Replay a period as live requests, a part in each of its weeks, then what really happened; return the monitor's report.
+
+        A week without calls would be silence to a monitor that decides every week.
+        """
         replay, loop = self.replay, self.loop
         requests, labels = replay.requests(period), replay.labels(period)
         version = self.live_version()
-        calls = loop.invoke(requests, f"{replay.period}-{period}", size=replay.rows_per_call)
+        last = period + replay.weeks - 1
+        cuts = [len(requests) * number // replay.weeks for number in range(replay.weeks + 1)]
+        calls: list[Call] = []
+        for week, (start, end) in enumerate(pairwise(cuts), start=period):
+            calls += loop.invoke(requests[start:end], f"{replay.period}-{week}", size=replay.rows_per_call)
+            loop.wait_counted()
+            if week < last:
+                known = len(loop.report_keys())
+                self.running.clock_jump(to=week_start(week + 1) + DECIDED)
+                loop.wait_report(known)
         predictions = [p for call in calls for p in call.predictions]
         expect(len(predictions) == len(labels), f"{len(predictions)} predictions for {len(labels)} rows")
-        loop.wait_counted()
-        last = period + replay.weeks - 1
-        for week in range(period, last):
-            known = len(loop.report_keys())
-            self.running.clock_jump(to=week_start(week + 1) + DECIDED)
-            loop.wait_report(known)
         known = len(loop.report_keys())
         self.running.clock_jump(to=week_end(last))
         loop.upload_labels(calls, labels, f"{replay.period}-{period}")
