@@ -25,6 +25,7 @@ from mlops_constructs.compliance import acknowledge
 from mlops_constructs.feature_store.interface import IUnitFeatureStore
 from mlops_constructs.model_endpoint import IServedModel
 from mlops_constructs.model_registry.registry_interface import IModelRegistry
+from mlops_constructs.retraining.champion_access import ChampionAccess
 from mlops_constructs.retraining.guard_function import GuardLimits, GuardPolicy, define_guard
 from mlops_constructs.retraining.job_requests import FeaturePlan, JobEnvironment, ProcessingPlan, ServerPlan
 from mlops_constructs.retraining.retrain_machine import MESSAGE_VARIABLES, Registration, RetrainPlan, retrain_machine
@@ -69,6 +70,9 @@ _LIVE_IMAGE_REASON = (
     "the image is that of the live pointer, which is the approved package's, and preflight takes images by digest alone; "
     "rejected: the pipeline's own image, which need not have what the champion requires"
 )
+
+
+_LOADS_CHAMPIONS = ("live", "eval", "rows", "asks")
 
 
 @checked("InvalidRetrainingPipeline")
@@ -168,6 +172,9 @@ class RetrainingPipeline(Construct):
         roles = self._access.job_roles(code, step_code)
         signature = training.signature_plan(evaluation)
         jobs = self._render_jobs(name, training, source, {job: role.role_arn for job, role in roles.items()}, signature)
+        loading = [roles[job] for job in _LOADS_CHAMPIONS if job in roles]
+        champions = ChampionAccess(self, business_unit=business_unit, pipeline=self._pipeline, roles=loading)
+        endpoint.rollout.join(self._pipeline, champions.read_models_of)
         endpoint.rollout.require_image(training.image)
         if training.serving is not None:
             endpoint.rollout.require_image(training.serving.image)

@@ -110,6 +110,7 @@ class Rollout(Construct):
         if target.is_reset_by_stack:
             self._feed(self._define_stack_rule())
         self._images: list[str] = []
+        self._readers: dict[str, Callable[[str], None]] = {}
         self._spec_function = self._define_spec_function()
         self._spec_resource = self._define_spec(spec, self._spec_function)
         business_unit.publish_entry(self, "Entry", self._entry(target, spec, url))
@@ -143,6 +144,18 @@ class Rollout(Construct):
     def spec_uri(self) -> str:
         """URI of the desired serving spec."""
         return self._spec_resource.get_att_string("SpecUri")
+
+    def join(self, pipeline: str, read_models_of: Callable[[str], None]) -> None:
+        """Let the pipelines of an endpoint read each other's models: the champion may be of any of them.
+
+        Args:
+            pipeline: The pipeline's name.
+            read_models_of: Lets the jobs of this pipeline that load champions read the models of another one, by its name.
+        """
+        for other, others_read in self._readers.items():
+            others_read(pipeline)
+            read_models_of(other)
+        self._readers[pipeline] = read_models_of
 
     def require_image(self, image: ModelImage) -> None:
         """Refuse a deployment while the registry does not have an image, instead of the first job or model that needs it.
