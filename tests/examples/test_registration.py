@@ -22,6 +22,7 @@ from botocore.exceptions import ClientError
 from examples.retail.loop import Loop
 from onnx import TensorProto, helper
 from tests.examples.models import DIGEST
+from tests.runtime.tracking.stand_in import MlflowStandIn, mlflow_stand_in
 from typer.testing import CliRunner
 
 from constructs import Construct
@@ -36,6 +37,7 @@ from mlops_constructs import (
     ModelRegistry,
     Profile,
     RetrainingPipeline,
+    Tracking,
     TrainingJob,
     TrainingSetSource,
 )
@@ -50,7 +52,7 @@ from mlops_runtime.image.uv_program import MissingUvError, find_uv
 from mlops_runtime.retraining.retraining_request import RetrainingRequests
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 pytestmark = pytest.mark.cloud
 
@@ -63,7 +65,7 @@ SIGNATURE = ModelSignature(
 )
 
 
-def synthesize(folder: Path) -> Path:
+def synthesize(folder: Path, *, tracking_uri: str) -> Path:
     """Synthesize a unit whose pipeline measures on exports in S3, and the role of who registers."""
     (folder / "code").mkdir()
     (folder / "code" / "train.py").write_text("raise SystemExit('nothing is trained here')\n")
@@ -107,6 +109,7 @@ def synthesize(folder: Path) -> Path:
             ),
             evaluation=EvaluationPlan(label="units", block="store", baselines=("last_week",)),
             max_runs_per_day=24,
+            tracking=Tracking(uri=tracking_uri, experiment="sample") if name == MODEL else None,
         )
         pipeline.grant_register(registrant)
         pipeline.grant_request(requester)
@@ -131,8 +134,8 @@ def synthesize(folder: Path) -> Path:
 class Sample:
     """The deployed stack, and the command as the registrant runs it."""
 
-    def __init__(self, cloud: local_cloud.Cloud, assembly: Path) -> None:
-        self.cloud = cloud
+    def __init__(self, cloud: local_cloud.Cloud, assembly: Path, mlflow: MlflowStandIn) -> None:
+        self.cloud, self.mlflow = cloud, mlflow
         self.outputs = deployer.deploy(cloud, assembly)["Sample"]
         self.loop, self.trees = self._loop(MODEL), self._loop(TREES)
         self.rows = _rows(2)
@@ -261,7 +264,8 @@ def sample(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sample]:
     folder = tmp_path_factory.mktemp("registration")
     cloud = local_cloud.up(folder / "cloud", clock_scale=120.0)
     try:
-        yield Sample(cloud, synthesize(folder))
+        with mlflow_stand_in() as mlflow:
+            yield Sample(cloud, synthesize(folder, tracking_uri=mlflow.uri), mlflow)
     finally:
         cloud.down()
 
@@ -290,6 +294,20 @@ def test_a_model_made_elsewhere_goes_the_whole_way(sample: Sample, tmp_path: Pat
     live = sample.loop.live()
     assert live is not None
     assert live.model_sha256 == found["model_sha256"]
+
+
+def test_what_became_of_it_is_mirrored(sample: Sample, wait_for: Callable[..., Any]) -> None:
+    """In the function's own role: a run with the losses, a version of the package, and the alias of the one that serves."""
+    mlflow = sample.mlflow
+    wait_for(lambda: mlflow.aliases)
+    (run,), (version,) = mlflow.runs.values(), mlflow.versions
+    assert (run["status"], run["tags"]["mlops.outcome"]) == ("FINISHED", "APPROVED")
+    assert {name for name, _ in run["metrics"]} == {"wape.candidate", "wape.last_week"}
+    package = sample.packages()[0]["ModelPackageArn"]
+    assert version["tags"] == [{"key": "mlops.package", "value": package}]
+    assert (version["run_id"], mlflow.aliases) == (run["id"], {"live": version["version"]})
+    bucket = sample.outputs["ArtifactsBucket"]
+    assert sample.loop.s3.list_objects_v2(Bucket=bucket, Prefix="tracking/").get("Contents", []) == []
 
 
 def _trees(folder: Path, rows: Any, *, rounds: int = 200) -> tuple[str, Any]:

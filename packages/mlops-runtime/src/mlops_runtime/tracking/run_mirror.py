@@ -15,7 +15,7 @@ EXECUTION, PACKAGE = "mlops.execution", "mlops.package"
 LIVE = "live"
 _NOT_OF_KEYS = re.compile(r"[^A-Za-z0-9_\-. /]")
 _LONGEST_KEY, _LONGEST_PARAM, _LONGEST_TAG = 250, 6000, 5000
-_FINISHED = ("REGISTERED", "REJECTED")
+_FAILED = "FAILED"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +34,7 @@ class MirroredRun:
     Args:
         pipeline: Name of the pipeline.
         execution: ARN of the execution.
-        outcome: ``REGISTERED``, ``REJECTED``, or how it failed.
+        outcome: ``REGISTERED``, ``APPROVED``, ``REJECTED``, or ``FAILED``.
         reason: Why it came out so.
         trigger: What asked for it.
         ended: When it ended.
@@ -135,7 +135,7 @@ class RunMirror:
         )
         params = {_key(name): value[:_LONGEST_PARAM] for name, value in run.hyperparameters.items()}
         self._mlflow.log(made, metrics=list(run.metrics()), params=params, tags=run.tags())
-        self._mlflow.end_run(made, status="FINISHED" if run.outcome in _FINISHED else "FAILED", ended=ended)
+        self._mlflow.end_run(made, status="FAILED" if run.outcome == _FAILED else "FINISHED", ended=ended)
         if run.package is not None:
             self._version(run.package, made)
 
