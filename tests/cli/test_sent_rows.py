@@ -5,10 +5,9 @@ from typing import Any
 
 import boto3
 import pytest
-import typer
 
 from mlops_cli.aws_account import Account, UserError
-from mlops_cli.sent_rows import SentRows, endpoint_and_file
+from mlops_cli.sent_rows import SentRows
 from mlops_runtime.contracts.monitor import Baseline, FeatureBaseline
 from mlops_runtime.contracts.unit_entries import EndpointEntry
 from mlops_runtime.serving import live_baseline
@@ -64,9 +63,3 @@ def test_fails_where_no_column_is_left(tmp_path: Path, monkeypatch: pytest.Monke
         _open(tmp_path, monkeypatch, BASELINE, leave_out=["price", "store"])
     with pytest.raises(UserError, match="has no column 'shop'"):
         _open(tmp_path, monkeypatch, None, leave_out=["shop"])
-
-
-def test_fails_on_more_than_endpoint_and_file() -> None:
-    """As wrong use."""
-    with pytest.raises(typer.BadParameter, match="give"):
-        endpoint_and_file(["a", "b", "c"])

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mlops_cli.answers import AsJson, print_json
+from mlops_cli.answers import AsJson, optional_first, print_json
 from mlops_cli.aws_account import Account, Profile, UserError, account, shown
 from mlops_cli.local import Home
-from mlops_cli.sent_rows import Ids, LeaveOut, SentRows, Texts, endpoint_and_file
+from mlops_cli.sent_rows import Ids, LeaveOut, SentRows, Texts
 
 if TYPE_CHECKING:
     from mlops_runtime.contracts.unit_entries import EndpointEntry
@@ -52,7 +52,7 @@ def invoke(
     from mlops_cli.deployed_entries import Entries
     from mlops_runtime.serving.endpoint_client import EndpointClient, EndpointError, PersonalDataError
 
-    endpoint, file = endpoint_and_file(names)
+    endpoint, file = optional_first(names, "[ENDPOINT] FILE")
     is_rows = content_type is None and _has_rows(file)
     if not is_rows:
         if ids is not None or leave_out or text:

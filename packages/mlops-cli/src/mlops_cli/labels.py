@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mlops_cli.answers import AsJson, answer
+from mlops_cli.answers import AsJson, answer, optional_first
 from mlops_cli.aws_account import Profile, account, shown
 from mlops_cli.local import Home
 from mlops_cli.local_clock import moment
-from mlops_cli.sent_rows import EndpointAndFile, Texts, endpoint_and_file
+from mlops_cli.sent_rows import EndpointAndFile, Texts
 
 if TYPE_CHECKING:
     from mlops_runtime.labels.label_upload import LabelUpload
@@ -63,7 +63,7 @@ def put(
     from mlops_runtime.labels.label_upload import upload_labels
     from mlops_runtime.serving.row_file import RowFile, RowFileError
 
-    endpoint, path = endpoint_and_file(names)
+    endpoint, path = optional_first(names, "[ENDPOINT] FILE")
     oldest = None if since is None else moment(since)
     with account(profile, home) as aws, shown(LabelError, RowFileError):
         columns = list(dict.fromkeys([ids, *value, *([] if time is None else [time])]))

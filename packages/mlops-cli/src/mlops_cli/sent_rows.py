@@ -50,21 +50,6 @@ Texts = Annotated[
 ]
 
 
-def endpoint_and_file(names: Sequence[str]) -> tuple[str | None, str]:
-    """Return what ``[ENDPOINT] FILE`` says.
-
-    Example:
-        >>> endpoint_and_file(["rows.csv"]), endpoint_and_file(["demand-forecast", "rows.csv"])
-        ((None, 'rows.csv'), ('demand-forecast', 'rows.csv'))
-
-    Raises:
-        typer.BadParameter: If there are more than two.
-    """
-    if len(names) > 2:
-        raise typer.BadParameter(f"give [ENDPOINT] FILE, got {' '.join(names)}")
-    return (names[0] if len(names) == 2 else None), names[-1]
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SentRows:
     """The rows of a file for one endpoint.

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mlops_cli.answers import AsJson, answer
+from mlops_cli.answers import AsJson, answer, optional_first
 from mlops_cli.aws_account import Account, Profile, UserError, account, shown
 from mlops_cli.local import Home
 from mlops_cli.local_clock import moment, span
-from mlops_cli.sent_rows import EndpointAndFile, Ids, LeaveOut, SentRows, Texts, endpoint_and_file
+from mlops_cli.sent_rows import EndpointAndFile, Ids, LeaveOut, SentRows, Texts
 
 if TYPE_CHECKING:
     from mlops_runtime.contracts.unit_entries import EndpointEntry
@@ -91,7 +91,7 @@ def replay(
     from mlops_runtime.serving.row_calls import RowCalls
     from mlops_runtime.serving.traffic_replay import ReplayCounts, ReplayError, plan_hours, shifted
 
-    endpoint, file = endpoint_and_file(names)
+    endpoint, file = optional_first(names, "[ENDPOINT] FILE")
     delay, path = span(label_delay), Path(file)
     if delay % timedelta(hours=1):
         raise typer.BadParameter(f"--label-delay must be whole hours, got {label_delay}")
