@@ -12,14 +12,12 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from examples.retail.loop import Loop
 from typer.testing import CliRunner
 
 from mlops_cli import project_packages
 from mlops_cli.__main__ import app as command
 from mlops_cli.project_packages import PackageSources
 from mlops_local import cloud as local_cloud
-from mlops_runtime.contracts.unit_entries import EndpointEntry, read_entry
 from mlops_runtime.image.uv_program import MissingUvError, find_uv
 
 if TYPE_CHECKING:
@@ -27,9 +25,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.cloud
 
-ENDPOINT = "/mlops/shop/endpoint/shop-units"
 STORES, DAYS = 20, 100
-PATIENCE = 300  # seconds for a rollout
 
 
 def write_sales(path: Path) -> None:
@@ -96,17 +92,7 @@ def test_a_file_becomes_a_model_that_serves(shop: Shop) -> None:
     shown = shop.run("models", "show", "shop-units/1")
     for part in ("naive_mean_by_store", "naive_last_by_store", verdict["training_set"][:12]):
         assert part in shown
-    entry = read_entry(ENDPOINT, shop.cloud.client("ssm").get_parameter(Name=ENDPOINT)["Parameter"]["Value"])
-    assert isinstance(entry, EndpointEntry)
-    loop = Loop(
-        client=shop.cloud.client,
-        outputs={"EndpointName": entry.endpoint, "DeployMachineArn": entry.deploy_machine},
-        unit="shop",
-        now=lambda: datetime.fromisoformat(shop.cloud.clock()["now"]),
-    )
-    seen = {each["executionArn"] for each in loop.executions("DeployMachineArn")}
-    shop.run("models", "approve", "shop-units/1", "--reason", "beats the naive guesses")
-    loop.wait_execution("DeployMachineArn", seen, appear=120, finish=PATIENCE)
+    shop.run("models", "approve", "latest", "--wait", "--reason", "beats the naive guesses")
     answered = json.loads(shop.run("invoke", "shop-units", "shop_units/request.json"))
     assert len(answered["predictions"]) == 2
     assert "shop-units" in shop.run("status")
