@@ -125,15 +125,26 @@ def test_another_container_is_asked_anew(run_machine: Any, change: dict[str, Any
     assert len(places) == 2
 
 
-def test_a_model_is_deleted_also_when_its_server_fails(run_machine: Any, aws_error: Any) -> None:
+@pytest.mark.parametrize(
+    ("error", "cause", "reason"),
+    [
+        (
+            "States.TaskFailed",
+            '{"TransformJobStatus":"Failed","FailureReason":"AlgorithmError: See job logs for more information"}',
+            "States.TaskFailed: AlgorithmError: See job logs for more information",
+        ),
+        ("States.Timeout", "the server hangs", "States.Timeout: the server hangs"),
+    ],
+)
+def test_a_model_is_deleted_also_when_its_server_fails(
+    run_machine: Any, aws_error: Any, error: str, cause: str, reason: str
+) -> None:
     """The reason in the record is the transform job's, not that of what follows."""
-    cause = '{"TransformJobStatus":"Failed","FailureReason":"AlgorithmError: See job logs for more information"}'
-    error = aws_error("States.TaskFailed", cause)
-    run = run_machine(MACHINE, FORGED, aws(fail=("sagemaker:createTransformJob.sync", error)))
+    failed = aws(fail=("sagemaker:createTransformJob.sync", aws_error(error, cause)))
+    run = run_machine(MACHINE, FORGED, failed)
     assert run.status == "FAILED"
     assert len(calls(run, "sagemaker:deleteModel")) == 1
     record = calls(run, "lambda:invoke")[-1]["Payload"]
-    reason = "States.TaskFailed: AlgorithmError: See job logs for more information"
     assert (record["outcome"], record["reason"]) == ("FAILED", reason)
     assert "sagemaker:createModelPackage" not in run.names()
 

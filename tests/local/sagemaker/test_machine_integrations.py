@@ -4,6 +4,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from botocore.exceptions import ClientError
 
 if TYPE_CHECKING:
     from conftest import Plane
@@ -133,6 +134,32 @@ def _wait_status(plane: "Plane", job: str, status: str) -> None:
         return [row["TrainingJobStatus"] for row in jobs] == [status]
 
     plane.wait(reached, f"status {status} of job {job}")
+
+
+def test_a_server_that_hangs_ends_with_its_task(plane: "Plane", machine_role: str) -> None:
+    """Step Functions takes no ModelClientConfig, so the task's limit ends a transform job whose server does not answer."""
+    plane.model("hanging")
+    plane.s3.put_object(Bucket=BUCKET, Key="rows/hanging/a.jsonl", Body=b'{"sleep": 60}\n')
+    source = {"S3DataType": "S3Prefix", "S3Uri": f"s3://{BUCKET}/rows/hanging/"}
+    arguments = {
+        "TransformJobName": "by-machine-hangs",
+        "ModelName": "hanging",
+        "TransformInput": {"DataSource": {"S3DataSource": source}, "ContentType": "application/json"},
+        "TransformOutput": {"S3OutputPath": f"s3://{BUCKET}/answers/hanging"},
+        "TransformResources": {"InstanceType": "ml.m5.large", "InstanceCount": 1},
+    }
+    resource = "sagemaker:createTransformJob.sync"
+    ended = _run(plane, machine_role, "hangs", resource=resource, arguments=arguments, TimeoutSeconds=3)
+    assert (ended["status"], ended["error"]) == ("FAILED", "States.Timeout")
+
+    def stopped() -> bool:
+        job = plane.sagemaker.describe_transform_job(TransformJobName="by-machine-hangs")
+        return bool(job["TransformJobStatus"] == "Stopped")
+
+    plane.wait(stopped, "the stop of the transform job")
+    limited = arguments | {"TransformJobName": "limited", "ModelClientConfig": {"InvocationsMaxRetries": 0}}
+    with pytest.raises(ClientError, match='The field "ModelClientConfig" is not supported by Step Functions'):
+        _run(plane, machine_role, "limits", resource=resource, arguments=limited)
 
 
 def test_optimized_calls_make_an_endpoint(plane: "Plane", machine_role: str) -> None:
