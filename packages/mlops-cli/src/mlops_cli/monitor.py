@@ -8,7 +8,7 @@ import typer
 
 from mlops_cli import monitor_baseline, monitor_replay
 from mlops_cli.answers import AsJson, optional_first, print_json
-from mlops_cli.aws_account import Profile, UserError
+from mlops_cli.aws_account import Profile, UserError, VerdictError
 from mlops_cli.local import Home
 from mlops_cli.monitor_place import NEWEST, Endpoint, WindowEnd, watched
 from mlops_cli.monitor_tables import print_distribution, print_features, print_history
@@ -38,8 +38,13 @@ def report(
     profile: Profile = None,
     home: Home = None,
 ) -> None:
-    """Show a window: verdict, state of each monitor, features by evidence; and write it as one HTML page that needs no network."""
+    """Show a window: verdict, state of each monitor, features by evidence; and write it as one HTML page that needs no network.
+
+    Exit 3 if a monitor's limit is violated, such as by drift.
+    """
     with watched(endpoint, profile, home) as found:
+        from mlops_runtime.contracts.monitor import MonitorState
+        from mlops_runtime.contracts.monitor_report import monitor_states
         from mlops_runtime.monitor.report_message import short_flaw
 
         told = found.report(window)
@@ -47,15 +52,18 @@ def report(
         kept = None if path is None else found.archive.kept(told)
         if path is not None and kept is not None:
             _write(path, kept, found.archive.history(told, most=_HISTORY))
+        is_violated = MonitorState.VIOLATION in monitor_states(told).values()
     if as_json:
         print_json(_plain(told))
-        return
-    for line in report_lines(told):
-        typer.echo(line)
-    print_features(told)
-    if kept is not None and kept.problem:
-        typer.echo(f"the page has no distributions: {short_flaw(kept.problem)}")
-    typer.echo(f"page: {path}")
+    else:
+        for line in report_lines(told):
+            typer.echo(line)
+        print_features(told)
+        if kept is not None and kept.problem:
+            typer.echo(f"the page has no distributions: {short_flaw(kept.problem)}")
+        typer.echo(f"page: {path}")
+    if is_violated:
+        raise typer.Exit(VerdictError.code)
 
 
 @app.command()
