@@ -206,6 +206,21 @@ def test_every_outcome_is_told(past: Past, measured: Evaluation) -> None:
     ]
 
 
+def test_a_question_is_a_run_that_trained_nothing(past: Past) -> None:
+    """While its execution is kept and after it; it is no refusal, and what asked for it is told."""
+    past.execution("a", 1, output=json.dumps({"outcome": "ASKED", "reason": "the feed looks broken"}))
+    for name, hours in (("a", 1), ("b", 3000)):
+        arn = f"{MACHINE.replace('stateMachine', 'execution')}:{name}"
+        given = {"trigger": Trigger.ALARM, "requested_by": "drift", "reason": "the feed looks broken"}
+        past.decision(f"e-{name}", hours, Decision.ASKED, execution=arn, **given)
+    found = [(run.id, run.outcome, run.reason, run.who, run.is_refused) for run in past.history.runs()]
+    assert found == [
+        ("a", "ASKED", "the feed looks broken", "drift", False),
+        ("b", "ASKED", "the feed looks broken", "drift", False),
+    ]
+    assert past.history.run("b").run.outcome == "ASKED"
+
+
 def test_refused_requests_are_rows(past: Past) -> None:
     """With the guard's reason and when it is free; repeated ones are one row, and a look at a quiet alarm is none."""
     past.execution("a", 5, "RUNNING")

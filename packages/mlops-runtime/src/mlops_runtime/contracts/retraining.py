@@ -90,6 +90,11 @@ class Decision(StrEnum):
     TOO_FEW_LABELS = "TOO_FEW_LABELS"
     RELEASED = "RELEASED"
 
+    @property
+    def is_start(self) -> bool:
+        """Whether an execution was started, one that trains or one that asks."""
+        return self in (Decision.STARTED, Decision.ASKED)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GuardDecision:

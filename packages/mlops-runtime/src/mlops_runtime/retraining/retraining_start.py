@@ -43,7 +43,6 @@ KEPT_STARTED = timedelta(
 
 _NUMBERS = ("lock_until", "last_started", "day_count", "new_labels", "last_asked")
 _TAKEN = ("owner", "lock_until", "last_started", "last_execution", "day", "day_count", "request", "last_asked")
-_STARTS = (Decision.STARTED, Decision.ASKED)
 _REFUSED = "ConditionalCheckFailed"
 
 logger = logging.getLogger(__name__)
@@ -241,7 +240,7 @@ class RetrainGuard:
             alarms = self.evidence.read(alarms_of(request, self.settings), now)
             request = confirmed(request, self.settings, alarms=alarms, state=state)
         decision, reason = self._lock(request, arn, now)
-        if decision not in _STARTS:
+        if not decision.is_start:
             free = free_at(decision, request, self._rows.read(), self.settings, now)
             return self._kept(decision, request.event_id, now, reason, request=request, free=free)
         try:
@@ -281,7 +280,7 @@ class RetrainGuard:
             if decision is Decision.BUSY and self._is_over(seen, now):
                 gone, freed = seen.owner, replace(seen, owner=None, lock_until=0)
                 decision, reason = decide(freed, request, self.settings, execution=execution, now=now, rest=rest)
-            if decision not in _STARTS or seen.last_execution == execution:
+            if not decision.is_start or seen.last_execution == execution:
                 return decision, reason
             new = next_state(seen, request, self.settings, execution=execution, now=now)
             if self._rows.take(seen, new, now, gone=gone):

@@ -33,7 +33,7 @@ _READERS = 16  # calls at once
 _CHARACTERS_OF_NAME = 24  # of an execution's name, in the names of its jobs
 _CONTAINERS = "sagemaker_"  # hyperparameters of the container, not of the script
 # decisions that refuse nothing
-_NOT_REFUSED = (Decision.STARTED, Decision.DUPLICATE, Decision.RELEASED)
+_NOT_REFUSED = (Decision.STARTED, Decision.ASKED, Decision.DUPLICATE, Decision.RELEASED)
 _ABSENT = ("NoSuchKey", "404")
 
 Step = Literal["set", "process", "train", "predict", "evaluate"]
@@ -63,7 +63,8 @@ class Run:
     """One retraining, or one request for it that the guard refused.
 
     ``id`` is the execution's name; of a refusal the event's id. ``outcome`` is ``RUNNING``, ``REGISTERED``, ``REJECTED``,
-    ``REFUSED``, the status of an execution that ended otherwise (``FAILED``, ``ABORTED``, ``TIMED_OUT``), or ``UNKNOWN`` where
+    ``REFUSED``, ``ASKED`` where people were asked and nothing was trained,
+    the status of an execution that ended otherwise (``FAILED``, ``ABORTED``, ``TIMED_OUT``), or ``UNKNOWN`` where
     nothing is kept of it. ``trigger``, ``requested_by`` and ``detail`` say what asked for it, ``reason`` why it came out so.
     ``metrics`` has the loss of the candidate, the champion and each baseline on one holdout. ``decision`` is the guard's refusal,
     ``free_at`` when it would accept, ``times`` how many such refusals followed each other, ``at`` the time of the last.
@@ -233,13 +234,13 @@ class RunHistory:
 
     def _merged(self, decisions: Sequence[GuardDecision], *, last: int | None, since: datetime | None) -> list[Run]:
         """Return executions, refusals and older runs, the newest first, as far as a listing tells them."""
-        started = {each.execution: each for each in decisions if each.decision is Decision.STARTED}
+        started = {each.execution: each for each in decisions if each.decision.is_start}
         runs = {run.id: run for run in self._executions(started, last, since)}
         complete = last is None or len(runs) < last
         if complete:  # what Step Functions has forgotten is older than all that it knows
             for each in started.values():
                 name = str(each.execution).rpartition(":")[2]
-                runs.setdefault(name, self._of(name, each.at, "UNKNOWN", each))
+                runs.setdefault(name, self._forgotten(name, each.at, each))
             for name in self._evaluated() - set(runs):
                 runs[name] = self._of(name, _day(name), "UNKNOWN", None)
         refusals = _collapsed([self._refused(each) for each in decisions if _is_refusal(each)])
@@ -277,6 +278,12 @@ class RunHistory:
             **_request(decision),
         )
 
+    def _forgotten(self, name: str, at: str, decision: GuardDecision | None) -> Run:
+        """Return a run whose execution is no longer kept; a question is kept with the guard's decision."""
+        if decision is not None and decision.decision is Decision.ASKED:
+            return replace(self._of(name, at, decision.decision.value, decision), reason=decision.reason)
+        return self._of(name, at, "UNKNOWN", decision)
+
     def _refused(self, decision: GuardDecision) -> Run:
         return Run(
             id=decision.event_id,
@@ -299,9 +306,7 @@ class RunHistory:
                 )
             return newest
         arn = execution_arn(self.pipeline.retrain_machine, id)
-        decision = next(
-            (each for each in decisions if each.execution == arn and each.decision is Decision.STARTED), None
-        )
+        decision = next((each for each in decisions if each.execution == arn and each.decision.is_start), None)
         try:
             described = self.stepfunctions.describe_execution(executionArn=arn, includedData="METADATA_ONLY")
         except ClientError as error:
@@ -318,7 +323,7 @@ class RunHistory:
         if refused is not None:
             return self._refused(refused)
         if decision is not None or self._evaluation(id) is not None:
-            return self._of(id, _day(id) if decision is None else decision.at, "UNKNOWN", decision)
+            return self._forgotten(id, _day(id) if decision is None else decision.at, decision)
         known = ", ".join(run.id for run in self._merged_runs(decisions)[:5]) or "none"
         raise RunError(f"run {id!r} of {self.pipeline.pipeline} not found; the newest are {known}: mlops runs list")
 
@@ -327,7 +332,7 @@ class RunHistory:
 
     def _filled(self, run: Run, packages: Mapping[str, Mapping[str, Any]]) -> Run:
         """Return a run with outcome, losses and version."""
-        if run.is_refused or run.outcome == "RUNNING":
+        if run.is_refused or run.outcome in ("RUNNING", Decision.ASKED):
             return run
         evaluation, gate = self._evaluation(run.id), None
         if run.outcome in ("SUCCEEDED", "UNKNOWN"):
