@@ -141,6 +141,19 @@ def test_deploys_changes_and_leaves_alone(cloud, tmp_path):
     assert deployer.destroy(cloud, folder) == []
 
 
+def test_deploys_what_changes_outputs_alone(cloud, tmp_path):
+    """Another value, one more and one less; the resource stays as it is."""
+    name, resources, events = "deployer-outputs", {"P": parameter("1")}, []
+    for outputs in ({"A": "1"}, {"A": "2"}, {"A": "2", "B": "3"}, {"B": "3"}):
+        folder = write_deployer(tmp_path / "out", name, resources, outputs)
+        assert deployer.deploy(cloud, folder, on_event=events.append) == {name: outputs}
+    assert events.pop().status == "UPDATE_COMPLETE"
+    events.clear()
+    assert deployer.deploy(cloud, folder, on_event=events.append) == {name: {"B": "3"}}
+    assert events == []
+    assert deployer.destroy(cloud, folder) == []
+
+
 def test_uploads_a_file_that_changed_under_its_key(cloud, tmp_path):
     """A template that was edited after synthesis is deployed although its key is there already."""
     folder = write_deployer(tmp_path / "out", "deployer-edited", {"P": parameter("1")}, {"Name": {"Ref": "P"}})

@@ -411,6 +411,7 @@ def _deploy_stack(cloud: _Cloud, stack: Stack, on_event: OnEvent) -> None:
         client.delete_change_set(ChangeSetName=change_set_id)
         reason = description.get("StatusReason", "")
         if existing is not None and ("didn't contain changes" in reason or "No updates" in reason):
+            _update_outputs(cloud, stack, existing["StackId"], on_event)
             return
         if existing is None:
             client.delete_stack(StackName=stack_id)
@@ -419,6 +420,26 @@ def _deploy_stack(cloud: _Cloud, stack: Stack, on_event: OnEvent) -> None:
     client.execute_change_set(ChangeSetName=change_set_id)
     status, events = _wait(client, stack_id, stack.name, seen, on_event)
     if status not in {"CREATE_COMPLETE", "UPDATE_COMPLETE"}:
+        raise DeployError(stack.name, status, _causes(events))
+
+
+def _update_outputs(cloud: _Cloud, stack: Stack, stack_id: str, on_event: OnEvent) -> None:
+    """Update a stack of which nothing but outputs has changed: MiniStack's change sets do not see them, its UpdateStack does."""
+    client = cloud.client("cloudformation")
+    body = client.get_template(StackName=stack_id)["TemplateBody"]
+    deployed = json.loads(body) if isinstance(body, str) else body
+    if deployed.get("Outputs") == json.loads(stack.template.read_text()).get("Outputs"):
+        return
+    seen = {event["EventId"] for event in _events(client, stack_id)}
+    client.update_stack(
+        StackName=stack_id,
+        Capabilities=_CAPABILITIES,
+        Parameters=[{"ParameterKey": key, "ParameterValue": value} for key, value in stack.parameters.items()],
+        Tags=[{"Key": key, "Value": value} for key, value in stack.tags.items()],
+        TemplateURL=_template_url(cloud, stack),
+    )
+    status, events = _wait(client, stack_id, stack.name, seen, on_event)
+    if status != "UPDATE_COMPLETE":
         raise DeployError(stack.name, status, _causes(events))
 
 
