@@ -44,7 +44,7 @@ class Server:
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _Server)
         self.got: list[list[dict[str, Any]]] = []
         self._server.got = self.got  # type: ignore[attr-defined]
-        self.url = f"http://127.0.0.1:{self._server.server_port}/invocations"
+        self.url = f"http://127.0.0.1:{self._server.server_port}"
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
 
     def stop(self) -> None:

@@ -334,11 +334,11 @@ class RunHistory:
         """Return a run with outcome, losses and version."""
         if run.is_refused or run.outcome in ("RUNNING", Decision.ASKED):
             return run
-        evaluation, gate = self._evaluation(run.id), None
-        if run.outcome in ("SUCCEEDED", "UNKNOWN"):
-            gate = self._gate(run.id)
-        if evaluation is not None:
-            run = replace(run, metric=evaluation.metric, metrics=evaluation.metrics)
+        body = self._body(f"evaluations/{self.pipeline.pipeline}/{run.id}/evaluation.json")
+        gate = self._gate(run.id) if run.outcome in ("SUCCEEDED", "UNKNOWN") else None
+        if body is not None:  # its losses by block are most of it, and are not read for a list
+            evaluation = json.loads(body)
+            run = replace(run, metric=evaluation["metric"], metrics=evaluation["metrics"])
         if gate is not None:
             passed = gate.verdict is GateVerdict.PASSED
             package = packages.get(run.id)
@@ -408,13 +408,16 @@ class RunHistory:
         return self._read(GateResult, f"gates/{self.pipeline.pipeline}/{name}.json")
 
     def _read(self, kind: type[T], key: str) -> T | None:
+        body = self._body(key)
+        return None if body is None else from_json(kind, body)
+
+    def _body(self, key: str) -> bytes | None:
         try:
-            body = self.s3.get_object(Bucket=self.unit.artifacts_bucket, Key=key)["Body"].read()
+            return self.s3.get_object(Bucket=self.unit.artifacts_bucket, Key=key)["Body"].read()
         except ClientError as error:
             if error.response["Error"]["Code"] in _ABSENT:
                 return None
             raise
-        return from_json(kind, body)
 
     def _job_name(self, name: str, step: Step) -> str:
         return f"{self.pipeline.pipeline}-{name[:_CHARACTERS_OF_NAME]}-{_JOBS[step].suffix}"
