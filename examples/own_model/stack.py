@@ -75,6 +75,7 @@ class Clinic(cdk.Stack):
                 label="progression", metric="mae", block="clinic", baselines=("mean",), timestamp="visited"
             ),
             cooldown=cdk.Duration.minutes(1),
+            max_runs_per_day=12,
         )
         # [end:stack]
         outputs = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,6 +16,7 @@ import pytest
 from examples.own_model import stack as own_model
 from examples.own_model.export import NOT_INPUTS, lay_down, visits
 from examples.retail.loop import Loop
+from tests.examples.executed_notebook import Notebook, kinds
 from typer.testing import CliRunner
 
 from mlops_cli.__main__ import app as command
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.cloud
 
+ROOT = Path(__file__).resolve().parents[2]
 LOCK = RequirementsLock.parsed((own_model.HERE / "requirements.lock").read_bytes())
 # the same packages by another lock, as after an upgrade
 NEXT = RequirementsLock.parsed(LOCK.content + b"# upgraded\n")
@@ -134,6 +137,18 @@ def test_an_approved_pickle_serves(clinic: Clinic) -> None:
     live = clinic.loop.live()
     assert live is not None
     assert live.model_package_arn == clinic.package["ModelPackageArn"]
+
+
+def test_the_notebook_of_the_page_runs(clinic: Clinic, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Cell by cell against this unit; what each cell shows is of the kind that the page shows."""
+    for name in ("AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_ENDPOINT_URL"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("MLOPS_LOCAL_HOME", str(clinic.cloud.home))
+    notebook = Notebook(ROOT / "docs" / "client.ipynb")
+    found = notebook.run()
+    if os.environ.get("MLOPS_UPDATE_NOTEBOOK"):
+        notebook.write(found)
+    assert [kinds(outputs) for outputs in found] == [kinds(cell["outputs"]) for cell in notebook.cells]
 
 
 def test_a_champion_of_another_lock_predicts_in_its_own_environment(clinic: Clinic, tmp_path: Path) -> None:

@@ -53,7 +53,8 @@ def test_predictions_are_a_sequence() -> None:
     assert (len(plain), list(plain), plain[1]) == (2, [1.0, 2.0], 2.0)
     assert plain.records() == [{"prediction": 1.0}, {"prediction": 2.0}]
     assert named.records() == [{"id": "a", "prediction": 1.0}]
-    assert "1.0" not in repr(plain)
+    assert repr(named) == "Predictions\nid: a  prediction: 1"
+    assert repr(Predictions(tuple(range(25)))).endswith("prediction: 19\n5 more")
 
 
 def test_a_run_is_facts_and_curves() -> None:

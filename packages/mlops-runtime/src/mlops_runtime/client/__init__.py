@@ -2,7 +2,7 @@
 
 from mlops_runtime.client.connection import UnitError
 from mlops_runtime.client.model import Model, PredictionError, RefusedError, TrainingRun
-from mlops_runtime.client.results import Comparison, Live, Predictions, Report, RunTable, Summary
+from mlops_runtime.client.results import Comparison, Live, Predictions, Report, RunSummary, RunTable, Summary
 from mlops_runtime.client.unit import Unit
 
 __all__ = [
@@ -13,6 +13,7 @@ __all__ = [
     "Predictions",
     "RefusedError",
     "Report",
+    "RunSummary",
     "RunTable",
     "Summary",
     "TrainingRun",

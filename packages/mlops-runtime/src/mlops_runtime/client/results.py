@@ -2,7 +2,7 @@
 
 import html
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from mlops_runtime.contracts.monitor_report import MonitorReport, monitor_states
@@ -32,6 +32,12 @@ class Shown:
 
         return pd.DataFrame.from_records(self.records())
 
+    def __repr__(self) -> str:
+        rows = self.records()
+        lines = ["  ".join(f"{name}: {_text(value)}" for name, value in row.items()) for row in rows[:_SHOWN]]
+        more = [f"{len(rows) - _SHOWN} more"] if len(rows) > _SHOWN else []
+        return "\n".join([type(self).__name__, *lines, *more])
+
     def _repr_html_(self) -> str:
         rows = self.records()
         heads = list(rows[0]) if rows else []
@@ -50,7 +56,7 @@ def _text(value: object) -> str:
     return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Summary(Shown):
     """Facts about one thing, by name.
 
@@ -69,7 +75,7 @@ class Summary(Shown):
         return [{"what": name, "value": value} for name, value in self.facts.items()]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class RunTable(Shown):
     """Runs and refused requests of a model, the newest first."""
 
@@ -106,7 +112,7 @@ class RunTable(Shown):
         ]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class RunSummary(Shown):
     """A run with its jobs, hyperparameters, what the script wrote, evaluation and gate result."""
 
@@ -133,7 +139,7 @@ class RunSummary(Shown):
         ]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Comparison(Shown):
     """Two runs over one holdout."""
 
@@ -163,12 +169,12 @@ class Comparison(Shown):
         return [whole, *parts]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Predictions(Shown):
     """A prediction a row, in the rows' order, with their ids where they were sent."""
 
-    values: tuple[Any, ...] = field(repr=False)
-    ids: tuple[str, ...] = field(default=(), repr=False)
+    values: tuple[Any, ...]
+    ids: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.values)
@@ -186,7 +192,7 @@ class Predictions(Shown):
         return [{"id": name, "prediction": value} for name, value in zip(self.ids, self.values, strict=True)]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Live(Shown):
     """The version that serves."""
 
@@ -210,7 +216,7 @@ class Live(Shown):
         return [{"what": name, "value": value} for name, value in facts.items()]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Report(Shown):
     """The newest report of an endpoint's monitors."""
 
