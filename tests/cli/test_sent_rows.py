@@ -45,9 +45,12 @@ def test_the_live_models_columns_are_sent(
     assert capsys.readouterr().err == "not sent: units\n"
 
 
-def test_without_a_baseline_the_caller_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_baseline_the_caller_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     """All columns but the id's, the time's and those that are left out."""
     sent = _open(tmp_path, monkeypatch, None, ids="order", others=["day"], leave_out=["units"], texts=["store"])
+    assert capsys.readouterr().err == ""  # it was asked for
     assert list(sent.rows()) == [{"store": "7", "price": 1.5}, {"store": "8", "price": None}]
     assert _open(tmp_path, monkeypatch, None).columns == ("order", "day", "store", "price", "units")
 

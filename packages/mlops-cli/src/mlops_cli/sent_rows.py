@@ -111,7 +111,7 @@ class SentRows:
         if not columns:
             takes = "" if inputs is None else f"; the live model takes {', '.join(inputs.names)}"
             raise UserError(f"no column of {path.name} can be sent, it has {', '.join(file.columns)}{takes}")
-        unused = [name for name in file.columns if name not in chosen and name not in named]
+        unused = [name for name in file.columns if name not in (*chosen, *named, *leave_out)]
         if unused:
             print(f"not sent: {', '.join(unused)}", file=sys.stderr)
         return cls(file=file, columns=columns, inputs=inputs, ids=found)
