@@ -3,7 +3,7 @@
 import pyarrow as pa
 import pytest
 
-from mlops_runtime.training_data.naive_baselines import baseline_names, baseline_problems, is_made_here, with_baselines
+from mlops_runtime.training_data.naive_baselines import with_baselines
 
 TRAIN = pa.table(
     {
@@ -64,11 +64,3 @@ def test_a_column_of_that_name_is_replaced_and_others_stay() -> None:
     train, held = with_baselines(forged, held, ["naive_mean", "guess"], label="units", timestamp="day")
     assert held["naive_mean"].to_pylist() == [12.0] * 4
     assert train["guess"].to_pylist() == [1.0] * 6
-
-
-def test_names_suit_the_label() -> None:
-    """The newest label is not a probability, and classes have no mean."""
-    assert baseline_names("store", is_chance=True) == ("naive_mean_by_store",)
-    assert baseline_names("store", has_classes=True) == ("naive_usual_by_store",)
-    assert not is_made_here("naive_last")
-    assert baseline_problems(["naive_mean"], []) == []

@@ -9,7 +9,7 @@ import pytest
 
 from mlops_runtime.contracts import canonical_json
 from mlops_runtime.contracts.model import Metric
-from mlops_runtime.training_data.naive_baselines import baseline_names
+from mlops_runtime.training_data.baseline_names import baseline_names
 from mlops_runtime.training_data.sample_rows import main, sample_splits, sample_table
 from mlops_runtime.training_data.table_schema import WEEK, InputColumn, TableSchema, read_schema
 

@@ -198,7 +198,7 @@ def described(
 
 def sample_schema(kind: str) -> "TableSchema":
     """Return what the made-up table of a kind holds: sales of stores, or purchases of customers."""
-    from mlops_runtime.training_data.naive_baselines import baseline_names
+    from mlops_runtime.training_data.baseline_names import baseline_names
     from mlops_runtime.training_data.table_schema import InputColumn, TableSchema
 
     if kind == "number":

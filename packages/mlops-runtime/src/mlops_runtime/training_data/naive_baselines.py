@@ -1,66 +1,19 @@
 """Naive predictions that every model must beat, made of the training split alone; no script can make its own rival.
 
-A baseline is a column of the training set, and its name says how it is made: ``naive_mean`` and ``naive_mean_by_<key>`` predict the
-mean label, ``naive_last_by_<key>`` the newest one, ``naive_usual`` and ``naive_usual_by_<key>`` the most frequent class.
+A baseline is a column of the training set, and its name says how it is made (``baseline_names``).
 
 See: R. Hyndman, G. Athanasopoulos, Forecasting: principles and practice, 3rd edition (2021), section 5.2, on simple methods.
 """
 
-import re
 from collections.abc import Sequence
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-PREFIX = "naive_"
-_NAME = re.compile(r"naive_(?P<method>mean|last|usual)(?:_by_(?P<key>.+))?")
+from mlops_runtime.training_data.baseline_names import method_of
+
 _WEIGHT = 2.0  # rows at the overall rate: a key with one label 0 does not prove that 1 is impossible
-
-
-def baseline_names(key: str | None, *, has_classes: bool = False, is_chance: bool = False) -> tuple[str, ...]:
-    """Return the names of the baselines that suit a label.
-
-    Args:
-        key: Column whose values have histories of their own, such as a store. Default: the table has none.
-        has_classes: Whether labels are names of classes.
-        is_chance: Whether labels are 0 and 1; of which the newest one is not a probability.
-
-    Example:
-        >>> baseline_names("store"), baseline_names(None)
-        (('naive_mean_by_store', 'naive_last_by_store'), ('naive_mean',))
-    """
-    usual = "usual" if has_classes else "mean"
-    if key is None:
-        return (f"{PREFIX}{usual}",)
-    last = () if has_classes or is_chance else (f"{PREFIX}last_by_{key}",)
-    return (f"{PREFIX}{usual}_by_{key}", *last)
-
-
-def is_made_here(name: str) -> bool:
-    """Return whether a baseline of this name is made by the platform."""
-    return _method(name) is not None
-
-
-def baseline_problems(names: Sequence[str], columns: Sequence[str]) -> list[str]:
-    """Return which baselines a table allows neither to be read nor to be made.
-
-    Example:
-        >>> baseline_problems(["naive_mean_by_shop", "guess"], ["store", "units"])
-        ["baseline 'naive_mean_by_shop' needs a column 'shop'", "baseline 'guess' is not a column, and is not one that is made: \
-naive_mean, naive_mean_by_<key>, naive_last_by_<key>, naive_usual or naive_usual_by_<key>"]
-    """
-    problems = []
-    for name in names:
-        method = _method(name)
-        if method is None and name not in columns:
-            problems.append(
-                f"baseline {name!r} is not a column, and is not one that is made: naive_mean, naive_mean_by_<key>, "
-                "naive_last_by_<key>, naive_usual or naive_usual_by_<key>"
-            )
-        elif method is not None and method[1] is not None and method[1] not in columns:
-            problems.append(f"baseline {name!r} needs a column {method[1]!r}")
-    return problems
 
 
 def with_baselines(train: Any, holdout: Any, names: Sequence[str], *, label: str, timestamp: str) -> tuple[Any, Any]:
@@ -76,12 +29,13 @@ def with_baselines(train: Any, holdout: Any, names: Sequence[str], *, label: str
     Example:
         >>> train = pa.table({"store": ["a", "a", "b"], "day": [1, 2, 1], "units": [1.0, 3.0, 8.0]})
         >>> holdout = pa.table({"store": ["a", "b", "c"], "day": [3, 3, 3], "units": [0.0, 0.0, 0.0]})
-        >>> _, held = with_baselines(train, holdout, baseline_names("store"), label="units", timestamp="day")
+        >>> names = ("naive_mean_by_store", "naive_last_by_store")
+        >>> _, held = with_baselines(train, holdout, names, label="units", timestamp="day")
         >>> held["naive_mean_by_store"].to_pylist(), held["naive_last_by_store"].to_pylist()
         ([2.0, 8.0, 4.0], [3.0, 8.0, 4.0])
     """
     for name in names:
-        method = _method(name)
+        method = method_of(name)
         if method is None:
             continue
         kind, key = method
@@ -93,13 +47,6 @@ def with_baselines(train: Any, holdout: Any, names: Sequence[str], *, label: str
             columns = tuple(_mean(train, split, key, label) for split in (train, holdout))
         train, holdout = (_put(split, name, column) for split, column in zip((train, holdout), columns, strict=True))
     return train, holdout
-
-
-def _method(name: str) -> tuple[str, str | None] | None:
-    match = _NAME.fullmatch(name)
-    if match is None or (match["method"] == "last" and match["key"] is None):
-        return None
-    return match["method"], match["key"]
 
 
 def _mean(train: Any, split: Any, key: str | None, label: str) -> Any:

@@ -21,7 +21,8 @@ import pyarrow.parquet as pq
 
 from mlops_runtime.contracts import canonical_json, content_hash
 from mlops_runtime.contracts.features import Build, Output, OutputFile, PinnedTable, Semantics, TrainingSetManifest
-from mlops_runtime.training_data.naive_baselines import baseline_problems, with_baselines
+from mlops_runtime.training_data.baseline_names import baseline_problems
+from mlops_runtime.training_data.naive_baselines import with_baselines
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

@@ -10,7 +10,7 @@ from typing import Literal
 
 from mlops_runtime.contracts.model import Metric
 from mlops_runtime.serving.field_names import resembles
-from mlops_runtime.training_data.naive_baselines import PREFIX, baseline_names
+from mlops_runtime.training_data.baseline_names import PREFIX, baseline_names
 from mlops_runtime.training_data.table_file import (
     GATE_ROWS,
     FileColumn,

@@ -1,0 +1,59 @@
+"""Names of naive baselines, which say how each is made; needs nothing beyond the standard library.
+
+``naive_mean`` and ``naive_mean_by_<key>`` predict the mean label, ``naive_last_by_<key>`` the newest one, ``naive_usual`` and
+``naive_usual_by_<key>`` the most frequent class.
+"""
+
+import re
+from collections.abc import Sequence
+
+PREFIX = "naive_"
+_NAME = re.compile(r"naive_(?P<method>mean|last|usual)(?:_by_(?P<key>.+))?")
+
+
+def baseline_names(key: str | None, *, has_classes: bool = False, is_chance: bool = False) -> tuple[str, ...]:
+    """Return the names of the baselines that suit a label.
+
+    Args:
+        key: Column whose values have histories of their own, such as a store. Default: the table has none.
+        has_classes: Whether labels are names of classes.
+        is_chance: Whether labels are 0 and 1; of which the newest one is not a probability.
+
+    Example:
+        >>> baseline_names("store"), baseline_names(None)
+        (('naive_mean_by_store', 'naive_last_by_store'), ('naive_mean',))
+    """
+    usual = "usual" if has_classes else "mean"
+    if key is None:
+        return (f"{PREFIX}{usual}",)
+    last = () if has_classes or is_chance else (f"{PREFIX}last_by_{key}",)
+    return (f"{PREFIX}{usual}_by_{key}", *last)
+
+
+def baseline_problems(names: Sequence[str], columns: Sequence[str]) -> list[str]:
+    """Return which baselines a table allows neither to be read nor to be made.
+
+    Example:
+        >>> baseline_problems(["naive_mean_by_shop", "guess"], ["store", "units"])
+        ["baseline 'naive_mean_by_shop' needs a column 'shop'", "baseline 'guess' is not a column, and is not one that is made: \
+naive_mean, naive_mean_by_<key>, naive_last_by_<key>, naive_usual or naive_usual_by_<key>"]
+    """
+    problems = []
+    for name in names:
+        method = method_of(name)
+        if method is None and name not in columns:
+            problems.append(
+                f"baseline {name!r} is not a column, and is not one that is made: naive_mean, naive_mean_by_<key>, "
+                "naive_last_by_<key>, naive_usual or naive_usual_by_<key>"
+            )
+        elif method is not None and method[1] is not None and method[1] not in columns:
+            problems.append(f"baseline {name!r} needs a column {method[1]!r}")
+    return problems
+
+
+def method_of(name: str) -> tuple[str, str | None] | None:
+    """Return how a baseline is made and by which key; None if its name is another."""
+    match = _NAME.fullmatch(name)
+    if match is None or (match["method"] == "last" and match["key"] is None):
+        return None
+    return match["method"], match["key"]
