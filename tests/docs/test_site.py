@@ -119,7 +119,7 @@ def test_code_of_a_page_uses_what_is_there(page: Path, block: str) -> None:
     }
     constructs = {name for name in called if name[0].isupper()}
 
-    of_others = {"EndpointClient", "FeatureStoreClient", "Path", "Tags", "Validations"}
+    of_others = {"EndpointClient", "FeatureStoreClient", "Path", "Tags", "Unit", "Validations"}
     assert constructs <= {*mlops_constructs.__all__, *compliance.__all__, *of_others}, page
 
 
