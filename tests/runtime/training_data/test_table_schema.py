@@ -218,6 +218,8 @@ def test_blocks_are_weeks_where_there_is_no_key(table: Callable[..., Path]) -> N
     weekly = [BEGIN + timedelta(weeks=number // 15) for number in range(ROWS)]
     found = schema(table(day=weekly), key=None)
     assert (found.block, found.baselines) == ("block_week", ("naive_mean",))
+    stores = [None if number % 50 == 0 else f"s{number % 20}" for number in range(ROWS)]
+    assert "20 values of 'store', null in 4 rows, and needs 12" in problems(table(store=stores))
 
 
 def test_every_wrong_answer_is_named_at_once(table: Callable[..., Path]) -> None:
