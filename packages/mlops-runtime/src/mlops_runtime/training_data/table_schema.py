@@ -415,7 +415,7 @@ class _Reading:
             return str(self._key)
         if weeks >= _FEWEST_BLOCKS:
             return WEEK
-        nulls = f", null in {of_key[1]} rows," if of_key and of_key[1] else ""
+        nulls = f", null in {of_key[1]} rows" if of_key and of_key[1] else ""
         keys = f", {of_key[0]} values of {self._key!r}{nulls}" if of_key else ""
         self._problems.append(
             f"no gate is possible: the holdout has {weeks} week{'' if weeks == 1 else 's'}{keys}, and needs {_FEWEST_BLOCKS} "
