@@ -123,6 +123,7 @@ OPTIONS = {
     "--speed": "of a replay",
     "--step": "job of a run",
     "--tag": "of an image",
+    "--own": "the way of a file",
     "--target": "where models are served",
     "--text": "columns whose values are texts",
     "--time": "column of times",

@@ -14,10 +14,14 @@ from mlops_runtime.jobs.job_environment import JobError
 
 
 def test_the_script_runs_by_hand(tmp_path: Path) -> None:
-    """Two variables are all that it reads."""
+    """Three variables are all that it reads."""
     train, _ = visits()
     train.to_parquet(tmp_path / "rows.parquet", index=False)
-    variables = {"SM_CHANNEL_TRAIN": str(tmp_path / "rows.parquet"), "SM_MODEL_DIR": str(tmp_path)}
+    variables = {
+        "SM_CHANNEL_TRAIN": str(tmp_path / "rows.parquet"),
+        "SM_MODEL_DIR": str(tmp_path),
+        "SM_OUTPUT_DATA_DIR": str(tmp_path),
+    }
     subprocess.run([sys.executable, str(HERE / "training/train.py")], env={**os.environ, **variables}, check=True)
     assert (tmp_path / "model.pkl").stat().st_size > 1000
 

