@@ -414,7 +414,7 @@ def test_a_file_makes_a_project(in_process: Run, tmp_path: Path) -> None:
     made = in_process(*FROM_FILE)
 
     assert (made.returncode, made.stderr) == (0, "")
-    assert "compared by store with naive_mean_by_store, naive_last_by_store" in made.stdout
+    assert "compared by store with naive_median_by_store, naive_last_by_store" in made.stdout
     shop = tmp_path / "shop"
     assert 'EvaluationPlan(\n    label="units",' in (shop / "shop_units/declaration.py").read_text()
     assert "mlops train --data ../sales.parquet" in (shop / "README.md").read_text()

@@ -143,7 +143,7 @@ def test_a_model_that_fails_its_gate_is_red(ci: Ci, project: Path) -> None:
 
     assert done.returncode != 0
     assert results(done.stdout) == {"test": "FAIL"}
-    assert "loss against naive_mean_by_store +" in done.stdout
+    assert "loss against naive_median_by_store +" in done.stdout
     assert "must be below +0.0%" in done.stdout
 
 

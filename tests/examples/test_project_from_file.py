@@ -90,7 +90,7 @@ def test_a_file_becomes_a_model_that_serves(shop: Shop) -> None:
     )
     assert verdict["outcome"] == "REGISTERED", verdict
     shown = shop.run("models", "show", "shop-units/1")
-    for part in ("naive_mean_by_store", "naive_last_by_store", verdict["training_set"][:12]):
+    for part in ("naive_median_by_store", "naive_last_by_store", verdict["training_set"][:12]):
         assert part in shown
     shop.run("models", "approve", "latest", "--wait", "--reason", "beats the naive guesses")
     answered = json.loads(shop.run("invoke", "shop-units", "shop_units/request.json"))

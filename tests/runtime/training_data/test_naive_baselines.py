@@ -1,7 +1,11 @@
 """Naive predictions of a training split: by key, the newest, the most frequent, and never of the holdout's labels."""
 
+import statistics
+
 import pyarrow as pa
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from mlops_runtime.training_data.naive_baselines import with_baselines
 
@@ -36,6 +40,30 @@ def test_the_mean_by_key() -> None:
     train, held = made("naive_mean_by_store", "units")
     assert train == [15, 4, 4, 15, 4, 30]
     assert held == [4, 15, 12, 30]
+
+
+def test_the_median_by_key() -> None:
+    """Of an even number the mean of the two in the middle; null is a key too."""
+    train, held = made("naive_median_by_store", "units")
+    assert train == [15, 4, 4, 15, 4, 30]
+    assert held == [4, 15, 8, 30]
+    assert made("naive_median", "units")[1] == [8] * 4
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from("abc"), st.none() | st.integers(-1000, 1000)), min_size=1, max_size=60).filter(
+        lambda rows: any(label is not None for _, label in rows)
+    )
+)
+def test_medians_are_those_of_python(rows: list[tuple[str, int | None]]) -> None:
+    """Rows without a label count for nothing; a key with none of its own has the median of all."""
+    keys, labels = zip(*rows, strict=True)
+    table = pa.table({"key": keys, "label": pa.array(labels, pa.int64()), "day": [0] * len(rows)})
+    train, _ = with_baselines(table, table, ["naive_median_by_key"], label="label", timestamp="day")
+    every = [label for label in labels if label is not None]
+    for key, made_for in zip(keys, train["naive_median_by_key"].to_pylist(), strict=True):
+        of_key = [label for other, label in rows if other == key and label is not None]
+        assert made_for == statistics.median(of_key or every)
 
 
 def test_the_newest_by_key_is_of_the_time_before() -> None:

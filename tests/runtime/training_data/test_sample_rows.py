@@ -66,7 +66,7 @@ def test_rows_have_the_schema(
 def test_both_splits_have_baselines(tmp_path: Path) -> None:
     """Also where a person said where the first file's holdout begins."""
     split = sample_splits(replace(schema("number", "wape", "store_id"), holdout_from="2031-01-01"), tmp_path)
-    assert {"naive_mean_by_store_id", "naive_last_by_store_id"} <= set(split.holdout.column_names)
+    assert {"naive_median_by_store_id", "naive_last_by_store_id"} <= set(split.holdout.column_names)
     assert split.holdout.num_rows >= 200
 
 

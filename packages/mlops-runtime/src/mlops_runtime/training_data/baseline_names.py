@@ -1,6 +1,7 @@
 """Names of naive baselines, which say how each is made; needs nothing beyond the standard library.
 
-``naive_mean`` and ``naive_mean_by_<key>`` predict the mean label, ``naive_last_by_<key>`` the newest one, ``naive_usual`` and
+``naive_median`` and ``naive_median_by_<key>`` predict the median label, the constant with the least absolute error;
+``naive_mean`` and ``naive_mean_by_<key>`` the mean, ``naive_last_by_<key>`` the newest label, ``naive_usual`` and
 ``naive_usual_by_<key>`` the most frequent class.
 """
 
@@ -8,7 +9,7 @@ import re
 from collections.abc import Sequence
 
 PREFIX = "naive_"
-_NAME = re.compile(r"naive_(?P<method>mean|last|usual)(?:_by_(?P<key>.+))?")
+_NAME = re.compile(r"naive_(?P<method>median|mean|last|usual)(?:_by_(?P<key>.+))?")
 
 
 def baseline_names(key: str | None, *, has_classes: bool = False, is_chance: bool = False) -> tuple[str, ...]:
@@ -21,9 +22,9 @@ def baseline_names(key: str | None, *, has_classes: bool = False, is_chance: boo
 
     Example:
         >>> baseline_names("store"), baseline_names(None)
-        (('naive_mean_by_store', 'naive_last_by_store'), ('naive_mean',))
+        (('naive_median_by_store', 'naive_last_by_store'), ('naive_median',))
     """
-    usual = "usual" if has_classes else "mean"
+    usual = "usual" if has_classes else "mean" if is_chance else "median"
     if key is None:
         return (f"{PREFIX}{usual}",)
     last = () if has_classes or is_chance else (f"{PREFIX}last_by_{key}",)
@@ -36,15 +37,15 @@ def baseline_problems(names: Sequence[str], columns: Sequence[str]) -> list[str]
     Example:
         >>> baseline_problems(["naive_mean_by_shop", "guess"], ["store", "units"])
         ["baseline 'naive_mean_by_shop' needs a column 'shop'", "baseline 'guess' is not a column, and is not one that is made: \
-naive_mean, naive_mean_by_<key>, naive_last_by_<key>, naive_usual or naive_usual_by_<key>"]
+naive_median, naive_mean and naive_usual, alone or with _by_<key>, or naive_last_by_<key>"]
     """
     problems = []
     for name in names:
         method = method_of(name)
         if method is None and name not in columns:
             problems.append(
-                f"baseline {name!r} is not a column, and is not one that is made: naive_mean, naive_mean_by_<key>, "
-                "naive_last_by_<key>, naive_usual or naive_usual_by_<key>"
+                f"baseline {name!r} is not a column, and is not one that is made: naive_median, naive_mean "
+                "and naive_usual, alone or with _by_<key>, or naive_last_by_<key>"
             )
         elif method is not None and method[1] is not None and method[1] not in columns:
             problems.append(f"baseline {name!r} needs a column {method[1]!r}")

@@ -29,10 +29,10 @@ def with_baselines(train: Any, holdout: Any, names: Sequence[str], *, label: str
     Example:
         >>> train = pa.table({"store": ["a", "a", "b"], "day": [1, 2, 1], "units": [1.0, 3.0, 8.0]})
         >>> holdout = pa.table({"store": ["a", "b", "c"], "day": [3, 3, 3], "units": [0.0, 0.0, 0.0]})
-        >>> names = ("naive_mean_by_store", "naive_last_by_store")
+        >>> names = ("naive_median_by_store", "naive_last_by_store")
         >>> _, held = with_baselines(train, holdout, names, label="units", timestamp="day")
-        >>> held["naive_mean_by_store"].to_pylist(), held["naive_last_by_store"].to_pylist()
-        ([2.0, 8.0, 4.0], [3.0, 8.0, 4.0])
+        >>> held["naive_median_by_store"].to_pylist(), held["naive_last_by_store"].to_pylist()
+        ([2.0, 8.0, 3.0], [3.0, 8.0, 4.0])
     """
     for name in names:
         method = method_of(name)
@@ -41,10 +41,9 @@ def with_baselines(train: Any, holdout: Any, names: Sequence[str], *, label: str
         kind, key = method
         if kind == "last" and key is not None:
             columns = _last(train, holdout, key, label=label, timestamp=timestamp)
-        elif kind == "usual":
-            columns = tuple(_usual(train, split, key, label) for split in (train, holdout))
         else:
-            columns = tuple(_mean(train, split, key, label) for split in (train, holdout))
+            guess = {"usual": _usual, "median": _median, "mean": _mean}[kind]
+            columns = tuple(guess(train, split, key, label) for split in (train, holdout))
         train, holdout = (_put(split, name, column) for split, column in zip((train, holdout), columns, strict=True))
     return train, holdout
 
@@ -63,6 +62,25 @@ def _mean(train: Any, split: Any, key: str | None, label: str) -> Any:
     sums = pc.add(grouped["label_sum"], pc.multiply(overall, weight))
     means = pc.divide(sums, pc.add(grouped["label_count"].cast(pa.float64()), weight))
     return _looked_up(_plain(split, key), grouped["key"], means, overall)
+
+
+def _median(train: Any, split: Any, key: str | None, label: str) -> Any:
+    labels = _numbers(train, label)
+    overall = _medians(pa.table({"key": pa.repeat(0, train.num_rows), "label": labels}))["label"][0]
+    if key is None:
+        return pa.repeat(overall, split.num_rows)
+    found = _medians(pa.table({"key": _plain(train, key), "label": labels}))
+    return _looked_up(_plain(split, key), found["key"], found["label"], overall)
+
+
+def _medians(rows: Any) -> Any:
+    """Return a row for each key with the median of its labels; of an even number the mean of the two in the middle."""
+    ordered = rows.filter(pc.is_valid(rows["label"])).sort_by([("key", "ascending"), ("label", "ascending")])
+    counts = ordered.group_by("key", use_threads=False).aggregate([("label", "count")])
+    sizes = counts["label_count"]
+    starts = pc.subtract(pc.cumulative_sum(sizes), sizes)
+    two = [pc.take(ordered["label"], pc.add(starts, pc.divide(each, 2))) for each in (pc.subtract(sizes, 1), sizes)]
+    return pa.table({"key": counts["key"], "label": pc.divide(pc.add(*two), 2.0)})
 
 
 def _usual(train: Any, split: Any, key: str | None, label: str) -> Any:
