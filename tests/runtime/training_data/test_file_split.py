@@ -41,7 +41,7 @@ def test_values_are_as_a_model_takes_them(first: Path) -> None:
     schema = read_schema(first, label="units", time="day", key="shop_id")
     split = split_file(first, schema)
     assert split.dropped == 40
-    assert split.train.column_names == ["shop_id", "shelf", "price", "open", "day", "units"]
+    assert split.train.column_names == ["shop_id", "shelf", "price", "open", "day", "units", "cluster_day"]
     assert pa.types.is_dictionary(split.train["shop_id"].type)
     assert set(split.train["shelf"].to_pylist()) == {"low", "top", None}
     assert split.train["price"].null_count == len(split.train.filter(pc.equal(split.train["shop_id"].cast("int64"), 0)))

@@ -11,7 +11,7 @@ from mlops_runtime.contracts import canonical_json
 from mlops_runtime.contracts.model import Metric
 from mlops_runtime.training_data.baseline_names import baseline_names
 from mlops_runtime.training_data.sample_rows import main, sample_splits, sample_table
-from mlops_runtime.training_data.table_schema import WEEK, InputColumn, TableSchema, read_schema
+from mlops_runtime.training_data.table_schema import DAY, WEEK, InputColumn, TableSchema, read_schema
 
 INPUTS = (
     InputColumn(name="shelf", type="category", kind="text", nullable=True, categories=("low", "top")),
@@ -30,6 +30,7 @@ def schema(kind: Literal["number", "chance", "classes"], metric: Metric, key: st
         metric=metric,
         time="day",
         block=key or WEEK,
+        cluster=DAY if key else WEEK,
         baselines=baseline_names(key, has_classes=kind == "classes", is_chance=kind == "chance"),
         inputs=INPUTS if key else INPUTS[:-1],
         left_out=(),

@@ -71,6 +71,7 @@ def test_a_plain_table_needs_no_answer_more(table: Callable[..., Path]) -> None:
     ]
     assert (found.label_kind, found.metric, found.block) == ("number", "wape", "store")
     assert found.baselines == ("naive_median_by_store", "naive_last_by_store")
+    assert (found.block, found.cluster) == ("store", "cluster_day")
     assert (found.rows, found.holdout_rows, found.minimum_rows) == (1200, 200, 160)
     assert from_json(TableSchema, canonical_json(found)) == found
 
@@ -217,7 +218,7 @@ def test_blocks_are_weeks_where_there_is_no_key(table: Callable[..., Path]) -> N
     assert "no gate is possible: the holdout has 2 weeks, and needs 12" in problems(table(), key=None)
     weekly = [BEGIN + timedelta(weeks=number // 15) for number in range(ROWS)]
     found = schema(table(day=weekly), key=None)
-    assert (found.block, found.baselines) == ("block_week", ("naive_median",))
+    assert (found.block, found.cluster, found.baselines) == ("block_week", "block_week", ("naive_median",))
     stores = [None if number % 50 == 0 else f"s{number % 20}" for number in range(ROWS)]
     assert "20 values of 'store', null in 4 rows, and needs 12" in problems(table(store=stores))
 

@@ -199,7 +199,7 @@ def described(
 def sample_schema(kind: str) -> "TableSchema":
     """Return what the made-up table of a kind holds: sales of stores, or purchases of customers."""
     from mlops_runtime.training_data.baseline_names import baseline_names
-    from mlops_runtime.training_data.table_schema import InputColumn, TableSchema
+    from mlops_runtime.training_data.table_schema import DAY, InputColumn, TableSchema
 
     if kind == "number":
         key = InputColumn(
@@ -215,6 +215,7 @@ def sample_schema(kind: str) -> "TableSchema":
             metric="wape",
             time="week",
             block="store",
+            cluster=DAY,
             baselines=baseline_names("store"),
             inputs=(
                 key,
@@ -236,6 +237,7 @@ def sample_schema(kind: str) -> "TableSchema":
         metric="log_loss",
         time="week",
         block="segment",
+        cluster="segment",
         baselines=baseline_names("segment", is_chance=True),
         inputs=(
             InputColumn(name="days_since_visit", type="number", kind="integer", nullable=True, low=0.0, high=60.0),

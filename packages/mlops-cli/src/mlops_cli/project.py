@@ -143,6 +143,7 @@ class ModelAnswers:
             "label": _literal(schema.label),
             "time": _literal(schema.time),
             "block": _literal(schema.block),
+            "cluster": _literal(schema.cluster),
             "minimum_rows": schema.minimum_rows,
             "inputs": _lines([column.name for column in schema.inputs]),
             # what pandas reads of integers that are categories is one already

@@ -1,6 +1,7 @@
 """A file as the next training set of a pipeline: cut as its project recorded, published with naive baselines."""
 
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -72,7 +73,8 @@ def _read(entry: "PipelineEntry", data: Path, holdout_from: str | None) -> "Tabl
     from mlops_runtime.training_data.table_schema import WEEK, read_schema
 
     key = None if entry.block == WEEK else entry.block
-    return read_schema(data, label=str(entry.label), time=entry.timestamp, key=key, holdout_from=holdout_from)
+    schema = read_schema(data, label=str(entry.label), time=entry.timestamp, key=key, holdout_from=holdout_from)
+    return replace(schema, cluster=schema.block)  # a script that was not made takes a column more for an input
 
 
 def _sha256(path: Path) -> str:

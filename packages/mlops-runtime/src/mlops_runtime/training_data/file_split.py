@@ -15,7 +15,7 @@ from mlops_runtime.training_data.table_file import (
     quoted,
     usable_rows,
 )
-from mlops_runtime.training_data.table_schema import WEEK, InputColumn, TableSchema
+from mlops_runtime.training_data.table_schema import DAY, WEEK, InputColumn, TableSchema
 
 _KINDS = {"number": ("integer", "float", "boolean"), "category": ("text", "integer")}
 
@@ -82,8 +82,9 @@ def _problem(table: TableFile, schema: TableSchema, name: str) -> str | None:
 def _expressions(table: TableFile, schema: TableSchema) -> list[str]:
     inputs = {column.name: column for column in schema.inputs}
     chosen = [f"{_expression(table, inputs.get(name), schema, name)} AS {quoted(name)}" for name in schema.kept]
-    if schema.block == WEEK:
-        chosen.append(f"strftime(date_trunc('week', {as_time(schema.time)}), '%Y-%m-%d') AS {quoted(WEEK)}")
+    for name, unit in ((WEEK, "week"), (DAY, "day")):
+        if name in (schema.block, schema.cluster):
+            chosen.append(f"strftime(date_trunc('{unit}', {as_time(schema.time)}), '%Y-%m-%d') AS {quoted(name)}")
     return chosen
 
 

@@ -34,8 +34,8 @@ def sample_table(schema: TableSchema) -> Any:
     Example:
         >>> inputs = (InputColumn(name="price", type="number", kind="float", nullable=False, low=1, high=3),)
         >>> sample_table(TableSchema(
-        ...     label="units", label_kind="number", metric="wape", time="day", block="block_week", baselines=("naive_mean",),
-        ...     inputs=inputs, left_out=(), rows=0, holdout_rows=0, minimum_rows=0)).column_names
+        ...     label="units", label_kind="number", metric="wape", time="day", block="block_week", cluster="block_week",
+        ...     baselines=("naive_median",), inputs=inputs, left_out=(), rows=0, holdout_rows=0, minimum_rows=0)).column_names
         ['price', 'day', 'units']
     """
     generator = random.Random(_SEED)  # noqa: S311 - rows for tests

@@ -26,6 +26,7 @@ from mlops_runtime.training_data.table_file import (
 MOST_CATEGORIES = 200
 MOST_CLASSES = 100  # as the evaluation's
 WEEK = "block_week"  # the column that is added where blocks are weeks
+DAY = "cluster_day"  # the column that is added where the key is an input
 _FEWEST_ROWS = 100
 _FEWEST_BLOCKS = 12
 _LEAK = 0.995
@@ -65,13 +66,18 @@ class LeftOut:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TableSchema:
-    """What a table holds, as ``mlops new`` records it. ``holdout_from`` is a time that was given; the default is a share."""
+    """What a table holds, as ``mlops new`` records it. ``holdout_from`` is a time that was given; the default is a share.
+
+    ``cluster`` is the column whose values monitors take for independent: the block, or days where that is an input itself. A week
+    of a few shops would be a sample of a few shops, in which no drift of all would ever be found.
+    """
 
     label: str
     label_kind: Literal["number", "chance", "classes"]
     metric: Metric
     time: str
     block: str
+    cluster: str
     baselines: tuple[str, ...]
     inputs: tuple[InputColumn, ...]
     left_out: tuple[LeftOut, ...]
@@ -183,6 +189,7 @@ class _Reading:
             metric=self._metric(kind),
             time=self._time,
             block=block,
+            cluster=DAY if block in {column.name for column in inputs} else block,
             baselines=baseline_names(key, has_classes=kind == "classes", is_chance=kind == "chance"),
             inputs=tuple(inputs),
             left_out=tuple(self._left_out),
@@ -220,10 +227,10 @@ class _Reading:
         roles = [name for name in (self._label, self._time, self._key) if name]
         if len(set(roles)) < len(roles):
             self._problems.append(f"--label, --time and --key must be different columns, got {', '.join(roles)}")
-        reserved = [name for name in columns if name.startswith(PREFIX) or name == WEEK]
+        reserved = [name for name in columns if name.startswith(PREFIX) or name in (WEEK, DAY)]
         if reserved:
             self._problems.append(
-                f"column names must not begin with {PREFIX!r} or be {WEEK!r}, which the platform makes, got "
+                f"column names must not begin with {PREFIX!r} or be {WEEK!r} or {DAY!r}, which the platform makes, got "
                 f"{', '.join(map(repr, reserved))}; rename them"
             )
         if self._time in columns and columns[self._time].kind not in ("time", "text"):
