@@ -38,3 +38,12 @@ def test_names_and_places_are_quoted(tmp_path: Path) -> None:
     (folder / "rows.csv").write_text('"a ""b""",t\n1.5,2025-01-01\n')
     with open_table(folder / "rows.csv") as table:
         assert [(column.name, column.kind) for column in table.columns.values()] == [('a "b"', "float"), ("t", "time")]
+
+
+@pytest.mark.parametrize("name", ["rows[1].csv", "rows*.csv", "rows?.csv"])
+def test_a_name_that_looks_like_a_pattern_is_one_file(tmp_path: Path, name: str) -> None:
+    """The file beside it, which the pattern means too, is not read."""
+    (tmp_path / "rows1.csv").write_text("a\n1\n")
+    (tmp_path / name).write_text("a\n2\n")
+    with open_table(tmp_path / name) as table:
+        assert table.rows("SELECT a FROM rows") == [(2,)]

@@ -1,5 +1,6 @@
 """A Parquet or CSV file as DuckDB reads it: columns, counts, and rows for a training set."""
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -8,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 _SUFFIXES = {".parquet": "read_parquet", ".pq": "read_parquet", ".csv": "read_csv", ".gz": "read_csv"}
+_GLOB = re.compile(r"([*?\[])")
 _PANDAS_INDEX = "__index_level_"
 GATE_ROWS = 200  # of the holdout, by which the gate decides; a small table holds out more than its share
 _HOLDOUT_SHARE = 0.15
@@ -90,7 +92,7 @@ def open_table(path: Path) -> Iterator[TableFile]:
     with duckdb.connect() as connection:
         connection.execute("SET TimeZone = 'UTC'")
         try:
-            place = str(path).replace("'", "''")
+            place = _GLOB.sub(r"[\1]", str(path)).replace("'", "''")  # "a[1].csv" is a name here and a pattern there
             connection.execute(f"CREATE TABLE rows AS SELECT * FROM {reader}('{place}')")  # noqa: S608 - quoted
         except duckdb.Error as error:
             raise TableError([f"cannot read {str(path)!r}: {str(error).partition(chr(10))[0]}"]) from error
