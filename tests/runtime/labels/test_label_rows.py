@@ -36,8 +36,8 @@ def test_every_problem_is_in_one_message() -> None:
         check_labels(ids, [values], NUMBER)
     assert caught.value.problems == (
         "an id is null in 1 row (1)",
-        f"an id must be 1 to 64 printable ASCII characters, or an integer: it is not in 4 rows (2: {'x' * 40!r}, 3: 'é', "
-        "4: '1.5', ...)",
+        "an id must be 1 to 64 printable ASCII characters, or an integer (of a float below 2^53): it is not in 4 rows "
+        f"(2: {'x' * 40!r}, 3: 'é', 4: '1.5', ...)",
         "an id with another label than before in 1 row (6: 'a')",
         "a label must be a finite number that a 32-bit float holds: it is not in 6 rows (7: 'many', 9: 'no', 10: 'no', ...)",
     )

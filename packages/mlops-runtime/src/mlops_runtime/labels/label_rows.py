@@ -10,6 +10,7 @@ from mlops_runtime.contracts.capture import SYNTHETIC_PREFIX
 from mlops_runtime.labels.label_kind import LabelKind
 
 LONGEST_ID = 64  # what SageMaker takes as an inference id
+_EXACT = 2.0**53  # floats from here on may stand for several integers
 _SHOWN = 3  # rows that a message names
 
 
@@ -137,10 +138,10 @@ def id_text(value: object) -> str | None:
     """Return an id as calls carry it; None for what cannot be one.
 
     Example:
-        >>> id_text("order-7"), id_text(7), id_text(7.0), id_text(7.5), id_text("x" * 65)
-        ('order-7', '7', '7', None, None)
+        >>> id_text("order-7"), id_text(7), id_text(7.0), id_text(7.5), id_text(2.0**53), id_text("x" * 65)
+        ('order-7', '7', '7', None, None, None)
     """
-    if isinstance(value, float) and value.is_integer():
+    if isinstance(value, float) and value.is_integer() and abs(value) < _EXACT:
         value = int(value)
     if not isinstance(value, int | str) or isinstance(value, bool):
         return None
@@ -181,7 +182,9 @@ def _id(value: object, row: int, problems: _Problems) -> str | None:
     text = id_text(value)
     if text is None:
         problems.add(
-            f"an id must be 1 to {LONGEST_ID} printable ASCII characters, or an integer: it is not", row, value
+            f"an id must be 1 to {LONGEST_ID} printable ASCII characters, or an integer (of a float below 2^53): it is not",
+            row,
+            value,
         )
     return text
 
