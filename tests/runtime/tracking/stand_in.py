@@ -13,7 +13,10 @@ ROOT = "/api/2.0/mlflow/"
 
 
 class MlflowStandIn:
-    """What was written; ``status`` other than 200 answers everything with it, ``files`` are artifacts by path."""
+    """What was written; ``status`` other than 200 answers everything with it, ``files`` are artifacts by path.
+
+    Each answer has ``answered`` as headers too.
+    """
 
     def __init__(self) -> None:
         self.status, self.headers, self.files = 200, list[dict[str, str]](), dict[str, bytes]()
@@ -22,7 +25,7 @@ class MlflowStandIn:
         self.models: list[str] = []
         self.versions: list[dict[str, Any]] = []
         self.aliases: dict[str, str] = {}
-        self.uri = ""
+        self.uri, self.answered = "", dict[str, str]()
 
     def answer(self, path: str, given: dict[str, Any]) -> tuple[int, Any]:
         """Return status and document for a call."""
@@ -130,6 +133,8 @@ def mlflow_stand_in() -> Iterator[MlflowStandIn]:
                 status, document = made.answer(path.removeprefix(ROOT), given)
                 body = json.dumps(document).encode()
             self.send_response(status)
+            for name, value in made.answered.items():
+                self.send_header(name, value)
             self.end_headers()
             self.wfile.write(body)
 

@@ -1,6 +1,7 @@
 """MLflow's REST API as the platform asks it (a stand-in; the stock server: ``tests/local/foreign/test_mlflow.py``)."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from botocore.credentials import Credentials
@@ -99,5 +100,33 @@ def test_fails_on_an_address_that_is_none() -> None:
     """Or a managed one without credentials."""
     with pytest.raises(ValueError, match=r"must be http://, https:// or the ARN of a managed one, got 'mlflow:5000'"):
         MlflowRest("mlflow:5000")
+    with pytest.raises(ValueError, match="must have no user and password") as caught:
+        MlflowRest("https://ci:secret@mlflow.internal")
+    assert "secret" not in str(caught.value)
     with pytest.raises(ValueError, match="are signed, and there are no credentials"):
         MlflowRest(APP)
+
+
+def test_fails_for_now_on_a_write_that_is_redirected(server: MlflowStandIn) -> None:
+    """It would arrive as a read, and be refused for ever; a read is followed, a signed one is not."""
+    server.status, server.answered = 301, {"Location": "https://mlflow.internal/login?from=x"}
+    says = r"redirects /api/2.0/mlflow/runs/update to https://mlflow.internal; give that address"
+    with pytest.raises(TrackingAwayError, match=says):
+        MlflowRest(server.uri).end_run("r", status="FINISHED", ended=1)
+    signed = MlflowRest(APP, credentials=lambda: Credentials("AKIAEXAMPLE", "secret", "token"))
+    signed._base = server.uri
+    with pytest.raises(TrackingAwayError, match=r"redirects /api/2.0/mlflow/experiments/get-by-name"):
+        signed.experiment("demand")
+    with mlflow_stand_in() as other:
+        other.experiments.append("demand")
+        server.answered = {"Location": f"{other.uri}/api/2.0/mlflow/experiments/get-by-name?experiment_name=demand"}
+        assert MlflowRest(server.uri).experiment("demand") == "0"
+
+
+def test_fails_for_now_on_a_file_that_is_cut(server: MlflowStandIn, tmp_path: Path) -> None:
+    """A connection that ends early would leave a model that is not the one that was registered."""
+    server.files["m"], server.answered = b"short", {"Content-Length": "10"}
+    with pytest.raises(
+        TrackingAwayError, match=r"sent 5 of 10 bytes of /api/2.0/mlflow-artifacts/artifacts/m; try again"
+    ):
+        MlflowRest(server.uri).save("/api/2.0/mlflow-artifacts/artifacts/m", tmp_path / "m")

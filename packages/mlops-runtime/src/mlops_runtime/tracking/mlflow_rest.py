@@ -24,11 +24,23 @@ from mlops_runtime.tracking.managed_mlflow import SERVICE, managed_app
 _SECONDS = 30
 # statuses that say nothing about the request itself: rights that are missing, timeouts, too many requests
 _TRY_LATER = (401, 403, 408, 429)
+_REDIRECTS = (301, 302, 303, 307, 308)
 _EXISTS = "RESOURCE_ALREADY_EXISTS"
 _MISSING = "RESOURCE_DOES_NOT_EXIST"
 # of one log-batch request
 _METRICS, _PARAMS, _TAGS = 1000, 100, 100
 _PAGE = 200
+
+
+class _PlainReads(urllib.request.HTTPRedirectHandler):
+    """Follows redirects of reads alone: a write would become a read, and a signature would go to another host."""
+
+    def redirect_request(self, req: urllib.request.Request, *given: Any) -> urllib.request.Request | None:
+        is_plain = req.get_method() == "GET" and not req.has_header("Authorization")
+        return super().redirect_request(req, *given) if is_plain else None
+
+
+_OPENER = urllib.request.build_opener(_PlainReads)
 
 
 class TrackingAwayError(Exception):
@@ -82,7 +94,10 @@ class MlflowRest:
     def __init__(self, uri: str, *, credentials: Callable[[], Credentials | None] | None = None) -> None:
         self._arn, self._credentials, self._headers = managed_app(uri), credentials, dict[str, str]()
         if self._arn is None:
-            if urllib.parse.urlsplit(uri).scheme not in ("http", "https"):
+            parts = urllib.parse.urlsplit(uri)
+            if "@" in parts.netloc:  # the value is not shown
+                raise ValueError("MLflow's address must have no user and password; let the network admit the caller")
+            if parts.scheme not in ("http", "https"):
                 raise ValueError(f"MLflow's address must be http://, https:// or the ARN of a managed one, got {uri!r}")
             self._base = uri.rstrip("/")
             return
@@ -229,6 +244,12 @@ class MlflowRest:
         """
         with self._answer("GET", path, None) as answer, target.open("wb") as file:
             shutil.copyfileobj(answer, file)
+            # http.client reports a connection that is cut only where a body is read at once
+            size, announced = file.tell(), answer.headers.get("Content-Length")
+        if announced is not None and size != int(announced):
+            raise TrackingAwayError(
+                f"{self._base} sent {size} of {announced} bytes of {path.partition('?')[0]}; try again"
+            )
 
     @contextmanager
     def _answer(self, method: str, path: str, body: bytes | None) -> Iterator[Any]:
@@ -237,12 +258,17 @@ class MlflowRest:
             self._base + path, data=body, headers=self._signed(method, path, body, headers), method=method
         )
         try:
-            with urllib.request.urlopen(request, timeout=_SECONDS) as answer:  # noqa: S310 - http or https
+            with _OPENER.open(request, timeout=_SECONDS) as answer:
                 yield answer
         except urllib.error.HTTPError as error:
             text = error.read(4000).decode(errors="replace")
             message, code = _said(text)
             where = path.partition("?")[0]
+            if error.code in _REDIRECTS:
+                place = urllib.parse.urlsplit(error.headers.get("Location", ""))
+                raise TrackingAwayError(
+                    f"{self._base} redirects {where} to {place.scheme}://{place.netloc}; give that address"
+                ) from error
             if error.code >= 500 or error.code in _TRY_LATER:
                 raise TrackingAwayError(f"{self._base} answers {error.code} to {where}: {message}") from error
             raise TrackingRefusedError(f"MLflow refuses {where} ({error.code}): {message}", code=code) from error
