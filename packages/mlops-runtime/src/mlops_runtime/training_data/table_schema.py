@@ -3,6 +3,7 @@
 Facts of the schema alone are kept: no row, no category of a column whose name reads like a person's, numbers with two digits.
 """
 
+import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,7 +35,21 @@ _SHOWN_CATEGORIES = 20
 _RARE = 10  # rows: a category that fewer have could point at one person
 _PERSONAL = (
     *("name", "email", "phone", "address", "street", "birth", "iban", "passport", "gender", "sex", "age", "income"),
-    *("customer", "user", "patient", "person", "household", "employee", "member", "account"),
+    *(
+        "customer",
+        "user",
+        "patient",
+        "person",
+        "household",
+        "employee",
+        "member",
+        "account",
+        "client",
+        "contact",
+        "driver",
+    ),
+    *("student", "subscriber", "guest", "ssn", "postcode", "zip", "salary", "nationality", "religion", "ethnicity"),
+    *("disability", "diagnosis"),
 )
 
 
@@ -387,9 +402,10 @@ class _Reading:
             told = f"is named like the label {self._label!r}"
         if told:
             self._questions.append(column.name)
+            option = shlex.quote(column.name)
             self._problems.append(
-                f"column {column.name!r} {told}: --leave-out {column.name} leaves it out, --known {column.name} keeps it if its "
-                "values are known at the time of prediction"
+                f"column {column.name!r} {told}: --leave-out {option} leaves it out, --known {option} keeps it if its values are "
+                "known at the time of prediction"
             )
         return bool(told)
 
