@@ -1,9 +1,15 @@
 """What a project is made of: names that would hide what it imports, files, what an upgrade changes."""
 
+import ast
+from pathlib import Path
+
 import pytest
+from hypothesis import given
+from hypothesis.strategies import text
 
 from mlops_cli.new import sample_schema
-from mlops_cli.project import Answers, ModelAnswers, changes, owner
+from mlops_cli.project import Answers, ModelAnswers, _literal, changes, owner, render
+from mlops_cli.project_packages import PackageSources
 from mlops_runtime.contracts import canonical_json
 
 
@@ -58,3 +64,45 @@ def test_a_model_is_there_once() -> None:
     """By its name."""
     model = ModelAnswers(unit="shop", model="units", schema=sample_schema("number"))
     assert Answers(unit="shop", models=(model, model)).problems() == ["the model 'shop_units' is there already"]
+
+
+def test_models_of_one_stack_name_are_refused() -> None:
+    """Each has a package of its own, and the second stack would take the place of the first."""
+    models = tuple(ModelAnswers(unit="shop", model=name, schema=sample_schema("number")) for name in ("a-1", "a1"))
+
+    assert Answers(unit="shop", models=models).problems() == [
+        "the models 'shop_a_1' and 'shop_a1' both make the stack 'ShopA1'"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("index", "problem"),
+    [
+        ("https://ci:secret@pypi.internal/simple", "must have no user and password"),
+        ('https://pypi.internal/"]', "must be an https://"),
+        ("https://pypi.internal/\n[tool]", "must be an https://"),
+    ],
+)
+def test_an_index_is_kept_in_git(index: str, problem: str) -> None:
+    """So it has no password, and nothing that would be more than an address in pyproject.toml."""
+    models = (ModelAnswers(unit="shop", model="units", schema=sample_schema("number")),)
+    (found,) = Answers(unit="shop", models=models, index=index).problems()
+
+    assert problem in found
+    assert "secret" not in found
+
+
+@given(text())
+def test_any_name_is_one_literal(name: str) -> None:
+    """What a column is called is never code."""
+    assert ast.literal_eval(_literal(name)) == name
+    assert "\n" not in _literal(name)
+
+
+def test_the_readmes_commands_take_a_path_as_one_word(tmp_path: Path) -> None:
+    """Whatever the file is called."""
+    models = (ModelAnswers(unit="shop", model="units", schema=sample_schema("number")),)
+    answers = Answers(unit="shop", models=models, data="../my rows; true.csv")
+    readme = render(answers, tmp_path / "project", PackageSources())["README.md"].decode()
+
+    assert "--data '../my rows; true.csv' --reason" in readme

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -103,6 +104,7 @@ def new(
         schema = described(data, columns, known or (), leave_out or (), problems)
     names = Answers(
         unit=unit or "",
+        index=index,
         models=(ModelAnswers(unit=unit or "", model=model or "", schema=schema or sample_schema("number")),),
     )
     if label is not None or data is None:  # else its name is missing for that reason
@@ -111,7 +113,7 @@ def new(
         problems.append(f"--kind must be one of {', '.join(_KINDS)}, got {kind!r}")
     if problems or schema is None:
         raise UserError(f"nothing was created: {'; '.join(problems)}")
-    answers = replace(names, data=None if data is None else _seen_from(folder, data), index=index)
+    answers = replace(names, data=None if data is None else _seen_from(folder, data))
     sources = package_sources(index)
     with tempfile.TemporaryDirectory() as rendered:
         files = render(answers, Path(rendered) / "project", sources)
@@ -123,7 +125,7 @@ def new(
         "unit": unit,
         "endpoint": names.models[0].endpoint,
         "found": list(told(schema)),
-        "next": f"cd {folder} && uv sync && uv run pytest",
+        "next": f"cd {shlex.quote(str(folder))} && uv sync && uv run pytest",
     }
     answer(document, "\n".join([*lines, f"  {document['next']}"]), as_json=as_json)
 

@@ -4,6 +4,7 @@ import hashlib
 import json
 import keyword
 import re
+import shlex
 import shutil
 import sys
 import tempfile
@@ -16,7 +17,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from mlops_cli.aws_account import UserError
-from mlops_cli.project_packages import OURS, PackageSources
+from mlops_cli.project_packages import OURS, PackageSources, index_problem
 from mlops_runtime.contracts import ContractError, canonical_json, from_dict, to_dict
 from mlops_runtime.training_data.table_schema import TableSchema
 
@@ -176,8 +177,15 @@ class Answers:
             found.append(f"--unit must be {_NAME_ALLOWED}, such as 'demand', got {self.unit!r}")
         for model in self.models:
             found += model.problems()
+        seen = dict[str, str]()
+        for model in self.models:  # "a-1" and "a1" have packages of their own, and one stack
+            before = seen.setdefault(model.class_name, model.package)
+            if before != model.package:
+                found.append(f"the models {before!r} and {model.package!r} both make the stack {model.class_name!r}")
         names = [model.package for model in self.models]
         found += [f"the model {name!r} is there already" for name in dict.fromkeys(names) if names.count(name) > 1]
+        if self.index is not None and (problem := index_problem(self.index)) is not None:
+            found.append(problem)
         return found
 
     def values(self, sources: PackageSources) -> dict[str, Any]:
@@ -193,7 +201,7 @@ class Answers:
             "package": first.package,
             "endpoint": first.endpoint,
             "version": version("mlops-cli"),
-            "data": self.data or "",
+            "data": shlex.quote(self.data) if self.data else "",
             "requirements": sources.requirements(),
             "sources": sources.table(),
             "models": models,
@@ -472,13 +480,16 @@ def update(folder: Path, answers: Answers, made: Mapping[str, str], sources: Pac
 
 
 def _literal(text: str) -> str:
-    """Return a string as the formatter writes it.
+    """Return a string as the formatter writes it: in the quotes that need fewer escapes.
 
     Example:
         >>> print(_literal("units"), _literal('the "day"'))
         "units" 'the "day"'
     """
-    return repr(text) if '"' in text and "'" not in text else json.dumps(text, ensure_ascii=False)
+    double = json.dumps(text, ensure_ascii=False)
+    if text.count('"') <= text.count("'"):
+        return double
+    return "'" + double[1:-1].replace('\\"', '"').replace("'", "\\'") + "'"
 
 
 def _tuple(names: Sequence[str], *, indent: int) -> str:

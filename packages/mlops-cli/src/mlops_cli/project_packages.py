@@ -101,6 +101,24 @@ def package_sources(index: str | None = None) -> PackageSources:
     return PackageSources(wheels=_beside(place))
 
 
+def index_problem(index: str) -> str | None:
+    """Say why an address is not one of an index; None if it is. The address is kept in files that go to git.
+
+    Example:
+        >>> index_problem("https://pypi.shop.internal/simple")
+        >>> index_problem("https://ci:secret@pypi.shop.internal/simple")
+        '--index must have no user and password, which would be kept in git; set UV_INDEX_PACKAGES_USERNAME and _PASSWORD'
+    """
+    if "@" in urlsplit(index).netloc:
+        return (
+            "--index must have no user and password, which would be kept in git; set UV_INDEX_PACKAGES_USERNAME and "
+            "_PASSWORD"
+        )
+    if re.fullmatch(r"(https?|file)://[^\s\"\\]+", index) is None:
+        return f"--index must be an https://, http:// or file:// address, got {index!r}"
+    return None
+
+
 def lock(folder: Path) -> None:
     """Write ``uv.lock`` of a repository.
 
