@@ -116,5 +116,10 @@ def test_the_verb_publishes_before_it_asks(s3: Any, sales: Path, monkeypatch: py
     assert asked.exit_code == 0, asked.exception
     assert len(json.loads(asked.stdout)["training_set"]) == 64
     assert len(cloud.events) == 1
+    monkeypatch.setattr(cloud, "get_item", lambda **_: {"Item": {"owner": {"S": "arn:x:run-1"}}})
+    monkeypatch.setattr(cloud, "describe_execution", lambda **_: {"status": "RUNNING"})
+    busy = CliRunner().invoke(app, ["train", "demand-forecast", "--data", str(sales), "--reason", "new"])
+    assert str(busy.exception).startswith("nothing was published: run-1 of demand-forecast runs")
+    assert len(cloud.events) == 1
     bare = CliRunner().invoke(app, ["train", "demand-forecast", "--holdout-from", "2025-02-01", "--reason", "new"])
     assert str(bare.exception) == "--holdout-from needs --data"

@@ -145,6 +145,24 @@ def test_another_error_is_raised() -> None:
         _requests(Aws(describe_execution=denied)).outcome(EXECUTION)
 
 
+def test_nothing_is_published_while_a_run_reads_the_set() -> None:
+    """It would be trained on one set and measured on another, whose holdout it may have been trained on."""
+    held = {"Item": {"owner": {"S": EXECUTION}}}
+    with pytest.raises(
+        RetrainingRequestError, match=r"nothing was published: .* of demand-forecast runs on the set that is"
+    ):
+        _requests(Aws(get_item=held, describe_execution={"status": "RUNNING"})).require_idle()
+    gone = ClientError({"Error": {"Code": "ExecutionDoesNotExist"}}, "DescribeExecution")
+    for answer in ({"status": "FAILED"}, gone):
+        _requests(Aws(get_item=held, describe_execution=answer)).require_idle()
+    aws = Aws()
+    _requests(aws).require_idle()
+    assert [name for name, _ in aws.asked] == ["get_item"]
+    denied = ClientError({"Error": {"Code": "AccessDeniedException"}}, "DescribeExecution")
+    with pytest.raises(ClientError, match="AccessDenied"):
+        _requests(Aws(get_item=held, describe_execution=denied)).require_idle()
+
+
 @pytest.mark.parametrize(
     ("decision", "fix"),
     [

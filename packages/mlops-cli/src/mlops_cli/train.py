@@ -48,17 +48,18 @@ def train(
     with account(profile, home) as aws, shown(RetrainingRequestError):
         entries = Entries(ssm=aws.client("ssm"))
         entry = entries.pipeline(pipeline)
+        requests = requests_of(aws, entries, entry)
         facts = {"pipeline": entry.pipeline}
         if data is not None:
             from mlops_cli.training_file import publish_file
 
+            requests.require_idle()
             published = publish_file(aws.client("s3"), entry, data, holdout_from=holdout_from)
             say(
                 f"published {published.train_rows} rows to train and {published.holdout_rows} held out from "
                 f"{published.split['holdout_from']} on"
             )
             facts["training_set"] = published.id
-        requests = requests_of(aws, entries, entry)
         event = requests.ask(caller=str(aws.client("sts").get_caller_identity()["UserId"]), reason=why)
         say(f"asked {entry.pipeline} for a retraining")
         follow(requests, event, facts=facts, is_awaited=not no_wait, as_json=as_json)

@@ -140,6 +140,7 @@ class Model:
         Raises:
             UnitError: If the pipeline builds its training sets itself.
             PublishError: With every problem of the splits, before anything is written.
+            RetrainingRequestError: If a run reads the set that is there.
         """
         entry = self._trained()
         if entry.training_set is None or entry.label is None or entry.timestamp is None:
@@ -147,6 +148,7 @@ class Model:
                 f"{entry.pipeline} does not read published training sets; declare TrainingSetSource.s3(...) and the time of "
                 "prediction in EvaluationPlan(timestamp=...)"
             )
+        self._requests().require_idle()
         made = publish(
             self._connection.client("s3"),
             entry.training_set,

@@ -174,6 +174,30 @@ class RetrainingRequests:
             package=output.get("package") or None,
         )
 
+    def require_idle(self) -> None:
+        """Check that no execution runs: its training would be of one published set, and its evaluation of the next.
+
+        Raises:
+            RetrainingRequestError: If one runs.
+        """
+        key: Any = {"pipeline": {"S": self.pipeline.pipeline}, "item": {"S": "STATE"}}
+        state = self.dynamodb.get_item(TableName=self.pipeline.retraining_table, Key=key, ConsistentRead=True)
+        owner = state.get("Item", {}).get("owner", {}).get("S")
+        if owner is None:
+            return
+        try:
+            found = self.stepfunctions.describe_execution(executionArn=owner, includedData="METADATA_ONLY")
+        except ClientError as error:
+            if error.response["Error"]["Code"] == "ExecutionDoesNotExist":  # it was never started
+                return
+            raise
+        if found["status"] in _RUNNING:
+            name = owner.rpartition(":")[2]
+            raise RetrainingRequestError(
+                f"nothing was published: {name} of {self.pipeline.pipeline} runs on the set that is there, and would be measured "
+                f"on another; wait until it has ended (mlops runs show {name} --pipeline {self.pipeline.pipeline})"
+            )
+
     def _put(self, uri: str, file: Path, sha256: str) -> None:
         bucket, _, key = uri.removeprefix("s3://").partition("/")
         with file.open("rb") as body:
