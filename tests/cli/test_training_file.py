@@ -110,7 +110,7 @@ def test_the_verb_publishes_before_it_asks(s3: Any, sales: Path, monkeypatch: py
     """The answer names the training set; without a file the option for its cut is refused."""
     cloud: Cloud = stand_in(monkeypatch, train)
     cloud.pipeline = ENTRY
-    for name in ("upload_file", "copy", "get_paginator", "put_object", "get_object", "delete_object"):
+    for name in ("upload_file", "copy", "get_paginator", "put_object", "get_object", "head_object", "delete_object"):
         monkeypatch.setattr(cloud, name, getattr(s3, name), raising=False)
     asked = CliRunner().invoke(app, ["train", "demand-forecast", "--data", str(sales), "--reason", "new", "--json"])
     assert asked.exit_code == 0, asked.exception

@@ -142,6 +142,21 @@ def test_the_manifest_is_written_last(s3: Any, monkeypatch: pytest.MonkeyPatch, 
         check_files(opt_ml, from_json(TrainingSetManifest, found["manifest/manifest.json"]))
 
 
+def test_files_of_another_publish_are_noticed(s3: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of two at once the one that writes its manifest last would leave a set that no evaluation takes."""
+    copy, calls = s3.copy, []
+
+    def between(*arguments: Any) -> None:
+        copy(*arguments)
+        calls.append(arguments)
+        if len(calls) == 1:
+            published(s3, rows(0, 9), rows(9, 12))
+
+    monkeypatch.setattr(s3, "copy", between)
+    with pytest.raises(PublishError, match="another publish to the same pipeline came between; publish again"):
+        published(s3, rows(0, 8), rows(8, 10))
+
+
 def test_every_problem_is_named_at_once_and_nothing_is_written(s3: Any) -> None:
     """Labels, times, columns and baselines."""
     train = rows(0, 8).set_column(3, "units", pa.array([None, *range(7)]))

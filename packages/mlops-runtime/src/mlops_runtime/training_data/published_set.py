@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 _FILE = "part-0.parquet"
 _MANIFEST = "manifest/manifest.json"
 _PANDAS_INDEX = "__index_level_"
+_SHA256 = "sha256"  # of a file, in its object's metadata
 _CHUNK = 1024 * 1024
 
 
@@ -107,7 +108,7 @@ def publish(
         try:
             for name, key in beside.items():
                 s3.upload_file(str(Path(folder) / f"{name}.parquet"), bucket, key)
-            _replace(s3, bucket, prefix, beside, canonical_json(manifest))
+            _replace(s3, bucket, prefix, beside, canonical_json(manifest), files=files)
         finally:
             for key in beside.values():
                 s3.delete_object(Bucket=bucket, Key=key)
@@ -244,10 +245,22 @@ def _iso(time: date) -> str:
     return (time if time.tzinfo is not None else time.replace(tzinfo=UTC)).isoformat()
 
 
-def _replace(s3: "S3Client", bucket: str, prefix: str, beside: Mapping[str, str], manifest: bytes) -> None:
-    """Put the uploaded files in their places: only calls within S3 from here on."""
+def _replace(
+    s3: "S3Client",
+    bucket: str,
+    prefix: str,
+    beside: Mapping[str, str],
+    manifest: bytes,
+    *,
+    files: Mapping[str, OutputFile],
+) -> None:
+    """Put the uploaded files in their places: only calls within S3 from here on.
+
+    Of several publishes at once the one that writes its manifest last finds files of another, if any are left: it looks last.
+    """
     for name, key in beside.items():
-        s3.copy({"Bucket": bucket, "Key": key}, bucket, f"{prefix}/{name}/{_FILE}")
+        said = {"Metadata": {_SHA256: files[name].sha256}, "MetadataDirective": "REPLACE"}
+        s3.copy({"Bucket": bucket, "Key": key}, bucket, f"{prefix}/{name}/{_FILE}", said)
     kept = {f"{prefix}/{name}/{_FILE}" for name in beside} | {f"{prefix}/{_MANIFEST}"}
     for folder in (*beside, "manifest"):  # an earlier export may have had more files, which would be read too
         for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=f"{prefix}/{folder}/"):
@@ -255,5 +268,9 @@ def _replace(s3: "S3Client", bucket: str, prefix: str, beside: Mapping[str, str]
                 if item["Key"] not in kept:
                     s3.delete_object(Bucket=bucket, Key=item["Key"])
     s3.put_object(Bucket=bucket, Key=f"{prefix}/{_MANIFEST}", Body=manifest, ContentType="application/json")
-    if s3.get_object(Bucket=bucket, Key=f"{prefix}/{_MANIFEST}")["Body"].read() != manifest:
+    there = {
+        name: s3.head_object(Bucket=bucket, Key=f"{prefix}/{name}/{_FILE}")["Metadata"].get(_SHA256) for name in files
+    }
+    is_ours = there == {name: file.sha256 for name, file in files.items()}
+    if not is_ours or s3.get_object(Bucket=bucket, Key=f"{prefix}/{_MANIFEST}")["Body"].read() != manifest:
         raise PublishError(["another publish to the same pipeline came between; publish again"])
