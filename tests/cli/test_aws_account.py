@@ -152,6 +152,14 @@ def test_what_aws_refuses_is_one_line(code: str, fix: str) -> None:
     assert str(caught.value) == f"AWS refused UpdateItem ({code}): User x is not authorized{fix}"
 
 
+def test_an_upload_that_aws_refuses_is_one_line(cloud: Cloud, tmp_path: Path) -> None:
+    """Boto3 has an error of its own for it."""
+    (tmp_path / "file").write_bytes(b"x")
+    refused = r"^AWS refused PutObject \(NoSuchBucket\): "
+    with pytest.raises(UserError, match=refused), account(None, cloud.home) as aws:
+        aws.client("s3").upload_file(str(tmp_path / "file"), "missing", "key")
+
+
 @pytest.mark.parametrize(
     ("environment", "words"),
     [

@@ -178,6 +178,7 @@ def account(profile: str | None, home: Path | None, *, region: str | None = None
     if profile is not None and home is not None:
         raise UserError("give --profile or --home, not both: --profile is for AWS, --home for the embedded cloud")
     import boto3
+    from boto3.exceptions import S3UploadFailedError
     from botocore.exceptions import BotoCoreError, ClientError, NoRegionError
 
     try:
@@ -194,6 +195,11 @@ def account(profile: str | None, home: Path | None, *, region: str | None = None
             yield Account(session=boto3.Session(), options=running | chosen)
     except ClientError as error:
         raise UserError(refusal(error.response.get("Error", {}), error.operation_name)) from error
+    except S3UploadFailedError as error:
+        cause = error.__context__  # boto3 puts words of its own around AWS's
+        if not isinstance(cause, ClientError):
+            raise UserError(_local_error(error)) from error
+        raise UserError(refusal(cause.response.get("Error", {}), cause.operation_name)) from error
     except BotoCoreError as error:
         raise UserError(_local_error(error)) from error
 
