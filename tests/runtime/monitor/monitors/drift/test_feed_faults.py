@@ -130,3 +130,17 @@ def test_rows_that_cannot_be_read_are_a_fault() -> None:
     window = count_columns({"x": np.random.default_rng(6).random(100)}, baseline)
     (found,) = unreadable(replace(window, malformed=900, problems={"row_width[1,2]": 900}), MonitorSpec())
     assert found.feed_fault == found.description
+
+
+def test_another_unit_is_told_beside_real_drift() -> None:
+    """Minutes became seconds in a week that was calmer than the summer before, as flights' delays are."""
+    random = np.random.default_rng(3)
+    trained = random.normal(-4, 4, 20_000) + random.exponential(40, 20_000) * (random.random(20_000) < 0.4)
+    calm = random.normal(-5, 4, 6_000) + random.exponential(35, 6_000) * (random.random(6_000) < 0.25)
+    drifted, fault = fault_of(trained, calm)
+    assert drifted
+    assert fault is None
+    for factor in (60, 1000, 0.01):
+        _, fault = fault_of(trained, calm * factor)
+        assert fault is not None, factor
+        assert fault.endswith("in all rows")

@@ -30,7 +30,11 @@ _APART, _FIT = 0.2, 0.05
 # mean deviation of a normal, for two thirds of whose standard deviation a bin's share counts
 _CHANCE = 0.4
 # how many times mean, mean square, which outliers decide, and the smallest value may be off
-_MEAN, _SQUARE, _LOWEST = 1.4, 2.5, 10.0
+_MEAN, _SQUARE, _LOWEST = 1.4, 4.0, 10.0
+# or by how many standard deviations the mean, which may be near zero
+_DEVIATIONS = 0.4
+# part of what has moved that may be drift besides, where all rows are in another unit
+_BESIDES = 0.3
 _GRID = 2001
 
 Wide = npt.NDArray[np.float64]
@@ -117,9 +121,12 @@ def _shares(was: Wide, scaled: Wide, now: Wide, noise: float) -> list[float]:
         return []
     best = float(np.clip(way @ (now - was) / (way @ way), 0.0, 1.0))
     shares = [best, 1.0] if best > _ALL else [best]
-    most = min(_FIT * apart + noise, float(np.abs(now - was).sum() / 4))  # half of what has moved is something else
+    moved = float(np.abs(now - was).sum() / 2)
+    most = min(_FIT * apart + noise, moved / 2)  # half of what has moved is something else
     missed = {share: float(np.abs(now - was - share * way).sum() / 2) for share in shares}
-    return [share for share, miss in missed.items() if share >= _SCALED and miss <= most]
+    # all rows in another unit may have drifted besides; mean and mean square decide
+    limits = {share: max(most, _BESIDES * moved) if share > _ALL else most for share in shares}
+    return [share for share, miss in missed.items() if share >= _SCALED and miss <= limits[share]]
 
 
 def _off(compared: Comparison, factor: float, share: float, *, lowest: float) -> float | None:
@@ -132,9 +139,10 @@ def _off(compared: Comparison, factor: float, share: float, *, lowest: float) ->
     if is_scaled_low and lowest > 0 and minimum < lowest * factor / _LOWEST:
         return None  # a default of 0, not a unit
     square = math.log((mean**2 + deviation**2) / (before**2 + spread**2) / (1 + share * (factor**2 - 1)))
-    moved = mean / before / (1 + share * (factor - 1))
-    if abs(before) < spread / 10:  # such a mean is chance
-        return abs(square) if abs(square) <= math.log(_SQUARE) else None
-    if moved <= 0 or abs(math.log(moved)) > math.log(_MEAN) or abs(square) > math.log(_SQUARE):
+    if abs(square) > math.log(_SQUARE):
         return None
-    return abs(square) + abs(math.log(moved))
+    expected = before * (1 + share * (factor - 1))
+    away = abs(mean - expected) / (spread * math.sqrt(1 + share * (factor**2 - 1)))
+    if away > _DEVIATIONS and (mean / expected <= 0 or abs(math.log(mean / expected)) > math.log(_MEAN)):
+        return None
+    return abs(square) + away
