@@ -42,6 +42,17 @@ def write_predictions(folder: Path, predicted: Predicted) -> Path:
     return path
 
 
+def differences(found: tuple[str, str, int], *, artifact_sha256: str | None, holdout: str, rows: int) -> str:
+    """Return how the archive, the holdout and the number of rows that predictions are of differ from those they must be of.
+
+    Example:
+        >>> differences(("a1", "h1", 3), artifact_sha256="a1", holdout="h2", rows=4)
+        'of holdout h1, expected h2; rows 3, expected 4'
+    """
+    named = zip(("of archive", "of holdout", "rows"), found, (artifact_sha256, holdout, rows), strict=True)
+    return "; ".join(f"{what} {one}, expected {wanted}" for what, one, wanted in named if one != wanted)
+
+
 def read_predictions(path: Path, *, artifact_sha256: str | None, holdout: str, rows: int) -> Predicted:
     """Read predictions of a model over a holdout.
 
@@ -59,17 +70,14 @@ def read_predictions(path: Path, *, artifact_sha256: str | None, holdout: str, r
         of = from_json(HoldoutPredictions, (table.schema.metadata or {}).get(_METADATA, b""))
     except (pa.ArrowException, OSError, ContractError) as error:
         raise JobError(f"{path.name} must be a file that the predict job wrote: {error}") from error
-    problems = [
-        f"{what} {found}, expected {wanted}"
-        for what, found, wanted in (
-            ("of archive", of.artifact_sha256, artifact_sha256),
-            ("of holdout", of.holdout_sha256, holdout),
-            ("rows", table.num_rows, rows),
-        )
-        if found != wanted
-    ]
-    if problems:
-        raise JobError(f"{path.name} has predictions {'; '.join(problems)}; remove it, so that they are made again")
+    wrong = differences(
+        (of.artifact_sha256, of.holdout_sha256, table.num_rows),
+        artifact_sha256=artifact_sha256,
+        holdout=holdout,
+        rows=rows,
+    )
+    if wrong:
+        raise JobError(f"{path.name} has predictions {wrong}; remove it, so that they are made again")
     column = table.column(_COLUMN).combine_chunks()
     is_list = pa.types.is_fixed_size_list(column.type)
     values = column.flatten() if is_list else column

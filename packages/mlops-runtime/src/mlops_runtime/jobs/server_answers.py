@@ -13,7 +13,7 @@ import numpy.typing as npt
 from mlops_runtime.contracts import ContractError, from_json
 from mlops_runtime.contracts.model import AskedHoldout, HoldoutPredictions, ModelSignature
 from mlops_runtime.contracts.model_manifest import ModelManifest
-from mlops_runtime.jobs.holdout_predictions import Predicted
+from mlops_runtime.jobs.holdout_predictions import Predicted, differences
 from mlops_runtime.jobs.job_environment import JobError, single_file
 from mlops_runtime.jobs.server_rows import ASKED_FILE
 from mlops_runtime.serving.served_model import Matrix, ModelError, declared_shape
@@ -100,17 +100,14 @@ def read_answers(folder: Path, *, artifact_sha256: str | None, holdout: str, row
         asked = from_json(AskedHoldout, (folder / ASKED_FILE).read_bytes())
     except (OSError, ContractError) as error:
         raise JobError(f"{ASKED_FILE} must lie beside the server's answers: {error}") from error
-    problems = [
-        f"{what} {found}, expected {wanted}"
-        for what, found, wanted in (
-            ("of archive", asked.artifact_sha256, artifact_sha256),
-            ("of holdout", asked.holdout_sha256, holdout),
-            ("rows", asked.rows, rows),
-        )
-        if found != wanted
-    ]
-    if problems:
-        raise JobError(f"the server's answers are {'; '.join(problems)}; remove them, so that it is asked again")
+    wrong = differences(
+        (asked.artifact_sha256, asked.holdout_sha256, asked.rows),
+        artifact_sha256=artifact_sha256,
+        holdout=holdout,
+        rows=rows,
+    )
+    if wrong:
+        raise JobError(f"the server's answers are {wrong}; remove them, so that it is asked again")
     width = asked.signature.columns
     failure = None
     again: tuple[str, ...] = ()
