@@ -47,3 +47,12 @@ def test_a_quoted_line_break_is_one(capsys: pytest.CaptureFixture[str]) -> None:
     print_facts([("reason", "first\\nsecond")])
 
     assert "\\n" not in capsys.readouterr().out
+
+
+def test_what_others_wrote_moves_no_cursor(capsys: pytest.CaptureFixture[str]) -> None:
+    """A reason could otherwise write over the line above it, such as a verdict."""
+    print_facts([("reason", "lost\x1b[1A\x1b[2K\x9b1A\rpassed")])
+
+    shown = capsys.readouterr().out
+    assert "lost\\x1b[1A\\x1b[2K\\x9b1A\\rpassed" in shown
+    assert not {"\x1b", "\x9b", "\r"} & set(shown)

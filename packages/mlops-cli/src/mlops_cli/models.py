@@ -16,7 +16,7 @@ from mlops_cli.answers import AsJson, answer, print_json
 from mlops_cli.aws_account import Account, Profile, UserError, VerdictError, account, shown
 from mlops_cli.local import Home
 from mlops_cli.model_registration import register
-from mlops_cli.printed_tables import console, print_facts, print_table
+from mlops_cli.printed_tables import console, print_facts, print_table, visible
 
 if TYPE_CHECKING:
     from mlops_runtime.registry.package_approval import ApprovalRule, RegistryEntry, Review
@@ -451,7 +451,7 @@ def _print(found: "Review", evidence: "Evidence") -> None:
         losses = ", ".join(f"{name} {loss:.4f}" for name, loss in sorted(evidence.evaluation.metrics.items()))
         if evidence.evaluation.pickled is not None:
             names = ", ".join(evidence.evaluation.pickled) or "nothing"
-            typer.echo(f"unpickling names {names}; this proves nothing, as it may run any code")
+            typer.echo(visible(f"unpickling names {names}; this proves nothing, as it may run any code"))
         typer.echo(f"{evidence.evaluation.metric} over {evidence.evaluation.rows} rows: {losses}")
     if evidence.gate is not None:
         checks = [
@@ -467,7 +467,7 @@ def _print(found: "Review", evidence: "Evidence") -> None:
         heads = ("against", "over", "relative loss", "must be below", "passed")
         print_table(heads, checks, title=f"gate {evidence.gate.verdict.value}")
     for problem in found.problems:
-        typer.echo(f"problem: {problem}")
+        typer.echo(visible(f"problem: {problem}"))
     if found.approval == "PendingManualApproval" and not found.problems:
         typer.echo(f'approve it: mlops models approve {found.version} --reason "..."')
 
@@ -494,10 +494,10 @@ def _print_narrow(found: "Review") -> None:
     """Print a package without a table: on a narrow terminal the columns would be a word wide."""
     typer.echo(f"{found.version}  {found.approval}")
     typer.echo(f"  registered:      {_minute(found.registered)}")
-    typer.echo(f"  model:           {_loaded(found)}")
+    typer.echo(visible(f"  model:           {_loaded(found)}"))
     if found.changed_by is not None:
-        typer.echo(f"  last changed by: {_who(found)}")
-    typer.echo(f"  can be deployed: {_verdict(found)}")
+        typer.echo(visible(f"  last changed by: {_who(found)}"))
+    typer.echo(visible(f"  can be deployed: {_verdict(found)}"))
 
 
 def _loaded(found: "Review") -> str:

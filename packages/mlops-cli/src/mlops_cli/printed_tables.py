@@ -1,6 +1,7 @@
 """Tables that the command prints: nothing is cut, in a narrow terminal neither; a program that reads them gets whole lines."""
 
 import os
+import re
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -10,6 +11,8 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 LONGEST_WORD = 32  # characters of a cell that is not wrapped where words are kept whole
+# but line break and tab; with those that turn the direction of text
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 _UNBOUNDED = 10_000  # columns of a file or a pipe, which no line has
 
 
@@ -53,8 +56,18 @@ def print_facts(facts: Sequence[tuple[str, str]]) -> None:
     console().print(table)
 
 
+def visible(text: str) -> str:
+    r"""Return a text with control characters spelled out: those of a reason or of a pickle could rewrite what a terminal shows.
+
+    Example:
+        >>> visible("rejected\x1b[2K\x1b[1A\nby the gate")
+        'rejected\\x1b[2K\\x1b[1A\nby the gate'
+    """
+    return _CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+
+
 def _cell(value: str) -> "Text":
     """Return a cell as text, since input of users is not markup; a line break that a service quoted is one again."""
     from rich.text import Text
 
-    return Text(value.replace("\\n", "\n"))
+    return Text(visible(value.replace("\\n", "\n")))

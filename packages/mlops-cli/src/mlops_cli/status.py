@@ -14,6 +14,7 @@ import typer
 from mlops_cli.answers import AsJson, print_json
 from mlops_cli.aws_account import DENIED, Account, Profile, UserError, account, refusal
 from mlops_cli.local import Home
+from mlops_cli.printed_tables import visible
 
 if TYPE_CHECKING:
     from mlops_cli.deployed_entries import Entries
@@ -87,7 +88,7 @@ class _Seen:
         if not self.units:
             yield "no business unit is deployed here; deploy a stack first"
         for each in self.units:
-            yield from unit_lines(each, self.now)
+            yield from map(visible, unit_lines(each, self.now))
         for name, reason in self.unread.items():
             yield f"\n{name}\n  not shown   {reason}"
 
