@@ -154,6 +154,35 @@ def test_deploys_what_changes_outputs_alone(cloud, tmp_path):
     assert deployer.destroy(cloud, folder) == []
 
 
+def test_fails_while_another_deployment_is_on_its_way(cloud, tmp_path):
+    """The second of two people is told to wait, and changes nothing."""
+    name, refused = "deployer-twice", []
+    folder = write_deployer(tmp_path / "first", name, {"P": parameter("1")})
+    deployer.deploy(cloud, folder)
+    waits = {
+        "Handle": {"Type": "AWS::CloudFormation::WaitConditionHandle"},
+        "Waits": {
+            "Type": "AWS::CloudFormation::WaitCondition",
+            "Properties": {"Handle": {"Ref": "Handle"}, "Timeout": "8", "Count": 1},
+        },
+    }
+    second = write_deployer(tmp_path / "second", name, {"P": parameter("2")})
+
+    def deploy_too(_event):
+        if not refused:
+            with pytest.raises(deployer.DeployError) as error:
+                deployer.deploy(cloud, second)
+            refused.append(str(error.value))
+
+    with pytest.raises(deployer.DeployError, match="Waits"):
+        deployer.deploy(
+            cloud, write_deployer(tmp_path / "first", name, {"P": parameter("1"), **waits}), on_event=deploy_too
+        )
+    assert "is in UPDATE_IN_PROGRESS state" in refused[0]
+    assert refused[0].endswith("Another deployment is on its way; wait until it has ended, then deploy again")
+    assert deployer.destroy(cloud, folder) == []
+
+
 def test_uploads_a_file_that_changed_under_its_key(cloud, tmp_path):
     """A template that was edited after synthesis is deployed although its key is there already."""
     folder = write_deployer(tmp_path / "out", "deployer-edited", {"P": parameter("1")}, {"Name": {"Ref": "P"}})

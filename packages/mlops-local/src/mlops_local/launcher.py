@@ -50,6 +50,7 @@ from mlops_local.networks import endpoint_services, networks, reach, security_gr
 from mlops_local.origins import with_origins
 from mlops_local.routes import with_routes
 from mlops_local.stacks import (
+    busy_stacks,
     creation_order,
     custom_resources,
     deleted_stacks,
@@ -114,6 +115,7 @@ _MODULES = (
     kubernetes,
     faults,
     failed_deletions,
+    busy_stacks,
     waves,
 )
 

@@ -403,8 +403,8 @@ def _deploy_stack(cloud: _Cloud, stack: Stack, on_event: OnEvent) -> None:
             Tags=[{"Key": key, "Value": value} for key, value in stack.tags.items()],
             TemplateURL=_template_url(cloud, stack),
         )
-    except ClientError as error:  # the template is refused as a whole
-        raise DeployError(stack.name, "not started", reason=error.response["Error"]["Message"]) from error
+    except ClientError as error:  # the template is refused as a whole, or another deployment is in progress
+        raise _not_started(stack, error) from error
     stack_id, change_set_id = change_set["StackId"], change_set["Id"]
     description = _change_set(client, change_set_id)
     if description["Status"] == "FAILED":
@@ -417,10 +417,20 @@ def _deploy_stack(cloud: _Cloud, stack: Stack, on_event: OnEvent) -> None:
             client.delete_stack(StackName=stack_id)
         raise DeployError(stack.name, "not started", reason=reason)
     seen = {event["EventId"] for event in _events(client, stack_id)}
-    client.execute_change_set(ChangeSetName=change_set_id)
+    try:
+        client.execute_change_set(ChangeSetName=change_set_id)
+    except ClientError as error:  # another deployment was first
+        raise _not_started(stack, error) from error
     status, events = _wait(client, stack_id, stack.name, seen, on_event)
     if status not in {"CREATE_COMPLETE", "UPDATE_COMPLETE"}:
         raise DeployError(stack.name, status, _causes(events))
+
+
+def _not_started(stack: Stack, error: ClientError) -> DeployError:
+    reason = error.response["Error"]["Message"]
+    if "_IN_PROGRESS state" in reason:
+        reason = f"{reason} Another deployment is on its way; wait until it has ended, then deploy again"
+    return DeployError(stack.name, "not started", reason=reason)
 
 
 def _update_outputs(cloud: _Cloud, stack: Stack, stack_id: str, on_event: OnEvent) -> None:
