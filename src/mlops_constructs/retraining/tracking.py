@@ -21,7 +21,7 @@ from mlops_runtime.tracking.managed_mlflow import SERVICE, managed_app
 
 _EVERY = cdk.Duration.minutes(15)
 _LONGEST_EXPERIMENT = 500
-_ADDRESS = re.compile(r"https?://(?P<host>[^/?#\s]+)(?:[/?#]\S*)?")
+_ADDRESS = re.compile(r"https?://(?P<host>[^/?#\s]+)(?:/[^?#\s]*)?")  # paths are appended to it
 # what the mirror calls: https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonsagemakerwithmlflow.html
 _MANAGED_ACTIONS = (
     "CreateExperiment",
@@ -47,7 +47,7 @@ class Tracking:
 
     Args:
         uri: Address of the server, ``https://`` or ``http://``, or the ARN of a managed MLflow app or tracking server, whose calls
-            are signed. It must be reachable from the unit's network.
+            are signed. It must be reachable from the unit's network. A token is taken for an address: give an ARN as text.
         experiment: Name of the experiment of all runs; it is made if it is missing.
 
     Raises:
@@ -67,7 +67,7 @@ class Tracking:
             found = _ADDRESS.fullmatch(self.uri)
             if found is None:
                 problems.append(
-                    "uri must be https://, http:// or the ARN of a managed MLflow app or tracking server, got "
+                    "uri must be https://, http:// or the ARN of a managed MLflow app or tracking server, without a query, got "
                     f"{self.uri!r}"
                 )
             elif "@" in found["host"]:

@@ -90,6 +90,7 @@ def _listed(value: Any) -> list[Any]:
             r"uri must be https://, http:// or the ARN of a managed MLflow app",
         ),
         ({"uri": "https://ann:secret@mlflow", "experiment": "d"}, "uri must have no user and password"),
+        ({"uri": "https://mlflow/?team=shop", "experiment": "d"}, "tracking server, without a query, got"),
         ({"uri": "https://mlflow", "experiment": " "}, "experiment must be a name of at most 500 characters"),
     ],
 )
