@@ -19,6 +19,7 @@ from mlops_runtime.serving.loaded_names import (
     PickleGlobals,
     archived_globals,
     container_globals,
+    container_pickles,
     container_problems,
     pickle_globals,
     skops_types,
@@ -130,3 +131,16 @@ def test_pickles_of_a_container_are_found_by_their_names(tmp_path: Path) -> None
     (tmp_path / "b.tar.gz").write_bytes(b"none")
     with pytest.raises(ModelError, match=r"cannot read b\.tar\.gz"):
         container_problems(tmp_path / "b.tar.gz", "data")
+
+
+@pytest.mark.parametrize("protocol", range(2, 6))
+def test_a_pickle_is_told_by_its_first_bytes(tmp_path: Path, protocol: int) -> None:
+    """Under another name, and inside the zip of torch.save; a table of numpy is none."""
+    folder = tmp_path / "model"
+    folder.mkdir()
+    (folder / "a.bin").write_bytes(pickle.dumps(eval, protocol))
+    with zipfile.ZipFile(folder / "b.pt", "w") as file:
+        file.writestr("archive/data.pkl", pickle.dumps({}, protocol))
+    np.save(folder / "c.npy", np.arange(3))
+    (folder / "d").touch()
+    assert container_pickles(model_folders.archive(folder, tmp_path / "model.tar.gz")) == ["a.bin", "b.pt"]

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from mlops_runtime.contracts.model_manifest import ModelManifest, Trust
-from mlops_runtime.serving.model_archive import ArchiveError, names, read
+from mlops_runtime.serving.model_archive import ArchiveError, heads, read
 from mlops_runtime.serving.served_model import ModelError
 
 # functions and what calls them may do anything; a class of scikit-learn is data but for its trees, whose indexes are not checked
@@ -28,6 +28,7 @@ _SKOPS_CALLS = ("FunctionNode", "MethodNode", "PartialNode", "OperatorFuncNode")
 _SKOPS_SAFE = re.compile(r"sklearn(\.\w+)*\._?[A-Z]\w*")
 _SKOPS_UNCHECKED = "TreePredictor"
 PICKLES = (".pkl", ".pickle", ".joblib")
+_HEAD_BYTES, _PICKLE_HEADS = 512, tuple(bytes([0x80, protocol]) for protocol in range(2, 6))
 UNREAD = "..."  # stands for what could not be read
 _MOST_NAMES = 200
 _MOST_BYTES = 256 * 1024**2
@@ -106,16 +107,25 @@ def container_problems(archive: Path, trust: Trust) -> list[str]:
 
 
 def container_pickles(archive: Path) -> list[str]:
-    """Return the files of an archive that are pickles by their names.
+    """Return the files of an archive that are pickles by their names or first bytes, PyTorch's zip of one too.
 
     Raises:
         ModelError: If it is not an archive that a server would unpack.
     """
     try:
         with archive.open("rb") as packed:
-            return [name for name in names(packed) if name.endswith(PICKLES)]
+            begins = heads(packed, _HEAD_BYTES)
+            return [name for name, head in begins.items() if name.endswith(PICKLES) or _is_pickle(head)]
     except (OSError, ArchiveError) as error:
         raise ModelError(f"cannot read {archive.name}: {error}") from error
+
+
+def _is_pickle(head: bytes) -> bool:
+    """Whether a file begins as a pickle of protocol 2 or later, or as the zip of ``torch.save``; older protocols are text.
+
+    See: https://docs.python.org/3/library/pickletools.html (PROTO), https://docs.pytorch.org/docs/stable/notes/serialization.html
+    """
+    return head[:2] in _PICKLE_HEADS or (head.startswith(b"PK") and b"/data.pkl" in head)
 
 
 def _globals_in(archive: Path, files: list[str]) -> tuple[str, ...]:

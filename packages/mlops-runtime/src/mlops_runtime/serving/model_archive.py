@@ -272,18 +272,22 @@ def read(packed: BinaryIO, names: Collection[str], *, max_bytes: int, limits: Li
     return found
 
 
-def names(packed: BinaryIO, *, limits: Limits | None = None) -> tuple[str, ...]:
-    """Return the paths of the files in an archive, sorted; the whole archive must be one that `unpack` takes.
+def heads(packed: BinaryIO, size: int, *, limits: Limits | None = None) -> dict[str, bytes]:
+    """Return how each file in an archive begins; the whole archive must be one that `unpack` takes.
 
     Args:
         packed: The archive's bytes.
+        size: Bytes of each file, at most those of a chunk.
         limits: What may be inside. Default: ``Limits()``.
 
     Raises:
         ArchiveError: Its subclass says why.
     """
-    members = _members(packed, Limits() if limits is None else limits)
-    return tuple(sorted(str(path) for _, member, path in members if not member.isdir()))
+    found = {}
+    for tar, member, path in _members(packed, Limits() if limits is None else limits):
+        if not member.isdir():
+            found[str(path)] = next(_parts(tar, member), b"")[:size]
+    return dict(sorted(found.items()))
 
 
 def _write(packed: BinaryIO, stage: Path, limits: Limits) -> tuple[str, ...]:
