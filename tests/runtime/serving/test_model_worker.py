@@ -68,8 +68,8 @@ def changed(folder: Path, to: Path, environment: str, change: Callable[[ModelSig
 
 
 def test_each_flavor_has_a_loader() -> None:
-    """The contract's words are the table's keys."""
-    assert set(LOADERS) == set(Flavor.__args__)  # type: ignore[attr-defined]
+    """The contract's words are the table's keys, but for what a container of others loads."""
+    assert set(LOADERS) == set(Flavor.__args__) - {"container"}  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("name", SAVES)
