@@ -105,6 +105,7 @@ OPTIONS = {
     "--predictions": "file of predictions",
     "--profile": "of the AWS configuration",
     "--public-key": "file of a key",
+    "--publish-only": "a training set is published, and nothing trained",
     "--reason": "what a person answers for",
     "--region": "of AWS",
     "--repository": "of images",

@@ -353,4 +353,4 @@ def test_a_cloud_without_units_says_so(mlops: Command, home: object) -> None:
     shown = mlops("status", "--home", home)
 
     assert shown.returncode == 0
-    assert shown.stdout.splitlines()[-1] == "no business unit is deployed here; deploy a stack first"
+    assert shown.stdout.splitlines()[-1] == "no business unit is deployed here; deploy a stack with: mlops deploy"

@@ -110,7 +110,16 @@ def test_the_verb_publishes_before_it_asks(s3: Any, sales: Path, monkeypatch: py
     """The answer names the training set; without a file the option for its cut is refused."""
     cloud: Cloud = stand_in(monkeypatch, train)
     cloud.pipeline = ENTRY
-    for name in ("upload_file", "copy", "get_paginator", "put_object", "get_object", "head_object", "delete_object"):
+    for name in (
+        "upload_file",
+        "copy",
+        "get_paginator",
+        "put_object",
+        "get_object",
+        "head_object",
+        "delete_object",
+        "list_objects_v2",
+    ):
         monkeypatch.setattr(cloud, name, getattr(s3, name), raising=False)
     asked = CliRunner().invoke(app, ["train", "demand-forecast", "--data", str(sales), "--reason", "new", "--json"])
     assert asked.exit_code == 0, asked.exception
@@ -123,3 +132,32 @@ def test_the_verb_publishes_before_it_asks(s3: Any, sales: Path, monkeypatch: py
     assert len(cloud.events) == 1
     bare = CliRunner().invoke(app, ["train", "demand-forecast", "--holdout-from", "2025-02-01", "--reason", "new"])
     assert str(bare.exception) == "--holdout-from needs --data"
+
+
+def test_a_file_is_published_without_a_training(s3: Any, sales: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For models made elsewhere: nothing is asked, and the answer says what to type next."""
+    cloud: Cloud = stand_in(monkeypatch, train)
+    cloud.pipeline = ENTRY
+    for name in (
+        "upload_file",
+        "copy",
+        "get_paginator",
+        "put_object",
+        "get_object",
+        "head_object",
+        "delete_object",
+        "list_objects_v2",
+    ):
+        monkeypatch.setattr(cloud, name, getattr(s3, name), raising=False)
+    before = CliRunner().invoke(app, ["train", "demand-forecast", "--reason", "early"])
+    assert str(before.exception).endswith("mlops train demand-forecast --data FILE --publish-only --reason ...")
+    done = CliRunner().invoke(
+        app, ["train", "demand-forecast", "--data", str(sales), "--publish-only", "--reason", "new"]
+    )
+    assert done.exit_code == 0, done.exception
+    assert done.stdout.endswith("measure a model on it: mlops models register demand-forecast PATH\n")
+    assert cloud.events == []
+    bare = CliRunner().invoke(app, ["train", "demand-forecast", "--publish-only", "--reason", "new"])
+    assert str(bare.exception) == "--publish-only needs --data"
+    assert CliRunner().invoke(app, ["train", "demand-forecast", "--reason", "now"]).exit_code == 0
+    assert len(cloud.events) == 1

@@ -207,3 +207,30 @@ def test_several_outputs_are_the_pipelines_labels() -> None:
     alone = ModelSignature(inputs=(), output="weight")
     assert "predicts weight, demand-forecast measures weight, waist" in (kind_problem(pipeline, alone) or "")
     assert "measures weight in this order" in (kind_problem(replace(pipeline, labels=None), several) or "")
+
+
+@pytest.mark.parametrize(("code", "contents", "said"), [
+    ("", [], "no training set is published for demand-forecast: s3://sets/demand/ has no holdout; publish one with: "
+     "mlops train demand-forecast --data FILE --publish-only --reason ..."),
+    ("", [{"Key": "demand/holdout/part-0.parquet"}], None),
+    ("AccessDenied", [], None),
+])  # fmt: skip
+def test_nothing_to_measure_on_is_said_before_a_run_is_spent(
+    code: str, contents: list[dict[str, str]], said: str | None
+) -> None:
+    """Where the caller may look; one who may not asks all the same."""
+
+    class Sets(Aws):
+        """A bucket that lists what a test says."""
+
+        def list_objects_v2(self, **asked: Any) -> dict[str, Any]:
+            """ListObjectsV2."""
+            assert asked == {"Bucket": "sets", "Prefix": "demand/holdout/", "MaxKeys": 1}
+            if code:
+                raise ClientError({"Error": {"Code": code}}, "ListObjectsV2")
+            return {"Contents": contents}
+
+    requests = _requests(Sets())
+    assert requests.unpublished() is None  # a pipeline of the feature store builds its own
+    pipeline = replace(PIPELINE, training_set="s3://sets/demand/")
+    assert replace(requests, pipeline=pipeline).unpublished() == said

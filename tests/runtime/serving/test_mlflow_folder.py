@@ -61,7 +61,7 @@ def test_fails_for_columns_that_cannot_be_sent(tmp_path: Path, columns: Any, mes
 def test_fails_without_a_signature_or_with_more_than_columns(tmp_path: Path) -> None:
     """The message has the fix."""
     (tmp_path / "MLmodel").write_text("flavors: {}\nsignature: null\n")
-    with pytest.raises(ModelError, match=r"MLmodel has no signature; save the model with one \(infer_signature\)"):
+    with pytest.raises(ModelError, match=r"MLmodel has no signature; give it one with mlflow\.models\.set_signature"):
         signature_of(tmp_path, output="units")
     with pytest.raises(ModelError, match="has a signature with params; a request has columns alone"):
         signature_of(_folder(tmp_path, COLUMNS, params="'[]'"), output="units")

@@ -162,7 +162,7 @@ class Entries:
             names = sorted(name for entry in self._all(ROOT) if isinstance(entry, kinds) for name in [_name(entry)])
         except ClientError:
             return "this caller may not list the deployed names (ssm:GetParametersByPath)"
-        return f"deployed are: {', '.join(names)}" if names else "none is deployed; deploy a stack first"
+        return f"deployed are: {', '.join(names)}" if names else "none is deployed; deploy a stack with: mlops deploy"
 
 
 def _name(entry: Entry) -> str:

@@ -95,6 +95,8 @@ def register(
             if problems:
                 raise UserError("; ".join(problems))
             requests = requests_of(aws, entries, entry)
+            if (problem := requests.unpublished()) is not None:
+                raise UserError(problem)
             candidate = requests.upload(
                 packed.archive, sha256=packed.sha256, flavor=packed.flavor, trust=packed.trust, predictions=predictions
             )
@@ -110,7 +112,9 @@ def _local(aws: Account, source: str, folder: Path, tracking_uri: str | None) ->
         return _registered(aws, source, folder / "registered", tracking_uri or os.environ.get("MLFLOW_TRACKING_URI"))
     if not source.startswith("s3://"):
         if not Path(source).exists():
-            raise UserError(f"{source} not found; give a folder, a file, a model.tar.gz or an s3:// URI")
+            raise UserError(
+                f"{source} not found; give a folder, a file, a model.tar.gz, an s3:// URI or models:/NAME/VERSION of MLflow"
+            )
         return Path(source)
     bucket, _, key = source.removeprefix("s3://").partition("/")
     if not key or key.endswith("/"):

@@ -86,7 +86,7 @@ class _Seen:
     def lines(self) -> Iterator[str]:
         """Yield the others."""
         if not self.units:
-            yield "no business unit is deployed here; deploy a stack first"
+            yield "no business unit is deployed here; deploy a stack with: mlops deploy"
         for each in self.units:
             yield from map(visible, unit_lines(each, self.now))
         for name, reason in self.unread.items():

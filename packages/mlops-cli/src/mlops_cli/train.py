@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from mlops_cli.answers import AsJson
+from mlops_cli.answers import AsJson, answer
 from mlops_cli.aws_account import Profile, UserError, account, shown
 from mlops_cli.local import Home
 from mlops_cli.retraining_verdict import follow, requests_of, say
@@ -33,6 +33,13 @@ def train(
             show_default=False,
         ),
     ] = None,
+    publish_only: Annotated[
+        bool,
+        typer.Option(
+            "--publish-only",
+            help="With --data: publish the training set and train nothing, so that models made elsewhere can be measured on it.",
+        ),
+    ] = False,
     no_wait: Annotated[bool, typer.Option("--no-wait", help="Do not wait for the verdict.")] = False,
     as_json: AsJson = False,
     profile: Profile = None,
@@ -42,9 +49,9 @@ def train(
     from mlops_cli.deployed_entries import Entries
     from mlops_runtime.retraining.retraining_request import RetrainingRequestError
 
+    if data is None and (publish_only or holdout_from is not None):
+        raise UserError(f"{'--publish-only' if publish_only else '--holdout-from'} needs --data")
     why = checked_reason(reason)
-    if holdout_from is not None and data is None:
-        raise UserError("--holdout-from needs --data")
     with account(profile, home) as aws, shown(RetrainingRequestError):
         entries = Entries(ssm=aws.client("ssm"))
         entry = entries.pipeline(pipeline)
@@ -55,11 +62,18 @@ def train(
 
             requests.require_idle()
             published = publish_file(aws.client("s3"), entry, data, holdout_from=holdout_from)
-            say(
+            done = (
                 f"published {published.train_rows} rows to train and {published.holdout_rows} held out from "
                 f"{published.split['holdout_from']} on"
             )
             facts["training_set"] = published.id
+            if publish_only:
+                measure = f"mlops models register {entry.pipeline} PATH"
+                answer(facts, f"{done}; nothing was trained; measure a model on it: {measure}", as_json=as_json)
+                return
+            say(done)
+        if (problem := requests.unpublished()) is not None:
+            raise UserError(problem)
         event = requests.ask(caller=str(aws.client("sts").get_caller_identity()["UserId"]), reason=why)
         say(f"asked {entry.pipeline} for a retraining")
         follow(requests, event, facts=facts, is_awaited=not no_wait, as_json=as_json)

@@ -80,6 +80,26 @@ class RetrainingRequests:
     unit: UnitEntry
     pipeline: PipelineEntry
 
+    def unpublished(self) -> str | None:
+        """Return what to do where the pipeline has nothing to measure on; None where it has, or the caller may not look."""
+        place = self.pipeline.training_set
+        if place is None:
+            return None
+        bucket, _, prefix = place.removeprefix("s3://").partition("/")
+        try:
+            holdout = f"{prefix.strip('/')}/holdout/"
+            found = self.s3.list_objects_v2(Bucket=bucket, Prefix=holdout, MaxKeys=1)
+        except ClientError as error:
+            if error.response["Error"]["Code"] != "AccessDenied":
+                raise
+            return None
+        if found.get("Contents"):
+            return None
+        return (
+            f"no training set is published for {self.pipeline.pipeline}: {place} has no holdout; publish one with: "
+            f"mlops train {self.pipeline.pipeline} --data FILE --publish-only --reason ..."
+        )
+
     def upload(
         self,
         archive: Path,

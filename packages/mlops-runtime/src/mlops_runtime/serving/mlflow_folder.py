@@ -79,7 +79,8 @@ def signature_of(
     inputs = _quoted(lines)
     if inputs is None:
         raise ModelError(
-            f"{MLMODEL_FILE} has no signature; save the model with one (infer_signature), or write signature.json"
+            f"{MLMODEL_FILE} has no signature; give it one with mlflow.models.set_signature(FOLDER, infer_signature(rows, "
+            "predictions)), or write signature.json"
         )
     if any(line.startswith("  params: ") and line != "  params: null" for line in lines):
         raise ModelError(

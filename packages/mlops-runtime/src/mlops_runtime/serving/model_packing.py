@@ -184,8 +184,9 @@ def _onnx(folder: Path, archive: Path, signature: ModelSignature, trust: Trust |
 def _other(folder: Path, archive: Path, signature: ModelSignature, trust: Trust | None) -> PackedModel:
     found = recognised(folder)
     if trust is None and found.trust == "pickle":
+        name = "the folder" if found.entry == "." else found.entry
         raise ModelError(
-            f"{found.entry} is loaded by {found.flavor}, which unpickles: that may run any code; say --trust pickle where the "
+            f"{name} is loaded by {found.flavor}, which unpickles: that may run any code; say --trust pickle where the "
             "registry allows it, or export ONNX or a native format of the library"
         )
     given = found.trust if trust is None else trust
@@ -230,7 +231,8 @@ def _lock(folder: Path) -> RequirementsLock:
     path = folder / LOCK_FILE
     if not path.is_file():
         raise ModelError(
-            f"{LOCK_FILE} is missing: it names the environment that loads the model; write it with: {LOCK_COMMAND}"
+            f"{LOCK_FILE} is missing: it names the environment that loads the model; give it with --requirements, or write it "
+            f"with: {LOCK_COMMAND}"
         )
     try:
         return RequirementsLock.parsed(path.read_bytes())
