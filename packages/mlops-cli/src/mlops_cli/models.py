@@ -3,7 +3,6 @@
 import hashlib
 import re
 import sys
-import time
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
@@ -17,6 +16,7 @@ from mlops_cli.aws_account import Account, Profile, UserError, VerdictError, acc
 from mlops_cli.local import Home
 from mlops_cli.model_registration import register
 from mlops_cli.printed_tables import console, print_facts, print_table, visible
+from mlops_cli.rollout_wait import RolloutWait
 
 if TYPE_CHECKING:
     from mlops_runtime.registry.package_approval import ApprovalRule, RegistryEntry, Review
@@ -45,7 +45,6 @@ Role = Annotated[
 ]
 
 _LATEST = "latest"
-_LOOK_SECONDS = 1.0
 _LOOKS = 120  # until a rollout has started: a rule, a queue and a function
 _TABLE_WIDTH = 120  # of a terminal; a narrower one gets lines
 _PACKAGE = re.compile(
@@ -387,7 +386,7 @@ def _rollouts(aws: Account, group: str) -> "dict[str, ApprovalRollout]":
             stepfunctions=aws.client("stepfunctions"),
             chain=open_chain(aws, entry),
             machine_arn=entry.deploy_machine,
-            wait=lambda: time.sleep(_LOOK_SECONDS),
+            wait=RolloutWait(aws=aws, endpoint=entry.endpoint),
             say=lambda line: typer.echo(line, err=True),
             looks=_LOOKS,
         )

@@ -1,6 +1,5 @@
 """``mlops pause | resume | rollback``: a unit's automation by hand, and an endpoint back to an earlier version."""
 
-import time
 from pathlib import Path
 from typing import Annotated
 
@@ -9,13 +8,12 @@ import typer
 from mlops_cli.answers import AsJson, answer
 from mlops_cli.aws_account import Profile, UserError, account
 from mlops_cli.local import Home
+from mlops_cli.rollout_wait import RolloutWait
 
 _MAXIMUM_REASON = 500
 
 Unit = Annotated[str, typer.Argument(help="Name of the business unit.")]
 Reason = Annotated[str, typer.Option(help="Reason, written to the audit record.")]
-
-_LOOK_SECONDS = 1.0
 
 
 def pause(unit: Unit, reason: Reason, as_json: AsJson = False, profile: Profile = None, home: Home = None) -> None:
@@ -109,7 +107,7 @@ def rollback(
                 cloudwatch=aws.client("cloudwatch"),
                 chain=open_chain(aws, entry),
                 machine_arn=entry.deploy_machine,
-                wait=lambda: time.sleep(_LOOK_SECONDS),
+                wait=RolloutWait(aws=aws, endpoint=endpoint),
                 say=lambda line: typer.echo(line, err=as_json),
             )
             found = way.go(request)
