@@ -1,4 +1,4 @@
-"""The pause between two looks at a rollout; a long one on the embedded cloud says once what moves a canary on."""
+"""The pause before a rollout is read again; a long wait on the embedded cloud says once what moves a canary on."""
 
 import time
 from collections.abc import Callable
