@@ -1,6 +1,7 @@
 """What the client answers with: frozen values that a notebook shows as a table and pandas takes."""
 
 import html
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,14 +14,14 @@ from mlops_runtime.retraining.run_history import Run, RunDetails
 _SHOWN = 20  # rows of a table in a notebook
 
 
-class Shown:
+class Shown(ABC):
     """A result with rows."""
 
     __slots__ = ()
 
+    @abstractmethod
     def records(self) -> list[dict[str, Any]]:
         """Return the rows, value by column."""
-        raise NotImplementedError
 
     def to_pandas(self) -> Any:
         """Return the rows as a pandas frame.
