@@ -106,10 +106,11 @@ def test_a_file_that_does_not_fit_publishes_nothing(s3: Any, sales: Path) -> Non
     assert "Contents" not in s3.list_objects_v2(Bucket="sets")
 
 
-def test_the_verb_publishes_before_it_asks(s3: Any, sales: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The answer names the training set; without a file the option for its cut is refused."""
-    cloud: Cloud = stand_in(monkeypatch, train)
-    cloud.pipeline = ENTRY
+@pytest.fixture
+def cloud(s3: Any, monkeypatch: pytest.MonkeyPatch) -> Cloud:
+    """Let the verb ask a stand-in whose S3 is moto's."""
+    found: Cloud = stand_in(monkeypatch, train)
+    found.pipeline = ENTRY
     for name in (
         "upload_file",
         "copy",
@@ -120,7 +121,12 @@ def test_the_verb_publishes_before_it_asks(s3: Any, sales: Path, monkeypatch: py
         "delete_object",
         "list_objects_v2",
     ):
-        monkeypatch.setattr(cloud, name, getattr(s3, name), raising=False)
+        monkeypatch.setattr(found, name, getattr(s3, name), raising=False)
+    return found
+
+
+def test_the_verb_publishes_before_it_asks(cloud: Cloud, sales: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The answer names the training set; without a file the option for its cut is refused."""
     asked = CliRunner().invoke(app, ["train", "demand-forecast", "--data", str(sales), "--reason", "new", "--json"])
     assert asked.exit_code == 0, asked.exception
     assert len(json.loads(asked.stdout)["training_set"]) == 64
@@ -134,21 +140,8 @@ def test_the_verb_publishes_before_it_asks(s3: Any, sales: Path, monkeypatch: py
     assert str(bare.exception) == "--holdout-from needs --data"
 
 
-def test_a_file_is_published_without_a_training(s3: Any, sales: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_is_published_without_a_training(cloud: Cloud, sales: Path) -> None:
     """For models made elsewhere: nothing is asked, and the answer says what to type next."""
-    cloud: Cloud = stand_in(monkeypatch, train)
-    cloud.pipeline = ENTRY
-    for name in (
-        "upload_file",
-        "copy",
-        "get_paginator",
-        "put_object",
-        "get_object",
-        "head_object",
-        "delete_object",
-        "list_objects_v2",
-    ):
-        monkeypatch.setattr(cloud, name, getattr(s3, name), raising=False)
     before = CliRunner().invoke(app, ["train", "demand-forecast", "--reason", "early"])
     assert str(before.exception).endswith("mlops train demand-forecast --data FILE --publish-only --reason ...")
     done = CliRunner().invoke(
