@@ -1,0 +1,210 @@
+"""Whether a new fleet fails more often than the old one over the same minutes, and whether that is shown: a sequential test.
+
+It may be read after each minute, any number of times: a fleet within tolerance is stopped with at most the probability that is
+asked for, at any ratio of errors that both fleets share, however it moves.
+
+Of the new fleet's n answers in a minute x failed, of the old one's m answers y. Within tolerance is p_new <= r (p_old + a) in each
+minute. For a multiple ``theta`` > 1 and w = r n / (r n + m)
+
+    log e(theta) = x ln theta - (x + y + a m) ln(1 + (theta - 1) w)
+
+With A = theta / (1 + (theta - 1) w) and B = 1 / (1 + (theta - 1) w), w A + (1 - w) B = 1, so r n (A - 1) + m (B - 1) = 0. For
+independent binomials E[A^x] <= exp(n p_new (A - 1)) and E[B^y] <= exp(m p_old (B - 1)), as 1 + u <= exp(u). So the mean of e is
+at most exp(a m (1 - B + ln B)) <= 1: the product over minutes is a nonnegative supermartingale, which reaches 1/alpha with
+probability at most alpha (Ville). With r = 1 and a = 0 it is the two-arm case of Lindon and Malek 2022, "Anytime-valid inference
+for multinomial count data", https://arxiv.org/abs/2011.03567.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from mlops_runtime.rollout.live_history import Counts, own_noise, usual_share
+
+# how many times the tolerated share a bad fleet may fail: one test finds small and gross harm
+_THETAS = (1.1, 1.25, 1.5, 2.0, 4.0, 8.0, 32.0)
+_LOGS = tuple(math.log(theta) for theta in _THETAS)
+# how a fleet is shown to be good: what it fails, as a multiple of what is not accepted
+_GOOD_THETAS = (0.0, 0.25, 0.5, 0.7, 0.85)
+# an exponent that a float holds, and a product that goes on from there
+_UNCUT = 600.0
+_MOST = 1e200
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Minute:
+    """What both fleets did in one minute."""
+
+    new: Counts
+    old: Counts
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ComparisonRule:
+    """What is tolerated of a new fleet, and what it takes to show that it is not.
+
+    Args:
+        false_alarm: Probability at which a fleet within tolerance is stopped, at most.
+        ratio: Tolerated is a failing share of ``ratio`` times (the old fleet's + ``extra``).
+        extra: Failing answers on top of the old fleet's that are tolerated, as a share.
+        alone: Tolerated multiple of (the old fleet's usual share + ``extra``) where the old one is no longer asked.
+        margin: Shown good is a failing share below ``ratio`` times the old fleet's + ``margin``.
+        doubt: Probability at which it is shown good by mistake.
+        cut: How much evidence one minute is, at most. Half of it is less than 1 / ``false_alarm``: a stop takes two minutes.
+        dead_failures: A minute is not cut where at least so many answers failed,
+        dead_share: and at least this share of them. None: every minute is cut.
+        warm_up: Minutes with calls whose evidence is cut at 1: they cannot speak against the fleet.
+    """
+
+    false_alarm: float = 0.01
+    ratio: float = 1.1
+    extra: float = 0.0005
+    alone: float = 2.0
+    margin: float = 0.01
+    doubt: float = 0.05
+    cut: float = 15.0
+    dead_failures: int = 20
+    dead_share: float | None = 0.8
+    warm_up: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """What a comparison comes to.
+
+    Args:
+        against: Evidence against the fleet by now: an e-value, 1 on average where the fleet is within tolerance.
+        highest: The highest that it ever was, and 1 at least; its inverse is an anytime-valid p-value.
+        stopped_at: Number of the minute, from 1, in which it reached 1 / ``false_alarm``; 0 if never.
+        good: Evidence by now that the fleet is within the margin.
+        good_at: Number of the minute since which it is shown to be; 0 if it is not.
+    """
+
+    against: float = 1.0
+    highest: float = 1.0
+    stopped_at: int = 0
+    good: float = 1.0
+    good_at: int = 0
+
+
+def compare(
+    minutes: Sequence[Minute],
+    *,
+    history: Sequence[Counts] = (),
+    rule: ComparisonRule | None = None,
+    alone_from: int | None = None,
+) -> Evidence:
+    """Return what all minutes since the first step say of the new fleet.
+
+    A fleet may turn bad at any minute, so the product of e starts at each: half the weight is on the first minute,
+    0.5 / (j (j - 1)) on minute j. One minute is cut at ``cut``, which keeps its mean below 1; leaving it out because of its outcome
+    would not. Own noise of the fleets, c², divides log e by 1 + c² (1 - w) (x + y).
+
+    Once the old fleet is asked no more nothing can be compared. There the tolerated number is lambda = 2 n (u + a), u the old
+    fleet's usual share, and log e = x ln theta - lambda (theta - 1), divided by 1 + c² lambda. Without a history nothing is said.
+
+    Args:
+        minutes: All since the first step, oldest first, those without a call too.
+        history: Minutes of the old fleet before the first step, oldest first. Default: none is known.
+        rule: What is tolerated. Default: that of errors.
+        alone_from: Number of the minute, from 1, since which the old fleet is not asked. Default: it is asked always.
+
+    Example:
+        >>> errors = [Minute(new=Counts(calls=600, failed=9), old=Counts(calls=5400, failed=8))] * 3
+        >>> compare(errors).stopped_at
+        3
+    """
+    rule = ComparisonRule() if rule is None else rule
+    noise, usual = own_noise(history), usual_share(history)
+    alive, good = [0.0] * len(_THETAS), [0.0] * len(_GOOD_THETAS)
+    unstarted, asked, found = 1.0, 0, Evidence()
+    for number, minute in enumerate(minutes, 1):
+        new, old = minute.new, minute.old
+        asked += new.calls > 0
+        start = 0.5 if number == 1 else 0.5 / (number * (number - 1))
+        unstarted -= start
+        is_warm = new.calls > 0 and asked <= rule.warm_up
+        is_alone = alone_from is not None and number >= alone_from and not old.calls
+        steps = _alone(new, usual, noise, rule) if is_alone else _together(minute, noise, rule)
+        most = _most(new, rule, is_warm=is_warm)
+        alive = [
+            min((product + start / len(_THETAS)) * math.exp(min(step, most)), _MOST)
+            for product, step in zip(alive, steps, strict=True)
+        ]
+        if new.calls and old.calls and not is_warm:
+            good = [sum(pair) for pair in zip(good, _gains(minute, noise, rule), strict=True)]
+        found = _updated(found, number, sum(alive) + max(unstarted, 0.0), _mean(good), rule)
+    return found
+
+
+def _updated(found: Evidence, number: int, against: float, good: float, rule: ComparisonRule) -> Evidence:
+    return Evidence(
+        against=against,
+        highest=max(found.highest, against),
+        stopped_at=found.stopped_at or (number if against >= 1 / rule.false_alarm else 0),
+        good=good,
+        good_at=(found.good_at or number) if good >= 1 / rule.doubt else 0,
+    )
+
+
+def _most(new: Counts, rule: ComparisonRule, *, is_warm: bool) -> float:
+    """Return at which logarithm a minute is cut; any cut keeps the mean of e below 1, even one that depends on the minute."""
+    if rule.dead_share is not None and new.failed >= max(rule.dead_failures, rule.dead_share * new.calls):
+        return _UNCUT
+    return 0.0 if is_warm else math.log(rule.cut)
+
+
+def _weight(minute: Minute, rule: ComparisonRule) -> float:
+    """Return w: the new fleet's share of the failures where it fails ``ratio`` times as often."""
+    return rule.ratio * minute.new.calls / (rule.ratio * minute.new.calls + minute.old.calls)
+
+
+def _spread(minute: Minute, weight: float, noise: float) -> float:
+    """A smaller fleet averages over fewer instances: its own noise has the larger part."""
+    return 1 + noise * (1 - weight) * (minute.new.failed + minute.old.failed)
+
+
+def _together(minute: Minute, noise: float, rule: ComparisonRule) -> list[float]:
+    """Return log e of a minute for each multiple; 0 where either fleet was not asked."""
+    if not minute.new.calls or not minute.old.calls:
+        return [0.0] * len(_THETAS)
+    weight = _weight(minute, rule)
+    failed = minute.new.failed + minute.old.failed + rule.extra * minute.old.calls
+    return [
+        (minute.new.failed * log - failed * math.log1p((theta - 1) * weight)) / _spread(minute, weight, noise)
+        for theta, log in zip(_THETAS, _LOGS, strict=True)
+    ]
+
+
+def _alone(new: Counts, usual: float | None, noise: float, rule: ComparisonRule) -> list[float]:
+    """Return log e of a minute in which the old fleet was not asked, against a Poisson number of failures."""
+    if usual is None:
+        return [0.0] * len(_THETAS)
+    tolerated = rule.alone * new.calls * (usual + rule.extra)
+    return [
+        (new.failed * log - tolerated * (theta - 1)) / (1 + noise * tolerated)
+        for theta, log in zip(_THETAS, _LOGS, strict=True)
+    ]
+
+
+def _gains(minute: Minute, noise: float, rule: ComparisonRule) -> list[float]:
+    """Return the log e of a minute that the new fleet is good, for each multiple.
+
+    The mirror image, for p_new >= r p_old + margin and theta < 1: with d = 1 + (theta - 1) w
+    log g = x ln theta - (x + y) ln d + n margin (1 - theta / d).
+    """
+    weight, new = _weight(minute, rule), minute.new
+    found = []
+    for theta in _GOOD_THETAS:
+        d = 1 + (theta - 1) * weight
+        gain = new.calls * rule.margin * (1 - theta / d) - (new.failed + minute.old.failed) * math.log(d)
+        if theta:
+            gain += new.failed * math.log(theta)
+        elif new.failed:
+            gain = -math.inf
+        found.append(gain / _spread(minute, weight, noise))
+    return found
+
+
+def _mean(logs: Sequence[float]) -> float:
+    return sum(math.exp(min(each, _UNCUT)) for each in logs) / len(logs)

@@ -1,0 +1,205 @@
+"""The sequential comparison of two fleets: valid at every look, and quick where a fleet is bad."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mlops_runtime.rollout.fleet_comparison import ComparisonRule, Evidence, Minute, compare
+from mlops_runtime.rollout.live_history import Counts
+
+RULE = ComparisonRule()
+
+
+def minutes(*rows: tuple[int, int, int, int]) -> list[Minute]:
+    """Minutes of (old calls, old failures, new calls, new failures)."""
+    return [Minute(new=Counts(calls=n, failed=x), old=Counts(calls=m, failed=y)) for m, y, n, x in rows]
+
+
+def test_an_outage_of_both_is_no_evidence() -> None:
+    """Half of the answers of both fail for 18 minutes."""
+    found = compare(minutes(*[(5400, 27, 600, 3)] * 12, *[(5350, 4450, 590, 494)] * 18))
+    assert found.against == pytest.approx(0.01666684314489411)
+    assert (found.stopped_at, found.highest) == (0, 1.0)
+
+
+def test_ten_times_the_errors_are_stopped_in_three_minutes() -> None:
+    """The first minute is the warm-up, then two count."""
+    found = compare(minutes(*[(5400, 8, 600, 9)] * 3))
+    assert (found.stopped_at, found.good_at) == (3, 0)
+    assert 100 < found.highest < 225
+
+
+def test_a_dead_fleet_is_stopped_in_its_first_minute() -> None:
+    """Neither the cut nor the warm-up protects it."""
+    assert compare(minutes((2700, 0, 300, 300))).stopped_at == 1
+    assert compare(minutes((200, 0, 20, 20))).stopped_at == 1
+    assert compare(minutes((200, 0, 19, 19))).stopped_at == 0
+
+
+def test_a_burst_of_one_minute_is_not_enough() -> None:
+    """A fifth of one minute's answers fail."""
+    quiet = (2700, 0, 300, 0)
+    found = compare(minutes(*[quiet] * 9, (2700, 0, 300, 60), *[quiet] * 10))
+    assert found.against == pytest.approx(3.4032611660519905)
+    assert found.stopped_at == 0
+
+
+def test_ten_calls_an_hour_show_nothing() -> None:
+    """Neither that it is bad nor that it is good."""
+    found = compare(minutes(*[(1, 0, 1, 0) if minute % 12 == 0 else (0, 0, 0, 0) for minute in range(360)]))
+    assert found.against == pytest.approx(0.987267454068572)
+    assert (found.stopped_at, found.good_at) == (0, 0)
+
+
+@pytest.mark.parametrize(("old", "call"), [(19, 4), (9, 5), (1, 12)])
+def test_all_answers_failing_is_found_at_any_volume(old: int, call: int) -> None:
+    """One call a minute; at a share of 50 % each failure is a coin flip."""
+    assert compare(minutes(*[(old, 0, 1, 1)] * call)).stopped_at == call
+
+
+@settings(max_examples=4, deadline=None)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    ratio=st.floats(1.0, 2.0),
+    extra=st.floats(0.0, 0.01),
+    is_cut=st.booleans(),
+    noise=st.booleans(),
+)
+def test_evidence_against_a_good_fleet_is_one_on_average(
+    seed: int, ratio: float, extra: float, *, is_cut: bool, noise: bool
+) -> None:
+    """Within tolerance, at shares and volumes that change by the minute, the mean of E is at most 1 plus noise."""
+    rng = np.random.default_rng(seed)
+    cut, warm_up = (15.0, 1) if is_cut else (1e9, 0)
+    rule = replace(RULE, ratio=ratio, extra=extra, cut=cut, warm_up=warm_up)
+    history = [Counts(calls=1000, failed=int(f)) for f in rng.binomial(1000, 0.05, 240)] if noise else []
+    m, n = rng.integers(0, 400, 60), rng.integers(0, 200, 60)
+    p = rng.beta(0.3, 3, 60)
+    draws = 100
+    found: dict[int, list[float]] = {1: [], 5: [], 60: []}
+    for _ in range(draws):
+        y, x = rng.binomial(m, p), rng.binomial(n, np.minimum(1, ratio * (p + extra)))
+        rows = minutes(*((int(a), int(b), int(c), int(d)) for a, b, c, d in zip(m, y, n, x, strict=True)))
+        for upto, values in found.items():
+            values.append(compare(rows[:upto], history=history, rule=rule).against)
+    for values in found.values():
+        # the smaller of E and 50 has a mean of at most 1 too, and a spread that so many draws show
+        trimmed = np.minimum(values, 50)
+        assert trimmed.mean() <= 1 + 5 * trimmed.std() / math.sqrt(draws) + 0.05
+        assert np.mean(np.array(values) >= 100) <= 0.05
+
+
+COUNTS = st.integers(0, 500)
+ROWS = st.lists(st.tuples(COUNTS, COUNTS, COUNTS, COUNTS), min_size=1, max_size=12).map(
+    lambda rows: minutes(*((m, min(m, y), n, min(n, x)) for m, y, n, x in rows))
+)
+
+
+@settings(max_examples=100, deadline=None)
+@given(rows=ROWS, at=st.integers(0, 11))
+def test_one_more_failure_speaks_more_against_a_fleet(rows: list[Minute], at: int) -> None:
+    """And one more of the old fleet's less; each changes evidence in one direction only."""
+    minute = rows[at % len(rows)]
+    if minute.new.failed < minute.new.calls:
+        worse = [*rows]
+        worse[at % len(rows)] = replace(minute, new=replace(minute.new, failed=minute.new.failed + 1))
+        assert compare(worse).highest >= compare(rows).highest * (1 - 1e-9)
+        assert compare(worse).good <= compare(rows).good * (1 + 1e-9)
+    if minute.old.failed < minute.old.calls:
+        better = [*rows]
+        better[at % len(rows)] = replace(minute, old=replace(minute.old, failed=minute.old.failed + 1))
+        assert compare(better).highest <= compare(rows).highest * (1 + 1e-9)
+
+
+@settings(max_examples=100, deadline=None)
+@given(rows=ROWS)
+def test_more_minutes_change_nothing_that_was_found(rows: list[Minute]) -> None:
+    """The highest evidence never falls, and a stop stays where it was."""
+    shorter = [compare(rows[:upto]) for upto in range(1, len(rows) + 1)]
+    highest = [found.highest for found in shorter]
+    assert highest == sorted(highest)
+    stops = [found.stopped_at for found in shorter if found.stopped_at]
+    assert len(set(stops)) <= 1
+
+
+@settings(max_examples=50, deadline=None)
+@given(rows=ROWS)
+def test_a_minute_without_both_fleets_says_nothing(rows: list[Minute]) -> None:
+    """However many failures the one that was asked had."""
+    only_new = [replace(minute, old=Counts()) for minute in rows]
+    found = compare(only_new)
+    assert found.highest == pytest.approx(1.0)
+    assert (found.stopped_at, found.good) == (0, 1.0)
+
+
+def test_a_fleet_may_turn_bad_later() -> None:
+    """Twenty good minutes have not to be worked off."""
+    good, bad = (5400, 5, 600, 0), (5400, 5, 600, 60)
+    assert compare(minutes(*[good] * 20, *[bad] * 4)).stopped_at <= 24
+    assert compare(minutes(*[good] * 20, *[bad] * 4)).stopped_at > 20
+
+
+def test_a_cold_start_is_no_evidence() -> None:
+    """A fleet that fails a tenth in its first minute and 3 % in its second stays; it takes the cut and the warm-up."""
+    rows = minutes((5400, 5, 600, 60), (5400, 5, 600, 18), *[(5400, 5, 600, 1)] * 18)
+    assert compare(rows).stopped_at == 0
+    assert compare(rows, rule=replace(RULE, warm_up=0)).highest > compare(rows).highest
+    assert compare(rows, rule=replace(RULE, cut=1e9, warm_up=0)).stopped_at == 1
+
+
+def test_own_noise_of_the_fleets_weakens_evidence() -> None:
+    """What the live fleet's share does by itself, the new one's may do."""
+    wild = [Counts(calls=100_000, failed=failed) for failed in (500, 1500) * 120]
+    rows = minutes(*[(900_000, 9000, 100_000, 1300)] * 5)
+    assert compare(rows).stopped_at == 4
+    assert compare(rows, history=wild).stopped_at == 0
+
+
+def test_a_fleet_that_serves_alone_is_held_to_the_history() -> None:
+    """Twice the usual share is tolerated, more is not; a dead one is stopped at once."""
+    usual = [Counts(calls=1000, failed=10)] * 240
+    together, alone = (900, 9, 100, 1), (0, 0, 1000, 10)
+    quiet = minutes(*[together] * 5, *[alone] * 10)
+    assert compare(quiet, history=usual, alone_from=6).stopped_at == 0
+    bad = minutes(*[together] * 5, *[(0, 0, 1000, 60)] * 10)
+    assert 6 < compare(bad, history=usual, alone_from=6).stopped_at <= 9
+    dead = minutes(*[together] * 5, (0, 0, 1000, 900))
+    assert compare(dead, history=usual, alone_from=6).stopped_at == 6
+
+
+def test_nothing_is_said_of_a_fleet_alone_without_a_history() -> None:
+    """What is usual is not known, and a minute without calls of the old one in between is not alone."""
+    alone = minutes(*[(900, 9, 100, 1)] * 5, *[(0, 0, 1000, 100)] * 5)
+    assert compare(alone, alone_from=6).stopped_at == 0
+    assert compare(alone, history=[Counts(calls=1000)] * 240).stopped_at == 0
+
+
+@pytest.mark.parametrize(("base", "calls"), [(0.0, 600), (0.01, 4000)])
+def test_a_good_fleet_is_shown_to_be_good(base: float, calls: int) -> None:
+    """A tenth of the calls; the warm-up does not count."""
+    rng = np.random.default_rng(3)
+    rows = minutes(
+        *((900, int(rng.binomial(900, base)), 100, int(rng.binomial(100, base))) for _ in range(1 + calls // 100))
+    )
+    found = compare(rows)
+    assert found.good >= 20
+    assert 1 < found.good_at <= len(rows)
+
+
+def test_a_fleet_at_the_margin_is_rarely_shown_good() -> None:
+    """Fifty answers in a thousand against 35: worse by more than the point."""
+    rng = np.random.default_rng(4)
+    shown = 0
+    for _ in range(200):
+        rows = minutes(*((900, int(rng.binomial(900, 0.035)), 100, int(rng.binomial(100, 0.0485))) for _ in range(30)))
+        shown += any(compare(rows[:upto]).good_at for upto in (5, 10, 20, 30))
+    assert shown <= 20
+
+
+def test_no_minute_is_no_evidence() -> None:
+    """Nothing was asked yet."""
+    assert compare([]) == Evidence()
