@@ -42,10 +42,10 @@ def test_labels_are_found_and_read() -> None:
             s3, {"week-9-1": (3.0, 4.5)}, endpoint="demand-forecast", captures="captures", name="monday", now=NOW
         )
         store = MonitorStore(s3, endpoint="demand-forecast", artifacts="artifacts", captures="captures")
-        ((hour, key),) = store.label_hours(Window(NOW, NOW + HOUR))
+        ((hour, _, key),) = store.label_hours(Window(NOW, NOW + HOUR))
 
         assert hour == NOW
-        assert list(read_labels(store.object_lines(key))) == [("week-9-1", (3.0, 4.5))]
+        assert list(read_labels(store.object_lines(key))) == [("week-9-1", (3.0, 4.5), None)]
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")

@@ -1,12 +1,16 @@
 """Labels by id become the records that monitors join with captures (moto, in process)."""
 
-from collections.abc import Iterator, Mapping
+import io
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import boto3
 import pytest
 from botocore.exceptions import ClientError
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from moto import mock_aws
 from tests.runtime.monitor.conftest import Lines
 
@@ -40,8 +44,10 @@ def s3() -> Iterator[Any]:
         yield client
 
 
-def _put(s3: Any, texts: Mapping[str, str], *, hours: int = 0, **options: Any) -> LabelUpload:
-    labels = CheckedLabels(texts=dict(texts), rows=len(texts), nulls=0, repeated=0)
+def _put(
+    s3: Any, texts: Mapping[str, str], *, hours: float = 0, known: Mapping[str, datetime] | None = None, **options: Any
+) -> LabelUpload:
+    labels = CheckedLabels(texts=dict(texts), rows=len(texts), nulls=0, repeated=0, known=dict(known or {}))
     store = LabelStore(s3, bucket="captures", endpoint="demand-forecast")
     return store.put(labels, now=NOW + timedelta(hours=hours), **options)
 
@@ -120,10 +126,11 @@ def test_an_upload_has_objects_of_a_bounded_size(s3: Any, monkeypatch: pytest.Mo
     """An upload that ended between two of them writes the rest."""
     monkeypatch.setattr(label_upload, "_RECORDS", 1)
     _put(s3, {"a": "11", "x": "1"})
-    first, second = _objects(s3, "labels/")
+    second = _objects(s3, "labels/")[1]
     s3.delete_object(Bucket="captures", Key=second[0])
     assert _put(s3, {"a": "11", "x": "1"}, hours=1).added == 1
-    assert [body for _, body in _objects(s3, "labels/")] == [first[1], second[1]]
+    assert [body.count("groundTruthData") for _, body in _objects(s3, "labels/")] == [1, 1]
+    assert _joined(s3) == [(10.0, 1.0), (10.0, 11.0)]
 
 
 def test_lines_that_no_record_can_be_are_passed_over(s3: Any) -> None:
@@ -131,3 +138,102 @@ def test_lines_that_no_record_can_be_are_passed_over(s3: Any) -> None:
     s3.put_object(Bucket="captures", Key="labels/demand-forecast/2017/08/07/11/a.jsonl", Body=b"[]\n{\nnull")
     s3.put_object(Bucket="captures", Key="capture/demand-forecast/AllTraffic/2017/08/07/11/b.jsonl", Body=b"{}\n7")
     assert _put(s3, {"x": "1"}).added == 1
+
+
+def test_a_record_of_others_counts_by_its_upload(s3: Any) -> None:
+    """SageMaker's own format says no times: what was put later counts, of each row, and an empty one takes none away."""
+    named = _objects(s3, "ids/")[0][1]
+    call = json.loads(named)["inference_id"]
+    for hour, data in ((9, "1\n2\n3"), (11, "\n5\n")):
+        record = {
+            "groundTruthData": {"data": data, "encoding": "CSV"},
+            "eventMetadata": {"eventId": call},
+            "eventVersion": "0",
+        }
+        key = f"labels/demand-forecast/2017/08/07/{hour:02}/theirs.jsonl"
+        s3.put_object(Bucket="captures", Key=key, Body=json.dumps(record).encode())
+    assert _joined(s3) == [(10.0, 1.0), (20.0, 5.0), (30.0, 3.0)]
+    done = _put(s3, {"a": "1", "b": "2", "c": "7"}, known={name: NOW - timedelta(hours=2) for name in BATCH})
+    assert (done.unchanged, done.older, done.replaced) == (1, 1, 1)
+    assert _joined(s3) == [(10.0, 1.0), (20.0, 5.0), (30.0, 7.0)]
+
+
+def test_an_older_file_does_not_take_newer_labels_away(s3: Any) -> None:
+    """By what it says of when they became known; also where the newer file had the same label as before."""
+    monday, tuesday, wednesday = (NOW - timedelta(hours=hours) for hours in (30, 20, 10))
+    _put(s3, {"x": "1"}, known={"x": monday})
+    again = _put(s3, {"x": "1"}, known={"x": wednesday}, hours=1)
+    assert (again.unchanged, again.replaced, again.calls) == (1, 0, 1)
+    late = _put(s3, {"x": "2"}, known={"x": tuesday}, hours=2)
+    assert (late.older, late.replaced, late.unchanged, late.calls) == (1, 0, 0, 0)
+    assert _joined(s3) == [(10.0, 1.0)]
+    assert _put(s3, {"x": "3"}, hours=3).replaced == 1, "a label without a time became known now"
+    assert _joined(s3) == [(10.0, 3.0)]
+
+
+def test_uploads_of_one_second_follow_each_other(s3: Any) -> None:
+    """The time in the cloud is known to the second; a label that was corrected by somebody who saw it counts more."""
+    for text in ("1", "2", "1", "4"):
+        assert _put(s3, {"x": text, "a": text}).unchanged == 0
+    assert _joined(s3) == [(10.0, 4.0), (10.0, 4.0)]
+
+
+class _Shelf:
+    """Objects of a bucket in the order of their writing, of which a reader sees the first ones."""
+
+    def __init__(self) -> None:
+        self.written: list[tuple[str, bytes, datetime]] = []
+        self.seen, self.at = 0, NOW
+
+    def get_paginator(self, _: str) -> "_Shelf":
+        return self
+
+    def paginate(self, *, Prefix: str, **_: Any) -> Iterator[dict[str, Any]]:  # noqa: N803 - as boto3 has it
+        listed = {key: at for key, _, at in self.written[: self.seen] if key.startswith(Prefix)}
+        yield {"Contents": [{"Key": key, "LastModified": at} for key, at in listed.items()]}
+
+    def get_object(self, *, Key: str, **_: Any) -> dict[str, Any]:  # noqa: N803
+        body = io.BytesIO(next(body for key, body, _ in reversed(self.written) if key == Key))
+        return {"Body": type("Body", (), {"iter_chunks": lambda _self, size: iter(lambda: body.read(size), b"")})()}
+
+    def put_object(self, *, Key: str, Body: bytes, **_: Any) -> None:  # noqa: N803
+        self.written.append((Key, Body, self.at))
+
+    def labels(self) -> list[Timed]:
+        return [
+            Timed(datetime.strptime(key[23:36], "%Y/%m/%d/%H").replace(tzinfo=UTC), line, at)
+            for key, body, at in self.written
+            if key.startswith("labels/")
+            for line in body.splitlines()
+        ]
+
+
+_MINUTES = st.integers(0, 300)
+_UPLOADS = st.lists(
+    # the labels, when they became known, how many of the uploads before it has not seen
+    st.tuples(st.dictionaries(st.sampled_from(BATCH), _MINUTES, min_size=1), st.integers(0, 3), st.integers(0, 2)),
+    min_size=1,
+    max_size=6,
+)
+
+
+@given(_UPLOADS, st.randoms())
+@settings(max_examples=60, deadline=None)
+def test_uploads_at_once_lose_no_label(uploads: Sequence[tuple[dict[str, int], int, int]], random: Any) -> None:
+    """However reads and writes of several uploads of one call come between each other: of each row the newest label counts."""
+    shelf, call = _Shelf(), name_call(BATCH, NOW)
+    NamedCalls(shelf, bucket="captures", endpoint="demand-forecast").put([call], at=NOW)  # type: ignore[arg-type]
+    newest: dict[str, int] = {}
+    for number, (minutes, late, unseen) in enumerate(uploads):
+        shelf.seen = max(1, len(shelf.written) - unseen)
+        shelf.at = NOW + timedelta(hours=6 + late, minutes=number)
+        # a label is when it became known, so that the right one is the largest
+        known = {name: NOW + timedelta(minutes=minute) for name, minute in minutes.items()}
+        texts = {name: str(minute) for name, minute in minutes.items()}
+        labels = CheckedLabels(texts=texts, rows=len(texts), nulls=0, repeated=0, known=known)
+        LabelStore(shelf, bucket="captures", endpoint="demand-forecast").put(labels, now=shelf.at)  # type: ignore[arg-type]
+        newest |= {name: max(minute, newest.get(name, 0)) for name, minute in minutes.items()}
+    read = shelf.labels()
+    random.shuffle(read)
+    rows = join(read, [LINES.call("1\n2\n3", "0\n1\n2", inference_id=call.inference_id)]).labelled
+    assert {BATCH[int(row)]: label for row, label in zip(rows.prediction, rows.label, strict=True)} == newest

@@ -60,9 +60,9 @@ def test_a_window_lists_its_hours_only(s3: Any, store: MonitorStore) -> None:
     assert store.capture_keys("AllTraffic", WINDOW) == [f"{prefix}/{hour}/a.jsonl" for hour in hours[1:4]]
     assert list(store.captures("AllTraffic", WINDOW)) == [b"1", b"2"] * 3
     uploaded = store.label_hours(WINDOW)
-    assert [key for _, key in uploaded] == [f"labels/demand-forecast/{hour}/l.jsonl" for hour in hours[1:4]]
+    assert [key for _, _, key in uploaded] == [f"labels/demand-forecast/{hour}/l.jsonl" for hour in hours[1:4]]
     assert uploaded[1][0] == datetime(2017, 8, 8, 23, tzinfo=UTC)
-    assert [line for _, key in uploaded for line in store.object_lines(key)] == [h.encode() for h in hours[1:4]]
+    assert [line for _, _, key in uploaded for line in store.object_lines(key)] == [h.encode() for h in hours[1:4]]
 
 
 def test_labels_of_an_hour_come_in_the_order_of_their_upload() -> None:
@@ -71,7 +71,7 @@ def test_labels_of_an_hour_come_in_the_order_of_their_upload() -> None:
     for name in "za":
         s3.put_object(Bucket="captures", Key=f"labels/e/2017/08/08/00/{name}.jsonl", Body=b"")
     store = MonitorStore(s3, endpoint="e", artifacts="artifacts", captures="captures")
-    assert [key[-7:] for _, key in store.label_hours(WINDOW)] == ["z.jsonl", "a.jsonl"]
+    assert [key[-7:] for _, _, key in store.label_hours(WINDOW)] == ["z.jsonl", "a.jsonl"]
     assert store.has_labels()
     assert not MonitorStore(s3, endpoint="other", artifacts="artifacts", captures="captures").has_labels()
 

@@ -67,4 +67,4 @@ def test_hours_are_listed_from_the_newest(s3: Any) -> None:
     since = datetime(2017, 8, 5, 11, 45, tzinfo=UTC)
     found = list(hours_before(s3, "captures", "p/", since=since, until=NOW))
     assert [hour.strftime("%d/%H") for hour, _ in found] == ["07/12", "06/23", "05/11"]
-    assert sorted(found[0][1]) == ["p/2017/08/07/12/a.jsonl", "p/2017/08/07/12/b.jsonl"]
+    assert sorted(key for _, key in found[0][1]) == ["p/2017/08/07/12/a.jsonl", "p/2017/08/07/12/b.jsonl"]

@@ -91,6 +91,11 @@ def _sentences(endpoint: str, done: "LabelUpload", now: datetime) -> str:
         f"{endpoint}: {done.added} labels added, {done.replaced} replaced, {done.unchanged} unchanged, "
         f"of {done.rows} rows, in the hour {now:%Y-%m-%dT%H}"
     ]
+    if done.older:
+        lines.append(
+            f"{done.older} labels became known before those that are there, which stay; to replace them, put "
+            "the rows without --time"
+        )
     if done.nulls:
         lines.append(f"{done.nulls} rows have no label yet")
     if done.repeated:

@@ -332,7 +332,7 @@ def test_labels_keep_their_rows(lines: Any) -> None:
     assert read[0] is not None
     assert read[0][0] == "e-1"
     assert (read[0][1][0], read[0][1][1], read[0][1][3]) == (3.0, None, 4.5)
-    assert read[1:] == [None, ("w-1", (7.0,))]
+    assert read[1:] == [None, ("w-1", (7.0,), None)]
 
 
 def test_a_label_is_a_number_as_csv_has_it(lines: Any) -> None:
@@ -455,7 +455,7 @@ def outcome(line: bytes | str) -> object:
 def test_what_is_no_label_is_none(record: str) -> None:
     """It is counted by who reads; the encoding may be left out."""
     plain = '{"groundTruthData": {"data": "1"}, "eventMetadata": {"eventId": "e"}}'
-    assert list(read_labels([record, plain])) == [None, ("e", (1.0,))]
+    assert list(read_labels([record, plain])) == [None, ("e", (1.0,), None)]
 
 
 KINDS = st.sampled_from(["call", "broken", "short", "synthetic", "early", "blank", "page", "untimed"])
@@ -508,13 +508,13 @@ def test_names_that_callers_make_up_do_not_fill_the_memory(lines: Any) -> None:
 def test_labels_of_classes_are_their_places(lines: Any) -> None:
     """Quoted or not, an integer that became a float; an empty one is not known yet, another name is none."""
     record = lines.label("e-1", ["white", '"dry, red"', "1.0", " 1 ", "", "rosé", "2.5"])
-    [(_, found)] = read_labels([record], classes=("dry, red", "white", "1"))
+    [(_, found, _)] = read_labels([record], classes=("dry, red", "white", "1"))
     assert found[:5] == (1.0, 0.0, 2.0, 2.0, None)
     assert np.isnan(found[5:]).all()  # type: ignore[call-overload] # numbers
 
 
 def test_labels_of_outputs_have_a_number_of_each(lines: Any) -> None:
     """One more, one less, an empty one among them, or a text: the row stays without a label."""
-    [(_, found)] = read_labels([lines.label("e-1", ["81.5,36", "", "81.5", "1,2,3", "1,", "1,x"])], outputs=2)
+    [(_, found, _)] = read_labels([lines.label("e-1", ["81.5,36", "", "81.5", "1,2,3", "1,", "1,x"])], outputs=2)
     assert found[:2] == ((81.5, 36.0), None)
     assert np.isnan(found[2:]).all()  # type: ignore[call-overload] # numbers

@@ -67,12 +67,21 @@ class GroundTruthData:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LabelTimes:
+    """When each label of a record became known, and was put. One entry stands for all; an empty one is of a row without a label."""
+
+    known: tuple[str, ...]
+    written: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class GroundTruthRecord:
-    """One line of a ground truth file."""
+    """One line of a ground truth file. ``times`` is ours: records of others became known when they were uploaded."""
 
     truth: GroundTruthData = field(metadata={"name": "groundTruthData"})
     event: EventMetadata = field(metadata={"name": "eventMetadata"})
     version: str = field(default="0", metadata={"name": "eventVersion"})
+    times: LabelTimes | None = field(default=None, metadata={"name": "labelTimes"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -35,12 +35,14 @@ class CheckedLabels:
         rows: Rows that were read.
         nulls: Rows without a label: not known yet.
         repeated: Rows with the id and the label of another one, or with an older label.
+        known: When the label of each id became known. Default: not known.
     """
 
     texts: dict[str, str]
     rows: int
     nulls: int
     repeated: int
+    known: dict[str, datetime] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -123,7 +125,8 @@ def check_labels(
     if problems.rows:
         raise LabelError(problems.texts())
     texts = {name: text for name, (text, _) in known.items()}
-    return CheckedLabels(texts=texts, rows=len(ids), nulls=nulls, repeated=repeated)
+    since = {name: at for name, (_, at) in known.items() if at is not None}
+    return CheckedLabels(texts=texts, rows=len(ids), nulls=nulls, repeated=repeated, known=since)
 
 
 def _is_null(value: Any) -> bool:

@@ -1,11 +1,14 @@
-"""Upload labels by id: what is there already is not written again, and a call's other labels stay."""
+"""Upload labels by id: what is there already is not written again, and a call's other labels stay.
+
+An upload only adds an object: two at once each add what they know, and readers merge by row (``label_times``).
+"""
 
 import hashlib
 import json
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from botocore.exceptions import ClientError
 
@@ -14,6 +17,16 @@ from mlops_runtime.contracts.capture import EventMetadata, GroundTruthData, Grou
 from mlops_runtime.contracts.unit_entries import EndpointEntry
 from mlops_runtime.labels.label_kind import LabelKind
 from mlops_runtime.labels.label_rows import CheckedLabels, LabelError, check_labels
+from mlops_runtime.labels.label_times import (
+    Stamps,
+    every_row,
+    is_known_later,
+    label_times,
+    merged,
+    newer_stamp,
+    stamp_of,
+    stamps_of,
+)
 from mlops_runtime.serving.live_baseline import live_baseline
 from mlops_runtime.serving.named_calls import CalledRow, NamedCalls, hours_before, read_side_by_side
 
@@ -34,6 +47,7 @@ class LabelUpload:
         added: Labels of rows that had none.
         replaced: Labels that differ from the earlier one.
         unchanged: Labels that were there already: nothing was written for them.
+        older: Labels that became known before the one that is there: that one stays.
         nulls: Rows whose label is not known yet.
         repeated: Rows with the id of another one.
         unknown: Ids of which no call was captured: they are left out.
@@ -46,6 +60,7 @@ class LabelUpload:
     added: int = 0
     replaced: int = 0
     unchanged: int = 0
+    older: int = 0
     nulls: int = 0
     repeated: int = 0
     unknown: int = 0
@@ -74,7 +89,8 @@ def upload_labels(
         ids: Id a row, as it was sent: of the row, or the inference id of a call of one row.
         values: A column of labels; of a model of several outputs one for each.
         now: The time in the cloud.
-        times: When each label became known: the newest of an id counts. Default: an id may have one label.
+        times: When each label became known: the newest of an id counts, here and of what is there. Default: now; an id may have one
+            label.
         since: The oldest call that labels may be for. Default: 35 days ago.
         until: The newest. Default: now.
         store: Store of the endpoint's labels, for a caller with several uploads. Default: a new one.
@@ -95,6 +111,55 @@ def upload_labels(
     return store.put(labels, now=now, since=since, until=until)
 
 
+class _Labels(NamedTuple):
+    """The labels of a call in the order of its rows, and when they became known."""
+
+    texts: Sequence[str | None]
+    stamps: Stamps
+
+
+@dataclass(slots=True)
+class _Changes:
+    """What an upload makes of the calls that it has labels for."""
+
+    now: datetime
+    texts: dict[str, list[str | None]] = field(default_factory=dict)
+    stamps: dict[str, list[int]] = field(default_factory=dict)
+    changed: dict[str, None] = field(default_factory=dict)
+    added: int = 0
+    replaced: int = 0
+    older: int = 0
+
+    def begin(self, call: str, rows: int, earlier: _Labels | None) -> None:
+        texts, stamps = ((), 0) if earlier is None else earlier
+        missing = max(0, rows - len(texts))
+        self.texts[call] = [*texts[:rows], *[None] * missing]
+        self.stamps[call] = [*every_row(texts, stamps)[:rows], *[0] * missing]
+
+    def put(self, place: CalledRow, text: str, known: datetime | None) -> None:
+        call, row = place.inference_id, place.row
+        before, earlier = self.texts[call][row], self.stamps[call][row]
+        stamp = newer_stamp(self.now, earlier, known=known)
+        if stamp is None:
+            self.older += before != text
+            return
+        if before == text and (known is None or not is_known_later(stamp, earlier)):
+            return
+        self.added += before is None
+        self.replaced += before is not None and before != text
+        self.texts[call][row], self.stamps[call][row] = text, stamp
+        self.changed[call] = None
+
+    def line(self, call: str) -> str:
+        texts = "\n".join(text or "" for text in self.texts[call])
+        record = GroundTruthRecord(
+            truth=GroundTruthData(data=texts),
+            event=EventMetadata(event_id=call, inference_id=call),
+            times=label_times(self.stamps[call]),
+        )
+        return json.dumps(to_dict(record))
+
+
 class LabelStore:
     """Labels of one endpoint, in the bucket of its captures.
 
@@ -107,7 +172,7 @@ class LabelStore:
     def __init__(self, s3: "S3Client", *, bucket: str, endpoint: str) -> None:
         self._s3, self._bucket, self._endpoint = s3, bucket, endpoint
         self._named = NamedCalls(s3, bucket=bucket, endpoint=endpoint)
-        self._labels: dict[str, dict[str, list[str]]] = {}  # of each object that was read or written
+        self._labels: dict[str, dict[str, _Labels]] = {}  # of each object that was read or written
 
     def put(
         self, labels: CheckedLabels, *, now: datetime, since: datetime | None = None, until: datetime | None = None
@@ -138,54 +203,49 @@ class LabelStore:
                     "holds the inference ids of the calls"
                 ]
             )
-        records, added, replaced = self._records(labels.texts, called, now)
-        self._write(records, now)
+        changes = self._changes(labels, called, now)
+        self._write(changes)
         return LabelUpload(
             rows=labels.rows,
-            added=added,
-            replaced=replaced,
-            unchanged=len(called) - added - replaced,
+            added=changes.added,
+            replaced=changes.replaced,
+            unchanged=len(called) - changes.added - changes.replaced - changes.older,
+            older=changes.older,
             nulls=labels.nulls,
             repeated=labels.repeated,
             unknown=len(unknown),
             unchecked=len(unchecked),
-            calls=len(records),
+            calls=len(changes.changed),
             examples=tuple(unknown[:3]),
         )
 
-    def _records(
-        self, texts: Mapping[str, str], called: Mapping[str, CalledRow], now: datetime
-    ) -> tuple[dict[str, list[str]], int, int]:
-        """Return the labels of each call that gets others, in the order of its rows, and how many are new and changed."""
+    def _changes(self, labels: CheckedLabels, called: Mapping[str, CalledRow], now: datetime) -> _Changes:
         known = self._earlier({row.inference_id for row in called.values()}, called, now)
-        calls: dict[str, list[str]] = {}
-        changed: set[str] = set()
-        added = replaced = 0
+        changes = _Changes(now)
         for name, place in called.items():
-            if place.inference_id not in calls:
-                earlier = known.get(place.inference_id, [])[: place.rows]
-                calls[place.inference_id] = earlier + [""] * (place.rows - len(earlier))
-            row, text = calls[place.inference_id], texts[name]
-            if row[place.row] != text:
-                changed.add(place.inference_id)
-                added, replaced = (added + 1, replaced) if not row[place.row] else (added, replaced + 1)
-                row[place.row] = text
-        return {call: row for call, row in calls.items() if call in changed}, added, replaced
+            if place.inference_id not in changes.texts:
+                changes.begin(place.inference_id, place.rows, known.get(place.inference_id))
+            changes.put(place, labels.texts[name], labels.known.get(name))
+        return changes
 
-    def _earlier(self, calls: Collection[str], called: Mapping[str, CalledRow], now: datetime) -> dict[str, list[str]]:
-        """Return the newest labels of calls: none came before the calls themselves."""
-        found: dict[str, list[str]] = {}
+    def _earlier(self, calls: Collection[str], called: Mapping[str, CalledRow], now: datetime) -> dict[str, _Labels]:
+        """Return the labels of calls as readers merge them: none came before the calls themselves."""
+        found: dict[str, _Labels] = {}
         if not calls:
             return found
         since = min(row.hour for row in called.values())
         prefix = f"labels/{self._endpoint}/"
-        for _, keys in hours_before(self._s3, self._bucket, prefix, since=since, until=now):
-            new = [key for key in keys if key not in self._labels]
-            for key, lines in zip(new, read_side_by_side(self._s3, self._bucket, new), strict=True):
-                self._labels[key] = dict(map(_record, lines))  # a later line replaces an earlier one
-            for key in keys:
-                for call in self._labels[key].keys() & calls:
-                    found.setdefault(call, self._labels[key][call])
+        newest_first = hours_before(self._s3, self._bucket, prefix, since=since, until=now)
+        objects = [entry for _, entries in newest_first for entry in entries][::-1]
+        new = [(written, key) for written, key in objects if key not in self._labels]
+        bodies = read_side_by_side(self._s3, self._bucket, [key for _, key in new])
+        for (written, key), lines in zip(new, bodies, strict=True):
+            self._labels[key] = _records(lines, stamp_of(written, written))
+        for _, key in objects:
+            of_object = self._labels[key]
+            for call in of_object.keys() & calls:
+                before = found.get(call)
+                found[call] = of_object[call] if before is None else _Labels(*merged(before, of_object[call]))
         return found
 
     def _captured(self, ids: Collection[str], *, since: datetime, until: datetime) -> dict[str, CalledRow] | None:
@@ -193,8 +253,8 @@ class LabelStore:
         wanted, found = set(ids), dict[str, CalledRow]()
         try:
             for prefix in self._variants():
-                for hour, keys in hours_before(self._s3, self._bucket, prefix, since=since, until=until):
-                    for lines in read_side_by_side(self._s3, self._bucket, keys):
+                for hour, objects in hours_before(self._s3, self._bucket, prefix, since=since, until=until):
+                    for lines in read_side_by_side(self._s3, self._bucket, [key for _, key in objects]):
                         for name in wanted.intersection(map(_join_key, lines)):
                             found.setdefault(name, CalledRow(name, 0, 1, hour))
                     if len(found) == len(wanted):
@@ -213,28 +273,38 @@ class LabelStore:
             for entry in page.get("CommonPrefixes", []):
                 yield entry["Prefix"]
 
-    def _write(self, records: Mapping[str, Sequence[str]], now: datetime) -> None:
+    def _write(self, changes: _Changes) -> None:
         """Write ground truth records, a bounded number an object; an upload that was interrupted goes on where it was."""
-        calls = list(records)
+        calls, now = list(changes.changed), changes.now.astimezone(UTC)
         for start in range(0, len(calls), _RECORDS):
             part = calls[start : start + _RECORDS]
-            body = "\n".join(_line(call, records[call]) for call in part).encode()
-            key = ground_truth_key("labels", self._endpoint, now, f"put-{hashlib.sha256(body).hexdigest()[:32]}")
+            body = "\n".join(map(changes.line, part)).encode()
+            # what reads the files of an hour by their names reads them in the order of their time
+            name = f"put-{now:%M%S%f}-{hashlib.sha256(body).hexdigest()[:32]}"
+            key = ground_truth_key("labels", self._endpoint, now, name)
             self._s3.put_object(Bucket=self._bucket, Key=key, Body=body)
-            self._labels[key] = {call: list(records[call]) for call in part}
+            self._labels[key] = {
+                call: _Labels(tuple(changes.texts[call]), tuple(changes.stamps[call])) for call in part
+            }
 
 
-def _line(call: str, texts: Sequence[str]) -> str:
-    event = EventMetadata(event_id=call, inference_id=call)
-    return json.dumps(to_dict(GroundTruthRecord(truth=GroundTruthData(data="\n".join(texts)), event=event)))
+def _records(lines: Sequence[bytes], written: int) -> dict[str, _Labels]:
+    """Return the labels of each call of an object; lines that cannot be read are passed over."""
+    found: dict[str, _Labels] = {}
+    for call, labels in filter(None, map(_record, lines)):
+        of = labels if labels.stamps else labels._replace(stamps=written)
+        found[call] = _Labels(*merged(found[call], of)) if call in found else of
+    return found
 
 
-def _record(line: bytes) -> tuple[str, list[str]]:
-    """Return a ground truth line's call and labels; no call for what cannot be read."""
+def _record(line: bytes) -> tuple[str, _Labels] | None:
     try:
-        return _join_key(line), str(json.loads(line)["groundTruthData"]["data"]).split("\n")
+        record = json.loads(line)
+        texts = [text.strip() or None for text in str(record["groundTruthData"]["data"]).split("\n")]
+        stamps = stamps_of(record.get("labelTimes"), len(texts))
+        return _join_key(line), _Labels(texts, 0 if stamps is None else stamps)
     except (ValueError, KeyError, TypeError):
-        return "", []
+        return None
 
 
 def _join_key(line: bytes) -> str:

@@ -16,7 +16,7 @@ from mlops_runtime.contracts.monitor_report import MonitorReport
 from mlops_runtime.monitor.counting.announced import Announcement, Announcements, read_announcement
 from mlops_runtime.monitor.counting.capture_lines import bounded_lines
 from mlops_runtime.monitor.report_keys import REPORT, report_folder, report_keys
-from mlops_runtime.monitor.window import Inventory, Window, hour_of
+from mlops_runtime.monitor.window import Inventory, Window, hour_of, within
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -188,15 +188,15 @@ class MonitorStore:
         for key in self.capture_keys(variant, window):
             yield from self.lines(self._captures, key)
 
-    def label_hours(self, window: Window) -> list[tuple[datetime, str]]:
-        """Return the ground truth objects that were uploaded in a window, each with its hour, in the order of their upload."""
+    def label_hours(self, window: Window) -> list[tuple[datetime, datetime, str]]:
+        """Return the ground truth objects that were uploaded in a window: hour, time and key, in the order of their upload."""
         prefix = f"labels/{self._endpoint}/"
         found = [
             (hour, entry["LastModified"], entry["Key"])
             for entry in self._entries(self._captures, prefix, window)
             if (hour := hour_of(entry["Key"], prefix)) is not None
         ]
-        return [(hour, key) for hour, _, key in sorted(found)]
+        return [(hour, within(hour, written), key) for hour, written, key in sorted(found)]
 
     def announced(self) -> Announcements:
         """Return what looks up whether an execution announced a call; it reads nothing before a call's id looks synthetic."""

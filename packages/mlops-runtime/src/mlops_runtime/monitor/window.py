@@ -72,6 +72,17 @@ def hour_of(key: str, prefix: str) -> datetime | None:
         return None
 
 
+def within(hour: datetime, at: datetime) -> datetime:
+    """Return a time, or the end of an hour that is nearer to it where it lies outside.
+
+    Example:
+        >>> noon = datetime(2017, 8, 7, 12, tzinfo=UTC)
+        >>> within(noon, datetime(2017, 8, 7, 13, 30, tzinfo=UTC)).isoformat()
+        '2017-08-07T12:59:59+00:00'
+    """
+    return max(hour, min(at, hour + timedelta(seconds=3599)))
+
+
 def event_time(event: Mapping[str, Any]) -> datetime:
     """Return the time that a schedule's event carries, in UTC where it has no zone.
 

@@ -323,7 +323,7 @@ def _labels(
     store, before = place.store, window.extended(spec.label_delay_hours)
     uploaded = store.label_hours(before)
     joined = join_window(
-        (Timed(hour, line) for hour, key in uploaded for line in store.object_lines(key)),
+        (Timed(hour, line, written) for hour, written, key in uploaded for line in store.object_lines(key)),
         store.captures(place.variant, before),
         since=live.since,
         window_from=stamp(window.start),
@@ -333,4 +333,4 @@ def _labels(
         aside=aside,
         announced=store.announced(),
     )
-    return joined, max((hour for hour, _ in uploaded), default=None)
+    return joined, max((hour for hour, _, _ in uploaded), default=None)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from mlops_runtime.contracts import canonical_json, from_json
 from mlops_runtime.contracts.capture import NamedCall, named_calls_key, named_calls_prefix
 from mlops_runtime.monitor.counting.capture_lines import bounded_lines
-from mlops_runtime.monitor.window import hour_of
+from mlops_runtime.monitor.window import hour_of, within
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -52,8 +52,8 @@ def name_call(ids: Sequence[str], at: datetime) -> NamedCall:
 
 def hours_before(
     s3: "S3Client", bucket: str, prefix: str, *, since: datetime, until: datetime
-) -> Iterator[tuple[datetime, list[str]]]:
-    """Yield the hours that have objects ``<prefix>yyyy/mm/dd/hh/...`` and these, the newest first.
+) -> Iterator[tuple[datetime, list[tuple[datetime, str]]]]:
+    """Yield the hours that have objects ``<prefix>yyyy/mm/dd/hh/...`` and these, time and key, the newest first.
 
     Args:
         s3: Client.
@@ -73,7 +73,7 @@ def hours_before(
                     found.append((hour, entry["LastModified"], entry["Key"]))
         found.sort(reverse=True)
         for hour, entries in groupby(found, key=lambda entry: entry[0]):
-            yield hour, [key for _, _, key in entries]
+            yield hour, [(within(hour, written), key) for _, written, key in entries]
         day -= timedelta(days=1)
 
 
@@ -122,8 +122,8 @@ class NamedCalls:
         """
         found: dict[str, CalledRow] = {}
         prefix, wanted = named_calls_prefix(self._endpoint), set(ids)
-        for hour, keys in hours_before(self._s3, self._bucket, prefix, since=since, until=until):
-            for lines in read_side_by_side(self._s3, self._bucket, keys):
+        for hour, objects in hours_before(self._s3, self._bucket, prefix, since=since, until=until):
+            for lines in read_side_by_side(self._s3, self._bucket, [key for _, key in objects]):
                 for call in (from_json(NamedCall, line) for line in lines):
                     for row, name in enumerate(call.ids):
                         if name in wanted:

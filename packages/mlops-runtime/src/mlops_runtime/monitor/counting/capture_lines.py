@@ -25,9 +25,10 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from operator import itemgetter
 from reprlib import repr as shown
-from typing import Any
+from typing import Any, NamedTuple
 
 from mlops_runtime.contracts.capture import SYNTHETIC_PREFIX
+from mlops_runtime.labels.label_times import Stamps, stamps_of
 from mlops_runtime.monitor.counting import problems as kinds
 from mlops_runtime.monitor.counting.announced import IsAnnounced, nobody
 from mlops_runtime.monitor.counting.problems import bounded
@@ -396,10 +397,18 @@ def _call(line: bytes | str, names: Sequence[str] | None, announced: IsAnnounced
 Label = float | tuple[float, ...]
 
 
+class LabelLine(NamedTuple):
+    """A ground truth line: the id that it joins on, the labels in the order of the call's rows, and when they became known."""
+
+    key: str
+    labels: tuple[Label | None, ...]
+    stamps: Stamps | None = None
+
+
 def read_labels(
     lines: Iterable[bytes | str], *, classes: Sequence[str] | None = None, outputs: int | None = None
-) -> Iterator[tuple[str, tuple[Label | None, ...]] | None]:
-    """Yield each ground truth line's join key and labels in the order of the call's rows; None for what cannot be read.
+) -> Iterator[LabelLine | None]:
+    """Yield each ground truth line; None for what cannot be read.
 
     An empty label is None, one that is not a 32-bit number NaN: that row stays unlabelled, its neighbours do not move. A
     line's end after the last label makes one more that is empty: only the call knows whether it has that row.
@@ -417,7 +426,7 @@ def read_labels(
         try:
             record = loads(line)
             metadata, data = record["eventMetadata"], record["groundTruthData"]["data"]
-            event_id, inference_id = metadata["eventId"], metadata.get("inferenceId")
+            event_id, inference_id, times = metadata["eventId"], metadata.get("inferenceId"), record.get("labelTimes")
             is_csv = record["groundTruthData"].get("encoding", "CSV") == "CSV"
         except (ValueError, RecursionError, KeyError, TypeError, AttributeError):
             yield None
@@ -427,12 +436,12 @@ def read_labels(
             yield None
             continue
         texts = data.split("\n")
+        labels: Iterable[Label | None] = map(_label, texts)
         if classes is not None:
-            yield key, tuple(_class(text, classes) for text in texts)
+            labels = (_class(text, classes) for text in texts)
         elif outputs is not None:
-            yield key, tuple(_several(text, outputs) for text in texts)
-        else:
-            yield key, tuple(map(_label, texts))
+            labels = (_several(text, outputs) for text in texts)
+        yield LabelLine(key, tuple(labels), None if times is None else stamps_of(times, len(texts)))
 
 
 def is_since(time: str, since: str) -> bool:

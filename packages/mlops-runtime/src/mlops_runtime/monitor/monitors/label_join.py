@@ -15,6 +15,7 @@ import numpy as np
 
 from mlops_runtime.contracts.monitor import Baseline, FeatureBaseline
 from mlops_runtime.contracts.rollout import TakenBack, is_among
+from mlops_runtime.labels.label_times import Stamps, merged, stamp_of
 from mlops_runtime.monitor.counting.announced import IsAnnounced, nobody
 from mlops_runtime.monitor.counting.baseline_cells import as_text, boolean_number
 from mlops_runtime.monitor.counting.capture_lines import (
@@ -39,16 +40,18 @@ Line = bytes | str
 
 
 class _Held(NamedTuple):
-    labels: tuple[Label | None, ...]
+    labels: Sequence[Label | None]
+    stamps: Stamps
     uploaded: datetime | None
     first: datetime | None
 
 
 class Timed(NamedTuple):
-    """A ground truth line with the time of its upload: the hour that its file's key names."""
+    """A ground truth line with the hour that its file's key names, and when in it the file was written, by default at its start."""
 
     uploaded: datetime
     line: Line
+    written: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,7 +108,7 @@ def join(
 ) -> Joined:
     """Join labels with the calls that they are of.
 
-    A label record that is uploaded again replaces the earlier one, in any order of reading; a call that is captured twice
+    Of several records of a call the newest label of each row counts, in any order of reading; a call that is captured twice
     counts once. A row whose input cannot be read keeps its prediction and has no columns.
 
     Args:
@@ -225,23 +228,25 @@ def _hold(
     known: dict[str, _Held] = {}
     malformed = size = 0
     for entry in labels:
-        uploaded, line = entry if isinstance(entry, tuple) else (None, entry)
+        uploaded, line, written = entry if isinstance(entry, tuple) else (None, entry, None)
         for record in read_labels([line], classes=classes, outputs=outputs):
             if record is None:
                 malformed += 1
                 continue
-            key, values = record
+            key, values, stamps = record
             if not sample.keeps(key):
                 continue
+            if stamps is None:  # of others, who say when by the upload alone
+                at = uploaded if written is None else written
+                stamps = 0 if at is None else stamp_of(at, at)
             held = known.get(key)
             if held is None:
-                known[key] = _Held(values, uploaded, uploaded)
+                known[key] = _Held(values, stamps, uploaded, uploaded)
                 size += len(values)
             else:
-                times = [time for time in (held.first, uploaded) if time is not None]
-                is_newer = held.uploaded is None or uploaded is None or uploaded >= held.uploaded
-                latest = (values, uploaded) if is_newer else (held.labels, held.uploaded)
-                known[key] = _Held(*latest, min(times, default=None))
+                times = [time for time in (held.uploaded, held.first, uploaded) if time is not None]
+                latest: tuple[Sequence[Label | None], Stamps] = merged((held.labels, held.stamps), (values, stamps))
+                known[key] = _Held(*latest, max(times, default=None), min(times, default=None))
         while size > sample.maximum_rows and sample.halve():
             known = {key: held for key, held in known.items() if sample.keeps(key)}
             size = sum(len(held.labels) for held in known.values())
