@@ -2,12 +2,14 @@
 
 import logging
 import os
+from functools import partial
 from typing import Any
 
 import boto3
 
 from mlops_runtime.business_unit.automation import Automation
 from mlops_runtime.lambda_protocol import each
+from mlops_runtime.registry.package_registry import approval_of
 from mlops_runtime.retraining.alarm_evidence import AlarmEvidence
 from mlops_runtime.retraining.ingests import IngestedRows
 from mlops_runtime.retraining.retraining_guard import GuardSettings
@@ -24,6 +26,7 @@ GUARD = RetrainGuard(
     automation=Automation.from_environment(os.environ, DYNAMODB),
     evidence=AlarmEvidence.from_environment(os.environ, boto3.client("cloudwatch"), boto3.client("s3")),
     ingested=IngestedRows(glue=boto3.client("glue"), s3=boto3.client("s3"), database=SETTINGS.label_database or ""),
+    approval=partial(approval_of, boto3.client("sagemaker")),
 )
 
 

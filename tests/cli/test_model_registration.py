@@ -58,6 +58,9 @@ def test_a_model_is_uploaded_asked_for_and_told(cloud: Cloud, onnx: Path) -> Non
     assert cloud.uploaded[0].startswith("registered/demand-forecast/")
     assert "of the challenge" in cloud.events[0]["Detail"]
     assert _register("demand-forecast", onnx, "--no-wait") == (0, f"started {EXECUTION}\n")
+    asked = [json.loads(event["Detail"])["attributes"].get("again") for event in cloud.events]
+    assert (asked, _register("demand-forecast", onnx, "--no-wait", "--again")[0]) == ([None, None], 0)
+    assert json.loads(cloud.events[-1]["Detail"])["attributes"]["again"] == "true"
     approved = {"outcome": "APPROVED", "reason": "r", "package": "arn:x:model-package/g/7"}
     cloud.execution = {"status": "SUCCEEDED", "output": json.dumps(approved)}
     assert _register("demand-forecast", onnx) == (0, "approved as g/7: r\n")

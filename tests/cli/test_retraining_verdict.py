@@ -50,6 +50,29 @@ def test_an_execution_without_a_verdict_is_an_error() -> None:
         _follow(cloud)
 
 
+def test_a_model_that_was_brought_before_is_answered_by_its_run(capsys: pytest.CaptureFixture[str]) -> None:
+    """By what came of it; while that run goes on it is waited for, and a run that is no answer is a refusal."""
+    cloud, again = Cloud(), "; use --again to measure it again"
+    known = replace(cloud.decision, decision=Decision.KNOWN, reason=f"already registered as g/7 by one{again}")
+    cloud.decision = replace(known, outcome="REGISTERED", package="arn:x:model-package/g/7")
+    cloud.execution = {"status": "FAILED"}  # it is not asked
+    assert (_follow(cloud), capsys.readouterr().out) == (
+        0,
+        "already registered as g/7 by one\n  use --again to measure it again\n",
+    )
+    cloud.decision = replace(known, outcome="REJECTED", reason=f"already rejected by the gate; worse{again}")
+    assert _follow(cloud) == REFUSED
+    assert capsys.readouterr().out == "already rejected by the gate\n  worse\n  use --again to measure it again\n"
+    cloud.execution = Cloud().execution
+    cloud.decision = replace(known, reason=f"one measures this archive now{again}")
+    assert _follow(cloud) == 0
+    found = capsys.readouterr()
+    assert found.err == f"one measures this archive now{again}\nwaiting for one\n"
+    assert found.out.startswith("registered as demand-forecast/7: better")
+    cloud.decision = replace(cloud.decision, execution=None)
+    assert (_follow(cloud), capsys.readouterr().out) == (REFUSED, f"one measures this archive now{again}\n")
+
+
 def test_the_guards_refusal_is_one_line_with_the_fix(capsys: pytest.CaptureFixture[str]) -> None:
     """With the exit code of a refusal."""
     cloud = Cloud()

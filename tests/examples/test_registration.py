@@ -46,7 +46,7 @@ from mlops_local.stacks import deployer
 from mlops_runtime.contracts import canonical_json, to_dict
 from mlops_runtime.contracts.features import Build, Output, PinnedTable, Semantics, TrainingSetManifest
 from mlops_runtime.contracts.model import ModelSignature, SignatureColumn
-from mlops_runtime.contracts.retraining import EvaluationPlan
+from mlops_runtime.contracts.retraining import Decision, EvaluationPlan
 from mlops_runtime.contracts.unit_entries import PipelineEntry, UnitEntry, read_entry
 from mlops_runtime.image.uv_program import MissingUvError, find_uv
 from mlops_runtime.retraining.retraining_request import RetrainingRequests
@@ -377,7 +377,46 @@ def test_a_worse_model_is_refused_with_the_reasons(sample: Sample, tmp_path: Pat
     code, said = sample.register(PIPELINE, model(tmp_path / "model", 1.0, 0.0))
     assert code == 3
     assert said.startswith("the gate refused the model; the live version stays:\n  loss against champion ")
+    runs = len(sample.loop.executions("RetrainMachineArn"))
+    code, said = sample.register(PIPELINE, str(tmp_path / "model"))
+    assert (code, said.startswith("already rejected by the gate in "), "\n  loss against champion " in said) == (
+        3,
+        True,
+        True,
+    )
+    assert len(sample.loop.executions("RetrainMachineArn")) == runs
     assert (sample.packages(), sample.loop.live()) == (before, live)
+
+
+def test_two_who_bring_one_model_at_once_make_one_version(
+    sample: Sample, tmp_path: Path, wait_for: Callable[..., Any]
+) -> None:
+    """Both are answered by one run, and who brings it later by its package, while the registry has that; ``--again`` asks again."""
+    from mlops_runtime.serving.model_packing import pack
+
+    folder, before = model(tmp_path / "model", 2.0, 10.002), sample.packages()
+    packed = pack(Path(folder), tmp_path / "a.tar.gz")
+    requests, caller = _requests(sample), sample.as_registrant("sts").get_caller_identity()["UserId"]
+    candidate = requests.upload(packed.archive, sha256=packed.sha256)
+    asked = [requests.ask(candidate, caller=caller, reason="at once") for _ in range(2)]
+    decided = [wait_for(lambda event=event: requests.decision(event)) for event in asked]
+    assert sorted(each.decision for each in decided) == [Decision.KNOWN, Decision.STARTED]
+    (execution,) = {each.execution for each in decided}
+    found = wait_for(lambda: requests.outcome(execution))
+    assert found.is_registered
+    made = sample.packages()
+    assert [each["ModelPackageArn"] for each in made[: len(made) - len(before)]] == [found.package]
+    code, said = sample.register(PIPELINE, folder, "--json")
+    known = json.loads(said)
+    assert (code, known["package"], known["execution"]) == (0, found.package, execution)
+    assert known["reason"].startswith(f"already registered as {PIPELINE}/{made[0]['ModelPackageVersion']} by ")
+    assert sample.packages() == made
+    code, said = sample.register(PIPELINE, folder, "--again", "--json")
+    again = json.loads(said)
+    assert (code, again["execution"] != execution, len(sample.packages())) == (0, True, len(made) + 1)
+    sample.loop.sagemaker.delete_model_package(ModelPackageName=again["package"])
+    code, said = sample.register(PIPELINE, folder, "--json")
+    assert (code, json.loads(said)["execution"] not in (execution, again["execution"])) == (0, True)
 
 
 def test_predictions_that_are_others_are_refused_by_row(sample: Sample, tmp_path: Path) -> None:

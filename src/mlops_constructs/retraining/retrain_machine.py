@@ -23,7 +23,7 @@ from mlops_constructs.retraining.job_requests import (
 )
 from mlops_constructs.retraining.server_states import server_states
 from mlops_runtime.contracts.events import DetailType, event_source
-from mlops_runtime.contracts.retraining import EvaluationPlan
+from mlops_runtime.contracts.retraining import EvaluationPlan, candidate_item
 
 # what approvers are notified of; variables of the machine
 MESSAGE_VARIABLES = {
@@ -69,6 +69,17 @@ _PREDICTIONS = """{{% (
 ) %}}"""
 
 
+# `BroughtCandidate`, as the machine knows it at its end
+_BROUGHT = {
+    "outcome": "{% $outcome %}",
+    "execution": "{% $execution %}",
+    "at": NOW,
+    "reason": "{% $reason %}",
+    "package": "{% $package %}",
+    "predictions_uri": "{% $request.candidate.predictions_uri & '' %}",
+}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Registration:
     """Where packages are registered and who approves them; ARNs and names may be tokens.
@@ -86,7 +97,7 @@ class Registration:
 
 
 def registration_states(plan: Registration, *, partition: str) -> dict[str, State]:
-    """Return the states from Register on; they end in Release.
+    """Return the states from Register on; they end in WasBrought.
 
     The policy approves only while the unit's automation works: what passes in a pause or freeze waits for a person, and says why.
 
@@ -111,7 +122,7 @@ def registration_states(plan: Registration, *, partition: str) -> dict[str, Stat
             next_state="Registered",
             catch="Registered",
         ),
-        "Registered": assign("Release", outcome="REGISTERED"),
+        "Registered": assign("WasBrought", outcome="REGISTERED"),
     }
     if not plan.is_automatic:
         return states
@@ -127,7 +138,7 @@ def registration_states(plan: Registration, *, partition: str) -> dict[str, Stat
         "Approve": task(
             "aws-sdk:sagemaker:updateModelPackage", approval, partition=partition, next_state="Approved", catch="Caught"
         ),
-        "Approved": assign("Release", outcome="APPROVED"),
+        "Approved": assign("WasBrought", outcome="APPROVED"),
     }
 
 
@@ -263,6 +274,24 @@ def retrain_machine(plan: RetrainPlan, *, partition: str = "aws") -> dict[str, o
         **_job_states(plan, partition),
         **_gate_states(plan, partition),
         **registration_states(plan.registration, partition=partition),
+        # before the lock is released: who brings the archive again is answered by this run
+        "WasBrought": choose(("$exists($request.candidate)", "KeepOutcome"), default="Release"),
+        "KeepOutcome": task(
+            "dynamodb:updateItem",
+            {
+                "TableName": plan.retraining_table,
+                "Key": {
+                    "pipeline": {"S": plan.pipeline},
+                    "item": {"S": f"{{% '{candidate_item('')}' & $request.candidate.sha256 %}}"},
+                },
+                "UpdateExpression": "SET " + ", ".join(f"#{name} = :{name}" for name in _BROUGHT),
+                "ExpressionAttributeNames": {f"#{name}": name for name in _BROUGHT},
+                "ExpressionAttributeValues": {f":{name}": {"S": value} for name, value in _BROUGHT.items()},
+            },
+            partition=partition,
+            next_state="Release",
+            catch="Release",
+        ),
         "Caught": assign("RecordFailure", reason="{% $caught %}"),
         "RecordFailure": _record(plan, "FAILED", partition=partition, next_state="Release", catch="Release"),
         "Release": task(
@@ -470,5 +499,5 @@ def _gate_states(plan: RetrainPlan, partition: str) -> dict[str, State]:
             catch="Caught",
         ),
         "Reject": _record(plan, "REJECTED", partition=partition, next_state="Rejected", catch="Caught"),
-        "Rejected": assign("Release", outcome="REJECTED"),
+        "Rejected": assign("WasBrought", outcome="REJECTED"),
     }

@@ -364,6 +364,8 @@ class RetrainingAccess:
             _objects("s3:GetObject", self.business_unit.artifacts.arn_for_objects(reports)),
             _list(self.business_unit.artifacts.bucket_arn, reports),
             iam.PolicyStatement(actions=["states:StartExecution"], resources=[machine.state_machine_arn]),
+            # whether a model that was brought before is still in the registry
+            iam.PolicyStatement(actions=["sagemaker:DescribeModelPackage"], resources=[self.registry.packages_arn]),
         ]
 
     def register(self) -> list[iam.PolicyStatement]:

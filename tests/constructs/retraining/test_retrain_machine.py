@@ -629,6 +629,33 @@ def test_a_model_made_elsewhere_is_measured_and_not_trained(run_machine: Any, ha
     package = run.arguments("sagemaker:createModelPackage")
     assert package["ModelPackageDescription"].startswith("made elsewhere, registered by ")
     assert package["CustomerMetadataProperties"]["code_sha256"] == "none"
+    kept = [arguments for name, arguments in run.calls if name == "dynamodb:updateItem"]
+    assert [each["Key"]["item"]["S"] for each in kept] == [f"CANDIDATE#{'a' * 64}", "STATE"]
+    values = {name: value["S"] for name, value in kept[0]["ExpressionAttributeValues"].items()}
+    assert values.pop(":at")
+    assert values == {
+        ":outcome": "APPROVED",
+        ":execution": OWNER,
+        ":reason": GATE["reason"],
+        ":package": "arn:aws:sagemaker:us-east-1:123456789012:model-package/demand-forecast/1",
+        ":predictions_uri": f"{root}/p.parquet",
+    }
+
+
+def test_what_came_of_an_archive_is_kept_before_the_lock_is_released(run_machine: Any, aws_error: Any):
+    """Of a rejected one too, and never of what was trained; a write that fails holds nothing up."""
+    candidate = {"uri": f"s3://artifacts/registered/{NAME}/{'a' * 64}/model.tar.gz", "sha256": "a" * 64}
+    accepted = STATE | {"request": {"S": json.dumps(REQUEST | {"trigger": "manual", "candidate": candidate})}}
+    rejected = GATE | {"verdict": "FAILED", "reason": "loses"}
+    run = run_machine(MACHINE, FORGED, aws(state=accepted, gate=rejected))
+    kept = next(arguments for name, arguments in run.calls if name == "dynamodb:updateItem")
+    values = kept["ExpressionAttributeValues"]
+    assert (values[":outcome"]["S"], values[":predictions_uri"]["S"], values[":package"]["S"]) == ("REJECTED", "", "")
+    assert [each for each in run.names() if each == "dynamodb:updateItem"] == ["dynamodb:updateItem"] * 2
+    trained = run_machine(MACHINE, FORGED, aws(gate=rejected))
+    assert (trained.status, trained.names().count("dynamodb:updateItem")) == ("SUCCEEDED", 1)
+    failing = run_machine(MACHINE, FORGED, aws(state=accepted, fail=("dynamodb:updateItem", aws_error("Throttled"))))
+    assert failing.names().count("dynamodb:updateItem") > 2  # it is tried again, and then the lock is released
 
 
 def test_what_loads_a_model_is_in_its_package_and_its_rejection(run_machine: Any):

@@ -120,6 +120,24 @@ def test_a_model_made_elsewhere_is_registered(account: Any, monkeypatch: pytest.
     assert len(asked) == 1
 
 
+def test_a_model_that_was_brought_before_is_its_run(
+    account: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Which is read, and not waited for: its execution may be forgotten."""
+    _decided(account, monkeypatch, Decision.KNOWN, execution=EXECUTION, outcome="REJECTED")
+    monkeypatch.setattr(RetrainingRequests, "outcome", lambda *_: None)
+    signature = ModelSignature(inputs=(SignatureColumn(name="price", type="number"),), output="units")
+    (tmp_path / "model.onnx").write_bytes(b"onnx")
+    (tmp_path / "signature.json").write_bytes(canonical_json(signature))
+    run = _model(account).register(tmp_path)
+    assert (run.id, run.decision.outcome) == ("one", "REJECTED")
+    with pytest.raises(RunError, match="run 'one' of demand-forecast not found"):
+        run.wait(timeout=0)
+    _decided(account, monkeypatch, Decision.KNOWN)
+    with pytest.raises(RefusedError, match="r"):
+        _model(account).register(tmp_path)
+
+
 def test_a_registration_needs_numpy(account: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Which the client does not bring."""
     monkeypatch.setitem(sys.modules, "numpy", None)

@@ -14,6 +14,7 @@ from typing import Any
 
 import boto3
 import pytest
+from botocore.exceptions import ClientError
 from moto import mock_aws
 
 from mlops_local.cloud import Cloud
@@ -25,6 +26,7 @@ from mlops_runtime.registry.package_registry import (
     Approver,
     Catalog,
     TrainedPackage,
+    approval_of,
     gate_uri,
     session_name,
     trained_packages,
@@ -284,3 +286,23 @@ def test_more_packages_than_a_page_holds(group: Group) -> None:
 
     assert training_sets_in_use(group.sagemaker, [group.name]) == ids
     assert len(trained_packages(group.sagemaker, [group.name], most=5)) == 5
+
+
+def test_a_package_that_was_deleted_has_no_approval(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Any other refusal is one, and no answer."""
+    with mock_aws():
+        sagemaker: Any = boto3.client("sagemaker", region_name="us-east-1")
+
+        def refuse(code: str, message: str) -> None:
+            def call(**arguments: Any) -> Any:
+                raise ClientError({"Error": {"Code": code, "Message": message}}, f"Describe {arguments}")
+
+            monkeypatch.setattr(sagemaker, "describe_model_package", call)
+
+        monkeypatch.setattr(sagemaker, "describe_model_package", lambda **_: {"ModelApprovalStatus": "Approved"})
+        assert approval_of(sagemaker, "arn") == "Approved"
+        refuse("ValidationException", "ModelPackage arn does not exist.")
+        assert approval_of(sagemaker, "arn") is None
+        refuse("AccessDeniedException", "not allowed")
+        with pytest.raises(ClientError, match="not allowed"):
+            approval_of(sagemaker, "arn")

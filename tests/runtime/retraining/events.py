@@ -51,6 +51,7 @@ def guard_of(world: World, **changes: Any) -> RetrainGuard:
             cloudwatch=world.cloudwatch, s3=world.s3, bucket="artifacts", endpoint="demand-forecast", unit="demand"
         ),
         ingested=lambda table, ingest: INGESTED.get((table, ingest)),
+        approval=APPROVALS.get,
     )
     return replace(made, **changes)
 
@@ -65,6 +66,27 @@ def alarm_message(event_id: str = "e1", at: datetime = NOW, manual: bool = False
         detail = {"alarmName": "demand-drift", "state": {"value": "ALARM"}}
         event |= {"detail-type": "CloudWatch Alarm State Change", "source": "aws.cloudwatch", "detail": detail}
     return Message(id=f"m-{event_id}", body=json.dumps(event | changes), sent=at)
+
+
+def brought_message(event_id: str, at: datetime = NOW, *, sha256: str = "a" * 64, again: bool = False) -> Message:
+    """Return the message of a person who brings a model."""
+    uri = f"s3://artifacts/registered/demand-forecast/{sha256}/model.tar.gz"
+    attributes = {"candidate": json.dumps({"uri": uri, "sha256": sha256})} | ({"again": "true"} if again else {})
+    detail = {"id": sha256, "subject": "demand-forecast", "outcome": "REQUESTED", "attributes": attributes}
+    return alarm_message(event_id, at, manual=True, detail=detail)
+
+
+def keep_outcome(world: World, execution: str, outcome: str, *, sha256: str = "a" * 64, package: str = "") -> None:
+    """Write what came of an archive, as the Retrain machine does before it releases its lock."""
+    values = {"outcome": outcome, "execution": execution, "at": "2017-08-01T10:00:00.000Z", "package": package}
+    world.dynamodb.put_item(
+        TableName="retraining",
+        Item={
+            "pipeline": {"S": "demand-forecast"},
+            "item": {"S": f"CANDIDATE#{sha256}"},
+            **{name: {"S": value} for name, value in (values | {"reason": "r", "predictions_uri": ""}).items()},
+        },
+    )
 
 
 def item(world: World, name: str) -> dict[str, Any]:
@@ -83,6 +105,7 @@ def event_message(event_id: str, at: datetime, source: str, kind: str, **fields:
 
 
 INGESTED: dict[tuple[str, str], int] = {}
+APPROVALS: dict[str, str] = {}  # of the packages that the registry has
 
 
 def labels_message(event_id: str, rows: int, *, told: int | None = None) -> Message:

@@ -14,13 +14,14 @@ from rollout_world import NOW
 
 from mlops_runtime.contracts import canonical_json, to_dict
 from mlops_runtime.contracts.events import features_ingested
-from mlops_runtime.contracts.retraining import Candidate, Decision, RetrainRequest, Trigger
+from mlops_runtime.contracts.retraining import BroughtCandidate, Candidate, Decision, RetrainRequest, Trigger
 from mlops_runtime.retraining.alarm_evidence import Alarms
 from mlops_runtime.retraining.retraining_guard import (
     Asked,
     Ended,
     GuardSettings,
     GuardState,
+    KnownCandidateError,
     RefusedEventError,
     alarms_of,
     confirmed,
@@ -29,6 +30,7 @@ from mlops_runtime.retraining.retraining_guard import (
     execution_name,
     free_at,
     next_state,
+    require_new,
 )
 
 ANNA = "AROAEXAMPLEOFAROLE:anna"
@@ -496,3 +498,85 @@ def test_no_alarm_brings_a_model() -> None:
         _request(alarm | {"detail": alarm["detail"] | {"attributes": _brought()["detail"]["attributes"]}}).candidate
         is None
     )
+
+
+GIVEN = "s3://artifacts/registered/demand-forecast/mine.parquet"
+BROUGHT = BroughtCandidate(
+    outcome="REGISTERED",
+    execution=f"{OWNER}one",
+    at="2017-08-01T09:00:00Z",
+    package="arn:aws:sagemaker:us-east-1:123456789012:model-package/demand-forecast/4",
+)
+REJECTED_BEFORE = replace(BROUGHT, outcome="REJECTED", package="", reason="loses; slow", predictions_uri=GIVEN)
+
+
+def _running(predictions_uri: str | None = None) -> GuardState:
+    request = replace(_request(_brought(), TAKING))
+    assert request.candidate is not None
+    request = replace(request, candidate=replace(request.candidate, predictions_uri=predictions_uri))
+    return GuardState(owner=f"{OWNER}one", request=canonical_json(request).decode())
+
+
+@pytest.mark.parametrize(
+    ("given", "state", "brought", "approval", "said", "answer"),
+    [
+        (None, _running(), None, None, "one measures this archive now; use --again", ("one", None)),
+        (None, _running(GIVEN), None, None, "one measures this archive now; use --again", ("one", None)),
+        (GIVEN, _running(), None, None, "one measures this archive now, without your predictions; use", None),
+        (None, GuardState(), BROUGHT, "Rejected", "already registered as demand-forecast/4 by one at 2017", ("one", 4)),
+        (GIVEN, GuardState(), BROUGHT, "Approved", "which is Approved now, without your predictions; use", None),
+        (None, GuardState(), REJECTED_BEFORE, None, "already rejected by the gate in one at 2017-", ("one", None)),
+        (GIVEN, GuardState(), REJECTED_BEFORE, None, "T09:00:00Z; loses; slow; use --again", ("one", None)),
+    ],
+)
+def test_an_archive_is_brought_once(
+    given: str | None,
+    state: GuardState,
+    brought: BroughtCandidate | None,
+    approval: str | None,
+    said: str,
+    answer: tuple[str, int | None] | None,
+) -> None:
+    """The run that measures it, its package or the gate's refusal answers; a run without their predictions does not."""
+    candidate = _request(_brought(), TAKING).candidate
+    assert candidate is not None
+    with pytest.raises(KnownCandidateError) as known:
+        require_new(replace(candidate, predictions_uri=given), state, brought, approval=approval)
+    assert said in str(known.value)
+    assert str(known.value).endswith("; use --again to measure it again")
+    found = known.value
+    assert (found.decision, found.execution) == (Decision.KNOWN, None if answer is None else f"{OWNER}{answer[0]}")
+    assert (found.package is not None) == (answer is not None and answer[1] is not None)
+
+
+@pytest.mark.parametrize(
+    ("state", "brought"),
+    [
+        (GuardState(), None),
+        (replace(_running(), request=None), None),
+        (replace(_running(), request=canonical_json(_request(_event("manual"))).decode()), None),
+        (GuardState(), BROUGHT),  # its package is not in the registry any more
+        (GuardState(), replace(REJECTED_BEFORE, predictions_uri="")),  # other predictions are to be compared
+    ],
+)
+def test_an_archive_that_nothing_answers_for_is_measured(state: GuardState, brought: BroughtCandidate | None) -> None:
+    """Also beside a run of another model."""
+    candidate = _request(_brought(predictions_uri=GIVEN), TAKING).candidate
+    assert candidate is not None
+    require_new(candidate, state, brought, approval=None)
+
+
+def test_a_person_may_ask_to_measure_a_model_again() -> None:
+    """In so many words, and with a model alone."""
+
+    def again(event: dict[str, Any]) -> bool:
+        found = event_from(json.dumps(event), settings=TAKING, now=NOW)
+        assert isinstance(found, Asked)
+        return found.again
+
+    event = _brought()
+    assert not again(event)
+    event["detail"]["attributes"]["again"] = "true"
+    assert again(event)
+    event["detail"]["attributes"]["again"] = "yes"
+    assert not again(event)

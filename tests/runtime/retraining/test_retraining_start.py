@@ -11,13 +11,16 @@ from typing import Any, cast
 import pytest
 from botocore.exceptions import ClientError
 from retraining_events import (
+    APPROVALS,
     RULE,
     SETTINGS,
     Resting,
     alarm_message,
+    brought_message,
     ended_message,
     guard_of,
     item,
+    keep_outcome,
     labels_message,
     recheck_message,
     release,
@@ -25,10 +28,11 @@ from retraining_events import (
 from rollout_world import NOW, World
 
 from mlops_runtime.contracts import from_json, to_dict
-from mlops_runtime.contracts.retraining import Decision, RetrainRequest, Trigger
+from mlops_runtime.contracts.retraining import Decision, GuardDecision, RetrainRequest, Trigger
 from mlops_runtime.retraining.alarm_evidence import AlarmEvidence, Alarms
 from mlops_runtime.retraining.retraining_guard import GuardState, next_state
 from mlops_runtime.retraining.retraining_start import GuardTable
+from mlops_runtime.rollout.execution_names import execution_arn
 
 REQUEST = RetrainRequest(
     trigger=Trigger.ALARM, event_id="e1", as_of="2017-08-01T09:00:00Z", requested_by="demand-drift"
@@ -424,3 +428,74 @@ def test_a_lock_whose_execution_never_started_is_taken_over_in_time(ringing: Wor
     guard = guard_of(ringing)
     assert guard.handle(alarm_message("p1", NOW + timedelta(minutes=20), manual=True)).decision is Decision.BUSY
     assert guard.handle(alarm_message("p2", NOW + timedelta(minutes=31), manual=True)).decision is Decision.STARTED
+
+
+TAKING = replace(SETTINGS, artifacts_bucket="artifacts", daily_budget=24)
+PACKAGE = "arn:aws:sagemaker:us-east-1:123456789012:model-package/demand-forecast/4"
+
+
+def test_an_archive_becomes_one_version(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While a run measures it, while a package has it and after the gate rejected it; with ``again`` and without it, once more."""
+    guard = guard_of(world, settings=TAKING)
+    first = guard.handle(brought_message("e1"))
+    known = guard.handle(brought_message("e2"))
+    assert (first.decision, known.decision) == (Decision.STARTED, Decision.KNOWN)
+    assert (known.execution, known.outcome, known.package) == (first.execution, None, None)
+    assert guard.handle(brought_message("e3", again=True)).decision is Decision.BUSY
+    assert guard.handle(brought_message("e4", sha256="b" * 64)).decision is Decision.BUSY
+    assert first.execution is not None
+    keep_outcome(world, first.execution, "REGISTERED", package=PACKAGE)
+    release(world, first.execution, "REGISTERED")
+    monkeypatch.setitem(APPROVALS, PACKAGE, "Rejected")
+    known = guard.handle(brought_message("e5"))
+    assert (known.decision, known.execution, known.outcome) == (Decision.KNOWN, first.execution, "REGISTERED")
+    assert (known.package, " which is Rejected now; use --again" in known.reason) == (PACKAGE, True)
+    row = item(world, "EVENT#e5")
+    assert (row["outcome"]["S"], row["package"]["S"]) == ("REGISTERED", PACKAGE)
+    assert len(world.executions("Retrain")) == 1
+    monkeypatch.delitem(APPROVALS, PACKAGE)
+    second = guard.handle(brought_message("e6"))
+    assert second.decision is Decision.STARTED
+    assert second.execution is not None
+    keep_outcome(world, second.execution, "REJECTED")
+    release(world, second.execution, "REJECTED")
+    known = guard.handle(brought_message("e7"))
+    assert (known.execution, known.outcome, known.package) == (second.execution, "REJECTED", None)
+    assert guard.handle(brought_message("e8", again=True)).decision is Decision.STARTED
+
+
+def test_people_who_bring_one_archive_at_once_start_one_run(world: World) -> None:
+    """Thirty of them in three threads, each delivered twice: one run, which answers all of them."""
+    guard, decisions = guard_of(world, settings=TAKING), list[GuardDecision]()
+
+    def deliver(part: int) -> None:
+        decisions.extend(guard.handle(brought_message(f"e{number // 2}")) for number in range(part, 60, 3))
+
+    threads = [threading.Thread(target=deliver, args=(part,)) for part in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    (run,) = world.executions("Retrain")
+    assert len(decisions) == 60
+    assert {each.decision for each in decisions} == {Decision.STARTED, Decision.KNOWN, Decision.DUPLICATE}
+    assert {each.execution for each in decisions if each.decision is Decision.KNOWN} == {
+        execution_arn(SETTINGS.machine_arn, run)
+    }
+
+
+def test_a_run_that_died_answers_for_nothing(world: World) -> None:
+    """Its lock is taken over, and the archive measured."""
+    guard = guard_of(world, settings=TAKING)
+    first = guard.handle(brought_message("e1"))
+    assert first.execution is not None
+    world.stepfunctions.stop_execution(executionArn=first.execution)
+    assert guard.handle(brought_message("e2")).decision is Decision.STARTED
+
+
+def test_a_start_that_was_cut_off_is_its_own_run(world: World) -> None:
+    """The next delivery of its event starts it, and is not answered by the lock that it took itself."""
+    dying = _Dying(world.stepfunctions, "start_execution", after=False)
+    with pytest.raises(_CrashError):
+        guard_of(world, settings=TAKING, stepfunctions=dying).handle(brought_message("e1"))
+    assert guard_of(world, settings=TAKING).handle(brought_message("e1")).decision is Decision.STARTED

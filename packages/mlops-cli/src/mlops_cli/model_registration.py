@@ -64,12 +64,19 @@ def register(
         ),
     ] = None,
     reason: Annotated[str, typer.Option(help="Reason, kept with the request.")] = "a model made elsewhere",
+    again: Annotated[
+        bool,
+        typer.Option("--again", help="Measure it again if it was brought before; it becomes a second version."),
+    ] = False,
     no_wait: Annotated[bool, typer.Option("--no-wait", help="Do not wait for the verdict.")] = False,
     as_json: AsJson = False,
     profile: Profile = None,
     home: Home = None,
 ) -> None:
-    """Register a model made elsewhere: measured and gated as one that was trained. Exit 3 where guard or gate refuses."""
+    """Register a model made elsewhere: measured and gated as one that was trained. Exit 3 where guard or gate refuses.
+
+    A model that was brought before is not measured twice: the run that has it answers.
+    """
     from mlops_cli.deployed_entries import Entries
     from mlops_runtime.retraining.retraining_request import RetrainingRequestError
     from mlops_runtime.serving.registration_checks import packed_for, registration_problems
@@ -101,7 +108,7 @@ def register(
                 packed.archive, sha256=packed.sha256, flavor=packed.flavor, trust=packed.trust, predictions=predictions
             )
         caller = str(aws.client("sts").get_caller_identity()["UserId"])
-        event = requests.ask(candidate, caller=caller, reason=why)
+        event = requests.ask(candidate, caller=caller, reason=why, again=again)
         say(f"asked {entry.pipeline} to measure {packed.flavor or 'onnx'} model {packed.model_sha256[:12]}")
         follow(requests, event, facts={"model_sha256": packed.model_sha256}, is_awaited=not no_wait, as_json=as_json)
 

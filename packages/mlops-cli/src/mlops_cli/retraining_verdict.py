@@ -13,6 +13,7 @@ from mlops_cli.aws_account import Account, UserError
 
 if TYPE_CHECKING:
     from mlops_cli.deployed_entries import Entries
+    from mlops_runtime.contracts.retraining import GuardDecision
     from mlops_runtime.contracts.unit_entries import PipelineEntry
     from mlops_runtime.retraining.retraining_request import RetrainingOutcome, RetrainingRequests
 
@@ -53,7 +54,16 @@ def follow(
         UserError: If the guard does not decide, or the execution ends without a verdict.
         typer.Exit: With 3 if guard or gate refuses.
     """
-    execution = _started(requests, event, facts, as_json=as_json)
+    from mlops_runtime.retraining.retraining_request import earlier_outcome
+
+    decision = _started(requests, event, facts, as_json=as_json)
+    execution = str(decision.execution)
+    if (known := earlier_outcome(decision)) is not None:
+        document = {"outcome": known.outcome, "reason": known.reason, "package": known.package, "execution": execution}
+        answer({**document, **facts}, known.reason.replace("; ", "\n  "), as_json=as_json)
+        if not known.is_registered:
+            raise typer.Exit(REFUSED)
+        return
     if not is_awaited:
         answer({"execution": execution, **facts}, f"started {execution}", as_json=as_json)
         return
@@ -68,7 +78,8 @@ def say(text: str) -> None:
     print(text, file=sys.stderr)
 
 
-def _started(requests: "RetrainingRequests", event: str, facts: Mapping[str, str], *, as_json: bool) -> str:
+def _started(requests: "RetrainingRequests", event: str, facts: Mapping[str, str], *, as_json: bool) -> "GuardDecision":
+    """Return the decision that started a run, or names the one that has this model."""
     from mlops_runtime.contracts.retraining import Decision
     from mlops_runtime.retraining.retraining_request import refusal_of
 
@@ -79,11 +90,13 @@ def _started(requests: "RetrainingRequests", event: str, facts: Mapping[str, str
             f"the guard of {pipeline.pipeline} has not decided on event {event} within {_GUARD_SECONDS} s; check the "
             f"log of its function and the dead letters of {pipeline.queue_url.rpartition('/')[2]}"
         )
-    if decision.decision is not Decision.STARTED or decision.execution is None:
+    if decision.decision not in (Decision.STARTED, Decision.KNOWN) or decision.execution is None:
         document = {"outcome": decision.decision.value, "reason": decision.reason, "package": None, "execution": None}
         answer({**document, **facts}, refusal_of(decision), as_json=as_json)
         raise typer.Exit(REFUSED)
-    return decision.execution
+    if decision.decision is Decision.KNOWN and decision.outcome is None:
+        say(decision.reason)
+    return decision
 
 
 def _awaited(look: Callable[[], T | None], *, seconds: float = math.inf) -> T | None:

@@ -89,7 +89,8 @@ class TrainingRun:
             TimeoutError: If it has not ended by then; it goes on.
         """
         execution = str(self.decision.execution)
-        if _awaited(lambda: self.requests.outcome(execution), timeout) is None:
+        # a run that answers for a model brought before may be over for longer than its execution is kept
+        if self.decision.outcome is None and _awaited(lambda: self.requests.outcome(execution), timeout) is None:
             raise TimeoutError(f"{self.id} has not ended within {timeout:g} s; it goes on: call wait again")
         return RunSummary(self.history.run(self.id))
 
@@ -181,15 +182,19 @@ class Model:
         trust: Trust | None = None,
         requirements: str | Path | None = None,
         predictions: str | Path | None = None,
+        again: bool = False,
         reason: str = "a model made elsewhere",
     ) -> TrainingRun:
         """Bring a model made elsewhere, and return the run that measures it, by the same evaluation and gate.
+
+        A model that was brought before is not measured twice: the run that has it is returned.
 
         Args:
             model: A folder, a file or a ``model.tar.gz``.
             trust: What loading it may do; needed for pickles. Default: what its files show.
             requirements: Lock of its environment. Default: ``requirements.lock`` beside it.
             predictions: Parquet file of your own predictions for the holdout's rows.
+            again: Whether to measure it again if it was brought before, also where that makes a second version.
             reason: Why, for the record.
 
         Raises:
@@ -223,7 +228,7 @@ class Model:
             candidate = requests.upload(
                 packed.archive, sha256=packed.sha256, flavor=packed.flavor, trust=packed.trust, predictions=mine
             )
-        event = requests.ask(candidate, caller=self._connection.user_id(), reason=_reason(reason))
+        event = requests.ask(candidate, caller=self._connection.user_id(), reason=_reason(reason), again=again)
         return self._started(requests, event)
 
     def runs(self, *, last: int = 20) -> RunTable:
@@ -352,7 +357,7 @@ class Model:
                 f"the guard of {requests.pipeline.pipeline} has not decided on event {event} within {_GUARD_SECONDS} s; check "
                 f"the log of its function and the dead letters of {queue}"
             )
-        if decision.decision is not Decision.STARTED or decision.execution is None:
+        if decision.decision not in (Decision.STARTED, Decision.KNOWN) or decision.execution is None:
             raise RefusedError(decision)
         name = decision.execution.rpartition(":")[2]
         return TrainingRun(id=name, decision=decision, history=self._history(), requests=requests)

@@ -52,6 +52,31 @@ def candidate_uri(bucket: str, pipeline: str, sha256: str) -> str:
     return f"s3://{bucket}/{REGISTERED}/{pipeline}/{sha256}/model.tar.gz"
 
 
+def candidate_item(sha256: str) -> str:
+    """Return the key, in the retraining table, of what came of an archive that was brought.
+
+    Example:
+        >>> candidate_item("0" * 64)[:20]
+        'CANDIDATE#0000000000'
+    """
+    return f"CANDIDATE#{sha256}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BroughtCandidate:
+    """What came of an archive that was brought: ``REGISTERED``, ``APPROVED`` or ``REJECTED``, by which execution, when and why.
+
+    ``package`` is the ARN of the model package, ``predictions_uri`` what the team's own predictions were; both may be empty.
+    """
+
+    outcome: str
+    execution: str
+    at: str
+    reason: str = ""
+    package: str = ""
+    predictions_uri: str = ""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetrainRequest:
     """Input of the Retrain machine. ``as_of`` is the time up to which the training set may know anything.
@@ -73,12 +98,14 @@ class RetrainRequest:
 class Decision(StrEnum):
     """What the guard did with an event. ``RELEASED`` answers the end of an execution, all others what asks for one.
 
-    ``ASKED`` is an execution that trains nothing: it asks people whether to train on a feed that looks broken.
+    ``ASKED`` is an execution that trains nothing: it asks people whether to train on a feed that looks broken. ``KNOWN`` is a
+    candidate that was brought before: nothing is started, and the run that measured or measures it answers.
     """
 
     STARTED = "STARTED"
     ASKED = "ASKED"
     DUPLICATE = "DUPLICATE"
+    KNOWN = "KNOWN"
     STALE = "STALE"
     COOLING_DOWN = "COOLING_DOWN"
     OVER_BUDGET = "OVER_BUDGET"
@@ -101,7 +128,8 @@ class GuardDecision:
     """The guard's decision on one event, as logged and kept.
 
     ``trigger``, ``requested_by`` and ``detail`` (why it was asked) are of the request, where the event is one. ``free_at`` is when
-    the same request would be accepted, where only time must pass.
+    the same request would be accepted, where only time must pass. Of a candidate that is ``KNOWN``, ``execution`` is the run that
+    has it, ``outcome`` and ``package`` what came of that run, absent while it runs; without ``execution`` no run answers.
     """
 
     decision: Decision
@@ -113,6 +141,8 @@ class GuardDecision:
     requested_by: str | None = None
     detail: str | None = None
     free_at: str | None = None
+    outcome: str | None = None
+    package: str | None = None
     format: Literal["mlops.guard-decision/1"] = "mlops.guard-decision/1"
 
 

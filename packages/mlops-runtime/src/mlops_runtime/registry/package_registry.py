@@ -100,6 +100,21 @@ class Catalog:
             return None
 
 
+def approval_of(sagemaker: "SageMakerClient", arn: str) -> str | None:
+    """Return the approval status of a package; None if the registry does not have it.
+
+    Args:
+        sagemaker: Client.
+        arn: ARN of the package.
+    """
+    try:
+        return sagemaker.describe_model_package(ModelPackageName=arn)["ModelApprovalStatus"]
+    except ClientError as error:
+        if error.response["Error"]["Code"] == "ValidationException" and "does not exist" in str(error):
+            return None
+        raise
+
+
 def gate_uri(evaluation_uri: str | None) -> str | None:
     """Return the URI of the gate's result for an evaluation; ``None`` if the evaluation is not below a pipeline's prefix.
 

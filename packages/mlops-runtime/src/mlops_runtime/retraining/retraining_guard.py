@@ -18,7 +18,15 @@ from typing import Any
 
 from mlops_runtime.contracts import ContractError, canonical_json, from_dict, from_json, to_dict
 from mlops_runtime.contracts.events import BusEvent, DetailType, EventDetail
-from mlops_runtime.contracts.retraining import REGISTERED, Candidate, Decision, RetrainRequest, Trigger, candidate_uri
+from mlops_runtime.contracts.retraining import (
+    REGISTERED,
+    BroughtCandidate,
+    Candidate,
+    Decision,
+    RetrainRequest,
+    Trigger,
+    candidate_uri,
+)
 from mlops_runtime.retraining.alarm_evidence import RINGS, Alarms
 from mlops_runtime.rollout.execution_names import execution_arn
 
@@ -43,6 +51,16 @@ class RefusedEventError(Exception):
     def __init__(self, decision: Decision, reason: str) -> None:
         self.decision = decision
         super().__init__(reason)
+
+
+class KnownCandidateError(RefusedEventError):
+    """A candidate that was brought before; ``outcome`` and ``package`` are absent while ``execution`` runs."""
+
+    def __init__(
+        self, reason: str, *, execution: str | None = None, outcome: str | None = None, package: str | None = None
+    ) -> None:
+        self.execution, self.outcome, self.package = execution, outcome, package
+        super().__init__(Decision.KNOWN, f"{reason}; use --again to measure it again")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,10 +148,14 @@ class GuardState:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """A message that requests a retraining; ``ingest`` is the id of the ingest that it reports."""
+    """A message that requests a retraining; ``ingest`` is the id of the ingest that it reports.
+
+    ``again`` asks to measure a candidate that was brought before.
+    """
 
     request: RetrainRequest
     ingest: str | None = None
+    again: bool = False
 
     @property
     def event_id(self) -> str:
@@ -206,6 +228,53 @@ def confirmed(request: RetrainRequest, settings: GuardSettings, *, alarms: Alarm
         return replace(request, detail=f"{state.new_labels} new labels wait")
     doubted = [_doubted(alarms, name) for name in settings.alarms if name in alarms.doubts]
     raise RefusedEventError(Decision.NOT_CONFIRMED, "; ".join(doubted) or "no alarm is in ALARM and no labels wait")
+
+
+def require_new(
+    candidate: Candidate, state: GuardState, brought: BroughtCandidate | None, *, approval: str | None
+) -> None:
+    """Check that an archive was not brought before: one archive is one version, also where several people bring it.
+
+    One that the gate rejected is measured again where other predictions of the team's are given. A version without them does not
+    answer a request that gives some.
+
+    Args:
+        candidate: What is brought.
+        state: The pipeline's state; its owner runs.
+        brought: What came of this archive before. Default: nothing.
+        approval: Status of the package that it became; None where that is not in the registry (any more).
+
+    Raises:
+        KnownCandidateError: If a run measures it, a package has it, or the gate rejected it.
+    """
+    running = (
+        None if state.owner is None or state.request is None else from_json(RetrainRequest, state.request).candidate
+    )
+    if running is not None and running.sha256 == candidate.sha256:
+        name = str(state.owner).rpartition(":")[2]
+        if not _answers(candidate, running.predictions_uri):
+            raise KnownCandidateError(f"{name} measures this archive now, without your predictions")
+        raise KnownCandidateError(f"{name} measures this archive now", execution=state.owner)
+    if brought is None:
+        return
+    run, answers = brought.execution.rpartition(":")[2], _answers(candidate, brought.predictions_uri)
+    if approval is not None:
+        version = brought.package.rpartition(":model-package/")[2]
+        said = f"already registered as {version} by {run} at {brought.at}, which is {approval} now"
+        if not answers:
+            raise KnownCandidateError(f"{said}, without your predictions")
+        raise KnownCandidateError(said, execution=brought.execution, outcome=brought.outcome, package=brought.package)
+    if brought.outcome == REJECTED and answers:
+        raise KnownCandidateError(
+            f"already rejected by the gate in {run} at {brought.at}; {_short(brought.reason, 800)}",
+            execution=brought.execution,
+            outcome=brought.outcome,
+        )
+
+
+def _answers(candidate: Candidate, predictions_uri: str | None) -> bool:
+    """Return whether a run compared what a team wants to have compared."""
+    return candidate.predictions_uri is None or candidate.predictions_uri == predictions_uri
 
 
 def decide(
@@ -358,14 +427,18 @@ def _read(event: BusEvent, settings: GuardSettings, now: datetime) -> Asked | En
         raise RefusedEventError(Decision.INVALID, f"event id must match {_ID.pattern}, got {event.id[:140]!r}")
     if (event.source, event.detail_type) == ("aws.states", "Step Functions Execution Status Change"):
         return Ended(event_id=event.id, execution=_ended(event.detail, settings))
-    ingest, event_id, candidate = None, event.id, None
+    ingest, event_id, candidate, again = None, event.id, None, False
     if _is_of(event.source, settings) and event.detail_type == DetailType.FEATURES_INGESTED:
         # by the ingest's id: a repeated report of one ingest is a second event
         by, ingest = _new_labels(event.detail, settings)
         trigger, detail, event_id = Trigger.NEW_DATA, f"new rows of {by}", f"{by}/{ingest}"
     else:
         trigger, by, detail = _trigger(event, settings)
-        candidate = _candidate(event, settings) if trigger is Trigger.MANUAL else None
+        if trigger is Trigger.MANUAL:
+            candidate, again = (
+                _candidate(event, settings),
+                from_dict(EventDetail, event.detail).attributes.get("again") == "true",
+            )
     request = RetrainRequest(
         trigger=trigger,
         event_id=event_id,
@@ -374,7 +447,7 @@ def _read(event: BusEvent, settings: GuardSettings, now: datetime) -> Asked | En
         detail=detail[:500],
         candidate=candidate,
     )
-    return Asked(request=request, ingest=ingest)
+    return Asked(request=request, ingest=ingest, again=again)
 
 
 def _is_of(source: str, settings: GuardSettings) -> bool:

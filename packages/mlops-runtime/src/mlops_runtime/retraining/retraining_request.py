@@ -128,23 +128,25 @@ class RetrainingRequests:
             self._put(given, predictions, digest)
         return Candidate(uri=uri, sha256=sha256, flavor=flavor, trust=trust, predictions_uri=given)
 
-    def ask(self, candidate: Candidate | None = None, *, caller: str, reason: str) -> str:
+    def ask(self, candidate: Candidate | None = None, *, caller: str, reason: str, again: bool = False) -> str:
         """Ask for a retraining, and return the id of the event.
 
         Args:
             candidate: An uploaded model, which is taken instead of training one.
             caller: ``UserId`` of ``sts:GetCallerIdentity``; IAM allows the caller no other.
             reason: Why, for the record.
+            again: Whether to measure a model again that was brought before. Default: what came of it answers.
 
         Raises:
             RetrainingRequestError: If the bus does not take the event.
         """
+        attributes = {} if candidate is None else {"candidate": canonical_json(candidate).decode()}
         detail = EventDetail(
             id=uuid.uuid4().hex if candidate is None else candidate.sha256,
             subject=self.pipeline.pipeline,
             outcome="REQUESTED",
             reason=reason,
-            attributes={} if candidate is None else {"candidate": canonical_json(candidate).decode()},
+            attributes=attributes | ({"again": "true"} if again else {}),
         )
         answer = self.events.put_events(
             Entries=[
@@ -252,6 +254,20 @@ def kind_problem(pipeline: PipelineEntry, signature: ModelSignature) -> str | No
     return None
 
 
+def earlier_outcome(decision: GuardDecision) -> RetrainingOutcome | None:
+    """Return what came of a model that was brought before; None where its run goes on, or none answers.
+
+    Example:
+        >>> known = GuardDecision(decision=Decision.KNOWN, event_id="e", at="2017-08-01T09:00:00Z", outcome="REJECTED",
+        ...                       reason="already rejected by the gate")
+        >>> earlier_outcome(known).reason
+        'already rejected by the gate'
+    """
+    if decision.decision is not Decision.KNOWN or decision.outcome is None:
+        return None
+    return RetrainingOutcome(outcome=decision.outcome, reason=decision.reason, package=decision.package)
+
+
 def refusal_of(decision: GuardDecision) -> str:
     """Return why a guard's decision started nothing, with what to do.
 
@@ -259,6 +275,8 @@ def refusal_of(decision: GuardDecision) -> str:
         >>> refusal_of(GuardDecision(decision=Decision.BUSY, event_id="e", at="2017-08-01T09:00:00Z", reason="another runs"))
         'the guard answered BUSY: another runs; wait until it has ended, then ask again'
     """
+    if decision.decision is Decision.KNOWN:
+        return decision.reason
     fixes = {
         Decision.BUSY: "wait until it has ended, then ask again",
         Decision.OVER_BUDGET: "ask again tomorrow, or raise max_runs_per_day and deploy the stack",

@@ -9,8 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
-from mlops_runtime.contracts import from_json, to_dict
-from mlops_runtime.contracts.retraining import Decision, GuardDecision, RetrainRequest, Trigger
+from mlops_runtime.contracts import from_dict, from_json, to_dict
+from mlops_runtime.contracts.retraining import (
+    BroughtCandidate,
+    Decision,
+    GuardDecision,
+    RetrainRequest,
+    Trigger,
+    candidate_item,
+)
 from mlops_runtime.lambda_protocol import Message
 from mlops_runtime.retraining.alarm_evidence import AlarmEvidence
 from mlops_runtime.retraining.retraining_guard import (
@@ -18,6 +25,7 @@ from mlops_runtime.retraining.retraining_guard import (
     Ended,
     GuardSettings,
     GuardState,
+    KnownCandidateError,
     RefusedEventError,
     alarms_of,
     confirmed,
@@ -26,6 +34,7 @@ from mlops_runtime.retraining.retraining_guard import (
     execution_name,
     free_at,
     next_state,
+    require_new,
 )
 from mlops_runtime.rollout.execution_names import execution_arn
 
@@ -138,6 +147,15 @@ class GuardTable:
             if not reasons or reasons[0].get("Code") != _REFUSED:
                 raise
 
+    def brought(self, sha256: str) -> BroughtCandidate | None:
+        """Return what came of an archive, as the machine wrote it before it released its lock."""
+        item = self._item(candidate_item(sha256))
+        if item is None:
+            return None
+        return from_dict(
+            BroughtCandidate, {f.name: item[f.name]["S"] for f in fields(BroughtCandidate) if f.name in item}
+        )
+
     def decided(self, event_id: str) -> str | None:
         """Return what was decided on an event before."""
         item = self._item(f"EVENT#{event_id}")
@@ -188,6 +206,7 @@ class RetrainGuard:
         automation: Whether the unit's automation is paused.
         evidence: Reads alarms and what confirms them.
         ingested: Returns the rows that an ingest (table, id) appended, None if the table has no such ingest.
+        approval: Returns the approval status of a model package, None if the registry does not have it.
     """
 
     dynamodb: "DynamoDBClient"
@@ -197,6 +216,7 @@ class RetrainGuard:
     automation: "Automation"
     evidence: AlarmEvidence
     ingested: Callable[[str, str], int | None]
+    approval: Callable[[str], str | None]
 
     def handle(self, message: Message) -> GuardDecision:
         """Decide on one message, start the machine if it may, keep and log the decision.
@@ -226,7 +246,8 @@ class RetrainGuard:
             return self._release(event, now) if isinstance(event, Ended) else self._retrain(event, now)
         except RefusedEventError as refused:
             asked = event.request if isinstance(event, Asked) else None
-            return self._kept(refused.decision, event.event_id, now, str(refused), request=asked)
+            known = refused if isinstance(refused, KnownCandidateError) else None
+            return self._kept(refused.decision, event.event_id, now, str(refused), request=asked, known=known)
 
     def _retrain(self, event: Asked, now: datetime) -> GuardDecision:
         request = self._counted(event, now)
@@ -239,7 +260,7 @@ class RetrainGuard:
         else:
             alarms = self.evidence.read(alarms_of(request, self.settings), now)
             request = confirmed(request, self.settings, alarms=alarms, state=state)
-        decision, reason = self._lock(request, arn, now)
+        decision, reason = self._lock(request, arn, now, again=event.again)
         if not decision.is_start:
             free = free_at(decision, request, self._rows.read(), self.settings, now)
             return self._kept(decision, request.event_id, now, reason, request=request, free=free)
@@ -272,7 +293,7 @@ class RetrainGuard:
         reason = f"{execution} is {status}" if held else f"{execution} is {status} and held no lock any more"
         return self._kept(Decision.RELEASED, event.event_id, now, reason, execution)
 
-    def _lock(self, request: RetrainRequest, execution: str, now: datetime) -> tuple[Decision, str]:
+    def _lock(self, request: RetrainRequest, execution: str, now: datetime, *, again: bool) -> tuple[Decision, str]:
         rest = None if request.trigger is Trigger.MANUAL else self._rest(now)
         for _ in range(ATTEMPTS):
             seen, gone = self._rows.read(), None
@@ -280,12 +301,22 @@ class RetrainGuard:
             if decision is Decision.BUSY and self._is_over(seen, now):
                 gone, freed = seen.owner, replace(seen, owner=None, lock_until=0)
                 decision, reason = decide(freed, request, self.settings, execution=execution, now=now, rest=rest)
+            if not again and seen.last_execution != execution:
+                # after the state was read: the machine writes what came of an archive before it releases the lock
+                self._require_new(request, seen if decision is Decision.BUSY else replace(seen, owner=None))
             if not decision.is_start or seen.last_execution == execution:
                 return decision, reason
             new = next_state(seen, request, self.settings, execution=execution, now=now)
             if self._rows.take(seen, new, now, gone=gone):
                 return decision, reason
         raise GuardBusyError(f"the state of {self.settings.pipeline} changed {ATTEMPTS} times while it was read")
+
+    def _require_new(self, request: RetrainRequest, state: GuardState) -> None:
+        if request.candidate is None:
+            return
+        brought = self._rows.brought(request.candidate.sha256)
+        approval = None if brought is None or not brought.package else self.approval(brought.package)
+        require_new(request.candidate, state, brought, approval=approval)
 
     def _rest(self, now: datetime) -> tuple[Decision, str] | None:
         frozen = self.automation.frozen(now)
@@ -320,17 +351,20 @@ class RetrainGuard:
         *,
         request: RetrainRequest | None = None,
         free: datetime | None = None,
+        known: KnownCandidateError | None = None,
     ) -> GuardDecision:
         made = GuardDecision(
             decision=decision,
             event_id=event_id,
             at=_iso(now),
             reason=reason[:1000],
-            execution=execution,
+            execution=execution if known is None else known.execution,
             trigger=None if request is None else request.trigger,
             requested_by=None if request is None else request.requested_by,
             detail=None if request is None else request.detail,
             free_at=None if free is None else _iso(free),
+            outcome=None if known is None else known.outcome,
+            package=None if known is None else known.package,
         )
         self._rows.keep(made, event_id, now)
         return made

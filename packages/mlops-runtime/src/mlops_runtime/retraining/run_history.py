@@ -33,7 +33,7 @@ _READERS = 16  # calls at once
 _CHARACTERS_OF_NAME = 24  # of an execution's name, in the names of its jobs
 _CONTAINERS = "sagemaker_"  # hyperparameters of the container, not of the script
 # decisions that refuse nothing
-_NOT_REFUSED = (Decision.STARTED, Decision.ASKED, Decision.DUPLICATE, Decision.RELEASED)
+_NOT_REFUSED = (Decision.STARTED, Decision.ASKED, Decision.DUPLICATE, Decision.KNOWN, Decision.RELEASED)
 _ABSENT = ("NoSuchKey", "404")
 
 Step = Literal["set", "process", "train", "predict", "evaluate"]
