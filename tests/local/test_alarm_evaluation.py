@@ -1,6 +1,6 @@
 """Metric math: what it computes, and what it refuses.
 
-Alarm states after AWS's own tables, and statistics against numpy.
+Alarm states after AWS's own tables.
 """
 
 from __future__ import annotations
@@ -11,13 +11,12 @@ import re
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from mlops_local import alarm_evaluation
-from mlops_local.alarm_evaluation import decide, reason, statistic
+from mlops_local.alarm_evaluation import decide, reason
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -185,37 +184,6 @@ def test_states_are_those_of_awss_tables(needed: int, row: str, expected: tuple[
 def test_waits_while_the_next_datapoint_could_clear_it(row: str) -> None:
     """Three of three with only fresh breaching data does not alarm early, by the page's paragraph on premature transitions."""
     assert decide(points(row), periods=3, needed=3, missing="missing") is None
-
-
-@given(
-    values=st.lists(st.floats(0, 1e6), min_size=1, max_size=30),
-    counts=st.lists(st.integers(1, 5), min_size=30, max_size=30),
-    percent=st.sampled_from([0.0, 50.0, 90.0, 99.0, 99.9, 100.0]),
-)
-def test_statistics_are_numpys(values: list[float], counts: list[int], percent: float) -> None:
-    """Values with counts have the statistics of the values repeated that often."""
-    stored = [{"Value": value, "Count": float(count)} for value, count in zip(values, counts, strict=False)]
-    repeated = np.repeat(values, counts[: len(values)])
-    expected = {
-        "SampleCount": len(repeated),
-        "Sum": repeated.sum(),
-        "Average": repeated.mean(),
-        "Minimum": repeated.min(),
-        "Maximum": repeated.max(),
-        f"p{percent:g}": np.percentile(repeated, percent),
-    }
-    assert {name: statistic(stored, name) for name in expected} == pytest.approx(expected, rel=1e-9, abs=1e-9)
-
-
-def test_statistic_sets_count_as_published() -> None:
-    """A statistic set adds its own count, sum and bounds, and has no percentile."""
-    stored: list[dict[str, Any]] = [
-        {"Value": 2.0, "_stat": {"SampleCount": 4.0, "Sum": 8.0, "Minimum": 1.0, "Maximum": 5.0}},
-        {"Value": 12.0},
-    ]
-    found = [statistic(stored, name) for name in ("SampleCount", "Sum", "Average", "Minimum", "Maximum", "p99")]
-    assert found == [5.0, 20.0, 4.0, 1.0, 12.0, None]
-    assert statistic([], "Sum") is None
 
 
 def test_reason_is_in_awss_words() -> None:

@@ -1,4 +1,4 @@
-"""How CloudWatch turns points into datapoints, datapoints into an alarm's state, and a state into its reason."""
+"""How CloudWatch turns datapoints into an alarm's state, and a state into its reason."""
 
 import json
 import math
@@ -9,14 +9,14 @@ from datetime import UTC, datetime
 from functools import cache
 from typing import Any
 
+from mlops_local.metric_statistics import STATISTICS, extended_problem
+
 Series = Sequence[float | None]
 # a number, an id, or an operator with its operands
 Node = float | str | tuple[str, tuple["Node", ...]]
 
 _TOKEN = re.compile(r"(\d+\.?\d*|\.\d+)|([A-Za-z]\w*)|(==|!=|<=|>=|[-+*/<>(),])|(\S)")
 _ID = re.compile(r"[a-z]\w*")
-_PERCENTILE = re.compile(r"p\d{1,2}(\.\d+)?|p100")
-_STATISTICS = ("SampleCount", "Average", "Sum", "Minimum", "Maximum")
 _COMPARED = ("==", "!=", "<=", ">=", "<", ">")
 _OPERATORS: dict[str, Callable[[float, float], float | None]] = {
     "+": operator.add,
@@ -222,12 +222,8 @@ def problems(queries: Sequence[Mapping[str, Any]]) -> list[str]:
 
 def _stat_problems(query: Mapping[str, Any]) -> list[str]:
     stat = str(query["MetricStat"].get("Stat"))
-    found = []
-    if stat not in _STATISTICS and not _PERCENTILE.fullmatch(stat):
-        known = ", ".join(_STATISTICS)
-        found.append(
-            f"Stat of {query['Id']} must be {known} or a percentile such as p99 in the embedded cloud, got {stat!r}"
-        )
+    problem = None if stat in STATISTICS else extended_problem(stat)
+    found = [] if problem is None else [f"Stat of {query['Id']} must be {', '.join(STATISTICS)} or {problem}"]
     if "AccountId" in query:
         found.append(f"AccountId of {query['Id']} is not in the embedded cloud")
     return found
@@ -289,62 +285,6 @@ def _each(work: Callable[..., float | None], operands: Sequence[float | Series])
 
 
 # claim: alarm-states-follow-awss-tables
-def statistic(points: Sequence[Mapping[str, Any]], name: str) -> float | None:
-    """Return one statistic of the points of a period.
-
-    Args:
-        points: As MiniStack stores them: ``Value`` and its ``Count``, or a statistic set ``_stat``.
-        name: ``SampleCount``, ``Average``, ``Sum``, ``Minimum``, ``Maximum``, or a percentile, ``p99``.
-
-    Returns:
-        ``None`` without points, and for a percentile of statistic sets, which CloudWatch cannot tell either.
-
-    Example:
-        >>> statistic([{"Value": 1.0}, {"Value": 3.0, "Count": 3.0}], "Average")
-        2.5
-    """
-    sets = [point.get("_stat") for point in points]
-    counts = [float(s["SampleCount"] if s else point.get("Count", 1.0)) for point, s in zip(points, sets, strict=True)]
-    total = math.fsum(counts)
-    if total <= 0:
-        return None
-    sums = math.fsum(
-        float(s["Sum"]) if s else point["Value"] * n for point, s, n in zip(points, sets, counts, strict=True)
-    )
-    match name:
-        case "SampleCount":
-            return total
-        case "Sum":
-            return sums
-        case "Average":
-            return sums / total
-        case "Minimum":
-            return min(float(s["Minimum"]) if s else point["Value"] for point, s in zip(points, sets, strict=True))
-        case "Maximum":
-            return max(float(s["Maximum"]) if s else point["Value"] for point, s in zip(points, sets, strict=True))
-    if any(sets):
-        return None
-    return _percentile(
-        sorted((point["Value"], n) for point, n in zip(points, counts, strict=True)), float(name[1:]), total
-    )
-
-
-def _percentile(ordered: Sequence[tuple[float, float]], percent: float, total: float) -> float:
-    """Interpolate between the two nearest ranks, each value as often as it was counted."""
-    rank = percent / 100 * (total - 1)
-
-    def value_at(index: float) -> float:
-        seen = 0.0
-        for value, count in ordered:
-            seen += count
-            if index < seen:
-                return value
-        return ordered[-1][0]
-
-    low, share = value_at(math.floor(rank)), rank - math.floor(rank)
-    return low + share * (value_at(math.floor(rank) + 1) - low)
-
-
 def decide(breaching: Sequence[bool | None], *, periods: int, needed: int, missing: str) -> str | None:
     """Return the state that an alarm's datapoints call for.
 

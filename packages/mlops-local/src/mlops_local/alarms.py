@@ -20,8 +20,9 @@ from ministack.services import eventbridge
 from ministack.services.cloudformation import provisioners
 
 from mlops_local import alarm_evaluation, clock, compat
-from mlops_local.alarm_evaluation import COMPARISONS, decide, reason, stamp, statistic
+from mlops_local.alarm_evaluation import COMPARISONS, decide, reason, stamp
 from mlops_local.iam import deliveries
+from mlops_local.metric_statistics import extended_problem, statistic
 from mlops_local.sagemaker.api_shapes import from_text, model
 
 compat.expect(
@@ -214,8 +215,9 @@ def refusal(asked: Callable[[str], Any]) -> str | None:
             return "; ".join(wrong)
     if operator and operator not in COMPARISONS:
         return f"ComparisonOperator must be one of {', '.join(COMPARISONS)} in the embedded cloud, got {operator!r}"
-    if extended and not (extended[:1] == "p" and extended[1:].replace(".", "", 1).isdigit()):
-        return f"ExtendedStatistic must be a percentile such as p99 in the embedded cloud, got {extended!r}"
+    problem = extended_problem(extended) if extended else None
+    if problem is not None:
+        return f"ExtendedStatistic must be {problem}"
     if asked("EvaluateLowSampleCountPercentile") == "ignore":
         return "EvaluateLowSampleCountPercentile=ignore is not in the embedded cloud; leave it out"
     return None
