@@ -1,0 +1,1 @@
+"""The verdict of a rollout beside other rules on the same made traces."""
