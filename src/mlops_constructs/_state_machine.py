@@ -22,12 +22,21 @@ NULL = "{% null %}"  # a null of JSON would be lost on its way into the template
 EXECUTION = "{% $states.context.Execution.Id %}"
 # What AWS says went wrong. The cause of a job is its whole description and that of a function its trace, both as JSON: of these the
 # one sentence that counts: what a processing job left as its exit message, which says more than the reason that SageMaker gives.
-# Of a script's trace its first line is kept. It is matched, not parsed: an error in a Catch would end the execution without Unlock.
+# Of a script's trace its first line is kept; a job that was stopped has no such sentence, and its status says why. It is matched,
+# not parsed: an error in a Catch would end the execution without Unlock.
 CAUGHT = r"""{% (
     $cause := $states.errorOutput.Cause & '';
     $told := $match($cause, /"(ExitMessage)" ?: ?"([^"].*?)" ?(,|\})/, 1);
     $sentence := $exists($told) ? $told : $match($cause, /"(FailureReason|errorMessage)" ?: ?"(.*?)" ?(,|\})/, 1);
-    $reason := $exists($sentence) ? $substringBefore($sentence[0].groups[1], '\\n') : $cause;
+    $end := $match($cause, /"(SecondaryStatus|ProcessingJobStatus|TransformJobStatus)" ?: ?"(Max\w+Exceeded|Stopped)"/, 1);
+    $limit := $match($cause, /"MaxRuntimeInSeconds" ?: ?([0-9]+)/, 1)[0].groups[0] & ' s';
+    $stopped := 'the job was stopped' & (
+        $end[0].groups[1] = 'MaxWaitTimeExceeded' ? ': it waited for spare capacity for longer than max_wait= allows'
+        : $end[0].groups[1] = 'MaxRuntimeExceeded' ? ': it ran for longer than its limit of ' & $limit
+            & '; find what hangs with mlops runs logs, or raise max_runtime='
+        : ', or ran for longer than its limit of ' & $limit
+    );
+    $reason := $exists($sentence) ? $substringBefore($sentence[0].groups[1], '\\n') : $exists($end) ? $stopped : $cause;
     $states.errorOutput.Error & ': ' & $substring($reason, 0, 600)
 ) %}"""
 # Six repetitions: where a third of all calls fails, three would still end every tenth rollout.

@@ -104,6 +104,19 @@ def test_what_a_task_learns_is_a_variable(run_machine: Callable[..., Any]) -> No
             json.dumps({"errorMessage": "spec is missing", "errorType": "SpecError", "stackTrace": ["line 1"]}),
             "spec is missing",
         ),
+        (
+            '{"StoppingCondition":{"MaxRuntimeInSeconds":60},"SecondaryStatus":"MaxRuntimeExceeded","TrainingJobStatus":"Stopped"}',
+            "the job was stopped: it ran for longer than its limit of 60 s; find what hangs with mlops runs logs, or raise "
+            "max_runtime=",
+        ),
+        (
+            '{"SecondaryStatus": "MaxWaitTimeExceeded", "TrainingJobStatus": "Stopped"}',
+            "the job was stopped: it waited for spare capacity for longer than max_wait= allows",
+        ),
+        (
+            '{"ProcessingJobStatus": "Stopped", "StoppingCondition": {"MaxRuntimeInSeconds": 3600}}',
+            "the job was stopped, or ran for longer than its limit of 3600 s",
+        ),
         ("Could not find endpoint", "Could not find endpoint"),
         (json.dumps({"Status": "Failed"}), '{"Status": "Failed"}'),
         ("", ""),

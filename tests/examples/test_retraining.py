@@ -19,7 +19,9 @@ import pytest
 from aws_cdk import aws_ec2 as ec2
 from examples.retail.loop import Loop
 from tests.examples.models import DIGEST
+from typer.testing import CliRunner
 
+from mlops_cli.__main__ import app as command
 from mlops_constructs import (
     Approval,
     BusinessUnit,
@@ -93,6 +95,8 @@ if "SM_CHANNEL_PROCESSED" in os.environ:
     prepared = json.loads(pathlib.Path(os.environ["SM_CHANNEL_PROCESSED"], "prepared.json").read_text())
     assert prepared == {"rows": rows.num_rows, "inputs": ["code", "train"]}, prepared
     pathlib.Path(os.environ["MLOPS_CHECKPOINT_DIR"], "epoch").write_text("1")
+if "mischief" in rows.column_names:
+    exec(rows.column("mischief")[0].as_py())
 columns = np.column_stack([rows.column(name).to_numpy() for name in ("price", "promoted")])
 weights, *_ = np.linalg.lstsq(columns, rows.column("units").to_numpy(), rcond=None)
 graph = helper.make_graph(
@@ -288,9 +292,14 @@ class Sample:
         items = self.dynamodb.scan(TableName=self.outputs[table])["Items"]
         return next((i["owner"]["S"] for i in items if i["item"]["S"] == "STATE" and "owner" in i), None)
 
-    def lay_down(self, *, price: float, promoted: float) -> None:
-        """Lay a training set down in S3 whose training split follows these weights; the holdout follows 2 and 10."""
+    def lay_down(self, *, price: float, promoted: float, mischief: str | None = None) -> None:
+        """Lay a training set down in S3 whose training split follows these weights; the holdout follows 2 and 10.
+
+        ``mischief`` is what the script does before it trains.
+        """
         files = {"train": _rows(1, price, promoted), "holdout": _rows(2, 2.0, 10.0)}
+        if mischief is not None:
+            files["train"] = files["train"].append_column("mischief", pa.array([mischief] * files["train"].num_rows))
         for split, table in files.items():
             buffer = io.BytesIO()
             pq.write_table(table, buffer)
@@ -594,6 +603,26 @@ def test_training_ran_on_spare_capacity_with_what_was_prepared(sample: Sample) -
     assert [entry["Key"].rpartition("/")[2] for entry in listed["Contents"]] == ["epoch"]
 
 
+def test_a_script_that_writes_too_much_leaves_all_as_it_was(sample: Sample) -> None:
+    """It is stopped while it writes; the run says so with the fix, the lock is free, and the version in the registry stays."""
+    before = sample.loop.newest_package()["ModelPackageArn"]
+    folder = 'pathlib.Path(os.environ["SM_MODEL_DIR"], "model.bin")'
+    mischief = f"import signal\n{folder}.open('wb').truncate(5 * 1024**3)\nsignal.pause()"
+    sample.lay_down(price=2.0, promoted=4.0, mischief=mischief)
+    seen = {each["executionArn"] for each in sample.loop.executions("RetrainMachineArn")}
+    sample.loop.request_retraining("writes", "writes")
+    ended = sample.loop.wait_execution("RetrainMachineArn", seen, appear=30, finish=120, error="FAILED")
+    reason = (
+        "the job wrote 5.0 GiB below /opt/ml, at most 2.0 GiB are allowed in the embedded cloud; write less, or set "
+    )
+    assert reason in ended["cause"]
+    assert sample.loop.newest_package()["ModelPackageArn"] == before
+    wait(lambda: sample.owner("ExportsTable") is None)
+    arguments = ["runs", "show", "latest", "--pipeline", f"{UNIT}-{MODEL}", "--home", str(sample.cloud.home)]
+    shown = CliRunner().invoke(command, arguments)
+    assert reason in " ".join(shown.stdout.split()), shown.stdout
+
+
 def test_better_on_average_and_worse_where_promoted_is_rejected(sample: Sample) -> None:
     """Against what serves: over all rows the candidate wins, and the gate names the segment where it loses."""
     package = sample.loop.newest_package()
@@ -692,6 +721,10 @@ def test_a_line_of_another_unit_starts_no_retraining(sample: Sample) -> None:
 
     found = {execution["executionArn"] for execution in sample.loop.executions("RetrainMachineArn")}
     assert found == before
-    assert reason == [
-        f"alarm {alarm} is in ALARM without confirmation: no report of the monitor of {UNIT}-{MODEL} in 100 days"
-    ]
+    (words,) = reason
+    unconfirmed = f"alarm {alarm} is in ALARM without confirmation: "
+    # by the hour at which the test runs the monitor has reported once, on a day without calls
+    reported = "the newest report, of the window until .*, says nothing of FeaturesDrifted"
+    assert re.fullmatch(f"{unconfirmed}(no report of the monitor of {UNIT}-{MODEL} in 100 days|{reported})", words), (
+        words
+    )

@@ -7,12 +7,13 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from mlops_local import session_processes as sessions
 from mlops_local.cloud import Cloud
-from mlops_local.sagemaker.container_processes import Process, environment, mapped
+from mlops_local.sagemaker.container_processes import LogStream, Process, environment, mapped
 from mlops_local.sagemaker.role_clients import Identity
 
 SCRIPTS = Path(__file__).parent / "scripts"
@@ -54,6 +55,47 @@ def test_lines_and_exit_code_come_back(tmp_path: Path) -> None:
     process = _start(tmp_path, code, logs)
     assert process.wait(10) == 4
     assert (logs.lines, logs.closed) == (["one", "two"], True)
+
+
+def test_a_line_without_an_end_is_cut(tmp_path: Path) -> None:
+    """The memory of the embedded cloud is not what a container prints."""
+    logs = _Lines()
+    process = _start(tmp_path, "import sys; sys.stdout.write('x' * 150_000)", logs)
+    assert process.wait(10) == 0
+    assert [len(line) for line in logs.lines] == [65536, 65536, 18928]
+
+
+class _Logs:
+    """A client of CloudWatch Logs, and the identity that has it."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def of_service(self) -> "_Logs":
+        return self
+
+    def client(self, _: str) -> "_Logs":
+        return self
+
+    def create_log_group(self, **_: str) -> None:
+        """There is one."""
+
+    create_log_stream = create_log_group
+
+    def put_log_events(self, **request: Any) -> None:
+        """Keep the lines."""
+        self.lines += [event["message"] for event in request["logEvents"]]
+
+
+def test_a_jobs_log_has_a_limit() -> None:
+    """What is left out is said once; the container prints on."""
+    service = _Logs()
+    logs = LogStream("group", "stream", service, limit=3 * 1024**2)  # type: ignore[arg-type]
+    for _ in range(30_000):
+        logs.write("x" * 1000)
+    logs.close()
+    assert len(service.lines) == 3 * 1024**2 // 1026 + 1
+    assert service.lines[-1] == "the embedded cloud keeps 3 MiB of a job's log; the rest is left out"
 
 
 def test_stop_lets_the_process_end_by_itself(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ Training jobs by boto3 on the embedded cloud: real scripts as processes.
 
 import io
 import json
+import re
 import tarfile
 import threading
 from collections.abc import Iterator
@@ -354,6 +355,35 @@ def test_overrun_is_stopped(plane: "Plane") -> None:
     )
     described = _ended(plane, "overrun")
     assert (described["TrainingJobStatus"], described["SecondaryStatus"]) == ("Stopped", "MaxRuntimeExceeded")
+
+
+@pytest.mark.parametrize(
+    ("size", "volume", "reason"),
+    [
+        (
+            2 * 1024**3,
+            1,
+            r"No space left on device: the job has 2\.0 GiB below /opt/ml, its volume is 1\.0 GiB; .* volume=",
+        ),
+        (
+            3 * 1024**3,
+            30,
+            r"the job wrote 3\.0 GiB below /opt/ml, at most 2\.0 GiB are allowed .* set MLOPS_LOCAL_JOB_GIB",
+        ),
+    ],
+)
+def test_a_job_that_writes_too_much_ends_while_it_writes(plane: "Plane", size: int, volume: int, reason: str) -> None:
+    """It fails with the limit and the fix, and nothing of it is kept: neither in its folder nor in S3."""
+    request = _request_training(plane, f"writes-{volume}", "writes")
+    request["AlgorithmSpecification"]["ContainerArguments"].append(f"bytes={size}")
+    request["ResourceConfig"]["VolumeSizeInGB"] = volume
+    plane.sagemaker.create_training_job(**request)
+    described = _ended(plane, f"writes-{volume}")
+    assert described["TrainingJobStatus"] == "Failed"
+    assert re.match(f"AlgorithmError: {reason}", described["FailureReason"]), described["FailureReason"]
+    assert "ModelArtifacts" not in described
+    folder = plane.cloud.home / "state" / "sagemaker" / "jobs" / "TrainingJob" / f"writes-{volume}"
+    plane.wait(lambda: not folder.exists(), "the end of the job's folder")
 
 
 def test_lists_in_pages(plane: "Plane", completed: dict[str, Any]) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -75,6 +76,53 @@ def test_fails_when_the_script_leaves_no_servable_model(models: Any, tmp_path: P
     assert run(tmp_path, "train.py").returncode == 1
     reason = (tmp_path / "output" / "failure").read_text()
     assert reason.startswith("train.py did not leave a model that can be served: cannot read ")
+
+
+@pytest.mark.parametrize(
+    ("script", "reason"),
+    [
+        (
+            "os.mkfifo(model / 'model.onnx')",
+            r"left what is not a file in SM_MODEL_DIR: model\.onnx; leave files and folders",
+        ),
+        (
+            "open(model / 'model.bin', 'wb').truncate(1024**4)",
+            r"wrote 1024\.0 GiB to its model folder, at most 10\.0 GiB are",
+        ),
+        ("shutil.rmtree(model)", r"replaced the folder SM_MODEL_DIR; write files into it, and leave it a folder"),
+        (
+            "[path.unlink() for path in data.iterdir()]",
+            r"deleted a\.parquet in SM_CHANNEL_TRAIN, of which .* leave the channel",
+        ),
+        (
+            "(data / 'a.parquet').write_text('')",
+            r"changed a\.parquet in SM_CHANNEL_TRAIN, of which the model's signature\.json",
+        ),
+    ],
+)
+def test_fails_by_name_for_what_a_script_should_not_leave(tmp_path: Path, script: str, reason: str) -> None:
+    """A pipe that nobody writes to, a file of holes, no folder, no rows to describe the model by: nothing waits, each is named."""
+    plan = {"hyperparameters": {"sagemaker_signature": '{"label": "units"}'}}
+    (tmp_path / "input" / "config").mkdir(parents=True)
+    (tmp_path / "input" / "config" / "hyperparameters.json").write_text(json.dumps(plan["hyperparameters"]))
+    channel = tmp_path / "input" / "data" / "train"
+    channel.mkdir(parents=True)
+    pq.write_table(pa.table({"price": [1.0], "units": [2.0]}), channel / "a.parquet")
+    head = "import os, pathlib, shutil\nmodel, data = (pathlib.Path(os.environ[n]) for n in ('SM_MODEL_DIR', 'SM_CHANNEL_TRAIN'))\n"
+    code(tmp_path, head + script)
+    assert run(tmp_path, "train.py").returncode == 1
+    told = (tmp_path / "output" / "failure").read_text()
+    assert re.match(f"train.py {reason}", told), told
+
+
+def test_a_script_with_a_clock_of_its_own_trains(models: Any, tmp_path: Path) -> None:
+    """Neither a frozen clock nor files of another century change what is left."""
+    models.write(tmp_path / "input" / "data" / "train")
+    clock = "\nimport time\ntime.time = lambda: -1.0\nmodel = pathlib.Path(os.environ['SM_MODEL_DIR'])"
+    clock += "\n[os.utime(path, (-1e9, 9e9)) for path in model.iterdir()]"
+    code(tmp_path, GOOD + clock)
+    done = run(tmp_path, "train.py")
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize("script", ["other.py", "../../../outside.py"])

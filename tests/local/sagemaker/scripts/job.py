@@ -37,6 +37,10 @@ if how == "failure":
     sys.exit(3)
 if how == "forbidden":
     boto3.client("s3").create_bucket(Bucket="not-allowed")
+if how == "writes":
+    with (ROOT / "model" / "model.bin").open("wb") as file:
+        file.truncate(int(arguments["bytes"]))
+    signal.pause()
 if how in ("never", "deaf"):
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0) if how == "never" else None)
     time.sleep(600)

@@ -26,7 +26,9 @@ from mlops_local.networks import security_groups
 from mlops_local.networks.reach import Member
 from mlops_local.sagemaker import resource_store
 from mlops_local.sagemaker.api_shapes import Record, validation
+from mlops_local.sagemaker.job_bounds import JobBounds
 from mlops_local.sagemaker.role_clients import Identity
+from mlops_runtime.instance_storage import takes_volume_key
 
 LOGGER = logging.getLogger(__name__)
 P = ParamSpec("P")
@@ -35,11 +37,16 @@ P = ParamSpec("P")
 # https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_StopTrainingJob.html
 GRACE = 120.0
 _FLUSH = 0.5  # real seconds that log lines wait for company
+_WAITING = 10_000  # lines that wait to be written; a container that prints faster waits
+_JOB_LOG = 96 * 1024**2  # bytes of a job's log; a script of ours is cut before that
+_OF_A_LINE = 26  # bytes that a line takes beside itself: https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_PutLogEvents.html
+_LINE = 64 * 1024  # bytes of a line; what is longer becomes several
 _BATCH = 1000  # lines a request; PutLogEvents takes 10,000
 
 # what a container of ours needs from this machine; all else of the launcher's environment stays with the launcher
 _INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "PYTHONPATH", "VIRTUAL_ENV")
 
+_GRACE_OF_BOUNDS = 1.0  # what passes a bound does harm until it ends
 _DAY = 86_400  # MaxRuntimeInSeconds where none is given; both APIs default to one day
 _LOOK = 0.05  # real seconds between two polls of a running process
 _MESSAGE = 1024  # characters of a failure or exit message that the service keeps
@@ -174,7 +181,7 @@ class Process:
         if stdout is None:
             return
         with stdout:
-            for line in stdout:
+            while line := stdout.readline(_LINE):
                 logs.write(line.decode(errors="replace").rstrip("\r\n"))
         logs.close()
 
@@ -183,15 +190,27 @@ class LogStream:
     """A log stream that is written with the execution role's permissions, as SageMaker does.
 
     A role that may not write logs loses them, as on AWS; the launcher's log then says so once.
+
+    Args:
+        group: Log group.
+        stream: Log stream.
+        identity: Execution role.
+        limit: Bytes that are kept; the embedded cloud has its logs in memory. Default: all.
     """
 
-    def __init__(self, group: str, stream: str, identity: Identity) -> None:
+    def __init__(self, group: str, stream: str, identity: Identity, *, limit: float = float("inf")) -> None:
         self.group, self.stream, self._identity = group, stream, identity.of_service()
-        self._lines: queue.Queue[tuple[int, str] | None] = queue.Queue()
+        self._lines: queue.Queue[tuple[int, str] | None] = queue.Queue(_WAITING)
+        self._limit, self._kept = limit, 0
         self._writer = background(f"log stream {stream}", self._run)
 
     def write(self, line: str) -> None:
-        """Add a line with the embedded cloud's time."""
+        """Add a line with the embedded cloud's time; beyond the limit one that says that the rest is left out."""
+        if self._kept > self._limit:
+            return
+        self._kept += len(line) + _OF_A_LINE
+        if self._kept > self._limit:
+            line = f"the embedded cloud keeps {self._limit / 1024**2:.0f} MiB of a job's log; the rest is left out"
         self._lines.put((int(clock.now() * 1000), line or " "))
 
     def close(self) -> None:
@@ -372,6 +391,24 @@ def check_cluster(count: int, network: Record, *, encrypted: bool) -> None:
             raise validation(problem)
 
 
+def check_volume_key(resources: Record) -> None:
+    """Refuse a key for storage that the instance itself encrypts.
+
+    Args:
+        resources: The member with ``InstanceType`` and ``VolumeKmsKeyId``.
+
+    Raises:
+        ServiceError: ``ValidationException`` with the type and the fix.
+    """
+    # claim: jobs-on-local-storage-take-no-key
+    kind = resources.get("InstanceType", "")
+    if resources.get("VolumeKmsKeyId") and not takes_volume_key(kind):
+        raise validation(
+            f"You can't request a VolumeKmsKeyId for instance type {kind}: it has local storage, which its hardware encrypts; "
+            "leave VolumeKmsKeyId out"
+        )
+
+
 def request_stop(kind: str, name: str) -> Record:
     """Ask a running job to end, and return its record.
 
@@ -406,7 +443,7 @@ def run(job: Job, env: dict[str, str]) -> tuple[End, int]:
     except runners.UnknownImageError as error:
         raise JobError(str(error)) from error
     # claim: log-streams-begin-with-the-job
-    logs = LogStream(job.group, f"{job.name}/algo-1-{int(clock.now())}", job.identity)
+    logs = LogStream(job.group, f"{job.name}/algo-1-{int(clock.now())}", job.identity, limit=_JOB_LOG)
     process = Process(
         [mapped(job.root, part) for part in job.command],
         env=image | environment(job.root, job.given, job.identity, isolated=job.isolated) | env,
@@ -414,8 +451,12 @@ def run(job: Job, env: dict[str, str]) -> tuple[End, int]:
         logs=logs,
     )
     started = time.monotonic()
+    bounds = JobBounds.of(job.record, job.root)
     try:
         while (code := process.wait(_LOOK)) is None:
+            if (problem := bounds.problem(process.pid)) is not None:
+                process.stop(_GRACE_OF_BOUNDS)
+                raise JobError(f"AlgorithmError: {problem}")
             if (end := _end(job, started, limit)) is not None:
                 return end, process.stop()
         return End.EXITED, code

@@ -137,7 +137,7 @@ def _state(folder: Path) -> State:
         except FileNotFoundError:  # a file that its writer has renamed meanwhile
             continue
         if path.is_file():
-            found[path] = (status.st_mtime_ns, status.st_size)
+            found[path] = (status.st_ctime_ns, status.st_size)  # the time of change, which no program can set
     return found
 
 
@@ -260,6 +260,7 @@ def _refuse(request: Record) -> None:
     container_processes.check_cluster(
         resources.get("InstanceCount", 1), request.get("VpcConfig", {}), encrypted=encrypted
     )
+    container_processes.check_volume_key(resources)
     if resources.get("InstanceCount", 1) != 1 or "InstanceGroups" in resources:
         raise validation(
             "a training job has 1 instance in the embedded SageMaker; distributed training is not supported"

@@ -1,11 +1,7 @@
 """The environment of SageMaker's jobs: arguments, the ``/opt/ml`` layout, ``SM_*`` variables, and a team's script in it."""
 
-import codecs
 import json
 import os
-import select
-import signal
-import subprocess
 import sys
 import zipfile
 from collections.abc import Mapping, Sequence
@@ -15,6 +11,7 @@ from typing import Any
 
 from mlops_runtime.contracts import ContractError, from_json
 from mlops_runtime.contracts.retraining import SignaturePlan
+from mlops_runtime.jobs.script_process import ScriptLimitError, ScriptLimits, run_process
 
 # https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_AppSpecification.html: an argument has at most 256 characters
 MAXIMUM_ARGUMENT = 256
@@ -26,9 +23,6 @@ SIGNATURE = "sagemaker_signature"
 PROGRAM = "sagemaker_program"
 _CONTAINERS = "sagemaker_"
 
-_TAIL_LINES, _TAIL_BYTES = 30, 16 * 1024
-_LOOK_SECONDS = 0.2  # how soon the end of a script is seen whose children hold its standard error
-_PIPE_BYTES = 64 * 1024  # capacity of a pipe on Linux
 _MAX_MESSAGE = 1024  # SageMaker keeps this much of the file as ExitMessage
 # would lead another environment's interpreter to the packages of this one
 _OF_THIS_PYTHON = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV")
@@ -211,7 +205,13 @@ def _encoded(value: Any) -> str:
 
 
 def run_script(
-    code: Path, script: str, *, folder: Path, environment: Mapping[str, str], python: Path | None = None
+    code: Path,
+    script: str,
+    *,
+    folder: Path,
+    environment: Mapping[str, str],
+    python: Path | None = None,
+    limits: ScriptLimits | None = None,
 ) -> None:
     """Unpack the code and run a script of it to its end.
 
@@ -221,16 +221,26 @@ def run_script(
         folder: Where to.
         environment: Variables beside those of this process.
         python: The interpreter of another environment. Default: this one.
+        limits: What the script may write. Default: ``ScriptLimits()``, without a folder that is measured.
 
     Raises:
-        JobError: If there is no such script, or it fails; with the last lines of its standard error.
+        JobError: If there is no such script, it fails, or it passes a limit; with the last lines of its standard error.
     """
     unpack(single_file(code, "*.zip"), folder)
     path = folder / script
     if not path.is_file() or not path.resolve().is_relative_to(folder.resolve()):
         held = ", ".join(sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*.py"))) or "no scripts"
         raise JobError(f"channel code does not hold {script!r}, it holds {held}")
-    returned, tail = _run(path, folder, environment, python)
+    inherited = {name: value for name, value in os.environ.items() if python is None or name not in _OF_THIS_PYTHON}
+    try:
+        returned, tail = run_process(
+            [sys.executable if python is None else str(python), str(path)],
+            folder=folder,
+            environment={**inherited, **environment, "PYTHONUNBUFFERED": "1"},
+            limits=ScriptLimits() if limits is None else limits,
+        )
+    except ScriptLimitError as error:
+        raise JobError(f"{script} {error}") from error
     if returned != 0:
         last = next((line for line in reversed(tail) if line.strip()), "no output")
         raise JobError(f"{script} ended with exit code {returned}: {last.strip()}\n" + "\n".join(tail))
@@ -265,37 +275,3 @@ def unpack(archive: Path, directory: Path) -> None:
             source.extractall(directory)
     except zipfile.BadZipFile as error:
         raise JobError(f"{archive.name} is not a zip: {error}") from error
-
-
-def _run(script: Path, folder: Path, environment: Mapping[str, str], python: Path | None) -> tuple[int, list[str]]:
-    inherited = {name: value for name, value in os.environ.items() if python is None or name not in _OF_THIS_PYTHON}
-    with subprocess.Popen(
-        [sys.executable if python is None else str(python), str(script)],
-        cwd=folder,
-        env={**inherited, **environment, "PYTHONUNBUFFERED": "1"},
-        stderr=subprocess.PIPE,
-    ) as process:
-        # a job that is stopped gets SIGTERM in this process; the script may want to save what it has
-        before = signal.signal(signal.SIGTERM, lambda *_: process.terminate())
-        tail = _copied(process)
-        code = process.wait()
-        signal.signal(signal.SIGTERM, before)
-    return code, tail.decode(errors="replace").splitlines()[-_TAIL_LINES:]
-
-
-def _copied(process: subprocess.Popen[bytes]) -> bytes:
-    """Copy a script's standard error until the script ends, and return its end.
-
-    What the script has started may hold the pipe open for longer; it ends with the container.
-    """
-    tail, decoder = b"", codecs.getincrementaldecoder("utf-8")("replace")
-    while process.stderr is not None:
-        has_ended = process.poll() is not None
-        if select.select([process.stderr], [], [], 0 if has_ended else _LOOK_SECONDS)[0]:
-            chunk = os.read(process.stderr.fileno(), _PIPE_BYTES)
-            sys.stderr.write(decoder.decode(chunk, final=not chunk))
-            tail = (tail + chunk)[-_TAIL_BYTES:]
-            has_ended |= not chunk
-        if has_ended:
-            break
-    return tail

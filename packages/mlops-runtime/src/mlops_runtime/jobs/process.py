@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 from mlops_runtime.jobs.job_environment import JobError, OptMl, only_script, run_script
+from mlops_runtime.jobs.script_process import ScriptLimits
 from mlops_runtime.serving.model_source import ModelEnvironment
 from mlops_runtime.serving.served_model import ModelError
 
@@ -30,7 +31,14 @@ def process(opt_ml: OptMl, script: str, python: Path | None = None) -> int:
     output = opt_ml.processing_output(OUTPUT)
     output.mkdir(parents=True, exist_ok=True)
     environment = {"SM_CHANNEL_TRAIN": str(opt_ml.processing_input("train")), "SM_OUTPUT_DIR": str(output)}
-    run_script(opt_ml.processing_input("code"), script, folder=opt_ml.code, environment=environment, python=python)
+    run_script(
+        opt_ml.processing_input("code"),
+        script,
+        folder=opt_ml.code,
+        environment=environment,
+        python=python,
+        limits=ScriptLimits(output=output),
+    )
     written = sum(path.is_file() for path in output.rglob("*"))
     if not written:
         raise JobError(f"{script} must write files to SM_OUTPUT_DIR, got none")

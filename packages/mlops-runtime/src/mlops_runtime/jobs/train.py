@@ -14,6 +14,7 @@ and https://github.com/aws/sagemaker-training-toolkit#readme
 """
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -25,6 +26,7 @@ from mlops_runtime.contracts.model import ModelSignature
 from mlops_runtime.contracts.retraining import SignaturePlan
 from mlops_runtime.jobs.job_environment import JobError, OptMl, run_script
 from mlops_runtime.jobs.model_input import read_split
+from mlops_runtime.jobs.script_process import ScriptLimits
 from mlops_runtime.jobs.training_signature import signature_of
 from mlops_runtime.serving.mlflow_folder import mlflow_entry
 from mlops_runtime.serving.mlflow_folder import signature_of as mlflow_signature
@@ -33,6 +35,8 @@ from mlops_runtime.serving.model_source import ModelEnvironment, load_folder
 from mlops_runtime.serving.onnx_model import MODEL_FILE
 from mlops_runtime.serving.served_model import SIGNATURE_FILE, ModelError, check_answer
 
+# unpacked; the gate copies at most 5 GiB packed, in one call of S3
+MAX_MODEL_BYTES = 10 * 1024**3
 _MAX_FAILURE_CHARACTERS = 1024  # SageMaker keeps this much of the file as FailureReason
 _VERSION = "import sys; print('%d.%d' % sys.version_info[:2])"
 
@@ -58,15 +62,20 @@ def train(
     opt_ml.model.mkdir(parents=True, exist_ok=True)
     opt_ml.checkpoints.mkdir(parents=True, exist_ok=True)
     opt_ml.output_data.mkdir(parents=True, exist_ok=True)
+    split = _state(opt_ml.channel("train"))
+    limits = ScriptLimits(output=opt_ml.model, output_bytes=MAX_MODEL_BYTES)
     run_script(
         opt_ml.channel("code"),
         script,
         folder=opt_ml.code,
         environment=opt_ml.training_environment(),
         python=None if of.requirements_sha256 is None else of.python,
+        limits=limits,
     )
+    _check_left(opt_ml.model, script, limits)
     planned = opt_ml.signature_plan() if plan is None else plan
     if planned is not None and not (opt_ml.model / SIGNATURE_FILE).exists():
+        _check_kept(split, opt_ml.channel("train"), script)
         (opt_ml.model / SIGNATURE_FILE).write_bytes(canonical_json(_signature(opt_ml, planned, script)))
     if planned is not None and planned.loaded_by == "container":
         return _left_for_container(opt_ml.model, script)
@@ -80,6 +89,42 @@ def train(
     except ModelError as error:
         raise JobError(f"{script} did not leave a model that can be served: {error}") from error
     return model.sha256
+
+
+def _check_left(folder: Path, script: str, limits: ScriptLimits) -> None:
+    """Refuse a folder that would take for ever to read: too large, or with pipes and devices in it."""
+    problem = limits.problem()
+    if problem is not None:
+        raise JobError(f"{script} {problem}")
+    if folder.is_symlink() or not folder.is_dir():
+        raise JobError(f"{script} replaced the folder SM_MODEL_DIR; write files into it, and leave it a folder")
+    odd = [path for path in sorted(folder.rglob("*")) if not (path.is_file() or path.is_dir() or path.is_symlink())]
+    if odd:
+        raise JobError(
+            f"{script} left what is not a file in SM_MODEL_DIR: {odd[0].relative_to(folder).as_posix()}; "
+            "leave files and folders alone"
+        )
+
+
+def _state(channel: Path) -> Mapping[str, tuple[int, int]]:
+    """Return size and time of change, which no program can set, of a split's files."""
+    found = {path.name: path.stat() for path in sorted(channel.glob("*.parquet"))}
+    return {name: (status.st_size, status.st_ctime_ns) for name, status in found.items()}
+
+
+def _check_kept(before: Mapping[str, tuple[int, int]], channel: Path, script: str) -> None:
+    """Refuse to describe a model by rows that its script has changed."""
+    after = _state(channel)
+    gone = sorted(before.keys() - after.keys())
+    changed = sorted(name for name in before.keys() & after.keys() if before[name] != after[name])
+    if gone or changed:
+        did = " and ".join(
+            f"{word} {', '.join(names)}" for word, names in (("deleted", gone), ("changed", changed)) if names
+        )
+        raise JobError(
+            f"{script} {did} in SM_CHANNEL_TRAIN, of which the model's {SIGNATURE_FILE} is made; leave the channel as it is, and "
+            f"write to SM_OUTPUT_DATA_DIR, or leave a {SIGNATURE_FILE} of your own"
+        )
 
 
 def _left_for_container(folder: Path, script: str) -> str:
@@ -155,12 +200,21 @@ def main(arguments: list[str]) -> int:
     try:
         digest = train(opt_ml, program(opt_ml, arguments, os.environ), ModelEnvironment.from_variables(os.environ))
     except (JobError, ModelError) as error:
-        opt_ml.failure.parent.mkdir(parents=True, exist_ok=True)
-        opt_ml.failure.write_text(str(error)[:_MAX_FAILURE_CHARACTERS])
+        _tell(opt_ml, str(error)[:_MAX_FAILURE_CHARACTERS])
         sys.stderr.write(f"mlops train: {str(error).splitlines()[0]}\n")
         return 1
     sys.stderr.write(f"mlops train: model {digest}\n")
     return 0
+
+
+def _tell(opt_ml: OptMl, reason: str) -> None:
+    """Write the reason of a failure; on a full disk the model, which nobody will serve, makes room for it."""
+    try:
+        opt_ml.failure.parent.mkdir(parents=True, exist_ok=True)
+        opt_ml.failure.write_text(reason)
+    except OSError:
+        shutil.rmtree(opt_ml.model, ignore_errors=True)
+        opt_ml.failure.write_text(reason)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,104 @@
+"""What a job may take of this machine: disk and processes. On AWS its instance is bound; here it shares a laptop with all else."""
+
+import contextlib
+import os
+import shutil
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from mlops_local.sagemaker.api_shapes import Record
+from mlops_runtime.jobs.script_process import folder_bytes, sized
+
+DISK = "MLOPS_LOCAL_JOB_GIB"
+PROCESSES = "MLOPS_LOCAL_JOB_PROCESSES"
+_GIB = 1024**3
+_EVERY = 0.5  # real seconds between two looks at the disk
+_SHARE_OF_LOOKING = 20  # a look that took a second is not repeated for twenty
+
+
+@dataclass(slots=True, kw_only=True)
+class JobBounds:
+    """The bounds of one job.
+
+    Args:
+        root: Its private root, the ``/opt/ml`` of its container.
+        volume: Bytes of the volume that the job asks for.
+        written: Bytes that it may write below its root: 2 GiB, or ``MLOPS_LOCAL_JOB_GIB``, if its volume is not smaller.
+        free: Bytes that stay free on the disk of the embedded cloud.
+        processes: How many processes it may have at once: 512, or ``MLOPS_LOCAL_JOB_PROCESSES``.
+    """
+
+    root: Path
+    volume: int
+    written: int = field(default_factory=lambda: round(float(os.environ.get(DISK, "2")) * _GIB))
+    free: int = _GIB
+    processes: int = field(default_factory=lambda: int(os.environ.get(PROCESSES, "512")))
+    _at_first: int | None = None
+    _next: float = 0.0
+
+    @classmethod
+    def of(cls, record: Record, root: Path) -> "JobBounds":
+        """Return the bounds of a training or processing job.
+
+        Args:
+            record: Its description.
+            root: Its private root.
+        """
+        resources = record.get("ResourceConfig") or record.get("ProcessingResources", {}).get("ClusterConfig", {})
+        return cls(root=root, volume=resources.get("VolumeSizeInGB", 30) * _GIB)
+
+    def problem(self, group: int) -> str | None:
+        """Return which bound is passed, and the fix.
+
+        Args:
+            group: The job's process group.
+        """
+        count = _members(group)
+        if count > self.processes:
+            return (
+                f"the job had {count} processes at once, at most {self.processes} run in the embedded cloud; start fewer, or set "
+                f"{PROCESSES} before mlops local up"
+            )
+        now = time.monotonic()
+        if now < self._next:
+            return None
+        found = self._disk()
+        self._next = now + max(_EVERY, _SHARE_OF_LOOKING * (time.monotonic() - now))
+        return found
+
+    def _disk(self) -> str | None:
+        size = folder_bytes(self.root)
+        if self._at_first is None:
+            self._at_first = size  # its input
+        written = size - self._at_first
+        if size > self.volume:
+            return (
+                f"No space left on device: the job has {sized(size)} below /opt/ml, its volume is {sized(self.volume)}; write "
+                "less, or ask for more with volume="
+            )
+        if written > self.written:
+            return (
+                f"the job wrote {sized(written)} below /opt/ml, at most {sized(self.written)} are allowed in the embedded cloud; "
+                f"write less, or set {DISK} before mlops local up; on AWS its volume of {sized(self.volume)} is the limit"
+            )
+        disk = shutil.disk_usage(self.root)
+        if disk.free < self.free:
+            return (
+                f"the disk of the embedded cloud has {sized(disk.free)} left, {sized(self.free)} must stay free; make room for "
+                f"{self.root}, or write less"
+            )
+        return None
+
+
+def _members(group: int) -> int:
+    """Return how many processes a group has, as far as the kernel says so."""
+    count = 0
+    try:
+        for entry in Path("/proc").iterdir():
+            if entry.name.isdigit():
+                with contextlib.suppress(ProcessLookupError):
+                    count += os.getpgid(int(entry.name)) == group
+    except FileNotFoundError:  # macOS has none
+        return 0
+    return count
