@@ -19,6 +19,7 @@ _TRAINING = {
     "sagemaker:vpcsubnets": "VpcConfig.Subnets",
     "sagemaker:vpcsecuritygroupids": "VpcConfig.SecurityGroupIds",
     "sagemaker:volumekmskey": "ResourceConfig.VolumeKmsKeyId",
+    "sagemaker:instancetypes": "ResourceConfig.InstanceType",
     "sagemaker:outputkmskey": "OutputDataConfig.KmsKeyId",
     "sagemaker:networkisolation": "EnableNetworkIsolation",
     "sagemaker:intercontainertrafficencryption": "EnableInterContainerTrafficEncryption",
@@ -34,6 +35,7 @@ _JOBS: Mapping[str, tuple[str, Mapping[str, str]]] = {
             "sagemaker:vpcsubnets": "NetworkConfig.VpcConfig.Subnets",
             "sagemaker:vpcsecuritygroupids": "NetworkConfig.VpcConfig.SecurityGroupIds",
             "sagemaker:volumekmskey": "ProcessingResources.ClusterConfig.VolumeKmsKeyId",
+            "sagemaker:instancetypes": "ProcessingResources.ClusterConfig.InstanceType",
             "sagemaker:outputkmskey": "ProcessingOutputConfig.KmsKeyId",
             "sagemaker:networkisolation": "NetworkConfig.EnableNetworkIsolation",
             "sagemaker:intercontainertrafficencryption": "NetworkConfig.EnableInterContainerTrafficEncryption",
@@ -44,6 +46,7 @@ _JOBS: Mapping[str, tuple[str, Mapping[str, str]]] = {
         "AWS::SageMaker::TransformJob",
         {
             "sagemaker:volumekmskey": "TransformResources.VolumeKmsKeyId",
+            "sagemaker:instancetypes": "TransformResources.InstanceType",
             "sagemaker:outputkmskey": "TransformOutput.KmsKeyId",
         },
     ),

@@ -44,6 +44,7 @@ from mlops_constructs.unit_interface import IBusinessUnit
 from mlops_runtime.contracts import canonical_json
 from mlops_runtime.contracts.capture import announcement_prefix
 from mlops_runtime.contracts.monitor import metric_namespace
+from mlops_runtime.instance_storage import takes_volume_key
 from mlops_runtime.monitor.job_start import CHARACTERS_OF_TIME
 from mlops_runtime.monitor.spec import MonitorSpec
 
@@ -394,7 +395,11 @@ def _start_statements(
     jobs = sagemaker_arn(access.scope, "processing-job", f"{access.endpoint.endpoint_name}-monitor-*")
     conditions = {
         **placed(subnets=unit.subnet_ids, security_groups=[group.security_group_id]),
-        "StringEquals": {"sagemaker:VolumeKmsKey": unit.key.key_arn},
+        **(
+            {"StringEquals": {"sagemaker:VolumeKmsKey": unit.key.key_arn}}
+            if takes_volume_key(job.instance_type)
+            else {}
+        ),
         "ForAnyValue:StringEquals": {"sagemaker:InstanceTypes": [job.instance_type]},
         "Bool": {"sagemaker:InterContainerTrafficEncryption": "true"},
         "NumericLessThanEquals": {"sagemaker:MaxRuntimeInSeconds": int(job.max_runtime.to_seconds(integral=False))},

@@ -36,6 +36,7 @@ from mlops_constructs.model_monitor.monitor_engine import (
     SageMakerModelMonitor,
 )
 from mlops_constructs.unit_interface import IBusinessUnit
+from mlops_runtime.instance_storage import takes_volume_key
 from mlops_runtime.monitor.model_monitor.execution_store import model_monitor_prefix
 from mlops_runtime.monitor.model_monitor.executions import MonitorName, schedule_name
 
@@ -408,7 +409,7 @@ def _define_monitor(
                 "instanceCount": settings.instance_count,
                 "instanceType": settings.instance_type,
                 "volumeSizeInGb": int(settings.volume.to_gibibytes(rounding=cdk.SizeRoundingBehavior.FLOOR)),
-                "volumeKmsKeyId": business_unit.key.key_arn,
+                **({"volumeKmsKeyId": business_unit.key.key_arn} if takes_volume_key(settings.instance_type) else {}),
             }
         },
         "network_config": {

@@ -8,6 +8,7 @@ from mlops_runtime.contracts import canonical_json
 from mlops_runtime.contracts.model import ServerContentType
 from mlops_runtime.contracts.model_manifest import Trust
 from mlops_runtime.contracts.retraining import EvaluationPlan, JobTags, TrainingSetPlan
+from mlops_runtime.instance_storage import volume_key
 from mlops_runtime.jobs.job_environment import PROGRAM, split_argument
 
 PROCESSING = "/opt/ml/processing"
@@ -157,7 +158,7 @@ def training_job(
             "InstanceCount": 1,
             "InstanceType": jobs.instance_type,
             "VolumeSizeInGB": jobs.volume_gigabytes,
-            "VolumeKmsKeyId": jobs.kms_key,
+            **volume_key(jobs.instance_type, jobs.kms_key),
         },
         "StoppingCondition": stopping,
         "VpcConfig": {"Subnets": list(jobs.subnets), "SecurityGroupIds": list(jobs.security_groups)},
@@ -259,7 +260,7 @@ def transform_job(jobs: JobEnvironment, server: ServerPlan) -> dict[str, object]
         "TransformResources": {
             "InstanceCount": 1,
             "InstanceType": jobs.instance_type,
-            "VolumeKmsKeyId": jobs.kms_key,
+            **volume_key(jobs.instance_type, jobs.kms_key),
         },
         "Tags": jobs.tags.as_tags(),
     }
@@ -338,6 +339,7 @@ def _processing(
     instance_type: str | None = None,
     maximum: int | None = None,
 ) -> dict[str, object]:
+    instance_type = jobs.instance_type if instance_type is None else instance_type
     return {
         "ProcessingJobName": f"{{% $job & '-{job}' %}}",
         "AppSpecification": {
@@ -354,9 +356,9 @@ def _processing(
         "ProcessingResources": {
             "ClusterConfig": {
                 "InstanceCount": 1,
-                "InstanceType": jobs.instance_type if instance_type is None else instance_type,
+                "InstanceType": instance_type,
                 "VolumeSizeInGB": jobs.volume_gigabytes,
-                "VolumeKmsKeyId": jobs.kms_key,
+                **volume_key(instance_type, jobs.kms_key),
             }
         },
         "StoppingCondition": {"MaxRuntimeInSeconds": jobs.maximum if maximum is None else maximum},

@@ -1,5 +1,6 @@
 """What the jobs, the machine and the guard of one pipeline may do."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import aws_cdk as cdk
@@ -31,6 +32,7 @@ from mlops_constructs.retraining.training_declaration import ProcessingStep, Tra
 from mlops_constructs.unit_interface import IBusinessUnit
 from mlops_runtime.contracts.features import LINEAGE_DIGITS, lineage_name
 from mlops_runtime.contracts.retraining import REGISTERED
+from mlops_runtime.instance_storage import takes_volume_key
 from mlops_runtime.registry.package_approval import registry_parameter
 from mlops_runtime.retraining.training_artifacts import METRICS_FILE
 from mlops_runtime.rollout.archive_signatures import ARCHIVE_FILE
@@ -206,24 +208,26 @@ class RetrainingAccess:
         """
         unit, scope = self.business_unit, self.scope
         jobs = {kind: sagemaker_arn(scope, f"{kind}-job", f"{self.pipeline}-*") for kind in ("training", "processing")}
-        conditions = {
-            **placed(subnets=unit.subnet_ids, security_groups=[unit.security_group.security_group_id]),
-            "StringEquals": {"sagemaker:VolumeKmsKey": unit.key.key_arn, "sagemaker:OutputKmsKey": unit.key.key_arn},
-        }
+        conditions = placed(subnets=unit.subnet_ids, security_groups=[unit.security_group.security_group_id])
         types = [self.training.instance_type]
-        training = {**conditions, "ForAnyValue:StringEquals": {"sagemaker:InstanceTypes": list(types)}}
+        (encrypted,) = self._encrypted(types)
+        training = {**conditions, **encrypted}
         if self.training.network_isolation:
             training["Bool"] = {"sagemaker:NetworkIsolation": "true"}
         if self.processing is not None and self.processing.instance_type not in types:
             types.append(self.processing.instance_type)
-        processing = {**conditions, "ForAnyValue:StringEquals": {"sagemaker:InstanceTypes": types}}
         statements = [
             iam.PolicyStatement(
                 actions=["sagemaker:CreateTrainingJob"], resources=[jobs["training"]], conditions=training
             ),
             # the training-set job reads Glue itself, so processing may have a network
-            iam.PolicyStatement(
-                actions=["sagemaker:CreateProcessingJob"], resources=[jobs["processing"]], conditions=processing
+            *(
+                iam.PolicyStatement(
+                    actions=["sagemaker:CreateProcessingJob"],
+                    resources=[jobs["processing"]],
+                    conditions={**conditions, **encrypted},
+                )
+                for encrypted in self._encrypted(types)
             ),
             iam.PolicyStatement(
                 actions=["sagemaker:DescribeTrainingJob", "sagemaker:StopTrainingJob"], resources=[jobs["training"]]
@@ -243,6 +247,22 @@ class RetrainingAccess:
             wildcard_reason=WILDCARD_REASON,
         )
 
+    def _encrypted(self, types: Sequence[str]) -> list[dict[str, object]]:
+        """Return the conditions under which jobs of instance types encrypt: once with, once without a key of their volume."""
+        key = self.business_unit.key.key_arn
+        found: list[dict[str, object]] = []
+        for takes_key in (True, False):
+            of = [each for each in types if takes_volume_key(each) is takes_key]
+            if of:
+                keys = {"sagemaker:VolumeKmsKey": key} if takes_key else {}
+                found.append(
+                    {
+                        "StringEquals": {**keys, "sagemaker:OutputKmsKey": key},
+                        "ForAnyValue:StringEquals": {"sagemaker:InstanceTypes": of},
+                    }
+                )
+        return found
+
     def server_policy(self, roles: dict[str, ServiceRole]) -> iam.ManagedPolicy:
         """Define what the machine may do about the server of a container of others: make its model, ask it, delete the model."""
         unit, scope = self.business_unit, self.scope
@@ -251,6 +271,7 @@ class RetrainingAccess:
             service="events", resource="rule", resource_name=_RULE.format("Transform")
         )
         security_groups = [unit.security_group.security_group_id]
+        (encrypted,) = self._encrypted([self.training.instance_type])
         statements = [
             iam.PolicyStatement(
                 actions=["sagemaker:CreateModel"],
@@ -261,14 +282,7 @@ class RetrainingAccess:
             iam.PolicyStatement(
                 actions=["sagemaker:CreateTransformJob"],
                 resources=[job],
-                conditions={
-                    "ArnLike": {"sagemaker:ModelArn": model},
-                    "ForAnyValue:StringEquals": {"sagemaker:InstanceTypes": [self.training.instance_type]},
-                    "StringEquals": {
-                        "sagemaker:VolumeKmsKey": unit.key.key_arn,
-                        "sagemaker:OutputKmsKey": unit.key.key_arn,
-                    },
-                },
+                conditions={"ArnLike": {"sagemaker:ModelArn": model}, **encrypted},
             ),
             iam.PolicyStatement(
                 actions=["sagemaker:DescribeTransformJob", "sagemaker:StopTransformJob"], resources=[job]

@@ -98,3 +98,13 @@ def test_rules_read_the_jobs_of_functions(action: str) -> None:
     assert found == {name: [action] for name in jobs}
     assert [violation for rule in jobs.values() for violation in rule.check(whole)] == []
     assert len(jobs) == 6
+
+
+@pytest.mark.parametrize(
+    ("types", "found"), [(["ml.g5.xlarge"], 0), (["ml.g5.xlarge", "ml.m5.large"], 1), (["ml.m5.large"], 1)]
+)
+def test_jobs_held_to_local_storage_need_no_key(types: list[str], found: int) -> None:
+    """Hardware encrypts that, and takes no key; a type with a volume beside it does not hide behind it."""
+    rule = next(rule for rule in RULES if rule.id == "JobVolume")
+    condition = {"ForAnyValue:StringEquals": {"sagemaker:InstanceTypes": types}}
+    assert len(list(rule.check(_assembly(_allow("sagemaker:CreateTrainingJob", condition))))) == found

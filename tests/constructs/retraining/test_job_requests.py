@@ -2,7 +2,14 @@
 
 from dataclasses import replace
 
-from mlops_constructs.retraining.job_requests import JobEnvironment, evaluation_job, prediction_job, training_job
+from mlops_constructs.retraining.job_requests import (
+    JobEnvironment,
+    ServerPlan,
+    evaluation_job,
+    prediction_job,
+    training_job,
+    transform_job,
+)
 from mlops_runtime.contracts import from_json
 from mlops_runtime.contracts.retraining import EvaluationPlan, JobTags
 
@@ -65,3 +72,19 @@ def test_jobs_that_load_a_model_know_what_that_may_do():
     live = replace(jobs, roles=JOBS.roles | {"live": "arn:aws:iam::123456789012:role/live"})
     assert prediction_job(live)["Environment"] == {"MLOPS_TRUST": "data"}
     assert "Environment" not in evaluation_job(JOBS, plan, champion="none")
+
+
+def test_local_storage_is_asked_for_without_a_key() -> None:
+    """SageMaker refuses one there; what a job puts out is under the unit's key as ever."""
+    jobs = replace(
+        JOBS, instance_type="ml.g5.xlarge", roles={**JOBS.roles, "asks": "arn:aws:iam::123456789012:role/asks"}
+    )
+    server = ServerPlan(image_uri="i", content_type="text/csv", environment={}, trust="data")
+    plan = EvaluationPlan(label="units", block="store", baselines=("last_week",))
+    for of, has_key in ((JOBS, True), (jobs, False)):
+        made = (
+            training_job(of, script="train.py", code_uri="s3://code"),
+            evaluation_job(of, plan, champion="none"),
+            transform_job(of, server),
+        )
+        assert [("VolumeKmsKeyId" in str(job), "KmsKeyId" in str(job)) for job in made] == [(has_key, True)] * 3

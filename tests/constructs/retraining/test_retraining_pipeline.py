@@ -189,6 +189,30 @@ def test_spot_checkpoints_and_a_step_have_exactly_their_rights(define: Callable[
     assert found["sagemaker:CreateTrainingJob"][types] == {"sagemaker:InstanceTypes": ["ml.m5.large"]}
 
 
+def test_jobs_on_local_storage_are_held_to_their_type_instead_of_a_key(define: Callable[..., Any], tmp_path: Path):
+    """SageMaker takes no key there; a job of another type still needs the unit's."""
+    folder = tmp_path / "step"
+    folder.mkdir()
+    (folder / "train.py").write_text("pass")
+    common = {"image": _image(), "source": folder, "script": "train.py", "max_runtime": cdk.Duration.hours(1)}
+    made = define(
+        retraining={
+            "training": TrainingJob(**common, instance_type="ml.m5.large"),
+            "processing": ProcessingStep(**common, instance_type="ml.g4dn.xlarge"),
+        }
+    )
+    conditions = [
+        s["Condition"] for s in made.statements("RetrainJobs") if s["Action"] == "sagemaker:CreateProcessingJob"
+    ]
+    held = {
+        one["ForAnyValue:StringEquals"]["sagemaker:InstanceTypes"][0]: set(one["StringEquals"]) for one in conditions
+    }
+    assert held == {
+        "ml.m5.large": {"sagemaker:VolumeKmsKey", "sagemaker:OutputKmsKey"},
+        "ml.g4dn.xlarge": {"sagemaker:OutputKmsKey"},
+    }
+
+
 def test_a_container_of_others_is_asked_with_exactly_its_rights(define: Callable[..., Any], tmp_path: Path):
     """Its server reads models and the rows that it is asked, writes answers alone, and the machine makes it isolated."""
     (tmp_path / "train.py").write_text("pass")

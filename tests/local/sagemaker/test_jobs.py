@@ -1,14 +1,14 @@
 """What jobs share."""
 
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from ministack.core.responses import request_scope
 
-from mlops_local.sagemaker import container_processes, resource_store
-from mlops_local.sagemaker.api_shapes import ServiceError
+from mlops_local.sagemaker import container_processes, processing_jobs, resource_store, training_jobs
+from mlops_local.sagemaker.api_shapes import Record, ServiceError
 from mlops_local.sagemaker.container_processes import Job
 
 
@@ -57,3 +57,26 @@ def test_fails_on_an_image_without_a_runner() -> None:
     with pytest.raises(ServiceError, match="no runner for image repository 'unknown'") as error:
         container_processes.command("unknown:1", {})
     assert error.value.code == "ValidationException"
+
+
+@pytest.mark.parametrize("member", ["training", "processing", "transform"])
+def test_local_storage_takes_no_key(member: str) -> None:
+    """The type and the fix are named; a type with a volume takes a key, and one without may be asked for without one."""
+    resources = {"InstanceType": "ml.g5.xlarge", "InstanceCount": 1, "VolumeKmsKeyId": "arn:key", "VolumeSizeInGB": 30}
+    requests: dict[str, tuple[Callable[[Record], Record], Record]] = {
+        "training": (training_jobs._refuse, {"ResourceConfig": resources, "OutputDataConfig": {}}),
+        "processing": (processing_jobs._refuse, {"ProcessingResources": {"ClusterConfig": resources}}),
+        "transform": (
+            lambda request: container_processes.check_volume_key(request["TransformResources"]),
+            {"TransformResources": resources},
+        ),
+    }
+    check, request = requests[member]
+    with pytest.raises(
+        ServiceError, match=r"for instance type ml\.g5\.xlarge: it has local storage, .* leave VolumeKmsKeyId out"
+    ):
+        check(request)
+    resources["InstanceType"] = "ml.m5.xlarge"
+    check(request)
+    resources |= {"InstanceType": "ml.g5.xlarge", "VolumeKmsKeyId": ""}
+    check(request)

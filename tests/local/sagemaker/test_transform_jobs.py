@@ -186,6 +186,10 @@ def test_a_stopped_job_stores_nothing(plane: "Plane", model: str) -> None:
         ({"DataCaptureConfig": {"DestinationS3Uri": "s3://plane/c"}}, "DataCaptureConfig of a transform job"),
         ({"Environment": {f"A{n}": "" for n in range(17)}}, "less than or equal to 16"),
         ({"TransformResources": {"InstanceType": "ml.m5.large", "InstanceCount": 2}}, "has 1 instance"),
+        (
+            {"TransformResources": {"InstanceType": "ml.g4dn.xlarge", "InstanceCount": 1, "VolumeKmsKeyId": "arn:key"}},
+            "request a VolumeKmsKeyId for instance type ml.g4dn.xlarge",
+        ),
         ({"TransformJobName": "shouts"}, "Job name must be unique"),
     ],
 )

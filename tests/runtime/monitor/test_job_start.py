@@ -91,6 +91,10 @@ def test_the_request_is_one_that_sagemaker_takes(spec: str, plan: dict[str, obje
     assert request["ProcessingJobName"] == "demand-forecast-monitor-201708080600"
     assert request["NetworkConfig"]["VpcConfig"]["Subnets"] == ["subnet-0123456789"]
     assert request["ProcessingResources"]["ClusterConfig"]["VolumeKmsKeyId"] == PLAN["kms_key"]
+    local = job_request(_settings(spec, **plan, instance_type="ml.m5d.large"), NOW)
+    assert (
+        "VolumeKmsKeyId" not in local["ProcessingResources"]["ClusterConfig"]
+    )  # its hardware encrypts, and takes no key
     assert {"Key": "mlops:unit", "Value": "demand"} in request["Tags"]
     assert max(map(len, request["AppSpecification"]["ContainerArguments"])) <= 256
 

@@ -3,8 +3,10 @@
 from collections.abc import Iterator
 
 from mlops_constructs.compliance.assembly import Assembly, Resource, is_true
+from mlops_constructs.compliance.policies import as_list
 from mlops_constructs.compliance.rules._rule import Rule, Violation, violation
 from mlops_constructs.compliance.state_machines import made
+from mlops_runtime.instance_storage import takes_volume_key
 
 _PATHS = {
     "AWS::SageMaker::TrainingJob": "EnableNetworkIsolation",
@@ -36,6 +38,12 @@ _VOLUME_PATHS = {
     "AWS::SageMaker::TrainingJob": "ResourceConfig.VolumeKmsKeyId",
     "AWS::SageMaker::ProcessingJob": "ProcessingResources.ClusterConfig.VolumeKmsKeyId",
     "AWS::SageMaker::TransformJob": "TransformResources.VolumeKmsKeyId",
+}
+
+_TYPE_PATHS = {
+    "AWS::SageMaker::TrainingJob": "ResourceConfig.InstanceType",
+    "AWS::SageMaker::ProcessingJob": "ProcessingResources.ClusterConfig.InstanceType",
+    "AWS::SageMaker::TransformJob": "TransformResources.InstanceType",
 }
 
 _KINDS = ("DataQuality", "ModelQuality", "ModelBias", "ModelExplainability")
@@ -125,14 +133,20 @@ JOB_TRAFFIC = Rule(
 
 def _job_volume(assembly: Assembly) -> Iterator[Violation]:
     for job in made(assembly, *_VOLUME_PATHS):
-        if not job.get(_VOLUME_PATHS[job.type]):
+        if not job.get(_VOLUME_PATHS[job.type]) and not _has_own_storage(job.get(_TYPE_PATHS[job.type])):
             yield violation(job, _VOLUME_PATHS[job.type])
+
+
+def _has_own_storage(types: object) -> bool:
+    """Return whether the instance encrypts what a job writes, with keys that never leave it, and takes none of ours."""
+    named = [str(each) for each in as_list(types)] if types else []
+    return bool(named) and not any(takes_volume_key(each) for each in named)
 
 
 JOB_VOLUME = Rule(
     id="JobVolume",
     problem="A job's volumes hold training data and are not encrypted with a key of the unit.",
-    fix="Set VolumeKmsKeyId.",
+    fix="Set VolumeKmsKeyId; instance types with local NVMe storage take none, and encrypt by hardware.",
     source="https://docs.aws.amazon.com/sagemaker/latest/dg/encryption-at-rest.html",
     check=_job_volume,
 )
@@ -148,12 +162,11 @@ def _monitoring_encryption(assembly: Assembly) -> Iterator[Violation]:
 
 
 def _missing(job: Resource, prefix: str, resources: str, output: str) -> Iterator[Violation]:
-    for detail, path in (
-        ("volume", f"{prefix}{resources}.ClusterConfig.VolumeKmsKeyId"),
-        ("output", f"{prefix}{output}.KmsKeyId"),
-    ):
-        if not job.get(path):
-            yield violation(job, path, detail)
+    volume, cluster = f"{prefix}{resources}.ClusterConfig.VolumeKmsKeyId", f"{prefix}{resources}.ClusterConfig"
+    if not job.get(volume) and not _has_own_storage(job.get(f"{cluster}.InstanceType")):
+        yield violation(job, volume, "volume")
+    if not job.get(f"{prefix}{output}.KmsKeyId"):
+        yield violation(job, f"{prefix}{output}.KmsKeyId", "output")
     traffic = f"{prefix}NetworkConfig.EnableInterContainerTrafficEncryption"
     if not is_true(job.get(traffic)):
         yield violation(job, traffic, "traffic")

@@ -63,7 +63,8 @@ def _refuse(request: Record) -> None:
     network, cluster = request.get("NetworkConfig", {}), request["ProcessingResources"]["ClusterConfig"]
     encrypted = network.get("EnableInterContainerTrafficEncryption", False)
     container_processes.check_cluster(cluster["InstanceCount"], network.get("VpcConfig", {}), encrypted=encrypted)
-    if request["ProcessingResources"]["ClusterConfig"]["InstanceCount"] != 1:
+    container_processes.check_volume_key(cluster)
+    if cluster["InstanceCount"] != 1:
         raise validation("a processing job has 1 instance in the embedded SageMaker")
     for item in request.get("ProcessingInputs", []):
         source, name = item.get("S3Input"), item["InputName"]

@@ -77,6 +77,7 @@ def create(request: Record) -> Record:
     problems = list(_problems(request))
     if problems:
         raise validation("; ".join(problems))
+    container_processes.check_volume_key(request["TransformResources"])
     endpoint_configs.identity(model).check()
     record = {k: v for k, v in request.items() if k != "Tags"} | {"TransformJobStatus": "InProgress"}
     record = resource_store.add("TransformJob", name, record, request.get("Tags"))

@@ -11,6 +11,7 @@ from botocore.exceptions import ClientError
 
 from mlops_runtime.contracts import from_json
 from mlops_runtime.contracts.retraining import JobTags
+from mlops_runtime.instance_storage import takes_volume_key
 from mlops_runtime.jobs.job_environment import split_argument
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from mypy_boto3_sagemaker.literals import ProcessingInstanceTypeType
     from mypy_boto3_sagemaker.type_defs import (
         CreateProcessingJobRequestTypeDef,
+        ProcessingClusterConfigTypeDef,
         ProcessingInputTypeDef,
         ProcessingS3InputTypeDef,
     )
@@ -104,6 +106,13 @@ def job_request(settings: StartSettings, now: datetime) -> "CreateProcessingJobR
     tags = JobTags(
         unit=settings.decide["unit"], owner=plan.owner, cost_center=plan.cost_center, model=endpoint, execution=name
     )
+    cluster: ProcessingClusterConfigTypeDef = {
+        "InstanceCount": plan.count,
+        "InstanceType": cast("ProcessingInstanceTypeType", plan.instance_type),
+        "VolumeSizeInGB": plan.volume_gigabytes,
+    }
+    if takes_volume_key(plan.instance_type):
+        cluster["VolumeKmsKeyId"] = plan.kms_key
     request: CreateProcessingJobRequestTypeDef = {
         "ProcessingJobName": name,
         "AppSpecification": {
@@ -112,14 +121,7 @@ def job_request(settings: StartSettings, now: datetime) -> "CreateProcessingJobR
             "ContainerArguments": _arguments(settings, now),
         },
         "RoleArn": plan.role,
-        "ProcessingResources": {
-            "ClusterConfig": {
-                "InstanceCount": plan.count,
-                "InstanceType": cast("ProcessingInstanceTypeType", plan.instance_type),
-                "VolumeSizeInGB": plan.volume_gigabytes,
-                "VolumeKmsKeyId": plan.kms_key,
-            }
-        },
+        "ProcessingResources": {"ClusterConfig": cluster},
         "StoppingCondition": {"MaxRuntimeInSeconds": plan.maximum},
         "NetworkConfig": {
             "EnableNetworkIsolation": False,

@@ -5,12 +5,10 @@ from collections.abc import Iterator
 
 from mlops_runtime.contracts.rollout import ServingSpec
 from mlops_runtime.contracts.serving import AsynchronousSpec, ScalingSpec, ScheduledCapacitySpec, ServerlessSpec
+from mlops_runtime.instance_storage import takes_volume_key
 
 _INSTANCE_TYPE = re.compile(r"ml\.([a-z0-9-]+)\.[a-z0-9-]+")
 _NAME = re.compile(r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}")
-# families whose volume is local NVMe and takes no key of ours: KmsKeyId of
-# https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_CreateEndpointConfig.html
-_LOCAL_STORAGE = re.compile(r"[a-z]\d[a-ce-z]*d[a-z]*|g4dn|g5|g6e?|p4de?|p5[a-z]*|trn1n?")
 # https://docs.aws.amazon.com/sagemaker/latest/dg/endpoint-auto-scaling-add-console.html
 _BURSTABLE = re.compile(r"t\d[a-z]*")
 # https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_ProductionVariant.html
@@ -28,12 +26,6 @@ _AT = re.compile(r"at\(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\)")
 _ZONE = re.compile(r"[A-Za-z_]([/A-Za-z0-9_+-]*[A-Za-z0-9_])?")
 # https://docs.aws.amazon.com/autoscaling/application/APIReference/API_PutScheduledAction.html
 _ACTION_NAME = re.compile(r"[^\s:/|]([^:/|\x00-\x1f\x7f-\x9f]{0,254}[^\s:/|])?")
-
-
-def takes_volume_key(instance_type: str) -> bool:
-    """Return whether the volume of an instance type is encrypted by a key of ours; local storage is by the instance itself."""
-    family = _INSTANCE_TYPE.fullmatch(instance_type)
-    return family is None or _LOCAL_STORAGE.fullmatch(family[1]) is None
 
 
 def takes_key(spec: ServingSpec) -> bool:

@@ -1,0 +1,42 @@
+"""Instance types with storage of their own: SageMaker puts a job's files there instead of on a volume, and takes no key for it.
+
+NVMe instance storage is encrypted by a hardware module of the instance with XTS-AES-256; its keys never leave the module and are
+destroyed when the instance ends. "You cannot disable this encryption and you cannot provide your own encryption key":
+https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/ssd-instance-store.html
+
+CreateTrainingJob, CreateProcessingJob and CreateTransformJob refuse ``VolumeKmsKeyId`` for such a type ("You can't request a
+VolumeKmsKeyId when using an instance type with local storage"); CreateEndpointConfig says that ``KmsKeyId`` does not encrypt it:
+https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_ResourceConfig.html
+"""
+
+import re
+
+_INSTANCE_TYPE = re.compile(r"ml\.([a-z0-9-]+)\.[a-z0-9-]+")
+# Families of SageMaker's instance types for which EC2 says InstanceStorageSupported, read from DescribeInstanceTypes on 2026-11-29;
+# dl1 and p6e-gb200 from https://docs.aws.amazon.com/ec2/latest/instancetypes/ac.html. A "d" behind the generation stands for local
+# disks: https://docs.aws.amazon.com/ec2/latest/instancetypes/instance-type-names.html
+_LOCAL_STORAGE = re.compile(r"[a-z]\d[a-ce-z]*d[a-z]*|dl1|g[5-7]e?|p4de?|p[56][a-z]*(-[a-z0-9]+)?|trn1n?|trn2u?")
+
+
+def takes_volume_key(instance_type: str) -> bool:
+    """Return whether the volume of an instance type is encrypted by a key of ours.
+
+    Args:
+        instance_type: As SageMaker names it; a token of CDK counts as one with a volume.
+
+    Example:
+        >>> takes_volume_key("ml.m5.large"), takes_volume_key("ml.g5.xlarge"), takes_volume_key("ml.c6gd.2xlarge")
+        (True, False, False)
+    """
+    family = _INSTANCE_TYPE.fullmatch(instance_type)
+    return family is None or _LOCAL_STORAGE.fullmatch(family[1]) is None
+
+
+def volume_key(instance_type: str, key: str) -> dict[str, str]:
+    """Return the member of a job's resources that names the key of its volume; empty where the instance encrypts by itself.
+
+    Args:
+        instance_type: As SageMaker names it.
+        key: ARN of the key.
+    """
+    return {"VolumeKmsKeyId": key} if takes_volume_key(instance_type) else {}
