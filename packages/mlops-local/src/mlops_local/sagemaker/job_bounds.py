@@ -13,8 +13,8 @@ from mlops_runtime.jobs.script_process import folder_bytes, sized
 DISK = "MLOPS_LOCAL_JOB_GIB"
 PROCESSES = "MLOPS_LOCAL_JOB_PROCESSES"
 _GIB = 1024**3
-_EVERY = 0.5  # real seconds between two looks at the disk
-_SHARE_OF_LOOKING = 20  # a look that took a second is not repeated for twenty
+_EVERY = 0.5  # real seconds between two readings of the disk
+_SHARE_OF_READING = 20  # a reading that took a second is not repeated for twenty
 
 
 @dataclass(slots=True, kw_only=True)
@@ -64,9 +64,10 @@ class JobBounds:
         if now < self._next:
             return None
         found = self._disk()
-        self._next = now + max(_EVERY, _SHARE_OF_LOOKING * (time.monotonic() - now))
+        self._next = now + max(_EVERY, _SHARE_OF_READING * (time.monotonic() - now))
         return found
 
+    # claim: a-job-has-its-volume
     def _disk(self) -> str | None:
         size = folder_bytes(self.root)
         if self._at_first is None:

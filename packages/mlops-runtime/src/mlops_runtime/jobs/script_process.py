@@ -1,7 +1,7 @@
 """The process of a team's script: its output copied and cut, its disk watched, its end certain.
 
 What a script may do to its job is bounded here, on AWS and in the embedded cloud alike: a full disk would take even the place of
-the file that says why, and a log of gigabytes is paid for and read by nobody.
+the file that says why, and a log of gigabytes costs more than it tells.
 """
 
 import codecs
@@ -19,8 +19,8 @@ from typing import TextIO
 
 _TAIL_LINES, _TAIL_BYTES = 30, 16 * 1024
 _LOOK_SECONDS = 0.2  # how soon the end of a script is seen whose children hold its output
-_DISK_SECONDS = 0.5  # between two looks at the disk
-_SHARE_OF_LOOKING = 20  # a look that took a second is not repeated for twenty
+_DISK_SECONDS = 0.5  # between two readings of the disk
+_SHARE_OF_READING = 20  # a reading that took a second is not repeated for twenty
 _PIPE_BYTES = 64 * 1024  # capacity of a pipe on Linux
 _MIB = 1024**2
 
@@ -183,7 +183,7 @@ class _Copy:
         if now < self._next_look:
             return None
         found = self._limits.problem()
-        self._next_look = now + max(_DISK_SECONDS, _SHARE_OF_LOOKING * (time.monotonic() - now))
+        self._next_look = now + max(_DISK_SECONDS, _SHARE_OF_READING * (time.monotonic() - now))
         return found
 
     def _read(self, pipe: int) -> None:

@@ -208,7 +208,7 @@ def main(arguments: list[str]) -> int:
 
 
 def _tell(opt_ml: OptMl, reason: str) -> None:
-    """Write the reason of a failure; on a full disk the model, which nobody will serve, makes room for it."""
+    """Write the reason of a failure; on a full disk the model of the failed training makes room for it."""
     try:
         opt_ml.failure.parent.mkdir(parents=True, exist_ok=True)
         opt_ml.failure.write_text(reason)
