@@ -11,7 +11,7 @@ import pytest
 from mlops_runtime.contracts.model import ModelSignature, SignatureColumn
 from mlops_runtime.serving.call_batching import BatchedModel
 from mlops_runtime.serving.served_model import ModelError, SlowModelError
-from mlops_runtime.serving.worker_model import WorkerGoneError
+from mlops_runtime.serving.worker_process import WorkerGoneError
 
 LONG = 60.0
 

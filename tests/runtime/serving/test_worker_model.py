@@ -15,7 +15,8 @@ from tests.runtime.serving import model_folders
 from tests.runtime.serving.model_folders import LOCK, PYTHON
 
 from mlops_runtime.serving.served_model import ModelError, SlowModelError
-from mlops_runtime.serving.worker_model import WorkerGoneError, WorkerModel
+from mlops_runtime.serving.worker_model import WorkerModel
+from mlops_runtime.serving.worker_process import WorkerGoneError
 
 ROWS = np.array([[2, 0], [np.nan, 1], [4, -1]], dtype=np.float32)
 Start = Callable[..., WorkerModel]

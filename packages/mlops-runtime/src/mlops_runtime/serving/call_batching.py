@@ -8,7 +8,7 @@ import numpy as np
 from mlops_runtime.contracts.model import ModelSignature
 from mlops_runtime.contracts.model_manifest import ModelManifest
 from mlops_runtime.serving.served_model import Matrix, ServedModel, SlowModelError
-from mlops_runtime.serving.worker_model import WorkerGoneError
+from mlops_runtime.serving.worker_process import WorkerGoneError
 
 MAX_ROWS = 2_000
 

@@ -4,12 +4,7 @@ Nothing of the model is loaded here. Its process gets no credentials, no proxy a
 over a socket pair, never a port or a pickle.
 """
 
-import contextlib
-import os
-import signal
-import socket
 import struct
-import subprocess
 from collections.abc import Callable, Collection
 from pathlib import Path
 from queue import SimpleQueue
@@ -32,21 +27,17 @@ from mlops_runtime.serving.served_model import (
     kind_problems,
     number_type,
 )
+from mlops_runtime.serving.worker_process import WorkerGoneError, WorkerProcess
 
 # "containers must respond to requests within 60 seconds"
 # See: https://docs.aws.amazon.com/sagemaker/latest/dg/your-algorithms-inference-code.html
 ANSWER_SECONDS = 55.0
 LOAD_SECONDS = 600.0
 _PROGRAM = Path(__file__).with_name("model_worker.py")
-_ENVIRONMENT = {"PATH": "/usr/bin:/bin", "HOME": "/tmp", "OMP_NUM_THREADS": "1"}  # noqa: S108
-_HEAD = _ANSWER = struct.Struct("<qq")
+_HEAD = struct.Struct("<qq")
 
 
 Gone = Callable[[], None]
-
-
-class WorkerGoneError(ModelError):
-    """The model's process has ended; the server must too."""
 
 
 class WorkerModel:
@@ -113,11 +104,11 @@ class WorkerModel:
             )
         self._gone, self._codes = gone, CategoryCodes(self.signature)
         self._number = np.dtype(number_type(self.signature)).newbyteorder("<")
-        self._processes: list[_Process] = []
-        self._idle: SimpleQueue[_Process] = SimpleQueue()
+        self._processes: list[WorkerProcess] = []
+        self._idle: SimpleQueue[WorkerProcess] = SimpleQueue()
         try:
             for _ in range(workers):  # they load side by side
-                self._processes.append(_Process(folder, python))
+                self._processes.append(WorkerProcess("the model", _PROGRAM, python, str(folder)))
             for process in self._processes:
                 process.wait(load_seconds, answer_seconds)
                 self._idle.put(process)
@@ -161,79 +152,3 @@ class WorkerModel:
         self.close()
         if self._gone is not None:
             self._gone()
-
-
-class _Process:
-    """One process that loads a model, and the socket to it."""
-
-    def __init__(self, folder: Path, python: Path) -> None:
-        self._wire, theirs = socket.socketpair()
-        command = [str(python), "-IB", str(_PROGRAM), str(theirs.fileno()), str(folder)]
-        try:
-            self._process = subprocess.Popen(
-                command,
-                pass_fds=[theirs.fileno()],
-                env=_ENVIRONMENT,
-                stdin=subprocess.DEVNULL,
-                cwd="/",
-                start_new_session=True,
-            )
-        except OSError as error:
-            self._wire.close()
-            raise ModelError(f"the model's environment cannot run {python}: {error.strerror}") from error
-        finally:
-            theirs.close()
-
-    def wait(self, load_seconds: float, answer_seconds: float) -> None:
-        """Wait until the model is loaded."""
-        self._wire.settimeout(load_seconds)
-        self._answer()
-        self._wire.settimeout(answer_seconds)
-
-    def ask(self, request: bytes) -> tuple[bytes, int]:
-        """Return the bytes of an answer, and how many columns it has.
-
-        Raises:
-            ModelError: If the model fails.
-            SlowModelError: If it has not answered in time.
-            WorkerGoneError: If its process has ended.
-        """
-        try:
-            self._wire.sendall(request)
-            return self._answer()
-        except (WorkerGoneError, OSError) as error:
-            if isinstance(error, SlowModelError):
-                raise
-            self.close()
-            raise WorkerGoneError(f"the model's process has ended with code {self._process.returncode}") from error
-
-    @property
-    def pid(self) -> int:
-        """Id of the process."""
-        return self._process.pid
-
-    def close(self) -> None:
-        """End the process, and those that it started."""
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.wait()
-        self._wire.close()
-
-    def _answer(self) -> tuple[bytes, int]:
-        size, columns = _ANSWER.unpack(self._exactly(_ANSWER.size))
-        content = self._exactly(abs(size))
-        if size < 0:
-            raise ModelError(f"the model failed: {content.decode('utf-8', 'replace')}")
-        return content, columns
-
-    def _exactly(self, count: int) -> bytes:
-        data = bytearray()
-        while len(data) < count:
-            try:
-                part = self._wire.recv(count - len(data))
-            except TimeoutError as error:
-                raise SlowModelError(f"the model has not answered within {self._wire.gettimeout():g} s") from error
-            if not part:
-                raise WorkerGoneError("its process has ended")
-            data += part
-        return bytes(data)

@@ -1,0 +1,52 @@
+"""A process that is asked over a socket; ``test_worker_model.py`` and ``test_metric_function.py`` see what real ones do."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from mlops_runtime.serving.served_model import ModelError, SlowModelError
+from mlops_runtime.serving.worker_process import WorkerGoneError, WorkerProcess
+
+PROGRAM = """
+import os, socket, struct, sys
+
+wire = socket.socket(fileno=int(sys.argv[1]))
+wire.sendall(struct.pack("<qq", 0, 0))
+while data := wire.recv(1024):
+    match data:
+        case b"fail":
+            wire.sendall(struct.pack("<qq", -3, 0) + b"why")
+        case b"end":
+            os._exit(4)
+        case b"hang":
+            pass
+        case _:
+            wire.sendall(struct.pack("<qq", len(data), 7) + data)
+"""
+
+
+def test_it_answers_fails_is_slow_and_ends(tmp_path: Path) -> None:
+    """Each is something else to whoever asked, in the words of what it is."""
+    program = tmp_path / "program.py"
+    program.write_text(PROGRAM)
+    process = WorkerProcess("the oracle", program, Path(sys.executable))
+    try:
+        process.wait(60, 60)
+        assert process.ask(b"hello") == (b"hello", 7)
+        with pytest.raises(ModelError, match=r"^the oracle failed: why$"):
+            process.ask(b"fail")
+        assert process.ask(b"again") == (b"again", 7)
+        process._wire.settimeout(0.2)
+        with pytest.raises(SlowModelError, match=r"the oracle has not answered within 0\.2 s"):
+            process.ask(b"hang")
+        with pytest.raises(WorkerGoneError, match="the oracle's process has ended with code 4"):
+            process.ask(b"end")
+    finally:
+        process.close()
+
+
+def test_a_python_that_is_not_there_is_named(tmp_path: Path) -> None:
+    """With the interpreter."""
+    with pytest.raises(ModelError, match=r"the oracle's environment cannot run /.*/python: No such file"):
+        WorkerProcess("the oracle", tmp_path / "program.py", tmp_path / "python")
