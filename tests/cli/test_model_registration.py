@@ -180,11 +180,15 @@ def test_what_a_container_loads_is_packed_as_it_is(cloud: Cloud, onnx: Path) -> 
     assert "the registry allows data, code" in _register("demand-forecast", onnx)[1]
 
 
-def test_a_vector_has_no_loss(cloud: Cloud, onnx: Path) -> None:
-    """Nothing could let it pass."""
+def test_a_vector_needs_a_metric_function(cloud: Cloud, onnx: Path) -> None:
+    """Without one nothing could let it pass; with one it is measured as any model."""
+    cloud.pipeline = replace(PIPELINE, metric="wape")
     (onnx / "signature.json").write_bytes(canonical_json(replace(SIGNATURE, kind="vector", width=8)))
-    assert "a model of kind 'vector' has no loss" in _register("demand-forecast", onnx)[1]
+    said = _register("demand-forecast", onnx)[1]
+    assert "the model is of kind 'vector', demand-forecast measures wape, which is of number or numbers" in said
     assert cloud.uploaded == []
+    cloud.pipeline = replace(PIPELINE, metric="custom_loss")
+    assert _register("demand-forecast", onnx)[0] == 0
 
 
 def test_the_pipelines_metric_must_measure_it(cloud: Cloud, onnx: Path) -> None:

@@ -1,9 +1,11 @@
-"""Three classes and two outputs through the whole loop on the embedded cloud: trained, gated, approved, rehearsed, served."""
+"""Classes, outputs and vectors through the whole loop on the embedded cloud: trained, gated, approved, rehearsed, served."""
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
+import shutil
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -47,13 +49,13 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.cloud
 
 TRAINING = Path(__file__).parent / "kinds" / "training"
-CUT = {"classes": 118, "numbers": 160}
-NAMES = {"classes": "wines", "numbers": "men"}
+CUT = {"classes": 118, "numbers": 160, "vector": 160}
+NAMES = {"classes": "wines", "numbers": "men", "vector": "bodies"}
 
 
 def rows_of(kind: str) -> Any:
     """Return the table of a kind with a time for each row."""
-    table = kinds.wine() if kind == "classes" else kinds.men()
+    table = kinds.table_of(kind)
     times = pd.date_range("2026-01-01", periods=table.num_rows, freq="h", tz="UTC")
     return table.append_column("seen", pa.array(times))
 
@@ -64,7 +66,10 @@ def plan_of(kind: str) -> EvaluationPlan:
 
 
 def synthesize(folder: Path) -> Path:
-    """Synthesize a unit with a model of each kind, both with golden requests made of their training sets."""
+    """Synthesize a unit with a model of each kind, all with golden requests made of their training sets."""
+    source = folder / "training"
+    shutil.copytree(TRAINING, source)
+    (source / "metric.py").write_text(kinds.METRIC)
     app = cdk.App(outdir=str(folder / "assembly"))
     stack = cdk.Stack(app, "Cellar")
     unit = BusinessUnit(stack, "Unit", name="cellar", profile=Profile.DEVELOPMENT)
@@ -76,9 +81,9 @@ def synthesize(folder: Path) -> Path:
     }
     for kind, name in NAMES.items():
         signature, plan = kinds.signature(kind), plan_of(kind)
-        bounds = {} if kind == "classes" else {"minimums": (50, 15), "maximums": (400, 60)}
+        bounds: Any = {} if kind == "classes" else {"minimums": (50, 15), "maximums": (400, 60)}
         golden = folder / f"{name}.jsonl"
-        requests = boundary_requests(rows_of(kind).slice(0, CUT[kind]).to_pylist(), signature, **bounds)  # type: ignore[arg-type] # of each output
+        requests = boundary_requests(rows_of(kind).slice(0, CUT[kind]).to_pylist(), signature, **bounds)
         golden.write_bytes(b"\n".join(map(canonical_json, requests)))
         title = name.capitalize()
         registry = ModelRegistry(stack, f"{title}Registry", business_unit=unit, name=name)
@@ -104,12 +109,13 @@ def synthesize(folder: Path) -> Path:
             training_set=TrainingSetSource.s3(bucket=unit.artifacts, prefix=f"exports/{name}", label=plan.label),
             training=TrainingJob(
                 image=image,
-                source=TRAINING,
+                source=source,
                 script="train.py",
                 instance_type="ml.m5.large",
                 max_runtime=cdk.Duration.hours(1),
                 inputs=inputs,
                 hyperparameters={"labels": ",".join(plan.labels or (plan.label,)), "inputs": ",".join(inputs)},
+                metric="metric.py" if kind == "vector" else None,
             ),
             evaluation=plan,
             gate=GateSpec(minimum_rows=50, min_recall={"barbera": 0.7} if kind == "classes" else None),
@@ -210,5 +216,12 @@ def test_a_model_of_lists_goes_the_whole_loop(cellar: Cellar, kind: str) -> None
         assert [list(line) for line in evaluation.confusion["candidate"]] == expected
         return
     label = kinds.matrix(holdout, kinds.MEASURES)
+    if kind == "vector":
+        loss = (np.abs(predictions - label) / kinds.SCALES).sum(axis=1).mean()
+        assert evaluation.metrics["candidate"] == pytest.approx(loss, rel=1e-3)
+        digest = hashlib.sha256(kinds.METRIC.encode()).hexdigest()
+        assert (evaluation.metric, evaluation.metric_sha256) == ("custom_loss", digest)
+        assert f"measured by the metric function {digest}" in verdict["reason"]
+        return
     wapes = np.abs(predictions - label).mean(axis=0) / np.abs(label).mean(axis=0)
     assert evaluation.metrics["candidate"] == pytest.approx(wapes.mean(), rel=1e-3)

@@ -7,6 +7,7 @@ import hashlib
 import io
 import json
 import tarfile
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -76,6 +77,39 @@ def _with_blocks(table: Any) -> Any:
     return table.append_column("shelf", pa.array([f"shelf {row % BLOCKS}" for row in range(table.num_rows)]))
 
 
+SCALES = (180.0, 35.0)
+METRIC = f"""
+SCALES = {SCALES}
+
+
+def loss(label, prediction):
+    return sum(abs(one - other) / scale for one, other, scale in zip(label, prediction, SCALES, strict=True))
+"""
+
+
+def men_as_vectors() -> Any:
+    """Return the men with both measures, and both of the visit before, as a list a row."""
+    table = men()
+    for column, names in (("measures", MEASURES), ("last_measures", tuple(f"last_{name}" for name in MEASURES))):
+        values = np.column_stack([np.asarray(table.column(name)) for name in names])
+        lists = pa.FixedSizeListArray.from_arrays(pa.array(values.reshape(-1)), len(names))
+        table = table.append_column(column, lists.cast(pa.list_(pa.float64())))
+    return table
+
+
+def table_of(kind: str) -> Any:
+    """Return the rows of a kind."""
+    return wine() if kind == "classes" else men_as_vectors() if kind == "vector" else men()
+
+
+def metric_file(folder: Path, text: str = METRIC) -> tuple[Path, str]:
+    """Write the metric function of vectors; return the file and its hash."""
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / "metric.py"
+    file.write_text(text)
+    return file, hashlib.sha256(text.encode()).hexdigest()
+
+
 def wine_inputs() -> tuple[str, ...]:
     """Return the names of a wine's measures."""
     return tuple(name for name in wine().column_names if name not in ("cultivar", "colour", "shelf"))
@@ -90,11 +124,13 @@ def matrix(table: Any, names: tuple[str, ...]) -> Any:
 
 
 def signature(kind: str, names: tuple[str, ...] | None = None) -> ModelSignature:
-    """Return the signature of a model of wines (``classes``) or of men (``numbers``)."""
+    """Return the signature of a model of wines (``classes``) or of men (``numbers``, ``vector``)."""
     inputs = wine_inputs() if kind == "classes" else MEN_INPUTS
     columns = tuple(SignatureColumn(name=name, type="number") for name in inputs)
     if kind == "classes":
         return ModelSignature(inputs=columns, output="cultivar", kind="classes", classes=names or CULTIVARS)
+    if kind == "vector":
+        return ModelSignature(inputs=columns, output="measures", kind="vector", width=len(MEASURES))
     return ModelSignature(inputs=columns, output="measures", kind="numbers", outputs=names or MEASURES)
 
 
@@ -120,19 +156,31 @@ def onnx(model: Any, width: int) -> tuple[bytes, str]:
     return graph.SerializeToString(), graph.graph.output[-1].name
 
 
-def files(kind: str, model: Any | None = None, *, names: tuple[str, ...] | None = None) -> tuple[bytes, bytes]:
+def files(
+    kind: str, model: Any | None = None, *, names: tuple[str, ...] | None = None, width: int | None = None
+) -> tuple[bytes, bytes]:
     """Return ``model.onnx`` and ``signature.json``."""
     declared = signature(kind, names)
+    declared = declared if width is None else replace(declared, width=width)
     model = model or (classifier() if kind == "classes" else regressor())
     content, output = onnx(model, len(declared.inputs))
     return content, json.dumps(to_dict(declared) | {"output": output}).encode()
 
 
-def archive(path: Path, kind: str, model: Any | None = None, *, names: tuple[str, ...] | None = None) -> Path:
+def archive(
+    path: Path,
+    kind: str,
+    model: Any | None = None,
+    *,
+    names: tuple[str, ...] | None = None,
+    width: int | None = None,
+) -> Path:
     """Write ``model.tar.gz``."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with tarfile.open(path, "w:gz") as tar:
-        for name, content in zip(("model.onnx", "signature.json"), files(kind, model, names=names), strict=True):
+        for name, content in zip(
+            ("model.onnx", "signature.json"), files(kind, model, names=names, width=width), strict=True
+        ):
             member = tarfile.TarInfo(name)
             member.size = len(content)
             tar.addfile(member, io.BytesIO(content))
@@ -141,7 +189,7 @@ def archive(path: Path, kind: str, model: Any | None = None, *, names: tuple[str
 
 def evaluation_inputs(folder: Path, kind: str, **changes: Any) -> Inputs:
     """Return what the evaluation of wines or men reads: a candidate, and a champion that was trained on half of the rows."""
-    table = wine() if kind == "classes" else men()
+    table = table_of(kind)
     cut = 118 if kind == "classes" else 160
     champion = archive(
         folder / "champion" / "model.tar.gz", kind, classifier(14) if kind == "classes" else regressor(8)
@@ -162,5 +210,6 @@ PLANS = {
         label="cultivar", block="shelf", baselines=("colour",), metric="macro_log_loss", segments=("colour",)
     ),
     "numbers": EvaluationPlan(label="weight", labels=MEASURES, block="shelf", baselines=("last",), metric="wape"),
+    "vector": EvaluationPlan(label="measures", block="shelf", baselines=("last_measures",), metric="custom_loss"),
 }
 URI = "s3://artifacts/baseline.json"

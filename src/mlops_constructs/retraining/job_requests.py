@@ -34,7 +34,7 @@ class JobEnvironment:
     ``roles`` has one role ARN for each of ``set``, ``prep``, ``train``, ``live`` and ``eval`` that there is; ``training_set`` is
     the prefix of one training's set, an expression without braces, ``training_set_id`` the variable of its id where the machine
     knows it. ``maximum_wait`` asks for spare capacity. ``trust`` are variables by which a job knows what loading a model may do;
-    empty for the default.
+    empty for the default. ``metric_uri`` is the file of the unit's metric function, where there is one.
     """
 
     pipeline: str
@@ -56,6 +56,7 @@ class JobEnvironment:
     has_checkpoints: bool = False
     training_set_id: str | None = None
     trust: Mapping[str, str] = field(default_factory=dict)
+    metric_uri: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -284,6 +285,8 @@ def evaluation_job(
     inputs = {split: _split(jobs, split) for split in SPLITS}
     inputs["candidate"] = "{% $artifact %}"
     inputs["expected"] = _expected(jobs)
+    if jobs.metric_uri is not None:
+        inputs["metric"] = jobs.metric_uri
     arguments = ["--plan", *split_argument(canonical_json(plan).decode())]
     report = evaluation_prefix(jobs)
     arguments += ["--baseline-uri", f"{report} & '/baseline.json' %}}"]

@@ -6,7 +6,7 @@ from itertools import pairwise
 
 from mlops_constructs._validation import check_range
 from mlops_constructs.feature_store.interface import IUnitFeatureStore
-from mlops_constructs.retraining.training_declaration import ServingContainer, TrainingSetSource
+from mlops_constructs.retraining.training_declaration import ServingContainer, TrainingJob, TrainingSetSource
 from mlops_runtime.contracts import canonical_json
 from mlops_runtime.contracts.model_manifest import Trust, trust_refusal
 from mlops_runtime.contracts.retraining import EvaluationPlan, GateSpec, SignaturePlan, TrainingSetPlan
@@ -72,6 +72,36 @@ def gate_problems(gate: GateSpec, evaluation: EvaluationPlan) -> list[str | None
             for name in gate.segments or ()
             if name.partition("=")[0] not in columns or not name.partition("=")[2]
         ),
+    ]
+
+
+def metric_problems(training: TrainingJob, evaluation: EvaluationPlan) -> list[str | None]:
+    """Return why a metric function and an evaluation do not go together.
+
+    Args:
+        training: Names the file of the function.
+        evaluation: What it measures: a vector, which has one label column and neither facets nor attributions.
+    """
+    is_custom = evaluation.metric == "custom_loss"
+    if not is_custom:
+        return [
+            None
+            if training.metric is None
+            else f"training.metric is measured by evaluation.metric 'custom_loss', got {evaluation.metric!r}; leave one out"
+        ]
+    return [
+        None
+        if training.metric is not None
+        else "evaluation.metric 'custom_loss' needs the file of the function as training.metric",
+        "evaluation.labels are of several outputs; a vector has one label column, a list of numbers"
+        if evaluation.labels is not None
+        else None,
+        "evaluation.facets are not measured for a vector, which has no positive label; leave them out, or watch segments"
+        if evaluation.facets
+        else None,
+        "evaluation.attribution_rows is not possible for a vector, whose numbers mean nothing one by one; leave it out"
+        if evaluation.attribution_rows is not None
+        else None,
     ]
 
 

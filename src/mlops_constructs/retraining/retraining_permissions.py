@@ -59,7 +59,9 @@ class RetrainingAccess:
     pipeline: str
     endpoint: str
 
-    def job_roles(self, code: s3_assets.Asset, processing_code: s3_assets.Asset | None) -> dict[str, ServiceRole]:
+    def job_roles(
+        self, code: s3_assets.Asset, processing_code: s3_assets.Asset | None, metric: s3_assets.Asset | None = None
+    ) -> dict[str, ServiceRole]:
         """Define one role for each job: one reads features, one what it trains on, one sets and models."""
         image, roles = self.training.image, {}
         if self.source.store is not None and self.source.plan is not None:
@@ -107,6 +109,7 @@ class RetrainingAccess:
             self._list_artifacts("models"),
             self._list_artifacts("predictions"),
             self._list_artifacts(REGISTERED),
+            *([] if metric is None else [_objects("s3:GetObject", _object_of(metric)), _find(metric)]),
         ]
         roles["eval"] = self._role("EvaluationRole", "evaluates", "Processing", image, statements, job="eval")
         return roles | self._server_roles()

@@ -35,6 +35,7 @@ from mlops_constructs.retraining.retraining_checks import (
     feature_problems,
     gate_problems,
     kind_problems,
+    metric_problems,
     monitoring_problems,
     signature_problems,
     source_problem,
@@ -145,8 +146,8 @@ class RetrainingPipeline(Construct):
             label_table=None if source.label_group is None else source.label_group.table_name,
             label_database="" if source.store is None else source.store.database_name,
         )
-        gate = GateSpec() if gate is None else gate
-        evaluation = _with_timestamp(evaluation, source)
+        gate = replace(GateSpec() if gate is None else gate, metric_sha256=training.metric_sha256)
+        evaluation = replace(_with_timestamp(evaluation, source), metric_sha256=training.metric_sha256)
         self._validate(source, training, evaluation, gate, limits, trust=registry.trust)
         self._access = RetrainingAccess(
             scope=self,
@@ -169,9 +170,14 @@ class RetrainingPipeline(Construct):
             if processing is None
             else s3_assets.Asset(self, "ProcessingCode", path=str(processing.source), exclude=["**/__pycache__"])
         )
-        roles = self._access.job_roles(code, step_code)
+        metric_file = training.metric_file
+        metric = None if metric_file is None else s3_assets.Asset(self, "Metric", path=str(metric_file))
+        roles = self._access.job_roles(code, step_code, metric)
         signature = training.signature_plan(evaluation)
-        jobs = self._render_jobs(name, training, source, {job: role.role_arn for job, role in roles.items()}, signature)
+        jobs = replace(
+            self._render_jobs(name, training, source, {job: role.role_arn for job, role in roles.items()}, signature),
+            metric_uri=None if metric is None else metric.s3_object_url,
+        )
         loading = [roles[job] for job in _LOADS_CHAMPIONS if job in roles]
         champions = ChampionAccess(self, business_unit=business_unit, pipeline=self._pipeline, roles=loading)
         endpoint.rollout.join(self._pipeline, champions.read_models_of)
@@ -391,6 +397,7 @@ class RetrainingPipeline(Construct):
                 *evaluation_problems(evaluation, source),
                 *gate_problems(gate, evaluation),
                 *kind_problems(gate, evaluation, source),
+                *metric_problems(training, evaluation),
                 *monitoring_problems(evaluation),
                 *signature_problems(training.signature_plan(evaluation), source),
                 *feature_problems(source),

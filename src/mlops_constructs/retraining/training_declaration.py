@@ -1,5 +1,7 @@
 """What a pipeline trains: the team's source, the training job, and a step before it."""
 
+import ast
+import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -37,11 +39,13 @@ _MAXIMUM_OF_MODEL = 97
 _CHANNEL = r"[A-Za-z0-9._-]{1,64}"
 _TAKEN_CHANNELS = ("train", "code")
 # what a prediction means, by the loss that measures it; others are of a number
-_KINDS: Mapping[Metric, Literal["probability", "classes"]] = {
+_KINDS: Mapping[Metric, Literal["probability", "classes", "vector"]] = {
     "log_loss": "probability",
     "brier": "probability",
     "macro_log_loss": "classes",
+    "custom_loss": "vector",
 }
+_LARGEST_METRIC = 256 * 1024
 
 
 @checked("InvalidTrainingSetSource")
@@ -253,6 +257,9 @@ class TrainingJob:
             with ``serving``.
         serving: Container of others that serves what is trained or registered; ``image`` then runs the jobs alone. Default:
             ``image`` serves.
+        metric: File in ``source`` with a function ``loss(label, prediction)``, which gives what a row's prediction loses, a number
+            of 0 or more: the metric ``custom_loss`` of a model that predicts a vector. Both arguments are arrays of floats. It
+            runs in a process of its own with the Python of the model's environment. Default: the metric is one of the library.
 
     Raises:
         ValidationError: If the script is not there or a value is not possible.
@@ -277,10 +284,12 @@ class TrainingJob:
     former_images: Sequence[ModelImage] = ()
     inputs: Sequence[str] | None = None
     serving: ServingContainer | None = None
+    metric: str | None = None
 
     def __post_init__(self) -> None:
         problems = [
             *_script_problems(self.source, self.script, self.instance_type, self.max_runtime),
+            *([] if self.metric is None else _metric_problems(Path(self.source) / self.metric)),
             *_input_problems(self.inputs),
             *(
                 f"hyperparameter {name!r} must be text of at most 2500 characters, got {value!r}"
@@ -298,6 +307,16 @@ class TrainingJob:
     def writes_signature(self) -> bool:
         """Whether the job writes the signature of a script that writes none."""
         return self.inputs is not None or self.image.lock is not None or self.serving is not None
+
+    @property
+    def metric_file(self) -> Path | None:
+        """The file with the metric function."""
+        return None if self.metric is None else Path(self.source) / self.metric
+
+    @property
+    def metric_sha256(self) -> str | None:
+        """Hash of the file with the metric function."""
+        return None if self.metric_file is None else hashlib.sha256(self.metric_file.read_bytes()).hexdigest()
 
     @property
     def serving_image(self) -> ModelImage:
@@ -352,6 +371,27 @@ def _script_problems(
         else f"script must be a file in source, got {script!r} in {str(source)!r}",
         check_pattern("instance_type", instance_type, pattern=_INSTANCE_TYPE, allowed="a type such as 'ml.m5.large'"),
         check_duration("max_runtime", max_runtime, minimum=_SHORTEST, maximum=_LONGEST),
+    ]
+
+
+def _metric_problems(file: Path) -> list[str | None]:
+    """Return what is wrong with a file with a metric function, as far as its text says."""
+    if file.suffix != ".py" or not is_file(file):
+        return [f"metric must be a Python file in source, got {file.name!r} in {str(file.parent)!r}"]
+    try:
+        tree = ast.parse(file.read_bytes())
+    except (SyntaxError, ValueError) as error:
+        return [f"metric {file.name!r} is not Python: {error}"]
+    names = [node.name for node in tree.body if isinstance(node, ast.FunctionDef)]
+    if "loss" not in names:
+        return [
+            f"metric {file.name!r} must define loss(label, prediction), it defines {', '.join(names) or 'no function'}"
+        ]
+    size = file.stat().st_size
+    return [
+        None
+        if size <= _LARGEST_METRIC
+        else f"metric {file.name!r} must have at most {_LARGEST_METRIC} bytes, got {size}"
     ]
 
 

@@ -1,8 +1,10 @@
 """What goes together, and what a store does not have."""
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
+import aws_cdk as cdk
 import pytest
 
 from mlops_constructs import ModelImage
@@ -12,11 +14,12 @@ from mlops_constructs.retraining.retraining_checks import (
     feature_problems,
     gate_problems,
     kind_problems,
+    metric_problems,
     monitoring_problems,
     signature_problems,
     source_problem,
 )
-from mlops_constructs.retraining.training_declaration import ServingContainer, TrainingSetSource
+from mlops_constructs.retraining.training_declaration import ServingContainer, TrainingJob, TrainingSetSource
 from mlops_runtime.contracts.monitor import Condition, Facet
 from mlops_runtime.contracts.retraining import EvaluationPlan, GateSpec, SegmentLimit, SignaturePlan, TrainingSetPlan
 
@@ -264,3 +267,25 @@ def test_fails_with_what_cannot_be_asked_of_a_container():
         "gate.max_slowdown is not possible with training.serving, since a transform job does not time single rows",
     ]
     assert "allow it with ModelRegistry(trust=('data', 'code', 'pickle'))" in str(found[0])
+
+
+def test_a_metric_function_measures_custom_loss_and_nothing_else(tmp_path: Path):
+    """Of one label column, without bias and attributions, which a vector does not have."""
+    (tmp_path / "train.py").write_text("pass")
+    (tmp_path / "metric.py").write_text("def loss(label, prediction):\n    return 0.0\n")
+    training = TrainingJob(
+        image=ModelImage.from_ecr(repository_name="mlops-runtime", digest="sha256:" + "0" * 64),
+        source=tmp_path,
+        script="train.py",
+        instance_type="ml.m5.large",
+        max_runtime=cdk.Duration.hours(1),
+        metric="metric.py",
+    )
+    plan = EvaluationPlan(label="axes", block="store", baselines=("naive",), metric="custom_loss")
+    assert [problem for problem in metric_problems(training, plan) if problem] == []
+    wrong = replace(plan, labels=("axes", "b"), facets=(Facet(name="price", threshold=1.0),), attribution_rows=3)
+    found = [str(problem).split()[0] for problem in metric_problems(replace(training, metric=None), wrong) if problem]
+    assert found == ["evaluation.metric", "evaluation.labels", "evaluation.facets", "evaluation.attribution_rows"]
+    (problem,) = metric_problems(training, replace(plan, metric="mae"))
+    assert str(problem).startswith("training.metric is measured by evaluation.metric 'custom_loss', got 'mae'")
+    assert metric_problems(replace(training, metric=None), replace(plan, metric="mae")) == [None]

@@ -1,5 +1,6 @@
 """Retraining pipelines in a template."""
 
+import hashlib
 import json
 import re
 from collections.abc import Callable, Iterator
@@ -211,6 +212,40 @@ def test_jobs_on_local_storage_are_held_to_their_type_instead_of_a_key(define: C
         "ml.m5.large": {"sagemaker:VolumeKmsKey", "sagemaker:OutputKmsKey"},
         "ml.g4dn.xlarge": {"sagemaker:OutputKmsKey"},
     }
+
+
+def test_a_metric_function_reaches_evaluation_and_gate_alone(define: Callable[..., Any], tmp_path: Path):
+    """The evaluation's role reads its file, the plan and the gate name its hash; no other job has it."""
+    (tmp_path / "train.py").write_text("pass")
+    (tmp_path / "metric.py").write_text("def loss(label, prediction):\n    return 0.0\n")
+    digest = hashlib.sha256((tmp_path / "metric.py").read_bytes()).hexdigest()
+    training = TrainingJob(
+        image=_image(),
+        source=tmp_path,
+        script="train.py",
+        instance_type="ml.m5.large",
+        max_runtime=cdk.Duration.hours(1),
+        metric="metric.py",
+    )
+    plan = EvaluationPlan(label="units", block="store", baselines=("price",), metric="custom_loss")
+    made = define(retraining={"training": training, "evaluation": plan})
+    gate = made.one("AWS::Lambda::Function", "RetrainingGate")["Environment"]["Variables"]["GATE"]
+    assert json.loads(gate)["metric_sha256"] == digest
+    machine = json.loads(_text(made.one("AWS::StepFunctions::StateMachine", "RetrainingRetrain")["DefinitionString"]))
+    having = set()
+    for name, state in machine["States"].items():
+        arguments = state.get("Arguments", {})
+        if any(each["InputName"] == "metric" for each in arguments.get("ProcessingInputs", ())):
+            having.add(name)
+            assert f'"metric_sha256":"{digest}"' in "".join(arguments["AppSpecification"]["ContainerArguments"])
+    assert having == {"Evaluate", "EvaluateAgainstChampion", "EvaluateAgainstPredictions"}
+    reads = {
+        role: [
+            s for s in made.statements(f"Retraining{role}Role") if "s3:GetObject" in actions([s]) and "cdk-" in str(s)
+        ]
+        for role in ("Evaluation", "Prediction")
+    }
+    assert {role: len(found) for role, found in reads.items()} == {"Evaluation": 1, "Prediction": 0}
 
 
 def test_a_container_of_others_is_asked_with_exactly_its_rights(define: Callable[..., Any], tmp_path: Path):

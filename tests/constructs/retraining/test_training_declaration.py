@@ -3,6 +3,7 @@
 Training jobs as declared.
 """
 
+import hashlib
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -213,3 +214,37 @@ def test_fails_on_a_container_that_cannot_serve(changes: dict[str, Any], message
     image = ModelImage.from_ecr(repository_name="mlflow", digest="sha256:" + "5" * 64)
     with pytest.raises(ValidationError, match=message):
         ServingContainer(image=image, **changes)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "problem"),
+    [
+        ("metric.txt", "def loss(label, prediction): ...", "metric must be a Python file in source, got 'metric.txt'"),
+        ("metric.py", None, "metric must be a Python file in source, got 'metric.py'"),
+        ("metric.py", "def loss(", "metric 'metric.py' is not Python"),
+        ("metric.py", "def score(label, prediction): ...", "must define loss(label, prediction), it defines score"),
+        ("metric.py", "loss = 3", "must define loss(label, prediction), it defines no function"),
+        (
+            "metric.py",
+            "def loss(label, prediction): ...\n" + "#" * 262144,
+            "must have at most 262144 bytes, got 262177",
+        ),
+    ],
+)
+def test_fails_for_what_is_not_a_metric_function(tmp_path: Path, name: str, text: str | None, problem: str):
+    """As far as its text says; nothing of it runs at synthesis."""
+    if text is not None:
+        (tmp_path / name).write_text(text)
+    with pytest.raises(ValidationError) as error:
+        job(tmp_path, metric=name)
+    assert problem in str(error.value)
+
+
+def test_a_metric_function_is_named_by_its_hash(tmp_path: Path):
+    """And a vector's signature is written by the job, where it writes one."""
+    (tmp_path / "metric.py").write_text("raise SystemExit\n\ndef loss(label, prediction):\n    return 0.0\n")
+    made = job(tmp_path, metric="metric.py", inputs=["price"])
+    assert made.metric_sha256 == hashlib.sha256((tmp_path / "metric.py").read_bytes()).hexdigest()
+    assert job(tmp_path).metric_sha256 is None
+    plan = made.signature_plan(EvaluationPlan(label="axes", block="store", baselines=("naive",), metric="custom_loss"))
+    assert (plan.kind, plan.label) == ("vector", "axes")

@@ -1,5 +1,6 @@
 """Classes and several outputs of real tables through evaluation and gate, with scikit-learn as the oracle."""
 
+import hashlib
 import json
 import os
 import subprocess
@@ -209,13 +210,139 @@ def test_a_plan_of_another_kind_is_refused_by_name(kind: str, change: dict[str, 
     assert message in str(raised.value)
 
 
-def test_a_vector_is_refused_by_name() -> None:
-    """It has no loss: nothing is made up."""
+def test_a_vector_without_a_function_is_refused_by_name() -> None:
+    """It has no loss: nothing is made up. And a function measures nothing else."""
     vector = replace(kinds.signature("classes"), kind="vector", classes=None, width=16)
     with pytest.raises(
-        JobError, match="the candidate gives a vector of 16 numbers, which has no loss; evaluate a model"
+        JobError, match="a vector of 16 numbers, which macro_log_loss does not measure; name a file with"
     ):
         read_labels(kinds.PLANS["classes"], vector, kinds.wine())
+    plan = kinds.PLANS["vector"]
+    with pytest.raises(JobError, match="custom_loss measures a vector, the candidate is of kind 'numbers'"):
+        read_labels(plan, kinds.signature("numbers"), kinds.men_as_vectors())
+    with pytest.raises(
+        JobError, match="custom_loss needs the file of the metric function, which the job does not have"
+    ):
+        read_labels(plan, kinds.signature("vector"), kinds.men_as_vectors())
+
+
+@pytest.fixture(scope="module")
+def vectors(tmp_path_factory: pytest.TempPathFactory) -> tuple[Evaluation, Baseline]:
+    """The evaluation of the men as vectors."""
+    return evaluate(*_measured_by(tmp_path_factory.mktemp("vectors")), kinds.URI)
+
+
+def _measured_by(folder: Path, text: str = kinds.METRIC, **changes: Any) -> tuple[Any, Any]:
+    file, digest = kinds.metric_file(folder / "metric", text)
+    inputs = kinds.evaluation_inputs(folder, "vector", metric=file, **changes)
+    return replace(kinds.PLANS["vector"], metric_sha256=digest), inputs
+
+
+def test_a_vector_loses_what_the_function_says(vectors: tuple[Evaluation, Baseline]) -> None:
+    """The same function for candidate, champion and baseline; the gate compares them, and its reason names the function."""
+    evaluation, baseline = vectors
+    holdout = kinds.men().slice(160)
+    labels, rows = kinds.matrix(holdout, kinds.MEASURES), kinds.matrix(holdout, kinds.MEN_INPUTS)
+    last = kinds.matrix(holdout, tuple(f"last_{name}" for name in kinds.MEASURES))
+    predicted = {"candidate": kinds.regressor(), "champion": kinds.regressor(8)}
+    given = {name: model.predict(rows) for name, model in predicted.items()} | {"last_measures": last}
+    expected = {name: (np.abs(values - labels) / kinds.SCALES).sum(axis=1).mean() for name, values in given.items()}
+    assert dict(evaluation.metrics) == pytest.approx(expected, rel=1e-4)
+    digest = evaluation.metric_sha256
+    assert digest is not None
+    spec = replace(SPEC, metric_sha256=digest)
+    result = evaluate_gate(evaluation, spec, uri="u", sha256="s")
+    assert (result.verdict, f"measured by the metric function {digest}" in result.reason) == (GateVerdict.PASSED, True)
+    other = evaluate_gate(evaluation, replace(SPEC, metric_sha256="0" * 64), uri="u", sha256="s")
+    assert f"the losses are of the metric function {digest}, the pipeline's is 0000" in other.reason
+    assert "the pipeline's is none" in evaluate_gate(evaluation, SPEC, uri="u", sha256="s").reason
+    assert (baseline.target, baseline.width, baseline.columns, baseline.predicted) == ("vector", 2, 2, ())
+    assert dict(baseline.quality) == {"custom_loss": evaluation.metrics["candidate"]}
+
+
+def test_a_changed_function_measures_the_champion_again(tmp_path: Path, vectors: tuple[Evaluation, Baseline]) -> None:
+    """Also where its predictions are kept: these are of the model, the losses are of the function."""
+    inputs, folder = kinds.evaluation_inputs(tmp_path, "vector"), tmp_path / "holdout"
+    folder.mkdir()
+    pq.write_table(inputs.holdout, folder / "part-0.parquet")
+    assert inputs.champion is not None
+    digest, sha256 = holdout_sha256(folder), str(inputs.champion_sha256)
+    made = predict(inputs.champion, folder, ModelEnvironment(), artifact_sha256=sha256)
+    file = write_predictions(tmp_path / "predictions", made)
+    kept = read_predictions(file, artifact_sha256=sha256, holdout=digest, rows=inputs.holdout.num_rows)
+    doubled = kinds.METRIC.replace("return", "return 2 *")
+    plan, again = _measured_by(tmp_path / "again", doubled, champion=None, champion_predictions=kept)
+    found, _ = evaluate(plan, replace(again, champion_sha256=inputs.champion_sha256), kinds.URI)
+    before, _ = vectors
+    assert dict(found.metrics) == pytest.approx({name: 2 * loss for name, loss in before.metrics.items()}, rel=1e-6)
+    assert found.metric_sha256 != before.metric_sha256
+
+
+def test_a_champion_of_another_width_is_not_compared(tmp_path: Path) -> None:
+    """It has no prediction of this label."""
+    narrow = kinds.LinearRegression().fit(
+        kinds.matrix(kinds.men(), kinds.MEN_INPUTS), kinds.matrix(kinds.men(), ("weight",))
+    )
+    champion = kinds.archive(tmp_path / "narrow" / "model.tar.gz", "vector", narrow, width=1)
+    plan, inputs = _measured_by(tmp_path)
+    digest = hashlib.sha256(champion.read_bytes()).hexdigest()
+    found, _ = evaluate(plan, replace(inputs, champion=champion, champion_sha256=digest), kinds.URI)
+    assert found.non_finite["champion"] == found.rows
+    gate = evaluate_gate(found, replace(SPEC, metric_sha256=found.metric_sha256), uri="u", sha256="s")
+    assert "the champion has no finite prediction for 80 rows and is not compared" in gate.reason
+
+
+def test_a_function_that_fails_names_whose_predictions(tmp_path: Path) -> None:
+    """No model is refused for it: the evaluation cannot be made."""
+    plan, inputs = _measured_by(tmp_path, kinds.METRIC.replace("return", "return 1 / 0 or"))
+    with pytest.raises(
+        JobError, match=r"failed: row 0 of the holdout: ZeroDivisionError: .* \(predictions of candidate\)"
+    ):
+        evaluate(plan, inputs, kinds.URI)
+
+
+@pytest.mark.parametrize(
+    ("column", "message"),
+    [
+        (
+            pa.array([[1.0, 2.0], None] * 40),
+            "label 'measures' must be a list of finite numbers in every holdout row, 40 of 80",
+        ),
+        (pa.array([[1.0, 2.0], []] * 40), "40 of 80 are null or empty and 0 numbers are not finite"),
+        (pa.array([[1.0, float("nan")]] * 80), "0 of 80 are null or empty and 80 numbers are not finite"),
+        (pa.array([1.0] * 80), "column 'measures' must be of lists of numbers, got double"),
+        (pa.array([["a"]] * 80), "column 'measures' must be of lists of numbers, got list<"),
+    ],
+)
+def test_fails_for_labels_that_are_no_lists_of_numbers(tmp_path: Path, column: Any, message: str) -> None:
+    """By name and number."""
+    plan, inputs = _measured_by(tmp_path)
+    place = inputs.holdout.column_names.index("measures")
+    holdout = inputs.holdout.set_column(place, "measures", column)
+    with pytest.raises(JobError) as raised:
+        evaluate(plan, replace(inputs, holdout=holdout), kinds.URI)
+    assert message in str(raised.value)
+
+
+def test_a_naive_vector_may_be_missing_and_not_of_another_width(tmp_path: Path) -> None:
+    """A row without one counts against the baseline, as any row without a prediction does."""
+    plan, inputs = _measured_by(tmp_path)
+    place = inputs.holdout.column_names.index("last_measures")
+    values = inputs.holdout.column("last_measures").to_pylist()
+    some = inputs.holdout.set_column(place, "last_measures", pa.array([None, *values[1:]]))
+    found, _ = evaluate(plan, replace(inputs, holdout=some), kinds.URI)
+    assert found.non_finite["last_measures"] == 1
+    wide = inputs.holdout.set_column(place, "last_measures", pa.array([*values[:-1], [1.0, 2.0, 3.0]]))
+    with pytest.raises(JobError, match=r"baseline 'last_measures' must have 2 numbers a row, .*, row 79 has 3"):
+        evaluate(plan, replace(inputs, holdout=wide), kinds.URI)
+
+
+def test_a_vector_has_neither_bias_nor_attributions(tmp_path: Path) -> None:
+    """Both are refused by name."""
+    plan, inputs = _measured_by(tmp_path)
+    asked = replace(plan, facets=(Facet(name="chins", threshold=9.0),), attribution_rows=5)
+    with pytest.raises(JobError, match=r"bias is not measured for a vector, .*; a vector is not explained, since its"):
+        evaluate(asked, inputs, kinds.URI)
 
 
 def test_a_champion_is_asked_by_the_names_of_its_classes() -> None:

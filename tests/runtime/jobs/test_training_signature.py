@@ -26,6 +26,21 @@ SPLIT: Any = pa.table(
 )
 
 
+def test_a_vector_is_as_wide_as_its_labels() -> None:
+    """Where all have one length; else the script must say it."""
+    split: Any = SPLIT.append_column("axes", pa.array([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]]))
+    plan = SignaturePlan(label="axes", kind="vector", inputs=("stock",))
+    found = signature_of(split, plan)
+    assert (found.kind, found.width, found.output) == ("vector", 2, "axes")
+    ragged = SPLIT.append_column("axes", pa.array([[1.0, 2.0], [3.0], None]))
+    with pytest.raises(
+        JobError, match="label 'axes' must have lists of one length, got lists of 1, 2 numbers; let the"
+    ):
+        signature_of(ragged, plan)
+    with pytest.raises(JobError, match="label 'units' must have lists of one length, got double"):
+        signature_of(SPLIT, SignaturePlan(label="units", kind="vector", inputs=("stock",)))
+
+
 def test_inputs_are_the_columns_that_are_not_left_out() -> None:
     """Text is a category of the split's values, the rest a number; null where the split has a null or NaN."""
     signature = signature_of(SPLIT, SignaturePlan(label="units", without=("at", "naive")))

@@ -188,7 +188,9 @@ def test_a_refusal_says_what_to_do(decision: Decision, fix: str) -> None:
         ("wape", "probability", "register it with a pipeline that measures log_loss or brier"),
         ("mae", "classes", "register it with a pipeline that measures macro_log_loss"),
         ("macro_log_loss", None, "register it with a pipeline that measures wape or mae or log_loss or brier"),
-        ("brier", "vector", "serve it without retraining"),
+        ("brier", "vector", "register it with a pipeline that measures custom_loss"),
+        ("custom_loss", "vector", None),
+        ("custom_loss", "numbers", "register it with a pipeline that measures wape or mae"),
     ],
 )
 def test_a_metric_measures_some_kinds(metric: Any, kind: Any, problem: str | None) -> None:

@@ -127,6 +127,16 @@ def test_other_labels_of_the_same_time_are_another_holdout(evaluation: Make) -> 
         _compare(one, replace(turned, blocks=turned.blocks[::-1]))
 
 
+def test_runs_of_different_metric_functions_are_not_compared(evaluation: Make) -> None:
+    """Their losses are of different things; of one function they are compared as any others."""
+    first, second = (
+        _of(evaluation, losses, metric="custom_loss", metric_sha256="1" * 64) for losses in (FIRST, SECOND)
+    )
+    assert _compare(first, second).metric == "custom_loss"
+    with pytest.raises(RunError, match="run-1 and run-2 are measured by different metric functions"):
+        _compare(first, replace(second, metric_sha256="2" * 64))
+
+
 def test_what_was_not_measured_cannot_be_compared(evaluation: Make) -> None:
     """The message names the run, and the command that says why."""
     one = _of(evaluation, FIRST)

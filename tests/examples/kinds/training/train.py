@@ -1,4 +1,4 @@
-"""Train a model of three classes or of several outputs, by its labels; nothing of the platform is imported."""
+"""Train a model of three classes, several outputs or vectors, by its labels; nothing of the platform is imported."""
 
 import json
 import os
@@ -15,7 +15,11 @@ told = json.loads(os.environ["SM_HPS"])
 labels, inputs = told["labels"].split(","), told["inputs"].split(",")
 split = pd.read_parquet(Path(os.environ["SM_CHANNEL_TRAIN"]))
 rows = split[inputs].to_numpy(np.float32)
-if len(labels) == 1:
+lists = split[labels[0]].iloc[0]
+if isinstance(lists, np.ndarray):
+    model = LinearRegression().fit(rows, np.stack(split[labels[0]]).astype(np.float32))
+    graph = to_onnx(model, rows[:1], target_opset=17)
+elif len(labels) == 1:
     model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=500)).fit(rows, split[labels[0]])
     graph = to_onnx(model, rows[:1], options={id(model): {"zipmap": False}}, target_opset=17)
     del graph.graph.output[0]  # the predicted class: its probabilities say as much

@@ -59,3 +59,18 @@ def test_a_prediction_of_one_value_stays_as_it_is() -> None:
     """For every other model."""
     baseline = Baseline(features=(PRICE,), rows=1, training_set_id="t", created="")
     assert prediction_columns([1.0, "2"], baseline) == [[1.0, "2"]]
+
+
+@pytest.mark.parametrize("data", ['{"predictions": [[0.2, 0.5, 0.3]]}', '{"predictions": [[0.2]]}'])
+def test_the_numbers_of_a_vector_are_not_counted(data: str) -> None:
+    """Its calls and features are, without a problem, whatever its numbers are."""
+    baseline = Baseline(features=(PRICE,), rows=1, training_set_id="t", created="", target="vector", width=3)
+    assert prediction_columns([[0.2, 0.5, 0.3]], baseline) == []
+    sides = {
+        "endpointInput": side_of("text/csv", "INPUT", "1.5"),
+        "endpointOutput": side_of("application/json", "OUTPUT", data),
+    }
+    line = json.dumps({"captureData": sides, "eventMetadata": {"eventId": "e"}, "eventVersion": "0"})
+    counts = count([line], baseline)
+    assert (counts.rows, counts.predicted, counts.problems) == (1, (), None)
+    assert count_lines([line], baseline) == counts

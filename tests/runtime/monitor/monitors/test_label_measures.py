@@ -438,3 +438,14 @@ def test_everything_measured_is_json(lines: Any) -> None:
         assert canonical_json(quality)
     assert one.segments == (SegmentQuality(segment="store=north", rows=1, metrics=one.segments[0].metrics),)
     assert [metric.name for metric in one.metrics] == ["mae", "rmse"]
+
+
+def test_labels_of_a_vector_have_no_metric() -> None:
+    """That is said where labels came or limits are set, and nothing is made up."""
+    baseline = Baseline(features=(), rows=1, training_set_id="t", created="", target="vector", width=3)
+    none = joined([], [], baseline=baseline)
+    assert measure(none, baseline=baseline) == QualityResult()
+    why = "a vector has no metric of labels; its custom_loss is measured by evaluations alone"
+    limited = measure(none, baseline, MonitorSpec(quality_limits={"wape": 0.3}))
+    assert (limited.problems, limited.unjudged) == ({f"quality: {why}": 1}, None)
+    assert measure(replace(none, unreadable=2), baseline).unjudged == why

@@ -8,7 +8,7 @@ from typing import Literal
 from mlops_runtime.contracts.model_manifest import Flavor, Trust
 
 # what a candidate is measured by: each is a loss (lower is better) that adds up over rows
-Metric = Literal["wape", "mae", "log_loss", "brier", "macro_log_loss"]
+Metric = Literal["wape", "mae", "log_loss", "brier", "macro_log_loss", "custom_loss"]
 # losses over the sum of ``actual_sum``; the others are a mean a row
 WEIGHTED: tuple[Metric, ...] = ("wape", "macro_log_loss")
 # what a container of others is asked with
@@ -162,6 +162,7 @@ class Evaluation:
     ``trust`` are of a candidate that is not ONNX, as its manifest has them. ``confusion`` counts the rows of a model of
     ``classes``, by the same keys: a line for each class of the label, a column for each predicted class. ``outputs`` has the
     metric of each output of a model of several numbers by itself. ``champion_sha256`` is of the archive that serves.
+    ``metric_sha256`` is of the file with the unit's metric function, which made the losses of ``custom_loss``.
     """
 
     metric: Metric
@@ -191,6 +192,7 @@ class Evaluation:
     confusion: Mapping[str, tuple[tuple[int, ...], ...]] | None = None
     outputs: Mapping[str, Mapping[str, float]] | None = None
     champion_sha256: str | None = None
+    metric_sha256: str | None = None
     format: Literal["mlops.evaluation/1"] = "mlops.evaluation/1"
 
 

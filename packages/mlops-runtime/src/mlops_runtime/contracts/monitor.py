@@ -110,7 +110,7 @@ class Baseline:
 
     A model of ``classes`` has their names in the order of its probabilities; ``prediction`` is then the predicted class. A model of
     several numbers has the names of its ``outputs``, and in ``predictions`` a baseline of each instead of ``prediction``.
-    ``positive_class`` is the class that counts as positive for bias.
+    ``positive_class`` is the class that counts as positive for bias. A vector has ``width`` numbers, which are not counted.
     """
 
     features: tuple[FeatureBaseline, ...]
@@ -120,7 +120,7 @@ class Baseline:
     prediction: FeatureBaseline | None = None
     quality: Mapping[str, float] = field(default_factory=dict)
     source: Literal["training", "live"] | None = None
-    target: Literal["regression", "classification", "classes", "outputs"] | None = None
+    target: Literal["regression", "classification", "classes", "outputs", "vector"] | None = None
     left_out: Mapping[str, str] | None = None
     conditions: tuple[Condition, ...] | None = None
     strata: "tuple[Stratum, ...] | None" = None
@@ -136,6 +136,7 @@ class Baseline:
     outputs: tuple[str, ...] | None = None
     predictions: tuple[FeatureBaseline, ...] | None = None
     positive_class: str | None = None
+    width: int | None = None
     format: Literal["mlops.baseline/1"] = "mlops.baseline/1"
 
     @property
@@ -147,7 +148,7 @@ class Baseline:
     def columns(self) -> int | None:
         """How many values the prediction of a row has; None where it is one value and not a list."""
         names = self.classes or self.outputs
-        return None if names is None else len(names)
+        return self.width if names is None else len(names)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -220,7 +220,7 @@ class SignaturePlan:
     """
 
     label: str
-    kind: Literal["number", "probability", "classes", "numbers"] = "number"
+    kind: Literal["number", "probability", "classes", "numbers", "vector"] = "number"
     labels: tuple[str, ...] | None = None
     inputs: tuple[str, ...] | None = None
     without: tuple[str, ...] | None = None
@@ -242,6 +242,8 @@ class EvaluationPlan:
     numbers, named as its outputs and in their order, ``label`` the first of them. Its loss is the mean over the outputs, each
     over its own scale, the same for all models: for ``wape`` the mean absolute label of the holdout, for ``mae`` the mean absolute
     deviation of its labels from their median. Its baseline ``naive`` is a column ``naive_<output>`` for each output.
+    ``custom_loss`` is for a vector: the mean a row of what the unit's metric function gives, a file with the hash
+    ``metric_sha256``, which synthesis writes. Its labels and baselines are columns of lists of numbers.
     ``segments`` are columns by whose values losses are kept apart.
     ``bands`` cuts columns of numbers into segments: ``{"sold": (5, 20)}`` gives ``sold=below 5``, ``sold=5 to 20`` and
     ``sold=20 or more``. ``period`` is the column (a week) of which the holdout has few values and whose rows share what happened
@@ -274,6 +276,7 @@ class EvaluationPlan:
     attribution_rows: int | None = None
     labels: tuple[str, ...] | None = None
     positive_class: str | None = None
+    metric_sha256: str | None = None
     format: Literal["mlops.evaluation-plan/1"] = "mlops.evaluation-plan/1"
 
 
@@ -299,6 +302,7 @@ class GateSpec:
     ``max_milliseconds_a_row`` bounds the time of a row alone, ``max_slowdown`` its ratio to the champion's in the same job.
     ``max_holdout_age_days`` bounds the time from the holdout's end to the decision: an old training set says little of today.
     ``min_recall`` is the least share of a class's rows that must be predicted as that class, by the class's name.
+    ``metric_sha256`` is of the metric function that must have made the losses, which synthesis writes.
     """
 
     max_regression: float = 0.02
@@ -315,4 +319,5 @@ class GateSpec:
     max_slowdown: float | None = None
     max_holdout_age_days: float | None = None
     min_recall: Mapping[str, float] | None = None
+    metric_sha256: str | None = None
     format: Literal["mlops.gate/1"] = field(default="mlops.gate/1")

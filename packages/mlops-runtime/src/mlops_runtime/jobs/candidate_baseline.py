@@ -97,7 +97,7 @@ def make_baseline(plan: EvaluationPlan, evaluated: Evaluated, *, training_set_id
             conditions=plan.conditions or (),
             pairs=plan.pairs or (),
             identifiers=plan.identifiers or (),
-            prediction=predicted,
+            prediction=predicted if labels.width is None else None,
         )
     except (BaselineError, ConditionError, PairError) as error:
         raise JobError(str(error)) from error
@@ -107,6 +107,7 @@ def make_baseline(plan: EvaluationPlan, evaluated: Evaluated, *, training_set_id
         baseline,
         features=tuple(replace(f, kind="boolean") if f.name in booleans else f for f in baseline.features),
         target=_target(labels),
+        width=labels.width,
         segments=tuple(name for name in plan.segments or () if name in names) or None,
         facets=plan.facets,
         positive=plan.positive,
@@ -156,6 +157,10 @@ def _kind_problems(plan: EvaluationPlan, signature: ModelSignature) -> Iterable[
         yield f"positive is a limit of one number, the candidate has classes; name one of {', '.join(classes)} as positive_class"
     if classes and plan.facets and plan.positive_class is None:
         yield f"bias of classes needs the one that counts as positive; set positive_class to one of {', '.join(classes)}"
+    if signature.kind == "vector" and plan.facets:
+        yield "bias is not measured for a vector, which has no positive label; leave facets out, or watch segments"
+    if signature.kind == "vector" and plan.attribution_rows is not None:
+        yield "a vector is not explained, since its numbers mean nothing one by one; leave attribution_rows out"
     if signature.kind == "numbers" and plan.facets:
         yield "bias is not measured for several outputs, which have no positive label; leave facets out, or watch segments"
     if signature.kind == "numbers" and plan.attribution_rows is not None:
@@ -173,7 +178,9 @@ def _facet_problems(facet: Facet, holdout: Any) -> Iterable[str]:
         yield f"facet {facet.name!r} has a threshold and must be a number, got {kind}; give it values"
 
 
-def _target(labels: Labels) -> Literal["regression", "classification", "classes", "outputs"]:
+def _target(labels: Labels) -> Literal["regression", "classification", "classes", "outputs", "vector"]:
+    if labels.width is not None:
+        return "vector"
     if labels.classes is not None:
         return "classes"
     if labels.outputs is not None:
@@ -207,7 +214,9 @@ def _times(table: Any, plan: EvaluationPlan) -> Times | None:
 
 
 def _quality(baseline: Baseline, evaluated: Evaluated, given: Any) -> dict[str, float]:
-    """Return every metric of the target that is defined."""
+    """Return every metric of the target that is defined; a vector has none but the unit's own."""
+    if evaluated.labels.width is not None:
+        return {}
     rows = Rows.of(evaluated.predictions[given], evaluated.labels.actual[given])
     if not len(rows):
         return {}

@@ -27,6 +27,7 @@ from mlops_runtime.jobs.candidate_baseline import Evaluated, make_baseline, plan
 from mlops_runtime.jobs.expected_predictions import expected_problems, read_expected
 from mlops_runtime.jobs.holdout_labels import (
     Labels,
+    Losses,
     baseline_columns,
     label_columns,
     read_baseline,
@@ -43,6 +44,7 @@ from mlops_runtime.jobs.holdout_losses import (
 )
 from mlops_runtime.jobs.holdout_predictions import Predicted, holdout_sha256, read_predictions
 from mlops_runtime.jobs.job_environment import JobError, OptMl, single_file
+from mlops_runtime.jobs.metric_function import metric_function
 from mlops_runtime.jobs.model_input import (
     Timer,
     categories,
@@ -82,6 +84,7 @@ class Inputs:
         expected: What the team got from the candidate (``read_expected``). Default: that is not compared.
         answers: What the candidate's own server answered, for a container of others. Default: the candidate predicts here.
         trust: What loading it may do in that container. Default: run code of the model's own.
+        metric: File with the unit's metric function. Default: the metric is one of ours.
     """
 
     train: Any
@@ -95,6 +98,7 @@ class Inputs:
     expected: Any = None
     answers: ServerAnswers | None = None
     trust: Trust = "code"
+    metric: Path | None = None
 
 
 def evaluate(
@@ -116,16 +120,26 @@ def evaluate(
         ModelError: If a model cannot be loaded.
     """
     with ExitStack() as opened:
-        return _evaluated(plan, inputs, _models(inputs, opened), baseline_uri, timer)
+        models, custom = _models(inputs, opened), None
+        if plan.metric == "custom_loss" and inputs.metric is not None:
+            function = metric_function(inputs.metric, inputs.environment, expected_sha256=plan.metric_sha256 or "")
+            custom = opened.enter_context(function).losses
+        return _evaluated(plan, inputs, models, baseline_uri, timer=timer, custom=custom)
 
 
 def _evaluated(
-    plan: EvaluationPlan, inputs: Inputs, models: dict[str, ServedModel], baseline_uri: str, timer: Timer | None
+    plan: EvaluationPlan,
+    inputs: Inputs,
+    models: dict[str, ServedModel],
+    baseline_uri: str,
+    *,
+    timer: Timer | None,
+    custom: Losses | None,
 ) -> tuple[Evaluation, Baseline]:
     times = _split_times(inputs.manifest)
     candidate = models[CANDIDATE]
     _require(plan, inputs, candidate.signature)
-    labels = read_labels(plan, candidate.signature, inputs.holdout)
+    labels = read_labels(plan, candidate.signature, inputs.holdout, custom=custom)
     failures = [
         *_time_failures(plan, inputs),
         *_label_failures(plan, candidate.signature),
@@ -145,7 +159,7 @@ def _evaluated(
         if inputs.expected is not None:
             failures += expected_problems(inputs.expected, inputs.holdout, predictions[CANDIDATE])
     predictions |= {name: read_baseline(labels, plan, name, inputs.train, inputs.holdout) for name in plan.baselines}
-    losses = {name: labels.losses(values) for name, values in predictions.items()}
+    losses = {name: _losses(name, labels, values) for name, values in predictions.items()}
     block_of = [str(value) for value in inputs.holdout.column(plan.block).to_pylist()]
     blocks = block_losses(block_of, labels.weights, losses)
     period_of = (
@@ -198,6 +212,7 @@ def _evaluated(
         confusion=None if labels.classes is None else {name: labels.confusion(predictions[name]) for name in measured},
         outputs=labels.of_outputs(predictions) or None,
         champion_sha256=inputs.champion_sha256,
+        metric_sha256=None if custom is None else plan.metric_sha256,
     )
     return evaluation, baseline
 
@@ -214,6 +229,13 @@ def _models(inputs: Inputs, opened: ExitStack) -> dict[str, ServedModel]:
         models[CHAMPION] = opened.enter_context(archived_model(inputs.champion, inputs.environment.of_champion()))
         require_columns(inputs.holdout, [c.name for c in models[CHAMPION].signature.inputs], "holdout")
     return models
+
+
+def _losses(name: str, labels: Labels, predictions: Wide) -> Wide:
+    try:
+        return labels.losses(predictions)
+    except JobError as error:
+        raise JobError(f"{error} (predictions of {name})") from error
 
 
 def _serving_problems(inputs: Inputs, candidate: ServedModel) -> list[str]:
@@ -321,7 +343,7 @@ def _quality(labels: Labels, loss: float, predictions: Wide) -> dict[str, float]
     """Return the candidate's loss, and what live traffic is compared with once labels come: WAPE and bias."""
     metric, actual = labels.metric, labels.actual
     total = float(np.abs(actual).sum())
-    if total == 0 or labels.classes is not None or labels.outputs is not None:
+    if total == 0 or labels.classes is not None or labels.outputs is not None or labels.width is not None:
         return {metric: loss}
     ours = np.where(np.isfinite(predictions), predictions, actual)
     wape = loss if metric == "wape" else float(np.abs(ours - actual).sum()) / total
@@ -377,6 +399,7 @@ def check_files(opt_ml: OptMl, manifest: TrainingSetManifest) -> None:
 def _read_inputs(opt_ml: OptMl, champion_sha256: str | None, trust: Trust) -> Inputs:
     champion, predicted = opt_ml.processing_input("champion"), opt_ml.processing_input("predictions")
     answers, theirs = opt_ml.processing_input("answers"), opt_ml.processing_input("champion-answers")
+    metric = opt_ml.processing_input("metric")
     manifest = from_json(TrainingSetManifest, single_file(opt_ml.processing_input("manifest"), "*.json").read_bytes())
     check_files(opt_ml, manifest)
     holdout = read_split(opt_ml.processing_input("holdout"))
@@ -401,6 +424,7 @@ def _read_inputs(opt_ml: OptMl, champion_sha256: str | None, trust: Trust) -> In
         expected=read_expected(opt_ml.processing_input("expected")),
         answers=read_answers(answers, artifact_sha256=hash_of(candidate), **of_holdout) if answers.is_dir() else None,
         trust=trust,
+        metric=single_file(metric, "*.py") if metric.is_dir() else None,
     )
 
 

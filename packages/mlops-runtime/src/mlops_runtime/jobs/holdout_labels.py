@@ -1,8 +1,9 @@
-"""What a holdout's labels are, and what predictions of them lose: numbers, probabilities, classes or several outputs.
+"""What a holdout's labels are, and what predictions of them lose: numbers, probabilities, classes, several outputs or vectors.
 
 Every loss is a number a row that adds up over any rows: over blocks, segments and periods. The macro log loss of k classes, the
 mean over classes of the log loss of each, is the mean over all n rows of the log loss times ``n / (k * rows of the class)``. The
 loss of several outputs is a mean over the outputs, each over a scale of the holdout's labels that is the same for every model.
+That of a vector is what the unit's metric function gives (`MetricFunction`).
 
 See: G. King, L. Zeng, Logistic regression in rare events data, Political Analysis 9 (2001), for the weights, those of
 scikit-learn's ``class_weight="balanced"``; R. Hyndman, A. Koehler, Another look at measures of forecast accuracy, International
@@ -10,12 +11,14 @@ Journal of Forecasting 22 (2006), for relative errors.
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from mlops_runtime.contracts.model import Metric, ModelSignature
 from mlops_runtime.contracts.retraining import EvaluationPlan
@@ -28,6 +31,8 @@ _SUM_OF_PROBABILITIES = 1e-3  # rounding of 32-bit numbers, not scores without a
 _OF_OUTPUTS: tuple[Metric, ...] = ("wape", "mae")
 
 Codes = npt.NDArray[np.int64]
+# the loss of each row, of labels, predictions and which rows have one
+Losses = Callable[[Sequence[Wide], Wide, Mask], Wide]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +46,9 @@ class Labels:
         classes: Their names, in the order of the candidate's probabilities. Default: labels are numbers.
         outputs: Their names, in the order of the candidate's columns. Default: one output.
         scales: What the loss of each output is over. Default: one output.
+        vectors: The numbers of each row's label, where a prediction is a vector; ``actual`` then says nothing. Default: it is not.
+        width: How many numbers a vector has. Default: a prediction is not one.
+        custom: The unit's metric function, for vectors. Default: the metric is one of ours.
     """
 
     metric: Metric
@@ -49,12 +57,16 @@ class Labels:
     classes: tuple[str, ...] | None = None
     outputs: tuple[str, ...] | None = None
     scales: Wide | None = None
+    vectors: Sequence[Wide] | None = None
+    width: int | None = None
+    custom: Losses | None = None
 
     @property
     def unknown(self) -> Wide:
         """Predictions of a model that has none."""
         columns = self.classes or self.outputs
-        return np.full((len(self.actual), len(columns)) if columns else len(self.actual), np.nan)
+        width = len(columns) if columns else self.width
+        return np.full(len(self.actual) if width is None else (len(self.actual), width), np.nan)
 
     def given(self, predictions: Wide) -> Mask:
         """Return which rows have a prediction: finite numbers, for classes probabilities that add up to 1."""
@@ -62,12 +74,18 @@ class Labels:
             in_range = ((predictions >= 0) & (predictions <= 1)).all(axis=1)
             with np.errstate(invalid="ignore"):
                 return np.asarray(in_range & (np.abs(predictions.sum(axis=1) - 1) <= _SUM_OF_PROBABILITIES))
-        if self.outputs is not None:
+        if self.outputs is not None or self.width is not None:
             return np.asarray(np.isfinite(predictions).all(axis=1))
         return is_prediction(self.metric, predictions)
 
     def losses(self, predictions: Wide) -> Wide:
-        """Return the loss of each row; a row without a prediction has none, and counts elsewhere as a failure."""
+        """Return the loss of each row; a row without a prediction has none, and counts elsewhere as a failure.
+
+        Raises:
+            JobError: If the unit's metric function fails, or gives what is not a loss.
+        """
+        if self.custom is not None and self.vectors is not None:
+            return self.custom(self.vectors, predictions, self.given(predictions))
         if self.classes is not None:
             given = self.given(predictions)
             of_label = predictions[np.arange(len(predictions)), self.actual.astype(np.int64)]
@@ -90,7 +108,7 @@ class Labels:
         """
         names = self.classes or self.outputs
         if names is None:
-            return predictions if predictions.ndim == 1 else self.unknown
+            return predictions if predictions.shape == self.unknown.shape else self.unknown
         if theirs is None or predictions.ndim == 1:
             return self.unknown
         own = self.unknown
@@ -151,8 +169,16 @@ def training_columns(plan: EvaluationPlan) -> list[str]:
     return [plan.label, *plan.baselines] if plan.metric == "macro_log_loss" else []
 
 
-def read_labels(plan: EvaluationPlan, signature: ModelSignature, holdout: Any) -> Labels:
+def read_labels(
+    plan: EvaluationPlan, signature: ModelSignature, holdout: Any, *, custom: Losses | None = None
+) -> Labels:
     """Return the labels of a holdout as a candidate's predictions are of them.
+
+    Args:
+        plan: What is measured.
+        signature: What the candidate predicts.
+        holdout: The holdout.
+        custom: The unit's metric function, for a vector. Default: there is not one.
 
     Raises:
         JobError: If the plan measures something else than the candidate predicts, or labels cannot be measured against.
@@ -164,6 +190,8 @@ def read_labels(plan: EvaluationPlan, signature: ModelSignature, holdout: Any) -
         return _classes(plan, signature.classes or (), holdout)
     if signature.kind == "numbers":
         return _outputs(plan, holdout)
+    if signature.kind == "vector":
+        return _vectors(plan, signature.width or 0, holdout, custom)
     actual = numbers(holdout, plan.label).astype(np.float64)
     check_labels(plan.metric, plan.label, actual)
     return Labels(metric=plan.metric, actual=actual, weights=np.abs(actual))
@@ -180,6 +208,8 @@ def read_baseline(labels: Labels, plan: EvaluationPlan, name: str, train: Any, h
     """
     if labels.outputs is not None:
         return np.column_stack([numbers(holdout, f"{name}_{output}") for output in labels.outputs]).astype(np.float64)
+    if labels.width is not None:
+        return _guesses(holdout, name, labels.width)
     if labels.classes is None:
         return numbers(holdout, name).astype(np.float64)
     counts: dict[str | None, Counter[str | None]] = {}
@@ -194,10 +224,15 @@ def read_baseline(labels: Labels, plan: EvaluationPlan, name: str, train: Any, h
 
 def _kind_problem(plan: EvaluationPlan, signature: ModelSignature) -> str | None:
     kind = signature.kind or "number"
-    if kind == "vector":
+    if kind == "vector" and plan.metric != "custom_loss":
         return (
-            f"the candidate gives a vector of {signature.width} numbers, which has no loss; evaluate a model that ends in a "
-            "number, a probability, classes or numbers, or serve the vector without retraining"
+            f"the candidate gives a vector of {signature.width} numbers, which {plan.metric} does not measure; name a file "
+            "with a function loss(label, prediction) as TrainingJob(metric=) and set the metric custom_loss, or serve it untrained"
+        )
+    if kind != "vector" and plan.metric == "custom_loss":
+        return (
+            f"metric custom_loss measures a vector, the candidate is of kind {kind!r}; its signature must say "
+            '"kind": "vector" and its width, or use another metric'
         )
     if (kind == "classes") != (plan.metric == "macro_log_loss"):
         fix = (
@@ -264,6 +299,58 @@ def _outputs(plan: EvaluationPlan, holdout: Any) -> Labels:
         if still:
             raise JobError(f"label {still[0]!r} is the same in every holdout row: leave it out of labels, or use wape")
     return Labels(metric=plan.metric, actual=actual, weights=weights, outputs=columns, scales=scales)
+
+
+def _vectors(plan: EvaluationPlan, width: int, holdout: Any, custom: Losses | None) -> Labels:
+    if custom is None:
+        raise JobError("metric custom_loss needs the file of the metric function, which the job does not have")
+    if plan.labels is not None:
+        raise JobError("a vector has one label column, a list of numbers; leave labels out")
+    sizes, values = _lists(holdout, plan.label)
+    missing = int((sizes == 0).sum())
+    if missing or not np.isfinite(values).all():
+        raise JobError(
+            f"label {plan.label!r} must be a list of finite numbers in every holdout row, {missing} of {len(sizes)} are null or "
+            f"empty and {int((~np.isfinite(values)).sum())} numbers are not finite"
+        )
+    rows = len(sizes)
+    return Labels(
+        metric=plan.metric,
+        actual=np.zeros(rows),
+        weights=np.ones(rows),
+        vectors=np.split(values, np.cumsum(sizes)[:-1]),
+        width=width,
+        custom=custom,
+    )
+
+
+def _guesses(holdout: Any, name: str, width: int) -> Wide:
+    """Return a naive baseline of a vector; a row without a list has no prediction."""
+    sizes, values = _lists(holdout, name)
+    wrong = np.flatnonzero((sizes != 0) & (sizes != width))
+    if len(wrong):
+        raise JobError(
+            f"baseline {name!r} must have {width} numbers a row, as the candidate's vector, row {wrong[0]} has {sizes[wrong[0]]}"
+        )
+    found = np.full((len(sizes), width), np.nan)
+    found[sizes == width] = values.reshape(-1, width)
+    return found
+
+
+def _lists(table: Any, name: str) -> tuple[Codes, Wide]:
+    """Return how many numbers each row of a column of lists has, 0 for a null, and all of them one after another."""
+    column = table.column(name)
+    kinds = (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)
+    if not any(is_kind(column.type) for is_kind in kinds) or not _is_numeric(column.type.value_type):
+        raise JobError(f"column {name!r} must be of lists of numbers, got {column.type}")
+    present = column.drop_null()
+    sizes = np.zeros(len(column), dtype=np.int64)
+    sizes[pc.is_valid(column).to_numpy()] = pc.list_value_length(present).to_numpy()
+    return sizes, pc.list_flatten(present).cast(pa.float64()).to_numpy(zero_copy_only=False)
+
+
+def _is_numeric(kind: Any) -> bool:
+    return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind))
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -52,8 +52,25 @@ def signature_of(table: Any, plan: SignaturePlan, *, has_values: bool = True) ->
         kind=plan.kind,
         classes=_values(table, plan.label) if plan.kind == "classes" else None,
         outputs=plan.labels if plan.kind == "numbers" else None,
+        width=_width(table, plan.label) if plan.kind == "vector" else None,
         passes="values" if has_values else None,
     )
+
+
+def _width(table: Any, label: str) -> int:
+    """Return how many numbers the label of every row has, which is then the width of the vector that is predicted."""
+    column = table.column(label)
+    is_list = any(
+        is_kind(column.type) for is_kind in (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)
+    )
+    widths = pc.unique(pc.list_value_length(column).drop_null()).to_pylist() if is_list else []
+    if len(widths) != 1 or not widths[0]:
+        found = f"lists of {', '.join(map(str, sorted(widths)[:5]))} numbers" if is_list else str(column.type)
+        raise JobError(
+            f"cannot write the model's signature: label {label!r} must have lists of one length, got {found}; let the script write "
+            'signature.json with "kind": "vector" and the width of what the model predicts'
+        )
+    return int(widths[0])
 
 
 def _problem(name: str, kind: Any, has_values: bool) -> str | None:

@@ -42,6 +42,9 @@ def _loss(evaluation: Evaluation, spec: GateSpec) -> Iterator[str]:
     loss, metric = evaluation.metrics.get(CANDIDATE), evaluation.metric
     if spec.metric is not None and spec.metric != metric:
         yield f"the evaluation measures {metric}, the gate's limits are of {spec.metric}"
+    if evaluation.metric_sha256 != spec.metric_sha256:
+        found, wanted = (each or "none" for each in (evaluation.metric_sha256, spec.metric_sha256))
+        yield f"the losses are of the metric function {found}, the pipeline's is {wanted}; train or register again"
     if loss is None:
         yield "the evaluation has no candidate"
     elif not math.isfinite(loss):

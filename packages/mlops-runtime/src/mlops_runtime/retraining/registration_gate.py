@@ -159,6 +159,8 @@ def _segment_regression(spec: GateSpec, segment: SegmentLosses) -> float:
 
 def _success(checks: Sequence[GateCheck], evaluation: Evaluation) -> str:
     parts = [] if evaluation.trust is None else [f"{evaluation.flavor} model with trust {evaluation.trust!r}"]
+    if evaluation.metric_sha256 is not None:
+        parts.append(f"measured by the metric function {evaluation.metric_sha256}")
     parts += [f"{evaluation.metric} {loss_of(evaluation.blocks, evaluation.metric, CANDIDATE):.4f}"]
     parts += [check.reason for check in checks if check.segment is None]
     if evaluation.champion_sha256 == evaluation.artifact_sha256:

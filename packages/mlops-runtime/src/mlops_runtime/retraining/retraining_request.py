@@ -34,6 +34,7 @@ _KINDS: Mapping[Metric, tuple[str, ...]] = {
     "log_loss": ("probability", "number"),
     "brier": ("probability", "number"),
     "macro_log_loss": ("classes",),
+    "custom_loss": ("vector",),
 }
 # of the machine, whose other outcomes are not about a candidate
 REGISTERED_OUTCOMES = ("REGISTERED", "APPROVED")

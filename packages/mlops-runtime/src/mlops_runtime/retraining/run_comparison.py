@@ -119,6 +119,8 @@ def _other_rows(pipeline: PipelineEntry, ids: tuple[str, str], first: Evaluation
     """Return why two evaluations are not of the same rows; blocks with the same labels and losses of baselines are."""
     if first.metric != second.metric:
         return f"{ids[0]} is measured by {first.metric}, {ids[1]} by {second.metric}; train one again"
+    if first.metric_sha256 != second.metric_sha256:
+        return f"{ids[0]} and {ids[1]} are measured by different metric functions; train or register one again"
     what = [
         f"{evaluation.rows} rows from {evaluation.holdout_from} to {evaluation.holdout_until}"
         for evaluation in (first, second)

@@ -44,7 +44,7 @@ def packed_for(
 
 def _predicts(entry: PipelineEntry) -> Predicts | None:
     """Return what a model predicts that does not say it, as an MLflow folder, which says nothing of classes and outputs."""
-    if entry.label is None or entry.labels is not None or entry.metric == "macro_log_loss":
+    if entry.label is None or entry.labels is not None or entry.metric in ("macro_log_loss", "custom_loss"):
         return None
     return Predicts(output=entry.label, kind="probability" if entry.metric in ("log_loss", "brier") else None)
 
@@ -67,11 +67,7 @@ def registration_problems(
         data: Parquet file of the holdout. Default: its columns are not compared.
     """
     problems = trust_problems(packed.flavor, packed.trust, allowed=registry.rule.trust)
-    if packed.signature.kind == "vector":
-        problems.append(
-            "a model of kind 'vector' has no loss, so no gate can pass it; register it in a container of its own"
-        )
-    elif (problem := kind_problem(entry, packed.signature)) is not None:
+    if (problem := kind_problem(entry, packed.signature)) is not None:
         problems.append(problem)
     problems += [problem for problem in (_lock_problem(packed, entry),) if problem is not None]
     if predictions is not None and packed.signature.kind not in (None, "number", "probability"):

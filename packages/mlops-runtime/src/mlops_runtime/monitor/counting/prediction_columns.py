@@ -31,7 +31,7 @@ def prediction_columns(predictions: Column, baseline: Baseline) -> Sequence[Colu
             [NO_PREDICTION if values is None else values[place] for values in lists]
             for place in range(len(baseline.outputs))
         ]
-    return [predictions]
+    return [predictions] if baseline.width is None else []
 
 
 def predicted_class(values: Sequence[float], classes: Sequence[str]) -> str:

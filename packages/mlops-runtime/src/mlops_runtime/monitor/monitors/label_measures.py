@@ -81,6 +81,11 @@ def measure(labels: Joined, baseline: Baseline | None = None, spec: MonitorSpec 
         0.2
     """
     spec, every = spec or MonitorSpec(), labels.labelled
+    if baseline is not None and baseline.target == "vector":
+        why = "a vector has no metric of labels; its custom_loss is measured by evaluations alone"
+        came = len(every) or labels.unmatched or labels.unreadable
+        told = {f"quality: {why}": 1} if came or spec.quality_limits else None
+        return QualityResult(problems=told, unjudged=why if came else None)
     rows, target = usable_rows(every, baseline), Target.of(baseline)
     holdout = {} if baseline is None else dict(baseline.quality)
     unusable = len(every) - len(rows) + labels.unpredicted
