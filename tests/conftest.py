@@ -10,14 +10,13 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from botocore.loaders import JSONFileLoader
 from hypothesis import settings
-from jsii import _type_checking
+from tests import jsii_calls
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -32,23 +31,7 @@ os.environ.setdefault("JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION", "1")
 os.environ.setdefault("CDK_VALIDATION", "false")
 
 
-def _check_classes_once() -> None:
-    """Let jsii check an argument's class once for each type: it does so for each call, in a fifth of a synthesis' time."""
-    check = _type_checking._resolve_check()
-    found: dict[tuple[int, type], Any] = {}
-
-    def check_once(argname: str, value: object, expected_type: Any) -> None:
-        # jsii keeps the types of a call, so that their ids are theirs; of a container each element counts, of a type what it is
-        key = id(expected_type), type(value)
-        if key not in found:
-            check(argname=argname, value=value, expected_type=expected_type)
-            if not isinstance(value, Collection | type) or isinstance(value, str):
-                found[key] = expected_type
-
-    _type_checking._resolved_check = check_once
-
-
-_check_classes_once()
+jsii_calls.install()
 
 # no test is timed: machines are shared; --hypothesis-profile=thorough tries more examples than the suite has time for
 settings.register_profile("untimed", deadline=None, max_examples=40)
