@@ -8,6 +8,8 @@ from __future__ import annotations
 import functools
 import json
 import os
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ import pytest
 
 MEASURED = Path(__file__).with_name("measured.json")
 SLOW_SECONDS = 0.2
+_QUICK_SECONDS = 0.02  # of a test that was not slow
 _STARTS_A_CLOUD = {"up", "connect"}  # of mlops_local.cloud
 _LONG = ("campaign", "demo", "spark")
 
@@ -40,15 +43,26 @@ def is_cloud(item: pytest.Item) -> bool:
     return any(code is not None and _STARTS_A_CLOUD.intersection(code.co_names) for code in codes)
 
 
+def longest_first(items: Sequence[pytest.Item]) -> list[pytest.Item]:
+    """Return the tests with those of the dearest files first: a long file that starts last would keep one process alone."""
+    seconds: Counter[Path] = Counter()
+    for item in items:
+        seconds[item.path] += measured().get(key(item), _QUICK_SECONDS)
+    return sorted(items, key=lambda item: -seconds[item.path])
+
+
 @pytest.hookimpl(tryfirst=True, optionalhook=True)
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """Return three processes, as most tests wait; the fast tier waits for nothing, and each process collects all tests anew."""
-    return min(3, os.cpu_count() or 1) if "not cloud" in config.option.markexpr else 3
+    """Return up to four, as most tests wait; the fast tier waits for nothing, and each process collects all tests anew."""
+    cores = os.cpu_count() or 1
+    return min(3, cores) if "not cloud" in config.option.markexpr else min(4, 2 * cores)
 
 
 @pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the tests, before ``-m`` selects among them."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Mark the tests, before ``-m`` selects among them; one of several processes takes the dearest files first."""
+    if hasattr(config, "workerinput"):
+        items[:] = longest_first(items)
     for item in items:
         if key(item) in measured() or any(item.get_closest_marker(name) for name in _LONG):
             item.add_marker("slow")

@@ -6,8 +6,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from tests.stopwatch import summary
-from tests.tiers import measured
+from tests.tiers import longest_first, measured
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -24,7 +25,7 @@ def test_the_fast_tier_has_neither_clouds_nor_slow_tests() -> None:
 
     chosen = _collected("-m", "not cloud and not slow", *files)
 
-    assert chosen.split() == ["tests/style/test_tiers.py:", "2"]
+    assert chosen.split() == ["tests/style/test_tiers.py:", "3"]
 
 
 def test_what_was_measured_still_exists() -> None:
@@ -49,3 +50,16 @@ def test_a_shared_fixture_is_shared() -> None:
     ]
 
     assert summary(rows) == {"test_a.py::test_one": 2.5}
+
+
+def test_the_longest_files_start_first(request: pytest.FixtureRequest) -> None:
+    """Files stay whole, and their tests in order."""
+    files: dict[Path, list[pytest.Item]] = {}
+    for item in request.session.items:
+        files.setdefault(item.path, []).append(item)
+
+    ordered = longest_first(request.session.items)
+
+    paths = list(dict.fromkeys(item.path for item in ordered))
+    assert [item for path in paths for item in files[path]] == ordered
+    assert len(ordered) == len(request.session.items)
