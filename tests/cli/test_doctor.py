@@ -1,13 +1,20 @@
 """`mlops doctor` names what is missing, and its fix."""
 
+import json
 import subprocess
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from mlops_cli import doctor
+from mlops_cli.__main__ import app
+from mlops_cli.aws_account import VerdictError
 from mlops_cli.doctor import Check, gitlab_problems, machine_checks
+from mlops_local.cloud import Cloud
+from mlops_runtime.price import price_table
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 JOB = {
@@ -140,3 +147,28 @@ def test_an_embedded_cloud_needs_no_role_but_a_protected_ref() -> None:
 
     assert gitlab_problems(local | {"CI_COMMIT_REF_PROTECTED": "true"}) == []
     assert len(gitlab_problems(local)) == 1
+
+
+def test_prices_are_compared_with_the_list_of_the_account(on_cloud: Run) -> None:
+    """Each row, and how old the table is; the embedded cloud lists the table's own prices."""
+    result = on_cloud("doctor", "--prices", "--json")
+
+    assert result.returncode == 0, result.stderr
+    document = json.loads(result.stdout)
+    assert (document["region"], document["date"]) == ("us-east-1", price_table("us-east-1").date)
+    assert {row["state"] for row in document["rows"]} == {"same"}
+    assert len(document["rows"]) > 15
+    said = on_cloud("doctor", "--prices").stdout.splitlines()
+    assert said[-1].startswith(
+        f"{len(document['rows'])} of {len(document['rows'])} rows of us-east-1 are the same; the table is of "
+    )
+
+
+def test_fails_for_prices_that_have_moved(monkeypatch: pytest.MonkeyPatch, on_cloud: Run, cloud: Cloud) -> None:
+    """With both numbers and what follows from it; exit code 3, since the verb worked."""
+    moved = replace(price_table("us-east-1"), usd={**price_table("us-east-1").usd, "alarm_month": 0.2})
+    monkeypatch.setattr("mlops_runtime.price.price_table", lambda _: moved)
+    result = CliRunner().invoke(app, ["doctor", "--prices", "--home", str(cloud.home)])
+    assert "differs alarm_month: 0.2 USD in the table, 0.1 USD in AWS's list" in result.stdout
+    assert isinstance(result.exception, VerdictError)
+    assert "1 prices differ from AWS's list, so mlops plan estimates by old ones: alarm_month" in str(result.exception)

@@ -78,12 +78,13 @@ class Account:
     session: "boto3.Session"
     options: dict[str, Any]
 
-    def client(self, service: str) -> Any:
-        """Return a boto3 client."""
+    def client(self, service: str, region: str | None = None) -> Any:
+        """Return a boto3 client; a service that is in few Regions names one of them."""
         from botocore.config import Config
 
         config = Config(connect_timeout=5, retries={"mode": "standard"})
-        return self.session.client(service, config=config, **self.options)
+        options = self.options if region is None else {**self.options, "region_name": region}
+        return self.session.client(service, config=config, **options)
 
     def environment(self) -> dict[str, str]:
         """Return the environment in which libraries that are not boto3 reach the same account, with the keys as of now."""

@@ -7,13 +7,14 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from mlops_cli.answers import AsJson, answer
-from mlops_cli.aws_account import Profile, UserError, VerdictError, account
+from mlops_cli.aws_account import Profile, UserError, VerdictError, account, shown
 from mlops_cli.local import Home
 
 _PYTHON = (3, 11)
@@ -51,17 +52,26 @@ class Check:
 
 def doctor(
     gitlab: Annotated[bool, typer.Option("--gitlab", help="Check whether this GitLab job may deploy.")] = False,
+    prices: Annotated[
+        bool, typer.Option("--prices", help="Compare the price table with AWS's list for the account's Region.")
+    ] = False,
     as_json: AsJson = False,
     profile: Profile = None,
     home: Home = None,
 ) -> None:
-    """Check this machine's prerequisites and print a fix for each that is missing. Exit 3 if a required one is."""
+    """Check this machine's prerequisites and print a fix for each that is missing. Exit 3 if a required one is.
+
+    With --prices: exit 3 if AWS's list has other prices than the table by which plan estimates.
+    """
     if gitlab:
         problems = gitlab_problems(os.environ)
         if problems:
             raise VerdictError(f"this job cannot deploy: {'; '.join(problems)}", document={"problems": problems})
         project, ref = os.environ["CI_PROJECT_PATH"], os.environ["CI_COMMIT_REF_NAME"]
         answer({"project": project, "ref": ref}, f"ok    {project} may deploy from {ref}", as_json=as_json)
+        return
+    if prices:
+        _prices(profile, home, as_json=as_json)
         return
     # what blocks comes first; among equals the order in which a command needs it
     checks = sorted([*machine_checks(Path()), _account(profile, home)], key=Check.rank)
@@ -137,6 +147,34 @@ def gitlab_problems(environment: Mapping[str, str]) -> list[str]:
     if not environment.get("AWS_ID_TOKEN"):
         problems.append("AWS_ID_TOKEN is not set; give the job `id_tokens: {AWS_ID_TOKEN: {aud: sts.amazonaws.com}}`")
     return problems
+
+
+def _prices(profile: str | None, home: Path | None, *, as_json: bool) -> None:
+    from mlops_runtime.price import PriceError, price_table
+    from mlops_runtime.price.price_list import OLD_DAYS, PRICING_REGION, compared
+
+    with account(profile, home) as aws, shown(PriceError):
+        table = price_table(str(aws.client("sts").meta.region_name))
+        found = compared(table, aws.client("pricing", PRICING_REGION), today=datetime.now(UTC).date())
+    lines = []
+    for state in ("differs", "unknown"):
+        for row in (each for each in found.rows if each.state == state):
+            listed = row.detail if row.listed is None else f"{row.listed:g} USD in AWS's list"
+            lines.append(f"{state} {row.row}: {row.ours:g} USD in the table, {listed}")
+    same = sum(row.state == "same" for row in found.rows)
+    age = f"; older than {OLD_DAYS} days" if found.is_old else ""
+    lines.append(f"{same} of {len(found.rows)} rows of {found.region} are the same; the table is of {found.date}{age}")
+    if not as_json:
+        typer.echo("\n".join(lines))
+    document = asdict(found)
+    differing = [row.row for row in found.rows if row.state == "differs"]
+    if differing:
+        raise VerdictError(
+            f"{len(differing)} prices differ from AWS's list, so mlops plan estimates by old ones: {', '.join(differing)}; update "
+            "mlops-runtime, or report them",
+            document=document,
+        )
+    answer(document, as_json=as_json)
 
 
 def _python(found: tuple[int, ...]) -> Check:

@@ -1,0 +1,162 @@
+"""The package's price table beside AWS's own list, which ``pricing:GetProducts`` gives an account.
+
+Each row of the table is one usage type of a service. GetProducts answers with products as JSON texts: a usage type among the
+attributes, and terms whose dimensions have a unit, a range and a price in USD:
+https://docs.aws.amazon.com/awsaccountbilling/latest/aboutv2/using-price-list-query-api.html
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import date
+from typing import TYPE_CHECKING, Any, Literal
+
+from mlops_runtime.price.price_table import PriceTable
+
+if TYPE_CHECKING:
+    from mypy_boto3_pricing import PricingClient
+
+# GetProducts has endpoints in these Regions, and answers for all: https://docs.aws.amazon.com/general/latest/gr/billing.html
+PRICING_REGION = "us-east-1"
+OLD_DAYS = 180  # after which list prices are worth another look
+_TOLERANCE = 0.001  # of a price: the table is rounded as the pages are
+_PAGES = 10  # of one usage type; it has a handful of products
+
+State = Literal["same", "differs", "unknown"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PricedUsage:
+    """How AWS's list names a row of the table.
+
+    Args:
+        service: Service code.
+        usage: How its usage type ends, behind the code of a Region.
+        times: Units of the list in one of the table's. Default: one.
+        family: Product family, where usage types of several are alike. Default: any.
+    """
+
+    service: str
+    usage: str
+    times: float = 1.0
+    family: str | None = None
+
+
+# claim: price-list-names-usage-types
+USAGES: Mapping[str, PricedUsage] = {
+    "alarm_month": PricedUsage(service="AmazonCloudWatch", usage="CW:AlarmMonitorUsage"),
+    "composite_alarm_month": PricedUsage(service="AmazonCloudWatch", usage="CW:CompositeAlarmMonitorUsage"),
+    "dashboard_month": PricedUsage(service="AmazonCloudWatch", usage="DashboardsUsageHour"),
+    "interface_endpoint_hour": PricedUsage(service="AmazonVPC", usage="VpcEndpoint-Hours"),
+    "key_month": PricedUsage(service="awskms", usage="KMS-Keys"),
+    "load_balancer_hour": PricedUsage(service="AWSELB", usage="LoadBalancerUsage", family="Load Balancer-Application"),
+    "log_gb": PricedUsage(service="AmazonCloudWatch", usage="DataProcessing-Bytes"),
+    "metric_month": PricedUsage(service="AmazonCloudWatch", usage="CW:MetricMonitorUsage"),
+    "queue_million_requests": PricedUsage(service="AWSQueueService", usage="Requests-RBP", times=1e6),
+}
+_HOSTING = "hosting_hour/"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ComparedPrice:
+    """A row of the table beside the list: what each says in USD, and what the list's says where it has several or none."""
+
+    row: str
+    ours: float
+    listed: float | None
+    state: State
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ComparedPrices:
+    """The table of a Region beside the list; ``days`` is its age."""
+
+    region: str
+    date: str
+    days: int
+    rows: tuple[ComparedPrice, ...]
+
+    @property
+    def is_old(self) -> bool:
+        """Whether prices may have moved, whatever the rows say."""
+        return self.days > OLD_DAYS
+
+
+def usage_of(row: str) -> PricedUsage:
+    """Return how the list names a row.
+
+    Example:
+        >>> usage_of("hosting_hour/ml.m5.large").usage
+        'Host:ml.m5.large'
+    """
+    if row.startswith(_HOSTING):
+        return PricedUsage(service="AmazonSageMaker", usage=f"Host:{row.removeprefix(_HOSTING)}")
+    return USAGES[row]
+
+
+def rows_of(table: PriceTable) -> dict[str, float]:
+    """Return the rows of a table by name."""
+    return {**table.usd, **{f"{_HOSTING}{kind}": price for kind, price in table.hosting_hour.items()}}
+
+
+def compared(table: PriceTable, pricing: "PricingClient", *, today: date) -> ComparedPrices:
+    """Compare a table with AWS's list, row by row.
+
+    Args:
+        table: The table of a Region.
+        pricing: Client of ``PRICING_REGION``, which may call GetProducts.
+        today: Today.
+    """
+    rows = tuple(_compared(row, ours, table.region, pricing) for row, ours in sorted(rows_of(table).items()))
+    days = (today - date.fromisoformat(table.date)).days
+    return ComparedPrices(region=table.region, date=table.date, days=days, rows=rows)
+
+
+def _compared(row: str, ours: float, region: str, pricing: "PricingClient") -> ComparedPrice:
+    usage = usage_of(row)
+    found = sorted({price for product in _products(usage, region, pricing) for price in _first_prices(product)})
+    listed = [price * usage.times for price in found]
+    if len(listed) != 1:
+        several = f"{len(listed)} prices: {', '.join(f'{price:g}' for price in listed)}"
+        detail = several if listed else f"no product of {usage.service} with usage type {usage.usage}"
+        return ComparedPrice(row=row, ours=ours, listed=None, state="unknown", detail=detail)
+    is_same = abs(listed[0] - ours) <= _TOLERANCE * ours
+    return ComparedPrice(row=row, ours=ours, listed=listed[0], state="same" if is_same else "differs")
+
+
+def _products(usage: PricedUsage, region: str, pricing: "PricingClient") -> Iterator[Mapping[str, Any]]:
+    token: dict[str, Any] = {}
+    for _ in range(_PAGES):
+        page = pricing.get_products(
+            ServiceCode=usage.service,
+            FormatVersion="aws_v1",
+            Filters=[
+                {"Type": "TERM_MATCH", "Field": "regionCode", "Value": region},
+                {"Type": "CONTAINS", "Field": "usagetype", "Value": usage.usage},
+            ],
+            MaxResults=100,
+            **token,
+        )
+        for text in page["PriceList"]:
+            product = json.loads(text)
+            named = str(product["product"]["attributes"].get("usagetype", ""))
+            # that of another usage type may end alike: m5.large and r5m5.large
+            is_it = named == usage.usage or named.endswith(f"-{usage.usage}")
+            if is_it and usage.family in (None, product["product"].get("productFamily")):
+                yield product
+        if not page.get("NextToken"):
+            return
+        token = {"NextToken": page["NextToken"]}
+
+
+def _first_prices(product: Mapping[str, Any]) -> Iterator[float]:
+    """Yield what the first unit costs on demand; a free tier before it is left out, as in the table."""
+    for term in product["terms"].get("OnDemand", {}).values():
+        priced = [
+            (float(each.get("beginRange") or 0), float(each["pricePerUnit"]["USD"]))
+            for each in term["priceDimensions"].values()
+            if float(each["pricePerUnit"].get("USD", 0)) > 0
+        ]
+        if priced:
+            yield min(priced)[1]
