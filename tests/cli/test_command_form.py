@@ -103,6 +103,7 @@ OPTIONS = {
     "--platform": "of an image",
     "--port": "on 127.0.0.1",
     "--predictions": "file of predictions",
+    "--prices": "the price table and AWS's list",
     "--profile": "of the AWS configuration",
     "--public-key": "file of a key",
     "--publish-only": "a training set is published, and nothing trained",

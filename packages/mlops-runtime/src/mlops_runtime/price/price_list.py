@@ -79,7 +79,7 @@ class ComparedPrices:
 
     @property
     def is_old(self) -> bool:
-        """Whether prices may have moved, whatever the rows say."""
+        """Whether prices may have moved, also where all rows are the same."""
         return self.days > OLD_DAYS
 
 
