@@ -41,11 +41,15 @@ def up(
         typer.Option(help="Port on 127.0.0.1. Default: the last port used, else a free one.", show_default=False),
     ] = None,
     scale: Annotated[
-        float, typer.Option(help="Speed of the cloud's clock: embedded seconds in one real second.")
-    ] = 1.0,
+        float | None,
+        typer.Option(
+            help="Speed of the cloud's clock: embedded seconds in one real second. Default: the last speed, else 1.",
+            show_default=False,
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Start the embedded cloud and leave it running."""
+    """Start the embedded cloud and leave it running. Restores the state that it was stopped with."""
     from mlops_local import cloud
 
     with shown(cloud.CloudError):
@@ -60,19 +64,49 @@ def up(
 
 
 @app.command()
-def down(yes: Yes = False, as_json: AsJson = False, home: Home = None) -> None:
-    """Stop the embedded cloud and every process that it started. Asks first where stacks are deployed, since it forgets them."""
+def down(
+    forget: Annotated[bool, typer.Option("--forget", help="Delete the state instead of keeping it.")] = False,
+    yes: Yes = False,
+    as_json: AsJson = False,
+    home: Home = None,
+) -> None:
+    """Stop the embedded cloud and every process that it started; `mlops local up` restores its state.
+
+    Asks first where something is under way, which the stop interrupts, and before it forgets deployed stacks.
+    """
     from mlops_local import cloud
 
     with shown(cloud.CloudError):
-        running = cloud.connect(home_folder(home))
-        stacks = [] if yes else _deployed_stacks(running)
-        if stacks:
-            confirm(
-                f"stop the embedded cloud of {running.home} and forget what it holds ({', '.join(stacks)})", yes=yes
-            )
-        running.down()
-    answer({"home": running.home}, "down", as_json=as_json)
+        folder = home_folder(home)
+        if forget and not cloud.is_running(folder):
+            confirm(f"delete the state of the embedded cloud of {folder}", yes=yes)
+            had = cloud.forget(folder)
+            answer({"home": folder, "forgotten": had}, "forgotten" if had else "there is no state", as_json=as_json)
+            return
+        running = cloud.connect(folder)
+        if forget:
+            stacks = [] if yes else _deployed_stacks(running)
+            if stacks:
+                confirm(
+                    f"stop the embedded cloud of {running.home} and forget what it holds ({', '.join(stacks)})", yes=yes
+                )
+            running.down(forget=True)
+            answer({"home": running.home, "forgotten": True}, "down, and its state is forgotten", as_json=as_json)
+            return
+        lost = _lost(running)
+        if lost:
+            confirm(f"stop the embedded cloud of {running.home} and interrupt {'; '.join(lost)}", yes=yes)
+        saved = running.down()
+    document = {"home": running.home, "saved": saved["saved"], "bytes": saved["bytes"], "interrupted": lost}
+    lines = [f"down; state saved in {running.home} ({saved['bytes'] / 1e6:.1f} MB)"]
+    lines += [f"interrupted: {row}" for row in lost]
+    answer(document, "\n".join(lines), as_json=as_json)
+
+
+def _lost(running: "Cloud") -> list[str]:
+    """Return what a stop interrupts, and what it does not keep."""
+    state = running.saved_state()
+    return [*state["under_way"], *state["not_kept"]]
 
 
 def _deployed_stacks(running: "Cloud") -> list[str]:

@@ -24,6 +24,7 @@ from mlops_local.alarm_evaluation import COMPARISONS, decide, reason, stamp
 from mlops_local.iam import deliveries
 from mlops_local.metric_statistics import extended_problem, statistic
 from mlops_local.sagemaker.api_shapes import from_text, model
+from mlops_local.saved_state import kept_stores
 
 compat.expect(
     "ministack.services.cloudwatch",
@@ -51,7 +52,7 @@ _ACTIONS = {"ALARM": "AlarmActions", "OK": "OKActions", "INSUFFICIENT_DATA": "In
 # what an alarm has for its one metric, and one on Metrics has not
 _SINGLE = ("MetricName", "Namespace", "Dimensions", "Period", "Unit", "Statistic", "ExtendedStatistic")
 _STATE = threading.Lock()
-_PREVIOUS: dict[str, dict[str, str]] = {}
+_PREVIOUS: dict[str, dict[str, str]] = kept_stores.keep(__name__, "_PREVIOUS", {})
 
 
 # claim: state-set-by-hand-holds-until-evaluated

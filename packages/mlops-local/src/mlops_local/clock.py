@@ -20,6 +20,7 @@ from typing import Any, Protocol
 
 from mlops_local import settings
 from mlops_local.routes import ROUTES
+from mlops_local.saved_state import kept_stores
 
 LOGGER = logging.getLogger(__name__)
 
@@ -373,10 +374,37 @@ def control(method: str, body: bytes) -> tuple[int, dict[str, object]]:
     return 200, {**state(), "ran": runs}
 
 
+def _save() -> dict[str, Any]:
+    times = [[segment.real, segment.embedded, segment.scale] for segment in _SEGMENTS]
+    return {"segments": times, "now": now(), "real": time.time(), "scale": _factor}
+
+
+def _restore(saved: dict[str, Any]) -> None:
+    """Go on from the saved time: embedded time stands still while the cloud is down, and nothing is due in between.
+
+    The scale is the one that it had, unless the start gave another.
+    """
+    global _ran, _factor  # noqa: PLW0603 - the clock is one
+    if settings.is_clock_scale_given is False:
+        _factor = float(saved["scale"])
+    with _PACING:
+        stood = _Segment(saved["real"], saved["now"], 0.0)
+        _SEGMENTS[:] = [*(_Segment(*times) for times in saved["segments"]), stood]
+    _ran = float(saved["now"])
+    _set(_ran)
+
+
+kept_stores.keep_by(__name__, "_SEGMENTS", save=_save, restore=_restore)
+
+
 def install() -> None:
-    """Put the clock's address and its thread in place."""
+    """Put the clock's address in place."""
     global _ran, _file
     ROUTES["/_mlops/clock"] = control
     _ran, _file = now(), settings.clock_file()
     _set(_ran)
+
+
+def start() -> None:
+    """Start the thread that runs what is due; once what was saved is restored."""
     threading.Thread(target=_tick, name="embedded-clock", daemon=True).start()

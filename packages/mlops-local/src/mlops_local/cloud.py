@@ -29,14 +29,18 @@ from botocore.credentials import Credentials
 
 from mlops_local import session_processes
 from mlops_local.egress import environment as egress
+from mlops_local.saved_state import snapshot_files
 from mlops_local.settings import ACCOUNT, REGION, ROOT_KEY
 from mlops_local.stacks.recorded_types import list_recorded
 
 # real seconds
 _START_LIMIT = 30.0
 _STOP_GRACE = 3.0
+_RESTART_LIMIT = 600.0
 _LOG_LINES = 12
 _HIGHEST_PORT = 65535
+# the folder of snapshots in a cloud's home
+_SAVED = "saved"
 
 
 class PortError(Exception):
@@ -227,14 +231,46 @@ class Cloud:
         """
         return dict(self.call("/_mlops/interruptions", {"training_job": job}))
 
-    def down(self) -> None:
-        """End every process of this cloud and forget its state; the log stays.
+    def saved_state(self) -> dict[str, Any]:
+        """Return what is under way, what a stop does not keep, and the last and the restored snapshot.
 
         Raises:
-            CloudError: When a process does not end.
+            CloudError: When it does not answer.
+        """
+        return dict(self.call("/_mlops/state"))
+
+    def save(self) -> dict[str, Any]:
+        """Save the state now, as the cloud does by itself at intervals; returns when, and how many bytes there are.
+
+        Raises:
+            CloudError: When it cannot be written.
+        """
+        return dict(self.call("/_mlops/state", "save"))
+
+    def down(self, *, forget: bool = False) -> dict[str, Any]:
+        """Save the state and end every process of this cloud; the log stays.
+
+        What is under way is interrupted: the next start ends it, as a fault of AWS would.
+
+        Args:
+            forget: Delete the state instead. Default: the next ``up`` restores it.
+
+        Returns:
+            The last snapshot: when it was made, and how many bytes there are; nothing of a state that is forgotten.
+
+        Raises:
+            CloudError: When the state cannot be saved, and the cloud still runs; or when a process does not end.
         """
         with _locked(self.home):
+            if forget:
+                with contextlib.suppress(CloudError):
+                    self.call("/_mlops/state", "forget")
+                _end(self)
+                snapshot_files.delete(self.home / _SAVED)
+                return {}
+            saved = dict(self.call("/_mlops/state", "end"))
             _end(self)
+            return saved
 
     def call(self, path: str, body: object = None) -> Any:
         """Call an address of the embedded cloud that is not one of AWS's, below ``/_mlops/`` or ``/_ministack/``, as root.
@@ -273,19 +309,22 @@ def up(
     home: Path,
     *,
     port: int | None = None,
-    clock_scale: float = 1.0,
+    clock_scale: float | None = None,
     on_event: Callable[[str], None] | None = None,
 ) -> Cloud:
     """Start the embedded cloud of a folder; it stays up until :meth:`Cloud.down`, also when the caller ends.
 
+    The state that the folder has is restored. Embedded time stood still meanwhile.
+
     Args:
         home: Its folder, made when missing.
         port: Port on 127.0.0.1. Default: the one that it had last, else a free one.
-        clock_scale: Embedded seconds in a real one. Default: 1.
+        clock_scale: Embedded seconds in a real one. Default: as many as it had, else 1.
         on_event: Gets lines for the user. Default: no call.
 
     Raises:
-        CloudError: When it runs already, the port is in use, or it does not start; then nothing is left running.
+        CloudError: When it runs already, the port is in use, its state is of another version, or it does not start; then
+            nothing is left running, and the state is as it was.
     """
     home = home.resolve()
     _check(home, port, clock_scale)
@@ -303,8 +342,10 @@ def up(
             _end(found)
             if on_event is not None:
                 on_event(
-                    f"the last embedded cloud of {home} (pid {found.pid}) ended without `mlops local down`; started clean"
+                    f"the last embedded cloud of {home} (pid {found.pid}) ended without `mlops local down`; what changed "
+                    "after its last snapshot is lost"
                 )
+        _check_state(home)
         shutil.rmtree(home / "state", ignore_errors=True)
         try:
             listener = listen_again(home / "port", on_event) if port is None else listen(port)
@@ -314,7 +355,33 @@ def up(
         with listener, proxy:
             remember(home / "port", listener)
             remember(home / "proxy-port", proxy)
-            return _start(home, listener, proxy, clock_scale)
+            return _start(home, listener, proxy, clock_scale, on_event)
+
+
+def forget(home: Path) -> bool:
+    """Delete the state of a cloud that does not run, and return whether there was one.
+
+    Raises:
+        CloudError: When it runs.
+    """
+    home = home.resolve()
+    if not home.is_dir():
+        return False
+    with _locked(home):
+        found = _read(home)
+        if found is not None and found.running:
+            raise CloudError(
+                f"the embedded cloud of {home} runs (pid {found.pid}); stop it with `mlops local down --forget`"
+            )
+        existed = snapshot_files.exists(home / _SAVED)
+        snapshot_files.delete(home / _SAVED)
+        return existed
+
+
+def is_running(home: Path) -> bool:
+    """Return whether an embedded cloud runs in a folder."""
+    found = _read(home.resolve())
+    return found is not None and found.running
 
 
 def connect(home: Path) -> Cloud:
@@ -366,13 +433,24 @@ def _read(home: Path) -> Cloud | None:
         ) from error
 
 
-def _check(home: Path, port: int | None, clock_scale: float) -> None:
+def _check_state(home: Path) -> None:
+    """Refuse the state of another version before anything starts; nothing of it is deleted."""
+    try:
+        snapshot_files.check_versions(home / _SAVED)
+    except snapshot_files.VersionError as error:
+        raise CloudError(
+            f"the state of this embedded cloud cannot be restored: {error}; install that version again, or delete the state "
+            "with `mlops local down --forget`"
+        ) from error
+
+
+def _check(home: Path, port: int | None, clock_scale: float | None) -> None:
     problems = []
     if home.exists() and not home.is_dir():
         problems.append(f"{home} is not a folder; give another home")
     if port is not None and not 0 < port <= _HIGHEST_PORT:
         problems.append(f"port must be 1 to {_HIGHEST_PORT}, got {port}")
-    if not 0 < clock_scale < math.inf:
+    if clock_scale is not None and not 0 < clock_scale < math.inf:
         problems.append(f"the clock's scale must be a number above 0, got {clock_scale}")
     if problems:
         raise CloudError("; ".join(problems))
@@ -389,7 +467,9 @@ def _secret(home: Path, name: str) -> str:
     return file.read_text()
 
 
-def _child_environment(home: Path, listener: socket.socket, proxy: socket.socket, clock_scale: float) -> dict[str, str]:
+def _child_environment(
+    home: Path, listener: socket.socket, proxy: socket.socket, clock_scale: float | None
+) -> dict[str, str]:
     """Return the child's environment: none of the user's AWS settings reach the embedded cloud or what runs in it."""
     outer = egress.outer(os.environ)
     port, proxy_port, token = listener.getsockname()[1], proxy.getsockname()[1], _secret(home, "proxy-token")
@@ -405,7 +485,7 @@ def _child_environment(home: Path, listener: socket.socket, proxy: socket.socket
         # ours, read in settings.py
         "MLOPS_LOCAL_PORT": str(port),
         "MLOPS_LOCAL_STATE": str(state),
-        "MLOPS_LOCAL_CLOCK_SCALE": str(clock_scale),
+        "MLOPS_LOCAL_CLOCK_SCALE": "" if clock_scale is None else str(clock_scale),
         "MLOPS_LOCAL_SOCKET": str(listener.fileno()),
         # MiniStack's
         "AUTH": "true",
@@ -434,7 +514,13 @@ def _child_environment(home: Path, listener: socket.socket, proxy: socket.socket
     }
 
 
-def _start(home: Path, listener: socket.socket, proxy: socket.socket, clock_scale: float) -> Cloud:
+def _start(
+    home: Path,
+    listener: socket.socket,
+    proxy: socket.socket,
+    clock_scale: float | None,
+    on_event: Callable[[str], None] | None,
+) -> Cloud:
     (home / "state" / "tmp").mkdir(parents=True)
     log_path = home / "cloud.log"
     if log_path.exists():
@@ -462,6 +548,7 @@ def _start(home: Path, listener: socket.socket, proxy: socket.socket, clock_scal
     (home / "cloud.json").write_text(json.dumps({**asdict(cloud), "home": str(home)}, indent=1) + "\n")
     try:
         _await_answer(cloud, child)
+        _await_state(cloud, child, on_event)
     except BaseException:
         _end(cloud)
         child.wait()
@@ -487,6 +574,26 @@ def _await_answer(cloud: Cloud, child: subprocess.Popen[bytes]) -> None:
         raise CloudError(
             "\n  ".join([f"the embedded cloud did not start: it {problem}; the end of {cloud.log_path}:", *lines])
         )
+
+
+def _await_state(cloud: Cloud, child: subprocess.Popen[bytes], on_event: Callable[[str], None] | None) -> None:
+    """Wait until what was restored runs again, and say what did not come back as it was."""
+    deadline = time.monotonic() + _RESTART_LIMIT
+    while child.poll() is None and not (state := cloud.saved_state())["is_ready"]:
+        if time.monotonic() > deadline:
+            raise CloudError(f"what was restored does not run within {_RESTART_LIMIT:.0f} s; see {cloud.log_path}")
+        time.sleep(0.05)
+    restored = state["restored"]
+    if restored is None or on_event is None:
+        return
+    lines = [f"restored the state of {restored['saved']}"]
+    lines += [
+        f"the last snapshot could not be read, the one before it is restored: {p}" for p in [restored["problem"]] if p
+    ]
+    lines += [f"interrupted by the stop, and ended: {row}" for row in restored["interrupted"]]
+    lines += [f"does not run again: {row}" for row in restored["failed"]]
+    for line in lines:
+        on_event(line)
 
 
 def _end(cloud: Cloud) -> None:

@@ -51,6 +51,7 @@ from mlops_local.iam.signatures import with_signatures
 from mlops_local.networks import endpoint_services, networks, reach, security_groups
 from mlops_local.origins import with_origins
 from mlops_local.routes import with_routes
+from mlops_local.saved_state import saver, snapshot_files
 from mlops_local.stacks import (
     busy_stacks,
     creation_order,
@@ -121,6 +122,7 @@ _MODULES = (
     failed_deletions,
     busy_stacks,
     waves,
+    saver,
 )
 
 
@@ -145,7 +147,7 @@ async def _serve(descriptor: int) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopped.set)
-    application = with_origins(with_signatures(with_routes(with_refusals(app.app))))
+    application = with_origins(with_signatures(with_routes(saver.with_changes(with_refusals(app.app)))))
     await serve(cast("ASGIFramework", application), config, shutdown_trigger=stopped.wait)
 
 
@@ -157,11 +159,15 @@ def main() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     try:
         install()
-    except compat.CompatError as error:
+        saver.restore()
+    except (compat.CompatError, snapshot_files.SnapshotError) as error:
         sys.exit(f"mlops local: {error}")
     egress.start()
+    clock.start()
+    saver.start()
     LOGGER.info("embedded cloud: ministack %s, port %d, state in %s", compat.VERSION, settings.port, settings.home)
     asyncio.new_event_loop().run_until_complete(_serve(int(os.environ["MLOPS_LOCAL_SOCKET"])))
+    saver.save_at_end()
     LOGGER.info("embedded cloud: down")
     logging.shutdown()
     session_processes.kill(pid for pid in session_processes.members(os.getsid(0)) if pid != os.getpid())

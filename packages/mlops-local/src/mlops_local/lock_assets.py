@@ -9,6 +9,7 @@ from ministack.services import s3
 
 from mlops_local import compat
 from mlops_local.model_environments import ModelEnvironmentError
+from mlops_local.saved_state import kept_stores
 from mlops_runtime.image.requirements_lock import (
     LOCK_COMMAND,
     RequirementsError,
@@ -19,7 +20,7 @@ from mlops_runtime.image.requirements_lock import (
 compat.expect("ministack.services.s3", _buckets=object, _get_object_data="(bucket_name, key, version_id=None)")
 
 _MACHINES = {"arm64": "aarch64", "AMD64": "x86_64"}
-_FOUND: dict[str, RequirementsLock] = {}
+_FOUND: dict[str, RequirementsLock] = kept_stores.leave(__name__, "_FOUND", {}, why="a cache")
 
 
 def lock_of(digest: str) -> RequirementsLock | None:

@@ -28,6 +28,7 @@ from mlops_local.sagemaker.api_shapes import (
     model,
     validation,
 )
+from mlops_local.saved_state import kept_stores
 
 compat.expect("ministack.app", SERVICE_HANDLERS=dict)
 compat.expect("ministack.core.router", SERVICE_PATTERNS=dict)
@@ -47,7 +48,7 @@ VPCS = "VPCs per Region"
 _VPC = {VPCS: ("L-F678F1CE", 5.0)}
 # how many VPCs a region may have where nothing was posted; tests that share a cloud set it
 _VPCS_VARIABLE = "MLOPS_LOCAL_VPCS"
-_SET: dict[str, float] = {}
+_SET: dict[str, float] = kept_stores.keep(__name__, "_SET", {})
 
 
 def install() -> None:

@@ -14,7 +14,8 @@ account = ACCOUNT
 region = os.environ.get("MLOPS_LOCAL_REGION", REGION)
 port = int(os.environ.get("MLOPS_LOCAL_PORT", "0"))
 home = Path(os.environ.get("MLOPS_LOCAL_STATE", ".mlops/local/state"))
-clock_scale = float(os.environ.get("MLOPS_LOCAL_CLOCK_SCALE", "1"))
+clock_scale = float(os.environ.get("MLOPS_LOCAL_CLOCK_SCALE") or "1")
+is_clock_scale_given = bool(os.environ.get("MLOPS_LOCAL_CLOCK_SCALE"))
 
 
 def endpoint_url() -> str:

@@ -10,6 +10,7 @@ from ministack.core.responses import get_account_id, get_region
 
 from mlops_local import clients
 from mlops_local.sagemaker.api_shapes import Record, validation
+from mlops_local.saved_state import kept_stores
 
 NAMESPACE = "sagemaker"
 DIMENSION = "sagemaker:variant:DesiredInstanceCount"
@@ -20,6 +21,7 @@ _OUT, _IN = 3, 15  # minutes
 
 
 # claim: targets-of-endpoints-are-checked
+@kept_stores.record
 @dataclass(slots=True, kw_only=True)
 class Target:
     """A registered variant.
@@ -53,6 +55,7 @@ class Target:
         return split(self.record["ResourceId"])[1]
 
 
+@kept_stores.record
 @dataclass(slots=True)
 class Store:
     """The targets of one account and region, by resource id, and whether the service-linked role has been made."""
@@ -62,7 +65,7 @@ class Store:
 
 
 LOCK = threading.RLock()
-_STORES: dict[tuple[str, str], Store] = {}
+_STORES: dict[tuple[str, str], Store] = kept_stores.keep(__name__, "_STORES", {})
 
 
 def store() -> Store:

@@ -15,6 +15,7 @@ from ministack.core import router
 from mlops_local import compat
 from mlops_local.egress.hosts import Kind, kind
 from mlops_local.routes import Application, Receive, Scope, Send
+from mlops_local.saved_state import kept_stores
 
 compat.expect("ministack.app", SERVICE_HANDLERS=dict)
 compat.expect("ministack.core.router", detect_service="(method, path, headers, query_params)")
@@ -22,7 +23,7 @@ compat.expect("ministack.core.router", detect_service="(method, path, headers, q
 CODE = "NotInEmbeddedCloud"
 _STATUS = 403  # SDKs do not retry it
 _NAMES = 1000  # hosts that are counted by name
-_refused: Counter[str] = Counter()
+_refused: Counter[str] = kept_stores.keep(__name__, "_refused", Counter())
 
 
 def refused() -> dict[str, int]:

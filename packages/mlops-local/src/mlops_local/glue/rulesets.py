@@ -13,6 +13,7 @@ from ministack.services import glue
 from ministack.services.cloudformation import provisioners
 
 from mlops_local import clock, compat
+from mlops_local.saved_state import kept_stores
 
 compat.expect("ministack.services.glue", _handle_request_sync="(method, path, headers, body, query_params)")
 compat.expect("ministack.services.cloudformation.provisioners", _RESOURCE_HANDLERS=dict)
@@ -21,7 +22,7 @@ TYPE = "AWS::Glue::DataQualityRuleset"
 _ACTION = "AWSGlue.GetDataQualityRuleset"
 
 # what GetDataQualityRuleset answers, by name
-_rulesets: Any = AccountRegionScopedDict()
+_rulesets: Any = kept_stores.keep(__name__, "_rulesets", AccountRegionScopedDict())
 
 
 def install() -> None:

@@ -163,13 +163,21 @@ class Server:
         cluster: Name of the cluster.
         objects: Its objects.
         log: Gives what a pod's container wrote: namespace, pod. Default: nothing is known.
+        port: Where it listens, if that is free. Default: a free port.
     """
 
-    def __init__(self, cluster: str, objects: Objects, log: Callable[[str, str], str] | None = None) -> None:
+    def __init__(
+        self, cluster: str, objects: Objects, log: Callable[[str, str], str] | None = None, *, port: int = 0
+    ) -> None:
         self.cluster, self.objects, self._log = cluster, objects, log
-        self._http = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"server_of": self}))
+        handler = type("Handler", (_Handler,), {"server_of": self})
+        try:
+            self._http = ThreadingHTTPServer(("127.0.0.1", port), handler)
+        except OSError:
+            self._http = ThreadingHTTPServer(("127.0.0.1", 0), handler)
         self._http.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self._http.server_address[1]}"
+        self.port = int(self._http.server_address[1])
+        self.url = f"http://127.0.0.1:{self.port}"
         threading.Thread(target=self._http.serve_forever, name=f"kubernetes {cluster}", daemon=True).start()
 
     def stop(self) -> None:

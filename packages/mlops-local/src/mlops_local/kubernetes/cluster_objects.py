@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 from mlops_local import clock
 from mlops_local.kubernetes import object_kinds
 from mlops_local.kubernetes.object_kinds import Kind
+from mlops_local.saved_state import kept_stores
 
 Keys: TypeAlias = tuple[tuple[str, Any], ...]
 Path: TypeAlias = tuple[str | Keys, ...]
@@ -67,6 +68,7 @@ _IMMUTABLE = {"Deployment": ("spec", "selector"), "RoleBinding": ("roleRef",), "
 
 
 # claim: strict-fields-are-refused
+@kept_stores.record
 @dataclass(slots=True, kw_only=True)
 class Owner:
     """One entry of ``managedFields``."""
@@ -270,6 +272,7 @@ def managed(owners: Sequence[Owner]) -> list[dict[str, Any]]:
 
 
 # claim: objects-are-checked-before-they-are-stored
+@kept_stores.record
 @dataclass(slots=True)
 class Record:
     """One stored object; ``manifest`` is without ``managedFields``."""
@@ -318,6 +321,16 @@ class Objects:
         self.lock = threading.RLock()
         for name in ("default", "kube-system"):
             self._store((_NAMESPACE, "", name), Record({"metadata": {"name": name}}))
+
+    def saved(self) -> dict[str, Any]:
+        """Return what the objects can be made from again."""
+        return {"version": self._version, "records": dict(self._records)}
+
+    def restore(self, saved: Mapping[str, Any], *, without: frozenset[Kind]) -> None:
+        """Take saved objects over, but for those of some kinds."""
+        with self.lock:
+            self._version = saved["version"]
+            self._records = {key: record for key, record in saved["records"].items() if key[0] not in without}
 
     def get(self, kind: Kind, namespace: str, name: str) -> Record:
         """Return an object.

@@ -14,10 +14,12 @@ from typing import Any
 from ministack.services import eks
 
 from mlops_local import compat, settings
-from mlops_local.kubernetes import addons, cluster_config, nodes
+from mlops_local.alarms import Scope
+from mlops_local.kubernetes import addons, cluster_config, nodes, object_kinds
 from mlops_local.kubernetes.api_server import Server
 from mlops_local.kubernetes.cluster_objects import Objects
 from mlops_local.kubernetes.controllers import Controllers
+from mlops_local.saved_state import kept_stores
 
 compat.expect(
     "ministack.services.eks",
@@ -58,6 +60,9 @@ class Cluster:
 
 CLUSTERS: dict[str, Cluster] = {}
 _LOCK = threading.Lock()
+# what is saved of each cluster, until it has been started
+_SAVED: dict[str, Any] = kept_stores.leave(__name__, "_SAVED", {}, why="clusters that start again")
+_MADE_AGAIN = frozenset({object_kinds.BY_NAME["v1", "Pod"], object_kinds.BY_NAME["v1", "Node"]})
 
 
 def install() -> None:
@@ -157,6 +162,33 @@ def _open(name: str, body: Mapping[str, Any]) -> Response:
     record |= {"endpoint": server.url, "status": "ACTIVE"}
     response: Response = eks._json_resp(200, {"cluster": eks._sanitize({**record, "status": "CREATING"})})
     return response
+
+
+def _save() -> dict[str, Any]:
+    with_port = {name: {"port": c.server.port, "objects": c.objects.saved()} for name, c in dict(CLUSTERS).items()}
+    return with_port | dict(_SAVED)
+
+
+def _restart() -> list[str]:
+    """Put a cluster behind each record again; its pods are new ones, as after the loss of their nodes."""
+    for name, saved in list(_SAVED.items()):
+        with Scope(settings.account, settings.region):
+            record = eks._clusters[name]
+            controllers = Controllers(name, record["arn"], nodes.Pool(record["resourcesVpcConfig"]["subnetIds"]))
+            objects = Objects(controllers.wake)
+            objects.restore(saved["objects"], without=_MADE_AGAIN)
+            server = Server(name, objects, controllers.log, port=saved["port"])
+            record["endpoint"] = server.url
+            controllers.start(objects)
+            with _LOCK:
+                CLUSTERS[name] = Cluster(name, objects, server, controllers)
+        del _SAVED[name]
+    return []
+
+
+kept_stores.keep_by(
+    __name__, "CLUSTERS", save=_save, restore=lambda saved: kept_stores.refill(_SAVED, saved), restart=_restart
+)
 
 
 def _checked(

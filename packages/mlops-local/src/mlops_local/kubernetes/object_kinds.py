@@ -7,6 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from mlops_local.saved_state import kept_stores
+
 VERSION = "1.36"
 # https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/quantity/
 _QUANTITY = r"^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$"  # as a cluster says it
@@ -16,6 +18,7 @@ _QUANTITIES = {"requests", "limits", "hard", "default", "defaultRequest", "max",
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9.:]*[a-z0-9])?")
 
 
+@kept_stores.record
 @dataclass(frozen=True, slots=True)
 class Kind:
     """A kind: its API group (empty for the core), version, and name in addresses."""

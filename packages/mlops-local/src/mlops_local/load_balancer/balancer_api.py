@@ -18,6 +18,7 @@ from mlops_local import compat, settings
 from mlops_local.alarms import Scope
 from mlops_local.load_balancer import balancer_metrics, haproxy, relay, routing, target_health, zones
 from mlops_local.load_balancer.routing import Listener, Routing
+from mlops_local.saved_state import kept_stores
 
 compat.expect("ministack.services.alb", _lbs=object)
 
@@ -83,6 +84,8 @@ class Balancer:
 
 
 _BALANCERS: dict[str, Balancer] = {}
+# the port on this machine of each listener's port, by load balancer, as it was before the cloud was started again
+_BEFORE: dict[str, dict[int, int]] = kept_stores.leave(__name__, "_BEFORE", {}, why="load balancers that start again")
 _LOCK = threading.RLock()
 _KICKED = threading.Event()
 
@@ -153,7 +156,7 @@ def _follow(balancer: Balancer, wanted: Routing) -> None:
     for port in balancer.sockets.keys() - ports:
         balancer.sockets.pop(port).close()
     for port in ports - balancer.sockets.keys():
-        balancer.sockets[port] = socket.create_server(("127.0.0.1", 0), backlog=512)
+        balancer.sockets[port] = _listen(_BEFORE.get(balancer.arn, {}).get(port, 0))
     if balancer.proxy is not None and old.structure() == wanted.structure():
         balancer.proxy.update(old, wanted)
         balancer.routing = wanted
@@ -169,6 +172,33 @@ def _follow(balancer: Balancer, wanted: Routing) -> None:
     balancer.routing = wanted
     if retired is not None:
         retired.retire()
+
+
+def _listen(port: int) -> socket.socket:
+    """Listen on a port of this machine, or on a free one where something else does."""
+    try:
+        return socket.create_server(("127.0.0.1", port), backlog=512)
+    except OSError:
+        return socket.create_server(("127.0.0.1", 0), backlog=512)
+
+
+def _save() -> dict[str, dict[int, int]]:
+    return dict(_BEFORE) | {
+        arn: {port: listener.getsockname()[1] for port, listener in balancer.sockets.items()}
+        for arn, balancer in dict(_BALANCERS).items()
+    }
+
+
+def _restart() -> list[str]:
+    """Start a proxy for each load balancer again; its targets are checked before they get traffic."""
+    refresh()
+    _BEFORE.clear()
+    return [f"load balancer {full_name(b.arn)}: {b.problem}" for b in list(_BALANCERS.values()) if b.problem]
+
+
+kept_stores.keep_by(
+    __name__, "_BALANCERS", save=_save, restore=lambda saved: kept_stores.refill(_BEFORE, saved), restart=_restart
+)
 
 
 def _close(balancer: Balancer) -> None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from mlops_local import clients, clock, settings
 from mlops_local.alarms import Scope
 from mlops_local.sagemaker.call_records import Batches
+from mlops_local.saved_state import kept_stores
 
 LOGGER = logging.getLogger(__name__)
 
@@ -21,8 +22,10 @@ _VALUES, _DATA = 150, 100  # values a datum and data a request, within PutMetric
 _UNITS = {"TargetResponseTime": "Seconds"}
 _BUFFER = 4 * 2**20  # bytes of lines that wait to be read
 Dimensions = tuple[tuple[str, str], ...]
-_PORTS: dict[str, int] = {}
-_LAST: dict[tuple[str, str], tuple[int, int, int]] = {}
+_PORTS: dict[str, int] = kept_stores.leave(__name__, "_PORTS", {}, why="ports of this run's proxies")
+_LAST: dict[tuple[str, str], tuple[int, int, int]] = kept_stores.leave(
+    __name__, "_LAST", {}, why="counts of hosts that were told last"
+)
 
 
 @dataclass(frozen=True, slots=True)

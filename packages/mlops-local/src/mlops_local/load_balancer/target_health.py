@@ -15,6 +15,7 @@ from ministack.services import alb
 from mlops_local import clock, compat
 from mlops_local.load_balancer import routing, zones
 from mlops_local.load_balancer.routing import Address
+from mlops_local.saved_state import kept_stores
 
 compat.expect("ministack.services.alb", _tg_attrs=object, _tags=object)
 
@@ -28,6 +29,7 @@ _REASONS = {
 }
 
 
+@kept_stores.record
 @dataclass(slots=True)
 class Health:
     """What the checks of one target have seen; ``until`` is the embedded time at which a draining one is gone.
@@ -52,6 +54,9 @@ class _Groups:
 
 
 _ALL = _Groups()
+kept_stores.keep_by(
+    __name__, "_ALL", save=lambda: _ALL.health, restore=lambda health: kept_stores.refill(_ALL.health, health)
+)
 
 
 def watch(changed: Callable[[], None]) -> None:

@@ -18,6 +18,7 @@ from ministack.services.cloudformation import provisioners
 
 from mlops_local import compat, service_quotas
 from mlops_local.routes import ROUTES
+from mlops_local.saved_state import kept_stores
 
 compat.expect(
     "ministack.services.ec2",
@@ -33,7 +34,7 @@ compat.expect(
 compat.expect("ministack.services.cloudformation.provisioners", _RESOURCE_HANDLERS=dict)
 
 Refusal = tuple[str, str]
-_MISSING: dict[str, list[str]] = {}
+_MISSING: dict[str, list[str]] = kept_stores.keep(__name__, "_MISSING", {})
 
 
 def install() -> None:

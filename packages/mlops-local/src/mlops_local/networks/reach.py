@@ -29,6 +29,7 @@ from ministack.services import ec2
 
 from mlops_local import compat
 from mlops_local.networks import connect_timeouts, private_endpoints
+from mlops_local.saved_state import kept_stores
 
 compat.expect(
     "ministack.app",
@@ -77,7 +78,7 @@ class Member:
 
 
 # access key id -> what calls with it
-_members: dict[str, Member] = {}
+_members: dict[str, Member] = kept_stores.leave(__name__, "_members", {}, why="credentials of this run's processes")
 
 
 def install() -> None:

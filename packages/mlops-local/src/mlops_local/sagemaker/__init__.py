@@ -10,6 +10,7 @@ from mlops_local import clock, compat
 from mlops_local.iam import resource_tags
 from mlops_local.routes import ROUTES
 from mlops_local.sagemaker import (
+    endpoint_restarts,
     invocations,
     machine_integrations,
     monitoring_schedules,
@@ -33,6 +34,7 @@ def install() -> None:
     resource_tags.FINDERS["sagemaker"] = resource_store.tags_of
     ROUTES["/_mlops/interruptions"] = training_jobs.control
     ROUTES["/_mlops/monitoring"] = monitoring_schedules.control
+    endpoint_restarts.install()
     clock.add_source(monitoring_schedules.Schedules())
     clock.add_source(invocations.Rests())
     clock.add_source(invocations.Backlogs())

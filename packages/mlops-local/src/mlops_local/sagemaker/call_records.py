@@ -5,6 +5,7 @@ import json
 import logging
 import random
 import threading
+import time
 import uuid
 from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Mapping, Sequence
@@ -58,6 +59,7 @@ class Batches(Generic[K, T]):
         self._name, self._deliver = name, deliver
         self._lock = threading.Lock()
         self._waiting: dict[tuple[str, str], dict[K, list[T]]] = {}
+        self._delivering = 0
         self._wake: dict[tuple[str, str], threading.Event] = {}
 
     def add(self, key: K, item: T) -> None:
@@ -77,10 +79,25 @@ class Batches(Generic[K, T]):
             with self._lock:
                 wake.clear()
                 batch = self._waiting.pop(scope, {})
+                self._delivering += 1
             try:
                 self._deliver(batch)
             except Exception:
                 LOGGER.exception("%s: a delivery failed", self._name)
+            finally:
+                with self._lock:
+                    self._delivering -= 1
+
+    def settle(self, limit: float) -> bool:
+        """Wait until everything that was given is delivered, at most some real seconds, and return whether it is."""
+        deadline, pause = time.monotonic() + limit, threading.Event()
+        while True:
+            with self._lock:
+                if not self._waiting and not self._delivering:
+                    return True
+            if time.monotonic() > deadline:
+                return False
+            pause.wait(0.02)
 
 
 class Invocation(NamedTuple):
@@ -281,3 +298,9 @@ def _put(target: _Target, lines: Sequence[str]) -> None:
 
 
 _CAPTURES: Batches[_Target, str] = Batches("data capture", _deliver_captures)
+
+
+def settle(limit: float) -> None:
+    """Wait until every metric and capture of a call is delivered, at most some real seconds."""
+    for batches in (_METRICS, _CAPTURES):
+        batches.settle(limit)

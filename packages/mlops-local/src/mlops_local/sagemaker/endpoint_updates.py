@@ -84,7 +84,8 @@ def update(request: Record) -> Record:
     with resource_store.LOCK:
         endpoints.refuse_in_progress(record)
         state.compared = True
-        deployment = Deployment(config=config, wanted=wanted, capture=capture, started=clock.utcnow())
+        before = {server.variant: server.instances for server in blue.servers.values()}
+        deployment = Deployment(config=config, wanted=wanted, capture=capture, started=clock.utcnow(), before=before)
         state.deployment = deployment
         resource_store.update(record, EndpointStatus="Updating", LastDeploymentConfig=guard or None)
     endpoints.announce(record)

@@ -32,6 +32,7 @@ class Deployment:
         fleet: The new fleet, once its servers answer.
         shares: Share of each variant's requests that the new fleet gets, 0 to 1.
         variants: Its variants as ``PendingDeploymentSummary`` shows them.
+        before: Instances of each running variant when it started.
     """
 
     config: Record
@@ -41,6 +42,7 @@ class Deployment:
     fleet: Fleet | None = None
     shares: dict[str, float] = field(default_factory=dict)
     variants: list[Record] = field(default_factory=list)
+    before: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -110,6 +112,16 @@ class Live:
 
 
 _LIVE: dict[str, Live] = {}
+
+
+def everything() -> dict[str, Live]:
+    """Return what runs behind each endpoint, by ARN, of all accounts and regions."""
+    return dict(_LIVE)
+
+
+def revive(arn: str, state: Live) -> None:
+    """Let something run behind an endpoint that is known; after a start of the embedded cloud."""
+    _LIVE[arn] = state
 
 
 def live(record: Record) -> Live:
@@ -280,6 +292,11 @@ def _delete(record: Record) -> None:
     state.stop.set()
     if state.fleet is not None:
         state.fleet.stop()
+    forget(record)
+
+
+def forget(record: Record) -> None:
+    """Take an endpoint away whose servers have ended."""
     with resource_store.LOCK:
         del _LIVE[record["EndpointArn"]]
         resource_store.remove("Endpoint", record["EndpointName"])

@@ -62,6 +62,7 @@ class Server:
         env: Environment, but for the port.
         log_group: Where its lines go.
         limit: Real seconds until it has to answer ``/ping``.
+        model: The model's record, from which it can be made again.
         instance_type: Of what it has ``instances``. Default: none, for a serverless variant.
         serverless: ``ServerlessConfig``. Default: none, for a variant of instances.
     """
@@ -77,6 +78,7 @@ class Server:
     env: dict[str, str]
     log_group: str
     limit: float
+    model: Record
     instance_type: str | None = None
     serverless: Record | None = None
     resolved: datetime = field(default_factory=clock.utcnow)
@@ -264,6 +266,46 @@ def _launch(endpoint: str, config: str, variant: Record) -> Server:
     return server
 
 
+def saved(fleet: Fleet) -> Record:
+    """Return what a fleet can be started from again."""
+
+    def members(server: Server) -> Record:
+        names = ("model", "instances", "weight", "log_group", "limit", "instance_type", "serverless", "resolved")
+        return {name: getattr(server, name) for name in names} | {"rests": server.process is None}
+
+    return {
+        "config": fleet.config,
+        "capture": fleet.capture,
+        "servers": {name: members(server) for name, server in fleet.servers.items()},
+        "shadows": {name: members(server) for name, server in fleet.shadows.items()},
+    }
+
+
+def start_again(endpoint: str, record: Record, stop: threading.Event) -> Fleet:
+    """Start a fleet from what ``saved`` returned, and wait until its servers answer ``/ping``.
+
+    Raises:
+        FleetError: A server did not start; those that did are stopped.
+    """
+    fleet = Fleet(config=record["config"], servers={}, capture=record["capture"])
+    try:
+        for kind, servers in (("servers", fleet.servers), ("shadows", fleet.shadows)):
+            for name, saved_members in record[kind].items():
+                members = {key: value for key, value in saved_members.items() if key not in ("model", "rests")}
+                root = opt_ml("endpoints", endpoint, fleet.config, f"{name}-{uuid.uuid4().hex[:8]}")
+                server = make_server(saved_members["model"], root, variant=name, config=fleet.config, **members)
+                servers[name] = server
+                if not saved_members["rests"]:
+                    server.start()
+        for server in (*fleet.servers.values(), *fleet.shadows.values()):
+            if server.process is not None:
+                server.wait_healthy(stop)
+    except FleetError:
+        fleet.stop()
+        raise
+    return fleet
+
+
 def make_server(model: Record, root: Path, *, given: Mapping[str, str] | None = None, **members: Any) -> Server:
     """Return the server of a model with its data in place, not yet started.
 
@@ -294,6 +336,7 @@ def make_server(model: Record, root: Path, *, given: Mapping[str, str] | None = 
     env |= {"SM_MODEL_DIR": str(root / "model"), "MLOPS_BIND_HOST": "127.0.0.1", "MLOPS_HOSTS": "127.0.0.1,localhost"}
     return Server(
         identity=identity,
+        model=model,
         image=container["Image"],
         root=root,
         command=[mapped(root, part) for part in command],

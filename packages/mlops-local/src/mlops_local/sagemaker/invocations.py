@@ -27,6 +27,7 @@ from mlops_local.sagemaker.call_records import Payload
 from mlops_local.sagemaker.container_processes import background
 from mlops_local.sagemaker.endpoints import Live
 from mlops_local.sagemaker.fleets import LOG_GROUP, Fleet, FleetError, Server
+from mlops_local.saved_state import kept_stores
 
 IDLE = 300.0  # embedded seconds
 _IDLE_LOCK = threading.Lock()
@@ -122,6 +123,7 @@ def _may_rest(server: Server) -> bool:
 
 
 # claim: shadow-copies-are-not-answered
+@kept_stores.record
 class Call(NamedTuple):
     """A request on its way: headers in lower case, when it came in by ``time.perf_counter``, whether it waited in a queue."""
 
@@ -308,6 +310,7 @@ def serving(name: str) -> Record:
     return record
 
 
+@kept_stores.record
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Waiting:
     id: str
@@ -319,17 +322,35 @@ class _Waiting:
     until: float
 
 
+@kept_stores.record
 @dataclass(slots=True)
 class _Queue:
     endpoint: str
     scope: tuple[str, str]
     created: datetime
     waiting: deque[_Waiting] = field(default_factory=deque)
-    busy: int = 0
+    working: dict[str, _Waiting] = field(default_factory=dict)
     active: float = 0.0
+
+    @property
+    def busy(self) -> int:
+        """How many requests are being worked on."""
+        return len(self.working)
 
 
 _QUEUES: dict[str, _Queue] = {}
+
+
+def _restore_queues(queues: dict[str, _Queue]) -> None:
+    """Put requests back; those that were being worked on are next."""
+    for queue in queues.values():
+        items = [*queue.working.values(), *queue.waiting]
+        queue.waiting = deque(items)
+        queue.working = {}
+    kept_stores.refill(_QUEUES, queues)
+
+
+kept_stores.keep_by(__name__, "_QUEUES", save=lambda: _QUEUES, restore=_restore_queues)
 
 
 def invoke_async(name: str, headers: Mapping[str, str], body: bytes) -> tuple[int, dict[str, str], bytes]:
@@ -444,8 +465,9 @@ def _pump(record: Record, queue: _Queue) -> None:
     state = endpoints.live(record)
     with _QUEUE_LOCK:
         while queue.waiting and queue.busy < most * _instances(state):
-            queue.busy += 1
-            background(f"asynchronous call of {queue.endpoint}", _work, record, queue, queue.waiting.popleft())
+            item = queue.waiting.popleft()
+            queue.working[item.id] = item
+            background(f"asynchronous call of {queue.endpoint}", _work, record, queue, item)
 
 
 def _work(record: Record, queue: _Queue, item: _Waiting) -> None:
@@ -472,7 +494,7 @@ def _work(record: Record, queue: _Queue, item: _Waiting) -> None:
                 queue.endpoint, values, clock.now(), (server.variant, fleet.config if state.compared else None)
             )
             with _QUEUE_LOCK:
-                queue.busy -= 1
+                queue.working.pop(item.id)
                 queue.active = clock.now()
             _pump(record, queue)
 

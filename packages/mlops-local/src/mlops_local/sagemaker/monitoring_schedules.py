@@ -26,7 +26,7 @@ _DELAY = 600.0
 _HOUR = timedelta(hours=1)
 _LOOK = 0.1  # real seconds between two polls of a job
 _AT_ONCE = threading.Semaphore(2)  # a jump over a week makes many executions due
-_PENDING = ("Pending", "InProgress", "Stopping")
+PENDING = ("Pending", "InProgress", "Stopping")
 _EXPRESSION = re.compile(r"cron\(0 (\*|\d+)(?:/(\d+))? ")
 _ENDED = ("Completed", "Failed", "Stopped")
 _ROOT = "/opt/ml/processing"
@@ -68,7 +68,7 @@ def executions(schedule: str) -> list[Record]:
 
 def running(schedule: str) -> bool:
     """Return whether an execution of a schedule has not ended."""
-    return any(row["MonitoringExecutionStatus"] in _PENDING for row in executions(schedule))
+    return any(row["MonitoringExecutionStatus"] in PENDING for row in executions(schedule))
 
 
 def wait_for(schedule: str) -> None:
@@ -451,6 +451,11 @@ def list_executions(request: Record) -> Record:
     return resource_store.listing(
         "ListMonitoringExecutions", request, rows, status="MonitoringExecutionStatus", descending=True
     )
+
+
+def interrupt(execution: Record, reason: str) -> None:
+    """End an execution whose analysis has ended with the embedded cloud."""
+    resource_store.update(execution, MonitoringExecutionStatus="Failed", FailureReason=reason)
 
 
 def control(method: str, body: bytes) -> tuple[int, object]:

@@ -13,6 +13,7 @@ from mlops_local.iam import authorization
 from mlops_local.iam.request import Call
 from mlops_local.sagemaker import resource_store, status_events
 from mlops_local.sagemaker.api_shapes import Record, ServiceError, conflict, validation
+from mlops_local.saved_state import kept_stores
 
 _CHANGEABLE = (
     "ModelApprovalStatus",
@@ -24,7 +25,7 @@ _CHANGEABLE = (
     "ModelLifeCycle",
 )
 _ECR = re.compile(r"(?P<account>\d{12})\.dkr\.ecr\.(?P<region>[a-z0-9-]+)\.[^/]+/(?P<name>[^@:]+)")
-_TOKENS: dict[tuple[str, str], str] = {}
+_TOKENS: dict[tuple[str, str], str] = kept_stores.keep(__name__, "_TOKENS", {})
 
 
 # claim: packages-are-versions-of-a-group

@@ -105,6 +105,11 @@ def _work(job: Job) -> None:
     _finish(record, "Completed" if end is End.EXITED else "Stopped")
 
 
+def interrupt(record: Record, reason: str) -> None:
+    """End a job whose process has ended with the embedded cloud."""
+    _fail(record, reason)
+
+
 def _fail(record: Record, reason: str) -> None:
     _finish(record, "Failed", reason)
 

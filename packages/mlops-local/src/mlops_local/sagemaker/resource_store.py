@@ -15,6 +15,7 @@ from ministack.core.responses import get_account_id, get_region
 
 from mlops_local import clock
 from mlops_local.sagemaker.api_shapes import Record, ServiceError, output_shape, validation, wire
+from mlops_local.saved_state import kept_stores
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,6 +165,7 @@ KINDS: dict[str, Kind] = {
 }
 
 
+@kept_stores.record
 @dataclass(slots=True)
 class Store:
     """The records of one account and region."""
@@ -173,7 +175,7 @@ class Store:
 
 
 LOCK = threading.RLock()
-_STORES: dict[tuple[str, str], Store] = {}
+_STORES: dict[tuple[str, str], Store] = kept_stores.keep(__name__, "_STORES", {})
 
 
 def store() -> Store:

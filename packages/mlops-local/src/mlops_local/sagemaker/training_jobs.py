@@ -14,6 +14,7 @@ from mlops_local.sagemaker import container_processes, resource_store, role_clie
 from mlops_local.sagemaker.api_shapes import Record, validation
 from mlops_local.sagemaker.container_processes import End, Job, background, mapped, opt_ml
 from mlops_local.sagemaker.role_clients import Identity
+from mlops_local.saved_state import kept_stores
 
 LOGGER = logging.getLogger(__name__)
 
@@ -22,7 +23,7 @@ _EVERY = 0.5  # real seconds between two polls of the folder
 
 _BILLED = 0.3
 _LOCK = threading.Lock()
-_RUNNING: dict[str, Job] = {}
+_RUNNING: dict[str, Job] = kept_stores.leave(__name__, "_RUNNING", {}, why="processes of training jobs")
 
 LOG_GROUP = "/aws/sagemaker/TrainingJobs"
 # what would change what a job reads, writes or how often it runs: refused by name rather than ignored
@@ -329,6 +330,11 @@ def _train(job: Job) -> tuple[End, int]:
             return container_processes.run(job, env)
         finally:
             ended(job)
+
+
+def interrupt(record: Record, reason: str) -> None:
+    """End a job whose process has ended with the embedded cloud."""
+    _fail(record, reason)
 
 
 def _fail(record: Record, reason: str) -> None:

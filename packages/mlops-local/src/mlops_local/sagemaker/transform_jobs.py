@@ -19,6 +19,7 @@ from mlops_local.sagemaker.api_shapes import Record, validation
 from mlops_local.sagemaker.container_processes import JobError
 from mlops_local.sagemaker.fleets import FleetError, Server
 from mlops_local.sagemaker.role_clients import Identity
+from mlops_local.saved_state import kept_stores
 
 LOGGER = logging.getLogger(__name__)
 
@@ -34,7 +35,7 @@ _UNSUPPORTED = ("DataCaptureConfig", "ExperimentConfig")
 _SPLITS = ("None", "Line")
 _LOGS = "See job logs for more information"
 
-_RUNNING: dict[str, "_Transform"] = {}
+_RUNNING: dict[str, "_Transform"] = kept_stores.leave(__name__, "_RUNNING", {}, why="processes of transform jobs")
 
 
 @dataclass(slots=True)
@@ -310,6 +311,11 @@ def _upload(job: _Transform, answers: Mapping[str, bytes]) -> None:
         role_clients.upload(folder, output["S3OutputPath"], job.identity, output.get("KmsKeyId") or None)
     except container_processes.TRANSFER_ERRORS as error:
         raise container_processes.failed_transfer("Output upload", error) from error
+
+
+def interrupt(record: Record, reason: str) -> None:
+    """End a job whose process has ended with the embedded cloud."""
+    _fail(record, reason)
 
 
 def _fail(record: Record, reason: str) -> None:

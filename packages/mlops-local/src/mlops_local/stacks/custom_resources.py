@@ -19,6 +19,7 @@ from ministack.services.cloudformation import custom_resource
 
 from mlops_local import clock, compat
 from mlops_local.networks import reach
+from mlops_local.saved_state import kept_stores
 
 compat.expect(
     "ministack.services.cloudformation.custom_resource",
@@ -39,9 +40,13 @@ _ADDRESS = "/_ministack/cfn-response/"
 LONGEST = 3600
 
 # what is being created, by stack and logical id: "" while its function works, then the id of an answer that it failed
-_creations: dict[tuple[str, str], str] = {}
+_creations: dict[tuple[str, str], str] = kept_stores.leave(
+    __name__, "_creations", {}, why="operations of stacks under way"
+)
 # token of a response -> its function, and the account and region of the function's network
-_answering: dict[str, tuple[reach.Member, Context]] = {}
+_answering: dict[str, tuple[reach.Member, Context]] = kept_stores.leave(
+    __name__, "_answering", {}, why="operations of stacks under way"
+)
 
 
 class Answer(threading.Event):

@@ -13,6 +13,7 @@ from ministack.services import cloudformation
 from ministack.services.cloudformation import engine, stacks
 
 from mlops_local import compat
+from mlops_local.saved_state import kept_stores
 
 compat.expect("ministack.services.cloudformation", _stack_events=object, _stacks=object)
 compat.expect("ministack.services.cloudformation.engine", _extract_deps="(resource_def, all_resource_names)")
@@ -24,10 +25,12 @@ compat.expect(
 
 _STACK = "AWS::CloudFormation::Stack"
 # what failed to delete, or was left for it, by stack and operation
-_failed: dict[str, tuple[int, set[str]]] = {}
+_failed: dict[str, tuple[int, set[str]]] = kept_stores.keep(__name__, "_failed", {})
 _LOCK = threading.Lock()  # deletions of one wave begin at once
 # the template of the operation that is rolled back, by stack: the stack itself has that of before
-_rolled_back: dict[str, dict[str, Any]] = {}
+_rolled_back: dict[str, dict[str, Any]] = kept_stores.leave(
+    __name__, "_rolled_back", {}, why="operations of stacks under way"
+)
 
 
 def install() -> None:

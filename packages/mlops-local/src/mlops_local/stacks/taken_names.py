@@ -29,6 +29,7 @@ from ministack.services import (
 from ministack.services.cloudformation import provisioners, stacks
 
 from mlops_local import compat
+from mlops_local.saved_state import kept_stores
 from mlops_local.stacks import recorded_types, resource_types
 
 compat.expect("ministack.services.alb", _lb_attrs=object, _lbs=object, _tgs=object)
@@ -62,7 +63,7 @@ compat.expect(
 Properties = dict[str, Any]
 _LOG_GROUP_NAME = 512  # https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_CreateLogGroup.html
 # types whose record in a stack is all there is of them, by type and physical id
-_recorded: set[tuple[str, str]] = set()
+_recorded: set[tuple[str, str]] = kept_stores.keep(__name__, "_recorded", set())
 
 
 class AlreadyExistsError(ValueError):

@@ -19,6 +19,7 @@ from ministack.services.cloudformation import stacks
 from mlops_local import compat
 from mlops_local.iam import machine_roles
 from mlops_local.routes import ROUTES
+from mlops_local.saved_state import kept_stores
 from mlops_local.state_machines.executions import wait
 
 compat.expect(
@@ -37,9 +38,10 @@ compat.expect(
 _STACKS = "cloudformation:"
 
 _LOCK = threading.Lock()
-_FAULTS: list["Fault"] = []
+_FAULTS: list["Fault"] = kept_stores.keep(__name__, "_FAULTS", [])
 
 
+@kept_stores.record
 @dataclass(slots=True)
 class Fault:
     """What some calls of one integration meet.

@@ -1,0 +1,97 @@
+"""Endpoints after a start of the embedded cloud: their servers start again from what is saved of them.
+
+What was being created is ``Failed``, what was being updated is in service with what it had, what was being deleted is gone.
+"""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
+
+from ministack.core.responses import set_request_account_id, set_request_region
+
+from mlops_local.sagemaker import endpoints, fleets, resource_store
+from mlops_local.sagemaker.api_shapes import Record, ServiceError
+from mlops_local.sagemaker.endpoints import Live
+from mlops_local.sagemaker.fleets import FleetError
+from mlops_local.saved_state import kept_stores
+
+STOPPED = "The embedded cloud was stopped."
+# servers that start at a time
+_AT_ONCE = 4
+# what is saved of each endpoint, until its servers have been started
+_SAVED: dict[str, Record] = kept_stores.leave(__name__, "_SAVED", {}, why="endpoints that start again")
+
+
+def _save() -> dict[str, Record]:
+    return {arn: _saved(state) for arn, state in endpoints.everything().items()} | dict(_SAVED)
+
+
+def _saved(state: Live) -> Record:
+    fleet = None if state.fleet is None else fleets.saved(state.fleet)
+    if fleet is not None and state.deployment is not None:
+        for name, count in state.deployment.before.items():
+            fleet["servers"][name]["instances"] = count
+    generator = state.generator.getstate()
+    return {"seed": state.seed, "compared": state.compared, "generator": generator, "fleet": fleet}
+
+
+def _restart() -> list[str]:
+    """Start the servers of every endpoint, and return what does not start."""
+    with ThreadPoolExecutor(max_workers=_AT_ONCE) as pool:
+        started = [pool.submit(copy_context().run, _start, arn, record) for arn, record in list(_SAVED.items())]
+        return [problem for future in started if (problem := future.result()) is not None]
+
+
+def _start(arn: str, saved: Record) -> str | None:
+    _, _, _, region, account, _ = arn.split(":", 5)
+    set_request_account_id(account)
+    set_request_region(region)
+    record = next(row for row in resource_store.store().records["Endpoint"].values() if row["EndpointArn"] == arn)
+    status = record["EndpointStatus"]
+    state = Live(seed=saved["seed"], compared=saved["compared"])
+    state.generator.setstate(saved["generator"])
+    endpoints.revive(arn, state)
+    try:
+        if status == "Deleting":
+            endpoints.forget(record)
+            return None
+        problem = _serve(record, state, saved)
+        if status != record["EndpointStatus"]:
+            endpoints.announce(record)
+        return problem
+    finally:
+        _SAVED.pop(arn, None)
+
+
+def _serve(record: Record, state: Live, saved: Record) -> str | None:
+    """Start an endpoint's servers, and say in its record how that ended; returns what went wrong."""
+    if saved["fleet"] is None:
+        if record["EndpointStatus"] == "Creating":
+            resource_store.update(record, EndpointStatus="Failed", FailureReason=STOPPED)
+        return None
+    try:
+        state.fleet = fleets.start_again(record["EndpointName"], saved["fleet"], state.stop)
+    except (FleetError, ServiceError) as error:
+        resource_store.update(record, EndpointStatus="Failed", FailureReason=str(error))
+        return f"endpoint {record['EndpointName']}: {error}"
+    if record["EndpointStatus"] not in ("InService", "Failed"):
+        resource_store.update(record, EndpointStatus="InService")
+    return None
+
+
+def under_way() -> Iterator[str]:
+    """Yield the endpoints that are being changed."""
+    for record in resource_store.all_records("Endpoint"):
+        if record["EndpointStatus"] not in ("InService", "Failed", "OutOfService"):
+            yield f"endpoint {record['EndpointName']} ({record['EndpointStatus']})"
+
+
+def install() -> None:
+    """Save what runs behind endpoints, and start it again."""
+    kept_stores.keep_by(
+        "sagemaker.endpoints",
+        "_LIVE",
+        save=_save,
+        restore=lambda saved: kept_stores.refill(_SAVED, saved),
+        restart=_restart,
+    )

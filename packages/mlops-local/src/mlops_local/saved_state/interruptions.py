@@ -1,0 +1,145 @@
+"""What was under way when the embedded cloud ended: named before, and ended after the next start as a fault of AWS ends it.
+
+Executions are ABORTED, jobs and queries fail with their events, so that whatever watches for dead ones acts. Endpoints are ended by
+`sagemaker.endpoint_restarts`, which starts their servers.
+"""
+
+import logging
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from ministack.services import athena, cloudformation, eventbridge, glue, stepfunctions
+
+from mlops_local import clock, compat
+from mlops_local.alarms import Scope
+from mlops_local.sagemaker import (
+    endpoint_restarts,
+    monitoring_schedules,
+    processing_jobs,
+    resource_store,
+    training_jobs,
+    transform_jobs,
+)
+from mlops_local.sagemaker.api_shapes import Record
+
+compat.expect("ministack.services.athena", _executions=object)
+compat.expect("ministack.services.cloudformation", _stacks=object)
+compat.expect("ministack.services.eventbridge", _replays=object)
+compat.expect("ministack.services.glue", _job_runs=object)
+compat.expect("ministack.services.stepfunctions", _executions=object, _stop_execution="(data)")
+
+LOGGER = logging.getLogger(__name__)
+
+REASON = endpoint_restarts.STOPPED
+ERROR = "EmbeddedCloud.Stopped"
+_JOBS: dict[str, tuple[str, Callable[[Record, str], None]]] = {
+    "TrainingJob": ("training job", training_jobs.interrupt),
+    "ProcessingJob": ("processing job", processing_jobs.interrupt),
+    "TransformJob": ("transform job", transform_jobs.interrupt),
+}
+# what a stack is whose operation was interrupted: one that was updated takes the next update
+_STACKS = {
+    "CREATE_IN_PROGRESS": "CREATE_FAILED",
+    "ROLLBACK_IN_PROGRESS": "ROLLBACK_FAILED",
+    "DELETE_IN_PROGRESS": "DELETE_FAILED",
+    "UPDATE_COMPLETE_CLEANUP_IN_PROGRESS": "UPDATE_COMPLETE",
+}
+_UPDATED = "UPDATE_ROLLBACK_COMPLETE"
+
+
+@dataclass(frozen=True, slots=True)
+class _Interrupted:
+    """Something that is under way: what it is, where, and how it is ended."""
+
+    said: str
+    account: str
+    region: str
+    end: Callable[[], None]
+
+
+def under_way() -> list[str]:
+    """Return what would be interrupted now, by kind and name."""
+    return sorted([item.said for item in _found()] + list(endpoint_restarts.under_way()))
+
+
+def end_all() -> list[str]:
+    """End what was interrupted, and return its names; once the cloud answers, since that sends events."""
+    ended = []
+    for item in list(_found()):
+        with Scope(item.account, item.region):
+            try:
+                item.end()
+            except Exception:
+                LOGGER.exception("%s cannot be ended", item.said)
+        ended.append(item.said)
+    return sorted(ended)
+
+
+def _found() -> Iterator[_Interrupted]:
+    # jobs before executions, which their tasks wait for
+    yield from _jobs()
+    yield from _monitoring()
+    yield from _runs()
+    yield from _executions()
+    yield from _stacks()
+
+
+def _jobs() -> Iterator[_Interrupted]:
+    for kind, (words, interrupt) in _JOBS.items():
+        for record in resource_store.all_records(kind):
+            if record[f"{kind}Status"] in ("InProgress", "Stopping"):
+                yield _of_record(f"{words} {record[f'{kind}Name']}", record[f"{kind}Arn"], interrupt, record)
+
+
+def _monitoring() -> Iterator[_Interrupted]:
+    for record in resource_store.all_records("MonitoringExecution"):
+        if record["MonitoringExecutionStatus"] in monitoring_schedules.PENDING:
+            said = f"monitoring of {record['MonitoringScheduleName']} for {record['ScheduledTime']:%Y-%m-%dT%H:%MZ}"
+            yield _of_record(said, record["MonitoringScheduleArn"], monitoring_schedules.interrupt, record)
+
+
+def _of_record(said: str, arn: str, interrupt: Callable[[Record, str], None], record: Record) -> _Interrupted:
+    _, _, _, region, account, _ = arn.split(":", 5)
+    return _Interrupted(said, account, region, lambda: interrupt(record, REASON))
+
+
+def _runs() -> Iterator[_Interrupted]:
+    """Yield runs of Glue jobs, queries of Athena and replays of events, whose records alone tell of them."""
+    for (account, region, job), runs in list(glue._job_runs._data.items()):
+        for run in runs:
+            if run["JobRunState"] in ("STARTING", "RUNNING", "STOPPING", "WAITING"):
+                change = {"JobRunState": "FAILED", "ErrorMessage": REASON, "CompletedOn": clock.now()}
+                yield _of_fields(f"run {run['Id']} of the Glue job {job}", (account, region), run, change)
+    for (account, region, query), execution in list(athena._executions._data.items()):
+        if execution["Status"]["State"] in ("QUEUED", "RUNNING"):
+            change = {"State": "FAILED", "StateChangeReason": REASON}
+            yield _of_fields(f"Athena query {query}", (account, region), execution["Status"], change)
+    for (account, region, replay), record in list(eventbridge._replays._data.items()):
+        if record.get("State") in ("STARTING", "RUNNING"):
+            change = {"State": "FAILED", "StateReason": REASON, "ReplayEndTime": clock.now()}
+            yield _of_fields(f"replay {replay} of events", (account, region), record, change)
+
+
+def _of_fields(said: str, scope: tuple[str, str], fields: dict[str, Any], change: dict[str, Any]) -> _Interrupted:
+    return _Interrupted(said, *scope, lambda: fields.update(change))
+
+
+def _executions() -> Iterator[_Interrupted]:
+    for (account, region, arn), execution in list(stepfunctions._executions._data.items()):
+        if execution["status"] == "RUNNING":
+            machine = execution["stateMachineArn"].rpartition(":")[2]
+            said = f"execution {execution['name']} of {machine}"
+            yield _Interrupted(said, account, region, lambda arn=arn: _stop(arn))
+
+
+def _stop(arn: str) -> None:
+    stepfunctions._stop_execution({"executionArn": arn, "error": ERROR, "cause": REASON})
+
+
+def _stacks() -> Iterator[_Interrupted]:
+    for (account, region, name), stack in list(cloudformation._stacks._data.items()):
+        status = stack["StackStatus"]
+        if status.endswith("_IN_PROGRESS") and status != "REVIEW_IN_PROGRESS":
+            change = {"StackStatus": _STACKS.get(status, _UPDATED), "StackStatusReason": REASON}
+            yield _of_fields(f"stack {name} ({status})", (account, region), stack, change)

@@ -1,0 +1,288 @@
+"""Saves the state of the embedded cloud, at intervals and when asked, and restores it at the start.
+
+A snapshot is made in a fork of the process: it is the state of one instant, and whoever calls the cloud waits for the fork alone,
+which takes milliseconds. What a killed cloud loses is what changed since the last one.
+"""
+
+import gc
+import json
+import logging
+import os
+import select
+import signal
+import threading
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mlops_local import clock, settings
+from mlops_local.routes import ROUTES, Application, Receive, Scope, Send
+from mlops_local.sagemaker import call_records
+from mlops_local.saved_state import interruptions, kept_stores, ministack_stores, plain_data, snapshot_files
+from mlops_local.saved_state.kept_stores import Kept
+from mlops_local.saved_state.snapshot_files import SnapshotError
+
+LOGGER = logging.getLogger(__name__)
+
+# real seconds between two snapshots, at least; a cloud that takes long to save saves less often: see `_pause`
+INTERVAL = 30.0
+_SHARE = 50  # a snapshot takes at most one part in so many of the time
+_LIMIT = 300.0  # real seconds after which a fork that does not end is killed
+_SETTLE = 2.0  # real seconds that metrics and captures of the last calls get to arrive
+_START_LIMIT = 600.0  # real seconds for which the clock is held at the start
+_READING = ("Get", "List", "Describe", "BatchGet", "Query", "Scan", "Head", "Filter", "Lookup", "Validate", "Simulate")
+
+
+@dataclass(slots=True)
+class _Saver:
+    """What is known of snapshots in this run."""
+
+    is_changed: bool = False
+    is_ready: bool = False
+    has_ended: bool = False
+    last: dict[str, Any] | None = None
+    problem: str = ""
+    restored: dict[str, Any] | None = None
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+
+_SAVER = _Saver()
+
+
+class SaveError(RuntimeError):
+    """The state cannot be saved; the message says why. The snapshot before it is as it was."""
+
+
+def folder() -> Path:
+    """Return the folder of snapshots."""
+    return settings.home.absolute().parent / "saved"
+
+
+def with_changes(application: Application) -> Application:
+    """Return an ASGI application that notes which requests may have changed something."""
+
+    async def serve(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and not scope["path"].startswith("/_mlops/") and _may_change(scope):
+            _SAVER.is_changed = True
+        await application(scope, receive, send)
+
+    return serve
+
+
+def _may_change(scope: Scope) -> bool:
+    if scope["method"] in ("GET", "HEAD", "OPTIONS"):
+        return False
+    target = next((value for name, value in scope["headers"] if name == b"x-amz-target"), b"").decode("latin-1")
+    return not target.rpartition(".")[2].startswith(_READING)
+
+
+def save() -> dict[str, Any]:
+    """Save the state now.
+
+    Returns:
+        When, how many bytes there are, how many real seconds it took, and what of it could not be written.
+
+    Raises:
+        SaveError: When it cannot be written: the disk is full.
+    """
+    with _SAVER.lock:
+        began = time.monotonic()
+        _SAVER.is_changed = False
+        try:
+            written = _in_fork(_write)
+        except SaveError as error:
+            _SAVER.is_changed, _SAVER.problem = True, str(error)
+            raise
+        seconds = round(time.monotonic() - began, 3)
+        _SAVER.last, _SAVER.problem = {**written, "seconds": seconds}, ""
+        LOGGER.info("state saved: %d bytes in %.2f s", written["bytes"], seconds)
+        for problem in written["left_out"]:
+            LOGGER.error("state: %s", problem)
+        return dict(_SAVER.last)
+
+
+def _stores() -> dict[str, Kept]:
+    # ours first: a load balancer's ports are known before the load balancer
+    return kept_stores.kept() | {f"ministack.{name}": store for name, store in ministack_stores.kept().items()}
+
+
+def _write() -> dict[str, Any]:
+    writer, stores, left_out = snapshot_files.Writer(folder()), {}, []
+    for name, store in _stores().items():
+        try:
+            stores[name] = plain_data.written(store.save(), writer.keep)
+        except plain_data.PlainDataError as error:
+            left_out.append(f"{name} cannot be saved: {error}")
+    size = writer.finish(settings.port, stores)
+    return {"saved": clock.iso(), "bytes": size, "left_out": left_out}
+
+
+def _in_fork(work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """Return what ``work`` returns in a fork of this process, whose threads do not go on there.
+
+    Raises:
+        SaveError: When it fails, or does not end.
+    """
+    reader, writer = os.pipe()
+    with warnings.catch_warnings():
+        # Python warns of locks that other threads hold; what runs in the fork takes none of ours
+        warnings.simplefilter("ignore", DeprecationWarning)
+        pid = os.fork()
+    if pid == 0:
+        _run_fork(work, writer)
+    os.close(writer)
+    deadline, answer = time.monotonic() + _LIMIT, b""
+    try:
+        while select.select([reader], [], [], max(0.0, deadline - time.monotonic()))[0]:
+            part = os.read(reader, 65_536)
+            if not part:
+                break
+            answer += part
+        else:
+            os.kill(pid, signal.SIGKILL)
+            raise SaveError(f"saving took more than {_LIMIT:.0f} s")
+    finally:
+        os.close(reader)
+        os.waitpid(pid, 0)
+    result: dict[str, Any] = json.loads(answer or b'{"error": "the process that saves was ended"}')
+    if "error" in result:
+        raise SaveError(result["error"])
+    return result
+
+
+def _run_fork(work: Callable[[], dict[str, Any]], writer: int) -> None:
+    try:
+        gc.disable()  # no finalizer of an object that another thread was using
+        answer = json.dumps(work())
+    except BaseException as error:
+        said = (
+            f"{error.strerror}: {error.filename}" if isinstance(error, OSError) else f"{type(error).__name__}: {error}"
+        )
+        answer = json.dumps({"error": said})
+    try:
+        with os.fdopen(writer, "wb", closefd=False) as pipe:
+            pipe.write(answer.encode())
+    finally:
+        os._exit(0)
+
+
+def restore() -> None:
+    """Put back what was saved; before the cloud answers.
+
+    Raises:
+        SnapshotError: When there is something that cannot be read or put back.
+    """
+    found = snapshot_files.read(folder())
+    if found is None:
+        return
+    if found.problem:
+        LOGGER.error("state: %s; the snapshot before it is restored", found.problem)
+    old, new = f"127.0.0.1:{found.snapshot.port}", f"127.0.0.1:{settings.port}"
+    reader = plain_data.Reader(found.files.__getitem__, {} if old == new else {old: new})
+    known = kept_stores.kept()
+    for name, plain in found.snapshot.stores.items():
+        service = name.removeprefix("ministack.")
+        store = known.get(name) if service == name else ministack_stores.kept_as(service)
+        if store is None:
+            raise SnapshotError(f"the store {name} is not known")
+        try:
+            store.restore(reader.read(plain))
+        except (plain_data.PlainDataError, kept_stores.StoreError, LookupError, TypeError, ValueError) as error:
+            raise SnapshotError(f"the store {name} cannot be restored ({type(error).__name__}: {error})") from error
+    _SAVER.restored = {"saved": found.snapshot.saved, "problem": found.problem, "interrupted": [], "failed": []}
+    LOGGER.info("state of %s restored", found.snapshot.saved)
+
+
+def install() -> None:
+    """Put the address in place: see ``control``."""
+    ROUTES["/_mlops/state"] = control
+
+
+def start() -> None:
+    """Start again what ran, on a thread of its own since that calls the cloud; then save at intervals."""
+    threading.Thread(target=_run, name="saved state", daemon=True).start()
+
+
+def _run() -> None:
+    if _SAVER.restored is not None:
+        hold = clock.Hold(_START_LIMIT)
+        try:
+            _SAVER.restored["failed"] = _restart()
+            _SAVER.restored["interrupted"] = interruptions.end_all()
+        except Exception:
+            LOGGER.exception("what was interrupted cannot be ended")
+        finally:
+            hold.release()
+    _SAVER.is_ready = True
+    pause = threading.Event()
+    while True:
+        pause.wait(_pause())
+        if _SAVER.is_changed and not _SAVER.has_ended:
+            try:
+                save()
+            except SaveError as error:
+                LOGGER.error("the state cannot be saved: %s", error)  # noqa: TRY400 - the fork has the traceback, which says no more
+
+
+def _restart() -> list[str]:
+    problems = []
+    ministack_stores.restart()
+    for name, store in kept_stores.kept().items():
+        if store.restart is None:
+            continue
+        try:
+            problems += store.restart()
+        except Exception as error:
+            LOGGER.exception("%s does not start again", name)
+            problems.append(f"{name}: {type(error).__name__}: {error}")
+    return problems
+
+
+def _pause() -> float:
+    last = 0.0 if _SAVER.last is None else float(_SAVER.last["seconds"])
+    return max(INTERVAL, last * _SHARE)
+
+
+def state() -> dict[str, Any]:
+    """Return what ``GET /_mlops/state`` answers: what is under way, what is not saved, the last snapshot, the restored one."""
+    lost = {**ministack_stores.left(), **kept_stores.left()}
+    return {
+        "is_ready": _SAVER.is_ready,
+        "restored": _SAVER.restored,
+        "last": _SAVER.last,
+        "problem": _SAVER.problem,
+        "under_way": interruptions.under_way(),
+        "not_kept": sorted({entry.why for entry in lost.values() if entry.is_named and entry.store}),
+    }
+
+
+def control(method: str, body: bytes) -> tuple[int, object]:
+    """Answer ``/_mlops/state``: GET; POST of ``"save"``, ``"end"`` to save for the last time, ``"forget"`` to save no more."""
+    if method == "GET":
+        return 200, state()
+    asked = json.loads(body or b"null")
+    if asked not in ("save", "end", "forget"):
+        return 400, {"message": f'expected "save", "end" or "forget", got {asked!r}'}
+    _SAVER.has_ended = asked == "forget"
+    if _SAVER.has_ended:
+        return 200, {}
+    call_records.settle(_SETTLE)
+    try:
+        saved = save()
+    except SaveError as error:
+        return 507, {"message": f"the state cannot be saved to {folder()}: {error}"}
+    _SAVER.has_ended = asked == "end"
+    return 200, saved
+
+
+def save_at_end() -> None:
+    """Save what changed since the last snapshot, when the cloud ends because somebody ended its process."""
+    if _SAVER.has_ended or not _SAVER.is_ready:
+        return
+    try:
+        save()
+    except SaveError as error:
+        LOGGER.error("the state cannot be saved: %s", error)  # noqa: TRY400 - the fork has the traceback, which says no more

@@ -1,0 +1,231 @@
+"""A snapshot on disk: one JSON document, written whole or not at all, and files of large bytes that are named by their hash.
+
+saved/snapshot.json       the last one
+saved/previous.json       the one before, for the case that the last one cannot be read
+saved/files/<sha256>      what either of them names
+"""
+
+import contextlib
+import hashlib
+import importlib.metadata
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+# of the document; another one is not read
+FORMAT = 1
+_LAST, _PREVIOUS = "snapshot.json", "previous.json"
+
+
+class SnapshotError(RuntimeError):
+    """A snapshot cannot be written or read; the message says what to do."""
+
+
+class VersionError(SnapshotError):
+    """Another version of the package wrote a snapshot; the message names both."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Versions:
+    """What wrote a snapshot."""
+
+    format: int
+    package: str
+    ministack: str
+
+    def __str__(self) -> str:
+        return f"mlops-local {self.package} with ministack {self.ministack} (format {self.format})"
+
+
+def versions() -> Versions:
+    """Return what this package writes and reads."""
+    package, ministack = importlib.metadata.version("mlops-local"), importlib.metadata.version("ministack")
+    return Versions(format=FORMAT, package=package, ministack=ministack)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """A snapshot.
+
+    Args:
+        versions: What wrote it.
+        port: The port at which the cloud answered.
+        saved: When it was written, ISO 8601, real time.
+        stores: The content of each store as plain data, by name.
+        files: The names of the files that it needs.
+    """
+
+    versions: Versions
+    port: int
+    saved: str
+    stores: dict[str, Any]
+    files: list[str]
+
+
+@dataclass(slots=True)
+class Writer:
+    """Writes one snapshot.
+
+    Args:
+        folder: The folder of snapshots, made when missing.
+    """
+
+    folder: Path
+    _files: set[str] = field(default_factory=set)
+
+    def keep(self, content: bytes) -> str:
+        """Write bytes to a file of their own, unless it is there, and return its name."""
+        name = hashlib.sha256(content).hexdigest()
+        path = self.folder / "files" / name
+        if name not in self._files and not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            _write(path, content)
+        self._files.add(name)
+        return name
+
+    def finish(self, port: int, stores: Mapping[str, Any]) -> int:
+        """Make this the last snapshot, the last one the one before, and delete the files that neither needs.
+
+        Returns:
+            The bytes of both.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        saved = datetime.now(UTC).isoformat(timespec="seconds")
+        snapshot = Snapshot(versions=versions(), port=port, saved=saved, stores=dict(stores), files=sorted(self._files))
+        part, last, previous = (self.folder / name for name in ("snapshot.part", _LAST, _PREVIOUS))
+        try:
+            _write(part, json.dumps(asdict(snapshot), separators=(",", ":")).encode())
+            if last.exists():
+                step = self.folder / "previous.part"
+                step.unlink(missing_ok=True)
+                os.link(last, step)
+                step.replace(previous)
+            part.replace(last)
+        finally:
+            part.unlink(missing_ok=True)
+        return self._prune()
+
+    def _prune(self) -> int:
+        needed = set(self._files)
+        with contextlib.suppress(SnapshotError, FileNotFoundError):
+            needed |= set(_plain(self.folder / _PREVIOUS)["files"])
+        for path in (self.folder / "files").glob("*"):
+            if path.name not in needed:
+                path.unlink(missing_ok=True)
+        return sum(path.stat().st_size for path in self.folder.rglob("*") if path.is_file())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """A snapshot that was read.
+
+    Args:
+        snapshot: The snapshot.
+        files: The bytes of its files, by name.
+        problem: Why it is not the last one that was written; empty when it is.
+    """
+
+    snapshot: Snapshot
+    files: Mapping[str, bytes]
+    problem: str
+
+
+def read(folder: Path) -> Found | None:
+    """Return the last snapshot that is whole; ``None`` when there is none.
+
+    Args:
+        folder: The folder of snapshots.
+
+    Raises:
+        VersionError: When something else wrote it.
+        SnapshotError: When there are some, and none is whole.
+    """
+    problems = []
+    for name in (_LAST, _PREVIOUS):
+        try:
+            snapshot = _read(folder / name)
+            files = {file: _content(folder / "files" / file) for file in snapshot.files}
+        except FileNotFoundError:
+            continue
+        except VersionError:
+            raise
+        except SnapshotError as error:
+            problems.append(str(error))
+            continue
+        return Found(snapshot=snapshot, files=files, problem="; ".join(problems))
+    if not problems:
+        return None
+    raise SnapshotError("; ".join(problems))
+
+
+def check_versions(folder: Path) -> None:
+    """Refuse what another version wrote.
+
+    Raises:
+        VersionError: It did.
+    """
+    for name in (_LAST, _PREVIOUS):
+        with contextlib.suppress(FileNotFoundError, SnapshotError):
+            _plain(folder / name)
+            return
+
+
+def exists(folder: Path) -> bool:
+    """Return whether there is a snapshot, whole or not."""
+    return any((folder / name).exists() for name in (_LAST, _PREVIOUS))
+
+
+def delete(folder: Path) -> None:
+    """Delete every snapshot: first what makes it one."""
+    for name in (_LAST, _PREVIOUS):
+        (folder / name).unlink(missing_ok=True)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _read(path: Path) -> Snapshot:
+    plain = _plain(path)
+    try:
+        return Snapshot(**{**plain, "versions": versions()})
+    except TypeError as error:
+        raise SnapshotError(f"{path} cannot be read ({error})") from error
+
+
+def _plain(path: Path) -> dict[str, Any]:
+    try:
+        plain: dict[str, Any] = json.loads(path.read_bytes())
+        wrote = Versions(**plain["versions"])
+    except FileNotFoundError:
+        raise
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise SnapshotError(f"{path} cannot be read ({type(error).__name__}: {error})") from error
+    if wrote != versions():
+        raise VersionError(f"{path} was written by {wrote}, and this is {versions()}")
+    return plain
+
+
+def _content(path: Path) -> bytes:
+    try:
+        found = path.read_bytes()
+    except OSError as error:
+        raise SnapshotError(f"{path} cannot be read ({error.strerror})") from error
+    if hashlib.sha256(found).hexdigest() != path.name:
+        raise SnapshotError(f"{path} is damaged")
+    return found
+
+
+def _write(path: Path, data: bytes) -> None:
+    part = path.with_name(f"{path.name}.part")
+    try:
+        with open(part, "wb", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+    except OSError:
+        part.unlink(missing_ok=True)
+        raise
