@@ -76,7 +76,7 @@ def main() -> None:
             each = 1000 * (time.perf_counter() - started) / RECORDS
             print(f"verify a chain of {RECORDS}: {each:.1f} ms a record with its reads, {len(problems)} findings")
         finally:
-            cloud.down()
+            cloud.down(forget=True)
     print(load())
 
 

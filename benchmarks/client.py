@@ -100,7 +100,7 @@ def runs() -> None:
                 figure = measure(f"runs list --last {last}", [*command, "--home", str(cloud.home)], runs=5)
                 print(figure.row())
         finally:
-            cloud.down()
+            cloud.down(forget=True)
 
 
 def _lay_down(cloud: local_cloud.Cloud) -> None:

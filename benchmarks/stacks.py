@@ -53,7 +53,7 @@ with tempfile.TemporaryDirectory() as folder:
                 getattr(deployer, verb)(cloud, Path(folder, stack), stacks=[stack])
                 found[f"{stack} {verb}"] = [cpu(cloud.pid) - before, time.perf_counter() - started]
     finally:
-        cloud.down()
+        cloud.down(forget=True)
 print(json.dumps(found))
 """
 

@@ -121,7 +121,7 @@ def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
     try:
         yield running
     finally:
-        running.down()
+        running.down(forget=True)
 
 
 @pytest.fixture

@@ -170,7 +170,10 @@ def run(*, say: Callable[[str], None], begin: Callable[[str], None], keep: Path 
         finally:
             if keep is None and journey.project.is_dir():
                 subprocess.run(
-                    _process(("local", "down", "--yes")), cwd=journey.project, check=False, capture_output=True
+                    _process(("local", "down", "--forget", "--yes")),
+                    cwd=journey.project,
+                    check=False,
+                    capture_output=True,
                 )
     journey.result.seconds = time.monotonic() - started
     return journey.result

@@ -116,6 +116,7 @@ class Trip:
     def start(self, home: Path) -> None:
         """Start the cloud at the first live week."""
         with self.step("start the embedded cloud") as detail:
+            local_cloud.forget(home)  # of a demo that was kept
             self.running = local_cloud.up(home, clock_scale=CLOCK_SCALE)
             self.running.clock_jump(to=week_start(self.first))
             detail.append(f"at {self.running.endpoint_url}, {week_start(self.first):%Y-%m-%d}")
@@ -137,7 +138,7 @@ class Trip:
     def stop(self) -> None:
         """End the cloud, if it started."""
         if hasattr(self, "running"):
-            self.running.down()
+            self.running.down(forget=True)
 
     def deploy(self, folder: Path) -> None:
         """Synthesize the unit's stack of the app, and deploy it."""

@@ -84,7 +84,7 @@ def home(tmp_path: Path) -> Iterator[Path]:
     folder = tmp_path / "cloud"
     yield folder
     try:
-        connect(folder).down()
+        connect(folder).down(forget=True)
     except CloudError:
         return
 

@@ -63,6 +63,7 @@ OPTIONS = {
     "--features": "groups and columns",
     "--folder": "of copied files",
     "--follow": "print what comes until interrupted",
+    "--forget": "delete what would be kept",
     "--free": "only what costs nothing",
     "--from": "start of a time span",
     "--gitlab": "checks of a pipeline",

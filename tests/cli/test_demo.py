@@ -172,7 +172,7 @@ def run(*, page, say, begin, unit, keep):
         say(str(cloud.pid))
         signal.pause()
     finally:
-        cloud.down()
+        cloud.down(forget=True)
 """
 
 

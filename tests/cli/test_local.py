@@ -1,6 +1,7 @@
 """Start, look at and stop the embedded cloud by command."""
 
 import json
+import re
 import shlex
 import socket
 import subprocess
@@ -48,7 +49,8 @@ def test_up_look_and_down(mlops: Run, home: Path) -> None:
     assert connect(home) == cloud
 
     down = mlops("local", "down", "--home", home)
-    assert (down.returncode, down.stdout) == (0, "down\n")
+    assert down.returncode == 0
+    assert re.fullmatch(rf"down; state saved in {re.escape(str(home))} \(\d\.\d MB\)\n", down.stdout)
     assert session_processes.members(cloud.pid) == []
     assert (home / "cloud.log").is_file()
 
@@ -85,7 +87,7 @@ def test_status_lists_what_is_only_recorded(mlops: Run, home: Path) -> None:
     client.get_waiter("stack_create_complete").wait(StackName="recorded", WaiterConfig={"Delay": 1})
 
     status = json.loads(mlops("local", "status", "--json", "--home", home).stdout)
-    refused = mlops("local", "down", "--json", "--home", home)
+    refused = mlops("local", "down", "--forget", "--json", "--home", home)
     table = mlops("local", "status", "--home", home, COLUMNS="200").stdout
 
     assert refused.returncode == 1
@@ -101,7 +103,8 @@ def test_status_lists_what_is_only_recorded(mlops: Run, home: Path) -> None:
     assert not [line for line in table.splitlines() if "{" in line or "[" in line]
     assert (rows["endpoint_url"], rows["pid"]) == (status["endpoint_url"], str(status["pid"]))
     assert "\N{HORIZONTAL ELLIPSIS}" not in mlops("local", "status", "--home", home, COLUMNS="40").stdout
-    assert json.loads(mlops("local", "down", "--yes", "--json", "--home", home).stdout) == {"home": str(home)}
+    down = mlops("local", "down", "--forget", "--yes", "--json", "--home", home)
+    assert json.loads(down.stdout) == {"home": str(home), "forgotten": True}
 
 
 def _cells(line: str) -> list[str]:
@@ -154,7 +157,7 @@ def test_the_port_stays(mlops: Run, home: Path) -> None:
 
 
 def test_up_after_a_crash_says_what_was_lost(mlops: Run, home: Path) -> None:
-    """The user learns that the state is gone."""
+    """The user learns that what no snapshot has is gone."""
     mlops("local", "up", "--home", home)
     crashed = connect(home)
     session_processes.kill([crashed.pid])
@@ -163,7 +166,8 @@ def test_up_after_a_crash_says_what_was_lost(mlops: Run, home: Path) -> None:
 
     assert up.returncode == 0
     assert up.stdout.splitlines()[0] == (
-        f"the last embedded cloud of {home} (pid {crashed.pid}) ended without `mlops local down`; started clean"
+        f"the last embedded cloud of {home} (pid {crashed.pid}) ended without `mlops local down`; "
+        "it had no snapshot: started clean"
     )
     assert connect(home).pid != crashed.pid
 
@@ -224,3 +228,65 @@ def test_fails_when_home_is_a_file(mlops: Run, tmp_path: Path) -> None:
 
     assert _only_line(result.stderr) == f"mlops: {path} is not a folder; give another home"
     assert path.read_text() == "mine"
+
+
+MACHINE = {"StartAt": "Wait", "States": {"Wait": {"Type": "Wait", "Seconds": 36_000, "End": True}}}
+
+
+def _start_machine(home: Path) -> str:
+    """Start an execution that waits for hours, and return its ARN."""
+    cloud = connect(home)
+    allow = {"Effect": "Allow", "Principal": {"Service": "states.amazonaws.com"}, "Action": "sts:AssumeRole"}
+    trust = json.dumps({"Version": "2012-10-17", "Statement": [allow]})
+    role = cloud.client("iam").create_role(RoleName="waiting", AssumeRolePolicyDocument=trust)["Role"]["Arn"]
+    machines = cloud.client("stepfunctions")
+    machine = machines.create_state_machine(name="waiting", definition=json.dumps(MACHINE), roleArn=role)
+    started = machines.start_execution(stateMachineArn=machine["stateMachineArn"], name="one")
+    return str(started["executionArn"])
+
+
+def test_down_names_what_it_interrupts_and_up_what_it_ended(mlops: Run, home: Path) -> None:
+    """Nothing is stopped without a word; afterwards the execution is aborted, and the state is there."""
+    mlops("local", "up", "--home", home)
+    execution, pid = _start_machine(home), connect(home).pid
+
+    refused = mlops("local", "down", "--home", home)
+    assert refused.returncode == 1
+    assert _only_line(refused.stderr) == (
+        f"mlops: not done without a confirmation: stop the embedded cloud of {home} and interrupt execution one of waiting; "
+        "add --yes"
+    )
+    assert connect(home).pid == pid
+
+    down = json.loads(mlops("local", "down", "--yes", "--json", "--home", home).stdout)
+    assert down["interrupted"] == ["execution one of waiting"]
+    assert down["bytes"] > 0
+
+    up = mlops("local", "up", "--home", home)
+    assert up.returncode == 0
+    assert up.stdout.splitlines()[0].startswith("restored the state of ")
+    assert up.stdout.splitlines()[1] == "interrupted by the stop, and ended: execution one of waiting"
+    ended = connect(home).client("stepfunctions").describe_execution(executionArn=execution)
+    assert (ended["status"], ended["error"]) == ("ABORTED", "EmbeddedCloud.Stopped")
+    assert ended["cause"] == "The embedded cloud was stopped."
+
+
+def test_forget_deletes_the_state_of_a_cloud_that_runs_or_not(mlops: Run, home: Path) -> None:
+    """The next start is a new cloud; without a confirmation nothing is deleted."""
+    mlops("local", "up", "--home", home)
+    connect(home).client("ssm").put_parameter(Name="/kept", Value="1", Type="String")
+    assert mlops("local", "down", "--home", home).returncode == 0
+
+    refused = mlops("local", "down", "--forget", "--home", home)
+    assert refused.returncode == 1
+    assert f"delete the state of the embedded cloud of {home}; add --yes" in refused.stderr
+    assert mlops("local", "down", "--forget", "--yes", "--home", home).stdout == "forgotten\n"
+    assert mlops("local", "down", "--forget", "--yes", "--home", home).stdout == "there is no state\n"
+
+    up = mlops("local", "up", "--home", home)
+    assert up.stdout.startswith("up at ")
+    assert connect(home).client("ssm").describe_parameters()["Parameters"] == []
+    connect(home).client("ssm").put_parameter(Name="/kept", Value="1", Type="String")
+    down = mlops("local", "down", "--forget", "--yes", "--home", home)
+    assert down.stdout == "down, and its state is forgotten\n"
+    assert not (home / "saved").exists()

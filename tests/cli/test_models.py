@@ -129,7 +129,7 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
     try:
         yield Registry(running)
     finally:
-        running.down()
+        running.down(forget=True)
 
 
 @pytest.fixture

@@ -96,7 +96,7 @@ def account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
         deployer.bootstrap(running)
         yield running
     finally:
-        running.down()
+        running.down(forget=True)
 
 
 @needs_scanner

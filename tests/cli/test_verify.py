@@ -150,7 +150,7 @@ def ground(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ground]:
     try:
         yield Ground(cloud, folder)
     finally:
-        cloud.down()
+        cloud.down(forget=True)
 
 
 @pytest.fixture

@@ -37,7 +37,7 @@ def sample(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sample]:
     try:
         yield Sample(cloud, synthesize(folder, has_rival=True))
     finally:
-        cloud.down()
+        cloud.down(forget=True)
 
 
 def _subscribed(sample: Sample, topic: str) -> str:

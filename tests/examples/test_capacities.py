@@ -150,7 +150,7 @@ def pilot(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pilot]:
     try:
         yield Pilot(cloud, folder)
     finally:
-        cloud.down()
+        cloud.down(forget=True)
 
 
 def _ask(loop: Loop) -> Any:

@@ -98,7 +98,7 @@ def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[local_cloud.Clou
     try:
         yield running
     finally:
-        running.down()
+        running.down(forget=True)
 
 
 def _without(assembly: Path, folder: Path, word: str) -> Path:
@@ -222,7 +222,7 @@ def test_a_unit_does_not_go_without_its_endpoints(
         assert caught.value.status == "DELETE_FAILED"
         assert "Custom::ModelPackageSweep" in {failure.resource_type for failure in caught.value.failures}
     finally:
-        cloud.down()
+        cloud.down(forget=True)
 
 
 def _fill(cloud: local_cloud.Cloud) -> None:

@@ -150,7 +150,7 @@ def vendor(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployed]:
     try:
         yield Deployed(cloud, synthesize(folder))
     finally:
-        cloud.down()
+        cloud.down(forget=True)
 
 
 def test_the_server_keeps_the_contract(tmp_path: Path) -> None:

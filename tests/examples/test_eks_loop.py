@@ -116,7 +116,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
     try:
         yield Shop(cloud, folder)
     finally:
-        cloud.down()
+        cloud.down(forget=True)
 
 
 def test_a_service_without_a_model_answers_503(shop: Shop) -> None:

@@ -87,7 +87,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Exported]:
     try:
         yield Exported(cloud, folder)
     finally:
-        cloud.down()
+        cloud.down(forget=True)
 
 
 @pytest.mark.cloud

@@ -137,7 +137,7 @@ def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoint]:
     try:
         yield Endpoint(cloud, folder)
     finally:
-        cloud.down()
+        cloud.down(forget=True)
 
 
 def test_the_first_deploy_needs_no_model(endpoint: Endpoint) -> None:

@@ -163,7 +163,7 @@ def cellar(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cellar]:
             lay_down(made.loop(kind), kind)
         yield made
     finally:
-        cloud.down()
+        cloud.down(forget=True)
 
 
 def lay_down(loop: Loop, kind: str) -> None:

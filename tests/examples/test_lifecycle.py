@@ -35,7 +35,7 @@ def test_a_stack_outlives_its_failures(stack: str, profile: str, tmp_path: Path)
         results = [world.run(cell) for cell in chosen]
         last = world.finish()
     finally:
-        cloud.down()
+        cloud.down(forget=True)
 
     assert {result["key"]: result["problems"] for result in results if result["problems"]} == {}
     assert last == []

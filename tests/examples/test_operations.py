@@ -138,7 +138,7 @@ def pilot(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pilot]:
     try:
         yield Pilot(cloud, folder)
     finally:
-        cloud.down()
+        cloud.down(forget=True)
 
 
 def test_before_the_first_model_there_is_nothing_to_go_back_from(pilot: Pilot) -> None:

@@ -88,7 +88,7 @@ def clinic(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clinic]:
         assert answer.exit_code == 0, (answer.output, answer.exception)
         yield Clinic(cloud=cloud, loop=loop, package=loop.newest_package(), verdict=json.loads(answer.stdout))
     finally:
-        cloud.down()
+        cloud.down(forget=True)
 
 
 def test_a_script_that_knows_nothing_of_the_platform_is_registered(clinic: Clinic) -> None:

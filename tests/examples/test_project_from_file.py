@@ -80,7 +80,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
             found.run("deploy", "--app", f"{sys.executable} app.py")
             yield found
         finally:
-            cloud.down()
+            cloud.down(forget=True)
 
 
 def test_a_file_becomes_a_model_that_serves(shop: Shop) -> None:

@@ -267,7 +267,7 @@ def sample(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sample]:
         with mlflow_stand_in() as mlflow:
             yield Sample(cloud, synthesize(folder, tracking_uri=mlflow.uri), mlflow)
     finally:
-        cloud.down()
+        cloud.down(forget=True)
 
 
 def test_a_model_made_elsewhere_goes_the_whole_way(sample: Sample, tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[local_cloud.Cl
     cloud = local_cloud.up(tmp_path_factory.mktemp("release") / "cloud", clock_scale=120.0)
     cloud.clock_jump(to=week_start(min(FIRST.values())))
     yield cloud
-    cloud.down()
+    cloud.down(forget=True)
 
 
 @pytest.fixture(scope="module")

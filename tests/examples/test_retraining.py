@@ -379,7 +379,7 @@ def sample(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sample]:
     try:
         yield Sample(cloud, synthesize(folder, has_rival=True))
     finally:
-        cloud.down()
+        cloud.down(forget=True)
 
 
 def wait(look: Any, seconds: float = 20) -> Any:

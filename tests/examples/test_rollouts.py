@@ -215,7 +215,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
     try:
         yield Shop(cloud, folder)
     finally:
-        cloud.down()
+        cloud.down(forget=True)
 
 
 def test_a_first_candidate_answers_golden_requests_before_it_serves(shop: Shop) -> None:

@@ -202,7 +202,7 @@ def unit(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Unit]:
     try:
         yield Unit(cloud, folder)
     finally:
-        cloud.down()
+        cloud.down(forget=True)
 
 
 @pytest.mark.parametrize("profile", list(Profile))

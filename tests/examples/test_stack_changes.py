@@ -32,7 +32,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
     try:
         yield Shop(cloud, folder)
     finally:
-        cloud.down()
+        cloud.down(forget=True)
 
 
 def changed(shop: Shop, name: str, change: Callable[[dict[str, Any]], None]) -> Path:

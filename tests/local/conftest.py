@@ -24,7 +24,7 @@ def own_cloud(tmp_path: Path) -> Iterator[Callable[..., Cloud]]:
     home = tmp_path / "cloud"
     yield lambda **options: up(home, **options)
     try:
-        connect(home).down()
+        connect(home).down(forget=True)
     except CloudError:
         return
 

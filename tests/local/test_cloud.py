@@ -148,10 +148,10 @@ def test_fails_with_the_log_when_the_child_dies(
     assert not (tmp_path / "cloud" / "cloud.json").exists()
 
 
-def test_starts_clean_after_a_crash(
+def test_starts_after_a_crash(
     own_cloud: Callable[..., Cloud], tmp_path: Path, make_function: Callable[..., str]
 ) -> None:
-    """Ends what outlived a child that was killed, and says that the state is gone."""
+    """Ends what outlived a child that was killed, and says that what no snapshot has is gone."""
     crashed = own_cloud()
     make_function(crashed, "sleeper", {"handler.py": "def handler(event, context):\n    return 1\n"})
     crashed.client("lambda").invoke(FunctionName="sleeper")
@@ -164,7 +164,8 @@ def test_starts_clean_after_a_crash(
     said: list[str] = []
     cloud = own_cloud(on_event=said.append)
     assert said == [
-        f"the last embedded cloud of {tmp_path / 'cloud'} (pid {crashed.pid}) ended without `mlops local down`; started clean"
+        f"the last embedded cloud of {tmp_path / 'cloud'} (pid {crashed.pid}) ended without `mlops local down`; "
+        "it had no snapshot: started clean"
     ]
     assert session_processes.members(crashed.pid) == []
     assert cloud.client("lambda").list_functions()["Functions"] == []
@@ -185,9 +186,20 @@ def test_goes_down_with_all_its_processes(
     while len(session_processes.members(cloud.pid)) < 4 and time.monotonic() < deadline:
         time.sleep(0.05)
     assert len(session_processes.members(cloud.pid)) == 4
+    assert cloud.saved_state()["under_way"] == ["1 call of the function busy"]
     cloud.down()
     assert session_processes.members(cloud.pid) == []
-    kept = [".gitignore", "cloud.log", "lock", "port", "proxy-port", "proxy-token", "root-secret", "trusted.pem"]
+    kept = [
+        ".gitignore",
+        "cloud.log",
+        "lock",
+        "port",
+        "proxy-port",
+        "proxy-token",
+        "root-secret",
+        "saved",
+        "trusted.pem",
+    ]
     assert sorted(path.name for path in (tmp_path / "cloud").iterdir()) == kept
     assert (tmp_path / "cloud" / "proxy-token").stat().st_mode & 0o777 == 0o600
     assert (tmp_path / "cloud" / "root-secret").stat().st_mode & 0o777 == 0o600

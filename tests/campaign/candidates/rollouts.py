@@ -59,7 +59,7 @@ class Shop:
             self.loop = Loop(client=self.cloud.client, outputs=outputs, unit="demand", now=self.now)
             self.loop.wait_idle("DeployMachineArn")
         except BaseException:
-            self.cloud.down()
+            self.cloud.down(forget=True)
             raise
 
     def now(self) -> datetime:
@@ -178,7 +178,7 @@ def run(folder: Path, work: Path, say: Callable[[str], None], *, seconds: float 
             record(folder, PART, dict(line))
             say(f"{key}: {line}")
     finally:
-        shop.cloud.down()
+        shop.cloud.down(forget=True)
 
 
 def _repository(fault: str, amount: str) -> str:

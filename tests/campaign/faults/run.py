@@ -58,7 +58,7 @@ def main(machine: str, folder: Path, minutes: float) -> int:
                     stream.write(json.dumps(result) + "\n")
                 sys.stderr.write(f"{number}/{len(left)} {cell.key}: {result['outcome']} {result['problems']}\n")
         finally:
-            cloud.down()
+            cloud.down(forget=True)
     found = [json.loads(line) for line in results.read_text().splitlines()]
     text = section(machine, found, total=len(campaign.cells()), load=os.getloadavg()[0])
     write(ROOT / "docs" / "campaign.md", SECTIONS[machine].name, text)

@@ -163,7 +163,7 @@ def _gone_around(lock: Path, names: Sequence[str]) -> Iterator[dict[str, Any]]:
             for name in names:
                 yield loop.go_around(name)
         finally:
-            cloud.down()
+            cloud.down(forget=True)
 
 
 if __name__ == "__main__":

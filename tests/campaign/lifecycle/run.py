@@ -47,7 +47,7 @@ def main(folder: Path, minutes: float, stacks: Sequence[str] = STACKS) -> int:
                     some = [cell for case in CASES for cell in [c for c in left if c.case == case][:ROUND]]
                     done |= _run(world, some, results, deadline, of=len(every))
                 finally:
-                    cloud.down()
+                    cloud.down(forget=True)
             if len(some) == len(left):
                 finished.add((stack, profile))
     found = [json.loads(line) for line in results.read_text().splitlines()]

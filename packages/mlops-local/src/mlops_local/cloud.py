@@ -341,9 +341,14 @@ def up(
                 )
             _end(found)
             if on_event is not None:
+                has_snapshot = snapshot_files.exists(home / _SAVED)
+                lost = (
+                    "what changed after its last snapshot is lost"
+                    if has_snapshot
+                    else "it had no snapshot: started clean"
+                )
                 on_event(
-                    f"the last embedded cloud of {home} (pid {found.pid}) ended without `mlops local down`; what changed "
-                    "after its last snapshot is lost"
+                    f"the last embedded cloud of {home} (pid {found.pid}) ended without `mlops local down`; {lost}"
                 )
         _check_state(home)
         shutil.rmtree(home / "state", ignore_errors=True)

@@ -160,8 +160,13 @@ def main() -> None:
     try:
         install()
         saver.restore()
-    except (compat.CompatError, snapshot_files.SnapshotError) as error:
+    except compat.CompatError as error:
         sys.exit(f"mlops local: {error}")
+    except snapshot_files.SnapshotError as error:
+        sys.exit(
+            f"mlops local: the state cannot be restored, and nothing of it is deleted: {error}; put a copy of {saver.folder()} "
+            "in its place, or delete the state with `mlops local down --forget`"
+        )
     egress.start()
     clock.start()
     saver.start()

@@ -7,9 +7,10 @@ Executions are ABORTED, jobs and queries fail with their events, so that whateve
 import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
-from ministack.services import athena, cloudformation, eventbridge, glue, stepfunctions
+from ministack.services import athena, cloudformation, eventbridge, glue, lambda_svc, stepfunctions
 
 from mlops_local import clock, compat
 from mlops_local.alarms import Scope
@@ -27,6 +28,7 @@ compat.expect("ministack.services.athena", _executions=object)
 compat.expect("ministack.services.cloudformation", _stacks=object)
 compat.expect("ministack.services.eventbridge", _replays=object)
 compat.expect("ministack.services.glue", _job_runs=object)
+compat.expect("ministack.services.lambda_svc", _inflight=dict)
 compat.expect("ministack.services.stepfunctions", _executions=object, _stop_execution="(data)")
 
 LOGGER = logging.getLogger(__name__)
@@ -60,7 +62,7 @@ class _Interrupted:
 
 def under_way() -> list[str]:
     """Return what would be interrupted now, by kind and name."""
-    return sorted([item.said for item in _found()] + list(endpoint_restarts.under_way()))
+    return sorted([*(item.said for item in _found()), *endpoint_restarts.under_way(), *_calls()])
 
 
 def end_all() -> list[str]:
@@ -85,6 +87,12 @@ def _found() -> Iterator[_Interrupted]:
     yield from _stacks()
 
 
+def _calls() -> Iterator[str]:
+    """Yield the functions that work on a call, which is lost: what asked for it sees an error, or nothing."""
+    for key, number in list(lambda_svc._inflight.items()):
+        yield f"{number} call{'s' if number > 1 else ''} of the function {key.rpartition(':')[2]}"
+
+
 def _jobs() -> Iterator[_Interrupted]:
     for kind, (words, interrupt) in _JOBS.items():
         for record in resource_store.all_records(kind):
@@ -101,7 +109,7 @@ def _monitoring() -> Iterator[_Interrupted]:
 
 def _of_record(said: str, arn: str, interrupt: Callable[[Record, str], None], record: Record) -> _Interrupted:
     _, _, _, region, account, _ = arn.split(":", 5)
-    return _Interrupted(said, account, region, lambda: interrupt(record, REASON))
+    return _Interrupted(said, account, region, partial(interrupt, record, REASON))
 
 
 def _runs() -> Iterator[_Interrupted]:
@@ -130,7 +138,7 @@ def _executions() -> Iterator[_Interrupted]:
         if execution["status"] == "RUNNING":
             machine = execution["stateMachineArn"].rpartition(":")[2]
             said = f"execution {execution['name']} of {machine}"
-            yield _Interrupted(said, account, region, lambda arn=arn: _stop(arn))
+            yield _Interrupted(said, account, region, partial(_stop, arn))
 
 
 def _stop(arn: str) -> None:

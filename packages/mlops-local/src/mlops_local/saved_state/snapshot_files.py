@@ -170,9 +170,13 @@ def check_versions(folder: Path) -> None:
         VersionError: It did.
     """
     for name in (_LAST, _PREVIOUS):
-        with contextlib.suppress(FileNotFoundError, SnapshotError):
+        try:
             _plain(folder / name)
-            return
+        except VersionError:
+            raise
+        except (FileNotFoundError, SnapshotError):
+            continue
+        return
 
 
 def exists(folder: Path) -> bool:
