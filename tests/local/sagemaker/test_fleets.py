@@ -67,6 +67,7 @@ def _server(root: Path, ping: str, limit: float = 10.0) -> Server:
         command=[sys.executable, str(SCRIPT)],
         env={**os.environ, "MLOPS_OPT_ML": str(root), "PING": ping},
         log_group="test",
+        model={},
         limit=limit,
     )
     server.start()
