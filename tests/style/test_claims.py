@@ -101,8 +101,13 @@ _MECHANISM = frozenset(
         "function_processes",
         "log_pipe",
         "launcher",
+        "kept_stores",
         "lock_assets",
+        "ministack_stores",
         "model_environments",
+        "plain_data",
+        "saver",
+        "snapshot_files",
         "session_processes",
         "routes",
     }

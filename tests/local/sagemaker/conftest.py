@@ -2,11 +2,10 @@
 
 import io
 import json
-import os
 import tarfile
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -137,16 +136,32 @@ class Plane:
 @pytest.fixture(scope="session")
 def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plane]:
     """Start the cloud with a role, a bucket and a queue of SageMaker's events."""
-    rows = {"tiny": {"serve": [str(SCRIPTS / "server.py")], "train": [str(SCRIPTS / "job.py")]}}
-    os.environ["MLOPS_LOCAL_RUNNERS"] = json.dumps(rows)
-    try:
-        running = cloud.up(tmp_path_factory.mktemp("sagemaker"), clock_scale=SCALE)
-    finally:
-        del os.environ["MLOPS_LOCAL_RUNNERS"]
+    running = _start(tmp_path_factory.mktemp("sagemaker"))
     try:
         yield _furnish(running)
     finally:
-        running.down()
+        running.down(forget=True)
+
+
+@pytest.fixture
+def own_plane(tmp_path: Path) -> Iterator[Callable[[], Plane]]:
+    """Start a cloud of the test alone, furnished, and again after it has ended: then it has what it had."""
+    planes: list[Plane] = []
+
+    def start() -> Plane:
+        running = _start(tmp_path)
+        planes.append(replace(planes[-1], cloud=running) if planes else _furnish(running))
+        return planes[-1]
+
+    yield start
+    cloud.connect(tmp_path).down(forget=True)
+
+
+def _start(home: Path) -> cloud.Cloud:
+    rows = {"tiny": {"serve": [str(SCRIPTS / "server.py")], "train": [str(SCRIPTS / "job.py")]}}
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("MLOPS_LOCAL_RUNNERS", json.dumps(rows))
+        return cloud.up(home, clock_scale=SCALE)
 
 
 def _furnish(running: cloud.Cloud) -> Plane:

@@ -24,7 +24,7 @@ _BUFFER = 4 * 2**20  # bytes of lines that wait to be read
 Dimensions = tuple[tuple[str, str], ...]
 _PORTS: dict[str, int] = kept_stores.leave(__name__, "_PORTS", {}, why="ports of this run's proxies")
 _LAST: dict[tuple[str, str], tuple[int, int, int]] = kept_stores.leave(
-    __name__, "_LAST", {}, why="counts of hosts that were told last"
+    __name__, "_LAST", {}, why="the last counts of hosts"
 )
 
 

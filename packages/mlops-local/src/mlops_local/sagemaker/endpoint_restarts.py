@@ -65,6 +65,7 @@ def _start(arn: str, saved: Record) -> str | None:
 
 def _serve(record: Record, state: Live, saved: Record) -> str | None:
     """Start an endpoint's servers, and say in its record how that ended; returns what went wrong."""
+    # claim: interrupted-endpoint-has-a-final-status
     if saved["fleet"] is None:
         if record["EndpointStatus"] == "Creating":
             resource_store.update(record, EndpointStatus="Failed", FailureReason=STOPPED)

@@ -1,4 +1,4 @@
-"""What of the embedded cloud outlives `mlops local down`, and an end that nobody asked for.
+"""What of the embedded cloud outlives `mlops local down`, and a crash.
 
 Stores are declared where they are (`kept_stores`), MiniStack's found by their type (`ministack_stores`). A snapshot
 (`snapshot_files`) is one JSON document and the large bytes beside it, made in a fork of the process (`saver`), so that it is the

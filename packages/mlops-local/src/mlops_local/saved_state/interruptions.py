@@ -1,6 +1,6 @@
 """What was under way when the embedded cloud ended: named before, and ended after the next start as a fault of AWS ends it.
 
-Executions are ABORTED, jobs and queries fail with their events, so that whatever watches for dead ones acts. Endpoints are ended by
+Executions are ABORTED, jobs and queries fail with their events, so that rules for dead ones match. Endpoints are ended by
 `sagemaker.endpoint_restarts`, which starts their servers.
 """
 
@@ -142,6 +142,7 @@ def _executions() -> Iterator[_Interrupted]:
 
 
 def _stop(arn: str) -> None:
+    # claim: stopped-execution-is-aborted
     stepfunctions._stop_execution({"executionArn": arn, "error": ERROR, "cause": REASON})
 
 

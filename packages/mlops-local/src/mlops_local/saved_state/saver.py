@@ -1,7 +1,7 @@
 """Saves the state of the embedded cloud, at intervals and when asked, and restores it at the start.
 
-A snapshot is made in a fork of the process: it is the state of one instant, and whoever calls the cloud waits for the fork alone,
-which takes milliseconds. What a killed cloud loses is what changed since the last one.
+A snapshot is made in a fork of the process: it is the state of one instant, and callers wait for the fork alone, which takes
+milliseconds. What a killed cloud loses is what changed since the last one.
 """
 
 import gc
@@ -279,7 +279,7 @@ def control(method: str, body: bytes) -> tuple[int, object]:
 
 
 def save_at_end() -> None:
-    """Save what changed since the last snapshot, when the cloud ends because somebody ended its process."""
+    """Save what changed since the last snapshot, when the process of the cloud is ended by a signal."""
     if _SAVER.has_ended or not _SAVER.is_ready:
         return
     try:

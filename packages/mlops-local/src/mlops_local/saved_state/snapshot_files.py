@@ -136,14 +136,14 @@ class Found:
 
 
 def read(folder: Path) -> Found | None:
-    """Return the last snapshot that is whole; ``None`` when there is none.
+    """Return the last snapshot that is whole; ``None`` without any.
 
     Args:
         folder: The folder of snapshots.
 
     Raises:
         VersionError: When something else wrote it.
-        SnapshotError: When there are some, and none is whole.
+        SnapshotError: When there are some, and not one is whole.
     """
     problems = []
     for name in (_LAST, _PREVIOUS):
