@@ -203,12 +203,12 @@ def predictions_uri(jobs: JobEnvironment) -> str:
     return f"{{% 's3://{jobs.artifacts_bucket}/' & $predictions %}}"
 
 
-def holdout_list(jobs: JobEnvironment) -> dict[str, object]:
-    """Return the arguments that list the files of the holdout."""
+def split_list(jobs: JobEnvironment, split: str) -> dict[str, object]:
+    """Return the arguments that list the files of a split, or of the manifest."""
     key = f"$substringAfter({jobs.training_set}, 's3://')"
     return {
         "Bucket": f"{{% $substringBefore({key}, '/') %}}",
-        "Prefix": f"{{% $substringAfter({key}, '/') & '/holdout/' %}}",
+        "Prefix": f"{{% $substringAfter({key}, '/') & '/{split}/' %}}",
     }
 
 

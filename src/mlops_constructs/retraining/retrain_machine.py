@@ -15,9 +15,9 @@ from mlops_constructs.retraining.job_requests import (
     ServerPlan,
     evaluation_job,
     evaluation_prefix,
-    holdout_list,
     prediction_job,
     preparation_job,
+    split_list,
     training_job,
     training_set_job,
 )
@@ -78,6 +78,12 @@ _BROUGHT = {
     "package": "{% $package %}",
     "predictions_uri": "{% $request.candidate.predictions_uri & '' %}",
 }
+# which training set lies at a prefix that is published again and again: its manifest is written last
+_PUBLISHED = "{% $join([$states.result.Contents.(Key & ' ' & ETag & ' ' & LastModified)], ' ') %}"
+_REPUBLISHED = (
+    "the training set was published again during the run, which may have trained on one set and measured on the other; "
+    "ask again: mlops train {} --reason ..."
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -265,7 +271,7 @@ def retrain_machine(plan: RetrainPlan, *, partition: str = "aws") -> dict[str, o
             "dynamodb:getItem",
             {"TableName": plan.rollout_table, "Key": {"endpoint": {"S": plan.endpoint_name}}, "ConsistentRead": True},
             partition=partition,
-            next_state="TagSnapshots" if plan.features is not None else "HasCandidate",
+            next_state="TagSnapshots" if plan.features is not None else "FindTrainingSet",
             catch="Caught",
             assign={
                 "champion": "{% $exists($states.result.Item.live.S) ? $parse($states.result.Item.live.S) : null %}"
@@ -366,7 +372,7 @@ def _job_states(plan: RetrainPlan, partition: str) -> dict[str, State]:
 
     def evaluate(champion: Champion) -> State:
         arguments = evaluation_job(jobs, plan.evaluation, champion=champion, server=plan.server)
-        return job("Processing", arguments, "Gate", jobs.maximum)
+        return job("Processing", arguments, "Gate" if plan.features is not None else "FindItAgain", jobs.maximum)
 
     states: dict[str, State] = {}
     if plan.features is not None:
@@ -391,6 +397,8 @@ def _job_states(plan: RetrainPlan, partition: str) -> dict[str, State]:
             {"training_set": identity},
         )
         jobs = replace(jobs, training_set_id="$training_set")
+    else:
+        states |= _same_set_states(plan, partition)
     if step is not None:
         states["Process"] = job("Processing", preparation_job(jobs, step), "Train", step.maximum)
     kept = {"artifact": "{% $states.result.Payload.artifact_uri %}"}
@@ -432,7 +440,7 @@ def _job_states(plan: RetrainPlan, partition: str) -> dict[str, State]:
         # a champion is asked once a holdout
         "ListHoldout": task(
             "aws-sdk:s3:listObjectsV2",
-            holdout_list(jobs),
+            split_list(jobs, "holdout"),
             partition=partition,
             next_state="FindPredictions",
             catch="Caught",
@@ -451,6 +459,27 @@ def _job_states(plan: RetrainPlan, partition: str) -> dict[str, State]:
         "EvaluateAgainstPredictions": evaluate("predictions"),
         "EvaluateAgainstChampion": evaluate("archive"),
         "Evaluate": evaluate("none"),
+    }
+
+
+def _same_set_states(plan: RetrainPlan, partition: str) -> dict[str, State]:
+    """Return the states that hold a run to one training set, which others publish: what it began with is there at its end."""
+
+    def find(variable: str, next_state: str) -> State:
+        return task(
+            "aws-sdk:s3:listObjectsV2",
+            split_list(plan.jobs, "manifest") | {"MaxKeys": 10},
+            partition=partition,
+            next_state=next_state,
+            catch="Caught",
+            assign={variable: _PUBLISHED},
+        )
+
+    return {
+        "FindTrainingSet": find("published", "HasCandidate"),
+        "FindItAgain": find("found", "IsSameSet"),
+        "IsSameSet": choose(("$found = $published", "Gate"), default="Republished"),
+        "Republished": assign("RecordFailure", reason=_REPUBLISHED.format(plan.pipeline)),
     }
 
 

@@ -10,8 +10,8 @@ from mlops_constructs.retraining.job_requests import (
     JobEnvironment,
     ServerPlan,
     asked_model,
-    holdout_list,
     rows_job,
+    split_list,
     transform_job,
 )
 
@@ -74,7 +74,7 @@ def server_states(
         ),
         "ListRows": task(
             "aws-sdk:s3:listObjectsV2",
-            holdout_list(jobs),
+            split_list(jobs, "holdout"),
             partition=partition,
             next_state="ListAnswers",
             catch="Caught",

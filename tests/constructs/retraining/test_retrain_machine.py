@@ -6,6 +6,7 @@ The Retrain machine: its graph, its calls against AWS's API, and its behaviour w
 import hashlib
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -168,8 +169,10 @@ def aws(
     image: str | None = None,
     flavor: str | None = None,
     predictions: int = 0,
+    published: Sequence[str] = ("Monday",),
 ) -> Any:
-    """A fake AWS in which every job succeeds and the gate says what it is told."""
+    """A fake AWS in which every job succeeds and the gate says what it is told; ``published`` is when the set was, a look each."""
+    looks = iter([*published, published[-1]])
 
     def answer(name: str, arguments: dict[str, Any]) -> Any:
         if fail is not None and name == fail[0]:
@@ -190,6 +193,9 @@ def aws(
                 return {} if champion is None else {"Item": {"live": {"S": json.dumps(pointer)}}}
             case "s3:listObjectsV2" if arguments["Bucket"] == "artifacts":
                 return {"KeyCount": predictions}
+            case "s3:listObjectsV2" if arguments["Prefix"].endswith("/manifest/"):
+                manifest = {"Key": f"{arguments['Prefix']}manifest.json", "ETag": '"1"', "LastModified": next(looks)}
+                return {"KeyCount": 1, "Contents": [manifest], "IsTruncated": False}
             case "s3:listObjectsV2":
                 files = [{"Key": f"{arguments['Prefix']}part-{n}.parquet", "ETag": f'"{n}"'} for n in range(2)]
                 return {"KeyCount": 2, "Contents": files, "IsTruncated": False}
@@ -414,6 +420,32 @@ def test_a_set_from_s3_is_read_where_it_lies(run_machine: Any):
     assert uris["manifest"] == "s3://data/exports/demand/manifest"
 
 
+def test_a_set_that_is_published_again_fails_the_run(run_machine: Any):
+    """It may have trained on the one and be measured on the other: nothing is registered, and the record says what to do."""
+    machine = retrain_machine(VARIANTS["from S3"])
+    assert run_machine(machine, FORGED, aws()).status == "SUCCEEDED"
+    run = run_machine(machine, FORGED, aws(published=("Monday", "Tuesday")))
+    assert run.status == "FAILED"
+    assert "sagemaker:createModelPackage" not in run.names()
+    record = next(a for n, a in run.calls if n == "lambda:invoke" and a["FunctionName"].endswith("record"))
+    assert record["Payload"]["reason"] == (
+        "the training set was published again during the run, which may have trained on one set and measured on the other; "
+        "ask again: mlops train demand-forecast --reason ..."
+    )
+    places = [(a["Bucket"], a["Prefix"]) for n, a in run.calls if n == "s3:listObjectsV2"]
+    assert places == [("data", "exports/demand/manifest/")] * 2
+
+
+def test_a_run_without_a_manifest_says_so_where_it_is_read(run_machine: Any):
+    """In the evaluation, as before."""
+    answer = aws()
+
+    def empty(name: str, arguments: dict[str, Any]) -> Any:
+        return {"KeyCount": 0} if name == "s3:listObjectsV2" else answer(name, arguments)
+
+    assert run_machine(retrain_machine(VARIANTS["from S3"]), FORGED, empty).status == "SUCCEEDED"
+
+
 def test_spare_capacity_may_wait_longer_than_it_runs(run_machine: Any):
     """MaxWaitTimeInSeconds counts both; checkpoints lie by execution; the state waits as long as the job may."""
     machine = retrain_machine(VARIANTS["spot"])
@@ -495,6 +527,8 @@ def test_a_champion_of_another_image_predicts_there(run_machine: Any, source: st
     listed = [a for n, a in run.calls if n == "s3:listObjectsV2"]
     holdout = f"sets/demand/{EXECUTION}/holdout/" if source == "automatic" else "exports/demand/holdout/"
     bucket = "sets" if source == "automatic" else "data"
+    if source == "from S3":
+        listed = [a for a in listed if not a["Prefix"].endswith("/manifest/")]
     assert (listed[0]["Bucket"], listed[0]["Prefix"]) == (bucket, holdout)
     files = f'{holdout}part-0.parquet "0" {holdout}part-1.parquet "1"'
     prefix = f"predictions/{NAME}/{'6' * 64}-{hashlib.sha256(files.encode()).hexdigest()}"
