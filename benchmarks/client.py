@@ -157,8 +157,9 @@ def _lay_run(cloud: local_cloud.Cloud, machine: str, number: int) -> None:
         training_set_id="c" * 64, baseline_uri="s3://artifacts/baseline.json", baseline_sha256="d" * 64,
     )  # fmt: skip
     gate = GateResult(
-        verdict=GateVerdict.FAILED, checks=(), evaluation_uri="u", evaluation_sha256="f" * 64, reason="worse"
-    )
+        verdict=GateVerdict.FAILED, checks=(), evaluation_uri="u", evaluation_sha256="f" * 64, reason="worse",
+        metric="wape", metrics=evaluation.metrics,
+    )  # fmt: skip
     for key, document in {
         f"evaluations/{PIPELINE}/{name}/evaluation.json": evaluation,
         f"gates/{PIPELINE}/{name}.json": gate,

@@ -15,9 +15,7 @@ from mlops_runtime.retraining.retraining_request import RetrainingRequests
 
 
 def _follow(cloud: Any) -> int:
-    requests = RetrainingRequests(
-        s3=cloud, events=cloud, dynamodb=cloud, stepfunctions=cloud, unit=UNIT, pipeline=PIPELINE
-    )
+    requests = RetrainingRequests(client=lambda _: cloud, unit=UNIT, pipeline=PIPELINE)
     try:
         follow(requests, "e1", facts={}, is_awaited=True, as_json=False)
     except typer.Exit as end:

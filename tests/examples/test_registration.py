@@ -541,8 +541,4 @@ def _requests(sample: Sample) -> RetrainingRequests:
     unit, pipeline = found
     assert isinstance(unit, UnitEntry)
     assert isinstance(pipeline, PipelineEntry)
-    return RetrainingRequests(
-        **{name: sample.as_registrant(name) for name in ("s3", "events", "dynamodb", "stepfunctions")},
-        unit=unit,
-        pipeline=pipeline,
-    )
+    return RetrainingRequests(client=sample.as_registrant, unit=unit, pipeline=pipeline)

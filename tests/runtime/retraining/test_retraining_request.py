@@ -57,7 +57,7 @@ class Aws:
 
 
 def _requests(aws: Any) -> RetrainingRequests:
-    return RetrainingRequests(s3=aws, events=aws, dynamodb=aws, stepfunctions=aws, unit=UNIT, pipeline=PIPELINE)
+    return RetrainingRequests(client=lambda _: aws, unit=UNIT, pipeline=PIPELINE)
 
 
 def test_archive_and_predictions_lie_below_the_pipelines_prefix(tmp_path: Path) -> None:

@@ -14,8 +14,9 @@ from rollout_world import World
 
 from mlops_runtime.contracts import canonical_json, to_dict
 from mlops_runtime.contracts.model import Evaluation, GateResult, GateVerdict
-from mlops_runtime.contracts.retraining import Decision, GuardDecision, TrainingMetrics, Trigger
+from mlops_runtime.contracts.retraining import Decision, GateSpec, GuardDecision, TrainingMetrics, Trigger
 from mlops_runtime.contracts.unit_entries import PipelineEntry, UnitEntry
+from mlops_runtime.retraining.registration_gate import evaluate_gate
 from mlops_runtime.retraining.run_comparison import RunError
 from mlops_runtime.retraining.run_history import RunHistory
 
@@ -107,15 +108,14 @@ class Past:
     def __init__(self, world: World) -> None:
         self.kept, self.world = Kept(), world
         kept: Any = self.kept
-        self.history = RunHistory(
-            s3=world.s3,
-            dynamodb=boto3.client("dynamodb"),
-            stepfunctions=kept,
-            sagemaker=kept,
-            logs=kept,
-            unit=UNIT,
-            pipeline=PIPELINE,
-        )
+        clients = {"s3": world.s3, "dynamodb": boto3.client("dynamodb")}
+        self.made: list[str] = []  # the services that the history asked for
+
+        def client(name: str) -> Any:
+            self.made.append(name)
+            return clients.get(name, kept)
+
+        self.history = RunHistory(client=client, unit=UNIT, pipeline=PIPELINE)
 
     def execution(self, name: str, hours_ago: float, status: str = "SUCCEEDED", **end: str) -> None:
         """An execution of ten minutes."""
@@ -186,6 +186,25 @@ def test_a_run_is_told_with_who_why_losses_and_version(past: Past, measured: Eva
     assert (run.at, run.ended, run.seconds) == ("2017-08-20T07:00:00Z", "2017-08-20T07:10:00Z", 600.0)
     assert (run.metric, run.metrics["candidate"], run.reason) == ("wape", measured.metrics["candidate"], "gate PASSED")
     assert (run.is_refused, past.kept.described) == (False, [])
+
+
+def test_a_list_reads_one_object_a_run(past: Past, measured: Evaluation, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The gate's result has the losses; packages are asked for where one passed, and each client is made once."""
+    read: list[str] = []
+    body = RunHistory._body
+    monkeypatch.setattr(RunHistory, "_body", lambda self, key: (read.append(key), body(self, key))[1])
+    for name in ("20170820-one", "20170820-two"):
+        past.execution(name, 2)
+        past.started(name, 2)
+        past.measured(name, measured, None)
+        gate = evaluate_gate(measured, GateSpec(), uri="u", sha256="f" * 64)
+        past.put(f"gates/demand-forecast/{name}.json", replace(gate, verdict=GateVerdict.FAILED))
+    assert [run.metrics for run in past.history.runs()] == [measured.metrics] * 2
+    assert sorted(read) == [f"gates/demand-forecast/20170820-{name}.json" for name in ("one", "two")]
+    assert sorted(past.made) == ["dynamodb", "s3", "stepfunctions"]
+    past.put("gates/demand-forecast/20170820-two.json", replace(gate, verdict=GateVerdict.PASSED))
+    past.history.runs()
+    assert sorted(past.made) == ["dynamodb", "s3", "sagemaker", "stepfunctions"]
 
 
 def test_every_outcome_is_told(past: Past, measured: Evaluation) -> None:

@@ -28,14 +28,7 @@ def requests_of(aws: Account, entries: "Entries", pipeline: "PipelineEntry") -> 
     """Return a pipeline as the caller may ask it."""
     from mlops_runtime.retraining.retraining_request import RetrainingRequests
 
-    return RetrainingRequests(
-        s3=aws.client("s3"),
-        events=aws.client("events"),
-        dynamodb=aws.client("dynamodb"),
-        stepfunctions=aws.client("stepfunctions"),
-        unit=entries.unit(pipeline.unit),
-        pipeline=pipeline,
-    )
+    return RetrainingRequests(client=aws.client, unit=entries.unit(pipeline.unit), pipeline=pipeline)
 
 
 def follow(

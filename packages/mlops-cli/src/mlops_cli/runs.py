@@ -117,15 +117,7 @@ def history_of(aws: Account, pipeline: str | None) -> "RunHistory":
 
     entries = Entries(ssm=aws.client("ssm"))
     entry = entries.pipeline(pipeline)
-    return RunHistory(
-        s3=aws.client("s3"),
-        dynamodb=aws.client("dynamodb"),
-        stepfunctions=aws.client("stepfunctions"),
-        sagemaker=aws.client("sagemaker"),
-        logs=aws.client("logs"),
-        unit=entries.unit(entry.unit),
-        pipeline=entry,
-    )
+    return RunHistory(client=aws.client, unit=entries.unit(entry.unit), pipeline=entry)
 
 
 def outcome_of(run: "Run") -> str:

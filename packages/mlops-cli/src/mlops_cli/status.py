@@ -101,11 +101,10 @@ def _seen(aws: Account, unit: str | None) -> _Seen:
     entries = Entries(ssm=aws.client("ssm"))
     by, now = aws.caller()
     clients = {name: aws.client(name) for name in ("dynamodb", "sagemaker", "stepfunctions", "s3")}
-    logs = aws.client("logs")
     overview = Overview(
         **clients,
         now=now,
-        history=lambda owner, pipeline: RunHistory(**clients, logs=logs, unit=owner, pipeline=pipeline),
+        history=lambda owner, pipeline: RunHistory(client=aws.client, unit=owner, pipeline=pipeline),
     )
     if unit is None:
         found, unread = readable(entries.units(), entries, overview)

@@ -363,27 +363,10 @@ class Model:
         return TrainingRun(id=name, decision=decision, history=self._history(), requests=requests)
 
     def _requests(self) -> RetrainingRequests:
-        of = self._connection.client
-        return RetrainingRequests(
-            s3=of("s3"),
-            events=of("events"),
-            dynamodb=of("dynamodb"),
-            stepfunctions=of("stepfunctions"),
-            unit=self._unit,
-            pipeline=self._trained(),
-        )
+        return RetrainingRequests(client=self._connection.client, unit=self._unit, pipeline=self._trained())
 
     def _history(self) -> RunHistory:
-        of = self._connection.client
-        return RunHistory(
-            s3=of("s3"),
-            dynamodb=of("dynamodb"),
-            stepfunctions=of("stepfunctions"),
-            sagemaker=of("sagemaker"),
-            logs=of("logs"),
-            unit=self._unit,
-            pipeline=self._trained(),
-        )
+        return RunHistory(client=self._connection.client, unit=self._unit, pipeline=self._trained())
 
     def _trained(self) -> PipelineEntry:
         if self._pipeline is None:

@@ -255,11 +255,13 @@ class GateCheck:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GateResult:
-    """What the gate decided and on which evidence."""
+    """What the gate decided and on which evidence; ``metrics`` are those of the evaluation, for lists that read no more."""
 
     verdict: GateVerdict
     checks: tuple[GateCheck, ...]
     evaluation_uri: str
     evaluation_sha256: str
     reason: str
+    metric: Metric | None = None
+    metrics: Mapping[str, float] | None = None
     format: Literal["mlops.gate-result/1"] = "mlops.gate-result/1"

@@ -1,6 +1,7 @@
 """Whether a candidate may be registered: absolute limits, naive baselines, and the champion over all and by segment."""
 
 import hashlib
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -69,6 +70,8 @@ def evaluate_gate(
         evaluation_uri=uri,
         evaluation_sha256=sha256,
         reason=_shortened("; ".join(failures) if failures else _success(checks, evaluation)),
+        metric=evaluation.metric,
+        metrics={name: loss for name, loss in evaluation.metrics.items() if math.isfinite(loss)},
     )
 
 

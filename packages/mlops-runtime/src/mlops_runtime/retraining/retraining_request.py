@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from botocore.exceptions import ClientError
 
@@ -16,13 +16,8 @@ from mlops_runtime.contracts.events import DetailType, EventDetail, request_sour
 from mlops_runtime.contracts.model import Metric, ModelSignature
 from mlops_runtime.contracts.model_manifest import Flavor, Trust
 from mlops_runtime.contracts.retraining import Candidate, Decision, GuardDecision, candidate_uri
-from mlops_runtime.contracts.unit_entries import PipelineEntry, UnitEntry
-
-if TYPE_CHECKING:
-    from mypy_boto3_dynamodb import DynamoDBClient
-    from mypy_boto3_events import EventBridgeClient
-    from mypy_boto3_s3 import S3Client
-    from mypy_boto3_stepfunctions import SFNClient
+from mlops_runtime.contracts.unit_entries import PipelineEntry
+from mlops_runtime.retraining.pipeline_access import PipelineAccess
 
 # one call of PutObject: https://docs.aws.amazon.com/AmazonS3/latest/API/API_PutObject.html
 MAXIMUM_BYTES = 5 * 1024**3
@@ -61,25 +56,8 @@ class RetrainingOutcome:
         return self.outcome in REGISTERED_OUTCOMES
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RetrainingRequests:
-    """A pipeline as the caller of a retraining sees it.
-
-    Args:
-        s3: Client.
-        events: Client.
-        dynamodb: Client.
-        stepfunctions: Client.
-        unit: The unit's entry.
-        pipeline: The pipeline's entry.
-    """
-
-    s3: "S3Client"
-    events: "EventBridgeClient"
-    dynamodb: "DynamoDBClient"
-    stepfunctions: "SFNClient"
-    unit: UnitEntry
-    pipeline: PipelineEntry
+class RetrainingRequests(PipelineAccess):
+    """A pipeline as the caller of a retraining sees it."""
 
     def unpublished(self) -> str | None:
         """Return what to do where the pipeline has nothing to measure on; None where it has, or the caller may not look."""

@@ -8,25 +8,18 @@ import json
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 from botocore.exceptions import ClientError
 
 from mlops_runtime.contracts import from_dict, from_json, to_dict
 from mlops_runtime.contracts.model import Evaluation, GateResult, GateVerdict
 from mlops_runtime.contracts.retraining import Decision, GuardDecision, TrainingMetrics, Trigger
-from mlops_runtime.contracts.unit_entries import PipelineEntry, UnitEntry
+from mlops_runtime.retraining.pipeline_access import PipelineAccess
 from mlops_runtime.retraining.run_comparison import RunComparison, RunError, compared
 from mlops_runtime.rollout.execution_names import execution_arn
-
-if TYPE_CHECKING:
-    from mypy_boto3_dynamodb import DynamoDBClient
-    from mypy_boto3_logs import CloudWatchLogsClient
-    from mypy_boto3_s3 import S3Client
-    from mypy_boto3_sagemaker import SageMakerClient
-    from mypy_boto3_stepfunctions import SFNClient
 
 LATEST = "latest"
 _READERS = 16  # calls at once
@@ -37,6 +30,10 @@ _NOT_REFUSED = (Decision.STARTED, Decision.ASKED, Decision.DUPLICATE, Decision.K
 _ABSENT = ("NoSuchKey", "404")
 
 Step = Literal["set", "process", "train", "predict", "evaluate"]
+_REGISTERED = "REGISTERED"
+_NAMES = {f"#{each.name}": each.name for each in fields(GuardDecision)}  # some are reserved words of DynamoDB
+
+_Decision = Mapping[str, str]  # a row of the guard as it is kept
 T = TypeVar("T")
 U = TypeVar("U")
 
@@ -128,27 +125,8 @@ class RunDetails:
     gate: GateResult | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunHistory:
-    """The runs of one pipeline.
-
-    Args:
-        s3: Client.
-        dynamodb: Client.
-        stepfunctions: Client.
-        sagemaker: Client.
-        logs: Client.
-        unit: The unit's entry.
-        pipeline: The pipeline's entry.
-    """
-
-    s3: "S3Client"
-    dynamodb: "DynamoDBClient"
-    stepfunctions: "SFNClient"
-    sagemaker: "SageMakerClient"
-    logs: "CloudWatchLogsClient"
-    unit: UnitEntry
-    pipeline: PipelineEntry
+class RunHistory(PipelineAccess):
+    """The runs of one pipeline."""
 
     def runs(self, *, last: int | None = 20, since: datetime | None = None) -> tuple[Run, ...]:
         """Return the newest runs and refused requests, the newest first.
@@ -160,8 +138,9 @@ class RunHistory:
         decisions = self._decisions()
         found = self._merged(decisions, last=last, since=since)
         chosen = [run for run in found if since is None or _time(run.at) >= since][:last]
-        packages = self._packages({run.id for run in chosen if not run.is_refused})
-        return tuple(self._each(chosen, lambda run: self._filled(run, packages)))
+        filled = self._each(chosen, self._filled)
+        packages = self._packages({run.id for run in filled if run.outcome == _REGISTERED})
+        return tuple(_with_package(run, packages) for run in filled)
 
     def run(self, id: str) -> RunDetails:
         """Return a run with everything that is known of it.
@@ -175,7 +154,9 @@ class RunHistory:
         run = self._found(id)
         if run.is_refused:
             return RunDetails(run=run)
-        filled = self._filled(run, self._packages({run.id}))
+        filled = self._filled(run)
+        if filled.outcome == _REGISTERED:
+            filled = _with_package(filled, self._packages({run.id}))
         described = {step: self._described(run.id, step) for step in STEPS}
         steps = tuple(_step(step, answer) for step, answer in described.items() if answer is not None)
         given = (described["train"] or {}).get("HyperParameters", {})
@@ -232,23 +213,23 @@ class RunHistory:
             )
         yield from lines if last is None else deque(lines, maxlen=last)
 
-    def _merged(self, decisions: Sequence[GuardDecision], *, last: int | None, since: datetime | None) -> list[Run]:
+    def _merged(self, decisions: Sequence[_Decision], *, last: int | None, since: datetime | None) -> list[Run]:
         """Return executions, refusals and older runs, the newest first, as far as a listing tells them."""
-        started = {each.execution: each for each in decisions if each.decision.is_start}
+        started = {each["execution"]: each for each in decisions if "execution" in each and _is_start(each)}
         runs = {run.id: run for run in self._executions(started, last, since)}
         complete = last is None or len(runs) < last
         if complete:  # what Step Functions has forgotten is older than all that it knows
             for each in started.values():
-                name = str(each.execution).rpartition(":")[2]
-                runs.setdefault(name, self._forgotten(name, each.at, each))
+                name = each["execution"].rpartition(":")[2]
+                if name not in runs:
+                    runs[name] = self._forgotten(name, each["at"], _guard_decision(each))
             for name in self._evaluated() - set(runs):
                 runs[name] = self._of(name, _day(name), "UNKNOWN", None)
-        refusals = _collapsed([self._refused(each) for each in decisions if _is_refusal(each)])
+        newest = sorted(_collapsed(decisions), key=lambda each: each[0]["at"], reverse=True)[:last]
+        refusals = [replace(self._refused(_guard_decision(each)), times=times) for each, times in newest]
         return sorted([*runs.values(), *refusals], key=lambda run: (run.at, run.id), reverse=True)
 
-    def _executions(
-        self, started: Mapping[str | None, GuardDecision], last: int | None, since: datetime | None
-    ) -> Iterator[Run]:
+    def _executions(self, started: Mapping[str, _Decision], last: int | None, since: datetime | None) -> Iterator[Run]:
         pages = self.stepfunctions.get_paginator("list_executions").paginate(
             stateMachineArn=self.pipeline.retrain_machine, PaginationConfig={"PageSize": min(last or 1000, 1000)}
         )
@@ -259,7 +240,9 @@ class RunHistory:
                 if count == last or (since is not None and began < since):
                     return
                 count += 1
-                found = self._of(each["name"], _iso(began), str(each["status"]), started.get(each["executionArn"]))
+                row = started.get(each["executionArn"])
+                decision = None if row is None else _guard_decision(row)
+                found = self._of(each["name"], _iso(began), str(each["status"]), decision)
                 end = each.get("stopDate")
                 ended = None if end is None else end.astimezone(UTC)
                 yield replace(
@@ -306,7 +289,8 @@ class RunHistory:
                 )
             return newest
         arn = execution_arn(self.pipeline.retrain_machine, id)
-        decision = next((each for each in decisions if each.execution == arn and each.decision.is_start), None)
+        row = next((each for each in decisions if each.get("execution") == arn and _is_start(each)), None)
+        decision = None if row is None else _guard_decision(row)
         try:
             described = self.stepfunctions.describe_execution(executionArn=arn, includedData="METADATA_ONLY")
         except ClientError as error:
@@ -319,36 +303,32 @@ class RunHistory:
                 ended=None if end is None else _iso(end.astimezone(UTC)),
                 seconds=None if end is None else (end.astimezone(UTC) - began).total_seconds(),
             )
-        refused = next((each for each in decisions if each.event_id == id and _is_refusal(each)), None)
+        refused = next((each for each in decisions if each["event_id"] == id and _is_refusal(each)), None)
         if refused is not None:
-            return self._refused(refused)
+            return self._refused(_guard_decision(refused))
         if decision is not None or self._evaluation(id) is not None:
             return self._forgotten(id, _day(id) if decision is None else decision.at, decision)
         known = ", ".join(run.id for run in self._merged_runs(decisions)[:5]) or "none"
         raise RunError(f"run {id!r} of {self.pipeline.pipeline} not found; the newest are {known}: mlops runs list")
 
-    def _merged_runs(self, decisions: Sequence[GuardDecision]) -> list[Run]:
+    def _merged_runs(self, decisions: Sequence[_Decision]) -> list[Run]:
         return [run for run in self._merged(decisions, last=5, since=None) if not run.is_refused]
 
-    def _filled(self, run: Run, packages: Mapping[str, Mapping[str, Any]]) -> Run:
-        """Return a run with outcome, losses and version."""
+    def _filled(self, run: Run) -> Run:
+        """Return a run with outcome and losses."""
         if run.is_refused or run.outcome in ("RUNNING", Decision.ASKED):
             return run
-        body = self._body(f"evaluations/{self.pipeline.pipeline}/{run.id}/evaluation.json")
         gate = self._gate(run.id) if run.outcome in ("SUCCEEDED", "UNKNOWN") else None
-        if body is not None:  # its losses by block are most of it, and are not read for a list
-            evaluation = json.loads(body)
-            run = replace(run, metric=evaluation["metric"], metrics=evaluation["metrics"])
+        if gate is not None and gate.metrics is not None:
+            run = replace(run, metric=gate.metric, metrics=gate.metrics)
+        else:
+            body = self._body(f"evaluations/{self.pipeline.pipeline}/{run.id}/evaluation.json")
+            if body is not None:  # its losses by block are most of it, and are not read for a list
+                evaluation = json.loads(body)
+                run = replace(run, metric=evaluation["metric"], metrics=evaluation["metrics"])
         if gate is not None:
-            passed = gate.verdict is GateVerdict.PASSED
-            package = packages.get(run.id)
-            return replace(
-                run,
-                outcome="REGISTERED" if passed else "REJECTED",
-                reason=gate.reason,
-                package=None if package is None else str(package["ModelPackageArn"]),
-                approval=None if package is None else str(package["ModelApprovalStatus"]),
-            )
+            outcome = _REGISTERED if gate.verdict is GateVerdict.PASSED else "REJECTED"
+            return replace(run, outcome=outcome, reason=gate.reason)
         if run.outcome == "UNKNOWN":
             return replace(run, reason="its execution is no longer kept, and it has no gate result")
         return self._ended(run)
@@ -363,17 +343,17 @@ class RunHistory:
             reason=str(output.get("reason", found.get("cause", found.get("error", "no cause is known")))),
         )
 
-    def _decisions(self) -> list[GuardDecision]:
+    def _decisions(self) -> list[_Decision]:
+        """Return the rows of the guard; there may be many, and few of them are shown."""
         pages = self.dynamodb.get_paginator("query").paginate(
             TableName=self.pipeline.retraining_table,
             KeyConditionExpression="pipeline = :pipeline AND begins_with(#item, :event)",
-            ExpressionAttributeNames={"#item": "item"},
+            ProjectionExpression=", ".join(_NAMES),
+            ExpressionAttributeNames={"#item": "item", **_NAMES},
             ExpressionAttributeValues={":pipeline": {"S": self.pipeline.pipeline}, ":event": {"S": "EVENT#"}},
         )
         rows = (item for page in pages for item in page["Items"])
-        return [
-            from_dict(GuardDecision, {name: value["S"] for name, value in row.items() if "S" in value}) for row in rows
-        ]
+        return [{name: value["S"] for name, value in row.items() if "S" in value} for row in rows]
 
     def _evaluated(self) -> set[str]:
         prefix = f"evaluations/{self.pipeline.pipeline}/"
@@ -399,6 +379,8 @@ class RunHistory:
                 name = each.get("ModelPackageDescription", "").rpartition(" ")[2]
                 if name in names:
                     found.setdefault(name, each)
+            if len(found) == len(names):
+                break
         return found
 
     def _evaluation(self, name: str) -> Evaluation | None:
@@ -457,7 +439,9 @@ class RunHistory:
                 return
             given = {"nextToken": page["nextForwardToken"]}
 
-    def _each(self, items: Iterable[T], call: Callable[[T], U]) -> list[U]:
+    def _each(self, items: Sequence[T], call: Callable[[T], U]) -> list[U]:
+        if items:  # clients are made here: a session of boto3 does not make them in several threads
+            _ = self.s3, self.stepfunctions
         with ThreadPoolExecutor(_READERS) as pool:
             return list(pool.map(call, items))
 
@@ -472,24 +456,40 @@ def _request(decision: GuardDecision | None) -> dict[str, Any]:
     return {"trigger": decision.trigger, "requested_by": decision.requested_by, "detail": decision.detail or None}
 
 
-def _is_refusal(decision: GuardDecision) -> bool:
+def _guard_decision(row: _Decision) -> GuardDecision:
+    return from_dict(GuardDecision, row)
+
+
+def _is_start(row: _Decision) -> bool:
+    return Decision(row["decision"]).is_start
+
+
+def _is_refusal(row: _Decision) -> bool:
     """Return whether something was asked and refused; a recheck of a quiet alarm asked for nothing."""
-    if decision.decision in _NOT_REFUSED:
+    if row["decision"] in _NOT_REFUSED:
         return False
-    return decision.decision is not Decision.NOT_CONFIRMED or decision.trigger not in (None, Trigger.RECHECK)
+    return row["decision"] != Decision.NOT_CONFIRMED or row.get("trigger") not in (None, Trigger.RECHECK)
 
 
-def _collapsed(refusals: Iterable[Run]) -> list[Run]:
-    """Return refusals, the newest of those alike that follow each other: an alarm that stays on is asked about every hour."""
-    found: list[Run] = []
-    for run in sorted(refusals, key=lambda each: each.at):
-        before = found[-1] if found else None
-        same = (before.trigger, before.requested_by, before.decision) if before is not None else None
-        if before is not None and same == (run.trigger, run.requested_by, run.decision):
-            found[-1] = replace(run, times=before.times + 1)
+def _collapsed(decisions: Iterable[_Decision]) -> list[tuple[_Decision, int]]:
+    """Return the newest of refusals alike that follow each other, with their count: an alarm that stays on asks every hour."""
+    found: list[tuple[_Decision, int]] = []
+    before: tuple[str | None, ...] | None = None
+    for row in sorted(filter(_is_refusal, decisions), key=lambda each: each["at"]):
+        kind = tuple(map(row.get, ("trigger", "requested_by", "decision")))
+        if kind == before:
+            found[-1] = row, found[-1][1] + 1
         else:
-            found.append(run)
+            found.append((row, 1))
+        before = kind
     return found
+
+
+def _with_package(run: Run, packages: Mapping[str, Mapping[str, Any]]) -> Run:
+    package = packages.get(run.id)
+    if package is None:
+        return run
+    return replace(run, package=str(package["ModelPackageArn"]), approval=str(package["ModelApprovalStatus"]))
 
 
 def _step(step: Step, described: Mapping[str, Any]) -> RunStep:
