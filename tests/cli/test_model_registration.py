@@ -200,13 +200,19 @@ def test_the_pipelines_metric_must_measure_it(cloud: Cloud, onnx: Path) -> None:
     assert cloud.uploaded == []
 
 
-def test_predictions_are_of_one_number_a_row(cloud: Cloud, onnx: Path, tmp_path: Path) -> None:
-    """Classes and several outputs are measured, and not compared with a file."""
+def test_predictions_are_what_the_model_gives(cloud: Cloud, onnx: Path, tmp_path: Path) -> None:
+    """A list a row of classes, outputs and vectors, a number of others; else nothing is uploaded."""
+    mine = tmp_path / "mine.parquet"
+    pq.write_table(pa.table({"prediction": [[1.0]]}), mine)
+    said = _register("demand-forecast", onnx, "--predictions", mine)[1]
+    assert "mine.parquet must have one number a row, as the model of kind 'number' gives them" in said
     (onnx / "signature.json").write_bytes(canonical_json(replace(SIGNATURE, kind="classes", classes=("a", "b", "c"))))
-    pq.write_table(pa.table({"prediction": [1.0]}), tmp_path / "mine.parquet")
-    said = _register("demand-forecast", onnx, "--predictions", tmp_path / "mine.parquet")[1]
-    assert "predictions are compared for one number a row, the model is of kind 'classes'" in said
+    pq.write_table(pa.table({"prediction": [1.0]}), mine)
+    said = _register("demand-forecast", onnx, "--predictions", mine)[1]
+    assert "mine.parquet must have a list of 3 numbers a row, as the model of kind 'classes' gives them" in said
     assert cloud.uploaded == []
+    pq.write_table(pa.table({"prediction": [[0.2, 0.3, 0.5]]}), mine)
+    assert _register("demand-forecast", onnx, "--predictions", mine)[0] == 0
 
 
 def test_it_is_a_command_of_models() -> None:

@@ -2,6 +2,7 @@
 
 from datetime import date, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -52,10 +53,44 @@ def test_fails_where_rows_cannot_be_matched(expected: pa.Table, message: str) ->
     assert message in problem
 
 
-def test_a_model_of_several_numbers_is_not_compared() -> None:
-    """It says so."""
-    (problem,) = expected_problems(pa.table({"prediction": [1.0]}), HOLDOUT, np.zeros((3, 2)))
-    assert "one number a row" in problem
+LISTS = np.array([[0.1, 0.9, 1e-9], [0.5, 0.5, 0.0], [np.nan] * 3])
+
+
+def test_lists_are_compared_number_by_number() -> None:
+    """A missing list or number is one; a number that is small beside its row's largest may be rounded."""
+    same = pa.table({"prediction": [[0.1, 0.90001, 5e-9], [0.5, 0.5, 0.0], None]})
+    assert expected_problems(same, HOLDOUT, LISTS, names=("a", "b", "c")) == []
+    apart = pa.table({"store": [8], "prediction": [[0.4, 0.6, 0.0]]})
+    assert expected_problems(apart, HOLDOUT, LISTS, names=("a", "b", "c")) == [
+        "the model predicts 0.5 as a for row 1 of the holdout (store=8), 0.4 was expected (1 of 1 predictions differ by more than "
+        "0.01 %)"
+    ]
+    (turned,) = expected_problems(pa.table({"prediction": [[0.9, 0.1, 0.0], [0.5, 0.5, 0.0], None]}), HOLDOUT, LISTS)
+    assert turned.startswith("the model predicts 0.1 as number 0 for row 0 of the holdout, 0.9 was expected (1 of 3")
+    (missing,) = expected_problems(pa.table({"prediction": [None, [0.5, 0.5, 0.0], [None] * 3]}), HOLDOUT, LISTS)
+    assert "0.1 as number 0 for row 0 of the holdout, nan was expected (1 of 3" in missing
+
+
+def test_outputs_have_units_of_their_own() -> None:
+    """A ton and a share: each is compared relative to itself."""
+    made, holdout = np.array([[1000.0, 0.01]]), HOLDOUT.slice(0, 1)
+    expected = pa.table({"prediction": [[1000.0, 0.011]]})
+    assert expected_problems(expected, holdout, made) == []
+    (problem,) = expected_problems(expected, holdout, made, names=("tons", "share"), have_units=True)
+    assert problem.startswith("the model predicts 0.01 as share for row 0")
+
+
+@pytest.mark.parametrize(
+    ("column", "predictions", "message"),
+    [
+        ([1.0] * 3, LISTS, "predictions must be lists of 3 numbers, as the model gives them, got double"),
+        ([[1.0, 2.0]] * 3, LISTS, "predictions must be lists of 3 numbers, as the model gives them, got one of 2"),
+        ([[1.0]] * 3, PREDICTIONS, "predictions have lists, the model gives one number a row"),
+    ],
+)
+def test_fails_for_predictions_of_another_kind_of_model(column: list[Any], predictions: Any, message: str) -> None:
+    """Nothing is compared with nothing."""
+    assert expected_problems(pa.table({"prediction": column}), HOLDOUT, predictions) == [message]
 
 
 def test_a_folder_without_predictions_has_none(tmp_path: Path) -> None:

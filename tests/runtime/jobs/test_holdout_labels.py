@@ -492,3 +492,21 @@ def test_the_job_evaluates_classes_as_a_process(tmp_path: Path) -> None:
     baseline = from_json(Baseline, (report / "baseline.json").read_bytes())
     assert (evaluation.classes, baseline.classes, baseline.target) == (kinds.CULTIVARS, kinds.CULTIVARS, "classes")
     assert set(evaluation.milliseconds_a_row or ()) == {"candidate", "champion"}
+
+
+@pytest.mark.parametrize("kind", ["classes", "numbers", "vector"])
+def test_the_teams_own_lists_are_compared(tmp_path: Path, kind: str) -> None:
+    """What scikit-learn gives passes; a row whose numbers are turned round is named, by class or output where these have names."""
+    plan, inputs = kinds.PLANS[kind], kinds.evaluation_inputs(tmp_path, kind)
+    if kind == "vector":
+        plan, inputs = _measured_by(tmp_path)
+    rows = kinds.matrix(inputs.holdout, kinds.wine_inputs() if kind == "classes" else kinds.MEN_INPUTS)
+    own = kinds.classifier().predict_proba(rows) if kind == "classes" else kinds.regressor().predict(rows)
+    found, _ = evaluate(plan, replace(inputs, expected=pa.table({"prediction": own.tolist()})), kinds.URI)
+    assert found.failures is None
+    own[5] = own[5][::-1].copy()
+    found, _ = evaluate(plan, replace(inputs, expected=pa.table({"prediction": own.tolist()})), kinds.URI)
+    assert found.failures is not None
+    name = {"classes": "as b", "numbers": "as w", "vector": "as number "}[kind]
+    assert f" {name}" in found.failures[0]
+    assert " for row 5 of the holdout" in found.failures[0]

@@ -157,7 +157,13 @@ def _evaluated(
     if is_able:
         failures += _serving_problems(inputs, candidate)
         if inputs.expected is not None:
-            failures += expected_problems(inputs.expected, inputs.holdout, predictions[CANDIDATE])
+            failures += expected_problems(
+                inputs.expected,
+                inputs.holdout,
+                predictions[CANDIDATE],
+                names=labels.classes or labels.outputs,
+                have_units=labels.outputs is not None,
+            )
     predictions |= {name: read_baseline(labels, plan, name, inputs.train, inputs.holdout) for name in plan.baselines}
     losses = {name: _losses(name, labels, values) for name, values in predictions.items()}
     block_of = [str(value) for value in inputs.holdout.column(plan.block).to_pylist()]

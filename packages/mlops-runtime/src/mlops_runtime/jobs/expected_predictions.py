@@ -40,14 +40,20 @@ def read_expected(folder: Path) -> Any:
         raise JobError(f"predictions cannot be read as Parquet: {error}") from error
 
 
-def expected_problems(expected: Any, holdout: Any, predictions: Wide) -> list[str]:
+def expected_problems(
+    expected: Any, holdout: Any, predictions: Wide, *, names: Sequence[str] | None = None, have_units: bool = False
+) -> list[str]:
     """Return how a model differs from what its team got from it; nothing if it does not.
 
     Args:
         expected: A table with the column ``prediction``; its other columns name the holdout's row that each is of. Without others
             there is one prediction for each row, in the holdout's order.
         holdout: The holdout.
-        predictions: The model's predictions, one a row of the holdout.
+        predictions: The model's predictions, one a row of the holdout; of classes, outputs or a vector a list each, as the column
+            ``prediction`` then has.
+        names: What the numbers of a list are called. Default: they have no names.
+        have_units: Whether each number of a list has a unit of its own, and is compared by itself. Default: numbers of a list are
+            compared relative to the largest of their row, as rounding makes them differ.
 
     Example:
         >>> holdout = pa.table({"store": [7, 8]})
@@ -56,8 +62,6 @@ def expected_problems(expected: Any, holdout: Any, predictions: Wide) -> list[st
     """
     if PREDICTION not in expected.column_names:
         return [f"predictions must have a column {PREDICTION!r}, got {', '.join(expected.column_names) or 'none'}"]
-    if predictions.ndim != 1:
-        return ["predictions can be compared where a model gives one number a row; leave --predictions out"]
     keys = [name for name in expected.column_names if name != PREDICTION]
     unknown = [name for name in keys if name not in holdout.column_names]
     if unknown:
@@ -65,11 +69,34 @@ def expected_problems(expected: Any, holdout: Any, predictions: Wide) -> list[st
     rows, problem = _rows(expected, holdout, keys)
     if problem is not None:
         return [problem]
-    wanted = np.array(
-        [np.nan if value is None else float(value) for value in expected.column(PREDICTION).to_pylist()],
-        dtype=np.float64,
+    wanted, problem = _numbers(expected.column(PREDICTION), None if predictions.ndim == 1 else predictions.shape[1])
+    if problem is not None:
+        return [problem]
+    return _differences(
+        wanted, predictions[rows], rows, holdout, keys=keys, names=names, is_alone=have_units or wanted.ndim == 1
     )
-    return _differences(wanted, predictions[rows], rows, holdout, keys)
+
+
+def _numbers(column: Any, width: int | None) -> tuple[Wide, str | None]:
+    """Return the predictions of a column, a null one as NaN, or why they are not of this model."""
+    values = column.to_pylist()
+    if width is None:
+        if any(isinstance(value, list) for value in values):
+            return np.empty(0), "predictions have lists, the model gives one number a row"
+        return np.array([np.nan if value is None else float(value) for value in values], dtype=np.float64), None
+    wrong = next((value for value in values if value is not None and not isinstance(value, list)), None)
+    if wrong is None:
+        wrong = next((len(value) for value in values if value is not None and len(value) != width), None)
+    if wrong is not None:
+        return np.empty(
+            0
+        ), f"predictions must be lists of {width} numbers, as the model gives them, got {_of_lists(column, wrong)}"
+    lists = [[np.nan if each is None else float(each) for each in value or [None] * width] for value in values]
+    return np.array(lists, dtype=np.float64).reshape(-1, width), None
+
+
+def _of_lists(column: Any, wrong: object) -> str:
+    return f"one of {wrong}" if pa.types.is_nested(column.type) else str(column.type)
 
 
 def _rows(expected: Any, holdout: Any, keys: Sequence[str]) -> tuple[list[int], str | None]:
@@ -95,19 +122,32 @@ def _rows(expected: Any, holdout: Any, keys: Sequence[str]) -> tuple[list[int], 
     return [named[key] for key in wanted], None
 
 
-def _differences(wanted: Wide, got: Wide, rows: Sequence[int], holdout: Any, keys: Sequence[str]) -> list[str]:
-    scale = np.maximum(np.maximum(np.abs(wanted), np.abs(got)), _SMALLEST)
+def _differences(
+    wanted: Wide,
+    got: Wide,
+    rows: Sequence[int],
+    holdout: Any,
+    *,
+    keys: Sequence[str],
+    names: Sequence[str] | None,
+    is_alone: bool,
+) -> list[str]:
+    scale = np.fmax(np.fmax(np.abs(wanted), np.abs(got)), _SMALLEST)
+    if not is_alone:
+        scale = np.broadcast_to(scale.max(axis=1, keepdims=True), scale.shape)
     same = np.abs(wanted - got) <= TOLERANCE * scale
     same |= np.isnan(wanted) & np.isnan(got)
     if same.all():
         return []
     apart = np.where(same, 0.0, np.nan_to_num(np.abs(wanted - got) / scale, nan=np.inf))
-    worst = int(np.argmax(apart))
-    row = rows[worst]
+    worst = np.unravel_index(int(np.argmax(apart)), apart.shape)
+    row = rows[int(worst[0])]
     named = f" ({_shown(keys, _named(holdout.slice(row, 1), keys)[0])})" if keys else ""
+    place = "" if len(worst) == 1 else f" as {names[worst[1]]}" if names else f" as number {worst[1]}"
+    count = int((~same if same.ndim == 1 else ~same.all(axis=1)).sum())
     return [
-        f"the model predicts {got[worst]:.6g} for row {row} of the holdout{named}, {wanted[worst]:.6g} was expected ("
-        f"{int((~same).sum())} of {len(wanted)} predictions differ by more than 0.01 %)"
+        f"the model predicts {got[worst]:.6g}{place} for row {row} of the holdout{named}, {wanted[worst]:.6g} was expected ("
+        f"{count} of {len(wanted)} predictions differ by more than 0.01 %)"
     ]
 
 

@@ -47,7 +47,7 @@ class Labels:
         outputs: Their names, in the order of the candidate's columns. Default: one output.
         scales: What the loss of each output is over. Default: one output.
         vectors: The numbers of each row's label, where a prediction is a vector; ``actual`` then says nothing. Default: it is not.
-        width: How many numbers a vector has. Default: a prediction is not one.
+        width: How many numbers a vector has. Default: a prediction is not a vector.
         custom: The unit's metric function, for vectors. Default: the metric is one of ours.
     """
 
@@ -178,7 +178,7 @@ def read_labels(
         plan: What is measured.
         signature: What the candidate predicts.
         holdout: The holdout.
-        custom: The unit's metric function, for a vector. Default: there is not one.
+        custom: The unit's metric function, for a vector. Default: none.
 
     Raises:
         JobError: If the plan measures something else than the candidate predicts, or labels cannot be measured against.

@@ -70,10 +70,6 @@ def registration_problems(
     if (problem := kind_problem(entry, packed.signature)) is not None:
         problems.append(problem)
     problems += [problem for problem in (_lock_problem(packed, entry),) if problem is not None]
-    if predictions is not None and packed.signature.kind not in (None, "number", "probability"):
-        problems.append(
-            f"predictions are compared for one number a row, the model is of kind {packed.signature.kind!r}"
-        )
     columns, unread = (None, []) if data is None else _columns(data)
     problems += unread
     if columns is not None:
@@ -86,6 +82,13 @@ def registration_problems(
         problems += unread
         if given is not None and _PREDICTION not in given:
             problems.append(f"{predictions} must have a column {_PREDICTION!r}, got {', '.join(given)}")
+        elif given is not None and given[_PREDICTION] != (packed.signature.columns is not None):
+            of = packed.signature.columns
+            wanted = "one number a row" if of is None else f"a list of {of} numbers a row"
+            problems.append(
+                f"column {_PREDICTION!r} of {predictions} must have {wanted}, as the model of kind "
+                f"{packed.signature.kind or 'number'!r} gives them"
+            )
         unknown = [name for name in given or () if columns is not None and name not in (*columns, _PREDICTION)]
         problems += [f"{predictions} names rows by {', '.join(unknown)}, which {data} does not have"] if unknown else []
     return problems
@@ -103,12 +106,12 @@ def _lock_problem(packed: PackedModel, entry: PipelineEntry) -> str | None:
     )
 
 
-def _columns(path: Path) -> tuple[list[str] | None, list[str]]:
-    """Return the names of a file's columns, or why it cannot be read."""
+def _columns(path: Path) -> tuple[dict[str, bool] | None, list[str]]:
+    """Return the names of a file's columns, with whether each is of lists, or why it cannot be read."""
     import pyarrow as pa  # noqa: PLC0415 - a registration without files needs none
     import pyarrow.parquet as pq  # noqa: PLC0415
 
     try:
-        return list(pq.read_schema(path).names), []
+        return {field.name: pa.types.is_nested(field.type) for field in pq.read_schema(path)}, []
     except (OSError, pa.ArrowException) as error:
         return None, [f"{path} cannot be read as Parquet: {error}"]
