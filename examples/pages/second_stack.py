@@ -1,4 +1,4 @@
-"""A unit in two stacks: one owns it, the other imports it by name and adds features, a model and its monitor."""
+"""A unit in several stacks: one owns it, others import it by name and add features, a model and its monitor, or an endpoint."""
 
 import aws_cdk as cdk
 
@@ -57,3 +57,25 @@ class Returns(cdk.Stack):
         )
         DriftAlarms(self, "Alarms", monitor=self.monitor)
         # [end:second]
+
+
+class Regional(cdk.Stack):
+    """An endpoint of a registry of another stack of the unit."""
+
+    def __init__(self, scope: Construct, id: str, *, name: str, profile: Profile, image: ModelImage) -> None:
+        super().__init__(scope, id)
+        # [start:endpoint]
+        unit = BusinessUnit.from_name(self, "Unit", name=name, profile=profile)
+        registry = ModelRegistry.from_registry_name(
+            self, "Registry", business_unit=unit, name="forecast", pipelines=["weekly"]
+        )
+        self.endpoint = ModelEndpoint(
+            self,
+            "Endpoint",
+            business_unit=unit,
+            registry=registry,
+            name="regional",
+            image=image,
+            capacity=EndpointCapacity.instances("ml.m5.large", instance_count=2),
+        )
+        # [end:endpoint]

@@ -45,7 +45,7 @@ from mlops_constructs.business_unit.unit_permissions import (
 )
 from mlops_constructs.unit_interface import IBusinessUnit, Profile
 from mlops_runtime.contracts import canonical_json
-from mlops_runtime.contracts.unit_entries import Entry, FreezeSpec, UnitEntry
+from mlops_runtime.contracts.unit_entries import Entry, FreezeSpec, UnitEntry, unit_export
 
 _NAME = r"[a-z][a-z0-9-]{0,18}[a-z0-9]"
 _NAME_ALLOWED = "2 to 20 lower-case letters, digits or hyphens, starting with a letter"
@@ -128,6 +128,13 @@ class BusinessUnit(Construct):
             entry=self.publish_entry(self, "Entry", self._entry()),
         )
         publish_unit(self, "Shared", business_unit=self)
+        cdk.CfnOutput(
+            self,
+            "Name",
+            value=name,
+            export_name=unit_export(name),
+            description="The unit; while another stack imports it this one cannot be deleted",
+        )
         self.tag(self)
         if profile is Profile.DEVELOPMENT:
             warn(self, DEVELOPMENT_DESTROYS_DATA, unit=name)

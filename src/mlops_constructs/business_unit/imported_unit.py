@@ -27,7 +27,7 @@ from mlops_constructs.business_unit.automation_access import (
 )
 from mlops_constructs.business_unit.unit_network import INTERFACE_ENDPOINTS
 from mlops_constructs.unit_interface import IBusinessUnit, Profile
-from mlops_runtime.contracts.unit_entries import UNIT_PARAMETERS, Entry
+from mlops_runtime.contracts.unit_entries import UNIT_PARAMETERS, Entry, unit_export
 
 
 def publish_unit(scope: Construct, id: str, *, business_unit: IBusinessUnit) -> None:
@@ -76,6 +76,10 @@ class ImportedBusinessUnit(Construct):
         self._subnet_count = profile.zones if subnet_count is None else subnet_count
         self._asked: set[str] = set()
         self._connectivity = DependencyGroup()
+        # CloudFormation refuses to delete the owner's stack, before it deletes anything, while this one refers to its export
+        cdk.CfnOutput(
+            self, "Name", value=cdk.Fn.import_value(unit_export(name)), description="The unit, which another stack owns"
+        )
         self.tag(self)
         if profile is Profile.DEVELOPMENT:
             warn(self, DEVELOPMENT_DESTROYS_DATA, unit=name)

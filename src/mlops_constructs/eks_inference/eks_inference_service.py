@@ -141,6 +141,10 @@ class EksInferenceService(ServiceMetrics):
             service_name=self._name,
             capture_bucket=self._capture_bucket,
         )
+        self._session = iam.PolicyDocument(
+            statements=pod_statements(business_unit, self._name, self._capture_bucket), minimize=True
+        )
+        registry.serve(self._name, self._read_models_of)
         spec = self._render_spec(capacity, capture, policy, image)
         raise_if_any(
             self, "InvalidEksInferenceService", [*spec_problems(spec, known=is_known), *serving_problems(spec)]
@@ -359,7 +363,7 @@ class EksInferenceService(ServiceMetrics):
             namespace=self._tenant.namespace,
             service_account=self._name,
             role=self._role,
-            statements=pod_statements(self._unit, self._name, self._capture_bucket),
+            session=self._session,
         )
         owned = [*self._slot_objects()]
         manifests = self._manifests if delivery.is_applied else []
@@ -370,6 +374,11 @@ class EksInferenceService(ServiceMetrics):
         # bindings go before the target groups that they point to
         applied.node.add_dependency(self._balancer)
         return [association, applied]
+
+    def _read_models_of(self, pipeline: str) -> None:
+        """Let sessions of pods read what a pipeline of another name registers, as their role may."""
+        models = self._unit.artifacts.arn_for_objects(f"models/{pipeline}/*")
+        self._session.add_statements(iam.PolicyStatement(actions=["s3:GetObject"], resources=[models]))
 
     def _slot_objects(self) -> list[Ref]:
         kinds = ((self._cluster.binding_api, "TargetGroupBinding"), *_SLOT_KINDS)

@@ -1,6 +1,5 @@
 """What a service's functions and pods may do: access entries, pod identity, and their roles."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import aws_cdk as cdk
@@ -165,7 +164,7 @@ def define_association(
     namespace: str,
     service_account: str,
     role: iam.IRole,
-    statements: Sequence[iam.PolicyStatement],
+    session: iam.PolicyDocument,
 ) -> eks.CfnPodIdentityAssociation:
     """Define which pods assume the role, with a session policy that limits the role's grants.
 
@@ -181,9 +180,8 @@ def define_association(
         namespace: Namespace of the pods.
         service_account: Their account.
         role: The role.
-        statements: What a session may do.
+        session: What a session may do.
     """
-    document = iam.PolicyDocument(statements=list(statements), minimize=True)
     association = eks.CfnPodIdentityAssociation(
         scope,
         id,
@@ -192,7 +190,7 @@ def define_association(
         service_account=service_account,
         role_arn=role.role_arn,
         disable_session_tags=True,
-        policy=cdk.Stack.of(scope).to_json_string(document),
+        policy=cdk.Stack.of(scope).to_json_string(session),
     )
     association.node.add_dependency(role)
     return association

@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 
 import aws_cdk as cdk
-import jsii
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_sagemaker as sagemaker
 from aws_cdk import aws_ssm as ssm
@@ -15,7 +14,7 @@ from mlops_constructs.model_registry.package_permissions import (
     define_approver,
     mark_approver,
 )
-from mlops_constructs.model_registry.registry_access import ImportedRegistry, RegistryBase
+from mlops_constructs.model_registry.registry_access import ImportedRegistry, Listed, RegistryBase
 from mlops_constructs.model_registry.registry_interface import IModelRegistry
 from mlops_constructs.unit_interface import IBusinessUnit
 from mlops_runtime.contracts import to_dict
@@ -59,7 +58,7 @@ class ModelRegistry(RegistryBase):
         trust: Sequence[Trust] = TRUSTED,
     ) -> None:
         super().__init__(scope, id, business_unit=business_unit, name=name, approval=approval, trust=trust)
-        self._machines, self._locations = _Listed(), _Listed()
+        self._machines: list[str] = []
         group = sagemaker.CfnModelPackageGroup(
             self,
             "Resource",
@@ -86,11 +85,13 @@ class ModelRegistry(RegistryBase):
         name: str,
         approval: Approval | None = None,
         trust: Sequence[Trust] = TRUSTED,
+        pipelines: Sequence[str] | None = None,
     ) -> IModelRegistry:
-        """Import the registry of another stack of the unit: to read, review and approve its packages, and to register new ones.
+        """Import the registry of another stack of the unit: its packages are served, read, reviewed, approved, and registered.
 
-        An endpoint serves packages of a registry of its own stack, and a pipeline approves none of an imported one by policy:
-        whose approvals count, and where artefacts are, is written into the owner's parameter. Both are refused.
+        Whose approvals count is written by the owner into the registry's parameter. An endpoint of this stack has it as of this
+        stack's deployment, and the owner need not be deployed for a new endpoint. A pipeline of this stack that approves by policy
+        is refused: its role would have to be in the owner's rule.
 
         Args:
             scope: Parent.
@@ -101,16 +102,26 @@ class ModelRegistry(RegistryBase):
                 in a role that is not known here.
             trust: What loading a model may do there; a pipeline of this stack registers nothing that does more. Default:
                 ``("data", "code")``.
+            pipelines: Names of the owner's pipelines whose models endpoints of this stack may load, as ``RetrainingPipeline``
+                takes them. Default: one with the registry's name.
 
         Raises:
-            ValidationError: If the name or trust is not allowed.
+            ValidationError: If the name, trust or a pipeline's name is not allowed.
 
         Example:
             >>> imported = ModelRegistry.from_registry_name(self, "Imported", business_unit=unit, name="returns")
             >>> imported.group_name
             'demand-returns'
         """
-        return ImportedRegistry(scope, id, business_unit=business_unit, name=name, approval=approval, trust=trust)
+        return ImportedRegistry(
+            scope,
+            id,
+            business_unit=business_unit,
+            name=name,
+            approval=approval,
+            trust=trust,
+            pipelines=(name,) if pipelines is None else pipelines,
+        )
 
     @property
     def approval_environment(self) -> Mapping[str, str]:
@@ -124,16 +135,8 @@ class ModelRegistry(RegistryBase):
             machine_role: Role of the machine that registers packages.
         """
         if self._approval.is_automatic:
-            self._machines.values.append(machine_role.role_arn)
+            self._machines.append(machine_role.role_arn)
             mark_approver(machine_role)
-
-    def serve_from(self, location: str) -> None:
-        """Let packages be approved whose artefact lies below a location; one that no endpoint may read is refused at approval.
-
-        Args:
-            location: Where the role of an endpoint of the group may read models: ``s3://<bucket>/models/<endpoint>/``.
-        """
-        self._locations.values.append(location)
 
     def _define_approver(self) -> iam.IRole:
         if self._approval.approver is not None:
@@ -166,16 +169,8 @@ class ModelRegistry(RegistryBase):
             trust=None if self.trust == TRUSTED else self.trust,
         )
         # pipelines and endpoints are defined later: they are known when the template is written
-        later = {"machines": cdk.Lazy.list(self._machines), "artifacts": cdk.Lazy.list(self._locations)}
+        later = {
+            "machines": cdk.Lazy.list(Listed(lambda: self._machines)),
+            "artifacts": cdk.Lazy.list(Listed(self._locations)),
+        }
         return {**to_dict(rule), **later}
-
-
-@jsii.implements(cdk.IStableListProducer)
-class _Listed:
-    """What is added to a rule after it was rendered."""
-
-    def __init__(self) -> None:
-        self.values: list[str] = []
-
-    def produce(self) -> list[str]:
-        return self.values

@@ -1,12 +1,14 @@
 """What a registry's names allow, defined here or imported: grants on its packages, and how people hear that one waits."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import reduce
 from typing import get_args
 
 import aws_cdk as cdk
+import jsii
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_sns as sns
+from aws_cdk import aws_ssm as ssm
 
 from constructs import Construct
 from mlops_constructs._errors import ValidationError
@@ -57,6 +59,8 @@ class RegistryBase(Construct):
         self._group_arn: str
         self._entry_arn: str
         self._approver: iam.IRole
+        self._pipelines: list[str] = []
+        self._readers: list[tuple[str, Callable[[str], None]]] = []
 
     @property
     def business_unit(self) -> IBusinessUnit:
@@ -104,6 +108,29 @@ class RegistryBase(Construct):
     def topic(self) -> sns.ITopic:
         """Topic that tells people which package waits."""
         return self._unit.topic if self._approval.topic is None else self._approval.topic
+
+    def serve(self, endpoint: str, read_models_of: Callable[[str], None]) -> None:
+        """Let packages be approved that an endpoint can load: of its own name, and of each pipeline that registers them.
+
+        Args:
+            endpoint: Name of the endpoint, whose role reads the unit's ``models/<endpoint>/``.
+            read_models_of: Lets that role read the models of a pipeline of another name.
+        """
+        for pipeline in self._pipelines:
+            if pipeline != endpoint:
+                read_models_of(pipeline)
+        self._readers.append((endpoint, read_models_of))
+
+    def register_from(self, pipeline: str) -> None:
+        """Let the endpoints of the group load what a pipeline registers.
+
+        Args:
+            pipeline: Its name, ``<unit>-<name>``.
+        """
+        self._pipelines.append(pipeline)
+        for endpoint, read_models_of in self._readers:
+            if pipeline != endpoint:
+                read_models_of(pipeline)
 
     def approve_statements(self) -> list[iam.PolicyStatement]:
         """Return what a machine needs to approve by policy; it may set nothing else. Empty where a person approves."""
@@ -190,6 +217,12 @@ class RegistryBase(Construct):
             grants.append(self.approver_role.grant_assume_role(grantee.grant_principal))
         return reduce(iam.Grant.combine, grants)
 
+    def _locations(self) -> list[str]:
+        """Where an artefact must lie that endpoints of this stack serve; nowhere in particular if it has none."""
+        names = dict.fromkeys([*(endpoint for endpoint, _ in self._readers), *self._pipelines])
+        models = f"s3://{self._unit.artifacts.bucket_name}/models"
+        return [f"{models}/{name}/" for name in names] if self._readers else []
+
     @property
     def _timeout_seconds(self) -> int:
         timeout = DEFAULT_TIMEOUT if self._approval.timeout is None else self._approval.timeout
@@ -208,9 +241,18 @@ class ImportedRegistry(RegistryBase):
         name: str,
         approval: Approval | None,
         trust: Sequence[Trust],
+        pipelines: Sequence[str],
     ) -> None:
         super().__init__(scope, id, business_unit=business_unit, name=name, approval=approval, trust=trust)
+        allowed = "letters, digits and hyphens"
+        raise_if_any(
+            self,
+            "InvalidModelRegistry",
+            [check_pattern("pipelines", each, pattern=r"[A-Za-z0-9-]+", allowed=allowed) for each in pipelines],
+        )
+        self._pipelines = [f"{business_unit.name}-{each}" for each in pipelines]
         stack, entry = cdk.Stack.of(self), registry_parameter(unit=business_unit.name, group=self._group_name)
+        self._entry_name = entry
         self._group_arn = stack.format_arn(
             service="sagemaker", resource="model-package-group", resource_name=self._group_name
         )
@@ -232,12 +274,11 @@ class ImportedRegistry(RegistryBase):
 
     @property
     def approval_environment(self) -> Mapping[str, str]:
-        """Refused: the rule is complete in the owner's stack alone.
-
-        Raises:
-            ValidationError: Always.
-        """
-        raise self._refused("no function can read its rule")
+        """Environment by which a function knows whose approvals count: the owner's rule, as of this stack's deployment."""
+        return {
+            "REGISTRY": ssm.StringParameter.value_for_string_parameter(self, self._entry_name),
+            "MODELS": cdk.Stack.of(self).to_json_string(cdk.Lazy.list(Listed(self._locations))),
+        }
 
     def approve_by_policy(self, machine_role: iam.IRole) -> None:
         """Refuse a machine that approves, and do nothing where people approve.
@@ -250,25 +291,31 @@ class ImportedRegistry(RegistryBase):
         """
         del machine_role
         if self._approval.is_automatic:
-            raise self._refused("no pipeline may approve its packages")
+            fix = (
+                "define the pipeline in the registry's own stack, a ModelRegistry(...) in this one, or let people approve with "
+                "approval=Approval.manual(...)"
+            )
+            raise ValidationError(
+                "RegistryOfAnotherStack",
+                [
+                    f"registry {self._group_name!r} is imported, so no pipeline may approve its packages: whose approvals count "
+                    f"is written by its owner; {fix}"
+                ],
+                self,
+            )
 
-    def serve_from(self, location: str) -> None:
-        """Refuse an endpoint: its location belongs into the rule in the owner's parameter.
 
-        Args:
-            location: Where the role of an endpoint may read models.
+@jsii.implements(cdk.IStableListProducer)
+class Listed:
+    """A list that is read when the template is written: pipelines and endpoints are defined after their registry.
 
-        Raises:
-            ValidationError: Always.
-        """
-        raise self._refused(f"no endpoint can serve its packages from {location}")
+    Args:
+        values: Returns the list.
+    """
 
-    def _refused(self, what: str) -> ValidationError:
-        fix = "define that in the registry's own stack, or a ModelRegistry(...) in this one"
-        return ValidationError(
-            "RegistryOfAnotherStack",
-            [
-                f"registry {self._group_name!r} is imported, so {what}: whose approvals count is written by its owner; {fix}"
-            ],
-            self,
-        )
+    def __init__(self, values: Callable[[], list[str]]) -> None:
+        self._values = values
+
+    def produce(self) -> list[str]:
+        """Return the list."""
+        return self._values()

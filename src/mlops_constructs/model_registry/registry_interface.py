@@ -1,6 +1,6 @@
 """What rollouts and pipelines need of a model registry, defined in their stack or imported."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from aws_cdk import aws_iam as iam
@@ -66,8 +66,12 @@ class IModelRegistry(Protocol):
         """Let a machine's approvals count, where the approval is automatic."""
         ...
 
-    def serve_from(self, location: str) -> None:
-        """Let packages be approved whose artefact lies below a location, which an endpoint of the group may read."""
+    def serve(self, endpoint: str, read_models_of: Callable[[str], None]) -> None:
+        """Let packages be approved that an endpoint can load: of its own name, and of each pipeline that registers them."""
+        ...
+
+    def register_from(self, pipeline: str) -> None:
+        """Let the endpoints of the group load what a pipeline registers."""
         ...
 
     def waiting_message(self, variables: Mapping[str, str]) -> dict[str, object]:

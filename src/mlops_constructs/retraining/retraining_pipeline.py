@@ -236,6 +236,7 @@ class RetrainingPipeline(Construct):
         if training.serving is not None:
             self._machine.role.add_managed_policy(self._access.server_policy(roles))
         registry.approve_by_policy(self._machine.role)
+        registry.register_from(self._pipeline)
         # the machine goes before the registry does, so that no run registers a package in a group that is being emptied
         self._machine.node.add_dependency(registry)
         self._guard = define_guard(

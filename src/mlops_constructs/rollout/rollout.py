@@ -42,6 +42,10 @@ _RENDERED_REASON = (
     "the arguments are rendered from the serving spec, which the checks expand by the functions that render it at run time; "
     "rejected: single values in the definition, which would need a new machine for every change of capacity"
 )
+_MODELS_REASON = (
+    "a candidate is the model of any execution of a pipeline of the registry; "
+    "rejected: one key, which changes with every approval"
+)
 
 
 @checked("InvalidRollout")
@@ -94,7 +98,6 @@ class Rollout(Construct):
         probation = _probation_alarms(policy, alarms)
         raise_if_any(self, "InvalidRollout", _problems(policy, target, probation))
         self._unit, self._registry, self._endpoint_name = business_unit, registry, spec.endpoint
-        registry.serve_from(f"s3://{business_unit.artifacts.bucket_name}/models/{spec.endpoint}/")
         spec = replace(spec, rollout=self._render_rollout(spec.rollout, policy, probation))
         self._table = define_table(self, "Table", business_unit=business_unit, partition_key="endpoint")
         self._environment = {} if environment is None else dict(environment)
@@ -102,6 +105,9 @@ class Rollout(Construct):
             scope=self, business_unit=business_unit, registry=registry, table=self._table, serving=spec
         )
         self._preflight = self._define_preflight()
+        self._model_readers = [self._preflight.role, execution_role]
+        self._models: iam.ManagedPolicy | None = None
+        registry.serve(spec.endpoint, self._read_models_of)
         self._record = self._define_record()
         self._golden = self._define_golden(spec.rollout)
         self._machine = self._define_machine(self._preflight, target, spec.rollout, execution_role)
@@ -220,6 +226,24 @@ class Rollout(Construct):
             timeout=cdk.Duration.seconds(60),
             wildcard_reason=WILDCARD_REASON,
         )
+
+    def _read_models_of(self, pipeline: str) -> None:
+        """Let preflight and the model's containers read what a pipeline of another name registers."""
+        models = self._unit.artifacts.arn_for_objects(f"models/{pipeline}/*")
+        statement = iam.PolicyStatement(actions=["s3:GetObject"], resources=[models])
+        if self._models is not None:
+            self._models.add_statements(statement)
+            return
+        self._models = shared_policy(
+            self,
+            "Models",
+            statements=[statement],
+            description=f"Reads models of pipelines with another name than {self._endpoint_name}",
+            wildcard_reason=_MODELS_REASON,
+        )
+        for role in self._model_readers:
+            if role is not None:
+                role.add_managed_policy(self._models)
 
     def _define_record(self) -> lambda_.Function:
         function = define_function(

@@ -1,4 +1,4 @@
-"""A registry of another stack: what it grants, and what it refuses by name."""
+"""A registry of another stack: what it grants and serves, and what it refuses by name."""
 
 import json
 
@@ -25,7 +25,9 @@ IMAGE = ModelImage.from_ecr(repository_name="mlops-runtime", digest="sha256:" + 
 class Second:
     """A stack that imports a unit and a registry of it."""
 
-    def __init__(self, *, knows_approver: bool = True, approval: Approval | None = None) -> None:
+    def __init__(
+        self, *, knows_approver: bool = True, approval: Approval | None = None, pipelines: list[str] | None = None
+    ) -> None:
         self.stack = cdk.Stack(cdk.App(), "Second")
         self.unit = BusinessUnit.from_name(self.stack, "Unit", name="demand")
         approver = iam.Role.from_role_arn(self.stack, "Approver", "arn:aws:iam::111111111111:role/Approver")
@@ -36,6 +38,7 @@ class Second:
             business_unit=self.unit,
             name="forecast",
             approval=given if approval is None else approval,
+            pipelines=pipelines,
         )
         self.role = iam.Role(self.stack, "Caller", assumed_by=iam.AccountRootPrincipal())
 
@@ -43,6 +46,19 @@ class Second:
         """Statements of the caller's policy."""
         (policy,) = Template.from_stack(self.stack).find_resources("AWS::IAM::Policy").values()
         return json.dumps(policy["Properties"]["PolicyDocument"]["Statement"])
+
+
+def _endpoint(second: Second) -> ModelEndpoint:
+    """Define an endpoint of the imported registry."""
+    return ModelEndpoint(
+        second.stack,
+        "Endpoint",
+        business_unit=second.unit,
+        registry=second.registry,
+        name="regional",
+        image=IMAGE,
+        capacity=EndpointCapacity.instances("ml.m5.large", instance_count=2),
+    )
 
 
 def test_names_follow_from_the_units() -> None:
@@ -85,22 +101,48 @@ def test_a_machine_registers_and_people_hear_of_it() -> None:
     assert len(second.registry.notify_statements()) == 2
 
 
-def test_an_endpoint_is_refused_with_the_fix() -> None:
-    """Where artefacts are is written into the owner's parameter, in which an importing stack writes nothing."""
-    second = Second()
-    with pytest.raises(ValidationError) as error:
-        ModelEndpoint(
-            second.stack,
-            "Endpoint",
-            business_unit=second.unit,
-            registry=second.registry,
-            name="forecast",
-            image=IMAGE,
-            capacity=EndpointCapacity.instances("ml.m5.large", instance_count=2),
-        )
-    assert error.value.code == "RegistryOfAnotherStack"
-    assert "no endpoint can serve its packages from s3://" in str(error.value)
-    assert "define that in the registry's own stack, or a ModelRegistry(...) in this one" in str(error.value)
+def test_an_endpoint_takes_the_owners_rule_and_reads_the_named_pipelines() -> None:
+    """The rule is read from the owner's parameter; the role and preflight read these folders, and no other."""
+    second = Second(pipelines=["weekly", "daily"])
+    endpoint = _endpoint(second)
+    template = Template.from_stack(second.stack)
+    (variables,) = (
+        each["Properties"]["Environment"]["Variables"]
+        for name, each in template.find_resources("AWS::Lambda::Function").items()
+        if "Preflight" in name
+    )
+    parameters = template.to_json()["Parameters"]
+    assert parameters[variables["REGISTRY"]["Ref"]]["Default"] == "/mlops/demand/registry/demand-forecast"
+    assert "APPROVAL" not in variables
+    names = ("regional", "weekly", "daily")
+    parts = [part for part in variables["MODELS"]["Fn::Join"][1] if isinstance(part, str)]
+    assert [name for part in parts for name in names if f"/models/demand-{name}/" in part] == list(names)
+
+    (policy,) = (
+        each["Properties"]
+        for name, each in template.find_resources("AWS::IAM::ManagedPolicy").items()
+        if name.startswith("EndpointRolloutModels")
+    )
+    granted = json.dumps(policy["PolicyDocument"])
+    assert ("models/demand-weekly/*" in granted, "models/demand-daily/*" in granted) == (True, True)
+    readers = [
+        name
+        for name, each in template.find_resources("AWS::IAM::Role").items()
+        if "EndpointRolloutModels" in json.dumps(each["Properties"].get("ManagedPolicyArns", []))
+    ]
+    assert sorted(name.rstrip("0123456789ABCDEF") for name in readers) == [
+        "EndpointRole",
+        "EndpointRolloutPreflightRole",
+    ]
+    assert endpoint.endpoint_name == "demand-regional"
+
+
+def test_a_pipeline_of_the_endpoints_name_needs_no_other_policy() -> None:
+    """The endpoint reads models of its own name anyway."""
+    second = Second(pipelines=["regional"])
+    _endpoint(second)
+    policies = Template.from_stack(second.stack).find_resources("AWS::IAM::ManagedPolicy")
+    assert not [name for name in policies if name.startswith("EndpointRolloutModels")]
 
 
 def test_a_machine_that_approves_is_refused() -> None:
@@ -108,8 +150,12 @@ def test_a_machine_that_approves_is_refused() -> None:
     second = Second(approval=Approval.automatic())
     with pytest.raises(ValidationError, match=r"RegistryOfAnotherStack: .* no pipeline may approve its packages"):
         second.registry.approve_by_policy(second.role)
-    with pytest.raises(ValidationError, match=r"RegistryOfAnotherStack: .* no function can read its rule"):
-        _ = second.registry.approval_environment
+
+
+def test_a_pipelines_name_is_no_pattern() -> None:
+    """It becomes part of what a role may read."""
+    with pytest.raises(ValidationError, match="InvalidModelRegistry: pipelines must be letters, digits and hyphens"):
+        Second(pipelines=["*"])
 
 
 def test_an_approver_that_was_not_named_is_missing() -> None:

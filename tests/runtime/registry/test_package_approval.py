@@ -5,6 +5,7 @@ The parameter of a package group.
 What a person sees of a package, and the requests that approve or reject it.
 """
 
+import json
 import string
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -346,6 +347,17 @@ def test_a_rule_comes_from_the_environment() -> None:
         ApprovalRule.from_environment({"APPROVAL": '{"approvers": "everybody"}'})
     with pytest.raises(KeyError):
         ApprovalRule.from_environment({})
+
+
+def test_an_endpoint_of_another_stack_has_the_owners_rule_and_its_own_locations() -> None:
+    """Whatever locations the owner's endpoints read."""
+    owners = replace(RULE, artifacts=("s3://artifacts/models/demand-forecast/",))
+    entry = RegistryEntry(group="demand-forecast", unit="demand", rule=owners)
+    own = "s3://artifacts/models/demand-regional/"
+    read = ApprovalRule.from_environment({"REGISTRY": canonical_json(entry).decode(), "MODELS": json.dumps([own])})
+    assert read == replace(RULE, artifacts=(own,))
+    with pytest.raises(KeyError, match="MODELS"):
+        ApprovalRule.from_environment({"REGISTRY": canonical_json(entry).decode()})
 
 
 def test_an_entry_is_read_back() -> None:

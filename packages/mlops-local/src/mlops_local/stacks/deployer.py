@@ -501,7 +501,12 @@ def _wait(client: Any, stack_id: str, name: str, seen: set[str], on_event: OnEve
 
 def _delete(client: Any, stack_id: str, name: str, on_event: OnEvent) -> list[ResourceEvent]:
     seen = {event["EventId"] for event in _events(client, stack_id)}
-    client.delete_stack(StackName=stack_id)
+    try:
+        client.delete_stack(StackName=stack_id)
+    except client.exceptions.ClientError as error:
+        # claim: cloudformation-keeps-a-stack-whose-export-is-imported
+        status = str(client.describe_stacks(StackName=stack_id)["Stacks"][0]["StackStatus"])
+        raise DeployError(name, status, reason=error.response["Error"]["Message"]) from error
     status, events = _wait(client, stack_id, name, seen, on_event)
     if status != "DELETE_COMPLETE":
         raise DeployError(name, status, _causes(events))

@@ -197,7 +197,8 @@ class UnitParameter:
 
 
 # What no other stack can derive from a unit's name, account and region; ARNs are given where a name would not be enough.
-# CloudFormation cannot parse an entry's JSON, and an exported value could not change while another stack imports it.
+# CloudFormation cannot parse an entry's JSON, and an exported value could not change while another stack imports it: only the
+# unit's name is exported, so that its owner cannot be deleted before the stacks that import it (``unit_export``).
 UNIT_PARAMETERS = (
     UnitParameter(field="owner", type="String", description="Who answers for the unit"),
     UnitParameter(field="cost_center", type="String", description="Who pays for it"),
@@ -226,6 +227,16 @@ STORE_PARAMETERS = (
     UnitParameter(field="features/training_sets_bucket", type="String", description="Bucket of training sets"),
     UnitParameter(field="features/manifests_bucket", type="String", description="Bucket of manifests"),
 )
+
+
+def unit_export(unit: str) -> str:
+    """Return the name of the export by which CloudFormation knows that a stack imports a unit.
+
+    Example:
+        >>> unit_export("demand")
+        'mlops-unit-demand'
+    """
+    return f"mlops-unit-{unit}"
 
 
 def unit_parameter(unit: str, profile: str, field: str) -> str:

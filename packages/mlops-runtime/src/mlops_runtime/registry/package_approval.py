@@ -1,8 +1,9 @@
 """Whether an approval is valid: who gave it, when, for which content; and the request that approves or rejects a package."""
 
+import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -29,8 +30,9 @@ class ApprovalRule:
     """Who may approve the packages of one group, for how long after it was registered, and where its artefact must lie.
 
     ``approvers`` are ARNs of the roles that people take, ``machines`` those of the Retrain machines that approve by policy.
-    ``artifacts`` are the locations, ``s3://<bucket>/models/<endpoint>/``, that the roles of the group's endpoints may read; without
-    any the location is not checked. ``trust`` is what loading a model may do. Default: read data and run code of the model's own.
+    ``artifacts`` are the locations, ``s3://<bucket>/models/<name>/`` of an endpoint or pipeline, that the roles of the group's
+    endpoints may read; without any the location is not checked. ``trust`` is what loading a model may do. Default: read data and
+    run code of the model's own.
 
     Example:
         >>> ApprovalRule.from_environment({"APPROVAL": '{"approvers": ["arn:aws:iam::123456789012:role/Approver"]}'}).machines
@@ -48,11 +50,18 @@ class ApprovalRule:
     def from_environment(cls, environ: Mapping[str, str]) -> "ApprovalRule":
         """Read the rule from ``APPROVAL``, as ``ModelRegistry.approval_environment`` writes it.
 
+        An endpoint of another stack's registry has the owner's ``RegistryEntry`` in ``REGISTRY`` instead, and in ``MODELS`` a list
+        of the locations that its own role may read.
+
         Raises:
             KeyError: If it is missing.
             ContractError: If it is not a rule.
         """
-        return from_json(cls, environ["APPROVAL"])
+        if "REGISTRY" not in environ:
+            return from_json(cls, environ["APPROVAL"])
+        return replace(
+            from_json(RegistryEntry, environ["REGISTRY"]).rule, artifacts=tuple(json.loads(environ["MODELS"]))
+        )
 
 
 def approval_problems(
