@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import aws_cdk as cdk
+import examples.container_model
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -23,16 +24,30 @@ import pytest
 from aws_cdk import aws_iam as iam
 from examples.container_model.stack import Vendor
 from examples.retail.loop import Loop
+from tests.examples import test_registration
 from tests.examples.models import DIGEST
 from tests.examples.test_registration import MANIFEST, SIGNATURE
 from typer.testing import CliRunner
 
 from mlops_cli.__main__ import app as command
 from mlops_cli.aws_account import UserError
-from mlops_constructs import ModelImage, Profile
+from mlops_constructs import (
+    BusinessUnit,
+    EndpointCapacity,
+    ModelEndpoint,
+    ModelImage,
+    ModelRegistry,
+    Profile,
+    RetrainingPipeline,
+    RolloutPolicy,
+    ServingContainer,
+    TrainingJob,
+    TrainingSetSource,
+)
 from mlops_local import cloud as local_cloud
 from mlops_local.stacks import deployer
 from mlops_runtime.contracts import canonical_json, to_dict
+from mlops_runtime.contracts.retraining import EvaluationPlan
 from mlops_runtime.serving.container_contract import Outcome, Sample, check
 
 if TYPE_CHECKING:
@@ -43,6 +58,7 @@ pytestmark = pytest.mark.cloud
 UNIT, NAME = "vendor", "sales"
 PIPELINE = f"{UNIT}-{NAME}"
 SERVER = Path(__file__).parent / "other_container" / "server.py"
+HERE = Path(examples.container_model.__file__).parent.parent
 ROW = {"price": 7.5, "promoted": 1.0}
 
 
@@ -54,6 +70,63 @@ def synthesize(folder: Path) -> Path:
     registrant = iam.Role(stack, "Registrant", assumed_by=iam.AccountRootPrincipal())
     stack.retraining.grant_register(registrant)
     cdk.CfnOutput(stack, "RegistrantRole", value=registrant.role_arn)
+    app.synth()
+    return folder / "assembly"
+
+
+def synthesize_back(folder: Path) -> Path:
+    """Synthesize the same unit once our server serves again; the vendor's container is named as the one that served before."""
+    app = cdk.App(outdir=str(folder / "assembly"))
+    runtime = ModelImage.from_ecr(repository_name="mlops-runtime", digest=DIGEST)
+    other = ModelImage.from_ecr(repository_name="other-server", digest=DIGEST)
+    stack = cdk.Stack(app, "Vendor")
+    unit = BusinessUnit(stack, "Unit", name=UNIT, profile=Profile.DEVELOPMENT)
+    registry = ModelRegistry(stack, "Registry", business_unit=unit, name=NAME)
+    endpoint = ModelEndpoint(
+        stack,
+        "Endpoint",
+        business_unit=unit,
+        registry=registry,
+        name=NAME,
+        image=runtime,
+        capacity=EndpointCapacity.instances("ml.m5.large", instance_count=2),
+        rollout=RolloutPolicy.all_at_once(),
+    )
+    retraining = RetrainingPipeline(
+        stack,
+        "Retraining",
+        business_unit=unit,
+        registry=registry,
+        endpoint=endpoint,
+        name=NAME,
+        training_set=TrainingSetSource.s3(bucket=unit.artifacts, prefix="exports/sales", label="units"),
+        training=TrainingJob(
+            image=runtime,
+            source=HERE / "container_model" / "training",
+            script="train.py",
+            instance_type="ml.m5.large",
+            max_runtime=cdk.Duration.hours(1),
+            former_serving=ServingContainer(image=other, environment={"OF_THE_VENDOR": "1"}),
+        ),
+        evaluation=EvaluationPlan(label="units", block="store", baselines=("last_week",)),
+        cooldown=cdk.Duration.minutes(1),
+        max_runs_per_day=24,
+    )
+    registrant = iam.Role(stack, "Registrant", assumed_by=iam.AccountRootPrincipal())
+    retraining.grant_register(registrant)
+    outputs = {
+        "ArtifactsBucket": unit.artifacts.bucket_name,
+        "AuditBucket": unit.audit_bucket.bucket_name,
+        "EventBus": unit.bus.event_bus_name,
+        "EndpointName": endpoint.endpoint_name,
+        "RolloutTable": endpoint.rollout.table.table_name,
+        "DeployMachineArn": endpoint.rollout.machine.state_machine_arn,
+        "RetrainMachineArn": retraining.machine.state_machine_arn,
+        "ApproverRoleArn": registry.approver_role.role_arn,
+        "RegistrantRole": registrant.role_arn,
+    }
+    for name, value in outputs.items():
+        cdk.CfnOutput(stack, name, value=value)
     app.synth()
     return folder / "assembly"
 
@@ -258,3 +331,26 @@ def test_a_pickle_is_refused_before_anything_is_uploaded(vendor: Deployed, tmp_p
     code, found = vendor.register(folder)
     assert (code, found["reason"].partition(",")[0]) == (1, "model.joblib is a pickle")
     assert hashlib.sha256(b"x").hexdigest() not in json.dumps(found)
+
+
+def test_the_pipeline_goes_back_to_our_server(vendor: Deployed, tmp_path: Path) -> None:
+    """An ONNX model is compared with the vendor's, which its own server answers for, replaces it and is served by ours."""
+    before = len(vendor.transforms())
+    vendor.loop.outputs.update(deployer.deploy(vendor.cloud, synthesize_back(tmp_path))["Vendor"])
+    loop = vendor.loop
+    loop.wait_idle("DeployMachineArn")
+    assert vendor.predicted() == [pytest.approx(2.01 * 7.5 + 9.9)]
+    seen = {each["executionArn"] for each in loop.executions("DeployMachineArn")}
+    code, found = vendor.register(test_registration.model(tmp_path / "model", 2.0, 10.0))
+    assert (code, found.get("outcome")) == (0, "REGISTERED"), found
+    metrics = loop.evaluation_of(loop.newest_package()).metrics
+    assert metrics["candidate"] < metrics["champion"] < metrics["last_week"]
+    # what the vendor's server answered for this holdout is kept from the days when it served
+    assert len(vendor.transforms()) == before
+    loop.approve(loop.newest_package()["ModelPackageArn"], "ours again")
+    ended = loop.wait_execution("DeployMachineArn", seen, appear=60, finish=240)
+    assert ended["status"] == "SUCCEEDED", ended.get("cause")
+    live = loop.live()
+    assert live is not None
+    assert (live.flavor, live.image) == (None, None)
+    assert vendor.predicted() == [pytest.approx(2.0 * 7.5 + 10.0)]

@@ -179,7 +179,8 @@ def _package(plan: Registration) -> dict[str, object]:
 class RetrainPlan:
     """What one pipeline trains, on what, and where its parts are; ARNs and names may be tokens.
 
-    ``server`` is the container of others that serves, where the pipeline's own image does not.
+    ``server`` is the container of others that serves, where the pipeline's own image does not; ``former_server`` the one that
+    served before, where it does again.
     """
 
     pipeline: str
@@ -199,6 +200,7 @@ class RetrainPlan:
     features: FeaturePlan | None = None
     processing: ProcessingPlan | None = None
     server: ServerPlan | None = None
+    former_server: ServerPlan | None = None
 
     @property
     def seconds(self) -> int:
@@ -210,6 +212,7 @@ class RetrainPlan:
         runs += [] if self.processing is None else [self.processing.maximum]
         # rows and answers of candidate and champion
         runs += [] if self.server is None else [longest] * 4
+        runs += [] if self.former_server is None else [longest] * 2
         return sum(runs) + len(runs) * JOB_GRACE_SECONDS + 3600
 
 
@@ -407,11 +410,17 @@ def _job_states(plan: RetrainPlan, partition: str) -> dict[str, State]:
         ("$champion = null", "Evaluate"),
         (f"$exists($champion.image) and $champion.image != '{jobs.image_uri}'", "ListHoldout"),
     ]
+    asked = plan.server or plan.former_server
     if plan.server is not None:
         kept["artifact_sha256"] = "{% $states.result.Payload.artifact_sha256 %}"
+    if asked is not None:
         rivals.insert(1, ("$exists($champion.flavor) and $champion.flavor = 'container'", "AskChampion"))
         states |= server_states(
-            jobs, plan.server, partition=partition, evaluate=evaluate("answers"), next_state="HasChampion"
+            jobs,
+            asked,
+            partition=partition,
+            evaluate=evaluate("answers"),
+            next_state=None if plan.server is None else "HasChampion",
         )
     return {
         **states,

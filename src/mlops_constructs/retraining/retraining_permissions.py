@@ -116,7 +116,7 @@ class RetrainingAccess:
 
     def _server_roles(self) -> dict[str, ServiceRole]:
         """Define who writes the holdout for a container of others, and its server, which reads no more of the set."""
-        serving = self.training.serving
+        serving = self.training.asked_container
         if serving is None:
             return {}
         statements = [
@@ -414,7 +414,8 @@ class RetrainingAccess:
     def read_runs(self, *, table: dynamodb.ITable, machine: sfn.StateMachine) -> list[iam.PolicyStatement]:
         """Read decisions, executions, evaluations, gate results, packages' names, and jobs of this pipeline with their logs."""
         unit, scope = self.business_unit, self.scope
-        jobs = [sagemaker_arn(scope, f"{kind}-job", f"{self.pipeline}-*") for kind in ("training", "processing")]
+        kinds = ["Training", "Processing", *([] if self.training.asked_container is None else ["Transform"])]
+        jobs = [sagemaker_arn(scope, f"{kind.lower()}-job", f"{self.pipeline}-*") for kind in kinds]
         groups = {
             kind: cdk.Stack.of(scope).format_arn(
                 service="logs",
@@ -422,7 +423,7 @@ class RetrainingAccess:
                 resource_name=f"/aws/sagemaker/{kind}Jobs",
                 arn_format=cdk.ArnFormat.COLON_RESOURCE_NAME,
             )
-            for kind in ("Training", "Processing")
+            for kind in kinds
         }
         return [
             *self.request(table=table, machine=machine),
@@ -436,9 +437,7 @@ class RetrainingAccess:
                 actions=["sagemaker:ListModelPackages"],
                 resources=[self.registry.packages_arn],
             ),
-            iam.PolicyStatement(
-                actions=["sagemaker:DescribeTrainingJob", "sagemaker:DescribeProcessingJob"], resources=jobs
-            ),
+            iam.PolicyStatement(actions=[f"sagemaker:Describe{kind}Job" for kind in kinds], resources=jobs),
             iam.PolicyStatement(actions=["logs:DescribeLogStreams"], resources=[f"{arn}:*" for arn in groups.values()]),
             # of the pipeline's own jobs alone
             iam.PolicyStatement(

@@ -194,6 +194,7 @@ class RetrainingPipeline(Construct):
             features=None if tags_function is None else self._render_features(source, tags_function),
             processing=self._render_processing(processing, step_code),
             server=self._render_server(training.serving),
+            former_server=self._render_server(training.former_serving),
             evaluation=evaluation,
             script=training.script,
             code_uri=code.s3_object_url,
@@ -233,7 +234,7 @@ class RetrainingPipeline(Construct):
         if plan.features is not None:
             acknowledge(self._machine, "Mlops-JobIsolation[TrainingSet]", _NETWORKED_REASON)
         acknowledge(self._machine, "Mlops-ImageDigest[PredictChampion]", _LIVE_IMAGE_REASON)
-        if training.serving is not None:
+        if training.asked_container is not None:
             self._machine.role.add_managed_policy(self._access.server_policy(roles))
         registry.approve_by_policy(self._machine.role)
         registry.register_from(self._pipeline)
@@ -416,6 +417,7 @@ class RetrainingPipeline(Construct):
             queue_url=self._guard.queue.queue_url,
             requirements_sha256=self._access.training.image.lock_sha256,
             container_trust=None if self._access.training.serving is None else self._access.training.serving.trust,
+            asks_servers=True if self._access.training.asked_container is not None else None,
             endpoint=self._access.endpoint,
             metric=evaluation.metric,
             label=evaluation.label,

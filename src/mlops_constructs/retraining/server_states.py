@@ -1,7 +1,8 @@
 """How a model that only its own server can ask predicts the holdout: states of the Retrain machine around a transform job.
 
-Candidate and champion go the same way, one after the other. The answers of a server are kept by the hash of archive, container and
-holdout, so a champion is asked once a holdout, and a candidate that becomes the champion not again.
+Candidate and champion go the same way, one after the other; where our server serves again, the champion alone goes it. The answers
+of a server are kept by the hash of archive, container and holdout, so a champion is asked once a holdout, and a candidate that
+becomes the champion not again.
 """
 
 from mlops_constructs._state_machine import State, assign, choose, task
@@ -27,7 +28,7 @@ _ANSWERS = """{{% (
 
 
 def server_states(
-    jobs: JobEnvironment, server: ServerPlan, *, partition: str, evaluate: State, next_state: str
+    jobs: JobEnvironment, server: ServerPlan, *, partition: str, evaluate: State, next_state: str | None
 ) -> dict[str, State]:
     """Return the states from ``AskCandidate`` and from ``AskChampion`` on.
 
@@ -39,7 +40,7 @@ def server_states(
         server: What is asked, and how.
         partition: AWS partition.
         evaluate: The evaluation of a candidate beside a champion that was asked.
-        next_state: Where the candidate's states lead.
+        next_state: Where the candidate's states lead; None where only a champion is asked.
     """
 
     def call(operation: str, arguments: object, following: str, otherwise: str) -> State:
@@ -59,13 +60,21 @@ def server_states(
         return {"Image": image, "ModelDataUrl": archive, "Environment": dict(server.environment)}
 
     name = {"ModelName": "{% $job & '-asks' & $turn %}"}
+    of_candidate: dict[str, State] = {}
+    if next_state is not None:
+        of_candidate = {
+            "AskCandidate": assign(
+                "ListRows",
+                turn="1",
+                container=container(server.image_uri, "{% $artifact %}"),
+                asked_sha256="{% $artifact_sha256 %}",
+            ),
+            "Answered": choose((f"$turn = '{_CHAMPION}'", "EvaluateAgainstAnswers"), default="TakeAnswers"),
+            "TakeAnswers": assign(next_state, candidate_answers="{% $answers %}"),
+        }
+    answered = "EvaluateAgainstAnswers" if next_state is None else "Answered"
     return {
-        "AskCandidate": assign(
-            "ListRows",
-            turn="1",
-            container=container(server.image_uri, "{% $artifact %}"),
-            asked_sha256="{% $artifact_sha256 %}",
-        ),
+        **of_candidate,
         "AskChampion": assign(
             "ListRows",
             turn=_CHAMPION,
@@ -88,7 +97,7 @@ def server_states(
             catch="Caught",
             assign={"answered": "{% $states.result.KeyCount %}"},
         ),
-        "HasAnswers": choose(("$answered > 0", "Answered"), default="WriteRows"),
+        "HasAnswers": choose(("$answered > 0", answered), default="WriteRows"),
         "WriteRows": job("sagemaker:createProcessingJob.sync", rows_job(jobs, server), "MakeModel", "Caught"),
         # the name is the execution's own: a model that is there was made by an attempt whose response got lost
         "MakeModel": call(f"{_SDK}createModel", name | asked_model(jobs), "AskServer", "IsModelMade"),
@@ -104,10 +113,8 @@ def server_states(
             "sagemaker:createTransformJob.sync", name | transform_job(jobs, server), "DropModel", "KeepReason"
         ),
         # a model costs nothing: the answers count also where it cannot be deleted
-        "DropModel": call(f"{_SDK}deleteModel", name, "Answered", "Answered"),
+        "DropModel": call(f"{_SDK}deleteModel", name, answered, answered),
         "KeepReason": assign("DropFailedModel", reason="{% $caught %}"),
         "DropFailedModel": call(f"{_SDK}deleteModel", name, "RecordFailure", "RecordFailure"),
-        "Answered": choose((f"$turn = '{_CHAMPION}'", "EvaluateAgainstAnswers"), default="TakeAnswers"),
-        "TakeAnswers": assign(next_state, candidate_answers="{% $answers %}"),
         "EvaluateAgainstAnswers": evaluate,
     }

@@ -257,6 +257,8 @@ class TrainingJob:
             with ``serving``.
         serving: Container of others that serves what is trained or registered; ``image`` then runs the jobs alone. Default:
             ``image`` serves.
+        former_serving: Container of others that served before, where ``image`` serves now: a model of it that is still live is
+            asked through its own server, until a model of this pipeline replaces it. Default: none.
         metric: File in ``source`` with a function ``loss(label, prediction)``, which gives what a row's prediction loses, a number
             of 0 or more: the metric ``custom_loss`` of a model that predicts a vector. Both arguments are arrays of floats. It
             runs in a process of its own with the Python of the model's environment. Default: the metric is one of the library.
@@ -285,10 +287,14 @@ class TrainingJob:
     inputs: Sequence[str] | None = None
     serving: ServingContainer | None = None
     metric: str | None = None
+    former_serving: ServingContainer | None = None
 
     def __post_init__(self) -> None:
         problems = [
             *_script_problems(self.source, self.script, self.instance_type, self.max_runtime),
+            "former_serving must not be given beside serving, whose server asks a live model of a container too; leave it out"
+            if self.serving is not None and self.former_serving is not None
+            else None,
             *([] if self.metric is None else _metric_problems(Path(self.source) / self.metric)),
             *_input_problems(self.inputs),
             *(
@@ -307,6 +313,11 @@ class TrainingJob:
     def writes_signature(self) -> bool:
         """Whether the job writes the signature of a script that writes none."""
         return self.inputs is not None or self.image.lock is not None or self.serving is not None
+
+    @property
+    def asked_container(self) -> ServingContainer | None:
+        """The container of others whose server is asked for the holdout: by candidate and champion, or by the champion alone."""
+        return self.former_serving if self.serving is None else self.serving
 
     @property
     def metric_file(self) -> Path | None:

@@ -98,6 +98,7 @@ VARIANTS = {
     "manual": PERSON,
     "processing": replace(PLAN_retrain_machine, processing=STEP),
     "container": replace(PLAN_retrain_machine, server=SERVER),
+    "former container": replace(PLAN_retrain_machine, former_server=SERVER),
     "from S3": replace(
         PLAN_retrain_machine, features=None, jobs=replace(JOBS, training_set="'s3://data/exports/demand'")
     ),

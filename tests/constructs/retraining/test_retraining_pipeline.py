@@ -291,7 +291,23 @@ def test_a_container_of_others_is_asked_with_exactly_its_rights(define: Callable
     registered = [s for s in made.statements("RetrainingRetrain") if "ecr:BatchGetImage" in actions([s])]
     assert "mlflow" in json.dumps(registered) or not registered
     entry = json.loads(_text(made.one("AWS::SSM::Parameter", "RetrainingEntry")["Value"]))
-    assert entry["container_trust"] == "code"
+    assert (entry["container_trust"], entry["asks_servers"]) == ("code", True)
+    former = TrainingJob(
+        image=_image(),
+        source=tmp_path,
+        script="train.py",
+        instance_type="ml.m5.large",
+        max_runtime=cdk.Duration.hours(1),
+        former_serving=ServingContainer(image=other),
+    )
+    again = define(retraining={"training": former})
+    assert [again.statements(f"Retraining{name}Role") for name in ("Rows", "Server")] == [rows, server]
+    entry = json.loads(_text(again.one("AWS::SSM::Parameter", "RetrainingEntry")["Value"]))
+    assert ("container_trust" in entry, entry["asks_servers"]) == (False, True)
+    plain = define()
+    assert "asks_servers" not in _text(plain.one("AWS::SSM::Parameter", "RetrainingEntry")["Value"])
+    with pytest.raises(ValidationError, match="former_serving must not be given beside serving"):
+        replace(former, serving=ServingContainer(image=other))
 
 
 def test_a_set_from_s3_needs_no_role_for_features(define: Callable[..., Any]):

@@ -178,3 +178,34 @@ def test_names_fit(run_machine: Any) -> None:
     names += [a["TransformJobName"] for a in calls(run, "sagemaker:createTransformJob.sync")]
     names += [a["ModelName"] for a in calls(run, "sagemaker:createModel")]
     assert max(map(len, names)) <= 63
+
+
+def test_a_champion_of_a_former_container_is_asked_where_our_server_serves_again(run_machine: Any) -> None:
+    """By its own image, archive and answers; the candidate is loaded as any, and no state is left that asks one."""
+    machine = retrain_machine(VARIANTS["former container"])
+    assert not {"AskCandidate", "TakeAnswers", "Answered"} & set(machine["States"])
+    run = run_machine(machine, FORGED, aws(champion=CHAMPION, image=IMAGE, flavor="container"))
+    assert run.output["outcome"] == "APPROVED"
+    (model,), (asked,) = calls(run, "sagemaker:createModel"), calls(run, "sagemaker:createTransformJob.sync")
+    assert model["PrimaryContainer"] == {
+        "Image": IMAGE, "ModelDataUrl": CHAMPION, "Environment": dict(SERVER.environment),
+    }  # fmt: skip
+    assert asked["TransformJobName"].endswith("-asks2")
+    measured = calls(run, "sagemaker:createProcessingJob.sync")[-1]
+    given = inputs_of(measured)
+    assert given["champion-answers"] == asked["TransformOutput"]["S3OutputPath"]
+    assert given["candidate"] == KEPT
+    assert not {"answers", "champion"} & set(given)
+    assert measured["AppSpecification"]["ContainerArguments"][-2:] == ["--champion-sha256", "7" * 64]
+    kept = run_machine(machine, FORGED, aws(champion=CHAMPION, image=IMAGE, flavor="container", predictions=1))
+    assert (kept.output["outcome"], calls(kept, "sagemaker:createModel")) == ("APPROVED", [])
+
+
+@pytest.mark.parametrize("flavor", [None, "lightgbm"])
+def test_a_champion_of_ours_is_not_asked_by_a_server(run_machine: Any, flavor: str | None) -> None:
+    """Once a model of the pipeline serves, the declared container is not needed any more."""
+    machine = retrain_machine(VARIANTS["former container"])
+    image = None if flavor is None else IMAGE
+    run = run_machine(machine, FORGED, aws(champion=CHAMPION, image=image, flavor=flavor))
+    assert run.output["outcome"] == "APPROVED"
+    assert calls(run, "sagemaker:createModel") == []

@@ -96,6 +96,10 @@ class Kept:
         """DescribeProcessingJob."""
         return self._job(ProcessingJobName)
 
+    def describe_transform_job(self, TransformJobName: str) -> dict[str, Any]:  # noqa: N803 - as the API names it
+        """DescribeTransformJob."""
+        return self._job(TransformJobName)
+
     def _job(self, name: str) -> dict[str, Any]:
         if name not in self.jobs:
             raise ClientError({"Error": {"Code": "ValidationException"}}, "Describe")
@@ -359,3 +363,32 @@ def test_fails_by_name(past: Past) -> None:
     past.execution("one", 1)
     with pytest.raises(RunError, match="run 'two' of demand-forecast not found; the newest are one"):
         past.history.run("two")
+
+
+def test_jobs_that_ask_a_server_are_steps_of_a_run(past: Past) -> None:
+    """Of candidate and champion, with their logs; of a pipeline that asks none they are not looked for."""
+    past.execution("a", 1)
+    names = ("rows1", "asks1", "rows2", "asks2")
+    steps = ("rows", "answers", "champion-rows", "champion-answers")
+    for number, name in enumerate(names):
+        job, kind = f"demand-forecast-a-{name}", "Transform" if name.startswith("asks") else "Processing"
+        times = {f"{kind}StartTime": NOW, f"{kind}EndTime": NOW + timedelta(seconds=number)}
+        past.kept.jobs[job] = {f"{kind}JobName": job, f"{kind}JobStatus": "Completed", **times}
+        past.kept.lines[f"{job}/"] = [f"of {name}"]
+    past.kept.jobs["demand-forecast-a-asks2"] |= {
+        "TransformJobStatus": "Failed",
+        "FailureReason": "AlgorithmError: it died",
+    }
+    assert past.history.run("a").steps == ()
+    with pytest.raises(RunError, match="a has no log of answers; its jobs are none"):
+        list(past.history.log("a", "answers"))
+    asking = replace(past.history, pipeline=replace(PIPELINE, asks_servers=True))
+    found = asking.run("a").steps
+    assert [(each.step, each.job.rpartition("-")[2], each.seconds) for each in found] == [
+        (step, name, float(number)) for number, (step, name) in enumerate(zip(steps, names, strict=True))
+    ]
+    assert (found[-1].status, found[-1].failure) == ("Failed", "AlgorithmError: it died")
+    for step, name in zip(steps, names, strict=True):
+        assert list(asking.log("a", step)) == [f"of {name}"]
+    with pytest.raises(RunError, match="its jobs are rows, answers, champion-rows, champion-answers"):
+        list(asking.log("a", "train"))

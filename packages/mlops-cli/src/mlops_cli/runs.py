@@ -20,7 +20,7 @@ app = typer.Typer(help="List, inspect and compare retrainings, refused ones too.
 
 Pipeline = Annotated[str | None, typer.Option(help="Name of the pipeline. Default: the only one.", show_default=False)]
 RunId = Annotated[str, typer.Argument(help="Run as `mlops runs list` shows it, or latest.", show_default=False)]
-Step = Literal["set", "process", "train", "predict", "evaluate"]
+Step = Literal["set", "process", "train", "rows", "answers", "champion-rows", "champion-answers", "predict", "evaluate"]
 
 _CANDIDATE = "candidate"
 _BARS = "▁▂▃▄▅▆▇█"

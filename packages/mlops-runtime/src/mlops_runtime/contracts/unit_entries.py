@@ -92,7 +92,7 @@ class PipelineEntry:
     ``timestamp``, ``block``, ``period`` and ``baselines`` are the evaluation's; ``confidence``, ``resamples`` and ``seed`` are of
     the gate's intervals. ``training_set`` is ``s3://bucket/prefix`` where others lay training sets down; default: the pipeline
     builds them. ``container_trust`` is what loading a model may do in the container of others that serves; without it our server
-    serves.
+    serves. ``asks_servers`` says whether jobs of the pipeline ask the server of such a container.
     """
 
     pipeline: str
@@ -115,6 +115,7 @@ class PipelineEntry:
     seed: int | None = None
     training_set: str | None = None
     container_trust: Trust | None = None
+    asks_servers: bool | None = None
     format: Literal["mlops.pipeline-entry/1"] = "mlops.pipeline-entry/1"
 
 

@@ -143,7 +143,7 @@ def _differences(
     worst = np.unravel_index(int(np.argmax(apart)), apart.shape)
     row = rows[int(worst[0])]
     named = f" ({_shown(keys, _named(holdout.slice(row, 1), keys)[0])})" if keys else ""
-    place = "" if len(worst) == 1 else f" as {names[worst[1]]}" if names else f" as number {worst[1]}"
+    place = "" if len(worst) == 1 else f" as {names[int(worst[1])]}" if names else f" as number {worst[1]}"
     count = int((~same if same.ndim == 1 else ~same.all(axis=1)).sum())
     return [
         f"the model predicts {got[worst]:.6g}{place} for row {row} of the holdout{named}, {wanted[worst]:.6g} was expected ("

@@ -29,7 +29,8 @@ _CONTAINERS = "sagemaker_"  # hyperparameters of the container, not of the scrip
 _NOT_REFUSED = (Decision.STARTED, Decision.ASKED, Decision.DUPLICATE, Decision.KNOWN, Decision.RELEASED)
 _ABSENT = ("NoSuchKey", "404")
 
-Step = Literal["set", "process", "train", "predict", "evaluate"]
+Step = Literal["set", "process", "train", "rows", "answers", "champion-rows", "champion-answers", "predict", "evaluate"]
+Kind = Literal["Training", "Processing", "Transform"]
 _REGISTERED = "REGISTERED"
 _NAMES = {f"#{each.name}": each.name for each in fields(GuardDecision)}  # some are reserved words of DynamoDB
 
@@ -41,16 +42,24 @@ U = TypeVar("U")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Job:
     suffix: str
-    group: str
+    kind: Kind = "Processing"
+    is_of_server: bool = False  # of a pipeline that asks the server of a container of others
+
+    @property
+    def group(self) -> str:
+        return f"/aws/sagemaker/{self.kind}Jobs"
 
 
-_TRAINING, _PROCESSING = "/aws/sagemaker/TrainingJobs", "/aws/sagemaker/ProcessingJobs"
 _JOBS: Mapping[Step, _Job] = {
-    "set": _Job(suffix="set", group=_PROCESSING),
-    "process": _Job(suffix="prep", group=_PROCESSING),
-    "train": _Job(suffix="train", group=_TRAINING),
-    "predict": _Job(suffix="live", group=_PROCESSING),
-    "evaluate": _Job(suffix="eval", group=_PROCESSING),
+    "set": _Job(suffix="set"),
+    "process": _Job(suffix="prep"),
+    "train": _Job(suffix="train", kind="Training"),
+    "rows": _Job(suffix="rows1", is_of_server=True),
+    "answers": _Job(suffix="asks1", kind="Transform", is_of_server=True),
+    "champion-rows": _Job(suffix="rows2", is_of_server=True),
+    "champion-answers": _Job(suffix="asks2", kind="Transform", is_of_server=True),
+    "predict": _Job(suffix="live"),
+    "evaluate": _Job(suffix="eval"),
 }
 STEPS: tuple[Step, ...] = tuple(_JOBS)
 
@@ -157,7 +166,7 @@ class RunHistory(PipelineAccess):
         filled = self._filled(run)
         if filled.outcome == _REGISTERED:
             filled = _with_package(filled, self._packages({run.id}))
-        described = {step: self._described(run.id, step) for step in STEPS}
+        described = dict(zip(STEPS, self._each(STEPS, lambda step: self._described(run.id, step)), strict=True))
         steps = tuple(_step(step, answer) for step, answer in described.items() if answer is not None)
         given = (described["train"] or {}).get("HyperParameters", {})
         return RunDetails(
@@ -405,10 +414,14 @@ class RunHistory(PipelineAccess):
         return f"{self.pipeline.pipeline}-{name[:_CHARACTERS_OF_NAME]}-{_JOBS[step].suffix}"
 
     def _described(self, name: str, step: Step) -> Mapping[str, Any] | None:
-        job = self._job_name(name, step)
+        job, of = self._job_name(name, step), _JOBS[step]
+        if of.is_of_server and not self.pipeline.asks_servers:
+            return None
         try:
-            if step == "train":
+            if of.kind == "Training":
                 return self.sagemaker.describe_training_job(TrainingJobName=job)
+            if of.kind == "Transform":
+                return self.sagemaker.describe_transform_job(TransformJobName=job)
             return self.sagemaker.describe_processing_job(ProcessingJobName=job)
         except ClientError as error:
             if error.response["Error"]["Code"] in ("ValidationException", "ResourceNotFound"):
@@ -417,6 +430,8 @@ class RunHistory(PipelineAccess):
 
     def _lines(self, name: str, step: Step) -> Iterator[str] | None:
         """Return the lines of a job's streams; None where it has none."""
+        if _JOBS[step].is_of_server and not self.pipeline.asks_servers:
+            return None
         group = _JOBS[step].group
         pages = self.logs.get_paginator("describe_log_streams").paginate(
             logGroupName=group, logStreamNamePrefix=f"{self._job_name(name, step)}/"
@@ -493,7 +508,7 @@ def _with_package(run: Run, packages: Mapping[str, Mapping[str, Any]]) -> Run:
 
 
 def _step(step: Step, described: Mapping[str, Any]) -> RunStep:
-    kind = "Training" if step == "train" else "Processing"
+    kind = _JOBS[step].kind
     status = str(described[f"{kind}JobStatus"])
     began, ended = described.get(f"{kind}StartTime"), described.get(f"{kind}EndTime")
     return RunStep(
