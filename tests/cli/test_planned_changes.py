@@ -85,13 +85,15 @@ def test_fails_for_a_deployed_template_that_is_none() -> None:
 
 
 def test_what_goes_with_a_stack_says_what_cannot_be_brought_back() -> None:
-    """A queue holds work in flight, which is not state; a retained bucket stays."""
-    template = {"Resources": {"Lost": BUCKET, "Kept": BUCKET | {"DeletionPolicy": "Retain"}, "Work": QUEUE}}
+    """A queue holds work in flight, which is not state; one of dead letters holds evidence; a retained bucket stays."""
+    work = QUEUE | {"Properties": {"RedrivePolicy": {"deadLetterTargetArn": {"Fn::GetAtt": ["Dead", "Arn"]}}}}
+    kept = BUCKET | {"DeletionPolicy": "Retain"}
+    template = {"Resources": {"Lost": BUCKET, "Kept": kept, "Work": work, "Dead": QUEUE}}
 
     (doomed,) = doomed_changes(Stacks("CREATE_COMPLETE", template), ["Demand"])
 
     found = {change.logical_id: (change.holds_data, change.is_kept) for change in doomed.changes}
-    assert found == {"Lost": (True, False), "Kept": (True, True), "Work": (False, False)}
+    assert found == {"Lost": (True, False), "Kept": (True, True), "Work": (False, False), "Dead": (True, False)}
 
 
 def test_a_stack_that_is_not_deployed_is_not_destroyed() -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from mlops_runtime.business_unit.sweep import BUCKET, MARK, PACKAGES
+from mlops_runtime.changes.dead_letters import dead_letter_queues
 from mlops_runtime.changes.plan import Action, Effect, PropertyChange, ResourceChange, StackChanges, holds_data, is_kept
 from mlops_runtime.changes.template import Template, references, unknown
 
@@ -132,7 +133,12 @@ def compare(
         for name, body in old.items()
         if name not in now
     ]
-    return StackChanges(stack=stack, is_new=deployed is None, changes=tuple(found))
+    kept = frozenset() if deployed is None else dead_letter_queues(deployed)
+    return StackChanges(
+        stack=stack,
+        is_new=deployed is None,
+        changes=tuple(replace(change, holds_data=True) if change.logical_id in kept else change for change in found),
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

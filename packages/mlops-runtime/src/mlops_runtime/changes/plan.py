@@ -93,7 +93,8 @@ class StackChanges:
 
 
 # what CDK's own database of services calls stateful (without log groups: those that matter are declared to stay; without queues:
-# they hold work in flight, which its sender repeats), and those with models and features
+# they hold work in flight, which its sender repeats; of dead letters see `dead_letters.py`), and those with models
+# and features
 STATEFUL = frozenset(
     {
         "AWS::Backup::BackupVault",
