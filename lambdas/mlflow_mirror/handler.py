@@ -6,16 +6,19 @@ from typing import Any
 
 import boto3
 
+from mlops_runtime.tracking.mlflow_password import MlflowPassword
 from mlops_runtime.tracking.mlflow_rest import MlflowRest
 from mlops_runtime.tracking.run_mirror import RunMirror
 from mlops_runtime.tracking.tracking_outbox import TrackingOutbox, TrackingSettings
 
 logging.getLogger().setLevel(logging.INFO)
 
+SECRET = os.environ.get("TRACKING_SECRET")
+PASSWORD = MlflowPassword.of_secret(SECRET, secrets=boto3.client("secretsmanager")) if SECRET else None
 OUTBOX = TrackingOutbox(
     TrackingSettings.from_environment(os.environ),
     RunMirror(
-        MlflowRest(os.environ["TRACKING_URI"], credentials=boto3.Session().get_credentials),
+        MlflowRest(os.environ["TRACKING_URI"], credentials=boto3.Session().get_credentials, password=PASSWORD),
         experiment=os.environ["EXPERIMENT"],
         model=os.environ["MODEL"],
     ),

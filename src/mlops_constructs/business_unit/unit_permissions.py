@@ -69,6 +69,7 @@ _SERVICES = (
     "logs",
     "s3",
     "sagemaker",
+    "sagemaker-mlflow",
     "scheduler",
     "sns",
     "sqs",
@@ -111,6 +112,8 @@ _CLUSTERS = (
 )
 # how many instances an account may have
 _QUOTAS = ("servicequotas:ListServiceQuotas",)
+# the password of a team's MLflow
+_SECRETS = ("secretsmanager:GetSecretValue",)
 # credentials for what Lake Formation permits, and never the right to permit
 _VENDED = ("lakeformation:GetDataAccess",)
 # how another unit's feature tables are read, once a unit has imported them
@@ -331,7 +334,7 @@ def define_boundary(scope: Construct, id: str, *, unit: str) -> Boundary:
         statements=[
             iam.PolicyStatement(
                 sid="Services",
-                actions=[*(f"{service}:*" for service in _SERVICES), *_CLUSTERS, *_QUOTAS, *_VENDED],
+                actions=[*(f"{service}:*" for service in _SERVICES), *_CLUSTERS, *_QUOTAS, *_SECRETS, *_VENDED],
                 resources=["*"],
             ),
             iam.PolicyStatement(

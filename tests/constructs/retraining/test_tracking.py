@@ -1,9 +1,13 @@
 """MLflow as a mirror: what is defined for it, what it may do, and nothing without it."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
+import aws_cdk as cdk
 import pytest
+from aws_cdk import aws_kms as kms
+from aws_cdk import aws_secretsmanager as secretsmanager
 
 from mlops_constructs import Tracking, ValidationError
 from mlops_constructs.compliance.harness import check
@@ -55,7 +59,7 @@ def test_the_function_writes_its_outbox_alone(tracked: Any) -> None:
     }
     assert ends == {
         "s3:PutObject": ["/tracking/demand-forecast/*"],
-        "s3:DeleteObject": ["/tracking/demand-forecast/waiting/*"],
+        "s3:DeleteObject": ["/tracking/demand-forecast/*"],
     }
     (locked,) = found["dynamodb:UpdateItem"]
     assert locked["Condition"] == {"ForAllValues:StringEquals": {"dynamodb:LeadingKeys": ["demand-forecast#tracking"]}}
@@ -66,9 +70,86 @@ def test_the_function_writes_its_outbox_alone(tracked: Any) -> None:
 def test_managed_mlflow_is_named_by_its_arn(define: Callable[..., Any]) -> None:
     """Only then the function may call it, and it alone."""
     made = define(retraining={"tracking": Tracking(uri=APP, experiment="demand")})
+    found = _actions(made)
+    # one for each kind of call: the service authorizes by the name of the REST operation
+    assert {action for action in found if action.startswith("sagemaker-mlflow:")} == {
+        f"sagemaker-mlflow:{name}"
+        for name in (
+            "CreateExperiment", "CreateModelVersion", "CreateRegisteredModel", "CreateRun", "GetExperimentByName", "LogBatch",
+            "SearchModelVersions", "SearchRuns", "SetRegisteredModelAlias", "UpdateRun",
+        )
+    }  # fmt: skip
+    assert {
+        s["Resource"] for action, each in found.items() if action.startswith("sagemaker-mlflow:") for s in each
+    } == {APP}
+    (boundary,) = (s for s in made.statements("UnitBoundary") if s.get("Sid") == "Services")
+    assert {"sagemaker-mlflow:*", "secretsmanager:GetSecretValue"} <= set(boundary["Action"])
+
+
+def test_a_managed_mlflow_may_be_made_in_the_same_app(define: Callable[..., Any]) -> None:
+    """Its ARN is a token at synthesis, and the statement names it; an address that is a token is of a server."""
+    token = cdk.Fn.import_value("mlflow-arn")
+    made = define(retraining={"tracking": Tracking.managed(token, experiment="demand")})
     managed = [s for action, found in _actions(made).items() if action.startswith("sagemaker-mlflow:") for s in found]
-    assert managed != []
-    assert {statement["Resource"] for statement in managed} == {APP}
+    assert {str(statement["Resource"]) for statement in managed} == {"{'Fn::ImportValue': 'mlflow-arn'}"}
+    plain = define(retraining={"tracking": Tracking(uri=token, experiment="demand")})
+    assert [action for action in _actions(plain) if action.startswith("sagemaker-mlflow:")] == []
+
+
+def test_a_password_is_read_by_the_function_alone(define: Callable[..., Any]) -> None:
+    """By a secret that the template names; the network of the unit reaches Secrets Manager."""
+
+    def secret(stack: cdk.Stack) -> secretsmanager.ISecret:
+        key = kms.Key.from_key_arn(stack, "Key", "arn:aws:kms:us-east-1:111122223333:key/1")
+        return secretsmanager.Secret.from_secret_attributes(
+            stack,
+            "Password",
+            secret_partial_arn="arn:aws:secretsmanager:us-east-1:111122223333:secret:mlflow",
+            encryption_key=key,
+        )
+
+    holder = cdk.Stack(cdk.App(), "Holder")
+    made = define(retraining={"tracking": replace(TRACKING, secret=secret(holder))})
+    found = _actions(made)
+    (read,) = found["secretsmanager:GetSecretValue"]
+    assert read["Resource"] == "arn:aws:secretsmanager:us-east-1:111122223333:secret:mlflow-??????"
+    decrypts = [s for s in found["kms:Decrypt"] if s["Resource"] == "arn:aws:kms:us-east-1:111122223333:key/1"]
+    assert "secretsmanager." in str(decrypts[0]["Condition"]["StringEquals"]["kms:ViaService"])
+    environment = made.one("AWS::Lambda::Function", "RetrainingTracking")["Environment"]["Variables"]
+    assert environment["TRACKING_SECRET"] == "arn:aws:secretsmanager:us-east-1:111122223333:secret:mlflow"
+    endpoints = [
+        str(each["Properties"]["ServiceName"])
+        for each in made.template["Resources"].values()
+        if each["Type"] == "AWS::EC2::VPCEndpoint"
+    ]
+    assert any("secretsmanager" in name for name in endpoints)
+    evidence = check(made.stack.node.root)
+    assert [problem for problem in evidence.problems if "Track" in problem] == []
+
+
+@pytest.mark.parametrize(
+    ("uri", "signed", "words"),
+    [
+        (
+            "http://mlflow.shop.internal",
+            False,
+            "a password would travel in clear text to 'http://mlflow.shop.internal'; give https",
+        ),
+        (APP, False, "calls of a managed MLflow are signed; leave secret out"),
+        (APP, True, "calls of a managed MLflow are signed; leave secret out"),
+    ],
+)
+def test_fails_on_a_password_that_helps_nobody(uri: str, signed: bool, words: str) -> None:
+    """In clear text, or beside a signature."""
+    secret = secretsmanager.Secret.from_secret_name_v2(cdk.Stack(cdk.App(), "S"), "P", "mlflow")
+    with pytest.raises(ValidationError, match=words):
+        Tracking(uri=uri, experiment="demand", secret=secret, signed=signed)
+
+
+def test_fails_on_a_managed_mlflow_that_is_an_address() -> None:
+    """The fix is the ARN."""
+    with pytest.raises(ValidationError, match="named by the ARN of its app or tracking server, got 'https://mlflow'"):
+        Tracking.managed("https://mlflow", experiment="demand")
 
 
 def test_every_rule_is_kept(define: Callable[..., Any]) -> None:

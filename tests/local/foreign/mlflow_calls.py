@@ -1,6 +1,6 @@
 # /// script
 # requires-python = ">=3.11,<3.15"
-# dependencies = ["mlflow==3.17.2"]
+# dependencies = ["mlflow[auth]==3.17.2"]
 # ///
 """Read with the stock MLflow client what the platform mirrored, or log a model as a team does.
 

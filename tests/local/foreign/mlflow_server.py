@@ -46,15 +46,25 @@ class MlflowServer:
         self.uri = f"http://127.0.0.1:{self.port}"
         self._process: subprocess.Popen[bytes] | None = None
 
-    def start(self) -> None:
-        """Start it, and wait until it answers."""
+    def start(self, *, password: str | None = None) -> None:
+        """Start it, and wait until it answers; with a password it asks for that of ``admin``."""
+        environment = {**os.environ, **ENVIRONMENT}
+        app = []
+        if password is not None:
+            config = self.folder / "basic_auth.ini"
+            config.write_text(
+                f"[mlflow]\ndefault_permission = READ\ndatabase_uri = sqlite:///{self.folder}/auth.db\nadmin_username = admin\n"
+                f"admin_password = {password}\nauthorization_function = mlflow.server.auth:authenticate_request_basic_auth\n"
+            )
+            app = ["--app-name", "basic-auth"]
+            environment |= {"MLFLOW_AUTH_CONFIG_PATH": str(config), "MLFLOW_FLASK_SERVER_SECRET_KEY": "of-the-test"}
         stores = ["--backend-store-uri", "sqlite:///mlflow.db", "--artifacts-destination", "artifacts"]
         listens = ["--host", "127.0.0.1", "--port", str(self.port), "--workers", "1"]
         with (self.folder / "server.log").open("ab") as log:
             self._process = subprocess.Popen(
-                [self.python, "-m", "mlflow", "server", *listens, *stores],
+                [self.python, "-m", "mlflow", "server", *app, *listens, *stores],
                 cwd=self.folder,
-                env={**os.environ, **ENVIRONMENT},
+                env=environment,
                 stdout=log,
                 stderr=log,
                 start_new_session=True,

@@ -15,7 +15,7 @@ ROOT = "/api/2.0/mlflow/"
 class MlflowStandIn:
     """What was written; ``status`` other than 200 answers everything with it, ``files`` are artifacts by path.
 
-    Each answer has ``answered`` as headers too.
+    Each answer has ``answered`` as headers too. With ``prefix`` MLflow lies below that path, and nothing is at its own.
     """
 
     def __init__(self) -> None:
@@ -26,6 +26,7 @@ class MlflowStandIn:
         self.versions: list[dict[str, Any]] = []
         self.aliases: dict[str, str] = {}
         self.uri, self.answered = "", dict[str, str]()
+        self.prefix = ""
 
     def answer(self, path: str, given: dict[str, Any]) -> tuple[int, Any]:
         """Return status and document for a call."""
@@ -107,7 +108,12 @@ class MlflowStandIn:
             return (200, self.files[path]) if path in self.files else (404, b"{}")
         below = given.get("path", "").rstrip("/") + "/"
         names = {name.removeprefix(below).split("/")[0] for name in self.files if name.startswith(below)}
-        listed = [{"path": name, "is_dir": below + name not in self.files} for name in sorted(names)]
+        listed = [
+            {"path": name, "is_dir": False, "file_size": len(self.files[below + name])}
+            if below + name in self.files
+            else {"path": name, "is_dir": True}
+            for name in sorted(names)
+        ]
         return 200, json.dumps({"files": listed}).encode()
 
 
@@ -127,7 +133,9 @@ def mlflow_stand_in() -> Iterator[MlflowStandIn]:
             path = unquote(urlsplit(self.path).path)
             made.headers.append(dict(self.headers.items()))
             proxied = "/api/2.0/mlflow-artifacts/artifacts"
-            if path.startswith(proxied):
+            if not path.startswith(made.prefix):
+                status, body = 404, b"<html>there is nothing here</html>"
+            elif path.startswith(proxied):
                 status, body = made.artifacts(path.removeprefix(proxied).lstrip("/"), given)
             else:
                 status, document = made.answer(path.removeprefix(ROOT), given)

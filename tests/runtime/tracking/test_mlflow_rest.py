@@ -1,5 +1,6 @@
 """MLflow's REST API as the platform asks it (a stand-in; the stock server: ``tests/local/foreign/test_mlflow.py``)."""
 
+import base64
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,6 +9,7 @@ from botocore.credentials import Credentials
 from tests.runtime.tracking.stand_in import MlflowStandIn, mlflow_stand_in
 
 from mlops_runtime.tracking import mlflow_rest
+from mlops_runtime.tracking.mlflow_password import MlflowPassword, PasswordError
 from mlops_runtime.tracking.mlflow_rest import Metric, MlflowRest, TrackingAwayError, TrackingRefusedError
 
 APP = "arn:aws:sagemaker:eu-west-1:111122223333:mlflow-app/app-1"
@@ -129,4 +131,36 @@ def test_fails_for_now_on_a_file_that_is_cut(server: MlflowStandIn, tmp_path: Pa
     with pytest.raises(
         TrackingAwayError, match=r"sent 5 of 10 bytes of /api/2.0/mlflow-artifacts/artifacts/m; try again"
     ):
-        MlflowRest(server.uri).save("/api/2.0/mlflow-artifacts/artifacts/m", tmp_path / "m")
+        MlflowRest(server.uri).save("/api/2.0/mlflow-artifacts/artifacts/m", tmp_path / "m", max_bytes=9)
+
+
+def test_a_password_goes_with_every_call_and_is_read_again_where_it_is_refused(server: MlflowStandIn) -> None:
+    """A changed password counts from the next delivery on; what cannot be read is an MLflow that is away."""
+    words = iter(["old", "new"])
+    mlflow = MlflowRest(server.uri, password=MlflowPassword(lambda: ("ann", next(words))))
+    server.status = 401
+    with pytest.raises(TrackingAwayError, match="answers 401 to") as error:
+        mlflow.experiment("demand")
+    assert "old" not in str(error.value)
+    server.status = 200
+    mlflow.experiment("demand")
+    sent = [base64.b64decode(headers["Authorization"].removeprefix("Basic ")).decode() for headers in server.headers]
+    assert (sent[0], set(sent[1:])) == ("ann:old", {"ann:new"})
+
+    def read() -> tuple[str, str]:
+        raise PasswordError("secret arn cannot be read: AccessDenied")
+
+    with pytest.raises(TrackingAwayError, match="secret arn cannot be read"):
+        MlflowRest(server.uri, password=MlflowPassword(read)).experiment("demand")
+
+
+def test_fails_for_now_where_something_else_answers(server: MlflowStandIn) -> None:
+    """A path below which MLflow is not; what MLflow itself does not have is its refusal."""
+    server.prefix = "/ml"
+    with pytest.raises(
+        TrackingAwayError, match=r"answers 404 to /api/.*, and not as MLflow does: give the address whose path"
+    ):
+        MlflowRest(server.uri).versions("churn").__next__()
+    server.prefix = ""
+    with pytest.raises(TrackingRefusedError):
+        MlflowRest(server.uri).version("absent", "1")

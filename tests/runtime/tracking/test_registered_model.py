@@ -91,3 +91,52 @@ def test_fails_where_the_files_cannot_be_read(server: MlflowStandIn, tmp_path: P
         _models(server).download("models:/churn/1", tmp_path)
     with pytest.raises(TrackingRefusedError, match="no alias best"):
         _models(server).download("models:/churn@best", tmp_path)
+
+
+def test_fails_before_a_download_on_more_than_a_model_may_have(server: MlflowStandIn, tmp_path: Path) -> None:
+    """Files, bytes or folders in each other: the listing is not read further, and nothing is written."""
+    rest, keys = (
+        MlflowRest(server.uri),
+        {"region_name": "us-east-1", "aws_access_key_id": "x", "aws_secret_access_key": "x"},
+    )
+
+    def models(**bounds: int) -> RegisteredModels:
+        return RegisteredModels(rest, s3=lambda: boto3.client("s3", **keys), **bounds)
+
+    _version(server, "mlflow-artifacts:/1/x")
+    server.files |= {f"1/x/{number}": b"123" for number in range(4)}
+    with pytest.raises(
+        RegisteredModelError, match=r"/1/x has more than 3 files or .*; register the model alone|, 1/x has more"
+    ):
+        models(max_files=3).download("models:/churn/1", tmp_path / "a")
+    with pytest.raises(RegisteredModelError, match="files or 9 bytes; register the model alone"):
+        models(max_bytes=9).download("models:/churn/1", tmp_path / "a")
+    endless = b'{"files": [{"path": "again", "is_dir": true}]}'
+    server.artifacts = lambda *_: (200, endless)  # type: ignore[method-assign]
+    with pytest.raises(RegisteredModelError, match="has more than 20 folders in each other"):
+        models().download("models:/churn/1", tmp_path / "a")
+    lying = [(200, b'{"files": [{"path": "m", "is_dir": false}]}'), (200, b"0123456789")]
+    server.artifacts = lambda *_: lying.pop(0)  # type: ignore[method-assign]
+    with pytest.raises(TrackingRefusedError, match="sends more than the 9 bytes that are left for"):
+        models(max_bytes=9).download("models:/churn/1", tmp_path / "b")
+    _version(server, "s3://team/models/churn")
+    with mock_aws():
+        s3 = boto3.client("s3", **keys)
+        s3.create_bucket(Bucket="team")
+        for number in range(3):
+            s3.put_object(Bucket="team", Key=f"models/churn/{number}", Body=b"1234")
+        with pytest.raises(
+            RegisteredModelError, match="the model at s3://team/models/churn has more than 10000 files or 9 bytes"
+        ):
+            models(max_bytes=9).download("models:/churn/1", tmp_path / "a")
+    assert _files(tmp_path / "a") == {}
+
+
+def test_fails_with_the_place_in_s3_that_cannot_be_read(server: MlflowStandIn, tmp_path: Path) -> None:
+    """The caller learns where the files lie, and which rights to ask for."""
+    _version(server, "s3://nowhere/models/churn")
+    with mock_aws(), pytest.raises(RegisteredModelError) as error:
+        _models(server).download("models:/churn/1", tmp_path)
+    said = str(error.value)
+    assert said.startswith("the model's files lie at s3://nowhere/models/churn, which you cannot read: ")
+    assert said.endswith("ask for s3:ListBucket and s3:GetObject there")

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -104,6 +105,42 @@ def test_what_mlflow_refuses_does_not_hold_up_the_rest(world: World) -> None:
     assert kept["event"]["detail"]["id"] == EXECUTION
 
 
+def test_what_another_address_answers_waits_until_it_is_mended(world: World) -> None:
+    """A path below which MLflow is not answers without MLflow's error code: nothing is refused, and the order is kept."""
+    server, outbox, s3 = world
+    server.prefix = "/ml"
+    assert outbox.handle(FINISHED) == {"delivered": 0, "refused": 0, "waiting": 1}
+    server.prefix = ""
+    assert outbox.handle(PROMOTED) == {"delivered": 2, "refused": 0, "waiting": 0}
+    assert _keys(s3) == []
+
+
+def test_what_was_refused_is_delivered_again_after_another_declaration(world: World) -> None:
+    """Once for each address and experiment; by the next event or the schedule, without a verb, and at most fifty at once."""
+    server, outbox, s3 = world
+    server.status = 400
+    assert outbox.handle(FINISHED)["refused"] == 1
+    assert outbox.handle(SCHEDULED) == {"delivered": 0, "refused": 0, "waiting": 0}  # by the same one it is asked once
+    (key,) = _keys(s3)
+    elsewhere = TrackingOutbox(
+        replace(outbox._settings, place="https://mlflow.other demand"),
+        outbox._mirror, s3=s3, dynamodb=outbox._dynamodb, sagemaker=SageMaker(),  # type: ignore[arg-type]
+    )  # fmt: skip
+    assert elsewhere.handle(SCHEDULED) == {"delivered": 0, "refused": 1, "waiting": 0}
+    (other,) = _keys(s3)
+    assert (other != key, other.rpartition("/")[2]) == (True, key.rpartition("/")[2])
+    server.status = 200
+    assert elsewhere.handle(SCHEDULED) == {"delivered": 0, "refused": 0, "waiting": 0}
+    assert outbox.handle(SCHEDULED) == {"delivered": 1, "refused": 0, "waiting": 0}
+    assert _keys(s3) == []
+    # as they were kept before the address was part of the key
+    body = json.dumps({"reason": "x", "event": {name: FINISHED[name] for name in ("detail-type", "detail", "time")}})
+    for number in range(60):
+        s3.put_object(Bucket="artifacts", Key=f"tracking/demand-forecast/refused/{number:02}.json", Body=body)
+    assert outbox.handle(SCHEDULED)["delivered"] == 50
+    assert outbox.handle(SCHEDULED) == {"delivered": 10, "refused": 0, "waiting": 0}
+
+
 def test_one_delivers_at_a_time(world: World) -> None:
     """A second one leaves the event to the first; a lock that was never given back ends by itself."""
     server, outbox, _ = world
@@ -116,6 +153,9 @@ def test_one_delivers_at_a_time(world: World) -> None:
 
 def test_settings_come_from_the_environment() -> None:
     """Of the function."""
-    names = ("PIPELINE", "ENDPOINT", "ARTIFACTS_BUCKET", "RETRAINING_TABLE", "ROLLOUT_TABLE")
+    names = (
+        "PIPELINE", "ENDPOINT", "ARTIFACTS_BUCKET", "RETRAINING_TABLE", "ROLLOUT_TABLE", "TRACKING_URI", "EXPERIMENT"
+    )  # fmt: skip
     found = TrackingSettings.from_environment({name: name.lower() for name in names})
     assert (found.pipeline, found.artifacts, found.rollout_table) == ("pipeline", "artifacts_bucket", "rollout_table")
+    assert found.place == "tracking_uri experiment"

@@ -12,6 +12,7 @@ from mlops_runtime.contracts import canonical_json
 from mlops_runtime.contracts.model import Evaluation, LossBlock, SegmentLosses
 from mlops_runtime.contracts.retraining import TrainingMetrics
 from mlops_runtime.contracts.rollout import LivePointer
+from mlops_runtime.tracking.mlflow_password import MlflowPassword
 from mlops_runtime.tracking.mlflow_rest import MlflowRest
 from mlops_runtime.tracking.run_mirror import RunMirror
 from mlops_runtime.tracking.tracking_outbox import TrackingOutbox, TrackingSettings
@@ -59,7 +60,7 @@ class SageMaker:
 
 
 @contextmanager
-def tracked_pipeline(uri: str) -> Iterator[tuple[TrackingOutbox, Any]]:
+def tracked_pipeline(uri: str, password: MlflowPassword | None = None) -> Iterator[tuple[TrackingOutbox, Any]]:
     """The outbox of the pipeline, and its bucket's client."""
     keys = {"region_name": "us-east-1", "aws_access_key_id": "x", "aws_secret_access_key": "x"}
     with mock_aws():
@@ -96,7 +97,7 @@ def tracked_pipeline(uri: str) -> Iterator[tuple[TrackingOutbox, Any]]:
         )
         item = {"endpoint": {"S": PIPELINE}, "live": {"S": canonical_json(live).decode()}}
         dynamodb.put_item(TableName="rollout", Item=item)
-        mirror = RunMirror(MlflowRest(uri), experiment="demand", model=GROUP)
+        mirror = RunMirror(MlflowRest(uri, password=password), experiment="demand", model=GROUP)
         yield TrackingOutbox(SETTINGS, mirror, s3=s3, dynamodb=dynamodb, sagemaker=SageMaker()), s3  # type: ignore[arg-type]
 
 

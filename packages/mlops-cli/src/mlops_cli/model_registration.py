@@ -16,6 +16,7 @@ from mlops_cli.unit_operations import checked_reason
 if TYPE_CHECKING:
     from mlops_runtime.contracts.unit_entries import PipelineEntry
     from mlops_runtime.registry.package_approval import RegistryEntry
+    from mlops_runtime.tracking.mlflow_password import MlflowPassword
 
 _REGISTERED = "models:/"
 
@@ -144,13 +145,21 @@ def _registered(aws: Account, source: str, folder: Path, tracking_uri: str | Non
             f"{source} is of MLflow's registry: give its address with --tracking-uri or MLFLOW_TRACKING_URI"
         )
     try:
-        mlflow = MlflowRest(tracking_uri, credentials=aws.session.get_credentials)
+        mlflow = MlflowRest(tracking_uri, credentials=aws.session.get_credentials, password=_password())
         # not the account's options: of the embedded cloud they would lead elsewhere than the team's own bucket
         version = RegisteredModels(mlflow, s3=lambda: aws.session.client("s3")).download(source, folder)
     except (RegisteredModelError, TrackingAwayError, TrackingRefusedError, ValueError) as error:
         raise UserError(str(error)) from error
-    say(f"took version {version.version} of {version.name} from MLflow")
+    say(f"took version {version.version} of {version.name} from MLflow, {mlflow}: {version.source}")
     return folder
+
+
+def _password() -> "MlflowPassword | None":
+    """Return user and password by the variables of the stock client."""
+    from mlops_runtime.tracking.mlflow_password import MlflowPassword
+
+    user, password = (os.environ.get(f"MLFLOW_TRACKING_{name}") for name in ("USERNAME", "PASSWORD"))
+    return MlflowPassword(lambda: (user, password)) if user and password else None
 
 
 def _registry(aws: Account, entry: "PipelineEntry") -> "RegistryEntry":

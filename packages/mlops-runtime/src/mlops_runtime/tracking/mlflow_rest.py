@@ -5,7 +5,6 @@ See: https://mlflow.org/docs/latest/rest-api.html
 
 import http.client
 import json
-import shutil
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -20,16 +19,21 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
 from mlops_runtime.tracking.managed_mlflow import SERVICE, managed_app
+from mlops_runtime.tracking.mlflow_password import MlflowPassword, PasswordError
 
+_API = "/api/2.0/mlflow/"
 _SECONDS = 30
 # statuses that say nothing about the request itself: rights that are missing, timeouts, too many requests
 _TRY_LATER = (401, 403, 408, 429)
+# MLflow names an error code where something is missing; without one it is another server, or a path below which MLflow is not
+_ABSENT = (404, 405)
 _REDIRECTS = (301, 302, 303, 307, 308)
 _EXISTS = "RESOURCE_ALREADY_EXISTS"
 _MISSING = "RESOURCE_DOES_NOT_EXIST"
 # of one log-batch request
 _METRICS, _PARAMS, _TAGS = 1000, 100, 100
 _PAGE = 200
+_CHUNK = 1024 * 1024  # bytes of a file at once
 
 
 class _PlainReads(urllib.request.HTTPRedirectHandler):
@@ -86,29 +90,40 @@ class MlflowRest:
     Args:
         uri: ``http://`` or ``https://``, or the ARN of a managed MLflow app or tracking server.
         credentials: Gives the credentials that calls of a managed MLflow are signed with. Default: none, for any other.
+        password: Who calls a server that asks for user and password. Default: it asks for none.
 
     Raises:
         ValueError: If the address is neither, or managed MLflow gets no credentials.
     """
 
-    def __init__(self, uri: str, *, credentials: Callable[[], Credentials | None] | None = None) -> None:
+    def __init__(
+        self,
+        uri: str,
+        *,
+        credentials: Callable[[], Credentials | None] | None = None,
+        password: MlflowPassword | None = None,
+    ) -> None:
         self._arn, self._credentials, self._headers = managed_app(uri), credentials, dict[str, str]()
+        self._password = password
         if self._arn is None:
             parts = urllib.parse.urlsplit(uri)
             if "@" in parts.netloc:  # the value is not shown
-                raise ValueError("MLflow's address must have no user and password; let the network admit the caller")
+                raise ValueError("MLflow's address must have no user and password; give them apart from it")
             if parts.scheme not in ("http", "https"):
                 raise ValueError(f"MLflow's address must be http://, https:// or the ARN of a managed one, got {uri!r}")
             self._base = uri.rstrip("/")
             return
         region, is_app = self._arn["region"], self._arn["kind"] == "mlflow-app"
-        # the hosts and headers of sagemaker-mlflow 0.5.0
+        # claim: managed-mlflow-has-its-own-hosts
         self._base = (
             f"https://mlflow.sagemaker.{region}.app.aws" if is_app else f"https://{region}.experiments.sagemaker.aws"
         )
         self._headers = {"x-sm-mlflow-app-arn" if is_app else "x-mlflow-sm-tracking-server-arn": uri}
         if credentials is None:
             raise ValueError(f"calls of {uri} are signed, and there are no credentials")
+
+    def __str__(self) -> str:
+        return self._base
 
     def experiment(self, name: str) -> str:
         """Return the id of an experiment, which is made if it is missing."""
@@ -206,11 +221,11 @@ class MlflowRest:
     def get(self, path: str, **parameters: str) -> dict[str, Any]:
         """Ask for something below ``/api/2.0/mlflow/``."""
         query = urllib.parse.urlencode(parameters, quote_via=urllib.parse.quote)
-        return self.json("GET", f"/api/2.0/mlflow/{path}?{query}", None)
+        return self.json("GET", f"{_API}{path}?{query}", None)
 
     def post(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
         """Ask for a change below ``/api/2.0/mlflow/``."""
-        return self.json("POST", f"/api/2.0/mlflow/{path}", json.dumps(body).encode())
+        return self.json("POST", f"{_API}{path}", json.dumps(body).encode())
 
     def json(self, method: str, path: str, body: bytes | None) -> dict[str, Any]:
         """Return the document that an address answers.
@@ -235,15 +250,25 @@ class MlflowRest:
         with self._answer(method, path, body) as answer:
             return bytes(answer.read())
 
-    def save(self, path: str, target: Path) -> None:
+    def save(self, path: str, target: Path, *, max_bytes: int) -> None:
         """Write what an address answers to a file.
+
+        Args:
+            path: The address, below the server's.
+            target: The file.
+            max_bytes: Bytes at most; a longer answer is not read to its end.
 
         Raises:
             TrackingAwayError: If it does not answer, or does not admit the caller.
-            TrackingRefusedError: If it refuses the request.
+            TrackingRefusedError: If it refuses the request, or answers more.
         """
         with self._answer("GET", path, None) as answer, target.open("wb") as file:
-            shutil.copyfileobj(answer, file)
+            while chunk := answer.read(_CHUNK):
+                if file.tell() + len(chunk) > max_bytes:
+                    raise TrackingRefusedError(
+                        f"{self._base} sends more than the {max_bytes} bytes that are left for {path.partition('?')[0]}"
+                    )
+                file.write(chunk)
             # http.client reports a connection that is cut only where a body is read at once
             size, announced = file.tell(), answer.headers.get("Content-Length")
         if announced is not None and size != int(announced):
@@ -254,6 +279,11 @@ class MlflowRest:
     @contextmanager
     def _answer(self, method: str, path: str, body: bytes | None) -> Iterator[Any]:
         headers = {"Content-Type": "application/json", **self._headers}
+        if self._password is not None:
+            try:
+                headers["Authorization"] = self._password.header()
+            except PasswordError as error:
+                raise TrackingAwayError(str(error)) from error
         request = urllib.request.Request(  # noqa: S310 - http or https
             self._base + path, data=body, headers=self._signed(method, path, body, headers), method=method
         )
@@ -269,6 +299,13 @@ class MlflowRest:
                 raise TrackingAwayError(
                     f"{self._base} redirects {where} to {place.scheme}://{place.netloc}; give that address"
                 ) from error
+            if error.code == 401 and self._password is not None:
+                self._password.forget()
+            if error.code in _ABSENT and not code and where.startswith(_API):
+                raise TrackingAwayError(
+                    f"{self._base} answers {error.code} to {where}, and not as MLflow does: give the address whose "
+                    f"path, with {where} behind it, is MLflow's"
+                ) from error
             if error.code >= 500 or error.code in _TRY_LATER:
                 raise TrackingAwayError(f"{self._base} answers {error.code} to {where}: {message}") from error
             raise TrackingRefusedError(f"MLflow refuses {where} ({error.code}): {message}", code=code) from error
@@ -277,6 +314,7 @@ class MlflowRest:
             raise TrackingAwayError(f"{self._base} cannot be reached: {reason}") from error
 
     def _signed(self, method: str, path: str, body: bytes | None, headers: Mapping[str, str]) -> dict[str, str]:
+        # claim: managed-mlflow-is-signed
         if self._arn is None or self._credentials is None:
             return dict(headers)
         found = self._credentials()

@@ -2,10 +2,14 @@
 
 import re
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
+from botocore.exceptions import BotoCoreError, ClientError
+
+from mlops_runtime.jobs.script_process import sized
 from mlops_runtime.tracking.mlflow_rest import MlflowRest, ModelVersion
 
 # a name may hold anything but slashes, colons and quotes, says MLflow; versions are numbers
@@ -13,10 +17,20 @@ _URI = re.compile(r"models:/(?P<name>[^/:@'\"]+)(?:/(?P<version>\d+)|@(?P<alias>
 _LOGGED = "models:/m-"
 _PROXIED = "/api/2.0/mlflow-artifacts/artifacts"
 _HOPS = 5  # from a version to where its files lie
+# what packing takes of a model, unpacked; its archive has at most 5 GiB
+_MAX_FILES, _MAX_DEPTH, _MAX_BYTES = 10_000, 20, 10 * 1024**3
 
 
 class RegisteredModelError(ValueError):
     """A model of MLflow's registry that cannot be taken; the message says why, and what can be."""
+
+
+@dataclass(frozen=True, slots=True)
+class _File:
+    """A file of a model: its path in the model's folder, and how many bytes the listing says it has."""
+
+    name: str
+    size: int
 
 
 class RegisteredModels:
@@ -25,10 +39,20 @@ class RegisteredModels:
     Args:
         mlflow: The server.
         s3: Gives a client of S3, for models whose files lie there.
+        max_files: Files that a model may have. Default: 10,000.
+        max_bytes: Bytes that it may have, as its listing says and as they come. Default: 10 GiB.
     """
 
-    def __init__(self, mlflow: MlflowRest, *, s3: Callable[[], Any]) -> None:
+    def __init__(
+        self,
+        mlflow: MlflowRest,
+        *,
+        s3: Callable[[], Any],
+        max_files: int = _MAX_FILES,
+        max_bytes: int = _MAX_BYTES,
+    ) -> None:
         self._mlflow, self._s3 = mlflow, s3
+        self._max_files, self._max_bytes = max_files, max_bytes
 
     def download(self, uri: str, folder: Path) -> ModelVersion:
         """Download a model's folder.
@@ -41,7 +65,8 @@ class RegisteredModels:
             The version.
 
         Raises:
-            RegisteredModelError: If the URI is of another form, or its files lie where the caller cannot read them.
+            RegisteredModelError: If the URI is of another form, its files lie where the caller cannot read them, or they are more,
+                or larger, than a model may have; of these none is downloaded.
             TrackingAwayError: If MLflow does not answer.
             TrackingRefusedError: If it has no such version or alias.
         """
@@ -56,7 +81,7 @@ class RegisteredModels:
         folder.mkdir(parents=True, exist_ok=True)
         parts = urlsplit(place)
         if parts.scheme == "s3":
-            count = self._from_s3(parts.netloc, parts.path.strip("/"), folder)
+            count = self._from_s3(parts.netloc, parts.path.strip("/"), folder, place)
         elif parts.scheme == "mlflow-artifacts":
             count = self._from_server(unquote(parts.path).strip("/"), folder)
         else:
@@ -79,33 +104,60 @@ class RegisteredModels:
             place = str(logged["model"]["info"]["artifact_uri"])
         return place
 
-    def _from_s3(self, bucket: str, prefix: str, folder: Path) -> int:
-        s3, count = self._s3(), 0
-        for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=f"{prefix}/"):
-            for entry in page.get("Contents", []):
-                name = str(entry["Key"]).removeprefix(f"{prefix}/")
-                if name and not name.endswith("/"):
-                    s3.download_file(bucket, entry["Key"], str(_target(folder, name)))
-                    count += 1
-        return count
+    def _from_s3(self, bucket: str, prefix: str, folder: Path, place: str) -> int:
+        s3 = self._s3()
+        try:
+            files = self._bounded(_objects(s3, bucket, prefix), place)
+            for file in files:
+                s3.download_file(bucket, f"{prefix}/{file.name}", str(_target(folder, file.name)))
+        except (ClientError, BotoCoreError) as error:
+            raise RegisteredModelError(
+                f"the model's files lie at {place}, which you cannot read: {error}; ask for s3:ListBucket and s3:GetObject there"
+            ) from error
+        return len(files)
 
     def _from_server(self, path: str, folder: Path) -> int:
-        count = 0
-        for name in self._names(path, ""):
-            self._mlflow.save(f"{_PROXIED}/{quote(f'{path}/{name}')}", _target(folder, name))
-            count += 1
-        return count
+        files = self._bounded(self._files(path, "", 0), f"{self._mlflow}, {path}")
+        left = self._max_bytes
+        for file in files:
+            target = _target(folder, file.name)
+            self._mlflow.save(f"{_PROXIED}/{quote(f'{path}/{file.name}')}", target, max_bytes=left)
+            left -= target.stat().st_size
+        return len(files)
 
-    def _names(self, path: str, below: str) -> Iterator[str]:
+    def _bounded(self, found: Iterator[_File], place: str) -> list[_File]:
+        """Return all files of a listing, which is not read further than the bounds allow."""
+        files, size = list[_File](), 0
+        for file in found:
+            files.append(file)
+            size += file.size
+            if len(files) > self._max_files or size > self._max_bytes:
+                raise RegisteredModelError(
+                    f"the model at {place} has more than {self._max_files} files or {sized(self._max_bytes)}; register the model "
+                    "alone, without data or checkpoints beside it"
+                )
+        return files
+
+    def _files(self, path: str, below: str, depth: int) -> Iterator[_File]:
         """Yield the files of a folder of the server, with the folders in it."""
+        if depth > _MAX_DEPTH:
+            raise RegisteredModelError(f"the model's folder {path} has more than {_MAX_DEPTH} folders in each other")
         where = f"{path}/{below}".rstrip("/")
         listed: Mapping[str, Any] = self._mlflow.json("GET", f"{_PROXIED}?path={quote(where, safe='')}", None)
         for each in listed.get("files", []):
             name = f"{below}/{each['path']}".lstrip("/")
             if each.get("is_dir"):
-                yield from self._names(path, name)
+                yield from self._files(path, name, depth + 1)
             else:
-                yield name
+                yield _File(name, int(each.get("file_size") or 0))
+
+
+def _objects(s3: Any, bucket: str, prefix: str) -> Iterator[_File]:
+    for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=f"{prefix}/"):
+        for entry in page.get("Contents", []):
+            name = str(entry["Key"]).removeprefix(f"{prefix}/")
+            if name and not name.endswith("/"):
+                yield _File(name, int(entry["Size"]))
 
 
 def _target(folder: Path, name: str) -> Path:

@@ -1,5 +1,6 @@
 """Events of retrainings and rollouts that MLflow is still to get: kept in S3 first, delivered in their order, by one at a time."""
 
+import hashlib
 import json
 import logging
 import uuid
@@ -47,6 +48,7 @@ class TrackingSettings:
         artifacts: Bucket of evaluations, and of the outbox.
         table: The pipeline's table, in which a lock keeps two deliveries apart.
         rollout_table: The endpoint's table, which names what is live.
+        place: Where MLflow is, and the experiment there; what another place refused is delivered again.
     """
 
     pipeline: str
@@ -54,6 +56,7 @@ class TrackingSettings:
     artifacts: str
     table: str
     rollout_table: str
+    place: str = ""
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> "TrackingSettings":
@@ -64,6 +67,7 @@ class TrackingSettings:
             artifacts=environment["ARTIFACTS_BUCKET"],
             table=environment["RETRAINING_TABLE"],
             rollout_table=environment["ROLLOUT_TABLE"],
+            place=f"{environment['TRACKING_URI']} {environment['EXPERIMENT']}",
         )
 
 
@@ -90,6 +94,7 @@ class TrackingOutbox:
         self._settings, self._mirror = settings, mirror
         self._s3, self._dynamodb, self._sagemaker = s3, dynamodb, sagemaker
         self._prefix = f"tracking/{settings.pipeline}/"
+        self._refused = f"{self._prefix}refused/{hashlib.sha256(settings.place.encode()).hexdigest()[:8]}/"
 
     def handle(self, event: Mapping[str, Any]) -> dict[str, int]:
         """Keep an event of the bus, and deliver all that were kept.
@@ -106,6 +111,8 @@ class TrackingOutbox:
             kept = {name: event[name] for name in ("detail-type", "detail", "time")}
             self._s3.put_object(Bucket=self._settings.artifacts, Key=key, Body=json.dumps(kept).encode())
         with self._alone(at) as is_alone:
+            if is_alone:
+                self._ask_again()
             counts = self._deliver() if is_alone else {"delivered": 0, "refused": 0}
         waiting = len(self._waiting())
         if waiting:
@@ -117,6 +124,26 @@ class TrackingOutbox:
             Bucket=self._settings.artifacts, Prefix=f"{self._prefix}waiting/"
         )
         return sorted(entry["Key"] for page in pages for entry in page.get("Contents", []))
+
+    def _ask_again(self) -> None:
+        """Let events wait again that another MLflow refused, or this one as another experiment: its declaration was changed since.
+
+        What this MLflow refused is not asked again, so that an event is refused once by each.
+        """
+        bucket, moved = self._settings.artifacts, 0
+        pages = self._s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=f"{self._prefix}refused/")
+        for key in (entry["Key"] for page in pages for entry in page.get("Contents", [])):
+            if moved == _AT_ONCE:
+                return
+            if not key.startswith(self._refused):
+                refused = json.loads(self._s3.get_object(Bucket=bucket, Key=key)["Body"].read())
+                self._s3.put_object(
+                    Bucket=bucket,
+                    Key=f"{self._prefix}waiting/{key.rpartition('/')[2]}",
+                    Body=json.dumps(refused["event"]).encode(),
+                )
+                self._s3.delete_object(Bucket=bucket, Key=key)
+                moved += 1
 
     def _deliver(self) -> dict[str, int]:
         """Deliver events, the oldest first, until MLflow is away."""
@@ -134,7 +161,7 @@ class TrackingOutbox:
                 refused += 1
                 self._s3.put_object(
                     Bucket=self._settings.artifacts,
-                    Key=key.replace("/waiting/", "/refused/", 1),
+                    Key=f"{self._refused}{key.rpartition('/')[2]}",
                     Body=json.dumps({"reason": str(error), "event": json.loads(body)}).encode(),
                 )
             self._s3.delete_object(Bucket=self._settings.artifacts, Key=key)
