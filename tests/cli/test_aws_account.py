@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from botocore.exceptions import ClientError
 
-from mlops_cli.aws_account import UserError, account
+from mlops_cli.aws_account import UserError, account, refusal
 from mlops_local.cloud import Cloud
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -165,7 +165,8 @@ def test_an_upload_that_aws_refuses_is_one_line(cloud: Cloud, tmp_path: Path) ->
     [
         (
             {},
-            "unable to locate credentials; sign in to AWS or set AWS_PROFILE; on a laptop without an account: mlops local up",
+            "unable to locate credentials; sign in to AWS or set AWS_PROFILE; on a laptop without an account: mlops local up, in "
+            "the project's folder; an embedded cloud that was started in another folder is used from there, or by --home",
         ),
         (
             {"AWS_PROFILE": "none"},
@@ -201,7 +202,8 @@ def test_fails_without_a_region(mlops: Run) -> None:
 
     assert (
         result.stderr
-        == "mlops: you must specify a region; set AWS_DEFAULT_REGION; on a laptop without an account: mlops local up\n"
+        == "mlops: you must specify a region; set AWS_DEFAULT_REGION; on a laptop without an account: mlops local up, in "
+        "the project's folder; an embedded cloud that was started in another folder is used from there, or by --home\n"
     )
 
 
@@ -209,3 +211,12 @@ def test_the_scale_of_the_clock_is_read_where_it_is_embedded(cloud: Cloud) -> No
     """What the cloud was started with or was set to since."""
     with account(None, cloud.home) as chosen:
         assert chosen.clock_scale() == cloud.clock()["scale"]
+
+
+def test_keys_that_the_account_does_not_know_have_a_fix() -> None:
+    """Those of an embedded cloud that has ended, most often."""
+    said = refusal({"Code": "InvalidClientTokenId", "Message": "The security token is invalid."}, "GetCallerIdentity")
+    assert said.startswith(
+        "AWS refused GetCallerIdentity (InvalidClientTokenId): The security token is invalid.; these keys are of"
+    )
+    assert "unset AWS_ACCESS_KEY_ID" in said

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from mlops_constructs._state_machine import EXECUTION, NOW, State, assign, choose, invoke, task, wait
+from mlops_constructs.rollout.evidence_states import NEEDS_TRAFFIC
 from mlops_constructs.rollout.rollout_policy import FAILED, TURNED_DOWN
 
 _SDK = "aws-sdk:sagemaker:"
@@ -313,7 +314,7 @@ def _judge_states(endpoint_name: str, partition: str) -> dict[str, State]:
             "EndShadow",
             shadowed="turned down",
             reason="{% 'the shadow got ' & $string($sum($append(0, $shadow_calls))) & ' calls, a promotion needs ' & "
-            "$string($plan.min_invocations) %}",
+            f"$string($plan.min_invocations) & '{NEEDS_TRAFFIC}' %}}",
         ),
         "ShadowErred": assign(
             "EndShadow",

@@ -3,6 +3,10 @@
 from mlops_constructs._state_machine import CAUGHT, NOW, State, assign, choose, task, wait
 from mlops_constructs.rollout.rollout_policy import FAILED, PROMOTED, ROLLED_BACK
 
+# what a person does about too few calls; in a string of JSONata
+NEEDS_TRAFFIC = (
+    "; evidence needs traffic while it bakes: mlops traffic replay FILE --time COLUMN --now sends the rows of a file"
+)
 # alarms in ALARM, as a sentence; $ringing is set by ``look_at_alarms``
 RINGING = "$ringing"
 _RINGING = """{% (
@@ -98,7 +102,7 @@ def evidence_states(*, endpoint_name: str, limit: int, partition: str) -> dict[s
         "TooLittleEvidence": assign(
             "Revert",
             reason="{% 'the new fleet served ' & $string($invocations) & ' invocations, a promotion needs ' & "
-            "$string($plan.min_invocations) %}",
+            f"$string($plan.min_invocations) & '{NEEDS_TRAFFIC}' %}}",
         ),
         **_revert_states(endpoint_name, limit, partition),
     }

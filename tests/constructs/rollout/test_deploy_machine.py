@@ -307,7 +307,12 @@ def test_a_silent_rollback_is_no_success(deploy: Any):
 def test_no_evidence_is_not_success(deploy: Any):
     """A new fleet that served too little is taken back to the old config."""
     run, aws = deploy(PLAN, updates=[NEW, OLD], invocations=19)
-    assert recorded(run) == ("ROLLED_BACK", "the new fleet served 19 invocations, a promotion needs 20")
+    outcome, reason = recorded(run)
+    assert (outcome, reason.partition(";")[0]) == (
+        "ROLLED_BACK",
+        "the new fleet served 19 invocations, a promotion needs 20",
+    )
+    assert "; evidence needs traffic while it bakes: mlops traffic replay FILE --time COLUMN --now" in reason
     assert aws.config == OLD
     assert run.arguments("sagemaker:deleteModel") == {"ModelName": NEW}
 
@@ -557,7 +562,11 @@ def test_a_shadow_that_passes_goes_on_from_the_live_config(deploy: Any):
 @pytest.mark.parametrize(
     ("metric", "points", "reason"),
     [
-        ("Invocations", [], "the shadow got 0 calls, a promotion needs 20"),
+        (
+            "Invocations",
+            [],
+            "the shadow got 0 calls, a promotion needs 20; evidence needs traffic while it bakes: mlops traffic replay FILE .*",
+        ),
         ("InvocationModelErrors", [{"Sum": 2.0}], "the shadow had 2 errors in 60 s, at most 1 are accepted"),
         (
             "ModelLatency",

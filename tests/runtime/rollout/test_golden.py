@@ -154,6 +154,11 @@ def test_a_right_model_passes():
             "one: the model answered 500, 2xx is allowed: no such column",
         ),
         (
+            lambda rows: (400, b"instances[0]: unknown column 'store'", "x") if rows[0] == [2.0] else DOUBLE(rows),
+            "one: the model answered 400, 2xx is allowed: instances[0]: unknown column 'store'; leave it out of the golden "
+            "requests (mlops new --leave-out), or train on it",
+        ),
+        (
             lambda rows: (500, b"alone", "x") if rows == [[3.0]] else DOUBLE(rows),
             "batch: 1 of 3 rows fail alone, first row 2: the model answered 500, 2xx is allowed: alone",
         ),

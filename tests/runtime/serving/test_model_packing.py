@@ -202,3 +202,9 @@ def test_fails_for_a_pickle_that_the_container_does_not_declare(folder: Path, tm
     with pytest.raises(ModelError, match=r"model\.pkl is a pickle, .*say trust='pickle' in ServingContainer"):
         pack_for_container(folder, tmp_path / "a.tar.gz", trust="data")
     assert pack_for_container(folder, tmp_path / "a.tar.gz", trust="pickle").trust == "pickle"
+
+
+def test_a_lock_that_is_not_there_is_named_with_what_writes_it(folder: Path, tmp_path: Path) -> None:
+    """It was given by name, so that none beside the model stands for it."""
+    with pytest.raises(ModelError, match=r"the lock .*other\.lock is missing; write it with: mlops image lock"):
+        pack(tmp_path / "model", tmp_path / "a.tar.gz", requirements=tmp_path / "other.lock")

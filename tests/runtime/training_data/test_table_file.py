@@ -13,7 +13,7 @@ from mlops_runtime.training_data.table_file import TableError, open_table
     [
         ("rows.xlsx", b"", "the data must be a .parquet or .csv file, got"),
         ("rows.parquet", b"no parquet at all", "cannot read"),
-        ("rows.parquet", None, "is missing"),
+        ("rows.parquet", None, "is missing; give the path of a .parquet or .csv file, from /"),
     ],
 )
 def test_a_file_that_is_not_a_table_is_refused(tmp_path: Path, name: str, content: bytes | None, problem: str) -> None:

@@ -32,6 +32,11 @@ Profile = Annotated[
 _CHOSEN = ("AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_ENDPOINT_URL")
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _JUMP_SECONDS = 600  # what is due on the way of a jump may take long
+_WITHOUT_ACCOUNT = (
+    "on a laptop without an account: mlops local up, in the project's folder; an embedded cloud that was started in another folder "
+    "is used from there, or by --home"
+)
+_UNKNOWN_KEYS = ("InvalidClientTokenId", "UnrecognizedClientException", "SignatureDoesNotMatch", "InvalidAccessKeyId")
 _EXPIRED = ("ExpiredToken", "ExpiredTokenException", "RequestExpired")
 DENIED = ("AccessDenied", "AccessDeniedException", "UnauthorizedOperation")
 
@@ -216,6 +221,11 @@ def refusal(error: Mapping[str, Any], operation: str) -> str:
     fix = ""
     if code in _EXPIRED:
         fix = "; the credentials have expired: sign in again"
+    elif code in _UNKNOWN_KEYS:
+        fix = (
+            "; these keys are of another account, or of an embedded cloud that has ended: sign in again, or unset "
+            "AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_ENDPOINT_URL"
+        )
     elif code in DENIED:
         fix = "; docs/operations.md lists what each command needs"
     return f"AWS refused {operation} ({code}): {message}{fix}"
@@ -252,8 +262,8 @@ class _Clock(NamedTuple):
 def _local_error(error: Exception) -> str:
     text = " ".join(str(error).split())
     fixes = {
-        "NoCredentialsError": "sign in to AWS or set AWS_PROFILE; on a laptop without an account: mlops local up",
-        "NoRegionError": "set AWS_DEFAULT_REGION; on a laptop without an account: mlops local up",
+        "NoCredentialsError": f"sign in to AWS or set AWS_PROFILE; {_WITHOUT_ACCOUNT}",
+        "NoRegionError": f"set AWS_DEFAULT_REGION; {_WITHOUT_ACCOUNT}",
         "ProfileNotFound": "name one that `aws configure list-profiles` shows",
         "EndpointConnectionError": "start what AWS_ENDPOINT_URL names, or unset it",
         "ConnectTimeoutError": "check the network and AWS_ENDPOINT_URL",

@@ -326,7 +326,9 @@ def _chosen(aws: Account, name: str | None) -> "list[RegistryEntry]":
     if chosen:
         return chosen
     if not entries:
-        raise UserError("no stack has published a model registry; deploy one, or name a package group with --group")
+        raise UserError(
+            "no stack has published a model registry; deploy a stack with mlops deploy, or name a package group with --group"
+        )
     there_are = ", ".join(f"{entry.unit} ({entry.group})" for entry in entries)
     raise UserError(f"no business unit or package group is named {name!r}; known are: {there_are}")
 

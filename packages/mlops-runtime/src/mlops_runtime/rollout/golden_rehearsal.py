@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
 ROUNDS = 5  # odd, and a median that two slow calls do not move
 ALONE = 32  # rows of a request that are sent alone in a round
+_UNKNOWN = "unknown column"  # of our server, for a column that the model does not take
 # the platform may fail once, and its client retries; a second unanswered call is not accepted
 _ASKED_AGAIN = 1
 Ask = Callable[[str, GoldenRequest], Reply]
@@ -332,4 +333,5 @@ class GoldenCaller:
 def _model_error(error: ClientError) -> str:
     status = error.response.get("OriginalStatusCode", "no status")
     message = error.response.get("OriginalMessage") or error.response["Error"].get("Message", "")
-    return f"the model answered {status}, 2xx is allowed: {shown(message)}"
+    fix = "; leave it out of the golden requests (mlops new --leave-out), or train on it" if _UNKNOWN in message else ""
+    return f"the model answered {status}, 2xx is allowed: {shown(message)}{fix}"

@@ -90,6 +90,8 @@ def pack(
         folder = Path(temporary) / "model"
         _collect(source, folder)
         if requirements is not None:
+            if not requirements.is_file():
+                raise ModelError(f"the lock {requirements} is missing; write it with: {LOCK_COMMAND}")
             _copy(requirements, folder / LOCK_FILE)
         signature = _signature(folder, predicts)
         if (folder / _ONNX).is_file():

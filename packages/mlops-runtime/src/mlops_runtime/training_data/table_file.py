@@ -88,7 +88,7 @@ def open_table(path: Path) -> Iterator[TableFile]:
     if reader is None:
         raise TableError([f"the data must be a .parquet or .csv file, got {str(path)!r}"])
     if not path.is_file():
-        raise TableError([f"{str(path)!r} is missing"])
+        raise TableError([f"{str(path)!r} is missing; give the path of a .parquet or .csv file, from {Path.cwd()}"])
     with duckdb.connect() as connection:
         connection.execute("SET TimeZone = 'UTC'")
         try:
