@@ -20,7 +20,19 @@ ROOT = Path(__file__).resolve().parents[2]
 SOURCES = Path(__main__.__file__).parent
 
 # on this machine alone: none of them reaches AWS, so there is no profile to choose
-EMBEDDED = ("deploy", "destroy", "local up", "local down", "local status", "local logs", "local env", "local clock")
+EMBEDDED = (
+    "deploy",
+    "destroy",
+    "local up",
+    "local down",
+    "local status",
+    "local logs",
+    "local env",
+    "local clock",
+    "local image add",
+    "local image list",
+    "local image remove",
+)
 # read and write files, or one URL: nothing of a cloud
 OFFLINE = (
     "new",
@@ -37,7 +49,7 @@ OFFLINE = (
     "terraform export",
 )
 # lists of names, which are not older or newer
-UNORDERED = ("features list",)
+UNORDERED = ("features list", "local image list")
 # what a name of an option means, for every verb that has it
 OPTIONS = {
     "--again": "the same is asked although it was done",
@@ -118,6 +130,7 @@ OPTIONS = {
     "--scale": "speed of the embedded clock",
     "--semantics": "of a join",
     "--sequence": "number of an audit record",
+    "--serve": "command that serves",
     "--set": "a threshold to try",
     "--sha256": "hash that is looked for",
     "--shift": "of times of rows",
@@ -136,6 +149,7 @@ OPTIONS = {
     "--trust": "what loading a model may do",
     "--unit": "business unit",
     "--value": "column of labels",
+    "--venv": "environment of Python",
     "--wait": "follow to the end",
     "--watch": "follow until interrupted",
     "--window": "of a monitor",

@@ -22,6 +22,7 @@ from mlops_cli import (
     labels,
     local,
     local_clock,
+    local_images,
     models,
     monitor,
     new,
@@ -57,6 +58,7 @@ app.command()(new.new)
 app.command()(new.upgrade)
 app.add_typer(add.app, name="add")
 local.app.command()(local_clock.clock)
+local.app.add_typer(local_images.app, name="image")
 app.add_typer(local.app, name="local")
 app.add_typer(assets.app, name="assets")
 app.command()(stacks.deploy)

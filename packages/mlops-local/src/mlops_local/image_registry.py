@@ -2,7 +2,7 @@
 
 Nothing is pulled here. For each repository of :mod:`mlops_local.runners` the all-zero digest of ``cdk.json`` names this machine's
 own code, and a tag names the stand-in of an image that AWS publishes. The hash of a lock that a stack brought names the environment
-that is made of it. Any other digest must have been pushed.
+that is made of it, and a digest that the user declared its command. Any other digest must have been pushed.
 """
 
 import json
@@ -12,7 +12,7 @@ from ministack.core.responses import get_account_id
 from ministack.services import ecr
 
 from mlops_local import compat
-from mlops_local.runners import UnknownImageError, lock, runners
+from mlops_local.runners import UnknownImageError, declared, lock, runners
 from mlops_runtime.image import PLACEHOLDER_DIGEST
 
 compat.expect("ministack.services.ecr", _batch_get_image="(data)", _describe_images="(data)")
@@ -58,6 +58,8 @@ def install() -> None:
 
 def _stands_in(repository: str, image_id: dict[str, str]) -> bool:
     digest = image_id.get("imageDigest", "")
+    if digest and declared(f"{repository}@{digest}") is not None:
+        return True
     if repository in runners():
         return digest == PLACEHOLDER_DIGEST or "imageTag" in image_id
     try:

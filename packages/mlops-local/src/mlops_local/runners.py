@@ -1,7 +1,8 @@
 """Stand-ins for container images: one table, from the image's repository name to commands of this machine.
 
 An image whose repository is not in the table is refused by name: nothing is ever run that only pretends to be the image. An image
-whose digest is the hash of a lock that a stack brought runs as ``mlops-runtime``, with the environment of that lock.
+whose digest is the hash of a lock that a stack brought runs as ``mlops-runtime``, with the environment of that lock. What a user
+declared by ``mlops local image add`` runs as the declared command (`declared_images`).
 """
 
 import json
@@ -11,7 +12,8 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from mlops_local import lock_assets, model_environments
+from mlops_local import declared_images, lock_assets, model_environments, settings
+from mlops_local.declared_images import DeclarationError, repository
 from mlops_local.model_environments import ModelEnvironmentError
 from mlops_runtime.image.requirements_lock import RequirementsLock
 
@@ -35,11 +37,13 @@ class Runner:
             arguments. Default: jobs must name a container entry point.
         process: Arguments for Python that stand for what the image runs by itself in a processing job; empty where it runs
             nothing of use. Default: the same as ``train``.
+        program: What the arguments are for. Default: this Python.
     """
 
     serve: tuple[str, ...] | None = None
     train: tuple[str, ...] | None = None
     process: tuple[str, ...] | None = None
+    program: str = sys.executable
 
 
 # AWS's images of Model Monitor and Clarify cannot be had here: our own analyzers stand for them, and status and reports say so
@@ -72,25 +76,15 @@ def runners() -> Mapping[str, Runner]:
     return {**RUNNERS, **extra}
 
 
-def repository(image: str) -> str:
-    """Return the repository name of an image.
-
-    Example:
-        >>> repository("000000000000.dkr.ecr.us-east-1.amazonaws.com/mlops-runtime@sha256:" + "0" * 64)
-        'mlops-runtime'
-    """
-    path = image.split("@", 1)[0]
-    host, slash, rest = path.partition("/")
-    path = rest if slash and ("." in host or ":" in host or host == "localhost") else path
-    return path.split(":", 1)[0]
-
-
 def runner(image: str) -> Runner:
     """Return the row of an image.
 
     Raises:
         UnknownImageError: No row has its repository name, and its digest is of no lock that makes an environment here.
     """
+    found = declared(image)
+    if found is not None:
+        return Runner(serve=("-c", found), program="/bin/sh")
     table = runners()
     name = repository(image)
     if name in table:
@@ -100,7 +94,8 @@ def runner(image: str) -> Runner:
     known = ", ".join(map(repr, sorted(table)))
     raise UnknownImageError(
         f"no runner for image repository {name!r} (image {image!r}); mlops_local/runners.py has {known}: "
-        "use one of them, or add a row; an image of ModelImage.from_requirements(lock) runs here without digest="
+        "use one of them; say what an image of others runs by mlops local image add; an image of "
+        "ModelImage.from_requirements(lock) runs here without digest="
     )
 
 
@@ -111,6 +106,8 @@ def lock(image: str) -> RequirementsLock | None:
         UnknownImageError: It makes no environment on this machine.
     """
     digest = image.partition("@sha256:")[2]
+    if declared(image) is not None:
+        return None
     if not digest or repository(image) in runners():
         return None
     try:
@@ -147,7 +144,20 @@ def serve_command(image: str) -> list[str]:
     row = runner(image)
     if row.serve is None:
         raise UnknownImageError(f"image repository {repository(image)!r} has no 'serve' in mlops_local/runners.py")
-    return [sys.executable, *row.serve]
+    return [row.program, *row.serve]
+
+
+def declared(image: str) -> str | None:
+    """Return what a shell runs for an image, as the user declared.
+
+    Raises:
+        UnknownImageError: The file of what was declared cannot be read.
+    """
+    try:
+        # beside the state, so that it stays when the embedded cloud ends
+        return declared_images.command(declared_images.file_of(settings.home.absolute().parent), image)
+    except DeclarationError as error:
+        raise UnknownImageError(str(error)) from error
 
 
 def job_command(

@@ -175,8 +175,8 @@ def _missing(uri: str, repository: str, reason: str) -> str:
     ours = (
         "Build and push it"
         if repository in _WHICH
-        else "An image that others made is pushed there with docker; the embedded cloud runs it by the digest of 64 zeros and a "
-        f"row for {repository!r} in MLOPS_LOCAL_RUNNERS. Build and push one of ours"
+        else "An image that others made is pushed there with docker; for the embedded cloud say what it runs: "
+        f"mlops local image add {repository}@sha256:... --serve COMMAND. Build and push one of ours"
     )
     return (
         f"image {uri} is not in its registry: {reason}. {ours}, then name its digest: "

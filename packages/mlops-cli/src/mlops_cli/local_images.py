@@ -1,0 +1,73 @@
+"""``mlops local image``: say what images of others run on this machine, where there is no container engine."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mlops_cli.answers import AsJson, answer, print_json
+from mlops_cli.aws_account import shown
+from mlops_cli.local import Home, home_folder
+from mlops_cli.printed_tables import print_facts
+
+app = typer.Typer(help="Say what images of others run in the embedded cloud.", no_args_is_help=True)
+
+Image = Annotated[str, typer.Argument(help="The image by its digest: repository@sha256:...", show_default=False)]
+
+
+@app.command()
+def add(
+    image: Image,
+    *,
+    serve: Annotated[
+        str,
+        typer.Option(
+            help="Command that serves, as in a Dockerfile; it listens on $SAGEMAKER_BIND_TO_PORT, and finds the model in "
+            "$SM_MODEL_DIR or /opt/ml/model.",
+            show_default=False,
+        ),
+    ],
+    folder: Annotated[
+        Path | None, typer.Option(help="Folder that it runs in. Default: the current one.", show_default=False)
+    ] = None,
+    venv: Annotated[
+        Path | None, typer.Option(help="Environment of Python that it runs with. Default: none.", show_default=False)
+    ] = None,
+    as_json: AsJson = False,
+    home: Home = None,
+) -> None:
+    """Declare which command does on this machine what an image does in an account. A running cloud knows it at once."""
+    from mlops_local.declared_images import DeclarationError, file_of
+    from mlops_local.declared_images import add as declare
+
+    with shown(DeclarationError):
+        made = declare(
+            file_of(home_folder(home)), image, serve=serve, folder=Path() if folder is None else folder, venv=venv
+        )
+    answer({"image": image, "command": made.command()}, f"{image} runs: {made.command()}", as_json=as_json)
+
+
+@app.command("list")
+def list_(as_json: AsJson = False, home: Home = None) -> None:
+    """List the images that are declared, with their commands."""
+    from mlops_local.declared_images import DeclarationError, file_of, images
+
+    with shown(DeclarationError):
+        found = {name: image.command() for name, image in images(file_of(home_folder(home))).items()}
+    if as_json:
+        print_json([{"image": name, "command": command} for name, command in found.items()])
+    elif found:
+        print_facts(list(found.items()))
+    else:
+        typer.echo("no image is declared; declare one: mlops local image add REPOSITORY@sha256:... --serve COMMAND")
+
+
+@app.command()
+def remove(image: Image, as_json: AsJson = False, home: Home = None) -> None:
+    """Take back what was declared of an image. Endpoints that run keep their processes."""
+    from mlops_local.declared_images import DeclarationError, file_of
+    from mlops_local.declared_images import remove as take_back
+
+    with shown(DeclarationError):
+        take_back(file_of(home_folder(home)), image)
+    answer({"image": image}, f"{image} is no longer declared", as_json=as_json)

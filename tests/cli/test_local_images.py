@@ -1,0 +1,28 @@
+"""``mlops local image``: declared, listed, taken back, without a cloud that runs."""
+
+import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+IMAGE = "server@sha256:" + "0" * 64
+
+
+def test_images_are_declared_listed_and_taken_back(mlops: Run, tmp_path: Path) -> None:
+    """Beside the state of the embedded cloud, so that it stays when the cloud ends."""
+    home = ("--home", str(tmp_path / "cloud"))
+    added = mlops("local", "image", "add", IMAGE, "--serve", "python serve.py", "--folder", str(tmp_path), *home)
+    assert added.stdout == f"{IMAGE} runs: cd {tmp_path} && exec python serve.py\n"
+    listed = json.loads(mlops("local", "image", "list", "--json", *home).stdout)
+    assert listed == [{"image": IMAGE, "command": f"cd {tmp_path} && exec python serve.py"}]
+    assert "exec python serve.py" in mlops("local", "image", "list", *home).stdout
+    assert mlops("local", "image", "remove", IMAGE, *home).stdout == f"{IMAGE} is no longer declared\n"
+    said = mlops("local", "image", "list", *home).stdout
+    assert said == "no image is declared; declare one: mlops local image add REPOSITORY@sha256:... --serve COMMAND\n"
+
+
+def test_fails_with_every_problem(mlops: Run, tmp_path: Path) -> None:
+    """In one line, with the fix."""
+    result = mlops("local", "image", "add", "server:1", "--serve", "x", "--home", str(tmp_path))
+    assert (result.returncode, result.stderr.startswith("mlops: an image is named by its digest")) == (1, True)
