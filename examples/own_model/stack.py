@@ -5,6 +5,7 @@ from pathlib import Path
 import aws_cdk as cdk
 
 from constructs import Construct
+from examples.loop_outputs import define_loop_outputs
 from mlops_constructs import (
     BusinessUnit,
     EndpointCapacity,
@@ -78,15 +79,4 @@ class Clinic(cdk.Stack):
             max_runs_per_day=12,
         )
         # [end:stack]
-        outputs = {
-            "EndpointName": endpoint.endpoint_name,
-            "ArtifactsBucket": unit.artifacts.bucket_name,
-            "AuditBucket": unit.audit_bucket.bucket_name,
-            "EventBus": unit.bus.event_bus_name,
-            "RetrainMachineArn": retraining.machine.state_machine_arn,
-            "DeployMachineArn": endpoint.rollout.machine.state_machine_arn,
-            "RolloutTable": endpoint.rollout.table.table_name,
-            "ApproverRoleArn": registry.approver_role.role_arn,
-        }
-        for name, value in outputs.items():
-            cdk.CfnOutput(self, name, value=value)
+        define_loop_outputs(self, unit=unit, registry=registry, endpoint=endpoint, retraining=retraining)

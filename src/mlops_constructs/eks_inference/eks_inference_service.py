@@ -208,9 +208,7 @@ class EksInferenceService(ServiceMetrics):
         return self._capture_bucket
 
     def grant_labels(self, grantee: iam.IGrantable) -> iam.Grant:
-        """Grant uploading labels, and naming the rows of calls by the caller's own ids, without access to captures.
-
-        Without read access to captures an id of a call of one row cannot be checked: it is taken as it is.
+        """Grant what `ModelEndpoint.grant_labels` grants, for the labels and calls of this service.
 
         Args:
             grantee: Who.

@@ -1,0 +1,36 @@
+"""Outputs by which the examples' loop, their tests and their pages find what a stack has made."""
+
+import aws_cdk as cdk
+
+from mlops_constructs import BusinessUnit, ModelEndpoint, ModelRegistry, RetrainingPipeline
+
+
+def define_loop_outputs(
+    stack: cdk.Stack,
+    *,
+    unit: BusinessUnit,
+    registry: ModelRegistry,
+    endpoint: ModelEndpoint,
+    retraining: RetrainingPipeline,
+) -> None:
+    """Define an output for each part of the loop: train, approve, deploy, serve.
+
+    Args:
+        stack: The example's stack.
+        unit: Its unit.
+        registry: Its registry.
+        endpoint: Its endpoint.
+        retraining: Its pipeline.
+    """
+    outputs = {
+        "EndpointName": endpoint.endpoint_name,
+        "ArtifactsBucket": unit.artifacts.bucket_name,
+        "AuditBucket": unit.audit_bucket.bucket_name,
+        "EventBus": unit.bus.event_bus_name,
+        "RetrainMachineArn": retraining.machine.state_machine_arn,
+        "DeployMachineArn": endpoint.rollout.machine.state_machine_arn,
+        "RolloutTable": endpoint.rollout.table.table_name,
+        "ApproverRoleArn": registry.approver_role.role_arn,
+    }
+    for name, value in outputs.items():
+        cdk.CfnOutput(stack, name, value=value)
