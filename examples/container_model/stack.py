@@ -5,6 +5,7 @@ from pathlib import Path
 import aws_cdk as cdk
 
 from constructs import Construct
+from examples.loop_outputs import define_loop_outputs
 from mlops_constructs import (
     BusinessUnit,
     EndpointCapacity,
@@ -33,9 +34,12 @@ class Vendor(cdk.Stack):
         id: Construct id.
         runtime: Image of the jobs.
         profile: Profile of the unit.
+        timestamp: Column of times by which a file is cut. Default: what is laid down is cut already.
     """
 
-    def __init__(self, scope: Construct, id: str, *, runtime: ModelImage, profile: Profile) -> None:
+    def __init__(
+        self, scope: Construct, id: str, *, runtime: ModelImage, profile: Profile, timestamp: str | None = None
+    ) -> None:
         super().__init__(scope, id)
         # [start:stack]
         container = ServingContainer(
@@ -74,21 +78,10 @@ class Vendor(cdk.Stack):
                 inputs=["price", "promoted"],
                 serving=container,
             ),
-            evaluation=EvaluationPlan(label="units", block="store", baselines=("last_week",)),
+            evaluation=EvaluationPlan(label="units", block="store", baselines=("last_week",), timestamp=timestamp),
             cooldown=cdk.Duration.minutes(1),
             max_runs_per_day=24,
         )
         # [end:stack]
         self.retraining = retraining
-        outputs = {
-            "ArtifactsBucket": unit.artifacts.bucket_name,
-            "AuditBucket": unit.audit_bucket.bucket_name,
-            "EventBus": unit.bus.event_bus_name,
-            "EndpointName": endpoint.endpoint_name,
-            "RolloutTable": endpoint.rollout.table.table_name,
-            "DeployMachineArn": endpoint.rollout.machine.state_machine_arn,
-            "RetrainMachineArn": retraining.machine.state_machine_arn,
-            "ApproverRoleArn": registry.approver_role.role_arn,
-        }
-        for name, value in outputs.items():
-            cdk.CfnOutput(self, name, value=value)
+        define_loop_outputs(self, unit=unit, registry=registry, endpoint=endpoint, retraining=retraining)
