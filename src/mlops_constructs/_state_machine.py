@@ -22,12 +22,18 @@ NULL = "{% null %}"  # a null of JSON would be lost on its way into the template
 EXECUTION = "{% $states.context.Execution.Id %}"
 # What AWS says went wrong. The cause of a job is its whole description and that of a function its trace, both as JSON: of these the
 # one sentence that counts: what a processing job left as its exit message, which says more than the reason that SageMaker gives.
-# Of a script's trace its first line is kept; a job that was stopped has no such sentence, and its status says why. It is matched,
-# not parsed: an error in a Catch would end the execution without Unlock.
-CAUGHT = r"""{% (
+# Of a script's trace its first line is kept. It is matched, not parsed: an error in a Catch would end the execution without Unlock.
+_SENTENCE = r"""
     $cause := $states.errorOutput.Cause & '';
     $told := $match($cause, /"(ExitMessage)" ?: ?"([^"].*?)" ?(,|\})/, 1);
     $sentence := $exists($told) ? $told : $match($cause, /"(FailureReason|errorMessage)" ?: ?"(.*?)" ?(,|\})/, 1);
+"""
+CAUGHT = f"""{{% ({_SENTENCE}\
+    $reason := $exists($sentence) ? $substringBefore($sentence[0].groups[1], '\\\\n') : $cause;
+    $states.errorOutput.Error & ': ' & $substring($reason, 0, 600)
+) %}}"""
+# A job that was stopped has no such sentence, and its status says why.
+_STOPPED = r"""
     $end := $match($cause, /"(SecondaryStatus|ProcessingJobStatus|TransformJobStatus)" ?: ?"(Max\w+Exceeded|Stopped)"/, 1);
     $limit := $match($cause, /"MaxRuntimeInSeconds" ?: ?([0-9]+)/, 1)[0].groups[0] & ' s';
     $stopped := 'the job was stopped' & (
@@ -36,9 +42,10 @@ CAUGHT = r"""{% (
             & '; find what hangs with mlops runs logs, or raise max_runtime='
         : ', or ran for longer than its limit of ' & $limit
     );
-    $reason := $exists($sentence) ? $substringBefore($sentence[0].groups[1], '\\n') : $exists($end) ? $stopped : $cause;
-    $states.errorOutput.Error & ': ' & $substring($reason, 0, 600)
-) %}"""
+"""
+_CAUGHT_OF_JOB = CAUGHT.replace(_SENTENCE, _SENTENCE + _STOPPED.lstrip("\n")).replace(
+    ": $cause;", ": $exists($end) ? $stopped : $cause;"
+)
 # Six repetitions: where a third of all calls fails, three would still end every tenth rollout.
 _RETRY_CALL: list[State] = [
     {
@@ -113,16 +120,17 @@ def task(
         retry: Retriers that stand before the common one. Default: none.
         timeout: Seconds that one attempt may take. Default: 60.
     """
+    is_job = integration.endswith(".sync")
     state: State = {
         "Type": "Task",
         "Resource": resource(integration, partition),
         "Arguments": arguments,
         "TimeoutSeconds": timeout,
-        "Retry": [*(retry or ()), *(_RETRY_JOB if integration.endswith(".sync") else _RETRY_CALL)],
+        "Retry": [*(retry or ()), *(_RETRY_JOB if is_job else _RETRY_CALL)],
         "Catch": [
             {
                 "ErrorEquals": ["States.ALL"],
-                "Assign": {"caught": CAUGHT, **(assign_caught or {})},
+                "Assign": {"caught": _CAUGHT_OF_JOB if is_job else CAUGHT, **(assign_caught or {})},
                 "Output": {},
                 "Next": catch,
             }
