@@ -238,8 +238,8 @@ def test_arguments_that_may_be_left_out_come_last() -> None:
         assert required == sorted(required, reverse=True), name
 
 
-# it needs no cloud, it starts one
-ON_CLOUDS = sorted(name for name in VERBS if name not in (*OFFLINE, "local up"))
+# they need no cloud: one is started, and a list may be empty
+ON_CLOUDS = sorted(name for name in VERBS if name not in (*OFFLINE, "local up", "local image list"))
 
 
 def required(command: Any) -> list[str]:

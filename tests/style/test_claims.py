@@ -94,6 +94,7 @@ _MECHANISM = frozenset(
         "clock",
         "cloud",
         "compat",
+        "declared_images",
         "deployer",
         "faults",
         "process_fork",

@@ -27,7 +27,7 @@ class Handler(BaseHTTPRequestHandler):
         self.answer(200 if self.path == "/ping" else 404, {})
 
     def do_POST(self) -> None:
-        """Answer ``{"instances": [{"price": 7.5, "promoted": 1.0}]}`` with one number a row; what is no such request is a 4xx."""
+        """Answer ``{"instances": [{"price": 7.5, "promoted": 1.0}]}`` with one number a row; any other request is a 4xx."""
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         if self.path != "/invocations":
             return self.answer(404, {"error": "ask /invocations"})

@@ -81,7 +81,7 @@ class Tracking:
             experiment: Name of the experiment of all runs; it is made if it is missing.
 
         Raises:
-            ValidationError: If it is no such ARN.
+            ValidationError: If it is another ARN, or an address.
 
         Example:
             >>> Tracking.managed("arn:aws:sagemaker:eu-west-1:111122223333:mlflow-app/app-1", experiment="demand").signed

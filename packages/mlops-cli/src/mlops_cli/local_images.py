@@ -64,7 +64,7 @@ def list_(as_json: AsJson = False, home: Home = None) -> None:
 
 @app.command()
 def remove(image: Image, as_json: AsJson = False, home: Home = None) -> None:
-    """Take back what was declared of an image. Endpoints that run keep their processes."""
+    """Remove what was declared of an image. Endpoints that run keep their processes."""
     from mlops_local.declared_images import DeclarationError, file_of
     from mlops_local.declared_images import remove as take_back
 

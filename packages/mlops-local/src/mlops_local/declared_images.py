@@ -123,7 +123,7 @@ def add(file: Path, image: str, *, serve: str, folder: Path, venv: Path | None) 
 
 
 def remove(file: Path, image: str) -> None:
-    """Take back what was declared.
+    """Remove what was declared.
 
     Raises:
         DeclarationError: It is not declared.

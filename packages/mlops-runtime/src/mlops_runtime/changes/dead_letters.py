@@ -1,7 +1,7 @@
 """Queues that hold what could not be delivered.
 
-A work queue holds work in flight, which its sender repeats. What lies in a dead-letter queue is not sent again by itself: it is the
-only evidence of what failed, and what is redriven after the fix.
+A work queue holds work in flight, which its sender repeats. Messages in a dead-letter queue are not sent again by themselves: they
+are the only evidence of what failed, and what is redriven after the fix.
 
 See: https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-dead-letter-queues.html
 """

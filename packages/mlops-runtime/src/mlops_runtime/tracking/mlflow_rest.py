@@ -90,7 +90,7 @@ class MlflowRest:
     Args:
         uri: ``http://`` or ``https://``, or the ARN of a managed MLflow app or tracking server.
         credentials: Gives the credentials that calls of a managed MLflow are signed with. Default: none, for any other.
-        password: Who calls a server that asks for user and password. Default: it asks for none.
+        password: User and password, for a server that asks for them. Default: it asks for none.
 
     Raises:
         ValueError: If the address is neither, or managed MLflow gets no credentials.
