@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from mlops_local.functions.function_processes import ForkedProcess, ForkServer, is_shareable
+from mlops_local.functions.function_processes import ForkedFunction, ForkServer, is_shareable
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +23,7 @@ def server() -> Iterator[ForkServer]:
 def run(server: ForkServer, tmp_path: Path):
     """Start a process of the text of a script."""
 
-    def start(text: str, **environment: str) -> ForkedProcess:
+    def start(text: str, **environment: str) -> ForkedFunction:
         folder = tmp_path / "code"
         folder.mkdir(exist_ok=True)
         script = tmp_path / "_worker.py"

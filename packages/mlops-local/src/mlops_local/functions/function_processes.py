@@ -35,7 +35,7 @@ def install() -> None:
     """Fork the processes that MiniStack starts for Python functions; it starts all others as before."""
     server = ForkServer()
 
-    def start(command: Sequence[str], **options: Any) -> "subprocess.Popen[str] | ForkedProcess":
+    def start(command: Sequence[str], **options: Any) -> "subprocess.Popen[str] | ForkedFunction":
         if not is_shareable(command, folder=options.get("cwd") or "", environment=options.get("env") or {}):
             return subprocess.Popen(command, **options)
         return server.start(command[1], folder=options["cwd"], environment=options["env"])
@@ -65,19 +65,50 @@ class ForkServer:
         self._process: subprocess.Popen[bytes] | None = None
         self._channel: socket.socket | None = None
 
-    def start(self, script: str, *, folder: str, environment: Mapping[str, str]) -> "ForkedProcess":
+    def start(self, script: str, *, folder: str, environment: Mapping[str, str]) -> "ForkedFunction":
         """Start a process that runs a script.
 
         Raises:
             OSError: If the server ended before it answered.
         """
-        content = json.dumps({"script": script, "folder": folder, "environment": dict(environment)}).encode()
         pipes = [os.pipe() for _ in range(4)]
         theirs = [pipes[0][0], pipes[1][1], pipes[2][1], pipes[3][1]]
         ours = [pipes[0][1], pipes[1][0], pipes[2][0], pipes[3][0]]
+        request = {"script": script, "folder": folder, "environment": dict(environment)}
+        return ForkedFunction(self._start(request, theirs, ours), *ours)
+
+    def start_module(
+        self,
+        module: str,
+        arguments: Sequence[str],
+        *,
+        loads: Sequence[str],
+        folder: str,
+        environment: Mapping[str, str],
+    ) -> "ForkedModule":
+        """Start a process that runs a module and leads a group; it reads nothing, and its errors are among its output.
+
+        Args:
+            module: Its name.
+            arguments: What follows it in the command.
+            loads: Modules that it imports, to share with the next of its kind.
+            folder: Its folder.
+            environment: Its whole environment.
+
+        Raises:
+            OSError: If the server ended before it answered.
+        """
+        output, exit_code = os.pipe(), os.pipe()
+        theirs = [os.open(os.devnull, os.O_RDONLY), output[1], os.dup(output[1]), exit_code[1]]
+        ours = [output[0], exit_code[0]]
+        request = {"script": module, "folder": folder, "environment": dict(environment)}
+        request |= {"arguments": list(arguments), "loads": list(loads)}
+        return ForkedModule(self._start(request, theirs, ours), *ours)
+
+    def _start(self, request: Mapping[str, object], theirs: list[int], ours: list[int]) -> int:
         try:
             with self._lock:
-                pid = self._fork(content, theirs)
+                return self._fork(json.dumps(request).encode(), theirs)
         except OSError:
             for descriptor in ours:
                 os.close(descriptor)
@@ -85,7 +116,6 @@ class ForkServer:
         finally:
             for descriptor in theirs:
                 os.close(descriptor)
-        return ForkedProcess(pid, *ours)
 
     def close(self) -> None:
         """End the server; processes that it forked live on."""
@@ -123,15 +153,12 @@ class ForkServer:
 
 
 class ForkedProcess:
-    """What MiniStack uses of a ``subprocess.Popen``, for a process that is a child of the server's."""
+    """A process that is a child of the server's, as a ``subprocess.Popen`` of it would be."""
 
-    def __init__(self, pid: int, stdin: int, stdout: int, stderr: int, exit_code: int) -> None:
-        """Take over the descriptors: of the standard streams, and of the pipe that the exit code comes through."""
+    def __init__(self, pid: int, exit_code: int) -> None:
+        """Take over the descriptor of the pipe that the exit code comes through."""
         self.pid = pid
         self.returncode: int | None = None
-        self.stdin = io.TextIOWrapper(os.fdopen(stdin, "wb"), encoding="utf-8", line_buffering=True, write_through=True)
-        self.stdout = io.TextIOWrapper(os.fdopen(stdout, "rb"), encoding="utf-8")
-        self.stderr = io.TextIOWrapper(os.fdopen(stderr, "rb"), encoding="utf-8")
         self._exit_code = os.fdopen(exit_code, "rb", buffering=0)
         self._ended = select.poll()
         self._ended.register(exit_code, select.POLLIN)
@@ -173,3 +200,23 @@ class ForkedProcess:
                 self.returncode = int(self._exit_code.read() or -signal.SIGKILL)
                 self._exit_code.close()
             return self.returncode
+
+
+class ForkedFunction(ForkedProcess):
+    """What MiniStack uses of a ``subprocess.Popen``."""
+
+    def __init__(self, pid: int, stdin: int, stdout: int, stderr: int, exit_code: int) -> None:
+        """Take over the descriptors of the standard streams too."""
+        super().__init__(pid, exit_code)
+        self.stdin = io.TextIOWrapper(os.fdopen(stdin, "wb"), encoding="utf-8", line_buffering=True, write_through=True)
+        self.stdout = io.TextIOWrapper(os.fdopen(stdout, "rb"), encoding="utf-8")
+        self.stderr = io.TextIOWrapper(os.fdopen(stderr, "rb"), encoding="utf-8")
+
+
+class ForkedModule(ForkedProcess):
+    """A process of a module, and what it prints."""
+
+    def __init__(self, pid: int, stdout: int, exit_code: int) -> None:
+        """Take over the descriptor of its output too."""
+        super().__init__(pid, exit_code)
+        self.stdout = os.fdopen(stdout, "rb")

@@ -1,11 +1,13 @@
-"""``python -m mlops_local.functions.process_fork FD``: forks processes of Python functions, with boto3 loaded.
+"""``python -m mlops_local.functions.process_fork FD``: forks processes of Python functions or of a module, with what they load.
 
-What a function's process needs before its own code, it then shares with the others. The socket ``FD`` brings a request for each
-process, sent by :mod:`mlops_local.functions.function_processes`; this process ends when the other end of the socket is closed.
+What a function's process needs before its own code, boto3, it then shares with the others; and so do the processes of a module
+what they import. The socket ``FD`` brings a request for each process, sent by
+:mod:`mlops_local.functions.function_processes`; this process ends when the other end of the socket is closed.
 """
 
 import contextlib
 import functools
+import importlib
 import io
 import json
 import os
@@ -15,7 +17,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -41,24 +43,39 @@ _SERVICES = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """What a process is to be: the script it runs, its folder and its environment."""
+    """What a process is to be.
+
+    Args:
+        script: The script it runs, or the name of a module.
+        folder: Its folder.
+        environment: Its whole environment.
+        arguments: What follows in its command. Default: nothing.
+        loads: Modules that it imports, which are loaded before it is forked; with any, ``script`` names a module, and the process
+            leads a group. Default: none, and boto3 is loaded.
+    """
 
     script: str
     folder: str
     environment: Mapping[str, str]
+    arguments: Sequence[str] = ()
+    loads: Sequence[str] = ()
 
 
 def main(descriptor: int) -> None:
     """Load what is shared, then fork a process for each request; in such a process, run its script."""
-    _load()
     with socket.socket(fileno=descriptor) as channel:
         request = _serve(channel)
     if request is not None:
         _run(request)
 
 
-def _load() -> None:
-    """Load boto3, and read each of botocore's files once."""
+@functools.cache
+def _load(modules: tuple[str, ...]) -> None:
+    """Load modules, or else boto3 with each of botocore's files read once."""
+    for module in modules:
+        importlib.import_module(module)
+    if modules:
+        return
     read = functools.cache(JSONFileLoader().load_file)
 
     def load_file(_: JSONFileLoader, file_path: str) -> Any:
@@ -93,12 +110,16 @@ def _serve(channel: socket.socket) -> Request | None:
             if not header:
                 return None
             request = Request(**json.loads(_read(channel, int.from_bytes(header, "big"))))
+            _load(tuple(request.loads))
             pid = os.fork()
             if not pid:
                 signal.set_wakeup_fd(-1)
                 signal.signal(signal.SIGCHLD, signal.SIG_DFL)
                 _take(descriptors[:STREAMS], close=[*exit_codes.values(), *descriptors])
                 return request
+            if request.loads:
+                with contextlib.suppress(PermissionError, ProcessLookupError):  # it has done so itself, or has ended
+                    os.setpgid(pid, pid)
             exit_codes[pid] = descriptors[STREAMS]
             for stream in descriptors[:STREAMS]:
                 os.close(stream)
@@ -146,9 +167,16 @@ def _run(request: Request) -> None:
     os.environ.clear()
     os.environ.update(request.environment)
     time.tzset()
-    sys.argv = [request.script]
-    sys.path[0] = str(Path(request.script).parent)
-    runpy.run_path(request.script, run_name="__main__")
+    sys.argv = [request.script, *request.arguments]
+    if not request.loads:
+        sys.path[0] = str(Path(request.script).parent)
+        runpy.run_path(request.script, run_name="__main__")
+        return
+    os.setpgid(0, 0)
+    if "numpy" in sys.modules:
+        importlib.import_module("numpy.random").seed()  # drawn when it was loaded: each process would draw the same
+    sys.path[0] = request.folder
+    runpy.run_module(request.script, run_name="__main__", alter_sys=True)
 
 
 if __name__ == "__main__":

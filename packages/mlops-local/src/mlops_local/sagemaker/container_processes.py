@@ -24,7 +24,7 @@ from mlops_local import clock, runners, settings
 from mlops_local.egress.environment import container
 from mlops_local.networks import security_groups
 from mlops_local.networks.reach import Member
-from mlops_local.sagemaker import resource_store
+from mlops_local.sagemaker import resource_store, server_processes
 from mlops_local.sagemaker.api_shapes import Record, validation
 from mlops_local.sagemaker.job_bounds import JobBounds
 from mlops_local.sagemaker.role_clients import Identity
@@ -128,15 +128,7 @@ class Process:
     """
 
     def __init__(self, command: Sequence[str], *, env: Mapping[str, str], cwd: Path, logs: Lines) -> None:
-        self._process = subprocess.Popen(
-            list(command),
-            env=dict(env),
-            cwd=cwd,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            process_group=0,
-        )
+        self._process = server_processes.start(command, env=env, cwd=cwd)
         self._pump = background(f"logs of {logs.stream}", self._copy, logs)
 
     @property

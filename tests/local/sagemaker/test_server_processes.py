@@ -1,0 +1,73 @@
+"""Processes of containers: which share what our server loads, and that a forked one is what a started one would be."""
+
+import os
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from mlops_local.functions.function_processes import ForkedModule
+from mlops_local.sagemaker import server_processes
+
+SERVE = [sys.executable, "-m", "mlops_runtime.serving", "serve"]
+READ = {name: value for name, value in os.environ.items() if name.startswith(server_processes._READ_AT_LOAD)}
+
+
+@pytest.mark.parametrize(
+    ("command", "environment", "expected"),
+    [
+        (SERVE, {"MLOPS_MODEL_SHA256": "0"}, True),
+        (SERVE, {"PYTHONHASHSEED": "7"}, False),
+        (SERVE, {"OMP_NUM_THREADS": "7"}, False),
+        (["/elsewhere/python", *SERVE[1:]], {}, False),
+        ([*SERVE, "more"], {}, False),
+        ([sys.executable, "train.py"], {}, False),
+    ],
+)
+def test_only_our_server_with_what_it_is_loaded_with_is_shared(
+    command: list[str], environment: dict[str, str], expected: bool
+) -> None:
+    """Another program, or a variable that a library reads as it is loaded, has a process of its own."""
+    assert server_processes.is_shareable(command, READ | environment) is expected
+
+
+def test_a_forked_server_says_what_it_lacks_and_ends(tmp_path: Path) -> None:
+    """It leads a group, has the given environment and folder alone, and its errors are among its output."""
+    environment = READ | {"PATH": os.environ["PATH"], "MLOPS_OPT_ML": str(tmp_path)}
+
+    processes = [server_processes.start(SERVE, env=environment, cwd=tmp_path) for _ in range(2)]
+
+    assert all(isinstance(process, ForkedModule) for process in processes)
+    for process in processes:
+        assert process.stdout is not None
+        with process.stdout:
+            assert b"mlops serving" in process.stdout.read()
+        assert process.wait(timeout=30) != 0
+
+
+def test_others_are_started(tmp_path: Path) -> None:
+    """With their errors among their output, in a group of their own."""
+    process = server_processes.start(
+        [sys.executable, "-c", "import os, sys; print(os.getpgrp() == os.getpid(), file=sys.stderr)"],
+        env=dict(os.environ),
+        cwd=tmp_path,
+    )
+
+    assert process.stdout is not None
+    with process.stdout:
+        assert process.stdout.read() == b"True\n"
+    assert process.wait(timeout=30) == 0
+
+
+def test_a_forked_server_is_killed_with_its_group(tmp_path: Path) -> None:
+    """The group is there as soon as the process is known."""
+    process = server_processes.start(SERVE, env=READ | {"PATH": os.environ["PATH"]}, cwd=tmp_path)
+    assert process.stdout is not None
+
+    os.killpg(process.pid, 9)
+
+    started = time.monotonic()
+    assert process.wait(timeout=30) in (-9, 1, 2)  # or it ended by itself before
+    assert time.monotonic() - started < 30
+    process.stdout.close()
