@@ -239,6 +239,17 @@ def test_logs_are_printed(history: History) -> None:
     assert json.loads(_runs("logs", "latest", "--json")) == {"run": "latest", "lines": ["epoch 1", "epoch 2"]}
 
 
+def test_control_codes_of_a_container_are_spelled_out(history: History, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of C0 and C1 could rewrite the terminal; a tab stays, and JSON escapes them by itself."""
+    lines = ["epoch\t1", "\x1b[2Jgone", "back\x9b1A\r"]
+    monkeypatch.setattr(type(history), "log", lambda *_, **__: iter(lines))
+    assert _runs("logs", "latest") == "epoch\t1\n\\x1b[2Jgone\nback\\x9b1A\\r\n"
+    printed = _runs("logs", "latest", "--json")
+    assert json.loads(printed)["lines"] == lines
+    assert printed.isascii()
+    assert "\x1b" not in printed
+
+
 def test_fails_by_name(history: History) -> None:
     """As the library says it."""
     with pytest.raises(UserError, match="run 'no-such' of demand-forecast not found"):

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import cast
+from typing import Unpack, cast
 
 import aws_cdk as cdk
 from aws_cdk import aws_cloudwatch as cloudwatch
@@ -24,6 +24,7 @@ from mlops_constructs._validation import raise_if_any
 from mlops_constructs.compliance import acknowledge
 from mlops_constructs.feature_store.interface import IUnitFeatureStore
 from mlops_constructs.model_endpoint import IServedModel
+from mlops_constructs.model_endpoint.endpoint_metrics import MetricOptions
 from mlops_constructs.model_registry.registry_interface import IModelRegistry
 from mlops_constructs.retraining.champion_access import ChampionAccess
 from mlops_constructs.retraining.guard_function import GuardLimits, GuardPolicy, define_guard
@@ -52,10 +53,12 @@ from mlops_constructs.unit_interface import IBusinessUnit
 from mlops_runtime.contracts import canonical_json
 from mlops_runtime.contracts.events import DetailType, event_source, request_source
 from mlops_runtime.contracts.model_manifest import Trust
+from mlops_runtime.contracts.monitor import metric_namespace
 from mlops_runtime.contracts.retraining import EvaluationPlan, GateSpec, JobTags, SignaturePlan, TrainingSetPlan
 from mlops_runtime.contracts.unit_entries import PipelineEntry
 from mlops_runtime.features.snapshot_tags import tables_of
 from mlops_runtime.jobs.job_environment import SIGNATURE
+from mlops_runtime.retraining.decision_metric import COUNTED, METRIC, decision_dimensions
 
 # job names have 63 characters: the pipeline's name, 24 of the execution's, "-train" and a dash
 MAXIMUM_PIPELINE_NAME = 32
@@ -333,6 +336,28 @@ class RetrainingPipeline(Construct):
             grantee: Who.
         """
         return grant_statements(grantee, self._access.read_runs(table=self._table, machine=self._machine))
+
+    def metric_decisions(self, decision: str, **options: Unpack[MetricOptions]) -> cloudwatch.Metric:
+        """Return how often the guard decided so on what asked for a retraining.
+
+        Args:
+            decision: Such as ``OVER_BUDGET``.
+            options: Label, period (default one hour) and statistic (default sum).
+
+        Raises:
+            ValidationError: If it is not a decision that is counted.
+        """
+        if decision not in COUNTED:
+            problem = f"decision must be one of {', '.join(COUNTED)}, got {decision!r}"
+            raise_if_any(self, "UnknownDecision", [problem])
+        return cloudwatch.Metric(
+            namespace=metric_namespace(self._unit.name),
+            metric_name=METRIC,
+            dimensions_map=decision_dimensions(self._pipeline, decision),
+            label=options.get("label"),
+            statistic=options.get("statistic", cloudwatch.Stats.SUM),
+            period=options.get("period", cdk.Duration.hours(1)),
+        )
 
     def add_alarms(self, alarms: Mapping[str, cloudwatch.IAlarm]) -> events.Rule:
         """Let alarms ask for a retraining; the guard reads each again before it starts anything.

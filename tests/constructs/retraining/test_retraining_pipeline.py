@@ -117,6 +117,16 @@ def test_the_entry_says_what_is_measured(demand: Any):
     assert "training_set" not in entry
 
 
+def test_decisions_are_a_metric_of_the_unit(demand: Any):
+    """Of each decision that answers a request."""
+    pipeline = demand.retraining
+    metric = pipeline.metric_decisions("OVER_BUDGET", label="refused")
+    assert (metric.namespace, metric.metric_name, metric.label) == ("MLOps/demand", "RetrainingDecisions", "refused")
+    assert metric.dimensions == {"Pipeline": "demand-forecast", "Decision": "OVER_BUDGET"}
+    with pytest.raises(ValidationError, match=r"decision must be one of STARTED, .*, got 'RELEASED'"):
+        pipeline.metric_decisions("RELEASED")
+
+
 def test_guard_and_gate_know_whether_automation_rests(demand: Any):
     """Both read the unit's row and nothing else of it."""
     for role in ("RetrainingGuardRole", "RetrainingGateRole"):

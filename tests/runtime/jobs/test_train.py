@@ -20,6 +20,7 @@ from mlops_runtime.contracts import from_json
 from mlops_runtime.contracts.model_manifest import ModelManifest
 from mlops_runtime.jobs.job_environment import OptMl
 from mlops_runtime.jobs.train import program
+from mlops_runtime.retraining.training_metrics import read_log_line
 from mlops_runtime.serving.model_folder import MANIFEST_FILE
 from mlops_runtime.serving.model_source import ModelEnvironment, load_folder
 from mlops_runtime.serving.onnx_model import load_directory
@@ -57,6 +58,16 @@ def test_a_script_trains_a_model_that_can_be_served(models: Any, tmp_path: Path)
     model = load_directory(tmp_path / "model")
     assert (done.returncode, done.stderr.splitlines()[-1]) == (0, f"mlops train: model {model.sha256}")
     assert not (tmp_path / "output" / "failure").exists()
+
+
+def test_a_script_that_fails_leaves_its_metrics_in_the_log(tmp_path: Path) -> None:
+    """Before the reason, which stays the last line; one that wrote none adds nothing."""
+    folder = "import os, pathlib\nfolder = pathlib.Path(os.environ['SM_OUTPUT_DATA_DIR'])\n"
+    code(tmp_path, folder + "(folder / 'metrics.json').write_text('{\"rmse\": 2.5}')\nraise ValueError('diverged')")
+    lines = run(tmp_path, "train.py").stderr.splitlines()
+    found = read_log_line(lines[-2])
+    assert found is not None
+    assert (found.metrics, lines[-1][-20:]) == ({"rmse": 2.5}, "ValueError: diverged")
 
 
 def test_fails_with_the_scripts_last_line(tmp_path: Path) -> None:

@@ -133,6 +133,14 @@ def test_an_endpoint_of_cloudformation_is_priced_by_its_variants() -> None:
     assert price.serving == (335.80, 335.80)
 
 
+def test_a_guard_counts_its_decisions() -> None:
+    """Up to a metric for each kind; one that never was costs nothing."""
+    variables = dict.fromkeys(("PIPELINE", "RETRAIN_MACHINE_ARN", "RETRAINING_TABLE"), "x")
+    guard = {"Type": "AWS::Lambda::Function", "Properties": {"Environment": {"Variables": variables}}}
+    [line] = [each for each in priced(Guard=guard).lines if "decisions" in each.what]
+    assert (line.what, line.low, line.high) == ("up to 13 metrics of a guard's decisions", 0.0, 3.9)
+
+
 def test_what_is_not_ours_or_only_known_at_deployment_stops_nothing() -> None:
     """A team's own function may have a variable MONITOR, and a period may be a parameter."""
     variables = {"Environment": {"Variables": {"MONITOR": "on"}}}

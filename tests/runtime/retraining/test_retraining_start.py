@@ -3,6 +3,7 @@
 The guard against real state: duplicates, crashes between side effects, locks that were left behind.
 """
 
+import json
 import threading
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -174,6 +175,17 @@ def test_a_person_trains_on_a_feed_that_looks_broken(world: World) -> None:
     """What a person asks for is not asked back."""
     guard = guard_of(world, evidence=cast("AlarmEvidence", _Broken()))
     assert guard.handle(alarm_message(manual=True)).decision is Decision.STARTED
+
+
+def test_decisions_are_counted(ringing: World, capsys: pytest.CaptureFixture[str]) -> None:
+    """Of a unit that is known, one line each beside the log."""
+    guard = guard_of(ringing, settings=replace(SETTINGS, unit="demand"))
+    guard.handle(alarm_message())
+    guard.handle(alarm_message())
+    counted = [json.loads(line)["Decision"] for line in capsys.readouterr().out.splitlines()]
+    assert counted == ["STARTED", "DUPLICATE"]
+    guard_of(ringing).handle(alarm_message())
+    assert capsys.readouterr().out == ""
 
 
 def test_a_second_delivery_is_a_duplicate(ringing: World) -> None:

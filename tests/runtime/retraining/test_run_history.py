@@ -19,6 +19,7 @@ from mlops_runtime.contracts.unit_entries import PipelineEntry, UnitEntry
 from mlops_runtime.retraining.registration_gate import evaluate_gate
 from mlops_runtime.retraining.run_comparison import RunError
 from mlops_runtime.retraining.run_history import RunHistory
+from mlops_runtime.retraining.training_metrics import log_line
 
 UNIT = UnitEntry(unit="demand", automation_table="a", audit_bucket="audit", artifacts_bucket="artifacts", bus="bus")
 PIPELINE = PipelineEntry(
@@ -51,6 +52,7 @@ class Kept:
         self.jobs: dict[str, dict[str, Any]] = {}
         self.lines: dict[str, list[str]] = {}
         self.described: list[str] = []
+        self.is_denied = False
 
     def get_paginator(self, name: str) -> Any:
         """Pages of one entry each, so that paging is tried."""
@@ -74,9 +76,13 @@ class Kept:
         for name in self.lines:
             yield {"logStreams": [{"logStreamName": f"{name}algo-1"}] if name == logStreamNamePrefix else []}
 
-    def get_log_events(self, logStreamName: str, nextToken: str = "0", **_: Any) -> dict[str, Any]:  # noqa: N803 - as the API names it
-        """GetLogEvents, a line a page."""
-        lines, place = self.lines[logStreamName.removesuffix("algo-1")], int(nextToken)
+    def get_log_events(self, nextToken: str = "0", **given: Any) -> dict[str, Any]:  # noqa: N803 - as the API names it
+        """GetLogEvents, a line a page; from the end a page of the newest."""
+        if self.is_denied:
+            raise ClientError({"Error": {"Code": "AccessDeniedException"}}, "GetLogEvents")
+        lines, place = self.lines[given["logStreamName"].removesuffix("algo-1")], int(nextToken)
+        if not given["startFromHead"]:
+            return {"events": [{"message": line} for line in lines[-given["limit"] :]]}
         events = [{"message": line + "\n"} for line in lines[place : place + 1]]
         return {"events": events, "nextForwardToken": str(min(place + 1, len(lines)))}
 
@@ -328,6 +334,19 @@ def test_a_run_is_told_with_its_jobs_and_what_its_script_wrote(past: Past, measu
     assert found.training is not None
     assert (found.training.metrics, found.training.curves) == ({"rmse": 1.5}, {"loss": (3.0, None)})
     assert (found.evaluation, found.gate and found.gate.verdict) == (measured, GateVerdict.FAILED)
+
+
+def test_a_training_that_failed_shows_what_its_script_wrote_before(past: Past) -> None:
+    """From the last lines of its log, where no output is kept; who may not read logs sees the run without."""
+    past.execution("20170820-one", 1, "FAILED", cause="train.py ended with exit code 1")
+    job = "demand-forecast-20170820-one-train"
+    past.kept.jobs = {job: {"TrainingJobName": job, "TrainingJobStatus": "Failed", "FailureReason": "diverged"}}
+    written = TrainingMetrics(metrics={"rmse": 9.5}, step="epoch", steps=(1.0,), curves={"loss": (3.0,)})
+    past.kept.lines = {f"{job}/": [*["epoch"] * 150, log_line(written), "mlops train: diverged"]}
+    found = past.history.run("20170820-one")
+    assert (found.run.outcome, found.training) == ("FAILED", written)
+    past.kept.is_denied = True
+    assert past.history.run("20170820-one").training is None
 
 
 def test_two_runs_are_compared_by_their_ids(past: Past, evaluation: Make, measured: Evaluation) -> None:

@@ -3,13 +3,21 @@
 import io
 import json
 import tarfile
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from mlops_runtime.contracts.retraining import TrainingMetrics
 from mlops_runtime.retraining import training_metrics
-from mlops_runtime.retraining.training_metrics import MAXIMUM_FILE, read_files, read_output
+from mlops_runtime.retraining.training_metrics import (
+    MAXIMUM_FILE,
+    log_line,
+    read_files,
+    read_folder,
+    read_log_line,
+    read_output,
+)
 
 
 def _archive(**files: bytes) -> io.BytesIO:
@@ -104,3 +112,32 @@ def test_a_broken_archive_is_named(content: Any) -> None:
     found = read_output(io.BytesIO(content))
     assert found is not None
     assert found.problems[0].startswith("output.tar.gz cannot be read: ")
+
+
+def test_what_a_script_wrote_so_far_is_read_of_its_folder(tmp_path: Path) -> None:
+    """A file that is too large or half a line is a problem, a link is not followed, and no file is nothing."""
+    assert read_folder(tmp_path) is None
+    (tmp_path / "metrics.csv").write_text("epoch,loss\n1,3\n2,")
+    (tmp_path / "metrics.json").write_bytes(b" " * (MAXIMUM_FILE + 1))
+    found = read_folder(tmp_path)
+    assert found is not None
+    assert (found.steps, found.curves) == ((1.0, 2.0), {"loss": (3.0, None)})
+    assert found.problems == (f"metrics.json must have at most {MAXIMUM_FILE} bytes, it has more",)
+    (tmp_path / "metrics.json").unlink()
+    (tmp_path / "metrics.json").symlink_to("/etc/hostname")
+    again = read_folder(tmp_path)
+    assert again is not None
+    assert (again.metrics, again.problems) == ({}, ())
+
+
+def test_a_log_has_metrics_in_one_event() -> None:
+    """Of curves that are too long every second step, then every second of those; a line of others says nothing."""
+    steps = tuple(float(step) for step in range(10_000))
+    curves = {f"curve {number}": steps for number in range(20)}
+    line = log_line(TrainingMetrics(metrics={"rmse": 1.5}, step="epoch", steps=steps, curves=curves))
+    assert len(line) <= 200_000
+    found = read_log_line(line)
+    assert found is not None
+    assert (found.metrics, found.steps[:2], len(found.curves)) == ({"rmse": 1.5}, (0.0, 8.0), 20)
+    assert found.problems == ("the log has 1 of 8 steps",)
+    assert read_log_line("epoch 1") is read_log_line("mlops train: written before it failed: {") is None

@@ -9,7 +9,7 @@ import typer
 from mlops_cli.answers import AsJson, answer, print_json
 from mlops_cli.aws_account import Account, Profile, account, shown
 from mlops_cli.local import Home
-from mlops_cli.printed_tables import print_table
+from mlops_cli.printed_tables import print_table, visible
 
 if TYPE_CHECKING:
     from mlops_runtime.contracts.retraining import TrainingMetrics
@@ -67,7 +67,7 @@ def show(
 
     with account(profile, home) as aws, shown(RunError):
         found = history_of(aws, pipeline).run(run)
-    answer(_details_document(found), "\n".join(_details(found)), as_json=as_json)
+    answer(_details_document(found), visible("\n".join(_details(found))), as_json=as_json)
 
 
 @app.command()
@@ -107,7 +107,7 @@ def logs(
 
     with account(profile, home) as aws, shown(RunError):
         lines = list(history_of(aws, pipeline).log(run, step, last=last))
-    answer({"run": run, "lines": lines}, "\n".join(lines), as_json=as_json)
+    answer({"run": run, "lines": lines}, visible("\n".join(lines)), as_json=as_json)
 
 
 def history_of(aws: Account, pipeline: str | None) -> "RunHistory":

@@ -28,6 +28,7 @@ from mlops_runtime.jobs.job_environment import JobError, OptMl, run_script
 from mlops_runtime.jobs.model_input import read_split
 from mlops_runtime.jobs.script_process import ScriptLimits
 from mlops_runtime.jobs.training_signature import signature_of
+from mlops_runtime.retraining.training_metrics import log_line, read_folder
 from mlops_runtime.serving.mlflow_folder import mlflow_entry
 from mlops_runtime.serving.mlflow_folder import signature_of as mlflow_signature
 from mlops_runtime.serving.model_folder import MANIFEST_FILE, hash_of, manifest_of, recognised, write_manifest
@@ -200,6 +201,9 @@ def main(arguments: list[str]) -> int:
     try:
         digest = train(opt_ml, program(opt_ml, arguments, os.environ), ModelEnvironment.from_variables(os.environ))
     except (JobError, ModelError) as error:
+        written = read_folder(opt_ml.output_data)
+        if written is not None:
+            sys.stderr.write(f"{log_line(written)}\n")
         _tell(opt_ml, str(error)[:_MAX_FAILURE_CHARACTERS])
         sys.stderr.write(f"mlops train: {str(error).splitlines()[0]}\n")
         return 1

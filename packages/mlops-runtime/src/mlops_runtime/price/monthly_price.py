@@ -11,6 +11,7 @@ from mlops_runtime.contracts.rollout import ServingSpec
 from mlops_runtime.monitor.metric_names import metric_names
 from mlops_runtime.monitor.spec import MonitorSpec
 from mlops_runtime.price.price_table import PriceTable
+from mlops_runtime.retraining.decision_metric import COUNTED
 
 # hours of a month, as AWS's calculator counts them: https://docs.aws.amazon.com/pricing-calculator/latest/userguide/ec2-estimates.html
 HOURS = 730
@@ -161,7 +162,12 @@ def _watching(by_type: Mapping[str, Mapping[str, Any]], table: PriceTable) -> It
     if boards:
         yield _line(_counted(len(boards), "dashboard"), boards, len(boards) * table.usd["dashboard_month"])
     for name, properties in by_type["AWS::Lambda::Function"].items():
-        spec = _read(MonitorSpec, properties.get("Environment", {}).get("Variables", {}).get("MONITOR"))
+        variables = properties.get("Environment", {}).get("Variables", {})
+        if {"PIPELINE", "RETRAIN_MACHINE_ARN", "RETRAINING_TABLE"} <= set(variables):
+            high = round(len(COUNTED) * table.usd["metric_month"], 2)
+            what = f"up to {_counted(len(COUNTED), 'metric')} of a guard's decisions"
+            yield PriceLine(what=what, resources=(name,), low=0.0, high=high)
+        spec = _read(MonitorSpec, variables.get("MONITOR"))
         if spec is not None:
             count = len(metric_names(spec))
             high = round(count * table.usd["metric_month"], 2)

@@ -82,6 +82,7 @@ class GuardSettings:
         artifacts_bucket: Bucket below which a candidate made elsewhere must lie. Default: none is taken.
         endpoint: Endpoint whose model is trained, for what people are asked. Default: that of no command.
         asks: Whether an alarm on a feed that looks broken asks people instead of training. Default: it does.
+        unit: The unit, in whose metrics decisions are counted. Default: they are not.
     """
 
     pipeline: str
@@ -98,6 +99,7 @@ class GuardSettings:
     artifacts_bucket: str | None = None
     endpoint: str = "ENDPOINT"
     asks: bool = True
+    unit: str | None = None
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str]) -> "GuardSettings":
@@ -122,6 +124,7 @@ class GuardSettings:
             artifacts_bucket=environ.get("ARTIFACTS_BUCKET"),
             endpoint=environ.get("ENDPOINT", "ENDPOINT"),
             asks=environ.get("BROKEN_FEED", "ask") == "ask",
+            unit=environ.get("UNIT"),
             **numbers,
         )
 

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from datetime import datetime, timedelta
@@ -20,6 +21,7 @@ from mlops_runtime.contracts.retraining import (
 )
 from mlops_runtime.lambda_protocol import Message
 from mlops_runtime.retraining.alarm_evidence import AlarmEvidence
+from mlops_runtime.retraining.decision_metric import decision_line
 from mlops_runtime.retraining.retraining_guard import (
     Asked,
     Ended,
@@ -219,13 +221,18 @@ class RetrainGuard:
     approval: Callable[[str], str | None]
 
     def handle(self, message: Message) -> GuardDecision:
-        """Decide on one message, start the machine if it may, keep and log the decision.
+        """Decide on one message, start the machine if it may, keep, log and count the decision.
 
         Raises:
             GuardBusyError: If others kept changing the state.
         """
         decision = self._decision(message)
-        logger.info(json.dumps(to_dict(decision) | {"pipeline": self.settings.pipeline}))
+        pipeline, unit = self.settings.pipeline, self.settings.unit
+        logger.info(json.dumps(to_dict(decision) | {"pipeline": pipeline}))
+        line = None if unit is None else decision_line(decision, unit=unit, pipeline=pipeline)
+        if line is not None:
+            sys.stdout.write(f"{line}\n")
+            sys.stdout.flush()
         return decision
 
     @property

@@ -19,6 +19,7 @@ from mlops_runtime.contracts.model import Evaluation, GateResult, GateVerdict
 from mlops_runtime.contracts.retraining import Decision, GuardDecision, TrainingMetrics, Trigger
 from mlops_runtime.retraining.pipeline_access import PipelineAccess
 from mlops_runtime.retraining.run_comparison import RunComparison, RunError, compared
+from mlops_runtime.retraining.training_metrics import read_log_line
 from mlops_runtime.rollout.execution_names import execution_arn
 
 LATEST = "latest"
@@ -28,6 +29,9 @@ _CONTAINERS = "sagemaker_"  # hyperparameters of the container, not of the scrip
 # decisions that refuse nothing
 _NOT_REFUSED = (Decision.STARTED, Decision.ASKED, Decision.DUPLICATE, Decision.KNOWN, Decision.RELEASED)
 _ABSENT = ("NoSuchKey", "404")
+_DENIED = ("AccessDenied", "AccessDeniedException")
+_FAILED = "Failed"  # status of a job
+_NEWEST = 100  # lines of a log in which what a failed training wrote of itself stands: it is among its last words
 
 Step = Literal["set", "process", "train", "rows", "answers", "champion-rows", "champion-answers", "predict", "evaluate"]
 Kind = Literal["Training", "Processing", "Transform"]
@@ -173,7 +177,7 @@ class RunHistory(PipelineAccess):
             run=filled,
             steps=steps,
             hyperparameters={n: v for n, v in sorted(given.items()) if not n.startswith(_CONTAINERS)},
-            training=self._read(TrainingMetrics, f"evaluations/{self.pipeline.pipeline}/{run.id}/training.json"),
+            training=self._training(run.id, steps),
             evaluation=self._evaluation(run.id),
             gate=self._gate(run.id),
         )
@@ -395,6 +399,19 @@ class RunHistory(PipelineAccess):
     def _evaluation(self, name: str) -> Evaluation | None:
         return self._read(Evaluation, f"evaluations/{self.pipeline.pipeline}/{name}/evaluation.json")
 
+    def _training(self, name: str, steps: Sequence[RunStep]) -> TrainingMetrics | None:
+        """Return what the script wrote of its training; of one that failed what its log has."""
+        kept = self._read(TrainingMetrics, f"evaluations/{self.pipeline.pipeline}/{name}/training.json")
+        if kept is not None or not any(step.step == "train" and step.status == _FAILED for step in steps):
+            return kept
+        try:
+            lines = self._newest_lines(name, "train")
+        except ClientError as error:
+            if error.response["Error"]["Code"] not in _DENIED:
+                raise
+            return None
+        return next((found for line in reversed(lines) if (found := read_log_line(line)) is not None), None)
+
     def _gate(self, name: str) -> GateResult | None:
         return self._read(GateResult, f"gates/{self.pipeline.pipeline}/{name}.json")
 
@@ -432,15 +449,26 @@ class RunHistory(PipelineAccess):
         """Return the lines of a job's streams; None where it has none."""
         if _JOBS[step].is_of_server and not self.pipeline.asks_servers:
             return None
-        group = _JOBS[step].group
+        group, streams = _JOBS[step].group, self._streams(name, step)
+        return (line for stream in streams for line in self._stream(group, stream)) if streams else None
+
+    def _newest_lines(self, name: str, step: Step) -> list[str]:
+        """Return the last lines of a job's log, a page of it."""
+        group, streams = _JOBS[step].group, self._streams(name, step)
+        events = (
+            self.logs.get_log_events(logGroupName=group, logStreamName=stream, startFromHead=False, limit=_NEWEST)
+            for stream in streams
+        )
+        return [event["message"] for page in events for event in page["events"]]
+
+    def _streams(self, name: str, step: Step) -> list[str]:
         pages = self.logs.get_paginator("describe_log_streams").paginate(
-            logGroupName=group, logStreamNamePrefix=f"{self._job_name(name, step)}/"
+            logGroupName=_JOBS[step].group, logStreamNamePrefix=f"{self._job_name(name, step)}/"
         )
         try:
-            streams = [stream["logStreamName"] for page in pages for stream in page["logStreams"]]
+            return [stream["logStreamName"] for page in pages for stream in page["logStreams"]]
         except self.logs.exceptions.ResourceNotFoundException:
-            return None
-        return (line for stream in streams for line in self._stream(group, stream)) if streams else None
+            return []
 
     def _stream(self, group: str, stream: str) -> Iterator[str]:
         """Yield the lines of a stream; by stream, since a right to filter events is one to read every job's of the account."""
@@ -516,7 +544,7 @@ def _step(step: Step, described: Mapping[str, Any]) -> RunStep:
         job=described[f"{kind}JobName"],
         status=status,
         seconds=None if began is None or ended is None else (ended - began).total_seconds(),
-        failure=(described.get("FailureReason") or described.get("ExitMessage")) if status == "Failed" else None,
+        failure=(described.get("FailureReason") or described.get("ExitMessage")) if status == _FAILED else None,
     )
 
 

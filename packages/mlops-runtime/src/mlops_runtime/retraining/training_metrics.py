@@ -3,6 +3,8 @@
 The script writes both into ``SM_OUTPUT_DATA_DIR``, which SageMaker packs into ``output.tar.gz`` beside the model. They are foreign
 input: bounded, and what cannot be read is a problem by name that fails nothing.
 
+A job that fails logs them in one line, since it may leave no output.
+
 See: https://docs.aws.amazon.com/sagemaker/latest/dg/your-algorithms-training-algo-output.html
 """
 
@@ -15,8 +17,10 @@ import tarfile
 import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import IO, Any
 
+from mlops_runtime.contracts import ContractError, canonical_json, from_json
 from mlops_runtime.contracts.retraining import TrainingMetrics
 
 METRICS_FILE = "metrics.json"
@@ -27,6 +31,9 @@ MAXIMUM_NAMES = 200
 MAXIMUM_STEPS = 10_000
 _MAXIMUM_UNPACKED = 256 * 1024**2  # bytes that are gone through until both files are found
 _MAXIMUM_NAME = 100  # characters
+# bytes of a log event: https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_InputLogEvent.html
+_MAXIMUM_LINE = 200_000
+_LOGGED = "mlops train: written before it failed: "
 
 
 def read_output(archive: IO[bytes]) -> TrainingMetrics | None:
@@ -77,6 +84,59 @@ def read_files(files: Mapping[str, bytes], *, problems: tuple[str, ...] = ()) ->
         except (ValueError, OverflowError, RecursionError, csv.Error) as error:
             found = replace(found, problems=(*found.problems, f"{name}: {error}"))
     return found
+
+
+def read_folder(folder: Path) -> TrainingMetrics | None:
+    """Return what a script has written so far; None where it has written neither file.
+
+    Args:
+        folder: ``SM_OUTPUT_DATA_DIR``.
+    """
+    files: dict[str, bytes] = {}
+    problems: list[str] = []
+    for name in (METRICS_FILE, CURVES_FILE):
+        path = folder / name
+        if path.is_symlink() or not path.is_file():
+            continue
+        try:
+            with path.open("rb") as file:
+                content = file.read(MAXIMUM_FILE + 1)
+        except OSError as error:
+            problems.append(f"{name}: {error.strerror}")
+            continue
+        if len(content) > MAXIMUM_FILE:
+            problems.append(f"{name} must have at most {MAXIMUM_FILE} bytes, it has more")
+        else:
+            files[name] = content
+    return read_files(files, problems=tuple(problems)) if files or problems else None
+
+
+def log_line(metrics: TrainingMetrics) -> str:
+    """Return metrics as a line of a log; of long curves every second step is left out until it is one event.
+
+    Example:
+        >>> read_log_line(log_line(TrainingMetrics(metrics={"rmse": 1.5}))).metrics
+        {'rmse': 1.5}
+    """
+    kept, every = metrics, 1
+    while len(line := f"{_LOGGED}{canonical_json(kept).decode()}") > _MAXIMUM_LINE and len(kept.steps) > 1:
+        every *= 2
+        kept = replace(
+            metrics,
+            steps=metrics.steps[::every],
+            curves={name: values[::every] for name, values in metrics.curves.items()},
+            problems=(*metrics.problems, f"the log has 1 of {every} steps"),
+        )
+    return line
+
+
+def read_log_line(line: str) -> TrainingMetrics | None:
+    """Return the metrics of a line of a log; None for any other line."""
+    _, found, text = line.partition(_LOGGED)
+    try:
+        return from_json(TrainingMetrics, text) if found else None
+    except ContractError:
+        return None
 
 
 class _Bounded:
