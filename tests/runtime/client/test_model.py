@@ -98,7 +98,7 @@ def test_a_refusal_is_an_error_with_the_decision(account: Any, monkeypatch: pyte
     monkeypatch.setattr(model, "_GUARD_SECONDS", 0)
     with pytest.raises(UnitError, match=r"has not decided on event e1 within 0 s; .* dead letters of guard"):
         _model(account).train(reason="r")
-    with pytest.raises(UnitError, match="reason must not be blank"):
+    with pytest.raises(UnitError, match="reason must be a text that is not blank"):
         _model(account).train(reason=" ")
 
 

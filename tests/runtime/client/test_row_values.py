@@ -7,8 +7,8 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
+from mlops_runtime.client.connection import UnitError
 from mlops_runtime.client.row_values import rows_of, table_of, values_of
-from mlops_runtime.training_data.published_set import PublishError
 
 
 def test_rows_are_values_that_json_has() -> None:
@@ -49,7 +49,39 @@ def test_frames_and_lists_are_taken() -> None:
     frame = pd.DataFrame({"a": [1, 2, 3]})[lambda each: each["a"] > 1]
     assert table_of(frame).to_pydict() == {"a": [2, 3]}
     assert table_of([{"a": 1}, {"a": None}]).to_pydict() == {"a": [1, None]}
-    with pytest.raises(PublishError, match="rows must be an Arrow table, or a pandas or polars frame, got int"):
+    with pytest.raises(UnitError, match=r"^rows must be an Arrow table, or a pandas or polars frame, got int"):
         table_of(7)
-    with pytest.raises(PublishError, match="a list of rows must be of dicts"):
+    with pytest.raises(UnitError, match="a list of rows must be of dicts"):
         table_of([1, 2])
+    assert list(rows_of(table_of(pd.DataFrame({"a": []})), ["a"])) == []
+
+
+@pytest.mark.parametrize(
+    ("rows", "why"),
+    [
+        (pd.DataFrame([[1, 2]], columns=["a", "a"]), "Duplicate column names found: "),
+        (pd.DataFrame({"a": [1, "x"]}), "Could not convert 'x' with type str: .* Conversion failed for column a"),
+        (pd.DataFrame({"a": [1j]}), "Conversion failed for column a with type complex128"),
+        (pd.Series([1, 2], name="a"), "'Series' object has no attribute 'columns'"),
+        ({"a": [1, 2], "b": [1]}, "Column 1 named b expected length 2 but got length 1"),
+        ("rows.parquet", "got str"),
+    ],
+)
+def test_a_frame_that_no_table_can_be_is_refused(rows: object, why: str) -> None:
+    """In one message with the fix, also of pandas."""
+    with pytest.raises(UnitError, match=f"{why}.*; give each column a name of its own and values of one type"):
+        table_of(rows)
+
+
+def test_an_index_of_any_kind_is_no_column() -> None:
+    """Of several levels, with gaps, or of times."""
+    levels = pd.MultiIndex.from_tuples([("x", 1), ("x", 1)], names=["k", "l"])
+    assert table_of(pd.DataFrame({"a": [1, 2]}, index=levels)).column_names == ["a"]
+    assert table_of(pd.DataFrame([[1, 2]])).column_names == ["0", "1"]
+
+
+def test_bytes_are_refused_by_name() -> None:
+    """JSON has none."""
+    table = table_of(pd.DataFrame({"id": [b"x"]}))
+    with pytest.raises(UnitError, match=r"column 'id' is of bytes.*decode it: frame\['id'\]"):
+        values_of(table, "id")

@@ -31,6 +31,7 @@ Profile = Annotated[
 
 _CHOSEN = ("AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_ENDPOINT_URL")
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
+_CONNECTIONS = 20  # calls of one client at once: with fewer a list of runs drops connections and warns
 _JUMP_SECONDS = 600  # what is due on the way of a jump may take long
 _WITHOUT_ACCOUNT = (
     "on a laptop without an account: mlops local up, in the project's folder; an embedded cloud that was started in another folder "
@@ -87,7 +88,7 @@ class Account:
         """Return a boto3 client; a service that is in few Regions names one of them."""
         from botocore.config import Config
 
-        config = Config(connect_timeout=5, retries={"mode": "standard"})
+        config = Config(connect_timeout=5, retries={"mode": "standard"}, max_pool_connections=_CONNECTIONS)
         options = self.options if region is None else {**self.options, "region_name": region}
         return self.session.client(service, config=config, **options)
 

@@ -390,8 +390,8 @@ def _require(table: Any, columns: Sequence[str]) -> None:
 
 
 def _reason(text: str) -> str:
-    if not text.strip():
-        raise UnitError("reason must not be blank; it is kept with the request")
+    if not isinstance(text, str) or not text.strip():
+        raise UnitError(f"reason must be a text that is not blank, got {text!r}; it is kept with the request")
     return text.strip()
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from mlops_runtime.client.connection import UnitError
 from mlops_runtime.training_data.published_set import PublishError, as_table
 
 _PIECE = 2000
@@ -18,7 +19,7 @@ def table_of(rows: Any) -> Any:
         rows: An Arrow table, a pandas or polars frame, or a list of dicts.
 
     Raises:
-        PublishError: If it is something else.
+        UnitError: If it is something else.
 
     Example:
         >>> table_of([{"price": 2.5}]).column_names
@@ -28,13 +29,20 @@ def table_of(rows: Any) -> Any:
         try:
             return pa.Table.from_pylist(rows)
         except (AttributeError, TypeError, pa.ArrowException) as error:
-            raise PublishError([f"a list of rows must be of dicts, value by column: {error}"]) from error
-    return as_table(rows)
+            raise UnitError(f"a list of rows must be of dicts, value by column: {error}") from error
+    try:
+        return as_table(rows)
+    except PublishError as error:
+        raise UnitError("; ".join(error.problems)) from error
 
 
 def values_of(table: Any, column: str) -> list[Any]:
-    """Return the values of a column as JSON has them: times as ISO 8601, NaN as null."""
-    return _plain(table.column(column))
+    """Return the values of a column as JSON has them: times as ISO 8601, NaN as null.
+
+    Raises:
+        UnitError: If they are bytes.
+    """
+    return _plain(table.column(column), column)
 
 
 def rows_of(table: Any, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
@@ -47,14 +55,18 @@ def rows_of(table: Any, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
     chosen = table.select(columns)
     for start in range(0, chosen.num_rows, _PIECE):
         piece = chosen.slice(start, _PIECE)
-        for values in zip(*(_plain(column) for column in piece.columns), strict=True):
+        for values in zip(*map(_plain, piece.columns, columns), strict=True):
             yield dict(zip(columns, values, strict=True))
 
 
-def _plain(column: Any) -> list[Any]:
+def _plain(column: Any, name: str) -> list[Any]:
     kind = column.type
     if pa.types.is_dictionary(kind):
-        return _plain(column.cast(kind.value_type))
+        return _plain(column.cast(kind.value_type), name)
+    if pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
+        raise UnitError(
+            f"column {name!r} is of bytes, which JSON does not have; decode it: frame[{name!r}].str.decode('utf-8')"
+        )
     values: list[Any] = column.to_pylist()
     if pa.types.is_floating(kind):
         return [None if value is None or not math.isfinite(value) else value for value in values]

@@ -127,13 +127,19 @@ def as_table(rows: Any) -> Any:
     Raises:
         PublishError: If it is not a table.
     """
-    if type(rows).__module__.partition(".")[0] == "pandas":
-        rows = pa.Table.from_pandas(rows, preserve_index=False)
+    got = type(rows).__name__
     try:
+        if type(rows).__module__.partition(".")[0] == "pandas":
+            rows = pa.Table.from_pandas(rows, preserve_index=False)
         table = rows if isinstance(rows, pa.Table) else pa.table(rows)
-    except (TypeError, ValueError) as error:
-        got = type(rows).__name__
-        raise PublishError([f"rows must be an Arrow table, or a pandas or polars frame, got {got}: {error}"]) from error
+    except (AttributeError, TypeError, ValueError, pa.ArrowException) as error:
+        why = " ".join(str(part) for part in error.args) or type(error).__name__
+        raise PublishError(
+            [
+                f"rows must be an Arrow table, or a pandas or polars frame, got {got}: {why}; "
+                "give each column a name of its own and values of one type"
+            ]
+        ) from error
     index = [name for name in table.column_names if name.startswith(_PANDAS_INDEX)]
     return table.drop_columns(index) if index else table
 
