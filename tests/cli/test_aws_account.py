@@ -7,11 +7,13 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import boto3
 import pytest
 from botocore.exceptions import ClientError
 
-from mlops_cli.aws_account import UserError, account, refusal
+from mlops_cli.aws_account import Account, UserError, account, refusal
 from mlops_local.cloud import Cloud
+from mlops_runtime.retraining import run_history
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 CHOSEN = ("AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_ENDPOINT_URL")
@@ -117,6 +119,12 @@ def test_the_embedded_cloud_needs_no_metadata_service(cloud: Cloud, monkeypatch:
 
         with pytest.raises(BlockingIOError):
             instance.accept()
+
+
+def test_a_client_has_a_connection_for_each_reader() -> None:
+    """Else a list of runs would drop connections, and warn of each on standard error."""
+    client = Account(session=boto3.Session(region_name="us-east-1"), options={}).client("s3")
+    assert client.meta.config.max_pool_connections >= run_history._READERS
 
 
 def test_fails_on_two_choices(tmp_path: Path) -> None:

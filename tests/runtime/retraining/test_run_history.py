@@ -411,3 +411,12 @@ def test_jobs_that_ask_a_server_are_steps_of_a_run(past: Past) -> None:
         assert list(asking.log("a", step)) == [f"of {name}"]
     with pytest.raises(RunError, match="its jobs are rows, answers, champion-rows, champion-answers"):
         list(asking.log("a", "train"))
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "a/../b", "", " ", "arn:aws:states:us-east-1:1:execution:Other:one", "é"])
+def test_what_no_run_can_be_named_is_not_asked_for(past: Past, name: str) -> None:
+    """It is not found, with those that are, and no service has to refuse it."""
+    past.execution("20170820-one", 1, "RUNNING")
+    with pytest.raises(RunError, match="not found; the newest are 20170820-one: mlops runs list"):
+        past.history.run(name)
+    assert past.kept.described == []

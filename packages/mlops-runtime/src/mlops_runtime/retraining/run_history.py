@@ -5,6 +5,7 @@ by the guard's decision that started it. A request that the guard refused is a r
 """
 
 import json
+import re
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -29,6 +30,7 @@ _CONTAINERS = "sagemaker_"  # hyperparameters of the container, not of the scrip
 # decisions that refuse nothing
 _NOT_REFUSED = (Decision.STARTED, Decision.ASKED, Decision.DUPLICATE, Decision.KNOWN, Decision.RELEASED)
 _ABSENT = ("NoSuchKey", "404")
+_NAME = re.compile(r"[A-Za-z0-9_-]{1,80}")  # of an execution
 _DENIED = ("AccessDenied", "AccessDeniedException")
 _FAILED = "Failed"  # status of a job
 _NEWEST = 100  # lines of a log in which what a failed training wrote of itself stands: it is among its last words
@@ -301,6 +303,11 @@ class RunHistory(PipelineAccess):
                     f"{self.pipeline.pipeline} has no run yet; start one: mlops train {self.pipeline.pipeline}"
                 )
             return newest
+        refused = next((each for each in decisions if each["event_id"] == id and _is_refusal(each)), None)
+        if refused is not None:
+            return self._refused(_guard_decision(refused))
+        if not _NAME.fullmatch(id):
+            raise self._absent(id, decisions)
         arn = execution_arn(self.pipeline.retrain_machine, id)
         row = next((each for each in decisions if each.get("execution") == arn and _is_start(each)), None)
         decision = None if row is None else _guard_decision(row)
@@ -316,13 +323,15 @@ class RunHistory(PipelineAccess):
                 ended=None if end is None else _iso(end.astimezone(UTC)),
                 seconds=None if end is None else (end.astimezone(UTC) - began).total_seconds(),
             )
-        refused = next((each for each in decisions if each["event_id"] == id and _is_refusal(each)), None)
-        if refused is not None:
-            return self._refused(_guard_decision(refused))
         if decision is not None or self._evaluation(id) is not None:
             return self._forgotten(id, _day(id) if decision is None else decision.at, decision)
+        raise self._absent(id, decisions)
+
+    def _absent(self, id: str, decisions: Sequence[_Decision]) -> RunError:
         known = ", ".join(run.id for run in self._merged_runs(decisions)[:5]) or "none"
-        raise RunError(f"run {id!r} of {self.pipeline.pipeline} not found; the newest are {known}: mlops runs list")
+        return RunError(
+            f"run {id[:80]!r} of {self.pipeline.pipeline} not found; the newest are {known}: mlops runs list"
+        )
 
     def _merged_runs(self, decisions: Sequence[_Decision]) -> list[Run]:
         return [run for run in self._merged(decisions, last=5, since=None) if not run.is_refused]
