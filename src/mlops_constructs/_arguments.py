@@ -1,10 +1,11 @@
 """Checks of the types of arguments, so that a wrong one is a problem of the one error and never fails somewhere inside.
 
-``checked`` wraps the constructor and the factories of a class, or a function. Constructs check types before values, since they
-join their parent first; values such as ``Scaling`` name both at once. typeguard is not used: jsii pins a version that takes a
-string for ``iam.IRole`` and refuses number tokens.
+``checked`` wraps the constructor and the factories of a class, or a function. Where a type is wrong, what can be said of the other
+arguments is said too: they are tried, a construct's in a stack of no app, up to the first check of its constructor. typeguard is
+not used: jsii pins a version that takes a string for ``iam.IRole`` and refuses number tokens.
 """
 
+import dataclasses
 import functools
 import inspect
 import math
@@ -17,11 +18,14 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import aws_cdk as cdk
+import jsii
 
 from constructs import Construct
 from mlops_constructs._errors import ValidationError
+from mlops_constructs._validation import tried
 
 Checked = TypeVar("Checked", bound=Callable[..., Any])
+_CONTRACTS = "mlops_runtime.contracts."
 _LONGEST = 120
 _LEFT_OUT = ", or left out"
 _EXAMPLES = {
@@ -69,13 +73,13 @@ def _wrapped(function: Callable[..., Any], code: str, *, bound: int) -> Callable
         problems = [
             problem
             for name, value in named.items()
-            if (problem := problem_of(name, value, hints[name], is_required=name in required))
+            for problem in _problems_of(name, value, hints[name], is_required=name in required)
         ]
         scope = given.get("scope")
         if isinstance(scope, Construct) and isinstance(given.get("id"), str):
             problems += _id_problems(scope, given["id"])
-        if problems and "scope" not in signature.parameters:
-            right = {name: value for name, value in named.items() if is_of(value, hints[name])}
+        if problems:
+            right = {name: value for name, value in named.items() if not [*_problems_of(name, value, hints[name])]}
             problems += _value_problems(function, args[:bound], right)
         if problems:
             raise ValidationError(code, problems, scope if isinstance(scope, Construct) else None)
@@ -84,15 +88,24 @@ def _wrapped(function: Callable[..., Any], code: str, *, bound: int) -> Callable
     return call
 
 
-def _value_problems(function: Callable[..., Any], bound: Sequence[Any], arguments: Mapping[str, Any]) -> list[str]:
-    """Return the problems of arguments of the right type, where those of a wrong one have a default; no construct is made here."""
+def _value_problems(function: Callable[..., Any], bound: Sequence[Any], arguments: dict[str, Any]) -> list[str]:
+    """Return the problems of arguments of the right type, where those of a wrong one have a default; no construct joins the app."""
+    if "scope" in arguments:
+        stack = _stack_of_trials()
+        arguments |= {"scope": stack, "id": f"Trial{len(stack.node.children)}"}
     try:
-        function(*bound, **arguments)
+        with tried():
+            function(*bound, **arguments)
     except ValidationError as error:
         return list(error.problems)
-    except TypeError:  # one of a wrong type has no default
+    except (AttributeError, TypeError, jsii.errors.JSIIError):  # one of a wrong type has no default
         pass
     return []
+
+
+@functools.cache
+def _stack_of_trials() -> cdk.Stack:
+    return cdk.Stack(cdk.App(), "Trials")
 
 
 def _id_problems(scope: Construct, id: str) -> list[str]:
@@ -107,6 +120,20 @@ def _id_problems(scope: Construct, id: str) -> list[str]:
 @functools.cache
 def _hints(function: Callable[..., Any]) -> Mapping[str, Any]:
     return typing.get_type_hints(function)
+
+
+def _problems_of(name: str, value: object, annotation: Any, *, is_required: bool = False) -> Iterator[str]:
+    """Yield the problem of a value, or those of the fields of a contract class, which checks itself only where it is read."""
+    problem = problem_of(name, value, annotation, is_required=is_required)
+    if problem is not None:
+        yield problem
+    elif isinstance(value, tuple | list):
+        for index, each in enumerate(value):
+            yield from _problems_of(f"{name}[{index}]", each, object)
+    elif dataclasses.is_dataclass(value) and type(value).__module__.startswith(_CONTRACTS):
+        hints = typing.get_type_hints(type(value))
+        for field in dataclasses.fields(value):
+            yield from _problems_of(f"{name}.{field.name}", getattr(value, field.name), hints[field.name])
 
 
 def problem_of(name: str, value: object, annotation: Any, *, is_required: bool = False) -> str | None:

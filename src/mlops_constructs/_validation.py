@@ -6,7 +6,9 @@ See: https://docs.aws.amazon.com/cdk/v2/guide/tokens.html
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Literal
 
@@ -15,6 +17,7 @@ import aws_cdk as cdk
 from constructs import IConstruct
 from mlops_constructs._errors import ValidationError
 
+_IS_TRIED = ContextVar("_IS_TRIED", default=False)
 _MILLISECONDS = {"milliseconds": 1, "seconds": 1000, "minutes": 60_000, "days": 86_400_000}
 
 
@@ -90,6 +93,16 @@ def check_size(name: str, value: cdk.Size, *, minimum: cdk.Size, maximum: cdk.Si
     return f"{name} must be whole MiB from {minimum.to_mebibytes():g} to {maximum.to_mebibytes():g}, got {size / 1024**2:g} MiB"
 
 
+@contextmanager
+def tried() -> Iterator[None]:
+    """Let the first ``raise_if_any`` raise, also without a problem: what is tried then makes no resource."""
+    token = _IS_TRIED.set(True)
+    try:
+        yield
+    finally:
+        _IS_TRIED.reset(token)
+
+
 def raise_if_any(scope: IConstruct, code: str, problems: Iterable[str | None]) -> None:
     """Raise one error for all problems; ``None`` stands for a check that passed.
 
@@ -97,5 +110,5 @@ def raise_if_any(scope: IConstruct, code: str, problems: Iterable[str | None]) -
         ValidationError: If there is any problem.
     """
     found = [problem for problem in problems if problem is not None]
-    if found:
+    if found or _IS_TRIED.get():
         raise ValidationError(code, found, scope)

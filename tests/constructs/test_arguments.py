@@ -25,7 +25,7 @@ from tests.docs.given import Given
 
 import mlops_constructs
 from constructs import Construct
-from mlops_constructs import FeatureIngest, ModelImage, Profile, Scaling, ValidationError
+from mlops_constructs import FeatureIngest, GateSpec, ModelImage, Profile, RetrainingPipeline, Scaling, ValidationError
 from mlops_constructs._arguments import checked, is_of, problem_of
 from mlops_runtime.layers import layer_wheels
 
@@ -230,6 +230,31 @@ def test_a_value_names_wrong_types_and_ranges_at_once() -> None:
     assert "memory_size must be" in str(caught.value)
     with pytest.raises(ValidationError, match=r"^InvalidScaling: min_capacity must be a whole number, got 'x'$"):
         Scaling(min_capacity="x", max_capacity=-1)  # type: ignore[arg-type]
+
+
+def test_a_construct_names_wrong_types_and_ranges_at_once() -> None:
+    """Nothing of it joins the app; what has a wrong type and no default leaves the ranges for the next run."""
+    stack = cdk.Stack(cdk.App(), "S")
+    with pytest.raises(ValidationError) as caught:
+        mlops_constructs.BusinessUnit(stack, "Unit", name="NO WAY", profile="production", owner="#")  # type: ignore[arg-type]
+    assert [problem.split()[0] for problem in caught.value.problems] == ["profile", "name", "owner"]
+    assert stack.node.children == []
+    with pytest.raises(ValidationError, match=r"InvalidBusinessUnit: name must be a string, got 5 \[S\]"):
+        mlops_constructs.BusinessUnit(stack, "Unit", name=5, owner="#")  # type: ignore[arg-type]
+
+
+def test_a_contract_class_is_checked_by_its_fields() -> None:
+    """It checks itself only where it is read, so the construct that takes it names each field of a wrong type."""
+    stack = cdk.Stack(cdk.App(), "S")
+    gate, unit = GateSpec(confidence="high", seed=1.5), object()  # type: ignore[arg-type]
+    with pytest.raises(ValidationError) as caught:
+        RetrainingPipeline(stack, "Wrong", business_unit=unit, gate=gate)  # type: ignore[arg-type,call-arg]
+    assert [problem.split()[0] for problem in caught.value.problems] == [
+        "business_unit",
+        "gate.confidence",
+        "gate.seed",
+    ]
+    assert caught.value.problems[1] == "gate.confidence must be a finite number, got 'high'"
 
 
 def test_interfaces_of_cdk_are_told_apart() -> None:
