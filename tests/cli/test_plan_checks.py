@@ -31,7 +31,6 @@ KMS = "com.amazonaws.us-east-1.kms"
 
 
 POLICY = {"Version": "2012-10-17", "Statement": {"Effect": "Allow", "Action": "sqs:ListQueues", "Resource": "*"}}
-REGION_existing_names, ACCOUNT_existing_names = "us-east-1", "000000000000"
 
 
 @pytest.fixture
@@ -296,8 +295,8 @@ def test_what_does_not_exist_is_not_found(cloud: Cloud, kind: str) -> None:
             look_up(
                 cloud.client,
                 [resource(kind, name, parent)],
-                account=ACCOUNT_existing_names,
-                region=REGION_existing_names,
+                account=ACCOUNT,
+                region=REGION,
             )
         )
         == []
@@ -322,8 +321,8 @@ def test_what_exists_is_found_by_the_same_calls(cloud: Cloud) -> None:
             resource("AWS::Logs::LogGroup", "existing-names"),
             resource("AWS::Events::Rule", "existing-names"),
         ],
-        account=ACCOUNT_existing_names,
-        region=REGION_existing_names,
+        account=ACCOUNT,
+        region=REGION,
     )
     assert [(one.resource.type, dict(one.identifier)) for one in found] == [
         ("AWS::IAM::ManagedPolicy", {}),
@@ -341,8 +340,8 @@ def test_a_call_that_is_denied_is_reported_and_the_next_is_made(
     (one,) = look_up(
         make_caller(),
         [resource("AWS::DynamoDB::Table", "denied")],
-        account=ACCOUNT_existing_names,
-        region=REGION_existing_names,
+        account=ACCOUNT,
+        region=REGION,
     )
 
     assert one.reason == "DescribeTable returned AccessDeniedException"
@@ -359,7 +358,7 @@ def make_caller(cloud: Cloud) -> Callable[[], Callable[[str], Any]]:
         iam = cloud.client("iam")
         iam.create_user(UserName="existing-names")
         key = iam.create_access_key(UserName="existing-names")["AccessKey"]
-        session = boto3.Session(key["AccessKeyId"], key["SecretAccessKey"], region_name=REGION_existing_names)
+        session = boto3.Session(key["AccessKeyId"], key["SecretAccessKey"], region_name=REGION)
         return lambda service: session.client(service, endpoint_url=cloud.endpoint_url)
 
     return make

@@ -30,7 +30,7 @@ TARGET = EksTarget(endpoint_name=NAME, slot_arn=f"{FUNCTION}:slot")
 
 BAKE = cdk.Duration.minutes(5)
 SLOT = "arn:aws:lambda:us-east-1:123456789012:function:slot"
-TARGET_target = EksTarget(endpoint_name="demand-forecast", slot_arn=SLOT)
+FORECAST_TARGET = EksTarget(endpoint_name="demand-forecast", slot_arn=SLOT)
 
 
 def machine(rollout: RolloutSpec = ROLLOUT) -> dict[str, Any]:
@@ -214,7 +214,7 @@ def test_the_history_of_the_longest_rollout_fits() -> None:
 
 def test_it_is_a_target() -> None:
     """By name, and with the function that its states ask."""
-    target: RolloutTarget = TARGET_target
+    target: RolloutTarget = FORECAST_TARGET
     assert (target.name, target.functions) == ("EKS", (SLOT,))
     assert target.kinds == {RolloutKind.ALL_AT_ONCE, RolloutKind.CANARY, RolloutKind.LINEAR}
 
@@ -223,8 +223,8 @@ def test_it_is_a_target() -> None:
 def test_a_canary_is_a_share_of_the_requests(percent: int) -> None:
     """Exactly the one asked for: no instance is divided."""
     policy = RolloutPolicy.canary(percent=percent, bake=BAKE)
-    assert policy.effective_percent(TARGET_target) == percent
-    assert TARGET_target.problems(policy) == []
+    assert policy.effective_percent(FORECAST_TARGET) == percent
+    assert FORECAST_TARGET.problems(policy) == []
 
 
 @pytest.mark.parametrize(
@@ -245,7 +245,7 @@ def test_a_canary_is_a_share_of_the_requests(percent: int) -> None:
 )
 def test_refuses_by_name_what_slots_cannot(policy: RolloutPolicy, said: str) -> None:
     """With what to do instead."""
-    (problem,) = TARGET_target.problems(policy)
+    (problem,) = FORECAST_TARGET.problems(policy)
     assert said in problem
 
 
@@ -255,17 +255,17 @@ def test_refuses_golden_requests(tmp_path: Any, synthetic: int | None) -> None:
     path = tmp_path / "golden.jsonl"
     path.write_text('{"name": "typical", "body": "1\\n", "rows": 1, "content_type": "text/csv"}\n')
     checks = RolloutChecks(golden=GoldenRequests.from_file(path), synthetic_invocations=synthetic)
-    (problem,) = TARGET_target.problems(RolloutPolicy.canary(percent=10, bake=BAKE, checks=checks))
+    (problem,) = FORECAST_TARGET.problems(RolloutPolicy.canary(percent=10, bake=BAKE, checks=checks))
     assert problem.startswith("golden and synthetic requests are sent to a SageMaker endpoint")
 
 
 def test_the_lock_outlives_the_start_of_the_pods() -> None:
     """What comes before the first step is only that."""
-    assert TARGET_target.lead_seconds(RolloutPolicy.canary(percent=10, bake=BAKE).to_spec()) == START_SECONDS
+    assert FORECAST_TARGET.lead_seconds(RolloutPolicy.canary(percent=10, bake=BAKE).to_spec()) == START_SECONDS
 
 
 def test_what_cannot_be_recorded_is_put_back() -> None:
     """The weights, by the states between the failed record and what follows it."""
-    first, states = TARGET_target.unrecorded(next_state="Unlock", partition="aws")
+    first, states = FORECAST_TARGET.unrecorded(next_state="Unlock", partition="aws")
     assert first in states
     assert states["PutBackUnrecorded"]["Resource"].endswith(":modifyRule")

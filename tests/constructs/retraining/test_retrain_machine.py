@@ -42,7 +42,7 @@ JOBS = JobEnvironment(
     training_set="'s3://sets/sets/demand/' & $name",
     tags=JobTags(unit="demand", owner="ann", cost_center="42", model="forecast", execution="{% $execution %}"),
 )
-PLAN_retrain_machine = RetrainPlan(
+RETRAIN_PLAN = RetrainPlan(
     pipeline=NAME,
     unit_name="demand",
     endpoint_name=NAME,
@@ -92,19 +92,15 @@ SERVER = ServerPlan(
     environment={"MLFLOW_DISABLE_ENV_CREATION": "true"},
     trust="pickle",
 )
-PERSON = replace(PLAN_retrain_machine, registration=replace(PLAN_retrain_machine.registration, is_automatic=False))
+PERSON = replace(RETRAIN_PLAN, registration=replace(RETRAIN_PLAN.registration, is_automatic=False))
 VARIANTS = {
-    "automatic": PLAN_retrain_machine,
+    "automatic": RETRAIN_PLAN,
     "manual": PERSON,
-    "processing": replace(PLAN_retrain_machine, processing=STEP),
-    "container": replace(PLAN_retrain_machine, server=SERVER),
-    "former container": replace(PLAN_retrain_machine, former_server=SERVER),
-    "from S3": replace(
-        PLAN_retrain_machine, features=None, jobs=replace(JOBS, training_set="'s3://data/exports/demand'")
-    ),
-    "spot": replace(
-        PLAN_retrain_machine, jobs=replace(JOBS, maximum_wait=7200, has_checkpoints=True, environment={"A": "b"})
-    ),
+    "processing": replace(RETRAIN_PLAN, processing=STEP),
+    "container": replace(RETRAIN_PLAN, server=SERVER),
+    "former container": replace(RETRAIN_PLAN, former_server=SERVER),
+    "from S3": replace(RETRAIN_PLAN, features=None, jobs=replace(JOBS, training_set="'s3://data/exports/demand'")),
+    "spot": replace(RETRAIN_PLAN, jobs=replace(JOBS, maximum_wait=7200, has_checkpoints=True, environment={"A": "b"})),
 }
 REQUEST = {"trigger": "alarm", "event_id": "1", "as_of": "2017-08-01T00:00:00Z", "requested_by": "guard"}
 # what the caller of StartExecution says; no state reads it
@@ -135,7 +131,7 @@ IMAGE = "123456789012.dkr.ecr.us-east-1.amazonaws.com/mlops-model@sha256:9"
 EXECUTION = "alarm-2017-08-01T00-00-00"
 OWNER = f"arn:aws:states:us-east-1:123456789012:execution:m:{EXECUTION}"
 STATE = {"owner": {"S": OWNER}, "request": {"S": json.dumps(REQUEST)}}
-MACHINE = retrain_machine(PLAN_retrain_machine)
+MACHINE = retrain_machine(RETRAIN_PLAN)
 
 
 @pytest.mark.parametrize("is_automatic", [True, False])
@@ -457,7 +453,7 @@ def test_spare_capacity_may_wait_longer_than_it_runs(run_machine: Any):
     assert job["Environment"] == {"A": "b", "MLOPS_TRAINING_SET_ID": GATE["training_set_id"]}
     states: dict[str, Any] = machine["States"]  # type: ignore[assignment]
     assert states["Train"]["TimeoutSeconds"] > 7200
-    assert machine["TimeoutSeconds"] == VARIANTS["spot"].seconds == PLAN_retrain_machine.seconds + 3600
+    assert machine["TimeoutSeconds"] == VARIANTS["spot"].seconds == RETRAIN_PLAN.seconds + 3600
 
 
 def test_job_names_fit_and_outputs_stand_by_execution(run_machine: Any):
@@ -590,7 +586,7 @@ def test_a_question_is_recorded_and_asked_and_trains_nothing(run_machine: Any):
     payload = run.arguments("lambda:invoke")["Payload"]
     assert (payload["outcome"], payload["reason"], payload["plan"]) == ("ASKED", QUESTION, None)
     message = run.arguments("sns:publish")
-    assert (message["TopicArn"], message["Message"]) == (PLAN_retrain_machine.topic_arn, QUESTION.replace("; ", "\n"))
+    assert (message["TopicArn"], message["Message"]) == (RETRAIN_PLAN.topic_arn, QUESTION.replace("; ", "\n"))
     assert message["Subject"] == "demand-forecast: the feed looks broken, nothing was trained"
     assert run.arguments("dynamodb:updateItem")["ExpressionAttributeValues"][":outcome"] == {"S": "ASKED"}
 

@@ -11,8 +11,8 @@ FIRST, STATES = rehearsal_states(golden_arn="arn:golden", next_state="Next", par
 OUT = {"Next", TURNED_DOWN, FAILED}
 
 
-FIRST_shadow, STATES_shadow = shadow_states(endpoint_name="e", limit=3600, next_state="Next", partition="aws")
-OUT_shadow = {"Next", TURNED_DOWN, FAILED, "Caught"}
+FIRST_SHADOW, SHADOW_STATES = shadow_states(endpoint_name="e", limit=3600, next_state="Next", partition="aws")
+OUT_OR_CAUGHT = {"Next", TURNED_DOWN, FAILED, "Caught"}
 
 
 def reached(start: str, without: str | None = None) -> set[str]:
@@ -52,38 +52,38 @@ def test_a_synthetic_call_that_fails_changes_nothing():
     assert "Assign" not in call["Catch"][0]
 
 
-def reached_shadow(start: str, *without: str) -> set[str]:
+def reached_of_shadow(start: str, *without: str) -> set[str]:
     """Return every state and exit that may follow, as if some states were not there."""
     seen, left = set[str](), [start]
     while left:
         name = left.pop()
         if name not in seen and name not in without:
             seen.add(name)
-            left += [] if name in OUT_shadow else list(successors(STATES_shadow[name]))
+            left += [] if name in OUT_OR_CAUGHT else list(successors(SHADOW_STATES[name]))
     return seen
 
 
 def test_shadow_every_state_is_reached_and_leads_out():
     """To the first step, to a candidate that is turned down, or to a failure."""
-    assert reached_shadow(FIRST_shadow) == set(STATES_shadow) | OUT_shadow
+    assert reached_of_shadow(FIRST_SHADOW) == set(SHADOW_STATES) | OUT_OR_CAUGHT
 
 
 def test_no_way_leads_on_past_the_way_back():
     """Once the shadow may serve, only through the update to the live config, or a failure that says what is there."""
-    assert reached_shadow("BakeShadow", "EndShadow") & OUT_shadow == set()
-    assert reached_shadow("StartShadow", "EndShadow", "ShadowNotStarted") & OUT_shadow == {FAILED}
+    assert reached_of_shadow("BakeShadow", "EndShadow") & OUT_OR_CAUGHT == set()
+    assert reached_of_shadow("StartShadow", "EndShadow", "ShadowNotStarted") & OUT_OR_CAUGHT == {FAILED}
 
 
 def test_what_cannot_be_judged_did_not_pass():
     """Each measurement that fails leads to the same end."""
     asked = ("CountShadowCalls", "CountShadowErrors", "AskShadowLatency")
-    assert {STATES_shadow[name]["Catch"][0]["Next"] for name in asked} == {"ShadowUnknown"}
-    assert STATES_shadow["ShadowUnknown"]["Assign"]["shadowed"] == "failed"
-    assert STATES_shadow["IsShadowGood"]["Default"] == "ShadowPassed"
+    assert {SHADOW_STATES[name]["Catch"][0]["Next"] for name in asked} == {"ShadowUnknown"}
+    assert SHADOW_STATES["ShadowUnknown"]["Assign"]["shadowed"] == "failed"
+    assert SHADOW_STATES["IsShadowGood"]["Default"] == "ShadowPassed"
 
 
 def test_while_the_shadow_may_serve_nothing_of_the_candidate_is_an_orphan():
     """Its model is in use, whatever the call answered; after the way back it is none any more."""
-    start = STATES_shadow["StartShadow"]
+    start = SHADOW_STATES["StartShadow"]
     assert start["Assign"]["orphan"] is start["Catch"][0]["Assign"]["orphan"] is False
-    assert STATES_shadow["ShadowEnded"]["Assign"]["orphan"] is True
+    assert SHADOW_STATES["ShadowEnded"]["Assign"]["orphan"] is True

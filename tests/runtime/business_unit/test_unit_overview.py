@@ -43,7 +43,7 @@ NOW = datetime(2017, 8, 8, 9, tzinfo=UTC)
 FOUND = {"endpoint": "demand-forecast", "artifacts": "artifacts", "now": NOW}
 
 
-NOW_overview = datetime(2017, 8, 10, 12, tzinfo=UTC)
+LATER = datetime(2017, 8, 10, 12, tzinfo=UTC)
 ENDPOINT = "demand-forecast"
 SPEC_URI = "s3://a/specs/demand-forecast/one.json"
 UNIT_ENTRY = UnitEntry(
@@ -169,7 +169,7 @@ class World:
             queue_url="q",
         )  # fmt: skip
         self.overview = Overview(
-            dynamodb=self.dynamodb, sagemaker=self.sagemaker, stepfunctions=self.stepfunctions, now=NOW_overview
+            dynamodb=self.dynamodb, sagemaker=self.sagemaker, stepfunctions=self.stepfunctions, now=LATER
         )
 
     def start(self, machine: str) -> str:
@@ -217,7 +217,7 @@ def test_a_new_unit_waits_for_its_first_model(world: World) -> None:
 def test_a_pause_and_a_freeze_are_told(world: World) -> None:
     """With the last record of the unit's own chain, and the freeze that comes next."""
     windows = tuple(
-        FreezeWindow(name=name, start=NOW_overview + timedelta(days=day), end=NOW_overview + timedelta(days=day + 2))
+        FreezeWindow(name=name, start=LATER + timedelta(days=day), end=LATER + timedelta(days=day + 2))
         for name, day in (("past", -9), ("now", -1), ("next", 30), ("later", 60))
     )
     pause = PauseState(is_paused=True, by="ann", at="2017-08-10T10:00:00Z", reason="stocktaking")
@@ -271,7 +271,7 @@ def test_rollouts_and_their_lock_are_told(world: World, seconds: int, expired: b
     """A lock that has ended may be taken over."""
     execution = world.start(world.deploy)
     world.start(world.retrain)
-    until = NOW_overview + timedelta(seconds=seconds)
+    until = LATER + timedelta(seconds=seconds)
     world.put("rollout", endpoint=ENDPOINT, owner=execution, lock_until=int(until.timestamp()))
 
     endpoint = world.overview.endpoint(world.endpoint_entry)
@@ -295,8 +295,8 @@ def test_a_pipeline_tells_its_last_start(world: World) -> None:
     """With the budget used that day, and who holds its lock."""
     execution = world.start(world.retrain)
     world.put(
-        "retraining", pipeline=ENDPOINT, item="STATE", owner=execution, lock_until=int(NOW_overview.timestamp()) + 60,
-        last_started=int(NOW_overview.timestamp()) - 60, last_execution=execution, day="2017-08-10", day_count=2, new_labels=31,
+        "retraining", pipeline=ENDPOINT, item="STATE", owner=execution, lock_until=int(LATER.timestamp()) + 60,
+        last_started=int(LATER.timestamp()) - 60, last_execution=execution, day="2017-08-10", day_count=2, new_labels=31,
     )  # fmt: skip
 
     pipeline = world.overview.pipeline(world.pipeline_entry, unit=UNIT_ENTRY)

@@ -24,7 +24,7 @@ KINDS = {
 }
 
 
-SCHEMAS_compare = {"Test::Thing::One": ResourceSchema(create_only=("Fixed",), conditional=("Perhaps",))}
+ONE_SCHEMA = {"Test::Thing::One": ResourceSchema(create_only=("Fixed",), conditional=("Perhaps",))}
 PROPERTIES = ("Fixed", "Perhaps", "Free")
 
 
@@ -100,7 +100,7 @@ def stacks(draw: st.DrawFn) -> tuple[list[dict[str, int | None]], set[tuple[int,
     return resources, changed
 
 
-def _template_compare(resources: list[dict[str, int | None]], changed: set[tuple[int, str]]) -> Template:
+def _template_of_things(resources: list[dict[str, int | None]], changed: set[tuple[int, str]]) -> Template:
     def value(index: int, name: str) -> Any:
         other = resources[index][name]
         if other is not None:
@@ -144,9 +144,7 @@ def test_replacement_spreads_as_far_as_the_rule_says(
     """In any stack, for any change."""
     resources, changed = stack
 
-    found = compare(
-        "Stack", _template_compare(resources, set()), _template_compare(resources, changed), SCHEMAS_compare
-    )
+    found = compare("Stack", _template_of_things(resources, set()), _template_of_things(resources, changed), ONE_SCHEMA)
 
     assert {change.logical_id: change.action for change in found.changes} == _expected(resources, changed)
 
@@ -161,7 +159,7 @@ def test_a_cycle_of_references_ends() -> None:
             document={"Resources": {"A": {"Type": "Test::Thing::One", "Properties": properties}, "B": other}}
         )
 
-    found = compare("Stack", template("old"), template("new"), SCHEMAS_compare)
+    found = compare("Stack", template("old"), template("new"), ONE_SCHEMA)
 
     assert [(change.logical_id, change.action) for change in found.changes] == [("A", Action.CHANGED)]
 

@@ -22,7 +22,7 @@ NOW = datetime(2017, 8, 1, 9, tzinfo=UTC)
 DETAIL = features_ingested("sales_v1", rows=12, ingest_id="0123abcd")
 
 
-NOW_delivery = datetime(2017, 1, 20, 12, tzinfo=UTC)
+DELIVERED = datetime(2017, 1, 20, 12, tzinfo=UTC)
 
 
 class _Events:
@@ -92,7 +92,7 @@ def test_a_client_tells_each_ingest_and_an_earlier_one_again(shop: Any) -> None:
 
 
 def _delivery(path: str = "incoming/stock_v1/a.parquet", etag: str = "9b2c") -> Delivery:
-    return Delivery(bucket="batches", path=path, etag=etag, bytes=7, now=NOW_delivery)
+    return Delivery(bucket="batches", path=path, etag=etag, bytes=7, now=DELIVERED)
 
 
 @pytest.fixture

@@ -61,7 +61,7 @@ PRICES = FeatureGroup(
 )
 
 
-NOW_lineage_outbox = datetime(2017, 1, 1, tzinfo=UTC)
+SENT_AT = datetime(2017, 1, 1, tzinfo=UTC)
 
 
 def pinned(group: str, snapshot: int, columns: tuple[str, ...], names: tuple[str, ...] = ()) -> PinnedTable:
@@ -292,25 +292,25 @@ def test_events_are_kept_once_and_delivered_in_order(outbox):
     assert outbox.put(EVENTS) == ()
     assert outbox.pending() == ("a-START", "b-COMPLETE", "b-START")
     collector = Collector()
-    delivery = outbox.deliver_pending(collector, now=NOW_lineage_outbox)
+    delivery = outbox.deliver_pending(collector, now=SENT_AT)
     assert delivery.delivered == ("b-START", "b-COMPLETE", "a-START") == tuple(collector.got)
     assert delivery.problem is None
     assert outbox.pending() == ()
     assert outbox.put(EVENTS) == ()
-    assert outbox.deliver_pending(collector, now=NOW_lineage_outbox).delivered == ()
+    assert outbox.deliver_pending(collector, now=SENT_AT).delivered == ()
 
 
 def test_what_nobody_takes_waits_and_is_said(outbox):
     """When the collector is away the rest is not tried; the next delivery takes all."""
     outbox.put(EVENTS)
-    delivery = outbox.deliver_pending(Collector(refuse={"b-COMPLETE"}), now=NOW_lineage_outbox)
+    delivery = outbox.deliver_pending(Collector(refuse={"b-COMPLETE"}), now=SENT_AT)
     assert (delivery.delivered, delivery.untried) == (("b-START",), ("a-START",))
     assert delivery.problem == (
         "2 lineage events wait for the next delivery: b-COMPLETE: ConnectionError: b-COMPLETE: nobody there"
     )
     assert outbox.pending() == ("a-START", "b-COMPLETE")
     collector = Collector()
-    assert outbox.deliver_pending(collector, now=NOW_lineage_outbox).problem is None
+    assert outbox.deliver_pending(collector, now=SENT_AT).problem is None
     assert collector.got == ["b-COMPLETE", "a-START"]
 
 
@@ -325,9 +325,9 @@ def test_no_event_is_lost_or_reordered_within_its_run(tmp_path_factory, steps, d
             put += outbox.put([event(run, "START", time), event(run, "COMPLETE", time)])
         elif put:
             collector.refuse = {data.draw(st.sampled_from(put))} if step == "away" else set()
-            outbox.deliver_pending(collector, now=NOW_lineage_outbox)
+            outbox.deliver_pending(collector, now=SENT_AT)
     collector.refuse = set()
-    outbox.deliver_pending(collector, now=NOW_lineage_outbox)
+    outbox.deliver_pending(collector, now=SENT_AT)
     assert outbox.pending() == ()
     assert sorted(collector.got) == sorted(put)
     for name in put:
@@ -371,7 +371,7 @@ def test_events_go_over_http_by_openlineages_own_transport(tmp_path, marquez):
     handler.answers += [201, 422, 201]
     outbox = LineageOutbox(tmp_path)
     outbox.put(EVENTS)
-    delivery = outbox.deliver_pending(http_transport(url, api_key="secret"), now=NOW_lineage_outbox)
+    delivery = outbox.deliver_pending(http_transport(url, api_key="secret"), now=SENT_AT)
     assert [(path, key) for path, key, _ in handler.got] == [("/api/v1/lineage", "Bearer secret")] * 3
     assert handler.got[0][2] == EVENTS[0]
     assert delivery.delivered == ("b-START", "a-START")
@@ -384,20 +384,20 @@ def test_a_collector_that_is_away_costs_one_event(tmp_path, marquez):
     handler.answers += [503] * 3
     outbox = LineageOutbox(tmp_path)
     outbox.put(EVENTS)
-    delivery = outbox.deliver_pending(http_transport(url), now=NOW_lineage_outbox)
+    delivery = outbox.deliver_pending(http_transport(url), now=SENT_AT)
     assert (delivery.delivered, len(delivery.untried), len(handler.got)) == ((), 2, 3)
-    assert outbox.deliver_pending(http_transport(url), now=NOW_lineage_outbox).problem is None
+    assert outbox.deliver_pending(http_transport(url), now=SENT_AT).problem is None
 
 
 def test_events_go_to_a_file_one_a_line(tmp_path):
     """OpenLineage's file transport appends them."""
     outbox = LineageOutbox(tmp_path / "outbox")
     outbox.put(EVENTS[:2])
-    assert outbox.deliver_pending(file_transport(tmp_path / "events.jsonl"), now=NOW_lineage_outbox).problem is None
+    assert outbox.deliver_pending(file_transport(tmp_path / "events.jsonl"), now=SENT_AT).problem is None
     assert [json.loads(line) for line in (tmp_path / "events.jsonl").read_text().splitlines()] == EVENTS[:2]
     outbox.put(EVENTS[2:])
     (tmp_path / "none").touch()
-    failed = outbox.deliver_pending(file_transport(tmp_path / "none" / "x"), now=NOW_lineage_outbox)
+    failed = outbox.deliver_pending(file_transport(tmp_path / "none" / "x"), now=SENT_AT)
     assert "a-START: RuntimeError: Failed to write to log file" in failed.problem
 
 

@@ -18,7 +18,7 @@ ROWS = st.lists(
 )
 
 
-ROWS_hashing = st.lists(
+HASHED_ROWS = st.lists(
     st.tuples(
         st.none() | st.integers(-9, 9), st.none() | st.text(":-0123ab", max_size=3), st.none() | st.floats(width=64)
     ),
@@ -53,7 +53,7 @@ def test_neighbours_are_compared_by_value(rows) -> None:
     assert pc.any(same_as_before(table(rows[:1]), ["k"])).as_py() in (None, False)
 
 
-def table_hashing(rows) -> pa.Table:
+def hashed_table(rows) -> pa.Table:
     """Return the rows as a table of an integer, a text and a float."""
     kinds = [("i", pa.int64()), ("s", pa.string()), ("f", pa.float64())]
     return pa.table({name: pa.array([row[n] for row in rows], kind) for n, (name, kind) in enumerate(kinds)})
@@ -68,21 +68,21 @@ def canonical(rows):
 
 
 @settings(max_examples=100, deadline=None)
-@given(ROWS_hashing, ROWS_hashing)
+@given(HASHED_ROWS, HASHED_ROWS)
 def test_hashes_are_equal_exactly_when_the_rows_are(left, right):
     """The hash says the same as comparing sorted rows, whatever values lie next to each other."""
-    assert (content_hash(table_hashing(left)) == content_hash(table_hashing(right))) == (
+    assert (content_hash(hashed_table(left)) == content_hash(hashed_table(right))) == (
         canonical(left) == canonical(right)
     )
 
 
 @settings(max_examples=50, deadline=None)
-@given(ROWS_hashing, st.randoms())
+@given(HASHED_ROWS, st.randoms())
 def test_order_of_rows_does_not_count(rows, random):
     """A shuffled table has the hash of the table."""
     shuffled = rows.copy()
     random.shuffle(shuffled)
-    assert content_hash(table_hashing(shuffled)) == content_hash(table_hashing(rows))
+    assert content_hash(hashed_table(shuffled)) == content_hash(hashed_table(rows))
 
 
 def test_known_value():

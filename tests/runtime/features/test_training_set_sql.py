@@ -53,7 +53,7 @@ ENTITY = SqlEntities(
 STOCK = SqlTable(database="features", table="stock_v1", snapshot_id=22)
 
 
-ENTITIES_explanation = SqlTable(database="demand", table="asked_v1", snapshot_id=3)
+ENTITIES_TABLE = SqlTable(database="demand", table="asked_v1", snapshot_id=3)
 
 
 def stock(**options) -> SqlGroup:
@@ -271,7 +271,7 @@ def test_the_statement_names_snapshots_and_columns(filled):
     found = filled.client.explain(filled.asked((3, "1")), [filled.STOCK], **asked)
     snapshot = found.tables[0].snapshot_id
 
-    athena, spark = (found.sql(dialect, ENTITIES_explanation) for dialect in ("athena", "spark"))
+    athena, spark = (found.sql(dialect, ENTITIES_TABLE) for dialect in ("athena", "spark"))
 
     assert found.plans == {}
     assert f"for version as of {snapshot}" in athena.lower()
@@ -300,11 +300,11 @@ def test_own_row_ids_are_those_of_the_statement(filled):
     rows = filled.asked((3, "1")).append_column("row_id", [[7]])
     found = filled.client.explain(rows, [filled.STOCK])
 
-    assert found.sql("spark", ENTITIES_explanation) == filled.client.explain(
-        filled.asked((3, "1")), [filled.STOCK]
-    ).sql("spark", ENTITIES_explanation)
+    assert found.sql("spark", ENTITIES_TABLE) == filled.client.explain(filled.asked((3, "1")), [filled.STOCK]).sql(
+        "spark", ENTITIES_TABLE
+    )
     with pytest.raises(SqlPlanError, match="dialect must be one of spark, athena, got 'snowflake'"):
-        found.sql("snowflake", ENTITIES_explanation)
+        found.sql("snowflake", ENTITIES_TABLE)
     with pytest.raises(SqlPlanError, match=r"entities must be a SqlTable: .*, got 'asked_v1'"):
         found.sql("spark", "asked_v1")
 
@@ -319,8 +319,8 @@ def test_frames_of_other_libraries_have_the_statement_of_the_same_rows(filled, f
         "large": lambda: rows.set_column(0, "store_id", rows["store_id"].cast(pa.large_string())),
     }
 
-    expected = filled.client.explain(rows, [filled.STOCK]).sql("athena", ENTITIES_explanation)
-    assert filled.client.explain(frames[frame](), [filled.STOCK]).sql("athena", ENTITIES_explanation) == expected
+    expected = filled.client.explain(rows, [filled.STOCK]).sql("athena", ENTITIES_TABLE)
+    assert filled.client.explain(frames[frame](), [filled.STOCK]).sql("athena", ENTITIES_TABLE) == expected
 
 
 def test_fails_for_columns_that_no_table_could_have(filled):
@@ -329,4 +329,4 @@ def test_fails_for_columns_that_no_table_could_have(filled):
     with pytest.raises(
         SqlPlanError, match="column 'week' of the entity rows is uint8, which no column of a feature table"
     ):
-        filled.client.explain(rows, [filled.STOCK]).sql("spark", ENTITIES_explanation)
+        filled.client.explain(rows, [filled.STOCK]).sql("spark", ENTITIES_TABLE)

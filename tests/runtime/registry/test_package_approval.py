@@ -69,8 +69,8 @@ SPEC = ModelPackageSpec(
 _NAMES = st.text(string.ascii_letters + string.digits + "_+=,.@-", min_size=1, max_size=20)
 
 
-RULE_review = ApprovalRule(approvers=("arn:aws:iam::123456789012:role/Approver",), timeout_seconds=7 * 86400)
-ANN_review = "arn:aws:sts::123456789012:assumed-role/Approver/ann"
+RULE_OF_PEOPLE = ApprovalRule(approvers=("arn:aws:iam::123456789012:role/Approver",), timeout_seconds=7 * 86400)
+ANN_AS_APPROVER = "arn:aws:sts::123456789012:assumed-role/Approver/ann"
 
 
 def _described(**changes: Any) -> dict[str, Any]:
@@ -377,7 +377,7 @@ def test_other_parameters_are_none_of_ours(name: str) -> None:
     assert not is_registry_parameter(name)
 
 
-def _described_review(**changes: Any) -> dict[str, Any]:
+def _described_for_people(**changes: Any) -> dict[str, Any]:
     return (
         package_request(SPEC)
         | {
@@ -391,50 +391,52 @@ def _described_review(**changes: Any) -> dict[str, Any]:
 
 
 def _after(description: dict[str, Any], request: dict[str, Any]) -> dict[str, Any]:
-    return description | request | {"LastModifiedTime": NOW, "LastModifiedBy": {"IamIdentity": {"Arn": ANN_review}}}
+    return (
+        description | request | {"LastModifiedTime": NOW, "LastModifiedBy": {"IamIdentity": {"Arn": ANN_AS_APPROVER}}}
+    )
 
 
 def test_a_waiting_package_may_be_approved() -> None:
     """It is shown with its version as the command names it."""
-    found = review(_described_review(), rule=RULE_review, now=NOW)
+    found = review(_described_for_people(), rule=RULE_OF_PEOPLE, now=NOW)
 
     assert (found.version, found.approval, found.problems) == ("demand-forecast/7", "PendingManualApproval", ())
     assert (found.image, found.artifact_uri) == (SPEC.image, SPEC.artifact_uri)
     assert found.binding == found.metadata["container_sha256"]
-    assert not is_settled(_described_review(), rule=RULE_review, now=NOW)
+    assert not is_settled(_described_for_people(), rule=RULE_OF_PEOPLE, now=NOW)
 
 
 def test_what_is_approved_so_is_deployed() -> None:
     """Preflight has nothing against it, if an approver sends it."""
-    (request,) = approval_requests(_described_review(), reason="better")
-    approved = _after(_described_review(), request)
+    (request,) = approval_requests(_described_for_people(), reason="better")
+    approved = _after(_described_for_people(), request)
 
     assert check_request("sagemaker", "UpdateModelPackage", request) == []
-    assert approval_problems(approved, read_package(approved), rule=RULE_review, now=NOW) == []
-    assert is_settled(approved, rule=RULE_review, now=NOW)
-    assert review(approved, rule=RULE_review, now=NOW).changed_by == ANN_review
+    assert approval_problems(approved, read_package(approved), rule=RULE_OF_PEOPLE, now=NOW) == []
+    assert is_settled(approved, rule=RULE_OF_PEOPLE, now=NOW)
+    assert review(approved, rule=RULE_OF_PEOPLE, now=NOW).changed_by == ANN_AS_APPROVER
 
 
 def test_an_approval_that_does_not_count_is_given_anew_as_a_change() -> None:
     """A rollout listens to changes of the approval only."""
-    (first,) = approval_requests(_described_review(), reason="better")
-    by_nobody = _described_review() | first | {"LastModifiedBy": {}}
+    (first,) = approval_requests(_described_for_people(), reason="better")
+    by_nobody = _described_for_people() | first | {"LastModifiedBy": {}}
 
     requests = approval_requests(by_nobody, reason="in the right role")
 
-    assert not is_settled(by_nobody, rule=RULE_review, now=NOW)
-    assert "does not say who" in review(by_nobody, rule=RULE_review, now=NOW).problems[0]
+    assert not is_settled(by_nobody, rule=RULE_OF_PEOPLE, now=NOW)
+    assert "does not say who" in review(by_nobody, rule=RULE_OF_PEOPLE, now=NOW).problems[0]
     assert [r["ModelApprovalStatus"] for r in requests] == ["Rejected", "Approved"]
-    assert bound_by(requests[-1]) == _described_review()["CustomerMetadataProperties"]["container_sha256"]
+    assert bound_by(requests[-1]) == _described_for_people()["CustomerMetadataProperties"]["container_sha256"]
 
 
 def test_every_reason_against_an_approval_is_named() -> None:
     """An image by tag, a changed training set, a package that waited too long, one that is not complete."""
-    described = _described_review(CreationTime=NOW - timedelta(days=8), ModelPackageStatus="Failed")
+    described = _described_for_people(CreationTime=NOW - timedelta(days=8), ModelPackageStatus="Failed")
     described["CustomerMetadataProperties"]["training_set_id"] = "d" * 64
     described["InferenceSpecification"]["Containers"][0]["Image"] = "repository:latest"
 
-    problems = unapprovable(described, rule=RULE_review, now=NOW)
+    problems = unapprovable(described, rule=RULE_OF_PEOPLE, now=NOW)
 
     assert [p.split(",")[0][:40] for p in problems] == [
         "Image must be named by digest",
@@ -442,12 +444,12 @@ def test_every_reason_against_an_approval_is_named() -> None:
         "ModelPackageStatus must be Completed",
         "approved 8.0 days after it was registere",
     ]
-    assert review(described, rule=RULE_review, now=NOW).problems == tuple(problems)
+    assert review(described, rule=RULE_OF_PEOPLE, now=NOW).problems == tuple(problems)
 
 
 def test_without_a_rule_neither_person_nor_time_is_judged() -> None:
     """Of a group that no stack published."""
-    old = _described_review(CreationTime=NOW - timedelta(days=100), ModelApprovalStatus="Approved")
+    old = _described_for_people(CreationTime=NOW - timedelta(days=100), ModelApprovalStatus="Approved")
 
     assert unapprovable(old, rule=None, now=NOW) == []
     assert is_settled(old, rule=None, now=NOW)
@@ -455,35 +457,35 @@ def test_without_a_rule_neither_person_nor_time_is_judged() -> None:
 
 def test_an_approved_package_that_cannot_be_read_is_no_surprise() -> None:
     """The reasons are those of the package."""
-    described = _described_review(ModelApprovalStatus="Approved")
+    described = _described_for_people(ModelApprovalStatus="Approved")
     described["InferenceSpecification"]["Containers"] *= 2
 
-    assert review(described, rule=RULE_review, now=NOW).problems == ("must have 1 container, got 2",)
+    assert review(described, rule=RULE_OF_PEOPLE, now=NOW).problems == ("must have 1 container, got 2",)
 
 
 def test_a_rejection_keeps_why() -> None:
     """Without a binding: nothing is deployed of it."""
-    request = rejection_request(_described_review(), reason="store 7 got worse")
+    request = rejection_request(_described_for_people(), reason="store 7 got worse")
 
     assert check_request("sagemaker", "UpdateModelPackage", request) == []
     assert (request["ModelApprovalStatus"], request["ApprovalDescription"]) == ("Rejected", "store 7 got worse")
     with pytest.raises(ValueError, match="reason must not be empty"):
-        rejection_request(_described_review(), reason=" ")
+        rejection_request(_described_for_people(), reason=" ")
 
 
 def test_a_package_that_was_changed_while_it_waited_is_not_approved() -> None:
     """Whoever did it is named, also where the hash in the metadata was written anew."""
-    changed = _described_review(LastModifiedBy={"IamIdentity": {"Arn": ANN_review}})
+    changed = _described_for_people(LastModifiedBy={"IamIdentity": {"Arn": ANN_AS_APPROVER}})
 
-    (problem,) = unapprovable(changed, rule=RULE_review, now=NOW)
+    (problem,) = unapprovable(changed, rule=RULE_OF_PEOPLE, now=NOW)
 
-    assert problem.startswith(f"{ANN_review} changed it at 2026-11-23 12:00:00+00:00, after it was registered")
-    assert unapprovable(changed | {"ModelApprovalStatus": "Rejected"}, rule=RULE_review, now=NOW) == []
+    assert problem.startswith(f"{ANN_AS_APPROVER} changed it at 2026-11-23 12:00:00+00:00, after it was registered")
+    assert unapprovable(changed | {"ModelApprovalStatus": "Rejected"}, rule=RULE_OF_PEOPLE, now=NOW) == []
 
 
 def test_what_was_changed_after_it_was_registered_gets_no_approval() -> None:
     """No request is made that would bind the change."""
-    described = _described_review()
+    described = _described_for_people()
     described["InferenceSpecification"]["Containers"][0]["ModelDataUrl"] = "s3://elsewhere/model.tar.gz"
     with pytest.raises(PackageError, match=r"ModelDataUrl is now 's3://elsewhere/model\.tar\.gz'"):
         approval_requests(described, reason="better")

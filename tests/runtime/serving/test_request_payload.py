@@ -53,7 +53,7 @@ CELL = st.one_of(
 
 
 STORES = ("north", "south, old", 'ea"st')
-SIGNATURE_payload = ModelSignature(
+FIXED_SIGNATURE = ModelSignature(
     inputs=(
         SignatureColumn(name="price", type="number"),
         SignatureColumn(name="stock", type="number", nullable=True),
@@ -144,14 +144,14 @@ def test_what_is_not_plain_is_left_to_the_long_way(models: Any, row: Any) -> Non
 def problems(content_type: str | None, body: bytes) -> tuple[int, tuple[str, ...]]:
     """Return status and problems of a request that must be refused."""
     with pytest.raises(PayloadError) as caught:
-        parse(content_type, body, SIGNATURE_payload)
+        parse(content_type, body, FIXED_SIGNATURE)
     return caught.value.status, caught.value.problems
 
 
 @given(st.lists(ROW, min_size=1, max_size=5))
 def test_objects_arrays_and_csv_give_the_same_matrix(rows: list[Any]) -> None:
     """The three ways to send the same rows reach the model as the same numbers."""
-    names = [column.name for column in SIGNATURE_payload.inputs]
+    names = [column.name for column in FIXED_SIGNATURE.inputs]
     objects = json.dumps({"instances": [dict(zip(names, row, strict=True)) for row in rows]}).encode()
     arrays = json.dumps({"instances": rows}).encode()
     text = io.StringIO(newline="")
@@ -168,18 +168,18 @@ def test_objects_arrays_and_csv_give_the_same_matrix(rows: list[Any]) -> None:
         ("application/json", arrays),
         ("text/csv", text.getvalue().encode()),
     ):
-        np.testing.assert_array_equal(parse(kind, body, SIGNATURE_payload), expected)
+        np.testing.assert_array_equal(parse(kind, body, FIXED_SIGNATURE), expected)
 
 
 def test_a_nullable_column_may_be_absent() -> None:
     """A null number is NaN; an unknown category is -1."""
     body = b'{"instances": [{"price": 1, "store": "west"}]}'
-    np.testing.assert_array_equal(parse("application/json; charset=utf-8", body, SIGNATURE_payload), [[1, np.nan, -1]])
+    np.testing.assert_array_equal(parse("application/json; charset=utf-8", body, FIXED_SIGNATURE), [[1, np.nan, -1]])
 
 
 def test_csv_may_end_with_blank_lines() -> None:
     """Trailing line ends, of any kind, are no rows."""
-    assert parse("text/csv", b'1,2,"south, old"\r\n\r\n\n', SIGNATURE_payload).tolist() == [[1, 2, 1]]
+    assert parse("text/csv", b'1,2,"south, old"\r\n\r\n\n', FIXED_SIGNATURE).tolist() == [[1, 2, 1]]
 
 
 def test_fails_with_every_problem_of_every_row() -> None:
