@@ -9,12 +9,9 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from mlops_runtime.price.price_table import PriceTable
-
-if TYPE_CHECKING:
-    from mypy_boto3_pricing import PricingClient
 
 # GetProducts has endpoints in these Regions, and answers for all: https://docs.aws.amazon.com/general/latest/gr/billing.html
 PRICING_REGION = "us-east-1"
@@ -100,7 +97,7 @@ def rows_of(table: PriceTable) -> dict[str, float]:
     return {**table.usd, **{f"{_HOSTING}{kind}": price for kind, price in table.hosting_hour.items()}}
 
 
-def compared(table: PriceTable, pricing: "PricingClient", *, today: date) -> ComparedPrices:
+def compared(table: PriceTable, pricing: Any, *, today: date) -> ComparedPrices:
     """Compare a table with AWS's list, row by row.
 
     Args:
@@ -113,7 +110,7 @@ def compared(table: PriceTable, pricing: "PricingClient", *, today: date) -> Com
     return ComparedPrices(region=table.region, date=table.date, days=days, rows=rows)
 
 
-def _compared(row: str, ours: float, region: str, pricing: "PricingClient") -> ComparedPrice:
+def _compared(row: str, ours: float, region: str, pricing: Any) -> ComparedPrice:
     usage = usage_of(row)
     found = sorted({price for product in _products(usage, region, pricing) for price in _first_prices(product)})
     listed = [price * usage.times for price in found]
@@ -125,7 +122,7 @@ def _compared(row: str, ours: float, region: str, pricing: "PricingClient") -> C
     return ComparedPrice(row=row, ours=ours, listed=listed[0], state="same" if is_same else "differs")
 
 
-def _products(usage: PricedUsage, region: str, pricing: "PricingClient") -> Iterator[Mapping[str, Any]]:
+def _products(usage: PricedUsage, region: str, pricing: Any) -> Iterator[Mapping[str, Any]]:
     token: dict[str, Any] = {}
     for _ in range(_PAGES):
         page = pricing.get_products(
