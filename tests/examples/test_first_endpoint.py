@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from contextlib import contextmanager, nullcontext, suppress
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -137,7 +138,7 @@ def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoint]:
     try:
         yield Endpoint(cloud, folder)
     finally:
-        cloud.down(forget=True)
+        local_cloud.connect(cloud.home).down(forget=True)
 
 
 def test_the_first_deploy_needs_no_model(endpoint: Endpoint) -> None:
@@ -446,3 +447,40 @@ def test_deploy_destroy_deploy(endpoint: Endpoint) -> None:
     endpoint.deploy(percent=100, team="c")
 
     assert endpoint.loop.live() is None
+
+
+def test_a_rollout_that_a_stop_interrupts_is_recovered(endpoint: Endpoint) -> None:
+    """Both ends name it; the old model serves, the dead execution is recorded and its lock released, and the next rollout runs."""
+    loop, expected = endpoint.loop, endpoint.ask()
+    package = models.register(loop, 5.0)
+    seen = {execution["executionArn"] for execution in loop.executions("DeployMachineArn")}
+    loop.approve(package, "a person looked at it")
+    with loop.traffic([{"x": 2.0}], "interrupted"):
+        _await(lambda: loop.sagemaker.describe_endpoint(EndpointName=loop.endpoint)["EndpointStatus"] == "Updating")
+    interrupted = endpoint.cloud.saved_state()["under_way"]
+    assert [row.split()[0] for row in interrupted] == ["endpoint", "execution"]
+    endpoint.cloud.down()
+    said: list[str] = []
+    endpoint.cloud = local_cloud.up(endpoint.cloud.home, on_event=said.append)
+    assert [line.removeprefix("interrupted by the stop, and ended: ") for line in said[1:]] == interrupted
+    assert endpoint.ask() == expected
+
+    _await(lambda: len([e for e in loop.executions("DeployMachineArn") if e["executionArn"] not in seen]) == 2)
+    loop.wait_idle("DeployMachineArn")
+    ended = {
+        e["name"].split("-")[0]: e["status"]
+        for e in loop.executions("DeployMachineArn")
+        if e["executionArn"] not in seen
+    }
+    assert ended == {"approval": "ABORTED", "recover": "SUCCEEDED"}
+    assert "which was ABORTED" in loop.audit()[-1].reason
+    endpoint.approve(6.0)
+    assert endpoint.ask() == 12.0
+    assert loop.audit_problems() == []
+
+
+def _await(done: Callable[[], bool], seconds: float = 60.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not done():
+        assert time.monotonic() < deadline, f"not within {seconds:.0f} s"
+        time.sleep(0.05)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import subprocess
@@ -88,7 +89,7 @@ def clinic(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clinic]:
         assert answer.exit_code == 0, (answer.output, answer.exception)
         yield Clinic(cloud=cloud, loop=loop, package=loop.newest_package(), verdict=json.loads(answer.stdout))
     finally:
-        cloud.down(forget=True)
+        local_cloud.connect(cloud.home).down(forget=True)
 
 
 def test_a_script_that_knows_nothing_of_the_platform_is_registered(clinic: Clinic) -> None:
@@ -149,6 +150,53 @@ def test_the_notebook_of_the_page_runs(clinic: Clinic, monkeypatch: pytest.Monke
     if os.environ.get("MLOPS_UPDATE_NOTEBOOK"):
         notebook.write(found)
     assert [kinds(outputs) for outputs in found] == [kinds(cell["outputs"]) for cell in notebook.cells]
+
+
+def _seen(clinic: Clinic) -> dict[str, Any]:
+    """Return what the verbs show of a unit and its cloud, but for what a start makes anew: processes, and when it was."""
+    home = ["--json", "--home", str(clinic.cloud.home)]
+    seen = {}
+    for verb in (["status"], ["models", "list"], ["runs", "list"], ["local", "status"]):
+        answer = CliRunner().invoke(command, [*verb, *home])
+        assert answer.exit_code == 0, (verb, answer.output)
+        seen[" ".join(verb)] = json.loads(answer.stdout)
+    del seen["status"]["now"]
+    for name in ("pid", "started", "processes", "clock"):
+        del seen["local status"][name]
+    return {**seen, "audit": [dataclasses.asdict(record) for record in clinic.loop.audit()]}
+
+
+def _predictions(clinic: Clinic) -> list[float]:
+    rows = json.loads((own_model.HERE / "request.json").read_text())
+    answer = clinic.cloud.client("sagemaker-runtime").invoke_endpoint(
+        EndpointName=clinic.loop.endpoint, ContentType="application/json", Body=json.dumps(rows)
+    )
+    return list(json.loads(answer["Body"].read())["predictions"])
+
+
+def test_a_stop_and_a_start_change_nothing(clinic: Clinic, tmp_path: Path) -> None:
+    """What verbs show, what the model answers, ciphertext, the clock; the same stack deployed again has no changes.
+
+    The tests after this one retrain and deploy on what was restored.
+    """
+    for machine in ("RetrainMachineArn", "DeployMachineArn"):
+        clinic.loop.wait_idle(machine)
+    kms, before, predictions = clinic.cloud.client("kms"), _seen(clinic), _predictions(clinic)
+    key = kms.list_keys()["Keys"][0]["KeyId"]
+    ciphertext = kms.encrypt(KeyId=key, Plaintext=b"before")["CiphertextBlob"]
+    now = clinic.cloud.clock()["epoch"]
+    clinic.cloud.down()
+
+    cloud = local_cloud.up(clinic.cloud.home)
+    assert 0 < cloud.clock()["epoch"] - now < 3600
+    assert cloud.clock()["scale"] == 60
+    assert _seen(clinic) == before
+    assert _predictions(clinic) == predictions
+    assert kms.decrypt(CiphertextBlob=ciphertext)["Plaintext"] == b"before"
+    events = cloud.client("cloudformation").describe_stack_events(StackName="Clinic")["StackEvents"][0]["EventId"]
+    deployer.deploy(cloud, synthesize(tmp_path / "same", LOCK))
+    again = cloud.client("cloudformation").describe_stack_events(StackName="Clinic")["StackEvents"][0]["EventId"]
+    assert again == events
 
 
 def test_a_champion_of_another_lock_predicts_in_its_own_environment(clinic: Clinic, tmp_path: Path) -> None:

@@ -72,15 +72,14 @@ def test_endpoints_serve_again_as_they_were(own_plane: Callable[[], "Plane"]) ->
     plane = own_plane()
     before = _endpoints(plane)
     _job(plane)
-    assert plane.cloud.saved_state()["under_way"] == [
-        "endpoint baking (Updating)", "endpoint starting (Creating)", "training job long",
-    ]  # fmt: skip
+    under_way = ["endpoint baking (Updating)", "endpoint starting (Creating)", "training job long"]
+    assert plane.cloud.saved_state()["under_way"] == under_way
     plane.cloud.down()
 
     plane = own_plane()
     state = plane.cloud.saved_state()
     assert state["restored"]["failed"] == []
-    assert state["restored"]["interrupted"] == ["training job long"]
+    assert state["restored"]["interrupted"] == under_way
     assert state["under_way"] == []
     after = plane.sagemaker.describe_endpoint(EndpointName="steady")
     assert {**after, "ResponseMetadata": 0} == {**before["steady"], "ResponseMetadata": 0}

@@ -20,6 +20,8 @@ STOPPED = "The embedded cloud was stopped."
 _AT_ONCE = 4
 # what is saved of each endpoint, until its servers have been started
 _SAVED: dict[str, Record] = kept_stores.leave(__name__, "_SAVED", {}, why="endpoints that start again")
+# endpoints whose change the stop has interrupted
+_ENDED: list[str] = kept_stores.leave(__name__, "_ENDED", [], why="what this start has ended")
 
 
 def _save() -> dict[str, Record]:
@@ -48,6 +50,7 @@ def _start(arn: str, saved: Record) -> str | None:
     set_request_region(region)
     record = next(row for row in resource_store.store().records["Endpoint"].values() if row["EndpointArn"] == arn)
     status = record["EndpointStatus"]
+    _ENDED.extend(_named(record))
     state = Live(seed=saved["seed"], compared=saved["compared"])
     state.generator.setstate(saved["generator"])
     endpoints.revive(arn, state)
@@ -83,8 +86,17 @@ def _serve(record: Record, state: Live, saved: Record) -> str | None:
 def under_way() -> Iterator[str]:
     """Yield the endpoints that are being changed."""
     for record in resource_store.all_records("Endpoint"):
-        if record["EndpointStatus"] not in ("InService", "Failed", "OutOfService"):
-            yield f"endpoint {record['EndpointName']} ({record['EndpointStatus']})"
+        yield from _named(record)
+
+
+def ended() -> list[str]:
+    """Return the endpoints whose change was interrupted by the stop before this start."""
+    return list(_ENDED)
+
+
+def _named(record: Record) -> Iterator[str]:
+    if record["EndpointStatus"] not in ("InService", "Failed", "OutOfService"):
+        yield f"endpoint {record['EndpointName']} ({record['EndpointStatus']})"
 
 
 def install() -> None:

@@ -75,7 +75,7 @@ def end_all() -> list[str]:
             except Exception:
                 LOGGER.exception("%s cannot be ended", item.said)
         ended.append(item.said)
-    return sorted(ended)
+    return sorted([*ended, *endpoint_restarts.ended()])
 
 
 def _found() -> Iterator[_Interrupted]:
