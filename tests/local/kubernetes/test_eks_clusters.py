@@ -1,11 +1,13 @@
 """EKS's control plane, as far as MiniStack's is completed."""
 
 import http.client
+import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
-from tests.local.kubernetes.conftest import Caller, sign
+from tests.local.kubernetes.conftest import AUTO_MODE, Caller, sign, thing
 
 from mlops_local.cloud import Cloud
 
@@ -63,3 +65,69 @@ def test_a_session_policy_needs_session_tags_disabled(
         eks.update_pod_identity_association(
             clusterName=cluster_name, associationId=made["associationId"], disableSessionTags=False
         )
+
+
+def test_a_cluster_and_its_load_balancer_are_there_after_a_stop(
+    own_cloud: Callable[..., Cloud], deployment: Callable[..., dict[str, Any]], wait_for: Callable[..., Any]
+) -> None:
+    """Objects with the owners of their fields, new pods behind the same addresses, and no target of before."""
+    cloud = own_cloud(clock_scale=10)
+    trust = {"Effect": "Allow", "Principal": {"Service": "eks.amazonaws.com"}, "Action": "sts:AssumeRole"}
+    document = json.dumps({"Version": "2012-10-17", "Statement": [trust]})
+    role = cloud.client("iam").create_role(RoleName="cluster", AssumeRolePolicyDocument=document)["Role"]["Arn"]
+    root = Caller(
+        _create(cloud, "kept", role, accessConfig={"authenticationMode": "API"}, **AUTO_MODE),
+        sign("kept", cloud.root_keys()),
+    )
+    elb = cloud.client("elbv2")
+    group = elb.create_target_group(
+        Name="kept", Protocol="HTTP", Port=8080, TargetType="ip", VpcId="vpc-1", HealthCheckPath="/ping",
+        Tags=[{"Key": "eks:eks-cluster-name", "Value": "kept"}],
+    )["TargetGroups"][0]["TargetGroupArn"]  # fmt: skip
+    balancer = elb.create_load_balancer(Name="kept", Subnets=["subnet-a", "subnet-b"])["LoadBalancers"][0]
+    action = {"Type": "forward", "TargetGroupArn": group}
+    elb.create_listener(LoadBalancerArn=balancer["LoadBalancerArn"], Port=80, Protocol="HTTP", DefaultActions=[action])
+    made = deployment("forecast", replicas=2)
+    ports = [{"port": 80, "targetPort": "http"}]
+    binding = {"serviceRef": {"name": "forecast", "port": 80}, "targetGroupARN": group, "targetType": "ip"}
+    for manifest in (
+        thing("Namespace", "demand", ""),
+        thing("ServiceAccount", "forecast"),
+        thing("Service", "forecast", spec={"selector": {"app": "forecast"}, "ports": ports}),
+        thing("TargetGroupBinding", "forecast", api="eks.amazonaws.com/v1", spec=binding),
+        made,
+    ):
+        assert root.apply(manifest)[0] == 201
+    wait_for(lambda: root.get(made).get("status", {}).get("readyReplicas") == 2)
+    before = root.get(made)["metadata"]
+    addresses = cloud.call("/_mlops/load-balancers")
+    cloud.down()
+
+    cloud = own_cloud()
+    root = Caller(root.endpoint, sign("kept", cloud.root_keys()))
+    assert cloud.client("eks").describe_cluster(name="kept")["cluster"]["endpoint"] == root.endpoint
+    after = root.get(made)["metadata"]
+    for name in ("uid", "creationTimestamp", "generation", "managedFields"):
+        assert after[name] == before[name], name
+    assert cloud.call("/_mlops/load-balancers") == addresses
+    (listener,) = addresses["load_balancers"][0]["listeners"].values()
+
+    def answer() -> str | None:
+        connection = http.client.HTTPConnection(listener.removeprefix("http://"), timeout=5)
+        try:
+            connection.request("POST", "/", "hello")
+            found = connection.getresponse()
+            return found.read().decode() if found.status == 200 else None
+        finally:
+            connection.close()
+
+    assert wait_for(answer) == "v1"
+    wait_for(lambda: root.get(made).get("status", {}).get("readyReplicas") == 2)
+
+    def states() -> list[str]:
+        rows = elb.describe_target_health(TargetGroupArn=group)["TargetHealthDescriptions"]
+        return [row["TargetHealth"]["State"] for row in rows if row["TargetHealth"]["State"] != "draining"]
+
+    wait_for(lambda: states() == ["healthy", "healthy"])
+    assert root.apply(deployment("forecast", version="v2", replicas=2))[0] == 200
+    wait_for(lambda: answer() == "v2")
