@@ -439,16 +439,6 @@ def test_no_lock_config_model_or_alarm_is_left_behind(endpoint: Endpoint) -> Non
     assert endpoint.loop.lock_owner() is None
 
 
-def test_deploy_destroy_deploy(endpoint: Endpoint) -> None:
-    """A development unit goes away with its endpoint and comes back empty."""
-    deployer.destroy(endpoint.cloud, endpoint.folder / str(endpoint.number))
-    assert endpoint.loop.sagemaker.list_endpoints()["Endpoints"] == []
-
-    endpoint.deploy(percent=100, team="c")
-
-    assert endpoint.loop.live() is None
-
-
 def test_a_rollout_that_a_stop_interrupts_is_recovered(endpoint: Endpoint) -> None:
     """Both ends name it; the old model serves, the dead execution is recorded and its lock released, and the next rollout runs."""
     loop, expected = endpoint.loop, endpoint.ask()
@@ -484,3 +474,13 @@ def _await(done: Callable[[], bool], seconds: float = 60.0) -> None:
     while not done():
         assert time.monotonic() < deadline, f"not within {seconds:.0f} s"
         time.sleep(0.05)
+
+
+def test_deploy_destroy_deploy(endpoint: Endpoint) -> None:
+    """A development unit goes away with its endpoint and comes back empty."""
+    deployer.destroy(endpoint.cloud, endpoint.folder / str(endpoint.number))
+    assert endpoint.loop.sagemaker.list_endpoints()["Endpoints"] == []
+
+    endpoint.deploy(percent=100, team="c")
+
+    assert endpoint.loop.live() is None
