@@ -142,8 +142,65 @@ class Demand:
         return [s for name, p in policies if part in name for s in p["PolicyDocument"]["Statement"]]
 
 
-def make_demand(folder: Path, **changes: Any) -> Demand:
-    """Define a unit; ``changes`` are arguments of constructs by construct, such as ``retraining={"interval": ...}``."""
+@dataclass(frozen=True)
+class Foundation:
+    """What a pipeline and a monitor stand on."""
+
+    folder: Path
+    stack: cdk.Stack
+    unit: BusinessUnit
+    image: ModelImage
+    store: FeatureStore
+    registry: ModelRegistry
+    endpoint: ModelEndpoint
+
+    def retraining(self, construct_id: str, **changes: Any) -> RetrainingPipeline:
+        """Define a pipeline with changed arguments."""
+        return RetrainingPipeline(
+            self.stack,
+            construct_id,
+            business_unit=self.unit,
+            registry=self.registry,
+            endpoint=self.endpoint,
+            **{
+                "store": self.store,
+                "name": "forecast",
+                "training_set": TrainingSetPlan(
+                    name="sales",
+                    label_group="sales",
+                    timestamp="event_time",
+                    label="units",
+                    features={"sales": ("price",)},
+                    holdout_days=28,
+                ),
+                "training": TrainingJob(
+                    image=self.image,
+                    source=self.folder / "training",
+                    script="train.py",
+                    instance_type="ml.m5.large",
+                    max_runtime=cdk.Duration.hours(1),
+                ),
+                "evaluation": EvaluationPlan(label="units", block="store", baselines=("price",)),
+                **changes,
+            },
+        )
+
+    def monitor(self, construct_id: str, **changes: Any) -> ModelMonitor:
+        """Define a monitor with changed arguments."""
+        with pytest.MonkeyPatch.context() as patch:
+            # stand-ins for the wheels that ``mlops assets build`` fetches: constructs only copy them
+            patch.setattr(layer_wheels, "ASSETS", self.folder / "assets")
+            (layer_wheels.layer_folder("monitor", architecture="x86_64") / "python").mkdir(parents=True, exist_ok=True)
+            return ModelMonitor(
+                self.stack,
+                construct_id,
+                endpoint=self.endpoint,
+                **{"window": cdk.Duration.days(7), "interval": cdk.Duration.days(1), **changes},
+            )
+
+
+def make_foundation(folder: Path, **changes: Any) -> Foundation:
+    """Define a unit with a store, a registry and an endpoint; ``changes`` are as of ``make_demand``."""
     stack = cdk.Stack(cdk.App(context={"@aws-cdk/aws-iam:minimizePolicies": True}), "Demand")
     unit = BusinessUnit(stack, "Unit", name="demand", owner="ann", cost_center="42", **changes.get("unit", {}))
     features = tuple(Feature(name, "double", name) for name in ("units", "price"))
@@ -181,46 +238,34 @@ def make_demand(folder: Path, **changes: Any) -> Demand:
             **changes.get("endpoint", {}),
         },
     )
-    retraining = RetrainingPipeline(
-        stack,
-        "Retraining",
-        business_unit=unit,
-        registry=registry,
-        endpoint=endpoint,
-        **{
-            "store": store,
-            "name": "forecast",
-            "training_set": TrainingSetPlan(
-                name="sales",
-                label_group="sales",
-                timestamp="event_time",
-                label="units",
-                features={"sales": ("price",)},
-                holdout_days=28,
-            ),
-            "training": TrainingJob(
-                image=image,
-                source=folder / "training",
-                script="train.py",
-                instance_type="ml.m5.large",
-                max_runtime=cdk.Duration.hours(1),
-            ),
-            "evaluation": EvaluationPlan(label="units", block="store", baselines=("price",)),
-            **changes.get("retraining", {}),
-        },
-    )
-    with pytest.MonkeyPatch.context() as patch:
-        # stand-ins for the wheels that ``mlops assets build`` fetches: constructs only copy them
-        patch.setattr(layer_wheels, "ASSETS", folder / "assets")
-        (layer_wheels.layer_folder("monitor", architecture="x86_64") / "python").mkdir(parents=True, exist_ok=True)
-        monitor = ModelMonitor(
-            stack,
-            "Monitor",
-            endpoint=endpoint,
-            **{"window": cdk.Duration.days(7), "interval": cdk.Duration.days(1), **changes.get("monitor", {})},
-        )
-    alarms = DriftAlarms(stack, "Alarms", monitor=monitor, retraining=retraining, **changes.get("alarms", {}))
-    return Demand(stack, unit, store, registry, endpoint, retraining, monitor, alarms)
+    return Foundation(folder, stack, unit, image, store, registry, endpoint)
+
+
+def make_demand(folder: Path, **changes: Any) -> Demand:
+    """Define a unit; ``changes`` are arguments of constructs by construct, such as ``retraining={"interval": ...}``."""
+    base = make_foundation(folder, **changes)
+    retraining = base.retraining("Retraining", **changes.get("retraining", {}))
+    monitor = base.monitor("Monitor", **changes.get("monitor", {}))
+    alarms = DriftAlarms(base.stack, "Alarms", monitor=monitor, retraining=retraining, **changes.get("alarms", {}))
+    return Demand(base.stack, base.unit, base.store, base.registry, base.endpoint, retraining, monitor, alarms)
+
+
+@pytest.fixture(scope="session")
+def foundation(tmp_path_factory: pytest.TempPathFactory) -> Foundation:
+    """A unit on which constructs are refused; each is tried under an id of its own."""
+    return make_foundation(tmp_path_factory.mktemp("foundation"))
+
+
+@pytest.fixture
+def refused(foundation: Foundation) -> Callable[..., None]:
+    """Define a pipeline or a monitor that cannot be: ``refused(monitor={"window": ...})``."""
+
+    def define(**changes: dict[str, Any]) -> None:
+        ((construct, arguments),) = changes.items()
+        number = len(foundation.stack.node.children)
+        getattr(foundation, construct)(f"Refused{number}", **arguments)
+
+    return define
 
 
 @pytest.fixture(scope="session")

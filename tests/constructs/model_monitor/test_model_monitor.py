@@ -84,10 +84,6 @@ def test_metrics_have_the_dimensions_that_the_function_writes(demand: Any):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        (
-            {"endpoint": {"capture": None}},
-            r"endpoint must capture its calls; give it capture=DataCapture\(sampling_percent=100\)",
-        ),
         ({"monitor": {"window": cdk.Duration.minutes(90)}}, "window must be whole hours"),
         ({"monitor": {"window": cdk.Duration.days(91)}}, "window must be from"),
         ({"monitor": {"interval": cdk.Duration.minutes(5)}}, "interval must be from"),
@@ -114,10 +110,17 @@ def test_metrics_have_the_dimensions_that_the_function_writes(demand: Any):
         ),
     ],
 )
-def test_fails_when_it_could_not_watch(define: Callable[..., Any], changes: dict[str, Any], message: str):
+def test_fails_when_it_could_not_watch(refused: Callable[..., None], changes: dict[str, Any], message: str):
     """A monitor that would stay silent is an error at synth."""
     with pytest.raises(ValidationError, match=message):
-        define(**changes)
+        refused(**changes)
+
+
+def test_fails_when_calls_are_not_captured(define: Callable[..., Any]):
+    """There would be nothing to read."""
+    message = r"endpoint must capture its calls; give it capture=DataCapture\(sampling_percent=100\)"
+    with pytest.raises(ValidationError, match=message):
+        define(endpoint={"capture": None})
 
 
 def test_fails_on_a_second_monitor_of_an_endpoint(define: Callable[..., Any]):

@@ -486,10 +486,10 @@ def test_no_role_of_the_unit_may_ask_in_a_persons_name(define: Callable[..., Any
         ),
     ],
 )
-def test_fails_when_an_argument_cannot_work(define: Callable[..., Any], changes: dict[str, Any], message: str):
+def test_fails_when_an_argument_cannot_work(refused: Callable[..., None], changes: dict[str, Any], message: str):
     """What could only fail at run time is refused at synth."""
     with pytest.raises(ValidationError, match=message):
-        define(retraining=changes)
+        refused(retraining=changes)
 
 
 def test_fails_when_alarms_are_added_twice(define: Callable[..., Any]):
