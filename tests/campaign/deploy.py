@@ -58,6 +58,7 @@ def machine_of(spec: ServingSpec) -> Mapping[str, Any]:
         table_name="rollout",
         preflight_arn="arn:aws:lambda:us-east-1:123456789012:function:preflight",
         record_arn="arn:aws:lambda:us-east-1:123456789012:function:record",
+        verdict_arn="arn:aws:lambda:us-east-1:123456789012:function:verdict",
         bus_name="demand",
         instance_types=["ml.m5.large"],
     )
@@ -74,7 +75,11 @@ class Deploy:
         spec: How the endpoint is served.
     """
 
-    FUNCTIONS = {"preflight": "rollout_preflight", "record": "rollout_record"}  # noqa: RUF012 - never changed
+    FUNCTIONS = {  # noqa: RUF012 - never changed
+        "preflight": "rollout_preflight",
+        "record": "rollout_record",
+        "verdict": "rollout_verdict",
+    }
 
     def __init__(self, account: Account, spec: ServingSpec = SPEC) -> None:
         self.account, self.spec, self.executions = account, spec, 0

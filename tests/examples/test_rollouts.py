@@ -76,7 +76,7 @@ def synthesize(folder: Path, policy: Callable[[RolloutChecks], RolloutPolicy]) -
     checks = RolloutChecks(
         golden=GoldenRequests.from_file(golden, max_deviation=5.0),
         synthetic_invocations=60,
-        max_latency_ratio=100,  # rings for no hiccup of a busy machine; that it rings has its own test
+        max_latency_ratio=100,  # no hiccup of a busy machine stops a rollout; that it does has its own test
         metrics=[MetricRule(namespace="Shop", metric="Complaints", threshold=5)],
         probation=cdk.Duration.days(2),
         probation_alarms=[refunds],
@@ -368,16 +368,17 @@ def test_what_an_execution_that_died_left_without_evidence_goes_back(shop: Shop)
 
 
 def test_a_fleet_much_slower_than_the_old_one_is_taken_back(shop: Shop) -> None:
-    """Its model is right and multiplies matrices for a third of a second: the alarm that compares both fleets rings."""
-    shop.ask_for(max_latency_ratio=5.0, golden=None, synthetic=None)
+    """Its model is right and multiplies matrices for a fifth of a second: slow answers of both fleets are compared."""
+    shop.ask_for(max_latency_ratio=2.0, golden=None, synthetic=None)
     shop.cloud.clock_scale(30.0)  # two seconds a period: each has calls of both fleets
 
-    shop.approve(6.5, error="ROLLED_BACK", products=2000)
+    shop.approve(6.5, error="ROLLED_BACK", products=200)
 
     shop.cloud.clock_scale(CLOCK_SCALE)
     record = shop.loop.audit()[-1]
-    assert "-ratio (Threshold Crossed" in record.reason
-    assert "-errors" not in record.reason
+    assert "answers took longer than" in record.reason
+    assert record.verdict is not None
+    assert record.verdict.action == "stop"
     row = RolloutTable(shop.cloud.client("dynamodb"), shop.loop.outputs["RolloutTable"], NAME).read()
     last = taken_back(row)[-1]
     assert (row.locked_at, last.until) == (None, record.at)

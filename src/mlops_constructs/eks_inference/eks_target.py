@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from mlops_constructs._arguments import checked
 from mlops_constructs._state_machine import NOW, State, assign, choose, invoke, task, wait
-from mlops_constructs.rollout.evidence_states import SUM, look_at_alarms, put_alarms_states
+from mlops_constructs.rollout.evidence_states import look_at_alarms, put_alarms_states
 from mlops_constructs.rollout.rollout_policy import (
     FAILED,
     POLL_GRACE_SECONDS,
@@ -14,9 +14,9 @@ from mlops_constructs.rollout.rollout_policy import (
     RolloutKind,
     RolloutPolicy,
 )
+from mlops_constructs.rollout.verdict_states import STOPPED, WHY_STOPPED, ask_states, ask_verdict
 from mlops_runtime.contracts.rollout import RolloutSpec
 from mlops_runtime.contracts.serving import SLOTS
-from mlops_runtime.eks.slot_alarms import ANSWERED, NAMESPACE
 from mlops_runtime.eks.slot_limits import GOLDEN_PROBLEM, policy_problems
 
 _ELB = "aws-sdk:elasticloadbalancingv2:"
@@ -39,11 +39,13 @@ class SlotSteps:
 
     Args:
         slot_arn: Function ``eks_slot``.
+        verdict_arn: Function ``rollout_verdict``; empty where no state asks it.
         limit: Seconds that the steps, and putting the weights back, may each take.
         partition: AWS partition, may be a token.
     """
 
     slot_arn: str
+    verdict_arn: str
     limit: int
     partition: str
 
@@ -177,12 +179,15 @@ class SlotSteps:
     def _shift_states(self) -> dict[str, State]:
         baked = {"bake_until": "{% $toMillis($now()) + $plan.eks.bake * 1000 %}"}
         rest = "$ceil(($bake_until - $toMillis($now())) / 1000)"
+        asks, asked = ask_states(verdict_arn=self.verdict_arn, next_state="IsBaked", partition=self.partition)
         return {
             "Shift": self._weigh("$plan.eks.steps[$step]", next_state="IsWatched", catch="ShiftFailed", assign=baked),
             "IsWatched": choose(("$count($plan.watched) > 0", "LookAtAlarms"), default="IsNearEnd"),
             "LookAtAlarms": look_at_alarms(next_state="IsQuiet", catch="NoEvidence", partition=self.partition),
-            "IsQuiet": choose(
-                ("$ringing != ''", "Rings"),
+            "IsQuiet": choose(("$ringing != ''", "Rings"), default=asks),
+            **asked,
+            "IsBaked": choose(
+                (STOPPED, "Stopped"),
                 ("$toMillis($now()) > $deadline", "TooLate"),
                 ("$toMillis($now()) >= $bake_until", "IsNearEnd"),
                 default="Bake",
@@ -192,32 +197,24 @@ class SlotSteps:
             "IsNearEnd": choose(("$step + 2 < $count($plan.eks.steps)", "NextStep"), default="NeedsEvidence"),
             "NextStep": assign("Shift", step="{% $step + 1 %}"),
             "Rings": self._back("ROLLED_BACK", "$ringing"),
+            "Stopped": self._back("ROLLED_BACK", WHY_STOPPED),
             "TooLate": self._back("ROLLED_BACK", f"'the rollout was not over after {self.limit} s'"),
         }
 
     def _judge_states(self) -> dict[str, State]:
         return {
             "NeedsEvidence": choose(
-                ("$request.reason = 'approval' and $plan.min_invocations > 0", "CountRequests"), default="IsLastStep"
+                ("$request.reason = 'approval' and $plan.min_invocations > 0", "LastVerdict"), default="IsLastStep"
             ),
-            "CountRequests": task(
-                "aws-sdk:cloudwatch:getMetricStatistics",
-                {
-                    "Namespace": NAMESPACE,
-                    "MetricName": ANSWERED,
-                    "Dimensions": "{% [$plan.eks.dimensions] %}",
-                    "StartTime": "{% $plan.started %}",
-                    "EndTime": NOW,
-                    "Period": 60,
-                    "Statistics": ["Sum"],
-                },
-                partition=self.partition,
+            "LastVerdict": ask_verdict(
+                verdict_arn=self.verdict_arn,
                 next_state="IsEvidenceEnough",
                 catch="NoEvidence",
-                assign={"requests": SUM},
+                partition=self.partition,
             ),
             "IsEvidenceEnough": choose(
-                ("$requests >= $plan.min_invocations", "IsLastStep"),
+                (STOPPED, "Stopped"),
+                ("$judged.calls >= $plan.min_invocations", "IsLastStep"),
                 (f"$toMillis($now()) < $bake_until + {_EVIDENCE_SECONDS * 1000}", "AwaitEvidence"),
                 default="TooLittleEvidence",
             ),
@@ -227,7 +224,7 @@ class SlotSteps:
             "NoEvidence": self._back("ROLLED_BACK", "'alarms or requests could not be read: ' & $caught"),
             "TooLittleEvidence": self._back(
                 "ROLLED_BACK",
-                "'slot ' & $plan.eks.slot & ' answered ' & $string($requests) & ' requests with success, a promotion needs ' & "
+                "'slot ' & $plan.eks.slot & ' was asked ' & $string($judged.calls) & ' times, a promotion needs ' & "
                 "$string($plan.min_invocations)",
             ),
         }
@@ -358,10 +355,12 @@ class EksTarget:
         """Return the state that puts the weights where the plan says. It completes what a dead execution started."""
         return "TakeBack", self._steps(0, partition).take_back(next_state=next_state)
 
-    def steps(self, *, rollout: RolloutSpec, golden_arn: str | None, partition: str) -> tuple[str, dict[str, State]]:
+    def steps(
+        self, *, rollout: RolloutSpec, golden_arn: str | None, verdict_arn: str, partition: str
+    ) -> tuple[str, dict[str, State]]:
         """Return the states from the plan to one of the exits."""
         del golden_arn
-        return "PutAlarms", self._steps(rollout.maximum + POLL_GRACE_SECONDS, partition).steps()
+        return "PutAlarms", self._steps(rollout.maximum + POLL_GRACE_SECONDS, partition, verdict_arn).steps()
 
     def unrecorded(self, *, next_state: str, partition: str) -> tuple[str, dict[str, State]]:
         """Return the states that put the weights back: there is no promotion without a record."""
@@ -371,5 +370,5 @@ class EksTarget:
         """Return the states that delete the run's alarms, and scale the slot without traffic to nothing."""
         return "HasPlan", self._steps(0, partition).rest(next_state=next_state)
 
-    def _steps(self, limit: int, partition: str) -> SlotSteps:
-        return SlotSteps(slot_arn=self.slot_arn, limit=limit, partition=partition)
+    def _steps(self, limit: int, partition: str, verdict_arn: str = "") -> SlotSteps:
+        return SlotSteps(slot_arn=self.slot_arn, verdict_arn=verdict_arn, limit=limit, partition=partition)

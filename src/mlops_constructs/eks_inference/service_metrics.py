@@ -141,18 +141,6 @@ def define_slot_alarms(
     period = cdk.Duration.seconds(policy.alarm_period)
     latency = _DEFAULT_LATENCY_MS if policy.max_latency_ms is None else policy.max_latency_ms
     found = [
-        service.metric_invocation_5xx_errors(slot=slot, period=period).create_alarm(
-            scope,
-            f"{id}Errors",
-            threshold=policy.max_error_count,
-            evaluation_periods=1,
-            comparison_operator=_ABOVE,
-            treat_missing_data=_SILENCE,
-            alarm_description=(
-                f"slot {slot} of {name} answered with 5xx more than {policy.max_error_count} times in {policy.alarm_period} s; "
-                f"read the log of the pods of {name}-{slot}"
-            ),
-        ),
         service.metric_latency(slot=slot, period=period).create_alarm(
             scope,
             f"{id}Latency",
@@ -180,6 +168,21 @@ def define_slot_alarms(
             ),
         ),
     ]
+    # without an absolute limit both slots are compared
+    if policy.max_error_count is not None:
+        errors = service.metric_invocation_5xx_errors(slot=slot, period=period).create_alarm(
+            scope,
+            f"{id}Errors",
+            threshold=policy.max_error_count,
+            evaluation_periods=1,
+            comparison_operator=_ABOVE,
+            treat_missing_data=_SILENCE,
+            alarm_description=(
+                f"slot {slot} of {name} answered with 5xx more than {policy.max_error_count} times in {policy.alarm_period} s; "
+                f"read the log of the pods of {name}-{slot}"
+            ),
+        )
+        found.insert(0, errors)
     for alarm in found:
         alarm.add_alarm_action(actions.SnsAction(topic))
     return found

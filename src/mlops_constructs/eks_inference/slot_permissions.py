@@ -74,7 +74,6 @@ class EksAccess(RolloutAccess):
                 resources=[self._alarms()],
             ),
             describe_alarms_statement(),
-            iam.PolicyStatement(actions=["cloudwatch:GetMetricStatistics"], resources=["*"]),
             put_events_statement(unit),
         ]
 

@@ -12,6 +12,8 @@ from mlops_runtime.contracts.rollout import RolloutSpec
 _ABOVE = cloudwatch.ComparisonOperator.GREATER_THAN_THRESHOLD
 _AT_LEAST = cloudwatch.ComparisonOperator.GREATER_THAN_OR_EQUAL_TO_THRESHOLD
 # no calls, no errors: the monitor's heartbeat reports missing traffic
+# SageMaker alone updates an endpoint that CloudFormation owns: nothing compares its fleets
+_DEFAULT_ERRORS = 1
 _SILENCE = cloudwatch.TreatMissingData.NOT_BREACHING
 
 
@@ -66,15 +68,16 @@ def define_rollback_alarms(
         if is_asynchronous
         else endpoint.metric_invocation_model_errors(period=period)
     )
+    most = _DEFAULT_ERRORS if policy.max_error_count is None else policy.max_error_count
     errors = failures.create_alarm(
         scope,
         "RollbackErrorsAlarm",
-        threshold=policy.max_error_count,
+        threshold=most,
         evaluation_periods=1,
         comparison_operator=_ABOVE,
         treat_missing_data=_SILENCE,
         alarm_description=(
-            f"more than {policy.max_error_count} errors of {endpoint.endpoint_name} in {policy.alarm_period} s: SageMaker rolls a "
+            f"more than {most} errors of {endpoint.endpoint_name} in {policy.alarm_period} s: SageMaker rolls a "
             "deployment back; read the endpoint's log group"
         ),
     )

@@ -12,6 +12,8 @@ from mlops_constructs.rollout.rollout_policy import (
     TURNED_DOWN,
     RolloutTarget,
 )
+from mlops_constructs.rollout.verdict_states import PROMOTED_ON, RECORDED
+from mlops_constructs.rollout.verdict_states import UNASKED as NO_VERDICT
 from mlops_runtime.contracts.events import DetailType, event_source
 from mlops_runtime.contracts.rollout import RolloutSpec
 from mlops_runtime.rollout.definition_hash import FIELD
@@ -46,6 +48,7 @@ def deploy_machine(
     table_name: str,
     preflight_arn: str,
     record_arn: str,
+    verdict_arn: str,
     bus_name: str,
     golden_arn: str | None = None,
     instance_types: Collection[str] = (),
@@ -65,6 +68,7 @@ def deploy_machine(
         table_name: Rollout table.
         preflight_arn: Function ``rollout_preflight``.
         record_arn: Function ``rollout_record``.
+        verdict_arn: Function ``rollout_verdict``.
         bus_name: The unit's event bus.
         golden_arn: Function ``rollout_golden``. Default: candidates are not rehearsed.
         instance_types: Types of instances whose quotas preflight gets. Default: none are asked for.
@@ -77,13 +81,16 @@ def deploy_machine(
         >>> rollout = RolloutSpec(kind="CANARY", bake=600, maximum=3600, percent=50)
         >>> machine = deploy_machine(endpoint_name="demand-forecast", unit_name="demand", target=target, rollout=rollout,
         ...     table_name="rollout", preflight_arn="arn:aws:lambda:us-east-1:1:function:p",
-        ...     record_arn="arn:aws:lambda:us-east-1:1:function:r", bus_name="demand")
+        ...     record_arn="arn:aws:lambda:us-east-1:1:function:r", verdict_arn="arn:aws:lambda:us-east-1:1:function:v",
+        ...     bus_name="demand")
         >>> machine["StartAt"]
         'Start'
     """
     patience = rollout.maximum + POLL_GRACE_SECONDS
     hold = hold_seconds(rollout.maximum, target.lead_seconds(rollout))
-    first_step, steps = target.steps(rollout=rollout, golden_arn=golden_arn, partition=partition)
+    first_step, steps = target.steps(
+        rollout=rollout, golden_arn=golden_arn, verdict_arn=verdict_arn, partition=partition
+    )
     first_busy, busy = target.busy(next_state="IsPatient", partition=partition)
     first_clean_up, clean_up = target.clean_up(next_state="Unlock", partition=partition)
     first_unrecorded, unrecorded = target.unrecorded(next_state="Unlock", partition=partition)
@@ -103,6 +110,7 @@ def deploy_machine(
             applied=False,
             quotas=UNASKED,
             page="",
+            judged=NO_VERDICT,
         ),
         "Lock": _lock(endpoint_name, table_name, hold, patience, partition, next_state=next(iter(asked), "Preflight")),
         "LockFailed": assign(FAILED, reason="{% 'the endpoint could not be locked: ' & $caught %}"),
@@ -132,7 +140,7 @@ def deploy_machine(
         "UnknownAction": assign(FAILED, reason="{% 'preflight gave no known action: ' & $string($plan.action) %}"),
         **steps,
         "Caught": assign(FAILED, reason="{% $caught %}"),
-        PROMOTED: assign("Record", outcome="PROMOTED", reason="{% $plan.reason %}"),
+        PROMOTED: assign("Record", outcome="PROMOTED", reason=f"{{% $plan.reason & {PROMOTED_ON} %}}"),
         ROLLED_BACK: assign("Record", outcome="ROLLED_BACK"),
         TURNED_DOWN: assign("Record", outcome="REFUSED"),
         FAILED: assign("Record", outcome="FAILED"),
@@ -145,6 +153,7 @@ def deploy_machine(
                 "reason": "{% $reason %}",
                 "execution": "{% $execution %}",
                 "now": NOW,
+                "verdict": RECORDED,
                 FIELD: machine_sha256,
             },
             partition=partition,

@@ -1,7 +1,8 @@
-"""States that decide whether a live fleet stays: no alarm is in ALARM and it served enough requests; else roll back."""
+"""States that decide whether a live fleet stays: no alarm is in ALARM, it is not worse and served enough; else roll back."""
 
-from mlops_constructs._state_machine import CAUGHT, NOW, State, assign, choose, task, wait
+from mlops_constructs._state_machine import CAUGHT, State, assign, choose, task, wait
 from mlops_constructs.rollout.rollout_policy import FAILED, PROMOTED, ROLLED_BACK
+from mlops_constructs.rollout.verdict_states import ASKS, STOPPED, WHY_STOPPED, ask_verdict
 
 # what a person does about too few calls; in a string of JSONata
 NEEDS_TRAFFIC = (
@@ -14,13 +15,6 @@ _RINGING = """{% (
     $count($rings) = 0 ? '' : 'in ALARM: ' & $join(
         $map($rings, function($a) { $a.AlarmName & ' (' & $substring($a.StateReason & '', 0, 200) & ')' }), ', ')
 ) %}"""
-
-
-# how often something was counted, by the sums of its periods
-SUM = (
-    "{% $count($states.result.Datapoints) = 0 ? 0 : "
-    "$sum($map([$states.result.Datapoints], function($d) { $number($d.Sum) })) %}"
-)
 
 
 def put_alarms_states(*, next_state: str, catch: str, partition: str) -> dict[str, State]:
@@ -73,7 +67,7 @@ def look_at_alarms(*, next_state: str, catch: str, partition: str) -> State:
     )
 
 
-def evidence_states(*, endpoint_name: str, limit: int, partition: str) -> dict[str, State]:
+def evidence_states(*, endpoint_name: str, verdict_arn: str, limit: int, partition: str) -> dict[str, State]:
     """Return the states from ``IsWatched``, where the new config serves, to an exit.
 
     SageMaker watches alarms until the old fleet is gone. An alarm in its last seconds, or a user's abort, counts as well; a
@@ -81,6 +75,7 @@ def evidence_states(*, endpoint_name: str, limit: int, partition: str) -> dict[s
 
     Args:
         endpoint_name: The endpoint.
+        verdict_arn: Function ``rollout_verdict``.
         limit: Seconds that going back may take.
         partition: AWS partition, may be a token.
     """
@@ -95,42 +90,24 @@ def evidence_states(*, endpoint_name: str, limit: int, partition: str) -> dict[s
         "LastLook": look_at_alarms(next_state="IsQuiet", catch="NoEvidence", partition=partition),
         "IsQuiet": choose(("$ringing = ''", "NeedsEvidence"), default="Rings"),
         "Rings": assign("Revert", reason="{% $ringing %}"),
-        "NeedsEvidence": choose(("$plan.min_invocations > 0", "CountInvocations"), default=PROMOTED),
-        "CountInvocations": _count(endpoint_name, partition),
-        "IsEvidenceEnough": choose(("$invocations >= $plan.min_invocations", PROMOTED), default="TooLittleEvidence"),
+        "NeedsEvidence": choose((ASKS, "LastVerdict"), default=PROMOTED),
+        "LastVerdict": ask_verdict(
+            verdict_arn=verdict_arn, next_state="IsEvidenceEnough", catch="NoEvidence", partition=partition
+        ),
+        "IsEvidenceEnough": choose(
+            (STOPPED, "Stopped"),
+            ("$judged.calls >= $plan.min_invocations", PROMOTED),
+            default="TooLittleEvidence",
+        ),
+        "Stopped": assign("Revert", reason=f"{{% {WHY_STOPPED} %}}"),
         "NoEvidence": assign("Revert", reason="{% 'alarms or invocations could not be read: ' & $caught %}"),
         "TooLittleEvidence": assign(
             "Revert",
-            reason="{% 'the new fleet served ' & $string($invocations) & ' invocations, a promotion needs ' & "
+            reason="{% 'the new fleet served ' & $string($judged.calls) & ' invocations, a promotion needs ' & "
             f"$string($plan.min_invocations) & '{NEEDS_TRAFFIC}' %}}",
         ),
         **_revert_states(endpoint_name, limit, partition),
     }
-
-
-def _count(endpoint_name: str, partition: str) -> State:
-    # https://docs.aws.amazon.com/sagemaker/latest/dg/deployment-guardrails-configuration.html: metrics of the new fleet
-    dimensions = {
-        "EndpointName": endpoint_name,
-        "VariantName": "{% $plan.variant %}",
-        "EndpointConfigName": "{% $plan.config_name %}",
-    }
-    return task(
-        "aws-sdk:cloudwatch:getMetricStatistics",
-        {
-            "Namespace": "AWS/SageMaker",
-            "MetricName": "Invocations",
-            "Dimensions": [{"Name": name, "Value": value} for name, value in dimensions.items()],
-            "StartTime": "{% $plan.started %}",
-            "EndTime": NOW,
-            "Period": 60,
-            "Statistics": ["Sum"],
-        },
-        partition=partition,
-        next_state="IsEvidenceEnough",
-        catch="NoEvidence",
-        assign={"invocations": SUM},
-    )
 
 
 def _revert_states(endpoint_name: str, limit: int, partition: str) -> dict[str, State]:

@@ -28,7 +28,7 @@ from mlops_constructs.compliance import acknowledge_all
 from mlops_constructs.model_registry import ModelImage
 from mlops_constructs.model_registry.registry_interface import IModelRegistry
 from mlops_constructs.rollout.deploy_machine import deploy_machine
-from mlops_constructs.rollout.rollout_checks import define_golden
+from mlops_constructs.rollout.rollout_checks import define_golden, define_verdict
 from mlops_constructs.rollout.rollout_permissions import WILDCARD_REASON, RolloutAccess
 from mlops_constructs.rollout.rollout_policy import RolloutPolicy, RolloutTarget
 from mlops_constructs.unit_interface import IBusinessUnit
@@ -110,6 +110,7 @@ class Rollout(Construct):
         registry.serve(spec.endpoint, self._read_models_of)
         self._record = self._define_record()
         self._golden = self._define_golden(spec.rollout)
+        self._verdict = define_verdict(self, "Verdict", business_unit=business_unit, endpoint_name=self._endpoint_name)
         self._machine = self._define_machine(self._preflight, target, spec.rollout, execution_role)
         self._guard = self._define_guard(probation, target)
         self._define_rules(probation)
@@ -275,8 +276,8 @@ class Rollout(Construct):
         self, preflight: lambda_.IFunction, target: RolloutTarget, rollout: RolloutSpec, execution_role: iam.IRole
     ) -> sfn.StateMachine:
         golden = None if self._golden is None else self._golden.function_arn
-        functions = [preflight.function_arn, self._record.function_arn, *(() if golden is None else (golden,))]
-        functions += target.functions
+        functions = [each.function_arn for each in (preflight, self._record, self._verdict)]
+        functions += [*(() if golden is None else (golden,)), *target.functions]
         render = partial(
             deploy_machine,
             endpoint_name=self._endpoint_name,
@@ -286,6 +287,7 @@ class Rollout(Construct):
             table_name=self._table.table_name,
             preflight_arn=preflight.function_arn,
             record_arn=self._record.function_arn,
+            verdict_arn=self._verdict.function_arn,
             bus_name=self._unit.bus.event_bus_name,
             golden_arn=golden,
             instance_types=self._access.instance_types(),

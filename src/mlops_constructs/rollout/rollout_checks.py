@@ -15,16 +15,22 @@ from constructs import Construct
 from mlops_constructs._arguments import checked
 from mlops_constructs._errors import ValidationError
 from mlops_constructs._functions import define_function
-from mlops_constructs._roles import key_statement, sagemaker_arn
+from mlops_constructs._roles import alarm_arn, key_statement, sagemaker_arn
 from mlops_constructs._validation import check_duration, check_range
 from mlops_constructs.unit_interface import IBusinessUnit
 from mlops_runtime.contracts.capture import announcement_prefix
 from mlops_runtime.contracts.serving import GoldenSpec, MetricRule, ShadowSpec
+from mlops_runtime.rollout.fleet_alarms import ABORT_NAMESPACE, VERDICT, VERDICTS
 from mlops_runtime.rollout.golden_set import GoldenSetError, read_set
 
 _WILDCARD_REASON = (
     "the endpoint on which a candidate rehearses gets its name at run time, below the endpoint's own name; "
     "rejected: one fixed name, which two rollouts would share"
+)
+
+_VERDICT_REASON = (
+    "metrics have no resource type, alarms of new fleets get names at run time, and each rollout keeps its own minutes; "
+    "rejected: one alarm for all rollouts of an endpoint, which one that ended would leave in ALARM"
 )
 
 # Alarm periods that CloudWatch takes for metrics of AWS services, in seconds.
@@ -168,6 +174,42 @@ def define_golden(
     )
 
 
+def define_verdict(scope: Construct, id: str, *, business_unit: IBusinessUnit, endpoint_name: str) -> lambda_.Function:
+    """Define the function that compares a rollout's new fleet with the old one, and sets the alarm that stops it.
+
+    Args:
+        scope: Parent.
+        id: Construct id.
+        business_unit: The unit.
+        endpoint_name: The endpoint.
+    """
+    kept = business_unit.artifacts.arn_for_objects(f"{VERDICTS}/{endpoint_name}/*")
+    return define_function(
+        scope,
+        id,
+        business_unit=business_unit,
+        folder="rollout_verdict",
+        description=f"Compares new fleets of {endpoint_name} with the old one",
+        environment={"ARTIFACTS_BUCKET": business_unit.artifacts.bucket_name},
+        statements=[
+            iam.PolicyStatement(actions=["cloudwatch:GetMetricData"], resources=["*"]),
+            iam.PolicyStatement(
+                actions=["cloudwatch:PutMetricData"],
+                resources=["*"],
+                conditions={"StringEquals": {"cloudwatch:namespace": ABORT_NAMESPACE}},
+            ),
+            iam.PolicyStatement(
+                actions=["cloudwatch:SetAlarmState"],
+                resources=[alarm_arn(scope, f"{endpoint_name}-rollout-*-{VERDICT}")],
+            ),
+            iam.PolicyStatement(actions=["s3:PutObject"], resources=[kept]),
+            key_statement(business_unit.key, services=["s3"], actions=["kms:GenerateDataKey"]),
+        ],
+        timeout=cdk.Duration.seconds(30),
+        wildcard_reason=_VERDICT_REASON,
+    )
+
+
 @checked("InvalidShadowTraffic")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShadowTraffic:
@@ -217,10 +259,13 @@ class RolloutChecks:
         alarms: Alarms that roll back, besides those of the new fleet. Default: none.
         min_invocations: Calls that the new fleet must have served to be promoted: no evidence is not success. Default: 20, all
             at once none.
-        max_error_count: Errors of the new fleet in one alarm period that are still accepted. Default: 1.
+        tolerated_error_share: Failing answers on top of the live model's that never stop a rollout, as a share. Default: 0.0005.
+        false_alarm: Probability with which an acceptable candidate is stopped, at most. Default: 0.01.
+        max_error_count: Errors of the new fleet in one alarm period that are still accepted, whatever the old one has.
+            Default: there is no absolute limit.
         max_latency: 95th percentile of the new fleet's model latency that rolls back. Default: it is not watched.
-        max_latency_ratio: 99th percentile of the new fleet's model latency that rolls back, as a multiple of the old fleet's.
-            Default: it is not compared.
+        max_latency_ratio: How many times as slow as the old fleet, by the 99th percentile and the median of the hours before,
+            the new one may answer. Default: it is not compared.
         metrics: Metrics of the unit's own that roll back. Default: none.
         alarm_period: Period of the new fleet's alarms, one to five minutes. Default: one minute.
         golden: Requests that a candidate answers before it gets any traffic. Default: none.
@@ -236,12 +281,14 @@ class RolloutChecks:
 
     Example:
         >>> RolloutChecks(max_latency_ratio=1.5).own_alarms
-        ('errors', 'ratio', 'abort')
+        ('verdict', 'dead', 'abort')
     """
 
     alarms: Sequence[cloudwatch.IAlarm] = ()
     min_invocations: int | None = None
-    max_error_count: int = 1
+    tolerated_error_share: float | None = None
+    false_alarm: float | None = None
+    max_error_count: int | None = None
     max_latency: cdk.Duration | None = None
     max_latency_ratio: float | None = None
     metrics: Sequence[MetricRule] = ()
@@ -262,9 +309,10 @@ class RolloutChecks:
     def own_alarms(self) -> tuple[str, ...]:
         """What the alarms that a rollout makes for the new fleet watch, by the end of their names."""
         return (
-            "errors",
+            "verdict",
+            "dead",
+            *(() if self.max_error_count is None else ("errors",)),
             *(() if self.max_latency is None else ("latency",)),
-            *(() if self.max_latency_ratio is None else ("ratio",)),
             *(f"metric-{number}" for number in range(1, len(self.metrics) + 1)),
             "abort",
         )
@@ -274,6 +322,8 @@ class RolloutChecks:
         period = int(self.alarm_period.to_seconds(integral=False))
         return [
             check_range("min_invocations", self.min_invocations, minimum=0, maximum=1_000_000),
+            check_range("tolerated_error_share", self.tolerated_error_share, minimum=0, maximum=1),
+            check_range("false_alarm", self.false_alarm, minimum=0.0001, maximum=0.1),
             check_range("max_error_count", self.max_error_count, minimum=0, maximum=1_000_000),
             check_duration(
                 "max_latency",

@@ -111,7 +111,7 @@ class RolloutAccess:
                 resources=[self._alarms()],
             ),
             describe_alarms_statement(),
-            iam.PolicyStatement(actions=["cloudwatch:GetMetricStatistics"], resources=["*"]),
+            *self._shadow(),
             put_events_statement(unit),
             *self._quotas(),
         ]
@@ -164,6 +164,12 @@ class RolloutAccess:
         if not self.instance_types():
             return []
         return [iam.PolicyStatement(actions=["servicequotas:ListServiceQuotas"], resources=["*"])]
+
+    def _shadow(self) -> list[iam.PolicyStatement]:
+        """What a shadow answered, where there is one."""
+        if self.serving.rollout.shadow is None:
+            return []
+        return [iam.PolicyStatement(actions=["cloudwatch:GetMetricStatistics"], resources=["*"])]
 
     def _evidence(self) -> list[iam.PolicyStatement]:
         """What the chain says of a container, and an archive with its signature."""

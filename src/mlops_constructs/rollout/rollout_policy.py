@@ -89,7 +89,9 @@ class RolloutTarget(Protocol):
         """
         ...
 
-    def steps(self, *, rollout: RolloutSpec, golden_arn: str | None, partition: str) -> tuple[str, dict[str, State]]:
+    def steps(
+        self, *, rollout: RolloutSpec, golden_arn: str | None, verdict_arn: str, partition: str
+    ) -> tuple[str, dict[str, State]]:
         """Return the first state's name and the states from the plan to one of the exits, ``$reason`` being set.
 
         They set ``$orphan`` to false as long as what was made may be in use, ``$applied`` to true once the endpoint was touched.
@@ -283,6 +285,8 @@ class RolloutPolicy:
             min_invocations=self.min_invocations,
             alarms=tuple(alarm.alarm_name for alarm in checks.alarms),
             max_error_count=checks.max_error_count,
+            tolerated_error_share=checks.tolerated_error_share,
+            false_alarm=checks.false_alarm,
             alarm_period=_seconds(checks.alarm_period),
             max_latency_ms=None if checks.max_latency is None else int(checks.max_latency.to_milliseconds()),
             max_latency_ratio=checks.max_latency_ratio,

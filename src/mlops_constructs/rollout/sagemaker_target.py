@@ -14,6 +14,7 @@ from mlops_constructs.rollout.candidate_states import (
 from mlops_constructs.rollout.evidence_states import RINGING, evidence_states, look_at_alarms, put_alarms_states
 from mlops_constructs.rollout.rollout_policy import FAILED, POLL_GRACE_SECONDS, ROLLED_BACK, RolloutKind, RolloutPolicy
 from mlops_constructs.rollout.scaling_states import deregister_scaling_states, register_scaling_states
+from mlops_constructs.rollout.verdict_states import WHY_STOPPED, ask_states
 from mlops_runtime.contracts.rollout import RolloutSpec
 from mlops_runtime.rollout.serving_limits import steps
 
@@ -267,14 +268,17 @@ class SageMakerTarget:
         del partition
         return next_state, {}
 
-    def steps(self, *, rollout: RolloutSpec, golden_arn: str | None, partition: str) -> tuple[str, dict[str, State]]:
+    def steps(
+        self, *, rollout: RolloutSpec, golden_arn: str | None, verdict_arn: str, partition: str
+    ) -> tuple[str, dict[str, State]]:
         """Return the states from the plan to one of the exits.
 
         A rollout that AWS rolls back ends InService with the old config and often without a reason, so success is InService
         and the new config.
         """
         limit = rollout.maximum + POLL_GRACE_SECONDS
-        first, before, poll, synthetic = "PutAlarms", dict[str, State](), "DescribeEndpoint", dict[str, State]()
+        first, before, synthetic = "PutAlarms", dict[str, State](), dict[str, State]()
+        poll, asked = ask_states(verdict_arn=verdict_arn, next_state="DescribeEndpoint", partition=partition)
         if rollout.shadow is not None:
             first, before = shadow_states(
                 endpoint_name=self.endpoint_name, limit=limit, next_state=first, partition=partition
@@ -297,8 +301,11 @@ class SageMakerTarget:
             **deregister,
             **self._apply_states(partition, limit, poll),
             **synthetic,
+            **asked,
             **self._judge_states(partition, limit),
-            **evidence_states(endpoint_name=self.endpoint_name, limit=limit, partition=partition),
+            **evidence_states(
+                endpoint_name=self.endpoint_name, verdict_arn=verdict_arn, limit=limit, partition=partition
+            ),
         }
 
     def unrecorded(self, *, next_state: str, partition: str) -> tuple[str, dict[str, State]]:
@@ -398,7 +405,7 @@ class SageMakerTarget:
             "TookBack": assign(
                 ROLLED_BACK,
                 orphan=True,
-                reason=_sentences("'SageMaker rolled back to ' & $endpoint.EndpointConfigName", RINGING),
+                reason=_sentences("'SageMaker rolled back to ' & $endpoint.EndpointConfigName", WHY_STOPPED, RINGING),
             ),
             "EndpointFailed": assign(
                 FAILED,

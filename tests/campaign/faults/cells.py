@@ -36,7 +36,7 @@ CALLS = (
     ("sagemaker:updateEndpoint", ""),
     ("sagemaker:describeEndpoint", ""),
     ("cloudwatch:describeAlarms", ""),
-    ("cloudwatch:getMetricStatistics", ""),
+    ("lambda:invoke", "RolloutVerdict"),
     ("cloudwatch:deleteAlarms", ""),
     ("sagemaker:deleteEndpointConfig", ""),
     ("sagemaker:deleteModel", ""),

@@ -58,7 +58,7 @@ def slot_handlers(current: Any) -> Iterator[dict[str, Callable[[dict[str, Any], 
 
 @pytest.fixture
 def slots(current: Any, slot_handlers: Any) -> Callable[..., SlotDeploy]:
-    """Make a world in which one service serves, with changes of the account: ``slots(rings="-errors")``."""
+    """Make a world in which one service serves, with changes of the account: ``slots(rings="-dead")``."""
 
     def make(spec: ServingSpec = SPEC, **account: Any) -> SlotDeploy:
         current.account = Slots(functions=dict(slot_handlers), **account)

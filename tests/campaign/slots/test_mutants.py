@@ -25,7 +25,7 @@ OWN = (
     "TakeBack",
     "LookBefore",
     "LookAtAlarms",
-    "CountRequests",
+    "LastVerdict",
     "PutAlarms",
 )
 

@@ -9,7 +9,7 @@ from tests.campaign.slots.world import OLD
 
 SCENARIOS: dict[str, tuple[dict[str, Any], str]] = {
     "promotes": ({}, "PROMOTED"),
-    "is rolled back by an alarm of the first step": ({"rings": "-errors"}, "ROLLED_BACK"),
+    "is rolled back by an alarm of the first step": ({"rings": "-dead"}, "ROLLED_BACK"),
     "is rolled back by an alarm of the last step": ({"rings": "green-5xx", "rings_at": 100}, "ROLLED_BACK"),
     "gets no traffic": ({"invocations": 3}, "ROLLED_BACK"),
     "never gets ready": ({"pods": "never"}, "ROLLED_BACK"),

@@ -61,6 +61,7 @@ def machine_of(spec: ServingSpec) -> Mapping[str, Any]:
         table_name="rollout",
         preflight_arn=f"{function}:preflight",
         record_arn=f"{function}:record",
+        verdict_arn=f"{function}:verdict",
         bus_name="demand",
     )
 
@@ -77,7 +78,7 @@ class SlotDeploy(Deploy):
         spec: How the service is served.
     """
 
-    FUNCTIONS = {"preflight": "rollout_preflight", "record": "rollout_record", "slot": "eks_slot"}  # noqa: RUF012 - never changed
+    FUNCTIONS = {**Deploy.FUNCTIONS, "slot": "eks_slot"}  # noqa: RUF012 - never changed
     account: Slots
 
     def __init__(self, account: Slots, spec: ServingSpec = SPEC) -> None:

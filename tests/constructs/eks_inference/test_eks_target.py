@@ -43,13 +43,14 @@ def machine(rollout: RolloutSpec = ROLLOUT) -> dict[str, Any]:
         table_name="rollout",
         preflight_arn=f"{FUNCTION}:preflight",
         record_arn=f"{FUNCTION}:record",
+        verdict_arn=f"{FUNCTION}:verdict",
         bus_name="demand",
     )
 
 
 MACHINE = machine()
 STATES: dict[str, Any] = MACHINE["States"]
-FIRST, OWN = TARGET.steps(rollout=ROLLOUT, golden_arn=None, partition="aws")
+FIRST, OWN = TARGET.steps(rollout=ROLLOUT, golden_arn=None, verdict_arn=f"{FUNCTION}:verdict", partition="aws")
 
 
 def reached(start: str, *, stop: frozenset[str] = frozenset()) -> set[str]:
@@ -138,11 +139,14 @@ def test_no_promotion_passes_the_evidence_by() -> None:
     )
 
 
-def test_evidence_is_what_the_candidate_answered() -> None:
-    """`RequestCount` counts every request for which a target was chosen, so a candidate that never answers has it too."""
-    counted = STATES["CountRequests"]["Arguments"]
-
-    assert (counted["MetricName"], counted["Statistics"]) == ("HTTPCode_Target_2XX_Count", ["Sum"])
+def test_a_slot_that_is_worse_is_left_at_every_step() -> None:
+    """After each look at the alarms, and once more before the last shift."""
+    assert STATES["IsQuiet"]["Default"] == "HasVerdict"
+    assert STATES["AskVerdict"]["Next"] == STATES["AskVerdict"]["Catch"][0]["Next"] == "IsBaked"
+    for name in ("IsBaked", "IsEvidenceEnough"):
+        arm = STATES[name]["Choices"][0]
+        assert (arm["Condition"], arm["Next"]) == ("{% $judged.action = 'stop' %}", "Stopped")
+    assert (STATES["Stopped"]["Next"], STATES["LastVerdict"]["Catch"][0]["Next"]) == ("PutBack", "NoEvidence")
 
 
 def test_each_write_of_weights_names_both_slots_of_one_set() -> None:

@@ -35,6 +35,7 @@ def machine(rollout: RolloutSpec = ROLLOUT) -> dict[str, Any]:
         table_name="rollout",
         preflight_arn=f"{function}:preflight",
         record_arn=f"{function}:record",
+        verdict_arn=f"{function}:verdict",
         bus_name="demand",
         golden_arn=None if rollout.golden is None else f"{function}:golden",
         instance_types=["ml.m5.large", "ml.c7g.large"],
@@ -71,6 +72,7 @@ PLAN: dict[str, Any] = {
     "bake": 600,
     "min_invocations": 20,
     "started": "2017-08-01T00:00:00Z",
+    "verdict": {"fleet": NEW},
 }
 CREATE = PLAN | {
     "action": "create",
@@ -80,6 +82,7 @@ CREATE = PLAN | {
     "revert_endpoint": {},
     "previous_config": None,
     "min_invocations": 0,
+    "verdict": {},
 }
 
 
@@ -99,6 +102,7 @@ class FakeAws:
         }
         self.ringing, self.golden, self.rehearsal, self.rehearsals = [], True, "InService", set[str]()
         self.made = set[str]()
+        self.asked, self.good_for, self.silent = 0, 1000, False
 
     def __call__(self, name: str, arguments: dict[str, Any]) -> Any:
         """Answer one call."""
@@ -109,12 +113,7 @@ class FakeAws:
             return self.rehearse(name, endpoint)
         match name:
             case "lambda:invoke":
-                if arguments["FunctionName"].endswith("preflight"):
-                    return {"Payload": self.plan if isinstance(self.plan, dict) else self.plan.pop(0)}
-                if arguments["FunctionName"].endswith("golden"):
-                    return {"Payload": {"passed": self.golden, "reason": "row 3 is NaN", "calls": 7, "failures": 0}}
-                outcome = self.corrected or arguments["Payload"]["outcome"]
-                return {"Payload": {"sequence": 1, "outcome": outcome}}
+                return {"Payload": self.answer(arguments["FunctionName"].rpartition(":")[2], arguments["Payload"])}
             case "dynamodb:updateItem":
                 self.lock = "held" if arguments["UpdateExpression"].startswith("SET") else "free"
             case "sagemaker:updateEndpoint" | "sagemaker:createEndpoint":
@@ -134,6 +133,22 @@ class FakeAws:
                 return {"MetricAlarms": [*alarms, {"AlarmName": "quiet", "StateValue": "OK"}], "CompositeAlarms": []}
         return {}
 
+    def answer(self, function: str, payload: dict[str, Any]) -> Any:
+        """Return what a function answers."""
+        if function == "preflight":
+            return self.plan if isinstance(self.plan, dict) else self.plan.pop(0)
+        if function == "golden":
+            return {"passed": self.golden, "reason": "row 3 is NaN", "calls": 7, "failures": 0}
+        if function == "record":
+            return {"sequence": 1, "outcome": self.corrected or payload["outcome"]}
+        if self.silent:
+            raise self.error("Lambda.Unknown", "it timed out")
+        self.asked += 1
+        action = "stop" if self.asked > self.good_for else "continue"
+        sentence = f"after {self.asked} minutes: few answers failed"
+        counted = {"calls": self.invocations, "evidence": 1.5, "minutes": self.asked}
+        return {"action": action, "sentence": sentence, **counted}
+
     def find(self, name: str) -> None:
         """Answer whether a model or config was made."""
         if name not in self.made:
@@ -143,7 +158,7 @@ class FakeAws:
         """Datapoints of the shadow, or of the new fleet."""
         if {"Name": "VariantName", "Value": "Shadow"} in arguments["Dimensions"]:
             return self.shadow[arguments["MetricName"]]
-        return [{"Sum": str(self.invocations)}]
+        raise ValueError("only a shadow is measured by the machine itself")
 
     def rehearse(self, name: str, endpoint: str) -> Any:
         """Answer a call about a rehearsal."""
@@ -247,7 +262,9 @@ def test_promotes_an_update(deploy: Any):
     run, aws = deploy(PLAN, updates=[NEW])
     assert run.status == "SUCCEEDED"
     assert run.output["outcome"] == "PROMOTED"
-    assert recorded(run) == ("PROMOTED", "approved: package/1")
+    assert recorded(run) == ("PROMOTED", "approved: package/1; promoted after 3 minutes: few answers failed")
+    (verdict,) = (a["Payload"]["verdict"] for n, a in run.calls if n == "lambda:invoke" and "outcome" in a["Payload"])
+    assert (verdict["calls"], verdict["minutes"], verdict["action"]) == (100, 3, "continue")
     assert run.arguments("cloudwatch:putMetricAlarm") == PLAN["alarms"][0]
     assert run.arguments("cloudwatch:deleteAlarms") == {"AlarmNames": PLAN["alarm_names"]}
     assert "sagemaker:deleteEndpointConfig" not in run.names()
@@ -315,6 +332,31 @@ def test_no_evidence_is_not_success(deploy: Any):
     assert "; evidence needs traffic while it bakes: mlops traffic replay FILE --time COLUMN --now" in reason
     assert aws.config == OLD
     assert run.arguments("sagemaker:deleteModel") == {"ModelName": NEW}
+
+
+def test_a_fleet_that_is_worse_is_recorded_with_what_was_counted(deploy: Any):
+    """SageMaker goes back by the alarm that the function set; the sentence is of the answer, whatever the alarm says by then."""
+    run, aws = deploy(PLAN, updates=[OLD], good_for=0)
+    outcome, reason = recorded(run)
+    assert outcome == "ROLLED_BACK"
+    assert reason.startswith(f"SageMaker rolled back to {OLD}. stopped after 2 minutes: few answers failed")
+    assert aws.lock == "free"
+
+
+def test_a_fleet_that_turns_bad_in_the_last_minute_goes_back(deploy: Any):
+    """The last answer counts, after SageMaker's own watch has ended."""
+    run, aws = deploy(PLAN, updates=[NEW, OLD], good_for=2)
+    assert recorded(run) == ("ROLLED_BACK", "stopped after 3 minutes: few answers failed")
+    assert aws.config == OLD
+
+
+def test_a_verdict_that_cannot_be_asked_stops_no_rollout_until_its_end(deploy: Any):
+    """The alarm on a dead fleet still watches; but without a last answer there is no evidence."""
+    run, aws = deploy(PLAN, updates=[NEW, OLD], silent=True)
+    outcome, reason = recorded(run)
+    assert outcome == "ROLLED_BACK"
+    assert reason.startswith("alarms or invocations could not be read: Lambda.Unknown: it timed out")
+    assert aws.config == OLD
 
 
 def test_a_spec_needs_no_evidence(deploy: Any):
@@ -385,7 +427,6 @@ FAILING = [
     "cloudwatch:putMetricAlarm",
     "sagemaker:updateEndpoint",
     "cloudwatch:describeAlarms",
-    "cloudwatch:getMetricStatistics",
     "cloudwatch:deleteAlarms",
     "events:putEvents",
 ]
@@ -620,7 +661,8 @@ def test_the_history_of_the_longest_rollout_fits(deploy: Any):
     polls = -(-(28800 + 900) // poll)
     task, other = 5, 2  # entered, scheduled, started, succeeded, exited; entered, exited
     waiting = polls * (task + 3 * other)  # Preflight, Decide, IsPatient, AwaitRest
-    rolling = polls * (2 * task + 3 * other)  # HasSynthetic, Synthesize, DescribeEndpoint, JudgeEndpoint, AwaitEndpoint
+    # HasSynthetic, Synthesize, HasVerdict, AskVerdict, DescribeEndpoint, JudgeEndpoint, AwaitEndpoint
+    rolling = polls * (3 * task + 4 * other)
     reverting = polls * (task + 2 * other)
     rehearsing = (7200 // poll) * (task + 2 * other)
     shadowing = 2 * polls * (task + 2 * other)  # to the config with the shadow, and back

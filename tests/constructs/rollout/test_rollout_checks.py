@@ -140,6 +140,8 @@ def alarms(count: int) -> list[cloudwatch.Alarm]:
     [
         ({"min_invocations": -1}, "min_invocations must be from 0"),
         ({"max_error_count": -1}, "max_error_count must be from 0"),
+        ({"tolerated_error_share": 1.5}, "tolerated_error_share must be from 0"),
+        ({"false_alarm": 0.5}, "false_alarm must be from 0.0001"),
         ({"max_latency": cdk.Duration.minutes(2)}, "max_latency must be from"),
         ({"max_latency_ratio": 0.5}, "max_latency_ratio must be from 1 to 100, got 0.5"),
         ({"alarm_period": cdk.Duration.seconds(90)}, "alarm_period must be one to five whole minutes, got 90 s"),
@@ -156,11 +158,12 @@ def test_fails_when_a_check_cannot_work(arguments: dict[str, Any], message: str)
 
 def test_fails_with_more_alarms_than_a_deployment_takes():
     """SageMaker takes ten, those of the new fleet among them."""
-    assert len(RolloutChecks(alarms=alarms(8)).alarms) == 8
+    assert len(RolloutChecks(alarms=alarms(7)).alarms) == 7
     with pytest.raises(
-        ValidationError, match=r"at most 10 alarms, got 7 and 4 of the new fleet \(errors, ratio, metric-1, abort"
+        ValidationError,
+        match=r"at most 10 alarms, got 6 and 5 of the new fleet \(verdict, dead, latency, metric-1, abort",
     ):
-        RolloutChecks(alarms=alarms(7), max_latency_ratio=2, metrics=[RULE])
+        RolloutChecks(alarms=alarms(6), max_latency=cdk.Duration.millis(9), metrics=[RULE])
 
 
 def test_fails_when_alarms_have_no_probation_to_watch():

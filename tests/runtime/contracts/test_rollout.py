@@ -95,12 +95,12 @@ def test_a_plain_spec_is_isolated_and_not_captured(example: Callable[..., Any]) 
     assert (plain.network_isolation, plain.capture, plain.kms_key, plain.tags) == (True, None, None, {})
 
 
-def test_a_plain_rollout_trips_on_the_second_error() -> None:
-    """One error a minute is let pass; no evidence is asked for unless it is named."""
+def test_a_plain_rollout_compares_and_counts_nothing() -> None:
+    """There is no absolute limit, and no evidence is asked for, unless it is named."""
     rollout = from_dict(RolloutSpec, {"kind": "ALL_AT_ONCE", "bake": 0, "maximum": 3600})
 
     assert rollout == RolloutSpec(kind="ALL_AT_ONCE", bake=0, maximum=3600)
-    assert (rollout.max_error_count, rollout.alarm_period, rollout.min_invocations) == (1, 60, 0)
+    assert (rollout.max_error_count, rollout.alarm_period, rollout.min_invocations) == (None, 60, 0)
     assert (rollout.percent, rollout.max_latency_ms, rollout.alarms) == (None, None, ())
 
 

@@ -9,7 +9,7 @@ from eks_slots import BLUE, EXECUTION, GREEN
 from mlops_runtime.aws_api import require_valid_request
 from mlops_runtime.contracts.rollout import RolloutSpec
 from mlops_runtime.contracts.serving import MetricRule
-from mlops_runtime.eks.slot_alarms import NAMESPACE, SlotAlarms, dimensions
+from mlops_runtime.eks.slot_alarms import NAMESPACE, SlotAlarms, dimensions, slot_fleet
 from mlops_runtime.rollout.fleet_alarms import FleetAlarms
 
 ROLLOUT = RolloutSpec(
@@ -37,7 +37,7 @@ def test_they_are_those_of_a_fleet_by_name() -> None:
     fleet = FleetAlarms(spec=SPECIFIC, config=GREEN, previous=BLUE, execution=EXECUTION)
     made = SlotAlarms(spec=SPECIFIC, config=GREEN, previous=BLUE, execution=EXECUTION, slot="green", live_slot="blue")
     assert made.names == fleet.names
-    assert list(requests()) == ["errors", "latency", "ratio", "metric-1", "abort"]
+    assert list(requests()) == ["verdict", "dead", "errors", "latency", "metric-1", "abort"]
 
 
 def test_aws_takes_every_request() -> None:
@@ -76,11 +76,33 @@ def test_latency_is_in_seconds_and_of_the_candidate() -> None:
     assert latency["Dimensions"] == dimensions(EKS, "green")
 
 
-def test_the_ratio_compares_with_the_live_slot() -> None:
-    """Both behind one load balancer."""
-    new, old, _ = requests()["ratio"]["Metrics"]
-    assert new["MetricStat"]["Metric"]["Dimensions"] == dimensions(EKS, "green")
-    assert old["MetricStat"]["Metric"]["Dimensions"] == dimensions(EKS, "blue")
+def test_a_dead_slot_is_compared_with_the_live_one() -> None:
+    """Both behind one load balancer; fewer metrics than an alarm may have."""
+    *counted, compared = requests()["dead"]["Metrics"]
+    slots = {metric["Id"]: metric["MetricStat"]["Metric"]["Dimensions"] for metric in counted}
+    assert (slots["n"], slots["new_failed"]) == (dimensions(EKS, "green"), dimensions(EKS, "green"))
+    assert (slots["m"], slots["old_failed"]) == (dimensions(EKS, "blue"), dimensions(EKS, "blue"))
+    assert len(counted) + 1 <= 10
+    assert compared["Expression"] == (
+        "IF(n > 20 AND (FILL(new_failed, 0) + FILL(new_refused, 0) + FILL(new_unreached, 0)) / n > 0.5 AND "
+        "FILL((FILL(old_failed, 0) + FILL(old_refused, 0) + FILL(old_unreached, 0)) / m, 0) < 0.25, 1, 0)"
+    )
+
+
+def test_a_slot_is_counted_by_the_load_balancer() -> None:
+    """What was answered with success and what was not; `RequestCount` has what was never answered too."""
+    fleet = slot_fleet(EKS, "green")
+    assert (fleet.calls.metric, fleet.calls_statistic, fleet.milliseconds) == (
+        "HTTPCode_Target_2XX_Count",
+        "Sum",
+        1000.0,
+    )
+    assert [each.metric for each in fleet.errors] == [
+        "HTTPCode_Target_5XX_Count",
+        "HTTPCode_Target_4XX_Count",
+        "TargetConnectionErrorCount",
+    ]
+    assert fleet.calls.dimensions == {each["Name"]: each["Value"] for each in dimensions(EKS, "green")}
 
 
 def test_a_metric_of_the_units_own_is_of_the_version() -> None:

@@ -26,6 +26,7 @@ from mlops_runtime.contracts import canonical_json
 from mlops_runtime.contracts.rollout import AuditRecord, LivePointer, LockRow, Outcome, RolloutSpec
 from mlops_runtime.contracts.serving import SLOTS
 from mlops_runtime.eks.live_slots import serving, taken_back
+from mlops_runtime.eks.slot_alarms import slot_fleet
 from mlops_runtime.eks.slot_plan import SlotPlan, shares, slot_version, weights
 from mlops_runtime.registry.model_package import read_package, registered_metadata
 from mlops_runtime.rollout.audit_chain import Claim, next_live, next_record
@@ -154,6 +155,11 @@ def test_what_an_execution_has_left_running_is_named() -> None:
 # plans
 
 
+def fleet_dimensions(slot: str) -> dict[str, str]:
+    """The load balancer's dimensions of a slot."""
+    return dict(slot_fleet(EKS, slot).calls.dimensions)
+
+
 def test_a_candidate_gets_the_slot_without_traffic() -> None:
     """With the steps of the policy, the alarms of the slot, and what its Deployment is to run."""
     spec = replace(with_eks(alarms={"blue": ("b",), "green": ("g",)}), rollout=replace(SPEC.rollout, alarms=("unit",)))
@@ -165,9 +171,12 @@ def test_a_candidate_gets_the_slot_without_traffic() -> None:
     assert made.eks.steps == ({"blue": 90, "green": 10}, {"blue": 0, "green": 100})
     assert made.eks.bake == 300
     suffix = NEW.rpartition("-")[2]
-    names = (f"{SPEC.endpoint}-rollout-{suffix}-errors", f"{SPEC.endpoint}-rollout-{suffix}-abort")
+    names = tuple(f"{SPEC.endpoint}-rollout-{suffix}-{kind}" for kind in ("verdict", "dead", "abort"))
     assert made.watched == (*names, "unit", "g")
     assert made.alarm_names == names
+    asked = made.verdict
+    assert (asked["fleet"], asked["new"]["calls"]["dimensions"]) == (NEW, fleet_dimensions("green"))
+    assert asked["old"]["calls"]["dimensions"] == fleet_dimensions("blue")
     version = made.eks.version
     assert (version.config, version.package, version.image) == (NEW, CHALLENGER, VERSION.image)
     assert version.environment == {"OMP_NUM_THREADS": "1", "MLOPS_MODEL_SHA256": "c" * 64}

@@ -6,10 +6,11 @@ from typing import Any
 import pytest
 from rollout_world import EXECUTION, SPEC
 
+from mlops_local import alarm_evaluation
 from mlops_runtime.aws_api.api_request import check_request
 from mlops_runtime.contracts.rollout import ServingSpec
 from mlops_runtime.contracts.serving import MetricRule
-from mlops_runtime.rollout.fleet_alarms import FleetAlarms, alarm_kinds, alarm_prefix
+from mlops_runtime.rollout.fleet_alarms import FleetAlarms, alarm_kinds, alarm_prefix, verdict_dimensions
 
 NEW, OLD = "demand-forecast-22222222", "demand-forecast-11111111"
 REFUNDS = MetricRule(namespace="Shop", metric="Refunds", threshold=5, dimensions={"Country": "DE"})
@@ -37,7 +38,8 @@ FULL = spec(max_latency_ms=100, max_error_count=3, max_latency_ratio=1.5, metric
 def test_every_request_has_its_shape() -> None:
     """Botocore's model accepts each, and all are named by what they watch."""
     made = alarms(FULL)
-    assert tuple(made) == alarm_kinds(FULL.rollout) == ("errors", "latency", "ratio", "metric-1", "metric-2", "abort")
+    kinds = ("verdict", "dead", "errors", "latency", "metric-1", "metric-2", "abort")
+    assert tuple(made) == alarm_kinds(FULL.rollout) == kinds
     for request in made.values():
         assert check_request("cloudwatch", "PutMetricAlarm", request) == []
 
@@ -54,19 +56,47 @@ def test_errors_and_latency_are_the_new_fleets_alone() -> None:
     assert (latency["ExtendedStatistic"], errors["TreatMissingData"]) == ("p95", "notBreaching")
 
 
-def test_latency_is_compared_with_the_old_fleets() -> None:
-    """The 99th percentile of both, divided; where nobody asked the old fleet the ratio is zero."""
-    ratio = alarms(FULL)["ratio"]
-    new, old, compared = ratio["Metrics"]
-    configs = [
-        next(d["Value"] for d in m["MetricStat"]["Metric"]["Dimensions"] if d["Name"] == "EndpointConfigName")
-        for m in (new, old)
+def test_without_a_limit_no_count_is_watched() -> None:
+    """Both fleets are compared instead, by the function that sets the alarm."""
+    made = alarms(SPEC)
+    assert tuple(made) == ("verdict", "dead", "abort")
+    verdict = made["verdict"]
+    assert (verdict["Namespace"], verdict["MetricName"]) == ("MLOps/Rollout", "RolloutVerdict")
+    assert (verdict["TreatMissingData"], verdict["Threshold"]) == ("ignore", 0.0)
+    assert verdict["Dimensions"] == verdict_dimensions("demand-forecast", NEW)
+
+
+def test_a_dead_fleet_fires_without_the_function() -> None:
+    """Most of more than twenty answers of two minutes in three, while few of the old fleet's fail."""
+    dead = alarms(SPEC)["dead"]
+    *counted, compared = dead["Metrics"]
+    assert [(metric["Id"], metric["MetricStat"]["Stat"]) for metric in counted] == [
+        ("x", "Sum"),
+        ("n", "SampleCount"),
+        ("y", "Sum"),
+        ("m", "SampleCount"),
     ]
-    assert configs == [NEW, OLD]
-    assert (new["MetricStat"]["Stat"], new["MetricStat"]["Period"], new["ReturnData"]) == ("p99", 60, False)
-    assert compared["Expression"] == "IF(FILL(old, 0) > 0, new / old, 0)"
-    assert (ratio["Threshold"], compared["ReturnData"]) == (1.5, True)
-    assert "Dimensions" not in ratio
+    assert compared["Expression"] == "IF(n > 20 AND x / n > 0.5 AND FILL(y / m, 0) < 0.25, 1, 0)"
+    assert (dead["EvaluationPeriods"], dead["DatapointsToAlarm"]) == (3, 2)
+
+
+@pytest.mark.parametrize(
+    ("counts", "fires"),
+    [
+        ({"x": 300.0, "n": 300.0, "y": 0.0, "m": 2700.0}, 1.0),
+        ({"x": 300.0, "n": 300.0, "y": None, "m": None}, 1.0),
+        ({"x": 300.0, "n": 300.0, "y": 1350.0, "m": 2700.0}, 0.0),
+        ({"x": 100.0, "n": 300.0, "y": 0.0, "m": 2700.0}, 0.0),
+        ({"x": 20.0, "n": 20.0, "y": 0.0, "m": 2700.0}, 0.0),
+    ],
+    ids=["dead", "alone", "outage of both", "a third", "few calls"],
+)
+def test_the_expression_of_a_dead_fleet(counts: dict[str, float | None], fires: float) -> None:
+    """As CloudWatch's metric math computes it."""
+    queries = alarms(SPEC)["dead"]["Metrics"]
+    assert alarm_evaluation.problems(queries) == []
+    ids = {id(query["MetricStat"]): query["Id"] for query in queries if "MetricStat" in query}
+    assert alarm_evaluation.evaluate(queries, lambda stat: [counts[ids[id(stat)]]]) == [fires]
 
 
 def test_metrics_of_the_unit_are_as_declared() -> None:
@@ -85,9 +115,9 @@ def test_an_abort_stays_until_it_is_deleted() -> None:
     assert (abort["TreatMissingData"], abort["MetricName"]) == ("ignore", "RolloutAbort")
 
 
-def test_a_rollback_watches_errors_and_cannot_be_aborted() -> None:
+def test_a_rollback_watches_whether_it_is_dead_and_cannot_be_aborted() -> None:
     """Anything else would lead to what was fled from."""
-    assert tuple(alarms(FULL, is_rollback=True)) == ("errors",)
+    assert tuple(alarms(FULL, is_rollback=True)) == ("dead",)
 
 
 @pytest.mark.parametrize(
@@ -95,11 +125,11 @@ def test_a_rollback_watches_errors_and_cannot_be_aborted() -> None:
 )
 def test_one_datapoint_rings_within_the_bake(bake: int, period: int, periods: int) -> None:
     """And goes on ringing, never for longer than a step is watched."""
-    made = alarms(spec(bake=bake, alarm_period=period))["errors"]
+    made = alarms(spec(bake=bake, alarm_period=period, max_error_count=1))["errors"]
     assert (made["EvaluationPeriods"], made["DatapointsToAlarm"]) == (periods, 1)
 
 
-@pytest.mark.parametrize("kind", ["errors", "ratio", "abort"])
+@pytest.mark.parametrize("kind", ["verdict", "dead", "errors", "abort"])
 def test_alarms_do_nothing_by_themselves_and_say_whose_they_are(kind: str) -> None:
     """SageMaker reads their state; tags tell who pays."""
     request = alarms(FULL)[kind]

@@ -79,7 +79,12 @@ def test_approval_updates_with_guardrails(serving: tuple[World, str]) -> None:
     assert plan["update_endpoint"]["EndpointConfigName"] == NAME
     assert plan["revert_endpoint"]["EndpointConfigName"] == "demand-forecast-00000001"
     stem = "demand-forecast-rollout-4588cf62"
-    assert plan["alarm_names"] == plan["watched"] == [f"{stem}-errors", f"{stem}-abort"]
+    assert plan["alarm_names"] == plan["watched"] == [f"{stem}-verdict", f"{stem}-dead", f"{stem}-abort"]
+    asked = plan["verdict"]
+    assert (asked["fleet"], asked["since"], asked["tolerated"]) == (NAME, plan["started"], 0.0005)
+    fleets = [asked[which]["calls"]["dimensions"]["EndpointConfigName"] for which in ("new", "old")]
+    assert fleets == [NAME, "demand-forecast-00000001"]
+    assert asked["new"]["calls"]["metric"] == "InvocationModelErrors"
     assert (plan["min_invocations"], plan["bake"]) == (20, 600)
     assert plan["previous_config"] == plan["previous_model"] == "demand-forecast-00000001"
     assert plan["live"]["model_package_arn"] == second != first
@@ -159,7 +164,8 @@ def test_rollback_serves_the_previous_model_at_once(serving: tuple[World, str]) 
     routing = plan["update_endpoint"]["DeploymentConfig"]["BlueGreenUpdatePolicy"]["TrafficRoutingConfiguration"]
     assert routing["Type"] == "ALL_AT_ONCE"
     alarms = plan["update_endpoint"]["DeploymentConfig"]["AutoRollbackConfiguration"]["Alarms"]
-    assert alarms == [{"AlarmName": "demand-forecast-rollout-4588cf62-errors"}]
+    assert alarms == [{"AlarmName": "demand-forecast-rollout-4588cf62-dead"}]
+    assert plan["verdict"] == {}
     assert plan["candidate_package"] == first
 
 
@@ -509,7 +515,7 @@ def test_the_largest_plan_is_far_below_what_a_state_may_carry(serving: tuple[Wor
     world.store(replace(SPEC, rollout=rollout, scaling=scaling, tags=tags))
     plan = _plan(world, "approval", world.package())
     assert (plan["action"], len(plan["alarms"])) == ("update", 10)
-    assert len(json.dumps(plan)) < 48 * 1024
+    assert len(json.dumps(plan)) < 52 * 1024
 
 
 def test_the_endpoint_is_believed_before_the_pointer(serving: tuple[World, str]) -> None:

@@ -53,8 +53,11 @@ def test_fails_when_sagemaker_would_refuse_it(changes: dict[str, Any], message: 
         ({"maximum": 599}, "maximum must be 600 to 28800"),
         ({"maximum": 1200}, "maximum must exceed the 1200 seconds that it bakes in 2 steps, got 1200"),
         ({"alarm_period": 45}, "alarm_period must be 10, 30 or a multiple of 60"),
-        ({"alarms": tuple("abcdefghi")}, r"alarms must be at most 8 beside the new fleet's \(errors, abort\), got 9"),
-        ({"alarms": tuple("abcdefgh"), "max_latency_ms": 9}, "at most 7 beside"),
+        (
+            {"alarms": tuple("abcdefghi")},
+            r"alarms must be at most 7 beside the new fleet's \(verdict, dead, abort\), got 9",
+        ),
+        ({"alarms": tuple("abcdefgh"), "max_latency_ms": 9}, "at most 6 beside"),
         ({"max_latency_ratio": 0.9}, "max_latency_ratio must be at least 1, got 0.9"),
         ({"metrics": (replace(RULE, statistic="median"),)}, "'Refunds': statistic must be Sum, .* got 'median'"),
         ({"metrics": (replace(RULE, threshold=float("nan")),)}, "'Refunds': threshold must be a finite number"),

@@ -31,11 +31,12 @@ _SECOND = 19
 class RolloutSpec:
     """A rollout policy as data. ``percent`` is of the green fleet's instances on SageMaker; times in seconds.
 
-    The new fleet trips with more than ``max_error_count`` errors in a period of ``alarm_period``, with a 95th percentile of
-    model latency above ``max_latency_ms``, with a 99th percentile above ``max_latency_ratio`` times the old fleet's, or on one of
-    ``metrics``, where these are given. ``golden`` is sent before any traffic, ``synthetic`` calls a minute of it while the
-    rollout bakes, ``shadow`` comes before the first step. For ``probation`` seconds after a promotion the alarms named in
-    ``probation_alarms`` roll back. ``keep`` versions stay for rollbacks; absent means one.
+    The new fleet is stopped where it fails more often than the old one, ``tolerated_error_share`` and a tenth apart, or takes more
+    than ``max_latency_ratio`` times as long; one within tolerance with the probability ``false_alarm`` at most. It trips with more
+    than ``max_error_count`` errors in a period of ``alarm_period``, with a 95th percentile of model latency above
+    ``max_latency_ms``, or on one of ``metrics``, where these are given. ``golden`` is sent before any traffic, ``synthetic`` calls
+    a minute of it while the rollout bakes, ``shadow`` comes before the first step. For ``probation`` seconds after a promotion the
+    alarms named in ``probation_alarms`` roll back. ``keep`` versions stay for rollbacks; absent means one.
     """
 
     kind: Literal["ALL_AT_ONCE", "CANARY", "LINEAR", "ROLLING"]
@@ -44,7 +45,7 @@ class RolloutSpec:
     percent: int | None = None
     min_invocations: int = 0
     alarms: tuple[str, ...] = ()
-    max_error_count: int = 1
+    max_error_count: int | None = None
     alarm_period: int = 60
     max_latency_ms: int | None = None
     max_latency_ratio: float | None = None
@@ -55,6 +56,8 @@ class RolloutSpec:
     probation: int | None = None
     probation_alarms: tuple[str, ...] | None = None
     keep: int | None = None
+    tolerated_error_share: float | None = None
+    false_alarm: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -210,6 +213,24 @@ class Promoted:
     sha256: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RolloutVerdict:
+    """What the comparison of both fleets came to, as it is recorded.
+
+    ``action`` is what it asked for, ``calls`` the answers of the new fleet in ``minutes``, ``evidence`` an e-value against it: the
+    inverse of its highest is the probability of a false alarm. The object at ``minutes_uri``, of hash ``minutes_sha256``, has the
+    minutes of both fleets, from which ``sentence`` can be computed again.
+    """
+
+    action: Literal["stop", "enough", "continue"]
+    calls: int
+    evidence: float
+    minutes: int
+    sentence: str
+    minutes_uri: str
+    minutes_sha256: str
+
+
 class Outcome(StrEnum):
     """How a rollout, or a retraining that ended before one, came out; what was done to an endpoint or a unit's automation.
 
@@ -236,7 +257,8 @@ class AuditRecord:
     ``serving_*`` is what SageMaker was serving when the record was written; ``candidate_package``, ``model_sha256`` and
     ``training_set_id`` say which model the execution was about. ``container_sha256`` is of its whole package, ``golden_sha256`` of
     the golden requests, with their limits, that this very container has passed, ``passport_sha256`` of the ``Passport`` that a
-    promotion got. ``flavor`` and ``trust`` are of a promoted or rejected model that is not ONNX. A recovery's record stands for the
+    promotion got. ``flavor`` and ``trust`` are of a promoted or rejected model that is not ONNX, ``verdict`` of one that got
+    traffic beside the old one. A recovery's record stands for the
     execution that died too, which has none of its own: ``recovers`` is its ARN.
     """
 
@@ -260,6 +282,7 @@ class AuditRecord:
     passport_sha256: str | None = None
     flavor: str | None = None
     trust: str | None = None
+    verdict: RolloutVerdict | None = None
     format: Literal["mlops.audit/1"] = "mlops.audit/1"
 
 

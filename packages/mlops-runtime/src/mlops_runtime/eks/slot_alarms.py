@@ -3,12 +3,14 @@
 See: https://docs.aws.amazon.com/elasticloadbalancing/latest/application/load-balancer-cloudwatch-metrics.html
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from mlops_runtime.contracts.serving import EksSpec
 from mlops_runtime.eks.pod import eks_of
-from mlops_runtime.rollout.fleet_alarms import BREACH, RATIO, FleetAlarms
+from mlops_runtime.rollout.fleet_alarms import BREACH, FleetAlarms
+from mlops_runtime.rollout.fleet_minutes import FleetMetric, FleetMetrics
 
 NAMESPACE = "AWS/ApplicationELB"
 # `RequestCount` has every request for which a target was chosen, answered or not
@@ -20,6 +22,9 @@ _ERRORS = {
     "refused": "HTTPCode_Target_4XX_Count",
     "unreached": "TargetConnectionErrorCount",
 }
+_CALLS = "RequestCount"
+_SECOND = 1000.0  # in milliseconds
+_MINUTE = 60
 
 Request = dict[str, Any]
 
@@ -37,28 +42,61 @@ def dimensions(eks: EksSpec, slot: str) -> list[Request]:
     return [{"Name": "LoadBalancer", "Value": balancer}, {"Name": "TargetGroup", "Value": group}]
 
 
+def slot_fleet(eks: EksSpec, slot: str) -> FleetMetrics:
+    """Return where a slot is counted; a request that was never answered is no answer."""
+    values = {each["Name"]: each["Value"] for each in dimensions(eks, slot)}
+
+    def of(metric: str) -> FleetMetric:
+        return FleetMetric(namespace=NAMESPACE, metric=metric, dimensions=values)
+
+    return FleetMetrics(
+        calls=of(ANSWERED),
+        calls_statistic="Sum",
+        errors=tuple(of(metric) for metric in _ERRORS.values()),
+        latency=of(_LATENCY),
+        milliseconds=_SECOND,
+    )
+
+
+def _total(names: Iterable[str]) -> str:
+    """Return the sum of error metrics, each of which is published only when it happens."""
+    return " + ".join(f"FILL({name}, 0)" for name in names)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SlotAlarms(FleetAlarms):
     """The alarms of a candidate's slot; kinds and names are those of a fleet on SageMaker.
 
     Args:
         slot: The candidate's slot.
-        live_slot: The slot whose latency is compared with.
+        live_slot: The slot that is compared with.
     """
 
     slot: str
     live_slot: str
 
-    def _errors(self) -> Request:
+    def _dead_metrics(self) -> tuple[list[Request], str, str]:
+        slots = {"new": self.slot, "old": self.live_slot}
+        counts = (("n", self.slot), ("m", self.live_slot))
+        metrics = [self._metric_of(name, _CALLS, slot, "Sum", period=_MINUTE) for name, slot in counts]
+        totals: list[str] = []
+        for whose, slot in slots.items():
+            names = {f"{whose}_{name}": metric for name, metric in _ERRORS.items()}
+            metrics += [self._metric_of(name, metric, slot, "Sum", period=_MINUTE) for name, metric in names.items()]
+            totals.append(f"({_total(names)})")
+        return metrics, totals[0], totals[1]
+
+    def _errors(self, count: int) -> Request:
         rollout = self.spec.rollout
         metrics = [self._metric_of(name, metric, self.slot, "Sum") for name, metric in _ERRORS.items()]
-        # each of the three is published only when it happens
-        total = " + ".join(f"FILL({name}, 0)" for name in _ERRORS)
         return {
             **BREACH,
-            "AlarmDescription": self._says(f"more than {rollout.max_error_count} errors in {rollout.alarm_period} s"),
-            "Metrics": [*metrics, {"Id": "errors", "Expression": total, "Label": "errors", "ReturnData": True}],
-            "Threshold": float(rollout.max_error_count),
+            "AlarmDescription": self._says(f"more than {count} errors in {rollout.alarm_period} s"),
+            "Metrics": [
+                *metrics,
+                {"Id": "errors", "Expression": _total(_ERRORS), "Label": "errors", "ReturnData": True},
+            ],
+            "Threshold": float(count),
         }
 
     def _latency(self, milliseconds: int) -> Request:
@@ -71,27 +109,13 @@ class SlotAlarms(FleetAlarms):
             "Threshold": milliseconds / 1000,  # TargetResponseTime is in seconds
         }
 
-    def _ratio(self, ratio: float) -> Request:
-        return {
-            **BREACH,
-            "AlarmDescription": self._says(
-                f"99th percentile of the target's response time above {ratio:g} times that of {self.previous}"
-            ),
-            "Metrics": [
-                self._metric_of("new", _LATENCY, self.slot, "p99"),
-                self._metric_of("old", _LATENCY, self.live_slot, "p99"),
-                {"Id": "ratio", "Expression": RATIO, "Label": "new / old", "ReturnData": True},
-            ],
-            "Threshold": float(ratio),
-        }
-
     def _says(self, what: str) -> str:
         return f"slot {self.slot} with {self.config}: {what}; the Deploy machine puts the weights back"
 
     def _in_slot(self, metric: str, slot: str) -> Request:
         return {"Namespace": NAMESPACE, "MetricName": metric, "Dimensions": dimensions(eks_of(self.spec), slot)}
 
-    def _metric_of(self, name: str, metric: str, slot: str, statistic: str) -> Request:
-        period = self.spec.rollout.alarm_period
-        stat = {"Metric": self._in_slot(metric, slot), "Period": period, "Stat": statistic}
+    def _metric_of(self, name: str, metric: str, slot: str, statistic: str, *, period: int | None = None) -> Request:
+        seconds = self.spec.rollout.alarm_period if period is None else period
+        stat = {"Metric": self._in_slot(metric, slot), "Period": seconds, "Stat": statistic}
         return {"Id": name, "MetricStat": stat, "ReturnData": False}

@@ -7,14 +7,16 @@ execution that dies leaves a rule that forwards to approved models alone, and th
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from mlops_runtime.contracts import to_dict
 from mlops_runtime.contracts.rollout import LivePointer, RolloutSpec, ServingSpec
 from mlops_runtime.contracts.serving import EksSpec, SlotVersion
 from mlops_runtime.eks.live_slots import ALL, Slots, Weights, all_to, other, taken_back
 from mlops_runtime.eks.pod import eks_of
-from mlops_runtime.eks.slot_alarms import SlotAlarms, dimensions
+from mlops_runtime.eks.slot_alarms import SlotAlarms, slot_fleet
 from mlops_runtime.eks.slot_limits import version_problems
 from mlops_runtime.registry.model_package import RegisteredPackage, container_environment
 from mlops_runtime.rollout.deploy_plan import Plan, RefusedError
+from mlops_runtime.rollout.verdict_request import verdict_request
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +33,6 @@ class SlotTraffic:
         steps: Weights of each step.
         bake: Seconds to watch after each step.
         alarms: Names of the alarms of each slot.
-        dimensions: CloudWatch dimensions of the candidate's slot.
         service: URI of the spec to serve by.
         version: What the candidate's slot runs.
         pods: How many pods it starts with.
@@ -49,7 +50,6 @@ class SlotTraffic:
     steps: tuple[Weights, ...] = ()
     bake: int = 0
     alarms: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    dimensions: Sequence[Mapping[str, str]] = ()
     pods: int = 0
 
 
@@ -167,17 +167,19 @@ def on_slots(
         live_slot=other(slot),
     )
     names = alarms.names if is_watched else ()
+    new, old = (slot_fleet(eks, each) for each in (slot, other(slot)))
+    asked = verdict_request(spec, fleet=live.config, since=plan.started, new=new, old=old)
     return replace(
         plan,
         alarms=tuple(alarms.requests()) if is_watched else (),
         alarm_names=names,
         watched=(*names, *spec.rollout.alarms, *eks.alarms.get(slot, ())) if is_watched else (),
+        verdict=dict(to_dict(asked)) if is_watched else {},
         eks=replace(
             plan.eks,
             steps=tuple(weights(slot, share) for share in ((ALL,) if is_first else shares(spec.rollout))),
             bake=spec.rollout.bake if is_watched else 0,
             alarms=eks.alarms,
-            dimensions=dimensions(eks, slot),
             service=live.spec_uri,
             version=version,
             pods=_pods(eks, 0 if is_first else slots.states[other(slot)].desired),

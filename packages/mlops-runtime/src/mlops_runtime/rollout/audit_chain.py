@@ -21,6 +21,7 @@ from mlops_runtime.contracts.rollout import (
     LivePointer,
     LockRow,
     Outcome,
+    RolloutVerdict,
     TakenBack,
     audit_key,
     next_taken_back,
@@ -60,7 +61,8 @@ class Claim:
     """The outcome that a state machine reports; ``plan`` is the preflight's, empty if it has none.
 
     ``candidate`` is what a retraining knows of a model that never became a package: ``model_sha256``, ``training_set_id``;
-    ``machine_sha256`` is the hash of the Deploy machine's definition, None if unknown.
+    ``machine_sha256`` is the hash of the Deploy machine's definition, None if unknown; ``verdict`` what the comparison of both
+    fleets came to, None where nothing was compared.
     """
 
     outcome: Outcome
@@ -71,6 +73,7 @@ class Claim:
     plan: Mapping[str, Any] = field(default_factory=dict)
     candidate: Mapping[str, Any] = field(default_factory=dict)
     machine_sha256: str | None = None
+    verdict: RolloutVerdict | None = None
 
 
 def claim_from(event: Mapping[str, Any]) -> Claim:
@@ -96,6 +99,7 @@ def claim_from(event: Mapping[str, Any]) -> Claim:
         plan=_object(event, "plan"),
         candidate=_object(event, "candidate"),
         machine_sha256=_sha256(event.get(FIELD)),
+        verdict=from_dict(RolloutVerdict, event["verdict"]) if event.get("verdict") else None,
     )
 
 
@@ -137,6 +141,7 @@ def next_record(row: LockRow, claim: Claim, serving: Serving | None, package: Re
         golden_sha256=claim.plan.get("golden_sha256") if outcome is Outcome.PROMOTED else None,
         flavor=_first(promoted and promoted.flavor, claim.candidate.get("flavor")),
         trust=_first(promoted and promoted.trust, claim.candidate.get("trust")),
+        verdict=claim.verdict,
     )
 
 

@@ -8,9 +8,10 @@ is recorded as live. See docs/adr/0012-recovery.md.
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
+from mlops_runtime.contracts import to_dict
 from mlops_runtime.contracts.rollout import DeployReason, DeployRequest, DiedExecution, LivePointer, ServingSpec
 from mlops_runtime.registry.model_package import PackageError
-from mlops_runtime.rollout.deploy_plan import Facts, RefusedError, SageMakerPlan, live_pointer, poll_seconds
+from mlops_runtime.rollout.deploy_plan import Facts, RefusedError, Request, SageMakerPlan, live_pointer, poll_seconds
 from mlops_runtime.rollout.execution_names import version_name
 from mlops_runtime.rollout.fleet_alarms import fleet_stem
 from mlops_runtime.rollout.fleet_capacity import no_scaling, render_scaling
@@ -18,6 +19,7 @@ from mlops_runtime.rollout.live_fleet import Version
 from mlops_runtime.rollout.permission import approved, desired
 from mlops_runtime.rollout.rollout_case import Case, pointer
 from mlops_runtime.rollout.sagemaker_requests import planned_scaling, render_revert
+from mlops_runtime.rollout.verdict_request import sagemaker_verdict
 
 # between storing a spec and naming it as the desired one lies a second
 _STORING = timedelta(minutes=1)
@@ -135,8 +137,18 @@ def _adopt(blank: SageMakerPlan, left: _Left, case: Case) -> SageMakerPlan:
         watched=alarms if is_judged else (),
         min_invocations=rollout.min_invocations if is_judged and is_new else 0,
         probation=(rollout.probation or 0) if is_new else 0,
+        verdict=_verdict(left) if is_judged else {},
         expired=tuple(config for config in case.follows.expired if config != left.version.config),
         live=_pointer(left, case),
+    )
+
+
+def _verdict(left: _Left) -> Request:
+    if left.back is None or left.spec.serverless is not None:
+        return {}
+    since = left.died.started
+    return dict(
+        to_dict(sagemaker_verdict(left.spec, config=left.version.config, previous=left.back.config, since=since))
     )
 
 

@@ -18,7 +18,7 @@ from mlops_runtime.rollout.live_fleet import Leftovers, Serving, Version
 POLL_SECONDS = 30
 # the history of an execution has at most 25,000 events, and the longest rollout takes eight hours
 # https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html
-_POLLS = 300
+_POLLS = 355
 
 Request = Mapping[str, object]
 
@@ -28,7 +28,8 @@ class Plan:
     """What the Deploy machine does, on any target.
 
     What an execution that died has left is adopted, reverted or discarded; see ``dead_execution``. ``live`` is the pointer that the
-    plan ends in, or that of now where nothing is deployed; ``container_sha256`` is of the package that it is about.
+    plan ends in, or that of now where nothing is deployed; ``container_sha256`` is of the package that it is about. ``verdict``
+    says what of both fleets is compared, empty where nothing is.
     """
 
     action: Literal["create", "update", "nothing", "refuse", "wait", "adopt", "revert", "discard"]
@@ -52,6 +53,7 @@ class Plan:
     requested_by: str | None = None
     live: LivePointer | None = None
     container_sha256: str | None = None
+    verdict: Request = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, object]:
         """Return the plan as JSON with every key, ``null`` without a value: an expression must not meet an undefined one."""
@@ -151,6 +153,6 @@ def poll_seconds(maximum: int) -> int:
 
     Example:
         >>> poll_seconds(3600), poll_seconds(28800)
-        (30, 99)
+        (30, 84)
     """
     return max(POLL_SECONDS, -(-(maximum + 900) // _POLLS))

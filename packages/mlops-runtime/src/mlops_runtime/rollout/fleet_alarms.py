@@ -21,9 +21,13 @@ Request = dict[str, Any]
 ABORT = "abort"  # how the name of the alarm ends that takes a rollout back
 ABORT_NAMESPACE = "MLOps/Rollout"
 ABORT_METRIC = "RolloutAbort"
+VERDICT = "verdict"  # of the alarm that the comparison of both fleets sets
+VERDICT_METRIC = "RolloutVerdict"
+VERDICTS = "verdicts"  # folder of the minutes that were compared
 _SAGEMAKER = "AWS/SageMaker"
-# an idle fleet is not a divisor, and a period without calls of the old one proves nothing
-RATIO = "IF(FILL(old, 0) > 0, new / old, 0)"
+# where nothing compares: a fleet of which most answers fail while the old one answers
+_DEAD = "IF(n > 20 AND {x} / n > 0.5 AND FILL({y} / m, 0) < 0.25, 1, 0)"
+_DEAD_PERIODS, _DEAD_DATAPOINTS = 3, 2
 _HOLDS = 5
 BREACH: Request = {"ComparisonOperator": "GreaterThanThreshold", "TreatMissingData": "notBreaching"}
 
@@ -48,15 +52,22 @@ def alarm_kinds(rollout: RolloutSpec) -> tuple[str, ...]:
 
     Example:
         >>> alarm_kinds(RolloutSpec(kind="CANARY", bake=600, maximum=3600, percent=50, max_latency_ms=100))
-        ('errors', 'latency', 'abort')
+        ('verdict', 'dead', 'latency', 'abort')
     """
     return (
-        "errors",
+        VERDICT,
+        "dead",
+        *(() if rollout.max_error_count is None else ("errors",)),
         *(() if rollout.max_latency_ms is None else ("latency",)),
-        *(() if rollout.max_latency_ratio is None else ("ratio",)),
         *(f"metric-{number}" for number in range(1, len(rollout.metrics or ()) + 1)),
         ABORT,
     )
+
+
+def verdict_dimensions(endpoint: str, config: str) -> list[Request]:
+    """Return the dimensions of the metric by which one new fleet's verdict alarm stays in ALARM."""
+    values = {"EndpointName": endpoint, "EndpointConfigName": config}
+    return [{"Name": name, "Value": value} for name, value in values.items()]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,9 +77,9 @@ class FleetAlarms:
     Args:
         spec: How it is served, with what its rollout must pass.
         config: Name of its endpoint config.
-        previous: Name of the old fleet's config, which latency is compared with.
+        previous: Name of the old fleet's config.
         execution: ARN of the execution.
-        is_rollback: A rollback only watches the errors of what comes back, and cannot be aborted: it would lead to what was
+        is_rollback: A rollback only watches whether what comes back is dead, and cannot be aborted: it would lead to what was
             rolled back from. Default: it is not a rollback.
     """
 
@@ -101,31 +112,74 @@ class FleetAlarms:
 
     @property
     def _kinds(self) -> tuple[str, ...]:
-        return ("errors",) if self.is_rollback else alarm_kinds(self.spec.rollout)
+        return ("dead",) if self.is_rollback else alarm_kinds(self.spec.rollout)
 
     def _alarms(self) -> Iterator[Request]:
         rollout = self.spec.rollout
-        yield self._errors()
         if self.is_rollback:
+            yield self._dead()
             return
+        yield self._verdict()
+        yield self._dead()
+        if rollout.max_error_count is not None:
+            yield self._errors(rollout.max_error_count)
         if rollout.max_latency_ms is not None:
             yield self._latency(rollout.max_latency_ms)
-        if rollout.max_latency_ratio is not None:
-            yield self._ratio(rollout.max_latency_ratio)
         for rule in rollout.metrics or ():
             yield self._metric(rule)
         yield self._abort()
 
-    def _errors(self) -> Request:
-        """A candidate that refuses what the live model takes is a bad one too."""
+    def _verdict(self) -> Request:
+        """The function ``rollout_verdict`` sets it, and publishes the value that keeps it in ALARM."""
+        return {
+            "ComparisonOperator": "GreaterThanThreshold",
+            "TreatMissingData": "ignore",
+            "AlarmDescription": self._says("fails more often, or answers more slowly, than the old fleet"),
+            "Namespace": ABORT_NAMESPACE,
+            "MetricName": VERDICT_METRIC,
+            "Dimensions": verdict_dimensions(self.spec.endpoint, self.config),
+            "Period": 60,
+            "Statistic": "Sum",
+            "Threshold": 0.0,
+        }
+
+    def _dead(self) -> Request:
+        """What rolls back if the machine that asks for verdicts has died."""
+        metrics, x, y = self._dead_metrics()
+        return {
+            **BREACH,
+            "EvaluationPeriods": _DEAD_PERIODS,
+            "DatapointsToAlarm": _DEAD_DATAPOINTS,
+            "AlarmDescription": self._says(
+                "most of more than 20 answers in a minute failed, and few of the old fleet's"
+            ),
+            "Metrics": [
+                *metrics,
+                {"Id": "dead", "Expression": _DEAD.format(x=x, y=y), "Label": "dead", "ReturnData": True},
+            ],
+            "Threshold": 0.0,
+        }
+
+    def _dead_metrics(self) -> tuple[list[Request], str, str]:
+        """Return the metrics, with calls as ``n`` and ``m``, and the expressions of both fleets' failing answers."""
+
+        def of(id: str, config: str, statistic: str) -> Request:
+            stat = {"Metric": self._own(error_metric(self.spec), config), "Period": 60, "Stat": statistic}
+            return {"Id": id, "MetricStat": stat, "ReturnData": False}
+
+        new = [of("x", self.config, "Sum"), of("n", self.config, "SampleCount")]
+        return [*new, of("y", self.previous, "Sum"), of("m", self.previous, "SampleCount")], "x", "y"
+
+    def _errors(self, count: int) -> Request:
+        """An absolute limit, for who wants one."""
         rollout = self.spec.rollout
         return {
             **BREACH,
             **self._own(error_metric(self.spec), self.config),
-            "AlarmDescription": self._says(f"more than {rollout.max_error_count} errors in {rollout.alarm_period} s"),
+            "AlarmDescription": self._says(f"more than {count} errors in {rollout.alarm_period} s"),
             "Period": rollout.alarm_period,
             "Statistic": "Sum",
-            "Threshold": float(rollout.max_error_count),
+            "Threshold": float(count),
         }
 
     def _latency(self, milliseconds: int) -> Request:
@@ -136,29 +190,6 @@ class FleetAlarms:
             "Period": self.spec.rollout.alarm_period,
             "ExtendedStatistic": "p95",
             "Threshold": milliseconds * 1000.0,  # ModelLatency is in microseconds
-        }
-
-    def _ratio(self, ratio: float) -> Request:
-        # https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/using-metric-math.html
-        def latency(id: str, config: str) -> Request:
-            metric = self._own("ModelLatency", config)
-            return {
-                "Id": id,
-                "MetricStat": {"Metric": metric, "Period": self.spec.rollout.alarm_period, "Stat": "p99"},
-                "ReturnData": False,
-            }
-
-        return {
-            **BREACH,
-            "AlarmDescription": self._says(
-                f"99th percentile of model latency above {ratio:g} times that of {self.previous}"
-            ),
-            "Metrics": [
-                latency("new", self.config),
-                latency("old", self.previous),
-                {"Id": "ratio", "Expression": RATIO, "Label": "new / old", "ReturnData": True},
-            ],
-            "Threshold": float(ratio),
         }
 
     def _metric(self, rule: MetricRule) -> Request:

@@ -48,6 +48,10 @@ from mlops_runtime.rollout.promotions import golden_sha256
 from mlops_runtime.rollout.rollout_case import Case, pointer
 from mlops_runtime.rollout.sagemaker_requests import planned_scaling
 from mlops_runtime.rollout.serving_limits import SpecError
+from mlops_runtime.rollout.verdict_request import sagemaker_verdict
+
+# that a shadow may have in a period
+_SHADOW_ERRORS = 1
 
 
 def wanted_package(request: DeployRequest, serving: Serving | None, previous: str | None) -> str | None:
@@ -256,7 +260,13 @@ def _update(common: SageMakerPlan, case: Case, version: Version) -> SageMakerPla
         expired=case.follows.expired,
         synthetic=_synthetic(rollout, common.poll_seconds),
         shadow=_shadow(case, version),
+        verdict=_verdict(case, version) if names and not case.is_rollback else {},
     )
+
+
+def _verdict(case: Case, version: Version) -> Request:
+    asked = sagemaker_verdict(case.spec, config=case.name, previous=version.config, since=_iso(case.now))
+    return dict(to_dict(asked))
 
 
 def _shadow(case: Case, version: Version) -> Request:
@@ -272,7 +282,7 @@ def _shadow(case: Case, version: Version) -> Request:
         "bake": shadow.bake,
         # CloudWatch answers with at most 1,440 datapoints
         "period": max(spec.rollout.alarm_period, -(-shadow.bake // 72000) * 60),
-        "max_errors": spec.rollout.max_error_count,
+        "max_errors": _SHADOW_ERRORS if spec.rollout.max_error_count is None else spec.rollout.max_error_count,
         "max_latency": 0 if latency is None else latency * 1000,
     }
 

@@ -118,7 +118,7 @@ def _check_problems(rollout: RolloutSpec) -> Iterator[str]:
             f"rollout.alarms must be at most {MAX_ALARMS - len(own)} beside the new fleet's ({', '.join(own)}), "
             f"got {len(rollout.alarms)}; combine them in a composite alarm"
         )
-    if rollout.min_invocations < 0 or rollout.max_error_count < 0:
+    if rollout.min_invocations < 0 or (rollout.max_error_count or 0) < 0:
         yield "rollout.min_invocations and max_error_count must not be negative"
     if rollout.max_latency_ms is not None and rollout.max_latency_ms <= 0:
         yield f"rollout.max_latency_ms must be positive, got {rollout.max_latency_ms}"

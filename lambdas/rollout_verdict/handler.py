@@ -1,0 +1,28 @@
+"""Comparison of a rollout's new fleet with the old one: what to do, and why."""
+
+import logging
+import os
+from datetime import datetime
+from typing import Any
+
+import boto3
+
+from mlops_runtime.contracts import from_dict, to_dict
+from mlops_runtime.rollout.rollout_verdict import VerdictFunction
+from mlops_runtime.rollout.verdict_request import VerdictRequest
+
+_log = logging.getLogger("mlops.verdict")
+_log.setLevel(logging.INFO)
+
+FUNCTION = VerdictFunction(
+    cloudwatch=boto3.client("cloudwatch"), s3=boto3.client("s3"), bucket=os.environ["ARTIFACTS_BUCKET"]
+)
+
+
+def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
+    """Answer ``{"verdict", "now"}`` with a ``RolloutVerdict``."""
+    del context
+    request = from_dict(VerdictRequest, event["verdict"])
+    found = FUNCTION.answer(request, now=datetime.fromisoformat(event["now"]))
+    _log.info("%s of %s: %s", found.action, request.fleet, found.sentence)
+    return dict(to_dict(found))

@@ -1,0 +1,216 @@
+"""What two fleets did minute by minute, as CloudWatch counted it: calls, failing answers, and answers slower than a limit.
+
+An error metric that publishes a 1 or a 0 for each answer has both numbers: ``Sum`` failed of ``SampleCount``, so calls and
+errors cannot be of different minutes. Slow answers are counted by the percentile rank of a limit: ``SampleCount`` times
+1 - ``PR(:limit)``.
+
+See: https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_GetMetricData.html
+and https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/Statistics-definitions.html
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, Literal
+
+from mlops_runtime.rollout.fleet_comparison import Minute
+from mlops_runtime.rollout.live_history import Counts, total
+
+if TYPE_CHECKING:
+    from mypy_boto3_cloudwatch import CloudWatchClient
+
+HISTORY = timedelta(hours=4)
+_MINUTE = timedelta(minutes=1)
+_HOUR = timedelta(hours=1)
+# what CloudWatch publishes late of one fleet must not pass for its end
+_ALONE_MINUTES = 3
+# that none of so many calls reached the old fleet by chance: below 1e-9 at a share of 90 %
+_ALONE_CALLS = 200
+
+Series = dict[datetime, float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FleetMetric:
+    """One metric of one fleet."""
+
+    namespace: str
+    metric: str
+    dimensions: Mapping[str, str] = field(default_factory=dict)
+
+    def query(self, statistic: str, period: timedelta) -> dict[str, Any]:
+        """Return the ``MetricStat`` of a statistic."""
+        dimensions = [{"Name": name, "Value": value} for name, value in self.dimensions.items()]
+        metric = {"Namespace": self.namespace, "MetricName": self.metric, "Dimensions": dimensions}
+        return {"Metric": metric, "Period": int(period.total_seconds()), "Stat": statistic}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FleetMetrics:
+    """Where a fleet is counted.
+
+    Args:
+        calls: All answers by its ``SampleCount``, or those that did not fail by its ``Sum``.
+        errors: Failing answers, each by its sum.
+        calls_statistic: Which of the two.
+        latency: Time of an answer.
+        milliseconds: How many its unit has.
+    """
+
+    calls: FleetMetric
+    errors: tuple[FleetMetric, ...]
+    calls_statistic: Literal["SampleCount", "Sum"] = "SampleCount"
+    latency: FleetMetric | None = None
+    milliseconds: float = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FleetMinutes:
+    """Minutes of two fleets since the new one was first asked, and the old one's before.
+
+    Args:
+        minutes: Oldest first.
+        history: Of the old fleet, oldest first.
+        alone_from: Number of the minute, from 1, since which the old fleet is not asked. None: it is asked.
+    """
+
+    minutes: tuple[Minute, ...] = ()
+    history: tuple[Counts, ...] = ()
+    alone_from: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MinuteReader:
+    """Reads both fleets.
+
+    Args:
+        cloudwatch: Client.
+        new: The new fleet.
+        old: The old one.
+        since: When the rollout began.
+        now: Up to when; the minute that runs counts too.
+    """
+
+    cloudwatch: "CloudWatchClient"
+    new: FleetMetrics
+    old: FleetMetrics
+    since: datetime
+    now: datetime
+
+    def failed(self) -> FleetMinutes:
+        """Return calls and failing answers."""
+        asked = {
+            "n": self.new.calls.query(self.new.calls_statistic, _MINUTE),
+            "m": self.old.calls.query(self.old.calls_statistic, _MINUTE),
+            **{f"x{number}": each.query("Sum", _MINUTE) for number, each in enumerate(self.new.errors)},
+            **{f"y{number}": each.query("Sum", _MINUTE) for number, each in enumerate(self.old.errors)},
+        }
+        found = self._read(asked, self._start - HISTORY)
+        x, y = (_summed(found, prefix) for prefix in "xy")
+        n, m = (_all(found[name], failed, fleet) for name, failed, fleet in (("n", x, self.new), ("m", y, self.old)))
+        return self._cut(_counts(n, x), _counts(m, y))
+
+    def limits(self, percentiles: Sequence[float]) -> list[float]:
+        """Return the old fleet's percentiles over the hours before, in its unit; empty where it has none."""
+        if self.old.latency is None:
+            return []
+        asked = {
+            "m": self.old.latency.query("SampleCount", _HOUR),
+            **{f"p{i}": self.old.latency.query(f"p{each:g}", _HOUR) for i, each in enumerate(percentiles)},
+        }
+        start = (self._start - HISTORY).replace(minute=0)
+        found = self._read(asked, start, self._start)
+        calls = sum(found["m"].values())
+        if not calls:
+            return []
+        return [
+            sum(count * found[f"p{i}"].get(hour, 0.0) for hour, count in found["m"].items()) / calls
+            for i in range(len(percentiles))
+        ]
+
+    def slower(self, new_limit: float, old_limit: float) -> FleetMinutes:
+        """Return calls and answers above a limit, one for each fleet, in their units."""
+        if self.new.latency is None or self.old.latency is None:
+            return FleetMinutes()
+        asked = {
+            "n": self.new.latency.query("SampleCount", _MINUTE),
+            "x": self.new.latency.query(f"PR(:{new_limit:.6f})", _MINUTE),
+            "m": self.old.latency.query("SampleCount", _MINUTE),
+            "y": self.old.latency.query(f"PR(:{old_limit:.6f})", _MINUTE),
+        }
+        found = self._read(asked, self._start - HISTORY)
+        return self._cut(
+            _counts(found["n"], _above(found["n"], found["x"])), _counts(found["m"], _above(found["m"], found["y"]))
+        )
+
+    @property
+    def _start(self) -> datetime:
+        return self.since.astimezone(UTC).replace(second=0, microsecond=0)
+
+    def _cut(self, new: Mapping[datetime, Counts], old: Mapping[datetime, Counts]) -> FleetMinutes:
+        asked = [minute for minute, counts in new.items() if counts.calls and minute >= self._start]
+        first = min(asked, default=self.now)
+        history = _each_minute(old, self._start - HISTORY, self._start)
+        after = _each_minute(old, first, self.now)
+        minutes = tuple(
+            Minute(new=mine, old=theirs) for mine, theirs in zip(_each_minute(new, first, self.now), after, strict=True)
+        )
+        return FleetMinutes(minutes=minutes, history=tuple(history), alone_from=_alone_from(minutes))
+
+    def _read(self, asked: Mapping[str, Any], start: datetime, end: datetime | None = None) -> dict[str, Series]:
+        queries: Any = [{"Id": name, "MetricStat": stat} for name, stat in asked.items()]
+        found: dict[str, Series] = {name: {} for name in asked}
+        pages = self.cloudwatch.get_paginator("get_metric_data").paginate(
+            MetricDataQueries=queries, StartTime=start, EndTime=self.now if end is None else end
+        )
+        for page in pages:
+            for result in page["MetricDataResults"]:
+                pairs = zip(result["Timestamps"], result["Values"], strict=True)
+                found[result["Id"]].update({time.astimezone(UTC): value for time, value in pairs})
+        return found
+
+
+def _summed(found: Mapping[str, Series], prefix: str) -> Series:
+    added: Series = {}
+    for name, series in found.items():
+        if name.startswith(prefix):
+            for minute, value in series.items():
+                added[minute] = added.get(minute, 0.0) + value
+    return added
+
+
+def _all(calls: Series, failed: Series, fleet: FleetMetrics) -> Series:
+    if fleet.calls_statistic == "SampleCount":
+        return calls
+    return {minute: calls.get(minute, 0.0) + failed.get(minute, 0.0) for minute in {*calls, *failed}}
+
+
+def _above(calls: Series, ranks: Series) -> Series:
+    return {minute: count * (1 - ranks.get(minute, 100.0) / 100) for minute, count in calls.items()}
+
+
+def _counts(calls: Series, failed: Series) -> dict[datetime, Counts]:
+    """A failing answer is an answer, whichever of the two metrics came first."""
+    found = {}
+    for minute in {*calls, *failed}:
+        errors = round(failed.get(minute, 0.0))
+        found[minute] = Counts(calls=max(round(calls.get(minute, 0.0)), errors), failed=errors)
+    return found
+
+
+def _each_minute(counts: Mapping[datetime, Counts], start: datetime, end: datetime) -> list[Counts]:
+    length = max(0, -((start - end) // _MINUTE))
+    return [counts.get(start + number * _MINUTE, Counts()) for number in range(length)]
+
+
+def _alone_from(minutes: Sequence[Minute]) -> int | None:
+    """Return since which minute only the new fleet is asked, if that is not chance and not late data."""
+    run: list[Minute] = []
+    for minute in reversed(minutes):
+        if minute.old.calls:
+            break
+        run.append(minute)
+    asked = [minute.new for minute in run if minute.new.calls]
+    if len(asked) < _ALONE_MINUTES or total(asked).calls < _ALONE_CALLS:
+        return None
+    return len(minutes) - len(run) + 1

@@ -1,0 +1,142 @@
+"""Adapter of the verdict: reads both fleets, keeps what it read, and raises the alarm that the rollout watches.
+
+It has no state: each call evaluates all minutes since the first step again, so late data correct themselves.
+"""
+
+import hashlib
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from botocore.exceptions import ClientError
+
+from mlops_runtime.contracts import canonical_json, to_dict
+from mlops_runtime.contracts.rollout import RolloutVerdict
+from mlops_runtime.rollout.fleet_alarms import (
+    ABORT_NAMESPACE,
+    VERDICT,
+    VERDICT_METRIC,
+    VERDICTS,
+    fleet_stem,
+    verdict_dimensions,
+)
+from mlops_runtime.rollout.fleet_minutes import FleetMinutes, MinuteReader
+from mlops_runtime.rollout.verdict import Action, Compared, Verdict, error_rule, judge, slow_rule
+from mlops_runtime.rollout.verdict_request import VerdictRequest
+
+if TYPE_CHECKING:
+    from mypy_boto3_cloudwatch import CloudWatchClient
+    from mypy_boto3_s3 import S3Client
+
+# that a CloudWatch alarm keeps of a reason
+_REASON = 1023
+_PERCENTILES = (99.0, 50.0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerdictFunction:
+    """What the function ``rollout_verdict`` does.
+
+    Args:
+        cloudwatch: Client.
+        s3: Client.
+        bucket: Where the minutes are kept.
+    """
+
+    cloudwatch: "CloudWatchClient"
+    s3: "S3Client"
+    bucket: str
+
+    def answer(self, request: VerdictRequest, *, now: datetime) -> RolloutVerdict:
+        """Return what all minutes come to; where they stop the rollout, its alarm goes to ALARM.
+
+        Args:
+            request: What is compared.
+            now: The time in the cloud.
+        """
+        since = datetime.fromisoformat(request.since)
+        reader = MinuteReader(cloudwatch=self.cloudwatch, new=request.new, old=request.old, since=since, now=now)
+        compared = [_errors(request, reader), *_slow(request, reader)]
+        found = judge(compared[0], compared[1:])
+        uri, digest = self._keep(request, compared, found, now)
+        if found.action is Action.STOP:
+            self._stop(request, found, now)
+        return RolloutVerdict(
+            action=found.action.value,
+            calls=found.calls,
+            evidence=found.evidence,
+            minutes=found.minutes,
+            sentence=found.sentence,
+            minutes_uri=uri,
+            minutes_sha256=digest,
+        )
+
+    def _keep(
+        self, request: VerdictRequest, compared: list[Compared], found: Verdict, now: datetime
+    ) -> tuple[str, str]:
+        """Write what was compared, so that a reader who doubts the verdict can compute it again; its URI and hash."""
+        key = f"{VERDICTS}/{request.endpoint}/{request.fleet}.json"
+        document = {
+            "format": "mlops.verdict/1",
+            "at": now.isoformat(),
+            "request": to_dict(request),
+            "compared": [asdict(each) for each in compared],
+            "verdict": asdict(found),
+        }
+        body = canonical_json(document)
+        self.s3.put_object(Bucket=self.bucket, Key=key, Body=body, ContentType="application/json")
+        return f"s3://{self.bucket}/{key}", hashlib.sha256(body).hexdigest()
+
+    def _stop(self, request: VerdictRequest, found: Verdict, now: datetime) -> None:
+        """Set the alarm, and publish the value that keeps it in ALARM by its own evaluation.
+
+        SetAlarmState acts within seconds, but "the alarm returns to its actual state" at its next evaluation.
+
+        See: https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_SetAlarmState.html
+        """
+        # claim: verdict-alarm-stays-in-alarm
+        dimensions = verdict_dimensions(request.endpoint, request.fleet)
+        value: Any = {"MetricName": VERDICT_METRIC, "Dimensions": dimensions, "Value": 1.0, "Timestamp": now}
+        self.cloudwatch.put_metric_data(Namespace=ABORT_NAMESPACE, MetricData=[value])
+        name = f"{fleet_stem(request.endpoint, request.fleet)}{VERDICT}"
+        try:
+            self.cloudwatch.set_alarm_state(
+                AlarmName=name, StateValue="ALARM", StateReason=f"stopped {found.sentence}"[:_REASON]
+            )
+        except ClientError as error:
+            # deleted by hand: the answer still stops what the machine can stop itself
+            if error.response["Error"]["Code"] != "ResourceNotFound":
+                raise
+
+
+def _errors(request: VerdictRequest, reader: MinuteReader) -> Compared:
+    rule = error_rule(
+        false_alarm=request.false_alarm,
+        extra=request.tolerated,
+        is_latency_compared=request.max_latency_ratio is not None,
+    )
+    found = reader.failed()
+    return Compared(minutes=found.minutes, history=found.history, rule=rule, alone_from=found.alone_from)
+
+
+def _slow(request: VerdictRequest, reader: MinuteReader) -> list[Compared]:
+    ratio = request.max_latency_ratio
+    if ratio is None:
+        return []
+    limits = reader.limits(_PERCENTILES)
+    rule = slow_rule(false_alarm=request.false_alarm, limits=len(_PERCENTILES))
+    found = []
+    for limit in limits:
+        slow: FleetMinutes = reader.slower(ratio * limit, limit)
+        new, old = (f"{each * reader.old.milliseconds:.3g} ms" for each in (ratio * limit, limit))
+        found.append(
+            Compared(
+                minutes=slow.minutes,
+                history=slow.history,
+                rule=rule,
+                did=f"took longer than {new}",
+                old_did=f" longer than {old}",
+                alone_from=slow.alone_from,
+            )
+        )
+    return found

@@ -1,0 +1,74 @@
+"""What the plan asks the function ``rollout_verdict``: which fleets are compared, and how much of a difference is tolerated."""
+
+from dataclasses import dataclass
+
+from mlops_runtime.contracts.rollout import ServingSpec
+from mlops_runtime.rollout.fleet_capacity import error_metric
+from mlops_runtime.rollout.fleet_minutes import FleetMetric, FleetMetrics
+
+FALSE_ALARM = 0.01
+TOLERATED_ERROR_SHARE = 0.0005
+_SAGEMAKER = "AWS/SageMaker"
+_MICROSECOND = 0.001  # of a millisecond
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerdictRequest:
+    """What is compared in a rollout.
+
+    Args:
+        endpoint: The endpoint.
+        fleet: Name of the new fleet's config.
+        since: When the rollout began (ISO 8601).
+        new: Where the new fleet is counted.
+        old: Where the old one is.
+        false_alarm: Probability at which a fleet within tolerance is stopped, at most.
+        tolerated: Failing answers on top of the old fleet's that are tolerated, as a share.
+        max_latency_ratio: How many times as slow the new fleet may be. Default: latency is not compared.
+    """
+
+    endpoint: str
+    fleet: str
+    since: str
+    new: FleetMetrics
+    old: FleetMetrics
+    false_alarm: float
+    tolerated: float
+    max_latency_ratio: float | None = None
+
+
+def verdict_request(
+    spec: ServingSpec, *, fleet: str, since: str, new: FleetMetrics, old: FleetMetrics
+) -> VerdictRequest:
+    """Return the request for two fleets, with what the spec tolerates."""
+    rollout = spec.rollout
+    return VerdictRequest(
+        endpoint=spec.endpoint,
+        fleet=fleet,
+        since=since,
+        new=new,
+        old=old,
+        false_alarm=FALSE_ALARM if rollout.false_alarm is None else rollout.false_alarm,
+        tolerated=TOLERATED_ERROR_SHARE if rollout.tolerated_error_share is None else rollout.tolerated_error_share,
+        max_latency_ratio=rollout.max_latency_ratio,
+    )
+
+
+def sagemaker_verdict(spec: ServingSpec, *, config: str, previous: str, since: str) -> VerdictRequest:
+    """Return the request for two fleets of one SageMaker endpoint, which the names of their configs tell apart.
+
+    See: https://docs.aws.amazon.com/sagemaker/latest/dg/deployment-guardrails-configuration.html
+    """
+    new, old = (_fleet(spec, each) for each in (config, previous))
+    return verdict_request(spec, fleet=config, since=since, new=new, old=old)
+
+
+def _fleet(spec: ServingSpec, config: str) -> FleetMetrics:
+    values = {"EndpointName": spec.endpoint, "VariantName": spec.variant, "EndpointConfigName": config}
+
+    def of(metric: str) -> FleetMetric:
+        return FleetMetric(namespace=_SAGEMAKER, metric=metric, dimensions=values)
+
+    # claim: errors-are-counted-for-each-answer
+    errors = of(error_metric(spec))
+    return FleetMetrics(calls=errors, errors=(errors,), latency=of("ModelLatency"), milliseconds=_MICROSECOND)

@@ -1,0 +1,43 @@
+"""States that ask how the new fleet compares with the old one, and the sentence of the answer."""
+
+from mlops_constructs._state_machine import NOW, State, choose, invoke
+
+# what is known before the first answer
+UNASKED = {"action": "continue", "calls": 0, "evidence": 1, "minutes": 0, "sentence": ""}
+STOPPED = "$judged.action = 'stop'"
+# why a rollout was stopped; empty where it was not
+WHY_STOPPED = f"({STOPPED} ? 'stopped ' & $judged.sentence : '')"
+# what a promotion rests on, as the end of its reason
+PROMOTED_ON = "($judged.minutes > 0 ? '; promoted ' & $judged.sentence : '')"
+# the argument of the recorder: what was compared, if anything was
+RECORDED = "{% $judged.minutes > 0 ? $judged : null %}"
+ASKS = "$exists($plan.verdict.fleet)"
+_SECONDS = 60
+
+
+def ask_states(*, verdict_arn: str, next_state: str, partition: str) -> tuple[str, dict[str, State]]:
+    """Return the first state's name and the states that ask once a poll, where the plan compares two fleets.
+
+    An error is passed over: the next poll asks again, and the alarm on a dead fleet needs no answer.
+
+    Args:
+        verdict_arn: Function ``rollout_verdict``.
+        next_state: Where to go on.
+        partition: AWS partition, may be a token.
+    """
+    asked = ask_verdict(verdict_arn=verdict_arn, next_state=next_state, catch=next_state, partition=partition)
+    del asked["Catch"][0]["Assign"]
+    return "HasVerdict", {"HasVerdict": choose((ASKS, "AskVerdict"), default=next_state), "AskVerdict": asked}
+
+
+def ask_verdict(*, verdict_arn: str, next_state: str, catch: str, partition: str) -> State:
+    """Return the state that stores the answer in ``$judged``; one that stops has set the alarm of the new fleet too."""
+    return invoke(
+        verdict_arn,
+        {"verdict": "{% $plan.verdict %}", "now": NOW},
+        partition=partition,
+        next_state=next_state,
+        catch=catch,
+        assign={"judged": "{% $states.result.Payload %}"},
+        timeout=_SECONDS,
+    )

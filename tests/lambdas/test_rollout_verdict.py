@@ -1,0 +1,56 @@
+"""The function that compares a rollout's fleets."""
+
+import importlib.util
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import boto3
+import pytest
+from moto import mock_aws
+
+from mlops_runtime.contracts import to_dict
+from mlops_runtime.rollout.fleet_minutes import FleetMetric, FleetMetrics
+from mlops_runtime.rollout.verdict_request import VerdictRequest
+
+ROOT = Path(__file__).resolve().parents[2]
+HANDLER = ROOT / "lambdas" / "rollout_verdict" / "handler.py"
+
+
+@pytest.fixture
+def function(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
+    """The handler beside its bucket."""
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    monkeypatch.setenv("ARTIFACTS_BUCKET", "artifacts")
+    spec = importlib.util.spec_from_file_location("rollout_verdict_handler", HANDLER)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    with mock_aws():
+        boto3.client("s3").create_bucket(Bucket="artifacts")
+        spec.loader.exec_module(module)
+        yield module
+
+
+def test_it_answers_with_a_verdict_and_keeps_what_it_read(function: ModuleType) -> None:
+    """A fleet that was not asked yet: nothing is claimed and no alarm set."""
+    now = datetime.now(UTC)
+    errors = FleetMetric(namespace="AWS/SageMaker", metric="InvocationModelErrors", dimensions={"EndpointName": "e"})
+    fleet = FleetMetrics(calls=errors, errors=(errors,))
+    asked = VerdictRequest(
+        endpoint="e",
+        fleet="e-4588cf62",
+        since=(now - timedelta(minutes=5)).isoformat(),
+        new=fleet,
+        old=fleet,
+        false_alarm=0.01,
+        tolerated=0.0005,
+    )
+    event: dict[str, Any] = {"verdict": to_dict(asked), "now": now.isoformat()}
+    answer = function.handler(json.loads(json.dumps(event)), None)
+    assert (answer["action"], answer["calls"], answer["minutes"]) == ("continue", 0, 0)
+    kept = boto3.client("s3").get_object(Bucket="artifacts", Key="verdicts/e/e-4588cf62.json")["Body"].read()
+    assert json.loads(kept)["request"]["fleet"] == "e-4588cf62"

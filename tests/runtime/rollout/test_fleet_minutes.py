@@ -1,0 +1,160 @@
+"""Minutes of two fleets out of CloudWatch's series."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from mlops_runtime.rollout.fleet_minutes import FleetMetric, FleetMetrics, MinuteReader
+from mlops_runtime.rollout.live_history import Counts
+
+SINCE = datetime(2017, 8, 1, 12, 0, 30, tzinfo=UTC)
+START = SINCE.replace(second=0)
+MINUTE = timedelta(minutes=1)
+
+
+def metric(name: str, fleet: str) -> FleetMetric:
+    """A metric of a fleet."""
+    return FleetMetric(namespace="N", metric=name, dimensions={"Fleet": fleet})
+
+
+def fleet(name: str) -> FleetMetrics:
+    """A fleet that publishes an error metric for each answer, and its latency in microseconds."""
+    errors = metric("Errors", name)
+    return FleetMetrics(calls=errors, errors=(errors,), latency=metric("Latency", name), milliseconds=0.001)
+
+
+class CloudWatch:
+    """Series by metric, fleet and statistic, newest first and in two pages, as the service may answer."""
+
+    def __init__(self, **series: dict[datetime, float]) -> None:
+        self.series, self.asked = series, []
+
+    def get_paginator(self, name: str) -> CloudWatch:
+        """Page through GetMetricData."""
+        assert name == "get_metric_data"
+        return self
+
+    def paginate(self, **request: Any) -> Any:
+        """Yield two pages."""
+        self.asked.append(request)
+        for part in (0, 1):
+            results = []
+            for query in request["MetricDataQueries"]:
+                stat = query["MetricStat"]
+                name = f"{stat['Metric']['MetricName']}_{stat['Metric']['Dimensions'][0]['Value']}_{stat['Stat']}"
+                found = sorted(self.series.get(name, {}).items(), reverse=True)[part::2]
+                found = [(at, value) for at, value in found if request["StartTime"] <= at < request["EndTime"]]
+                results.append(
+                    {"Id": query["Id"], "Timestamps": [a for a, _ in found], "Values": [v for _, v in found]}
+                )
+            yield {"MetricDataResults": results}
+
+
+def reader(
+    minutes: int, *, new: FleetMetrics | None = None, old: FleetMetrics | None = None, **series: Any
+) -> MinuteReader:
+    """A reader so many minutes after the start; series are given by the number of the minute."""
+    cloudwatch: Any = CloudWatch(
+        **{name: {START + number * MINUTE: value for number, value in found.items()} for name, found in series.items()}
+    )
+    return MinuteReader(
+        cloudwatch=cloudwatch,
+        new=fleet("new") if new is None else new,
+        old=fleet("old") if old is None else old,
+        since=SINCE,
+        now=START + minutes * MINUTE,
+    )
+
+
+def test_minutes_begin_with_the_first_call_of_the_new_fleet() -> None:
+    """What the old one answered before is its history; minutes without a call count too."""
+    found = reader(
+        5,
+        Errors_new_SampleCount={2: 10.0, 4: 20.0},
+        Errors_new_Sum={2: 1.0, 4: 0.0},
+        Errors_old_SampleCount={-1: 80.0, 0: 90.0, 2: 90.0, 4: 95.0},
+        Errors_old_Sum={-1: 2.0, 4: 3.0},
+    ).failed()
+    assert [minute.new for minute in found.minutes] == [Counts(calls=10, failed=1), Counts(), Counts(calls=20)]
+    assert [minute.old for minute in found.minutes] == [Counts(calls=90), Counts(), Counts(calls=95, failed=3)]
+    assert len(found.history) == 240
+    assert found.history[-1] == Counts(calls=80, failed=2)
+    assert found.alone_from is None
+
+
+def test_nothing_is_known_before_the_first_call() -> None:
+    """No minute is made up."""
+    found = reader(5, Errors_old_SampleCount={1: 90.0}).failed()
+    assert (found.minutes, found.alone_from) == ((), None)
+
+
+def test_failing_answers_are_added_to_the_others() -> None:
+    """Where a load balancer counts success and errors by metrics of their own."""
+    slots = [
+        FleetMetrics(
+            calls=metric("Answered", name),
+            calls_statistic="Sum",
+            errors=(metric("Failed", name), metric("Refused", name)),
+        )
+        for name in ("new", "old")
+    ]
+    found = reader(
+        2,
+        new=slots[0],
+        old=slots[1],
+        Answered_new_Sum={0: 5.0},
+        Failed_new_Sum={0: 1.0, 1: 4.0},
+        Refused_new_Sum={0: 2.0},
+        Answered_old_Sum={0: 50.0},
+    ).failed()
+    assert [minute.new for minute in found.minutes] == [Counts(calls=8, failed=3), Counts(calls=4, failed=4)]
+
+
+@pytest.mark.parametrize(
+    ("alone", "calls", "since"),
+    [(3, 100.0, 3), (2, 100.0, None), (3, 60.0, None)],
+    ids=["enough", "too short", "too few calls"],
+)
+def test_a_fleet_is_alone_only_where_that_is_not_chance(alone: int, calls: float, since: int | None) -> None:
+    """Three minutes and 200 calls: data of the old fleet may be late, and at low volume it may not have been asked."""
+    found = reader(
+        2 + alone,
+        Errors_new_SampleCount=dict.fromkeys(range(2 + alone), calls),
+        Errors_old_SampleCount={0: 900.0, 1: 900.0},
+    ).failed()
+    assert found.alone_from == since
+
+
+def test_limits_are_weighted_by_the_calls_of_the_hours() -> None:
+    """In the metric's unit; there are none without calls before."""
+    hours = {-240: 100.0, -120: 300.0}
+    found = reader(
+        5,
+        Latency_old_SampleCount=hours,
+        Latency_old_p99={-240: 1000.0, -120: 2000.0},
+        Latency_old_p50={-240: 100.0, -120: 100.0},
+    )
+    assert found.limits((99.0, 50.0)) == pytest.approx([1750.0, 100.0])
+    assert reader(5).limits((99.0,)) == []
+    slot = FleetMetrics(calls=metric("Requests", "old"), errors=())
+    assert reader(5, old=slot).limits((99.0,)) == []
+    assert reader(5, old=slot).slower(2.0, 1.0).minutes == ()
+
+
+def test_slow_answers_are_counted_by_their_rank() -> None:
+    """A minute whose rank is missing has no slow answer."""
+    found = reader(
+        2,
+        **{
+            "Latency_new_SampleCount": {0: 200.0, 1: 100.0},
+            "Latency_new_PR(:180.000000)": {0: 90.0},
+            "Latency_old_SampleCount": {-1: 100.0, 0: 1000.0, 1: 1000.0},
+            "Latency_old_PR(:120.000000)": {-1: 98.0, 0: 99.0, 1: 99.0},
+        },
+    ).slower(180.0, 120.0)
+    assert [minute.new for minute in found.minutes] == [Counts(calls=200, failed=20), Counts(calls=100)]
+    assert [minute.old for minute in found.minutes] == [Counts(calls=1000, failed=10)] * 2
+    assert found.history[-1] == Counts(calls=100, failed=2)

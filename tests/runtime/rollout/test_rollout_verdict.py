@@ -1,0 +1,160 @@
+"""The function that compares fleets: what it reads, keeps, sets and answers."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+from tests.runtime.rollout.test_fleet_minutes import MINUTE, SINCE, START, CloudWatch, fleet
+
+from mlops_runtime.contracts import from_dict, to_dict
+from mlops_runtime.rollout.rollout_verdict import VerdictFunction
+from mlops_runtime.rollout.verdict_request import VerdictRequest
+
+FLEET = "demand-forecast-4588cf62"
+ALARM = "demand-forecast-rollout-4588cf62-verdict"
+
+
+class Account(CloudWatch):
+    """CloudWatch and S3 in one, which remember what they were asked."""
+
+    def __init__(self, *, is_deleted: str = "", **series: Any) -> None:
+        super().__init__(
+            **{name: {START + at * MINUTE: value for at, value in found.items()} for name, found in series.items()}
+        )
+        self.is_deleted, self.set, self.published, self.objects = is_deleted, [], [], {}
+
+    def set_alarm_state(self, **request: Any) -> None:
+        """Fail where the alarm is gone."""
+        if self.is_deleted:
+            raise ClientError({"Error": {"Code": self.is_deleted, "Message": "no"}}, "SetAlarmState")
+        self.set.append(request)
+
+    def put_metric_data(self, **request: Any) -> None:
+        """Remember a value."""
+        self.published.append(request)
+
+    def put_object(self, **request: Any) -> None:
+        """Remember an object."""
+        self.objects[(request["Bucket"], request["Key"])] = request["Body"]
+
+
+def request(**changes: Any) -> VerdictRequest:
+    """The request of a plan, as it comes through the machine."""
+    asked = VerdictRequest(
+        endpoint="demand-forecast",
+        fleet=FLEET,
+        since=SINCE.isoformat(),
+        new=fleet("new"),
+        old=fleet("old"),
+        false_alarm=0.01,
+        tolerated=0.0005,
+        **changes,
+    )
+    return from_dict(VerdictRequest, json.loads(json.dumps(to_dict(asked))))
+
+
+def ask(account: Account, minutes: int = 3, **changes: Any) -> Any:
+    """Ask so many minutes after the start."""
+    function: Any = VerdictFunction(cloudwatch=account, s3=account, bucket="artifacts")  # type: ignore[arg-type]
+    return function.answer(request(**changes), now=START + minutes * MINUTE)
+
+
+def each(value: float) -> dict[int, float]:
+    """A series of three minutes."""
+    return dict.fromkeys(range(3), value)
+
+
+BAD = {
+    "Errors_new_SampleCount": each(600.0),
+    "Errors_new_Sum": each(9.0),
+    "Errors_old_SampleCount": each(5400.0),
+    "Errors_old_Sum": each(8.0),
+}
+
+
+def test_a_bad_fleet_puts_the_alarm_into_alarm_in_both_ways() -> None:
+    """At once by its state, and for as long as it is evaluated by a value of its metric."""
+    account = Account(**BAD)
+    found = ask(account)
+    assert (found.action, found.calls, found.minutes) == ("stop", 1800, 3)
+    reason = f"stopped {found.sentence}"
+    assert account.set == [{"AlarmName": ALARM, "StateValue": "ALARM", "StateReason": reason}]
+    (published,) = account.published
+    assert published["Namespace"] == "MLOps/Rollout"
+    (value,) = published["MetricData"]
+    assert (value["MetricName"], value["Value"], value["Timestamp"]) == ("RolloutVerdict", 1.0, START + 3 * MINUTE)
+    assert value["Dimensions"] == [
+        {"Name": "EndpointName", "Value": "demand-forecast"},
+        {"Name": "EndpointConfigName", "Value": FLEET},
+    ]
+
+
+def test_a_good_fleet_touches_no_alarm() -> None:
+    """Nothing is set and nothing published."""
+    account = Account(**{**BAD, "Errors_new_Sum": each(1.0)})
+    assert ask(account).action in ("continue", "enough")
+    assert (account.set, account.published) == ([], [])
+
+
+def test_what_was_compared_can_be_read_again() -> None:
+    """The object's hash is in the answer, and its minutes add up to the sentence."""
+    account = Account(**BAD)
+    found = ask(account)
+    body = account.objects[("artifacts", f"verdicts/demand-forecast/{FLEET}.json")]
+    assert found.minutes_uri == f"s3://artifacts/verdicts/demand-forecast/{FLEET}.json"
+    assert found.minutes_sha256 == hashlib.sha256(body).hexdigest()
+    kept = json.loads(body)
+    minutes = kept["compared"][0]["minutes"]
+    failed, calls = (sum(minute["new"][name] for minute in minutes) for name in ("failed", "calls"))
+    assert f"{failed} of {calls:,} answers failed" in found.sentence
+    assert kept["format"] == "mlops.verdict/1"
+
+
+def test_the_same_minutes_give_the_same_answer_later() -> None:
+    """There is no state: a repeated call, or one after a failure, says the same."""
+    account = Account(**BAD)
+    assert ask(account) == ask(account)
+
+
+def test_an_alarm_that_was_deleted_by_hand_does_not_keep_the_answer_back() -> None:
+    """The machine still stops what it can stop itself; another error is one."""
+    assert ask(Account(is_deleted="ResourceNotFound", **BAD)).action == "stop"
+    with pytest.raises(ClientError):
+        ask(Account(is_deleted="AccessDenied", **BAD))
+
+
+def test_slow_answers_stop_a_fleet_where_latency_is_compared() -> None:
+    """Two limits share half of the false alarms: the old fleet's 99th percentile and its median."""
+
+    def five(value: float) -> dict[int, float]:
+        return dict.fromkeys(range(5), value)
+
+    slow = {
+        "Errors_new_SampleCount": five(600.0),
+        "Errors_old_SampleCount": five(5400.0),
+        "Latency_new_SampleCount": five(600.0),
+        "Latency_new_PR(:180000.000000)": five(70.0),
+        "Latency_new_PR(:75000.000000)": five(50.0),
+        "Latency_old_SampleCount": {-60: 5400.0, **five(5400.0)},
+        "Latency_old_p99": {-60: 120000.0},
+        "Latency_old_p50": {-60: 50000.0},
+        "Latency_old_PR(:120000.000000)": five(99.0),
+        "Latency_old_PR(:50000.000000)": five(50.0),
+    }
+    found = ask(Account(**slow), 5, max_latency_ratio=1.5)
+    assert found.action == "stop"
+    assert (
+        "answers took longer than 180 ms against 270 of 27,000 of the live model longer than 120 ms" in found.sentence
+    )
+    assert ask(Account(**slow), 5).action != "stop"
+
+
+def test_a_request_may_be_older_than_its_minutes() -> None:
+    """Without a call nothing is claimed."""
+    found = ask(Account(), minutes=int(timedelta(hours=1) / MINUTE))
+    assert (found.action, found.calls, found.minutes) == ("continue", 0, 0)
