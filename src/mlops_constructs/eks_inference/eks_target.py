@@ -214,7 +214,7 @@ class SlotSteps:
             ),
             "IsEvidenceEnough": choose(
                 (STOPPED, "Stopped"),
-                ("$judged.calls >= $plan.min_invocations", "IsLastStep"),
+                ("$compared.calls >= $plan.min_invocations", "IsLastStep"),
                 (f"$toMillis($now()) < $bake_until + {_EVIDENCE_SECONDS * 1000}", "AwaitEvidence"),
                 default="TooLittleEvidence",
             ),
@@ -224,7 +224,7 @@ class SlotSteps:
             "NoEvidence": self._back("ROLLED_BACK", "'alarms or requests could not be read: ' & $caught"),
             "TooLittleEvidence": self._back(
                 "ROLLED_BACK",
-                "'slot ' & $plan.eks.slot & ' was asked ' & $string($judged.calls) & ' times, a promotion needs ' & "
+                "'slot ' & $plan.eks.slot & ' was asked ' & $string($compared.calls) & ' times, a promotion needs ' & "
                 "$string($plan.min_invocations)",
             ),
         }

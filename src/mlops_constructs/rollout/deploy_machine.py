@@ -110,7 +110,7 @@ def deploy_machine(
             applied=False,
             quotas=UNASKED,
             page="",
-            judged=NO_VERDICT,
+            compared=NO_VERDICT,
         ),
         "Lock": _lock(endpoint_name, table_name, hold, patience, partition, next_state=next(iter(asked), "Preflight")),
         "LockFailed": assign(FAILED, reason="{% 'the endpoint could not be locked: ' & $caught %}"),

@@ -96,14 +96,14 @@ def evidence_states(*, endpoint_name: str, verdict_arn: str, limit: int, partiti
         ),
         "IsEvidenceEnough": choose(
             (STOPPED, "Stopped"),
-            ("$judged.calls >= $plan.min_invocations", PROMOTED),
+            ("$compared.calls >= $plan.min_invocations", PROMOTED),
             default="TooLittleEvidence",
         ),
         "Stopped": assign("Revert", reason=f"{{% {WHY_STOPPED} %}}"),
         "NoEvidence": assign("Revert", reason="{% 'alarms or invocations could not be read: ' & $caught %}"),
         "TooLittleEvidence": assign(
             "Revert",
-            reason="{% 'the new fleet served ' & $string($judged.calls) & ' invocations, a promotion needs ' & "
+            reason="{% 'the new fleet served ' & $string($compared.calls) & ' invocations, a promotion needs ' & "
             f"$string($plan.min_invocations) & '{NEEDS_TRAFFIC}' %}}",
         ),
         **_revert_states(endpoint_name, limit, partition),

@@ -261,7 +261,7 @@ class RolloutChecks:
             at once none.
         tolerated_error_share: Failing answers on top of the live model's that never stop a rollout, as a share. Default: 0.0005.
         false_alarm: Probability with which an acceptable candidate is stopped, at most. Default: 0.01.
-        max_error_count: Errors of the new fleet in one alarm period that are still accepted, whatever the old one has.
+        max_error_count: Errors of the new fleet in one alarm period that are still accepted, beside any number of the old one's.
             Default: there is no absolute limit.
         max_latency: 95th percentile of the new fleet's model latency that rolls back. Default: it is not watched.
         max_latency_ratio: How many times as slow as the old fleet, by the 99th percentile and the median of the hours before,

@@ -4,13 +4,13 @@ from mlops_constructs._state_machine import NOW, State, choose, invoke
 
 # what is known before the first answer
 UNASKED = {"action": "continue", "calls": 0, "evidence": 1, "minutes": 0, "sentence": ""}
-STOPPED = "$judged.action = 'stop'"
+STOPPED = "$compared.action = 'stop'"
 # why a rollout was stopped; empty where it was not
-WHY_STOPPED = f"({STOPPED} ? 'stopped ' & $judged.sentence : '')"
-# what a promotion rests on, as the end of its reason
-PROMOTED_ON = "($judged.minutes > 0 ? '; promoted ' & $judged.sentence : '')"
+WHY_STOPPED = f"({STOPPED} ? 'stopped ' & $compared.sentence : '')"
+# the evidence of a promotion, as the end of its reason
+PROMOTED_ON = "($compared.minutes > 0 ? '; promoted ' & $compared.sentence : '')"
 # the argument of the recorder: what was compared, if anything was
-RECORDED = "{% $judged.minutes > 0 ? $judged : null %}"
+RECORDED = "{% $compared.minutes > 0 ? $compared : null %}"
 ASKS = "$exists($plan.verdict.fleet)"
 _SECONDS = 60
 
@@ -31,13 +31,13 @@ def ask_states(*, verdict_arn: str, next_state: str, partition: str) -> tuple[st
 
 
 def ask_verdict(*, verdict_arn: str, next_state: str, catch: str, partition: str) -> State:
-    """Return the state that stores the answer in ``$judged``; one that stops has set the alarm of the new fleet too."""
+    """Return the state that stores the answer in ``$compared``; one that stops has set the alarm of the new fleet too."""
     return invoke(
         verdict_arn,
         {"verdict": "{% $plan.verdict %}", "now": NOW},
         partition=partition,
         next_state=next_state,
         catch=catch,
-        assign={"judged": "{% $states.result.Payload %}"},
+        assign={"compared": "{% $states.result.Payload %}"},
         timeout=_SECONDS,
     )

@@ -145,7 +145,7 @@ def test_a_slot_that_is_worse_is_left_at_every_step() -> None:
     assert STATES["AskVerdict"]["Next"] == STATES["AskVerdict"]["Catch"][0]["Next"] == "IsBaked"
     for name in ("IsBaked", "IsEvidenceEnough"):
         arm = STATES[name]["Choices"][0]
-        assert (arm["Condition"], arm["Next"]) == ("{% $judged.action = 'stop' %}", "Stopped")
+        assert (arm["Condition"], arm["Next"]) == ("{% $compared.action = 'stop' %}", "Stopped")
     assert (STATES["Stopped"]["Next"], STATES["LastVerdict"]["Catch"][0]["Next"]) == ("PutBack", "NoEvidence")
 
 

@@ -43,7 +43,7 @@ def dimensions(eks: EksSpec, slot: str) -> list[Request]:
 
 
 def slot_fleet(eks: EksSpec, slot: str) -> FleetMetrics:
-    """Return where a slot is counted; a request that was never answered is no answer."""
+    """Return where a slot is counted; a request without an answer is not counted."""
     values = {each["Name"]: each["Value"] for each in dimensions(eks, slot)}
 
     def of(metric: str) -> FleetMetric:

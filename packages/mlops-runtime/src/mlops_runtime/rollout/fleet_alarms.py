@@ -171,7 +171,7 @@ class FleetAlarms:
         return [*new, of("y", self.previous, "Sum"), of("m", self.previous, "SampleCount")], "x", "y"
 
     def _errors(self, count: int) -> Request:
-        """An absolute limit, for who wants one."""
+        """An absolute limit, where the policy has one."""
         rollout = self.spec.rollout
         return {
             **BREACH,

@@ -1,0 +1,60 @@
+"""What the plan asks to be compared."""
+
+import json
+from dataclasses import replace
+
+import pytest
+from rollout_world import SPEC
+
+from mlops_runtime.contracts import from_dict, to_dict
+from mlops_runtime.contracts.serving import AsynchronousSpec
+from mlops_runtime.rollout.verdict_request import VerdictRequest, sagemaker_verdict
+
+NEW, OLD, SINCE = "demand-forecast-22222222", "demand-forecast-11111111", "2017-08-01T00:00:00Z"
+
+
+def asked(**rollout: object) -> VerdictRequest:
+    """The request of a rollout."""
+    spec = replace(SPEC, rollout=replace(SPEC.rollout, **rollout))  # type: ignore[arg-type]
+    return sagemaker_verdict(spec, config=NEW, previous=OLD, since=SINCE)
+
+
+def test_fleets_are_told_apart_by_their_configs() -> None:
+    """Of one endpoint and variant; errors and calls are of one metric."""
+    found = asked()
+    for fleet, config in ((found.new, NEW), (found.old, OLD)):
+        assert fleet.calls == fleet.errors[0]
+        assert (fleet.calls.metric, fleet.calls_statistic) == ("InvocationModelErrors", "SampleCount")
+        assert fleet.calls.dimensions == {
+            "EndpointName": "demand-forecast",
+            "VariantName": SPEC.variant,
+            "EndpointConfigName": config,
+        }
+    assert (found.fleet, found.since) == (NEW, SINCE)
+
+
+def test_defaults_are_those_of_the_checks() -> None:
+    """One false alarm in a hundred, five failing answers in ten thousand on top."""
+    assert (asked().false_alarm, asked().tolerated, asked().max_latency_ratio) == (0.01, 0.0005, None)
+    given = asked(false_alarm=0.001, tolerated_error_share=0.0, max_latency_ratio=1.5)
+    assert (given.false_alarm, given.tolerated, given.max_latency_ratio) == (0.001, 0.0, 1.5)
+
+
+def test_an_asynchronous_endpoint_publishes_another_metric() -> None:
+    """The one that says that the model failed."""
+    spec = replace(SPEC, asynchronous=AsynchronousSpec(output="s3://out/o", failures="s3://out/f"))
+    found = sagemaker_verdict(spec, config=NEW, previous=OLD, since=SINCE)
+    assert found.new.errors[0].metric == "Invocation5XXErrors"
+
+
+def test_it_passes_through_the_machine_as_json() -> None:
+    """Whole, with both fleets."""
+    assert from_dict(VerdictRequest, json.loads(json.dumps(to_dict(asked())))) == asked()
+
+
+def test_another_statistic_of_calls_is_refused() -> None:
+    """Average would be a share."""
+    document = json.loads(json.dumps(to_dict(asked())))
+    document["new"]["calls_statistic"] = "Average"
+    with pytest.raises(ValueError, match="calls_statistic"):
+        from_dict(VerdictRequest, document)
