@@ -224,7 +224,7 @@ class SlotSteps:
             "NoEvidence": self._back("ROLLED_BACK", "'alarms or requests could not be read: ' & $caught"),
             "TooLittleEvidence": self._back(
                 "ROLLED_BACK",
-                "'slot ' & $plan.eks.slot & ' was asked ' & $string($compared.calls) & ' times, a promotion needs ' & "
+                "'slot ' & $plan.eks.slot & ' answered ' & $string($compared.calls) & ' requests, a promotion needs ' & "
                 "$string($plan.min_invocations)",
             ),
         }

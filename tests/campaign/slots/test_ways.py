@@ -143,7 +143,7 @@ def test_a_candidate_that_nobody_asked_never_gets_all(slots: Any, kind: str, mov
     world = slots(spec, asked_from=100)
     result = world.run(machine=machine_of(spec))
     assert (result.outcome, world.broken(result)) == ("ROLLED_BACK", [])
-    assert result.output["Cause"] == "slot green was asked 0 times, a promotion needs 20"
+    assert result.output["Cause"] == "slot green answered 0 requests, a promotion needs 20"
     assert [move["green"] for move in world.account.moves] == moves
 
 
