@@ -20,6 +20,7 @@ from mlops_runtime.contracts.rollout import (
     LockRow,
     Outcome,
     RolloutSpec,
+    RolloutVerdict,
     ServingSpec,
     TakenBack,
     audit_key,
@@ -93,6 +94,23 @@ def test_a_plain_spec_is_isolated_and_not_captured(example: Callable[..., Any]) 
     plain = from_dict(ServingSpec, example("ServingSpec", network_isolation=..., capture=..., kms_key=..., tags=...))
 
     assert (plain.network_isolation, plain.capture, plain.kms_key, plain.tags) == (True, None, None, {})
+
+
+def test_a_record_keeps_what_was_compared(example: Callable[..., Any]) -> None:
+    """An optional part: a record of before has none, one with it is read as it was written."""
+    document = example("AuditRecord")
+    assert from_dict(AuditRecord, document).verdict is None
+    verdict = RolloutVerdict(
+        action="stop",
+        calls=1800,
+        evidence=112.5,
+        minutes=3,
+        sentence="after 3 minutes: 27 of 1,800 answers failed",
+        minutes_uri="s3://artifacts/verdicts/demand-forecast/demand-forecast-4588cf62.json",
+        minutes_sha256="f" * 64,
+    )
+    record = replace(from_dict(AuditRecord, document), verdict=verdict)
+    assert from_dict(AuditRecord, to_dict(record)) == record
 
 
 def test_a_plain_rollout_compares_and_counts_nothing() -> None:
