@@ -42,6 +42,17 @@ def test_rows_are_the_same_as_through_a_request(models: Any) -> None:
     )
 
 
+def test_integers_that_were_written_as_categories_are_categories(tmp_path: Path) -> None:
+    """Parquet has no such type, and Arrow restores categories of texts alone; a store would be read as a quantity."""
+    stores = pa.array([20, 3, 20])
+    pq.write_table(pa.table({"store": stores.dictionary_encode(), "units": [1, 2, 3]}), tmp_path / "part-0.parquet")
+    pq.write_table(pa.table({"store": stores.dictionary_encode(), "units": [4, 5, 6]}), tmp_path / "part-1.parquet")
+    found = read_split(tmp_path)
+    assert pa.types.is_dictionary(found["store"].type)
+    assert categories(found, "store") == ["20", "3", "20"] * 2
+    assert found["units"].type == pa.int64()
+
+
 @pytest.mark.parametrize(
     ("values", "kind"),
     [

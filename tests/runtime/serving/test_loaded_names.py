@@ -96,6 +96,18 @@ def test_classes_of_scikit_learn_are_data_and_functions_never(tmp_path: Path) ->
     assert skops_types(path) == ("sklearn._loss.loss.HalfSquaredError", "sklearn.linear_model._ridge.Ridge")
 
 
+def test_the_type_of_an_array_is_data_where_an_array_has_it(tmp_path: Path) -> None:
+    """An imputer keeps that of its inputs; a file that makes one in another way is not trusted with it."""
+    dtype = ("numpy", "dtype", "DTypeNode")
+    imputer = ("sklearn.impute._base", "SimpleImputer", "ObjectNode")
+    assert skops_types(_skops(tmp_path / "a.skops", imputer, dtype)) == (
+        "numpy.dtype",
+        "sklearn.impute._base.SimpleImputer",
+    )
+    other = ("numpy", "dtype", "ObjectNode")
+    assert skops_types(_skops(tmp_path / "b.skops", imputer, dtype, other)) == ("sklearn.impute._base.SimpleImputer",)
+
+
 def test_fails_for_what_is_no_skops_file(tmp_path: Path) -> None:
     """A zip archive without a schema."""
     with zipfile.ZipFile(tmp_path / "model.skops", "w") as archive:

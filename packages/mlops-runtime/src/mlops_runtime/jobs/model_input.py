@@ -1,7 +1,8 @@
 """Columns of an Arrow table as the model takes them, and whether a server would answer the same: alone, batched, twice."""
 
+import base64
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +21,15 @@ BATCHES = (1, 2, 7, 64)
 SAMPLE_ROWS = 64
 _RELATIVE_TOLERANCE = 1e-4  # 32-bit sums in another order
 _ROUNDS = 3
+_ARROW_SCHEMA = b"ARROW:schema"  # in Parquet's own metadata
 
 Timer = Callable[[], float]
 
 
 def read_split(directory: Path) -> Any:
     """Return all Parquet files of a directory as one table, in the order of their names.
+
+    Integers that were written as categories are categories again: Parquet has none of them, and Arrow restores those of text alone.
 
     Raises:
         JobError: If no file exists, they differ, or they have no rows.
@@ -39,7 +43,23 @@ def read_split(directory: Path) -> Any:
         raise JobError(f"cannot read {directory} as one table: {error}") from error
     if table.num_rows == 0:
         raise JobError(f"{directory} must hold at least one row, got none")
+    for name in sorted({name for path in paths for name in _integer_categories(path)}):
+        if pa.types.is_integer(table.schema.field(name).type):
+            table = table.set_column(table.column_names.index(name), name, table[name].dictionary_encode())
     return table
+
+
+def _integer_categories(path: Path) -> Iterator[str]:
+    """Yield the columns of integers that a file's writer had as categories, by the schema that Arrow keeps beside Parquet's.
+
+    See: https://arrow.apache.org/docs/cpp/parquet.html#serializing-the-arrow-schema
+    """
+    kept = (pq.read_metadata(path).metadata or {}).get(_ARROW_SCHEMA)
+    if kept is None:
+        return
+    for field in pa.ipc.read_schema(pa.BufferReader(base64.b64decode(kept))):
+        if pa.types.is_dictionary(field.type) and pa.types.is_integer(field.type.value_type):
+            yield field.name
 
 
 def require_columns(table: Any, names: Sequence[str], split: str) -> None:

@@ -38,9 +38,7 @@ def signature_of(table: Any, plan: SignaturePlan, *, has_values: bool = True) ->
     left_out = {*labels, *(plan.without or ())}
     named = plan.inputs or [n for n in table.column_names if n not in left_out and not n.startswith(_INDEX)]
     require_columns(table, [*labels, *named], "train")
-    problems = [
-        problem for name in named if (problem := _problem(name, table.schema.field(name).type, has_values)) is not None
-    ]
+    problems = [problem for name in named if (problem := _problem(name, table.schema.field(name).type)) is not None]
     if not named:
         problems.append(f"no column is left as an input, the split has {', '.join(map(repr, table.column_names))}")
     problems += [f"inputs must not name the label {name!r}" for name in dict.fromkeys(labels) if name in named]
@@ -73,10 +71,10 @@ def _width(table: Any, label: str) -> int:
     return int(widths[0])
 
 
-def _problem(name: str, kind: Any, has_values: bool) -> str | None:
+def _problem(name: str, kind: Any) -> str | None:
     fix = "leave it out with TrainingJob(inputs=), or convert it in the training set"
     if pa.types.is_dictionary(kind):
-        if _is_text(kind.value_type) or (has_values and pa.types.is_integer(kind.value_type)):
+        if _is_text(kind.value_type) or pa.types.is_integer(kind.value_type):
             return None
         return f"column {name!r} is a category of {kind.value_type}, a request has text; {fix}"
     is_number = (

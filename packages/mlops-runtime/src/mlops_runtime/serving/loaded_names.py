@@ -26,6 +26,7 @@ from mlops_runtime.serving.served_model import ModelError
 # See: https://skops.readthedocs.io/en/stable/persistence.html
 _SKOPS_CALLS = ("FunctionNode", "MethodNode", "PartialNode", "OperatorFuncNode")
 _SKOPS_SAFE = re.compile(r"sklearn(\.\w+)*\._?[A-Z]\w*")
+_SKOPS_DTYPE = ("numpy.dtype", "DTypeNode")  # as an empty array has it; imputers keep that of their inputs
 _SKOPS_UNCHECKED = "TreePredictor"
 PICKLES = (".pkl", ".pickle", ".joblib")
 _HEAD_BYTES, _PICKLE_HEADS = 512, tuple(bytes([0x80, protocol]) for protocol in range(2, 6))
@@ -146,7 +147,7 @@ def _globals_in(archive: Path, files: list[str]) -> tuple[str, ...]:
 
 
 def skops_types(path: Path) -> tuple[str, ...]:
-    """Return the types of scikit-learn's that a skops file names and that are data.
+    """Return the types of scikit-learn's and NumPy's that a skops file names and that are data.
 
     Raises:
         ModelError: If it is not a skops file.
@@ -158,6 +159,9 @@ def skops_types(path: Path) -> tuple[str, ...]:
         raise ModelError(f"{path.name} is not a skops file: {error}") from error
     called = {name for name, loader in nodes if loader in _SKOPS_CALLS}
     found = {name for name, _ in nodes if is_data(name)}
+    name, loader = _SKOPS_DTYPE
+    if {each for named, each in nodes if named == name} == {loader}:
+        found.add(name)
     return tuple(sorted(found - called))
 
 
