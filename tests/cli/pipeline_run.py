@@ -27,11 +27,15 @@ needs_gitlab = [
 ]
 _HIDDEN = ("AWS_", "CDK_VALIDATION", "PYTHONDONTWRITEBYTECODE", "PYTEST_", "VIRTUAL_ENV")
 
+# of the packages that a project of the default framework requires
+LOCK = Path(__file__).parents[2] / "examples" / "own_model" / "requirements.lock"
+
 
 def rendered(folder: Path) -> dict[str, bytes]:
     """Return the files of a unit's repository as `mlops new` makes it; it works in a folder that is not there."""
     model = ModelAnswers(unit="demand", model="forecast", schema=sample_schema("number"))
-    return render(Answers(unit="demand", models=(model,)), folder, PackageSources())
+    files = render(Answers(unit="demand", models=(model,)), folder, PackageSources())
+    return {**files, "requirements.lock": LOCK.read_bytes()}
 
 
 def make_repository(folder: Path, files: dict[str, bytes]) -> Path:

@@ -18,7 +18,7 @@ from mlops_cli.project_packages import PackageSources
 def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A project with one model."""
     monkeypatch.setattr(project_packages, "package_sources", lambda index=None: PackageSources(index=index))
-    monkeypatch.setattr(project_packages, "lock", lambda folder: None)  # noqa: ARG005 - as it is called
+    monkeypatch.setattr(project_packages, "lock", lambda folder, name: (folder / name).write_text("locked\n"))
     monkeypatch.chdir(tmp_path)
     assert _run("new", "shop", "--unit", "demand", "--model", "forecast", "--kind", "number").exit_code == 0
     monkeypatch.chdir(tmp_path / "shop")
@@ -47,6 +47,15 @@ def test_a_model_gets_a_stack_that_imports_the_unit(shop: Path) -> None:
     assert _run("upgrade").stdout == "nothing to upgrade\n"
 
 
+def test_a_model_of_another_framework_adds_its_packages(shop: Path) -> None:
+    """To what the image and the project require, and both are locked again."""
+    added = json.loads(_run("add", "model", "returns", "--kind", "chance", "--framework", "lightgbm", "--json").stdout)
+    assert (shop / "requirements.in").read_text().split() == ["lightgbm", "pandas", "pyarrow", "scikit-learn"]
+    assert "import lightgbm" in (shop / "demand_returns/training/train.py").read_text()
+    assert {"pyproject.toml", "requirements.in"} <= set(added["written"])
+    assert _run("upgrade").stdout == "nothing to upgrade\n"
+
+
 def test_an_app_that_a_user_changed_gets_its_lines_beside_it(shop: Path) -> None:
     """Nothing of it is overwritten."""
     (shop / "app.py").write_text("# mine\n")
@@ -64,4 +73,10 @@ def test_wrong_answers_change_nothing(shop: Path) -> None:
     )
     assert "the model 'demand_forecast' is there already" in message
     assert "NAME must be 2 to 20 lower-case letters" in str(_run("add", "model", "R!").exception)
+    assert "--kind is found in the data; leave it out" in str(
+        _run("add", "model", "returns", "--kind", "chance", "--data", "gone.csv", "--label", "units").exception
+    )
+    assert "--framework must be one of hist, xgboost, lightgbm, catboost, linear, onnx, got 'keras'" in str(
+        _run("add", "model", "returns", "--framework", "keras").exception
+    )
     assert sorted(shop.rglob("*")) == before

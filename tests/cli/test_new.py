@@ -14,6 +14,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from tests.cli.pipeline_run import LOCK
 from typer.testing import CliRunner
 
 from mlops_cli import new, project, project_packages
@@ -21,7 +22,7 @@ from mlops_cli.__main__ import app
 from mlops_cli.aws_account import UserError
 from mlops_cli.new import sample_schema
 from mlops_cli.project import RECORD, Answers, ModelAnswers, digest, render
-from mlops_cli.project_packages import PackageSources
+from mlops_cli.project_packages import LOCKS, PackageSources
 from mlops_runtime.contracts import to_dict
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -36,11 +37,16 @@ GOOD = ("--unit", "demand", "--model", "forecast", "--kind", "number")
 BIN = Path(sys.executable).parent
 
 
+def write_lock(folder: Path, name: str) -> None:
+    """Write a lock without asking an index: that of an example with the packages of a project's first framework."""
+    (folder / name).write_bytes(LOCK.read_bytes())
+
+
 @pytest.fixture
 def in_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     """Run the command in this process, in the test's folder or another: what a user did wrong is on stderr."""
     monkeypatch.setattr(project_packages, "package_sources", lambda index=None: PackageSources(index=index))
-    monkeypatch.setattr(project_packages, "lock", lambda folder: (folder / "uv.lock").write_text("locked\n"))
+    monkeypatch.setattr(project_packages, "lock", write_lock)
 
     def run(*arguments: object, cwd: Path = tmp_path) -> subprocess.CompletedProcess[str]:
         monkeypatch.chdir(cwd)
@@ -243,6 +249,54 @@ def test_an_upgrade_keeps_what_somebody_changed(in_process: Run, tmp_path: Path)
     assert not (shop / "ci/aws.sh").exists()
     assert (shop / "README.md").read_text().startswith("mine")
     assert in_process("upgrade", cwd=shop).stdout == "nothing to upgrade\n"
+
+
+def test_an_upgrade_locks_what_another_template_requires(
+    in_process: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Versions that a lock has are given to uv; a lock of a file that did not change stays; one that fails changes nothing."""
+    assert in_process("new", "shop", *GOOD).returncode == 0
+    shop, seen = tmp_path / "shop", dict[str, bytes]()
+
+    def lock(folder: Path, name: str) -> None:
+        seen[name] = (folder / name).read_bytes()
+        if not (folder / LOCKS[name]).read_text().startswith("pandas\n"):
+            raise UserError("uv cannot lock the project: no such package")
+        (folder / name).write_text("of the new requirements\n")
+
+    monkeypatch.setattr(project_packages, "lock", lock)
+    record = json.loads((shop / RECORD).read_text())
+    (shop / "requirements.in").write_text("an-older-one\n")
+    record["files"] |= {"requirements.in": digest(b"an-older-one\n"), "requirements.lock": digest(LOCK.read_bytes())}
+    (shop / RECORD).write_text(json.dumps(record))
+
+    done = in_process("upgrade", cwd=shop)
+
+    assert done.stdout.splitlines() == ["wrote requirements.in", "wrote requirements.lock"]
+    assert seen == {"requirements.lock": LOCK.read_bytes()}
+    assert (shop / "requirements.lock").read_text() == "of the new requirements\n"
+    assert (shop / "uv.lock").read_bytes() == LOCK.read_bytes()
+
+    record = json.loads((shop / RECORD).read_text())
+    (shop / "pyproject.toml").write_text("# of an older version\n")
+    record["files"]["pyproject.toml"] = digest(b"# of an older version\n")
+    (shop / RECORD).write_text(json.dumps(record))
+    before = _all_files(shop)
+    assert "no such package" in in_process("upgrade", cwd=shop).stderr
+    assert _all_files(shop) == before
+
+
+def test_changed_requirements_name_what_locks_them(in_process: Run, tmp_path: Path) -> None:
+    """The template's text lies beside, and nothing is locked until it is merged."""
+    assert in_process("new", "shop", *GOOD).returncode == 0
+    shop = tmp_path / "shop"
+    record = json.loads((shop / RECORD).read_text())
+    record["files"]["requirements.in"] = digest(b"of an older version")
+    (shop / RECORD).write_text(json.dumps(record))
+    (shop / "requirements.in").write_text("mine\n")
+    assert in_process("upgrade", cwd=shop).stdout == (
+        "left requirements.in as you changed it; merge requirements.in.new, then delete it and run mlops image lock\n"
+    )
 
 
 RECORDED = (
@@ -489,7 +543,7 @@ def test_a_person_is_asked_what_only_a_person_knows(
 def test_a_lock_that_fails_leaves_nothing(in_process: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """With uv's reason; so does an interruption."""
 
-    def fail(folder: Path) -> None:
+    def fail(folder: Path, name: str) -> None:
         raise UserError("uv cannot lock the project: no such package")
 
     monkeypatch.setattr(project_packages, "lock", fail)

@@ -94,4 +94,6 @@ def test_a_lock_that_cannot_be_made_has_uvs_reason(monkeypatch: pytest.MonkeyPat
     answered = subprocess.CompletedProcess([], 1, "", "  No solution found\n")
     monkeypatch.setattr(project_packages.subprocess, "run", lambda *_, **__: answered)
     with pytest.raises(UserError, match="uv cannot lock the project: No solution found; name an index"):
-        lock(tmp_path)
+        lock(tmp_path, "uv.lock")
+    with pytest.raises(UserError, match=r"uv cannot lock 'requirements.in': No solution found; .*; name an index"):
+        lock(tmp_path, "requirements.lock")

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from tests.cli.pipeline_run import LOCK
 from typer.testing import CliRunner
 
 from mlops_cli import project_packages
@@ -68,7 +69,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
     write_sales(folder / "sales.parquet")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(project_packages, "package_sources", lambda index=None: PackageSources(index=index))
-        patch.setattr(project_packages, "lock", lambda folder: (folder / "uv.lock").touch())
+        patch.setattr(project_packages, "lock", lambda folder, name: (folder / name).write_bytes(LOCK.read_bytes()))
         patch.chdir(folder)
         answers = ("--data", "sales.parquet", "--label", "units", "--time", "day", "--key", "store")
         made = CliRunner().invoke(command, ["new", "shop", *answers])

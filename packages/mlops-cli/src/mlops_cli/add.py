@@ -8,8 +8,11 @@ import typer
 
 from mlops_cli.answers import AsJson, answer
 from mlops_cli.aws_account import UserError
+from mlops_cli.frameworks import DEFAULT
 from mlops_cli.new import (
+    KIND_IN_DATA,
     DataFile,
+    FrameworkName,
     HoldoutFrom,
     Key,
     Known,
@@ -40,11 +43,13 @@ def model(
     time: Time = None,
     key: Key = None,
     kind: Annotated[
-        str, typer.Option(help="Without --data: what it predicts, number or chance.", show_default=True)
-    ] = "number",
+        str | None,
+        typer.Option(help="Without --data: what it predicts, number or chance. Default: number.", show_default=False),
+    ] = None,
     holdout_from: HoldoutFrom = None,
     known: Known = None,
     leave_out: LeaveOut = None,
+    framework: FrameworkName = DEFAULT,
     as_json: AsJson = False,
 ) -> None:
     """Add a model with a stack of its own to the unit; nothing of the others changes."""
@@ -56,13 +61,14 @@ def model(
     problems: list[str] = []
     columns = {"label": label, "time": time, "key": key, "holdout-from": holdout_from}
     if data is not None:
+        problems += [] if kind is None else [KIND_IN_DATA]
         schema = described(data, columns, known or (), leave_out or (), problems)
     else:
         problems += [f"--{option} needs --data" for option, value in columns.items() if value is not None]
-        schema = sample_schema(kind) if kind in _KINDS else None
+        schema = sample_schema(kind or _KINDS[0]) if kind in (None, *_KINDS) else None
         if schema is None:
             problems.append(f"--kind must be one of {', '.join(_KINDS)}, got {kind!r}")
-    added = ModelAnswers(unit=answers.unit, model=name, schema=schema or answers.models[0].schema)
+    added = ModelAnswers(unit=answers.unit, model=name, schema=schema or answers.models[0].schema, framework=framework)
     wanted = replace(answers, models=(*answers.models, added))
     problems += [problem.replace("--model must", "NAME must") for problem in wanted.problems()]
     if problems:

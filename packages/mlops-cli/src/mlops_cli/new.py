@@ -15,10 +15,12 @@ import typer
 
 from mlops_cli.answers import AsJson, answer
 from mlops_cli.aws_account import UserError
+from mlops_cli.frameworks import DEFAULT, FRAMEWORKS
 
 if TYPE_CHECKING:
     from mlops_runtime.training_data.table_schema import TableSchema
 
+KIND_IN_DATA = "--kind is found in the data; leave it out"
 _KINDS = {"number": "a quantity", "chance": "how probable"}
 DataFile = Annotated[
     Path | None,
@@ -46,6 +48,9 @@ HoldoutFrom = Annotated[
 Known = Annotated[
     list[str] | None,
     typer.Option(help="With --data: a column that is known at the time of prediction, though it looks otherwise."),
+]
+FrameworkName = Annotated[
+    str, typer.Option("--framework", help=f"What the training script learns with: {', '.join(FRAMEWORKS)}.")
 ]
 LeaveOut = Annotated[list[str] | None, typer.Option(help="With --data: a column to leave out.")]
 
@@ -76,6 +81,7 @@ def new(
     holdout_from: HoldoutFrom = None,
     known: Known = None,
     leave_out: LeaveOut = None,
+    framework: FrameworkName = DEFAULT,
     index: Annotated[
         str | None,
         typer.Option(help="URL of a package index that has this library. Default: as it is installed here."),
@@ -85,7 +91,7 @@ def new(
     """Create a project for a business unit: stack, training code, tests, GitLab pipeline; from a file or from questions."""
     require_scaffold()
     from mlops_cli.project import RECORD, Answers, ModelAnswers, folder_problems, make_folder, record_of, render
-    from mlops_cli.project_packages import lock, package_sources
+    from mlops_cli.project_packages import locked, package_sources
     from mlops_runtime.training_data.table_schema import told
 
     folder = folder if folder.name else folder.resolve()  # the one that one stands in
@@ -98,14 +104,18 @@ def new(
     else:
         unanswered = ()
         if kind is not None:
-            problems.append("--kind is found in the data; leave it out")
+            problems.append(KIND_IN_DATA)
         unit = _slug(folder.name) if unit is None else unit
         model = _slug(label or "") if model is None else model
         schema = described(data, columns, known or (), leave_out or (), problems)
     names = Answers(
         unit=unit or "",
         index=index,
-        models=(ModelAnswers(unit=unit or "", model=model or "", schema=schema or sample_schema("number")),),
+        models=(
+            ModelAnswers(
+                unit=unit or "", model=model or "", schema=schema or sample_schema("number"), framework=framework
+            ),
+        ),
     )
     if label is not None or data is None:  # else its name is missing for that reason
         problems += [each for each in names.problems() if not (unanswered and each.startswith(unanswered))]
@@ -117,7 +127,7 @@ def new(
     sources = package_sources(index)
     with tempfile.TemporaryDirectory() as rendered:
         files = render(answers, Path(rendered) / "project", sources)
-    make_folder(folder, {**files, RECORD: record_of(answers, files)}, finish=lock)
+    make_folder(folder, {**files, **locked(files), RECORD: record_of(answers, files)})
     lines = [f"created {folder} with {len(files)} files", *(told(schema) if data is not None else ()), "next:"]
     document = {
         "folder": str(folder),

@@ -8,7 +8,7 @@ import shlex
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib import resources
@@ -17,12 +17,13 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from mlops_cli.aws_account import UserError
-from mlops_cli.project_packages import OURS, PackageSources, index_problem
+from mlops_cli.frameworks import DEFAULT, FRAMEWORKS, packages_of
+from mlops_cli.project_packages import LOCKS, OURS, VENDOR, PackageSources, index_problem, locked
 from mlops_runtime.contracts import ContractError, canonical_json, from_dict, to_dict
 from mlops_runtime.training_data.table_schema import TableSchema
 
 # what pyproject.toml of the template asks for; their requirements follow from their metadata
-_ROOTS = (*OURS, "pandas", "scikit-learn", "pytest", "ruff")
+_ROOTS = (*OURS, *packages_of({*FRAMEWORKS}), "pytest", "ruff")
 
 RECORD = ".mlops-project.json"
 _FORMAT = "mlops.project/1"
@@ -32,6 +33,7 @@ _NAME_ALLOWED = "2 to 20 lower-case letters, digits or hyphens, starting with a 
 _LONGEST_NAME = 32  # of a pipeline, whose jobs' names have 63 characters
 _GOLDEN_ROWS = 800  # of at most 1,000; each is also sent alone
 _REQUEST_ROWS = 2
+_LOCKED_BY = {"pyproject.toml.new": " and run uv lock", "requirements.in.new": " and run mlops image lock"}
 
 
 def owner(package: str) -> str | None:
@@ -89,14 +91,16 @@ class ModelAnswers:
         unit: Name of the business unit.
         model: Name of the model.
         schema: What the table holds that it learns from.
+        framework: What its made training script learns with.
     """
 
     unit: str
     model: str
     schema: TableSchema
+    framework: str = DEFAULT
 
     def problems(self) -> list[str]:
-        """Return what is wrong with its name, with what is allowed."""
+        """Return what is wrong with its name or framework, with what is allowed."""
         found = []
         if not re.fullmatch(_NAME, self.model):
             found.append(f"--model must be {_NAME_ALLOWED}, such as 'forecast', got {self.model!r}")
@@ -111,6 +115,8 @@ class ModelAnswers:
                 f"--unit and --model make the package {self.package!r}, which would hide the package of {taken}; "
                 f"choose another model name, such as {self.model + '-model'!r}"
             )
+        if self.framework not in FRAMEWORKS:
+            found.append(f"--framework must be one of {', '.join(FRAMEWORKS)}, got {self.framework!r}")
         return found
 
     @property
@@ -131,11 +137,16 @@ class ModelAnswers:
 
     def values(self, *, is_owner: bool) -> dict[str, Any]:
         """Return what its template is rendered with."""
-        schema = self.schema
+        schema, framework = self.schema, FRAMEWORKS[self.framework]
+        trusts = framework.trusts(schema)
         return {
             "unit": self.unit,
             "model": self.model,
             "kind": schema.label_kind,
+            "framework": self.framework,
+            "trust": ", ".join(map(_literal, trusts)) + ("," if len(trusts) == 1 else ""),
+            "anonymous": framework.title if framework.needs_names(schema) else "",
+            "fills": framework.needs_filling(schema),
             "package": self.package,
             "class_name": self.class_name,
             "endpoint": self.endpoint,
@@ -147,7 +158,6 @@ class ModelAnswers:
             "cluster": _literal(schema.cluster),
             "minimum_rows": schema.minimum_rows,
             "inputs": _lines([column.name for column in schema.inputs]),
-            # what pandas reads of integers that are categories is one already
             "categories": _lines([each.name for each in schema.inputs if each.type == "category"]),
             "input_tuple": _tuple([column.name for column in schema.inputs], indent=0),
             "baselines": _tuple(schema.baselines, indent=4),
@@ -192,7 +202,13 @@ class Answers:
         """Return what the repository's template is rendered with."""
         first = self.models[0]
         models = [
-            {"model": each.model, "package": each.package, "class_name": each.class_name, "endpoint": each.endpoint}
+            {
+                "model": each.model,
+                "package": each.package,
+                "class_name": each.class_name,
+                "endpoint": each.endpoint,
+                "title": FRAMEWORKS[each.framework].title,
+            }
             for each in self.models
         ]
         return {
@@ -203,13 +219,16 @@ class Answers:
             "version": version("mlops-cli"),
             "data": shlex.quote(self.data) if self.data else "",
             "requirements": sources.requirements(),
+            "packages": packages_of({each.framework for each in self.models}),
             "sources": sources.table(),
             "models": models,
         }
 
     def to_document(self) -> dict[str, Any]:
         """Return what is recorded of them: facts of schemas, no row."""
-        models = [{"model": each.model, "schema": to_dict(each.schema)} for each in self.models]
+        models = [
+            {"model": each.model, "framework": each.framework, "schema": to_dict(each.schema)} for each in self.models
+        ]
         others = {"data": self.data, "index": self.index}
         return {"unit": self.unit, "models": models} | {name: text for name, text in others.items() if text is not None}
 
@@ -225,7 +244,7 @@ class Answers:
         data, index = document.get("data"), document.get("index")
         if not isinstance(unit, str) or not isinstance(models, list) or not models:
             raise TypeError("answers must name a unit and models")
-        texts = [each["model"] for each in models]
+        texts = [each[name] for each in models for name in ("model", "framework") if name == "model" or name in each]
         if not all(isinstance(text, str) for text in texts) or not all(
             isinstance(text, str | None) for text in (data, index)
         ):
@@ -234,7 +253,7 @@ class Answers:
         return cls(
             unit=unit,
             models=tuple(
-                ModelAnswers(unit=unit, model=each["model"], schema=schema)
+                ModelAnswers(unit=unit, model=each["model"], schema=schema, framework=each.get("framework", DEFAULT))
                 for each, schema in zip(models, schemas, strict=True)
             ),
             data=data,
@@ -264,7 +283,7 @@ class Change:
             return ["nothing to upgrade"]
         return [
             *(
-                f"left {name.removesuffix('.new')} as you changed it; merge {name}, then delete it"
+                f"left {name.removesuffix('.new')} as you changed it; merge {name}, then delete it{_LOCKED_BY.get(name, '')}"
                 if name.endswith(".new")
                 else f"wrote {name}"
                 for name in sorted(self.written)
@@ -377,20 +396,13 @@ def write_all(folder: Path, files: Mapping[str, bytes]) -> None:
         part.replace(path)
 
 
-def make_folder(folder: Path, files: Mapping[str, bytes], *, finish: Callable[[Path], None]) -> None:
-    """Make a folder with all its files, or none: it gets its name when it is whole.
-
-    Args:
-        folder: The folder, new or empty.
-        files: Its files by path.
-        finish: Called with the folder before it gets its name.
-    """
+def make_folder(folder: Path, files: Mapping[str, bytes]) -> None:
+    """Make a folder with all its files, or none: it gets its name when it is whole."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     part = _part(folder)
     part.mkdir()
     try:
         write_all(part, files)
-        finish(part)
         part.replace(folder)  # an empty folder gives way
     except BaseException:
         shutil.rmtree(part)
@@ -455,7 +467,7 @@ def read_record(folder: Path) -> tuple[Answers, dict[str, str]]:
 
 
 def update(folder: Path, answers: Answers, made: Mapping[str, str], sources: PackageSources) -> Change:
-    """Render a repository again, and write what changed. Local edits are kept.
+    """Render a repository again, and write what changed; its locks follow. Local edits are kept.
 
     Args:
         folder: The repository.
@@ -464,8 +476,9 @@ def update(folder: Path, answers: Answers, made: Mapping[str, str], sources: Pac
         sources: Where our own packages come from.
 
     Raises:
-        UserError: If a recorded path leads out of the repository.
+        UserError: If a recorded path leads out of the repository, or uv finds no versions; nothing is changed then.
     """
+    made = {name: digest for name, digest in made.items() if name not in LOCKS}  # as they were recorded once
     with tempfile.TemporaryDirectory() as rendered:
         files = render(answers, Path(rendered) / "project", sources)
     elsewhere = [f"{name!r}, which {why}" for name in {**made, **files} if (why := _elsewhere(folder, name))]
@@ -473,10 +486,22 @@ def update(folder: Path, answers: Answers, made: Mapping[str, str], sources: Pac
         raise UserError(f"nothing was changed: {RECORD} names {'; '.join(elsewhere)}; restore it and them from git")
     there = {name: (folder / name).read_bytes() for name in {*made, *files} if (folder / name).is_file()}
     change = changes(made, files, there)
+    change = replace(change, written={**change.written, **_new_locks(folder, change)})
     write_all(folder, {**change.written, RECORD: record_of(answers, files)})
     for name in change.removed:
         (folder / name).unlink()
     return change
+
+
+def _new_locks(folder: Path, change: Change) -> dict[str, bytes]:
+    """Return the locks that another version of what they follow from changes."""
+    stale = [lock for lock, source in LOCKS.items() if source in change.written or not (folder / lock).is_file()]
+    if not stale:
+        return {}
+    paths = [folder / name for name in (*LOCKS, *LOCKS.values())] + sorted((folder / VENDOR).glob("*.whl"))
+    there = {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths if path.is_file()}
+    found = locked({**there, **change.written}, stale)
+    return {name: content for name, content in found.items() if there.get(name) != content}
 
 
 def _literal(text: str) -> str:

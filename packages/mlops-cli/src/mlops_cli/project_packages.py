@@ -12,7 +12,7 @@ import re
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, distribution, version
 from pathlib import Path
@@ -21,12 +21,15 @@ from urllib.parse import unquote, urlsplit
 
 from mlops_cli.aws_account import UserError
 from mlops_runtime.image.requirements_lock import RequirementsError
-from mlops_runtime.image.uv_program import find_uv, last_words
+from mlops_runtime.image.uv_program import MissingUvError, compile_lock, find_uv, last_words
 
 OURS = ("mlops-cli", "mlops-constructs", "mlops-local", "mlops-runtime")
 VENDOR = "vendor"
+# locks of a project, and the file that each follows from: of all that it runs with, and of its models alone
+LOCKS = {"uv.lock": "pyproject.toml", "requirements.lock": "requirements.in"}
 # what a build of a checkout reads
 _BUILT_FROM = ("pyproject.toml", "README.md", "LICENSE", "src", "lambdas", "packages")
+_ANOTHER_INDEX = "name an index that has every package with --index, or run this where one is reached"
 _FOLDERS_OF_GIT = {"mlops-constructs": None} | {name: f"packages/{name}" for name in OURS if name != "mlops-constructs"}
 
 
@@ -119,24 +122,47 @@ def index_problem(index: str) -> str | None:
     return None
 
 
-def lock(folder: Path) -> None:
-    """Write ``uv.lock`` of a repository.
+def locked(files: Mapping[str, bytes], names: Iterable[str] = LOCKS) -> dict[str, bytes]:
+    """Return locks of a project's files; versions that its locks have are kept where they fit.
+
+    Args:
+        files: The files of the project by path.
+        names: The locks to make. Default: all.
+
+    Raises:
+        UserError: If uv is missing or finds no versions; the message has its reason.
+    """
+    with tempfile.TemporaryDirectory(prefix="mlops-lock-") as made:
+        folder = Path(made)
+        (folder / VENDOR).mkdir()
+        for name, content in files.items():
+            if name in (*LOCKS, *LOCKS.values()) or name.startswith(f"{VENDOR}/"):
+                (folder / name).write_bytes(content)
+        for name in names:
+            lock(folder, name)
+        return {name: (folder / name).read_bytes() for name in names}
+
+
+def lock(folder: Path, name: str) -> None:
+    """Write one of the `LOCKS` of a project's folder.
 
     Raises:
         UserError: If uv is missing or finds no versions; the message has its reason.
     """
     try:
+        if name == "requirements.lock":
+            compile_lock(Path(LOCKS[name]), Path(name), is_universal=True, folder=folder)
+            return
         uv = find_uv()
-    except RequirementsError as error:
+    except MissingUvError as error:
         raise UserError("mlops new locks the project with uv, which is missing; run: pip install uv") from error
+    except RequirementsError as error:
+        raise UserError(f"{error}; {_ANOTHER_INDEX}") from error
     done = subprocess.run(
         [uv, "lock", "--quiet"], cwd=folder, capture_output=True, text=True, check=False, env=_environment()
     )
     if done.returncode:
-        raise UserError(
-            f"uv cannot lock the project: {last_words(done.stderr)}; name an index that has every package with --index, "
-            "or run this where one is reached"
-        )
+        raise UserError(f"uv cannot lock the project: {last_words(done.stderr)}; {_ANOTHER_INDEX}")
 
 
 def _environment() -> dict[str, str]:

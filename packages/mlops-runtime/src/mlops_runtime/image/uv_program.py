@@ -48,13 +48,16 @@ def last_words(text: str) -> str:
     return " ".join(lines[-_LAST_LINES:])
 
 
-def compile_lock(requirements: Path, output: Path, *, is_universal: bool) -> RequirementsLock:
+def compile_lock(
+    requirements: Path, output: Path, *, is_universal: bool, folder: Path | None = None
+) -> RequirementsLock:
     """Write the lock of requirements: wheels alone, each by hash.
 
     Args:
         requirements: What a person wrote, such as ``requirements.in``.
         output: Where to; versions that it has are kept where they fit.
         is_universal: For each platform and each Python from 3.11 on, or for the image alone.
+        folder: Where both are, if they are relative, and with whose settings of uv. Default: where this process is.
 
     Raises:
         RequirementsError: uv is missing, finds no versions with wheels, or wrote something that is not a lock.
@@ -63,6 +66,7 @@ def compile_lock(requirements: Path, output: Path, *, is_universal: bool) -> Req
     words = command.split()[1:-3]  # without the program and its files
     done = subprocess.run(
         [find_uv(), *words, "--quiet", str(requirements), "-o", str(output)],
+        cwd=folder,
         capture_output=True,
         text=True,
         check=False,
@@ -71,4 +75,4 @@ def compile_lock(requirements: Path, output: Path, *, is_universal: bool) -> Req
         raise RequirementsError(
             f"uv cannot lock {str(requirements)!r}: {last_words(done.stderr)}; each package needs a version with wheels"
         )
-    return RequirementsLock.parsed(output.read_bytes())
+    return RequirementsLock.parsed((folder or Path()).joinpath(output).read_bytes())

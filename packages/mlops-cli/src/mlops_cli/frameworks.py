@@ -1,0 +1,65 @@
+"""What a made training script can learn with: ``mlops new --framework``.
+
+One template a framework, and here what the project around it must know: the packages of its environment, and what loading its
+model may do.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from mlops_runtime.training_data.table_schema import TableSchema
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Framework:
+    """A library that trains.
+
+    Args:
+        title: What a person calls it.
+        packages: What its script imports beside pandas and pyarrow.
+        trust: What loading its model may do, as a registry allows it.
+        forbidden: Characters that its models take in no name of a column.
+        has_null_categories: Whether it takes a missing category; else the project's ``model.py`` fills them.
+    """
+
+    title: str
+    packages: tuple[str, ...]
+    trust: tuple[str, ...] = ("data",)
+    forbidden: str = ""
+    has_null_categories: bool = True
+
+    def needs_names(self, schema: TableSchema) -> bool:
+        """Return whether a column must get another name, since the library does not take its own."""
+        return any(set(column.name) & set(self.forbidden) for column in schema.inputs)
+
+    def needs_filling(self, schema: TableSchema) -> bool:
+        """Return whether missing categories must be filled, while training and while serving."""
+        has_nulls = any(column.type == "category" and column.nullable for column in schema.inputs)
+        return has_nulls and not self.has_null_categories
+
+    def trusts(self, schema: TableSchema) -> tuple[str, ...]:
+        """Return what loading its model of a schema may do."""
+        return ("data", "code") if self.needs_filling(schema) else self.trust
+
+
+DEFAULT = "hist"
+FRAMEWORKS: Mapping[str, Framework] = {
+    "hist": Framework(
+        title="scikit-learn's gradient boosting", packages=("scikit-learn",), trust=("data", "code", "pickle")
+    ),
+    "xgboost": Framework(title="XGBoost", packages=("xgboost-cpu",), forbidden="[]<"),
+    "lightgbm": Framework(title="LightGBM", packages=("lightgbm",), forbidden='"[]{}:,'),
+    "catboost": Framework(title="CatBoost", packages=("catboost",), has_null_categories=False),
+    "linear": Framework(title="a linear model of scikit-learn", packages=("scikit-learn", "skops")),
+    "onnx": Framework(title="a neural network, exported as ONNX", packages=("scikit-learn", "skl2onnx")),
+}
+
+
+def packages_of(frameworks: set[str]) -> list[str]:
+    """Return what the environment of some frameworks needs, sorted.
+
+    Example:
+        >>> packages_of({"xgboost"})
+        ['pandas', 'pyarrow', 'xgboost-cpu']
+    """
+    return sorted({"pandas", "pyarrow", *(name for each in frameworks for name in FRAMEWORKS[each].packages)})
