@@ -70,14 +70,14 @@ def test_a_file_of_other_columns_is_refused_with_all_of_them(first: Path, tmp_pa
     schema = read_schema(first, label="units", time="day", key="shop_id")
     changed = sales(40)
     del changed["shelf"]
-    changed |= {"price": ["dear"] * 520, "units": ["many"] * 520, "day": list(range(520))}
+    changed |= {"price": ["dear"] * 520, "units": ["many"] * 520, "day": [True] * 520}
     pq.write_table(pa.table(changed), tmp_path / "other.parquet")
     with pytest.raises(TableError) as raised:
         split_file(tmp_path / "other.parquet", schema)
     assert [problem.partition(";")[0] for problem in raised.value.problems] == [
         "the column 'shelf' is missing",
         "column 'price' must be a number, got VARCHAR",
-        "column 'day' must hold times or dates, got BIGINT",
+        "column 'day' must hold times, dates or integers that count them, got BOOLEAN",
         "label 'units' must hold numbers, got VARCHAR",
     ]
 

@@ -221,7 +221,7 @@ def test_blocks_are_weeks_where_there_is_no_key(table: Callable[..., Path]) -> N
     found = schema(table(day=weekly), key=None)
     assert (found.block, found.cluster, found.baselines) == ("block_week", "block_week", ("naive_median",))
     stores = [None if number % 50 == 0 else f"s{number % 20}" for number in range(ROWS)]
-    assert "20 values of 'store', null in 4 rows, and needs 12" in problems(table(store=stores))
+    assert "20 values of 'store', null in 4 rows, which must be filled, and needs 12" in problems(table(store=stores))
 
 
 def test_every_wrong_answer_is_named_at_once(table: Callable[..., Path]) -> None:
@@ -236,7 +236,23 @@ def test_every_wrong_answer_is_named_at_once(table: Callable[..., Path]) -> None
         "--key must hold text or integers, got DOUBLE in 'price'",
     ):
         assert part in found
-    assert "must hold times or dates, got DOUBLE in 'price'" in problems(table(), time="price", key=None)
+    days = [True] * ROWS
+    assert "must hold times, dates or integers that count them, got BOOLEAN in 'day'" in problems(table(day=days))
+    found = problems(table(), time="price", key=None)
+    assert f"--time: {ROWS} of {ROWS} values of 'price' are not understood as times, such as '1." in found
+    many = ["1.5"] * (ROWS - 3) + ["cheap"] * 3
+    found = problems(table(units=[f"{text}{place}" for place, text in enumerate(many)]))
+    assert f"coarser classes; {ROWS - 3} of {ROWS} are numbers, others are such as 'cheap1" in found
+
+
+def test_rows_that_cannot_be_used_are_counted(table: Callable[..., Path]) -> None:
+    """A few times that are not understood are left out and said; more are refused."""
+    days = [f"{BEGIN + timedelta(days=number // 15)}" for number in range(ROWS)]
+    found = schema(table(day=["soon", *days[1:]]))
+    assert (found.rows, found.dropped) == (ROWS - 1, 1)
+    assert "left out 1 rows without label or time" in list(told(found))
+    text = problems(table(day=["soon"] * 20 + days[20:]))
+    assert f"--time: 20 of {ROWS} values of 'day' are not understood as times, such as 'soon'; write ISO 8601" in text
     assert "must be different columns, got units, units, store" in problems(table(), time="units")
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import pyarrow.compute as pc
 
 from mlops_runtime.training_data.table_file import (
+    TIME_KINDS,
     TableError,
     TableFile,
     as_time,
@@ -51,7 +52,7 @@ def split_file(path: Path, schema: TableSchema, *, holdout_from: str | None = No
         if problems:
             raise TableError(problems)
         usable = usable_rows(table, schema.label, schema.time)
-        at = as_time(schema.time)
+        at = as_time(table.columns[schema.time])
         cut = first_of_holdout(table, schema.time, usable, holdout_from or schema.holdout_from)
         columns = _expressions(table, schema)
         train = table.table(columns, f"{usable} AND {at} < TIMESTAMP '{cut}'")
@@ -72,8 +73,8 @@ def _problem(table: TableFile, schema: TableSchema, name: str) -> str | None:
     found = table.columns[name]
     if column is not None and found.kind not in _KINDS[column.type]:
         return f"column {name!r} must be a {column.type}, got {found.sql}"
-    if name == schema.time and found.kind not in ("time", "text"):
-        return f"column {name!r} must hold times or dates, got {found.sql}"
+    if name == schema.time and found.kind not in TIME_KINDS:
+        return f"column {name!r} must hold times, dates or integers that count them, got {found.sql}"
     if name == schema.label and (found.kind == "text") != (schema.label_kind == "classes"):
         return f"label {name!r} must hold {'text' if schema.label_kind == 'classes' else 'numbers'}, got {found.sql}"
     return None
@@ -84,13 +85,15 @@ def _expressions(table: TableFile, schema: TableSchema) -> list[str]:
     chosen = [f"{_expression(table, inputs.get(name), schema, name)} AS {quoted(name)}" for name in schema.kept]
     for name, unit in ((WEEK, "week"), (DAY, "day")):
         if name in (schema.block, schema.cluster):
-            chosen.append(f"strftime(date_trunc('{unit}', {as_time(schema.time)}), '%Y-%m-%d') AS {quoted(name)}")
+            chosen.append(
+                f"strftime(date_trunc('{unit}', {as_time(table.columns[schema.time])}), '%Y-%m-%d') AS {quoted(name)}"
+            )
     return chosen
 
 
 def _expression(table: TableFile, column: InputColumn | None, schema: TableSchema, name: str) -> str:
     if name == schema.time:
-        return f"TRY_CAST({quoted(name)} AS TIMESTAMPTZ)"
+        return f"{as_time(table.columns[name])}::TIMESTAMPTZ"
     if name == schema.label:
         return quoted(name) if schema.label_kind == "classes" else f"CAST({quoted(name)} AS DOUBLE)"
     if column is None or column.type == "category":

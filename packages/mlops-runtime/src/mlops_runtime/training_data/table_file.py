@@ -8,11 +8,21 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-_SUFFIXES = {".parquet": "read_parquet", ".pq": "read_parquet", ".csv": "read_csv", ".gz": "read_csv"}
+from mlops_runtime.training_data.csv_rows import CsvError, create_rows
+
+_PARQUET, _CSV = (".parquet", ".pq"), (".csv", ".tsv", ".txt", ".gz")
 _GLOB = re.compile(r"([*?\[])")
 _PANDAS_INDEX = "__index_level_"
+# beside what DuckDB casts: days before months only where dots are between, as in most of Europe
+_TIME_FORMATS = (
+    *("%d.%m.%Y", "%d.%m.%Y %H:%M", "%d.%m.%Y %H:%M:%S", "%b %d %Y", "%B %d, %Y", "%d %b %Y", "%Y/%m/%d %H:%M:%S"),
+    *("%Y/%m/%d", "%Y%m%d", "%Y-%m", "%Y-%m-%d %H.%M.%S", "%m/%d/%Y %I:%M %p"),
+    "%m/%d/%Y %I:%M:%S %p",
+)
+_FIRST_SECOND, _LAST_SECOND = 10**8, 7 * 10**9  # of 1973 and of 2191
 GATE_ROWS = 200  # of the holdout, by which the gate decides; a small table holds out more than its share
 _HOLDOUT_SHARE = 0.15
+TIME_KINDS = ("time", "text", "integer", "float")
 _INTEGERS = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT")
 
 
@@ -84,19 +94,31 @@ def open_table(path: Path) -> Iterator[TableFile]:
         import duckdb  # noqa: PLC0415 - an extra
     except ModuleNotFoundError as error:
         raise TableError(["reading a data file needs duckdb; run: pip install 'mlops-runtime[features]'"]) from error
-    reader = _SUFFIXES.get(path.suffix.lower())
-    if reader is None:
-        raise TableError([f"the data must be a .parquet or .csv file, got {str(path)!r}"])
+    suffix = path.suffix.lower()
+    if suffix not in (*_PARQUET, *_CSV):
+        fix = "; save the sheet as CSV" if suffix.startswith((".xls", ".ods")) else ""
+        raise TableError([f"the data must be a .parquet or .csv file, got {str(path)!r}{fix}"])
     if not path.is_file():
         raise TableError([f"{str(path)!r} is missing; give the path of a .parquet or .csv file, from {Path.cwd()}"])
+    if path.stat().st_size == 0:
+        raise TableError([f"{str(path)!r} is empty"])
     with duckdb.connect() as connection:
         connection.execute("SET TimeZone = 'UTC'")
         try:
             place = _GLOB.sub(r"[\1]", str(path)).replace("'", "''")  # "a[1].csv" is a name here and a pattern there
-            connection.execute(f"CREATE TABLE rows AS SELECT * FROM {reader}('{place}')")  # noqa: S608 - quoted
-        except duckdb.Error as error:
-            raise TableError([f"cannot read {str(path)!r}: {str(error).partition(chr(10))[0]}"]) from error
+            if suffix in _CSV:
+                create_rows(connection, path, place)
+            else:
+                connection.execute(f"CREATE TABLE rows AS SELECT * FROM read_parquet('{place}')")  # noqa: S608 - quoted
+        except (duckdb.Error, CsvError) as error:
+            raise TableError([f"cannot read {str(path)!r}: {_reason(str(error))}"]) from error
         yield TableFile(connection, path)
+
+
+def _reason(text: str) -> str:
+    """Return the line of an error of DuckDB that says what is wrong; the first names a line of the file alone."""
+    lines = [line.strip() for line in text.splitlines() if line.strip() and not line.startswith("Original Line")]
+    return "; ".join(lines[:2])
 
 
 def quoted(name: str) -> str:
@@ -109,14 +131,43 @@ def quoted(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
-def as_time(name: str) -> str:
-    """Return a column of times, dates or their text as UTC timestamps in SQL."""
-    return f"CAST(TRY_CAST({quoted(name)} AS TIMESTAMPTZ) AS TIMESTAMP)"
+def as_time(column: FileColumn) -> str:
+    """Return a column of times, dates, their text, or integers that count them, as UTC timestamps in SQL.
+
+    Integers are years, months (202511), days (20251127), or seconds, milli-, micro- or nanoseconds since 1970, by how many digits
+    they have.
+    """
+    name = quoted(column.name)
+    if column.kind == "time":
+        return f"CAST({name} AS TIMESTAMP)" if "ZONE" not in column.sql else f"CAST({name} AS TIMESTAMPTZ)::TIMESTAMP"
+    whole = _counted_time(f"TRY_CAST({name} AS BIGINT)")
+    if column.kind != "text":
+        return f"CASE WHEN {name} = TRY_CAST({name} AS BIGINT) OR {name} > {_FIRST_SECOND} THEN {whole} END"
+    formats = ", ".join(f"'{each}'" for each in _TIME_FORMATS)
+    read = f"try_strptime({name}, [{formats}])"
+    return f"coalesce(TRY_CAST({name} AS TIMESTAMPTZ)::TIMESTAMP, {read}, {whole})"
+
+
+def _counted_time(number: str) -> str:
+    """Return what an integer counts as a timestamp; NULL for one that is no time of the years 1900 to 2200."""
+    cases = [
+        f"WHEN {number} BETWEEN 1900 AND 2200 THEN make_timestamp({number}, 1, 1, 0, 0, 0)",
+        *(
+            f"WHEN {number} BETWEEN {low} AND {high} THEN try_strptime(CAST({number} AS VARCHAR), '{form}')"
+            for low, high, form in ((190001, 220012, "%Y%m"), (19000101, 22001231, "%Y%m%d"))
+        ),
+        *(
+            f"WHEN {number} BETWEEN {_FIRST_SECOND * unit} AND {_LAST_SECOND * unit} THEN "
+            f"make_timestamp(CAST({number} * (1000000.0 / {unit}) AS BIGINT))"
+            for unit in (1, 10**3, 10**6, 10**9)
+        ),
+    ]
+    return f"CASE {' '.join(cases)} END"
 
 
 def usable_rows(table: TableFile, label: str, time: str) -> str:
     """Return the condition of rows that have a label and a time."""
-    condition = f"{quoted(label)} IS NOT NULL AND {as_time(time)} IS NOT NULL"
+    condition = f"{quoted(label)} IS NOT NULL AND {as_time(table.columns[time])} IS NOT NULL"
     return f"{condition} AND isfinite({quoted(label)})" if table.columns[label].kind == "float" else condition
 
 
@@ -132,7 +183,7 @@ def first_of_holdout(table: TableFile, time: str, rows: str, holdout_from: str |
     Raises:
         TableError: If the times allow no cut.
     """
-    at = as_time(time)
+    at = as_time(table.columns[time])
     count, times, first, last = table.values(["count(*)", f"count(DISTINCT {at})", f"min({at})", f"max({at})"], rows)
     if holdout_from is not None:
         try:

