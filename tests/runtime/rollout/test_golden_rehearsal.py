@@ -79,6 +79,15 @@ def test_a_round_with_a_failure_is_the_last() -> None:
     assert calls == ["batch of 1", "batch of 1", "batch of 2"]
 
 
+def test_a_column_that_the_model_lacks_is_named_with_what_leaves_it_out() -> None:
+    """The server says which; a person is told what to do."""
+    reason = _rehearsal(lambda *_: Reply(problem="the model answered 400: instances[0]: unknown column 'price'")).run(
+        [_batch(1)]
+    )
+    assert "unknown column 'price'" in reason
+    assert "take it out of them, as mlops new --leave-out does, or train a model that takes it" in reason
+
+
 @pytest.mark.parametrize(("slow", "is_slow"), [(61.0, True), (59.0, False)])
 def test_what_is_too_slow_is_asked_again_before_that_is_believed(slow: float, is_slow: bool) -> None:
     """Three times as slow as the live model's 20 ms is allowed."""

@@ -41,6 +41,7 @@ ALONE = 32  # rows of a request that are sent alone in a round
 _UNKNOWN = "unknown column"  # of our server, for a column that the model does not take
 # the platform may fail once, and its client retries; a second unanswered call is not accepted
 _ASKED_AGAIN = 1
+_UNKNOWN_COLUMN = "unknown column"  # as the server answers a request
 Ask = Callable[[str, GoldenRequest], Reply]
 
 # throttling and 5xx are the platform's and are asked again; a model's own error is 424 and is not. SageMaker itself gives a
@@ -106,6 +107,11 @@ class Rehearsal:
             )
         else:
             others += self._distance()
+        if any(_UNKNOWN_COLUMN in text for found in self._problems.values() for text in found):
+            others.append(
+                "the golden requests have a column that the model does not take: take it out of them, as mlops new --leave-out "
+                "does, or train a model that takes it"
+            )
         if self._asked_again > _ASKED_AGAIN:
             others.append(
                 f"{self._asked_again} of {self.calls} calls had to be asked again, at most {_ASKED_AGAIN} may: the container "
