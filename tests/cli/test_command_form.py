@@ -103,6 +103,7 @@ OPTIONS = {
     "--last": "how many of the newest",
     "--layer": "name of a layer",
     "--leave-out": "columns that are not sent, or no inputs",
+    "--framework": "what a made training script learns with",
     "--lock": "file of feature groups",
     "--mapping": "file of `cdk import --resource-mapping`",
     "--max-usd": "bound of a cost",

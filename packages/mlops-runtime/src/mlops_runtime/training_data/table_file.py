@@ -149,7 +149,7 @@ def as_time(column: FileColumn) -> str:
 
 
 def _counted_time(number: str) -> str:
-    """Return what an integer counts as a timestamp; NULL for one that is no time of the years 1900 to 2200."""
+    """Return what an integer counts as a timestamp; NULL for one outside of the years 1900 to 2200."""
     cases = [
         f"WHEN {number} BETWEEN 1900 AND 2200 THEN make_timestamp({number}, 1, 1, 0, 0, 0)",
         *(
