@@ -79,3 +79,9 @@ def test_the_program_writes_a_file(tmp_path: Path, capsys: pytest.CaptureFixture
     assert main(["one"]) == 2
     assert main([str(tmp_path / "none.json"), "rows.parquet"]) == 1
     assert "cannot read" in capsys.readouterr().err
+
+
+def test_the_times_have_passed() -> None:
+    """Else the gate refuses the holdout of whoever has no file: it ends after the decision."""
+    last = max(sample_table(schema("number", "wape", None))["day"].to_pylist())
+    assert last.isoformat() < "2025"

@@ -20,7 +20,7 @@ from mlops_runtime.training_data.file_split import FileSplit, split_file
 from mlops_runtime.training_data.naive_baselines import with_baselines
 from mlops_runtime.training_data.table_schema import InputColumn, TableSchema
 
-_BEGIN = datetime(2025, 1, 6, tzinfo=UTC)
+_BEGIN = datetime(2023, 1, 2, tzinfo=UTC)  # all of them have passed: the gate refuses a holdout of the future
 _TIMES, _A_TIME = 100, 24  # weeks, rows each: enough blocks of either kind in the last 15 %
 _DECIDING = 3  # inputs
 _NULLS = 0.05
