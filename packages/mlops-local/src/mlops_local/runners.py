@@ -11,6 +11,7 @@ import re
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from mlops_local import declared_images, lock_assets, model_environments, settings
 from mlops_local.declared_images import DeclarationError, repository
@@ -71,9 +72,10 @@ EXTRA = "MLOPS_LOCAL_RUNNERS"
 
 def runners() -> Mapping[str, Runner]:
     """Return the table: ours, and the rows that the environment variable ``MLOPS_LOCAL_RUNNERS`` adds."""
-    rows = json.loads(os.environ.get(EXTRA, "{}"))
-    extra = {name: Runner(**{role: tuple(command) for role, command in row.items()}) for name, row in rows.items()}
-    return {**RUNNERS, **extra}
+    rows: dict[str, dict[str, Any]] = json.loads(os.environ.get(EXTRA, "{}"))
+    for row in rows.values():
+        row.update({role: tuple(command) for role, command in row.items()})
+    return {**RUNNERS, **{name: Runner(**row) for name, row in rows.items()}}
 
 
 def runner(image: str) -> Runner:

@@ -13,7 +13,7 @@ from typing import Any
 
 from ministack.core import responses
 
-from mlops_local import clock, runners
+from mlops_local import clock, declared_images, runners
 from mlops_local.sagemaker import container_processes, processing_jobs, resource_store, role_clients
 from mlops_local.sagemaker.api_shapes import Record, ServiceError, validation
 from mlops_local.sagemaker.container_processes import background
@@ -472,7 +472,7 @@ def _told() -> Iterator[str]:
             for d in definition
             if d["JobDefinitionName"] == row["MonitoringJobDefinitionName"]
         )
-        repository = runners.repository(image)
+        repository = declared_images.repository(image)
         stand_in = runners.STAND_INS.get(repository)
         ours = "" if stand_in is None else f", run by {stand_in} in place of AWS's image"
         yield f"{row['MonitoringScheduleName']} ({row['MonitoringType']}, {row['MonitoringScheduleStatus']}): {repository}{ours}"

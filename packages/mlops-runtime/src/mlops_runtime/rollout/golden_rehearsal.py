@@ -338,6 +338,6 @@ class GoldenCaller:
 
 def _model_error(error: ClientError) -> str:
     status = error.response.get("OriginalStatusCode", "no status")
-    message = error.response.get("OriginalMessage") or error.response["Error"].get("Message", "")
+    message = str(error.response.get("OriginalMessage") or error.response["Error"].get("Message", ""))
     fix = "; leave it out of the golden requests (mlops new --leave-out), or train on it" if _UNKNOWN in message else ""
     return f"the model answered {status}, 2xx is allowed: {shown(message)}{fix}"
