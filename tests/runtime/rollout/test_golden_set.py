@@ -245,3 +245,11 @@ def test_fails_for_bounds_that_are_not_of_the_columns(fields: dict[str, object],
     with pytest.raises(GoldenSetError) as raised:
         read_set(line)
     assert problem in str(raised.value)
+
+
+def test_an_unknown_integer_is_an_integer() -> None:
+    """The server refuses a text in a category of integers."""
+    store = SignatureColumn(name="store", type="category", kind="integer", categories=("9", "31"))
+    signature = ModelSignature(inputs=(store,), output="units")
+    sent = [json.loads(request.body)["instances"] for request in boundary_requests([{"store": 9}], signature)]
+    assert [row["store"] for rows in sent for row in rows] == [9, 32]

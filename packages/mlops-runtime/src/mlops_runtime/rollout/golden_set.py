@@ -106,7 +106,12 @@ def _categories(rows: Sequence[Row], column: SignatureColumn) -> Iterator[Row]:
         if row[column.name] is not None:
             seen.setdefault(row[column.name], row)
     yield from (seen[value] for value in sorted(seen, key=str))
-    yield {**rows[0], column.name: UNKNOWN}
+    yield {**rows[0], column.name: _unknown(column)}
+
+
+def _unknown(column: SignatureColumn) -> str | int:
+    """Return a category that training had not: of integers the next one."""
+    return max(map(int, column.categories), default=0) + 1 if column.kind == "integer" else UNKNOWN
 
 
 def _nulls(row: Row, signature: ModelSignature) -> Iterator[Row]:
