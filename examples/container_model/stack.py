@@ -10,6 +10,7 @@ from mlops_constructs import (
     BusinessUnit,
     EndpointCapacity,
     GoldenRequests,
+    GuardPolicy,
     ModelEndpoint,
     ModelImage,
     ModelRegistry,
@@ -79,8 +80,7 @@ class Vendor(cdk.Stack):
                 serving=container,
             ),
             evaluation=EvaluationPlan(label="units", block="store", baselines=("last_week",), timestamp=timestamp),
-            cooldown=cdk.Duration.minutes(1),
-            max_runs_per_day=24,
+            guard=GuardPolicy(cooldown=cdk.Duration.minutes(1), max_runs_per_day=24),
         )
         # [end:stack]
         self.retraining = retraining

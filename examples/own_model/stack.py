@@ -9,6 +9,7 @@ from examples.loop_outputs import define_loop_outputs
 from mlops_constructs import (
     BusinessUnit,
     EndpointCapacity,
+    GuardPolicy,
     ModelEndpoint,
     ModelImage,
     ModelRegistry,
@@ -75,8 +76,7 @@ class Clinic(cdk.Stack):
             evaluation=EvaluationPlan(
                 label="progression", metric="mae", block="clinic", baselines=("mean",), timestamp="visited"
             ),
-            cooldown=cdk.Duration.minutes(1),
-            max_runs_per_day=12,
+            guard=GuardPolicy(cooldown=cdk.Duration.minutes(1), max_runs_per_day=12),
         )
         # [end:stack]
         define_loop_outputs(self, unit=unit, registry=registry, endpoint=endpoint, retraining=retraining)

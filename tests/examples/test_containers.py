@@ -34,6 +34,7 @@ from mlops_cli.aws_account import UserError
 from mlops_constructs import (
     BusinessUnit,
     EndpointCapacity,
+    GuardPolicy,
     ModelEndpoint,
     ModelImage,
     ModelRegistry,
@@ -109,8 +110,7 @@ def synthesize_back(folder: Path) -> Path:
             former_serving=ServingContainer(image=other, environment={"OF_THE_VENDOR": "1"}),
         ),
         evaluation=EvaluationPlan(label="units", block="store", baselines=("last_week",)),
-        cooldown=cdk.Duration.minutes(1),
-        max_runs_per_day=24,
+        guard=GuardPolicy(cooldown=cdk.Duration.minutes(1), max_runs_per_day=24),
     )
     registrant = iam.Role(stack, "Registrant", assumed_by=iam.AccountRootPrincipal())
     retraining.grant_register(registrant)

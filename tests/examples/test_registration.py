@@ -32,6 +32,7 @@ from mlops_constructs import (
     Approval,
     BusinessUnit,
     EndpointCapacity,
+    GuardPolicy,
     ModelEndpoint,
     ModelImage,
     ModelRegistry,
@@ -108,7 +109,7 @@ def synthesize(folder: Path, *, tracking_uri: str) -> Path:
                 max_runtime=cdk.Duration.hours(1),
             ),
             evaluation=EvaluationPlan(label="units", block="store", baselines=("last_week",)),
-            max_runs_per_day=24,
+            guard=GuardPolicy(max_runs_per_day=24),
             tracking=Tracking(uri=tracking_uri, experiment="sample") if name == MODEL else None,
         )
         pipeline.grant_register(registrant)

@@ -164,8 +164,10 @@ def synthesize(
         training=replace(training, spot=Spot(max_wait=cdk.Duration.hours(3)), checkpoints=True),
         processing=ProcessingStep(**job, script="step.py", instance_type="ml.m5.xlarge"),
         evaluation=evaluation,
-        max_runs_per_day=daily_budget,
-        cooldown=cdk.Duration.minutes(1) if has_rival else None,
+        guard=GuardPolicy(
+            max_runs_per_day=daily_budget,
+            cooldown=cdk.Duration.minutes(1) if has_rival else cdk.Duration.hours(24),
+        ),
         **common,
     )
     plan = TrainingSetPlan(

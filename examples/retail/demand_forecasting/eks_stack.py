@@ -114,8 +114,7 @@ class DemandForecastingOnEks(cdk.Stack):
             ),
             evaluation=declaration.EVALUATION,
             gate=declaration.GATE,
-            cooldown=cdk.Duration.days(14),
-            guard=GuardPolicy(recheck_interval=WEEK),
+            guard=GuardPolicy(cooldown=cdk.Duration.days(14), recheck_interval=WEEK),
         )
         monitor = ModelMonitor(
             self,

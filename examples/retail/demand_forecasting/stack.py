@@ -69,8 +69,8 @@ class DemandForecasting(cdk.Stack):
             training=training,
             evaluation=declaration.EVALUATION,
             gate=declaration.GATE,
-            cooldown=cdk.Duration.days(14),  # a new model has two weeks before an alarm retrains it again
-            guard=GuardPolicy(recheck_interval=WEEK),  # as often as the monitor looks
+            # a new model has two weeks before an alarm retrains it again, which is asked as often as the monitor decides
+            guard=GuardPolicy(cooldown=cdk.Duration.days(14), recheck_interval=WEEK),
         )
         monitor = ModelMonitor(self, "Monitor", endpoint=endpoint, window=MONTH, interval=WEEK, spec=declaration.SPEC)
         DriftAlarms(self, "Alarms", monitor=monitor, retraining=retraining, max_wape_ratio=1.25)

@@ -27,18 +27,21 @@ BrokenFeed = Literal["ask", "retrain"]
 @checked("InvalidGuardPolicy")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GuardPolicy:
-    """Interval of the guard's checks, its cooldown after a rejection, and the number of new labels it waits for.
+    """When the guard lets a model be trained again, how often it checks, and the number of new labels it waits for.
 
     Args:
         recheck_interval: How often the guard asks again while an alarm is in ALARM, or enough labels wait: an alarm reports only
             once that it fires. Default: every hour.
         rejected_cooldown: Time between a retraining whose candidate was rejected and the next that no person asked for, at
-            least the pipeline's ``cooldown``. Default: the same.
+            least ``cooldown``. Default: the same.
         broken_feed: What an alarm does whose newest report says that the feed of a feature that drifted looks broken: values in
             another unit, nulls that jumped, unknown levels, another type or schema. ``"ask"`` trains nothing and asks people, who
             fix the feed, or train on it with ``mlops train``; ``"retrain"`` trains on it. Default: ``"ask"``.
         min_labels: New rows of the label group without which nothing but a person retrains; when they have come a retraining
             is asked for. They are reported by ``MLOps Features Ingested`` events on the unit's bus. Default: rows are not counted.
+        interval: How often a retraining is requested regardless of alarms. Default: never.
+        cooldown: Time between two retrainings that no person asked for. Default: 24 hours.
+        max_runs_per_day: Retrainings a UTC day. Default: 2.
 
     Example:
         >>> GuardPolicy(min_labels=10_000).recheck_interval.to_hours()
@@ -49,6 +52,9 @@ class GuardPolicy:
     rejected_cooldown: cdk.Duration | None = None
     min_labels: int | None = None
     broken_feed: BrokenFeed = "ask"
+    interval: cdk.Duration | None = None
+    cooldown: cdk.Duration = cdk.Duration.hours(24)  # noqa: RUF009 - a constant of CDK
+    max_runs_per_day: int = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,9 +62,6 @@ class GuardLimits:
     """When a pipeline may be retrained; ``label_table`` of ``label_database`` is the table whose new rows are counted."""
 
     policy: GuardPolicy
-    cooldown: cdk.Duration
-    max_runs_per_day: int
-    interval: cdk.Duration | None = None
     label_table: str | None = None
     label_database: str = ""
 
@@ -71,10 +74,12 @@ class GuardLimits:
         """Return what is not possible."""
         minute = cdk.Duration.minutes(1)
         return [
-            check_range("max_runs_per_day", self.max_runs_per_day, minimum=1, maximum=24),
-            check_duration("cooldown", self.cooldown, minimum=cdk.Duration.seconds(0), maximum=_YEAR),
-            check_duration("rejected_cooldown", self.policy.rejected_cooldown, minimum=self.cooldown, maximum=_YEAR),
-            check_duration("interval", self.interval, minimum=minute, maximum=_YEAR),
+            check_range("max_runs_per_day", self.policy.max_runs_per_day, minimum=1, maximum=24),
+            check_duration("cooldown", self.policy.cooldown, minimum=cdk.Duration.seconds(0), maximum=_YEAR),
+            check_duration(
+                "rejected_cooldown", self.policy.rejected_cooldown, minimum=self.policy.cooldown, maximum=_YEAR
+            ),
+            check_duration("interval", self.policy.interval, minimum=minute, maximum=_YEAR),
             check_duration("recheck_interval", self.policy.recheck_interval, minimum=minute, maximum=_YEAR),
             check_range("min_labels", self.policy.min_labels, minimum=1, maximum=10**12),
             "min_labels counts rows of the feature store's label group; a training set from S3 has none"
@@ -85,8 +90,8 @@ class GuardLimits:
     def environment(self) -> dict[str, str]:
         """Return the variables that the guard reads them from."""
         variables = {
-            "COOL_DOWN_SECONDS": str(int(self.cooldown.to_seconds(integral=False))),
-            "DAILY_BUDGET": str(self.max_runs_per_day),
+            "COOL_DOWN_SECONDS": str(int(self.policy.cooldown.to_seconds(integral=False))),
+            "DAILY_BUDGET": str(self.policy.max_runs_per_day),
         }
         if self.policy.rejected_cooldown is not None:
             variables["REJECTED_COOL_DOWN_SECONDS"] = str(int(self.policy.rejected_cooldown.to_seconds(integral=False)))
@@ -171,10 +176,12 @@ def _define_rules(
         )
         new_data = f"New rows that {pipeline} may learn from"
         guard.feed(events.Rule(scope, "NewData", event_bus=unit.bus, description=new_data, event_pattern=ingested))
-    if limits.interval is not None:
+    if limits.policy.interval is not None:
         description = f"Asks regularly whether {pipeline} is to be retrained"
         guard.feed(
-            events.Rule(scope, "Schedule", description=description, schedule=events.Schedule.rate(limits.interval))
+            events.Rule(
+                scope, "Schedule", description=description, schedule=events.Schedule.rate(limits.policy.interval)
+            )
         )
     # an alarm notifies once when it fires, and not again while it is in ALARM
     recheck = events.Rule(

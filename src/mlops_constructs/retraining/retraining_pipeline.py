@@ -101,11 +101,8 @@ class RetrainingPipeline(Construct):
         store: Features of the training set. Default: none, for a training set from S3.
         processing: What runs between training set and training. Default: nothing.
         gate: When a candidate may be registered. Default: ``GateSpec()``: better than every baseline, no worse than the champion.
-        interval: How often a retraining is requested regardless of alarms. Default: never.
-        cooldown: Time between two retrainings that no person asked for. Default: 24 hours.
-        max_runs_per_day: Retrainings a UTC day. Default: 2.
-        guard: Settings of the guard. Default: ``GuardPolicy()``: requests again every hour while an alarm is in ALARM, and counts
-            no labels.
+        guard: When it may be retrained. Default: ``GuardPolicy()``: after 24 hours, twice a day, requested again every hour while
+            an alarm is in ALARM, never on a schedule, and without counting labels.
         tracking: MLflow, which gets what became of each retraining. Default: none.
 
     Raises:
@@ -131,9 +128,6 @@ class RetrainingPipeline(Construct):
         store: IUnitFeatureStore | None = None,
         processing: ProcessingStep | None = None,
         gate: GateSpec | None = None,
-        interval: cdk.Duration | None = None,
-        cooldown: cdk.Duration | None = None,
-        max_runs_per_day: int = 2,
         guard: GuardPolicy | None = None,
         tracking: Tracking | None = None,
     ) -> None:
@@ -143,9 +137,6 @@ class RetrainingPipeline(Construct):
         source = self._source(training_set, store)
         limits = GuardLimits(
             policy=GuardPolicy() if guard is None else guard,
-            cooldown=cdk.Duration.hours(24) if cooldown is None else cooldown,
-            max_runs_per_day=max_runs_per_day,
-            interval=interval,
             label_table=None if source.label_group is None else source.label_group.table_name,
             label_database="" if source.store is None else source.store.database_name,
         )

@@ -11,6 +11,7 @@ from mlops_constructs import (
     Approval,
     BusinessUnit,
     EndpointCapacity,
+    GuardPolicy,
     ModelEndpoint,
     ModelImage,
     ModelRegistry,
@@ -76,7 +77,7 @@ def synthesize(folder: Path, lock: Path) -> Path:
             ),
             evaluation=EvaluationPlan(label=label, block=BLOCK, baselines=(NAIVE,), timestamp=TIME, metric=metric),
             gate=GateSpec(metric=metric, max_regression=10.0),
-            max_runs_per_day=24,
+            guard=GuardPolicy(max_runs_per_day=24),
         )
     app.synth()
     return folder / "assembly"

@@ -22,7 +22,7 @@ def test_it_asks_again_every_hour_and_counts_nothing():
 def test_what_is_declared_is_what_the_guard_reads():
     """Every variable is one that the function knows, with the same value."""
     policy = GuardPolicy(recheck_interval=DAY, rejected_cooldown=cdk.Duration.days(3), min_labels=500)
-    limits = GuardLimits(policy=policy, cooldown=DAY, max_runs_per_day=2, label_table="sales_v1")
+    limits = GuardLimits(policy=policy, label_table="sales_v1")
     assert [problem for problem in limits.problems() if problem is not None] == []
     read = GuardSettings.from_environment(
         {"PIPELINE": "demand-forecast", "RETRAIN_MACHINE_ARN": "arn", **limits.environment()}
@@ -34,8 +34,11 @@ def test_what_is_declared_is_what_the_guard_reads():
 def test_fails_with_every_limit_that_is_not_possible():
     """All at once; rows of a set from S3 cannot be counted."""
     policy = GuardPolicy(
-        recheck_interval=cdk.Duration.seconds(30), rejected_cooldown=cdk.Duration.hours(1), min_labels=500
+        recheck_interval=cdk.Duration.seconds(30),
+        rejected_cooldown=cdk.Duration.hours(1),
+        min_labels=500,
+        max_runs_per_day=25,
     )
-    limits = GuardLimits(policy=policy, cooldown=DAY, max_runs_per_day=25)
+    limits = GuardLimits(policy=policy)
     found = [problem.split()[0] for problem in limits.problems() if problem is not None]
     assert found == ["max_runs_per_day", "rejected_cooldown", "recheck_interval", "min_labels"]

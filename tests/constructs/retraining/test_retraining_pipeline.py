@@ -71,7 +71,9 @@ def test_alarms_and_requests_feed_the_queue(demand: Any):
 
 def test_a_schedule_is_a_rule_of_its_own(define: Callable[..., Any]):
     """A persisting alarm fires once, so a schedule may ask again."""
-    rule = define(retraining={"interval": cdk.Duration.days(1)}).one("AWS::Events::Rule", "RetrainingSchedule")
+    rule = define(retraining={"guard": GuardPolicy(interval=cdk.Duration.days(1))}).one(
+        "AWS::Events::Rule", "RetrainingSchedule"
+    )
     assert rule["ScheduleExpression"] == "rate(1 day)"
 
 
@@ -462,9 +464,9 @@ def test_no_role_of_the_unit_may_ask_in_a_persons_name(define: Callable[..., Any
     ("changes", "message"),
     [
         ({"name": "a" * 30}, "<unit>-<name> must have at most 32 characters"),
-        ({"max_runs_per_day": 0}, "max_runs_per_day must be from 1 to 24, got 0"),
-        ({"cooldown": cdk.Duration.days(366)}, "cooldown must be from"),
-        ({"interval": cdk.Duration.seconds(1)}, "interval must be from"),
+        ({"guard": GuardPolicy(max_runs_per_day=0)}, "max_runs_per_day must be from 1 to 24, got 0"),
+        ({"guard": GuardPolicy(cooldown=cdk.Duration.days(366))}, "cooldown must be from"),
+        ({"guard": GuardPolicy(interval=cdk.Duration.seconds(1))}, "interval must be from"),
         ({"guard": GuardPolicy(recheck_interval=cdk.Duration.seconds(1))}, "recheck_interval must be from"),
         (
             {"guard": GuardPolicy(rejected_cooldown=cdk.Duration.hours(1))},
