@@ -156,7 +156,7 @@ def test_policies_are_what_their_page_says() -> None:
         RolloutKind.LINEAR,
         RolloutKind.ROLLING,
     ]
-    assert rollout.careful(GOLDEN).checks.own_alarms == ("errors", "latency", "ratio", "abort")
+    assert rollout.careful(GOLDEN).checks.own_alarms == ("verdict", "dead", "latency", "abort")
     assert TRAINED is not None
 
 
