@@ -14,7 +14,15 @@ from mlops_constructs.rollout.rollout_policy import (
     RolloutKind,
     RolloutPolicy,
 )
-from mlops_constructs.rollout.verdict_states import STOPPED, WHY_STOPPED, ask_states, ask_verdict
+from mlops_constructs.rollout.verdict_states import (
+    ASKS,
+    IS_DOUBTED,
+    STOPPED,
+    WHY_DOUBTED,
+    WHY_STOPPED,
+    ask_states,
+    ask_verdict,
+)
 from mlops_runtime.contracts.rollout import RolloutSpec
 from mlops_runtime.contracts.serving import SLOTS
 from mlops_runtime.eks.slot_limits import GOLDEN_PROBLEM, policy_problems
@@ -203,9 +211,7 @@ class SlotSteps:
 
     def _judge_states(self) -> dict[str, State]:
         return {
-            "NeedsEvidence": choose(
-                ("$request.reason = 'approval' and $plan.min_invocations > 0", "LastVerdict"), default="IsLastStep"
-            ),
+            "NeedsEvidence": choose((ASKS, "LastVerdict"), default="IsLastStep"),
             "LastVerdict": ask_verdict(
                 verdict_arn=self.verdict_arn,
                 next_state="IsEvidenceEnough",
@@ -214,7 +220,7 @@ class SlotSteps:
             ),
             "IsEvidenceEnough": choose(
                 (STOPPED, "Stopped"),
-                ("$compared.calls >= $plan.min_invocations", "IsLastStep"),
+                (f"$compared.calls >= $plan.min_invocations and $not({IS_DOUBTED})", "IsLastStep"),
                 (f"$toMillis($now()) < $bake_until + {_EVIDENCE_SECONDS * 1000}", "AwaitEvidence"),
                 default="TooLittleEvidence",
             ),
@@ -224,6 +230,7 @@ class SlotSteps:
             "NoEvidence": self._back("ROLLED_BACK", "'alarms or requests could not be read: ' & $caught"),
             "TooLittleEvidence": self._back(
                 "ROLLED_BACK",
+                f"{IS_DOUBTED} ? {WHY_DOUBTED} : "
                 "'slot ' & $plan.eks.slot & ' answered ' & $string($compared.calls) & ' requests, a promotion needs ' & "
                 "$string($plan.min_invocations)",
             ),

@@ -2,7 +2,7 @@
 
 from mlops_constructs._state_machine import CAUGHT, State, assign, choose, task, wait
 from mlops_constructs.rollout.rollout_policy import FAILED, PROMOTED, ROLLED_BACK
-from mlops_constructs.rollout.verdict_states import ASKS, STOPPED, WHY_STOPPED, ask_verdict
+from mlops_constructs.rollout.verdict_states import ASKS, IS_DOUBTED, STOPPED, WHY_DOUBTED, WHY_STOPPED, ask_verdict
 
 # what a person does about too few calls; in a string of JSONata
 NEEDS_TRAFFIC = (
@@ -90,16 +90,18 @@ def evidence_states(*, endpoint_name: str, verdict_arn: str, limit: int, partiti
         "LastLook": look_at_alarms(next_state="IsQuiet", catch="NoEvidence", partition=partition),
         "IsQuiet": choose(("$ringing = ''", "NeedsEvidence"), default="Rings"),
         "Rings": assign("Revert", reason="{% $ringing %}"),
-        "NeedsEvidence": choose((ASKS, "LastVerdict"), default=PROMOTED),
+        "NeedsEvidence": choose((f"{ASKS} and {STOPPED}", "Stopped"), (ASKS, "LastVerdict"), default=PROMOTED),
         "LastVerdict": ask_verdict(
             verdict_arn=verdict_arn, next_state="IsEvidenceEnough", catch="NoEvidence", partition=partition
         ),
         "IsEvidenceEnough": choose(
             (STOPPED, "Stopped"),
+            (IS_DOUBTED, "Doubted"),
             ("$compared.calls >= $plan.min_invocations", PROMOTED),
             default="TooLittleEvidence",
         ),
         "Stopped": assign("Revert", reason=f"{{% {WHY_STOPPED} %}}"),
+        "Doubted": assign("Revert", reason=f"{{% {WHY_DOUBTED} %}}"),
         "NoEvidence": assign("Revert", reason="{% 'alarms or invocations could not be read: ' & $caught %}"),
         "TooLittleEvidence": assign(
             "Revert",

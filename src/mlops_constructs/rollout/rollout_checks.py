@@ -260,7 +260,7 @@ class RolloutChecks:
         min_invocations: Calls that the new fleet must have served to be promoted: no evidence is not success. Default: 20, all
             at once none.
         tolerated_error_share: Failing answers on top of the live model's that never stop a rollout, as a share. Default: 0.0005.
-        false_alarm: Probability with which an acceptable candidate is stopped, at most. Default: 0.01.
+        false_alarm: Probability with which an acceptable candidate is stopped, at most; up to 0.05. Default: 0.01.
         max_error_count: Errors of the new fleet in one alarm period that are still accepted, beside any number of the old one's.
             Default: there is no absolute limit.
         max_latency: 95th percentile of the new fleet's model latency that rolls back. Default: it is not watched.
@@ -323,7 +323,7 @@ class RolloutChecks:
         return [
             check_range("min_invocations", self.min_invocations, minimum=0, maximum=1_000_000),
             check_range("tolerated_error_share", self.tolerated_error_share, minimum=0, maximum=1),
-            check_range("false_alarm", self.false_alarm, minimum=0.0001, maximum=0.1),
+            check_range("false_alarm", self.false_alarm, minimum=0.0001, maximum=0.05),
             check_range("max_error_count", self.max_error_count, minimum=0, maximum=1_000_000),
             check_duration(
                 "max_latency",

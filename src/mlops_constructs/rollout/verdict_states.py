@@ -1,12 +1,16 @@
 """States that ask how the new fleet compares with the old one, and the sentence of the answer."""
 
 from mlops_constructs._state_machine import NOW, State, choose, invoke
+from mlops_runtime.rollout.verdict import BAD_ODDS
 
 # what is known before the first answer
 UNASKED = {"action": "continue", "calls": 0, "evidence": 1, "minutes": 0, "sentence": ""}
 STOPPED = "$compared.action = 'stop'"
 # why a rollout was stopped; empty where it was not
 WHY_STOPPED = f"({STOPPED} ? 'stopped ' & $compared.sentence : '')"
+# a promotion needs calls, and no evidence of ten to one against it
+IS_DOUBTED = f"$compared.evidence >= {BAD_ODDS:g}"
+WHY_DOUBTED = "'evidence of ' & $string($floor($compared.evidence)) & ' to one speaks against the new fleet ' & $compared.sentence"
 # the evidence of a promotion, as the end of its reason
 PROMOTED_ON = "($compared.minutes > 0 ? '; promoted ' & $compared.sentence : '')"
 # the argument of the recorder: what was compared, if anything was
@@ -27,7 +31,9 @@ def ask_states(*, verdict_arn: str, next_state: str, partition: str) -> tuple[st
     """
     asked = ask_verdict(verdict_arn=verdict_arn, next_state=next_state, catch=next_state, partition=partition)
     del asked["Catch"][0]["Assign"]
-    return "HasVerdict", {"HasVerdict": choose((ASKS, "AskVerdict"), default=next_state), "AskVerdict": asked}
+    # an answer that stopped the rollout is the one that its record has
+    is_open = f"{ASKS} and $not({STOPPED})"
+    return "HasVerdict", {"HasVerdict": choose((is_open, "AskVerdict"), default=next_state), "AskVerdict": asked}
 
 
 def ask_verdict(*, verdict_arn: str, next_state: str, catch: str, partition: str) -> State:

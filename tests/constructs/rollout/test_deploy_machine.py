@@ -102,7 +102,7 @@ class FakeAws:
         }
         self.ringing, self.golden, self.rehearsal, self.rehearsals = [], True, "InService", set[str]()
         self.made = set[str]()
-        self.asked, self.good_for, self.silent = 0, 1000, False
+        self.asked, self.good_for, self.silent, self.evidence = 0, 1000, False, 1.5
 
     def __call__(self, name: str, arguments: dict[str, Any]) -> Any:
         """Answer one call."""
@@ -146,7 +146,7 @@ class FakeAws:
         self.asked += 1
         action = "stop" if self.asked > self.good_for else "continue"
         sentence = f"after {self.asked} minutes: few answers failed"
-        counted = {"calls": self.invocations, "evidence": 1.5, "minutes": self.asked}
+        counted = {"calls": self.invocations, "evidence": self.evidence, "minutes": self.asked}
         return {"action": action, "sentence": sentence, **counted}
 
     def find(self, name: str) -> None:
@@ -339,7 +339,7 @@ def test_a_fleet_that_is_worse_is_recorded_with_what_was_counted(deploy: Any):
     run, aws = deploy(PLAN, updates=[OLD], good_for=0)
     outcome, reason = recorded(run)
     assert outcome == "ROLLED_BACK"
-    assert reason.startswith(f"SageMaker rolled back to {OLD}. stopped after 2 minutes: few answers failed")
+    assert reason.startswith(f"SageMaker rolled back to {OLD}. stopped after 1 minutes: few answers failed")
     assert aws.lock == "free"
 
 
@@ -348,6 +348,14 @@ def test_a_fleet_that_turns_bad_in_the_last_minute_goes_back(deploy: Any):
     run, aws = deploy(PLAN, updates=[NEW, OLD], good_for=2)
     assert recorded(run) == ("ROLLED_BACK", "stopped after 3 minutes: few answers failed")
     assert aws.config == OLD
+
+
+def test_what_ten_to_one_speaks_against_is_not_promoted(deploy: Any):
+    """Too little to stop the rollout, with all the calls that a promotion needs."""
+    run, aws = deploy(PLAN, updates=[NEW, OLD], evidence=16.8)
+    outcome, reason = recorded(run)
+    assert (outcome, aws.config) == ("ROLLED_BACK", OLD)
+    assert reason.startswith("evidence of 16 to one speaks against the new fleet after")
 
 
 def test_a_verdict_that_cannot_be_asked_stops_no_rollout_until_its_end(deploy: Any):

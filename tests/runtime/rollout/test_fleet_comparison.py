@@ -51,7 +51,7 @@ def test_a_burst_of_one_minute_is_not_enough() -> None:
 def test_ten_calls_an_hour_show_nothing() -> None:
     """Neither that it is bad nor that it is good."""
     found = compare(minutes(*[(1, 0, 1, 0) if minute % 12 == 0 else (0, 0, 0, 0) for minute in range(360)]))
-    assert found.against == pytest.approx(0.987267454068572)
+    assert found.against == pytest.approx(0.9878447207805406)
     assert (found.stopped_at, found.good_at) == (0, 0)
 
 
@@ -59,6 +59,17 @@ def test_ten_calls_an_hour_show_nothing() -> None:
 def test_all_answers_failing_is_found_at_any_volume(old: int, call: int) -> None:
     """One call a minute; at a share of 50 % each failure is a coin flip."""
     assert compare(minutes(*[(old, 0, 1, 1)] * call)).stopped_at == call
+
+
+def test_calls_that_fall_into_other_minutes_are_compared() -> None:
+    """Ten calls an hour, of which each fleet gets every other one: all answers of the new one fail."""
+
+    def hours(failed: int) -> list[Minute]:
+        hour = [(1, 0, 0, 0), *[(0, 0, 0, 0)] * 5, (0, 0, 1, failed), *[(0, 0, 0, 0)] * 5] * 5
+        return minutes(*hour * 4)
+
+    assert 0 < compare(hours(1)).stopped_at <= 180
+    assert compare(hours(0)).highest < 2
 
 
 @settings(max_examples=4, deadline=None)
@@ -171,10 +182,12 @@ def test_a_fleet_that_serves_alone_is_held_to_the_history() -> None:
     assert compare(dead, history=usual, alone_from=6).stopped_at == 6
 
 
-def test_nothing_is_said_of_a_fleet_alone_without_a_history() -> None:
-    """What is usual is not known, and a minute without calls of the old one in between is not alone."""
+def test_a_fleet_alone_without_a_history_is_held_to_one_percent() -> None:
+    """Gross failure is found; minutes without calls of the old one in between are not alone."""
     alone = minutes(*[(900, 9, 100, 1)] * 5, *[(0, 0, 1000, 100)] * 5)
-    assert compare(alone, alone_from=6).stopped_at == 0
+    assert compare(alone, alone_from=6).stopped_at == 8
+    assert compare(minutes(*[(0, 0, 1000, 15)] * 20), alone_from=1).stopped_at == 0
+    assert compare(minutes(*[(0, 0, 2, 2)] * 10), alone_from=1).stopped_at <= 5
     assert compare(alone, history=[Counts(calls=1000)] * 240).stopped_at == 0
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from mlops_runtime.rollout.fleet_minutes import FleetMetric, FleetMetrics, MinuteReader
+from mlops_runtime.rollout.fleet_minutes import FleetMetric, FleetMetrics, IncompleteMetricsError, MinuteReader
 from mlops_runtime.rollout.live_history import Counts
 
 SINCE = datetime(2017, 8, 1, 12, 0, 30, tzinfo=UTC)
@@ -30,7 +30,7 @@ class CloudWatch:
     """Series by metric, fleet and statistic, newest first and in two pages, as the service may answer."""
 
     def __init__(self, **series: dict[datetime, float]) -> None:
-        self.series, self.asked = series, []
+        self.series, self.asked, self.states = series, [], dict[str, str]()
 
     def get_paginator(self, name: str) -> CloudWatch:
         """Page through GetMetricData."""
@@ -47,9 +47,9 @@ class CloudWatch:
                 name = f"{stat['Metric']['MetricName']}_{stat['Metric']['Dimensions'][0]['Value']}_{stat['Stat']}"
                 found = sorted(self.series.get(name, {}).items(), reverse=True)[part::2]
                 found = [(at, value) for at, value in found if request["StartTime"] <= at < request["EndTime"]]
-                results.append(
-                    {"Id": query["Id"], "Timestamps": [a for a, _ in found], "Values": [v for _, v in found]}
-                )
+                state = "PartialData" if part == 0 else self.states.get(query["Id"], "Complete")
+                times, values = ([pair[place] for pair in found] for place in (0, 1))
+                results.append({"Id": query["Id"], "StatusCode": state, "Timestamps": times, "Values": values})
             yield {"MetricDataResults": results}
 
 
@@ -101,16 +101,26 @@ def test_failing_answers_are_added_to_the_others() -> None:
         )
         for name in ("new", "old")
     ]
-    found = reader(
-        2,
-        new=slots[0],
-        old=slots[1],
-        Answered_new_Sum={0: 5.0},
-        Failed_new_Sum={0: 1.0, 1: 4.0},
-        Refused_new_Sum={0: 2.0},
-        Answered_old_Sum={0: 50.0},
-    ).failed()
-    assert [minute.new for minute in found.minutes] == [Counts(calls=8, failed=3), Counts(calls=4, failed=4)]
+    series = {
+        "Answered_new_Sum": {0: 5.0},
+        "Failed_new_Sum": {0: 1.0, 1: 4.0},
+        "Refused_new_Sum": {0: 2.0},
+        "Answered_old_Sum": {0: 50.0},
+    }
+    first, second = Counts(calls=8, failed=3), Counts(calls=4, failed=4)
+    found = reader(5, new=slots[0], old=slots[1], **series).failed()
+    assert [minute.new for minute in found.minutes] == [first, second, *[Counts()] * 3]
+    # errors of a minute whose other answers may still be published do not pass for a dead fleet
+    found = reader(3, new=slots[0], old=slots[1], **series).failed()
+    assert [minute.new for minute in found.minutes] == [first, Counts(), Counts()]
+
+
+def test_metrics_that_cannot_all_be_read_are_not_compared() -> None:
+    """A live model whose errors alone are missing would look better than it is."""
+    asked = reader(3, Errors_new_SampleCount={0: 10.0}, Errors_old_SampleCount={0: 90.0})
+    asked.cloudwatch.states["y0"] = "InternalError"  # type: ignore[attr-defined]
+    with pytest.raises(IncompleteMetricsError, match="y0 with InternalError"):
+        asked.failed()
 
 
 @pytest.mark.parametrize(

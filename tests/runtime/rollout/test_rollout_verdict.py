@@ -81,7 +81,7 @@ def test_a_bad_fleet_puts_the_alarm_into_alarm_in_both_ways() -> None:
     """At once by its state, and for as long as it is evaluated by a value of its metric."""
     account = Account(**BAD)
     found = ask(account)
-    assert (found.action, found.calls, found.minutes) == ("stop", 1800, 3)
+    assert (found.action, found.calls, found.minutes) == ("stop", 1773, 3)
     reason = f"stopped {found.sentence}"
     assert account.set == [{"AlarmName": ALARM, "StateValue": "ALARM", "StateReason": reason}]
     (published,) = account.published
@@ -149,7 +149,7 @@ def test_slow_answers_stop_a_fleet_where_latency_is_compared() -> None:
     found = ask(Account(**slow), 5, max_latency_ratio=1.5)
     assert found.action == "stop"
     assert (
-        "answers took longer than 180 ms against 270 of 27,000 of the live model longer than 120 ms" in found.sentence
+        "answers took longer than 180 ms against 216 of 21,600 of the live model longer than 120 ms" in found.sentence
     )
     assert ask(Account(**slow), 5).action != "stop"
 

@@ -18,12 +18,23 @@ def compared(*rows: tuple[int, int, int, int], **more: object) -> Compared:
 def test_a_bad_fleet_is_stopped_with_both_counts_and_a_probability() -> None:
     """The probability is rounded up: it is not said to be smaller than it is."""
     found = judge(compared(*[(5400, 8, 600, 9)] * 3))
-    assert (found.action, found.calls, found.minutes) == (Action.STOP, 1800, 3)
+    assert (found.action, found.calls, found.minutes) == (Action.STOP, 1773, 3)
     assert found.evidence >= 100
     assert found.sentence == (
         "after 3 minutes: 27 of 1,800 answers failed against 24 of 16,200 of the live model; "
         "false alarm probability below 1.0 %"
     )
+
+
+def test_the_sentence_is_of_the_minute_that_stopped_it() -> None:
+    """Looked at again later, the answer is the same."""
+    rows = [(5400, 8, 600, 9)] * 3
+    assert judge(compared(*rows, *[(6000, 9, 0, 0)] * 8)).sentence == judge(compared(*rows)).sentence
+
+
+def test_failing_answers_are_no_evidence_for_a_promotion() -> None:
+    """Of twenty calls none was answered."""
+    assert judge(compared(*[(1, 0, 1, 1)] * 3)).calls == 0
 
 
 def test_a_dead_fleet_is_stopped_in_one_minute() -> None:
@@ -71,9 +82,9 @@ def test_slow_answers_stop_a_fleet_that_does_not_fail() -> None:
         old_did=" longer than 120 ms",
     )
     found = judge(errors, (slow,))
-    assert (found.action, found.calls) == (Action.STOP, 3600)
+    assert (found.action, found.calls, found.minutes) == (Action.STOP, 2400, 4)
     assert found.sentence == (
-        "after 6 minutes: 720 of 3,600 answers took longer than 180 ms against 324 of 32,400 of the live model "
+        "after 4 minutes: 480 of 2,400 answers took longer than 180 ms against 216 of 21,600 of the live model "
         "longer than 120 ms; false alarm probability below 0.1 %"
     )
 
@@ -110,3 +121,5 @@ def test_a_fleet_that_serves_alone_is_said_to() -> None:
     assert "against 45 of 4,500 of the live model" in found.sentence
     alone = judge(compared((0, 0, 1000, 10), history=[Counts(calls=1000, failed=10)] * 240, alone_from=1))
     assert "against no call of the live model" in alone.sentence
+    unknown = judge(compared((0, 0, 1000, 10), alone_from=1))
+    assert unknown.sentence.endswith("; in the end held to a failing share of 1 %, as nothing was asked before")

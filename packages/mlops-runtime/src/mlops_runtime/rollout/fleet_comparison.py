@@ -13,10 +13,13 @@ independent binomials E[A^x] <= exp(n p_new (A - 1)) and E[B^y] <= exp(m p_old (
 at most exp(a m (1 - B + ln B)) <= 1: the product over minutes is a nonnegative supermartingale, which reaches 1/alpha with
 probability at most alpha (Ville). With r = 1 and a = 0 it is the two-arm case of Lindon and Malek 2022, "Anytime-valid inference
 for multinomial count data", https://arxiv.org/abs/2011.03567.
+
+At a few calls a minute, minutes are joined until both fleets were asked. Which are joined depends on calls alone, and the proof
+holds for the sums where neither share moves within the joined minutes.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from mlops_runtime.rollout.live_history import Counts, own_noise, usual_share
@@ -26,6 +29,8 @@ _THETAS = (1.1, 1.25, 1.5, 2.0, 4.0, 8.0, 32.0)
 _LOGS = tuple(math.log(theta) for theta in _THETAS)
 # how a fleet is shown to be good: what it fails, as a multiple of what is not accepted
 _GOOD_THETAS = (0.0, 0.25, 0.5, 0.7, 0.85)
+# what stands for the usual failing share of a live fleet of which nothing is known
+UNKNOWN_SHARE = 0.01
 # an exponent that a float holds, and a product that goes on from there
 _UNCUT = 600.0
 _MOST = 1e200
@@ -101,7 +106,7 @@ def compare(
     would not. Own noise of the fleets, c², divides log e by 1 + c² (1 - w) (x + y).
 
     Once the old fleet is asked no more nothing can be compared. There the tolerated number is lambda = 2 n (u + a), u the old
-    fleet's usual share, and log e = x ln theta - lambda (theta - 1), divided by 1 + c² lambda. Without a history nothing is said.
+    fleet's usual share, 1 % without a history, and log e = x ln theta - lambda (theta - 1), divided by 1 + c² lambda.
 
     Args:
         minutes: All since the first step, oldest first, those without a call too.
@@ -117,24 +122,35 @@ def compare(
     rule = ComparisonRule() if rule is None else rule
     noise, usual = own_noise(history), usual_share(history)
     alive, good = [0.0] * len(_THETAS), [0.0] * len(_GOOD_THETAS)
-    unstarted, asked, found = 1.0, 0, Evidence()
-    for number, minute in enumerate(minutes, 1):
-        new, old = minute.new, minute.old
-        asked += new.calls > 0
-        start = 0.5 if number == 1 else 0.5 / (number * (number - 1))
+    unstarted, found = 1.0, Evidence()
+    for place, (number, minute) in enumerate(_joined(minutes, alone_from), 1):
+        start = 0.5 if place == 1 else 0.5 / (place * (place - 1))
         unstarted -= start
-        is_warm = new.calls > 0 and asked <= rule.warm_up
-        is_alone = alone_from is not None and number >= alone_from and not old.calls
-        steps = _alone(new, usual, noise, rule) if is_alone else _together(minute, noise, rule)
-        most = _most(new, rule, is_warm=is_warm)
+        is_warm, is_alone = place <= rule.warm_up, not minute.old.calls
+        steps = _alone(minute.new, usual, noise, rule) if is_alone else _together(minute, noise, rule)
+        most = _most(minute.new, rule, is_warm=is_warm)
         alive = [
             min((product + start / len(_THETAS)) * math.exp(min(step, most)), _MOST)
             for product, step in zip(alive, steps, strict=True)
         ]
-        if new.calls and old.calls and not is_warm:
+        if not is_alone and not is_warm:
             good = [sum(pair) for pair in zip(good, _gains(minute, noise, rule), strict=True)]
         found = _updated(found, number, sum(alive) + max(unstarted, 0.0), _mean(good), rule)
     return found
+
+
+def _joined(minutes: Sequence[Minute], alone_from: int | None) -> Iterator[tuple[int, Minute]]:
+    """Yield minutes joined until both fleets were asked, and those of the new one alone, with the number of the last of each."""
+    new, old = Counts(), Counts()
+    for number, minute in enumerate(minutes, 1):
+        if alone_from is not None and number >= alone_from and not minute.old.calls:
+            if minute.new.calls:
+                yield number, minute
+            continue
+        new, old = new + minute.new, old + minute.old
+        if new.calls and old.calls:
+            yield number, Minute(new=new, old=old)
+            new, old = Counts(), Counts()
 
 
 def _updated(found: Evidence, number: int, against: float, good: float, rule: ComparisonRule) -> Evidence:
@@ -165,9 +181,7 @@ def _spread(minute: Minute, weight: float, noise: float) -> float:
 
 
 def _together(minute: Minute, noise: float, rule: ComparisonRule) -> list[float]:
-    """Return log e of a minute for each multiple; 0 where either fleet was not asked."""
-    if not minute.new.calls or not minute.old.calls:
-        return [0.0] * len(_THETAS)
+    """Return log e for each multiple where both fleets were asked."""
     weight = _weight(minute, rule)
     failed = minute.new.failed + minute.old.failed + rule.extra * minute.old.calls
     return [
@@ -178,9 +192,7 @@ def _together(minute: Minute, noise: float, rule: ComparisonRule) -> list[float]
 
 def _alone(new: Counts, usual: float | None, noise: float, rule: ComparisonRule) -> list[float]:
     """Return log e of a minute in which the old fleet was not asked, against a Poisson number of failures."""
-    if usual is None:
-        return [0.0] * len(_THETAS)
-    tolerated = rule.alone * new.calls * (usual + rule.extra)
+    tolerated = rule.alone * new.calls * ((UNKNOWN_SHARE if usual is None else usual) + rule.extra)
     return [
         (new.failed * log - tolerated * (theta - 1)) / (1 + noise * tolerated)
         for theta, log in zip(_THETAS, _LOGS, strict=True)

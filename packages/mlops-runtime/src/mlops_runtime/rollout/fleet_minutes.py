@@ -26,8 +26,14 @@ _HOUR = timedelta(hours=1)
 _ALONE_MINUTES = 3
 # that none of so many calls reached the old fleet by chance: below 1e-9 at a share of 90 %
 _ALONE_CALLS = 200
+# since when all metrics of a minute are there: of two metrics of one fleet either may come first
+_RIPE = timedelta(minutes=3)
 
 Series = dict[datetime, float]
+
+
+class IncompleteMetricsError(Exception):
+    """CloudWatch could not read all metrics; the message names those that are missing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,6 +113,12 @@ class MinuteReader:
         }
         found = self._read(asked, self._start - HISTORY)
         x, y = (_summed(found, prefix) for prefix in "xy")
+        if self.new.calls_statistic == "Sum":
+            # errors whose minute's other answers are not published yet would pass for a dead fleet
+            x, y = (
+                {at: value for at, value in failed.items() if at in found[name] or at <= self.now - _RIPE}
+                for name, failed in (("n", x), ("m", y))
+            )
         n, m = (_all(found[name], failed, fleet) for name, failed, fleet in (("n", x, self.new), ("m", y, self.old)))
         return self._cut(_counts(n, x), _counts(m, y))
 
@@ -163,10 +175,18 @@ class MinuteReader:
         pages = self.cloudwatch.get_paginator("get_metric_data").paginate(
             MetricDataQueries=queries, StartTime=start, EndTime=self.now if end is None else end
         )
+        states: dict[str, str] = {}
         for page in pages:
             for result in page["MetricDataResults"]:
+                states[result["Id"]] = result["StatusCode"]
                 pairs = zip(result["Timestamps"], result["Values"], strict=True)
                 found[result["Id"]].update({time.astimezone(UTC): value for time, value in pairs})
+        missing = sorted(name for name, state in states.items() if state != "Complete")
+        if missing:
+            raise IncompleteMetricsError(
+                f"CloudWatch answered {', '.join(f'{name} with {states[name]}' for name in missing)}; without all of both "
+                "fleets nothing is compared, the next poll asks again"
+            )
         return found
 
 

@@ -116,7 +116,8 @@ def _errors(request: VerdictRequest, reader: MinuteReader) -> Compared:
         is_latency_compared=request.max_latency_ratio is not None,
     )
     found = reader.failed()
-    return Compared(minutes=found.minutes, history=found.history, rule=rule, alone_from=found.alone_from)
+    alone_from = 1 if request.is_alone else found.alone_from
+    return Compared(minutes=found.minutes, history=found.history, rule=rule, alone_from=alone_from)
 
 
 def _slow(request: VerdictRequest, reader: MinuteReader) -> list[Compared]:
@@ -136,7 +137,7 @@ def _slow(request: VerdictRequest, reader: MinuteReader) -> list[Compared]:
                 rule=rule,
                 did=f"took longer than {new}",
                 old_did=f" longer than {old}",
-                alone_from=slow.alone_from,
+                alone_from=1 if request.is_alone else slow.alone_from,
             )
         )
     return found

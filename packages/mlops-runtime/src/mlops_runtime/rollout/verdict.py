@@ -2,10 +2,10 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from mlops_runtime.rollout.fleet_comparison import ComparisonRule, Evidence, Minute, compare
+from mlops_runtime.rollout.fleet_comparison import UNKNOWN_SHARE, ComparisonRule, Evidence, Minute, compare
 from mlops_runtime.rollout.live_history import Counts, total
 
 # what slow answers tolerate on top of the live fleet's share; a cold cache is not a dead fleet
@@ -79,11 +79,11 @@ class Verdict:
 
     Args:
         action: What to do now.
-        calls: Answers of the new fleet.
+        calls: Answers of the new fleet that did not fail: what a promotion needs some of.
         evidence: Evidence against it: the highest where it is stopped, else that of now.
         good: Evidence that its failing share is within a point of the live fleet's.
         good_at: Minute since which that is shown; 0 if it is not.
-        minutes: Minutes since it was first asked.
+        minutes: Minutes since it was first asked, until it was stopped.
         sentence: How long, what was counted, and what follows from it.
     """
 
@@ -131,19 +131,21 @@ def judge(errors: Compared, slow: Sequence[Compared] = ()) -> Verdict:
     found = [(each, each.evidence()) for each in (errors, *slow)]
     failing, shown = found[0]
     stops = [(each, evidence) for each, evidence in found if evidence.stopped_at]
-    new, minutes = errors.new, len(errors.minutes)
     if stops:
-        what, evidence = stops[0]
+        # what was seen when it was stopped, however much later one looks
+        what, evidence = min(stops, key=lambda stop: stop[1].stopped_at)
+        what, errors = (replace(each, minutes=each.minutes[: evidence.stopped_at]) for each in (what, errors))
         action, against = Action.STOP, evidence.highest
         says = f"{what.counted()}; false alarm probability below {_percent(1 / evidence.highest)}"
     else:
         against = max(evidence.against for _, evidence in found)
         is_enough = shown.good_at > 0 and against < _DOUBTFUL
         action = Action.ENOUGH if is_enough else Action.CONTINUE
-        says = failing.counted() + _means(new, is_enough=is_enough)
+        says = failing.counted() + _means(errors.new, is_enough=is_enough)
+    new, minutes = errors.new, len(errors.minutes)
     return Verdict(
         action=action,
-        calls=new.calls,
+        calls=new.calls - new.failed,
         evidence=against,
         good=shown.good,
         good_at=shown.good_at,
@@ -162,7 +164,11 @@ def _means(new: Counts, *, is_enough: bool) -> str:
 
 def _held(errors: Compared) -> str:
     is_alone = errors.alone_from is not None and errors.alone_from <= len(errors.minutes)
-    return "; in the end held to the live model's hours before" if is_alone else ""
+    if not is_alone:
+        return ""
+    if total(errors.history).calls:
+        return "; in the end held to the live model's hours before"
+    return f"; in the end held to a failing share of {100 * UNKNOWN_SHARE:g} %, as nothing was asked before"
 
 
 def _excluded(calls: int) -> float:

@@ -25,6 +25,7 @@ class VerdictRequest:
         false_alarm: Probability at which a fleet within tolerance is stopped, at most.
         tolerated: Failing answers on top of the old fleet's that are tolerated, as a share.
         max_latency_ratio: How many times as slow the new fleet may be. Default: latency is not compared.
+        is_alone: Whether all traffic goes to the new fleet at once, so that the old one is not asked from its first minute.
     """
 
     endpoint: str
@@ -35,6 +36,7 @@ class VerdictRequest:
     false_alarm: float
     tolerated: float
     max_latency_ratio: float | None = None
+    is_alone: bool = False
 
 
 def verdict_request(
@@ -51,6 +53,7 @@ def verdict_request(
         false_alarm=FALSE_ALARM if rollout.false_alarm is None else rollout.false_alarm,
         tolerated=TOLERATED_ERROR_SHARE if rollout.tolerated_error_share is None else rollout.tolerated_error_share,
         max_latency_ratio=rollout.max_latency_ratio,
+        is_alone=rollout.kind == "ALL_AT_ONCE",
     )
 
 
