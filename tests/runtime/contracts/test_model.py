@@ -100,7 +100,7 @@ def test_a_segment_is_written_as_column_and_value(example: Callable[..., Any]) -
         (
             Evaluation,
             {"metric": "rmse"},
-            "$.metric must be one of 'wape', 'mae', 'log_loss', 'brier', 'macro_log_loss', got 'rmse'",
+            "$.metric must be one of 'wape', 'mae', 'log_loss', 'brier', 'macro_log_loss', 'custom_loss', got 'rmse'",
         ),
         (Evaluation, {"metrics": {"candidate": "0.2"}}, "$.metrics.candidate must be a number, got '0.2'"),
         (Evaluation, {"metrics": {"candidate": True}}, "$.metrics.candidate must be a number, got True"),

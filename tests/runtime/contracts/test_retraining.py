@@ -100,7 +100,7 @@ def test_plans_name_columns_by_group(example: Callable[..., Any]) -> None:
         (
             GuardDecision,
             {"decision": "IGNORED"},
-            "$.decision must be one of 'STARTED', 'ASKED', 'DUPLICATE', 'STALE', 'COOLING_DOWN', 'OVER_BUDGET', 'BUSY', "
+            "$.decision must be one of 'STARTED', 'ASKED', 'DUPLICATE', 'KNOWN', 'STALE', 'COOLING_DOWN', 'OVER_BUDGET', 'BUSY', "
             "'NOT_CONFIRMED', 'INVALID', 'PAUSED', 'FROZEN', 'TOO_FEW_LABELS', 'RELEASED', got 'IGNORED'",
         ),
         (GuardDecision, {"reason": ...}, "$.reason is missing"),
@@ -112,7 +112,7 @@ def test_plans_name_columns_by_group(example: Callable[..., Any]) -> None:
         (
             EvaluationPlan,
             {"metric": "auc"},
-            "$.metric must be one of 'wape', 'mae', 'log_loss', 'brier', 'macro_log_loss', got 'auc'",
+            "$.metric must be one of 'wape', 'mae', 'log_loss', 'brier', 'macro_log_loss', 'custom_loss', got 'auc'",
         ),
         (EvaluationPlan, {"baselines": "last_week"}, "$.baselines must be an array, got 'last_week'"),
         (GateSpec, {"confidence": "95 %"}, "$.confidence must be a number, got '95 %'"),

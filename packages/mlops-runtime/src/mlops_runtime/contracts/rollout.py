@@ -217,9 +217,9 @@ class Promoted:
 class RolloutVerdict:
     """What the comparison of both fleets came to, as it is recorded.
 
-    ``action`` is what it asked for, ``calls`` the answers of the new fleet in ``minutes`` that did not fail, ``evidence`` an e-value
-    against it: the inverse of its highest is the probability of a false alarm. The object at ``minutes_uri``, of hash ``minutes_sha256``, has the
-    minutes of both fleets, from which ``sentence`` can be computed again.
+    ``action`` is what it asked for, ``calls`` the answers of the new fleet in ``minutes`` that did not fail, ``evidence`` an
+    e-value against it: the inverse of its highest is the probability of a false alarm. The object at ``minutes_uri``, of hash
+    ``minutes_sha256``, has the minutes of both fleets, from which ``sentence`` can be computed again.
     """
 
     action: Literal["stop", "enough", "continue"]
