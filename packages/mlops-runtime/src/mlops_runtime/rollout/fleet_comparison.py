@@ -29,7 +29,7 @@ _THETAS = (1.1, 1.25, 1.5, 2.0, 4.0, 8.0, 32.0)
 _LOGS = tuple(math.log(theta) for theta in _THETAS)
 # how a fleet is shown to be good: what it fails, as a multiple of what is not accepted
 _GOOD_THETAS = (0.0, 0.25, 0.5, 0.7, 0.85)
-# what stands for the usual failing share of a live fleet of which nothing is known
+# usual failing share of a live fleet that was not asked before
 UNKNOWN_SHARE = 0.01
 # an exponent that a float holds, and a product that goes on from there
 _UNCUT = 600.0
