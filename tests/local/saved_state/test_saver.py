@@ -1,5 +1,6 @@
 """An embedded cloud that is stopped, killed, moved and disturbed, and what the next start finds."""
 
+import asyncio
 import json
 import os
 import shutil
@@ -18,6 +19,8 @@ import pytest
 
 from mlops_local import cloud as local_cloud
 from mlops_local.cloud import Cloud, CloudError
+from mlops_local.routes import Receive, Scope, Send
+from mlops_local.saved_state import interruptions, saver
 
 pytestmark = pytest.mark.cloud
 
@@ -296,7 +299,9 @@ def test_a_full_disk_refuses_the_stop(own_cloud: Callable[..., Cloud], tmp_path:
         s3 = cloud.client("s3")
         s3.create_bucket(Bucket="large")
         s3.put_object(Bucket="large", Key="k", Body=os.urandom(8_000_000))
-        with pytest.raises(CloudError, match=r"cannot be saved to .*No space left on device"):
+        with pytest.raises(
+            CloudError, match=r"cannot be saved to .*No space left on device.*; free space and repeat, or .*--forget"
+        ):
             cloud.down()
         assert "No space left" in cloud.saved_state()["problem"]
         s3.delete_object(Bucket="large", Key="k")
@@ -310,3 +315,63 @@ def test_what_a_cloud_does_not_know_is_refused(own_cloud: Callable[..., Cloud]) 
     """An order to the state that is not one of three."""
     with pytest.raises(CloudError, match='expected "save", "end" or "forget"'):
         own_cloud().call("/_mlops/state", {"strange": 1})
+
+
+@pytest.fixture
+def known(monkeypatch: pytest.MonkeyPatch) -> saver._Saver:
+    """What is known of snapshots: nothing; none is written."""
+    known = saver._Saver()
+    monkeypatch.setattr(saver, "_SAVER", known)
+    monkeypatch.setattr(saver, "_in_fork", lambda _work: {"saved": "now", "bytes": 1, "left_out": []})
+    monkeypatch.setattr(interruptions, "under_way", list)
+    return known
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "is_changed"),
+    [("POST", "/", True), ("POST", "/_mlops/quotas", True), ("POST", "/_mlops/state", False), ("GET", "/", False)],
+)
+def test_a_change_counts_also_after_a_snapshot_that_was_made_meanwhile(
+    known: saver._Saver, method: str, path: str, *, is_changed: bool
+) -> None:
+    """Of AWS's addresses and of ours; to save is no change."""
+
+    async def saves(_scope: Scope, _receive: Receive, _send: Send) -> None:
+        await asyncio.to_thread(saver.save)
+
+    async def nothing(*_: object) -> Any:
+        return {}
+
+    scope: Scope = {"type": "http", "method": method, "path": path, "headers": []}
+
+    async def serve() -> None:
+        await saver.with_changes(saves)(scope, nothing, nothing)
+
+    asyncio.run(serve())
+    assert known.is_changed is saver._is_due() is is_changed
+
+
+def test_what_goes_on_is_saved_again(known: saver._Saver, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An execution changes without a request; after its end once more."""
+    saver.save()
+    assert not saver._is_due()
+    monkeypatch.setattr(interruptions, "under_way", lambda: ["execution one"])
+    saver.save()
+    assert saver._is_due()
+    monkeypatch.setattr(interruptions, "under_way", list)
+    saver.save()
+    assert not saver._is_due()
+    assert known.last is not None
+
+
+def test_a_store_that_cannot_be_written_refuses_the_stop(known: saver._Saver, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By its name, and the cloud goes on; a snapshot that is asked for names it too."""
+    left_out = ["sqs cannot be saved: a lock"]
+    monkeypatch.setattr(saver, "_in_fork", lambda _work: {"saved": "now", "bytes": 1, "left_out": left_out})
+    status, answer = saver.control("POST", b'"save"')
+    assert (status, known.last) == (200, answer)
+    assert known.problem == left_out[0]
+    status, answer = saver.control("POST", b'"end"')
+    assert (status, known.has_ended) == (507, False)
+    fix = "the cloud still runs: repeat, or give the state up with `mlops local down --forget`"
+    assert answer == {"message": f"sqs cannot be saved: a lock; {fix}"}

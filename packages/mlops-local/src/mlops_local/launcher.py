@@ -147,7 +147,7 @@ async def _serve(descriptor: int) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopped.set)
-    application = with_origins(with_signatures(with_routes(saver.with_changes(with_refusals(app.app)))))
+    application = with_origins(with_signatures(saver.with_changes(with_routes(with_refusals(app.app)))))
     await serve(cast("ASGIFramework", application), config, shutdown_trigger=stopped.wait)
 
 

@@ -31,8 +31,10 @@ LOGGER = logging.getLogger(__name__)
 INTERVAL = 30.0
 _SHARE = 50  # a snapshot takes at most one part in so many of the time
 _LIMIT = 300.0  # real seconds after which a fork that does not end is killed
+_FORGET = "give the state up with `mlops local down --forget`"
 _SETTLE = 2.0  # real seconds that metrics and captures of the last calls get to arrive
 _START_LIMIT = 600.0  # real seconds for which the clock is held at the start
+_ADDRESS = "/_mlops/state"
 _READING = ("Get", "List", "Describe", "BatchGet", "Query", "Scan", "Head", "Filter", "Lookup", "Validate", "Simulate")
 
 
@@ -41,6 +43,7 @@ class _Saver:
     """What is known of snapshots in this run."""
 
     is_changed: bool = False
+    was_busy: bool = False  # something was under way at the last snapshot, and goes on without a request
     is_ready: bool = False
     has_ended: bool = False
     last: dict[str, Any] | None = None
@@ -65,15 +68,20 @@ def with_changes(application: Application) -> Application:
     """Return an ASGI application that notes which requests may have changed something."""
 
     async def serve(scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and not scope["path"].startswith("/_mlops/") and _may_change(scope):
-            _SAVER.is_changed = True
-        await application(scope, receive, send)
+        if scope["type"] != "http" or not _may_change(scope):
+            await application(scope, receive, send)
+            return
+        _SAVER.is_changed = True
+        try:
+            await application(scope, receive, send)
+        finally:
+            _SAVER.is_changed = True  # what it changed may have come after a snapshot that was made meanwhile
 
     return serve
 
 
 def _may_change(scope: Scope) -> bool:
-    if scope["method"] in ("GET", "HEAD", "OPTIONS"):
+    if scope["method"] in ("GET", "HEAD", "OPTIONS") or scope["path"] == _ADDRESS:
         return False
     target = next((value for name, value in scope["headers"] if name == b"x-amz-target"), b"").decode("latin-1")
     return not target.rpartition(".")[2].startswith(_READING)
@@ -90,14 +98,14 @@ def save() -> dict[str, Any]:
     """
     with _SAVER.lock:
         began = time.monotonic()
-        _SAVER.is_changed = False
+        _SAVER.is_changed, _SAVER.was_busy = False, bool(interruptions.under_way())
         try:
             written = _in_fork(_write)
         except SaveError as error:
             _SAVER.is_changed, _SAVER.problem = True, str(error)
             raise
         seconds = round(time.monotonic() - began, 3)
-        _SAVER.last, _SAVER.problem = {**written, "seconds": seconds}, ""
+        _SAVER.last, _SAVER.problem = {**written, "seconds": seconds}, "; ".join(written["left_out"])
         LOGGER.info("state saved: %d bytes in %.2f s", written["bytes"], seconds)
         for problem in written["left_out"]:
             LOGGER.error("state: %s", problem)
@@ -198,7 +206,7 @@ def restore() -> None:
 
 def install() -> None:
     """Put the address in place: see ``control``."""
-    ROUTES["/_mlops/state"] = control
+    ROUTES[_ADDRESS] = control
 
 
 def start() -> None:
@@ -220,11 +228,15 @@ def _run() -> None:
     pause = threading.Event()
     while True:
         pause.wait(_pause())
-        if _SAVER.is_changed and not _SAVER.has_ended:
+        if _is_due():
             try:
                 save()
             except SaveError as error:
                 LOGGER.error("the state cannot be saved: %s", error)  # noqa: TRY400 - the fork has the traceback, which says no more
+
+
+def _is_due() -> bool:
+    return (_SAVER.is_changed or _SAVER.was_busy) and not _SAVER.has_ended
 
 
 def _restart() -> list[str]:
@@ -273,7 +285,11 @@ def control(method: str, body: bytes) -> tuple[int, object]:
     try:
         saved = save()
     except SaveError as error:
-        return 507, {"message": f"the state cannot be saved to {folder()}: {error}"}
+        return 507, {
+            "message": f"the state cannot be saved to {folder()}: {error}; free space and repeat, or {_FORGET}"
+        }
+    if asked == "end" and saved["left_out"]:
+        return 507, {"message": f"{'; '.join(saved['left_out'])}; the cloud still runs: repeat, or {_FORGET}"}
     _SAVER.has_ended = asked == "end"
     return 200, saved
 
