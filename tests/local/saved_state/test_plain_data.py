@@ -126,9 +126,9 @@ def test_private_keys_sign_as_before() -> None:
 
 def test_addresses_are_renamed() -> None:
     """In keys and values, at any depth."""
-    assert Reader(dict[str, bytes]().__getitem__, {"x:1": "x:2"}).read({"http://x:1/q": ["http://x:1"]}) == {
-        "http://x:2/q": ["http://x:2"]
-    }
+    reader = Reader(dict[str, bytes]().__getitem__, {"x:1": "x:2"})
+    assert reader.read({"http://x:1/q": ["http://x:1"]}) == {"http://x:2/q": ["http://x:2"]}
+    assert reader.read("x:1, x:12 and x:1") == "x:2, x:12 and x:2"
 
 
 def test_what_is_not_plain_is_named_with_its_place() -> None:

@@ -132,6 +132,12 @@ def _fields(value: Any) -> list[tuple[str, Any]]:
     return list(value._asdict().items())
 
 
+def _renamed(text: str, old: str, new: str) -> str:
+    """Return a text with another address; one that only begins with the old one has a port of more digits, and stays."""
+    first, *rest = text.split(old)
+    return first + "".join((old if part[:1].isdecimal() else new) + part for part in rest)
+
+
 class Reader:
     """Reads what ``written`` wrote.
 
@@ -151,7 +157,7 @@ class Reader:
         """
         if isinstance(plain, str):
             for old, new in self._renamed.items():
-                plain = plain.replace(old, new)
+                plain = _renamed(plain, old, new)
             return plain
         if isinstance(plain, list):
             return [self.read(item) for item in plain]
