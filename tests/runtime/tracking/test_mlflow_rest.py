@@ -154,6 +154,24 @@ def test_a_password_goes_with_every_call_and_is_read_again_where_it_is_refused(s
         MlflowRest(server.uri, password=MlflowPassword(read)).experiment("demand")
 
 
+@pytest.mark.parametrize("host", ["mlflow.internal:5000", "127.0.0.1.example.com", "10.0.0.4"])
+def test_a_password_never_goes_in_the_clear(host: str) -> None:
+    """An address that is known only where it is used is an MLflow that is away: nothing is read, sent or lost."""
+
+    def read() -> tuple[str, str]:
+        raise AssertionError
+
+    with pytest.raises(TrackingAwayError, match=r"in the clear; give an https:// address, or no user and password$"):
+        MlflowRest(f"http://{host}", password=MlflowPassword(read)).experiment("demand")
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "[::1]"])
+def test_a_password_may_go_to_this_machine(host: str) -> None:
+    """Whatever the name of it."""
+    with pytest.raises(TrackingAwayError, match="cannot be reached"):
+        MlflowRest(f"http://{host}:9", password=MlflowPassword(lambda: ("ann", "word"))).experiment("demand")
+
+
 def test_fails_for_now_where_something_else_answers(server: MlflowStandIn) -> None:
     """A path below which MLflow is not; what MLflow itself does not have is its refusal."""
     server.prefix = "/ml"

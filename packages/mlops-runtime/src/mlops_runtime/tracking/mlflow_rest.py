@@ -4,6 +4,7 @@ See: https://mlflow.org/docs/latest/rest-api.html
 """
 
 import http.client
+import ipaddress
 import json
 import urllib.error
 import urllib.parse
@@ -280,6 +281,7 @@ class MlflowRest:
     def _answer(self, method: str, path: str, body: bytes | None) -> Iterator[Any]:
         headers = {"Content-Type": "application/json", **self._headers}
         if self._password is not None:
+            self._check_way()
             try:
                 headers["Authorization"] = self._password.header()
             except PasswordError as error:
@@ -313,6 +315,18 @@ class MlflowRest:
             reason = getattr(error, "reason", error)
             raise TrackingAwayError(f"{self._base} cannot be reached: {reason}") from error
 
+    def _check_way(self) -> None:
+        """Refuse to send a password in the clear; as an MLflow that is away, so that events wait for another address.
+
+        Raises:
+            TrackingAwayError: If calls are neither encrypted nor stay on this machine.
+        """
+        parts = urllib.parse.urlsplit(self._base)
+        if parts.scheme == "http" and not _is_loopback(parts.hostname or ""):
+            raise TrackingAwayError(
+                f"{self._base} would get the password in the clear; give an https:// address, or no user and password"
+            )
+
     def _signed(self, method: str, path: str, body: bytes | None, headers: Mapping[str, str]) -> dict[str, str]:
         # claim: managed-mlflow-is-signed
         if self._arn is None or self._credentials is None:
@@ -323,6 +337,13 @@ class MlflowRest:
         signed = AWSRequest(method, self._base + path, data=body, headers=dict(headers))
         SigV4Auth(found, SERVICE, self._arn["region"]).add_auth(signed)
         return dict(signed.headers.items())
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def _pairs(values: Mapping[str, str]) -> list[dict[str, str]]:
