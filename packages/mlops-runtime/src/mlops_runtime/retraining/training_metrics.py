@@ -31,8 +31,8 @@ MAXIMUM_NAMES = 200
 MAXIMUM_STEPS = 10_000
 _MAXIMUM_UNPACKED = 256 * 1024**2  # bytes that are gone through until both files are found
 _MAXIMUM_NAME = 100  # characters
-# bytes of a log event: https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_InputLogEvent.html
-_MAXIMUM_LINE = 200_000
+# bytes of one log event, of CloudWatch and of the embedded cloud, which divides lines of 64 KiB
+_MAXIMUM_LINE = 60_000
 _LOGGED = "mlops train: written before it failed: "
 
 
@@ -119,7 +119,10 @@ def log_line(metrics: TrainingMetrics) -> str:
         {'rmse': 1.5}
     """
     kept, every = metrics, 1
-    while len(line := f"{_LOGGED}{canonical_json(kept).decode()}") > _MAXIMUM_LINE and len(kept.steps) > 1:
+    while len(line := _LOGGED.encode() + canonical_json(kept)) > _MAXIMUM_LINE and kept.steps:
+        if len(kept.steps) == 1:  # of many curves with long names
+            kept = replace(metrics, steps=(), curves={}, problems=(*metrics.problems, "the log has no steps"))
+            continue
         every *= 2
         kept = replace(
             metrics,
@@ -127,7 +130,7 @@ def log_line(metrics: TrainingMetrics) -> str:
             curves={name: values[::every] for name, values in metrics.curves.items()},
             problems=(*metrics.problems, f"the log has 1 of {every} steps"),
         )
-    return line
+    return line.decode()
 
 
 def read_log_line(line: str) -> TrainingMetrics | None:
