@@ -5,8 +5,10 @@ import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+import pytest
 from botocore.exceptions import BotoCoreError, ClientError
 
+from mlops_local.sagemaker import endpoint_restarts, endpoints, fleets
 from mlops_local.sagemaker.endpoint_restarts import STOPPED
 
 if TYPE_CHECKING:
@@ -144,3 +146,34 @@ def test_a_deleted_endpoint_is_gone(own_plane: Callable[[], "Plane"]) -> None:
 def _call_long(plane: "Plane") -> None:
     with contextlib.suppress(ClientError, BotoCoreError):  # it ends with the cloud
         plane.invoke("leaving", {"sleep": 5})
+
+
+def test_what_this_machine_cannot_start_is_named_and_waits_for_the_next_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The endpoint is Failed until then, and in service when its servers start; one that was made anew is itself."""
+    arn = "arn:aws:sagemaker:us-east-1:000000000000:endpoint/churn"
+    record = {"EndpointName": "churn", "EndpointArn": arn, "EndpointStatus": "InService"}
+    state = endpoints.Live(seed=7)
+    saved = {"seed": 7, "compared": state.compared, "generator": state.generator.getstate(), "fleet": {"config": "x"}}
+    monkeypatch.setattr(endpoints, "_LIVE", {arn: state})
+    monkeypatch.setattr(endpoint_restarts, "_WAITING", {})
+
+    def fails(*_: object) -> fleets.Fleet:
+        raise OSError(12, "Cannot allocate memory")
+
+    monkeypatch.setattr(fleets, "start_again", fails)
+    problem = endpoint_restarts._serve(record, state, saved)
+    assert problem == (
+        "endpoint churn: its servers cannot start: [Errno 12] Cannot allocate memory; "
+        "the next start of the embedded cloud tries again"
+    )
+    assert record["EndpointStatus"] == "Failed"
+    kept = endpoint_restarts._save()[arn]
+    assert kept == {**saved, "is_awaited": True}
+
+    fleet = fleets.Fleet(config="x", servers={}, capture=None)
+    monkeypatch.setattr(fleets, "start_again", lambda *_: fleet)
+    assert endpoint_restarts._serve(record, state, kept) is None
+    assert (record["EndpointStatus"], "FailureReason" in record, state.fleet) == ("InService", False, fleet)
+    assert endpoint_restarts._save()[arn]["fleet"]["servers"] == {}
+    monkeypatch.setattr(endpoints, "_LIVE", {arn: endpoints.Live(seed=8)})
+    assert endpoint_restarts._save()[arn]["seed"] == 8

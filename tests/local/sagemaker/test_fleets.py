@@ -185,3 +185,33 @@ def test_two_fleets_of_one_config_share_no_files(tmp_path: Path, monkeypatch: py
         assert server.ping()
     finally:
         second.stop()
+
+
+def test_a_server_that_this_machine_cannot_start_stops_the_others(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """No process is left of an endpoint that does not start, whatever the reason."""
+    said: list[str] = []
+
+    class Stub:
+        process = None
+
+        def __init__(self, name: str) -> None:
+            self.name = name
+
+        def start(self) -> None:
+            said.append(f"start {self.name}")
+            if self.name == "b":
+                raise OSError(12, "Cannot allocate memory")
+
+        def stop(self) -> None:
+            said.append(f"stop {self.name}")
+
+    monkeypatch.setattr(fleets, "opt_ml", lambda *_: tmp_path)
+    monkeypatch.setattr(fleets, "make_server", lambda *_, variant, **__: Stub(variant))
+    servers = {name: {"model": {}, "rests": False} for name in ("a", "b", "c")}
+    with pytest.raises(OSError, match="Cannot allocate memory"):
+        fleets.start_again(
+            "churn", {"config": "x", "capture": None, "servers": servers, "shadows": {}}, threading.Event()
+        )
+    assert said == ["start a", "start b", "stop a", "stop b"]

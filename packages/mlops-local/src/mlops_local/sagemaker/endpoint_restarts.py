@@ -20,12 +20,21 @@ STOPPED = "The embedded cloud was stopped."
 _AT_ONCE = 4
 # what is saved of each endpoint, until its servers have been started
 _SAVED: dict[str, Record] = kept_stores.leave(__name__, "_SAVED", {}, why="endpoints that start again")
+# what is saved of endpoints whose servers this machine could not start; the next start tries again
+_WAITING: dict[str, Record] = kept_stores.leave(__name__, "_WAITING", {}, why="endpoints that start again")
 # endpoints whose change the stop has interrupted
 _ENDED: list[str] = kept_stores.leave(__name__, "_ENDED", [], why="what this start has ended")
 
 
 def _save() -> dict[str, Record]:
-    return {arn: _saved(state) for arn, state in endpoints.everything().items()} | dict(_SAVED)
+    live = {arn: _saved(state) for arn, state in endpoints.everything().items()}
+    waiting = {arn: record for arn, record in _WAITING.items() if arn in live and _is_same(live[arn], record)}
+    return live | waiting | dict(_SAVED)
+
+
+def _is_same(live: Record, waiting: Record) -> bool:
+    """Return whether an endpoint is still the one that did not start, and not one made or updated since."""
+    return live["fleet"] is None and live["seed"] == waiting["seed"]
 
 
 def _saved(state: Live) -> Record:
@@ -78,7 +87,15 @@ def _serve(record: Record, state: Live, saved: Record) -> str | None:
     except (FleetError, ServiceError) as error:
         resource_store.update(record, EndpointStatus="Failed", FailureReason=str(error))
         return f"endpoint {record['EndpointName']}: {error}"
-    if record["EndpointStatus"] not in ("InService", "Failed"):
+    except OSError as error:  # of this machine, which may have the memory, the disk or the files next time
+        is_awaited = bool(saved.get("is_awaited")) or record["EndpointStatus"] != "Failed"
+        _WAITING[record["EndpointArn"]] = {**saved, "is_awaited": is_awaited}
+        reason = f"its servers cannot start: {error}; the next start of the embedded cloud tries again"
+        resource_store.update(record, EndpointStatus="Failed", FailureReason=reason)
+        return f"endpoint {record['EndpointName']}: {reason}"
+    if saved.get("is_awaited"):
+        resource_store.update(record, EndpointStatus="InService", FailureReason=None)
+    elif record["EndpointStatus"] not in ("InService", "Failed"):
         resource_store.update(record, EndpointStatus="InService")
     return None
 

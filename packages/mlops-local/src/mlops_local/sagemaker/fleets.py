@@ -240,7 +240,11 @@ def start(
             fleet.shadows[variant["VariantName"]] = _launch(endpoint, fleet.config, variant)
         for server in (*fleet.servers.values(), *fleet.shadows.values()):
             server.wait_healthy(stop)
-    except FleetError:
+    except OSError as error:
+        fleet.stop()
+        # claim: endpoint-passes-ping-or-fails
+        raise FleetError(f"The servers of {endpoint} cannot start: {error}") from error
+    except Exception:
         fleet.stop()
         raise
     return fleet
@@ -286,6 +290,7 @@ def start_again(endpoint: str, record: Record, stop: threading.Event) -> Fleet:
 
     Raises:
         FleetError: A server did not start; those that did are stopped.
+        OSError: This machine cannot start one; likewise.
     """
     fleet = Fleet(config=record["config"], servers={}, capture=record["capture"])
     try:
@@ -300,7 +305,7 @@ def start_again(endpoint: str, record: Record, stop: threading.Event) -> Fleet:
         for server in (*fleet.servers.values(), *fleet.shadows.values()):
             if server.process is not None:
                 server.wait_healthy(stop)
-    except FleetError:
+    except Exception:
         fleet.stop()
         raise
     return fleet
