@@ -172,6 +172,7 @@ class RunHistory(PipelineAccess):
         filled = self._filled(run)
         if filled.outcome == _REGISTERED:
             filled = _with_package(filled, self._packages({run.id}))
+        _ = self.sagemaker  # made before the threads of `_each`
         described = dict(zip(STEPS, self._each(STEPS, lambda step: self._described(run.id, step)), strict=True))
         steps = tuple(_step(step, answer) for step, answer in described.items() if answer is not None)
         given = (described["train"] or {}).get("HyperParameters", {})
