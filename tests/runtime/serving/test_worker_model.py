@@ -152,7 +152,10 @@ def test_an_image_without_the_environment_says_so(start: Start, tmp_path: Path) 
             "import nothing_like_it\n",
             "model.py does not load: .*ModuleNotFoundError: No module named 'nothing_like_it'",
         ),
-        ("import os\nos._exit(7)\n", "model.py does not load: its process has ended"),
+        (
+            "import os\nos._exit(7)\n",
+            "model.py does not load: the model's process has ended with code 7 while it loaded; see the log",
+        ),
     ],
 )
 def test_a_model_that_does_not_load_says_why(start: Start, tmp_path: Path, text: str, message: str) -> None:

@@ -40,7 +40,7 @@ def test_it_answers_fails_is_slow_and_ends(tmp_path: Path) -> None:
         process._wire.settimeout(0.2)
         with pytest.raises(SlowModelError, match=r"the oracle has not answered within 0\.2 s"):
             process.ask(b"hang")
-        with pytest.raises(WorkerGoneError, match="the oracle's process has ended with code 4"):
+        with pytest.raises(WorkerGoneError, match=r"^the oracle's process has ended with code 4; see the log$"):
             process.ask(b"end")
     finally:
         process.close()
@@ -50,3 +50,16 @@ def test_a_python_that_is_not_there_is_named(tmp_path: Path) -> None:
     """With the interpreter."""
     with pytest.raises(ModelError, match=r"the oracle's environment cannot run /.*/python: No such file"):
         WorkerProcess("the oracle", tmp_path / "program.py", tmp_path / "python")
+
+
+def test_a_process_that_ends_while_it_loads_is_named(tmp_path: Path) -> None:
+    """With its own code, though its socket closes before it ends."""
+    program = tmp_path / "program.py"
+    program.write_text(
+        "import socket, sys, time\nsocket.socket(fileno=int(sys.argv[1])).close()\ntime.sleep(0.1)\nsys.exit(5)\n"
+    )
+    process = WorkerProcess("the oracle", program, Path(sys.executable))
+    with pytest.raises(
+        WorkerGoneError, match=r"^the oracle's process has ended with code 5 while it loaded; see the log$"
+    ):
+        process.wait(60, 60)

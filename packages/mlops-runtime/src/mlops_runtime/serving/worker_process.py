@@ -15,6 +15,7 @@ from pathlib import Path
 from mlops_runtime.serving.served_model import ModelError, SlowModelError
 
 _ENVIRONMENT = {"PATH": "/usr/bin:/bin", "HOME": "/tmp", "OMP_NUM_THREADS": "1"}  # noqa: S108
+_END_SECONDS = 1.0
 _ANSWER = struct.Struct("<qq")
 
 
@@ -56,9 +57,20 @@ class WorkerProcess:
             theirs.close()
 
     def wait(self, load_seconds: float, answer_seconds: float) -> None:
-        """Wait until it says that it has loaded what it needs."""
+        """Wait until it says that it has loaded what it needs.
+
+        Raises:
+            ModelError: If it says that it failed.
+            SlowModelError: If it has not loaded in time.
+            WorkerGoneError: If its process has ended.
+        """
         self._wire.settimeout(load_seconds)
-        self._answer()
+        try:
+            self._answer()
+        except (WorkerGoneError, OSError) as error:
+            if isinstance(error, SlowModelError):
+                raise
+            raise self._gone(" while it loaded") from error
         self._wire.settimeout(answer_seconds)
 
     def ask(self, request: bytes) -> tuple[bytes, int]:
@@ -75,8 +87,7 @@ class WorkerProcess:
         except (WorkerGoneError, OSError) as error:
             if isinstance(error, SlowModelError):
                 raise
-            self.close()
-            raise WorkerGoneError(f"{self._what}'s process has ended with code {self._process.returncode}") from error
+            raise self._gone() from error
 
     @property
     def pid(self) -> int:
@@ -89,6 +100,14 @@ class WorkerProcess:
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
         self._wire.close()
+
+    def _gone(self, when: str = "") -> WorkerGoneError:
+        with contextlib.suppress(subprocess.TimeoutExpired):  # its socket closes a little before it ends by itself
+            self._process.wait(_END_SECONDS)
+        self.close()
+        return WorkerGoneError(
+            f"{self._what}'s process has ended with code {self._process.returncode}{when}; see the log"
+        )
 
     def _answer(self) -> tuple[bytes, int]:
         size, columns = _ANSWER.unpack(self._exactly(_ANSWER.size))
