@@ -53,9 +53,8 @@ def longest_first(items: Sequence[pytest.Item]) -> list[pytest.Item]:
 
 @pytest.hookimpl(tryfirst=True, optionalhook=True)
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """Return up to four, as most tests wait; the fast tier waits for nothing, and each process collects all tests anew."""
-    cores = os.cpu_count() or 1
-    return min(3, cores) if "not cloud" in config.option.markexpr else min(4, 2 * cores)
+    """Return three processes, as most tests wait; the fast tier waits for nothing, and each process collects all tests anew."""
+    return min(3, os.cpu_count() or 1) if "not cloud" in config.option.markexpr else 3
 
 
 @pytest.hookimpl(tryfirst=True)
