@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import socket
 import time
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager, nullcontext
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -272,14 +273,9 @@ def _objects(loop: Loop, folder: str) -> list[tuple[str, list[bytes]]]:
     return [(key, loop.s3.get_object(Bucket=bucket, Key=key)["Body"].read().splitlines()) for key in keys]
 
 
-@pytest.mark.skipif(not Path("/proc").is_dir(), reason="ports of servers are read in /proc")
 def test_pages_of_other_sites_do_not_reach_the_models_server(endpoint: Endpoint) -> None:
     """On its own port of this machine, which no signature protects; a program that calls it gets its answer."""
-    ports = [
-        int(found["SAGEMAKER_BIND_TO_PORT"])
-        for found in _environments()
-        if found.get("MLOPS_OPT_ML", "").startswith(str(endpoint.cloud.home)) and "SAGEMAKER_BIND_TO_PORT" in found
-    ]
+    ports = [port for port in _ports(endpoint.cloud) if _is_open(port)]
     assert ports
     for port in ports:
         asked = {"data": b'{"instances": [{"x": 2.0}]}', "method": "POST"}
@@ -294,12 +290,20 @@ def test_pages_of_other_sites_do_not_reach_the_models_server(endpoint: Endpoint)
         assert b"https://evil.example" in refused.value.read()
 
 
-def _environments() -> Iterator[dict[str, str]]:
-    """Yield the environments of this user's processes."""
-    for file in Path("/proc").glob("[0-9]*/environ"):
-        with suppress(OSError):
-            pairs = (pair.partition("=") for pair in file.read_bytes().decode(errors="replace").split("\0"))
-            yield {name: value for name, _, value in pairs}
+def _ports(cloud: local_cloud.Cloud) -> set[int]:
+    """Return the ports of all servers so far, which their log streams are named after."""
+    pages = (
+        cloud.client("logs")
+        .get_paginator("describe_log_streams")
+        .paginate(logGroupName="/aws/sagemaker/Endpoints/pilot-first")
+    )
+    streams = [stream["logStreamName"] for page in pages for stream in page["logStreams"]]
+    return {int(name.split("/i-")[1].split("-")[0]) for name in streams}
+
+
+def _is_open(port: int) -> bool:
+    with socket.socket() as asked:
+        return asked.connect_ex(("127.0.0.1", port)) == 0
 
 
 def test_a_deploy_changes_how_the_model_is_served_and_not_which(endpoint: Endpoint) -> None:
