@@ -314,7 +314,9 @@ class Account:
             is_calls = stat["Stat"] == "SampleCount" or stat["Metric"]["MetricName"] == "HTTPCode_Target_2XX_Count"
             values = [float(self.asked(stat["Metric"]))] if is_calls else []
             at = (request["EndTime"] - timedelta(seconds=30)).replace(second=0, microsecond=0)
-            results.append({"Id": query["Id"], "Timestamps": [at] * len(values), "Values": values})
+            results.append(
+                {"Id": query["Id"], "StatusCode": "Complete", "Timestamps": [at] * len(values), "Values": values}
+            )
         return {"MetricDataResults": results}
 
     def asked(self, metric: dict[str, Any]) -> int:
