@@ -407,9 +407,9 @@ def test_coverage_and_delay_are_told(lines: Any) -> None:
     """Calls older than the label delay are due; nothing is said of what was not looked at."""
     captures = [lines.call(None, "8", event_id=f"e{h}", time=f"2017-08-07T{h}:00:00Z") for h in (10, 11, 20)]
     uploaded = datetime(2017, 8, 7, 22, tzinfo=UTC)
-    labels = [(uploaded, lines.label("e10", [8]))]
+    labels = [Timed(uploaded, lines.label("e10", [8]))]
     now = datetime(2017, 8, 8, tzinfo=UTC)
-    quality = quality_of(labels, captures, now=now, spec=MonitorSpec(label_delay_hours=6))  # type: ignore[arg-type]
+    quality = quality_of(labels, captures, now=now, spec=MonitorSpec(label_delay_hours=6))
     assert (quality.coverage, quality.label_delay_hours) == (0.5, 12.0)
     quality = quality_of([lines.label("e10", [8])], captures)
     assert (quality.coverage, quality.label_delay_hours) == (None, None)
