@@ -137,7 +137,7 @@ def test_what_asked_for_a_run_what_came_of_it_and_what_was_refused() -> None:
     lines = list(unit_lines(replace(UNIT, endpoints=(waiting,), pipelines=(told,)), NOW))
     later = list(unit_lines(replace(UNIT, pipelines=(told,)), NOW + timedelta(hours=3)))
 
-    assert "    waiting   for an approval: demand-forecast/3; see: mlops models show latest" in lines
+    assert "    waiting   for an approval: demand-forecast/3; see: mlops models show demand-forecast/3" in lines
     assert (
         "    last      REGISTERED as 3, PendingManualApproval, asked by alarm features 2017-08-10 09:00 (3 hours ago): "
         "wape 0.45; better"

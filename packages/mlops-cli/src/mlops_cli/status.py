@@ -205,7 +205,7 @@ def _endpoint_lines(endpoint: "EndpointOverview", now: datetime) -> Iterator[str
         yield "    waiting   not shown: the caller may not list packages"
     elif endpoint.waiting:
         versions = ", ".join(arn.partition(":model-package/")[2] for arn in endpoint.waiting)
-        yield f"    waiting   for an approval: {versions}; see: mlops models show latest"
+        yield f"    waiting   for an approval: {versions}; see: mlops models show {versions.partition(',')[0]}"
     yield from _running("rollout", endpoint.running, endpoint.lock, now)
     if endpoint.probation_until is not None:
         yield f"    probation until {_moment(endpoint.probation_until, now)}"
