@@ -106,7 +106,7 @@ def test_every_missing_image_is_named_with_its_commands(ecr: Any) -> None:
     assert f"image {nowhere} is not in its registry: there is no repository 'nowhere'" in str(caught.value)
     assert "mlops image build --repository nowhere; mlops image push --repository nowhere" in str(caught.value)
     assert "is pushed there with docker" in str(caught.value)
-    assert "a row for 'nowhere' in MLOPS_LOCAL_RUNNERS" in str(caught.value)
+    assert "mlops local image add nowhere@sha256:... --serve COMMAND" in str(caught.value)
 
 
 def test_the_image_of_a_model_has_commands_of_its_own(ecr: Any) -> None:
