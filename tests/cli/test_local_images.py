@@ -5,12 +5,15 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 Run = Callable[..., subprocess.CompletedProcess[str]]
 IMAGE = "server@sha256:" + "0" * 64
 
 
-def test_images_are_declared_listed_and_taken_back(mlops: Run, tmp_path: Path) -> None:
+def test_images_are_declared_listed_and_taken_back(mlops: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Beside the state of the embedded cloud, so that it stays when the cloud ends."""
+    monkeypatch.delenv("COLUMNS", raising=False)
     home = ("--home", str(tmp_path / "cloud"))
     added = mlops("local", "image", "add", IMAGE, "--serve", "python serve.py", "--folder", str(tmp_path), *home)
     assert added.stdout == f"{IMAGE} runs: cd {tmp_path} && exec python serve.py\n"
