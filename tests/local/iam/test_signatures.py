@@ -106,7 +106,7 @@ def test_keys_of_a_function_are_not_made_of_names(
         seen |= set(
             cloud.client("lambda").invoke(FunctionName="shows")["Payload"].read().decode().strip("[]").split(", ")
         )
-        cloud.down()
+        cloud.down(forget=True)
 
     assert len(seen) == 6
 
