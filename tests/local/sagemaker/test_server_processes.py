@@ -11,7 +11,6 @@ from mlops_local.functions.function_processes import ForkedModule
 from mlops_local.sagemaker import server_processes
 
 SERVE = [sys.executable, "-m", "mlops_runtime.serving", "serve"]
-READ = {name: value for name, value in os.environ.items() if name.startswith(server_processes._READ_AT_LOAD)}
 
 
 @pytest.mark.parametrize(
@@ -29,12 +28,12 @@ def test_only_our_server_with_what_it_is_loaded_with_is_shared(
     command: list[str], environment: dict[str, str], expected: bool
 ) -> None:
     """Another program, or a variable that a library reads as it is loaded, has a process of its own."""
-    assert server_processes.is_shareable(command, READ | environment) is expected
+    assert server_processes.is_shareable(command, _read_at_load() | environment) is expected
 
 
 def test_a_forked_server_says_what_it_lacks_and_ends(tmp_path: Path) -> None:
     """It leads a group, has the given environment and folder alone, and its errors are among its output."""
-    environment = READ | {"PATH": os.environ["PATH"], "MLOPS_OPT_ML": str(tmp_path)}
+    environment = _read_at_load() | {"PATH": os.environ["PATH"], "MLOPS_OPT_ML": str(tmp_path)}
 
     processes = [server_processes.start(SERVE, env=environment, cwd=tmp_path) for _ in range(2)]
 
@@ -62,7 +61,7 @@ def test_others_are_started(tmp_path: Path) -> None:
 
 def test_a_forked_server_is_killed_with_its_group(tmp_path: Path) -> None:
     """The group is there as soon as the process is known."""
-    process = server_processes.start(SERVE, env=READ | {"PATH": os.environ["PATH"]}, cwd=tmp_path)
+    process = server_processes.start(SERVE, env=_read_at_load() | {"PATH": os.environ["PATH"]}, cwd=tmp_path)
     assert process.stdout is not None
 
     os.killpg(process.pid, 9)
@@ -71,3 +70,8 @@ def test_a_forked_server_is_killed_with_its_group(tmp_path: Path) -> None:
     assert process.wait(timeout=30) in (-9, 1, 2)  # or it ended by itself before
     assert time.monotonic() - started < 30
     process.stdout.close()
+
+
+def _read_at_load() -> dict[str, str]:
+    """What this process, and so the forked ones, load the server with; other tests' libraries may have set some of it."""
+    return {name: value for name, value in os.environ.items() if name.startswith(server_processes._READ_AT_LOAD)}

@@ -54,9 +54,12 @@ def listen(port: int | None) -> socket.socket:
         PortError: If it cannot be listened on.
     """
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        listener.bind(("127.0.0.1", 0 if port is None else port))
+        if port is None:  # without reuse, with which another that does not listen yet may be given the same one
+            listener.bind(("127.0.0.1", 0))
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if port is not None:
+            listener.bind(("127.0.0.1", port))
     except OSError as error:
         listener.close()
         raise PortError(
