@@ -19,26 +19,32 @@ class Comparison:
     """``fleet_comparison.compare`` over many traces at once, minute by minute."""
 
     def __init__(self, size: int, noise: Floats, rule: ComparisonRule = RULE) -> None:
-        self._alive, self._left, self._number = np.zeros((size, len(THETAS))), 1.0, 0
-        self._asked, self._noise, self._rule = np.zeros(size), noise, rule
+        self._alive, self._left = np.zeros((size, len(THETAS))), np.ones(size)
+        self._place, self._noise, self._rule = np.zeros(size, np.int64), noise, rule
+        # calls and failures since both fleets were asked last
+        self._open = [np.zeros(size, np.int64) for _ in range(4)]
 
     def add(self, x: Ints, n: Ints, y: Ints, m: Ints) -> Floats:
-        """Return the evidence after one more minute."""
+        """Return the evidence after one more minute; minutes are joined until both fleets were asked."""
         rule = self._rule
-        self._number += 1
+        self._open = [before + now for before, now in zip(self._open, (x, n, y, m), strict=True)]
+        x, n, y, m = self._open
+        is_full = (n > 0) & (m > 0)
+        self._open = [np.where(is_full, 0, each) for each in self._open]
+        self._place += is_full
         weight = rule.ratio * n / np.maximum(rule.ratio * n + m, 1e-12)
         step = x[:, None] * np.log(THETAS)
         step = step - (x + y + rule.extra * m)[:, None] * np.log1p((THETAS - 1) * weight[:, None])
         step /= (1 + self._noise * (1 - weight) * (x + y))[:, None]
-        self._asked += n > 0
         dead = (x >= rule.dead_failures) & (x >= (rule.dead_share or 2.0) * n)
-        most = np.where(dead, 600.0, np.where(self._asked <= rule.warm_up, 0.0, math.log(rule.cut)))
-        step = np.where(((n == 0) | (m == 0))[:, None], 0, np.minimum(step, most[:, None]))
-        start = 0.5 if self._number == 1 else 0.5 / (self._number * (self._number - 1))
-        self._left -= start
+        most = np.where(dead, 600.0, np.where(self._place <= rule.warm_up, 0.0, math.log(rule.cut)))
+        step = np.minimum(step, most[:, None])
+        start = np.where(self._place <= 1, 0.5, 0.5 / np.maximum(self._place * (self._place - 1), 1))
+        self._left = self._left - np.where(is_full, start, 0.0)
         with np.errstate(over="ignore"):
-            self._alive = np.minimum((self._alive + start / len(THETAS)) * np.exp(step), 1e200)
-        return np.asarray(self._alive.sum(1) + max(self._left, 0.0))
+            grown = np.minimum((self._alive + start[:, None] / len(THETAS)) * np.exp(step), 1e200)
+        self._alive = np.where(is_full[:, None], grown, self._alive)
+        return np.asarray(self._alive.sum(1) + np.maximum(self._left, 0.0))
 
 
 def evidence(found: Traces, noise: Floats) -> Floats:

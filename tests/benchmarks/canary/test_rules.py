@@ -10,11 +10,13 @@ from mlops_runtime.rollout.fleet_comparison import Minute, compare
 from mlops_runtime.rollout.live_history import Counts
 
 
-@pytest.mark.parametrize("family", FAMILIES)
-def test_the_evidence_is_that_of_the_library(family: str) -> None:
-    """Minute by minute, with the noise of each history."""
+@pytest.mark.parametrize(("family", "volume"), [(family, 600) for family in FAMILIES] + [("plain", 3), ("diurnal", 10)])
+def test_the_evidence_is_that_of_the_library(family: str, volume: int) -> None:
+    """Minute by minute, with the noise of each history, and rare calls joined until both fleets were asked."""
     assert tuple(THETAS) == fleet_comparison._THETAS
-    found = traces(np.random.default_rng(1), family, volume=600, share=0.1, old=0.01, new=0.03, size=3)
+    found = traces(
+        np.random.default_rng(1), family, volume=volume, share=0.1, old=0.01, new=0.03 if volume == 600 else 0.9, size=3
+    )
     ours = evidence(found, noises(found))
     for row in range(3):
         minutes = [
