@@ -26,6 +26,7 @@ from mlops_constructs.rollout.verdict_states import (
 from mlops_runtime.contracts.rollout import RolloutSpec
 from mlops_runtime.contracts.serving import SLOTS
 from mlops_runtime.eks.slot_limits import GOLDEN_PROBLEM, policy_problems
+from mlops_runtime.rollout.verdict import DOUBTFUL
 
 _ELB = "aws-sdk:elasticloadbalancingv2:"
 # how long the pods of a slot may take: a node is started, the image pulled, the model fetched and loaded
@@ -39,6 +40,14 @@ _EVIDENCE_SECONDS = 180
 # the function's own time and some more
 _SLOT_SECONDS = 150
 _HEALTHY = "$count($states.result.TargetHealthDescriptions[TargetHealth.State = 'healthy'])"
+
+
+# a step ends once the new fleet is shown to be good. In the last one there is nothing to compare with: it goes on while evidence
+# speaks against it, or until there are calls
+_IS_DECIDED = (
+    f"($not({ASKS}) or ($step + 1 < $count($plan.eks.steps) ? $compared.action = 'enough' : "
+    f"($compared.evidence < {DOUBTFUL:g} and $compared.calls >= $plan.min_invocations)))"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -185,8 +194,14 @@ class SlotSteps:
         }
 
     def _shift_states(self) -> dict[str, State]:
-        baked = {"bake_until": "{% $toMillis($now()) + $plan.eks.bake * 1000 %}"}
-        rest = "$ceil(($bake_until - $toMillis($now())) / 1000)"
+        # a plan of before an update has no `max_bake`
+        longest = "$max([$plan.eks.bake, $plan.eks.max_bake])"
+        baked = {
+            "bake_until": "{% $toMillis($now()) + $plan.eks.bake * 1000 %}",
+            "bake_limit": f"{{% $toMillis($now()) + {longest} * 1000 %}}",
+        }
+        ends = "($toMillis($now()) < $bake_until ? $bake_until : $bake_limit)"
+        rest = f"$ceil(({ends} - $toMillis($now())) / 1000)"
         asks, asked = ask_states(verdict_arn=self.verdict_arn, next_state="IsBaked", partition=self.partition)
         return {
             "Shift": self._weigh("$plan.eks.steps[$step]", next_state="IsWatched", catch="ShiftFailed", assign=baked),
@@ -197,7 +212,8 @@ class SlotSteps:
             "IsBaked": choose(
                 (STOPPED, "Stopped"),
                 ("$toMillis($now()) > $deadline", "TooLate"),
-                ("$toMillis($now()) >= $bake_until", "IsNearEnd"),
+                ("$toMillis($now()) >= $bake_limit", "IsNearEnd"),
+                (f"$toMillis($now()) >= $bake_until and {_IS_DECIDED}", "IsNearEnd"),
                 default="Bake",
             ),
             "Bake": wait(f"{{% $max([1, $min([$plan.poll_seconds, {rest}])]) %}}", "LookAtAlarms"),
@@ -221,7 +237,7 @@ class SlotSteps:
             "IsEvidenceEnough": choose(
                 (STOPPED, "Stopped"),
                 (f"$compared.calls >= $plan.min_invocations and $not({IS_DOUBTED})", "IsLastStep"),
-                (f"$toMillis($now()) < $bake_until + {_EVIDENCE_SECONDS * 1000}", "AwaitEvidence"),
+                (f"$toMillis($now()) < $bake_limit + {_EVIDENCE_SECONDS * 1000}", "AwaitEvidence"),
                 default="TooLittleEvidence",
             ),
             "IsLastStep": choose(("$step + 1 < $count($plan.eks.steps)", "NextStep"), default=PROMOTED),

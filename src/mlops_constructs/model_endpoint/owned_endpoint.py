@@ -173,6 +173,7 @@ def machine_only_problems(rollout: RolloutSpec) -> list[str]:
         "probation": rollout.probation is not None,
         "metrics of the unit's own": bool(rollout.metrics),
         "max_latency_ratio": rollout.max_latency_ratio is not None,
+        "max_bake": rollout.max_bake is not None,
     }
     return [
         f"{what}: only the Deploy machine does that, and CLOUDFORMATION has none; leave it out, or use Ownership.PIPELINE"

@@ -26,6 +26,7 @@ from mlops_constructs.unit_interface import IBusinessUnit
 from mlops_runtime.contracts.rollout import ServingSpec
 from mlops_runtime.rollout.archive_signatures import SIGNATURE_FILE
 from mlops_runtime.rollout.fleet_alarms import ABORT
+from mlops_runtime.rollout.serving_limits import longest_bake
 
 WILDCARD_REASON = (
     "models, configs and alarms of new fleets get names at run time, below the endpoint's own name, and some reads have no "
@@ -68,6 +69,7 @@ class RolloutAccess:
             # whose a first endpoint is that failed
             iam.PolicyStatement(actions=["sagemaker:ListTags"], resources=[self._own()["endpoint"]]),
             describe_alarms_statement(),
+            *self._traffic(),
         ]
 
     def record(self) -> list[iam.PolicyStatement]:
@@ -164,6 +166,16 @@ class RolloutAccess:
         if not self.instance_types():
             return []
         return [iam.PolicyStatement(actions=["servicequotas:ListServiceQuotas"], resources=["*"])]
+
+    def _traffic(self) -> list[iam.PolicyStatement]:
+        """How many calls the live fleet answers, where a bake is planned by them.
+
+        See: https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazoncloudwatch.html (no resource type)
+        """
+        rollout = self.serving.rollout
+        if self.serving.eks is not None or longest_bake(rollout) <= rollout.bake:
+            return []
+        return [iam.PolicyStatement(actions=["cloudwatch:GetMetricData"], resources=["*"])]
 
     def _shadow(self) -> list[iam.PolicyStatement]:
         """What a shadow answered, where there is one."""

@@ -120,6 +120,7 @@ class RolloutPolicy:
         bake: How long alarms watch each step.
         max_execution_time: Time within which the rollout must have ended.
         percent: Size of a step in percent: of instances on SageMaker, of requests on EKS.
+        max_bake: How long a step bakes at most, where calls are few; None: never longer than ``bake``.
         checks: What may stop it, how much evidence it needs, and what watches it afterwards.
 
     Example:
@@ -133,6 +134,7 @@ class RolloutPolicy:
     max_execution_time: cdk.Duration
     percent: int | None
     checks: RolloutChecks
+    max_bake: cdk.Duration | None = None
 
     def __post_init__(self) -> None:
         problems = [problem for problem in (*self._range_problems(), *self._timing_problems()) if problem is not None]
@@ -144,6 +146,7 @@ class RolloutPolicy:
         cls,
         *,
         bake: cdk.Duration | None = None,
+        max_bake: cdk.Duration | None = None,
         max_execution_time: cdk.Duration | None = None,
         checks: RolloutChecks | None = None,
     ) -> "RolloutPolicy":
@@ -151,7 +154,9 @@ class RolloutPolicy:
 
         Args:
             bake: How long alarms watch the new fleet before the old one goes, at most an hour. Default: not at all.
-            max_execution_time: Time for the whole rollout. Default: an hour more than the bake.
+            max_bake: How long a step bakes at most, where there are too few calls to see a failing share of one point more: on
+                SageMaker, up to an hour, planned before it begins, on EKS until it is seen. Default: never longer than ``bake``.
+            max_execution_time: Time for the whole rollout. Default: an hour more than the longest bake.
             checks: What it must pass. Default: alarms on the new fleet's errors, no evidence.
 
         Raises:
@@ -161,8 +166,10 @@ class RolloutPolicy:
             >>> RolloutPolicy.all_at_once().bake.to_seconds()
             0
         """
-        none = cdk.Duration.seconds(0)
-        return cls._make(RolloutKind.ALL_AT_ONCE, None, none if bake is None else bake, max_execution_time, checks)
+        bake = cdk.Duration.seconds(0) if bake is None else bake
+        return cls._make(
+            RolloutKind.ALL_AT_ONCE, bake=bake, max_bake=max_bake, max_execution_time=max_execution_time, checks=checks
+        )
 
     @classmethod
     def canary(
@@ -170,6 +177,7 @@ class RolloutPolicy:
         *,
         percent: int,
         bake: cdk.Duration,
+        max_bake: cdk.Duration | None = None,
         max_execution_time: cdk.Duration | None = None,
         checks: RolloutChecks | None = None,
     ) -> "RolloutPolicy":
@@ -178,7 +186,9 @@ class RolloutPolicy:
         Args:
             percent: Size of the first step, 1 to 50 percent. On SageMaker a share of instances.
             bake: How long alarms watch each of the two steps, at most an hour.
-            max_execution_time: Time for the whole rollout. Default: an hour more than the bakes.
+            max_bake: How long a step bakes at most, where there are too few calls to see a failing share of one point more: on
+                SageMaker, up to an hour, planned before it begins, on EKS until it is seen. Default: never longer than ``bake``.
+            max_execution_time: Time for the whole rollout. Default: an hour more than the longest bakes.
             checks: What it must pass. Default: alarms on the new fleet's errors, 20 calls as evidence.
 
         Raises:
@@ -189,7 +199,14 @@ class RolloutPolicy:
             >>> RolloutPolicy.canary(percent=10, bake=cdk.Duration.minutes(5)).max_execution_time.to_minutes()
             70
         """
-        return cls._make(RolloutKind.CANARY, percent, bake, max_execution_time, checks)
+        return cls._make(
+            RolloutKind.CANARY,
+            percent=percent,
+            bake=bake,
+            max_bake=max_bake,
+            max_execution_time=max_execution_time,
+            checks=checks,
+        )
 
     @classmethod
     def linear(
@@ -197,6 +214,7 @@ class RolloutPolicy:
         *,
         step_percent: int,
         bake: cdk.Duration,
+        max_bake: cdk.Duration | None = None,
         max_execution_time: cdk.Duration | None = None,
         checks: RolloutChecks | None = None,
     ) -> "RolloutPolicy":
@@ -205,7 +223,9 @@ class RolloutPolicy:
         Args:
             step_percent: Size of each step, 10 to 50 percent. On SageMaker a share of instances.
             bake: How long alarms watch each step, at most an hour.
-            max_execution_time: Time for the whole rollout. Default: an hour more than the bakes.
+            max_bake: How long a step bakes at most, where there are too few calls to see a failing share of one point more: on
+                SageMaker, up to an hour, planned before it begins, on EKS until it is seen. Default: never longer than ``bake``.
+            max_execution_time: Time for the whole rollout. Default: an hour more than the longest bakes.
             checks: What it must pass. Default: alarms on the new fleet's errors, 20 calls as evidence.
 
         Raises:
@@ -216,7 +236,14 @@ class RolloutPolicy:
             >>> RolloutPolicy.linear(step_percent=25, bake=cdk.Duration.minutes(5)).steps
             4
         """
-        return cls._make(RolloutKind.LINEAR, step_percent, bake, max_execution_time, checks)
+        return cls._make(
+            RolloutKind.LINEAR,
+            percent=step_percent,
+            bake=bake,
+            max_bake=max_bake,
+            max_execution_time=max_execution_time,
+            checks=checks,
+        )
 
     @classmethod
     def rolling(
@@ -224,6 +251,7 @@ class RolloutPolicy:
         *,
         batch_percent: int,
         bake: cdk.Duration,
+        max_bake: cdk.Duration | None = None,
         max_execution_time: cdk.Duration | None = None,
         checks: RolloutChecks | None = None,
     ) -> "RolloutPolicy":
@@ -232,7 +260,9 @@ class RolloutPolicy:
         Args:
             batch_percent: Size of each batch, 5 to 50 percent of the instances.
             bake: How long alarms watch each batch, at most an hour.
-            max_execution_time: Time for the whole rollout. Default: an hour more than the bakes.
+            max_bake: How long a step bakes at most, where there are too few calls to see a failing share of one point more: on
+                SageMaker, up to an hour, planned before it begins, on EKS until it is seen. Default: never longer than ``bake``.
+            max_execution_time: Time for the whole rollout. Default: an hour more than the longest bakes.
             checks: What it must pass. Default: alarms on the new fleet's errors, 20 calls as evidence.
 
         Raises:
@@ -243,12 +273,24 @@ class RolloutPolicy:
             >>> RolloutPolicy.rolling(batch_percent=50, bake=cdk.Duration.minutes(5)).steps
             2
         """
-        return cls._make(RolloutKind.ROLLING, batch_percent, bake, max_execution_time, checks)
+        return cls._make(
+            RolloutKind.ROLLING,
+            percent=batch_percent,
+            bake=bake,
+            max_bake=max_bake,
+            max_execution_time=max_execution_time,
+            checks=checks,
+        )
 
     @property
     def steps(self) -> int:
         """Number of steps that are baked; a target that moves whole instances may need more."""
         return steps(self.kind.value, self.percent, 100)
+
+    @property
+    def longest_bake(self) -> int:
+        """Seconds that a step bakes at most."""
+        return _seconds(self.bake if self.max_bake is None else self.max_bake)
 
     @property
     def alarms(self) -> Sequence[cloudwatch.IAlarm]:
@@ -296,22 +338,27 @@ class RolloutPolicy:
             probation=None if checks.probation is None else _seconds(checks.probation),
             probation_alarms=tuple(alarm.alarm_name for alarm in checks.probation_alarms) or None,
             keep=None if checks.retained_versions == 1 else checks.retained_versions,
+            max_bake=None if self.max_bake is None else _seconds(self.max_bake),
         )
 
     @classmethod
     def _make(
         cls,
         kind: RolloutKind,
-        percent: int | None,
+        *,
         bake: cdk.Duration,
+        max_bake: cdk.Duration | None,
         max_execution_time: cdk.Duration | None,
         checks: RolloutChecks | None,
+        percent: int | None = None,
     ) -> "RolloutPolicy":
         if max_execution_time is None:
-            max_execution_time = cdk.Duration.seconds(3600 + _seconds(bake) * steps(kind.value, percent, 100))
+            longest = _seconds(bake if max_bake is None else max_bake)
+            max_execution_time = cdk.Duration.seconds(3600 + longest * steps(kind.value, percent, 100))
         return cls(
             kind=kind,
             bake=bake,
+            max_bake=max_bake,
             max_execution_time=max_execution_time,
             percent=percent,
             checks=RolloutChecks() if checks is None else checks,
@@ -324,13 +371,17 @@ class RolloutPolicy:
         return [
             check_range(name, self.percent, minimum=smallest, maximum=50),
             check_duration("bake", self.bake, minimum=seconds(0), maximum=minutes(60)),
+            check_duration("max_bake", self.max_bake, minimum=self.bake, maximum=minutes(480)),
             check_duration("max_execution_time", self.max_execution_time, minimum=minutes(10), maximum=minutes(480)),
         ]
 
     def _timing_problems(self) -> list[str | None]:
         bake, period = _seconds(self.bake), _seconds(self.checks.alarm_period)
-        total = bake * self.steps
+        total = self.longest_bake * self.steps
         return [
+            "max_bake lengthens a bake, got a bake of 0 s; give bake, or leave max_bake out"
+            if self.max_bake is not None and bake == 0
+            else None,
             f"bake must be at least one alarm period ({period} s), got {bake} s: it would end before an alarm can fire; "
             "lengthen bake or shorten alarm_period"
             if self._is_watched and bake < period

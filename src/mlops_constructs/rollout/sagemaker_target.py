@@ -16,7 +16,7 @@ from mlops_constructs.rollout.rollout_policy import FAILED, POLL_GRACE_SECONDS, 
 from mlops_constructs.rollout.scaling_states import deregister_scaling_states, register_scaling_states
 from mlops_constructs.rollout.verdict_states import WHY_STOPPED, ask_states
 from mlops_runtime.contracts.rollout import RolloutSpec
-from mlops_runtime.rollout.serving_limits import steps
+from mlops_runtime.rollout.serving_limits import MAX_WAIT, steps
 
 _SDK = "aws-sdk:sagemaker:"
 
@@ -244,9 +244,11 @@ class SageMakerTarget:
                 f"a {what} of {policy.percent} % is less than one of {self.instance_count} instances; "
                 f"use count={needed} or more, or a larger percent (at most 50)"
             ]
+        if policy.longest_bake > MAX_WAIT:
+            return [f"max_bake must be at most {MAX_WAIT} s on SageMaker, got {policy.longest_bake} s; shorten it"]
         number = steps(policy.kind.value, policy.percent, self.instance_count)
         total, maximum = (
-            number * int(policy.bake.to_seconds(integral=False)),
+            number * policy.longest_bake,
             int(policy.max_execution_time.to_seconds(integral=False)),
         )
         if maximum <= total:

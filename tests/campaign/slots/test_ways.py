@@ -1,6 +1,7 @@
 """Ways back and around: rollback, abort, probation, a rule that the stack reset, a rollout that takes as long as it may."""
 
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -307,3 +308,34 @@ def test_weights_that_nobody_can_take_back_are_waited_for_and_said(slots: Any) -
     after = world.run(reason="spec")
     assert (after.outcome, world.broken(after)) == ("UNCHANGED", [])
     assert world.serves() == OLD
+
+
+@pytest.mark.parametrize(
+    ("says", "steps"),
+    [
+        ({}, (600, 120)),
+        ({"action": "enough"}, (120, 120)),
+        ({"action": "enough", "evidence": 5.0}, (120, 600)),
+        ({"calls": 3}, (600,)),
+    ],
+)
+def test_a_step_bakes_on_while_it_is_undecided(slots: Any, says: dict[str, Any], steps: tuple[int, ...]) -> None:
+    """Until it is shown good; after the last move while evidence speaks against it or calls are missing; never past max_bake."""
+    spec = with_rollout(bake=120, max_bake=600)
+    world = slots(spec)
+    asks, moved = world.account.functions["verdict"], list[float]()
+    world.account.functions["verdict"] = lambda event, context: asks(event, context) | says
+
+    def hook(label: str) -> None:
+        if "modifyRule" in label:
+            moved.append(world.account.now)
+        if label.startswith("lambda:invoke record"):
+            moved.append(world.account.now)
+
+    result = world.run(machine=machine_of(spec), hook=hook)
+    assert world.broken(result) == []
+    assert result.outcome == ("PROMOTED" if says != {"calls": 3} else "ROLLED_BACK")
+    baked = [int(after - before) for before, after in pairwise(moved[1:])]
+    assert all(want <= got < want + 240 for want, got in zip(steps, baked, strict=False)), baked
+    recorded = world.records(1)[0].verdict
+    assert recorded.planned == "bakes 2 minutes a step, and up to 10 while the comparison is undecided"

@@ -217,8 +217,9 @@ def test_what_only_the_machine_does_is_refused_by_name() -> None:
         shadow=ShadowSpec(percent=1, bake=1),
         probation=600,
         metrics=(MetricRule(namespace="N", metric="M", threshold=1),),
+        max_bake=600,
     )
-    assert len(machine_only_problems(rollout)) == 7
+    assert len(machine_only_problems(rollout)) == 8
     assert machine_only_problems(RolloutSpec(kind="ALL_AT_ONCE", bake=0, maximum=3600)) == []
 
 

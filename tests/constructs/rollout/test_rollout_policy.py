@@ -29,6 +29,12 @@ def test_a_canary_becomes_a_spec():
     )
 
 
+def test_a_longest_bake_lengthens_the_maximum():
+    """The rollout has an hour more than the longest bakes."""
+    spec = RolloutPolicy.canary(percent=50, bake=MINUTES(10), max_bake=MINUTES(60)).to_spec()
+    assert (spec.bake, spec.max_bake, spec.maximum) == (600, 3600, 3600 + 2 * 3600)
+
+
 def test_every_check_reaches_the_spec():
     """What is declared is what the machine and its functions read."""
     stack = cdk.Stack()
@@ -80,6 +86,9 @@ def test_the_maximum_holds_all_bakes(policy: RolloutPolicy, kind: RolloutKind, s
         ({"bake": SECONDS(30)}, r"bake must be at least one alarm period \(60 s\), got 30 s"),
         ({"bake": MINUTES(61)}, "bake must be from"),
         ({"max_execution_time": MINUTES(20)}, r"max_execution_time must be longer than 2 bakes \(1200 s\), got 1200 s"),
+        ({"max_bake": MINUTES(5)}, "max_bake must be from"),
+        ({"bake": SECONDS(0), "max_bake": MINUTES(5)}, "max_bake lengthens a bake, got a bake of 0 s; give bake"),
+        ({"max_bake": MINUTES(60), "max_execution_time": MINUTES(120)}, r"longer than 2 bakes \(7200 s\), got 7200 s"),
         ({"max_execution_time": MINUTES(481)}, "max_execution_time must be from"),
         (
             {"checks": RolloutChecks(alarm_period=MINUTES(5)), "bake": MINUTES(4)},

@@ -210,6 +210,13 @@ def test_executes_steps_of_whole_instances(policy: RolloutPolicy):
     assert problem.startswith("a step of 25 % is less than one of 3 instances; use count=4 or more")
 
 
+def test_refuses_a_longer_bake_than_sagemaker_waits():
+    """Its waits have at most an hour."""
+    policy = RolloutPolicy.canary(percent=50, bake=BAKE, max_bake=cdk.Duration.minutes(90))
+    (problem,) = target(2).problems(policy)
+    assert problem == "max_bake must be at most 3600 s on SageMaker, got 5400 s; shorten it"
+
+
 def test_fails_when_whole_instances_need_more_steps_than_there_is_time():
     """Thirty percent of five instances is one: five steps instead of four."""
     policy = RolloutPolicy.linear(

@@ -77,6 +77,7 @@ def test_a_spec_without_the_later_fields_is_written_as_before(example: Callable[
         {"rollout.shadow": _SHADOW},
         {"rollout.probation": 3600, "rollout.probation_alarms": ["demand-forecast-drift"], "rollout.keep": 3},
         {"rollout.max_latency_ratio": 1.5},
+        {"rollout.max_bake": 3600},
     ],
     ids=lambda changes: next(iter(changes)),
 )

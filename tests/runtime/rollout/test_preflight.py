@@ -21,6 +21,7 @@ from mlops_runtime.contracts.serving import (
 from mlops_runtime.registry.model_package import package_request
 from mlops_runtime.rollout.fleet_capacity import no_scaling
 from mlops_runtime.rollout.live_fleet import Serving
+from mlops_runtime.rollout.planned_bake import Traffic
 from mlops_runtime.rollout.preflight import decide, verified_spec
 from mlops_runtime.rollout.serving_limits import SpecError
 
@@ -89,6 +90,28 @@ def test_approval_updates_with_guardrails(serving: tuple[World, str]) -> None:
     assert plan["previous_config"] == plan["previous_model"] == "demand-forecast-00000001"
     assert plan["live"]["model_package_arn"] == second != first
     assert plan["live"]["previous"] == "demand-forecast-00000001"
+
+
+@pytest.mark.parametrize(("calls", "seconds"), [(10.0, 3600), (20_000.0, 600)])
+def test_a_bake_is_planned_from_the_traffic(world: World, calls: float, seconds: int) -> None:
+    """The wait between steps shows the fault; after the last one a shorter time shows as much. The record says why."""
+    rollout = replace(SPEC.rollout, max_bake=3600, maximum=10800)
+    package = world.package()
+    world.version("demand-forecast-00000001", package)
+    world.serve("demand-forecast-00000001")
+    world.store(replace(SPEC, rollout=rollout))
+    world.promote(package)
+    world.point(world.pointer("demand-forecast-00000001", package))
+    traffic = Traffic(calls=calls, source="in the hour before")
+    second = world.package()
+    plan = _plan(world, "approval", second, traffic=traffic)
+    policy = plan["update_endpoint"]["DeploymentConfig"]["BlueGreenUpdatePolicy"]
+    assert policy["TrafficRoutingConfiguration"]["WaitIntervalInSeconds"] == plan["bake"] == seconds
+    assert policy["TerminationWaitInSeconds"] == 600
+    assert plan["verdict"]["planned"].startswith(f"bakes {seconds // 60} minutes a step: ")
+    world.promote(second)
+    back = _plan(world, "rollback", second, traffic=traffic)
+    assert (back["action"], back["bake"]) == ("update", 600)
 
 
 def test_every_request_of_a_plan_has_its_shape(serving: tuple[World, str]) -> None:

@@ -17,6 +17,7 @@ from tests.signing import KEY
 from mlops_runtime.contracts.unit_entries import FreezeSpec, FreezeWindow
 from mlops_runtime.registry.package_approval import BY_POLICY, ApprovalRule
 from mlops_runtime.rollout.execution_names import ENDPOINT_TAG
+from mlops_runtime.rollout.planned_bake import Traffic
 from mlops_runtime.rollout.preflight_facts import Sources, alarm_states
 
 
@@ -266,3 +267,16 @@ def counted(world: World) -> Iterator[list[tuple[str, Any]]]:
 def boto_dynamodb(world: World) -> Any:
     """Return the client behind the world's atomic writes."""
     return world.dynamodb._dynamodb
+
+
+@pytest.mark.parametrize(
+    ("max_bake", "reason", "known"),
+    [(3600, "spec", True), (None, "spec", False), (600, "spec", False), (3600, "rollback", False)],
+)
+def test_traffic_is_read_where_a_bake_is_planned_by_it(
+    world: World, max_bake: int | None, reason: str, known: bool
+) -> None:
+    """A role without the right to read metrics is asked for nothing."""
+    rollout = replace(SPEC.rollout, max_bake=max_bake, maximum=10800)
+    world.store(replace(SPEC, rollout=rollout))
+    assert world.facts(world.request(reason)).traffic == (Traffic() if known else None)

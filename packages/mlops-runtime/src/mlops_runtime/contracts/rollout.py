@@ -36,7 +36,8 @@ class RolloutSpec:
     than ``max_error_count`` errors in a period of ``alarm_period``, with a 95th percentile of model latency above
     ``max_latency_ms``, or on one of ``metrics``, where these are given. ``golden`` is sent before any traffic, ``synthetic`` calls
     a minute of it while the rollout bakes, ``shadow`` comes before the first step. For ``probation`` seconds after a promotion the
-    alarms named in ``probation_alarms`` roll back. ``keep`` versions stay for rollbacks; absent means one.
+    alarms named in ``probation_alarms`` roll back. ``keep`` versions stay for rollbacks; absent means one. A step bakes for
+    ``bake`` seconds, where calls are few for up to ``max_bake``; absent means no longer.
     """
 
     kind: Literal["ALL_AT_ONCE", "CANARY", "LINEAR", "ROLLING"]
@@ -58,6 +59,7 @@ class RolloutSpec:
     keep: int | None = None
     tolerated_error_share: float | None = None
     false_alarm: float | None = None
+    max_bake: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -219,7 +221,8 @@ class RolloutVerdict:
 
     ``action`` is what it asked for, ``calls`` the answers of the new fleet in ``minutes`` that did not fail, ``evidence`` an
     e-value against it: the inverse of its highest is the probability of a false alarm. The object at ``minutes_uri``, of hash
-    ``minutes_sha256``, has the minutes of both fleets, from which ``sentence`` can be computed again.
+    ``minutes_sha256``, has the minutes of both fleets, from which ``sentence`` can be computed again. ``planned`` says how long
+    each step was to bake and why, where ``max_bake`` allows more than ``bake``; ``minutes`` is what it was in all.
     """
 
     action: Literal["stop", "enough", "continue"]
@@ -229,6 +232,7 @@ class RolloutVerdict:
     sentence: str
     minutes_uri: str
     minutes_sha256: str
+    planned: str | None = None
 
 
 class Outcome(StrEnum):

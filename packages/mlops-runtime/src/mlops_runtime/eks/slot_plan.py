@@ -32,6 +32,7 @@ class SlotTraffic:
         is_left: Whether the slot without traffic has pods that an execution that died left running.
         steps: Weights of each step.
         bake: Seconds to watch after each step.
+        max_bake: Seconds until which a step goes on while the comparison is undecided.
         alarms: Names of the alarms of each slot.
         service: URI of the spec to serve by.
         version: What the candidate's slot runs.
@@ -49,6 +50,7 @@ class SlotTraffic:
     version: SlotVersion | None
     steps: tuple[Weights, ...] = ()
     bake: int = 0
+    max_bake: int = 0
     alarms: Mapping[str, Sequence[str]] = field(default_factory=dict)
     pods: int = 0
 
@@ -168,7 +170,12 @@ def on_slots(
     )
     names = alarms.names if is_watched else ()
     new, old = (slot_fleet(eks, each) for each in (slot, other(slot)))
-    asked = verdict_request(spec, fleet=live.config, since=plan.started, new=new, old=old)
+    longest = spec.rollout.bake if spec.rollout.max_bake is None else spec.rollout.max_bake
+    planned = None
+    if longest > spec.rollout.bake:
+        bakes = f"{spec.rollout.bake / 60:.3g} minutes a step"
+        planned = f"bakes {bakes}, and up to {longest / 60:.3g} while the comparison is undecided"
+    asked = verdict_request(spec, fleet=live.config, since=plan.started, new=new, old=old, planned=planned)
     return replace(
         plan,
         alarms=tuple(alarms.requests()) if is_watched else (),
@@ -179,6 +186,7 @@ def on_slots(
             plan.eks,
             steps=tuple(weights(slot, share) for share in ((ALL,) if is_first else shares(spec.rollout))),
             bake=spec.rollout.bake if is_watched else 0,
+            max_bake=longest if is_watched else 0,
             alarms=eks.alarms,
             service=live.spec_uri,
             version=version,

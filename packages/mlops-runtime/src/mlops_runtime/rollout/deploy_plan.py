@@ -14,6 +14,7 @@ from mlops_runtime.eks.live_slots import Slots
 from mlops_runtime.rollout.fleet_capacity import no_scaling
 from mlops_runtime.rollout.instance_quota import Quotas
 from mlops_runtime.rollout.live_fleet import Leftovers, Serving, Version
+from mlops_runtime.rollout.planned_bake import Traffic
 
 POLL_SECONDS = 30
 # the history of an execution has at most 25,000 events, and the longest rollout takes eight hours
@@ -108,6 +109,7 @@ class Facts:
         never_served: Whether the endpoint is one of ours that failed before it ever served.
         quotas: How many instances the account may have; None where nothing needs to be asked.
         trust: Why the registry does not allow loading the package's model.
+        traffic: What the live fleet answers; None where no bake depends on it.
     """
 
     row: LockRow
@@ -129,6 +131,7 @@ class Facts:
     never_served: bool = False
     quotas: Quotas | None = None
     trust: tuple[str, ...] = ()
+    traffic: Traffic | None = None
 
 
 class RefusedError(Exception):

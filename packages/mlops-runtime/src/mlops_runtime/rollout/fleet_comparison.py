@@ -139,6 +139,31 @@ def compare(
     return found
 
 
+def growth(*, share: float, old: float, new: float, rule: ComparisonRule) -> Iterator[tuple[float, float, float]]:
+    """Yield mean and variance of log e an answer of the new fleet, and the sum that stops it, for each multiple.
+
+    Failures are Poisson. The weight of the multiple and of the first minute counts as missing evidence.
+
+    Args:
+        share: The new fleet's share of the calls; 1 where the old one is asked nothing.
+        old: The old fleet's failing share.
+        new: The new one's.
+        rule: What is tolerated.
+    """
+    limit = math.log(2 * len(_THETAS) / rule.false_alarm)
+    beside = (1 - share) / share
+    weight = rule.ratio / (rule.ratio + beside)
+    for theta, log in zip(_THETAS, _LOGS, strict=True):
+        if beside:
+            loss = math.log1p((theta - 1) * weight)
+            mean = new * (log - loss) - beside * (old + rule.extra) * loss
+            variance = new * (log - loss) ** 2 + beside * old * loss**2
+        else:
+            mean = new * log - rule.alone * (old + rule.extra) * (theta - 1)
+            variance = new * log**2
+        yield mean, variance, limit
+
+
 def _joined(minutes: Sequence[Minute], alone_from: int | None) -> Iterator[tuple[int, Minute]]:
     """Yield minutes joined until both fleets were asked, and those of the new one alone, with the number of the last of each."""
     new, old = Counts(), Counts()

@@ -44,10 +44,11 @@ from mlops_runtime.rollout.permission import (
     desired,
     settled,
 )
+from mlops_runtime.rollout.planned_bake import PlannedBake, planned_bake
 from mlops_runtime.rollout.promotions import golden_sha256
 from mlops_runtime.rollout.rollout_case import Case, pointer
 from mlops_runtime.rollout.sagemaker_requests import planned_scaling
-from mlops_runtime.rollout.serving_limits import SpecError
+from mlops_runtime.rollout.serving_limits import SpecError, step_shares
 from mlops_runtime.rollout.verdict_request import sagemaker_verdict
 
 # that a shadow may have in a period
@@ -249,10 +250,14 @@ def _update(common: SageMakerPlan, case: Case, version: Version) -> SageMakerPla
     # deployment guardrails do not support serverless endpoints: no alarm would be evaluated
     names = alarms.names if spec.serverless is None else ()
     changed = _change(common, case, version)
+    baked = _planned(case)
     return replace(
         changed,
         reason=changed.reason + unread,
-        update_endpoint=sagemaker_requests.render_update(spec, config=case.name, live=version.variants, alarms=names),
+        bake=baked.seconds,
+        update_endpoint=sagemaker_requests.render_update(
+            spec, config=case.name, live=version.variants, alarms=names, bake=baked.seconds
+        ),
         revert_endpoint=sagemaker_requests.render_revert(spec, config=version.config, live=version.variants),
         alarms=tuple(alarms.requests()) if names else (),
         alarm_names=names,
@@ -260,12 +265,23 @@ def _update(common: SageMakerPlan, case: Case, version: Version) -> SageMakerPla
         expired=case.follows.expired,
         synthetic=_synthetic(rollout, common.poll_seconds),
         shadow=_shadow(case, version),
-        verdict=_verdict(case, version) if names and not case.is_rollback else {},
+        verdict=_verdict(case, version, baked.why) if names and not case.is_rollback else {},
     )
 
 
-def _verdict(case: Case, version: Version) -> Request:
-    asked = sagemaker_verdict(case.spec, config=case.name, previous=version.config, since=_iso(case.now))
+def _planned(case: Case) -> PlannedBake:
+    """SageMaker's waits are fixed once the update has begun."""
+    spec, rollout = case.spec, case.spec.rollout
+    if case.is_rollback or case.facts.traffic is None:
+        return PlannedBake(seconds=rollout.bake)
+    shares = step_shares(rollout.kind, rollout.percent, spec.instance_count)
+    return planned_bake(rollout, shares, case.facts.traffic)
+
+
+def _verdict(case: Case, version: Version, planned: str) -> Request:
+    asked = sagemaker_verdict(
+        case.spec, config=case.name, previous=version.config, since=_iso(case.now), planned=planned or None
+    )
     return dict(to_dict(asked))
 
 

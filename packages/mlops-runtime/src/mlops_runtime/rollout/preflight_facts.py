@@ -29,10 +29,13 @@ from mlops_runtime.rollout.live_fleet import (
     read_serving,
     read_version,
 )
+from mlops_runtime.rollout.planned_bake import Traffic, read_traffic
 from mlops_runtime.rollout.preflight import verified_spec, wanted_package
 from mlops_runtime.rollout.promotions import promotion
 from mlops_runtime.rollout.rollout_case import way_back
 from mlops_runtime.rollout.rollout_table import RolloutTable
+from mlops_runtime.rollout.serving_limits import longest_bake
+from mlops_runtime.rollout.verdict_request import endpoint_metric
 
 if TYPE_CHECKING:
     from mypy_boto3_cloudwatch import CloudWatchClient
@@ -138,7 +141,15 @@ class Sources:
             leftovers=self._leftovers(row, facts, execution),
             quotas=quotas,
             trust=() if registered is None else self._trust(registered),
+            traffic=self._traffic(request, spec, now),
         )
+
+    def _traffic(self, request: DeployRequest, spec: ServingSpec | None, now: datetime) -> Traffic | None:
+        """Return what the live fleet answers, where SageMaker's bake depends on it."""
+        is_asked = spec is not None and spec.eks is None and longest_bake(spec.rollout) > spec.rollout.bake
+        if spec is None or not is_asked or request.reason is DeployReason.ROLLBACK:
+            return None
+        return read_traffic(self.cloudwatch, endpoint_metric(spec), now=now)
 
     def _trust(self, registered: RegisteredPackage) -> tuple[str, ...]:
         spec = registered.spec

@@ -69,6 +69,7 @@ class VerdictFunction:
             sentence=found.sentence,
             minutes_uri=uri,
             minutes_sha256=digest,
+            planned=request.planned,
         )
 
     def _keep(

@@ -146,7 +146,7 @@ def render_shadow(
 
 
 def render_update(
-    spec: ServingSpec, *, config: str, live: Sequence[Variant], alarms: Sequence[str]
+    spec: ServingSpec, *, config: str, live: Sequence[Variant], alarms: Sequence[str], bake: int | None = None
 ) -> "UpdateEndpointInputTypeDef":
     """Return the arguments of UpdateEndpoint.
 
@@ -162,10 +162,11 @@ def render_update(
         live: Variants of the config that serves.
         alarms: Names of the new fleet's alarms; the spec's come with them. None are watched on a serverless endpoint, which
             deployment guardrails do not know.
+        bake: Seconds that each step bakes. Default: those of the policy.
     """
     if spec.serverless is not None:
         return {"EndpointName": spec.endpoint, "EndpointConfigName": config}
-    deployment = _policy(spec.rollout)
+    deployment = _policy(spec.rollout, spec.rollout.bake if bake is None else bake)
     watched = (*alarms, *spec.rollout.alarms)
     deployment["AutoRollbackConfiguration"] = {"Alarms": [{"AlarmName": name} for name in watched]}
     return _update(spec.endpoint, config, deployment, _not_retained(spec, live))
@@ -221,8 +222,10 @@ def _not_retained(spec: ServingSpec, live: Sequence[Variant]) -> "tuple[VariantP
     )
 
 
-def _policy(rollout: RolloutSpec) -> "DeploymentConfigTypeDef":
-    """Render one policy; ``bake`` is how long alarms are watched after each step.
+def _policy(rollout: RolloutSpec, bake: int) -> "DeploymentConfigTypeDef":
+    """Render one policy; ``bake`` is how long both fleets are compared after each step.
+
+    After the last step nothing is compared, and all calls show in a shorter time what a share of them showed before.
 
     See: https://docs.aws.amazon.com/sagemaker/latest/dg/deployment-guardrails-blue-green.html
     and https://docs.aws.amazon.com/sagemaker/latest/dg/deployment-guardrails-rolling.html
@@ -235,12 +238,12 @@ def _policy(rollout: RolloutSpec) -> "DeploymentConfigTypeDef":
         return {
             "RollingUpdatePolicy": {
                 "MaximumBatchSize": size,
-                "WaitIntervalInSeconds": rollout.bake,
+                "WaitIntervalInSeconds": bake,
                 "MaximumExecutionTimeoutInSeconds": rollout.maximum,
             }
         }
     # all at once there is no step to wait between: the bake is the wait before the old fleet ends
-    between = 0 if rollout.kind == "ALL_AT_ONCE" else rollout.bake
+    between = 0 if rollout.kind == "ALL_AT_ONCE" else bake
     routing: TrafficRoutingConfigTypeDef = {"Type": rollout.kind, "WaitIntervalInSeconds": between}
     if rollout.kind == "CANARY":
         routing["CanarySize"] = size
@@ -250,7 +253,7 @@ def _policy(rollout: RolloutSpec) -> "DeploymentConfigTypeDef":
         "BlueGreenUpdatePolicy": {
             "TrafficRoutingConfiguration": routing,
             # the wait interval lies between steps; the bake after the last one is the wait before the old fleet ends
-            "TerminationWaitInSeconds": rollout.bake,
+            "TerminationWaitInSeconds": bake if rollout.kind == "ALL_AT_ONCE" else rollout.bake,
             "MaximumExecutionTimeoutInSeconds": rollout.maximum,
         }
     }

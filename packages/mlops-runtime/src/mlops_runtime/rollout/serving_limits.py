@@ -16,6 +16,8 @@ MAX_ENDPOINT_LENGTH = 54
 MAX_REHEARSED_LENGTH = 47
 # https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_AutoRollbackConfig.html
 MAX_ALARMS = 10
+# seconds that SageMaker waits between two steps, and before the old fleet ends
+MAX_WAIT = 3600
 
 _NAME = re.compile(r"[a-zA-Z0-9](-*[a-zA-Z0-9])*")
 _ROLE = re.compile(r"arn:aws[a-z-]*:iam::\d{12}:role/.+")
@@ -41,7 +43,8 @@ def check_spec(spec: ServingSpec) -> ServingSpec:
     else:
         # weights move single percents
         own, instances = [*spec_problems(spec), *serving_problems(spec)], 100
-    problems = [*_spec_problems(spec), *own, *_rollout_problems(rollout, instances)]
+    waiting = _rollout_problems(rollout, instances, is_sagemaker=spec.eks is None)
+    problems = [*_spec_problems(spec), *own, *waiting]
     problems += [*_check_problems(rollout), *_afterwards_problems(rollout)]
     problems += [] if spec.capture is None else _capture_problems(spec.capture)
     if problems:
@@ -76,11 +79,12 @@ def _capture_problems(capture: CaptureSpec) -> Iterator[str]:
         yield f"capture.destination must be an S3 URI, got {capture.destination!r}"
 
 
-def _rollout_problems(rollout: RolloutSpec, instances: int) -> Iterator[str]:
+def _rollout_problems(rollout: RolloutSpec, instances: int, *, is_sagemaker: bool) -> Iterator[str]:
     if not 0 <= rollout.bake <= 3600:
         yield f"rollout.bake must be 0 to 3600 seconds, got {rollout.bake}"
     if not 600 <= rollout.maximum <= 28800:
         yield f"rollout.maximum must be 600 to 28800 seconds, got {rollout.maximum}"
+    yield from _longest_problems(rollout, is_sagemaker=is_sagemaker)
     if waits(rollout, instances) >= rollout.maximum:
         yield (
             f"rollout.maximum must exceed the {waits(rollout, instances)} seconds that it bakes in "
@@ -97,6 +101,17 @@ def _rollout_problems(rollout: RolloutSpec, instances: int) -> Iterator[str]:
         yield from _percent_problems(rollout, instances)
     elif rollout.percent is not None:
         yield f"rollout.percent has no meaning all at once, got {rollout.percent}; leave it out"
+
+
+def _longest_problems(rollout: RolloutSpec, *, is_sagemaker: bool) -> Iterator[str]:
+    most = rollout.max_bake
+    if most is None:
+        return
+    if most < rollout.bake or not rollout.bake:
+        yield f"rollout.max_bake must be at least bake, which must not be 0, got {most} and {rollout.bake} seconds"
+    # https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_TrafficRoutingConfig.html
+    if is_sagemaker and most > MAX_WAIT:
+        yield f"rollout.max_bake must be at most {MAX_WAIT} seconds on SageMaker, got {most}"
 
 
 def _percent_problems(rollout: RolloutSpec, instances: int) -> Iterator[str]:
@@ -172,6 +187,25 @@ def steps(kind: str, percent: int | None, instances: int) -> int:
     return math.ceil(max(1, instances) / size)
 
 
+def step_shares(kind: str, percent: int | None, instances: int) -> tuple[float, ...]:
+    """Return which share of the calls the new fleet has after each step, the last of which is all.
+
+    Example:
+        >>> step_shares("CANARY", 30, 5), step_shares("LINEAR", 50, 5), step_shares("ALL_AT_ONCE", None, 5)
+        ((0.2, 1.0), (0.4, 0.8, 1.0), (1.0,))
+    """
+    if kind == "ALL_AT_ONCE":
+        return (1.0,)
+    size = max(1, instances * (percent or 100) // 100)
+    number = steps(kind, percent, instances)
+    return (*(min(1.0, step * size / max(1, instances)) for step in range(1, number)), 1.0)
+
+
+def longest_bake(rollout: RolloutSpec) -> int:
+    """Return the seconds that a step bakes at most."""
+    return rollout.bake if rollout.max_bake is None else rollout.max_bake
+
+
 def waits(rollout: RolloutSpec, instances: int) -> int:
-    """Return the seconds that a rollout bakes in all: once a step."""
-    return rollout.bake * steps(rollout.kind, rollout.percent, instances)
+    """Return the seconds that a rollout bakes in all, at most: once a step."""
+    return longest_bake(rollout) * steps(rollout.kind, rollout.percent, instances)

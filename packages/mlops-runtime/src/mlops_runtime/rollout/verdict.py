@@ -11,7 +11,7 @@ from mlops_runtime.rollout.live_history import Counts, total
 # what slow answers tolerate on top of the live fleet's share; a cold cache is not a dead fleet
 _SLOW_EXTRA = 0.001
 # a fleet against which more than this speaks is not shown to be good
-_DOUBTFUL = 3.0
+DOUBTFUL = 3.0
 # what ten to one speaks against is not promoted, even where nothing more is going to be known
 BAD_ODDS = 10.0
 # how sure an upper bound without a failure is
@@ -139,7 +139,7 @@ def judge(errors: Compared, slow: Sequence[Compared] = ()) -> Verdict:
         says = f"{what.counted()}; false alarm probability below {_percent(1 / evidence.highest)}"
     else:
         against = max(evidence.against for _, evidence in found)
-        is_enough = shown.good_at > 0 and against < _DOUBTFUL
+        is_enough = shown.good_at > 0 and against < DOUBTFUL
         action = Action.ENOUGH if is_enough else Action.CONTINUE
         says = failing.counted() + _means(errors.new, is_enough=is_enough)
     new, minutes = errors.new, len(errors.minutes)

@@ -26,6 +26,7 @@ class VerdictRequest:
         tolerated: Failing answers on top of the old fleet's that are tolerated, as a share.
         max_latency_ratio: How many times as slow the new fleet may be. Default: latency is not compared.
         is_alone: Whether all traffic goes to the new fleet at once, so that the old one is not asked from its first minute.
+        planned: How long each step was to bake and why, for the record. Default: nothing had to be planned.
     """
 
     endpoint: str
@@ -37,10 +38,11 @@ class VerdictRequest:
     tolerated: float
     max_latency_ratio: float | None = None
     is_alone: bool = False
+    planned: str | None = None
 
 
 def verdict_request(
-    spec: ServingSpec, *, fleet: str, since: str, new: FleetMetrics, old: FleetMetrics
+    spec: ServingSpec, *, fleet: str, since: str, new: FleetMetrics, old: FleetMetrics, planned: str | None = None
 ) -> VerdictRequest:
     """Return the request for two fleets, with what the spec tolerates."""
     rollout = spec.rollout
@@ -54,16 +56,28 @@ def verdict_request(
         tolerated=TOLERATED_ERROR_SHARE if rollout.tolerated_error_share is None else rollout.tolerated_error_share,
         max_latency_ratio=rollout.max_latency_ratio,
         is_alone=rollout.kind == "ALL_AT_ONCE",
+        planned=planned,
     )
 
 
-def sagemaker_verdict(spec: ServingSpec, *, config: str, previous: str, since: str) -> VerdictRequest:
+def sagemaker_verdict(
+    spec: ServingSpec, *, config: str, previous: str, since: str, planned: str | None = None
+) -> VerdictRequest:
     """Return the request for two fleets of one SageMaker endpoint, which the names of their configs tell apart.
 
     See: https://docs.aws.amazon.com/sagemaker/latest/dg/deployment-guardrails-configuration.html
     """
     new, old = (_fleet(spec, each) for each in (config, previous))
-    return verdict_request(spec, fleet=config, since=since, new=new, old=old)
+    return verdict_request(spec, fleet=config, since=since, new=new, old=old, planned=planned)
+
+
+def endpoint_metric(spec: ServingSpec) -> FleetMetric:
+    """Return where the calls of an endpoint's main variant are counted, whichever fleet answers.
+
+    See: https://docs.aws.amazon.com/sagemaker/latest/dg/monitoring-cloudwatch.html
+    """
+    values = {"EndpointName": spec.endpoint, "VariantName": spec.variant}
+    return FleetMetric(namespace=_SAGEMAKER, metric=error_metric(spec), dimensions=values)
 
 
 def _fleet(spec: ServingSpec, config: str) -> FleetMetrics:
