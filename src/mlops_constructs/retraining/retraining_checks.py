@@ -51,6 +51,7 @@ def gate_problems(gate: GateSpec, evaluation: EvaluationPlan) -> list[str | None
         check_range("gate.resamples", gate.resamples, minimum=100, maximum=100_000),
         check_range("gate.max_regression", gate.max_regression, minimum=-1, maximum=10),
         check_range("gate.max_segment_regression", gate.max_segment_regression, minimum=-1, maximum=10),
+        check_range("gate.max_segment_ratio", gate.max_segment_ratio, minimum=1, maximum=1000),
         check_range("evaluation.max_unknown", evaluation.max_unknown, minimum=0, maximum=1),
         check_range("gate.max_slowdown", gate.max_slowdown, minimum=1, maximum=1000),
         f"gate.minimum_loss must be below maximum_loss, got {minimum!r} and {maximum!r}"

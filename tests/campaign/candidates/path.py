@@ -27,7 +27,8 @@ from mlops_runtime.contracts.model import GateResult
 from mlops_runtime.contracts.serving import GoldenSpec
 from mlops_runtime.jobs.evaluate import Inputs, evaluate
 from mlops_runtime.jobs.job_environment import JobError
-from mlops_runtime.retraining.registration_gate import CHAMPION, evaluate_gate
+from mlops_runtime.retraining.loss_intervals import CHAMPION
+from mlops_runtime.retraining.registration_gate import evaluate_gate
 from mlops_runtime.rollout.golden_rehearsal import GoldenCaller, GoldenCallError, read_answer
 from mlops_runtime.rollout.golden_set import read_set
 from mlops_runtime.serving.http_app import answer

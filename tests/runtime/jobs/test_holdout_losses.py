@@ -99,10 +99,11 @@ def test_the_segments_of_a_column_add_up_to_the_whole(rows: list[tuple[str, str 
     values_of_week = [str(index % 3) for index in range(len(rows))]
     whole = block_losses(blocks, np.array(actual), losses)
     table = pa.table({"segment": pa.array(values, pa.string())})
-    segments, left = segment_losses(
+    found = segment_losses(
         table, ["segment"], Rows(blocks=blocks, weights=np.array(actual), losses=losses, periods=values_of_week)
     )
-    assert left == ()
+    segments = found.measured
+    assert found.left_out == ()
     assert {segment.value for segment in segments} == {"null" if value is None else value for value in values}
     for block in whole:
         parts = [part for segment in segments for part in segment.blocks if part.block == block.block]
@@ -132,8 +133,8 @@ def _rows(count: int, values: Any) -> Rows:
 def test_a_column_with_few_values_is_whole_beside_one_with_many() -> None:
     """The largest of each column in turn; the rest is named."""
     table, rows = _many(40)
-    segments, left = segment_losses(table, ["store", "promoted"], rows)
-    names = [segment.name for segment in segments]
+    found = segment_losses(table, ["store", "promoted"], rows)
+    names, left = [segment.name for segment in found.measured], found.left_out
     assert names[:5] == ["store=39", "promoted=false", "store=38", "promoted=true", "store=37"]
     assert len(names) == MAXIMUM_SEGMENTS
     assert len(left) == 42 - MAXIMUM_SEGMENTS
@@ -143,7 +144,7 @@ def test_a_column_with_few_values_is_whole_beside_one_with_many() -> None:
 def test_a_flag_is_written_the_same_after_a_join_with_nulls() -> None:
     """A whole number that became a double, and a null."""
     table = pa.table({"flag": pa.array([1.0, 0.0, None, 0.5])})
-    segments, _ = segment_losses(table, ["flag"], _rows(4, np.ones(4)))
+    segments = segment_losses(table, ["flag"], _rows(4, np.ones(4))).measured
     assert sorted(segment.value for segment in segments) == ["0", "0.5", "1", "null"]
 
 
@@ -169,7 +170,7 @@ def test_periods_keep_apart_what_blocks_lost() -> None:
 def test_numbers_are_cut_into_bands() -> None:
     """One at a limit lies above it, a null in none; bands are beside columns, and all are the whole."""
     table = pa.table({"sold": [0.0, 4.9, 5.0, 19.0, 20.0, None], "flag": [1, 1, 1, 0, 0, 0]})
-    segments, _ = segment_losses(table, ["flag"], _rows(6, np.ones(6)), bands={"sold": (5, 20.5)})
+    segments = segment_losses(table, ["flag"], _rows(6, np.ones(6)), bands={"sold": (5, 20.5)}).measured
     assert {segment.name: segment.rows for segment in segments if segment.column == "sold"} == {
         "sold=5 to 20.5": 3,
         "sold=below 5": 2,
@@ -182,3 +183,40 @@ def test_fails_for_a_band_of_texts() -> None:
     """By name."""
     with pytest.raises(JobError, match="column 'sold' must be numeric, got string"):
         segment_losses(pa.table({"sold": ["a"]}), [], _rows(1, np.ones(1)), bands={"sold": (5,)})
+
+
+def test_what_is_too_rare_for_an_interval_is_pooled_and_summed() -> None:
+    """Fewer than ten blocks, or four periods: one segment for each column, and each value's own sums beside it."""
+    stores = np.repeat(np.arange(20), 4)
+    values = ["large" if store < 12 else "rare" if store < 16 else "scarce" for store in stores]
+    actual = np.full(80, 5.0)
+    losses = {"candidate": np.ones(80), "champion": np.full(80, 2.0), "naive": np.full(80, 3.0)}
+    rows = Rows(
+        blocks=[str(store) for store in stores],
+        weights=actual,
+        losses=losses,
+        periods=[str(i % 4) for i in range(80)],
+        by_period=("candidate", "champion"),
+        actual=actual.reshape(-1, 1),
+        predicted={"candidate": np.full((80, 1), 4.0), "champion": np.full((80, 1), 6.0)},
+    )
+    found = segment_losses(pa.table({"size": values}), ["size"], rows)
+    assert [(pool.name, pool.rows, len(pool.blocks)) for pool in found.pooled] == [("size=(small)", 32, 8)]
+    assert [segment.name for segment in found.small] == ["size=rare", "size=scarce"]
+    rare = found.small[0]
+    assert (rare.rows, rare.actual_sum, rare.actual) == (16, 80.0, (80.0,))
+    assert rare.absolute_error == {"candidate": 16.0, "champion": 32.0}
+    assert rare.predicted == {"candidate": (64.0,), "champion": (96.0,)}
+
+
+def test_what_is_left_out_is_pooled_too() -> None:
+    """However many blocks it has: the largest alone are measured by themselves."""
+    values = [str(i % 30) for i in range(30 * 20)]
+    count = len(values)
+    rows = Rows(
+        blocks=[str(i // 30) for i in range(count)], weights=np.ones(count), losses={"candidate": np.ones(count)}
+    )
+    found = segment_losses(pa.table({"store": values}), ["store"], rows)
+    assert len(found.left_out) == len(found.small) == 30 - MAXIMUM_SEGMENTS
+    assert found.pooled[0].rows == sum(segment.rows for segment in found.small) == 20 * 6
+    assert all(segment.actual is None and segment.predicted is None for segment in found.small)

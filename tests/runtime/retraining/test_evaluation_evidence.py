@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from mlops_runtime.contracts.model import Evaluation, PeriodLosses
+from mlops_runtime.contracts.model import Evaluation, PeriodLosses, SegmentSums
 from mlops_runtime.contracts.retraining import GateSpec, SegmentLimit
 from mlops_runtime.retraining.evaluation_evidence import problems
 
@@ -179,6 +179,39 @@ def test_fails_when_a_segment_does_not_fit_the_whole(evaluation: Make) -> None:
         ),
     ]:
         assert message in problems(replace(made, segments=(changed,)), SPEC, NOW)[0]
+
+
+SMALL = SegmentSums(
+    column="promoted", value="2", rows=300, actual_sum=1.0, absolute_error={"candidate": 1.0, "champion": 1.0}
+)
+
+
+@pytest.mark.parametrize(
+    ("small", "message"),
+    [
+        ((replace(SMALL, rows=299),), "the small segments of promoted have 299 rows, the one that pools them 300"),
+        ((), "the small segments of promoted have 0 rows, the one that pools them 300"),
+        ((replace(SMALL, column="store"),), "the small segments of promoted have 0 rows, the one that pools them 300"),
+        ((replace(SMALL, rows=0),), "segment promoted=2 must have rows and the losses of candidate, champion"),
+        ((replace(SMALL, absolute_error={"candidate": 1.0}),), "must have rows and the losses of candidate, champion"),
+        ((replace(SMALL, actual_sum=-1.0),), "segment promoted=2 has a loss or a total that is negative or not finite"),
+        (
+            (replace(SMALL, actual=(1.0,), predicted={"candidate": (1.0,), "champion": ()}),),
+            "segment promoted=2 must have a finite sum of each model's predictions for each mean of the labels",
+        ),
+    ],
+)
+def test_fails_when_small_segments_are_not_those_that_are_pooled(
+    small: tuple[SegmentSums, ...], message: str, evaluation: Make
+) -> None:
+    """Rows that are in the one and not in the other, losses that are none, sums that cannot be compared."""
+    champion = [1.1 * loss for loss in GOOD["candidate"]]
+    parts = {"promoted=1": HALF["promoted=1"] | {"champion": [loss / 2 for loss in champion]}}
+    made = evaluation(GOOD | {"champion": champion}, parts, label_means=(1.0,))
+    given = replace(made, pooled_segments=made.segments, small_segments=small)
+    assert message in "; ".join(problems(given, SPEC, NOW))
+    whole = replace(SMALL, actual=(1.0,), predicted={"candidate": (1.0,), "champion": (1.0,)})
+    assert not problems(replace(given, small_segments=(whole,)), SPEC, NOW)
 
 
 PERIODS = tuple(

@@ -177,7 +177,8 @@ def test_right_on_average_and_wrong_in_a_segment_is_refused(evaluation: Make) ->
     assert result.reason.startswith("loss against champion where promoted=1 +20.0% to +20.0%, must not lie above +2.0%")
     passed = _gate(evaluation(WHOLE, _with(1.0)))
     assert passed.verdict is GateVerdict.PASSED
-    assert passed.reason.endswith("2 of 2 segments compared, none worse than allowed")
+    covered = "2 of 2 segments of promoted compared, none worse than allowed, no row without a test"
+    assert f"must be below +2.0%; {covered}; loss against naive" in passed.reason
 
 
 def test_a_segment_may_have_a_limit_of_its_own(evaluation: Make) -> None:
@@ -194,7 +195,8 @@ def test_a_segment_of_few_blocks_is_counted_as_not_compared(evaluation: Make) ->
     """Nine blocks say too little; a limit of its own on the loss still holds."""
     few = {name: [2 * loss for loss in losses[:9]] for name, losses in PARTS.items()}
     segments = _with(1.0) | {"store=7": few}
-    assert "2 of 3 segments compared" in _gate(evaluation(WHOLE, segments)).reason
+    reason = _gate(evaluation(WHOLE, segments)).reason
+    assert "0 of 1 segments of store compared, none worse than allowed, no test covered 100.0% of rows" in reason
     limit = {"store=7": SegmentLimit(maximum_loss=0.01)}
     assert (
         "where store=7 is above the maximum" in _gate(evaluation(WHOLE, segments), replace(SPEC, segments=limit)).reason
@@ -219,7 +221,8 @@ def _weekly(seed: int, factor: float, *, weeks: int, by_week: float) -> Evaluati
     blocks = block_losses(names, actual, losses)
     texts = [str(week) for week in periods]
     table = pa.table({"promoted": random_.integers(0, 2, rows)})
-    segments, _ = segment_losses(table, ["promoted"], Rows(blocks=names, weights=actual, losses=losses, periods=texts))
+    rows_of = Rows(blocks=names, weights=actual, losses=losses, periods=texts)
+    segments = segment_losses(table, ["promoted"], rows_of).measured
     total = float(actual.sum())
     return Evaluation(
         metric="wape",
@@ -279,7 +282,7 @@ def test_with_periods_the_segments_are_held_to_them_too() -> None:
     result = _gate(replace(made, segments=spoiled))
     assert [check.segment for check in result.checks if not check.passed] == ["promoted=1"]
     few = tuple(replace(s, periods=(s.periods or ())[:3]) for s in made.segments)
-    assert "0 of 2 segments compared" in _gate(replace(made, segments=_blocks_of_periods(few))).reason
+    assert "0 of 2 segments of promoted compared" in _gate(replace(made, segments=_blocks_of_periods(few))).reason
 
 
 def _blocks_of_periods(segments: Sequence[Any]) -> tuple[Any, ...]:
@@ -328,9 +331,8 @@ def _losses(seed: int, spoil: Callable[..., Any]) -> tuple[Any, ...]:
     losses = {name: row_losses("wape", values, actual) for name, values in predictions.items()}
     blocks = [f"store-{store}" for store in stores]
     whole = block_losses(blocks, actual, losses)
-    segments, _ = segment_losses(
-        table, ["category", "promoted", "region"], Rows(blocks=blocks, weights=actual, losses=losses)
-    )
+    rows_of = Rows(blocks=blocks, weights=actual, losses=losses)
+    segments = segment_losses(table, ["category", "promoted", "region"], rows_of).measured
     return whole, segments, len(np.unique(predictions["candidate"]))
 
 

@@ -150,13 +150,39 @@ class SegmentLosses:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SegmentSums:
+    """The rows of the holdout where a column has a value that is too rare for an interval of its own: their sums alone.
+
+    ``absolute_error`` and ``predicted`` are of the candidate and the champion. ``predicted`` sums what they predict and ``actual``
+    the labels, one sum for each number of a prediction, of classes the probabilities and the rows of each. Default: labels may be
+    negative or are vectors, and no ratio of their sums says anything.
+    """
+
+    column: str
+    value: str
+    rows: int
+    actual_sum: float
+    absolute_error: Mapping[str, float]
+    actual: tuple[float, ...] | None = None
+    predicted: Mapping[str, tuple[float, ...]] | None = None
+
+    @property
+    def name(self) -> str:
+        """How the segment is written: ``column=value``."""
+        return f"{self.column}={self.value}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Evaluation:
     """``evaluation.json``: candidate, champion (if any) and naive baselines on the same holdout.
 
     Keys of ``metrics`` and ``absolute_error`` are ``candidate``, ``champion`` and the baseline columns. ``non_finite`` counts
     missing or non-finite predictions, and of a classifier those that are not probabilities, by the same keys: they are failures,
-    never zeros. ``segments`` are bounded in number; ``segments_left_out`` names the rest. ``failures`` says why the candidate
-    cannot be served at any loss. ``milliseconds_a_row`` is of one row alone, through the server's reading of JSON.
+    never zeros. ``segments`` are bounded in number; ``segments_left_out`` names the rest. ``pooled_segments`` are one for each
+    column, of all its values that are left out or have too few blocks or periods for an interval, and ``small_segments`` each of
+    these values by itself. ``label_means`` are the means of absolute labels, one for each number of a prediction, to which the sums
+    of small segments are held. ``failures`` says why the candidate cannot be served at any loss. ``milliseconds_a_row`` is of one
+    row alone, through the server's reading of JSON.
     ``periods`` keeps the losses of ``blocks`` apart by period, where the plan names one. ``signature_sha256`` is of
     ``signature.json``, as ``model_sha256`` is of ``model.onnx``, and ``baseline_sha256`` of ``baseline.json``. ``flavor`` and
     ``trust`` are of a candidate that is not ONNX, as its manifest has them. ``confusion`` counts the rows of a model of
@@ -193,6 +219,9 @@ class Evaluation:
     outputs: Mapping[str, Mapping[str, float]] | None = None
     champion_sha256: str | None = None
     metric_sha256: str | None = None
+    pooled_segments: tuple[SegmentLosses, ...] | None = None
+    small_segments: tuple[SegmentSums, ...] | None = None
+    label_means: tuple[float, ...] | None = None
     format: Literal["mlops.evaluation/1"] = "mlops.evaluation/1"
 
 
@@ -241,7 +270,8 @@ class GateVerdict(StrEnum):
 class GateCheck:
     """One comparison: the interval is of (candidate loss - rival loss) / rival loss; below 0 is better.
 
-    ``segment`` is ``column=value``. Default: over all rows.
+    ``segment`` is ``column=value``. Default: over all rows. Of a segment too small for an interval ``low`` and ``high`` are one:
+    the ratio of its sums less 1, of losses or of predictions.
     """
 
     rival: str
@@ -254,8 +284,30 @@ class GateCheck:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SegmentCoverage:
+    """How much of a holdout the comparison of one column's segments covers.
+
+    Of ``segments`` values ``compared`` have an interval of their own; ``guarded`` are too small for one, and have a ratio of sums.
+    ``pooled_rows`` and ``pooled_target`` are the shares of rows and labels in the one interval of all small values together,
+    ``untested_rows`` and ``untested_target`` those in no interval at all.
+    """
+
+    column: str
+    segments: int
+    compared: int
+    guarded: int
+    pooled_rows: float
+    pooled_target: float
+    untested_rows: float
+    untested_target: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class GateResult:
-    """What the gate decided and on which evidence; ``metrics`` are those of the evaluation, for lists that read no more."""
+    """What the gate decided and on which evidence; ``metrics`` are those of the evaluation, for lists that read no more.
+
+    ``coverage`` says for each column of segments what was compared. Default: there are no segments, or nothing was compared.
+    """
 
     verdict: GateVerdict
     checks: tuple[GateCheck, ...]
@@ -264,4 +316,5 @@ class GateResult:
     reason: str
     metric: Metric | None = None
     metrics: Mapping[str, float] | None = None
+    coverage: tuple[SegmentCoverage, ...] | None = None
     format: Literal["mlops.gate-result/1"] = "mlops.gate-result/1"

@@ -298,7 +298,9 @@ class GateSpec:
     (upper bound below it). ``confidence`` is two-sided. Every metric is a loss: lower is better. In each segment that the
     evaluation keeps apart the champion must not be shown to be better by more than ``max_segment_regression``: lower bound not
     above it, at a level divided by the number of segments; default ``max_regression``. ``segments`` gives limits of their own, by
-    ``column=value``. ``metric`` names what the limits are of. A loss below ``minimum_loss`` is too good to be true.
+    ``column=value``. Values too rare for an interval are compared together, and each by its sums: what the candidate predicts must
+    not sum to more than ``max_segment_ratio`` times the champion's (default 1.5), or to less than one over it, unless that is
+    nearer to the labels. ``metric`` names what the limits are of. A loss below ``minimum_loss`` is too good to be true.
     ``max_milliseconds_a_row`` bounds the time of a row alone, ``max_slowdown`` its ratio to the champion's in the same job.
     ``max_holdout_age_days`` bounds the time from the holdout's end to the decision: an old training set says little of today.
     ``min_recall`` is the least share of a class's rows that must be predicted as that class, by the class's name.
@@ -320,4 +322,5 @@ class GateSpec:
     max_holdout_age_days: float | None = None
     min_recall: Mapping[str, float] | None = None
     metric_sha256: str | None = None
+    max_segment_ratio: float | None = None
     format: Literal["mlops.gate/1"] = field(default="mlops.gate/1")

@@ -171,8 +171,17 @@ def _evaluated(
     period_of = (
         None if plan.period is None else [str(value) for value in inputs.holdout.column(plan.period).to_pylist()]
     )
-    rows = Rows(blocks=block_of, weights=labels.weights, losses=losses, periods=period_of, by_period=measured)
-    segments, left_out = segment_losses(inputs.holdout, plan.segments or (), rows, bands=plan.bands)
+    levels = labels.levels({name: predictions[name] for name in measured})
+    rows = Rows(
+        blocks=block_of,
+        weights=labels.weights,
+        losses=losses,
+        periods=period_of,
+        by_period=measured,
+        actual=None if levels is None else levels[0],
+        predicted=None if levels is None else levels[1],
+    )
+    segments = segment_losses(inputs.holdout, plan.segments or (), rows, bands=plan.bands)
     has_segments = plan.segments is not None or plan.bands is not None
     actual_sum = sum(block.actual_sum for block in blocks)
     scale = normaliser(plan.metric, rows=len(labels.actual), actual_sum=actual_sum)
@@ -206,8 +215,11 @@ def _evaluated(
         baseline_uri=baseline_uri,
         baseline_sha256=content_hash(baseline),
         non_finite={name: int((~mask).sum()) for name, mask in given.items()},
-        segments=segments if has_segments else None,
-        segments_left_out=left_out or None,
+        segments=segments.measured if has_segments else None,
+        segments_left_out=segments.left_out or None,
+        pooled_segments=segments.pooled or None,
+        small_segments=segments.small or None,
+        label_means=None if levels is None or not segments.small else tuple(levels[0].mean(axis=0).tolist()),
         failures=tuple(failures) or None,
         distinct_predictions=_distinct(predictions[CANDIDATE][given[CANDIDATE]]),
         milliseconds_a_row=None

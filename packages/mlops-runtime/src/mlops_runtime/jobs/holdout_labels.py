@@ -138,6 +138,25 @@ class Labels:
         table = np.bincount(cells, minlength=size * size).reshape(size, size)
         return tuple(tuple(line) for line in table.tolist())
 
+    def levels(self, predictions: Mapping[str, Wide]) -> tuple[Wide, dict[str, Wide]] | None:
+        """Return labels and predictions as columns of non-negative numbers, of classes one for each; none where they are not such.
+
+        A row without a prediction adds nothing; it is counted elsewhere.
+
+        Example:
+            >>> labels = Labels(metric="macro_log_loss", actual=np.array([0.0, 1.0]), weights=np.ones(2), classes=("a", "b"))
+            >>> labels.levels({"candidate": np.array([[0.9, 0.1], [0.4, 0.6]])})[0].tolist()
+            [[1.0, 0.0], [0.0, 1.0]]
+        """
+        if self.width is not None or (self.classes is None and (self.actual < 0).any()):
+            return None
+        actual = self.actual if self.classes is None else np.eye(len(self.classes))[self.actual.astype(np.int64)]
+        columns = {
+            name: np.where(self.given(values)[:, np.newaxis], values.reshape(len(values), -1), 0.0)
+            for name, values in predictions.items()
+        }
+        return actual.reshape(len(actual), -1), columns
+
     def of_outputs(self, predictions: Mapping[str, Wide]) -> dict[str, dict[str, float]]:
         """Return the metric of each output by itself, in its own unit for a mean absolute error, of those who predict every row."""
         found: dict[str, dict[str, float]] = {}

@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mlops_runtime.contracts.model import WEIGHTED, LossBlock, Metric, PeriodLosses, SegmentLosses
+from mlops_runtime.contracts.model import WEIGHTED, LossBlock, Metric, PeriodLosses, SegmentLosses, SegmentSums
 from mlops_runtime.jobs.job_environment import JobError
 from mlops_runtime.jobs.model_input import numbers
+from mlops_runtime.retraining.loss_intervals import MINIMUM_BLOCKS, MINIMUM_PERIODS
 from mlops_runtime.serving.served_model import Matrix
 
 Wide = npt.NDArray[np.float64]
@@ -23,6 +24,7 @@ CLIP = 1e-15  # a certain and wrong prediction costs 34.5, not infinity
 MAXIMUM_SEGMENTS = 24  # each is a test of its own, and a share of evaluation.json
 MAXIMUM_VALUES = 1000  # a column with more is a number or a name, not a segment
 MISSING = "null"
+POOLED = "(small)"  # the value of all that are too rare, together
 
 
 def is_classification(metric: Metric) -> bool:
@@ -127,6 +129,8 @@ class Rows:
         losses: The losses of each, by whose they are.
         periods: The period of each. Default: periods are not kept apart.
         by_period: Whose losses segments keep apart by period. Default: all.
+        actual: The labels as non-negative numbers, a column for each number of a prediction. Default: they are not such.
+        predicted: What the models predict, in the same columns. Default: sums of it say nothing.
     """
 
     blocks: Sequence[str]
@@ -134,6 +138,8 @@ class Rows:
     losses: Mapping[str, Wide]
     periods: Sequence[str] | None = None
     by_period: Sequence[str] | None = None
+    actual: Wide | None = None
+    predicted: Mapping[str, Wide] | None = None
 
     def where(self, column: str, value: str, chosen: Mask) -> SegmentLosses:
         """Return the losses of some rows."""
@@ -146,11 +152,53 @@ class Rows:
             periods = period_losses(np.array(self.periods, dtype=str)[chosen].tolist(), names, kept, blocks)
         return SegmentLosses(column=column, value=value, rows=int(chosen.sum()), blocks=blocks, periods=periods)
 
+    def are_few(self, chosen: Mask) -> bool:
+        """Return whether some rows are of too few blocks or periods for an interval."""
+        if len(np.unique(np.array(self.blocks, dtype=str)[chosen])) < MINIMUM_BLOCKS:
+            return True
+        return self.periods is not None and len(np.unique(np.array(self.periods, dtype=str)[chosen])) < MINIMUM_PERIODS
+
+    def sums(self, column: str, value: str, chosen: Mask) -> SegmentSums:
+        """Return the sums of some rows."""
+        names = self.by_period or tuple(self.losses)
+        return SegmentSums(
+            column=column,
+            value=value,
+            rows=int(chosen.sum()),
+            actual_sum=float(np.abs(self.weights[chosen]).sum()),
+            absolute_error={name: float(self.losses[name][chosen].sum()) for name in names},
+            actual=None if self.actual is None else _column_sums(self.actual, chosen),
+            predicted=None
+            if self.predicted is None
+            else {name: _column_sums(values, chosen) for name, values in self.predicted.items()},
+        )
+
+
+def _column_sums(values: Wide, chosen: Mask) -> tuple[float, ...]:
+    return tuple(values[chosen].sum(axis=0).tolist())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Segments:
+    """The segments of a holdout.
+
+    Args:
+        measured: Those with losses of their own by block.
+        left_out: The names of the others.
+        pooled: For each column with small values one of all of them.
+        small: The values that are left out, or too rare for an interval.
+    """
+
+    measured: tuple[SegmentLosses, ...]
+    left_out: tuple[str, ...]
+    pooled: tuple[SegmentLosses, ...]
+    small: tuple[SegmentSums, ...]
+
 
 def segment_losses(
     holdout: Any, columns: Sequence[str], rows: Rows, *, bands: Mapping[str, Sequence[float]] | None = None
-) -> tuple[tuple[SegmentLosses, ...], tuple[str, ...]]:
-    """Return the losses of the segments that are measured, and the names of those left out.
+) -> Segments:
+    """Return the losses of the segments.
 
     At most `MAXIMUM_SEGMENTS` are measured: the largest by rows, one of each column in turn, so that a column with few values is
     whole beside one with many.
@@ -169,8 +217,16 @@ def segment_losses(
     ranked += [_ranked(column, values) for column, values in cut.items()]
     in_turn = [found for found in chain.from_iterable(zip_longest(*ranked)) if found is not None]
     measured, left = in_turn[:MAXIMUM_SEGMENTS], in_turn[MAXIMUM_SEGMENTS:]
-    segments = tuple(rows.where(column, value, chosen) for column, value, chosen in measured)
-    return segments, tuple(f"{column}={value}" for column, value, _ in left)
+    small = [found for found in measured if rows.are_few(found[2])] + left
+    pools: dict[str, Mask] = {}
+    for column, _, chosen in small:
+        pools[column] = pools[column] | chosen if column in pools else chosen
+    return Segments(
+        measured=tuple(rows.where(column, value, chosen) for column, value, chosen in measured),
+        left_out=tuple(f"{column}={value}" for column, value, _ in left),
+        pooled=tuple(rows.where(column, POOLED, chosen) for column, chosen in pools.items()),
+        small=tuple(rows.sums(column, value, chosen) for column, value, chosen in small),
+    )
 
 
 def _ranked(column: str, values_of: Iterable[str]) -> list[tuple[str, str, Mask]]:

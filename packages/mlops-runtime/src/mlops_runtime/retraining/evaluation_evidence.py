@@ -4,11 +4,17 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 
-from mlops_runtime.contracts.model import WEIGHTED, Evaluation, LossBlock, Metric, PeriodLosses, SegmentLosses
+from mlops_runtime.contracts.model import (
+    WEIGHTED,
+    Evaluation,
+    LossBlock,
+    Metric,
+    PeriodLosses,
+    SegmentLosses,
+    SegmentSums,
+)
 from mlops_runtime.contracts.retraining import GateSpec, SegmentLimit
-from mlops_runtime.retraining.loss_intervals import CANDIDATE
-
-CHAMPION = "champion"
+from mlops_runtime.retraining.loss_intervals import CANDIDATE, CHAMPION
 
 _TOLERANCE = 1e-6  # relative, between an evaluation's totals and its blocks
 
@@ -194,7 +200,7 @@ def _broken_blocks(blocks: Sequence[LossBlock], names: set[str], non_finite: Map
 
 def _broken_segments(evaluation: Evaluation, names: set[str]) -> Iterator[str]:
     rows = {block.block: block.rows for block in evaluation.blocks}
-    for segment in evaluation.segments or ():
+    for segment in (*(evaluation.segments or ()), *(evaluation.pooled_segments or ())):
         problem = _broken_blocks(segment.blocks, names, evaluation.non_finite)
         if problem is not None:
             yield f"segment {segment.name}: {problem}"
@@ -207,6 +213,35 @@ def _broken_segments(evaluation: Evaluation, names: set[str]) -> Iterator[str]:
         elif segment.periods is not None:
             compared = names & {CANDIDATE, CHAMPION}
             yield from _broken_periods(f"segment {segment.name}", segment.periods, segment.blocks, compared)
+    yield from _broken_sums(evaluation, names & {CANDIDATE, CHAMPION})
+
+
+def _broken_sums(evaluation: Evaluation, names: set[str]) -> Iterator[str]:
+    """Yield why the sums of small segments are not those of what is pooled."""
+    small = evaluation.small_segments or ()
+    for segment in small:
+        sums = [segment.actual_sum, *segment.absolute_error.values(), *(segment.actual or ())]
+        if not names <= set(segment.absolute_error) or segment.rows < 1:
+            yield f"segment {segment.name} must have rows and the losses of {', '.join(sorted(names))}"
+        elif not all(map(math.isfinite, sums)) or min(sums) < 0:
+            yield f"segment {segment.name} has a loss or a total that is negative or not finite"
+        elif segment.predicted is not None and not _fits(evaluation, segment, names):
+            yield f"segment {segment.name} must have a finite sum of each model's predictions for each mean of the labels"
+    pools = {pool.column: pool for pool in evaluation.pooled_segments or ()}
+    for column in dict.fromkeys([*pools, *(segment.column for segment in small)]):
+        wanted = sum(segment.rows for segment in small if segment.column == column)
+        rows = pools[column].rows if column in pools else 0
+        if rows != wanted:
+            yield f"the small segments of {column} have {wanted} rows, the one that pools them {rows}"
+
+
+def _fits(evaluation: Evaluation, segment: SegmentSums, names: set[str]) -> bool:
+    """Return whether a segment has a finite sum of predictions of each model for each sum of labels."""
+    size, predicted = len(evaluation.label_means or ()), segment.predicted or {}
+    sums = [predicted.get(name, ()) for name in names]
+    return len(segment.actual or ()) == size and all(
+        len(found) == size and all(map(math.isfinite, found)) for found in sums
+    )
 
 
 def _broken_periods(

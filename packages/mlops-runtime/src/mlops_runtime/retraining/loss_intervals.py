@@ -13,9 +13,10 @@ _PRECISION = 1e-14
 _TERMS = 10_000
 _HALVINGS = 200
 
-CANDIDATE = "candidate"
+CANDIDATE, CHAMPION = "candidate", "champion"
 UNBOUNDED = 1e9  # the relative difference to a rival without any loss; JSON has no infinity
 
+MINIMUM_BLOCKS = 10  # with fewer, resamples of blocks say too little about the spread
 MINIMUM_PERIODS = 4  # with fewer, Student's t reaches so far that nothing could be shown
 
 

@@ -8,28 +8,28 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from mlops_runtime.contracts import canonical_json, from_json
-from mlops_runtime.contracts.model import Evaluation, GateCheck, GateResult, GateVerdict, SegmentLosses
-from mlops_runtime.contracts.retraining import GateSpec, SegmentLimit
+from mlops_runtime.contracts.model import Evaluation, GateCheck, GateResult, GateVerdict, SegmentCoverage
+from mlops_runtime.contracts.retraining import GateSpec
 from mlops_runtime.registry.model_package import ABSENT, MLOPS_TRUST, MODEL_SHA256, registered_metadata
 from mlops_runtime.registry.package_approval import trust_problems
 from mlops_runtime.retraining.evaluation_evidence import loss_of, problems
 from mlops_runtime.retraining.loss_intervals import (
     CANDIDATE,
+    CHAMPION,
+    MINIMUM_BLOCKS,
     MINIMUM_PERIODS,
     UNBOUNDED,
     Bound,
     intervals,
-    segment_bounds,
     two_way_bound,
 )
+from mlops_runtime.retraining.segment_checks import coverage, coverage_text, segment_checks
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
     from mlops_runtime.business_unit.automation import Automation
 
-CHAMPION = "champion"
-MINIMUM_BLOCKS = 10  # with fewer, resamples of blocks say too little about the spread
 _MAXIMUM_REASON = 1500
 
 SIGNATURE_SHA256 = (
@@ -49,7 +49,8 @@ def evaluate_gate(
     """Return the verdict with every comparison behind it.
 
     Every baseline must be beaten: the interval lies below 0. The champion, if there is one, must not be beaten by more than
-    ``max_regression`` in the interval's upper bound, and by no segment in the lower bound of its own. An evaluation that does not
+    ``max_regression`` in the interval's upper bound, and by no segment in the lower bound of its own. Segments too small for one
+    are pooled, and held to ratios of their sums (`segment_checks`). An evaluation that does not
     hold together fails, without a comparison.
 
     Args:
@@ -62,16 +63,18 @@ def evaluate_gate(
     """
     found = trust_problems(evaluation.flavor, evaluation.trust, allowed=trust)
     found += [*problems(evaluation, spec, now), *_too_few(evaluation)]
-    checks = () if found else (*_checks(evaluation, spec), *_segment_checks(evaluation, spec))
+    checks = () if found else (*_checks(evaluation, spec), *segment_checks(evaluation, spec))
+    covered = coverage(evaluation, checks)
     failures = found + [check.reason for check in checks if not check.passed]
     return GateResult(
         verdict=GateVerdict.FAILED if failures else GateVerdict.PASSED,
         checks=checks,
         evaluation_uri=uri,
         evaluation_sha256=sha256,
-        reason=_shortened("; ".join(failures) if failures else _success(checks, evaluation)),
+        reason=_shortened("; ".join(failures) if failures else _success(checks, evaluation, covered)),
         metric=evaluation.metric,
         metrics={name: loss for name, loss in evaluation.metrics.items() if math.isfinite(loss)},
+        coverage=covered or None,
     )
 
 
@@ -118,59 +121,18 @@ def _bounds(evaluation: Evaluation, rivals: Sequence[str], spec: GateSpec) -> di
     return {rival: Bound(low=low, high=high) for rival, (low, high) in found.items()}
 
 
-def _segment_checks(evaluation: Evaluation, spec: GateSpec) -> Iterator[GateCheck]:
-    if CHAMPION not in evaluation.metrics or evaluation.non_finite.get(CHAMPION, 0):
-        return
-    segments = [segment for segment in evaluation.segments or () if _is_comparable(segment)]
-    if not segments:
-        return
-    bounds = _segment_bounds(evaluation, segments, spec)
-    for segment in segments:
-        low, high = bounds[segment.name].low, bounds[segment.name].high
-        limit = _segment_regression(spec, segment)
-        yield GateCheck(
-            rival=CHAMPION,
-            passed=low <= limit,
-            low=low,
-            high=high,
-            limit=limit,
-            reason=f"loss against {CHAMPION} where {segment.name} {low:+.1%} to {high:+.1%}, "
-            f"must not lie above {limit:+.1%}",
-            segment=segment.name,
-        )
-
-
-def _segment_bounds(evaluation: Evaluation, segments: Sequence[SegmentLosses], spec: GateSpec) -> dict[str, Bound]:
-    tail = (1 - spec.confidence) / 2 / len(segments)
-    if evaluation.periods is not None:
-        return {segment.name: two_way_bound(segment.periods or (), CHAMPION, tail=tail) for segment in segments}
-    return segment_bounds(evaluation.blocks, segments, CHAMPION, tail=tail, resamples=spec.resamples, seed=spec.seed)
-
-
-def _is_comparable(segment: SegmentLosses) -> bool:
-    """Return whether a segment has enough blocks, and periods where they are kept apart, for an interval."""
-    return len(segment.blocks) >= MINIMUM_BLOCKS and (
-        segment.periods is None or len(segment.periods) >= MINIMUM_PERIODS
-    )
-
-
-def _segment_regression(spec: GateSpec, segment: SegmentLosses) -> float:
-    own = (spec.segments or {}).get(segment.name, SegmentLimit()).max_regression
-    common = spec.max_regression if spec.max_segment_regression is None else spec.max_segment_regression
-    return common if own is None else own
-
-
-def _success(checks: Sequence[GateCheck], evaluation: Evaluation) -> str:
+def _success(checks: Sequence[GateCheck], evaluation: Evaluation, covered: Sequence[SegmentCoverage]) -> str:
     parts = [] if evaluation.trust is None else [f"{evaluation.flavor} model with trust {evaluation.trust!r}"]
     if evaluation.metric_sha256 is not None:
         parts.append(f"measured by the metric function {evaluation.metric_sha256}")
     parts += [f"{evaluation.metric} {loss_of(evaluation.blocks, evaluation.metric, CANDIDATE):.4f}"]
-    parts += [check.reason for check in checks if check.segment is None]
+    parts += [check.reason for check in checks if check.segment is None and check.rival == CHAMPION]
     if evaluation.champion_sha256 == evaluation.artifact_sha256:
         parts.append("its archive is the model that serves, so there is nothing to compare it with")
-    if evaluation.segments:
-        compared = sum(check.segment is not None for check in checks)
-        parts.append(f"{compared} of {len(evaluation.segments)} segments compared, none worse than allowed")
+    elif evaluation.segments and not covered:
+        parts.append("no segment compared, as no model serves that predicts every row")
+    parts += map(coverage_text, covered)  # before the baselines: an approval keeps the first part of a long reason
+    parts += [check.reason for check in checks if check.segment is None and check.rival != CHAMPION]
     return "; ".join(parts)
 
 

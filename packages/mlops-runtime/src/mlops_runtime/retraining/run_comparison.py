@@ -8,8 +8,15 @@ from mlops_runtime.contracts.model import Evaluation, LossBlock, PeriodLosses
 from mlops_runtime.contracts.retraining import GateSpec
 from mlops_runtime.contracts.unit_entries import PipelineEntry
 from mlops_runtime.retraining.evaluation_evidence import loss_of
-from mlops_runtime.retraining.loss_intervals import CANDIDATE, MINIMUM_PERIODS, intervals, relative, two_way_bound
-from mlops_runtime.retraining.registration_gate import CHAMPION, MINIMUM_BLOCKS
+from mlops_runtime.retraining.loss_intervals import (
+    CANDIDATE,
+    CHAMPION,
+    MINIMUM_BLOCKS,
+    MINIMUM_PERIODS,
+    intervals,
+    relative,
+    two_way_bound,
+)
 
 _OTHER = "other"
 _TOLERANCE = 1e-9  # relative: one job may sum in another order
