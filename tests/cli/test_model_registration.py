@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 import typer
 from tests.cli.asked_pipeline import EXECUTION, PIPELINE, Cloud, stand_in
+from tests.runtime.serving.model_folders import LOCK_TEXT
 from tests.runtime.tracking.stand_in import mlflow_stand_in
 from typer.testing import CliRunner
 
@@ -19,7 +20,6 @@ from mlops_runtime.contracts import canonical_json, from_json
 from mlops_runtime.contracts.model import ModelSignature, SignatureColumn
 from mlops_runtime.contracts.retraining import Candidate
 
-LOCK = "numpy==2.4.0 --hash=sha256:" + "0" * 64
 SIGNATURE = ModelSignature(inputs=(SignatureColumn(name="price", type="number"),), output="units")
 
 
@@ -127,11 +127,11 @@ def test_the_holdouts_columns_are_compared_before(cloud: Cloud, onnx: Path, tmp_
 def _native(folder: Path) -> Path:
     (folder / "model.onnx").unlink()
     (folder / "model.txt").write_bytes(b"tree\nversion=v4\n")
-    (folder / "requirements.lock").write_text(LOCK)
+    (folder / "requirements.lock").write_text(LOCK_TEXT)
     return folder
 
 
-def test_the_image_must_have_the_models_lock(cloud: Cloud, onnx: Path) -> None:
+def test_the_image_must_have_the_models_lock(cloud: Cloud, onnx: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One that runs ONNX alone, one of another lock, and the right one."""
     folder = _native(onnx)
     assert (
@@ -139,9 +139,14 @@ def test_the_image_must_have_the_models_lock(cloud: Cloud, onnx: Path) -> None:
         in _register("demand-forecast", folder)[1]
     )
     cloud.pipeline = replace(PIPELINE, requirements_sha256="1" * 64)
-    assert f"is of the lock {'1' * 64}, the model's is " in _register("demand-forecast", folder)[1]
+    monkeypatch.chdir(folder)
+    said = _register("demand-forecast", folder)[1]
+    assert (
+        f"requirements.lock of model (SHA-256 {hashlib.sha256(LOCK_TEXT.encode()).hexdigest()[:12]}) is not the lock"
+        in said
+    )
     assert cloud.uploaded == []
-    digest = hashlib.sha256(LOCK.encode()).hexdigest()
+    digest = hashlib.sha256(LOCK_TEXT.encode()).hexdigest()
     cloud.pipeline = replace(PIPELINE, requirements_sha256=digest)
     assert _register("demand-forecast", folder)[0] == 0
     detail = json.loads(cloud.events[0]["Detail"])
@@ -153,8 +158,8 @@ def test_the_registrys_rule_holds_before(cloud: Cloud, onnx: Path) -> None:
     """A pickle needs its word, and the registry's."""
     (onnx / "model.onnx").unlink()
     (onnx / "model.pkl").write_bytes(b"\x80\4.")
-    (onnx / "requirements.lock").write_text(LOCK)
-    cloud.pipeline = replace(PIPELINE, requirements_sha256=hashlib.sha256(LOCK.encode()).hexdigest())
+    (onnx / "requirements.lock").write_text(LOCK_TEXT)
+    cloud.pipeline = replace(PIPELINE, requirements_sha256=hashlib.sha256(LOCK_TEXT.encode()).hexdigest())
     assert "say --trust pickle" in _register("demand-forecast", onnx)[1]
     assert "the registry allows data, code" in _register("demand-forecast", onnx, "--trust", "pickle")[1]
     assert cloud.uploaded == []

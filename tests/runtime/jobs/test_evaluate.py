@@ -243,12 +243,14 @@ def test_fails_for_what_cannot_be_evaluated(inputs: Inputs, change: dict[str, An
 
 
 def test_a_holdout_that_could_not_be_served_is_a_failure_of_the_candidate(inputs: Inputs) -> None:
-    """A null in a column that callers may not leave out is found before the model is registered."""
-    price = [None, *inputs.holdout.column("price").to_pylist()[1:]]
+    """A null in a column that callers may not leave out is found before the model is registered, in whichever row it is."""
+    price = inputs.holdout.column("price").to_pylist()
+    price[1] = None
     holdout = inputs.holdout.set_column(0, "price", pa.array(price, pa.float64()))
     evaluation, _ = evaluate(PLAN, replace(inputs, holdout=holdout), URI, timer=lambda: 0.0)
     assert evaluation.failures == (
-        "holdout row 0 could not be sent to the server: instances[0].price must not be null",
+        f"'price' is null in 1 of {len(price)} rows of the holdout (row 1 from 0), and signature.json allows no null there; say "
+        '"nullable": true where the model takes missing values, else fill them before training and in every request',
     )
     assert evaluation.milliseconds_a_row is None
 

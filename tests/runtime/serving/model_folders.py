@@ -16,6 +16,11 @@ from mlops_runtime.contracts.model import ModelSignature, SignatureColumn
 from mlops_runtime.serving.model_folder import manifest_of, write_manifest
 
 LOCK = "1" * 64
+# a lock with everything that a model of these folders needs
+LOCK_TEXT = "".join(
+    f"{name}==1.0.0 --hash=sha256:{'0' * 64}\n"
+    for name in ("catboost", "joblib", "lightgbm", "mlflow", "numpy", "pandas", "scikit-learn", "skops", "xgboost")
+)
 PYTHON = Path(sys.executable)
 ENVIRONMENT = {
     "MLOPS_MODEL_PYTHON": str(PYTHON),

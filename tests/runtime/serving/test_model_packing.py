@@ -14,10 +14,10 @@ from tests.runtime.serving import model_folders
 from mlops_runtime.contracts import to_dict
 from mlops_runtime.serving.model_archive import unpack
 from mlops_runtime.serving.model_folder import checked_manifest
-from mlops_runtime.serving.model_packing import Predicts, pack, pack_for_container
+from mlops_runtime.serving.model_packing import PackingError, Predicts, pack, pack_for_container
 from mlops_runtime.serving.served_model import ModelError
 
-LOCK = "# uv pip compile --generate-hashes --python-version 3.13\nnumpy==2.4.0 --hash=sha256:" + "0" * 64 + "\n"
+LOCK = f"# uv pip compile --generate-hashes --python-version 3.13\n{model_folders.LOCK_TEXT}"
 SIGNED = json.dumps(to_dict(model_folders.SIGNATURE))
 
 
@@ -45,7 +45,8 @@ def test_a_folder_is_packed_with_its_manifest(folder: Path, tmp_path: Path) -> N
     (folder / "__pycache__" / "x.pyc").write_bytes(b"x")
     packed = pack(folder, tmp_path / "a.tar.gz")
     assert (packed.flavor, packed.trust) == ("lightgbm", "data")
-    assert packed.requirements_sha256 == hashlib.sha256(LOCK.encode()).hexdigest()
+    assert packed.lock is not None
+    assert packed.lock.sha256 == hashlib.sha256(LOCK.encode()).hexdigest()
     assert packed.sha256 == hashlib.sha256(packed.archive.read_bytes()).hexdigest()
     manifest, _ = checked_manifest(_unpacked(packed.archive, tmp_path / "out"), expected_sha256=packed.model_sha256)
     assert sorted(manifest.files) == ["model.txt", "requirements.lock", "signature.json"]
@@ -68,7 +69,8 @@ def test_a_file_takes_what_lies_beside_it(folder: Path, tmp_path: Path) -> None:
     other = tmp_path / "other.lock"
     other.write_text(LOCK + "# of another team\n")
     packed = pack(folder / "model.txt", tmp_path / "a.tar.gz", requirements=other)
-    assert packed.requirements_sha256 == hashlib.sha256(other.read_bytes()).hexdigest()
+    assert packed.lock is not None
+    assert packed.lock.sha256 == hashlib.sha256(other.read_bytes()).hexdigest()
     assert not (_unpacked(packed.archive, tmp_path / "out") / "rows.csv").exists()
 
 
@@ -76,7 +78,7 @@ def test_onnx_is_packed_alone(folder: Path, tmp_path: Path) -> None:
     """As a training leaves it: no manifest, no lock, no flavor."""
     (folder / "model.onnx").write_bytes(b"onnx")
     packed = pack(folder, tmp_path / "a.tar.gz")
-    assert (packed.flavor, packed.trust, packed.requirements_sha256) == (None, None, None)
+    assert (packed.flavor, packed.trust, packed.lock) == (None, None, None)
     assert packed.model_sha256 == hashlib.sha256(b"onnx").hexdigest()
     with tarfile.open(packed.archive) as tar:
         assert tar.getnames() == ["model.onnx", "signature.json"]
@@ -190,7 +192,7 @@ def test_a_container_gets_what_lies_there(folder: Path, tmp_path: Path) -> None:
     """Any format beside a signature, without a manifest; its hash is the archive's."""
     (folder / "weights.bin").write_bytes(b"\0")
     packed = pack_for_container(folder, tmp_path / "a.tar.gz", trust="code")
-    assert (packed.flavor, packed.trust, packed.requirements_sha256) == ("container", "code", None)
+    assert (packed.flavor, packed.trust, packed.lock) == ("container", "code", None)
     assert packed.sha256 == packed.model_sha256 == hashlib.sha256(packed.archive.read_bytes()).hexdigest()
     names = sorted(path.name for path in _unpacked(packed.archive, tmp_path / "out").iterdir())
     assert names == ["requirements.lock", "signature.json", "weights.bin"]
@@ -208,3 +210,25 @@ def test_a_lock_that_is_not_there_is_named_with_what_writes_it(folder: Path, tmp
     """It was given by name, so that none beside the model stands for it."""
     with pytest.raises(ModelError, match=r"the lock .*other\.lock is missing; write it with: mlops image lock"):
         pack(tmp_path / "model", tmp_path / "a.tar.gz", requirements=tmp_path / "other.lock")
+
+
+def test_every_problem_of_a_folder_is_said_at_once(folder: Path, tmp_path: Path) -> None:
+    """Of signature, lock and trust, with what is known of the model nevertheless."""
+    (folder / "model.pkl").write_bytes(pickle.dumps(1))
+    (folder / "signature.json").write_text('{"inputs": [{"name": "store", "type": "category"}], "output": "y"}')
+    (folder / "requirements.lock").write_text("numpy==2.4.0 --hash=sha256:" + "0" * 64)
+    with pytest.raises(PackingError) as caught:
+        pack(folder, tmp_path / "a.tar.gz")
+    assert [problem.partition(":")[0] for problem in caught.value.problems] == [
+        "signature.json",
+        "model.pkl is loaded by pickle, which unpickles",
+        "requirements.lock lacks pandas (model.pkl predicts from a pandas frame); add it to requirements.in and write the lock "
+        "with",
+    ]
+    facts = caught.value.facts
+    assert (facts.flavor, facts.trust, facts.signature is not None, facts.lock is not None) == (
+        "pickle",
+        "pickle",
+        True,
+        True,
+    )

@@ -104,7 +104,7 @@ def test_fails_for_a_missing_file(models: Any, tmp_path: Path) -> None:
         ({"inputs": (SignatureColumn(name="a", type="number"),) * 3}, "column 'a' is declared twice"),
         (
             {"inputs": (SignatureColumn(name="a", type="category"),)},
-            "category column 'a' declares no categories; model.onnx takes 3",
+            "category column 'a' declares no categories; list those that the model was trained with",
         ),
     ],
 )

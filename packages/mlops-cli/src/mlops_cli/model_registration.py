@@ -80,7 +80,7 @@ def register(
     """
     from mlops_cli.deployed_entries import Entries
     from mlops_runtime.retraining.retraining_request import RetrainingRequestError
-    from mlops_runtime.serving.registration_checks import packed_for, registration_problems
+    from mlops_runtime.serving.registration_checks import registrable
     from mlops_runtime.serving.served_model import ModelError
 
     name, source = optional_first(names, "[PIPELINE] PATH")
@@ -92,16 +92,16 @@ def register(
         entry = entries.pipeline(name)
         with tempfile.TemporaryDirectory(prefix="mlops-register-") as temporary:
             folder = Path(temporary)
-            packed = packed_for(
+            packed = registrable(
                 entry,
+                _registry(aws, entry),
                 _local(aws, source, folder, tracking_uri),
                 folder / "packed.tar.gz",
                 requirements=requirements,
                 trust=trust,
+                predictions=predictions,
+                data=data,
             )
-            problems = registration_problems(packed, entry, _registry(aws, entry), predictions=predictions, data=data)
-            if problems:
-                raise UserError("; ".join(problems))
             requests = requests_of(aws, entries, entry)
             if (problem := requests.unpublished()) is not None:
                 raise UserError(problem)

@@ -182,6 +182,7 @@ class Model:
         trust: Trust | None = None,
         requirements: str | Path | None = None,
         predictions: str | Path | None = None,
+        data: str | Path | None = None,
         again: bool = False,
         reason: str = "a model made elsewhere",
     ) -> TrainingRun:
@@ -194,17 +195,18 @@ class Model:
             trust: What loading it may do; needed for pickles. Default: what its files show.
             requirements: Lock of its environment. Default: ``requirements.lock`` beside it.
             predictions: Parquet file of your own predictions for the holdout's rows.
+            data: Parquet file of the holdout, whose columns and rows are compared before anything is uploaded.
             again: Whether to measure it again if it was brought before, also where that makes a second version.
             reason: Why, for the record.
 
         Raises:
-            ModelError: If it cannot be served.
+            ModelError: If it cannot be read.
             UnitError: If gate, evaluation or server would refuse it, with every problem, or numpy is not installed; nothing is
                 uploaded then.
             RefusedError: If the guard refuses.
         """
         try:  # reading a model needs numpy, which the client does not bring; pandas does
-            from mlops_runtime.serving.registration_checks import packed_for, registration_problems  # noqa: PLC0415
+            from mlops_runtime.serving.registration_checks import UnfitModelError, registrable  # noqa: PLC0415
         except ModuleNotFoundError as error:
             raise UnitError(
                 f"register needs {error.name}, which is not installed; run: pip install {error.name}"
@@ -212,19 +214,22 @@ class Model:
         entry, requests = self._trained(), self._requests()
         mine = None if predictions is None else Path(predictions)
         with tempfile.TemporaryDirectory(prefix="mlops-register-") as folder:
-            packed = packed_for(
-                entry,
-                Path(model),
-                Path(folder) / "packed.tar.gz",
-                requirements=None if requirements is None else Path(requirements),
-                trust=trust,
-            )
             name = registry_parameter(unit=entry.unit, group=entry.group)
             ssm = self._connection.client("ssm")
             registry = from_json(RegistryEntry, ssm.get_parameter(Name=name)["Parameter"]["Value"])
-            problems = registration_problems(packed, entry, registry, predictions=mine)
-            if problems:
-                raise UnitError("; ".join(problems))
+            try:
+                packed = registrable(
+                    entry,
+                    registry,
+                    Path(model),
+                    Path(folder) / "packed.tar.gz",
+                    requirements=None if requirements is None else Path(requirements),
+                    trust=trust,
+                    predictions=mine,
+                    data=None if data is None else Path(data),
+                )
+            except UnfitModelError as error:
+                raise UnitError(str(error)) from error
             candidate = requests.upload(
                 packed.archive, sha256=packed.sha256, flavor=packed.flavor, trust=packed.trust, predictions=mine
             )

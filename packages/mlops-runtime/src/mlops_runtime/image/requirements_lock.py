@@ -25,6 +25,7 @@ UNIVERSAL_COMMAND = f"{_COMPILE} --universal --python-version 3.11 {_FILES}"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(?:\[[A-Za-z0-9._, -]*\])?")
 _VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._!+-]*")
 _HASH = re.compile(r"--hash=(?:sha256:[0-9a-f]{64}|sha384:[0-9a-f]{96}|sha512:[0-9a-f]{128})")
+_SEPARATORS = re.compile(r"[-_.]+")
 _INDEXES = ("-i", "--index-url", "--extra-index-url")
 _HEAD_LINES = 20
 _MAX_PROBLEMS = 5
@@ -88,6 +89,20 @@ class RequirementsLock:
             platform=None if platform is None else _BARE.get(platform, platform),
             is_universal="--universal" in head,
         )
+
+    @property
+    def packages(self) -> dict[str, str]:
+        """The version of each package by its name, which is written as the index compares names.
+
+        See: https://packaging.python.org/en/latest/specifications/name-normalization/
+
+        Example:
+            >>> RequirementsLock(content=b"Scikit_Learn==1.9.1 --hash=x", sha256="").packages
+            {'scikit-learn': '1.9.1'}
+        """
+        lines = [line for line in _logical_lines(self.content.decode()) if not line.startswith("-")]
+        pins = [line.split(" ")[0].partition(";")[0].partition("==") for line in lines]
+        return {_SEPARATORS.sub("-", name.partition("[")[0].strip()).lower(): version for name, _, version in pins}
 
     def python_problem(self, python: str) -> str | None:
         """Return why an environment of this Python cannot be made of the lock.

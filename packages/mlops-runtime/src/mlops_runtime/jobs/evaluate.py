@@ -60,6 +60,7 @@ from mlops_runtime.serving.loaded_names import archived_globals, container_globa
 from mlops_runtime.serving.model_folder import hash_of
 from mlops_runtime.serving.model_source import ModelEnvironment, archived_model
 from mlops_runtime.serving.served_model import ModelError, ServedModel
+from mlops_runtime.serving.unfit_rows import unfit_rows
 
 CANDIDATE = "candidate"
 CHAMPION = "champion"
@@ -145,6 +146,9 @@ def _evaluated(
         *_label_failures(plan, candidate.signature),
         *_category_failures(plan, candidate.signature, inputs.train),
     ]
+    # of a container of others, its own server decides on rows
+    unfit = unfit_rows(inputs.holdout, candidate.signature, "the holdout") if inputs.answers is None else []
+    failures += unfit
     predictions = {name: _predictions(name, model, inputs.holdout, failures) for name, model in models.items()}
     if inputs.champion_predictions is not None:
         predictions[CHAMPION] = labels.of_model(
@@ -155,7 +159,7 @@ def _evaluated(
     measured = tuple(predictions)
     is_able = not any(failure.startswith(_UNABLE) for failure in failures)
     if is_able:
-        failures += _serving_problems(inputs, candidate)
+        failures += [] if unfit else _serving_problems(inputs, candidate)
         if inputs.expected is not None:
             failures += expected_problems(
                 inputs.expected,

@@ -35,6 +35,11 @@ def mlflow_entry(folder: Path) -> Path | None:
     return min((path.parent for path in folder.rglob(MLMODEL_FILE)), default=None)
 
 
+def loaders_of(folder: Path) -> list[str]:
+    """Return the modules that an ``MLmodel`` names as its loaders, such as ``mlflow.sklearn``; MLflow itself writes one."""
+    return _LOADER.findall((folder / MLMODEL_FILE).read_text("utf-8", "replace"))
+
+
 def needed_trust(folder: Path, *, has_pickles: bool, has_scripts: bool, has_data: bool) -> Trust:
     """Return what loading the folder may do; what is not known is a pickle.
 
@@ -44,8 +49,7 @@ def needed_trust(folder: Path, *, has_pickles: bool, has_scripts: bool, has_data
         has_scripts: Whether one of its files is Python.
         has_data: Whether one of its files is a model that is data.
     """
-    text = (folder / MLMODEL_FILE).read_text("utf-8", "replace")
-    loaders = _LOADER.findall(text)
+    text, loaders = (folder / MLMODEL_FILE).read_text("utf-8", "replace"), loaders_of(folder)
     if has_pickles or len(loaders) != 1:
         return "pickle"
     if loaders[0] in _LIBRARIES and has_data:

@@ -8,12 +8,13 @@ import json
 import shutil
 import tarfile
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from sys import version_info
 from typing import Literal, get_args
 
-from mlops_runtime.contracts import ContractError, canonical_json, from_json
+from mlops_runtime.contracts import canonical_json
 from mlops_runtime.contracts.model import ModelSignature
 from mlops_runtime.contracts.model_manifest import Flavor, Trust
 from mlops_runtime.image.requirements_lock import LOCK_COMMAND, RequirementsError, RequirementsLock
@@ -23,13 +24,16 @@ from mlops_runtime.serving.model_archive import ArchiveError, unpack
 from mlops_runtime.serving.model_folder import (
     MANIFEST_FILE,
     TRUSTED_FILE,
+    Recognised,
     hash_of,
     manifest_of,
     recognised,
     write_manifest,
 )
 from mlops_runtime.serving.model_worker import column_problem
+from mlops_runtime.serving.required_packages import missing_packages
 from mlops_runtime.serving.served_model import SIGNATURE_FILE, ModelError
+from mlops_runtime.serving.signature_file import read_signature, signature_text
 
 LOCK_FILE = "requirements.lock"
 _ONNX = "model.onnx"
@@ -52,7 +56,25 @@ class PackedModel:
     signature: ModelSignature
     flavor: Flavor | None = None
     trust: Trust | None = None
-    requirements_sha256: str | None = None
+    lock: RequirementsLock | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelFacts:
+    """What is known of a model that cannot be packed, as far as its files show it."""
+
+    signature: ModelSignature | None = None
+    flavor: Flavor | None = None
+    trust: Trust | None = None
+    lock: RequirementsLock | None = None
+
+
+class PackingError(ModelError):
+    """A model cannot be packed: every reason, and what is known of it nevertheless."""
+
+    def __init__(self, problems: Sequence[str], facts: ModelFacts) -> None:
+        self.problems, self.facts = tuple(problems), facts
+        super().__init__("; ".join(problems))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,22 +106,36 @@ def pack(
             Default: unknown, and the file is needed.
 
     Raises:
-        ModelError: If it cannot be served; the message says which file, why, and the fix.
+        PackingError: If it cannot be served; with every reason, which file, and the fix.
+        ModelError: If it cannot be read.
     """
     with tempfile.TemporaryDirectory(prefix="mlops-pack-") as temporary:
         folder = Path(temporary) / "model"
         _collect(source, folder)
-        if requirements is not None:
-            if not requirements.is_file():
-                raise ModelError(f"the lock {requirements} is missing; write it with: {LOCK_COMMAND}")
-            _copy(requirements, folder / LOCK_FILE)
-        signature = _signature(folder, predicts)
+        problems: list[str] = []
+        signature = _signature(folder, predicts, problems)
+        found, lock, given = None, None, None
         if (folder / _ONNX).is_file():
-            packed = _onnx(folder, archive, signature, trust)
+            problems += _onnx_problems(folder, trust)
         else:
-            packed = _other(folder, archive, signature, trust)
+            found = _recognised(folder, problems)
+            lock = _lock(folder, requirements, problems)
+            given = None if found is None else _given_trust(found, trust, problems)
+            problems += [] if found is None else _loading_problems(folder, found, signature, lock)
+        facts = ModelFacts(signature=signature, flavor=None if found is None else found.flavor, trust=given, lock=lock)
+        if problems or signature is None:
+            raise PackingError(problems, facts)
+        digest = _bound(folder, facts)
         _write(folder, archive)
-    return replace(packed, sha256=hash_of(archive))
+    return PackedModel(
+        archive=archive,
+        sha256=hash_of(archive),
+        model_sha256=digest,
+        signature=signature,
+        flavor=facts.flavor,
+        trust=given,
+        lock=lock,
+    )
 
 
 def pack_for_container(source: Path, archive: Path, *, trust: Trust, predicts: Predicts | None = None) -> PackedModel:
@@ -112,16 +148,18 @@ def pack_for_container(source: Path, archive: Path, *, trust: Trust, predicts: P
         predicts: As in `pack`.
 
     Raises:
-        ModelError: If it has no signature, or has a pickle that the container does not declare.
+        PackingError: If it has no signature, or has a pickle that the container does not declare; with every reason.
+        ModelError: If it cannot be read.
     """
     with tempfile.TemporaryDirectory(prefix="mlops-pack-") as temporary:
         folder = Path(temporary) / "model"
         _collect(source, folder)
-        signature = _signature(folder, predicts)
+        problems: list[str] = []
+        signature = _signature(folder, predicts, problems)
         _write(folder, archive)
-    problems = container_problems(archive, trust)
-    if problems:
-        raise ModelError(problems[0])
+    problems += container_problems(archive, trust)
+    if problems or signature is None:
+        raise PackingError(problems, ModelFacts(signature=signature, flavor="container", trust=trust))
     digest = hash_of(archive)
     return PackedModel(
         archive=archive, sha256=digest, model_sha256=digest, signature=signature, flavor="container", trust=trust
@@ -155,62 +193,86 @@ def _copy(source: Path, target: Path) -> None:
         raise ModelError(f"cannot read {source}: {error.strerror}") from error
 
 
-def _signature(folder: Path, predicts: Predicts | None) -> ModelSignature:
+def _signature(folder: Path, predicts: Predicts | None, problems: list[str]) -> ModelSignature | None:
     path = folder / SIGNATURE_FILE
     entry = mlflow_entry(folder)
     if not path.is_file() and entry is not None and predicts is not None:
-        path.write_bytes(canonical_json(signature_of(entry, output=predicts.output, kind=predicts.kind)))
+        try:
+            path.write_bytes(canonical_json(signature_of(entry, output=predicts.output, kind=predicts.kind)))
+        except ModelError as error:
+            problems.append(str(error))
+            return None
     if not path.is_file():
-        raise ModelError(
+        problems.append(
             f"{SIGNATURE_FILE} is missing beside the model; it names the columns in the order of the model's input, such as "
             '{"inputs": [{"name": "price", "type": "number"}], "output": "units", "format": "mlops.signature/1"}'
         )
-    try:
-        return from_json(ModelSignature, path.read_bytes())
-    except ContractError as error:
-        raise ModelError(f"{SIGNATURE_FILE}: {error}") from error
+        return None
+    signature, wrong = read_signature(path.read_bytes())
+    problems += [signature_text(wrong)] if wrong else []
+    return signature
 
 
-def _onnx(folder: Path, archive: Path, signature: ModelSignature, trust: Trust | None) -> PackedModel:
+def _onnx_problems(folder: Path, trust: Trust | None) -> list[str]:
+    """Return why ONNX cannot be served, and take away what is not packed beside it."""
     data = [path.name for path in sorted(folder.iterdir()) if path.name.startswith(f"{_ONNX}.")]
-    if data:
-        raise ModelError(f"{data[0]} has weights beside {_ONNX}; export one file (torch: external_data=False)")
+    problems = [f"{name} has weights beside {_ONNX}; export one file (torch: external_data=False)" for name in data[:1]]
     if trust not in (None, "data"):
-        raise ModelError(f"{_ONNX} is data, got trust {trust!r}; leave it out")
+        problems.append(f"{_ONNX} is data, got trust {trust!r}; leave it out")
     for path in folder.iterdir():
         if path.name not in (_ONNX, SIGNATURE_FILE):
             shutil.rmtree(path) if path.is_dir() else path.unlink()
-    return PackedModel(archive=archive, sha256="", model_sha256=hash_of(folder / _ONNX), signature=signature)
+    return problems
 
 
-def _other(folder: Path, archive: Path, signature: ModelSignature, trust: Trust | None) -> PackedModel:
-    found = recognised(folder)
+def _recognised(folder: Path, problems: list[str]) -> Recognised | None:
+    try:
+        return recognised(folder)
+    except ModelError as error:
+        problems.append(str(error))
+        return None
+
+
+def _given_trust(found: Recognised, trust: Trust | None, problems: list[str]) -> Trust:
     if trust is None and found.trust == "pickle":
         name = "the folder" if found.entry == "." else found.entry
-        raise ModelError(
+        problems.append(
             f"{name} is loaded by {found.flavor}, which unpickles: that may run any code; say --trust pickle where the "
             "registry allows it, or export ONNX or a native format of the library"
         )
     given = found.trust if trust is None else trust
     if _TRUSTS.index(given) < _TRUSTS.index(found.trust):
-        raise ModelError(f"{found.entry} is loaded by {found.flavor} with trust {found.trust!r}, got {given!r}")
+        problems.append(f"{found.entry} is loaded by {found.flavor} with trust {found.trust!r}, got {given!r}")
+    return given
+
+
+def _loading_problems(
+    folder: Path, found: Recognised, signature: ModelSignature | None, lock: RequirementsLock | None
+) -> list[str]:
+    """Return why a model's process would not load it: columns of another signature, and packages that its lock lacks."""
+    problems = []
     trained = _trained_columns(folder / found.entry, found.flavor)
-    problem = column_problem(trained, len(trained), [column.name for column in signature.inputs]) if trained else None
-    if problem is not None:
-        raise ModelError(f"{found.entry}: {problem}")
-    lock = _lock(folder)
+    if trained and signature is not None:
+        problem = column_problem(trained, len(trained), [column.name for column in signature.inputs])
+        problems += [] if problem is None else [f"{found.entry}: {problem}"]
+    lacks = {} if lock is None else missing_packages(folder, found, signature, lock.packages)
+    if lacks:
+        said = ", ".join(f"{package} ({needed_by})" for package, needed_by in lacks.items())
+        problems.append(
+            f"{LOCK_FILE} lacks {said}; add {'it' if len(lacks) == 1 else 'them'} to requirements.in and write the lock with: "
+            f"{LOCK_COMMAND}"
+        )
+    return problems
+
+
+def _bound(folder: Path, facts: ModelFacts) -> str:
+    """Write the manifest of a model that has a lock, and return the hash by which the model is registered."""
+    if facts.lock is None or facts.trust is None:
+        return hash_of(folder / _ONNX)
     (folder / MANIFEST_FILE).unlink(missing_ok=True)
-    python = lock.python or f"{version_info.major}.{version_info.minor}"
-    manifest = replace(manifest_of(folder, requirements_sha256=lock.sha256, python=python), trust=given)
-    return PackedModel(
-        archive=archive,
-        sha256="",
-        model_sha256=write_manifest(folder, manifest),
-        signature=signature,
-        flavor=manifest.flavor,
-        trust=given,
-        requirements_sha256=lock.sha256,
-    )
+    python = facts.lock.python or f"{version_info.major}.{version_info.minor}"
+    manifest = manifest_of(folder, requirements_sha256=facts.lock.sha256, python=python)
+    return write_manifest(folder, replace(manifest, trust=facts.trust))
 
 
 def _trained_columns(path: Path, flavor: Flavor) -> list[str]:
@@ -229,17 +291,24 @@ def _trained_columns(path: Path, flavor: Flavor) -> list[str]:
     return [str(name) for name in found] if isinstance(found, list) else []
 
 
-def _lock(folder: Path) -> RequirementsLock:
+def _lock(folder: Path, requirements: Path | None, problems: list[str]) -> RequirementsLock | None:
     path = folder / LOCK_FILE
+    if requirements is not None:
+        if not requirements.is_file():
+            problems.append(f"the lock {requirements} is missing; write it with: {LOCK_COMMAND}")
+            return None
+        _copy(requirements, path)
     if not path.is_file():
-        raise ModelError(
+        problems.append(
             f"{LOCK_FILE} is missing: it names the environment that loads the model; give it with --requirements, or write it "
             f"with: {LOCK_COMMAND}"
         )
+        return None
     try:
         return RequirementsLock.parsed(path.read_bytes())
     except RequirementsError as error:
-        raise ModelError(f"{LOCK_FILE}: {error}") from error
+        problems.append(f"{LOCK_FILE}: {error}")
+        return None
 
 
 def _write(folder: Path, archive: Path) -> None:

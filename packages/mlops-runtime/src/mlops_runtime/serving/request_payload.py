@@ -12,7 +12,7 @@ import numpy.typing as npt
 import orjson
 
 from mlops_runtime.contracts.model import ModelSignature, SignatureColumn
-from mlops_runtime.serving.served_model import Matrix, is_integer, number_type
+from mlops_runtime.serving.served_model import MAX_INTEGER, Matrix, is_integer, number_type
 
 _NUMBERS = frozenset((float, int))
 _NUMBERS_OR_NULL = _NUMBERS | {type(None)}
@@ -22,7 +22,6 @@ _BOOLEANS = {"true": 1.0, "false": 0.0, "1": 1.0, "0": 0.0}
 JSON = "application/json"
 CSV = "text/csv"
 CONTENT_TYPES = (JSON, CSV)
-MAX_INTEGER = 2**53  # of those below, a 64-bit float has each
 MAX_PROBLEMS = 20
 _MAX_SHOWN = 60
 

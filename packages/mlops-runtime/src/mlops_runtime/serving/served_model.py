@@ -12,6 +12,7 @@ from mlops_runtime.contracts.model_manifest import ModelManifest
 # rows of 32-bit floats; of 64-bit floats where the signature passes values, and of floats and texts where it has categories too
 Matrix = npt.NDArray[Any]
 SIGNATURE_FILE = "signature.json"
+MAX_INTEGER = 2**53  # of those below, a 64-bit float has each
 
 _FEWEST_CLASSES, _FEWEST_OUTPUTS, _PAIR, _SHOWN = 3, 2, 2, 10
 _KIND_OF = {"classes": "'classes'", "outputs": "'numbers'", "width": "'vector'"}
@@ -148,8 +149,8 @@ def column_problems(signature: ModelSignature) -> list[str]:
     """Return what is wrong with what a signature says of the model's columns.
 
     Example:
-        >>> column_problems(ModelSignature(inputs=(SignatureColumn(name="store", type="category"),), output="y"))
-        ["category column 'store' declares no categories"]
+        >>> print(column_problems(ModelSignature(inputs=(SignatureColumn(name="store", type="category"),), output="y"))[0])
+        category column 'store' declares no categories; list those that the model was trained with, "categories": ["a", "b"]
     """
     names = [column.name for column in signature.inputs]
     problems = [f"column {name!r} is declared twice" for name in sorted({n for n in names if names.count(n) > 1})]
@@ -171,7 +172,7 @@ def _column_problems(column: SignatureColumn, signature: ModelSignature) -> Iter
     if column.kind == "text" and signature.passes != "values":
         yield f'{name} of kind "text" needs "passes": "values"'
     if not column.categories and column.kind != "text":
-        yield f"category {name} declares no categories"
+        yield f'category {name} declares no categories; list those that the model was trained with, "categories": ["a", "b"]'
     wrong = [text for text in column.categories if column.kind == "integer" and not is_integer(text)]
     if wrong:
         yield f'{name} of kind "integer" must have integers as categories, got {", ".join(wrong[:_SHOWN])}'

@@ -1,0 +1,60 @@
+"""``signature.json`` as a person brings it: every problem at once, unknown keys among them.
+
+Programs ignore keys that they do not know, since a later version of a contract only adds optional ones. In a file that a person
+writes, such a key is a mistake: a misspelt ``nullable`` would allow no null.
+"""
+
+import json
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import fields
+from difflib import get_close_matches
+
+from mlops_runtime.contracts import ContractError, from_dict
+from mlops_runtime.contracts.model import ModelSignature, SignatureColumn
+from mlops_runtime.serving.served_model import SIGNATURE_FILE, column_problems, kind_problems
+
+SIGNATURE_KEYS = tuple(field.name for field in fields(ModelSignature))
+COLUMN_KEYS = tuple(field.name for field in fields(SignatureColumn))
+
+
+def read_signature(content: bytes) -> tuple[ModelSignature | None, list[str]]:
+    """Return the signature of a file, None where it is not one, and every problem of it, without the file's name.
+
+    Example:
+        >>> read_signature(b'{"inputs": [{"name": "age", "type": "number", "nulable": true}], "output": "y"}')[1]
+        ["inputs[0] ('age') has no key 'nulable', did you mean 'nullable'? Its keys are name, type, categories, nullable, kind"]
+    """
+    try:
+        document = json.loads(content)
+    except (ValueError, RecursionError) as error:  # RecursionError: brackets without end
+        return None, [f"not JSON: {error}"]
+    unknown = list(_unknown_keys(document))
+    try:
+        signature = from_dict(ModelSignature, document)
+    except ContractError as error:
+        return None, [str(error), *unknown]
+    return signature, [*unknown, *column_problems(signature), *kind_problems(signature)]
+
+
+def signature_text(problems: Collection[str]) -> str:
+    """Return problems of a signature as one text with the file's name."""
+    return f"{SIGNATURE_FILE}: {'; '.join(problems)}"
+
+
+def _unknown_keys(document: object) -> Iterator[str]:
+    if not isinstance(document, Mapping):
+        return
+    yield from _unknown(document, SIGNATURE_KEYS, "the file")
+    columns = document.get("inputs")
+    for index, column in enumerate(columns if isinstance(columns, list) else ()):
+        if isinstance(column, Mapping):
+            name = f" ({column['name']!r})" if isinstance(column.get("name"), str) else ""
+            yield from _unknown(column, COLUMN_KEYS, f"inputs[{index}]{name}")
+
+
+def _unknown(found: Mapping[str, object], known: Collection[str], place: str) -> Iterator[str]:
+    for key in found:
+        if key not in known:
+            near = get_close_matches(key, known, n=1)
+            hint = f", did you mean {near[0]!r}?" if near else ";"
+            yield f"{place} has no key {key!r}{hint} {'Its' if near else 'its'} keys are {', '.join(known)}"

@@ -1,0 +1,56 @@
+"""A signature that a person wrote is read with every problem of it, unknown keys among them."""
+
+import json
+from typing import Any
+
+import pytest
+
+from mlops_runtime.contracts import canonical_json
+from mlops_runtime.contracts.model import ModelSignature, SignatureColumn
+from mlops_runtime.serving.signature_file import read_signature, signature_text
+
+PRICE = {"name": "price", "type": "number"}
+
+
+def test_a_right_file_has_no_problem() -> None:
+    """Whatever the contract has may stand in it."""
+    price = SignatureColumn(name="price", type="number", nullable=True, kind="integer")
+    signature = ModelSignature(inputs=(price,), output="units", kind="number", passes="values")
+    assert read_signature(canonical_json(signature)) == (signature, [])
+
+
+@pytest.mark.parametrize(
+    ("document", "problem"),
+    [
+        ([], "not a valid ModelSignature: $ must be an object"),
+        ({"inputs": [PRICE]}, "$.output is missing"),
+        ({"inputs": [PRICE], "output": "y", "pases": "values"}, "the file has no key 'pases', did you mean 'passes'? Its keys are"),
+        ({"inputs": [PRICE], "output": "y", "x": 1}, "the file has no key 'x'; its keys are inputs, output, kind, classes"),
+        ({"inputs": [PRICE | {"nulls": True}], "output": "y"}, "inputs[0] ('price') has no key 'nulls', did you mean 'nullable'?"),
+        ({"inputs": [{"type": "number", "nam": "a"}], "output": "y"}, "inputs[0] has no key 'nam', did you mean 'name'?"),
+        ({"inputs": [PRICE | {"type": "category"}], "output": "y"}, "category column 'price' declares no categories; list those"),
+        ({"inputs": [PRICE], "output": "y", "kind": "classes"}, "kind 'classes' must declare classes"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_is_said(document: Any, problem: str) -> None:
+    """With the keys that there are, and the near one."""
+    assert problem in "; ".join(read_signature(json.dumps(document).encode())[1])
+
+
+def test_all_problems_are_said_at_once() -> None:
+    """Also where the file is no signature."""
+    wrong = {"inputs": [{"name": "age", "type": "numeric", "nulable": True}], "outputs": ["y"], "output": 3}
+    signature, problems = read_signature(json.dumps(wrong).encode())
+    assert signature is None
+    said = signature_text(problems)
+    assert said.startswith(
+        "signature.json: not a valid ModelSignature: $.inputs[0].type must be one of 'number', 'category'"
+    )
+    assert "$.output must be a string, got 3" in said
+    assert "inputs[0] ('age') has no key 'nulable', did you mean 'nullable'?" in said
+
+
+def test_fails_for_what_is_not_json() -> None:
+    """Brackets without end too."""
+    assert read_signature(b"{")[1][0].startswith("not JSON: ")
+    assert read_signature(b"[" * 100_000)[1][0].startswith("not JSON: ")
