@@ -2,6 +2,7 @@
 
 import ast
 import hashlib
+import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -295,7 +296,7 @@ class TrainingJob:
             "former_serving must not be given beside serving, whose server asks a live model of a container too; leave it out"
             if self.serving is not None and self.former_serving is not None
             else None,
-            *([] if self.metric is None else _metric_problems(Path(self.source) / self.metric)),
+            *([] if self.metric is None else _metric_problems(self.source, self.metric)),
             *_input_problems(self.inputs),
             *(
                 f"hyperparameter {name!r} must be text of at most 2500 characters, got {value!r}"
@@ -377,18 +378,24 @@ def _script_problems(
     source: str | Path, script: str, instance_type: str, max_runtime: cdk.Duration
 ) -> list[str | None]:
     return [
-        None
-        if is_file(Path(source) / script)
-        else f"script must be a file in source, got {script!r} in {str(source)!r}",
+        None if _is_inside(source, script) else f"script must be a file in source, got {script!r} in {str(source)!r}",
         check_pattern("instance_type", instance_type, pattern=_INSTANCE_TYPE, allowed="a type such as 'ml.m5.large'"),
         check_duration("max_runtime", max_runtime, minimum=_SHORTEST, maximum=_LONGEST),
     ]
 
 
-def _metric_problems(file: Path) -> list[str | None]:
+def _is_inside(source: str | Path, name: str) -> bool:
+    """Return whether a file lies in the folder that the job gets, of which ``..`` and absolute paths lead out."""
+    folder = Path(os.path.normpath(Path.cwd() / source))
+    path = Path(os.path.normpath(folder / name))
+    return path.is_relative_to(folder) and is_file(path)
+
+
+def _metric_problems(source: str | Path, metric: str) -> list[str | None]:
     """Return what is wrong with a file with a metric function, as far as its text says."""
-    if file.suffix != ".py" or not is_file(file):
-        return [f"metric must be a Python file in source, got {file.name!r} in {str(file.parent)!r}"]
+    file = Path(source) / metric
+    if file.suffix != ".py" or not _is_inside(source, metric):
+        return [f"metric must be a Python file in source, got {metric!r} in {str(source)!r}"]
     try:
         tree = ast.parse(file.read_bytes())
     except (SyntaxError, ValueError) as error:

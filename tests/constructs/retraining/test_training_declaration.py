@@ -240,6 +240,21 @@ def test_fails_for_what_is_not_a_metric_function(tmp_path: Path, name: str, text
     assert problem in str(error.value)
 
 
+@pytest.mark.parametrize("name", ["../metric.py", "absolute"])
+def test_fails_for_a_file_outside_of_the_source_folder(tmp_path: Path, name: str):
+    """It would not be in the job: of the script and of the metric function."""
+    (tmp_path / "metric.py").write_text("def loss(label, prediction): ...")
+    (tmp_path / "source" / "deep").mkdir(parents=True)
+    outside = str(tmp_path / "metric.py") if name == "absolute" else name
+    with pytest.raises(ValidationError) as error:
+        job(tmp_path / "source", metric=outside)
+    assert f"metric must be a Python file in source, got {outside!r} in" in str(error.value)
+    with pytest.raises(ValidationError, match="script must be a file in source"):
+        job(tmp_path / "source", script=outside)
+    (tmp_path / "source" / "deep" / "metric.py").write_text("def loss(label, prediction): ...")
+    assert job(tmp_path / "source", metric="deep/../deep/metric.py").metric_sha256 is not None
+
+
 def test_a_metric_function_is_named_by_its_hash(tmp_path: Path):
     """And a vector's signature is written by the job, where it writes one."""
     (tmp_path / "metric.py").write_text("raise SystemExit\n\ndef loss(label, prediction):\n    return 0.0\n")
