@@ -48,7 +48,13 @@ def archive(factor: float, *, products: int = 0) -> tuple[bytes, str]:
 
 
 def register(
-    loop: Loop, factor: float, *, sha256: str | None = None, products: int = 0, folder: str | None = None
+    loop: Loop,
+    factor: float,
+    *,
+    sha256: str | None = None,
+    products: int = 0,
+    folder: str | None = None,
+    image: str = IMAGE,
 ) -> str:
     """Register a model of the loop's endpoint, pending, and return its package.
 
@@ -58,6 +64,7 @@ def register(
         sha256: What the package says that the model's hash is. Default: what it is.
         products: See ``archive``. Default: none.
         folder: Where in the bucket the artefact lies. Default: where the endpoint's role may read.
+        image: What serves it. Default: the unit's own.
     """
     content, model_sha256 = archive(factor, products=products)
     digest, bucket = hashlib.sha256(content).hexdigest(), loop.outputs["ArtifactsBucket"]
@@ -69,7 +76,7 @@ def register(
     metadata = {"artifact_sha256": digest, "model_sha256": stated, "baseline_sha256": "8" * 64}
     metadata |= {t: f"s3://none/{t}" for t in texts}
     container = {
-        "Image": IMAGE,
+        "Image": image,
         "ModelDataUrl": f"s3://{bucket}/{key}",
         "Environment": {"MLOPS_MODEL_SHA256": stated},
     }

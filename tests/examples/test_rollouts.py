@@ -13,6 +13,7 @@ import aws_cdk as cdk
 import pytest
 from aws_cdk import aws_cloudwatch as cloudwatch
 from examples.retail.loop import Loop
+from tests.campaign.candidates import images
 from tests.examples import models
 
 from mlops_constructs import (
@@ -28,6 +29,7 @@ from mlops_constructs import (
     ShadowTraffic,
 )
 from mlops_local import cloud as local_cloud
+from mlops_local.runners import EXTRA
 from mlops_local.stacks import deployer
 from mlops_runtime.contracts import canonical_json, content_hash, from_json
 from mlops_runtime.contracts.rollout import Outcome, ServingSpec, spec_key, taken_back
@@ -43,6 +45,7 @@ pytestmark = pytest.mark.cloud
 
 NAME = "shop-price"
 CLOCK_SCALE = 120.0
+TURNS = (images.TURNS, "constant/calls/25")
 MINUTES = cdk.Duration.minutes
 
 
@@ -125,9 +128,9 @@ class Shop:
         )
         self.loop.wait_idle("DeployMachineArn")
 
-    def register(self, factor: float, *, products: int = 0) -> str:
+    def register(self, factor: float, *, products: int = 0, image: str = models.IMAGE) -> str:
         """Register a model and return its package."""
-        self.packages[factor] = models.register(self.loop, factor, products=products)
+        self.packages[factor] = models.register(self.loop, factor, products=products, image=image)
         return self.packages[factor]
 
     def seen(self) -> set[str]:
@@ -142,9 +145,10 @@ class Shop:
         then: Callable[[], None] | None = None,
         is_asked: bool = True,
         products: int = 0,
+        image: str = models.IMAGE,
     ) -> None:
         """Register and approve a model under traffic, do something meanwhile, and wait for its rollout to end."""
-        package, seen = self.register(factor, products=products), self.seen()
+        package, seen = self.register(factor, products=products, image=image), self.seen()
         self.loop.approve(package, "a person looked at it")
         is_asked = is_asked and self.loop.live() is not None
         with self.loop.traffic([{"x": 2.0}], f"rollout-{factor}") if is_asked else nullcontext():
@@ -211,7 +215,9 @@ def tell(cloud: local_cloud.Cloud, quotas: dict[str, float]) -> None:
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
     """Deploy the stack; the tests of this file go on from each other."""
     folder = tmp_path_factory.mktemp("rollouts")
-    cloud = local_cloud.up(folder / "cloud", clock_scale=CLOCK_SCALE)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(EXTRA, images.serve_commands([TURNS]))
+        cloud = local_cloud.up(folder / "cloud", clock_scale=CLOCK_SCALE)
     try:
         yield Shop(cloud, folder)
     finally:
@@ -387,6 +393,21 @@ def test_a_fleet_that_is_much_too_slow_is_taken_back(shop: Shop) -> None:
     assert shop.leftovers() == []
 
 
+def test_an_image_that_turns_constant_goes_back_while_the_old_fleet_still_waits(shop: Shop) -> None:
+    """It is right in its rehearsal and for its first calls, and keeps to all bounds: golden requests, asked again, tell."""
+    shop.ask_for(max_latency_ratio=None)
+    turns = f"{models.IMAGE.partition('/')[0]}/{images.repository(*TURNS)}@{models.DIGEST}"
+
+    shop.approve(6.7, error="ROLLED_BACK", image=turns)
+
+    record = shop.loop.audit()[-1]
+    assert "golden requests, asked again: 1 of 1 golden requests failed: two: " in record.reason
+    assert "got another answer than before it had traffic, first row 0: got 1.0 after 13.4" in record.reason
+    assert "SageMaker rolled back to" in record.reason
+    assert shop.ask() == pytest.approx(12.0)
+    assert shop.leftovers() == []
+
+
 def test_a_good_model_is_promoted_batch_by_batch(shop: Shop) -> None:
     """Another policy, with a shadow before the first batch: the next model comes that way, and nobody else hears the shadow."""
     shop.deploy("rolling", rolling)
@@ -419,6 +440,7 @@ def test_the_chain_is_whole(shop: Shop) -> None:
         Outcome.REFUSED,
         Outcome.REFUSED,
         Outcome.REFUSED,
+        Outcome.ROLLED_BACK,
         Outcome.ROLLED_BACK,
         Outcome.ROLLED_BACK,
         Outcome.ROLLED_BACK,

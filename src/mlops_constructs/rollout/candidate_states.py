@@ -11,9 +11,9 @@ _SDK = "aws-sdk:sagemaker:"
 _START_SECONDS = 1800
 _END_SECONDS = 5400
 # the function itself ends after 15 minutes
-_CHECK_SECONDS = 920
+CHECK_SECONDS = 920
 _TRAFFIC_SECONDS = 300
-REHEARSAL_SECONDS = _END_SECONDS + _CHECK_SECONDS
+REHEARSAL_SECONDS = _END_SECONDS + CHECK_SECONDS
 # SageMaker has no error of its own for what is gone: where that is what is wanted, asking for long would only take time
 THRICE_MORE: State = {
     "ErrorEquals": ["SageMaker.SageMakerException"],
@@ -128,6 +128,7 @@ def _check(golden_arn: str, name: str, partition: str) -> State:
             "endpoint": name,
             "golden": "{% $plan.rehearsal.golden %}",
             "live_endpoint": "{% $plan.rehearsal.live_endpoint %}",
+            "answers": "{% $plan.rehearsal.answers %}",
             "now": NOW,
             "execution": EXECUTION,
         },
@@ -135,7 +136,7 @@ def _check(golden_arn: str, name: str, partition: str) -> State:
         next_state="IsGolden",
         catch="RehearsalBroke",
         assign={"golden": "{% $states.result.Payload %}"},
-        timeout=_CHECK_SECONDS,
+        timeout=CHECK_SECONDS,
     )
 
 

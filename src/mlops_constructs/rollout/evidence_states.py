@@ -67,7 +67,9 @@ def look_at_alarms(*, next_state: str, catch: str, partition: str) -> State:
     )
 
 
-def evidence_states(*, endpoint_name: str, verdict_arn: str, limit: int, partition: str) -> dict[str, State]:
+def evidence_states(
+    *, endpoint_name: str, verdict_arn: str, limit: int, partition: str, promoted: str = PROMOTED
+) -> dict[str, State]:
     """Return the states from ``IsWatched``, where the new config serves, to an exit.
 
     SageMaker watches alarms until the old fleet is gone. An alarm in its last seconds, or a user's abort, counts as well; a
@@ -78,6 +80,7 @@ def evidence_states(*, endpoint_name: str, verdict_arn: str, limit: int, partiti
         verdict_arn: Function ``rollout_verdict``.
         limit: Seconds that going back may take.
         partition: AWS partition, may be a token.
+        promoted: Where what is good enough goes. Default: it is promoted.
     """
     return {
         "IsWatched": choose(
@@ -85,19 +88,19 @@ def evidence_states(*, endpoint_name: str, verdict_arn: str, limit: int, partiti
                 "$plan.action in ['update', 'adopt'] and $request.reason != 'rollback' and $count($plan.watched) > 0",
                 "LastLook",
             ),
-            default=PROMOTED,
+            default=promoted,
         ),
         "LastLook": look_at_alarms(next_state="IsQuiet", catch="NoEvidence", partition=partition),
         "IsQuiet": choose(("$ringing = ''", "NeedsEvidence"), default="Rings"),
         "Rings": assign("Revert", reason="{% $ringing %}"),
-        "NeedsEvidence": choose((f"{ASKS} and {STOPPED}", "Stopped"), (ASKS, "LastVerdict"), default=PROMOTED),
+        "NeedsEvidence": choose((f"{ASKS} and {STOPPED}", "Stopped"), (ASKS, "LastVerdict"), default=promoted),
         "LastVerdict": ask_verdict(
             verdict_arn=verdict_arn, next_state="IsEvidenceEnough", catch="NoEvidence", partition=partition
         ),
         "IsEvidenceEnough": choose(
             (STOPPED, "Stopped"),
             (IS_DOUBTED, "Doubted"),
-            ("$compared.calls >= $plan.min_invocations", PROMOTED),
+            ("$compared.calls >= $plan.min_invocations", promoted),
             default="TooLittleEvidence",
         ),
         "Stopped": assign("Revert", reason=f"{{% {WHY_STOPPED} %}}"),

@@ -22,6 +22,7 @@ from mlops_runtime.contracts.capture import announcement_prefix
 from mlops_runtime.contracts.serving import GoldenSpec, MetricRule, ShadowSpec
 from mlops_runtime.rollout.fleet_alarms import ABORT_NAMESPACE, VERDICT, VERDICTS
 from mlops_runtime.rollout.golden_set import GoldenSetError, read_set
+from mlops_runtime.rollout.rehearsed_answers import REHEARSALS
 
 _WILDCARD_REASON = (
     "the endpoint on which a candidate rehearses gets its name at run time, below the endpoint's own name; "
@@ -160,7 +161,12 @@ def define_golden(
                 actions=["s3:PutObject"],
                 resources=[business_unit.artifacts.arn_for_objects(f"{announcement_prefix(endpoint_name)}*")],
             ),
-            key_statement(business_unit.key, services=["s3"], actions=["kms:GenerateDataKey"]),
+            # what a candidate answered before it had traffic
+            iam.PolicyStatement(
+                actions=["s3:GetObject", "s3:PutObject"],
+                resources=[business_unit.artifacts.arn_for_objects(f"{REHEARSALS}/{endpoint_name}/*")],
+            ),
+            key_statement(business_unit.key, services=["s3"]),
             # the bucket of CDK's bootstrap: where it has a key of its own, the key's policy allows its use through S3
             # https://docs.aws.amazon.com/cdk/v2/guide/bootstrapping-customizing.html
             iam.PolicyStatement(

@@ -25,7 +25,7 @@ from mlops_constructs.rollout.scaling_states import scaling_statements
 from mlops_constructs.unit_interface import IBusinessUnit
 from mlops_runtime.contracts.rollout import ServingSpec
 from mlops_runtime.rollout.archive_signatures import SIGNATURE_FILE
-from mlops_runtime.rollout.fleet_alarms import ABORT
+from mlops_runtime.rollout.fleet_alarms import ABORT, ABORT_NAMESPACE, VERDICT
 from mlops_runtime.rollout.serving_limits import longest_bake
 
 WILDCARD_REASON = (
@@ -114,6 +114,7 @@ class RolloutAccess:
             ),
             describe_alarms_statement(),
             *self._shadow(),
+            *self._stop(),
             put_events_statement(unit),
             *self._quotas(),
         ]
@@ -182,6 +183,20 @@ class RolloutAccess:
         if self.serving.rollout.shadow is None:
             return []
         return [iam.PolicyStatement(actions=["cloudwatch:GetMetricStatistics"], resources=["*"])]
+
+    def _stop(self) -> list[iam.PolicyStatement]:
+        """Stop a new fleet that does not answer golden requests as before, where there are any."""
+        if self.serving.rollout.golden is None:
+            return []
+        verdict = alarm_arn(self.scope, f"{self.endpoint_name}-rollout-*-{VERDICT}")
+        return [
+            iam.PolicyStatement(actions=["cloudwatch:SetAlarmState"], resources=[verdict]),
+            iam.PolicyStatement(
+                actions=["cloudwatch:PutMetricData"],
+                resources=["*"],
+                conditions={"StringEquals": {"cloudwatch:namespace": ABORT_NAMESPACE}},
+            ),
+        ]
 
     def _evidence(self) -> list[iam.PolicyStatement]:
         """What the chain says of a container, and an archive with its signature."""

@@ -12,7 +12,15 @@ from mlops_constructs.rollout.candidate_states import (
     synthetic_states,
 )
 from mlops_constructs.rollout.evidence_states import RINGING, evidence_states, look_at_alarms, put_alarms_states
-from mlops_constructs.rollout.rollout_policy import FAILED, POLL_GRACE_SECONDS, ROLLED_BACK, RolloutKind, RolloutPolicy
+from mlops_constructs.rollout.golden_states import AGAIN_SECONDS, UNASKED, WHY_UNLIKE, bake_states, promotion_states
+from mlops_constructs.rollout.rollout_policy import (
+    FAILED,
+    POLL_GRACE_SECONDS,
+    PROMOTED,
+    ROLLED_BACK,
+    RolloutKind,
+    RolloutPolicy,
+)
 from mlops_constructs.rollout.scaling_states import deregister_scaling_states, register_scaling_states
 from mlops_constructs.rollout.verdict_states import WHY_STOPPED, ask_states
 from mlops_runtime.contracts.rollout import RolloutSpec
@@ -146,7 +154,7 @@ def recovery_states(*, endpoint_name: str, next_state: str, partition: str) -> t
             ("$plan.remove != null", "RemoveFailed"),
             default=next_state,
         ),
-        "Adopt": assign("IsWatched", applied=True, orphan=False),
+        "Adopt": assign("IsWatched", applied=True, orphan=False, again=UNASKED),
         "GoBack": assign("Revert", applied=True, orphan=False, reason="{% $plan.reason %}"),
         "Discard": assign(FAILED, applied=True, reason="{% $plan.reason %}"),
         # regardless of the call's response, the endpoint's own state is authoritative
@@ -260,7 +268,7 @@ class SageMakerTarget:
 
     def lead_seconds(self, rollout: RolloutSpec) -> int:
         """Return how long what comes before the first step may take at most."""
-        rehearsal = REHEARSAL_SECONDS if rollout.golden is not None else 0
+        rehearsal = REHEARSAL_SECONDS + AGAIN_SECONDS if rollout.golden is not None else 0
         if rollout.shadow is None:
             return rehearsal
         return rehearsal + rollout.shadow.bake + 2 * (rollout.maximum + POLL_GRACE_SECONDS)
@@ -280,6 +288,7 @@ class SageMakerTarget:
         """
         limit = rollout.maximum + POLL_GRACE_SECONDS
         first, before, synthetic = "PutAlarms", dict[str, State](), dict[str, State]()
+        waits, promoted, again = "AwaitEndpoint", PROMOTED, dict[str, State]()
         poll, asked = ask_states(verdict_arn=verdict_arn, next_state="DescribeEndpoint", partition=partition)
         if rollout.shadow is not None:
             first, before = shadow_states(
@@ -291,6 +300,13 @@ class SageMakerTarget:
             poll, synthetic = synthetic_states(
                 golden_arn=golden_arn, endpoint_name=self.endpoint_name, next_state=poll, partition=partition
             )
+            waits, asked_in_bake = bake_states(
+                golden_arn=golden_arn, endpoint_name=self.endpoint_name, next_state=waits, partition=partition
+            )
+            promoted, asked_last = promotion_states(
+                golden_arn=golden_arn, endpoint_name=self.endpoint_name, partition=partition
+            )
+            again = {**asked_in_bake, **asked_last}
         update, deregister = deregister_scaling_states(next_state="UpdateEndpoint", partition=partition)
         begin, recovery = recovery_states(
             endpoint_name=self.endpoint_name, next_state="CreateModel", partition=partition
@@ -304,10 +320,15 @@ class SageMakerTarget:
             **self._apply_states(partition, limit, poll),
             **synthetic,
             **asked,
-            **self._judge_states(partition, limit),
+            **self._judge_states(partition, limit, waits),
             **evidence_states(
-                endpoint_name=self.endpoint_name, verdict_arn=verdict_arn, limit=limit, partition=partition
+                endpoint_name=self.endpoint_name,
+                verdict_arn=verdict_arn,
+                limit=limit,
+                partition=partition,
+                promoted=promoted,
             ),
+            **again,
         }
 
     def unrecorded(self, *, next_state: str, partition: str) -> tuple[str, dict[str, State]]:
@@ -362,7 +383,7 @@ class SageMakerTarget:
     def _apply_states(self, partition: str, limit: int, poll: str) -> dict[str, State]:
         # From here on the endpoint's own state is authoritative, regardless of the call's response.
         until = f"{{% $toMillis($now()) + {limit * 1000} %}}"
-        applied = {"deadline": until, "orphan": False, "applied": True}
+        applied = {"deadline": until, "orphan": False, "applied": True, "again": UNASKED}
 
         def apply(action: str) -> State:
             return task(
@@ -391,7 +412,7 @@ class SageMakerTarget:
             "NeverMade": assign(FAILED, orphan=True, reason="{% $refused = '' ? $caught : $refused %}"),
         }
 
-    def _judge_states(self, partition: str, limit: int) -> dict[str, State]:
+    def _judge_states(self, partition: str, limit: int, waits: str) -> dict[str, State]:
         settled = "$not($exists($endpoint.PendingDeploymentSummary))"
         serves = "$endpoint.EndpointStatus = 'InService'"
         return {
@@ -400,14 +421,16 @@ class SageMakerTarget:
                 (f"{serves} and {settled}", "AskWhatRang"),
                 ("$endpoint.EndpointStatus in ['Failed', 'OutOfService', 'UpdateRollbackFailed']", "EndpointFailed"),
                 ("$toMillis($now()) > $deadline", "TooLate"),
-                default="AwaitEndpoint",
+                default=waits,
             ),
             # the reason is in the alarms that are about to be deleted: who aborted, or what went wrong
             "AskWhatRang": look_at_alarms(next_state="TookBack", catch="TookBack", partition=partition),
             "TookBack": assign(
                 ROLLED_BACK,
                 orphan=True,
-                reason=_sentences("'SageMaker rolled back to ' & $endpoint.EndpointConfigName", WHY_STOPPED, RINGING),
+                reason=_sentences(
+                    "'SageMaker rolled back to ' & $endpoint.EndpointConfigName", WHY_STOPPED, WHY_UNLIKE, RINGING
+                ),
             ),
             "EndpointFailed": assign(
                 FAILED,

@@ -6,6 +6,9 @@ They answer SageMaker's contract with the real model, and then leak, end, or ans
 import json
 import os
 import sys
+import threading
+import time
+from collections.abc import Iterable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -16,14 +19,21 @@ from mlops_runtime.serving.request_payload import PayloadError
 
 LIMIT_MIB = 512  # what the container may take beyond what it starts with; the platform kills it there
 FAULTS = ("leaks", "ends", "labels", "shapes", "remembers")
+TURNS = "turns"
+# what an image that turns answers from then on: a forecast within any bounds, and a failure that says 200
+TURNED = {
+    "constant": (b'{"predictions": [1.0]}', "application/json"),
+    "error": (b'{"error": "CUDA out of memory"}', "application/json"),
+}
 
 
 class Faulty:
     """A model behind a faulty server.
 
     Args:
-        fault: One of `FAULTS`.
-        amount: How much of it: MiB a call, calls until the end, the content type, the shape, or how many rows an answer is kept by.
+        fault: One of `FAULTS`, or `TURNS`.
+        amount: How much of it: MiB a call, calls until the end, the content type, the shape, how many rows an answer is kept by, or
+            of what turns what it answers then, by what it turns and how much of that: ``constant/calls/900``.
     """
 
     def __init__(self, fault: str, amount: str) -> None:
@@ -31,6 +41,7 @@ class Faulty:
         self.model = load_directory(Path(os.environ["MLOPS_OPT_ML"]) / "model")
         self.kept: list[bytes] = []
         self.known: dict[int, tuple[bytes, str]] = {}
+        self.began, self.is_second = time.monotonic(), False
 
     def answer(self, content_type: str | None, accept: str | None, body: bytes) -> tuple[bytes, str]:
         """Answer one call."""
@@ -41,6 +52,8 @@ class Faulty:
                 os._exit(137)
         if self.fault == "ends" and self.calls > int(self.amount):
             os._exit(1)
+        if self.fault == TURNS and self._has_turned():
+            return self._turned(body)
         content, kind = answer(self.model, content_type, accept, body)
         if self.fault == "labels":
             return content, self.amount
@@ -50,6 +63,20 @@ class Faulty:
             size = len(json.loads(content)["predictions"]) if content.startswith(b"{") else 0
             return self.known.setdefault(size, (content, kind)) if size >= int(self.amount) else (content, kind)
         return content, kind
+
+    def _has_turned(self) -> bool:
+        """Whether it is wrong by now: since some seconds or calls, or as the second process or instance."""
+        _, by, number = self.amount.split("/")
+        if by in ("process", "instance"):
+            return self.is_second
+        return self.calls > int(number) if by == "calls" else time.monotonic() - self.began > float(number)
+
+    def _turned(self, body: bytes) -> tuple[bytes, str]:
+        what = self.amount.split("/")[0]
+        if what == "constant" and body.startswith(b"{"):
+            rows = len(json.loads(body)["instances"])
+            return json.dumps({"predictions": [1.0] * rows}).encode(), "application/json"
+        return TURNED[what]
 
     def _shaped(self, content: bytes) -> bytes:
         if not content.startswith(b"{"):
@@ -90,7 +117,39 @@ def serve(faulty: Faulty, port: int) -> None:
         def log_message(self, format: str, *args: object) -> None:
             """Say nothing of each call."""
 
-    ThreadingHTTPServer(("127.0.0.1", port), Handler).serve_forever()
+    server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
+    _, by, number = faulty.amount.split("/") if faulty.fault == TURNS else ("", "", "0")
+    if by in ("process", "instance"):
+        threading.Thread(target=_join, args=(faulty, server, by, int(number)), daemon=True).start()
+    server.serve_forever()
+    while True:  # another process answers in its place
+        time.sleep(1)
+
+
+def _join(faulty: Faulty, server: ThreadingHTTPServer, by: str, calls: int) -> None:
+    """Fork a second process once there were so many calls. It is wrong, and answers in place of the first, or as many calls."""
+    while faulty.calls < calls:
+        time.sleep(0.01)
+    parent = os.getpid()
+    if os.fork():
+        if by == "process":
+            server.shutdown()
+        return
+    faulty.is_second = True
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    while os.getppid() == parent:
+        time.sleep(0.1)
+    os._exit(0)
+
+
+def repository(fault: str, amount: str) -> str:
+    """Return the repository by which a unit names such an image."""
+    return f"campaign-{fault}-{amount.replace('/', '-')}"
+
+
+def serve_commands(faults: Iterable[tuple[str, str]]) -> str:
+    """Return what lets the embedded cloud run such images: the JSON of its variable for further ones."""
+    return json.dumps({repository(*fault): {"serve": [__file__, *fault, "serve"]} for fault in faults})
 
 
 if __name__ == "__main__":

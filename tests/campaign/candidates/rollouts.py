@@ -4,7 +4,6 @@ One demand stack on the embedded cloud for all; what was promoted serves until t
 """
 
 import hashlib
-import json
 import os
 import sys
 import time
@@ -48,8 +47,7 @@ class Shop:
     """
 
     def __init__(self, folder: Path, faults: set[tuple[str, str]]) -> None:
-        rows = {_repository(*fault): {"serve": [images.__file__, *fault, "serve"]} for fault in faults}
-        os.environ[EXTRA] = json.dumps(rows)
+        os.environ[EXTRA] = images.serve_commands(faults)
         self.cloud = local_cloud.up(folder / "cloud", clock_scale=CLOCK_SCALE)
         try:
             self.cloud.clock_jump(to=week_start(WEEK))
@@ -109,7 +107,7 @@ class Shop:
             "baseline_sha256": "8" * 64,
             **{text: f"s3://{bucket}/campaign/{number}/{text}" for text in texts},
         }
-        name = _IMAGE if candidate.image is None else _repository(*candidate.image)
+        name = _IMAGE if candidate.image is None else images.repository(*candidate.image)
         container = {
             "Image": f"{_REGISTRY}/{name}@sha256:{'0' * 64}",
             "ModelDataUrl": f"s3://{bucket}/{key}",
@@ -179,10 +177,6 @@ def run(folder: Path, work: Path, say: Callable[[str], None], *, seconds: float 
             say(f"{key}: {line}")
     finally:
         shop.cloud.down(forget=True)
-
-
-def _repository(fault: str, amount: str) -> str:
-    return f"campaign-{fault}-{amount.replace('/', '-')}"
 
 
 if __name__ == "__main__":

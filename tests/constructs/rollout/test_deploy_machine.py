@@ -73,6 +73,11 @@ PLAN: dict[str, Any] = {
     "min_invocations": 20,
     "started": "2017-08-01T00:00:00Z",
     "verdict": {"fleet": NEW},
+    "again": {},
+    "stop": {
+        "alarm": "demand-forecast-rollout-22222222-verdict",
+        "metric": {"Namespace": "MLOps/Rollout", "MetricData": []},
+    },
 }
 CREATE = PLAN | {
     "action": "create",
@@ -101,7 +106,8 @@ class FakeAws:
             "ModelLatency": [{"ExtendedStatistics": {"p95": 90000.0}}],
         }
         self.ringing, self.golden, self.rehearsal, self.rehearsals = [], True, "InService", set[str]()
-        self.made = set[str]()
+        self.made, self.again = set[str](), list[bool | None]()
+        self.stage, self.takes_back = "", False
         self.asked, self.good_for, self.silent, self.evidence = 0, 1000, False, 1.5
 
     def __call__(self, name: str, arguments: dict[str, Any]) -> Any:
@@ -121,7 +127,9 @@ class FakeAws:
             case "sagemaker:describeEndpoint":
                 self.polls_left -= 1
                 status = "Updating" if self.polls_left > 0 else self.status
-                return {"EndpointStatus": status, "EndpointConfigName": self.config}
+                return {"EndpointStatus": status, "EndpointConfigName": self.config, **self.pending(status)}
+            case "cloudwatch:setAlarmState" if self.takes_back:
+                self.config = OLD
             case "sagemaker:createModel" | "sagemaker:createEndpointConfig":
                 self.made.add(name.replace("create", "describe"))
             case "sagemaker:describeModel" | "sagemaker:describeEndpointConfig":
@@ -138,7 +146,7 @@ class FakeAws:
         if function == "preflight":
             return self.plan if isinstance(self.plan, dict) else self.plan.pop(0)
         if function == "golden":
-            return {"passed": self.golden, "reason": "row 3 is NaN", "calls": 7, "failures": 0}
+            return self.check(payload)
         if function == "record":
             return {"sequence": 1, "outcome": self.corrected or payload["outcome"]}
         if self.silent:
@@ -148,6 +156,23 @@ class FakeAws:
         sentence = f"after {self.asked} minutes: few answers failed"
         counted = {"calls": self.invocations, "evidence": self.evidence, "minutes": self.asked}
         return {"action": action, "sentence": sentence, **counted}
+
+    def pending(self, status: str) -> dict[str, Any]:
+        """Return what an update says of itself while it bakes."""
+        if status != "Updating" or not self.stage:
+            return {}
+        text = (
+            f"Baking for 600 seconds (TerminationWaitInSeconds) with traffic enabled on {self.stage} of 2 instance(s)."
+        )
+        variant = {"VariantName": "AllTraffic", "VariantStatus": [{"Status": "Baking", "StatusMessage": text}]}
+        return {"PendingDeploymentSummary": {"EndpointConfigName": NEW, "ProductionVariants": [variant]}}
+
+    def check(self, payload: dict[str, Any]) -> dict[str, Any]:
+        """Return what golden requests come to; ``again`` says it of each time that they are asked again."""
+        passed = self.again.pop(0) if payload["mode"] == "again" else self.golden
+        if passed is None:
+            raise self.error("Lambda.Unknown", "GoldenCallError")
+        return {"passed": passed, "reason": "row 3 is NaN", "calls": 7, "failures": 0}
 
     def find(self, name: str) -> None:
         """Answer whether a model or config was made."""
@@ -203,7 +228,7 @@ def test_every_task_has_retry_catch_and_timeout(name: str, state: dict[str, Any]
     """A task without one of the three could hang or end the execution without a record."""
     assert state["Retry"], name
     assert state["Catch"][-1]["ErrorEquals"] == ["States.ALL"]
-    assert 0 < state["TimeoutSeconds"] <= (920 if name == "CheckGolden" else 330)
+    assert 0 < state["TimeoutSeconds"] <= (920 if name in ("CheckGolden", "AskInBake", "AskAgain") else 330)
 
 
 @pytest.mark.parametrize(
@@ -521,6 +546,7 @@ REHEARSED = PLAN | {
         "endpoint": {"EndpointName": f"{NAME}-golden-22222222"},
         "golden": {"uri": GOLDEN.uri, "sha256": GOLDEN.sha256},
         "live_endpoint": NAME,
+        "answers": "rehearsals/kept.json",
     }
 }
 
@@ -571,6 +597,79 @@ def test_a_rehearsal_that_is_still_created_is_deleted_later(deploy: Any):
     run, aws = deploy(REHEARSED, updates=[], rehearsal="Creating", fail=fail)
     assert recorded(run)[0] == "FAILED"
     assert aws.rehearsals == set()
+
+
+AGAIN = PLAN | {
+    "again": {"golden": {"uri": GOLDEN.uri, "sha256": GOLDEN.sha256}, "answers": "rehearsals/kept.json"},
+}
+
+
+def asked_again(run: Any) -> int:
+    """How often golden requests were asked again."""
+    return sum(n == "lambda:invoke" and a["Payload"].get("mode") == "again" for n, a in run.calls)
+
+
+def test_golden_requests_are_asked_again_before_a_promotion(deploy: Any):
+    """Of the endpoint itself, which by then the new fleet alone serves; the record says so."""
+    run, _ = deploy(AGAIN, updates=[NEW], again=[True])
+    outcome, reason = recorded(run)
+    assert outcome == "PROMOTED"
+    assert reason.endswith("; golden requests were answered rightly again by the fleet that serves")
+    asked = next(a["Payload"] for n, a in run.calls if n == "lambda:invoke" and a["Payload"].get("mode") == "again")
+    assert (asked["endpoint"], asked["answers"]) == (NAME, "rehearsals/kept.json")
+
+
+def test_a_fleet_that_answers_otherwise_than_before_traffic_goes_back(deploy: Any):
+    """It passed its rehearsal and all metrics are quiet."""
+    run, aws = deploy(AGAIN, updates=[NEW, OLD], again=[False])
+    assert recorded(run) == ("ROLLED_BACK", "golden requests, asked again: row 3 is NaN")
+    assert aws.config == OLD
+
+
+def test_golden_requests_that_cannot_be_asked_again_are_no_evidence(deploy: Any):
+    """It is retried, and then the rollout is rolled back."""
+    run, aws = deploy(AGAIN, updates=[NEW, OLD], again=[None] * 7)
+    outcome, reason = recorded(run)
+    assert outcome == "ROLLED_BACK"
+    assert reason.startswith("golden requests could not be asked again: Lambda.Unknown")
+    assert aws.config == OLD
+
+
+def test_in_the_bake_of_all_traffic_sagemaker_is_told_to_go_back(deploy: Any):
+    """The old fleet still waits there: the alarm takes the new one back, and the record says why."""
+    run, aws = deploy(AGAIN, updates=[NEW], again=[False], stage="full capacity", takes_back=True)
+    outcome, reason = recorded(run)
+    assert outcome == "ROLLED_BACK"
+    assert "golden requests, asked again: row 3 is NaN" in reason
+    assert run.arguments("cloudwatch:setAlarmState") == {
+        "AlarmName": "demand-forecast-rollout-22222222-verdict",
+        "StateValue": "ALARM",
+        "StateReason": "stopped: golden requests, asked again: row 3 is NaN",
+    }
+    assert "cloudwatch:putMetricData" in run.names()
+    assert aws.updates == []
+
+
+def test_an_alarm_that_was_deleted_by_hand_saves_no_fleet_that_answers_otherwise(deploy: Any):
+    """SageMaker let it take over; the machine takes it back without asking once more."""
+    run, aws = deploy(AGAIN, updates=[NEW, OLD], again=[False], stage="full capacity")
+    assert recorded(run) == ("ROLLED_BACK", "golden requests, asked again: row 3 is NaN")
+    assert (aws.config, asked_again(run)) == (OLD, 1)
+
+
+@pytest.mark.parametrize(
+    ("account", "times"),
+    [
+        ({"stage": "canary capacity"}, 1),
+        ({"stage": "full capacity", "invocations": 19}, 0),
+        ({"stage": "full capacity"}, 2),
+    ],
+    ids=["both fleets answer", "nobody called", "all traffic"],
+)
+def test_in_the_bake_it_is_asked_once_calls_have_come_to_it_alone(deploy: Any, account: dict[str, Any], times: int):
+    """Else an answer might be of the old fleet, or golden requests would pass for calls."""
+    run, _ = deploy(AGAIN, updates=[NEW, OLD], again=[True, True], **account)
+    assert asked_again(run) == times
 
 
 def test_synthetic_calls_are_sent_while_it_bakes(deploy: Any):

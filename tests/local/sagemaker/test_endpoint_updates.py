@@ -111,6 +111,19 @@ def test_a_call_on_its_way_is_answered_by_the_old_fleet(plane: "Plane") -> None:
     assert answers == ["patient"]
 
 
+def test_the_bake_of_all_traffic_says_full_capacity(plane: "Plane") -> None:
+    """By then every call is answered by the new fleet, while the old one still waits."""
+    _endpoint(plane, "alone", "new")
+    guard = _guard(wait=0, final=10 * MINUTES)
+    guard["BlueGreenUpdatePolicy"]["TrafficRoutingConfiguration"] = {"Type": "ALL_AT_ONCE", "WaitIntervalInSeconds": 0}
+    plane.sagemaker.update_endpoint(EndpointName="alone", EndpointConfigName="alone-new", DeploymentConfig=guard)
+    described = _await_baking(plane, "alone")
+    (variant,) = described["PendingDeploymentSummary"]["ProductionVariants"]
+    assert "with traffic enabled on full capacity of 2 instance(s)." in variant["VariantStatus"][0]["StatusMessage"]
+    assert {plane.invoke("alone")["model"] for _ in range(20)} == {"new"}
+    assert described["EndpointConfigName"] == "alone"
+
+
 def test_canary_is_promoted(plane: "Plane") -> None:
     """Half of the green fleet takes about half of the traffic while it bakes; then all of it, and the blue fleet ends."""
     _endpoint(plane, "promoted", "canary")

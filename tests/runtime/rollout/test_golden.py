@@ -3,6 +3,7 @@
 import hashlib
 import json
 import math
+import random
 from collections.abc import Callable, Iterator
 from io import BytesIO
 from typing import Any
@@ -19,6 +20,7 @@ from mlops_runtime.rollout.golden_rehearsal import RETRIES, ROUNDS, GoldenCaller
 
 NEW, LIVE = "demand-forecast-golden-4588cf62", "demand-forecast"
 ASKED = {"now": "2017-08-01T09:00:00Z", "execution": "arn:aws:states:us-east-1:1:execution:Deploy:x"}
+KEPT = "rehearsals/demand-forecast/kept.json"
 Answer = tuple[int, bytes, str]
 Model = Callable[[list[Any]], Answer]
 ONE = GoldenRequest(name="one", body='{"instances": [[2.0]]}', rows=1, minimum=0, maximum=10)
@@ -58,6 +60,7 @@ class Cloud:
         self.s3 = boto3.client("s3")
         self.s3.meta.events.register("before-send.s3", self._object)
         self.announced: list[tuple[str, int]] = []
+        self.kept: dict[str, bytes] = {}
         self.caller = GoldenCaller(s3=self.s3, runtime=self.runtime, bucket="artifacts", timer=lambda: self.now)
 
     def spec(self, **limits: Any) -> dict[str, Any]:
@@ -71,7 +74,28 @@ class Cloud:
         event = {"mode": "check", "endpoint": NEW, "golden": self.spec(**limits), **ASKED}
         return self.caller.handle({**event, "live_endpoint": LIVE if live else None})
 
+    def rehearse(self) -> None:
+        """Ask the new model before it serves, and let it serve."""
+        event = {"mode": "check", "endpoint": NEW, "golden": self.spec(), "live_endpoint": None, "answers": KEPT}
+        assert self.caller.handle({**event, **ASKED})["passed"]
+        self.models[LIVE], self.asked = self.models[NEW], []
+
+    def again(self, **limits: Any) -> dict[str, Any]:
+        """Ask the endpoint again."""
+        event = {"mode": "again", "endpoint": LIVE, "golden": self.spec(**limits), "answers": KEPT}
+        return self.caller.handle({**event, **ASKED})
+
     def _object(self, request: Any, **_: Any) -> AWSResponse:
+        if KEPT in request.url:
+            if request.method == "PUT":
+                # botocore sends it in one chunk, with a checksum after it
+                self.kept[KEPT] = request.body.read().split(b"\r\n")[1]
+                return AWSResponse(request.url, 200, {"Content-Length": "0"}, Raw(b""))
+            if KEPT not in self.kept:
+                missing = b"<Error><Code>NoSuchKey</Code></Error>"
+                return AWSResponse(request.url, 404, {"Content-Length": str(len(missing))}, Raw(missing))
+            length = {"Content-Length": str(len(self.kept[KEPT]))}
+            return AWSResponse(request.url, 200, length, Raw(self.kept[KEPT]))
         if request.method == "PUT":
             assert "artifacts" in request.url
             self.announced.append((request.url.partition(announcement_prefix(LIVE))[2], len(self.asked)))
@@ -371,7 +395,7 @@ def test_traffic_counts_failures_and_raises_none():
 def test_an_unknown_mode_is_refused():
     """By name."""
     cloud = Cloud(ONE, new=DOUBLE)
-    with pytest.raises(ValueError, match="mode must be 'check' or 'traffic', got 'both'"):
+    with pytest.raises(ValueError, match="mode must be 'check', 'again' or 'traffic', got 'both'"):
         cloud.caller.handle({"mode": "both", "endpoint": NEW, "golden": cloud.spec(), **ASKED})
 
 
@@ -399,3 +423,55 @@ def test_a_rehearsal_that_nobody_watches_is_not_announced():
     cloud = Cloud(ONE, new=DOUBLE)
     assert cloud.check()["passed"]
     assert cloud.announced == []
+
+
+def test_what_answers_as_before_traffic_passes_again():
+    """By the same rounds, each call announced: monitors leave them out."""
+    cloud = Cloud(ONE, BATCH, ONE_CSV, new=DOUBLE)
+    cloud.rehearse()
+    verdict = cloud.again(max_latency_ms=100)
+    assert verdict["passed"]
+    assert {endpoint for endpoint, _ in cloud.asked} == {LIVE}
+    (announced,) = (read_announcement(key) for key, _ in cloud.announced)
+    assert announced is not None
+    assert {nonce_of(identity) for _, identity in cloud.asked} == {announced.nonce}
+    assert len(cloud.asked) <= announced.calls
+
+
+@pytest.mark.parametrize(
+    ("later", "problem"),
+    [
+        (
+            model(lambda _: 4.0),
+            "batch: 2 of 3 rows got another answer than before it had traffic, first row 0: got 4.0 after 2.0",
+        ),
+        (says(200, b'{"error": "out of memory"}', "application/json"), 'one: answered {"error": "out of memory"}'),
+        (says(200, b"<html>", "text/html"), "one: answered with content type 'text/html'"),
+    ],
+    ids=["constant", "an error body", "a page"],
+)
+@pytest.mark.parametrize("share", [1, 2], ids=["everywhere", "on one instance of two"])
+def test_what_turned_since_then_fails(later: Model, problem: str, share: int):
+    """A constant within all bounds too: it is not what was answered then."""
+    cloud = Cloud(ONE, BATCH, new=DOUBLE)
+    cloud.rehearse()
+    chance = random.Random(7)
+    cloud.models[LIVE] = lambda rows: later(rows) if chance.random() * share < 1 else DOUBLE(rows)
+    verdict = cloud.again()
+    assert not verdict["passed"]
+    assert share > 1 or problem in verdict["reason"]
+
+
+def test_without_kept_answers_the_bounds_alone_count():
+    """Those of an execution that died before it kept any."""
+    cloud = Cloud(ONE, BATCH, new=model(lambda _: 4.0), live=model(lambda _: 4.0))
+    assert cloud.again()["passed"]
+    assert not Cloud(ONE, new=DOUBLE, live=model(lambda x: -x)).again()["passed"]
+
+
+def test_answers_that_fail_are_not_kept():
+    """Nothing is asked again of a candidate that was refused."""
+    cloud = Cloud(ONE, new=model(lambda x: -x))
+    event = {"mode": "check", "endpoint": NEW, "golden": cloud.spec(), "live_endpoint": None, "answers": KEPT}
+    assert not cloud.caller.handle({**event, **ASKED})["passed"]
+    assert cloud.kept == {}

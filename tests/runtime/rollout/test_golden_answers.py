@@ -46,12 +46,12 @@ def test_the_median_decides(ours: list[float], theirs: list[float]):
 @given(st.lists(st.floats(-9, 9), min_size=1, max_size=9))
 def test_the_same_again_is_repeated(numbers: list[float]):
     """But for rounding; the first row that got something else is named."""
-    assert repeated(numbers, numbers, 2) == []
-    assert repeated(numbers, [number * (1 + 1e-6) for number in numbers], 2) == []
+    assert repeated(numbers, numbers, "in round 2") == []
+    assert repeated(numbers, [number * (1 + 1e-6) for number in numbers], "in round 2") == []
     other = [*numbers[:-1], numbers[-1] + 1]
     assert (
         f"1 of {len(numbers)} rows got another answer in round 3, first row {len(numbers) - 1}: "
-        in repeated(numbers, other, 3)[0]
+        in repeated(numbers, other, "in round 3")[0]
     )
 
 
@@ -113,7 +113,7 @@ def test_bounds_and_rows_of_lists_are_judged_by_row() -> None:
         "1 of 1 rows differ alone, first row 1: got [0.1, 0.1, 0.8] alone and [0.1, 0.8, 0.1] among 2"
     )
     again = (*numbers[:3], 0.8, 0.1, 0.1)
-    assert repeated(numbers, again, 2, columns=3) == [
+    assert repeated(numbers, again, "in round 2", columns=3) == [
         "1 of 2 rows got another answer in round 2, first row 1: got 0.8 after 0.1"
     ]
 

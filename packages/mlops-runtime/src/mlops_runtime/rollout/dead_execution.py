@@ -17,6 +17,7 @@ from mlops_runtime.rollout.fleet_alarms import fleet_stem
 from mlops_runtime.rollout.fleet_capacity import no_scaling, render_scaling
 from mlops_runtime.rollout.live_fleet import Version
 from mlops_runtime.rollout.permission import approved, desired
+from mlops_runtime.rollout.rehearsed_answers import asked_again
 from mlops_runtime.rollout.rollout_case import Case, pointer
 from mlops_runtime.rollout.sagemaker_requests import planned_scaling, render_revert
 from mlops_runtime.rollout.verdict_request import sagemaker_verdict
@@ -138,6 +139,7 @@ def _adopt(blank: SageMakerPlan, left: _Left, case: Case) -> SageMakerPlan:
         min_invocations=rollout.min_invocations if is_judged and is_new else 0,
         probation=(rollout.probation or 0) if is_new else 0,
         verdict=_verdict(left) if is_judged else {},
+        again=asked_again(left.spec, left.version.config) if is_judged and is_new else {},
         expired=tuple(config for config in case.follows.expired if config != left.version.config),
         live=_pointer(left, case),
     )

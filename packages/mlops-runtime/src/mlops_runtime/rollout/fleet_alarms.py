@@ -70,6 +70,15 @@ def verdict_dimensions(endpoint: str, config: str) -> list[Request]:
     return [{"Name": name, "Value": value} for name, value in values.items()]
 
 
+def verdict_alarm(endpoint: str, config: str) -> Request:
+    """Return the alarm that stops a new fleet, and the metric that keeps it in ALARM: the arguments of the calls that set them."""
+    value = {"MetricName": VERDICT_METRIC, "Dimensions": verdict_dimensions(endpoint, config), "Value": 1.0}
+    return {
+        "alarm": f"{fleet_stem(endpoint, config)}{VERDICT}",
+        "metric": {"Namespace": ABORT_NAMESPACE, "MetricData": [value]},
+    }
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FleetAlarms:
     """The alarms of one new fleet.

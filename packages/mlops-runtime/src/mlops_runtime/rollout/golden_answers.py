@@ -78,17 +78,17 @@ def judge(request: GoldenRequest, whole: Reply, singles: Mapping[int, Reply] | N
     ]
 
 
-def repeated(first: Sequence[float], again: Sequence[float], number: int, *, columns: int = 1) -> list[str]:
-    """Return what is wrong with the answers to the same rows in a later round.
+def repeated(first: Sequence[float], again: Sequence[float], when: str, *, columns: int = 1) -> list[str]:
+    """Return what is wrong with the answers to the same rows at another time.
 
     Args:
-        first: What they got in the first round.
+        first: What they got at first.
         again: What they got now, in the same order.
-        number: The round, from 2 on.
+        when: When or than when that is, as the problem says it.
         columns: How many numbers a row has. Default: one.
 
     Example:
-        >>> repeated([1.0, 2.0], [1.0, 3.0], 2)
+        >>> repeated([1.0, 2.0], [1.0, 3.0], "in round 2")
         ['1 of 2 rows got another answer in round 2, first row 1: got 3.0 after 2.0']
     """
     pairs = zip(first, again, strict=True)
@@ -97,9 +97,7 @@ def repeated(first: Sequence[float], again: Sequence[float], number: int, *, col
         return []
     row, new, old = apart[0]
     rows = len({row for row, _, _ in apart})
-    return [
-        f"{rows} of {len(first) // columns} rows got another answer in round {number}, first row {row}: got {new} after {old}"
-    ]
+    return [f"{rows} of {len(first) // columns} rows got another answer {when}, first row {row}: got {new} after {old}"]
 
 
 def slowness(

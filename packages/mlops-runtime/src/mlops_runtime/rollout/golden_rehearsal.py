@@ -31,16 +31,20 @@ from mlops_runtime.rollout.golden_answers import (
     slowness,
 )
 from mlops_runtime.rollout.golden_set import GoldenSetError, single_bodies, turned, verified_set
+from mlops_runtime.rollout.rehearsed_answers import RehearsedAnswers
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_sagemaker_runtime import SageMakerRuntimeClient
 
 ROUNDS = 5  # odd, and a median that two slow calls do not move
+# of one that serves: two rounds, and 40 calls, which miss one bad instance of two with 1e-12, one of ten with 1.5 %
+_ROUNDS_AGAIN, _CALLS_AGAIN = 2, 40
 ALONE = 32  # rows of a request that are sent alone in a round
 _UNKNOWN = "unknown column"  # of our server, for a column that the model does not take
 # the platform may fail once, and its client retries; a second unanswered call is not accepted
 _ASKED_AGAIN = 1
+_BEFORE = "than before it had traffic"
 _UNKNOWN_COLUMN = "unknown column"  # as the server answers a request
 Ask = Callable[[str, GoldenRequest], Reply]
 
@@ -72,6 +76,9 @@ class Rehearsal:
         endpoint: That of the candidate.
         live: That of the live model. Default: none.
         has_time: Whether another call still fits.
+        known: What the candidate answered to each request before. Default: it was not asked before.
+        rounds: How often each request is sent. Default: `ROUNDS`.
+        is_alone: Whether rows are sent alone, too. Default: they are.
     """
 
     ask: Ask
@@ -79,6 +86,9 @@ class Rehearsal:
     endpoint: str
     live: str | None
     has_time: Callable[[], bool]
+    known: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    rounds: int | None = None
+    is_alone: bool = True
     calls: int = 0
     _asked_again: int = 0
     _problems: dict[str, list[str]] = field(default_factory=dict)
@@ -93,7 +103,7 @@ class Rehearsal:
         try:
             for endpoint in self._asked:  # pays for lazy loading of a container, and is not evaluated
                 self._call(endpoint, requests[0])
-            for number in range(1, ROUNDS + 1):
+            for number in range(1, self._rounds + 1):
                 for done, request in enumerate(requests):  # noqa: B007 # told if time runs out
                     self._round(request, number)
                 if not self._problems:
@@ -102,7 +112,7 @@ class Rehearsal:
                     break
         except _OutOfTimeError:
             others.append(
-                f"time ran out after {done} of {len(requests)} golden requests in round {max(1, number)} of {ROUNDS}; "
+                f"time ran out after {done} of {len(requests)} golden requests in round {max(1, number)} of {self._rounds}; "
                 "make the set smaller"
             )
         else:
@@ -120,6 +130,15 @@ class Rehearsal:
         return reason_of(self._problems, of=len(requests), others=others) if self._problems or others else ""
 
     @property
+    def answers(self) -> Mapping[str, Sequence[float]]:
+        """What the candidate answered to each request."""
+        return self._first
+
+    @property
+    def _rounds(self) -> int:
+        return ROUNDS if self.rounds is None else self.rounds
+
+    @property
     def _asked(self) -> tuple[str, ...]:
         return (self.endpoint,) if not self._is_compared else (self.endpoint, str(self.live))
 
@@ -135,11 +154,13 @@ class Rehearsal:
         whole = self._whole(turned(request, by), times)
         columns = request.columns or 1
         numbers = _turned_back(whole.numbers, by * columns)
-        rows = () if whole.problem is not None else _alone(len(bodies), number)
+        rows = () if whole.problem is not None or not self.is_alone else _alone(len(bodies), number)
         singles = {row: self._call(self.endpoint, replace(request, body=bodies[row], rows=1)) for row in rows}
         times.alone += [single.milliseconds for single in singles.values() if single.milliseconds is not None]
         found = judge(request, replace(whole, numbers=numbers), singles)
-        found = found or repeated(self._first.setdefault(request.name, numbers), numbers, number, columns=columns)
+        first = self._first.setdefault(request.name, numbers)
+        found = found or repeated(first, numbers, f"in round {number}", columns=columns)
+        found = found or repeated(self.known.get(request.name, numbers), numbers, _BEFORE, columns=columns)
         if found:
             self._problems[request.name] = found
 
@@ -196,6 +217,12 @@ def _alone(count: int, number: int) -> Sequence[int]:
     return [(start + index) % count for index in range(min(count, ALONE))]
 
 
+def _verdict(rehearsal: Rehearsal, requests: Sequence[GoldenRequest], rounds: int) -> dict[str, Any]:
+    reason = rehearsal.run(requests)
+    passed = f"all {len(requests)} golden requests were answered rightly in {rounds} rounds"
+    return {"passed": not reason, "reason": reason or passed, "calls": rehearsal.calls}
+
+
 def _turned_back(numbers: Sequence[float], by: int) -> tuple[float, ...]:
     """Return the answers to turned rows in the order of the request."""
     start = by % len(numbers) if numbers else 0
@@ -228,9 +255,10 @@ class GoldenCaller:
     ) -> None:
         self._s3, self._runtime, self._bucket, self._timer, self._nonce = s3, runtime, bucket, timer, nonce
         self._sets: dict[str, tuple[GoldenRequest, ...]] = {}
+        self._answers = RehearsedAnswers(s3=s3, bucket=bucket)
 
     def handle(self, event: Mapping[str, Any], *, has_time: Callable[[], bool] = lambda: True) -> dict[str, Any]:
-        """Do what the Deploy machine asks for: ``{"mode": "check" | "traffic", "endpoint", "golden", ...}``.
+        """Do what the Deploy machine asks for: ``{"mode": "check" | "again" | "traffic", "endpoint", "golden", ...}``.
 
         Args:
             event: The arguments of the state.
@@ -238,20 +266,30 @@ class GoldenCaller:
 
         Raises:
             GoldenCallError: If an endpoint could not be asked.
-            ValueError: If the mode is neither.
+            ValueError: If the mode is another.
         """
         spec, endpoint = from_dict(GoldenSpec, event["golden"]), str(event["endpoint"])
         at, execution = event.get("now"), str(event.get("execution", ""))
         if event["mode"] == "check":
             announce = partial(self._announce, event.get("live_endpoint"), now=at, execution=execution)
             return self.check(
-                spec, endpoint=endpoint, live_endpoint=event.get("live_endpoint"), announce=announce, has_time=has_time
+                spec,
+                endpoint=endpoint,
+                live_endpoint=event.get("live_endpoint"),
+                announce=announce,
+                has_time=has_time,
+                keep=event.get("answers"),
+            )
+        if event["mode"] == "again":
+            announce = partial(self._announce, endpoint, now=at, execution=execution)
+            return self.check_again(
+                spec, endpoint=endpoint, answers=event["answers"], announce=announce, has_time=has_time
             )
         if event["mode"] == "traffic":
             calls, now = int(event["calls"]), str(event["now"])
             nonce = self._announce(endpoint, calls, now=now, execution=execution)
             return self.send(spec, endpoint=endpoint, calls=calls, now=now, nonce=nonce, has_time=has_time)
-        raise ValueError(f"mode must be 'check' or 'traffic', got {event['mode']!r}")
+        raise ValueError(f"mode must be 'check', 'again' or 'traffic', got {event['mode']!r}")
 
     def check(
         self,
@@ -261,8 +299,9 @@ class GoldenCaller:
         live_endpoint: str | None,
         announce: Callable[[int], str],
         has_time: Callable[[], bool],
+        keep: str | None = None,
     ) -> dict[str, Any]:
-        """Return the verdict on the endpoint's model: ``{"passed", "reason", "calls"}``."""
+        """Return the verdict on the endpoint's model, ``{"passed", "reason", "calls"}``, and keep a right one's answers."""
         try:
             requests = self._requests(spec)
         except GoldenSetError as error:
@@ -276,9 +315,39 @@ class GoldenCaller:
             live=live_endpoint,
             has_time=has_time,
         )
-        reason = rehearsal.run(requests)
-        passed = f"all {len(requests)} golden requests were answered rightly in {ROUNDS} rounds"
-        return {"passed": not reason, "reason": reason or passed, "calls": rehearsal.calls}
+        found = _verdict(rehearsal, requests, ROUNDS)
+        if found["passed"] and keep is not None:
+            self._answers.keep(keep, spec.sha256, rehearsal.answers)
+        return found
+
+    def check_again(
+        self,
+        spec: GoldenSpec,
+        *,
+        endpoint: str,
+        answers: str,
+        announce: Callable[[int], str],
+        has_time: Callable[[], bool],
+    ) -> dict[str, Any]:
+        """Return the verdict on a model that serves: the bounds that it had before, and the very answers that it gave then.
+
+        The live model of then serves no longer, so nothing is compared with it.
+        """
+        requests = self._requests(spec)
+        rounds = max(_ROUNDS_AGAIN, -(-_CALLS_AGAIN // len(requests)))
+        # one to warm up, and once more where a request seems slow
+        nonce = announce(1 + (rounds + ROUNDS) * len(requests))
+        rehearsal = Rehearsal(
+            ask=lambda asked, request: self._ask(asked, request, synthetic_id(rehearsal.calls, nonce)),
+            spec=spec,
+            endpoint=endpoint,
+            live=None,
+            has_time=has_time,
+            known=self._answers.read(answers, spec.sha256),
+            rounds=rounds,
+            is_alone=False,
+        )
+        return _verdict(rehearsal, requests, rounds)
 
     def send(
         self, spec: GoldenSpec, *, endpoint: str, calls: int, now: str, nonce: str, has_time: Callable[[], bool]

@@ -32,7 +32,7 @@ from mlops_runtime.rollout.deploy_plan import (
     poll_seconds,
 )
 from mlops_runtime.rollout.execution_names import shadow_name
-from mlops_runtime.rollout.fleet_alarms import FleetAlarms
+from mlops_runtime.rollout.fleet_alarms import FleetAlarms, verdict_alarm
 from mlops_runtime.rollout.live_fleet import Serving, Version
 from mlops_runtime.rollout.permission import (
     approved,
@@ -46,6 +46,7 @@ from mlops_runtime.rollout.permission import (
 )
 from mlops_runtime.rollout.planned_bake import PlannedBake, planned_bake
 from mlops_runtime.rollout.promotions import golden_sha256
+from mlops_runtime.rollout.rehearsed_answers import answers_key, asked_again
 from mlops_runtime.rollout.rollout_case import Case, pointer
 from mlops_runtime.rollout.sagemaker_requests import planned_scaling
 from mlops_runtime.rollout.serving_limits import SpecError, step_shares
@@ -266,6 +267,8 @@ def _update(common: SageMakerPlan, case: Case, version: Version) -> SageMakerPla
         synthetic=_synthetic(rollout, common.poll_seconds),
         shadow=_shadow(case, version),
         verdict=_verdict(case, version, baked.why) if names and not case.is_rollback else {},
+        again={} if case.is_rollback else asked_again(spec, case.name),
+        stop=verdict_alarm(spec.endpoint, case.name) if names and not case.is_rollback else {},
     )
 
 
@@ -343,6 +346,7 @@ def _rehearsal(case: Case) -> Request:
     return {
         **sagemaker_requests.render_rehearsal(case.spec, model=case.name, execution=case.execution),
         "golden": to_dict(golden),
+        "answers": answers_key(case.spec.endpoint, case.name),
         # the version that a rollback leaves is not a baseline
         "live_endpoint": None if case.facts.serving is None or case.is_rollback else case.spec.endpoint,
     }

@@ -1,0 +1,106 @@
+"""States that ask golden requests again of the fleet that serves: in the bake of all traffic, and before a promotion.
+
+While both fleets answer, no call can be addressed to one of them: ``TargetVariant`` tells variants of one config apart, and both
+fleets have the same. So the first time is as soon as the new fleet alone answers, while the old one still waits.
+"""
+
+from mlops_constructs._state_machine import EXECUTION, NOW, State, assign, choose, invoke, task
+from mlops_constructs.rollout.candidate_states import CHECK_SECONDS
+from mlops_constructs.rollout.rollout_policy import PROMOTED
+
+AGAIN_SECONDS = 2 * CHECK_SECONDS
+# what is known before they are asked
+UNASKED = {"asked": False, "passed": True, "reason": ""}
+# why a rollout was stopped; empty where it was not
+WHY_UNLIKE = "($again.passed ? '' : 'golden requests, asked again: ' & $again.reason)"
+# https://docs.aws.amazon.com/sagemaker/latest/dg/automating-sagemaker-with-eventbridge.html: all traffic is on the new fleet
+# claim: the-bake-of-all-traffic-has-a-name
+_ALONE = (
+    "$count($endpoint.PendingDeploymentSummary.ProductionVariants.VariantStatus"
+    "[Status = 'Baking' and $contains(StatusMessage & '', 'full capacity')]) > 0"
+)
+_IS_ASKED = "$exists($plan.again.golden)"
+_MAXIMUM_STATE_REASON = 1023
+
+
+def bake_states(
+    *, golden_arn: str, endpoint_name: str, next_state: str, partition: str
+) -> tuple[str, dict[str, State]]:
+    """Return the first state's name and the states that ask once in the bake of all traffic, after calls of others.
+
+    A fleet that does not pass is stopped by its alarm, so SageMaker rolls back to the old one, which still runs.
+
+    Args:
+        golden_arn: Function ``rollout_golden``.
+        endpoint_name: The endpoint.
+        next_state: Where to go on.
+        partition: AWS partition, may be a token.
+    """
+    ask = _ask(golden_arn, endpoint_name, partition, next_state="IsStillGolden", catch=next_state)
+    # the second time decides where the first was not answered
+    ask["Catch"][0]["Assign"] = {"again": {**UNASKED, "asked": True}}
+    is_time = f"{_IS_ASKED} and $not($again.asked) and {_ALONE} and $compared.calls >= $plan.min_invocations"
+    return "IsAlone", {
+        "IsAlone": choose((is_time, "AskInBake"), default=next_state),
+        "AskInBake": ask,
+        "IsStillGolden": choose(
+            ("$not($again.passed) and $exists($plan.stop.alarm)", "KeepStopped"), default=next_state
+        ),
+        **_stop_states(next_state, partition),
+    }
+
+
+def promotion_states(*, golden_arn: str, endpoint_name: str, partition: str) -> tuple[str, dict[str, State]]:
+    """Return the first state's name and the states that ask the last time before a promotion; what fails goes to ``Revert``.
+
+    Args:
+        golden_arn: Function ``rollout_golden``.
+        endpoint_name: The endpoint.
+        partition: AWS partition, may be a token.
+    """
+    return "IsAskedAgain", {
+        "IsAskedAgain": choose(("$not($again.passed)", "Unlike"), (_IS_ASKED, "AskAgain"), default=PROMOTED),
+        "AskAgain": _ask(golden_arn, endpoint_name, partition, next_state="IsGoldenAgain", catch="AgainUnknown"),
+        "IsGoldenAgain": choose(("$again.passed", "GoldenAgain"), default="Unlike"),
+        "GoldenAgain": assign(PROMOTED, shown="; golden requests were answered rightly again by the fleet that serves"),
+        "Unlike": assign("Revert", reason=f"{{% {WHY_UNLIKE} %}}"),
+        "AgainUnknown": assign("Revert", reason="{% 'golden requests could not be asked again: ' & $caught %}"),
+    }
+
+
+def _ask(golden_arn: str, endpoint_name: str, partition: str, *, next_state: str, catch: str) -> State:
+    return invoke(
+        golden_arn,
+        {
+            "mode": "again",
+            "endpoint": endpoint_name,
+            "golden": "{% $plan.again.golden %}",
+            "answers": "{% $plan.again.answers %}",
+            "now": NOW,
+            "execution": EXECUTION,
+        },
+        partition=partition,
+        next_state=next_state,
+        catch=catch,
+        assign={"again": "{% $merge([$states.result.Payload, {'asked': true}]) %}"},
+        timeout=CHECK_SECONDS,
+    )
+
+
+def _stop_states(next_state: str, partition: str) -> dict[str, State]:
+    """Return the states that set the alarm of the new fleet, and publish the value that keeps it in ALARM."""
+
+    def call(action: str, arguments: object, after: str) -> State:
+        state = task(f"aws-sdk:cloudwatch:{action}", arguments, partition=partition, next_state=after, catch=after)
+        del state["Catch"][0]["Assign"]
+        return state
+
+    reason = f"{{% $substring('stopped: ' & {WHY_UNLIKE}, 0, {_MAXIMUM_STATE_REASON}) %}}"
+    return {
+        "KeepStopped": call("putMetricData", "{% $plan.stop.metric %}", "StopFleet"),
+        "StopFleet": call(
+            "setAlarmState",
+            {"AlarmName": "{% $plan.stop.alarm %}", "StateValue": "ALARM", "StateReason": reason},
+            next_state,
+        ),
+    }

@@ -1,0 +1,48 @@
+"""What a candidate answered before traffic, kept in S3 until it is asked again."""
+
+from dataclasses import replace
+
+import boto3
+import pytest
+from botocore.exceptions import ClientError
+from moto import mock_aws
+from tests.campaign.deploy import SPEC
+
+from mlops_runtime.contracts.serving import AsynchronousSpec, GoldenSpec
+from mlops_runtime.rollout.rehearsed_answers import RehearsedAnswers, asked_again
+
+GOLDEN = GoldenSpec(uri="s3://assets/golden.jsonl", sha256="0" * 64)
+
+
+@pytest.fixture
+def answers():
+    """A bucket."""
+    with mock_aws():
+        s3 = boto3.client("s3", region_name="us-east-1")
+        s3.create_bucket(Bucket="artifacts")
+        yield RehearsedAnswers(s3=s3, bucket="artifacts")
+
+
+def test_what_is_kept_is_read(answers: RehearsedAnswers) -> None:
+    """Of the same golden set; another set's answers, and none, say nothing."""
+    answers.keep("kept.json", "a", {"one": (1.5, -2.0), "two": (1e-30,)})
+    assert answers.read("kept.json", "a") == {"one": (1.5, -2.0), "two": (1e-30,)}
+    assert answers.read("kept.json", "b") == answers.read("gone.json", "a") == {}
+
+
+def test_fails_when_the_bucket_is_gone(answers: RehearsedAnswers) -> None:
+    """What cannot be read is not what was never kept."""
+    with pytest.raises(ClientError, match="NoSuchBucket"):
+        replace(answers, bucket="other").read("kept.json", "a")
+
+
+def test_an_endpoint_that_answers_no_call_is_not_asked_again() -> None:
+    """An asynchronous one; and one without golden requests."""
+    golden = replace(SPEC, rollout=replace(SPEC.rollout, golden=GOLDEN))
+    assert asked_again(golden, "fleet") == {
+        "golden": {"uri": GOLDEN.uri, "sha256": GOLDEN.sha256},
+        "answers": f"rehearsals/{SPEC.endpoint}/fleet.json",
+    }
+    assert asked_again(SPEC, "fleet") == {}
+    queued = replace(golden, asynchronous=AsynchronousSpec(output="s3://o/o", failures="s3://o/f"))
+    assert asked_again(queued, "fleet") == {}
