@@ -71,7 +71,8 @@ _PREDICTIONS = """{{% (
 
 # `BroughtCandidate`, as the machine knows it at its end
 _BROUGHT = {
-    "outcome": "{% $outcome %}",
+    # of a run that failed after it had registered
+    "outcome": "{% $outcome = 'FAILED' ? 'REGISTERED' : $outcome %}",
     "execution": "{% $execution %}",
     "at": NOW,
     "reason": "{% $reason %}",
@@ -80,10 +81,17 @@ _BROUGHT = {
 }
 # which training set lies at a prefix that is published again and again: its manifest is written last
 _PUBLISHED = "{% $join([$states.result.Contents.(Key & ' ' & ETag & ' ' & LastModified)], ' ') %}"
-_REPUBLISHED = (
-    "the training set was published again during the run, which may have trained on one set and measured on the other; "
-    "ask again: mlops train {} --reason ..."
-)
+_REPUBLISHED = """{{% 'the training set was published again during the run, which may have ' & ($exists($request.candidate)
+    ? 'read two sets; bring the model again: mlops models register {0} MODEL'
+    : 'trained on one set and measured on the other; ask again: mlops train {0} --reason ...') %}}"""
+_UNAPPROVED = """{% (
+    $version := $substringAfter($package, ':model-package/');
+    $package = '' ? $caught
+    : 'registered as ' & $version & ', which could not be approved: ' & $caught & '; approve it: mlops models approve ' & $version
+) %}"""
+_NO_SERVER = """{{% 'the model that serves {endpoint} is of a container of others'
+    & ($exists($champion.image) ? ', ' & $champion.image : '') & ', which {pipeline} has no server to ask: give its TrainingJob '
+    & 'former_serving=ServingContainer(image=...) of that container, and deploy the stack' %}}"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -203,6 +211,11 @@ class RetrainPlan:
     former_server: ServerPlan | None = None
 
     @property
+    def asked(self) -> ServerPlan | None:
+        """The container of others whose server can be asked."""
+        return self.server or self.former_server
+
+    @property
     def seconds(self) -> int:
         """How long a retraining may take: its jobs, and an hour for the steps between them."""
         longest = self.jobs.maximum
@@ -226,6 +239,7 @@ def retrain_machine(plan: RetrainPlan, *, partition: str = "aws") -> dict[str, o
         plan: What is trained and where.
         partition: AWS partition. Default: ``aws``.
     """
+    begin = "TagSnapshots" if plan.features is not None else "FindTrainingSet"
     states: dict[str, State] = {
         "Start": assign(
             "ReadRequest",
@@ -274,17 +288,31 @@ def retrain_machine(plan: RetrainPlan, *, partition: str = "aws") -> dict[str, o
             "dynamodb:getItem",
             {"TableName": plan.rollout_table, "Key": {"endpoint": {"S": plan.endpoint_name}}, "ConsistentRead": True},
             partition=partition,
-            next_state="TagSnapshots" if plan.features is not None else "FindTrainingSet",
+            next_state=begin if plan.asked is not None else "CanAskChampion",
             catch="Caught",
             assign={
                 "champion": "{% $exists($states.result.Item.live.S) ? $parse($states.result.Item.live.S) : null %}"
             },
         ),
+        # before anything is trained for nothing
+        **(
+            {}
+            if plan.asked is not None
+            else {
+                "CanAskChampion": choose((_IS_OF_CONTAINER, "CannotAskChampion"), default=begin),
+                "CannotAskChampion": assign(
+                    "RecordFailure", reason=_NO_SERVER.format(endpoint=plan.endpoint_name, pipeline=plan.pipeline)
+                ),
+            }
+        ),
         **_job_states(plan, partition),
         **_gate_states(plan, partition),
         **registration_states(plan.registration, partition=partition),
         # before the lock is released: who brings the archive again is answered by this run
-        "WasBrought": choose(("$exists($request.candidate)", "KeepOutcome"), default="Release"),
+        "WasBrought": choose(
+            ("$exists($request.candidate) and ($outcome != 'FAILED' or $package != '')", "KeepOutcome"),
+            default="Release",
+        ),
         "KeepOutcome": task(
             "dynamodb:updateItem",
             {
@@ -301,8 +329,8 @@ def retrain_machine(plan: RetrainPlan, *, partition: str = "aws") -> dict[str, o
             next_state="Release",
             catch="Release",
         ),
-        "Caught": assign("RecordFailure", reason="{% $caught %}"),
-        "RecordFailure": _record(plan, "FAILED", partition=partition, next_state="Release", catch="Release"),
+        "Caught": assign("RecordFailure", reason=_UNAPPROVED),
+        "RecordFailure": _record(plan, "FAILED", partition=partition, next_state="WasBrought", catch="WasBrought"),
         "Release": task(
             "dynamodb:updateItem",
             {
@@ -353,6 +381,7 @@ def _state_key(plan: RetrainPlan) -> dict[str, object]:
     return {"pipeline": {"S": plan.pipeline}, "item": {"S": "STATE"}}
 
 
+_IS_OF_CONTAINER = "$exists($champion.flavor) and $champion.flavor = 'container'"
 # a model made elsewhere; null where one is trained
 _CANDIDATE = "{% $exists($request.candidate) ? $request.candidate : null %}"
 
@@ -410,14 +439,13 @@ def _job_states(plan: RetrainPlan, partition: str) -> dict[str, State]:
         ("$champion = null", "Evaluate"),
         (f"$exists($champion.image) and $champion.image != '{jobs.image_uri}'", "ListHoldout"),
     ]
-    asked = plan.server or plan.former_server
     if plan.server is not None:
         kept["artifact_sha256"] = "{% $states.result.Payload.artifact_sha256 %}"
-    if asked is not None:
-        rivals.insert(1, ("$exists($champion.flavor) and $champion.flavor = 'container'", "AskChampion"))
+    if plan.asked is not None:
+        rivals.insert(1, (_IS_OF_CONTAINER, "AskChampion"))
         states |= server_states(
             jobs,
-            asked,
+            plan.asked,
             partition=partition,
             evaluate=evaluate("answers"),
             next_state=None if plan.server is None else "HasChampion",

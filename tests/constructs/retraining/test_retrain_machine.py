@@ -417,6 +417,12 @@ def test_a_set_from_s3_is_read_where_it_lies(run_machine: Any):
     assert uris["manifest"] == "s3://data/exports/demand/manifest"
 
 
+def _brought() -> dict[str, Any]:
+    """Return the row of a pipeline whose guard has accepted a model made elsewhere."""
+    candidate = {"uri": f"s3://artifacts/registered/{NAME}/{'a' * 64}/model.tar.gz", "sha256": "a" * 64}
+    return STATE | {"request": {"S": json.dumps(REQUEST | {"trigger": "manual", "candidate": candidate})}}
+
+
 def test_a_set_that_is_published_again_fails_the_run(run_machine: Any):
     """It may have trained on the one and be measured on the other: nothing is registered, and the record says what to do."""
     machine = retrain_machine(VARIANTS["from S3"])
@@ -428,6 +434,11 @@ def test_a_set_that_is_published_again_fails_the_run(run_machine: Any):
     assert record["Payload"]["reason"] == (
         "the training set was published again during the run, which may have trained on one set and measured on the other; "
         "ask again: mlops train demand-forecast --reason ..."
+    )
+    brought = run_machine(machine, FORGED, aws(state=_brought(), published=("Monday", "Tuesday")))
+    assert brought.output["Cause"] == (
+        "the training set was published again during the run, which may have read two sets; bring the model again: mlops models "
+        "register demand-forecast MODEL"
     )
     places = [(a["Bucket"], a["Prefix"]) for n, a in run.calls if n == "s3:listObjectsV2"]
     assert places == [("data", "exports/demand/manifest/")] * 2
@@ -675,8 +686,7 @@ def test_a_model_made_elsewhere_is_measured_and_not_trained(run_machine: Any, ha
 
 def test_what_came_of_an_archive_is_kept_before_the_lock_is_released(run_machine: Any, aws_error: Any):
     """Of a rejected one too, and never of what was trained; a write that fails holds nothing up."""
-    candidate = {"uri": f"s3://artifacts/registered/{NAME}/{'a' * 64}/model.tar.gz", "sha256": "a" * 64}
-    accepted = STATE | {"request": {"S": json.dumps(REQUEST | {"trigger": "manual", "candidate": candidate})}}
+    accepted = _brought()
     rejected = GATE | {"verdict": "FAILED", "reason": "loses"}
     run = run_machine(MACHINE, FORGED, aws(state=accepted, gate=rejected))
     kept = next(arguments for name, arguments in run.calls if name == "dynamodb:updateItem")
@@ -687,6 +697,35 @@ def test_what_came_of_an_archive_is_kept_before_the_lock_is_released(run_machine
     assert (trained.status, trained.names().count("dynamodb:updateItem")) == ("SUCCEEDED", 1)
     failing = run_machine(MACHINE, FORGED, aws(state=accepted, fail=("dynamodb:updateItem", aws_error("Throttled"))))
     assert failing.names().count("dynamodb:updateItem") > 2  # it is tried again, and then the lock is released
+
+
+def test_an_archive_whose_approval_fails_is_known_as_registered(run_machine: Any, aws_error: Any):
+    """One archive is one version: the run fails, and says which version a person may approve."""
+    failing = ("sagemaker:updateModelPackage", aws_error("SageMaker.SageMakerException", "throttled"))
+    run = run_machine(MACHINE, FORGED, aws(state=_brought(), fail=failing))
+    assert run.output["Cause"] == (
+        "registered as demand-forecast/1, which could not be approved: SageMaker.SageMakerException: throttled; approve it: mlops "
+        "models approve demand-forecast/1"
+    )
+    kept = [arguments for name, arguments in run.calls if name == "dynamodb:updateItem"]
+    assert [each["Key"]["item"]["S"] for each in kept] == [f"CANDIDATE#{'a' * 64}", "STATE"]
+    values = kept[0]["ExpressionAttributeValues"]
+    assert values[":outcome"]["S"] == "REGISTERED"
+    assert values[":package"]["S"].endswith(":model-package/demand-forecast/1")
+    registering = ("sagemaker:createModelPackage", aws_error("SageMaker.SageMakerException", "throttled"))
+    nothing = run_machine(MACHINE, FORGED, aws(state=_brought(), fail=registering))
+    assert nothing.names().count("dynamodb:updateItem") == 1  # that may be brought again
+
+
+def test_a_champion_that_no_server_of_the_pipeline_answers_for_is_named(run_machine: Any):
+    """Before anything is trained: the pipeline has gone back to our server, and nothing says what served before."""
+    container = "123456789012.dkr.ecr.us-east-1.amazonaws.com/other@sha256:" + "5" * 64
+    run = run_machine(MACHINE, FORGED, aws(champion="s3://artifacts/live.tar.gz", image=container, flavor="container"))
+    assert (run.status, "sagemaker:createTrainingJob.sync" in run.names()) == ("FAILED", False)
+    assert run.output["Cause"] == (
+        f"the model that serves demand-forecast is of a container of others, {container}, which demand-forecast has no server to "
+        "ask: give its TrainingJob former_serving=ServingContainer(image=...) of that container, and deploy the stack"
+    )
 
 
 def test_what_loads_a_model_is_in_its_package_and_its_rejection(run_machine: Any):
