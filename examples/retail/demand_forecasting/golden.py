@@ -6,8 +6,8 @@ Bounds are wide, because next year's model may well differ from this one's, and 
 what a model said. Where promotion is the point they are narrower: a deep promotion sells no less than the weeks before it, and the
 same row without promotion not much more. How much more or less is the gate's to measure, which has a segment for it.
 
-To these come the bounds of the unit's first training set (`golden_bounds`): each input at its smallest and its largest, each
-category, an unknown one, each null that may come.
+To these come the bounds of the unit's first training set (`boundary_requests`): each input at its smallest and its largest, each
+category in a row that sold well, within five times that, an unknown one, each null that may come.
 """
 
 import csv
@@ -53,7 +53,7 @@ def golden_requests() -> list[GoldenRequest]:
         _within("nothing sold last week", (idle := [row for row in week if row["units_lag_1"] == 0][:12]), idle),
         _within("new series", (new := [r for r in data.requests_for_week(9) if _sold(r) == 0][:4]), new, ceiling=20.0),
         _within("many rows", week[::3], week[::3]),
-        *boundary_requests(_first_set(), signature(), minimum=0, maximum=_CEILING),
+        *boundary_requests(_first_set(), signature(), minimum=0, maximum=_CEILING, expected=_sold),
     ]
 
 

@@ -126,3 +126,14 @@ def test_each_output_has_its_own_bounds() -> None:
         "1 of 2 numbers of column 0 below the minimum 50, first in row 1: got 30",
         "1 of 2 numbers of column 1 above the maximum 60, first in row 1: got 80",
     ]
+
+
+def test_each_row_is_held_to_bounds_of_its_own() -> None:
+    """One category that is forgotten among many is found, whatever the bounds of all; null is no bound."""
+    low, high = (2.0, 5.0, None), (9.0, None, 3.0)
+    request = GoldenRequest(name="n", body="x", rows=3, row_minimums=low, row_maximums=high)
+    assert judge(request, Reply(numbers=(2.0, 5.0, 3.0))) == []
+    assert judge(request, Reply(numbers=(2.0, 0.0, 4.0))) == [
+        "1 numbers below the bound of their row, first in row 1: got 0.0, allowed is 5",
+        "1 numbers above the bound of their row, first in row 2: got 4.0, allowed is 3",
+    ]

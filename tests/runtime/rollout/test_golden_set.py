@@ -86,6 +86,35 @@ def test_the_set_can_be_used_and_follows_from_the_rows(rows: list[dict[str, Any]
         assert len({json.dumps(row, sort_keys=True) for row in instances}) == len(instances) == request.rows
 
 
+def test_each_category_has_bounds_of_its_own() -> None:
+    """In a row of the upper quarter, within a factor of what is expected of it; an unknown category has none."""
+    rows = [
+        {"category": name, "sold": sold, "price": 1.0, "store_id": "1"}
+        for name, most in (("b", 8), ("a", 40))
+        for sold in range(most + 1)
+    ]
+    requests = boundary_requests(rows, SIGNATURE, minimum=0, expected=lambda row: float(str(row["sold"])), factor=4)
+    bounded = [request for request in requests if request.row_minimums is not None]
+    assert [request.name for request in bounded] == ["categories"]
+    (request,) = bounded
+    sent = [(row["category"], row["sold"]) for row in json.loads(request.body)["instances"]]
+    assert sent == [("a", 30), ("b", 6), (UNKNOWN, 0)]
+    assert (request.row_minimums, request.row_maximums) == ((7.5, 1.5, None), (120.0, 24.0, None))
+    assert read_set(json.dumps(to_dict(request)).encode()) == (request,)
+    with pytest.raises(ValueError, match=r"factor must be 1 or more, got 0\.5"):
+        boundary_requests(rows, SIGNATURE, expected=lambda _: 1.0, factor=0.5)
+
+
+@pytest.mark.parametrize("bounds", [[1], [1, 2, 3], [1, float("nan")], []])
+def test_fails_for_bounds_that_are_not_of_each_row(bounds: list[float]) -> None:
+    """Too few, too many, or no number."""
+    line = json.dumps(TYPICAL | {"row_minimums": bounds}).encode()
+    with pytest.raises(
+        GoldenSetError, match="line 1: row_minimums must have a finite number or null for each of 2 rows"
+    ):
+        read_set(line)
+
+
 def test_fails_without_rows_or_columns() -> None:
     """By name."""
     with pytest.raises(ValueError, match=r"rows must be one or more, each with 'category', 'sold', 'price'; got 0"):
@@ -127,7 +156,7 @@ def test_every_problem_of_every_line_at_once():
     assert problems(content + b"not json\n") == (
         "line 1: not a valid GoldenRequest: $.body is missing; $.rows must be an integer, got 'two'",
         "line 2: unknown field 'minumum'; allowed are name, body, rows, content_type, minimum, maximum, columns, minimums, "
-        "maximums",
+        "maximums, row_minimums, row_maximums",
         "line 3: name must be 1 to 64 printable characters, got ''",
         "line 3: minimum must not exceed maximum, got 5.0 > 1.0",
         "line 3: content_type must name a type such as application/json, got 'json'",

@@ -115,7 +115,7 @@ class GoldenRequest:
     """One request with bounds that every number of a right answer keeps to.
 
     ``columns`` is how many numbers a row's answer has, of a model of classes, outputs or a vector; ``minimums`` and ``maximums``
-    are bounds for each of them.
+    are bounds for each of them. ``row_minimums`` and ``row_maximums`` are bounds for each row, null for none.
     """
 
     name: str
@@ -127,6 +127,8 @@ class GoldenRequest:
     columns: int | None = None
     minimums: tuple[float, ...] | None = None
     maximums: tuple[float, ...] | None = None
+    row_minimums: tuple[float | None, ...] | None = None
+    row_maximums: tuple[float | None, ...] | None = None
 
     @property
     def numbers(self) -> int:

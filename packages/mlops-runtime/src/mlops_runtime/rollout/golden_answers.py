@@ -74,6 +74,7 @@ def judge(request: GoldenRequest, whole: Reply, singles: Mapping[int, Reply] | N
         return [whole.problem]
     return [
         *_number_problems(request, whole.numbers),
+        *_row_problems(request, whole.numbers),
         *_single_problems(whole.numbers, singles or {}, request.columns or 1),
     ]
 
@@ -203,6 +204,21 @@ def _number_problems(request: GoldenRequest, numbers: Sequence[float]) -> Iterat
             if beyond:
                 told = f"{len(beyond)} of {len(found)} numbers of column {column} {word} {bound:g}"
                 yield f"{told}, first in row {beyond[0]}: got {found[beyond[0]]}"
+
+
+def _row_problems(request: GoldenRequest, numbers: Sequence[float]) -> Iterator[str]:
+    """Yield which rows are beyond the bounds of their own."""
+    columns = request.columns or 1
+    for word, bounds in (("below", request.row_minimums), ("above", request.row_maximums)):
+        beyond = [
+            (row, number, bound)
+            for row, bound in enumerate(bounds or ())
+            for number in numbers[row * columns : (row + 1) * columns]
+            if bound is not None and (number < bound if word == "below" else number > bound)
+        ]
+        if beyond:
+            row, number, bound = beyond[0]
+            yield f"{len(beyond)} numbers {word} the bound of their row, first in row {row}: got {number}, allowed is {bound:g}"
 
 
 def _single_problems(numbers: Sequence[float], singles: Mapping[int, Reply], columns: int) -> Iterator[str]:
