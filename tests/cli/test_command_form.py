@@ -123,6 +123,7 @@ OPTIONS = {
     "--publish-only": "a training set is published, and nothing trained",
     "--reason": "what a person answers for",
     "--region": "of AWS",
+    "--replace-newer": "an older training set takes the place of a newer one",
     "--repository": "of images",
     "--request": "file that is sent",
     "--requirements": "lock of an environment",

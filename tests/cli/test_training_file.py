@@ -140,6 +140,24 @@ def test_the_verb_publishes_before_it_asks(cloud: Cloud, sales: Path, monkeypatc
     assert str(bare.exception) == "--holdout-from needs --data"
 
 
+def test_an_older_file_is_refused_with_the_way_on(cloud: Cloud, sales: Path) -> None:
+    """The verb asks for nothing then; with the option that it names it publishes and asks."""
+    asked = ["train", "demand-forecast", "--reason", "new", "--data"]
+    assert CliRunner().invoke(app, [*asked, str(sales)]).exit_code == 0
+    older = sales.parent / "older.parquet"
+    pq.write_table(pq.read_table(sales).slice(0, 1000), older)
+    refused = CliRunner().invoke(app, [*asked, str(older)])
+    assert str(refused.exception).startswith(
+        "nothing was published: the rows end at 2025-02-19T00:00:00+00:00, those of"
+    )
+    assert str(refused.exception).endswith("--replace-newer (in Python replace_newer=True)")
+    assert len(cloud.events) == 1
+    assert CliRunner().invoke(app, [*asked, str(older), "--replace-newer"]).exit_code == 0
+    assert len(cloud.events) == 2
+    bare = CliRunner().invoke(app, ["train", "demand-forecast", "--replace-newer", "--reason", "new"])
+    assert str(bare.exception) == "--replace-newer needs --data"
+
+
 def test_a_file_is_published_without_a_training(cloud: Cloud, sales: Path) -> None:
     """For models made elsewhere: nothing is asked, and the answer says what to type next."""
     before = CliRunner().invoke(app, ["train", "demand-forecast", "--reason", "early"])

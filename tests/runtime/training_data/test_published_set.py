@@ -1,5 +1,6 @@
 """A training set in S3: whole or refused, with baselines and a manifest that names every file."""
 
+import json
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -8,6 +9,8 @@ import boto3
 import pandas as pd
 import pyarrow as pa
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from moto import mock_aws
 
 from mlops_runtime.contracts import content_hash, from_json
@@ -100,6 +103,73 @@ def test_the_same_rows_are_the_same_set(s3: Any) -> None:
     assert (again.train_rows, again.split) == (first.train_rows, first.split)
     framed = pd.DataFrame({"a": [1, 2]}, index=[5, 6])
     assert as_table(pa.Table.from_pandas(framed)).column_names == ["a"]
+
+
+def test_an_older_set_does_not_replace_a_newer_one(s3: Any) -> None:
+    """Nothing is written; on purpose it does, and rows that end at the same time are a correction."""
+    newer = published(s3, rows(0, 8), rows(8, 12))
+    before = objects(s3)
+    with pytest.raises(PublishError) as error:
+        published(s3, rows(0, 8), rows(8, 11))
+    assert error.value.problems == (
+        f"the rows end at 2026-01-11T00:00:00+00:00, those of the published set {newer.id[:12]} at "
+        "2026-01-12T00:00:00+00:00; publish rows that reach at least as far, or put these in the place of the newer set on "
+        "purpose: --replace-newer (in Python replace_newer=True)",
+    )
+    assert objects(s3) == before
+    assert published(s3, rows(1, 8), rows(8, 12)).id != newer.id
+    assert published(s3, rows(0, 8), rows(8, 11), replace_newer=True).split["holdout_until"].startswith("2026-01-11")
+
+
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.tuples(st.integers(1, 5), st.integers(1, 9)), min_size=1, max_size=5))
+def test_what_is_published_never_ends_earlier(s3: Any, lengths: list[tuple[int, int]]) -> None:
+    """Of any files in any order, whatever their cuts, the set that is there is the last of those that reach furthest."""
+    s3.delete_object(Bucket="sets", Key="training-sets/forecast/manifest/manifest.json")
+    furthest = 0
+    for first, more in lengths:
+        end = first + more
+        try:
+            published(s3, rows(0, first), rows(first, end))
+        except PublishError:
+            assert end < furthest
+        else:
+            assert end >= furthest
+        furthest = max(furthest, end)
+        manifest = from_json(TrainingSetManifest, objects(s3)["manifest/manifest.json"])
+        assert manifest.split["holdout_until"] == (BEGIN + timedelta(days=furthest - 1)).isoformat()
+
+
+@pytest.mark.parametrize("body", [b"{}", b"no JSON", None])
+def test_a_manifest_that_says_no_time_keeps_nothing_out(s3: Any, body: bytes | None) -> None:
+    """No evaluation would take such a set; the next publish puts it right."""
+    done = published(s3, rows(0, 8), rows(8, 12))
+    found = json.loads(objects(s3)["manifest/manifest.json"])
+    found["split"]["holdout_until"] = "yesterday"
+    s3.put_object(
+        Bucket="sets",
+        Key="training-sets/forecast/manifest/manifest.json",
+        Body=json.dumps(found).encode() if body is None else body,
+    )
+    assert published(s3, rows(0, 8), rows(8, 11)).id != done.id
+
+
+def test_a_set_that_came_between_is_not_replaced(s3: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An older set looked at the manifest before the newer one was published: the newer manifest stays."""
+    published(s3, rows(0, 8), rows(8, 9))
+    upload, newer = s3.upload_file, []
+
+    def between(*arguments: Any) -> None:
+        upload(*arguments)
+        if not newer:
+            newer.append(True)
+            newer.append(published(s3, rows(0, 8), rows(8, 12)))
+
+    monkeypatch.setattr(s3, "upload_file", between)
+    with pytest.raises(PublishError, match="another publish to the same pipeline came between; publish again"):
+        published(s3, rows(0, 8), rows(8, 10))
+    manifest = from_json(TrainingSetManifest, objects(s3)["manifest/manifest.json"])
+    assert content_hash(manifest) == newer[1].id
 
 
 def test_a_publish_that_is_killed_leaves_the_set_before(s3: Any, monkeypatch: pytest.MonkeyPatch) -> None:

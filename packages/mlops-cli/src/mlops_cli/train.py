@@ -40,6 +40,13 @@ def train(
             help="With --data: publish the training set and train nothing, so that models made elsewhere can be measured on it.",
         ),
     ] = False,
+    replace_newer: Annotated[
+        bool,
+        typer.Option(
+            "--replace-newer",
+            help="With --data: publish it although its rows end before those of the published set, which was wrong.",
+        ),
+    ] = False,
     no_wait: Annotated[bool, typer.Option("--no-wait", help="Do not wait for the verdict.")] = False,
     as_json: AsJson = False,
     profile: Profile = None,
@@ -49,8 +56,13 @@ def train(
     from mlops_cli.deployed_entries import Entries
     from mlops_runtime.retraining.retraining_request import RetrainingRequestError
 
-    if data is None and (publish_only or holdout_from is not None):
-        raise UserError(f"{'--publish-only' if publish_only else '--holdout-from'} needs --data")
+    of_data = {
+        "--publish-only": publish_only,
+        "--holdout-from": holdout_from is not None,
+        "--replace-newer": replace_newer,
+    }
+    if data is None and (given := [option for option, is_given in of_data.items() if is_given]):
+        raise UserError(f"{given[0]} needs --data")
     why = checked_reason(reason)
     with account(profile, home) as aws, shown(RetrainingRequestError):
         entries = Entries(ssm=aws.client("ssm"))
@@ -61,7 +73,9 @@ def train(
             from mlops_cli.training_file import publish_file
 
             requests.require_idle()
-            published = publish_file(aws.client("s3"), entry, data, holdout_from=holdout_from)
+            published = publish_file(
+                aws.client("s3"), entry, data, holdout_from=holdout_from, replace_newer=replace_newer
+            )
             done = (
                 f"published {published.train_rows} rows to train and {published.holdout_rows} held out from "
                 f"{published.split['holdout_from']} on"

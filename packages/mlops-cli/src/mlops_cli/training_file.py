@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 _CHUNK = 1024 * 1024
 
 
-def publish_file(s3: Any, entry: "PipelineEntry", data: Path, *, holdout_from: str | None) -> "PublishedSet":
+def publish_file(
+    s3: Any, entry: "PipelineEntry", data: Path, *, holdout_from: str | None, replace_newer: bool = False
+) -> "PublishedSet":
     """Cut a file by time, and publish both parts below the pipeline's prefix.
 
     Args:
@@ -24,6 +26,7 @@ def publish_file(s3: Any, entry: "PipelineEntry", data: Path, *, holdout_from: s
         entry: The pipeline.
         data: A Parquet or CSV file.
         holdout_from: First time of the holdout. Default: as the project says, else the last 15 % of the rows.
+        replace_newer: Whether the rows may end before those of the set that is there.
 
     Raises:
         UserError: If the pipeline takes no file, or with every problem of the file; nothing is published then.
@@ -52,6 +55,7 @@ def publish_file(s3: Any, entry: "PipelineEntry", data: Path, *, holdout_from: s
             baselines=entry.baselines or (),
             block=entry.block,
             source={"file": data.name, "sha256": _sha256(data)},
+            replace_newer=replace_newer,
         )
     except TableError as error:
         raise UserError(f"nothing was published: {error}") from error

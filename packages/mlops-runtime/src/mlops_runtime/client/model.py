@@ -131,12 +131,14 @@ class Model:
         self._connection, self._unit = connection, unit
         self._pipeline, self._endpoint = pipeline, endpoint
 
-    def publish(self, train: Any, holdout: Any) -> Summary:
+    def publish(self, train: Any, holdout: Any, *, replace_newer: bool = False) -> Summary:
         """Publish both splits where the pipeline reads its training set: Parquet with naive baselines, and the manifest last.
 
         Args:
             train: The training split: an Arrow table, a pandas or polars frame.
             holdout: The holdout; its first time must be after the newest one of the training split.
+            replace_newer: Whether the rows may end before those of the set that is there, to take back one that was wrong.
+                Default: they are refused.
 
         Raises:
             UnitError: If the pipeline builds its training sets itself.
@@ -159,6 +161,7 @@ class Model:
             timestamp=entry.timestamp,
             baselines=entry.baselines or (),
             block=entry.block,
+            replace_newer=replace_newer,
         )
         return Summary({**asdict(made), "split": dict(made.split)})
 

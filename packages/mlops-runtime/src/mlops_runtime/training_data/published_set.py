@@ -2,9 +2,11 @@
 
 Below the pipeline's prefix lie ``train/`` and ``holdout/`` (Parquet) and ``manifest/`` (one JSON), which names the hash of each
 file. Everything is uploaded beside them first and copied within S3 at the end, the manifest last: a publish that is killed while
-it uploads changes nothing, and the evaluation refuses files that are not those of the manifest.
+it uploads changes nothing, and the evaluation refuses files that are not those of the manifest. Rows that end before those of
+the set that is there are refused: what follows would be trained and measured on a time that is past.
 
 See: https://docs.aws.amazon.com/AmazonS3/latest/userguide/copy-object.html
+See: https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html
 """
 
 import hashlib
@@ -18,8 +20,9 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from botocore.exceptions import ClientError
 
-from mlops_runtime.contracts import canonical_json, content_hash
+from mlops_runtime.contracts import ContractError, canonical_json, content_hash, from_json
 from mlops_runtime.contracts.features import Build, Output, OutputFile, PinnedTable, Semantics, TrainingSetManifest
 from mlops_runtime.training_data.baseline_names import baseline_problems
 from mlops_runtime.training_data.naive_baselines import with_baselines
@@ -32,6 +35,12 @@ _MANIFEST = "manifest/manifest.json"
 _PANDAS_INDEX = "__index_level_"
 _SHA256 = "sha256"  # of a file, in its object's metadata
 _CHUNK = 1024 * 1024
+_CHANGED = (
+    "PreconditionFailed",
+    "ConditionalRequestConflict",
+    "NoSuchKey",
+)  # what S3 answers where a condition does not hold
+_BETWEEN = "another publish to the same pipeline came between; publish again"
 
 
 class PublishError(ValueError):
@@ -76,6 +85,7 @@ def publish(
     baselines: Sequence[str] = (),
     block: str | None = None,
     source: Mapping[str, str] | None = None,
+    replace_newer: bool = False,
 ) -> PublishedSet:
     """Publish both splits with their naive baselines and manifest.
 
@@ -89,9 +99,12 @@ def publish(
         baselines: Columns with naive predictions; those that ``naive_baselines`` knows are made here.
         block: The column whose values are the blocks of the gate's bootstrap. Default: not checked.
         source: What the manifest says of where the rows came from. Default: nothing.
+        replace_newer: Whether the rows may end before those of the set that is there, to take back one that was wrong.
+            Default: they are refused.
 
     Raises:
-        PublishError: With every problem of the splits, before anything is written; or if another publish replaced this one.
+        PublishError: With every problem of the splits, or if the set that is there is newer, before anything is written; or if
+            another publish came between.
     """
     tables = {"train": as_table(train), "holdout": as_table(holdout)}
     problems = list(_problems(place, tables, label=label, timestamp=timestamp, baselines=baselines, block=block))
@@ -100,6 +113,9 @@ def publish(
     made = with_baselines(tables["train"], tables["holdout"], baselines, label=label, timestamp=timestamp)
     bucket, _, prefix = place.removeprefix("s3://").partition("/")
     prefix = prefix.strip("/")
+    present = _present(s3, bucket, prefix)
+    if not replace_newer and (problem := _newer(present, holdout_until=_times(*made, timestamp)["holdout_until"])):
+        raise PublishError([problem])
     with tempfile.TemporaryDirectory(prefix="mlops-publish-") as folder:
         files = {name: _written(Path(folder), name, table) for name, table in zip(tables, made, strict=True)}
         manifest = _manifest(prefix, made, list(files.values()), timestamp, source)
@@ -108,7 +124,7 @@ def publish(
         try:
             for name, key in beside.items():
                 s3.upload_file(str(Path(folder) / f"{name}.parquet"), bucket, key)
-            _replace(s3, bucket, prefix, beside, canonical_json(manifest), files=files)
+            _replace(s3, bucket, prefix, beside, canonical_json(manifest), files=files, present=present)
         finally:
             for key in beside.values():
                 s3.delete_object(Bucket=bucket, Key=key)
@@ -212,11 +228,6 @@ def _manifest(
 ) -> TrainingSetManifest:
     train, holdout = tables
     name = prefix.rpartition("/")[2]
-    times = {
-        "trained_until": pc.max(train[timestamp]).as_py(),
-        "holdout_from": pc.min(holdout[timestamp]).as_py(),
-        "holdout_until": pc.max(holdout[timestamp]).as_py(),
-    }
     table = PinnedTable(
         group=name,
         version=1,
@@ -241,14 +252,72 @@ def _manifest(
             files=tuple(files),
             columns={field.name: str(field.type) for field in train.schema},
         ),
-        split={each: _iso(time) for each, time in times.items()},
+        split=_times(train, holdout, timestamp),
     )
+
+
+def _times(train: Any, holdout: Any, timestamp: str) -> dict[str, str]:
+    times = {
+        "trained_until": pc.max(train[timestamp]).as_py(),
+        "holdout_from": pc.min(holdout[timestamp]).as_py(),
+        "holdout_until": pc.max(holdout[timestamp]).as_py(),
+    }
+    return {each: _iso(time) for each, time in times.items()}
 
 
 def _iso(time: date) -> str:
     if not isinstance(time, datetime):
         time = datetime(time.year, time.month, time.day, tzinfo=UTC)
     return (time if time.tzinfo is not None else time.replace(tzinfo=UTC)).isoformat()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Present:
+    """The set that is there: its manifest's ETag, and the manifest, where it can be read."""
+
+    etag: str
+    manifest: TrainingSetManifest | None
+
+
+def _present(s3: "S3Client", bucket: str, prefix: str) -> _Present | None:
+    try:
+        found = s3.get_object(Bucket=bucket, Key=f"{prefix}/{_MANIFEST}")
+    except ClientError as error:
+        if error.response["Error"]["Code"] == "NoSuchKey":
+            return None
+        raise
+    try:
+        manifest = from_json(TrainingSetManifest, found["Body"].read())
+    except ContractError:  # the evaluation takes no such set, so it is no reason to keep another one out
+        manifest = None
+    return _Present(etag=found["ETag"], manifest=manifest)
+
+
+def _newer(present: _Present | None, *, holdout_until: str) -> str | None:
+    """Return why a set whose rows end at this time does not follow the one that is there."""
+    if present is None or present.manifest is None:
+        return None
+    until = present.manifest.split.get("holdout_until", "")
+    if not _is_time(until) or _time(holdout_until) >= _time(until):
+        return None
+    return (
+        f"the rows end at {holdout_until}, those of the published set {content_hash(present.manifest)[:12]} at {until}; "
+        "publish rows that reach at least as far, or put these in the place of the newer set on purpose: --replace-newer "
+        "(in Python replace_newer=True)"
+    )
+
+
+def _is_time(text: str) -> bool:
+    try:
+        datetime.fromisoformat(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _time(text: str) -> datetime:
+    time = datetime.fromisoformat(text)
+    return time if time.tzinfo is not None else time.replace(tzinfo=UTC)
 
 
 def _replace(
@@ -259,10 +328,12 @@ def _replace(
     manifest: bytes,
     *,
     files: Mapping[str, OutputFile],
+    present: _Present | None,
 ) -> None:
     """Put the uploaded files in their places: only calls within S3 from here on.
 
-    Of several publishes at once the one that writes its manifest last finds files of another, if any are left: it looks last.
+    The manifest replaces the one that this publish has looked at, and no other. Of several publishes at once the one that
+    writes its manifest last finds files of another, if any are left: it looks last.
     """
     for name, key in beside.items():
         said = {"Metadata": {_SHA256: files[name].sha256}, "MetadataDirective": "REPLACE"}
@@ -273,10 +344,19 @@ def _replace(
             for item in page.get("Contents", ()):
                 if item["Key"] not in kept:
                     s3.delete_object(Bucket=bucket, Key=item["Key"])
-    s3.put_object(Bucket=bucket, Key=f"{prefix}/{_MANIFEST}", Body=manifest, ContentType="application/json")
+    key, kind = f"{prefix}/{_MANIFEST}", "application/json"
+    try:
+        if present is None:
+            s3.put_object(Bucket=bucket, Key=key, Body=manifest, ContentType=kind, IfNoneMatch="*")
+        else:
+            s3.put_object(Bucket=bucket, Key=key, Body=manifest, ContentType=kind, IfMatch=present.etag)
+    except ClientError as error:
+        if error.response["Error"]["Code"] in _CHANGED:
+            raise PublishError([_BETWEEN]) from error
+        raise
     there = {
         name: s3.head_object(Bucket=bucket, Key=f"{prefix}/{name}/{_FILE}")["Metadata"].get(_SHA256) for name in files
     }
     is_ours = there == {name: file.sha256 for name, file in files.items()}
-    if not is_ours or s3.get_object(Bucket=bucket, Key=f"{prefix}/{_MANIFEST}")["Body"].read() != manifest:
-        raise PublishError(["another publish to the same pipeline came between; publish again"])
+    if not is_ours or s3.get_object(Bucket=bucket, Key=key)["Body"].read() != manifest:
+        raise PublishError([_BETWEEN])
