@@ -97,3 +97,32 @@ def test_a_file_becomes_a_model_that_serves(shop: Shop) -> None:
     answered = json.loads(shop.run("invoke", "shop-units", "shop_units/request.json"))
     assert len(answered["predictions"]) == 2
     assert "shop-units" in shop.run("status")
+
+
+def test_a_champion_that_knows_the_holdout_is_not_compared(shop: Shop) -> None:
+    """An older file is refused; an earlier cut makes the model that serves no rival, and the verdict says so by name."""
+    table = pq.read_table(shop.folder.parent / "sales.parquet")
+    older = shop.folder.parent / "older.parquet"
+    pq.write_table(table.slice(0, STORES * (DAYS - 10)), older)
+    asked = ["train", "--data", str(older), "--reason", "by mistake", "--home", str(shop.cloud.home)]
+    refused = CliRunner().invoke(command, asked)
+    assert refused.exit_code == 1, refused.output
+    assert "nothing was published: the rows end at 2026-03-31" in str(refused.exception)
+    again = (
+        "train",
+        "--data",
+        "../sales.parquet",
+        "--holdout-from",
+        "2026-03-01",
+        "--reason",
+        "more held out",
+        "--json",
+    )
+    verdict: dict[str, Any] = json.loads(shop.run(*again))
+    assert verdict["outcome"] == "REGISTERED", verdict
+    left_out = (
+        "the champion is not compared: it was trained on what was known until 2026-03-25T00:00:00+00:00, and the holdout "
+        "begins at 2026-03-01T00:00:00+00:00"
+    )
+    assert left_out in verdict["reason"]
+    assert left_out in " ".join(shop.run("models", "show", "shop-units/2").split())

@@ -9,7 +9,7 @@ from mlops_runtime.contracts.model import ServerContentType
 from mlops_runtime.contracts.model_manifest import Trust
 from mlops_runtime.contracts.retraining import EvaluationPlan, JobTags, TrainingSetPlan
 from mlops_runtime.instance_storage import volume_key
-from mlops_runtime.jobs.job_environment import PROGRAM, split_argument
+from mlops_runtime.jobs.job_environment import PROGRAM, UNKNOWN, split_argument
 
 PROCESSING = "/opt/ml/processing"
 CHECKPOINTS = "/opt/ml/checkpoints"
@@ -301,6 +301,8 @@ def evaluation_job(
         inputs["champion-answers"] = _of_answers(jobs, "answers")
     if champion != "none":
         arguments += ["--champion-sha256", "{% $champion.artifact_sha256 %}"]
+        until = f"$exists($champion.trained_until) ? $champion.trained_until : '{UNKNOWN}'"
+        arguments += ["--champion-trained-until", f"{{% {until} %}}"]
     outputs = {"report": f"{report} %}}"}
     job = _processing(jobs, "eval", "evaluate", arguments, inputs=inputs, outputs=outputs, is_isolated=True)
     return job | _trusting(jobs)

@@ -48,6 +48,7 @@ _FROM_GATE = (
     "container_sha256",
     "flavor",
     "trust",
+    "trained_until",
 )
 
 

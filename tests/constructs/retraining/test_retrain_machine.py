@@ -122,6 +122,7 @@ GATE = {
     "baseline_sha256": "8" * 64,
     "signing_key": "arn:aws:kms:us-east-1:123456789012:key/1",
     "code": "s3://assets/code.zip",
+    "trained_until": "2017-07-01T00:00:00+00:00",
     "container_sha256": "f" * 64,
     "may_approve": True,
     "rest": "",
@@ -165,6 +166,7 @@ def aws(
     state: dict[str, Any] | None = STATE,
     image: str | None = None,
     flavor: str | None = None,
+    trained_until: str | None = None,
     predictions: int = 0,
     published: Sequence[str] = ("Monday",),
 ) -> Any:
@@ -184,6 +186,7 @@ def aws(
                     "artifact_sha256": "7" * 64,
                     "model_sha256": "6" * 64,
                     "model_package_arn": "arn:champion",
+                    **({} if trained_until is None else {"trained_until": trained_until}),
                     **({} if image is None else {"image": image}),
                     **({} if flavor is None else {"flavor": flavor}),
                 }
@@ -323,6 +326,14 @@ def test_what_was_trained_is_kept_before_anybody_looks_at_it(run_machine: Any):
     assert arguments[arguments.index("--champion-sha256") + 1] == "7" * 64
 
 
+@pytest.mark.parametrize("until", ["2017-07-01T00:00:00+00:00", None])
+def test_the_evaluation_knows_up_to_when_the_champion_was_trained(run_machine: Any, until: str | None):
+    """As the live pointer names it; one that does not is compared, with a word."""
+    run = run_machine(MACHINE, FORGED, aws(champion=CHAMPION, trained_until=until))
+    arguments = run.arguments("sagemaker:createProcessingJob.sync")["AppSpecification"]["ContainerArguments"]
+    assert arguments[arguments.index("--champion-trained-until") + 1] == (until or "unknown")
+
+
 @pytest.mark.parametrize(("live", "champion"), [(None, "none"), ("s3://artifacts/old/model.tar.gz", "arn:champion")])
 def test_a_package_says_where_it_comes_from(run_machine: Any, live: str | None, champion: str):
     """Training set, evaluation, code, execution, what asked for it, and whom it was measured against."""
@@ -332,7 +343,14 @@ def test_a_package_says_where_it_comes_from(run_machine: Any, live: str | None, 
         **{name: GATE[name] for name in ("artifact_sha256", "model_sha256", "training_set_id", "baseline_uri")},
         **{
             name: GATE[name]
-            for name in ("evaluation_uri", "evaluation_sha256", "baseline_sha256", "signing_key", "code")
+            for name in (
+                "evaluation_uri",
+                "evaluation_sha256",
+                "baseline_sha256",
+                "signing_key",
+                "code",
+                "trained_until",
+            )
         },
         "container_fields": "Image=00000000",
         "container_sha256": "f" * 64,
@@ -549,7 +567,10 @@ def test_a_champion_of_another_image_predicts_there(run_machine: Any, source: st
     assert asked["NetworkConfig"]["EnableNetworkIsolation"] is True
     assert inputs_of(measured)["predictions"] == f"s3://artifacts/{prefix}"
     assert "champion" not in inputs_of(measured)
-    assert measured["AppSpecification"]["ContainerArguments"][-2:] == ["--champion-sha256", "7" * 64]
+    assert measured["AppSpecification"]["ContainerArguments"][-4:] == [
+        *("--champion-sha256", "7" * 64),
+        *("--champion-trained-until", "unknown"),
+    ]
 
 
 def test_a_champion_is_asked_once_a_holdout(run_machine: Any):

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +20,11 @@ from tests.runtime.serving.model_folders import LOCK, PYTHON
 
 from mlops_runtime.contracts import canonical_json, content_hash, from_json, to_dict
 from mlops_runtime.contracts.features import Build, Output, OutputFile, PinnedTable, Semantics, TrainingSetManifest
-from mlops_runtime.contracts.model import AskedHoldout, Evaluation, ModelSignature, SignatureColumn
+from mlops_runtime.contracts.model import AskedHoldout, Evaluation, HoldoutPredictions, ModelSignature, SignatureColumn
 from mlops_runtime.contracts.monitor import Baseline
 from mlops_runtime.contracts.retraining import EvaluationPlan, GateSpec
 from mlops_runtime.jobs.evaluate import Inputs, _distinct, check_files, evaluate
-from mlops_runtime.jobs.holdout_predictions import holdout_sha256, read_predictions, write_predictions
+from mlops_runtime.jobs.holdout_predictions import Predicted, holdout_sha256, read_predictions, write_predictions
 from mlops_runtime.jobs.job_environment import JobError, OptMl
 from mlops_runtime.jobs.predict import predict
 from mlops_runtime.retraining.evaluation_evidence import problems
@@ -359,6 +360,59 @@ def test_a_training_split_of_the_holdouts_time_is_a_failure(inputs: Inputs) -> N
     assert fine.failures is None
     late, _ = evaluate(plan, replace(inputs, train=stamped(3001), holdout=holdout), URI)
     assert late.failures == ("the training split reaches 5000, the holdout begins 5000: trained on the future",)
+
+
+@pytest.mark.parametrize(
+    ("as_of", "until", "is_left_out"),
+    [
+        ("known_at", "2017-08-04T00:00:00Z", False),
+        ("known_at", "2017-08-04T00:00:01Z", True),
+        ("event_time", "2017-08-04T00:00:00Z", True),
+        ("event_time", "2017-08-03T23:59:59+00:00", False),
+        ("event_time", "2018-01-01", True),
+        ("event_time", None, False),
+    ],
+)
+def test_a_champion_that_knows_the_holdout_is_left_out(
+    inputs: Inputs, as_of: Any, until: str | None, is_left_out: bool
+) -> None:
+    """It was trained on the holdout's time, so its loss says nothing; the evaluation says why it has none."""
+    manifest = replace(MANIFEST, semantics=replace(MANIFEST.semantics, as_of=as_of))
+    assert manifest.split["holdout_from"] == "2017-08-04T00:00:00Z"
+    evaluation, _ = evaluate(PLAN, replace(inputs, manifest=manifest, champion_trained_until=until), URI)
+    assert ("champion" in evaluation.metrics) is not is_left_out
+    assert evaluation.champion_trained_until == until
+    said = f"it was trained on what was known until {until}, and the holdout begins at 2017-08-04T00:00:00Z"
+    assert evaluation.champion_left_out == (said if is_left_out else None)
+
+
+def test_a_champion_that_knows_the_holdout_is_left_out_wherever_it_predicts(inputs: Inputs) -> None:
+    """In an image of its own as here."""
+    predicted = Predicted(
+        values=np.zeros(300),
+        of=HoldoutPredictions(artifact_sha256="a" * 64, model_sha256="b" * 64, holdout_sha256="c" * 64),
+    )
+    given = replace(inputs, champion=None, champion_predictions=predicted, champion_trained_until="2017-09-01")
+    assert set(evaluate(PLAN, given, URI)[0].metrics) == {"candidate", "last_week"}
+
+
+def test_a_manifest_says_the_times_of_its_rows(inputs: Inputs) -> None:
+    """Later models are compared with this one by them; where they are those of labels, the feature store knows them."""
+    plan, begin = replace(PLAN, timestamp="at"), datetime(2017, 8, 1, tzinfo=UTC)
+    train = inputs.train.append_column("at", pa.array([begin] * 2000))
+    holdout = inputs.holdout.append_column("at", pa.array([begin + timedelta(days=2)] * 300))
+    said = {"trained_until": "2017-07-31", "holdout_from": "2017-08-04", "holdout_until": "2017-08-04"}
+    wrong = replace(MANIFEST, semantics=replace(MANIFEST.semantics, as_of="event_time"), split=said)
+    given = replace(inputs, train=train, holdout=holdout, manifest=wrong)
+    assert evaluate(plan, given, URI)[0].failures == (
+        "the manifest does not say the times of its rows: trained_until is 2017-07-31, the training split reaches "
+        "2017-08-01T00:00:00+00:00",
+        "the manifest does not say the times of its rows: holdout_from is 2017-08-04, the holdout begins "
+        "2017-08-03T00:00:00+00:00",
+    )
+    right = replace(wrong, split=said | {"trained_until": "2017-08-01", "holdout_from": "2017-08-03"})
+    assert evaluate(plan, replace(given, manifest=right), URI)[0].failures is None
+    assert evaluate(plan, replace(given, manifest=replace(MANIFEST, split=said)), URI)[0].failures is None
 
 
 def test_a_row_is_timed_for_both_models(inputs: Inputs) -> None:

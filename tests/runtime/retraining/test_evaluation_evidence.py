@@ -4,14 +4,16 @@ import math
 import random
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from mlops_runtime.contracts.model import Evaluation, PeriodLosses, SegmentSums
 from mlops_runtime.contracts.retraining import GateSpec, SegmentLimit
-from mlops_runtime.retraining.evaluation_evidence import problems
+from mlops_runtime.retraining.evaluation_evidence import knows_holdout, problems
 
 SPEC = GateSpec()
 NOW = datetime(2017, 8, 2, tzinfo=UTC)
@@ -25,6 +27,52 @@ def _noisy(seed: int, level: float, count: int = 60) -> list[float]:
 
 GOOD = {"candidate": _noisy(1, 20), "naive": _noisy(2, 30)}
 HALF = {"promoted=1": {name: [loss / 2 for loss in losses] for name, losses in GOOD.items()}}
+
+
+@st.composite
+def _cuts(draw: st.DrawFn, *, has_known_times: bool) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
+    """Draw what a champion was trained on and a later holdout, rows of (time, time at which the label was known) of one table."""
+    delays = draw(st.lists(st.integers(0, 3) if has_known_times else st.just(0), min_size=12, max_size=12))
+    kept = draw(st.lists(st.booleans(), min_size=12, max_size=12))
+    rows = [(time, time + delay) for time, (delay, is_kept) in enumerate(zip(delays, kept, strict=True)) if is_kept]
+    before, after = draw(st.integers(1, 11)), draw(st.integers(1, 11))
+    return [row for row in rows if row[0] < before and row[1] <= before], [row for row in rows if row[0] >= after]
+
+
+def _knows(trained: list[tuple[int, int]], held: list[tuple[int, int]], *, has_times_of_rows: bool) -> bool:
+    begin = datetime(2024, 1, 1, tzinfo=UTC)
+    times = (max(row[1] for row in trained), min(row[0] for row in held), max(row[1] for row in held))
+    until, first, last = ((begin + timedelta(days=time)).isoformat() for time in times)
+    return knows_holdout(until, first, last, has_times_of_rows=has_times_of_rows)
+
+
+@given(_cuts(has_known_times=True))
+def test_a_champion_that_has_seen_a_row_of_the_holdout_is_recognised(
+    cuts: tuple[list[tuple[int, int]], list[tuple[int, int]]],
+) -> None:
+    """A row that is in both is never missed, and a champion of an earlier cut is never left out."""
+    trained, held = cuts
+    if not trained or not held:
+        return
+    knows = _knows(trained, held, has_times_of_rows=False)
+    assert knows or not set(trained) & set(held)
+    assert not knows or max(row[1] for row in trained) > held[0][0]
+
+
+@given(_cuts(has_known_times=False))
+def test_rows_of_the_newest_time_that_was_trained_on_are_known(
+    cuts: tuple[list[tuple[int, int]], list[tuple[int, int]]],
+) -> None:
+    """Of a published set, whose times are those of its rows: the holdout may begin with the very rows."""
+    trained, held = cuts
+    if not trained or not held:
+        return
+    assert _knows(trained, held, has_times_of_rows=True) is (trained[-1][0] >= held[0][0])
+
+
+def test_what_is_not_a_time_is_left_to_the_gate() -> None:
+    """It refuses such an evaluation."""
+    assert not knows_holdout("later", "2024-01-01", "2024-02-01", has_times_of_rows=True)
 
 
 def test_a_sound_evaluation_has_no_problem(evaluation: Make) -> None:

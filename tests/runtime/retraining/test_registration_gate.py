@@ -479,6 +479,41 @@ def test_while_automation_rests_the_machine_may_not_approve(world: World) -> Non
     assert answer["rest"] == "frozen by 'peak' until 2017-08-02T00:00:00Z"
 
 
+def test_what_no_champion_was_compared_with_waits_for_a_person(world: World) -> None:
+    """It may be worse than what serves: the policy approves nothing then, and the reason names the champion."""
+    left_out = "it was trained on what was known until 2017-08-01, and the holdout begins at 2017-07-01"
+    _put(world, _document(20.0) | {"champion_left_out": left_out, "champion_trained_until": "2017-08-01"})
+    answer = _answer(world)
+    assert (answer["verdict"], answer["may_approve"]) == ("PASSED", False)
+    assert answer["rest"] == "as nothing compares it with the model that serves"
+    assert f"; the champion is not compared: {left_out}" in str(answer["reason"])
+    (check,) = [
+        check
+        for check in from_json(
+            GateResult, world.s3.get_object(Bucket="artifacts", Key="gates/demand-forecast/one.json")["Body"].read()
+        ).checks
+        if check.rival == "champion"
+    ]
+    assert (check.passed, check.reason) == (True, f"the champion is not compared: {left_out}")
+
+
+def test_a_package_carries_up_to_when_its_model_was_trained(world: World) -> None:
+    """What it replaces one day is compared with it by that; the approval is bound to it."""
+    _put(world, _document(20.0))
+    answer = _answer(world)
+    assert answer["trained_until"] == _document(20.0)["trained_until"]
+    later = {name: value for name, value in answer.items() if isinstance(value, str)} | {"trained_until": "2031-01-01"}
+    assert container_sha256(answer["container"], later) != answer["container_sha256"]
+
+
+def test_a_champion_of_unknown_training_is_compared_with_a_word(evaluation: Make) -> None:
+    """Only what names the time of its training can be left out."""
+    losses = {"candidate": _noisy(1, 20), "champion": _noisy(2, 25), "naive": _noisy(3, 30)}
+    word = "until when the champion was trained is not known, so it may know the holdout"
+    assert word in _gate(evaluation(losses)).reason
+    assert word not in _gate(evaluation(losses, champion_trained_until="2017-06-01")).reason
+
+
 def test_a_holdout_after_the_decision_fails_the_gate(world: World) -> None:
     """Nobody knows labels of tomorrow; the machine's time is that of the decision."""
     _put(world, _document(20.0) | {"holdout_until": "2017-08-02"})

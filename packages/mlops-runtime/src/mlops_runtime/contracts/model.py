@@ -79,7 +79,7 @@ class ModelPackageSpec:
     server compares before it loads. ``baseline_sha256`` is of the baseline's bytes, which the monitors compare before they decide.
     ``signing_key`` is the ARN of the key that signed the archive, ``model.sig`` beside it the signature; without one nothing has.
     ``code`` is the address of the training code, as the training job had it. ``flavor`` is what loads a model that is not ONNX,
-    ``trust`` what loading it may do (``contracts.model_manifest``).
+    ``trust`` what loading it may do (``contracts.model_manifest``). ``trained_until`` is that of its evaluation.
     """
 
     group: str
@@ -99,6 +99,7 @@ class ModelPackageSpec:
     code: str | None = None
     flavor: Flavor | None = None
     trust: Trust | None = None
+    trained_until: str | None = None
     format: Literal["mlops.model-package/1"] = "mlops.model-package/1"
 
     @property
@@ -187,8 +188,10 @@ class Evaluation:
     ``signature.json``, as ``model_sha256`` is of ``model.onnx``, and ``baseline_sha256`` of ``baseline.json``. ``flavor`` and
     ``trust`` are of a candidate that is not ONNX, as its manifest has them. ``confusion`` counts the rows of a model of
     ``classes``, by the same keys: a line for each class of the label, a column for each predicted class. ``outputs`` has the
-    metric of each output of a model of several numbers by itself. ``champion_sha256`` is of the archive that serves.
-    ``metric_sha256`` is of the file with the unit's metric function, which made the losses of ``custom_loss``.
+    metric of each output of a model of several numbers by itself. ``champion_sha256`` is of the archive that serves,
+    ``champion_trained_until`` the ``trained_until`` of its own evaluation, absent where that is not known, and
+    ``champion_left_out`` why it was not measured. ``metric_sha256`` is of the file with the unit's metric function, which made
+    the losses of ``custom_loss``.
     """
 
     metric: Metric
@@ -218,6 +221,8 @@ class Evaluation:
     confusion: Mapping[str, tuple[tuple[int, ...], ...]] | None = None
     outputs: Mapping[str, Mapping[str, float]] | None = None
     champion_sha256: str | None = None
+    champion_trained_until: str | None = None
+    champion_left_out: str | None = None
     metric_sha256: str | None = None
     pooled_segments: tuple[SegmentLosses, ...] | None = None
     small_segments: tuple[SegmentSums, ...] | None = None

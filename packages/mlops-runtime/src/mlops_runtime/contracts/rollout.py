@@ -139,7 +139,7 @@ class LivePointer:
     its source: an idle slot may be reused, so the version is created again. ``baseline_sha256`` is of the
     baseline's bytes, ``artifact_sha256`` of the model archive's, ``container_sha256`` of the package (``registry.package``).
     ``image`` is the one that a model which is not ONNX needs, for its predictions too; any image of the runtime can load ONNX.
-    ``flavor`` is what loads such a model.
+    ``flavor`` is what loads such a model. ``trained_until`` is up to when its training set knew anything.
     """
 
     endpoint: str
@@ -164,6 +164,7 @@ class LivePointer:
     container_sha256: str | None = None
     image: str | None = None
     flavor: Flavor | None = None
+    trained_until: str | None = None
     format: Literal["mlops.live-pointer/1"] = "mlops.live-pointer/1"
 
 

@@ -10,7 +10,7 @@ import sys
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
 from pathlib import Path
 from typing import Any, get_args
 
@@ -43,7 +43,7 @@ from mlops_runtime.jobs.holdout_losses import (
     segment_losses,
 )
 from mlops_runtime.jobs.holdout_predictions import Predicted, holdout_sha256, read_predictions
-from mlops_runtime.jobs.job_environment import JobError, OptMl, single_file
+from mlops_runtime.jobs.job_environment import UNKNOWN, JobError, OptMl, single_file
 from mlops_runtime.jobs.metric_function import metric_function
 from mlops_runtime.jobs.model_input import (
     Timer,
@@ -56,6 +56,7 @@ from mlops_runtime.jobs.model_input import (
     serving_problems,
 )
 from mlops_runtime.jobs.server_answers import AnsweredModel, ServerAnswers, read_answers
+from mlops_runtime.retraining.evaluation_evidence import iso_time, knows_holdout
 from mlops_runtime.serving.loaded_names import archived_globals, container_globals, container_problems
 from mlops_runtime.serving.model_folder import hash_of
 from mlops_runtime.serving.model_source import ModelEnvironment, archived_model
@@ -80,6 +81,7 @@ class Inputs:
         candidate: ``model.tar.gz`` of the candidate.
         champion: ``model.tar.gz`` of what is live. Default: nothing is live, or its predictions are given.
         champion_sha256: Hash of that archive, as the live pointer names it.
+        champion_trained_until: Up to when that model's training set knew anything, ISO 8601. Default: not known.
         champion_predictions: What the live model predicted in an image of its own. Default: it predicts here.
         environment: Where a model that is not ONNX runs. Default: only ONNX is measured.
         expected: What the team got from the candidate (``read_expected``). Default: that is not compared.
@@ -94,6 +96,7 @@ class Inputs:
     candidate: Path
     champion: Path | None = None
     champion_sha256: str | None = None
+    champion_trained_until: str | None = None
     champion_predictions: Predicted | None = None
     environment: ModelEnvironment = field(default_factory=ModelEnvironment)
     expected: Any = None
@@ -109,6 +112,7 @@ def evaluate(
 
     A missing or non-finite prediction, or a probability outside 0 to 1, adds no loss and is counted in ``non_finite``, on which the
     gate refuses the candidate. One that fails, depends on its batch or does not repeat itself is evaluated with the reason.
+    A champion that was trained on the holdout's time is left out, with the reason.
 
     Args:
         plan: Label, metric, blocks, segments and naive baselines.
@@ -137,7 +141,7 @@ def _evaluated(
     timer: Timer | None,
     custom: Losses | None,
 ) -> tuple[Evaluation, Baseline]:
-    times = _split_times(inputs.manifest)
+    times, why_not = _split_times(inputs.manifest), _left_out(inputs)
     candidate = models[CANDIDATE]
     _require(plan, inputs, candidate.signature)
     labels = read_labels(plan, candidate.signature, inputs.holdout, custom=custom)
@@ -150,7 +154,7 @@ def _evaluated(
     unfit = unfit_rows(inputs.holdout, candidate.signature, "the holdout") if inputs.answers is None else []
     failures += unfit
     predictions = {name: _predictions(name, model, inputs.holdout, failures) for name, model in models.items()}
-    if inputs.champion_predictions is not None:
+    if inputs.champion_predictions is not None and why_not is None:
         predictions[CHAMPION] = labels.of_model(
             inputs.champion_predictions.values, inputs.champion_predictions.of.names
         )
@@ -234,6 +238,8 @@ def _evaluated(
         confusion=None if labels.classes is None else {name: labels.confusion(predictions[name]) for name in measured},
         outputs=labels.of_outputs(predictions) or None,
         champion_sha256=inputs.champion_sha256,
+        champion_trained_until=inputs.champion_trained_until,
+        champion_left_out=why_not,
         metric_sha256=None if custom is None else plan.metric_sha256,
     )
     return evaluation, baseline
@@ -247,10 +253,24 @@ def _models(inputs: Inputs, opened: ExitStack) -> dict[str, ServedModel]:
         if inputs.answers is None
         else AnsweredModel(answers=inputs.answers)
     }
-    if inputs.champion is not None and hash_of(inputs.champion) != hash_of(inputs.candidate):
+    is_rival = inputs.champion is not None and hash_of(inputs.champion) != hash_of(inputs.candidate)
+    if inputs.champion is not None and is_rival and _left_out(inputs) is None:
         models[CHAMPION] = opened.enter_context(archived_model(inputs.champion, inputs.environment.of_champion()))
         require_columns(inputs.holdout, [c.name for c in models[CHAMPION].signature.inputs], "holdout")
     return models
+
+
+def _left_out(inputs: Inputs) -> str | None:
+    """Return why the champion is not compared: it may know the answers."""
+    times, until = inputs.manifest.split, inputs.champion_trained_until
+    has_times_of_rows = inputs.manifest.semantics.as_of == "event_time"
+    if (
+        inputs.champion_sha256 is None
+        or until is None
+        or not knows_holdout(until, times["holdout_from"], times["holdout_until"], has_times_of_rows=has_times_of_rows)
+    ):
+        return None
+    return f"it was trained on what was known until {until}, and the holdout begins at {times['holdout_from']}"
 
 
 def _losses(name: str, labels: Labels, predictions: Wide) -> Wide:
@@ -315,7 +335,7 @@ def _distinct(predictions: Wide) -> int:
 
 
 def _time_failures(plan: EvaluationPlan, inputs: Inputs) -> list[str]:
-    """Return whether the training split holds anything of the holdout's time."""
+    """Return whether the training split holds anything of the holdout's time, or of a time that the manifest does not say."""
     if plan.timestamp is None:
         return []
     newest, first = (
@@ -325,8 +345,23 @@ def _time_failures(plan: EvaluationPlan, inputs: Inputs) -> list[str]:
     if newest is None or first is None:
         raise JobError(f"column {plan.timestamp!r} must be known in both splits, it is null in every row of one")
     if newest < first:
-        return []
+        return _manifest_failures(inputs.manifest, newest, first)
     return [f"the training split reaches {_shown(newest)}, the holdout begins {_shown(first)}: trained on the future"]
+
+
+def _manifest_failures(manifest: TrainingSetManifest, newest: object, first: object) -> list[str]:
+    """Return where a manifest says other times than its rows have: later models are compared with this one by them."""
+    if manifest.semantics.as_of != "event_time" or not isinstance(newest, date) or not isinstance(first, date):
+        return []
+    said = {name: iso_time(manifest.split[name]) for name in ("trained_until", "holdout_from")}
+    trained, held = said["trained_until"], said["holdout_from"]
+    reached, begun = iso_time(newest.isoformat()), iso_time(first.isoformat())
+    wrong = []
+    if trained is not None and reached is not None and trained < reached:
+        wrong.append(f"trained_until is {manifest.split['trained_until']}, the training split reaches {_shown(newest)}")
+    if held is not None and begun is not None and held > begun:
+        wrong.append(f"holdout_from is {manifest.split['holdout_from']}, the holdout begins {_shown(first)}")
+    return [f"the manifest does not say the times of its rows: {each}" for each in wrong]
 
 
 def _label_failures(plan: EvaluationPlan, signature: ModelSignature) -> list[str]:
@@ -418,7 +453,9 @@ def check_files(opt_ml: OptMl, manifest: TrainingSetManifest) -> None:
         raise JobError(f"the training set is not the one of its manifest: {', '.join(problems)}")
 
 
-def _read_inputs(opt_ml: OptMl, champion_sha256: str | None, trust: Trust) -> Inputs:
+def _read_inputs(
+    opt_ml: OptMl, *, champion_sha256: str | None, champion_trained_until: str | None, trust: Trust
+) -> Inputs:
     champion, predicted = opt_ml.processing_input("champion"), opt_ml.processing_input("predictions")
     answers, theirs = opt_ml.processing_input("answers"), opt_ml.processing_input("champion-answers")
     metric = opt_ml.processing_input("metric")
@@ -441,6 +478,7 @@ def _read_inputs(opt_ml: OptMl, champion_sha256: str | None, trust: Trust) -> In
         candidate=candidate,
         champion=single_file(champion, "*.tar.gz") if champion.is_dir() and any(champion.iterdir()) else None,
         champion_sha256=champion_sha256,
+        champion_trained_until=champion_trained_until,
         champion_predictions=predictions,
         environment=ModelEnvironment.from_variables(os.environ),
         expected=read_expected(opt_ml.processing_input("expected")),
@@ -457,6 +495,9 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--baseline-uri", required=True, help="where baseline.json will lie")
     parser.add_argument("--champion-sha256", help="hash of the archive in input champion, as the live pointer names it")
     parser.add_argument(
+        "--champion-trained-until", help=f"up to when that model's training set knew anything, or {UNKNOWN}"
+    )
+    parser.add_argument(
         "--container-trust",
         default="code",
         choices=get_args(Trust),
@@ -466,7 +507,13 @@ def main(arguments: list[str]) -> int:
     opt_ml = OptMl.from_environment(os.environ)
     try:
         plan = from_json(EvaluationPlan, "".join(options.plan))
-        inputs = _read_inputs(opt_ml, options.champion_sha256, options.container_trust)
+        until = options.champion_trained_until
+        inputs = _read_inputs(
+            opt_ml,
+            champion_sha256=options.champion_sha256,
+            champion_trained_until=None if until == UNKNOWN else until,
+            trust=options.container_trust,
+        )
         evaluation, baseline = evaluate(plan, inputs, options.baseline_uri, timer=time.perf_counter)
     except (JobError, ModelError, ContractError) as error:
         return opt_ml.refuse("evaluate", error)

@@ -21,6 +21,7 @@ SIGNATURE = "sagemaker_signature"
 # what SageMaker's toolkit calls the script, and how its hyperparameters for the container begin:
 # https://github.com/aws/sagemaker-training-toolkit/blob/master/src/sagemaker_training/params.py
 PROGRAM = "sagemaker_program"
+UNKNOWN = "unknown"  # argument for a time that nothing says
 _CONTAINERS = "sagemaker_"
 
 _MAX_MESSAGE = 1024  # SageMaker keeps this much of the file as ExitMessage

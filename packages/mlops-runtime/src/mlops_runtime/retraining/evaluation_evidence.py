@@ -44,6 +44,39 @@ def loss_of(blocks: Sequence[LossBlock], metric: Metric, name: str) -> float:
     return sum(block.absolute_error[name] for block in blocks) / total if total > 0 else math.nan
 
 
+def iso_time(text: str) -> datetime | None:
+    """Return the time that an evaluation or a manifest gives; None where it is not one."""
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return time if time.tzinfo is not None else time.replace(tzinfo=UTC)
+
+
+def knows_holdout(trained_until: str, holdout_from: str, holdout_until: str, *, has_times_of_rows: bool) -> bool:
+    """Return whether a model's training set may hold rows of a holdout.
+
+    What is not a time is not decided here: the gate refuses such an evaluation.
+
+    Args:
+        trained_until: Up to when that set knew anything.
+        holdout_from: First time of prediction in the holdout.
+        holdout_until: Up to when the holdout knows anything.
+        has_times_of_rows: Whether a set knows its rows until their own times, so that the newest row trained on may be the
+            holdout's first; else until their labels became known, and one that did at that very time was known then.
+
+    Example:
+        >>> knows_holdout("2024-06-02", "2024-06-01", "2024-06-30", has_times_of_rows=True)
+        True
+        >>> knows_holdout("2024-05-31", "2024-06-01", "2024-06-30", has_times_of_rows=True)
+        False
+    """
+    trained, first, last = (iso_time(text) for text in (trained_until, holdout_from, holdout_until))
+    if trained is None or first is None or last is None:
+        return False
+    return trained >= first if has_times_of_rows else first < trained or last <= trained
+
+
 def _loss(evaluation: Evaluation, spec: GateSpec) -> Iterator[str]:
     loss, metric = evaluation.metrics.get(CANDIDATE), evaluation.metric
     if spec.metric is not None and spec.metric != metric:
@@ -90,12 +123,11 @@ def _times(evaluation: Evaluation, spec: GateSpec, now: datetime | None) -> Iter
     times: dict[str, datetime] = {}
     for name in names:
         text = getattr(evaluation, name)
-        try:
-            time = datetime.fromisoformat(text)
-        except ValueError:
+        time = iso_time(text)
+        if time is None:
             yield f"{name} must be an ISO 8601 time, got {text!r}"
             return
-        times[name] = time.replace(tzinfo=UTC) if time.tzinfo is None else time
+        times[name] = time
     trained, first, last = (times[name] for name in names)
     if first < trained or last <= trained:
         yield (

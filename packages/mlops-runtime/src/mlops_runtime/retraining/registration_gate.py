@@ -106,11 +106,19 @@ def _checks(evaluation: Evaluation, spec: GateSpec) -> Iterator[GateCheck]:
             limit=limit,
             reason=f"loss against {rival} {low:+.1%} to {high:+.1%}, must be below {limit:+.1%}",
         )
-    if silent:
-        reason = f"the champion has no finite prediction for {silent} rows and is not compared"
+    reason = _not_compared(evaluation, silent)
+    if reason is not None:
         yield GateCheck(
             rival=CHAMPION, passed=True, low=-UNBOUNDED, high=-UNBOUNDED, limit=spec.max_regression, reason=reason
         )
+
+
+def _not_compared(evaluation: Evaluation, silent: int) -> str | None:
+    if evaluation.champion_left_out is not None:
+        return f"the champion is not compared: {evaluation.champion_left_out}"
+    if silent:
+        return f"the champion has no finite prediction for {silent} rows and is not compared"
+    return None
 
 
 def _bounds(evaluation: Evaluation, rivals: Sequence[str], spec: GateSpec) -> dict[str, Bound]:
@@ -127,10 +135,12 @@ def _success(checks: Sequence[GateCheck], evaluation: Evaluation, covered: Seque
         parts.append(f"measured by the metric function {evaluation.metric_sha256}")
     parts += [f"{evaluation.metric} {loss_of(evaluation.blocks, evaluation.metric, CANDIDATE):.4f}"]
     parts += [check.reason for check in checks if check.segment is None and check.rival == CHAMPION]
+    if CHAMPION in evaluation.metrics and evaluation.champion_trained_until is None:
+        parts.append("until when the champion was trained is not known, so it may know the holdout")
     if evaluation.champion_sha256 == evaluation.artifact_sha256:
         parts.append("its archive is the model that serves, so there is nothing to compare it with")
     elif evaluation.segments and not covered:
-        parts.append("no segment compared, as no model serves that predicts every row")
+        parts.append("no segment compared, as there is no champion to compare with")
     parts += map(coverage_text, covered)  # before the baselines: an approval keeps the first part of a long reason
     parts += [check.reason for check in checks if check.segment is None and check.rival != CHAMPION]
     return "; ".join(parts)
@@ -216,6 +226,7 @@ class Judge:
             "baseline_sha256": evaluation.baseline_sha256,
             "signing_key": self.signing_key,
             "code": code or ABSENT,
+            "trained_until": evaluation.trained_until,
         }
         loads = {}
         if evaluation.flavor is not None and evaluation.trust is not None:
@@ -232,6 +243,8 @@ class Judge:
             },
         }
         rest = self.automation.rests(now)
+        if rest is None and evaluation.champion_left_out is not None:
+            rest = "as nothing compares it with the model that serves"
         return {
             "verdict": result.verdict.value,
             "reason": result.reason,

@@ -218,6 +218,7 @@ def next_live(
         container_sha256=package.container_sha256,
         image=package.spec.needed_image,
         flavor=package.spec.flavor,
+        trained_until=package.spec.trained_until,
         previous=None if known is None else known.config,
         kept=None
         if known is None

@@ -130,4 +130,5 @@ def pointer(case: Case) -> LivePointer:
         container_sha256=package.container_sha256,
         image=package.spec.needed_image,
         flavor=package.spec.flavor,
+        trained_until=package.spec.trained_until,
     )
