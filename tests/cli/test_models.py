@@ -4,6 +4,7 @@ import base64
 import hashlib
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from mlops_runtime.contracts.model_manifest import Flavor, Trust
 from mlops_runtime.contracts.rollout import AuditRecord, Outcome
 from mlops_runtime.registry.model_package import package_request, registered_metadata
 from mlops_runtime.registry.package_approval import ApprovalRule, RegistryEntry, bound_by, registry_parameter
+from mlops_runtime.retraining.loss_intervals import UNBOUNDED
 from mlops_runtime.rollout.archive_signatures import archive_signature, signed_message
 from mlops_runtime.rollout.rollback import Answer
 
@@ -59,6 +61,7 @@ class Registry:
         flavor: Flavor | None = None,
         trust: Trust | None = None,
         pickled: tuple[str, ...] | None = None,
+        left_out: str | None = None,
     ) -> str:
         """Register a package that passed the gate, and return its name."""
         prefix = f"s3://{BUCKET}/evaluations/{GROUP}/{execution}"
@@ -76,7 +79,7 @@ class Registry:
             flavor=flavor,
             trust=trust,
         )
-        sha256 = self._write_evidence(spec, execution, pickled)
+        sha256 = self._write_evidence(spec, execution, pickled, left_out)
         request = package_request(spec)
         metadata = request["CustomerMetadataProperties"] | {"evaluation_sha256": sha256}
         container = request["InferenceSpecification"]["Containers"][0]
@@ -89,7 +92,9 @@ class Registry:
         arn = f"arn:aws:sagemaker:us-east-1:000000000000:model-package/{package}"
         return dict(self.sagemaker.describe_model_package(ModelPackageName=arn))
 
-    def _write_evidence(self, spec: ModelPackageSpec, execution: str, pickled: tuple[str, ...] | None) -> str:
+    def _write_evidence(
+        self, spec: ModelPackageSpec, execution: str, pickled: tuple[str, ...] | None, left_out: str | None
+    ) -> str:
         evaluation = Evaluation(
             metric="wape",
             metrics={"candidate": 0.31, "champion": 0.33},
@@ -104,12 +109,15 @@ class Registry:
             baseline_uri=spec.baseline_uri,
             baseline_sha256=spec.baseline_sha256,
             pickled=pickled,
+            champion_left_out=left_out,
         )
         content = canonical_json(evaluation)
         sha256 = hashlib.sha256(content).hexdigest()
         check = GateCheck(
             rival="champion", passed=True, low=-0.08, high=-0.01, limit=0.02, reason="better", segment="store=7"
         )
+        if left_out is not None:
+            check = replace(check, low=-UNBOUNDED, high=-UNBOUNDED, reason="not compared", segment=None)
         gate = GateResult(
             verdict=GateVerdict.PASSED,
             checks=(check,),
@@ -387,6 +395,16 @@ def test_fails_on_what_is_not_what_was_signed(
     found = _verified(in_process, archive)
     assert (found.returncode, found.stdout) == (1 if finding == "must be readable files" else 3, "")
     assert finding in found.stderr
+
+
+def test_a_champion_that_was_not_compared_is_named_before_an_approval(registry: Registry, models: Any) -> None:
+    """Nothing says that the package is better than what serves; a person who approves it reads so."""
+    package = registry.register("alone", left_out="it was trained on what was known until 2031")
+    word = "the champion is not compared: it was trained on what was known until 2031\n"
+    shown = models("show", package).stdout
+    assert word in shown
+    assert "not compared │ +2.0%" in " ".join(shown.replace("  ", " ").split())
+    assert models("approve", package, "--reason", "it is needed").stderr.startswith(word)
 
 
 def test_what_loads_a_model_is_shown(registry: Registry, models: Any) -> None:

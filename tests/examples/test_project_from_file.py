@@ -125,4 +125,4 @@ def test_a_champion_that_knows_the_holdout_is_not_compared(shop: Shop) -> None:
         "begins at 2026-03-01T00:00:00+00:00"
     )
     assert left_out in verdict["reason"]
-    assert left_out in " ".join(shop.run("models", "show", "shop-units/2").split())
+    assert f"{left_out}\n" in shop.run("models", "show", "shop-units/2")

@@ -220,7 +220,8 @@ def approve(
         description, rule = _described(aws, catalog, package)
         package = _version(description)
         rollouts = _rollouts(aws, description["ModelPackageGroupName"]) if wait else {}
-        problems = [*unapprovable(description, rule=rule, now=now), *catalog.evidence(description).problems]
+        evidence = catalog.evidence(description)
+        problems = [*unapprovable(description, rule=rule, now=now), *evidence.problems]
         if problems:
             raise PackageError(package, problems)
         if not again and is_settled(description, rule=rule, now=now):
@@ -228,6 +229,8 @@ def approve(
             raise UserError(f"{package} is already approved: {said}; to request its rollout again, add --again")
         why = _reason(reason, "approve", package)
         approver = _approver(aws, caller, rule, role)
+        if (note := _not_compared(evidence)) is not None:
+            typer.echo(note, err=True)
         said = approver.approve(description, reason=why)
         text = f"approved {package} as {approver.identity}: {said}"
         if wait:
@@ -433,7 +436,15 @@ def _as_json(found: "Review") -> dict[str, Any]:
     return dict(to_dict(found))
 
 
+def _not_compared(evidence: "Evidence") -> str | None:
+    """Return what a person who approves must know: nothing says that the package is better than what serves."""
+    left_out = None if evidence.evaluation is None else evidence.evaluation.champion_left_out
+    return None if left_out is None else visible(f"the champion is not compared: {left_out}")
+
+
 def _print(found: "Review", evidence: "Evidence") -> None:
+    from mlops_runtime.retraining.loss_intervals import UNBOUNDED
+
     meta = found.metadata
     facts = (
         ("package", found.arn),
@@ -459,7 +470,7 @@ def _print(found: "Review", evidence: "Evidence") -> None:
             (
                 check.rival,
                 "all rows" if check.segment is None else check.segment,
-                f"{check.low:+.1%} to {check.high:+.1%}",
+                "not compared" if check.high == -UNBOUNDED else f"{check.low:+.1%} to {check.high:+.1%}",
                 f"{check.limit:+.1%}",
                 "yes" if check.passed else "no",
             )
@@ -467,6 +478,8 @@ def _print(found: "Review", evidence: "Evidence") -> None:
         ]
         heads = ("against", "over", "relative loss", "must be below", "passed")
         print_table(heads, checks, title=f"gate {evidence.gate.verdict.value}")
+    if (note := _not_compared(evidence)) is not None:
+        typer.echo(note)
     for problem in found.problems:
         typer.echo(visible(f"problem: {problem}"))
     if found.approval == "PendingManualApproval" and not found.problems:
