@@ -135,14 +135,14 @@ def _success(checks: Sequence[GateCheck], evaluation: Evaluation, covered: Seque
         parts.append(f"measured by the metric function {evaluation.metric_sha256}")
     parts += [f"{evaluation.metric} {loss_of(evaluation.blocks, evaluation.metric, CANDIDATE):.4f}"]
     parts += [check.reason for check in checks if check.segment is None and check.rival == CHAMPION]
-    if CHAMPION in evaluation.metrics and evaluation.champion_trained_until is None:
-        parts.append("until when the champion was trained is not known, so it may know the holdout")
     if evaluation.champion_sha256 == evaluation.artifact_sha256:
         parts.append("its archive is the model that serves, so there is nothing to compare it with")
     elif evaluation.segments and not covered:
         parts.append("no segment compared, as there is no champion to compare with")
     parts += map(coverage_text, covered)  # before the baselines: an approval keeps the first part of a long reason
     parts += [check.reason for check in checks if check.segment is None and check.rival != CHAMPION]
+    if CHAMPION in evaluation.metrics and evaluation.champion_trained_until is None:
+        parts.append("until when the champion was trained is not known, so it may know the holdout")
     return "; ".join(parts)
 
 
