@@ -437,7 +437,7 @@ def _as_json(found: "Review") -> dict[str, Any]:
 
 
 def _not_compared(evidence: "Evidence") -> str | None:
-    """Return what a person who approves must know: nothing says that the package is better than what serves."""
+    """Return what a person who approves must know: nothing says that the package is better than the live model."""
     left_out = None if evidence.evaluation is None else evidence.evaluation.champion_left_out
     return None if left_out is None else visible(f"the champion is not compared: {left_out}")
 

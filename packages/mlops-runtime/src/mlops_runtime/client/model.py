@@ -137,7 +137,7 @@ class Model:
         Args:
             train: The training split: an Arrow table, a pandas or polars frame.
             holdout: The holdout; its first time must be after the newest one of the training split.
-            replace_newer: Whether the rows may end before those of the set that is there, to take back one that was wrong.
+            replace_newer: Whether the rows may end before those of the set that is there, to replace one that was wrong.
                 Default: they are refused.
 
         Raises:

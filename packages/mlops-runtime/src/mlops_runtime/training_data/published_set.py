@@ -99,7 +99,7 @@ def publish(
         baselines: Columns with naive predictions; those that ``naive_baselines`` knows are made here.
         block: The column whose values are the blocks of the gate's bootstrap. Default: not checked.
         source: What the manifest says of where the rows came from. Default: nothing.
-        replace_newer: Whether the rows may end before those of the set that is there, to take back one that was wrong.
+        replace_newer: Whether the rows may end before those of the set that is there, to replace one that was wrong.
             Default: they are refused.
 
     Raises:
@@ -288,7 +288,7 @@ def _present(s3: "S3Client", bucket: str, prefix: str) -> _Present | None:
         raise
     try:
         manifest = from_json(TrainingSetManifest, found["Body"].read())
-    except ContractError:  # the evaluation takes no such set, so it is no reason to keep another one out
+    except ContractError:  # the evaluation takes no such set, so it keeps none out
         manifest = None
     return _Present(etag=found["ETag"], manifest=manifest)
 
@@ -332,7 +332,7 @@ def _replace(
 ) -> None:
     """Put the uploaded files in their places: only calls within S3 from here on.
 
-    The manifest replaces the one that this publish has looked at, and no other. Of several publishes at once the one that
+    The manifest replaces the one that this publish has read, and no other. Of several publishes at once the one that
     writes its manifest last finds files of another, if any are left: it looks last.
     """
     for name, key in beside.items():
