@@ -24,9 +24,6 @@ def session(folder: Path):
     if not JAR.is_file():
         pytest.skip(f"pyspark 3.5 and sagemaker-feature-store-pyspark are not below {HOME}; .ci/run installs them")
     sys.path.append(str(HOME))
-    # workers are this very Python, and find what this process finds
-    os.environ |= {"PYSPARK_PYTHON": sys.executable, "SPARK_LOCAL_IP": "127.0.0.1"}
-    os.environ["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
     from pyspark.sql import SparkSession
 
     settings = {
@@ -53,6 +50,11 @@ def session(folder: Path):
     builder = SparkSession.builder.master("local[1]").appName("tests")
     for name, value in settings.items():
         builder = builder.config(name, value)
-    found = builder.getOrCreate()
+    with pytest.MonkeyPatch.context() as environment:
+        # workers are this very Python, and find what this process finds; no later test's processes do
+        environment.setenv("PYSPARK_PYTHON", sys.executable)
+        environment.setenv("SPARK_LOCAL_IP", "127.0.0.1")
+        environment.setenv("PYTHONPATH", os.pathsep.join(path for path in sys.path if path))
+        found = builder.getOrCreate()
     found.sparkContext.setLogLevel("ERROR")
     return found
