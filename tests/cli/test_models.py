@@ -14,7 +14,14 @@ from tests.signing import SigningKms
 
 from mlops_local import cloud
 from mlops_runtime.contracts import canonical_json
-from mlops_runtime.contracts.model import Evaluation, GateCheck, GateResult, GateVerdict, ModelPackageSpec
+from mlops_runtime.contracts.model import (
+    ComparedPredictions,
+    Evaluation,
+    GateCheck,
+    GateResult,
+    GateVerdict,
+    ModelPackageSpec,
+)
 from mlops_runtime.contracts.model_manifest import Flavor, Trust
 from mlops_runtime.contracts.rollout import AuditRecord, Outcome
 from mlops_runtime.registry.model_package import package_request, registered_metadata
@@ -110,6 +117,7 @@ class Registry:
             baseline_sha256=spec.baseline_sha256,
             pickled=pickled,
             champion_left_out=left_out,
+            compared=ComparedPredictions(rows=1200, largest_difference=1e-7),
         )
         content = canonical_json(evaluation)
         sha256 = hashlib.sha256(content).hexdigest()
@@ -155,7 +163,14 @@ def test_a_package_is_listed_shown_and_approved(registry: Registry, models: Any)
 
     assert f"{package} " in listed.stdout
     assert "once approved" in listed.stdout
-    for part in ("gate PASSED", "-8.0% to -1.0%", "store=7", "c" * 64, "wape over 1200 rows: candidate 0.3100"):
+    for part in (
+        "gate PASSED",
+        "1200 predictions of its team compared",
+        "-8.0% to -1.0%",
+        "store=7",
+        "c" * 64,
+        "wape over 1200 rows: candidate 0.3100",
+    ):
         assert part in seen.stdout
     assert answer.returncode == 0, answer.stderr
     assert f"approved {package} as arn:aws:sts::000000000000:assumed-role/Approver/" in answer.stdout

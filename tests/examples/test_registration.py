@@ -284,6 +284,7 @@ def test_a_model_made_elsewhere_goes_the_whole_way(sample: Sample, tmp_path: Pat
     )  # fmt: skip
     found = json.loads(said)
     assert (code, found["outcome"]) == (0, "APPROVED")
+    assert "600 predictions of its team compared, the largest difference is " in found["reason"]
     assert found["model_sha256"] == hashlib.sha256((tmp_path / "model" / "model.onnx").read_bytes()).hexdigest()
     described = sample.loop.sagemaker.describe_model_package(ModelPackageName=found["package"])
     metadata = described["CustomerMetadataProperties"]

@@ -526,6 +526,13 @@ def test_predictions_of_the_team_are_held_to_the_models(inputs: Inputs) -> None:
     failures = evaluate(PLAN, replace(inputs, expected=expected), URI)[0].failures or ()
     assert ours.failures is None
     assert [failure.partition(" for row")[0].startswith("the model predicts") for failure in failures] == [True]
+    assert ours.compared is None
+    own = inputs.holdout.num_rows * [None]
+    compared = evaluate(PLAN, replace(inputs, expected=pa.table({"prediction": pa.array(own, pa.float64())})), URI)[
+        0
+    ].compared
+    assert compared is not None
+    assert (compared.rows, compared.largest_difference) == (inputs.holdout.num_rows, 1.0)
 
 
 def test_a_candidate_that_takes_the_label_as_an_input_is_a_failure(inputs: Inputs, models: Any, tmp_path: Path) -> None:

@@ -9,8 +9,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from mlops_runtime.jobs.expected_predictions import expected_problems, read_expected
+from mlops_runtime.jobs.expected_predictions import compare_predictions, read_expected
 from mlops_runtime.jobs.job_environment import JobError
+
+
+def expected_problems(*tables: Any, **options: Any) -> list[str]:
+    """Return how a model differs."""
+    return compare_predictions(*tables, **options)[1]
+
 
 HOLDOUT = pa.table({"store": [7, 8, 9], "week": [date(2017, 7, 3)] * 3})
 PREDICTIONS = np.array([1.0, 2.0, np.nan])
@@ -19,8 +25,19 @@ PREDICTIONS = np.array([1.0, 2.0, np.nan])
 def test_the_same_predictions_differ_in_nothing() -> None:
     """In the holdout's order, or named by columns of other types and another order; a missing one is one."""
     assert expected_problems(pa.table({"prediction": [1.0, 2.00001, None]}), HOLDOUT, PREDICTIONS) == []
-    named = pa.table({"week": [datetime(2017, 7, 3)] * 2, "store": [8.0, 7.0], "prediction": [2.0, 1.0]})
+    named = pa.table({"week": [datetime(2017, 7, 3)] * 3, "store": [8.0, 9.0, 7.0], "prediction": [2.0, None, 1.0]})
     assert expected_problems(named, HOLDOUT, PREDICTIONS) == []
+
+
+def test_what_was_compared_is_counted() -> None:
+    """With the largest difference, relative to the larger number; where nothing could be compared there is none."""
+    compared, _ = compare_predictions(pa.table({"prediction": [1.0, 2.0001, None]}), HOLDOUT, PREDICTIONS)
+    assert compared is not None
+    assert (compared.rows, compared.largest_difference) == (3, pytest.approx(0.00005, rel=1e-3))
+    apart, _ = compare_predictions(pa.table({"prediction": [1.0, 2.0, 3.0]}), HOLDOUT, PREDICTIONS)
+    assert apart is not None
+    assert apart.largest_difference == 1.0  # a missing prediction has no difference that is finite
+    assert compare_predictions(pa.table({"prediction": [1.0]}), HOLDOUT, PREDICTIONS)[0] is None
 
 
 def test_the_row_that_differs_most_is_named_with_both_values() -> None:
@@ -44,7 +61,18 @@ def test_the_row_that_differs_most_is_named_with_both_values() -> None:
             "1 of 1 predictions are of no row of the holdout, such as store=5",
         ),
         (pa.table({"week": [date(2017, 7, 3)], "prediction": [1.0]}), "week name more than one row of the holdout"),
-        (pa.table({"store": pa.array([], pa.int64()), "prediction": pa.array([], pa.float64())}), "0 of 0 predictions"),
+        (
+            pa.table({"store": pa.array([], pa.int64()), "prediction": pa.array([], pa.float64())}),
+            "3 of 3 rows of the holdout have no prediction, such as store=7; give one for each row",
+        ),
+        (
+            pa.table({"store": [7, 9], "prediction": [1.0, None]}),
+            "1 of 3 rows of the holdout have no prediction, such as store=8; give one for each row",
+        ),
+        (
+            pa.table({"store": [7, 8, 9, 7], "prediction": [1.0, 2.0, None, 5.0]}),
+            "4 predictions were given for 3 rows of the holdout; give one for each row",
+        ),
     ],
 )
 def test_fails_where_rows_cannot_be_matched(expected: pa.Table, message: str) -> None:
@@ -60,9 +88,9 @@ def test_lists_are_compared_number_by_number() -> None:
     """A missing list or number is one; a number that is small beside its row's largest may be rounded."""
     same = pa.table({"prediction": [[0.1, 0.90001, 5e-9], [0.5, 0.5, 0.0], None]})
     assert expected_problems(same, HOLDOUT, LISTS, names=("a", "b", "c")) == []
-    apart = pa.table({"store": [8], "prediction": [[0.4, 0.6, 0.0]]})
+    apart = pa.table({"store": [8, 7, 9], "prediction": [[0.4, 0.6, 0.0], [0.1, 0.9, 1e-9], None]})
     assert expected_problems(apart, HOLDOUT, LISTS, names=("a", "b", "c")) == [
-        "the model predicts 0.5 as a for row 1 of the holdout (store=8), 0.4 was expected (1 of 1 predictions differ by more than "
+        "the model predicts 0.5 as a for row 1 of the holdout (store=8), 0.4 was expected (1 of 3 predictions differ by more than "
         "0.01 %)"
     ]
     (turned,) = expected_problems(pa.table({"prediction": [[0.9, 0.1, 0.0], [0.5, 0.5, 0.0], None]}), HOLDOUT, LISTS)

@@ -19,7 +19,7 @@ from rollout_world import NOW, World
 
 from mlops_runtime.business_unit.automation import Automation, read_freeze
 from mlops_runtime.contracts import ContractError, canonical_json, from_json
-from mlops_runtime.contracts.model import Evaluation, GateResult, GateVerdict
+from mlops_runtime.contracts.model import ComparedPredictions, Evaluation, GateResult, GateVerdict
 from mlops_runtime.contracts.retraining import GateSpec, SegmentLimit
 from mlops_runtime.jobs.holdout_losses import Rows, block_losses, period_losses, row_losses, segment_losses
 from mlops_runtime.registry.model_package import container_sha256
@@ -109,6 +109,14 @@ def test_a_first_model_has_no_champion(evaluation: Make) -> None:
     result = _gate(evaluation({"candidate": _noisy(1, 20), "naive": _noisy(2, 30)}))
     assert [check.rival for check in result.checks] == ["naive"]
     assert result.verdict is GateVerdict.PASSED
+
+
+def test_the_reason_counts_what_was_compared_with_the_teams_own(evaluation: Make) -> None:
+    """So that the package, the record and who approves have it; nothing is said where nothing was given."""
+    found = evaluation({"candidate": _noisy(1, 20), "naive": _noisy(2, 30)})
+    compared = replace(found, compared=ComparedPredictions(rows=3001, largest_difference=3e-7))
+    assert "; 3001 predictions of its team compared, the largest difference is 3e-05 %" in _gate(compared).reason
+    assert "predictions of its team" not in _gate(found).reason
 
 
 def test_the_reason_names_a_candidate_that_already_serves(evaluation: Make) -> None:

@@ -507,6 +507,7 @@ BROUGHT = BroughtCandidate(
     at="2017-08-01T09:00:00Z",
     package="arn:aws:sagemaker:us-east-1:123456789012:model-package/demand-forecast/4",
 )
+OTHERS = replace(BROUGHT, predictions_uri="s3://artifacts/registered/demand-forecast/others.parquet")
 REJECTED_BEFORE = replace(BROUGHT, outcome="REJECTED", package="", reason="loses; slow", predictions_uri=GIVEN)
 
 
@@ -525,6 +526,22 @@ def _running(predictions_uri: str | None = None) -> GuardState:
         (GIVEN, _running(), None, None, "one measures this archive now, without your predictions; use", None),
         (None, GuardState(), BROUGHT, "Rejected", "already registered as demand-forecast/4 by one at 2017", ("one", 4)),
         (GIVEN, GuardState(), BROUGHT, "Approved", "which is Approved now, without your predictions; use", None),
+        (
+            GIVEN,
+            _running("s3://b/other"),
+            None,
+            None,
+            "one measures this archive now, with other predictions than yours;",
+            None,
+        ),
+        (
+            GIVEN,
+            GuardState(),
+            OTHERS,
+            "Approved",
+            "which is Approved now, with other predictions than yours; use",
+            None,
+        ),
         (None, GuardState(), REJECTED_BEFORE, None, "already rejected by the gate in one at 2017-", ("one", None)),
         (GIVEN, GuardState(), REJECTED_BEFORE, None, "T09:00:00Z; loses; slow; use --again", ("one", None)),
     ],

@@ -87,6 +87,11 @@ def test_the_holdout_of_a_person_is_read_before(folder: Path) -> None:
         f"'price' is null in 2 of 3 rows of {holdout} (rows 1, 2 from 0), and signature.json allows no null there"
         in said
     )
+    mine = folder.parent / "mine.parquet"
+    pq.write_table(pa.table({"prediction": [1.0, 2.0]}), mine)
+    assert f"{mine} has 2 predictions, {holdout} has 3 rows; give one for each row" in _refused(
+        folder, data=holdout, predictions=mine
+    )
     entry = replace(ENTRY, container_trust="data")  # its server decides on nulls
     document["inputs"][1]["categories"] = ["east"]
     (folder / "signature.json").write_text(json.dumps(document))

@@ -444,6 +444,7 @@ def _not_compared(evidence: "Evidence") -> str | None:
 
 def _print(found: "Review", evidence: "Evidence") -> None:
     from mlops_runtime.retraining.loss_intervals import UNBOUNDED
+    from mlops_runtime.retraining.registration_gate import compared_text
 
     meta = found.metadata
     facts = (
@@ -465,6 +466,8 @@ def _print(found: "Review", evidence: "Evidence") -> None:
             names = ", ".join(evidence.evaluation.pickled) or "nothing"
             typer.echo(visible(f"unpickling names {names}; this proves nothing, as it may run any code"))
         typer.echo(f"{evidence.evaluation.metric} over {evidence.evaluation.rows} rows: {losses}")
+        if evidence.evaluation.compared is not None:
+            typer.echo(compared_text(evidence.evaluation.compared))
     if evidence.gate is not None:
         checks = [
             (

@@ -174,6 +174,14 @@ class SegmentSums:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ComparedPredictions:
+    """How many predictions of a team's own were compared with those of its model, and the largest relative difference of them."""
+
+    rows: int
+    largest_difference: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Evaluation:
     """``evaluation.json``: candidate, champion (if any) and naive baselines on the same holdout.
 
@@ -192,6 +200,7 @@ class Evaluation:
     ``champion_trained_until`` the ``trained_until`` of its own evaluation, absent where that is not known, and
     ``champion_left_out`` why it was not measured. ``metric_sha256`` is of the file with the unit's metric function, which made
     the losses of ``custom_loss``.
+    ``compared`` says what came of the team's own predictions, where some were given and fit the holdout.
     """
 
     metric: Metric
@@ -227,6 +236,7 @@ class Evaluation:
     pooled_segments: tuple[SegmentLosses, ...] | None = None
     small_segments: tuple[SegmentSums, ...] | None = None
     label_means: tuple[float, ...] | None = None
+    compared: ComparedPredictions | None = None
     format: Literal["mlops.evaluation/1"] = "mlops.evaluation/1"
 
 

@@ -24,7 +24,7 @@ from mlops_runtime.contracts.model_manifest import Trust
 from mlops_runtime.contracts.monitor import Baseline
 from mlops_runtime.contracts.retraining import EvaluationPlan
 from mlops_runtime.jobs.candidate_baseline import Evaluated, make_baseline, plan_problems
-from mlops_runtime.jobs.expected_predictions import expected_problems, read_expected
+from mlops_runtime.jobs.expected_predictions import compare_predictions, read_expected
 from mlops_runtime.jobs.holdout_labels import (
     Labels,
     Losses,
@@ -161,17 +161,19 @@ def _evaluated(
     elif CHAMPION in models:
         predictions[CHAMPION] = labels.of_model(predictions[CHAMPION], models[CHAMPION].signature.names)
     measured = tuple(predictions)
+    compared = None
     is_able = not any(failure.startswith(_UNABLE) for failure in failures)
     if is_able:
         failures += [] if unfit else _serving_problems(inputs, candidate)
         if inputs.expected is not None:
-            failures += expected_problems(
+            compared, differences = compare_predictions(
                 inputs.expected,
                 inputs.holdout,
                 predictions[CANDIDATE],
                 names=labels.classes or labels.outputs,
                 have_units=labels.outputs is not None,
             )
+            failures += differences
     predictions |= {name: read_baseline(labels, plan, name, inputs.train, inputs.holdout) for name in plan.baselines}
     losses = {name: _losses(name, labels, values) for name, values in predictions.items()}
     block_of = [str(value) for value in inputs.holdout.column(plan.block).to_pylist()]
@@ -241,6 +243,7 @@ def _evaluated(
         champion_trained_until=inputs.champion_trained_until,
         champion_left_out=why_not,
         metric_sha256=None if custom is None else plan.metric_sha256,
+        compared=compared,
     )
     return evaluation, baseline
 

@@ -14,6 +14,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from mlops_runtime.contracts.model import ComparedPredictions
 from mlops_runtime.jobs.job_environment import JobError
 
 PREDICTION = "prediction"
@@ -40,14 +41,14 @@ def read_expected(folder: Path) -> Any:
         raise JobError(f"predictions cannot be read as Parquet: {error}") from error
 
 
-def expected_problems(
+def compare_predictions(
     expected: Any, holdout: Any, predictions: Wide, *, names: Sequence[str] | None = None, have_units: bool = False
-) -> list[str]:
-    """Return how a model differs from what its team got from it; nothing if it does not.
+) -> tuple[ComparedPredictions | None, list[str]]:
+    """Return what was compared, and how a model differs from what its team got from it; nothing if it does not.
 
     Args:
-        expected: A table with the column ``prediction``; its other columns name the holdout's row that each is of. Without others
-            there is one prediction for each row, in the holdout's order.
+        expected: A table with the column ``prediction``, one for each row of the holdout: of the row that its other columns name,
+            or in the holdout's order where it has no others.
         holdout: The holdout.
         predictions: The model's predictions, one a row of the holdout; of classes, outputs or a vector a list each, as the column
             ``prediction`` then has.
@@ -56,22 +57,24 @@ def expected_problems(
             compared relative to the largest of their row, as rounding makes them differ.
 
     Example:
-        >>> holdout = pa.table({"store": [7, 8]})
-        >>> expected_problems(pa.table({"store": [8], "prediction": [2.5]}), holdout, np.array([1.0, 2.0]))
-        ['the model predicts 2 for row 1 of the holdout (store=8), 2.5 was expected (1 of 1 predictions differ by more than ...']
+        >>> holdout, own = pa.table({"store": [7, 8]}), pa.table({"store": [8, 7], "prediction": [2.5, 1.0]})
+        >>> compare_predictions(own, holdout, np.array([1.0, 2.0]))[1]
+        ['the model predicts 2 for row 1 of the holdout (store=8), 2.5 was expected (1 of 2 predictions differ by more than ...']
     """
     if PREDICTION not in expected.column_names:
-        return [f"predictions must have a column {PREDICTION!r}, got {', '.join(expected.column_names) or 'none'}"]
+        return None, [
+            f"predictions must have a column {PREDICTION!r}, got {', '.join(expected.column_names) or 'none'}"
+        ]
     keys = [name for name in expected.column_names if name != PREDICTION]
     unknown = [name for name in keys if name not in holdout.column_names]
     if unknown:
-        return [f"predictions name rows by {', '.join(unknown)}, which the holdout does not have"]
+        return None, [f"predictions name rows by {', '.join(unknown)}, which the holdout does not have"]
     rows, problem = _rows(expected, holdout, keys)
     if problem is not None:
-        return [problem]
+        return None, [problem]
     wanted, problem = _numbers(expected.column(PREDICTION), None if predictions.ndim == 1 else predictions.shape[1])
     if problem is not None:
-        return [problem]
+        return None, [problem]
     return _differences(
         wanted, predictions[rows], rows, holdout, keys=keys, names=names, is_alone=have_units or wanted.ndim == 1
     )
@@ -116,9 +119,16 @@ def _rows(expected: Any, holdout: Any, keys: Sequence[str]) -> tuple[list[int], 
         named[key] = row
     wanted = _named(expected, keys)
     missing = [key for key in wanted if key not in named]
-    if missing or not wanted:
-        such = f", such as {_shown(keys, missing[0])}" if missing else ""
+    if missing:
+        such = f", such as {_shown(keys, missing[0])}"
         return [], f"{len(missing)} of {len(wanted)} predictions are of no row of the holdout{such}"
+    given = set(wanted)
+    left = [key for key in named if key not in given]
+    if left:
+        of = f"{len(left)} of {len(named)} rows of the holdout have no prediction, such as {_shown(keys, left[0])}"
+        return [], f"{of}; give one for each row, so that all of the model is compared"
+    if len(given) < len(wanted):
+        return [], f"{len(wanted)} predictions were given for {len(named)} rows of the holdout; give one for each row"
     return [named[key] for key in wanted], None
 
 
@@ -131,21 +141,24 @@ def _differences(
     keys: Sequence[str],
     names: Sequence[str] | None,
     is_alone: bool,
-) -> list[str]:
+) -> tuple[ComparedPredictions, list[str]]:
     scale = np.fmax(np.fmax(np.abs(wanted), np.abs(got)), _SMALLEST)
     if not is_alone:
         scale = np.broadcast_to(scale.max(axis=1, keepdims=True), scale.shape)
     same = np.abs(wanted - got) <= TOLERANCE * scale
-    same |= np.isnan(wanted) & np.isnan(got)
-    if same.all():
-        return []
-    apart = np.where(same, 0.0, np.nan_to_num(np.abs(wanted - got) / scale, nan=np.inf))
+    both = np.isnan(wanted) & np.isnan(got)
+    apart = np.where(both, 0.0, np.nan_to_num(np.abs(wanted - got) / scale, nan=np.inf))
+    largest = float(apart.max())
+    compared = ComparedPredictions(rows=len(wanted), largest_difference=largest if np.isfinite(largest) else 1.0)
+    if (same | both).all():
+        return compared, []
+    same |= both
     worst = np.unravel_index(int(np.argmax(apart)), apart.shape)
     row = rows[int(worst[0])]
     named = f" ({_shown(keys, _named(holdout.slice(row, 1), keys)[0])})" if keys else ""
     place = "" if len(worst) == 1 else f" as {names[int(worst[1])]}" if names else f" as number {worst[1]}"
     count = int((~same if same.ndim == 1 else ~same.all(axis=1)).sum())
-    return [
+    return compared, [
         f"the model predicts {got[worst]:.6g}{place} for row {row} of the holdout{named}, {wanted[worst]:.6g} was expected ("
         f"{count} of {len(wanted)} predictions differ by more than 0.01 %)"
     ]

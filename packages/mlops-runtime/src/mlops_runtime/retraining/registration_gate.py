@@ -8,7 +8,14 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from mlops_runtime.contracts import canonical_json, from_json
-from mlops_runtime.contracts.model import Evaluation, GateCheck, GateResult, GateVerdict, SegmentCoverage
+from mlops_runtime.contracts.model import (
+    ComparedPredictions,
+    Evaluation,
+    GateCheck,
+    GateResult,
+    GateVerdict,
+    SegmentCoverage,
+)
 from mlops_runtime.contracts.retraining import GateSpec
 from mlops_runtime.registry.model_package import ABSENT, MLOPS_TRUST, MODEL_SHA256, registered_metadata
 from mlops_runtime.registry.package_approval import trust_problems
@@ -135,6 +142,8 @@ def _success(checks: Sequence[GateCheck], evaluation: Evaluation, covered: Seque
         parts.append(f"measured by the metric function {evaluation.metric_sha256}")
     parts += [f"{evaluation.metric} {loss_of(evaluation.blocks, evaluation.metric, CANDIDATE):.4f}"]
     parts += [check.reason for check in checks if check.segment is None and check.rival == CHAMPION]
+    if evaluation.compared is not None:
+        parts.append(compared_text(evaluation.compared))
     if evaluation.champion_sha256 == evaluation.artifact_sha256:
         parts.append("its archive is the model that serves, so there is nothing to compare it with")
     elif evaluation.segments and not covered:
@@ -144,6 +153,16 @@ def _success(checks: Sequence[GateCheck], evaluation: Evaluation, covered: Seque
     if CHAMPION in evaluation.metrics and evaluation.champion_trained_until is None:
         parts.append("until when the champion was trained is not known, so it may know the holdout")
     return "; ".join(parts)
+
+
+def compared_text(compared: ComparedPredictions) -> str:
+    """Return what came of the predictions of the team that brought a model.
+
+    Example:
+        >>> compared_text(ComparedPredictions(rows=3001, largest_difference=1.2e-7))
+        '3001 predictions of its team compared, the largest difference is 1.2e-05 %'
+    """
+    return f"{compared.rows} predictions of its team compared, the largest difference is {100 * compared.largest_difference:.2g} %"
 
 
 def _shortened(reason: str) -> str:

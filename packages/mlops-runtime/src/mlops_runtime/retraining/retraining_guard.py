@@ -238,8 +238,8 @@ def require_new(
 ) -> None:
     """Check that an archive was not brought before: one archive is one version, also where several people bring it.
 
-    One that the gate rejected is measured again where other predictions of the team's are given. A version without them does not
-    answer a request that gives some.
+    One that the gate rejected is measured again where other predictions of the team's are given. A version without them, or
+    with others, does not answer a request that gives some.
 
     Args:
         candidate: What is brought.
@@ -256,7 +256,7 @@ def require_new(
     if running is not None and running.sha256 == candidate.sha256:
         name = str(state.owner).rpartition(":")[2]
         if not _answers(candidate, running.predictions_uri):
-            raise KnownCandidateError(f"{name} measures this archive now, without your predictions")
+            raise KnownCandidateError(f"{name} measures this archive now, {_unlike(running.predictions_uri)}")
         raise KnownCandidateError(f"{name} measures this archive now", execution=state.owner)
     if brought is None:
         return
@@ -265,7 +265,7 @@ def require_new(
         version = brought.package.rpartition(":model-package/")[2]
         said = f"already registered as {version} by {run} at {brought.at}, which is {approval} now"
         if not answers:
-            raise KnownCandidateError(f"{said}, without your predictions")
+            raise KnownCandidateError(f"{said}, {_unlike(brought.predictions_uri)}")
         raise KnownCandidateError(said, execution=brought.execution, outcome=brought.outcome, package=brought.package)
     if brought.outcome == REJECTED and answers:
         raise KnownCandidateError(
@@ -273,6 +273,11 @@ def require_new(
             execution=brought.execution,
             outcome=brought.outcome,
         )
+
+
+def _unlike(predictions_uri: str | None) -> str:
+    """Return how what a run compared differs from the predictions that are given."""
+    return "with other predictions than yours" if predictions_uri else "without your predictions"
 
 
 def _answers(candidate: Candidate, predictions_uri: str | None) -> bool:

@@ -123,6 +123,15 @@ def _file_problems(
                 f"column {_PREDICTION!r} of {predictions} must have {wanted}, as the model of kind "
                 f"{signature.kind or 'number'!r} gives them"
             )
+        if (
+            data is not None
+            and columns is not None
+            and given is not None
+            and (rows := _rows(predictions)) != _rows(data)
+        ):
+            problems.append(
+                f"{predictions} has {rows} predictions, {data} has {_rows(data)} rows; give one for each row"
+            )
         unknown = [name for name in given or () if columns is not None and name not in (*columns, _PREDICTION)]
         problems += [f"{predictions} names rows by {', '.join(unknown)}, which {data} does not have"] if unknown else []
     return problems
@@ -190,6 +199,12 @@ def _differing(own: RequirementsLock, other: RequirementsLock) -> str:
     shown = [f"{name} {ours.get(name, 'none')} instead of {theirs.get(name, 'none')}" for name in changed[:_PACKAGES]]
     more = len(changed) - _PACKAGES
     return ", ".join([*shown, *([f"and {more} more"] if more > 0 else [])]) or "the same versions by other lines"
+
+
+def _rows(path: Path) -> int:
+    import pyarrow.parquet as pq  # noqa: PLC0415
+
+    return int(pq.read_metadata(path).num_rows)
 
 
 def _columns(path: Path) -> tuple[dict[str, bool] | None, list[str]]:
