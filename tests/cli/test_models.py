@@ -191,6 +191,11 @@ class Rollout:
         assert package.startswith("arn:aws:sagemaker:")
         return self._answer
 
+    def follow_again(self, package: str) -> Answer | None:
+        """Give the answer for a package that was approved before; without a text there is no rollout."""
+        assert package.startswith("arn:aws:sagemaker:")
+        return self._answer if self._answer.text else None
+
 
 RECORD = AuditRecord(
     endpoint="demand-forecast",
@@ -226,6 +231,54 @@ def test_the_newest_package_is_approved_and_followed(
     assert found["package"].endswith(f":model-package/{package}")
     assert found["rollouts"] == {f"{GROUP}-endpoint": {"is_served": answer.is_served, "text": answer.text}}
     assert ("error" in found) == (code != 0)
+
+
+def test_a_rollout_is_followed_again_by_the_same_command(
+    registry: Registry, models: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was approved before is not approved again; without a rollout that is known it says how to request one."""
+    package = registry.register("followed")
+    models("approve", package, "--reason", "better")
+    approval = registry.describe(package)["ApprovalDescription"]
+    answers = {text: Answer(is_served=False, text=text, record=RECORD) for text in ("ROLLED_BACK: errors", "")}
+
+    told = {}
+    for text, answer in answers.items():
+        monkeypatch.setattr("mlops_cli.models._rollouts", lambda *_, a=answer: {"demand-forecast": Rollout(a)})
+        told[text] = models("approve", package, "--reason", "other words", "--wait")
+
+    found, nothing = told["ROLLED_BACK: errors"], told[""]
+    assert (found.returncode, nothing.returncode) == (3, 1)
+    assert f"{package} is already approved: better [binding " in found.stderr
+    assert "mlops: demand-forecast: ROLLED_BACK: errors" in found.stderr
+    assert f"no rollout of {package} is known on demand-forecast; to request it again, add --again" in nothing.stderr
+    assert registry.describe(package)["ApprovalDescription"] == approval
+
+
+def test_an_interrupted_wait_says_how_it_goes_on(
+    registry: Registry, models: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The rollout is not the command's: both before and after the approval is an old one."""
+    package = registry.register("interrupted")
+
+    class Waiting(Rollout):
+        def follow(self, _package: str, _since: datetime) -> Answer:
+            raise KeyboardInterrupt
+
+        def follow_again(self, _package: str) -> Answer | None:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(
+        "mlops_cli.models._rollouts", lambda *_: {"demand-forecast": Waiting(Answer(is_served=False, text=""))}
+    )
+
+    for told in (models("approve", package, "--reason", "better", "--wait") for _ in range(2)):
+        assert told.returncode == 130
+        assert (
+            f"mlops: interrupted; the rollout goes on. Follow it again: mlops models approve {package} --wait; take it back: "
+            'mlops rollback demand-forecast --reason "..."'
+        ) in told.stderr
+    assert registry.describe(package)["ModelApprovalStatus"] == "Approved"
 
 
 def test_nothing_is_approved_that_cannot_be_followed(registry: Registry, models: Any) -> None:

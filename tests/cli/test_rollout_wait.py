@@ -1,10 +1,18 @@
-"""A long wait for a rollout on the embedded cloud says once what moves it on."""
+"""A rollout that is followed says what changes, once."""
 
+from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
+from tests.cli.running_rollout import BAKING, NOW, REPLAY, STARTING, VERDICT
 
 from mlops_cli.rollout_wait import RolloutWait
+from mlops_runtime.rollout import rollout_progress
+from mlops_runtime.rollout.rollout_progress import Phase, RolloutProgress
+
+EXECUTION = STARTING.execution
 
 
 class Cloud:
@@ -13,17 +21,105 @@ class Cloud:
     def __init__(self, *, is_embedded: bool) -> None:
         self.has_movable_clock = lambda: is_embedded
 
+    def client(self, service: str) -> str:
+        """Return a client by its name."""
+        return service
 
-@pytest.mark.parametrize("is_embedded", [True, False])
-def test_what_a_canary_waits_for_is_said_once(is_embedded: bool) -> None:
-    """An account's clock cannot be moved, and its endpoints have callers."""
-    said: list[str] = []
-    slept: list[float] = []
-    cloud: Any = Cloud(is_embedded=is_embedded)
-    wait = RolloutWait(aws=cloud, endpoint="shop-units", say=said.append, sleep=slept.append)
-    for _ in range(60):
-        wait()
-    assert len(slept) == 60
-    assert len(said) == is_embedded
-    for part in ("mlops traffic replay shop-units FILE --time COLUMN --now", "mlops local clock --jump 10m"):
-        assert all(part in line for line in said)
+    def caller(self) -> tuple[str, datetime]:
+        """Return who asks, and the time."""
+        return "arn:aws:iam::123456789012:user/ann", NOW
+
+
+class Followed:
+    """A rollout that is followed, with what each look finds."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *, is_embedded: bool = False) -> None:
+        self.said: list[str] = []
+        self.slept: list[float] = []
+        self.found: RolloutProgress | ClientError = STARTING
+        cloud: Any = Cloud(is_embedded=is_embedded)
+        monkeypatch.setattr(rollout_progress, "RolloutReader", lambda **_: self)
+        self.wait = RolloutWait(aws=cloud, endpoint="demand-forecast", say=self.said.append, sleep=self.slept.append)
+
+    def read(self, execution: str, now: datetime) -> RolloutProgress:
+        """Give what this look finds."""
+        assert (execution, now) == (EXECUTION, NOW)
+        if isinstance(self.found, ClientError):
+            raise self.found
+        return self.found
+
+    def look(self, found: RolloutProgress | ClientError) -> list[str]:
+        """Look twice at what there is; return the lines that are new."""
+        before, self.found = len(self.said), found
+        self.wait(EXECUTION)
+        self.wait(EXECUTION)
+        return self.said[before:]
+
+
+def test_each_change_is_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    """From the plan to the record; nothing is said twice, and the time that is left only where it changed."""
+    followed = Followed(monkeypatch)
+    assert followed.look(replace(STARTING, phase=Phase.PLANNING, steps=0, at_least=0, is_watched=False)) == [
+        "12:00 plans what to do"
+    ]
+    assert followed.look(replace(STARTING, phase=Phase.REHEARSING)) == [
+        "12:00 the candidate answers golden requests on an endpoint of its own; it has no traffic yet; "
+        "20 minutes in all (2 steps of 10 minutes) at least",
+        f"      needs 20 more answers without an error while it has traffic, else it goes back; send calls: {REPLAY}",
+    ]
+    assert followed.look(STARTING) == ["12:00 the new fleet starts; it has no traffic yet"]
+    assert followed.look(replace(BAKING, verdict=None)) == [
+        "12:00 step 1 of 2: 50 % of the traffic; 7 minutes more of this step, 17 minutes in all at least; 52 minutes at most",
+        f"      needs 20 more answers without an error before its last step ends, else it goes back; send calls: {REPLAY}",
+        "12:00 none of the new fleet counted yet",
+    ]
+    assert followed.look(BAKING) == [f"12:00 {VERDICT.sentence}"]
+    assert followed.look(replace(BAKING, at_least=900)) == []
+    stopped = replace(
+        BAKING, phase=Phase.GOING_BACK, step=0, at_least=0, until=None, verdict=replace(VERDICT, action="stop")
+    )
+    assert followed.look(stopped) == [
+        "12:00 goes back: the old fleet gets the traffic",
+        f"12:00 stopped {VERDICT.sentence}",
+    ]
+    assert len(followed.slept) == 14
+
+
+def test_answers_are_said_each_minute_at_first_and_then_every_fifth(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An hour's bake is not sixty lines."""
+    followed = Followed(monkeypatch)
+    said = [
+        followed.look(replace(BAKING, verdict=replace(VERDICT, calls=20, minutes=minute, sentence=f"after {minute}")))
+        for minute in range(1, 21)
+    ]
+    assert [line[-1] for line in said if line] == [f"12:00 after {n}" for n in (1, 2, 3, 4, 5, 10, 15, 20)]
+
+
+def test_the_embedded_cloud_says_how_its_clock_reaches_the_end_of_a_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Calls come first, as a jump counts none; an account's clock cannot be moved."""
+    embedded, account = Followed(monkeypatch, is_embedded=True), []
+    assert embedded.look(STARTING)[-1].startswith("      needs 20")
+    lines = embedded.look(BAKING)
+    assert "      its time is the embedded cloud's; once calls are sent: mlops local clock --jump 7m" in lines
+    enough = replace(BAKING, step=2, verdict=replace(VERDICT, calls=20))
+    assert "      its time is the embedded cloud's; mlops local clock --jump 7m" in embedded.look(enough)
+    account = Followed(monkeypatch).look(BAKING)
+    assert not any("clock" in line for line in account)
+
+
+def test_who_may_not_read_the_history_is_told_so_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And still follows the rollout; another error ends the command."""
+    followed = Followed(monkeypatch)
+    denied = ClientError({"Error": {"Code": "AccessDeniedException", "Message": "no"}}, "GetExecutionHistory")
+    assert followed.look(denied) == ["its steps are not shown: the caller may not read the history of its execution"]
+    assert followed.look(STARTING) == []
+    other = ClientError({"Error": {"Code": "ThrottlingException", "Message": "no"}}, "GetExecutionHistory")
+    with pytest.raises(ClientError, match="Throttling"):
+        Followed(monkeypatch).look(other)
+
+
+def test_nothing_is_said_before_an_execution_has_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is looked for every second."""
+    followed = Followed(monkeypatch)
+    followed.wait(None)
+    assert (followed.said, len(followed.slept)) == ([], 1)

@@ -7,11 +7,13 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
 from deployed_unit import DeployedUnit
+from tests.cli.running_rollout import BAKING, REPLAY, VERDICT
 
 from mlops_cli import status
 from mlops_cli.status import distance, readable, unit_lines
@@ -150,6 +152,45 @@ def test_what_asked_for_a_run_what_came_of_it_and_what_was_refused() -> None:
     assert "    waiting   not shown: the caller may not list packages" in unit_lines(hidden, NOW)
 
 
+def test_a_rollout_that_runs_says_where_it_is() -> None:
+    """Below its line: step, time, answers, needs; or why not."""
+    lines = list(unit_lines(replace(UNIT, endpoints=(replace(ENDPOINT, progress=BAKING),)), NOW))
+    start = lines.index("    runs      rollout approval-3, holds the lock")
+
+    assert lines[start + 3 : start + 7] == [
+        "    step      1 of 2: 50 % of the traffic; since 2017-08-10 11:56 (3 minutes ago)",
+        "    left      7 minutes more of this step, 17 minutes in all at least; 52 minutes at most",
+        f"    answers   {VERDICT.sentence}",
+        f"    needs     8 more answers without an error before its last step ends, else it goes back; send calls: {REPLAY}",
+    ]
+    hidden = replace(ENDPOINT, progress_unread="AccessDeniedException")
+    assert "    step      not shown: AccessDeniedException" in unit_lines(replace(UNIT, endpoints=(hidden,)), NOW)
+
+
+def test_the_last_rollouts_verdict_is_said() -> None:
+    """Where the reason of the newest record does not have it: it may be of a rejection, or of too few calls."""
+    promoted = replace(RECORD, verdict=VERDICT, reason=f"better; promoted {VERDICT.sentence}")
+    thin = replace(RECORD, outcome=Outcome.ROLLED_BACK, verdict=VERDICT, reason="12 calls, a promotion needs 20")
+    rejected = replace(RECORD, sequence=5, outcome=Outcome.REJECTED, reason="worse")
+
+    def lines(last: AuditRecord, rollout: AuditRecord | None) -> list[str]:
+        endpoint = replace(EMPTY, last=last, rollout=rollout)
+        return list(unit_lines(replace(UNIT, endpoints=(endpoint,), pipelines=()), NOW))[5:]
+
+    assert lines(promoted, promoted) == [
+        f"    record    4 PROMOTED 2017-08-10 11:59 (1 minute ago): better; promoted {VERDICT.sentence}"
+    ]
+    assert lines(thin, thin) == [
+        "    record    4 ROLLED_BACK 2017-08-10 11:59 (1 minute ago): 12 calls, a promotion needs 20",
+        f"    verdict   {VERDICT.sentence}",
+    ]
+    assert lines(rejected, promoted) == [
+        "    record    5 REJECTED 2017-08-10 11:59 (1 minute ago): worse",
+        f"    rollout   4 PROMOTED 2017-08-10 11:59 (1 minute ago): better; promoted {VERDICT.sentence}",
+    ]
+    assert lines(rejected, None) == ["    record    5 REJECTED 2017-08-10 11:59 (1 minute ago): worse"]
+
+
 def test_watch_prints_what_has_changed(in_process: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Without a terminal: the whole once, then new lines under their time, not how far times are away; until interrupted."""
     first = status._Seen(now=NOW, caller="arn:aws:iam::123456789012:user/ann", units=[UNIT], unread={})
@@ -157,15 +198,15 @@ def test_watch_prints_what_has_changed(in_process: Command, monkeypatch: pytest.
     changed = replace(same, units=[replace(UNIT, pause=None, frozen=None)])
     looks = iter([first, same, changed])
 
-    def look(_aws: object, _unit: object) -> object:
+    def look(_aws: object, _unit: object, _rollouts: object) -> object:
         try:
             return next(looks)
         except StopIteration:
             raise KeyboardInterrupt from None
 
     @contextmanager
-    def nowhere(*_: object) -> Iterator[None]:
-        yield
+    def nowhere(*_: object) -> Iterator[object]:
+        yield SimpleNamespace(client=str)
 
     monkeypatch.setattr(status, "_seen", look)
     monkeypatch.setattr(status, "account", nowhere)

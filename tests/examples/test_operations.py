@@ -189,6 +189,7 @@ def test_a_rollout_that_runs_is_taken_back(pilot: Pilot) -> None:
         rollout = pool.submit(pilot.approve, 5.0, error="ROLLED_BACK")
         while pilot.loop.lock_owner() is None and not rollout.done():
             time.sleep(0.1)
+        looks = [pilot.mlops("status", "pilot") for _ in range(2)]
 
         said = pilot.mlops("rollback", "pilot-first", "--reason", "not today").splitlines()
 
@@ -199,6 +200,10 @@ def test_a_rollout_that_runs_is_taken_back(pilot: Pilot) -> None:
     assert said[2].startswith("ROLLED_BACK: ")
     assert said[2].endswith(":model-package/pilot-first/2 serves")
     assert "/ann: not today" in said[2]  # who took it back is on the record
+    assert any(name in looks[-1] for name in ("    doing     ", "    step      "))
+    assert "not shown" not in looks[-1]
+    assert any(line.endswith("goes back: the old fleet gets the traffic") for line in said[3:])
+    assert "made already" in pilot.mlops("rollback", "pilot-first", "--reason", "not today")
     assert (pilot.version(), pilot.ask()) == ("2", pytest.approx(6.0))
 
 

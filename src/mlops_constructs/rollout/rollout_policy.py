@@ -185,7 +185,7 @@ class RolloutPolicy:
 
         Args:
             percent: Size of the first step, 1 to 50 percent. On SageMaker a share of instances.
-            bake: How long alarms watch each of the two steps, at most an hour.
+            bake: How long alarms watch each of the two steps, at most an hour: the rollout takes twice as long at least.
             max_bake: How long a step bakes at most, where there are too few calls to see a failing share of one point more: on
                 SageMaker, up to an hour, planned before it begins, on EKS until it is seen. Default: never longer than ``bake``.
             max_execution_time: Time for the whole rollout. Default: an hour more than the longest bakes.

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from mlops_constructs._state_machine import successors, tasks
+from mlops_constructs.eks_inference.eks_target import EksTarget
 from mlops_constructs.rollout import SageMakerTarget
 from mlops_constructs.rollout.deploy_machine import deploy_machine, hold_seconds
 from mlops_runtime.aws_api import check_machine
@@ -15,6 +16,7 @@ from mlops_runtime.contracts.rollout import RolloutSpec
 from mlops_runtime.contracts.serving import GoldenSpec, ShadowSpec
 from mlops_runtime.rollout.deploy_plan import poll_seconds
 from mlops_runtime.rollout.fleet_capacity import no_scaling
+from mlops_runtime.rollout.rollout_progress import PHASES
 
 NAME, OLD, NEW = "demand-forecast", "demand-forecast-11111111", "demand-forecast-22222222"
 REQUEST = {"reason": "approval", "requested_by": "ann", "requested_at": "2017-08-01T00:00:00Z"}
@@ -89,6 +91,26 @@ CREATE = PLAN | {
     "min_invocations": 0,
     "verdict": {},
 }
+
+
+def test_each_state_in_which_the_machine_waits_is_in_a_phase_that_people_are_told() -> None:
+    """On SageMaker and between slots; no phase names a state that is gone."""
+    function = "arn:aws:lambda:us-east-1:123456789012:function:f"
+    slots = deploy_machine(
+        endpoint_name=NAME,
+        unit_name="demand",
+        target=EksTarget(endpoint_name=NAME, slot_arn=function),
+        rollout=RolloutSpec(kind="CANARY", bake=600, maximum=3600, percent=10),
+        table_name="rollout",
+        preflight_arn=function,
+        record_arn=function,
+        verdict_arn=function,
+        bus_name="demand",
+    )["States"]
+    assert isinstance(slots, dict)
+    states = {**STATES, **slots}
+    assert PHASES.keys() - states.keys() == set()
+    assert {name for name, state in states.items() if state["Type"] == "Wait"} - PHASES.keys() == set()
 
 
 class FakeAws:

@@ -19,7 +19,7 @@ def followed(world: World, *steps: Callable[[], None], said: list[str] | None = 
     """What meets one of these steps at each wait."""
     left: Iterator[Callable[[], None]] = iter(steps)
 
-    def wait() -> None:
+    def wait(_execution: str | None) -> None:
         next(left)()
 
     return ApprovalRollout(
@@ -42,11 +42,20 @@ def starts(world: World, package: str = PACKAGE) -> Callable[[], None]:
     return start
 
 
-def ends(world: World, outcome: Outcome, serves: str, *, records: bool = True) -> Callable[[], None]:
-    """The newest execution ends with a record."""
+def newest(world: World) -> str:
+    """Name of the newest execution."""
+    (execution, *_) = world.stepfunctions.list_executions(stateMachineArn=MACHINE)["executions"]
+    return str(execution["name"])
+
+
+def ends(
+    world: World, outcome: Outcome, serves: str, *, records: bool = True, name: str | None = None
+) -> Callable[[], None]:
+    """The newest execution, or the named one, ends with a record."""
 
     def end() -> None:
-        (execution, *_) = world.stepfunctions.list_executions(stateMachineArn=MACHINE)["executions"]
+        found = world.stepfunctions.list_executions(stateMachineArn=MACHINE)["executions"]
+        execution = next(each for each in found if name in (None, each["name"]))
         world.point(world.pointer("demand-forecast-1", serves))
         if records:
             row = world.table.read()
@@ -98,3 +107,20 @@ def test_rollouts_of_others_and_of_before_are_not_it(world: World) -> None:
         followed(world, *[lambda: None] * 3).follow(PACKAGE, later)
     with pytest.raises(RolloutMissingError):
         followed(world, starts(world, OTHER), *[lambda: None] * 2).follow(PACKAGE.replace("/3", "/4"), BEFORE)
+
+
+def test_an_approval_that_was_followed_before_is_followed_again(world: World) -> None:
+    """The newest rollout that it has started: while it runs, and after its end; nothing else of the package is one."""
+    said: list[str] = []
+    rollback = canonical_json(world.request("rollback", PACKAGE)).decode()
+
+    assert followed(world).follow_again(PACKAGE) is None
+    starts(world)()
+    approved = newest(world)
+    world.stepfunctions.start_execution(stateMachineArn=MACHINE, input=rollback)
+    answer = followed(world, ends(world, Outcome.PROMOTED, PACKAGE, name=approved), said=said).follow_again(PACKAGE)
+    later = followed(world).follow_again(PACKAGE)
+
+    assert said == [f"following {MACHINE.replace(':stateMachine:', ':execution:')}:{approved}"]
+    assert answer is not None
+    assert (answer.is_served, answer) == (True, later)

@@ -38,7 +38,8 @@ class Script:
             say=self.said.append,
         )
 
-    def _step(self) -> None:
+    def _step(self, execution: str | None) -> None:
+        assert execution in self.running()
         next(self._steps)()
 
     def running(self) -> list[str]:
@@ -217,6 +218,36 @@ def test_a_rollback_that_runs_is_not_aborted(script: Script) -> None:
     assert found["StateValue"] == "OK"
     assert answer.is_served
     assert script.said == [f"a rollback runs already: following {execution}"]
+
+
+def test_a_rollback_that_was_interrupted_is_followed_by_the_same_command(script: Script) -> None:
+    """While it runs, whether it holds the endpoint or waits for it, and after its end: none is made twice."""
+    asked = canonical_json(replace(REQUEST, requested_at="2017-08-01T08:59:00Z")).decode()
+    begun = script.world.stepfunctions.start_execution(stateMachineArn=MACHINE, input=asked)["executionArn"]
+
+    followed = script.then(script.ends(Outcome.PROMOTED, "1", reason="back to version 1")).go(REQUEST)
+    again = script.then().go(REQUEST)
+    further = script.then(script.ends(Outcome.PROMOTED, "7")).go(replace(REQUEST, comment="worse"))
+
+    assert (followed.is_served, again.is_served, further.is_served) == (True, True, True)
+    assert script.said[0] == f"this rollback waits for the endpoint already: following {begun}"
+    assert followed.text == f"PROMOTED: back to version 1; {GROUP}/1 serves"
+    assert again.text.startswith("this rollback was made already, record 1 of ")
+    assert "To go back further, name the version with --to, or give another reason" in again.text
+    assert {request.comment for request in script.inputs()} == {"bad", "worse"}
+
+
+def test_an_abort_that_was_interrupted_goes_no_step_further(script: Script) -> None:
+    """The rollout that it took back has ended meanwhile; the version before stays."""
+    script.world.alarm(abort_alarm(ENDPOINT, script.rollout()), "OK")
+    reason = "SageMaker rolled back to demand-forecast-1. in ALARM: abort (asked for by ann: bad)"
+
+    first = script.then(script.ends(Outcome.ROLLED_BACK, "2", reason=reason)).go(REQUEST)
+    again = script.then().go(REQUEST)
+
+    assert first.is_served
+    assert again.text.startswith("this rollback was made already, record 1 of ")
+    assert len(script.world.executions()) == 1
 
 
 def test_others_that_wait_are_told_of(script: Script) -> None:

@@ -3,7 +3,7 @@
 import hashlib
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -16,12 +16,13 @@ from mlops_cli.aws_account import Account, Profile, UserError, VerdictError, acc
 from mlops_cli.local import Home
 from mlops_cli.model_registration import register
 from mlops_cli.printed_tables import console, print_facts, print_table, visible
-from mlops_cli.rollout_wait import RolloutWait
+from mlops_cli.rollout_wait import InterruptedWaitError, RolloutWait
 
 if TYPE_CHECKING:
     from mlops_runtime.registry.package_approval import ApprovalRule, RegistryEntry, Review
     from mlops_runtime.registry.package_registry import Approver, Catalog, Evidence
     from mlops_runtime.rollout.approval_rollout import ApprovalRollout
+    from mlops_runtime.rollout.rollback import Answer
 
 app = typer.Typer(help="List, inspect, register, approve and reject models.", no_args_is_help=True)
 app.command()(register)
@@ -200,7 +201,10 @@ def approve(
     ] = False,
     wait: Annotated[
         bool,
-        typer.Option("--wait", help="Follow the rollout to its end. Exit 3 unless it promotes the package."),
+        typer.Option(
+            "--wait",
+            help="Follow the rollout to its end; of an approved package its newest one. Exit 3 unless it promotes the package.",
+        ),
     ] = False,
     as_json: AsJson = False,
     profile: Profile = None,
@@ -224,19 +228,28 @@ def approve(
         problems = [*unapprovable(description, rule=rule, now=now), *evidence.problems]
         if problems:
             raise PackageError(package, problems)
-        if not again and is_settled(description, rule=rule, now=now):
-            said = description.get("ApprovalDescription", "")
-            raise UserError(f"{package} is already approved: {said}; to request its rollout again, add --again")
-        why = _reason(reason, "approve", package)
-        approver = _approver(aws, caller, rule, role)
-        if (note := _not_compared(evidence)) is not None:
-            typer.echo(note, err=True)
-        said = approver.approve(description, reason=why)
-        text = f"approved {package} as {approver.identity}: {said}"
-        if wait:
+        is_approved = not again and is_settled(description, rule=rule, now=now)
+        if is_approved:
+            document, text = {"package": description["ModelPackageArn"]}, _approved_text(package, description)
+            if not wait:
+                raise UserError(f"{text}; to request its rollout again, add --again")
             typer.echo(text, err=True)
-        followed = {name: each.follow(description["ModelPackageArn"], now) for name, each in rollouts.items()}
-    document = {"package": description["ModelPackageArn"], "approved_as": approver.identity, "said": said}
+            followed = _followed_again(rollouts, description["ModelPackageArn"], package)
+        else:
+            why = _reason(reason, "approve", package)
+            approver = _approver(aws, caller, rule, role)
+            if (note := _not_compared(evidence)) is not None:
+                typer.echo(note, err=True)
+            said = approver.approve(description, reason=why)
+            document = {
+                "package": description["ModelPackageArn"],
+                "approved_as": approver.identity,
+                "said": said,
+            }
+            text = f"approved {package} as {approver.identity}: {said}"
+            if wait:
+                typer.echo(text, err=True)
+                followed = _followed(rollouts, description["ModelPackageArn"], package, now)
     if not wait:
         answer(document, text, as_json=as_json)
         return
@@ -247,6 +260,39 @@ def approve(
     if not all(each.is_served for each in followed.values()):
         raise VerdictError(text, document=document)
     answer(document, text, as_json=as_json)
+
+
+def _approved_text(package: str, description: Mapping[str, Any]) -> str:
+    return f"{package} is already approved: {description.get('ApprovalDescription', '')}"
+
+
+def _followed(
+    rollouts: "Mapping[str, ApprovalRollout]", arn: str, package: str, since: datetime
+) -> "dict[str, Answer]":
+    """Return what came of the rollout on each endpoint that an approval starts."""
+    try:
+        return {name: each.follow(arn, since) for name, each in rollouts.items()}
+    except KeyboardInterrupt:
+        raise _interrupted(rollouts, package) from None
+
+
+def _followed_again(rollouts: "Mapping[str, ApprovalRollout]", arn: str, package: str) -> "dict[str, Answer]":
+    """Return what came of the rollouts that an earlier approval has started."""
+    try:
+        found = {name: each.follow_again(arn) for name, each in rollouts.items()}
+    except KeyboardInterrupt:
+        raise _interrupted(rollouts, package) from None
+    missing = ", ".join(name for name, each in found.items() if each is None)
+    if missing:
+        raise UserError(f"no rollout of {package} is known on {missing}; to request it again, add --again")
+    return {name: each for name, each in found.items() if each is not None}
+
+
+def _interrupted(endpoints: Iterable[str], package: str) -> InterruptedWaitError:
+    backs = ", ".join(f'mlops rollback {name} --reason "..."' for name in endpoints)
+    return InterruptedWaitError(
+        f"interrupted; the rollout goes on. Follow it again: mlops models approve {package} --wait; take it back: {backs}"
+    )
 
 
 @app.command()

@@ -1,15 +1,28 @@
-"""The pause before a rollout is read again; a long wait on the embedded cloud says once what moves a canary on."""
+"""A rollout, followed: lines about what it does as it changes, and the pause before it is read again."""
 
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TYPE_CHECKING
 
 import typer
 
-from mlops_cli.aws_account import Account
+from mlops_cli.aws_account import DENIED, Account, UserError
+from mlops_cli.printed_tables import visible
+from mlops_cli.rollout_words import answers, doing, jump, needs, remaining
+
+if TYPE_CHECKING:
+    from mlops_runtime.rollout.rollout_progress import RolloutProgress, RolloutReader
 
 _LOOK_SECONDS = 1.0
-_SAID_AFTER = 15  # looks: a first model is there by then
+_EACH_MINUTE = 5  # of answers that are said; later every fifth
+
+
+class InterruptedWaitError(UserError):
+    """A person has stopped waiting for a rollout, which goes on; the message says how to follow it again."""
+
+    code = 130
 
 
 def _say(text: str) -> None:
@@ -18,12 +31,12 @@ def _say(text: str) -> None:
 
 @dataclass(slots=True, kw_only=True)
 class RolloutWait:
-    """Waits a second each time it is called.
+    """Says what has changed of the execution that it is called with, and waits a second.
 
     Args:
         aws: Where the rollout runs.
         endpoint: Its endpoint.
-        say: Gets the hint. Default: standard error gets it.
+        say: Gets each line. Default: standard error gets it.
         sleep: How a second passes.
     """
 
@@ -31,14 +44,58 @@ class RolloutWait:
     endpoint: str
     say: Callable[[str], None] = _say
     sleep: Callable[[float], None] = time.sleep
-    looks: int = field(default=0, init=False)
+    _reader: "RolloutReader | None" = field(default=None, init=False)
+    _said: dict[str, object] = field(default_factory=dict, init=False)
+    _unread: bool = field(default=False, init=False)
 
-    def __call__(self) -> None:
-        """Wait; at the fifteenth time say what a canary waits for."""
-        self.looks += 1
-        if self.looks == _SAID_AFTER and self.aws.has_movable_clock():
-            self.say(
-                f"a canary bakes by the embedded cloud's clock, and counts calls; from another terminal: mlops traffic replay "
-                f"{self.endpoint} FILE --time COLUMN --now, then mlops local clock --jump 10m"
-            )
+    def __call__(self, execution: str | None) -> None:
+        """Say what an execution does, if one runs, and wait."""
+        if execution is not None and not self._unread:
+            self._look(execution)
         self.sleep(_LOOK_SECONDS)
+
+    def _look(self, execution: str) -> None:
+        from botocore.exceptions import ClientError
+
+        from mlops_runtime.rollout.rollout_progress import RolloutReader
+
+        if self._reader is None:
+            self._reader = RolloutReader(stepfunctions=self.aws.client("stepfunctions"))
+        try:
+            _, now = self.aws.caller()
+            progress = self._reader.read(execution, now)
+        except ClientError as error:
+            if error.response["Error"]["Code"] not in DENIED:
+                raise
+            self._unread = True
+            self.say("its steps are not shown: the caller may not read the history of its execution")
+            return
+        for line in self._news(progress, now):
+            self.say(visible(line))
+
+    def _news(self, progress: "RolloutProgress", now: datetime) -> list[str]:
+        at, lines = f"{now:%H:%M}", []
+        if self._is_new("phase", (progress.execution, progress.phase, progress.step, bool(progress.steps))):
+            does = f"step {doing(progress)}" if progress.step else doing(progress)
+            left = remaining(progress, now)
+            lines.append(f"{at} {does}; {left}" if left and self._is_new("left", left) else f"{at} {does}")
+            missing = needs(progress, self.endpoint)
+            if missing and self._is_new("needs", (missing, progress.step)):
+                lines.append(f"      needs {missing}")
+            if progress.step and self.aws.has_movable_clock():
+                first = "once calls are sent: " if progress.missing else ""
+                lines.append(
+                    f"      its time is the embedded cloud's; {first}mlops local clock --jump {jump(progress, now)}"
+                )
+        if said := answers(progress):
+            minutes = 0 if progress.verdict is None else progress.verdict.minutes
+            often = minutes if minutes <= _EACH_MINUTE else minutes // _EACH_MINUTE * _EACH_MINUTE
+            action = None if progress.verdict is None else progress.verdict.action
+            if self._is_new("answers", (progress.execution, progress.step, often, action)):
+                lines.append(f"{at} {said}")
+        return lines
+
+    def _is_new(self, name: str, value: object) -> bool:
+        is_new = self._said.get(name) != value
+        self._said[name] = value
+        return is_new

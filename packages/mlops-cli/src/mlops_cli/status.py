@@ -15,6 +15,7 @@ from mlops_cli.answers import AsJson, print_json
 from mlops_cli.aws_account import DENIED, Account, Profile, UserError, account, refusal
 from mlops_cli.local import Home
 from mlops_cli.printed_tables import visible
+from mlops_cli.rollout_words import facts
 
 if TYPE_CHECKING:
     from mlops_cli.deployed_entries import Entries
@@ -29,11 +30,13 @@ if TYPE_CHECKING:
     from mlops_runtime.contracts.rollout import AuditRecord
     from mlops_runtime.contracts.unit_entries import UnitEntry
     from mlops_runtime.retraining.run_history import Run
+    from mlops_runtime.rollout.rollout_progress import RolloutProgress, RolloutReader
 
 _LOOK_SECONDS = 2.0
 _REASON = 200  # characters of what `mlops runs show` says whole
 _CLEARED = "\x1b[H\x1b[2J"  # ECMA-48 8.3.21 and 8.3.39
 _DISTANCE = re.compile(r" \((?:in [^()]+|[^()]+ ago|now)\)")
+_LEFT = "    left "
 _UNITS = (("day", 86400), ("hour", 3600), ("minute", 60))
 
 
@@ -52,13 +55,16 @@ def status(
 ) -> None:
     """Show versions, rollouts, approvals, monitors, pauses, freezes, and what last came of retraining, by unit."""
     from mlops_runtime.contracts import to_dict
+    from mlops_runtime.rollout.rollout_progress import RolloutReader
 
     if watch and as_json:
         raise UserError("--watch shows lines as they change, --json one document; remove one of the two options")
     with account(profile, home) as aws:
-        seen = _seen(aws, unit)
+        # one reader, so that a watch reads each event of a rollout once
+        rollouts = RolloutReader(stepfunctions=aws.client("stepfunctions"))
+        seen = _seen(aws, unit, rollouts)
         if watch:
-            _watch(seen, lambda: _seen(aws, unit))
+            _watch(seen, lambda: _seen(aws, unit, rollouts))
     if as_json:
         units = to_dict(seen.units)
         print_json({"now": to_dict(seen.now), "caller": seen.caller, "units": units, "unread": seen.unread})
@@ -93,7 +99,7 @@ class _Seen:
             yield f"\n{name}\n  not shown   {reason}"
 
 
-def _seen(aws: Account, unit: str | None) -> _Seen:
+def _seen(aws: Account, unit: str | None, rollouts: "RolloutReader") -> _Seen:
     from mlops_cli.deployed_entries import Entries
     from mlops_runtime.business_unit.unit_overview import Overview
     from mlops_runtime.retraining.run_history import RunHistory
@@ -105,6 +111,7 @@ def _seen(aws: Account, unit: str | None) -> _Seen:
         **clients,
         now=now,
         history=lambda owner, pipeline: RunHistory(client=aws.client, unit=owner, pipeline=pipeline),
+        rollouts=rollouts,
     )
     if unit is None:
         found, unread = readable(entries.units(), entries, overview)
@@ -131,8 +138,8 @@ def _watch(first: _Seen, look: Callable[[], _Seen]) -> NoReturn:
 
 
 def _timeless(line: str) -> str:
-    """Return a line without how far its times are, which passes by itself."""
-    return _DISTANCE.sub("", line)
+    """Return a line without how far its times are, and how long a rollout still takes: that passes by itself."""
+    return _LEFT if line.startswith(_LEFT) else _DISTANCE.sub("", line)
 
 
 def readable(
@@ -206,11 +213,33 @@ def _endpoint_lines(endpoint: "EndpointOverview", now: datetime) -> Iterator[str
     elif endpoint.waiting:
         versions = ", ".join(arn.partition(":model-package/")[2] for arn in endpoint.waiting)
         yield f"    waiting   for an approval: {versions}; see: mlops models show {versions.partition(',')[0]}"
+    yield from _rollout_lines(endpoint, now)
+
+
+def _rollout_lines(endpoint: "EndpointOverview", now: datetime) -> Iterator[str]:
+    """Yield what runs, how far it is, and what came of the last one."""
     yield from _running("rollout", endpoint.running, endpoint.lock, now)
+    if endpoint.progress is not None:
+        yield from _progress_lines(endpoint.progress, endpoint.endpoint, now)
+    elif endpoint.progress_unread:
+        yield f"    step      not shown: {endpoint.progress_unread}"
     if endpoint.probation_until is not None:
         yield f"    probation until {_moment(endpoint.probation_until, now)}"
     if endpoint.last is not None:
         yield f"    record    {_record(endpoint.last, now)}"
+    rollout = endpoint.rollout
+    if rollout is None or rollout.verdict is None:
+        return
+    if rollout != endpoint.last:
+        yield f"    rollout   {_record(rollout, now)}"
+    if rollout.verdict.sentence not in rollout.reason:
+        yield f"    verdict   {rollout.verdict.sentence}"
+
+
+def _progress_lines(progress: "RolloutProgress", endpoint: str, now: datetime) -> Iterator[str]:
+    for number, (name, text) in enumerate(facts(progress, endpoint, now)):
+        since = f"; since {_moment(progress.since, now)}" if number == 0 else ""
+        yield f"    {name:<10}{text}{since}"
 
 
 def _monitor(monitor: "MonitorOverview", now: datetime) -> str:

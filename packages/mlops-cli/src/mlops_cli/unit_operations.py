@@ -8,7 +8,7 @@ import typer
 from mlops_cli.answers import AsJson, answer
 from mlops_cli.aws_account import Profile, UserError, account
 from mlops_cli.local import Home
-from mlops_cli.rollout_wait import RolloutWait
+from mlops_cli.rollout_wait import InterruptedWaitError, RolloutWait
 
 _MAXIMUM_REASON = 500
 
@@ -113,6 +113,10 @@ def rollback(
             found = way.go(request)
         except (RollbackError, AuditError) as error:
             raise UserError(str(error)) from error
+        except KeyboardInterrupt:
+            raise InterruptedWaitError(
+                "interrupted; what was begun goes on. The same command follows it again; mlops status shows it"
+            ) from None
     document = {"endpoint": endpoint, "text": found.text, "record": to_dict(found.record)}
     if not found.is_served:
         raise UserError(f"not rolled back: {found.text}", document=document)

@@ -10,7 +10,7 @@ from botocore.exceptions import ClientError
 from mlops_runtime.business_unit.automation import frozen_reason, pause_of
 from mlops_runtime.contracts import ContractError, from_json, to_dict
 from mlops_runtime.contracts.monitor_report import monitor_states
-from mlops_runtime.contracts.rollout import AuditRecord, LivePointer, LockRow
+from mlops_runtime.contracts.rollout import AuditRecord, LivePointer, LockRow, Outcome
 from mlops_runtime.contracts.unit_entries import (
     EndpointEntry,
     FreezeSpec,
@@ -22,7 +22,9 @@ from mlops_runtime.contracts.unit_entries import (
 from mlops_runtime.monitor.archive import Archive
 from mlops_runtime.retraining.retraining_start import GuardTable
 from mlops_runtime.retraining.run_history import Run, RunHistory
+from mlops_runtime.rollout.audit_chain import LOOK_BACK, AuditChain
 from mlops_runtime.rollout.live_fleet import read_serving
+from mlops_runtime.rollout.rollout_progress import RolloutProgress, RolloutReader
 from mlops_runtime.rollout.rollout_table import RolloutTable
 
 if TYPE_CHECKING:
@@ -35,6 +37,7 @@ _DENIED = ("AccessDenied", "AccessDeniedException")
 _NOT_READABLE = ("AccessDenied", "NoSuchBucket")
 _RUNS = 10  # among which the newest that has begun is found
 _PACKAGES = 5
+_ROLLOUTS = (Outcome.PROMOTED, Outcome.ROLLED_BACK, Outcome.FAILED)
 
 NOT_YET_DEPLOYED = "NOT_YET_DEPLOYED"
 GONE = "GONE"
@@ -109,6 +112,8 @@ class EndpointOverview:
     ``serving_config`` is what SageMaker serves, ``live`` what the last rollout wrote down; ``is_desired`` says whether the live one
     is served as the stack asks (None before anything is). ``monitor`` is what its monitor last found (None where nothing watches).
     ``waiting`` are the newest packages of its group that a person has yet to decide on; None where they may not be read.
+    ``progress`` is where the rollout is that holds the lock, ``progress_unread`` why that is not known. ``rollout`` is the record
+    of the newest rollout that changed traffic, which may be older than ``last``.
     """
 
     endpoint: str
@@ -123,6 +128,9 @@ class EndpointOverview:
     last: AuditRecord | None
     monitor: MonitorOverview | None = None
     waiting: tuple[str, ...] | None = ()
+    progress: RolloutProgress | None = None
+    progress_unread: str = ""
+    rollout: AuditRecord | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -170,6 +178,7 @@ class Overview:
         now: The time in the cloud.
         s3: Client. Default: reports of monitors are not read.
         history: Returns the runs of a pipeline. Default: they are not read.
+        rollouts: Reads where a rollout is. Default: that is not read.
     """
 
     dynamodb: "DynamoDBClient"
@@ -178,6 +187,7 @@ class Overview:
     now: datetime
     s3: "S3Client | None" = None
     history: Callable[[UnitEntry, PipelineEntry], RunHistory] | None = None
+    rollouts: RolloutReader | None = None
 
     def unit(
         self, entry: UnitEntry, endpoints: Sequence[EndpointEntry], pipelines: Sequence[PipelineEntry]
@@ -191,18 +201,26 @@ class Overview:
             frozen=frozen_reason(freeze, self.now),
             next_freeze=next((window for window in freeze.windows if window.start > self.now), None),
             last=_last(row),
-            endpoints=tuple(self.endpoint(endpoint, artifacts=entry.artifacts_bucket) for endpoint in endpoints),
+            endpoints=tuple(
+                self.endpoint(endpoint, artifacts=entry.artifacts_bucket, audit=entry.audit_bucket)
+                for endpoint in endpoints
+            ),
             pipelines=tuple(self.pipeline(pipeline, unit=entry) for pipeline in pipelines),
         )
 
-    def endpoint(self, entry: EndpointEntry, *, artifacts: str | None = None) -> EndpointOverview:
+    def endpoint(
+        self, entry: EndpointEntry, *, artifacts: str | None = None, audit: str | None = None
+    ) -> EndpointOverview:
         """Return the endpoint of an entry.
 
         Args:
             entry: The endpoint's.
             artifacts: The unit's bucket of artifacts, where reports of its monitor lie. Default: they are not read.
+            audit: The unit's bucket of records. Default: records before the last are not read.
         """
-        row = RolloutTable(self.dynamodb, entry.rollout_table, entry.endpoint).read()
+        table = RolloutTable(self.dynamodb, entry.rollout_table, entry.endpoint)
+        row, running = table.read(), self._running(entry.deploy_machine)
+        progress, unread = self._progress(row.owner if row.owner in running else None)
         live = None if row.live is None else from_json(LivePointer, row.live)
         is_eks = entry.target == "EKS"
         serving = None if is_eks else read_serving(self.sagemaker, entry.endpoint)
@@ -215,12 +233,15 @@ class Overview:
             serving_config=None if serving is None else serving.config,
             desired=row.desired,
             is_desired=None if live is None or row.desired is None else live.spec_uri == row.desired,
-            running=self._running(entry.deploy_machine),
+            running=running,
             lock=None if row.owner is None else self._lock(row.owner, row.lock_until or 0),
             probation_until=probation if probation and datetime.fromisoformat(probation) > self.now else None,
             last=_last(row),
             monitor=None if artifacts is None else self._monitor(entry.endpoint, artifacts),
             waiting=self._waiting(entry.group),
+            progress=progress,
+            progress_unread=unread,
+            rollout=self._last_rollout(table, row, audit),
         )
 
     def pipeline(self, entry: PipelineEntry, *, unit: UnitEntry) -> PipelineOverview:
@@ -240,6 +261,33 @@ class Overview:
             refused=runs[0] if runs and runs[0].is_refused else None,
             unread=unread,
         )
+
+    def _progress(self, execution: str | None) -> tuple[RolloutProgress | None, str]:
+        if self.rollouts is None or execution is None:
+            return None, ""
+        try:
+            return self.rollouts.read(execution, self.now), ""
+        except ClientError as error:
+            code = error.response["Error"]["Code"]
+            if code not in _DENIED:
+                raise
+            return None, code
+
+    def _last_rollout(self, table: RolloutTable, row: LockRow, audit: str | None) -> AuditRecord | None:
+        """Return the newest record of a rollout that changed traffic; rejections of other models may have come since."""
+        last = _last(row)
+        if last is None or last.outcome in _ROLLOUTS:
+            return last
+        if self.s3 is None or audit is None:
+            return None
+        chain = AuditChain(s3=self.s3, bucket=audit, table=table, heads="")
+        try:
+            records = chain.newest(row, LOOK_BACK)
+        except ClientError as error:
+            if error.response["Error"]["Code"] not in _NOT_READABLE:
+                raise
+            return None
+        return next((each for each in reversed(records) if each.outcome in _ROLLOUTS), None)
 
     def _runs(self, unit: UnitEntry, pipeline: PipelineEntry) -> tuple[tuple[Run, ...], str]:
         if self.history is None:

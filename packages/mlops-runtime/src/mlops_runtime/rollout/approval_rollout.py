@@ -6,12 +6,14 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from mlops_runtime.contracts import ContractError, from_json
-from mlops_runtime.contracts.rollout import DeployRequest, LivePointer
+from mlops_runtime.contracts.rollout import DeployReason, DeployRequest, LivePointer
 from mlops_runtime.rollout.audit_chain import AuditChain
 from mlops_runtime.rollout.rollback import Answer
 
 if TYPE_CHECKING:
     from mypy_boto3_stepfunctions import SFNClient
+
+_NEWEST = 50  # executions among which that of an approval is looked for
 
 
 class RolloutMissingError(Exception):
@@ -26,7 +28,7 @@ class ApprovalRollout:
         stepfunctions: Client.
         chain: The endpoint's chain and row.
         machine_arn: The Deploy machine.
-        wait: Called between two looks.
+        wait: Called between two looks, with the execution that is followed; None until one has started.
         say: Called with one line a step.
         looks: How often to look for the execution before it is missed.
     """
@@ -34,7 +36,7 @@ class ApprovalRollout:
     stepfunctions: "SFNClient"
     chain: AuditChain
     machine_arn: str
-    wait: Callable[[], None]
+    wait: Callable[[str | None], None]
     say: Callable[[str], None]
     looks: int
 
@@ -48,10 +50,26 @@ class ApprovalRollout:
         Raises:
             RolloutMissingError: If none starts.
         """
-        execution = self._started(package, since)
-        self.say(f"following {execution}")
+        return self._ended(self._started(package, since), package)
+
+    def follow_again(self, package: str) -> Answer | None:
+        """Return what came of the newest rollout that an approval of a package has started: one that runs is followed.
+
+        Args:
+            package: ARN of the package, which is approved.
+
+        Returns:
+            None if there is none among the newest executions.
+        """
+        execution = self._execution(package, None)
+        return None if execution is None else self._ended(execution, package)
+
+    def _ended(self, execution: str, package: str) -> Answer:
+        """Wait for the end of an execution, and return what came of it."""
+        if self._status(execution) == "RUNNING":
+            self.say(f"following {execution}")
         while self._status(execution) == "RUNNING":
-            self.wait()
+            self.wait(execution)
         record = self.chain.record_of(execution)
         row = self.chain.table.read()
         live = None if row.live is None else from_json(LivePointer, row.live)
@@ -67,28 +85,29 @@ class ApprovalRollout:
             found = self._execution(package, since)
             if found is not None:
                 return found
-            self.wait()
+            self.wait(None)
         raise RolloutMissingError(
             f"no rollout of {package} has started on {self.chain.table.endpoint}; check the queue of the Deploy machine's guard "
             f"and its dead letters, then request it again: mlops models approve {package} --again"
         )
 
-    def _execution(self, package: str, since: datetime) -> str | None:
-        pages = self.stepfunctions.get_paginator("list_executions").paginate(stateMachineArn=self.machine_arn)
-        for page in pages:
-            for execution in page["executions"]:  # the newest first
-                if execution["startDate"] < since:
-                    return None
-                if self._package_of(execution["executionArn"]) == package:
-                    return execution["executionArn"]
+    def _execution(self, package: str, since: datetime | None) -> str | None:
+        found = self.stepfunctions.list_executions(stateMachineArn=self.machine_arn, maxResults=_NEWEST)
+        for execution in found["executions"]:  # the newest first
+            if since is not None and execution["startDate"] < since:
+                return None
+            if self._approved(execution["executionArn"]) == package:
+                return execution["executionArn"]
         return None
 
-    def _package_of(self, execution: str) -> str | None:
+    def _approved(self, execution: str) -> str | None:
+        """Return the package whose approval started an execution."""
         try:
             text = self.stepfunctions.describe_execution(executionArn=execution)["input"]
-            return from_json(DeployRequest, text).model_package_arn
+            request = from_json(DeployRequest, text)
         except ContractError:
             return None  # started by hand with something else
+        return request.model_package_arn if request.reason is DeployReason.APPROVAL else None
 
     def _status(self, execution: str) -> str:
         return str(self.stepfunctions.describe_execution(executionArn=execution)["status"])

@@ -5,15 +5,15 @@ result depends on the version that is live at the end.
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
 
 from mlops_runtime.contracts import ContractError, canonical_json, from_json
-from mlops_runtime.contracts.rollout import AuditRecord, DeployReason, DeployRequest, LivePointer
-from mlops_runtime.rollout.audit_chain import AuditChain
+from mlops_runtime.contracts.rollout import AuditRecord, DeployReason, DeployRequest, LivePointer, LockRow, Outcome
+from mlops_runtime.rollout.audit_chain import AuditChain, last_record
 from mlops_runtime.rollout.execution_names import short_hash, start_deploy, version_name
 from mlops_runtime.rollout.fleet_alarms import ABORT, alarm_prefix
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from mypy_boto3_stepfunctions import SFNClient
 
 _MAXIMUM_REASON = 1023  # https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_SetAlarmState.html
+_QUOTED = 150  # characters of it that a record quotes in any case
 
 
 class RollbackError(Exception):
@@ -68,6 +69,10 @@ def abort_alarm(endpoint: str, execution: str) -> str:
     return f"{alarm_prefix(endpoint)}{version_name(endpoint, execution).rpartition('-')[2]}-{ABORT}"
 
 
+def _asked_for(request: DeployRequest) -> str:
+    return f"asked for by {request.requested_by}" + (f": {request.comment}" if request.comment else "")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WayBack:
     """The way back of one endpoint.
@@ -77,7 +82,7 @@ class WayBack:
         cloudwatch: Client.
         chain: The endpoint's chain and row.
         machine_arn: The Deploy machine.
-        wait: Called between two looks.
+        wait: Called between two looks, with the execution that is followed.
         say: Called with one line a step.
     """
 
@@ -85,7 +90,7 @@ class WayBack:
     cloudwatch: "CloudWatchClient"
     chain: AuditChain
     machine_arn: str
-    wait: Callable[[], None]
+    wait: Callable[[str | None], None]
     say: Callable[[str], None]
 
     def go(self, request: DeployRequest) -> Answer:
@@ -107,14 +112,43 @@ class WayBack:
                 + ("to; the first rollout runs" if holder else "from; approve a model package first")
             )
         if holder is None:
-            if live.model_package_arn == request.model_package_arn:
-                return Answer(is_served=True, text=f"{live.model_package_arn} serves already; nothing changed")
-            return self._start(request, live)
+            return self._alone(request, live, row, running)
         if len(running) > 1:
             self.say(
                 f"{len(running) - 1} more executions wait for the endpoint and go on afterwards: mlops status shows them"
             )
         return self._beside(holder, request, live)
+
+    def _alone(self, request: DeployRequest, live: LivePointer, row: LockRow, running: Sequence[str]) -> Answer:
+        """Start a rollback, unless it is done, or was asked for already by a command that was interrupted."""
+        if live.model_package_arn == request.model_package_arn:
+            return Answer(is_served=True, text=f"{live.model_package_arn} serves already; nothing changed")
+        begun = next((each for each in running if self._is_asked(request, each)), None)
+        if begun is not None:
+            self.say(f"this rollback waits for the endpoint already: following {begun}")
+            self._follow(begun)
+            return self._answer(begun, request.model_package_arn, live)
+        last = last_record(row)
+        if last is not None and request.model_package_arn is None and self._has_done(request, last):
+            done = f"record {last.sequence} of {last.at}: {last.outcome.value}: {last.reason}"
+            return Answer(
+                is_served=True,
+                text=f"this rollback was made already, {done}; {live.model_package_arn} serves. To go back further, name the "
+                "version with --to, or give another reason",
+                record=last,
+            )
+        return self._start(request, live)
+
+    def _is_asked(self, request: DeployRequest, execution: str) -> bool:
+        """Whether an execution was started with this very rollback: by the same caller, for the same reason."""
+        asked = self._request_of(execution)
+        return asked is not None and replace(asked, requested_at=request.requested_at) == request
+
+    def _has_done(self, request: DeployRequest, last: AuditRecord) -> bool:
+        """Whether the newest record is of this rollback: of one that was started for it, or of a rollout that it aborted."""
+        if last.outcome is Outcome.ROLLED_BACK:
+            return _asked_for(request)[:_QUOTED] in last.reason
+        return last.outcome is Outcome.PROMOTED and self._is_asked(request, last.execution)
 
     def _beside(self, holder: str, request: DeployRequest, live: LivePointer) -> Answer:
         """Abort a running rollout, which returns to the version before it, and continue if another one is wanted."""
@@ -132,13 +166,13 @@ class WayBack:
 
     def _abort(self, execution: str, request: DeployRequest) -> None:
         alarm = abort_alarm(self.chain.table.endpoint, execution)
-        reason = f"asked for by {request.requested_by}" + (f": {request.comment}" if request.comment else "")
+        reason = _asked_for(request)
         self.say(f"a rollout runs: {execution}")
         is_set = False
         while self._status(execution) == "RUNNING":
             if not is_set and (is_set := self._ring(alarm, reason[:_MAXIMUM_REASON])):
                 self.say(f"{alarm} is set to ALARM: the new fleet is rolled back")
-            self.wait()
+            self.wait(execution)
 
     def _ring(self, alarm: str, reason: str) -> bool:
         try:
@@ -159,7 +193,7 @@ class WayBack:
 
     def _follow(self, execution: str) -> None:
         while self._status(execution) == "RUNNING":
-            self.wait()
+            self.wait(execution)
 
     def _answer(self, execution: str, wanted: str | None, before: LivePointer) -> Answer:
         row = self.chain.table.read()
@@ -182,8 +216,8 @@ class WayBack:
     def _request_of(self, execution: str) -> DeployRequest | None:
         try:
             return from_json(DeployRequest, self.stepfunctions.describe_execution(executionArn=execution)["input"])
-        except ContractError:
-            return None  # started by hand with something else: it is aborted like any other
+        except (ContractError, self.stepfunctions.exceptions.ExecutionDoesNotExist):
+            return None  # started by hand with something else, which is aborted like any other; or too long ago
 
     def _status(self, execution: str) -> str:
         return str(self.stepfunctions.describe_execution(executionArn=execution)["status"])

@@ -1,0 +1,130 @@
+"""A rollout that runs, in words: step, traffic, time that is left, answers of both fleets, and what a promotion still needs."""
+
+import math
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mlops_runtime.rollout.rollout_progress import RolloutProgress
+
+_HOUR, _MINUTE = 3600, 60
+_ALL = 100
+
+
+def length(seconds: float) -> str:
+    """Return a length of time in words, rounded up: no rollout ends earlier than was said.
+
+    Example:
+        >>> length(600), length(61), length(3900), length(40), length(7200)
+        ('10 minutes', '2 minutes', '1 hour 5 minutes', '40 seconds', '2 hours')
+    """
+    whole = math.ceil(seconds)
+    if whole < _MINUTE:
+        return _count(whole, "second")
+    minutes = math.ceil(whole / _MINUTE)
+    hours, rest = divmod(minutes, _HOUR // _MINUTE)
+    return " ".join(_count(number, unit) for number, unit in ((hours, "hour"), (rest, "minute")) if number)
+
+
+def _count(number: int, unit: str) -> str:
+    return f"{number} {unit}{'' if number == 1 else 's'}"
+
+
+def doing(progress: "RolloutProgress") -> str:
+    """Return what a rollout does now, without times; with traffic the number of its step."""
+    from mlops_runtime.contracts.rollout import DeployReason
+    from mlops_runtime.rollout.rollout_progress import Phase
+
+    is_back = progress.asked == DeployReason.ROLLBACK
+    if progress.step:
+        end = ", the last look at alarms and answers" if progress.phase is Phase.JUDGING else ""
+        end += ", the version that was asked for answers already" if is_back and progress.percent == _ALL else ""
+        return f"{progress.step} of {progress.steps}: {progress.percent:g} % of the traffic{end}"
+    found = {
+        Phase.WAITING: "waits for another rollout of the endpoint to end",
+        Phase.PLANNING: "plans what to do",
+        Phase.REHEARSING: "the candidate answers golden requests on an endpoint of its own; it has no traffic yet",
+        Phase.SHADOWING: "the candidate answers copies of calls; callers get the live model's answers",
+        Phase.STARTING: "the new fleet starts; it has no traffic yet",
+        Phase.BAKING: "the new fleet has traffic",
+        Phase.JUDGING: "the last look at alarms and answers",
+        Phase.GOING_BACK: "goes back: the old fleet gets the traffic",
+        Phase.RECORDING: "writes the record and cleans up",
+    }[progress.phase]
+    if is_back and progress.phase is Phase.STARTING and progress.steps == 1:
+        found += " and gets all of it at once"
+    return found
+
+
+def remaining(progress: "RolloutProgress", now: datetime) -> str:
+    """Return how long it still takes; empty where nothing is known."""
+    parts = []
+    if progress.until is not None:
+        rest = (datetime.fromisoformat(progress.until) - now).total_seconds()
+        parts.append(f"{length(rest)} more of this step" if rest > 0 else "this step ends at one of the next looks")
+    if progress.at_least > 0 and not (progress.step and progress.step == progress.steps):
+        parts.append(f"{length(progress.at_least)} in all{_steps(progress)} at least")
+    if not parts:
+        return ""
+    most = f"; {length(progress.at_most)} at most" if progress.at_most else ""
+    return f"{', '.join(parts)}{most}"
+
+
+def _steps(progress: "RolloutProgress") -> str:
+    """Name the steps before the first: a bake of ten minutes in two steps takes twenty."""
+    if progress.step or progress.steps < 2:
+        return ""
+    each = {length(seconds) for seconds in progress.bakes}
+    how = f" of {each.pop()}" if len(each) == 1 else ""
+    return f" ({progress.steps} steps{how})"
+
+
+def answers(progress: "RolloutProgress") -> str:
+    """Return what both fleets answered by now; empty where they are not compared."""
+    verdict = progress.verdict
+    if not progress.is_watched:
+        return ""
+    if verdict is None or verdict.minutes == 0:
+        return "none of the new fleet counted yet" if progress.step else ""
+    return f"{'stopped ' if verdict.action == 'stop' else ''}{verdict.sentence}"
+
+
+def needs(progress: "RolloutProgress", endpoint: str) -> str:
+    """Return what a promotion lacks, of calls with the command that sends them; empty where there is nothing to say."""
+    from mlops_runtime.rollout.rollout_progress import Phase
+    from mlops_runtime.rollout.verdict import BAD_ODDS
+
+    verdict, is_over = progress.verdict, progress.phase in (Phase.GOING_BACK, Phase.RECORDING)
+    if not progress.is_watched or is_over or (verdict is not None and verdict.action == "stop"):
+        return ""
+    if progress.missing:
+        calls = f"{progress.missing} more answer{'' if progress.missing == 1 else 's'} without an error"
+        when = "before its last step ends" if progress.step else "while it has traffic"
+        return (
+            f"{calls} {when}, else it goes back; send calls: mlops traffic replay {endpoint} FILE --time COLUMN --now"
+        )
+    if verdict is not None and verdict.evidence >= BAD_ODDS:
+        return (
+            f"better answers: evidence of {math.floor(verdict.evidence)} to one speaks against it, and with {BAD_ODDS:g} or more "
+            "it is not promoted"
+        )
+    return "time alone" if progress.step else ""
+
+
+def facts(progress: "RolloutProgress", endpoint: str, now: datetime) -> Iterator[tuple[str, str]]:
+    """Yield what there is to say, each with its name."""
+    yield "step" if progress.step else "doing", doing(progress)
+    for name, text in (
+        ("left", remaining(progress, now)),
+        ("answers", answers(progress)),
+        ("needs", needs(progress, endpoint)),
+    ):
+        if text:
+            yield name, text
+
+
+def jump(progress: "RolloutProgress", now: datetime) -> str:
+    """Return the span by which the embedded cloud's clock reaches the end of the step, as ``mlops local clock`` takes it."""
+    rest = timedelta() if progress.until is None else datetime.fromisoformat(progress.until) - now
+    return f"{max(1, math.ceil(rest.total_seconds() / _MINUTE))}m"
