@@ -85,6 +85,13 @@ def test_each_change_is_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(followed.slept) == 14
 
 
+def test_why_a_bake_is_as_long_as_it_is_is_said_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before it begins."""
+    followed, reason = Followed(monkeypatch), "bakes 29 minutes a step: calls are few"
+    assert f"      {reason}" in followed.look(replace(STARTING, bake_reason=reason))
+    assert f"      {reason}" not in followed.look(replace(BAKING, bake_reason=reason))
+
+
 def test_answers_are_said_each_minute_at_first_and_then_every_fifth(monkeypatch: pytest.MonkeyPatch) -> None:
     """An hour's bake is not sixty lines."""
     followed = Followed(monkeypatch)

@@ -35,6 +35,12 @@ def test_before_the_first_step_the_whole_time_is_said() -> None:
     assert remaining(uneven, NOW) == "11 minutes in all (2 steps) at least"
 
 
+def test_why_a_bake_is_as_long_as_it_is_is_said() -> None:
+    """As the plan computed it from the traffic."""
+    planned = replace(STARTING, bake_reason="bakes 29 minutes a step: calls are few")
+    assert ("bakes", "29 minutes a step: calls are few") in list(facts(planned, "demand-forecast", NOW))
+
+
 def test_the_last_step_ends_at_a_look() -> None:
     """Its time has passed, and the machine looks once more."""
     last = replace(BAKING, step=2, percent=100.0, until="2017-08-10T11:59:00Z", at_least=0)

@@ -196,6 +196,16 @@ def test_steps_between_slots_are_shares_of_requests() -> None:
     assert found.at_least == 200 + 300
 
 
+def test_a_bake_that_was_planned_or_may_be_extended_says_why() -> None:
+    """On SageMaker it is in the update's own waits; between slots each step may go on until the longest bake."""
+    verdict = {"fleet": "demand-forecast-2", "planned": "bakes 29 minutes a step: calls are few"}
+    assert Machine().planned({**PLAN, "verdict": verdict}).progress().bake_reason == verdict["planned"]
+    slots = {**SLOTS, "eks": {**SLOTS["eks"], "max_bake": 900}}
+    machine = Machine().planned(slots).result("Shift", {}, after=60).enter("Bake", after=100)
+    found = machine.progress()
+    assert (found.at_least, found.at_most, found.bake_reason) == (200 + 600, 3 * 900 - 100, "")
+
+
 def test_a_busy_endpoint_is_waited_for() -> None:
     """The lock is refused; or what runs there is not over."""
     machine = Machine().enter("Start", "Lock")

@@ -79,6 +79,8 @@ class RolloutWait:
             does = f"step {doing(progress)}" if progress.step else doing(progress)
             left = remaining(progress, now)
             lines.append(f"{at} {does}; {left}" if left and self._is_new("left", left) else f"{at} {does}")
+            if progress.bake_reason and self._is_new("bakes", progress.bake_reason):
+                lines.append(f"      {progress.bake_reason}")
             missing = needs(progress, self.endpoint)
             if missing and self._is_new("needs", (missing, progress.step)):
                 lines.append(f"      needs {missing}")

@@ -117,6 +117,7 @@ def facts(progress: "RolloutProgress", endpoint: str, now: datetime) -> Iterator
     yield "step" if progress.step else "doing", doing(progress)
     for name, text in (
         ("left", remaining(progress, now)),
+        ("bakes", progress.bake_reason.removeprefix("bakes ")),
         ("answers", answers(progress)),
         ("needs", needs(progress, endpoint)),
     ):

@@ -90,7 +90,8 @@ class RolloutProgress:
         bakes: Seconds that each step bakes at least.
         until: When the step may end at the earliest.
         at_least: Seconds that are left at least, the starts of instances not counted.
-        at_most: Seconds until it is rolled back because it took too long, where the plan says it.
+        at_most: Seconds that are left at most: until SageMaker rolls back what takes too long, or until the longest bakes end.
+        bake_reason: Why each step bakes as long as it does, where that was planned or may be extended; empty where not.
         needed: Answers without an error that the new fleet must have given in the end.
         verdict: What the comparison of both fleets has come to by now.
         is_watched: Whether both fleets are compared; a first model and a rollback have nothing to be compared with.
@@ -109,6 +110,7 @@ class RolloutProgress:
     until: str | None = None
     at_least: int = 0
     at_most: int | None = None
+    bake_reason: str = ""
     needed: int = 0
     verdict: RolloutVerdict | None = None
     is_watched: bool = False
@@ -246,6 +248,7 @@ def _progress(execution: str, told: _Told, now: datetime) -> RolloutProgress:
         until=None if not is_moving or traffic.since is None else _iso(traffic.ends),
         at_least=_left(traffic, now) if phase not in (Phase.GOING_BACK, Phase.RECORDING) else 0,
         at_most=None if traffic.deadline is None else max(0, math.ceil((traffic.deadline - now).total_seconds())),
+        bake_reason=str((told.plan.get("verdict") or {}).get("planned") or ""),
         needed=int(told.plan.get("min_invocations") or 0),
         verdict=told.verdict,
         is_watched=bool(told.plan.get("verdict")),
@@ -280,12 +283,14 @@ def _left(traffic: _Traffic, now: datetime) -> int:
 def _slots(told: _Told) -> _Traffic:
     eks = told.plan["eks"]
     steps: Sequence[Mapping[str, int]] = eks.get("steps") or ()
-    step = min(told.shifts, len(steps))
+    step, longest = min(told.shifts, len(steps)), int(eks.get("max_bake") or 0)
+    begun = told.shifted
     return _Traffic(
         step=step,
         percent=float(steps[step - 1].get(eks["slot"], 0)) if step else 0.0,
-        since=told.shifted,
+        since=begun,
         bakes=(int(eks.get("bake") or 0),) * len(steps),
+        deadline=None if begun is None or not longest else begun + timedelta(seconds=longest * (len(steps) - step + 1)),
     )
 
 
