@@ -65,12 +65,12 @@ def test_each_change_is_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
     assert followed.look(replace(STARTING, phase=Phase.REHEARSING)) == [
         "12:00 the candidate answers golden requests on an endpoint of its own; it has no traffic yet; "
         "20 minutes in all (2 steps of 10 minutes) at least",
-        f"      needs 20 more answers without an error while it has traffic, else it goes back; send calls: {REPLAY}",
+        f"      needs 20 more answers without an error while it has traffic, else it is rolled back; send calls: {REPLAY}",
     ]
     assert followed.look(STARTING) == ["12:00 the new fleet starts; it has no traffic yet"]
     assert followed.look(replace(BAKING, verdict=None)) == [
         "12:00 step 1 of 2: 50 % of the traffic; 7 minutes more of this step, 17 minutes in all at least; 52 minutes at most",
-        f"      needs 20 more answers without an error before its last step ends, else it goes back; send calls: {REPLAY}",
+        f"      needs 20 more answers without an error before its last step ends, else it is rolled back; send calls: {REPLAY}",
         "12:00 none of the new fleet counted yet",
     ]
     assert followed.look(BAKING) == [f"12:00 {VERDICT.sentence}"]
@@ -79,7 +79,7 @@ def test_each_change_is_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
         BAKING, phase=Phase.GOING_BACK, step=0, at_least=0, until=None, verdict=replace(VERDICT, action="stop")
     )
     assert followed.look(stopped) == [
-        "12:00 goes back: the old fleet gets the traffic",
+        "12:00 is rolled back: the old fleet gets the traffic",
         f"12:00 stopped {VERDICT.sentence}",
     ]
     assert len(followed.slept) == 14

@@ -19,7 +19,7 @@ def test_a_step_is_said_with_its_share_its_rest_its_answers_and_what_it_lacks() 
         ("answers", "after 3 minutes: 1 of 13 answers failed against 0 of 11 of the live model"),
         (
             "needs",
-            f"8 more answers without an error before its last step ends, else it goes back; send calls: {REPLAY}",
+            f"8 more answers without an error before its last step ends, else it is rolled back; send calls: {REPLAY}",
         ),
     ]
 
@@ -29,7 +29,10 @@ def test_before_the_first_step_the_whole_time_is_said() -> None:
     assert list(facts(STARTING, "demand-forecast", NOW)) == [
         ("doing", "the new fleet starts; it has no traffic yet"),
         ("left", "20 minutes in all (2 steps of 10 minutes) at least"),
-        ("needs", f"20 more answers without an error while it has traffic, else it goes back; send calls: {REPLAY}"),
+        (
+            "needs",
+            f"20 more answers without an error while it has traffic, else it is rolled back; send calls: {REPLAY}",
+        ),
     ]
     uneven = replace(STARTING, bakes=(600, 60), at_least=660)
     assert remaining(uneven, NOW) == "11 minutes in all (2 steps) at least"
@@ -46,7 +49,8 @@ def test_the_last_step_ends_at_a_look() -> None:
     last = replace(BAKING, step=2, percent=100.0, until="2017-08-10T11:59:00Z", at_least=0)
     assert remaining(last, NOW) == "this step ends at one of the next looks; 52 minutes at most"
     assert (
-        doing(replace(last, phase=Phase.JUDGING)) == "2 of 2: 100 % of the traffic, the last look at alarms and answers"
+        doing(replace(last, phase=Phase.JUDGING))
+        == "2 of 2: 100 % of the traffic, alarms and answers are read a last time"
     )
 
 

@@ -161,7 +161,7 @@ def test_a_rollout_that_runs_says_where_it_is() -> None:
         "    step      1 of 2: 50 % of the traffic; since 2017-08-10 11:56 (3 minutes ago)",
         "    left      7 minutes more of this step, 17 minutes in all at least; 52 minutes at most",
         f"    answers   {VERDICT.sentence}",
-        f"    needs     8 more answers without an error before its last step ends, else it goes back; send calls: {REPLAY}",
+        f"    needs     8 more answers without an error before its last step ends, else it is rolled back; send calls: {REPLAY}",
     ]
     hidden = replace(ENDPOINT, progress_unread="AccessDeniedException")
     assert "    step      not shown: AccessDeniedException" in unit_lines(replace(UNIT, endpoints=(hidden,)), NOW)

@@ -38,7 +38,7 @@ def doing(progress: "RolloutProgress") -> str:
 
     is_back = progress.asked == DeployReason.ROLLBACK
     if progress.step:
-        end = ", the last look at alarms and answers" if progress.phase is Phase.JUDGING else ""
+        end = ", alarms and answers are read a last time" if progress.phase is Phase.JUDGING else ""
         end += ", the version that was asked for answers already" if is_back and progress.percent == _ALL else ""
         return f"{progress.step} of {progress.steps}: {progress.percent:g} % of the traffic{end}"
     found = {
@@ -48,8 +48,8 @@ def doing(progress: "RolloutProgress") -> str:
         Phase.SHADOWING: "the candidate answers copies of calls; callers get the live model's answers",
         Phase.STARTING: "the new fleet starts; it has no traffic yet",
         Phase.BAKING: "the new fleet has traffic",
-        Phase.JUDGING: "the last look at alarms and answers",
-        Phase.GOING_BACK: "goes back: the old fleet gets the traffic",
+        Phase.JUDGING: "alarms and answers are read a last time",
+        Phase.GOING_BACK: "is rolled back: the old fleet gets the traffic",
         Phase.RECORDING: "writes the record and cleans up",
     }[progress.phase]
     if is_back and progress.phase is Phase.STARTING and progress.steps == 1:
@@ -101,9 +101,7 @@ def needs(progress: "RolloutProgress", endpoint: str) -> str:
     if progress.missing:
         calls = f"{progress.missing} more answer{'' if progress.missing == 1 else 's'} without an error"
         when = "before its last step ends" if progress.step else "while it has traffic"
-        return (
-            f"{calls} {when}, else it goes back; send calls: mlops traffic replay {endpoint} FILE --time COLUMN --now"
-        )
+        return f"{calls} {when}, else it is rolled back; send calls: mlops traffic replay {endpoint} FILE --time COLUMN --now"
     if verdict is not None and verdict.evidence >= BAD_ODDS:
         return (
             f"better answers: evidence of {math.floor(verdict.evidence)} to one speaks against it, and with {BAD_ODDS:g} or more "
