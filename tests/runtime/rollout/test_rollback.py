@@ -233,7 +233,7 @@ def test_a_rollback_that_was_interrupted_is_followed_by_the_same_command(script:
     assert script.said[0] == f"this rollback waits for the endpoint already: following {begun}"
     assert followed.text == f"PROMOTED: back to version 1; {GROUP}/1 serves"
     assert again.text.startswith("this rollback was made already, record 1 of ")
-    assert "To go back further, name the version with --to, or give another reason" in again.text
+    assert "For an earlier version name it with --to, or give another reason" in again.text
     assert {request.comment for request in script.inputs()} == {"bad", "worse"}
 
 

@@ -59,7 +59,7 @@ class ApprovalRollout:
             package: ARN of the package, which is approved.
 
         Returns:
-            None if there is none among the newest executions.
+            None if it is not among the newest executions.
         """
         execution = self._execution(package, None)
         return None if execution is None else self._ended(execution, package)

@@ -133,8 +133,8 @@ class WayBack:
             done = f"record {last.sequence} of {last.at}: {last.outcome.value}: {last.reason}"
             return Answer(
                 is_served=True,
-                text=f"this rollback was made already, {done}; {live.model_package_arn} serves. To go back further, name the "
-                "version with --to, or give another reason",
+                text=f"this rollback was made already, {done}; {live.model_package_arn} serves. For an earlier version name it "
+                "with --to, or give another reason",
                 record=last,
             )
         return self._start(request, live)

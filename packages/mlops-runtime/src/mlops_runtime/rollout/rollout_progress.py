@@ -81,7 +81,7 @@ class RolloutProgress:
         execution: ARN of the execution.
         phase: What it does.
         since: Since when it does this, or bakes this step.
-        asked: What asked for it: a ``DeployReason``, empty where its input is no request.
+        asked: What asked for it: a ``DeployReason``, empty where its input is something else.
         planned: Why and what is deployed, as the plan says; empty before there is one.
         package: ARN of the package that it is about, where that is known.
         step: Number of the step that bakes, from 1; 0 before the first.
