@@ -11,6 +11,7 @@ import re
 import tarfile
 import threading
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -147,10 +148,11 @@ def test_an_interrupted_job_goes_on_from_its_checkpoints(plane: "Plane") -> None
 
 def test_a_job_that_waits_too_long_stops(plane: "Plane") -> None:
     """``MaxWaitTimeInSeconds`` counts all that the job takes; it comes to Stopped by MaxWaitTimeExceeded."""
-    condition = {"MaxRuntimeInSeconds": 2, "MaxWaitTimeInSeconds": 2}
+    condition = {"MaxRuntimeInSeconds": 60, "MaxWaitTimeInSeconds": 60}
     plane.sagemaker.create_training_job(**_request(plane, "impatient", steps=1000, StoppingCondition=condition))
     plane.wait(lambda: len(_steps(plane, "impatient")) >= 1, "a checkpoint")
     plane.cloud.interrupt_training("impatient")
+    plane.cloud.clock_jump(by=timedelta(minutes=1))
     described = _ended(plane, "impatient")
     assert described["TrainingJobStatus"] == "Stopped"
     assert described["SecondaryStatus"] == "MaxWaitTimeExceeded"
