@@ -16,7 +16,7 @@ from mlops_runtime.rollout.preflight import decide
 
 DEAD = "arn:aws:states:us-east-1:123456789012:execution:Deploy:approval-2-x"
 LEFT, OLD = version_name(ENDPOINT, DEAD), "demand-forecast-00000001"
-STARTED = datetime.now(UTC) + timedelta(hours=1)  # the store's own clock says when the spec was stored
+STARTED = datetime.now(UTC) + timedelta(days=1)  # the store's own clock says when the spec was stored
 ALARM = f"{ENDPOINT}-rollout-{LEFT.rpartition('-')[2]}-errors"
 WATCHED = replace(
     SPEC, rollout=replace(SPEC.rollout, alarms=("refunds",), probation=3600, probation_alarms=("refunds",))
@@ -70,7 +70,7 @@ def test_by_which_spec_it_was_made_is_known_where_that_was_stored_before(left: t
     world, _ = left
     request = recovery(world)
     assert plan_of(world, request)["live"]["spec_uri"] == world.table.read().desired
-    late = recovery(world, started=(STARTED - timedelta(hours=2)).isoformat())
+    late = recovery(world, started=(STARTED - timedelta(days=2)).isoformat())
     plan = plan_of(world, late)
     assert (plan["live"]["spec_sha256"], plan["live"]["spec_uri"]) == ("", "")
 
