@@ -9,6 +9,7 @@ from aws_cdk import aws_sns as sns
 
 from constructs import Construct
 from mlops_constructs.eks_inference.slot_load_balancer import ServiceLoadBalancer
+from mlops_constructs.model_endpoint.endpoint_alarms import OFTEN_SAYS
 from mlops_constructs.model_endpoint.endpoint_metrics import MetricOptions
 from mlops_runtime.contracts.rollout import RolloutSpec
 
@@ -201,25 +202,28 @@ def define_errors_alarm(
         topic: Topic to notify.
     """
     total = cloudwatch.MathExpression(
-        expression="FILL(pods, 0) + FILL(balancer, 0)",
+        # `RequestCount` leaves out what the load balancer answers itself for want of a pod
+        expression="IF(FILL(pods, 0) + FILL(balancer, 0) >= 5 AND FILL(pods, 0) + FILL(balancer, 0) > "
+        "0.01 * (FILL(calls, 0) + FILL(balancer, 0)), 1, 0)",
         using_metrics={
             "pods": service.metric_invocation_5xx_errors(),
             "balancer": service.metric_load_balancer_5xx_errors(),
+            "calls": service.metric_invocations(),
         },
-        label="answers with 5xx",
+        label="5xx on more than 1 % of the calls",
         period=cdk.Duration.minutes(5),
     )
     alarm = total.create_alarm(
         scope,
         id,
-        threshold=5,
+        threshold=1,
         evaluation_periods=3,
         datapoints_to_alarm=3,
         comparison_operator=_AT_LEAST,
         treat_missing_data=_SILENCE,
         alarm_description=(
-            f"{name} answered with 5xx at least 5 times in each of three periods of five minutes; check the targets' health and "
-            "the pods' log, or start the Deploy machine with reason=rollback"
+            f"{name} answered with {OFTEN_SAYS}; check the targets' health and the pods' log, or start the Deploy machine with "
+            "reason=rollback"
         ),
     )
     alarm.add_alarm_action(actions.SnsAction(topic))

@@ -8,13 +8,15 @@ from aws_cdk import aws_sns as sns
 from constructs import Construct
 from mlops_constructs.model_endpoint.endpoint_metrics import ModelEndpointBase
 from mlops_runtime.contracts.rollout import RolloutSpec
+from mlops_runtime.rollout.fleet_alarms import WORSE, WORSE_DATAPOINTS, WORSE_PERIODS, WORSE_SAYS
 
 _ABOVE = cloudwatch.ComparisonOperator.GREATER_THAN_THRESHOLD
 _AT_LEAST = cloudwatch.ComparisonOperator.GREATER_THAN_OR_EQUAL_TO_THRESHOLD
 # no calls, no errors: the monitor's heartbeat reports missing traffic
-# SageMaker alone updates an endpoint that CloudFormation owns: nothing compares its fleets
-_DEFAULT_ERRORS = 1
 _SILENCE = cloudwatch.TreatMissingData.NOT_BREACHING
+# few calls need some errors, many need a share of them
+OFTEN = "IF(errors >= 5 AND errors > 0.01 * calls, 1, 0)"
+OFTEN_SAYS = "5xx at least 5 times and on more than 1 % of its calls in each of three periods of five minutes"
 
 
 def define_errors_alarm(
@@ -28,30 +30,45 @@ def define_errors_alarm(
         topic: Topic to notify.
         fix: How to return to the previous model.
     """
-    alarm = endpoint.metric_invocation_5xx_errors().create_alarm(
+    # claim: errors-are-counted-for-each-answer
+    often = cloudwatch.MathExpression(
+        expression=OFTEN,
+        using_metrics={
+            "errors": endpoint.metric_invocation_5xx_errors(),
+            "calls": endpoint.metric_invocation_5xx_errors(statistic=cloudwatch.Stats.SAMPLE_COUNT),
+        },
+        label="5xx on more than 1 % of the calls",
+        period=cdk.Duration.minutes(5),
+    )
+    alarm = often.create_alarm(
         scope,
         "ErrorsAlarm",
-        threshold=5,
+        threshold=1,
         evaluation_periods=3,
         datapoints_to_alarm=3,
         comparison_operator=_AT_LEAST,
         treat_missing_data=_SILENCE,
         alarm_description=(
-            f"{endpoint.endpoint_name} answered with 5xx at least 5 times in each of three periods of five minutes; read "
-            f"/aws/sagemaker/Endpoints/{endpoint.endpoint_name}, or {fix}"
+            f"{endpoint.endpoint_name} answered with {OFTEN_SAYS}; read /aws/sagemaker/Endpoints/{endpoint.endpoint_name}, or "
+            f"{fix}"
         ),
     )
     alarm.add_alarm_action(actions.SnsAction(topic))
     return alarm
 
 
-def define_rollback_alarms(
-    scope: Construct, *, endpoint: ModelEndpointBase, policy: RolloutSpec, topic: sns.ITopic, is_asynchronous: bool
-) -> list[cloudwatch.IAlarm]:
-    """Define the alarms that roll a deployment of CloudFormation back.
+def rollback_errors_name(endpoint_name: str) -> str:
+    """Return the name of the alarm on errors that rolls a deployment back: the role that reads it is made before it is."""
+    return f"{endpoint_name}-deployment-errors"
 
-    Their metrics are of the whole endpoint: the name of the new fleet's config is not known at synth. So an alarm that already
-    fires because of the old fleet ends a deployment at once.
+
+def define_rollback_errors(
+    scope: Construct, *, endpoint: ModelEndpointBase, policy: RolloutSpec, topic: sns.ITopic, metric: str, config: str
+) -> cloudwatch.Alarm:
+    """Define the alarm on errors that rolls a deployment of CloudFormation back.
+
+    It watches the config that the stack deploys, against all answers of the endpoint: what both have less what the new one has is
+    the old one's. CloudFormation makes the config, points the alarm at it, and updates the endpoint, in this order.
 
     See: https://docs.aws.amazon.com/sagemaker/latest/dg/deployment-guardrails-configuration.html
 
@@ -60,42 +77,71 @@ def define_rollback_alarms(
         endpoint: The endpoint.
         policy: What is accepted, and for how long.
         topic: Topic to notify.
-        is_asynchronous: Whether the endpoint works off a queue: then SageMaker counts only answers with 5xx.
+        metric: What counts the errors of this kind of endpoint.
+        config: Name of the endpoint config that is deployed.
     """
+    # claim: guardrails-take-metric-math
     period = cdk.Duration.seconds(policy.alarm_period)
-    failures = (
-        endpoint.metric_invocation_5xx_errors(period=period)
-        if is_asynchronous
-        else endpoint.metric_invocation_model_errors(period=period)
-    )
-    most = _DEFAULT_ERRORS if policy.max_error_count is None else policy.max_error_count
-    errors = failures.create_alarm(
+    calls, total = cloudwatch.Stats.SAMPLE_COUNT, cloudwatch.Stats.SUM
+
+    def of(statistic: str) -> cloudwatch.Metric:
+        return endpoint.metric(metric, period=period, statistic=statistic)
+
+    def of_config(statistic: str) -> cloudwatch.Metric:
+        found = of(statistic)
+        dimensions = {**(found.dimensions or {}), "EndpointConfigName": config}
+        return found.with_(dimensions_map=dimensions)
+
+    watched: cloudwatch.IMetric
+    if policy.max_error_count is None:
+        metrics = {"n": of_config(calls), "x": of_config(total), "all_n": of(calls), "all_x": of(total)}
+        watched = cloudwatch.MathExpression(expression=WORSE, using_metrics=metrics, label="worse", period=period)
+        periods = max(1, min(WORSE_PERIODS, policy.bake // policy.alarm_period))
+        most, datapoints, says = 0, min(WORSE_DATAPOINTS, periods), WORSE_SAYS
+    else:
+        watched, periods, most, datapoints = of(total), 1, policy.max_error_count, 1
+        says = f"more than {most} errors of {endpoint.endpoint_name} in {policy.alarm_period} s"
+    alarm = watched.create_alarm(
         scope,
         "RollbackErrorsAlarm",
+        alarm_name=rollback_errors_name(endpoint.endpoint_name),
         threshold=most,
+        evaluation_periods=periods,
+        datapoints_to_alarm=datapoints,
+        comparison_operator=_ABOVE,
+        treat_missing_data=_SILENCE,
+        alarm_description=f"{says}: SageMaker rolls a deployment back; read the endpoint's log group",
+    )
+    alarm.add_alarm_action(actions.SnsAction(topic))
+    return alarm
+
+
+def define_rollback_latency(
+    scope: Construct, *, endpoint: ModelEndpointBase, policy: RolloutSpec, topic: sns.ITopic
+) -> list[cloudwatch.IAlarm]:
+    """Define the alarm on latency that rolls a deployment of CloudFormation back, where the policy has a limit.
+
+    Its metric is of the whole endpoint, so one that already fires because of the old fleet ends a deployment at once.
+
+    Args:
+        scope: Parent.
+        endpoint: The endpoint.
+        policy: What is accepted.
+        topic: Topic to notify.
+    """
+    if policy.max_latency_ms is None:
+        return []
+    alarm = endpoint.metric_model_latency(period=cdk.Duration.seconds(policy.alarm_period)).create_alarm(
+        scope,
+        "RollbackLatencyAlarm",
+        threshold=policy.max_latency_ms * 1000,  # ModelLatency is in microseconds
         evaluation_periods=1,
         comparison_operator=_ABOVE,
         treat_missing_data=_SILENCE,
         alarm_description=(
-            f"more than {most} errors of {endpoint.endpoint_name} in {policy.alarm_period} s: SageMaker rolls a "
-            "deployment back; read the endpoint's log group"
+            f"95th percentile of model latency of {endpoint.endpoint_name} above {policy.max_latency_ms} ms: SageMaker rolls "
+            "a deployment back; compare with the model before"
         ),
     )
-    alarms = [errors]
-    if policy.max_latency_ms is not None:
-        latency = endpoint.metric_model_latency(period=period).create_alarm(
-            scope,
-            "RollbackLatencyAlarm",
-            threshold=policy.max_latency_ms * 1000,  # ModelLatency is in microseconds
-            evaluation_periods=1,
-            comparison_operator=_ABOVE,
-            treat_missing_data=_SILENCE,
-            alarm_description=(
-                f"95th percentile of model latency of {endpoint.endpoint_name} above {policy.max_latency_ms} ms: SageMaker rolls "
-                "a deployment back; compare with the model before"
-            ),
-        )
-        alarms.append(latency)
-    for alarm in alarms:
-        alarm.add_alarm_action(actions.SnsAction(topic))
-    return list(alarms)
+    alarm.add_alarm_action(actions.SnsAction(topic))
+    return [alarm]

@@ -14,7 +14,12 @@ from mlops_constructs._validation import check_pattern, raise_if_any
 from mlops_constructs._warnings import PLACEHOLDER_IMAGE, warn
 from mlops_constructs.model_endpoint._findings import acknowledge_endpoint
 from mlops_constructs.model_endpoint.data_capture import DataCapture, PersonalKey, define_personal_key, personal_spec
-from mlops_constructs.model_endpoint.endpoint_alarms import define_errors_alarm, define_rollback_alarms
+from mlops_constructs.model_endpoint.endpoint_alarms import (
+    define_errors_alarm,
+    define_rollback_errors,
+    define_rollback_latency,
+    rollback_errors_name,
+)
 from mlops_constructs.model_endpoint.endpoint_capacity import VARIANT, EndpointCapacity, judged
 from mlops_constructs.model_endpoint.endpoint_interface import IModelEndpoint, Ownership
 from mlops_constructs.model_endpoint.endpoint_metrics import ModelEndpointBase
@@ -34,7 +39,7 @@ from mlops_constructs.rollout.rollout import Rollout
 from mlops_constructs.unit_interface import IBusinessUnit
 from mlops_runtime.contracts.rollout import ServingSpec
 from mlops_runtime.contracts.serving import CaptureSpec
-from mlops_runtime.rollout.fleet_capacity import capacity_problems
+from mlops_runtime.rollout.fleet_capacity import capacity_problems, error_metric
 
 _CANARY_NEEDS = 2
 
@@ -136,7 +141,7 @@ class ModelEndpoint(ModelEndpointBase):
         )
         self._exchange = self._define_exchange()
         rollback = self._define_rollback_alarms(ownership)
-        self._role = self._define_role(image, rollback)
+        self._role = self._define_role(image, ownership, rollback)
         spec = self._render_spec(
             capture,
             is_isolated=not capacity.is_serverless if network_isolation is None else network_isolation,
@@ -298,8 +303,10 @@ class ModelEndpoint(ModelEndpointBase):
             retention=config.retention,
         )
 
-    def _define_role(self, image: ModelImage, rollback: list[cloudwatch.IAlarm]) -> ServiceRole:
-        made = [alarm.alarm_arn for alarm in rollback] or [alarm_arn(self, f"{self.endpoint_name}-rollout-*")]
+    def _define_role(self, image: ModelImage, ownership: Ownership, rollback: list[cloudwatch.IAlarm]) -> ServiceRole:
+        is_owned = ownership is Ownership.CLOUDFORMATION and not self._capacity.is_serverless
+        errors = rollback_errors_name(self.endpoint_name) if is_owned else f"{self.endpoint_name}-rollout-*"
+        made = [alarm_arn(self, errors), *(alarm.alarm_arn for alarm in rollback)]
         return define_model_role(
             self,
             "Role",
@@ -360,6 +367,16 @@ class ModelEndpoint(ModelEndpointBase):
         )
 
     def _define_served(self, spec: ServingSpec, package_arn: str, rollback: list[cloudwatch.IAlarm]) -> None:
+        def watch(config: str) -> cloudwatch.IAlarm:
+            return define_rollback_errors(
+                self,
+                endpoint=self,
+                policy=spec.rollout,
+                topic=self._unit.topic,
+                metric=error_metric(spec),
+                config=config,
+            )
+
         CloudFormationEndpoint(
             self,
             "Served",
@@ -367,18 +384,13 @@ class ModelEndpoint(ModelEndpointBase):
             package_arn=package_arn,
             role=self._role,
             alarms=[*rollback, *self._policy.alarms],
+            watch=watch if spec.serverless is None else None,
         )
 
     def _define_rollback_alarms(self, ownership: Ownership) -> list[cloudwatch.IAlarm]:
         if ownership is Ownership.PIPELINE or self._capacity.is_serverless:
             return []
-        return define_rollback_alarms(
-            self,
-            endpoint=self,
-            policy=self._policy.to_spec(),
-            topic=self._unit.topic,
-            is_asynchronous=self._capacity.is_asynchronous,
-        )
+        return define_rollback_latency(self, endpoint=self, policy=self._policy.to_spec(), topic=self._unit.topic)
 
     def _define_alarms(self, ownership: Ownership) -> dict[str, cloudwatch.Alarm]:
         by_pipeline = "start the Deploy machine with reason=rollback"

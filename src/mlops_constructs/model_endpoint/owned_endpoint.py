@@ -4,7 +4,7 @@ See: https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from aws_cdk import CfnTag
@@ -49,6 +49,7 @@ class CloudFormationEndpoint(Construct):
         package_arn: The model package that serves.
         role: Role of the model's containers.
         alarms: Alarms that roll a deployment back.
+        watch: Makes the alarm on errors of a config, which rolls back too. Default: none.
 
     Raises:
         ValidationError: If the rollout needs the Deploy machine.
@@ -63,6 +64,7 @@ class CloudFormationEndpoint(Construct):
         package_arn: str,
         role: iam.IRole,
         alarms: Sequence[cloudwatch.IAlarm],
+        watch: Callable[[str], cloudwatch.IAlarm] | None = None,
     ) -> None:
         super().__init__(scope, id)
         raise_if_any(self, "InvalidRollout", machine_only_problems(spec.rollout))
@@ -70,7 +72,10 @@ class CloudFormationEndpoint(Construct):
         self._tags = [CfnTag(key=key, value=value) for key, value in sorted(spec.tags.items())]
         model = self._define_model(package_arn, role)
         config = self._define_config(model)
-        self._endpoint = self._define_endpoint(config, alarms)
+        errors = [] if watch is None else [watch(config.attr_endpoint_config_name)]
+        self._endpoint = self._define_endpoint(config, [*errors, *alarms])
+        # that an alarm is there is not said by its name alone
+        self._endpoint.node.add_dependency(*errors)
         self._define_scaling()
 
     @property

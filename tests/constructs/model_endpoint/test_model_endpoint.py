@@ -108,9 +108,13 @@ def test_only_sagemaker_of_the_account_assumes_the_role(demand: Any):
 def test_the_alarm_does_not_ring_in_silence_and_tells_the_topic(demand: Any):
     """Missing data mean no calls, and no calls mean no errors."""
     alarm = demand.one("AWS::CloudWatch::Alarm", "EndpointErrorsAlarm")
-    assert (alarm["TreatMissingData"], alarm["Threshold"], alarm["Statistic"]) == ("notBreaching", 5, "Sum")
+    assert (alarm["TreatMissingData"], alarm["Threshold"]) == ("notBreaching", 1)
     assert len(alarm["AlarmActions"]) == 1
-    assert {d["Name"] for d in alarm["Dimensions"]} == {"EndpointName", "VariantName"}
+    stats = {query["Id"]: query["MetricStat"] for query in alarm["Metrics"] if "MetricStat" in query}
+    assert {name: stat["Stat"] for name, stat in stats.items()} == {"errors": "Sum", "calls": "SampleCount"}
+    for stat in stats.values():
+        assert stat["Metric"]["MetricName"] == "Invocation5XXErrors"
+        assert {each["Name"] for each in stat["Metric"]["Dimensions"]} == {"EndpointName", "VariantName"}
 
 
 def test_one_instance_moves_all_at_once(define: Callable[..., Any]):

@@ -13,6 +13,7 @@ from mlops_constructs import (
     EndpointCapacity,
     EndpointVariant,
     Ownership,
+    RolloutChecks,
     RolloutPolicy,
     Scaling,
     ValidationError,
@@ -21,6 +22,7 @@ from mlops_constructs import (
 from mlops_constructs.model_endpoint.owned_endpoint import machine_only_problems
 from mlops_runtime.contracts.rollout import RolloutSpec
 from mlops_runtime.contracts.serving import GoldenSpec, MetricRule, ShadowSpec
+from mlops_runtime.rollout.fleet_alarms import WORSE
 
 PACKAGE = "arn:aws:sagemaker:us-east-1:123456789012:model-package/demand-forecast/7"
 OWNED = {"ownership": Ownership.CLOUDFORMATION, "model_package_arn": PACKAGE}
@@ -109,9 +111,45 @@ def test_a_deployment_is_taken_back_by_alarms_and_keeps_the_scaled_fleet(owned: 
 
 
 def test_sagemaker_may_read_the_alarms_that_take_back(owned: Any) -> None:
-    """The role names the rollback alarm, not a pattern."""
+    """The role names the rollback alarm, not a pattern, and not the resource: that comes after the config, which needs the role."""
     (resource,) = owned.allowed("EndpointRole")["cloudwatch:DescribeAlarms"]
-    assert "RollbackErrorsAlarm" in str(resource)
+    assert ":alarm:demand-forecast-deployment-errors" in str(resource)
+
+
+def rollback_errors(made: Any) -> dict[str, Any]:
+    """Return the alarm on errors that rolls a deployment back."""
+    alarms = [each["Properties"] for each in made.all("AWS::CloudWatch::Alarm")]
+    (found,) = [alarm for alarm in alarms if alarm.get("AlarmName") == "demand-forecast-deployment-errors"]
+    return dict(found)
+
+
+def test_the_rollback_alarm_compares_the_deployed_config_with_the_rest(owned: Any) -> None:
+    """By the config's own name, which is known before the endpoint moves to it."""
+    alarm = rollback_errors(owned)
+    metrics = {query["Id"]: query for query in alarm["Metrics"]}
+    (worse,) = [query for query in alarm["Metrics"] if "Expression" in query]
+    assert worse["Expression"] == WORSE
+    for name, statistic in (("n", "SampleCount"), ("x", "Sum"), ("all_n", "SampleCount"), ("all_x", "Sum")):
+        stat = metrics[name]["MetricStat"]
+        assert (stat["Stat"], stat["Period"], stat["Metric"]["MetricName"]) == (statistic, 60, "InvocationModelErrors")
+        dimensions = {each["Name"]: each["Value"] for each in stat["Metric"]["Dimensions"]}
+        assert ("EndpointConfigName" in dimensions) is not name.startswith("all_")
+        if not name.startswith("all_"):
+            assert dimensions["EndpointConfigName"]["Fn::GetAtt"][1] == "EndpointConfigName"
+    assert (alarm["EvaluationPeriods"], alarm["DatapointsToAlarm"], alarm["TreatMissingData"]) == (5, 3, "notBreaching")
+    (endpoint,) = owned.all("AWS::SageMaker::Endpoint")
+    assert any("RollbackErrorsAlarm" in name for name in endpoint["DependsOn"])
+
+
+def test_an_absolute_limit_stays_where_the_policy_has_one(serve: Callable[..., Any]) -> None:
+    """Of the whole endpoint, in one period."""
+    policy = RolloutPolicy.canary(
+        percent=50, bake=cdk.Duration.minutes(10), checks=RolloutChecks(min_invocations=0, max_error_count=3)
+    )
+    made = serve(EndpointCapacity.instances("ml.m5.large", instance_count=2), rollout=policy, **OWNED)
+    alarm = rollback_errors(made)
+    assert (alarm["Threshold"], alarm["Statistic"], alarm["EvaluationPeriods"]) == (3, "Sum", 1)
+    assert {each["Name"] for each in alarm["Dimensions"]} == {"EndpointName", "VariantName"}
 
 
 def test_each_variant_scales_after_the_endpoint_exists(owned: Any) -> None:
@@ -140,7 +178,7 @@ def test_a_queue_wakes_an_empty_fleet(queued: Any) -> None:
     (alarm,) = (
         a["Properties"]
         for a in queued.all("AWS::CloudWatch::Alarm")
-        if a["Properties"]["MetricName"] == "HasBacklogWithoutCapacity"
+        if a["Properties"].get("MetricName") == "HasBacklogWithoutCapacity"
     )
     assert "Waking" in str(alarm["AlarmActions"])
     assert alarm["Dimensions"] == [{"Name": "EndpointName", "Value": "demand-forecast"}]

@@ -28,6 +28,17 @@ _SAGEMAKER = "AWS/SageMaker"
 # where nothing compares: a fleet of which most answers fail while the old one answers
 _DEAD = "IF(n > 20 AND {x} / n > 0.5 AND FILL({y} / m, 0) < 0.25, 1, 0)"
 _DEAD_PERIODS, _DEAD_DATAPOINTS = 3, 2
+# where no function compares: x of n answers of the new fleet failed, all_x of all_n of both. It may fail a point and three times
+# the old one's share; asked alone 5 %. Without divisions: an old fleet that is not asked has no share
+WORSE = (
+    "IF(n >= 20 AND x >= 5 AND ((x * (all_n - n) > n * (0.01 * (all_n - n) + 3 * (all_x - x))) "
+    "OR (all_n <= n AND x > 0.05 * n)), 1, 0)"
+)
+WORSE_SAYS = (
+    "at least 5 of 20 or more answers a minute fail in three of five minutes, a point and three times the old fleet's share of "
+    "failures, or 5 % of all where it is asked alone"
+)
+WORSE_PERIODS, WORSE_DATAPOINTS = 5, 3
 _HOLDS = 5
 BREACH: Request = {"ComparisonOperator": "GreaterThanThreshold", "TreatMissingData": "notBreaching"}
 
