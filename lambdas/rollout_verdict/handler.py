@@ -2,6 +2,7 @@
 
 import logging
 import os
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -20,9 +21,10 @@ FUNCTION = VerdictFunction(
 
 
 def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
-    """Answer ``{"verdict", "now"}`` with a ``RolloutVerdict``."""
+    """Answer ``{"verdict", "since", "now"}`` with a ``RolloutVerdict``; without ``since`` it is that of the plan."""
     del context
     request = from_dict(VerdictRequest, event["verdict"])
+    request = replace(request, since=event.get("since") or request.since)
     found = FUNCTION.answer(request, now=datetime.fromisoformat(event["now"]))
     _log.info("%s of %s: %s", found.action, request.fleet, found.sentence)
     return dict(to_dict(found))

@@ -188,7 +188,7 @@ class SlotSteps:
             "IsSlotConfirmed": choose(("$observed.is_ready", "AssertWeights"), default="IsSlotLate"),
             # the stack may have put the rule back to what its template says
             "AssertWeights": self._weigh(
-                "$plan.eks.start", next_state="Shift", catch="ShiftFailed", assign=self._until()
+                "$plan.eks.start", next_state="Shift", catch="ShiftFailed", assign={**self._until(), "since": NOW}
             ),
             "ShiftFailed": self._back("FAILED", "'the weights could not be moved: ' & $caught"),
         }

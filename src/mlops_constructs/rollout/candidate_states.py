@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from mlops_constructs._state_machine import EXECUTION, NOW, State, assign, choose, invoke, task, wait
 from mlops_constructs.rollout.evidence_states import NEEDS_TRAFFIC
 from mlops_constructs.rollout.rollout_policy import FAILED, TURNED_DOWN
+from mlops_constructs.rollout.verdict_states import IS_DOUBTED, STOPPED, UNASKED, WHY_DOUBTED, ask_verdict
 
 _SDK = "aws-sdk:sagemaker:"
 # starting instances; a container that never answers keeps SageMaker busy for up to an hour, and nothing can be deleted before
@@ -207,11 +208,14 @@ def _end_states(name: str, next_state: str, partition: str) -> dict[str, State]:
     }
 
 
-def shadow_states(*, endpoint_name: str, limit: int, next_state: str, partition: str) -> tuple[str, dict[str, State]]:
+def shadow_states(
+    *, endpoint_name: str, verdict_arn: str, limit: int, next_state: str, partition: str
+) -> tuple[str, dict[str, State]]:
     """Return the first state's name and the states from a config with a shadow back to the live one.
 
     Args:
         endpoint_name: The endpoint.
+        verdict_arn: Function ``rollout_verdict``.
         limit: Seconds that each of the two updates may take.
         next_state: Where to go on after it was passed, or where the plan has none.
         partition: AWS partition, may be a token.
@@ -219,7 +223,8 @@ def shadow_states(*, endpoint_name: str, limit: int, next_state: str, partition:
     return "HasShadow", {
         "HasShadow": choose(("$exists($plan.shadow.config)", "CreateShadowConfig"), default=next_state),
         **_start_states(endpoint_name, limit, partition),
-        **_judge_states(endpoint_name, partition),
+        **_compare_states(verdict_arn, partition),
+        **_limit_states(endpoint_name, partition),
         **_shadow_end_states(endpoint_name, limit, next_state, partition),
     }
 
@@ -265,11 +270,48 @@ def _start_states(endpoint_name: str, limit: int, partition: str) -> dict[str, S
             FAILED,
             reason="{% $join([$reason, 'with a shadow: endpoint is ' & $endpoint.EndpointStatus][$ != ''], '. ') %}",
         ),
-        "BakeShadow": wait("{% $plan.shadow.bake %}", "CountShadowCalls"),
+        "BakeShadow": wait("{% $plan.shadow.bake %}", "CompareShadow"),
     }
 
 
-def _judge_states(endpoint_name: str, partition: str) -> dict[str, State]:
+def _compare_states(verdict_arn: str, partition: str) -> dict[str, State]:
+    """The shadow is held to what a new fleet is: the same comparison, with the live model over the same minutes."""
+    return {
+        "CompareShadow": ask_verdict(
+            verdict_arn=verdict_arn,
+            next_state="IsShadowWorse",
+            catch="ShadowUnknown",
+            partition=partition,
+            what="$plan.shadow.verdict",
+            since="$shadow_from",
+        ),
+        "IsShadowWorse": choose(
+            (STOPPED, "ShadowWorse"),
+            (IS_DOUBTED, "ShadowDoubted"),
+            ("$compared.calls < $plan.min_invocations", "TooFewShadowCalls"),
+            ("$plan.shadow.max_errors >= 0 or $plan.shadow.max_latency > 0", "CountShadowErrors"),
+            default="ShadowPassed",
+        ),
+        "ShadowWorse": assign(
+            "EndShadow",
+            shadowed="turned down",
+            reason="{% 'the shadow was turned down ' & $compared.sentence %}",
+        ),
+        "ShadowDoubted": assign("EndShadow", shadowed="turned down", reason=f"{{% {WHY_DOUBTED} %}}"),
+        "ShadowPassed": assign("EndShadow", shadowed="passed"),
+        "TooFewShadowCalls": assign(
+            "EndShadow",
+            shadowed="turned down",
+            reason="{% 'the shadow answered ' & $string($compared.calls) & ' calls, a promotion needs ' & "
+            f"$string($plan.min_invocations) & '{NEEDS_TRAFFIC}' %}}",
+        ),
+        "ShadowUnknown": assign(
+            "EndShadow", shadowed="failed", reason="{% 'the shadow could not be evaluated: ' & $caught %}"
+        ),
+    }
+
+
+def _limit_states(endpoint_name: str, partition: str) -> dict[str, State]:
     def ask(metric: str, statistic: Mapping[str, object], read: str, variable: str, next_state: str) -> State:
         dimensions = {"EndpointName": endpoint_name, "VariantName": "{% $plan.shadow.variant %}"}
         values = f"$map([$states.result.Datapoints], function($d) {{ $number({read}) }})"
@@ -292,7 +334,6 @@ def _judge_states(endpoint_name: str, partition: str) -> dict[str, State]:
 
     summed = {"Statistics": ["Sum"]}
     return {
-        "CountShadowCalls": ask("Invocations", summed, "$d.Sum", "shadow_calls", "CountShadowErrors"),
         "CountShadowErrors": ask("InvocationModelErrors", summed, "$d.Sum", "shadow_errors", "AskShadowLatency"),
         "AskShadowLatency": ask(
             "ModelLatency",
@@ -302,20 +343,15 @@ def _judge_states(endpoint_name: str, partition: str) -> dict[str, State]:
             "IsShadowGood",
         ),
         "IsShadowGood": choose(
-            ("$sum($append(0, $shadow_calls)) < $plan.min_invocations", "TooFewShadowCalls"),
-            ("$max($append(0, $shadow_errors)) > $plan.shadow.max_errors", "ShadowErred"),
+            (
+                "$plan.shadow.max_errors >= 0 and $max($append(0, $shadow_errors)) > $plan.shadow.max_errors",
+                "ShadowErred",
+            ),
             (
                 "$plan.shadow.max_latency > 0 and $max($append(0, $shadow_latency)) > $plan.shadow.max_latency",
                 "ShadowSlow",
             ),
             default="ShadowPassed",
-        ),
-        "ShadowPassed": assign("EndShadow", shadowed="passed"),
-        "TooFewShadowCalls": assign(
-            "EndShadow",
-            shadowed="turned down",
-            reason="{% 'the shadow got ' & $string($sum($append(0, $shadow_calls))) & ' calls, a promotion needs ' & "
-            f"$string($plan.min_invocations) & '{NEEDS_TRAFFIC}' %}}",
         ),
         "ShadowErred": assign(
             "EndShadow",
@@ -328,9 +364,6 @@ def _judge_states(endpoint_name: str, partition: str) -> dict[str, State]:
             shadowed="turned down",
             reason="{% 'the shadow took ' & $string($max($append(0, $shadow_latency)) / 1000) & ' ms (95th percentile), at most '"
             " & $string($plan.shadow.max_latency / 1000) & ' are accepted' %}",
-        ),
-        "ShadowUnknown": assign(
-            "EndShadow", shadowed="failed", reason="{% 'the shadow could not be evaluated: ' & $caught %}"
         ),
     }
 
@@ -368,7 +401,8 @@ def _shadow_end_states(endpoint_name: str, limit: int, next_state: str, partitio
         "AfterShadow": choose(
             ("$shadowed = 'passed'", "ForgetShadow"), ("$shadowed = 'turned down'", TURNED_DOWN), default=FAILED
         ),
-        "ForgetShadow": assign(next_state, caught=""),
+        # what follows is compared anew
+        "ForgetShadow": assign(next_state, caught="", compared=UNASKED),
     }
 
 

@@ -112,6 +112,7 @@ def deploy_machine(
             page="",
             shown="",
             compared=NO_VERDICT,
+            since="",
         ),
         "Lock": _lock(endpoint_name, table_name, hold, patience, partition, next_state=next(iter(asked), "Preflight")),
         "LockFailed": assign(FAILED, reason="{% 'the endpoint could not be locked: ' & $caught %}"),

@@ -179,8 +179,9 @@ class RolloutAccess:
         return [iam.PolicyStatement(actions=["cloudwatch:GetMetricData"], resources=["*"])]
 
     def _shadow(self) -> list[iam.PolicyStatement]:
-        """What a shadow answered, where there is one."""
-        if self.serving.rollout.shadow is None:
+        """What a shadow answered, where there is one that has limits of its own."""
+        rollout = self.serving.rollout
+        if rollout.shadow is None or (rollout.max_error_count is None and rollout.max_latency_ms is None):
             return []
         return [iam.PolicyStatement(actions=["cloudwatch:GetMetricStatistics"], resources=["*"])]
 

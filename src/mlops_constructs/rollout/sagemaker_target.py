@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from mlops_constructs._arguments import checked
-from mlops_constructs._state_machine import CAUGHT, State, assign, choose, task, wait
+from mlops_constructs._state_machine import CAUGHT, NOW, State, assign, choose, task, wait
 from mlops_constructs.rollout.candidate_states import (
     REHEARSAL_SECONDS,
     THRICE_MORE,
@@ -292,7 +292,11 @@ class SageMakerTarget:
         poll, asked = ask_states(verdict_arn=verdict_arn, next_state="DescribeEndpoint", partition=partition)
         if rollout.shadow is not None:
             first, before = shadow_states(
-                endpoint_name=self.endpoint_name, limit=limit, next_state=first, partition=partition
+                endpoint_name=self.endpoint_name,
+                verdict_arn=verdict_arn,
+                limit=limit,
+                next_state=first,
+                partition=partition,
             )
         if golden_arn is not None:
             first, rehearsal = rehearsal_states(golden_arn=golden_arn, next_state=first, partition=partition)
@@ -383,7 +387,7 @@ class SageMakerTarget:
     def _apply_states(self, partition: str, limit: int, poll: str) -> dict[str, State]:
         # From here on the endpoint's own state is authoritative, regardless of the call's response.
         until = f"{{% $toMillis($now()) + {limit * 1000} %}}"
-        applied = {"deadline": until, "orphan": False, "applied": True, "again": UNASKED}
+        applied = {"deadline": until, "orphan": False, "applied": True, "again": UNASKED, "since": NOW}
 
         def apply(action: str) -> State:
             return task(

@@ -36,11 +36,22 @@ def ask_states(*, verdict_arn: str, next_state: str, partition: str) -> tuple[st
     return "HasVerdict", {"HasVerdict": choose((is_open, "AskVerdict"), default=next_state), "AskVerdict": asked}
 
 
-def ask_verdict(*, verdict_arn: str, next_state: str, catch: str, partition: str) -> State:
-    """Return the state that stores the answer in ``$compared``; one that stops has set the alarm of the new fleet too."""
+def ask_verdict(
+    *, verdict_arn: str, next_state: str, catch: str, partition: str, what: str = "$plan.verdict", since: str = "$since"
+) -> State:
+    """Return the state that stores the answer in ``$compared``; one that stops has set the alarm of the new fleet too.
+
+    Args:
+        verdict_arn: Function ``rollout_verdict``.
+        next_state: Where to go on.
+        catch: Where to go on if it does not answer.
+        partition: AWS partition, may be a token.
+        what: Expression of what is compared.
+        since: Expression of the time since when; empty where the plan's own counts.
+    """
     return invoke(
         verdict_arn,
-        {"verdict": "{% $plan.verdict %}", "now": NOW},
+        {"verdict": f"{{% {what} %}}", "since": f"{{% {since} %}}", "now": NOW},
         partition=partition,
         next_state=next_state,
         catch=catch,

@@ -11,7 +11,9 @@ FIRST, STATES = rehearsal_states(golden_arn="arn:golden", next_state="Next", par
 OUT = {"Next", TURNED_DOWN, FAILED}
 
 
-FIRST_SHADOW, SHADOW_STATES = shadow_states(endpoint_name="e", limit=3600, next_state="Next", partition="aws")
+FIRST_SHADOW, SHADOW_STATES = shadow_states(
+    endpoint_name="e", verdict_arn="arn:verdict", limit=3600, next_state="Next", partition="aws"
+)
 OUT_OR_CAUGHT = {"Next", TURNED_DOWN, FAILED, "Caught"}
 
 
@@ -76,7 +78,7 @@ def test_no_way_leads_on_past_the_way_back():
 
 def test_what_cannot_be_judged_did_not_pass():
     """Each measurement that fails leads to the same end."""
-    asked = ("CountShadowCalls", "CountShadowErrors", "AskShadowLatency")
+    asked = ("CompareShadow", "CountShadowErrors", "AskShadowLatency")
     assert {SHADOW_STATES[name]["Catch"][0]["Next"] for name in asked} == {"ShadowUnknown"}
     assert SHADOW_STATES["ShadowUnknown"]["Assign"]["shadowed"] == "failed"
     assert SHADOW_STATES["IsShadowGood"]["Default"] == "ShadowPassed"

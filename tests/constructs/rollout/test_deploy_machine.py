@@ -123,7 +123,6 @@ class FakeAws:
         self.config, self.status, self.invocations = OLD, "InService", invocations
         self.polls_left, self.fail, self.lock, self.corrected = 0, dict[str, Any](), "", ""
         self.shadow: dict[str, list[Any]] = {
-            "Invocations": [{"Sum": 15.0}, {"Sum": 15.0}],
             "InvocationModelErrors": [{"Sum": 0.0}, {"Sum": 1.0}],
             "ModelLatency": [{"ExtendedStatistics": {"p95": 90000.0}}],
         }
@@ -712,6 +711,7 @@ SHADOWED = PLAN | {
         "update": {"EndpointName": NAME, "EndpointConfigName": SHADOW},
         "variant": "Shadow",
         "bake": 900,
+        "verdict": {"fleet": SHADOW},
         "period": 60,
         "max_errors": 1,
         "max_latency": 100_000,
@@ -732,11 +732,6 @@ def test_a_shadow_that_passes_goes_on_from_the_live_config(deploy: Any):
 @pytest.mark.parametrize(
     ("metric", "points", "reason"),
     [
-        (
-            "Invocations",
-            [],
-            "the shadow got 0 calls, a promotion needs 20; evidence needs traffic while it bakes: mlops traffic replay FILE .*",
-        ),
         ("InvocationModelErrors", [{"Sum": 2.0}], "the shadow had 2 errors in 60 s, at most 1 are accepted"),
         (
             "ModelLatency",
@@ -756,6 +751,43 @@ def test_a_shadow_that_fails_gets_no_traffic(deploy: Any, metric: str, points: l
     assert (aws.config, aws.lock) == (OLD, "free")
     deleted = [a["EndpointConfigName"] for n, a in run.calls if n == "sagemaker:deleteEndpointConfig"]
     assert deleted == [SHADOW, NEW]
+
+
+@pytest.mark.parametrize(
+    ("account", "reason"),
+    [
+        ({"good_for": 0}, "the shadow was turned down after 1 minutes: few answers failed"),
+        ({"evidence": 12.0}, "evidence of 12 to one speaks against the new fleet after 1 minutes: few answers failed"),
+        ({"invocations": 19}, "the shadow answered 19 calls, a promotion needs 20; evidence needs traffic .*"),
+    ],
+)
+def test_a_shadow_is_compared_with_the_live_model(deploy: Any, account: dict[str, Any], reason: str):
+    """By what a new fleet is held to; the record has what was counted."""
+    run, aws = deploy(SHADOWED, updates=[SHADOW, OLD], **account)
+    outcome, said = recorded(run)
+    assert (outcome, aws.config, aws.lock) == ("REFUSED", OLD, "free")
+    assert re.fullmatch(reason, said)
+    (asked,) = [
+        a["Payload"]
+        for n, a in run.calls
+        if n == "lambda:invoke" and "verdict" in a["Payload"] and "since" in a["Payload"]
+    ]
+    assert asked["verdict"] == {"fleet": SHADOW}
+    assert asked["since"] < asked["now"]
+    written = next(a["Payload"] for n, a in run.calls if n == "lambda:invoke" and "outcome" in a["Payload"])
+    assert written["verdict"]["minutes"] == 1
+
+
+def test_a_shadow_without_limits_is_measured_by_nothing_else(deploy: Any):
+    """And what follows is compared from the time at which traffic moves."""
+    shadow = SHADOWED["shadow"] | {"max_errors": -1, "max_latency": 0}
+    run, _ = deploy(SHADOWED | {"shadow": shadow}, updates=[SHADOW, OLD, NEW])
+    assert run.output["outcome"] == "PROMOTED"
+    assert "cloudwatch:getMetricStatistics" not in run.names()
+    asked = [a["Payload"] for n, a in run.calls if n == "lambda:invoke" and "since" in a["Payload"]]
+    assert [each["verdict"]["fleet"] for each in asked][:2] == [SHADOW, NEW]
+    assert asked[0]["since"] < asked[0]["now"] <= asked[1]["since"]
+    assert len({each["since"] for each in asked[1:]}) == 1
 
 
 def test_a_shadow_that_does_not_start_is_turned_down(deploy: Any):

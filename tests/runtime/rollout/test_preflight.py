@@ -474,6 +474,8 @@ def test_a_new_model_is_shadowed_and_nothing_else_is(serving: tuple[World, str])
     assert name == shadow["update"]["EndpointConfigName"]
     assert (shadow["max_errors"], shadow["max_latency"], shadow["variant"]) == (3, 100_000, "Shadow")
     assert shadow["bake"] / shadow["period"] <= 1440
+    assert shadow["verdict"]["new"]["calls"]["dimensions"]["VariantName"] == "Shadow"
+    assert shadow["verdict"]["fleet"] == name
     assert _plan(world, "spec")["shadow"] == {}
 
 

@@ -94,6 +94,13 @@ def test_a_bad_fleet_puts_the_alarm_into_alarm_in_both_ways() -> None:
     ]
 
 
+def test_a_shadow_sets_no_alarm() -> None:
+    """There is none: the machine reads the answer after the bake."""
+    account = Account(**BAD)
+    assert ask(account, has_alarm=False).action == "stop"
+    assert (account.set, account.published) == ([], [])
+
+
 def test_a_good_fleet_touches_no_alarm() -> None:
     """Nothing is set and nothing published."""
     account = Account(**{**BAD, "Errors_new_Sum": each(1.0)})

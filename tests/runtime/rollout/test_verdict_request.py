@@ -8,7 +8,7 @@ from rollout_world import SPEC
 
 from mlops_runtime.contracts import from_dict, to_dict
 from mlops_runtime.contracts.serving import AsynchronousSpec
-from mlops_runtime.rollout.verdict_request import VerdictRequest, sagemaker_verdict
+from mlops_runtime.rollout.verdict_request import VerdictRequest, sagemaker_verdict, shadow_verdict
 
 NEW, OLD, SINCE = "demand-forecast-22222222", "demand-forecast-11111111", "2017-08-01T00:00:00Z"
 
@@ -45,6 +45,15 @@ def test_an_asynchronous_endpoint_publishes_another_metric() -> None:
     spec = replace(SPEC, asynchronous=AsynchronousSpec(output="s3://out/o", failures="s3://out/f"))
     found = sagemaker_verdict(spec, config=NEW, previous=OLD, since=SINCE)
     assert found.new.errors[0].metric == "Invocation5XXErrors"
+
+
+def test_a_shadow_is_compared_by_variant() -> None:
+    """The live model's hours before are of another config; no alarm exists that a shadow could set."""
+    spec = replace(SPEC, rollout=replace(SPEC.rollout, kind="ALL_AT_ONCE", percent=None))
+    found = shadow_verdict(spec, config=NEW, variant="Shadow", since=SINCE)
+    assert found.new.calls.dimensions == {"EndpointName": "demand-forecast", "VariantName": "Shadow"}
+    assert found.old.calls.dimensions == {"EndpointName": "demand-forecast", "VariantName": SPEC.variant}
+    assert (found.is_alone, found.has_alarm, found.fleet) == (False, False, NEW)
 
 
 def test_it_passes_through_the_machine_as_json() -> None:

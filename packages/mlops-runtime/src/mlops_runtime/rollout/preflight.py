@@ -50,10 +50,9 @@ from mlops_runtime.rollout.rehearsed_answers import answers_key, asked_again
 from mlops_runtime.rollout.rollout_case import Case, pointer
 from mlops_runtime.rollout.sagemaker_requests import planned_scaling
 from mlops_runtime.rollout.serving_limits import SpecError, step_shares
-from mlops_runtime.rollout.verdict_request import sagemaker_verdict
+from mlops_runtime.rollout.verdict_request import sagemaker_verdict, shadow_verdict
 
-# that a shadow may have in a period
-_SHADOW_ERRORS = 1
+_NO_LIMIT = -1
 
 
 def wanted_package(request: DeployRequest, serving: Serving | None, previous: str | None) -> str | None:
@@ -301,7 +300,11 @@ def _shadow(case: Case, version: Version) -> Request:
         "bake": shadow.bake,
         # CloudWatch answers with at most 1,440 datapoints
         "period": max(spec.rollout.alarm_period, -(-shadow.bake // 72000) * 60),
-        "max_errors": _SHADOW_ERRORS if spec.rollout.max_error_count is None else spec.rollout.max_error_count,
+        "verdict": to_dict(
+            shadow_verdict(spec, config=name, variant=sagemaker_requests.SHADOW_VARIANT, since=_iso(case.now))
+        ),
+        # limits of their own, where the policy has them; an expression compares no null
+        "max_errors": _NO_LIMIT if spec.rollout.max_error_count is None else spec.rollout.max_error_count,
         "max_latency": 0 if latency is None else latency * 1000,
     }
 

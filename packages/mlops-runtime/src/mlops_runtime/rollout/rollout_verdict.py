@@ -59,7 +59,7 @@ class VerdictFunction:
         compared = [_errors(request, reader), *_slow(request, reader)]
         found = judge(compared[0], compared[1:])
         uri, digest = self._keep(request, compared, found, now)
-        if found.action is Action.STOP:
+        if found.action is Action.STOP and request.has_alarm:
             self._stop(request, found, now)
         return RolloutVerdict(
             action=found.action.value,

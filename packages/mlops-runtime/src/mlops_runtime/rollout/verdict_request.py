@@ -1,6 +1,7 @@
 """What the plan asks the function ``rollout_verdict``: which fleets are compared, and how much of a difference is tolerated."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 from mlops_runtime.contracts.rollout import ServingSpec
 from mlops_runtime.rollout.fleet_capacity import error_metric
@@ -26,6 +27,7 @@ class VerdictRequest:
         tolerated: Failing answers on top of the old fleet's that are tolerated, as a share.
         max_latency_ratio: How many times as slow the new fleet may be. Default: latency is not compared.
         is_alone: Whether all traffic goes to the new fleet at once, so that the old one is not asked from its first minute.
+        has_alarm: Whether an alarm of the fleet stops it; a shadow is judged at its end.
         planned: How long each step was to bake and why, for the record. Default: nothing had to be planned.
     """
 
@@ -38,6 +40,7 @@ class VerdictRequest:
     tolerated: float
     max_latency_ratio: float | None = None
     is_alone: bool = False
+    has_alarm: bool = True
     planned: str | None = None
 
 
@@ -71,17 +74,40 @@ def sagemaker_verdict(
     return verdict_request(spec, fleet=config, since=since, new=new, old=old, planned=planned)
 
 
+def shadow_verdict(spec: ServingSpec, *, config: str, variant: str, since: str) -> VerdictRequest:
+    """Return the request for a shadow and the live model whose calls it gets copies of.
+
+    Both are counted by variant, whichever config they are in: the live model's hours before are those of another config.
+
+    Args:
+        spec: How the endpoint is served.
+        config: Name of the config with the shadow.
+        variant: Name of the shadow's variant.
+        since: When it began.
+    """
+    new, old = (_variant(spec, name) for name in (variant, spec.variant))
+    asked = verdict_request(spec, fleet=config, since=since, new=new, old=old)
+    return replace(asked, is_alone=False, has_alarm=False)
+
+
 def endpoint_metric(spec: ServingSpec) -> FleetMetric:
     """Return where the calls of an endpoint's main variant are counted, whichever fleet answers.
 
     See: https://docs.aws.amazon.com/sagemaker/latest/dg/monitoring-cloudwatch.html
     """
-    values = {"EndpointName": spec.endpoint, "VariantName": spec.variant}
-    return FleetMetric(namespace=_SAGEMAKER, metric=error_metric(spec), dimensions=values)
+    return _variant(spec, spec.variant).calls
 
 
 def _fleet(spec: ServingSpec, config: str) -> FleetMetrics:
-    values = {"EndpointName": spec.endpoint, "VariantName": spec.variant, "EndpointConfigName": config}
+    return _counted(spec, {"VariantName": spec.variant, "EndpointConfigName": config})
+
+
+def _variant(spec: ServingSpec, variant: str) -> FleetMetrics:
+    return _counted(spec, {"VariantName": variant})
+
+
+def _counted(spec: ServingSpec, dimensions: Mapping[str, str]) -> FleetMetrics:
+    values = {"EndpointName": spec.endpoint, **dimensions}
 
     def of(metric: str) -> FleetMetric:
         return FleetMetric(namespace=_SAGEMAKER, metric=metric, dimensions=values)
