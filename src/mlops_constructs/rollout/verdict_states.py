@@ -31,6 +31,8 @@ def ask_states(*, verdict_arn: str, next_state: str, partition: str) -> tuple[st
     """
     asked = ask_verdict(verdict_arn=verdict_arn, next_state=next_state, catch=next_state, partition=partition)
     del asked["Catch"][0]["Assign"]
+    # a function that hangs is asked again by the next poll, and keeps the look at the endpoint waiting for one time limit only
+    asked["Retry"] = [{"ErrorEquals": ["States.TaskFailed"], "IntervalSeconds": 2, "BackoffRate": 1, "MaxAttempts": 1}]
     # an answer that stopped the rollout is the one that its record has
     is_open = f"{ASKS} and $not({STOPPED})"
     return "HasVerdict", {"HasVerdict": choose((is_open, "AskVerdict"), default=next_state), "AskVerdict": asked}

@@ -1,8 +1,10 @@
 """The benchmark's rules are those of the library, over many traces at once."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
-from benchmarks.canary.rules import RULE, THETAS, evidence, noises, rules
+from benchmarks.canary.rules import RULE, THETAS, Comparison, evidence, noises, rules
 from benchmarks.canary.traces import FAMILIES, HISTORY, traces
 
 from mlops_runtime.rollout import fleet_comparison
@@ -46,3 +48,19 @@ def test_traces_have_a_history_and_calls_of_both_fleets() -> None:
     assert found.history_calls.shape == (4, HISTORY)
     assert found.x.shape == found.m.shape == (4, 20)
     assert abs(found.n.sum() / (found.n.sum() + found.m.sum()) - 0.5) < 0.01
+
+
+@pytest.mark.parametrize("volume", [60, 6_000])
+@pytest.mark.parametrize("base", [0.0, 0.001, 0.05])
+def test_the_edge_of_tolerance_is_stopped_in_less_than_one_percent(base: float, volume: int) -> None:
+    """The theorem itself, uncut and without a warm-up: 4,000 rollouts of an hour, read each minute."""
+    size, rule = 4_000, replace(RULE, cut=1e9, warm_up=0)
+    rng = np.random.default_rng((16, volume))
+    comparison, highest = Comparison(size, np.zeros(size), rule), np.ones(size)
+    for _ in range(60):
+        n, m = rng.poisson(volume / 10, size), rng.poisson(volume * 9 / 10, size)
+        x, y = rng.binomial(n, rule.ratio * (base + rule.extra)), rng.binomial(m, base)
+        highest = np.maximum(highest, comparison.add(x, n, y, m))
+    stopped = int((highest >= 1 / rule.false_alarm).sum())
+    # 1 % of 4,000 and two standard deviations less would be 27
+    assert stopped <= 27

@@ -1,6 +1,7 @@
 """How traffic moves between two slots, and that it ends at an end wherever an execution dies."""
 
 from dataclasses import replace
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -150,6 +151,15 @@ def test_what_an_execution_has_left_running_is_named() -> None:
     assert made.action == "nothing"
     assert made.eks.is_left is True
     assert plan(slots(100, state("blue", BLUE), state("green", GREEN, desired=0, ready=0))).eks.is_left is False
+
+
+def test_a_slot_that_was_left_running_counts_from_when_it_gets_no_call() -> None:
+    """The minutes in which a dead execution's candidate was asked are not the new one's."""
+    left = plan(slots(100, state("blue", BLUE), state("green", GREEN)))
+    at = datetime.fromisoformat(str(left.verdict["not_before"]))
+    assert timedelta(minutes=1) < at - datetime.fromisoformat(left.started) <= timedelta(minutes=2)
+    assert at.second == 0
+    assert "not_before" not in plan(slots(100, state("blue", BLUE), state("green", GREEN, desired=0, ready=0))).verdict
 
 
 # plans

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
+from mlops_runtime.rollout.fleet_comparison import Minute, compare
 from mlops_runtime.rollout.fleet_minutes import FleetMetric, FleetMetrics, IncompleteMetricsError, MinuteReader
 from mlops_runtime.rollout.live_history import Counts
 
@@ -129,13 +131,57 @@ def test_metrics_that_cannot_all_be_read_are_not_compared() -> None:
     ids=["enough", "too short", "too few calls"],
 )
 def test_a_fleet_is_alone_only_where_that_is_not_chance(alone: int, calls: float, since: int | None) -> None:
-    """Three minutes and 200 calls: data of the old fleet may be late, and at low volume it may not have been asked."""
+    """Three minutes and 197 calls: data of the old fleet may be late, and at low volume it may not have been asked."""
     found = reader(
         2 + alone,
         Errors_new_SampleCount=dict.fromkeys(range(2 + alone), calls),
         Errors_old_SampleCount={0: 900.0, 1: 900.0},
     ).failed()
     assert found.alone_from == since
+
+
+@pytest.mark.parametrize(
+    ("share", "calls", "since"), [(0.1, 3.0, 3), (0.1, 2.0, None), (0.5, 10.0, 3), (0.5, 3.0, None)]
+)
+def test_the_smaller_the_steps_the_fewer_calls_show_it(share: float, calls: float, since: int | None) -> None:
+    """Nine calls in a row do not miss an old fleet by chance that gets nine of ten; thirty where it gets half."""
+    series = {
+        "Errors_new_SampleCount": dict.fromkeys(range(5), calls),
+        "Errors_old_SampleCount": {0: 900.0, 1: 900.0},
+    }
+    assert replace(reader(5, **series), most_share=share).failed().alone_from == since
+
+
+def test_calls_of_a_dead_executions_candidate_are_not_the_new_fleets() -> None:
+    """A slot is used again: its minutes count from where the other one's calls have ended."""
+    series = {"Errors_new_SampleCount": dict.fromkeys(range(4), 10.0), "Errors_old_SampleCount": {0: 90.0, 3: 90.0}}
+    found = replace(reader(4, **series), not_before=START + 3 * MINUTE).failed()
+    assert found.minutes == (Minute(new=Counts(calls=10), old=Counts(calls=90)),)
+
+
+def test_a_clock_that_went_back_compares_nothing() -> None:
+    """And what has its time in the future is not read."""
+    assert reader(-5, Errors_new_SampleCount={1: 9.0}, Errors_old_SampleCount={1: 9.0}).failed().minutes == ()
+
+
+def test_a_fleet_that_shrinks_is_compared_by_what_it_answers() -> None:
+    """Half of its calls in the middle of the bake: the shares stay what they are."""
+    calls = {0: 600.0, 1: 600.0, 2: 60.0, 3: 60.0}
+    found = reader(
+        4, Errors_new_SampleCount=calls, Errors_new_Sum={2: 1.0}, Errors_old_SampleCount=dict.fromkeys(range(4), 5400.0)
+    ).failed()
+    assert [minute.new.calls for minute in found.minutes] == [600, 600, 60, 60]
+    assert compare(found.minutes, history=found.history).stopped_at == 0
+
+
+def test_limits_of_a_young_fleet_are_of_its_minutes() -> None:
+    """CloudWatch's hours are the clock's: the one in which the rollout began has some of its minutes."""
+    since = SINCE + 20 * MINUTE
+    series = {
+        "Latency_old_SampleCount": {5: 10.0, 15: 30.0, 25: 900.0},
+        "Latency_old_p99": {5: 100.0, 15: 200.0, 25: 9e6},
+    }
+    assert replace(reader(40, **series), since=since).limits((99.0,)) == pytest.approx([175.0])
 
 
 def test_limits_are_weighted_by_the_calls_of_the_hours() -> None:

@@ -135,6 +135,27 @@ def test_an_alarm_that_was_deleted_by_hand_does_not_keep_the_answer_back() -> No
         ask(Account(is_deleted="AccessDenied", **BAD))
 
 
+def test_what_cannot_be_kept_does_not_keep_the_rollout() -> None:
+    """The alarm is set first; the next poll writes the minutes."""
+
+    class Full(Account):
+        def put_object(self, **request: Any) -> None:
+            del request
+            raise ClientError({"Error": {"Code": "SlowDown", "Message": "later"}}, "PutObject")
+
+    account = Full(**BAD)
+    with pytest.raises(ClientError, match="SlowDown"):
+        ask(account)
+    assert [each["StateValue"] for each in account.set] == ["ALARM"]
+
+
+def test_latency_without_a_history_is_said_to_be_left_out() -> None:
+    """A record that did not say so would read as if it had been compared."""
+    said = ask(Account(**BAD), max_latency_ratio=1.5).sentence
+    assert said.endswith("; slow answers were not compared, as the live model has no call before")
+    assert "slow answers" not in ask(Account(**BAD)).sentence
+
+
 def test_slow_answers_stop_a_fleet_where_latency_is_compared() -> None:
     """Two limits share half of the false alarms: the old fleet's 99th percentile and its median."""
 

@@ -47,6 +47,12 @@ def test_an_asynchronous_endpoint_publishes_another_metric() -> None:
     assert found.new.errors[0].metric == "Invocation5XXErrors"
 
 
+def test_the_largest_step_before_the_last_is_known() -> None:
+    """All at once there is none."""
+    assert asked().most_share == 0.5
+    assert asked(kind="ALL_AT_ONCE", percent=None).most_share is None
+
+
 def test_a_shadow_is_compared_by_variant() -> None:
     """The live model's hours before are of another config; no alarm exists that a shadow could set."""
     spec = replace(SPEC, rollout=replace(SPEC.rollout, kind="ALL_AT_ONCE", percent=None))

@@ -6,6 +6,7 @@ execution that dies leaves a rule that forwards to approved models alone, and th
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 
 from mlops_runtime.contracts import to_dict
 from mlops_runtime.contracts.rollout import LivePointer, RolloutSpec, ServingSpec
@@ -175,13 +176,14 @@ def on_slots(
     if longest > spec.rollout.bake:
         bakes = f"{spec.rollout.bake / 60:.3g} minutes a step"
         planned = f"bakes {bakes}, and up to {longest / 60:.3g} while the comparison is undecided"
+    reused = _after_drained(plan.started) if plan.eks.is_left else None
     asked = verdict_request(spec, fleet=live.config, since=plan.started, new=new, old=old, planned=planned)
     return replace(
         plan,
         alarms=tuple(alarms.requests()) if is_watched else (),
         alarm_names=names,
         watched=(*names, *spec.rollout.alarms, *eks.alarms.get(slot, ())) if is_watched else (),
-        verdict=dict(to_dict(asked)) if is_watched else {},
+        verdict=dict(to_dict(replace(asked, not_before=reused))) if is_watched else {},
         eks=replace(
             plan.eks,
             steps=tuple(weights(slot, share) for share in ((ALL,) if is_first else shares(spec.rollout))),
@@ -193,6 +195,15 @@ def on_slots(
             pods=_pods(eks, 0 if is_first else slots.states[other(slot)].desired),
         ),
     )
+
+
+def _after_drained(started: str) -> str:
+    """Return the first whole minute in which a slot that a dead execution left gets no call of that one's candidate.
+
+    See: https://github.com/argoproj/argo-rollouts/issues/4595 (a load balancer goes on for some seconds)
+    """
+    at = datetime.fromisoformat(started) + 2 * timedelta(minutes=1)
+    return at.replace(second=0, microsecond=0).isoformat()
 
 
 def slot_version(spec: ServingSpec, *, package: RegisteredPackage, config: str, spec_sha256: str) -> SlotVersion:

@@ -8,6 +8,7 @@ See: https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_GetMet
 and https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/Statistics-definitions.html
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -24,8 +25,9 @@ _MINUTE = timedelta(minutes=1)
 _HOUR = timedelta(hours=1)
 # what CloudWatch publishes late of one fleet must not pass for its end
 _ALONE_MINUTES = 3
-# that none of so many calls reached the old fleet by chance: below 1e-9 at a share of 90 %
-_ALONE_CALLS = 200
+# how probable it is at most that so many calls in a row missed the old fleet by chance
+_ALONE_CHANCE = 1e-9
+_MOST_SHARE = 0.9
 # since when all metrics of a minute are there: of two metrics of one fleet either may come first
 _RIPE = timedelta(minutes=3)
 
@@ -95,6 +97,8 @@ class MinuteReader:
         old: The old one.
         since: When the rollout began.
         now: Up to when; the minute that runs counts too.
+        not_before: Before it the new fleet's calls are not its own. Default: all are.
+        most_share: Share of the calls that the new fleet gets at most before it gets all. Default: 90 %.
     """
 
     cloudwatch: "CloudWatchClient"
@@ -102,6 +106,8 @@ class MinuteReader:
     old: FleetMetrics
     since: datetime
     now: datetime
+    not_before: datetime | None = None
+    most_share: float | None = None
 
     def failed(self) -> FleetMinutes:
         """Return calls and failing answers."""
@@ -123,20 +129,28 @@ class MinuteReader:
         return self._cut(_counts(n, x), _counts(m, y))
 
     def limits(self, percentiles: Sequence[float]) -> list[float]:
-        """Return the old fleet's percentiles over the hours before, in its unit; empty where it has none."""
-        if self.old.latency is None:
+        """Return the old fleet's percentiles over the hours before, in its unit; empty where it has none.
+
+        CloudWatch's hours are those of the clock. The hour in which the rollout began has some of its minutes, so it counts only,
+        minute by minute, where there is no call in the whole hours before.
+        """
+        latency = self.old.latency
+        if latency is None:
             return []
-        asked = {
-            "m": self.old.latency.query("SampleCount", _HOUR),
-            **{f"p{i}": self.old.latency.query(f"p{each:g}", _HOUR) for i, each in enumerate(percentiles)},
-        }
-        start = (self._start - HISTORY).replace(minute=0)
-        found = self._read(asked, start, self._start)
+
+        def asked(period: timedelta) -> dict[str, Any]:
+            ranks = {f"p{i}": latency.query(f"p{each:g}", period) for i, each in enumerate(percentiles)}
+            return {"m": latency.query("SampleCount", period), **ranks}
+
+        hour = self._start.replace(minute=0)
+        found = self._read(asked(_HOUR), hour - HISTORY, hour)
+        if not sum(found["m"].values()):
+            found = self._read(asked(_MINUTE), hour, self._start)
         calls = sum(found["m"].values())
         if not calls:
             return []
         return [
-            sum(count * found[f"p{i}"].get(hour, 0.0) for hour, count in found["m"].items()) / calls
+            sum(count * found[f"p{i}"].get(at, 0.0) for at, count in found["m"].items()) / calls
             for i in range(len(percentiles))
         ]
 
@@ -160,14 +174,15 @@ class MinuteReader:
         return self.since.astimezone(UTC).replace(second=0, microsecond=0)
 
     def _cut(self, new: Mapping[datetime, Counts], old: Mapping[datetime, Counts]) -> FleetMinutes:
-        asked = [minute for minute, counts in new.items() if counts.calls and minute >= self._start]
+        own = self._start if self.not_before is None else max(self._start, self.not_before)
+        asked = [minute for minute, counts in new.items() if counts.calls and minute >= own]
         first = min(asked, default=self.now)
         history = _each_minute(old, self._start - HISTORY, self._start)
         after = _each_minute(old, first, self.now)
         minutes = tuple(
             Minute(new=mine, old=theirs) for mine, theirs in zip(_each_minute(new, first, self.now), after, strict=True)
         )
-        return FleetMinutes(minutes=minutes, history=tuple(history), alone_from=_alone_from(minutes))
+        return FleetMinutes(minutes=minutes, history=tuple(history), alone_from=_alone_from(minutes, self.most_share))
 
     def _read(self, asked: Mapping[str, Any], start: datetime, end: datetime | None = None) -> dict[str, Series]:
         queries: Any = [{"Id": name, "MetricStat": stat} for name, stat in asked.items()]
@@ -223,14 +238,19 @@ def _each_minute(counts: Mapping[datetime, Counts], start: datetime, end: dateti
     return [counts.get(start + number * _MINUTE, Counts()) for number in range(length)]
 
 
-def _alone_from(minutes: Sequence[Minute]) -> int | None:
-    """Return since which minute only the new fleet is asked, if that is not chance and not late data."""
+def _alone_from(minutes: Sequence[Minute], most_share: float | None) -> int | None:
+    """Return since which minute only the new fleet is asked, if that is not chance and not late data.
+
+    Of k calls none reaches the old fleet with the probability share^k, the share being at most that of the step before the last.
+    """
+    share = _MOST_SHARE if most_share is None else most_share
+    least = math.ceil(math.log(_ALONE_CHANCE) / math.log(min(max(share, 0.01), 0.99)))
     run: list[Minute] = []
     for minute in reversed(minutes):
         if minute.old.calls:
             break
         run.append(minute)
     asked = [minute.new for minute in run if minute.new.calls]
-    if len(asked) < _ALONE_MINUTES or total(asked).calls < _ALONE_CALLS:
+    if len(asked) < _ALONE_MINUTES or total(asked).calls < least:
         return None
     return len(minutes) - len(run) + 1

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 # that a CloudWatch alarm keeps of a reason
 _REASON = 1023
 _PERCENTILES = (99.0, 50.0)
+_NOT_COMPARED = "; slow answers were not compared, as the live model has no call before"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,12 +56,22 @@ class VerdictFunction:
             now: The time in the cloud.
         """
         since = datetime.fromisoformat(request.since)
-        reader = MinuteReader(cloudwatch=self.cloudwatch, new=request.new, old=request.old, since=since, now=now)
+        reader = MinuteReader(
+            cloudwatch=self.cloudwatch,
+            new=request.new,
+            old=request.old,
+            since=since,
+            now=now,
+            not_before=None if request.not_before is None else datetime.fromisoformat(request.not_before),
+            most_share=request.most_share,
+        )
         compared = [_errors(request, reader), *_slow(request, reader)]
-        found = judge(compared[0], compared[1:])
-        uri, digest = self._keep(request, compared, found, now)
+        is_unknown = request.max_latency_ratio is not None and len(compared) == 1
+        found = judge(compared[0], compared[1:], unsaid=_NOT_COMPARED if is_unknown else "")
+        # the rollout stops even where what was read cannot be kept
         if found.action is Action.STOP and request.has_alarm:
             self._stop(request, found, now)
+        uri, digest = self._keep(request, compared, found, now)
         return RolloutVerdict(
             action=found.action.value,
             calls=found.calls,

@@ -116,12 +116,13 @@ def slow_rule(*, false_alarm: float, limits: int) -> ComparisonRule:
     return ComparisonRule(false_alarm=false_alarm / 2 / limits, extra=_SLOW_EXTRA, dead_share=None)
 
 
-def judge(errors: Compared, slow: Sequence[Compared] = ()) -> Verdict:
+def judge(errors: Compared, slow: Sequence[Compared] = (), *, unsaid: str = "") -> Verdict:
     """Return what all comparisons come to; one that stops is enough.
 
     Args:
         errors: Failing answers of both fleets.
         slow: Slow answers of both, at one limit each. Default: latency is not compared.
+        unsaid: What else the sentence has to say. Default: nothing.
 
     Example:
         >>> minutes = [Minute(new=Counts(calls=600, failed=9), old=Counts(calls=5400, failed=8))] * 3
@@ -150,7 +151,7 @@ def judge(errors: Compared, slow: Sequence[Compared] = ()) -> Verdict:
         good=shown.good,
         good_at=shown.good_at,
         minutes=minutes,
-        sentence=f"after {minutes} {'minute' if minutes == 1 else 'minutes'}: {says}{_held(errors)}",
+        sentence=f"after {minutes} {'minute' if minutes == 1 else 'minutes'}: {says}{_held(errors)}{unsaid}",
     )
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from mlops_runtime.contracts.rollout import ServingSpec
 from mlops_runtime.rollout.fleet_capacity import error_metric
 from mlops_runtime.rollout.fleet_minutes import FleetMetric, FleetMetrics
+from mlops_runtime.rollout.serving_limits import step_shares
 
 FALSE_ALARM = 0.01
 TOLERATED_ERROR_SHARE = 0.0005
@@ -28,6 +29,9 @@ class VerdictRequest:
         max_latency_ratio: How many times as slow the new fleet may be. Default: latency is not compared.
         is_alone: Whether all traffic goes to the new fleet at once, so that the old one is not asked from its first minute.
         has_alarm: Whether an alarm of the fleet stops it; a shadow is judged at its end.
+        not_before: Before it (ISO 8601) calls of the new fleet are those of an execution that died. Default: there are none.
+        most_share: Share of the calls that the new fleet gets before the last step, at most: so many of its calls in a row show
+            that the old one is asked nothing.
         planned: How long each step was to bake and why, for the record. Default: nothing had to be planned.
     """
 
@@ -41,6 +45,8 @@ class VerdictRequest:
     max_latency_ratio: float | None = None
     is_alone: bool = False
     has_alarm: bool = True
+    not_before: str | None = None
+    most_share: float | None = None
     planned: str | None = None
 
 
@@ -49,6 +55,7 @@ def verdict_request(
 ) -> VerdictRequest:
     """Return the request for two fleets, with what the spec tolerates."""
     rollout = spec.rollout
+    shares = step_shares(rollout.kind, rollout.percent, spec.instance_count if spec.eks is None else 100)
     return VerdictRequest(
         endpoint=spec.endpoint,
         fleet=fleet,
@@ -59,6 +66,7 @@ def verdict_request(
         tolerated=TOLERATED_ERROR_SHARE if rollout.tolerated_error_share is None else rollout.tolerated_error_share,
         max_latency_ratio=rollout.max_latency_ratio,
         is_alone=rollout.kind == "ALL_AT_ONCE",
+        most_share=max(shares[:-1], default=None),
         planned=planned,
     )
 
