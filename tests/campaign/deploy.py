@@ -1,6 +1,6 @@
 """The Deploy machine's world: what stands before an execution, and what must hold after it, whatever happened in between."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -106,11 +106,19 @@ class Deploy:
         )
         return dict(to_dict(request))
 
-    def run(self, *faults: Fault, machine: Mapping[str, Any] = MACHINE, chance: Any = None, **request: Any) -> Run:
-        """Run one execution under faults."""
+    def run(
+        self,
+        *faults: Fault,
+        machine: Mapping[str, Any] = MACHINE,
+        chance: Any = None,
+        hook: Callable[[str], None] | None = None,
+        **request: Any,
+    ) -> Run:
+        """Run one execution under faults; ``hook`` is called with each call's label, before it."""
         self.executions += 1
         name = f"run-{self.executions}"
-        return run(machine, self.request(**request), self.account, name=name, faults=faults, chance=chance)
+        given = self.request(**request)
+        return run(machine, given, self.account, name=name, faults=faults, chance=chance, hook=hook)
 
     def recover(self) -> Run:
         """Run the recovery of the execution before, as the guard starts it: with its lock, if it held that."""

@@ -16,6 +16,7 @@ from mlops_constructs.rollout.rollout_policy import (
 )
 from mlops_constructs.rollout.verdict_states import (
     ASKS,
+    COUNTED,
     IS_DOUBTED,
     STOPPED,
     WHY_DOUBTED,
@@ -248,7 +249,7 @@ class SlotSteps:
                 "ROLLED_BACK",
                 f"{IS_DOUBTED} ? {WHY_DOUBTED} : "
                 "'slot ' & $plan.eks.slot & ' answered ' & $string($compared.calls) & ' requests, a promotion needs ' & "
-                "$string($plan.min_invocations)",
+                f"$string($plan.min_invocations) & {COUNTED}",
             ),
         }
 

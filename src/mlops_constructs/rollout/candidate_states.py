@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from mlops_constructs._state_machine import EXECUTION, NOW, State, assign, choose, invoke, task, wait
 from mlops_constructs.rollout.evidence_states import NEEDS_TRAFFIC
 from mlops_constructs.rollout.rollout_policy import FAILED, TURNED_DOWN
-from mlops_constructs.rollout.verdict_states import IS_DOUBTED, STOPPED, UNASKED, WHY_DOUBTED, ask_verdict
+from mlops_constructs.rollout.verdict_states import COUNTED, IS_DOUBTED, STOPPED, UNASKED, WHY_DOUBTED, ask_verdict
 
 _SDK = "aws-sdk:sagemaker:"
 # starting instances; a container that never answers keeps SageMaker busy for up to an hour, and nothing can be deleted before
@@ -295,7 +295,7 @@ def _compare_states(verdict_arn: str, partition: str) -> dict[str, State]:
         "ShadowWorse": assign(
             "EndShadow",
             shadowed="turned down",
-            reason="{% 'the shadow was turned down ' & $compared.sentence %}",
+            reason="{% 'the shadow was rejected ' & $compared.sentence %}",
         ),
         "ShadowDoubted": assign("EndShadow", shadowed="turned down", reason=f"{{% {WHY_DOUBTED} %}}"),
         "ShadowPassed": assign("EndShadow", shadowed="passed"),
@@ -303,7 +303,7 @@ def _compare_states(verdict_arn: str, partition: str) -> dict[str, State]:
             "EndShadow",
             shadowed="turned down",
             reason="{% 'the shadow answered ' & $string($compared.calls) & ' calls, a promotion needs ' & "
-            f"$string($plan.min_invocations) & '{NEEDS_TRAFFIC}' %}}",
+            f"$string($plan.min_invocations) & {COUNTED} & '{NEEDS_TRAFFIC}' %}}",
         ),
         "ShadowUnknown": assign(
             "EndShadow", shadowed="failed", reason="{% 'the shadow could not be evaluated: ' & $caught %}"
@@ -401,7 +401,7 @@ def _shadow_end_states(endpoint_name: str, limit: int, next_state: str, partitio
         "AfterShadow": choose(
             ("$shadowed = 'passed'", "ForgetShadow"), ("$shadowed = 'turned down'", TURNED_DOWN), default=FAILED
         ),
-        # what follows is compared anew
+        # the rollout is compared by its own minutes
         "ForgetShadow": assign(next_state, caught="", compared=UNASKED),
     }
 

@@ -2,7 +2,15 @@
 
 from mlops_constructs._state_machine import CAUGHT, State, assign, choose, task, wait
 from mlops_constructs.rollout.rollout_policy import FAILED, PROMOTED, ROLLED_BACK
-from mlops_constructs.rollout.verdict_states import ASKS, IS_DOUBTED, STOPPED, WHY_DOUBTED, WHY_STOPPED, ask_verdict
+from mlops_constructs.rollout.verdict_states import (
+    ASKS,
+    COUNTED,
+    IS_DOUBTED,
+    STOPPED,
+    WHY_DOUBTED,
+    WHY_STOPPED,
+    ask_verdict,
+)
 
 # what a person does about too few calls; in a string of JSONata
 NEEDS_TRAFFIC = (
@@ -109,7 +117,7 @@ def evidence_states(
         "TooLittleEvidence": assign(
             "Revert",
             reason="{% 'the new fleet served ' & $string($compared.calls) & ' invocations, a promotion needs ' & "
-            f"$string($plan.min_invocations) & '{NEEDS_TRAFFIC}' %}}",
+            f"$string($plan.min_invocations) & {COUNTED} & '{NEEDS_TRAFFIC}' %}}",
         ),
         **_revert_states(endpoint_name, limit, partition),
     }

@@ -13,6 +13,8 @@ IS_DOUBTED = f"$compared.evidence >= {BAD_ODDS:g}"
 WHY_DOUBTED = "'evidence of ' & $string($floor($compared.evidence)) & ' to one speaks against the new fleet ' & $compared.sentence"
 # the evidence of a promotion, as the end of its reason
 PROMOTED_ON = "($compared.minutes > 0 ? '; promoted ' & $compared.sentence : '')"
+# what was counted where that is too little, or all of it failed
+COUNTED = "($compared.minutes > 0 ? ', ' & $compared.sentence : '')"
 # the argument of the recorder: what was compared, if anything was
 RECORDED = "{% $compared.minutes > 0 ? $compared : null %}"
 ASKS = "$exists($plan.verdict.fleet)"
@@ -31,7 +33,7 @@ def ask_states(*, verdict_arn: str, next_state: str, partition: str) -> tuple[st
     """
     asked = ask_verdict(verdict_arn=verdict_arn, next_state=next_state, catch=next_state, partition=partition)
     del asked["Catch"][0]["Assign"]
-    # a function that hangs is asked again by the next poll, and keeps the look at the endpoint waiting for one time limit only
+    # a function that hangs is asked again by the next poll, and delays the endpoint's own state by one time limit only
     asked["Retry"] = [{"ErrorEquals": ["States.TaskFailed"], "IntervalSeconds": 2, "BackoffRate": 1, "MaxAttempts": 1}]
     # an answer that stopped the rollout is the one that its record has
     is_open = f"{ASKS} and $not({STOPPED})"

@@ -373,7 +373,7 @@ def test_no_evidence_is_not_success(deploy: Any):
     outcome, reason = recorded(run)
     assert (outcome, reason.partition(";")[0]) == (
         "ROLLED_BACK",
-        "the new fleet served 19 invocations, a promotion needs 20",
+        "the new fleet served 19 invocations, a promotion needs 20, after 3 minutes: few answers failed",
     )
     assert "; evidence needs traffic while it bakes: mlops traffic replay FILE --time COLUMN --now" in reason
     assert aws.config == OLD
@@ -756,9 +756,12 @@ def test_a_shadow_that_fails_gets_no_traffic(deploy: Any, metric: str, points: l
 @pytest.mark.parametrize(
     ("account", "reason"),
     [
-        ({"good_for": 0}, "the shadow was turned down after 1 minutes: few answers failed"),
+        ({"good_for": 0}, "the shadow was rejected after 1 minutes: few answers failed"),
         ({"evidence": 12.0}, "evidence of 12 to one speaks against the new fleet after 1 minutes: few answers failed"),
-        ({"invocations": 19}, "the shadow answered 19 calls, a promotion needs 20; evidence needs traffic .*"),
+        (
+            {"invocations": 19},
+            "the shadow answered 19 calls, a promotion needs 20, after 1 minutes: few answers failed; evidence needs traffic .*",
+        ),
     ],
 )
 def test_a_shadow_is_compared_with_the_live_model(deploy: Any, account: dict[str, Any], reason: str):

@@ -28,8 +28,8 @@ class VerdictRequest:
         tolerated: Failing answers on top of the old fleet's that are tolerated, as a share.
         max_latency_ratio: How many times as slow the new fleet may be. Default: latency is not compared.
         is_alone: Whether all traffic goes to the new fleet at once, so that the old one is not asked from its first minute.
-        has_alarm: Whether an alarm of the fleet stops it; a shadow is judged at its end.
-        not_before: Before it (ISO 8601) calls of the new fleet are those of an execution that died. Default: there are none.
+        has_alarm: Whether an alarm of the fleet stops it; a shadow is evaluated at its end.
+        not_before: Before it (ISO 8601) calls of the new fleet are those of an execution that died. Default: no call is.
         most_share: Share of the calls that the new fleet gets before the last step, at most: so many of its calls in a row show
             that the old one is asked nothing.
         planned: How long each step was to bake and why, for the record. Default: nothing had to be planned.
