@@ -29,6 +29,7 @@ from mlops_constructs import (
     off_hours,
 )
 from mlops_constructs.model_endpoint.model_endpoint import default_policy
+from mlops_local.alarm_evaluation import problems
 
 TWO = EndpointCapacity.instances("ml.m5.large", instance_count=2)
 
@@ -110,6 +111,7 @@ def test_the_alarm_does_not_ring_in_silence_and_tells_the_topic(demand: Any):
     alarm = demand.one("AWS::CloudWatch::Alarm", "EndpointErrorsAlarm")
     assert (alarm["TreatMissingData"], alarm["Threshold"]) == ("notBreaching", 1)
     assert len(alarm["AlarmActions"]) == 1
+    assert problems(alarm["Metrics"]) == []
     stats = {query["Id"]: query["MetricStat"] for query in alarm["Metrics"] if "MetricStat" in query}
     assert {name: stat["Stat"] for name, stat in stats.items()} == {"errors": "Sum", "calls": "SampleCount"}
     for stat in stats.values():

@@ -20,6 +20,7 @@ from mlops_constructs import (
     off_hours,
 )
 from mlops_constructs.model_endpoint.owned_endpoint import machine_only_problems
+from mlops_local.alarm_evaluation import problems
 from mlops_runtime.contracts.rollout import RolloutSpec
 from mlops_runtime.contracts.serving import GoldenSpec, MetricRule, ShadowSpec
 from mlops_runtime.rollout.fleet_alarms import WORSE
@@ -129,6 +130,7 @@ def test_the_rollback_alarm_compares_the_deployed_config_with_the_rest(owned: An
     metrics = {query["Id"]: query for query in alarm["Metrics"]}
     (worse,) = [query for query in alarm["Metrics"] if "Expression" in query]
     assert worse["Expression"] == WORSE
+    assert problems(alarm["Metrics"]) == []
     for name, statistic in (("n", "SampleCount"), ("x", "Sum"), ("all_n", "SampleCount"), ("all_x", "Sum")):
         stat = metrics[name]["MetricStat"]
         assert (stat["Stat"], stat["Period"], stat["Metric"]["MetricName"]) == (statistic, 60, "InvocationModelErrors")

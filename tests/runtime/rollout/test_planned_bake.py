@@ -13,8 +13,8 @@ from mlops_runtime.rollout.fleet_minutes import FleetMetric
 from mlops_runtime.rollout.live_history import Counts
 from mlops_runtime.rollout.planned_bake import Traffic, answers_to_see, fault, planned_bake, read_traffic
 
-NOW = datetime(2017, 8, 8, 12, 0, 30, tzinfo=UTC)
-START = NOW.replace(second=0)
+NOW = datetime(2017, 8, 8, 12, 3, 30, tzinfo=UTC)
+START = NOW.replace(minute=0, second=0)
 METRIC = FleetMetric(namespace="N", metric="Errors", dimensions={"EndpointName": "demand"})
 ROLLOUT = RolloutSpec(kind="CANARY", bake=600, maximum=28800, percent=10, max_bake=3600, min_invocations=20)
 HALVES = (0.1, 1.0)

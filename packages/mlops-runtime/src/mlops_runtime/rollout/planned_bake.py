@@ -76,7 +76,9 @@ def read_traffic(cloudwatch: "CloudWatchClient", metric: FleetMetric, *, now: da
         metric: What publishes a 1 or a 0 for each answer of the endpoint.
         now: The time in the cloud.
     """
-    before = now.astimezone(UTC).replace(second=0, microsecond=0) - _HOUR
+    minute = now.astimezone(UTC).replace(second=0, microsecond=0)
+    # datapoints begin at multiples of their period
+    before = minute - timedelta(minutes=minute.minute % (_PERIOD // timedelta(minutes=1))) - _HOUR
     try:
         found = [
             (_counts(cloudwatch, metric, start), source)
