@@ -1,6 +1,7 @@
 """A server with a format of its own: the standard library alone, and nothing of the platform.
 
-It listens where SageMaker says, answers ``/ping``, and answers rows by name to ``/invocations``.
+It listens on 127.0.0.1, or where its argument says, which is 0.0.0.0 in a container. It answers ``/ping``, and rows by name to
+``/invocations``.
 """
 
 import json
@@ -54,5 +55,5 @@ class Handler(BaseHTTPRequestHandler):
 
 if __name__ == "__main__":
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    host = sys.argv[1] if len(sys.argv) > 1 else "0.0.0.0"  # noqa: S104 - of a container, whose network SageMaker decides
+    host = sys.argv[1] if len(sys.argv) > 1 else "127.0.0.1"
     ThreadingHTTPServer((host, int(os.environ.get("SAGEMAKER_BIND_TO_PORT", "8080"))), Handler).serve_forever()

@@ -190,6 +190,30 @@ def test_an_endpoint_that_is_not_there_yet_says_so() -> None:
         EndpointClient(ENTRY, client=Aws(denied).client).predict([{}])
 
 
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        ('{"error": "column \'price\' is missing"}', "column 'price' is missing"),
+        ("no\n rows", "no rows"),
+        ("[1]", "[1]"),
+    ],
+)
+def test_what_a_model_refuses_is_said_in_its_own_words(answer: str, said: str) -> None:
+    """Not in those that SageMaker puts around them."""
+    response: Any = {
+        "Error": {
+            "Code": "ModelError",
+            "Message": f'Received client error (400) from primary with message "{answer}".',
+        },
+        "OriginalStatusCode": 400,
+        "OriginalMessage": answer,
+    }
+    with pytest.raises(EndpointError) as refused:
+        EndpointClient(ENTRY, client=Aws(ClientError(response, "InvokeEndpoint")).client).predict([{}])
+    assert str(refused.value) == f"the model of crm-churn answers 400: {said}"
+    assert (refused.value.status, refused.value.said) == ("400", said)
+
+
 def test_fails_for_an_address_that_is_none() -> None:
     """A file is no service, and nobody listens on port 9."""
     for url, problem in (

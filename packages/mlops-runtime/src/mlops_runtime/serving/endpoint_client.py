@@ -139,11 +139,12 @@ class EndpointError(RuntimeError):
     Args:
         message: What happened.
         status: Status of the answer. Default: no answer came.
+        said: What the model itself said. Default: the message.
     """
 
-    def __init__(self, message: str, *, status: str | None = None) -> None:
+    def __init__(self, message: str, *, status: str | None = None, said: str | None = None) -> None:
         super().__init__(message)
-        self.status = status
+        self.status, self.said = status, message if said is None else said
 
 
 class EndpointClient:
@@ -245,8 +246,23 @@ class EndpointClient:
                     f"endpoint {self._entry.endpoint!r} serves nothing yet: it is born when the first model is approved; "
                     f"look with mlops status"
                 ) from error
+            if error.response["Error"]["Code"] == "ModelError" and "OriginalStatusCode" in error.response:
+                response: Mapping[str, Any] = error.response  # the stubs do not know an error's own fields
+                status, said = str(response["OriginalStatusCode"]), str(response.get("OriginalMessage", ""))
+                raise _refused(self._entry.endpoint, status, said) from error
             raise
         return bytes(answer["Body"].read())
+
+
+def _refused(endpoint: str, status: str, answer: str) -> EndpointError:
+    """Return what a model answered instead of predictions, in its own words: our server's are in a field of JSON."""
+    try:
+        document = json.loads(answer)
+    except ValueError:
+        document = None
+    own = document.get("error") if isinstance(document, dict) else None
+    said = " ".join((own if isinstance(own, str) else answer).split())
+    return EndpointError(f"the model of {endpoint} answers {status}: {said}", status=status, said=said)
 
 
 def _by_url(url: str, body: bytes, content_type: str, inference_id: str | None) -> bytes:
@@ -261,8 +277,7 @@ def _by_url(url: str, body: bytes, content_type: str, inference_id: str | None) 
         with urllib.request.urlopen(request, timeout=_SECONDS) as answer:  # noqa: S310 - http or https
             return bytes(answer.read())
     except urllib.error.HTTPError as error:
-        said = " ".join(error.read(1000).decode(errors="replace").split())
-        raise EndpointError(f"{url} answers {error.code}: {said}", status=str(error.code)) from error
+        raise _refused(url, str(error.code), error.read(1000).decode(errors="replace")) from error
     except OSError as error:
         reason = getattr(error, "reason", error)
         raise EndpointError(

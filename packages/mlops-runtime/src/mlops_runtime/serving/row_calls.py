@@ -151,9 +151,10 @@ class RowCalls:
             body = self._client.send_protected(call.body, "application/json", inference_id=inference_id)
             predictions = tuple(json.loads(body)["predictions"])
         except EndpointError as error:
-            return _failed(call, error.status or "no answer", str(error))
+            return _failed(call, error.status or "no answer", error.said)
         except ClientError as error:
-            return _failed(call, *_refusal(error))
+            said = error.response.get("Error", {})
+            return _failed(call, str(said.get("Code", "unknown")), " ".join(str(said.get("Message", "")).split()))
         except (ValueError, KeyError, TypeError):
             return _failed(call, "not an answer", 'the answer must be {"predictions": [...]}')
         if len(predictions) != call.rows:
@@ -168,12 +169,3 @@ def _call(first: int, texts: Sequence[str], names: Sequence[str]) -> _Call:
 
 def _failed(call: _Call, status: str, problem: str) -> AnsweredCall:
     return AnsweredCall(first=call.first, rows=call.rows, ids=call.ids, status=status, problem=problem)
-
-
-def _refusal(error: ClientError) -> tuple[str, str]:
-    """Return status and words of a refusal: the model's server's where it answered."""
-    response: Mapping[str, Any] = error.response
-    said = response.get("Error", {})
-    if said.get("Code") == "ModelError" and "OriginalStatusCode" in response:
-        return str(response["OriginalStatusCode"]), " ".join(str(response.get("OriginalMessage", "")).split())
-    return str(said.get("Code", "unknown")), " ".join(str(said.get("Message", "")).split())
