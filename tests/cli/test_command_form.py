@@ -108,6 +108,7 @@ OPTIONS = {
     "--mapping": "file of `cdk import --resource-mapping`",
     "--max-usd": "bound of a cost",
     "--model": "name of a model",
+    "--no-git": "a project is no repository",
     "--no-wait": "end before the verdict",
     "--now": "rows are sent at once",
     "--output": "file or folder that is written",

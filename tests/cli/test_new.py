@@ -364,7 +364,7 @@ def test_fails_to_upgrade_outside_of_the_repository(in_process: Run, tmp_path: P
     assert in_process("new", "shop", *GOOD).returncode == 0
     shop, outside = tmp_path / "shop", tmp_path / "outside"
     for folder in (outside, shop / ".git", shop / "sub/.GIT"):
-        folder.mkdir(parents=True)
+        folder.mkdir(parents=True, exist_ok=True)
         for file in ("kept.txt", "config"):
             (folder / file).write_text("kept\n")
     (shop / "link").symlink_to(outside, target_is_directory=True)

@@ -3,9 +3,11 @@
 import os
 import re
 import shlex
+import signal
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -86,12 +88,19 @@ def new(
         str | None,
         typer.Option(help="URL of a package index that has this library. Default: as it is installed here."),
     ] = None,
+    no_git: Annotated[
+        bool,
+        typer.Option(
+            "--no-git", help="Make no git repository. Default: one with a first commit, if the folder lies in none."
+        ),
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Create a project for a business unit: stack, training code, tests, GitLab pipeline; from a file or from questions."""
     require_scaffold()
     from mlops_cli.project import RECORD, Answers, ModelAnswers, folder_problems, make_folder, record_of, render
     from mlops_cli.project_packages import locked, package_sources
+    from mlops_cli.project_repository import commit_project, takes_repository
     from mlops_runtime.training_data.table_schema import told
 
     folder = folder if folder.name else folder.resolve()  # the one that one stands in
@@ -125,19 +134,38 @@ def new(
         raise UserError(f"nothing was created: {'; '.join(problems)}")
     answers = replace(names, data=None if data is None else _seen_from(folder, data))
     sources = package_sources(index)
-    with tempfile.TemporaryDirectory() as rendered:
-        files = render(answers, Path(rendered) / "project", sources)
-    make_folder(folder, {**files, **locked(files), RECORD: record_of(answers, files)})
-    lines = [f"created {folder} with {len(files)} files", *(told(schema) if data is not None else ()), "next:"]
+    made: list[str] = []  # what became of git
+    has_git = not no_git and takes_repository(folder)
+    with _ended_by_a_signal():
+        with tempfile.TemporaryDirectory() as rendered:
+            files = render(answers, Path(rendered) / "project", sources)
+        whole = {**files, **locked(files), RECORD: record_of(answers, files)}
+        make_folder(folder, whole, finish=lambda part: made.append(commit_project(part)) if has_git else None)
+    lines = [f"created {folder} with {len(files)} files", *made, *(told(schema) if data is not None else ()), "next:"]
     document = {
         "folder": str(folder),
         "files": sorted(files),
         "unit": unit,
         "endpoint": names.models[0].endpoint,
         "found": list(told(schema)),
+        "git": made[0] if made else None,
         "next": f"cd {shlex.quote(str(folder))} && uv sync && uv run pytest",
     }
     answer(document, "\n".join([*lines, f"  {document['next']}"]), as_json=as_json)
+
+
+@contextmanager
+def _ended_by_a_signal() -> Iterator[None]:
+    """Let SIGTERM end the block as Ctrl-C does, so that what it made so far is removed."""
+
+    def end(number: int, _: object) -> None:
+        raise SystemExit(128 + number)
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def upgrade(

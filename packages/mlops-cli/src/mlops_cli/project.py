@@ -8,7 +8,8 @@ import shlex
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib import resources
@@ -396,16 +397,27 @@ def write_all(folder: Path, files: Mapping[str, bytes]) -> None:
         part.replace(path)
 
 
-def make_folder(folder: Path, files: Mapping[str, bytes]) -> None:
-    """Make a folder with all its files, or none: it gets its name when it is whole."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
+def make_folder(folder: Path, files: Mapping[str, bytes], *, finish: Callable[[Path], None] | None = None) -> None:
+    """Make a folder with all its files, or none: it gets its name when it is whole.
+
+    Args:
+        folder: The folder, new or empty.
+        files: Content by path.
+        finish: What else is made of it before it gets its name. Default: nothing.
+    """
+    missing = [each for each in folder.absolute().parents if not each.exists()]
     part = _part(folder)
-    part.mkdir()
     try:
+        part.mkdir(parents=True)
         write_all(part, files)
+        if finish is not None:
+            finish(part)
         part.replace(folder)  # an empty folder gives way
     except BaseException:
-        shutil.rmtree(part)
+        shutil.rmtree(part, ignore_errors=True)
+        for each in missing:
+            with suppress(OSError):  # not made yet, or another run's by now
+                each.rmdir()
         raise
 
 

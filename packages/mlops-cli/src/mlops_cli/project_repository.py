@@ -1,0 +1,52 @@
+"""A made project as a git repository with its first commit.
+
+Nothing of the user's git takes part but the name: no hook runs and nothing is signed, since both may ask a person.
+"""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+_OF_A_HOOK = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE")
+_QUIET = ("-c", "commit.gpgsign=false", "-c", "core.hooksPath=/dev/null", "-c", "core.autocrlf=false")
+
+
+def takes_repository(folder: Path) -> bool:
+    """Return whether git is there, and a folder that is to be made would lie in no repository."""
+    if shutil.which("git") is None:
+        return False
+    above = next(each for each in folder.absolute().parents if each.is_dir())
+    return _git(above, "rev-parse", "--git-dir").returncode != 0
+
+
+def commit_project(folder: Path) -> str:
+    """Make a repository of a folder, with a commit of its files where git knows who commits.
+
+    Returns:
+        What was made, for a person.
+    """
+    made = _git(folder, "init", "--quiet", "--initial-branch", "main")
+    if made.returncode == 0:
+        made = _git(folder, "add", "--all")
+    if made.returncode != 0:  # an old git, or a file system that takes none
+        shutil.rmtree(folder / ".git", ignore_errors=True)
+        return f"no git repository was made: {_said(made)}"
+    if _git(folder, "var", "GIT_COMMITTER_IDENT").returncode != 0:
+        return 'a git repository with every file staged; git does not know your name: git config user.name "..."'
+    done = _git(folder, *_QUIET, "commit", "--quiet", "--message", "Create the project")
+    if done.returncode != 0:
+        return f"a git repository with every file staged; the commit failed: {_said(done)}"
+    return "a git repository with a first commit"
+
+
+def _git(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    # a hook that runs the command names its own repository
+    environment = {name: value for name, value in os.environ.items() if name not in _OF_A_HOOK}
+    environment |= {"GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}
+    return subprocess.run(["git", *arguments], cwd=folder, env=environment, capture_output=True, text=True, check=False)
+
+
+def _said(done: subprocess.CompletedProcess[str]) -> str:
+    lines = (done.stderr or done.stdout).strip().splitlines()
+    return lines[-1] if lines else f"git ended with {done.returncode}"
