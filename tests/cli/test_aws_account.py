@@ -13,6 +13,7 @@ from botocore.exceptions import ClientError
 
 from mlops_cli.aws_account import Account, UserError, account, refusal
 from mlops_local.cloud import Cloud
+from mlops_local.saved_state.snapshot_files import _LAST
 from mlops_runtime.retraining import run_history
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -213,6 +214,20 @@ def test_fails_without_a_region(mlops: Run) -> None:
         == "mlops: you must specify a region; set AWS_DEFAULT_REGION; on a laptop without an account: mlops local up, in "
         "the project's folder; an embedded cloud that was started in another folder is used from there, or by --home\n"
     )
+
+
+def test_a_cloud_that_was_stopped_is_named(mlops: Run, tmp_path: Path) -> None:
+    """The folder has its state, so what is missing is not a Region, nor credentials; what is chosen goes first."""
+    saved = tmp_path / ".mlops" / "local" / "saved"
+    saved.mkdir(parents=True)
+    (saved / _LAST).write_bytes(b"")
+    said = f"the embedded cloud of {saved.parent} is stopped, and its state kept; start it: mlops local up"
+    stopped = f"mlops: {said}\n"
+    nothing = {"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": "", "MLOPS_LOCAL_HOME": str(saved.parent)}
+    for verb in (("status",), ("train", "--reason", "x"), ("invoke", "-")):
+        assert mlops(*verb, **nothing, AWS_DEFAULT_REGION="").stderr == stopped
+    assert mlops("status", **nothing).stderr == stopped
+    assert "is stopped" not in mlops("status", **nothing, AWS_PROFILE="work").stderr
 
 
 def test_the_scale_of_the_clock_is_read_where_it_is_embedded(cloud: Cloud) -> None:

@@ -112,6 +112,7 @@ OPTIONS = {
     "--no-wait": "end before the verdict",
     "--now": "rows are sent at once",
     "--output": "file or folder that is written",
+    "--packages": "environments and packages beside a state",
     "--path": "folder of a feature store",
     "--pid": "process that is watched",
     "--pipeline": "of a run",

@@ -104,7 +104,7 @@ def test_status_lists_what_is_only_recorded(mlops: Run, home: Path) -> None:
     assert (rows["endpoint_url"], rows["pid"]) == (status["endpoint_url"], str(status["pid"]))
     assert "\N{HORIZONTAL ELLIPSIS}" not in mlops("local", "status", "--home", home, COLUMNS="40").stdout
     down = mlops("local", "down", "--forget", "--yes", "--json", "--home", home)
-    assert json.loads(down.stdout) == {"home": str(home), "forgotten": True}
+    assert json.loads(down.stdout) == {"home": str(home), "forgotten": True, "kept": {}}
 
 
 def _cells(line: str) -> list[str]:
@@ -290,3 +290,24 @@ def test_forget_deletes_the_state_of_a_cloud_that_runs_or_not(mlops: Run, home: 
     down = mlops("local", "down", "--forget", "--yes", "--home", home)
     assert down.stdout == "down, and its state is forgotten\n"
     assert not (home / "saved").exists()
+
+
+def test_forget_says_what_it_leaves_and_deletes_that_too(mlops: Run, tmp_path: Path) -> None:
+    """Environments of models, and packages of functions in the project's folder; not what lies elsewhere."""
+    home = tmp_path / ".mlops" / "local"
+    for folder in (home / "environments" / "a", tmp_path / ".mlops" / "assets"):
+        folder.mkdir(parents=True)
+        (folder / "wheel").write_bytes(b"0" * 2_000_000)
+    left = mlops("local", "down", "--forget", "--yes", "--home", home).stdout.splitlines()
+    assert left == [
+        "there is no state",
+        f"kept: {home / 'environments'} (2.0 MB)",
+        f"kept: {tmp_path / '.mlops' / 'assets'} (2.0 MB)",
+        "these are packages, which the next cloud here uses; to delete them: mlops local down --forget --packages "
+        f"--home {home}",
+    ]
+    gone = json.loads(mlops("local", "down", "--forget", "--yes", "--packages", "--json", "--home", home).stdout)
+    assert gone["deleted"] == {str(home / "environments"): 2_000_000, str(tmp_path / ".mlops" / "assets"): 2_000_000}
+    assert not (home / "environments").exists()
+    assert not (tmp_path / ".mlops" / "assets").exists()
+    assert "--packages needs --forget" in mlops("local", "down", "--packages", "--home", home).stderr

@@ -219,7 +219,7 @@ def test_blocks_are_weeks_where_there_is_no_key(table: Callable[..., Path]) -> N
     assert "no gate is possible: the holdout has 2 weeks, and needs 12" in problems(table(), key=None)
     weekly = [BEGIN + timedelta(weeks=number // 15) for number in range(ROWS)]
     found = schema(table(day=weekly), key=None)
-    assert (found.block, found.cluster, found.baselines) == ("block_week", "block_week", ("naive_median",))
+    assert (found.block, found.cluster, found.baselines) == ("block_week", "cluster_day", ("naive_median",))
     stores = [None if number % 50 == 0 else f"s{number % 20}" for number in range(ROWS)]
     assert "20 values of 'store', null in 4 rows, which must be filled, and needs 12" in problems(table(store=stores))
 

@@ -186,15 +186,12 @@ def account(profile: str | None, home: Path | None, *, region: str | None = None
         raise UserError("give --profile or --home, not both: --profile is for AWS, --home for the embedded cloud")
     import boto3
     from boto3.exceptions import S3UploadFailedError
-    from botocore.exceptions import BotoCoreError, ClientError, NoRegionError
+    from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, NoRegionError
 
     try:
         running = None if profile is not None else _embedded(home)
         if running is None:
-            session = boto3.Session(profile_name=profile, region_name=region)
-            if not session.region_name:  # an empty one would become part of a host's name
-                raise NoRegionError
-            yield Account(session=session, options={})
+            yield Account(session=_session(profile, region), options={})
         else:
             if sys.stderr.isatty():  # an error stays one line for programs
                 print(f"on the embedded cloud at {running['endpoint_url']}", file=sys.stderr)
@@ -207,8 +204,22 @@ def account(profile: str | None, home: Path | None, *, region: str | None = None
         if not isinstance(cause, ClientError):
             raise UserError(_local_error(error)) from error
         raise UserError(refusal(cause.response.get("Error", {}), cause.operation_name)) from error
+    except (NoCredentialsError, NoRegionError) as error:
+        if profile is None and (stopped := _stopped_cloud()) is not None:
+            raise UserError(stopped) from error
+        raise UserError(_local_error(error)) from error
     except BotoCoreError as error:
         raise UserError(_local_error(error)) from error
+
+
+def _session(profile: str | None, region: str | None) -> "boto3.Session":
+    import boto3
+    from botocore.exceptions import NoRegionError
+
+    session = boto3.Session(profile_name=profile, region_name=region)
+    if not session.region_name:  # an empty one would become part of a host's name
+        raise NoRegionError
+    return session
 
 
 def refusal(error: Mapping[str, Any], operation: str) -> str:
@@ -253,6 +264,18 @@ def _embedded(home: Path | None) -> dict[str, Any] | None:
         "aws_access_key_id": environment["AWS_ACCESS_KEY_ID"],
         "aws_secret_access_key": environment["AWS_SECRET_ACCESS_KEY"],
     }
+
+
+def _stopped_cloud() -> str | None:
+    """Return that the embedded cloud of the folder is stopped, where it was asked for and nothing else is chosen."""
+    if any(os.environ.get(name) for name in _CHOSEN) or find_spec("mlops_local") is None:
+        return None
+    from mlops_local import cloud
+
+    home = cloud.default_home()
+    if not cloud.has_state(home):
+        return None
+    return f"the embedded cloud of {home.resolve()} is stopped, and its state kept; start it: mlops local up"
 
 
 class _Clock(NamedTuple):

@@ -2,6 +2,7 @@
 
 import os
 import shlex
+import shutil
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -66,6 +67,14 @@ def up(
 @app.command()
 def down(
     forget: Annotated[bool, typer.Option("--forget", help="Delete the state instead of keeping it.")] = False,
+    packages: Annotated[
+        bool,
+        typer.Option(
+            "--packages",
+            help="With --forget: delete the environments of models and the packages of functions too, which are made again when "
+            "they are needed.",
+        ),
+    ] = False,
     yes: Yes = False,
     as_json: AsJson = False,
     home: Home = None,
@@ -76,12 +85,16 @@ def down(
     """
     from mlops_local import cloud
 
+    if packages and not forget:
+        raise UserError("--packages needs --forget")
     with shown(cloud.CloudError):
         folder = home_folder(home)
         if forget and not cloud.is_running(folder):
             confirm(f"delete the state of the embedded cloud of {folder}", yes=yes)
             had = cloud.forget(folder)
-            answer({"home": folder, "forgotten": had}, "forgotten" if had else "there is no state", as_json=as_json)
+            _answer_forgotten(
+                folder, had, "forgotten" if had else "there is no state", packages=packages, as_json=as_json
+            )
             return
         running = cloud.connect(folder)
         if forget:
@@ -91,7 +104,8 @@ def down(
                     f"stop the embedded cloud of {running.home} and forget what it holds ({', '.join(stacks)})", yes=yes
                 )
             running.down(forget=True)
-            answer({"home": running.home, "forgotten": True}, "down, and its state is forgotten", as_json=as_json)
+            text = "down, and its state is forgotten"
+            _answer_forgotten(running.home, True, text, packages=packages, as_json=as_json)
             return
         lost = _lost(running)
         if lost:
@@ -101,6 +115,28 @@ def down(
     lines = [f"down; state saved in {running.home} ({saved['bytes'] / 1e6:.1f} MB)"]
     lines += [f"interrupted: {row}" for row in lost]
     answer(document, "\n".join(lines), as_json=as_json)
+
+
+def _answer_forgotten(home: Path, forgotten: bool, text: str, *, packages: bool, as_json: bool) -> None:
+    """Say what the state leaves that other clouds or deployments of the folder use again, or delete it."""
+    beside = home.parent / "assets"  # `mlops assets build` writes it there for the project's stacks
+    found = [home / "environments", *([beside] if home.parent.name == ".mlops" else [])]
+    sizes = {path: size for path in found if (size := _size(path))}
+    if packages:
+        for path in sizes:
+            shutil.rmtree(path)
+    verb = "deleted" if packages else "kept"
+    lines = [f"{verb}: {path} ({size / 1e6:.1f} MB)" for path, size in sizes.items()]
+    if sizes and not packages:
+        given = "" if home == home_folder(None) else f" --home {shlex.quote(str(home))}"
+        fix = f"mlops local down --forget --packages{given}"
+        lines.append(f"these are packages, which the next cloud here uses; to delete them: {fix}")
+    document = {"home": home, "forgotten": forgotten, verb: {str(path): size for path, size in sizes.items()}}
+    answer(document, "\n".join([text, *lines]), as_json=as_json)
+
+
+def _size(folder: Path) -> int:
+    return sum(path.lstat().st_size for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
 
 
 def _lost(running: "Cloud") -> list[str]:

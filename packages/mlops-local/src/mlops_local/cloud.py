@@ -386,6 +386,11 @@ def forget(home: Path) -> bool:
         return existed
 
 
+def has_state(home: Path) -> bool:
+    """Return whether a folder has the state of an embedded cloud that was stopped."""
+    return snapshot_files.exists(home.resolve() / _SAVED)
+
+
 def is_running(home: Path) -> bool:
     """Return whether an embedded cloud runs in a folder."""
     found = _read(home.resolve())

@@ -87,8 +87,9 @@ class TableSchema:
     """What a table holds, as ``mlops new`` records it.
 
     ``holdout_from`` is a time that was given; the default is a share. ``dropped`` rows lack label or time and are not ``rows``.
-    ``cluster`` is the column whose values monitors take for independent: the block, or days where that is an input itself. A week
-    of a few shops would be a sample of a few shops, in which no drift of all would ever be found.
+    ``cluster`` is the column whose values monitors take for independent: the block, or days where that is an input itself or a
+    week. A week of a few shops would be a sample of a few shops, and a window of days one of a single week: where these differ, a
+    drift of all would not be found.
     """
 
     label: str
@@ -210,7 +211,7 @@ class _Reading:
             metric=self._metric(kind),
             time=self._time,
             block=block,
-            cluster=DAY if block in {column.name for column in inputs} else block,
+            cluster=DAY if block == WEEK or block in {column.name for column in inputs} else block,
             baselines=baseline_names(key, has_classes=kind == "classes", is_chance=kind == "chance"),
             inputs=tuple(inputs),
             left_out=tuple(self._left_out),
