@@ -6,7 +6,7 @@ from typing import Any
 
 from mlops_local.cloud import Cloud
 from mlops_runtime.contracts import canonical_json
-from mlops_runtime.contracts.rollout import SEAL, AuditRecord, LivePointer, Outcome
+from mlops_runtime.contracts.rollout import SEAL, AuditRecord, LivePointer, Outcome, RolloutVerdict
 from mlops_runtime.contracts.unit_entries import EndpointEntry, Entry, FreezeSpec, UnitEntry, entry_name, entry_value
 from mlops_runtime.rollout.audit_chain import GENESIS, AuditChain, Move
 from mlops_runtime.rollout.rollout_table import RolloutTable
@@ -114,7 +114,14 @@ class DeployedUnit:
             since="2017-07-01T00:00:00Z",
         )
 
-    def serve(self, version: int, outcome: Outcome = Outcome.PROMOTED, reason: str = "better", **changes: Any) -> None:
+    def serve(
+        self,
+        version: int,
+        outcome: Outcome = Outcome.PROMOTED,
+        reason: str = "better",
+        verdict: RolloutVerdict | None = None,
+        **changes: Any,
+    ) -> None:
         """A rollout came out: record, head and pointer."""
         owner = f"arn:aws:states:us-east-1:{ACCOUNT}:execution:{self.name}-deploy:rollout-{version}"
         self.lock(owner)
@@ -129,6 +136,7 @@ class DeployedUnit:
             at="2017-07-01T00:00:00Z",
             requested_by="arn:aws:sts::000000000000:assumed-role/Approver/ann",
             serving_package=self.package(version),
+            verdict=verdict,
         )
         self.chain.append(
             lambda row: Move(

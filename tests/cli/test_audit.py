@@ -1,16 +1,22 @@
 """Reading and verifying chains by command."""
 
+import hashlib
 import json
 import subprocess
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 from deployed_unit import DeployedUnit
 from tests.signing import SigningKms
 
-from mlops_runtime.contracts.rollout import Outcome
+from mlops_runtime.contracts import canonical_json
+from mlops_runtime.contracts.rollout import Outcome, RolloutVerdict, minutes_key
 from mlops_runtime.rollout.definition_hash import definition_sha256
+from mlops_runtime.rollout.fleet_comparison import ComparisonRule, Minute
+from mlops_runtime.rollout.live_history import Counts
+from mlops_runtime.rollout.verdict import Compared, judge
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -47,6 +53,70 @@ def test_records_are_shown_with_their_head(on_cloud: Run, promoted: DeployedUnit
     assert found["records"][-1]["sha256"] == row.audit_head
     last = json.loads(on_cloud("audit", "show", promoted.endpoint, "--json", "--last", 1).stdout)
     assert [record["sequence"] for record in last["records"]] == [3]
+
+
+MINUTES = [Minute(new=Counts(calls=600, failed=19), old=Counts(calls=5400, failed=6))] * 3
+COMPARED = Compared(minutes=MINUTES, history=(), rule=ComparisonRule())
+
+
+@pytest.fixture
+def stopped(deployed: DeployedUnit) -> DeployedUnit:
+    """An endpoint whose second rollout was stopped by a verdict, and whose third was never compared."""
+    content = canonical_json({"format": "mlops.verdict/1", "compared": [asdict(COMPARED)]})
+    found, digest = judge(COMPARED), hashlib.sha256(content).hexdigest()
+    key = minutes_key(deployed.endpoint, 2, digest)
+    verdict = RolloutVerdict(
+        action="stop",
+        calls=found.calls,
+        evidence=found.evidence,
+        minutes=3,
+        sentence=found.sentence,
+        minutes_uri=f"s3://{deployed.bucket}/{key}",
+        minutes_sha256=digest,
+    )
+    deployed.s3.put_object(Bucket=deployed.bucket, Key=key, Body=content)
+    deployed.serve(1)
+    deployed.serve(1, Outcome.ROLLED_BACK, reason=f"stopped {found.sentence}", verdict=verdict)
+    deployed.serve(2)
+    return deployed
+
+
+def test_the_evidence_of_a_verdict_is_drawn_and_computed_again(on_cloud: Run, stopped: DeployedUnit) -> None:
+    """Minute by minute, from the bytes beside the record; as JSON whole; a list says where a verdict is."""
+    sentence = judge(COMPARED).sentence
+    listed = on_cloud("audit", "show", stopped.endpoint).stdout.splitlines()
+    drawn = on_cloud("audit", "show", stopped.endpoint, "--sequence", 2).stdout
+    whole = json.loads(on_cloud("audit", "show", stopped.endpoint, "--sequence", 2, "--json").stdout)
+
+    assert listed[-1] == f"what a verdict was computed from: mlops audit show {stopped.endpoint} --sequence 2"
+    assert f"verdict: {sentence}" in drawn.splitlines()
+    assert "minute   answers failed  answers failed  evidence" in drawn
+    assert "\n3            600     19    5,400      6" in drawn
+    assert "│ stopped\n" in drawn
+    assert drawn.splitlines()[-1] == "computed again from these minutes: the same sentence"
+    assert whole["record"]["verdict"]["sentence"] == sentence
+    assert len(whole["minutes"]["compared"][0]["minutes"]) == 3
+    assert whole["unread"] is None
+
+
+def test_evidence_that_was_changed_is_not_drawn(on_cloud: Run, stopped: DeployedUnit) -> None:
+    """Verify finds it by its hash; a record without a verdict, and one that is not there, say so."""
+    (key,) = stopped.chain.minutes()
+    stopped.s3.put_object(Bucket=stopped.bucket, Key=key, Body=b"{}")
+
+    drawn = on_cloud("audit", "show", stopped.endpoint, "--sequence", 2)
+    verified = on_cloud("audit", "verify", stopped.endpoint)
+    other = on_cloud("audit", "show", stopped.endpoint, "--sequence", 3)
+    missing = on_cloud("audit", "show", stopped.endpoint, "--sequence", 9)
+
+    assert drawn.returncode == 0
+    assert "its minutes are not shown: s3://" in drawn.stdout
+    assert "is not what the verdict was computed from" in drawn.stdout
+    assert verified.returncode == 3
+    assert f"{key} is changed" in verified.stdout
+    assert other.stdout.splitlines()[-1] == "no fleets were compared"
+    assert missing.returncode == 1
+    assert "has no record 9 that can be read" in missing.stderr
 
 
 def test_a_unit_has_a_chain_too(on_cloud: Run, deployed: DeployedUnit) -> None:

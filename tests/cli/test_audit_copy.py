@@ -9,7 +9,7 @@ from tests.signing import SigningKms
 from mlops_cli.audit_copy import KEY_FILE, CopyOfChain, read_key
 from mlops_cli.aws_account import UserError
 from mlops_runtime.contracts import canonical_json, content_hash
-from mlops_runtime.contracts.rollout import AuditRecord, Outcome, audit_key, published_key, seal_key
+from mlops_runtime.contracts.rollout import AuditRecord, Outcome, RolloutVerdict, audit_key, published_key, seal_key
 from mlops_runtime.rollout.audit_chain import GENESIS
 
 KMS = SigningKms()
@@ -46,6 +46,9 @@ def test_what_is_written_is_read_back(whole: CopyOfChain, tmp_path: Path) -> Non
     whole.write(tmp_path / "copy", KMS.public)
 
     assert CopyOfChain.read("demand", tmp_path / "copy") == whole
+    kept = replace(whole, minutes={"minutes/demand/00000001-0.json": b"{}"})
+    kept.write(tmp_path / "kept", KMS.public)
+    assert CopyOfChain.read("demand", tmp_path / "kept") == kept
     assert read_key(tmp_path / "copy" / KEY_FILE) == KMS.public
     with pytest.raises(UserError, match="must be a new or an empty folder"):
         whole.write(tmp_path / "copy", KMS.public)
@@ -68,6 +71,24 @@ def test_an_emptied_copy_is_found(whole: CopyOfChain) -> None:
     found, _ = replace(whole, objects={}).problems(KMS.public, head=None, sequence=None)
     assert "sequence 1 is missing" in found
     assert "sequence 2 is missing" in found
+
+
+def test_minutes_that_a_record_names_are_missed_in_a_copy() -> None:
+    """With the published heads, as export writes it; a copy of the chain alone has no minutes to miss."""
+    uri = f"s3://audit/minutes/demand/00000001-{'0' * 16}.json"
+    verdict = RolloutVerdict(
+        action="stop", calls=1, evidence=200.0, minutes=3, sentence="s", minutes_uri=uri, minutes_sha256="0" * 64
+    )
+    whole = _copy([replace(RECORD, verdict=verdict)])
+    assert whole.problems(KMS.public, head=None, sequence=None) == (
+        [f"{uri.removeprefix('s3://audit/')} is missing"],
+        1,
+    )
+    alone = replace(whole, published=None)
+    head = next(iter(whole.published or {}))
+    digest = content_hash(replace(RECORD, verdict=verdict))
+    assert head.endswith(f"{digest[:16]}.json")
+    assert alone.problems(None, head=digest, sequence=1) == ([], 1)
 
 
 def test_fails_where_nothing_says_where_the_chain_ends(whole: CopyOfChain, tmp_path: Path) -> None:

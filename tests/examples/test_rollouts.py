@@ -35,6 +35,7 @@ from mlops_runtime.contracts import canonical_json, content_hash, from_json
 from mlops_runtime.contracts.rollout import Outcome, ServingSpec, spec_key, taken_back
 from mlops_runtime.contracts.serving import MetricRule
 from mlops_runtime.rollout.execution_names import version_name
+from mlops_runtime.rollout.kept_minutes import read_bytes, read_minutes
 from mlops_runtime.rollout.rollout_table import RolloutTable
 
 if TYPE_CHECKING:
@@ -385,6 +386,10 @@ def test_a_fleet_that_is_much_too_slow_is_taken_back(shop: Shop) -> None:
     assert "-latency (Threshold Crossed" in record.reason
     assert record.verdict is not None
     assert record.verdict.action != "stop"
+    # what it was computed from is kept with the record, and gives the same sentence again
+    assert record.verdict.minutes_uri.startswith(f"s3://{shop.loop.outputs['AuditBucket']}/minutes/{NAME}/")
+    kept = read_minutes(read_bytes(shop.cloud.client("s3"), record.verdict))
+    assert kept.sentence() == record.verdict.sentence
     row = RolloutTable(shop.cloud.client("dynamodb"), shop.loop.outputs["RolloutTable"], NAME).read()
     last = taken_back(row)[-1]
     assert (row.locked_at, last.until) == (None, record.at)

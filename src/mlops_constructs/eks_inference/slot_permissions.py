@@ -55,8 +55,14 @@ class EksAccess(RolloutAccess):
         ]
 
     def record(self) -> list[iam.PolicyStatement]:
-        """Read the live state, append to the audit chain, move the live pointer, sign archives that passed gates."""
-        return [*self._audit(), self._package(), *self._sign_archives(), *look_statements(self.cluster)]
+        """Read the live state, append to the audit chain with what was compared, move the live pointer, sign archives."""
+        return [
+            *self._audit(),
+            self._package(),
+            *self._sign_archives(),
+            *self._keep_minutes(),
+            *look_statements(self.cluster),
+        ]
 
     def machine(self, *, execution_role: iam.IRole, functions: list[str]) -> list[iam.PolicyStatement]:
         """Lock, call the functions, shift the weights of the one rule, watch alarms and targets, clean up, announce."""

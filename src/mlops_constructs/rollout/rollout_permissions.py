@@ -25,7 +25,7 @@ from mlops_constructs.rollout.scaling_states import scaling_statements
 from mlops_constructs.unit_interface import IBusinessUnit
 from mlops_runtime.contracts.rollout import ServingSpec
 from mlops_runtime.rollout.archive_signatures import SIGNATURE_FILE
-from mlops_runtime.rollout.fleet_alarms import ABORT, ABORT_NAMESPACE, VERDICT
+from mlops_runtime.rollout.fleet_alarms import ABORT, ABORT_NAMESPACE, VERDICT, VERDICTS
 from mlops_runtime.rollout.serving_limits import longest_bake
 
 WILDCARD_REASON = (
@@ -73,8 +73,8 @@ class RolloutAccess:
         ]
 
     def record(self) -> list[iam.PolicyStatement]:
-        """Read the live state, append to the audit chain, move the live pointer, sign archives that passed gates."""
-        return [*self._audit(), self._describe(), *self._sign_archives()]
+        """Read the live state, append to the audit chain with what was compared, move the live pointer, sign archives."""
+        return [*self._audit(), self._describe(), *self._sign_archives(), *self._keep_minutes()]
 
     def machine(self, *, execution_role: iam.IRole, functions: list[str]) -> list[iam.PolicyStatement]:
         """Lock, call the functions, make models, configs and the endpoint, watch it, clean up, announce."""
@@ -225,6 +225,17 @@ class RolloutAccess:
                 conditions={"Null": {"s3:if-none-match": "false"}},
             ),
             self._public_key(),
+        ]
+
+    def _keep_minutes(self) -> list[iam.PolicyStatement]:
+        """Copy what a verdict was computed from beside its record."""
+        unit, name = self.business_unit, self.endpoint_name
+        kept = unit.audit_bucket.arn_for_objects(f"minutes/{name}/*")
+        return [
+            iam.PolicyStatement(
+                actions=["s3:GetObject"], resources=[unit.artifacts.arn_for_objects(f"{VERDICTS}/{name}/*")]
+            ),
+            iam.PolicyStatement(actions=["s3:GetObject", "s3:PutObject"], resources=[kept]),
         ]
 
     def _audit(self) -> list[iam.PolicyStatement]:

@@ -18,6 +18,7 @@ from mlops_runtime.business_unit.unit_overview import (
     GONE,
     NOT_YET_DEPLOYED,
     RECORDED,
+    EndpointOverview,
     Lock,
     MonitorOverview,
     Overview,
@@ -25,7 +26,7 @@ from mlops_runtime.business_unit.unit_overview import (
 )
 from mlops_runtime.contracts import canonical_json, content_hash
 from mlops_runtime.contracts.retraining import Decision, Trigger
-from mlops_runtime.contracts.rollout import AuditRecord, LivePointer, Outcome
+from mlops_runtime.contracts.rollout import AuditRecord, LivePointer, Outcome, audit_key
 from mlops_runtime.contracts.unit_entries import (
     EndpointEntry,
     FreezeSpec,
@@ -37,6 +38,7 @@ from mlops_runtime.contracts.unit_entries import (
 from mlops_runtime.monitor.store import MonitorStore
 from mlops_runtime.retraining.run_history import Run
 from mlops_runtime.rollout.audit_chain import GENESIS
+from mlops_runtime.rollout.rollout_progress import Phase, RolloutProgress
 from mlops_runtime.rollout.rollout_table import RolloutTable
 
 NOW = datetime(2017, 8, 8, 9, tzinfo=UTC)
@@ -278,6 +280,68 @@ def test_rollouts_and_their_lock_are_told(world: World, seconds: int, expired: b
 
     assert endpoint.running == (execution,)
     assert endpoint.lock == Lock(owner=execution, until=f"{until:%Y-%m-%dT%H:%M:%SZ}", expired=expired)
+
+
+class Rollouts:
+    """Where an execution is, or why that cannot be read."""
+
+    def __init__(self, answer: RolloutProgress | str) -> None:
+        self._answer = answer
+
+    def read(self, execution: str, now: datetime) -> RolloutProgress:
+        """Give the answer."""
+        assert now == LATER
+        if isinstance(self._answer, str):
+            raise ClientError({"Error": {"Code": self._answer, "Message": "no"}}, "GetExecutionHistory")
+        return replace(self._answer, execution=execution)
+
+
+def test_the_rollout_that_holds_the_lock_says_where_it_is(world: World) -> None:
+    """One that waits does not; who may not read histories still has a status, and another error is one."""
+    first, _waits = world.start(world.deploy), world.start(world.deploy)
+    world.put("rollout", endpoint=ENDPOINT, owner=first, lock_until=int(LATER.timestamp()) + 60)
+    found = RolloutProgress(execution="", phase=Phase.BAKING, since="2017-08-10T11:50:00Z")
+
+    def told(answer: RolloutProgress | str) -> EndpointOverview:
+        rollouts: Any = Rollouts(answer)
+        return replace(world.overview, rollouts=rollouts).endpoint(world.endpoint_entry)
+
+    assert told(found).progress == replace(found, execution=first)
+    assert world.overview.endpoint(world.endpoint_entry).progress is None
+    denied = told("AccessDeniedException")
+    assert (denied.progress, denied.progress_unread) == (None, "AccessDeniedException")
+    with pytest.raises(ClientError, match="ThrottlingException"):
+        told("ThrottlingException")
+    world.stepfunctions.stop_execution(executionArn=first)
+    assert told(found).progress is None
+
+
+def test_the_last_rollout_is_found_behind_rejections(world: World) -> None:
+    """Its record has the verdict; without the right to read records the newest one is told alone."""
+    s3: Any = boto3.client("s3", region_name="us-east-1", aws_access_key_id="testing", aws_secret_access_key="testing")
+    s3.create_bucket(Bucket="audit")
+    records, previous = [], GENESIS
+    for number, outcome in enumerate((Outcome.PROMOTED, Outcome.REJECTED, Outcome.REFUSED), 1):
+        made = AuditRecord(
+            endpoint=ENDPOINT, sequence=number, previous=previous, outcome=outcome, reason="r", execution="e",
+            at="2017-08-01T00:00:00Z", requested_by="ann",
+        )  # fmt: skip
+        previous = content_hash(made)
+        s3.put_object(Bucket="audit", Key=audit_key(ENDPOINT, number, previous), Body=canonical_json(made))
+        records.append(made)
+    world.put(
+        "rollout",
+        endpoint=ENDPOINT,
+        audit_head=previous,
+        audit_sequence=3,
+        audit_last=canonical_json(records[-1]).decode(),
+    )
+
+    def told(bucket: str | None) -> EndpointOverview:
+        return replace(world.overview, s3=s3).endpoint(world.endpoint_entry, audit=bucket)
+
+    assert (told("audit").last, told("audit").rollout) == (records[2], records[0])
+    assert (told(None).rollout, told("gone").rollout) == (None, None)
 
 
 @pytest.mark.parametrize(

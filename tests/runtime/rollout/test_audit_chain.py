@@ -3,6 +3,7 @@
 Appending to the chain: crashes between side effects, retries, other writers, and the live pointer.
 """
 
+import hashlib
 import itertools
 import threading
 from collections.abc import Iterator
@@ -16,7 +17,16 @@ from hypothesis import strategies as st
 from rollout_world import ENDPOINT, EXECUTION, NOW, PACKAGE, World, record_of
 
 from mlops_runtime.contracts import ContractError, canonical_json, content_hash, from_json, to_dict
-from mlops_runtime.contracts.rollout import AuditRecord, LivePointer, LockRow, Outcome, TakenBack, audit_key, taken_back
+from mlops_runtime.contracts.rollout import (
+    AuditRecord,
+    LivePointer,
+    LockRow,
+    Outcome,
+    RolloutVerdict,
+    TakenBack,
+    audit_key,
+    taken_back,
+)
 from mlops_runtime.registry.model_package import package_request, read_package
 from mlops_runtime.rollout.audit_chain import (
     GENESIS,
@@ -24,6 +34,7 @@ from mlops_runtime.rollout.audit_chain import (
     AuditError,
     Claim,
     claim_from,
+    last_record,
     next_live,
     next_record,
     record,
@@ -318,6 +329,46 @@ def test_promotion_is_recorded_and_becomes_live(promoted: tuple[World, Claim]) -
     assert live is not None
     assert (live.config, live.since) == ("demand-forecast-00000002", "2017-08-01T09:00:00Z")
     assert taken_back(world.table.read()) == ()
+
+
+def test_the_minutes_of_a_verdict_are_kept_with_its_record(promoted: tuple[World, Claim]) -> None:
+    """By their hash, beside the record, which names them there; `verify` finds them changed or gone."""
+    world, claim = promoted
+    content = b'{"compared": []}'
+    verdict = RolloutVerdict(
+        action="enough",
+        calls=600,
+        evidence=0.4,
+        minutes=3,
+        sentence="after 3 minutes: 0 of 600 answers failed",
+        minutes_uri="s3://artifacts/verdicts/demand-forecast/c.json",
+        minutes_sha256=hashlib.sha256(content).hexdigest(),
+    )
+    world.s3.put_object(Bucket="artifacts", Key="verdicts/demand-forecast/c.json", Body=content)
+    _record(world, replace(claim, verdict=verdict))
+    key = f"minutes/demand-forecast/00000001-{verdict.minutes_sha256[:16]}.json"
+    last = last_record(world.table.read())
+    assert last is not None
+    assert last.verdict == replace(verdict, minutes_uri=f"s3://audit/{key}")
+    assert world.chain.minutes() == {key: content}
+    assert world.problems() == []
+    world.s3.put_object(Bucket="audit", Key=key, Body=b"{}")
+    assert world.problems() == [f"{key} is changed: it is not what the verdict of record 1 was computed from"]
+    world.s3.delete_object(Bucket="audit", Key=key)
+    assert world.problems() == [f"{key} is missing"]
+
+
+def test_a_record_is_written_though_its_minutes_cannot_be_kept(promoted: tuple[World, Claim]) -> None:
+    """A look that came later has overwritten them: the record names what the function wrote, by its hash."""
+    world, claim = promoted
+    verdict = RolloutVerdict(
+        action="enough", calls=1, evidence=1.0, minutes=1, sentence="s", minutes_uri="s3://artifacts/x", minutes_sha256="0" * 64
+    )  # fmt: skip
+    _record(world, replace(claim, verdict=verdict))
+    last = last_record(world.table.read())
+    assert last is not None
+    assert last.verdict == verdict
+    assert world.problems() == []
 
 
 def test_a_retry_records_once(promoted: tuple[World, Claim]) -> None:

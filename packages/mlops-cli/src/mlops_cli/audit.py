@@ -1,6 +1,7 @@
 """``mlops audit``: show an endpoint's or a unit's chain of records, copy it, verify that none was changed, left out or added."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -9,12 +10,13 @@ import typer
 from mlops_cli.answers import AsJson, answer, print_json
 from mlops_cli.aws_account import Account, Profile, UserError, VerdictError, account
 from mlops_cli.local import Home
-from mlops_cli.printed_tables import print_table
+from mlops_cli.printed_tables import console, print_facts, print_table, visible
 
 if TYPE_CHECKING:
-    from mlops_runtime.contracts.rollout import AuditRecord
+    from mlops_runtime.contracts.rollout import AuditRecord, LockRow, RolloutVerdict
     from mlops_runtime.contracts.unit_entries import EndpointEntry, UnitEntry
     from mlops_runtime.rollout.audit_chain import AuditChain
+    from mlops_runtime.rollout.kept_minutes import KeptMinutes
     from mlops_runtime.rollout.seals import PublicKey
 
 app = typer.Typer(
@@ -28,18 +30,30 @@ Name = Annotated[str, typer.Argument(help="Name of the endpoint or business unit
 @app.command()
 def show(
     name: Name,
+    *,
     last: Annotated[int, typer.Option(help="How many of the newest records to show.", min=1)] = 20,
+    sequence: Annotated[
+        int | None,
+        typer.Option(
+            help="One record whole, with the minutes of its verdict as a chart. Default: the newest records.",
+            min=1,
+            show_default=False,
+        ),
+    ] = None,
     as_json: AsJson = False,
     profile: Profile = None,
     home: Home = None,
 ) -> None:
-    """Show the newest records, and the head against which to verify a copy."""
+    """Show the newest records, and the head against which to verify a copy; or one record with the evidence of its verdict."""
     from mlops_cli.deployed_entries import Entries
     from mlops_runtime.contracts import content_hash, to_dict
 
     with account(profile, home) as aws:
         chain = open_chain(aws, Entries(ssm=aws.client("ssm")).chain(name))
         row = chain.table.read()
+        if sequence is not None:
+            _show_one(chain, row, sequence, as_json=as_json)
+            return
         records = chain.newest(row, last)
     is_cut = len(records) < min(last, row.audit_sequence)
     if is_cut:
@@ -55,6 +69,56 @@ def show(
         return
     print_table(("", "when", "outcome", "serves", "asked by", "reason"), list(map(_cells, records)), whole_words=True)
     typer.echo(f"head {row.audit_head} at sequence {row.audit_sequence}")
+    compared = [record.sequence for record in records if record.verdict is not None]
+    if compared:
+        typer.echo(f"what a verdict was computed from: mlops audit show {name} --sequence {compared[-1]}")
+
+
+def _show_one(chain: "AuditChain", row: "LockRow", sequence: int, *, as_json: bool) -> None:
+    """Show one record, and minute by minute what its verdict was computed from."""
+    from mlops_runtime.contracts import content_hash, to_dict
+    from mlops_runtime.rollout.kept_minutes import MinutesError, read_bytes, read_minutes
+
+    name = chain.table.endpoint
+    found = chain.newest(row, row.audit_sequence - sequence + 1) if sequence <= row.audit_sequence else []
+    if not found or found[0].sequence != sequence:
+        raise UserError(f"{name} has no record {sequence} that can be read; see: mlops audit verify {name}")
+    record, minutes, unread = found[0], None, ""
+    if record.verdict is not None:
+        try:
+            minutes = read_minutes(read_bytes(chain.s3, record.verdict))
+        except MinutesError as error:
+            unread = str(error)
+    document = to_dict(record) | {"sha256": content_hash(record)}
+    if as_json:
+        print_json({"record": document, "minutes": minutes and minutes.document, "unread": unread or None})
+        return
+    print_facts([(key, str(value)) for key, value in document.items() if not isinstance(value, dict)])
+    if record.verdict is None:
+        typer.echo("no fleets were compared")
+        return
+    typer.echo(f"verdict: {record.verdict.sentence}")
+    for line in _evidence_lines(record.verdict, minutes, unread):
+        typer.echo(visible(line))
+
+
+def _evidence_lines(verdict: "RolloutVerdict", minutes: "KeptMinutes | None", unread: str) -> Iterator[str]:
+    from mlops_cli.evidence_chart import chart
+    from mlops_runtime.rollout.kept_minutes import running_evidence
+
+    if minutes is None:
+        yield f"its minutes are not shown: {unread}"
+        return
+    for compared in minutes.compared:
+        yield ""
+        yield from chart(compared, running_evidence(compared), console().width)
+    computed = minutes.sentence()
+    yield ""
+    yield f"{verdict.minutes_uri}, SHA-256 {verdict.minutes_sha256}"
+    if computed == verdict.sentence:
+        yield "computed again from these minutes: the same sentence"
+    else:
+        yield f"computed again from these minutes by this version: {computed}"
 
 
 def _cells(record: "AuditRecord") -> tuple[str, ...]:
@@ -147,7 +211,11 @@ def export(
         entry = Entries(ssm=aws.client("ssm")).chain(name)
         chain, key = open_chain(aws, entry), public_key_of(aws, entry)
         copied = CopyOfChain(
-            name=name, objects=chain.contents(), published=chain.published(), passports=chain.passports() or None
+            name=name,
+            objects=chain.contents(),
+            published=chain.published(),
+            passports=chain.passports() or None,
+            minutes=chain.minutes() or None,
         )
         row = chain.table.read()
     copied.write(output, key)

@@ -8,6 +8,7 @@ from pathlib import Path
 from mlops_cli.aws_account import UserError
 from mlops_runtime.contracts.rollout import LockRow
 from mlops_runtime.rollout.audit_chain import verify
+from mlops_runtime.rollout.kept_minutes import broken_minutes
 from mlops_runtime.rollout.passport import broken_passports
 from mlops_runtime.rollout.seals import PublicKey, PublicKeyError, broken_seals, newest_head
 
@@ -23,12 +24,14 @@ class CopyOfChain:
         objects: Records and seals by key.
         published: Published heads by key; None if the copy has none.
         passports: Passports by key; None if the copy has none.
+        minutes: Minutes of verdicts by key; None if the copy has none.
     """
 
     name: str
     objects: Mapping[str, bytes]
     published: Mapping[str, bytes] | None
     passports: Mapping[str, bytes] | None = None
+    minutes: Mapping[str, bytes] | None = None
 
     @classmethod
     def read(cls, name: str, folder: Path) -> "CopyOfChain":
@@ -39,12 +42,13 @@ class CopyOfChain:
         """
         if not folder.is_dir():
             raise UserError(f"--folder must be a folder, got {folder}")
-        own, heads, passports = (folder / kind / name for kind in ("audit", "heads", "passports"))
+        own, heads, passports, minutes = (folder / kind / name for kind in ("audit", "heads", "passports", "minutes"))
         return cls(
             name=name,
             objects=_contents(own if own.is_dir() else folder, f"audit/{name}/"),
             published=_contents(heads, f"heads/{name}/") if heads.is_dir() else None,
             passports=_contents(passports, f"passports/{name}/") if passports.is_dir() else None,
+            minutes=_contents(minutes, f"minutes/{name}/") if minutes.is_dir() else None,
         )
 
     def write(self, folder: Path, key: PublicKey) -> None:
@@ -59,6 +63,7 @@ class CopyOfChain:
             **self.objects,
             **(self.published or {}),
             **(self.passports or {}),
+            **(self.minutes or {}),
             KEY_FILE: key.pem.encode(),
         }.items():
             target = folder / path
@@ -93,8 +98,10 @@ class CopyOfChain:
         found = verify(self.objects, endpoint=self.name, head=head, sequence=sequence)
         if key is not None:
             found += broken_seals(self.objects, self.published, row=row, is_signed=key.is_signed)
-            if self.published is not None:  # as ``write`` made it, with the passports that there are
+            if self.published is not None:  # as ``write`` made it, with the passports and minutes that there are
                 found += broken_passports(self.objects, self.passports or {}, is_signed=key.is_signed)
+        if self.published is not None or self.minutes is not None:
+            found += broken_minutes(self.objects, self.minutes or {})
         return found, sequence
 
 

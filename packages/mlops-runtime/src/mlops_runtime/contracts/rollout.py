@@ -222,8 +222,9 @@ class RolloutVerdict:
 
     ``action`` is what it asked for, ``calls`` the answers of the new fleet in ``minutes`` that did not fail, ``evidence`` an
     e-value against it: the inverse of its highest is the probability of a false alarm. The object at ``minutes_uri``, of hash
-    ``minutes_sha256``, has the minutes of both fleets, from which ``sentence`` can be computed again. ``planned`` says how long
-    each step was to bake and why, where ``max_bake`` allows more than ``bake``; ``minutes`` is what it was in all.
+    ``minutes_sha256``, has the minutes of both fleets, beside the record where they could be kept there, from which
+    ``sentence`` can be computed again. ``planned`` says how long each step was to bake and why, where ``max_bake`` allows more
+    than ``bake``; ``minutes`` is what it was in all.
     """
 
     action: Literal["stop", "enough", "continue"]
@@ -320,6 +321,11 @@ def seal_key(endpoint: str, sequence: int, digest: str) -> str:
 def published_key(endpoint: str, sequence: int, digest: str) -> str:
     """Return the key of a published head: ``heads/<endpoint>/<sequence>-<first 16 of the record's hash>.json``."""
     return f"heads/{endpoint}/{sequence:08d}-{digest[:16]}.json"
+
+
+def minutes_key(endpoint: str, sequence: int, digest: str) -> str:
+    """Return the key of the minutes of a record's verdict: ``minutes/<endpoint>/<sequence>-<first 16 of their hash>.json``."""
+    return f"minutes/{endpoint}/{sequence:08d}-{digest[:16]}.json"
 
 
 def spec_key(endpoint: str, digest: str) -> str:

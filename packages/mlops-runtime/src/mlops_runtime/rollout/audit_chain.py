@@ -33,6 +33,7 @@ from mlops_runtime.eks.live_slots import serving as read_slots
 from mlops_runtime.eks.slot_reader import SlotReader
 from mlops_runtime.registry.model_package import PackageError, RegisteredPackage, read_package
 from mlops_runtime.rollout.definition_hash import FIELD
+from mlops_runtime.rollout.kept_minutes import beside, broken_minutes, written_minutes
 from mlops_runtime.rollout.live_fleet import Serving, read_description, read_serving
 from mlops_runtime.rollout.passport import broken_passports, passport_of, read_gate, sign_passport
 from mlops_runtime.rollout.promotions import next_promoted
@@ -499,7 +500,8 @@ class AuditChain:
         if is_signed is None:
             return problems
         problems += broken_seals(objects, self.published(), row=row, is_signed=is_signed)
-        return problems + broken_passports(objects, self.passports(), is_signed=is_signed)
+        problems += broken_passports(objects, self.passports(), is_signed=is_signed)
+        return problems + broken_minutes(objects, self.minutes())
 
     def contents(self) -> dict[str, bytes]:
         """Return the chain's objects by key: records and their seals."""
@@ -508,6 +510,23 @@ class AuditChain:
     def passports(self) -> dict[str, bytes]:
         """Return the passports of the chain's promotions by key."""
         return self._all(self.bucket, f"passports/{self.table.endpoint}/")
+
+    def minutes(self) -> dict[str, bytes]:
+        """Return the minutes of the chain's verdicts by key."""
+        return self._all(self.bucket, f"minutes/{self.table.endpoint}/")
+
+    def keep_minutes(self, record: AuditRecord, content: bytes | None) -> AuditRecord:
+        """Write the minutes of a record's verdict beside it, before the record that names them; return that record.
+
+        Args:
+            record: With its place in the chain.
+            content: The minutes; None where they cannot be read, which leaves the record as it is.
+        """
+        named = beside(record, self.bucket)
+        if content is None or named.verdict is None:
+            return record
+        self._put_new(self.bucket, named.verdict.minutes_uri.removeprefix(f"s3://{self.bucket}/"), content)
+        return named
 
     def write_passport(self, passport: Passport) -> str:
         """Sign and write a passport, before the record that names it; return its hash.
@@ -613,6 +632,7 @@ def record(
     serving = read_serving(sagemaker, chain.table.endpoint) if slots is None else read_slots(slots.read())
     description = _described(sagemaker, serving)
     package = _package(description)
+    minutes = None if claim.verdict is None else written_minutes(chain.s3, claim.verdict)
 
     def follow(row: LockRow) -> Move | AuditRecord:
         newest = chain.newest(row, LOOK_BACK)
@@ -622,7 +642,7 @@ def record(
         died = died_of(claim)
         is_told = died is not None and any(earlier.execution == died.execution for earlier in newest)
         new = next_record(row, without_died(claim) if is_told else claim, serving, package)
-        new = not_before(new, last_record(row))
+        new = chain.keep_minutes(not_before(new, last_record(row)), minutes)
         if new.outcome is Outcome.PROMOTED:
             passport = passport_of(
                 new,

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 # that a CloudWatch alarm keeps of a reason
 _REASON = 1023
 _PERCENTILES = (99.0, 50.0)
-_NOT_COMPARED = "; slow answers were not compared, as the live model has no call before"
+NOT_COMPARED = "; slow answers were not compared, as the live model has no call before"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +67,7 @@ class VerdictFunction:
         )
         compared = [_errors(request, reader), *_slow(request, reader)]
         is_unknown = request.max_latency_ratio is not None and len(compared) == 1
-        found = judge(compared[0], compared[1:], unsaid=_NOT_COMPARED if is_unknown else "")
+        found = judge(compared[0], compared[1:], unsaid=NOT_COMPARED if is_unknown else "")
         # the rollout stops even where what was read cannot be kept
         if found.action is Action.STOP and request.has_alarm:
             self._stop(request, found, now)
