@@ -250,7 +250,7 @@ def test_a_holdout_that_could_not_be_served_is_a_failure_of_the_candidate(inputs
     holdout = inputs.holdout.set_column(0, "price", pa.array(price, pa.float64()))
     evaluation, _ = evaluate(PLAN, replace(inputs, holdout=holdout), URI, timer=lambda: 0.0)
     assert evaluation.failures == (
-        f"'price' is null in 1 of {len(price)} rows of the holdout (row 1 from 0), and signature.json allows no null there; say "
+        f"the holdout has nulls where signature.json allows none: 'price' in 1 of {len(price)} rows (1 from 0); say "
         '"nullable": true where the model takes missing values, else fill them before training and in every request',
     )
     assert evaluation.milliseconds_a_row is None

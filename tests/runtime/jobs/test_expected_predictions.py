@@ -81,6 +81,20 @@ def test_fails_where_rows_cannot_be_matched(expected: pa.Table, message: str) ->
     assert message in problem
 
 
+def test_a_category_that_the_signature_does_not_list_is_named() -> None:
+    """A frame at home may have it as a missing one, and a model that gets values as it is."""
+    expected, known = (
+        pa.table({"prediction": [1.0, 99.0, None]}),
+        {"store": ("7", "9"), "week": ("2017-07-03T00:00:00+00:00",)},
+    )
+    (problem,) = expected_problems(expected, HOLDOUT, PREDICTIONS, known=known)
+    assert problem.endswith(
+        "(1 of 3 predictions differ by more than 0.01 %); signature.json does not list its store '8'"
+    )
+    (plain,) = expected_problems(expected, HOLDOUT, PREDICTIONS, known={"store": ("7", "8", "9")})
+    assert plain.endswith("0.01 %)")
+
+
 LISTS = np.array([[0.1, 0.9, 1e-9], [0.5, 0.5, 0.0], [np.nan] * 3])
 
 

@@ -24,10 +24,10 @@ def test_a_right_file_has_no_problem() -> None:
     [
         ([], "not a valid ModelSignature: $ must be an object"),
         ({"inputs": [PRICE]}, "$.output is missing"),
-        ({"inputs": [PRICE], "output": "y", "pases": "values"}, "the file has no key 'pases', did you mean 'passes'? Its keys are"),
-        ({"inputs": [PRICE], "output": "y", "x": 1}, "the file has no key 'x'; its keys are inputs, output, kind, classes"),
-        ({"inputs": [PRICE | {"nulls": True}], "output": "y"}, "inputs[0] ('price') has no key 'nulls', did you mean 'nullable'?"),
-        ({"inputs": [{"type": "number", "nam": "a"}], "output": "y"}, "inputs[0] has no key 'nam', did you mean 'name'?"),
+        ({"inputs": [PRICE], "output": "y", "pases": "values"}, "the file has no key 'pases' (did you mean 'passes'?), its keys"),
+        ({"inputs": [PRICE], "output": "y", "x": 1}, "the file has no key 'x', its keys are inputs, output, kind, classes"),
+        ({"inputs": [PRICE | {"nulls": True}], "output": "y"}, "inputs[0] ('price') has no key 'nulls' (did you mean 'nullable'?)"),
+        ({"inputs": [{"type": "number", "nam": "a"}], "output": "y"}, "inputs[0] has no key 'nam' (did you mean 'name'?)"),
         ({"inputs": [PRICE | {"type": "category"}], "output": "y"}, "category column 'price' declares no categories; list those"),
         ({"inputs": [PRICE], "output": "y", "kind": "classes"}, "kind 'classes' must declare classes"),
     ],
@@ -47,7 +47,18 @@ def test_all_problems_are_said_at_once() -> None:
         "signature.json: not a valid ModelSignature: $.inputs[0].type must be one of 'number', 'category'"
     )
     assert "$.output must be a string, got 3" in said
-    assert "inputs[0] ('age') has no key 'nulable', did you mean 'nullable'?" in said
+    assert "inputs[0] ('age') has no key 'nulable' (did you mean 'nullable'?)" in said
+
+
+def test_one_mistake_in_several_columns_is_said_once() -> None:
+    """With every column."""
+    inputs = [{"name": name, "type": "category", "dtype": "str"} for name in ("a", "b")]
+    assert read_signature(json.dumps({"inputs": inputs, "output": "y"}).encode())[1] == [
+        "inputs[0] ('a'), inputs[1] ('b') have no key 'dtype' (did you mean 'type'?), a column's keys are name, type, categories, "
+        "nullable, kind",
+        "category columns 'a', 'b' declare no categories; list those that the model was trained with, "
+        '"categories": ["a", "b"]',
+    ]
 
 
 def test_fails_for_what_is_not_json() -> None:

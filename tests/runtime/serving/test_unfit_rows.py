@@ -27,20 +27,20 @@ def _signature(name: str, **changes: Any) -> ModelSignature:
 @pytest.mark.parametrize(
     ("name", "values", "problem"),
     [
-        ("age", [1.0, None, 3.0, None], "'age' is null in 2 of 4 rows of mine.parquet (rows 1, 3 from 0), and signature.json"),
-        ("age", [float("nan")] * 5, "'age' is null in 5 of 5 rows of mine.parquet (rows 0, 1, 2, ... from 0)"),
-        ("age", [1.0, float("inf")], "'age' must be finite, got inf: in 1 of 2 rows of mine.parquet (row 1 from 0)"),
-        ("age", ["old"], "'age' is of type string in mine.parquet, signature.json declares a number"),
+        ("age", [1.0, None, 3.0, None], "x has nulls where signature.json allows none: 'age' in 2 of 4 rows (1, 3 from 0); say"),
+        ("age", [float("nan")] * 5, "x has nulls where signature.json allows none: 'age' in 5 of 5 rows (0, 1, 2, ... from 0)"),
+        ("age", [1.0, float("inf")], "'age' must be finite, got inf: in 1 of 2 rows (1 from 0) of x"),
+        ("age", ["old"], "'age' is of type string in x, signature.json declares a number"),
         ("count", [2.5], "'count' must be an integer from -9007199254740992 to 9007199254740992, got 2.5"),
         ("is_open", [2.0], "'is_open' must be true or false, got 2.0"),
-        ("store", ["a", None, ""], "'store' is null in 2 of 3 rows of mine.parquet"),
-        ("store", [[1]], "'store' is of type list<item: int64> in mine.parquet, signature.json declares a category"),
-        ("code", ["1", "x"], "'code' must be an integer, got 'x': in 1 of 2 rows of mine.parquet (row 1 from 0)"),
+        ("store", ["a", None, ""], "x has nulls where signature.json allows none: 'store' in 2 of 3 rows (1, 2 from 0)"),
+        ("store", [[1]], "'store' is of type list<item: int64> in x, signature.json declares a category"),
+        ("code", ["1", "x"], "'code' must be an integer, got 'x': in 1 of 2 rows (1 from 0) of x"),
     ],
 )  # fmt: skip
 def test_what_the_server_refuses_is_counted(name: str, values: list[Any], problem: str) -> None:
     """With the first rows and the fix; the server refuses the very same."""
-    (found,) = unfit_rows(pa.table({name: values}), _signature(name), "mine.parquet")
+    (found,) = unfit_rows(pa.table({name: values}), _signature(name), "x")
     assert found.startswith(problem)
     with pytest.raises(PayloadError):
         Reader(_signature(name)).rows([[value] for value in values])
@@ -69,9 +69,8 @@ def test_nulls_of_several_columns_are_one_problem() -> None:
     signature = ModelSignature(inputs=tuple(COLUMNS.values()), output="y")
     found = unfit_rows(pa.table({"age": [None, 1.0], "store": ["a", None]}), signature, "x")
     assert found == [
-        "'age' is null in 1 of 2 rows of x (row 0 from 0), 'store' is null in 1 of 2 rows of x (row 1 from 0), and signature.json "
-        'allows no null there; say "nullable": true where the model takes missing values, else fill them before training and in '
-        "every request"
+        "x has nulls where signature.json allows none: 'age' in 1 of 2 rows (0 from 0), 'store' in 1 of 2 rows (1 from 0); say "
+        '"nullable": true where the model takes missing values, else fill them before training and in every request'
     ]
 
 
@@ -79,4 +78,4 @@ def test_codes_are_32_bit_floats() -> None:
     """A larger number reaches no model."""
     signature = replace(_signature("age"), passes=None)
     found = unfit_rows(pa.table({"age": np.array([1e300])}), signature, "x")
-    assert found == ["'age' must be finite as a 32-bit float, got 1e+300: in 1 of 1 rows of x (row 0 from 0)"]
+    assert found == ["'age' must be finite as a 32-bit float, got 1e+300: in 1 of 1 rows (0 from 0) of x"]

@@ -172,6 +172,7 @@ def _evaluated(
                 predictions[CANDIDATE],
                 names=labels.classes or labels.outputs,
                 have_units=labels.outputs is not None,
+                known={each.name: each.categories for each in candidate.signature.inputs if each.categories},
             )
             failures += differences
     predictions |= {name: read_baseline(labels, plan, name, inputs.train, inputs.holdout) for name in plan.baselines}

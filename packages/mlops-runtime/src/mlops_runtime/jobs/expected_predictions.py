@@ -4,7 +4,7 @@ It shows a model that is served otherwise than it was used: a null that becomes 
 number that was cut.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
@@ -42,7 +42,13 @@ def read_expected(folder: Path) -> Any:
 
 
 def compare_predictions(
-    expected: Any, holdout: Any, predictions: Wide, *, names: Sequence[str] | None = None, have_units: bool = False
+    expected: Any,
+    holdout: Any,
+    predictions: Wide,
+    *,
+    names: Sequence[str] | None = None,
+    have_units: bool = False,
+    known: Mapping[str, Sequence[str]] | None = None,
 ) -> tuple[ComparedPredictions | None, list[str]]:
     """Return what was compared, and how a model differs from what its team got from it; nothing if it does not.
 
@@ -55,6 +61,7 @@ def compare_predictions(
         names: What the numbers of a list are called. Default: they have no names.
         have_units: Whether each number of a list has a unit of its own, and is compared by itself. Default: numbers of a list are
             compared relative to the largest of their row, as rounding makes them differ.
+        known: Categories by column; one that is not among them is named, as it often explains a difference. Default: none.
 
     Example:
         >>> holdout, own = pa.table({"store": [7, 8]}), pa.table({"store": [8, 7], "prediction": [2.5, 1.0]})
@@ -76,7 +83,14 @@ def compare_predictions(
     if problem is not None:
         return None, [problem]
     return _differences(
-        wanted, predictions[rows], rows, holdout, keys=keys, names=names, is_alone=have_units or wanted.ndim == 1
+        wanted,
+        predictions[rows],
+        rows,
+        holdout,
+        keys=keys,
+        names=names,
+        is_alone=have_units or wanted.ndim == 1,
+        known=known or {},
     )
 
 
@@ -141,6 +155,7 @@ def _differences(
     keys: Sequence[str],
     names: Sequence[str] | None,
     is_alone: bool,
+    known: Mapping[str, Sequence[str]],
 ) -> tuple[ComparedPredictions, list[str]]:
     scale = np.fmax(np.fmax(np.abs(wanted), np.abs(got)), _SMALLEST)
     if not is_alone:
@@ -160,8 +175,15 @@ def _differences(
     count = int((~same if same.ndim == 1 else ~same.all(axis=1)).sum())
     return compared, [
         f"the model predicts {got[worst]:.6g}{place} for row {row} of the holdout{named}, {wanted[worst]:.6g} was expected ("
-        f"{count} of {len(wanted)} predictions differ by more than 0.01 %)"
+        f"{count} of {len(wanted)} predictions differ by more than 0.01 %){_unlisted(holdout.slice(row, 1), known)}"
     ]
+
+
+def _unlisted(row: Any, known: Mapping[str, Sequence[str]]) -> str:
+    """Return which texts of a row the signature does not list; nothing if it lists all."""
+    found = [(name, _text(value)) for name in known if (value := row.column(name)[0].as_py()) is not None]
+    unknown = [f"{name} {text!r}" for name, text in found if text and text not in known[name]]
+    return f"; signature.json does not list its {', '.join(unknown)}" if unknown else ""
 
 
 def _named(table: Any, keys: Sequence[str]) -> list[tuple[str, ...]]:

@@ -158,6 +158,16 @@ def column_problems(signature: ModelSignature) -> list[str]:
         problems.append(f"{SIGNATURE_FILE} declares no columns")
     for column in signature.inputs:
         problems += _column_problems(column, signature)
+    empty = [repr(c.name) for c in signature.inputs if c.type == "category" and not c.categories and c.kind != "text"]
+    if empty:
+        beginning = (
+            f"category column {empty[0]} declares"
+            if len(empty) == 1
+            else f"category columns {', '.join(empty)} declare"
+        )
+        problems.append(
+            f'{beginning} no categories; list those that the model was trained with, "categories": ["a", "b"]'
+        )
     return problems
 
 
@@ -171,8 +181,6 @@ def _column_problems(column: SignatureColumn, signature: ModelSignature) -> Iter
         yield f'category {name} has kind "boolean"; booleans have "type": "number"'
     if column.kind == "text" and signature.passes != "values":
         yield f'{name} of kind "text" needs "passes": "values"'
-    if not column.categories and column.kind != "text":
-        yield f'category {name} declares no categories; list those that the model was trained with, "categories": ["a", "b"]'
     wrong = [text for text in column.categories if column.kind == "integer" and not is_integer(text)]
     if wrong:
         yield f'{name} of kind "integer" must have integers as categories, got {", ".join(wrong[:_SHOWN])}'

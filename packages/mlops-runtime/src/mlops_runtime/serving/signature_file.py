@@ -21,8 +21,8 @@ def read_signature(content: bytes) -> tuple[ModelSignature | None, list[str]]:
     """Return the signature of a file, None where it is not one, and every problem of it, without the file's name.
 
     Example:
-        >>> read_signature(b'{"inputs": [{"name": "age", "type": "number", "nulable": true}], "output": "y"}')[1]
-        ["inputs[0] ('age') has no key 'nulable', did you mean 'nullable'? Its keys are name, type, categories, nullable, kind"]
+        >>> print(read_signature(b'{"inputs": [{"name": "age", "type": "number", "nulable": true}], "output": "y"}')[1][0])
+        inputs[0] ('age') has no key 'nulable' (did you mean 'nullable'?), a column's keys are name, type, ...
     """
     try:
         document = json.loads(content)
@@ -44,17 +44,22 @@ def signature_text(problems: Collection[str]) -> str:
 def _unknown_keys(document: object) -> Iterator[str]:
     if not isinstance(document, Mapping):
         return
-    yield from _unknown(document, SIGNATURE_KEYS, "the file")
+    for key in document:
+        if key not in SIGNATURE_KEYS:
+            yield _unknown("the file has", key, "its", SIGNATURE_KEYS)
     columns = document.get("inputs")
+    places: dict[str, list[str]] = {}
     for index, column in enumerate(columns if isinstance(columns, list) else ()):
         if isinstance(column, Mapping):
             name = f" ({column['name']!r})" if isinstance(column.get("name"), str) else ""
-            yield from _unknown(column, COLUMN_KEYS, f"inputs[{index}]{name}")
+            for key in column:
+                if key not in COLUMN_KEYS:
+                    places.setdefault(key, []).append(f"inputs[{index}]{name}")
+    for key, found in places.items():
+        yield _unknown(f"{', '.join(found)} {'has' if len(found) == 1 else 'have'}", key, "a column's", COLUMN_KEYS)
 
 
-def _unknown(found: Mapping[str, object], known: Collection[str], place: str) -> Iterator[str]:
-    for key in found:
-        if key not in known:
-            near = get_close_matches(key, known, n=1)
-            hint = f", did you mean {near[0]!r}?" if near else ";"
-            yield f"{place} has no key {key!r}{hint} {'Its' if near else 'its'} keys are {', '.join(known)}"
+def _unknown(where: str, key: str, whose: str, known: Collection[str]) -> str:
+    near = get_close_matches(key, known, n=1)
+    hint = f" (did you mean {near[0]!r}?)" if near else ""
+    return f"{where} no key {key!r}{hint}, {whose} keys are {', '.join(known)}"

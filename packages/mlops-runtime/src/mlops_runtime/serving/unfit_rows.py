@@ -29,7 +29,7 @@ def unfit_rows(table: Any, signature: ModelSignature, where: str) -> list[str]:
     Example:
         >>> age = SignatureColumn(name="age", type="number")
         >>> print(unfit_rows(pa.table({"age": [3, None]}), ModelSignature(inputs=(age,), output="y"), "the holdout")[0])
-        'age' is null in 1 of 2 rows of the holdout (row 1 from 0), and signature.json allows no null there; say "nullable": ...
+        the holdout has nulls where signature.json allows none: 'age' in 1 of 2 rows (1 from 0); say "nullable": true where ...
     """
     nulls: list[str] = []
     problems: list[str] = []
@@ -38,7 +38,7 @@ def unfit_rows(table: Any, signature: ModelSignature, where: str) -> list[str]:
             problems += _problems(table.column(column.name), column, signature, where, nulls)
     if nulls:
         fix = 'say "nullable": true where the model takes missing values, else fill them before training and in every request'
-        problems.insert(0, f"{', '.join(nulls)}, and signature.json allows no null there; {fix}")
+        problems.insert(0, f"{where} has nulls where signature.json allows none: {', '.join(nulls)}; {fix}")
     return problems
 
 
@@ -60,7 +60,7 @@ def _problems(
         yield f"{name} is of type {values.type} in {where}, signature.json declares a {column.type}"
         return
     if not column.nullable and is_null.any():
-        nulls.append(f"{name} is null in {_counted(is_null, where)}")
+        nulls.append(f"{name} in {_counted(is_null)}")
     if column.type == "number":
         wrong = _wrong_numbers(numbers, column, signature)
     elif column.kind == "integer":
@@ -71,7 +71,7 @@ def _problems(
         wrong = {}
     for wanted, rows in wrong.items():
         if rows.any():
-            yield f"{name} must be {wanted}, got {values[int(np.argmax(rows))].as_py()!r}: in {_counted(rows, where)}"
+            yield f"{name} must be {wanted}, got {values[int(np.argmax(rows))].as_py()!r}: in {_counted(rows)} of {where}"
 
 
 def _wrong_numbers(numbers: Any, column: SignatureColumn, signature: ModelSignature) -> dict[str, Mask]:
@@ -87,7 +87,7 @@ def _wrong_numbers(numbers: Any, column: SignatureColumn, signature: ModelSignat
     return wrong
 
 
-def _counted(mask: Mask, where: str) -> str:
+def _counted(mask: Mask) -> str:
     rows = np.flatnonzero(mask)
     shown = ", ".join(map(str, rows[:_SHOWN].tolist())) + (", ..." if len(rows) > _SHOWN else "")
-    return f"{len(rows)} of {len(mask)} rows of {where} (row{'s' if len(rows) > 1 else ''} {shown} from 0)"
+    return f"{len(rows)} of {len(mask)} rows ({shown} from 0)"
