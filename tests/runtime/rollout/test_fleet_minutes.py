@@ -10,7 +10,7 @@ import pytest
 
 from mlops_runtime.rollout.fleet_comparison import Minute, compare
 from mlops_runtime.rollout.fleet_minutes import FleetMetric, FleetMetrics, IncompleteMetricsError, MinuteReader
-from mlops_runtime.rollout.live_history import Counts
+from mlops_runtime.rollout.live_history import Counts, total
 
 SINCE = datetime(2017, 8, 1, 12, 0, 30, tzinfo=UTC)
 START = SINCE.replace(second=0)
@@ -172,6 +172,26 @@ def test_a_fleet_that_shrinks_is_compared_by_what_it_answers() -> None:
     ).failed()
     assert [minute.new.calls for minute in found.minutes] == [600, 600, 60, 60]
     assert compare(found.minutes, history=found.history).stopped_at == 0
+
+
+def test_the_history_of_a_config_that_did_not_serve_is_that_of_the_variant() -> None:
+    """After hours with a shadow the live model's calls are of the config that it shared with it."""
+    series = {
+        "Errors_new_SampleCount": {0: 10.0},
+        "Errors_old_SampleCount": {0: 90.0},
+        "Errors_any_SampleCount": {-2: 100.0, -1: 100.0, 0: 100.0},
+        "Errors_any_Sum": {-1: 3.0},
+        "Latency_any_SampleCount": {-120: 100.0, -1: 50.0},
+        "Latency_any_p99": {-120: 1000.0, -1: 1000.0},
+        "Latency_any_PR(:1000.000000)": {-1: 98.0},
+    }
+    found = replace(reader(1, **series), before=fleet("any"))
+    assert found.failed().history[-2:] == (Counts(calls=100), Counts(calls=100, failed=3))
+    assert found.failed().minutes == (Minute(new=Counts(calls=10), old=Counts(calls=90)),)
+    assert found.limits((99.0,)) == [1000.0]
+    assert found.slower(1000.0, 1000.0).history[-1] == Counts(calls=50, failed=1)
+    own = replace(reader(1, **{**series, "Errors_old_SampleCount": {-5: 7.0}}), before=fleet("any"))
+    assert total(own.failed().history) == Counts(calls=7)
 
 
 def test_limits_of_a_young_fleet_are_of_its_minutes() -> None:

@@ -31,6 +31,8 @@ def test_fleets_are_told_apart_by_their_configs() -> None:
             "EndpointConfigName": config,
         }
     assert (found.fleet, found.since) == (NEW, SINCE)
+    assert found.before is not None
+    assert found.before.calls.dimensions == {"EndpointName": "demand-forecast", "VariantName": SPEC.variant}
 
 
 def test_defaults_are_those_of_the_checks() -> None:

@@ -9,7 +9,7 @@ and https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/Statistics-de
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal
@@ -99,6 +99,8 @@ class MinuteReader:
         now: Up to when; the minute that runs counts too.
         not_before: Before it the new fleet's calls are not its own. Default: all are.
         most_share: Share of the calls that the new fleet gets at most before it gets all. Default: 90 %.
+        before: Where the live model was counted before, whichever config it was in: a shadow has another one. Read where the old
+            fleet has no call in the hours before. Default: nowhere else.
     """
 
     cloudwatch: "CloudWatchClient"
@@ -108,6 +110,7 @@ class MinuteReader:
     now: datetime
     not_before: datetime | None = None
     most_share: float | None = None
+    before: FleetMetrics | None = None
 
     def failed(self) -> FleetMinutes:
         """Return calls and failing answers."""
@@ -126,7 +129,7 @@ class MinuteReader:
                 for name, failed in (("n", x), ("m", y))
             )
         n, m = (_all(found[name], failed, fleet) for name, failed, fleet in (("n", x, self.new), ("m", y, self.old)))
-        return self._cut(_counts(n, x), _counts(m, y))
+        return self._cut(_counts(n, x), _counts(m, y), self._failed_before)
 
     def limits(self, percentiles: Sequence[float]) -> list[float]:
         """Return the old fleet's percentiles over the hours before, in its unit; empty where it has none.
@@ -134,7 +137,10 @@ class MinuteReader:
         CloudWatch's hours are those of the clock. The hour in which the rollout began has some of its minutes, so it counts only,
         minute by minute, where there is no call in the whole hours before.
         """
-        latency = self.old.latency
+        found = self._limits(self.old.latency, percentiles)
+        return found or self._limits(None if self.before is None else self.before.latency, percentiles)
+
+    def _limits(self, latency: FleetMetric | None, percentiles: Sequence[float]) -> list[float]:
         if latency is None:
             return []
 
@@ -166,18 +172,44 @@ class MinuteReader:
         }
         found = self._read(asked, self._start - HISTORY)
         return self._cut(
-            _counts(found["n"], _above(found["n"], found["x"])), _counts(found["m"], _above(found["m"], found["y"]))
+            _counts(found["n"], _above(found["n"], found["x"])),
+            _counts(found["m"], _above(found["m"], found["y"])),
+            lambda: self._slower_before(old_limit),
         )
+
+    def _failed_before(self) -> dict[datetime, Counts]:
+        if self.before is None:
+            return {}
+        asked = {"m": self.before.calls.query(self.before.calls_statistic, _MINUTE)}
+        asked |= {f"y{number}": each.query("Sum", _MINUTE) for number, each in enumerate(self.before.errors)}
+        found = self._read(asked, self._start - HISTORY, self._start)
+        y = _summed(found, "y")
+        return _counts(_all(found["m"], y, self.before), y)
+
+    def _slower_before(self, limit: float) -> dict[datetime, Counts]:
+        if self.before is None or self.before.latency is None:
+            return {}
+        latency = self.before.latency
+        asked = {"m": latency.query("SampleCount", _MINUTE), "y": latency.query(f"PR(:{limit:.6f})", _MINUTE)}
+        found = self._read(asked, self._start - HISTORY, self._start)
+        return _counts(found["m"], _above(found["m"], found["y"]))
 
     @property
     def _start(self) -> datetime:
         return self.since.astimezone(UTC).replace(second=0, microsecond=0)
 
-    def _cut(self, new: Mapping[datetime, Counts], old: Mapping[datetime, Counts]) -> FleetMinutes:
+    def _cut(
+        self,
+        new: Mapping[datetime, Counts],
+        old: Mapping[datetime, Counts],
+        before: Callable[[], Mapping[datetime, Counts]],
+    ) -> FleetMinutes:
         own = self._start if self.not_before is None else max(self._start, self.not_before)
         asked = [minute for minute, counts in new.items() if counts.calls and minute >= own]
         first = min(asked, default=self.now)
         history = _each_minute(old, self._start - HISTORY, self._start)
+        if not total(history).calls:
+            history = _each_minute(before(), self._start - HISTORY, self._start)
         after = _each_minute(old, first, self.now)
         minutes = tuple(
             Minute(new=mine, old=theirs) for mine, theirs in zip(_each_minute(new, first, self.now), after, strict=True)

@@ -64,6 +64,7 @@ class VerdictFunction:
             now=now,
             not_before=None if request.not_before is None else datetime.fromisoformat(request.not_before),
             most_share=request.most_share,
+            before=request.before,
         )
         compared = [_errors(request, reader), *_slow(request, reader)]
         is_unknown = request.max_latency_ratio is not None and len(compared) == 1

@@ -32,6 +32,7 @@ class VerdictRequest:
         not_before: Before it (ISO 8601) calls of the new fleet are those of an execution that died. Default: no call is.
         most_share: Share of the calls that the new fleet gets before the last step, at most: so many of its calls in a row show
             that the old one is asked nothing.
+        before: Where the live model was counted before, whichever config it was in. Default: where the old fleet is.
         planned: How long each step was to bake and why, for the record. Default: nothing had to be planned.
     """
 
@@ -47,6 +48,7 @@ class VerdictRequest:
     has_alarm: bool = True
     not_before: str | None = None
     most_share: float | None = None
+    before: FleetMetrics | None = None
     planned: str | None = None
 
 
@@ -79,7 +81,8 @@ def sagemaker_verdict(
     See: https://docs.aws.amazon.com/sagemaker/latest/dg/deployment-guardrails-configuration.html
     """
     new, old = (_fleet(spec, each) for each in (config, previous))
-    return verdict_request(spec, fleet=config, since=since, new=new, old=old, planned=planned)
+    asked = verdict_request(spec, fleet=config, since=since, new=new, old=old, planned=planned)
+    return replace(asked, before=_variant(spec, spec.variant))
 
 
 def shadow_verdict(spec: ServingSpec, *, config: str, variant: str, since: str) -> VerdictRequest:
