@@ -366,7 +366,7 @@ class Traffic:
             try:
                 self._loop.invoke(rows, f"{self._prefix}-{number}", size=len(rows))
                 self.answered += 1
-            except ClientError:
+            except (ClientError, LookupError, ValueError):  # a status, or a body without predictions
                 self._refuse()
             number += 1
             self._stop.wait(0.05)

@@ -18,6 +18,7 @@ from tests.examples import models
 
 from mlops_constructs import (
     BusinessUnit,
+    DataCapture,
     EndpointCapacity,
     GoldenRequests,
     ModelEndpoint,
@@ -46,7 +47,7 @@ pytestmark = pytest.mark.cloud
 
 NAME = "shop-price"
 CLOCK_SCALE = 120.0
-TURNS = (images.TURNS, "constant/calls/25")
+TURNS, FAILS = (images.TURNS, "constant/calls/25"), (images.TURNS, "error/calls/25")
 MINUTES = cdk.Duration.minutes
 
 
@@ -95,6 +96,7 @@ def synthesize(folder: Path, policy: Callable[[RolloutChecks], RolloutPolicy]) -
         image=ModelImage.from_ecr(repository_name="mlops-runtime", digest=models.DIGEST),
         capacity=EndpointCapacity.instances("ml.m5.large", instance_count=2),
         rollout=policy(checks),
+        capture=DataCapture(sampling_percent=100),
     )
     outputs = {
         "ApproverRoleArn": registry.approver_role.role_arn,
@@ -207,6 +209,11 @@ class Shop:
         return models.leftovers(self.loop)
 
 
+def image(fault: str, amount: str) -> str:
+    """The URI of a faulty image."""
+    return f"{models.IMAGE.partition('/')[0]}/{images.repository(fault, amount)}@{models.DIGEST}"
+
+
 def tell(cloud: local_cloud.Cloud, quotas: dict[str, float]) -> None:
     """Set the account's quotas, in place of those before."""
     cloud.call("/_mlops/quotas", quotas)
@@ -217,7 +224,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
     """Deploy the stack; the tests of this file go on from each other."""
     folder = tmp_path_factory.mktemp("rollouts")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv(EXTRA, images.serve_commands([TURNS]))
+        patch.setenv(EXTRA, images.serve_commands([TURNS, FAILS]))
         cloud = local_cloud.up(folder / "cloud", clock_scale=CLOCK_SCALE)
     try:
         yield Shop(cloud, folder)
@@ -401,14 +408,26 @@ def test_a_fleet_that_is_much_too_slow_is_taken_back(shop: Shop) -> None:
 def test_an_image_that_turns_constant_goes_back_while_the_old_fleet_still_waits(shop: Shop) -> None:
     """It is right in its rehearsal and for its first calls, and keeps to all bounds: golden requests, asked again, tell."""
     shop.ask_for(max_latency_ratio=None)
-    turns = f"{models.IMAGE.partition('/')[0]}/{images.repository(*TURNS)}@{models.DIGEST}"
 
-    shop.approve(6.7, error="ROLLED_BACK", image=turns)
+    shop.approve(6.7, error="ROLLED_BACK", image=image(*TURNS))
 
     record = shop.loop.audit()[-1]
     assert "golden requests, asked again: 1 of 1 golden requests failed: two: " in record.reason
     assert "got another answer than before it had traffic, first row 0: got 1.0 after 13.4" in record.reason
     assert "SageMaker rolled back to" in record.reason
+    assert shop.ask() == pytest.approx(12.0)
+    assert shop.leftovers() == []
+
+
+def test_errors_that_say_200_stop_a_rollout(shop: Shop) -> None:
+    """No metric counts them and no golden request asks: captures have answers without numbers."""
+    shop.ask_for(max_latency_ratio=None, golden=None, synthetic=None)
+
+    shop.approve(6.8, error="ROLLED_BACK", image=image(*FAILS))
+
+    reason = shop.loop.audit()[-1].reason
+    assert "captured answers had no readable numbers" in reason
+    assert "false alarm probability below" in reason
     assert shop.ask() == pytest.approx(12.0)
     assert shop.leftovers() == []
 
@@ -445,6 +464,7 @@ def test_the_chain_is_whole(shop: Shop) -> None:
         Outcome.REFUSED,
         Outcome.REFUSED,
         Outcome.REFUSED,
+        Outcome.ROLLED_BACK,
         Outcome.ROLLED_BACK,
         Outcome.ROLLED_BACK,
         Outcome.ROLLED_BACK,

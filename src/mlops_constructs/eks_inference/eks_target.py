@@ -380,10 +380,16 @@ class EksTarget:
         return "TakeBack", self._steps(0, partition).take_back(next_state=next_state)
 
     def steps(
-        self, *, rollout: RolloutSpec, golden_arn: str | None, verdict_arn: str, partition: str
+        self,
+        *,
+        rollout: RolloutSpec,
+        golden_arn: str | None,
+        verdict_arn: str,
+        partition: str,
+        answers_arn: str | None = None,
     ) -> tuple[str, dict[str, State]]:
         """Return the states from the plan to one of the exits."""
-        del golden_arn
+        del golden_arn, answers_arn
         return "PutAlarms", self._steps(rollout.maximum + POLL_GRACE_SECONDS, partition, verdict_arn).steps()
 
     def unrecorded(self, *, next_state: str, partition: str) -> tuple[str, dict[str, State]]:

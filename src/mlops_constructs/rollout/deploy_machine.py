@@ -51,6 +51,7 @@ def deploy_machine(
     verdict_arn: str,
     bus_name: str,
     golden_arn: str | None = None,
+    answers_arn: str | None = None,
     instance_types: Collection[str] = (),
     machine_sha256: str = "",
     partition: str = "aws",
@@ -71,6 +72,7 @@ def deploy_machine(
         verdict_arn: Function ``rollout_verdict``.
         bus_name: The unit's event bus.
         golden_arn: Function ``rollout_golden``. Default: candidates are not rehearsed.
+        answers_arn: Function ``rollout_answers``. Default: no captures are read.
         instance_types: Types of instances whose quotas preflight gets. Default: none are asked for.
         machine_sha256: Hash of this definition, for the recorder (``rollout.definition_hash``). Default: empty, as it is hashed.
         partition: AWS partition. Default: ``aws``.
@@ -89,7 +91,11 @@ def deploy_machine(
     patience = rollout.maximum + POLL_GRACE_SECONDS
     hold = hold_seconds(rollout.maximum, target.lead_seconds(rollout))
     first_step, steps = target.steps(
-        rollout=rollout, golden_arn=golden_arn, verdict_arn=verdict_arn, partition=partition
+        rollout=rollout,
+        golden_arn=golden_arn,
+        verdict_arn=verdict_arn,
+        answers_arn=answers_arn,
+        partition=partition,
     )
     first_busy, busy = target.busy(next_state="IsPatient", partition=partition)
     first_clean_up, clean_up = target.clean_up(next_state="Unlock", partition=partition)

@@ -4,9 +4,10 @@ While both fleets answer, no call can be addressed to one of them: ``TargetVaria
 fleets have the same. So the first time is as soon as the new fleet alone answers, while the old one still waits.
 """
 
-from mlops_constructs._state_machine import EXECUTION, NOW, State, assign, choose, invoke, task
+from mlops_constructs._state_machine import EXECUTION, NOW, State, assign, choose, invoke
 from mlops_constructs.rollout.candidate_states import CHECK_SECONDS
 from mlops_constructs.rollout.rollout_policy import PROMOTED
+from mlops_constructs.rollout.stop_states import CAN_STOP, stop_states
 
 AGAIN_SECONDS = 2 * CHECK_SECONDS
 # what is known before they are asked
@@ -20,13 +21,12 @@ _ALONE = (
     "[Status = 'Baking' and $contains(StatusMessage & '', 'full capacity')]) > 0"
 )
 _IS_ASKED = "$exists($plan.again.golden)"
-_MAXIMUM_STATE_REASON = 1023
 
 
 def bake_states(
     *, golden_arn: str, endpoint_name: str, next_state: str, partition: str
-) -> tuple[str, dict[str, State]]:
-    """Return the first state's name and the states that ask once in the bake of all traffic, after calls of others.
+) -> tuple[tuple[str, str], dict[str, State]]:
+    """Return when to ask, as an arm of a choice, and the states that ask once in the bake of all traffic, after calls of others.
 
     A fleet that does not pass is stopped by its alarm, so SageMaker rolls back to the old one, which still runs.
 
@@ -40,13 +40,10 @@ def bake_states(
     # the second time decides where the first was not answered
     ask["Catch"][0]["Assign"] = {"again": {**UNASKED, "asked": True}}
     is_time = f"{_IS_ASKED} and $not($again.asked) and {_ALONE} and $compared.calls >= $plan.min_invocations"
-    return "IsAlone", {
-        "IsAlone": choose((is_time, "AskInBake"), default=next_state),
+    return (is_time, "AskInBake"), {
         "AskInBake": ask,
-        "IsStillGolden": choose(
-            ("$not($again.passed) and $exists($plan.stop.alarm)", "KeepStopped"), default=next_state
-        ),
-        **_stop_states(next_state, partition),
+        "IsStillGolden": choose((f"$not($again.passed) and {CAN_STOP}", "KeepStopped"), default=next_state),
+        **stop_states(WHY_UNLIKE, names=("KeepStopped", "StopFleet"), next_state=next_state, partition=partition),
     }
 
 
@@ -62,7 +59,9 @@ def promotion_states(*, golden_arn: str, endpoint_name: str, partition: str) -> 
         "IsAskedAgain": choose(("$not($again.passed)", "Unlike"), (_IS_ASKED, "AskAgain"), default=PROMOTED),
         "AskAgain": _ask(golden_arn, endpoint_name, partition, next_state="IsGoldenAgain", catch="AgainUnknown"),
         "IsGoldenAgain": choose(("$again.passed", "GoldenAgain"), default="Unlike"),
-        "GoldenAgain": assign(PROMOTED, shown="; golden requests were answered rightly again by the fleet that serves"),
+        "GoldenAgain": assign(
+            PROMOTED, shown="{% $shown & '; golden requests were answered rightly again by the fleet that serves' %}"
+        ),
         "Unlike": assign("Revert", reason=f"{{% {WHY_UNLIKE} %}}"),
         "AgainUnknown": assign("Revert", reason="{% 'golden requests could not be asked again: ' & $caught %}"),
     }
@@ -85,22 +84,3 @@ def _ask(golden_arn: str, endpoint_name: str, partition: str, *, next_state: str
         assign={"again": "{% $merge([$states.result.Payload, {'asked': true}]) %}"},
         timeout=CHECK_SECONDS,
     )
-
-
-def _stop_states(next_state: str, partition: str) -> dict[str, State]:
-    """Return the states that set the alarm of the new fleet, and publish the value that keeps it in ALARM."""
-
-    def call(action: str, arguments: object, after: str) -> State:
-        state = task(f"aws-sdk:cloudwatch:{action}", arguments, partition=partition, next_state=after, catch=after)
-        del state["Catch"][0]["Assign"]
-        return state
-
-    reason = f"{{% $substring('stopped: ' & {WHY_UNLIKE}, 0, {_MAXIMUM_STATE_REASON}) %}}"
-    return {
-        "KeepStopped": call("putMetricData", "{% $plan.stop.metric %}", "StopFleet"),
-        "StopFleet": call(
-            "setAlarmState",
-            {"AlarmName": "{% $plan.stop.alarm %}", "StateValue": "ALARM", "StateReason": reason},
-            next_state,
-        ),
-    }

@@ -27,6 +27,7 @@ from mlops_constructs._warnings import PLACEHOLDER_IMAGE, warn
 from mlops_constructs.compliance import acknowledge_all
 from mlops_constructs.model_registry import ModelImage
 from mlops_constructs.model_registry.registry_interface import IModelRegistry
+from mlops_constructs.rollout.answers_function import define_answers
 from mlops_constructs.rollout.deploy_machine import deploy_machine
 from mlops_constructs.rollout.rollout_checks import define_golden, define_verdict
 from mlops_constructs.rollout.rollout_permissions import WILDCARD_REASON, RolloutAccess
@@ -111,6 +112,7 @@ class Rollout(Construct):
         self._record = self._define_record()
         self._golden = self._define_golden(spec.rollout)
         self._verdict = define_verdict(self, "Verdict", business_unit=business_unit, endpoint_name=self._endpoint_name)
+        self._answers = self._define_answers(spec)
         self._machine = self._define_machine(self._preflight, target, spec.rollout, execution_role)
         self._guard = self._define_guard(probation, target)
         self._define_rules(probation)
@@ -277,7 +279,8 @@ class Rollout(Construct):
     ) -> sfn.StateMachine:
         golden = None if self._golden is None else self._golden.function_arn
         functions = [each.function_arn for each in (preflight, self._record, self._verdict)]
-        functions += [*(() if golden is None else (golden,)), *target.functions]
+        answers = None if self._answers is None else self._answers.function_arn
+        functions += [*(each for each in (golden, answers) if each is not None), *target.functions]
         render = partial(
             deploy_machine,
             endpoint_name=self._endpoint_name,
@@ -290,6 +293,7 @@ class Rollout(Construct):
             verdict_arn=self._verdict.function_arn,
             bus_name=self._unit.bus.event_bus_name,
             golden_arn=golden,
+            answers_arn=answers,
             instance_types=self._access.instance_types(),
             partition=cdk.Aws.PARTITION,
         )
@@ -423,6 +427,14 @@ class Rollout(Construct):
             return None
         return define_golden(
             self, "Golden", business_unit=self._unit, endpoint_name=self._endpoint_name, golden=rollout.golden
+        )
+
+    def _define_answers(self, spec: ServingSpec) -> lambda_.Function | None:
+        """Define the function that reads captures, where there are any and SageMaker serves."""
+        if spec.capture is None or spec.eks is not None:
+            return None
+        return define_answers(
+            self, "Answers", business_unit=self._unit, endpoint_name=self._endpoint_name, capture=spec.capture
         )
 
     def _entry(self, target: RolloutTarget, spec: ServingSpec, url: str | None) -> EndpointEntry:

@@ -186,8 +186,8 @@ class RolloutAccess:
         return [iam.PolicyStatement(actions=["cloudwatch:GetMetricStatistics"], resources=["*"])]
 
     def _stop(self) -> list[iam.PolicyStatement]:
-        """Stop a new fleet that does not answer golden requests as before, where there are any."""
-        if self.serving.rollout.golden is None:
+        """Stop a new fleet by its answers, where golden requests or captures say what they are."""
+        if self.serving.rollout.golden is None and self.serving.capture is None:
             return []
         verdict = alarm_arn(self.scope, f"{self.endpoint_name}-rollout-*-{VERDICT}")
         return [

@@ -90,7 +90,13 @@ class RolloutTarget(Protocol):
         ...
 
     def steps(
-        self, *, rollout: RolloutSpec, golden_arn: str | None, verdict_arn: str, partition: str
+        self,
+        *,
+        rollout: RolloutSpec,
+        golden_arn: str | None,
+        verdict_arn: str,
+        partition: str,
+        answers_arn: str | None = None,
     ) -> tuple[str, dict[str, State]]:
         """Return the first state's name and the states from the plan to one of the exits, ``$reason`` being set.
 

@@ -1,9 +1,11 @@
 """SageMaker endpoints as a rollout target: the states that update, clean up and recover a fleet."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mlops_constructs._arguments import checked
 from mlops_constructs._state_machine import CAUGHT, NOW, State, assign, choose, task, wait
+from mlops_constructs.rollout.body_states import UNREAD, WHY_UNREADABLE, ask_body_states, last_body_states
 from mlops_constructs.rollout.candidate_states import (
     REHEARSAL_SECONDS,
     THRICE_MORE,
@@ -154,7 +156,7 @@ def recovery_states(*, endpoint_name: str, next_state: str, partition: str) -> t
             ("$plan.remove != null", "RemoveFailed"),
             default=next_state,
         ),
-        "Adopt": assign("IsWatched", applied=True, orphan=False, again=UNASKED),
+        "Adopt": assign("IsWatched", applied=True, orphan=False, again=UNASKED, **UNREAD),
         "GoBack": assign("Revert", applied=True, orphan=False, reason="{% $plan.reason %}"),
         "Discard": assign(FAILED, applied=True, reason="{% $plan.reason %}"),
         # regardless of the call's response, the endpoint's own state is authoritative
@@ -279,7 +281,13 @@ class SageMakerTarget:
         return next_state, {}
 
     def steps(
-        self, *, rollout: RolloutSpec, golden_arn: str | None, verdict_arn: str, partition: str
+        self,
+        *,
+        rollout: RolloutSpec,
+        golden_arn: str | None,
+        verdict_arn: str,
+        partition: str,
+        answers_arn: str | None = None,
     ) -> tuple[str, dict[str, State]]:
         """Return the states from the plan to one of the exits.
 
@@ -288,7 +296,7 @@ class SageMakerTarget:
         """
         limit = rollout.maximum + POLL_GRACE_SECONDS
         first, before, synthetic = "PutAlarms", dict[str, State](), dict[str, State]()
-        waits, promoted, again = "AwaitEndpoint", PROMOTED, dict[str, State]()
+        arms, promoted, again = list[tuple[str, str]](), PROMOTED, dict[str, State]()
         poll, asked = ask_states(verdict_arn=verdict_arn, next_state="DescribeEndpoint", partition=partition)
         if rollout.shadow is not None:
             first, before = shadow_states(
@@ -304,13 +312,21 @@ class SageMakerTarget:
             poll, synthetic = synthetic_states(
                 golden_arn=golden_arn, endpoint_name=self.endpoint_name, next_state=poll, partition=partition
             )
-            waits, asked_in_bake = bake_states(
-                golden_arn=golden_arn, endpoint_name=self.endpoint_name, next_state=waits, partition=partition
+            arm, asked_in_bake = bake_states(
+                golden_arn=golden_arn, endpoint_name=self.endpoint_name, next_state="AwaitEndpoint", partition=partition
             )
+            arms.append(arm)
             promoted, asked_last = promotion_states(
                 golden_arn=golden_arn, endpoint_name=self.endpoint_name, partition=partition
             )
             again = {**asked_in_bake, **asked_last}
+        if answers_arn is not None:
+            arm, read_in_bake = ask_body_states(
+                answers_arn=answers_arn, maximum=rollout.maximum, next_state="AwaitEndpoint", partition=partition
+            )
+            promoted, read_last = last_body_states(answers_arn=answers_arn, next_state=promoted, partition=partition)
+            arms.append(arm)
+            again |= {**read_in_bake, **read_last}
         update, deregister = deregister_scaling_states(next_state="UpdateEndpoint", partition=partition)
         begin, recovery = recovery_states(
             endpoint_name=self.endpoint_name, next_state="CreateModel", partition=partition
@@ -324,7 +340,7 @@ class SageMakerTarget:
             **self._apply_states(partition, limit, poll),
             **synthetic,
             **asked,
-            **self._judge_states(partition, limit, waits),
+            **self._judge_states(partition, limit, arms),
             **evidence_states(
                 endpoint_name=self.endpoint_name,
                 verdict_arn=verdict_arn,
@@ -387,7 +403,7 @@ class SageMakerTarget:
     def _apply_states(self, partition: str, limit: int, poll: str) -> dict[str, State]:
         # From here on the endpoint's own state is authoritative, regardless of the call's response.
         until = f"{{% $toMillis($now()) + {limit * 1000} %}}"
-        applied = {"deadline": until, "orphan": False, "applied": True, "again": UNASKED, "since": NOW}
+        applied = {"deadline": until, "orphan": False, "applied": True, "again": UNASKED, "since": NOW, **UNREAD}
 
         def apply(action: str) -> State:
             return task(
@@ -416,7 +432,7 @@ class SageMakerTarget:
             "NeverMade": assign(FAILED, orphan=True, reason="{% $refused = '' ? $caught : $refused %}"),
         }
 
-    def _judge_states(self, partition: str, limit: int, waits: str) -> dict[str, State]:
+    def _judge_states(self, partition: str, limit: int, arms: Sequence[tuple[str, str]]) -> dict[str, State]:
         settled = "$not($exists($endpoint.PendingDeploymentSummary))"
         serves = "$endpoint.EndpointStatus = 'InService'"
         return {
@@ -425,7 +441,8 @@ class SageMakerTarget:
                 (f"{serves} and {settled}", "AskWhatRang"),
                 ("$endpoint.EndpointStatus in ['Failed', 'OutOfService', 'UpdateRollbackFailed']", "EndpointFailed"),
                 ("$toMillis($now()) > $deadline", "TooLate"),
-                default=waits,
+                *arms,
+                default="AwaitEndpoint",
             ),
             # the reason is in the alarms that are about to be deleted: who aborted, or what went wrong
             "AskWhatRang": look_at_alarms(next_state="TookBack", catch="TookBack", partition=partition),
@@ -433,7 +450,11 @@ class SageMakerTarget:
                 ROLLED_BACK,
                 orphan=True,
                 reason=_sentences(
-                    "'SageMaker rolled back to ' & $endpoint.EndpointConfigName", WHY_STOPPED, WHY_UNLIKE, RINGING
+                    "'SageMaker rolled back to ' & $endpoint.EndpointConfigName",
+                    WHY_STOPPED,
+                    WHY_UNLIKE,
+                    WHY_UNREADABLE,
+                    RINGING,
                 ),
             ),
             "EndpointFailed": assign(

@@ -40,6 +40,7 @@ def machine(rollout: RolloutSpec = ROLLOUT) -> dict[str, Any]:
         verdict_arn=f"{function}:verdict",
         bus_name="demand",
         golden_arn=None if rollout.golden is None else f"{function}:golden",
+        answers_arn=f"{function}:answers",
         instance_types=["ml.m5.large", "ml.c7g.large"],
     )
 
@@ -76,6 +77,7 @@ PLAN: dict[str, Any] = {
     "started": "2017-08-01T00:00:00Z",
     "verdict": {"fleet": NEW},
     "again": {},
+    "bodies": {},
     "stop": {
         "alarm": "demand-forecast-rollout-22222222-verdict",
         "metric": {"Namespace": "MLOps/Rollout", "MetricData": []},
@@ -129,6 +131,7 @@ class FakeAws:
         self.ringing, self.golden, self.rehearsal, self.rehearsals = [], True, "InService", set[str]()
         self.made, self.again = set[str](), list[bool | None]()
         self.stage, self.takes_back = "", False
+        self.unread = list[bool | None]()
         self.asked, self.good_for, self.silent, self.evidence = 0, 1000, False, 1.5
 
     def __call__(self, name: str, arguments: dict[str, Any]) -> Any:
@@ -168,6 +171,8 @@ class FakeAws:
             return self.plan if isinstance(self.plan, dict) else self.plan.pop(0)
         if function == "golden":
             return self.check(payload)
+        if function == "answers":
+            return self.read()
         if function == "record":
             return {"sequence": 1, "outcome": self.corrected or payload["outcome"]}
         if self.silent:
@@ -187,6 +192,13 @@ class FakeAws:
         )
         variant = {"VariantName": "AllTraffic", "VariantStatus": [{"Status": "Baking", "StatusMessage": text}]}
         return {"PendingDeploymentSummary": {"EndpointConfigName": NEW, "ProductionVariants": [variant]}}
+
+    def read(self) -> dict[str, Any]:
+        """Return what captured answers come to; ``unread`` says of each time whether they stop the rollout."""
+        found = self.unread.pop(0) if self.unread else False
+        if found is None:
+            raise self.error("Lambda.Unknown", "it timed out")
+        return {"is_stopped": found, "sentence": "after 3 minutes: 7 of 9 captured answers had no readable numbers"}
 
     def check(self, payload: dict[str, Any]) -> dict[str, Any]:
         """Return what golden requests come to; ``again`` says it of each time that they are asked again."""
@@ -665,7 +677,7 @@ def test_in_the_bake_of_all_traffic_sagemaker_is_told_to_go_back(deploy: Any):
     assert run.arguments("cloudwatch:setAlarmState") == {
         "AlarmName": "demand-forecast-rollout-22222222-verdict",
         "StateValue": "ALARM",
-        "StateReason": "stopped: golden requests, asked again: row 3 is NaN",
+        "StateReason": "golden requests, asked again: row 3 is NaN",
     }
     assert "cloudwatch:putMetricData" in run.names()
     assert aws.updates == []
@@ -691,6 +703,43 @@ def test_in_the_bake_it_is_asked_once_calls_have_come_to_it_alone(deploy: Any, a
     """Else an answer might be of the old fleet, or golden requests would pass for calls."""
     run, _ = deploy(AGAIN, updates=[NEW, OLD], again=[True, True], **account)
     assert asked_again(run) == times
+
+
+READ = PLAN | {"bodies": {"endpoint": NAME, "destination": "s3://captures/capture"}}
+BODIES = "after 3 minutes: 7 of 9 captured answers had no readable numbers"
+
+
+def test_the_record_of_a_promotion_says_what_captures_have(deploy: Any):
+    """They are read while it bakes and at the end."""
+    run, _ = deploy(READ, updates=[NEW])
+    outcome, reason = recorded(run)
+    assert outcome == "PROMOTED"
+    assert reason.endswith(f"; {BODIES}")
+
+
+def test_answers_without_numbers_stop_a_rollout(deploy: Any):
+    """SageMaker is told by the alarm while it moves traffic, and the record has the sentence."""
+    run, _ = deploy(READ, updates=[NEW], unread=[True], takes_back=True)
+    outcome, reason = recorded(run)
+    assert outcome == "ROLLED_BACK"
+    assert f"stopped {BODIES}" in reason
+    assert run.arguments("cloudwatch:setAlarmState")["StateReason"] == f"stopped {BODIES}"
+
+
+@pytest.mark.parametrize("unread", [[True], [False, True]], ids=["alarm deleted", "at the end"])
+def test_answers_without_numbers_are_not_promoted(deploy: Any, unread: list[bool | None]):
+    """SageMaker let the fleet take over: the machine rolls back."""
+    run, aws = deploy(READ, updates=[NEW, OLD], unread=unread)
+    assert recorded(run) == ("ROLLED_BACK", f"stopped {BODIES}")
+    assert aws.config == OLD
+
+
+def test_captures_that_cannot_be_read_stop_nothing(deploy: Any):
+    """The record says that they could not be."""
+    run, _ = deploy(READ, updates=[NEW], unread=[None] * 30)
+    outcome, reason = recorded(run)
+    assert outcome == "PROMOTED"
+    assert reason.endswith("; captured answers could not be read")
 
 
 def test_synthetic_calls_are_sent_while_it_bakes(deploy: Any):
@@ -824,6 +873,7 @@ def test_the_history_of_the_longest_rollout_fits(deploy: Any):
     poll = poll_seconds(28800)
     polls = -(-(28800 + 900) // poll)
     task, other = 5, 2  # entered, scheduled, started, succeeded, exited; entered, exited
+    bodies = 60 * (task + other)  # AskBodies, AreReadable
     waiting = polls * (task + 3 * other)  # Preflight, Decide, IsPatient, AwaitRest
     # HasSynthetic, Synthesize, HasVerdict, AskVerdict, DescribeEndpoint, JudgeEndpoint, AwaitEndpoint
     rolling = polls * (3 * task + 4 * other)
@@ -831,5 +881,5 @@ def test_the_history_of_the_longest_rollout_fits(deploy: Any):
     rehearsing = (7200 // poll) * (task + 2 * other)
     shadowing = 2 * polls * (task + 2 * other)  # to the config with the shadow, and back
     rest = 40 * task + 30 * 2 * task  # each other state once, and what is deleted one by one
-    assert 3 * lock["MaxAttempts"] + waiting + rolling + reverting + rehearsing + shadowing + rest < 25_000
+    assert 3 * lock["MaxAttempts"] + waiting + rolling + reverting + rehearsing + shadowing + bodies + rest < 25_000
     assert lock["MaxAttempts"] * lock["IntervalSeconds"] >= hold_seconds(28800) - lock["IntervalSeconds"]

@@ -4,7 +4,7 @@ from mlops_constructs._state_machine import successors, tasks
 from mlops_constructs.rollout.golden_states import bake_states, promotion_states
 from mlops_constructs.rollout.rollout_policy import PROMOTED
 
-IN_BAKE, BAKE = bake_states(golden_arn="arn:golden", endpoint_name="e", next_state="Next", partition="aws")
+(_, IN_BAKE), BAKE = bake_states(golden_arn="arn:golden", endpoint_name="e", next_state="Next", partition="aws")
 AT_END, END = promotion_states(golden_arn="arn:golden", endpoint_name="e", partition="aws")
 
 

@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from mlops_runtime.contracts import to_dict
 from mlops_runtime.contracts.rollout import DeployReason, DeployRequest, DiedExecution, LivePointer, ServingSpec
 from mlops_runtime.registry.model_package import PackageError
+from mlops_runtime.rollout.answers_request import bodies_request
 from mlops_runtime.rollout.deploy_plan import Facts, RefusedError, Request, SageMakerPlan, live_pointer, poll_seconds
 from mlops_runtime.rollout.execution_names import version_name
 from mlops_runtime.rollout.fleet_alarms import fleet_stem
@@ -139,6 +140,7 @@ def _adopt(blank: SageMakerPlan, left: _Left, case: Case) -> SageMakerPlan:
         min_invocations=rollout.min_invocations if is_judged and is_new else 0,
         probation=(rollout.probation or 0) if is_new else 0,
         verdict=_verdict(left) if is_judged else {},
+        bodies=bodies_request(left.spec, since=left.died.started) if is_judged else {},
         again=asked_again(left.spec, left.version.config) if is_judged and is_new else {},
         expired=tuple(config for config in case.follows.expired if config != left.version.config),
         live=_pointer(left, case),

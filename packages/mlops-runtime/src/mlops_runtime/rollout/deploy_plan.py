@@ -69,7 +69,8 @@ class SageMakerPlan(Plan):
     """A plan for a SageMaker endpoint: arguments of API calls, each empty where the call is not made.
 
     ``golden_sha256`` is of the golden requests that the package will have passed once it serves. ``again`` are those that the new
-    fleet answers once more while it serves, ``stop`` the alarm by which a fleet that does not is rolled back.
+    fleet answers once more while it serves, ``stop`` the alarm by which a fleet that does not is rolled back, ``bodies`` the
+    captures that are read for answers without numbers.
     """
 
     create_model: Request = field(default_factory=dict)
@@ -86,6 +87,7 @@ class SageMakerPlan(Plan):
     golden_sha256: str | None = None
     again: Request = field(default_factory=dict)
     stop: Request = field(default_factory=dict)
+    bodies: Request = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

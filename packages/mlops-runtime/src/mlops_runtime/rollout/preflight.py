@@ -19,6 +19,7 @@ from mlops_runtime.eks.pod import eks_of
 from mlops_runtime.eks.slot_plan import SlotPlan, at_rest, misplaced, on_slots
 from mlops_runtime.registry.model_package import PackageError, RegisteredPackage
 from mlops_runtime.rollout import sagemaker_requests
+from mlops_runtime.rollout.answers_request import bodies_request
 from mlops_runtime.rollout.dead_execution import discarded, recovered, resumed_scaling
 from mlops_runtime.rollout.deploy_plan import (
     AnyPlan,
@@ -267,6 +268,7 @@ def _update(common: SageMakerPlan, case: Case, version: Version) -> SageMakerPla
         shadow=_shadow(case, version),
         verdict=_verdict(case, version, baked.why) if names and not case.is_rollback else {},
         again={} if case.is_rollback else asked_again(spec, case.name),
+        bodies={} if case.is_rollback else bodies_request(spec, since=_iso(case.now)),
         stop=verdict_alarm(spec.endpoint, case.name) if names and not case.is_rollback else {},
     )
 

@@ -1,0 +1,56 @@
+"""The function that reads what a rollout's fleets answered, as captures have it."""
+
+import aws_cdk as cdk
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_lambda as lambda_
+
+from constructs import Construct
+from mlops_constructs._functions import define_function
+from mlops_constructs.unit_interface import IBusinessUnit
+from mlops_runtime.contracts.serving import CaptureSpec
+
+_WILDCARD_REASON = (
+    "captures get their names from SageMaker, by variant, hour and a number of its own; rejected: single objects, which no "
+    "template knows"
+)
+# an hour of JSON is decoded at once
+_MEMORY = 512
+
+
+def define_answers(
+    scope: Construct, id: str, *, business_unit: IBusinessUnit, endpoint_name: str, capture: CaptureSpec
+) -> lambda_.Function:
+    """Define the function that says whether captured answers have readable numbers.
+
+    Args:
+        scope: Parent.
+        id: Construct id.
+        business_unit: The unit.
+        endpoint_name: The endpoint.
+        capture: Where its calls are captured.
+    """
+    stack = cdk.Stack.of(scope)
+    # the URI is a token, whose text is only known at deployment
+    place = cdk.Fn.select(1, cdk.Fn.split("s3://", capture.destination))
+    bucket = cdk.Fn.select(0, cdk.Fn.split("/", place))
+    statements = [
+        iam.PolicyStatement(
+            actions=["s3:GetObject"], resources=[f"arn:{stack.partition}:s3:::{place}/{endpoint_name}/*"]
+        ),
+        iam.PolicyStatement(actions=["s3:ListBucket"], resources=[f"arn:{stack.partition}:s3:::{bucket}"]),
+    ]
+    if capture.kms_key is not None:
+        via = {"StringEquals": {"kms:ViaService": f"s3.{stack.region}.{stack.url_suffix}"}}
+        statements.append(iam.PolicyStatement(actions=["kms:Decrypt"], resources=[capture.kms_key], conditions=via))
+    return define_function(
+        scope,
+        id,
+        business_unit=business_unit,
+        folder="rollout_answers",
+        description=f"Reads what new fleets of {endpoint_name} answered",
+        environment={},
+        statements=statements,
+        timeout=cdk.Duration.seconds(60),
+        memory_size=_MEMORY,
+        wildcard_reason=_WILDCARD_REASON,
+    )
