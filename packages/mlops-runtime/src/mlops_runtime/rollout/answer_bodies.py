@@ -14,6 +14,7 @@ from mlops_runtime.monitor.counting.capture_lines import CaptureError, read_pred
 from mlops_runtime.rollout.fleet_comparison import ComparisonRule, Minute, compare
 from mlops_runtime.rollout.live_history import Counts, total
 
+# claim: captures-name-no-fleet
 _MINUTE = timedelta(minutes=1)
 
 

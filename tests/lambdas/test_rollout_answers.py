@@ -1,0 +1,36 @@
+"""The function that reads captured answers."""
+
+import importlib.util
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import boto3
+import pytest
+from moto import mock_aws
+
+HANDLER = Path(__file__).resolve().parents[2] / "lambdas" / "rollout_answers" / "handler.py"
+
+
+def test_it_counts_the_answers_since_the_rollout_began(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the plan's request."""
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    spec = importlib.util.spec_from_file_location("rollout_answers_handler", HANDLER)
+    assert spec is not None
+    assert spec.loader is not None
+    module, now = importlib.util.module_from_spec(spec), datetime.now(UTC)
+    with mock_aws():
+        s3 = boto3.client("s3")
+        s3.create_bucket(Bucket="captures")
+        output = {"observedContentType": "application/json", "encoding": "JSON", "data": '{"predictions": [1]}'}
+        event = {"eventId": "e", "inferenceTime": f"{now:%Y-%m-%dT%H:%M:%SZ}"}
+        line = json.dumps({"captureData": {"endpointOutput": output}, "eventMetadata": event})
+        s3.put_object(Bucket="captures", Key=f"c/e/AllTraffic/{now:%Y/%m/%d/%H}/a.jsonl", Body=line.encode())
+        spec.loader.exec_module(module)
+        request = {"endpoint": "e", "variant": "AllTraffic", "destination": "s3://captures/c", "false_alarm": 0.01}
+        since = (now - timedelta(minutes=5)).isoformat()
+        answer = module.handler({"bodies": {**request, "since": since}, "now": now.isoformat()}, None)
+    assert answer == {
+        "is_stopped": False,
+        "sentence": "0 of 1 captured answers had no readable numbers, 0 of 0 before it",
+    }
