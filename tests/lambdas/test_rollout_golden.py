@@ -63,7 +63,12 @@ def test_a_candidate_is_checked(function: ModuleType) -> None:
     """Once to warm up, both rows together, and each alone."""
     event = {"mode": "check", "endpoint": "demand-forecast-golden-4588cf62", "golden": GOLDEN, "live_endpoint": None}
     answer = function.handler(event, Context())
-    assert answer == {"passed": True, "reason": "all 1 golden requests were answered rightly in 5 rounds", "calls": 16}
+    assert answer == {
+        "passed": True,
+        "reason": "all 1 golden requests were answered rightly in 5 rounds",
+        "calls": 16,
+        "note": "",
+    }
     late = function.handler(event, Context(89_000))
     assert (late["passed"], late["calls"]) == (False, 0)
     assert late["reason"].startswith("time ran out after 0 of 1 golden requests")

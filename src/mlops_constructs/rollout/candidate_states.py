@@ -144,7 +144,12 @@ def _check(golden_arn: str, name: str, partition: str) -> State:
 def _verdicts() -> dict[str, State]:
     """Return what a rehearsal may come to: passed, candidate rejected, or unknown."""
     return {
-        "Rehearsed": assign("EndRehearsal", rehearsed="passed"),
+        "Rehearsed": assign(
+            "EndRehearsal",
+            rehearsed="passed",
+            # what the live model could not be compared in
+            shown="{% $shown & ($golden.note = '' ? '' : '; ' & $golden.note) %}",
+        ),
         "NotGolden": assign(
             "EndRehearsal", rehearsed="turned down", reason="{% 'golden requests: ' & $golden.reason %}"
         ),

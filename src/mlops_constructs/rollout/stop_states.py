@@ -5,7 +5,7 @@ While SageMaker updates an endpoint it takes no other update, so an alarm is the
 
 from mlops_constructs._state_machine import State, task
 
-# a plan without a guardrail has no alarm: its rollout is judged at its end
+# a plan without a guardrail has no alarm: its rollout is evaluated at its end
 CAN_STOP = "$exists($plan.stop.alarm)"
 _MAXIMUM_REASON = 1023
 

@@ -130,7 +130,7 @@ class FakeAws:
         }
         self.ringing, self.golden, self.rehearsal, self.rehearsals = [], True, "InService", set[str]()
         self.made, self.again = set[str](), list[bool | None]()
-        self.stage, self.takes_back = "", False
+        self.stage, self.takes_back, self.note = "", False, ""
         self.unread = list[bool | None]()
         self.asked, self.good_for, self.silent, self.evidence = 0, 1000, False, 1.5
 
@@ -205,7 +205,7 @@ class FakeAws:
         passed = self.again.pop(0) if payload["mode"] == "again" else self.golden
         if passed is None:
             raise self.error("Lambda.Unknown", "GoldenCallError")
-        return {"passed": passed, "reason": "row 3 is NaN", "calls": 7, "failures": 0}
+        return {"passed": passed, "reason": "row 3 is NaN", "calls": 7, "failures": 0, "note": self.note}
 
     def find(self, name: str) -> None:
         """Answer whether a model or config was made."""
@@ -593,6 +593,15 @@ def test_a_candidate_that_passes_goes_on(deploy: Any):
     assert aws.rehearsals == set()
     check = next(a["Payload"] for n, a in run.calls if n == "lambda:invoke" and a["Payload"].get("mode") == "check")
     assert (check["endpoint"], check["live_endpoint"]) == (f"{NAME}-golden-22222222", NAME)
+
+
+def test_the_record_says_that_a_broken_live_model_was_not_compared_with(deploy: Any):
+    """Its successor is promoted by the bounds alone."""
+    note = "the live model fails 2 of 2 golden requests, so nothing was compared with it"
+    run, _ = deploy(REHEARSED, updates=[NEW], note=note)
+    outcome, reason = recorded(run)
+    assert outcome == "PROMOTED"
+    assert f"; {note}" in reason
 
 
 @pytest.mark.parametrize("action", ["create", "update"])

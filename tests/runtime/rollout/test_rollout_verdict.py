@@ -182,6 +182,14 @@ def test_slow_answers_stop_a_fleet_where_latency_is_compared() -> None:
     assert ask(Account(**slow), 5).action != "stop"
 
 
+def test_a_live_model_that_fails_at_once_makes_no_successor_slow() -> None:
+    """Its answers are quick because they fail: latency is left out, and the sentence of the record says so."""
+    account = Account(**{**BAD, "Errors_new_Sum": each(0.0), "Errors_old_Sum": each(2700.0)})
+    found = ask(account, max_latency_ratio=1.5)
+    assert found.action != "stop"
+    assert found.sentence.endswith("; latency was not compared, as 8,100 of 16,200 answers of the live model failed")
+
+
 def test_a_request_may_be_older_than_its_minutes() -> None:
     """Without a call nothing is claimed."""
     found = ask(Account(), minutes=int(timedelta(hours=1) / MINUTE))

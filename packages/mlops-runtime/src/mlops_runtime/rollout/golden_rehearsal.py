@@ -95,6 +95,8 @@ class Rehearsal:
     _first: dict[str, tuple[float, ...]] = field(default_factory=dict)
     _times: dict[str, _Times] = field(default_factory=dict)
     _differences: list[float] = field(default_factory=list)
+    _live_asked: set[str] = field(default_factory=set)
+    _live_failed: set[str] = field(default_factory=set)
 
     def run(self, requests: Sequence[GoldenRequest]) -> str:
         """Return why the candidate fails; the empty text if it does not. Nothing more is asked after a round with a failure."""
@@ -135,6 +137,15 @@ class Rehearsal:
         return self._first
 
     @property
+    def note(self) -> str:
+        """What was left out, as the record says it; empty where nothing was."""
+        if not self._live_failed:
+            return ""
+        failed = f"the live model fails {len(self._live_failed)} of {len(self._live_asked)} golden requests"
+        what = "nothing was compared with it" if not self._differences else "these were not compared with it"
+        return f"{failed}, so {what}"
+
+    @property
     def _rounds(self) -> int:
         return ROUNDS if self.rounds is None else self.rounds
 
@@ -171,9 +182,14 @@ class Rehearsal:
             times.whole.append(ours.milliseconds)
         if self._is_compared:
             theirs = self._call(str(self.live), request)
-            if theirs.problem is None and theirs.milliseconds is not None:
+            self._live_asked.add(request.name)
+            if judge(request, theirs):
+                # numbers and time of a wrong answer are not comparable
+                self._live_failed.add(request.name)
+                return ours
+            if theirs.milliseconds is not None:
                 times.live.append(theirs.milliseconds)
-            if request.name not in self._first and is_whole(request, ours) and is_whole(request, theirs):
+            if request.name not in self._first and is_whole(request, ours):
                 self._differences += deviations(ours.numbers, theirs.numbers)
         return ours
 
@@ -197,7 +213,8 @@ class Rehearsal:
 
     def _distance(self) -> list[str]:
         """Return what is wrong with the distance to the live model, where it was asked for."""
-        if self.live is None or self.spec.max_deviation is None or (self._problems and not self._differences):
+        # of a live model that fails every request no distance can be known: the bounds are left
+        if self.spec.max_deviation is None or not self._differences:
             return []
         problem = deviation_problem(self._differences, self.spec.max_deviation)
         return [] if problem is None else [problem]
@@ -220,7 +237,7 @@ def _alone(count: int, number: int) -> Sequence[int]:
 def _verdict(rehearsal: Rehearsal, requests: Sequence[GoldenRequest], rounds: int) -> dict[str, Any]:
     reason = rehearsal.run(requests)
     passed = f"all {len(requests)} golden requests were answered rightly in {rounds} rounds"
-    return {"passed": not reason, "reason": reason or passed, "calls": rehearsal.calls}
+    return {"passed": not reason, "reason": reason or passed, "calls": rehearsal.calls, "note": rehearsal.note}
 
 
 def _turned_back(numbers: Sequence[float], by: int) -> tuple[float, ...]:
@@ -305,7 +322,7 @@ class GoldenCaller:
         try:
             requests = self._requests(spec)
         except GoldenSetError as error:
-            return {"passed": False, "reason": cut(str(error), MAXIMUM_REASON), "calls": 0}
+            return {"passed": False, "reason": cut(str(error), MAXIMUM_REASON), "calls": 0, "note": ""}
         # to the live model: one to warm up, one a round, and as many again where a request seems slow
         nonce = announce(1 + 2 * ROUNDS * len(requests))
         rehearsal = Rehearsal(

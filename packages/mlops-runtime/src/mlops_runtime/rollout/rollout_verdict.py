@@ -21,6 +21,8 @@ from mlops_runtime.rollout.fleet_alarms import (
     verdict_dimensions,
 )
 from mlops_runtime.rollout.fleet_minutes import FleetMinutes, MinuteReader
+from mlops_runtime.rollout.live_failures import is_broken
+from mlops_runtime.rollout.live_history import Counts, total
 from mlops_runtime.rollout.verdict import Action, Compared, Verdict, error_rule, judge, slow_rule
 from mlops_runtime.rollout.verdict_request import VerdictRequest
 
@@ -66,9 +68,10 @@ class VerdictFunction:
             most_share=request.most_share,
             before=request.before,
         )
-        compared = [_errors(request, reader), *_slow(request, reader)]
+        errors = _errors(request, reader)
+        compared = [errors, *(() if is_broken(_live(errors)) else _slow(request, reader))]
         is_unknown = request.max_latency_ratio is not None and len(compared) == 1
-        found = judge(compared[0], compared[1:], unsaid=NOT_COMPARED if is_unknown else "")
+        found = judge(errors, compared[1:], unsaid=unsaid(errors) if is_unknown else "")
         # the rollout stops even where what was read cannot be kept
         if found.action is Action.STOP and request.has_alarm:
             self._stop(request, found, now)
@@ -120,6 +123,22 @@ class VerdictFunction:
             # deleted by hand: the answer still stops what the machine can stop itself
             if error.response["Error"]["Code"] != "ResourceNotFound":
                 raise
+
+
+def unsaid(errors: Compared) -> str:
+    """Return why slow answers were not compared, where that was asked for.
+
+    Args:
+        errors: Failing answers of both fleets, with those of the live model before.
+    """
+    live = _live(errors)
+    if not is_broken(live):
+        return NOT_COMPARED
+    return f"; latency was not compared, as {live.failed:,} of {live.calls:,} answers of the live model failed"
+
+
+def _live(errors: Compared) -> Counts:
+    return total(errors.history) + errors.old
 
 
 def _errors(request: VerdictRequest, reader: MinuteReader) -> Compared:
