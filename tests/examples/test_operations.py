@@ -168,7 +168,7 @@ def test_the_way_back_leads_to_the_version_before_and_to_one_that_is_named(pilot
 
     back = pilot.mlops("rollback", "pilot-first", "--reason", "returns went up")
 
-    assert back.splitlines()[-1].endswith(":model-package/pilot-first/1 serves")
+    assert any(line.endswith(":model-package/pilot-first/1 serves") for line in back.splitlines())
     assert (pilot.version(), pilot.ask()) == ("1", pytest.approx(4.0))
     record = pilot.mlops("audit", "show", "pilot-first", "--last", 1)
     assert " ann " in record
@@ -177,7 +177,7 @@ def test_the_way_back_leads_to_the_version_before_and_to_one_that_is_named(pilot
 
     forth = pilot.mlops("rollback", "pilot-first", "--to", 2, "--reason", "it was right")
 
-    assert forth.splitlines()[-1].endswith(":model-package/pilot-first/2 serves")
+    assert any(line.endswith(":model-package/pilot-first/2 serves") for line in forth.splitlines())
     assert (pilot.version(), pilot.ask()) == ("2", pytest.approx(6.0))
     assert "live      version 2 in" in pilot.mlops("status", "pilot")
 
@@ -219,6 +219,10 @@ def test_a_version_that_is_not_there_is_refused(pilot: Pilot) -> None:
 def test_the_chain_of_all_that_is_whole(pilot: Pilot, tmp_path: Path) -> None:
     """At its source, and as a copy on a laptop without an account."""
     shown = json.loads(pilot.mlops("audit", "show", "pilot-first", "--json"))
+    compared = [record["sequence"] for record in shown["records"] if record.get("verdict") is not None]
+    drawn = pilot.mlops("audit", "show", "pilot-first", "--sequence", compared[0])
+    assert "computed again from these minutes: the same sentence" in drawn
+    assert f"/minutes/pilot-first/{compared[0]:08d}-" in drawn
     whole = f"the chain of pilot-first is intact up to record {shown['sequence']}, "
     for entry in pilot.loop.s3.list_objects_v2(Bucket=shown["bucket"], Prefix="audit/pilot-first/")["Contents"]:
         name = entry["Key"].rpartition("/")[2]
