@@ -48,14 +48,14 @@ def register(
     predictions: Annotated[
         Path | None,
         typer.Option(
-            help="Parquet with your own predictions for the holdout's rows: column prediction, other columns name the row.",
+            help="Parquet with your own prediction for each row of the holdout: column prediction, other columns name the row.",
             show_default=False,
         ),
     ] = None,
     data: Annotated[
         Path | None,
         typer.Option(
-            help="Holdout as Parquet: its columns are compared before anything is uploaded.", show_default=False
+            help="Holdout as Parquet: its columns and rows are checked before anything is uploaded.", show_default=False
         ),
     ] = None,
     tracking_uri: Annotated[
