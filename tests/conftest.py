@@ -124,6 +124,19 @@ def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
         running.down(forget=True)
 
 
+@pytest.fixture(autouse=True)
+def same_python() -> Iterator[None]:
+    """Fail a test that leaves Python another environment: each process that a later test starts would have it."""
+    before = _python_settings()
+    yield
+    assert _python_settings() == before
+
+
+def _python_settings() -> tuple[str, dict[str, str]]:
+    names = [name for name in os.environ if name == "PATH" or name.startswith("PYTHON")]
+    return sys.executable, {name: os.environ[name] for name in names}
+
+
 @pytest.fixture
 def wait_for() -> Callable[..., Any]:
     """Call a function until it returns something true, for at most a real minute: ``wait_for(lambda: receive(queue))``."""
