@@ -50,13 +50,13 @@ def _knows(trained: list[tuple[int, int]], held: list[tuple[int, int]], *, has_t
 def test_a_champion_that_has_seen_a_row_of_the_holdout_is_recognised(
     cuts: tuple[list[tuple[int, int]], list[tuple[int, int]]],
 ) -> None:
-    """A row that is in both is never missed, and a champion of an earlier cut is never left out."""
+    """A row that is in both is never missed, and a champion that knew nothing of the holdout's times is never left out."""
     trained, held = cuts
     if not trained or not held:
         return
     knows = _knows(trained, held, has_times_of_rows=False)
     assert knows or not set(trained) & set(held)
-    assert not knows or max(row[1] for row in trained) > held[0][0]
+    assert not knows or max(row[1] for row in trained) >= held[0][0]
 
 
 @given(_cuts(has_known_times=False))
