@@ -220,7 +220,7 @@ def test_a_busy_endpoint_is_waited_for() -> None:
     ("states", "phase"),
     [
         (("CreateRehearsalConfig", "CreateRehearsal", "AwaitRehearsal", "DescribeRehearsal"), Phase.REHEARSING),
-        (("CreateShadowConfig", "StartShadow", "BakeShadow", "CountShadowCalls"), Phase.SHADOWING),
+        (("CreateShadowConfig", "StartShadow", "BakeShadow", "CompareShadow"), Phase.SHADOWING),
         (("AwaitEndpoint", "DescribeEndpoint", "AskWhatRang", "TookBack"), Phase.GOING_BACK),
         (("Revert", "AwaitRevert", "DescribeReverted"), Phase.GOING_BACK),
         (("PutBack", "WhereTo"), Phase.GOING_BACK),
