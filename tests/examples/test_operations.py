@@ -202,7 +202,7 @@ def test_a_rollout_that_runs_is_taken_back(pilot: Pilot) -> None:
     assert "/ann: not today" in said[2]  # who took it back is on the record
     assert any(name in looks[-1] for name in ("    doing     ", "    step      "))
     assert "step      not shown" not in looks[-1]
-    assert any(line.endswith("is rolled back: the old fleet gets the traffic") for line in said[3:])
+    assert any(" of the traffic" in line or "gets the traffic" in line for line in said[3:])  # what it did meanwhile
     assert "made already" in pilot.mlops("rollback", "pilot-first", "--reason", "not today")
     assert (pilot.version(), pilot.ask()) == ("2", pytest.approx(6.0))
 
