@@ -375,6 +375,31 @@ def test_a_jobs_log_is_read(past: Past) -> None:
         list(past.history.log("one", "set"))
 
 
+def test_a_run_is_found_by_its_version(past: Past) -> None:
+    """As the registry numbers it, with its group or without; a version that is not there is named with the newest."""
+    past.execution("one", 1)
+    group = past.history.pipeline.group
+    arn = f"arn:aws:sagemaker:us-east-1:123456789012:model-package/{group}/"
+    past.kept.packages = [
+        {
+            "ModelPackageArn": f"{arn}{number}",
+            "ModelPackageDescription": f"trained by {run}",
+            "ModelApprovalStatus": "Approved",
+        }
+        for number, run in ((8, "two"), (7, "one"))
+    ]
+    assert past.history.run("7").run.id == past.history.run(f"{group}/7").run.id == "one"
+    with pytest.raises(
+        RunError, match="has no version 9, the newest is 8; name a version of `mlops models list` or a run"
+    ):
+        past.history.run("9")
+    with pytest.raises(RunError, match="run 'others/7' of demand-forecast not found"):
+        past.history.run("others/7")
+    past.kept.packages = []
+    with pytest.raises(RunError, match="has no version 7, it has none yet"):
+        past.history.run("7")
+
+
 def test_fails_by_name(past: Past) -> None:
     """With the newest that there are, or what to do."""
     with pytest.raises(RunError, match="demand-forecast has no run yet; start one: mlops train demand-forecast"):

@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 app = typer.Typer(help="List, inspect and compare retrainings, refused ones too.", no_args_is_help=True)
 
 Pipeline = Annotated[str | None, typer.Option(help="Name of the pipeline. Default: the only one.", show_default=False)]
-RunId = Annotated[str, typer.Argument(help="Run as `mlops runs list` shows it, or latest.", show_default=False)]
+RunId = Annotated[
+    str, typer.Argument(help="Run as `mlops runs list` shows it, its version, or latest.", show_default=False)
+]
 Step = Literal["set", "process", "train", "rows", "answers", "champion-rows", "champion-answers", "predict", "evaluate"]
 
 _CANDIDATE = "candidate"
@@ -72,8 +74,10 @@ def show(
 
 @app.command()
 def compare(
-    first: Annotated[str, typer.Argument(help="Run that is compared with, or latest.", show_default=False)],
-    second: Annotated[str, typer.Argument(help="Run whose loss is relative to it, or latest.", show_default=False)],
+    first: Annotated[str, typer.Argument(help="Run or version that is compared with, or latest.", show_default=False)],
+    second: Annotated[
+        str, typer.Argument(help="Run or version whose loss is relative to it, or latest.", show_default=False)
+    ],
     *,
     pipeline: Pipeline = None,
     as_json: AsJson = False,

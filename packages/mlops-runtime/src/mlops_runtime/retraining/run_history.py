@@ -24,6 +24,7 @@ from mlops_runtime.retraining.training_metrics import read_log_line
 from mlops_runtime.rollout.execution_names import execution_arn
 
 LATEST = "latest"
+_VERSION = re.compile(r"(?:(?P<group>[A-Za-z0-9-]+)/)?(?P<number>[1-9][0-9]{0,8})")  # as `mlops models` names a package
 _READERS = 16  # calls at once
 _CHARACTERS_OF_NAME = 24  # of an execution's name, in the names of its jobs
 _CONTAINERS = "sagemaker_"  # hyperparameters of the container, not of the script
@@ -161,7 +162,7 @@ class RunHistory(PipelineAccess):
         """Return a run with everything that is known of it.
 
         Args:
-            id: As ``runs`` has it, or ``latest``.
+            id: As ``runs`` has it, a version of the registry (``7`` or ``<group>/7``), or ``latest``.
 
         Raises:
             RunError: If there is no such run.
@@ -208,7 +209,7 @@ class RunHistory(PipelineAccess):
         """Yield the lines of a job's log, the oldest first.
 
         Args:
-            id: As ``runs`` has it, or ``latest``.
+            id: As ``runs`` has it, a version of the registry (``7`` or ``<group>/7``), or ``latest``.
             step: Which job. Default: ``train``; of a model made elsewhere ``evaluate``.
             last: How many of the newest lines. Default: all.
 
@@ -296,6 +297,12 @@ class RunHistory(PipelineAccess):
         )
 
     def _found(self, id: str) -> Run:
+        version = _VERSION.fullmatch(id)
+        if version is None or version["group"] not in (None, self.pipeline.group):
+            return self._named(id)
+        return self._named(self._run_of_version(int(version["number"])))
+
+    def _named(self, id: str) -> Run:
         decisions = self._decisions()
         if id == LATEST:
             newest = next(iter(self._merged_runs(decisions)), None)
@@ -385,6 +392,24 @@ class RunHistory(PipelineAccess):
         )
         folders = (each["Prefix"] for page in pages for each in page.get("CommonPrefixes", []))
         return {folder.removeprefix(prefix).rstrip("/") for folder in folders}
+
+    def _run_of_version(self, number: int) -> str:
+        """Return the run that registered a version."""
+        pages = self.sagemaker.get_paginator("list_model_packages").paginate(
+            ModelPackageGroupName=self.pipeline.group, PaginationConfig={"PageSize": 100}
+        )
+        newest = 0
+        for page in pages:
+            for each in page["ModelPackageSummaryList"]:
+                found = int(each["ModelPackageArn"].rpartition("/")[2])
+                newest = max(newest, found)
+                if found == number:
+                    return str(each.get("ModelPackageDescription", "")).rpartition(" ")[2]
+        known = f"the newest is {newest}" if newest else "it has none yet"
+        raise RunError(
+            f"{self.pipeline.group} has no version {number}, {known}; name a version of `mlops models list` or a run of "
+            f"`mlops runs list {self.pipeline.pipeline}`"
+        )
 
     def _packages(self, names: set[str]) -> dict[str, Mapping[str, Any]]:
         """Return the packages that runs registered, by their names, which end the packages' descriptions."""
