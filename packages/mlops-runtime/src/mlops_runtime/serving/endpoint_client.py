@@ -255,13 +255,18 @@ class EndpointClient:
 
 
 def _refused(endpoint: str, status: str, answer: str) -> EndpointError:
-    """Return what a model answered instead of predictions, in its own words: our server's are in a field of JSON."""
+    """Return what a model answered instead of predictions, in its own words: our server's are in fields of JSON."""
     try:
         document = json.loads(answer)
     except ValueError:
         document = None
-    own = document.get("error") if isinstance(document, dict) else None
-    said = " ".join((own if isinstance(own, str) else answer).split())
+    given = document if isinstance(document, dict) else {}
+    own, problems = given.get("error"), given.get("problems")
+    if isinstance(problems, list) and problems:
+        answer = "; ".join(map(str, problems))
+    elif isinstance(own, str):
+        answer = own
+    said = " ".join(answer.split())
     return EndpointError(f"the model of {endpoint} answers {status}: {said}", status=status, said=said)
 
 
