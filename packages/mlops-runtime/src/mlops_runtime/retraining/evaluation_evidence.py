@@ -63,7 +63,8 @@ def knows_holdout(trained_until: str, holdout_from: str, holdout_until: str, *, 
         holdout_from: First time of prediction in the holdout.
         holdout_until: Up to when the holdout knows anything.
         has_times_of_rows: Whether a set knows its rows until their own times, so that the newest row trained on may be the
-            holdout's first; else until their labels became known, and one that did at that very time was known then.
+            holdout's first; else until their labels became known, which is after the row's own time: the holdout may begin when
+            the newest of them did. A row that is labelled at its own time, and is both the newest and the first, is not told.
 
     Example:
         >>> knows_holdout("2024-06-02", "2024-06-01", "2024-06-30", has_times_of_rows=True)
