@@ -81,7 +81,9 @@ class Platform:
 def verdict(candidate, live=None, **limits):
     """Return what the check says of a candidate, beside a live model if there is one."""
     platform = Platform(new=candidate, live=live)
-    caller = GoldenCaller(s3=platform, runtime=platform, bucket="artifacts", timer=lambda: platform.now)
+    caller = GoldenCaller(
+        s3=platform, runtime=platform, bucket="artifacts", timer=lambda: platform.now, pause=lambda _: None
+    )
     spec = GoldenSpec(uri="s3://assets/golden.jsonl", sha256=hashlib.sha256(CONTENT).hexdigest(), **limits)
     event = {"mode": "check", "endpoint": "new", "golden": to_dict(spec), "live_endpoint": "live" if live else None}
     return caller.handle(event)

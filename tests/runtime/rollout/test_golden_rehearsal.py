@@ -1,6 +1,7 @@
 """The rehearsal's rounds: what is asked, in which order, and what of it counts."""
 
 import json
+import random
 from collections.abc import Callable
 
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 
 from mlops_runtime.contracts.serving import GoldenRequest, GoldenSpec
 from mlops_runtime.rollout.golden_answers import Reply
-from mlops_runtime.rollout.golden_rehearsal import ALONE, ROUNDS, Rehearsal
+from mlops_runtime.rollout.golden_rehearsal import ALONE, LOOK_CALLS, LOOKS, PAUSE_SECONDS, ROUNDS, Rehearsal
 
 Ask = Callable[[str, GoldenRequest], Reply]
 
@@ -89,19 +90,89 @@ def test_a_column_that_the_model_lacks_is_named_with_what_leaves_it_out() -> Non
 
 
 @pytest.mark.parametrize(("slow", "is_slow"), [(61.0, True), (59.0, False)])
-def test_what_is_too_slow_is_asked_again_before_that_is_believed(slow: float, is_slow: bool) -> None:
-    """Three times as slow as the live model's 20 ms is allowed."""
-    calls = 0
+def test_what_is_too_slow_is_looked_at_again_later_before_that_is_believed(slow: float, is_slow: bool) -> None:
+    """Three times as slow as the live model's 20 ms is allowed; each later look asks both in turn."""
+    asked: list[str] = []
+    pauses: list[float] = []
 
     def ask(endpoint: str, request: GoldenRequest) -> Reply:
-        nonlocal calls
-        calls += endpoint == "new"
+        asked.append(endpoint)
         reply = _honest(endpoint, request)
         return Reply(numbers=reply.numbers, milliseconds=slow if endpoint == "new" else 20.0)
 
-    reason = _rehearsal(ask, live="live", max_slowdown=3.0).run([_batch(1)])
+    rehearsal = _rehearsal(ask, live="live", max_slowdown=3.0)
+    rehearsal.pause = pauses.append
+    reason = rehearsal.run([_batch(1)])
+    assert ("as slow in each of 3 later looks, 20 s apart" in reason) == is_slow
     assert ("3.0 times the 20.0 ms of the live model" in reason) == is_slow
-    assert calls == (1 + 1 + ROUNDS if is_slow else 1 + ROUNDS)
+    assert asked == ["new", "live"] * (1 + ROUNDS + (LOOKS * LOOK_CALLS if is_slow else 0))
+    assert pauses == [PAUSE_SECONDS] * (LOOKS if is_slow else 0)
+
+
+class Machine:
+    """A machine with a clock, on which both models run: while it is busy, calls wait for their turn.
+
+    Args:
+        seed: Of the waits.
+        busy_until: Seconds until which others use the machine; a wait then is exponential, with now and then a long one.
+        slowdown: How many times as long as the live model's 10 ms the candidate takes.
+        slow_until: Until when it does. Default: for good.
+    """
+
+    def __init__(self, seed: int, *, busy_until: float, slowdown: float = 1.0, slow_until: float = 1e9) -> None:
+        self.random, self.now = random.Random(seed), 0.0
+        self.busy_until, self.slowdown, self.slow_until = busy_until, slowdown, slow_until
+
+    def ask(self, endpoint: str, request: GoldenRequest) -> Reply:
+        """Answer after a while."""
+        took = 0.01 * (self.slowdown if endpoint == "new" and self.now < self.slow_until else 1.0)
+        if self.now < self.busy_until:
+            took += self.random.expovariate(1 / 0.06) + (self.random.random() < 0.2) * self.random.uniform(0.1, 0.5)
+        self.now += took
+        return Reply(numbers=_honest(endpoint, request).numbers, milliseconds=1000 * took)
+
+    def wait(self, seconds: float) -> None:
+        """Let time pass."""
+        self.now += seconds
+
+    def verdict(self, **limits: float) -> str:
+        """Rehearse beside the live model."""
+        rehearsal = _rehearsal(self.ask, live="live", **limits)
+        rehearsal.pause = self.wait
+        return rehearsal.run([_batch(1), _batch(3)])
+
+
+LIMITS = {"max_latency_ms": 50, "max_slowdown": 3.0}
+
+
+def test_a_machine_that_is_busy_for_a_while_refuses_nobody() -> None:
+    """An equal model whose rounds fall into a busy minute passes, by the limit in milliseconds and beside the live model."""
+    assert [seed for seed in range(60) if Machine(seed, busy_until=45.0).verdict(**LIMITS)] == []
+
+
+def test_a_model_that_is_slow_for_a_while_passes_and_one_that_is_slow_for_good_does_not() -> None:
+    """Ten times the live model's time until a minute has passed, or always; on a machine that is busy half a minute."""
+    for seed in range(30):
+        assert Machine(seed, busy_until=30.0, slowdown=10.0, slow_until=50.0).verdict(**LIMITS) == ""
+        assert "as slow in each of 3 later looks" in Machine(seed, busy_until=30.0, slowdown=10.0).verdict(**LIMITS)
+
+
+def test_a_machine_that_is_always_busy_refuses_no_equal_model_beside_the_live_one() -> None:
+    """Their calls take turns, so that both wait alike; a model that is slow for good is refused there too."""
+    limits = {"max_slowdown": 3.0}
+    assert [seed for seed in range(60) if Machine(seed, busy_until=1e9).verdict(**limits)] == []
+    slow = [seed for seed in range(30) if Machine(seed, busy_until=1e9, slowdown=60.0).verdict(**limits)]
+    assert len(slow) == 30
+
+
+def test_time_that_runs_out_in_a_later_look_is_said() -> None:
+    """What seemed slow could not be confirmed, and is not accepted."""
+    left = [True] * (2 + 2 * ROUNDS + 5)
+    rehearsal = _rehearsal(Machine(1, busy_until=1e9, slowdown=60.0).ask, live="live", max_slowdown=3.0)
+    rehearsal.pause, rehearsal.has_time = (lambda _: None), lambda: bool(left) and left.pop()
+    assert "time ran out while 1 of 1 golden requests that seemed slow were looked at again" in rehearsal.run(
+        [_batch(1)]
+    )
 
 
 def test_calls_that_were_asked_again_are_counted_for_the_candidate_alone() -> None:

@@ -134,6 +134,31 @@ def slowness(
     return problems
 
 
+def may_be_slow(
+    ours: Sequence[float], theirs: Sequence[float], *, max_latency_ms: int | None, max_slowdown: float | None
+) -> bool:
+    """Return whether calls of one kind are to be looked at again: by median or quickest call alone, since waits hide slowness.
+
+    Args:
+        ours: Milliseconds of the candidate's calls.
+        theirs: Those of the live model's same calls.
+        max_latency_ms: As for `slowness`.
+        max_slowdown: As for `slowness`.
+
+    Example:
+        >>> may_be_slow([40.0, 90.0, 39.0], [11.0, 60.0, 70.0], max_latency_ms=None, max_slowdown=3.0)
+        True
+    """
+    if not ours:
+        return False
+    if max_latency_ms is not None and statistics.median(ours) > max_latency_ms:
+        return True
+    if max_slowdown is None or not theirs:
+        return False
+    pairs = [(statistics.median(ours), statistics.median(theirs)), (min(ours), min(theirs))]
+    return any(own > max_slowdown * live and own - live > NOISE_MS for own, live in pairs)
+
+
 def deviations(candidate: Sequence[float], live: Sequence[float]) -> list[float]:
     """Return the relative difference of each number to the live model's; infinite where only the live one is 0.
 
