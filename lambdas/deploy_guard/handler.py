@@ -16,6 +16,7 @@ logging.getLogger().setLevel(logging.INFO)
 GUARD = DeployGuard(
     stepfunctions=boto3.client("stepfunctions"),
     cloudwatch=boto3.client("cloudwatch"),
+    sagemaker=boto3.client("sagemaker"),
     table=RolloutTable(boto3.client("dynamodb"), os.environ["ROLLOUT_TABLE"], os.environ["ENDPOINT"]),
     settings=GuardSettings(
         machine_arn=os.environ["DEPLOY_MACHINE_ARN"],

@@ -37,6 +37,7 @@ def _approval(package: str, event_id: str = "a1") -> dict[str, Any]:
         "source": "aws.sagemaker",
         "detail-type": "SageMaker Model Package State Change",
         "account": "123456789012",
+        "region": "us-east-1",
         "time": NOW,
         "detail": {"ModelPackageArn": package, "ModelApprovalStatus": "Approved"},
     }
@@ -48,7 +49,9 @@ def _alarm(event_id: str = "e1") -> dict[str, Any]:
         "source": "aws.cloudwatch",
         "detail-type": "CloudWatch Alarm State Change",
         "account": "123456789012",
+        "region": "us-east-1",
         "time": NOW,
+        "resources": ["arn:aws:cloudwatch:us-east-1:123456789012:alarm:demand-wape"],
         "detail": {"alarmName": "demand-wape", "state": {"value": "ALARM"}},
     }
 

@@ -124,10 +124,11 @@ class RolloutAccess:
         return scaling_statements(self.scope, spec=self.serving)
 
     def guard(self, machine: sfn.StateMachine) -> list[iam.PolicyStatement]:
-        """Start the Deploy machine; read row, alarms and executions again; take the lock from an execution that died."""
+        """Start the Deploy machine; read row, package, alarms and executions again; take the lock from an execution that died."""
         return [
             iam.PolicyStatement(actions=["states:StartExecution"], resources=[machine.state_machine_arn]),
             iam.PolicyStatement(actions=["states:DescribeExecution"], resources=[self._executions(machine)]),
+            iam.PolicyStatement(actions=["sagemaker:DescribeModelPackage"], resources=[self.registry.packages_arn]),
             self._table("dynamodb:GetItem", "dynamodb:UpdateItem"),
             key_statement(self.business_unit.key, services=["dynamodb"]),
             describe_alarms_statement(),

@@ -39,6 +39,7 @@ def test_eventbridges_event_is_read() -> None:
         detail={"instance-id": "i-1234567890abcdef0", "state": "terminated"},
         account="111122223333",
         resources=("arn:aws:ec2:us-west-1:123456789012:instance/i-1234567890abcdef0",),
+        region="us-west-1",
     )
 
 

@@ -61,6 +61,7 @@ def test_the_guard_counts_what_was_told_once() -> None:
             "detail-type": entry["DetailType"],
             "time": NOW.isoformat(),
             "account": "123456789012",
+            "region": "us-east-1",
             "detail": json.loads(entry["Detail"]),
         }
         asked = event_from(json.dumps(event), settings=settings, now=NOW)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from mlops_runtime.business_unit.automation import Automation
 
 ANNA = "AROAEXAMPLEOFAROLE:anna"
+HERE = {"account": "123456789012", "region": "us-east-1"}
 MACHINE = "arn:aws:states:us-east-1:123456789012:stateMachine:Retrain"
 SETTINGS = GuardSettings(
     pipeline="demand-forecast", machine_arn=MACHINE, alarms=("demand-drift",), cool_down=86_400, daily_budget=2
@@ -58,13 +59,14 @@ def guard_of(world: World, **changes: Any) -> RetrainGuard:
 
 def alarm_message(event_id: str = "e1", at: datetime = NOW, manual: bool = False, **changes: Any) -> Message:
     """Return an alarm's message, or a person's."""
-    event: dict[str, Any] = {"id": event_id, "account": "123456789012", "time": at.isoformat()}
+    event: dict[str, Any] = {"id": event_id, **HERE, "time": at.isoformat()}
     if manual:
         detail = {"id": event_id, "subject": "demand-forecast", "outcome": "REQUESTED"}
         event |= {"detail-type": "MLOps Retraining Requested", "source": f"mlops.demand/{ANNA}", "detail": detail}
     else:
         detail = {"alarmName": "demand-drift", "state": {"value": "ALARM"}}
         event |= {"detail-type": "CloudWatch Alarm State Change", "source": "aws.cloudwatch", "detail": detail}
+        event["resources"] = ["arn:aws:cloudwatch:us-east-1:123456789012:alarm:demand-drift"]
     return Message(id=f"m-{event_id}", body=json.dumps(event | changes), sent=at)
 
 
@@ -100,7 +102,7 @@ RULE = "arn:aws:events:us-east-1:123456789012:rule/recheck"
 
 def event_message(event_id: str, at: datetime, source: str, kind: str, **fields: Any) -> Message:
     """Return the message of an event."""
-    event = {"id": event_id, "account": "123456789012", "time": at.isoformat(), "source": source, "detail-type": kind}
+    event = {"id": event_id, **HERE, "time": at.isoformat(), "source": source, "detail-type": kind}
     return Message(id=f"m-{event_id}", body=json.dumps(event | fields), sent=at)
 
 

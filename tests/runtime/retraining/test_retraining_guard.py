@@ -48,6 +48,7 @@ SETTINGS = GuardSettings(
 COUNTING = replace(SETTINGS, minimum_labels=1000)
 HOUR = 3600
 SECONDS = int(NOW.timestamp())
+DRIFT = "arn:aws:cloudwatch:us-east-1:123456789012:alarm:demand-drift"
 
 
 def _event(kind: str, **changes: Any) -> dict[str, Any]:
@@ -55,6 +56,7 @@ def _event(kind: str, **changes: Any) -> dict[str, Any]:
         "alarm": {
             "detail-type": "CloudWatch Alarm State Change",
             "source": "aws.cloudwatch",
+            "resources": [DRIFT],
             "detail": {"alarmName": "demand-drift", "state": {"value": "ALARM"}},
         },
         "schedule": {"detail-type": "Scheduled Event", "source": "aws.events", "detail": {}},
@@ -228,6 +230,15 @@ def test_a_request_names_its_caller_and_no_one_else() -> None:
     [
         ({}, "id is missing"),
         (_event("alarm", account="210987654321"), "account '210987654321' is not '123456789012'"),
+        (_event("alarm", region="eu-west-1"), "region 'eu-west-1' is not 'us-east-1'"),
+        (_event("alarm", region=None), "region None is not 'us-east-1'"),
+        (_event("alarm", resources=[]), "resources must be .*alarm:demand-drift' alone"),
+        (_event("alarm", resources=[DRIFT.replace("us-east-1", "eu-west-1")]), "is not of account '123456789012' and"),
+        (_event("alarm", resources=[DRIFT.replace("123456789012", "210987654321")]), "is not of account"),
+        (_event("alarm", resources=[DRIFT.replace("drift", "wape")]), "alone"),
+        (_event("schedule", resources=["rule/nightly"]), "resources must be ARNs"),
+        (_event("ended", detail={"executionArn": f"{OWNER}{'x' * 81}", "status": "ABORTED"}), "does not belong to"),
+        (_event("ended", detail={"executionArn": f"{OWNER}one:two", "status": "ABORTED"}), "does not belong to"),
         (_event("alarm", id="x" * 129), "event id must match"),
         (_event("alarm", id="a\nb"), "event id must match"),
         (_event("alarm", source="aws.cloudwatc"), "starts no retraining"),

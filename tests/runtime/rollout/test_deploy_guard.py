@@ -5,16 +5,24 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from rollout_world import ENDPOINT, EXECUTION, MACHINE, NOW, World
 
 from mlops_runtime.contracts import canonical_json
 from mlops_runtime.contracts.rollout import DeployReason, LockRow
-from mlops_runtime.rollout.deploy_guard import Asked, GuardSettings, IgnoredError, asked_by, check_probation
+from mlops_runtime.rollout.deploy_guard import (
+    Asked,
+    GuardSettings,
+    IgnoredError,
+    asked_by,
+    check_approval,
+    check_probation,
+)
 
 PACKAGE = "arn:aws:sagemaker:us-east-1:123456789012:model-package/demand-forecast/3"
 
+REFUNDS = "arn:aws:cloudwatch:us-east-1:123456789012:alarm:refunds"
 DEMAND = "arn:aws:cloudformation:us-east-1:123456789012:stack/Demand/51af3dc0-da77-11e4-872e-1234567db123"
 SETTINGS = GuardSettings(machine_arn=MACHINE, group=ENDPOINT, alarms=("refunds",), stack=DEMAND)
 
@@ -53,6 +61,8 @@ def alarm(**changes: Any) -> dict[str, Any]:
         "detail-type": "CloudWatch Alarm State Change",
         "source": "aws.cloudwatch",
         "account": "123456789012",
+        "region": "us-east-1",
+        "resources": [REFUNDS],
         "time": "2017-08-01T09:00:00Z",
         "detail": detail | changes.pop("detail", {}),
     }
@@ -70,6 +80,7 @@ def ended(**changes: Any) -> dict[str, Any]:
         "detail-type": "Step Functions Execution Status Change",
         "source": "aws.states",
         "account": "123456789012",
+        "region": "us-east-1",
         "time": "2017-08-01T09:00:00Z",
         "detail": detail | changes.pop("detail", {}),
     }
@@ -87,6 +98,7 @@ def stack(**changes: Any) -> dict[str, Any]:
         "detail-type": "CloudFormation Stack Status Change",
         "source": "aws.cloudformation",
         "account": "123456789012",
+        "region": "us-east-1",
         "time": "2017-08-01T09:00:00Z",
         "detail": detail | changes.pop("detail", {}),
     }
@@ -98,13 +110,14 @@ def _asked(event: object) -> Asked:
 
 
 def test_an_approval_asks_for_its_package() -> None:
-    """Named by version and event, so that a second delivery is the same."""
+    """Named by version and time, so that a second delivery is the same, and a second event of one approval too."""
     asked = _asked(approval())
     assert asked.name.startswith("approval-3-")
     assert asked.request is not None
     assert (asked.request.reason, asked.request.model_package_arn) == (DeployReason.APPROVAL, PACKAGE)
-    assert _asked(approval(time="2017-08-01T09:01:00Z")).name == asked.name
-    assert _asked(approval(id="another")).name != asked.name
+    assert _asked(approval(id="another")).name == asked.name
+    assert _asked(approval(time="2017-08-01T11:00:00+02:00")).name == asked.name
+    assert _asked(approval(time="2017-08-01T09:01:00Z")).name != asked.name
 
 
 def test_an_alarm_asks_for_a_rollback() -> None:
@@ -173,6 +186,24 @@ def test_a_recovery_that_died_only_leaves_its_lock() -> None:
         (alarm(detail={"state": {"value": "OK"}}), "alarm refunds went to 'OK'"),
         (alarm(detail={"state": "ALARM"}), "alarm refunds went to None"),
         (alarm(time="2017-08-01T08:00:00Z"), "came at"),
+        (alarm(region="eu-west-1"), "region 'eu-west-1' is not 'us-east-1'"),
+        (alarm(resources=None), "resources must be .*alarm:refunds' alone, got \\[\\]"),
+        (alarm(resources=[REFUNDS, REFUNDS]), "alone"),
+        (alarm(resources=[REFUNDS.replace("us-east-1", "eu-west-1")]), "is not of account '123456789012' and region"),
+        (alarm(resources=[REFUNDS.replace("123456789012", "210987654321")]), "is not of account"),
+        (alarm(resources=[REFUNDS.replace("refunds", "other")]), "alone"),
+        (approval(region=None), "region None is not 'us-east-1'"),
+        (approval(resources=["model-package/3"]), "resources must be ARNs of at most 2048 characters"),
+        (approval(resources=[PACKAGE + "x" * 2048]), "resources must be ARNs"),
+        (approval(id="x" * 129), "event id must match"),
+        (approval(id=""), "event id must match"),
+        (approval(id="a\nb"), "event id must match"),
+        (approval(detail={"ModelPackageArn": PACKAGE.replace("/3", "/03")}), "not a model package"),
+        (approval(detail={"ModelPackageArn": PACKAGE.replace("us-east-1", "eu-west-1")}), "not a model package"),
+        (approval(detail={"ModelPackageArn": PACKAGE + "0" * 9}), "not a model package"),
+        (ended(detail={"executionArn": EXECUTION + "x" * 80}), "is not an execution of"),
+        (ended(detail={"executionArn": EXECUTION + ":one"}), "is not an execution of"),
+        (stack(region="us-west-2"), "region 'us-west-2' is not 'us-east-1'"),
         (ended(detail={"status": "SUCCEEDED"}), "is 'SUCCEEDED'"),
         (ended(detail={"executionArn": EXECUTION.replace("Deploy", "Other")}), "is not an execution of"),
         (ended(detail={"executionArn": 3}), "is not an execution of"),
@@ -191,6 +222,95 @@ def test_no_body_breaks_the_guard(body: str) -> None:
     """Whatever a sender writes is ignored with a reason."""
     with pytest.raises(IgnoredError):
         asked_by(body, settings=SETTINGS, now=NOW)
+
+
+_ANY = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=9), inner, max_size=3),
+    max_leaves=6,
+)
+_ARN = st.builds(
+    "arn:{}:{}:{}:{}:{}".format,
+    st.sampled_from(["aws", "aws-cn", ""]),
+    st.sampled_from(["sagemaker", "cloudwatch", "states", "s3"]),
+    st.sampled_from(["us-east-1", "eu-west-1", ""]),
+    st.sampled_from(["123456789012", "210987654321", ""]),
+    st.sampled_from(["model-package/demand-forecast/3", "alarm:refunds", "execution:Deploy:one"])
+    | st.text(max_size=30),
+)
+_KINDS = {"approval": approval, "alarm": alarm, "ended": ended, "stack": stack}
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.sampled_from(sorted(_KINDS)), st.data())
+def test_a_tampered_event_is_ignored_or_means_the_same(kind: str, data: st.DataObject) -> None:
+    """Any field of a valid event replaced by anything or by another ARN: what passes asks for what the event asked for."""
+    event, whole = _KINDS[kind](), _asked(_KINDS[kind]())
+    target = event["detail"] if data.draw(st.booleans()) else event
+    target[data.draw(st.sampled_from(sorted(target)))] = data.draw(_ANY | _ARN | st.lists(_ARN, max_size=2))
+    try:
+        asked = _asked(event)
+    except IgnoredError as ignored:
+        assert len(str(ignored)) < 3000
+        return
+    assert (asked.alarm, asked.died) == (whole.alarm, whole.died)
+    assert (asked.request is None) == (whole.request is None)
+    if asked.request is not None and whole.request is not None:
+        assert asked.request.reason is whole.request.reason
+        assert asked.request.model_package_arn == whole.request.model_package_arn
+
+
+def test_a_body_of_a_megabyte_is_not_read() -> None:
+    """EventBridge sends no longer one than 256 KiB."""
+    with pytest.raises(IgnoredError, match="a message must have at most 262144 characters, got 262145"):
+        asked_by(" " * 262_145, settings=SETTINGS, now=NOW)
+
+
+REGISTERED = {
+    "ModelPackageArn": PACKAGE,
+    "ModelPackageGroupName": ENDPOINT,
+    "ModelPackageStatus": "Completed",
+    "ModelApprovalStatus": "Approved",
+    "LastModifiedTime": NOW,
+}
+
+
+@pytest.mark.parametrize(
+    ("described", "message"),
+    [
+        (None, "is not in the registry"),
+        (
+            REGISTERED | {"ModelApprovalStatus": "Rejected"},
+            "has ModelApprovalStatus 'Rejected' in the registry, wanted is",
+        ),
+        (REGISTERED | {"ModelPackageStatus": "InProgress"}, "has ModelPackageStatus 'InProgress'"),
+        (REGISTERED | {"ModelPackageGroupName": "other"}, "has ModelPackageGroupName 'other'"),
+        (REGISTERED | {"ModelPackageArn": PACKAGE + "0"}, "has ModelPackageArn"),
+        ({}, "has ModelPackageArn None"),
+    ],
+)
+def test_an_approval_is_confirmed_by_the_registry(described: dict[str, Any] | None, message: str) -> None:
+    """A package that is gone, taken back, of another group or not ready starts nothing."""
+    with pytest.raises(IgnoredError, match=message):
+        check_approval(_asked(approval()), described, SETTINGS)
+
+
+@given(st.integers(-900, 900), st.integers(-900, 900))
+def test_events_of_one_change_have_one_name(first: int, second: int) -> None:
+    """Within five seconds of the registry's own time, whatever their ids; later changes of the package do not matter."""
+
+    def name(seconds: int, described: dict[str, Any]) -> str:
+        at = (NOW + timedelta(seconds=seconds)).isoformat()
+        asked = asked_by(
+            json.dumps(approval(id=f"e{seconds}", time=at)), settings=SETTINGS, now=NOW + timedelta(seconds=seconds)
+        )
+        return check_approval(asked, described, SETTINGS).name
+
+    names = [name(seconds, REGISTERED) for seconds in (first, second)]
+    are_one = first == second or (abs(first) <= 5 and abs(second) <= 5)
+    assert (names[0] == names[1]) == are_one
+    later = REGISTERED | {"LastModifiedTime": NOW + timedelta(days=1)}
+    assert name(0, later) == name(0, REGISTERED) == name(3, REGISTERED)
 
 
 @given(st.integers(-40, 40))

@@ -14,11 +14,12 @@ from mlops_runtime.rollout.deploy_guard import GuardSettings
 from mlops_runtime.rollout.deploy_start import DeployGuard
 
 PACKAGE = "arn:aws:sagemaker:us-east-1:123456789012:model-package/demand-forecast/3"
-EVENT = {"account": "123456789012", "time": "2017-08-01T09:00:00Z"}
+EVENT = {"account": "123456789012", "region": "us-east-1", "time": "2017-08-01T09:00:00Z"}
 ALARM = EVENT | {
     "id": "a1",
     "source": "aws.cloudwatch",
     "detail-type": "CloudWatch Alarm State Change",
+    "resources": ["arn:aws:cloudwatch:us-east-1:123456789012:alarm:refunds"],
     "detail": {"alarmName": "refunds", "state": {"value": "ALARM"}},
 }
 
@@ -28,6 +29,7 @@ def handle(world: World, event: object, body: str | None = None) -> str | None:
     guard = DeployGuard(
         stepfunctions=world.stepfunctions,
         cloudwatch=world.cloudwatch,
+        sagemaker=world.sagemaker,
         table=world.table,
         settings=GuardSettings(machine_arn=MACHINE, group=ENDPOINT, alarms=("refunds",)),
     )
@@ -54,19 +56,36 @@ def died(world: World, asked: str = "{}", *, holds: bool = True) -> tuple[str, d
     }
 
 
-def test_an_approval_starts_one_execution(world: World) -> None:
-    """However often it is delivered; already there is success."""
-    event = EVENT | {
+def approved(package: str) -> dict[str, Any]:
+    """Return the event of an approval."""
+    return EVENT | {
         "id": "p1",
         "source": "aws.sagemaker",
         "detail-type": "SageMaker Model Package State Change",
-        "detail": {"ModelPackageArn": PACKAGE, "ModelApprovalStatus": "Approved"},
+        "detail": {"ModelPackageArn": package, "ModelApprovalStatus": "Approved"},
     }
+
+
+def test_an_approval_starts_one_execution(world: World) -> None:
+    """However often it is delivered, and under another id too; already there is success."""
+    package = world.package()
+    event = approved(package)
     arn = handle(world, event)
     assert arn is not None
     assert handle(world, event) == arn
+    assert handle(world, event | {"id": "p2"}) == arn
     assert len(world.executions()) == 1
-    assert request_of(world, arn).model_package_arn == PACKAGE
+    assert request_of(world, arn).model_package_arn == package
+
+
+def test_what_the_registry_does_not_call_approved_starts_nothing(world: World) -> None:
+    """An event of a package that never was, or that waits; nothing is locked or written."""
+    waiting = world.package("PendingManualApproval")
+    row = world.table.read()
+    for package in (PACKAGE.replace("/3", "/9"), waiting):
+        assert handle(world, approved(package)) is None
+    assert world.executions() == []
+    assert world.table.read() == row
 
 
 def test_an_alarm_starts_a_rollback_during_probation_only(world: World) -> None:

@@ -86,6 +86,7 @@ class BusEvent:
     detail: Mapping[str, object]
     account: str | None = None
     resources: tuple[str, ...] | None = None
+    region: str | None = None
 
 
 def request_source(unit: str, caller: str = "${aws:userid}") -> str:

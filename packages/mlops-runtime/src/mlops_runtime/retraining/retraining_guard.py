@@ -28,7 +28,7 @@ from mlops_runtime.contracts.retraining import (
     candidate_uri,
 )
 from mlops_runtime.retraining.alarm_evidence import RINGS, Alarms
-from mlops_runtime.rollout.execution_names import execution_arn
+from mlops_runtime.rollout.event_origin import EVENT_ID, LONGEST_BODY, Origin
 
 OLDEST = timedelta(minutes=15)
 NEWEST = timedelta(minutes=5)  # clocks of senders may be ahead
@@ -37,7 +37,6 @@ REJECTED = "REJECTED"
 _NAMED = 3  # features in a question
 _ASKED_SECONDS = 86_400  # at least a day between two questions
 
-_ID = re.compile(r"[A-Za-z0-9._:/=+@-]{1,128}")
 # role id and session, or a user's id: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_variables.html
 _CALLER = re.compile(r"[A-Z0-9]{12,64}(:[\w+=,.@-]{2,64})?", re.ASCII)
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -69,7 +68,7 @@ class GuardSettings:
 
     Args:
         pipeline: Its name.
-        machine_arn: The Retrain machine; its account is the only one that events may come from.
+        machine_arn: The Retrain machine; its account and region are the only ones that events may come from.
         alarms: Names of the alarms that may start it.
         cool_down: Seconds between a start and the next that no person asked for.
         daily_budget: Starts a UTC day.
@@ -180,6 +179,10 @@ def event_from(body: str, *, settings: GuardSettings, now: datetime) -> Asked | 
     Raises:
         RefusedEventError: ``INVALID`` or ``STALE``.
     """
+    if len(body) > LONGEST_BODY:
+        raise RefusedEventError(
+            Decision.INVALID, f"a message must have at most {LONGEST_BODY} characters, got {len(body)}"
+        )
     try:
         event = from_json(BusEvent, body)
         read = _read(event, settings, now)
@@ -428,11 +431,8 @@ def _asked_until(state: GuardState, settings: GuardSettings) -> int:
 
 
 def _read(event: BusEvent, settings: GuardSettings, now: datetime) -> Asked | Ended:
-    account = settings.machine_arn.split(":")[4]
-    if event.account != account:
-        raise RefusedEventError(Decision.INVALID, f"account {event.account!r} is not {account!r}")
-    if not _ID.fullmatch(event.id):
-        raise RefusedEventError(Decision.INVALID, f"event id must match {_ID.pattern}, got {event.id[:140]!r}")
+    if problem := Origin(machine_arn=settings.machine_arn).problem(event):
+        raise RefusedEventError(Decision.INVALID, problem)
     if (event.source, event.detail_type) == ("aws.states", "Step Functions Execution Status Change"):
         return Ended(event_id=event.id, execution=_ended(event.detail, settings))
     ingest, event_id, candidate, again = None, event.id, None, False
@@ -465,7 +465,7 @@ def _is_of(source: str, settings: GuardSettings) -> bool:
 
 def _trigger(event: BusEvent, settings: GuardSettings) -> tuple[Trigger, str, str]:
     if (event.source, event.detail_type) == ("aws.cloudwatch", "CloudWatch Alarm State Change"):
-        return _alarm(event.detail, settings)
+        return _alarm(event, settings)
     if event.source in _SCHEDULERS and event.detail_type == "Scheduled Event":
         if settings.recheck_rule is not None and settings.recheck_rule in (event.resources or ()):
             return Trigger.RECHECK, event.source, "asked again"
@@ -509,13 +509,15 @@ def _candidate(event: BusEvent, settings: GuardSettings) -> Candidate | None:
     return found
 
 
-def _alarm(detail: Mapping[str, Any], settings: GuardSettings) -> tuple[Trigger, str, str]:
-    name, state = detail.get("alarmName"), detail.get("state")
+def _alarm(event: BusEvent, settings: GuardSettings) -> tuple[Trigger, str, str]:
+    name, state = event.detail.get("alarmName"), event.detail.get("state")
     value = state.get("value") if isinstance(state, Mapping) else None
     if name not in settings.alarms:
         raise RefusedEventError(
             Decision.INVALID, f"alarm {name!r} is not one of {', '.join(settings.alarms) or 'none'}"
         )
+    if problem := Origin(machine_arn=settings.machine_arn).alarm_problem(event, str(name)):
+        raise RefusedEventError(Decision.INVALID, problem)
     if value != "ALARM":
         raise RefusedEventError(Decision.NOT_CONFIRMED, f"alarm {name} went to {value!r}")
     return Trigger.ALARM, str(name), f"alarm {name} is in ALARM"
@@ -526,14 +528,16 @@ def _new_labels(detail: Mapping[str, Any], settings: GuardSettings) -> tuple[str
     told = from_dict(EventDetail, detail)
     if settings.minimum_labels is None or told.subject != settings.label_table:
         raise RefusedEventError(Decision.INVALID, f"rows of {told.subject!r} are not counted for {settings.pipeline}")
-    if not _ID.fullmatch(f"{told.subject}/{told.id}"):
-        raise RefusedEventError(Decision.INVALID, f"id of the ingest must match {_ID.pattern}, got {told.id[:140]!r}")
+    if not EVENT_ID.fullmatch(f"{told.subject}/{told.id}"):
+        raise RefusedEventError(
+            Decision.INVALID, f"id of the ingest must match {EVENT_ID.pattern}, got {told.id[:140]!r}"
+        )
     return told.subject, told.id
 
 
 def _ended(detail: Mapping[str, Any], settings: GuardSettings) -> str:
     execution, status = detail.get("executionArn"), detail.get("status")
-    if not isinstance(execution, str) or not execution.startswith(execution_arn(settings.machine_arn, "")):
+    if not isinstance(execution, str) or Origin(machine_arn=settings.machine_arn).execution_name(execution) is None:
         raise RefusedEventError(Decision.INVALID, f"execution {execution!r} does not belong to {settings.machine_arn}")
     if status not in ENDED:
         raise RefusedEventError(Decision.INVALID, f"status must be one of {', '.join(ENDED)}, got {status!r}")

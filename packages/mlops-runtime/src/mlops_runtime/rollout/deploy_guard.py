@@ -1,7 +1,7 @@
 """Events to executions of the Deploy machine: approvals, alarms during probation, executions that died, stacks that were deployed.
 
-What an event says is not believed: it is read again at its source, here and in preflight. The account is the machine's own, and an
-event that is old, or of a time to come, starts nothing.
+What an event says is not believed: it is read again at its source, here and in preflight. Account and region are the machine's own,
+and an event that is old, or of a time to come, starts nothing.
 
 See: https://docs.aws.amazon.com/sagemaker/latest/dg/automating-sagemaker-with-eventbridge.html,
 https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/cloudwatch-and-eventbridge.html,
@@ -19,6 +19,7 @@ from mlops_runtime.contracts import ContractError, from_json, to_dict
 from mlops_runtime.contracts.events import BusEvent
 from mlops_runtime.contracts.rollout import DeployReason, DeployRequest, DiedExecution, LockRow
 from mlops_runtime.rollout.deploy_plan import live_pointer
+from mlops_runtime.rollout.event_origin import LONGEST_BODY, Origin
 from mlops_runtime.rollout.execution_names import short_hash
 
 OLDEST = timedelta(minutes=15)
@@ -33,6 +34,8 @@ STACK = ("aws.cloudformation", "CloudFormation Stack Status Change")
 # after which a stack's resources are as its template says, where it changed them
 DEPLOYED = ("UPDATE_COMPLETE", "UPDATE_ROLLBACK_COMPLETE")
 _RECOVERY = "recover-"
+# between an approval's event and what the registry says of the same change
+_SAME_CHANGE = timedelta(seconds=5)
 
 
 class IgnoredError(Exception):
@@ -61,13 +64,15 @@ class Asked:
     """What an event asks for: an execution's name and input, and what must still hold at its source.
 
     ``alarm`` must be in ALARM during the probation of the live version; ``died`` is an execution that must have ended and still
-    hold the lock, which passes on to the recovery. A request of None only releases it.
+    hold the lock, which passes on to the recovery. A request of None only releases it. ``approved`` is a package that the registry
+    must call approved, at the time of its event.
     """
 
     name: str
     request: DeployRequest | None
     alarm: str | None = None
     died: str | None = None
+    approved: tuple[str, datetime] | None = None
 
 
 def asked_by(body: str, *, settings: GuardSettings, now: datetime) -> Asked:
@@ -76,17 +81,18 @@ def asked_by(body: str, *, settings: GuardSettings, now: datetime) -> Asked:
     Raises:
         IgnoredError: If it is malformed, stale, of another source, account or group, or no change that counts.
     """
+    if len(body) > LONGEST_BODY:
+        raise IgnoredError(f"a message must have at most {LONGEST_BODY} characters, got {len(body)}")
     try:
         event = from_json(BusEvent, body)
     except ContractError as error:
         raise IgnoredError(str(error)) from error
-    account = settings.machine_arn.split(":")[4]
     kinds = {APPROVAL: _approval, ALARM: _alarm, EXECUTION: _execution, STACK: _stack}
     read = kinds.get((event.source, event.detail_type))
     if read is None:
         raise IgnoredError(f"{event.detail_type!r} of {event.source!r} starts no rollout")
-    if event.account != account:
-        raise IgnoredError(f"account {event.account!r} is not {account!r}")
+    if problem := Origin(machine_arn=settings.machine_arn).problem(event):
+        raise IgnoredError(problem)
     at = event.time if event.time.tzinfo is not None else event.time.replace(tzinfo=UTC)
     if not -NEWEST <= now - at <= OLDEST:
         raise IgnoredError(f"event of {event.time.isoformat()} came at {now.isoformat()}")
@@ -136,9 +142,10 @@ def _approval(event: BusEvent, settings: GuardSettings) -> Asked:
     region, account = settings.machine_arn.split(":")[3:5]
     detail, arn = event.detail, event.detail.get("ModelPackageArn")
     ours = re.compile(
-        rf"arn:aws[a-z-]*:sagemaker:{region}:{account}:model-package/{re.escape(settings.group)}/(\d{{1,9}})", re.ASCII
+        rf"arn:aws[a-z-]*:sagemaker:{region}:{account}:model-package/{re.escape(settings.group)}/([1-9]\d{{0,8}})",
+        re.ASCII,
     )
-    if not isinstance(arn, str) or not (version := ours.fullmatch(arn)):
+    if not isinstance(arn, str) or not ours.fullmatch(arn):
         raise IgnoredError(f"{arn!r} is not a model package of group {settings.group!r}")
     if detail.get("ModelApprovalStatus") != "Approved":
         raise IgnoredError(f"{arn} is {detail.get('ModelApprovalStatus')!r}")
@@ -151,7 +158,47 @@ def _approval(event: BusEvent, settings: GuardSettings) -> Asked:
         requested_at=str(to_dict(event.time)),
         model_package_arn=arn,
     )
-    return Asked(name=f"approval-{version[1]}-{short_hash(event.id)}", request=request)
+    return Asked(name=_approval_name(arn, event.time), request=request, approved=(arn, event.time))
+
+
+def _approval_name(arn: str, at: datetime) -> str:
+    """Return the name of an approval's execution: by package and second, whatever ids its events have."""
+    moment = (at if at.tzinfo is not None else at.replace(tzinfo=UTC)).astimezone(UTC)
+    return f"approval-{arn.rpartition('/')[2]}-{short_hash(f'{arn} {moment:%Y-%m-%dT%H:%M:%SZ}')}"
+
+
+def check_approval(asked: Asked, described: Mapping[str, Any] | None, settings: GuardSettings) -> Asked:
+    """Hold an approval's request to the registry, and return it named by the change that the registry knows.
+
+    Two events of one approval may be seconds apart and have two ids. Where the package was not changed since, its own time names
+    the execution, so that both start one.
+
+    Args:
+        asked: What the event asked for.
+        described: What DescribeModelPackage says; None if there is no such package.
+        settings: What may start rollouts.
+
+    Raises:
+        IgnoredError: If the registry does not have the package in the group, complete and approved.
+    """
+    if asked.approved is None:
+        return asked
+    arn, at = asked.approved
+    if described is None:
+        raise IgnoredError(f"{arn} is not in the registry")
+    wanted = {
+        "ModelPackageArn": arn,
+        "ModelPackageGroupName": settings.group,
+        "ModelPackageStatus": "Completed",
+        "ModelApprovalStatus": "Approved",
+    }
+    for name, value in wanted.items():
+        if described.get(name) != value:
+            raise IgnoredError(f"{arn} has {name} {described.get(name)!r} in the registry, wanted is {value!r}")
+    changed = described.get("LastModifiedTime")
+    at = at if at.tzinfo is not None else at.replace(tzinfo=UTC)
+    is_same = isinstance(changed, datetime) and abs(changed - at) <= _SAME_CHANGE
+    return replace(asked, name=_approval_name(arn, changed if is_same and isinstance(changed, datetime) else at))
 
 
 def _alarm(event: BusEvent, settings: GuardSettings) -> Asked:
@@ -159,6 +206,8 @@ def _alarm(event: BusEvent, settings: GuardSettings) -> Asked:
     value = state.get("value") if isinstance(state, Mapping) else None
     if not isinstance(name, str) or name not in settings.alarms:
         raise IgnoredError(f"alarm {name!r} is not one of {', '.join(settings.alarms) or 'none'}")
+    if problem := Origin(machine_arn=settings.machine_arn).alarm_problem(event, name):
+        raise IgnoredError(problem)
     if value != "ALARM":
         raise IgnoredError(f"alarm {name} went to {value!r}")
     request = DeployRequest(
@@ -173,12 +222,11 @@ def _alarm(event: BusEvent, settings: GuardSettings) -> Asked:
 def _execution(event: BusEvent, settings: GuardSettings) -> Asked:
     """A stopped execution leaves its lock, and its resources, to the next one."""
     arn, status = event.detail.get("executionArn"), event.detail.get("status")
-    prefix = settings.machine_arn.replace(":stateMachine:", ":execution:") + ":"
-    if not isinstance(arn, str) or not arn.startswith(prefix):
+    name = Origin(machine_arn=settings.machine_arn).execution_name(arn)
+    if not isinstance(arn, str) or name is None:
         raise IgnoredError(f"{arn!r} is not an execution of {settings.machine_arn}")
     if status not in DIED:
         raise IgnoredError(f"{arn} is {status!r}")
-    name = arn.removeprefix(prefix)
     if name.startswith(_RECOVERY):  # a recovery that dies is not recovered for ever
         return Asked(name=name, request=None, died=arn)
     request = DeployRequest(

@@ -9,13 +9,23 @@ from typing import TYPE_CHECKING, Any
 
 from mlops_runtime.contracts.rollout import DeployRequest
 from mlops_runtime.lambda_protocol import Message
-from mlops_runtime.rollout.deploy_guard import Asked, GuardSettings, IgnoredError, asked_by, check_probation, recovery
+from mlops_runtime.rollout.deploy_guard import (
+    Asked,
+    GuardSettings,
+    IgnoredError,
+    asked_by,
+    check_approval,
+    check_probation,
+    recovery,
+)
 from mlops_runtime.rollout.execution_names import execution_arn, start_deploy
+from mlops_runtime.rollout.live_fleet import read_description
 from mlops_runtime.rollout.preflight_facts import alarm_states
 from mlops_runtime.rollout.rollout_table import RolloutTable
 
 if TYPE_CHECKING:
     from mypy_boto3_cloudwatch import CloudWatchClient
+    from mypy_boto3_sagemaker import SageMakerClient
     from mypy_boto3_stepfunctions import SFNClient
 
 logger = logging.getLogger(__name__)
@@ -28,12 +38,14 @@ class DeployGuard:
     Args:
         stepfunctions: Client.
         cloudwatch: Client.
+        sagemaker: Client.
         table: The endpoint's row.
         settings: What may start rollouts.
     """
 
     stepfunctions: "SFNClient"
     cloudwatch: "CloudWatchClient"
+    sagemaker: "SageMakerClient"
     table: RolloutTable
     settings: GuardSettings
 
@@ -45,6 +57,8 @@ class DeployGuard:
         """
         try:
             asked = asked_by(message.body, settings=self.settings, now=message.sent)
+            if asked.approved is not None:
+                asked = check_approval(asked, read_description(self.sagemaker, asked.approved[0]), self.settings)
             request = self._confirmed(asked, message.sent)
         except IgnoredError as ignored:
             _log(message, {"decision": "IGNORED", "reason": str(ignored)[:1000]})

@@ -1,0 +1,95 @@
+"""Where an event comes from, as both guards hold it: region, account, the form of its id, and the ARNs that it names. Pure.
+
+What an event says is read again at its source later; this is what it must be before anything is read.
+
+See: https://docs.aws.amazon.com/eventbridge/latest/ref/overiew-event-structure.html
+"""
+
+import re
+from dataclasses import dataclass
+
+from mlops_runtime.contracts.events import BusEvent
+
+LONGEST_BODY = 262_144  # characters; what EventBridge sends has at most 256 KiB
+# EventBridge's are UUIDs; ours, and those that people send, may be longer
+EVENT_ID = re.compile(r"[A-Za-z0-9._:/=+@-]{1,128}", re.ASCII)
+# https://docs.aws.amazon.com/step-functions/latest/apireference/API_StartExecution.html
+_EXECUTION = re.compile(r"[A-Za-z0-9_-]{1,80}", re.ASCII)
+_LONGEST_ARN = 2048
+_SHOWN = 140
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Origin:
+    """Where the machine is that an event may start.
+
+    Args:
+        machine_arn: Its ARN.
+    """
+
+    machine_arn: str
+
+    @property
+    def partition(self) -> str:
+        """Its partition."""
+        return self.machine_arn.split(":")[1]
+
+    @property
+    def region(self) -> str:
+        """Its region."""
+        return self.machine_arn.split(":")[3]
+
+    @property
+    def account(self) -> str:
+        """Its account."""
+        return self.machine_arn.split(":")[4]
+
+    def problem(self, event: BusEvent) -> str | None:
+        """Return why an event is not of this account and region, or not an event of AWS's form.
+
+        Example:
+            >>> from mlops_runtime.contracts import from_json
+            >>> text = '{"id": "1", "source": "aws.states", "detail-type": "x", "time": "2017-08-01T09:00:00Z", "detail": {}, '
+            >>> event = from_json(BusEvent, text + '"account": "123456789012", "region": "eu-west-1"}')
+            >>> Origin(machine_arn="arn:aws:states:us-east-1:123456789012:stateMachine:Deploy").problem(event)
+            "region 'eu-west-1' is not 'us-east-1'"
+        """
+        if event.account != self.account:
+            return f"account {_shown(event.account)} is not {self.account!r}"
+        if event.region != self.region:
+            return f"region {_shown(event.region)} is not {self.region!r}"
+        if not EVENT_ID.fullmatch(event.id):
+            return f"event id must match {EVENT_ID.pattern}, got {_shown(event.id)}"
+        for arn in event.resources or ():
+            parts = arn.split(":", 5)
+            if len(parts) < 6 or parts[0] != "arn" or len(arn) > _LONGEST_ARN:
+                return f"resources must be ARNs of at most {_LONGEST_ARN} characters, got {_shown(arn)}"
+            if parts[3] not in ("", self.region) or parts[4] not in ("", self.account):
+                return f"resource {_shown(arn)} is not of account {self.account!r} and region {self.region!r}"
+        return None
+
+    def alarm_problem(self, event: BusEvent, name: str) -> str | None:
+        """Return why an event is not about the alarm of a name in this account and region."""
+        wanted = f"arn:{self.partition}:cloudwatch:{self.region}:{self.account}:alarm:{name}"
+        if event.resources == (wanted,):
+            return None
+        return f"resources must be {wanted!r} alone, got {_shown(list(event.resources or ()))}"
+
+    def execution_name(self, arn: object) -> str | None:
+        """Return the name of an execution of this machine; None for any other ARN, or for no name that an execution can have.
+
+        Example:
+            >>> origin = Origin(machine_arn="arn:aws:states:us-east-1:123456789012:stateMachine:Deploy")
+            >>> origin.execution_name("arn:aws:states:us-east-1:123456789012:execution:Deploy:one")
+            'one'
+        """
+        prefix = self.machine_arn.replace(":stateMachine:", ":execution:") + ":"
+        if not isinstance(arn, str) or not arn.startswith(prefix):
+            return None
+        name = arn.removeprefix(prefix)
+        return name if _EXECUTION.fullmatch(name) else None
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
