@@ -250,7 +250,7 @@ def test_what_is_slower_than_the_live_model_is_slow():
     verdict = cloud.check(live=True, max_slowdown=3)
     assert verdict["reason"] == (
         "1 of 1 golden requests failed: one: the median of 7 calls is 40.0 ms, 4.0 times the 10.0 ms of the live model, at most "
-        "3 times are allowed; as slow in each of 3 later looks, 20 s apart"
+        "3 times are allowed; as slow in each of 3 later checks, 20 s apart"
     )
     cloud = Cloud(ONE, new=DOUBLE)
     hiccups = (3, 5, 7)  # a machine that is busy for most of the rounds
@@ -311,7 +311,7 @@ def test_errors_of_the_platform_are_asked_again():
 
 
 def test_a_container_that_is_not_there_time_and_again_fails():
-    """A call that nobody answered at first may happen once; more of them are what a restart looks like from outside."""
+    """A call that nobody answered at first may happen once; more of them are what a restart checks like from outside."""
     cloud = Cloud(ONE, new=DOUBLE)
     cloud.failing = {3: 503, 6: 503}
     assert cloud.check()["reason"] == (

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from mlops_runtime.contracts.serving import GoldenRequest, GoldenSpec
 from mlops_runtime.rollout.golden_answers import Reply
-from mlops_runtime.rollout.golden_rehearsal import ALONE, LOOK_CALLS, LOOKS, PAUSE_SECONDS, ROUNDS, Rehearsal
+from mlops_runtime.rollout.golden_rehearsal import ALONE, PAUSE_SECONDS, RECHECK_CALLS, RECHECKS, ROUNDS, Rehearsal
 
 Ask = Callable[[str, GoldenRequest], Reply]
 
@@ -90,7 +90,7 @@ def test_a_column_that_the_model_lacks_is_named_with_what_leaves_it_out() -> Non
 
 
 @pytest.mark.parametrize(("slow", "is_slow"), [(61.0, True), (59.0, False)])
-def test_what_is_too_slow_is_looked_at_again_later_before_that_is_believed(slow: float, is_slow: bool) -> None:
+def test_what_is_too_slow_is_measured_again_later_before_it_fails(slow: float, is_slow: bool) -> None:
     """Three times as slow as the live model's 20 ms is allowed; each later look asks both in turn."""
     asked: list[str] = []
     pauses: list[float] = []
@@ -103,10 +103,10 @@ def test_what_is_too_slow_is_looked_at_again_later_before_that_is_believed(slow:
     rehearsal = _rehearsal(ask, live="live", max_slowdown=3.0)
     rehearsal.pause = pauses.append
     reason = rehearsal.run([_batch(1)])
-    assert ("as slow in each of 3 later looks, 20 s apart" in reason) == is_slow
+    assert ("as slow in each of 3 later checks, 20 s apart" in reason) == is_slow
     assert ("3.0 times the 20.0 ms of the live model" in reason) == is_slow
-    assert asked == ["new", "live"] * (1 + ROUNDS + (LOOKS * LOOK_CALLS if is_slow else 0))
-    assert pauses == [PAUSE_SECONDS] * (LOOKS if is_slow else 0)
+    assert asked == ["new", "live"] * (1 + ROUNDS + (RECHECKS * RECHECK_CALLS if is_slow else 0))
+    assert pauses == [PAUSE_SECONDS] * (RECHECKS if is_slow else 0)
 
 
 class Machine:
@@ -154,7 +154,7 @@ def test_a_model_that_is_slow_for_a_while_passes_and_one_that_is_slow_for_good_d
     """Ten times the live model's time until a minute has passed, or always; on a machine that is busy half a minute."""
     for seed in range(30):
         assert Machine(seed, busy_until=30.0, slowdown=10.0, slow_until=50.0).verdict(**LIMITS) == ""
-        assert "as slow in each of 3 later looks" in Machine(seed, busy_until=30.0, slowdown=10.0).verdict(**LIMITS)
+        assert "as slow in each of 3 later checks" in Machine(seed, busy_until=30.0, slowdown=10.0).verdict(**LIMITS)
 
 
 def test_a_machine_that_is_always_busy_refuses_no_equal_model_beside_the_live_one() -> None:
@@ -165,18 +165,18 @@ def test_a_machine_that_is_always_busy_refuses_no_equal_model_beside_the_live_on
     assert len(slow) == 30
 
 
-def test_time_that_runs_out_in_a_later_look_is_said() -> None:
+def test_time_that_runs_out_in_a_later_check_is_said() -> None:
     """What seemed slow could not be confirmed, and is not accepted."""
     left = [True] * (2 + 2 * ROUNDS + 5)
     rehearsal = _rehearsal(Machine(1, busy_until=1e9, slowdown=60.0).ask, live="live", max_slowdown=3.0)
     rehearsal.pause, rehearsal.has_time = (lambda _: None), lambda: bool(left) and left.pop()
-    assert "time ran out while 1 of 1 golden requests that seemed slow were looked at again" in rehearsal.run(
+    assert "time ran out while 1 of 1 golden requests that seemed slow were measured again" in rehearsal.run(
         [_batch(1)]
     )
 
 
 def test_calls_that_were_asked_again_are_counted_for_the_candidate_alone() -> None:
-    """One is the platform's; two are what a container looks like that went away."""
+    """One is the platform's; two are what a container checks like that went away."""
 
     def ask(endpoint: str, request: GoldenRequest) -> Reply:
         return Reply(numbers=_honest(endpoint, request).numbers, was_asked_again=endpoint == again)

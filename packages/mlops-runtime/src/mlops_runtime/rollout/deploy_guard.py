@@ -34,7 +34,7 @@ STACK = ("aws.cloudformation", "CloudFormation Stack Status Change")
 # after which a stack's resources are as its template says, where it changed them
 DEPLOYED = ("UPDATE_COMPLETE", "UPDATE_ROLLBACK_COMPLETE")
 _RECOVERY = "recover-"
-# between an approval's event and what the registry says of the same change
+# claim: approval-event-has-the-packages-time
 _SAME_CHANGE = timedelta(seconds=5)
 
 
@@ -162,7 +162,7 @@ def _approval(event: BusEvent, settings: GuardSettings) -> Asked:
 
 
 def _approval_name(arn: str, at: datetime) -> str:
-    """Return the name of an approval's execution: by package and second, whatever ids its events have."""
+    """Return the name of an approval's execution: by package and second, since its events may have several ids."""
     moment = (at if at.tzinfo is not None else at.replace(tzinfo=UTC)).astimezone(UTC)
     return f"approval-{arn.rpartition('/')[2]}-{short_hash(f'{arn} {moment:%Y-%m-%dT%H:%M:%SZ}')}"
 

@@ -70,6 +70,7 @@ class Origin:
 
     def alarm_problem(self, event: BusEvent, name: str) -> str | None:
         """Return why an event is not about the alarm of a name in this account and region."""
+        # claim: alarm-event-has-its-arn
         wanted = f"arn:{self.partition}:cloudwatch:{self.region}:{self.account}:alarm:{name}"
         if event.resources == (wanted,):
             return None

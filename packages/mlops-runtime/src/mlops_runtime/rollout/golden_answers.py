@@ -137,7 +137,7 @@ def slowness(
 def may_be_slow(
     ours: Sequence[float], theirs: Sequence[float], *, max_latency_ms: int | None, max_slowdown: float | None
 ) -> bool:
-    """Return whether calls of one kind are to be looked at again: by median or quickest call alone, since waits hide slowness.
+    """Return whether calls of one kind are to be measured again: by median or quickest call alone, since waits hide slowness.
 
     Args:
         ours: Milliseconds of the candidate's calls.

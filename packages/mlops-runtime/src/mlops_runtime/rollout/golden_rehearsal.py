@@ -42,8 +42,8 @@ ROUNDS = 5  # odd, and a median that two slow calls do not move
 # of one that serves: two rounds, and 40 calls, which miss one bad instance of two with 1e-12, one of ten with 1.5 %
 _ROUNDS_AGAIN, _CALLS_AGAIN = 2, 40
 ALONE = 32  # rows of a request that are sent alone in a round
-# who seems slow is looked at again later, beside the live model, and refused only if it is slow each time
-LOOKS, LOOK_CALLS, PAUSE_SECONDS = 3, 7, 20.0
+# a request that seems slow is measured again later, beside the live model, and fails only if it is slow each time
+RECHECKS, RECHECK_CALLS, PAUSE_SECONDS = 3, 7, 20.0
 _UNKNOWN = "unknown column"  # of our server, for a column that the model does not take
 # the platform may fail once, and its client retries; a second unanswered call is not accepted
 _ASKED_AGAIN = 1
@@ -82,7 +82,7 @@ class Rehearsal:
         known: What the candidate answered to each request before. Default: it was not asked before.
         rounds: How often each request is sent. Default: `ROUNDS`.
         is_alone: Whether rows are sent alone, too. Default: they are.
-        pause: Waits for so many seconds before a later look at what seems slow. Default: it does.
+        pause: Waits for so many seconds before what seems slow is measured again. Default: it does.
     """
 
     ask: Ask
@@ -120,7 +120,7 @@ class Rehearsal:
                 self._judge_times(requests)
         except _OutOfTimeError:
             others.append(
-                f"time ran out while {self._suspects} of {len(requests)} golden requests that seemed slow were looked at again; "
+                f"time ran out while {self._suspects} of {len(requests)} golden requests that seemed slow were measured again; "
                 "make the set smaller, or the model faster"
                 if self._suspects
                 else f"time ran out after {done} of {len(requests)} golden requests in round {max(1, number)} of {self._rounds}; "
@@ -203,34 +203,34 @@ class Rehearsal:
         return ours
 
     def _judge_times(self, requests: Sequence[GoldenRequest]) -> None:
-        """Look again at requests that may be too slow: who is not in some later look passes, whatever a busy machine did.
+        """Measure again what may be too slow: a machine is busy for a while, a slow model is slow in every later check.
 
-        Waits hide how slow a model is beside another: a look at which it may be slow asks for the next, and the last one decides.
+        Waits hide how slow a model is beside another: a check in which it may be slow asks for the next, and the last one decides.
         """
         suspects = {request.name: request for request in requests if self._may_be_slow(self._times[request.name])}
         self._suspects = len(suspects)
-        looks: dict[str, _Times] = {}
-        for number in range(1, LOOKS + 1):
+        checks: dict[str, _Times] = {}
+        for number in range(1, RECHECKS + 1):
             if not suspects:
                 return
             if not self.has_time():
                 raise _OutOfTimeError
             self.pause(PAUSE_SECONDS)
-            looks = {name: self._look(request, number) for name, request in suspects.items()}
-            suspects = {name: request for name, request in suspects.items() if self._may_be_slow(looks[name])}
-        told = f"as slow in each of {LOOKS} later looks, {PAUSE_SECONDS:g} s apart"
+            checks = {name: self._recheck(request, number) for name, request in suspects.items()}
+            suspects = {name: request for name, request in suspects.items() if self._may_be_slow(checks[name])}
+        told = f"as slow in each of {RECHECKS} later checks, {PAUSE_SECONDS:g} s apart"
         for name in suspects:
-            if found := self._slow(looks[name]):
+            if found := self._slow(checks[name]):
                 self._problems[name] = [f"{problem}; {told}" for problem in found]
 
-    def _look(self, request: GoldenRequest, number: int) -> _Times:
+    def _recheck(self, request: GoldenRequest, number: int) -> _Times:
         """Return the times of some more calls, each beside one of the live model."""
         times, bodies = _Times(), single_bodies(request)
         is_alone = bool(bodies) and self.is_alone
-        for place in range(LOOK_CALLS):
+        for place in range(RECHECK_CALLS):
             self._whole(turned(request, number + place) if bodies else request, times)
             if is_alone:
-                row = (number * LOOK_CALLS + place) % len(bodies)
+                row = (number * RECHECK_CALLS + place) % len(bodies)
                 single = self._call(self.endpoint, replace(request, body=bodies[row], rows=1))
                 times.alone += [] if single.milliseconds is None else [single.milliseconds]
         return times
@@ -364,8 +364,8 @@ class GoldenCaller:
             requests = self._requests(spec)
         except GoldenSetError as error:
             return {"passed": False, "reason": cut(str(error), MAXIMUM_REASON), "calls": 0, "note": ""}
-        # to the live model: one to warm up, one a round, and those of later looks where a request seems slow
-        nonce = announce(1 + (ROUNDS + LOOKS * LOOK_CALLS) * len(requests))
+        # to the live model: one to warm up, one a round, and those of later checks where a request seems slow
+        nonce = announce(1 + (ROUNDS + RECHECKS * RECHECK_CALLS) * len(requests))
         rehearsal = Rehearsal(
             ask=lambda asked, request: self._ask(asked, request, synthetic_id(rehearsal.calls, nonce)),
             spec=spec,
@@ -394,8 +394,8 @@ class GoldenCaller:
         """
         requests = self._requests(spec)
         rounds = max(_ROUNDS_AGAIN, -(-_CALLS_AGAIN // len(requests)))
-        # one to warm up, and later looks where a request seems slow
-        nonce = announce(1 + (rounds + LOOKS * LOOK_CALLS) * len(requests))
+        # one to warm up, and later checks where a request seems slow
+        nonce = announce(1 + (rounds + RECHECKS * RECHECK_CALLS) * len(requests))
         rehearsal = Rehearsal(
             ask=lambda asked, request: self._ask(asked, request, synthetic_id(rehearsal.calls, nonce)),
             spec=spec,
