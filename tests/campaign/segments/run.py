@@ -34,6 +34,7 @@ NAME = "segments"
 PAGE = Path(__file__).resolve().parents[3] / "docs" / "campaign.md"
 FACTORS = (0.0, 0.5, 2.0)
 SEED = 1
+_SHOWN = 6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -205,8 +206,21 @@ weeks after the decision, over all rows. The share is that of the holdout's unit
 `python -m tests.campaign.segments.run FOLDER [FOLDER OF ANOTHER CHECKOUT]` measures them; it goes on where it stopped.
 
 {table}
+
+{_passing(columns[-1])}
 {end}
 """
+
+
+def _passing(column: tuple[str, dict[str, dict[str, Any]]]) -> str:
+    """Return which of those that are halved or doubled pass, the largest first."""
+    name, found = column
+    passed = [line for line in found.values() if "factor" in line and _passes(line)]
+    if not passed:
+        return f"Of {name} none passes."
+    largest = sorted(passed, key=lambda line: -line["share"])[:_SHOWN]
+    told = "; ".join(f"{line['key']}, {line['share']:.1%} of units" for line in largest)
+    return f"What passes {name}, the largest first, as week, category and factor: {told}."
 
 
 def _passes_gate(line: dict[str, Any]) -> bool:

@@ -202,8 +202,8 @@ def test_what_is_too_rare_for_an_interval_is_pooled_and_summed() -> None:
     )
     found = segment_losses(pa.table({"size": values}), ["size"], rows)
     assert [(pool.name, pool.rows, len(pool.blocks)) for pool in found.pooled] == [("size=(small)", 32, 8)]
-    assert [segment.name for segment in found.small] == ["size=rare", "size=scarce"]
-    rare = found.small[0]
+    assert [segment.name for segment in found.sums] == ["size=large", "size=rare", "size=scarce"]
+    rare = found.sums[1]
     assert (rare.rows, rare.actual_sum, rare.actual) == (16, 80.0, (80.0,))
     assert rare.absolute_error == {"candidate": 16.0, "champion": 32.0}
     assert rare.predicted == {"candidate": (64.0,), "champion": (96.0,)}
@@ -217,6 +217,7 @@ def test_what_is_left_out_is_pooled_too() -> None:
         blocks=[str(i // 30) for i in range(count)], weights=np.ones(count), losses={"candidate": np.ones(count)}
     )
     found = segment_losses(pa.table({"store": values}), ["store"], rows)
-    assert len(found.left_out) == len(found.small) == 30 - MAXIMUM_SEGMENTS
-    assert found.pooled[0].rows == sum(segment.rows for segment in found.small) == 20 * 6
-    assert all(segment.actual is None and segment.predicted is None for segment in found.small)
+    assert (len(found.left_out), len(found.sums)) == (30 - MAXIMUM_SEGMENTS, 30)
+    left = [segment for segment in found.sums if segment.name in found.left_out]
+    assert found.pooled[0].rows == sum(segment.rows for segment in left) == 20 * 6
+    assert all(segment.actual is None and segment.predicted is None for segment in found.sums)

@@ -249,17 +249,17 @@ SMALL = SegmentSums(
         ),
     ],
 )
-def test_fails_when_small_segments_are_not_those_that_are_pooled(
+def test_fails_when_segment_sums_are_not_those_that_are_pooled(
     small: tuple[SegmentSums, ...], message: str, evaluation: Make
 ) -> None:
     """Rows that are in the one and not in the other, losses that are none, sums that cannot be compared."""
     champion = [1.1 * loss for loss in GOOD["candidate"]]
     parts = {"promoted=1": HALF["promoted=1"] | {"champion": [loss / 2 for loss in champion]}}
     made = evaluation(GOOD | {"champion": champion}, parts, label_means=(1.0,))
-    given = replace(made, pooled_segments=made.segments, small_segments=small)
+    given = replace(made, pooled_segments=made.segments, segment_sums=small)
     assert message in "; ".join(problems(given, SPEC, NOW))
     whole = replace(SMALL, actual=(1.0,), predicted={"candidate": (1.0,), "champion": (1.0,)})
-    assert not problems(replace(given, small_segments=(whole,)), SPEC, NOW)
+    assert not problems(replace(given, segment_sums=(whole,)), SPEC, NOW)
 
 
 PERIODS = tuple(

@@ -38,10 +38,10 @@ def _pool(evaluation: Make, *small: SegmentSums, factor: float = 1.0) -> Evaluat
     losses = {name: [factor * loss if name == "candidate" else loss for loss in HALF[name]] for name in HALF}
     made = evaluation(LOSSES, {"category=large": HALF, "category=(small)": losses}, label_means=(10.0,))
     large, pool = made.segments or ()
-    return replace(made, segments=(large,), pooled_segments=(pool,), small_segments=small)
+    return replace(made, segments=(large,), pooled_segments=(pool,), segment_sums=small)
 
 
-def test_small_segments_are_compared_together(evaluation: Make) -> None:
+def test_segment_sums_are_compared_together(evaluation: Make) -> None:
     """A fifth worse in all of them is shown, though none has an interval of its own."""
     checks = segment_checks(_pool(evaluation, _small(rows=150), factor=1.2), SPEC)
     assert [(check.segment, check.passed) for check in checks] == [
@@ -72,6 +72,15 @@ def test_a_small_segment_is_held_to_the_sums_of_what_is_predicted(
         assert failed[0].segment == "category=a"
         assert failed[0].low == failed[0].high == pytest.approx(ours / theirs - 1)
         assert f"predictions where category=a sum to {ours:.4g}, the champion's to {theirs:.4g}" in failed[0].reason
+
+
+def test_a_segment_with_an_interval_is_held_to_its_sums_too(evaluation: Make) -> None:
+    """The interval of ten stores may be so wide that it shows nothing; half of what was predicted is found all the same."""
+    large = _small("large", rows=150, predicted=_sums(600.0, 1350.0))
+    made = _pool(evaluation, large, _small(rows=150))
+    assert [check.segment for check in segment_checks(made, SPEC) if not check.passed] == ["category=large"]
+    (covered,) = coverage(made, segment_checks(made, SPEC))
+    assert (covered.compared, covered.guarded) == (1, 1)
 
 
 def test_fewer_rows_allow_more(evaluation: Make) -> None:

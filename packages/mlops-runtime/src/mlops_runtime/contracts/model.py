@@ -152,7 +152,7 @@ class SegmentLosses:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SegmentSums:
-    """The rows of the holdout where a column has a value that is too rare for an interval of its own: their sums alone.
+    """The rows of the holdout where a column has a value: their sums alone, however rare the value is.
 
     ``absolute_error`` and ``predicted`` are of the candidate and the champion. ``predicted`` sums what they predict and ``actual``
     the labels, one sum for each number of a prediction, of classes the probabilities and the rows of each. Default: labels may be
@@ -188,10 +188,10 @@ class Evaluation:
     Keys of ``metrics`` and ``absolute_error`` are ``candidate``, ``champion`` and the baseline columns. ``non_finite`` counts
     missing or non-finite predictions, and of a classifier those that are not probabilities, by the same keys: they are failures,
     never zeros. ``segments`` are bounded in number; ``segments_left_out`` names the rest. ``pooled_segments`` are one for each
-    column, of all its values that are left out or have too few blocks or periods for an interval, and ``small_segments`` each of
-    these values by itself. ``label_means`` are the means of absolute labels, one for each number of a prediction, to which the sums
-    of small segments are held. ``failures`` says why the candidate cannot be served at any loss. ``milliseconds_a_row`` is of one
-    row alone, through the server's reading of JSON.
+    column, of all its values that are left out or have too few blocks or periods for an interval. ``segment_sums`` are of every
+    value, and ``label_means`` the means of absolute labels, one for each number of a prediction, to which they are held.
+    ``failures`` says why the candidate cannot be served at any loss. ``milliseconds_a_row`` is of one row alone, through the
+    server's reading of JSON.
     ``periods`` keeps the losses of ``blocks`` apart by period, where the plan names one. ``signature_sha256`` is of
     ``signature.json``, as ``model_sha256`` is of ``model.onnx``, and ``baseline_sha256`` of ``baseline.json``. ``flavor`` and
     ``trust`` are of a candidate that is not ONNX, as its manifest has them. ``confusion`` counts the rows of a model of
@@ -234,7 +234,7 @@ class Evaluation:
     champion_left_out: str | None = None
     metric_sha256: str | None = None
     pooled_segments: tuple[SegmentLosses, ...] | None = None
-    small_segments: tuple[SegmentSums, ...] | None = None
+    segment_sums: tuple[SegmentSums, ...] | None = None
     label_means: tuple[float, ...] | None = None
     compared: ComparedPredictions | None = None
     format: Literal["mlops.evaluation/1"] = "mlops.evaluation/1"

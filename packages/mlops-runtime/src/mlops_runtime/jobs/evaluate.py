@@ -229,8 +229,8 @@ def _evaluated(
         segments=segments.measured if has_segments else None,
         segments_left_out=segments.left_out or None,
         pooled_segments=segments.pooled or None,
-        small_segments=segments.small or None,
-        label_means=None if levels is None or not segments.small else tuple(levels[0].mean(axis=0).tolist()),
+        segment_sums=segments.sums or None,
+        label_means=None if levels is None or not segments.sums else tuple(levels[0].mean(axis=0).tolist()),
         failures=tuple(failures) or None,
         distinct_predictions=_distinct(predictions[CANDIDATE][given[CANDIDATE]]),
         milliseconds_a_row=None

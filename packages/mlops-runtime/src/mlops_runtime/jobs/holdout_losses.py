@@ -186,13 +186,13 @@ class Segments:
         measured: Those with losses of their own by block.
         left_out: The names of the others.
         pooled: For each column with small values one of all of them.
-        small: The values that are left out, or too rare for an interval.
+        sums: The sums of every value.
     """
 
     measured: tuple[SegmentLosses, ...]
     left_out: tuple[str, ...]
     pooled: tuple[SegmentLosses, ...]
-    small: tuple[SegmentSums, ...]
+    sums: tuple[SegmentSums, ...]
 
 
 def segment_losses(
@@ -225,7 +225,7 @@ def segment_losses(
         measured=tuple(rows.where(column, value, chosen) for column, value, chosen in measured),
         left_out=tuple(f"{column}={value}" for column, value, _ in left),
         pooled=tuple(rows.where(column, POOLED, chosen) for column, chosen in pools.items()),
-        small=tuple(rows.sums(column, value, chosen) for column, value, chosen in small),
+        sums=tuple(rows.sums(column, value, chosen) for column, value, chosen in in_turn),
     )
 
 

@@ -14,7 +14,7 @@ from mlops_runtime.contracts.model import (
     SegmentSums,
 )
 from mlops_runtime.contracts.retraining import GateSpec, SegmentLimit
-from mlops_runtime.retraining.loss_intervals import CANDIDATE, CHAMPION
+from mlops_runtime.retraining.loss_intervals import CANDIDATE, CHAMPION, is_comparable
 
 _TOLERANCE = 1e-6  # relative, between an evaluation's totals and its blocks
 
@@ -250,9 +250,8 @@ def _broken_segments(evaluation: Evaluation, names: set[str]) -> Iterator[str]:
 
 
 def _broken_sums(evaluation: Evaluation, names: set[str]) -> Iterator[str]:
-    """Yield why the sums of small segments are not those of what is pooled."""
-    small = evaluation.small_segments or ()
-    for segment in small:
+    """Yield why the sums of segments cannot be, or are not those of what is pooled."""
+    for segment in evaluation.segment_sums or ():
         sums = [segment.actual_sum, *segment.absolute_error.values(), *(segment.actual or ())]
         if not names <= set(segment.absolute_error) or segment.rows < 1:
             yield f"segment {segment.name} must have rows and the losses of {', '.join(sorted(names))}"
@@ -260,6 +259,8 @@ def _broken_sums(evaluation: Evaluation, names: set[str]) -> Iterator[str]:
             yield f"segment {segment.name} has a loss or a total that is negative or not finite"
         elif segment.predicted is not None and not _fits(evaluation, segment, names):
             yield f"segment {segment.name} must have a finite sum of each model's predictions for each mean of the labels"
+    large = {segment.name for segment in evaluation.segments or () if is_comparable(segment)}
+    small = [segment for segment in evaluation.segment_sums or () if segment.name not in large]
     pools = {pool.column: pool for pool in evaluation.pooled_segments or ()}
     for column in dict.fromkeys([*pools, *(segment.column for segment in small)]):
         wanted = sum(segment.rows for segment in small if segment.column == column)

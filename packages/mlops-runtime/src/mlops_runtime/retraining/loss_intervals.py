@@ -167,6 +167,13 @@ def relative(mine: float, theirs: float) -> float:
     return (mine - theirs) / theirs
 
 
+def is_comparable(segment: SegmentLosses) -> bool:
+    """Return whether a segment has enough blocks, and periods where they are kept apart, for an interval."""
+    return len(segment.blocks) >= MINIMUM_BLOCKS and (
+        segment.periods is None or len(segment.periods) >= MINIMUM_PERIODS
+    )
+
+
 def _resamples(count: int, resamples: int, seed: int) -> Iterator[list[int]]:
     generator = random.Random(seed)  # noqa: S311 - a seeded draw that anyone can repeat is what is wanted
     for _ in range(resamples):

@@ -1,4 +1,4 @@
-"""Candidate and champion by segment: intervals, of small segments together, ratios of the sums of each, and what that covers."""
+"""Candidate and champion by segment: intervals, of small segments together, ratios of the sums of all, and what that covers."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -15,15 +15,14 @@ from mlops_runtime.contracts.retraining import GateSpec, SegmentLimit
 from mlops_runtime.retraining.loss_intervals import (
     CANDIDATE,
     CHAMPION,
-    MINIMUM_BLOCKS,
-    MINIMUM_PERIODS,
     Bound,
+    is_comparable,
     relative,
     segment_bounds,
     two_way_bound,
 )
 
-# measured on the demand example (docs/campaign.md): good challengers are at most 1.26 apart in predictions, 1.7 in losses
+# measured on the demand example (ADR 10): good challengers are at most 1.26 apart in predictions, 1.7 in losses
 PREDICTION_RATIO, LOSS_RATIO = 1.5, 2.0
 _FEW_ROWS = 8  # with fewer, two good models are further apart, by the square root of their number
 _DIGITS = 9  # shares of floating point sums
@@ -89,7 +88,7 @@ def _has_champion(evaluation: Evaluation) -> bool:
 
 def _interval_checks(evaluation: Evaluation, spec: GateSpec) -> Iterator[GateCheck]:
     known = (*(evaluation.segments or ()), *(evaluation.pooled_segments or ()))
-    segments = [segment for segment in known if _is_comparable(segment)]
+    segments = [segment for segment in known if is_comparable(segment)]
     if not segments:
         return
     bounds = _bounds(evaluation, segments, spec)
@@ -115,13 +114,6 @@ def _bounds(evaluation: Evaluation, segments: Sequence[SegmentLosses], spec: Gat
     return segment_bounds(evaluation.blocks, segments, CHAMPION, tail=tail, resamples=spec.resamples, seed=spec.seed)
 
 
-def _is_comparable(segment: SegmentLosses) -> bool:
-    """Return whether a segment has enough blocks, and periods where they are kept apart, for an interval."""
-    return len(segment.blocks) >= MINIMUM_BLOCKS and (
-        segment.periods is None or len(segment.periods) >= MINIMUM_PERIODS
-    )
-
-
 def _regression(spec: GateSpec, segment: SegmentLosses) -> float:
     own = (spec.segments or {}).get(segment.name, SegmentLimit()).max_regression
     common = spec.max_regression if spec.max_segment_regression is None else spec.max_segment_regression
@@ -129,14 +121,14 @@ def _regression(spec: GateSpec, segment: SegmentLosses) -> float:
 
 
 def _sum_checks(evaluation: Evaluation, spec: GateSpec) -> Iterator[GateCheck]:
-    """Yield what is wrong with the sums of each small segment.
+    """Yield what is wrong with the sums of each segment: of one with an interval too, which may be wide.
 
     They catch what is gross: nothing predicted where something was sold, a level that is half or twice of what it was. They
     cannot catch what a good model does by chance too: an error of a third, or rows that are wrong and add up.
     """
     most = PREDICTION_RATIO if spec.max_segment_ratio is None else spec.max_segment_ratio
     loss_a_row = sum(block.absolute_error[CHAMPION] for block in evaluation.blocks) / evaluation.rows
-    for segment in evaluation.small_segments or ():
+    for segment in evaluation.segment_sums or ():
         wide = max(1.0, math.sqrt(_FEW_ROWS / segment.rows))
         found = _prediction_problem(evaluation, segment, 1 + (most - 1) * wide)
         yield from () if found is None else (found,)
@@ -182,8 +174,10 @@ def _failed(segment: SegmentSums, ratio: float, limit: float, reason: str) -> Ga
 
 def _covered(evaluation: Evaluation, column: str, tested: set[str]) -> SegmentCoverage:
     own = [segment for segment in evaluation.segments or () if segment.column == column]
-    compared = [segment for segment in own if _is_comparable(segment) and segment.name in tested]
-    small = [segment for segment in evaluation.small_segments or () if segment.column == column]
+    compared = [segment for segment in own if is_comparable(segment) and segment.name in tested]
+    large = {segment.name for segment in own if is_comparable(segment)}
+    sums = [segment for segment in evaluation.segment_sums or () if segment.column == column]
+    small = [segment for segment in sums if segment.name not in large]
     pooled = [
         pool for pool in evaluation.pooled_segments or () if pool.column == column and pool.name in tested and small
     ]
