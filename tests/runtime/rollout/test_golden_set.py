@@ -105,6 +105,16 @@ def test_each_category_has_bounds_of_its_own() -> None:
         boundary_requests(rows, SIGNATURE, expected=lambda _: 1.0, factor=0.5)
 
 
+@pytest.mark.parametrize("kind", ["application/json", "text/csv"])
+def test_bounds_turn_with_their_rows(kind: str) -> None:
+    """A row is held to its own bounds in whichever order it is sent."""
+    body = "1\n2\n3\n" if kind == "text/csv" else '{"instances": [[1], [2], [3]]}'
+    request = GoldenRequest(name="n", body=body, rows=3, content_type=kind, row_minimums=(1.0, None, 3.0))
+    again = turned(request, 1)
+    assert (again.row_minimums, again.row_maximums) == ((3.0, 1.0, None), None)
+    assert turned(request, 0) == turned(request, 3) == request
+
+
 @pytest.mark.parametrize("bounds", [[1], [1, 2, 3], [1, float("nan")], []])
 def test_fails_for_bounds_that_are_not_of_each_row(bounds: list[float]) -> None:
     """Too few, too many, or no number."""

@@ -243,7 +243,7 @@ def single_bodies(request: GoldenRequest) -> tuple[str, ...]:
 
 
 def turned(request: GoldenRequest, by: int) -> GoldenRequest:
-    """Return a request with its last rows first, so many of them; itself where it has one row or its format is not known.
+    """Return a request with its last rows first, so many of them, and their bounds; itself where it has one row or no known format.
 
     Example:
         >>> turned(GoldenRequest(name="two", body='{"instances": [[1], [2]]}', rows=2), 1).body
@@ -253,6 +253,11 @@ def turned(request: GoldenRequest, by: int) -> GoldenRequest:
     start = -by % len(bodies) if bodies else 0
     if start == 0:
         return request
+    bounds = {
+        name: None if found is None else (*found[start:], *found[:start])
+        for name, found in (("row_minimums", request.row_minimums), ("row_maximums", request.row_maximums))
+    }
+    request = replace(request, row_minimums=bounds["row_minimums"], row_maximums=bounds["row_maximums"])
     kind = media_type(request.content_type)
     if kind == CSV:
         return replace(request, body="".join((*bodies[start:], *bodies[:start])))
