@@ -71,7 +71,8 @@ def synthesize(folder: Path) -> Path:
     shutil.copytree(TRAINING, source)
     (source / "metric.py").write_text(kinds.METRIC)
     app = cdk.App(outdir=str(folder / "assembly"))
-    stack = cdk.Stack(app, "Cellar")
+    # three endpoints with their machines are above the 1 MB of a template where it is indented
+    stack = cdk.Stack(app, "Cellar", suppress_template_indentation=True)
     unit = BusinessUnit(stack, "Unit", name="cellar", profile=Profile.DEVELOPMENT)
     image = ModelImage.from_ecr(repository_name="mlops-runtime", digest=DIGEST)
     outputs = {
