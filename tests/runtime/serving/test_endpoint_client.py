@@ -193,6 +193,7 @@ def test_an_endpoint_that_is_not_there_yet_says_so() -> None:
 @pytest.mark.parametrize(
     ("answer", "said"),
     [
+        ('{"error": "no", "problems": ["a is missing", "b is text"]}', "a is missing; b is text"),
         ('{"error": "column \'price\' is missing"}', "column 'price' is missing"),
         ("no\n rows", "no rows"),
         ("[1]", "[1]"),
