@@ -1,4 +1,4 @@
-"""Capture records of one variant from S3: the newest objects of a time span, as many as a function reads in its time."""
+"""Capture records of one variant from S3: the newest objects of some hours, as many as a function reads in its time."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -30,16 +30,18 @@ class CaptureReader:
     destination: str
     endpoint: str
 
-    def records(self, variant: str, since: datetime, until: datetime) -> Iterator[Mapping[str, Any]]:
-        """Yield the records of a variant that were written in a time span; a line that is not JSON is left out.
+    def records(self, variant: str, first: datetime, last: datetime) -> Iterator[Mapping[str, Any]]:
+        """Yield the records of calls in the hours from one time to another, those of both included.
+
+        A line that is not JSON is left out. Keys have the hour of a call; which calls of it count is for the reader of the records.
 
         Args:
-            variant: Its name.
-            since: Objects written before are left out.
-            until: Objects written later are left out, too.
+            variant: Name of the variant.
+            first: A time in the first hour.
+            last: A time in the last one.
         """
         bucket, _, prefix = self.destination.removeprefix("s3://").partition("/")
-        for key in self._newest(bucket, prefix.rstrip("/"), variant, since, until):
+        for key in self._newest(bucket, prefix.rstrip("/"), variant, first, last):
             for line in self.s3.get_object(Bucket=bucket, Key=key)["Body"].read().splitlines():
                 try:
                     record = json.loads(line)
@@ -48,17 +50,16 @@ class CaptureReader:
                 if isinstance(record, dict):
                     yield record
 
-    def _newest(self, bucket: str, prefix: str, variant: str, since: datetime, until: datetime) -> list[str]:
+    def _newest(self, bucket: str, prefix: str, variant: str, first: datetime, last: datetime) -> list[str]:
         found: list[tuple[datetime, int, str]] = []
-        hour = since.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
-        while hour <= until:
+        hour = first.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
+        while hour <= last:
             folder = capture_key(prefix, self.endpoint, variant, hour, "").removesuffix(".jsonl")
             pages = self.s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=folder)
             found += [(o["LastModified"], o["Size"], o["Key"]) for page in pages for o in page.get("Contents", [])]
             hour += _HOUR
-        span = sorted((o for o in found if since.replace(microsecond=0) <= o[0] <= until), reverse=True)
         left, chosen = _MAXIMUM_BYTES, list[str]()
-        for _, size, key in span[:_MAXIMUM_OBJECTS]:
+        for _, size, key in sorted(found, reverse=True)[:_MAXIMUM_OBJECTS]:
             left -= size
             if left < 0:
                 break
