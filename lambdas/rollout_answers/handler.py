@@ -1,4 +1,4 @@
-"""Captured answers of a rollout: whether they have readable numbers."""
+"""Captured answers of a rollout: whether they have readable numbers, and how a shadow's compare with the live model's."""
 
 import logging
 from datetime import datetime
@@ -7,7 +7,7 @@ from typing import Any
 import boto3
 
 from mlops_runtime.contracts import from_dict, to_dict
-from mlops_runtime.rollout.answers_request import BodiesRequest
+from mlops_runtime.rollout.answers_request import BodiesRequest, PairsRequest
 from mlops_runtime.rollout.rollout_answers import AnswersFunction
 
 _log = logging.getLogger("mlops.answers")
@@ -17,9 +17,15 @@ FUNCTION = AnswersFunction(s3=boto3.client("s3"))
 
 
 def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
-    """Answer ``{"bodies", "now"}`` with ``{"is_stopped", "sentence"}``."""
+    """Answer ``{"bodies", "now"}`` with a ``BodyVerdict``, and ``{"pairs", "since", "now"}`` with a ``PairsVerdict``."""
     del context
+    now = datetime.fromisoformat(event["now"])
+    if "pairs" in event:
+        asked = from_dict(PairsRequest, event["pairs"])
+        pairs = FUNCTION.pairs(asked, since=datetime.fromisoformat(event["since"]), now=now)
+        _log.info("shadow of %s: %s", asked.endpoint, pairs.sentence)
+        return dict(to_dict(pairs))
     request = from_dict(BodiesRequest, event["bodies"])
-    found = FUNCTION.bodies(request, now=datetime.fromisoformat(event["now"]))
+    found = FUNCTION.bodies(request, now=now)
     _log.info("%s: %s", request.endpoint, found.sentence)
     return dict(to_dict(found))

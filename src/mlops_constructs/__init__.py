@@ -77,6 +77,7 @@ from mlops_constructs.rollout import (
     RolloutTarget,
     SageMakerTarget,
     ShadowTraffic,
+    Tolerance,
 )
 from mlops_constructs.rollout.rollout_permissions import RolloutAccess
 from mlops_constructs.unit_interface import IBusinessUnit
@@ -93,6 +94,7 @@ from mlops_runtime.contracts.serving import (
     ScheduledCapacitySpec,
     ServerlessSpec,
     ShadowSpec,
+    ToleranceSpec,
     VariantSpec,
 )
 from mlops_runtime.eks.kubernetes_objects import Ref
@@ -190,6 +192,8 @@ __all__ = [
     "SlotMetricOptions",
     "Spot",
     "TenantQuota",
+    "Tolerance",
+    "ToleranceSpec",
     "Tracking",
     "TrainingJob",
     "TrainingSetPlan",

@@ -28,6 +28,7 @@ from mlops_constructs import (
     RolloutChecks,
     RolloutPolicy,
     ShadowTraffic,
+    Tolerance,
 )
 from mlops_local import cloud as local_cloud
 from mlops_local.runners import EXTRA
@@ -47,7 +48,7 @@ pytestmark = pytest.mark.cloud
 
 NAME = "shop-price"
 CLOCK_SCALE = 120.0
-TURNS, FAILS = (images.TURNS, "constant/calls/25"), (images.TURNS, "error/calls/25")
+TURNS, FAILS = (images.TURNS, "constant/calls/25"), (images.TURNS, "error/calls/5")
 MINUTES = cdk.Duration.minutes
 
 
@@ -58,7 +59,8 @@ def linear(checks: RolloutChecks) -> RolloutPolicy:
 
 def rolling(checks: RolloutChecks) -> RolloutPolicy:
     """Half of the instances at a time, without a second fleet, after a shadow that gets a copy of every call."""
-    shadowed = replace(checks, shadow=ShadowTraffic(percent=100, bake=MINUTES(5)))
+    tolerance = Tolerance(relative=0.5)
+    shadowed = replace(checks, shadow=ShadowTraffic(percent=100, bake=MINUTES(10), tolerance=tolerance))
     return RolloutPolicy.rolling(batch_percent=50, bake=MINUTES(5), checks=shadowed)
 
 
@@ -154,7 +156,8 @@ class Shop:
         package, seen = self.register(factor, products=products, image=image), self.seen()
         self.loop.approve(package, "a person looked at it")
         is_asked = is_asked and self.loop.live() is not None
-        with self.loop.traffic([{"x": 2.0}], f"rollout-{factor}") if is_asked else nullcontext():
+        rows = [{"x": 2.0 + number / 1000} for number in range(900)]
+        with self.loop.traffic(rows, f"rollout-{factor}") if is_asked else nullcontext():
             if then is not None:
                 then()
             self.loop.wait_execution("DeployMachineArn", seen, appear=30, finish=120, error=error)
@@ -422,11 +425,13 @@ def test_an_image_that_turns_constant_goes_back_while_the_old_fleet_still_waits(
 def test_errors_that_say_200_stop_a_rollout(shop: Shop) -> None:
     """No metric counts them and no golden request asks: captures have answers without numbers."""
     shop.ask_for(max_latency_ratio=None, golden=None, synthetic=None)
+    shop.cloud.clock_scale(30.0)  # two seconds a minute: each has calls of both fleets
 
     shop.approve(6.8, error="ROLLED_BACK", image=image(*FAILS))
 
+    shop.cloud.clock_scale(CLOCK_SCALE)
     reason = shop.loop.audit()[-1].reason
-    assert "captured answers had no readable numbers" in reason
+    assert "captured answers had no readable numbers, 0 of " in reason
     assert "false alarm probability below" in reason
     assert shop.ask() == pytest.approx(12.0)
     assert shop.leftovers() == []
@@ -449,7 +454,20 @@ def test_a_good_model_is_promoted_batch_by_batch(shop: Shop) -> None:
     shop.approve(7.0, then=watch)
 
     assert shop.ask() == pytest.approx(14.0)
+    assert " pairs of answers 0 changed beyond the tolerance, by 17 % in the median" in shop.loop.audit()[-1].reason
     assert shop.deployment()["RollingUpdatePolicy"]["MaximumBatchSize"] == {"Type": "CAPACITY_PERCENT", "Value": 50}
+    assert shop.leftovers() == []
+
+
+def test_a_shadow_whose_answers_changed_too_much_gets_no_traffic(shop: Shop) -> None:
+    """Its errors, latency and golden answers are right: captures pair its answers with the live model's to the same requests."""
+    shop.approve(20.0, error="REFUSED")
+
+    reason = shop.loop.audit()[-1].reason
+    assert "the shadow was rejected: of " in reason
+    assert " pairs of answers " in reason
+    assert "changed beyond the tolerance, by 1.9e+02 % in the median, at most 5 % may" in reason
+    assert shop.ask() == pytest.approx(14.0)
     assert shop.leftovers() == []
 
 
@@ -470,4 +488,5 @@ def test_the_chain_is_whole(shop: Shop) -> None:
         Outcome.ROLLED_BACK,
         Outcome.ROLLED_BACK,
         Outcome.ROLLED_BACK,
+        Outcome.REFUSED,
     ]

@@ -1,7 +1,7 @@
 """Rollouts: the policy, the targets, the Deploy machine and its surroundings."""
 
 from mlops_constructs.rollout.rollout import Rollout
-from mlops_constructs.rollout.rollout_checks import GoldenRequests, RolloutChecks, ShadowTraffic
+from mlops_constructs.rollout.rollout_checks import GoldenRequests, RolloutChecks, ShadowTraffic, Tolerance
 from mlops_constructs.rollout.rollout_policy import RolloutKind, RolloutPolicy, RolloutTarget
 from mlops_constructs.rollout.sagemaker_target import SageMakerTarget
 
@@ -14,4 +14,5 @@ __all__ = [
     "RolloutTarget",
     "SageMakerTarget",
     "ShadowTraffic",
+    "Tolerance",
 ]

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from mlops_constructs._state_machine import EXECUTION, NOW, State, assign, choose, invoke, task, wait
 from mlops_constructs.rollout.evidence_states import NEEDS_TRAFFIC
+from mlops_constructs.rollout.pair_states import pair_states
 from mlops_constructs.rollout.rollout_policy import FAILED, TURNED_DOWN
 from mlops_constructs.rollout.verdict_states import COUNTED, IS_DOUBTED, STOPPED, UNASKED, WHY_DOUBTED, ask_verdict
 
@@ -214,7 +215,13 @@ def _end_states(name: str, next_state: str, partition: str) -> dict[str, State]:
 
 
 def shadow_states(
-    *, endpoint_name: str, verdict_arn: str, limit: int, next_state: str, partition: str
+    *,
+    endpoint_name: str,
+    verdict_arn: str,
+    limit: int,
+    next_state: str,
+    partition: str,
+    answers_arn: str | None = None,
 ) -> tuple[str, dict[str, State]]:
     """Return the first state's name and the states from a config with a shadow back to the live one.
 
@@ -224,12 +231,17 @@ def shadow_states(
         limit: Seconds that each of the two updates may take.
         next_state: Where to go on after it was passed, or where the plan has none.
         partition: AWS partition, may be a token.
+        answers_arn: Function ``rollout_answers``. Default: no captures are read.
     """
+    passed, pairs = (
+        ("ShadowPassed", {}) if answers_arn is None else pair_states(answers_arn=answers_arn, partition=partition)
+    )
     return "HasShadow", {
         "HasShadow": choose(("$exists($plan.shadow.config)", "CreateShadowConfig"), default=next_state),
         **_start_states(endpoint_name, limit, partition),
-        **_compare_states(verdict_arn, partition),
-        **_limit_states(endpoint_name, partition),
+        **_compare_states(verdict_arn, partition, passed),
+        **_limit_states(endpoint_name, partition, passed),
+        **pairs,
         **_shadow_end_states(endpoint_name, limit, next_state, partition),
     }
 
@@ -279,7 +291,7 @@ def _start_states(endpoint_name: str, limit: int, partition: str) -> dict[str, S
     }
 
 
-def _compare_states(verdict_arn: str, partition: str) -> dict[str, State]:
+def _compare_states(verdict_arn: str, partition: str, passed: str) -> dict[str, State]:
     """The shadow is held to what a new fleet is: the same comparison, with the live model over the same minutes."""
     return {
         "CompareShadow": ask_verdict(
@@ -295,7 +307,7 @@ def _compare_states(verdict_arn: str, partition: str) -> dict[str, State]:
             (IS_DOUBTED, "ShadowDoubted"),
             ("$compared.calls < $plan.min_invocations", "TooFewShadowCalls"),
             ("$plan.shadow.max_errors >= 0 or $plan.shadow.max_latency > 0", "CountShadowErrors"),
-            default="ShadowPassed",
+            default=passed,
         ),
         "ShadowWorse": assign(
             "EndShadow",
@@ -316,7 +328,7 @@ def _compare_states(verdict_arn: str, partition: str) -> dict[str, State]:
     }
 
 
-def _limit_states(endpoint_name: str, partition: str) -> dict[str, State]:
+def _limit_states(endpoint_name: str, partition: str, passed: str) -> dict[str, State]:
     def ask(metric: str, statistic: Mapping[str, object], read: str, variable: str, next_state: str) -> State:
         dimensions = {"EndpointName": endpoint_name, "VariantName": "{% $plan.shadow.variant %}"}
         values = f"$map([$states.result.Datapoints], function($d) {{ $number({read}) }})"
@@ -356,7 +368,7 @@ def _limit_states(endpoint_name: str, partition: str) -> dict[str, State]:
                 "$plan.shadow.max_latency > 0 and $max($append(0, $shadow_latency)) > $plan.shadow.max_latency",
                 "ShadowSlow",
             ),
-            default="ShadowPassed",
+            default=passed,
         ),
         "ShadowErred": assign(
             "EndShadow",

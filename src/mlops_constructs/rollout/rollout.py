@@ -97,7 +97,7 @@ class Rollout(Construct):
     ) -> None:
         super().__init__(scope, id)
         probation = _probation_alarms(policy, alarms)
-        raise_if_any(self, "InvalidRollout", _problems(policy, target, probation))
+        raise_if_any(self, "InvalidRollout", _problems(policy, target, probation, spec))
         self._unit, self._registry, self._endpoint_name = business_unit, registry, spec.endpoint
         spec = replace(spec, rollout=self._render_rollout(spec.rollout, policy, probation))
         self._table = define_table(self, "Table", business_unit=business_unit, partition_key="endpoint")
@@ -494,8 +494,16 @@ def _probation_alarms(policy: RolloutPolicy, alarms: Sequence[cloudwatch.IAlarm]
     return () if policy.checks.probation is None else (*policy.checks.probation_alarms, *alarms)
 
 
-def _problems(policy: RolloutPolicy, target: RolloutTarget, probation: Sequence[cloudwatch.IAlarm]) -> list[str]:
+def _problems(
+    policy: RolloutPolicy, target: RolloutTarget, probation: Sequence[cloudwatch.IAlarm], spec: ServingSpec
+) -> list[str]:
     problems = target.problems(policy)
+    shadow = policy.checks.shadow
+    if shadow is not None and shadow.tolerance is not None and spec.capture is None:
+        problems.append(
+            "tolerance of the shadow needs captured answers of both models, got an endpoint without capture; give the endpoint "
+            "capture=DataCapture(...), or leave tolerance out"
+        )
     if policy.checks.probation is not None and not probation:
         problems.append("probation needs an alarm that takes the model back, got none; give probation_alarms")
     return problems

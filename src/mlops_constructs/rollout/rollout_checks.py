@@ -19,7 +19,7 @@ from mlops_constructs._roles import alarm_arn, key_statement, sagemaker_arn
 from mlops_constructs._validation import check_duration, check_range
 from mlops_constructs.unit_interface import IBusinessUnit
 from mlops_runtime.contracts.capture import announcement_prefix
-from mlops_runtime.contracts.serving import GoldenSpec, MetricRule, ShadowSpec
+from mlops_runtime.contracts.serving import GoldenSpec, MetricRule, ShadowSpec, ToleranceSpec
 from mlops_runtime.rollout.fleet_alarms import ABORT_NAMESPACE, VERDICT, VERDICTS
 from mlops_runtime.rollout.golden_set import GoldenSetError, read_set
 from mlops_runtime.rollout.rehearsed_answers import REHEARSALS
@@ -216,6 +216,43 @@ def define_verdict(scope: Construct, id: str, *, business_unit: IBusinessUnit, e
     )
 
 
+@checked("InvalidTolerance")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tolerance:
+    """When two answers to one request are the same: each number is near the live model's.
+
+    Args:
+        relative: Share of the live model's number by which another may differ, at most 10. Default: 0.
+        absolute: By how much it may differ besides. Default: 0.
+        max_changed: Share of the requests that may get another answer, 0.001 to 0.9. Default: 0.05.
+
+    Raises:
+        ValidationError: If a value is not possible.
+
+    Example:
+        >>> Tolerance(relative=0.1).max_changed
+        0.05
+    """
+
+    relative: float = 0.0
+    absolute: float = 0.0
+    max_changed: float = 0.05
+
+    def __post_init__(self) -> None:
+        problems = [
+            check_range("relative", self.relative, minimum=0, maximum=10),
+            check_range("absolute", self.absolute, minimum=0, maximum=1e12),
+            check_range("max_changed", self.max_changed, minimum=0.001, maximum=0.9),
+        ]
+        found = [problem for problem in problems if problem is not None]
+        if found:
+            raise ValidationError("InvalidTolerance", found)
+
+    def to_spec(self) -> ToleranceSpec:
+        """Return it as the serving spec carries it."""
+        return ToleranceSpec(relative=self.relative, absolute=self.absolute, max_changed=self.max_changed)
+
+
 @checked("InvalidShadowTraffic")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShadowTraffic:
@@ -225,6 +262,8 @@ class ShadowTraffic:
         percent: Share of the calls that is copied, 1 to 100 percent.
         bake: How long the candidate is watched, five minutes to a week.
         instance_count: Instances of the shadow. Default: one.
+        tolerance: When its answers are the live model's; then both are captured and compared by the request. Needs ``capture``.
+            Default: answers are not compared.
 
     Raises:
         ValidationError: If a value is not possible.
@@ -238,6 +277,7 @@ class ShadowTraffic:
     percent: int
     bake: cdk.Duration
     instance_count: int = 1
+    tolerance: Tolerance | None = None
 
     def __post_init__(self) -> None:
         problems = [
@@ -252,7 +292,10 @@ class ShadowTraffic:
     def to_spec(self) -> ShadowSpec:
         """Return it as the serving spec carries it."""
         return ShadowSpec(
-            percent=self.percent, bake=int(self.bake.to_seconds(integral=False)), instance_count=self.instance_count
+            percent=self.percent,
+            bake=int(self.bake.to_seconds(integral=False)),
+            instance_count=self.instance_count,
+            tolerance=None if self.tolerance is None else self.tolerance.to_spec(),
         )
 
 

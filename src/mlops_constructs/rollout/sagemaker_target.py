@@ -15,6 +15,7 @@ from mlops_constructs.rollout.candidate_states import (
 )
 from mlops_constructs.rollout.evidence_states import RINGING, evidence_states, look_at_alarms, put_alarms_states
 from mlops_constructs.rollout.golden_states import AGAIN_SECONDS, UNASKED, WHY_UNLIKE, bake_states, promotion_states
+from mlops_constructs.rollout.pair_states import PAIRS_SECONDS
 from mlops_constructs.rollout.rollout_policy import (
     FAILED,
     POLL_GRACE_SECONDS,
@@ -273,7 +274,8 @@ class SageMakerTarget:
         rehearsal = REHEARSAL_SECONDS + AGAIN_SECONDS if rollout.golden is not None else 0
         if rollout.shadow is None:
             return rehearsal
-        return rehearsal + rollout.shadow.bake + 2 * (rollout.maximum + POLL_GRACE_SECONDS)
+        paired = 0 if rollout.shadow.tolerance is None else PAIRS_SECONDS
+        return rehearsal + paired + rollout.shadow.bake + 2 * (rollout.maximum + POLL_GRACE_SECONDS)
 
     def busy(self, *, next_state: str, partition: str) -> tuple[str, dict[str, State]]:
         """Return nothing to do: SageMaker ends by itself what it has begun."""
@@ -305,6 +307,7 @@ class SageMakerTarget:
                 limit=limit,
                 next_state=first,
                 partition=partition,
+                answers_arn=answers_arn,
             )
         if golden_arn is not None:
             first, rehearsal = rehearsal_states(golden_arn=golden_arn, next_state=first, partition=partition)

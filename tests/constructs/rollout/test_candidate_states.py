@@ -12,7 +12,12 @@ OUT = {"Next", TURNED_DOWN, FAILED}
 
 
 FIRST_SHADOW, SHADOW_STATES = shadow_states(
-    endpoint_name="e", verdict_arn="arn:verdict", limit=3600, next_state="Next", partition="aws"
+    endpoint_name="e",
+    verdict_arn="arn:verdict",
+    limit=3600,
+    next_state="Next",
+    partition="aws",
+    answers_arn="arn:answers",
 )
 OUT_OR_CAUGHT = {"Next", TURNED_DOWN, FAILED, "Caught"}
 
@@ -81,7 +86,7 @@ def test_what_cannot_be_judged_did_not_pass():
     asked = ("CompareShadow", "CountShadowErrors", "AskShadowLatency")
     assert {SHADOW_STATES[name]["Catch"][0]["Next"] for name in asked} == {"ShadowUnknown"}
     assert SHADOW_STATES["ShadowUnknown"]["Assign"]["shadowed"] == "failed"
-    assert SHADOW_STATES["IsShadowGood"]["Default"] == "ShadowPassed"
+    assert SHADOW_STATES["IsShadowGood"]["Default"] == "HasPairs"
 
 
 def test_while_the_shadow_may_serve_nothing_of_the_candidate_is_an_orphan():

@@ -14,6 +14,7 @@ from aws_cdk.assertions import Template
 
 from mlops_constructs import (
     BusinessUnit,
+    DataCapture,
     EndpointCapacity,
     GoldenRequests,
     ModelEndpoint,
@@ -21,6 +22,8 @@ from mlops_constructs import (
     ModelRegistry,
     RolloutChecks,
     RolloutPolicy,
+    ShadowTraffic,
+    Tolerance,
     ValidationError,
 )
 from mlops_constructs.testing import machine_definitions, machine_findings
@@ -161,6 +164,16 @@ def test_fails_when_the_target_cannot_do_the_policy(define: Callable[..., Any], 
     """What SageMaker would not do as declared is an error at synth."""
     with pytest.raises(ValidationError, match=message):
         define(endpoint={"rollout": policy})
+
+
+def test_fails_for_a_tolerance_without_capture(define: Callable[..., Any]):
+    """Answers are compared from captures: with capture the same policy is accepted."""
+    shadow = ShadowTraffic(percent=10, bake=cdk.Duration.minutes(10), tolerance=Tolerance(relative=0.1))
+    checks = RolloutChecks(shadow=shadow)
+    policy = RolloutPolicy.canary(percent=50, bake=cdk.Duration.minutes(5), checks=checks)
+    with pytest.raises(ValidationError, match="tolerance of the shadow needs captured answers"):
+        define(endpoint={"rollout": policy, "capture": None})
+    define(endpoint={"rollout": policy, "capture": DataCapture(sampling_percent=10)})
 
 
 def test_an_execution_that_died_reaches_the_guard(demand: Any):

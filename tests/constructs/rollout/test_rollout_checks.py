@@ -13,7 +13,7 @@ import pytest
 from aws_cdk import aws_cloudwatch as cloudwatch
 from aws_cdk.assertions import Template
 
-from mlops_constructs import BusinessUnit, RolloutChecks, ShadowTraffic, ValidationError
+from mlops_constructs import BusinessUnit, RolloutChecks, ShadowTraffic, Tolerance, ValidationError
 from mlops_constructs.rollout.rollout_checks import GoldenRequests, define_golden
 from mlops_runtime.contracts.rollout import RolloutSpec
 from mlops_runtime.contracts.serving import GoldenSpec, MetricRule
@@ -188,3 +188,18 @@ def test_fails_with_every_problem_of_a_shadow():
     with pytest.raises(ValidationError) as error:
         ShadowTraffic(percent=0, bake=cdk.Duration.minutes(1), instance_count=0)
     assert len(error.value.problems) == 3
+
+
+def test_a_tolerance_reaches_the_spec():
+    """With what the unit declares, and a share that may change."""
+    shadow = ShadowTraffic(percent=10, bake=cdk.Duration.hours(1), tolerance=Tolerance(relative=0.1, absolute=2))
+    tolerance = shadow.to_spec().tolerance
+    assert tolerance is not None
+    assert (tolerance.relative, tolerance.absolute, tolerance.max_changed) == (0.1, 2, 0.05)
+
+
+def test_fails_with_every_problem_of_a_tolerance():
+    """All at once."""
+    with pytest.raises(ValidationError) as caught:
+        Tolerance(relative=-1, absolute=-1, max_changed=0)
+    assert [problem.split()[0] for problem in caught.value.problems] == ["relative", "absolute", "max_changed"]

@@ -87,12 +87,28 @@ class VariantSpec:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ToleranceSpec:
+    """When two answers to one request are the same: each number within ``absolute`` + ``relative`` times the live model's.
+
+    Of the requests at most the share ``max_changed`` may get another answer.
+    """
+
+    relative: float
+    absolute: float
+    max_changed: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ShadowSpec:
-    """A shadow variant: the candidate gets a copy of ``percent`` of the calls for ``bake`` seconds; its responses are discarded."""
+    """A shadow variant: the candidate gets a copy of ``percent`` of the calls for ``bake`` seconds; its responses are discarded.
+
+    With a ``tolerance`` all calls are captured meanwhile, and its answers compared with the live model's to the same requests.
+    """
 
     percent: int
     bake: int
     instance_count: int = 1
+    tolerance: ToleranceSpec | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

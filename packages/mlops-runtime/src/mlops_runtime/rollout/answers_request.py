@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from mlops_runtime.contracts import to_dict
 from mlops_runtime.contracts.rollout import ServingSpec
+from mlops_runtime.contracts.serving import ToleranceSpec
 from mlops_runtime.rollout.verdict_request import FALSE_ALARM
 
 
@@ -24,6 +25,41 @@ class BodiesRequest:
     destination: str
     since: str
     false_alarm: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PairsRequest:
+    """Captured answers of the live model and of a shadow beside it.
+
+    Args:
+        endpoint: The endpoint.
+        live: Variant of the live model.
+        shadow: The shadow variant.
+        destination: ``DestinationS3Uri`` of the capture.
+        tolerance: When two answers are the same.
+    """
+
+    endpoint: str
+    live: str
+    shadow: str
+    destination: str
+    tolerance: ToleranceSpec
+
+
+def pairs_request(spec: ServingSpec, *, live: str, shadow: str) -> dict[str, object]:
+    """Return what a plan says of a shadow's answers; empty where no tolerance is declared.
+
+    Args:
+        spec: How the endpoint is served.
+        live: Variant of the live model.
+        shadow: The shadow variant.
+    """
+    tolerance = None if spec.rollout.shadow is None else spec.rollout.shadow.tolerance
+    if tolerance is None or spec.capture is None:
+        return {}
+    place = spec.capture.destination
+    request = PairsRequest(endpoint=spec.endpoint, live=live, shadow=shadow, destination=place, tolerance=tolerance)
+    return dict(to_dict(request))
 
 
 def bodies_request(spec: ServingSpec, *, since: str) -> dict[str, object]:

@@ -19,7 +19,7 @@ from mlops_runtime.eks.pod import eks_of
 from mlops_runtime.eks.slot_plan import SlotPlan, at_rest, misplaced, on_slots
 from mlops_runtime.registry.model_package import PackageError, RegisteredPackage
 from mlops_runtime.rollout import sagemaker_requests
-from mlops_runtime.rollout.answers_request import bodies_request
+from mlops_runtime.rollout.answers_request import bodies_request, pairs_request
 from mlops_runtime.rollout.dead_execution import discarded, recovered, resumed_scaling
 from mlops_runtime.rollout.deploy_plan import (
     AnyPlan,
@@ -305,6 +305,7 @@ def _shadow(case: Case, version: Version) -> Request:
         "verdict": to_dict(
             shadow_verdict(spec, config=name, variant=sagemaker_requests.SHADOW_VARIANT, since=_iso(case.now))
         ),
+        "pairs": pairs_request(spec, live=version.variants[0].name, shadow=sagemaker_requests.SHADOW_VARIANT),
         # limits of their own, where the policy has them; an expression compares no null
         "max_errors": _NO_LIMIT if spec.rollout.max_error_count is None else spec.rollout.max_error_count,
         "max_latency": 0 if latency is None else latency * 1000,

@@ -1,21 +1,21 @@
 """Adapter of the checks of captured answers: reads captures and returns what they come to. It has no state."""
 
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import chain
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from mlops_runtime.rollout.answer_bodies import BodyVerdict, by_minute, judge_bodies
-from mlops_runtime.rollout.answers_request import BodiesRequest
+from mlops_runtime.rollout.answer_bodies import BodyVerdict, by_minute, judge_bodies, read_time
+from mlops_runtime.rollout.answers_request import BodiesRequest, PairsRequest
 from mlops_runtime.rollout.capture_reader import CaptureReader
 from mlops_runtime.rollout.fleet_minutes import HISTORY
+from mlops_runtime.rollout.shadow_pairs import PairsVerdict, judge_pairs, paired
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-# a clock of S3 that is ahead
-_LATE = timedelta(minutes=10)
-_SECOND = timedelta(seconds=1)
+_HOUR = timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +28,18 @@ class AnswersFunction:
 
     s3: "S3Client"
 
+    def pairs(self, request: PairsRequest, *, since: datetime, now: datetime) -> PairsVerdict:
+        """Return what the answers of a shadow come to, beside those of the live model to the same requests.
+
+        Args:
+            request: Whose.
+            since: When the shadow began.
+            now: The time in the cloud.
+        """
+        reader = CaptureReader(s3=self.s3, destination=request.destination, endpoint=request.endpoint)
+        live, shadow = (_since(reader.records(each, since, now), since) for each in (request.live, request.shadow))
+        return judge_pairs(paired(live, shadow), request.tolerance)
+
     def bodies(self, request: BodiesRequest, *, now: datetime) -> BodyVerdict:
         """Return what the answers since the rollout began come to, held to those of the hours before.
 
@@ -37,6 +49,16 @@ class AnswersFunction:
         """
         since = datetime.fromisoformat(request.since)
         reader = CaptureReader(s3=self.s3, destination=request.destination, endpoint=request.endpoint)
-        spans = ((since - HISTORY, since - _SECOND), (since, now + _LATE))
+        # hours before that of the start apart, so that many captures since then leave room for some of before
+        hour = since.replace(minute=0, second=0, microsecond=0)
+        spans = ((hour - HISTORY, hour - _HOUR), (hour, now))
         records = chain.from_iterable(reader.records(request.variant, *span) for span in spans)
         return judge_bodies(by_minute(records), since=since, false_alarm=request.false_alarm)
+
+
+def _since(records: Iterable[Mapping[str, Any]], start: datetime) -> Iterator[Mapping[str, Any]]:
+    """Leave out calls of before: another shadow may have run in the same hour."""
+    for record in records:
+        at = read_time(record)
+        if at is not None and at >= start.replace(microsecond=0):
+            yield record

@@ -1,6 +1,7 @@
 """SageMaker and Application Auto Scaling requests of a rollout, rendered from the serving spec. Pure functions."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from mlops_runtime.contracts.rollout import RolloutSpec, ServingSpec
@@ -141,7 +142,9 @@ def render_shadow(
     if spec.kms_key is not None:
         config["KmsKeyId"] = spec.kms_key
     if spec.capture is not None:
-        config["DataCaptureConfig"] = _capture(spec.capture)
+        # of a sample only the square would be pairs
+        percent = spec.capture.percent if shadow.tolerance is None else 100
+        config["DataCaptureConfig"] = _capture(replace(spec.capture, percent=percent))
     return {"config": config, "update": render_revert(spec, config=name, live=live.variants)}
 
 

@@ -1,0 +1,30 @@
+"""The campaign of images that turn: every way once, and a section that says what stopped each."""
+
+from tests.campaign.turning.run import BY, WHAT, cells, section
+
+
+def test_every_way_is_there_once() -> None:
+    """Both answers by each of the four, at amounts that follow from the seed."""
+    found = [amount.split("/") for _, amount in cells()]
+    assert [(what, by) for what, by, _ in found] == [(what, by) for what in WHAT for by in BY]
+    assert list(cells()) == list(cells())
+    assert all(BY[by][0] <= int(number) <= BY[by][1] for _, by, number in found)
+
+
+def test_the_section_names_what_found_each() -> None:
+    """And one that stayed live was found by nothing."""
+    row = {"outcome": "ROLLED_BACK", "kept": True, "seconds": 9.0}
+    rows = [
+        {**row, "cell": "constant/calls/25", "reason": "golden requests, asked again: 1 of 1"},
+        {
+            **row,
+            "cell": "error/time/3",
+            "reason": "stopped after 3 minutes: 9 of 9 captured answers had no readable numbers",
+        },
+        {**row, "cell": "error/calls/9", "reason": "approved", "kept": False, "outcome": "PROMOTED"},
+    ]
+    text = section(rows)
+    assert "2 of 3 images" in text
+    assert "| `constant/calls/25` | ROLLED_BACK | golden requests | 9.0 |" in text
+    assert "| `error/time/3` | ROLLED_BACK | captures | 9.0 |" in text
+    assert "| `error/calls/9` | PROMOTED | nothing | 9.0 |" in text
