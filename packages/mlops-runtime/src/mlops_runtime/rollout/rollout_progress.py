@@ -52,6 +52,7 @@ PHASES: Mapping[str, Phase] = {
     "CreateShadowConfig": Phase.SHADOWING,
     "AwaitShadow": Phase.SHADOWING,
     "BakeShadow": Phase.SHADOWING,
+    "AwaitCaptures": Phase.SHADOWING,
     "AwaitShadowEnd": Phase.SHADOWING,
     "CreateModel": Phase.STARTING,
     "PutAlarms": Phase.STARTING,
