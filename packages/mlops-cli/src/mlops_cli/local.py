@@ -128,7 +128,7 @@ def _answer_forgotten(home: Path, forgotten: bool, text: str, *, packages: bool,
     verb = "deleted" if packages else "kept"
     lines = [f"{verb}: {path} ({size / 1e6:.1f} MB)" for path, size in sizes.items()]
     if sizes and not packages:
-        given = "" if home == home_folder(None) else f" --home {shlex.quote(str(home))}"
+        given = "" if home.resolve() == home_folder(None).resolve() else f" --home {shlex.quote(str(home))}"
         fix = f"mlops local down --forget --packages{given}"
         lines.append(f"these are packages, which the next cloud here uses; to delete them: {fix}")
     document = {"home": home, "forgotten": forgotten, verb: {str(path): size for path, size in sizes.items()}}
