@@ -97,13 +97,16 @@ class RolloutAccess:
                 actions=["sagemaker:CreateEndpoint", "sagemaker:UpdateEndpoint"],
                 resources=[*self._endpoints(), own["endpoint-config"]],
             ),
+            # one statement, as a policy has 6,144 characters: each action but AddTags is of one type of these resources
             iam.PolicyStatement(
-                actions=["sagemaker:DeleteEndpoint", "sagemaker:DescribeEndpoint"], resources=self._endpoints()
-            ),
-            iam.PolicyStatement(actions=["sagemaker:DeleteEndpointConfig"], resources=[own["endpoint-config"]]),
-            iam.PolicyStatement(actions=["sagemaker:DeleteModel"], resources=[own["model"]]),
-            iam.PolicyStatement(
-                actions=["sagemaker:AddTags"], resources=[*self._endpoints(), own["endpoint-config"], own["model"]]
+                actions=[
+                    "sagemaker:AddTags",
+                    "sagemaker:DeleteEndpoint",
+                    "sagemaker:DeleteEndpointConfig",
+                    "sagemaker:DeleteModel",
+                    "sagemaker:DescribeEndpoint",
+                ],
+                resources=[*self._endpoints(), own["endpoint-config"], own["model"]],
             ),
             iam.PolicyStatement(actions=["sagemaker:DescribeModelPackage"], resources=[self.registry.packages_arn]),
             pass_role_statement(execution_role, service=SERVICE),
