@@ -40,6 +40,7 @@ MADE = {
     "mlops_runtime/rollout/deploy_guard.py": "parts of an ARN, escaped, with a class and a counted number",
     "mlops_runtime/rollout/live_fleet.py": "a name, escaped, and a counted class",
     "mlops_runtime/rollout/rollout_case.py": "a name, escaped, and a counted class",
+    "mlops_runtime/serving/row_file.py": "digits and counted classes that only a separator follows, matched whole",
     "mlops_runtime/terraform/unit_module.py": "names of one synthesized stack, escaped",
 }
 

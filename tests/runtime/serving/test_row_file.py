@@ -5,11 +5,13 @@ from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
 
+import duckdb
 import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
 from mlops_runtime.serving.row_file import RowFile, RowFileError, has_header
+from mlops_runtime.training_data import csv_rows
 
 
 def _write(folder: Path, name: str, text: str) -> Path:
@@ -76,6 +78,35 @@ def test_csv_keeps_what_is_no_number(tmp_path: Path) -> None:
     assert RowFile.open(path, texts=["units"]).values("units") == ["1", "2"]
 
 
+@pytest.mark.parametrize(
+    ("text", "encoding"),
+    [
+        ("Straße;Preis;Menge\nAm Graben;1.234,50;3\nHof;NA;4\n", "latin-1"),
+        ("Straße;Preis;Menge\nAm Graben;1.234,50;1000\nHof;2,5;2000\n", "utf-8-sig"),
+        ("street\tprice\tunits\nLane\t1,234.50\t1,000\nYard\t\t2,000\n", "utf-16"),
+        ('street,price,units\nLane,"1,234.50",3\nYard,2.5,#N/A\n', "utf-8"),
+    ],
+)
+def test_a_sheet_has_the_values_that_it_was_trained_on_with(text: str, encoding: str, tmp_path: Path) -> None:
+    """DuckDB's, by which a training set is read, are the oracle."""
+    path = tmp_path / "rows.csv"
+    path.write_text(text, encoding=encoding)
+    connection = duckdb.connect()
+    csv_rows.create_rows(connection, path, str(path))
+    names = [name for name, *_ in connection.execute("DESCRIBE rows").fetchall()]
+    trained = [dict(zip(names, row, strict=True)) for row in connection.execute("SELECT * FROM rows").fetchall()]
+
+    assert [row for piece in RowFile.open(path).pieces() for row in piece] == trained
+
+
+def test_fails_on_commas_and_points_in_one_sheet(tmp_path: Path) -> None:
+    """As a training set's file does: a thousand may be a one."""
+    path = _write(tmp_path, "rows.csv", "price;cost\n1,5;2.5\n")
+
+    with pytest.raises(RowFileError, match="numbers of 'price' have decimal commas, those of 'cost' points; write all"):
+        RowFile.open(path)
+
+
 def test_json_lines_may_leave_columns_out(tmp_path: Path) -> None:
     """What a row does not have is null; columns are those of all rows, in the order of their coming."""
     path = _write(tmp_path, "rows.jsonl", '{"price": 2.5, "store": "1"}\n\n{"store": 7, "day": null}\n')
@@ -93,7 +124,7 @@ def test_json_lines_may_leave_columns_out(tmp_path: Path) -> None:
         ("rows.csv", "a,b,a\n1,2,3\n", "rows.csv has the column 'a' more than once; rename one of them"),
         ("rows.csv", "a,,b\n1,2,3\n", "column 2 of rows.csv has no name; give it one"),
         ("rows.csv", "a,b\n1,2\n3\n", "line 3 of rows.csv has 1 values, the header 2"),
-        ("rows.csv", 'a,b\n"1"x,2\n', "rows.csv is not CSV of UTF-8: "),
+        ("rows.csv", 'a,b\n"1"x,2\n', "rows.csv is not CSV: "),
         ("rows.jsonl", "[1]\n", "line 1 of rows.jsonl is not an object, such as "),
         ("rows.jsonl", '{"a": 1}\n{', "rows.jsonl is not JSON lines: "),
         ("rows.parquet", "PAR1", "rows.parquet is not Parquet: "),

@@ -4,13 +4,16 @@ import csv
 import json
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from datetime import date, datetime, time
 from decimal import Decimal
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
+
+from mlops_runtime.training_data.csv_dialect import COMMA, NULLS, POINT, CsvDialect
 
 Format = Literal["parquet", "csv", "jsonl"]
 FORMATS: Mapping[str, Format] = {
@@ -22,6 +25,7 @@ FORMATS: Mapping[str, Format] = {
 }
 _PIECE = 2000
 _NUMBER = re.compile(r"-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?")
+_COMMA, _POINT = re.compile(COMMA), re.compile(POINT)
 _BOOLEANS = {"true": True, "false": False}
 _INTEGER_DIGITS = 15  # a longer one is an identifier: a float would round it
 
@@ -34,21 +38,28 @@ class RowFileError(ValueError):
 class RowFile:
     """A file of rows; nothing of it is held between two pieces.
 
-    A column of a CSV is numbers where every value is one, without leading zeros and of at most 15 digits, else texts: ``007`` and
-    bar codes stay what they are. An empty value is null.
+    A CSV may be a sheet of any country, as a training set's (``training_data.csv_dialect``). A column of it is numbers where every
+    value is one, without leading zeros and of at most 15 digits, else texts: ``007`` and bar codes stay what they are. An empty
+    value and what pandas takes for one are null.
 
     Args:
         path: The file.
         format: What it holds.
         columns: Names of its columns.
+        dialect: How a CSV is written. Default: it is not a CSV.
         numbers: Columns of a CSV that are numbers.
+        commas: Columns of a CSV that are numbers with decimal commas.
+        points: Columns of a CSV that are numbers with thousands separators and points.
         booleans: Columns of a CSV that are ``true`` and ``false``.
     """
 
     path: Path
     format: Format
     columns: tuple[str, ...]
+    dialect: CsvDialect | None = None
     numbers: frozenset[str] = frozenset()
+    commas: frozenset[str] = frozenset()
+    points: frozenset[str] = frozenset()
     booleans: frozenset[str] = frozenset()
 
     @classmethod
@@ -71,8 +82,7 @@ class RowFile:
         found.require(texts)
         if kind != "csv":
             return found
-        numbers, booleans = found._kinds()
-        return cls(path=path, format=kind, columns=found.columns, numbers=numbers.difference(texts), booleans=booleans)
+        return found._with_kinds(frozenset(texts))
 
     def require(self, columns: Sequence[str]) -> None:
         """Check that columns are there.
@@ -121,8 +131,7 @@ class RowFile:
 
     def _csv_rows(self) -> Iterator[list[str]]:
         try:
-            with self.path.open(encoding="utf-8-sig", newline="") as file:
-                rows = csv.reader(file, strict=True)
+            with _lines(self.path, self.dialect or CsvDialect.of(self.path)) as rows:
                 next(rows)
                 for texts in rows:
                     if not texts:
@@ -131,27 +140,49 @@ class RowFile:
                         raise RowFileError(
                             f"line {rows.line_num} of {self.path.name} has {len(texts)} values, the header {len(self.columns)}"
                         )
-                    yield texts
-        except (csv.Error, UnicodeDecodeError) as error:
-            raise RowFileError(f"{self.path.name} is not CSV of UTF-8: {error}") from error
+                    yield ["" if text in NULLS else text for text in texts]
+        except (csv.Error, UnicodeError) as error:
+            raise RowFileError(f"{self.path.name} is not CSV: {error}") from error
 
-    def _kinds(self) -> tuple[frozenset[str], frozenset[str]]:
-        """Return which columns of a CSV hold numbers and which truth values, by all of their values."""
-        numbers, booleans, filled = set(range(len(self.columns))), set(range(len(self.columns))), set[int]()
-        for texts in self._csv_rows():
-            filled.update(place for place, text in enumerate(texts) if text)
-            numbers.difference_update([place for place in numbers if texts[place] and not _is_number(texts[place])])
-            booleans.difference_update(
-                [place for place in booleans if texts[place] and texts[place].lower() not in _BOOLEANS]
+    def _with_kinds(self, texts: frozenset[str]) -> "RowFile":
+        """Return a CSV that knows its numbers, their form, and its truth values, by all values of each column."""
+        possible, filled, dotted = [set(_FORMS) for _ in self.columns], set[int](), set[int]()
+        for row in self._csv_rows():
+            for place, text in enumerate(row):
+                if not text:
+                    continue
+                filled.add(place)
+                if "." in text:
+                    dotted.add(place)
+                possible[place].difference_update([form for form in possible[place] if not _FORMS[form](text)])
+        found = {name: possible[place] for place, name in enumerate(self.columns) if place in filled}
+        plain = {name for name, forms in found.items() if "numbers" in forms}
+        commas = {name for name, forms in found.items() if forms == {"commas"}}
+        points = {name for name, forms in found.items() if forms == {"points"}}
+        either = {name for name, forms in found.items() if forms == {"commas", "points"}}  # 1,234
+        read_points = points | {self.columns[place] for place in dotted if self.columns[place] in plain}
+        if commas and read_points:
+            raise RowFileError(
+                f"numbers of {', '.join(map(repr, sorted(commas)))} have decimal commas, those of "
+                f"{', '.join(map(repr, sorted(read_points)))} points; write all with points"
             )
-        names = self.columns
-        return frozenset(names[p] for p in numbers & filled), frozenset(names[p] for p in booleans & filled)
+        return replace(
+            self,
+            numbers=frozenset(plain) - texts,
+            commas=frozenset(commas | either if commas else ()) - texts,
+            points=frozenset(points | either if read_points else ()) - texts,
+            booleans=frozenset(name for name, forms in found.items() if "booleans" in forms),
+        )
 
     def _typed(self, column: str, text: str) -> Any:
         if not text:
             return None
         if column in self.numbers:
             return json.loads(text)
+        if column in self.commas:
+            return json.loads(_without_commas(text))
+        if column in self.points:
+            return json.loads(text.replace(",", ""))
         return _BOOLEANS[text.lower()] if column in self.booleans else text
 
     def _jsonl(self, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
@@ -182,16 +213,22 @@ def has_header(path: Path) -> bool:
     Raises:
         RowFileError: If it is not CSV.
     """
-    names = _first_line(path)
+    names = _first_line(path, CsvDialect.of(path))
     return bool(names) and len(set(names)) == len(names) and not any(not name or _is_number(name) for name in names)
 
 
-def _first_line(path: Path) -> list[str]:
+@contextmanager
+def _lines(path: Path, dialect: CsvDialect) -> Iterator[Any]:
+    with path.open(encoding="utf-8-sig" if dialect.encoding == "utf-8" else dialect.encoding, newline="") as file:
+        yield csv.reader(file, delimiter=dialect.delimiter, strict=True)
+
+
+def _first_line(path: Path, dialect: CsvDialect) -> list[str]:
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            return next(csv.reader(file, strict=True), [])
-    except (csv.Error, UnicodeDecodeError) as error:
-        raise RowFileError(f"{path.name} is not CSV of UTF-8: {error}") from error
+        with _lines(path, dialect) as rows:
+            return next(rows, [])
+    except (csv.Error, UnicodeError) as error:
+        raise RowFileError(f"{path.name} is not CSV: {error}") from error
 
 
 def _open_parquet(path: Path) -> RowFile:
@@ -206,10 +243,11 @@ def _open_parquet(path: Path) -> RowFile:
 
 
 def _open_csv(path: Path) -> RowFile:
-    names = _first_line(path)
+    dialect = CsvDialect.of(path)
+    names = _first_line(path, dialect)
     if names and all(map(_is_number, names)):
         raise RowFileError(f"{path.name} begins with numbers, not with the names of its columns; add a header")
-    return _checked(path, "csv", names)
+    return replace(_checked(path, "csv", names), dialect=dialect)
 
 
 def _open_jsonl(path: Path) -> RowFile:
@@ -252,4 +290,26 @@ def _is_number(text: str) -> bool:
     return _NUMBER.fullmatch(text) is not None and (not text.lstrip("-").isdigit() or len(text) <= _INTEGER_DIGITS)
 
 
+def _without_commas(text: str) -> str:
+    return text.replace(".", "").replace(",", ".")
+
+
+def _is_with_commas(text: str) -> bool:
+    return _COMMA.fullmatch(text) is not None and _is_number(_without_commas(text))
+
+
+def _is_with_points(text: str) -> bool:
+    return _POINT.fullmatch(text) is not None and _is_number(text.replace(",", ""))
+
+
+def _is_boolean(text: str) -> bool:
+    return text.lower() in _BOOLEANS
+
+
+_FORMS: Mapping[str, Callable[[str], bool]] = {
+    "numbers": _is_number,
+    "commas": _is_with_commas,
+    "points": _is_with_points,
+    "booleans": _is_boolean,
+}
 _OPEN = {"parquet": _open_parquet, "csv": _open_csv, "jsonl": _open_jsonl}

@@ -6,12 +6,7 @@ DuckDB finds delimiter, quotes, header and the types of columns; what it takes f
 from pathlib import Path
 from typing import Any
 
-# as pandas reads them; "None" and "-" may be categories
-_NULLS = ("", "NA", "N/A", "n/a", "#N/A", "NaN", "nan", "NULL", "null")
-_LONGEST_LINE = 100_000
-_UTF_16 = (b"\xff\xfe", b"\xfe\xff")
-_COMMA = r"-?(\d{1,3}(\.\d{3})+|\d+)(,\d+)?"  # 1.234,5
-_POINT = r"-?(\d{1,3}(,\d{3})+|\d+)(\.\d+)?"  # 1,234.5
+from mlops_runtime.training_data.csv_dialect import COMMA, LONGEST_LINE, NULLS, POINT, given_delimiter, is_utf_16
 
 
 class CsvError(ValueError):
@@ -32,14 +27,12 @@ def create_rows(connection: Any, path: Path, place: str) -> None:
     """
     import duckdb  # noqa: PLC0415 - an extra
 
-    nulls = ", ".join(f"'{text}'" for text in _NULLS)
+    nulls = ", ".join(f"'{text}'" for text in NULLS)
     with path.open("rb") as file:
-        first = file.readline(_LONGEST_LINE)
-    encoding = "utf-16" if first[:2] in _UTF_16 else "utf-8"
-    # with decimal commas in every column DuckDB may split at these
-    delimiter = (
-        "" if b"," in first else next((f"delim='{each.decode()}', " for each in (b";", b"\t") if each in first), "")
-    )
+        first = file.readline(LONGEST_LINE)
+    encoding = "utf-16" if is_utf_16(first) else "utf-8"
+    given = given_delimiter(first)
+    delimiter = f"delim='{given}', " if given else ""
     create = f"CREATE TABLE rows AS SELECT * FROM read_csv('{place}', {delimiter}nullstr=[{nulls}], encoding="  # noqa: S608 - quoted
     try:
         connection.execute(f"{create}'{encoding}')")
@@ -57,8 +50,8 @@ def _convert(connection: Any) -> None:
     if not texts:
         return
     counts = ", ".join(
-        f"count({name}), count(*) FILTER (regexp_full_match({name}, '{_COMMA}')), "
-        f"count(*) FILTER (regexp_full_match({name}, '{_POINT}'))"
+        f"count({name}), count(*) FILTER (regexp_full_match({name}, '{COMMA}')), "
+        f"count(*) FILTER (regexp_full_match({name}, '{POINT}'))"
         for name in map(_quoted, texts)
     )
     found = connection.execute(f"SELECT {counts} FROM rows").fetchone()  # noqa: S608 - quoted

@@ -1,0 +1,66 @@
+"""How a CSV file is written, as spreadsheets of any country save it: encoding, delimiter, nulls, decimal commas, thousands."""
+
+import codecs
+from dataclasses import dataclass
+from pathlib import Path
+
+# as pandas reads them; "None" and "-" may be categories
+NULLS = ("", "NA", "N/A", "n/a", "#N/A", "NaN", "nan", "NULL", "null")
+COMMA = r"-?(\d{1,3}(\.\d{3})+|\d+)(,\d+)?"  # 1.234,5
+POINT = r"-?(\d{1,3}(,\d{3})+|\d+)(\.\d+)?"  # 1,234.5
+LONGEST_LINE = 100_000  # bytes of a first line
+_PIECE = 1 << 20
+_UTF_16 = (b"\xff\xfe", b"\xfe\xff")
+
+
+@dataclass(frozen=True, slots=True)
+class CsvDialect:
+    """How one file is written.
+
+    Args:
+        encoding: ``utf-16``, ``utf-8`` or ``latin-1``, the last where the file is not the second.
+        delimiter: What its values are split at; a comma, or what its first line has where that has no comma.
+    """
+
+    encoding: str
+    delimiter: str
+
+    @classmethod
+    def of(cls, path: Path) -> "CsvDialect":
+        """Return the dialect of a file, which is read once.
+
+        Example:
+            >>> import pathlib, tempfile
+            >>> file = pathlib.Path(tempfile.mkdtemp()) / "rows.csv"
+            >>> _ = file.write_bytes("Straße;Preis".encode("latin-1"))
+            >>> CsvDialect.of(file)
+            CsvDialect(encoding='latin-1', delimiter=';')
+        """
+        with path.open("rb") as file:
+            first = file.readline(LONGEST_LINE)
+        return cls(encoding=_encoding(path, first), delimiter=given_delimiter(first) or ",")
+
+
+def given_delimiter(first: bytes) -> str | None:
+    """Return the delimiter that a file's first line shows without doubt; None where it has a comma, or nothing of the kind."""
+    # with decimal commas in every column a reader may split at these
+    return None if b"," in first else next((each.decode() for each in (b";", b"\t") if each in first), None)
+
+
+def is_utf_16(first: bytes) -> bool:
+    """Return whether a file's first bytes say that it is UTF-16."""
+    return first[:2] in _UTF_16
+
+
+def _encoding(path: Path, first: bytes) -> str:
+    if is_utf_16(first):
+        return "utf-16"
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    try:
+        with path.open("rb") as file:
+            while piece := file.read(_PIECE):
+                decoder.decode(piece)
+        decoder.decode(b"", final=True)
+    except UnicodeDecodeError:
+        return "latin-1"
+    return "utf-8"
