@@ -6,6 +6,7 @@
 import os
 import shutil
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -15,8 +16,11 @@ JAR = HOME / "feature_store_pyspark" / "jars" / "sagemaker-feature-store-spark-s
 ICEBERG = "smfs.shaded.org.apache.iceberg.spark"
 
 
-def session(folder: Path):
-    """Return a session, its catalog ``lake`` a folder."""
+def session(folder: Path, environment: Mapping[str, str] | None = None):
+    """Return a session, its catalog ``lake`` a folder, whose workers have an environment beside this process's.
+
+    A process has one Java process for all of its sessions, with the environment of the first.
+    """
     if sys.version_info >= (3, 12):
         pytest.skip("Spark 3.5, which Glue 5 runs on Python 3.11, needs distutils")
     if shutil.which("java") is None:
@@ -48,13 +52,14 @@ def session(folder: Path):
         "spark.sql.warehouse.dir": str(folder / "warehouse"),
     }
     builder = SparkSession.builder.master("local[1]").appName("tests")
+    settings |= {f"spark.executorEnv.{name}": value for name, value in (environment or {}).items()}
     for name, value in settings.items():
         builder = builder.config(name, value)
-    with pytest.MonkeyPatch.context() as environment:
+    with pytest.MonkeyPatch.context() as patch:
         # workers are this very Python, and find what this process finds; no later test's processes do
-        environment.setenv("PYSPARK_PYTHON", sys.executable)
-        environment.setenv("SPARK_LOCAL_IP", "127.0.0.1")
-        environment.setenv("PYTHONPATH", os.pathsep.join(path for path in sys.path if path))
+        patch.setenv("PYSPARK_PYTHON", sys.executable)
+        patch.setenv("SPARK_LOCAL_IP", "127.0.0.1")
+        patch.setenv("PYTHONPATH", os.pathsep.join(path for path in sys.path if path))
         found = builder.getOrCreate()
     found.sparkContext.setLogLevel("ERROR")
     return found

@@ -17,10 +17,11 @@ PREFIX = "capture/demand-forecast/AllTraffic/2017/08/07/10"
 @pytest.fixture(scope="module")
 def spark(tmp_path_factory, server):
     """Give one session, whose workers reach the server."""
+    environment = job_environment(server)
     with pytest.MonkeyPatch.context() as patch:
-        for name, value in job_environment(server).items():
+        for name, value in environment.items():
             patch.setenv(name, value)
-        found = local_spark.session(tmp_path_factory.mktemp("spark"))
+        found = local_spark.session(tmp_path_factory.mktemp("spark"), environment)
         yield found
         found.stop()
 
