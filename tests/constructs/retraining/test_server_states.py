@@ -196,7 +196,9 @@ def test_a_champion_of_a_former_container_is_asked_where_our_server_serves_again
     assert given["champion-answers"] == asked["TransformOutput"]["S3OutputPath"]
     assert given["candidate"] == KEPT
     assert not {"answers", "champion"} & set(given)
-    assert measured["AppSpecification"]["ContainerArguments"][-2:] == ["--champion-sha256", "7" * 64]
+    assert measured["AppSpecification"]["ContainerArguments"][-4:] == [
+        "--champion-sha256", "7" * 64, "--champion-trained-until", "unknown",
+    ]  # fmt: skip
     kept = run_machine(machine, FORGED, aws(champion=CHAMPION, image=IMAGE, flavor="container", predictions=1))
     assert (kept.output["outcome"], calls(kept, "sagemaker:createModel")) == ("APPROVED", [])
 
