@@ -1,5 +1,6 @@
 """What the tests of the monitor's jobs share: an S3 that other processes reach too, and capture lines."""
 
+import urllib.request
 from collections.abc import Iterator
 from typing import Any
 
@@ -19,11 +20,14 @@ def _own_session(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[str]:
-    """Serve S3 to this process and those that it starts."""
+    """Serve S3 to this process and those that it starts, without what another module's server left in this process."""
     moto = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     moto.start()
     host, port = moto.get_host_and_port()
-    yield f"http://{host}:{port}"
+    url = f"http://{host}:{port}"
+    with urllib.request.urlopen(f"{url}/moto-api/reset", data=b"") as answer:  # noqa: S310 - loopback
+        assert answer.status == 200
+    yield url
     moto.stop()
 
 
