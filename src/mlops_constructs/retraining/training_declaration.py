@@ -2,7 +2,6 @@
 
 import ast
 import hashlib
-import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -386,9 +385,12 @@ def _script_problems(
 
 def _is_inside(source: str | Path, name: str) -> bool:
     """Return whether a file lies in the folder that the job gets, of which ``..`` and absolute paths lead out."""
-    folder = Path(os.path.normpath(Path.cwd() / source))
-    path = Path(os.path.normpath(folder / name))
-    return path.is_relative_to(folder) and is_file(path)
+    path, depth = Path(name), 0
+    for part in path.parts:
+        depth += -1 if part == ".." else 1
+        if depth < 0:
+            return False
+    return not path.is_absolute() and is_file(Path(source) / path)
 
 
 def _metric_problems(source: str | Path, metric: str) -> list[str | None]:
