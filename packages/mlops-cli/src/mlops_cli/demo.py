@@ -1,11 +1,8 @@
 """``mlops demo``: the whole loop on real retail transactions, in a checkout."""
 
 import importlib.util
-import signal
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from io import StringIO
 from pathlib import Path
 from typing import Annotated, Any
@@ -15,6 +12,7 @@ import typer
 from mlops_cli.answers import AsJson, print_json
 from mlops_cli.aws_account import UserError
 from mlops_cli.step_lines import StepLines
+from mlops_cli.termination import ended_by_sigterm
 
 UNIT = "demand_forecasting"
 KEPT, KEPT_OWN = Path(".mlops/demo"), Path(".mlops/own")
@@ -55,7 +53,7 @@ def demo(
         raise UserError(
             f"the demo needs {', '.join(missing)}, which the default group installs; run: uv run mlops demo"
         )
-    with StepLines(StringIO() if as_json else None) as lines, _ended_by_sigterm():
+    with StepLines(StringIO() if as_json else None) as lines, ended_by_sigterm():
         result = _run_own(lines, keep=keep) if own else _run(lines, page=output, unit=unit, keep=keep, target=target)
     if as_json:
         print_json(result.as_json())
@@ -103,18 +101,3 @@ def _run_own(lines: StepLines, *, keep: bool) -> Any:
             f"kept: cd {KEPT_OWN / FOLDER}; mlops status; mlops monitor report; mlops runs list; mlops local down"
         )
     return result
-
-
-@contextmanager
-def _ended_by_sigterm() -> Iterator[None]:
-    """End at SIGTERM as at Ctrl-C, so that the embedded cloud ends too; a second signal does not cut that short."""
-
-    def end(number: int, _frame: object) -> None:
-        signal.signal(number, signal.SIG_IGN)
-        raise SystemExit(128 + number)
-
-    before = signal.signal(signal.SIGTERM, end)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

@@ -3,11 +3,9 @@
 import os
 import re
 import shlex
-import signal
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -18,6 +16,7 @@ import typer
 from mlops_cli.answers import AsJson, answer
 from mlops_cli.aws_account import UserError
 from mlops_cli.frameworks import DEFAULT, FRAMEWORKS
+from mlops_cli.termination import ended_by_sigterm
 
 if TYPE_CHECKING:
     from mlops_runtime.training_data.table_schema import TableSchema
@@ -136,7 +135,7 @@ def new(
     sources = package_sources(index)
     made: list[str] = []  # what became of git
     has_git = not no_git and takes_repository(folder)
-    with _ended_by_a_signal():
+    with ended_by_sigterm():
         with tempfile.TemporaryDirectory() as rendered:
             files = render(answers, Path(rendered) / "project", sources)
         whole = {**files, **locked(files), RECORD: record_of(answers, files)}
@@ -152,20 +151,6 @@ def new(
         "next": f"cd {shlex.quote(str(folder))} && uv sync && uv run pytest",
     }
     answer(document, "\n".join([*lines, f"  {document['next']}"]), as_json=as_json)
-
-
-@contextmanager
-def _ended_by_a_signal() -> Iterator[None]:
-    """Let SIGTERM end the block as Ctrl-C does, so that what it made so far is removed."""
-
-    def end(number: int, _: object) -> None:
-        raise SystemExit(128 + number)
-
-    before = signal.signal(signal.SIGTERM, end)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def upgrade(
