@@ -7,14 +7,12 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import boto3
 import pytest
 from botocore.exceptions import ClientError
 
-from mlops_cli.aws_account import Account, UserError, account, refusal
+from mlops_cli.aws_account import UserError, account, refusal
 from mlops_local.cloud import Cloud
 from mlops_local.saved_state.snapshot_files import _LAST
-from mlops_runtime.retraining import run_history
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 CHOSEN = ("AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_ENDPOINT_URL")
@@ -79,7 +77,7 @@ def test_a_folder_goes_before_the_environment(cloud: Cloud, monkeypatch: pytest.
 
 def test_elsewhere_the_time_is_that_of_the_answer(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
     """AWS has no clock to ask: its answer carries the date."""
-    monkeypatch.setattr("mlops_cli.aws_account._LOOPBACK", ())
+    monkeypatch.setattr("mlops_runtime.cloud_connection._LOOPBACK", ())
 
     with account(None, cloud.home) as aws:
         assert abs(aws.caller()[1] - datetime.now(UTC)) < timedelta(minutes=1)
@@ -120,12 +118,6 @@ def test_the_embedded_cloud_needs_no_metadata_service(cloud: Cloud, monkeypatch:
 
         with pytest.raises(BlockingIOError):
             instance.accept()
-
-
-def test_a_client_has_a_connection_for_each_reader() -> None:
-    """Else a list of runs would drop connections, and warn of each on standard error."""
-    client = Account(session=boto3.Session(region_name="us-east-1"), options={}).client("s3")
-    assert client.meta.config.max_pool_connections >= run_history._READERS
 
 
 def test_fails_on_two_choices(tmp_path: Path) -> None:

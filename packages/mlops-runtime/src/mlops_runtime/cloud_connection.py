@@ -1,0 +1,176 @@
+"""Adapter: the account or embedded cloud that calls go to, and the time there, for the client and the command.
+
+botocore is imported by the calls alone: the command's help and completion do without.
+"""
+
+import importlib
+import json
+import os
+import urllib.error
+import urllib.request
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
+
+_CHOSEN = ("AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_ENDPOINT_URL")
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
+_CONNECTIONS = 20  # calls of one client at once: with fewer a list of runs drops connections and warns
+_JUMP_SECONDS = 600  # what is due on the way of a jump may take long
+_CLOUD = "mlops_local.cloud"
+
+
+class EmbeddedCloudError(ValueError):
+    """An embedded cloud that was named is not there, or refuses something; the message has the fix."""
+
+
+class Clock(NamedTuple):
+    """The embedded cloud's time, and how many seconds pass there in a real one."""
+
+    now: datetime
+    scale: float
+
+
+class Identity(NamedTuple):
+    """In whose name calls are made, and the time of AWS's answer."""
+
+    arn: str
+    user_id: str
+    answered: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CloudConnection:
+    """Where calls go.
+
+    Args:
+        session: boto3's session.
+        options: What every client is made with.
+        made: Clients so far, by service and Region.
+    """
+
+    session: Any
+    options: dict[str, Any] = field(default_factory=dict)
+    made: dict[tuple[str, str | None], Any] = field(default_factory=dict, repr=False, compare=False)
+
+    def client(self, service: str, region: str | None = None) -> Any:
+        """Return the client of a service; one that is in few Regions names one of them."""
+        if (service, region) not in self.made:
+            from botocore.config import Config  # noqa: PLC0415 - slow
+
+            config = Config(connect_timeout=5, retries={"mode": "standard"}, max_pool_connections=_CONNECTIONS)
+            options = self.options if region is None else {**self.options, "region_name": region}
+            self.made[service, region] = self.session.client(service, config=config, **options)
+        return self.made[service, region]
+
+    def environment(self) -> dict[str, str]:
+        """Return the environment in which libraries that are not boto3 reach the same account, with the keys as of now."""
+        # the embedded cloud's are in the options: a session without any would ask the metadata service of an instance
+        keys = None if self.options else self.session.get_credentials()
+        frozen = None if keys is None else keys.get_frozen_credentials()
+        values = {
+            "AWS_REGION": self.options.get("region_name", self.session.region_name),
+            "AWS_ACCESS_KEY_ID": self.options.get("aws_access_key_id", frozen and frozen.access_key),
+            "AWS_SECRET_ACCESS_KEY": self.options.get("aws_secret_access_key", frozen and frozen.secret_key),
+            "AWS_SESSION_TOKEN": None if self.options else frozen and frozen.token,
+            "AWS_ENDPOINT_URL": self.options.get("endpoint_url", os.environ.get("AWS_ENDPOINT_URL")),
+        }
+        if not self.options:
+            values |= {name: os.environ.get(name) for name in ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL_GLUE")}
+        return {name: str(value) for name, value in values.items() if value}
+
+    def identity(self) -> Identity:
+        """Return in whose name calls are made."""
+        answer = self.client("sts").get_caller_identity()
+        answered = parsedate_to_datetime(answer["ResponseMetadata"]["HTTPHeaders"]["date"])
+        return Identity(str(answer["Arn"]), str(answer["UserId"]), answered.astimezone(UTC))
+
+    def now(self) -> datetime:
+        """Return the time in the cloud, which may be another than this machine's."""
+        clock = self.clock()
+        return self.identity().answered if clock is None else clock.now
+
+    def clock(self) -> Clock | None:
+        """Return what the embedded clock says; None elsewhere. Any caller of the embedded cloud may ask."""
+        endpoint_url = self.client("sts").meta.endpoint_url
+        if urlsplit(endpoint_url).hostname not in _LOOPBACK or "AWS_SECRET_ACCESS_KEY" not in self.environment():
+            return None
+        try:
+            with urllib.request.urlopen(self._clock_request(endpoint_url), timeout=5) as answer:  # noqa: S310 - loopback
+                said = json.load(answer)
+                return Clock(datetime.fromisoformat(said["now"]).astimezone(UTC), float(said["scale"]))
+        except (OSError, ValueError, KeyError):
+            return None  # some other endpoint on this machine
+
+    def move_clock(self, to: datetime) -> None:
+        """Move the embedded cloud's clock; what is due on the way runs.
+
+        Raises:
+            EmbeddedCloudError: If the clock refuses it, or does not answer.
+        """
+        endpoint_url = self.client("sts").meta.endpoint_url
+        request = self._clock_request(endpoint_url, {"jump_to": to.isoformat()})
+        try:
+            with urllib.request.urlopen(request, timeout=_JUMP_SECONDS):  # noqa: S310 - loopback
+                return
+        except urllib.error.HTTPError as error:
+            raise EmbeddedCloudError(str(json.load(error)["message"])) from error
+        except OSError as error:
+            raise EmbeddedCloudError(f"the embedded cloud at {endpoint_url} does not answer: {error}") from error
+
+    def _clock_request(self, endpoint_url: str, body: object = None) -> urllib.request.Request:
+        """Return a signed request to the embedded clock: a GET, or a POST of a body."""
+        from botocore.auth import SigV4Auth  # noqa: PLC0415 - slow
+        from botocore.awsrequest import AWSRequest  # noqa: PLC0415 - slow
+        from botocore.credentials import Credentials  # noqa: PLC0415 - slow
+
+        keys, data = self.environment(), None if body is None else json.dumps(body).encode()
+        method, url = "GET" if data is None else "POST", f"{endpoint_url.rstrip('/')}/_mlops/clock"
+        signed = AWSRequest(method, url, data=data)
+        found = Credentials(keys["AWS_ACCESS_KEY_ID"], keys["AWS_SECRET_ACCESS_KEY"], keys.get("AWS_SESSION_TOKEN"))
+        SigV4Auth(found, "mlops", keys.get("AWS_REGION", "us-east-1")).add_auth(signed)
+        return urllib.request.Request(  # noqa: S310 - loopback
+            str(signed.url), data=data, headers=dict(signed.headers.items()), method=method
+        )
+
+
+def is_account_chosen() -> bool:
+    """Return whether the environment names an account or an endpoint, which goes before an embedded cloud that is found."""
+    return any(os.environ.get(name) for name in _CHOSEN)
+
+
+def embedded_options(home: str | Path | None) -> dict[str, Any] | None:
+    """Return what clients of the embedded cloud are made with.
+
+    Args:
+        home: Its folder. Default: where ``mlops local up`` starts one, unless the environment names an account.
+
+    Returns:
+        None where no folder is named and none runs.
+
+    Raises:
+        EmbeddedCloudError: If none runs in the folder that is named.
+    """
+    if home is None and is_account_chosen():
+        return None
+    try:
+        cloud = importlib.import_module(_CLOUD)  # a distribution of its own, which a client on an account does not have
+    except ModuleNotFoundError as error:
+        if home is None:
+            return None
+        raise EmbeddedCloudError("the embedded cloud is not installed; run: pip install 'mlops-cli[local]'") from error
+    try:
+        running = cloud.connect(cloud.default_home() if home is None else Path(home))
+    except cloud.CloudError as error:
+        if home is None:
+            return None
+        raise EmbeddedCloudError(str(error)) from error
+    environment = running.environment()
+    return {
+        "endpoint_url": running.endpoint_url,
+        "region_name": environment["AWS_REGION"],
+        "aws_access_key_id": environment["AWS_ACCESS_KEY_ID"],
+        "aws_secret_access_key": environment["AWS_SECRET_ACCESS_KEY"],
+    }
