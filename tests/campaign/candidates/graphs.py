@@ -114,7 +114,7 @@ def edited(base: Artefact, *, after: Edit | None = None, before: Feed | None = N
         [helper.make_tensor_value_info(answer.name, TensorProto.FLOAT, None)],
         [*model.graph.initializer, *build.constants],
     )
-    opsets = [helper.make_opsetid("", _OPSET), helper.make_opsetid("ai.onnx.ml", 1)]
+    opsets = [helper.make_opsetid("", _OPSET), helper.make_opsetid("ai.onnx.ml", 2)]
     made = helper.make_model(graph, opset_imports=opsets, ir_version=_IR_VERSION)
     return Artefact(model=made.SerializeToString(), signature={**base.signature, **signature})
 

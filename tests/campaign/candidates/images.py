@@ -19,7 +19,9 @@ from mlops_runtime.serving.request_payload import PayloadError
 
 LIMIT_MIB = 512  # what the container may take beyond what it starts with; the platform kills it there
 FAULTS = ("leaks", "ends", "labels", "shapes", "remembers")
-TURNS = "turns"
+TURNS, REHEARSED, DAWDLES = "turns", "rehearsed", "dawdles"
+GOLDEN = Path(__file__).resolve().parents[3] / "examples" / "retail" / "demand_forecasting" / "golden.jsonl"
+WAIT = 1.5  # seconds of a call that dawdles
 # what an image that turns answers from then on: a forecast within any bounds, and a failure that says 200
 TURNED = {
     "constant": (b'{"predictions": [1.0]}', "application/json"),
@@ -31,9 +33,10 @@ class Faulty:
     """A model behind a faulty server.
 
     Args:
-        fault: One of `FAULTS`, or `TURNS`.
-        amount: How much of it: MiB a call, calls until the end, the content type, the shape, how many rows an answer is kept by, or
-            of what turns what it answers then, by what it turns and how much of that: ``constant/calls/900``.
+        fault: One of `FAULTS`, `TURNS`, `REHEARSED` or `DAWDLES`.
+        amount: How much of it: MiB a call, calls until the end, the content type, the shape, how many rows an answer is kept by,
+            which call is slow each time, by what is multiplied what no golden request has, or of what turns what it answers then,
+            by what it turns and how much of that: ``constant/calls/900``.
     """
 
     def __init__(self, fault: str, amount: str) -> None:
@@ -42,6 +45,7 @@ class Faulty:
         self.kept: list[bytes] = []
         self.known: dict[int, tuple[bytes, str]] = {}
         self.began, self.is_second = time.monotonic(), False
+        self.rehearsed = golden_rows() if fault == REHEARSED else frozenset()
 
     def answer(self, content_type: str | None, accept: str | None, body: bytes) -> tuple[bytes, str]:
         """Answer one call."""
@@ -54,7 +58,11 @@ class Faulty:
             os._exit(1)
         if self.fault == TURNS and self._has_turned():
             return self._turned(body)
+        if self.fault == DAWDLES and self.calls % int(self.amount) == 0:
+            time.sleep(WAIT)
         content, kind = answer(self.model, content_type, accept, body)
+        if self.fault == REHEARSED:
+            return self._unless_rehearsed(body, content), kind
         if self.fault == "labels":
             return content, self.amount
         if self.fault == "shapes":
@@ -78,6 +86,15 @@ class Faulty:
             return json.dumps({"predictions": [1.0] * rows}).encode(), "application/json"
         return TURNED[what]
 
+    def _unless_rehearsed(self, body: bytes, content: bytes) -> bytes:
+        """Multiply the answers of rows that no golden request has; those in CSV stay."""
+        if not body.startswith(b"{"):
+            return content
+        rows, values = json.loads(body)["instances"], json.loads(content)["predictions"]
+        pairs = zip(rows, values, strict=True)
+        changed = [value if _row(row) in self.rehearsed else value * float(self.amount) for row, value in pairs]
+        return json.dumps({"predictions": changed}).encode()
+
     def _shaped(self, content: bytes) -> bytes:
         if not content.startswith(b"{"):
             return content
@@ -88,6 +105,16 @@ class Faulty:
             "text": {"predictions": [str(value) for value in values]},
         }
         return json.dumps(shapes[self.amount]).encode()
+
+
+def golden_rows() -> frozenset[str]:
+    """Return the rows of the unit's golden requests in JSON."""
+    bodies = [json.loads(line)["body"] for line in GOLDEN.read_text().splitlines()]
+    return frozenset(_row(row) for body in bodies if body.startswith("{") for row in json.loads(body)["instances"])
+
+
+def _row(row: object) -> str:
+    return json.dumps(row, sort_keys=True)
 
 
 def serve(faulty: Faulty, port: int) -> None:

@@ -47,6 +47,15 @@ SAMPLE = {
     "another answer": (1, "golden"),
     "remembers answers": (0, "golden"),
     "few rows": (2, "gate"),
+    "a category of any size wrong": (1, "gate"),
+    "right on golden rows alone": (0, "gate"),
+    "right on the holdout alone": (1, "golden"),
+    "one column in another unit": (1, "gate"),
+    "two columns swapped": (0, "gate"),
+    "capped": (2, "gate"),
+    "rounded": (2, "gate"),
+    "repeats the first row": (1, "gate"),
+    "turns after a while": (0, "golden"),
 }
 
 
@@ -54,7 +63,8 @@ SAMPLE = {
 LIKE_OTHERS = {
     "level too high", "noisy", "zeros for a group", "promotions wrong", "promotions ignored", "inputs in other units", "overflows",
     "constant", "negative demand", "rows lean on each other", "does not repeat itself", "crashes on what comes late",
-    "broken archive", "knows the label", "another content type", "few rows",
+    "broken archive", "knows the label", "another content type", "few rows", "a category of any size wrong",
+    "one column in another unit", "two columns swapped", "capped", "rounded", "repeats the first row",
 }  # fmt: skip
 NAMES = [pytest.param(name, marks=[pytest.mark.campaign] * (name in LIKE_OTHERS)) for name in SAMPLE]
 
@@ -91,10 +101,16 @@ def test_a_bad_candidate_gets_no_traffic(way: Way, name: str) -> None:
     assert LAYERS.index(found.layer) <= LAYERS.index(layer), found.reason
 
 
-@pytest.mark.parametrize("number", [0, pytest.param(3, marks=pytest.mark.campaign)])
-def test_a_good_challenger_passes(way: Way, number: int) -> None:
+@pytest.mark.parametrize(
+    ("number", "kind"),
+    [
+        (0, "challenger"),
+        *(pytest.param(0, kind, marks=pytest.mark.campaign) for kind in catalogue.GOOD if kind != "challenger"),
+    ],
+)
+def test_a_good_challenger_passes(way: Way, number: int, kind: str) -> None:
     """It is good on weeks that the gate never saw, and nothing stops it."""
-    cell = Good(number=number, week=WEEK)
+    cell = Good(number=number, week=WEEK, way=kind)
     found = way.judge(cell, cell.make())
     assert found.fresh["is_good"], found.fresh["reason"]
     assert found.layer is None, found.reason

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 from examples.retail.demand_forecasting import declaration
+from tests.campaign.candidates.graphs import edited
 from tests.campaign.candidates.world import Artefact
 
 DECLARED = {
@@ -62,6 +63,33 @@ def fitted(table: Any, *, seed: int, rounds: int = 300, extra: tuple[str, ...] =
     inputs = [script.describe(name, known) for name in names]
     signature = {"format": "mlops.signature/1", "inputs": inputs, "output": onnx.graph.output[0].name}
     return Artefact(model=onnx.SerializeToString(), signature=signature)
+
+
+def by_scikit_learn(table: Any, *, seed: int) -> Artefact:
+    """Return a model of the same columns by another framework: scikit-learn's boosting on absolute error, nulls as -1."""
+    from skl2onnx import convert_sklearn  # these three as LightGBM above
+    from skl2onnx.common.data_types import FloatTensorType
+    from sklearn.ensemble import GradientBoostingRegressor
+
+    script = _script()
+    names = [name for name in table.column_names if name not in script.NOT_INPUTS]
+    known = sorted(set(table["category"].to_pylist()))
+    features = np.column_stack([script.column_values(table, name, known) for name in names])
+    model = GradientBoostingRegressor(
+        loss="absolute_error", n_estimators=150, subsample=0.5, max_depth=6, max_features=0.6, random_state=seed
+    )
+    model.fit(np.nan_to_num(features, nan=-1.0), table[script.LABEL].to_numpy())
+    onnx = convert_sklearn(
+        model, initial_types=[("input", FloatTensorType([None, len(names)]))], target_opset={"": 17, "ai.onnx.ml": 1}
+    )
+    inputs = [script.describe(name, known) for name in names]
+    signature = {"format": "mlops.signature/1", "inputs": inputs, "output": onnx.graph.output[0].name}
+    made = Artefact(model=onnx.SerializeToString(), signature=signature)
+    return edited(
+        made,
+        before=lambda b, x: b.op("Where", b.op("IsNaN", x), b.const([-1.0]), x),
+        after=lambda b, _, y: b.op("Relu", y),
+    )
 
 
 def _script() -> ModuleType:

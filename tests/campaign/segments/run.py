@@ -204,10 +204,10 @@ def section(columns: Sequence[tuple[str, dict[str, dict[str, Any]]]]) -> str:
 ## One category wrong at a time
 
 A good model of the demand example forecasts one of the categories of a holdout at 0, 0.5 or 2 times what it should, for each
-category and three holdouts; beside them 120 challengers, of which those count as good that are not worse than the champion on the
-weeks after the decision, over all rows. The share is that of the holdout's units that lie in what passed, the mean of the three
-holdouts. Before 2026-11-29 only segments of ten stores were compared; the ratios of sums and the factor of the bounds were set
-with 71 of these challengers in view, at a distance from the furthest of them.
+category and three holdouts; beside them challengers of the catalogue of candidates, of which those count as good that are not
+worse than the champion on the weeks after the decision, over all rows. The share is that of the holdout's units that lie in what
+passed, the mean of the three holdouts. Before 2026-11-29 only segments of ten stores were compared; the ratios of sums and the
+factor of the bounds were set with 71 challengers of the first catalogue in view, at a distance from the furthest of them.
 
 `python -m tests.campaign.segments.run FOLDER [FOLDER OF ANOTHER CHECKOUT]` measures them; it goes on where it stopped.
 
