@@ -1,0 +1,176 @@
+"""Quotas of policies, and deletions that IAM refuses: by its own calls and where CloudFormation makes them.
+
+See: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html
+and https://docs.aws.amazon.com/IAM/latest/APIReference/API_DeletePolicy.html
+"""
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from ministack.services import iam
+from ministack.services.cloudformation import provisioners
+
+from mlops_local import compat
+
+compat.expect(
+    "ministack.services.iam",
+    _IAM_HANDLERS=dict,
+    _boundary_usage_counts="()",
+    _error="(status, code, message, ns='iam')",
+    _p="(params, key, default='')",
+    _policies=object,
+    _roles=object,
+)
+compat.expect(
+    "ministack.services.cloudformation.provisioners",
+    _RESOURCE_HANDLERS=dict,
+    _iam_policy_reconcile_entities="(arn, old_props, new_props)",
+)
+
+MANAGED_CHARACTERS = 6144
+INLINE_CHARACTERS = 10240  # of all inline policies of a role together
+ATTACHED = 10
+
+Properties = dict[str, Any]
+Answer = tuple[int, Mapping[str, str], bytes]
+_MANAGED, _INLINE, _ROLE = "AWS::IAM::ManagedPolicy", "AWS::IAM::Policy", "AWS::IAM::Role"
+
+
+class PolicyError(ValueError):
+    """IAM refuses it; the message begins with IAM's code."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(f"{code}: {message}")
+        self.code, self.message = code, message
+
+
+def characters(document: object) -> int:
+    """Return the size of a policy document as IAM counts it: without white space.
+
+    Example:
+        >>> characters('{ "Statement": [] }')
+        16
+    """
+    text = document if isinstance(document, str) else json.dumps(document)
+    return len("".join(text.split()))
+
+
+def check_managed(document: object) -> None:
+    """Check the document of a managed policy.
+
+    Raises:
+        PolicyError: If it is too long.
+    """
+    # claim: policies-have-quotas
+    if characters(document) > MANAGED_CHARACTERS:
+        raise PolicyError("LimitExceeded", f"Cannot exceed quota for PolicySize: {MANAGED_CHARACTERS}")
+
+
+def check_role(role: Mapping[str, Any]) -> None:
+    """Check the policies of a role, all together.
+
+    Raises:
+        PolicyError: If its inline policies are too long, or too many managed ones are attached.
+    """
+    # claim: policies-have-quotas
+    size, attached = sum(map(characters, role["InlinePolicies"].values())), len(role["AttachedPolicies"])
+    if size > INLINE_CHARACTERS:
+        raise PolicyError(
+            "LimitExceeded", f"Maximum policy size of {INLINE_CHARACTERS} bytes exceeded for role {role['RoleName']}"
+        )
+    if attached > ATTACHED:
+        raise PolicyError("LimitExceeded", f"Cannot exceed quota for PoliciesPerRole: {ATTACHED}")
+
+
+def check_unused(arn: str) -> None:
+    """Check that a managed policy may be deleted.
+
+    Raises:
+        PolicyError: If something still has it, as a policy or as its boundary.
+    """
+    # claim: policies-in-use-stay
+    policy = iam._policies.get(arn)
+    if policy is not None and (policy.get("AttachmentCount", 0) > 0 or iam._boundary_usage_counts().get(arn)):
+        raise PolicyError("DeleteConflict", "Cannot delete a policy attached to entities.")
+
+
+def install() -> None:
+    """Stand in front of IAM's calls and of CloudFormation's handlers."""
+    calls = iam._IAM_HANDLERS
+    for name in ("CreatePolicy", "CreatePolicyVersion"):
+        calls[name] = _before(calls[name], lambda params: check_managed(iam._p(params, "PolicyDocument")))
+    calls["DeletePolicy"] = _before(calls["DeletePolicy"], lambda params: check_unused(iam._p(params, "PolicyArn")))
+    calls["PutRolePolicy"] = _before(calls["PutRolePolicy"], _check_put)
+    calls["AttachRolePolicy"] = _before(calls["AttachRolePolicy"], _check_attach)
+    types = provisioners._RESOURCE_HANDLERS
+    for resource_type in (_MANAGED, _INLINE, _ROLE):
+        types[resource_type].update(_limited(resource_type, types[resource_type]))
+
+
+def _before(call: Callable[[Any], Answer], check: Callable[[Any], None]) -> Callable[[Any], Answer]:
+    def checked(params: Any) -> Answer:
+        try:
+            check(params)
+        except PolicyError as refused:
+            answer: Answer = iam._error(409, refused.code, refused.message, ns="iam")
+            return answer
+        return call(params)
+
+    return checked
+
+
+def _check_put(params: Any) -> None:
+    role = iam._roles.get(iam._p(params, "RoleName"))
+    if role is not None:
+        inline = {**role["InlinePolicies"], iam._p(params, "PolicyName"): iam._p(params, "PolicyDocument")}
+        check_role({**role, "InlinePolicies": inline})
+
+
+def _check_attach(params: Any) -> None:
+    role = iam._roles.get(iam._p(params, "RoleName"))
+    if role is not None:
+        attached = {*role["AttachedPolicies"], iam._p(params, "PolicyArn")}
+        check_role({**role, "AttachedPolicies": attached})
+
+
+def _limited(resource_type: str, handler: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a type's handlers with IAM's refusals; what a refused creation made is deleted again."""
+    create, update, delete = handler["create"], handler["update"], handler["delete"]
+
+    def created(logical_id: str, properties: Properties, stack: str) -> Any:
+        _check_document(resource_type, properties)
+        made = create(logical_id, properties, stack)
+        try:
+            _check_roles(resource_type, made[0], properties)
+        except PolicyError:
+            delete(made[0], properties)
+            raise
+        return made
+
+    def updated(physical_id: str, old: Properties, new: Properties, *rest: Any, **named: Any) -> Any:
+        _check_document(resource_type, new)
+        result = update(physical_id, old, new, *rest, **named)
+        _check_roles(resource_type, physical_id, new)
+        return result
+
+    def deleted(physical_id: str, properties: Properties) -> Any:
+        if resource_type == _MANAGED:
+            # CloudFormation detaches it from what the template names, and from nothing else
+            provisioners._iam_policy_reconcile_entities(physical_id, properties, {})
+            check_unused(physical_id)
+        return delete(physical_id, properties)
+
+    return {"create": created, "update": updated, "delete": deleted}
+
+
+def _check_document(resource_type: str, properties: Properties) -> None:
+    if resource_type == _MANAGED:
+        check_managed(properties.get("PolicyDocument", {}))
+
+
+def _check_roles(resource_type: str, physical_id: str, properties: Properties) -> None:
+    names: Iterable[str] = [physical_id] if resource_type == _ROLE else properties.get("Roles") or []
+    for role in (iam._roles.get(name) for name in names):
+        if role is not None:
+            check_role(role)
