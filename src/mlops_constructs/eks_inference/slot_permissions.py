@@ -83,6 +83,10 @@ class EksAccess(RolloutAccess):
             put_events_statement(unit),
         ]
 
+    def watch(self) -> list[iam.PolicyStatement]:
+        """Nothing: the machine's one policy has room for its alarms."""
+        return []
+
     def scaling(self) -> list[iam.PolicyStatement]:
         """Nothing: the cluster scales the slots."""
         return []

@@ -307,23 +307,28 @@ class Rollout(Construct):
             statements=self._access.machine(execution_role=execution_role, functions=functions),
             description=f"Deploys approved models to {self._endpoint_name} on {target.name}",
             wildcard_reason=WILDCARD_REASON,
-            managed_policies=self._define_scaling_policy(),
+            managed_policies=self._define_machine_policies(),
         )
         acknowledge_all(machine, [f"Mlops-TaskArguments[{name}]" for name in _rendered(definition)], _RENDERED_REASON)
         return machine
 
-    def _define_scaling_policy(self) -> list[iam.IManagedPolicy]:
-        statements = self._access.scaling()
-        if not statements:
-            return []
-        policy = shared_policy(
-            self,
-            "DeployScaling",
-            statements=statements,
-            description=f"Scaling of {self._endpoint_name}",
-            wildcard_reason=WILDCARD_REASON,
-        )
-        return [policy]
+    def _define_machine_policies(self) -> list[iam.IManagedPolicy]:
+        """Define what the machine's own policy has no room for: a managed policy has 6,144 characters."""
+        parts = {
+            "DeployWatch": ("Watch and clean-up", self._access.watch()),
+            "DeployScaling": ("Scaling", self._access.scaling()),
+        }
+        return [
+            shared_policy(
+                self,
+                name,
+                statements=statements,
+                description=f"{what} of {self._endpoint_name}",
+                wildcard_reason=WILDCARD_REASON,
+            )
+            for name, (what, statements) in parts.items()
+            if statements
+        ]
 
     def _define_guard(self, probation: Sequence[cloudwatch.IAlarm], target: RolloutTarget) -> QueueConsumer:
         return define_queue_consumer(

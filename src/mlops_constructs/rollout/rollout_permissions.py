@@ -77,7 +77,7 @@ class RolloutAccess:
         return [*self._audit(), self._describe(), *self._sign_archives(), *self._keep_minutes()]
 
     def machine(self, *, execution_role: iam.IRole, functions: list[str]) -> list[iam.PolicyStatement]:
-        """Lock, call the functions, make models, configs and the endpoint, watch it, clean up, announce."""
+        """Lock, call the functions, make models, configs and the endpoint; see ``watch`` and ``scaling``."""
         unit, own = self.business_unit, self._own()
         return [
             self._table("dynamodb:UpdateItem"),
@@ -97,7 +97,16 @@ class RolloutAccess:
                 actions=["sagemaker:CreateEndpoint", "sagemaker:UpdateEndpoint"],
                 resources=[*self._endpoints(), own["endpoint-config"]],
             ),
-            # one statement, as a policy has 6,144 characters: each action but AddTags is of one type of these resources
+            iam.PolicyStatement(actions=["sagemaker:DescribeModelPackage"], resources=[self.registry.packages_arn]),
+            pass_role_statement(execution_role, service=SERVICE),
+            *self._volumes(),
+        ]
+
+    def watch(self) -> list[iam.PolicyStatement]:
+        """Watch, clean up, announce; the machine's too, in a policy of its own because of its length."""
+        own = self._own()
+        return [
+            # each action but AddTags is of one type of these resources
             iam.PolicyStatement(
                 actions=[
                     "sagemaker:AddTags",
@@ -108,9 +117,6 @@ class RolloutAccess:
                 ],
                 resources=[*self._endpoints(), own["endpoint-config"], own["model"]],
             ),
-            iam.PolicyStatement(actions=["sagemaker:DescribeModelPackage"], resources=[self.registry.packages_arn]),
-            pass_role_statement(execution_role, service=SERVICE),
-            *self._volumes(),
             iam.PolicyStatement(
                 actions=["cloudwatch:DeleteAlarms", "cloudwatch:PutMetricAlarm", "cloudwatch:TagResource"],
                 resources=[self._alarms()],
@@ -118,8 +124,8 @@ class RolloutAccess:
             describe_alarms_statement(),
             *self._shadow(),
             *self._stop(),
-            put_events_statement(unit),
             *self._quotas(),
+            put_events_statement(self.business_unit),
         ]
 
     def scaling(self) -> list[iam.PolicyStatement]:
