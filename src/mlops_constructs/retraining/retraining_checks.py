@@ -10,6 +10,7 @@ from mlops_constructs.retraining.training_declaration import ServingContainer, T
 from mlops_runtime.contracts import canonical_json
 from mlops_runtime.contracts.model_manifest import Trust, trust_refusal
 from mlops_runtime.contracts.retraining import EvaluationPlan, GateSpec, SignaturePlan, TrainingSetPlan
+from mlops_runtime.training_data.baseline_names import baseline_problems
 
 # https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_CreateTrainingJob.html
 _LONGEST_VALUE = 2500
@@ -308,6 +309,7 @@ def _columns(source: TrainingSetSource) -> list[str]:
         plan.timestamp,
         *plan.label_columns,
         *(name for columns in plan.features.values() for name in columns),
+        *(plan.baselines or ()),
     ]
 
 
@@ -339,4 +341,6 @@ def feature_problems(source: TrainingSetSource) -> list[str]:
             for column in columns
             if column not in known
         ]
-    return problems
+    naive = plan.baselines or ()
+    there = [name for name in _columns(source) if name not in naive]
+    return [*problems, *(f"training_set: {problem}" for problem in baseline_problems(naive, there))]

@@ -61,6 +61,19 @@ def test_every_group_and_column_that_is_missing_is_named(demand: Any):
     assert feature_problems(source) == []
 
 
+def test_naive_predictions_of_a_plan_are_columns_of_its_sets(demand: Any):
+    """Those that can be made; the evaluation may name them."""
+    plan = replace(PLAN, baselines=("naive_median_by_store", "naive_last_by_shelf", "guess"))
+    source = TrainingSetSource.features(store=demand.store, plan=plan)
+    assert [each.split(",")[0] for each in feature_problems(source)] == [
+        "training_set: baseline 'naive_last_by_shelf' needs a column 'shelf'",
+        "training_set: baseline 'guess' is not a column",
+    ]
+    naive = TrainingSetSource.features(store=demand.store, plan=replace(PLAN, baselines=("naive_median_by_store",)))
+    evaluation = EvaluationPlan(label="units", block="store", baselines=("naive_median_by_store",))
+    assert feature_problems(naive) == evaluation_problems(evaluation, naive) == []
+
+
 def test_a_gate_asks_only_what_its_evaluation_answers():
     """Metric and segments are the evaluation's; a default gate fits every one."""
     plan = EvaluationPlan(label="units", block="store", baselines=("last_week",), segments=("promoted",))

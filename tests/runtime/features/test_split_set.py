@@ -238,3 +238,33 @@ def test_a_row_with_several_labels_counts_once_all_are_known(filled):
     assert plan_of(built.manifest) == plan
     with pytest.raises(TrainingSetError, match="label must be the first of labels, got 'value' and units, value"):
         filled.client.split_training_set(replace(plan, label="value"), as_of=filled.day(6.5))
+
+
+def test_naive_predictions_are_made_of_the_training_split(filled):
+    """They are columns of both splits, part of what is hashed, and come again with the set."""
+    plan = replace(filled.PLAN, baselines=("naive_median", "naive_last_by_store_id"))
+    plain = filled.client.split_training_set(filled.PLAN, as_of=filled.day(6.5))
+    built = filled.client.split_training_set(plan, as_of=filled.day(6.5))
+    assert built.train["naive_median"].to_pylist() == [1.5] * 4
+    assert built.train["naive_last_by_store_id"].to_pylist() == [1.5, 0.0, 1.0, 2.0]
+    assert built.holdout["naive_last_by_store_id"].to_pylist() == [3.0, 3.0]
+    assert built.manifest.output.content_hash != plain.manifest.output.content_hash
+    assert built.manifest.output.columns["naive_median"] == "double"
+    assert plan_of(built.manifest) == plan
+    again = filled.client.split_training_set(plan, as_of=filled.day(6.5))
+    assert (again.id, again.files) == (built.id, built.files)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"baselines": ("naive_last",)}, "baseline 'naive_last' is not a column, and is not one that is made"),
+        ({"baselines": ("naive_mean_by_shelf",)}, "baseline 'naive_mean_by_shelf' needs a column 'shelf'"),
+        ({"baselines": ("naive_mean",), "labels": ("units",)}, "baselines are made for one label"),
+    ],
+)
+def test_fails_for_naive_predictions_that_cannot_be_made(filled, change, message):
+    """Before anything is tagged."""
+    with pytest.raises(TrainingSetError, match=message):
+        filled.client.split_training_set(replace(filled.PLAN, **change), as_of=filled.day(6.5))
+    assert all(name == "main" for name in filled.client.table("sales_v1").metadata.refs)

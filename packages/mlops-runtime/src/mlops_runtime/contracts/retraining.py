@@ -190,7 +190,9 @@ class TrainingSetPlan:
 
     ``label_group`` gives entity rows: its entities, ``timestamp`` (the time of prediction) and ``label``. ``features`` maps a
     group to the columns wanted of it. Rows of the last ``holdout_days`` before ``as_of`` form the holdout. ``labels`` are the label
-    columns of several outputs, ``label`` the first of them; a row is labelled once all are known.
+    columns of several outputs, ``label`` the first of them; a row is labelled once all are known. ``baselines`` are columns with
+    naive predictions that are made of the training split: ``naive_median``, ``naive_mean`` or ``naive_usual``, alone or with
+    ``_by_<column>``, or ``naive_last_by_<column>``.
     """
 
     name: str
@@ -201,6 +203,7 @@ class TrainingSetPlan:
     holdout_days: int
     history_days: int | None = None
     labels: tuple[str, ...] | None = None
+    baselines: tuple[str, ...] | None = None
     format: Literal["mlops.training-set-plan/1"] = "mlops.training-set-plan/1"
 
     @property

@@ -22,6 +22,8 @@ from mlops_runtime.features.training_set_request import (
     column_problems,
     resolved,
 )
+from mlops_runtime.training_data.baseline_names import baseline_problems, method_of
+from mlops_runtime.training_data.naive_baselines import with_baselines
 
 SPLITS = ("train", "holdout")
 SPLIT = "split"
@@ -50,11 +52,16 @@ def build(
     labels = loaded[plan.label_group]
     entities = labels.properties["mlops.entities"].split(",")
     label_columns = tuple(dict.fromkeys((*entities, plan.timestamp, *plan.label_columns)))
-    names = [*label_columns, *(column for columns in plan.features.values() for column in columns), SPLIT, ROW_ID]
+    columns = [*label_columns, *(column for columns in plan.features.values() for column in columns)]
+    made = [name for name in plan.baselines or () if method_of(name) is not None]
+    problems += baseline_problems(plan.baselines or (), columns)
+    names = [*columns, *made, SPLIT, ROW_ID]
     twice = sorted({name for name in names if names.count(name) > 1})
     problems += [f"column {name!r} would be there {names.count(name)} times; leave one of them out" for name in twice]
     if plan.labels is not None and plan.labels[:1] != (plan.label,):
         problems.append(f"label must be the first of labels, got {plan.label!r} and {', '.join(plan.labels) or 'none'}")
+    if plan.baselines and plan.labels:
+        problems.append("baselines are made for one label; leave them out, or labels")
     if plan.holdout_days < 1:
         problems.append(f"holdout_days must be at least 1, got {plan.holdout_days}")
     if problems:
@@ -78,6 +85,8 @@ def build(
         split["history_days"] = str(plan.history_days)
     if plan.labels is not None:
         split["labels"] = ",".join(plan.labels)
+    if plan.baselines is not None:
+        split["baselines"] = ",".join(plan.baselines)
     manifest = TrainingSetManifest(
         name=plan.name,
         semantics=Semantics(as_of="known_at", cutoff=iso(as_of)),
@@ -167,6 +176,11 @@ def _assembled(tables: Mapping[str, Table], manifest: TrainingSetManifest, parts
     timestamp, as_of = manifest.split["timestamp"], datetime.fromisoformat(str(manifest.semantics.cutoff))
     inputs = pinned_rows(tables, manifest.features, parts.rows, timestamp, as_of)
     result = point_in_time(parts.rows, timestamp, inputs)
+    if (naive := manifest.split.get("baselines")) is not None:
+        train, holdout = (result.filter(pc.equal(result[SPLIT], name)) for name in SPLITS)
+        label = manifest.split["label"]
+        both = with_baselines(train, holdout, naive.split(","), label=label, timestamp=timestamp)
+        result = pa.concat_tables(both)
     by_split = {name: result.filter(pc.equal(result[SPLIT], name)).drop_columns([SPLIT]) for name in SPLITS}
     return described(replace(manifest, split={**manifest.split, **parts.times}), by_split, result)
 
@@ -179,7 +193,7 @@ def plan_of(manifest: TrainingSetManifest) -> TrainingSetPlan:
     """
     if manifest.entities is None:
         raise TrainingSetError(f"training set {manifest.name} was not made from a plan")
-    history, labels = manifest.split.get("history_days"), manifest.split.get("labels")
+    history, labels, baselines = (manifest.split.get(name) for name in ("history_days", "labels", "baselines"))
     return TrainingSetPlan(
         name=manifest.name,
         label_group=manifest.entities.group,
@@ -189,6 +203,7 @@ def plan_of(manifest: TrainingSetManifest) -> TrainingSetPlan:
         holdout_days=int(manifest.split["holdout_days"]),
         history_days=None if history is None else int(history),
         labels=None if labels is None else tuple(labels.split(",")),
+        baselines=None if baselines is None else tuple(baselines.split(",")),
     )
 
 
