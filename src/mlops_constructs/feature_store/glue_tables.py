@@ -17,7 +17,7 @@ from mlops_constructs._errors import ValidationError
 from mlops_constructs._roles import ServiceRole, key_statement, service_role
 from mlops_constructs.feature_store.table_grants import access_statement
 from mlops_constructs.unit_interface import IBusinessUnit
-from mlops_runtime.features.feature_group import EVENT_TIME, FeatureGroup
+from mlops_runtime.features.feature_group import EVENT_TIME, WRITE_PROPERTIES, FeatureGroup
 from mlops_runtime.features.glue_quality_rules import RulesetError, dqdl
 from mlops_runtime.features.lock_file import LockedTable
 
@@ -85,7 +85,7 @@ def define_table(
                         ]
                     ),
                     write_order=_write_order(locked),
-                    properties=group.properties,
+                    properties=group.properties | WRITE_PROPERTIES,
                 ),
             )
         ),

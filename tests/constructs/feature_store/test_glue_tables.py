@@ -12,6 +12,7 @@ from aws_cdk.assertions import Template
 from mlops_constructs import Entity, Feature, FeatureGroup, ValidationError
 from mlops_constructs.feature_store.glue_tables import define_ruleset, define_table
 from mlops_local.stacks import resource_types
+from mlops_runtime.features.feature_group import WRITE_PROPERTIES
 from mlops_runtime.features.glue_quality_rules import dqdl
 from mlops_runtime.features.lock_file import FeatureLock
 
@@ -150,4 +151,4 @@ def test_readers_learn_key_and_ttl_from_properties(table: dict[str, Any]) -> Non
     """A client without the declaration reads them from the table."""
     properties = table["OpenTableFormatInput"]["IcebergInput"]["IcebergTableInput"]["Properties"]
 
-    assert properties == GROUP.properties
+    assert properties == GROUP.properties | WRITE_PROPERTIES

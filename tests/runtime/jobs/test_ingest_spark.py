@@ -15,7 +15,6 @@ import pyarrow.parquet as pq
 import pytest
 from moto.server import ThreadedMotoServer
 from pyiceberg.catalog.glue import GlueCatalog
-from pyiceberg.exceptions import CommitFailedException
 from pyiceberg.table import Table
 from tests.runtime import spark as local_spark
 
@@ -31,6 +30,7 @@ from mlops_runtime.features.point_in_time import GroupRows, point_in_time
 from mlops_runtime.features.row_hashing import content_hash
 from mlops_runtime.features.store_client import FeatureStoreClient
 from mlops_runtime.features.table_catalog import glue_properties
+from mlops_runtime.features.table_commits import Retries, TableBusyError
 from mlops_runtime.features.training_set_sql import SqlEntities, SqlGroup, SqlPlan, SqlTable, precondition, render
 from mlops_runtime.jobs import ingest_spark
 from mlops_runtime.jobs.ingest_spark import ingest
@@ -242,10 +242,10 @@ def test_an_overtaken_job_writes_again_with_the_number_of_its_commit(spark, stor
 def test_a_job_that_is_always_overtaken_is_told_and_leaves_no_files(spark, store, tmp_path, monkeypatch):
     """After its attempts the writer gives up with the table as the others left it."""
     uri = put(tmp_path / "batch", rows(count=20))
-    monkeypatch.setattr("mlops_runtime.features.iceberg_tables.COMMIT_ATTEMPTS", 2)
+    monkeypatch.setattr("mlops_runtime.features.table_commits.RETRIES", Retries(tries=2, sleep=[].append))
     writers = [lambda i=i: store.ingest(GROUP, rows(count=1, start=450 + i)) for i in range(2)]
     Overtaken(monkeypatch, *writers)
-    with pytest.raises(CommitFailedException):
+    with pytest.raises(TableBusyError, match="stock_v1 is busy: 2 tries"):
         ingest(spark, store.table("stock_v1"), GROUP, uri, key="big", now=NOW)
     table = store.table("stock_v1")
     assert table.scan().to_arrow().num_rows == 3

@@ -73,8 +73,6 @@ def opened(
     if (path is None) == (unit is None):
         raise UserError("name a feature store: --path FOLDER for a local one, or --unit NAME for a deployed one")
     try:
-        from pyiceberg.exceptions import CommitFailedException
-
         from mlops_runtime.features.batch_delivery import AnnounceError
         from mlops_runtime.features.store_client import FeatureStoreClient
     except ImportError as error:
@@ -92,7 +90,7 @@ def opened(
             return
         with account(profile, home) as aws:
             yield _deployed(str(unit), aws)
-    except (ValueError, OSError, CommitFailedException, AnnounceError) as error:
+    except (ValueError, OSError, AnnounceError) as error:
         raise UserError(" ".join(str(error).split())) from error
 
 

@@ -14,8 +14,9 @@ from pyiceberg.table.snapshots import Snapshot
 from mlops_runtime.contracts import content_hash as document_hash
 from mlops_runtime.features.batch_checks import ArrowStream, BatchError, check_group, checked, read_batch
 from mlops_runtime.features.feature_group import CREATED_TIME, EVENT_TIME, INGEST_ID, FeatureGroup
-from mlops_runtime.features.iceberg_tables import FeatureTableError, check_table, committed, read_group, sort_columns
+from mlops_runtime.features.iceberg_tables import FeatureTableError, check_table, read_group, sort_columns
 from mlops_runtime.features.row_hashing import content_hash, indices
+from mlops_runtime.features.table_commits import committed
 
 KEY = "mlops.idempotency-key"
 CONTENT = "mlops.content-hash"
@@ -216,6 +217,7 @@ def append(table: Table, batch: Batch, now: datetime) -> Ingested:
     Raises:
         KeyReusedError: If the key was used for another content.
         FeatureTableError: If the table does not fit the group.
+        TableBusyError: If other writers committed first, again and again.
     """
     check_table(batch.group, table)
 

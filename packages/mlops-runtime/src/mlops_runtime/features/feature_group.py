@@ -137,6 +137,14 @@ _NOT_IN_RE2 = re.compile(
     re.VERBOSE | re.DOTALL,
 )
 
+# properties of every feature table: small batches leave few manifests, and metadata files name few of those before.
+# See: https://iceberg.apache.org/docs/latest/configuration/#table-behavior-properties
+WRITE_PROPERTIES = {
+    "commit.manifest-merge.enabled": "true",
+    "commit.manifest.min-count-to-merge": "8",
+    "write.metadata.previous-versions-max": "16",
+}
+
 
 class FeatureGroupError(ValueError):
     """A feature group is declared wrongly; the message lists every problem."""

@@ -1,12 +1,11 @@
-"""Feature tables as Iceberg: schema from group and lock file, commits that are tried again, tags, pins."""
+"""Feature tables as Iceberg: schema from group and lock file, checks, and scans of a snapshot."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, Literal, TypeVar, cast
+from typing import Any, Literal, cast
 
 import pyarrow as pa
-from pyiceberg.exceptions import CommitFailedException
 from pyiceberg.expressions import AlwaysTrue, And, BooleanExpression, EqualTo, GreaterThanOrEqual, LessThanOrEqual
 from pyiceberg.partitioning import PartitionField, PartitionSpec
 from pyiceberg.schema import Schema
@@ -26,18 +25,14 @@ from pyiceberg.types import (
     TimestamptzType,
 )
 
-from mlops_runtime.contracts.features import PinnedTable
 from mlops_runtime.features.feature_group import CREATED_TIME, EVENT_TIME, FeatureGroup, FeatureType
 from mlops_runtime.features.lock_file import LockedTable
-
-T = TypeVar("T")
 
 # their constructors take a column's name and a value; what pydantic generates for type checkers does not say so
 _EQUAL: Any = EqualTo
 _AT_MOST: Any = LessThanOrEqual
 _AT_LEAST: Any = GreaterThanOrEqual
 
-COMMIT_ATTEMPTS = 8
 FORMAT_VERSION = "2"  # Athena reads no v3 tables
 
 _TYPES: dict[str, PrimitiveType] = {
@@ -180,88 +175,6 @@ def check_table(group: FeatureGroup, table: Table) -> None:
         raise FeatureTableError(
             f"table {group.table_name} does not fit its group: {'; '.join(problems)}; deploy the feature store first"
         )
-
-
-def committed(table: Table, attempt: Callable[[Table], T]) -> T:
-    """Run ``attempt`` on the newest state of a table until its commit is not overtaken by another writer's.
-
-    pyiceberg's own retries put the same change on top of a state that was not checked, so a check made before the first try
-    says nothing about the last. Here they are off, and ``attempt`` sees the state that it commits to.
-
-    Raises:
-        CommitFailedException: If each of ``COMMIT_ATTEMPTS`` tries was overtaken.
-    """
-    for tries_left in reversed(range(COMMIT_ATTEMPTS)):
-        table.refresh()
-        # only this object changes: the catalog applies updates to the metadata that it holds itself
-        table.metadata = table.metadata.model_copy(
-            update={"properties": {**table.metadata.properties, "commit.retry.num-retries": "0"}}
-        )
-        try:
-            return attempt(table)
-        except CommitFailedException:
-            if not tries_left:
-                raise
-    raise AssertionError("unreachable")
-
-
-def tag_snapshot(table: Table, snapshot_id: int, tag: str) -> None:
-    """Give a snapshot a tag, once; retention keeps tagged snapshots.
-
-    Raises:
-        FeatureTableError: If the tag already names another snapshot; pyiceberg would move it without a word.
-    """
-
-    def attempt(fresh: Table) -> None:
-        reference = fresh.metadata.refs.get(tag)
-        if reference is None:
-            fresh.manage_snapshots().create_tag(snapshot_id, tag).commit()
-        elif reference.snapshot_id != snapshot_id:
-            raise FeatureTableError(
-                f"tag {tag} of {'.'.join(fresh.name())} names snapshot {reference.snapshot_id}, not {snapshot_id}"
-            )
-
-    committed(table, attempt)
-
-
-def pin(
-    table: Table, snapshot_id: int, tag: str | None, columns: Iterable[str], names: Sequence[str] | None = None
-) -> PinnedTable:
-    """Describe a table at a snapshot, which ``tag`` names and keeps.
-
-    Args:
-        table: The table.
-        snapshot_id: The snapshot.
-        tag: Its tag. ``None``: no tag, for snapshots that need not be kept.
-        columns: What is read of it.
-        names: What the columns are called in the training set. Default: as in the table.
-
-    Raises:
-        FeatureTableError: If the tag does not name the snapshot.
-    """
-    reference = None if tag is None else table.metadata.refs.get(tag)
-    snapshot = table.snapshot_by_id(snapshot_id)
-    if snapshot is None or (tag is not None and (reference is None or reference.snapshot_id != snapshot_id)):
-        raise FeatureTableError(f"table {'.'.join(table.name())} has no snapshot {snapshot_id} with tag {tag}")
-    columns = tuple(columns)
-    meaning = TableMeaning.of(table.name()[-1], table.properties)
-    schema = schema_at(table, snapshot_id)
-    return PinnedTable(
-        group=meaning.group,
-        version=meaning.version,
-        database=table.name()[-2],
-        table=table.name()[-1],
-        table_uuid=str(table.metadata.table_uuid),
-        snapshot_id=snapshot_id,
-        schema_id=schema.schema_id,
-        tag="" if tag is None else tag,
-        columns=columns,
-        entities=meaning.entities,
-        ttl_seconds=None if meaning.ttl is None else int(meaning.ttl.total_seconds()),
-        ttl_bound=None if meaning.ttl is None else meaning.ttl_bound,
-        names=None if names is None else tuple(names),
-        field_ids=tuple(schema.find_field(name).field_id for name in columns),
-    )
 
 
 def schema_at(table: Table, snapshot_id: int) -> Schema:

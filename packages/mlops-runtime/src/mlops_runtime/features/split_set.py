@@ -11,9 +11,10 @@ from pyiceberg.table import Table
 from mlops_runtime.contracts.features import Output, PinnedTable, Semantics, TrainingSetManifest
 from mlops_runtime.contracts.retraining import TrainingSetPlan
 from mlops_runtime.features.feature_group import CREATED_TIME, EVENT_TIME, INGEST_ID, RESERVED
-from mlops_runtime.features.iceberg_tables import pin, read_rows, tag_snapshot
+from mlops_runtime.features.iceberg_tables import read_rows
 from mlops_runtime.features.point_in_time import ROW_ID, check, point_in_time
 from mlops_runtime.features.snapshot_tags import training_set_tag
+from mlops_runtime.features.table_pins import pin, tag_snapshot
 from mlops_runtime.features.training_set import TrainingSet, built_by, described, iso, pinned_rows
 from mlops_runtime.features.training_set_request import (
     Load,

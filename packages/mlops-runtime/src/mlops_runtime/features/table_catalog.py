@@ -10,7 +10,7 @@ from pyiceberg.exceptions import NoSuchTableError
 from pyiceberg.table import Table
 from pyiceberg.types import DoubleType, FloatType, IntegerType, LongType, NestedField
 
-from mlops_runtime.features.feature_group import FeatureGroup
+from mlops_runtime.features.feature_group import WRITE_PROPERTIES, FeatureGroup
 from mlops_runtime.features.iceberg_tables import (
     FeatureTableError,
     TableMeaning,
@@ -23,6 +23,9 @@ from mlops_runtime.features.lock_file import FeatureLock
 _WIDENINGS = ((IntegerType(), LongType()), (FloatType(), DoubleType()))
 _FIRST_TRIES = 8
 _VERSION = re.compile(r"_v\d+$")
+# a deployed store's writers may delete nothing: there maintenance removes old metadata files
+_FOLDER_PROPERTIES = {**WRITE_PROPERTIES, "write.metadata.delete-after-commit.enabled": "true"}
+_BUSY_SECONDS = 60  # SQLite's locks, which the catalog's commits wait for
 _CHANGEABLE = {"mlops.owner", "mlops.ttl-seconds", "mlops.ttl-bound"}
 
 
@@ -51,7 +54,8 @@ class Tables:
             raise FeatureTableError(
                 f"a store needs a folder that can be made or is there, got {path}: {error}"
             ) from error
-        uri, warehouse = f"sqlite:///{path.resolve()}/catalog.db", path.resolve().as_uri() + "/tables"
+        uri = f"sqlite:///{path.resolve()}/catalog.db?timeout={_BUSY_SECONDS}"
+        warehouse = path.resolve().as_uri() + "/tables"
         for tries_left in reversed(range(_FIRST_TRIES)):
             try:
                 catalog = SqlCatalog("local", uri=uri, warehouse=warehouse)
@@ -116,13 +120,17 @@ class Tables:
             return self.load(group.table_name)
         self._local_lock = self._local_lock.extend([group])
         locked = self._local_lock.table(group)
-        table = self._catalog.create_table_if_not_exists(
-            (self.database, group.table_name),
-            iceberg_schema(group, locked),
-            partition_spec=iceberg_partition(locked),
-            sort_order=iceberg_sort_order(group, locked),
-            properties=group.properties,
-        )
+        name = (self.database, group.table_name)
+        try:
+            table = self._catalog.load_table(name)
+        except NoSuchTableError:
+            table = self._catalog.create_table_if_not_exists(
+                name,
+                iceberg_schema(group, locked),
+                partition_spec=iceberg_partition(locked),
+                sort_order=iceberg_sort_order(group, locked),
+                properties=group.properties | _FOLDER_PROPERTIES,
+            )
         TableMeaning.of(group.table_name, table.properties)
         known = {field.name: field for field in table.schema().fields}
         fields = iceberg_schema(group, locked).fields
@@ -136,6 +144,7 @@ class Tables:
                         update.update_column(field.name, field.field_type, required=field.required)
         declared = {key: value for key, value in group.properties.items() if key in _CHANGEABLE}
         changed = {key: value for key, value in declared.items() if table.properties.get(key) != value}
+        changed |= {key: value for key, value in _FOLDER_PROPERTIES.items() if key not in table.properties}
         dropped = sorted(_CHANGEABLE & set(table.properties) - set(declared))
         if changed or dropped:
             with table.transaction() as transaction:

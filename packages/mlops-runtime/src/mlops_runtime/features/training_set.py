@@ -24,10 +24,11 @@ from mlops_runtime.contracts.features import (
     TrainingSetManifest,
 )
 from mlops_runtime.features.feature_group import RESERVED
-from mlops_runtime.features.iceberg_tables import scanned, tag_snapshot
+from mlops_runtime.features.iceberg_tables import scanned
 from mlops_runtime.features.point_in_time import PLANNER, ROW_ID, GroupRows, check, point_in_time
 from mlops_runtime.features.row_hashing import content_hash
 from mlops_runtime.features.source import IcebergRows
+from mlops_runtime.features.table_pins import tag_snapshot
 from mlops_runtime.features.training_set_manifest import Manifests, Objects
 from mlops_runtime.features.training_set_request import Load, Request, TrainingSetError, engine_of, located
 

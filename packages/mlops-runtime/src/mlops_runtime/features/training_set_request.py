@@ -13,9 +13,10 @@ from mlops_runtime.contracts.features import PinnedTable
 from mlops_runtime.features.batch_checks import ArrowStream, read_batch
 from mlops_runtime.features.engine_choice import Engine, EngineChoice, choose, planned
 from mlops_runtime.features.feature_group import FeatureGroup
-from mlops_runtime.features.iceberg_tables import TableMeaning, pin, scanned, schema_at
+from mlops_runtime.features.iceberg_tables import TableMeaning, scanned, schema_at
 from mlops_runtime.features.join_plans import Semantics
 from mlops_runtime.features.row_hashing import logical_type
+from mlops_runtime.features.table_pins import pin
 
 MEMORY = 8 << 30  # bytes, unless a request says otherwise
 Features = Sequence[FeatureGroup] | Mapping[str, Sequence[str]]

@@ -31,7 +31,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pyarrow.fs import FileSelector, FileSystem, FileType
-from pyiceberg.exceptions import CommitFailedException
 from pyiceberg.io.pyarrow import PyArrowFileIO, _dataframe_to_data_files
 from pyiceberg.manifest import DataFile
 from pyiceberg.table import Table
@@ -44,10 +43,11 @@ from mlops_runtime.features.batch_delivery import Delivery, reject, unit_bus
 from mlops_runtime.features.batch_ingest import Ingested, KeyReusedError, hashed_rows
 from mlops_runtime.features.feature_group import CREATED_TIME, EVENT_TIME, INGEST_ID, FeatureGroup
 from mlops_runtime.features.group_json import declaration_json, read_declaration
-from mlops_runtime.features.iceberg_tables import arrow_schema, check_table, committed, sort_columns
+from mlops_runtime.features.iceberg_tables import arrow_schema, check_table, sort_columns
 from mlops_runtime.features.parquet_size import Bounds, ParquetFormError, ParquetSizeError, read_bounded
 from mlops_runtime.features.row_hashing import content_hash
 from mlops_runtime.features.table_catalog import Tables
+from mlops_runtime.features.table_commits import TableBusyError, committed
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -123,7 +123,7 @@ def ingest(
         BatchError: If the batch does not fit the group, or holds no Parquet; nothing was written.
         KeyReusedError: If the key was used for another content.
         FeatureTableError: If the table does not fit the group.
-        CommitFailedException: If other writers committed first too often; run it when fewer do.
+        TableBusyError: If other writers committed first too often; run it when fewer do.
     """
     check_table(group, table)
     properties = {name: str(value) for name, value in table.io.properties.items()}
@@ -159,7 +159,7 @@ def ingest(
 
         try:
             return committed(table, attempt)
-        except CommitFailedException:
+        except TableBusyError:
             _remove(table, written)
             raise
     finally:

@@ -1,0 +1,76 @@
+"""Writers that overtake each other wait, and all land."""
+
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+
+import pytest
+from pyiceberg.exceptions import CommitFailedException
+
+from mlops_runtime.features.iceberg_tables import FeatureTableError
+from mlops_runtime.features.table_commits import Retries, TableBusyError, committed
+
+
+def overtaken(table):
+    """Commit nothing, as whoever is overtaken does."""
+    raise CommitFailedException("overtaken")
+
+
+def test_pauses_double_up_to_the_longest_and_only_a_part_is_waited(filled):
+    """The part is drawn anew for each."""
+    pauses, parts = [], iter([0.5, 1.0, 0.0, 1.0, 1.0])
+    retries = Retries(tries=6, sleep=pauses.append, part=lambda: next(parts), first_pause=0.5)
+
+    with pytest.raises(TableBusyError):
+        committed(filled.client.table("stock_v1"), overtaken, retries=retries)
+
+    assert pauses == [0.25, 1.0, 0.0, 2.0, 2.0]
+
+
+def test_a_busy_table_is_named_with_what_was_tried(filled):
+    """It is an error of the table, and says what is allowed."""
+    retries = Retries(tries=3, sleep=[].append)
+
+    with pytest.raises(FeatureTableError, match=r"stock_v1 is busy: 3 tries in 0 s .*allowed are 3 tries and 60 s"):
+        committed(filled.client.table("stock_v1"), overtaken, retries=retries)
+
+
+def test_no_try_begins_after_the_last_second(filled):
+    """However many are left."""
+    times = iter([0.0, 40.0, 61.0])
+    retries = Retries(sleep=[].append, clock=lambda: next(times))
+
+    with pytest.raises(TableBusyError, match="2 tries in 61 s"):
+        committed(filled.client.table("stock_v1"), overtaken, retries=retries)
+
+
+def test_a_state_that_was_replaced_while_it_was_read_is_read_again(filled):
+    """Later commits remove the metadata files of those before."""
+    table, original, failures = filled.client.table("stock_v1"), filled.client.table("stock_v1").refresh, [1]
+
+    def refresh():
+        if failures.pop():
+            failures.append(0)
+            raise FileNotFoundError("00000.metadata.json")
+        return original()
+
+    table.refresh = refresh
+
+    assert committed(table, lambda fresh: fresh.name()[-1], retries=Retries(sleep=[].append)) == "stock_v1"
+
+
+def test_twelve_writers_at_once_land_all(shop):
+    """No batch is lost or doubled."""
+    shop.client.ingest(shop.STOCK, shop.stock((0, 0, 0)))
+    barrier = Barrier(12)
+
+    def write(writer: int) -> None:
+        client = shop.new_client()
+        barrier.wait()
+        client.ingest(shop.STOCK, shop.stock((1, writer, 2)), idempotency_key=f"of {writer}")
+
+    with ThreadPoolExecutor(12) as pool:
+        list(pool.map(write, range(12)))
+
+    rows = shop.client.table("stock_v1").scan().to_arrow()
+    assert rows.num_rows == 13
+    assert len(set(rows["ingest_id"].to_pylist())) == 13
