@@ -10,6 +10,7 @@ from threading import Lock, Thread
 from typing import Any
 
 from examples.retail.loop import ROWS_PER_CALL, Call, Loop, LoopError, Traffic, expect
+from mlops_runtime.contracts.capture import nonce_of
 from mlops_runtime.contracts.serving import SLOTS, SlotState
 from mlops_runtime.eks.cluster_client import Cluster
 from mlops_runtime.eks.kubernetes_objects import deployment_ref
@@ -135,7 +136,8 @@ class EksLoop(Loop):
     def _captured_records(self) -> int:
         for key in self._keys("CaptureBucket", f"capture/{self.endpoint}/"):
             if key not in self._records:
-                self._records[key] = self._read("CaptureBucket", key).count(b"\n")
+                lines = self._read("CaptureBucket", key).splitlines()
+                self._records[key] = sum(_is_a_clients(json.loads(line)) for line in lines)
         return sum(self._records.values())
 
     # -- what the slots are
@@ -232,6 +234,11 @@ class EksLoop(Loop):
             if tags.get("mlops:slot") == slot and tags.get("mlops:unit", self.unit) == self.unit:
                 return str(row["ResourceArn"])
         raise LoopError(f"no target group is tagged mlops:slot={slot}")
+
+
+def _is_a_clients(record: Mapping[str, Any]) -> bool:
+    """Whether a captured call is none of the Deploy machine's own."""
+    return nonce_of(record["eventMetadata"].get("inferenceId", "")) is None
 
 
 class HttpTraffic(Traffic):

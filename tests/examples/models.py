@@ -4,15 +4,19 @@ import hashlib
 import io
 import json
 import tarfile
+from dataclasses import replace
 from typing import Any
 
 import onnx
 from examples.retail.loop import Loop
 from onnx import TensorProto, helper
+from tests.campaign.candidates import images
 
-from mlops_runtime.contracts import to_dict
+from mlops_runtime.contracts import canonical_json, content_hash, from_json, to_dict
 from mlops_runtime.contracts.model import ModelSignature, SignatureColumn
+from mlops_runtime.contracts.rollout import ServingSpec, spec_key
 from mlops_runtime.registry.model_package import registered_metadata
+from mlops_runtime.rollout.rollout_table import RolloutTable
 
 DIGEST = "sha256:" + "0" * 64
 IMAGE = f"000000000000.dkr.ecr.us-east-1.amazonaws.com/mlops-runtime@{DIGEST}"
@@ -45,6 +49,23 @@ def archive(factor: float, *, products: int = 0) -> tuple[bytes, str]:
             entry.size = len(content)
             tar.addfile(entry, io.BytesIO(content))
     return buffer.getvalue(), hashlib.sha256(files["model.onnx"]).hexdigest()
+
+
+def ask_for(loop: Loop, dynamodb: Any, **checks: Any) -> None:
+    """State another spec with some checks changed, as the stack's resource stores it; the next approval goes by it."""
+    live, bucket = loop.live(), loop.outputs["ArtifactsBucket"]
+    assert live is not None
+    stored = loop.s3.get_object(Bucket=bucket, Key=live.spec_uri.removeprefix(f"s3://{bucket}/"))
+    spec = from_json(ServingSpec, stored["Body"].read())
+    spec = replace(spec, rollout=replace(spec.rollout, **checks))
+    key = spec_key(loop.endpoint, content_hash(spec))
+    loop.s3.put_object(Bucket=bucket, Key=key, Body=canonical_json(spec))
+    RolloutTable(dynamodb, loop.outputs["RolloutTable"], loop.endpoint).set_desired(f"s3://{bucket}/{key}")
+
+
+def faulty_image(fault: str, amount: str) -> str:
+    """Return the URI of a faulty image, which the embedded cloud runs where its variable for further ones names it."""
+    return f"{IMAGE.partition('/')[0]}/{images.repository(fault, amount)}@{DIGEST}"
 
 
 def register(

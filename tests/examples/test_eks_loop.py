@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,7 @@ import boto3
 import pytest
 from examples.retail.demo_eks import create_cluster, local_address
 from examples.retail.eks_loop import EksLoop, RefusedError
+from tests.campaign.candidates import images
 from tests.examples import models
 
 from mlops_constructs import (
@@ -20,14 +22,20 @@ from mlops_constructs import (
     EksCluster,
     EksInferenceService,
     EksTenant,
+    GoldenRequests,
     ModelRegistry,
     Network,
     Profile,
+    RolloutChecks,
     RolloutPolicy,
 )
 from mlops_local import cloud as local_cloud
+from mlops_local.runners import EXTRA
 from mlops_local.stacks import deployer
-from mlops_runtime.contracts.rollout import Outcome
+from mlops_runtime.contracts import from_json
+from mlops_runtime.contracts.rollout import Outcome, ServingSpec
+from mlops_runtime.contracts.serving import GoldenSpec
+from mlops_runtime.rollout.rollout_table import RolloutTable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,11 +43,16 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.cloud
 
 CLOCK_SCALE = 120.0
+TURNS = (images.TURNS, "constant/calls/25")
 ROWS = [{"x": 2.0}]
 
 
 def synthesize(folder: Path, group: str) -> Path:
     """Synthesize a unit with one service in the platform team's network and cluster, and return the assembly."""
+    golden = folder.with_name("golden.jsonl")
+    line = {"name": "two", "body": json.dumps({"instances": [{"x": 2.0}]}), "rows": 1, "minimum": 0, "maximum": 100}
+    golden.write_text(json.dumps(line) + "\n")
+    checks = RolloutChecks(golden=GoldenRequests.from_file(golden, max_deviation=5.0))
     stack = cdk.Stack(app := cdk.App(outdir=str(folder)), "Slots")
     network = Network.from_shared_vpc(
         vpc_id="vpc-0f3a5c7e9b1d2f4a6",
@@ -59,7 +72,7 @@ def synthesize(folder: Path, group: str) -> Path:
         name="price",
         capacity=EksCapacity(min_pods=2, max_pods=3),
         capture=DataCapture(sampling_percent=100),
-        rollout=RolloutPolicy.canary(percent=25, bake=cdk.Duration.minutes(5)),
+        rollout=RolloutPolicy.canary(percent=25, bake=cdk.Duration.minutes(5), checks=checks),
     )
     assert service.capture_bucket is not None
     outputs = {
@@ -95,6 +108,18 @@ class Shop:
             address=local_address(cloud, outputs["ServiceUrl"]),
         )
         self.loop.wait_idle("DeployMachineArn")
+        self.golden = self._golden()
+
+    def _golden(self) -> GoldenSpec | None:
+        """The golden requests that the stack stored."""
+        table = RolloutTable(self.cloud.client("dynamodb"), self.loop.outputs["RolloutTable"], self.loop.endpoint)
+        bucket, _, key = str(table.read().desired).removeprefix("s3://").partition("/")
+        spec = from_json(ServingSpec, self.loop.s3.get_object(Bucket=bucket, Key=key)["Body"].read())
+        return spec.rollout.golden
+
+    def ask_for(self, **checks: Any) -> None:
+        """State another spec with some checks changed; the next approval goes by it."""
+        models.ask_for(self.loop, self.cloud.client("dynamodb"), **checks)
 
     def approve(self, factor: float, *, error: str | None = None, **package: Any) -> Any:
         """Register and approve a model under load, and wait for its rollout to end; returns the traffic."""
@@ -112,7 +137,9 @@ class Shop:
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
     """Deploy the service; the tests of this file go on from each other."""
     folder = tmp_path_factory.mktemp("slots")
-    cloud = local_cloud.up(folder / "cloud", clock_scale=CLOCK_SCALE)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(EXTRA, images.serve_commands([TURNS]))
+        cloud = local_cloud.up(folder / "cloud", clock_scale=CLOCK_SCALE)
     try:
         yield Shop(cloud, folder)
     finally:
@@ -149,6 +176,7 @@ def test_a_good_model_takes_over_and_the_other_slot_rests(shop: Shop) -> None:
     assert (traffic.broken, traffic.refused) == (0, 0), traffic.first_broken
     assert traffic.answered > 0
     assert shop.loop.ask(ROWS, "second") == pytest.approx((8.0,))
+    assert "golden requests were answered rightly again by the fleet that serves" in shop.loop.audit()[-1].reason
     assert shop.loop.serving_config() != before
     assert shop.loop.weights() == {"blue": 100, "green": 0}
     assert shop.loop.verify_rest() == "slot green has no pods"
@@ -157,6 +185,7 @@ def test_a_good_model_takes_over_and_the_other_slot_rests(shop: Shop) -> None:
 def test_a_bad_model_goes_back_under_load(shop: Shop) -> None:
     """Its answers are no numbers, which the server owns up to: the slot's alarm rings, the weights go back, and no call breaks."""
     before = shop.loop.serving_config()
+    shop.ask_for(golden=None)
 
     traffic = shop.approve(float("inf"), error=Outcome.ROLLED_BACK.value)
 
@@ -175,6 +204,37 @@ def test_calls_are_captured_and_every_decision_is_on_the_record(shop: Shop) -> N
     assert outcomes[-3:] == [Outcome.PROMOTED, Outcome.PROMOTED, Outcome.ROLLED_BACK]
     shop.loop.verify_shifts()
     assert shop.loop.broken == 0
+
+
+def test_a_candidate_that_fails_golden_requests_gets_no_traffic(shop: Shop) -> None:
+    """Its slot answers out of bounds before the weights move, as it would have on an endpoint of its own."""
+    before = shop.loop.serving_config()
+    shop.ask_for(golden=shop.golden)
+
+    traffic = shop.approve(-3.0, error=Outcome.REFUSED.value)
+
+    assert (traffic.broken, traffic.refused) == (0, 0), traffic.first_broken
+    record = shop.loop.audit()[-1]
+    assert record.reason.startswith("golden requests: 1 of 1 golden requests failed: two: ")
+    assert record.verdict is None
+    assert shop.loop.serving_config() == before
+    assert shop.loop.verify_rest() == "slot green has no pods"
+
+
+def test_an_image_that_turns_constant_goes_back_while_the_old_slot_waits(shop: Shop) -> None:
+    """It is right in its rehearsal and for its first calls, and keeps to all bounds: its slot is asked again and tells."""
+    before = shop.loop.serving_config()
+
+    traffic = shop.approve(3.5, error=Outcome.ROLLED_BACK.value, image=models.faulty_image(*TURNS))
+
+    assert (traffic.broken, traffic.refused) == (0, 0), traffic.first_broken
+    reason = shop.loop.audit()[-1].reason
+    assert reason.startswith("golden requests, asked again: 1 of 1 golden requests failed: two: ")
+    assert "got another answer " in reason
+    assert "first row 0: got 1.0 after 7.0" in reason
+    assert shop.loop.serving_config() == before
+    assert shop.loop.ask(ROWS, "still") == pytest.approx((8.0,))
+    assert shop.loop.verify_rest() == "slot green has no pods"
 
 
 def test_nobody_who_was_not_asked_counts_as_no_shift() -> None:

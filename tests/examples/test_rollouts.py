@@ -33,8 +33,7 @@ from mlops_constructs import (
 from mlops_local import cloud as local_cloud
 from mlops_local.runners import EXTRA
 from mlops_local.stacks import deployer
-from mlops_runtime.contracts import canonical_json, content_hash, from_json
-from mlops_runtime.contracts.rollout import Outcome, ServingSpec, spec_key, taken_back
+from mlops_runtime.contracts.rollout import Outcome, taken_back
 from mlops_runtime.contracts.serving import MetricRule
 from mlops_runtime.rollout.execution_names import version_name
 from mlops_runtime.rollout.kept_minutes import read_bytes, read_minutes
@@ -163,16 +162,8 @@ class Shop:
             self.loop.wait_execution("DeployMachineArn", seen, appear=30, finish=120, error=error)
 
     def ask_for(self, **checks: Any) -> None:
-        """State another spec with some checks changed, as the stack's resource stores it; the next approval goes by it."""
-        live, bucket = self.loop.live(), self.loop.outputs["ArtifactsBucket"]
-        assert live is not None
-        stored = self.loop.s3.get_object(Bucket=bucket, Key=live.spec_uri.removeprefix(f"s3://{bucket}/"))
-        spec = from_json(ServingSpec, stored["Body"].read())
-        spec = replace(spec, rollout=replace(spec.rollout, **checks))
-        key = spec_key(NAME, content_hash(spec))
-        self.loop.s3.put_object(Bucket=bucket, Key=key, Body=canonical_json(spec))
-        table = RolloutTable(self.cloud.client("dynamodb"), self.loop.outputs["RolloutTable"], NAME)
-        table.set_desired(f"s3://{bucket}/{key}")
+        """State another spec with some checks changed; the next approval goes by it."""
+        models.ask_for(self.loop, self.cloud.client("dynamodb"), **checks)
 
     def start(self, **request: str) -> None:
         """Start the Deploy machine as a person does, and wait for its end."""
@@ -210,11 +201,6 @@ class Shop:
     def leftovers(self) -> list[str]:
         """What should not be there between two rollouts: versions beyond live and kept, alarms, rehearsals, a lock."""
         return models.leftovers(self.loop)
-
-
-def image(fault: str, amount: str) -> str:
-    """The URI of a faulty image."""
-    return f"{models.IMAGE.partition('/')[0]}/{images.repository(fault, amount)}@{models.DIGEST}"
 
 
 def tell(cloud: local_cloud.Cloud, quotas: dict[str, float]) -> None:
@@ -412,7 +398,7 @@ def test_an_image_that_turns_constant_goes_back_while_the_old_fleet_still_waits(
     """It is right in its rehearsal and for its first calls, and keeps to all bounds: golden requests, asked again, tell."""
     shop.ask_for(max_latency_ratio=None)
 
-    shop.approve(6.7, error="ROLLED_BACK", image=image(*TURNS))
+    shop.approve(6.7, error="ROLLED_BACK", image=models.faulty_image(*TURNS))
 
     record = shop.loop.audit()[-1]
     assert "golden requests, asked again: 1 of 1 golden requests failed: two: " in record.reason
@@ -427,7 +413,7 @@ def test_errors_that_say_200_stop_a_rollout(shop: Shop) -> None:
     shop.ask_for(max_latency_ratio=None, golden=None, synthetic=None)
     shop.cloud.clock_scale(30.0)  # two seconds a minute: each has calls of both fleets
 
-    shop.approve(6.8, error="ROLLED_BACK", image=image(*FAILS))
+    shop.approve(6.8, error="ROLLED_BACK", image=models.faulty_image(*FAILS))
 
     shop.cloud.clock_scale(CLOCK_SCALE)
     reason = shop.loop.audit()[-1].reason

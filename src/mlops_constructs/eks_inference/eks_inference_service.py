@@ -412,6 +412,7 @@ class EksInferenceService(ServiceMetrics):
             access=partial(EksAccess, cluster=self._cluster, rule_arn=self._balancer.rule_arn),
             environment=environment,
             url=self.url,
+            slot_urls=None if policy.checks.golden is None else self._balancer.open_slots(),
         )
         read_lock(slot, table=rollout.table)
         self._tenant.add_reader(self, "PreflightEntry", function=rollout.preflight_function)

@@ -5,12 +5,16 @@ from dataclasses import dataclass
 
 from mlops_constructs._arguments import checked
 from mlops_constructs._state_machine import NOW, State, assign, choose, invoke, task, wait
+from mlops_constructs.eks_inference.slot_golden import IS_ASKED, IS_REHEARSED, IS_TIME, SINCE, UNASKED, SlotGolden
+from mlops_constructs.rollout.candidate_states import CHECK_SECONDS
 from mlops_constructs.rollout.evidence_states import look_at_alarms, put_alarms_states
+from mlops_constructs.rollout.golden_states import AGAIN_PASSED, WHY_UNLIKE
 from mlops_constructs.rollout.rollout_policy import (
     FAILED,
     POLL_GRACE_SECONDS,
     PROMOTED,
     ROLLED_BACK,
+    TURNED_DOWN,
     RolloutKind,
     RolloutPolicy,
 )
@@ -26,7 +30,7 @@ from mlops_constructs.rollout.verdict_states import (
 )
 from mlops_runtime.contracts.rollout import RolloutSpec
 from mlops_runtime.contracts.serving import SLOTS
-from mlops_runtime.eks.slot_limits import GOLDEN_PROBLEM, policy_problems
+from mlops_runtime.eks.slot_limits import policy_problems
 from mlops_runtime.rollout.verdict import DOUBTFUL
 
 _ELB = "aws-sdk:elasticloadbalancingv2:"
@@ -60,12 +64,14 @@ class SlotSteps:
         verdict_arn: Function ``rollout_verdict``; empty where no state asks it.
         limit: Seconds that the steps, and putting the weights back, may each take.
         partition: AWS partition, may be a token.
+        golden: Asks golden requests. Default: none are asked.
     """
 
     slot_arn: str
     verdict_arn: str
     limit: int
     partition: str
+    golden: SlotGolden | None = None
 
     def steps(self) -> dict[str, State]:
         """Return the states from ``PutAlarms`` to an exit."""
@@ -74,8 +80,10 @@ class SlotSteps:
             "NoAlarms": self._back("FAILED", "'the alarms of the slot could not be made: ' & $caught"),
             **self._start_states(),
             **self._health_states(),
+            **self._rehearsal_states(),
             **self._shift_states(),
             **self._judge_states(),
+            **self._again_states(),
             **self._back_states(),
         }
 
@@ -139,6 +147,7 @@ class SlotSteps:
             "observed": {"is_ready": False, "is_failed": False, "pods": 0, "reason": "its state could not be read"},
             "targets": "",
             "step": 0,
+            **({} if self.golden is None else {"again": UNASKED}),
         }
         return {
             "ApplySlot": self._ask("apply", next_state="HasAbort", catch="ApplyFailed", assign=made, caught=made),
@@ -174,22 +183,24 @@ class SlotSteps:
                 },
             )
 
+        since = NOW if self.golden is None else SINCE
+        confirmed = "ConfirmSlot" if self.golden is None else "HasRehearsal"
         return {
             "DescribeTargets": describe("$plan.eks.slot", "'slot ' & $plan.eks.slot", "IsSlotHealthy"),
             "IsSlotHealthy": choose(("$healthy >= $observed.pods", "HasLiveSlot"), default="IsSlotLate"),
             # a rollback leaves a slot that may be ill: that it is must not keep it there
             "HasLiveSlot": choose(
                 ("$plan.action = 'update' and $request.reason != 'rollback'", "DescribeLiveTargets"),
-                default="ConfirmSlot",
+                default=confirmed,
             ),
             "DescribeLiveTargets": describe("$plan.eks.live_slot", "'the live slot'", "IsLiveHealthy"),
-            "IsLiveHealthy": choose(("$healthy >= 1 and $ringing = ''", "ConfirmSlot"), default="IsSlotLate"),
+            "IsLiveHealthy": choose(("$healthy >= 1 and $ringing = ''", confirmed), default="IsSlotLate"),
             # a call of an execution that was stopped may have come in between
             "ConfirmSlot": self._observe(next_state="IsSlotConfirmed"),
             "IsSlotConfirmed": choose(("$observed.is_ready", "AssertWeights"), default="IsSlotLate"),
             # the stack may have put the rule back to what its template says
             "AssertWeights": self._weigh(
-                "$plan.eks.start", next_state="Shift", catch="ShiftFailed", assign={**self._until(), "since": NOW}
+                "$plan.eks.start", next_state="Shift", catch="ShiftFailed", assign={**self._until(), "since": since}
             ),
             "ShiftFailed": self._back("FAILED", "'the weights could not be moved: ' & $caught"),
         }
@@ -213,6 +224,7 @@ class SlotSteps:
             "IsBaked": choose(
                 (STOPPED, "Stopped"),
                 ("$toMillis($now()) > $deadline", "TooLate"),
+                *(() if self.golden is None else ((IS_TIME, "AskInBake"),)),
                 ("$toMillis($now()) >= $bake_limit", "IsNearEnd"),
                 (f"$toMillis($now()) >= $bake_until and {_IS_DECIDED}", "IsNearEnd"),
                 default="Bake",
@@ -226,9 +238,39 @@ class SlotSteps:
             "TooLate": self._back("ROLLED_BACK", f"'the rollout was not over after {self.limit} s'"),
         }
 
-    def _judge_states(self) -> dict[str, State]:
+    def _rehearsal_states(self) -> dict[str, State]:
+        if self.golden is None:
+            return {}
         return {
-            "NeedsEvidence": choose((ASKS, "LastVerdict"), default="IsLastStep"),
+            "HasRehearsal": choose((IS_REHEARSED, "CheckGolden"), default="ConfirmSlot"),
+            "CheckGolden": self.golden.check(next_state="IsGolden", catch="GoldenUnknown"),
+            "IsGolden": choose(("$golden.passed", "Rehearsed"), default="NotGolden"),
+            # what the live model could not be compared in
+            "Rehearsed": assign("ConfirmSlot", shown="{% $shown & ($golden.note = '' ? '' : '; ' & $golden.note) %}"),
+            "NotGolden": self._back("REFUSED", "'golden requests: ' & $golden.reason"),
+            "GoldenUnknown": self._back("FAILED", "'golden requests could not be asked: ' & $caught"),
+        }
+
+    def _again_states(self) -> dict[str, State]:
+        """Ask the slot again: half-way through the bake of all traffic, before all traffic is given, and before it is kept."""
+        if self.golden is None:
+            return {}
+        return {
+            "AskInBake": self.golden.again(next_state="IsStillGolden", catch="IsBaked"),
+            "IsStillGolden": choose(("$again.passed", "IsBaked"), default="Unlike"),
+            "HasAgain": choose((IS_ASKED, "AskAgain"), default="IsLastStep"),
+            "AskAgain": self.golden.again(next_state="IsGoldenAgain", catch="AgainUnknown"),
+            "IsGoldenAgain": choose(("$again.passed", "IsLastStep"), default="Unlike"),
+            "GoldenAgain": assign(PROMOTED, shown=f"{{% $shown & '{AGAIN_PASSED}' %}}"),
+            "Unlike": self._back("ROLLED_BACK", WHY_UNLIKE),
+            "AgainUnknown": self._back("ROLLED_BACK", "'golden requests could not be asked again: ' & $caught"),
+        }
+
+    def _judge_states(self) -> dict[str, State]:
+        evident = "IsLastStep" if self.golden is None else "HasAgain"
+        kept = () if self.golden is None else (("$again.asked", "GoldenAgain"),)
+        return {
+            "NeedsEvidence": choose((ASKS, "LastVerdict"), default=evident),
             "LastVerdict": ask_verdict(
                 verdict_arn=self.verdict_arn,
                 next_state="IsEvidenceEnough",
@@ -237,11 +279,11 @@ class SlotSteps:
             ),
             "IsEvidenceEnough": choose(
                 (STOPPED, "Stopped"),
-                (f"$compared.calls >= $plan.min_invocations and $not({IS_DOUBTED})", "IsLastStep"),
+                (f"$compared.calls >= $plan.min_invocations and $not({IS_DOUBTED})", evident),
                 (f"$toMillis($now()) < $bake_limit + {_EVIDENCE_SECONDS * 1000}", "AwaitEvidence"),
                 default="TooLittleEvidence",
             ),
-            "IsLastStep": choose(("$step + 1 < $count($plan.eks.steps)", "NextStep"), default=PROMOTED),
+            "IsLastStep": choose(("$step + 1 < $count($plan.eks.steps)", "NextStep"), *kept, default=PROMOTED),
             # and alarms are checked meanwhile
             "AwaitEvidence": wait("{% $plan.poll_seconds %}", "LookAtAlarms"),
             "NoEvidence": self._back("ROLLED_BACK", "'alarms or requests could not be read: ' & $caught"),
@@ -258,7 +300,11 @@ class SlotSteps:
             "PutBack": self._weigh("$plan.eks.start", next_state="WhereTo", catch="IsBackLate"),
             "IsBackLate": choose(("$toMillis($now()) > $deadline", "BackFailed"), default="AwaitBack"),
             "AwaitBack": wait("{% $plan.poll_seconds %}", "PutBack"),
-            "WhereTo": choose(("$verdict = 'ROLLED_BACK' and $plan.action = 'update'", ROLLED_BACK), default=FAILED),
+            "WhereTo": choose(
+                *(() if self.golden is None else (("$verdict = 'REFUSED'", TURNED_DOWN),)),
+                ("$verdict = 'ROLLED_BACK' and $plan.action = 'update'", ROLLED_BACK),
+                default=FAILED,
+            ),
             "BackFailed": assign(FAILED, reason="{% $reason & '; putting the weights back failed: ' & $caught %}"),
         }
 
@@ -365,15 +411,11 @@ class EksTarget:
 
     def problems(self, policy: RolloutPolicy) -> list[str]:
         """Return why slots cannot execute a policy."""
-        found = list(policy_problems(policy.to_spec()))
-        if policy.checks.golden is not None and GOLDEN_PROBLEM not in found:
-            found.append(GOLDEN_PROBLEM)
-        return found
+        return list(policy_problems(policy.to_spec()))
 
     def lead_seconds(self, rollout: RolloutSpec) -> int:
-        """Return how long what comes before the first step may take at most: the pods of a slot start."""
-        del rollout
-        return START_SECONDS
+        """Return how long what comes before the first step may take at most: pods of a slot start, and are rehearsed."""
+        return START_SECONDS + (0 if rollout.golden is None else CHECK_SECONDS)
 
     def busy(self, *, next_state: str, partition: str) -> tuple[str, dict[str, State]]:
         """Return the state that puts the weights where the plan says. It completes what a dead execution started."""
@@ -389,8 +431,9 @@ class EksTarget:
         answers_arn: str | None = None,
     ) -> tuple[str, dict[str, State]]:
         """Return the states from the plan to one of the exits."""
-        del golden_arn, answers_arn
-        return "PutAlarms", self._steps(rollout.maximum + POLL_GRACE_SECONDS, partition, verdict_arn).steps()
+        del answers_arn
+        steps = self._steps(rollout.maximum + POLL_GRACE_SECONDS, partition, verdict_arn, golden_arn)
+        return "PutAlarms", steps.steps()
 
     def unrecorded(self, *, next_state: str, partition: str) -> tuple[str, dict[str, State]]:
         """Return the states that put the weights back: there is no promotion without a record."""
@@ -400,5 +443,8 @@ class EksTarget:
         """Return the states that delete the run's alarms, and scale the slot without traffic to nothing."""
         return "HasPlan", self._steps(0, partition).rest(next_state=next_state)
 
-    def _steps(self, limit: int, partition: str, verdict_arn: str = "") -> SlotSteps:
-        return SlotSteps(slot_arn=self.slot_arn, verdict_arn=verdict_arn, limit=limit, partition=partition)
+    def _steps(self, limit: int, partition: str, verdict_arn: str = "", golden_arn: str | None = None) -> SlotSteps:
+        golden = None if golden_arn is None else SlotGolden(golden_arn, self.endpoint_name, partition)
+        return SlotSteps(
+            slot_arn=self.slot_arn, verdict_arn=verdict_arn, limit=limit, partition=partition, golden=golden
+        )

@@ -24,6 +24,8 @@ _CLUSTER_TAG = "eks:eks-cluster-name"
 # the controller that a team installs knows its resources by this one
 _CONTROLLER_TAG = "elbv2.k8s.aws/cluster"
 _PRIORITY = 1
+# of the listeners that forward to one slot alone
+_SLOT_PORTS = dict(zip(SLOTS, (8001, 8002), strict=True))
 _PATHS = ("/ping", "/invocations", "/v2", "/v2/*")
 _FIREWALL = (
     "the load balancer has no public address and answers only security groups that are named one by one; rejected: a web "
@@ -82,7 +84,8 @@ class ServiceLoadBalancer(Construct):
             "blue": self._define_slot("Blue", "blue", delay),
             "green": self._define_slot("Green", "green", delay),
         }
-        self._listener = self._define_listener(certificate)
+        self._certificate = certificate
+        self._listener = self._define_listener()
         self._rule = self._define_rule()
 
     @property
@@ -137,6 +140,33 @@ class ServiceLoadBalancer(Construct):
             group: The security group.
         """
         self._group.add_ingress_rule(group, ec2.Port.tcp(self._port), f"Callers of {self._name}")
+
+    def open_slots(self) -> Mapping[str, str]:
+        """Let the unit's functions ask each slot alone, by a listener of its own; return the addresses.
+
+        No client reaches them: only the unit's own security group is let in.
+        """
+        first, last = min(_SLOT_PORTS.values()), max(_SLOT_PORTS.values())
+        functions = self._unit.security_group
+        self._group.add_ingress_rule(functions, ec2.Port.tcp_range(first, last), f"Golden requests to {self._name}")
+        # the group may be another stack's, or imported
+        ec2.CfnSecurityGroupEgress(
+            self,
+            "SlotEgress",
+            group_id=functions.security_group_id,
+            ip_protocol="tcp",
+            from_port=first,
+            to_port=last,
+            destination_security_group_id=self._group.security_group_id,
+            description=f"Golden requests to {self._name}",
+        )
+        protocol = "http" if self._certificate is None else "https"
+        for slot, port in _SLOT_PORTS.items():
+            forward = elbv2.CfnListener.ActionProperty(
+                type="forward", target_group_arn=self._slots[slot].attr_target_group_arn
+            )
+            self._listen(f"{slot.capitalize()}Listener", port, forward)
+        return {slot: f"{protocol}://{self.dns_name}:{port}" for slot, port in _SLOT_PORTS.items()}
 
     def _place(self) -> tuple[tuple[str, ...], list[str]]:
         """Return the zones and ids of its subnets: those of its own, or else the unit's.
@@ -243,25 +273,28 @@ class ServiceLoadBalancer(Construct):
         cdk.Tags.of(group).add(_CLUSTER_TAG if self._cluster.auto_mode else _CONTROLLER_TAG, self._cluster.name)
         return group
 
-    def _define_listener(self, certificate: acm.ICertificate | None) -> elbv2.CfnListener:
+    def _define_listener(self) -> elbv2.CfnListener:
+        nothing = elbv2.CfnListener.ActionProperty(
+            type="fixed-response",
+            fixed_response_config=elbv2.CfnListener.FixedResponseConfigProperty(
+                status_code="404", content_type="text/plain", message_body="no such path"
+            ),
+        )
+        return self._listen("Listener", self._port, nothing)
+
+    def _listen(self, id: str, port: int, action: elbv2.CfnListener.ActionProperty) -> elbv2.CfnListener:
+        certificate = self._certificate
         listener = elbv2.CfnListener(
             self,
-            "Listener",
+            id,
             load_balancer_arn=self._balancer.ref,
-            port=self._port,
+            port=port,
             protocol="HTTP" if certificate is None else "HTTPS",
             ssl_policy=None if certificate is None else "ELBSecurityPolicy-TLS13-1-2-2021-06",
             certificates=None
             if certificate is None
             else [elbv2.CfnListener.CertificateProperty(certificate_arn=certificate.certificate_arn)],
-            default_actions=[
-                elbv2.CfnListener.ActionProperty(
-                    type="fixed-response",
-                    fixed_response_config=elbv2.CfnListener.FixedResponseConfigProperty(
-                        status_code="404", content_type="text/plain", message_body="no such path"
-                    ),
-                )
-            ],
+            default_actions=[action],
         )
         if certificate is None:
             for rule in ("ALBHttpToHttpsRedirection", "ELBv2ACMCertificateRequired"):

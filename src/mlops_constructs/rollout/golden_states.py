@@ -12,6 +12,8 @@ from mlops_constructs.rollout.stop_states import CAN_STOP, stop_states
 AGAIN_SECONDS = 2 * CHECK_SECONDS
 # what is known before they are asked
 UNASKED = {"asked": False, "passed": True, "reason": ""}
+# of a promotion's reason
+AGAIN_PASSED = "; golden requests were answered rightly again by the fleet that serves"
 # why a rollout was stopped; empty where it was not
 WHY_UNLIKE = "($again.passed ? '' : 'golden requests, asked again: ' & $again.reason)"
 # https://docs.aws.amazon.com/sagemaker/latest/dg/automating-sagemaker-with-eventbridge.html: all traffic is on the new fleet
@@ -59,9 +61,7 @@ def promotion_states(*, golden_arn: str, endpoint_name: str, partition: str) -> 
         "IsAskedAgain": choose(("$not($again.passed)", "Unlike"), (_IS_ASKED, "AskAgain"), default=PROMOTED),
         "AskAgain": _ask(golden_arn, endpoint_name, partition, next_state="IsGoldenAgain", catch="AgainUnknown"),
         "IsGoldenAgain": choose(("$again.passed", "GoldenAgain"), default="Unlike"),
-        "GoldenAgain": assign(
-            PROMOTED, shown="{% $shown & '; golden requests were answered rightly again by the fleet that serves' %}"
-        ),
+        "GoldenAgain": assign(PROMOTED, shown=f"{{% $shown & '{AGAIN_PASSED}' %}}"),
         "Unlike": assign("Revert", reason=f"{{% {WHY_UNLIKE} %}}"),
         "AgainUnknown": assign("Revert", reason="{% 'golden requests could not be asked again: ' & $caught %}"),
     }

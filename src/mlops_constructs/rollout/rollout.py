@@ -69,6 +69,7 @@ class Rollout(Construct):
         access: What the parts of the rollout may do. Default: what SageMaker takes.
         environment: Variables by which functions locate the live version if the target is not SageMaker. Default: none.
         url: Where the service answers, for ``mlops invoke``. Default: SageMaker's runtime.
+        slot_urls: Where each slot is asked golden requests. Default: SageMaker's runtime.
 
     Raises:
         ValidationError: If the target cannot execute the policy.
@@ -94,6 +95,7 @@ class Rollout(Construct):
         access: Callable[..., RolloutAccess] = RolloutAccess,
         environment: Mapping[str, str] | None = None,
         url: str | None = None,
+        slot_urls: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(scope, id)
         probation = _probation_alarms(policy, alarms)
@@ -110,7 +112,7 @@ class Rollout(Construct):
         self._models: iam.ManagedPolicy | None = None
         registry.serve(spec.endpoint, self._read_models_of)
         self._record = self._define_record()
-        self._golden = self._define_golden(spec.rollout)
+        self._golden = self._define_golden(spec.rollout, slot_urls)
         self._verdict = define_verdict(self, "Verdict", business_unit=business_unit, endpoint_name=self._endpoint_name)
         self._answers = self._define_answers(spec)
         self._machine = self._define_machine(self._preflight, target, spec.rollout, execution_role)
@@ -427,11 +429,16 @@ class Rollout(Construct):
             probation_alarms=tuple(alarm.alarm_name for alarm in probation) or None,
         )
 
-    def _define_golden(self, rollout: RolloutSpec) -> lambda_.Function | None:
+    def _define_golden(self, rollout: RolloutSpec, slot_urls: Mapping[str, str] | None) -> lambda_.Function | None:
         if rollout.golden is None:
             return None
         return define_golden(
-            self, "Golden", business_unit=self._unit, endpoint_name=self._endpoint_name, golden=rollout.golden
+            self,
+            "Golden",
+            business_unit=self._unit,
+            endpoint_name=self._endpoint_name,
+            golden=rollout.golden,
+            slot_urls=slot_urls,
         )
 
     def _define_answers(self, spec: ServingSpec) -> lambda_.Function | None:

@@ -1,7 +1,7 @@
 """What a candidate must pass before traffic: golden requests, synthetic calls, and how many versions stay."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -129,7 +129,13 @@ class GoldenRequests:
 
 
 def define_golden(
-    scope: Construct, id: str, *, business_unit: IBusinessUnit, endpoint_name: str, golden: GoldenSpec
+    scope: Construct,
+    id: str,
+    *,
+    business_unit: IBusinessUnit,
+    endpoint_name: str,
+    golden: GoldenSpec,
+    slot_urls: Mapping[str, str] | None = None,
 ) -> lambda_.Function:
     """Define the function that sends golden requests: to rehearsals, to the live model to compare, and as synthetic traffic.
 
@@ -139,23 +145,27 @@ def define_golden(
         business_unit: The unit.
         endpoint_name: The endpoint; its rehearsals are ``<endpoint_name>-golden-*``.
         golden: What ``GoldenRequests.bind`` returned.
+        slot_urls: Where each slot of a service is asked. Default: SageMaker serves it.
     """
     stack = cdk.Stack.of(scope)
+    invoke = iam.PolicyStatement(
+        actions=["sagemaker:InvokeEndpoint"],
+        resources=[
+            sagemaker_arn(scope, "endpoint", endpoint_name),
+            sagemaker_arn(scope, "endpoint", f"{endpoint_name}-golden-*"),
+        ],
+    )
+    slots = {} if slot_urls is None else {"SLOT_URLS": stack.to_json_string(dict(slot_urls))}
     return define_function(
         scope,
         id,
         business_unit=business_unit,
         folder="rollout_golden",
         description=f"Golden requests to candidates of {endpoint_name}",
-        environment={"ARTIFACTS_BUCKET": business_unit.artifacts.bucket_name},
+        environment={"ARTIFACTS_BUCKET": business_unit.artifacts.bucket_name, **slots},
         statements=[
-            iam.PolicyStatement(
-                actions=["sagemaker:InvokeEndpoint"],
-                resources=[
-                    sagemaker_arn(scope, "endpoint", endpoint_name),
-                    sagemaker_arn(scope, "endpoint", f"{endpoint_name}-golden-*"),
-                ],
-            ),
+            # slots are asked through their load balancer
+            *([invoke] if slot_urls is None else []),
             # what is announced of calls, so that monitors leave them out
             iam.PolicyStatement(
                 actions=["s3:PutObject"],

@@ -63,6 +63,7 @@ def machine_of(spec: ServingSpec) -> Mapping[str, Any]:
         record_arn=f"{function}:record",
         verdict_arn=f"{function}:verdict",
         bus_name="demand",
+        golden_arn=None if spec.rollout.golden is None else f"{function}:golden",
     )
 
 

@@ -367,13 +367,29 @@ def test_pickles_need_pods_that_call_s3_alone(place: Callable[..., Any]) -> None
             made.serve(registry=registry)
 
 
-def test_fails_when_golden_requests_are_asked_for(roomy: Any, tmp_path: Path) -> None:
-    """They are sent to SageMaker's endpoints: what would be left out is refused by name."""
+def test_each_slot_has_a_listener_of_its_own_for_golden_requests(place: Any, tmp_path: Path) -> None:
+    """Which the unit's functions alone reach; a service without golden requests has none."""
     file = tmp_path / "golden.jsonl"
     file.write_text('{"name": "one", "body": "{}", "rows": 1}\n')
     checks = RolloutChecks(golden=GoldenRequests.from_file(file))
-    with pytest.raises(ValidationError, match="golden and synthetic requests are sent to a SageMaker endpoint"):
-        roomy.serve("Golden", rollout=RolloutPolicy.canary(percent=10, bake=BAKE, checks=checks))
+    made = place()
+    made.serve("Golden", rollout=RolloutPolicy.canary(percent=10, bake=BAKE, checks=checks))
+    template = Template.from_stack(made.stack)
+    found = template.find_resources("AWS::ElasticLoadBalancingV2::Listener")
+    listeners = [each["Properties"] for each in found.values()]
+    own = {each["Port"]: each for each in listeners if each["Port"] > 8000}
+    assert sorted(own) == [8001, 8002]
+    targets = [json.dumps(each["DefaultActions"][0]["TargetGroupArn"]) for each in own.values()]
+    assert [("Blue" in each, "Green" in each) for each in targets] == [(True, False), (False, True)]
+    assert {each["Protocol"] for each in own.values()} == {each["Protocol"] for each in listeners}
+    (out,) = template.find_resources("AWS::EC2::SecurityGroupEgress", {"Properties": {"FromPort": 8001}}).values()
+    assert out["Properties"]["ToPort"] == 8002
+    (let_in,) = template.find_resources("AWS::EC2::SecurityGroupIngress", {"Properties": {"FromPort": 8001}}).values()
+    assert let_in["Properties"]["SourceSecurityGroupId"] == out["Properties"]["GroupId"]
+    given = {"Properties": {"Environment": {"Variables": {"SLOT_URLS": Match.any_value()}}}}
+    (golden,) = template.find_resources("AWS::Lambda::Function", given).values()
+    assert ":8001" in json.dumps(golden["Properties"]["Environment"])
+    assert "InvokeEndpoint" not in json.dumps(template.find_resources("AWS::IAM::Policy"))
 
 
 def test_fails_when_there_is_one_zone() -> None:

@@ -4,6 +4,7 @@ What two slots make of a policy.
 """
 
 import re
+from dataclasses import replace
 from typing import Any
 
 import aws_cdk as cdk
@@ -16,10 +17,12 @@ from mlops_constructs._state_machine import successors, tasks
 from mlops_constructs.eks_inference import EksTarget
 from mlops_constructs.eks_inference.eks_target import START_SECONDS
 from mlops_constructs.rollout import RolloutKind, RolloutTarget
+from mlops_constructs.rollout.candidate_states import CHECK_SECONDS
 from mlops_constructs.rollout.deploy_machine import deploy_machine
 from mlops_constructs.rollout.rollout_policy import FAILED, PROMOTED, ROLLED_BACK
 from mlops_runtime.aws_api import check_machine
 from mlops_runtime.contracts.rollout import RolloutSpec
+from mlops_runtime.contracts.serving import GoldenSpec
 from mlops_runtime.rollout.deploy_plan import poll_seconds
 
 NAME = "demand-forecast"
@@ -253,19 +256,24 @@ def test_refuses_by_name_what_slots_cannot(policy: RolloutPolicy, said: str) -> 
     assert said in problem
 
 
-@pytest.mark.parametrize("synthetic", [None, 10])
-def test_refuses_golden_requests(tmp_path: Any, synthetic: int | None) -> None:
-    """They are sent to an endpoint of SageMaker's; said once."""
+@pytest.mark.parametrize(
+    ("synthetic", "said"), [(None, []), (10, ["synthetic requests are sent to a SageMaker endpoint"])]
+)
+def test_refuses_synthetic_requests(tmp_path: Any, synthetic: int | None, said: list[str]) -> None:
+    """They are sent to an endpoint of SageMaker's; golden ones are not."""
     path = tmp_path / "golden.jsonl"
     path.write_text('{"name": "typical", "body": "1\\n", "rows": 1, "content_type": "text/csv"}\n')
     checks = RolloutChecks(golden=GoldenRequests.from_file(path), synthetic_invocations=synthetic)
-    (problem,) = FORECAST_TARGET.problems(RolloutPolicy.canary(percent=10, bake=BAKE, checks=checks))
-    assert problem.startswith("golden and synthetic requests are sent to a SageMaker endpoint")
+    problems = FORECAST_TARGET.problems(RolloutPolicy.canary(percent=10, bake=BAKE, checks=checks))
+    assert [problem.split(",")[0] for problem in problems] == said
 
 
 def test_the_lock_outlives_the_start_of_the_pods() -> None:
-    """What comes before the first step is only that."""
-    assert FORECAST_TARGET.lead_seconds(RolloutPolicy.canary(percent=10, bake=BAKE).to_spec()) == START_SECONDS
+    """And their rehearsal, where there is one."""
+    plain = RolloutPolicy.canary(percent=10, bake=BAKE).to_spec()
+    assert FORECAST_TARGET.lead_seconds(plain) == START_SECONDS
+    golden = GoldenSpec(uri="s3://assets/golden.jsonl", sha256="7" * 64)
+    assert FORECAST_TARGET.lead_seconds(replace(plain, golden=golden)) == START_SECONDS + CHECK_SECONDS
 
 
 def test_what_cannot_be_recorded_is_put_back() -> None:

@@ -14,6 +14,7 @@ from botocore.exceptions import ClientError
 from tests.local.load_balancer.conftest import FOREIGN, OWN, SUBNETS, ask, statuses
 
 from mlops_local.cloud import Cloud
+from mlops_runtime.eks.slot_caller import HttpSession
 
 NAMESPACE = "AWS/ApplicationELB"
 
@@ -171,6 +172,33 @@ def test_the_old_data_plane_says_where_to_go(cloud: Cloud, slots: dict[str, Any]
     ((status, text),) = answers
     assert status == 501
     assert "mlops local status" in text
+
+
+@pytest.mark.parametrize(("protocol", "port"), [("HTTP", 8001), ("HTTPS", 8443)])
+def test_a_name_and_a_port_lead_to_a_listener(
+    cloud: Cloud,
+    slots: dict[str, Any],
+    target: Any,
+    register: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    protocol: str,
+    port: int,
+) -> None:
+    """As within the network of AWS, through the proxy that functions and shells have; a group may be behind several listeners."""
+    register("green", target("v2"))
+    elb = cloud.client("elbv2")
+    forward = [{"Type": "forward", "TargetGroupArn": slots["green"]}]
+    elb.create_listener(LoadBalancerArn=slots["balancer"], Port=port, Protocol=protocol, DefaultActions=forward)
+    name = elb.describe_load_balancers(LoadBalancerArns=[slots["balancer"]])["LoadBalancers"][0]["DNSName"]
+    for variable, value in cloud.environment().items():
+        monkeypatch.setenv(variable, value)
+    session = HttpSession()
+
+    own = session(f"{protocol.lower()}://{name}:{port}/invocations", b"{}", {"Content-Type": "application/json"})
+    weighted = session(f"http://{name}/other", b"{}", {})
+
+    assert (own.status_code, own.content) == (200, b"v2")
+    assert (weighted.status_code, weighted.content) == (404, b"it's nobody's")
 
 
 def test_a_deleted_load_balancer_answers_nobody(cloud: Cloud, slots: dict[str, Any]) -> None:

@@ -230,8 +230,7 @@ def test_a_plain_service_is_fine() -> None:
     ("change", "said"),
     [
         ({"kind": "ROLLING"}, "got ROLLING: a slot is complete in itself"),
-        ({"golden": GOLDEN}, "golden and synthetic requests are sent to a SageMaker endpoint"),
-        ({"golden": GOLDEN, "synthetic": 10}, "leave golden and synthetic out"),
+        ({"golden": GOLDEN, "synthetic": 10}, "leave synthetic_invocations out"),
         ({"shadow": ShadowSpec(percent=10, bake=900)}, "no load balancer copies requests; leave shadow out"),
         ({"keep": 3}, "keep must be 1 on EKS, got 3"),
     ],

@@ -12,6 +12,7 @@ import logging
 import socket
 import threading
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -73,13 +74,21 @@ class Proxy:
         cloud_port: Port of the embedded cloud.
         authority: Signs for AWS's endpoints.
         upstream: How other hosts are reached.
+        balancer: Gives the port on this machine of a load balancer's listener, by name and port. Default: there are none.
     """
 
     def __init__(
-        self, listener: socket.socket, *, token: str, cloud_port: int, authority: Authority, upstream: Upstream
+        self,
+        listener: socket.socket,
+        *,
+        token: str,
+        cloud_port: int,
+        authority: Authority,
+        upstream: Upstream,
+        balancer: Callable[[str, int], int | None] = lambda _name, _port: None,
     ) -> None:
         self._listener, self._token, self._cloud_port = listener, token, cloud_port
-        self._authority, self._upstream = authority, upstream
+        self._authority, self._upstream, self._balancer = authority, upstream, balancer
         self._seen: dict[str, Counter[str]] = {"served": Counter(), "refused": Counter(), "passed_on": Counter()}
 
     def start(self) -> None:
@@ -124,9 +133,10 @@ class Proxy:
         if self._user(request) == ISOLATED and found is not Kind.LOOPBACK:
             self._count("refused", request.host)
             raise RefusedError(403, f"{request.host}: a container with network isolation makes no outbound call")
-        if found is Kind.ENDPOINT and request.port in _PORTS.values():
+        balanced = self._balancer(request.host, request.port) if found is Kind.ENDPOINT else None
+        if found is Kind.ENDPOINT and (balanced is not None or request.port in _PORTS.values()):
             self._count("served", request.host)
-            await self._serve(request, reader, writer)
+            await self._serve(request, reader, writer, port=balanced)
         elif found in {Kind.ENDPOINT, Kind.AWS, Kind.METADATA}:
             self._count("refused", request.host)
             raise RefusedError(403, f"{request.host}:{request.port} is AWS's and not in the embedded cloud")
@@ -147,14 +157,19 @@ class Proxy:
             raise RefusedError(407, "the proxy of the embedded cloud is for shells that have `mlops local env`")
         return user
 
-    async def _serve(self, request: _Request, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Let the embedded cloud answer for a host: it reads the service from the signature and the Host header."""
-        cloud = await connect("127.0.0.1", self._cloud_port)
+    async def _serve(
+        self, request: _Request, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, port: int | None
+    ) -> None:
+        """Let the embedded cloud answer for a host: it reads the service from the signature and the Host header.
+
+        A load balancer answers itself. It speaks HTTP here: what comes through a tunnel is TLS.
+        """
+        cloud = await connect("127.0.0.1", self._cloud_port if port is None else port)
         if not request.is_tunnel:
             cloud[1].write(request.head(request.path))
         else:
             await _established(writer)
-            if request.port == _PORTS["https"]:
+            if port is not None or request.port == _PORTS["https"]:
                 try:
                     await writer.start_tls(self._authority.context(request.host), ssl_handshake_timeout=_HANDSHAKE)
                 except OSError as error:

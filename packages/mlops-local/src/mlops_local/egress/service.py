@@ -9,6 +9,7 @@ from mlops_local.egress import environment, hosts, refusals
 from mlops_local.egress.authority import Authority
 from mlops_local.egress.proxy import Proxy
 from mlops_local.egress.upstream import Upstream
+from mlops_local.load_balancer import balancer_api
 from mlops_local.routes import ROUTES
 
 
@@ -27,6 +28,7 @@ def start() -> None:
         cloud_port=settings.port,
         authority=authority,
         upstream=Upstream(outer),
+        balancer=balancer_api.listening,
     )
     proxy.start()
     ROUTES["/_mlops/egress"] = lambda _method, _body: (200, _report(proxy))

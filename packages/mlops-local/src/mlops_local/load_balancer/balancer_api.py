@@ -218,6 +218,21 @@ def addresses(balancer: Balancer) -> dict[str, str]:
     return {str(port): f"http://127.0.0.1:{s.getsockname()[1]}" for port, s in balancer.sockets.items()}
 
 
+# claim: one-group-behind-several-listeners
+def listening(name: str, port: int) -> int | None:
+    """Return the port on this machine of a load balancer's listener, by the name in DNS.
+
+    Args:
+        name: What a client calls.
+        port: The listener's port.
+    """
+    with Scope(settings.account, settings.region):
+        names = {str(row["DNSName"]).lower(): arn for arn, row in list(alb._lbs.items())}
+    balancer = _BALANCERS.get(names.get(name.lower(), ""))
+    listener = None if balancer is None else balancer.sockets.get(port)
+    return None if listener is None else int(listener.getsockname()[1])
+
+
 def control(_method: str, _body: bytes) -> tuple[int, dict[str, object]]:
     """Answer ``/_mlops/load-balancers``: the addresses of every listener, and their servers."""
     with _LOCK:

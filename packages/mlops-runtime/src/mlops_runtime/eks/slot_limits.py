@@ -44,9 +44,9 @@ Known = Callable[[str], bool]
 
 # one answer of DescribeTargetHealth, which the machine carries, stays below 64 KiB
 MAXIMUM_PODS = 140
-GOLDEN_PROBLEM = (
-    "golden and synthetic requests are sent to a SageMaker endpoint, which EKS has none of; leave golden and synthetic out, and "
-    "give the policy alarms and min_invocations"
+_SYNTHETIC = (
+    "synthetic requests are sent to a SageMaker endpoint, which EKS has none of; leave synthetic_invocations out, and wait for "
+    "calls with max_bake"
 )
 
 
@@ -236,8 +236,8 @@ def policy_problems(rollout: RolloutSpec) -> Iterator[str]:
             "rollout must be ALL_AT_ONCE, CANARY or LINEAR on EKS, got ROLLING: a slot is complete in itself and no batch of "
             "another one; use RolloutPolicy.linear"
         )
-    if rollout.golden is not None or rollout.synthetic is not None:
-        yield GOLDEN_PROBLEM
+    if rollout.synthetic is not None:
+        yield _SYNTHETIC
     if rollout.shadow is not None:
         yield (
             "shadow is not possible on EKS: no load balancer copies requests; leave shadow out, and begin with a canary "

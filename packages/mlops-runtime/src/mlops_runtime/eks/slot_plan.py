@@ -16,7 +16,8 @@ from mlops_runtime.eks.pod import eks_of
 from mlops_runtime.eks.slot_alarms import SlotAlarms, slot_fleet
 from mlops_runtime.eks.slot_limits import version_problems
 from mlops_runtime.registry.model_package import RegisteredPackage, container_environment
-from mlops_runtime.rollout.deploy_plan import Plan, RefusedError
+from mlops_runtime.rollout.deploy_plan import Plan, RefusedError, Request
+from mlops_runtime.rollout.rehearsed_answers import answers_key, asked_again
 from mlops_runtime.rollout.verdict_request import verdict_request
 
 
@@ -58,9 +59,16 @@ class SlotTraffic:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SlotPlan(Plan):
-    """A plan for two slots on EKS."""
+    """A plan for two slots on EKS.
+
+    ``rehearsal`` are the golden requests that the candidate's slot answers before it has traffic, ``again`` those that it answers
+    while it serves, ``golden_sha256`` is of those that the package will have passed.
+    """
 
     eks: SlotTraffic
+    rehearsal: Request = field(default_factory=dict)
+    again: Request = field(default_factory=dict)
+    golden_sha256: str | None = None
 
 
 def shares(rollout: RolloutSpec) -> tuple[int, ...]:
@@ -177,6 +185,7 @@ def on_slots(
         bakes = f"{spec.rollout.bake / 60:.3g} minutes a step"
         planned = f"bakes {bakes}, and up to {longest / 60:.3g} while the comparison is undecided"
     reused = _after_drained(plan.started) if plan.eks.is_left else None
+    again = asked_again(spec, live.config)
     asked = verdict_request(spec, fleet=live.config, since=plan.started, new=new, old=old, planned=planned)
     return replace(
         plan,
@@ -184,6 +193,8 @@ def on_slots(
         alarm_names=names,
         watched=(*names, *spec.rollout.alarms, *eks.alarms.get(slot, ())) if is_watched else (),
         verdict=dict(to_dict(replace(asked, not_before=reused))) if is_watched else {},
+        rehearsal=_rehearsal(spec, live.config, slot=slot, live_slot=other(slot) if is_watched else None),
+        again={**again, "slot": slot} if is_watched and again else {},
         eks=replace(
             plan.eks,
             steps=tuple(weights(slot, share) for share in ((ALL,) if is_first else shares(spec.rollout))),
@@ -204,6 +215,14 @@ def _after_drained(started: str) -> str:
     """
     at = datetime.fromisoformat(started) + 2 * timedelta(minutes=1)
     return at.replace(second=0, microsecond=0).isoformat()
+
+
+def _rehearsal(spec: ServingSpec, config: str, *, slot: str, live_slot: str | None) -> dict[str, object]:
+    """Return what the slot is asked before it has traffic; the one that a rollback leaves is not a baseline."""
+    if spec.rollout.golden is None:
+        return {}
+    answers = answers_key(spec.endpoint, config)
+    return {"golden": to_dict(spec.rollout.golden), "answers": answers, "slot": slot, "live_slot": live_slot}
 
 
 def slot_version(spec: ServingSpec, *, package: RegisteredPackage, config: str, spec_sha256: str) -> SlotVersion:

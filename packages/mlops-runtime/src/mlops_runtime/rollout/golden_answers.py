@@ -15,6 +15,7 @@ NOISE_MS = 10.0  # what a network or a scheduler adds to a call by chance: who i
 # as the evaluation's: 32-bit sums in another order
 _RELATIVE_TOLERANCE, _ABSOLUTE_TOLERANCE = 1e-4, 1e-6
 _MAXIMUM_SHOWN = 160
+_UNKNOWN = "unknown column"  # of our server, for a column that the model does not take
 _WANTED = {JSON: '{"predictions": [numbers]}', CSV: "a number at the start of each line"}
 
 
@@ -26,6 +27,16 @@ class Reply:
     problem: str | None = None
     milliseconds: float | None = None
     was_asked_again: bool = False
+
+
+class GoldenCallError(RuntimeError):
+    """An endpoint could not be asked, which says nothing of its model: the check has no verdict and may be run again."""
+
+
+def refusal(status: object, message: str) -> str:
+    """Return the problem of an answer of another status than 2xx."""
+    fix = "; leave it out of the golden requests (mlops new --leave-out), or train on it" if _UNKNOWN in message else ""
+    return f"the model answered {status}, 2xx is allowed: {shown(message)}{fix}"
 
 
 def read_answer(body: bytes, content_type: str, columns: int | None = None) -> Reply:

@@ -214,7 +214,7 @@ def _between_slots(common: SlotPlan, case: Case) -> SlotPlan:
         check_made(watched, case.facts.alarm_states)
         plan = _change(common, case, version)
     return on_slots(
-        plan,
+        replace(plan, golden_sha256=golden_sha256(case.spec) or _shown_golden(case.facts.promotion)),
         spec=case.spec,
         slots=slots,
         package=case.package,
