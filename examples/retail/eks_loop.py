@@ -237,7 +237,7 @@ class EksLoop(Loop):
 
 
 def _is_a_clients(record: Mapping[str, Any]) -> bool:
-    """Whether a captured call is none of the Deploy machine's own."""
+    """Whether a captured call does not come from the Deploy machine."""
     return nonce_of(record["eventMetadata"].get("inferenceId", "")) is None
 
 

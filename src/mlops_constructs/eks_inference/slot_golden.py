@@ -1,4 +1,4 @@
-"""Golden requests to one slot, whatever its share of the traffic: before it has any, and again while it serves.
+"""Golden requests to one slot, also without a share of the traffic: before it has any, and again while it serves.
 
 Each slot has a listener of its own, so that a candidate is asked where it will serve, beside the slot that does. What it answers
 counts in its target group: calls are compared from the first whole minute after the rehearsal on.

@@ -74,7 +74,7 @@ class Proxy:
         cloud_port: Port of the embedded cloud.
         authority: Signs for AWS's endpoints.
         upstream: How other hosts are reached.
-        balancer: Gives the port on this machine of a load balancer's listener, by name and port. Default: there are none.
+        balancer: Gives the port on this machine of a load balancer's listener, by name and port. Default: no load balancer.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Asks one slot of a service by the listener that forwards to it alone, whatever its share of the traffic is."""
+"""Asks one slot of a service by the listener that forwards to it alone, also without a share of the traffic."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -34,10 +34,10 @@ class HttpSession:
         self._sessions: dict[str, URLLib3Session] = {}
 
     def __call__(self, url: str, body: bytes, headers: Mapping[str, str]) -> AWSResponse:
-        """Return the answer, whatever its status.
+        """Return the answer of any status.
 
         Raises:
-            BotoCoreError: If there is none.
+            BotoCoreError: If no answer comes.
         """
         if url not in self._sessions:
             self._sessions[url] = URLLib3Session(verify=False, proxies=get_environ_proxies(url), timeout=_SECONDS)
