@@ -8,6 +8,8 @@ import base64
 import copy
 import hashlib
 import io
+import itertools
+import json
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -27,6 +29,9 @@ ACCOUNT, REGION = "123456789012", "us-east-1"
 KMS = SigningKms()
 DURATION = 95.0  # seconds that a change takes: a few polls, more would only repeat them
 START = 1_501_578_000.0  # 2017-08-01T09:00:00Z
+GOLDEN = b'{"name": "typical", "body": "{\\"instances\\": [1]}", "rows": 1, "content_type": "application/json", "minimum": 0}\n'
+ANSWER = '{"predictions": [1.0]}'
+_HOURS = 8  # of captures, from one before the start on
 
 
 class CallError(Exception):
@@ -57,7 +62,8 @@ class Account:
         update: How an update ends: ``new``, ``old`` (rolled back by an alarm) or ``failed``.
         create: How a creation ends: ``new`` or ``failed``.
         invocations: Calls that the new fleet serves.
-        golden: Whether the golden set passes.
+        golden: What the candidate answers to golden requests before it gets traffic, and from then on.
+        bodies: Body of captured answers since the start, of the production variant and of a shadow.
         serves: Whether an endpoint serves at the start.
         duration: Seconds that a change takes.
         traffic: Value of a `MetricStat` in the minute that begins then. Default: ``invocations`` calls of each
@@ -67,7 +73,8 @@ class Account:
     update: str = "new"
     create: str = "new"
     invocations: int = 100
-    golden: bool = True
+    golden: tuple[float, float] = (1.0, 1.0)
+    bodies: tuple[str, str] = (ANSWER, ANSWER)
     serves: bool = True
     duration: float = DURATION
     traffic: Callable[[dict[str, Any], datetime], float | None] | None = None
@@ -89,7 +96,7 @@ class Account:
         service, _, action = name.partition(":")
         if service == "lambda":
             function = arguments["FunctionName"].rpartition(":")[2]
-            return {"Payload": self.functions[function](copy.deepcopy(arguments["Payload"]), None)}
+            return {"Payload": self.functions[function](copy.deepcopy(arguments["Payload"]), _Context())}
         if service == "dynamodb":
             return _dynamodb(action, arguments)
         if service in ("events", "sns"):
@@ -173,7 +180,34 @@ class Account:
         }
         self.configs[name] = {"EndpointConfigName": name, "ProductionVariants": [variant], "Tags": tags}
 
+    def capture(self, *variants: str) -> None:
+        """Let the two variants have a captured call each minute, with the same requests; those since the start have `bodies`."""
+        for (variant, body), hour in itertools.product(zip(variants, self.bodies, strict=True), range(-1, _HOURS)):
+            first = datetime.fromtimestamp(START, UTC) + timedelta(hours=hour)
+            lines = []
+            for minute in range(60):
+                at = first + timedelta(minutes=minute)
+                data = {"endpointInput": f'{{"instances": [{hour * 60 + minute}]}}'}
+                data["endpointOutput"] = ANSWER if hour < 0 else body
+                sides = {
+                    side: {"observedContentType": "application/json", "encoding": "JSON", "data": text}
+                    for side, text in data.items()
+                }
+                event = {"eventId": f"{variant}-{hour}-{minute}", "inferenceTime": f"{at:%Y-%m-%dT%H:%M:%SZ}"}
+                lines.append(json.dumps({"captureData": sides, "eventMetadata": event}))
+            key = f"capture/{ENDPOINT}/{variant}/{first:%Y/%m/%d/%H}/calls.jsonl"
+            self.objects[("capture", key)] = "\n".join(lines).encode()
+
     # SageMaker
+
+    def _sagemakerruntime_invokeEndpoint(self, request: dict[str, Any]) -> Any:  # noqa: N802 - the integration's own name
+        """Golden requests: the live model answers 1, the candidate what the scenario says."""
+        endpoint = self._endpoint(ENDPOINT) if ENDPOINT in self.endpoints else None
+        before, again = self.golden
+        is_new = endpoint is not None and (endpoint.config != OLD or endpoint.target is not None)
+        number = before if request["EndpointName"] != ENDPOINT else again if is_new else 1.0
+        body = json.dumps({"predictions": [number]}).encode()
+        return {"Body": io.BytesIO(body), "ContentType": "application/json", "ResponseMetadata": {"RetryAttempts": 0}}
 
     def _sagemaker_createModel(self, request: dict[str, Any]) -> Any:  # noqa: N802 - the integration's own name
         return self._create(self.models, request["ModelName"], request, "model")
@@ -215,7 +249,11 @@ class Account:
             "EndpointConfigName": endpoint.config,
             "ProductionVariants": [{"VariantName": "AllTraffic", "CurrentInstanceCount": 2}],
         }
-        return answer | ({"PendingDeploymentSummary": {}} if endpoint.status == "Updating" else {})
+        if endpoint.status != "Updating":
+            return answer
+        is_alone = self.now - endpoint.started > self.duration / 2
+        variants = [{"VariantName": "AllTraffic", "VariantStatus": [_BAKING]}] if is_alone else []
+        return answer | {"PendingDeploymentSummary": {"ProductionVariants": variants}}
 
     def _sagemaker_describeEndpointConfig(self, request: dict[str, Any]) -> Any:  # noqa: N802
         return self._find(self.configs, request["EndpointConfigName"], "endpoint configuration")
@@ -339,6 +377,10 @@ class Account:
         del metric
         return self.invocations
 
+    def _cloudwatch_getMetricStatistics(self, request: dict[str, Any]) -> Any:  # noqa: N802
+        del request
+        return {"Datapoints": []}
+
     def _cloudwatch_putMetricData(self, request: dict[str, Any]) -> Any:  # noqa: N802
         del request
         return {}
@@ -350,6 +392,9 @@ class Account:
     def _applicationautoscaling_registerScalableTarget(self, request: dict[str, Any]) -> Any:  # noqa: N802
         self.targets[request["ResourceId"]] = request
         return {}
+
+    def _applicationautoscaling_describeScalableTargets(self, request: dict[str, Any]) -> Any:  # noqa: N802
+        return {"ScalableTargets": [self.targets[name] for name in request["ResourceIds"] if name in self.targets]}
 
     def _applicationautoscaling_deregisterScalableTarget(self, request: dict[str, Any]) -> Any:  # noqa: N802
         self.targets.pop(request["ResourceId"], None)
@@ -433,9 +478,21 @@ class _S3:
 
     def list_objects_v2(self, *, Bucket: str, Prefix: str = "", StartAfter: str = "", **_: Any) -> Any:  # noqa: N803
         keys = sorted(k for b, k in self._objects if b == Bucket and k.startswith(Prefix) and k > StartAfter)
-        return {"Contents": [{"Key": key} for key in keys]}
+        at = datetime.fromtimestamp(START, UTC)
+        return {
+            "Contents": [{"Key": key, "LastModified": at, "Size": len(self._objects[(Bucket, key)])} for key in keys]
+        }
 
 
+class _Context:
+    """What a Lambda function is called with."""
+
+    def get_remaining_time_in_millis(self) -> int:
+        """Return the time that a function has at its start."""
+        return 900_000
+
+
+_BAKING = {"Status": "Baking", "StatusMessage": "Baking the new fleet at full capacity"}
 _LOCAL = threading.local()
 
 

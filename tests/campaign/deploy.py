@@ -1,10 +1,12 @@
 """The Deploy machine's world: what stands before an execution, and what must hold after it, whatever happened in between."""
 
+import hashlib
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-from tests.campaign.account import ENDPOINT, KMS, OLD, START, Account, Endpoint, boto3_dynamodb
+from tests.campaign.account import ENDPOINT, GOLDEN, KMS, OLD, START, Account, Endpoint, boto3_dynamodb
 from tests.campaign.machine import PREFIX, Fault, Run, run
 
 from mlops_constructs.rollout import SageMakerTarget
@@ -26,13 +28,22 @@ from mlops_runtime.contracts.rollout import (
     seal_key,
     spec_key,
 )
-from mlops_runtime.contracts.serving import CaptureSpec
+from mlops_runtime.contracts.serving import (
+    CaptureSpec,
+    GoldenSpec,
+    ScalingSpec,
+    ScheduledCapacitySpec,
+    ShadowSpec,
+    ToleranceSpec,
+)
 from mlops_runtime.rollout.audit_chain import verify
 from mlops_runtime.rollout.promotions import next_promoted
 from mlops_runtime.rollout.rollout_table import RolloutTable
+from mlops_runtime.rollout.sagemaker_requests import SHADOW_VARIANT
 from mlops_runtime.rollout.seals import broken_seals
 
 MAXIMUM = 3600
+TARGET = SageMakerTarget(endpoint_name=ENDPOINT, instance_count=2)
 UNREAD = "sagemaker:describeEndpoint"
 SPEC = ServingSpec(
     endpoint=ENDPOINT,
@@ -46,25 +57,55 @@ SPEC = ServingSpec(
     kms_key="arn:aws:kms:us-east-1:123456789012:key/1",
     capture=CaptureSpec(percent=100, destination="s3://capture/capture"),
 )
+# all that a rollout may have: a rehearsal, a shadow whose answers are compared, golden requests again, captured answers read
+FULL_SPEC = replace(
+    SPEC,
+    rollout=RolloutSpec(
+        kind="CANARY",
+        bake=600,
+        max_bake=900,
+        maximum=2 * MAXIMUM,
+        percent=50,
+        min_invocations=20,
+        golden=GoldenSpec(
+            uri="s3://artifacts/golden.jsonl", sha256=hashlib.sha256(GOLDEN).hexdigest(), max_deviation=0.3
+        ),
+        synthetic=2,
+        shadow=ShadowSpec(
+            percent=100, bake=1200, tolerance=ToleranceSpec(relative=0.1, absolute=0.0, max_changed=0.05)
+        ),
+        max_error_count=5,
+        max_latency_ms=1000,
+    ),
+    scaling=ScalingSpec(
+        minimum=2,
+        maximum=4,
+        target=100.0,
+        schedules=(ScheduledCapacitySpec(name="morning", schedule="cron(0 6 * * ? *)", minimum=3, maximum=4),),
+    ),
+)
 
 
 def machine_of(spec: ServingSpec) -> Mapping[str, Any]:
     """Return the machine of an endpoint that is served by a spec."""
+    function = "arn:aws:lambda:us-east-1:123456789012:function:"
     return deploy_machine(
         endpoint_name=ENDPOINT,
         unit_name="demand",
-        target=SageMakerTarget(endpoint_name=ENDPOINT, instance_count=2),
+        target=TARGET,
         rollout=spec.rollout,
         table_name="rollout",
-        preflight_arn="arn:aws:lambda:us-east-1:123456789012:function:preflight",
-        record_arn="arn:aws:lambda:us-east-1:123456789012:function:record",
-        verdict_arn="arn:aws:lambda:us-east-1:123456789012:function:verdict",
+        preflight_arn=f"{function}preflight",
+        record_arn=f"{function}record",
+        verdict_arn=f"{function}verdict",
+        golden_arn=None if spec.rollout.golden is None else f"{function}golden",
+        answers_arn=None if spec.rollout.golden is None else f"{function}answers",
         bus_name="demand",
         instance_types=["ml.m5.large"],
     )
 
 
-MACHINE = machine_of(SPEC)
+MACHINE, FULL_MACHINE = machine_of(SPEC), machine_of(FULL_SPEC)
 
 
 class Deploy:
@@ -79,6 +120,8 @@ class Deploy:
         "preflight": "rollout_preflight",
         "record": "rollout_record",
         "verdict": "rollout_verdict",
+        "golden": "rollout_golden",
+        "answers": "rollout_answers",
     }
 
     def __init__(self, account: Account, spec: ServingSpec = SPEC) -> None:
@@ -88,7 +131,10 @@ class Deploy:
         self.champion, self.challenger = account.package(1), account.package(2)
         key = spec_key(ENDPOINT, content_hash(spec))
         account.objects[("artifacts", key)] = canonical_json(spec)
+        account.objects[("artifacts", "golden.jsonl")] = GOLDEN
         self.table.set_desired(f"s3://artifacts/{key}")
+        if spec.rollout.shadow is not None:
+            account.capture("AllTraffic", SHADOW_VARIANT)
         if account.serves:
             account.version(OLD, self.champion)
             account.endpoints[ENDPOINT] = Endpoint(OLD)
@@ -109,7 +155,7 @@ class Deploy:
     def run(
         self,
         *faults: Fault,
-        machine: Mapping[str, Any] = MACHINE,
+        machine: Mapping[str, Any] | None = None,
         chance: Any = None,
         hook: Callable[[str], None] | None = None,
         **request: Any,
@@ -118,6 +164,7 @@ class Deploy:
         self.executions += 1
         name = f"run-{self.executions}"
         given = self.request(**request)
+        machine = machine or (MACHINE if self.spec.rollout.golden is None else FULL_MACHINE)
         return run(machine, given, self.account, name=name, faults=faults, chance=chance, hook=hook)
 
     def recover(self) -> Run:
@@ -181,8 +228,9 @@ class Deploy:
         # the change that a stopped execution began goes on without it
         allowed |= {"Creating", "Updating"} if result.status == "CRASHED" else set()
         problems = [] if endpoint.status in allowed else [f"the endpoint is {endpoint.status}"]
-        model = account.models.get(endpoint.config)
-        if endpoint.config not in account.configs or model is None:
+        config = account.configs.get(endpoint.config)
+        model = None if config is None else account.models.get(config["ProductionVariants"][0]["ModelName"])
+        if model is None:
             return [*problems, f"config or model {endpoint.config} of what serves was deleted"]
         package = account.packages[model["Containers"][0]["ModelPackageName"]]
         if package["ModelApprovalStatus"] != "Approved":
@@ -193,7 +241,10 @@ class Deploy:
         problems, row, endpoint = [], self.row(), self.serving()
         if row.owner is not None and "dynamodb:updateItem unlock" not in excused and result.status != "CRASHED":
             problems.append(f"the lock is held by {row.owner}")
-        if row.lock_until is not None and row.lock_until > self.account.now + hold_seconds(MAXIMUM):
+        rollout = self.spec.rollout
+        if row.lock_until is not None and row.lock_until > self.account.now + hold_seconds(
+            rollout.maximum, TARGET.lead_seconds(rollout)
+        ):
             problems.append("the lock is held for longer than an execution can run")
         stored = self.account.objects.items()
         objects = {key: body for (bucket, key), body in stored if bucket == "audit" and key.startswith("audit/")}

@@ -48,6 +48,8 @@ class Fault:
         kind: One of ``KINDS``, or ``crash``.
         always: Whether every later attempt meets it too.
         after: Whether the call has done its work before.
+        occurrence: Which call of the label meets it first.
+        state: The state whose calls alone meet it. Default: those of every state.
     """
 
     label: str
@@ -55,20 +57,22 @@ class Fault:
     always: bool = False
     after: bool = False
     occurrence: int = 1
+    state: str = ""
 
     def __str__(self) -> str:
         """Return how a failing cell is named."""
         when = ("always" if self.always else f"at call {self.occurrence}") + (", answer lost" if self.after else "")
-        return f"{self.label}: {self.kind} {when}"
+        return f"{self.label}{f' of {self.state}' if self.state else ''}: {self.kind} {when}"
 
 
 @dataclass
 class Run:
-    """What an execution did."""
+    """What an execution did: ``states`` has the state of each label."""
 
     status: str = "CRASHED"
     output: dict[str, Any] = field(default_factory=dict)
     labels: list[str] = field(default_factory=list)
+    states: list[str] = field(default_factory=list)
     events: int = 0
     largest: int = 0
     faults_met: int = 0
@@ -84,7 +88,10 @@ def label_of(name: str, arguments: Mapping[str, Any]) -> str:
     if name == "lambda:invoke":
         function = arguments["FunctionName"].rpartition(":")[2]
         payload = arguments["Payload"]
-        parts = [payload["action"]] if "action" in payload else ["sign"] if "gate_uri" in payload else []
+        parts = [payload[key] for key in ("action", "mode") if key in payload]
+        parts += [
+            what for what, key in (("sign", "gate_uri"), ("pairs", "pairs"), ("bodies", "bodies")) if key in payload
+        ]
         return " ".join([name, function, *parts])
     if name == "elasticloadbalancingv2:modifyRule":
         groups = arguments["Actions"][0]["ForwardConfig"]["TargetGroups"]
@@ -95,6 +102,15 @@ def label_of(name: str, arguments: Mapping[str, Any]) -> str:
     if name == "dynamodb:updateItem":
         return f"{name} {'lock' if arguments['UpdateExpression'].startswith('SET') else 'unlock'}"
     return name
+
+
+def tasks_of(definition: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the names of all Task states of a machine, those of maps and branches included."""
+    for name, state in definition["States"].items():
+        if state["Type"] == "Task":
+            yield name
+        for inner in (state.get("ItemProcessor"), *state.get("Branches", ())):
+            yield from tasks_of(inner) if inner else ()
 
 
 def run(
@@ -154,12 +170,15 @@ class _Calls:
     chance: Any
     hook: Callable[[str], None] | None
     seen: Counter[str] = field(default_factory=Counter)
+    state: str = ""
 
     def __call__(self, resource: str, arguments: dict[str, Any], *_: object) -> Any:
         call = resource.partition(":::")[2].removeprefix("aws-sdk:")
         label = label_of(call, arguments)
         self.seen[label] += 1
+        self.seen[f"{label} of {self.state}"] += 1
         self.result.labels.append(label)
+        self.result.states.append(self.state)
         if self.hook is not None:
             self.hook(label)
         fault = self._fault(label)
@@ -181,8 +200,10 @@ class _Calls:
 
     def _fault(self, label: str) -> Fault | None:
         for fault in self.faults:
-            if fault.label == label and _hits(fault, self.seen[label]):
-                return fault
+            if fault.state in ("", self.state):
+                count = self.seen[f"{label} of {self.state}" if fault.state else label]
+                if fault.label == label and _hits(fault, count):
+                    return fault
         if self.chance is None or self.chance.random() >= 0.3:
             return None
         kind = self.chance.choice(KINDS[:4])
@@ -194,7 +215,11 @@ class _Calls:
 @contextmanager
 def _on_account(account: Account, calls: _Calls) -> Iterator[None]:
     """Put the interpreter's calls, waits and clock on the account."""
-    register = stepfunctions._register_sfn_jsonata_functions
+    register, execute_task = stepfunctions._register_sfn_jsonata_functions, stepfunctions._execute_task
+
+    def in_state(state: Any, given: Any, execution: Any, context: Any) -> Any:
+        calls.state = context["State"]["Name"]
+        return execute_task(state, given, execution, context)
 
     def sleep(seconds: float) -> None:
         account.now += seconds
@@ -209,6 +234,7 @@ def _on_account(account: Account, calls: _Calls) -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(stepfunctions, "_invoke_resource", calls)
+        patch.setattr(stepfunctions, "_execute_task", in_state)
         patch.setattr(stepfunctions, "_scaled_sleep", sleep)
         patch.setattr(stepfunctions, "_register_sfn_jsonata_functions", register_with_clock)
         patch.setattr(stepfunctions, "_emit_execution_status_event", lambda _: None)

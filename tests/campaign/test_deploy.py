@@ -4,8 +4,9 @@ import itertools
 from typing import Any
 
 import pytest
-from tests.campaign.account import OLD
-from tests.campaign.machine import KINDS, LOST, Fault
+from tests.campaign.account import ANSWER, OLD
+from tests.campaign.deploy import FULL_MACHINE, FULL_SPEC
+from tests.campaign.machine import KINDS, LOST, Fault, Run, tasks_of
 
 SCENARIOS: dict[str, dict[str, Any]] = {
     "promotes": {},
@@ -15,12 +16,33 @@ SCENARIOS: dict[str, dict[str, Any]] = {
     "is the first model": {"serves": False},
     "is a first model that fails": {"serves": False, "create": "failed"},
 }
+# a machine with a rehearsal, a shadow whose answers are compared, golden requests asked again and captured answers
+_WRONG = '{"predictions": [2.0]}'
+FULL_SCENARIOS: dict[str, dict[str, Any]] = {
+    "passes all checks": {},
+    "passes all checks, is rolled back by an alarm": {"update": "old"},
+    "passes all checks, fails to update": {"update": "failed"},
+    "is a first model with all checks": {"serves": False},
+    "is rejected by golden requests": {"golden": (9.0, 9.0)},
+    "answers otherwise once it serves": {"golden": (1.0, 2.0)},
+    "answers errors that say 200": {"bodies": ('{"error": "out of memory"}', ANSWER)},
+    "answers otherwise as a shadow": {"bodies": (ANSWER, _WRONG)},
+    "gets no evidence as a shadow": {"invocations": 3},
+}
+# what only a fault, an execution that died, or an asynchronous endpoint needs; the faults and crashes below get there
+_NOT_WITHOUT_A_FAULT = {
+    "IsModelMade", "IsConfigMade", "DeleteRehearsal", "RemoveFailed", "LookForRemoved",
+    "DeregisterTarget", "DeleteWakes", "PutWakePolicy", "PutWakeAlarm",
+}  # fmt: skip
+SCENARIOS |= {name: {"spec": FULL_SPEC, **changes} for name, changes in FULL_SCENARIOS.items()}
 
 # in the default suite the scenario with the most calls meets a seventh of the faults: each call a kind, each kind calls of all
 # steps; the campaign has all faults of all scenarios
 FIRST, *_ = SCENARIOS
+ALL_CHECKS = "passes all checks"
 SOME = [
     pytest.param(FIRST, len(KINDS), id=f"{FIRST}-a seventh"),
+    pytest.param(ALL_CHECKS, 3 * len(KINDS), id=f"{ALL_CHECKS}-a part"),
     *(pytest.param(name, 1, id=name, marks=pytest.mark.campaign) for name in SCENARIOS),
 ]
 
@@ -33,17 +55,25 @@ def test_ends_well_without_a_fault(deploy: Any, scenario: str) -> None:
     assert world.broken(result) == []
 
 
+def test_every_task_of_the_machine_runs_in_a_scenario(deploy: Any) -> None:
+    """So that a state that is added later meets faults and crashes too: it fails here until a scenario gets there."""
+    met = set[str]()
+    for name in (*FULL_SCENARIOS, "is a first model that fails"):
+        met |= set(deploy(**SCENARIOS[name]).run().states)
+    assert set(tasks_of(FULL_MACHINE)) - met == _NOT_WITHOUT_A_FAULT
+
+
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(("scenario", "share"), SOME)
 def test_no_fault_of_any_call_leaves_a_bad_model_or_a_mess(deploy: Any, scenario: str, share: int, kind: str) -> None:
     """Each call fails once or for good, before or after its work is done."""
     changes, broken = SCENARIOS[scenario], []
-    labels = list(dict.fromkeys(deploy(**changes).run().labels))
-    for label in labels[KINDS.index(kind) % share :: share]:
+    targets = _targets(deploy(**changes).run())
+    for label, state in targets[KINDS.index(kind) % share :: share]:
         # for good, all errors are alike to the machine: two kinds say so
         for always in (False, True) if kind in ("5xx", "access denied") else (False,):
             for after in (False, True) if kind in LOST else (False,):
-                fault = Fault(label, kind, always=always, after=after)
+                fault = Fault(label, kind, always=always, after=after, state=state)
                 world = deploy(**changes)
                 result = world.run(fault)
                 assert result.faults_met > 0
@@ -98,3 +128,11 @@ def test_a_crash_between_any_two_calls_is_judged_by_its_recovery(deploy: Any, sc
             if serving is not None and serving.status == "Failed" and world.account.update != "failed":
                 broken.append(f"{fault}: a failed endpoint stays")
     assert broken == []
+
+
+def _targets(run: Run) -> list[tuple[str, str]]:
+    """Return the calls of a run that meet a fault: each label, and each of its states where it has several."""
+    pairs = list(dict.fromkeys(zip(run.labels, run.states, strict=True)))
+    labels = [label for label, _ in pairs]
+    alone = [(label, "") for label in dict.fromkeys(labels)]
+    return [*alone, *(pair for pair in pairs if labels.count(pair[0]) > 1)]

@@ -73,15 +73,16 @@ def clean_up_states(*, endpoint_name: str, next_state: str, partition: str) -> t
             default="WhatIsUnused",
         ),
         "DeleteEndpoint": delete(f"{_SDK}deleteEndpoint", {"EndpointName": endpoint_name}, "WhatIsUnused"),
+        # a rehearsal's config is among the versions, and is in use until its endpoint is deleted
         "WhatIsUnused": assign(
-            "DeleteVersions",
+            "DeleteRehearsals",
             unused="{% [$plan.leftovers.versions, $outcome = 'PROMOTED' ? $plan.expired : "
             "($orphan and $plan.config_name != null ? [$plan.config_name] : [])] %}",
         ),
-        "DeleteVersions": _each("{% [$unused] %}", "DeleteConfig", _delete_version(partition), "DeleteRehearsals"),
         "DeleteRehearsals": _each(
-            "{% [$plan.leftovers.rehearsals] %}", "DeleteRehearsal", _delete_rehearsal(partition), next_state
+            "{% [$plan.leftovers.rehearsals] %}", "DeleteRehearsal", _delete_rehearsal(partition), "DeleteVersions"
         ),
+        "DeleteVersions": _each("{% [$unused] %}", "DeleteConfig", _delete_version(partition), next_state),
     }
 
 

@@ -235,7 +235,7 @@ KINDS = (
     ),
     Kind(
         name="slow on some calls",
-        says="the image waits 1.5 s on each second, tenth or fiftieth call",
+        says="the image waits 0.4 s on each second, tenth or fiftieth call",
         layer="golden",
         severities=_named("2", "10", "50"),
         make=_image(DAWDLES),

@@ -21,7 +21,7 @@ LIMIT_MIB = 512  # what the container may take beyond what it starts with; the p
 FAULTS = ("leaks", "ends", "labels", "shapes", "remembers")
 TURNS, REHEARSED, DAWDLES = "turns", "rehearsed", "dawdles"
 GOLDEN = Path(__file__).resolve().parents[3] / "examples" / "retail" / "demand_forecasting" / "golden.jsonl"
-WAIT = 1.5  # seconds of a call that dawdles
+WAIT = 0.4  # seconds of a call that dawdles; more than a unit accepts, and a thousand calls end in time
 # what an image that turns answers from then on: a forecast within any bounds, and a failure that says 200
 TURNED = {
     "constant": (b'{"predictions": [1.0]}', "application/json"),
