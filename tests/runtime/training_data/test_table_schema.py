@@ -224,6 +224,32 @@ def test_blocks_are_weeks_where_there_is_no_key(table: Callable[..., Path]) -> N
     assert "20 values of 'store', null in 4 rows, which must be filled, and needs 12" in problems(table(store=stores))
 
 
+@pytest.mark.parametrize(
+    ("stores", "cluster"),
+    [
+        (lambda _, n: n % 20, "cluster_day"),
+        (lambda day, n: (day * 20 + n) // 4 * 7 % 300, "cluster_day"),
+        (lambda day, n: (day + n % 6) // 6 * 6 + n % 6, "store"),
+    ],
+    ids=["there every day", "baskets of a day", "there for six days"],
+)
+def test_a_key_that_stays_for_days_is_the_cluster(
+    stores: Callable[[int, int], int], cluster: str, table: Callable[..., Path]
+) -> None:
+    """Else days vary independently, also of a key that the model does not take."""
+    values = [f"s{stores(number // 20, number % 20)}" for number in range(ROWS)]
+    for more in ({}, {"without": ["store"]}):
+        found = schema(table(store=values), **more)
+        assert (found.block, found.cluster) == ("store", cluster)
+        assert any("give WINDOW in monitoring.py a week" in line for line in told(found)) == (cluster == "store")
+
+
+def test_a_few_days_are_no_clusters(table: Callable[..., Path]) -> None:
+    """Their design effect would be a guess."""
+    thirteen = [BEGIN + timedelta(days=number // 100) for number in range(ROWS)]
+    assert schema(table(day=thirteen)).cluster == "store"
+
+
 def test_every_wrong_answer_is_named_at_once(table: Callable[..., Path]) -> None:
     """Before anything is counted."""
     found = problems(table(naive_guess=[1] * ROWS), label="unit", time=None, key="price", known=["x"], without=["y"])

@@ -29,9 +29,11 @@ from mlops_runtime.training_data.table_file import (
 MOST_CATEGORIES = 200
 MOST_CLASSES = 100  # as the evaluation's
 WEEK = "block_week"  # the column that is added where blocks are weeks
-DAY = "cluster_day"  # the column that is added where the key is an input
+DAY = "cluster_day"  # the column that is added where days are what varies independently
 _FEWEST_ROWS = 100
 _FEWEST_BLOCKS = 12
+_FEWEST_DAYS = 14
+_LASTING = 1.5  # times as likely: above it a key of one day is one of the next day by more than its share
 _MOST_LOST_TIMES = 0.01
 _LEAK = 0.995
 _SHOWN_CATEGORIES = 20
@@ -87,9 +89,9 @@ class TableSchema:
     """What a table holds, as ``mlops new`` records it.
 
     ``holdout_from`` is a time that was given; the default is a share. ``dropped`` rows lack label or time and are not ``rows``.
-    ``cluster`` is the column whose values monitors take for independent: the block, or days where that is an input itself or a
-    week. A week of a few shops would be a sample of a few shops, and a window of days one of a single week: where these differ, a
-    drift of all would not be found.
+    ``cluster`` is the column whose values monitors take for independent: days, or the key where its values come for some days and
+    stay away for others. Shops are there every day, so that a window of days is no sample of shops; a shopper's rows are of one
+    day. A subscriber's are of a fortnight: days that follow each other are of the same subscribers, and no independent samples.
     """
 
     label: str
@@ -211,7 +213,7 @@ class _Reading:
             metric=self._metric(kind),
             time=self._time,
             block=block,
-            cluster=DAY if block == WEEK or block in {column.name for column in inputs} else block,
+            cluster=self._cluster(block),
             baselines=baseline_names(key, has_classes=kind == "classes", is_chance=kind == "chance"),
             inputs=tuple(inputs),
             left_out=tuple(self._left_out),
@@ -489,6 +491,26 @@ class _Reading:
         )
         return ""
 
+    def _cluster(self, block: str) -> str:
+        """Return days, unless a key of one day is more often one of the next than of any other: then days depend on each other."""
+        if block == WEEK:
+            return DAY
+        day = f"date_trunc('day', {as_time(self._table.columns[self._time])})"
+        query = f"""
+            WITH counted AS (SELECT dense_rank() OVER (ORDER BY {day}) AS day, {quoted(block)} AS value, count(*) AS n
+                             FROM rows WHERE {self._trained} GROUP BY {day}, value),
+                 days AS (SELECT day, sum(n) AS n FROM counted GROUP BY day),
+                 of_value AS (SELECT value, sum(n) AS n FROM counted GROUP BY value)
+            SELECT (SELECT count(*) FROM days),
+                   (SELECT sum(a.n * b.n) FROM counted a JOIN counted b ON b.value = a.value AND b.day = a.day + 1)
+                   / (SELECT sum(a.n * b.n) FROM days a JOIN days b ON b.day = a.day + 1),
+                   ((SELECT sum(n * n) FROM of_value) - (SELECT sum(n * n) FROM counted))
+                   / ((SELECT sum(n) * sum(n) - sum(n * n) FROM days))
+        """  # noqa: S608 - quoted
+        ((days, next_day, other_day),) = self._table.rows(query)
+        is_lasting = bool(next_day and other_day and next_day > _LASTING * other_day)
+        return block if days < _FEWEST_DAYS or is_lasting else DAY
+
 
 def _is_id(name: str) -> bool:
     words = name.replace("-", "_").lower()
@@ -508,3 +530,8 @@ def told(schema: TableSchema) -> Iterator[str]:
         f"{schema.rows - schema.holdout_rows} rows to train and {schema.holdout_rows} held out; compared by {blocks} with "
         f"{', '.join(schema.baselines)}"
     )
+    if schema.cluster not in (DAY, WEEK):
+        yield (
+            f"monitors take all rows of one {schema.cluster} for a single observation: its values stay for days, or the rows are "
+            f"of fewer than {_FEWEST_DAYS} days; drift needs calls of many of them: give WINDOW in monitoring.py a week"
+        )
