@@ -111,6 +111,40 @@ def _is_failed(event: dict[str, Any]) -> bool:
     return bool(event["detail"].get("TrainingJobStatus") == "Failed")
 
 
+def test_requests_wait_for_the_servers_of_their_endpoint(own_plane: Callable[[], "Plane"]) -> None:
+    """The port answers before they have started: neither a call nor a question is refused meanwhile."""
+    plane = own_plane()
+    plane.config(plane.model("early"))
+    plane.endpoint("early", "early")
+    plane.cloud.down()
+    answers: list[str] = []
+
+    def ask(answer: Callable[[], str]) -> None:
+        found = ""
+        while not found:
+            with contextlib.suppress(BotoCoreError):  # nothing listens yet
+                try:
+                    found = answer()
+                except ClientError as error:
+                    found = str(error)
+        answers.append(found)
+
+    def variant() -> str:
+        described = plane.sagemaker.describe_endpoint(EndpointName="early")
+        return str(described["ProductionVariants"][0]["VariantName"])
+
+    asked = [
+        threading.Thread(target=ask, args=(each,), daemon=True)
+        for each in (lambda: str(plane.invoke("early")["model"]), variant)
+    ]
+    for thread in asked:
+        thread.start()
+    own_plane()
+    for thread in asked:
+        thread.join(60)
+    assert sorted(answers) == ["AllTraffic", "early"]
+
+
 def test_a_model_without_its_data_fails_by_name(own_plane: Callable[[], "Plane"]) -> None:
     """The start says which endpoint does not serve, and the others do."""
     plane = own_plane()

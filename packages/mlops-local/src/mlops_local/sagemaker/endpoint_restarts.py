@@ -1,8 +1,10 @@
 """Endpoints after a start of the embedded cloud: their servers start again from what is saved of them.
 
 What was being created is ``Failed``, what was being updated is in service with what it had, what was being deleted is gone.
+The port answers before that: requests that name an endpoint wait until its servers have started.
 """
 
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
@@ -18,6 +20,9 @@ from mlops_local.saved_state import kept_stores
 STOPPED = "The embedded cloud was stopped."
 # servers that start at a time
 _AT_ONCE = 4
+# real seconds for which a request waits for the servers of its endpoint, as long as a call may take
+_PATIENCE = 60.0
+_STARTED = threading.Condition()
 # what is saved of each endpoint, until its servers have been started
 _SAVED: dict[str, Record] = kept_stores.leave(__name__, "_SAVED", {}, why="endpoints that start again")
 # what is saved of endpoints whose servers this machine could not start; the next start tries again
@@ -72,7 +77,17 @@ def _start(arn: str, saved: Record) -> str | None:
             endpoints.announce(record)
         return problem
     finally:
-        _SAVED.pop(arn, None)
+        with _STARTED:
+            _SAVED.pop(arn, None)
+            _STARTED.notify_all()
+
+
+def wait(name: str) -> None:
+    """Wait until the servers of an endpoint have started again, where they have not yet."""
+    record = resource_store.store().records["Endpoint"].get(name)
+    if record is not None:
+        with _STARTED:
+            _STARTED.wait_for(lambda: record["EndpointArn"] not in _SAVED, _PATIENCE)
 
 
 def _serve(record: Record, state: Live, saved: Record) -> str | None:

@@ -16,6 +16,7 @@ from ministack.core import responses
 from mlops_local import compat
 from mlops_local.sagemaker import (
     endpoint_configs,
+    endpoint_restarts,
     endpoint_updates,
     endpoints,
     invocations,
@@ -137,6 +138,8 @@ OPERATIONS: Mapping[str, Callable[[Record], Record]] = {
     "DeleteTags": delete,
 }
 
+# of an endpoint that is there
+_OF_ENDPOINTS = ("DescribeEndpoint", "UpdateEndpoint", "UpdateEndpointWeightsAndCapacities", "DeleteEndpoint")
 _INVOCATIONS = re.compile(r"/endpoints/([^/]+)/(async-)?invocations")
 # requests block on containers and on the embedded cloud itself; asyncio's default pool is too small for both
 _POOL = ThreadPoolExecutor(max_workers=64, thread_name_prefix="sagemaker")
@@ -175,11 +178,15 @@ def _answer(path: str, headers: Mapping[str, str], body: bytes) -> Response:
         if runtime:
             found = _INVOCATIONS.fullmatch(path)
             if found is not None:
+                endpoint_restarts.wait(found.group(1))
                 work = invocations.invoke if found.group(2) is None else invocations.invoke_async
                 return work(found.group(1), headers, body)
             known = "the embedded SageMaker runtime has InvokeEndpoint and InvokeEndpointAsync only"
             return _error(ServiceError("ValidationError", f"{known}, got {path}"), runtime=True)
-        response = call(target.removeprefix("SageMaker."), _parse(body))
+        name, request = target.removeprefix("SageMaker."), _parse(body)
+        if name in _OF_ENDPOINTS and isinstance(request, dict):
+            endpoint_restarts.wait(str(request.get("EndpointName")))
+        response = call(name, request)
         return 200, {"Content-Type": "application/x-amz-json-1.1"}, json.dumps(response).encode()
     except ServiceError as error:
         return _error(error, runtime=runtime)
