@@ -140,6 +140,7 @@ def test_a_schedule_analyzes_the_hour_before(plane: "Plane") -> None:
     assert (found["MonitoringExecutionStatus"], found.get("FailureReason")) == ("CompletedWithViolations", None)
     job = plane.sagemaker.describe_processing_job(ProcessingJobName=found["ProcessingJobArn"].rpartition("/")[2])
     assert job["ProcessingJobName"].startswith(f"data-quality-monitoring-{at:%Y%m%d%H%M}-")
+    assert job["ProcessingEndTime"] < at + timedelta(minutes=15)  # the jump has waited for it
     assert job["MonitoringScheduleArn"].endswith(":monitoring-schedule/hourly")
     assert job["ExitMessage"] == "CompletedWithViolations: Job completed successfully with 1 violations."
     folder = f"executions/DataQuality/{ENDPOINT}/hourly/{at:%Y/%m/%d/%H}"

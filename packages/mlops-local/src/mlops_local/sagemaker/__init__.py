@@ -12,6 +12,7 @@ from mlops_local.routes import ROUTES
 from mlops_local.sagemaker import (
     endpoint_restarts,
     invocations,
+    jobs_under_way,
     machine_integrations,
     monitoring_schedules,
     resource_store,
@@ -35,6 +36,7 @@ def install() -> None:
     ROUTES["/_mlops/interruptions"] = training_jobs.control
     ROUTES["/_mlops/monitoring"] = monitoring_schedules.control
     endpoint_restarts.install()
+    clock.add_settler(jobs_under_way.settle)
     clock.add_source(monitoring_schedules.Schedules())
     clock.add_source(invocations.Rests())
     clock.add_source(invocations.Backlogs())
