@@ -1,4 +1,4 @@
-"""The smallest unit that trains a model of your own on data of your own, in the environment of a lock."""
+"""The smallest unit that trains and watches a model of your own on data of your own, in the environment of a lock."""
 
 from pathlib import Path
 
@@ -8,10 +8,12 @@ from constructs import Construct
 from examples.loop_outputs import define_loop_outputs
 from mlops_constructs import (
     BusinessUnit,
+    DataCapture,
     EndpointCapacity,
     GuardPolicy,
     ModelEndpoint,
     ModelImage,
+    ModelMonitor,
     ModelRegistry,
     Profile,
     RetrainingPipeline,
@@ -57,7 +59,10 @@ class Clinic(cdk.Stack):
             name="progress",
             image=image,
             capacity=EndpointCapacity.instances("ml.m5.large", instance_count=instances),
+            capture=DataCapture(sampling_percent=100),
         )
+        day = cdk.Duration.days(1)
+        ModelMonitor(self, "Monitor", endpoint=endpoint, window=day, interval=day)
         retraining = RetrainingPipeline(
             self,
             "Retraining",
