@@ -37,7 +37,7 @@ def test_without_a_job_nothing_is_waited_for(looks: list[list[dict[str, Any]]]) 
 
 
 def test_a_job_and_the_one_that_follows_are_waited_for(looks: list[list[dict[str, Any]]]) -> None:
-    """A machine needs a moment to start its next job."""
+    """A machine starts its next job a little later."""
     looks += [[RUNS], [RUNS], [ENDED], [ENDED, RUNS], [RUNS]]
     jobs_under_way.settle()
     assert looks == []

@@ -1,6 +1,6 @@
 """Jobs that a jump of the clock waits for: what they publish is then of the time at which they were started.
 
-A monitor's job that ended only after the jump would publish metrics of a time that no alarm looks at any more, and a machine
+A monitor's job that ended only after the jump would publish metrics of a time that no alarm reads any more, and a machine
 would find that its job has taken days.
 """
 
@@ -30,13 +30,13 @@ def _running() -> Iterator[str]:
             if record[f"{kind}Status"] in ("InProgress", "Stopping") and record.get("SecondaryStatus") != _WAITING:
                 yield str(record[f"{kind}Name"])
 
-    for record in resource_store.all_records("MonitoringExecution"):  # its job is there a moment later
+    for record in resource_store.all_records("MonitoringExecution"):  # its job follows
         if record["MonitoringExecutionStatus"] in monitoring_schedules.PENDING:
             yield str(record["MonitoringScheduleName"])
 
 
 def settle() -> None:
-    """Block until the jobs that run have ended, with the functions that hear of it and the jobs that follow, up to a limit."""
+    """Block until the jobs that run have ended, with the functions that their events call and the jobs that follow, up to a limit."""
     names = list(_running())
     if not names:
         return

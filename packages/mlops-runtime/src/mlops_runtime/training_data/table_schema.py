@@ -90,7 +90,7 @@ class TableSchema:
 
     ``holdout_from`` is a time that was given; the default is a share. ``dropped`` rows lack label or time and are not ``rows``.
     ``cluster`` is the column whose values monitors take for independent: days, or the key where its values come for some days and
-    stay away for others. Shops are there every day, so that a window of days is no sample of shops; a shopper's rows are of one
+    stay away for others. Shops are there every day, so that a window of days does not sample them; a shopper's rows are of one
     day. A subscriber's are of a fortnight: days that follow each other are of the same subscribers, and no independent samples.
     """
 
