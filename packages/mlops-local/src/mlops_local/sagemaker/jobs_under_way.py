@@ -36,7 +36,7 @@ def _running() -> Iterator[str]:
 
 
 def settle() -> None:
-    """Block until the jobs that run have ended, with the functions that their events call and the jobs that follow, up to a limit."""
+    """Block until the jobs that run have ended, with the functions that their events call and later jobs, up to a limit."""
     names = list(_running())
     if not names:
         return
