@@ -1,5 +1,6 @@
 """Tables as CloudFormation takes them."""
 
+import json
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -80,6 +81,33 @@ def test_fields_have_the_ids_of_the_lock_file(table: dict[str, Any]) -> None:
     assert schema["IdentifierFieldIds"] == [1, 2, 3, 4, 5]
     assert schema["Type"] == "struct"
     assert schema["Fields"][5]["Doc"] == "units on hand"
+
+
+def test_lists_are_json_and_decimals_text() -> None:
+    """As Iceberg's specification writes types; what a list holds has an id too, and the table says how long vectors are."""
+    stack = cdk.Stack(cdk.App(), "S")
+    features = (
+        Feature("price", "decimal(9,2)", "x", nullable=True),
+        Feature("tags", "list<string>", "x", nullable=True),
+        Feature("embedding", "vector(64)", "x", nullable=True),
+    )
+    group = replace(GROUP, features=features)
+    database = glue.CfnDatabase(
+        stack,
+        "Database",
+        catalog_id=stack.account,
+        database_input=glue.CfnDatabase.DatabaseInputProperty(name="demand_features"),
+    )
+    locked = FeatureLock().extend([group]).table(group)
+    define_table(stack, "Table", group=group, locked=locked, database=database, location="s3://bucket/d/stock_v1")
+
+    (found,) = Template.from_stack(stack).find_resources("AWS::Glue::Table").values()
+    declared = found["Properties"]["OpenTableFormatInput"]["IcebergInput"]["IcebergTableInput"]
+    price, tags, embedding = (field["Type"] for field in declared["Schema"]["Fields"][5:])
+    assert price == "decimal(9,2)"
+    assert json.loads(tags) == {"type": "list", "element-id": 9, "element": "string", "element-required": False}
+    assert json.loads(embedding) == {"type": "list", "element-id": 10, "element": "float", "element-required": False}
+    assert declared["Properties"]["mlops.vector.embedding"] == "64"
 
 
 def test_rows_are_partitioned_by_month_of_event_time(table: dict[str, Any]) -> None:

@@ -2,8 +2,10 @@
 
 import math
 import re
+import struct
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
 
 import pandas as pd
 import polars
@@ -15,6 +17,7 @@ from hypothesis import strategies as st
 
 from mlops_runtime.features.batch_checks import BatchError, checked, read_batch
 from mlops_runtime.features.feature_group import Entity, Feature, FeatureGroup
+from mlops_runtime.features.table_types import arrow_type
 
 NOW = datetime(2017, 8, 1, tzinfo=UTC)
 TIMES = pa.timestamp("us", "UTC")
@@ -281,7 +284,7 @@ def test_float_is_rounded_but_not_overflown():
     group = replace(STOCK, features=(Feature("price", "float", "dollars", maximum=0.1),))
     batch = {name: GOOD[name] for name in ("store_id", "event_time")}
     assert checked(group, pa.table({**batch, "price": [0.1, -math.inf]}), NOW).num_rows == 2
-    with pytest.raises(BatchError, match=r"beyond its range in 1 rows, first 1e\+300; declare it double"):
+    with pytest.raises(BatchError, match=r"beyond its range in 1 rows, first 1e\+300; declare double"):
         checked(group, pa.table({**batch, "price": [0.1, 1e300]}), NOW)
 
 
@@ -429,3 +432,102 @@ def test_categories_of_polars_are_texts(kind):
 
     found = checked(group, frame.with_columns(polars.col("store_id").cast(kind)), NOW)
     assert found.equals(checked(group, frame, NOW))
+
+
+RICH = FeatureGroup(
+    name="rich",
+    entities=(Entity("key", "long", "key"),),
+    features=(
+        Feature("price", "decimal(9,2)", "x", nullable=True, minimum=0, allowed=(0, Decimal("1.10"), Decimal("20.00"))),
+        Feature("seen", "list<timestamp>", "x", nullable=True),
+        Feature("sizes", "list<int>", "x", nullable=True),
+        Feature("tags", "list<string>", "x", nullable=True),
+        Feature("embedding", "vector(2)", "x", nullable=True),
+        Feature("image", "binary", "x", nullable=True),
+    ),
+    owner="demand",
+    description="what is not plain",
+)
+FORMS = {
+    "pandas": pd.DataFrame,
+    "polars": lambda columns: polars.DataFrame(
+        {**columns, "embedding": polars.Series(columns["embedding"], dtype=polars.Array(polars.Float64, 2))}
+    ),
+    "arrow": lambda columns: pa.table({**columns, "tags": pa.array(columns["tags"], pa.large_list(pa.string_view()))}),
+}
+
+
+def rich(**columns) -> dict:
+    """Return two rows of RICH, as Python has them."""
+    return {
+        "key": [1, 2],
+        "event_time": [NOW, NOW],
+        "price": [Decimal("1.1"), None],
+        "seen": [[NOW], []],
+        "sizes": [[1, 2], None],
+        "tags": [["a", None], ["b"]],
+        "embedding": [[1.0, 0.1], None],
+        "image": [b"\0a", b""],
+        **columns,
+    }
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_lists_decimals_and_bytes_of_every_library_are_taken(form):
+    """As pandas, polars and Arrow have them by themselves."""
+    rows = checked(RICH, FORMS[form](rich()), NOW)
+    kinds = {name: rows.schema.field(name).type for name in rows.schema.names[3:]}
+    assert kinds == {feature.name: arrow_type(feature.type) for feature in RICH.features}
+    assert rows["price"].to_pylist() == [Decimal("1.10"), None]
+    assert rows["seen"].to_pylist() == [[NOW], []]
+    assert rows["sizes"].to_pylist() == [[1, 2], None]
+    assert rows["tags"].to_pylist() == [["a", None], ["b"]]
+    assert rows["embedding"].to_pylist() == [[1.0, struct.unpack("f", struct.pack("f", 0.1))[0]], None]
+    assert rows["image"].to_pylist() == [b"\0a", b""]
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        (
+            {"price": [1.1, 2.0]},
+            "'price' must be decimal128(9, 2): got double; make them decimal.Decimal, rounded to 2 digits",
+        ),
+        (
+            {"price": [Decimal("1.101"), Decimal(10**7)]},
+            "at most 7 digits before the point and 2 after it, got others in 2 rows, first 1.101, 10000000.000; round them",
+        ),
+        ({"price": [Decimal(-1), None]}, "feature 'price' is below minimum 0 in 1 rows, first Decimal('-1.00')"),
+        ({"price": [2, None]}, "feature 'price' is not among 0, Decimal('1.10'), Decimal('20.00') in 1 rows"),
+        ({"sizes": [[1.5], None]}, "column 'sizes' must be list<element: int32>: got double; make them whole numbers"),
+        ({"sizes": [[2**31], None]}, "Integer value 2147483648 not in range"),
+        ({"sizes": [1, 2]}, "got int64; give each row a list, or null"),
+        ({"seen": [[datetime(2017, 1, 1)], None]}, "got timestamp[us] without a time zone"),
+        ({"embedding": [[1.0], [1.0, 2.0, 3.0]]}, "must hold 2 numbers each, got 1, 3 in 2 rows"),
+        ({"embedding": [[1.0, None], None]}, "1 of its numbers are null; give each vector whole, or null"),
+        ({"embedding": [[1e300, 0.0], None]}, "beyond its range in 1 rows, first 1e+300; declare double"),
+        ({"image": ["a", None]}, "column 'image' must be binary: got string; make them bytes, of texts by encode()"),
+    ],
+)
+def test_fails_when_lists_decimals_or_bytes_do_not_fit(columns, message):
+    """The column, what was found, and what makes it fit."""
+    with pytest.raises(BatchError) as error:
+        checked(RICH, pa.table(rich(**columns)), NOW)
+    assert message in str(error.value)
+
+
+def test_whole_numbers_are_decimals():
+    """Of any width, if they fit."""
+    group = replace(RICH, features=(Feature("price", "decimal(9,2)", "x"),))
+    rows = {"key": [1], "event_time": [NOW], "price": pa.array([7], pa.uint64())}
+    assert checked(group, pa.table(rows), NOW)["price"].to_pylist() == [Decimal("7.00")]
+
+
+def test_rows_that_repeat_lists_are_one_row():
+    """NaN and zero are one each inside lists too; other elements are another row, which is refused."""
+    group = replace(RICH, features=(Feature("levels", "list<double>", "x", nullable=True),))
+    twice = {"key": [1, 1], "event_time": [NOW, NOW]}
+    same = checked(group, pa.table({**twice, "levels": [[math.nan, 0.0, None], [math.nan, -0.0, None]]}), NOW)
+    assert same.num_rows == 1
+    with pytest.raises(BatchError, match="1 rows repeat key, event_time, created_time of another with other values"):
+        checked(group, pa.table({**twice, "levels": [[1.0], [1.0, None]]}), NOW)

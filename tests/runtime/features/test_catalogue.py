@@ -82,7 +82,7 @@ def test_a_table_alone_says_much(filled, facts):
     assert (stock.group, stock.version, stock.owner, stock.ttl) == ("stock", 1, "demand", "2 days")
     assert [(c.name, c.type, c.field_id, c.is_key) for c in stock.columns][:2] == [
         ("store_id", "string", 1, True),
-        ("event_time", "timestamptz", 2, False),
+        ("event_time", "timestamp", 2, False),
     ]
     assert stock.columns[-1].description == "units on hand"
     assert (stock.rows, stock.newest_event, stock.age) == (10, filled.day(9), timedelta(days=3))

@@ -46,7 +46,7 @@ def _group(number: int, **changes: object) -> GroupFacts:
             ColumnFacts(name="store_id", type="string", is_required=True, is_key=True, description="store", field_id=1),
             ColumnFacts(
                 name="event_time",
-                type="timestamptz",
+                type="timestamp",
                 is_required=True,
                 is_key=False,
                 description="end of the week",

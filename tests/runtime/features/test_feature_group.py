@@ -6,11 +6,12 @@ Feature groups: columns, properties, and what a declaration may not say.
 import re
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
 from types import SimpleNamespace
-from typing import get_args
 
 import pytest
 
+from mlops_runtime.features.column_type import ALLOWED
 from mlops_runtime.features.feature_group import (
     FLAG,
     OPTIONAL_SPAN,
@@ -21,7 +22,6 @@ from mlops_runtime.features.feature_group import (
     Feature,
     FeatureGroup,
     FeatureGroupError,
-    FeatureType,
     tuple_problem,
     wrong_fields,
 )
@@ -29,7 +29,6 @@ from mlops_runtime.features.feature_group import (
 STORE = Entity("store_id", "string", "store")
 
 
-TYPES = get_args(FeatureType)
 STOCK = FeatureGroup(
     name="stock",
     entities=(Entity("store_id", "string", "store"), Entity("sku", "long", "product")),
@@ -237,8 +236,8 @@ def test_fails_when_columns_have_values_of_other_types():
         "feature group 'stock': entity 5: name must be a str, got 5",
         "feature 'f': description must be a str, got None",
         "feature 'f': nullable must be True or False, got 'no'",
-        f"feature 'f' has type ['long'], allowed are {', '.join(TYPES)}",
-        "feature 'g': minimum is for int, long, float, double, date, timestamp, got 1 on string",
+        f"feature 'f' has type ['long'], allowed are {ALLOWED}",
+        "feature 'g': minimum is for int, long, float, double, decimal, date, timestamp, got 1 on string",
         "leave it out",
         "feature 'g': pattern must be a str, got b'a'",
     ]
@@ -285,8 +284,30 @@ def test_sound_constraints_have_no_problem(type_, constraints):
         ("int", {"minimum": 0.5}, "minimum must be an int of 32 bits, got 0.5"),
         ("int", {"maximum": 2**31}, "maximum must be an int of 32 bits, got 2147483648"),
         ("long", {"maximum": 2**63}, "maximum must be an int of 64 bits"),
-        ("string", {"minimum": "a"}, "minimum is for int, long, float, double, date, timestamp, got 'a' on string"),
+        (
+            "string",
+            {"minimum": "a"},
+            "minimum is for int, long, float, double, decimal, date, timestamp, got 'a' on string",
+        ),
         ("boolean", {"maximum": True}, "maximum is for int, long"),
+        (
+            "list<long>",
+            {"minimum": 0},
+            "minimum is for int, long, float, double, decimal, date, timestamp, got 0 on list<long>",
+        ),
+        (
+            "vector(2)",
+            {"allowed": ([1.0, 2.0],)},
+            "allowed is for boolean, string, int, long, float, double, decimal, date",
+        ),
+        ("binary", {"pattern": "a"}, "pattern is for string, got 'a' on binary"),
+        (
+            "decimal(4,2)",
+            {"minimum": 0.5},
+            "minimum must be a decimal.Decimal or int of at most 4 digits, 2 of them after the",
+        ),
+        ("decimal(4,2)", {"maximum": Decimal("1.005")}, "2 of them after the point, got Decimal('1.005')"),
+        ("decimal(4,2)", {"allowed": (Decimal(1), 100)}, "2 of them after the point each, got 100"),
         ("date", {"minimum": TIME}, "minimum must be a datetime.date, got datetime.datetime(2017"),
         ("date", {"minimum": "2017-01-01"}, "minimum must be a datetime.date, got '2017-01-01'"),
         ("timestamp", {"minimum": datetime(2017, 1, 1)}, "minimum must be a datetime with a time zone"),
@@ -324,3 +345,10 @@ def test_every_problem_of_a_feature_is_named():
     with pytest.raises(FeatureGroupError) as error:
         with_feature(feature)
     assert re.findall(r"feature 'x': (\w+)", str(error.value)) == ["minimum", "allowed", "pattern"]
+
+
+def test_the_table_says_how_long_vectors_are():
+    """Readers without the declaration learn it from a property; lists have no length."""
+    group = replace(STOCK, features=(Feature("embedding", "vector(64)", "x"), Feature("tags", "list<string>", "x")))
+    vectors = {name: value for name, value in group.properties.items() if name.startswith("mlops.vector.")}
+    assert vectors == {"mlops.vector.embedding": "64"}

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from types import SimpleNamespace
 
 import boto3
@@ -22,7 +23,11 @@ DAY = datetime(2017, 1, 1, tzinfo=UTC)
 STOCK = FeatureGroup(
     name="stock",
     entities=(Entity("store_id", "string", "store"),),
-    features=(Feature("on_hand", "long", "units on hand"),),
+    features=(
+        Feature("on_hand", "long", "units on hand"),
+        Feature("price", "decimal(9,2)", "price", nullable=True),
+        Feature("embedding", "vector(2)", "embedding", nullable=True),
+    ),
     owner="demand",
     description="stock",
 )
@@ -78,9 +83,18 @@ def store(environment: dict[str, str]) -> SimpleNamespace:
 
 
 def stock(store_id: str, *days: int) -> pa.Table:
-    """Return stock: as many units as the day's number."""
+    """Return stock: as many units as the day's number, at a price of it and a half."""
     times = [DAY + timedelta(days=n) for n in days]
-    return pa.table({"store_id": [store_id] * len(days), "event_time": times, "created_time": times, "on_hand": days})
+    return pa.table(
+        {
+            "store_id": [store_id] * len(days),
+            "event_time": times,
+            "created_time": times,
+            "on_hand": days,
+            "price": [Decimal(n) + Decimal("0.5") for n in days],
+            "embedding": [[float(n), float("nan")] for n in days],
+        }
+    )
 
 
 def test_another_catalog_reads_what_the_client_wrote_by_tag_and_snapshot(store: SimpleNamespace) -> None:
@@ -99,6 +113,9 @@ def test_another_catalog_reads_what_the_client_wrote_by_tag_and_snapshot(store: 
     assert tagged["on_hand"].to_pylist() == at_snapshot["on_hand"].to_pylist() == [1, 2]
     assert sorted(table.scan().to_arrow()["on_hand"].to_pylist()) == [1, 2, 3]
     assert built.rows["stock__on_hand"].to_pylist() == [2, None]
+    assert built.rows["stock__price"].to_pylist() == [Decimal("2.50"), None]
+    assert repr(built.rows["stock__embedding"].to_pylist()) == "[[2.0, nan], None]"
+    assert repr(sorted(table.scan().to_arrow()["embedding"].to_pylist())) == "[[1.0, nan], [2.0, nan], [3.0, nan]]"
     assert store.client.rebuild(built.id).verdict is Verdict.IDENTICAL
 
 

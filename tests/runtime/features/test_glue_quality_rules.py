@@ -6,6 +6,7 @@ The tokens and rules of the language are those of https://github.com/awslabs/dqd
 import re
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
 
 import botocore.session
 import pytest
@@ -112,6 +113,14 @@ def test_every_group_has_rules_of_key_and_times():
             {"maximum": datetime(2017, 1, 1, 12, tzinfo=UTC)},
             ["CustomSql \"select count(*) from primary where `x` > timestamp '2017-01-01 12:00:00+00:00'\" = 0"],
         ),
+        (
+            "decimal(9,2)",
+            {"minimum": 0, "allowed": (Decimal("1.10"), Decimal("1E+2"))},
+            [
+                'CustomSql "select count(*) from primary where `x` < 0" = 0',
+                'CustomSql "select count(*) from primary where `x` not in (1.10, 100)" = 0',
+            ],
+        ),
         ("boolean", {"allowed": (True,)}, ['CustomSql "select count(*) from primary where `x` not in (true)" = 0']),
     ],
 )
@@ -129,6 +138,7 @@ VALUES = {
     "date": st.dates(),
     "timestamp": st.datetimes(timezones=st.just(UTC)),
     "boolean": st.booleans(),
+    "decimal(9,2)": st.decimals(-9_999_999, 9_999_999, places=2),
 }
 
 

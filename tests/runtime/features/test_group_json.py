@@ -2,6 +2,7 @@
 
 import json
 from datetime import UTC, date, datetime, timedelta, timezone
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -27,6 +28,10 @@ FULL = FeatureGroup(
             minimum=datetime(2017, 1, 2, 3, 4, 5, 678, UTC),
             maximum=datetime(2018, 1, 1, tzinfo=timezone(timedelta(hours=5, minutes=30))),
         ),
+        Feature("price", "decimal(9,2)", "price", minimum=0, maximum=Decimal("99.50"), allowed=(Decimal("1.10"), 2)),
+        Feature("tags", "list<string>", "tags", nullable=True),
+        Feature("embedding", "vector(64)", "embedding"),
+        Feature("image", "binary", "image"),
     ),
     owner="demand",
     description="stock",

@@ -346,3 +346,81 @@ def test_fails_when_a_table_has_no_schema(two_schemas):
     )
     with pytest.raises(FeatureLockError, match=r"stock_v1 \(line 4\) has no schema; restore the file from git"):
         FeatureLock.read(two_schemas)
+
+
+LISTS = replace(
+    STOCK,
+    features=(
+        ON_HAND,
+        Feature("sizes", "list<timestamp>", "sizes", nullable=True),
+        Feature("embedding", "vector(8)", "embedding", nullable=True),
+    ),
+)
+
+
+def test_what_a_list_holds_has_an_id_of_its_own(tmp_path):
+    """After those of the columns; the next column gets neither, and the id stays when the schema changes."""
+    file = tmp_path / "features.lock.json"
+    first = write_lock([LISTS], file).table(LISTS)
+    assert [(f.name, f.id, f.element_id) for f in first.fields[4:]] == [
+        ("on_hand", 5, None),
+        ("sizes", 6, 8),
+        ("embedding", 7, 9),
+    ]
+    later = replace(LISTS, features=(*LISTS.features, COLOUR, Feature("tags", "list<string>", "tags", nullable=True)))
+    second = write_lock([later], file).table(later)
+    assert [f.ids for f in second.fields[4:]] == [(5,), (6, 8), (7, 9), (10,), (11, 12)]
+    assert second.next_field_id == 13
+    assert FeatureLock.read(file).render() == file.read_text()
+
+
+def test_lists_are_the_json_of_icebergs_specification(tmp_path):
+    """Times have a zone inside lists too, and elements may be missing."""
+    fields = write_lock([LISTS], tmp_path / "features.lock.json").table(LISTS).fields
+    assert [json.loads(f.iceberg_type) for f in fields if f.element_id] == [
+        {"type": "list", "element-id": 8, "element": "timestamptz", "element-required": False},
+        {"type": "list", "element-id": 9, "element": "float", "element-required": False},
+    ]
+    assert fields[4].iceberg_type == "int"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        (', "element_id": 8', "", "'sizes' (line 18) is list<timestamp> and has no element_id"),
+        ('"int", "required": true', '"int", "required": true, "element_id": 20', "is int and has an element_id"),
+        ('"element_id": 8', '"element_id": 9', "id 9 is used 2 times"),
+        ('"element_id": 8', '"element_id": 40', "next_field_id (line 6) must be above 40"),
+        ('"list<timestamp>"', '"list<time>"', "'sizes' (line 18) has type 'list<time>': say of what"),
+    ],
+)
+def test_fails_when_ids_of_elements_are_damaged(tmp_path, old, new, message):
+    """As for ids of columns."""
+    file = tmp_path / "features.lock.json"
+    write_lock([LISTS], file)
+    text = file.read_text()
+    changed = text.replace(old, new, 1)
+    assert changed != text
+    file.write_text(changed)
+    with pytest.raises(FeatureLockError, match=re.escape(message)):
+        FeatureLock.read(file)
+
+
+def test_the_id_of_elements_cannot_change_between_schemas(tmp_path):
+    """It would read other data as the list's."""
+    file = tmp_path / "features.lock.json"
+    write_lock([LISTS], file)
+    write_lock([replace(LISTS, features=(*LISTS.features, COLOUR))], file)
+    head, _, tail = file.read_text().rpartition('"element_id": 8')
+    file.write_text(f'{head}"element_id": 30{tail}'.replace('"next_field_id": 11', '"next_field_id": 31'))
+    with pytest.raises(FeatureLockError, match="id 6 is 'sizes'"):
+        FeatureLock.read(file)
+
+
+def test_a_list_of_other_elements_is_another_version(tmp_path):
+    """What readers of the old one would not survive."""
+    file = tmp_path / "features.lock.json"
+    write_lock([LISTS], file)
+    other = replace(LISTS, features=(ON_HAND, replace(LISTS.features[1], type="list<date>"), LISTS.features[2]))
+    with pytest.raises(FeatureLockError, match=r"has type 'list<timestamp>' and cannot become 'list<date>'.*version=2"):
+        write_lock([other], file)

@@ -7,6 +7,7 @@ import itertools
 import math
 import struct
 from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
 
 import boto3
 import pyarrow as pa
@@ -16,8 +17,8 @@ from hypothesis import strategies as st
 from moto import mock_aws
 
 from mlops_runtime.features import online_store
+from mlops_runtime.features.column_type import ColumnType
 from mlops_runtime.features.feature_group import Entity, Feature, FeatureGroup
-from mlops_runtime.features.iceberg_tables import arrow_schema
 from mlops_runtime.features.online_store import (
     EXPIRES,
     ORDER,
@@ -28,6 +29,7 @@ from mlops_runtime.features.online_store import (
     items,
     rows_of,
 )
+from mlops_runtime.features.table_types import arrow_schema, arrow_type
 
 DAY = datetime(2017, 1, 1, tzinfo=UTC)
 TIMES = st.datetimes(datetime(1900, 1, 1), datetime(2200, 1, 1), timezones=st.just(UTC))
@@ -40,7 +42,15 @@ VALUES = {
     "string": st.text(),
     "date": DATES,
     "timestamp": TIMES,
+    "binary": st.binary(),
+    "decimal(38,10)": st.decimals(Decimal(-(10**27)), Decimal(10**27), places=10).map(lambda value: value + 0),
 }
+VALUES |= {f"list<{kind}>": st.lists(st.none() | VALUES[kind], max_size=3) for kind in ("long", "string", "timestamp")}
+BITS |= {
+    "list<double>": st.lists(BITS["double"], max_size=3),
+    "vector(2)": st.lists(BITS["float"], min_size=2, max_size=2),
+}
+NAMES = {kind: f"f{number}" for number, kind in enumerate((*VALUES, *BITS))}
 ALL = FeatureGroup(
     name="everything",
     entities=(
@@ -49,7 +59,7 @@ ALL = FeatureGroup(
         Entity("week", "date", "w"),
         Entity("at", "timestamp", "a"),
     ),
-    features=tuple(Feature(f"f_{kind}", kind, kind, nullable=True) for kind in (*VALUES, *BITS)),
+    features=tuple(Feature(name, kind, kind, nullable=True) for kind, name in NAMES.items()),
     owner="demand",
     description="one column of each type",
     ttl=timedelta(days=2),
@@ -80,7 +90,12 @@ def entities(*keys):
 
 
 def column(kind, bits):
-    """Return a column of floats from the integers of their bits."""
+    """Return a column of floats, or of lists of them, from the integers of their bits."""
+    if ColumnType.of(kind).element:
+        held = column(ColumnType.of(kind).element, [each for value in bits for each in value or ()])
+        ends = itertools.accumulate((len(value or ()) for value in bits), initial=0)
+        missing = pa.array([value is None for value in bits])
+        return pa.ListArray.from_arrays(pa.array(ends, pa.int32()), held, mask=missing).cast(arrow_type(kind))
     whole, real = (pa.int32(), pa.float32()) if kind == "float" else (pa.int64(), pa.float64())
     return pa.array(bits, whole).view(real)
 
@@ -103,17 +118,19 @@ def test_every_value_comes_back_bit_for_bit(data):
     columns |= {"ingest_id": pa.array([data.draw(st.text(min_size=1))])}
     for kind, values in {**VALUES, **BITS}.items():
         value = [data.draw(st.none() | values)]
-        columns[f"f_{kind}"] = (
-            column(kind, value) if kind in BITS else pa.array(value, arrow_schema(ALL).field(f"f_{kind}").type)
-        )
+        columns[NAMES[kind]] = column(kind, value) if kind in BITS else pa.array(value, arrow_type(kind))
     rows = pa.table({c.name: columns[c.name] for c in ALL.columns})
     (item,) = items(ALL, rows)
     back = rows_of(ALL, rows.select(ALL.entity_names), [item])
     for kind in BITS:
-        before, after = (table[f"f_{kind}"].combine_chunks() for table in (rows, back))
-        whole = pa.int32() if kind == "float" else pa.int64()
+        before, after = (table[NAMES[kind]].combine_chunks() for table in (rows, back))
+        assert before.type == after.type
+        if ColumnType.of(kind).element:
+            assert before.is_null().equals(after.is_null())
+            before, after = before.flatten(), after.flatten()
+        whole = pa.int32() if before.type == pa.float32() else pa.int64()
         assert before.view(whole).to_pylist() == after.view(whole).to_pylist()
-    without = [name for name in rows.column_names if name not in ("f_float", "f_double")]
+    without = [name for name in rows.column_names if name not in {NAMES[kind] for kind in BITS}]
     assert back.select(without).to_pydict() == rows.select(without).to_pydict()
     assert back.schema.names == rows.schema.names
 
@@ -213,8 +230,8 @@ def test_fails_when_keys_or_rows_are_not_the_groups():
         item_keys(ALL, keys.set_column(0, "text", pa.array(["é" * 1100])))
     with pytest.raises(OnlineStoreError, match=r"rows have no created_time, event_time, .*; give whole rows"):
         list(items(ALL, keys))
-    with pytest.raises(OnlineStoreError, match="f_int is string, declared is int32"):
-        list(items(ALL, _row(event=DAY).set_column(8, "f_int", pa.array(["1"]))))
+    with pytest.raises(OnlineStoreError, match=f"{NAMES['int']} is string, declared is int32"):
+        list(items(ALL, _row(event=DAY).set_column(8, NAMES["int"], pa.array(["1"]))))
 
 
 def _row(*, event):

@@ -30,6 +30,10 @@ TABLE = pa.table(
         "null": pa.nulls(300),
         "large": pa.array(["a", "b", None] * 100, pa.large_string()),
         "view": pa.array(["a", "b", None] * 100, pa.string_view()),
+        "list": pa.array([[1, None], None, []] * 100),
+        "vector": pa.array([[1.5, 2], None, [3, 4]] * 100, pa.list_(pa.float32(), 2)),
+        "texts": pa.array([["x", None, "yy"], None, []] * 100),
+        "many": pa.array([["x"], None, ["yy"]] * 100, pa.large_list(pa.large_string())),
     }
 )
 
@@ -121,6 +125,17 @@ def test_values_of_one_length_are_counted() -> None:
         _read(_parquet(table))
 
 
+def test_elements_of_lists_are_counted() -> None:
+    """A million of them in a hundred rows, texts that a dictionary holds once, and missing vectors, which take as much."""
+    numbers = pa.table({"c": [[0] * 10_000] * 100})
+    texts = pa.table({"c": pa.array([["x" * 5000] * 100] * 10)})
+    missing = pa.table({"c": pa.nulls(10_000, pa.list_(pa.float32(), 1000))})
+
+    for table, size in ((numbers, 8_000_400), (texts, 5_004_040), (missing, 40_000_000)):
+        with pytest.raises(ParquetSizeError, match=f"it has at least {size} bytes decoded"):
+            _read(_parquet(table))
+
+
 def test_many_columns_of_few_bytes_are_counted() -> None:
     """Each row takes its width in each column, however well the pages compress."""
     table = pa.table({f"c{i}": pa.array([0] * 5000, pa.int64()) for i in range(101)})
@@ -133,10 +148,12 @@ def test_many_columns_of_few_bytes_are_counted() -> None:
     ("table", "form", "problem"),
     [
         (_repeated("x" * 100, 3), DELTA, "column 'c' is encoded as DELTA_BYTE_ARRAY"),
-        (pa.table({"c": [[1, 2], [3]]}), {}, "column 'c.list.element' is nested; give a column of plain values"),
-        (pa.table({"c": [{"a": 1}]}), {}, "column 'c.a' is nested"),
+        (pa.table({"c": [[[1, 2]], [[3]]]}), {}, "column 'c' is nested; give a column of plain values, or of lists of plain"),
+        (pa.table({"c": [[{"a": 1}]]}), {}, "column 'c' is nested"),
+        (pa.table({"c": [{"a": 1}]}), {}, "column 'c' is nested"),
+        (pa.table({"c": pa.array([[("a", 1)]], pa.map_(pa.string(), pa.int64()))}), {}, "column 'c' is nested"),
     ],
-    ids=["delta", "list", "struct"],
+    ids=["delta", "list of lists", "list of structs", "struct", "map"],
 )  # fmt: skip
 def test_fails_on_what_cannot_be_known_before(table: pa.Table, form: dict[str, object], problem: str) -> None:
     """By the name of the column."""

@@ -7,6 +7,7 @@ import os
 import random
 import urllib.request
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 
 import boto3
@@ -122,6 +123,40 @@ def test_a_large_batch_is_what_a_small_one_would_be(spark, store, tmp_path, monk
     ids = set(table.scan(row_filter="event_time >= '2017-01-01T00:00:00+00:00'").to_arrow()["ingest_id"].to_pylist())
     assert ids == {summary[batch_ingest.INGEST]}
     assert {file.file.partition[0] for file in table.scan().plan_files()} == {(2016 - 1970) * 12 + 11, 564, 565}
+
+
+def test_lists_decimals_and_bytes_are_what_a_small_batch_has(spark, tmp_path):
+    """Spark carries vectors as lists; null and NaN stay inside them."""
+    group = dataclasses.replace(
+        GROUP,
+        name="rich",
+        features=(
+            Feature("price", "decimal(9,2)", "price", nullable=True),
+            Feature("tags", "list<string>", "tags", nullable=True),
+            Feature("seen", "list<timestamp>", "seen", nullable=True),
+            Feature("embedding", "vector(3)", "embedding", nullable=True),
+            Feature("image", "binary", "image", nullable=True),
+        ),
+    )
+    values = {
+        "price": pa.array([Decimal("1.10"), None, Decimal("-0.50")], pa.decimal128(9, 2)),
+        "tags": pa.array([["a", None, ""], None, []]),
+        "seen": pa.array([[at(1), None], [], None], pa.list_(pa.timestamp("us", "UTC"))),
+        "embedding": pa.array([[1.0, float("nan"), -0.0], None, [0.1, 0.2, 0.3]], pa.list_(pa.float32(), 3)),
+        "image": pa.array([b"\0a", None, b""]),
+    }
+    batch = rows(count=3, **values).drop_columns(["units", "note"])
+    uri = put(tmp_path / "batch", batch)
+    small, large = (FeatureStoreClient.local(tmp_path / name, now=lambda: NOW) for name in ("small", "large"))
+    small.ingest(group, batch)
+    first = batch.slice(0, 1).set_column(2, "event_time", pa.array([at(-1)]))
+    large.ingest(group, first)
+    ingest(spark, large.table("rich_v1"), group, uri, key="big", now=NOW)
+    keys = pa.table({"store_id": batch["store_id"], "sku": batch["sku"].cast(pa.int64())})
+    one, other = small.latest(group, keys), large.latest(group, keys)
+    assert one.schema == other.schema
+    for name, expected in values.items():
+        assert repr(one[name].to_pylist()) == repr(other[name].to_pylist()) == repr(expected.to_pylist())
 
 
 def test_the_same_batch_is_one_effect_and_another_under_its_key_is_refused(spark, store, tmp_path):

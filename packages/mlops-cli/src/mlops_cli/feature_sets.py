@@ -137,7 +137,7 @@ def _declared(groups: str, name: str) -> "FeatureGroup":
 def _asked(group: "FeatureGroup", key: dict[str, str]) -> "pa.Table":
     import pyarrow as pa
 
-    from mlops_runtime.features.iceberg_tables import arrow_schema
+    from mlops_runtime.features.table_types import arrow_schema
 
     if set(key) != set(group.entity_names):
         raise UserError(f"--entity must give {', '.join(group.entity_names)}, got {', '.join(key)}")

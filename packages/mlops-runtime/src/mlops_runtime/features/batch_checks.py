@@ -2,14 +2,16 @@
 
 from collections.abc import Callable, Iterable
 from datetime import UTC, date, datetime
+from decimal import Decimal
 from typing import Protocol, runtime_checkable
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from mlops_runtime.features.column_type import ColumnType
 from mlops_runtime.features.feature_group import CREATED_TIME, EVENT_TIME, INGEST_ID, Feature, FeatureGroup
-from mlops_runtime.features.iceberg_tables import arrow_schema
-from mlops_runtime.features.row_hashing import indices, same_as_before
+from mlops_runtime.features.row_hashing import comparable, indices, is_list, same_as_before
+from mlops_runtime.features.table_types import arrow_schema
 
 Columns = dict[str, pa.ChunkedArray]
 
@@ -99,8 +101,9 @@ def checked(group: FeatureGroup, batch: ArrowStream, now: datetime) -> pa.Table:
     null, so that producers need not know of a new one.
 
     Types may differ where no value changes: an integer of another width whose values all fit, whole numbers for floats, a time
-    in another unit or zone, a dictionary or view of strings. A double for a ``float`` is rounded to it. Keys compare by the
-    declared type then: text by its bytes, integers as integers. Nulls pass constraints; NaN stays NaN and passes none.
+    in another unit or zone, a dictionary or view of strings, integers and decimals of another scale for decimals, lists of any
+    layout. A double for a ``float`` is rounded to it. Keys compare by the declared type then: text by its bytes, integers as
+    integers. Nulls pass constraints; NaN stays NaN and passes none.
 
     Args:
         group: What the rows are.
@@ -199,6 +202,8 @@ def _constraint_problems(feature: Feature, column: pa.ChunkedArray) -> Iterable[
     floating = pa.types.is_floating(kind)
 
     def scalar(value: object) -> pa.Scalar:
+        if pa.types.is_decimal(kind):
+            return pa.scalar(Decimal(value), kind)  # type: ignore[arg-type]
         return pa.scalar(float(value) if floating else value, kind)  # type: ignore[arg-type]
 
     def listed() -> pa.ChunkedArray:
@@ -232,7 +237,7 @@ def _kept(group: FeatureGroup, columns: Columns) -> tuple[pa.ChunkedArray | None
         return None, []
     count = len(columns[EVENT_TIME])
     places = pc.cumulative_sum(pa.repeat(pa.scalar(1), count), start=-1)
-    rows = pa.table({**{name: _canonical(column) for name, column in columns.items()}, _PLACE: places})
+    rows = pa.table({**{name: comparable(column) for name, column in columns.items()}, _PLACE: places})
     end = pa.array([False])
     shared = rows.filter(pc.or_(pa.concat_arrays([end, same]), pa.concat_arrays([same, end])))
     distinct = shared.group_by(list(columns), use_threads=False).aggregate([(_PLACE, "min")])
@@ -250,29 +255,60 @@ def _kept(group: FeatureGroup, columns: Columns) -> tuple[pa.ChunkedArray | None
     return pc.or_(pc.invert(again), pc.is_in(places, value_set=distinct[first].combine_chunks())), []
 
 
-def _canonical(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Return floats with one zero and one NaN, as the content hash sees them."""
-    if not pa.types.is_floating(column.type):
-        return column
-    one_zero = pc.add(column, pa.scalar(0.0, column.type))
-    return pc.if_else(pc.is_nan(one_zero), pa.scalar(float("nan"), column.type), one_zero)
-
-
 def _cast(group: FeatureGroup, column: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray:
     found = column.type
     if pa.types.is_dictionary(found):
         column, found = column.cast(found.value_type), found.value_type
     known = not pa.types.is_null(found)
-    if known and _family(kind) != _family(found) and not (pa.types.is_floating(kind) and pa.types.is_integer(found)):
+    numbers = pa.types.is_floating(kind) or pa.types.is_decimal(kind)
+    if known and _family(kind) != _family(found) and not (numbers and pa.types.is_integer(found)):
         raise TypeError(f"got {found}; {_fix(kind, found)}")
+    if known and is_list(kind):
+        return _cast_lists(group, column, kind)
+    if known and pa.types.is_decimal(kind):
+        return _cast_decimals(column, kind)
     if known and pa.types.is_timestamp(kind):
         return _cast_times(group, column).cast(kind)
     cast = column.cast(kind)
     if pa.types.is_float32(kind) and pa.types.is_float64(found):
         lost = pc.and_(pc.is_inf(cast), pc.is_finite(column))
         if pc.any(lost).as_py():
-            raise ValueError(f"beyond its range in {_found(column, lost)}; declare it double")
+            raise ValueError(f"beyond its range in {_found(column, lost)}; declare double")
     return cast
+
+
+def _cast_decimals(column: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray:
+    if pa.types.is_integer(column.type):
+        column = column.cast(pa.decimal128(20, 0))  # holds all integers of 64 bits
+    try:
+        return column.cast(kind)
+    except pa.ArrowInvalid:
+        declared = ColumnType.of(f"decimal({kind.precision},{kind.scale})")
+        others = [value for value in column.to_pylist() if value is not None and not declared.holds(value)]
+        raise ValueError(
+            f"at most {kind.precision - kind.scale} digits before the point and {kind.scale} after it, got others in "
+            f"{len(others)} rows, first {', '.join(map(str, others[:_SHOWN]))}; round them, or declare more digits"
+        ) from None
+
+
+def _cast_lists(group: FeatureGroup, column: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray:
+    """Return lists with elements of the declared type, of the declared length where they are vectors."""
+    given = pa.concat_arrays([chunk.cast(pa.list_(column.type.value_type)) for chunk in column.chunks])
+    held = _cast(group, pa.chunked_array([given.flatten()]), kind.value_type).combine_chunks()
+    counts = pc.list_value_length(given)
+    if pa.types.is_fixed_size_list(kind):
+        size = kind.list_size
+        other = pc.fill_null(pc.not_equal(counts, size), False)
+        if pc.any(other).as_py():
+            found = ", ".join(str(count) for count in pc.unique(counts.filter(other)).slice(0, _SHOWN).to_pylist())
+            raise ValueError(f"must hold {size} numbers each, got {found} in {pc.sum(other).as_py()} rows")
+        if held.null_count:
+            raise ValueError(f"{held.null_count} of its numbers are null; give each vector whole, or null")
+    ends = pc.cumulative_sum(pc.fill_null(counts, 0)).cast(pa.int32())
+    offsets = pa.concat_arrays([pa.array([0], pa.int32()), ends])
+    missing = pc.is_null(given) if given.null_count else None
+    lists = pa.ListArray.from_arrays(offsets, held, type=pa.list_(kind.value_field), mask=missing)
+    return pa.chunked_array([lists.cast(kind)])
 
 
 def _fix(kind: pa.DataType, found: pa.DataType) -> str:
@@ -287,6 +323,9 @@ def _fix(kind: pa.DataType, found: pa.DataType) -> str:
         "boolean": "compare them, which gives true and false",
         "time": "parse them to timestamps with a time zone, in pandas to_datetime(column, utc=True)",
         "date": "cast them to dates, Arrow's date32, in pandas column.dt.date",
+        "decimal": f"make them decimal.Decimal, rounded to {getattr(kind, 'scale', 0)} digits after the point",
+        "binary": "make them bytes, of texts by encode()",
+        "list": "give each row a list, or null",
     }
     return fixes[family]
 
@@ -352,5 +391,17 @@ def _family(kind: pa.DataType) -> str:
         "boolean": pa.types.is_boolean,
         "integer": pa.types.is_integer,
         "float": pa.types.is_floating,
+        "decimal": pa.types.is_decimal,
+        "list": is_list,
+        "binary": _is_binary,
     }
     return next((name for name, holds in families.items() if holds(kind)), str(kind))
+
+
+def _is_binary(kind: pa.DataType) -> bool:
+    return bool(
+        pa.types.is_binary(kind)
+        or pa.types.is_large_binary(kind)
+        or pa.types.is_binary_view(kind)
+        or pa.types.is_fixed_size_binary(kind)
+    )

@@ -15,7 +15,7 @@ from mlops_runtime.contracts import content_hash as document_hash
 from mlops_runtime.features.batch_checks import ArrowStream, BatchError, check_group, checked, read_batch
 from mlops_runtime.features.feature_group import CREATED_TIME, EVENT_TIME, INGEST_ID, FeatureGroup
 from mlops_runtime.features.iceberg_tables import FeatureTableError, check_table, read_group, sort_columns
-from mlops_runtime.features.row_hashing import content_hash, indices
+from mlops_runtime.features.row_hashing import comparable, content_hash, indices
 from mlops_runtime.features.table_commits import committed
 
 KEY = "mlops.idempotency-key"
@@ -335,6 +335,7 @@ def _newest(there: pa.Table, rows: pa.Table, key: list[str]) -> pa.Table:
 
 def _same(mine: pa.ChunkedArray, there: pa.ChunkedArray) -> bool:
     """Return whether values are the same, null and NaN values of their own."""
+    mine, there = comparable(mine), comparable(there)
     same = pc.or_(pc.fill_null(pc.equal(mine, there), False), pc.and_(pc.is_null(mine), pc.is_null(there)))
     if pa.types.is_floating(mine.type):
         same = pc.or_(same, pc.fill_null(pc.and_(pc.is_nan(mine), pc.is_nan(there)), False))

@@ -13,9 +13,10 @@ from mlops_runtime.contracts import ContractError
 from mlops_runtime.contracts.features import TrainingSetManifest
 from mlops_runtime.features import batch_ingest
 from mlops_runtime.features.feature_group import RESERVED, Feature, FeatureGroup
-from mlops_runtime.features.iceberg_tables import FeatureTableError, TableMeaning
+from mlops_runtime.features.iceberg_tables import FeatureTableError, TableMeaning, feature_types
 from mlops_runtime.features.lock_file import FeatureLock, LockedTable
 from mlops_runtime.features.table_freshness import table_age
+from mlops_runtime.features.table_types import declared_types
 from mlops_runtime.features.training_set_manifest import ManifestError, Manifests
 from mlops_runtime.features.training_set_usage import pins
 from mlops_runtime.registry.package_registry import TrainedPackage
@@ -290,10 +291,11 @@ def group_facts(
     """
     name = table.name()[-1]
     features = {} if declared is None else {feature.name: feature for feature in declared.features}
+    types = feature_types(table)
     columns = tuple(
         ColumnFacts(
             name=field.name,
-            type=str(field.field_type),
+            type=types[field.name],
             is_required=field.required,
             is_key=field.name in meaning.entities,
             description=field.doc or "",
@@ -303,10 +305,11 @@ def group_facts(
         for field in table.schema().fields
     )
     there = {column.name for column in columns}
-    schemas = [[(f.name, str(f.field_type), f.required) for f in schema.fields] for schema in _in_order(table)]
+    read = [(schema, declared_types(schema, table.properties)) for schema in _in_order(table)]
+    schemas = [[(f.name, kinds[f.name], f.required) for f in schema.fields] for schema, kinds in read]
     numbers = [schema.schema_id for schema in _in_order(table)]
     if locked is not None:
-        schemas = [[(f.name, f.iceberg_type, f.required) for f in schema.fields] for schema in locked.schemas]
+        schemas = [[(f.name, f.type, f.required) for f in schema.fields] for schema in locked.schemas]
         numbers = [schema.id for schema in locked.schemas]
     current = table.current_snapshot()
     age = table_age(name, json.loads(table.metadata.model_dump_json()), now)
@@ -364,7 +367,7 @@ def _without_table(group: FeatureGroup, locked: LockedTable | None) -> GroupFact
     schemas = () if locked is None else locked.schemas
     changes = _history(
         [schema.id for schema in schemas],
-        [[(f.name, f.iceberg_type, f.required) for f in schema.fields] for schema in schemas],
+        [[(f.name, f.type, f.required) for f in schema.fields] for schema in schemas],
         set(),
     )
     return GroupFacts(

@@ -21,10 +21,11 @@ from pyiceberg.table.snapshots import Snapshot
 from mlops_runtime.contracts import content_hash
 from mlops_runtime.contracts.features import ErasedTable, Erasure, Tombstone, TrainingSetManifest
 from mlops_runtime.features import batch_ingest
-from mlops_runtime.features.feature_group import FeatureType
-from mlops_runtime.features.iceberg_tables import TableMeaning, arrow_types, feature_types, same_entity
+from mlops_runtime.features.column_type import FeatureType
+from mlops_runtime.features.iceberg_tables import TableMeaning, feature_types, same_entity
 from mlops_runtime.features.row_hashing import logical_type
 from mlops_runtime.features.table_commits import committed
+from mlops_runtime.features.table_types import arrow_types
 from mlops_runtime.features.training_set import FILE, entities_key
 from mlops_runtime.features.training_set_manifest import Manifests, Objects
 from mlops_runtime.features.training_set_usage import pins

@@ -1,13 +1,14 @@
 """Feature groups: entities, features with constraints, and how long a value stays valid. Standard library only."""
 
-import math
 import re
-import struct
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
-from typing import Literal, get_args
+from decimal import Decimal
+from typing import Literal
 from zoneinfo import ZoneInfo
+
+from mlops_runtime.features.column_type import ColumnType, ColumnTypeError, FeatureType
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,18 +86,17 @@ def _short(value: object) -> str:
     return text if len(text) <= 80 else f"{text[:79]}…"
 
 
-Bound = int | float | date | datetime
-Value = bool | int | float | str | date | datetime
-FeatureType = Literal["boolean", "int", "long", "float", "double", "string", "date", "timestamp"]
+Bound = int | float | Decimal | date | datetime
+Value = bool | int | float | Decimal | str | date | datetime
 
 EVENT_TIME = "event_time"
 CREATED_TIME = "created_time"
 INGEST_ID = "ingest_id"
 RESERVED = (EVENT_TIME, CREATED_TIME, INGEST_ID)
+VECTOR = "mlops.vector."  # begins the property of a table that says how many numbers a vector holds
 _ROW_ID = "row_id"
 _LONGEST = timedelta(days=36_525)  # further than that from any clock, times have no year that Python can say
 
-_TYPES: tuple[str, ...] = get_args(FeatureType)
 _ENTITY_TYPES = ("string", "int", "long", "date", "timestamp")
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
 _CHOICES = {
@@ -118,18 +118,8 @@ _FIELDS = {
 _ENTITY_FIELDS = {"name": TEXT, "description": TEXT}
 _FEATURE_FIELDS = _ENTITY_FIELDS | {"nullable": FLAG}
 _VERSION_SUFFIX = re.compile(r"_v\d+$")
-_BOUNDED = ("int", "long", "float", "double", "date", "timestamp")
-_RANGES = {"int": (-(2**31), 2**31 - 1), "long": (-(2**63), 2**63 - 1)}
-_FORMS = {
-    "boolean": "True or False",
-    "int": "an int of 32 bits",
-    "long": "an int of 64 bits",
-    "float": "a finite number of 32 bits",
-    "double": "a finite number",
-    "string": "a str",
-    "date": "a datetime.date",
-    "timestamp": "a datetime with a time zone",
-}
+_BOUNDED = ("int", "long", "float", "double", "decimal", "date", "timestamp")
+_LISTED = ("boolean", "string", *_BOUNDED)  # types whose values can be named
 # What Python's re knows and RE2, which checks batches, does not: https://github.com/google/re2/wiki/Syntax
 _NOT_IN_RE2 = re.compile(
     r"""(?P<syntax> \\[1-9ZuUN] | \(\?(?:P=|<[=!]|[=!>(\#]|[a-zA-Z-]*[aLux]) | [*+?}]\+ | \{(?:\d*,)?(?!1000\D)\d{4,} )
@@ -171,13 +161,15 @@ class Feature:
 
     Args:
         name: Column name, lower case.
-        type: One of ``FeatureType``; ``timestamp`` is in UTC with microseconds.
+        type: ``boolean``, ``int`` (32 bits), ``long``, ``float`` (32 bits), ``double``, ``string``, ``date``, ``timestamp`` (in UTC
+            with microseconds), ``binary``, ``decimal(p,s)`` of up to 38 digits, ``list<type>`` of one of the types before
+            ``binary``, whose elements may be null, or ``vector(n)`` of n numbers of 32 bits, such as an embedding.
         description: What it measures, with its unit.
         nullable: Whether a row may leave it out. Default: it may not. A null passes every constraint, NaN none.
-        minimum: Least value: a number for numbers, a ``date`` for dates, a ``datetime`` with a time zone for timestamps. Default:
-            no bound.
+        minimum: Least value: a number for numbers, a ``Decimal`` or ``int`` for decimals, a ``date`` for dates, a ``datetime``
+            with a time zone for timestamps; binary, lists and vectors have none. Default: no bound.
         maximum: Greatest value, as ``minimum``. Default: no bound.
-        allowed: The only values, of the feature's type. Default: all.
+        allowed: The only values, of the feature's type; not of binary, lists and vectors. Default: all.
         pattern: Regular expression that the whole string matches, in the syntax that Python and RE2 share; its classes of digits
             and letters are ASCII. Default: any string.
     """
@@ -306,6 +298,9 @@ class FeatureGroup:
             "mlops.entities": ",".join(self.entity_names),
             "mlops.owner": self.owner,
         }
+        for feature in self.features:
+            if length := ColumnType.of(feature.type).length:  # Iceberg has lists, which do not say how long they are
+                values[f"{VECTOR}{feature.name}"] = str(length)
         if self.ttl is not None:
             values["mlops.ttl-seconds"] = str(int(self.ttl.total_seconds()))
             if self.ttl_bound == "exclusive":
@@ -328,17 +323,14 @@ def _problems(group: FeatureGroup) -> Iterable[str]:
         if value not in allowed:
             yield f"{word} must be {' or '.join(map(repr, allowed))}, got {value!r}"
     names: list[str] = []
-    columns: tuple[tuple[str, str, type, tuple[str, ...]], ...] = (
-        ("entity", "entities", Entity, _ENTITY_TYPES),
-        ("feature", "features", Feature, _TYPES),
-    )
-    for word, several, kind, types in columns:
+    columns: tuple[tuple[str, str, type], ...] = (("entity", "entities", Entity), ("feature", "features", Feature))
+    for word, several, kind in columns:
         found = getattr(group, several)
         problem = tuple_problem(several, found, kind)
         if problem is not None:
             yield problem
             continue
-        yield from _column_problems(word, found, types)
+        yield from _column_problems(word, found)
         names += [column.name for column in found if isinstance(column.name, str)]
     for name in sorted({name for name in names if names.count(name) > 1}):
         yield f"column {name!r} is declared {names.count(name)} times; give each its own name"
@@ -376,7 +368,7 @@ def _time_problems(group: FeatureGroup, wrong: Collection[str]) -> Iterable[str]
             yield f"time_zone must be an IANA name such as 'UTC' or 'America/New_York', got {group.time_zone!r}"
 
 
-def _column_problems(word: str, columns: Sequence[Entity | Feature], types: tuple[str, ...]) -> Iterable[str]:
+def _column_problems(word: str, columns: Sequence[Entity | Feature]) -> Iterable[str]:
     if not columns:
         yield f"at least one {word} is needed, got none"
     for column in columns:
@@ -388,30 +380,35 @@ def _column_problems(word: str, columns: Sequence[Entity | Feature], types: tupl
             yield f"{word} {column.name!r} is added to every table; rename yours"
         if column.name == _ROW_ID:
             yield f"{word} {column.name!r} is the order of a training set; rename yours"
-        if column.type not in types:
-            yield f"{word} {column.name!r} has type {column.type!r}, allowed are {', '.join(types)}"
-        elif isinstance(column, Feature):
-            yield from (f"feature {column.name!r}: {problem}" for problem in _constraint_problems(column))
+        if isinstance(column, Feature):
+            try:
+                problems = [*_constraint_problems(column, ColumnType.of(column.type))]
+            except ColumnTypeError as error:
+                yield f"{word} {column.name!r} has {error}"
+            else:
+                yield from (f"{word} {column.name!r}: {problem}" for problem in problems)
+        elif column.type not in _ENTITY_TYPES:
+            yield f"{word} {column.name!r} has type {column.type!r}, allowed are {', '.join(_ENTITY_TYPES)}"
 
 
-def _constraint_problems(feature: Feature) -> Iterable[str]:
-    """Name everything in the constraints of a feature, whose type is one of ours, that makes no sense."""
-    yield from _bound_problems(feature)
-    yield from _allowed_problems(feature)
+def _constraint_problems(feature: Feature, kind: ColumnType) -> Iterable[str]:
+    """Name everything in the constraints of a feature that makes no sense."""
+    yield from _bound_problems(feature, kind)
+    yield from _allowed_problems(feature, kind)
     yield from _pattern_problems(feature)
 
 
-def _bound_problems(feature: Feature) -> Iterable[str]:
+def _bound_problems(feature: Feature, kind: ColumnType) -> Iterable[str]:
     sound = True
     for word, bound in (("minimum", feature.minimum), ("maximum", feature.maximum)):
         if bound is None:
             continue
-        if feature.type not in _BOUNDED:
+        if kind.base not in _BOUNDED:
             sound = False
             yield f"{word} is for {', '.join(_BOUNDED)}, got {bound!r} on {feature.type}; leave it out"
-        elif not _is_value(feature.type, bound):
+        elif not kind.holds(bound):
             sound = False
-            yield f"{word} must be {_FORMS[feature.type]}, got {bound!r}; leave it out for no bound"
+            yield f"{word} must be {kind.form}, got {bound!r}; leave it out for no bound"
     if (
         sound
         and feature.minimum is not None
@@ -421,23 +418,26 @@ def _bound_problems(feature: Feature) -> Iterable[str]:
         yield f"minimum must be at most maximum, got {feature.minimum!r} and {feature.maximum!r}"
 
 
-def _allowed_problems(feature: Feature) -> Iterable[str]:
+def _allowed_problems(feature: Feature, kind: ColumnType) -> Iterable[str]:
     allowed = feature.allowed
     if allowed is None:
+        return
+    if kind.base not in _LISTED:
+        yield f"allowed is for {', '.join(_LISTED)}, got {allowed!r} on {feature.type}; leave it out"
         return
     if not isinstance(allowed, tuple) or not allowed:
         yield f"allowed must be a tuple of at least one value, got {allowed!r}; leave it out to allow all"
         return
-    others = [value for value in allowed if not _is_value(feature.type, value)]
+    others = [value for value in allowed if not kind.holds(value)]
     if others:
-        yield f"allowed must hold {_FORMS[feature.type]} each, got {', '.join(map(repr, others))}"
+        yield f"allowed must hold {kind.form} each, got {', '.join(map(repr, others))}"
         return
     twice = sorted({repr(value) for value in allowed if allowed.count(value) > 1})
     if twice:
         yield f"allowed names {', '.join(twice)} more than once"
     for word, outside in (("minimum", _below), ("maximum", _above)):
         bound = getattr(feature, word)
-        if bound is None or feature.type not in _BOUNDED or not _is_value(feature.type, bound):
+        if bound is None or kind.base not in _BOUNDED or not kind.holds(bound):
             continue
         wrong = [value for value in allowed if outside(value, bound)]
         if wrong:
@@ -466,29 +466,6 @@ def _pattern_problems(feature: Feature) -> Iterable[str]:
         wrong = [v for v in feature.allowed if isinstance(v, str) and not compiled.fullmatch(v)]
         if wrong:
             yield f"allowed holds {', '.join(map(repr, wrong))}, which pattern {pattern!r} does not match"
-
-
-def _is_value(kind: str, value: object) -> bool:
-    if isinstance(value, bool) or kind == "boolean":
-        return isinstance(value, bool) and kind == "boolean"
-    if kind in _RANGES:
-        low, high = _RANGES[kind]
-        return isinstance(value, int) and low <= value <= high
-    if kind == "string":
-        return isinstance(value, str)
-    if kind == "timestamp":
-        return isinstance(value, datetime) and value.utcoffset() is not None
-    if kind == "date":
-        return isinstance(value, date) and not isinstance(value, datetime)
-    if not isinstance(value, int | float):
-        return False
-    try:
-        struct.pack(
-            "<f" if kind == "float" else "<d", float(value)
-        )  # an int may be beyond the floats, a float beyond 32 bits
-        return math.isfinite(value)
-    except OverflowError:
-        return False
 
 
 def _less(one: Value, other: Value) -> bool:

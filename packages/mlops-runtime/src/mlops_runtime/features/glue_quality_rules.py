@@ -16,6 +16,7 @@ from collections.abc import Iterable
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 
+from mlops_runtime.features.column_type import ColumnType
 from mlops_runtime.features.feature_group import CREATED_TIME, EVENT_TIME, RESERVED, Feature, FeatureGroup, Value
 
 # https://docs.aws.amazon.com/glue/latest/webapi/API_CreateDataQualityRuleset.html
@@ -40,7 +41,8 @@ def dqdl(group: FeatureGroup) -> str:
         RulesetError: If it is longer than 65,536 characters, which Glue does not take.
 
     Example:
-        >>> from mlops_runtime.features.feature_group import Entity
+        >>> from mlops_runtime.features.column_type import ColumnType
+    from mlops_runtime.features.feature_group import Entity
         >>> stock = FeatureGroup(
         ...     name="stock",
         ...     entities=(Entity("store_id", "string", "store"),),
@@ -125,7 +127,9 @@ def _none(condition: str) -> str:
 
 def _in_sql(feature: Feature, value: Value) -> bool:
     """Return whether DQDL has no exact literal for the value."""
-    return feature.type in ("boolean", "timestamp") or (isinstance(value, int) and abs(value) > _EXACT)
+    return ColumnType.of(feature.type).base in ("boolean", "timestamp", "decimal") or (
+        isinstance(value, int) and abs(value) > _EXACT
+    )
 
 
 def _literal(feature: Feature, value: Value) -> str:
@@ -141,4 +145,6 @@ def _literal(feature: Feature, value: Value) -> str:
 def _sql(value: Value) -> str:
     if isinstance(value, datetime):
         return f"timestamp '{value.astimezone(UTC).isoformat(sep=' ')}'"
+    if isinstance(value, Decimal):
+        return format(value, "f")  # with an exponent it would be a double
     return str(value).lower()

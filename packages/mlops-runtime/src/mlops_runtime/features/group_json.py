@@ -8,6 +8,7 @@ import dataclasses
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date, datetime, timedelta
+from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from mlops_runtime.features.feature_group import Entity, Feature, FeatureGroup, FeatureGroupError
@@ -78,6 +79,8 @@ def _written(value: Any) -> Any:
         return value.total_seconds()
     if isinstance(value, date):
         return value.isoformat()
+    if isinstance(value, Decimal):
+        return str(value)
     return [_written(item) for item in value] if isinstance(value, tuple) else value
 
 
@@ -104,7 +107,7 @@ def _columns(kind: type[Entity | Feature], value: object, path: str, problems: l
     found = []
     for i, entry in enumerate(value):
         type_ = entry.get("type") if isinstance(entry, Mapping) else None
-        constant = _CONSTANTS.get(str(type_), _same)
+        constant = _CONSTANTS.get(str(type_).partition("(")[0], _same)
         readers: Mapping[str, Callable[[Any], Any]] = {
             "minimum": constant,
             "maximum": constant,
@@ -157,4 +160,15 @@ def _same(value: Any) -> Any:
     return value
 
 
-_CONSTANTS: Mapping[str, Callable[[Any], Any]] = {"date": date.fromisoformat, "timestamp": datetime.fromisoformat}
+def _decimal(value: Any) -> Any:
+    try:
+        return Decimal(value) if isinstance(value, str) else value
+    except InvalidOperation as error:
+        raise ValueError(f"{value!r} is no decimal") from error
+
+
+_CONSTANTS: Mapping[str, Callable[[Any], Any]] = {
+    "date": date.fromisoformat,
+    "timestamp": datetime.fromisoformat,
+    "decimal": _decimal,
+}

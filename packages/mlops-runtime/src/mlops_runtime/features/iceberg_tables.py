@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import pyarrow as pa
 from pyiceberg.expressions import AlwaysTrue, And, BooleanExpression, EqualTo, GreaterThanOrEqual, LessThanOrEqual
@@ -12,21 +12,12 @@ from pyiceberg.schema import Schema
 from pyiceberg.table import DataScan, Table
 from pyiceberg.table.sorting import NullOrder, SortDirection, SortField, SortOrder
 from pyiceberg.transforms import DayTransform, IdentityTransform, MonthTransform, Transform
-from pyiceberg.types import (
-    BooleanType,
-    DateType,
-    DoubleType,
-    FloatType,
-    IntegerType,
-    LongType,
-    NestedField,
-    PrimitiveType,
-    StringType,
-    TimestamptzType,
-)
+from pyiceberg.types import NestedField
 
-from mlops_runtime.features.feature_group import CREATED_TIME, EVENT_TIME, FeatureGroup, FeatureType
+from mlops_runtime.features.column_type import FeatureType
+from mlops_runtime.features.feature_group import CREATED_TIME, EVENT_TIME, FeatureGroup
 from mlops_runtime.features.lock_file import LockedTable
+from mlops_runtime.features.table_types import arrow_schema, declared_types, iceberg_type, is_of_type, read_schema
 
 # their constructors take a column's name and a value; what pydantic generates for type checkers does not say so
 _EQUAL: Any = EqualTo
@@ -35,29 +26,7 @@ _AT_LEAST: Any = GreaterThanOrEqual
 
 FORMAT_VERSION = "2"  # Athena reads no v3 tables
 
-_TYPES: dict[str, PrimitiveType] = {
-    "boolean": BooleanType(),
-    "int": IntegerType(),
-    "long": LongType(),
-    "float": FloatType(),
-    "double": DoubleType(),
-    "string": StringType(),
-    "date": DateType(),
-    "timestamp": TimestamptzType(),
-}
-
 _TRANSFORMS: dict[str, Transform[Any, Any]] = {"month": MonthTransform(), "day": DayTransform()}
-
-_ARROW_TYPES: dict[str, pa.DataType] = {
-    "boolean": pa.bool_(),
-    "int": pa.int32(),
-    "long": pa.int64(),
-    "float": pa.float32(),
-    "double": pa.float64(),
-    "string": pa.string(),
-    "date": pa.date32(),
-    "timestamp": pa.timestamp("us", "UTC"),
-}
 
 
 class FeatureTableError(ValueError):
@@ -100,7 +69,7 @@ def iceberg_schema(group: FeatureGroup, locked: LockedTable) -> Schema:
     descriptions = {column.name: column.description for column in group.columns}
     return Schema(
         *(
-            NestedField(f.id, f.name, _TYPES[f.type], required=f.required, doc=descriptions[f.name])
+            NestedField(f.id, f.name, iceberg_type(f.type, f.element_id), required=f.required, doc=descriptions[f.name])
             for f in locked.fields
         ),
         identifier_field_ids=list(locked.identifier_field_ids),
@@ -132,19 +101,7 @@ def sort_columns(group: FeatureGroup) -> tuple[str, ...]:
 
 def feature_types(table: Table) -> dict[str, FeatureType]:
     """Return the types of a table's columns, as groups declare them."""
-    names = {kind: name for name, kind in _TYPES.items()}
-    return {field.name: cast("FeatureType", names[field.field_type]) for field in table.schema().fields}  # type: ignore[index]
-
-
-def arrow_types(schema: pa.Schema) -> dict[str, FeatureType]:
-    """Return the types of columns that have one, as groups declare them."""
-    names = {kind: name for name, kind in _ARROW_TYPES.items()}
-    return {field.name: cast("FeatureType", names[field.type]) for field in schema if field.type in names}
-
-
-def arrow_schema(group: FeatureGroup) -> pa.Schema:
-    """Return the Arrow schema of a group's rows, in the order of its columns."""
-    return pa.schema([pa.field(c.name, _ARROW_TYPES[c.type], nullable=not c.required) for c in group.columns])
+    return declared_types(table.schema(), table.properties)
 
 
 def check_table(group: FeatureGroup, table: Table) -> None:
@@ -159,7 +116,7 @@ def check_table(group: FeatureGroup, table: Table) -> None:
         field = found.get(column.name)
         if field is None:
             problems.append(f"column {column.name!r} is absent")
-        elif field.field_type != _TYPES[column.type]:
+        elif not is_of_type(field.field_type, column.type):
             problems.append(f"column {column.name!r} is {field.field_type}, declared is {column.type}")
         elif field.required and not column.required:
             problems.append(f"column {column.name!r} is required, declared is nullable")
@@ -230,10 +187,8 @@ def read_rows(
     """Read columns of a snapshot into memory; arguments as for ``scanned``."""
     scan = scanned(table, snapshot_id, columns, created_by=created_by, event_by=event_by, since=since, where=where)
     rows = scan.to_arrow()
-    plain = [
-        pa.field(f.name, pa.string() if pa.types.is_large_string(f.type) else f.type, f.nullable) for f in rows.schema
-    ]
-    return rows.cast(pa.schema(plain)).select(list(columns))
+    found = read_schema(scan.projection(), table.properties)
+    return rows.cast(pa.schema([found.field(name) for name in rows.column_names])).select(list(columns))
 
 
 def read_group(

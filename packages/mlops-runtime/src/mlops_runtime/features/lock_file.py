@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from mlops_runtime.contracts import ContractError, from_json
-from mlops_runtime.features.feature_group import EVENT_TIME, RESERVED, Column, FeatureGroup, FeatureType
+from mlops_runtime.features.column_type import ColumnType, ColumnTypeError, FeatureType
+from mlops_runtime.features.feature_group import EVENT_TIME, RESERVED, Column, FeatureGroup
 
 _FIRST_PARTITION_ID = 1000  # https://iceberg.apache.org/spec/#partition-evolution
 _HOW_TO_LOCK = "mlops features lock <module>:<groups>"
@@ -43,17 +44,32 @@ class FeatureLockError(ValueError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LockedField:
-    """One column of a table with the id that it keeps for ever."""
+    """One column of a table with the id that it keeps for ever; what a list or vector holds has an id of its own."""
 
     id: int
     name: str
     type: FeatureType
     required: bool
+    element_id: int | None = None
+
+    @property
+    def ids(self) -> tuple[int, ...]:
+        """Every id that the column takes."""
+        return (self.id,) if self.element_id is None else (self.id, self.element_id)
 
     @property
     def iceberg_type(self) -> str:
-        """The type's name in an Iceberg schema and in ``AWS::Glue::Table``."""
-        return _ICEBERG_TYPES.get(self.type, self.type)
+        """The type in an Iceberg schema and in ``AWS::Glue::Table``: its name, or the JSON of a list.
+
+        See: https://iceberg.apache.org/spec/#appendix-c-json-serialization
+        """
+        # claim: glue-lists-as-json-text
+        element = ColumnType.of(self.type).element
+        if not element:
+            return _ICEBERG_TYPES.get(self.type, self.type)
+        held = _ICEBERG_TYPES.get(element, element)
+        listed = {"type": "list", "element-id": self.element_id, "element": held, "element-required": False}
+        return json.dumps(listed)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -253,22 +269,32 @@ def _comma(number: int, of: Sequence[object] | Mapping[str, object]) -> str:
 
 
 def _line(value: LockedField | LockedPartition) -> str:
-    return json.dumps({name: getattr(value, name) for name in value.__slots__})
+    said = ((name, getattr(value, name)) for name in value.__slots__)
+    return json.dumps({name: part for name, part in said if part is not None})
 
 
-def _locked(column: Column, number: int) -> LockedField:
-    return LockedField(id=number, name=column.name, type=column.type, required=column.required)
+def _locked(columns: Sequence[Column], first: int) -> tuple[tuple[LockedField, ...], int]:
+    """Give columns their ids, then what lists hold theirs; return the next id too."""
+    after = first + len(columns)
+    fields = []
+    for number, column in enumerate(columns, first):
+        element_id = after if ColumnType.of(column.type).element else None
+        after += element_id is not None
+        fields.append(
+            LockedField(id=number, name=column.name, type=column.type, required=column.required, element_id=element_id)
+        )
+    return tuple(fields), after
 
 
 def _new_table(group: FeatureGroup) -> LockedTable:
-    fields = tuple(_locked(column, number) for number, column in enumerate(group.columns, 1))
+    fields, after = _locked(group.columns, 1)
     source = next(f.id for f in fields if f.name == EVENT_TIME)
     partition = LockedPartition(
         id=_FIRST_PARTITION_ID, source_id=source, name=f"{EVENT_TIME}_{group.partition}", transform=group.partition
     )
     return LockedTable(
         entities=group.entity_names,
-        next_field_id=len(fields) + 1,
+        next_field_id=after,
         partition_spec_id=0,
         partition=(partition,),
         schemas=(LockedSchema(id=0, fields=fields),),
@@ -278,13 +304,13 @@ def _new_table(group: FeatureGroup) -> LockedTable:
 def _extended(group: FeatureGroup, locked: LockedTable) -> LockedTable:
     declared = {c.name: c for c in group.columns}
     known = {f.name for f in locked.fields}
-    kept = [_locked(declared[f.name], f.id) for f in locked.fields]
-    fresh = [c for c in group.columns if c.name not in known]
-    fields = (*kept, *(_locked(c, number) for number, c in enumerate(fresh, locked.next_field_id)))
+    kept = [replace(f, type=declared[f.name].type, required=declared[f.name].required) for f in locked.fields]
+    fresh, after = _locked([c for c in group.columns if c.name not in known], locked.next_field_id)
+    fields = (*kept, *fresh)
     if fields == locked.fields:
         return locked
     schema = LockedSchema(id=locked.schema_id + 1, fields=fields)
-    return replace(locked, schemas=(*locked.schemas, schema), next_field_id=locked.next_field_id + len(fresh))
+    return replace(locked, schemas=(*locked.schemas, schema), next_field_id=after)
 
 
 def _damage(name: str, table: LockedTable, lines: _Lines) -> Iterable[str]:
@@ -294,7 +320,7 @@ def _damage(name: str, table: LockedTable, lines: _Lines) -> Iterable[str]:
         return
     yield from _damaged_schemas(name, table, lines)
     yield from _damaged_history(name, table, lines)
-    highest = max((f.id for schema in table.schemas for f in schema.fields), default=0)
+    highest = max((i for schema in table.schemas for f in schema.fields for i in f.ids), default=0)
     if table.next_field_id <= highest:
         yield (
             f"{name}: next_field_id (line {lines['next_field_id',]}) must be above {highest}, got {table.next_field_id}; "
@@ -318,18 +344,33 @@ def _damaged_schemas(name: str, table: LockedTable, lines: _Lines) -> Iterable[s
         yield f"{name}: schema ids must rise, got {numbers}; {_RESTORE}"
     for s, schema in enumerate(table.schemas):
         where = f"{name}: schema {schema.id} (line {lines['schema', s]})"
-        ids = [f.id for f in schema.fields]
+        ids = [i for f in schema.fields for i in f.ids]
         names = [f.name for f in schema.fields]
+        for n, column in enumerate(schema.fields):
+            yield from (
+                f"{name}: {column.name!r} (line {lines['field', s, n]}) {problem}; {_RESTORE}"
+                for problem in _type_problems(column)
+            )
         for number in sorted({i for i in ids if ids.count(i) > 1}):
             yield f"{where}: id {number} is used {ids.count(number)} times; {_RESTORE}"
-        for column in sorted({n for n in names if names.count(n) > 1}):
-            yield f"{where}: column {column!r} appears {names.count(column)} times; {_RESTORE}"
+        for twice in sorted({n for n in names if names.count(n) > 1}):
+            yield f"{where}: column {twice!r} appears {names.count(twice)} times; {_RESTORE}"
+
+
+def _type_problems(column: LockedField) -> Iterable[str]:
+    try:
+        element = ColumnType.of(column.type).element
+    except ColumnTypeError as error:
+        yield f"has {error}"
+        return
+    if bool(element) != (column.element_id is not None):
+        yield f"is {column.type} and has {'no' if element else 'an'} element_id"
 
 
 def _damaged_history(name: str, table: LockedTable, lines: _Lines) -> Iterable[str]:
     given: dict[int, tuple[LockedField, int]] = {}
     for s, schema in enumerate(table.schemas):
-        highest = max(given, default=0)
+        highest = max((i for old, _ in given.values() for i in old.ids), default=0)
         for n, new in enumerate(schema.fields):
             line = lines["field", s, n]
             old, first = given.get(new.id, (None, 0))
@@ -339,7 +380,7 @@ def _damaged_history(name: str, table: LockedTable, lines: _Lines) -> Iterable[s
                         f"{name}: {new.name!r} (line {line}) has id {new.id}, which is below {highest} and may be retired; "
                         f"give it id {table.next_field_id} and raise next_field_id"
                     )
-            elif new.name != old.name or not _widens(old.type, new.type) or (new.required and not old.required):
+            elif (new.name, new.element_id) != (old.name, old.element_id) or not _follows(old, new):
                 yield (
                     f"{name}: id {new.id} is {_words(new)} in line {line} and was {_words(old)} in line {first}, "
                     f"whose data it would bring back; {_RESTORE}"
@@ -420,6 +461,10 @@ def _gone(old: LockedField, at: str, fresh: list[Column]) -> str:
 
 def _widens(old: str, new: str) -> bool:
     return old == new or (old, new) in _WIDENINGS
+
+
+def _follows(old: LockedField, new: LockedField) -> bool:
+    return _widens(old.type, new.type) and (old.required or not new.required)
 
 
 def _words(column: LockedField) -> str:

@@ -9,21 +9,19 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from itertools import accumulate, islice
 from typing import TYPE_CHECKING, Any, Protocol
 
 import pyarrow as pa
+import pyarrow.compute as pc
 from botocore.exceptions import BotoCoreError, ClientError
 
 from mlops_runtime.features.batch_checks import ArrowStream, read_batch
-from mlops_runtime.features.feature_group import (
-    CREATED_TIME,
-    EVENT_TIME,
-    INGEST_ID,
-    RESERVED,
-    FeatureGroup,
-    FeatureType,
-)
-from mlops_runtime.features.iceberg_tables import arrow_schema
+from mlops_runtime.features.column_type import ColumnType, FeatureType
+from mlops_runtime.features.feature_group import CREATED_TIME, EVENT_TIME, INGEST_ID, RESERVED, FeatureGroup
+from mlops_runtime.features.row_hashing import is_list, logical_type
+from mlops_runtime.features.table_types import arrow_schema, arrow_type
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -209,12 +207,21 @@ def _is_same(given: pa.DataType, declared: pa.DataType) -> bool:
         return bool(pa.types.is_timestamp(given) and given.tz is not None and given.unit != "ns")
     if pa.types.is_integer(declared):
         return bool(pa.types.is_signed_integer(given) and given.bit_width <= declared.bit_width)
-    return bool(given == declared)
+    if pa.types.is_fixed_size_list(declared):
+        return bool(given == declared)
+    return bool(logical_type(given) == logical_type(declared))
 
 
 def _plain(column: pa.ChunkedArray) -> list[Any]:
-    """Return values as Python's, times as microseconds since 1970, dates as days, floats as the integer of their bits."""
+    """Return values as Python's, times as microseconds since 1970, dates as days, floats as their bits; lists of these."""
     kind = column.type
+    if is_list(kind):
+        lists = [(chunk, iter(_plain(pa.chunked_array([chunk.flatten()])))) for chunk in column.chunks]
+        return [
+            None if count is None else list(islice(held, count))
+            for chunk, held in lists
+            for count in pc.list_value_length(chunk).to_pylist()
+        ]
     if pa.types.is_timestamp(kind):
         column = column.cast(pa.timestamp("us", "UTC")).cast(pa.int64())
     elif pa.types.is_date(kind):
@@ -232,16 +239,25 @@ def _order(event: int, created: int, ingest: str) -> str:
 
 
 def _attribute(kind: FeatureType, value: Any) -> Mapping[str, Any]:
-    return _NULL if value is None else _ATTRIBUTES[kind](value)
+    if value is None:
+        return _NULL
+    said = ColumnType.of(kind)
+    if said.base == "list":
+        return {"L": [_attribute(said.element, each) for each in value]}
+    if said.base == "vector":
+        return {"B": struct.pack(f">{said.length}i", *value)}
+    return _ATTRIBUTES[said.base](value)
 
 
-_ATTRIBUTES: dict[FeatureType, Callable[[Any], dict[str, object]]] = {
+_ATTRIBUTES: dict[str, Callable[[Any], dict[str, object]]] = {
     "boolean": lambda value: {"BOOL": value},
     "int": lambda value: {"N": str(value)},
     "long": lambda value: {"N": str(value)},
     "date": lambda value: {"N": str(value)},
     "timestamp": lambda value: {"N": str(value)},
     "string": lambda value: {"S": value},
+    "binary": lambda value: {"B": value},
+    "decimal": lambda value: {"N": str(value)},
     "float": lambda bits: {"B": struct.pack(">i", bits)},
     "double": lambda bits: {"B": struct.pack(">q", bits)},
 }
@@ -251,6 +267,15 @@ def _value(kind: FeatureType, cell: Mapping[str, Any]) -> Any:
     """Return what ``_array`` takes; a column that was widened since reads what was written before."""
     if "NULL" in cell:
         return None
+    said = ColumnType.of(kind)
+    if said.base == "list":
+        return [_value(said.element, each) for each in cell["L"]]
+    if said.base == "vector":
+        return list(struct.unpack(f">{said.length}i", bytes(cell["B"])))
+    if said.base == "binary":
+        return bytes(cell["B"])
+    if said.base == "decimal":
+        return Decimal(cell["N"])
     if "B" not in cell:
         return next(iter(cell.values())) if kind in ("boolean", "string") else int(cell["N"])
     content = bytes(cell["B"])
@@ -260,6 +285,14 @@ def _value(kind: FeatureType, cell: Mapping[str, Any]) -> Any:
 
 
 def _array(kind: FeatureType, values: list[Any]) -> pa.Array:
+    said = ColumnType.of(kind)
+    if said.element:
+        ends = accumulate((0 if value is None else len(value) for value in values), initial=0)
+        held = _array(said.element, [each for value in values if value is not None for each in value])
+        missing = pa.array([value is None for value in values], pa.bool_())
+        return pa.ListArray.from_arrays(pa.array(ends, pa.int32()), held, mask=missing).cast(arrow_type(kind))
+    if said.base in ("decimal", "binary"):
+        return pa.array(values, arrow_type(kind))
     if kind == "double":
         return pa.array(values, pa.int64()).view(pa.float64())
     if kind == "float":

@@ -3,7 +3,8 @@
 A footer says what the pages of a row group take decompressed, not what their values take: a dictionary page holds a value once, and
 a million rows that name it take a few bytes. A footer also says what its writer wants. Here the header of every page is read first,
 so that neither decompression nor decoding allocates more than was allowed; strings are then read as dictionaries, which repeat
-nothing, and their size is summed by the lengths of their values before each row gets its own.
+nothing, and their size is summed by the lengths of their values before each row gets its own. Lists of plain values are read in
+the same way, one value an element.
 
 See: https://github.com/apache/parquet-format/blob/master/src/main/thrift/parquet.thrift
 """
@@ -15,12 +16,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from mlops_runtime.features.row_hashing import is_list
+
 _MAXIMUM_PAGES = 100_000  # of a file or row group; writers make pages of about 1 MiB or 20,000 rows
 _MAXIMUM_HEADER = 1 << 20
 _MAXIMUM_FIELDS = 1000
 _MAXIMUM_DEPTH = 8
 _WIDTHS = {"BOOLEAN": 1, "INT32": 4, "INT64": 8, "INT96": 8, "FLOAT": 4, "DOUBLE": 8, "BYTE_ARRAY": 4}
 _OF_DECIMALS = 32
+_OF_OFFSETS = 4
 _DELTA_LENGTH, _DELTA = 6, 7  # encodings
 # numbers of fields and types in parquet.thrift
 _DATA_PAGE, _DICTIONARY_PAGE, _DATA_PAGE_V2 = 0, 2, 3
@@ -77,18 +81,18 @@ def read_bounded(source: pa.NativeFile, bounds: Bounds, *, row_group: int | None
             f"it has {rows} rows and {decompressed} bytes decompressed, at most {bounds.rows} rows and "
             f"{bounds.bytes} bytes are small"
         )
-    _check_columns(footer.schema)
-    fixed = rows * sum(_width(footer.schema.column(place)) for place in range(len(footer.schema)))
+    _check_columns(footer.schema, plain.schema_arrow)
+    fixed = sum(_fixed(footer, plain.schema_arrow, group) for group in groups)
     _check_decoded(fixed, bounds)
     left = _Left(bounds)
-    coded = [_check_pages(source, footer.row_group(group), left) for group in groups]
+    coded = [_check_pages(source, footer.schema, footer.row_group(group), left) for group in groups]
 
     parts, decoded = [plain.schema_arrow.empty_table()], fixed
     for group, places in zip(groups, coded, strict=True):
         names = [footer.schema.column(place).path for place in places]
         file = pq.ParquetFile(source, metadata=footer, read_dictionary=names)
         for field in map(file.schema_arrow.field, places):
-            if not pa.types.is_dictionary(field.type):
+            if not pa.types.is_dictionary(_held(field.type)):
                 raise ParquetFormError(
                     f"column {field.name!r} is {field.type}, which is read only whole; write it as a string"
                 )
@@ -104,14 +108,35 @@ def _check_decoded(size: int, bounds: Bounds) -> None:
         raise ParquetSizeError(f"it has at least {size} bytes decoded, at most {bounds.decoded} are small")
 
 
-def _check_columns(schema: pq.ParquetSchema) -> None:
+def _check_columns(schema: pq.ParquetSchema, kinds: pa.Schema) -> None:
+    for field in kinds:
+        if pa.types.is_nested(_held(field.type)):
+            raise ParquetFormError(
+                f"column {field.name!r} is nested; give a column of plain values, or of lists of plain values"
+            )
     for column in map(schema.column, range(len(schema))):
-        if column.max_repetition_level or column.max_definition_level > 1:
-            raise ParquetFormError(f"column {column.path!r} is nested; give a column of plain values")
         if column.physical_type == "BYTE_ARRAY" and column.logical_type.type == "DECIMAL":
             raise ParquetFormError(
                 f"column {column.path!r} holds decimals as strings; write them as FIXED_LEN_BYTE_ARRAY"
             )
+
+
+def _fixed(footer: pq.FileMetaData, kinds: pa.Schema, number: int) -> int:
+    """Return what the values of a row group take without those of strings, and what lists take to say where each begins."""
+    group, size = footer.row_group(number), 0
+    for place, field in enumerate(kinds):
+        values = group.num_rows
+        if pa.types.is_fixed_size_list(field.type):
+            values *= field.type.list_size  # a missing one takes as much
+        elif is_list(field.type):
+            values = group.column(place).num_values
+            size += _OF_OFFSETS * abs(group.num_rows)
+        size += abs(values) * _width(footer.schema.column(place))
+    return size
+
+
+def _held(kind: pa.DataType) -> pa.DataType:
+    return kind.value_type if is_list(kind) else kind
 
 
 def _width(column: pq.ColumnSchema) -> int:
@@ -121,8 +146,9 @@ def _width(column: pq.ColumnSchema) -> int:
 
 
 def _plain_bytes(column: pa.ChunkedArray) -> int:
-    """Return what the values of a dictionary take once each row has its own."""
-    sizes = (pc.sum(pc.binary_length(part.dictionary).cast(pa.int64()).take(part.indices)) for part in column.chunks)
+    """Return what the values of a dictionary take once each row or element has its own."""
+    parts = [part.flatten() if is_list(part.type) else part for part in column.chunks]
+    sizes = (pc.sum(pc.binary_length(part.dictionary).cast(pa.int64()).take(part.indices)) for part in parts)
     return sum(size.as_py() or 0 for size in sizes)
 
 
@@ -130,8 +156,19 @@ def _plain(part: pa.Table, schema: pa.Schema) -> pa.Table:
     for place, field in enumerate(schema):
         column = part.column(place)
         if column.type != field.type:
-            part = part.set_column(place, field, column.cast(column.type.value_type).cast(field.type))
+            chunks = [_without_dictionary(chunk).cast(field.type) for chunk in column.chunks]
+            part = part.set_column(place, field, pa.chunked_array(chunks, field.type))
     return part
+
+
+def _without_dictionary(array: pa.Array) -> pa.Array:
+    """Return strings, or lists of them, each with its own value."""
+    if not is_list(array.type):
+        return array.cast(array.type.value_type)
+    lengths = pc.fill_null(pc.list_value_length(array), 0)
+    offsets = pa.concat_arrays([pa.array([0], pa.int32()), pc.cumulative_sum(lengths).cast(pa.int32())])
+    missing = pc.is_null(array) if array.null_count else None
+    return pa.ListArray.from_arrays(offsets, _without_dictionary(array.flatten()), mask=missing)
 
 
 class _Left:
@@ -155,14 +192,16 @@ class _Left:
             raise ParquetSizeError(f"it has more than {_MAXIMUM_PAGES} pages")
 
 
-def _check_pages(source: pa.NativeFile, group: pq.RowGroupMetaData, left: _Left) -> list[int]:
+def _check_pages(source: pa.NativeFile, schema: pq.ParquetSchema, group: pq.RowGroupMetaData, left: _Left) -> list[int]:
     """Read the header of each page where Arrow will look for it; return the places of strings that a dictionary may multiply."""
     coded = []
     for place in range(group.num_columns):
         column = group.column(place)
         if column.file_path:
             raise ParquetFormError(f"column {column.path_in_schema!r} lies in another file; give it in this one")
-        if column.num_values != group.num_rows or group.num_rows < 0:
+        repeats = schema.column(place).max_repetition_level > 0
+        agrees = column.num_values >= group.num_rows if repeats else column.num_values == group.num_rows
+        if not agrees or group.num_rows < 0:
             raise _disagreement(column, f"{column.num_values} values in {group.num_rows} rows")
         encodings = _encodings(column, source.read_at(left.chunk(column.total_compressed_size), _start(column)), left)
         if column.physical_type != "BYTE_ARRAY" or encodings == {_DELTA_LENGTH}:

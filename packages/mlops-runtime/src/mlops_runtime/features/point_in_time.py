@@ -22,6 +22,7 @@ from mlops_runtime.features.join_plans import (
     positions_query,
     statistics_query,
 )
+from mlops_runtime.features.row_hashing import is_list, logical_type
 from mlops_runtime.features.source import RowSource, TableRows, numbered, take
 from mlops_runtime.features.training_set_request import Load
 
@@ -160,7 +161,7 @@ def _entity(rows: pa.Table, timestamp: str, group: GroupRows) -> pa.Table:
     if floor.type.unit == "ns":
         # values appear and die at whole microseconds: down for the one and up for the other decides as the time itself would
         floor, ceiling = (round_to(floor, unit="microsecond") for round_to in (pc.floor_temporal, pc.ceil_temporal))
-    keys = {f"k{i}": rows[name].cast(_logical(rows[name].type)) for i, name in enumerate(group.entities)}
+    keys = {f"k{i}": rows[name].cast(logical_type(rows[name].type)) for i, name in enumerate(group.entities)}
     at, until = (moment.cast(pa.timestamp("us", "UTC")).cast(pa.int64()) for moment in (floor, ceiling))
     return pa.table({**keys, "at": at, "until": until, "number": pa.arange(0, rows.num_rows, 1)})
 
@@ -171,14 +172,20 @@ def _feature(group: GroupRows, entity: pa.Table, *, is_total: bool) -> pa.Table:
         name: name for name in (EVENT_TIME, CREATED_TIME)
     }
     if is_total:
-        columns |= {INGEST_ID: INGEST_ID} | {f"v{i}": name for i, name in enumerate(group.columns)}
+        columns |= {INGEST_ID: INGEST_ID} | {f"v{i}": name for i, name in enumerate(_ranked(group))}
     reader = group.source.read(list(columns.values()))
-    schema = pa.schema([(name, _logical(field.type)) for name, field in zip(columns, reader.schema, strict=True)])
+    schema = pa.schema([(name, logical_type(field.type)) for name, field in zip(columns, reader.schema, strict=True)])
     batches = (batch.rename_columns(schema.names).cast(schema) for batch in reader)
     placed = numbered(pa.RecordBatchReader.from_batches(schema, batches))
     first, last = pc.min(entity["until"]).as_py(), pc.max(entity["at"]).as_py()
     oldest = None if first is None or group.ttl is None else first - group.ttl // _MICROSECOND
     return pa.Table.from_batches([_between(batch, oldest, last) for batch in placed], placed.schema)
+
+
+def _ranked(group: GroupRows) -> list[str]:
+    """Return the columns whose values decide between rows of one batch: engines do not order lists and bytes alike."""
+    kinds = {name: group.source.schema.field(name).type for name in group.columns}
+    return [name for name, kind in kinds.items() if not is_list(kind) and logical_type(kind) != pa.binary()]
 
 
 def _between(batch: pa.RecordBatch, oldest: int | None, newest: int | None) -> pa.RecordBatch:
@@ -213,7 +220,7 @@ def _registered(connection: duckdb.DuckDBPyConnection, entity: pa.Table, feature
 def _shape(group: GroupRows) -> Shape:
     return Shape(
         keys=len(group.entities),
-        values=len(group.columns),
+        values=len(_ranked(group)),
         ttl=None if group.ttl is None else group.ttl // _MICROSECOND,
         ttl_inclusive=group.ttl_inclusive,
     )
@@ -295,19 +302,12 @@ def _group_problems(rows: pa.Table, group: GroupRows) -> list[str]:
             problems.append(
                 f"{rows[name].null_count} entity rows have no {name!r}, which is a key of {group.name}; leave them out"
             )
-        kinds = (_logical(rows.schema.field(name).type), _logical(group.source.schema.field(name).type))
+        kinds = (logical_type(rows.schema.field(name).type), logical_type(group.source.schema.field(name).type))
         if kinds[0] != kinds[1]:
             problems.append(
                 f"key {name!r} is {kinds[0]} in the entity rows and {kinds[1]} in {group.name}; give both one type"
             )
     return problems
-
-
-def _logical(kind: pa.DataType) -> pa.DataType:
-    """Return the type without what only the memory layout says."""
-    if pa.types.is_dictionary(kind):
-        return _logical(kind.value_type)
-    return pa.string() if pa.types.is_large_string(kind) or pa.types.is_string_view(kind) else kind
 
 
 def latest(load: Load, group: FeatureGroup, entities: ArrowStream | None, *, now: datetime) -> pa.Table:

@@ -10,6 +10,7 @@ from mlops_runtime.contracts import canonical_json
 
 VERSION = "h2"
 
+_ZERO, _ONE, _NOTHING = (pa.scalar(content, pa.large_binary()) for content in (b"\0", b"\1", b""))
 _NAN = {pa.float64(): 0x7FF8000000000000, pa.float32(): 0x7FC00000}
 
 
@@ -64,7 +65,8 @@ def content_hash(table: pa.Table, first: Sequence[str] = (), *, is_sorted: bool 
         is_sorted: Whether the rows are in ascending order of ``first``, which no two of them share. Default: they are sorted here.
 
     Raises:
-        UnhashableColumnError: If a column is neither boolean, integer, float, string, date nor timestamp.
+        UnhashableColumnError: If a column is neither boolean, integer, float, decimal, string, binary, date, timestamp nor a list
+            of these but decimals and binary.
 
     Example:
         >>> import pyarrow as pa
@@ -78,7 +80,7 @@ def content_hash(table: pa.Table, first: Sequence[str] = (), *, is_sorted: bool 
     canonical = pa.table({name: _canonical(name, table[name]) for name in names})
     order = None if is_sorted or not names else indices(canonical, names)
     head = {
-        "columns": [[name, str(logical_type(table.schema.field(name).type))] for name in names],
+        "columns": [[name, _said(logical_type(table.schema.field(name).type))] for name in names],
         "rows": table.num_rows,
     }
     digest = hashlib.sha256(canonical_json(head))
@@ -90,19 +92,56 @@ def content_hash(table: pa.Table, first: Sequence[str] = (), *, is_sorted: bool 
 
 
 def logical_type(kind: pa.DataType) -> pa.DataType:
-    """Return the type without what only the memory layout says: dictionaries and string views are strings."""
+    """Return the type without what only the memory layout says: dictionaries and string views are strings, vectors are lists."""
     if pa.types.is_dictionary(kind):
         return logical_type(kind.value_type)
     if pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
         return pa.string()
+    if pa.types.is_large_binary(kind) or pa.types.is_binary_view(kind) or pa.types.is_fixed_size_binary(kind):
+        return pa.binary()
+    if pa.types.is_decimal32(kind) or pa.types.is_decimal64(kind):
+        return pa.decimal128(kind.precision, kind.scale)
+    if is_list(kind):
+        return pa.list_(pa.field("element", logical_type(kind.value_type)))
     return kind
 
 
+def is_list(kind: pa.DataType) -> bool:
+    """Tell whether values are lists; views of lists are none, of which Arrow's cast loses missing elements."""
+    return bool(pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind))
+
+
+def comparable(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return values that Arrow can compare, sort and group as ours are: floats with one zero and one NaN, lists as their bytes.
+
+    Arrow has no such functions for lists.
+
+    Example:
+        >>> one, other = pa.array([[1.0, -0.0], None]), pa.array([[1.0, 0.0], None])
+        >>> comparable(pa.chunked_array([one])).equals(comparable(pa.chunked_array([other])))
+        True
+    """
+    if is_list(column.type):
+        return _canonical("", column)
+    if not pa.types.is_floating(column.type):
+        return column
+    one_zero = pc.add(column, pa.scalar(0.0, column.type))
+    return pc.if_else(pc.is_nan(one_zero), pa.scalar(float("nan"), column.type), one_zero)
+
+
+def _said(kind: pa.DataType) -> str:
+    return f"list<{_said(kind.value_type)}>" if pa.types.is_list(kind) else str(kind)
+
+
 def _canonical(name: str, column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Return the column as 64-bit integers or as text; nulls stay."""
+    """Return the column as 64-bit integers, as decimals, or as text or bytes; nulls stay."""
     kind = logical_type(column.type)
     if pa.types.is_string(kind):
         return column.cast(pa.large_string())
+    if pa.types.is_binary(kind):
+        return column.cast(pa.large_binary())
+    if pa.types.is_list(kind):
+        return _list_bytes(name, column.cast(kind))
     column = column.cast(kind)
     if pa.types.is_floating(kind):
         plain = kind if kind in _NAN else pa.float32()
@@ -119,9 +158,40 @@ def _canonical(name: str, column: pa.ChunkedArray) -> pa.ChunkedArray:
         return pa.chunked_array([chunk.view(pa.int64()) for chunk in column.chunks], type=pa.int64())
     if pa.types.is_boolean(kind) or pa.types.is_integer(kind):
         return column.cast(pa.int64())
+    if pa.types.is_decimal128(kind):
+        return column
     raise UnhashableColumnError(
-        f"column {name!r} has type {kind}; boolean, integer, float, string, date and timestamp have a canonical form"
+        f"column {name!r} has type {kind}; boolean, integer, float, decimal, string, binary, date, timestamp and lists of plain "
+        "values have a canonical form"
     )
+
+
+def _list_bytes(name: str, column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return each list as bytes: a zero for a missing element, for others a one and its 8 bytes, or its length and its text."""
+    lists = pa.concat_arrays(
+        [chunk.cast(pa.large_list(column.type.value_type)) for chunk in column.chunks]
+        or [pa.array([], pa.large_list(column.type.value_type))]
+    )
+    held = _canonical(name, pa.chunked_array([lists.flatten()])).combine_chunks()
+    if pa.types.is_integer(held.type):
+        parts = [_fixed(held)]
+    elif pa.types.is_large_string(held.type):
+        parts = [_fixed(pc.binary_length(held)), held.cast(pa.large_binary())]
+    else:
+        raise UnhashableColumnError(
+            f"column {name!r} has type {column.type}; lists of {held.type} have no canonical form"
+        )
+    there = pc.binary_join_element_wise(_ONE, *parts, _NOTHING)
+    elements = pc.fill_null(there, _ZERO)
+    counts = pc.fill_null(pc.list_value_length(lists), 0)
+    ends = pa.concat_arrays([pa.array([0], pa.int64()), pc.cumulative_sum(counts)])
+    joined = pc.binary_join(pa.LargeListArray.from_arrays(ends, elements), _NOTHING)
+    return pa.chunked_array([pc.if_else(pc.is_null(lists), pa.scalar(None, pa.large_binary()), joined)])
+
+
+def _fixed(numbers: pa.Array) -> pa.Array:
+    """Return integers as their 8 bytes."""
+    return numbers.view(pa.binary(8)).cast(pa.large_binary())
 
 
 def _bytes(column: pa.ChunkedArray) -> list[bytes | memoryview]:
@@ -132,7 +202,9 @@ def _bytes(column: pa.ChunkedArray) -> list[bytes | memoryview]:
     missing = _buffer(pc.cast(pc.is_null(array), pa.uint8()), 1)
     if pa.types.is_integer(array.type):
         return [missing, _buffer(pc.fill_null(array, 0), 8)]
-    text = pc.fill_null(array, "")
+    if pa.types.is_decimal(array.type):
+        return [missing, _buffer(pc.fill_null(array, pa.scalar(0).cast(pa.decimal128(38, 0)).cast(array.type)), 16)]
+    text = pc.fill_null(array, pa.scalar("" if pa.types.is_large_string(array.type) else b"", array.type))
     offsets = pa.Array.from_buffers(pa.int64(), len(text) + 1, [None, text.buffers()[1]], offset=text.offset)
     content = text.buffers()[2]
     values = b"" if content is None else memoryview(content)[offsets[0].as_py() : offsets[-1].as_py()]

@@ -9,8 +9,10 @@ from typing import Protocol
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from pyiceberg.io.pyarrow import ArrowScan, schema_to_pyarrow
+from pyiceberg.io.pyarrow import ArrowScan
 from pyiceberg.table import DataScan, FileScanTask
+
+from mlops_runtime.features.table_types import read_schema
 
 PLACE = "place"
 
@@ -42,12 +44,7 @@ class IcebergRows:
     def __init__(self, scan: DataScan) -> None:
         self._scan = scan
         self._tasks: list[FileScanTask] | None = None
-        self.schema = pa.schema(
-            [
-                pa.field(f.name, pa.string() if pa.types.is_large_string(f.type) else f.type, f.nullable)
-                for f in schema_to_pyarrow(scan.projection(), include_field_ids=False)
-            ]
-        )
+        self.schema = read_schema(scan.projection(), scan.table_metadata.properties)
 
     def read(self, columns: Sequence[str]) -> pa.RecordBatchReader:
         """Return the rows with these columns alone, in batches."""

@@ -8,11 +8,13 @@ from typing import Literal, get_args
 import pyarrow.compute as pc
 
 from mlops_runtime.contracts.features import PinnedTable
+from mlops_runtime.features.column_type import ColumnType, ColumnTypeError, FeatureType
 from mlops_runtime.features.engine_choice import EngineChoice
-from mlops_runtime.features.feature_group import CREATED_TIME, EVENT_TIME, INGEST_ID, FeatureType
-from mlops_runtime.features.iceberg_tables import arrow_types, feature_types
+from mlops_runtime.features.feature_group import CREATED_TIME, EVENT_TIME, INGEST_ID
+from mlops_runtime.features.iceberg_tables import feature_types
 from mlops_runtime.features.join_plans import PlanChoice, Semantics
 from mlops_runtime.features.point_in_time import explained
+from mlops_runtime.features.table_types import arrow_types
 from mlops_runtime.features.training_set import group_rows
 from mlops_runtime.features.training_set_request import Load, Request, engine_of, located
 
@@ -23,7 +25,7 @@ ROW_ID = "row_id"
 _MILLISECOND = timedelta(milliseconds=1)
 _MICROSECOND = timedelta(microseconds=1)
 _LONGEST_NAME = 255  # of a Glue table or column
-_TYPES: dict[str, dict[FeatureType, str]] = {
+_TYPES: dict[str, dict[str, str]] = {
     "spark": {
         "boolean": "boolean",
         "int": "int",
@@ -33,6 +35,7 @@ _TYPES: dict[str, dict[FeatureType, str]] = {
         "string": "string",
         "date": "date",
         "timestamp": "timestamp",
+        "binary": "binary",
     },
     "athena": {
         "boolean": "boolean",
@@ -43,9 +46,10 @@ _TYPES: dict[str, dict[FeatureType, str]] = {
         "string": "varchar",
         "date": "date",
         "timestamp": "timestamp(6) with time zone",
+        "binary": "varbinary",
     },
 }
-_LOWEST: dict[FeatureType, str] = {
+_LOWEST: dict[str, str] = {
     "boolean": "false",
     "int": "0",
     "long": "0",
@@ -54,7 +58,11 @@ _LOWEST: dict[FeatureType, str] = {
     "string": "''",
     "date": "'1970-01-01'",
     "timestamp": "'1970-01-01 00:00:00 UTC'",
+    "decimal": "0",
 }
+
+
+_ARRAYS = {"spark": "array<{}>", "athena": "array({})"}
 
 
 class SqlPlanError(ValueError):
@@ -213,7 +221,13 @@ class _Text:
         return f"{'.'.join(map(self.name, path))} {version} {table.snapshot_id}"
 
     def literal(self, text: str, kind: FeatureType) -> str:
-        return f"cast({text} as {_TYPES[self.dialect][kind]})"
+        return f"cast({text} as {self.type(kind)})"
+
+    def type(self, kind: FeatureType) -> str:
+        said, names = ColumnType.of(kind), _TYPES[self.dialect]
+        if said.element:
+            return _ARRAYS[self.dialect].format(names[said.element])
+        return kind if said.base == "decimal" else names[kind]
 
     def moment(self, time: datetime) -> str:
         return self.literal(f"'{time.astimezone(UTC):%Y-%m-%d %H:%M:%S.%f} UTC'", "timestamp")
@@ -222,7 +236,7 @@ class _Text:
         if self.dialect == "spark":
             pairs = ", ".join(f"'{name}', {value}" for name, (value, _) in fields.items())
             return f"named_struct({pairs})"
-        kinds = ", ".join(f"{name} {_TYPES['athena'][kind]}" for name, (_, kind) in fields.items())
+        kinds = ", ".join(f"{name} {self.type(kind)}" for name, (_, kind) in fields.items())
         return f"cast(row({', '.join(value for value, _ in fields.values())}) as row({kinds}))"
 
     def alive(self, group: SqlGroup, event: str) -> str:
@@ -257,13 +271,17 @@ def _picked(plan: SqlPlan, group: SqlGroup, text: _Text) -> str:
     # rows that other writers gave one ingest id still have one winner: null, then NaN, then the greatest value
     ranks: list[tuple[str, FeatureType]] = [(event, "timestamp"), (created, "timestamp"), (ingest, "string")]
     for value, kind in values.values():
+        if not ColumnType.of(kind).is_ordered:
+            continue
         odd = f"{value} is null"
         ranks.append((odd, "boolean"))
         if kind in ("float", "double"):
             is_nan = f"coalesce({'isnan' if text.dialect == 'spark' else 'is_nan'}({value}), false)"
             odd = f"{odd} or {is_nan}"
             ranks.append((is_nan, "boolean"))
-        ranks.append((f"case when {odd} then {text.literal(_LOWEST[kind], kind)} else {value} end", kind))
+        ranks.append(
+            (f"case when {odd} then {text.literal(_LOWEST[ColumnType.of(kind).base], kind)} else {value} end", kind)
+        )
     rank = text.row({f"r{i}": term for i, term in enumerate(ranks)})
     where = " and ".join(_kept(plan, group, text)) or "true"
     return f"""
@@ -335,8 +353,10 @@ def _table_problems(owner: str, table: SqlTable, columns: Mapping[str, FeatureTy
     for name in (table.database, table.table, *columns):
         yield from _name_problems(owner, name)
     for name, kind in columns.items():
-        if kind not in get_args(FeatureType):
-            yield f"column {name!r} of {owner} has type {kind!r}, allowed are {', '.join(get_args(FeatureType))}"
+        try:
+            ColumnType.of(kind)
+        except ColumnTypeError as error:
+            yield f"column {name!r} of {owner} has {error}"
 
 
 def _name_problems(owner: str, name: str) -> Iterator[str]:

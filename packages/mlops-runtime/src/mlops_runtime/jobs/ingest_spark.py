@@ -43,11 +43,12 @@ from mlops_runtime.features.batch_delivery import Delivery, reject, unit_bus
 from mlops_runtime.features.batch_ingest import Ingested, KeyReusedError, hashed_rows
 from mlops_runtime.features.feature_group import CREATED_TIME, EVENT_TIME, INGEST_ID, FeatureGroup
 from mlops_runtime.features.group_json import declaration_json, read_declaration
-from mlops_runtime.features.iceberg_tables import arrow_schema, check_table, sort_columns
+from mlops_runtime.features.iceberg_tables import check_table, sort_columns
 from mlops_runtime.features.parquet_size import Bounds, ParquetFormError, ParquetSizeError, read_bounded
-from mlops_runtime.features.row_hashing import content_hash
+from mlops_runtime.features.row_hashing import content_hash, logical_type
 from mlops_runtime.features.table_catalog import Tables
 from mlops_runtime.features.table_commits import TableBusyError, committed
+from mlops_runtime.features.table_types import arrow_schema
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -73,7 +74,9 @@ class _Task:
 
     @property
     def columns(self) -> pa.Schema:
-        return pa.schema([f.with_nullable(True) for f in arrow_schema(self.group) if f.name != INGEST_ID])
+        # Spark has lists for vectors
+        fields = [f for f in arrow_schema(self.group) if f.name != INGEST_ID]
+        return pa.schema([pa.field(f.name, logical_type(f.type)) for f in fields])
 
     @property
     def schema(self) -> pa.Schema:

@@ -1,0 +1,120 @@
+"""Types through Iceberg and Arrow, and values of every type through a store."""
+
+from datetime import UTC, date, datetime
+from decimal import Decimal
+
+import pyarrow as pa
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from pyiceberg.schema import Schema
+from pyiceberg.types import NestedField
+
+from mlops_runtime.features.column_type import ELEMENTS
+from mlops_runtime.features.feature_group import VECTOR, Entity, Feature, FeatureGroup
+from mlops_runtime.features.iceberg_tables import check_table, feature_types
+from mlops_runtime.features.rebuild import Verdict
+from mlops_runtime.features.table_types import arrow_type, arrow_types, declared_types, iceberg_type, is_of_type
+
+DECLARED = [*ELEMENTS, "binary", "decimal(9,2)", "decimal(38,10)", *(f"list<{kind}>" for kind in ELEMENTS), "vector(3)"]
+FLOATS = st.floats(width=32) | st.sampled_from([float("nan"), -0.0])
+TIMES = st.datetimes(datetime(1, 1, 2), datetime(9999, 12, 30), timezones=st.just(UTC))
+VALUES = {
+    "boolean": st.booleans(),
+    "int": st.integers(-(2**31), 2**31 - 1),
+    "long": st.integers(-(2**63), 2**63 - 1),
+    "float": FLOATS,
+    "double": st.floats(),
+    "string": st.text(max_size=5),
+    "date": st.dates(date(1, 1, 1), date(9999, 12, 31)),
+    "timestamp": TIMES,
+    "binary": st.binary(max_size=5),
+    "decimal(9,2)": st.decimals(-9_999_999, 9_999_999, places=2).map(lambda value: value + 0),
+    "decimal(38,10)": st.decimals(Decimal(-(10**27)), Decimal(10**27), places=10).map(lambda value: value + 0),
+    "vector(3)": st.lists(FLOATS, min_size=3, max_size=3),
+}
+VALUES |= {f"list<{kind}>": st.lists(st.none() | VALUES[kind], max_size=3) for kind in ELEMENTS}
+NAMES = {kind: f"f{number}" for number, kind in enumerate(DECLARED)}
+EVERYTHING = FeatureGroup(
+    name="everything",
+    entities=(Entity("k", "long", "key"),),
+    features=tuple(Feature(NAMES[kind], kind, kind, nullable=True) for kind in DECLARED),
+    owner="demand",
+    description="a column of each type",
+)
+
+
+@pytest.mark.parametrize("declared", DECLARED)
+def test_a_declared_type_comes_back(declared):
+    """From Iceberg, where the table says which lists are vectors, and from Arrow."""
+    field = NestedField(1, "x", iceberg_type(declared, 2), required=False)
+    properties = {f"{VECTOR}x": "3"} if declared == "vector(3)" else {}
+    assert declared_types(Schema(field), properties) == {"x": declared}
+    assert arrow_types(pa.schema([("x", arrow_type(declared))])) == {"x": declared}
+    assert is_of_type(field.field_type, declared)
+
+
+def test_what_no_group_declares_has_no_type():
+    """Structures, decimals of negative scale, and lists of bytes."""
+    others = [pa.struct([("a", pa.int64())]), pa.decimal128(9, -2), pa.list_(pa.binary()), pa.time64("us")]
+    assert arrow_types(pa.schema([(str(i), kind) for i, kind in enumerate(others)])) == {}
+
+
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.data())
+def test_every_value_comes_back_from_a_store(shop, data):
+    """Null and NaN inside lists, signs of zero, dates before 1970: in the newest row, in a training set and when built again."""
+    rows = data.draw(st.lists(st.fixed_dictionaries({kind: st.none() | VALUES[kind] for kind in DECLARED}), min_size=1))
+    group = FeatureGroup(
+        name=f"g{data.draw(st.uuids()).hex}",
+        entities=EVERYTHING.entities,
+        features=EVERYTHING.features,
+        owner="demand",
+        description="a column of each type",
+    )
+    batch = pa.table(
+        {
+            "k": range(len(rows)),
+            "event_time": [shop.day(1)] * len(rows),
+            "created_time": [shop.day(1)] * len(rows),
+            **{NAMES[kind]: pa.array([row[kind] for row in rows], arrow_type(kind)) for kind in DECLARED},
+        }
+    )
+    assert shop.client.ingest(group, batch).rows == len(rows)
+    assert shop.client.ingest(group, batch).duplicate
+    expected = {name: repr(batch[name].to_pylist()) for name in NAMES.values()}
+
+    latest = shop.client.latest(group)
+    assert {name: repr(latest[name].to_pylist()) for name in NAMES.values()} == expected
+    assert {name: latest.schema.field(name).type for name in NAMES.values()} == {
+        NAMES[kind]: arrow_type(kind) for kind in DECLARED
+    }
+    asked = pa.table({"k": range(len(rows)), "event_timestamp": [shop.day(2)] * len(rows)})
+    built = shop.client.training_set(asked, [group], name="all")
+    assert {name: repr(built.rows[f"{group.name}__{name}"].to_pylist()) for name in NAMES.values()} == expected
+    again = shop.client.rebuild(built.id)
+    assert (again.verdict, again.same_bytes) == (Verdict.IDENTICAL, True)
+
+
+def test_a_table_of_other_types_is_refused(shop):
+    """A list of other elements, a vector of another length, a decimal of another scale: each is named."""
+    shop.client.ingest(EVERYTHING, pa.table({"k": [1], "event_time": [shop.day(1)]}))
+    table = shop.client.table("everything_v1")
+    check_table(EVERYTHING, table)
+    assert feature_types(table) | {"k": "long"} == {c.name: c.type for c in EVERYTHING.columns}
+    changed = {"list<long>": "list<int>", "vector(3)": "vector(4)", "decimal(9,2)": "decimal(9,3)"}
+    other = FeatureGroup(
+        name="everything",
+        entities=EVERYTHING.entities,
+        features=tuple(Feature(f.name, changed.get(f.type, f.type), "x", nullable=True) for f in EVERYTHING.features),
+        owner="demand",
+        description="a column of each type",
+    )
+    with pytest.raises(ValueError, match="does not fit its group") as error:
+        check_table(other, table)
+    for said in (
+        "is list<long>, declared is list<int>",
+        "is '3', declared is '4'",
+        "is decimal(9, 2), declared is decimal(9,3)",
+    ):
+        assert said in str(error.value)
