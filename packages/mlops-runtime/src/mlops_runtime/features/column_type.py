@@ -58,7 +58,7 @@ _FORMS = {
 
 
 class ColumnTypeError(ValueError):
-    """A text is no type of a column; the message names it, what is allowed and what to declare instead."""
+    """A text is not a type of a column; the message names it, what is allowed and what to declare instead."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,7 +97,7 @@ class ColumnType:
             text: As a group declares it, without spaces.
 
         Raises:
-            ColumnTypeError: If it is none.
+            ColumnTypeError: If it is not a type.
         """
         if not isinstance(text, str):
             raise ColumnTypeError(f"type {text!r}, allowed are {ALLOWED}")
@@ -116,7 +116,7 @@ class ColumnType:
         return _FORMS[self.base]
 
     def holds(self, value: object) -> bool:
-        """Return whether Python's value is one of the type, exactly: text is no number, and ``True`` is none either.
+        """Return whether Python's value is one of the type, exactly: text is not a number, and ``True`` is not one either.
 
         Example:
             >>> ColumnType.of("decimal(4,2)").holds(Decimal("10.50")), ColumnType.of("decimal(4,2)").holds(Decimal("1.005"))

@@ -164,7 +164,7 @@ def _decimal(value: Any) -> Any:
     try:
         return Decimal(value) if isinstance(value, str) else value
     except InvalidOperation as error:
-        raise ValueError(f"{value!r} is no decimal") from error
+        raise ValueError(f"{value!r} is not a decimal") from error
 
 
 _CONSTANTS: Mapping[str, Callable[[Any], Any]] = {

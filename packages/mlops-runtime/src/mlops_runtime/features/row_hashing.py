@@ -107,7 +107,7 @@ def logical_type(kind: pa.DataType) -> pa.DataType:
 
 
 def is_list(kind: pa.DataType) -> bool:
-    """Tell whether values are lists; views of lists are none, of which Arrow's cast loses missing elements."""
+    """Tell whether values are lists; views of lists are refused, since Arrow's cast of them loses missing elements."""
     return bool(pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind))
 
 

@@ -121,7 +121,7 @@ def _of_iceberg(kind: IcebergType, length: str | None) -> FeatureType:
 
 
 def is_of_type(kind: IcebergType, declared: FeatureType) -> bool:
-    """Tell whether a column of a table has a declared type, whatever id its elements have."""
+    """Tell whether a column of a table has a declared type; ids of elements do not count."""
     element_id = kind.element_id if isinstance(kind, ListType) else None
     return kind == iceberg_type(declared, element_id)
 
