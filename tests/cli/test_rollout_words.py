@@ -54,6 +54,23 @@ def test_the_last_step_ends_at_a_look() -> None:
     )
 
 
+def test_between_slots_answers_are_needed_before_the_last_step() -> None:
+    """What comes with all of the traffic comes too late; and a slot is rehearsed where it stands."""
+    slots = replace(BAKING, is_between_slots=True)
+    assert needs(slots, "demand-forecast").startswith(
+        "8 more answers without an error before it gets all of the traffic"
+    )
+    judged = replace(slots, phase=Phase.JUDGING)
+    assert doing(judged) == (
+        "1 of 2: 50 % of the traffic, alarms and answers are read before it gets all of the traffic"
+    )
+    assert doing(replace(judged, step=2)).endswith(", alarms and answers are read a last time")
+    assert needs(replace(slots, step=2), "demand-forecast").startswith(
+        "8 more answers without an error before its last"
+    )
+    assert doing(replace(STARTING, phase=Phase.REHEARSING, is_between_slots=True)).startswith("the candidate's slot ")
+
+
 def test_a_rollback_says_that_the_version_answers_already() -> None:
     """All traffic moves at once, and the bake is not waited for by callers."""
     back = replace(BAKING, asked="rollback", steps=1, bakes=(600,), percent=100.0, is_watched=False, verdict=None)

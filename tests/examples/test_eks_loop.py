@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
+import time
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -35,14 +39,16 @@ from mlops_local.stacks import deployer
 from mlops_runtime.contracts import from_json
 from mlops_runtime.contracts.rollout import Outcome, ServingSpec
 from mlops_runtime.contracts.serving import GoldenSpec
+from mlops_runtime.rollout.kept_minutes import read_bytes, read_minutes
 from mlops_runtime.rollout.rollout_table import RolloutTable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 pytestmark = pytest.mark.cloud
 
 CLOCK_SCALE = 120.0
+RUNS = "    runs      rollout "
 TURNS = (images.TURNS, "constant/calls/25")
 ROWS = [{"x": 2.0}]
 
@@ -108,6 +114,7 @@ class Shop:
             address=local_address(cloud, outputs["ServiceUrl"]),
         )
         self.loop.wait_idle("DeployMachineArn")
+        self.environment = {**os.environ, **cloud.environment(), "COLUMNS": "300"}
         self.golden = self._golden()
 
     def _golden(self) -> GoldenSpec | None:
@@ -121,14 +128,32 @@ class Shop:
         """State another spec with some checks changed; the next approval goes by it."""
         models.ask_for(self.loop, self.cloud.client("dynamodb"), **checks)
 
-    def approve(self, factor: float, *, error: str | None = None, **package: Any) -> Any:
-        """Register and approve a model under load, and wait for its rollout to end; returns the traffic."""
+    def mlops(self, *arguments: str) -> str:
+        """Run the command and return what it prints."""
+        command = [sys.executable, "-m", "mlops_cli", *arguments]
+        return subprocess.run(command, env=self.environment, capture_output=True, text=True, check=True).stdout
+
+    def watch(self) -> list[str]:
+        """Look at the status again and again while a rollout runs."""
+        looks, deadline = list[str](), time.monotonic() + 90
+        while not looks or RUNS in looks[-1]:
+            assert time.monotonic() < deadline
+            if RUNS in (look := self.mlops("status", "shop")) or looks:
+                looks.append(look)
+        return looks
+
+    def approve(
+        self, factor: float, *, error: str | None = None, then: Callable[[], object] | None = None, **package: Any
+    ) -> Any:
+        """Register and approve a model under load, do something meanwhile, and wait for its end; returns the traffic."""
         seen = {e["executionArn"] for e in self.loop.executions("DeployMachineArn")}
         self.loop.approve(models.register(self.loop, factor, **package), "a person looked at it")
         if self.loop.live() is None:
             self.loop.wait_execution("DeployMachineArn", seen, appear=60, finish=240, error=error)
             return None
         with self.loop.traffic(ROWS, f"rollout-{factor}") as traffic:
+            if then is not None:
+                then()
             self.loop.wait_execution("DeployMachineArn", seen, appear=60, finish=240, error=error)
         return traffic
 
@@ -168,10 +193,20 @@ def test_the_first_model_is_born_on_a_slot(shop: Shop) -> None:
 
 
 def test_a_good_model_takes_over_and_the_other_slot_rests(shop: Shop) -> None:
-    """By canary under load: every call is answered, and the old slot has no pods in the end."""
-    before = shop.loop.serving_config()
+    """By canary under load: every call is answered, the status says how far it is, and the old slot has no pods in the end."""
+    before, looks = shop.loop.serving_config(), list[str]()
+    shop.cloud.clock_scale(30.0)  # so that the command meets each step
 
-    traffic = shop.approve(4.0)
+    traffic = shop.approve(4.0, then=lambda: looks.extend(shop.watch()))
+
+    shop.cloud.clock_scale(CLOCK_SCALE)
+    moves = ("    step      1 of 2: 25 % of the traffic", "    step      2 of 2: 100 % of the traffic")
+    steps = [look for look in looks if any(move in look for move in moves)]
+    assert steps, looks
+    assert all("    left      " in look for look in steps)
+    assert " answers failed against 0 of " in steps[-1]
+    assert RUNS not in looks[-1]
+    assert "3 PROMOTED" in looks[-1]
 
     assert (traffic.broken, traffic.refused) == (0, 0), traffic.first_broken
     assert traffic.answered > 0
@@ -204,6 +239,22 @@ def test_calls_are_captured_and_every_decision_is_on_the_record(shop: Shop) -> N
     assert outcomes[-3:] == [Outcome.PROMOTED, Outcome.PROMOTED, Outcome.ROLLED_BACK]
     shop.loop.verify_shifts()
     assert shop.loop.broken == 0
+
+
+def test_what_a_verdict_was_computed_from_is_kept_and_drawn(shop: Shop) -> None:
+    """As for an endpoint of SageMaker's: the same fields, beside the record, that give the same sentence again."""
+    promoted, stopped = shop.loop.audit()[-2:]
+    for record in (promoted, stopped):
+        verdict = record.verdict
+        assert verdict is not None
+        assert verdict.minutes_uri.startswith(f"s3://{shop.loop.outputs['AuditBucket']}/minutes/shop-price/")
+        assert read_minutes(read_bytes(shop.loop.s3, verdict)).sentence() == verdict.sentence
+        assert " answers failed against " in verdict.sentence
+    assert f"; promoted {promoted.verdict.sentence}" in promoted.reason
+    drawn = shop.mlops("audit", "show", "shop-price", "--sequence", str(stopped.sequence))
+    assert stopped.verdict.sentence in drawn
+    assert "computed again from these minutes: the same sentence" in drawn
+    assert stopped.verdict.sentence in shop.mlops("status", "shop")
 
 
 def test_a_candidate_that_fails_golden_requests_gets_no_traffic(shop: Shop) -> None:

@@ -194,6 +194,14 @@ def test_steps_between_slots_are_shares_of_requests() -> None:
     assert (found.phase, found.step, found.steps, found.percent) == (Phase.BAKING, 2, 3, 50.0)
     assert found.since == "2017-08-10T12:06:02Z"
     assert found.at_least == 200 + 300
+    assert found.is_between_slots
+
+
+def test_a_slot_that_answers_golden_requests_rehearses_until_it_is_looked_at_again() -> None:
+    """On SageMaker the rehearsal is over when its endpoint is gone."""
+    machine = Machine().planned(SLOTS).enter("PutAlarms", "ApplySlot", "AwaitSlot", "HasRehearsal", "CheckGolden")
+    assert machine.progress().phase is Phase.REHEARSING
+    assert machine.enter("Rehearsed", "ConfirmSlot").progress().phase is Phase.STARTING
 
 
 def test_a_bake_that_was_planned_or_may_be_extended_says_why() -> None:

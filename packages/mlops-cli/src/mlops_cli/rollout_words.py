@@ -38,7 +38,7 @@ def doing(progress: "RolloutProgress") -> str:
 
     is_back = progress.asked == DeployReason.ROLLBACK
     if progress.step:
-        end = ", alarms and answers are read a last time" if progress.phase is Phase.JUDGING else ""
+        end = f", alarms and answers are read {_last_time(progress)}" if progress.phase is Phase.JUDGING else ""
         end += ", the version that was asked for answers already" if is_back and progress.percent == _ALL else ""
         return f"{progress.step} of {progress.steps}: {progress.percent:g} % of the traffic{end}"
     found = {
@@ -52,9 +52,23 @@ def doing(progress: "RolloutProgress") -> str:
         Phase.GOING_BACK: "is rolled back: the old fleet gets the traffic",
         Phase.RECORDING: "writes the record and cleans up",
     }[progress.phase]
+    if progress.is_between_slots and progress.phase is Phase.REHEARSING:
+        found = "the candidate's slot answers golden requests; it has no traffic yet"
     if is_back and progress.phase is Phase.STARTING and progress.steps == 1:
         found += " and gets all of it at once"
     return found
+
+
+def _last_time(progress: "RolloutProgress") -> str:
+    is_last = not progress.is_between_slots or progress.step == progress.steps
+    return "a last time" if is_last else "before it gets all of the traffic"
+
+
+def _needed_when(progress: "RolloutProgress") -> str:
+    if not progress.step:
+        return "while it has traffic"
+    is_first = progress.is_between_slots and progress.step < progress.steps
+    return "before it gets all of the traffic" if is_first else "before its last step ends"
 
 
 def remaining(progress: "RolloutProgress", now: datetime) -> str:
@@ -100,7 +114,7 @@ def needs(progress: "RolloutProgress", endpoint: str) -> str:
         return ""
     if progress.missing:
         calls = f"{progress.missing} more answer{'' if progress.missing == 1 else 's'} without an error"
-        when = "before its last step ends" if progress.step else "while it has traffic"
+        when = _needed_when(progress)
         return f"{calls} {when}, else it is rolled back; send calls: mlops traffic replay {endpoint} FILE --time COLUMN --now"
     if verdict is not None and verdict.evidence >= BAD_ODDS:
         return (

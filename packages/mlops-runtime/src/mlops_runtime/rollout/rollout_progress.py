@@ -47,6 +47,7 @@ PHASES: Mapping[str, Phase] = {
     "AwaitRemoved": Phase.PLANNING,
     "CreateRehearsalConfig": Phase.REHEARSING,
     "AwaitRehearsal": Phase.REHEARSING,
+    "CheckGolden": Phase.REHEARSING,
     "AwaitRehearsalEnd": Phase.REHEARSING,
     "AwaitRehearsalGone": Phase.REHEARSING,
     "CreateShadowConfig": Phase.SHADOWING,
@@ -58,6 +59,7 @@ PHASES: Mapping[str, Phase] = {
     "PutAlarms": Phase.STARTING,
     "ApplySlot": Phase.STARTING,
     "AwaitSlot": Phase.STARTING,
+    "ConfirmSlot": Phase.STARTING,
     "AwaitEndpoint": Phase.STARTING,  # until the endpoint says that the new fleet has traffic
     "Shift": Phase.BAKING,
     "Bake": Phase.BAKING,
@@ -96,6 +98,7 @@ class RolloutProgress:
         needed: Answers without an error that the new fleet must have given in the end.
         verdict: What the comparison of both fleets has come to by now.
         is_watched: Whether both fleets are compared; a first model and a rollback have nothing to be compared with.
+        is_between_slots: Whether slots are its fleets: their candidate needs its answers before it gets all of the traffic.
     """
 
     execution: str
@@ -115,6 +118,7 @@ class RolloutProgress:
     needed: int = 0
     verdict: RolloutVerdict | None = None
     is_watched: bool = False
+    is_between_slots: bool = False
 
     @property
     def missing(self) -> int:
@@ -253,6 +257,7 @@ def _progress(execution: str, told: _Told, now: datetime) -> RolloutProgress:
         needed=int(told.plan.get("min_invocations") or 0),
         verdict=told.verdict,
         is_watched=bool(told.plan.get("verdict")),
+        is_between_slots="eks" in told.plan,
     )
 
 
