@@ -52,6 +52,7 @@ class EksAccess(RolloutAccess):
             self._package(),
             *look_statements(self.cluster),
             describe_alarms_statement(),
+            *self._traffic(),
         ]
 
     def record(self) -> list[iam.PolicyStatement]:

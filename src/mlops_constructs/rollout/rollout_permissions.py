@@ -179,12 +179,13 @@ class RolloutAccess:
         return [iam.PolicyStatement(actions=["servicequotas:ListServiceQuotas"], resources=["*"])]
 
     def _traffic(self) -> list[iam.PolicyStatement]:
-        """How many calls the live fleet answers, where a bake is planned by them.
+        """What the live fleet answers, where a bake is planned by it, or an alarm of the policy may be in ALARM because of it.
 
         See: https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazoncloudwatch.html (no resource type)
         """
         rollout = self.serving.rollout
-        if self.serving.eks is not None or longest_bake(rollout) <= rollout.bake:
+        is_planned = self.serving.eks is None and longest_bake(rollout) > rollout.bake
+        if not is_planned and not rollout.alarms:
             return []
         return [iam.PolicyStatement(actions=["cloudwatch:GetMetricData"], resources=["*"])]
 

@@ -33,3 +33,23 @@ def test_a_clock_that_jumps_changes_no_verdict(slots: Any, seconds: float, faile
             world.account.now += seconds
 
     check_end(world, world.run(machine=machine_of(spec), hook=hook), outcome, "answers failed against")
+
+
+@pytest.mark.parametrize(
+    ("failed", "outcome", "why"),
+    [
+        (300, "PROMOTED", "; not watched, as in ALARM before: refunds; "),
+        (3, "REFUSED", "already in ALARM: refunds; they would end any deployment at once"),
+    ],
+)
+def test_an_alarm_that_a_failing_live_model_keeps_in_alarm_refuses_no_successor(
+    slots: Any, failed: int, outcome: str, why: str
+) -> None:
+    """It is not watched, and the record says so; of one that works it refuses, with the ways out."""
+    spec = with_rollout(alarms=("refunds",), bake=300)
+    traffic = Traffic(new=steady(60), old=steady(540, failed))
+    world = slots(spec, traffic=traffic, rings="refunds", rings_at=0)
+    traffic.account = world.account
+    result = world.run(machine=machine_of(spec))
+    assert world.broken(result) == []
+    assert (result.outcome, why in world.records(1)[0].reason) == (outcome, True)

@@ -1,10 +1,17 @@
 """When the live model provably fails."""
 
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
 import numpy as np
 import pytest
+from rollout_world import SPEC
+from tests.campaign.slots.world import SPEC as SLOTS
 
-from mlops_runtime.rollout.live_failures import is_broken
+from mlops_runtime.rollout.live_failures import is_broken, live_answers, ringing, unwatched
 from mlops_runtime.rollout.live_history import Counts
+
+NOW = datetime(2017, 8, 10, 12, 30, 20, tzinfo=UTC)
 
 
 @pytest.mark.parametrize(
@@ -22,3 +29,48 @@ def test_a_model_that_fails_a_tenth_is_called_broken_by_chance_alone() -> None:
     for calls in (200, 1000, 20_000):
         draws = random.binomial(calls, 0.1, 5000)
         assert sum(is_broken(Counts(calls=calls, failed=int(failed))) for failed in draws) <= 17
+
+
+class CloudWatch:
+    """Two calls fail of ten in each minute of the last two hours, and all before."""
+
+    def __init__(self) -> None:
+        self.asked: list[Any] = []
+
+    def get_paginator(self, _name: str) -> "CloudWatch":
+        """Page through GetMetricData."""
+        return self
+
+    def paginate(self, **request: Any) -> Any:
+        """Answer with one page."""
+        minutes = [NOW.replace(second=0) - timedelta(minutes=number) for number in range(1, 121)]
+        self.asked += [query["MetricStat"] for query in request["MetricDataQueries"]]
+        results = []
+        for query in request["MetricDataQueries"]:
+            stat = query["MetricStat"]
+            name = stat["Metric"]["MetricName"]
+            value = 8.0 if "2XX" in name else 10.0 if stat["Stat"] == "SampleCount" else 2.0
+            known = value if "4XX" not in name and "Connection" not in name else 0.0
+            results.append(
+                {"Id": query["Id"], "StatusCode": "Complete", "Timestamps": minutes, "Values": [known] * 120}
+            )
+        yield {"MetricDataResults": results}
+
+
+@pytest.mark.parametrize(("spec", "slot", "dimension"), [(SPEC, None, "VariantName"), (SLOTS, "blue", "TargetGroup")])
+def test_the_hour_before_is_read_where_the_live_model_is_counted(spec: Any, slot: str | None, dimension: str) -> None:
+    """Of an endpoint by its variant, whichever config it was in; of a service by the slot that serves."""
+    cloudwatch: Any = CloudWatch()
+    assert live_answers(cloudwatch, spec, live_slot=slot, now=NOW) == Counts(calls=600, failed=120)
+    names = {each["Name"] for stat in cloudwatch.asked for each in stat["Metric"]["Dimensions"]}
+    assert dimension in names
+    assert "EndpointConfigName" not in names
+
+
+def test_only_what_is_in_alarm_beside_a_failing_model_is_not_watched() -> None:
+    """Not where nothing was read, and not where it fails by chance."""
+    states = {"a": "ALARM", "b": "OK", "d": "ALARM"}
+    assert ringing(("a", "b", "c"), states) == ("a",)
+    assert unwatched(("a", "b", "c"), states, Counts(calls=100, failed=90)) == ("a",)
+    assert unwatched(("a", "b", "c"), states, Counts(calls=100, failed=9)) == ()
+    assert unwatched(("a", "b", "c"), states, None) == ()

@@ -9,6 +9,7 @@ from mlops_runtime.contracts.rollout import DeployReason, DeployRequest, LockRow
 from mlops_runtime.contracts.serving import VariantSpec
 from mlops_runtime.rollout.deploy_plan import BusyError, Facts, NothingToDoError, RefusedError
 from mlops_runtime.rollout.live_fleet import Serving, Variant, Version
+from mlops_runtime.rollout.live_history import Counts
 from mlops_runtime.rollout.permission import (
     approved,
     check_probation,
@@ -101,6 +102,20 @@ def test_fails_when_rollback_alarms_make_no_sense(states: dict[str, str], messag
     with pytest.raises(RefusedError, match=message):
         check_quiet(spec, states)
     check_quiet(spec, {"a": "OK", "b": "INSUFFICIENT_DATA"})
+
+
+def test_alarms_of_a_live_model_that_fails_do_not_refuse() -> None:
+    """Named with what proves it; without the proof the refusal names the ways out."""
+    spec = replace(SPEC, rollout=replace(SPEC.rollout, alarms=("a", "b")))
+    states = {"a": "ALARM", "b": "OK"}
+    said = check_quiet(spec, states, Counts(calls=1000, failed=300))
+    assert said == (
+        "; not watched, as in ALARM before: a; 300 of 1,000 answers of the live model failed in the hour before"
+    )
+    assert check_quiet(spec, {"a": "OK", "b": "OK"}, Counts(calls=1000, failed=300)) == ""
+    for answers in (None, Counts(calls=1000, failed=3)):
+        with pytest.raises(RefusedError, match="mlops rollback, which watches none of them, or take them out of"):
+            check_quiet(spec, states, answers)
 
 
 def test_fails_when_variants_change_in_steps() -> None:

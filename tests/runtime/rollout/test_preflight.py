@@ -21,6 +21,7 @@ from mlops_runtime.contracts.serving import (
 from mlops_runtime.registry.model_package import package_request
 from mlops_runtime.rollout.fleet_capacity import no_scaling
 from mlops_runtime.rollout.live_fleet import Serving
+from mlops_runtime.rollout.live_history import Counts
 from mlops_runtime.rollout.planned_bake import Traffic
 from mlops_runtime.rollout.preflight import decide, verified_spec
 from mlops_runtime.rollout.serving_limits import SpecError
@@ -581,6 +582,30 @@ def test_refuses_when_rollback_alarms_ring_or_are_missing(serving: tuple[World, 
     plan = _plan(world, "approval", world.package())
     assert plan["action"] == "refuse"
     assert ("already in ALARM: unit-errors" if state else "do not exist: unit-errors") in plan["reason"]
+
+
+def test_an_alarm_that_a_failing_live_model_keeps_in_alarm_is_not_watched(serving: tuple[World, str]) -> None:
+    """Else no successor could come; the other alarms stay, and the reason says which is left out and why."""
+    world, _ = serving
+    spec = replace(SPEC, rollout=replace(SPEC.rollout, alarms=("refunds", "unit-errors")))
+    world.store(spec)
+    world.alarm("refunds", "ALARM")
+    world.alarm("unit-errors", "OK")
+    package = world.package()
+
+    plan = _plan(world, "approval", package, answers=Counts(calls=5000, failed=1200))
+    refused = _plan(world, "approval", package, answers=Counts(calls=5000, failed=40))
+
+    assert plan["action"] == "update"
+    assert plan["reason"].endswith(
+        "; not watched, as in ALARM before: refunds; 1,200 of 5,000 answers of the live model failed in the hour before"
+    )
+    watched = plan["update_endpoint"]["DeploymentConfig"]["AutoRollbackConfiguration"]["Alarms"]
+    assert [each["AlarmName"] for each in watched][-1] == "unit-errors" == plan["watched"][-1]
+    assert "refunds" not in str(watched) + str(plan["watched"])
+    assert plan["live"]["spec_sha256"] == content_hash(spec)
+    assert refused["action"] == "refuse"
+    assert "40 of 5,000 answers of the live model failed" in refused["reason"]
 
 
 def test_goes_on_when_rollback_alarms_are_quiet(serving: tuple[World, str]) -> None:

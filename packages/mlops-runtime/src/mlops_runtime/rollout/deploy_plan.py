@@ -14,6 +14,7 @@ from mlops_runtime.eks.live_slots import Slots
 from mlops_runtime.rollout.fleet_capacity import no_scaling
 from mlops_runtime.rollout.instance_quota import Quotas
 from mlops_runtime.rollout.live_fleet import Leftovers, Serving, Version
+from mlops_runtime.rollout.live_history import Counts
 from mlops_runtime.rollout.planned_bake import Traffic
 
 POLL_SECONDS = 30
@@ -115,6 +116,7 @@ class Facts:
         quotas: How many instances the account may have; None where nothing needs to be asked.
         trust: Why the registry does not allow loading the package's model.
         traffic: What the live fleet answers; None where no bake depends on it.
+        answers: What it answered in the hour before; None where no alarm of the policy is in ALARM.
     """
 
     row: LockRow
@@ -137,6 +139,7 @@ class Facts:
     quotas: Quotas | None = None
     trust: tuple[str, ...] = ()
     traffic: Traffic | None = None
+    answers: Counts | None = None
 
 
 class RefusedError(Exception):

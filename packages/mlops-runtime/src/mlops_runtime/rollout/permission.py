@@ -10,7 +10,9 @@ from mlops_runtime.registry.package_approval import is_automatic
 from mlops_runtime.rollout.deploy_plan import BusyError, Facts, NothingToDoError, RefusedError, live_pointer
 from mlops_runtime.rollout.fleet_capacity import conversion_problem
 from mlops_runtime.rollout.instance_quota import Quotas, needed, quota_problems
+from mlops_runtime.rollout.live_failures import ringing, unwatched
 from mlops_runtime.rollout.live_fleet import Serving, Variant, Version
+from mlops_runtime.rollout.live_history import Counts
 from mlops_runtime.rollout.serving_limits import check_spec
 
 # https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_DescribeEndpoint.html: each of these ends by itself
@@ -109,18 +111,36 @@ def check_probation(request: DeployRequest, facts: Facts, now: datetime) -> None
         raise NothingToDoError(f"{alarm} is no longer in ALARM: it is {facts.alarm_states.get(alarm, 'gone')}")
 
 
-def check_quiet(spec: ServingSpec, states: Mapping[str, str]) -> None:
+def check_quiet(spec: ServingSpec, states: Mapping[str, str], answers: Counts | None = None) -> str:
     """Hold the alarms that roll back to what makes sense: they exist, and are not in ALARM already.
+
+    Args:
+        spec: How the endpoint is served.
+        states: State of each alarm.
+        answers: Of the live model in the hour before, where alarms are in ALARM. Default: not read.
+
+    Returns:
+        Which alarms are not watched and why, as the end of a reason; empty where all are.
 
     Raises:
         RefusedError: If not.
     """
     check_made(spec.rollout.alarms, states)
-    ringing = [name for name in spec.rollout.alarms if states[name] == "ALARM"]
-    if ringing:
-        raise RefusedError(
-            f"rollback alarms are already in ALARM: {', '.join(ringing)}; they would end any deployment at once"
-        )
+    names = ", ".join(ringing(spec.rollout.alarms, states))
+    if not names:
+        return ""
+    said = (
+        ""
+        if answers is None
+        else f"{answers.failed:,} of {answers.calls:,} answers of the live model failed in the hour before"
+    )
+    if answers is not None and unwatched(spec.rollout.alarms, states, answers):
+        return f"; not watched, as in ALARM before: {names}; {said}"
+    raise RefusedError(
+        f"rollback alarms are already in ALARM: {names}; they would end any deployment at once. Fix what they watch, or go back to "
+        "the version before with mlops rollback, which watches none of them, or take them out of the policy's alarms and deploy"
+        + (f"; {said}, and only where more than a tenth provably fails they are left out" if said else "")
+    )
 
 
 def check_made(alarms: Sequence[str], states: Mapping[str, str]) -> None:

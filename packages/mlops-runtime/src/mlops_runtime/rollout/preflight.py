@@ -34,6 +34,7 @@ from mlops_runtime.rollout.deploy_plan import (
 )
 from mlops_runtime.rollout.execution_names import shadow_name
 from mlops_runtime.rollout.fleet_alarms import FleetAlarms, verdict_alarm
+from mlops_runtime.rollout.live_failures import unwatched
 from mlops_runtime.rollout.live_fleet import Serving, Version
 from mlops_runtime.rollout.permission import (
     approved,
@@ -208,11 +209,13 @@ def _between_slots(common: SlotPlan, case: Case) -> SlotPlan:
     if version is None:
         plan = replace(common, action="create", reason=f"first model: {case.package.arn}")
     else:
-        check_quiet(case.spec, case.facts.alarm_states)
+        left_out = check_quiet(case.spec, case.facts.alarm_states, case.facts.answers)
+        case = _watching(case)
         # a rollback is not watched, so a missing alarm does not block it
         watched = () if case.is_rollback else eks_of(case.spec).alarms.get(common.eks.slot, ())
         check_made(watched, case.facts.alarm_states)
         plan = _change(common, case, version)
+        plan = replace(plan, reason=plan.reason + left_out)
     return on_slots(
         replace(plan, golden_sha256=golden_sha256(case.spec) or _shown_golden(case.facts.promotion)),
         spec=case.spec,
@@ -236,10 +239,19 @@ def _made(common: SageMakerPlan, case: Case) -> SageMakerPlan:
     )
 
 
+def _watching(case: Case) -> Case:
+    """Return the case without the alarms that a live model keeps in ALARM that provably fails."""
+    rollout = case.spec.rollout
+    left_out = unwatched(rollout.alarms, case.facts.alarm_states, case.facts.answers)
+    alarms = tuple(name for name in rollout.alarms if name not in left_out)
+    return replace(case, spec=replace(case.spec, rollout=replace(rollout, alarms=alarms)))
+
+
 def _update(common: SageMakerPlan, case: Case, version: Version) -> SageMakerPlan:
+    check_variants(case.spec, version)
+    left_out = check_quiet(case.spec, case.facts.alarm_states, case.facts.answers)
+    case = _watching(case)
     spec, rollout = case.spec, case.spec.rollout
-    check_variants(spec, version)
-    check_quiet(spec, case.facts.alarm_states)
     unread = check_quota(spec, version.variants, case.facts.quotas)
     alarms = FleetAlarms(
         spec=spec,
@@ -254,7 +266,7 @@ def _update(common: SageMakerPlan, case: Case, version: Version) -> SageMakerPla
     baked = _planned(case)
     return replace(
         changed,
-        reason=changed.reason + unread,
+        reason=changed.reason + unread + left_out,
         bake=baked.seconds,
         update_endpoint=sagemaker_requests.render_update(
             spec, config=case.name, live=version.variants, alarms=names, bake=baked.seconds

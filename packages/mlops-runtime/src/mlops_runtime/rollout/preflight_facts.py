@@ -18,7 +18,9 @@ from mlops_runtime.rollout.archive_signatures import SignedArchives
 from mlops_runtime.rollout.audit_chain import read_record
 from mlops_runtime.rollout.deploy_plan import Facts, live_pointer
 from mlops_runtime.rollout.execution_names import ENDPOINT_TAG, version_name
+from mlops_runtime.rollout.fleet_minutes import IncompleteMetricsError
 from mlops_runtime.rollout.instance_quota import Quotas
+from mlops_runtime.rollout.live_failures import live_answers, ringing
 from mlops_runtime.rollout.live_fleet import (
     MAXIMUM,
     Leftovers,
@@ -29,6 +31,7 @@ from mlops_runtime.rollout.live_fleet import (
     read_serving,
     read_version,
 )
+from mlops_runtime.rollout.live_history import Counts
 from mlops_runtime.rollout.planned_bake import Traffic, read_traffic
 from mlops_runtime.rollout.preflight import verified_spec, wanted_package
 from mlops_runtime.rollout.promotions import promotion
@@ -130,6 +133,7 @@ class Sources:
         package = None if wanted is None else read_description(self.sagemaker, wanted)
         registered = _registered(package)
         watched = (*_alarms(spec), *(() if request.alarm is None else (request.alarm,)))
+        states = alarm_states(self.cloudwatch, watched)
         return replace(
             facts,
             package=package,
@@ -137,7 +141,8 @@ class Sources:
             approval=self._approval(package, registered, now),
             signature=() if registered is None else self.archives.problems(registered.spec),
             promotion=self._promotion(request, row, registered),
-            alarm_states=alarm_states(self.cloudwatch, watched),
+            alarm_states=states,
+            answers=self._answers(request, facts, states, now),
             leftovers=self._leftovers(row, facts, execution),
             quotas=quotas,
             trust=() if registered is None else self._trust(registered),
@@ -150,6 +155,18 @@ class Sources:
         if spec is None or not is_asked or request.reason is DeployReason.ROLLBACK:
             return None
         return read_traffic(self.cloudwatch, endpoint_metric(spec), now=now)
+
+    def _answers(self, request: DeployRequest, facts: Facts, states: Mapping[str, str], now: datetime) -> Counts | None:
+        """Return what the live model answered, where an alarm is in ALARM that it may keep there."""
+        spec = facts.spec
+        is_asked = spec is not None and facts.serving is not None and request.reason is not DeployReason.ROLLBACK
+        if spec is None or not is_asked or not ringing(spec.rollout.alarms, states):
+            return None
+        slot = None if facts.slots is None else facts.slots.heaviest
+        try:
+            return live_answers(self.cloudwatch, spec, live_slot=slot, now=now)
+        except IncompleteMetricsError:
+            return None  # nothing is proved: the alarms refuse
 
     def _trust(self, registered: RegisteredPackage) -> tuple[str, ...]:
         spec = registered.spec

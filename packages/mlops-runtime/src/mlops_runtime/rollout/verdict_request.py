@@ -106,7 +106,12 @@ def endpoint_metric(spec: ServingSpec) -> FleetMetric:
 
     See: https://docs.aws.amazon.com/sagemaker/latest/dg/monitoring-cloudwatch.html
     """
-    return _variant(spec, spec.variant).calls
+    return variant_metrics(spec).calls
+
+
+def variant_metrics(spec: ServingSpec) -> FleetMetrics:
+    """Return where an endpoint's main variant is counted, whichever fleet answers."""
+    return _variant(spec, spec.variant)
 
 
 def _fleet(spec: ServingSpec, config: str) -> FleetMetrics:
