@@ -137,7 +137,7 @@ def check_quiet(spec: ServingSpec, states: Mapping[str, str], answers: Counts | 
     if answers is not None and unwatched(spec.rollout.alarms, states, answers):
         return f"; not watched, as in ALARM before: {names}; {said}"
     raise RefusedError(
-        f"rollback alarms are already in ALARM: {names}; they would end any deployment at once. Fix what they watch, or go back to "
+        f"rollback alarms are already in ALARM: {names}; they would end any deployment at once. Fix what they watch, or return to "
         "the version before with mlops rollback, which watches none of them, or take them out of the policy's alarms and deploy"
         + (f"; {said}, and only where more than a tenth provably fails they are left out" if said else "")
     )
