@@ -56,6 +56,20 @@ def test_a_model_of_another_framework_adds_its_packages(shop: Path) -> None:
     assert _run("upgrade").stdout == "nothing to upgrade\n"
 
 
+def test_features_of_another_model_join_the_units_store(shop: Path) -> None:
+    """The first model with features has the store in its stack, with the groups of all; another imports it by name."""
+    first = json.loads(_run("add", "model", "returns", "--kind", "chance", "--feature-store", "--json").stdout)
+    second = _run("add", "model", "units", "--feature-store").stdout
+
+    assert "demand_forecast/stack.py" not in first["written"]
+    assert "groups=ALL_GROUPS, lock_file=FEATURE_LOCK" in (shop / "demand_returns/stack.py").read_text()
+    assert "FeatureStore.from_name(" in (shop / "demand_units/stack.py").read_text()
+    assert second.endswith("deploy it: mlops deploy DemandReturns DemandUnits\n")
+    tables = json.loads((shop / "features.lock.json").read_text())["tables"]
+    assert sorted(tables) == ["returns_features_v1", "returns_labels_v1", "units_features_v1", "units_labels_v1"]
+    assert _run("upgrade").stdout == "nothing to upgrade\n"
+
+
 def test_an_app_that_a_user_changed_gets_its_lines_beside_it(shop: Path) -> None:
     """Nothing of it is overwritten."""
     (shop / "app.py").write_text("# mine\n")

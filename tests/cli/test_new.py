@@ -20,7 +20,7 @@ from typer.testing import CliRunner
 from mlops_cli import new, project, project_packages
 from mlops_cli.__main__ import app
 from mlops_cli.aws_account import UserError
-from mlops_cli.new import sample_schema
+from mlops_cli.new import made_up_schema, sample_schema
 from mlops_cli.project import RECORD, Answers, ModelAnswers, digest, render
 from mlops_cli.project_packages import LOCKS, PackageSources
 from mlops_runtime.contracts import to_dict
@@ -69,6 +69,17 @@ def _in_project(folder: Path, *command: str) -> subprocess.CompletedProcess[str]
     [
         answers_of("demand", "forecast", "number"),
         answers_of("everybodys-customers", "chance-2be", "chance"),  # as long as names may be
+        Answers(
+            unit="shop",
+            models=tuple(
+                ModelAnswers(unit="shop", model=name, schema=made_up_schema(kind, has_store=has_store))
+                for name, kind, has_store in (
+                    ("plain", "number", False),
+                    ("units", "number", True),
+                    ("again", "chance", True),
+                )
+            ),
+        ),
     ],
     ids=lambda answers: answers.models[0].endpoint,
 )
@@ -480,6 +491,49 @@ def test_a_file_makes_a_project(in_process: Run, tmp_path: Path) -> None:
         "customer_name",
     }
     assert in_process("upgrade", cwd=shop).stdout == "nothing to upgrade\n"
+
+
+def test_a_file_makes_a_project_with_a_feature_store(in_process: Run, tmp_path: Path) -> None:
+    """Groups of the file's columns, their lock, a plan over them; the project's own tests find each row's own features."""
+    sales(tmp_path)
+    made = in_process(*FROM_FILE, "--feature-store")
+
+    assert (made.returncode, made.stderr) == (0, "")
+    assert "feature store: features and labels by store and day; a training holds out the newest 45 days" in made.stdout
+    shop = tmp_path / "shop"
+    assert 'Feature("price", "double", "about 1 to 4"),' in (shop / "shop_units/features.py").read_text()
+    assert "label_group=LABELS.name," in (shop / "shop_units/declaration.py").read_text()
+    assert b"Ann" not in b"".join(_all_files(shop).values())
+    tested = _in_project(shop, "pytest", "-q", "-k", "own_features or wait_for_their_first_model and development")
+    assert "2 passed" in tested.stdout, tested.stdout[-3000:]
+    locked = in_process("features", "lock", "shop_units.features:GROUPS", "features.lock.json", cwd=shop)
+    assert locked.stdout == "features.lock.json: 2 tables, nothing new\n"
+    assert in_process("upgrade", cwd=shop).stdout == "nothing to upgrade\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "changed", "problem"),
+    [
+        (("--row-key", "price"), {}, "--row-key needs --feature-store"),
+        (("--feature-store", "--row-key", "price"), {}, "--row-key must hold text or integers, got DOUBLE in 'price'"),
+        (("--feature-store",), {"Total price": [1.5, 2.5] * 3000}, "rename in the file 'Total price' to 'total_price'"),
+        (
+            ("--feature-store",),
+            {"day": [datetime(2025, 1, 1) + timedelta(days=n // 40) for n in range(6000)]},
+            "6000 rows are of 3000 values of store and day, and a feature has one value of each at a time; name with --row-key",
+        ),
+    ],
+)
+def test_a_file_that_a_store_does_not_take_makes_nothing(
+    in_process: Run, tmp_path: Path, arguments: tuple[str, ...], changed: dict[str, Any], problem: str
+) -> None:
+    """One message with the fix, and no folder."""
+    sales(tmp_path, **changed)
+    result = in_process(*FROM_FILE, *arguments)
+
+    assert (result.returncode, result.stdout) == (1, "")
+    assert problem in result.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["sales.parquet"]
 
 
 def test_json_is_one_document(in_process: Run, tmp_path: Path) -> None:

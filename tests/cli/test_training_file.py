@@ -1,10 +1,12 @@
 """A file becomes a pipeline's training set: cut as its project recorded, or as the pipeline's entry says."""
 
 import json
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import boto3
@@ -15,11 +17,14 @@ from moto import mock_aws
 from tests.cli.asked_pipeline import PIPELINE, Cloud, stand_in
 from typer.testing import CliRunner
 
-from mlops_cli import train
+from mlops_cli import train, training_file
 from mlops_cli.__main__ import app
 from mlops_cli.aws_account import UserError
-from mlops_cli.project import RECORD, Answers, ModelAnswers, record_of
+from mlops_cli.project import RECORD, Answers, ModelAnswers, record_of, render
+from mlops_cli.project_packages import PackageSources
 from mlops_cli.training_file import publish_file
+from mlops_runtime.features.store_client import FeatureStoreClient
+from mlops_runtime.training_data.feature_rows import stored_schema
 from mlops_runtime.training_data.table_schema import read_schema
 
 ENTRY = replace(
@@ -90,11 +95,64 @@ def test_the_projects_schema_says_which_columns(s3: Any, sales: Path, monkeypatc
 
 
 def test_a_pipeline_that_takes_no_file_says_so(s3: Any, sales: Path) -> None:
-    """It builds its own sets, or cannot be cut by time."""
-    with pytest.raises(UserError, match="builds its training sets from the feature store; leave --data out"):
-        publish_file(s3, replace(ENTRY, training_set=None), sales, holdout_from=None)
+    """It cannot be cut by time."""
     with pytest.raises(UserError, match="names no timestamp in its evaluation"):
         publish_file(s3, replace(ENTRY, timestamp=None), sales, holdout_from=None)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((), "builds its training sets from the feature store; run this in the folder of its project"),
+        (
+            ("--holdout-from", "2025-02-01"),
+            "--holdout-from is of published files: demand-forecast holds out the newest days",
+        ),
+        (("--replace-newer",), "--replace-newer is of published files"),
+    ],
+)
+def test_a_pipeline_over_the_feature_store_says_what_it_takes(
+    cloud: Cloud, sales: Path, arguments: tuple[str, ...], message: str
+) -> None:
+    """Rows of a project that recorded how they are kept, without a cut of their own; nothing is asked."""
+    cloud.pipeline = replace(ENTRY, training_set=None)
+    asked = CliRunner().invoke(
+        app, ["train", "demand-forecast", "--data", str(sales), "--reason", "new rows", *arguments]
+    )
+    assert message in str(asked.exception)
+    assert cloud.events == []
+
+
+def test_the_rows_of_a_file_are_written_to_the_store_of_its_project(
+    cloud: Cloud, sales: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the groups that the project declares, as the recorded schema reads the file; then a training is asked for."""
+    cloud.pipeline = replace(ENTRY, pipeline="demand-stored", training_set=None)
+    schema = stored_schema(sales, read_schema(sales, label="units", time="day", key="store", without=["note"]))
+    model = ModelAnswers(unit="demand", model="stored", schema=schema)
+    project = sales.parent / "project"
+    (project / "demand_stored").mkdir(parents=True)
+    (project / "demand_stored/__init__.py").touch()
+    made = render(Answers(unit="demand", models=(model,)), sales.parent / "rendered", PackageSources())
+    (project / "demand_stored/features.py").write_bytes(made["demand_stored/features.py"])
+    (project / RECORD).write_bytes(record_of(Answers(unit="demand", models=(model,)), made))
+    client = FeatureStoreClient.local(sales.parent / "store")
+    monkeypatch.setattr(training_file, "deployed", lambda _unit, _aws: SimpleNamespace(client=client))
+    monkeypatch.chdir(project)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    arguments = ["train", "demand-stored", "--data", str(sales), "--reason", "new rows", "--json"]
+
+    first = CliRunner().invoke(app, [*arguments, "--publish-only"])
+    assert first.exit_code == 0, first.exception
+    written = json.loads(first.stdout)
+    assert written == {"pipeline": "demand-stored", "written": {"stored_features_v1": 1200, "stored_labels_v1": 1200}}
+    assert cloud.events == []
+    again = json.loads(CliRunner().invoke(app, arguments).stdout)
+    assert (again["outcome"], again["written"]["stored_features_v1"]) == ("REGISTERED", 0)
+    pq.write_table(pq.read_table(sales).drop_columns(["price"]), sales)
+    failed = CliRunner().invoke(app, arguments)
+    assert str(failed.exception).startswith("nothing was written: the column 'price' is missing; the file has ")
+    assert len(cloud.events) == 1
 
 
 def test_a_file_that_does_not_fit_publishes_nothing(s3: Any, sales: Path) -> None:

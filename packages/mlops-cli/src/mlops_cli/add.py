@@ -13,15 +13,19 @@ from mlops_cli.new import (
     KIND_IN_DATA,
     DataFile,
     FrameworkName,
+    HasStore,
     HoldoutFrom,
     Key,
     Known,
     Label,
     LeaveOut,
+    RowKey,
     Time,
     described,
+    made_up_schema,
     require_scaffold,
-    sample_schema,
+    row_key_problems,
+    with_store,
 )
 
 app = typer.Typer(help="Add to a project that mlops new made.", no_args_is_help=True)
@@ -50,6 +54,8 @@ def model(
     known: Known = None,
     leave_out: LeaveOut = None,
     framework: FrameworkName = DEFAULT,
+    feature_store: HasStore = False,
+    row_key: RowKey = None,
     as_json: AsJson = False,
 ) -> None:
     """Add a model with a stack of its own to the unit; nothing of the others changes."""
@@ -63,18 +69,23 @@ def model(
     if data is not None:
         problems += [] if kind is None else [KIND_IN_DATA]
         schema = described(data, columns, known or (), leave_out or (), problems)
+        if feature_store and schema is not None:
+            schema = with_store(data, schema, row_key or (), problems)
     else:
         problems += [f"--{option} needs --data" for option, value in columns.items() if value is not None]
-        schema = sample_schema(kind or _KINDS[0]) if kind in (None, *_KINDS) else None
+        schema = made_up_schema(kind or _KINDS[0], has_store=feature_store) if kind in (None, *_KINDS) else None
         if schema is None:
             problems.append(f"--kind must be one of {', '.join(_KINDS)}, got {kind!r}")
+    problems += row_key_problems(row_key, data, has_store=feature_store)
     added = ModelAnswers(unit=answers.unit, model=name, schema=schema or answers.models[0].schema, framework=framework)
     wanted = replace(answers, models=(*answers.models, added))
     problems += [problem.replace("--model must", "NAME must") for problem in wanted.problems()]
     if problems:
         raise UserError(f"nothing was changed: {'; '.join(problems)}")
     change = update(folder, wanted, made, package_sources(answers.index))
-    following = f"deploy it: mlops deploy {added.class_name}"
+    owner = next((each.class_name for each in wanted.models if each.groups), added.class_name)
+    stacks = " ".join(dict.fromkeys([owner, added.class_name] if added.groups else [added.class_name]))
+    following = f"deploy it: mlops deploy {stacks}"
     answer(
         change.document() | {"endpoint": added.endpoint, "stack": added.class_name},
         "\n".join([*change.lines(), following]),

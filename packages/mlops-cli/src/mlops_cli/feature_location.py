@@ -89,12 +89,17 @@ def opened(
             yield Place(name=path.name, client=FeatureStoreClient.local(path, now=lambda: now), now=now)
             return
         with account(profile, home) as aws:
-            yield _deployed(str(unit), aws)
+            yield deployed(str(unit), aws)
     except (ValueError, OSError, AnnounceError) as error:
         raise UserError(" ".join(str(error).split())) from error
 
 
-def _deployed(unit: str, aws: Account) -> Place:
+def deployed(unit: str, aws: Account) -> Place:
+    """Return the feature store of a unit.
+
+    Raises:
+        UserError: If the unit has none.
+    """
     from mlops_cli.deployed_entries import Entries
     from mlops_runtime.features.batch_delivery import unit_bus
     from mlops_runtime.features.store_client import FeatureStoreClient
@@ -131,11 +136,12 @@ def package_groups(place: Place) -> list[str]:
     return list(dict.fromkeys([*registered, *(e.group for e in endpoints), *(p.group for p in pipelines)]))
 
 
-def load_groups(groups: str) -> "tuple[ModuleType, tuple[FeatureGroup, ...]]":
+def load_groups(groups: str, folder: Path | None = None) -> "tuple[ModuleType, tuple[FeatureGroup, ...]]":
     """Return a module and the feature groups that it declares under a name.
 
     Args:
-        groups: ``<module>:<name>``; modules of the working directory are found.
+        groups: ``<module>:<name>``; modules of the folder are found.
+        folder: Where modules are looked for first. Default: the working directory.
 
     Raises:
         UserError: If the module or the name is missing, the module does not load, or the name is not a sequence of groups.
@@ -145,8 +151,8 @@ def load_groups(groups: str) -> "tuple[ModuleType, tuple[FeatureGroup, ...]]":
     name, _, attribute = groups.partition(":")
     if not name or not attribute:
         raise UserError(f"groups must be <module>:<name>, got {groups!r}")
-    if str(Path.cwd()) not in sys.path:
-        sys.path.insert(0, str(Path.cwd()))
+    if (place := str(Path.cwd() if folder is None else folder)) not in sys.path:
+        sys.path.insert(0, place)
     try:
         module = importlib.import_module(name)
     except Exception as error:

@@ -54,6 +54,20 @@ FrameworkName = Annotated[
     str, typer.Option("--framework", help=f"What the training script learns with: {', '.join(FRAMEWORKS)}.")
 ]
 LeaveOut = Annotated[list[str] | None, typer.Option(help="With --data: a column to leave out.")]
+HasStore = Annotated[
+    bool,
+    typer.Option(
+        "--feature-store",
+        help="Keep features and labels in the unit's feature store, of which each training set is built. Default: the file "
+        "itself is the training set.",
+    ),
+]
+RowKey = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="With --feature-store: a column that beside the key tells rows of one time apart, such as a product."
+    ),
+]
 
 
 def new(
@@ -83,6 +97,8 @@ def new(
     known: Known = None,
     leave_out: LeaveOut = None,
     framework: FrameworkName = DEFAULT,
+    feature_store: HasStore = False,
+    row_key: RowKey = None,
     index: Annotated[
         str | None,
         typer.Option(help="URL of a package index that has this library. Default: as it is installed here."),
@@ -108,7 +124,7 @@ def new(
     if data is None:
         problems += [f"--{name} needs --data" for name, value in columns.items() if value is not None]
         unit, model, kind, unanswered = _answered(unit, model, kind, problems)
-        schema = sample_schema(kind) if kind in _KINDS else None
+        schema = made_up_schema(kind, has_store=feature_store) if kind in _KINDS else None
     else:
         unanswered = ()
         if kind is not None:
@@ -116,6 +132,9 @@ def new(
         unit = _slug(folder.name) if unit is None else unit
         model = _slug(label or "") if model is None else model
         schema = described(data, columns, known or (), leave_out or (), problems)
+        if feature_store and schema is not None:
+            schema = with_store(data, schema, row_key or (), problems)
+    problems += row_key_problems(row_key, data, has_store=feature_store)
     names = Answers(
         unit=unit or "",
         index=index,
@@ -219,6 +238,49 @@ def described(
                 print(why, file=sys.stderr)
                 is_known = typer.confirm(f"Is {name} known at the time of prediction?", err=True)
                 (known if is_known else without).append(name)
+
+
+def with_store(data: Path, schema: "TableSchema", entities: Sequence[str], problems: list[str]) -> "TableSchema | None":
+    """Return a schema whose features are kept in a store; None where there are problems.
+
+    Args:
+        data: The file.
+        schema: What it holds.
+        entities: Columns that beside the key tell rows of one time apart.
+        problems: Gets every problem that is found.
+    """
+    from mlops_runtime.training_data.feature_rows import stored_schema
+    from mlops_runtime.training_data.table_file import TableError
+
+    try:
+        return stored_schema(data, schema, entities=entities)
+    except TableError as error:
+        problems += error.problems
+        return None
+
+
+def row_key_problems(entities: Sequence[str] | None, data: Path | None, *, has_store: bool) -> list[str]:
+    """Return which option is missing where entities are named."""
+    if not entities:
+        return []
+    given = {"--feature-store": has_store, "--data": data is not None}
+    return [f"--row-key needs {name}" for name, is_given in given.items() if not is_given]
+
+
+def made_up_schema(kind: str, *, has_store: bool) -> "TableSchema":
+    """Return what the made-up table of a kind holds, with its features in a store or not."""
+    schema = sample_schema(kind)
+    if not has_store:
+        return schema
+    import pyarrow.parquet as pq
+
+    from mlops_runtime.training_data.feature_rows import stored_schema
+    from mlops_runtime.training_data.sample_rows import sample_table
+
+    with tempfile.TemporaryDirectory() as folder:
+        rows = Path(folder) / "rows.parquet"
+        pq.write_table(sample_table(schema), rows)
+        return stored_schema(rows, schema)
 
 
 def sample_schema(kind: str) -> "TableSchema":

@@ -21,6 +21,9 @@ from mlops_cli.aws_account import UserError
 from mlops_cli.frameworks import DEFAULT, FRAMEWORKS, packages_of
 from mlops_cli.project_packages import LOCKS, OURS, VENDOR, PackageSources, index_problem, locked
 from mlops_runtime.contracts import ContractError, canonical_json, from_dict, to_dict
+from mlops_runtime.features.feature_group import Entity, Feature, FeatureGroup
+from mlops_runtime.features.lock_file import FeatureLock
+from mlops_runtime.training_data.feature_rows import feature_groups
 from mlops_runtime.training_data.table_schema import TableSchema
 
 # what pyproject.toml of the template asks for; their requirements follow from their metadata
@@ -34,7 +37,13 @@ _NAME_ALLOWED = "2 to 20 lower-case letters, digits or hyphens, starting with a 
 _LONGEST_NAME = 32  # of a pipeline, whose jobs' names have 63 characters
 _GOLDEN_ROWS = 800  # of at most 1,000; each is also sent alone
 _REQUEST_ROWS = 2
-_LOCKED_BY = {"pyproject.toml.new": " and run uv lock", "requirements.in.new": " and run mlops image lock"}
+_FEATURE_LOCK = "features.lock.json"
+_WIDTH = 120  # of the project's formatter
+_LOCKED_BY = {
+    "pyproject.toml.new": " and run uv lock",
+    "requirements.in.new": " and run mlops image lock",
+    f"{_FEATURE_LOCK}.new": f", or for each package run mlops features lock PACKAGE.features:GROUPS {_FEATURE_LOCK}",
+}
 
 
 def owner(package: str) -> str | None:
@@ -136,8 +145,19 @@ class ModelAnswers:
         """Name of the stack and its class."""
         return "".join(part.title() for part in self.endpoint.split("-"))
 
-    def values(self, *, is_owner: bool) -> dict[str, Any]:
-        """Return what its template is rendered with."""
+    @property
+    def groups(self) -> tuple[FeatureGroup, ...]:
+        """Its groups of the unit's feature store: features, then labels; none without one."""
+        name = self.model.replace("-", "_")
+        return feature_groups(self.schema, name=name, owner=self.unit) if self.schema.entities else ()
+
+    def values(self, *, is_owner: bool, stored: Sequence["ModelAnswers"] = ()) -> dict[str, Any]:
+        """Return what its template is rendered with.
+
+        Args:
+            is_owner: Whether its stack holds the unit.
+            stored: Models with features in the store; the first one's stack holds it.
+        """
         schema, framework = self.schema, FRAMEWORKS[self.framework]
         trusts = framework.trusts(schema)
         return {
@@ -162,7 +182,29 @@ class ModelAnswers:
             "categories": _lines([each.name for each in schema.inputs if each.type == "category"]),
             "input_tuple": _tuple([column.name for column in schema.inputs], indent=0),
             "baselines": _tuple(schema.baselines, indent=4),
+            "holdout_days": schema.holdout_days or 0,
+            "entities": _entities(self.groups),
+            "groups": [
+                {
+                    "constant": constant,
+                    "name": _literal(group.name),
+                    "event_time": _literal(group.event_time),
+                    "features": _calls(group.features, indent=8),
+                    "description": _literal(group.description),
+                }
+                for constant, group in zip(("FEATURES", "LABELS"), self.groups, strict=False)
+            ],
+            **self._store(stored),
         }
+
+    def _store(self, stored: Sequence["ModelAnswers"]) -> dict[str, Any]:
+        """Return how its stack gets the store, and which groups that has."""
+        own = [f"from {self.package}.features import GROUPS"] if self.groups else []
+        if not own or stored[0].package != self.package:
+            return {"store": "imported" if own else "", "others": [], "group_imports": own}
+        others = {each.package: f"{each.package.upper()}_GROUPS" for each in stored[1:]}
+        lines = [f"from {package}.features import GROUPS as {name}" for package, name in others.items()]
+        return {"store": "owned", "others": list(others.values()), "group_imports": own + lines}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -209,6 +251,7 @@ class Answers:
                 "class_name": each.class_name,
                 "endpoint": each.endpoint,
                 "title": FRAMEWORKS[each.framework].title,
+                "has_features": bool(each.groups),
             }
             for each in self.models
         ]
@@ -223,6 +266,7 @@ class Answers:
             "packages": packages_of({each.framework for each in self.models}),
             "sources": sources.table(),
             "models": models,
+            "has_features": any(each.groups for each in self.models),
         }
 
     def to_document(self) -> dict[str, Any]:
@@ -326,7 +370,8 @@ def render(answers: Answers, folder: Path, sources: PackageSources) -> dict[str,
     from copier import run_copy
 
     parts = [("unit", answers.values(sources))]
-    parts += [("model", model.values(is_owner=place == 0)) for place, model in enumerate(answers.models)]
+    stored = [model for model in answers.models if model.groups]
+    parts += [("model", model.values(is_owner=place == 0, stored=stored)) for place, model in enumerate(answers.models)]
     for name, values in parts:
         with resources.as_file(resources.files("mlops_cli").joinpath("templates", name)) as template:
             run_copy(str(template), folder, data=values, defaults=True, overwrite=True, quiet=True, vcs_ref=None)
@@ -334,6 +379,10 @@ def render(answers: Answers, folder: Path, sources: PackageSources) -> dict[str,
     files = {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths}
     for model in answers.models:
         files |= _made_of(model)
+    if stored:
+        files[_FEATURE_LOCK] = (
+            FeatureLock().extend(group for model in stored for group in model.groups).render().encode()
+        )
     return dict(sorted({**files, **sources.files()}.items()))
 
 
@@ -534,6 +583,27 @@ def _tuple(names: Sequence[str], *, indent: int) -> str:
     if len(names) == 1:
         return f"({_literal(names[0])},)"
     return f"(\n{_lines(names, indent + 4)}\n{' ' * indent})"
+
+
+def _entities(groups: Sequence[FeatureGroup]) -> str:
+    """Return the key of groups as the formatter writes it; one column stands in a line."""
+    if not groups:
+        return ""
+    entities = groups[0].entities
+    lines = _calls(entities, indent=4)
+    return f"({lines.strip()})" if len(entities) == 1 else f"(\n{lines}\n)"
+
+
+def _calls(declared: Sequence[Entity | Feature], *, indent: int) -> str:
+    """Return constructors as the formatter writes them, a line each; what is too wide for a line has three."""
+    lines = []
+    for each in declared:
+        given = [_literal(text) for text in (each.name, each.type, each.description)]
+        given += ["nullable=True"] if isinstance(each, Feature) and each.nullable else []
+        call, inside, space = type(each).__name__, ", ".join(given), " " * indent
+        line = f"{space}{call}({inside}),"
+        lines += [line] if len(line) <= _WIDTH else [f"{space}{call}(", f"{space}    {inside}", f"{space}),"]
+    return "\n".join(lines)
 
 
 def _lines(names: Sequence[str], indent: int = 4) -> str:

@@ -4,7 +4,7 @@ import math
 import sys
 import time
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import typer
 
@@ -32,7 +32,7 @@ def requests_of(aws: Account, entries: "Entries", pipeline: "PipelineEntry") -> 
 
 
 def follow(
-    requests: "RetrainingRequests", event: str, *, facts: Mapping[str, str], is_awaited: bool, as_json: bool
+    requests: "RetrainingRequests", event: str, *, facts: Mapping[str, Any], is_awaited: bool, as_json: bool
 ) -> None:
     """Print what the guard and then the Retrain machine say to a request.
 
@@ -71,7 +71,7 @@ def say(text: str) -> None:
     print(text, file=sys.stderr)
 
 
-def _started(requests: "RetrainingRequests", event: str, facts: Mapping[str, str], *, as_json: bool) -> "GuardDecision":
+def _started(requests: "RetrainingRequests", event: str, facts: Mapping[str, Any], *, as_json: bool) -> "GuardDecision":
     """Return the decision that started a run, or names the one that has this model."""
     from mlops_runtime.contracts.retraining import Decision
     from mlops_runtime.retraining.retraining_request import refusal_of
@@ -99,7 +99,7 @@ def _awaited(look: Callable[[], T | None], *, seconds: float = math.inf) -> T | 
     return found
 
 
-def _finish(found: "RetrainingOutcome", facts: Mapping[str, str], *, as_json: bool) -> None:
+def _finish(found: "RetrainingOutcome", facts: Mapping[str, Any], *, as_json: bool) -> None:
     document = {"outcome": found.outcome, "reason": found.reason, "package": found.package, **facts}
     version = "" if found.package is None else found.package.rpartition(":model-package/")[2]
     if found.is_registered:

@@ -1,7 +1,7 @@
 """``mlops train``: ask a pipeline for a retraining, on a file if one is given, and wait for the verdict on its model."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -22,7 +22,8 @@ def train(
         Path | None,
         typer.Option(
             "--data",
-            help="Parquet or CSV file to publish as the training set first. Default: what was published before.",
+            help="Parquet or CSV file to publish as the training set first, or to write to the feature store of which training "
+            "sets are built. Default: what was published or written before.",
             show_default=False,
         ),
     ] = None,
@@ -37,7 +38,7 @@ def train(
         bool,
         typer.Option(
             "--publish-only",
-            help="With --data: publish the training set and train nothing, so that models made elsewhere can be measured on it.",
+            help="With --data: publish or write it and train nothing, so that models made elsewhere can be measured on it.",
         ),
     ] = False,
     replace_newer: Annotated[
@@ -68,8 +69,23 @@ def train(
         entries = Entries(ssm=aws.client("ssm"))
         entry = entries.pipeline(pipeline)
         requests = requests_of(aws, entries, entry)
-        facts = {"pipeline": entry.pipeline}
-        if data is not None:
+        facts: dict[str, Any] = {"pipeline": entry.pipeline}
+        if data is not None and entry.training_set is None:
+            from mlops_cli.training_file import store_file
+
+            if given := [option for option in ("--holdout-from", "--replace-newer") if of_data[option]]:
+                raise UserError(
+                    f"{given[0]} is of published files: {entry.pipeline} holds out the newest days of its labels in the feature "
+                    "store, where older rows stay beside newer ones; leave it out, or change holdout_days of its TrainingSetPlan"
+                )
+            written = store_file(aws, entry, data)
+            facts["written"] = {each.table: each.rows for each in written}
+            for each in written:
+                say(f"{each.table}: {each.rows} rows written{_restated(each.restated)}")
+            if publish_only:
+                answer(facts, "nothing was trained; each training reads what is in the store then", as_json=as_json)
+                return
+        elif data is not None:
             from mlops_cli.training_file import publish_file
 
             requests.require_idle()
@@ -91,3 +107,7 @@ def train(
         event = requests.ask(caller=str(aws.client("sts").get_caller_identity()["UserId"]), reason=why)
         say(f"asked {entry.pipeline} for a retraining")
         follow(requests, event, facts=facts, is_awaited=not no_wait, as_json=as_json)
+
+
+def _restated(count: int) -> str:
+    return f", {count} of them in place of what the store said" if count else ""

@@ -1,15 +1,17 @@
-"""A file as the next training set of a pipeline: cut as its project recorded, published with naive baselines."""
+"""A file as the next training set of a pipeline: published with naive baselines, or written to the unit's feature store."""
 
 import hashlib
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mlops_cli.aws_account import UserError
-from mlops_cli.project import RECORD, read_record
+from mlops_cli.aws_account import Account, UserError
+from mlops_cli.feature_location import deployed, load_groups
+from mlops_cli.project import RECORD, ModelAnswers, read_record
 
 if TYPE_CHECKING:
     from mlops_runtime.contracts.unit_entries import PipelineEntry
+    from mlops_runtime.training_data.feature_rows import WrittenRows
     from mlops_runtime.training_data.published_set import PublishedSet
     from mlops_runtime.training_data.table_schema import TableSchema
 
@@ -23,7 +25,7 @@ def publish_file(
 
     Args:
         s3: Client that may write there.
-        entry: The pipeline.
+        entry: A pipeline that reads published sets.
         data: A Parquet or CSV file.
         holdout_from: First time of the holdout. Default: as the project says, else the last 15 % of the rows.
         replace_newer: Whether the rows may end before those of the set that is there.
@@ -35,19 +37,18 @@ def publish_file(
     from mlops_runtime.training_data.published_set import PublishError, publish
     from mlops_runtime.training_data.table_file import TableError
 
-    if entry.training_set is None or entry.label is None or entry.timestamp is None:
-        why = (
-            "builds its training sets from the feature store"
-            if entry.training_set is None
-            else "names no timestamp in its evaluation, without which a file cannot be cut"
+    if entry.label is None or entry.timestamp is None:
+        raise UserError(
+            f"--data cannot be used: the pipeline {entry.pipeline} names no timestamp in its evaluation, without which a file "
+            "cannot be cut; leave --data out"
         )
-        raise UserError(f"--data cannot be used: the pipeline {entry.pipeline} {why}; leave --data out")
     try:
-        schema = _recorded(entry) or _read(entry, data, holdout_from)
+        recorded = _recorded(entry)
+        schema = _read(entry, data, holdout_from) if recorded is None else recorded[1].schema
         split = split_file(data, schema, holdout_from=holdout_from)
         return publish(
             s3,
-            entry.training_set,
+            str(entry.training_set),
             split.train,
             split.holdout,
             label=entry.label,
@@ -63,13 +64,49 @@ def publish_file(
         raise UserError(str(error)) from error
 
 
-def _recorded(entry: "PipelineEntry") -> "TableSchema | None":
-    """Return the schema of the project that one stands in, if the pipeline is one of its own."""
+def store_file(aws: Account, entry: "PipelineEntry", data: Path) -> "tuple[WrittenRows, ...]":
+    """Write the rows of a file that are new to the unit's feature store, as known at their own times.
+
+    Args:
+        aws: The account.
+        entry: A pipeline that builds its training sets of the store.
+        data: A Parquet or CSV file.
+
+    Raises:
+        UserError: If the pipeline is not of the project that one stands in, or with every problem of the file.
+    """
+    recorded = _recorded(entry)
+    if recorded is None or not recorded[1].groups:
+        raise UserError(
+            f"--data cannot be used: the pipeline {entry.pipeline} builds its training sets from the feature store; run this in "
+            "the folder of its project, if mlops new --feature-store made it, or write rows with mlops features ingest and "
+            "leave --data out"
+        )
+    folder, model = recorded
+    try:
+        from mlops_runtime.features.batch_delivery import AnnounceError
+        from mlops_runtime.training_data.feature_rows import write_rows
+        from mlops_runtime.training_data.table_file import TableError
+    except ImportError as error:
+        raise UserError(f"mlops train --data needs {error.name}; run: pip install 'mlops-runtime[features]'") from error
+    _, declared = load_groups(f"{model.package}.features:GROUPS", folder)
+    own = {group.name for group in model.groups}
+    groups = [group for group in declared if group.name in own]
+    try:
+        return write_rows(deployed(entry.unit, aws).client, data, model.schema, groups)
+    except TableError as error:
+        raise UserError(f"nothing was written: {error}") from error
+    except (ValueError, OSError, AnnounceError) as error:
+        raise UserError(" ".join(str(error).split())) from error
+
+
+def _recorded(entry: "PipelineEntry") -> tuple[Path, ModelAnswers] | None:
+    """Return the project that one stands in and its model, if the pipeline is one of its own."""
     here = Path.cwd()
     for folder in (here, *here.parents):
         if (folder / RECORD).is_file():
             model = read_record(folder)[0].model_of(entry.pipeline)
-            return None if model is None else model.schema
+            return None if model is None else (folder, model)
     return None
 
 

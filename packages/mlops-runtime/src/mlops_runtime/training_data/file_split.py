@@ -48,9 +48,7 @@ def split_file(path: Path, schema: TableSchema, *, holdout_from: str | None = No
         TableError: With every column that is missing or of another type, or if no cut is possible.
     """
     with open_table(path) as table:
-        problems = [problem for name in schema.kept if (problem := _problem(table, schema, name)) is not None]
-        if problems:
-            raise TableError(problems)
+        _check_columns(table, schema)
         usable = usable_rows(table, schema.label, schema.time)
         at = as_time(table.columns[schema.time])
         cut = first_of_holdout(table, schema.time, usable, holdout_from or schema.holdout_from)
@@ -64,6 +62,27 @@ def split_file(path: Path, schema: TableSchema, *, holdout_from: str | None = No
     if schema.label_kind == "classes":
         _check_classes(train, holdout, schema.label)
     return FileSplit(train=train, holdout=holdout, dropped=whole - train.num_rows - holdout.num_rows)
+
+
+def file_rows(path: Path, schema: TableSchema) -> Any:
+    """Return the rows of a file that have a label and a time, with the columns of a training set, an Arrow table.
+
+    Args:
+        path: A Parquet or CSV file with the columns of the schema.
+        schema: What was recorded of the first file.
+
+    Raises:
+        TableError: With every column that is missing or of another type.
+    """
+    with open_table(path) as table:
+        _check_columns(table, schema)
+        return table.table(_expressions(table, schema), usable_rows(table, schema.label, schema.time))
+
+
+def _check_columns(table: TableFile, schema: TableSchema) -> None:
+    problems = [problem for name in schema.kept if (problem := _problem(table, schema, name)) is not None]
+    if problems:
+        raise TableError(problems)
 
 
 def _problem(table: TableFile, schema: TableSchema, name: str) -> str | None:
@@ -97,7 +116,7 @@ def _expression(table: TableFile, column: InputColumn | None, schema: TableSchem
     if name == schema.label:
         return quoted(name) if schema.label_kind == "classes" else f"CAST({quoted(name)} AS DOUBLE)"
     if column is None or column.type == "category":
-        kind = schema.key_kind if column is None else column.kind
+        kind = column.kind if column is not None else schema.key_kind if name == schema.key else "text"
         text = f"CAST({quoted(name)} AS VARCHAR)"
         return f"nullif({text}, '')" if kind == "text" else f"CAST({quoted(name)} AS BIGINT)"
     if column.kind == "integer" and table.columns[name].kind == "integer":

@@ -23,6 +23,7 @@ from mlops_runtime.training_data.table_schema import InputColumn, TableSchema
 _BEGIN = datetime(2023, 1, 2, tzinfo=UTC)  # all of them have passed: the gate refuses a holdout of the future
 _TIMES, _A_TIME = 100, 24  # weeks, rows each: enough blocks of either kind in the last 15 %
 _DECIDING = 3  # inputs
+_ENTITIES = 8  # values of an entity that is neither key nor input
 _NULLS = 0.05
 _STEEP = 20  # how fast a chance goes from 0 to 1
 _SEED = 7
@@ -53,6 +54,8 @@ def sample_table(schema: TableSchema) -> Any:
     if schema.key is not None:
         keys = _keys(schema)
         columns[schema.key] = [keys[number % len(keys)] for number in range(rows)]
+    for name in schema.entities:  # the key tells rows of one time apart already
+        columns.setdefault(name, [f"{number % _ENTITIES:02}" for number in range(rows)])
     columns[schema.time] = [_BEGIN + timedelta(weeks=number // _A_TIME) for number in range(rows)]
     columns[schema.label] = _labels(schema, scores, generator)
     return pa.table({name: columns[name] for name in schema.kept})
@@ -99,6 +102,10 @@ def _values(column: InputColumn, rows: int, generator: random.Random) -> tuple[l
 def _keys(schema: TableSchema) -> list[Any]:
     known = next((column.categories for column in schema.inputs if column.name == schema.key), ())
     made = list(known) if len(known) >= _A_TIME // 2 else [f"{number:02}" for number in range(1, _A_TIME + 1)]
+    if schema.entities:  # a row for each key at a time
+        made += [f"{number:02}" for number in range(1, 2 * _A_TIME) if f"{number:02}" not in made][
+            : max(_A_TIME - len(made), 0)
+        ]
     return [int(name) for name in made] if schema.key_kind == "integer" else made
 
 

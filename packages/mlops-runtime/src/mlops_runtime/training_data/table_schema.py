@@ -92,6 +92,8 @@ class TableSchema:
     ``cluster`` is the column whose values monitors take for independent: days, or the key where its values come for some days and
     stay away for others. Shops are there every day, so that a window of days does not sample them; a shopper's rows are of one
     day. A subscriber's are of a fortnight: days that follow each other are of the same subscribers, and no independent samples.
+    ``entities`` are the columns that with the time name a row of a feature store, the key first, and ``holdout_days`` how many of
+    the newest days are held out of it; both are empty without a store.
     """
 
     label: str
@@ -115,12 +117,14 @@ class TableSchema:
     holdout_from: str | None = None
     known: tuple[str, ...] = ()
     without: tuple[str, ...] = ()
+    entities: tuple[str, ...] = ()
+    holdout_days: int | None = None
     format: Literal["mlops.table-schema/1"] = "mlops.table-schema/1"
 
     @property
     def kept(self) -> tuple[str, ...]:
         """Columns of the file that a training set has, in their order."""
-        others = (self.key, self.time, self.label)
+        others = (*self.entities, self.key, self.time, self.label)
         return tuple(dict.fromkeys([column.name for column in self.inputs] + [name for name in others if name]))
 
 
@@ -526,6 +530,11 @@ def told(schema: TableSchema) -> Iterator[str]:
     if schema.dropped:
         yield f"left out {schema.dropped} rows without label or time"
     blocks = "weeks" if schema.block == WEEK else schema.block
+    if schema.entities:
+        yield (
+            f"feature store: features and labels by {', '.join(schema.entities)} and {schema.time}; a training holds out the "
+            f"newest {schema.holdout_days} days"
+        )
     yield (
         f"{schema.rows - schema.holdout_rows} rows to train and {schema.holdout_rows} held out; compared by {blocks} with "
         f"{', '.join(schema.baselines)}"
