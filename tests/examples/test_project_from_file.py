@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import sys
+from contextlib import chdir
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,12 +30,12 @@ pytestmark = pytest.mark.cloud
 STORES, DAYS = 20, 100
 
 
-def write_sales(path: Path) -> None:
+def write_sales(path: Path, *, days: int = DAYS, codes: bool = False) -> None:
     """Write a table: what is sold falls with the price, store by store, in ways that a mean does not know."""
-    rows = [(day, store) for day in range(DAYS) for store in range(STORES)]
+    rows = [(day, store) for day in range(days) for store in range(STORES)]
     price = [1 + (day * 7 + store * 3) % 17 / 2 for day, store in rows]
     table = {
-        "store": [f"s{store:02}" for _, store in rows],
+        "store": [store if codes else f"s{store:02}" for _, store in rows],
         "day": [datetime(2026, 1, 1) + timedelta(days=day) for day, _ in rows],
         "price": price,
         "shelf": [None if (day + store) % 11 == 0 else "top" if (day + store) % 3 else "low" for day, store in rows],
@@ -51,37 +52,47 @@ class Shop:
     def __init__(self, folder: Path, cloud: local_cloud.Cloud) -> None:
         self.folder, self.cloud = folder, cloud
 
-    def run(self, *arguments: str) -> str:
-        """Run a verb in the project's folder, which must succeed."""
-        result = CliRunner().invoke(command, [*arguments, "--home", str(self.cloud.home)])
-        assert result.exit_code == 0, (arguments, result.output, result.exception)
+    def run(self, *arguments: str, codes: tuple[int, ...] = (0,)) -> str:
+        """Run a verb in the project's folder, which must end with one of the codes."""
+        with chdir(self.folder):
+            result = CliRunner().invoke(command, [*arguments, "--home", str(self.cloud.home)])
+        assert result.exit_code in codes, (arguments, result.output, result.exception)
         return str(result.stdout)
 
 
 @pytest.fixture(scope="module")
-def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
-    """Make a project from a file, deploy it and train its first model."""
+def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[local_cloud.Cloud]:
+    """Start a cloud for both projects."""
     try:
         find_uv()
     except MissingUvError as error:
         pytest.skip(str(error))
-    folder = tmp_path_factory.mktemp("journey")
-    write_sales(folder / "sales.parquet")
-    with pytest.MonkeyPatch.context() as patch:
+    found = local_cloud.up(tmp_path_factory.mktemp("home") / "cloud", clock_scale=60.0)
+    try:
+        yield found
+    finally:
+        found.down(forget=True)
+
+
+def deployed(folder: Path, name: str, cloud: local_cloud.Cloud, *options: str) -> Shop:
+    """Make a project of the file of sales in a folder, and deploy it."""
+    answers = ("--data", "sales.parquet", "--label", "units", "--time", "day", "--key", "store", *options)
+    with pytest.MonkeyPatch.context() as patch, chdir(folder):
         patch.setattr(project_packages, "package_sources", lambda index=None: PackageSources(index=index))
         patch.setattr(project_packages, "lock", lambda folder, name: (folder / name).write_bytes(LOCK.read_bytes()))
-        patch.chdir(folder)
-        answers = ("--data", "sales.parquet", "--label", "units", "--time", "day", "--key", "store")
-        made = CliRunner().invoke(command, ["new", "shop", *answers])
+        made = CliRunner().invoke(command, ["new", name, *answers])
         assert made.exit_code == 0, (made.output, made.exception)
-        patch.chdir(folder / "shop")
-        cloud = local_cloud.up(folder / "cloud", clock_scale=60.0)
-        try:
-            found = Shop(folder / "shop", cloud)
-            found.run("deploy", "--app", f"{sys.executable} app.py")
-            yield found
-        finally:
-            cloud.down(forget=True)
+    found = Shop(folder / name, cloud)
+    found.run("deploy", "--app", f"{sys.executable} app.py")
+    return found
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory, cloud: local_cloud.Cloud) -> Shop:
+    """Make a project from a file, and deploy it."""
+    folder = tmp_path_factory.mktemp("journey")
+    write_sales(folder / "sales.parquet")
+    return deployed(folder, "shop", cloud)
 
 
 def test_a_file_becomes_a_model_that_serves(shop: Shop) -> None:
@@ -105,7 +116,8 @@ def test_a_champion_that_knows_the_holdout_is_not_compared(shop: Shop) -> None:
     older = shop.folder.parent / "older.parquet"
     pq.write_table(table.slice(0, STORES * (DAYS - 10)), older)
     asked = ["train", "--data", str(older), "--reason", "by mistake", "--home", str(shop.cloud.home)]
-    refused = CliRunner().invoke(command, asked)
+    with chdir(shop.folder):
+        refused = CliRunner().invoke(command, asked)
     assert refused.exit_code == 1, refused.output
     assert "nothing was published: the rows end at 2026-03-31" in str(refused.exception)
     again = (
@@ -126,3 +138,41 @@ def test_a_champion_that_knows_the_holdout_is_not_compared(shop: Shop) -> None:
     )
     assert left_out in verdict["reason"]
     assert f"{left_out}\n" in shop.run("models", "show", "shop-units/2")
+
+
+def test_a_project_with_a_feature_store_trains_on_what_the_store_has(tmp_path: Path, cloud: local_cloud.Cloud) -> None:
+    """The file's rows are written and trained on by the same commands; later rows are in the next set without a file.
+
+    Codes of stores are text for the model. Every row has its own features, and the newest days are held out.
+    """
+    write_sales(tmp_path / "sales.parquet", codes=True)
+    depot = deployed(tmp_path, "depot", cloud, "--feature-store")
+    first = json.loads(depot.run("train", "--data", "../sales.parquet", "--reason", "the first model", "--json"))
+    assert first["outcome"] == "REGISTERED", first
+    assert first["written"] == {"units_features_v1": STORES * DAYS, "units_labels_v1": STORES * DAYS}
+    shown = depot.run("models", "show", "depot-units/1")
+    assert "naive_median_by_store" in shown
+    assert "naive_last_by_store" in shown
+    depot.run("models", "approve", "depot-units/1", "--wait", "--reason", "beats the naive guesses")
+    request = json.loads((depot.folder / "depot_units/request.json").read_text())
+    assert isinstance(request["instances"][0]["store"], str)
+    assert len(json.loads(depot.run("invoke", "depot-units", "depot_units/request.json"))["predictions"]) == 2
+
+    write_sales(tmp_path / "sales.parquet", days=DAYS + 5, codes=True)
+    later = (
+        "train",
+        "depot-units",
+        "--data",
+        "../sales.parquet",
+        "--publish-only",
+        "--reason",
+        "five days more",
+        "--json",
+    )
+    assert json.loads(depot.run(*later))["written"] == {"units_features_v1": STORES * 5, "units_labels_v1": STORES * 5}
+    again = ("train", "depot-units", "--reason", "what the store has now", "--json")
+    second = json.loads(depot.run(*again, codes=(0, 3)))  # whether it is better than the first, five days hardly say
+    assert second["outcome"] in ("REGISTERED", "REJECTED")
+    (used, *earlier) = json.loads(depot.run("features", "who-used", "units_features", "--unit", "depot", "--json"))
+    assert len(earlier) == 1
+    assert "price" in used["columns"]

@@ -87,13 +87,15 @@ def store_file(aws: Account, entry: "PipelineEntry", data: Path) -> "tuple[Writt
         from mlops_runtime.features.batch_delivery import AnnounceError
         from mlops_runtime.training_data.feature_rows import write_rows
         from mlops_runtime.training_data.table_file import TableError
+
+        client = deployed(entry.unit, aws).client
     except ImportError as error:
         raise UserError(f"mlops train --data needs {error.name}; run: pip install 'mlops-runtime[features]'") from error
     _, declared = load_groups(f"{model.package}.features:GROUPS", folder)
     own = {group.name for group in model.groups}
     groups = [group for group in declared if group.name in own]
     try:
-        return write_rows(deployed(entry.unit, aws).client, data, model.schema, groups)
+        return write_rows(client, data, model.schema, groups)
     except TableError as error:
         raise UserError(f"nothing was written: {error}") from error
     except (ValueError, OSError, AnnounceError) as error:
