@@ -54,6 +54,7 @@ class GoldenRequests:
     max_deviation: float | None = None
     max_latency: cdk.Duration | None = None
     max_slowdown: float | None = None
+    max_row_deviation: float | None = None
 
     @classmethod
     def from_file(
@@ -63,6 +64,7 @@ class GoldenRequests:
         max_deviation: float | None = None,
         max_latency: cdk.Duration | None = None,
         max_slowdown: float | None = None,
+        max_row_deviation: float | None = None,
     ) -> "GoldenRequests":
         """Read a file of JSON lines, each with ``name``, ``body``, ``rows`` and, where wanted, ``content_type``, bounds.
 
@@ -72,6 +74,9 @@ class GoldenRequests:
                 Default: the live model is not asked.
             max_latency: Time that a call may take, by the median of five rounds, at most a minute. Default: any.
             max_slowdown: How many times as long as the same call to the live model that may be, 1 to 1000. Default: any.
+            max_row_deviation: Largest relative difference to the live model's answer for each row of the request ``categories``,
+                so for each category, such as 0.9: a category at zero is found, and one at five times its level. A row at which
+                the live model answers less than half of its median is held to that half. Default: any.
 
         Raises:
             ValidationError: With every problem of the file, by line, and of the limits.
@@ -86,6 +91,7 @@ class GoldenRequests:
             # https://docs.aws.amazon.com/sagemaker/latest/dg/your-algorithms-inference-code.html: 60 seconds for an answer
             check_duration("max_latency", max_latency, minimum=millis(1), maximum=seconds(60), whole="milliseconds"),
             check_range("max_slowdown", max_slowdown, minimum=1, maximum=1000),
+            check_range("max_row_deviation", max_row_deviation, minimum=0, maximum=100),
         ]
         found = [problem for problem in problems if problem is not None]
         file, content = Path(path), b""
@@ -104,6 +110,7 @@ class GoldenRequests:
             max_deviation=max_deviation,
             max_latency=max_latency,
             max_slowdown=max_slowdown,
+            max_row_deviation=max_row_deviation,
         )
 
     def bind(self, scope: Construct) -> GoldenSpec:
@@ -125,6 +132,7 @@ class GoldenRequests:
             max_deviation=self.max_deviation,
             max_latency_ms=None if self.max_latency is None else int(self.max_latency.to_milliseconds()),
             max_slowdown=self.max_slowdown,
+            max_row_deviation=self.max_row_deviation,
         )
 
 

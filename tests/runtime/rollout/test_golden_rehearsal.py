@@ -3,6 +3,7 @@
 import json
 import random
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -141,6 +142,12 @@ class Machine:
         rehearsal.pause = self.wait
         return rehearsal.run([_batch(1), _batch(3)])
 
+    def run_many(self, **limits: float) -> str:
+        """Rehearse a set of many requests."""
+        rehearsal = _rehearsal(self.ask, live="live", **limits)
+        rehearsal.pause = self.wait
+        return rehearsal.run([replace(_batch(1), name=f"request {number}") for number in range(20)])
+
 
 LIMITS = {"max_latency_ms": 50, "max_slowdown": 3.0}
 
@@ -163,6 +170,50 @@ def test_a_machine_that_is_always_busy_refuses_no_equal_model_beside_the_live_on
     assert [seed for seed in range(60) if Machine(seed, busy_until=1e9).verdict(**limits)] == []
     slow = [seed for seed in range(30) if Machine(seed, busy_until=1e9, slowdown=60.0).verdict(**limits)]
     assert len(slow) == 30
+
+
+class Dawdler(Machine):
+    """A machine whose candidate takes 400 ms longer in each call of so many."""
+
+    every = 10
+    calls = 0
+
+    def ask(self, endpoint: str, request: GoldenRequest) -> Reply:
+        """Answer after a while."""
+        reply = super().ask(endpoint, request)
+        self.calls += endpoint == "new"
+        is_slow = endpoint == "new" and self.random.random() < 1 / self.every
+        self.now += 0.4 * is_slow
+        return replace(reply, milliseconds=(reply.milliseconds or 0.0) + 400 * is_slow)
+
+
+@pytest.mark.parametrize("busy_until", [0.0, 45.0])
+def test_a_model_that_is_slow_on_some_calls_is_refused(busy_until: float) -> None:
+    """No median shows one call of ten; the share of such calls does, beside the live model's, in later checks."""
+    found = [Dawdler(seed, busy_until=busy_until).run_many(max_slowdown=3.0) for seed in range(30)]
+    assert all("in each of 3 later checks" in reason for reason in found if reason)
+    assert sum(map(bool, found)) >= 27
+
+
+def test_a_busy_machine_makes_no_model_slow_on_some_calls() -> None:
+    """Waits are a coin between the two."""
+    assert [seed for seed in range(60) if Machine(seed, busy_until=1e9).run_many(max_slowdown=3.0)] == []
+
+
+def test_a_category_far_from_the_live_models_answer_is_refused() -> None:
+    """By row, of the generated request alone; a live model that fails it is not compared."""
+    request = GoldenRequest(
+        name="categories", body=json.dumps({"instances": [{"x": 1.0}, {"x": 2.0}, {"x": 3.0}]}), rows=3, minimum=0
+    )
+
+    def ask(endpoint: str, request: GoldenRequest) -> Reply:
+        rows = [row["x"] for row in json.loads(request.body)["instances"]]
+        return Reply(numbers=tuple(0.0 if endpoint == "new" and x == 2.0 else 10 * x for x in rows), milliseconds=1.0)
+
+    reason = _rehearsal(ask, live="live", max_row_deviation=0.9).run([request])
+    assert "1 of 3 rows are further than 0.9 from the live model's answer, first row 1: got 0.0" in reason
+    assert _rehearsal(ask, live=None, max_row_deviation=0.9).run([request]) == ""
+    assert _rehearsal(ask, live="live", max_row_deviation=0.9).run([replace(request, name="others")]) == ""
 
 
 def test_time_that_runs_out_in_a_later_check_is_said() -> None:

@@ -116,7 +116,8 @@ class GoldenSpec:
     """Requests that a candidate answers before it gets traffic: a JSONL object of ``GoldenRequest``, by hash.
 
     ``max_deviation`` bounds the median relative difference to the live model's answers. Of each request the median time over all
-    rounds is at most ``max_latency_ms``, and at most ``max_slowdown`` times that of the live model.
+    rounds is at most ``max_latency_ms``, and at most ``max_slowdown`` times that of the live model. ``max_row_deviation`` bounds
+    the relative difference of each row of the request ``categories``.
     """
 
     uri: str
@@ -124,6 +125,7 @@ class GoldenSpec:
     max_deviation: float | None = None
     max_latency_ms: int | None = None
     max_slowdown: float | None = None
+    max_row_deviation: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

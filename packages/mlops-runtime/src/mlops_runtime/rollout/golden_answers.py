@@ -183,6 +183,73 @@ def deviations(candidate: Sequence[float], live: Sequence[float]) -> list[float]
     ]
 
 
+def row_deviations(
+    request: GoldenRequest, candidate: Sequence[float], live: Sequence[float], limit: float
+) -> list[str]:
+    r"""Return what is wrong with rows of a request whose answers are far from the live model's.
+
+    A difference is relative to the live model's answer, or to half of the median of its answers where that is more: of two answers
+    next to nothing a ratio says nothing.
+
+    Args:
+        request: The request.
+        candidate: The candidate's answers.
+        live: The live model's.
+        limit: Largest difference.
+
+    Example:
+        >>> request = GoldenRequest(name="categories", body="1\n2\n3", rows=3, content_type="text/csv", minimum=0)
+        >>> row_deviations(request, [10.0, 0.0, 0.5], [11.0, 9.0, 0.1], 0.9)
+        ["1 of 3 rows are further than 0.9 from the live model's answer, first row 1: got 0.0, the live model answers 9.0"]
+    """
+    columns = request.columns or 1
+    floor = statistics.median(map(abs, live)) / 2
+    far = [
+        place
+        for place, (ours, theirs) in enumerate(zip(candidate, live, strict=True))
+        if abs(ours - theirs) > limit * max(abs(theirs), floor)
+    ]
+    if not far:
+        return []
+    rows, first = len({place // columns for place in far}), far[0]
+    return [
+        f"{rows} of {request.rows} rows are further than {limit:g} from the live model's answer, first row {first // columns}: "
+        f"got {candidate[first]}, the live model answers {live[first]}"
+    ]
+
+
+def hesitations(pairs: Sequence[tuple[float, float, float]], max_slowdown: float) -> tuple[int, int]:
+    """Return how many calls were too slow at the candidate alone, and how many at the live model alone.
+
+    Of two calls one after the other a busy machine slows down either: each such call is a coin where the candidate is as quick.
+
+    Args:
+        pairs: Milliseconds of the candidate's call, of the live model's, and the live model's median for that request.
+        max_slowdown: How many times that median a call may take, and `NOISE_MS` beyond it.
+
+    Example:
+        >>> hesitations([(400.0, 9.0, 10.0), (11.0, 9.0, 10.0), (12.0, 300.0, 10.0), (500.0, 500.0, 10.0)], 3.0)
+        (1, 1)
+    """
+    slow = [
+        tuple(took > max_slowdown * usual and took - usual > NOISE_MS for took in (ours, theirs))
+        for ours, theirs, usual in pairs
+    ]
+    return slow.count((True, False)), slow.count((False, True))
+
+
+def coin(ours: int, theirs: int) -> float:
+    """Return the probability that of all heads and tails at least so many are ours, where the coin is fair.
+
+    Example:
+        >>> coin(0, 0), coin(10, 0), coin(3, 2)
+        (1.0, 0.0009765625, 0.5)
+    """
+    thrown = ours + theirs
+    found: float = sum(math.comb(thrown, heads) for heads in range(ours, thrown + 1)) / 2**thrown
+    return found
+
+
 def deviation_problem(differences: Sequence[float], limit: float) -> str | None:
     """Return what is wrong with the candidate's distance to the live model, of at least one number."""
     found = statistics.median(differences)

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import secrets
+import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -20,9 +21,11 @@ from mlops_runtime.rollout.golden_answers import (
     MAXIMUM_REASON,
     GoldenCallError,
     Reply,
+    coin,
     cut,
     deviation_problem,
     deviations,
+    hesitations,
     is_whole,
     judge,
     may_be_slow,
@@ -30,6 +33,7 @@ from mlops_runtime.rollout.golden_answers import (
     reason_of,
     refusal,
     repeated,
+    row_deviations,
     slowness,
 )
 from mlops_runtime.rollout.golden_set import GoldenSetError, single_bodies, turned, verified_set
@@ -45,6 +49,9 @@ _ROUNDS_AGAIN, _CALLS_AGAIN = 2, 40
 ALONE = 32  # rows of a request that are sent alone in a round
 # a request that seems slow is measured again later, beside the live model, and fails only if it is slow each time
 RECHECKS, RECHECK_CALLS, PAUSE_SECONDS = 3, 7, 20.0
+# calls that are slow at the candidate alone: a share that chance explains so rarely is its own, one that it may is measured on
+_HESITATES, _MAY_HESITATE = 0.0005, 0.3
+CATEGORIES = "categories"  # the generated request with a row of each category
 # the platform may fail once, and its client retries; a second unanswered call is not accepted
 _ASKED_AGAIN = 1
 _BEFORE = "than before it had traffic"
@@ -105,6 +112,8 @@ class Rehearsal:
     _live_asked: set[str] = field(default_factory=set)
     _live_failed: set[str] = field(default_factory=set)
     _suspects: int = 0
+    _timed: list[tuple[str, float, float]] = field(default_factory=list)
+    _far: list[str] = field(default_factory=list)
 
     def run(self, requests: Sequence[GoldenRequest]) -> str:
         """Return why the candidate fails; the empty text if it does not. Nothing more is asked after a round with a failure."""
@@ -120,6 +129,7 @@ class Rehearsal:
                     break
             if not self._problems:
                 self._judge_times(requests)
+                others += self._judge_hesitations(requests)
         except _OutOfTimeError:
             others.append(
                 f"time ran out while {self._suspects} of {len(requests)} golden requests that seemed slow were measured again; "
@@ -166,7 +176,10 @@ class Rehearsal:
 
     @property
     def _is_compared(self) -> bool:
-        return self.live is not None and (self.spec.max_deviation is not None or self.spec.max_slowdown is not None)
+        spec = self.spec
+        return self.live is not None and any(
+            limit is not None for limit in (spec.max_deviation, spec.max_slowdown, spec.max_row_deviation)
+        )
 
     def _round(self, request: GoldenRequest, number: int) -> None:
         """Send a request once, and its rows alone."""
@@ -180,6 +193,8 @@ class Rehearsal:
         singles = {row: self._call(self.endpoint, replace(request, body=bodies[row], rows=1)) for row in rows}
         times.alone += [single.milliseconds for single in singles.values() if single.milliseconds is not None]
         found = judge(request, replace(whole, numbers=numbers), singles)
+        if request.name == CATEGORIES:
+            found = found or self._far
         first = self._first.setdefault(request.name, numbers)
         found = found or repeated(first, numbers, f"in round {number}", columns=columns)
         found = found or repeated(self.known.get(request.name, numbers), numbers, _BEFORE, columns=columns)
@@ -200,8 +215,13 @@ class Rehearsal:
                 return ours
             if theirs.milliseconds is not None:
                 times.live.append(theirs.milliseconds)
+                if ours.milliseconds is not None:
+                    self._timed.append((request.name, ours.milliseconds, theirs.milliseconds))
             if request.name not in self._first and is_whole(request, ours):
                 self._differences += deviations(ours.numbers, theirs.numbers)
+                limit = self.spec.max_row_deviation
+                if limit is not None and request.name == CATEGORIES:
+                    self._far = row_deviations(request, ours.numbers, theirs.numbers, limit)
         return ours
 
     def _judge_times(self, requests: Sequence[GoldenRequest]) -> None:
@@ -225,10 +245,43 @@ class Rehearsal:
             if found := self._slow(checks[name]):
                 self._problems[name] = [f"{problem}; {told}" for problem in found]
 
-    def _recheck(self, request: GoldenRequest, number: int) -> _Times:
-        """Return the times of some more calls, each beside one of the live model."""
-        times, bodies = _Times(), single_bodies(request)
-        is_alone = bool(bodies) and self.is_alone
+    def _judge_hesitations(self, requests: Sequence[GoldenRequest]) -> list[str]:
+        """Return what is wrong with the share of calls that are much slower than usual; no median shows a share below a half.
+
+        Where it may be more than chance, it is counted again in later checks, each call beside one of the live model: a share of
+        the candidate's own is more than the live model's in each of them, and in all of them more than chance.
+        """
+        limit = self.spec.max_slowdown
+        if limit is None or self._problems or coin(*self._slow_alone(limit)) > _MAY_HESITATE:
+            return []
+        ours = theirs = calls = 0
+        for number in range(1, RECHECKS + 1):
+            if not self.has_time():
+                raise _OutOfTimeError
+            self.pause(PAUSE_SECONDS)
+            self._timed.clear()
+            for request in requests:
+                self._recheck(request, number, into=self._times[request.name])
+            counts = self._slow_alone(limit)
+            ours, theirs, calls = ours + counts[0], theirs + counts[1], calls + len(self._timed)
+            if counts[0] <= counts[1]:
+                return []
+        chance = coin(ours, theirs)
+        if chance >= _HESITATES:
+            return []
+        return [
+            f"{ours} of {calls} calls took more than {limit:g} times as long as usual at the live model, which alone took as long "
+            f"in {theirs}; in each of {RECHECKS} later checks, {PAUSE_SECONDS:g} s apart"
+        ]
+
+    def _slow_alone(self, limit: float) -> tuple[int, int]:
+        usual = {name: statistics.median(times.live) for name, times in self._times.items() if times.live}
+        return hesitations([(own, live, usual[name]) for name, own, live in self._timed], limit)
+
+    def _recheck(self, request: GoldenRequest, number: int, into: _Times | None = None) -> _Times:
+        """Return the times of some more calls, each beside one of the live model; into times of before without rows alone."""
+        times, bodies = into or _Times(), single_bodies(request)
+        is_alone = bool(bodies) and self.is_alone and into is None
         for place in range(RECHECK_CALLS):
             self._whole(turned(request, number + place) if bodies else request, times)
             if is_alone:
@@ -373,7 +426,7 @@ class GoldenCaller:
             requests = self._requests(spec)
         except GoldenSetError as error:
             return {"passed": False, "reason": cut(str(error), MAXIMUM_REASON), "calls": 0, "note": ""}
-        # to the live model: one to warm up, one a round, and those of later checks where a request seems slow
+        # to the live model: one to warm up, one a round, those of later checks where a request seems slow, or some calls do
         calls = 1 + (ROUNDS + RECHECKS * RECHECK_CALLS) * len(requests)
         if self._slots is not None:
             # the candidate's calls are captured as the live model's, its rows alone among them
