@@ -4,7 +4,6 @@ from pathlib import Path
 
 import pytest
 from tests.campaign.candidates import report, rollouts, run
-from tests.campaign.candidates.catalogue import bad_ones, good_ones
 
 pytestmark = pytest.mark.campaign
 
@@ -22,7 +21,7 @@ def folder(request: pytest.FixtureRequest) -> Path:
 def test_every_candidate_goes_along_the_way(folder: Path, part: str) -> None:
     """Evaluation, gate, server, golden requests: each has a result in the end."""
     run.run(folder, part, lambda _: None)
-    wanted = {cell.key for cell in (bad_ones() if part == "bad" else good_ones())}
+    wanted = {cell.key for cell in run.PARTS[part]()}
     assert set(run.results(folder, part)) == wanted
 
 
