@@ -397,6 +397,11 @@ def alarm_arn(scope: Construct, name: str) -> str:
     )
 
 
+def rule_arn(scope: Construct, name: str) -> str:
+    """Return the ARN of a rule of the default event bus."""
+    return cdk.Stack.of(scope).format_arn(service="events", resource="rule", resource_name=name)
+
+
 def describe_alarms_statement() -> iam.PolicyStatement:
     """Return the right to read the state of alarms; composite ones are shown only to who may read all.
 

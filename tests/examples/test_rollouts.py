@@ -48,6 +48,7 @@ pytestmark = pytest.mark.cloud
 NAME = "shop-price"
 CLOCK_SCALE = 120.0
 TURNS, FAILS = (images.TURNS, "constant/calls/25"), (images.TURNS, "error/calls/5")
+TURNS_LATE = (images.TURNS, "constant/calls/600")
 MINUTES = cdk.Duration.minutes
 
 
@@ -190,6 +191,13 @@ class Shop:
             assert time.monotonic() < deadline
             time.sleep(0.05)
 
+    def until(self, holds: Callable[[], bool]) -> None:
+        """Wait until something holds."""
+        deadline = time.monotonic() + 120
+        while not holds():
+            assert time.monotonic() < deadline
+            time.sleep(0.2)
+
     def deployment(self) -> dict[str, Any]:
         """The config of the last deployment."""
         return dict(self.loop.sagemaker.describe_endpoint(EndpointName=NAME)["LastDeploymentConfig"])
@@ -213,7 +221,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
     """Deploy the stack; the tests of this file go on from each other."""
     folder = tmp_path_factory.mktemp("rollouts")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv(EXTRA, images.serve_commands([TURNS, FAILS]))
+        patch.setenv(EXTRA, images.serve_commands([TURNS, TURNS_LATE, FAILS]))
         cloud = local_cloud.up(folder / "cloud", clock_scale=CLOCK_SCALE)
     try:
         yield Shop(cloud, folder)
@@ -291,6 +299,36 @@ def test_an_alarm_during_probation_takes_it_back(shop: Shop) -> None:
     assert shop.loop.audit()[-1].reason.endswith(f"{alarm} is in ALARM during probation")
     assert shop.leftovers() == []
     shop.cloud.client("cloudwatch").set_alarm_state(AlarmName=alarm, StateValue="OK", StateReason="quiet")
+
+
+def test_an_image_that_turns_constant_after_its_promotion_is_taken_back_before_its_probation_ends(shop: Shop) -> None:
+    """Calls turn it within its own bounds; the next look of the schedule asks golden requests, and then the schedule ends."""
+    events, rule = shop.cloud.client("events"), f"{NAME}-probation"
+    shop.ask_for(max_latency_ratio=None, synthetic=10)
+    shop.approve(4.5, is_asked=False, image=image(*TURNS_LATE))
+    live = shop.loop.live()
+    assert live is not None
+    assert live.probation_until is not None
+    assert events.describe_rule(Name=rule)["State"] == "ENABLED"
+    assert f"{NAME}-probation-errors" in shop.loop.alarms()
+    assert shop.ask() == pytest.approx(9.0)
+
+    seen = shop.seen()
+    while 1.0 not in {shop.ask(), shop.ask()}:
+        shop.loop.invoke([{"x": 2.0}], "many")
+    shop.loop.wait_execution("DeployMachineArn", seen, appear=120, finish=120)
+
+    record = shop.loop.audit()[-1]
+    assert record.reason.startswith(
+        f"back to {shop.packages[3.0]}: golden requests, asked again during probation: 1 of 1"
+    )
+    assert "got another answer than before it had traffic, first row 0: got 1.0 after 9.0" in record.reason
+    assert record.requested_by == "golden requests of the probation"
+    assert shop.ask() == pytest.approx(6.0)
+    assert shop.leftovers() == []
+    shop.until(lambda: events.describe_rule(Name=rule)["State"] == "DISABLED")
+    assert f"{NAME}-probation-errors" not in shop.loop.alarms()
+    shop.ask_for(max_latency_ratio=100, synthetic=60)
 
 
 def test_a_candidate_that_fails_golden_requests_gets_no_traffic(shop: Shop) -> None:

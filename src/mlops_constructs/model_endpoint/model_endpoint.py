@@ -363,7 +363,6 @@ class ModelEndpoint(ModelEndpointBase):
             policy=self._policy,
             target=SageMakerTarget(endpoint_name=self.endpoint_name, instance_count=self._capacity.smallest_fleet),
             execution_role=self._role,
-            alarms=list(self._alarms.values()),
         )
 
     def _define_served(self, spec: ServingSpec, package_arn: str, rollback: list[cloudwatch.IAlarm]) -> None:

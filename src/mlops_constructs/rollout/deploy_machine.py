@@ -3,6 +3,7 @@
 from collections.abc import Collection
 
 from mlops_constructs._state_machine import EXECUTION, NOW, NULL, State, assign, choose, invoke, put_event, task, wait
+from mlops_constructs.rollout.probation_states import alarm_states, schedule_states
 from mlops_constructs.rollout.quota_states import UNASKED, quota_states
 from mlops_constructs.rollout.rollout_policy import (
     FAILED,
@@ -52,6 +53,7 @@ def deploy_machine(
     bus_name: str,
     golden_arn: str | None = None,
     answers_arn: str | None = None,
+    has_watch: bool = False,
     instance_types: Collection[str] = (),
     machine_sha256: str = "",
     partition: str = "aws",
@@ -73,6 +75,7 @@ def deploy_machine(
         bus_name: The unit's event bus.
         golden_arn: Function ``rollout_golden``. Default: candidates are not rehearsed.
         answers_arn: Function ``rollout_answers``. Default: no captures are read.
+        has_watch: Whether a schedule watches models on probation. Default: none does.
         instance_types: Types of instances whose quotas preflight gets. Default: none are asked for.
         machine_sha256: Hash of this definition, for the recorder (``rollout.definition_hash``). Default: empty, as it is hashed.
         partition: AWS partition. Default: ``aws``.
@@ -100,6 +103,13 @@ def deploy_machine(
     first_busy, busy = target.busy(next_state="IsPatient", partition=partition)
     first_clean_up, clean_up = target.clean_up(next_state="Unlock", partition=partition)
     first_unrecorded, unrecorded = target.unrecorded(next_state="Unlock", partition=partition)
+    first_recorded, first_record, probation = first_clean_up, "Record", dict[str, State]()
+    if has_watch:
+        first_record, made = alarm_states(endpoint_name=endpoint_name, next_state="Record", partition=partition)
+        first_recorded, watched = schedule_states(
+            endpoint_name=endpoint_name, next_state=first_clean_up, partition=partition
+        )
+        probation = {**made, **watched}
     asked = quota_states(instance_types, next_state="Preflight", partition=partition) if instance_types else {}
     states: dict[str, State] = {
         "Start": assign(
@@ -148,7 +158,7 @@ def deploy_machine(
         "UnknownAction": assign(FAILED, reason="{% 'preflight gave no known action: ' & $string($plan.action) %}"),
         **steps,
         "Caught": assign(FAILED, reason="{% $caught %}"),
-        PROMOTED: assign("Record", outcome="PROMOTED", reason=f"{{% $plan.reason & {PROMOTED_ON} & $shown %}}"),
+        PROMOTED: assign(first_record, outcome="PROMOTED", reason=f"{{% $plan.reason & {PROMOTED_ON} & $shown %}}"),
         ROLLED_BACK: assign("Record", outcome="ROLLED_BACK"),
         TURNED_DOWN: assign("Record", outcome="REFUSED"),
         FAILED: assign("Record", outcome="FAILED"),
@@ -165,7 +175,7 @@ def deploy_machine(
                 FIELD: machine_sha256,
             },
             partition=partition,
-            next_state=first_clean_up,
+            next_state=first_recorded,
             catch="RecordFailed",
             # the record states the live version, which may differ from the intended one: clean up by the record
             assign={
@@ -180,6 +190,7 @@ def deploy_machine(
             outcome="FAILED",
         ),
         **unrecorded,
+        **probation,
         **clean_up,
         "Unlock": _unlock(endpoint_name, table_name, partition),
         "Announce": put_event(

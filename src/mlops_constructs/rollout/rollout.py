@@ -29,6 +29,7 @@ from mlops_constructs.model_registry import ModelImage
 from mlops_constructs.model_registry.registry_interface import IModelRegistry
 from mlops_constructs.rollout.answers_function import define_answers
 from mlops_constructs.rollout.deploy_machine import deploy_machine
+from mlops_constructs.rollout.probation_function import define_probation
 from mlops_constructs.rollout.rollout_checks import define_golden, define_verdict
 from mlops_constructs.rollout.rollout_permissions import WILDCARD_REASON, RolloutAccess
 from mlops_constructs.rollout.rollout_policy import RolloutPolicy, RolloutTarget
@@ -38,6 +39,7 @@ from mlops_runtime.contracts.rollout import RolloutSpec, ServingSpec
 from mlops_runtime.contracts.unit_entries import EndpointEntry
 from mlops_runtime.rollout.definition_hash import definition_sha256
 from mlops_runtime.rollout.deploy_guard import ALARM, APPROVAL, DEPLOYED, DIED, EXECUTION, STACK
+from mlops_runtime.rollout.probation_alarm import probation_alarm
 
 _RENDERED_REASON = (
     "the arguments are rendered from the serving spec, which the checks expand by the functions that render it at run time; "
@@ -65,7 +67,8 @@ class Rollout(Construct):
         policy: How a new model takes over.
         target: How the Deploy machine does each step.
         execution_role: Role of the model's containers, which the machine passes to SageMaker.
-        alarms: Alarms of whichever fleet serves; during probation they roll back. Default: none.
+        alarms: Alarms of whichever slot serves; during probation they roll back. SageMaker's own is made at each promotion.
+            Default: none.
         access: What the parts of the rollout may do. Default: what SageMaker takes.
         environment: Variables by which functions locate the live version if the target is not SageMaker. Default: none.
         url: Where the service answers, for ``mlops invoke``. Default: SageMaker's runtime.
@@ -98,7 +101,7 @@ class Rollout(Construct):
         slot_urls: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(scope, id)
-        probation = _probation_alarms(policy, alarms)
+        probation = _probation_alarms(policy, alarms, spec)
         raise_if_any(self, "InvalidRollout", _problems(policy, target, probation, spec))
         self._unit, self._registry, self._endpoint_name = business_unit, registry, spec.endpoint
         spec = replace(spec, rollout=self._render_rollout(spec.rollout, policy, probation))
@@ -117,6 +120,7 @@ class Rollout(Construct):
         self._answers = self._define_answers(spec)
         self._machine = self._define_machine(self._preflight, target, spec.rollout, execution_role)
         self._guard = self._define_guard(probation, target)
+        self._define_probation(spec.rollout)
         self._define_rules(probation)
         if target.is_reset_by_stack:
             self._feed(self._define_stack_rule())
@@ -296,6 +300,7 @@ class Rollout(Construct):
             bus_name=self._unit.bus.event_bus_name,
             golden_arn=golden,
             answers_arn=answers,
+            has_watch=self._access.has_watch,
             instance_types=self._access.instance_types(),
             partition=cdk.Aws.PARTITION,
         )
@@ -332,7 +337,21 @@ class Rollout(Construct):
             if statements
         ]
 
-    def _define_guard(self, probation: Sequence[cloudwatch.IAlarm], target: RolloutTarget) -> QueueConsumer:
+    def _define_probation(self, rollout: RolloutSpec) -> None:
+        if rollout.probation is None or not self._access.has_watch:
+            return
+        define_probation(
+            self,
+            "Watch",
+            business_unit=self._unit,
+            endpoint_name=self._endpoint_name,
+            probation=rollout.probation,
+            golden=rollout.golden,
+            table=self._table,
+            machine=self._machine,
+        )
+
+    def _define_guard(self, probation: Sequence[str], target: RolloutTarget) -> QueueConsumer:
         return define_queue_consumer(
             self,
             "Guard",
@@ -344,7 +363,7 @@ class Rollout(Construct):
                 "MODEL_PACKAGE_GROUP": self._registry.group_name,
                 "ROLLOUT_TABLE": self._table.table_name,
                 "ENDPOINT": self._endpoint_name,
-                "PROBATION_ALARMS": ",".join(alarm.alarm_name for alarm in probation),
+                "PROBATION_ALARMS": ",".join(probation),
                 **({"STACK": cdk.Stack.of(self).stack_id} if target.is_reset_by_stack else {}),
             },
             statements=self._access.guard(self._machine),
@@ -352,7 +371,7 @@ class Rollout(Construct):
             wildcard_reason=WILDCARD_REASON,
         )
 
-    def _define_rules(self, probation: Sequence[cloudwatch.IAlarm]) -> None:
+    def _define_rules(self, probation: Sequence[str]) -> None:
         rules = [
             # recording writes to the package, which is an event again: only changes of the approval count
             # https://docs.aws.amazon.com/sagemaker/latest/dg/automating-sagemaker-with-eventbridge.html
@@ -391,7 +410,7 @@ class Rollout(Construct):
                         source=[ALARM[0]],
                         detail_type=[ALARM[1]],
                         detail={
-                            "alarmName": [alarm.alarm_name for alarm in probation],
+                            "alarmName": list(probation),
                             "state": {"value": ["ALARM"]},
                         },
                     ),
@@ -419,14 +438,12 @@ class Rollout(Construct):
     def _feed(self, rule: events.Rule) -> None:
         self._guard.feed(rule)
 
-    def _render_rollout(
-        self, rollout: RolloutSpec, policy: RolloutPolicy, probation: Sequence[cloudwatch.IAlarm]
-    ) -> RolloutSpec:
+    def _render_rollout(self, rollout: RolloutSpec, policy: RolloutPolicy, probation: Sequence[str]) -> RolloutSpec:
         golden = policy.checks.golden
         return replace(
             rollout,
             golden=None if golden is None else golden.bind(self),
-            probation_alarms=tuple(alarm.alarm_name for alarm in probation) or None,
+            probation_alarms=tuple(probation) or None,
         )
 
     def _define_golden(self, rollout: RolloutSpec, slot_urls: Mapping[str, str] | None) -> lambda_.Function | None:
@@ -502,13 +519,17 @@ class Rollout(Construct):
         return resource
 
 
-def _probation_alarms(policy: RolloutPolicy, alarms: Sequence[cloudwatch.IAlarm]) -> tuple[cloudwatch.IAlarm, ...]:
-    return () if policy.checks.probation is None else (*policy.checks.probation_alarms, *alarms)
+def _probation_alarms(policy: RolloutPolicy, alarms: Sequence[cloudwatch.IAlarm], spec: ServingSpec) -> tuple[str, ...]:
+    """Return names; on SageMaker the alarm on errors is made at each promotion, with the share of the model before."""
+    if policy.checks.probation is None:
+        return ()
+    of_unit = tuple(alarm.alarm_name for alarm in policy.checks.probation_alarms)
+    if spec.eks is None:
+        return (*of_unit, probation_alarm(spec.endpoint))
+    return (*of_unit, *(alarm.alarm_name for alarm in alarms))
 
 
-def _problems(
-    policy: RolloutPolicy, target: RolloutTarget, probation: Sequence[cloudwatch.IAlarm], spec: ServingSpec
-) -> list[str]:
+def _problems(policy: RolloutPolicy, target: RolloutTarget, probation: Sequence[str], spec: ServingSpec) -> list[str]:
     problems = target.problems(policy)
     shadow = policy.checks.shadow
     if shadow is not None and shadow.tolerance is not None and spec.capture is None:

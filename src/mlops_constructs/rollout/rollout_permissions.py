@@ -18,6 +18,7 @@ from mlops_constructs._roles import (
     pass_role_statement,
     placed,
     put_events_statement,
+    rule_arn,
     sagemaker_arn,
 )
 from mlops_constructs.model_registry.registry_interface import IModelRegistry
@@ -26,6 +27,7 @@ from mlops_constructs.unit_interface import IBusinessUnit
 from mlops_runtime.contracts.rollout import ServingSpec
 from mlops_runtime.rollout.archive_signatures import SIGNATURE_FILE
 from mlops_runtime.rollout.fleet_alarms import ABORT, ABORT_NAMESPACE, VERDICT, VERDICTS
+from mlops_runtime.rollout.probation_alarm import probation_alarm, probation_rule
 from mlops_runtime.rollout.serving_limits import longest_bake
 
 WILDCARD_REASON = (
@@ -49,6 +51,11 @@ class RolloutAccess:
     def endpoint_name(self) -> str:
         """Name of the endpoint."""
         return self.serving.endpoint
+
+    @property
+    def has_watch(self) -> bool:
+        """Whether a schedule watches models on probation: one is declared, and SageMaker serves."""
+        return self.serving.rollout.probation is not None and self.serving.eks is None
 
     def instance_types(self) -> list[str]:
         """Return the types of instances that a fleet needs; none where it is serverless or on a cluster."""
@@ -119,8 +126,9 @@ class RolloutAccess:
             ),
             iam.PolicyStatement(
                 actions=["cloudwatch:DeleteAlarms", "cloudwatch:PutMetricAlarm", "cloudwatch:TagResource"],
-                resources=[self._alarms()],
+                resources=[self._alarms(), *([self._probation_alarm()] if self.has_watch else [])],
             ),
+            *self._watched(),
             describe_alarms_statement(),
             *self._shadow(),
             *self._stop(),
@@ -166,8 +174,17 @@ class RolloutAccess:
             *self._find_made(),
             describe_alarms_statement(),
             self._ring_abort(),
-            iam.PolicyStatement(actions=["cloudwatch:DeleteAlarms"], resources=[self._alarms()]),
+            iam.PolicyStatement(
+                actions=["cloudwatch:DeleteAlarms"], resources=[self._alarms(), self._probation_alarm()]
+            ),
         ]
+
+    def _watched(self) -> list[iam.PolicyStatement]:
+        """Let the schedule run that watches a model on probation."""
+        if not self.has_watch:
+            return []
+        rule = rule_arn(self.scope, probation_rule(self.endpoint_name))
+        return [iam.PolicyStatement(actions=["events:EnableRule"], resources=[rule])]
 
     def _quotas(self) -> list[iam.PolicyStatement]:
         """How many instances the account may have, where there are any.
@@ -315,6 +332,9 @@ class RolloutAccess:
             "model": f"{self.endpoint_name}-*",
         }
         return {resource: sagemaker_arn(self.scope, resource, name) for resource, name in names.items()}
+
+    def _probation_alarm(self) -> str:
+        return alarm_arn(self.scope, probation_alarm(self.endpoint_name))
 
     def _alarms(self) -> str:
         return alarm_arn(self.scope, f"{self.endpoint_name}-rollout-*")

@@ -41,6 +41,7 @@ def machine(rollout: RolloutSpec = ROLLOUT) -> dict[str, Any]:
         bus_name="demand",
         golden_arn=None if rollout.golden is None else f"{function}:golden",
         answers_arn=f"{function}:answers",
+        has_watch=True,
         instance_types=["ml.m5.large", "ml.c7g.large"],
     )
 
@@ -71,6 +72,7 @@ PLAN: dict[str, Any] = {
     "shadow": {},
     "scaling": no_scaling(),
     "probation": 0,
+    "probation_alarm": {},
     "poll_seconds": 30,
     "bake": 600,
     "min_invocations": 20,
@@ -133,6 +135,7 @@ class FakeAws:
         self.stage, self.takes_back, self.note = "", False, ""
         self.unread = list[bool | None]()
         self.asked, self.good_for, self.silent, self.evidence = 0, 1000, False, 1.5
+        self.allowed: float | None = None
 
     def __call__(self, name: str, arguments: dict[str, Any]) -> Any:
         """Answer one call."""
@@ -181,6 +184,7 @@ class FakeAws:
         action = "stop" if self.asked > self.good_for else "continue"
         sentence = f"after {self.asked} minutes: few answers failed"
         counted = {"calls": self.invocations, "evidence": self.evidence, "minutes": self.asked}
+        counted["allowed_share"] = self.allowed
         return {"action": action, "sentence": sentence, **counted}
 
     def pending(self, status: str) -> dict[str, Any]:
@@ -892,3 +896,30 @@ def test_the_history_of_the_longest_rollout_fits(deploy: Any):
     rest = 40 * task + 30 * 2 * task  # each other state once, and what is deleted one by one
     assert 3 * lock["MaxAttempts"] + waiting + rolling + reverting + rehearsing + shadowing + bodies + rest < 25_000
     assert lock["MaxAttempts"] * lock["IntervalSeconds"] >= hold_seconds(28800) - lock["IntervalSeconds"]
+
+
+@pytest.mark.parametrize(("share", "expression"), [(0.0611, "0.0611"), (None, "0.01")])
+def test_a_probation_begins_with_the_share_of_the_model_before(
+    run_machine: Any, aws_error: type[Exception], share: float | None, expression: str
+):
+    """The alarm of an earlier one goes first; where the model before was asked nothing, a point is allowed."""
+    alarm = {"AlarmName": "demand-forecast-probation-errors", "Metrics": [{"Id": "errors"}, {"Id": "calls"}]}
+    aws = FakeAws(aws_error, {**PLAN, "probation": 3600, "probation_alarm": alarm}, updates=[NEW])
+    aws.allowed = share
+    run = run_machine(MACHINE, REQUEST, aws)
+
+    names = [name for name, _ in run.calls]
+    put = [a for name, a in run.calls if name == "cloudwatch:putMetricAlarm"][-1]
+    assert recorded(run)[0] == "PROMOTED"
+    assert put["Metrics"][2]["Expression"] == f"IF(errors >= 5 AND errors > {expression} * calls, 1, 0)"
+    assert f"on more than {100 * float(expression):g} % of the calls" in put["AlarmDescription"]
+    assert names.index("eventbridge:enableRule") > len(names) - 1 - names[::-1].index("cloudwatch:putMetricAlarm")
+
+
+def test_a_promotion_is_recorded_without_the_alarm_of_its_probation(run_machine: Any, aws_error: type[Exception]):
+    """Its record says so."""
+    alarm = {"AlarmName": "demand-forecast-probation-errors", "Metrics": []}
+    aws = FakeAws(aws_error, {**PLAN, "alarms": [], "probation": 3600, "probation_alarm": alarm}, updates=[NEW])
+    aws.fail = {"cloudwatch:putMetricAlarm": [("CloudWatch.LimitExceeded", "too many alarms")] * 9}
+    outcome, reason = recorded(run_machine(MACHINE, REQUEST, aws))
+    assert (outcome, "; the alarm of its probation could not be made: " in reason) == ("PROMOTED", True)

@@ -26,6 +26,7 @@ from mlops_constructs import (
     Tolerance,
     ValidationError,
 )
+from mlops_constructs._roles import MAXIMUM_POLICY_CHARACTERS, rendered_length
 from mlops_constructs.testing import machine_definitions, machine_findings
 from mlops_runtime.rollout.definition_hash import hashed_machines
 
@@ -213,6 +214,27 @@ def test_without_a_probation_no_alarm_reaches_the_guard(demand: Any):
     assert [name for name in demand.resources("AWS::Events::Rule") if "Probation" in name] == []
     variables = demand.one("AWS::Lambda::Function", "RolloutGuard")["Environment"]["Variables"]
     assert variables["PROBATION_ALARMS"] == ""
+
+
+def test_the_machines_policies_have_room(define: Callable[..., Any], tmp_path: Path):
+    """With every check: a quarter of each is left for what comes, and a role may have ten."""
+    path = tmp_path / "golden.jsonl"
+    path.write_text('{"name": "typical", "body": "{\\"instances\\": [{\\"x\\": 1}]}", "rows": 1}\n')
+    checks = RolloutChecks(
+        golden=GoldenRequests.from_file(path),
+        max_error_count=5,
+        shadow=ShadowTraffic(percent=10, bake=cdk.Duration.hours(1)),
+        probation=cdk.Duration.hours(1),
+    )
+    policy = RolloutPolicy.canary(percent=50, bake=cdk.Duration.minutes(5), checks=checks)
+    made = define(endpoint={"rollout": policy, "capture": DataCapture(sampling_percent=100)})
+    sizes = {
+        name: rendered_length(properties["PolicyDocument"])
+        for name, properties in made.resources("AWS::IAM::ManagedPolicy").items()
+        if name.startswith("EndpointRolloutDeploy")
+    }
+    assert len(sizes) == 3
+    assert max(sizes.values()) < 0.75 * MAXIMUM_POLICY_CHARACTERS, sizes
 
 
 def test_golden_requests_make_a_rehearsal(define: Callable[..., Any], tmp_path: Path):

@@ -40,6 +40,13 @@ def test_many_alarms_go_in_groups(world: World) -> None:
     assert world.cloudwatch.describe_alarms()["MetricAlarms"] == []
 
 
+def test_the_alarm_of_a_probation_goes_too(world: World) -> None:
+    """It is made at a promotion, not by the stack."""
+    world.alarm("demand-forecast-probation-errors", "OK")
+    _removal(world).remove_endpoint(ENDPOINT)
+    assert world.cloudwatch.describe_alarms()["MetricAlarms"] == []
+
+
 class _UnderWay:
     """A SageMaker whose endpoint changes until somebody waited for it, or for longer, and what it was asked."""
 

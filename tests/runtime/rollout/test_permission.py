@@ -1,10 +1,12 @@
 """Whether a request may be carried out now; what each refusal leads to is tested with the plans."""
 
+from contextlib import nullcontext
 from dataclasses import replace
 
 import pytest
 from rollout_world import ENDPOINT, NOW, SPEC, World
 
+from mlops_runtime.contracts import canonical_json
 from mlops_runtime.contracts.rollout import DeployReason, DeployRequest, LockRow
 from mlops_runtime.contracts.serving import VariantSpec
 from mlops_runtime.rollout.deploy_plan import BusyError, Facts, NothingToDoError, RefusedError
@@ -86,6 +88,26 @@ def test_only_an_alarm_is_held_to_a_probation(world: World) -> None:
     check_probation(request("approval"), FACTS, NOW)
     with pytest.raises(NothingToDoError, match="refunds is not an alarm of the endpoint's probation"):
         check_probation(request("rollback", alarm="refunds"), FACTS, NOW)
+
+
+@pytest.mark.parametrize(
+    ("config", "until", "message"),
+    [
+        ("c", "2017-08-02T00:00:00Z", None),
+        ("c", "2017-08-01T00:00:00Z", "c was judged, but no probation is active"),
+        ("b", "2017-08-02T00:00:00Z", "b was judged, but c is on probation"),
+    ],
+)
+def test_golden_requests_take_back_the_version_that_they_judged(
+    world: World, config: str, until: str, message: str | None
+) -> None:
+    """While it is on probation, and no other."""
+    row = LockRow(
+        endpoint=ENDPOINT, live=canonical_json(world.pointer("c", world.package(), probation_until=until)).decode()
+    )
+    facts, asked = replace(FACTS, row=row, serving=serving("InService")), request("rollback", config=config)
+    with nullcontext() if message is None else pytest.raises(NothingToDoError, match=message):
+        check_probation(asked, facts, NOW)
 
 
 @pytest.mark.parametrize(

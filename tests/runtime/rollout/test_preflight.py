@@ -311,8 +311,9 @@ def test_a_new_model_goes_on_probation(serving: tuple[World, str]) -> None:
     """The plan says for how long; a changed spec does not end it."""
     world, _ = serving
     world.store(PROBATION)
-    assert _plan(world, "approval", world.package())["probation"] == 3600
-    assert _plan(world, "spec")["probation"] == 0
+    plan = _plan(world, "approval", world.package())
+    assert (plan["probation"], plan["probation_alarm"]["AlarmName"]) == (3600, "demand-forecast-probation-errors")
+    assert (_plan(world, "spec")["probation"], _plan(world, "spec")["probation_alarm"]) == (0, {})
 
 
 def test_an_alarm_takes_back_during_probation(probation: tuple[World, str, str]) -> None:

@@ -12,6 +12,7 @@ from rollout_world import ENDPOINT, EXECUTION, NOW, SPEC, World
 
 from mlops_runtime.contracts import canonical_json, content_hash
 from mlops_runtime.contracts.rollout import LivePointer, LockRow
+from mlops_runtime.contracts.serving import GoldenSpec
 from mlops_runtime.registry.model_package import read_package
 from mlops_runtime.rollout.deploy_plan import Facts
 from mlops_runtime.rollout.execution_names import version_name
@@ -160,3 +161,16 @@ def test_every_version_is_kept_once_or_goes(packages: list[str | None], package:
     assert stays == [config for config in line if config in stays]
     if not back:
         assert package not in {known.versions[config].package for config in stays if config in known.versions}
+
+
+def test_the_pointer_names_the_answers_of_the_rehearsal(world: World) -> None:
+    """Of what is made now; another spec of the same container keeps those that it has, another container has none."""
+    golden = GoldenSpec(uri="s3://assets/golden.jsonl", sha256="0" * 64)
+    case, first = case_of(world, "approval")
+    rehearsed = replace(case, spec=replace(SPEC, rollout=replace(SPEC.rollout, golden=golden)))
+    assert pointer(rehearsed).rehearsed == f"rehearsals/{ENDPOINT}/{case.name}.json"
+    assert pointer(case).rehearsed is None
+    world.point(world.pointer("demand-forecast-00000001", first, rehearsed="rehearsals/e/c.json"))
+    facts = world.facts(case.request)
+    held = read_package(world.sagemaker.describe_model_package(ModelPackageName=first))
+    assert pointer(replace(case, facts=facts, package=held)).rehearsed == "rehearsals/e/c.json"

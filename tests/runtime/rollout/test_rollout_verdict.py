@@ -194,3 +194,12 @@ def test_a_request_may_be_older_than_its_minutes() -> None:
     """Without a call nothing is claimed."""
     found = ask(Account(), minutes=int(timedelta(hours=1) / MINUTE))
     assert (found.action, found.calls, found.minutes) == ("continue", 0, 0)
+
+
+def test_what_a_model_may_fail_on_during_its_probation_is_read_by_the_alarms_metric() -> None:
+    """Twice the share of 5xx of the live model and the tolerated one; not read where the policy has no probation."""
+    live = {"Invocation5XXErrors_old_SampleCount": each(5400.0), "Invocation5XXErrors_old_Sum": each(270.0)}
+    asked = {"Invocation5XXErrors_new_SampleCount": each(600.0)}
+    account = Account(**BAD, **live, **asked)
+    assert ask(account, has_probation=True).allowed_share == pytest.approx(0.102, abs=1e-3)
+    assert ask(account).allowed_share is None

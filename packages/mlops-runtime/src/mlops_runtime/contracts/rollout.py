@@ -117,7 +117,8 @@ class DeployRequest:
     """Input of the Deploy machine.
 
     A rollback goes to ``model_package_arn``, or where that is absent to the version before; ``alarm`` names the alarm of the
-    probation that asks for it, ``comment`` is what a person says why. ``died`` makes it a recovery: of what that execution left.
+    probation that asks for it, ``config`` the version on probation that its golden requests take back, ``comment`` is what a
+    person, or they, say why. ``died`` makes it a recovery: of what that execution left.
     """
 
     reason: DeployReason
@@ -126,6 +127,7 @@ class DeployRequest:
     model_package_arn: str | None = None
     spec_uri: str | None = None
     alarm: str | None = None
+    config: str | None = None
     comment: str | None = None
     died: DiedExecution | None = None
     format: Literal["mlops.deploy-request/1"] = "mlops.deploy-request/1"
@@ -139,7 +141,8 @@ class LivePointer:
     its source: an idle slot may be reused, so the version is created again. ``baseline_sha256`` is of the
     baseline's bytes, ``artifact_sha256`` of the model archive's, ``container_sha256`` of the package (``registry.package``).
     ``image`` is the one that a model which is not ONNX needs, for its predictions too; any image of the runtime can load ONNX.
-    ``flavor`` is what loads such a model. ``trained_until`` is up to when its training set knew anything.
+    ``flavor`` is what loads such a model. ``trained_until`` is up to when its training set knew anything. ``rehearsed`` is the key
+    of what it answered to golden requests before it had traffic.
     """
 
     endpoint: str
@@ -165,6 +168,7 @@ class LivePointer:
     image: str | None = None
     flavor: Flavor | None = None
     trained_until: str | None = None
+    rehearsed: str | None = None
     format: Literal["mlops.live-pointer/1"] = "mlops.live-pointer/1"
 
 
@@ -224,7 +228,8 @@ class RolloutVerdict:
     e-value against it: the inverse of its highest is the probability of a false alarm. The object at ``minutes_uri``, of hash
     ``minutes_sha256``, has the minutes of both fleets, beside the record where they could be kept there, from which
     ``sentence`` can be computed again. ``planned`` says how long each step was to bake and why, where ``max_bake`` allows more
-    than ``bake``; ``minutes`` is what it was in all.
+    than ``bake``; ``minutes`` is what it was in all. ``allowed_share`` is what the model may fail on during its probation, by the
+    live model's hours before and its part of the bake.
     """
 
     action: Literal["stop", "enough", "continue"]
@@ -235,6 +240,7 @@ class RolloutVerdict:
     minutes_uri: str
     minutes_sha256: str
     planned: str | None = None
+    allowed_share: float | None = None
 
 
 class Outcome(StrEnum):

@@ -71,7 +71,8 @@ class SageMakerPlan(Plan):
 
     ``golden_sha256`` is of the golden requests that the package will have passed once it serves. ``again`` are those that the new
     fleet answers once more while it serves, ``stop`` the alarm by which a fleet that does not is rolled back, ``bodies`` the
-    captures that are read for answers without numbers.
+    captures that are read for answers without numbers, ``probation_alarm`` what is made at the promotion of a model that goes on
+    probation.
     """
 
     create_model: Request = field(default_factory=dict)
@@ -89,6 +90,7 @@ class SageMakerPlan(Plan):
     again: Request = field(default_factory=dict)
     stop: Request = field(default_factory=dict)
     bodies: Request = field(default_factory=dict)
+    probation_alarm: Request = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

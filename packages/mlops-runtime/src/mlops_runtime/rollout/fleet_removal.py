@@ -79,8 +79,9 @@ class Removal:
         self.remove_alarms(endpoint)
 
     def remove_alarms(self, endpoint: str) -> None:
-        """Delete the alarms of new fleets."""
-        alarms = list(Made(sagemaker=self.sagemaker, cloudwatch=self.cloudwatch, endpoint=endpoint).alarms())
+        """Delete the alarms of new fleets, and that of a probation."""
+        made = Made(sagemaker=self.sagemaker, cloudwatch=self.cloudwatch, endpoint=endpoint)
+        alarms = [*made.alarms(), *made.probation_alarms()]
         for start in range(0, len(alarms), 100):  # DeleteAlarms takes 100 at a time
             self.cloudwatch.delete_alarms(AlarmNames=alarms[start : start + 100])
 

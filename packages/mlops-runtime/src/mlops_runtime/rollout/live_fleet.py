@@ -10,6 +10,7 @@ from botocore.exceptions import ClientError
 from mlops_runtime.lambda_protocol import is_missing
 from mlops_runtime.rollout.execution_names import ENDPOINT_TAG
 from mlops_runtime.rollout.fleet_alarms import alarm_prefix
+from mlops_runtime.rollout.probation_alarm import probation_alarm
 
 if TYPE_CHECKING:
     from mypy_boto3_cloudwatch import CloudWatchClient
@@ -71,9 +72,14 @@ class Made:
 
     def alarms(self) -> Iterator[str]:
         """Yield the names of alarms of new fleets."""
-        pages = self.cloudwatch.get_paginator("describe_alarms").paginate(
-            AlarmNamePrefix=alarm_prefix(self.endpoint), AlarmTypes=["MetricAlarm"]
-        )
+        yield from self._alarms(AlarmNamePrefix=alarm_prefix(self.endpoint))
+
+    def probation_alarms(self) -> Iterator[str]:
+        """Yield the name of the alarm of a probation, where there is one."""
+        yield from self._alarms(AlarmNames=[probation_alarm(self.endpoint)])
+
+    def _alarms(self, **which: Any) -> Iterator[str]:
+        pages = self.cloudwatch.get_paginator("describe_alarms").paginate(AlarmTypes=["MetricAlarm"], **which)
         for page in pages:
             yield from (alarm["AlarmName"] for alarm in page["MetricAlarms"])
 

@@ -93,21 +93,25 @@ def approved(request: DeployRequest, facts: Facts) -> RegisteredPackage:
 
 
 def check_probation(request: DeployRequest, facts: Facts, now: datetime) -> None:
-    """Check an alarm's rollback at the sources: the probation is active, the alarm is in ALARM, and for this version.
+    """Check a probation's rollback at the sources: it is active, for this version, and an alarm that asks is in ALARM.
 
     Raises:
         NothingToDoError: If not.
     """
-    if request.reason is not DeployReason.ROLLBACK or request.alarm is None:
+    alarm, config = request.alarm, request.config
+    if request.reason is not DeployReason.ROLLBACK or (alarm is None and config is None):
         return
-    live, spec, alarm = live_pointer(facts.row), facts.spec, request.alarm
-    if spec is None or alarm not in (spec.rollout.probation_alarms or ()):
+    live, spec = live_pointer(facts.row), facts.spec
+    asks = f"{config} was judged" if alarm is None else f"{alarm} fired"
+    if alarm is not None and (spec is None or alarm not in (spec.rollout.probation_alarms or ())):
         raise NothingToDoError(f"{alarm} is not an alarm of the endpoint's probation")
     if live is None or live.probation_until is None or datetime.fromisoformat(live.probation_until) <= now:
-        raise NothingToDoError(f"{alarm} fired, but no probation is active")
+        raise NothingToDoError(f"{asks}, but no probation is active")
     if facts.serving is not None and facts.serving.config != live.config:
-        raise NothingToDoError(f"{alarm} fired, but {facts.serving.config} is live and not on probation")
-    if facts.alarm_states.get(alarm) != "ALARM":
+        raise NothingToDoError(f"{asks}, but {facts.serving.config} is live and not on probation")
+    if config is not None and config != live.config:
+        raise NothingToDoError(f"{asks}, but {live.config} is on probation")
+    if alarm is not None and facts.alarm_states.get(alarm) != "ALARM":
         raise NothingToDoError(f"{alarm} is no longer in ALARM: it is {facts.alarm_states.get(alarm, 'gone')}")
 
 

@@ -10,6 +10,7 @@ from mlops_runtime.contracts.rollout import DeployReason, DeployRequest, LivePoi
 from mlops_runtime.registry.model_package import RegisteredPackage
 from mlops_runtime.rollout.deploy_plan import Facts, live_pointer
 from mlops_runtime.rollout.execution_names import version_name
+from mlops_runtime.rollout.rehearsed_answers import answers_key
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,4 +132,13 @@ def pointer(case: Case) -> LivePointer:
         image=package.spec.needed_image,
         flavor=package.spec.flavor,
         trained_until=package.spec.trained_until,
+        rehearsed=_rehearsed(case, live),
     )
+
+
+def _rehearsed(case: Case, live: LivePointer | None) -> str | None:
+    """Return where the answers of the rehearsal are: of this version, or of the one before where that has the same container."""
+    if case.spec.rollout.golden is not None and case.spec.asynchronous is None and case.spec.eks is None:
+        return answers_key(case.spec.endpoint, case.name)
+    is_same = live is not None and live.container_sha256 == case.package.container_sha256
+    return live.rehearsed if live is not None and is_same else None

@@ -4,7 +4,7 @@ It has no state: each call evaluates all minutes since the first step again, so 
 """
 
 import hashlib
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -20,9 +20,11 @@ from mlops_runtime.rollout.fleet_alarms import (
     fleet_stem,
     verdict_dimensions,
 )
-from mlops_runtime.rollout.fleet_minutes import FleetMinutes, MinuteReader
+from mlops_runtime.rollout.fleet_comparison import ComparisonRule
+from mlops_runtime.rollout.fleet_minutes import FleetMinutes, IncompleteMetricsError, MinuteReader
 from mlops_runtime.rollout.live_failures import is_broken
 from mlops_runtime.rollout.live_history import Counts, total
+from mlops_runtime.rollout.probation_alarm import allowed_share, counted
 from mlops_runtime.rollout.verdict import Action, Compared, Verdict, error_rule, judge, slow_rule
 from mlops_runtime.rollout.verdict_request import VerdictRequest
 
@@ -85,6 +87,7 @@ class VerdictFunction:
             minutes_uri=uri,
             minutes_sha256=digest,
             planned=request.planned,
+            allowed_share=_allowed(reader, errors.rule) if request.has_probation else None,
         )
 
     def _keep(
@@ -150,6 +153,16 @@ def _errors(request: VerdictRequest, reader: MinuteReader) -> Compared:
     found = reader.failed()
     alone_from = 1 if request.is_alone else found.alone_from
     return Compared(minutes=found.minutes, history=found.history, rule=rule, alone_from=alone_from)
+
+
+def _allowed(reader: MinuteReader, rule: ComparisonRule) -> float | None:
+    """Return what the model may fail on later; a share that cannot be read now keeps no verdict back."""
+    before = None if reader.before is None else counted(reader.before)
+    of_alarm = replace(reader, new=counted(reader.new), old=counted(reader.old), before=before)
+    try:
+        return allowed_share(of_alarm.failed(), rule)
+    except IncompleteMetricsError:
+        return None
 
 
 def _slow(request: VerdictRequest, reader: MinuteReader) -> list[Compared]:

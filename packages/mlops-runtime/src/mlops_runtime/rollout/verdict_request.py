@@ -34,6 +34,7 @@ class VerdictRequest:
             that the old one is asked nothing.
         before: Where the live model was counted before, whichever config it was in. Default: where the old fleet is.
         planned: How long each step was to bake and why, for the record. Default: nothing had to be planned.
+        has_probation: Whether a share is wanted that the model may fail on during its probation. Default: none is.
     """
 
     endpoint: str
@@ -50,6 +51,7 @@ class VerdictRequest:
     most_share: float | None = None
     before: FleetMetrics | None = None
     planned: str | None = None
+    has_probation: bool = False
 
 
 def verdict_request(
@@ -82,7 +84,7 @@ def sagemaker_verdict(
     """
     new, old = (_fleet(spec, each) for each in (config, previous))
     asked = verdict_request(spec, fleet=config, since=since, new=new, old=old, planned=planned)
-    return replace(asked, before=_variant(spec, spec.variant))
+    return replace(asked, before=_variant(spec, spec.variant), has_probation=spec.rollout.probation is not None)
 
 
 def shadow_verdict(spec: ServingSpec, *, config: str, variant: str, since: str) -> VerdictRequest:

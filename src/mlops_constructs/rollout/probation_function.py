@@ -1,0 +1,101 @@
+"""The function and the schedule that watch a model on probation."""
+
+import aws_cdk as cdk
+from aws_cdk import aws_dynamodb as dynamodb
+from aws_cdk import aws_events as events
+from aws_cdk import aws_events_targets as targets
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_stepfunctions as sfn
+
+from constructs import Construct
+from mlops_constructs._functions import add_target, define_function
+from mlops_constructs._roles import alarm_arn, key_statement, rule_arn, sagemaker_arn
+from mlops_constructs.unit_interface import IBusinessUnit
+from mlops_runtime.contracts.capture import announcement_prefix
+from mlops_runtime.contracts.serving import GoldenSpec
+from mlops_runtime.rollout.probation_alarm import probation_alarm, probation_rule, watch_minutes
+from mlops_runtime.rollout.rehearsed_answers import REHEARSALS
+
+_WILDCARD_REASON = (
+    "specs, kept answers and announcements get names at run time, below the endpoint's own name; rejected: single objects, which "
+    "no template knows"
+)
+
+
+def define_probation(
+    scope: Construct,
+    id: str,
+    *,
+    business_unit: IBusinessUnit,
+    endpoint_name: str,
+    probation: int,
+    golden: GoldenSpec | None,
+    table: dynamodb.ITable,
+    machine: sfn.IStateMachine,
+) -> None:
+    """Define the function, and its schedule, which is off until a model goes on probation.
+
+    Args:
+        scope: Parent.
+        id: Construct id; the schedule is ``<id>Schedule``.
+        business_unit: The unit.
+        endpoint_name: The endpoint.
+        probation: How long one takes, in seconds.
+        golden: Golden requests, if there are any.
+        table: The rollout table.
+        machine: The Deploy machine.
+    """
+    objects = business_unit.artifacts.arn_for_objects
+    statements = [
+        iam.PolicyStatement(actions=["dynamodb:GetItem"], resources=[table.table_arn]),
+        key_statement(business_unit.key, services=["dynamodb", "s3"]),
+        iam.PolicyStatement(actions=["events:DisableRule"], resources=[rule_arn(scope, probation_rule(endpoint_name))]),
+        iam.PolicyStatement(
+            actions=["cloudwatch:DeleteAlarms"], resources=[alarm_arn(scope, probation_alarm(endpoint_name))]
+        ),
+        iam.PolicyStatement(actions=["s3:GetObject"], resources=[objects(f"specs/{endpoint_name}/*")]),
+    ]
+    if golden is not None:
+        # the URI is one token, whose text is only known at deployment
+        place = cdk.Fn.select(1, cdk.Fn.split("s3://", golden.uri))
+        statements += [
+            iam.PolicyStatement(
+                actions=["sagemaker:InvokeEndpoint"], resources=[sagemaker_arn(scope, "endpoint", endpoint_name)]
+            ),
+            iam.PolicyStatement(actions=["states:StartExecution"], resources=[machine.state_machine_arn]),
+            iam.PolicyStatement(
+                actions=["s3:PutObject"], resources=[objects(f"{announcement_prefix(endpoint_name)}*")]
+            ),
+            iam.PolicyStatement(
+                actions=["s3:GetObject"],
+                resources=[
+                    objects(f"{REHEARSALS}/{endpoint_name}/*"),
+                    f"arn:{cdk.Stack.of(scope).partition}:s3:::{place}",
+                ],
+            ),
+        ]
+    function = define_function(
+        scope,
+        id,
+        business_unit=business_unit,
+        folder="rollout_probation",
+        description=f"Watches models of {endpoint_name} on probation",
+        environment={
+            "ARTIFACTS_BUCKET": business_unit.artifacts.bucket_name,
+            "DEPLOY_MACHINE_ARN": machine.state_machine_arn,
+            "ENDPOINT": endpoint_name,
+            "ROLLOUT_TABLE": table.table_name,
+        },
+        statements=statements,
+        timeout=cdk.Duration.minutes(15),
+        wildcard_reason=_WILDCARD_REASON,
+    )
+    rule = events.Rule(
+        scope,
+        f"{id}Schedule",
+        rule_name=probation_rule(endpoint_name),
+        description=f"When models of {endpoint_name} on probation are watched; the Deploy machine enables it",
+        enabled=False,
+        schedule=events.Schedule.rate(cdk.Duration.minutes(watch_minutes(probation))),
+    )
+    add_target(rule, targets.LambdaFunction(function), dead_letters=business_unit.dead_letter_queue)

@@ -1,0 +1,74 @@
+"""States that begin a probation: the alarm on errors, with what the model before failed on, and the schedule that watches."""
+
+from mlops_constructs._state_machine import State, assign, choose, task
+from mlops_runtime.rollout.probation_alarm import LEAST_ERRORS, LEAST_SHARE, probation_alarm, probation_rule
+
+_BEGINS = "$plan.probation > 0 and $exists($plan.probation_alarm.AlarmName)"
+_ALARM = f"""{{% (
+    $known := $exists($compared.allowed_share) and $compared.allowed_share != null;
+    $share := $known ? $compared.allowed_share : {LEAST_SHARE};
+    $merge([$plan.probation_alarm, {{
+        'AlarmDescription': 'model on probation: 5xx at least {LEAST_ERRORS} times and on more than '
+            & $string($round(100 * $share, 2)) & ' % of the calls '
+            & 'in each of three periods of five minutes; the Deploy machine goes back to the model before',
+        'Metrics': $append($plan.probation_alarm.Metrics, [{{
+            'Id': 'often',
+            'Expression': 'IF(errors >= {LEAST_ERRORS} AND errors > ' & $string($share) & ' * calls, 1, 0)',
+            'Label': 'often',
+            'ReturnData': true
+        }}])
+    }}])
+) %}}"""
+
+
+def alarm_states(*, endpoint_name: str, next_state: str, partition: str) -> tuple[str, dict[str, State]]:
+    """Return the first state's name and the states that make the alarm of a probation anew, before the promotion is recorded.
+
+    One of a probation before may still be in ALARM, and only a change to ALARM takes a model back: so it is deleted first.
+
+    Args:
+        endpoint_name: The endpoint.
+        next_state: Where to go on.
+        partition: AWS partition, may be a token.
+    """
+    return "BeginsProbation", {
+        "BeginsProbation": choose((_BEGINS, "DropProbationAlarm"), default=next_state),
+        "DropProbationAlarm": task(
+            "aws-sdk:cloudwatch:deleteAlarms",
+            {"AlarmNames": [probation_alarm(endpoint_name)]},
+            partition=partition,
+            next_state="PutProbationAlarm",
+            catch="PutProbationAlarm",
+        ),
+        "PutProbationAlarm": task(
+            "aws-sdk:cloudwatch:putMetricAlarm",
+            _ALARM,
+            partition=partition,
+            next_state=next_state,
+            catch="ProbationUnwatched",
+        ),
+        "ProbationUnwatched": assign(
+            next_state, reason="{% $reason & '; the alarm of its probation could not be made: ' & $caught %}"
+        ),
+    }
+
+
+def schedule_states(*, endpoint_name: str, next_state: str, partition: str) -> tuple[str, dict[str, State]]:
+    """Return the first state's name and the state that lets the schedule watch, which ends by itself without a probation.
+
+    Each execution does so, whatever became of it: one that died before it could is made up for by its recovery.
+
+    Args:
+        endpoint_name: The endpoint.
+        next_state: Where to go on.
+        partition: AWS partition, may be a token.
+    """
+    return "Watch", {
+        "Watch": task(
+            "aws-sdk:eventbridge:enableRule",
+            {"Name": probation_rule(endpoint_name)},
+            partition=partition,
+            next_state=next_state,
+            catch=next_state,
+        )
+    }

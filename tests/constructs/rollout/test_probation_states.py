@@ -1,0 +1,20 @@
+"""The states that begin a probation, as a graph: nothing that errs keeps a promotion from its record."""
+
+from mlops_constructs._state_machine import successors
+from mlops_constructs.rollout.probation_states import alarm_states, schedule_states
+
+FIRST, ALARM = alarm_states(endpoint_name="e", next_state="Record", partition="aws")
+
+
+def test_every_state_leads_to_the_record():
+    """With the alarm, or with a sentence that there is none."""
+    assert {name for state in ALARM.values() for name in successors(state)} == {"Record"} | set(ALARM) - {FIRST}
+    assert ALARM["DropProbationAlarm"]["Catch"][-1]["Next"] == "PutProbationAlarm"
+    assert ALARM["PutProbationAlarm"]["Catch"][-1]["Next"] == "ProbationUnwatched"
+
+
+def test_the_schedule_keeps_nothing_back():
+    """It is enabled by name, and a failure is passed over: the next execution enables it."""
+    first, states = schedule_states(endpoint_name="e", next_state="CleanUp", partition="aws")
+    (state,) = states.values()
+    assert (first, state["Arguments"], set(successors(state))) == ("Watch", {"Name": "e-probation"}, {"CleanUp"})
