@@ -65,7 +65,7 @@ def rehearsal_states(*, golden_arn: str, next_state: str, partition: str) -> tup
             assign=started,
             assign_caught=started,
         ),
-        "AwaitRehearsal": wait("{% $plan.poll_seconds %}", "DescribeRehearsal"),
+        "AwaitRehearsal": wait("{% $plan.look_seconds %}", "DescribeRehearsal"),
         "DescribeRehearsal": task(
             f"{_SDK}describeEndpoint",
             {"EndpointName": name},
@@ -187,7 +187,7 @@ def _end_states(name: str, next_state: str, partition: str) -> dict[str, State]:
             ("$toMillis($now()) > $rehearsal_until", "AfterRehearsal"),
             default="AwaitRehearsalEnd",
         ),
-        "AwaitRehearsalEnd": wait("{% $plan.poll_seconds %}", "EndRehearsal"),
+        "AwaitRehearsalEnd": wait("{% $plan.look_seconds %}", "EndRehearsal"),
         "DeleteRehearsalConfig": task(
             f"{_SDK}deleteEndpointConfig",
             {"EndpointConfigName": name},
@@ -209,7 +209,7 @@ def _end_states(name: str, next_state: str, partition: str) -> dict[str, State]:
         "IsRehearsalGone": choose(
             ("$toMillis($now()) > $rehearsal_until", "RehearsalGone"), default="AwaitRehearsalGone"
         ),
-        "AwaitRehearsalGone": wait("{% $plan.poll_seconds %}", "LookForRehearsal"),
+        "AwaitRehearsalGone": wait("{% $plan.look_seconds %}", "LookForRehearsal"),
         "RehearsalGone": choose(("$rehearsed = 'turned down'", TURNED_DOWN), default=FAILED),
     }
 
@@ -267,7 +267,7 @@ def _start_states(endpoint_name: str, limit: int, partition: str) -> dict[str, S
             assign={**applied, "shadow_from": NOW},
             assign_caught={**applied, "shadow_from": NOW},
         ),
-        "AwaitShadow": wait("{% $plan.poll_seconds %}", "DescribeShadow"),
+        "AwaitShadow": wait("{% $plan.look_seconds %}", "DescribeShadow"),
         "DescribeShadow": _describe(endpoint_name, "JudgeShadow", "IsShadowLate", partition),
         # what has begun goes on whether it can be read or not: only time ends the wait
         "IsShadowLate": choose(("$toMillis($now()) > $deadline", "ShadowBroke"), default="AwaitShadow"),
@@ -397,7 +397,7 @@ def _shadow_end_states(endpoint_name: str, limit: int, next_state: str, partitio
             assign=deadline,
             assign_caught=deadline,
         ),
-        "AwaitShadowEnd": wait("{% $plan.poll_seconds %}", "DescribeShadowEnd"),
+        "AwaitShadowEnd": wait("{% $plan.look_seconds %}", "DescribeShadowEnd"),
         "DescribeShadowEnd": _describe(endpoint_name, "JudgeShadowEnd", "IsShadowEndLate", partition),
         "IsShadowEndLate": choose(("$toMillis($now()) > $deadline", "ShadowBroke"), default="AwaitShadowEnd"),
         "JudgeShadowEnd": choose(

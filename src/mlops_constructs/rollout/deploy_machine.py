@@ -18,7 +18,7 @@ from mlops_constructs.rollout.verdict_states import UNASKED as NO_VERDICT
 from mlops_runtime.contracts.events import DetailType, event_source
 from mlops_runtime.contracts.rollout import RolloutSpec
 from mlops_runtime.rollout.definition_hash import FIELD
-from mlops_runtime.rollout.deploy_plan import poll_seconds
+from mlops_runtime.rollout.deploy_plan import look_seconds
 
 _LOCK_INTERVAL_SECONDS = 30
 # each attempt is three events of a history that may have 25,000
@@ -151,7 +151,7 @@ def deploy_machine(
         **busy,
         # something that this execution did not begin ends first: SageMaker's own maintenance, a rollout that lost its machine
         "IsPatient": choose(("$toMillis($now()) > $patience", "StillBusy"), default="AwaitRest"),
-        "AwaitRest": wait(poll_seconds(rollout.maximum), "Preflight"),
+        "AwaitRest": wait(look_seconds(rollout.maximum), "Preflight"),
         "StillBusy": assign(TURNED_DOWN, reason=f"{{% $plan.reason & ', still so after {patience} s; ask again' %}}"),
         "Unchanged": assign("Record", outcome="UNCHANGED", reason="{% $plan.reason %}"),
         "Refused": assign("Record", outcome="REFUSED", reason="{% $plan.reason %}"),

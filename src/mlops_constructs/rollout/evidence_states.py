@@ -136,7 +136,7 @@ def _revert_states(endpoint_name: str, limit: int, partition: str) -> dict[str, 
             assign=deadline,
             assign_caught=deadline,
         ),
-        "AwaitRevert": wait("{% $plan.poll_seconds %}", "DescribeReverted"),
+        "AwaitRevert": wait("{% $plan.look_seconds %}", "DescribeReverted"),
         "DescribeReverted": task(
             "aws-sdk:sagemaker:describeEndpoint",
             {"EndpointName": endpoint_name},

@@ -172,7 +172,7 @@ def recovery_states(*, endpoint_name: str, next_state: str, partition: str) -> t
             assign_caught=deadline,
             retry=[THRICE_MORE],
         ),
-        "AwaitRemoved": wait("{% $plan.poll_seconds %}", "LookForRemoved"),
+        "AwaitRemoved": wait("{% $plan.look_seconds %}", "LookForRemoved"),
         "LookForRemoved": task(
             f"{_SDK}describeEndpoint",
             {"EndpointName": endpoint_name},

@@ -23,7 +23,7 @@ from mlops_constructs.rollout.rollout_policy import FAILED, PROMOTED, ROLLED_BAC
 from mlops_runtime.aws_api import check_machine
 from mlops_runtime.contracts.rollout import RolloutSpec
 from mlops_runtime.contracts.serving import GoldenSpec
-from mlops_runtime.rollout.deploy_plan import poll_seconds
+from mlops_runtime.rollout.deploy_plan import look_seconds, poll_seconds
 
 NAME = "demand-forecast"
 FUNCTION = "arn:aws:lambda:us-east-1:123456789012:function"
@@ -209,7 +209,8 @@ def test_the_history_of_the_longest_rollout_fits() -> None:
     poll = poll_seconds(28_800)
     polls = -(-(28_800 + 900) // poll)
     task, other = 5, 2  # entered, scheduled, started, succeeded, exited; entered, exited
-    waiting = polls * (2 * task + 3 * other)  # Preflight, Decide, TakeBack, IsPatient, AwaitRest
+    looks = -(-(28_800 + 900) // look_seconds(28_800))
+    waiting = looks * (2 * task + 3 * other)  # Preflight, Decide, TakeBack, IsPatient, AwaitRest
     starting = (1800 // poll + 1) * (5 * task + 9 * other)
     baking = polls * (task + 2 * other)
     reverting = polls * (task + 2 * other)

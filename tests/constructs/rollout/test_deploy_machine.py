@@ -14,7 +14,7 @@ from mlops_constructs.rollout.deploy_machine import deploy_machine, hold_seconds
 from mlops_runtime.aws_api import check_machine
 from mlops_runtime.contracts.rollout import RolloutSpec
 from mlops_runtime.contracts.serving import GoldenSpec, ShadowSpec
-from mlops_runtime.rollout.deploy_plan import poll_seconds
+from mlops_runtime.rollout.deploy_plan import look_seconds, poll_seconds
 from mlops_runtime.rollout.fleet_capacity import no_scaling
 from mlops_runtime.rollout.rollout_progress import PHASES
 
@@ -74,6 +74,7 @@ PLAN: dict[str, Any] = {
     "probation": 0,
     "probation_alarm": {},
     "poll_seconds": 30,
+    "look_seconds": 30,
     "bake": 600,
     "min_invocations": 20,
     "started": "2017-08-01T00:00:00Z",
@@ -883,16 +884,17 @@ def test_the_history_of_the_longest_rollout_fits(deploy: Any):
     longest = replace(ROLLOUT, maximum=28800)
     states: dict[str, Any] = machine(longest)["States"]
     (lock,) = (r for r in states["Lock"]["Retry"] if "DynamoDB.ConditionalCheckFailedException" in r["ErrorEquals"])
-    poll = poll_seconds(28800)
-    polls = -(-(28800 + 900) // poll)
+    poll, look = poll_seconds(28800), look_seconds(28800)
+    polls, looks = (-(-(28800 + 900) // each) for each in (poll, look))
+    assert poll == 60
     task, other = 5, 2  # entered, scheduled, started, succeeded, exited; entered, exited
     bodies = 60 * (task + other)  # AskBodies, AreReadable
-    waiting = polls * (task + 3 * other)  # Preflight, Decide, IsPatient, AwaitRest
+    waiting = looks * (task + 3 * other)  # Preflight, Decide, IsPatient, AwaitRest
     # HasSynthetic, Synthesize, HasVerdict, AskVerdict, DescribeEndpoint, JudgeEndpoint, AwaitEndpoint
     rolling = polls * (3 * task + 4 * other)
-    reverting = polls * (task + 2 * other)
-    rehearsing = (7200 // poll) * (task + 2 * other)
-    shadowing = 2 * polls * (task + 2 * other)  # to the config with the shadow, and back
+    reverting = looks * (task + 2 * other)
+    rehearsing = (7200 // look) * (task + 2 * other)
+    shadowing = 2 * looks * (task + 2 * other)  # to the config with the shadow, and back
     rest = 40 * task + 30 * 2 * task  # each other state once, and what is deleted one by one
     assert 3 * lock["MaxAttempts"] + waiting + rolling + reverting + rehearsing + shadowing + bodies + rest < 25_000
     assert lock["MaxAttempts"] * lock["IntervalSeconds"] >= hold_seconds(28800) - lock["IntervalSeconds"]

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rollout_world import World
 
-from mlops_runtime.rollout.deploy_plan import SageMakerPlan, live_pointer, poll_seconds
+from mlops_runtime.rollout.deploy_plan import SageMakerPlan, live_pointer, look_seconds, poll_seconds
 from mlops_runtime.rollout.fleet_capacity import no_scaling
 
 
@@ -23,10 +23,11 @@ def test_a_plan_of_nothing_has_every_key() -> None:
 
 @given(st.integers(600, 28800))
 def test_a_rollout_is_looked_at_often_and_not_too_often(maximum: int) -> None:
-    """At least every 100 seconds, at most 355 times: the history of an execution is bounded."""
-    seconds = poll_seconds(maximum)
-    assert 30 <= seconds <= 100
-    assert (maximum + 900) / seconds <= 355
+    """Each minute at least and 495 times at most, as the history of an execution is bounded; an end is looked for less often."""
+    seconds, looks = poll_seconds(maximum), look_seconds(maximum)
+    assert 30 <= seconds <= 60
+    assert (maximum + 900) / seconds <= 495
+    assert seconds <= looks <= 2 * seconds
 
 
 def test_a_row_without_a_pointer_has_none(world: World) -> None:

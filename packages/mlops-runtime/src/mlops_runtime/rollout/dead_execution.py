@@ -12,7 +12,15 @@ from mlops_runtime.contracts import to_dict
 from mlops_runtime.contracts.rollout import DeployReason, DeployRequest, DiedExecution, LivePointer, ServingSpec
 from mlops_runtime.registry.model_package import PackageError
 from mlops_runtime.rollout.answers_request import bodies_request
-from mlops_runtime.rollout.deploy_plan import Facts, RefusedError, Request, SageMakerPlan, live_pointer, poll_seconds
+from mlops_runtime.rollout.deploy_plan import (
+    Facts,
+    RefusedError,
+    Request,
+    SageMakerPlan,
+    live_pointer,
+    look_seconds,
+    poll_seconds,
+)
 from mlops_runtime.rollout.execution_names import version_name
 from mlops_runtime.rollout.fleet_alarms import fleet_stem
 from mlops_runtime.rollout.fleet_capacity import no_scaling, render_scaling
@@ -121,6 +129,7 @@ def _common(blank: SageMakerPlan, left: _Left) -> SageMakerPlan:
         previous_model=None if back is None else back.model,
         revert_endpoint={} if back is None else render_revert(spec, config=back.config, live=back.variants),
         poll_seconds=poll_seconds(spec.rollout.maximum),
+        look_seconds=look_seconds(spec.rollout.maximum),
         scaling=planned_scaling(spec, left.facts),
     )
 

@@ -20,7 +20,8 @@ from mlops_runtime.rollout.planned_bake import Traffic
 POLL_SECONDS = 30
 # the history of an execution has at most 25,000 events, and the longest rollout takes eight hours
 # https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html
-_POLLS = 355
+# a poll that compares fleets takes 23 of them; what only waits for an end is looked at half as often, for it has three loops
+_POLLS, _LOOKS = 495, 248
 
 Request = Mapping[str, object]
 
@@ -31,7 +32,8 @@ class Plan:
 
     What an execution that died has left is adopted, reverted or discarded; see ``dead_execution``. ``live`` is the pointer that the
     plan ends in, or that of now where nothing is deployed; ``container_sha256`` is of the package that it is about. ``verdict``
-    says what of both fleets is compared, empty where nothing is.
+    says what of both fleets is compared, empty where nothing is, each ``poll_seconds``; ``look_seconds`` is how often an end is
+    looked for.
     """
 
     action: Literal["create", "update", "nothing", "refuse", "wait", "adopt", "revert", "discard"]
@@ -48,6 +50,7 @@ class Plan:
     previous_model: str | None = None
     leftovers: Leftovers = field(default_factory=Leftovers)
     poll_seconds: int = POLL_SECONDS
+    look_seconds: int = POLL_SECONDS
     bake: int = 0
     min_invocations: int = 0
     probation: int = 0
@@ -166,6 +169,16 @@ def poll_seconds(maximum: int) -> int:
 
     Example:
         >>> poll_seconds(3600), poll_seconds(28800)
-        (30, 84)
+        (30, 60)
     """
     return max(POLL_SECONDS, -(-(maximum + 900) // _POLLS))
+
+
+def look_seconds(maximum: int) -> int:
+    """Return how often such a rollout looks whether something has ended: a rehearsal, a shadow, a way back, another update.
+
+    Example:
+        >>> look_seconds(3600), look_seconds(28800)
+        (30, 120)
+    """
+    return max(POLL_SECONDS, -(-(maximum + 900) // _LOOKS))

@@ -30,6 +30,7 @@ from mlops_runtime.rollout.deploy_plan import (
     Request,
     SageMakerPlan,
     live_pointer,
+    look_seconds,
     poll_seconds,
 )
 from mlops_runtime.rollout.execution_names import shadow_name
@@ -185,6 +186,7 @@ def _common(blank: AnyPlan, case: Case) -> AnyPlan:
         config_name=case.name,
         bake=rollout.bake,
         poll_seconds=poll_seconds(rollout.maximum),
+        look_seconds=look_seconds(rollout.maximum),
         live=pointer(case),
     )
 
