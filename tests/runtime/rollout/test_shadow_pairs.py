@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from mlops_runtime.contracts.serving import ToleranceSpec
-from mlops_runtime.rollout.shadow_pairs import Pair, change_evidence, is_changed, judge_pairs, paired
+from mlops_runtime.rollout.shadow_pairs import Pair, change_evidence, is_changed, judge_pairs, paired, tails
 
 TOLERANCE = ToleranceSpec(relative=0.1, absolute=0.01, max_changed=0.05)
 
@@ -102,3 +102,25 @@ def test_without_pairs_nothing_is_said_against_a_candidate() -> None:
     """That there are too few is for the machine to find."""
     assert judge_pairs([], TOLERANCE).pairs == 0
     assert judge_pairs([], TOLERANCE).passed
+
+
+def test_tails_are_said_and_decide_nothing() -> None:
+    """A candidate that spreads its answers has more in both; the same answers have a tenth in each."""
+    tolerance = ToleranceSpec(relative=10.0, absolute=0.0, max_changed=0.9)
+    alike = [Pair(live=(float(at),), shadow=(float(at),)) for at in range(200)]
+    wide = [Pair(live=(float(at),), shadow=(3.0 * at - 200,)) for at in range(200)]
+    found = [judge_pairs(pairs, tolerance) for pairs in (alike, wide)]
+    assert [each.passed for each in found] == [True, True]
+    assert (
+        "; 10 % of its numbers lie among or above the highest tenth of the live model's, 10 % among"
+        in found[0].sentence
+    )
+    assert (
+        "; 36 % of its numbers lie among or above the highest tenth of the live model's, 37 % among"
+        in found[1].sentence
+    )
+
+
+def test_tails_of_few_answers_are_not_said() -> None:
+    """They would say nothing."""
+    assert tails([((1.0,), (9.0,))] * 50) == ""

@@ -26,6 +26,8 @@ _FALSE_ALARM = 0.005
 # evaluated once, so no minute needs a cut, and none is a warm-up
 _ONCE = ComparisonRule(false_alarm=_FALSE_ALARM, cut=1e9, warm_up=0, dead_share=None)
 _LEAST = 1e-12
+# numbers of the live model below which its tails say nothing
+_LEAST_NUMBERS = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,7 +99,8 @@ def judge_pairs(pairs: Sequence[Pair], tolerance: ToleranceSpec) -> PairsVerdict
     middle = f", by {100 * statistics.median(apart):.2g} % in the median" if apart else ""
     sentence = (
         f"of {len(pairs):,} pairs of answers {changed:,} changed beyond the tolerance{middle}, at most "
-        f"{100 * tolerance.max_changed:g} % may; {ours:,} had no numbers of the candidate alone, {theirs:,} of the live model alone"
+        f"{100 * tolerance.max_changed:g} % may; {ours:,} had no numbers of the candidate alone, {theirs:,} of the live model "
+        f"alone{tails(both)}"
     )
     return PairsVerdict(pairs=len(pairs), passed=not errs and not differs, sentence=sentence)
 
@@ -113,6 +116,32 @@ def is_changed(live: Sequence[float], shadow: Sequence[float], tolerance: Tolera
         return True
     bound = tolerance.absolute
     return any(abs(b - a) > bound + tolerance.relative * abs(a) for a, b in zip(live, shadow, strict=True))
+
+
+def tails(both: Sequence[tuple[Sequence[float], Sequence[float]]]) -> str:
+    """Return how many of the candidate's numbers lie in the tails of the live model's, to end a sentence; it decides nothing.
+
+    Args:
+        both: Numbers of the live model and of the candidate, request by request.
+
+    Returns:
+        Empty where the live model gave too few numbers, or one all the time.
+
+    Example:
+        >>> tails([([float(at)], [float(at + 20)]) for at in range(100)])
+        "; 30 % of its numbers lie among or above the highest tenth of the live model's, 0 % among or below the lowest"
+    """
+    live = [number for ours, _ in both for number in ours]
+    candidate = [number for _, theirs in both for number in theirs]
+    if len(live) < _LEAST_NUMBERS or not candidate:
+        return ""
+    tenths = statistics.quantiles(live, n=10)
+    if tenths[0] == tenths[-1]:
+        return ""
+    above, below = sum(each > tenths[-1] for each in candidate), sum(each < tenths[0] for each in candidate)
+    shares = (f"{100 * each / len(candidate):.2g} %" for each in (above, below))
+    high, low = shares
+    return f"; {high} of its numbers lie among or above the highest tenth of the live model's, {low} among or below the lowest"
 
 
 def change_evidence(changed: int, pairs: int, share: float) -> float:
