@@ -304,8 +304,8 @@ def test_an_alarm_during_probation_takes_it_back(shop: Shop) -> None:
 def test_an_image_that_turns_constant_after_its_promotion_is_taken_back_before_its_probation_ends(shop: Shop) -> None:
     """Calls turn it within its own bounds; the next look of the schedule asks golden requests, and then the schedule ends."""
     events, rule = shop.cloud.client("events"), f"{NAME}-probation"
-    shop.ask_for(max_latency_ratio=None, synthetic=10)
-    shop.approve(4.5, is_asked=False, image=image(*TURNS_LATE))
+    shop.ask_for(max_latency_ratio=None, synthetic=10, min_invocations=0)
+    shop.approve(4.5, is_asked=False, image=models.faulty_image(*TURNS_LATE))
     live = shop.loop.live()
     assert live is not None
     assert live.probation_until is not None
@@ -328,7 +328,7 @@ def test_an_image_that_turns_constant_after_its_promotion_is_taken_back_before_i
     assert shop.leftovers() == []
     shop.until(lambda: events.describe_rule(Name=rule)["State"] == "DISABLED")
     assert f"{NAME}-probation-errors" not in shop.loop.alarms()
-    shop.ask_for(max_latency_ratio=100, synthetic=60)
+    shop.ask_for(max_latency_ratio=100.0, synthetic=60, min_invocations=20)
 
 
 def test_a_candidate_that_fails_golden_requests_gets_no_traffic(shop: Shop) -> None:
