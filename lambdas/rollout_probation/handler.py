@@ -1,4 +1,4 @@
-"""Looks after a model on probation, on schedule: golden requests are asked again of what serves."""
+"""Looks after a model on probation, on schedule: golden requests are sent to it again."""
 
 import logging
 import os

@@ -10,7 +10,7 @@ _ALARM = f"""{{% (
     $merge([$plan.probation_alarm, {{
         'AlarmDescription': 'model on probation: 5xx at least {LEAST_ERRORS} times and on more than '
             & $string($round(100 * $share, 2)) & ' % of the calls '
-            & 'in each of three periods of five minutes; the Deploy machine goes back to the model before',
+            & 'in each of three periods of five minutes; the Deploy machine returns to the model before',
         'Metrics': $append($plan.probation_alarm.Metrics, [{{
             'Id': 'often',
             'Expression': 'IF(errors >= {LEAST_ERRORS} AND errors > ' & $string($share) & ' * calls, 1, 0)',
@@ -22,7 +22,7 @@ _ALARM = f"""{{% (
 
 
 def alarm_states(*, endpoint_name: str, next_state: str, partition: str) -> tuple[str, dict[str, State]]:
-    """Return the first state's name and the states that make the alarm of a probation anew, before the promotion is recorded.
+    """Return the first state's name and the states that make the alarm of a probation again, before the promotion is recorded.
 
     One of a probation before may still be in ALARM, and only a change to ALARM takes a model back: so it is deleted first.
 
@@ -56,7 +56,7 @@ def alarm_states(*, endpoint_name: str, next_state: str, partition: str) -> tupl
 def schedule_states(*, endpoint_name: str, next_state: str, partition: str) -> tuple[str, dict[str, State]]:
     """Return the first state's name and the state that lets the schedule watch, which ends by itself without a probation.
 
-    Each execution does so, whatever became of it: one that died before it could is made up for by its recovery.
+    Each execution does so, with any outcome: one that died before it could is made up for by its recovery.
 
     Args:
         endpoint_name: The endpoint.

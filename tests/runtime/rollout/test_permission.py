@@ -94,8 +94,8 @@ def test_only_an_alarm_is_held_to_a_probation(world: World) -> None:
     ("config", "until", "message"),
     [
         ("c", "2017-08-02T00:00:00Z", None),
-        ("c", "2017-08-01T00:00:00Z", "c was judged, but no probation is active"),
-        ("b", "2017-08-02T00:00:00Z", "b was judged, but c is on probation"),
+        ("c", "2017-08-01T00:00:00Z", "c failed golden requests, but no probation is active"),
+        ("b", "2017-08-02T00:00:00Z", "b failed golden requests, but c is on probation"),
     ],
 )
 def test_golden_requests_take_back_the_version_that_they_judged(

@@ -117,7 +117,7 @@ class DeployRequest:
     """Input of the Deploy machine.
 
     A rollback goes to ``model_package_arn``, or where that is absent to the version before; ``alarm`` names the alarm of the
-    probation that asks for it, ``config`` the version on probation that its golden requests take back, ``comment`` is what a
+    probation that asks for it, ``config`` the version on probation that its golden requests roll back, ``comment`` is what a
     person, or they, say why. ``died`` makes it a recovery: of what that execution left.
     """
 

@@ -20,7 +20,7 @@ from mlops_runtime.rollout.planned_bake import Traffic
 POLL_SECONDS = 30
 # the history of an execution has at most 25,000 events, and the longest rollout takes eight hours
 # https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html
-# a poll that compares fleets takes 23 of them; what only waits for an end is looked at half as often, for it has three loops
+# a poll that compares fleets takes 23 of them; what only waits for an end is polled half as often, for it has three loops
 _POLLS, _LOOKS = 495, 248
 
 Request = Mapping[str, object]

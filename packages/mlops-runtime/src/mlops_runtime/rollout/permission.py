@@ -102,7 +102,7 @@ def check_probation(request: DeployRequest, facts: Facts, now: datetime) -> None
     if request.reason is not DeployReason.ROLLBACK or (alarm is None and config is None):
         return
     live, spec = live_pointer(facts.row), facts.spec
-    asks = f"{config} was judged" if alarm is None else f"{alarm} fired"
+    asks = f"{config} failed golden requests" if alarm is None else f"{alarm} fired"
     if alarm is not None and (spec is None or alarm not in (spec.rollout.probation_alarms or ())):
         raise NothingToDoError(f"{alarm} is not an alarm of the endpoint's probation")
     if live is None or live.probation_until is None or datetime.fromisoformat(live.probation_until) <= now:

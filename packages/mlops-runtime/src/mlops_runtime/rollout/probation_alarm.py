@@ -16,7 +16,7 @@ from mlops_runtime.rollout.fleet_comparison import ComparisonRule
 from mlops_runtime.rollout.fleet_minutes import FleetMetrics, FleetMinutes
 from mlops_runtime.rollout.live_history import usual_share
 
-METRIC = "Invocation5XXErrors"  # all kinds of endpoints have it, and a caller's malformed call is none
+METRIC = "Invocation5XXErrors"  # all kinds of endpoints have it, and a caller's malformed call is not counted
 # what a model may fail on where nothing is known of the one before; less is chance at five errors in five minutes
 LEAST_SHARE = 0.01
 LEAST_ERRORS = 5

@@ -1,8 +1,8 @@
 """What happens on schedule while a model is on probation: golden requests are asked again, and at its end the watch ends.
 
 The schedule is enabled by each execution of the Deploy machine and disabled here, so nothing runs, and nothing costs, without a
-probation. A model that no longer answers as before it had traffic is taken back: a rollback is asked for, which preflight holds to
-the probation and the version that was judged.
+probation. A model that no longer answers as before it had traffic is rolled back, by a request which preflight holds to the
+probation and the version that failed.
 """
 
 from collections.abc import Callable
@@ -105,10 +105,10 @@ class ProbationWatch:
             config=live.config,
             comment=f"golden requests, asked again during probation: {reason}",
         )
-        # one a day: what could not be taken back is asked for again, and people have its record meanwhile
+        # one a day: what could not be rolled back is asked for again, and people have its record meanwhile
         name = f"probation-{short_hash(f'{live.config} {now:%Y-%m-%d}')}"
         started = start_deploy(self.stepfunctions, self.machine_arn, name, request)
-        return f"{live.config} is taken back by {started}: {reason}"
+        return f"{live.config} is rolled back by {started}: {reason}"
 
     def _end(self) -> None:
         try:
