@@ -92,6 +92,23 @@ CASES: dict[str, tuple[Traffic, str, str]] = {
 }
 
 
+# what a verdict is made of, where what asks for it or what it sets is at fault
+JUMPS = (3600.0, -600.0)
+FAILED_OF = ((0, "PROMOTED"), (60, "ROLLED_BACK"))
+
+
+def at_second_verdict(act: Callable[[], None]) -> Callable[[str], None]:
+    """Return a hook that acts once, before the function is asked for the second time."""
+    seen: list[str] = []
+
+    def hook(label: str) -> None:
+        seen.append(label)
+        if label == "lambda:invoke verdict" and seen.count(label) == 2:
+            act()
+
+    return hook
+
+
 def check_end(world: Any, result: Any, outcome: str, why: str) -> None:
     """The old model or the approved one serves, and the record says which and why."""
     assert world.broken(result) == []

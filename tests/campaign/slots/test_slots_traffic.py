@@ -3,8 +3,9 @@
 from typing import Any
 
 import pytest
+from tests.campaign.machine import Fault
 from tests.campaign.slots.world import machine_of, with_rollout
-from tests.campaign.traffic import CASES, Traffic, check_end, steady
+from tests.campaign.traffic import CASES, FAILED_OF, JUMPS, Traffic, at_second_verdict, check_end, steady
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -17,22 +18,41 @@ def test_a_shift_between_slots_ends_well(slots: Any, case: str) -> None:
     check_end(world, world.run(machine=machine_of(spec)), outcome, why)
 
 
-@pytest.mark.parametrize("seconds", [3600.0, -600.0])
-@pytest.mark.parametrize(("failed", "outcome"), [(0, "PROMOTED"), (60, "ROLLED_BACK")])
-def test_a_clock_that_jumps_changes_no_verdict(slots: Any, seconds: float, failed: int, outcome: str) -> None:
-    """An hour ahead in the bake, or ten minutes back: what was counted decides."""
+def _between_slots(slots: Any, failed: int) -> tuple[Any, Any]:
+    """A service whose candidate fails some of sixty calls a minute, and its machine."""
     spec = with_rollout(bake=300)
     traffic = Traffic(new=steady(60, failed), old=steady(540))
     world = slots(spec, traffic=traffic)
     traffic.account = world.account
-    seen: list[str] = []
+    return world, machine_of(spec)
 
-    def hook(label: str) -> None:
-        seen.append(label)
-        if label == "lambda:invoke verdict" and seen.count(label) == 2:
-            world.account.now += seconds
 
-    check_end(world, world.run(machine=machine_of(spec), hook=hook), outcome, "answers failed against")
+@pytest.mark.parametrize("seconds", JUMPS)
+@pytest.mark.parametrize(("failed", "outcome"), FAILED_OF)
+def test_a_clock_that_jumps_changes_no_verdict(slots: Any, seconds: float, failed: int, outcome: str) -> None:
+    """An hour ahead in the bake, or ten minutes back: what was counted decides."""
+    world, machine = _between_slots(slots, failed)
+
+    def jump() -> None:
+        world.account.now += seconds
+
+    check_end(world, world.run(machine=machine, hook=at_second_verdict(jump)), outcome, "answers failed against")
+
+
+@pytest.mark.parametrize(("failed", "outcome"), FAILED_OF)
+def test_alarms_that_are_deleted_by_hand_change_no_verdict(slots: Any, failed: int, outcome: str) -> None:
+    """The machine takes the function's answer, which needs no alarm."""
+    world, machine = _between_slots(slots, failed)
+    hook = at_second_verdict(world.account.alarms.clear)
+    check_end(world, world.run(machine=machine, hook=hook), outcome, "answers failed against")
+
+
+@pytest.mark.parametrize("failed", [0, 60])
+def test_a_function_that_fails_promotes_nothing(slots: Any, failed: int) -> None:
+    """Nothing is known of the calls: the weights are put back, and the record says what could not be asked."""
+    world, machine = _between_slots(slots, failed)
+    fault = Fault("lambda:invoke verdict", "access denied", always=True)
+    check_end(world, world.run(fault, machine=machine), "ROLLED_BACK", "alarms or requests could not be read: ")
 
 
 @pytest.mark.parametrize(
