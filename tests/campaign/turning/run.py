@@ -1,7 +1,7 @@
-"""``python -m tests.campaign.turning.run FOLDER``: images that are right at first and then are not, each approved under traffic.
+"""``python -m tests.campaign.turning.run FOLDER [slots]``: images that are right at first and then are not, under traffic.
 
 What turns is the answer, a constant within all bounds or an error under status 200. By what: time, calls, a process that is
-replaced, one instance of two. What is in ``turning.jsonl`` is not run again.
+replaced, one instance of two. On SageMaker, or between slots on EKS. What is in ``turning.jsonl`` is not run again.
 """
 
 import itertools
@@ -10,7 +10,8 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,20 +19,63 @@ import numpy as np
 from examples.retail.loop import LoopError
 from tests.campaign.candidates import images
 from tests.campaign.page import marks, write
-from tests.examples import models
-from tests.examples.test_rollouts import Shop
+from tests.examples import models, test_eks_loop, test_rollouts
 
 from mlops_local import cloud as local_cloud
 from mlops_local.runners import EXTRA
 
 PAGE = Path(__file__).resolve().parents[3] / "docs" / "campaign.md"
-NAME, RESULTS = "turning", "turning.jsonl"
 SEED = 20261129
 WHAT = ("constant", "error")
 # a rehearsal makes 6 calls within a second; a new fleet is asked for longer, and more often
 BY = {"time": (3, 6), "calls": (12, 40), "process": (12, 40), "instance": (12, 40)}
 GOOD = 2.0
 CLOCK_SCALE = 60.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """What serves the images.
+
+    Args:
+        name: Of the section, and of the file of results.
+        title: Of the section.
+        shop: Deploys what serves.
+        said: What became of the images that did not stay live, and on what.
+        argument: By which the campaign is run.
+    """
+
+    name: str
+    title: str
+    shop: Callable[[local_cloud.Cloud, Path], Any]
+    said: tuple[str, ...]
+    argument: str = ""
+
+    @property
+    def results(self) -> str:
+        """Name of the file of results."""
+        return f"{self.name}.jsonl"
+
+
+SAGEMAKER = Target(
+    name="turning",
+    title="Images that are right at first",
+    shop=test_rollouts.Shop,
+    said=(
+        "under status 200, did not stay live: SageMaker rolled back in a bake, or the machine before the promotion.",
+        f"An endpoint with golden requests, capture and a linear rollout; seed {SEED}, one amount each.",
+    ),
+)
+SLOTS = Target(
+    name="turning-slots",
+    title="Images that are right at first, between slots",
+    shop=test_eks_loop.Shop,
+    said=(
+        "under status 200, did not stay live: the weights were put back, or never moved.",
+        f"A service on EKS with golden requests and a canary of 25 %, two pods a slot; seed {SEED}, one amount each.",
+    ),
+    argument=" slots",
+)
 
 
 def cells() -> Iterator[tuple[str, str]]:
@@ -41,13 +85,13 @@ def cells() -> Iterator[tuple[str, str]]:
         yield images.TURNS, f"{what}/{by}/{int(random.integers(low, high + 1))}"
 
 
-def results(folder: Path) -> list[dict[str, Any]]:
+def results(folder: Path, target: Target) -> list[dict[str, Any]]:
     """Return what was run so far."""
-    path = folder / RESULTS
+    path = folder / target.results
     return [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
 
 
-def roll_out(shop: Shop, number: int, cell: tuple[str, str]) -> dict[str, Any]:
+def roll_out(shop: Any, number: int, cell: tuple[str, str]) -> dict[str, Any]:
     """Approve one, and return what became of it."""
     began, live = time.monotonic(), shop.loop.live()
     try:
@@ -64,19 +108,18 @@ def roll_out(shop: Shop, number: int, cell: tuple[str, str]) -> dict[str, Any]:
     }
 
 
-def section(rows: list[dict[str, Any]]) -> str:
+def section(rows: list[dict[str, Any]], target: Target = SAGEMAKER) -> str:
     """Write the section of ``docs/campaign.md``."""
-    begin, end = marks(NAME)
+    begin, end = marks(target.name)
     stopped = [row for row in rows if row["kept"]]
     lines = [
         begin,
-        "## Images that are right at first",
+        f"## {target.title}",
         "",
         f"{len(stopped)} of {len(rows)} images that are right at first and then answer a constant within all bounds, or an error",
-        "under status 200, did not stay live: SageMaker rolled back in a bake, or the machine before the promotion.",
-        f"An endpoint with golden requests, capture and a linear rollout; seed {SEED}, one amount each.",
+        *target.said,
         "",
-        "`python -m tests.campaign.turning.run .mlops/campaign`",
+        f"`python -m tests.campaign.turning.run .mlops/campaign{target.argument}`",
         "",
         "| what it turns to, by what, at which amount | outcome | what found it | seconds |",
         "|---|---|---|---|",
@@ -86,6 +129,7 @@ def section(rows: list[dict[str, Any]]) -> str:
             name
             for name, words in (
                 ("golden requests", "golden requests, asked again"),
+                ("golden requests before it had traffic", "golden requests: "),
                 ("captures", "captured answers had no"),
             )
             if words in row["reason"] and row["kept"]
@@ -95,25 +139,25 @@ def section(rows: list[dict[str, Any]]) -> str:
     return "\n".join([*lines, "", end, ""])
 
 
-def run(folder: Path) -> None:
+def run(folder: Path, target: Target) -> None:
     """Run what has no result yet, and write the page."""
     folder.mkdir(parents=True, exist_ok=True)
-    done = {row["cell"] for row in results(folder)}
+    done = {row["cell"] for row in results(folder, target)}
     left = [cell for cell in cells() if cell[1] not in done]
     if left:
         os.environ[EXTRA] = images.serve_commands(left)
         with tempfile.TemporaryDirectory(prefix="mlops-turning-") as scratch:
             cloud = local_cloud.up(Path(scratch) / "cloud", clock_scale=CLOCK_SCALE)
             try:
-                shop = Shop(cloud, Path(scratch))
+                shop = target.shop(cloud, Path(scratch))
                 shop.approve(GOOD)
                 for number, cell in enumerate(left, 1):
-                    with (folder / RESULTS).open("a") as stream:
+                    with (folder / target.results).open("a") as stream:
                         stream.write(json.dumps(roll_out(shop, number, cell)) + "\n")
             finally:
                 cloud.down(forget=True)
-    write(PAGE, NAME, section(results(folder)))
+    write(PAGE, target.name, section(results(folder, target), target))
 
 
 if __name__ == "__main__":
-    run(Path(sys.argv[1]))
+    run(Path(sys.argv[1]), SLOTS if sys.argv[2:] == ["slots"] else SAGEMAKER)

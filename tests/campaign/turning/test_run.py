@@ -1,6 +1,6 @@
 """The campaign of images that turn: every way once, and a section that says what stopped each."""
 
-from tests.campaign.turning.run import BY, WHAT, cells, section
+from tests.campaign.turning.run import BY, SLOTS, WHAT, cells, section
 
 
 def test_every_way_is_there_once() -> None:
@@ -28,3 +28,12 @@ def test_the_section_names_what_found_each() -> None:
     assert "| `constant/calls/25` | ROLLED_BACK | golden requests | 9.0 |" in text
     assert "| `error/time/3` | ROLLED_BACK | captures | 9.0 |" in text
     assert "| `error/calls/9` | PROMOTED | nothing | 9.0 |" in text
+
+
+def test_slots_have_a_section_of_their_own() -> None:
+    """Between slots a candidate is asked where it serves, so it may be found before it has traffic."""
+    row = {"outcome": "REFUSED", "kept": True, "seconds": 9.0, "cell": "error/time/3"}
+    text = section([{**row, "reason": "golden requests: 1 of 1 golden requests failed"}], SLOTS)
+    assert text.startswith("<!-- turning-slots: begin -->")
+    assert "`python -m tests.campaign.turning.run .mlops/campaign slots`" in text
+    assert "| `error/time/3` | REFUSED | golden requests before it had traffic | 9.0 |" in text
