@@ -149,6 +149,7 @@ OPTIONS = {
     "--target": "where models are served",
     "--text": "columns whose values are texts",
     "--time": "column of times",
+    "--time-zone": "zone of times without one",
     "--timestamp": "column of times",
     "--to": "end of a time span, or the version to go back to",
     "--tracking-uri": "of an MLflow server",

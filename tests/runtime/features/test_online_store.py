@@ -218,11 +218,14 @@ def test_fails_when_keys_or_rows_are_not_the_groups():
     with pytest.raises(OnlineStoreError, match=r"entity 'text' is absent, there are whole; entity 'week' is absent.*"):
         item_keys(ALL, pa.table({"whole": [1]}))
     keys = entities(("a", 1, date(2017, 1, 1), DAY))
-    with pytest.raises(OnlineStoreError, match="entity 'text' is int64, declared is string"):
+    with pytest.raises(OnlineStoreError, match="entity 'text' is int64 in the entity rows and string in the table"):
         item_keys(ALL, keys.set_column(0, "text", pa.array([1])))
-    with pytest.raises(OnlineStoreError, match="entity 'whole' is double, declared is int64"):
-        item_keys(ALL, keys.set_column(1, "whole", pa.array([1.0])))
-    with pytest.raises(OnlineStoreError, match=r"entity 'at' is timestamp.us., declared is timestamp.us, tz=UTC."):
+    with pytest.raises(OnlineStoreError, match="entity 'whole' does not fit int64 of the table: Float value"):
+        item_keys(ALL, keys.set_column(1, "whole", pa.array([1.5])))
+    with pytest.raises(
+        OnlineStoreError,
+        match=r"entity 'at' is timestamp.us. in the entity rows and timestamp.us, tz",
+    ):
         item_keys(ALL, keys.set_column(3, "at", pa.array([DAY], pa.timestamp("us", "UTC")).cast(pa.timestamp("us"))))
     with pytest.raises(OnlineStoreError, match="entity 'text' has 1 nulls"):
         item_keys(ALL, keys.set_column(0, "text", pa.array([None], pa.string())))

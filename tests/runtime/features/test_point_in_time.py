@@ -219,6 +219,14 @@ def test_how_a_string_is_laid_out_does_not_count(plan):
         assert result["units"].to_pylist() == [9.0]
 
 
+@pytest.mark.parametrize("plan", ["frontier", "fan_out"])
+def test_rows_without_a_key_have_no_value(plan):
+    """They stay, and match nothing; keys of another width match by value."""
+    rows = pa.table({"store_id": ["1", None, "1"], "sku": pa.array([0, 0, None], pa.uint8()), "at": [at(3)] * 3})
+    result = point_in_time(rows, "at", [group([("1", 0, 2, 2, "a", 9.0, "x")])], plan=plan)
+    assert result["units"].to_pylist() == [9.0, None, None]
+
+
 def test_says_which_plan_and_why():
     """The choice is told before anything is built."""
     few = explained(entity_rows([("1", 0, 3)]), "at", group([("1", 0, 2, 2, "a", 9.0, "x")]))
@@ -229,7 +237,7 @@ def test_says_which_plan_and_why():
 
 
 def test_fails_with_every_misfit():
-    """Missing columns, clashing names, differing key types, missing keys and ids are reported together."""
+    """Missing columns, clashing names, differing key types and ids are reported together."""
     rows = pa.table(
         {"store_id": [1, None], "sku": [0, 0], "at": pa.array([None, at(0)], TIME), "row_id": pa.array([4, 4])}
     )
@@ -241,8 +249,7 @@ def test_fails_with_every_misfit():
         )
     message = str(error.value)
     assert "1 entity rows have no 'at'" in message
-    assert "key 'store_id' is int64 in the entity rows and string in stock; give both one type" in message
-    assert "1 entity rows have no 'store_id', which is a key of stock; leave them out" in message
+    assert "key 'store_id' of stock is int64 in the entity rows and string in the table; give both one type" in message
     assert "column 'units' of again clashes with stock; leave one of them out" in message
     assert "stock has no column 'price'" in message
     assert "'row_id' has 1 different values in 2 entity rows; give each its own, or leave it out" in message

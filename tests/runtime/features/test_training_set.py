@@ -4,8 +4,9 @@ import hashlib
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
-import pandas
+import pandas as pd
 import polars
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -13,7 +14,9 @@ import pytest
 from pyiceberg.types import DoubleType
 
 from mlops_runtime.contracts import canonical_json
+from mlops_runtime.features.feature_group import Entity
 from mlops_runtime.features.point_in_time import PlanError
+from mlops_runtime.features.rebuild import Verdict
 from mlops_runtime.features.training_set_request import TrainingSetError
 
 ON_HAND = {"stock": ["on_hand"]}
@@ -51,7 +54,7 @@ def test_frames_and_zones_make_no_difference(filled):
         1, "event_timestamp", rows["event_timestamp"].cast(pa.timestamp("s", "UTC")).cast(pa.timestamp("s", "+05:30"))
     )
 
-    polar, panda = polars.from_arrow(rows), pandas.DataFrame(rows.to_pydict())
+    polar, panda = polars.from_arrow(rows), pd.DataFrame(rows.to_pydict())
     category = panda.astype({"store_id": "category"})
 
     built = [
@@ -160,7 +163,7 @@ def test_a_null_restatement_is_null_and_nan_stays(shop):
         ({"snapshots": {"sales": 5}}, "snapshots names 'sales', of which no feature is asked for"),
         ({"timestamp": "at"}, "entity rows have no column 'at', they have store_id, event_timestamp"),
         ({"timestamp": "store_id"}, "'store_id' must be a timestamp with a time zone, got string"),
-        ({"entities": pa.table({"store_id": [], "event_timestamp": []})}, "there are no entity rows"),
+        ({"time_zone": "Berlin"}, "time_zone must be an IANA name such as 'UTC' or 'America/New_York', got 'Berlin'"),
     ],
 )
 def test_fails_when_the_request_does_not_fit(filled, change, message):
@@ -171,6 +174,39 @@ def test_fails_when_the_request_does_not_fit(filled, change, message):
     assert message in str(error.value)
     assert set(filled.client.table("stock_v1").metadata.refs) == {"main"}
     assert filled.client.manifests.ids() == ()
+
+
+def test_no_entity_rows_are_an_empty_set(filled):
+    """With its columns; a frame without rows has no types. It can be built again."""
+    for rows in (
+        pa.table({"store_id": [], "event_timestamp": []}),
+        pd.DataFrame({"store_id": [], "event_timestamp": []}),
+    ):
+        built = filled.client.training_set(rows, ON_HAND, name="empty")
+        assert built.rows.num_rows == 0
+        assert built.rows.column_names == ["store_id", "event_timestamp", "row_id", "stock__on_hand"]
+        assert filled.client.rebuild(built.id).verdict is Verdict.IDENTICAL
+
+
+def test_keys_of_any_library_are_one_set(filled):
+    """Pandas' floats for integers with gaps, unsigned ones, and clocks of a zone: the same rows have the same id."""
+    numbers = replace(filled.STOCK, name="numbers", ttl=None, entities=(Entity("store", "int", "store"),))
+    batch = filled.stock((1, 10, 1)).drop_columns(["store_id"]).append_column("store", [[7]])
+    filled.client.ingest(numbers, batch)
+    times = [filled.day(3)] * 2
+    clocks = [time.astimezone(ZoneInfo("Asia/Tokyo")).replace(tzinfo=None) for time in times]
+    frames = [
+        pa.table({"store": pa.array([7, None], pa.uint8()), "event_timestamp": times}),
+        pd.DataFrame({"store": [7, None], "event_timestamp": times}),
+        polars.DataFrame({"store": [7, None], "event_timestamp": clocks}),
+    ]
+    sets = [
+        filled.client.training_set(frame, {"numbers": ["on_hand"]}, name="keys", time_zone="Asia/Tokyo")
+        for frame in frames
+    ]
+    assert len({built.id for built in sets}) == 1
+    assert sets[0].rows["numbers__on_hand"].to_pylist() == [10, None]
+    assert filled.client.latest(numbers, pa.table({"store": [7.0, 8.0]}))["on_hand"].to_pylist() == [10, None]
 
 
 def test_fails_for_times_finer_than_microseconds(filled):
@@ -185,7 +221,7 @@ def test_fails_for_times_finer_than_microseconds(filled):
 def test_fails_for_keys_of_another_type(filled):
     """Keys compare exactly by type."""
     rows = pa.table({"store_id": pa.array([1], pa.int64()), "event_timestamp": [filled.day(3)]})
-    with pytest.raises(PlanError, match="key 'store_id' is int64 in the entity rows and string in stock"):
+    with pytest.raises(PlanError, match="key 'store_id' of stock is int64 in the entity rows and string in the table"):
         filled.client.training_set(rows, ON_HAND, name="s")
 
 

@@ -49,6 +49,23 @@ def test_fails_for_rows_that_say_a_thing_twice_or_not_at_all() -> None:
         read_entities(nulls, "event_timestamp")
 
 
+def test_times_without_a_zone_are_read_in_the_one_that_is_named() -> None:
+    """Those with a zone keep theirs; what is twice or never on its clocks is refused, as is a time without any zone."""
+    noon = pa.table({"store_id": ["1"], "event_timestamp": [datetime(2017, 1, 1, 12)]})
+    read = read_entities(noon, "event_timestamp", "America/New_York")
+    assert read["event_timestamp"].to_pylist() == [datetime(2017, 1, 1, 17, tzinfo=UTC)]
+    assert read_entities(ROWS, "event_timestamp", "America/New_York").equals(read_entities(ROWS, "event_timestamp"))
+    with pytest.raises(
+        TrainingSetError, match=r"must be a timestamp with a time zone, got timestamp\[us\]; say which by time_zone="
+    ):
+        read_entities(noon, "event_timestamp")
+    twice = pa.table({"store_id": ["1"], "event_timestamp": [datetime(2017, 11, 5, 1, 30)]})
+    with pytest.raises(
+        TrainingSetError, match=r"'event_timestamp' is twice or never on the clocks of America/New_York in 1 rows"
+    ):
+        read_entities(twice, "event_timestamp", "America/New_York")
+
+
 STOCK = FeatureGroup(
     name="stock",
     entities=(Entity("store_id", "string", "store"),),

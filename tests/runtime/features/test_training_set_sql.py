@@ -195,6 +195,8 @@ def test_the_precondition_counts_what_would_break_the_statement():
     """Rows with one id, without key, without time."""
     rows = with_ids(entity_rows([("1", 0, 6), ("2", 0, 6), ("2", 0, 7)]))
     rows = rows.set_column(0, "store_id", pa.array(["1", None, "2"])).set_column(3, "row_id", pa.array([1, 1, 2]))
+    place = rows.column_names.index("at")
+    rows = rows.set_column(place, "at", pa.array([None, *rows["at"].to_pylist()[1:]], rows["at"].type))
     plan = SqlPlan(entities=ENTITY, groups=(stock(),))
     found = run(plan, rows, group([]).rows, text=precondition).to_pylist()
     assert found == [{"entity_rows": 3, "row_ids": 2, "incomplete": 1}]

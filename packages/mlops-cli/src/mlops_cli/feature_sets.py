@@ -174,6 +174,10 @@ def build(
         ),
     ],
     timestamp: Annotated[str, typer.Option(help="Time column of the entity rows.")] = "event_timestamp",
+    time_zone: Annotated[
+        str | None,
+        typer.Option(help="Zone of times without one, such as Europe/Berlin. Default: refused.", show_default=False),
+    ] = None,
     semantics: Annotated[
         str,
         typer.Option(
@@ -208,6 +212,7 @@ def build(
             _columns(place, features),
             name=name,
             timestamp=timestamp,
+            time_zone=time_zone,
             semantics=meaning,
             as_of=cutoff,
             snapshots=pinned,

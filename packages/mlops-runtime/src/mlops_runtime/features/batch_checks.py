@@ -334,7 +334,7 @@ def _cast_times(group: FeatureGroup, column: pa.ChunkedArray) -> pa.ChunkedArray
     if column.type.tz is None:
         if group.time_zone is None:
             raise TypeError(f"got {column.type} without a time zone; say which, for example UTC, or declare time_zone=")
-        column = _in_zone(column, group.time_zone)
+        column = in_zone(column, group.time_zone)
     if column.type.unit == "ns":
         column = column.cast(
             pa.timestamp("ns", "UTC")
@@ -349,7 +349,21 @@ def _cast_times(group: FeatureGroup, column: pa.ChunkedArray) -> pa.ChunkedArray
     return column
 
 
-def _in_zone(column: pa.ChunkedArray, zone: str) -> pa.ChunkedArray:
+def in_zone(column: pa.ChunkedArray, zone: str) -> pa.ChunkedArray:
+    """Return times without a zone as those of a zone's clocks.
+
+    Args:
+        column: The times.
+        zone: IANA name of the zone.
+
+    Raises:
+        ValueError: If a time is twice or never on its clocks.
+
+    Example:
+        >>> noon = pa.chunked_array([pa.array([datetime(2017, 1, 1, 12)], pa.timestamp("us"))])
+        >>> in_zone(noon, "America/New_York").cast(pa.timestamp("us", "UTC"))[0].as_py().hour
+        17
+    """
     try:
         return pc.assume_timezone(column, zone)
     except pa.ArrowInvalid:

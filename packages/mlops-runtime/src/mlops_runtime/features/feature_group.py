@@ -336,6 +336,19 @@ def _problems(group: FeatureGroup) -> Iterable[str]:
         yield f"column {name!r} is declared {names.count(name)} times; give each its own name"
 
 
+def is_time_zone(name: object) -> bool:
+    """Tell whether something is the IANA name of a time zone.
+
+    Example:
+        >>> is_time_zone("America/New_York"), is_time_zone("EST5PDT"), is_time_zone(5)
+        (True, False, False)
+    """
+    try:
+        return isinstance(name, str) and ZoneInfo(name) is not None
+    except (KeyError, ValueError, OSError):
+        return False
+
+
 def _time_problems(group: FeatureGroup, wrong: Collection[str]) -> Iterable[str]:
     none = timedelta(0)
     if "ttl" in wrong:
@@ -361,11 +374,8 @@ def _time_problems(group: FeatureGroup, wrong: Collection[str]) -> Iterable[str]
         and (group.freshness <= none or group.freshness.microseconds)
     ):
         yield f"freshness must be a positive whole number of seconds, got {group.freshness!r}; leave it out for no alarm"
-    if "time_zone" not in wrong and group.time_zone is not None:
-        try:
-            ZoneInfo(group.time_zone)
-        except (KeyError, ValueError, OSError):
-            yield f"time_zone must be an IANA name such as 'UTC' or 'America/New_York', got {group.time_zone!r}"
+    if "time_zone" not in wrong and group.time_zone is not None and not is_time_zone(group.time_zone):
+        yield f"time_zone must be an IANA name such as 'UTC' or 'America/New_York', got {group.time_zone!r}"
 
 
 def _column_problems(word: str, columns: Sequence[Entity | Feature]) -> Iterable[str]:

@@ -19,6 +19,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from mlops_runtime.features.batch_checks import ArrowStream, read_batch
 from mlops_runtime.features.column_type import ColumnType, FeatureType
+from mlops_runtime.features.entity_keys import KeyTypeError, typed_key
 from mlops_runtime.features.feature_group import CREATED_TIME, EVENT_TIME, INGEST_ID, RESERVED, FeatureGroup
 from mlops_runtime.features.row_hashing import is_list, logical_type
 from mlops_runtime.features.table_types import arrow_schema, arrow_type
@@ -72,7 +73,7 @@ def item_keys(group: FeatureGroup, entities: pa.Table) -> list[str]:
         >>> item_keys(stock, pa.table({"store_id": ["a"], "week": pa.array([17167], pa.int32()).cast(pa.date32())}))
         ['stock_v1/["a",17167]']
     """
-    columns = [_plain(entities[name]) for name in _checked_names(group, entities)]
+    columns = [_plain(column) for column in _keys(group, entities)]
     keys = [whole_key(group.table_name, values) for values in zip(*columns, strict=True)]
     too_long = [key for key in keys if len(key.encode()) > MAXIMUM_KEY_BYTES]
     if too_long:
@@ -170,7 +171,7 @@ def rows_of(group: FeatureGroup, entities: pa.Table, found: Sequence[Item | None
         found: The item of each, or ``None``.
     """
     schema = arrow_schema(group)
-    columns: dict[str, pa.Array | pa.ChunkedArray] = {name: entities[name] for name in group.entity_names}
+    columns: dict[str, pa.Array | pa.ChunkedArray] = dict(zip(group.entity_names, _keys(group, entities), strict=True))
     for column in group.columns:
         if column.name in columns:
             continue
@@ -184,19 +185,23 @@ def rows_of(group: FeatureGroup, entities: pa.Table, found: Sequence[Item | None
     return pa.table([columns[field.name].cast(field.type) for field in fields], schema=pa.schema(fields))
 
 
-def _checked_names(group: FeatureGroup, rows: pa.Table) -> tuple[str, ...]:
-    problems = []
+def _keys(group: FeatureGroup, rows: pa.Table) -> list[pa.ChunkedArray]:
+    problems, found = [], []
     for name in group.entity_names:
         wanted = arrow_schema(group).field(name).type
         if name not in rows.column_names:
             problems.append(f"entity {name!r} is absent, there are {', '.join(rows.column_names) or 'no columns'}")
-        elif not _is_same(rows.schema.field(name).type, wanted):
-            problems.append(f"entity {name!r} is {rows.schema.field(name).type}, declared is {wanted}")
-        elif rows[name].null_count:
-            problems.append(f"entity {name!r} has {rows[name].null_count} nulls")
+            continue
+        try:
+            found.append(typed_key(rows[name], wanted))
+        except KeyTypeError as error:
+            problems.append(f"entity {name!r} {error}")
+        else:
+            if found[-1].null_count:
+                problems.append(f"entity {name!r} has {found[-1].null_count} nulls")
     if problems:
         raise OnlineStoreError(f"group {group.name!r}: " + "; ".join(problems))
-    return group.entity_names
+    return found
 
 
 def _is_same(given: pa.DataType, declared: pa.DataType) -> bool:

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mlops_runtime.features.batch_checks import ArrowStream, check_group, read_batch
+from mlops_runtime.features.entity_keys import KeyTypeError, typed_key, with_typed_keys
 from mlops_runtime.features.feature_group import CREATED_TIME, EVENT_TIME, INGEST_ID, FeatureGroup
 from mlops_runtime.features.iceberg_tables import TableMeaning, read_group
 from mlops_runtime.features.join_plans import (
@@ -84,14 +85,16 @@ def point_in_time(
     gives null, not the older value, and NaN stays NaN.
 
     Args:
-        rows: Entity rows. Those with a ``row_id`` come back in its order; without one it is added, in the order given.
+        rows: Entity rows. Those with a ``row_id`` come back in its order; without one it is added, in the order given. A row whose
+            key is null has no value.
         timestamp: Name of their time column, with a time zone, in any unit.
         groups: What to add.
         semantics: Whether a value counts from when it was known or from its event time.
         plan: How to find it. Default: the cheaper one, see ``explained``. The result is the same.
 
     Raises:
-        PlanError: If columns are missing, clash or differ in type, a row has no time or no key, or row ids repeat.
+        PlanError: If columns are missing or clash, a key is of another type or does not fit it, a row has no time, or row ids
+            repeat.
 
     Example:
         >>> from datetime import UTC, datetime
@@ -161,7 +164,8 @@ def _entity(rows: pa.Table, timestamp: str, group: GroupRows) -> pa.Table:
     if floor.type.unit == "ns":
         # values appear and die at whole microseconds: down for the one and up for the other decides as the time itself would
         floor, ceiling = (round_to(floor, unit="microsecond") for round_to in (pc.floor_temporal, pc.ceil_temporal))
-    keys = {f"k{i}": rows[name].cast(logical_type(rows[name].type)) for i, name in enumerate(group.entities)}
+    kinds = group.source.schema
+    keys = {f"k{i}": typed_key(rows[name], kinds.field(name).type) for i, name in enumerate(group.entities)}
     at, until = (moment.cast(pa.timestamp("us", "UTC")).cast(pa.int64()) for moment in (floor, ceiling))
     return pa.table({**keys, "at": at, "until": until, "number": pa.arange(0, rows.num_rows, 1)})
 
@@ -298,15 +302,10 @@ def _group_problems(rows: pa.Table, group: GroupRows) -> list[str]:
         if name not in rows.column_names:
             problems.append(f"entity rows have no column {name!r}, which is a key of {group.name}")
             continue
-        if rows[name].null_count:
-            problems.append(
-                f"{rows[name].null_count} entity rows have no {name!r}, which is a key of {group.name}; leave them out"
-            )
-        kinds = (logical_type(rows.schema.field(name).type), logical_type(group.source.schema.field(name).type))
-        if kinds[0] != kinds[1]:
-            problems.append(
-                f"key {name!r} is {kinds[0]} in the entity rows and {kinds[1]} in {group.name}; give both one type"
-            )
+        try:
+            typed_key(rows[name], group.source.schema.field(name).type)
+        except KeyTypeError as error:
+            problems.append(f"key {name!r} of {group.name} {error}")
     return problems
 
 
@@ -321,7 +320,7 @@ def latest(load: Load, group: FeatureGroup, entities: ArrowStream | None, *, now
 
     Raises:
         BatchError: If the group is not one, or the keys are not a table or frame.
-        PlanError: If a key is missing, null or of another type.
+        PlanError: If a key is missing or of another type.
     """
     check_group(group)
     table = load(group.table_name)
@@ -351,4 +350,4 @@ def latest(load: Load, group: FeatureGroup, entities: ArrowStream | None, *, now
     ).drop_columns([_NOW, ROW_ID])
     if entities is None:
         found = found.filter(pc.is_valid(found[EVENT_TIME]))
-    return found.select(names)
+    return with_typed_keys(found.select(names), {key: rows.schema.field(key).type for key in keys})

@@ -210,6 +210,7 @@ class FeatureStoreClient:
         *,
         name: str,
         timestamp: str = "event_timestamp",
+        time_zone: str | None = None,
         semantics: Literal["known_at", "event_time"] = "known_at",
         as_of: datetime | None = None,
         snapshots: Mapping[str, int] | None = None,
@@ -223,10 +224,12 @@ class FeatureStoreClient:
         are null where nothing counted. The same request over the same snapshots has the same id, for any caller at any time.
 
         Args:
-            entities: Rows with the keys of all groups and a time: a pyarrow table, pandas or polars frame.
+            entities: Rows with the keys of all groups and a time: a pyarrow table, pandas or polars frame. Keys may be integers of
+                another width, or floats without a fraction, as pandas has integers with gaps; a row whose key is null gets nulls.
             features: Groups whose features are all wanted, or columns by name of group or table.
             name: Name of the training set: lower-case letters, digits, ``-`` and ``_``.
-            timestamp: The time column, with a zone. Default: ``event_timestamp``.
+            timestamp: The time column. Default: ``event_timestamp``.
+            time_zone: IANA name of the zone in which times without one are read. Default: such times are refused.
             semantics: Whether a value counts from when it was known, or from its event time regardless of that. Default:
                 ``known_at``, which leaks nothing.
             as_of: Rows created later are not read. Default: all rows of the snapshots are.
@@ -238,7 +241,7 @@ class FeatureStoreClient:
 
         Raises:
             TrainingSetError: If entity rows, groups, columns or snapshots are not as needed, or it is one for another engine.
-            PlanError: If keys are null or of another type, or columns clash.
+            PlanError: If keys are of another type, or columns clash.
         """
         from mlops_runtime.features import training_set as sets  # noqa: PLC0415 - duckdb
 
@@ -247,6 +250,7 @@ class FeatureStoreClient:
             features,
             name=name,
             timestamp=timestamp,
+            time_zone=time_zone,
             semantics=semantics,
             as_of=as_of,
             snapshots=snapshots,

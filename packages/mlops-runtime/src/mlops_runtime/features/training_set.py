@@ -23,6 +23,7 @@ from mlops_runtime.contracts.features import (
     Semantics,
     TrainingSetManifest,
 )
+from mlops_runtime.features.entity_keys import with_typed_keys
 from mlops_runtime.features.feature_group import RESERVED
 from mlops_runtime.features.iceberg_tables import scanned
 from mlops_runtime.features.point_in_time import PLANNER, ROW_ID, GroupRows, check, point_in_time
@@ -90,19 +91,17 @@ def build(load: Load, tables: Sequence[str], request: Request) -> TrainingSet:
         )
     by_name = {table.name()[-1]: table for table in found.tables.values()}
     # what cannot be joined is refused before anything is tagged
-    check(
-        request.rows,
-        request.timestamp,
-        pinned_rows(by_name, found.pinned(None), request.rows, request.timestamp, request.as_of),
-        request.semantics,
-    )
-    content = parquet_bytes(request.rows)
+    inputs = pinned_rows(by_name, found.pinned(None), request.rows, request.timestamp, request.as_of)
+    check(request.rows, request.timestamp, inputs, request.semantics)
+    kinds = {key: group.source.schema.field(key).type for group in reversed(inputs) for key in group.entities}
+    rows = with_typed_keys(request.rows, kinds)
+    content = parquet_bytes(rows)
     entity_rows = EntityRows(
         timestamp=request.timestamp,
-        rows=request.rows.num_rows,
-        content_hash=content_hash(request.rows),
+        rows=rows.num_rows,
+        content_hash=content_hash(rows),
         sha256=hashlib.sha256(content).hexdigest(),
-        columns=tuple(request.rows.column_names),
+        columns=tuple(rows.column_names),
     )
     asked = {
         "name": request.name,
@@ -124,7 +123,7 @@ def build(load: Load, tables: Sequence[str], request: Request) -> TrainingSet:
         output=Output(rows=0, content_hash="", files=(), columns={}),
         entity_rows=entity_rows,
     )
-    return replace(assemble(by_name, manifest, request.rows), entities=content)
+    return replace(assemble(by_name, manifest, rows), entities=content)
 
 
 def keep(built: TrainingSet, sets: Objects, manifests: Manifests) -> None:
@@ -203,11 +202,11 @@ def described(manifest: TrainingSetManifest, splits: Mapping[str, pa.Table], res
     return TrainingSet(splits=splits, files=files, manifest=replace(manifest, output=output))
 
 
-def group_rows(table: Table, group: PinnedTable, *, oldest: datetime, created_by: datetime | None) -> GroupRows:
-    """Return the rows of a pinned table that can count for entity rows from ``oldest`` on."""
+def group_rows(table: Table, group: PinnedTable, *, oldest: datetime | None, created_by: datetime | None) -> GroupRows:
+    """Return the rows of a pinned table that can count for entity rows from ``oldest`` on; all where there are none."""
     ttl = None if group.ttl_seconds is None else timedelta(seconds=group.ttl_seconds)
     columns = tuple(dict.fromkeys((*group.entities, *RESERVED, *group.columns)))
-    since = None if ttl is None or oldest - _FIRST < ttl else oldest - ttl
+    since = None if ttl is None or oldest is None or oldest - _FIRST < ttl else oldest - ttl
     return GroupRows(
         name=group.group,
         entities=group.entities,

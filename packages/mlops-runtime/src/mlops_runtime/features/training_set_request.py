@@ -10,9 +10,9 @@ import pyarrow as pa
 from pyiceberg.table import Table
 
 from mlops_runtime.contracts.features import PinnedTable
-from mlops_runtime.features.batch_checks import ArrowStream, read_batch
+from mlops_runtime.features.batch_checks import ArrowStream, in_zone, read_batch
 from mlops_runtime.features.engine_choice import Engine, EngineChoice, choose, planned
-from mlops_runtime.features.feature_group import FeatureGroup
+from mlops_runtime.features.feature_group import FeatureGroup, is_time_zone
 from mlops_runtime.features.iceberg_tables import TableMeaning, scanned, schema_at
 from mlops_runtime.features.join_plans import Semantics
 from mlops_runtime.features.row_hashing import logical_type
@@ -63,6 +63,7 @@ class Asked(TypedDict, total=False):
 
     name: str
     timestamp: str
+    time_zone: str | None
     semantics: Semantics
     as_of: datetime | None
     snapshots: Mapping[str, int] | None
@@ -76,6 +77,7 @@ def requested(
     *,
     name: str = "explained",
     timestamp: str = "event_timestamp",
+    time_zone: str | None = None,
     semantics: Semantics = "known_at",
     as_of: datetime | None = None,
     snapshots: Mapping[str, int] | None = None,
@@ -93,6 +95,8 @@ def requested(
     )
     if not isinstance(timestamp, str):
         problems.append(f"timestamp must be the name of a column, got {timestamp!r}")
+    if time_zone is not None and not is_time_zone(time_zone):
+        problems.append(f"time_zone must be an IANA name such as 'UTC' or 'America/New_York', got {time_zone!r}")
     if semantics not in get_args(Semantics):
         problems.append(f"semantics must be one of {', '.join(get_args(Semantics))}, got {semantics!r}")
     if as_of is not None and (not isinstance(as_of, datetime) or as_of.tzinfo is None):
@@ -107,7 +111,7 @@ def requested(
         raise TrainingSetError("; ".join(problems))
     return Request(
         name=name,
-        rows=read_entities(entities, timestamp),
+        rows=read_entities(entities, timestamp, time_zone),
         timestamp=timestamp,
         features=features if isinstance(features, Mapping) else tuple(features),
         semantics=semantics,
@@ -154,24 +158,36 @@ def _feature_problems(features: object) -> Iterator[str]:
         yield from (f"features has {tables.count(table)} groups of table {table}; give it once" for table in twice)
 
 
-def read_entities(entities: ArrowStream, timestamp: str) -> pa.Table:
+def read_entities(entities: ArrowStream, timestamp: str, time_zone: str | None = None) -> pa.Table:
     """Return entity rows with their time in UTC microseconds, and texts that are plain.
 
+    Args:
+        entities: The rows.
+        timestamp: Their time column.
+        time_zone: The zone of times that have none. ``None``: they are refused.
+
     Raises:
-        TrainingSetError: If there are no rows, a column appears twice, or their time is absent, null, has no zone, or is finer
-            than a microsecond.
+        TrainingSetError: If a column appears twice, or their time is absent, null, has no zone, is never or twice on the clocks of
+            the zone, or is finer than a microsecond.
     """
     rows = read_batch(entities)
     names = rows.column_names
-    problems = [] if rows.num_rows else ["there are no entity rows"]
-    problems += [
+    problems = [
         f"column {n!r} appears {names.count(n)} times; give it once" for n in dict.fromkeys(names) if names.count(n) > 1
     ]
     if timestamp not in rows.column_names:
         problems.append(f"entity rows have no column {timestamp!r}, they have {', '.join(rows.column_names) or 'none'}")
+    elif not problems and not rows.num_rows:  # a frame without rows has types of no meaning
+        rows = rows.set_column(names.index(timestamp), timestamp, pa.array([], pa.timestamp("us", "UTC")))
+    elif not problems and pa.types.is_timestamp(rows[timestamp].type) and rows[timestamp].type.tz is None and time_zone:
+        try:
+            rows = rows.set_column(names.index(timestamp), timestamp, in_zone(rows[timestamp], time_zone))
+        except ValueError as error:
+            problems.append(f"{timestamp!r} is {error}")
     elif not problems and (not pa.types.is_timestamp(rows[timestamp].type) or rows[timestamp].type.tz is None):
-        problems.append(f"{timestamp!r} must be a timestamp with a time zone, got {rows[timestamp].type}")
-    elif not problems and rows[timestamp].null_count:
+        fix = "; say which by time_zone=" if pa.types.is_timestamp(rows[timestamp].type) else ""
+        problems.append(f"{timestamp!r} must be a timestamp with a time zone, got {rows[timestamp].type}{fix}")
+    if not problems and rows[timestamp].null_count:
         problems.append(f"{rows[timestamp].null_count} entity rows have no {timestamp!r}; leave them out")
     if problems:
         raise TrainingSetError("; ".join(problems))

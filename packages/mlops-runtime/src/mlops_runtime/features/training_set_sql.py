@@ -187,13 +187,12 @@ def render(plan: SqlPlan, dialect: Dialect, *, catalog: str | None = None) -> st
 
 
 def precondition(plan: SqlPlan, dialect: Dialect, *, catalog: str | None = None) -> str:
-    """Return the query that answers one row: ``entity_rows``, ``row_ids`` (different ones), ``incomplete`` (no key or no time).
+    """Return the query that answers one row: ``entity_rows``, ``row_ids`` (different ones), ``incomplete`` (without a time).
 
     The statement of ``render`` may only run where the first two are equal and the third is 0; it then has as many rows.
     """
     text = _Text(dialect, catalog)
-    needed = dict.fromkeys([plan.entities.timestamp, *(key for group in plan.groups for key in group.entities)])
-    absent = " or ".join(f"{text.name(name)} is null" for name in needed)
+    absent = f"{text.name(plan.entities.timestamp)} is null"
     return (
         f"select count(*) as entity_rows, count(distinct {text.name(ROW_ID)}) as row_ids, "  # noqa: S608 - quoted
         f"count(case when {absent} then 1 end) as incomplete from {text.table(plan.entities.table)}"
@@ -342,7 +341,7 @@ def _group_problems(entities: SqlEntities, group: SqlGroup) -> Iterator[str]:
     if group.ttl is not None and (group.ttl < timedelta(0) or not (group.ttl or group.ttl_inclusive)):
         yield f"ttl of {group.name} must not be negative, and positive where it is exclusive, got {group.ttl!r}"
     for name, kind in group.entities.items():
-        if entities.columns.get(name) != kind:
+        if not {entities.columns.get(name), kind} <= {"int", "long"} and entities.columns.get(name) != kind:
             found = entities.columns.get(name, "absent")
             yield f"key {name!r} is {found} in the entity rows and {kind} in {group.name}; give both one type"
 
@@ -406,7 +405,7 @@ class Explanation:
             groups=tuple(self._group(pinned) for pinned in self.tables),
             semantics=self.request.semantics,
             as_of=self.request.as_of,
-            within=(pc.min(times).as_py(), pc.max(times).as_py()),
+            within=(pc.min(times).as_py(), pc.max(times).as_py()) if len(times) else None,
         )
         return render(plan, dialect, catalog=catalog)
 
