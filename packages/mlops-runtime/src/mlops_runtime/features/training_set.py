@@ -203,7 +203,7 @@ def described(manifest: TrainingSetManifest, splits: Mapping[str, pa.Table], res
 
 
 def group_rows(table: Table, group: PinnedTable, *, oldest: datetime | None, created_by: datetime | None) -> GroupRows:
-    """Return the rows of a pinned table that can count for entity rows from ``oldest`` on; all where there are none."""
+    """Return the rows of a pinned table that can count for entity rows from ``oldest`` on; all without entity rows."""
     ttl = None if group.ttl_seconds is None else timedelta(seconds=group.ttl_seconds)
     columns = tuple(dict.fromkeys((*group.entities, *RESERVED, *group.columns)))
     since = None if ttl is None or oldest is None or oldest - _FIRST < ttl else oldest - ttl
