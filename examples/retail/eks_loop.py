@@ -81,7 +81,10 @@ class EksLoop(Loop):
             raise RefusedError(answer.status, content.decode(errors="replace"))
         with self._lock:
             self.answered += 1
-        return tuple(json.loads(content)["predictions"])
+        found = json.loads(content)
+        if "predictions" not in found:
+            raise RefusedError(answer.status, f"without predictions: {found}")
+        return tuple(found["predictions"])
 
     def invoke(self, rows: Sequence[Mapping[str, object]], prefix: str, *, size: int = ROWS_PER_CALL) -> list[Call]:
         """Ask for predictions in calls of ``size`` rows; ids are ``<prefix>-<number>``."""
