@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from mlops_runtime.contracts.features import PinnedTable
 from mlops_runtime.features.rebuild import Verdict, rebuild
 from mlops_runtime.features.training_set_manifest import Manifests
 
@@ -44,18 +45,38 @@ def test_rebuild_says_when_the_content_differs(filled, built, manifests):
     assert f"6 rows with content h2:00 became 6 with {built.manifest.output.content_hash}" == again.reason
 
 
-def test_rebuild_is_impossible_without_the_snapshot(filled, built, manifests):
-    """An expired snapshot is named, not replaced by the newest."""
-    filled.client.ingest(filled.STOCK, filled.stock((12, 1, 12)))
-    table = filled.client.table("stock_v1")
-    pinned = built.manifest.features[0]
+def expired(filled, built) -> PinnedTable:
+    """Remove tag and snapshot of a set's features, after more rows came; return what it pins."""
+    filled.client.ingest(filled.STOCK, filled.stock((3, 99, 3), (12, 1, 12)))
+    table, pinned = filled.client.table("stock_v1"), built.manifest.features[0]
     table.manage_snapshots().remove_tag(pinned.tag).commit()
     table.maintenance.expire_snapshots().by_id(pinned.snapshot_id).commit()
+    return pinned
+
+
+def test_rebuild_needs_no_snapshot(filled, built, manifests):
+    """Its sequence number says which rows were there: same content, same bytes."""
+    expired(filled, built)
 
     again = rebuild(filled.client.table, manifests.write(built.manifest), manifests)
 
+    assert (again.verdict, again.same_bytes) == (Verdict.IDENTICAL, True)
+
+
+def test_rebuild_is_impossible_without_snapshot_and_sequence(filled, built, manifests):
+    """What is gone is named, not replaced by the newest; a sequence number that was written down in time is enough."""
+    pinned = expired(filled, built)
+    early = replace(built.manifest, features=(replace(pinned, sequence=None),))
+    early_id = manifests.write(early)
+
+    again = rebuild(filled.client.table, early_id, manifests)
+
     assert again.verdict is Verdict.IMPOSSIBLE
-    assert again.reason == f"snapshot {pinned.snapshot_id} of table stock_v1 (tag {pinned.tag}) was expired"
+    assert again.reason == (
+        f"snapshot {pinned.snapshot_id} of table stock_v1 (tag {pinned.tag}) was expired, and its sequence number is not known"
+    )
+    manifests.add_pins(early_id, {"stock_v1": pinned.sequence})
+    assert rebuild(filled.client.table, early_id, manifests).verdict is Verdict.IDENTICAL
 
 
 def test_rebuild_is_impossible_with_another_table(filled, built, manifests):

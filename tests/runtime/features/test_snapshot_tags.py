@@ -144,13 +144,23 @@ def test_fails_for_a_tag_of_another_plan_or_none(store: SimpleNamespace) -> None
 def test_adds_one_reference_and_keeps_the_log_of_files_short() -> None:
     """All else of the metadata stays; the time does not go back."""
     changed = with_tag(METADATA, "s3://b/3", 1, "new", now=datetime.fromtimestamp(0).astimezone())
-    assert changed["refs"] == {**METADATA["refs"], "new": {"snapshot-id": 1, "type": "tag"}}
+    reference = {"snapshot-id": 1, "type": "tag", "max-ref-age-ms": 91 * 86_400_000}
+    assert changed["refs"] == {**METADATA["refs"], "new": reference}
     assert changed["metadata-log"] == [
         METADATA["metadata-log"][-1],
         {"timestamp-ms": 1000, "metadata-file": "s3://b/3"},
     ]
     assert changed["last-updated-ms"] == 1000
     assert changed["snapshots"] == METADATA["snapshots"]
+
+
+def test_the_newest_eight_tags_are_kept() -> None:
+    """Of those with an age: whoever made another one may need it."""
+    snapshots = [{"snapshot-id": number, "sequence-number": 100 - number} for number in range(12)]
+    metadata = {**METADATA, "snapshots": snapshots, "refs": {"theirs": {"snapshot-id": 11, "type": "tag"}}}
+    for number in reversed(range(12)):
+        metadata = with_tag(metadata, "s3://b/3", number, f"ts-{number}", now=datetime.fromtimestamp(9).astimezone())
+    assert set(metadata["refs"]) == {"theirs", *(f"ts-{number}" for number in range(8))}
 
 
 @pytest.mark.parametrize(

@@ -45,6 +45,23 @@ def test_a_snapshot_was_used_by_whoever_read_it_or_a_later_one(sets):
     assert filled.client.who_used("stock") == filled.client.who_used("stock_v1")
 
 
+def test_a_snapshot_that_is_gone_was_used_all_the_same(sets):
+    """Sequence numbers of manifests keep the order of what was expired."""
+    filled, before, bad, after, _ = sets
+    table = filled.client.table("stock_v1")
+    for built in (before, after):
+        table.manage_snapshots().remove_tag(built.manifest.features[0].tag).commit()
+    filled.client.ingest(filled.STOCK, filled.stock((9, 1, 9)))
+    table.refresh()
+    gone = [s.snapshot_id for s in table.metadata.snapshots if s.snapshot_id != table.current_snapshot().snapshot_id]
+    table.maintenance.expire_snapshots().by_ids(gone).commit()
+
+    first, last = (built.manifest.features[0].snapshot_id for built in (before, after))
+    assert {u.manifest_id for u in filled.client.who_used(filled.STOCK, snapshot=first)} == {before.id, after.id}
+    assert [u.manifest_id for u in filled.client.who_used(filled.STOCK, snapshot=last)] == [after.id]
+    assert bad.snapshot_id in gone
+
+
 def test_a_column_was_used_by_whoever_read_it(sets):
     """Keys too."""
     filled, *_ = sets
@@ -87,13 +104,11 @@ def test_two_sets_of_other_rows_differ_by_row(sets):
 def test_fails_when_one_cannot_be_built_again(sets):
     """And says why."""
     filled, before, _, after, _ = sets
-    table, pinned = filled.client.table("stock_v1"), before.manifest.features[0]
-    table.manage_snapshots().remove_tag(pinned.tag).commit()
-    table.maintenance.expire_snapshots().by_id(pinned.snapshot_id).commit()
+    filled.client.erase({"store_id": "1"}, reason="t", in_use=())
 
     assert filled.client.rebuild(before.id).verdict is Verdict.IMPOSSIBLE
     with pytest.raises(
-        TrainingSetError, match=f"training set {before.id} cannot be built again: snapshot .* was expired"
+        TrainingSetError, match=f"training set {before.id} cannot be built again: erasure .* took rows of"
     ):
         filled.client.diff(before.id, after.id)
 

@@ -44,8 +44,10 @@ class Semantics:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PinnedTable:
-    """An Iceberg table at the snapshot that was read, tagged so that retention keeps it, with key and time to live.
+    """An Iceberg table at the snapshot that was read, with key and time to live.
 
+    ``sequence`` is the snapshot's sequence number: rows of ingests up to it are those that were read, also when the snapshot and
+    ``tag``, which keeps it for a while, are gone. ``None``: the snapshot alone says so.
     ``ttl_bound`` says whether the last instant of the time to live counts; ``None``: it does. ``names`` are those that the columns
     have in the training set, in order; ``None``: their own. ``field_ids`` are the columns' in Iceberg. ``metadata_location`` is no
     longer written: it ends in a random part.
@@ -66,6 +68,7 @@ class PinnedTable:
     ttl_bound: Literal["inclusive", "exclusive"] | None = None
     names: tuple[str, ...] | None = None
     field_ids: tuple[int, ...] | None = None
+    sequence: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,8 +17,7 @@ from mlops_runtime.features.iceberg_tables import FeatureTableError, TableMeanin
 from mlops_runtime.features.lock_file import FeatureLock, LockedTable
 from mlops_runtime.features.table_freshness import table_age
 from mlops_runtime.features.table_types import declared_types
-from mlops_runtime.features.training_set_manifest import ManifestError, Manifests
-from mlops_runtime.features.training_set_usage import pins
+from mlops_runtime.features.training_set_manifest import ManifestError, Manifests, pins
 from mlops_runtime.registry.package_registry import TrainedPackage
 
 _UNITS = (("day", 86400), ("hour", 3600), ("minute", 60), ("second", 1))

@@ -27,8 +27,7 @@ from mlops_runtime.features.row_hashing import logical_type
 from mlops_runtime.features.table_commits import committed
 from mlops_runtime.features.table_types import arrow_types
 from mlops_runtime.features.training_set import FILE, entities_key
-from mlops_runtime.features.training_set_manifest import Manifests, Objects
-from mlops_runtime.features.training_set_usage import pins
+from mlops_runtime.features.training_set_manifest import Manifests, Objects, pins
 
 # one manifest without entries of deleted files, however large or few; see committed for why properties of one object can say so
 _MERGED = {

@@ -163,6 +163,18 @@ def scanned(
         since: Rows of an earlier event time are left out. Default: none are.
         where: A further condition. Default: none.
     """
+    condition = row_condition(created_by=created_by, event_by=event_by, since=since, where=where)
+    return table.scan(row_filter=condition, selected_fields=tuple(columns), snapshot_id=snapshot_id)
+
+
+def row_condition(
+    *,
+    created_by: datetime | None = None,
+    event_by: datetime | None = None,
+    since: datetime | None = None,
+    where: BooleanExpression | None = None,
+) -> BooleanExpression:
+    """Return the condition of bounds, which are those of ``scanned``."""
     conditions: list[BooleanExpression] = [] if where is None else [where]
     if created_by is not None:
         conditions.append(_AT_MOST(CREATED_TIME, _iso(created_by)))
@@ -170,8 +182,7 @@ def scanned(
         conditions.append(_AT_MOST(EVENT_TIME, _iso(event_by)))
     if since is not None:
         conditions.append(_AT_LEAST(EVENT_TIME, _iso(since)))
-    condition = And(AlwaysTrue(), AlwaysTrue(), *conditions)
-    return table.scan(row_filter=condition, selected_fields=tuple(columns), snapshot_id=snapshot_id)
+    return And(AlwaysTrue(), AlwaysTrue(), *conditions)
 
 
 def read_rows(

@@ -10,6 +10,7 @@ from pyiceberg.table import Table
 from mlops_runtime.contracts.features import PinnedTable
 from mlops_runtime.features import split_set, training_set
 from mlops_runtime.features.iceberg_tables import FeatureTableError
+from mlops_runtime.features.table_pins import gone
 from mlops_runtime.features.training_set import TrainingSet
 from mlops_runtime.features.training_set_manifest import Manifests, Objects
 from mlops_runtime.features.training_set_request import Load, TrainingSetError
@@ -48,7 +49,7 @@ def rebuild(load: Load, manifest_id: str, manifests: Manifests, sets: Objects | 
     Raises:
         ManifestError: If there is no such manifest, or it was changed.
     """
-    manifest, tombstone = manifests.read(manifest_id), manifests.tombstone(manifest_id)
+    manifest, tombstone = manifests.pinned(manifest_id), manifests.tombstone(manifest_id)
     if tombstone is not None:
         return Rebuild(
             verdict=Verdict.IMPOSSIBLE,
@@ -92,6 +93,5 @@ def rebuild(load: Load, manifest_id: str, manifests: Manifests, sets: Objects | 
 def _gone(table: Table, pinned: PinnedTable) -> list[str]:
     if str(table.metadata.table_uuid) != pinned.table_uuid:
         return [f"table {pinned.table} was recreated: it is {table.metadata.table_uuid}, not {pinned.table_uuid}"]
-    if table.metadata.snapshot_by_id(pinned.snapshot_id) is None:
-        return [f"snapshot {pinned.snapshot_id} of table {pinned.table} (tag {pinned.tag}) was expired"]
-    return []
+    problem = gone(table, pinned)
+    return [] if problem is None else [problem]

@@ -11,7 +11,7 @@ import json
 import re
 import uuid
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from mlops_runtime.contracts import content_hash
@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 COMMIT_ATTEMPTS = 8
+# a training set is read by sequence number when its snapshot is gone: tags are a convenience, and each costs every commit
+KEPT_TAGS = 8
+# says that a tag may go; by it, the retention of any Iceberg engine drops it too
+TAG_AGE = timedelta(days=91)
 _PREVIOUS = "write.metadata.previous-versions-max"
 _VERSION = re.compile(r"_v\d+$")
 # what UpdateTable takes of what GetTable gives (botocore: glue 2017-03-31 TableInput)
@@ -79,7 +83,7 @@ def time_of(text: str) -> datetime:
 def with_tag(
     metadata: Mapping[str, Any], location: str, snapshot: int, tag: str, *, now: datetime
 ) -> dict[str, object]:
-    """Return a table's metadata with one reference more.
+    """Return a table's metadata with one reference more, and of those with an age the newest ``KEPT_TAGS``.
 
     Args:
         metadata: The newest metadata.
@@ -91,12 +95,13 @@ def with_tag(
     Raises:
         SnapshotTagError: If the table has no such snapshot any more, or the tag names another one.
     """
-    known = {each["snapshot-id"] for each in metadata.get("snapshots") or ()}
+    known = {each["snapshot-id"]: each.get("sequence-number", 0) for each in metadata.get("snapshots") or ()}
     if snapshot not in known:
         raise SnapshotTagError(f"the table has no snapshot {snapshot} any more: it was expired before it was tagged")
     refs = metadata.get("refs") or {}
     if refs.get(tag, {"snapshot-id": snapshot})["snapshot-id"] != snapshot:
         raise SnapshotTagError(f"tag {tag} names snapshot {refs[tag]['snapshot-id']}, not {snapshot}")
+    reference = {"snapshot-id": snapshot, "type": "tag", "max-ref-age-ms": TAG_AGE // timedelta(milliseconds=1)}
     properties = metadata.get("properties") or {}
     log = [
         *(metadata.get("metadata-log") or ()),
@@ -104,10 +109,18 @@ def with_tag(
     ]
     return {
         **metadata,
-        "refs": {**refs, tag: {"snapshot-id": snapshot, "type": "tag"}},
+        "refs": {**_kept(refs, known), tag: reference},
         "last-updated-ms": max(int(now.timestamp() * 1000), metadata["last-updated-ms"]),
         "metadata-log": log[-max(1, int(properties.get(_PREVIOUS, 100))) :],
     }
+
+
+def _kept(refs: Mapping[str, Any], order: Mapping[int, int]) -> dict[str, Any]:
+    own = sorted(
+        (order.get(ref["snapshot-id"], 0), name) for name, ref in refs.items() if ref.get("max-ref-age-ms") is not None
+    )
+    gone = {name for _, name in own[: max(0, len(own) - KEPT_TAGS + 1)]}
+    return {name: ref for name, ref in refs.items() if name not in gone}
 
 
 class SnapshotTags:

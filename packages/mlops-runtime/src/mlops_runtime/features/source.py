@@ -35,16 +35,17 @@ class IcebergRows:
 
     Args:
         scan: The scan, with its snapshot, filter and columns.
+        schema: Types that the columns get. Default: the scan's.
 
     Example:
         >>> rows = IcebergRows(table.scan(snapshot_id=snapshot_id, selected_fields=("store_id", "units")))  # doctest: +SKIP
         >>> rows.read(["units"]).read_all()  # doctest: +SKIP
     """
 
-    def __init__(self, scan: DataScan) -> None:
+    def __init__(self, scan: DataScan, schema: pa.Schema | None = None) -> None:
         self._scan = scan
         self._tasks: list[FileScanTask] | None = None
-        self.schema = read_schema(scan.projection(), scan.table_metadata.properties)
+        self.schema = read_schema(scan.projection(), scan.table_metadata.properties) if schema is None else schema
 
     def read(self, columns: Sequence[str]) -> pa.RecordBatchReader:
         """Return the rows with these columns alone, in batches."""

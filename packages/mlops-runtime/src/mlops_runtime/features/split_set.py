@@ -11,11 +11,10 @@ from pyiceberg.table import Table
 from mlops_runtime.contracts.features import Output, PinnedTable, Semantics, TrainingSetManifest
 from mlops_runtime.contracts.retraining import TrainingSetPlan
 from mlops_runtime.features.feature_group import CREATED_TIME, EVENT_TIME, INGEST_ID, RESERVED
-from mlops_runtime.features.iceberg_tables import read_rows
 from mlops_runtime.features.point_in_time import ROW_ID, check, point_in_time
 from mlops_runtime.features.snapshot_tags import training_set_tag
-from mlops_runtime.features.table_pins import pin, tag_snapshot
-from mlops_runtime.features.training_set import TrainingSet, built_by, described, iso, pinned_rows
+from mlops_runtime.features.table_pins import pin, pinned_rows, tag_snapshot
+from mlops_runtime.features.training_set import TrainingSet, built_by, described, iso, pinned_groups
 from mlops_runtime.features.training_set_request import (
     Load,
     TrainingSetError,
@@ -74,10 +73,11 @@ def build(
             f"training set {plan.name}: tag {tag} is not that of this plan and these snapshots, {own} is"
         )
     # what cannot be split or joined is refused before anything is tagged
-    parts = _parts(labels, pin(labels, snapshots[plan.label_group], None, label_columns), plan, as_of)
-    untagged = [pin(loaded[group], snapshots[group], None, columns) for group, columns in plan.features.items()]
+    pinned_labels = pin(labels, snapshots[plan.label_group], own, label_columns)
+    parts = _parts(labels, pinned_labels, plan, as_of)
+    pinned = tuple(pin(loaded[group], snapshots[group], own, columns) for group, columns in plan.features.items())
     by_name = {table.name()[-1]: table for table in loaded.values()}
-    check(parts.rows, plan.timestamp, pinned_rows(by_name, untagged, parts.rows, plan.timestamp, as_of), "known_at")
+    check(parts.rows, plan.timestamp, pinned_groups(by_name, pinned, parts.rows, plan.timestamp, as_of), "known_at")
     if tag is None:
         for group, table in loaded.items():
             tag_snapshot(table, snapshots[group], own)
@@ -91,8 +91,8 @@ def build(
     manifest = TrainingSetManifest(
         name=plan.name,
         semantics=Semantics(as_of="known_at", cutoff=iso(as_of)),
-        entities=pin(labels, snapshots[plan.label_group], own, label_columns),
-        features=tuple(pin(loaded[group], snapshots[group], own, names) for group, names in plan.features.items()),
+        entities=pinned_labels,
+        features=pinned,
         build=built_by({}),
         output=Output(rows=0, content_hash="", files=(), columns={}),
         split=split,
@@ -175,7 +175,7 @@ def _parts(table: Table, labels: PinnedTable, plan: TrainingSetPlan, as_of: date
 
 def _assembled(tables: Mapping[str, Table], manifest: TrainingSetManifest, parts: _Parts) -> TrainingSet:
     timestamp, as_of = manifest.split["timestamp"], datetime.fromisoformat(str(manifest.semantics.cutoff))
-    inputs = pinned_rows(tables, manifest.features, parts.rows, timestamp, as_of)
+    inputs = pinned_groups(tables, manifest.features, parts.rows, timestamp, as_of)
     result = point_in_time(parts.rows, timestamp, inputs)
     if (naive := manifest.split.get("baselines")) is not None:
         train, holdout = (result.filter(pc.equal(result[SPLIT], name)) for name in SPLITS)
@@ -211,7 +211,7 @@ def plan_of(manifest: TrainingSetManifest) -> TrainingSetPlan:
 def _labels(table: Table, labels: PinnedTable, plan: TrainingSetPlan, known_by: datetime) -> pa.Table:
     """Return the newest known row of each label, in a total order; a label restated to null is not a label."""
     columns = tuple(dict.fromkeys((*labels.columns, *RESERVED)))
-    rows = read_rows(table, labels.snapshot_id, columns, created_by=known_by, event_by=known_by)
+    rows = pinned_rows(table, labels, columns, created_by=known_by, event_by=known_by).read()
     key = [*labels.entities, EVENT_TIME]
     newest = [(name, "descending") for name in (CREATED_TIME, INGEST_ID, *plan.label_columns, plan.timestamp)]
     ordered = rows.sort_by([*((name, "ascending") for name in key), *newest])

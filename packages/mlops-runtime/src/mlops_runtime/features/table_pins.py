@@ -1,16 +1,43 @@
-"""Tables at the state that a training set reads: snapshots with a tag that keeps them, and what a manifest says of them."""
+"""Tables at the state that a training set reads: by snapshot while that is there, else by sequence number.
+
+Tables are append-only and the id of an ingest begins with the sequence number of its commit, which compaction keeps. So the rows of
+a snapshot are those of ingests up to its sequence number, in any later state; an erasure alone breaks this, and leaves a tombstone.
+A tag keeps a snapshot for readers that know nothing of this; the newest few are enough.
+"""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
 
-from pyiceberg.table import Table
+import pyarrow as pa
+from pyiceberg.expressions import LessThan
+from pyiceberg.schema import Schema
+from pyiceberg.table import DataScan, Table
+from pyiceberg.table.refs import SnapshotRef
+from pyiceberg.table.update.snapshot import ManageSnapshots
+from pyiceberg.types import NestedField
 
 from mlops_runtime.contracts.features import PinnedTable
-from mlops_runtime.features.iceberg_tables import FeatureTableError, TableMeaning, schema_at
+from mlops_runtime.features.feature_group import INGEST_ID
+from mlops_runtime.features.iceberg_tables import (
+    FeatureTableError,
+    TableMeaning,
+    row_condition,
+    scanned,
+    schema_at,
+)
+from mlops_runtime.features.snapshot_tags import KEPT_TAGS, TAG_AGE
 from mlops_runtime.features.table_commits import committed
+from mlops_runtime.features.table_types import read_schema
+
+_BELOW: Any = LessThan  # its constructor takes a column's name and a value
 
 
 def tag_snapshot(table: Table, snapshot_id: int, tag: str) -> None:
-    """Give a snapshot a tag, once; retention keeps tagged snapshots.
+    """Give a snapshot a tag, once, in a commit that drops all but the newest ``KEPT_TAGS`` of its kind.
+
+    A snapshot that was expired meanwhile gets none: its sequence number pins it.
 
     Raises:
         FeatureTableError: If the tag already names another snapshot; pyiceberg would move it without a word.
@@ -18,20 +45,36 @@ def tag_snapshot(table: Table, snapshot_id: int, tag: str) -> None:
 
     def attempt(fresh: Table) -> None:
         reference = fresh.metadata.refs.get(tag)
-        if reference is None:
-            fresh.manage_snapshots().create_tag(snapshot_id, tag).commit()
-        elif reference.snapshot_id != snapshot_id:
+        if reference is not None and reference.snapshot_id != snapshot_id:
             raise FeatureTableError(
                 f"tag {tag} of {'.'.join(fresh.name())} names snapshot {reference.snapshot_id}, not {snapshot_id}"
             )
+        if reference is not None or fresh.snapshot_by_id(snapshot_id) is None:
+            return
+        with fresh.transaction() as transaction:
+            changes = ManageSnapshots(transaction)
+            for name in _replaced_tags(fresh):
+                changes.remove_tag(name)
+            changes.create_tag(snapshot_id, tag, max_ref_age_ms=TAG_AGE // timedelta(milliseconds=1)).commit()
 
     committed(table, attempt)
+
+
+def _replaced_tags(table: Table) -> list[str]:
+    """Return the tags that a further one takes the place of: those with an age are of sets that know their sequence numbers."""
+    order = {snapshot.snapshot_id: snapshot.sequence_number or 0 for snapshot in table.metadata.snapshots}
+
+    def age(each: tuple[str, SnapshotRef]) -> tuple[int, str]:
+        return (order.get(each[1].snapshot_id, 0), each[0])
+
+    own = [(name, ref) for name, ref in table.metadata.refs.items() if ref.max_ref_age_ms is not None]
+    return [name for name, _ in sorted(own, key=age)[: max(0, len(own) - KEPT_TAGS + 1)]]
 
 
 def pin(
     table: Table, snapshot_id: int, tag: str | None, columns: Iterable[str], names: Sequence[str] | None = None
 ) -> PinnedTable:
-    """Describe a table at a snapshot, which ``tag`` names and keeps.
+    """Describe a table at a snapshot.
 
     Args:
         table: The table.
@@ -41,12 +84,11 @@ def pin(
         names: What the columns are called in the training set. Default: as in the table.
 
     Raises:
-        FeatureTableError: If the tag does not name the snapshot.
+        FeatureTableError: If the table does not have the snapshot.
     """
-    reference = None if tag is None else table.metadata.refs.get(tag)
     snapshot = table.snapshot_by_id(snapshot_id)
-    if snapshot is None or (tag is not None and (reference is None or reference.snapshot_id != snapshot_id)):
-        raise FeatureTableError(f"table {'.'.join(table.name())} has no snapshot {snapshot_id} with tag {tag}")
+    if snapshot is None:
+        raise FeatureTableError(f"table {'.'.join(table.name())} has no snapshot {snapshot_id}; read a newer one")
     columns = tuple(columns)
     meaning = TableMeaning.of(table.name()[-1], table.properties)
     schema = schema_at(table, snapshot_id)
@@ -65,4 +107,71 @@ def pin(
         ttl_bound=None if meaning.ttl is None else meaning.ttl_bound,
         names=None if names is None else tuple(names),
         field_ids=tuple(schema.find_field(name).field_id for name in columns),
+        sequence=snapshot.sequence_number,
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PinnedRows:
+    """A scan of a pinned table, and the types that its columns had at the snapshot."""
+
+    scan: DataScan
+    schema: pa.Schema
+
+    def read(self) -> pa.Table:
+        """Read the rows into memory."""
+        return self.scan.to_arrow().cast(self.schema)
+
+
+def pinned_rows(
+    table: Table,
+    pinned: PinnedTable,
+    columns: Sequence[str],
+    *,
+    created_by: datetime | None = None,
+    event_by: datetime | None = None,
+    since: datetime | None = None,
+) -> PinnedRows:
+    """Return rows of a table as they were at a pinned snapshot; bounds as for ``scanned``.
+
+    Raises:
+        FeatureTableError: If neither the snapshot is there nor what its sequence number needs.
+    """
+    bounds: dict[str, Any] = {"created_by": created_by, "event_by": event_by, "since": since}
+    if table.snapshot_by_id(pinned.snapshot_id) is not None:
+        scan = scanned(table, pinned.snapshot_id, columns, **bounds)
+        return PinnedRows(scan=scan, schema=read_schema(scan.projection(), table.properties))
+    problem = gone(table, pinned)
+    if problem is not None:
+        raise FeatureTableError(problem)
+    then = table.schemas()[pinned.schema_id]
+    # columns by their ids, as they were called then; files of a column that was widened since hold the wider type
+    schemas = [*(schema for _, schema in sorted(table.schemas().items())), table.schema()]
+    now = {field.field_id: field for schema in schemas for field in schema.fields}
+    read = Schema(*(_wider(field, now[field.field_id]) for field in then.fields), schema_id=max(table.schemas()) + 1)
+    metadata = table.metadata.model_copy(
+        update={"schemas": [*table.metadata.schemas, read], "current_schema_id": read.schema_id}
+    )
+    scan = DataScan(
+        table_metadata=metadata,
+        io=table.io,
+        row_filter=row_condition(**bounds, where=_BELOW(INGEST_ID, f"{int(pinned.sequence or 0) + 1:019d}")),
+        selected_fields=tuple(columns),
+    )
+    return PinnedRows(scan=scan, schema=read_schema(then.select(*columns), table.properties))
+
+
+def gone(table: Table, pinned: PinnedTable) -> str | None:
+    """Return why a table can no longer be read as it was at a pinned snapshot; ``None`` if it can."""
+    if table.snapshot_by_id(pinned.snapshot_id) is not None:
+        return None
+    said = f"snapshot {pinned.snapshot_id} of table {pinned.table} (tag {pinned.tag}) was expired"
+    if pinned.sequence is None:
+        return f"{said}, and its sequence number is not known"
+    if pinned.schema_id not in table.schemas():
+        return f"{said}, and schema {pinned.schema_id} that it was read with was removed"
+    return None
+
+
+def _wider(then: NestedField, now: NestedField) -> NestedField:
+    return NestedField(then.field_id, then.name, now.field_type, required=then.required and now.required)

@@ -25,11 +25,10 @@ from mlops_runtime.contracts.features import (
 )
 from mlops_runtime.features.entity_keys import with_typed_keys
 from mlops_runtime.features.feature_group import RESERVED
-from mlops_runtime.features.iceberg_tables import scanned
 from mlops_runtime.features.point_in_time import PLANNER, ROW_ID, GroupRows, check, point_in_time
 from mlops_runtime.features.row_hashing import content_hash
 from mlops_runtime.features.source import IcebergRows
-from mlops_runtime.features.table_pins import tag_snapshot
+from mlops_runtime.features.table_pins import pinned_rows, tag_snapshot
 from mlops_runtime.features.training_set_manifest import Manifests, Objects
 from mlops_runtime.features.training_set_request import Load, Request, TrainingSetError, engine_of, located
 
@@ -90,8 +89,9 @@ def build(load: Load, tables: Sequence[str], request: Request) -> TrainingSet:
             f"there, or {fix}"
         )
     by_name = {table.name()[-1]: table for table in found.tables.values()}
+    untagged = found.pinned()
     # what cannot be joined is refused before anything is tagged
-    inputs = pinned_rows(by_name, found.pinned(None), request.rows, request.timestamp, request.as_of)
+    inputs = pinned_groups(by_name, untagged, request.rows, request.timestamp, request.as_of)
     check(request.rows, request.timestamp, inputs, request.semantics)
     kinds = {key: group.source.schema.field(key).type for group in reversed(inputs) for key in group.entities}
     rows = with_typed_keys(request.rows, kinds)
@@ -118,7 +118,7 @@ def build(load: Load, tables: Sequence[str], request: Request) -> TrainingSet:
         name=request.name,
         semantics=Semantics(as_of=request.semantics, cutoff=None if request.as_of is None else iso(request.as_of)),
         entities=None,
-        features=found.pinned(tag),
+        features=tuple(replace(pinned, tag=tag) for pinned in untagged),
         build=built_by(request.source),
         output=Output(rows=0, content_hash="", files=(), columns={}),
         entity_rows=entity_rows,
@@ -161,12 +161,12 @@ def assemble(tables: Mapping[str, Table], manifest: TrainingSetManifest, rows: p
     cutoff = manifest.semantics.cutoff
     as_of = None if cutoff is None else datetime.fromisoformat(cutoff)
     timestamp = manifest.entity_rows.timestamp
-    inputs = pinned_rows(tables, manifest.features, rows, timestamp, as_of)
+    inputs = pinned_groups(tables, manifest.features, rows, timestamp, as_of)
     result = point_in_time(rows, timestamp, inputs, semantics=manifest.semantics.as_of)
     return described(manifest, {"": result}, result)
 
 
-def pinned_rows(
+def pinned_groups(
     tables: Mapping[str, Table], pinned: Sequence[PinnedTable], rows: pa.Table, timestamp: str, as_of: datetime | None
 ) -> list[GroupRows]:
     """Return the rows of pinned tables that can count for entity rows, group by group."""
@@ -207,12 +207,13 @@ def group_rows(table: Table, group: PinnedTable, *, oldest: datetime | None, cre
     ttl = None if group.ttl_seconds is None else timedelta(seconds=group.ttl_seconds)
     columns = tuple(dict.fromkeys((*group.entities, *RESERVED, *group.columns)))
     since = None if ttl is None or oldest is None or oldest - _FIRST < ttl else oldest - ttl
+    found = pinned_rows(table, group, columns, created_by=created_by, since=since)
     return GroupRows(
         name=group.group,
         entities=group.entities,
         columns=group.columns,
         ttl=ttl,
-        rows=IcebergRows(scanned(table, group.snapshot_id, columns, created_by=created_by, since=since)),
+        rows=IcebergRows(found.scan, found.schema),
         ttl_inclusive=group.ttl_bound != "exclusive",
         names=dict(zip(group.columns, group.names, strict=True)) if group.names else None,
     )

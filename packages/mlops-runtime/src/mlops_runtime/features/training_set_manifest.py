@@ -2,19 +2,21 @@
 
 import hashlib
 import os
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from glob import escape
 from pathlib import Path
 from typing import Any, TypeVar
 from uuid import uuid4
 
 from mlops_runtime.contracts import ContractError, canonical_json, content_hash, from_json
-from mlops_runtime.contracts.features import Erasure, Tombstone, TrainingSetManifest
+from mlops_runtime.contracts.features import Erasure, PinnedTable, Tombstone, TrainingSetManifest
 
 _CONFLICTS = 8
 
 T = TypeVar("T")
 
+_PINS = "pins.json"
 _RESTORE = "restore the file as it was first written"
 
 
@@ -146,11 +148,16 @@ class _Copy:
     uri: str
 
 
+@dataclass(frozen=True, slots=True)
+class _Pins:
+    sequences: Mapping[str, int]
+
+
 class Manifests:
     """The manifests of a feature store.
 
-    Below one place: ``<id>.json``, ``<id>/copies/`` with the places that its files were written to, ``tombstones/<id>.json`` and
-    ``erasures/<id>.json``. Nothing there is ever replaced.
+    Below one place: ``<id>.json``, ``<id>/copies/`` with the places that its files were written to, ``<id>/pins.json`` with
+    sequence numbers that an early manifest lacks, ``tombstones/<id>.json`` and ``erasures/<id>.json``. Nothing there is replaced.
 
     Args:
         place: A folder, or an ``s3://`` prefix.
@@ -189,6 +196,32 @@ class Manifests:
                 f"manifest {manifest_id} in {self._objects} was changed: its content has the id {found}; {_RESTORE}"
             )
         return self._parsed(TrainingSetManifest, f"{manifest_id}.json", content)
+
+    def pinned(self, manifest_id: str) -> TrainingSetManifest:
+        """Read the manifest of an id, with the sequence numbers that were written down for it later.
+
+        Raises:
+            ManifestError: As for ``read``.
+        """
+        manifest = self.read(manifest_id)
+        if all(each.sequence is not None for each in pins(manifest)):
+            return manifest
+        found = self._document(_Pins, f"{manifest_id}/{_PINS}")
+        known = {} if found is None else found.sequences
+        return replace(
+            manifest,
+            entities=None if manifest.entities is None else _sequenced(manifest.entities, known),
+            features=tuple(_sequenced(each, known) for each in manifest.features),
+        )
+
+    def add_pins(self, manifest_id: str, sequences: Mapping[str, int]) -> None:
+        """Write down the sequence numbers of a manifest's tables, which it does not say itself, before their tags go.
+
+        Args:
+            manifest_id: Its id.
+            sequences: By name of table.
+        """
+        self._objects.put_once(f"{manifest_id}/{_PINS}", canonical_json(_Pins(sequences)))
 
     def ids(self) -> tuple[str, ...]:
         """Return the ids of all manifests, in order."""
@@ -237,3 +270,12 @@ class Manifests:
             raise ManifestError(
                 f"{key} in {self._objects} cannot be read: {error}; {_RESTORE}, or use the version of the library that wrote it"
             ) from error
+
+
+def pins(manifest: TrainingSetManifest) -> tuple[PinnedTable, ...]:
+    """Return every table that a training set read, that of its labels first."""
+    return (*(() if manifest.entities is None else (manifest.entities,)), *manifest.features)
+
+
+def _sequenced(pinned: PinnedTable, known: Mapping[str, int]) -> PinnedTable:
+    return pinned if pinned.sequence is not None else replace(pinned, sequence=known.get(pinned.table))

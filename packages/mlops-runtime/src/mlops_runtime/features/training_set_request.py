@@ -208,13 +208,13 @@ class Located:
     tables: Mapping[str, Table]
     snapshots: Mapping[str, int]
 
-    def pinned(self, tag: str | None) -> tuple[PinnedTable, ...]:
-        """Describe the tables at their snapshots, features by the names that they get."""
+    def pinned(self) -> tuple[PinnedTable, ...]:
+        """Describe the tables at their snapshots, without a tag; features by the names that they get."""
         found = []
         for group, columns in self.columns.items():
             meaning = TableMeaning.of(group, self.tables[group].properties)
             names = [f"{meaning.group}__{column}" for column in columns]
-            found.append(pin(self.tables[group], self.snapshots[group], tag, columns, names))
+            found.append(pin(self.tables[group], self.snapshots[group], None, columns, names))
         return tuple(found)
 
 

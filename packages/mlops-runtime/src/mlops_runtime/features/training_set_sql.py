@@ -435,7 +435,7 @@ def explain(load: Load, tables: Sequence[str], request: Request) -> Explanation:
         EngineError: If there is no such engine.
     """
     found = located(load, tables, request)
-    engine, pinned = engine_of(found, request), found.pinned(None)
+    engine, pinned = engine_of(found, request), found.pinned()
     by_name = {table.name()[-1]: table for table in found.tables.values()}
     plans = {}
     if engine.engine == "duckdb":

@@ -12,7 +12,7 @@ from mlops_runtime.features.iceberg_tables import FeatureTableError
 from mlops_runtime.features.point_in_time import ROW_ID
 from mlops_runtime.features.rebuild import Rebuild
 from mlops_runtime.features.training_set import TrainingSet
-from mlops_runtime.features.training_set_manifest import Manifests
+from mlops_runtime.features.training_set_manifest import Manifests, pins
 from mlops_runtime.features.training_set_request import TrainingSetError
 
 
@@ -58,16 +58,11 @@ class Difference:
         return not (self.columns_added or self.columns_removed or self.changed or self.only_a or self.only_b)
 
 
-def pins(manifest: TrainingSetManifest) -> tuple[PinnedTable, ...]:
-    """Return every table that a training set read, that of its labels first."""
-    return (*(() if manifest.entities is None else (manifest.entities,)), *manifest.features)
-
-
 def who_used(manifests: Manifests, table: Table, *, snapshot: int | None, column: str | None) -> tuple[Use, ...]:
     """Return the training sets that read a table, or one snapshot's rows, or one column of it.
 
-    A snapshot's rows are in every later snapshot: a training set that read one of these used them too. Of snapshots that an
-    erasure removed have no order any more; training sets that read one of them are listed.
+    A snapshot's rows are in every later snapshot, by its sequence number: a training set that read one of these used them too, also
+    when both are gone. A training set whose sequence number nobody knows is listed.
 
     Args:
         manifests: Where manifests lie.
@@ -79,12 +74,14 @@ def who_used(manifests: Manifests, table: Table, *, snapshot: int | None, column
         FeatureTableError: If the table never had the column, or neither the table nor a training set knows the snapshot.
     """
     name, uuid = table.name()[-1], str(table.metadata.table_uuid)
-    read = {manifest_id: manifests.read(manifest_id) for manifest_id in manifests.ids()}
-    pinned_ids = {p.snapshot_id for m in read.values() for p in pins(m) if (p.table, p.table_uuid) == (name, uuid)}
+    read = {manifest_id: manifests.pinned(manifest_id) for manifest_id in manifests.ids()}
+    own = [p for m in read.values() for p in pins(m) if (p.table, p.table_uuid) == (name, uuid)]
+    sequences = {p.snapshot_id: p.sequence for p in own}
+    sequences |= {each.snapshot_id: each.sequence_number for each in table.metadata.snapshots}
     problems = []
     if column is not None and not any(column in schema.column_names for schema in table.schemas().values()):
         problems.append(f"no column {column!r}, it has {', '.join(table.schema().column_names)}")
-    if snapshot is not None and table.snapshot_by_id(snapshot) is None and snapshot not in pinned_ids:
+    if snapshot is not None and snapshot not in sequences:
         problems.append(f"no snapshot {snapshot}: it was expired, or never was")
     if problems:
         raise FeatureTableError(f"table {name} has {'; '.join(problems)}")
@@ -95,7 +92,7 @@ def who_used(manifests: Manifests, table: Table, *, snapshot: int | None, column
                 continue
             if column is not None and column not in (*pinned.columns, *pinned.entities):
                 continue
-            if snapshot is not None and not _holds(table, pinned.snapshot_id, snapshot):
+            if snapshot is not None and not _holds(pinned, snapshot, sequences):
                 continue
             found.append(
                 Use(
@@ -160,15 +157,12 @@ def difference(a: TrainingSet, b: TrainingSet) -> Difference:
     )
 
 
-def _holds(table: Table, pinned: int, snapshot: int) -> bool:
-    """Return whether the rows of ``snapshot`` are in the snapshot ``pinned``: tables only grow, in order of sequence numbers."""
-    if pinned == snapshot:
+def _holds(pinned: PinnedTable, snapshot: int, sequences: Mapping[int, int | None]) -> bool:
+    """Return whether the rows of a snapshot are in the pinned one: tables only grow, in order of sequence numbers."""
+    later, earlier = sequences[pinned.snapshot_id], sequences[snapshot]
+    if pinned.snapshot_id == snapshot or later is None:
         return True
-    later, earlier = table.snapshot_by_id(pinned), table.snapshot_by_id(snapshot)
-    if later is None or later.sequence_number is None:
-        return True  # it was erased, and may have held them
-    # erased snapshots are older than all remaining ones
-    return earlier is None or earlier.sequence_number is None or earlier.sequence_number <= later.sequence_number
+    return earlier is None or earlier <= later
 
 
 def _asked(manifest: TrainingSetManifest) -> dict[str, str]:
