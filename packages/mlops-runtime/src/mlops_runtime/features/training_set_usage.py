@@ -62,7 +62,7 @@ def who_used(manifests: Manifests, table: Table, *, snapshot: int | None, column
     """Return the training sets that read a table, or one snapshot's rows, or one column of it.
 
     A snapshot's rows are in every later snapshot, by its sequence number: a training set that read one of these used them too, also
-    when both are gone. A training set whose sequence number nobody knows is listed.
+    when both are gone. A training set whose sequence number is unknown is listed.
 
     Args:
         manifests: Where manifests lie.
