@@ -50,12 +50,13 @@ from mlops_constructs.feature_store.store_access import (
 from mlops_constructs.feature_store.table_grants import DESCRIBE, MAINTAIN, define_location, grant_all
 from mlops_constructs.model_endpoint.endpoint_metrics import MetricOptions
 from mlops_constructs.unit_interface import IBusinessUnit
+from mlops_runtime.contracts.features import LEDGER, LEDGER_DAYS
 from mlops_runtime.contracts.unit_entries import STORE_PARAMETERS, FeatureStoreEntry
 from mlops_runtime.features.feature_group import FeatureGroup
 from mlops_runtime.features.lock_file import FeatureLock, FeatureLockError
 
 MANIFEST_LOCK = cdk.Duration.days(365)
-# an idempotency key is looked up in the snapshots' summaries for as long
+# a training set's tagged snapshot stays for the readers that know nothing of sequence numbers
 LEAST_RETENTION = cdk.Duration.days(90)
 _HOURLY = cdk.Duration.hours(1)
 
@@ -113,7 +114,14 @@ class FeatureStore(OwnedFeatureStore):
         lock = self._read_lock(groups, Path(lock_file))
         self._unit, self._key = business_unit, business_unit.key
         kept = business_unit.profile.keeps_data
-        self._data = define_bucket(self, "Data", business_unit=business_unit)
+        self._data = define_bucket(
+            self,
+            "Data",
+            business_unit=business_unit,
+            lifecycle_rules=[
+                s3.LifecycleRule(id="Ledger", prefix=f"{LEDGER}/", expiration=cdk.Duration.days(LEDGER_DAYS))
+            ],
+        )
         self._training_sets = define_bucket(self, "TrainingSets", business_unit=business_unit)
         self._manifests = define_bucket(
             self, "Manifests", business_unit=business_unit, object_lock=MANIFEST_LOCK if kept else None

@@ -15,6 +15,7 @@ from constructs import Construct, DependencyGroup, IConstruct, IDependable
 from mlops_constructs._errors import ValidationError
 from mlops_constructs._roles import key_statement, service_role, source_conditions
 from mlops_constructs.unit_interface import IBusinessUnit
+from mlops_runtime.contracts.features import LEDGER
 
 _READ_CATALOG = ("glue:GetDatabase", "glue:GetTable", "glue:GetTables")
 _READ_BUCKET = ("s3:GetBucketLocation", "s3:ListBucket")
@@ -70,12 +71,22 @@ class TableAccess:
             folders = [f"{folder.removesuffix('/*')}/{'*/' if self.is_whole else ''}{below}" for folder in folders]
         return [self.bucket.arn_for_objects(folder) for folder in folders]
 
-    def listing(self, *others: s3.IBucket) -> list[iam.PolicyStatement]:
-        """List the tables' objects, and other buckets in whole."""
+    def ledger(self) -> list[str]:
+        """ARNs of the objects that remember idempotency keys, which lie outside of the tables' locations."""
+        folders = ["*"] if self.is_whole else [f"{table}/*" for table in self.tables]
+        return [self.bucket.arn_for_objects(f"{LEDGER}/{self.database}/{folder}") for folder in folders]
+
+    def listing(self, *others: s3.IBucket, is_writer: bool = False) -> list[iam.PolicyStatement]:
+        """List the tables' objects, of a writer also their ledger's, and other buckets in whole.
+
+        A key that is missing is refused with 403 to who may not list, and a writer asks for keys that are missing.
+        See: https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html
+        """
         if self.is_whole:
             arns = [self.bucket.bucket_arn, *(bucket.bucket_arn for bucket in others)]
             return [iam.PolicyStatement(actions=list(_READ_BUCKET), resources=arns)]
-        folders = [f"{self.database}/{table}" for table in self.tables]
+        names = [f"{self.database}/{table}" for table in self.tables]
+        folders = [*names, *(f"{LEDGER}/{name}" for name in names if is_writer)]
         statements = [
             iam.PolicyStatement(actions=["s3:GetBucketLocation"], resources=[self.bucket.bucket_arn]),
             iam.PolicyStatement(
@@ -107,11 +118,11 @@ class TableAccess:
         ]
 
     def write(self) -> list[iam.PolicyStatement]:
-        """Read the tables and append to them; nothing is ever deleted."""
+        """Read the tables and append to them, and keep the ledger of keys; nothing is ever deleted."""
         return [
             self.catalog(update=True),
-            *self.listing(),
-            iam.PolicyStatement(actions=["s3:GetObject", "s3:PutObject"], resources=self.objects()),
+            *self.listing(is_writer=True),
+            iam.PolicyStatement(actions=["s3:GetObject", "s3:PutObject"], resources=[*self.objects(), *self.ledger()]),
             key_statement(self.key, services=["s3"]),
         ]
 
@@ -169,7 +180,7 @@ class TableAccess:
             *self.listing(sets, manifests),
             iam.PolicyStatement(actions=["s3:ListBucketVersions"], resources=[self.bucket.bucket_arn, sets.bucket_arn]),
             iam.PolicyStatement(actions=["s3:GetObject"], resources=[*rows, kept]),
-            iam.PolicyStatement(actions=["s3:PutObject"], resources=[*self.objects(), kept]),
+            iam.PolicyStatement(actions=["s3:PutObject"], resources=[*self.objects(), *self.ledger(), kept]),
             iam.PolicyStatement(actions=["s3:DeleteObject", "s3:DeleteObjectVersion"], resources=rows),
             key_statement(self.key, services=["s3"]),
         ]

@@ -30,9 +30,11 @@ def _with(statements: list[dict[str, Any]], action: str) -> dict[str, Any]:
     return found
 
 
-@pytest.mark.parametrize("method", ["grant_read", "grant_write"])
-def test_a_grant_for_some_groups_reaches_no_other(define_store: Any, group: Any, resources: Any, method: str) -> None:
-    """Catalog entries, objects and listing are those of the group's table."""
+@pytest.mark.parametrize(("method", "below"), [("grant_read", ("",)), ("grant_write", ("", "ledger/"))])
+def test_a_grant_for_some_groups_reaches_no_other(
+    define_store: Any, group: Any, resources: Any, method: str, below: tuple[str, ...]
+) -> None:
+    """Catalog entries, objects and listing are those of the group's table, and for a writer its ledger's."""
     store = define_store(group("stock"), group("sales"))
     role = iam.Role(store, "Caller", assumed_by=iam.AccountRootPrincipal())
 
@@ -40,9 +42,12 @@ def test_a_grant_for_some_groups_reaches_no_other(define_store: Any, group: Any,
 
     statements = _statements(resources, store)
     assert "sales_v1" not in str(statements)
-    assert str(_with(statements, "s3:GetObject")["Resource"]).endswith("'/demand_features/stock_v1/*']]}")
+    read = _with(statements, "s3:GetObject")["Resource"]
+    arns = read if isinstance(read, list) else [read]
+    assert [arn["Fn::Join"][1][-1] for arn in arns] == [f"/{each}demand_features/stock_v1/*" for each in below]
+    folders = [f"{each}demand_features/stock_v1" for each in below]
     assert _with(statements, "s3:ListBucket")["Condition"] == {
-        "StringLike": {"s3:prefix": ["demand_features/stock_v1", "demand_features/stock_v1/*"]}
+        "StringLike": {"s3:prefix": [*folders, *(f"{folder}/*" for folder in folders)]}
     }
     assert ":table/demand_features/stock_v1" in str(_with(statements, "glue:GetTable")["Resource"])
 
@@ -86,7 +91,11 @@ def test_an_erasure_removes_every_version_of_rows_and_no_manifest(
     assert removed["Action"] == ["s3:DeleteObject", "s3:DeleteObjectVersion"]
     assert [arn["Fn::Join"][1][-1] for arn in removed["Resource"]] == ["/demand_features/*", "/entities/*", "/sets/*"]
     written = _with(statements, "s3:PutObject")["Resource"]
-    assert [arn["Fn::Join"][1][-1] for arn in written] == ["/demand_features/*", "/manifests/*"]
+    assert [arn["Fn::Join"][1][-1] for arn in written] == [
+        "/demand_features/*",
+        "/ledger/demand_features/*",
+        "/manifests/*",
+    ]
     assert "Manifests" not in str(_with(statements, "s3:ListBucketVersions")["Resource"])
 
 

@@ -1,69 +1,15 @@
-"""Keys are remembered in the table, also beyond the snapshots that they came with.
-
-A batch and its key; commit order; backfills and corrections.
-"""
+"""A batch and its key; commit order; backfills and corrections."""
 
 import math
 from dataclasses import replace
-from datetime import timedelta
 
 import pyarrow as pa
 import pytest
-from pyiceberg.table import Table
+from pyiceberg.table import Transaction
 
-from mlops_runtime.features import batch_ingest
 from mlops_runtime.features.batch_checks import BatchError
 from mlops_runtime.features.batch_ingest import KeyReusedError
 from mlops_runtime.features.feature_group import Feature
-
-
-def test_each_ingest_is_an_entry(shop):
-    """With key, content and time."""
-    done = shop.client.ingest(shop.STOCK, shop.stock((1, 5, 1)), idempotency_key="k")
-
-    (entry,) = batch_ingest.entries(shop.client.table("stock_v1"))
-
-    assert (entry.key, entry.snapshot_id, entry.at) == ("k", done.snapshot_id, shop.day(20).isoformat())
-    assert entry.content.startswith("h2:")
-    assert batch_ingest.find(shop.client.table("stock_v1"), "never") is None
-
-
-def test_the_newest_event_never_falls(shop):
-    """A late batch leaves it, a newer one moves it."""
-    newest = []
-    for event in (3, 1, 7):
-        shop.client.ingest(shop.STOCK, shop.stock((event, 5, event)))
-        newest.append(batch_ingest.newest(shop.client.table("stock_v1")))
-
-    assert newest == [shop.day(3), shop.day(3), shop.day(7)]
-
-
-def test_keys_of_expiring_snapshots_are_carried_for_ninety_days(shop):
-    """Also twice over; what is older is forgotten."""
-    first = shop.client.ingest(shop.STOCK, shop.stock((1, 5, 1)), idempotency_key="old")
-    shop.set_day(60)
-    second = shop.client.ingest(shop.STOCK, shop.stock((2, 5, 2)), idempotency_key="new")
-    table = shop.client.table("stock_v1")
-    going = [first.snapshot_id, second.snapshot_id]
-
-    soon = batch_ingest.carried(table, going, shop.day(100))
-    late = batch_ingest.carried(table, going, shop.day(20) + batch_ingest.REMEMBERED + timedelta(days=1))
-
-    assert ('"old"' in soon["mlops.ledger"], '"new"' in soon["mlops.ledger"]) == (True, True)
-    assert ('"old"' in late["mlops.ledger"], '"new"' in late["mlops.ledger"]) == (False, True)
-    assert soon[batch_ingest.EVENT_TIME_MAX] == shop.day(2).isoformat()
-
-
-def test_the_newest_event_survives_a_snapshot_that_says_nothing(shop):
-    """As one of Glue's compaction does."""
-    shop.client.ingest(shop.STOCK, shop.stock((7, 5, 7)))
-    table = shop.client.table("stock_v1")
-    with table.transaction() as transaction, transaction.update_snapshot().fast_append():
-        pass
-
-    shop.client.ingest(shop.STOCK, shop.stock((3, 5, 3)))
-
-    assert batch_ingest.newest(shop.client.table("stock_v1")) == shop.day(7)
 
 
 def rows(shop) -> list[tuple[int, int | None]]:
@@ -96,7 +42,7 @@ def test_a_key_with_other_content_is_refused(shop):
 def test_the_batch_committed_later_counts(shop, monkeypatch):
     """Two writers, the same row, created at once: the one that was overtaken commits later, and its value counts."""
     shop.client.ingest(shop.STOCK, shop.stock((0, 1, 0)))
-    original, others = Table.append, []
+    original, others = Transaction.append, []
 
     def append(self, *args, **kwargs):
         if not others:
@@ -104,7 +50,7 @@ def test_the_batch_committed_later_counts(shop, monkeypatch):
             shop.new_client().ingest(shop.STOCK, shop.stock((5, 50, 6)), idempotency_key="faster")
         return original(self, *args, **kwargs)
 
-    monkeypatch.setattr(Table, "append", append)
+    monkeypatch.setattr(Transaction, "append", append)
     shop.client.ingest(shop.STOCK, shop.stock((5, 51, 6)), idempotency_key="slower")
 
     assert rows(shop) == [(0, 1), (5, 50), (5, 51)]
@@ -259,6 +205,21 @@ def test_a_correction_of_which_nobody_was_told_is_told_when_it_comes_again(shop)
 
     assert client.correct(shop.STOCK, stamped(shop, (1, 6))).duplicate
     assert told[0] == told[1]
+
+
+def test_a_correction_is_known_when_its_snapshot_is_gone(shop):
+    """By the end of the ids that its rows carry: it is announced as the same event."""
+    told = []
+    client = shop.new_client(announce=told.append)
+    client.ingest(shop.STOCK, stamped(shop, (1, 5)))
+    client.correct(shop.STOCK, stamped(shop, (1, 6)))
+    for number in range(2, 30):
+        shop.client.ingest(shop.STOCK, shop.stock((number / 2, number, 17)))
+
+    again = client.correct(shop.STOCK, stamped(shop, (1, 6)))
+
+    assert (again.rows, again.duplicate) == (0, True)
+    assert told[-1] == told[1]
 
 
 def test_a_feature_that_came_later_is_null_to_a_correction(shop):

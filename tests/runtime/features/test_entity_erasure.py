@@ -8,11 +8,13 @@ import pyarrow.parquet as pq
 import pytest
 from pyiceberg.avro.file import AvroFile
 from pyiceberg.io.pyarrow import PyArrowFileIO
+from pyiceberg.table import Transaction
 from tests.runtime.features.conftest import Kept, fill, shop_at
 
 from mlops_runtime.features import entity_erasure as module
 from mlops_runtime.features.entity_erasure import ErasureError
 from mlops_runtime.features.rebuild import Verdict
+from mlops_runtime.features.table_files import listed, unnamed
 from mlops_runtime.features.training_set_manifest import ManifestError
 
 SECRET = "household-4711-of-the-canary"
@@ -355,3 +357,52 @@ def test_fails_without_a_reason(kept, reason):
     """It stays in the records when the rows are gone."""
     with pytest.raises(ErasureError, match="reason must say why, such as a ticket's number, got"):
         kept.client.erase(ENTITY, reason=reason, in_use=())
+
+
+def small_batches(shop, count: int = 40) -> None:
+    """Ingest so many small batches that the snapshots of the first are expired."""
+    for number in range(count):
+        shop.client.ingest(shop.STOCK, shop.stock((6 + number / 100, number, 7)), idempotency_key=f"small {number}")
+
+
+def test_nothing_is_left_of_what_snapshots_were_expired_of(kept):
+    """Their manifests hold keys as bounds; the sets that read them are found by their sequence numbers."""
+    pinned = kept.one.manifest.features[0]
+    for built in (kept.one, kept.both):
+        kept.client.table("stock_v1").manage_snapshots().remove_tag(built.manifest.features[0].tag).commit()
+    small_batches(kept)
+    assert kept.client.table("stock_v1").snapshot_by_id(pinned.snapshot_id) is None
+
+    record = erase(kept)
+
+    assert found(kept.path) == []
+    assert set(record.used_by) == {kept.one.id, kept.both.id}
+    assert kept.client.rebuild(kept.before.id).verdict is Verdict.IDENTICAL
+    assert set(kept.client.table("stock_v1").scan().to_arrow()["store_id"].to_pylist()) == {"1"}
+
+
+def test_files_of_an_ingest_that_was_killed_or_overtaken_are_erased(kept, monkeypatch):
+    """No snapshot names them; those of others, whose writers may be at work, stay."""
+    for store_id in (SECRET, "1"):
+        batch = kept.stock((8, 8, 8)).set_column(0, "store_id", [[store_id]])
+        with monkeypatch.context() as patched:
+            patched.setattr(Transaction, "commit_transaction", lambda _: 1 / 0)
+            with pytest.raises(ZeroDivisionError):
+                kept.client.ingest(kept.STOCK, batch)
+    erase(kept)
+
+    assert found(kept.path) == []
+    table = kept.client.table("stock_v1")
+    (others,) = [file for file in unnamed(table, listed(table)) if file.uri.endswith(".parquet")]
+    assert pq.read_table(others.uri.removeprefix("file://"))["store_id"].to_pylist() == ["1"]
+
+
+def test_files_that_nothing_can_read_are_erased(kept):
+    """A writer that was killed in the middle of one: its commit can no longer succeed."""
+    data = next(iter((kept.path / "tables/features/stock_v1/data").rglob("*.parquet")))
+    half = data.with_name("half.parquet")
+    half.write_bytes(b"PAR1" + SECRET.encode())
+
+    erase(kept)
+
+    assert found(kept.path) == []

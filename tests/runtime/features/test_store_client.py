@@ -3,11 +3,12 @@
 from dataclasses import replace
 
 import pytest
-from pyiceberg.table import Table
+from pyiceberg.table import Transaction
 
 from mlops_runtime.features.batch_checks import BatchError
 from mlops_runtime.features.feature_group import WRITE_PROPERTIES, Feature
 from mlops_runtime.features.iceberg_tables import FeatureTableError
+from mlops_runtime.features.ingest_ledger import hash_of
 from mlops_runtime.features.store_client import FeatureStoreClient, FeatureStoreError
 
 
@@ -22,7 +23,7 @@ def test_batch_is_one_snapshot_with_its_key(shop):
     table = shop.client.table("stock_v1")
     assert (done.rows, done.duplicate, done.table) == (2, False, "stock_v1")
     assert [s.snapshot_id for s in table.metadata.snapshots] == [done.snapshot_id]
-    assert table.metadata.snapshots[0].summary.additional_properties["mlops.idempotency-key"] == "first"
+    assert table.metadata.snapshots[0].summary.additional_properties["mlops.idempotency-key-sha256"] == hash_of("first")
     ids = set(table.scan().to_arrow()["ingest_id"].to_pylist())
     assert len(ids) == 1
     assert ids.pop().startswith("0000000000000000001-")
@@ -49,7 +50,7 @@ def test_same_content_is_written_once_without_a_key(shop):
 def test_two_writers_with_one_key_write_once(shop, monkeypatch):
     """The check is made on the state that is committed to: a writer that was overtaken sees the other's key."""
     shop.client.ingest(shop.STOCK, shop.stock((0, 1, 0)))
-    original, others = Table.append, []
+    original, others = Transaction.append, []
 
     def append(self, *args, **kwargs):
         if not others:  # this writer found no key; now the other one is faster
@@ -57,7 +58,7 @@ def test_two_writers_with_one_key_write_once(shop, monkeypatch):
             others[0] = shop.new_client().ingest(shop.STOCK, shop.stock((1, 5, 1)), idempotency_key="k")
         return original(self, *args, **kwargs)
 
-    monkeypatch.setattr(Table, "append", append)
+    monkeypatch.setattr(Transaction, "append", append)
     mine = shop.client.ingest(shop.STOCK, shop.stock((1, 5, 1)), idempotency_key="k")
     assert (mine.duplicate, others[0].duplicate) == (True, False)
     assert mine.snapshot_id == others[0].snapshot_id
@@ -66,7 +67,7 @@ def test_two_writers_with_one_key_write_once(shop, monkeypatch):
 
 def test_two_batches_are_both_written_when_one_is_overtaken(shop, monkeypatch):
     """An append that lost the race is tried again on the winner's state."""
-    original, others = Table.append, []
+    original, others = Transaction.append, []
 
     def append(self, *args, **kwargs):
         if not others:
@@ -75,7 +76,7 @@ def test_two_batches_are_both_written_when_one_is_overtaken(shop, monkeypatch):
         return original(self, *args, **kwargs)
 
     shop.client.ingest(shop.STOCK, shop.stock((0, 1, 0)))
-    monkeypatch.setattr(Table, "append", append)
+    monkeypatch.setattr(Transaction, "append", append)
     assert not shop.client.ingest(shop.STOCK, shop.stock((1, 5, 1))).duplicate
     assert count(shop) == 3
 

@@ -19,7 +19,7 @@ from pyiceberg.catalog.glue import GlueCatalog
 from pyiceberg.table import Table
 from tests.runtime import spark as local_spark
 
-from mlops_runtime.features import batch_ingest
+from mlops_runtime.features import ingest_ledger
 from mlops_runtime.features.batch_checks import BatchError
 from mlops_runtime.features.batch_ingest import KeyReusedError
 from mlops_runtime.features.feature_group import Entity, Feature, FeatureGroup
@@ -117,11 +117,11 @@ def test_a_large_batch_is_what_a_small_one_would_be(spark, store, tmp_path, monk
     snapshot = table.current_snapshot()
     assert snapshot.snapshot_id == done.snapshot_id
     summary = snapshot.summary.additional_properties
-    assert summary[batch_ingest.KEY] == "big"
-    assert summary[batch_ingest.EVENT_TIME_MAX] == at(3 * 399).isoformat()
-    assert summary[batch_ingest.INGEST].startswith(f"{snapshot.sequence_number:019d}-")
+    assert summary[ingest_ledger.KEY_HASH] == ingest_ledger.hash_of("big")
+    assert summary[ingest_ledger.EVENT_TIME_MAX] == at(3 * 399).isoformat()
+    assert summary[ingest_ledger.INGEST].startswith(f"{snapshot.sequence_number:019d}-")
     ids = set(table.scan(row_filter="event_time >= '2017-01-01T00:00:00+00:00'").to_arrow()["ingest_id"].to_pylist())
-    assert ids == {summary[batch_ingest.INGEST]}
+    assert ids == {summary[ingest_ledger.INGEST]}
     assert {file.file.partition[0] for file in table.scan().plan_files()} == {(2016 - 1970) * 12 + 11, 564, 565}
 
 
@@ -266,10 +266,10 @@ def test_an_overtaken_job_writes_again_with_the_number_of_its_commit(spark, stor
     done = ingest(spark, store.table("stock_v1"), GROUP, uri, key="big", now=NOW)
     table = store.table("stock_v1")
     found = {
-        entry.key: table.snapshot_by_id(entry.snapshot_id).summary.additional_properties[batch_ingest.INGEST]
-        for entry in batch_ingest.entries(table)
+        entry.key_hash: table.snapshot_by_id(entry.snapshot_id).summary.additional_properties[ingest_ledger.INGEST]
+        for entry in ingest_ledger.entries(table)
     }
-    assert found["small"] < found["big"]
+    assert found[ingest_ledger.hash_of("small")] < found[ingest_ledger.hash_of("big")]
     assert set(table.scan().to_arrow()["ingest_id"].to_pylist()) == set(found.values())
     assert done.rows == 400
 

@@ -7,10 +7,10 @@ from pathlib import Path
 import pyarrow as pa
 
 from mlops_runtime.contracts.events import EventDetail
-from mlops_runtime.features import batch_ingest
+from mlops_runtime.features import ingest_ledger
 from mlops_runtime.features.feature_group import Entity, Feature, FeatureGroup
 from mlops_runtime.features.store_client import FeatureStoreClient
-from mlops_runtime.retraining.ingests import KEY, rows_of
+from mlops_runtime.retraining.ingests import KEY_HASH, rows_of
 
 NOW = datetime(2017, 1, 20, tzinfo=UTC)
 STOCK = FeatureGroup(
@@ -49,4 +49,4 @@ def test_each_ingest_is_found_by_the_id_of_its_event(tmp_path: Path) -> None:
 
 def test_the_key_is_the_ledgers() -> None:
     """Named apart, as the guard has no pyiceberg."""
-    assert KEY == batch_ingest.KEY
+    assert KEY_HASH == ingest_ledger.KEY_HASH

@@ -14,6 +14,11 @@ INCOMING = "incoming/"
 REJECTED = "rejected/"
 SUFFIX = ".parquet"
 
+# an idempotency key whose snapshot was expired is ledger/<database>/<table>/<uuid of the table>/<hash of the key>.json in the data
+# bucket; it is written when the snapshot goes, and lives a week longer than keys are remembered
+LEDGER = "ledger"
+LEDGER_DAYS = 97
+
 
 def lineage_name(text: str, ending: str) -> str:
     """Return a name in SageMaker's lineage graph: the words of a text, within SageMaker's limits, and an ending.

@@ -1,122 +1,22 @@
 """Ingest a batch into its table: checked, one atomic append, exactly once, also when writers overtake each other."""
 
-import hashlib
-import json
-from collections.abc import Collection
-from dataclasses import asdict, dataclass, replace
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass, replace
+from datetime import datetime
 
 import pyarrow as pa
 import pyarrow.compute as pc
 from pyiceberg.table import Table
-from pyiceberg.table.snapshots import Snapshot
 
 from mlops_runtime.contracts import content_hash as document_hash
 from mlops_runtime.features.batch_checks import ArrowStream, BatchError, check_group, checked, read_batch
 from mlops_runtime.features.feature_group import CREATED_TIME, EVENT_TIME, INGEST_ID, FeatureGroup
 from mlops_runtime.features.iceberg_tables import FeatureTableError, check_table, read_group, sort_columns
+from mlops_runtime.features.ingest_ledger import Entry, committing, entries, find, hash_of, id_end, ingest_summary
 from mlops_runtime.features.row_hashing import comparable, content_hash, indices
 from mlops_runtime.features.table_commits import committed
 
-KEY = "mlops.idempotency-key"
-CONTENT = "mlops.content-hash"
-INGEST = "mlops.ingest-id"
-INGESTED_AT = "mlops.ingested-at"
-EVENT_TIME_MAX = "mlops.event-time-max"
-_CARRIED = "mlops.ledger"
-REMEMBERED = timedelta(days=90)
-
 _PLACE = "__place__"
 _ROW = "__row__"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
-    """One ingest: its key, the hash of its content, its snapshot and when it was made (ISO 8601, UTC)."""
-
-    key: str
-    content: str
-    snapshot_id: int
-    at: str
-
-
-def ingest_summary(
-    table: Table, *, key: str, content: str, ingest: str, newest_event: datetime, now: datetime
-) -> dict[str, str]:
-    """Return what an ingest writes into the summary of its snapshot.
-
-    Args:
-        table: The state that the ingest commits to.
-        key: Idempotency key.
-        content: Content hash of the batch.
-        ingest: Ingest id of its rows.
-        newest_event: Newest event time of the batch; the table's stays the newest of all.
-        now: The time.
-    """
-    before = newest(table)
-    event = newest_event if before is None else max(before, newest_event)
-    return {KEY: key, CONTENT: content, INGEST: ingest, INGESTED_AT: _iso(now), EVENT_TIME_MAX: _iso(event)}
-
-
-def newest(table: Table) -> datetime | None:
-    """Return the newest event time that was ever ingested, or ``None`` before the first ingest."""
-    snapshot = table.current_snapshot()
-    while snapshot is not None:
-        value = _of(snapshot).get(EVENT_TIME_MAX)
-        if value is not None:
-            return datetime.fromisoformat(value)
-        # a compaction has no event times
-        parent = snapshot.parent_snapshot_id
-        snapshot = None if parent is None else table.snapshot_by_id(parent)
-    return None
-
-
-def find(table: Table, key: str) -> Entry | None:
-    """Return the ingest of a key, if the table remembers one."""
-    return next((entry for entry in entries(table) if entry.key == key), None)
-
-
-def entries(table: Table) -> list[Entry]:
-    """Return the ingests that the table remembers."""
-    return _entries(table.metadata.snapshots)
-
-
-def carried(table: Table, expiring: Collection[int], now: datetime) -> dict[str, str]:
-    """Return what the snapshot that stands for expired ones writes into its summary: their keys, and the newest event.
-
-    Args:
-        table: The table.
-        expiring: Ids of the snapshots that go.
-        now: Keys older than ``REMEMBERED`` at this time are forgotten.
-    """
-    gone = [snapshot for snapshot in table.metadata.snapshots if snapshot.snapshot_id in expiring]
-    kept = [entry for entry in _entries(gone) if datetime.fromisoformat(entry.at) >= now - REMEMBERED]
-    values = {_CARRIED: json.dumps([asdict(entry) for entry in kept])}
-    event = newest(table)
-    return values if event is None else {**values, EVENT_TIME_MAX: _iso(event)}
-
-
-def _entries(snapshots: Collection[Snapshot]) -> list[Entry]:
-    found: list[Entry] = []
-    for snapshot in snapshots:
-        values = _of(snapshot)
-        if KEY in values:
-            at = values.get(INGESTED_AT, _iso(datetime.fromtimestamp(snapshot.timestamp_ms / 1000, UTC)))
-            found.append(
-                Entry(key=values[KEY], content=values.get(CONTENT, ""), snapshot_id=snapshot.snapshot_id, at=at)
-            )
-        found += [Entry(**entry) for entry in json.loads(values.get(_CARRIED, "[]"))]
-    return found
-
-
-def _of(snapshot: Snapshot | None) -> dict[str, str]:
-    if snapshot is None or snapshot.summary is None:
-        return {}
-    return snapshot.summary.additional_properties
-
-
-def _iso(time: datetime) -> str:
-    return time.astimezone(UTC).isoformat()
 
 
 class KeyReusedError(ValueError):
@@ -144,7 +44,7 @@ class Ingested:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Batch:
-    """A batch that passed its checks, with its key, content and the ledger's fields; rows in the table's order.
+    """A batch that passed its checks, with its key, the key's hash and its content; rows in the table's order.
 
     ``is_stamped`` says that the store's clock gave the created times.
     """
@@ -153,6 +53,7 @@ class Batch:
     rows: pa.Table
     repeated: int
     key: str
+    key_hash: str
     content: str
     is_stamped: bool
 
@@ -188,6 +89,7 @@ def prepared(group: FeatureGroup, batch: ArrowStream, *, key: str | None, now: d
         rows=rows,
         repeated=given.num_rows - rows.num_rows,
         key=content if key is None else key,
+        key_hash=hash_of(content if key is None else key),
         content=content,
         is_stamped=is_stamped,
     )
@@ -204,7 +106,7 @@ def hashed_rows(group: FeatureGroup, rows: pa.Table, *, is_stamped: bool) -> pa.
 
 
 def append(table: Table, batch: Batch, now: datetime) -> Ingested:
-    """Append a batch in one commit, unless the table knows its key.
+    """Append a batch in one commit, which also expires old snapshots, unless the table knows its key.
 
     The key is looked for in the very state that is committed to, and the ingest id begins with the sequence number of the commit:
     of two rows that were created at once, the one committed later counts.
@@ -222,23 +124,24 @@ def append(table: Table, batch: Batch, now: datetime) -> Ingested:
     check_table(batch.group, table)
 
     def attempt(fresh: Table) -> Ingested:
-        before = find(fresh, batch.key)
+        before = find(fresh, batch.key_hash)
         if before is not None:
             return _duplicate(batch, before)
-        ingest_id = f"{fresh.last_sequence_number + 1:019d}{_id_end(batch.key)}"
+        ingest_id = f"{fresh.last_sequence_number + 1:019d}{id_end(batch.key_hash)}"
         ids = pa.array([ingest_id], pa.string()).take(pa.nulls(batch.rows.num_rows, pa.int8()).fill_null(0))
         rows = batch.rows.append_column(pa.field(INGEST_ID, pa.string(), nullable=False), ids)
         ordered = rows.select([f.name for f in fresh.schema().fields if f.name in rows.column_names])
         summary = ingest_summary(
             fresh,
-            key=batch.key,
+            key_hash=batch.key_hash,
             content=batch.content,
             ingest=ingest_id,
             newest_event=pc.max(rows[EVENT_TIME]).as_py(),
             now=now,
         )
-        fresh.append(ordered, snapshot_properties=summary)
-        after = find(fresh, batch.key)
+        with committing(fresh) as transaction:
+            transaction.append(ordered, snapshot_properties=summary)
+        after = next((entry for entry in entries(fresh) if entry.key_hash == batch.key_hash), None)
         if after is None:
             raise FeatureTableError(f"table {batch.group.table_name} does not show the snapshot that was committed")
         return Ingested(
@@ -312,16 +215,32 @@ def restated(table: Table, batch: Batch, *, is_keyed: bool) -> Batch | Ingested:
         )
     if is_keyed:
         return batch
-    versions = _newest(there, rows, stated if batch.is_stamped else [*stated, CREATED_TIME])
+    key = stated if batch.is_stamped else [*stated, CREATED_TIME]
+    versions = _newest(there, rows, key)
     ids = versions[INGEST_ID]
     current = table.current_snapshot()
     is_there = not ids.null_count and all(_same(rows[name], versions[name]) for name in batch.group.feature_names)
     if current is None or not is_there:
-        return replace(batch, key=f"restates:{document_hash({'content': batch.content, 'versions': ids.to_pylist()})}")
+        return _keyed(batch, ids)
     for entry in entries(table):
-        if entry.content == batch.content and pc.all(pc.ends_with(ids, _id_end(entry.key))).as_py():
-            return replace(batch, key=entry.key)  # this very correction, which then may still have to be announced
+        if entry.content == batch.content and pc.all(pc.ends_with(ids, id_end(entry.key_hash))).as_py():
+            # this very correction, which then may still have to be announced
+            return replace(batch, key_hash=entry.key_hash)
+    # its summary may have left: then what it restated was the newest before it
+    before = there.filter(pc.invert(pc.is_in(there[INGEST_ID], pc.unique(ids))))
+    for again in (
+        _keyed(batch, _newest(before, rows, key)[INGEST_ID]),
+        replace(batch, key_hash=hash_of(batch.content)),
+    ):
+        if pc.all(pc.ends_with(ids, id_end(again.key_hash))).as_py():
+            return again
     return Ingested(table=batch.group.table_name, snapshot_id=current.snapshot_id, rows=0, duplicate=True)
+
+
+def _keyed(batch: Batch, versions: pa.ChunkedArray) -> Batch:
+    """Return a correction with the key that its content and the ids of what it restates make."""
+    key = f"restates:{document_hash({'content': batch.content, 'versions': versions.to_pylist()})}"
+    return replace(batch, key=key, key_hash=hash_of(key))
 
 
 def _newest(there: pa.Table, rows: pa.Table, key: list[str]) -> pa.Table:
@@ -340,10 +259,6 @@ def _same(mine: pa.ChunkedArray, there: pa.ChunkedArray) -> bool:
     if pa.types.is_floating(mine.type):
         same = pc.or_(same, pc.fill_null(pc.and_(pc.is_nan(mine), pc.is_nan(there)), False))
     return bool(pc.all(same).as_py())
-
-
-def _id_end(key: str) -> str:
-    return f"-{hashlib.sha256(key.encode()).hexdigest()[:16]}"
 
 
 def _duplicate(batch: Batch, before: Entry) -> Ingested:

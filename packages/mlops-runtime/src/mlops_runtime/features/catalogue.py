@@ -11,7 +11,7 @@ from pyiceberg.table.snapshots import Snapshot
 
 from mlops_runtime.contracts import ContractError
 from mlops_runtime.contracts.features import TrainingSetManifest
-from mlops_runtime.features import batch_ingest
+from mlops_runtime.features import ingest_ledger
 from mlops_runtime.features.feature_group import RESERVED, Feature, FeatureGroup
 from mlops_runtime.features.iceberg_tables import FeatureTableError, TableMeaning, feature_types
 from mlops_runtime.features.lock_file import FeatureLock, LockedTable
@@ -412,7 +412,7 @@ def _history(
 def _newest_ingest(table: Table) -> IngestFacts | None:
     order = {snapshot.snapshot_id: snapshot.sequence_number or 0 for snapshot in table.metadata.snapshots}
     newest = max(
-        batch_ingest.entries(table), key=lambda entry: (entry.at, order.get(entry.snapshot_id, 0)), default=None
+        ingest_ledger.entries(table), key=lambda entry: (entry.at, order.get(entry.snapshot_id, 0)), default=None
     )
     if newest is None:
         return None

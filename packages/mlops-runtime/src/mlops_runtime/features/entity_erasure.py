@@ -20,11 +20,22 @@ from pyiceberg.table.snapshots import Snapshot
 
 from mlops_runtime.contracts import content_hash
 from mlops_runtime.contracts.features import ErasedTable, Erasure, Tombstone, TrainingSetManifest
-from mlops_runtime.features import batch_ingest
 from mlops_runtime.features.column_type import FeatureType
+from mlops_runtime.features.feature_group import INGEST_ID
 from mlops_runtime.features.iceberg_tables import TableMeaning, feature_types, same_entity
+from mlops_runtime.features.ingest_ledger import newest_summary, record
 from mlops_runtime.features.row_hashing import logical_type
 from mlops_runtime.features.table_commits import committed
+from mlops_runtime.features.table_files import (
+    DATA,
+    MANIFEST,
+    TableFile,
+    listed,
+    matching_ids,
+    needed,
+    suffixed,
+    unnamed,
+)
 from mlops_runtime.features.table_types import arrow_types
 from mlops_runtime.features.training_set import FILE, entities_key
 from mlops_runtime.features.training_set_manifest import Manifests, Objects, pins
@@ -92,10 +103,11 @@ def erase(
     affected = [table for table in places.tables if table.name()[-1] in conditions]
     _finish(places)
     held = {table.name()[-1]: _holding(table.refresh(), conditions[table.name()[-1]]) for table in affected}
+    first = {table.name()[-1]: _first(table, conditions[table.name()[-1]]) for table in affected}
     users = {
         manifest_id: manifest
         for manifest_id in places.manifests.ids()
-        if _uses(manifest := places.manifests.read(manifest_id), affected, held)
+        if _uses(manifest := places.manifests.pinned(manifest_id), affected, held, first)
         or _has(places.sets, _given(manifest), entity)
     }
     kept = sorted(set(users) & set(in_use))
@@ -105,7 +117,7 @@ def erase(
             "it first, or pass include_in_use=True: these sets can then never be built again"
         )
     names = tuple(table.name()[-1] for table in affected)
-    record = Erasure(
+    erasure = Erasure(
         id=content_hash({"held": held, "users": sorted(users)}),
         at=now.astimezone(UTC).isoformat(),
         reason=reason,
@@ -113,21 +125,25 @@ def erase(
         tables=(),
         used_by=tuple(users),
     )
-    _bury(places.manifests, users, record, names)
-    taken = tuple(_rewrite(t, conditions[t.name()[-1]], now) for t in affected if held[t.name()[-1]])
+    _bury(places.manifests, users, erasure, names)
+    taken = tuple(
+        _rewrite(t, conditions[t.name()[-1]])
+        for t in affected
+        if held[t.name()[-1]] or _litter(t, conditions[t.name()[-1]], listed(t))
+    )
     gone = {**held, **{erased.table: list(erased.snapshots) for erased in taken}}
-    late = _built_since(places.manifests, users, affected, gone)
-    _bury(places.manifests, late, record, names)
+    late = _built_since(places.manifests, users, affected, gone, first)
+    _bury(places.manifests, late, erasure, names)
     users |= late
-    record = replace(record, tables=taken, used_by=tuple(sorted(users)))
+    erasure = replace(erasure, tables=taken, used_by=tuple(sorted(users)))
     # before the snapshots go: until then a call after a crash finds the training sets by them
     _erase_copies(places, users, entity)
     for key in _unclaimed(places):
         if _has(places.sets, key, entity):
             places.sets.erase(key)
-    places.manifests.begin(record)
-    _complete(places, record)
-    return record
+    places.manifests.begin(erasure)
+    _complete(places, erasure)
+    return erasure
 
 
 def _check_in_use(manifests: Manifests, in_use: Collection[str]) -> None:
@@ -183,19 +199,23 @@ def _as_key(kind: FeatureType, value: object) -> object | None:
     return value if fits else None
 
 
-def _bury(manifests: Manifests, users: Iterable[str], record: Erasure, tables: tuple[str, ...]) -> None:
+def _bury(manifests: Manifests, users: Iterable[str], erasure: Erasure, tables: tuple[str, ...]) -> None:
     for manifest_id in users:
         manifests.bury(
-            Tombstone(manifest_id=manifest_id, erasure=record.id, at=record.at, reason=record.reason, tables=tables)
+            Tombstone(manifest_id=manifest_id, erasure=erasure.id, at=erasure.at, reason=erasure.reason, tables=tables)
         )
 
 
 def _built_since(
-    manifests: Manifests, known: Collection[str], tables: Sequence[Table], gone: Mapping[str, list[int]]
+    manifests: Manifests,
+    known: Collection[str],
+    tables: Sequence[Table],
+    gone: Mapping[str, list[int]],
+    first: Mapping[str, int | None],
 ) -> dict[str, TrainingSetManifest]:
     """Return the training sets that were built from what goes while the tables were rewritten."""
-    fresh = {manifest_id: manifests.read(manifest_id) for manifest_id in manifests.ids() if manifest_id not in known}
-    return {manifest_id: manifest for manifest_id, manifest in fresh.items() if _uses(manifest, tables, gone)}
+    fresh = {manifest_id: manifests.pinned(manifest_id) for manifest_id in manifests.ids() if manifest_id not in known}
+    return {manifest_id: manifest for manifest_id, manifest in fresh.items() if _uses(manifest, tables, gone, first)}
 
 
 def _holding(table: Table, condition: BooleanExpression) -> list[int]:
@@ -209,41 +229,83 @@ def _matches(table: Table, condition: BooleanExpression, snapshot_id: int) -> bo
     return bool(scan.to_arrow().num_rows)
 
 
-def _uses(manifest: TrainingSetManifest, tables: Sequence[Table], held: Mapping[str, list[int]]) -> bool:
-    uuids = {table.name()[-1]: str(table.metadata.table_uuid) for table in tables}
-    return any(
-        uuids.get(pinned.table) == pinned.table_uuid and pinned.snapshot_id in held[pinned.table]
-        for pinned in pins(manifest)
-    )
+def _first(table: Table, condition: BooleanExpression) -> int | None:
+    """Return the sequence number of the first ingest that brought a row of the entity, of rows that are anywhere still."""
+    holding = [s for s in table.metadata.snapshots if _matches(table, condition, s.snapshot_id)]
+    ids: list[str] = []
+    if holding:
+        oldest = min(holding, key=lambda snapshot: snapshot.sequence_number or 0)
+        scan = table.scan(row_filter=condition, selected_fields=(INGEST_ID,), snapshot_id=oldest.snapshot_id)
+        ids += scan.to_arrow()[INGEST_ID].to_pylist()
+    for file in suffixed(unnamed(table, listed(table)), [DATA]):
+        ids += matching_ids(table, file.uri, condition) or []
+    return min((int(each.partition("-")[0]) for each in ids), default=None)
 
 
-def _rewrite(table: Table, condition: BooleanExpression, now: datetime) -> ErasedTable:
-    """Write a snapshot without the rows, and say what the earlier ones with them still keep."""
+def _uses(
+    manifest: TrainingSetManifest,
+    tables: Sequence[Table],
+    held: Mapping[str, list[int]],
+    first: Mapping[str, int | None],
+) -> bool:
+    """Return whether a set read a snapshot that holds the entity, or, where that is gone, ingests since the first that did."""
+    by_name = {table.name()[-1]: table for table in tables}
+    for pinned in pins(manifest):
+        table = by_name.get(pinned.table)
+        if table is None or str(table.metadata.table_uuid) != pinned.table_uuid:
+            continue
+        since = first[pinned.table]
+        if pinned.snapshot_id in held[pinned.table]:
+            return True
+        is_gone = table.snapshot_by_id(pinned.snapshot_id) is None
+        if is_gone and since is not None and (pinned.sequence is None or pinned.sequence >= since):
+            return True
+    return False
+
+
+def _litter(table: Table, condition: BooleanExpression, files: Iterable[TableFile]) -> list[str]:
+    """Return the files that no snapshot names and that hold, or may hold, the entity's rows or its keys as bounds.
+
+    Of such data files those that hold none of its rows stay: their writers may be at work.
+    """
+    loose = unnamed(table, files)
+    rows = [f.uri for f in suffixed(loose, [DATA]) if matching_ids(table, f.uri, condition) != []]
+    return [*rows, *(file.uri for file in suffixed(loose, [MANIFEST]))]
+
+
+def _rewrite(table: Table, condition: BooleanExpression) -> ErasedTable:
+    """Write a snapshot without the rows, and say what the earlier ones with them still keep, and files that no snapshot names.
+
+    A writer whose files are there before the commit and in no snapshot after it read an earlier state: it can no longer commit.
+    """
 
     def attempt(fresh: Table) -> ErasedTable:
-        current = fresh.current_snapshot()
-        if current is not None and _matches(fresh, condition, current.snapshot_id):
-            carried = batch_ingest.carried(fresh, _holding(fresh, condition), now)
+        current, before = fresh.current_snapshot(), listed(fresh)
+        if current is None:
+            return _taken(fresh, condition, before)
+        if _matches(fresh, condition, current.snapshot_id) or _litter(fresh, condition, before):
             fresh.metadata = fresh.metadata.model_copy(update={"properties": fresh.metadata.properties | _MERGED})
+            summary = newest_summary(fresh)
             # a delete lists the files that it takes with their bounds, which are keys; the empty append leaves that list out
             with fresh.transaction() as transaction:
-                transaction.delete(condition, snapshot_properties=carried)
-                transaction.append(fresh.schema().as_arrow().empty_table(), snapshot_properties=carried)
+                transaction.delete(condition, snapshot_properties=summary)
+                transaction.append(fresh.schema().as_arrow().empty_table(), snapshot_properties=summary)
         # of the committed state: a writer from now on writes on top of one without the rows
-        return _taken(fresh, condition)
+        return _taken(fresh, condition, before)
 
     return committed(table, attempt)
 
 
-def _taken(table: Table, condition: BooleanExpression) -> ErasedTable:
+def _taken(table: Table, condition: BooleanExpression, before: Iterable[TableFile]) -> ErasedTable:
     holding = set(_holding(table, condition))
     snapshots = table.metadata.snapshots
     data = {path for s in snapshots if s.snapshot_id in holding for path in _data_files(table, s, is_live=True)}
     others = [s for s in snapshots if s.snapshot_id not in holding]
     data -= {path for s in others for path in _data_files(table, s, is_live=True)}
     going = holding | {s.snapshot_id for s in others if data & _data_files(table, s, is_live=False)}
-    kept = _files(table, [s for s in snapshots if s.snapshot_id not in going])
-    files = _files(table, [s for s in snapshots if s.snapshot_id in going]) - kept
+    kept = needed(table, [s for s in snapshots if s.snapshot_id not in going])
+    files = needed(table, [s for s in snapshots if s.snapshot_id in going]) - kept
+    files |= set(_litter(table, condition, before))
     return ErasedTable(
         table=table.name()[-1],
         table_uuid=str(table.metadata.table_uuid),
@@ -262,27 +324,15 @@ def _data_files(table: Table, snapshot: Snapshot, *, is_live: bool) -> set[str]:
     }
 
 
-def _files(table: Table, snapshots: Iterable[Snapshot]) -> set[str]:
-    """Return the files that snapshots need: data, the manifests that hold its bounds, and the lists of manifests."""
-    found: set[str] = set()
-    for snapshot in snapshots:
-        found.add(snapshot.manifest_list)
-        for manifest in snapshot.manifests(table.io):
-            if manifest.manifest_path not in found:
-                found.add(manifest.manifest_path)
-                found |= {entry.data_file.file_path for entry in manifest.fetch_manifest_entry(table.io)}
-    return found
-
-
 def _finish(places: Places) -> None:
     """Complete what an earlier call began."""
-    for record in places.manifests.unfinished():
-        _complete(places, record)
+    for begun in places.manifests.unfinished():
+        _complete(places, begun)
 
 
-def _complete(places: Places, record: Erasure) -> None:
+def _complete(places: Places, erasure: Erasure) -> None:
     tables = {table.name()[-1]: table for table in places.tables}
-    for taken in record.tables:
+    for taken in erasure.tables:
         table = tables.get(taken.table)
         if table is None or str(table.metadata.table_uuid) != taken.table_uuid:
             continue
@@ -291,7 +341,7 @@ def _complete(places: Places, record: Erasure) -> None:
         committed(table, lambda fresh, taken=taken: _expire(fresh, taken.snapshots))  # type: ignore[misc]
         for file in taken.files:
             places.remove(file)
-    places.manifests.end(record)
+    places.manifests.end(erasure)
 
 
 def _untag(table: Table, tag: str) -> None:
@@ -302,6 +352,7 @@ def _untag(table: Table, tag: str) -> None:
 def _expire(table: Table, snapshots: Collection[int]) -> None:
     there = [s for s in snapshots if table.metadata.snapshot_by_id(s) is not None]
     if there:
+        record(table, there)
         table.maintenance.expire_snapshots().by_ids(there).commit()
 
 

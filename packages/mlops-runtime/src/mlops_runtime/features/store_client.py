@@ -3,7 +3,6 @@
 What builds training sets needs DuckDB; what ingests does not load it.
 """
 
-import hashlib
 import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime
@@ -408,6 +407,5 @@ class FeatureStoreClient:
         done = append(table, batch, now)
         if self._announce is not None:
             # by the key and not by the ingest: told twice, it is the same event
-            told = hashlib.sha256(batch.key.encode()).hexdigest()[:32]
-            self._announce(features_ingested(done.table, rows=batch.rows.num_rows, ingest_id=told))
+            self._announce(features_ingested(done.table, rows=batch.rows.num_rows, ingest_id=batch.key_hash[:32]))
         return done

@@ -37,7 +37,7 @@ from pyiceberg.table import Table
 from pyiceberg.table.metadata import TableMetadata, TableMetadataUtil
 
 from mlops_runtime.contracts.events import DetailType, features_ingested
-from mlops_runtime.features import batch_ingest
+from mlops_runtime.features import ingest_ledger
 from mlops_runtime.features.batch_checks import BatchError, checked
 from mlops_runtime.features.batch_delivery import Delivery, reject, unit_bus
 from mlops_runtime.features.batch_ingest import Ingested, KeyReusedError, hashed_rows
@@ -136,21 +136,30 @@ def ingest(
     try:
         content = _content(group, staged, pieces.buckets)
         written: list[DataFile] = []
+        key_hash = ingest_ledger.hash_of(key)
 
         def attempt(fresh: Table) -> Ingested:
             _remove(fresh, written)  # an earlier attempt was overtaken, so nothing refers to what it wrote
-            before = batch_ingest.find(fresh, key)
+            before = ingest_ledger.find(fresh, key_hash)
             if before is not None:
                 return _duplicate(group, key, content, before)
-            ingest_id = f"{fresh.last_sequence_number + 1:019d}-{hashlib.sha256(key.encode()).hexdigest()[:16]}"
+            ingest_id = f"{fresh.last_sequence_number + 1:019d}{ingest_ledger.id_end(key_hash)}"
             written.extend(_written(staged, task, fresh.metadata, ingest_id, math.ceil(content.rows / ROWS_A_TASK)))
-            summary = batch_ingest.ingest_summary(
-                fresh, key=key, content=content.hash, ingest=ingest_id, newest_event=content.newest_event, now=now
+            summary = ingest_ledger.ingest_summary(
+                fresh,
+                key_hash=key_hash,
+                content=content.hash,
+                ingest=ingest_id,
+                newest_event=content.newest_event,
+                now=now,
             )
-            with fresh.transaction() as transaction, transaction.update_snapshot(summary).fast_append() as files:
+            with (
+                ingest_ledger.committing(fresh) as transaction,
+                transaction.update_snapshot(summary).fast_append() as files,
+            ):
                 for file in written:
                     files.append_data_file(file)
-            after = batch_ingest.find(fresh, key)
+            after = ingest_ledger.find(fresh, key_hash)
             assert after is not None, "the commit is what was just made"  # noqa: S101
             return Ingested(
                 table=group.table_name,
@@ -169,7 +178,7 @@ def ingest(
         staged.unpersist()
 
 
-def _duplicate(group: FeatureGroup, key: str, content: _Content, before: batch_ingest.Entry) -> Ingested:
+def _duplicate(group: FeatureGroup, key: str, content: _Content, before: ingest_ledger.Entry) -> Ingested:
     if before.content not in ("", content.hash):
         raise KeyReusedError(
             f"idempotency key {key!r} of {group.table_name} was used at {before.at} for content {before.content}, "

@@ -3,7 +3,6 @@
 See: https://iceberg.apache.org/spec/#optional-snapshot-summary-fields
 """
 
-import hashlib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +12,7 @@ if TYPE_CHECKING:
     from mypy_boto3_glue import GlueClient
     from mypy_boto3_s3 import S3Client
 
-KEY = "mlops.idempotency-key"  # of the summary, as ``features/ledger.py`` writes it
+KEY_HASH = "mlops.idempotency-key-sha256"  # of the summary, as ``features/ingest_ledger.py`` writes it
 
 
 class IngestedRows:
@@ -42,6 +41,6 @@ def rows_of(metadata: Mapping[str, Any], ingest: str) -> int | None:
     """
     for snapshot in metadata.get("snapshots") or ():
         summary = snapshot.get("summary") or {}
-        if KEY in summary and hashlib.sha256(summary[KEY].encode()).hexdigest()[:32] == ingest:
+        if str(summary.get(KEY_HASH, "")).startswith(ingest):
             return int(summary["added-records"])
     return None

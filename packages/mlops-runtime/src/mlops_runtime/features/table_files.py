@@ -1,0 +1,88 @@
+"""Files below a table: what its snapshots name, and what they do not: of killed and overtaken writers, and of expired snapshots."""
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import cast
+
+import pyarrow as pa
+import pyarrow.dataset as ds
+from pyarrow.fs import FileSelector, FileSystem, FileType
+from pyiceberg.expressions import BooleanExpression
+from pyiceberg.expressions.visitors import bind
+from pyiceberg.io.pyarrow import PyArrowFileIO, expression_to_pyarrow
+from pyiceberg.table import Table
+from pyiceberg.table.snapshots import Snapshot
+
+from mlops_runtime.features.feature_group import INGEST_ID
+
+DATA = ".parquet"
+MANIFEST = ".avro"
+METADATA = ".metadata.json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TableFile:
+    """A file below a table's location: its URI and when it was last written."""
+
+    uri: str
+    written: datetime
+
+
+def listed(table: Table) -> list[TableFile]:
+    """Return all files below a table's location."""
+    location = table.location().rstrip("/")
+    _, _, path = PyArrowFileIO.parse_location(location)
+    found = _files(table).get_file_info(FileSelector(path, recursive=True, allow_not_found=True))
+    return [
+        TableFile(uri=f"{location}{info.path.removeprefix(path)}", written=info.mtime)
+        for info in found
+        if info.type is FileType.File
+    ]
+
+
+def named(table: Table) -> set[str]:
+    """Return all files that the table's state names: of its snapshots, and its metadata files."""
+    logged = {entry.metadata_file for entry in table.metadata.metadata_log}
+    statistics = {each.statistics_path for each in table.metadata.statistics}
+    return needed(table, table.metadata.snapshots) | logged | statistics | {table.metadata_location}
+
+
+def needed(table: Table, snapshots: Iterable[Snapshot]) -> set[str]:
+    """Return the files that snapshots need: data, the manifests that hold its bounds, and the lists of manifests."""
+    found: set[str] = set()
+    for snapshot in snapshots:
+        found.add(snapshot.manifest_list)
+        for manifest in snapshot.manifests(table.io):
+            if manifest.manifest_path not in found:
+                found.add(manifest.manifest_path)
+                found |= {entry.data_file.file_path for entry in manifest.fetch_manifest_entry(table.io)}
+    return found
+
+
+def unnamed(table: Table, files: Iterable[TableFile]) -> list[TableFile]:
+    """Return those of the files that the table's state does not name."""
+    known = named(table)
+    return [file for file in files if file.uri not in known]
+
+
+def matching_ids(table: Table, file: str, condition: BooleanExpression) -> list[str] | None:
+    """Return the ingest ids of the rows of a data file that match; ``None`` if it cannot be read, as of a killed writer."""
+    schema = table.schema()
+    wanted = expression_to_pyarrow(bind(schema, condition, case_sensitive=True), schema)
+    _, _, path = PyArrowFileIO.parse_location(file)
+    try:
+        rows = ds.dataset(path, format="parquet", filesystem=_files(table)).to_table(columns=[INGEST_ID], filter=wanted)
+    except (pa.ArrowInvalid, OSError):
+        return None
+    return cast("list[str]", rows[INGEST_ID].unique().to_pylist())
+
+
+def suffixed(files: Iterable[TableFile], suffixes: Collection[str]) -> list[TableFile]:
+    """Return the files whose names end in one of some suffixes."""
+    return [file for file in files if file.uri.endswith(tuple(suffixes))]
+
+
+def _files(table: Table) -> FileSystem:
+    scheme, netloc, _ = PyArrowFileIO.parse_location(table.location())
+    return cast("PyArrowFileIO", table.io).fs_by_scheme(scheme, netloc)

@@ -1,0 +1,151 @@
+"""Keys are remembered by summaries and then by objects, and snapshots stay few."""
+
+import json
+from datetime import timedelta
+
+import pytest
+
+from mlops_runtime.contracts.features import LEDGER_DAYS
+from mlops_runtime.features import ingest_ledger
+from mlops_runtime.features.batch_ingest import KeyReusedError
+from mlops_runtime.features.ingest_ledger import KEPT, hash_of
+
+
+def objects(shop):
+    """Return the ledger's files by name."""
+    return {path.stem: path for path in (shop.path / "tables" / "ledger").rglob("*.json")}
+
+
+def ingest(shop, number, **options):
+    """Ingest a row under the key of a number."""
+    return shop.client.ingest(
+        shop.STOCK, shop.stock((number / 100, number, 10)), **{"idempotency_key": f"batch {number}"} | options
+    )
+
+
+def test_each_ingest_is_an_entry(shop):
+    """With the hash of its key, content and time; the key itself is nowhere."""
+    done = shop.client.ingest(shop.STOCK, shop.stock((1, 5, 1)), idempotency_key="customer 4711")
+
+    (entry,) = ingest_ledger.entries(shop.client.table("stock_v1"))
+
+    assert (entry.key_hash, entry.snapshot_id) == (hash_of("customer 4711"), done.snapshot_id)
+    assert entry.at == shop.day(20).isoformat()
+    assert entry.content.startswith("h2:")
+    assert ingest_ledger.find(shop.client.table("stock_v1"), hash_of("never")) is None
+    assert all(b"customer 4711" not in path.read_bytes() for path in shop.path.rglob("*") if path.is_file())
+
+
+def test_the_newest_event_never_falls(shop):
+    """A late batch leaves it, a newer one moves it."""
+    newest = []
+    for event in (3, 1, 7):
+        shop.client.ingest(shop.STOCK, shop.stock((event, 5, event)))
+        newest.append(ingest_ledger.newest(shop.client.table("stock_v1")))
+
+    assert newest == [shop.day(3), shop.day(3), shop.day(7)]
+
+
+def test_the_newest_event_survives_a_snapshot_that_says_nothing(shop):
+    """As one of Glue's compaction does; also when all later ones are such."""
+    shop.client.ingest(shop.STOCK, shop.stock((7, 5, 7)))
+    table = shop.client.table("stock_v1")
+    for _ in range(2 * KEPT + 1):
+        with table.transaction() as transaction, transaction.update_snapshot().fast_append():
+            pass
+
+    shop.client.ingest(shop.STOCK, shop.stock((3, 5, 3)))
+
+    assert ingest_ledger.newest(shop.client.table("stock_v1")) == shop.day(7)
+
+
+def test_what_says_the_newest_event_is_not_expired(shop):
+    """However many compactions came since."""
+    said = shop.client.ingest(shop.STOCK, shop.stock((7, 5, 7))).snapshot_id
+    table = shop.client.table("stock_v1")
+    for _ in range(2 * KEPT):
+        with table.transaction() as transaction, transaction.update_snapshot().fast_append():
+            pass
+
+    going = ingest_ledger.expirable(table)
+
+    assert len(going) == KEPT - 1
+    assert said not in going
+
+
+def test_snapshots_stay_few_and_every_key_is_known(shop):
+    """Those that a tag names stay too; each key that left is an object, and a duplicate as before."""
+    first = ingest(shop, 0)
+    table = shop.client.table("stock_v1")
+    table.manage_snapshots().create_tag(first.snapshot_id, "theirs").commit()
+    for number in range(1, 40):
+        ingest(shop, number)
+        assert len(shop.client.table("stock_v1").metadata.snapshots) <= 2 * KEPT + 2
+
+    table = shop.client.table("stock_v1")
+    assert table.snapshot_by_id(first.snapshot_id) is not None
+    assert set(objects(shop)) == {hash_of(f"batch {n}") for n in range(40)} - {
+        entry.key_hash for entry in ingest_ledger.entries(table)
+    }
+    assert all(ingest(shop, number).duplicate for number in range(40))
+    with pytest.raises(KeyReusedError, match="idempotency key 'batch 3' of stock_v1 was used at 2017-01-21"):
+        shop.client.ingest(shop.STOCK, shop.stock((1, 99, 1)), idempotency_key="batch 3")
+
+
+def test_an_ingest_that_ends_after_the_ledger_changes_nothing(shop, monkeypatch):
+    """The objects of keys whose summaries are still there say the same; the ingest that comes again writes them again."""
+    for number in range(2 * KEPT + 1):
+        ingest(shop, number)
+    original = ingest_ledger.ExpireSnapshots
+    monkeypatch.setattr(ingest_ledger, "ExpireSnapshots", lambda _: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        ingest(shop, 99)
+    monkeypatch.setattr(ingest_ledger, "ExpireSnapshots", original)
+
+    written = {name: path.read_bytes() for name, path in objects(shop).items()}
+    assert written
+    assert len(ingest_ledger.entries(shop.client.table("stock_v1"))) == 2 * KEPT + 1
+    assert not ingest(shop, 99).duplicate
+    assert written == {name: path.read_bytes() for name, path in objects(shop).items()}
+
+
+def test_a_key_is_an_object_before_its_summary_goes(shop, monkeypatch):
+    """Whatever an overtaken ingest read: it looks again on the state that it commits to, and then into the ledger."""
+    for number in range(2 * KEPT):
+        ingest(shop, number)
+    original, seen = ingest_ledger.entries, []
+
+    def overtaken(table):
+        if not seen:
+            seen.append(None)
+            for number in range(200, 200 + 2 * KEPT):
+                ingest(shop, number)
+        return original(table)
+
+    monkeypatch.setattr(ingest_ledger, "entries", overtaken)
+    assert shop.new_client().ingest(shop.STOCK, shop.stock((0, 0, 10)), idempotency_key="batch 0").duplicate
+
+
+def test_an_object_that_is_lost_lets_its_batch_in_again(shop):
+    """It is what remembers the key: nothing else does after 97 days."""
+    for number in range(2 * KEPT + 2):
+        ingest(shop, number)
+    objects(shop)[hash_of("batch 0")].unlink()
+
+    assert not ingest(shop, 0).duplicate
+
+
+def test_an_object_says_what_the_summary_said(shop):
+    """Hash of the key, content, snapshot and time."""
+    done = [ingest(shop, number) for number in range(2 * KEPT + 2)]
+
+    said = json.loads(objects(shop)[hash_of("batch 1")].read_text())
+
+    assert said["snapshot_id"] == done[1].snapshot_id
+    assert said["at"] == shop.day(20).isoformat()
+    assert ingest(shop, 1).snapshot_id == done[1].snapshot_id
+
+
+def test_objects_live_longer_than_keys_are_remembered():
+    """An object is written when its summary goes, which is later than the ingest."""
+    assert timedelta(days=LEDGER_DAYS) > ingest_ledger.REMEMBERED
