@@ -75,7 +75,7 @@ def test_rebuild_is_impossible_without_snapshot_and_sequence(filled, built, mani
     assert again.reason == (
         f"snapshot {pinned.snapshot_id} of table stock_v1 (tag {pinned.tag}) was expired, and its sequence number is not known"
     )
-    manifests.add_pins(early_id, {"stock_v1": pinned.sequence})
+    manifests.add_pin(early_id, "stock_v1", pinned.sequence)
     assert rebuild(filled.client.table, early_id, manifests).verdict is Verdict.IDENTICAL
 
 

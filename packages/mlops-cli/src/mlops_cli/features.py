@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from mlops_cli import feature_erase, feature_groups, feature_sets
+from mlops_cli import feature_erase, feature_groups, feature_maintenance, feature_sets
 from mlops_cli.answers import AsJson, answer
 from mlops_cli.aws_account import UserError
 from mlops_cli.feature_location import LOCK_FILE, load_groups
@@ -56,6 +56,7 @@ app.command()(feature_sets.rebuild)
 app.command()(feature_sets.diff)
 app.command(name="who-used")(feature_groups.who_used)
 app.command()(feature_groups.catalog)
+app.command()(feature_maintenance.maintain)
 app.command()(feature_erase.erase)
 
 

@@ -1,7 +1,7 @@
 """Which ingests a table knows: the newest by the summaries of its snapshots, those before by objects of their own.
 
 An ingest expires old snapshots in its own commit. Before that commit it writes an object for each key that the expired summaries
-hold. Whoever looks for a key reads a state of the table first, then its summaries, then the objects. If the state lacks the summary
+hold. A look for a key reads a state of the table first, then its summaries, then the objects. If the state lacks the summary
 of a key that was ingested, the commit that dropped it is that state's or an earlier one, and the object was written before it; so
 the look that comes after finds it, as S3 reads what was written before. Keys are kept as hashes: people put ids of entities into
 them.

@@ -29,6 +29,7 @@ from mlops_runtime.features.batch_ingest import (
 from mlops_runtime.features.feature_group import FeatureGroup
 from mlops_runtime.features.lock_file import FeatureLock
 from mlops_runtime.features.table_catalog import Tables
+from mlops_runtime.features.table_maintenance import Maintained, maintain, tend
 from mlops_runtime.features.training_set_manifest import Manifests, Objects, remove
 from mlops_runtime.features.training_set_request import Asked, Features, requested
 
@@ -370,6 +371,26 @@ class FeatureStoreClient:
         )
         return erase(places, entity, reason=reason, in_use=in_use, include_in_use=include_in_use, now=self._now())
 
+    def maintain(self) -> tuple[Maintained, ...]:
+        """Maintain every table: compact small files, remove files that no snapshot names, forget old keys, drop replaced tags.
+
+        A folder's ingests do this themselves as it becomes due. Doing it again does nothing new.
+
+        Raises:
+            TableBusyError: If other writers committed first, again and again.
+        """
+        now, is_folder = (_utc_now() if self._tables.is_folder else self._now()), self._tables.is_folder
+        return tuple(
+            maintain(
+                self.table(name),
+                self.manifests,
+                now=now,
+                remove=lambda file: remove(file, s3=self._s3),
+                keeps_ledger=not is_folder,
+            )
+            for name in self.table_names()
+        )
+
     @property
     def manifests(self) -> Manifests:
         """The store's manifests.
@@ -405,6 +426,8 @@ class FeatureStoreClient:
 
     def _appended(self, table: Table, batch: Batch, now: datetime) -> Ingested:
         done = append(table, batch, now)
+        if self._tables.is_folder and not done.duplicate:
+            tend(table, now=_utc_now(), remove=remove)
         if self._announce is not None:
             # by the key and not by the ingest: told twice, it is the same event
             self._announce(features_ingested(done.table, rows=batch.rows.num_rows, ingest_id=batch.key_hash[:32]))

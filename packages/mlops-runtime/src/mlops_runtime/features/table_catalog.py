@@ -71,6 +71,11 @@ class Tables:
         """Use the tables of a Glue database."""
         return cls(GlueCatalog("glue", None, **glue_properties(environment)), database)
 
+    @property
+    def is_folder(self) -> bool:
+        """Whether tables lie in a folder, where groups make them and their writers maintain them."""
+        return self._local_lock is not None
+
     def load(self, name: str) -> Table:
         """Load a feature table.
 

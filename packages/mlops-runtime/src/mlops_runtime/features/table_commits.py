@@ -65,7 +65,7 @@ def committed(table: Table, attempt: Callable[[Table], T], *, retries: Retries |
     while True:
         tries += 1
         try:
-            _refresh(table)
+            refresh(table)
             return attempt(table)
         except CommitFailedException as error:
             waited = bounds.clock() - started
@@ -77,7 +77,12 @@ def committed(table: Table, attempt: Callable[[Table], T], *, retries: Retries |
         bounds.sleep(bounds.part() * min(bounds.longest_pause, bounds.first_pause * 2 ** (tries - 1)))
 
 
-def _refresh(table: Table) -> None:
+def refresh(table: Table) -> None:
+    """Read the newest state of a table, whose commits pyiceberg then tries once.
+
+    Raises:
+        CommitFailedException: If it was replaced while it was read.
+    """
     try:
         table.refresh()
     except FileNotFoundError as error:

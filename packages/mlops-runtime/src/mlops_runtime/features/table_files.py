@@ -31,7 +31,11 @@ class TableFile:
 
 def listed(table: Table) -> list[TableFile]:
     """Return all files below a table's location."""
-    location = table.location().rstrip("/")
+    return listed_below(table, table.location().rstrip("/"))
+
+
+def listed_below(table: Table, location: str) -> list[TableFile]:
+    """Return all files below a location that the table's files can be read from."""
     _, _, path = PyArrowFileIO.parse_location(location)
     found = _files(table).get_file_info(FileSelector(path, recursive=True, allow_not_found=True))
     return [

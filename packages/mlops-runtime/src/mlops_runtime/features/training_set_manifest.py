@@ -2,7 +2,6 @@
 
 import hashlib
 import os
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from glob import escape
 from pathlib import Path
@@ -16,7 +15,6 @@ _CONFLICTS = 8
 
 T = TypeVar("T")
 
-_PINS = "pins.json"
 _RESTORE = "restore the file as it was first written"
 
 
@@ -149,14 +147,14 @@ class _Copy:
 
 
 @dataclass(frozen=True, slots=True)
-class _Pins:
-    sequences: Mapping[str, int]
+class _Pin:
+    sequence: int
 
 
 class Manifests:
     """The manifests of a feature store.
 
-    Below one place: ``<id>.json``, ``<id>/copies/`` with the places that its files were written to, ``<id>/pins.json`` with
+    Below one place: ``<id>.json``, ``<id>/copies/`` with the places that its files were written to, ``<id>/pins/`` with
     sequence numbers that an early manifest lacks, ``tombstones/<id>.json`` and ``erasures/<id>.json``. Nothing there is replaced.
 
     Args:
@@ -206,22 +204,27 @@ class Manifests:
         manifest = self.read(manifest_id)
         if all(each.sequence is not None for each in pins(manifest)):
             return manifest
-        found = self._document(_Pins, f"{manifest_id}/{_PINS}")
-        known = {} if found is None else found.sequences
         return replace(
             manifest,
-            entities=None if manifest.entities is None else _sequenced(manifest.entities, known),
-            features=tuple(_sequenced(each, known) for each in manifest.features),
+            entities=None if manifest.entities is None else self._sequenced(manifest_id, manifest.entities),
+            features=tuple(self._sequenced(manifest_id, each) for each in manifest.features),
         )
 
-    def add_pins(self, manifest_id: str, sequences: Mapping[str, int]) -> None:
-        """Write down the sequence numbers of a manifest's tables, which it does not say itself, before their tags go.
+    def add_pin(self, manifest_id: str, table: str, sequence: int) -> None:
+        """Write down the sequence number of a table, which the manifest does not say itself, before its tag goes.
 
         Args:
-            manifest_id: Its id.
-            sequences: By name of table.
+            manifest_id: Id of the manifest.
+            table: Name of the table.
+            sequence: Sequence number of the snapshot that was read.
         """
-        self._objects.put_once(f"{manifest_id}/{_PINS}", canonical_json(_Pins(sequences)))
+        self._objects.put_once(f"{manifest_id}/pins/{table}.json", canonical_json(_Pin(sequence)))
+
+    def _sequenced(self, manifest_id: str, pinned: PinnedTable) -> PinnedTable:
+        if pinned.sequence is not None:
+            return pinned
+        found = self._document(_Pin, f"{manifest_id}/pins/{pinned.table}.json")
+        return pinned if found is None else replace(pinned, sequence=found.sequence)
 
     def ids(self) -> tuple[str, ...]:
         """Return the ids of all manifests, in order."""
@@ -275,7 +278,3 @@ class Manifests:
 def pins(manifest: TrainingSetManifest) -> tuple[PinnedTable, ...]:
     """Return every table that a training set read, that of its labels first."""
     return (*(() if manifest.entities is None else (manifest.entities,)), *manifest.features)
-
-
-def _sequenced(pinned: PinnedTable, known: Mapping[str, int]) -> PinnedTable:
-    return pinned if pinned.sequence is not None else replace(pinned, sequence=known.get(pinned.table))

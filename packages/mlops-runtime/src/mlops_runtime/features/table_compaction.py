@@ -1,0 +1,124 @@
+"""Few files however many batches: small data files of a partition are rewritten into larger ones, sorted, by tiers of their size.
+
+A tier is a power of ``FAN_IN`` by rows; as soon as it has ``FAN_IN`` files they become one. So a row is rewritten once a tier,
+and a partition has at most ``FAN_IN`` files of each. A partition that is no longer the newest becomes one file, unless that would
+rewrite much for few rows. Rows keep the ids of their ingests, by which readers of training sets and of new rows go; pyiceberg
+writes no ``replace`` snapshot, so this is an overwrite with the same rows.
+
+See: https://iceberg.apache.org/docs/latest/maintenance/#compact-data-files
+"""
+
+import math
+import uuid
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+
+import pyarrow as pa
+from pyiceberg.exceptions import CommitFailedException, ValidationException
+from pyiceberg.expressions import AlwaysTrue
+from pyiceberg.io.pyarrow import ArrowScan, _dataframe_to_data_files
+from pyiceberg.table import FileScanTask, Table
+
+from mlops_runtime.features.feature_group import EVENT_TIME
+from mlops_runtime.features.iceberg_tables import FeatureTableError, TableMeaning
+from mlops_runtime.features.ingest_ledger import newest_summary
+from mlops_runtime.features.row_hashing import indices
+from mlops_runtime.features.table_commits import refresh
+
+FAN_IN = 8
+# what is as large stays, and so much is rewritten together at most, in bytes: three quarters of, and, Iceberg's target size
+_LARGE = 384 * 1024**2
+_TOGETHER = 512 * 1024**2
+
+
+def is_due(table: Table) -> bool:
+    """Return whether the commit that made a table's state is one after which files are counted: each ``FAN_IN``-th."""
+    return table.last_sequence_number % FAN_IN == 0
+
+
+def compact(table: Table, remove: Callable[[str], None]) -> int:
+    """Rewrite what has become many small files, in one commit; return how many files became fewer.
+
+    Another writer that took one of the files, a second compaction or an erasure, comes first: then nothing is rewritten, and what
+    was written for it is removed.
+
+    Args:
+        table: The table.
+        remove: Removes a file.
+    """
+    refresh(table)
+    groups = _groups(list(table.scan().plan_files()))
+    written: list[str] = []
+    try:
+        if groups:
+            _rewrite(table, groups, written)
+    except (CommitFailedException, ValidationException, FileNotFoundError):
+        for file in written:
+            remove(file)
+        return 0
+    return sum(map(len, groups))
+
+
+def _rewrite(table: Table, groups: Iterable[Sequence[FileScanTask]], written: list[str]) -> None:
+    with (
+        table.transaction() as transaction,
+        transaction.update_snapshot(snapshot_properties=newest_summary(table)).overwrite() as rewritten,
+    ):
+        for tasks in groups:
+            for task in tasks:
+                rewritten.delete_data_file(task.file)
+            for file in _dataframe_to_data_files(table.metadata, _rows(table, tasks), table.io, uuid.uuid4()):
+                written.append(file.file_path)
+                rewritten.append_data_file(file)
+
+
+def _rows(table: Table, tasks: Sequence[FileScanTask]) -> pa.Table:
+    schema = table.schema()
+    rows = ArrowScan(table.metadata, table.io, schema, AlwaysTrue()).to_table(tasks)
+    if rows.num_rows != sum(task.file.record_count for task in tasks):
+        raise FeatureTableError(
+            f"files of {table.name()[-1]} hold {rows.num_rows} rows, not as many as their manifests say"
+        )
+    meaning = TableMeaning.of(table.name()[-1], table.properties)
+    return rows.take(indices(rows, [*meaning.entities, EVENT_TIME])).cast(schema.as_arrow())
+
+
+def _groups(tasks: Sequence[FileScanTask]) -> list[list[FileScanTask]]:
+    """Return the files that become one file each."""
+    partitions: defaultdict[tuple[int, ...], list[FileScanTask]] = defaultdict(list)
+    for task in tasks:
+        # another engine's deletes lie beside the files
+        if not task.delete_files and task.file.file_size_in_bytes < _LARGE:
+            partitions[_partition(task)].append(task)
+    newest = max(map(_partition, tasks), default=())
+    found = []
+    for partition, files in partitions.items():
+        if partition != newest and _is_worth_it(files):
+            found.append(_together(files))
+            continue
+        tiers: defaultdict[int, list[FileScanTask]] = defaultdict(list)
+        for task in files:
+            tiers[int(math.log(max(task.file.record_count, 1), FAN_IN))].append(task)
+        found += [_together(tier) for tier in tiers.values() if len(tier) >= FAN_IN]
+    return [group for group in found if len(group) > 1]
+
+
+def _partition(task: FileScanTask) -> tuple[int, ...]:
+    """Return the month or day of a file, which Iceberg counts from 1970."""
+    record = task.file.partition
+    return tuple(int(record[place]) for place in range(len(record)))
+
+
+def _is_worth_it(tasks: Sequence[FileScanTask]) -> bool:
+    rows = sorted(task.file.record_count for task in tasks)
+    return len(rows) > 1 and sum(rows[:-1]) * FAN_IN >= rows[-1]
+
+
+def _together(tasks: Sequence[FileScanTask]) -> list[FileScanTask]:
+    size, found = 0, []
+    for task in sorted(tasks, key=lambda task: (task.file.file_size_in_bytes, task.file.file_path)):
+        size += task.file.file_size_in_bytes
+        if size > _TOGETHER:
+            break
+        found.append(task)
+    return found

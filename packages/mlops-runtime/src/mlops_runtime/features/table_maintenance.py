@@ -1,0 +1,137 @@
+"""What a store does now and then to stay small: compaction, files that no snapshot names, old keys, tags of early training sets."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from pyiceberg.table import Table
+from pyiceberg.table.update.snapshot import ManageSnapshots
+
+from mlops_runtime.contracts.features import LEDGER_DAYS
+from mlops_runtime.features.ingest_ledger import ledger_place
+from mlops_runtime.features.snapshot_tags import KEPT_TAGS
+from mlops_runtime.features.table_commits import committed, refresh
+from mlops_runtime.features.table_compaction import compact, is_due
+from mlops_runtime.features.table_files import listed, listed_below, unnamed
+from mlops_runtime.features.training_set_manifest import Manifests, pins
+
+# what a writer that is still at work may need is younger
+LITTER_AGE = timedelta(days=1)
+_SWEPT = "swept"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Maintained:
+    """What maintenance did to a table.
+
+    Attributes:
+        table: Name of the table.
+        compacted: Files that became fewer.
+        removed: Files that no snapshot names and that were older than a day.
+        forgotten: Idempotency keys that were older than they need be remembered.
+        tags: Tags that were dropped, whose training sets are read by sequence number.
+    """
+
+    table: str
+    compacted: int
+    removed: int
+    forgotten: int
+    tags: int
+
+
+def maintain(
+    table: Table, manifests: Manifests, *, now: datetime, remove: Callable[[str], None], keeps_ledger: bool
+) -> Maintained:
+    """Maintain a table; doing so again does nothing new.
+
+    Args:
+        table: The table.
+        manifests: Training sets, which may need a tag.
+        now: The time by the clock of the place where files lie.
+        remove: Removes a file.
+        keeps_ledger: Whether old keys are left to another, as on S3 to the bucket's lifecycle.
+    """
+    compacted = compact(table, remove)
+    tags = _drop_tags(table, manifests)
+    return Maintained(
+        table=table.name()[-1],
+        compacted=compacted,
+        removed=_sweep(table, now, remove),
+        forgotten=0 if keeps_ledger else _forget(table, now, remove),
+        tags=tags,
+    )
+
+
+def tend(table: Table, *, now: datetime, remove: Callable[[str], None]) -> None:
+    """Do what is due after a commit to a table in a folder: compaction after each eighth, and once a day what else grows.
+
+    Args:
+        table: The table, at the state of the commit.
+        now: The time by the machine's clock.
+        remove: Removes a file.
+    """
+    if not is_due(table):
+        return
+    compact(table, remove)
+    mark = f"{ledger_place(table)}/{_SWEPT}"
+    before = [file.written for file in listed_below(table, ledger_place(table)) if file.uri == mark]
+    if before and now - before[0] < LITTER_AGE:
+        return
+    with table.io.new_output(mark).create(overwrite=True) as file:
+        file.write(now.isoformat().encode())
+    _sweep(table, now, remove)
+    _forget(table, now, remove)
+
+
+def _sweep(table: Table, now: datetime, remove: Callable[[str], None]) -> int:
+    # listed first: what a commit names in between is named by the state that is read after
+    old = [file for file in listed(table) if now - file.written > LITTER_AGE]
+    if not old:
+        return 0
+    refresh(table)
+    loose = unnamed(table, old)
+    for file in loose:
+        remove(file.uri)
+    return len(loose)
+
+
+def _forget(table: Table, now: datetime, remove: Callable[[str], None]) -> int:
+    old = [
+        file
+        for file in listed_below(table, ledger_place(table))
+        if file.uri.endswith(".json") and now - file.written > timedelta(days=LEDGER_DAYS)
+    ]
+    for file in old:
+        remove(file.uri)
+    return len(old)
+
+
+def _drop_tags(table: Table, manifests: Manifests) -> int:
+    """Drop all but the newest tags of training sets, after noting the sequence numbers that early manifests lack."""
+    order = {snapshot.snapshot_id: snapshot.sequence_number or 0 for snapshot in table.metadata.snapshots}
+    own = {name: ref.snapshot_id for name, ref in table.metadata.refs.items() if name.startswith("ts-")}
+    going = sorted(own, key=lambda name: (order.get(own[name], 0), name))[:-KEPT_TAGS]
+    if not going:
+        return 0
+    _note(table, manifests, order)
+
+    def attempt(fresh: Table) -> int:
+        there = [name for name in going if name in fresh.metadata.refs]
+        if there:
+            with fresh.transaction() as transaction:
+                changes = ManageSnapshots(transaction)
+                for name in there:
+                    changes.remove_tag(name)
+                changes.commit()
+        return len(there)
+
+    return committed(table, attempt)
+
+
+def _note(table: Table, manifests: Manifests, order: Mapping[int, int]) -> None:
+    uuid = str(table.metadata.table_uuid)
+    for manifest_id in manifests.ids():
+        early = [each for each in pins(manifests.pinned(manifest_id)) if each.sequence is None]
+        for each in early:
+            if each.table_uuid == uuid and each.snapshot_id in order:
+                manifests.add_pin(manifest_id, each.table, order[each.snapshot_id])

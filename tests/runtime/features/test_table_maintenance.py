@@ -1,0 +1,92 @@
+"""Files that no snapshot names, old keys, tags of early sets."""
+
+import os
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from mlops_runtime.features.ingest_ledger import KEPT
+from mlops_runtime.features.rebuild import Verdict
+from mlops_runtime.features.snapshot_tags import KEPT_TAGS
+from mlops_runtime.features.table_maintenance import LITTER_AGE
+
+
+def age(path, **options) -> None:
+    """Make a file as old as that."""
+    then = (datetime.now(UTC) - timedelta(**options)).timestamp()
+    os.utime(path, (then, then))
+
+
+@pytest.fixture
+def busy(shop):
+    """Give a shop whose first snapshots are expired."""
+    for number in range(2 * KEPT + 4):
+        shop.client.ingest(shop.STOCK, shop.stock((number / 100, number, 10)), idempotency_key=f"batch {number}")
+    return shop
+
+
+def test_files_that_no_snapshot_names_go_after_a_day(busy):
+    """Those of a writer at work stay, and what is named, however old."""
+    (maintained,) = busy.client.maintain()
+    assert maintained.removed == 0
+    for path in (busy.path / "tables/features").rglob("*"):
+        if path.is_file():
+            age(path, hours=25)
+    fresh = busy.path / "tables/features/stock_v1/data/of_a_writer_at_work.parquet"
+    fresh.write_bytes(b"PAR1")
+
+    (maintained,) = busy.new_client().maintain()
+
+    assert maintained.removed > 0
+    assert fresh.exists()
+    assert busy.new_client().table("stock_v1").scan().to_arrow().num_rows == 2 * KEPT + 4
+    assert busy.new_client().maintain()[0].removed == 0
+
+
+def test_keys_are_forgotten_after_ninety_seven_days(busy):
+    """By then nothing that is delivered comes again."""
+    objects = sorted((busy.path / "tables/ledger").rglob("*.json"))
+    age(objects[0], days=98)
+    age(objects[1], days=96)
+
+    assert busy.client.maintain()[0].forgotten == 1
+    assert not objects[0].exists()
+    assert objects[1].exists()
+
+
+def test_a_folder_is_swept_once_a_day_by_its_ingests(busy):
+    """What a day's commits left goes with a later one."""
+    litter = busy.path / "tables/features/stock_v1/metadata/litter.avro"
+    litter.write_bytes(b"")
+    age(litter, hours=25)
+    (mark,) = (busy.path / "tables/ledger").rglob("swept")
+    age(mark, hours=LITTER_AGE / timedelta(hours=1) + 1)
+
+    for number in range(100, 109):
+        busy.client.ingest(busy.STOCK, busy.stock((number / 100, number, 10)))
+
+    assert not litter.exists()
+
+
+def test_tags_of_early_sets_go_after_their_sequence_numbers_were_noted(shop):
+    """A manifest that does not say its sequence number is still built again when its snapshot is gone."""
+    early = []
+    for number in range(KEPT_TAGS + 2):
+        snapshot = shop.client.ingest(shop.STOCK, shop.stock((number / 100, number, 10))).snapshot_id
+        built = shop.client.training_set(shop.asked((11, "1")), [shop.STOCK], name=f"early-{number}")
+        table, pinned = shop.client.table("stock_v1"), built.manifest.features[0]
+        if pinned.tag in table.metadata.refs:
+            table.manage_snapshots().remove_tag(pinned.tag).commit()
+        table.manage_snapshots().create_tag(snapshot, pinned.tag).commit()
+        manifest = replace(built.manifest, features=(replace(pinned, sequence=None),))
+        early.append(shop.client.manifests.write(manifest))
+
+    assert shop.client.maintain()[0].tags == 2
+    assert shop.client.maintain()[0].tags == 0
+
+    for number in range(3 * KEPT):
+        shop.client.ingest(shop.STOCK, shop.stock((5 + number / 100, number, 10)))
+    table = shop.client.table("stock_v1")
+    assert table.snapshot_by_id(shop.client.manifests.read(early[0]).features[0].snapshot_id) is None
+    assert shop.client.rebuild(early[0]).verdict is Verdict.IDENTICAL
