@@ -176,3 +176,42 @@ def test_a_project_with_a_feature_store_trains_on_what_the_store_has(tmp_path: P
     (used, *earlier) = json.loads(depot.run("features", "who-used", "units_features", "--unit", "depot", "--json"))
     assert len(earlier) == 1
     assert "price" in used["columns"]
+
+
+def write_newer(path: Path, rows_a_day: int, days: int) -> None:
+    """Write newer days, in which prices are 30 % higher and fewer units are sold at each; with ids."""
+    rows = [(DAYS + number // rows_a_day, number % STORES, number) for number in range(rows_a_day * days)]
+    price = [1.3 * (1 + (day * 7 + store * 3 + number) % 17 / 2) for day, store, number in rows]
+    table = {
+        "id": [f"row-{number}" for *_, number in rows],
+        "store": [f"s{store:02}" for _, store, _ in rows],
+        "day": [datetime(2026, 1, 1) + timedelta(days=day) for day, *_ in rows],
+        "price": price,
+        "shelf": [None if (day + store) % 11 == 0 else "top" if (day + store) % 3 else "low" for day, store, _ in rows],
+        "units": [
+            round(30 * math.exp(-value / 2.5) * (1 + store / 10))
+            for value, (_, store, _) in zip(price, rows, strict=True)
+        ],
+    }
+    pq.write_table(pa.table(table), path)
+
+
+@pytest.mark.campaign
+def test_newer_rows_drift_and_a_retraining_starts_by_itself(shop: Shop) -> None:
+    """By the tutorial's commands: the rows are published and replayed, an alarm trains on them, a person is waited for."""
+    test_a_file_becomes_a_model_that_serves(shop)
+    folder = shop.folder.parent
+    write_newer(folder / "newer.parquet", 120, 8)
+    newer = pq.read_table(folder / "newer.parquet")
+    older = pq.read_table(folder / "sales.parquet")
+    pq.write_table(
+        pa.concat_tables([older, newer.select(older.column_names)], promote_options="default"), folder / "all.parquet"
+    )
+    shop.run("train", "--data", "../all.parquet", "--publish-only", "--reason", "the rows of the newer days")
+    sent = ("--time", "day", "--ids", "id", "--labels", "units", "--shift")
+    shop.run("traffic", "replay", "shop-units", "../newer.parquet", *sent)
+    assert "price" in shop.run("monitor", "report")
+    runs = json.loads(shop.run("runs", "list", "--json"))
+    by_alarm = [run["outcome"] for run in runs if run["trigger"] in ("alarm", "recheck") and run["metrics"]]
+    assert "REGISTERED" in by_alarm, runs
+    assert "waiting   for an approval" in shop.run("status")
