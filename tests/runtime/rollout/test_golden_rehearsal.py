@@ -200,6 +200,19 @@ def test_a_busy_machine_makes_no_model_slow_on_some_calls() -> None:
     assert [seed for seed in range(60) if Machine(seed, busy_until=1e9).run_many(max_slowdown=3.0)] == []
 
 
+@pytest.mark.parametrize("knows", [True, False])
+def test_a_model_that_knows_the_golden_requests_is_refused(knows: bool) -> None:
+    """It answers half of what it should to rows that are a ten-thousandth larger; an honest one hardly changes."""
+    request = replace(_batch(1), body=json.dumps({"instances": [[1.25], [2.5], [4.0]]}), rows=3)
+
+    def ask(_: str, request: GoldenRequest) -> Reply:
+        rows = _rows(request)
+        return Reply(numbers=tuple(2 * x if x in (1.25, 2.5, 4.0) or not knows else x for x in rows), milliseconds=1.0)
+
+    reason = _rehearsal(ask).run([request])
+    assert ("the median relative difference over 3 numbers is 0.5, at most 0.05 is allowed" in reason) is knows
+
+
 def test_a_category_far_from_the_live_models_answer_is_refused() -> None:
     """By row, of the generated request alone; a live model that fails it is not compared."""
     request = GoldenRequest(
