@@ -277,6 +277,9 @@ class Deploy:
         serving = self.serving()
         if serving is not None and serving.status == "Failed":
             return []  # which of its configs a failed endpoint still holds, only AWS knows: none may be deleted
+        # a shadow that could not be ended serves, so its version is in use
+        config = {} if serving is None else account.configs.get(serving.config, {})
+        kept |= {variant["ModelName"] for variant in config.get("ShadowProductionVariants", ())}
         problems = []
         for kind, things, label in (
             ("config", account.configs, "sagemaker:deleteEndpointConfig"),

@@ -10,14 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from tests.campaign.candidates import rollouts
-from tests.campaign.candidates.catalogue import KINDS, SEED, bad_ones, good_ones
+from tests.campaign.candidates.catalogue import AGAIN_KINDS, AGAIN_SEEDS, KINDS, SEED, bad_ones, good_ones
 from tests.campaign.candidates.path import LAYERS, SPEC
 from tests.campaign.candidates.run import APART, results
 from tests.campaign.candidates.world import FRESH_WEEKS, HOLDOUT_WEEKS
 from tests.campaign.page import write as write_section
 
 BEGIN, END = "<!-- candidates: begin -->", "<!-- candidates: end -->"
-GOAL_BAD, GOAL_GOOD = 0.05, 0.10
+GOAL_BAD, GOAL_WORSE, GOAL_GOOD = 0.03, 0.01, 0.06
+GOAL_WILSON = 0.05  # of those that are worse later, the upper bound
 WEEK_MINUTES = 7 * 24 * 60  # until the unit's monitor looks
 _SHOWN = 170
 # what let one of a kind through; written once the results were known
@@ -32,6 +33,13 @@ WHY = {
     "only old rows": "a model trained until week 14 is as good as the live one, trained until week 22",
     "labels mixed up": "the median hardly moves when a third of the labels do: it is not worse, also later",
     "ends after a while": "it outlives the thousand calls of a rehearsal, and one error in a thousand calls raises no alarm",
+    "slow on some calls": "golden requests were timed by medians, which calls that are slow now and then do not move",
+    "right on golden rows alone": "golden requests were the same in each round",
+    "right on the holdout alone": "golden rows are of the weeks of the holdout",
+    "shifted in time": "the weeks are alike enough",
+    "two columns swapped": "both say nearly the same",
+    "capped": "hardly a forecast is so high",
+    "labels of a segment mixed up": "one category's labels in another order move its median little",
     "leaks memory": "it outlives the rehearsal, and one error in hundreds of calls raises no alarm",
 }
 Line = Mapping[str, Any]
@@ -69,6 +77,7 @@ def section(folder: Path, *, date: str, command: str, load: str) -> str:
         [BEGIN, "## Bad and good candidates", ""],
         _about(bad, good, date, command, load),
         _headline(bad, stopped, refused, rolled),
+        _again(folder),
         ["", "### Bad ones, by kind", ""],
         _by_kind(bad, stopped),
         ["", "### Bad ones that reached full traffic", ""],
@@ -104,8 +113,8 @@ def _about(bad: Mapping[str, Line], good: Mapping[str, Line], date: str, command
         "The way: the evaluation job's core, the gate as the unit declares it, the real server process, the golden requests "
         f"(five rounds; at most {SPEC.max_deviation} from the live model, at the median {SPEC.max_latency_ms} ms a call and "
         f"{SPEC.max_slowdown:g} times the live model's), then the rollout on the embedded cloud. "
-        "The catalogue was committed before any of them met a gate. It has met an earlier gate and golden set, whose results led "
-        "to the rules of this one (ADR 10): in that sense these figures are of a second run with the same candidates."
+        "The catalogue (other seeds and weeks than the first one's, and 14 kinds more) was committed before any of them met a "
+        "gate; what was run is a fair sample of it, in a seeded order."
     )
     yield ""
     yield f"{command}, seed {SEED}, {date}, {seconds / 60:.0f} minutes of candidates; {load}."
@@ -134,12 +143,16 @@ def _headline(
     yield (
         "| the same of those that are worse on later weeks too, or bad regardless of their forecasts "
         f"| {_share(hurt, len(worse))} | "
-        f"{_goal(hurt, len(worse), GOAL_BAD)} | {_share(plain_worse, len(worse))} |"
+        f"{_goal(hurt, len(worse), GOAL_WORSE)} | {_share(plain_worse, len(worse))} |"
     )
     yield f"| bad traffic-minutes in the rollouts | {minutes:.1f} | | 0 (no rollout) |"
     yield (
         f"| bad traffic-minutes, with a week until the monitor looks | {minutes + WEEK_MINUTES * len(through):,.0f} | | "
         f"{WEEK_MINUTES * plain:,} |"
+    )
+    yield (
+        f"| the upper bound of that interval | {wilson(hurt, len(worse))[1]:.1%} | "
+        f"at most {GOAL_WILSON:.0%}: {'met' if wilson(hurt, len(worse))[1] <= GOAL_WILSON else 'missed'} | |"
     )
     yield (
         f"| good refused | {_share(turned, len(refused))} | {_goal(turned, len(refused), GOAL_GOOD)} | "
@@ -156,6 +169,39 @@ def _headline(
     yield "| stopped by | " + " | ".join((*LAYERS, "full traffic")) + " |"
     yield "|---" * (len(LAYERS) + 2) + "|"
     yield "| bad | " + " | ".join(str(counts[name]) for name in (*LAYERS, "full traffic")) + " |"
+
+
+def _again(folder: Path) -> Iterator[str]:
+    """Yield what became of the kinds for which a rule was changed after the run, with other seeds and the new rules."""
+    bad, good = results(folder, "bad-again"), results(folder, "good-again")
+    yield ""
+    yield "### After the rules that followed from it"
+    yield ""
+    yield (
+        "The run above found images that are slow on one call of ten or fifty, and models that are right on the golden rows or "
+        "the holdout alone. So golden requests count calls that are slow at the candidate alone, and ask rows that are hardly "
+        f"changed. Again with seeds {AGAIN_SEEDS[0]} and {AGAIN_SEEDS[1]} and the new rules, as far as time allowed:"
+    )
+    yield ""
+    yield "| kind | stopped | stopped in the run above |"
+    yield "|---|---|---|"
+    before = results(folder, "bad")
+    for name in AGAIN_KINDS:
+        counts = []
+        for found in (bad, before):
+            mine = [line for key, line in found.items() if key.startswith(f"{name}/")]
+            counts.append(f"{sum(line['layer'] is not None for line in mine)} of {len(mine)}")
+        yield f"| {name} | {counts[0]} | {counts[1]} |"
+    right = [line for line in good.values() if line["fresh"].get("is_good")]
+    yield f"| good refused | {sum(line['layer'] is not None for line in right)} of {len(right)} | |"
+    through = [key for key, line in bad.items() if line["layer"] is None]
+    yield ""
+    yield f"Of the second run {len(through)} bad ones passed{': ' + ', '.join(through) if through else ''}."
+    yield ""
+    yield (
+        "The first catalogue, on 2026-11-24 with the rules of then (seed 20261124): 18 of 264 bad ones reached full traffic "
+        "(6.8%), 3 of 226 of those worse later (1.3%, 0.5% to 3.8%), 4 of 115 good ones were refused (3.5%)."
+    )
 
 
 def _by_kind(bad: Mapping[str, Line], stopped: Mapping[str, str | None]) -> Iterator[str]:
