@@ -116,7 +116,7 @@ def test_a_crash_between_any_two_calls_is_judged_by_its_recovery(deploy: Any, sc
             world = deploy(**changes)
             world.run(fault)
             world.account.now += 3600
-            told = {record.execution for record in world.records()}
+            told = {record.execution for record in world.records() if not record.execution.endswith(":earlier")}
             result = world.recover()
             broken += [f"{fault}: {problem}" for problem in world.broken(result)]
             (record,) = world.records(world.executions)
