@@ -238,15 +238,17 @@ def hesitations(pairs: Sequence[tuple[float, float, float]], max_slowdown: float
     return slow.count((True, False)), slow.count((False, True))
 
 
-def coin(ours: int, theirs: int) -> float:
-    """Return the probability that of all heads and tails at least so many are ours, where the coin is fair.
+def chance_of(ours: int, theirs: int, *, times: int) -> float:
+    """Return the chance of at least ``ours`` where ours are expected ``times`` as often as theirs.
 
     Example:
-        >>> coin(0, 0), coin(10, 0), coin(3, 2)
-        (1.0, 0.0009765625, 0.5)
+        >>> chance_of(0, 0, times=2), chance_of(3, 0, times=1), round(chance_of(20, 0, times=2), 4)
+        (1.0, 0.125, 0.0003)
     """
-    thrown = ours + theirs
-    found: float = sum(math.comb(thrown, heads) for heads in range(ours, thrown + 1)) / 2**thrown
+    both = ours + theirs
+    found: float = (
+        sum(math.comb(both, number) * times**number for number in range(ours, both + 1)) / (times + 1) ** both
+    )
     return found
 
 
