@@ -23,12 +23,13 @@ from benchmarks.measure import load
 from pyiceberg.catalog.glue import GlueCatalog
 
 from mlops_local.cloud import up
-from mlops_runtime.features.feature_group import Entity, Feature, FeatureGroup
+from mlops_runtime.features.feature_group import WRITE_PROPERTIES, Entity, Feature, FeatureGroup
 from mlops_runtime.features.iceberg_tables import iceberg_partition, iceberg_schema, iceberg_sort_order
 from mlops_runtime.features.lock_file import FeatureLock
 from mlops_runtime.features.store_client import FeatureStoreClient
 from mlops_runtime.features.table_catalog import glue_properties
 
+DAY = 100  # ingests; on Glue maintenance runs once in so many, as a schedule does
 MARKS = (10, 50, 100, 250, 500, 1000)
 ROWS, KEYS, HOUR = 100, 300, 3_600_000_000
 START = int(datetime(2019, 1, 1, tzinfo=UTC).timestamp()) * 1_000_000
@@ -127,7 +128,7 @@ def glue() -> Iterator[Place]:
             location=f"s3://{BUCKET}/{DATABASE}/{GROUP.table_name}",
             partition_spec=iceberg_partition(locked),
             sort_order=iceberg_sort_order(GROUP, locked),
-            properties=GROUP.properties,
+            properties=GROUP.properties | WRITE_PROPERTIES,
         )
         client = FeatureStoreClient.glue(
             database=DATABASE,
@@ -199,6 +200,8 @@ def main() -> None:
             rows, before = batch(number), cpu()
             place.client.ingest(GROUP, rows, idempotency_key=f"b{number}")
             costs.cpu.append(cpu() - before)
+            if where == "glue" and number % DAY == 0:
+                place.client.maintain()
             if number in counted:
                 costs.bytes[number] = place.written() - aside
             if number in MARKS:
