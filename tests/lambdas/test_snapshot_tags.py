@@ -68,7 +68,8 @@ def test_each_table_of_the_plan_is_tagged_in_a_new_metadata_file(handler: Any) -
     for table, snapshot in TABLES.items():
         location, metadata = _metadata(table)
         assert location.startswith(f"s3://tables/{table}/metadata/00002-")
-        assert metadata["refs"] == {tag: {"snapshot-id": snapshot, "type": "tag"}}
+        reference = {"snapshot-id": snapshot, "type": "tag", "max-ref-age-ms": 91 * 86_400_000}
+        assert metadata["refs"] == {tag: reference}
         assert metadata["last-updated-ms"] == int(datetime(2017, 8, 1, 9, tzinfo=UTC).timestamp() * 1000)
     before = [_metadata(table)[0] for table in TABLES]
     assert handler(ASKED, None) == {"tag": tag}
