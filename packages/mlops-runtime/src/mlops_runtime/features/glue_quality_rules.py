@@ -41,8 +41,7 @@ def dqdl(group: FeatureGroup) -> str:
         RulesetError: If it is longer than 65,536 characters, which Glue does not take.
 
     Example:
-        >>> from mlops_runtime.features.column_type import ColumnType
-    from mlops_runtime.features.feature_group import Entity
+        >>> from mlops_runtime.features.feature_group import Entity
         >>> stock = FeatureGroup(
         ...     name="stock",
         ...     entities=(Entity("store_id", "string", "store"),),
