@@ -136,7 +136,7 @@ def test_build_takes_groups_snapshots_semantics_and_a_cutoff(
 
 
 def test_rebuild_proves_a_set_by_the_start_of_its_id(feature_shop: FeatureShop, features_feature_sets: Run) -> None:
-    """Identical is 0; what was expired is impossible, says why, and is 1."""
+    """Identical is 0, also when its snapshot was expired; what was erased is impossible, says why, and is 3."""
     shown = features_feature_sets("rebuild", feature_shop.built.id[:8])
     assert shown.returncode == 0
     assert shown.stdout.startswith(f"IDENTICAL {feature_shop.built.id}: 2 rows with content ")
@@ -147,11 +147,14 @@ def test_rebuild_proves_a_set_by_the_start_of_its_id(feature_shop: FeatureShop, 
     table = feature_shop.client.table(pinned.table)
     table.manage_snapshots().remove_tag(pinned.tag).commit()
     table.maintenance.expire_snapshots().by_id(pinned.snapshot_id).commit()
+    assert features_feature_sets("rebuild", feature_shop.built.id).stdout.startswith("IDENTICAL")
+
+    feature_shop.client.erase({"store_id": "1"}, reason="T-1", in_use=())
     gone = features_feature_sets("rebuild", feature_shop.built.id)
     told = features_feature_sets("rebuild", feature_shop.built.id, "--json")
 
     assert (gone.returncode, gone.stdout, told.returncode) == (3, "", 3)
-    assert gone.stderr.startswith(f"mlops: IMPOSSIBLE {feature_shop.built.id}: snapshot {pinned.snapshot_id} of table")
+    assert gone.stderr.startswith(f"mlops: IMPOSSIBLE {feature_shop.built.id}: erasure ")
     assert json.loads(told.stdout)["verdict"] == "IMPOSSIBLE"
 
 
