@@ -147,7 +147,9 @@ def test_a_project_with_a_feature_store_trains_on_what_the_store_has(tmp_path: P
     """
     write_sales(tmp_path / "sales.parquet", codes=True)
     depot = deployed(tmp_path, "depot", cloud, "--feature-store")
-    first = json.loads(depot.run("train", "--data", "../sales.parquet", "--reason", "the first model", "--json"))
+    first = json.loads(
+        depot.run("train", "depot-units", "--data", "../sales.parquet", "--reason", "the first model", "--json")
+    )
     assert first["outcome"] == "REGISTERED", first
     assert first["written"] == {"units_features_v1": STORES * DAYS, "units_labels_v1": STORES * DAYS}
     shown = depot.run("models", "show", "depot-units/1")
