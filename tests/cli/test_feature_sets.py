@@ -110,8 +110,20 @@ def test_build_makes_what_the_client_makes(feature_shop: FeatureShop, features_f
     assert shown.returncode == 0
     assert lines[0] == feature_shop.built.id
     assert lines[1] == "2 rows of store_id, event_timestamp, row_id, stock__on_hand"
-    assert [Path(line).is_file() for line in lines[2:]] == [True]
-    assert pq.read_table(lines[2])["stock__on_hand"].to_pylist() == [5, 4]
+    assert lines[2] == "2 of them found a row of stock_v1"
+    assert [Path(line).is_file() for line in lines[3:]] == [True]
+    assert pq.read_table(lines[3])["stock__on_hand"].to_pylist() == [5, 4]
+
+
+def test_build_warns_of_a_group_without_a_match(feature_shop: FeatureShop, features_feature_sets: Run) -> None:
+    """On stderr, and in the document; the set is built."""
+    early = ("--features", "stock:on_hand", "--as-of", "2010-01-01T00:00:00+00:00")
+    shown = _build(features_feature_sets, feature_shop, *early)
+    assert (shown.returncode, shown.stdout.splitlines()[2]) == (0, "0 of them found a row of stock_v1")
+    assert shown.stderr.startswith("mlops: warning: no entity row found a row of group stock: ")
+    found = json.loads(_build(features_feature_sets, feature_shop, *early, "--json").stdout)
+    assert found["matched"] == {"stock_v1": 0}
+    assert f"mlops: warning: {found['warnings'][0]}" == shown.stderr.strip()
 
 
 def test_build_takes_groups_snapshots_semantics_and_a_cutoff(

@@ -7,6 +7,7 @@ import pytest
 from mlops_runtime.contracts.features import PinnedTable
 from mlops_runtime.features.rebuild import Verdict, rebuild
 from mlops_runtime.features.training_set_manifest import Manifests
+from mlops_runtime.features.training_set_request import TrainingSetError
 
 
 @pytest.fixture
@@ -114,3 +115,27 @@ def test_expiry_keeps_a_tagged_snapshot(filled, built):
     table = filled.client.table("stock_v1")
     with pytest.raises(ValueError, match=str(built.manifest.features[0].snapshot_id)):
         table.maintenance.expire_snapshots().by_id(built.manifest.features[0].snapshot_id).commit()
+
+
+def test_rebuild_reads_the_files_that_were_kept(filled):
+    """A missing file and one of other bytes are named with the way back; a set that is built again writes what is missing."""
+    asked, features = filled.asked((3, "1")), {"stock": ["on_hand"]}
+    kept = filled.client.training_set(asked, features, name="shelves")
+    (file,) = (filled.path / "training_sets/sets/shelves" / kept.id).iterdir()
+    assert filled.client.rebuild(kept.id).verdict is Verdict.IDENTICAL
+
+    file.unlink()
+    missing = filled.client.rebuild(kept.id)
+    assert missing.verdict is Verdict.DAMAGED
+    assert f"{file} is missing; build the set again, which writes it" in missing.reason
+    assert filled.client.training_set(asked, features, name="shelves").id == kept.id
+    assert filled.client.rebuild(kept.id).verdict is Verdict.IDENTICAL
+
+    file.unlink()
+    file.write_bytes(b"junk")
+    other = filled.client.rebuild(kept.id)
+    assert (other.verdict, other.training_set.files) == (Verdict.DAMAGED, kept.files)
+    assert f"instead of {kept.manifest.output.files[0].sha256}; remove it and build the set again" in other.reason
+    with pytest.raises(TrainingSetError, match=r"holds other bytes as sets/shelves/.*; remove them and build it again"):
+        filled.client.training_set(asked, features, name="shelves")
+    assert file.read_bytes() == b"junk"

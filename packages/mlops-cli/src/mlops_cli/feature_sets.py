@@ -1,5 +1,6 @@
 """``mlops features ingest | latest | build | rebuild | diff``: rows into feature groups, and training sets out of them."""
 
+import warnings
 from collections.abc import Sequence
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -206,7 +207,8 @@ def build(
     cutoff = None if as_of is None else _time(as_of)
     pinned = {group: _whole(value) for group, value in pairs("--snapshot", snapshot or ())}
     rows = read_parquet("--entities", entities)
-    with opened(path, unit, profile, home) as place:
+    with opened(path, unit, profile, home) as place, warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # said below
         built = place.client.training_set(
             rows,
             _columns(place, features),
@@ -220,10 +222,15 @@ def build(
         lies = place.client.manifests.copies(built.id)
     if as_json:
         found = {"id": built.id, "name": name, "rows": built.rows.num_rows, "columns": built.rows.column_names}
+        found |= {"matched": dict(built.matched), "warnings": list(built.warnings)}
         print_json(found | {"places": list(lies), "files": sorted(built.files)})
         return
     typer.echo(built.id)
     typer.echo(f"{built.rows.num_rows:,} rows of {', '.join(built.rows.column_names)}")
+    for table, count in built.matched.items():
+        typer.echo(f"{count:,} of them found a row of {table}")
+    for text in built.warnings:
+        typer.echo(f"mlops: warning: {text}", err=True)
     for each in lies:
         for file in sorted(built.files):
             typer.echo(f"{each}/{file}")

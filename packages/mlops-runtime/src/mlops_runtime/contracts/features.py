@@ -112,7 +112,8 @@ class OutputFile:
 class Output:
     """The rows that came out. ``content_hash`` does not depend on order, file layout or library version.
 
-    Paths of files are relative; ``uri`` is no longer written: two copies of a training set have one id.
+    Paths of files are relative; ``uri`` is no longer written: two copies of a training set have one id. ``matched`` says how many
+    rows found a row of each feature table; manifests that were written before it have none.
     """
 
     rows: int
@@ -121,6 +122,7 @@ class Output:
     columns: Mapping[str, str]
     uri: str | None = None
     order_by: str = "row_id"
+    matched: Mapping[str, int] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -107,8 +107,29 @@ def point_in_time(
         >>> point_in_time(rows, "at", [stock], semantics="event_time")["units"].to_pylist()
         [7, 7]
     """
+    return joined(rows, timestamp, groups, semantics=semantics, plan=plan).rows
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Joined:
+    """What ``point_in_time`` returns, and how many entity rows found a row of each group, in their order."""
+
+    rows: pa.Table
+    matched: tuple[int, ...]
+
+
+def joined(
+    rows: pa.Table,
+    timestamp: str,
+    groups: Sequence[GroupRows],
+    *,
+    semantics: Semantics = "known_at",
+    plan: Plan | None = None,
+) -> Joined:
+    """Return the rows of ``point_in_time`` and how many of them found a row of each group; arguments and errors are its own."""
     check(rows, timestamp, groups, semantics, plan)
     result = _ordered(rows)
+    matched = []
     with _database() as connection:
         for group in groups:
             places = _places(result, timestamp, group, semantics=semantics, plan=plan, connection=connection)
@@ -116,7 +137,8 @@ def point_in_time(
                 raise PlanError(f"{group.name}: the plan returned {len(places)} rows for {rows.num_rows} entity rows")
             for column, values in zip(group.columns, take(group.source, group.columns, places), strict=True):
                 result = result.append_column(pa.field(group.output(column), values.type), values)
-    return result
+            matched.append(len(places) - places.null_count)
+    return Joined(rows=result, matched=tuple(matched))
 
 
 def explained(rows: pa.Table, timestamp: str, group: GroupRows) -> PlanChoice:

@@ -1,5 +1,6 @@
 """A training set is proved by building it again from what its manifest pins."""
 
+import hashlib
 import io
 from dataclasses import dataclass
 from enum import StrEnum
@@ -7,7 +8,7 @@ from enum import StrEnum
 import pyarrow.parquet as pq
 from pyiceberg.table import Table
 
-from mlops_runtime.contracts.features import PinnedTable
+from mlops_runtime.contracts.features import PinnedTable, TrainingSetManifest
 from mlops_runtime.features import split_set, training_set
 from mlops_runtime.features.iceberg_tables import FeatureTableError
 from mlops_runtime.features.table_pins import gone
@@ -20,6 +21,7 @@ class Verdict(StrEnum):
     """What building a training set again showed."""
 
     IDENTICAL = "IDENTICAL"
+    DAMAGED = "DAMAGED"
     DIFFERS = "DIFFERS"
     IMPOSSIBLE = "IMPOSSIBLE"
 
@@ -28,6 +30,7 @@ class Verdict(StrEnum):
 class Rebuild:
     """Outcome of a rebuild: the verdict, why, and the rows where they could be built.
 
+    ``DAMAGED``: the rows are the same, and a stored file is missing or has other bytes than the manifest says.
     ``same_bytes`` says whether the files have the same bytes too, as they do with the same versions of Arrow and DuckDB.
     """
 
@@ -38,13 +41,13 @@ class Rebuild:
 
 
 def rebuild(load: Load, manifest_id: str, manifests: Manifests, sets: Objects | None = None) -> Rebuild:
-    """Build a training set again from the snapshots of its manifest and compare the content hashes.
+    """Build a training set again from the snapshots of its manifest, and compare content hashes and the bytes of stored files.
 
     Args:
         load: Loads a feature table by name, as ``FeatureStoreClient.table``.
         manifest_id: Its id.
         manifests: Where its manifest lies, and its tombstone if rows of it were erased.
-        sets: Location of the entity rows of a set whose rows were supplied.
+        sets: Where training sets lie, with the entity rows of one whose rows were supplied; files that were kept there are read.
 
     Raises:
         ManifestError: If there is no such manifest, or it was changed.
@@ -82,12 +85,34 @@ def rebuild(load: Load, manifest_id: str, manifests: Manifests, sets: Objects | 
     if before.content_hash != after.content_hash:
         reason = f"{before.rows} rows with content {before.content_hash} became {after.rows} with {after.content_hash}"
         return Rebuild(verdict=Verdict.DIFFERS, reason=reason, training_set=again)
+    damaged = [] if sets is None else _damaged(manifest_id, manifest, manifests, sets)
+    if damaged:
+        reason = f"{after.rows} rows have the content {after.content_hash} again, but {'; '.join(damaged)}"
+        return Rebuild(verdict=Verdict.DAMAGED, reason=reason, training_set=again)
     return Rebuild(
         verdict=Verdict.IDENTICAL,
         reason=f"{after.rows} rows with content {after.content_hash}",
         training_set=again,
         same_bytes=before.files == after.files,
     )
+
+
+def _damaged(manifest_id: str, manifest: TrainingSetManifest, manifests: Manifests, sets: Objects) -> list[str]:
+    """Return a line for each file that was kept here and has not the bytes that the manifest says."""
+    folder = training_set.folder(manifest.name, manifest_id)
+    place = training_set.place(sets, folder)
+    if place not in manifests.copies(manifest_id):
+        return []
+    problems = []
+    for file in manifest.output.files:
+        content = sets.get(f"{folder}/{file.path}")
+        if content is None:
+            problems.append(f"{place}/{file.path} is missing; build the set again, which writes it")
+        elif (found := hashlib.sha256(content).hexdigest()) != file.sha256:
+            problems.append(
+                f"{place}/{file.path} has the SHA-256 {found} instead of {file.sha256}; remove it and build the set again"
+            )
+    return problems
 
 
 def _gone(table: Table, pinned: PinnedTable) -> list[str]:

@@ -11,7 +11,7 @@ from pyiceberg.table import Table
 from mlops_runtime.contracts.features import Output, PinnedTable, Semantics, TrainingSetManifest
 from mlops_runtime.contracts.retraining import TrainingSetPlan
 from mlops_runtime.features.feature_group import CREATED_TIME, EVENT_TIME, INGEST_ID, RESERVED
-from mlops_runtime.features.point_in_time import ROW_ID, check, point_in_time
+from mlops_runtime.features.point_in_time import ROW_ID, check, joined
 from mlops_runtime.features.snapshot_tags import training_set_tag
 from mlops_runtime.features.table_pins import pin, pinned_rows, tag_snapshot
 from mlops_runtime.features.training_set import TrainingSet, built_by, described, iso, pinned_groups
@@ -22,6 +22,7 @@ from mlops_runtime.features.training_set_request import (
     column_problems,
     resolved,
 )
+from mlops_runtime.features.unmatched_groups import unmatched_groups
 from mlops_runtime.training_data.baseline_names import baseline_problems, method_of
 from mlops_runtime.training_data.naive_baselines import with_baselines
 
@@ -176,14 +177,16 @@ def _parts(table: Table, labels: PinnedTable, plan: TrainingSetPlan, as_of: date
 def _assembled(tables: Mapping[str, Table], manifest: TrainingSetManifest, parts: _Parts) -> TrainingSet:
     timestamp, as_of = manifest.split["timestamp"], datetime.fromisoformat(str(manifest.semantics.cutoff))
     inputs = pinned_groups(tables, manifest.features, parts.rows, timestamp, as_of)
-    result = point_in_time(parts.rows, timestamp, inputs)
+    found = joined(parts.rows, timestamp, inputs)
+    result = found.rows
     if (naive := manifest.split.get("baselines")) is not None:
         train, holdout = (result.filter(pc.equal(result[SPLIT], name)) for name in SPLITS)
         label = manifest.split["label"]
         both = with_baselines(train, holdout, naive.split(","), label=label, timestamp=timestamp)
         result = pa.concat_tables(both)
     by_split = {name: result.filter(pc.equal(result[SPLIT], name)).drop_columns([SPLIT]) for name in SPLITS}
-    return described(replace(manifest, split={**manifest.split, **parts.times}), by_split, result)
+    built = described(replace(manifest, split={**manifest.split, **parts.times}), by_split, result, found.matched)
+    return replace(built, warnings=unmatched_groups(parts.rows, timestamp, inputs, found.matched, "known_at"))
 
 
 def plan_of(manifest: TrainingSetManifest) -> TrainingSetPlan:

@@ -4,6 +4,7 @@ What builds training sets needs DuckDB; what ingests does not load it.
 """
 
 import os
+import warnings
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
@@ -244,6 +245,7 @@ class FeatureStoreClient:
             PlanError: If keys are of another type, or columns clash.
         """
         from mlops_runtime.features import training_set as sets  # noqa: PLC0415 - duckdb
+        from mlops_runtime.features.unmatched_groups import UnmatchedGroupWarning  # noqa: PLC0415
 
         request = requested(
             entities,
@@ -261,6 +263,8 @@ class FeatureStoreClient:
         kept, manifests = self._sets, self.manifests
         built = sets.build(self.table, self.table_names(), request)
         sets.keep(built, kept, manifests)
+        for text in built.warnings:
+            warnings.warn(text, UnmatchedGroupWarning, stacklevel=2)
         return built
 
     def explain(self, entities: ArrowStream, features: Features, **asked: Unpack[Asked]) -> "Explanation":

@@ -25,12 +25,13 @@ from mlops_runtime.contracts.features import (
 )
 from mlops_runtime.features.entity_keys import with_typed_keys
 from mlops_runtime.features.feature_group import RESERVED
-from mlops_runtime.features.point_in_time import PLANNER, ROW_ID, GroupRows, check, point_in_time
+from mlops_runtime.features.point_in_time import PLANNER, ROW_ID, GroupRows, check, joined
 from mlops_runtime.features.row_hashing import content_hash
 from mlops_runtime.features.source import IcebergRows
 from mlops_runtime.features.table_pins import pinned_rows, tag_snapshot
 from mlops_runtime.features.training_set_manifest import Manifests, Objects
 from mlops_runtime.features.training_set_request import Load, Request, TrainingSetError, engine_of, located
+from mlops_runtime.features.unmatched_groups import unmatched_groups
 
 FILE = "part-0.parquet"
 _FIRST = datetime.min.replace(tzinfo=UTC)
@@ -41,12 +42,19 @@ class TrainingSet:
     """Rows by split, the Parquet bytes of each, and the manifest that describes them.
 
     A set that is not split has one split without a name. ``entities`` are the bytes of the entity rows, if they were supplied.
+    ``warnings`` name groups of which no row was found, with the cause.
     """
 
     splits: Mapping[str, pa.Table]
     files: Mapping[str, bytes]
     manifest: TrainingSetManifest
     entities: bytes | None = None
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def matched(self) -> Mapping[str, int]:
+        """How many rows found a row of each feature table."""
+        return self.manifest.output.matched or {}
 
     @property
     def id(self) -> str:
@@ -133,14 +141,32 @@ def keep(built: TrainingSet, sets: Objects, manifests: Manifests) -> None:
         built: The training set.
         sets: Where training sets lie.
         manifests: Where manifests lie.
+
+    Raises:
+        TrainingSetError: If there are files of the set with other bytes; they stay, and no manifest is written.
     """
-    prefix = f"sets/{built.manifest.name}/{built.id}"
+    prefix = folder(built.manifest.name, built.id)
+    files = {f"{prefix}/{path}": content for path, content in built.files.items()}
     if built.entities is not None and built.manifest.entity_rows is not None:
-        sets.put_once(entities_key(built.manifest.entity_rows), built.entities)
-    for path, content in built.files.items():
-        sets.put_once(f"{prefix}/{path}", content)
-    manifests.add_copy(built.id, f"{str(sets).rstrip('/')}/{prefix}")
+        files[entities_key(built.manifest.entity_rows)] = built.entities
+    there = [key for key, content in files.items() if not sets.put_once(key, content)]
+    other = [key for key in there if sets.get(key) != files[key]]
+    if other:
+        raise TrainingSetError(
+            f"training set {built.id} is built, and {sets} holds other bytes as {', '.join(other)}; remove them and build it again"
+        )
+    manifests.add_copy(built.id, place(sets, prefix))
     manifests.write(built.manifest)
+
+
+def folder(name: str, training_set_id: str) -> str:
+    """Return the key below which the files of a training set lie."""
+    return f"sets/{name}/{training_set_id}"
+
+
+def place(sets: Objects, folder: str) -> str:
+    """Return where a folder of training sets lies, as copies name it."""
+    return f"{str(sets).rstrip('/')}/{folder}"
 
 
 def entities_key(rows: EntityRows) -> str:
@@ -162,8 +188,10 @@ def assemble(tables: Mapping[str, Table], manifest: TrainingSetManifest, rows: p
     as_of = None if cutoff is None else datetime.fromisoformat(cutoff)
     timestamp = manifest.entity_rows.timestamp
     inputs = pinned_groups(tables, manifest.features, rows, timestamp, as_of)
-    result = point_in_time(rows, timestamp, inputs, semantics=manifest.semantics.as_of)
-    return described(manifest, {"": result}, result)
+    found = joined(rows, timestamp, inputs, semantics=manifest.semantics.as_of)
+    built = described(manifest, {"": found.rows}, found.rows, found.matched)
+    warnings = unmatched_groups(rows, timestamp, inputs, found.matched, manifest.semantics.as_of)
+    return replace(built, warnings=warnings)
 
 
 def pinned_groups(
@@ -174,13 +202,16 @@ def pinned_groups(
     return [group_rows(tables[group.table], group, oldest=oldest, created_by=as_of) for group in pinned]
 
 
-def described(manifest: TrainingSetManifest, splits: Mapping[str, pa.Table], result: pa.Table) -> TrainingSet:
+def described(
+    manifest: TrainingSetManifest, splits: Mapping[str, pa.Table], result: pa.Table, matched: Sequence[int]
+) -> TrainingSet:
     """Return a training set with its files, and the manifest with the output that they are.
 
     Args:
         manifest: What was built.
         splits: Rows by split.
         result: All rows, whose content is hashed.
+        matched: How many of them found a row of each feature table.
     """
     paths = {split: f"{split}/{FILE}" if split else FILE for split in splits}
     files = {paths[split]: parquet_bytes(table) for split, table in splits.items()}
@@ -198,6 +229,7 @@ def described(manifest: TrainingSetManifest, splits: Mapping[str, pa.Table], res
         ),
         columns={field.name: str(field.type) for field in next(iter(splits.values())).schema},
         order_by=ROW_ID,
+        matched={pinned.table: count for pinned, count in zip(manifest.features, matched, strict=True)},
     )
     return TrainingSet(splits=splits, files=files, manifest=replace(manifest, output=output))
 

@@ -58,6 +58,8 @@ def training_set(
         tag: What names the snapshots to read. Default: the current ones are tagged here.
     """
     built = client.split_training_set(plan, as_of=as_of, tables=tables, tag=tag)
+    for text in built.warnings:
+        sys.stderr.write(f"mlops training set: warning: {text}\n")
     for path, content in built.files.items():
         split, _, name = path.partition("/")
         folder = opt_ml.processing_output(split)

@@ -92,7 +92,7 @@ def feature_groups(schema: TableSchema, *, name: str, owner: str) -> tuple[Featu
         for each in schema.entities
     )
     features = [
-        Feature(each.name, _TYPES[each.kind], _said(each), nullable=each.nullable)  # type: ignore[arg-type] # of it
+        Feature(each.name, _TYPES[each.kind], _said(each), nullable=each.nullable)
         for each in (_typed(column) for column in schema.inputs)
         if each.name not in schema.entities
     ]
