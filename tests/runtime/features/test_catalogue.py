@@ -42,7 +42,7 @@ def test_constraints_are_words(feature: Feature, text: str) -> None:
         (timedelta(days=1, hours=2, minutes=3, seconds=4), "1 day 2 hours 3 minutes 4 seconds", "1 day 2 hours"),
         (timedelta(days=9, seconds=5), "9 days 5 seconds", "9 days"),
         (timedelta(hours=-3), "3 hours", "3 hours"),
-        (timedelta(milliseconds=900), "0 seconds", "0 seconds"),
+        (timedelta(milliseconds=900), "900 milliseconds", "0 seconds"),
     ],
 )
 def test_durations_are_exact_or_in_two_units(span: timedelta, text: str, rounded: str) -> None:

@@ -15,6 +15,7 @@ from pyiceberg.types import DoubleType
 
 from mlops_runtime.contracts import canonical_json
 from mlops_runtime.features.feature_group import Entity
+from mlops_runtime.features.iceberg_tables import TableMeaning
 from mlops_runtime.features.point_in_time import PlanError
 from mlops_runtime.features.rebuild import Verdict
 from mlops_runtime.features.training_set_request import TrainingSetError
@@ -174,6 +175,21 @@ def test_fails_when_the_request_does_not_fit(filled, change, message):
     assert message in str(error.value)
     assert set(filled.client.table("stock_v1").metadata.refs) == {"main"}
     assert filled.client.manifests.ids() == ()
+
+
+def test_a_life_below_a_second_is_exact(filled):
+    """To the microsecond, in a set, when built again, and in what the table says; its last instant counts."""
+    life = timedelta(milliseconds=250)
+    short = replace(filled.STOCK, name="short", ttl=life)
+    filled.client.ingest(short, filled.stock((1, 10, 1)))
+    times = [filled.day(1) + life, filled.day(1) + life + timedelta(microseconds=1)]
+    built = filled.client.training_set(
+        pa.table({"store_id": ["1", "1"], "event_timestamp": times}), {"short": ["on_hand"]}, name="short"
+    )
+    assert built.rows["short__on_hand"].to_pylist() == [10, None]
+    assert built.manifest.features[0].ttl_seconds == 0.25
+    assert filled.client.rebuild(built.id).verdict is Verdict.IDENTICAL
+    assert TableMeaning.of("short_v1", filled.client.table("short_v1").properties).ttl == life
 
 
 def test_no_entity_rows_are_an_empty_set(filled):

@@ -68,7 +68,7 @@ class PinnedTable:
     tag: str
     columns: tuple[str, ...]
     entities: tuple[str, ...] = ()
-    ttl_seconds: int | None = None
+    ttl_seconds: float | None = None
     metadata_location: str | None = None
     ttl_bound: Literal["inclusive", "exclusive"] | None = None
     names: tuple[str, ...] | None = None

@@ -51,6 +51,8 @@ def ttl_text(ttl: timedelta | None, bound: str) -> str:
     Example:
         >>> ttl_text(timedelta(days=10), "exclusive"), ttl_text(timedelta(0), "inclusive"), ttl_text(None, "inclusive")
         ('10 days, the last instant excluded', 'at its event time alone', 'without limit')
+        >>> ttl_text(timedelta(seconds=1, milliseconds=250), "inclusive")
+        '1 second 250 milliseconds'
     """
     if ttl is None:
         return "without limit"
@@ -77,6 +79,8 @@ def duration_text(span: timedelta, *, most: int | None = None) -> str:
             parts.append(f"{count} {name}{'' if count == 1 else 's'}")
         elif parts and most is not None:
             break  # "9 days 5 seconds" says little more than "9 days"
+    if most is None and (part := abs(span).microseconds):
+        parts.append(f"{part / 1000:g} milliseconds")
     return " ".join(parts[:most]) or "0 seconds"
 
 

@@ -208,7 +208,7 @@ class FeatureGroup:
         owner: Team that answers for it.
         description: What the group is about.
         event_time: What the event time of a row means. Default: "when the value became true".
-        ttl: How long after its event time a value may still be used, in whole seconds, a century at most. Zero: at its event time
+        ttl: How long after its event time a value may still be used, to the microsecond, a century at most. Zero: at its event time
             alone. Default: without limit.
         ttl_bound: Whether the last instant of ``ttl`` counts: ``inclusive`` or ``exclusive``. Default: it does.
         version: Raised for a change that readers would not survive. Default: 1.
@@ -302,7 +302,7 @@ class FeatureGroup:
             if length := ColumnType.of(feature.type).length:  # Iceberg has lists, which do not say how long they are
                 values[f"{VECTOR}{feature.name}"] = str(length)
         if self.ttl is not None:
-            values["mlops.ttl-seconds"] = str(int(self.ttl.total_seconds()))
+            values["mlops.ttl-seconds"] = f"{self.ttl.total_seconds():.6f}".rstrip("0").rstrip(".")
             if self.ttl_bound == "exclusive":
                 values["mlops.ttl-bound"] = self.ttl_bound
         return values
@@ -354,8 +354,8 @@ def _time_problems(group: FeatureGroup, wrong: Collection[str]) -> Iterable[str]
     if "ttl" in wrong:
         pass  # named already
     elif group.ttl is not None:
-        if group.ttl < none or group.ttl.microseconds:
-            yield f"ttl must be a whole number of seconds and not negative, got {group.ttl!r}; leave it out for no limit"
+        if group.ttl < none:
+            yield f"ttl must not be negative, got {group.ttl!r}; leave it out for no limit"
         elif group.ttl > _LONGEST:
             yield f"ttl must be at most {_LONGEST.days} days, got {group.ttl!r}; leave it out for no limit"
         elif group.ttl == none and group.ttl_bound == "exclusive":

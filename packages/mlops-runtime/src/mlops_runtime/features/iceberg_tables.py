@@ -59,7 +59,7 @@ class TableMeaning:
             group=properties["mlops.group"],
             version=int(properties["mlops.version"]),
             entities=tuple(properties["mlops.entities"].split(",")),
-            ttl=None if ttl is None else timedelta(seconds=int(ttl)),
+            ttl=None if ttl is None else timedelta(seconds=float(ttl)),
             ttl_bound="exclusive" if properties.get("mlops.ttl-bound") == "exclusive" else "inclusive",
         )
 

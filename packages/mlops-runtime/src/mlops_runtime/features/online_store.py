@@ -146,7 +146,7 @@ def items(group: FeatureGroup, rows: pa.Table) -> Iterator[Item]:
     keys = item_keys(group, rows)
     values = [[_attribute(kinds[name], v) for v in _plain(rows[name])] for name in group.feature_names]
     times = zip(_plain(rows[EVENT_TIME]), _plain(rows[CREATED_TIME]), rows[INGEST_ID].to_pylist(), strict=True)
-    ttl = None if group.ttl is None else int(group.ttl.total_seconds()) * _SECOND
+    ttl = None if group.ttl is None else group.ttl // _MICROSECOND
     for number, (key, (event, created, ingest)) in enumerate(zip(keys, times, strict=True)):
         item: Item = {
             KEY: {"S": key},

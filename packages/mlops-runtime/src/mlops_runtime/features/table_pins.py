@@ -103,7 +103,7 @@ def pin(
         tag="" if tag is None else tag,
         columns=columns,
         entities=meaning.entities,
-        ttl_seconds=None if meaning.ttl is None else int(meaning.ttl.total_seconds()),
+        ttl_seconds=None if meaning.ttl is None else meaning.ttl.total_seconds(),
         ttl_bound=None if meaning.ttl is None else meaning.ttl_bound,
         names=None if names is None else tuple(names),
         field_ids=tuple(schema.find_field(name).field_id for name in columns),
