@@ -24,7 +24,7 @@ from mlops_cli.project import RECORD, Answers, ModelAnswers, record_of, render
 from mlops_cli.project_packages import PackageSources
 from mlops_cli.training_file import publish_file
 from mlops_runtime.features.store_client import FeatureStoreClient
-from mlops_runtime.training_data.feature_rows import stored_schema
+from mlops_runtime.training_data.stored_schema import stored_schema
 from mlops_runtime.training_data.table_schema import read_schema
 
 ENTRY = replace(

@@ -14,7 +14,8 @@ from mlops_runtime.contracts.retraining import TrainingSetPlan
 from mlops_runtime.features.batch_checks import BatchError
 from mlops_runtime.features.feature_group import FeatureGroup
 from mlops_runtime.features.store_client import FeatureStoreClient
-from mlops_runtime.training_data.feature_rows import feature_groups, stored_schema, write_rows
+from mlops_runtime.training_data.feature_rows import write_rows
+from mlops_runtime.training_data.stored_schema import feature_groups, stored_schema
 from mlops_runtime.training_data.table_file import TableError
 from mlops_runtime.training_data.table_schema import DAY, TableSchema, read_schema
 
@@ -107,24 +108,6 @@ def test_the_newest_days_are_held_out_as_of_the_file(tmp_path: Path) -> None:
     assert read(path, holdout_from="2026-02-01").holdout_days == 28
 
 
-def test_codes_that_are_integers_are_text(tmp_path: Path) -> None:
-    """A key of integers and its category: in the store, in training sets, in requests."""
-    schema = read(written(tmp_path, sales()))
-    features, _ = feature_groups(schema, name="units", owner="shop")
-    assert [(each.name, each.kind) for each in schema.inputs if each.type == "category"] == [
-        ("store_id", "text"),
-        ("shelf", "text"),
-    ]
-    assert (schema.key_kind, schema.entities) == ("text", ("store_id",))
-    assert [(each.name, each.type, each.nullable) for each in features.features] == [
-        ("price", "double", False),
-        ("shelf", "string", True),
-        ("open", "boolean", False),
-        ("visits", "long", False),
-        (DAY, "string", False),
-    ]
-
-
 def test_a_file_is_written_once_and_a_longer_one_adds_its_rows(tmp_path: Path) -> None:
     """What a file says otherwise counts from then on, also where it is changed back."""
     columns = sales()
@@ -171,44 +154,6 @@ def test_rows_of_one_key_and_time_need_what_tells_them_apart(tmp_path: Path) -> 
     assert rows_of(built.train, "product", "price") == rows_of(
         pa.table(columns).slice(0, built.train.num_rows), "product", "price"
     )
-
-
-@pytest.mark.parametrize(
-    ("changed", "options", "problem"),
-    [
-        (
-            {"day": [datetime(2025, 1, 1) + timedelta(weeks=n // STORES) for n in range(STORES * DAYS)]},
-            {"key": None, "holdout_from": "2025-10-01"},
-            "--feature-store needs --key",
-        ),
-        ({"Shelf size": [1.5, 2.0] * 600}, {}, "rename in the file 'Shelf size' to 'shelf_size', or leave"),
-        ({"split": [1.5, 2.0] * 600}, {}, "rename in the file 'split' to 'split_of_file'"),
-        ({}, {"row_key": ("aisle",)}, "--row-key must be a column of the file, got 'aisle'; it has store_id, day"),
-        ({}, {"row_key": ("day",)}, "--row-key must be neither label nor time, got 'day'"),
-        ({}, {"row_key": ("price",)}, "--row-key must hold text or integers, got DOUBLE in 'price'"),
-        (
-            {"store_id": [None if n < 10 else n % 20 for n in range(1200)]},
-            {},
-            "'store_id' is null in 10 rows, of which no feature can be kept; fill them",
-        ),
-    ],
-)
-def test_fails_for_what_a_store_does_not_take(
-    tmp_path: Path, changed: dict[str, Any], options: dict[str, Any], problem: str
-) -> None:
-    """Each with the fix."""
-    path = written(tmp_path, sales(**changed))
-    with pytest.raises(TableError) as raised:
-        read(path, **options)
-    assert problem in str(raised.value)
-
-
-def test_a_few_hours_are_no_holdout_of_whole_days(tmp_path: Path) -> None:
-    """A store cuts by days; of rows of two days that would leave one."""
-    hours = [datetime(2026, 1, 1) + timedelta(hours=place // STORES * 0.5) for place in range(STORES * DAYS)]
-    path = written(tmp_path, sales(day=hours))
-    with pytest.raises(TableError, match="holds out whole days, and the last 1 of them leave"):
-        read(path)
 
 
 def test_rows_that_do_not_fit_are_refused_by_the_group(tmp_path: Path) -> None:

@@ -249,7 +249,7 @@ def with_store(data: Path, schema: "TableSchema", entities: Sequence[str], probl
         entities: Columns that beside the key tell rows of one time apart.
         problems: Gets every problem that is found.
     """
-    from mlops_runtime.training_data.feature_rows import stored_schema
+    from mlops_runtime.training_data.stored_schema import stored_schema
     from mlops_runtime.training_data.table_file import TableError
 
     try:
@@ -274,8 +274,8 @@ def made_up_schema(kind: str, *, has_store: bool) -> "TableSchema":
         return schema
     import pyarrow.parquet as pq
 
-    from mlops_runtime.training_data.feature_rows import stored_schema
     from mlops_runtime.training_data.sample_rows import sample_table
+    from mlops_runtime.training_data.stored_schema import stored_schema
 
     with tempfile.TemporaryDirectory() as folder:
         rows = Path(folder) / "rows.parquet"

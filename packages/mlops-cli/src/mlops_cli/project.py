@@ -23,7 +23,7 @@ from mlops_cli.project_packages import LOCKS, OURS, VENDOR, PackageSources, inde
 from mlops_runtime.contracts import ContractError, canonical_json, from_dict, to_dict
 from mlops_runtime.features.feature_group import Entity, Feature, FeatureGroup
 from mlops_runtime.features.lock_file import FeatureLock
-from mlops_runtime.training_data.feature_rows import feature_groups
+from mlops_runtime.training_data.stored_schema import feature_groups
 from mlops_runtime.training_data.table_schema import TableSchema
 
 # what pyproject.toml of the template asks for; their requirements follow from their metadata
