@@ -19,6 +19,8 @@ from mlops_runtime.features.iceberg_tables import TableMeaning
 from mlops_runtime.features.point_in_time import PlanError
 from mlops_runtime.features.rebuild import Verdict
 from mlops_runtime.features.training_set_request import TrainingSetError
+from mlops_runtime.features.training_set_sql import SqlPlanError, SqlTable
+from mlops_runtime.features.unmatched_groups import UnmatchedGroupWarning
 
 ON_HAND = {"stock": ["on_hand"]}
 
@@ -202,6 +204,27 @@ def test_no_entity_rows_are_an_empty_set(filled):
         assert built.rows.num_rows == 0
         assert built.rows.column_names == ["store_id", "event_timestamp", "row_id", "stock__on_hand"]
         assert filled.client.rebuild(built.id).verdict is Verdict.IDENTICAL
+
+
+def test_a_group_without_rows_gives_an_unmatched_set(filled):
+    """Its columns are null, also when the set is built again after rows came; a statement would have no snapshot to name."""
+    bare = replace(filled.STOCK, name="bare")
+    filled.client._tables.writable(bare)
+    asked = filled.asked((3, "1"))
+    with pytest.warns(UnmatchedGroupWarning, match="no entity row found a row of group bare"):
+        built = filled.client.training_set(asked, {"stock": ["on_hand"], "bare": ["on_hand"]}, name="bare")
+    assert built.rows.select(["stock__on_hand", "bare__on_hand"]).to_pylist() == [
+        {"stock__on_hand": 30, "bare__on_hand": None}
+    ]
+    assert built.matched == {"stock_v1": 1, "bare_v1": 0}
+    with pytest.raises(
+        SqlPlanError, match="no rows yet in bare_v1, so there is no snapshot to name; ingest some first"
+    ):
+        filled.client.explain(asked, {"bare": ["on_hand"]}).sql(
+            "athena", SqlTable(database="d", table="t", snapshot_id=1)
+        )
+    filled.client.ingest(bare, filled.stock((2, 20, 2)))
+    assert filled.client.rebuild(built.id).verdict is Verdict.IDENTICAL
 
 
 def test_keys_of_any_library_are_one_set(filled):

@@ -13,7 +13,7 @@ from mlops_runtime.contracts.retraining import TrainingSetPlan
 from mlops_runtime.features.feature_group import CREATED_TIME, EVENT_TIME, INGEST_ID, RESERVED
 from mlops_runtime.features.point_in_time import ROW_ID, check, joined
 from mlops_runtime.features.snapshot_tags import training_set_tag
-from mlops_runtime.features.table_pins import pin, pinned_rows, tag_snapshot
+from mlops_runtime.features.table_pins import NO_SNAPSHOT, pin, pinned_rows, tag_snapshot
 from mlops_runtime.features.training_set import TrainingSet, built_by, described, iso, pinned_groups
 from mlops_runtime.features.training_set_request import (
     Load,
@@ -68,6 +68,9 @@ def build(
     if problems:
         raise TrainingSetError(f"training set {plan.name}: " + "; ".join(problems))
     snapshots = chosen_snapshots(plan.name, wanted, loaded, {} if tag is None else _tagged(plan, loaded, tag))
+    empty = [loaded[group].name()[-1] for group, snapshot in snapshots.items() if snapshot == NO_SNAPSHOT]
+    if empty:
+        raise TrainingSetError(f"training set {plan.name}: no rows yet in {', '.join(empty)}; ingest some first")
     own = training_set_tag(plan, as_of, {found[group]: snapshot for group, snapshot in snapshots.items()})
     if tag not in (None, own):
         raise TrainingSetError(

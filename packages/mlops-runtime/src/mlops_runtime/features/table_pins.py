@@ -31,6 +31,7 @@ from mlops_runtime.features.snapshot_tags import KEPT_TAGS, TAG_AGE
 from mlops_runtime.features.table_commits import committed
 from mlops_runtime.features.table_types import read_schema
 
+NO_SNAPSHOT = -1  # of a table without rows: https://iceberg.apache.org/spec/#table-metadata-fields
 _BELOW: Any = LessThan  # its constructor takes a column's name and a value
 
 
@@ -78,7 +79,7 @@ def pin(
 
     Args:
         table: The table.
-        snapshot_id: The snapshot.
+        snapshot_id: The snapshot, or ``NO_SNAPSHOT``.
         tag: Its tag. ``None``: no tag, for snapshots that need not be kept.
         columns: What is read of it.
         names: What the columns are called in the training set. Default: as in the table.
@@ -87,7 +88,7 @@ def pin(
         FeatureTableError: If the table does not have the snapshot.
     """
     snapshot = table.snapshot_by_id(snapshot_id)
-    if snapshot is None:
+    if snapshot is None and snapshot_id != NO_SNAPSHOT:
         raise FeatureTableError(f"table {'.'.join(table.name())} has no snapshot {snapshot_id}; read a newer one")
     columns = tuple(columns)
     meaning = TableMeaning.of(table.name()[-1], table.properties)
@@ -107,7 +108,7 @@ def pin(
         ttl_bound=None if meaning.ttl is None else meaning.ttl_bound,
         names=None if names is None else tuple(names),
         field_ids=tuple(schema.find_field(name).field_id for name in columns),
-        sequence=snapshot.sequence_number,
+        sequence=0 if snapshot is None else snapshot.sequence_number,
     )
 
 

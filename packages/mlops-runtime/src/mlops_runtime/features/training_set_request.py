@@ -16,7 +16,7 @@ from mlops_runtime.features.feature_group import FeatureGroup, is_time_zone
 from mlops_runtime.features.iceberg_tables import TableMeaning, scanned, schema_at
 from mlops_runtime.features.join_plans import Semantics
 from mlops_runtime.features.row_hashing import logical_type
-from mlops_runtime.features.table_pins import pin
+from mlops_runtime.features.table_pins import NO_SNAPSHOT, pin
 
 MEMORY = 8 << 30  # bytes, unless a request says otherwise
 Features = Sequence[FeatureGroup] | Mapping[str, Sequence[str]]
@@ -253,6 +253,7 @@ def engine_of(found: Located, request: Request) -> EngineChoice:
             table.name()[-1], scanned(table, found.snapshots[group], found.columns[group], created_by=request.as_of)
         )
         for group, table in found.tables.items()
+        if found.snapshots[group] != NO_SNAPSHOT
     ]
     return choose(scans, request.rows.num_rows, memory=request.memory, forced=request.engine)
 
@@ -280,20 +281,20 @@ def resolved(name: str, groups: Sequence[str], tables: Sequence[str]) -> dict[st
 def chosen_snapshots(
     name: str, wanted: Mapping[str, Sequence[str]], loaded: Mapping[str, Table], given: Mapping[str, int]
 ) -> dict[str, int]:
-    """Return the snapshot of each table: the one given, else the current one.
+    """Return the snapshot of each table: the one given, else the current one; ``NO_SNAPSHOT`` of a table without rows.
 
     Raises:
-        TrainingSetError: If a table holds no rows yet, or not the snapshot that is given, or that is older than a wanted column.
+        TrainingSetError: If a table does not have the snapshot that is given, or that is older than a wanted column.
     """
     problems, snapshots = [], {}
     for group, table in loaded.items():
         current = table.current_snapshot()
-        if current is None:
-            problems.append(f"table {table.name()[-1]} holds no rows yet")
+        if current is None and group not in given:
+            snapshots[group] = NO_SNAPSHOT
         elif group in given and table.snapshot_by_id(given[group]) is None:
             problems.append(f"table {table.name()[-1]} has no snapshot {given[group]}: it was expired, or never was")
         else:
-            snapshots[group] = given.get(group, current.snapshot_id)
+            snapshots[group] = given[group] if current is None or group in given else current.snapshot_id
             written = schema_at(table, snapshots[group]).column_names
             problems += [
                 f"column {column!r} is newer than snapshot {snapshots[group]} of table {table.name()[-1]}; "

@@ -14,6 +14,7 @@ from mlops_runtime.features.feature_group import CREATED_TIME, EVENT_TIME, INGES
 from mlops_runtime.features.iceberg_tables import feature_types
 from mlops_runtime.features.join_plans import PlanChoice, Semantics
 from mlops_runtime.features.point_in_time import explained
+from mlops_runtime.features.table_pins import NO_SNAPSHOT
 from mlops_runtime.features.table_types import arrow_types
 from mlops_runtime.features.training_set import group_rows
 from mlops_runtime.features.training_set_request import Load, Request, engine_of, located
@@ -399,6 +400,9 @@ class Explanation:
         if odd:
             said = "; ".join(f"column {field.name!r} of the entity rows is {field.type}" for field in odd)
             raise SqlPlanError(f"{said}, which no column of a feature table is; cast it, or leave it out")
+        empty = [pinned.table for pinned in self.tables if pinned.snapshot_id == NO_SNAPSHOT]
+        if empty:
+            raise SqlPlanError(f"no rows yet in {', '.join(empty)}, so there is no snapshot to name; ingest some first")
         times = self.request.rows[self.request.timestamp]
         plan = SqlPlan(
             entities=SqlEntities(table=entities, timestamp=self.request.timestamp, columns=columns),
