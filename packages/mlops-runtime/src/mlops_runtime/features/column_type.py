@@ -10,7 +10,7 @@ import struct
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Context, Decimal
-from typing import Literal
+from typing import Literal, cast
 
 Base = Literal[
     "boolean", "int", "long", "float", "double", "string", "date", "timestamp", "binary", "decimal", "list", "vector"
@@ -149,7 +149,7 @@ class ColumnType:
 @functools.cache
 def _read(text: str) -> ColumnType:
     if text in ELEMENTS or text == "binary":
-        return ColumnType(text=text, base=text)  # type: ignore[arg-type]
+        return ColumnType(text=text, base=cast(Base, text))
     if found := _DECIMAL.fullmatch(text):
         precision, scale = int(found[1]), int(found[2])
         if scale <= precision <= MAXIMUM_PRECISION:

@@ -245,7 +245,7 @@ class FeatureStoreClient:
             PlanError: If keys are of another type, or columns clash.
         """
         from mlops_runtime.features import training_set as sets  # noqa: PLC0415 - duckdb
-        from mlops_runtime.features.unmatched_groups import UnmatchedGroupWarning  # noqa: PLC0415
+        from mlops_runtime.features.unmatched_groups import UnmatchedGroupWarning  # noqa: PLC0415 - duckdb
 
         request = requested(
             entities,
