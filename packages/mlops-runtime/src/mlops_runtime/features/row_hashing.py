@@ -10,7 +10,6 @@ from mlops_runtime.contracts import canonical_json
 
 VERSION = "h2"
 
-_ZERO, _ONE, _NOTHING = (pa.scalar(content, pa.large_binary()) for content in (b"\0", b"\1", b""))
 _NAN = {pa.float64(): 0x7FF8000000000000, pa.float32(): 0x7FC00000}
 
 
@@ -181,11 +180,11 @@ def _list_bytes(name: str, column: pa.ChunkedArray) -> pa.ChunkedArray:
         raise UnhashableColumnError(
             f"column {name!r} has type {column.type}; lists of {held.type} have no canonical form"
         )
-    there = pc.binary_join_element_wise(_ONE, *parts, _NOTHING)
-    elements = pc.fill_null(there, _ZERO)
+    missing, there, nothing = (pa.scalar(content, pa.large_binary()) for content in (b"\0", b"\1", b""))
+    elements = pc.fill_null(pc.binary_join_element_wise(there, *parts, nothing), missing)
     counts = pc.fill_null(pc.list_value_length(lists), 0)
     ends = pa.concat_arrays([pa.array([0], pa.int64()), pc.cumulative_sum(counts)])
-    joined = pc.binary_join(pa.LargeListArray.from_arrays(ends, elements), _NOTHING)
+    joined = pc.binary_join(pa.LargeListArray.from_arrays(ends, elements), nothing)
     return pa.chunked_array([pc.if_else(pc.is_null(lists), pa.scalar(None, pa.large_binary()), joined)])
 
 
