@@ -117,7 +117,8 @@ def test_what_the_operations_refuse_fails_the_stack(
     with pytest.raises(Exception, match="StackCreateComplete"):
         client.get_waiter("stack_create_complete").wait(StackName=unique, WaiterConfig={"Delay": 1})
 
-    stack_id = next(s["StackId"] for s in client.list_stacks()["StackSummaries"] if s["StackName"] == unique)
+    pages = client.get_paginator("list_stacks").paginate()
+    stack_id = next(s["StackId"] for page in pages for s in page["StackSummaries"] if s["StackName"] == unique)
     events = client.describe_stack_events(StackName=stack_id)["StackEvents"]
     assert any(said in row.get("ResourceStatusReason", "") for row in events)
     assert unique not in cloud.client("eks").list_clusters()["clusters"]

@@ -96,6 +96,31 @@ def test_every_value_comes_back_from_a_store(shop, data):
     assert (again.verdict, again.same_bytes) == (Verdict.IDENTICAL, True)
 
 
+def test_every_type_survives_compaction(shop):
+    """Eight files become one; null and NaN stay inside lists, and a set that was built before stays the same."""
+    values = {
+        "list<float>": [1.0, float("nan"), None],
+        "list<string>": ["a", None, ""],
+        "vector(3)": [0.5, float("nan"), -0.0],
+        "decimal(38,10)": Decimal("-1.5000000000"),
+        "binary": b"\0a",
+    }
+    columns = {NAMES[kind]: pa.array([value], arrow_type(kind)) for kind, value in values.items()}
+    asked = pa.table({"k": [0, 9], "event_timestamp": [shop.day(2)] * 2})
+    for number in range(9):
+        rows = {"k": [number], "event_time": [shop.day(1)], "created_time": [shop.day(1)], **columns}
+        shop.client.ingest(EVERYTHING, pa.table(rows))
+        if not number:
+            built = shop.client.training_set(asked, [EVERYTHING], name="all")
+    table = shop.client.table("everything_v1")
+    assert len(list(table.scan().plan_files())) < 9
+    latest = shop.client.latest(EVERYTHING)
+    assert latest.num_rows == 9
+    for kind, value in values.items():
+        assert repr(latest[NAMES[kind]].to_pylist()) == repr([value] * 9)
+    assert shop.client.rebuild(built.id).verdict is Verdict.IDENTICAL
+
+
 def test_a_table_of_other_types_is_refused(shop):
     """A list of other elements, a vector of another length, a decimal of another scale: each is named."""
     shop.client.ingest(EVERYTHING, pa.table({"k": [1], "event_time": [shop.day(1)]}))

@@ -30,13 +30,13 @@ from mlops_runtime.features.batch_ingest import (
 from mlops_runtime.features.feature_group import FeatureGroup
 from mlops_runtime.features.lock_file import FeatureLock
 from mlops_runtime.features.table_catalog import Tables
-from mlops_runtime.features.table_maintenance import Maintained, maintain, tend
 from mlops_runtime.features.training_set_manifest import Manifests, Objects, remove
 from mlops_runtime.features.training_set_request import Asked, Features, requested
 
 if TYPE_CHECKING:
     from mlops_runtime.features.engine_choice import Engine
     from mlops_runtime.features.rebuild import Rebuild
+    from mlops_runtime.features.table_maintenance import Maintained
     from mlops_runtime.features.training_set import TrainingSet
     from mlops_runtime.features.training_set_sql import Explanation
     from mlops_runtime.features.training_set_usage import Difference, Use
@@ -375,7 +375,7 @@ class FeatureStoreClient:
         )
         return erase(places, entity, reason=reason, in_use=in_use, include_in_use=include_in_use, now=self._now())
 
-    def maintain(self) -> tuple[Maintained, ...]:
+    def maintain(self) -> "tuple[Maintained, ...]":
         """Maintain every table: compact small files, remove files that no snapshot names, forget old keys, drop replaced tags.
 
         A folder's ingests do this themselves as it becomes due. Doing it again does nothing new.
@@ -383,6 +383,8 @@ class FeatureStoreClient:
         Raises:
             TableBusyError: If other writers committed first, again and again.
         """
+        from mlops_runtime.features.table_maintenance import maintain  # noqa: PLC0415 - loads pandas where that is
+
         now, is_folder = (_utc_now() if self._tables.is_folder else self._now()), self._tables.is_folder
         return tuple(
             maintain(
@@ -431,6 +433,8 @@ class FeatureStoreClient:
     def _appended(self, table: Table, batch: Batch, now: datetime) -> Ingested:
         done = append(table, batch, now)
         if self._tables.is_folder and not done.duplicate:
+            from mlops_runtime.features.table_maintenance import tend  # noqa: PLC0415 - loads pandas where that is
+
             tend(table, now=_utc_now(), remove=remove)
         if self._announce is not None:
             # by the key and not by the ingest: told twice, it is the same event
