@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from mlops_runtime.training_data.csv_dialect import CsvDialect
+from mlops_runtime.training_data.csv_dialect import CsvDialect, mixes_line_ends
 
 
 @pytest.mark.parametrize(
@@ -28,3 +28,15 @@ def test_a_files_bytes_say_how_it_is_written(content: bytes, expected: CsvDialec
     path.write_bytes(content)
 
     assert CsvDialect.of(path) == expected
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [(b"a\n1\n2", False), (b"a\r\n1\r\n2", False), (b"a\r\n1\n", True), (b"a\n1\r\n", True), (b"", False)],
+)
+def test_lines_that_end_in_two_ways_are_seen(content: bytes, expected: bool, tmp_path: Path) -> None:
+    """As in two files that were joined; the last line needs no end."""
+    path = tmp_path / "rows.csv"
+    path.write_bytes(content)
+
+    assert mixes_line_ends(path) is expected

@@ -13,6 +13,11 @@ from mlops_runtime.training_data.table_file import TableError, open_table
     [
         ("rows.xlsx", b"", "the data must be a .parquet or .csv file, got"),
         ("rows.parquet", b"no parquet at all", "cannot read"),
+        (
+            "rows.csv",
+            b"a;b\r\n1;2\r\n3;4\n",
+            r"its lines end in two ways; make them one: tr -d '.r' < rows.csv > one_way.csv",
+        ),
         ("rows.parquet", None, "is missing; give the path of a .parquet or .csv file, from /"),
     ],
 )

@@ -52,6 +52,21 @@ def is_utf_16(first: bytes) -> bool:
     return first[:2] in _UTF_16
 
 
+def mixes_line_ends(path: Path) -> bool:
+    r"""Return whether some lines of a file end with ``\r\n`` and others with ``\n``, as when two files were joined.
+
+    Example:
+        >>> import pathlib, tempfile
+        >>> file = pathlib.Path(tempfile.mkdtemp()) / "rows.csv"
+        >>> _ = file.write_bytes(b"a\r\n1\n")
+        >>> mixes_line_ends(file)
+        True
+    """
+    with path.open("rb") as file:
+        ends = [line.endswith(b"\r\n") for line in file if line.endswith(b"\n")]
+    return any(ends) and not all(ends)
+
+
 def _encoding(path: Path, first: bytes) -> str:
     if is_utf_16(first):
         return "utf-16"

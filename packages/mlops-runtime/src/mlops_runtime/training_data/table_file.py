@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from mlops_runtime.training_data.csv_dialect import mixes_line_ends
 from mlops_runtime.training_data.csv_rows import CsvError, create_rows
 
 _PARQUET, _CSV = (".parquet", ".pq"), (".csv", ".tsv", ".txt", ".gz")
@@ -111,6 +112,11 @@ def open_table(path: Path) -> Iterator[TableFile]:
             else:
                 connection.execute(f"CREATE TABLE rows AS SELECT * FROM read_parquet('{place}')")  # noqa: S608 - quoted
         except (duckdb.Error, CsvError) as error:
+            if suffix in _CSV and mixes_line_ends(path):
+                fix = f"tr -d '\\r' < {path.name} > one_way.csv"
+                raise TableError(
+                    [f"cannot read {str(path)!r}: its lines end in two ways; make them one: {fix}"]
+                ) from error
             raise TableError([f"cannot read {str(path)!r}: {_reason(str(error))}"]) from error
         yield TableFile(connection, path)
 
