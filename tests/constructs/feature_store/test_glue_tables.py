@@ -83,15 +83,9 @@ def test_fields_have_the_ids_of_the_lock_file(table: dict[str, Any]) -> None:
     assert schema["Fields"][5]["Doc"] == "units on hand"
 
 
-def test_lists_are_json_and_decimals_text() -> None:
-    """As Iceberg's specification writes types; what a list holds has an id too, and the table says how long vectors are."""
+def iceberg_input(group: FeatureGroup) -> dict[str, Any]:
+    """Return what a template declares of a group's Iceberg table."""
     stack = cdk.Stack(cdk.App(), "S")
-    features = (
-        Feature("price", "decimal(9,2)", "x", nullable=True),
-        Feature("tags", "list<string>", "x", nullable=True),
-        Feature("embedding", "vector(64)", "x", nullable=True),
-    )
-    group = replace(GROUP, features=features)
     database = glue.CfnDatabase(
         stack,
         "Database",
@@ -102,7 +96,18 @@ def test_lists_are_json_and_decimals_text() -> None:
     define_table(stack, "Table", group=group, locked=locked, database=database, location="s3://bucket/d/stock_v1")
 
     (found,) = Template.from_stack(stack).find_resources("AWS::Glue::Table").values()
-    declared = found["Properties"]["OpenTableFormatInput"]["IcebergInput"]["IcebergTableInput"]
+    declared: dict[str, Any] = found["Properties"]["OpenTableFormatInput"]["IcebergInput"]["IcebergTableInput"]
+    return declared
+
+
+def test_lists_are_json_and_decimals_text() -> None:
+    """As Iceberg's specification writes types; what a list holds has an id too, and the table says how long vectors are."""
+    features = (
+        Feature("price", "decimal(9,2)", "x", nullable=True),
+        Feature("tags", "list<string>", "x", nullable=True),
+        Feature("embedding", "vector(64)", "x", nullable=True),
+    )
+    declared = iceberg_input(replace(GROUP, features=features))
     price, tags, embedding = (field["Type"] for field in declared["Schema"]["Fields"][5:])
     assert price == "decimal(9,2)"
     assert json.loads(tags) == {"type": "list", "element-id": 9, "element": "string", "element-required": False}
@@ -119,19 +124,7 @@ def test_rows_are_partitioned_by_month_of_event_time(table: dict[str, Any]) -> N
 
 def test_a_group_may_ask_for_days() -> None:
     """The lock file holds which, so that a later declaration cannot change it."""
-    stack = cdk.Stack(cdk.App(), "S")
-    group = replace(GROUP, partition="day")
-    database = glue.CfnDatabase(
-        stack,
-        "Database",
-        catalog_id=stack.account,
-        database_input=glue.CfnDatabase.DatabaseInputProperty(name="demand_features"),
-    )
-    locked = FeatureLock().extend([group]).table(group)
-    define_table(stack, "Table", group=group, locked=locked, database=database, location="s3://bucket/d/stock_v1")
-
-    (found,) = Template.from_stack(stack).find_resources("AWS::Glue::Table").values()
-    spec = found["Properties"]["OpenTableFormatInput"]["IcebergInput"]["IcebergTableInput"]["PartitionSpec"]
+    spec = iceberg_input(replace(GROUP, partition="day"))["PartitionSpec"]
     assert spec["Fields"] == [{"FieldId": 1000, "SourceId": 3, "Name": "event_time_day", "Transform": "day"}]
 
 

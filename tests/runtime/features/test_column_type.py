@@ -53,7 +53,7 @@ def test_a_decimal_holds_what_its_digits_say(value, precision, scale):
 
 
 def test_values_are_held_by_their_own_type_alone():
-    """True is no number, text none either, a date no time, and a float no decimal."""
+    """True is not a number, and neither is text; a date is not a time, and a float not a decimal."""
     values = {
         "boolean": True,
         "long": 2**40,

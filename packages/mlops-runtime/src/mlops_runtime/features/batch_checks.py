@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable
 from datetime import UTC, date, datetime
 from decimal import Decimal
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -201,10 +201,10 @@ def _constraint_problems(feature: Feature, column: pa.ChunkedArray) -> Iterable[
     kind = column.type
     floating = pa.types.is_floating(kind)
 
-    def scalar(value: object) -> pa.Scalar:
+    def scalar(value: Any) -> pa.Scalar:
         if pa.types.is_decimal(kind):
-            return pa.scalar(Decimal(value), kind)  # type: ignore[arg-type]
-        return pa.scalar(float(value) if floating else value, kind)  # type: ignore[arg-type]
+            return pa.scalar(Decimal(value), kind)
+        return pa.scalar(float(value) if floating else value, kind)
 
     def listed() -> pa.ChunkedArray:
         values = pa.array([scalar(value).as_py() for value in feature.allowed or ()], kind)
