@@ -419,6 +419,26 @@ def test_a_deployment_is_real_servers_and_its_template_is_exchanged(
     wait_for(lambda: _pods(admin, "rolled") == [])
 
 
+def test_a_deployment_that_is_made_again_has_none_of_the_pods_before(
+    admin: Caller, deployment: Make, wait_for: Callable[..., Any]
+) -> None:
+    """Pods belong to the object, not to its name: https://kubernetes.io/docs/concepts/overview/working-with-objects/names/#uids."""
+    manifest = deployment("again", replicas=2)
+
+    def names() -> list[str]:
+        return [pod["metadata"]["name"] for pod in _pods(admin, "again")]
+
+    admin.apply(manifest)
+    wait_for(lambda: _is_done(admin, manifest, 2))
+    before = set(names())
+    admin.call("DELETE", path(manifest))
+    admin.apply(manifest)
+    wait_for(lambda: _is_done(admin, manifest, 2) and len(names()) == 2)
+    assert before.isdisjoint(names())
+    admin.call("DELETE", path(manifest))
+    wait_for(lambda: names() == [])
+
+
 def test_the_minimum_of_an_autoscaler_holds_and_a_slot_at_rest_is_left_alone(
     cloud: Cloud, cluster_name: str, admin: Caller, deployment: Make, wait_for: Callable[..., Any]
 ) -> None:

@@ -332,6 +332,14 @@ def _selects(objects: Objects, binding: Mapping[str, Any], pod: Pod) -> bool:
     return is_ours and selector.items() <= pod.metadata["labels"].items()
 
 
+_Key = tuple[str, str, str]  # namespace, name and uid: a Deployment that is made again has none of the pods before
+
+
+def _key(deployment: Mapping[str, Any]) -> _Key:
+    metadata = deployment["metadata"]
+    return metadata["namespace"], metadata["name"], metadata["uid"]
+
+
 class Controllers:
     """The controllers of one cluster.
 
@@ -344,8 +352,8 @@ class Controllers:
     def __init__(self, cluster: str, arn: str, pool: Pool) -> None:
         self._cluster, self._arn, self._pool = cluster, arn, pool
         self._wake, self._stopped = threading.Event(), False
-        self._pods: dict[tuple[str, str], dict[str, Pod]] = {}
-        self._progress: dict[tuple[str, str], tuple[object, float]] = {}
+        self._pods: dict[_Key, dict[str, Pod]] = {}
+        self._progress: dict[_Key, tuple[object, float]] = {}
         self._bindings = Bindings(cluster)
         self._objects: Objects
 
@@ -376,7 +384,7 @@ class Controllers:
 
     def log(self, namespace: str, name: str) -> str:
         """Return what the containers of a pod wrote."""
-        found = (pods.get(name) for (where, _), pods in list(self._pods.items()) if where == namespace)
+        found = (pods.get(name) for (where, *_), pods in list(self._pods.items()) if where == namespace)
         return next((pod.log() for pod in found if pod is not None), "")
 
     def pods(self) -> list[dict[str, Any]]:
@@ -399,10 +407,13 @@ class Controllers:
 
     def _reconcile(self) -> None:
         self._scale()
-        found = {(d["metadata"]["namespace"], d["metadata"]["name"]): d for d in self._objects.list(DEPLOYMENT)}
+        found = {_key(deployment): deployment for deployment in self._objects.list(DEPLOYMENT)}
         for key in [key for key in self._pods if key not in found]:
             self._end(key, list(self._pods[key]))  # deleted with their Deployment
             self._collect(key)
+            if not self._pods[key]:
+                del self._pods[key]
+                self._progress.pop(key, None)
         for key, deployment in found.items():
             self._deploy(key, deployment)
         everyone = [pod for pods in self._pods.values() for pod in pods.values()]
@@ -456,7 +467,7 @@ class Controllers:
         except StatusError as error:  # deleted in between
             LOGGER.info("%s/%s is not scaled: %s", namespace, name, error)
 
-    def _deploy(self, key: tuple[str, str], deployment: dict[str, Any]) -> None:
+    def _deploy(self, key: _Key, deployment: dict[str, Any]) -> None:
         self._collect(key)
         pods = self._pods.setdefault(key, {})
         seen = [self._seen(pod) for pod in pods.values()]
@@ -476,7 +487,7 @@ class Controllers:
             self._progress[key] = mark, clock.now()
         late = clock.now() - self._progress[key][1] > float(deployment["spec"]["progressDeadlineSeconds"])
         status = deployment_status(deployment, now, failure=failure, is_late=late)
-        self._objects.put_status(DEPLOYMENT, *key, status)
+        self._objects.put_status(DEPLOYMENT, *key[:2], status)
         for pod in pods.values():
             self._objects.put(POD, key[0], pod.name, pod.manifest(is_ready=self._is_ready(pod)))
 
@@ -486,7 +497,7 @@ class Controllers:
     def _is_ready(self, pod: Pod) -> bool:
         return pod.is_serving and self._bindings.passes_gates(self._objects, pod)
 
-    def _make(self, key: tuple[str, str], deployment: Mapping[str, Any]) -> str | None:
+    def _make(self, key: _Key, deployment: Mapping[str, Any]) -> str | None:
         """Make one pod of the newest template, or say why there can be none."""
         template, where = deployment["spec"]["template"], key[0]
         namespace = self._objects.find(NAMESPACE, "", where)
@@ -497,7 +508,7 @@ class Controllers:
             namespace=namespace,
             accounts=[account["metadata"]["name"] for account in self._objects.list(ACCOUNT, where)],
             quotas=self._objects.list(QUOTA, where),
-            running=[pod.spec for (place, _), pods in self._pods.items() if place == where for pod in pods.values()],
+            running=[pod.spec for (place, *_), pods in self._pods.items() if place == where for pod in pods.values()],
         )
         if refused is not None:
             return refused
@@ -536,17 +547,14 @@ class Controllers:
         for node in made:
             self._objects.put(NODE, "", node.name, node.manifest())
 
-    def _end(self, key: tuple[str, str], names: list[str]) -> None:
+    def _end(self, key: _Key, names: list[str]) -> None:
         for name in names:
             if not self._pods[key][name].is_going:
                 self._pods[key][name].end()
                 self.wake()
 
-    def _collect(self, key: tuple[str, str]) -> None:
+    def _collect(self, key: _Key) -> None:
         """Forget pods that have ended."""
         for name in [name for name, pod in self._pods.get(key, {}).items() if pod.has_ended]:
             del self._pods[key][name]
             self._objects.drop(POD, key[0], name)
-        if not self._pods.get(key) and self._objects.find(DEPLOYMENT, *key) is None:
-            self._pods.pop(key, None)
-            self._progress.pop(key, None)
