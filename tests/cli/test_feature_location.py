@@ -229,7 +229,7 @@ def test_a_units_store_is_found_by_its_parameter(store: DeployedStore, features:
     places = features("list").stdout.splitlines()[-2:]
     built = features("build", "shelves", "--entities", tmp_path / "rows.parquet", "--features", "stock")
     assert built.returncode == 0, built.stderr
-    training_set_id, _, place = built.stdout.splitlines()
+    training_set_id, _, matched, place = built.stdout.splitlines()
     version = store.register(training_set_id).rpartition(":model-package/")[2]
     shown = features("catalog", "--output", tmp_path / "page.html")
 
@@ -238,6 +238,7 @@ def test_a_units_store_is_found_by_its_parameter(store: DeployedStore, features:
         f"database {store.entry.database}, tables in s3://{store.entry.data_bucket}",
         f"training_sets s3://{store.entry.training_sets_bucket}, manifests s3://{store.entry.manifests_bucket}/manifests",
     ]
+    assert matched.endswith(" of them found a row of stock_v1")
     assert place == f"s3://{store.entry.training_sets_bucket}/sets/shelves/{training_set_id}/part-0.parquet"
     assert features("rebuild", training_set_id).stdout.startswith(f"IDENTICAL {training_set_id}")
     assert shown.stdout.endswith("2 groups, 1 training sets, 1 packages\n")
