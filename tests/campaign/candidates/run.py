@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 from tests.campaign.candidates import trained
-from tests.campaign.candidates.catalogue import SEED, Bad, Good, bad_again, bad_ones, base, good_again, good_ones
+from tests.campaign.candidates.catalogue import SEED, Bad, Good, bad_ones, base, good_ones
 from tests.campaign.candidates.path import Way
 from tests.campaign.candidates.world import CHAMPION_WEEK, fresh, splits
 
@@ -22,12 +22,7 @@ from mlops_runtime.jobs.model_input import model_input
 from mlops_runtime.serving.onnx_model import load_archive
 
 APART = "apart"
-PARTS: dict[str, Callable[[], Iterable[Bad | Good]]] = {
-    "bad": bad_ones,
-    "good": good_ones,
-    "bad-again": bad_again,
-    "good-again": good_again,
-}
+PARTS: dict[str, Callable[[], Iterable[Bad | Good]]] = {"bad": bad_ones, "good": good_ones}
 
 
 def results(folder: Path, part: str) -> dict[str, dict[str, Any]]:
