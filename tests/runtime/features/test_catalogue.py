@@ -93,7 +93,7 @@ def test_a_table_alone_says_much(filled, facts):
         False,
     )
     assert (stock.ingest.rows, stock.ingest.at) == (10, filled.day(20))
-    assert stock.ingest.content.startswith("h2:")
+    assert stock.ingest.content.startswith("h3:")
     assert [schema.changes for schema in stock.schemas] == ["first of 5 columns"]
 
 

@@ -31,7 +31,7 @@ def test_each_ingest_is_an_entry(shop):
 
     assert (entry.key_hash, entry.snapshot_id) == (hash_of("customer 4711"), done.snapshot_id)
     assert entry.at == shop.day(20).isoformat()
-    assert entry.content.startswith("h2:")
+    assert entry.content.startswith("h3:")
     assert ingest_ledger.find(shop.client.table("stock_v1"), hash_of("never")) is None
     assert all(b"customer 4711" not in path.read_bytes() for path in shop.path.rglob("*") if path.is_file())
 

@@ -38,12 +38,12 @@ def test_rebuild_is_identical_after_more_data_came(filled, built, manifests):
 
 def test_rebuild_says_when_the_content_differs(filled, built, manifests):
     """A manifest that claims other content is not confirmed."""
-    claim = replace(built.manifest, output=replace(built.manifest.output, content_hash="h2:00"))
+    claim = replace(built.manifest, output=replace(built.manifest.output, content_hash="h3:00"))
 
     again = rebuild(filled.client.table, manifests.write(claim), manifests)
 
     assert again.verdict is Verdict.DIFFERS
-    assert f"6 rows with content h2:00 became 6 with {built.manifest.output.content_hash}" == again.reason
+    assert f"6 rows with content h3:00 became 6 with {built.manifest.output.content_hash}" == again.reason
 
 
 def expired(filled, built) -> PinnedTable:

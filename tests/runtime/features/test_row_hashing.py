@@ -12,7 +12,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mlops_runtime.features.row_hashing import UnhashableColumnError, comparable, content_hash, indices, same_as_before
+from mlops_runtime.features.row_hashing import (
+    UnhashableColumnError,
+    block_digest,
+    comparable,
+    content_hash,
+    hash_of_blocks,
+    indices,
+    same_as_before,
+)
 
 ROWS = st.lists(
     st.tuples(st.none() | st.text("aä~", max_size=2), st.none() | st.integers(-2, 2)), min_size=1, max_size=12
@@ -96,7 +104,20 @@ def test_known_value():
             "t": pa.array([0, 1, None], pa.timestamp("us", "UTC")),
         }
     )
-    assert content_hash(rows) == "h2:3de465a6157a41378b6766ecd638d8d06714e4776677a59e7d38117fa69e6d77"
+    assert content_hash(rows) == "h3:ec8368b55b24a867faf44f64444112fd0118469cbbc1fd2ed51be2fac6ffe17d"
+
+
+@settings(max_examples=50, deadline=None)
+@given(HASHED_ROWS, st.integers(1, 4))
+def test_blocks_that_are_hashed_apart_give_the_hash_of_the_whole(rows, block):
+    """Whoever hashes them, in whatever pieces the rows lie; another size of blocks is another hash."""
+    table = hashed_table(rows)
+    table = table.append_column("row_id", pa.arange(0, table.num_rows))
+    digests = [block_digest(table.slice(at, block), ["row_id"]) for at in range(0, table.num_rows, block)]
+    whole = content_hash(table, ["row_id"], is_sorted=True, block=block)
+    assert whole == hash_of_blocks(table.schema, table.num_rows, digests, ["row_id"], block=block)
+    assert whole == content_hash(table.sort_by([("row_id", "descending")]), ["row_id"], block=block)
+    assert whole != content_hash(table, ["row_id"], block=block + 1)
 
 
 def test_memory_layout_does_not_count():

@@ -1,14 +1,15 @@
 """A content hash of rows that depends neither on their order, nor on file layout, nor on the version of a library."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from mlops_runtime.contracts import canonical_json
 
-VERSION = "h2"
+VERSION = "h3"
+BLOCK = 1 << 20  # rows that are hashed together: tasks of another engine hash theirs apart
 
 _NAN = {pa.float64(): 0x7FF8000000000000, pa.float32(): 0x7FC00000}
 
@@ -54,14 +55,17 @@ class UnhashableColumnError(ValueError):
     """A column has a type without a canonical form."""
 
 
-def content_hash(table: pa.Table, first: Sequence[str] = (), *, is_sorted: bool = False) -> str:
-    """Return ``h2:<SHA-256>`` of the rows, independent of the order of rows and columns.
+def content_hash(table: pa.Table, first: Sequence[str] = (), *, is_sorted: bool = False, block: int = BLOCK) -> str:
+    """Return ``h3:<SHA-256>`` of the rows, independent of the order of rows and columns.
+
+    It is the SHA-256 of a head and of the digests of blocks of rows in their order, see ``block_digest`` and ``hash_of_blocks``.
 
     Args:
         table: The rows.
         first: Columns to sort by before all others, by name; part of what is hashed, so compare hashes made with the same ones.
             Columns that nearly tell rows apart make it quicker. Default: all columns by name.
         is_sorted: Whether the rows are in ascending order of ``first``, which no two of them share. Default: they are sorted here.
+        block: Rows of a block; part of what is hashed.
 
     Raises:
         UnhashableColumnError: If a column is neither boolean, integer, float, decimal, string, binary, date, timestamp nor a list
@@ -75,19 +79,69 @@ def content_hash(table: pa.Table, first: Sequence[str] = (), *, is_sorted: bool 
         >>> content_hash(one) == content_hash(one.slice(0, 1))
         False
     """
-    names = [*first, *sorted(set(table.column_names) - set(first))]
+    names = _names(table.schema, first)
     canonical = pa.table({name: _canonical(name, table[name]) for name in names})
     order = None if is_sorted or not names else indices(canonical, names)
+    digests = []
+    for start in range(0, table.num_rows, block):
+        # a block at a time: the sorted copy of all rows would double the memory
+        part = canonical.slice(start, block) if order is None else canonical.take(order.slice(start, block))
+        digests.append(_digest(part))
+    return hash_of_blocks(table.schema, table.num_rows, digests, first, block=block)
+
+
+def block_digest(rows: pa.Table, first: Sequence[str] = ()) -> bytes:
+    """Return the digest of the rows of one block, in the order of the whole.
+
+    Args:
+        rows: The rows.
+        first: As for ``content_hash``.
+
+    Raises:
+        UnhashableColumnError: As for ``content_hash``.
+
+    Example:
+        >>> rows = pa.table({"n": [1, 2, 3]})
+        >>> digests = [block_digest(rows.slice(start, 2), ["n"]) for start in (0, 2)]
+        >>> hash_of_blocks(rows.schema, 3, digests, ["n"], block=2) == content_hash(rows, ["n"], block=2)
+        True
+    """
+    return _digest(pa.table({name: _canonical(name, rows[name]) for name in _names(rows.schema, first)}))
+
+
+def hash_of_blocks(
+    schema: pa.Schema, rows: int, digests: Iterable[bytes], first: Sequence[str] = (), *, block: int = BLOCK
+) -> str:
+    """Return the content hash of rows whose blocks have these digests.
+
+    Args:
+        schema: Columns of the rows.
+        rows: How many there are.
+        digests: Of the blocks, in order.
+        first: As for ``content_hash``.
+        block: Rows of a block but the last.
+    """
     head = {
-        "columns": [[name, _said(logical_type(table.schema.field(name).type))] for name in names],
-        "rows": table.num_rows,
+        "columns": [[name, _said(logical_type(schema.field(name).type))] for name in _names(schema, first)],
+        "rows": rows,
+        "block": block,
     }
     digest = hashlib.sha256(canonical_json(head))
-    for name in names:
-        # a column at a time: the sorted copy of all of them would double the memory
-        for part in _bytes(canonical[name] if order is None else canonical[name].take(order)):
-            digest.update(part)
+    for each in digests:
+        digest.update(each)
     return f"{VERSION}:{digest.hexdigest()}"
+
+
+def _names(schema: pa.Schema, first: Sequence[str]) -> list[str]:
+    return [*first, *sorted(set(schema.names) - set(first))]
+
+
+def _digest(canonical: pa.Table) -> bytes:
+    digest = hashlib.sha256()
+    for column in canonical.columns:
+        for part in _bytes(column):
+            digest.update(part)
+    return digest.digest()
 
 
 def logical_type(kind: pa.DataType) -> pa.DataType:

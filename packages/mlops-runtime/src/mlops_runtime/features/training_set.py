@@ -217,7 +217,7 @@ def described(
     files = {paths[split]: parquet_bytes(table) for split, table in splits.items()}
     output = Output(
         rows=result.num_rows,
-        content_hash=content_hash(result, (ROW_ID,)),
+        content_hash=content_hash(result, (ROW_ID,), is_sorted=True),
         files=tuple(
             OutputFile(
                 path=paths[split],

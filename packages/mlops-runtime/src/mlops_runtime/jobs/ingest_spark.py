@@ -45,7 +45,7 @@ from mlops_runtime.features.feature_group import CREATED_TIME, EVENT_TIME, INGES
 from mlops_runtime.features.group_json import declaration_json, read_declaration
 from mlops_runtime.features.iceberg_tables import check_table, sort_columns
 from mlops_runtime.features.parquet_size import Bounds, ParquetFormError, ParquetSizeError, read_bounded
-from mlops_runtime.features.row_hashing import content_hash, logical_type
+from mlops_runtime.features.row_hashing import VERSION, content_hash, logical_type
 from mlops_runtime.features.table_catalog import Tables
 from mlops_runtime.features.table_commits import TableBusyError, committed
 from mlops_runtime.features.table_types import arrow_schema
@@ -301,7 +301,7 @@ def _content(group: FeatureGroup, staged: "DataFrame", count: int) -> _Content:
     digest = hashlib.sha256(" ".join(f"{number}:{hashed}" for number, hashed, _, _ in buckets).encode()).hexdigest()
     return _Content(
         rows=sum(int(rows) for _, _, rows, _ in buckets),
-        hash=f"h2/{count}:{digest}",
+        hash=f"{VERSION}/{count}:{digest}",
         newest_event=max(datetime.fromisoformat(newest) for *_, newest in buckets),
     )
 
