@@ -25,10 +25,10 @@ from mlops_runtime.features.join_plans import (
 )
 from mlops_runtime.features.row_hashing import is_list, logical_type
 from mlops_runtime.features.source import RowSource, TableRows, numbered, take
+from mlops_runtime.features.training_set_files import ROW_ID
 from mlops_runtime.features.training_set_request import Load
 
 PLANNER = "point-in-time/2"
-ROW_ID = "row_id"
 
 _MICROSECOND = timedelta(microseconds=1)
 

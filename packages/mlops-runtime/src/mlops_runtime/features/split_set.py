@@ -11,10 +11,12 @@ from pyiceberg.table import Table
 from mlops_runtime.contracts.features import Output, PinnedTable, Semantics, TrainingSetManifest
 from mlops_runtime.contracts.retraining import TrainingSetPlan
 from mlops_runtime.features.feature_group import CREATED_TIME, EVENT_TIME, INGEST_ID, RESERVED
-from mlops_runtime.features.point_in_time import ROW_ID, check, joined
+from mlops_runtime.features.point_in_time import check, joined
+from mlops_runtime.features.row_hashing import BLOCK
 from mlops_runtime.features.snapshot_tags import training_set_tag
 from mlops_runtime.features.table_pins import NO_SNAPSHOT, pin, pinned_rows, tag_snapshot
 from mlops_runtime.features.training_set import TrainingSet, built_by, described, iso, pinned_groups
+from mlops_runtime.features.training_set_files import ROW_ID, SPLIT, SPLITS
 from mlops_runtime.features.training_set_request import (
     Load,
     TrainingSetError,
@@ -26,8 +28,6 @@ from mlops_runtime.features.unmatched_groups import unmatched_groups
 from mlops_runtime.training_data.baseline_names import baseline_problems, method_of
 from mlops_runtime.training_data.naive_baselines import with_baselines
 
-SPLITS = ("train", "holdout")
-SPLIT = "split"
 _PLACE = "__place__"  # no column of a group is called so
 
 
@@ -177,7 +177,9 @@ def _parts(table: Table, labels: PinnedTable, plan: TrainingSetPlan, as_of: date
     return _Parts(rows=pa.concat_tables(parts), times=times)
 
 
-def _assembled(tables: Mapping[str, Table], manifest: TrainingSetManifest, parts: _Parts) -> TrainingSet:
+def _assembled(
+    tables: Mapping[str, Table], manifest: TrainingSetManifest, parts: _Parts, *, block: int = BLOCK
+) -> TrainingSet:
     timestamp, as_of = manifest.split["timestamp"], datetime.fromisoformat(str(manifest.semantics.cutoff))
     inputs = pinned_groups(tables, manifest.features, parts.rows, timestamp, as_of)
     found = joined(parts.rows, timestamp, inputs)
@@ -187,8 +189,9 @@ def _assembled(tables: Mapping[str, Table], manifest: TrainingSetManifest, parts
         label = manifest.split["label"]
         both = with_baselines(train, holdout, naive.split(","), label=label, timestamp=timestamp)
         result = pa.concat_tables(both)
-    by_split = {name: result.filter(pc.equal(result[SPLIT], name)).drop_columns([SPLIT]) for name in SPLITS}
-    built = described(replace(manifest, split={**manifest.split, **parts.times}), by_split, result, found.matched)
+    built = described(
+        replace(manifest, split={**manifest.split, **parts.times}), result, found.matched, splits=SPLITS, block=block
+    )
     return replace(built, warnings=unmatched_groups(parts.rows, timestamp, inputs, found.matched, "known_at"))
 
 

@@ -1,7 +1,6 @@
 """A training set: entity rows with the features that counted at their time, pinned to snapshots and described by a manifest."""
 
 import hashlib
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -10,7 +9,6 @@ from importlib.metadata import version
 import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from pyiceberg.table import Table
 
 from mlops_runtime.contracts import content_hash as document_hash
@@ -18,22 +16,30 @@ from mlops_runtime.contracts.features import (
     Build,
     EntityRows,
     Output,
-    OutputFile,
     PinnedTable,
     Semantics,
     TrainingSetManifest,
 )
 from mlops_runtime.features.entity_keys import with_typed_keys
 from mlops_runtime.features.feature_group import RESERVED
-from mlops_runtime.features.point_in_time import PLANNER, ROW_ID, GroupRows, check, joined
-from mlops_runtime.features.row_hashing import content_hash
+from mlops_runtime.features.point_in_time import PLANNER, GroupRows, check, joined
+from mlops_runtime.features.row_hashing import BLOCK, content_hash
 from mlops_runtime.features.source import IcebergRows
 from mlops_runtime.features.table_pins import pinned_rows, tag_snapshot
+from mlops_runtime.features.training_set_files import (
+    Block,
+    block_count,
+    file_name,
+    of_split,
+    output,
+    parquet_bytes,
+    written_block,
+)
 from mlops_runtime.features.training_set_manifest import Manifests, Objects
 from mlops_runtime.features.training_set_request import Load, Request, TrainingSetError, engine_of, located
 from mlops_runtime.features.unmatched_groups import unmatched_groups
 
-FILE = "part-0.parquet"
+FILE = file_name(0, 1)
 _FIRST = datetime.min.replace(tzinfo=UTC)
 
 
@@ -174,13 +180,16 @@ def entities_key(rows: EntityRows) -> str:
     return f"entities/{rows.sha256}.parquet"
 
 
-def assemble(tables: Mapping[str, Table], manifest: TrainingSetManifest, rows: pa.Table) -> TrainingSet:
+def assemble(
+    tables: Mapping[str, Table], manifest: TrainingSetManifest, rows: pa.Table, *, block: int = BLOCK
+) -> TrainingSet:
     """Build what a manifest describes, from its entity rows; return it with the output that came out.
 
     Args:
         tables: By name, at least those of the manifest.
         manifest: What to build; its output is not read.
         rows: The entity rows.
+        block: As for ``described``.
     """
     if manifest.entity_rows is None:
         raise TrainingSetError(f"training set {manifest.name} has no entity rows of its own")
@@ -189,7 +198,7 @@ def assemble(tables: Mapping[str, Table], manifest: TrainingSetManifest, rows: p
     timestamp = manifest.entity_rows.timestamp
     inputs = pinned_groups(tables, manifest.features, rows, timestamp, as_of)
     found = joined(rows, timestamp, inputs, semantics=manifest.semantics.as_of)
-    built = described(manifest, {"": found.rows}, found.rows, found.matched)
+    built = described(manifest, found.rows, found.matched, block=block)
     warnings = unmatched_groups(rows, timestamp, inputs, found.matched, manifest.semantics.as_of)
     return replace(built, warnings=warnings)
 
@@ -203,35 +212,36 @@ def pinned_groups(
 
 
 def described(
-    manifest: TrainingSetManifest, splits: Mapping[str, pa.Table], result: pa.Table, matched: Sequence[int]
+    manifest: TrainingSetManifest,
+    result: pa.Table,
+    matched: Sequence[int],
+    *,
+    splits: Sequence[str] = (),
+    block: int = BLOCK,
 ) -> TrainingSet:
     """Return a training set with its files, and the manifest with the output that they are.
 
     Args:
         manifest: What was built.
-        splits: Rows by split.
-        result: All rows, whose content is hashed.
+        result: All rows, in the order of ``row_id``; those of a split set say in ``split`` where they belong.
         matched: How many of them found a row of each feature table.
+        splits: Names of the splits.
+        block: Rows that are hashed together, and are in one file of each split.
     """
-    paths = {split: f"{split}/{FILE}" if split else FILE for split in splits}
-    files = {paths[split]: parquet_bytes(table) for split, table in splits.items()}
-    output = Output(
-        rows=result.num_rows,
-        content_hash=content_hash(result, (ROW_ID,), is_sorted=True),
-        files=tuple(
-            OutputFile(
-                path=paths[split],
-                sha256=hashlib.sha256(files[paths[split]]).hexdigest(),
-                bytes=len(files[paths[split]]),
-                rows=table.num_rows,
-            )
-            for split, table in splits.items()
-        ),
-        columns={field.name: str(field.type) for field in next(iter(splits.values())).schema},
-        order_by=ROW_ID,
-        matched={pinned.table: count for pinned, count in zip(manifest.features, matched, strict=True)},
+    count = block_count(result.num_rows, block)
+    blocks: list[Block] = []
+    files: dict[str, bytes] = {}
+    for number in range(count):
+        part, content = written_block(result.slice(number * block, block), number, blocks=count, splits=splits)
+        blocks.append(part)
+        files |= content
+    found = [(pinned.table, rows) for pinned, rows in zip(manifest.features, matched, strict=True)]
+    described_output = output(result.schema, blocks, matched=found, splits=splits, block=block)
+    return TrainingSet(
+        splits={split: of_split(result, split) for split in splits} if splits else {"": result},
+        files={file.path: files[file.path] for file in described_output.files},
+        manifest=replace(manifest, output=described_output),
     )
-    return TrainingSet(splits=splits, files=files, manifest=replace(manifest, output=output))
 
 
 def group_rows(table: Table, group: PinnedTable, *, oldest: datetime | None, created_by: datetime | None) -> GroupRows:
@@ -249,14 +259,6 @@ def group_rows(table: Table, group: PinnedTable, *, oldest: datetime | None, cre
         ttl_inclusive=group.ttl_bound != "exclusive",
         names=dict(zip(group.columns, group.names, strict=True)) if group.names else None,
     )
-
-
-def parquet_bytes(table: pa.Table) -> bytes:
-    """Return the one file of a table: the same rows give the same bytes with the same version of Arrow."""
-    sink = io.BytesIO()
-    plain = table.replace_schema_metadata(None).combine_chunks()
-    pq.write_table(plain, sink, compression="zstd", row_group_size=1 << 20, version="2.6")
-    return sink.getvalue()
 
 
 def built_by(source: Mapping[str, str]) -> Build:

@@ -17,11 +17,10 @@ from mlops_runtime.features.point_in_time import explained
 from mlops_runtime.features.table_pins import NO_SNAPSHOT
 from mlops_runtime.features.table_types import arrow_types
 from mlops_runtime.features.training_set import group_rows
+from mlops_runtime.features.training_set_files import ROW_ID
 from mlops_runtime.features.training_set_request import Load, Request, engine_of, located
 
 Dialect = Literal["spark", "athena"]
-
-ROW_ID = "row_id"
 
 _MILLISECOND = timedelta(milliseconds=1)
 _MICROSECOND = timedelta(microseconds=1)
