@@ -127,12 +127,14 @@ _NOT_IN_RE2 = re.compile(
     re.VERBOSE | re.DOTALL,
 )
 
-# properties of every feature table: small batches leave few manifests, and metadata files name few of those before.
+# properties of every feature table: small batches leave few manifests, metadata files name few of those before, and readers of few
+# keys skip most row groups of a file, as rows are in the order of their keys.
 # See: https://iceberg.apache.org/docs/latest/configuration/#table-behavior-properties
 WRITE_PROPERTIES = {
     "commit.manifest-merge.enabled": "true",
     "commit.manifest.min-count-to-merge": "8",
     "write.metadata.previous-versions-max": "16",
+    "write.parquet.row-group-limit": "65536",
 }
 
 
