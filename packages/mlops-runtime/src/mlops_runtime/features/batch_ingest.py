@@ -10,8 +10,9 @@ from pyiceberg.table import Table
 from mlops_runtime.contracts import content_hash as document_hash
 from mlops_runtime.features.batch_checks import ArrowStream, BatchError, check_group, checked, read_batch
 from mlops_runtime.features.feature_group import CREATED_TIME, EVENT_TIME, INGEST_ID, FeatureGroup
-from mlops_runtime.features.iceberg_tables import FeatureTableError, check_table, read_group, sort_columns
+from mlops_runtime.features.iceberg_tables import FeatureTableError, check_table, sort_columns
 from mlops_runtime.features.ingest_ledger import Entry, committing, entries, find, hash_of, id_end, ingest_summary
+from mlops_runtime.features.key_lookup import rows_of_keys
 from mlops_runtime.features.row_hashing import comparable, content_hash, indices
 from mlops_runtime.features.table_commits import committed
 
@@ -206,7 +207,7 @@ def restated(table: Table, batch: Batch, *, is_keyed: bool) -> Batch | Ingested:
     check_table(batch.group, table)
     rows, stated = batch.rows, [*batch.group.entity_names, EVENT_TIME]
     first, last = pc.min(rows[EVENT_TIME]).as_py(), pc.max(rows[EVENT_TIME]).as_py()
-    there = read_group(table, batch.group, event_by=last, since=first)
+    there = rows_of_keys(table, batch.group, rows.select(stated), event_by=last, since=first)
     absent = rows.select(stated).join(there.group_by(stated).aggregate([]), stated, join_type="left anti")
     if absent.num_rows:
         raise BatchError(

@@ -211,23 +211,35 @@ def read_group(
     since: datetime | None = None,
 ) -> pa.Table:
     """Read the rows of a group that there are now; features newer than the newest of them are null. Bounds as for ``scanned``."""
-    snapshot, schema = table.current_snapshot(), arrow_schema(group)
+    snapshot = table.current_snapshot()
     if snapshot is None:
-        return schema.empty_table()
-    written = schema_at(table, snapshot.snapshot_id).column_names
-    there = [name for name in schema.names if name in written]
+        return arrow_schema(group).empty_table()
+    there = written_columns(table, group, snapshot.snapshot_id)
     rows = read_rows(table, snapshot.snapshot_id, there, created_by=created_by, event_by=event_by, since=since)
-    for name in (name for name in group.feature_names if name not in written):
+    return with_columns(rows, group)
+
+
+def written_columns(table: Table, group: FeatureGroup, snapshot_id: int) -> list[str]:
+    """Return the columns of a group that a snapshot has."""
+    written = schema_at(table, snapshot_id).column_names
+    return [name for name in arrow_schema(group).names if name in written]
+
+
+def with_columns(rows: pa.Table, group: FeatureGroup) -> pa.Table:
+    """Return rows of a group with the features that they do not have yet, which are null."""
+    schema = arrow_schema(group)
+    for name in (name for name in group.feature_names if name not in rows.column_names):
         rows = rows.append_column(schema.field(name), pa.nulls(rows.num_rows, schema.field(name).type))
     return rows
 
 
 def same_entity(values: Mapping[str, object]) -> BooleanExpression:
     """Return the condition that rows are of one entity: each key equal."""
-    return And(AlwaysTrue(), AlwaysTrue(), *(_EQUAL(name, _literal(v)) for name, v in values.items()))
+    return And(AlwaysTrue(), AlwaysTrue(), *(_EQUAL(name, literal(v)) for name, v in values.items()))
 
 
-def _literal(value: object) -> object:
+def literal(value: object) -> object:
+    """Return a value as conditions take it: times as ISO 8601."""
     return _iso(value) if isinstance(value, datetime) else value
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 import duckdb
@@ -23,8 +23,10 @@ from mlops_runtime.features.join_plans import (
     positions_query,
     statistics_query,
 )
+from mlops_runtime.features.key_lookup import rows_of_keys
 from mlops_runtime.features.row_hashing import is_list, logical_type
 from mlops_runtime.features.source import RowSource, TableRows, numbered, take
+from mlops_runtime.features.table_types import arrow_schema
 from mlops_runtime.features.training_set_files import ROW_ID
 from mlops_runtime.features.training_set_request import Load
 
@@ -349,27 +351,34 @@ def latest(load: Load, group: FeatureGroup, entities: ArrowStream | None, *, now
     # what the deployed table says, as for training sets; a declaration may be ahead of it
     meaning = TableMeaning.of(group.table_name, table.properties)
     ttl = meaning.ttl
-    names = [column.name for column in group.columns]
-    rows = read_group(table, group, created_by=now, event_by=now, since=None if ttl is None else now - ttl)
-    keys = list(group.entity_names)
-    asked = rows.group_by(keys).aggregate([]).sort_by([(name, "ascending") for name in keys])
-    if entities is not None:
+    keys, schema = list(group.entity_names), arrow_schema(group)
+    bounds: dict[str, datetime | None] = {
+        "created_by": now,
+        "event_by": now,
+        "since": None if ttl is None else now - ttl,
+    }
+    whole = GroupRows(
+        name=group.name,
+        entities=group.entity_names,
+        columns=(EVENT_TIME, CREATED_TIME, INGEST_ID, *group.feature_names),
+        ttl=ttl,
+        rows=schema.empty_table(),
+        ttl_inclusive=meaning.ttl_bound == "inclusive",
+    )
+    if entities is None:
+        rows = read_group(table, group, **bounds)
+        asked = rows.group_by(keys).aggregate([]).sort_by([(name, "ascending") for name in keys])
+    else:
         given = read_batch(entities)
-        asked = given.select([name for name in keys if name in given.column_names])
-    found = point_in_time(
-        asked.append_column(_NOW, pa.array([now] * asked.num_rows, pa.timestamp("us", "UTC"))),
-        _NOW,
-        [
-            GroupRows(
-                name=group.name,
-                entities=group.entity_names,
-                columns=(EVENT_TIME, CREATED_TIME, INGEST_ID, *group.feature_names),
-                ttl=ttl,
-                rows=rows,
-                ttl_inclusive=meaning.ttl_bound == "inclusive",
-            )
-        ],
-    ).drop_columns([_NOW, ROW_ID])
+        asked = _at(given.select([name for name in keys if name in given.column_names]), now)
+        check(asked, _NOW, [whole], "known_at")
+        asked = with_typed_keys(asked.select(keys), {key: schema.field(key).type for key in keys})
+        rows = rows_of_keys(table, group, asked, **bounds)
+    found = point_in_time(_at(asked, now), _NOW, [replace(whole, rows=rows)]).drop_columns([_NOW, ROW_ID])
     if entities is None:
         found = found.filter(pc.is_valid(found[EVENT_TIME]))
-    return with_typed_keys(found.select(names), {key: rows.schema.field(key).type for key in keys})
+    return found.select([column.name for column in group.columns])
+
+
+def _at(rows: pa.Table, now: datetime) -> pa.Table:
+    return rows.append_column(_NOW, pa.array([now] * rows.num_rows, pa.timestamp("us", "UTC")))
