@@ -170,6 +170,52 @@ class Erasure:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class BuildProcess:
+    """What builds a training set, so that others can learn that it has ended.
+
+    Attributes:
+        kind: ``lock``: it holds the lock of its intent's file. ``processing-job`` and ``job-run``: SageMaker and Glue say.
+            ``other``: nothing says; its user does.
+        name: Name of the job, else machine and process, for people.
+        run: Id of the job's run, of a ``job-run``.
+    """
+
+    kind: Literal["lock", "processing-job", "job-run", "other"]
+    name: str
+    run: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuildIntent:
+    """A training set that is about to be built; written before any state of a table is read.
+
+    Attributes:
+        id: Id of this build, which no other has.
+        at: When it began.
+        tables: Names of the tables that it reads.
+        takes_rows: Whether it is given entity rows, in which any entity can be.
+        places: Below which its files go.
+        process: What builds it.
+    """
+
+    id: str
+    at: str
+    tables: tuple[str, ...]
+    takes_rows: bool
+    places: tuple[str, ...]
+    process: BuildProcess
+    format: Literal["mlops.build/1"] = "mlops.build/1"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fence:
+    """Whether a build may keep its files: not, once an ``erasure`` wrote this first; the build itself writes it without one."""
+
+    erasure: str | None
+    format: Literal["mlops.fence/1"] = "mlops.fence/1"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Tombstone:
     """Why the training set ``manifest_id`` cannot be built again: an erasure took rows of its snapshots, and its own files."""
 

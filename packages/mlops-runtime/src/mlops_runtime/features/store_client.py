@@ -27,11 +27,12 @@ from mlops_runtime.features.batch_ingest import (
     prepared,
     restated,
 )
+from mlops_runtime.features.build_intent import Builds
 from mlops_runtime.features.feature_group import FeatureGroup
 from mlops_runtime.features.lock_file import FeatureLock
 from mlops_runtime.features.table_catalog import Tables
 from mlops_runtime.features.training_set_manifest import Manifests, Objects, remove
-from mlops_runtime.features.training_set_request import Asked, Features, requested
+from mlops_runtime.features.training_set_request import Asked, Features, named_tables, requested
 
 if TYPE_CHECKING:
     from mlops_runtime.features.engine_choice import Engine
@@ -242,6 +243,7 @@ class FeatureStoreClient:
 
         Raises:
             TrainingSetError: If entity rows, groups, columns or snapshots are not as needed, or it is one for another engine.
+            ErasedDuringBuildError: If an erasure began meanwhile; nothing is kept, and building it again does.
             PlanError: If keys are of another type, or columns clash.
         """
         from mlops_runtime.features import training_set as sets  # noqa: PLC0415 - duckdb
@@ -261,8 +263,12 @@ class FeatureStoreClient:
             memory=memory,
         )
         kept, manifests = self._sets, self.manifests
-        built = sets.build(self.table, self.table_names(), request)
-        sets.keep(built, kept, manifests)
+        names = self.table_names()
+        read = dict.fromkeys(named_tables(request, names).values())
+        places = [sets.place(kept, f"sets/{name}"), sets.place(kept, "entities")]
+        with self.builds.begin(tables=tuple(read), places=places, takes_rows=True) as build:
+            built = sets.build(self.table, names, request)
+            sets.keep(built, kept, manifests, build)
         for text in built.warnings:
             warnings.warn(text, UnmatchedGroupWarning, stacklevel=2)
         return built
@@ -404,11 +410,24 @@ class FeatureStoreClient:
         Raises:
             FeatureStoreError: If the client was not told where they lie.
         """
+        return Manifests(self._place_of_manifests, s3=self._s3)
+
+    @property
+    def builds(self) -> Builds:
+        """The store's builds of training sets, which lie beside the manifests.
+
+        Raises:
+            FeatureStoreError: If the client was not told where they lie.
+        """
+        return Builds(self._place_of_manifests, s3=self._s3)
+
+    @property
+    def _place_of_manifests(self) -> str | Path:
         if self._manifest_place is None:
             raise FeatureStoreError(
                 "this needs the place of manifests: FeatureStoreClient.glue(manifests='s3://<bucket>/manifests', s3=...)"
             )
-        return Manifests(self._manifest_place, s3=self._s3)
+        return self._manifest_place
 
     def table(self, name: str) -> Table:
         """Load a feature table.

@@ -20,6 +20,7 @@ from mlops_runtime.contracts.features import (
     Semantics,
     TrainingSetManifest,
 )
+from mlops_runtime.features.build_intent import OpenBuild
 from mlops_runtime.features.entity_keys import with_typed_keys
 from mlops_runtime.features.feature_group import RESERVED
 from mlops_runtime.features.point_in_time import PLANNER, GroupRows, check, joined
@@ -140,27 +141,30 @@ def build(load: Load, tables: Sequence[str], request: Request) -> TrainingSet:
     return replace(assemble(by_name, manifest, rows), entities=content)
 
 
-def keep(built: TrainingSet, sets: Objects, manifests: Manifests) -> None:
+def keep(built: TrainingSet, sets: Objects, manifests: Manifests, build: OpenBuild) -> None:
     """Write entity rows, files and, last, the manifest: what has a manifest is complete.
 
     Args:
         built: The training set.
         sets: Where training sets lie.
         manifests: Where manifests lie.
+        build: The build that is open.
 
     Raises:
+        ErasedDuringBuildError: If an erasure began meanwhile; no file stays.
         TrainingSetError: If there are files of the set with other bytes; they stay, and no manifest is written.
     """
     prefix = folder(built.manifest.name, built.id)
     files = {f"{prefix}/{path}": content for path, content in built.files.items()}
     if built.entities is not None and built.manifest.entity_rows is not None:
         files[entities_key(built.manifest.entity_rows)] = built.entities
-    there = [key for key, content in files.items() if not sets.put_once(key, content)]
+    there = [key for key, content in files.items() if not build.put_once(sets, key, content)]
     other = [key for key in there if sets.get(key) != files[key]]
     if other:
         raise TrainingSetError(
             f"training set {built.id} is built, and {sets} holds other bytes as {', '.join(other)}; remove them and build it again"
         )
+    build.check()
     manifests.add_copy(built.id, place(sets, prefix))
     manifests.write(built.manifest)
 

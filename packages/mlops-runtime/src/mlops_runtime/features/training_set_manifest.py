@@ -1,15 +1,14 @@
 """Manifests of training sets, stored once under their id, with copies and tombstones, below a folder or an S3 prefix."""
 
 import hashlib
-import os
 from dataclasses import dataclass, replace
 from glob import escape
 from pathlib import Path
-from typing import Any, TypeVar
-from uuid import uuid4
+from typing import IO, Any, TypeVar
 
 from mlops_runtime.contracts import ContractError, canonical_json, content_hash, from_json
 from mlops_runtime.contracts.features import Erasure, PinnedTable, Tombstone, TrainingSetManifest
+from mlops_runtime.features.locked_files import is_held, write_once
 
 _CONFLICTS = 8
 
@@ -62,6 +61,11 @@ class Objects:
     def __str__(self) -> str:
         return f"s3://{self._bucket}/{self._prefix}" if self._folder is None else str(self._folder)
 
+    @property
+    def is_folder(self) -> bool:
+        """Whether the objects are files of a folder."""
+        return self._folder is not None
+
     def put_once(self, key: str, content: bytes) -> bool:
         """Write an object unless there is one of that key; return whether it was written.
 
@@ -69,20 +73,25 @@ class Objects:
         """
         if self._folder is None:
             return self._put_once(key, content)
-        path = self._folder / key
-        if path.exists():
-            return False
-        path.parent.mkdir(parents=True, exist_ok=True)
-        # a reader sees the whole object or none, also if this process ends now; of two writers, one succeeds
-        half = path.with_name(f".{path.name}.{uuid4().hex}.part")
-        try:
-            half.write_bytes(content)
-            os.link(half, path)
-        except FileExistsError:
-            return False
-        finally:
-            half.unlink(missing_ok=True)
-        return True
+        file = write_once(self._folder / key, content)
+        if file is not None:
+            file.close()
+        return file is not None
+
+    def put_held(self, key: str, content: bytes) -> IO[bytes] | None:
+        """Write a new object; in a folder its lock is held until the answer is closed, or this process ends.
+
+        Raises:
+            FileExistsError: If there is one of that key.
+        """
+        file = None if self._folder is None else write_once(self._folder / key, content)
+        if file is None and (self._folder is not None or not self._put_once(key, content)):
+            raise FileExistsError(f"{key} in {self} is there already")
+        return file
+
+    def is_held(self, key: str) -> bool:
+        """Return whether a process holds the lock of an object in a folder; never of one in S3, which has no locks."""
+        return self._folder is not None and is_held(self._folder / key)
 
     def _put_once(self, key: str, content: bytes) -> bool:
         for tries_left in reversed(range(_CONFLICTS)):

@@ -230,7 +230,7 @@ def located(load: Load, tables: Sequence[str], request: Request) -> Located:
         TrainingSetError: If groups, columns or snapshots are not there.
     """
     columns = _wanted(request.features)
-    found = resolved(request.name, (*columns, *(g for g in request.snapshots if g not in columns)), tables)
+    found = named_tables(request, tables)
     loaded = {group: load(found[group]) for group in columns}
     unused = [group for group in request.snapshots if found[group] not in {found[g] for g in columns}]
     problems = [f"snapshots names {group!r}, of which no feature is asked for" for group in unused]
@@ -244,6 +244,16 @@ def located(load: Load, tables: Sequence[str], request: Request) -> Located:
     by_table = {found[group]: snapshot for group, snapshot in request.snapshots.items()}
     given = {group: by_table[found[group]] for group in loaded if found[group] in by_table}
     return Located(columns=columns, tables=loaded, snapshots=chosen_snapshots(request.name, columns, loaded, given))
+
+
+def named_tables(request: Request, tables: Sequence[str]) -> dict[str, str]:
+    """Return the table of each group that a request names; none is loaded.
+
+    Raises:
+        TrainingSetError: If a group has no table or several.
+    """
+    columns = _wanted(request.features)
+    return resolved(request.name, (*columns, *(g for g in request.snapshots if g not in columns)), tables)
 
 
 def engine_of(found: Located, request: Request) -> EngineChoice:

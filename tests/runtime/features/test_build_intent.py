@@ -1,0 +1,149 @@
+"""Builds say what they will read before they read it, and keep nothing once an erasure began."""
+
+import boto3
+import pytest
+from moto import mock_aws
+
+from mlops_runtime.contracts.features import BuildProcess
+from mlops_runtime.features import training_set as sets
+from mlops_runtime.features.build_intent import Builds, ErasedDuringBuildError
+from mlops_runtime.features.training_set_manifest import ManifestError, Manifests, Objects
+
+
+def begin(builds, **options):
+    """Open a build."""
+    return builds.begin(**({"tables": ["stock_v1"], "places": ["/sets"], "takes_rows": True} | options))
+
+
+def test_a_build_is_open_and_held_until_it_ends(tmp_path):
+    """Its process holds the lock of the intent."""
+    builds = Builds(tmp_path)
+    with begin(builds) as build:
+        (found,) = builds.unclosed()
+        assert found == build.intent
+        assert found.process.kind == "lock"
+        assert builds.is_locked(found.id)
+
+    assert builds.unclosed() == ()
+    assert not builds.is_locked(found.id)
+
+
+def test_the_intent_comes_before_any_state_is_read(filled, monkeypatch):
+    """Else an erasure would not know of who read the rows."""
+    seen = []
+
+    def load(client, name):
+        seen.append([intent.tables for intent in client.builds.unclosed()])
+        return loaded(client, name)
+
+    loaded = type(filled.client).table
+    monkeypatch.setattr(type(filled.client), "table", load)
+    filled.client.training_set(filled.asked((3, "1")), [filled.STOCK], name="early")
+
+    assert seen == [[("stock_v1",)]]
+
+
+def test_a_fenced_build_keeps_nothing(filled, monkeypatch):
+    """Neither files nor entity rows nor manifest; the same request is built once the erasure is done."""
+    put = Objects.put_once
+
+    def fence_first(objects, key, content):
+        if key.startswith("entities/"):
+            (intent,) = filled.client.builds.unclosed()
+            filled.client.builds.fence(intent.id, "e1")
+        return put(objects, key, content)
+
+    with monkeypatch.context() as fenced:
+        fenced.setattr(Objects, "put_once", fence_first)
+        with pytest.raises(
+            ErasedDuringBuildError, match=r"erasure e1 began while this training set was built.*build it again"
+        ):
+            filled.client.training_set(filled.asked((3, "1")), [filled.STOCK], name="late")
+
+    assert list((filled.path / "training_sets").rglob("*.parquet")) == []
+    assert filled.client.manifests.ids() == ()
+    assert filled.client.builds.unclosed() == ()
+    assert filled.client.training_set(filled.asked((3, "1")), [filled.STOCK], name="late").rows.num_rows == 1
+
+
+def test_files_of_an_earlier_set_stay(filled, monkeypatch):
+    """A repeated build that is fenced did not write them."""
+    built = filled.client.training_set(filled.asked((3, "1")), [filled.STOCK], name="twice")
+    kept = sorted((filled.path / "training_sets").rglob("*.parquet"))
+    monkeypatch.setattr(sets, "place", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError), begin(filled.client.builds) as build:
+        sets.keep(built, Objects(filled.path / "training_sets"), filled.client.manifests, build)
+
+    assert sorted((filled.path / "training_sets").rglob("*.parquet")) == kept
+
+
+def test_a_fence_that_comes_later_does_not_count(tmp_path):
+    """The build has said that it keeps its files; the erasure waits for its manifest."""
+    builds = Builds(tmp_path)
+    with begin(builds) as build:
+        build.check()
+        assert builds.fence(build.intent.id, "e1").erasure is None
+
+
+def test_an_answer_that_was_lost_is_read(tmp_path):
+    """A client of S3 that repeats its request finds its own object, and not an erasure's."""
+    builds = Builds(tmp_path)
+    with begin(builds) as build:
+        build.check()
+        build.check()
+
+
+def test_a_build_that_fails_removes_its_files_and_is_closed(tmp_path):
+    """Whatever it fails of."""
+    builds, objects = Builds(tmp_path / "manifests"), Objects(tmp_path / "sets")
+    with pytest.raises(ZeroDivisionError), begin(builds) as build:
+        assert build.put_once(objects, "a", b"1")
+        assert not build.put_once(objects, "a", b"2")
+        raise ZeroDivisionError
+
+    assert objects.keys("") == []
+    assert builds.unclosed() == ()
+
+
+def test_files_that_went_meanwhile_are_named(tmp_path):
+    """An erasure that removed the history removes what a build still reads."""
+    builds = Builds(tmp_path)
+    told = r"files of stock_v1 went while they were read, .*: gone; .*build it again"
+    with pytest.raises(ErasedDuringBuildError, match=told), begin(builds):
+        raise FileNotFoundError("gone")
+    assert builds.unclosed() == ()
+
+
+@pytest.mark.parametrize(
+    ("environment", "process"),
+    [
+        ({"PROCESSING_JOB_NAME": "demand-set"}, BuildProcess(kind="processing-job", name="demand-set")),
+        ({}, None),
+    ],
+)
+def test_who_builds_in_s3_is_a_job_or_unknown(monkeypatch, environment, process):
+    """SageMaker says when a job has ended; nothing says so of another process."""
+    monkeypatch.delenv("PROCESSING_JOB_NAME", raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    with mock_aws():
+        s3 = boto3.client("s3", region_name="us-east-1")
+        s3.create_bucket(Bucket="kept")
+        builds, sets = Builds("s3://kept/manifests", s3=s3), Objects("s3://kept/sets", s3=s3)
+        with pytest.raises(ZeroDivisionError), begin(builds) as build:
+            assert builds.unclosed() == (build.intent,)
+            assert not builds.is_locked(build.intent.id)
+            assert build.intent.process.kind == "other" if process is None else build.intent.process == process
+            build.put_once(sets, "a", b"1")
+            raise ZeroDivisionError
+        assert builds.unclosed() == ()
+        assert sets.keys("") == ["a"]  # a job of ours may remove nothing
+
+
+def test_fails_when_an_intent_cannot_be_read(tmp_path):
+    """Whom it names nobody can tell."""
+    (tmp_path / "builds").mkdir()
+    (tmp_path / "builds" / "a.json").write_text("{}")
+    with pytest.raises(ManifestError, match=r"builds/a.json in .* cannot be read: .*; use the version of the library"):
+        Builds(tmp_path).unclosed()
+    assert Manifests(tmp_path).ids() == ()
