@@ -3,7 +3,7 @@
 A build: its intent, before any state of a table is loaded; read; write files; ``check``, which finds the fence of an erasure or
 makes sure that none can come any more; the manifest; close. An erasure rewrites the tables and removes their history first, so that
 who begins later reads none of the rows; then it fences the builds that are open, waits until each is closed or its process has
-ended, and removes the entity's files. So rows are in no file that it does not look at, whoever is killed when.
+ended, and removes the entity's files. So no file is left that holds rows, whichever process is killed when.
 """
 
 import os
@@ -99,7 +99,7 @@ class Builds:
         process: BuildProcess | None = None,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> Iterator[OpenBuild]:
-        """Open a build; call it before any state of a table is loaded. It is closed at the end, whatever happens.
+        """Open a build; call it before any state of a table is loaded. It is closed at the end, also by an error.
 
         Args:
             tables: Names of the tables that will be read.
