@@ -5,6 +5,7 @@ from mlops_constructs.feature_store.feature_store import FeatureStore
 from mlops_constructs.feature_store.interface import IFeatureStore, IUnitFeatureStore
 from mlops_constructs.feature_store.store_access import FeatureAccess
 from mlops_runtime.features.feature_group import Entity, Feature, FeatureGroup
+from mlops_runtime.features.feature_service import FeatureService
 
 __all__ = [
     "Entity",
@@ -12,6 +13,7 @@ __all__ = [
     "FeatureAccess",
     "FeatureGroup",
     "FeatureIngest",
+    "FeatureService",
     "FeatureStore",
     "GlueIngestJob",
     "IFeatureStore",

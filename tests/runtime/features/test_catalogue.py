@@ -88,7 +88,7 @@ def test_a_table_alone_says_much(filled, facts):
     assert (stock.rows, stock.newest_event, stock.age) == (10, filled.day(9), timedelta(days=3))
     assert (stock.partition, stock.description, stock.freshness, stock.is_late) == (
         "month(event_time)",
-        "",
+        "stock",
         None,
         False,
     )

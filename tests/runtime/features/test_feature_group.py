@@ -353,3 +353,20 @@ def test_the_table_says_how_long_vectors_are():
     group = replace(STOCK, features=(Feature("embedding", "vector(64)", "x"), Feature("tags", "list<string>", "x")))
     vectors = {name: value for name, value in group.properties.items() if name.startswith("mlops.vector.")}
     assert vectors == {"mlops.vector.embedding": "64"}
+
+
+@pytest.mark.parametrize(
+    ("tags", "problem"),
+    [
+        (["stock"], r"tags must be a tuple of words, got \['stock'\]; write tags=\('stock',\)"),
+        ("stock", "tags must be a tuple of words, got 'stock'"),
+        (("a,b",), r"tag must match .*, got 'a,b'"),
+        ((5,), r"tag must match .*, got 5"),
+    ],
+)
+def test_tags_are_words(tags, problem):
+    """They travel in one property of the table, divided by commas; a table without any has no such property."""
+    assert "mlops.tags" not in STOCK.properties
+    assert replace(STOCK, tags=("stock", "weekly")).properties["mlops.tags"] == "stock,weekly"
+    with pytest.raises(FeatureGroupError, match=problem):
+        replace(STOCK, tags=tags)

@@ -44,6 +44,8 @@ FULL = FeatureGroup(
     lead=timedelta(microseconds=250_001),
     freshness=timedelta(hours=2),
     partition="day",
+    online=True,
+    tags=("core",),
 )
 
 

@@ -69,7 +69,10 @@ def test_a_folder_follows_what_a_deployment_would_change(filled):
     filled.new_client().ingest(now, batch)
 
     found = filled.new_client().table("grown_v1")
-    assert {k: v for k, v in found.properties.items() if k.startswith("mlops.")} == now.properties
+    assert {k: v for k, v in found.properties.items() if k.startswith("mlops.")} == {
+        **now.properties,
+        "mlops.description": now.description,
+    }
     assert found.scan().to_arrow().sort_by("store_id").select(["a", "b", "c"]).to_pylist() == [
         {"a": 1, "b": 0.5, "c": None},
         {"a": 2**40, "b": None, "c": 1},

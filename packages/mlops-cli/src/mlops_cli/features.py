@@ -6,13 +6,13 @@ from typing import Annotated
 
 import typer
 
-from mlops_cli import feature_erase, feature_groups, feature_maintenance, feature_sets
+from mlops_cli import feature_erase, feature_groups, feature_maintenance, feature_search, feature_sets
 from mlops_cli.answers import AsJson, answer
 from mlops_cli.aws_account import UserError
 from mlops_cli.feature_location import LOCK_FILE, load_groups
 
 app = typer.Typer(
-    help="Manage feature groups and training sets: lock ids, list, ingest, build, verify, compare, erase.",
+    help="Manage feature groups and training sets: lock ids, list, find, ingest, build, verify, compare, erase.",
     no_args_is_help=True,
 )
 
@@ -49,6 +49,8 @@ def lock(
 
 app.command(name="list")(feature_groups.list_)
 app.command()(feature_groups.show)
+app.command()(feature_search.find)
+app.command()(feature_search.services)
 app.command()(feature_sets.ingest)
 app.command()(feature_sets.latest)
 app.command()(feature_sets.build)

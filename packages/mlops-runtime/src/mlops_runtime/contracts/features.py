@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from mlops_runtime.contracts.feature_service import FeatureServiceUse
+
 # of the hash that ends the names in SageMaker's lineage graph
 LINEAGE_DIGITS = 12
 _MAXIMUM_LINEAGE_NAME = 120
@@ -132,6 +134,7 @@ class TrainingSetManifest:
     Entity rows come from a table of labels, ``entities``, or from a caller's frame, ``entity_rows``.
 
     ``split`` holds the times ``trained_until``, ``holdout_from`` and ``holdout_until``, which the evaluation reports.
+    ``feature_service`` is the service whose features were asked for; ``None``: groups or columns were named one by one.
     """
 
     name: str
@@ -142,6 +145,7 @@ class TrainingSetManifest:
     output: Output
     split: Mapping[str, str] = field(default_factory=dict)
     entity_rows: EntityRows | None = None
+    feature_service: FeatureServiceUse | None = None
     format: Literal["mlops.training-set/1"] = "mlops.training-set/1"
 
 

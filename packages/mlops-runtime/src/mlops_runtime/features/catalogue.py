@@ -141,7 +141,7 @@ class GroupFacts:
         group: Name of the group.
         version: Its version.
         owner: Who answers for it.
-        description: What it is about; empty where no declaration was given.
+        description: What it is about; empty where neither a declaration nor the table says so.
         ttl: Time to live, as a person reads it.
         partition: How files are kept apart.
         columns: Columns in order.
@@ -153,6 +153,7 @@ class GroupFacts:
         freshness: How old it may be, where that is declared.
         ingest: The newest ingest.
         note: Why there is no age, or no table.
+        tags: Words by which people find it.
     """
 
     table: str
@@ -171,6 +172,7 @@ class GroupFacts:
     freshness: timedelta | None = None
     ingest: IngestFacts | None = None
     note: str = ""
+    tags: tuple[str, ...] = ()
 
     @property
     def is_late(self) -> bool:
@@ -325,7 +327,8 @@ def group_facts(
         group=meaning.group,
         version=meaning.version,
         owner=table.properties.get("mlops.owner", ""),
-        description="" if declared is None else declared.description,
+        description=table.properties.get("mlops.description", "") if declared is None else declared.description,
+        tags=tuple(tag for tag in table.properties.get("mlops.tags", "").split(",") if tag),
         ttl=ttl_text(meaning.ttl, meaning.ttl_bound),
         partition=", ".join(
             f"{field.transform}({table.schema().find_column_name(field.source_id)})" for field in table.spec().fields
@@ -379,6 +382,7 @@ def _without_table(group: FeatureGroup, locked: LockedTable | None) -> GroupFact
         version=group.version,
         owner=group.owner,
         description=group.description,
+        tags=group.tags,
         ttl=ttl_text(group.ttl, group.ttl_bound),
         partition=f"{group.partition}(event_time)",
         columns=columns,

@@ -114,9 +114,11 @@ _FIELDS = {
     "time_zone": OPTIONAL_TEXT,
     "lead": SPAN,
     "freshness": OPTIONAL_SPAN,
+    "online": FLAG,
 }
 _ENTITY_FIELDS = {"name": TEXT, "description": TEXT}
 _FEATURE_FIELDS = _ENTITY_FIELDS | {"nullable": FLAG}
+_TAG = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 _VERSION_SUFFIX = re.compile(r"_v\d+$")
 _BOUNDED = ("int", "long", "float", "double", "decimal", "date", "timestamp")
 _LISTED = ("boolean", "string", *_BOUNDED)  # types whose values can be named
@@ -222,6 +224,8 @@ class FeatureGroup:
             need none: the event time of a plan is when it was announced.
         freshness: How old the newest event may be before an alarm, in whole seconds. Default: as old as it likes.
         partition: Granularity of the event time by which files are kept apart, ``month`` or ``day``. Default: ``month``.
+        online: Whether each ingest also publishes its rows to the online store. Default: they are published on request.
+        tags: Words by which ``mlops features find`` finds the group: lower-case letters, digits, ``-`` and ``_``. Default: none.
 
     Raises:
         FeatureGroupError: With every problem of the declaration.
@@ -256,6 +260,8 @@ class FeatureGroup:
     lead: timedelta = timedelta(0)
     freshness: timedelta | None = None
     partition: Literal["month", "day"] = "month"
+    online: bool = False
+    tags: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         problems = list(_problems(self))
@@ -300,6 +306,8 @@ class FeatureGroup:
             "mlops.entities": ",".join(self.entity_names),
             "mlops.owner": self.owner,
         }
+        if self.tags:
+            values["mlops.tags"] = ",".join(self.tags)
         for feature in self.features:
             if length := ColumnType.of(feature.type).length:  # Iceberg has lists, which do not say how long they are
                 values[f"{VECTOR}{feature.name}"] = str(length)
@@ -320,6 +328,7 @@ def _problems(group: FeatureGroup) -> Iterable[str]:
     if group.owner == "":
         yield "owner must name the team that answers for the group, got ''"
     yield from _time_problems(group, wrong)
+    yield from _tag_problems(group.tags)
     for word, allowed in _CHOICES.items():
         value = getattr(group, word)
         if value not in allowed:
@@ -336,6 +345,15 @@ def _problems(group: FeatureGroup) -> Iterable[str]:
         names += [column.name for column in found if isinstance(column.name, str)]
     for name in sorted({name for name in names if names.count(name) > 1}):
         yield f"column {name!r} is declared {names.count(name)} times; give each its own name"
+
+
+def _tag_problems(tags: object) -> Iterable[str]:
+    if not isinstance(tags, tuple):
+        yield f"tags must be a tuple of words, got {tags!r}; write tags=('stock',)"
+        return
+    for tag in tags:
+        if not isinstance(tag, str) or not _TAG.fullmatch(tag):
+            yield f"tag must match {_TAG.pattern}, got {tag!r}"
 
 
 def is_time_zone(name: object) -> bool:

@@ -96,6 +96,7 @@ def _read_group(entry: object, path: str, problems: list[str]) -> FeatureGroup |
             "ttl": _duration,
             "lead": _duration,
             "freshness": _duration,
+            "tags": lambda value: tuple(_list(value)),
         },
     )
     return group

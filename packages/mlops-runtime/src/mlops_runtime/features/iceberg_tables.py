@@ -1,6 +1,6 @@
 """Feature tables as Iceberg: schema from group and lock file, checks, and scans of a snapshot."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
@@ -14,8 +14,10 @@ from pyiceberg.table.sorting import NullOrder, SortDirection, SortField, SortOrd
 from pyiceberg.transforms import DayTransform, IdentityTransform, MonthTransform, Transform
 from pyiceberg.types import NestedField
 
+from mlops_runtime.contracts.feature_service import FeatureServiceSpec, ServedColumn, ServedGroup
 from mlops_runtime.features.column_type import FeatureType
 from mlops_runtime.features.feature_group import CREATED_TIME, EVENT_TIME, FeatureGroup
+from mlops_runtime.features.feature_service import FeatureServiceError, group_changes
 from mlops_runtime.features.lock_file import LockedTable
 from mlops_runtime.features.table_types import arrow_schema, declared_types, iceberg_type, is_of_type, read_schema
 
@@ -26,6 +28,8 @@ _AT_LEAST: Any = GreaterThanOrEqual
 
 FORMAT_VERSION = "2"  # Athena reads no v3 tables
 
+# what properties tell people alone, and no writer or reader
+_WORDS = {"mlops.description", "mlops.owner", "mlops.tags"}
 _TRANSFORMS: dict[str, Transform[Any, Any]] = {"month": MonthTransform(), "day": DayTransform()}
 
 
@@ -123,7 +127,7 @@ def check_table(group: FeatureGroup, table: Table) -> None:
     others = sorted(set(found) - {column.name for column in group.columns})
     problems += [f"column {name!r} is required but not declared" for name in others if found[name].required]
     meaning = {k: v for k, v in table.properties.items() if k.startswith("mlops.")} | group.properties
-    for key in sorted(set(meaning) - {"mlops.owner"}):
+    for key in sorted(set(meaning) - _WORDS):
         if table.properties.get(key) != group.properties.get(key):
             problems.append(
                 f"property {key} is {table.properties.get(key)!r}, declared is {group.properties.get(key)!r}"
@@ -131,6 +135,37 @@ def check_table(group: FeatureGroup, table: Table) -> None:
     if problems:
         raise FeatureTableError(
             f"table {group.table_name} does not fit its group: {'; '.join(problems)}; deploy the feature store first"
+        )
+
+
+def check_service(spec: FeatureServiceSpec, load: Callable[[str], Table]) -> None:
+    """Check that the tables of a feature service are what it says of them.
+
+    Args:
+        spec: The service.
+        load: Loads a table by name.
+
+    Raises:
+        FeatureServiceError: If a group changed; with every change.
+    """
+    problems = []
+    for stored in spec.groups:
+        table = load(stored.table)
+        meaning, types = TableMeaning.of(stored.table, table.properties), feature_types(table)
+        now = ServedGroup(
+            group=meaning.group,
+            version=meaning.version,
+            table=stored.table,
+            entities=tuple(ServedColumn(name=name, type=types[name]) for name in meaning.entities),
+            features=tuple(ServedColumn(name=f.name, type=types[f.name]) for f in stored.features if f.name in types),
+            ttl_seconds=None if meaning.ttl is None else meaning.ttl.total_seconds(),
+            ttl_bound=None if meaning.ttl is None else meaning.ttl_bound,
+        )
+        problems += [f"group {stored.group!r}: {change}" for change in group_changes(stored, now)]
+    if problems:
+        raise FeatureServiceError(
+            f"feature service {spec.name!r} version {spec.version} is not what its tables are: {'; '.join(problems)}; declare "
+            "the next version of the service with the groups as they are now"
         )
 
 

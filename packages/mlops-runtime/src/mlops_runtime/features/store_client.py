@@ -29,6 +29,8 @@ from mlops_runtime.features.batch_ingest import (
 )
 from mlops_runtime.features.build_intent import Builds
 from mlops_runtime.features.feature_group import FeatureGroup
+from mlops_runtime.features.feature_service import FeatureService, FeatureServices
+from mlops_runtime.features.iceberg_tables import check_service
 from mlops_runtime.features.lock_file import FeatureLock
 from mlops_runtime.features.table_catalog import Tables
 from mlops_runtime.features.training_set_manifest import Manifests, Objects, remove
@@ -228,7 +230,8 @@ class FeatureStoreClient:
         Args:
             entities: Rows with the keys of all groups and a time: a pyarrow table, pandas or polars frame. Keys may be integers of
                 another width, or floats without a fraction, as pandas has integers with gaps; a row whose key is null gets nulls.
-            features: Groups whose features are all wanted, or columns by name of group or table.
+            features: A feature service, which is stored and named in the manifest; groups whose features are all wanted; or
+                columns by name of group or table.
             name: Name of the training set: lower-case letters, digits, ``-`` and ``_``.
             timestamp: The time column. Default: ``event_timestamp``.
             time_zone: IANA name of the zone in which times without one are read. Default: such times are refused.
@@ -245,6 +248,7 @@ class FeatureStoreClient:
             TrainingSetError: If entity rows, groups, columns or snapshots are not as needed, or it is one for another engine.
             ErasedDuringBuildError: If an erasure began meanwhile; nothing is kept, and building it again does.
             PlanError: If keys are of another type, or columns clash.
+            FeatureServiceError: If the version of the service is stored with other features, or a group of it changed since.
         """
         from mlops_runtime.features import training_set as sets  # noqa: PLC0415 - duckdb
         from mlops_runtime.features.unmatched_groups import UnmatchedGroupWarning  # noqa: PLC0415 - duckdb
@@ -263,11 +267,15 @@ class FeatureStoreClient:
             memory=memory,
         )
         kept, manifests = self._sets, self.manifests
+        if isinstance(features, FeatureService):
+            self._check(features)
         names = self.table_names()
         read = dict.fromkeys(named_tables(request, names).values())
         places = [sets.place(kept, f"sets/{name}"), sets.place(kept, "entities")]
         with self.builds.begin(tables=tuple(read), places=places, takes_rows=True) as build:
             built = sets.build(self.table, names, request)
+            if isinstance(features, FeatureService):
+                self.services.put(features.spec)
             sets.keep(built, kept, manifests, build)
         for text in built.warnings:
             warnings.warn(text, UnmatchedGroupWarning, stacklevel=2)
@@ -429,6 +437,15 @@ class FeatureStoreClient:
             )
         return self._manifest_place
 
+    @property
+    def services(self) -> FeatureServices:
+        """The store's feature services, which lie beside its manifests.
+
+        Raises:
+            FeatureStoreError: As for ``manifests``.
+        """
+        return FeatureServices(self.manifests.objects)
+
     def table(self, name: str) -> Table:
         """Load a feature table.
 
@@ -440,6 +457,10 @@ class FeatureStoreClient:
     def table_names(self) -> tuple[str, ...]:
         """Return the names of the database's tables."""
         return self._tables.names()
+
+    def _check(self, service: FeatureService) -> None:
+        self.services.check(service.spec)
+        check_service(service.spec, self.table)
 
     @property
     def _sets(self) -> Objects:

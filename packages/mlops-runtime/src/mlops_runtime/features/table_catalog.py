@@ -26,7 +26,7 @@ _VERSION = re.compile(r"_v\d+$")
 # a deployed store's writers may delete nothing: there maintenance removes old metadata files
 _FOLDER_PROPERTIES = {**WRITE_PROPERTIES, "write.metadata.delete-after-commit.enabled": "true"}
 _BUSY_SECONDS = 60  # SQLite's locks, which the catalog's commits wait for
-_CHANGEABLE = {"mlops.owner", "mlops.ttl-seconds", "mlops.ttl-bound"}
+_CHANGEABLE = {"mlops.description", "mlops.owner", "mlops.tags", "mlops.ttl-seconds", "mlops.ttl-bound"}
 
 
 class Tables:
@@ -125,6 +125,7 @@ class Tables:
             return self.load(group.table_name)
         self._local_lock = self._local_lock.extend([group])
         locked = self._local_lock.table(group)
+        properties = group.properties | {"mlops.description": group.description}
         name = (self.database, group.table_name)
         try:
             table = self._catalog.load_table(name)
@@ -134,7 +135,7 @@ class Tables:
                 iceberg_schema(group, locked),
                 partition_spec=iceberg_partition(locked),
                 sort_order=iceberg_sort_order(group, locked),
-                properties=group.properties | _FOLDER_PROPERTIES,
+                properties=properties | _FOLDER_PROPERTIES,
             )
         TableMeaning.of(group.table_name, table.properties)
         known = {field.name: field for field in table.schema().fields}
@@ -147,7 +148,7 @@ class Tables:
                         update.add_column(field.name, field.field_type, doc=field.doc)
                     elif _grows(old, field):
                         update.update_column(field.name, field.field_type, required=field.required)
-        declared = {key: value for key, value in group.properties.items() if key in _CHANGEABLE}
+        declared = {key: value for key, value in properties.items() if key in _CHANGEABLE}
         changed = {key: value for key, value in declared.items() if table.properties.get(key) != value}
         changed |= {key: value for key, value in _FOLDER_PROPERTIES.items() if key not in table.properties}
         dropped = sorted(_CHANGEABLE & set(table.properties) - set(declared))

@@ -137,6 +137,7 @@ def build(load: Load, tables: Sequence[str], request: Request) -> TrainingSet:
         build=built_by(request.source),
         output=Output(rows=0, content_hash="", files=(), columns={}),
         entity_rows=entity_rows,
+        feature_service=request.service,
     )
     return replace(assemble(by_name, manifest, rows), entities=content)
 

@@ -182,6 +182,11 @@ class Manifests:
     def __str__(self) -> str:
         return str(self._objects)
 
+    @property
+    def objects(self) -> Objects:
+        """What is stored at their place."""
+        return self._objects
+
     def write(self, manifest: TrainingSetManifest) -> str:
         """Write a manifest, unless it is there; return its id."""
         digest = content_hash(manifest)

@@ -9,17 +9,19 @@ from typing import TypedDict, get_args
 import pyarrow as pa
 from pyiceberg.table import Table
 
+from mlops_runtime.contracts.feature_service import FeatureServiceUse
 from mlops_runtime.contracts.features import PinnedTable
 from mlops_runtime.features.batch_checks import ArrowStream, in_zone, read_batch
 from mlops_runtime.features.engine_choice import Engine, EngineChoice, choose, planned
 from mlops_runtime.features.feature_group import FeatureGroup, is_time_zone
+from mlops_runtime.features.feature_service import FeatureService
 from mlops_runtime.features.iceberg_tables import TableMeaning, scanned, schema_at
 from mlops_runtime.features.join_plans import Semantics
 from mlops_runtime.features.row_hashing import logical_type
 from mlops_runtime.features.table_pins import NO_SNAPSHOT, pin
 
 MEMORY = 8 << 30  # bytes, unless a request says otherwise
-Features = Sequence[FeatureGroup] | Mapping[str, Sequence[str]]
+Features = FeatureService | Sequence[FeatureGroup] | Mapping[str, Sequence[str]]
 Load = Callable[[str], Table]
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 _VERSION = re.compile(r"_v\d+$")
@@ -44,18 +46,20 @@ class Request:
         source: Which code asks, for the manifest.
         engine: The engine. ``None``: what is to be read decides.
         memory: Bytes of memory that DuckDB may use.
+        service: The feature service that names the features.
     """
 
     name: str
     rows: pa.Table
     timestamp: str
-    features: Features
+    features: Sequence[FeatureGroup] | Mapping[str, Sequence[str]]
     semantics: Semantics
     as_of: datetime | None
     snapshots: Mapping[str, int]
     source: Mapping[str, str]
     engine: Engine | None = None
     memory: int = MEMORY
+    service: FeatureServiceUse | None = None
 
 
 class Asked(TypedDict, total=False):
@@ -90,6 +94,8 @@ def requested(
     Raises:
         TrainingSetError: If the name cannot be part of a key, or entity rows, features or anything else are not as needed.
     """
+    service = features if isinstance(features, FeatureService) else None
+    features = features.wanted if isinstance(features, FeatureService) else features
     problems = (
         [] if isinstance(name, str) and _NAME.fullmatch(name) else [f"name must match {_NAME.pattern}, got {name!r}"]
     )
@@ -120,6 +126,7 @@ def requested(
         source={} if source is None else source,
         engine=engine,
         memory=MEMORY if memory is None else memory,
+        service=None if service is None else service.use,
     )
 
 
@@ -135,7 +142,9 @@ def _mapping_problems(name: str, given: object, kind: type, meaning: str) -> Ite
 
 
 def _feature_problems(features: object) -> Iterator[str]:
-    allowed = "feature groups such as [SALES], or columns by name of group such as {'sales': ['units']}"
+    allowed = (
+        "a FeatureService, feature groups such as [SALES], or columns by name of group such as {'sales': ['units']}"
+    )
     if isinstance(features, Mapping):
         for group, columns in features.items():
             if not isinstance(group, str):
@@ -326,7 +335,7 @@ def column_problems(wanted: Mapping[str, Sequence[str]], loaded: Mapping[str, Ta
     return problems
 
 
-def _wanted(features: Features) -> dict[str, tuple[str, ...]]:
+def _wanted(features: Sequence[FeatureGroup] | Mapping[str, Sequence[str]]) -> dict[str, tuple[str, ...]]:
     if isinstance(features, Mapping):
         wanted = {group: tuple(columns) for group, columns in features.items()}
     else:

@@ -1,0 +1,99 @@
+"""``mlops features find | services``: search a feature store, and list its feature services."""
+
+from typing import Annotated
+
+import typer
+
+from mlops_cli.answers import AsJson, print_json
+from mlops_cli.aws_account import Profile, UserError
+from mlops_cli.feature_location import Folder, Place, Unit, opened
+from mlops_cli.local import Home
+from mlops_cli.printed_tables import print_table
+
+
+def find(
+    text: Annotated[
+        str,
+        typer.Argument(
+            help="Words that all occur in a group or service, in any case: in its name, description, owner, tags or columns.",
+            show_default=False,
+        ),
+    ],
+    *,
+    path: Folder = None,
+    unit: Unit = None,
+    as_json: AsJson = False,
+    profile: Profile = None,
+    home: Home = None,
+) -> None:
+    """Find feature groups and services by words, and show where the words occur."""
+    if not text.strip():
+        raise UserError(f"TEXT must hold at least one word, got {text!r}")
+    with opened(path, unit, profile, home) as place:
+        from mlops_runtime.contracts import to_dict
+        from mlops_runtime.features.catalogue import catalogue
+        from mlops_runtime.features.catalogue_search import search
+
+        tables = [place.client.table(name) for name in place.client.table_names()]
+        found = catalogue(tables, place.client.manifests, name=place.name, now=place.now)
+        hits = search(text, found.groups, place.client.services.all(), descriptions=_descriptions(place))
+    if as_json:
+        print_json([to_dict(hit) for hit in hits])
+        return
+    if not hits:
+        typer.echo(f"no group or service of {place.name} has {text!r}; list all groups with: mlops features list")
+        return
+    print_table(
+        ("found", "owner", "where", "description"),
+        [
+            (
+                hit.name if hit.kind == "group" else f"service {hit.name}",
+                hit.owner,
+                ", ".join(hit.matches),
+                hit.description,
+            )
+            for hit in hits
+        ],
+    )
+
+
+def services(
+    *, path: Folder = None, unit: Unit = None, as_json: AsJson = False, profile: Profile = None, home: Home = None
+) -> None:
+    """List feature services: versions, columns, and the training sets that were built for them."""
+    with opened(path, unit, profile, home) as place:
+        from mlops_runtime.contracts import to_dict
+        from mlops_runtime.features.feature_service import service_columns, service_use
+
+        found = place.client.services.all()
+        uses = [place.client.manifests.read(each).feature_service for each in place.client.manifests.ids()]
+        users = {spec: uses.count(service_use(spec)) for spec in found}
+    if as_json:
+        print_json(
+            [{**to_dict(spec), "sha256": service_use(spec).sha256, "training_sets": users[spec]} for spec in found]
+        )
+        return
+    if not found:
+        typer.echo(f"feature store {place.name} has no service yet; the first training set of one stores it")
+        return
+    print_table(
+        ("service", "version", "groups", "columns", "training sets"),
+        [
+            (
+                spec.name,
+                str(spec.version),
+                ", ".join(group.table for group in spec.groups),
+                ", ".join(service_columns(spec)),
+                str(users[spec]),
+            )
+            for spec in found
+        ],
+    )
+
+
+def _descriptions(place: Place) -> dict[str, str]:
+    """Return what the Glue catalog says that the tables of a deployed store are about."""
+    if place.aws is None or place.entry is None:
+        return {}
+    pages = place.aws.client("glue").get_paginator("get_tables").paginate(DatabaseName=place.entry.database)
+    return {table["Name"]: table.get("Description", "") for page in pages for table in page["TableList"]}

@@ -1,0 +1,279 @@
+"""Feature services: a named, versioned list of features that training sets, model packages and online reads share.
+
+Standard library only.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from mlops_runtime.contracts import ContractError, canonical_json, content_hash, from_json
+from mlops_runtime.contracts.feature_service import (
+    FeatureServiceSpec,
+    FeatureServiceUse,
+    ServedColumn,
+    ServedGroup,
+)
+from mlops_runtime.features.feature_group import TEXT, VERSION, FeatureGroup, wrong_fields
+from mlops_runtime.features.training_set_manifest import Objects
+
+SERVICES = "services"
+_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
+_FIELDS = {"name": TEXT, "version": VERSION}
+
+
+class FeatureServiceError(ValueError):
+    """A feature service is not declared as needed, is not stored, or is not what was stored; the message lists every problem."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeatureService:
+    """Features that a model is trained and served with, under one name.
+
+    A version never changes: other features, or a group whose keys, types or time to live changed, need the next version.
+
+    Args:
+        name: Lower-case letters, digits, ``-`` and ``_``.
+        features: The groups, in the order of the columns.
+        version: Raised for each change. Default: 1.
+        columns: Features of groups of which not all are wanted, by name of group. Default: all features of each group.
+
+    Raises:
+        FeatureServiceError: With every problem of the declaration.
+
+    Example:
+        >>> from mlops_runtime.features.feature_group import Entity, Feature
+        >>> stock = FeatureGroup(
+        ...     name="stock",
+        ...     entities=(Entity("store_id", "string", "store"),),
+        ...     features=(Feature("on_hand", "long", "units on hand"), Feature("shelf", "string", "where")),
+        ...     owner="demand",
+        ...     description="stock",
+        ... )
+        >>> shelves = FeatureService(name="shelves", features=(stock,), columns={"stock": ["on_hand"]})
+        >>> shelves.column_names, shelves.use.version
+        (('stock__on_hand',), 1)
+    """
+
+    name: str
+    features: Sequence[FeatureGroup]
+    version: int = 1
+    columns: Mapping[str, Sequence[str]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        problems = _problems(self)
+        if problems:
+            raise FeatureServiceError(f"feature service {self.name!r}: " + "; ".join(problems))
+
+    @property
+    def wanted(self) -> dict[str, tuple[str, ...]]:
+        """The features of each group, by name of its table."""
+        return {g.table_name: tuple(self.columns.get(g.name, g.feature_names)) for g in self.features}
+
+    @property
+    def column_names(self) -> tuple[str, ...]:
+        """What the features are called in training sets and online reads: ``group__feature``."""
+        return service_columns(self.spec)
+
+    @property
+    def spec(self) -> FeatureServiceSpec:
+        """The service as it is stored."""
+        wanted = self.wanted
+        return FeatureServiceSpec(
+            name=self.name,
+            version=self.version,
+            groups=tuple(served_group(group, wanted[group.table_name]) for group in self.features),
+        )
+
+    @property
+    def use(self) -> FeatureServiceUse:
+        """Name, version and hash, as manifests and model packages say which service they were made with."""
+        return service_use(self.spec)
+
+
+def service_columns(spec: FeatureServiceSpec) -> tuple[str, ...]:
+    """Return what the features of a service are called: ``group__feature``."""
+    return tuple(f"{group.group}__{feature.name}" for group in spec.groups for feature in group.features)
+
+
+def service_use(spec: FeatureServiceSpec) -> FeatureServiceUse:
+    """Return the name, version and hash of a service."""
+    return FeatureServiceUse(name=spec.name, version=spec.version, sha256=content_hash(spec))
+
+
+def served_group(group: FeatureGroup, wanted: Sequence[str]) -> ServedGroup:
+    """Return what a service stores of a group: keys, the features wanted, time to live."""
+    types = {feature.name: feature.type for feature in group.features}
+    return ServedGroup(
+        group=group.name,
+        version=group.version,
+        table=group.table_name,
+        entities=tuple(ServedColumn(name=entity.name, type=entity.type) for entity in group.entities),
+        features=tuple(ServedColumn(name=name, type=types[name]) for name in wanted),
+        ttl_seconds=None if group.ttl is None else group.ttl.total_seconds(),
+        ttl_bound=None if group.ttl is None else group.ttl_bound,
+    )
+
+
+def changes(stored: FeatureServiceSpec, given: FeatureServiceSpec) -> list[str]:
+    """Return what differs between two documents of a service, group by group.
+
+    Example:
+        >>> key = (ServedColumn(name="store_id", type="string"),)
+        >>> def of(type): return FeatureServiceSpec(name="s", version=1, groups=(ServedGroup(
+        ...     group="stock", version=1, table="stock_v1", entities=key,
+        ...     features=(ServedColumn(name="on_hand", type=type),)),))
+        >>> changes(of("int"), of("long"))
+        ["group 'stock': feature 'on_hand' was int, now long"]
+    """
+    before, after = ({group.group: group for group in spec.groups} for spec in (stored, given))
+    problems = [f"group {name!r} is gone" for name in before if name not in after]
+    problems += [f"group {name!r} is new" for name in after if name not in before]
+    for name in [name for name in before if name in after]:
+        problems += [f"group {name!r}: {change}" for change in group_changes(before[name], after[name])]
+    if not problems and stored != given:
+        problems = ["the order of its groups changed"]
+    return problems
+
+
+def group_changes(before: ServedGroup, after: ServedGroup) -> list[str]:
+    """Return what differs between a group of a service and the same group later."""
+    problems = []
+    if before.version != after.version:
+        problems.append(f"version was {before.version}, now {after.version}")
+    for word, old, new in (
+        ("key", before.entities, after.entities),
+        ("feature", before.features, after.features),
+    ):
+        was, now = ({column.name: column.type for column in columns} for columns in (old, new))
+        problems += [f"{word} {name!r} is gone" for name in was if name not in now]
+        problems += [f"{word} {name!r} is new" for name in now if name not in was]
+        problems += [f"{word} {n!r} was {was[n]}, now {now[n]}" for n in was if n in now and was[n] != now[n]]
+        if set(was) == set(now) and list(was) != list(now):
+            problems.append(f"the order of its {word}s was {', '.join(was)}, now {', '.join(now)}")
+    if (before.ttl_seconds, before.ttl_bound) != (after.ttl_seconds, after.ttl_bound):
+        problems.append(f"time to live was {_span(before)}, now {_span(after)}")
+    return problems
+
+
+class FeatureServices:
+    """The services of a feature store: ``services/<name>/<version>.json`` below the place of its manifests, each written once.
+
+    Args:
+        objects: What is stored at the place.
+
+    Example:
+        >>> import tempfile
+        >>> FeatureServices(Objects(tempfile.mkdtemp())).all()
+        ()
+    """
+
+    def __init__(self, objects: Objects) -> None:
+        self._objects = objects
+
+    def put(self, spec: FeatureServiceSpec) -> FeatureServiceUse:
+        """Store a version of a service, unless it is there.
+
+        Raises:
+            FeatureServiceError: If that version is there with other features; with every difference.
+        """
+        self.check(spec)
+        if not self._objects.put_once(_key(spec.name, spec.version), canonical_json(spec)):
+            self.check(spec)  # somebody stored that version since
+        return service_use(spec)
+
+    def check(self, spec: FeatureServiceSpec) -> None:
+        """Check that a version of a service, if it is stored, is the one given.
+
+        Raises:
+            FeatureServiceError: With every difference.
+        """
+        stored = self._read(_key(spec.name, spec.version))
+        if stored is not None and stored != spec:
+            raise FeatureServiceError(
+                f"feature service {spec.name!r} version {spec.version} is stored with other features: "
+                f"{'; '.join(changes(stored, spec))}; give the new list the next free version"
+            )
+
+    def get(self, name: str, version: int | None = None) -> FeatureServiceSpec:
+        """Return a stored service.
+
+        Args:
+            name: Its name.
+            version: Its version. Default: the newest.
+
+        Raises:
+            FeatureServiceError: If it is not stored, or cannot be read.
+        """
+        known = sorted(spec.version for spec in self.all() if spec.name == name) if version is None else [version]
+        found = self._read(_key(name, known[-1])) if known else None
+        if found is None:
+            there = ", ".join(f"{spec.name} version {spec.version}" for spec in self.all()) or "none"
+            asked = f"{name!r}" if version is None else f"{name!r} version {version}"
+            raise FeatureServiceError(
+                f"there is no feature service {asked}, there are {there}; it is stored by the first training set that asks for it"
+            )
+        return found
+
+    def all(self) -> tuple[FeatureServiceSpec, ...]:
+        """Return every version of every service, by name and version."""
+        found = (self._read(key) for key in self._objects.keys(f"{SERVICES}/"))
+        return tuple(sorted((spec for spec in found if spec is not None), key=lambda spec: (spec.name, spec.version)))
+
+    def _read(self, key: str) -> FeatureServiceSpec | None:
+        content = self._objects.get(key)
+        if content is None:
+            return None
+        try:
+            return from_json(FeatureServiceSpec, content)
+        except ContractError as error:
+            raise FeatureServiceError(
+                f"{key} in {self._objects} cannot be read: {error}; restore the file as it was first written"
+            ) from error
+
+
+def _key(name: str, version: int) -> str:
+    return f"{SERVICES}/{name}/{version}.json"
+
+
+def _span(group: ServedGroup) -> str:
+    return "unlimited" if group.ttl_seconds is None else f"{group.ttl_seconds:g} s ({group.ttl_bound})"
+
+
+def _problems(service: FeatureService) -> list[str]:
+    wrong = wrong_fields(service, _FIELDS)
+    problems = list(wrong.values())
+    if "name" not in wrong and not _NAME.fullmatch(service.name):
+        problems.append(f"name must match {_NAME.pattern}, got {service.name!r}")
+    if "version" not in wrong and service.version < 1:
+        problems.append(f"version must be {VERSION.said}, got {service.version}")
+    groups = service.features
+    if isinstance(groups, str) or not isinstance(groups, Sequence) or not groups:
+        return [*problems, f"features must be a tuple of at least one FeatureGroup, got {groups!r}"]
+    others = [group for group in groups if not isinstance(group, FeatureGroup)]
+    if others:
+        return [*problems, f"features must hold FeatureGroup each, got {', '.join(map(repr, others))}"]
+    names = [group.name for group in groups]
+    problems += [
+        f"group {n!r} is there {names.count(n)} times; give it once" for n in sorted(set(names)) if names.count(n) > 1
+    ]
+    return [*problems, *_column_problems(service, {group.name: group for group in groups})]
+
+
+def _column_problems(service: FeatureService, groups: Mapping[str, FeatureGroup]) -> list[str]:
+    if not isinstance(service.columns, Mapping):
+        return [f"columns must be lists of features by name of group, got {service.columns!r}"]
+    problems = []
+    for name, columns in service.columns.items():
+        group = groups.get(name)
+        if group is None:
+            problems.append(f"columns names group {name!r}, which is not one of {', '.join(groups)}")
+        elif isinstance(columns, str) or not isinstance(columns, Sequence) or not columns:
+            problems.append(f"columns of {name!r} must be a list of features, got {columns!r}")
+        else:
+            known = group.feature_names
+            unknown = [str(column) for column in columns if column not in known]
+            problems += [f"group {name!r} has no feature {column!r}, it has {', '.join(known)}" for column in unknown]
+            twice = sorted({str(column) for column in columns if list(columns).count(column) > 1})
+            problems += [f"columns of {name!r} names {column!r} more than once" for column in twice]
+    return problems
