@@ -179,7 +179,7 @@ class FeatureServices:
         """
         self.check(spec)
         if not self._objects.put_once(_key(spec.name, spec.version), canonical_json(spec)):
-            self.check(spec)  # somebody stored that version since
+            self.check(spec)  # another caller stored that version since
         return service_use(spec)
 
     def check(self, spec: FeatureServiceSpec) -> None:
