@@ -121,6 +121,18 @@ def test_metrics_and_events_are_stamped_with_embedded_time(cloud: Cloud, wait_fo
     assert abs(point["Timestamp"].timestamp() - now) <= 3600
 
 
+def test_objects_are_written_at_the_embedded_time(cloud: Cloud) -> None:
+    """What a listing says, a head, and the condition on it."""
+    s3 = cloud.client("s3")
+    s3.create_bucket(Bucket="stamps-written")
+    cloud.clock_jump(by=timedelta(days=3))
+    s3.put_object(Bucket="stamps-written", Key="k", Body=b"v")
+    now = cloud.clock()["epoch"]
+    (listed,) = s3.list_objects_v2(Bucket="stamps-written")["Contents"]
+    assert listed["LastModified"].timestamp() == pytest.approx(now, abs=60)
+    assert s3.head_object(Bucket="stamps-written", Key="k")["LastModified"].timestamp() == pytest.approx(now, abs=60)
+
+
 def test_dynamodb_lives_on_the_embedded_clock(cloud: Cloud) -> None:
     """Its stamps, and with them the sweep of expired rows, do not follow the real clock."""
     dynamodb = cloud.client("dynamodb")

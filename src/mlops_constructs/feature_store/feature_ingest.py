@@ -9,6 +9,7 @@ from aws_cdk import aws_ec2 as ec2
 from aws_cdk import aws_events as events
 from aws_cdk import aws_glue as glue
 from aws_cdk import aws_iam as iam
+from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_s3_assets as s3_assets
 from aws_cdk import aws_sqs as sqs
@@ -369,11 +370,12 @@ def tell_failures(scope: Construct, job: DefinedJob, dead_letters: sqs.IQueue, *
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DefinedIngest:
-    """What was defined: the bucket that batches arrive in, its days, the function with its queue, and the roles that append."""
+    """What was defined: the bucket of batches, its days, the function with its queue, its layer, and the roles that append."""
 
     bucket: s3.IBucket
     kept_days: int
     consumer: QueueConsumer
+    wheels: lambda_.ILayerVersion
     roles: tuple[iam.IRole, ...]
 
 
@@ -417,6 +419,7 @@ def define_ingest(
             declaration=declaration,
             job=ingest.job,
         )
+    wheels = layer(home, "Layer", name="features", architecture=ARCHITECTURE)
     consumer = define_queue_consumer(
         home,
         "Small",
@@ -442,7 +445,7 @@ def define_ingest(
         ],
         timeout=cdk.Duration.minutes(5),
         memory_size=int(ingest.memory_size.to_mebibytes()),
-        layers=[layer(home, "Layer", name="features", architecture=ARCHITECTURE)],
+        layers=[wheels],
         files={DECLARATION: declaration},
         batch_size=1,  # a batch needs the function's memory for itself
         maximum_concurrency=_CONCURRENCY,
@@ -462,14 +465,14 @@ def define_ingest(
     consumer.feed(rule)
     role = consumer.function.role
     assert role is not None  # noqa: S101 - a function that is defined here has one
-    if large is None:
-        return DefinedIngest(bucket=bucket, kept_days=int(ingest.retention.to_days()), consumer=consumer, roles=(role,))
-    tell_failures(home, large, consumer.dead_letter_queue, business_unit=business_unit)
+    if large is not None:
+        tell_failures(home, large, consumer.dead_letter_queue, business_unit=business_unit)
     return DefinedIngest(
         bucket=bucket,
         kept_days=int(ingest.retention.to_days()),
         consumer=consumer,
-        roles=(role, large.role),
+        wheels=wheels,
+        roles=(role,) if large is None else (role, large.role),
     )
 
 

@@ -27,8 +27,10 @@ from mlops_constructs.feature_store._freshness import (
     define_freshness_alarms,
     define_freshness_function,
 )
+from mlops_constructs.feature_store._maintenance import define_maintenance
 from mlops_constructs.feature_store._online import define_online_table
 from mlops_constructs.feature_store.feature_ingest import (
+    REMEMBERED_DAYS,
     DefinedIngest,
     FeatureIngest,
     define_ingest,
@@ -57,7 +59,7 @@ from mlops_runtime.features.lock_file import FeatureLock, FeatureLockError
 
 MANIFEST_LOCK = cdk.Duration.days(365)
 # a training set's tagged snapshot stays for the readers that know nothing of sequence numbers
-LEAST_RETENTION = cdk.Duration.days(90)
+LEAST_RETENTION = cdk.Duration.days(91)
 _HOURLY = cdk.Duration.hours(1)
 
 
@@ -77,10 +79,12 @@ class FeatureStore(OwnedFeatureStore):
         groups: The feature groups.
         lock_file: ``features.lock.json``, written by ``mlops features lock``.
         access: Service that enforces the grants. Default: IAM.
-        snapshot_retention: How long snapshots of tables are kept, whole days, at least 90. Default: forever, as it was never
-            verified on AWS that training sets' tagged snapshots survive Glue's optimizer; asking for it is a warning.
+        snapshot_retention: How long Glue keeps snapshots of tables, whole days, at least 91; it was never verified on AWS that
+            tagged snapshots of training sets survive its optimizer, so asking for it is a warning. Default: Glue expires none,
+            which is said of each table of PRODUCTION by name; ingests expire those that nobody needs.
         freshness_interval: How often ages are measured, 1 to 84 hours. Default: every hour, if a group declares ``freshness``.
-        ingest: How batches that arrive as objects are ingested. Default: only clients ingest.
+        ingest: How batches that arrive as objects are ingested; their many small files are then also compacted once a day, and what
+            no snapshot names is removed. Default: only clients ingest; run ``mlops features maintain`` daily.
         online: Whether there is a DynamoDB table for the newest row of each entity, which
             ``mlops_runtime.features.online_store.OnlineStore`` publishes to and reads. Default: none.
 
@@ -144,6 +148,7 @@ class FeatureStore(OwnedFeatureStore):
             )
             for role in self._ingest.roles:
                 self.admit(role, to="write")
+            self._define_maintenance(self._ingest.wheels)
         self._online = define_online_table(self, "Online", business_unit=business_unit) if online else None
         if snapshot_retention is not None:
             warn(self, SNAPSHOT_RETENTION, days=str(snapshot_retention.to_days(integral=False)))
@@ -296,7 +301,7 @@ class FeatureStore(OwnedFeatureStore):
             ):
                 problems.append(
                     f"snapshot_retention must be whole days, at least {least}, got {retention.to_human_string()}; snapshots "
-                    f"remember the idempotency keys of {least} days"
+                    f"remember the idempotency keys of {REMEMBERED_DAYS} days"
                 )
         raise_if_any(self, "InvalidFeatureStore", problems)
 
@@ -385,6 +390,15 @@ class FeatureStore(OwnedFeatureStore):
             resources=self._tables(None).catalog_arns(),
             is_vended=self._access is FeatureAccess.LAKE_FORMATION,
         )
+
+    def _define_maintenance(self, wheels: lambda_.ILayerVersion) -> None:
+        tables = self._tables(None)
+        function = define_maintenance(
+            self, "Maintenance", business_unit=self._unit, tables=tables, manifests=self._manifests, wheels=wheels
+        )
+        if self._access is FeatureAccess.LAKE_FORMATION:
+            assert function.role is not None  # noqa: S101 - a function that is defined here has one
+            self._lake_formation(tables.tables).permit(function.role, MAINTAIN)
 
     def _define_freshness(self, every: cdk.Duration) -> None:
         tables = self._tables(self._watched)

@@ -17,12 +17,14 @@ from mlops_constructs._errors import ValidationError
 from mlops_constructs._roles import ServiceRole, key_statement, service_role
 from mlops_constructs.feature_store.table_grants import access_statement
 from mlops_constructs.unit_interface import IBusinessUnit
+from mlops_runtime.contracts.features import LEDGER_DAYS
 from mlops_runtime.features.feature_group import EVENT_TIME, WRITE_PROPERTIES, FeatureGroup
 from mlops_runtime.features.glue_quality_rules import RulesetError, dqdl
 from mlops_runtime.features.lock_file import LockedTable
 
 FORMAT_VERSION = "2"  # Athena does not read v3 tables
 ORPHAN_DAYS = 7
+COMPACTED_FILES = 16  # of one partition; Glue's default is 100
 SORT_ORDER_ID = 1  # https://iceberg.apache.org/spec/#sorting: 0 is the unsorted order
 # https://docs.aws.amazon.com/glue/latest/webapi/API_CreateDataQualityRuleset.html
 _LONGEST_DESCRIPTION = 2048
@@ -207,8 +209,12 @@ def define_optimizers(
 ) -> list[glue.CfnTableOptimizer]:
     """Define the optimizers of one table.
 
-    Retention of snapshots is off by default: it was never verified on AWS that it keeps tagged snapshots, which training sets
-    stand on.
+    Compaction keeps the table's write order. Retention of snapshots is disabled by name unless it is asked for: where a table
+    says nothing, an optimizer of the whole catalog applies, which by default keeps one snapshot for five days and knows nothing of
+    idempotency keys in the summaries.
+
+    See: https://docs.aws.amazon.com/glue/latest/dg/catalog-level-optimizers.html and
+    https://docs.aws.amazon.com/glue/latest/webapi/API_IcebergCompactionConfiguration.html
 
     Args:
         scope: Parent.
@@ -217,17 +223,20 @@ def define_optimizers(
         role: Their role.
         location: The table's own prefix, to which removal is confined.
         maintain: Whether files are compacted and orphans removed.
-        snapshot_retention: How long snapshots are kept; None keeps all.
+        snapshot_retention: How long Glue keeps snapshots; None leaves it to the ingests.
     """
     types: dict[str, dict[str, object]] = {}
     if maintain:
-        binpack = glue.CfnTableOptimizer.IcebergCompactionConfigurationProperty(strategy="binpack")
+        # claim: sort-order-steers-compaction
+        compaction = glue.CfnTableOptimizer.IcebergCompactionConfigurationProperty(
+            strategy="sort", min_input_files=COMPACTED_FILES
+        )
         orphans = glue.CfnTableOptimizer.IcebergConfigurationProperty(
             location=location, orphan_file_retention_period_in_days=ORPHAN_DAYS
         )
         types["compaction"] = {
             "compaction_configuration": glue.CfnTableOptimizer.CompactionConfigurationProperty(
-                iceberg_configuration=binpack
+                iceberg_configuration=compaction
             )
         }
         types["orphan_file_deletion"] = {
@@ -235,16 +244,15 @@ def define_optimizers(
                 iceberg_configuration=orphans
             )
         }
-    if snapshot_retention is not None:
-        # without these Glue keeps one snapshot for five days
-        kept = glue.CfnTableOptimizer.IcebergRetentionConfigurationProperty(
-            snapshot_retention_period_in_days=snapshot_retention.to_days(integral=False),
-            number_of_snapshots_to_retain=1,
-            clean_expired_files=True,
-        )
-        types["retention"] = {
-            "retention_configuration": glue.CfnTableOptimizer.RetentionConfigurationProperty(iceberg_configuration=kept)
-        }
+    # claim: optimizers-of-a-table-come-first
+    days = LEDGER_DAYS if snapshot_retention is None else snapshot_retention.to_days(integral=False)
+    # without these Glue keeps one snapshot for five days, should a person enable it
+    kept = glue.CfnTableOptimizer.IcebergRetentionConfigurationProperty(
+        snapshot_retention_period_in_days=days, number_of_snapshots_to_retain=1, clean_expired_files=True
+    )
+    types["retention"] = {
+        "retention_configuration": glue.CfnTableOptimizer.RetentionConfigurationProperty(iceberg_configuration=kept)
+    }
     made = []
     for type_, configuration in types.items():
         optimizer = glue.CfnTableOptimizer(
@@ -255,7 +263,7 @@ def define_optimizers(
             table_name=table.ref,
             type=type_,
             table_optimizer_configuration=glue.CfnTableOptimizer.TableOptimizerConfigurationProperty(
-                enabled=True,
+                enabled=type_ != "retention" or snapshot_retention is not None,
                 role_arn=role.role_arn,
                 **configuration,  # type: ignore[arg-type] # one of the properties above
             ),

@@ -171,6 +171,24 @@ class TableAccess:
             key_statement(self.key, services=["s3"]),
         ]
 
+    def maintain(self, *, manifests: s3.IBucket) -> list[iam.PolicyStatement]:
+        """Rewrite the tables' files into fewer, remove every version of what no snapshot names, note what early manifests lack."""
+        kept = manifests.arn_for_objects("manifests/*")
+        return [
+            self.catalog(update=True),
+            *self.listing(manifests, is_writer=True),
+            iam.PolicyStatement(actions=["s3:ListBucketVersions"], resources=[self.bucket.bucket_arn]),
+            iam.PolicyStatement(actions=["s3:GetObject"], resources=[*self.objects(), *self.ledger(), kept]),
+            iam.PolicyStatement(actions=["s3:PutObject"], resources=self.objects()),
+            iam.PolicyStatement(
+                actions=["s3:PutObject"],
+                resources=[manifests.arn_for_objects("manifests/*/pins/*")],
+                conditions={"Null": {"s3:if-none-match": "false"}},
+            ),
+            iam.PolicyStatement(actions=["s3:DeleteObject", "s3:DeleteObjectVersion"], resources=self.objects()),
+            key_statement(self.key, services=["s3"]),
+        ]
+
     def erase(self, *, sets: s3.IBucket, manifests: s3.IBucket) -> list[iam.PolicyStatement]:
         """Rewrite the tables without some rows, remove every version of files that held them, and write tombstones."""
         rows = [*self.objects(), *(sets.arn_for_objects(f"{folder}/*") for folder in ("entities", "sets"))]

@@ -40,7 +40,7 @@ def _assembly(folder: Path, group: FeatureGroup, access: FeatureAccess, unit_nam
         groups=[group],
         lock_file=folder / "features.lock.json",
         access=access,
-        snapshot_retention=cdk.Duration.days(90),
+        snapshot_retention=cdk.Duration.days(91),
     )
     assert store.freshness_function is not None
     cdk.CfnOutput(stack, "Freshness", value=store.freshness_function.function_name)

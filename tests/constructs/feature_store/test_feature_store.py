@@ -94,7 +94,16 @@ def test_production_keeps_tables_and_maintains_them(lock_file: Path) -> None:
     )
     template.has_resource("AWS::Glue::Database", {"DeletionPolicy": "RetainExceptOnCreate"})
     optimizers = template.find_resources("AWS::Glue::TableOptimizer")
-    assert sorted(o["Properties"]["Type"] for o in optimizers.values()) == ["compaction", "orphan_file_deletion"]
+    by_type = {o["Properties"]["Type"]: o["Properties"]["TableOptimizerConfiguration"] for o in optimizers.values()}
+    assert {kind: each["Enabled"] for kind, each in by_type.items()} == {
+        "compaction": True,
+        "orphan_file_deletion": True,
+        "retention": False,
+    }
+    assert by_type["compaction"]["CompactionConfiguration"]["IcebergConfiguration"] == {
+        "MinInputFiles": 16,
+        "Strategy": "sort",
+    }
     orphans = next(o for o in optimizers.values() if o["Properties"]["Type"] == "orphan_file_deletion")["Properties"]
     iceberg = orphans["TableOptimizerConfiguration"]["OrphanFileDeletionConfiguration"]["IcebergConfiguration"]
     assert iceberg["Location"]["Fn::Join"][1][-1] == "/demand_eu_features/stock_v1"
@@ -158,7 +167,7 @@ def test_snapshots_expire_only_where_somebody_asked(lock_file: Path, profile: Pr
 def test_fails_on_a_retention_that_would_forget_keys(lock_file: Path, retention: cdk.Duration, got: str) -> None:
     """An idempotency key is remembered for 90 days."""
     with pytest.raises(
-        ValidationError, match=f"snapshot_retention must be whole days, at least 90, got {got}; snapshots remember the"
+        ValidationError, match=f"snapshot_retention must be whole days, at least 91, got {got}; snapshots remember the"
     ):
         _store(lock_file, _group("stock"), snapshot_retention=retention)
 
@@ -198,7 +207,7 @@ def before(tmp_path_factory: pytest.TempPathFactory) -> dict[Profile, ChangedTem
         ({}, {"ttl": timedelta(days=14)}, {}),
         ({}, {"freshness": timedelta(days=1)}, {}),
         ({}, {"features": ("on_hand", "sold")}, {}),
-        ({}, {}, {"snapshot_retention": cdk.Duration.days(90)}),
+        ({}, {}, {"snapshot_retention": cdk.Duration.days(91)}),
         ({}, {}, {"access": FeatureAccess.LAKE_FORMATION}),
     ],
     ids=[

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from mlops_runtime.features.iceberg_tables import FeatureTableError
 from mlops_runtime.features.ingest_ledger import KEPT
 from mlops_runtime.features.rebuild import Verdict
 from mlops_runtime.features.snapshot_tags import KEPT_TAGS
@@ -24,6 +25,13 @@ def busy(shop):
     for number in range(2 * KEPT + 4):
         shop.client.ingest(shop.STOCK, shop.stock((number / 100, number, 10)), idempotency_key=f"batch {number}")
     return shop
+
+
+def test_a_table_that_fails_keeps_no_other_from_it(shop):
+    """Those that could be are maintained, and the error names the rest."""
+    shop.client.ingest(shop.STOCK, shop.stock((0, 1, 10)))
+    with pytest.raises(FeatureTableError, match="1 tables are not maintained: .*absent_v1"):
+        shop.client.maintain(["absent_v1", "stock_v1"])
 
 
 def test_files_that_no_snapshot_names_go_after_a_day(busy):

@@ -1,12 +1,13 @@
 """MiniStack's own time stamps on the embedded clock.
 
 Queued messages keep the real time they were sent, because visibility, delay and retention count from it; what a receiver reads as
-``SentTimestamp`` is what the embedded clock said then. DynamoDB's time-to-live and its stamps follow the embedded clock.
+``SentTimestamp`` is what the embedded clock said then. DynamoDB's time-to-live and its stamps, and what S3 says of when an object
+was written, follow the embedded clock.
 """
 
 from typing import Any
 
-from ministack.services import cloudwatch, dynamodb, eventbridge, lambda_svc, scheduler, sqs, stepfunctions
+from ministack.services import cloudwatch, dynamodb, eventbridge, lambda_svc, s3, scheduler, sqs, stepfunctions
 from ministack.services.cloudformation import changesets, handlers, stacks
 
 from mlops_local import clock, compat
@@ -19,6 +20,7 @@ compat.expect(
 )
 compat.expect("ministack.services.dynamodb", time=object)
 compat.expect("ministack.services.eventbridge", _now_ts="()", datetime=type, _dispatch_event="(event, view=None)")
+compat.expect("ministack.services.s3", now_iso="()")
 compat.expect("ministack.services.scheduler", _now="()")
 compat.expect("ministack.services.stepfunctions", now_iso="()", datetime=type)
 compat.expect("ministack.services.sqs", _build_sys_attrs="(msg, names)")
@@ -38,7 +40,7 @@ def install() -> None:
     dynamodb.time = clock.EmbeddedTime()
     eventbridge._now_ts, eventbridge.datetime = clock.now, clock.EmbeddedDatetime
     scheduler._now = clock.now
-    for module in (changesets, handlers, stacks):
+    for module in (changesets, handlers, s3, stacks):
         module.now_iso = clock.iso
     stepfunctions.now_iso, stepfunctions.datetime = clock.iso, clock.EmbeddedDatetime
     _evict_by_the_hour()

@@ -389,26 +389,28 @@ class FeatureStoreClient:
         )
         return erase(places, entity, reason=reason, in_use=in_use, include_in_use=include_in_use, now=self._now())
 
-    def maintain(self) -> "tuple[Maintained, ...]":
-        """Maintain every table: compact small files, remove files that no snapshot names, forget old keys, drop replaced tags.
+    def maintain(self, tables: Sequence[str] | None = None) -> "tuple[Maintained, ...]":
+        """Maintain tables: compact small files, remove files that no snapshot names, forget old keys, drop replaced tags.
 
         A folder's ingests do this themselves as it becomes due. Doing it again does nothing new.
 
-        Raises:
-            TableBusyError: If other writers committed first, again and again.
-        """
-        from mlops_runtime.features.table_maintenance import maintain  # noqa: PLC0415 - loads pandas where that is
+        Args:
+            tables: Their names. Default: all.
 
-        now, is_folder = (_utc_now() if self._tables.is_folder else self._now()), self._tables.is_folder
-        return tuple(
-            maintain(
-                self.table(name),
-                self.manifests,
-                now=now,
-                remove=lambda file: remove(file, s3=self._s3),
-                keeps_ledger=not is_folder,
-            )
-            for name in self.table_names()
+        Raises:
+            FeatureTableError: If tables could not be maintained, as where other writers committed first again and again; the
+                others are.
+        """
+        from mlops_runtime.features.table_maintenance import maintain_each  # noqa: PLC0415 - loads pandas where that is
+
+        is_folder = self._tables.is_folder
+        return maintain_each(
+            self.table_names() if tables is None else tables,
+            self.table,
+            self.manifests,
+            now=_utc_now() if is_folder else self._now(),
+            remove=lambda file: remove(file, s3=self._s3),
+            keeps_ledger=not is_folder,
         )
 
     @property

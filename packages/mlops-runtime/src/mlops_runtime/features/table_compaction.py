@@ -26,9 +26,9 @@ from mlops_runtime.features.row_hashing import indices
 from mlops_runtime.features.table_commits import refresh
 
 FAN_IN = 8
-# what is as large stays, and so much is rewritten together at most, in bytes: three quarters of, and, Iceberg's target size
-_LARGE = 384 * 1024**2
-_TOGETHER = 512 * 1024**2
+# what is as large stays, and so much is rewritten together at most, in bytes: what a function has the memory for
+_LARGE = 48 * 1024**2
+_TOGETHER = 64 * 1024**2
 
 
 def is_due(table: Table) -> bool:

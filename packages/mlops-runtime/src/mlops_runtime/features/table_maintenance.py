@@ -1,6 +1,6 @@
 """What a store does now and then to stay small: compaction, files that no snapshot names, old keys, tags of early training sets."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -8,6 +8,7 @@ from pyiceberg.table import Table
 from pyiceberg.table.update.snapshot import ManageSnapshots
 
 from mlops_runtime.contracts.features import LEDGER_DAYS
+from mlops_runtime.features.iceberg_tables import FeatureTableError
 from mlops_runtime.features.ingest_ledger import ledger_place
 from mlops_runtime.features.snapshot_tags import KEPT_TAGS
 from mlops_runtime.features.table_commits import committed, refresh
@@ -37,6 +38,39 @@ class Maintained:
     removed: int
     forgotten: int
     tags: int
+
+
+def maintain_each(
+    names: Iterable[str],
+    load: Callable[[str], Table],
+    manifests: Manifests,
+    *,
+    now: datetime,
+    remove: Callable[[str], None],
+    keeps_ledger: bool,
+) -> tuple[Maintained, ...]:
+    """Maintain tables, each also where another fails.
+
+    Args:
+        names: Names of the tables.
+        load: Loads one, as ``FeatureStoreClient.table``.
+        manifests: As for `maintain`, and so are the others.
+        now: The time.
+        remove: Removes a file.
+        keeps_ledger: Whether old keys are left to another.
+
+    Raises:
+        FeatureTableError: If some could not be maintained; with every problem.
+    """
+    done, problems = [], []
+    for name in names:
+        try:
+            done.append(maintain(load(name), manifests, now=now, remove=remove, keeps_ledger=keeps_ledger))
+        except FeatureTableError as error:
+            problems.append(str(error))
+    if problems:
+        raise FeatureTableError(f"{len(problems)} tables are not maintained: {'; '.join(problems)}")
+    return tuple(done)
 
 
 def maintain(

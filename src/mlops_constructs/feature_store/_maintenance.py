@@ -1,0 +1,68 @@
+"""The function that maintains feature tables once a day."""
+
+import json
+
+import aws_cdk as cdk
+from aws_cdk import aws_events as events
+from aws_cdk import aws_events_targets as targets
+from aws_cdk import aws_lambda as lambda_
+from aws_cdk import aws_s3 as s3
+
+from constructs import Construct
+from mlops_constructs._functions import add_target, define_function
+from mlops_constructs.feature_store.table_grants import TableAccess
+from mlops_constructs.unit_interface import IBusinessUnit
+
+_DAILY = cdk.Duration.days(1)
+_MEMORY = 3008  # the most that a new account allows; files of 64 MiB are rewritten together at most
+_REASON = (
+    "files of tables have new names below the tables' prefixes, and Iceberg's own deletes name them; "
+    "rejected: one object for all, which writers at once would overwrite"
+)
+
+
+def define_maintenance(
+    scope: Construct,
+    id: str,
+    *,
+    business_unit: IBusinessUnit,
+    tables: TableAccess,
+    manifests: s3.IBucket,
+    wheels: lambda_.ILayerVersion,
+) -> lambda_.Function:
+    """Define the function and its schedule.
+
+    Args:
+        scope: Parent.
+        id: Construct id; the schedule is ``<id>Schedule``.
+        business_unit: The unit.
+        tables: All tables of the store.
+        manifests: Bucket of the manifests, whose training sets may need a tag.
+        wheels: The layer ``features``.
+    """
+    business_unit.reach(("glue",))
+    function = define_function(
+        scope,
+        id,
+        business_unit=business_unit,
+        folder="feature_maintenance",
+        description=f"Keeps the tables of {tables.database} small",
+        environment={
+            "DATABASE": tables.database,
+            "TABLES": json.dumps(list(tables.tables)),
+            "MANIFESTS": f"s3://{manifests.bucket_name}/manifests",
+        },
+        statements=tables.maintain(manifests=manifests),
+        timeout=cdk.Duration.minutes(15),
+        memory_size=_MEMORY,
+        layers=[wheels],
+        wildcard_reason=_REASON,
+    )
+    rule = events.Rule(
+        scope,
+        f"{id}Schedule",
+        description=f"When the tables of {tables.database} are maintained",
+        schedule=events.Schedule.rate(_DAILY),
+    )
+    add_target(rule, targets.LambdaFunction(function), dead_letters=business_unit.dead_letter_queue)
+    return function

@@ -1,0 +1,56 @@
+"""What maintains a deployed store's tables once a day."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from mlops_constructs import FeatureGroup, FeatureIngest, FeatureStore
+from mlops_constructs.feature_store.store_access import FeatureAccess
+
+Group = Callable[..., FeatureGroup]
+DefineStore = Callable[..., FeatureStore]
+Resources = Callable[[Any, str], dict[str, dict[str, Any]]]
+
+pytestmark = pytest.mark.usefixtures("wheels")
+
+
+def _named(found: dict[str, dict[str, Any]], part: str) -> dict[str, Any]:
+    (properties,) = (value for name, value in found.items() if part in name)
+    return properties
+
+
+def test_a_store_that_takes_batches_is_maintained_daily(
+    define_store: DefineStore, group: Group, resources: Resources
+) -> None:
+    """All of its tables, by a function that may delete below them and nowhere else."""
+    store = define_store(group(), group("sales"), ingest=FeatureIngest())
+
+    function = _named(resources(store, "AWS::Lambda::Function"), "FeaturesMaintenance")
+    assert json.loads(function["Environment"]["Variables"]["TABLES"]) == ["stock_v1", "sales_v1"]
+    assert function["MemorySize"] == 3008
+    rule = _named(resources(store, "AWS::Events::Rule"), "FeaturesMaintenanceSchedule")
+    assert rule["ScheduleExpression"] == "rate(1 day)"
+    policy = _named(resources(store, "AWS::IAM::ManagedPolicy"), "FeaturesMaintenanceRolePolicy")
+    deletes = [s for s in policy["PolicyDocument"]["Statement"] if "s3:DeleteObject" in s["Action"]]
+    assert [s["Resource"]["Fn::Join"][1][-1] for s in deletes] == ["/demand_features/*"]
+
+
+def test_a_store_of_clients_alone_is_maintained_by_hand(
+    define_store: DefineStore, group: Group, resources: Resources
+) -> None:
+    """It needs no layer."""
+    store = define_store(group())
+    assert not [name for name in resources(store, "AWS::Lambda::Function") if "Maintenance" in name]
+
+
+def test_lake_formation_lets_the_function_rewrite(
+    define_store: DefineStore, group: Group, resources: Resources
+) -> None:
+    """Its statements alone would not do."""
+    store = define_store(group(), ingest=FeatureIngest(), access=FeatureAccess.LAKE_FORMATION)
+
+    permissions = resources(store, "AWS::LakeFormation::PrincipalPermissions").values()
+    principals = [p["Principal"]["DataLakePrincipalIdentifier"] for p in permissions if "DELETE" in p["Permissions"]]
+    assert any("FeaturesMaintenanceRole" in json.dumps(principal) for principal in principals)

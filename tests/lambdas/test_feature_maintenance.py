@@ -1,0 +1,127 @@
+"""The function that maintains tables, on the embedded cloud with IAM on."""
+
+import json
+from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import aws_cdk as cdk
+import pyarrow as pa
+import pytest
+
+from mlops_constructs import BusinessUnit, Entity, Feature, FeatureGroup, FeatureIngest, FeatureStore, Profile
+from mlops_local.cloud import Cloud
+from mlops_local.stacks import deployer
+from mlops_runtime.features.lock_file import write_lock
+from mlops_runtime.features.store_client import FeatureStoreClient
+from mlops_runtime.layers import layer_wheels
+
+UNIT = "maintained-unit"
+STOCK = FeatureGroup(
+    name="stock",
+    entities=(Entity("store_id", "string", "store"),),
+    features=(Feature("on_hand", "long", "units on hand"),),
+    owner="demand",
+    description="stock",
+)
+
+
+def _synthesize(folder: Path) -> Path:
+    write_lock([STOCK], folder / "features.lock.json")
+    app = cdk.App(outdir=str(folder / "assembly"))
+    stack = cdk.Stack(app, "Maintained")
+    unit = BusinessUnit(stack, "Unit", name=UNIT, profile=Profile.DEVELOPMENT)
+    store = FeatureStore(
+        stack,
+        "Features",
+        business_unit=unit,
+        groups=[STOCK],
+        lock_file=folder / "features.lock.json",
+        ingest=FeatureIngest(),
+    )
+    for name, value in {
+        "Data": store.data_bucket.bucket_name,
+        "TrainingSets": store.training_sets_bucket.bucket_name,
+        "Manifests": store.manifests_bucket.bucket_name,
+        "Function": store.node.find_child("Maintenance").function_name,  # type: ignore[attr-defined]
+    }.items():
+        cdk.CfnOutput(stack, name, value=value)
+    app.synth()
+    return folder / "assembly"
+
+
+class _Deployed:
+    """The store, as its administrator sees it."""
+
+    def __init__(self, cloud: Cloud, assembly: Path) -> None:
+        self.cloud, self.s3 = cloud, cloud.client("s3")
+        self.outputs = deployer.deploy(cloud, assembly)["Maintained"]
+        self.store = FeatureStoreClient.glue(
+            database="maintained_unit_features",
+            environment=cloud.environment(),
+            now=self.now,
+            manifests=f"s3://{self.outputs['Manifests']}/manifests",
+            training_sets=f"s3://{self.outputs['TrainingSets']}",
+            s3=self.s3,
+        )
+
+    def now(self) -> datetime:
+        """Return the cloud's time."""
+        return datetime.fromisoformat(self.cloud.clock()["now"])
+
+    def files(self) -> set[str]:
+        found = self.s3.list_objects_v2(Bucket=self.outputs["Data"], Prefix="maintained_unit_features/")["Contents"]
+        return {entry["Key"] for entry in found}
+
+    def tags(self) -> int:
+        return sum(name.startswith("ts-") for name in self.store.table("stock_v1").metadata.refs)
+
+    def maintain(self) -> list[dict[str, Any]]:
+        """Call the function as its schedule does."""
+        answer = self.cloud.client("lambda").invoke(
+            FunctionName=self.outputs["Function"], Payload=json.dumps({"time": self.now().isoformat()})
+        )
+        said = json.loads(answer["Payload"].read())
+        assert "FunctionError" not in answer, said
+        done: list[dict[str, Any]] = said
+        return done
+
+
+@pytest.fixture(scope="module")
+def deployed(cloud: Cloud, tmp_path_factory: pytest.TempPathFactory) -> Iterator[_Deployed]:
+    """Deploy with a layer of names and versions: the embedded cloud mounts none, and asks whether it has what it carries."""
+    folder = tmp_path_factory.mktemp("maintenance")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(layer_wheels, "ASSETS", folder / "assets")
+        python = layer_wheels.layer_folder("features", architecture="x86_64") / "python"
+        for name, version in (pin.split("==") for pin in layer_wheels.pins("features")):
+            (python / f"{name.replace('-', '_')}-{version}.dist-info").mkdir(parents=True)
+            (python / f"{name.replace('-', '_')}-{version}.dist-info" / "METADATA").write_text(f"Name: {name}\n")
+        assembly = _synthesize(folder)
+    yield _Deployed(cloud, assembly)
+    deployer.destroy(cloud, assembly)
+
+
+def test_small_files_become_few_and_what_nobody_names_goes(deployed: _Deployed, wait_for: Callable[..., Any]) -> None:
+    """Rows and the newest training sets stay; a file of a killed writer goes once it is a day old."""
+    day = deployed.now() - timedelta(days=1)
+    asked = pa.table({"store_id": ["1"], "event_timestamp": [deployed.now()]})
+    for number in range(9):
+        batch = pa.table({"store_id": ["1"], "event_time": [day + timedelta(minutes=number)], "on_hand": [number]})
+        deployed.store.ingest(STOCK, batch)
+        built = deployed.store.training_set(asked, {"stock": ["on_hand"]}, name=f"set{number}")
+    litter = "maintained_unit_features/stock_v1/data/killed.parquet"
+    deployed.s3.put_object(Bucket=deployed.outputs["Data"], Key=litter, Body=b"half")
+    before = deployed.store.latest(STOCK)
+
+    (young,) = deployed.maintain()
+
+    assert litter in deployed.files()
+    assert young["compacted"] >= 8
+    deployed.cloud.clock_jump(by=timedelta(days=2))
+    wait_for(lambda: litter not in deployed.files())  # its schedule is due
+    assert len(list(deployed.store.table("stock_v1").scan().plan_files())) <= 2
+    assert deployed.tags() == 8
+    assert deployed.store.latest(STOCK).equals(before)
+    assert deployed.store.rebuild(built.id).verdict == "IDENTICAL"
