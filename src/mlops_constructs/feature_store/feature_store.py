@@ -81,7 +81,7 @@ class FeatureStore(OwnedFeatureStore):
         access: Service that enforces the grants. Default: IAM.
         snapshot_retention: How long Glue keeps snapshots of tables, whole days, at least 91; it was never verified on AWS that
             tagged snapshots of training sets survive its optimizer, so asking for it is a warning. Default: Glue expires none,
-            which is said of each table of PRODUCTION by name; ingests expire those that nobody needs.
+            which is said of each table of PRODUCTION by name; ingests expire those that are no longer needed.
         freshness_interval: How often ages are measured, 1 to 84 hours. Default: every hour, if a group declares ``freshness``.
         ingest: How batches that arrive as objects are ingested; their many small files are then also compacted once a day, and what
             no snapshot names is removed. Default: only clients ingest; run ``mlops features maintain`` daily.

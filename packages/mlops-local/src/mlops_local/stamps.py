@@ -33,6 +33,7 @@ _EVICTION = 3600.0  # embedded seconds between two looks for values that are old
 
 
 # claim: metrics-are-stamped-and-kept
+# claim: objects-carry-the-time-of-the-cloud
 def install() -> None:
     """Put the modules that tell embedded time on the embedded clock."""
     cloudwatch.time, cloudwatch.datetime = clock.EmbeddedTime(), clock.EmbeddedDatetime
