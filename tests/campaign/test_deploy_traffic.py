@@ -44,6 +44,9 @@ def test_alarms_that_are_deleted_by_hand_change_no_verdict(deploy: Any, failed: 
     world = _on_sagemaker(deploy, failed)
     hook = at_second_verdict(world.account.alarms.clear)
     check_end(world, world.run(hook=hook), outcome, "answers failed against")
+    (record,) = world.records(world.executions)
+    # what fails all its answers is stopped by the first verdict, before they are deleted
+    assert ("; deleted meanwhile, so no longer watched: " in record.reason) is (outcome == "PROMOTED")
 
 
 @pytest.mark.parametrize("failed", [0, 60])

@@ -3,6 +3,7 @@
 from collections.abc import Collection
 
 from mlops_constructs._state_machine import EXECUTION, NOW, NULL, State, assign, choose, invoke, put_event, task, wait
+from mlops_constructs.rollout.evidence_states import GONE
 from mlops_constructs.rollout.probation_states import alarm_states, schedule_states
 from mlops_constructs.rollout.quota_states import UNASKED, quota_states
 from mlops_constructs.rollout.rollout_policy import (
@@ -25,6 +26,8 @@ _LOCK_INTERVAL_SECONDS = 30
 _LOCK_ATTEMPTS = 500
 # a minute a call is generous for the steps around the rollout itself: plan, record, clean-up
 _OVERHEAD_SECONDS = 900
+# what came of it, and which alarms no longer watched it
+_REASON = f"{{% $reason & {GONE} %}}"
 
 
 def hold_seconds(maximum: int, lead: int = 0) -> int:
@@ -121,6 +124,7 @@ def deploy_machine(
             reason="",
             caught="",
             ringing="",
+            gone="",
             scaling_failure="",
             orphan=True,
             applied=False,
@@ -168,7 +172,7 @@ def deploy_machine(
                 "plan": "{% $plan %}",
                 "request": "{% $request %}",
                 "outcome": "{% $outcome %}",
-                "reason": "{% $reason %}",
+                "reason": _REASON,
                 "execution": "{% $execution %}",
                 "now": NOW,
                 "verdict": RECORDED,
@@ -181,6 +185,7 @@ def deploy_machine(
             assign={
                 "orphan": "{% $orphan or ($outcome = 'PROMOTED' and $states.result.Payload.outcome = 'ROLLED_BACK') %}",
                 "outcome": "{% $states.result.Payload.outcome %}",
+                "reason": _REASON,
             },
         ),
         # without a record there is no clean-up: the live version is not recorded

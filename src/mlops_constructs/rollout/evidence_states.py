@@ -23,6 +23,14 @@ _RINGING = """{% (
     $count($rings) = 0 ? '' : 'in ALARM: ' & $join(
         $map($rings, function($a) { $a.AlarmName & ' (' & $substring($a.StateReason & '', 0, 200) & ')' }), ', ')
 ) %}"""
+# SageMaker and the polls between slots only see alarms that are there: one that is deleted meanwhile watches nothing any more
+# claim: a-deleted-alarm-watches-nothing
+GONE = "$gone"
+_GONE = """{% (
+    $there := [$states.result.MetricAlarms, $states.result.CompositeAlarms].AlarmName;
+    $absent := [$plan.watched][$not($ in $there)];
+    $count($absent) = 0 ? '' : '; deleted meanwhile, so no longer watched: ' & $join($absent, ', ')
+) %}"""
 
 
 def put_alarms_states(*, next_state: str, catch: str, partition: str) -> dict[str, State]:
@@ -64,14 +72,17 @@ def put_alarms_states(*, next_state: str, catch: str, partition: str) -> dict[st
 
 
 def look_at_alarms(*, next_state: str, catch: str, partition: str) -> State:
-    """Return the state that stores in ``$ringing`` which of ``$plan.watched`` are in ALARM, as a sentence; empty if none is."""
+    """Return the state that stores in ``$ringing`` which of ``$plan.watched`` are in ALARM, as a sentence; empty if none is.
+
+    ``$gone`` gets those that do not exist, which they did when the rollout began: the record says so.
+    """
     return task(
         "aws-sdk:cloudwatch:describeAlarms",
         {"AlarmNames": "{% [$plan.watched] %}", "AlarmTypes": ["MetricAlarm", "CompositeAlarm"]},
         partition=partition,
         next_state=next_state,
         catch=catch,
-        assign={"ringing": _RINGING},
+        assign={"ringing": _RINGING, "gone": _GONE},
     )
 
 

@@ -131,6 +131,7 @@ class FakeAws:
             "InvocationModelErrors": [{"Sum": 0.0}, {"Sum": 1.0}],
             "ModelLatency": [{"ExtendedStatistics": {"p95": 90000.0}}],
         }
+        self.deleted = list[str]()
         self.ringing, self.golden, self.rehearsal, self.rehearsals = [], True, "InService", set[str]()
         self.made, self.again = set[str](), list[bool | None]()
         self.stage, self.takes_back, self.note = "", False, ""
@@ -165,8 +166,10 @@ class FakeAws:
             case "cloudwatch:getMetricStatistics":
                 return {"Datapoints": self.measure(arguments)}
             case "cloudwatch:describeAlarms":
+                there = [name for name in arguments["AlarmNames"] if name not in (*self.ringing, *self.deleted)]
                 alarms = [{"AlarmName": n, "StateValue": "ALARM", "StateReason": "why"} for n in self.ringing]
-                return {"MetricAlarms": [*alarms, {"AlarmName": "quiet", "StateValue": "OK"}], "CompositeAlarms": []}
+                alarms += [{"AlarmName": name, "StateValue": "OK"} for name in there]
+                return {"MetricAlarms": alarms, "CompositeAlarms": []}
         return {}
 
     def answer(self, function: str, payload: dict[str, Any]) -> Any:
@@ -562,6 +565,15 @@ def test_goes_back_from_a_fleet_whose_alarm_rings_at_the_end(deploy: Any):
     assert recorded(run) == ("ROLLED_BACK", "in ALARM: unit-errors (why)")
     assert aws.config == OLD
     assert run.arguments("cloudwatch:describeAlarms")["AlarmNames"] == PLAN["watched"]
+
+
+def test_an_alarm_that_was_deleted_meanwhile_is_recorded(deploy: Any):
+    """It watched the rollout no longer, which goes on: the record, the event and the execution's end say so."""
+    run, _ = deploy(PLAN, updates=[NEW], deleted=["unit-errors"])
+    outcome, reason = recorded(run)
+    assert outcome == "PROMOTED"
+    assert reason.endswith("; deleted meanwhile, so no longer watched: unit-errors")
+    assert run.output["reason"] == reason
 
 
 def test_a_rollback_stays_whatever_rings(deploy: Any):

@@ -169,17 +169,16 @@ def test_canary_is_promoted(plane: "Plane") -> None:
     assert {e["detail"]["EndpointStatus"] for e in found} == {"UPDATING"}
 
 
-def test_canary_is_rolled_back_by_its_alarm(plane: "Plane") -> None:
-    """A green fleet that answers 500 trips the alarm on its own series: the old config serves again, without a reason."""
-    _endpoint(plane, "guarded", "broken")
+def _errors_alarm(plane: "Plane", endpoint: str) -> None:
+    """Put the alarm ``<endpoint>-errors`` on the new fleet's own errors."""
     plane.cloudwatch.put_metric_alarm(
-        AlarmName="guarded-errors",
+        AlarmName=f"{endpoint}-errors",
         Namespace="AWS/SageMaker",
         MetricName="Invocation5XXErrors",
         Dimensions=[
-            {"Name": "EndpointName", "Value": "guarded"},
+            {"Name": "EndpointName", "Value": endpoint},
             {"Name": "VariantName", "Value": "AllTraffic"},
-            {"Name": "EndpointConfigName", "Value": "guarded-new"},
+            {"Name": "EndpointConfigName", "Value": f"{endpoint}-new"},
         ],
         Statistic="Sum",
         Period=60,
@@ -188,6 +187,12 @@ def test_canary_is_rolled_back_by_its_alarm(plane: "Plane") -> None:
         ComparisonOperator="GreaterThanOrEqualToThreshold",
         TreatMissingData="notBreaching",
     )
+
+
+def test_canary_is_rolled_back_by_its_alarm(plane: "Plane") -> None:
+    """A green fleet that answers 500 trips the alarm on its own series: the old config serves again, without a reason."""
+    _endpoint(plane, "guarded", "broken")
+    _errors_alarm(plane, "guarded")
     with _traffic(plane, "guarded") as answers:
         plane.sagemaker.update_endpoint(
             EndpointName="guarded",
@@ -208,6 +213,21 @@ def test_canary_is_rolled_back_by_its_alarm(plane: "Plane") -> None:
         )
     )
     assert found[0]["resources"] == [described["EndpointArn"]]
+
+
+def test_an_alarm_that_is_deleted_in_the_bake_watches_nothing(plane: "Plane") -> None:
+    """The fleet answers 500 as before, and nothing takes it back."""
+    _endpoint(plane, "guarded-late", "broken")
+    _errors_alarm(plane, "guarded-late")
+    plane.sagemaker.update_endpoint(
+        EndpointName="guarded-late",
+        EndpointConfigName="guarded-late-new",
+        DeploymentConfig=_guard(wait=20 * MINUTES, alarms=("guarded-late-errors",)),
+    )
+    plane.cloudwatch.delete_alarms(AlarmNames=["guarded-late-errors"])
+    with _traffic(plane, "guarded-late"):
+        described = plane.settled("guarded-late")
+    assert (described["EndpointStatus"], described["EndpointConfigName"]) == ("InService", "guarded-late-new")
 
 
 def test_green_fleet_that_does_not_start_rolls_back(plane: "Plane") -> None:

@@ -325,6 +325,7 @@ def _ticks(until: float, state: Live) -> Iterator[None]:
 
 def _watch(alarms: Sequence[str], role: Identity) -> None:
     # claim: an-alarm-ends-the-bake
+    # claim: a-deleted-alarm-watches-nothing
     if alarms:
         fired = [name for name, value in _alarm_states(alarms, role).items() if value == "ALARM"]
         if fired:

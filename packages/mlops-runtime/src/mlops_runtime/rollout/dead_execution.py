@@ -141,12 +141,11 @@ def _revert(blank: SageMakerPlan, left: _Left, back: Version, why: str) -> SageM
 def _adopt(blank: SageMakerPlan, left: _Left, case: Case) -> SageMakerPlan:
     rollout, is_judged = left.spec.rollout, left.back is not None and left.reason is not DeployReason.ROLLBACK
     is_new = left.reason is DeployReason.APPROVAL
-    alarms = (*left.alarms, *(name for name in rollout.alarms if name in left.facts.alarm_states))
     return replace(
         _common(blank, left),
         action="adopt",
         reason=f"{left.version.config} took over" + ("" if is_judged else "; no evidence is left to evaluate it"),
-        watched=alarms if is_judged else (),
+        watched=(*left.alarms, *rollout.alarms) if is_judged else (),
         min_invocations=rollout.min_invocations if is_judged and is_new else 0,
         probation=(rollout.probation or 0) if is_new else 0,
         probation_alarm=alarm_request(left.spec, left.died.execution) if is_new and rollout.probation else {},
