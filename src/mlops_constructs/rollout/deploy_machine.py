@@ -104,15 +104,14 @@ def deploy_machine(
         partition=partition,
     )
     first_busy, busy = target.busy(next_state="IsPatient", partition=partition)
-    first_clean_up, clean_up = target.clean_up(next_state="Unlock", partition=partition)
-    first_unrecorded, unrecorded = target.unrecorded(next_state="Unlock", partition=partition)
-    first_recorded, first_record, probation = first_clean_up, "Record", dict[str, State]()
+    first_record, last, probation = "Record", "Unlock", dict[str, State]()
     if has_watch:
         first_record, made = alarm_states(endpoint_name=endpoint_name, next_state="Record", partition=partition)
-        first_recorded, watched = schedule_states(
-            endpoint_name=endpoint_name, next_state=first_clean_up, partition=partition
-        )
+        # without a record too: the schedule ends what nobody is to watch
+        last, watched = schedule_states(endpoint_name=endpoint_name, next_state="Unlock", partition=partition)
         probation = {**made, **watched}
+    first_clean_up, clean_up = target.clean_up(next_state=last, partition=partition)
+    first_unrecorded, unrecorded = target.unrecorded(next_state=last, partition=partition)
     asked = quota_states(instance_types, next_state="Preflight", partition=partition) if instance_types else {}
     states: dict[str, State] = {
         "Start": assign(
@@ -179,7 +178,7 @@ def deploy_machine(
                 FIELD: machine_sha256,
             },
             partition=partition,
-            next_state=first_recorded,
+            next_state=first_clean_up,
             catch="RecordFailed",
             # the record states the live version, which may differ from the intended one: clean up by the record
             assign={
@@ -195,8 +194,8 @@ def deploy_machine(
             outcome="FAILED",
         ),
         **unrecorded,
-        **probation,
         **clean_up,
+        **probation,
         "Unlock": _unlock(endpoint_name, table_name, partition),
         "Announce": put_event(
             bus_name=bus_name,
