@@ -11,7 +11,7 @@ import io
 import itertools
 import json
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -66,6 +66,7 @@ class Account:
         bodies: Body of captured answers since the start, of the production variant and of a shadow.
         serves: Whether an endpoint serves at the start.
         duration: Seconds that a change takes.
+        on_probation: Whether what serves at the start is on probation, whose alarm is in ALARM and whose schedule is enabled.
         traffic: Value of a `MetricStat` in the minute that begins then. Default: ``invocations`` calls of each
             fleet in the minute before, none of which failed.
     """
@@ -76,6 +77,7 @@ class Account:
     golden: tuple[float, float] = (1.0, 1.0)
     bodies: tuple[str, str] = (ANSWER, ANSWER)
     serves: bool = True
+    on_probation: bool = False
     duration: float = DURATION
     traffic: Callable[[dict[str, Any], datetime], float | None] | None = None
     now: float = START
@@ -85,7 +87,10 @@ class Account:
     tags: dict[str, dict[str, Any]] = field(default_factory=dict)
     packages: dict[str, dict[str, Any]] = field(default_factory=dict)
     alarms: dict[str, dict[str, Any]] = field(default_factory=dict)
+    rules: dict[str, bool] = field(default_factory=dict)
+    started: list[dict[str, Any]] = field(default_factory=list)
     targets: dict[str, dict[str, Any]] = field(default_factory=dict)
+    scaling: dict[str, dict[str, Any]] = field(default_factory=dict)
     objects: dict[tuple[str, str], bytes] = field(default_factory=dict)
     functions: dict[str, Callable[[dict[str, Any], object], Any]] = field(default_factory=dict)
     jobs: list[str] = field(default_factory=list)
@@ -96,7 +101,7 @@ class Account:
         service, _, action = name.partition(":")
         if service == "lambda":
             function = arguments["FunctionName"].rpartition(":")[2]
-            return {"Payload": self.functions[function](copy.deepcopy(arguments["Payload"]), _Context())}
+            return {"Payload": self.functions[function](copy.deepcopy(arguments["Payload"]), Context())}
         if service == "dynamodb":
             return _dynamodb(action, arguments)
         if service in ("events", "sns"):
@@ -179,6 +184,17 @@ class Account:
             "InitialInstanceCount": 2,
         }
         self.configs[name] = {"EndpointConfigName": name, "ProductionVariants": [variant], "Tags": tags}
+
+    def scale(self, requests: Mapping[str, Sequence[Any]]) -> None:
+        """Let the endpoint scale, as an earlier rollout made it."""
+        for target in requests["targets"]:
+            self._applicationautoscaling_registerScalableTarget(target)
+        for policy in [*requests["policies"], *(wake["policy"] for wake in requests["wake"])]:
+            self._applicationautoscaling_putScalingPolicy(policy)
+        for wake in requests["wake"]:
+            self._cloudwatch_putMetricAlarm(wake["alarm"])
+        for schedule in requests["schedules"]:
+            self._applicationautoscaling_putScheduledAction(schedule)
 
     def capture(self, *variants: str) -> None:
         """Let the two variants have a captured call each minute, with the same requests; those since the start have `bodies`."""
@@ -333,7 +349,9 @@ class Account:
     # CloudWatch and Application Auto Scaling
 
     def _cloudwatch_putMetricAlarm(self, request: dict[str, Any]) -> Any:  # noqa: N802
-        self.alarms[request["AlarmName"]] = request
+        """One that is put over another keeps its state."""
+        state = self.alarms.get(request["AlarmName"], {}).get("StateValue", "OK")
+        self.alarms[request["AlarmName"]] = request | {"StateValue": state}
         return {}
 
     def _cloudwatch_deleteAlarms(self, request: dict[str, Any]) -> Any:  # noqa: N802
@@ -345,7 +363,8 @@ class Account:
         names = request.get("AlarmNames")
         prefix = request.get("AlarmNamePrefix", "")
         found = [n for n in self.alarms if (n in names if names is not None else n.startswith(prefix))]
-        return {"MetricAlarms": [{"AlarmName": n, "StateValue": "OK"} for n in found], "CompositeAlarms": []}
+        alarms = [{"AlarmName": n, "StateValue": self.alarms[n].get("StateValue", "OK")} for n in found]
+        return {"MetricAlarms": alarms, "CompositeAlarms": []}
 
     def _cloudwatch_getMetricData(self, request: dict[str, Any]) -> Any:  # noqa: N802
         results = []
@@ -389,6 +408,21 @@ class Account:
         del request
         return {}
 
+    # EventBridge and Step Functions
+
+    def _eventbridge_enableRule(self, request: dict[str, Any]) -> Any:  # noqa: N802
+        self._find(self.rules, request["Name"], "rule")
+        self.rules[request["Name"]] = True
+        return {}
+
+    def _events_disableRule(self, request: dict[str, Any]) -> Any:  # noqa: N802
+        self.rules[request["Name"]] = False
+        return {}
+
+    def _stepfunctions_startExecution(self, request: dict[str, Any]) -> Any:  # noqa: N802
+        self.started.append(json.loads(request["input"]))
+        return {}
+
     def _applicationautoscaling_registerScalableTarget(self, request: dict[str, Any]) -> Any:  # noqa: N802
         self.targets[request["ResourceId"]] = request
         return {}
@@ -397,14 +431,20 @@ class Account:
         return {"ScalableTargets": [self.targets[name] for name in request["ResourceIds"] if name in self.targets]}
 
     def _applicationautoscaling_deregisterScalableTarget(self, request: dict[str, Any]) -> Any:  # noqa: N802
-        self.targets.pop(request["ResourceId"], None)
+        """Its policies and schedules go with it."""
+        target = request["ResourceId"]
+        if target not in self.targets:
+            raise CallError("ApplicationAutoScaling.ObjectNotFoundException", f"No scalable target found for {target}")
+        del self.targets[target]
+        self.scaling = {name: each for name, each in self.scaling.items() if each["ResourceId"] != target}
         return {}
 
     def _applicationautoscaling_putScalingPolicy(self, request: dict[str, Any]) -> Any:  # noqa: N802
+        self.scaling[f"policy {request['PolicyName']}"] = request
         return {"PolicyARN": request["PolicyName"]}
 
     def _applicationautoscaling_putScheduledAction(self, request: dict[str, Any]) -> Any:  # noqa: N802
-        del request
+        self.scaling[f"schedule {request['ScheduledActionName']}"] = request
         return {}
 
     def _create(self, things: dict[str, Any], name: str, request: dict[str, Any], kind: str) -> Any:
@@ -484,7 +524,7 @@ class _S3:
         }
 
 
-class _Context:
+class Context:
     """What a Lambda function is called with."""
 
     def get_remaining_time_in_millis(self) -> int:

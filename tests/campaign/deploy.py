@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-from tests.campaign.account import ENDPOINT, GOLDEN, KMS, OLD, START, Account, Endpoint, boto3_dynamodb
+from tests.campaign.account import ENDPOINT, GOLDEN, KMS, OLD, Account, Context, Endpoint, boto3_dynamodb
 from tests.campaign.machine import PREFIX, Fault, Run, run
 
 from mlops_constructs.rollout import SageMakerTarget
@@ -29,6 +29,7 @@ from mlops_runtime.contracts.rollout import (
     spec_key,
 )
 from mlops_runtime.contracts.serving import (
+    AsynchronousSpec,
     CaptureSpec,
     GoldenSpec,
     ScalingSpec,
@@ -37,14 +38,21 @@ from mlops_runtime.contracts.serving import (
     ToleranceSpec,
 )
 from mlops_runtime.rollout.audit_chain import verify
+from mlops_runtime.rollout.fleet_capacity import render_scaling
+from mlops_runtime.rollout.probation_alarm import probation_alarm, probation_rule
 from mlops_runtime.rollout.promotions import next_promoted
 from mlops_runtime.rollout.rollout_table import RolloutTable
 from mlops_runtime.rollout.sagemaker_requests import SHADOW_VARIANT
 from mlops_runtime.rollout.seals import broken_seals
 
 MAXIMUM = 3600
+DAY = 86_400
+NO_ALARM = "the probation has no alarm, and its record does not say so"
 TARGET = SageMakerTarget(endpoint_name=ENDPOINT, instance_count=2)
 UNREAD = "sagemaker:describeEndpoint"
+PROBATION = 3600
+# as a unit has them that declares a probation: the alarm that is made at each promotion
+_PROBATION: dict[str, Any] = {"probation": PROBATION, "probation_alarms": (probation_alarm(ENDPOINT),)}
 SPEC = ServingSpec(
     endpoint=ENDPOINT,
     variant="AllTraffic",
@@ -53,7 +61,7 @@ SPEC = ServingSpec(
     execution_role="arn:aws:iam::123456789012:role/serving",
     subnets=("subnet-1",),
     security_groups=("sg-1",),
-    rollout=RolloutSpec(kind="CANARY", bake=600, maximum=MAXIMUM, percent=50, min_invocations=20),
+    rollout=RolloutSpec(kind="CANARY", bake=600, maximum=MAXIMUM, percent=50, min_invocations=20, **_PROBATION),
     kms_key="arn:aws:kms:us-east-1:123456789012:key/1",
     capture=CaptureSpec(percent=100, destination="s3://capture/capture"),
 )
@@ -76,6 +84,7 @@ FULL_SPEC = replace(
         ),
         max_error_count=5,
         max_latency_ms=1000,
+        **_PROBATION,
     ),
     scaling=ScalingSpec(
         minimum=2,
@@ -84,6 +93,15 @@ FULL_SPEC = replace(
         schedules=(ScheduledCapacitySpec(name="morning", schedule="cron(0 6 * * ? *)", minimum=3, maximum=4),),
     ),
 )
+# what scales down to no instance, and is started by its backlog
+QUEUE_SPEC = replace(
+    SPEC,
+    rollout=replace(SPEC.rollout, kind="ALL_AT_ONCE", percent=None, min_invocations=0),
+    capture=None,
+    asynchronous=AsynchronousSpec(output="s3://artifacts/answers", failures="s3://artifacts/failures"),
+    scaling=ScalingSpec(minimum=0, maximum=4, target=5.0, metric="BACKLOG_PER_INSTANCE"),
+)
+STEADY_SPEC = replace(QUEUE_SPEC, scaling=ScalingSpec(minimum=2, maximum=3, target=9.0, metric="BACKLOG_PER_INSTANCE"))
 
 
 def machine_of(spec: ServingSpec) -> Mapping[str, Any]:
@@ -100,12 +118,17 @@ def machine_of(spec: ServingSpec) -> Mapping[str, Any]:
         verdict_arn=f"{function}verdict",
         golden_arn=None if spec.rollout.golden is None else f"{function}golden",
         answers_arn=None if spec.rollout.golden is None else f"{function}answers",
+        has_watch=spec.rollout.probation is not None,
         bus_name="demand",
         instance_types=["ml.m5.large"],
     )
 
 
-MACHINE, FULL_MACHINE = machine_of(SPEC), machine_of(FULL_SPEC)
+MACHINE, FULL_MACHINE, QUEUE_MACHINE = machine_of(SPEC), machine_of(FULL_SPEC), machine_of(QUEUE_SPEC)
+_MACHINES = {
+    content_hash(spec): machine
+    for spec, machine in ((SPEC, MACHINE), (FULL_SPEC, FULL_MACHINE), (QUEUE_SPEC, QUEUE_MACHINE))
+}
 
 
 class Deploy:
@@ -114,6 +137,11 @@ class Deploy:
     Args:
         account: The account.
         spec: How the endpoint is served.
+        asks: What executions are asked for: ``approval`` of package 2, or after its promotion the way back, by the ``alarm`` of
+            its probation or its ``golden`` requests. Default: an approval.
+        before: How what serves at the start was served. Default: as ``spec`` says.
+        meets: What each execution meets.
+        follows: What an execution met that came before, a day ago, and is over.
     """
 
     FUNCTIONS = {  # noqa: RUF012 - never changed
@@ -122,15 +150,31 @@ class Deploy:
         "verdict": "rollout_verdict",
         "golden": "rollout_golden",
         "answers": "rollout_answers",
+        "probation": "rollout_probation",
     }
 
-    def __init__(self, account: Account, spec: ServingSpec = SPEC) -> None:
-        self.account, self.spec, self.executions = account, spec, 0
+    def __init__(
+        self,
+        account: Account,
+        spec: ServingSpec = SPEC,
+        *,
+        asks: str = "",
+        before: ServingSpec | None = None,
+        meets: Fault | None = None,
+        follows: Fault | None = None,
+    ) -> None:
+        self.account, self.spec, self.executions, self.meets = account, spec, 0, meets
+        self.asks: dict[str, Any] = {}
+        self.machine = _MACHINES.get(content_hash(spec)) or machine_of(spec)
+        self.asked: dict[str, Any] = {}
+        account.rules[probation_rule(ENDPOINT)] = account.on_probation
         self.table = RolloutTable(boto3_dynamodb(), "rollout", ENDPOINT)
         boto3_dynamodb().delete_item(TableName="rollout", Key={"endpoint": {"S": ENDPOINT}})
         self.champion, self.challenger = account.package(1), account.package(2)
-        key = spec_key(ENDPOINT, content_hash(spec))
-        account.objects[("artifacts", key)] = canonical_json(spec)
+        before = before or spec
+        for each in (before, spec):
+            key = spec_key(ENDPOINT, content_hash(each))
+            account.objects[("artifacts", key)] = canonical_json(each)
         account.objects[("artifacts", "golden.jsonl")] = GOLDEN
         self.table.set_desired(f"s3://artifacts/{key}")
         if spec.rollout.shadow is not None:
@@ -138,8 +182,16 @@ class Deploy:
         if account.serves:
             account.version(OLD, self.champion)
             account.endpoints[ENDPOINT] = Endpoint(OLD)
-            self._point(f"s3://artifacts/{key}")
+            self._point(before)
+            account.scale(render_scaling(before))
             self.promote(self.champion)
+        if account.on_probation:
+            account.alarms[probation_alarm(ENDPOINT)] = {"StateValue": "ALARM"}
+        if asks:
+            self._begin_probation(asks)
+        if follows:
+            self.run(follows)
+            account.now, account.create = account.now + DAY, "new"
 
     def request(self, reason: str = "approval", **changes: Any) -> dict[str, Any]:
         """Return an input of the machine; an approval is of package 2."""
@@ -163,9 +215,10 @@ class Deploy:
         """Run one execution under faults; ``hook`` is called with each call's label, before it."""
         self.executions += 1
         name = f"run-{self.executions}"
-        given = self.request(**request)
-        machine = machine or (MACHINE if self.spec.rollout.golden is None else FULL_MACHINE)
-        return run(machine, given, self.account, name=name, faults=faults, chance=chance, hook=hook)
+        given = self.request(**(request or self.asks))
+        self.asked = given | {"at": self.account.now}
+        met = faults if self.meets is None else (*faults, self.meets)
+        return run(machine or self.machine, given, self.account, name=name, faults=met, chance=chance, hook=hook)
 
     def recover(self) -> Run:
         """Run the recovery of the execution before, as the guard starts it: with its lock, if it held that."""
@@ -174,10 +227,10 @@ class Deploy:
         died = DiedExecution(
             execution=dead,
             status="ABORTED",
-            started=str(to_dict(datetime.fromtimestamp(START, UTC))),
-            reason="approval",
-            requested_by="ann",
-            model_package_arn=self.challenger,
+            started=str(to_dict(datetime.fromtimestamp(self.asked["at"], UTC))),
+            reason=self.asked["reason"],
+            requested_by=self.asked["requested_by"],
+            model_package_arn=self.asked.get("model_package_arn"),
         )
         return self.run(reason="spec", died=died)
 
@@ -214,7 +267,26 @@ class Deploy:
             *self._what_serves(result, excused),
             *self._what_is_written(result, excused),
             *self._what_is_left(excused),
+            *self._what_watches(result, excused),
         ]
+
+    def ended(self) -> list[str]:
+        """Return what the schedule leaves once every probation is over."""
+        self.account.now += DAY
+        self.watch()
+        left = sorted(name for name in self.account.alarms if name == probation_alarm(ENDPOINT))
+        left += [f"the enabled rule {name}" for name, enabled in self.account.rules.items() if enabled]
+        return [f"left after the probation: {name}" for name in left]
+
+    def restore_schedule(self) -> None:
+        """Make the schedule again, as a deployment of the stack does, where it was deleted."""
+        self.account.rules.setdefault(probation_rule(ENDPOINT), False)
+
+    def watch(self) -> None:
+        """Let the schedule look, if it is enabled."""
+        if self.account.rules.get(probation_rule(ENDPOINT)):
+            at = datetime.fromtimestamp(self.account.now, UTC)
+            self.account.functions["probation"]({"time": at.isoformat()}, Context())
 
     def _what_serves(self, result: Run, excused: frozenset[str]) -> list[str]:
         endpoint, account = self.serving(), self.account
@@ -298,6 +370,33 @@ class Deploy:
             problems.append(f"orphan endpoints {', '.join(others)}")
         return problems
 
+    def _what_watches(self, result: Run, excused: frozenset[str]) -> list[str]:
+        """A model on probation is watched or its record says that it is not, and what watches ends by itself."""
+        if result.status == "CRASHED":
+            return []
+        row, account, problems = self.row(), self.account, list[str]()
+        live = None if row.live is None else from_json(LivePointer, row.live)
+        until = None if live is None else live.probation_until
+        is_on = until is not None and datetime.fromisoformat(until).timestamp() > account.now
+        alarm = account.alarms.get(probation_alarm(ENDPOINT))
+        if (is_on or alarm is not None) and not account.rules.get(probation_rule(ENDPOINT)):
+            problems += [] if "eventbridge:enableRule" in excused else ["no schedule watches the probation"]
+        for record in self.records(self.executions):
+            if record.outcome is Outcome.PROMOTED and is_on:
+                problems += _problems_of_alarm(alarm, record)
+        return problems
+
+    def _begin_probation(self, asks: str) -> None:
+        """Promote package 2, and let what is asked for from now on be its way back."""
+        assert self.run().outcome == "PROMOTED"
+        self.account.now += 600
+        live = from_json(LivePointer, str(self.row().live))
+        if asks == "alarm":
+            self.account.alarms[probation_alarm(ENDPOINT)]["StateValue"] = "ALARM"
+            self.asks = {"reason": "rollback", "alarm": probation_alarm(ENDPOINT)}
+        else:
+            self.asks = {"reason": "rollback", "config": live.config, "comment": "golden requests, asked again"}
+
     def _container(self, package: str) -> str:
         return str(self.account.packages[package]["CustomerMetadataProperties"]["container_sha256"])
 
@@ -322,7 +421,7 @@ class Deploy:
         objects[("heads", published_key(ENDPOINT, record.sequence, seal.sha256))] = canonical_json(seal)
         self.table.move_head(row, record, seal.sha256, seal=seal, promoted=next_promoted(row, record))
 
-    def _point(self, spec_uri: str) -> None:
+    def _point(self, spec: ServingSpec) -> None:
         live = LivePointer(
             endpoint=ENDPOINT,
             config=OLD,
@@ -334,10 +433,11 @@ class Deploy:
             baseline_sha256="8" * 64,
             evaluation_uri="s3://artifacts/evaluation.json",
             training_set_id="c" * 64,
-            spec_sha256=content_hash(self.spec),
-            spec_uri=spec_uri,
+            spec_sha256=content_hash(spec),
+            spec_uri=f"s3://artifacts/{spec_key(ENDPOINT, content_hash(spec))}",
             execution="arn:aws:states:us-east-1:123456789012:execution:Deploy:earlier",
             since="2017-07-01T00:00:00Z",
+            probation_until="2017-08-02T00:00:00Z" if self.account.on_probation else None,
             artifact_sha256="a" * 64,
             container_sha256=self._container(self.champion),
         )
@@ -347,3 +447,18 @@ class Deploy:
             UpdateExpression="SET live = :live",
             ExpressionAttributeValues={":live": {"S": canonical_json(live).decode()}},
         )
+
+
+def _problems_of_alarm(alarm: Mapping[str, Any] | None, record: AuditRecord) -> list[str]:
+    """Hold the alarm of a probation to that it was made anew by the execution that promoted."""
+    if "the alarm of its probation" in record.reason:
+        return []
+    if alarm is None:
+        return [NO_ALARM]
+    made_by = {tag["Value"] for tag in alarm.get("Tags", ())}
+    problems = (
+        [] if made_by & {record.execution, record.recovers} else ["the alarm of the probation is that of another model"]
+    )
+    return problems + (
+        [] if alarm["StateValue"] == "OK" else ["the alarm of the probation was in ALARM before it began"]
+    )

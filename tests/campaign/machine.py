@@ -13,6 +13,8 @@ from ministack.services import stepfunctions
 from tests.campaign.account import Account, CallError
 
 PREFIX = "arn:aws:states:us-east-1:123456789012"
+# what a function answers whose own code raised
+RAISES = "raises"
 KINDS = ("throttle", "5xx", "timeout", "reset", "access denied", "validation", "latency")
 # what of these may come after the call has done its work: an answer that got lost
 LOST = ("5xx", "timeout", "reset")
@@ -23,6 +25,7 @@ _SERVICES = {
     "cloudwatch": ("CloudWatch.ThrottlingException", "CloudWatch.CloudWatchException"),
     "servicequotas": ("ServiceQuotas.TooManyRequestsException", "ServiceQuotas.ServiceException"),
     "sns": ("Sns.ThrottledException", "Sns.InternalErrorException"),
+    "eventbridge": ("EventBridge.ThrottlingException", "EventBridge.InternalException"),
     "events": ("EventBridge.ThrottlingException", "EventBridge.InternalException"),
     "elasticloadbalancingv2": (
         "ElasticLoadBalancingV2.ThrottlingException",
@@ -45,7 +48,7 @@ class Fault:
 
     Args:
         label: Integration with what it is about, as ``label_of`` gives it.
-        kind: One of ``KINDS``, or ``crash``.
+        kind: One of ``KINDS``, ``RAISES`` or ``crash``.
         always: Whether every later attempt meets it too.
         after: Whether the call has done its work before.
         occurrence: Which call of the label meets it first.
@@ -93,6 +96,9 @@ def label_of(name: str, arguments: Mapping[str, Any]) -> str:
             what for what, key in (("sign", "gate_uri"), ("pairs", "pairs"), ("bodies", "bodies")) if key in payload
         ]
         return " ".join([name, function, *parts])
+    if name in ("cloudwatch:deleteAlarms", "cloudwatch:putMetricAlarm"):
+        alarm = str(next(iter(arguments.get("AlarmNames", [arguments.get("AlarmName")])), ""))
+        return name if "-rollout-" in alarm else f"{name} {'probation' if '-probation-' in alarm else 'scaling'}"
     if name == "elasticloadbalancingv2:modifyRule":
         groups = arguments["Actions"][0]["ForwardConfig"]["TargetGroups"]
         return f"{name} {'/'.join(str(group['Weight']) for group in groups)}"
@@ -187,16 +193,22 @@ class _Calls:
             try:
                 answer = self.account.call(call, arguments)
             except CallError as error:
+                if fault is not None and fault.kind == "crash":
+                    raise self._crash(label) from error
                 raise stepfunctions._ExecutionError(error.name, error.cause) from error
         if fault is None:
             return answer
+        if fault.kind == "crash":
+            raise self._crash(label)
         self.result.faults_met += 1
         if fault.kind == "latency":
             self.account.now += 55
             return answer
-        if fault.kind == "crash":
-            raise CrashError(label)
         raise stepfunctions._ExecutionError(*_error(call, fault.kind))
+
+    def _crash(self, label: str) -> CrashError:
+        self.result.faults_met += 1
+        return CrashError(label)
 
     def _fault(self, label: str) -> Fault | None:
         for fault in self.faults:
@@ -256,5 +268,6 @@ def _error(call: str, kind: str) -> tuple[str, str]:
         "timeout": ("States.Timeout", ""),
         "reset": (f"{failed.partition('.')[0]}.SdkClientException", "Unable to execute HTTP request: Connection reset"),
         "access denied": (failed, "User is not authorized to perform this action (Status Code: 403)"),
+        RAISES: ("KeyError", '{"errorMessage": "\'x\'", "errorType": "KeyError"}'),
         "validation": (failed, "1 validation error detected (Service: X, Status Code: 400)"),
     }[kind]

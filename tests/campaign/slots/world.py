@@ -1,12 +1,12 @@
 """The world of a service in two slots: what stands before an execution, and what must hold after it, whatever happened."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 from tests.campaign.account import ACCOUNT, ENDPOINT, KMS, REGION, boto3_dynamodb
 from tests.campaign.deploy import Deploy
-from tests.campaign.machine import Fault, Run, run
+from tests.campaign.machine import Run
 from tests.campaign.slots.account import RULE, TARGET_GROUPS, Slots
 
 from mlops_constructs.eks_inference.eks_target import EksTarget
@@ -83,7 +83,8 @@ class SlotDeploy(Deploy):
     account: Slots
 
     def __init__(self, account: Slots, spec: ServingSpec = SPEC) -> None:
-        self.account, self.spec, self.executions = account, spec, 0
+        self.account, self.spec, self.machine, self.executions = account, spec, MACHINE, 0
+        self.asks, self.meets, self.asked = {}, None, {}
         self.table = RolloutTable(boto3_dynamodb(), "rollout", ENDPOINT)
         boto3_dynamodb().delete_item(TableName="rollout", Key={"endpoint": {"S": ENDPOINT}})
         self.champion, self.challenger = account.package(1), account.package(2)
@@ -94,22 +95,8 @@ class SlotDeploy(Deploy):
         self.table.set_desired(f"s3://artifacts/{key}")
         if account.serves:
             self._serve()
-            self._point(f"s3://artifacts/{key}")
+            self._point(spec)
             self.promote(self.champion)
-
-    def run(
-        self,
-        *faults: Fault,
-        machine: Mapping[str, Any] = MACHINE,
-        chance: Any = None,
-        hook: Callable[[str], None] | None = None,
-        **request: Any,
-    ) -> Run:
-        """Run one execution under faults; ``hook`` is called with each call's label, before it."""
-        self.executions += 1
-        name = f"run-{self.executions}"
-        given = self.request(**request)
-        return run(machine, given, self.account, name=name, faults=faults, chance=chance, hook=hook)
 
     def serves(self) -> str | None:
         """Return the version that has all the traffic, or None."""

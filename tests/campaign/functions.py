@@ -1,0 +1,106 @@
+"""The real functions of the machines, loaded once, against the account of whichever world was made last."""
+
+import importlib.util
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+from moto import mock_aws
+from tests.campaign.account import Account, boto3_dynamodb
+from tests.campaign.deploy import SPEC, Deploy
+from tests.campaign.machine import PREFIX
+from tests.signing import KEY
+
+from mlops_runtime.contracts.rollout import ServingSpec
+
+LAMBDAS = Path(__file__).resolve().parents[2] / "lambdas"
+ENVIRONMENT = {
+    "AWS_ACCESS_KEY_ID": "testing",
+    "AWS_SECRET_ACCESS_KEY": "testing",
+    "AWS_DEFAULT_REGION": "us-east-1",
+    "ENDPOINT": "demand-forecast",
+    "MODEL_PACKAGE_GROUP": "demand-forecast",
+    "ROLLOUT_TABLE": "rollout",
+    "ARTIFACTS_BUCKET": "artifacts",
+    "AUDIT_BUCKET": "audit",
+    "HEADS_BUCKET": "heads",
+    "SIGNING_KEY": KEY,
+    "UNIT": "demand",
+    "AUTOMATION_TABLE": "automation",
+    "FREEZE": '{"windows": []}',
+    "DEPLOY_MACHINE_ARN": f"{PREFIX}:stateMachine:Machine",
+    "APPROVAL": '{"approvers": ["arn:aws:iam::123456789012:role/Approver"]}',
+}
+
+
+class Current:
+    """The account that a loaded handler's clients reach: handlers are loaded once, accounts change."""
+
+    account: Account
+
+    def client(self, service: str, **_: Any) -> Any:
+        """Return a client that asks whichever account is there then."""
+        return _Late(self, service)
+
+
+class _Late:
+    def __init__(self, current: Current, service: str) -> None:
+        self._current, self._service = current, service
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._current.account.client(self._service), name)
+
+
+@contextmanager
+def tables() -> Iterator[Current]:
+    """Moto's DynamoDB with the tables, and the environment that constructs give to functions, until the end."""
+    with pytest.MonkeyPatch.context() as patch, mock_aws():
+        for name, value in ENVIRONMENT.items():
+            patch.setenv(name, value)
+        for table in ("rollout", "automation"):
+            boto3_dynamodb().create_table(
+                TableName=table,
+                AttributeDefinitions=[{"AttributeName": "endpoint", "AttributeType": "S"}],
+                KeySchema=[{"AttributeName": "endpoint", "KeyType": "HASH"}],
+                BillingMode="PAY_PER_REQUEST",
+            )
+        boto3_dynamodb().create_table(
+            TableName="retraining",
+            AttributeDefinitions=[{"AttributeName": name, "AttributeType": "S"} for name in ("pipeline", "item")],
+            KeySchema=[
+                {"AttributeName": "pipeline", "KeyType": "HASH"},
+                {"AttributeName": "item", "KeyType": "RANGE"},
+            ],
+            BillingMode="PAY_PER_REQUEST",
+        )
+        yield Current()
+
+
+def load_handlers(current: Current) -> dict[str, Callable[[dict[str, Any], object], Any]]:
+    """Return the real handlers of the Deploy machine's functions."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(boto3, "client", current.client)
+        return {name: _load(folder).handler for name, folder in Deploy.FUNCTIONS.items()}
+
+
+def world_maker(current: Current, handlers: Any) -> Callable[..., Deploy]:
+    """Return what makes a world in which one endpoint serves, with changes of the account: ``make(update="old")``."""
+
+    def make(spec: ServingSpec = SPEC, **changes: Any) -> Deploy:
+        of_world = {name: changes.pop(name) for name in ("asks", "before", "meets", "follows") if name in changes}
+        current.account = Account(functions=dict(handlers), **changes)
+        return Deploy(current.account, spec, **of_world)
+
+    return make
+
+
+def _load(folder: str) -> Any:
+    spec = importlib.util.spec_from_file_location(f"campaign_{folder}", LAMBDAS / folder / "handler.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
