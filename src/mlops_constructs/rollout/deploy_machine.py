@@ -107,7 +107,7 @@ def deploy_machine(
     first_record, last, probation = "Record", "Unlock", dict[str, State]()
     if has_watch:
         first_record, made = alarm_states(endpoint_name=endpoint_name, next_state="Record", partition=partition)
-        # without a record too: the schedule ends what nobody is to watch
+        # without a record too: the schedule then ends the alarm, since no probation is active
         last, watched = schedule_states(endpoint_name=endpoint_name, next_state="Unlock", partition=partition)
         probation = {**made, **watched}
     first_clean_up, clean_up = target.clean_up(next_state=last, partition=partition)
