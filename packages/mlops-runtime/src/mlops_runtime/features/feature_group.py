@@ -136,7 +136,7 @@ WRITE_PROPERTIES = {
     "commit.manifest-merge.enabled": "true",
     "commit.manifest.min-count-to-merge": "8",
     "write.metadata.previous-versions-max": "16",
-    "write.parquet.row-group-limit": "65536",
+    "write.parquet.row-group-limit": "131072",
 }
 
 
