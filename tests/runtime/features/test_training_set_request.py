@@ -80,7 +80,8 @@ STOCK = FeatureGroup(
     [
         (
             STOCK,
-            "features must be feature groups such as [SALES], or columns by name of group such as {'sales': ['units']}",
+            "features must be a FeatureService, feature groups or uses of them such as [SALES], or columns by name of group such "
+            "as {'sales': ['units']}",
         ),
         (STOCK, "got a group alone; put it into a list"),
         ("stock", "got 'stock'"),

@@ -425,6 +425,7 @@ def test_sparks_training_set_has_the_content_hash_of_duckdbs(spark, store, seman
         {
             "row_id": pa.arange(0, 120, 1),
             "store_id": [str(chance.randrange(5)) for _ in range(120)],
+            "other_store": [str(chance.randrange(5)) for _ in range(120)],
             "sku": [chance.randrange(2) for _ in range(120)],
             "at": pa.array([at(chance.randrange(18)) for _ in range(120)], pa.timestamp("us", "UTC")),
         }
@@ -443,23 +444,30 @@ def test_sparks_training_set_has_the_content_hash_of_duckdbs(spark, store, seman
         rows=pinned.to_arrow(),
         names={"units": "history__units"},
     )
-    wanted = point_in_time(rows, "at", [known], semantics=semantics)
+    other = dataclasses.replace(known, columns=("note",), names={"note": "other__note"}, keys=("other_store", "sku"))
+    wanted = point_in_time(rows, "at", [known, other], semantics=semantics)
     spark_table = shown(spark, table)
     store.ingest(HISTORY, history(150, 0, 3))
     shown(spark, store.table("history_v1"))
+    group = SqlGroup(
+        name="history",
+        table=spark_table,
+        entities={"store_id": "string", "sku": "long"},
+        columns={"units": "double", "note": "string"},
+        ttl=timedelta(hours=3),
+        ttl_inclusive=False,
+        names={"units": "history__units"},
+    )
     plan = SqlPlan(
         entities=SqlEntities(
-            table=shown(spark, labels), timestamp="at", columns={"store_id": "string", "sku": "long", "at": "timestamp"}
+            table=shown(spark, labels),
+            timestamp="at",
+            columns={"store_id": "string", "other_store": "string", "sku": "long", "at": "timestamp"},
         ),
         groups=(
-            SqlGroup(
-                name="history",
-                table=spark_table,
-                entities={"store_id": "string", "sku": "long"},
-                columns={"units": "double", "note": "string"},
-                ttl=timedelta(hours=3),
-                ttl_inclusive=False,
-                names={"units": "history__units"},
+            group,
+            dataclasses.replace(
+                group, columns={"note": "string"}, names={"note": "other__note"}, keys={"store_id": "other_store"}
             ),
         ),
         semantics=semantics,

@@ -57,7 +57,8 @@ class PinnedTable:
     ``tag``, which keeps it for a while, are gone. ``None``: the snapshot alone says so.
     ``ttl_bound`` says whether the last instant of the time to live counts; ``None``: it does. ``names`` are those that the columns
     have in the training set, in order; ``None``: their own. ``field_ids`` are the columns' in Iceberg. ``metadata_location`` is no
-    longer written: it ends in a random part.
+    longer written: it ends in a random part. ``alias`` is what this use of the table is called, where not by the table; ``keys``
+    are the columns of the entity rows that hold the ``entities``, in their order; ``None``: those of the same names.
     """
 
     group: str
@@ -76,6 +77,18 @@ class PinnedTable:
     names: tuple[str, ...] | None = None
     field_ids: tuple[int, ...] | None = None
     sequence: int | None = None
+    alias: str | None = None
+    keys: tuple[str, ...] | None = None
+
+    @property
+    def use(self) -> str:
+        """What this use of the table is called in its training set."""
+        return self.table if self.alias is None else self.alias
+
+    @property
+    def key_columns(self) -> dict[str, str]:
+        """By key column of the table, the column of the entity rows that holds it."""
+        return dict(zip(self.entities, self.entities if self.keys is None else self.keys, strict=True))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,7 +128,7 @@ class Output:
     """The rows that came out. ``content_hash`` does not depend on order, file layout or library version.
 
     Paths of files are relative; ``uri`` is no longer written: two copies of a training set have one id. ``matched`` says how many
-    rows found a row of each feature table; manifests that were written before it have none.
+    rows found a row of each feature table, by alias where it has one; manifests that were written before it have none.
     """
 
     rows: int

@@ -108,7 +108,7 @@ def erase(
         manifest_id: manifest
         for manifest_id in places.manifests.ids()
         if _uses(manifest := places.manifests.pinned(manifest_id), affected, held, first)
-        or _has(places.sets, _given(manifest), entity)
+        or _has(places.sets, _given(manifest), _spelled(manifest, entity))
     }
     kept = sorted(set(users) & set(in_use))
     if kept and not include_in_use:
@@ -139,7 +139,7 @@ def erase(
     # before the snapshots go: until then a call after a crash finds the training sets by them
     _erase_copies(places, users, entity)
     for key in _unclaimed(places):
-        if _has(places.sets, key, entity):
+        if _has(places.sets, key, [entity]):
             places.sets.erase(key)
     places.manifests.begin(erasure)
     _complete(places, erasure)
@@ -366,10 +366,11 @@ def _erase_copies(places: Places, users: Mapping[str, TrainingSetManifest], enti
         for uri in places.manifests.copies(manifest_id):
             objects = places.open(uri)
             for file in manifest.output.files or ():
-                if _has(objects, file.path or FILE, entity):
+                if _has(objects, file.path or FILE, _spelled(manifest, entity)):
                     objects.erase(file.path or FILE)
-    for given in {key for manifest in users.values() if (key := _given(manifest)) is not None}:
-        if _has(places.sets, given, entity):
+    for manifest in users.values():
+        given = _given(manifest)
+        if given is not None and _has(places.sets, given, _spelled(manifest, entity)):
             places.sets.erase(given)
 
 
@@ -384,12 +385,22 @@ def _unclaimed(places: Places) -> list[str]:
     return [key for key in keys if key.endswith(".parquet") and not key.startswith(tuple(claimed))]
 
 
-def _has(objects: Objects, key: str | None, entity: Mapping[str, object]) -> bool:
-    """Return whether a Parquet file holds rows of the entity."""
+def _spelled(manifest: TrainingSetManifest, entity: Mapping[str, object]) -> list[Mapping[str, object]]:
+    """Return the entity by the columns that may hold it in the files of a set: its keys', and those that are joined on instead."""
+    others = [pinned.key_columns for pinned in manifest.features if pinned.keys and set(entity) <= set(pinned.entities)]
+    return [entity, *({columns[name]: value for name, value in entity.items()} for columns in others)]
+
+
+def _has(objects: Objects, key: str | None, spelled: Iterable[Mapping[str, object]]) -> bool:
+    """Return whether a Parquet file holds rows of an entity, by the columns of one of its spellings."""
     content = None if key is None else objects.get(key)
     if content is None:
         return False
     rows = pq.read_table(io.BytesIO(content))
+    return any(_is_in(rows, entity) for entity in spelled)
+
+
+def _is_in(rows: pa.Table, entity: Mapping[str, object]) -> bool:
     if not set(entity) <= set(rows.column_names):
         return False
     mask = pa.scalar(True)

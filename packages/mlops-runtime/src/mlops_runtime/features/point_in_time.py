@@ -53,6 +53,7 @@ class GroupRows:
         rows: The rows, with the three columns that every feature table has: in memory, or read batch by batch.
         ttl_inclusive: Whether a value still counts when exactly ``ttl`` has passed. Default: it does.
         names: What columns are called in the result. Default: their own names.
+        keys: Columns of the entity rows that hold ``entities``, in their order. Default: those of the same names.
     """
 
     name: str
@@ -62,6 +63,12 @@ class GroupRows:
     rows: pa.Table | RowSource
     ttl_inclusive: bool = True
     names: Mapping[str, str] | None = None
+    keys: tuple[str, ...] | None = None
+
+    @property
+    def key_columns(self) -> dict[str, str]:
+        """By column of the key, the column of the entity rows that holds it."""
+        return dict(zip(self.entities, self.entities if self.keys is None else self.keys, strict=True))
 
     @property
     def source(self) -> RowSource:
@@ -189,7 +196,10 @@ def _entity(rows: pa.Table, timestamp: str, group: GroupRows) -> pa.Table:
         # values appear and die at whole microseconds: down for the one and up for the other decides as the time itself would
         floor, ceiling = (round_to(floor, unit="microsecond") for round_to in (pc.floor_temporal, pc.ceil_temporal))
     kinds = group.source.schema
-    keys = {f"k{i}": typed_key(rows[name], kinds.field(name).type) for i, name in enumerate(group.entities)}
+    keys = {
+        f"k{i}": typed_key(rows[column], kinds.field(name).type)
+        for i, (name, column) in enumerate(group.key_columns.items())
+    }
     at, until = (moment.cast(pa.timestamp("us", "UTC")).cast(pa.int64()) for moment in (floor, ceiling))
     return pa.table({**keys, "at": at, "until": until, "number": pa.arange(0, rows.num_rows, 1)})
 
@@ -322,14 +332,16 @@ def _group_problems(rows: pa.Table, group: GroupRows) -> list[str]:
         kind = group.source.schema.field(name).type
         if not pa.types.is_timestamp(kind) or kind.tz is None:
             problems.append(f"{name!r} of {group.name} must be a timestamp with a time zone, got {kind}")
-    for name in group.entities:
-        if name not in rows.column_names:
-            problems.append(f"entity rows have no column {name!r}, which is a key of {group.name}")
+    for name, column in group.key_columns.items():
+        if column not in rows.column_names:
+            said = "a key" if name == column else f"the key {name!r}"
+            problems.append(f"entity rows have no column {column!r}, which is {said} of {group.name}")
             continue
         try:
-            typed_key(rows[name], group.source.schema.field(name).type)
+            typed_key(rows[column], group.source.schema.field(name).type)
         except KeyTypeError as error:
-            problems.append(f"key {name!r} of {group.name} {error}")
+            said = repr(name) if name == column else f"{name!r}, which {column!r} holds,"
+            problems.append(f"key {said} of {group.name} {error}")
     return problems
 
 

@@ -73,7 +73,7 @@ def rebuild(load: Load, manifest_id: str, manifests: Manifests, sets: Objects | 
         content = None if sets is None else sets.get(key)
         missing += [] if content else [f"entity rows {key} are not there"]
     if missing:
-        return Rebuild(verdict=Verdict.IMPOSSIBLE, reason="; ".join(missing))
+        return Rebuild(verdict=Verdict.IMPOSSIBLE, reason="; ".join(dict.fromkeys(missing)))
     try:
         if content is None:
             again = split_set.assemble(tables, manifest)

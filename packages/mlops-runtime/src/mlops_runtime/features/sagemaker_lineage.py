@@ -115,7 +115,7 @@ class SageMakerLineage:
         created = built.is_new + action.is_new
         snapshots, contexts = {}, {}
         tables = (*(() if manifest.entities is None else (manifest.entities,)), *manifest.features)
-        for pinned in tables:
+        for pinned in {(each.table, each.snapshot_id): each for each in tables}.values():
             table = f"{self._catalog}:table/{pinned.database}/{pinned.table}"
             snapshot = self._artifact(
                 f"{table}?table_uuid={pinned.table_uuid}&snapshot_id={pinned.snapshot_id}",

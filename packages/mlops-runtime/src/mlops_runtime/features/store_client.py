@@ -231,7 +231,8 @@ class FeatureStoreClient:
             entities: Rows with the keys of all groups and a time: a pyarrow table, pandas or polars frame. Keys may be integers of
                 another width, or floats without a fraction, as pandas has integers with gaps; a row whose key is null gets nulls.
             features: A feature service, which is stored and named in the manifest; groups whose features are all wanted; or
-                columns by name of group or table.
+                columns by name of group or table. ``GroupJoin`` is one use of a group, of which a set may have several: with a
+                name, and with the columns of the entity rows that hold its key. Two versions of a group are called by their tables.
             name: Name of the training set: lower-case letters, digits, ``-`` and ``_``.
             timestamp: The time column. Default: ``event_timestamp``.
             time_zone: IANA name of the zone in which times without one are read. Default: such times are refused.

@@ -60,7 +60,7 @@ class TrainingSet:
 
     @property
     def matched(self) -> Mapping[str, int]:
-        """How many rows found a row of each feature table."""
+        """How many rows found a row of each feature table, by the name of its use where it has one."""
         return self.manifest.output.matched or {}
 
     @property
@@ -103,12 +103,15 @@ def build(load: Load, tables: Sequence[str], request: Request) -> TrainingSet:
             f"training set {request.name} is one for {chosen.engine}: {chosen.reason}; run the statement of explain(...).sql "
             f"there, or {fix}"
         )
-    by_name = {table.name()[-1]: table for table in found.tables.values()}
-    untagged = found.pinned()
+    by_name, untagged = found.tables, found.pinned()
     # what cannot be joined is refused before anything is tagged
     inputs = pinned_groups(by_name, untagged, request.rows, request.timestamp, request.as_of)
     check(request.rows, request.timestamp, inputs, request.semantics)
-    kinds = {key: group.source.schema.field(key).type for group in reversed(inputs) for key in group.entities}
+    kinds = {
+        column: group.source.schema.field(key).type
+        for group in reversed(inputs)
+        for key, column in group.key_columns.items()
+    }
     rows = with_typed_keys(request.rows, kinds)
     content = parquet_bytes(rows)
     entity_rows = EntityRows(
@@ -123,12 +126,15 @@ def build(load: Load, tables: Sequence[str], request: Request) -> TrainingSet:
         "entities": entity_rows,
         "semantics": request.semantics,
         "as_of": None if request.as_of is None else iso(request.as_of),
-        "columns": {table.name()[-1]: found.columns[group] for group, table in found.tables.items()},
-        "read": {table.name()[-1]: found.snapshots[group] for group, table in found.tables.items()},
+        "columns": {pinned.use: pinned.columns for pinned in untagged},
+        "read": found.snapshots,
     }
+    uses = {pinned.use: [pinned.table, pinned.key_columns] for pinned in untagged if pinned.alias or pinned.keys}
+    if uses:
+        asked["uses"] = uses
     tag = f"ts-{document_hash(asked)[:16]}"
-    for group, table in found.tables.items():
-        tag_snapshot(table, found.snapshots[group], tag)
+    for name, table in by_name.items():
+        tag_snapshot(table, found.snapshots[name], tag)
     manifest = TrainingSetManifest(
         name=request.name,
         semantics=Semantics(as_of=request.semantics, cutoff=None if request.as_of is None else iso(request.as_of)),
@@ -240,7 +246,7 @@ def described(
         part, content = written_block(result.slice(number * block, block), number, blocks=count, splits=splits)
         blocks.append(part)
         files |= content
-    found = [(pinned.table, rows) for pinned, rows in zip(manifest.features, matched, strict=True)]
+    found = [(pinned.use, rows) for pinned, rows in zip(manifest.features, matched, strict=True)]
     described_output = output(result.schema, blocks, matched=found, splits=splits, block=block)
     return TrainingSet(
         splits={split: of_split(result, split) for split in splits} if splits else {"": result},
@@ -256,13 +262,14 @@ def group_rows(table: Table, group: PinnedTable, *, oldest: datetime | None, cre
     since = None if ttl is None or oldest is None or oldest - _FIRST < ttl else oldest - ttl
     found = pinned_rows(table, group, columns, created_by=created_by, since=since)
     return GroupRows(
-        name=group.group,
+        name=group.group if group.alias is None else f"{group.group} as {group.alias}",
         entities=group.entities,
         columns=group.columns,
         ttl=ttl,
         rows=IcebergRows(found.scan, found.schema),
         ttl_inclusive=group.ttl_bound != "exclusive",
         names=dict(zip(group.columns, group.names, strict=True)) if group.names else None,
+        keys=group.keys,
     )
 
 

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TypedDict, get_args
 
@@ -15,13 +15,14 @@ from mlops_runtime.features.batch_checks import ArrowStream, in_zone, read_batch
 from mlops_runtime.features.engine_choice import Engine, EngineChoice, choose, planned
 from mlops_runtime.features.feature_group import FeatureGroup, is_time_zone
 from mlops_runtime.features.feature_service import FeatureService
+from mlops_runtime.features.group_join import GroupJoin, key_problems
 from mlops_runtime.features.iceberg_tables import TableMeaning, scanned, schema_at
 from mlops_runtime.features.join_plans import Semantics
 from mlops_runtime.features.row_hashing import logical_type
 from mlops_runtime.features.table_pins import NO_SNAPSHOT, pin
 
 MEMORY = 8 << 30  # bytes, unless a request says otherwise
-Features = FeatureService | Sequence[FeatureGroup] | Mapping[str, Sequence[str]]
+Features = FeatureService | Sequence[FeatureGroup | GroupJoin] | Mapping[str, Sequence[str]]
 Load = Callable[[str], Table]
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 _VERSION = re.compile(r"_v\d+$")
@@ -39,7 +40,7 @@ class Request:
         name: Its name: lower-case letters, digits, ``-`` and ``_``.
         rows: Entity rows as ``read_entities`` returns them.
         timestamp: Their time column.
-        features: Groups whose features are all wanted, or columns by group or table name.
+        features: Groups whose features are all wanted, uses of groups, or columns by group or table name.
         semantics: Whether a value counts from when it was known or from its event time.
         as_of: Rows of feature tables that were created later are not read. ``None``: all are.
         snapshots: Snapshots to read, by group or table name; of tables that are not named the current one.
@@ -52,7 +53,7 @@ class Request:
     name: str
     rows: pa.Table
     timestamp: str
-    features: Sequence[FeatureGroup] | Mapping[str, Sequence[str]]
+    features: Sequence[FeatureGroup | GroupJoin] | Mapping[str, Sequence[str]]
     semantics: Semantics
     as_of: datetime | None
     snapshots: Mapping[str, int]
@@ -143,7 +144,8 @@ def _mapping_problems(name: str, given: object, kind: type, meaning: str) -> Ite
 
 def _feature_problems(features: object) -> Iterator[str]:
     allowed = (
-        "a FeatureService, feature groups such as [SALES], or columns by name of group such as {'sales': ['units']}"
+        "a FeatureService, feature groups or uses of them such as [SALES], or columns by name of group such as "
+        "{'sales': ['units']}"
     )
     if isinstance(features, Mapping):
         for group, columns in features.items():
@@ -154,17 +156,25 @@ def _feature_problems(features: object) -> Iterator[str]:
             elif not isinstance(columns, Sequence) or not all(isinstance(column, str) for column in columns):
                 yield f"columns of {group!r} must be a list of names, got {columns!r}"
         return
-    if isinstance(features, FeatureGroup):
+    if isinstance(features, FeatureGroup | GroupJoin):
         yield f"features must be {allowed}, got a group alone; put it into a list"
     elif isinstance(features, str) or not isinstance(features, Sequence):
         yield f"features must be {allowed}, got {features!r}"
     else:
-        others = [feature for feature in features if not isinstance(feature, FeatureGroup)]
+        others = [feature for feature in features if not isinstance(feature, FeatureGroup | GroupJoin)]
         if others:
             yield f"features must be {allowed}, got {', '.join(map(repr, others))} in the list"
         tables = [feature.table_name for feature in features if isinstance(feature, FeatureGroup)]
+        tables += [feature.table for feature in features if isinstance(feature, GroupJoin) and feature.name is None]
         twice = sorted({table for table in tables if tables.count(table) > 1})
-        yield from (f"features has {tables.count(table)} groups of table {table}; give it once" for table in twice)
+        yield from (
+            f"features has {tables.count(table)} groups of table {table}; give it once, or each use a name, by "
+            "GroupJoin(group=..., name='...')"
+            for table in twice
+        )
+        names = [feature.name for feature in features if isinstance(feature, GroupJoin) and feature.name is not None]
+        again = sorted({name for name in names if names.count(name) > 1})
+        yield from (f"features has {names.count(name)} uses named {name!r}; give each its own name" for name in again)
 
 
 def read_entities(entities: ArrowStream, timestamp: str, time_zone: str | None = None) -> pa.Table:
@@ -210,21 +220,46 @@ def read_entities(entities: ArrowStream, timestamp: str, time_zone: str | None =
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Located:
-    """The tables of a request: columns, table and snapshot by group, as the request names groups."""
+class LocatedGroup:
+    """One use of a table in a request: what is read of it at which snapshot, its alias, and the columns of its keys.
 
-    columns: Mapping[str, tuple[str, ...]]
-    tables: Mapping[str, Table]
-    snapshots: Mapping[str, int]
+    ``prefix`` is what its columns begin with in the training set; ``on`` names the columns of the entity rows by key.
+    """
+
+    table: Table
+    snapshot_id: int
+    columns: tuple[str, ...]
+    prefix: str
+    alias: str | None
+    on: Mapping[str, str]
+
+    def pinned(self) -> PinnedTable:
+        """Describe the table at its snapshot, without a tag; features by the names that they get."""
+        names = [f"{self.prefix}__{column}" for column in self.columns]
+        found = pin(self.table, self.snapshot_id, None, self.columns, names)
+        keys = tuple(self.on.get(name, name) for name in found.entities)
+        return replace(found, alias=self.alias, keys=None if keys == found.entities else keys)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Located:
+    """What a request names, in its order."""
+
+    groups: tuple[LocatedGroup, ...]
+
+    @property
+    def tables(self) -> dict[str, Table]:
+        """Each table once, by its name."""
+        return {each.table.name()[-1]: each.table for each in self.groups}
+
+    @property
+    def snapshots(self) -> dict[str, int]:
+        """The snapshot of each table, by its name."""
+        return {each.table.name()[-1]: each.snapshot_id for each in self.groups}
 
     def pinned(self) -> tuple[PinnedTable, ...]:
         """Describe the tables at their snapshots, without a tag; features by the names that they get."""
-        found = []
-        for group, columns in self.columns.items():
-            meaning = TableMeaning.of(group, self.tables[group].properties)
-            names = [f"{meaning.group}__{column}" for column in columns]
-            found.append(pin(self.tables[group], self.snapshots[group], None, columns, names))
-        return tuple(found)
+        return tuple(each.pinned() for each in self.groups)
 
 
 def located(load: Load, tables: Sequence[str], request: Request) -> Located:
@@ -236,23 +271,51 @@ def located(load: Load, tables: Sequence[str], request: Request) -> Located:
         request: What is asked.
 
     Raises:
-        TrainingSetError: If groups, columns or snapshots are not there.
+        TrainingSetError: If groups, columns, keys or snapshots are not there.
     """
-    columns = _wanted(request.features)
+    uses, columns = _wanted(request.features), dict[str, tuple[str, ...]]()
+    for use in uses:
+        columns[use.table] = tuple(dict.fromkeys((*columns.get(use.table, ()), *use.wanted)))
     found = named_tables(request, tables)
     loaded = {group: load(found[group]) for group in columns}
     unused = [group for group in request.snapshots if found[group] not in {found[g] for g in columns}]
     problems = [f"snapshots names {group!r}, of which no feature is asked for" for group in unused]
-    for word, groups in (("features", columns), ("snapshots", request.snapshots)):
+    unnamed = [use.table for use in uses if use.name is None]
+    for word, groups in (("features", unnamed), ("snapshots", [*request.snapshots])):
         tables_named = [found[group] for group in groups]
         twice = sorted({table for table in tables_named if tables_named.count(table) > 1})
         problems += [f"{word} names table {table} twice, by group and by table; name it once" for table in twice]
+    names = {use.name for use in uses if use.name is not None} & {found[group] for group in unnamed}
+    problems += [
+        f"{name!r} names both a use of a group and a table that is read; give the use another" for name in names
+    ]
+    meanings = {group: TableMeaning.of(found[group], table.properties) for group, table in loaded.items()}
+    for use in uses:
+        problems += key_problems(use.name or use.table, use.on, meanings[use.table].entities)
     problems += column_problems(columns, loaded)
     if problems:
         raise TrainingSetError(f"training set {request.name}: " + "; ".join(problems))
     by_table = {found[group]: snapshot for group, snapshot in request.snapshots.items()}
     given = {group: by_table[found[group]] for group in loaded if found[group] in by_table}
-    return Located(columns=columns, tables=loaded, snapshots=chosen_snapshots(request.name, columns, loaded, given))
+    snapshots = chosen_snapshots(request.name, columns, loaded, given)
+    # two versions of a group are called by their tables, unless they were given names
+    groups = [meanings[group].group for group in dict.fromkeys(unnamed)]
+    prefixes = {
+        group: found[group] if groups.count(meaning.group) > 1 else meaning.group for group, meaning in meanings.items()
+    }
+    return Located(
+        groups=tuple(
+            LocatedGroup(
+                table=loaded[use.table],
+                snapshot_id=snapshots[use.table],
+                columns=use.wanted,
+                prefix=prefixes[use.table] if use.name is None else use.name,
+                alias=use.name,
+                on=use.on,
+            )
+            for use in uses
+        )
+    )
 
 
 def named_tables(request: Request, tables: Sequence[str]) -> dict[str, str]:
@@ -261,18 +324,16 @@ def named_tables(request: Request, tables: Sequence[str]) -> dict[str, str]:
     Raises:
         TrainingSetError: If a group has no table or several.
     """
-    columns = _wanted(request.features)
-    return resolved(request.name, (*columns, *(g for g in request.snapshots if g not in columns)), tables)
+    groups = dict.fromkeys((*(use.table for use in _wanted(request.features)), *request.snapshots))
+    return resolved(request.name, [*groups], tables)
 
 
 def engine_of(found: Located, request: Request) -> EngineChoice:
     """Return the engine for a request, by what Iceberg's metadata says will be read."""
     scans = [
-        planned(
-            table.name()[-1], scanned(table, found.snapshots[group], found.columns[group], created_by=request.as_of)
-        )
-        for group, table in found.tables.items()
-        if found.snapshots[group] != NO_SNAPSHOT
+        planned(each.table.name()[-1], scanned(each.table, each.snapshot_id, each.columns, created_by=request.as_of))
+        for each in found.groups
+        if each.snapshot_id != NO_SNAPSHOT
     ]
     return choose(scans, request.rows.num_rows, memory=request.memory, forced=request.engine)
 
@@ -335,12 +396,12 @@ def column_problems(wanted: Mapping[str, Sequence[str]], loaded: Mapping[str, Ta
     return problems
 
 
-def _wanted(features: Sequence[FeatureGroup] | Mapping[str, Sequence[str]]) -> dict[str, tuple[str, ...]]:
+def _wanted(features: Sequence[FeatureGroup | GroupJoin] | Mapping[str, Sequence[str]]) -> list[GroupJoin]:
     if isinstance(features, Mapping):
-        wanted = {group: tuple(columns) for group, columns in features.items()}
+        uses = [GroupJoin(group=group, columns=tuple(columns)) for group, columns in features.items()]
     else:
-        wanted = {group.table_name: group.feature_names for group in features}
-    empty = [group for group, columns in wanted.items() if not columns]
-    if not wanted or empty:
-        raise TrainingSetError(f"features must name at least one column of each group, got {dict(wanted)}")
-    return wanted
+        uses = [each if isinstance(each, GroupJoin) else GroupJoin(group=each) for each in features]
+    if not uses or not all(use.wanted for use in uses):
+        said = {use.name or use.table: use.wanted for use in uses}
+        raise TrainingSetError(f"features must name at least one column of each group, got {said}")
+    return uses

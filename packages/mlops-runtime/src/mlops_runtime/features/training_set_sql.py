@@ -105,6 +105,7 @@ class SqlGroup:
         ttl: How long after its event time a value counts. Default: without limit.
         ttl_inclusive: Whether it still counts when exactly ``ttl`` has passed. Default: it does.
         names: What columns are called in the result. Default: their own names.
+        keys: By column of the key, the column of the entity rows that holds it. Default: the one of the same name.
     """
 
     name: str
@@ -114,6 +115,7 @@ class SqlGroup:
     ttl: timedelta | None = None
     ttl_inclusive: bool = True
     names: Mapping[str, str] = field(default_factory=dict)
+    keys: Mapping[str, str] = field(default_factory=dict)
 
     def output(self, column: str) -> str:
         """Return what a column is called in the result."""
@@ -264,7 +266,9 @@ def _picked(plan: SqlPlan, group: SqlGroup, text: _Text) -> str:
     keys = [f"k{i}" for i in range(len(group.entities))]
     feature_keys = [f"{text.name(name)} as {key}" for key, name in zip(keys, group.entities, strict=True)]
     places = list(plan.entities.columns)
-    entity_keys = [f"c{places.index(name)} as {key}" for key, name in zip(keys, group.entities, strict=True)]
+    entity_keys = [
+        f"c{places.index(group.keys.get(name, name))} as {key}" for key, name in zip(keys, group.entities, strict=True)
+    ]
     values = {f"v{i}": (text.name(name), kind) for i, (name, kind) in enumerate(group.columns.items())}
     whole = text.row({"event": (event, "timestamp"), **values})
     # rows that other writers gave one ingest id still have one winner: null, then NaN, then the greatest value
@@ -341,9 +345,10 @@ def _group_problems(entities: SqlEntities, group: SqlGroup) -> Iterator[str]:
     if group.ttl is not None and (group.ttl < timedelta(0) or not (group.ttl or group.ttl_inclusive)):
         yield f"ttl of {group.name} must not be negative, and positive where it is exclusive, got {group.ttl!r}"
     for name, kind in group.entities.items():
-        if not {entities.columns.get(name), kind} <= {"int", "long"} and entities.columns.get(name) != kind:
-            found = entities.columns.get(name, "absent")
-            yield f"key {name!r} is {found} in the entity rows and {kind} in {group.name}; give both one type"
+        column = group.keys.get(name, name)
+        given = entities.columns.get(column, "absent")
+        if not {given, kind} <= {"int", "long"} and given != kind:
+            yield f"key {column!r} is {given} in the entity rows and {kind} in {group.name}; give both one type"
 
 
 def _table_problems(owner: str, table: SqlTable, columns: Mapping[str, FeatureType]) -> Iterator[str]:
@@ -369,7 +374,7 @@ class Explanation:
 
     Attributes:
         engine: The engine, why, and what would be read.
-        plans: DuckDB's plan by table, and why; none where another engine builds.
+        plans: DuckDB's plan by table, or by name of its use, and why; none where another engine builds.
         tables: What would be read of each table.
         types: Types of columns by table; those of the entity rows under ``""``.
         request: What was asked.
@@ -415,13 +420,14 @@ class Explanation:
     def _group(self, pinned: PinnedTable) -> SqlGroup:
         types = self.types[pinned.table]
         return SqlGroup(
-            name=pinned.group,
+            name=pinned.group if pinned.alias is None else f"{pinned.group} as {pinned.alias}",
             table=SqlTable(database=pinned.database, table=pinned.table, snapshot_id=pinned.snapshot_id),
             entities={name: types[name] for name in pinned.entities},
             columns={name: types[name] for name in pinned.columns},
             ttl=None if pinned.ttl_seconds is None else timedelta(seconds=pinned.ttl_seconds),
             ttl_inclusive=pinned.ttl_bound != "exclusive",
             names=dict(zip(pinned.columns, pinned.names or pinned.columns, strict=True)),
+            keys=pinned.key_columns,
         )
 
 
@@ -439,13 +445,12 @@ def explain(load: Load, tables: Sequence[str], request: Request) -> Explanation:
     """
     found = located(load, tables, request)
     engine, pinned = engine_of(found, request), found.pinned()
-    by_name = {table.name()[-1]: table for table in found.tables.values()}
-    plans = {}
+    by_name, plans = found.tables, {}
     if engine.engine == "duckdb":
         oldest = pc.min(request.rows[request.timestamp]).as_py()
         for group in pinned:
             rows = group_rows(by_name[group.table], group, oldest=oldest, created_by=request.as_of)
-            plans[group.table] = explained(request.rows, request.timestamp, rows)
+            plans[group.use] = explained(request.rows, request.timestamp, rows)
     types = {name: feature_types(table) for name, table in by_name.items()}
     return Explanation(
         engine=engine,

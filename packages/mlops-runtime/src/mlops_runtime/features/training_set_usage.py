@@ -18,7 +18,10 @@ from mlops_runtime.features.training_set_request import TrainingSetError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Use:
-    """A training set that read a table: at which snapshot, which columns, and whether rows of it have been erased since."""
+    """A training set that read a table: at which snapshot, which columns, and whether rows of it have been erased since.
+
+    ``alias`` names the use, of a set that reads the table several times.
+    """
 
     manifest_id: str
     name: str
@@ -26,6 +29,7 @@ class Use:
     snapshot_id: int
     columns: tuple[str, ...]
     is_erased: bool
+    alias: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,6 +106,7 @@ def who_used(manifests: Manifests, table: Table, *, snapshot: int | None, column
                     snapshot_id=pinned.snapshot_id,
                     columns=pinned.columns,
                     is_erased=manifests.tombstone(manifest_id) is not None,
+                    alias=pinned.alias,
                 )
             )
     return tuple(found)
@@ -173,8 +178,13 @@ def _asked(manifest: TrainingSetManifest) -> dict[str, str]:
         "semantics": manifest.semantics.as_of,
         "as_of": str(manifest.semantics.cutoff),
         "entities": rows,
+        "keys": "; ".join(f"{pinned.use}: {_keys(pinned)}" for pinned in manifest.features if pinned.keys),
         **{key: manifest.split.get(key, "") for key in ("label", "timestamp", "holdout_days", "history_days")},
     }
+
+
+def _keys(pinned: PinnedTable) -> str:
+    return ", ".join(f"{name} is {column}" for name, column in pinned.key_columns.items())
 
 
 def _read(manifest: TrainingSetManifest) -> dict[str, int]:

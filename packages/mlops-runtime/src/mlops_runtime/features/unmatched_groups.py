@@ -50,6 +50,6 @@ def _sentence(group: GroupRows, late: int, count: int) -> str:
             "load history by backfill, which takes the time at which each row could first be known (created_time), "
             "or ask by semantics='event_time'"
         )
-    keys = ", ".join(group.entities)
+    keys = ", ".join(group.key_columns.values())
     alive = "" if group.ttl is None else f", or are older than its time to live of {group.ttl}"
     return f"{begin}: its rows have other values of {keys}, begin later than the times asked for{alive}; compare both"
