@@ -9,6 +9,7 @@ import pyarrow as pa
 from examples.pages.feature_groups import PRICE, STOCK
 from mlops_runtime.contracts.features import Erasure
 from mlops_runtime.features.batch_ingest import Ingested
+from mlops_runtime.features.group_join import GroupJoin
 from mlops_runtime.features.rebuild import Rebuild
 from mlops_runtime.features.store_client import FeatureStoreClient
 from mlops_runtime.features.training_set import TrainingSet
@@ -29,6 +30,7 @@ class Story:
     difference: Difference
     used: tuple[Use, ...]
     latest: pa.Table
+    near: TrainingSet
     erased: Erasure
 
 
@@ -84,6 +86,14 @@ def tell(folder: Path) -> Story:
     used = store.who_used(STOCK, snapshot=correction.snapshot_id, column="on_hand")
     # [end:compare]
     latest = store.latest(PRICE)
+    # [start:joins]
+    people = pa.table(
+        {"home_store": ["7", "8"], "work_store": ["8", "7"], "event_timestamp": [MONDAY + 2 * DAY, MONDAY + 2 * DAY]}
+    )
+    home = GroupJoin(group=STOCK, name="home", on={"store_id": "home_store"})
+    work = GroupJoin(group=STOCK, name="work", on={"store_id": "work_store"}, columns=["on_hand"])
+    near = store.training_set(people, [home, work], name="near")  # home__on_hand, home__shelf, work__on_hand
+    # [end:joins]
     # [start:erase]
     erased = store.erase({"store_id": "7"}, reason="ticket 4711", in_use=[])
     # [end:erase]
@@ -95,5 +105,6 @@ def tell(folder: Path) -> Story:
         difference=difference,
         used=used,
         latest=latest,
+        near=near,
         erased=erased,
     )

@@ -90,7 +90,10 @@ def test_what_a_notebook_does_with_features_comes_out(tmp_path: Path) -> None:
     assert story.difference.changed == {"stock__on_hand": 1}
     assert [use.manifest_id for use in story.used] == [story.restated.id]
     assert story.latest["list_price"].to_pylist() == [2.49]
-    assert set(story.erased.used_by) == {story.seen.id, story.restated.id}
+    assert (
+        story.near.rows["home__on_hand"].to_pylist() == story.near.rows["work__on_hand"].to_pylist()[::-1] == [53, None]
+    )
+    assert set(story.erased.used_by) == {story.seen.id, story.restated.id, story.near.id}
 
 
 def test_a_deployed_store_is_reached_by_its_parameter(monkeypatch: pytest.MonkeyPatch) -> None:
