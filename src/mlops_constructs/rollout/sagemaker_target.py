@@ -158,7 +158,7 @@ def recovery_states(*, endpoint_name: str, next_state: str, partition: str) -> t
             ("$plan.remove != null", "RemoveFailed"),
             default=next_state,
         ),
-        "Adopt": assign("IsWatched", applied=True, orphan=False, again=UNASKED, **UNREAD),
+        "Adopt": assign("IsWatched", applied=True, orphan=False, again=UNASKED, ringing="", **UNREAD),
         "GoBack": assign("Revert", applied=True, orphan=False, reason="{% $plan.reason %}"),
         "Discard": assign(FAILED, applied=True, reason="{% $plan.reason %}"),
         # regardless of the call's response, the endpoint's own state is authoritative
@@ -407,7 +407,15 @@ class SageMakerTarget:
     def _apply_states(self, partition: str, limit: int, poll: str) -> dict[str, State]:
         # From here on the endpoint's own state is authoritative, regardless of the call's response.
         until = f"{{% $toMillis($now()) + {limit * 1000} %}}"
-        applied = {"deadline": until, "orphan": False, "applied": True, "again": UNASKED, "since": NOW, **UNREAD}
+        applied = {
+            "deadline": until,
+            "orphan": False,
+            "applied": True,
+            "again": UNASKED,
+            "since": NOW,
+            "ringing": "",
+            **UNREAD,
+        }
 
         def apply(action: str) -> State:
             return task(
@@ -442,12 +450,16 @@ class SageMakerTarget:
         return {
             "JudgeEndpoint": choose(
                 (f"{serves} and $endpoint.EndpointConfigName = $plan.config_name and {settled}", "IsWatched"),
+                (f"{serves} and {settled} and $ringing != ''", "TookBack"),
                 (f"{serves} and {settled}", "AskWhatRang"),
                 ("$endpoint.EndpointStatus in ['Failed', 'OutOfService', 'UpdateRollbackFailed']", "EndpointFailed"),
                 ("$toMillis($now()) > $deadline", "TooLate"),
+                ("$endpoint.EndpointStatus = 'RollingBack' and $ringing = ''", "SeeWhatRings"),
                 *arms,
                 default="AwaitEndpoint",
             ),
+            # an alarm may be OK again long before SageMaker has gone back
+            "SeeWhatRings": look_at_alarms(next_state="AwaitEndpoint", catch="AwaitEndpoint", partition=partition),
             # the reason is in the alarms that are about to be deleted: who aborted, or what went wrong
             "AskWhatRang": look_at_alarms(next_state="TookBack", catch="TookBack", partition=partition),
             "TookBack": assign(

@@ -134,7 +134,7 @@ class FakeAws:
         self.deleted = list[str]()
         self.ringing, self.golden, self.rehearsal, self.rehearsals = [], True, "InService", set[str]()
         self.made, self.again = set[str](), list[bool | None]()
-        self.stage, self.takes_back, self.note = "", False, ""
+        self.stage, self.takes_back, self.note, self.moving = "", False, "", "Updating"
         self.unread = list[bool | None]()
         self.asked, self.good_for, self.silent, self.evidence = 0, 1000, False, 1.5
         self.allowed: float | None = None
@@ -155,7 +155,9 @@ class FakeAws:
                 self.polls_left, self.config = 2, self.updates.pop(0)
             case "sagemaker:describeEndpoint":
                 self.polls_left -= 1
-                status = "Updating" if self.polls_left > 0 else self.status
+                status = self.moving if self.polls_left > 0 else self.status
+                if status == "InService" and self.moving == "RollingBack":
+                    self.ringing = []
                 return {"EndpointStatus": status, "EndpointConfigName": self.config, **self.pending(status)}
             case "cloudwatch:setAlarmState" if self.takes_back:
                 self.config = OLD
@@ -556,6 +558,15 @@ def test_says_what_rang_when_sagemaker_goes_back(deploy: Any):
     assert recorded(run) == (
         "ROLLED_BACK",
         f"SageMaker rolled back to {OLD}. in ALARM: demand-forecast-rollout-22222222-abort (why)",
+    )
+
+
+def test_says_what_rang_though_the_alarm_is_ok_again_when_sagemaker_has_gone_back(deploy: Any):
+    """A rollback takes minutes: the alarm is read as soon as it has begun."""
+    run, _ = deploy(PLAN, updates=[OLD], ringing=["demand-forecast-rollout-22222222-latency"], moving="RollingBack")
+    assert recorded(run) == (
+        "ROLLED_BACK",
+        f"SageMaker rolled back to {OLD}. in ALARM: demand-forecast-rollout-22222222-latency (why)",
     )
 
 

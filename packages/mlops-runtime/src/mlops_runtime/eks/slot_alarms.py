@@ -99,15 +99,9 @@ class SlotAlarms(FleetAlarms):
             "Threshold": float(count),
         }
 
-    def _latency(self, milliseconds: int) -> Request:
-        return {
-            **BREACH,
-            **self._in_slot(_LATENCY, self.slot),
-            "AlarmDescription": self._says(f"95th percentile of the target's response time above {milliseconds} ms"),
-            "Period": self.spec.rollout.alarm_period,
-            "ExtendedStatistic": "p95",
-            "Threshold": milliseconds / 1000,  # TargetResponseTime is in seconds
-        }
+    def _latency_metrics(self, milliseconds: int) -> list[Request]:
+        stats = {"within": f"PR(0:{milliseconds / 1000:g})", "n": "SampleCount"}  # TargetResponseTime is in seconds
+        return [self._metric_of(name, _LATENCY, self.slot, stat) for name, stat in stats.items()]
 
     def _says(self, what: str) -> str:
         return f"slot {self.slot} with {self.config}: {what}; the Deploy machine puts the weights back"
