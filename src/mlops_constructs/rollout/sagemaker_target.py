@@ -458,7 +458,7 @@ class SageMakerTarget:
                 *arms,
                 default="AwaitEndpoint",
             ),
-            # an alarm may be OK again long before SageMaker has gone back
+            # an alarm may be OK again long before the rollback has ended
             "SeeWhatRings": look_at_alarms(next_state="AwaitEndpoint", catch="AwaitEndpoint", partition=partition),
             # the reason is in the alarms that are about to be deleted: who aborted, or what went wrong
             "AskWhatRang": look_at_alarms(next_state="TookBack", catch="TookBack", partition=partition),
