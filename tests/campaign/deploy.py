@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from tests.campaign.account import ENDPOINT, GOLDEN, KMS, OLD, Account, Context, Endpoint, boto3_dynamodb
@@ -382,8 +382,10 @@ class Deploy:
         if (is_on or alarm is not None) and not account.rules.get(probation_rule(ENDPOINT)):
             problems += [] if "eventbridge:enableRule" in excused else ["no schedule watches the probation"]
         for record in self.records(self.executions):
+            begun = datetime.fromisoformat(record.at) + timedelta(seconds=PROBATION)
+            is_new = until is not None and datetime.fromisoformat(until) == begun
             if record.outcome is Outcome.PROMOTED and is_on:
-                problems += _problems_of_alarm(alarm, record)
+                problems += _problems_of_alarm(alarm, record, is_new=is_new)
         return problems
 
     def _begin_probation(self, asks: str) -> None:
@@ -449,12 +451,14 @@ class Deploy:
         )
 
 
-def _problems_of_alarm(alarm: Mapping[str, Any] | None, record: AuditRecord) -> list[str]:
-    """Hold the alarm of a probation to that it was made anew by the execution that promoted."""
+def _problems_of_alarm(alarm: Mapping[str, Any] | None, record: AuditRecord, *, is_new: bool) -> list[str]:
+    """Hold the alarm of a probation to that it is there, and was made anew by the execution with which the probation begins."""
     if "the alarm of its probation" in record.reason:
         return []
     if alarm is None:
         return [NO_ALARM]
+    if not is_new:
+        return []
     made_by = {tag["Value"] for tag in alarm.get("Tags", ())}
     problems = (
         [] if made_by & {record.execution, record.recovers} else ["the alarm of the probation is that of another model"]

@@ -18,7 +18,7 @@ RAISES = "raises"
 KINDS = ("throttle", "5xx", "timeout", "reset", "access denied", "validation", "latency")
 # what of these may come after the call has done its work: an answer that got lost
 LOST = ("5xx", "timeout", "reset")
-_SERVICES = {
+SERVICES = {
     "sagemaker": ("SageMaker.ThrottlingException", "SageMaker.SageMakerException"),
     "lambda": ("Lambda.TooManyRequestsException", "Lambda.ServiceException"),
     "dynamodb": ("DynamoDB.ProvisionedThroughputExceededException", "DynamoDB.InternalServerErrorException"),
@@ -259,7 +259,7 @@ def _hits(fault: Fault, count: int) -> bool:
 
 
 def _error(call: str, kind: str) -> tuple[str, str]:
-    throttled, failed = _SERVICES[call.partition(":")[0]]
+    throttled, failed = SERVICES[call.partition(":")[0]]
     if call.endswith(".sync"):
         throttled = failed = "SageMaker.AmazonSageMakerException"  # all that the optimized integration tells apart
     return {

@@ -1,48 +1,17 @@
 """Cells of the fault campaigns on the embedded cloud: one call of a machine, one kind of fault, how long it stays."""
 
 import random
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-# names that Step Functions gives to errors of the two kinds of integration
-_THROTTLED = {
-    "sagemaker": "SageMaker.ThrottlingException",
-    "lambda": "Lambda.TooManyRequestsException",
-    "dynamodb": "DynamoDB.ProvisionedThroughputExceededException",
-    "cloudwatch": "CloudWatch.ThrottlingException",
-    "events": "EventBridge.ThrottlingException",
-    "sns": "Sns.ThrottledException",
-}
-_FAILED = {
-    "sagemaker": "SageMaker.SageMakerException",
-    "lambda": "Lambda.ServiceException",
-    "dynamodb": "DynamoDB.InternalServerErrorException",
-    "cloudwatch": "CloudWatch.CloudWatchException",
-    "events": "EventBridge.InternalException",
-    "sns": "Sns.InternalErrorException",
-}
+from tests.campaign.machine import SERVICES
+
 _JOB = "SageMaker.AmazonSageMakerException"  # all that the optimized integration tells apart
 FOR_GOOD = 10_000
-SEED = 20261124
-# integration, and what its arguments hold where two calls of the machine share one
-CALLS = (
-    ("dynamodb:updateItem", "SET #owner"),
-    ("dynamodb:updateItem", "REMOVE #owner"),
-    ("lambda:invoke", "RolloutPreflight"),
-    ("lambda:invoke", "RolloutRecord"),
-    ("sagemaker:createModel", ""),
-    ("sagemaker:createEndpointConfig", ""),
-    ("cloudwatch:putMetricAlarm", ""),
-    ("sagemaker:updateEndpoint", ""),
-    ("sagemaker:describeEndpoint", ""),
-    ("cloudwatch:describeAlarms", ""),
-    ("lambda:invoke", "RolloutVerdict"),
-    ("cloudwatch:deleteAlarms", ""),
-    ("sagemaker:deleteEndpointConfig", ""),
-    ("sagemaker:deleteModel", ""),
-    ("events:putEvents", ""),
-)
-# the same of the Retrain machine, and what must be so for the call to come: see ``retraining.MODES``
+SEED = 20261129
+# integration of the Retrain machine, what its arguments hold where two calls share one, and what must be so for the call to
+# come: see ``retraining.MODES``
 RETRAIN_CALLS = (
     ("dynamodb:getItem", "", ""),
     ("sagemaker:createProcessingJob.sync", "-prep", ""),
@@ -65,22 +34,24 @@ class Cell:
     """One cell. ``count`` calls meet the fault; ``after`` means that the work was done and the answer got lost."""
 
     integration: str
-    match: str
+    match: str = ""
     kind: str
     count: int
     after: bool
     mode: str = ""
+    state: str = ""
 
     @property
     def key(self) -> str:
         """How the cell is known in results."""
         stays = "for good" if self.count == FOR_GOOD else f"{self.count}x"
-        return " ".join([self.integration, self.match, self.kind, stays, "lost" if self.after else ""]).strip()
+        what = f"{self.state} {self.integration}" if self.state else f"{self.integration} {self.match}"
+        return " ".join([what, self.kind, stays, "lost" if self.after else ""]).strip()
 
     def fault(self) -> dict[str, Any]:
         """Return it as the embedded cloud takes it."""
         service, is_job = self.integration.partition(":")[0], self.integration.endswith(".sync")
-        throttled, failed = (_JOB, _JOB) if is_job else (_THROTTLED[service], _FAILED[service])
+        throttled, failed = (_JOB, _JOB) if is_job else SERVICES[service]
         errors = {
             "throttle": (throttled, "Rate exceeded"),
             "5xx": (failed, "An internal error occurred (Status Code: 500)"),
@@ -92,7 +63,13 @@ class Cell:
             "stop": ("stop", ""),
         }
         error, cause = errors[self.kind]
-        fault = {"integration": self.integration, "match": self.match, "error": error, "cause": cause}
+        fault = {
+            "integration": self.integration,
+            "match": self.match,
+            "state": self.state,
+            "error": error,
+            "cause": cause,
+        }
         return fault | {"count": self.count, "after": self.after, "seconds": 50.0 if self.kind == "latency" else 0.0}
 
     def as_dict(self) -> dict[str, Any]:
@@ -100,13 +77,19 @@ class Cell:
         return asdict(self) | {"key": self.key}
 
 
-def cells() -> list[Cell]:
-    """Return every cell of the Deploy machine, those of one call apart from each other: any beginning is a fair sample."""
-    return [
-        Cell(integration=name, match=match, kind=kind, count=count, after=after)
+def cells(tasks: Mapping[str, str]) -> list[Cell]:
+    """Return every cell of a machine in a seeded order: any beginning is a fair sample.
+
+    Args:
+        tasks: Integration of each task.
+    """
+    found = [
+        Cell(state=state, integration=integration, kind=kind, count=count, after=after)
         for kind, count, after in _ways()
-        for name, match in CALLS
+        for state, integration in tasks.items()
     ]
+    random.Random(SEED).shuffle(found)
+    return found
 
 
 def retrain_cells() -> list[Cell]:

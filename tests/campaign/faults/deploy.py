@@ -1,25 +1,33 @@
 """One deployed endpoint that goes through the cells of the Deploy machine, and what must hold after each."""
 
+import json
 import time
 from pathlib import Path
 from typing import Any
 
-from tests.campaign.faults.cells import FOR_GOOD, Cell
+import aws_cdk as cdk
+from tests.campaign.faults.cells import FOR_GOOD, Cell, cells
 from tests.campaign.faults.control import put_faults
 from tests.examples.test_rollouts import MINUTES, NAME, Shop
 
 from mlops_constructs import RolloutChecks, RolloutPolicy
+from mlops_constructs._state_machine import tasks
 from mlops_local.cloud import Cloud
+from mlops_runtime.contracts.rollout import Outcome
+from mlops_runtime.rollout.probation_alarm import probation_alarm, probation_rule
 
 # what only the call that fails for good can do, and what is then excused until the next execution
-_LEAVES = ("delete", "REMOVE #owner", "RolloutRecord", "describeEndpoint")
+_LEAVES = ("delete", "Unlock ", "Record ", "describeEndpoint", "Watch ")
+_RULE, _ALARM = probation_rule(NAME), probation_alarm(NAME)
 
 
 def policy(checks: RolloutChecks) -> RolloutPolicy:
     """Half first, one minute each, on the calls that the campaign sends itself."""
     del checks
     return RolloutPolicy.canary(
-        percent=50, bake=MINUTES(1), checks=RolloutChecks(min_invocations=1, retained_versions=1)
+        percent=50,
+        bake=MINUTES(1),
+        checks=RolloutChecks(min_invocations=1, retained_versions=1, probation=cdk.Duration.hours(1)),
     )
 
 
@@ -34,8 +42,27 @@ class DeployFaults:
     def __init__(self, cloud: Cloud, folder: Path) -> None:
         self.shop = Shop(cloud, folder)
         self.shop.deploy("campaign", policy)
-        self.factor = 2.0
+        self.factor = 3.0
+        self.shop.approve(2.0)
         self.shop.approve(self.factor)
+
+    def cells(self) -> list[Cell]:
+        """Return every cell of the machine that is deployed."""
+        return cells(self.tasks())
+
+    def tasks(self) -> dict[str, str]:
+        """Return the integration of each task of the deployed machine that its last execution entered."""
+        client, machine = self.shop.cloud.client("stepfunctions"), self.shop.loop.outputs["DeployMachineArn"]
+        definition = json.loads(client.describe_state_machine(stateMachineArn=machine)["definition"])
+        last = max(self.shop.loop.executions("DeployMachineArn"), key=lambda each: each["startDate"])
+        pages = client.get_paginator("get_execution_history").paginate(executionArn=last["executionArn"])
+        events = [event for page in pages for event in page["events"] if event["type"] == "TaskStateEntered"]
+        entered = dict.fromkeys(event["stateEnteredEventDetails"]["name"] for event in events)
+        calls = {
+            name: str(state["Resource"]).partition(":::")[2].removeprefix("aws-sdk:")
+            for name, state in tasks(definition)
+        }
+        return {name: calls[name] for name in entered}
 
     def run(self, cell: Cell) -> dict[str, Any]:
         """Approve a model under the cell's fault, then another without; return what went wrong and what was met."""
@@ -50,11 +77,13 @@ class DeployFaults:
         excused = cell.count == FOR_GOOD and any(part in cell.key for part in _LEAVES)
         written = loop.audit()[records:]
         # an execution that was stopped is recovered by another, whose record it is
-        if not written and not (cell.count == FOR_GOOD and cell.match == "RolloutRecord"):
+        if not written and not (cell.count == FOR_GOOD and cell.state == "Record"):
             problems.append("no audit record")
         if written and written[-1].serving_config != self._serving():
             problems.append("the record says that something else serves")
         problems += [] if excused else [f"left: {name}" for name in self.shop.leftovers()]
+        if written and written[-1].outcome is Outcome.PROMOTED:
+            problems += self._problems_of_probation(cell, written[-1].reason)
         self.factor += 2
         self._approve(self.factor)
         problems += [] if self.shop.ask() == 2 * self.factor else ["the next model does not serve"]
@@ -65,6 +94,18 @@ class DeployFaults:
             "outcome": written[-1].outcome.value if written else None,
             "seconds": round(time.monotonic() - started, 1),
         }
+
+    def _problems_of_probation(self, cell: Cell, reason: str) -> list[str]:
+        """A promotion has its alarm, or its record says that it has none, and a schedule that ends it."""
+        events = self.shop.cloud.client("events")
+        is_watched = events.describe_rule(Name=_RULE)["State"] == "ENABLED" or (
+            cell.count == FOR_GOOD and cell.state == "Watch"
+        )
+        has_alarm = _ALARM in self.shop.loop.alarms() or "the alarm of its probation" in reason
+        return [
+            *([] if is_watched else ["no schedule watches"]),
+            *([] if has_alarm else ["the probation has no alarm"]),
+        ]
 
     def _approve(self, factor: float) -> None:
         loop = self.shop.loop

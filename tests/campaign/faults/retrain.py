@@ -10,7 +10,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from tests.campaign.faults.cells import FOR_GOOD, Cell
+from tests.campaign.faults.cells import FOR_GOOD, Cell, retrain_cells
 from tests.campaign.faults.control import put_faults
 from tests.examples.models import leftovers
 from tests.examples.test_retraining import Sample, synthesize
@@ -40,6 +40,10 @@ class RetrainFaults:
         self._lay_down("")
         self._retrain()
         assert self._problems_of_serving() == []
+
+    def cells(self) -> list[Cell]:
+        """Return every cell of the machine."""
+        return retrain_cells()
 
     def run(self, cell: Cell) -> dict[str, Any]:
         """Retrain under the cell's fault, then without; return what went wrong and what was met."""

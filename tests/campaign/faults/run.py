@@ -5,13 +5,11 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from tests.campaign.faults.cells import Cell, cells, retrain_cells
 from tests.campaign.faults.deploy import DeployFaults
 from tests.campaign.faults.report import SECTIONS, section
 from tests.campaign.faults.retrain import RetrainFaults
@@ -25,16 +23,15 @@ CLOCK_SCALE = 120.0  # half a second of a bake for the calls that are its eviden
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Campaign:
-    """The cells of one machine, where their results are kept, and the world that goes through them."""
+    """Where the results of one machine are kept, and the world that goes through its cells."""
 
-    cells: Callable[[], list[Cell]]
     results: str
     world: Any
 
 
 CAMPAIGNS = {
-    "deploy": Campaign(cells=cells, results="faults.jsonl", world=DeployFaults),
-    "retrain": Campaign(cells=retrain_cells, results="faults-retrain.jsonl", world=RetrainFaults),
+    "deploy": Campaign(results="faults.jsonl", world=DeployFaults),
+    "retrain": Campaign(results="faults-retrain.jsonl", world=RetrainFaults),
 }
 
 
@@ -44,12 +41,13 @@ def main(machine: str, folder: Path, minutes: float) -> int:
     folder.mkdir(parents=True, exist_ok=True)
     results = folder / campaign.results
     done = {json.loads(line)["key"] for line in results.read_text().splitlines()} if results.exists() else set()
-    left = [cell for cell in campaign.cells() if cell.key not in done]
-    deadline = time.monotonic() + minutes * 60
     with tempfile.TemporaryDirectory() as scratch:
         cloud = local_cloud.up(Path(scratch) / "cloud", clock_scale=CLOCK_SCALE)
         try:
             world = campaign.world(cloud, Path(scratch))
+            cells = world.cells()
+            left = [cell for cell in cells if cell.key not in done]
+            deadline = time.monotonic() + minutes * 60
             for number, cell in enumerate(left, 1):
                 if time.monotonic() > deadline:
                     break
@@ -60,7 +58,7 @@ def main(machine: str, folder: Path, minutes: float) -> int:
         finally:
             cloud.down(forget=True)
     found = [json.loads(line) for line in results.read_text().splitlines()]
-    text = section(machine, found, total=len(campaign.cells()), load=os.getloadavg()[0])
+    text = section(machine, found, total=len(cells), load=os.getloadavg()[0])
     write(ROOT / "docs" / "campaign.md", SECTIONS[machine].name, text)
     return sum(bool(result["problems"]) for result in found)
 

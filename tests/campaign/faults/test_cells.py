@@ -4,8 +4,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.campaign.deploy import MACHINE
 from tests.campaign.faults import report, run
-from tests.campaign.faults.cells import CALLS, KINDS, RETRAIN_CALLS, cells, retrain_cells
+from tests.campaign.faults.cells import KINDS, RETRAIN_CALLS, cells, retrain_cells
+from tests.campaign.machine import tasks_of
+
+from mlops_constructs._state_machine import tasks
 
 RESULT: dict[str, Any] = {
     "key": "sagemaker:createModel  5xx 2x",
@@ -19,14 +23,17 @@ RESULT: dict[str, Any] = {
 
 
 def test_every_call_meets_every_kind() -> None:
-    """At least two hundred cells of the one machine and sixty of the other, each known by a key of its own."""
-    found, others = cells(), retrain_cells()
-    assert len(found) >= 200
+    """Sixteen cells a task of the one machine and sixty at least of the other, each known by a key of its own."""
+    calls = {
+        name: str(state["Resource"]).partition(":::")[2].removeprefix("aws-sdk:") for name, state in tasks(MACHINE)
+    }
+    found, others = cells(calls), retrain_cells()
+    assert len(found) == 16 * len(calls)
     assert len(others) >= 60
     for some in (found, others):
         assert len({cell.key for cell in some}) == len(some)
         assert all(cell.fault()["count"] == cell.count for cell in some)
-    assert {(c.integration, c.match, c.kind) for c in found} == {(*call, kind) for call in CALLS for kind in KINDS}
+    assert {(c.state, c.kind) for c in found} == {(name, kind) for name in tasks_of(MACHINE) for kind in KINDS}
     assert {(c.integration, c.match, c.mode, c.kind) for c in others} == {(*c, k) for c in RETRAIN_CALLS for k in KINDS}
 
 

@@ -108,6 +108,13 @@ def test_only_what_matches_is_met(faults: Any, run: Any) -> None:
     assert [f["met"] for f in faults()] == [0, 0]
 
 
+def test_a_state_alone_meets_its_fault(faults: Any, run: Any) -> None:
+    """Two tasks may make the same call."""
+    faults([{**THROTTLED, "state": "Other", "count": 9}, {**THROTTLED, "state": "Put", "count": 1}])
+    assert run() == ("SUCCEEDED", "done", True)
+    assert [f["met"] for f in faults()] == [0, 1]
+
+
 def test_refuses_what_is_no_fault(faults: Any) -> None:
     """A misspelt field would otherwise be a fault that never comes."""
     with pytest.raises(CloudError) as error:

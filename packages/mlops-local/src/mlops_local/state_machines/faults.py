@@ -8,6 +8,7 @@ See: https://docs.aws.amazon.com/step-functions/latest/dg/concepts-error-handlin
 https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/stack-failure-options.html
 """
 
+import contextvars
 import json
 import threading
 from dataclasses import asdict, dataclass
@@ -24,6 +25,7 @@ from mlops_local.state_machines.executions import wait
 
 compat.expect(
     "ministack.services.stepfunctions",
+    _execute_task="(state_def, raw_input, execution, ctx)",
     _invoke_resource="(resource, input_data)",
     _stop_execution="(data)",
     _ExecutionError=type,
@@ -37,6 +39,7 @@ compat.expect(
 
 _STACKS = "cloudformation:"
 
+_STATE: contextvars.ContextVar[str] = contextvars.ContextVar("mlops_state", default="")
 _LOCK = threading.Lock()
 _FAULTS: list["Fault"] = kept_stores.keep(__name__, "_FAULTS", [])
 
@@ -51,6 +54,7 @@ class Fault:
             ``cloudformation:create``, ``cloudformation:update`` or ``cloudformation:delete``.
         match: Text that the call's arguments, as JSON, must hold; of a resource these are ``stack``, ``logical_id`` and ``type``.
             Default: any arguments.
+        state: Name of the task whose calls alone meet it. Default: any task.
         error: Name of the error that the state sees, such as ``States.Timeout``; ``stop`` ends the whole execution.
         cause: The error's cause. Default: none.
         first: The first call that meets it, counted from 1. Default: the first.
@@ -63,6 +67,7 @@ class Fault:
 
     integration: str
     match: str = ""
+    state: str = ""
     error: str | None = None
     cause: str = ""
     first: int = 1
@@ -81,7 +86,14 @@ class Fault:
 def install() -> None:
     """Intercept every task's call. Installed last: a fault occurs before the permission check."""
     # claim: faults-are-retried-by-name
-    invoke = sfn._invoke_resource
+    invoke, execute = sfn._invoke_resource, sfn._execute_task
+
+    def execute_in_state(state: Any, raw_input: Any, execution: Any, ctx: Any) -> Any:
+        token = _STATE.set(ctx["State"]["Name"])
+        try:
+            return execute(state, raw_input, execution, ctx)
+        finally:
+            _STATE.reset(token)
 
     def invoke_with_faults(resource: str, data: Any) -> Any:
         # claim: faults-are-retried-by-name
@@ -97,7 +109,7 @@ def install() -> None:
             sfn._stop_execution({"executionArn": machine_roles.running(), "cause": "a fault stopped it"})
         raise sfn._ExecutionError(fault.error, fault.cause)
 
-    sfn._invoke_resource = invoke_with_faults
+    sfn._invoke_resource, sfn._execute_task = invoke_with_faults, execute_in_state
     _install_in_stacks()
     ROUTES["/_mlops/faults"] = control
 
@@ -157,7 +169,8 @@ def _next(resource: str, data: Any) -> Fault | None:
 def _matching(integration: str, data: Any) -> Fault | None:
     with _LOCK:
         for fault in _FAULTS:
-            if fault.integration == integration and (not fault.match or fault.match in json.dumps(data)):
+            is_state = fault.state in ("", _STATE.get())
+            if fault.integration == integration and is_state and (not fault.match or fault.match in json.dumps(data)):
                 fault.calls += 1
                 if fault.first <= fault.calls < fault.first + fault.count:
                     fault.met += 1
