@@ -38,7 +38,15 @@ def alarm_states(*, endpoint_name: str, next_state: str, partition: str) -> tupl
             {"AlarmNames": [probation_alarm(endpoint_name)]},
             partition=partition,
             next_state="PutProbationAlarm",
-            catch="PutProbationAlarm",
+            catch="IsProbationAlarmGone",
+        ),
+        "IsProbationAlarmGone": choose(
+            ("$contains($caught, 'NotFound')", "PutProbationAlarm"), default="ProbationAlarmKept"
+        ),
+        "ProbationAlarmKept": assign(
+            "PutProbationAlarm",
+            reason="{% $reason & '; the alarm of its probation from before could not be deleted: it rolls back only if it "
+            "changes to ALARM once more. ' & $caught %}",
         ),
         "PutProbationAlarm": task(
             "aws-sdk:cloudwatch:putMetricAlarm",

@@ -9,7 +9,8 @@ FIRST, ALARM = alarm_states(endpoint_name="e", next_state="Record", partition="a
 def test_every_state_leads_to_the_record():
     """With the alarm, or with a sentence that there is none."""
     assert {name for state in ALARM.values() for name in successors(state)} == {"Record"} | set(ALARM) - {FIRST}
-    assert ALARM["DropProbationAlarm"]["Catch"][-1]["Next"] == "PutProbationAlarm"
+    assert ALARM["DropProbationAlarm"]["Catch"][-1]["Next"] == "IsProbationAlarmGone"
+    assert set(successors(ALARM["IsProbationAlarmGone"])) == {"PutProbationAlarm", "ProbationAlarmKept"}
     assert ALARM["PutProbationAlarm"]["Catch"][-1]["Next"] == "ProbationUnwatched"
 
 
