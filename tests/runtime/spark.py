@@ -10,6 +10,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+from pyiceberg.table import Table
+
+from mlops_runtime.features.training_set_sql import SqlTable
 
 HOME = Path(sys.prefix) / "share" / "spark"
 JAR = HOME / "feature_store_pyspark" / "jars" / "sagemaker-feature-store-spark-sdk-3.5.jar"
@@ -63,3 +66,13 @@ def session(folder: Path, environment: Mapping[str, str] | None = None):
         found = builder.getOrCreate()
     found.sparkContext.setLogLevel("ERROR")
     return found
+
+
+def shown(spark, table: Table) -> SqlTable:
+    """Let Spark's catalog of folders find a table of pyiceberg's, by the file name that such a catalog looks for."""
+    lake = Path(spark.conf.get("spark.sql.catalog.lake.warehouse"))
+    folder = lake / "features" / table.name()[-1] / "metadata"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "v1.metadata.json").write_bytes(Path(table.metadata_location.removeprefix("file://")).read_bytes())
+    (folder / "version-hint.text").write_text("1")
+    return SqlTable(database="features", table=table.name()[-1], snapshot_id=table.current_snapshot().snapshot_id)

@@ -25,6 +25,7 @@ from mlops_constructs import (
 from mlops_constructs.compliance.harness import check
 from mlops_constructs.feature_store.store_access import FeatureAccess
 from mlops_local.cloud import Cloud
+from mlops_local.glue import jobs
 from mlops_local.stacks import deployer
 from mlops_runtime.features.lock_file import write_lock
 from mlops_runtime.layers import layer_wheels
@@ -407,7 +408,9 @@ def test_fails_when_the_wheels_are_not_built(define_store: DefineStore, group: G
         _store(define_store, group)
 
 
-def test_it_deploys_to_the_embedded_cloud_which_runs_no_spark(cloud: Cloud, tmp_path: Path, group: Group) -> None:
+def test_it_deploys_to_the_embedded_cloud_which_runs_it_where_spark_is(
+    cloud: Cloud, tmp_path: Path, group: Group, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Job, connection and role are made, the security configuration is recorded; a run is refused by name."""
     python = layer_wheels.layer_folder("features", architecture="x86_64") / "python"
     (python / "pyarrow-26.0.1.dist-info").mkdir()
@@ -432,6 +435,6 @@ def test_it_deploys_to_the_embedded_cloud_which_runs_no_spark(cloud: Cloud, tmp_
     (job,) = [j for j in glue.get_jobs()["Jobs"] if j["SecurityConfiguration"] == "large_ingest_features-ingest"]
     assert job["DefaultArguments"]["--declaration_uri"].startswith("s3://cdk-hnb659fds-assets-")
     assert glue.get_connection(Name=job["Connections"]["Connections"][0])["Connection"]["ConnectionType"] == "NETWORK"
-    with pytest.raises(glue.exceptions.InvalidInputException, match="the embedded cloud has no Spark"):
-        glue.start_job_run(JobName=job["Name"])
+    monkeypatch.setattr(jobs, "spark_home", lambda: None)
+    assert "the embedded cloud has no Spark" in str(jobs.missing_spark(job))
     deployer.destroy(cloud, tmp_path / "assembly")

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+
+from mlops_local.glue import jobs
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -12,22 +15,32 @@ if TYPE_CHECKING:
     from mlops_local.cloud import Cloud
 
 
-@pytest.mark.parametrize("command", ["glueetl", "gluestreaming"])
-def test_a_spark_job_is_refused_and_not_said_to_have_succeeded(
-    cloud: Cloud, make_role: Callable[..., str], command: str
-) -> None:
+def test_a_stream_is_refused_and_not_said_to_have_succeeded(cloud: Cloud, make_role: Callable[..., str]) -> None:
     """The error is one of those of StartJobRun, and the job has no run.
 
     See: https://docs.aws.amazon.com/glue/latest/webapi/API_StartJobRun.html#API_StartJobRun_Errors
     """
     glue = cloud.client("glue")
     role = make_role(service="glue.amazonaws.com")
-    glue.create_job(Name=f"spark-{command}", Role=role, Command={"Name": command, "ScriptLocation": "s3://b/k.py"})
+    glue.create_job(Name="stream", Role=role, Command={"Name": "gluestreaming", "ScriptLocation": "s3://b/k.py"})
 
-    with pytest.raises(glue.exceptions.InvalidInputException, match=f"job spark-{command} is not run: .* has no Spark"):
-        glue.start_job_run(JobName=f"spark-{command}")
+    with pytest.raises(glue.exceptions.InvalidInputException, match=r"job stream is not run: .* runs no streams"):
+        glue.start_job_run(JobName="stream")
 
-    assert glue.get_job_runs(JobName=f"spark-{command}")["JobRuns"] == []
+    assert glue.get_job_runs(JobName="stream")["JobRuns"] == []
+
+
+@pytest.mark.parametrize("missing", ["pyspark", "java"])
+def test_a_spark_job_is_refused_where_spark_is_missing(monkeypatch: pytest.MonkeyPatch, missing: str) -> None:
+    """The message has what to install."""
+    monkeypatch.setattr(jobs, "spark_home", lambda: None if missing == "pyspark" else Path("/spark"))
+    monkeypatch.setattr(jobs.shutil, "which", lambda _name: None if missing == "java" else "/usr/bin/java")
+    found = jobs.missing_spark({"Command": {"Name": "glueetl"}})
+    assert found is not None
+    assert found.startswith("the embedded cloud has no Spark; install Java 17, and pyspark 3.5 and")
+    monkeypatch.setattr(jobs, "spark_home", lambda: Path("/spark"))
+    monkeypatch.setattr(jobs.shutil, "which", lambda _name: "/usr/bin/java")
+    assert jobs.missing_spark({"Command": {"Name": "glueetl"}}) is None
 
 
 @pytest.mark.parametrize(

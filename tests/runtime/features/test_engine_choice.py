@@ -7,7 +7,6 @@ import pytest
 from pyiceberg.catalog.sql import SqlCatalog
 
 from mlops_runtime.features.engine_choice import (
-    ATHENA_BYTES,
     ENTITY_BYTES,
     ROW_BYTES,
     EngineError,
@@ -28,17 +27,17 @@ def table(rows: int, size: int = 1_000, name: str = "stock_v1") -> Planned:
     ("tables", "entities", "engine"),
     [
         ([table(1_000_000)], 1_000, "duckdb"),
-        ([table(1_000_001)], 1_000, "athena"),
-        ([table(1_000_000)], 1_001, "athena"),
+        ([table(1_000_001)], 1_000, "spark"),
+        ([table(1_000_000)], 1_001, "spark"),
         # one table at a time: two that fit do
         ([table(1_000_000), table(1_000_000)], 1_000, "duckdb"),
-        ([table(1_000_001, ATHENA_BYTES)], 1_000, "athena"),
-        ([table(1_000_001, ATHENA_BYTES), table(1, 1)], 1_000, "spark"),
+        ([table(1_000_001, 1)], 1_000, "spark"),
+        ([table(1, 1 << 50)], 1_000, "duckdb"),
         ([], 0, "duckdb"),
     ],
 )
 def test_sizes_decide(tables, entities, engine):
-    """Memory first, then what Athena may read."""
+    """Memory alone: bytes to read say nothing of it."""
     found = choose(tables, entities, memory=MEMORY)
     assert found.engine == engine
     assert found.rows == sum(t.rows for t in tables)
@@ -48,8 +47,7 @@ def test_the_reason_has_the_numbers():
     """What is read there and what would be needed here."""
     found = choose([table(2_000_000, 3 << 30)], 1_000, memory=MEMORY)
     assert found.reason == (
-        "248 MiB of memory for 1000 entity rows and 2000000 rows of stock_v1 do not fit into 124 MiB; "
-        "3.00 GiB to read are within its 1024.00 GiB"
+        "248 MiB of memory for 1000 entity rows and 2000000 rows of stock_v1 do not fit into 124 MiB; 3.00 GiB to read"
     )
 
 

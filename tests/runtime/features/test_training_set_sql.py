@@ -273,9 +273,13 @@ def test_what_does_not_fit_is_for_another_engine(filled):
     """A build there is refused with the way out; forced, it is done."""
     rows = filled.asked((3, "1"))
 
-    assert filled.client.explain(rows, [filled.STOCK], memory=1000).engine.engine == "athena"
-    with pytest.raises(TrainingSetError, match=r"training set s is one for athena: .*; run the statement of explain"):
+    assert filled.client.explain(rows, [filled.STOCK], memory=1000).engine.engine == "spark"
+    with pytest.raises(
+        TrainingSetError, match=r"training set s is one for spark: .*; this client knows no job that builds it"
+    ):
         filled.client.training_set(rows, [filled.STOCK], name="s", memory=1000)
+    with pytest.raises(TrainingSetError, match="no job builds sets on Athena; run the statement of explain"):
+        filled.client.training_set(rows, [filled.STOCK], name="s", engine="athena")
     assert filled.client.training_set(rows, [filled.STOCK], name="s", memory=1000, engine="duckdb").rows.num_rows == 1
     with pytest.raises(EngineError, match="engine must be one of duckdb, athena, spark, got 'pandas'"):
         filled.client.explain(rows, [filled.STOCK], engine="pandas")

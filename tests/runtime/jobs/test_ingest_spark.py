@@ -8,7 +8,6 @@ import random
 import urllib.request
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from pathlib import Path
 
 import boto3
 import pyarrow as pa
@@ -18,6 +17,7 @@ from moto.server import ThreadedMotoServer
 from pyiceberg.catalog.glue import GlueCatalog
 from pyiceberg.table import Table
 from tests.runtime import spark as local_spark
+from tests.runtime.spark import shown
 
 from mlops_runtime.features import ingest_ledger
 from mlops_runtime.features.batch_checks import BatchError
@@ -32,7 +32,7 @@ from mlops_runtime.features.row_hashing import content_hash
 from mlops_runtime.features.store_client import FeatureStoreClient
 from mlops_runtime.features.table_catalog import glue_properties
 from mlops_runtime.features.table_commits import Retries, TableBusyError
-from mlops_runtime.features.training_set_sql import SqlEntities, SqlGroup, SqlPlan, SqlTable, precondition, render
+from mlops_runtime.features.training_set_sql import SqlEntities, SqlGroup, SqlPlan, precondition, render
 from mlops_runtime.jobs import ingest_spark
 from mlops_runtime.jobs.ingest_spark import ingest
 
@@ -402,16 +402,6 @@ def history(count: int, first: int, seed: int) -> pa.Table:
     names = ("store_id", "sku", "event_time", "created_time", "units", "note")
     columns = zip(*(key + values for key, values in seen.items()), strict=True)
     return pa.table(dict(zip(names, map(list, columns), strict=True)))
-
-
-def shown(spark, table: Table) -> SqlTable:
-    """Let Spark's catalog of folders find a table of pyiceberg's, by the file name that such a catalog looks for."""
-    lake = Path(spark.conf.get("spark.sql.catalog.lake.warehouse"))
-    folder = lake / "features" / table.name()[-1] / "metadata"
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "v1.metadata.json").write_bytes(Path(table.metadata_location.removeprefix("file://")).read_bytes())
-    (folder / "version-hint.text").write_text("1")
-    return SqlTable(database="features", table=table.name()[-1], snapshot_id=table.current_snapshot().snapshot_id)
 
 
 @pytest.mark.parametrize("semantics", ["known_at", "event_time"])

@@ -1,26 +1,42 @@
-"""Glue's roles and jobs: a role must let Glue assume it, jobs are kept as they are declared, and no Spark job is run.
+"""Glue's roles and jobs: a role must let Glue assume it, jobs are kept as they are declared, and Spark's are run where Spark is.
 
-MiniStack takes a run of a Spark job without Docker for a success. Here it is refused by name, so that a batch which was
-not ingested does not look ingested.
+MiniStack takes a run of a Spark job without Docker for a success. Here its script runs on a local Spark, with its role's
+credentials; where pyspark or Java is missing it is refused by name, so that a batch which was not ingested does not look ingested.
 """
 
-from collections.abc import Mapping
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping, MutableMapping
+from pathlib import Path
 from typing import Any
 
-from ministack.core.responses import error_response_json, get_account_id
+from ministack.core.responses import error_response_json, get_account_id, get_region
 from ministack.services import glue
 
-from mlops_local import compat
+from mlops_local import compat, settings
 from mlops_local.iam import authorization
 
 PRINCIPAL = "glue.amazonaws.com"
+_SESSION = "GlueJobRunnerSession"
+_BATCH = "glueetl"
+_INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "VIRTUAL_ENV", "JAVA_HOME")
+_MESSAGE = 2000  # characters of a run's error message that are kept
 
-compat.expect("ministack.services.glue", _start_job_run="(data)", _is_spark_job="(job)", _jobs=object)
+compat.expect(
+    "ministack.services.glue",
+    _start_job_run="(data)",
+    _is_spark_job="(job)",
+    _execute_subprocess="(run, job, args, resolved)",
+    _jobs=object,
+)
 
 
 def install() -> None:
-    """Let StartJobRun refuse roles that Glue may not assume, and Spark jobs; all else of jobs is MiniStack's."""
-    start = glue._start_job_run
+    """Let StartJobRun refuse roles that Glue may not assume, and run Spark jobs; all else of jobs is MiniStack's."""
+    start, execute, is_spark = glue._start_job_run, glue._execute_subprocess, glue._is_spark_job
 
     def start_or_refuse(data: dict[str, Any]) -> Any:
         # claim: glue-asks-for-its-role
@@ -28,26 +44,103 @@ def install() -> None:
         refusal = refuse_role(glue._jobs[name]["Role"]) if name in glue._jobs else None
         if refusal is not None:
             return error_response_json("InvalidInputException", refusal, 400)
-        if name in glue._jobs and glue._is_spark_job(glue._jobs[name]):
-            return error_response_json(
-                "InvalidInputException",
-                f"job {name} is not run: the embedded cloud has no Spark; run its module with pyspark, or deploy to AWS",
-                400,
-            )
+        if name in glue._jobs and is_spark(glue._jobs[name]):
+            missing = missing_spark(glue._jobs[name])
+            if missing is not None:
+                return error_response_json("InvalidInputException", f"job {name} is not run: {missing}", 400)
         return start(data)
 
-    glue._start_job_run = start_or_refuse
+    def execute_either(
+        run: MutableMapping[str, Any], job: Mapping[str, Any], args: Mapping[str, str], path: str
+    ) -> None:
+        if is_spark(job):
+            _run_spark(run, job, args, path)
+        else:
+            execute(run, job, args, path)
+
+    glue._start_job_run, glue._execute_subprocess = start_or_refuse, execute_either
+    glue._is_spark_job = _is_of_docker
+
+
+def _is_of_docker(job: Mapping[str, Any]) -> bool:  # noqa: ARG001 - MiniStack's signature
+    """Return `False`: MiniStack would look for an image, and without one take the job for done."""
+    return False
+
+
+def missing_spark(job: Mapping[str, Any]) -> str | None:
+    """Say what a Spark job needs that is not here, or `None`."""
+    if job["Command"]["Name"] != _BATCH:
+        return "the embedded cloud runs no streams; run its module with pyspark, or deploy to AWS"
+    if spark_home() is None or shutil.which("java") is None:
+        return (
+            "the embedded cloud has no Spark; install Java 17, and pyspark 3.5 and sagemaker-feature-store-pyspark beside it, "
+            "or deploy to AWS"
+        )
+    return None
+
+
+def spark_home() -> Path | None:
+    """Return the folder that pyspark is imported from: where this Python finds it, or `share/spark` of its environment."""
+    found = importlib.util.find_spec("feature_store_pyspark"), importlib.util.find_spec("pyspark")
+    if found[0] is not None and found[1] is not None and found[1].origin is not None:
+        return Path(found[1].origin).parent.parent
+    shared = Path(sys.prefix) / "share" / "spark"
+    return shared if (shared / "pyspark").is_dir() and sys.version_info < (3, 12) else None
+
+
+def _run_spark(run: MutableMapping[str, Any], job: Mapping[str, Any], args: Mapping[str, str], script: str) -> None:
+    """Run a job's script in a process of its own, with the credentials of its role, until it ends or its time is up."""
+    session = authorization.assume(_arn(job["Role"]), service=PRINCIPAL, source_arn="", name=_SESSION)
+    url, region = settings.endpoint_url(), get_region()
+    environment = {name: os.environ[name] for name in _INHERITED if name in os.environ} | {
+        "AWS_REGION": region,
+        "AWS_DEFAULT_REGION": region,
+        "AWS_ENDPOINT_URL": url,
+        "PYSPARK_PYTHON": sys.executable,
+        "SPARK_LOCAL_IP": "127.0.0.1",
+        "PYTHONPATH": os.pathsep.join([*(path for path in sys.path if path), str(spark_home())]),
+        **session.environment(),
+    }
+    given = {**args, "--JOB_NAME": run["JobName"], "--JOB_RUN_ID": run["Id"]}
+    command = [
+        sys.executable,
+        "-m",
+        "mlops_local.glue.spark_session",
+        script,
+        *(part for each in given.items() for part in each),
+    ]
+    try:
+        done = subprocess.run(
+            command,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60 * int(job.get("Timeout", 2880)),
+        )
+    except subprocess.TimeoutExpired:
+        run.update(JobRunState="TIMEOUT", ErrorMessage="the job ran longer than its timeout")
+        return
+    if done.returncode == 0:
+        run["JobRunState"] = "SUCCEEDED"
+        return
+    last = next((line for line in reversed(done.stderr.splitlines()) if line.strip()), f"exit code {done.returncode}")
+    run.update(JobRunState="FAILED", ErrorMessage=last[-_MESSAGE:])
 
 
 def refuse_role(role: str) -> str | None:
     """Say in AWS's words that Glue may not assume a role, or `None`."""
     # claim: glue-asks-for-its-role
-    arn = role if role.startswith("arn:") else f"arn:aws:iam::{get_account_id()}:role/{role}"
+    arn = _arn(role)
     try:
-        authorization.assume(arn, service=PRINCIPAL, source_arn="", name="GlueJobRunnerSession")
+        authorization.assume(arn, service=PRINCIPAL, source_arn="", name=_SESSION)
     except authorization.AccessDeniedError:
         return f"Role {arn} should be given assume role permissions for Glue Service."
     return None
+
+
+def _arn(role: str) -> str:
+    return role if role.startswith("arn:") else f"arn:aws:iam::{get_account_id()}:role/{role}"
 
 
 def check_optimizer(_physical_id: str, _old: Mapping[str, Any], new: Mapping[str, Any]) -> None:

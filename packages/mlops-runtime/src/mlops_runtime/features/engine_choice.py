@@ -1,8 +1,8 @@
 """Which engine builds a training set: what Iceberg's metadata says will be read decides, before a byte of it is.
 
-DuckDB needs memory for keys and times of the largest table, one table at a time; Athena needs none of ours, but stops a query after
-its timeout and bills the bytes that it scans; Spark on Glue has neither bound, and starts slowly. All three give the same content
-hash, so that the choice is one of cost alone.
+DuckDB needs memory for keys and times of the largest table, one table at a time; Spark on Glue has no such bound, and starts
+slowly. Athena is asked for by name: the bytes that a query reads say nothing of the memory that its window needs, and it ends what
+runs longer than its timeout. All give the same content hash, so that the choice is one of cost alone.
 
 See: https://docs.aws.amazon.com/athena/latest/ug/service-limits.html (DML query timeout, 30 minutes by default)
 """
@@ -20,7 +20,6 @@ ROW_BYTES = (
     130  # of memory a row of the largest table: keys, times, place and DuckDB's sort; benchmarks/features measures it
 )
 ENTITY_BYTES = 500  # of memory an entity row: its columns, its features, and what picks them
-ATHENA_BYTES = 1 << 40  # a TiB in the files: what a query may read well within its timeout
 _GIB = 1 << 30
 _MIB = 1 << 20
 
@@ -80,7 +79,7 @@ def choose(
         >>> choose([Planned(table="stock_v1", bytes=207_000_000, rows=10_000_000)], 1_000_000).engine
         'duckdb'
         >>> choose([Planned(table="clicks_v1", bytes=900_000_000_000, rows=40_000_000_000)], 1_000_000).engine
-        'athena'
+        'spark'
     """
     problems = []
     if forced is not None and forced not in get_args(Engine):
@@ -100,17 +99,8 @@ def choose(
         )
     elif needed <= memory:
         engine, reason = "duckdb", f"{about} fit into {_size(memory)}"
-    elif to_read <= ATHENA_BYTES:
-        engine, reason = (
-            "athena",
-            f"{about} do not fit into {_size(memory)}; {_size(to_read)} to read are within its {_size(ATHENA_BYTES)}",
-        )
     else:
-        engine, reason = (
-            "spark",
-            f"{about} do not fit into {_size(memory)}, and {_size(to_read)} to read are above the "
-            f"{_size(ATHENA_BYTES)} of Athena",
-        )
+        engine, reason = "spark", f"{about} do not fit into {_size(memory)}; {_size(to_read)} to read"
     return EngineChoice(
         engine=engine, reason=reason, bytes=to_read, rows=sum(table.rows for table in tables), memory=needed
     )

@@ -4,8 +4,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import Any
 
-import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -175,7 +175,7 @@ def _places(
     *,
     semantics: Semantics,
     plan: Plan | None,
-    connection: duckdb.DuckDBPyConnection,
+    connection: Any,
 ) -> pa.ChunkedArray:
     """Return for each entity row the place of its row in the group, or null."""
     entity, shape = _entity(rows, timestamp, group), _shape(group)
@@ -236,14 +236,16 @@ def _between(batch: pa.RecordBatch, oldest: int | None, newest: int | None) -> p
     return batch
 
 
-def _database() -> duckdb.DuckDBPyConnection:
+def _database() -> Any:
+    import duckdb  # noqa: PLC0415 - jobs of other engines have none
+
     connection = duckdb.connect()
     connection.execute("set TimeZone = 'UTC'; set enable_progress_bar = false")
     return connection
 
 
 @contextmanager
-def _registered(connection: duckdb.DuckDBPyConnection, entity: pa.Table, feature: pa.Table) -> Iterator[None]:
+def _registered(connection: Any, entity: pa.Table, feature: pa.Table) -> Iterator[None]:
     """Let queries read both tables, and no longer hold them afterwards: the next group's rows need the memory."""
     tables = {"entity": entity, "feature": feature}
     for name, table in tables.items():
@@ -264,7 +266,7 @@ def _shape(group: GroupRows) -> Shape:
     )
 
 
-def _choice(connection: duckdb.DuckDBPyConnection, group: GroupRows, entity_rows: int) -> PlanChoice:
+def _choice(connection: Any, group: GroupRows, entity_rows: int) -> PlanChoice:
     shape = _shape(group)
     rows, keys, span = connection.sql(statistics_query(shape)).fetchall()[0]
     return choose(Statistics(entity_rows=entity_rows, rows=rows, keys=keys, span=span), shape)

@@ -15,7 +15,7 @@ from mlops_runtime.features.point_in_time import check, joined
 from mlops_runtime.features.row_hashing import BLOCK
 from mlops_runtime.features.snapshot_tags import training_set_tag
 from mlops_runtime.features.table_pins import NO_SNAPSHOT, pin, pinned_rows, tag_snapshot
-from mlops_runtime.features.training_set import TrainingSet, built_by, described, iso, pinned_groups
+from mlops_runtime.features.training_set import Prepared, TrainingSet, built_by, described, iso, pinned_groups
 from mlops_runtime.features.training_set_files import ROW_ID, SPLIT, SPLITS
 from mlops_runtime.features.training_set_request import (
     Load,
@@ -32,9 +32,35 @@ _PLACE = "__place__"  # no column of a group is called so
 
 
 def build(
-    load: Load, tables: Sequence[str], plan: TrainingSetPlan, *, as_of: datetime, tag: str | None = None
+    load: Load,
+    tables: Sequence[str],
+    plan: TrainingSetPlan,
+    *,
+    as_of: datetime,
+    tag: str | None = None,
+    block: int = BLOCK,
 ) -> TrainingSet:
-    """Split the labels, tag the current snapshots of the plan's tables, then build from them.
+    """Split the labels, tag the current snapshots of the plan's tables, then build from them, here.
+
+    Args:
+        load: As for ``prepared``.
+        tables: As for ``prepared``.
+        plan: As for ``prepared``.
+        as_of: As for ``prepared``.
+        tag: As for ``prepared``.
+        block: Rows that are hashed together, and are in one file of each split.
+
+    Raises:
+        TrainingSetError: As for ``prepared``.
+    """
+    ready = prepared(load, tables, plan, as_of=as_of, tag=tag)
+    return _assembled(ready, block=block)
+
+
+def prepared(
+    load: Load, tables: Sequence[str], plan: TrainingSetPlan, *, as_of: datetime, tag: str | None = None
+) -> Prepared:
+    """Split the labels, and tag the current snapshots of the plan's tables.
 
     Args:
         load: Loads a table by name.
@@ -99,9 +125,9 @@ def build(
         features=pinned,
         build=built_by({}),
         output=Output(rows=0, content_hash="", files=(), columns={}),
-        split=split,
+        split={**split, **parts.times},
     )
-    return _assembled(by_name, manifest, parts)
+    return Prepared(tables=by_name, manifest=manifest, rows=parts.rows)
 
 
 def _tagged(plan: TrainingSetPlan, loaded: Mapping[str, Table], tag: str) -> dict[str, int]:
@@ -131,7 +157,9 @@ def assemble(tables: Mapping[str, Table], manifest: TrainingSetManifest) -> Trai
     if labels is None or manifest.semantics.cutoff is None:
         raise TrainingSetError(f"training set {manifest.name} was not made from a plan")
     as_of = datetime.fromisoformat(manifest.semantics.cutoff)
-    return _assembled(tables, manifest, _parts(tables[labels.table], labels, plan, as_of))
+    parts = _parts(tables[labels.table], labels, plan, as_of)
+    split = {**manifest.split, **parts.times}
+    return _assembled(Prepared(tables=tables, manifest=replace(manifest, split=split), rows=parts.rows))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -177,22 +205,23 @@ def _parts(table: Table, labels: PinnedTable, plan: TrainingSetPlan, as_of: date
     return _Parts(rows=pa.concat_tables(parts), times=times)
 
 
-def _assembled(
-    tables: Mapping[str, Table], manifest: TrainingSetManifest, parts: _Parts, *, block: int = BLOCK
-) -> TrainingSet:
+def _assembled(ready: Prepared, *, block: int = BLOCK) -> TrainingSet:
+    manifest, rows = ready.manifest, ready.rows
     timestamp, as_of = manifest.split["timestamp"], datetime.fromisoformat(str(manifest.semantics.cutoff))
-    inputs = pinned_groups(tables, manifest.features, parts.rows, timestamp, as_of)
-    found = joined(parts.rows, timestamp, inputs)
-    result = found.rows
-    if (naive := manifest.split.get("baselines")) is not None:
-        train, holdout = (result.filter(pc.equal(result[SPLIT], name)) for name in SPLITS)
-        label = manifest.split["label"]
-        both = with_baselines(train, holdout, naive.split(","), label=label, timestamp=timestamp)
-        result = pa.concat_tables(both)
-    built = described(
-        replace(manifest, split={**manifest.split, **parts.times}), result, found.matched, splits=SPLITS, block=block
-    )
-    return replace(built, warnings=unmatched_groups(parts.rows, timestamp, inputs, found.matched, "known_at"))
+    inputs = pinned_groups(ready.tables, manifest.features, rows, timestamp, as_of)
+    found = joined(rows, timestamp, inputs)
+    result = baselined(found.rows, manifest)
+    built = described(manifest, result, found.matched, splits=SPLITS, block=block)
+    return replace(built, warnings=unmatched_groups(rows, timestamp, inputs, found.matched, "known_at"))
+
+
+def baselined(rows: pa.Table, manifest: TrainingSetManifest) -> pa.Table:
+    """Return rows of both splits with the naive predictions that a manifest asks for, each a column at the end."""
+    if (naive := manifest.split.get("baselines")) is None:
+        return rows
+    label, timestamp = manifest.split["label"], manifest.split["timestamp"]
+    train, holdout = (rows.filter(pc.equal(rows[SPLIT], name)) for name in SPLITS)
+    return pa.concat_tables(with_baselines(train, holdout, naive.split(","), label=label, timestamp=timestamp))
 
 
 def plan_of(manifest: TrainingSetManifest) -> TrainingSetPlan:

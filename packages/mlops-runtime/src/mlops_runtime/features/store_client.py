@@ -27,7 +27,7 @@ from mlops_runtime.features.batch_ingest import (
     prepared,
     restated,
 )
-from mlops_runtime.features.build_intent import Builds
+from mlops_runtime.features.build_intent import Builds, OpenBuild
 from mlops_runtime.features.feature_group import FeatureGroup
 from mlops_runtime.features.feature_service import FeatureService, FeatureServices
 from mlops_runtime.features.iceberg_tables import check_service
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from mlops_runtime.features.engine_choice import Engine
     from mlops_runtime.features.rebuild import Rebuild
     from mlops_runtime.features.table_maintenance import Maintained
-    from mlops_runtime.features.training_set import TrainingSet
+    from mlops_runtime.features.training_set import Prepared, TrainingSet
     from mlops_runtime.features.training_set_sql import Explanation
     from mlops_runtime.features.training_set_usage import Difference, Use
 
@@ -87,9 +87,11 @@ class FeatureStoreClient:
         manifests: str | Path | None = None,
         training_sets: str | Path | None = None,
         s3: Any = None,
+        spark: tuple[Any, str] | None = None,
     ) -> None:
         self._tables, self._now, self._announce = tables, now, announce
         self._manifest_place, self._set_place, self._s3 = manifests, training_sets, s3
+        self._spark = spark
 
     @classmethod
     def local(
@@ -135,6 +137,8 @@ class FeatureStoreClient:
         manifests: str | None = None,
         training_sets: str | None = None,
         s3: Any = None,
+        glue: Any = None,
+        spark_job: str | None = None,
     ) -> "FeatureStoreClient":
         """Use the tables that a deployed feature store has in Glue; CloudFormation alone makes and changes them.
 
@@ -148,7 +152,14 @@ class FeatureStoreClient:
             manifests: ``s3://`` prefix of manifests, ``s3://<manifests bucket>/manifests``. Default: what needs it is refused.
             training_sets: ``s3://`` place of training sets, ``s3://<training sets bucket>``. Default: what needs it is refused.
             s3: A boto3 client of S3, for the two. Default: what needs it is refused.
+            glue: A boto3 client of Glue, which starts ``spark_job`` and waits for it.
+            spark_job: Name of the Glue job that builds what does not fit the memory. Default: such sets are refused.
+
+        Raises:
+            FeatureStoreError: If there is a job and no client of Glue.
         """
+        if spark_job is not None and glue is None:
+            raise FeatureStoreError("spark_job needs a boto3 client of Glue: pass glue=")
         return cls(
             Tables.glue(database, os.environ if environment is None else environment),
             now=_utc_now if now is None else now,
@@ -156,6 +167,7 @@ class FeatureStoreClient:
             manifests=manifests,
             training_sets=training_sets,
             s3=s3,
+            spark=None if spark_job is None else (glue, spark_job),
         )
 
     def ingest(self, group: FeatureGroup, batch: ArrowStream, *, idempotency_key: str | None = None) -> Ingested:
@@ -241,12 +253,13 @@ class FeatureStoreClient:
             as_of: Rows created later are not read. Default: all rows of the snapshots are.
             snapshots: Snapshots to read, by name of group or table. Default: the current ones.
             source: Which code asks, for the manifest: ``repository``, ``commit`` and the like. Default: nothing is said.
-            engine: ``duckdb``, for any size. Default: the sizes decide; what needs another engine is refused by name,
-                and ``explain`` gives its statement.
+            engine: ``duckdb`` or ``spark``, for any size. Default: what fits the memory is built here, and all else by the job
+                ``spark_job`` of ``glue``: the same rows, files and content hash, read when they are asked for.
             memory: Bytes that DuckDB may use. Default: 8 GiB.
 
         Raises:
-            TrainingSetError: If entity rows, groups, columns or snapshots are not as needed, or it is one for another engine.
+            TrainingSetError: If entity rows, groups, columns or snapshots are not as needed, or there is no job for Spark.
+            GlueBuildError: If a run of the job ends without a set; nothing is lost.
             ErasedDuringBuildError: If an erasure began meanwhile; nothing is kept, and building it again does.
             PlanError: If keys are of another type, or columns clash.
             FeatureServiceError: If the version of the service is stored with other features, or a group of it changed since.
@@ -274,13 +287,23 @@ class FeatureStoreClient:
         read = dict.fromkeys(named_tables(request, names).values())
         places = [sets.place(kept, f"sets/{name}"), sets.place(kept, "entities")]
         with self.builds.begin(tables=tuple(read), places=places, takes_rows=True) as build:
-            built = sets.build(self.table, names, request)
+            on_spark = None if self._spark is None else partial(self._built_by_spark, build=build)
+            built = sets.build(self.table, names, request, on_spark=on_spark)
             if isinstance(features, FeatureService):
                 self.services.put(features.spec)
-            sets.keep(built, kept, manifests, build)
+            if built.manifest.build.engine == "duckdb":
+                sets.keep(built, kept, manifests, build)
         for text in built.warnings:
             warnings.warn(text, UnmatchedGroupWarning, stacklevel=2)
         return built
+
+    def _built_by_spark(self, ready: "Prepared", *, build: OpenBuild) -> "TrainingSet":
+        from mlops_runtime.features.glue_build import GlueBuilder  # noqa: PLC0415 - loads what builds sets
+
+        if self._spark is None:
+            raise FeatureStoreError("this needs FeatureStoreClient.glue(spark_job=..., glue=...)")
+        glue, job = self._spark
+        return GlueBuilder(glue=glue, job=job, sets=self._sets, manifests=self.manifests).build(ready, build)
 
     def explain(self, entities: ArrowStream, features: Features, **asked: Unpack[Asked]) -> "Explanation":
         """Say how ``training_set`` would build: engine, what is read, plan by table; its ``sql`` is for Spark and Athena.

@@ -1,12 +1,11 @@
 """A training set: entity rows with the features that counted at their time, pinned to snapshots and described by a manifest."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
 
-import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 from pyiceberg.table import Table
@@ -28,6 +27,7 @@ from mlops_runtime.features.row_hashing import BLOCK, content_hash
 from mlops_runtime.features.source import IcebergRows
 from mlops_runtime.features.table_pins import pinned_rows, tag_snapshot
 from mlops_runtime.features.training_set_files import (
+    ROW_ID,
     Block,
     block_count,
     file_name,
@@ -37,7 +37,7 @@ from mlops_runtime.features.training_set_files import (
     written_block,
 )
 from mlops_runtime.features.training_set_manifest import Manifests, Objects
-from mlops_runtime.features.training_set_request import Load, Request, TrainingSetError, engine_of, located
+from mlops_runtime.features.training_set_request import Load, Located, Request, TrainingSetError, engine_of, located
 from mlops_runtime.features.unmatched_groups import unmatched_groups
 
 FILE = file_name(0, 1)
@@ -84,25 +84,67 @@ class TrainingSet:
         return self.splits["holdout"]
 
 
-def build(load: Load, tables: Sequence[str], request: Request) -> TrainingSet:
-    """Tag the snapshots, then build from them.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared:
+    """What is about to be built: tables by name, its manifest but for the output, entity rows in order, and their file.
+
+    ``content`` is ``None`` where the rows are labels of a table.
+    """
+
+    tables: Mapping[str, Table]
+    manifest: TrainingSetManifest
+    rows: pa.Table
+    content: bytes | None = None
+
+
+def build(
+    load: Load,
+    tables: Sequence[str],
+    request: Request,
+    *,
+    on_spark: Callable[[Prepared], TrainingSet] | None = None,
+    block: int = BLOCK,
+) -> TrainingSet:
+    """Tag the snapshots, then build from them: here, or where Spark is.
 
     Args:
         load: Loads a table by name.
         tables: Names of the tables that there are.
         request: What is asked.
+        on_spark: Builds and keeps what is one for Spark. Default: it is refused.
+        block: As for ``described``, of a set that is built here.
 
     Raises:
-        TrainingSetError: If groups, columns or snapshots are not there, or the set is one for another engine.
+        TrainingSetError: If groups, columns or snapshots are not there, or the set is one for an engine that is not there.
     """
     found = located(load, tables, request)
     chosen = engine_of(found, request)
-    if chosen.engine != "duckdb":
-        fix = "leave engine out" if request.engine else "force engine='duckdb' on a machine that has the memory"
+    if chosen.engine == "duckdb":
+        ready = prepared(found, request)
+        return replace(assemble(ready.tables, ready.manifest, ready.rows, block=block), entities=ready.content)
+    if chosen.engine == "athena":
         raise TrainingSetError(
-            f"training set {request.name} is one for {chosen.engine}: {chosen.reason}; run the statement of explain(...).sql "
-            f"there, or {fix}"
+            f"training set {request.name}: no job builds sets on Athena; run the statement of explain(...).sql there, or leave "
+            "engine out"
         )
+    if on_spark is None:
+        raise TrainingSetError(
+            f"training set {request.name} is one for spark: {chosen.reason}; this client knows no job that builds it: give "
+            "FeatureStoreClient.glue(spark_job=..., glue=...), or force engine='duckdb' on a machine that has the memory"
+        )
+    return on_spark(prepared(found, request))
+
+
+def prepared(found: Located, request: Request) -> Prepared:
+    """Check that what is asked can be joined, and tag the snapshots.
+
+    Args:
+        found: The tables of the request.
+        request: What is asked.
+
+    Raises:
+        PlanError: If keys are of another type, or columns clash.
+    """
     by_name, untagged = found.tables, found.pinned()
     # what cannot be joined is refused before anything is tagged
     inputs = pinned_groups(by_name, untagged, request.rows, request.timestamp, request.as_of)
@@ -113,6 +155,8 @@ def build(load: Load, tables: Sequence[str], request: Request) -> TrainingSet:
         for key, column in group.key_columns.items()
     }
     rows = with_typed_keys(request.rows, kinds)
+    if ROW_ID in rows.column_names:
+        rows = rows.sort_by(ROW_ID)  # the order of the result, and so that of its blocks
     content = parquet_bytes(rows)
     entity_rows = EntityRows(
         timestamp=request.timestamp,
@@ -145,7 +189,7 @@ def build(load: Load, tables: Sequence[str], request: Request) -> TrainingSet:
         entity_rows=entity_rows,
         feature_service=request.service,
     )
-    return replace(assemble(by_name, manifest, rows), entities=content)
+    return Prepared(tables=by_name, manifest=manifest, rows=rows, content=content)
 
 
 def keep(built: TrainingSet, sets: Objects, manifests: Manifests, build: OpenBuild) -> None:
@@ -277,7 +321,7 @@ def built_by(source: Mapping[str, str]) -> Build:
     """Return what builds here."""
     return Build(
         engine="duckdb",
-        engine_version=duckdb.__version__,
+        engine_version=version("duckdb"),
         planner=PLANNER,
         client=version("mlops-runtime"),
         source=source or None,

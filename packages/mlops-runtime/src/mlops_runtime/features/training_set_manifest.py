@@ -61,6 +61,32 @@ class Objects:
     def __str__(self) -> str:
         return f"s3://{self._bucket}/{self._prefix}" if self._folder is None else str(self._folder)
 
+    def uri(self, key: str) -> str:
+        """Return the URI of a key, for readers that are not given this object.
+
+        Example:
+            >>> Objects("/sets").uri("a.json"), Objects("s3://sets", s3=object()).uri("a.json")
+            ('file:///sets/a.json', 's3://sets/a.json')
+        """
+        return (
+            f"s3://{self._bucket}/{self._prefix}{key}"
+            if self._folder is None
+            else (self._folder / key).absolute().as_uri()
+        )
+
+    def copy(self, key: str, target: str) -> None:
+        """Copy an object to another key of this place, of which nothing else is made.
+
+        Args:
+            key: The object, of at most 5 GB.
+            target: The other key.
+        """
+        if self._folder is None:
+            source = {"Bucket": self._bucket, "Key": self._prefix + key}
+            self._s3.copy_object(Bucket=self._bucket, Key=self._prefix + target, CopySource=source)
+            return
+        self.put_once(target, (self._folder / key).read_bytes())
+
     @property
     def is_folder(self) -> bool:
         """Whether the objects are files of a folder."""

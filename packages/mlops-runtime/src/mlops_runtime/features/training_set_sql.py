@@ -1,6 +1,6 @@
 """A training set as one SQL statement for Spark and Athena, and what building it would take."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Literal, get_args
@@ -117,6 +117,11 @@ class SqlGroup:
     names: Mapping[str, str] = field(default_factory=dict)
     keys: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def key_pairs(self) -> list[tuple[str, str]]:
+        """Columns of the entity rows, each with the column of the key that it holds, in the order of their names."""
+        return sorted((self.keys.get(name, name), name) for name in self.entities)
+
     def output(self, column: str) -> str:
         """Return what a column is called in the result."""
         return self.names.get(column, column)
@@ -171,21 +176,73 @@ def render(plan: SqlPlan, dialect: Dialect, *, catalog: str | None = None) -> st
         SqlPlanError: If there is no such dialect, or Athena cannot express a time to live: its intervals have milliseconds.
     """
     text = _Text(dialect, catalog)
+    found = _timelines(plan)
     parts = [f"entity as ({_entity(plan, text)})"]
-    parts += [f"picked{i} as ({_picked(plan, group, text)})" for i, group in enumerate(plan.groups)]
+    parts += [f"picked{i} as ({_picked(plan, groups, text)})" for i, groups in enumerate(found)]
     columns = [f"entity.row_id as {text.name(ROW_ID)}"]
     columns += [f"entity.c{i} as {text.name(name)}" for i, name in enumerate(plan.entities.columns)]
-    joins = []
-    for i, group in enumerate(plan.groups):
-        alive = text.alive(group, f"picked{i}.chosen.event")
-        for j, column in enumerate(group.columns):
-            value = f"picked{i}.chosen.v{j}"
-            shown = value if group.ttl is None else f"case when {alive} then {value} end"
-            columns.append(f"{shown} as {text.name(group.output(column))}")
-        joins.append(f"left join picked{i} on entity.row_id = picked{i}.row_id")
+    for group, timeline in enumerate(timeline_numbers(plan)):
+        shown = _shown(plan, group, text, f"picked{timeline}", "entity.moment")
+        columns += [f"{value} as {text.name(name)}" for name, value in shown.items()]
+    joins = [f"left join picked{i} on entity.row_id = picked{i}.row_id" for i in range(len(found))]
     return "\n".join(
         [f"with {', '.join(parts)}", f"select {', '.join(columns)}", "from entity", *joins, "order by entity.row_id"]
     )
+
+
+def pieces(plan: SqlPlan, dialect: Dialect, *, catalog: str | None = None) -> tuple[str, ...]:
+    """Return a query for each timeline, of all groups with one key, over entity rows in a view ``entity``.
+
+    The view has ``row_id``, ``moment`` and the entity columns as ``c0``, ``c1`` and so on. Each query answers a row for each of its
+    rows, with the same columns: ``row_id``, ``timeline`` (its number), ``found<i>`` (whether a row of group i counts) and
+    ``v<i>_<j>`` (column j of group i); those of other timelines are null. Names of columns are not those of groups, as Spark
+    does not tell upper from lower case.
+
+    Args:
+        plan: The training set; the table of its entity rows is not read.
+        dialect: As for ``render``.
+        catalog: As for ``render``.
+    """
+    text = _Text(dialect, catalog)
+    queries = []
+    for number, groups in enumerate(_timelines(plan)):
+        columns = ["row_id", f"{number} as timeline"]
+        for i, group in enumerate(plan.groups):
+            if i in groups:
+                alive = f" and {text.alive(group, f'chosen{i}.event', 'moment')}"
+                columns.append(f"chosen{i} is not null{alive} as found{i}")
+                values: Iterable[str] = _shown(plan, i, text, "picked", "moment").values()
+            else:
+                columns.append(f"{text.literal('null', 'boolean')} as found{i}")
+                values = [text.literal("null", kind) for kind in group.columns.values()]
+            columns += [f"{value} as v{i}_{j}" for j, value in enumerate(values)]
+        picked = _picked(plan, groups, text)
+        queries.append(f"select {', '.join(columns)} from ({picked}) as picked")  # noqa: S608 - quoted
+    return tuple(queries)
+
+
+def timeline_numbers(plan: SqlPlan) -> list[int]:
+    """Return the number of each group's timeline in ``pieces``."""
+    numbers = {group: i for i, groups in enumerate(_timelines(plan)) for group in groups}
+    return [numbers[group] for group in range(len(plan.groups))]
+
+
+def _timelines(plan: SqlPlan) -> list[list[int]]:
+    """Return which groups share a timeline: those with the same key, whose rows are then sorted once."""
+    found: dict[tuple[str, ...], list[int]] = {}
+    for i, group in enumerate(plan.groups):
+        found.setdefault(tuple(column for column, _ in group.key_pairs), []).append(i)
+    return list(found.values())
+
+
+def _shown(plan: SqlPlan, number: int, text: "_Text", picked: str, moment: str) -> dict[str, str]:
+    """Return the columns of a group by name, null where its row is older than its time to live."""
+    group, chosen = plan.groups[number], f"{picked}.chosen{number}"
+    alive = text.alive(group, f"{chosen}.event", moment)
+    values = {group.output(column): f"{chosen}.v{j}" for j, column in enumerate(group.columns)}
+    if group.ttl is None:
+        return values
+    return {name: f"case when {alive} then {value} end" for name, value in values.items()}
 
 
 def precondition(plan: SqlPlan, dialect: Dialect, *, catalog: str | None = None) -> str:
@@ -240,17 +297,17 @@ class _Text:
         kinds = ", ".join(f"{name} {self.type(kind)}" for name, (_, kind) in fields.items())
         return f"cast(row({', '.join(value for value, _ in fields.values())}) as row({kinds}))"
 
-    def alive(self, group: SqlGroup, event: str) -> str:
+    def alive(self, group: SqlGroup, event: str, moment: str) -> str:
         if group.ttl is None:
             return "true"
         bound = "<=" if group.ttl_inclusive else "<"
         if self.dialect == "spark":
             # timestamp plus interval would count days in the session's zone, an hour off where clocks change
-            return f"unix_micros(entity.moment) - unix_micros({event}) {bound} {group.ttl // _MICROSECOND}"
+            return f"unix_micros({moment}) - unix_micros({event}) {bound} {group.ttl // _MICROSECOND}"
         if group.ttl % _MILLISECOND:
             raise SqlPlanError(f"ttl of {group.name} must be whole milliseconds for Athena, got {group.ttl!r}")
         seconds, rest = divmod(group.ttl // _MILLISECOND, 1000)
-        return f"entity.moment {bound} {event} + interval '{seconds}.{rest:03}' second"
+        return f"{moment} {bound} {event} + interval '{seconds}.{rest:03}' second"
 
 
 def _entity(plan: SqlPlan, text: _Text) -> str:
@@ -259,18 +316,51 @@ def _entity(plan: SqlPlan, text: _Text) -> str:
     return f"{rows} from {text.table(plan.entities.table)}"
 
 
-def _picked(plan: SqlPlan, group: SqlGroup, text: _Text) -> str:
-    """Return the query for the best row that is visible to each entity row."""
-    event, created, ingest = map(text.name, (EVENT_TIME, CREATED_TIME, INGEST_ID))
-    visible = f"greatest({event}, {created})" if plan.semantics == "known_at" else event
-    keys = [f"k{i}" for i in range(len(group.entities))]
-    feature_keys = [f"{text.name(name)} as {key}" for key, name in zip(keys, group.entities, strict=True)]
+def _picked(plan: SqlPlan, groups: Sequence[int], text: _Text) -> str:
+    """Return the query for the best row of each group that is visible to each entity row; the groups have one key."""
+    columns = [column for column, _ in plan.groups[groups[0]].key_pairs]
+    keys = [f"k{i}" for i in range(len(columns))]
     places = list(plan.entities.columns)
-    entity_keys = [
-        f"c{places.index(group.keys.get(name, name))} as {key}" for key, name in zip(keys, group.entities, strict=True)
-    ]
+    entity_keys = [f"c{places.index(column)} as {key}" for key, column in zip(keys, columns, strict=True)]
+    rows = {i: _row(plan.groups[i], text) for i in groups}
+    parts = [f"select {', '.join(entity_keys)}, moment, 1 as kind, row_id, {_cells(rows, None)} from entity"]  # noqa: S608 - quoted
+    for i in groups:
+        group = plan.groups[i]
+        event, created = map(text.name, (EVENT_TIME, CREATED_TIME))
+        visible = f"greatest({event}, {created})" if plan.semantics == "known_at" else event
+        feature_keys = ", ".join(text.name(name) for _, name in group.key_pairs)
+        where = " and ".join(_kept(plan, group, text)) or "true"
+        parts.append(
+            f"select {feature_keys}, {visible}, 0, null, {_cells(rows, i)} "  # noqa: S608 - quoted
+            f"from {text.table(group.table)} where {where}"
+        )
+    chosen = ", ".join(f"max_by(w{i}, b{i}) over w as chosen{i}" for i in groups)
+    joined = "\n            union all\n            ".join(parts)
+    return f"""
+    select row_id, moment, {", ".join(f"chosen{i}" for i in groups)} from (
+        select row_id, kind, moment, {chosen}
+        from (
+            {joined}
+        ) as timeline
+        window w as (
+            partition by {", ".join(keys)} order by moment, kind rows between unbounded preceding and current row
+        )
+    ) as carried where kind = 1"""  # noqa: S608 - names are quoted, numbers are numbers
+
+
+def _cells(rows: Mapping[int, tuple[str, str]], own: int | None) -> str:
+    """Return what a row of a timeline has of each group: its values and its rank, of its own group alone."""
+    cells = []
+    for i, (whole, rank) in rows.items():
+        here = i == own
+        cells.append(f"{whole if here else 'null'} as w{i}, {rank if here else 'null'} as b{i}")
+    return ", ".join(cells)
+
+
+def _row(group: SqlGroup, text: _Text) -> tuple[str, str]:
+    """Return the values of a group's row, and what decides between two rows."""
+    event, created, ingest = map(text.name, (EVENT_TIME, CREATED_TIME, INGEST_ID))
     values = {f"v{i}": (text.name(name), kind) for i, (name, kind) in enumerate(group.columns.items())}
-    whole = text.row({"event": (event, "timestamp"), **values})
     # rows that other writers gave one ingest id still have one winner: null, then NaN, then the greatest value
     ranks: list[tuple[str, FeatureType]] = [(event, "timestamp"), (created, "timestamp"), (ingest, "string")]
     for value, kind in values.values():
@@ -285,21 +375,7 @@ def _picked(plan: SqlPlan, group: SqlGroup, text: _Text) -> str:
         ranks.append(
             (f"case when {odd} then {text.literal(_LOWEST[ColumnType.of(kind).base], kind)} else {value} end", kind)
         )
-    rank = text.row({f"r{i}": term for i, term in enumerate(ranks)})
-    where = " and ".join(_kept(plan, group, text)) or "true"
-    return f"""
-    select row_id, chosen from (
-        select row_id, kind, max_by(whole, best) over (
-            partition by {", ".join(keys)} order by moment, kind rows between unbounded preceding and current row
-        ) as chosen
-        from (
-            select {", ".join(feature_keys)}, {visible} as moment, 0 as kind, cast(null as bigint) as row_id,
-                {whole} as whole, {rank} as best
-            from {text.table(group.table)} where {where}
-            union all
-            select {", ".join(entity_keys)}, moment, 1, row_id, null, null from entity
-        ) as timeline
-    ) as carried where kind = 1"""  # noqa: S608 - names are quoted, numbers are numbers
+    return text.row({"event": (event, "timestamp"), **values}), text.row({f"r{i}": r for i, r in enumerate(ranks)})
 
 
 def _kept(plan: SqlPlan, group: SqlGroup, text: _Text) -> Iterator[str]:
@@ -410,25 +486,31 @@ class Explanation:
         times = self.request.rows[self.request.timestamp]
         plan = SqlPlan(
             entities=SqlEntities(table=entities, timestamp=self.request.timestamp, columns=columns),
-            groups=tuple(self._group(pinned) for pinned in self.tables),
+            groups=tuple(sql_group(pinned, self.types[pinned.table]) for pinned in self.tables),
             semantics=self.request.semantics,
             as_of=self.request.as_of,
             within=(pc.min(times).as_py(), pc.max(times).as_py()) if len(times) else None,
         )
         return render(plan, dialect, catalog=catalog)
 
-    def _group(self, pinned: PinnedTable) -> SqlGroup:
-        types = self.types[pinned.table]
-        return SqlGroup(
-            name=pinned.group if pinned.alias is None else f"{pinned.group} as {pinned.alias}",
-            table=SqlTable(database=pinned.database, table=pinned.table, snapshot_id=pinned.snapshot_id),
-            entities={name: types[name] for name in pinned.entities},
-            columns={name: types[name] for name in pinned.columns},
-            ttl=None if pinned.ttl_seconds is None else timedelta(seconds=pinned.ttl_seconds),
-            ttl_inclusive=pinned.ttl_bound != "exclusive",
-            names=dict(zip(pinned.columns, pinned.names or pinned.columns, strict=True)),
-            keys=pinned.key_columns,
-        )
+
+def sql_group(pinned: PinnedTable, types: Mapping[str, FeatureType]) -> SqlGroup:
+    """Return what a statement reads of a pinned table.
+
+    Args:
+        pinned: The table.
+        types: Types of its columns.
+    """
+    return SqlGroup(
+        name=pinned.group if pinned.alias is None else f"{pinned.group} as {pinned.alias}",
+        table=SqlTable(database=pinned.database, table=pinned.table, snapshot_id=pinned.snapshot_id),
+        entities={name: types[name] for name in pinned.entities},
+        columns={name: types[name] for name in pinned.columns},
+        ttl=None if pinned.ttl_seconds is None else timedelta(seconds=pinned.ttl_seconds),
+        ttl_inclusive=pinned.ttl_bound != "exclusive",
+        names=dict(zip(pinned.columns, pinned.names or pinned.columns, strict=True)),
+        keys=pinned.key_columns,
+    )
 
 
 def explain(load: Load, tables: Sequence[str], request: Request) -> Explanation:

@@ -1,0 +1,387 @@
+"""A training set built by many tasks: each writes the files of its blocks of rows by the function that a laptop writes them by.
+
+The entity rows lie in one Parquet file in the order of their ``row_id``. Spark is sent their keys and times alone, and picks for
+each the rows that counted, one timeline for all groups with one key; see ``training_set_sql.pieces``. The answers are brought
+together by block. A task reads the entity rows of its block from the file, so that columns of any type keep their bytes, puts the
+features beside them, writes the block's files below a place of their own, each under a name that ends in the task's attempt, and
+answers their hashes. The driver checks that all rows are there and composes the manifest's output; nothing names a file before.
+"""
+
+import pickle
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from pyarrow.fs import FileSystem
+from pyiceberg.io.pyarrow import PyArrowFileIO
+from pyiceberg.table import Table
+
+from mlops_runtime.contracts.features import Output, PinnedTable, TrainingSetManifest
+from mlops_runtime.features.column_type import FeatureType
+from mlops_runtime.features.iceberg_tables import FeatureTableError, schema_at
+from mlops_runtime.features.row_hashing import BLOCK
+from mlops_runtime.features.table_pins import NO_SNAPSHOT, pinned_rows
+from mlops_runtime.features.table_types import arrow_types, declared_types
+from mlops_runtime.features.training_set_files import ROW_ID, Block, block_count, output, written_block
+from mlops_runtime.features.training_set_request import TrainingSetError
+from mlops_runtime.features.training_set_sql import SqlEntities, SqlPlan, SqlTable, pieces, sql_group, timeline_numbers
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+_ROWS_A_BATCH = 1 << 16
+_ENTITY = SqlTable(database="session", table="entity", snapshot_id=0)  # a view, which the queries know by name
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Files:
+    """How files are reached from driver and tasks: pyiceberg's properties of Arrow's file systems."""
+
+    properties: Mapping[str, str]
+
+    def at(self, uri: str) -> tuple[FileSystem, str]:
+        """Return the file system of a URI, and its path there."""
+        scheme, _, rest = uri.partition("://")
+        host, _, _ = rest.partition("/")
+        files = PyArrowFileIO(dict(self.properties)).fs_by_scheme(scheme, host if scheme != "file" else None)
+        return files, rest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Written:
+    """The files of a training set, before anything names them.
+
+    Attributes:
+        output: The output of the manifest.
+        staged: Where each file lies, by its path in the set.
+    """
+
+    output: Output
+    staged: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EntityFile:
+    """Entity rows as one Parquet file, in the order of their ``row_id`` if they have one.
+
+    Attributes:
+        uri: Where it lies.
+        timestamp: Their time column.
+        splits: Names of the splits, of a set that is split: a column ``split`` says which.
+        last: Columns that come after the features.
+    """
+
+    uri: str
+    timestamp: str
+    splits: tuple[str, ...] = ()
+    last: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Task:
+    """What tasks are sent.
+
+    ``groups`` has for each its timeline, ``None`` without rows, and the names of its columns in Spark; ``features`` is the
+    schema of all columns in order, as Arrow writes it: a pickled one loses the name of a list's elements, which a file keeps.
+    """
+
+    files: Files
+    entities: EntityFile
+    staged: str
+    groups: tuple[tuple[int | None, tuple[str, ...]], ...]
+    features: bytes
+    rows: int
+    block: int
+
+    @property
+    def schema_of_features(self) -> pa.Schema:
+        """Names and types of all features."""
+        return pa.ipc.read_schema(pa.py_buffer(self.features))
+
+    def names(self, columns: Sequence[str]) -> list[str]:
+        """Return the columns of the result in order, from those of the entity rows."""
+        first = [name for name in columns if name not in self.entities.last]
+        return [*first, *([] if ROW_ID in columns else [ROW_ID]), *self.schema_of_features.names, *self.entities.last]
+
+    def assembled(self, number: int, found: Mapping[int, pa.Table]) -> pa.Table:
+        """Return the rows of a block: entity rows of the file, and beside them the features of each timeline."""
+        start = number * self.block
+        files, path = self.files.at(self.entities.uri)
+        with files.open_input_file(path) as file:
+            rows = _rows(pq.ParquetFile(file), start, min(self.block, self.rows - start))
+        names = self.names(rows.column_names)
+        wanted = {timeline for timeline, _ in self.groups if timeline is not None} if self.rows else set()
+        if not wanted <= set(found):
+            raise TrainingSetError(f"block {number}: there are no rows of {len(wanted - set(found))} timelines")
+        for number_of, part in found.items():
+            if not part["row_id"].equals(pa.chunked_array([pa.arange(start, start + rows.num_rows)])):
+                raise TrainingSetError(
+                    f"block {number}: timeline {number_of} has {part.num_rows} rows for {rows.num_rows} entity rows"
+                )
+        if ROW_ID not in rows.column_names:
+            rows = rows.append_column(ROW_ID, pa.arange(start, start + rows.num_rows))
+        fields = iter(self.schema_of_features)
+        for timeline, own in self.groups:
+            for name, field in zip(own, fields, strict=False):
+                part = None if timeline is None else found.get(timeline)
+                values = pa.nulls(rows.num_rows, field.type) if part is None else part[name].cast(field.type)
+                rows = rows.append_column(field, values)
+        return rows.select(names)
+
+    def schema(self) -> pa.Schema:
+        """Return the columns of the result."""
+        return replace(self, rows=0).assembled(0, {}).schema
+
+    def write(self, number: int, rows: pa.Table, attempt: int) -> Block:
+        """Write the files of a block, each under a name that ends in the attempt."""
+        block, content = written_block(
+            rows, number, blocks=block_count(self.rows, self.block), splits=self.entities.splits
+        )
+        for path, written in content.items():
+            files, target = self.files.at(_staged(self.staged, path, attempt))
+            files.create_dir(target.rpartition("/")[0], recursive=True) if self.staged.startswith("file:") else None
+            with files.open_output_stream(target) as sink:
+                sink.write(written)
+        return block
+
+
+def build(
+    spark: "SparkSession",
+    tables: Mapping[str, Table],
+    manifest: TrainingSetManifest,
+    entities: EntityFile,
+    *,
+    catalog: str,
+    files: Files,
+    staged: str,
+    block: int = BLOCK,
+) -> Written:
+    """Write the files of a training set below a place of their own.
+
+    Args:
+        spark: The session.
+        tables: By name, at least those of the manifest's features.
+        manifest: What to build; its output is not read.
+        entities: The entity rows.
+        catalog: The catalog of the tables in Spark.
+        files: How files are reached.
+        staged: Where files go; no other build writes there.
+        block: Rows that are hashed together, and are in one file of each split.
+
+    Raises:
+        TrainingSetError: If rows are missing in the end; what was written stays, and nothing names it.
+        FeatureTableError: If a snapshot is gone.
+    """
+    source, path = files.at(entities.uri)
+    with source.open_input_file(path) as file:
+        metadata = pq.read_metadata(file)
+    rows = metadata.num_rows
+    pinned = [each for each in manifest.features if each.snapshot_id != NO_SNAPSHOT]
+    plan = None if not pinned else _plan(tables, manifest, pinned, metadata, entities.timestamp)
+    queries = ("select row_id, 0 as timeline from entity",) if plan is None else pieces(plan, "spark", catalog=catalog)
+    timelines = [] if plan is None else timeline_numbers(plan)
+    groups, features = [], []
+    for each in manifest.features:
+        number = None if each not in pinned else pinned.index(each)
+        types = pinned_rows(tables[each.table], each, each.columns).schema
+        names = each.names or each.columns
+        features += [pa.field(name, types.field(column).type) for column, name in zip(each.columns, names, strict=True)]
+        own = tuple(f"v{number}_{j}" for j in range(len(each.columns)))
+        groups.append((None if number is None else timelines[number], own))
+    task = _Task(
+        files, entities, staged.rstrip("/"), tuple(groups), pa.schema(features).serialize().to_pybytes(), rows, block
+    )
+    answers = [_answer(task, 0, {}, 0, len(pinned))] if not rows else _answers(spark, task, queries, plan, metadata)
+    return _composed(task, manifest, pinned, answers)
+
+
+def _plan(
+    tables: Mapping[str, Table],
+    manifest: TrainingSetManifest,
+    pinned: Sequence[PinnedTable],
+    file: pq.FileMetaData,
+    timestamp: str,
+) -> SqlPlan:
+    for each in pinned:
+        if tables[each.table].snapshot_by_id(each.snapshot_id) is None:
+            raise FeatureTableError(
+                f"snapshot {each.snapshot_id} of table {each.table} (tag {each.tag}) was expired; ask for the set again"
+            )
+    schema = file.schema.to_arrow_schema()
+    keys = dict.fromkeys(column for each in pinned for column in each.key_columns.values())
+    plain = pa.schema([schema.field(name) for name in dict.fromkeys((*keys, timestamp))])
+    cutoff = manifest.semantics.cutoff
+    return SqlPlan(
+        entities=SqlEntities(table=_ENTITY, timestamp=timestamp, columns=arrow_types(plain)),
+        groups=tuple(sql_group(each, _types(tables[each.table], each)) for each in pinned),
+        semantics=manifest.semantics.as_of,
+        as_of=None if cutoff is None else datetime.fromisoformat(cutoff),
+        within=_within(file, timestamp),
+    )
+
+
+def _types(table: Table, pinned: PinnedTable) -> dict[str, FeatureType]:
+    """Return the types that columns had at the snapshot."""
+    return declared_types(schema_at(table, pinned.snapshot_id), table.properties)
+
+
+def _within(metadata: pq.FileMetaData, timestamp: str) -> tuple[datetime, datetime] | None:
+    """Return the first and last time of the entity rows by the file's statistics, where it has them."""
+    place = metadata.schema.names.index(timestamp)
+    found = [metadata.row_group(i).column(place).statistics for i in range(metadata.num_row_groups)]
+    if not found or any(each is None or not each.has_min_max for each in found):
+        return None
+    first, last = min(each.min for each in found), max(each.max for each in found)
+    return first, last
+
+
+def _answers(
+    spark: "SparkSession", task: _Task, queries: Sequence[str], plan: SqlPlan | None, metadata: pq.FileMetaData
+) -> "list[_Answer]":
+    """Let tasks write the blocks; return what each says of its own."""
+    columns = [task.entities.timestamp] if plan is None else list(plan.entities.columns)
+    _view(spark, task, columns, metadata)
+    blocks, counted = block_count(task.rows, task.block), 0 if plan is None else len(plan.groups)
+    # a timeline's rows hold its own columns alone: those of others would be nulls for each row
+    own: dict[int, list[str]] = {n: ["row_id"] for n in range(len(queries))}
+    for timeline, names in task.groups:
+        if timeline is not None:
+            own[timeline] += names
+    for group, timeline in enumerate([] if plan is None else timeline_numbers(plan)):
+        own[timeline].append(f"found{group}")
+
+    def write(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        from pyspark import TaskContext  # noqa: PLC0415 - on a worker
+
+        context = TaskContext.get()
+        attempt = 0 if context is None else context.taskAttemptId()
+        number: int | None = None
+        held: dict[int, list[pa.RecordBatch]] = {}
+        for batch in batches:
+            for block, timeline, part in _runs(batch):
+                if number is not None and block != number:
+                    yield _sent(_answer(task, number, _tables(held), attempt, counted))
+                    held = {}
+                number = block
+                held.setdefault(timeline, []).append(part.select(own[timeline]))
+        if number is not None:
+            yield _sent(_answer(task, number, _tables(held), attempt, counted))
+
+    spark.conf.set("spark.sql.execution.arrow.maxRecordsPerBatch", str(_ROWS_A_BATCH))
+    rows = spark.sql(" union all ".join(f"({query})" for query in queries))
+    numbered = rows.selectExpr(f"row_id div {task.block} as block", "*")
+    placed = numbered.repartition(blocks, "block").sortWithinPartitions("block", "timeline", "row_id")
+    sent = placed.mapInArrow(write, "answer binary").collect()
+    return [pickle.loads(row[0]) for row in sent]  # noqa: S301 - of our own tasks, over Spark's own channel
+
+
+def _view(spark: "SparkSession", task: _Task, columns: Sequence[str], metadata: pq.FileMetaData) -> None:
+    """Make keys and times of the entity rows a view, a row group a task."""
+    from pyspark.sql.pandas.types import from_arrow_schema  # noqa: PLC0415 - only where Spark is
+
+    kinds = metadata.schema.to_arrow_schema()
+    names = {"row_id": pa.int64(), "moment": kinds.field(task.entities.timestamp).type}
+    names |= {f"c{i}": kinds.field(name).type for i, name in enumerate(columns)}
+    schema = pa.schema(list(names.items()))
+
+    def read(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        files, path = task.files.at(task.entities.uri)
+        for batch in batches:
+            for group, first in zip(batch["number"].to_pylist(), batch["first"].to_pylist(), strict=True):
+                with files.open_input_file(path) as file:
+                    rows = pq.ParquetFile(file).read_row_group(group, columns=list(columns))
+                place = pa.arange(first, first + rows.num_rows)
+                arrays = [place, rows[task.entities.timestamp], *(rows[name] for name in columns)]
+                yield from pa.table(arrays, schema=schema).to_batches(max_chunksize=_ROWS_A_BATCH)
+
+    groups, first = [], 0
+    for i in range(metadata.num_row_groups):
+        groups.append((i, first))
+        first += metadata.row_group(i).num_rows
+    places = spark.createDataFrame(groups, "number int, first long").repartition(len(groups))
+    places.mapInArrow(read, from_arrow_schema(schema)).createOrReplaceTempView("entity")
+
+
+def _runs(batch: pa.RecordBatch) -> Iterator[tuple[int, int, pa.RecordBatch]]:
+    """Return the pieces of a batch that are of one block and timeline, in order."""
+    while batch.num_rows:
+        block, timeline = batch["block"][0].as_py(), batch["timeline"][0].as_py()
+        same = pc.and_(pc.equal(batch["block"], block), pc.equal(batch["timeline"], timeline))
+        stop = pc.sum(same).as_py()
+        yield block, timeline, batch.slice(0, stop)
+        batch = batch.slice(stop)
+
+
+def _tables(held: Mapping[int, Sequence[pa.RecordBatch]]) -> dict[int, pa.Table]:
+    return {timeline: pa.Table.from_batches(parts) for timeline, parts in held.items()}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Answer:
+    """What a task says of a block: how many of its rows found a row of each group, and which attempt wrote it."""
+
+    block: Block
+    found: tuple[int, ...]
+    attempt: int
+
+
+def _answer(task: _Task, number: int, found: Mapping[int, pa.Table], attempt: int, groups: int) -> _Answer:
+    counts = [0] * groups
+    for part in found.values():
+        for group in range(groups):
+            if f"found{group}" in part.column_names:
+                counts[group] = pc.sum(part[f"found{group}"]).as_py() or 0
+    block = task.write(number, task.assembled(number, found), attempt)
+    return _Answer(block=block, found=tuple(counts), attempt=attempt)
+
+
+def _sent(answer: _Answer) -> pa.RecordBatch:
+    return pa.record_batch({"answer": pa.array([pickle.dumps(answer)], pa.binary())})
+
+
+def _composed(
+    task: _Task, manifest: TrainingSetManifest, pinned: Sequence[PinnedTable], answers: Sequence[_Answer]
+) -> Written:
+    """Return the output that the blocks are, if they are all there, each once."""
+    ordered = sorted(answers, key=lambda answer: answer.block.number)
+    expected = [
+        (n, max(0, min(task.block, task.rows - n * task.block))) for n in range(block_count(task.rows, task.block))
+    ]
+    if [(answer.block.number, answer.block.rows) for answer in ordered] != expected:
+        rows = sum(answer.block.rows for answer in ordered)
+        raise TrainingSetError(
+            f"{len(ordered)} blocks of {rows} rows were written for {len(expected)} of {task.rows} entity rows; run it again"
+        )
+    counts = {each.use: sum(answer.found[i] for answer in ordered) for i, each in enumerate(pinned)}
+    found = output(
+        task.schema(),
+        [answer.block for answer in ordered],
+        matched=[(each.use, counts.get(each.use, 0)) for each in manifest.features],
+        splits=task.entities.splits,
+        block=task.block,
+    )
+    staged = {
+        file.path: _staged(task.staged, file.path, answer.attempt) for answer in ordered for file in answer.block.files
+    }
+    return Written(output=found, staged=staged)
+
+
+def _staged(place: str, path: str, attempt: int) -> str:
+    return f"{place}/{path}.{attempt}"
+
+
+def _rows(file: pq.ParquetFile, start: int, count: int) -> pa.Table:
+    """Return so many rows from a place on; the row groups that hold them are read."""
+    groups, first, skipped = [], 0, 0
+    for i in range(file.metadata.num_row_groups):
+        after = first + file.metadata.row_group(i).num_rows
+        if after <= start:
+            skipped = after
+        elif first < start + count:
+            groups.append(i)
+        first = after
+    return file.read_row_groups(groups).slice(start - skipped, count)

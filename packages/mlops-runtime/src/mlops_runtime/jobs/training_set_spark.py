@@ -1,0 +1,230 @@
+"""A training set that does not fit one machine, on Spark: the job that AWS Glue runs for it.
+
+Its script is ``from mlops_runtime.jobs.training_set_spark import main; sys.exit(main(sys.argv[1:]))`` (Glue 5.1, Spark 3.5, with
+Iceberg), with pyarrow and pyiceberg beside this package. Arguments, of which Glue adds more that are ignored, but for the name and
+run of the job:
+
+    --database <Glue database>  --manifests s3://<bucket>/manifests  --sets s3://<training sets bucket>
+    --build <id of this build>  --catalog <catalog of the tables in Spark>
+    for a set that a client asked for, which wrote its entity rows and ``staged/<build>/draft.json``: nothing more
+    for the set of a plan: --plan <TrainingSetPlan>  --as_of <ISO 8601>  --tables <name,name>  --output s3://...  --tag <tag>
+
+Tasks write files below ``staged/<build>``; the driver copies those that count to where the set belongs, looks for an erasure that
+began meanwhile, writes the manifest and, last, ``staged/<build>/done.json`` with its id. A run that dies before leaves no manifest:
+nothing is lost and nothing half is found, and another run builds the same files.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+import boto3
+from pyiceberg.table import Table
+
+from mlops_runtime.contracts import ContractError, canonical_json, content_hash, from_json
+from mlops_runtime.contracts.features import BuildProcess, TrainingSetManifest
+from mlops_runtime.contracts.retraining import TrainingSetPlan
+from mlops_runtime.features import distributed_build, split_set
+from mlops_runtime.features.build_intent import Builds, OpenBuild
+from mlops_runtime.features.distributed_build import EntityFile, Files
+from mlops_runtime.features.glue_build import DONE, DRAFT, Done, staged
+from mlops_runtime.features.iceberg_tables import FeatureTableError
+from mlops_runtime.features.point_in_time import PlanError
+from mlops_runtime.features.row_hashing import BLOCK
+from mlops_runtime.features.store_client import FeatureStoreClient
+from mlops_runtime.features.table_catalog import glue_properties
+from mlops_runtime.features.training_set import built_by, entities_key, folder
+from mlops_runtime.features.training_set_files import SPLITS, parquet_bytes
+from mlops_runtime.features.training_set_manifest import Manifests, Objects
+from mlops_runtime.features.training_set_request import TrainingSetError
+from mlops_runtime.training_data.baseline_names import method_of
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+ROWS = "rows.parquet"
+MANIFEST_FILE = "training_set.json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SparkBuild:
+    """One build of a training set.
+
+    Attributes:
+        spark: The session.
+        id: Id of the build.
+        client: The feature store.
+        sets: The bucket of training sets.
+        manifests: The manifests.
+        builds: The builds, beside the manifests.
+        process: What builds.
+        files: How tasks reach files.
+        catalog: The catalog of the tables in Spark.
+        block: Rows that are hashed together, and are in one file of each split.
+    """
+
+    spark: "SparkSession"
+    id: str
+    client: FeatureStoreClient
+    sets: Objects
+    manifests: Manifests
+    builds: Builds
+    process: BuildProcess
+    files: Files
+    catalog: str
+    block: int = BLOCK
+
+    def asked(self) -> TrainingSetManifest:
+        """Build the set whose draft a client left.
+
+        Raises:
+            TrainingSetError: If there is no draft, or rows are missing in the end.
+            ErasedDuringBuildError: If an erasure began meanwhile; no file stays.
+        """
+        content = self.sets.get(f"{staged(self.id)}/{DRAFT}")
+        draft = None if content is None else from_json(TrainingSetManifest, content)
+        if draft is None or draft.entity_rows is None:
+            raise TrainingSetError(
+                f"there is no {staged(self.id)}/{DRAFT} in {self.sets}; ask for the training set again"
+            )
+        names = list(dict.fromkeys(pinned.table for pinned in draft.features))
+        entities = EntityFile(uri=self._uri(entities_key(draft.entity_rows)), timestamp=draft.entity_rows.timestamp)
+        with self._open(names, f"sets/{draft.name}", takes_rows=True) as opened:
+            tables = {name: self.client.table(name) for name in names}
+            manifest, written = self._written(tables, draft, entities)
+            self._keep(opened, manifest, written, folder(draft.name, content_hash(manifest)))
+        return manifest
+
+    def planned(
+        self, plan: TrainingSetPlan, *, as_of: datetime, tables: Sequence[str], output: str, tag: str | None
+    ) -> TrainingSetManifest:
+        """Build the set of a plan. Its labels are read by the driver, its features by tasks.
+
+        Args:
+            plan: Labels, features and split.
+            as_of: Nothing that became known later is used.
+            tables: Names of the tables to choose from.
+            output: Key below which the set belongs.
+            tag: What names the snapshots to read. ``None``: the current ones are tagged here.
+
+        Raises:
+            TrainingSetError: If the plan does not fit the tables or this engine, or rows are missing in the end.
+            ErasedDuringBuildError: If an erasure began meanwhile; no file stays.
+        """
+        with self._open(tables, output, takes_rows=False) as opened:
+            ready = split_set.prepared(self.client.table, tables, plan, as_of=as_of, tag=tag)
+            columns = ready.rows.column_names
+            made = {name: method[1] for name in plan.baselines or () if (method := method_of(name)) is not None}
+            others = [name for name, key in made.items() if key is not None and key not in columns]
+            if others:
+                raise TrainingSetError(
+                    f"training set {plan.name}: baselines {', '.join(others)} are made of features, which the engine duckdb alone "
+                    "has at hand; leave them out"
+                )
+            rows = split_set.baselined(ready.rows, ready.manifest)
+            key = f"{staged(self.id)}/{ROWS}"
+            self.sets.put_once(key, parquet_bytes(rows))
+            last = tuple(name for name in made if name not in columns)
+            entities = EntityFile(uri=self._uri(key), timestamp=plan.timestamp, splits=SPLITS, last=last)
+            manifest, written = self._written(ready.tables, ready.manifest, entities)
+            self._keep(opened, manifest, written, output)
+        return manifest
+
+    @contextmanager
+    def _open(self, tables: Sequence[str], target: str, *, takes_rows: bool) -> Iterator[OpenBuild]:
+        """Open the build; at its end nothing that was staged stays but the draft and what is done."""
+        places = [self._uri(staged(self.id)), self._uri(target)]
+        with self.builds.begin(tables=tables, places=places, takes_rows=takes_rows, process=self.process) as opened:
+            try:
+                yield opened
+            finally:
+                for key in self.sets.keys(f"{staged(self.id)}/"):
+                    if key.rpartition("/")[2] not in (DRAFT, DONE):
+                        self.sets.erase(key)
+
+    def _written(
+        self, tables: Mapping[str, Table], draft: TrainingSetManifest, entities: EntityFile
+    ) -> tuple[TrainingSetManifest, Mapping[str, str]]:
+        """Let tasks write the files; return the manifest, and the key of each file by its path."""
+        place = f"{staged(self.id)}/files"
+        found = distributed_build.build(
+            self.spark,
+            tables,
+            draft,
+            entities,
+            catalog=self.catalog,
+            files=self.files,
+            staged=self._uri(place),
+            block=self.block,
+        )
+        by = replace(built_by(draft.build.source or {}), engine="spark", engine_version=str(self.spark.version))
+        keys = {path: f"{place}{uri.removeprefix(self._uri(place))}" for path, uri in found.staged.items()}
+        return replace(draft, output=found.output, build=by), keys
+
+    def _keep(self, build: OpenBuild, manifest: TrainingSetManifest, written: Mapping[str, str], target: str) -> None:
+        """Copy the files to their place and write the manifest, unless an erasure began; then take them away again."""
+        for path, key in written.items():
+            self.sets.copy(key, f"{target}/{path}")
+        try:
+            build.check()
+        except TrainingSetError:
+            for path in written:
+                self.sets.erase(f"{target}/{path}")
+            raise
+        digest = content_hash(manifest)
+        if manifest.entity_rows is None:  # readers of a plan's set look for its manifest beside its files
+            self.sets.put_once(f"{target}/manifest/{MANIFEST_FILE}", canonical_json(manifest))
+        self.manifests.add_copy(digest, self._uri(target))
+        self.manifests.write(manifest)
+        self.sets.put_once(f"{staged(self.id)}/{DONE}", canonical_json(Done(training_set_id=digest)))
+
+    def _uri(self, key: str) -> str:
+        return self.sets.uri(key)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the job. Returns the exit code; a failure is one line on standard error."""
+    parser = argparse.ArgumentParser(prog="training_set_spark", allow_abbrev=False)
+    for name in ("database", "manifests", "sets", "build", "catalog"):
+        parser.add_argument(f"--{name}", required=True)
+    for name in ("plan", "as_of", "tables", "output", "tag", "JOB_NAME", "JOB_RUN_ID"):
+        parser.add_argument(f"--{name}")
+    given, _ = parser.parse_known_args(arguments)
+
+    from pyspark.sql import SparkSession  # noqa: PLC0415 - only where Spark is
+
+    s3 = boto3.client("s3")
+    spark = SparkSession.builder.config("spark.sql.session.timeZone", "UTC").getOrCreate()
+    build = SparkBuild(
+        spark=spark,
+        id=given.build,
+        client=FeatureStoreClient.glue(database=given.database),
+        sets=Objects(given.sets, s3=s3),
+        manifests=Manifests(given.manifests, s3=s3),
+        builds=Builds(given.manifests, s3=s3),
+        process=BuildProcess(kind="job-run", name=given.JOB_NAME or "training_set_spark", run=given.JOB_RUN_ID),
+        files=Files(properties=glue_properties(os.environ)),
+        catalog=given.catalog,
+    )
+    try:
+        if given.plan is None:
+            manifest = build.asked()
+        else:
+            manifest = build.planned(
+                from_json(TrainingSetPlan, given.plan),
+                as_of=datetime.fromisoformat(given.as_of),
+                tables=given.tables.split(","),
+                output=given.output.removeprefix(f"{given.sets.rstrip('/')}/").rstrip("/"),
+                tag=given.tag,
+            )
+    except (ContractError, FeatureTableError, PlanError, TrainingSetError) as error:
+        sys.stderr.write(f"mlops training set: {error}\n")
+        # what Glue shows of a run that failed is the text of the exception
+        raise SystemExit(f"mlops training set: {error}") from error
+    sys.stderr.write(f"mlops training set: {manifest.output.rows} rows, {content_hash(manifest)}\n")
+    return 0
