@@ -9,6 +9,7 @@ from typing import Any
 import boto3
 
 from mlops_runtime.contracts import from_dict, to_dict
+from mlops_runtime.rollout.probation_share import ShareRequest
 from mlops_runtime.rollout.rollout_verdict import VerdictFunction
 from mlops_runtime.rollout.verdict_request import VerdictRequest
 
@@ -21,8 +22,14 @@ FUNCTION = VerdictFunction(
 
 
 def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
-    """Answer ``{"verdict", "since", "now"}`` with a ``RolloutVerdict``; without ``since`` it is that of the plan."""
+    """Answer ``{"verdict", "since", "now"}`` with a ``RolloutVerdict``; without ``since`` it is that of the plan.
+
+    ``{"share", "now"}`` is answered with what a model may fail on during its probation.
+    """
     del context
+    if "share" in event:
+        asked = from_dict(ShareRequest, event["share"])
+        return dict(FUNCTION.share(asked, now=datetime.fromisoformat(event["now"])))
     request = from_dict(VerdictRequest, event["verdict"])
     request = replace(request, since=event.get("since") or request.since)
     found = FUNCTION.answer(request, now=datetime.fromisoformat(event["now"]))

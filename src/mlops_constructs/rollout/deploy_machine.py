@@ -106,7 +106,9 @@ def deploy_machine(
     first_busy, busy = target.busy(next_state="IsPatient", partition=partition)
     first_record, last, probation = "Record", "Unlock", dict[str, State]()
     if has_watch:
-        first_record, made = alarm_states(endpoint_name=endpoint_name, next_state="Record", partition=partition)
+        first_record, made = alarm_states(
+            endpoint_name=endpoint_name, verdict_arn=verdict_arn, next_state="Record", partition=partition
+        )
         # without a record too: the schedule then ends the alarm, since no probation is active
         last, watched = schedule_states(endpoint_name=endpoint_name, next_state="Unlock", partition=partition)
         probation = {**made, **watched}

@@ -1,8 +1,10 @@
 """States that begin a probation: the alarm on errors, with what the model before failed on, and the schedule that watches."""
 
-from mlops_constructs._state_machine import State, assign, choose, task
-from mlops_runtime.rollout.probation_alarm import LEAST_ERRORS, LEAST_SHARE, probation_alarm, probation_rule
+from mlops_constructs._state_machine import NOW, State, assign, choose, invoke, task
+from mlops_runtime.rollout.probation_alarm import LEAST_ERRORS, probation_alarm, probation_rule
+from mlops_runtime.rollout.probation_share import LEAST_SHARE
 
+_SECONDS = 60
 _BEGINS = "$plan.probation > 0 and $exists($plan.probation_alarm.AlarmName)"
 _ALARM = f"""{{% (
     $known := $exists($compared.allowed_share) and $compared.allowed_share != null;
@@ -21,18 +23,31 @@ _ALARM = f"""{{% (
 ) %}}"""
 
 
-def alarm_states(*, endpoint_name: str, next_state: str, partition: str) -> tuple[str, dict[str, State]]:
+def alarm_states(
+    *, endpoint_name: str, verdict_arn: str, next_state: str, partition: str
+) -> tuple[str, dict[str, State]]:
     """Return the first state's name and the states that make the alarm of a probation again, before the promotion is recorded.
 
     One of a probation before may still be in ALARM, and only a change to ALARM takes a model back: so it is deleted first.
+    Without an answer the least share is allowed.
 
     Args:
         endpoint_name: The endpoint.
+        verdict_arn: Function ``rollout_verdict``, which knows the share.
         next_state: Where to go on.
         partition: AWS partition, may be a token.
     """
     return "BeginsProbation", {
-        "BeginsProbation": choose((_BEGINS, "DropProbationAlarm"), default=next_state),
+        "BeginsProbation": choose((_BEGINS, "AskShare"), default=next_state),
+        "AskShare": invoke(
+            verdict_arn,
+            {"share": "{% $plan.probation_share %}", "now": NOW},
+            partition=partition,
+            next_state="DropProbationAlarm",
+            catch="DropProbationAlarm",
+            assign={"compared": "{% $merge([$compared, $states.result.Payload]) %}"},
+            timeout=_SECONDS,
+        ),
         "DropProbationAlarm": task(
             "aws-sdk:cloudwatch:deleteAlarms",
             {"AlarmNames": [probation_alarm(endpoint_name)]},

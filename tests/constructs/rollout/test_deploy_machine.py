@@ -19,6 +19,7 @@ from mlops_runtime.rollout.fleet_capacity import no_scaling
 from mlops_runtime.rollout.rollout_progress import PHASES
 
 NAME, OLD, NEW = "demand-forecast", "demand-forecast-11111111", "demand-forecast-22222222"
+LOST = -1.0  # in place of a share: the function does not answer
 REQUEST = {"reason": "approval", "requested_by": "ann", "requested_at": "2017-08-01T00:00:00Z"}
 GOLDEN = GoldenSpec(uri="s3://assets/golden.jsonl", sha256="0" * 64)
 ROLLOUT = RolloutSpec(
@@ -73,6 +74,7 @@ PLAN: dict[str, Any] = {
     "scaling": no_scaling(),
     "probation": 0,
     "probation_alarm": {},
+    "probation_share": {},
     "poll_seconds": 30,
     "look_seconds": 30,
     "bake": 600,
@@ -186,11 +188,14 @@ class FakeAws:
             return {"sequence": 1, "outcome": self.corrected or payload["outcome"]}
         if self.silent:
             raise self.error("Lambda.Unknown", "it timed out")
+        if "share" in payload:
+            if self.allowed == LOST:
+                raise self.error("Lambda.Unknown", "IncompleteMetricsError")
+            return {"allowed_share": self.allowed}
         self.asked += 1
         action = "stop" if self.asked > self.good_for else "continue"
         sentence = f"after {self.asked} minutes: few answers failed"
         counted = {"calls": self.invocations, "evidence": self.evidence, "minutes": self.asked}
-        counted["allowed_share"] = self.allowed
         return {"action": action, "sentence": sentence, **counted}
 
     def pending(self, status: str) -> dict[str, Any]:
@@ -923,11 +928,11 @@ def test_the_history_of_the_longest_rollout_fits(deploy: Any):
     assert lock["MaxAttempts"] * lock["IntervalSeconds"] >= hold_seconds(28800) - lock["IntervalSeconds"]
 
 
-@pytest.mark.parametrize(("share", "expression"), [(0.0611, "0.0611"), (None, "0.01")])
+@pytest.mark.parametrize(("share", "expression"), [(0.0611, "0.0611"), (None, "0.01"), (LOST, "0.01")])
 def test_a_probation_begins_with_the_share_of_the_model_before(
     run_machine: Any, aws_error: type[Exception], share: float | None, expression: str
 ):
-    """The alarm of an earlier one goes first; where the model before was asked nothing, a point is allowed."""
+    """The alarm of an earlier one goes first; where nothing of the model before is known, a point is allowed."""
     alarm = {"AlarmName": "demand-forecast-probation-errors", "Metrics": [{"Id": "errors"}, {"Id": "calls"}]}
     aws = FakeAws(aws_error, {**PLAN, "probation": 3600, "probation_alarm": alarm}, updates=[NEW])
     aws.allowed = share

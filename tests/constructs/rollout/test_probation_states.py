@@ -3,12 +3,13 @@
 from mlops_constructs._state_machine import successors
 from mlops_constructs.rollout.probation_states import alarm_states, schedule_states
 
-FIRST, ALARM = alarm_states(endpoint_name="e", next_state="Record", partition="aws")
+FIRST, ALARM = alarm_states(endpoint_name="e", verdict_arn="arn:verdict", next_state="Record", partition="aws")
 
 
 def test_every_state_leads_to_the_record():
     """With the alarm, or with a sentence that there is none."""
     assert {name for state in ALARM.values() for name in successors(state)} == {"Record"} | set(ALARM) - {FIRST}
+    assert ALARM["AskShare"]["Catch"][-1]["Next"] == "DropProbationAlarm"
     assert ALARM["DropProbationAlarm"]["Catch"][-1]["Next"] == "IsProbationAlarmGone"
     assert set(successors(ALARM["IsProbationAlarmGone"])) == {"PutProbationAlarm", "ProbationAlarmKept"}
     assert ALARM["PutProbationAlarm"]["Catch"][-1]["Next"] == "ProbationUnwatched"

@@ -58,6 +58,7 @@ def test_a_candidate_that_took_over_is_judged_like_any_other(left: tuple[World, 
     assert (plan["action"], plan["config_name"], plan["previous_config"]) == ("adopt", LEFT, OLD)
     assert plan["watched"] == [ALARM, "refunds"]
     assert (plan["min_invocations"], plan["started"], plan["probation"]) == (20, STARTED.isoformat(), 3600)
+    assert plan["probation_share"]["since"] == STARTED.isoformat()
     assert plan["revert_endpoint"]["EndpointConfigName"] == OLD
     assert (plan["live"]["config"], plan["live"]["previous"], plan["live"]["execution"]) == (LEFT, OLD, DEAD)
     assert plan["candidate_package"] == plan["live"]["model_package_arn"] == package

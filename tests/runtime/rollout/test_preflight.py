@@ -313,7 +313,9 @@ def test_a_new_model_goes_on_probation(serving: tuple[World, str]) -> None:
     world.store(PROBATION)
     plan = _plan(world, "approval", world.package())
     assert (plan["probation"], plan["probation_alarm"]["AlarmName"]) == (3600, "demand-forecast-probation-errors")
-    assert (_plan(world, "spec")["probation"], _plan(world, "spec")["probation_alarm"]) == (0, {})
+    assert plan["probation_share"]["old"]["calls"]["dimensions"]["EndpointConfigName"] == "demand-forecast-00000001"
+    changed = _plan(world, "spec")
+    assert (changed["probation"], changed["probation_alarm"], changed["probation_share"]) == (0, {}, {})
 
 
 def test_an_alarm_takes_back_during_probation(probation: tuple[World, str, str]) -> None:

@@ -12,6 +12,7 @@ from botocore.exceptions import ClientError
 from tests.runtime.rollout.test_fleet_minutes import MINUTE, SINCE, START, CloudWatch, fleet
 
 from mlops_runtime.contracts import from_dict, to_dict
+from mlops_runtime.rollout.probation_share import ShareRequest
 from mlops_runtime.rollout.rollout_verdict import VerdictFunction
 from mlops_runtime.rollout.verdict_request import VerdictRequest
 
@@ -196,10 +197,11 @@ def test_a_request_may_be_older_than_its_minutes() -> None:
     assert (found.action, found.calls, found.minutes) == ("continue", 0, 0)
 
 
-def test_what_a_model_may_fail_on_during_its_probation_is_read_by_the_alarms_metric() -> None:
-    """Twice the share of 5xx of the live model and the tolerated one; not read where the policy has no probation."""
-    live = {"Invocation5XXErrors_old_SampleCount": each(5400.0), "Invocation5XXErrors_old_Sum": each(270.0)}
-    asked = {"Invocation5XXErrors_new_SampleCount": each(600.0)}
-    account = Account(**BAD, **live, **asked)
-    assert ask(account, has_probation=True).allowed_share == pytest.approx(0.102, abs=1e-3)
-    assert ask(account).allowed_share is None
+def test_what_a_model_may_fail_on_during_its_probation_is_asked_apart() -> None:
+    """Once, at its promotion; the answer is the part of a verdict that the record has."""
+    account = Account(Errors_old_SampleCount=each(5400.0), Errors_old_Sum=each(270.0))
+    function: Any = VerdictFunction(cloudwatch=account, s3=account, bucket="artifacts")  # type: ignore[arg-type]
+    asked = ShareRequest(since=SINCE.isoformat(), before=fleet("variant"), tolerated=0.001, old=fleet("old"))
+    asked = from_dict(ShareRequest, json.loads(json.dumps(to_dict(asked))))
+    assert function.share(asked, now=START + 3 * MINUTE) == {"allowed_share": pytest.approx(0.102, abs=1e-3)}
+    assert account.objects == {}

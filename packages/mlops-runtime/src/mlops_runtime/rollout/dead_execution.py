@@ -27,6 +27,7 @@ from mlops_runtime.rollout.fleet_capacity import no_scaling, render_scaling
 from mlops_runtime.rollout.live_fleet import Version
 from mlops_runtime.rollout.permission import approved, desired
 from mlops_runtime.rollout.probation_alarm import alarm_request
+from mlops_runtime.rollout.probation_share import endpoint_share
 from mlops_runtime.rollout.rehearsed_answers import asked_again
 from mlops_runtime.rollout.rollout_case import Case, pointer
 from mlops_runtime.rollout.sagemaker_requests import planned_scaling, render_revert
@@ -148,13 +149,22 @@ def _adopt(blank: SageMakerPlan, left: _Left, case: Case) -> SageMakerPlan:
         watched=(*left.alarms, *rollout.alarms) if is_judged else (),
         min_invocations=rollout.min_invocations if is_judged and is_new else 0,
         probation=(rollout.probation or 0) if is_new else 0,
-        probation_alarm=alarm_request(left.spec, left.died.execution) if is_new and rollout.probation else {},
+        **(_probation(left) if is_new and rollout.probation else {}),
         verdict=_verdict(left) if is_judged else {},
         bodies=bodies_request(left.spec, since=left.died.started) if is_judged else {},
         again=asked_again(left.spec, left.version.config) if is_judged and is_new else {},
         expired=tuple(config for config in case.follows.expired if config != left.version.config),
         live=_pointer(left, case),
     )
+
+
+def _probation(left: _Left) -> dict[str, Request]:
+    back = None if left.back is None else left.back.config
+    share = endpoint_share(left.spec, previous=back, since=left.died.started)
+    return {
+        "probation_alarm": alarm_request(left.spec, left.died.execution, share.before),
+        "probation_share": dict(to_dict(share)),
+    }
 
 
 def _verdict(left: _Left) -> Request:

@@ -33,7 +33,8 @@ class Plan:
     What an execution that died has left is adopted, reverted or discarded; see ``dead_execution``. ``live`` is the pointer that the
     plan ends in, or that of now where nothing is deployed; ``container_sha256`` is of the package that it is about. ``verdict``
     says what of both fleets is compared, empty where nothing is, each ``poll_seconds``; ``look_seconds`` is how often an end is
-    looked for.
+    looked for. ``probation_alarm`` is made at the promotion of a model that goes on probation, with the share of
+    ``probation_share``.
     """
 
     action: Literal["create", "update", "nothing", "refuse", "wait", "adopt", "revert", "discard"]
@@ -59,6 +60,8 @@ class Plan:
     live: LivePointer | None = None
     container_sha256: str | None = None
     verdict: Request = field(default_factory=dict)
+    probation_alarm: Request = field(default_factory=dict)
+    probation_share: Request = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, object]:
         """Return the plan as JSON with every key, ``null`` without a value: an expression must not meet an undefined one."""
@@ -74,8 +77,7 @@ class SageMakerPlan(Plan):
 
     ``golden_sha256`` is of the golden requests that the package will have passed once it serves. ``again`` are those that the new
     fleet answers once more while it serves, ``stop`` the alarm by which a fleet that does not is rolled back, ``bodies`` the
-    captures that are read for answers without numbers, ``probation_alarm`` what is made at the promotion of a model that goes on
-    probation.
+    captures that are read for answers without numbers.
     """
 
     create_model: Request = field(default_factory=dict)
@@ -93,7 +95,6 @@ class SageMakerPlan(Plan):
     again: Request = field(default_factory=dict)
     stop: Request = field(default_factory=dict)
     bodies: Request = field(default_factory=dict)
-    probation_alarm: Request = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

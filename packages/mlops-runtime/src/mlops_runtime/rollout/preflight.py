@@ -49,6 +49,7 @@ from mlops_runtime.rollout.permission import (
 )
 from mlops_runtime.rollout.planned_bake import PlannedBake, planned_bake
 from mlops_runtime.rollout.probation_alarm import alarm_request
+from mlops_runtime.rollout.probation_share import endpoint_share
 from mlops_runtime.rollout.promotions import golden_sha256
 from mlops_runtime.rollout.rehearsed_answers import answers_key, asked_again
 from mlops_runtime.rollout.rollout_case import Case, pointer
@@ -285,8 +286,16 @@ def _update(common: SageMakerPlan, case: Case, version: Version) -> SageMakerPla
         again={} if case.is_rollback else asked_again(spec, case.name),
         bodies={} if case.is_rollback else bodies_request(spec, since=_iso(case.now)),
         stop=verdict_alarm(spec.endpoint, case.name) if names and not case.is_rollback else {},
-        probation_alarm=alarm_request(spec, case.execution) if changed.probation else {},
+        **(_probation(case, version) if changed.probation else {}),
     )
+
+
+def _probation(case: Case, version: Version) -> dict[str, Request]:
+    share = endpoint_share(case.spec, previous=version.config, since=_iso(case.now))
+    return {
+        "probation_alarm": alarm_request(case.spec, case.execution, share.before),
+        "probation_share": dict(to_dict(share)),
+    }
 
 
 def _planned(case: Case) -> PlannedBake:

@@ -1,27 +1,21 @@
 """The alarm on errors that takes a model back during its probation, made at its promotion, and the schedule that watches.
 
 One share for all models would keep the alarm of a live model that fails more often in ALARM, where no change takes anything back.
-So the share is that of the hours before and of the bake, by the rule that holds a fleet which is alone.
+So the share is that of the model before (``probation_share``).
 
 See: docs/adr/0040-rollouts-are-compared.md
 """
 
-from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 from mlops_runtime.contracts.rollout import ServingSpec
 from mlops_runtime.rollout.execution_names import version_tags
 from mlops_runtime.rollout.fleet_alarms import BREACH
-from mlops_runtime.rollout.fleet_comparison import ComparisonRule
-from mlops_runtime.rollout.fleet_minutes import FleetMetrics, FleetMinutes
-from mlops_runtime.rollout.live_history import usual_share
+from mlops_runtime.rollout.fleet_minutes import FleetMetrics
 
-METRIC = "Invocation5XXErrors"  # all kinds of endpoints have it, and a caller's malformed call is not counted
-# what a model may fail on where nothing is known of the one before; less is chance at five errors in five minutes
-LEAST_SHARE = 0.01
 LEAST_ERRORS = 5
-_PERIOD, _PERIODS = 300, 3
-_DIGITS = 4
+_PERIOD, _PERIODS = timedelta(minutes=5), 3
 # of a probation that is asked at least this often, the last time is in its last part
 _PARTS = 6
 _LEAST_MINUTES, _MOST_MINUTES = 1, 60
@@ -57,29 +51,7 @@ def watch_minutes(probation: int) -> int:
     return min(_MOST_MINUTES, max(_LEAST_MINUTES, probation // 60 // _PARTS))
 
 
-def counted(fleet: FleetMetrics) -> FleetMetrics:
-    """Return where the alarm's errors of a fleet are counted."""
-    metric = replace(fleet.calls, metric=METRIC)
-    return replace(fleet, calls=metric, errors=(metric,), calls_statistic="SampleCount")
-
-
-def allowed_share(found: FleetMinutes, rule: ComparisonRule) -> float | None:
-    """Return the share of calls that a model alone may fail on: a multiple of what the live one stayed below before.
-
-    Args:
-        found: Minutes of both fleets, with the live one's before.
-        rule: What a rollout tolerates.
-
-    Returns:
-        At least `LEAST_SHARE`; None where the live model was asked nothing.
-    """
-    usual = usual_share([*found.history, *(minute.old for minute in found.minutes)])
-    if usual is None:
-        return None
-    return round(min(1.0, max(LEAST_SHARE, rule.alone * (usual + rule.extra))), _DIGITS)
-
-
-def alarm_request(spec: ServingSpec, execution: str) -> dict[str, Any]:
+def alarm_request(spec: ServingSpec, execution: str, counted: FleetMetrics) -> dict[str, Any]:
     """Return the arguments of PutMetricAlarm without what depends on the share, which is known after the bake.
 
     The machine adds the expression ``IF(errors >= 5 AND errors > SHARE * calls, 1, 0)``.
@@ -87,15 +59,8 @@ def alarm_request(spec: ServingSpec, execution: str) -> dict[str, Any]:
     Args:
         spec: How the endpoint is served.
         execution: ARN of the execution, for the tags.
+        counted: Where calls are counted, whichever version answers.
     """
-    values = {"EndpointName": spec.endpoint, "VariantName": spec.variant}
-    dimensions = [{"Name": name, "Value": value} for name, value in values.items()]
-    metric = {"Namespace": "AWS/SageMaker", "MetricName": METRIC, "Dimensions": dimensions}
-
-    def of(id: str, statistic: str) -> dict[str, Any]:
-        stat = {"Metric": metric, "Period": _PERIOD, "Stat": statistic}
-        return {"Id": id, "MetricStat": stat, "ReturnData": False}
-
     return {
         **BREACH,
         "AlarmName": probation_alarm(spec.endpoint),
@@ -104,5 +69,24 @@ def alarm_request(spec: ServingSpec, execution: str) -> dict[str, Any]:
         "Threshold": 0.0,
         "ActionsEnabled": False,
         "Tags": version_tags(spec, execution),
-        "Metrics": [of("errors", "Sum"), of("calls", "SampleCount")],
+        "Metrics": _metrics(counted),
     }
+
+
+def _metrics(counted: FleetMetrics) -> list[dict[str, Any]]:
+    """Return ``errors`` and ``calls``; an error metric that is published only when it happens is 0 else."""
+    calls, errors = counted.calls.query(counted.calls_statistic, _PERIOD), counted.errors
+    if counted.calls_statistic == "SampleCount":
+        return [_metric("errors", MetricStat=errors[0].query("Sum", _PERIOD)), _metric("calls", MetricStat=calls)]
+    names = [f"failed{number}" for number in range(len(errors))]
+    total = " + ".join(f"FILL({name}, 0)" for name in names)
+    return [
+        *(_metric(name, MetricStat=each.query("Sum", _PERIOD)) for name, each in zip(names, errors, strict=True)),
+        _metric("answered", MetricStat=calls),
+        _metric("errors", Expression=total),
+        _metric("calls", Expression=f"FILL(answered, 0) + {total}"),
+    ]
+
+
+def _metric(id: str, **what: object) -> dict[str, Any]:
+    return {"Id": id, **what, "ReturnData": False}

@@ -4,7 +4,7 @@ It has no state: each call evaluates all minutes since the first step again, so 
 """
 
 import hashlib
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -20,11 +20,10 @@ from mlops_runtime.rollout.fleet_alarms import (
     fleet_stem,
     verdict_dimensions,
 )
-from mlops_runtime.rollout.fleet_comparison import ComparisonRule
-from mlops_runtime.rollout.fleet_minutes import FleetMinutes, IncompleteMetricsError, MinuteReader
+from mlops_runtime.rollout.fleet_minutes import FleetMinutes, MinuteReader
 from mlops_runtime.rollout.live_failures import is_broken
 from mlops_runtime.rollout.live_history import Counts, total
-from mlops_runtime.rollout.probation_alarm import allowed_share, counted
+from mlops_runtime.rollout.probation_share import ShareRequest, read_share
 from mlops_runtime.rollout.verdict import Action, Compared, Verdict, error_rule, judge, slow_rule
 from mlops_runtime.rollout.verdict_request import VerdictRequest
 
@@ -51,6 +50,10 @@ class VerdictFunction:
     cloudwatch: "CloudWatchClient"
     s3: "S3Client"
     bucket: str
+
+    def share(self, request: ShareRequest, *, now: datetime) -> dict[str, float | None]:
+        """Return what the model may fail on during its probation, as a part of the verdict that its record has."""
+        return {"allowed_share": read_share(self.cloudwatch, request, now=now)}
 
     def answer(self, request: VerdictRequest, *, now: datetime) -> RolloutVerdict:
         """Return what all minutes come to; where they stop the rollout, its alarm goes to ALARM.
@@ -87,7 +90,6 @@ class VerdictFunction:
             minutes_uri=uri,
             minutes_sha256=digest,
             planned=request.planned,
-            allowed_share=_allowed(reader, errors.rule) if request.has_probation else None,
         )
 
     def _keep(
@@ -153,16 +155,6 @@ def _errors(request: VerdictRequest, reader: MinuteReader) -> Compared:
     found = reader.failed()
     alone_from = 1 if request.is_alone else found.alone_from
     return Compared(minutes=found.minutes, history=found.history, rule=rule, alone_from=alone_from)
-
-
-def _allowed(reader: MinuteReader, rule: ComparisonRule) -> float | None:
-    """Return what the model may fail on later; a share that cannot be read now keeps no verdict back."""
-    before = None if reader.before is None else counted(reader.before)
-    of_alarm = replace(reader, new=counted(reader.new), old=counted(reader.old), before=before)
-    try:
-        return allowed_share(of_alarm.failed(), rule)
-    except IncompleteMetricsError:
-        return None
 
 
 def _slow(request: VerdictRequest, reader: MinuteReader) -> list[Compared]:

@@ -34,7 +34,6 @@ class VerdictRequest:
             that the old one is asked nothing.
         before: Where the live model was counted before, whichever config it was in. Default: where the old fleet is.
         planned: How long each step was to bake and why, for the record. Default: nothing had to be planned.
-        has_probation: Whether a share is wanted that the model may fail on during its probation. Default: none is.
     """
 
     endpoint: str
@@ -51,7 +50,12 @@ class VerdictRequest:
     most_share: float | None = None
     before: FleetMetrics | None = None
     planned: str | None = None
-    has_probation: bool = False
+
+
+def tolerated_share(spec: ServingSpec) -> float:
+    """Return which failing answers on top of the live model's are tolerated, as a share."""
+    own = spec.rollout.tolerated_error_share
+    return TOLERATED_ERROR_SHARE if own is None else own
 
 
 def verdict_request(
@@ -67,7 +71,7 @@ def verdict_request(
         new=new,
         old=old,
         false_alarm=FALSE_ALARM if rollout.false_alarm is None else rollout.false_alarm,
-        tolerated=TOLERATED_ERROR_SHARE if rollout.tolerated_error_share is None else rollout.tolerated_error_share,
+        tolerated=tolerated_share(spec),
         max_latency_ratio=rollout.max_latency_ratio,
         is_alone=rollout.kind == "ALL_AT_ONCE",
         most_share=max(shares[:-1], default=None),
@@ -82,9 +86,9 @@ def sagemaker_verdict(
 
     See: https://docs.aws.amazon.com/sagemaker/latest/dg/deployment-guardrails-configuration.html
     """
-    new, old = (_fleet(spec, each) for each in (config, previous))
+    new, old = (fleet_metrics(spec, each) for each in (config, previous))
     asked = verdict_request(spec, fleet=config, since=since, new=new, old=old, planned=planned)
-    return replace(asked, before=_variant(spec, spec.variant), has_probation=spec.rollout.probation is not None)
+    return replace(asked, before=variant_metrics(spec))
 
 
 def shadow_verdict(spec: ServingSpec, *, config: str, variant: str, since: str) -> VerdictRequest:
@@ -116,7 +120,8 @@ def variant_metrics(spec: ServingSpec) -> FleetMetrics:
     return _variant(spec, spec.variant)
 
 
-def _fleet(spec: ServingSpec, config: str) -> FleetMetrics:
+def fleet_metrics(spec: ServingSpec, config: str) -> FleetMetrics:
+    """Return where one fleet is counted, by the name of its config."""
     return _counted(spec, {"VariantName": spec.variant, "EndpointConfigName": config})
 
 
