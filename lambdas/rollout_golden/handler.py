@@ -1,6 +1,5 @@
 """Golden requests to the rehearsal of a candidate, and synthetic traffic while a rollout bakes."""
 
-import json
 import logging
 import os
 from typing import Any
@@ -14,12 +13,11 @@ _log = logging.getLogger("mlops.golden")
 _log.setLevel(logging.INFO)
 _RESERVE_MS = 90_000  # one more call of at most 70 seconds
 
-SLOTS = os.environ.get("SLOT_URLS")
 CALLER = GoldenCaller(
     s3=boto3.client("s3"),
     runtime=boto3.client("sagemaker-runtime", config=RETRIES),
     bucket=os.environ["ARTIFACTS_BUCKET"],
-    slots=None if SLOTS is None else SlotCaller(urls=json.loads(SLOTS)),
+    slots=SlotCaller.from_environment(os.environ),
 )
 
 

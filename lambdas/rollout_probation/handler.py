@@ -7,6 +7,7 @@ from typing import Any
 
 import boto3
 
+from mlops_runtime.eks.slot_caller import SlotCaller
 from mlops_runtime.rollout.golden_rehearsal import RETRIES, GoldenCaller
 from mlops_runtime.rollout.probation_watch import ProbationWatch
 from mlops_runtime.rollout.rollout_table import RolloutTable
@@ -15,6 +16,7 @@ _log = logging.getLogger("mlops.probation")
 _log.setLevel(logging.INFO)
 _RESERVE_MS = 90_000  # one more call of at most 70 seconds
 
+_RUNTIME = boto3.client("sagemaker-runtime", config=RETRIES)
 _S3, _BUCKET = boto3.client("s3"), os.environ["ARTIFACTS_BUCKET"]
 WATCH = ProbationWatch(
     table=RolloutTable(boto3.client("dynamodb"), os.environ["ROLLOUT_TABLE"], os.environ["ENDPOINT"]),
@@ -22,7 +24,7 @@ WATCH = ProbationWatch(
     events=boto3.client("events"),
     cloudwatch=boto3.client("cloudwatch"),
     stepfunctions=boto3.client("stepfunctions"),
-    caller=GoldenCaller(s3=_S3, runtime=boto3.client("sagemaker-runtime", config=RETRIES), bucket=_BUCKET),
+    caller=GoldenCaller(s3=_S3, runtime=_RUNTIME, bucket=_BUCKET, slots=SlotCaller.from_environment(os.environ)),
     machine_arn=os.environ["DEPLOY_MACHINE_ARN"],
     bucket=_BUCKET,
 )

@@ -49,7 +49,7 @@ pytestmark = pytest.mark.cloud
 
 CLOCK_SCALE = 120.0
 RUNS = "    runs      rollout "
-TURNS = (images.TURNS, "constant/calls/25")
+TURNS, TURNS_LATE = (images.TURNS, "constant/calls/25"), (images.TURNS, "constant/calls/300")
 ROWS = [{"x": 2.0}]
 
 
@@ -58,7 +58,7 @@ def synthesize(folder: Path, group: str) -> Path:
     golden = folder.with_name("golden.jsonl")
     line = {"name": "two", "body": json.dumps({"instances": [{"x": 2.0}]}), "rows": 1, "minimum": 0, "maximum": 100}
     golden.write_text(json.dumps(line) + "\n")
-    checks = RolloutChecks(golden=GoldenRequests.from_file(golden, max_deviation=5.0))
+    checks = RolloutChecks(golden=GoldenRequests.from_file(golden, max_deviation=5.0), probation=cdk.Duration.days(2))
     stack = cdk.Stack(app := cdk.App(outdir=str(folder)), "Slots")
     network = Network.from_shared_vpc(
         vpc_id="vpc-0f3a5c7e9b1d2f4a6",
@@ -128,6 +128,13 @@ class Shop:
         """State another spec with some checks changed; the next approval goes by it."""
         models.ask_for(self.loop, self.cloud.client("dynamodb"), **checks)
 
+    def until(self, holds: Callable[[], bool]) -> None:
+        """Wait until something holds."""
+        deadline = time.monotonic() + 120
+        while not holds():
+            assert time.monotonic() < deadline
+            time.sleep(0.2)
+
     def mlops(self, *arguments: str) -> str:
         """Run the command and return what it prints."""
         command = [sys.executable, "-m", "mlops_cli", *arguments]
@@ -143,12 +150,18 @@ class Shop:
         return looks
 
     def approve(
-        self, factor: float, *, error: str | None = None, then: Callable[[], object] | None = None, **package: Any
+        self,
+        factor: float,
+        *,
+        error: str | None = None,
+        then: Callable[[], object] | None = None,
+        is_asked: bool = True,
+        **package: Any,
     ) -> Any:
         """Register and approve a model under load, do something meanwhile, and wait for its end; returns the traffic."""
         seen = {e["executionArn"] for e in self.loop.executions("DeployMachineArn")}
         self.loop.approve(models.register(self.loop, factor, **package), "a person looked at it")
-        if self.loop.live() is None:
+        if self.loop.live() is None or not is_asked:
             self.loop.wait_execution("DeployMachineArn", seen, appear=60, finish=240, error=error)
             return None
         with self.loop.traffic(ROWS, f"rollout-{factor}") as traffic:
@@ -163,7 +176,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
     """Deploy the service; the tests of this file go on from each other."""
     folder = tmp_path_factory.mktemp("slots")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv(EXTRA, images.serve_commands([TURNS]))
+        patch.setenv(EXTRA, images.serve_commands([TURNS, TURNS_LATE]))
         cloud = local_cloud.up(folder / "cloud", clock_scale=CLOCK_SCALE)
     try:
         yield Shop(cloud, folder)
@@ -286,6 +299,34 @@ def test_an_image_that_turns_constant_goes_back_while_the_old_slot_waits(shop: S
     assert shop.loop.serving_config() == before
     assert shop.loop.ask(ROWS, "still") == pytest.approx((8.0,))
     assert shop.loop.verify_rest() == "slot green has no pods"
+
+
+def test_an_image_that_turns_constant_after_its_promotion_goes_back_before_its_probation_ends(shop: Shop) -> None:
+    """Calls turn its pods within its own bounds; the next look of the schedule asks the slot that serves, and tells."""
+    events, rule, alarm = shop.cloud.client("events"), "shop-price-probation", "shop-price-probation-errors"
+    shop.ask_for(min_invocations=0)
+    shop.approve(4.5, is_asked=False, image=models.faulty_image(*TURNS_LATE))
+    live = shop.loop.live()
+    assert live is not None
+    assert live.probation_until is not None
+    assert shop.loop.weights()[str(live.slot)] == 100
+    assert events.describe_rule(Name=rule)["State"] == "ENABLED"
+    assert alarm in shop.loop.alarms()
+    assert shop.loop.ask(ROWS, "promoted") == pytest.approx((9.0,))
+
+    seen = {e["executionArn"] for e in shop.loop.executions("DeployMachineArn")}
+    while 1.0 not in {shop.loop.ask(ROWS, "again")[0] for _ in range(20)}:
+        pass
+    shop.loop.wait_execution("DeployMachineArn", seen, appear=120, finish=240)
+
+    record = shop.loop.audit()[-1]
+    assert ": golden requests, asked again during probation: 1 of 1 golden requests failed: two: " in record.reason
+    assert "got another answer than before it had traffic, first row 0: got 1.0 after 9.0" in record.reason
+    assert record.requested_by == "golden requests of the probation"
+    assert shop.loop.ask(ROWS, "back") == pytest.approx((8.0,))
+    assert shop.loop.verify_rest() == f"slot {live.slot} has no pods"
+    shop.until(lambda: events.describe_rule(Name=rule)["State"] == "DISABLED")
+    assert alarm not in shop.loop.alarms()
 
 
 def test_nobody_who_was_not_asked_counts_as_no_shift() -> None:

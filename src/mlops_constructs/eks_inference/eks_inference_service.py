@@ -408,7 +408,6 @@ class EksInferenceService(ServiceMetrics):
             policy=policy,
             target=EksTarget(endpoint_name=self._name, slot_arn=slot.function_arn),
             execution_role=self._role,
-            alarms=[self._errors],
             access=partial(EksAccess, cluster=self._cluster, rule_arn=self._balancer.rule_arn),
             environment=environment,
             url=self.url,

@@ -78,8 +78,9 @@ class EksAccess(RolloutAccess):
             iam.PolicyStatement(actions=["elasticloadbalancing:DescribeTargetHealth"], resources=["*"]),
             iam.PolicyStatement(
                 actions=["cloudwatch:DeleteAlarms", "cloudwatch:PutMetricAlarm", "cloudwatch:TagResource"],
-                resources=[self._alarms()],
+                resources=self._made_alarms(),
             ),
+            *self._watched(),
             describe_alarms_statement(),
             put_events_statement(unit),
         ]
@@ -104,7 +105,9 @@ class EksAccess(RolloutAccess):
             ),
             iam.PolicyStatement(actions=["states:StopExecution"], resources=[self._executions(machine)]),
             describe_alarms_statement(),
-            iam.PolicyStatement(actions=["cloudwatch:DeleteAlarms"], resources=[self._alarms()]),
+            iam.PolicyStatement(
+                actions=["cloudwatch:DeleteAlarms"], resources=[self._alarms(), self._probation_alarm()]
+            ),
         ]
 
     def _package(self) -> iam.PolicyStatement:

@@ -1,5 +1,7 @@
 """The function and the schedule that watch a model on probation."""
 
+from collections.abc import Mapping
+
 import aws_cdk as cdk
 from aws_cdk import aws_dynamodb as dynamodb
 from aws_cdk import aws_events as events
@@ -16,6 +18,7 @@ from mlops_runtime.contracts.serving import GoldenSpec
 from mlops_runtime.rollout.probation_alarm import probation_alarm, probation_rule, watch_minutes
 from mlops_runtime.rollout.rehearsed_answers import REHEARSALS
 
+_ENCRYPT = ["kms:Decrypt", "kms:GenerateDataKey"]
 _WILDCARD_REASON = (
     "specs, kept answers and announcements get names at run time, below the endpoint's own name; rejected: single objects, which "
     "no template knows"
@@ -32,6 +35,7 @@ def define_probation(
     golden: GoldenSpec | None,
     table: dynamodb.ITable,
     machine: sfn.IStateMachine,
+    slot_urls: Mapping[str, str] | None = None,
 ) -> None:
     """Define the function, and its schedule, which is off until a model goes on probation.
 
@@ -44,11 +48,16 @@ def define_probation(
         golden: Golden requests, if there are any.
         table: The rollout table.
         machine: The Deploy machine.
+        slot_urls: Where each slot of a service is asked. Default: SageMaker serves it.
     """
     objects = business_unit.artifacts.arn_for_objects
+    slots = {} if slot_urls is None else {"SLOT_URLS": cdk.Stack.of(scope).to_json_string(dict(slot_urls))}
     statements = [
         iam.PolicyStatement(actions=["dynamodb:GetItem"], resources=[table.table_arn]),
-        key_statement(business_unit.key, services=["dynamodb", "s3"]),
+        # what is announced of golden requests is encrypted
+        key_statement(
+            business_unit.key, services=["dynamodb", "s3"], actions=["kms:Decrypt"] if golden is None else _ENCRYPT
+        ),
         iam.PolicyStatement(actions=["events:DisableRule"], resources=[rule_arn(scope, probation_rule(endpoint_name))]),
         iam.PolicyStatement(
             actions=["cloudwatch:DeleteAlarms"], resources=[alarm_arn(scope, probation_alarm(endpoint_name))]
@@ -58,10 +67,12 @@ def define_probation(
     if golden is not None:
         # the URI is one token, whose text is only known at deployment
         place = cdk.Fn.select(1, cdk.Fn.split("s3://", golden.uri))
+        invoke = iam.PolicyStatement(
+            actions=["sagemaker:InvokeEndpoint"], resources=[sagemaker_arn(scope, "endpoint", endpoint_name)]
+        )
         statements += [
-            iam.PolicyStatement(
-                actions=["sagemaker:InvokeEndpoint"], resources=[sagemaker_arn(scope, "endpoint", endpoint_name)]
-            ),
+            # slots are asked through their load balancer
+            *([invoke] if slot_urls is None else []),
             iam.PolicyStatement(actions=["states:StartExecution"], resources=[machine.state_machine_arn]),
             iam.PolicyStatement(
                 actions=["s3:PutObject"], resources=[objects(f"{announcement_prefix(endpoint_name)}*")]
@@ -85,6 +96,7 @@ def define_probation(
             "DEPLOY_MACHINE_ARN": machine.state_machine_arn,
             "ENDPOINT": endpoint_name,
             "ROLLOUT_TABLE": table.table_name,
+            **slots,
         },
         statements=statements,
         timeout=cdk.Duration.minutes(15),

@@ -8,7 +8,6 @@ from typing import Any
 
 import aws_cdk as cdk
 import jsii
-from aws_cdk import aws_cloudwatch as cloudwatch
 from aws_cdk import aws_dynamodb as dynamodb
 from aws_cdk import aws_events as events
 from aws_cdk import aws_iam as iam
@@ -67,8 +66,6 @@ class Rollout(Construct):
         policy: How a new model takes over.
         target: How the Deploy machine does each step.
         execution_role: Role of the model's containers, which the machine passes to SageMaker.
-        alarms: Alarms of whichever slot serves; during probation they roll back. SageMaker's own is made at each promotion.
-            Default: none.
         access: What the parts of the rollout may do. Default: what SageMaker takes.
         environment: Variables by which functions locate the live version if the target is not SageMaker. Default: none.
         url: Where the service answers, for ``mlops invoke``. Default: SageMaker's runtime.
@@ -94,15 +91,14 @@ class Rollout(Construct):
         policy: RolloutPolicy,
         target: RolloutTarget,
         execution_role: iam.IRole,
-        alarms: Sequence[cloudwatch.IAlarm] = (),
         access: Callable[..., RolloutAccess] = RolloutAccess,
         environment: Mapping[str, str] | None = None,
         url: str | None = None,
         slot_urls: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(scope, id)
-        probation = _probation_alarms(policy, alarms, spec)
-        raise_if_any(self, "InvalidRollout", _problems(policy, target, probation, spec))
+        probation = _probation_alarms(policy, spec)
+        raise_if_any(self, "InvalidRollout", _problems(policy, target, spec))
         self._unit, self._registry, self._endpoint_name = business_unit, registry, spec.endpoint
         spec = replace(spec, rollout=self._render_rollout(spec.rollout, policy, probation))
         self._table = define_table(self, "Table", business_unit=business_unit, partition_key="endpoint")
@@ -120,7 +116,7 @@ class Rollout(Construct):
         self._answers = self._define_answers(spec)
         self._machine = self._define_machine(self._preflight, target, spec.rollout, execution_role)
         self._guard = self._define_guard(probation, target)
-        self._define_probation(spec.rollout)
+        self._define_probation(spec.rollout, slot_urls)
         self._define_rules(probation)
         if target.is_reset_by_stack:
             self._feed(self._define_stack_rule())
@@ -337,7 +333,7 @@ class Rollout(Construct):
             if statements
         ]
 
-    def _define_probation(self, rollout: RolloutSpec) -> None:
+    def _define_probation(self, rollout: RolloutSpec, slot_urls: Mapping[str, str] | None) -> None:
         if rollout.probation is None or not self._access.has_watch:
             return
         define_probation(
@@ -349,6 +345,7 @@ class Rollout(Construct):
             golden=rollout.golden,
             table=self._table,
             machine=self._machine,
+            slot_urls=slot_urls,
         )
 
     def _define_guard(self, probation: Sequence[str], target: RolloutTarget) -> QueueConsumer:
@@ -519,17 +516,15 @@ class Rollout(Construct):
         return resource
 
 
-def _probation_alarms(policy: RolloutPolicy, alarms: Sequence[cloudwatch.IAlarm], spec: ServingSpec) -> tuple[str, ...]:
-    """Return names; on SageMaker the alarm on errors is made at each promotion, with the share of the model before."""
+def _probation_alarms(policy: RolloutPolicy, spec: ServingSpec) -> tuple[str, ...]:
+    """Return names; the alarm on errors is made at each promotion, with the share of the model before."""
     if policy.checks.probation is None:
         return ()
     of_unit = tuple(alarm.alarm_name for alarm in policy.checks.probation_alarms)
-    if spec.eks is None:
-        return (*of_unit, probation_alarm(spec.endpoint))
-    return (*of_unit, *(alarm.alarm_name for alarm in alarms))
+    return (*of_unit, probation_alarm(spec.endpoint))
 
 
-def _problems(policy: RolloutPolicy, target: RolloutTarget, probation: Sequence[str], spec: ServingSpec) -> list[str]:
+def _problems(policy: RolloutPolicy, target: RolloutTarget, spec: ServingSpec) -> list[str]:
     problems = target.problems(policy)
     shadow = policy.checks.shadow
     if shadow is not None and shadow.tolerance is not None and spec.capture is None:
@@ -537,8 +532,6 @@ def _problems(policy: RolloutPolicy, target: RolloutTarget, probation: Sequence[
             "tolerance of the shadow needs captured answers of both models, got an endpoint without capture; give the endpoint "
             "capture=DataCapture(...), or leave tolerance out"
         )
-    if policy.checks.probation is not None and not probation:
-        problems.append("probation needs an alarm that takes the model back, got none; give probation_alarms")
     return problems
 
 

@@ -54,8 +54,8 @@ class RolloutAccess:
 
     @property
     def has_watch(self) -> bool:
-        """Whether a schedule watches models on probation: one is declared, and SageMaker serves."""
-        return self.serving.rollout.probation is not None and self.serving.eks is None
+        """Whether a schedule watches models on probation."""
+        return self.serving.rollout.probation is not None
 
     def instance_types(self) -> list[str]:
         """Return the types of instances that a fleet needs; none where it is serverless or on a cluster."""
@@ -126,7 +126,7 @@ class RolloutAccess:
             ),
             iam.PolicyStatement(
                 actions=["cloudwatch:DeleteAlarms", "cloudwatch:PutMetricAlarm", "cloudwatch:TagResource"],
-                resources=[self._alarms(), *([self._probation_alarm()] if self.has_watch else [])],
+                resources=self._made_alarms(),
             ),
             *self._watched(),
             describe_alarms_statement(),
@@ -335,6 +335,10 @@ class RolloutAccess:
 
     def _probation_alarm(self) -> str:
         return alarm_arn(self.scope, probation_alarm(self.endpoint_name))
+
+    def _made_alarms(self) -> list[str]:
+        """Alarms of new fleets, and that of a probation."""
+        return [self._alarms(), *([self._probation_alarm()] if self.has_watch else [])]
 
     def _alarms(self) -> str:
         return alarm_arn(self.scope, f"{self.endpoint_name}-rollout-*")

@@ -367,6 +367,27 @@ def test_pickles_need_pods_that_call_s3_alone(place: Callable[..., Any]) -> None
             made.serve(registry=registry)
 
 
+def test_a_model_on_probation_is_asked_by_its_slots_listener(place: Any, tmp_path: Path) -> None:
+    """The function asks no endpoint of SageMaker's and reads no rule; the machine makes the alarm and enables the schedule."""
+    file = tmp_path / "golden.jsonl"
+    file.write_text('{"name": "typical", "body": "{\\"instances\\": [{\\"x\\": 1}]}", "rows": 1}\n')
+    checks = RolloutChecks(golden=GoldenRequests.from_file(file), probation=cdk.Duration.hours(1))
+    made = place()
+    made.serve(rollout=RolloutPolicy.canary(percent=10, bake=cdk.Duration.minutes(10), checks=checks))
+    watch = made.one("AWS::Lambda::Function", "RolloutWatch")["Environment"]["Variables"]
+    assert ":8002" in json.dumps(watch["SLOT_URLS"])
+    allowed = set(made.allowed("RolloutWatchRole"))
+    assert {"states:StartExecution", "events:DisableRule", "cloudwatch:DeleteAlarms"} <= allowed
+    assert not {"sagemaker:InvokeEndpoint", "elasticloadbalancing:DescribeRules", "eks:DescribeCluster"} & allowed
+    machine = made.allowed("RolloutDeployRole")
+    (rule,) = machine["events:EnableRule"]
+    assert "rule/demand-forecast-probation" in json.dumps(rule)
+    assert "alarm:demand-forecast-probation-errors" in json.dumps(machine["cloudwatch:PutMetricAlarm"])
+    guard = made.one("AWS::Lambda::Function", "RolloutGuard")["Environment"]["Variables"]
+    assert guard["PROBATION_ALARMS"] == "demand-forecast-probation-errors"
+    assert made.one("AWS::Events::Rule", "RolloutWatchSchedule")["State"] == "DISABLED"
+
+
 def test_each_slot_has_a_listener_of_its_own_for_golden_requests(place: Any, tmp_path: Path) -> None:
     """Which the unit's functions alone reach; a service without golden requests has none."""
     file = tmp_path / "golden.jsonl"

@@ -42,3 +42,18 @@ def test_a_request_that_no_target_answered() -> None:
 def test_a_request_that_met_no_target() -> None:
     """Requests that are rejected before a target is chosen are in no metric of the group, and no connection was tried."""
     assert balancer_metrics.values(Line("targetgroup/a", False, False, 503, -0.001)) == {"RequestCount": 0.0}
+
+
+def test_what_the_load_balancer_fails_itself_is_of_no_group(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its page lists the load balancer and its zones as dimensions of HTTPCode_ELB_5XX_Count."""
+    added = list[tuple[tuple[str, ...], str, float]]()
+
+    class Batches:
+        def add(self, key: tuple[tuple[tuple[str, str], ...], str, int], value: float) -> None:
+            dimensions, name, _ = key
+            added.append((tuple(dimension for dimension, _ in dimensions), name, value))
+
+    monkeypatch.setattr(balancer_metrics, "_BATCHES", Batches())
+    balancer_metrics.count("app/demand/1", Line("targetgroup/a", True, False, 504, -0.001))
+    own = [(dimensions, value) for dimensions, name, value in added if name == "HTTPCode_ELB_5XX_Count"]
+    assert own == [(("LoadBalancer",), 1.0)]

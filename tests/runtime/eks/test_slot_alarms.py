@@ -9,8 +9,9 @@ from eks_slots import BLUE, EXECUTION, GREEN
 from mlops_runtime.aws_api import require_valid_request
 from mlops_runtime.contracts.rollout import RolloutSpec
 from mlops_runtime.contracts.serving import MetricRule
-from mlops_runtime.eks.slot_alarms import NAMESPACE, SlotAlarms, dimensions, slot_fleet
+from mlops_runtime.eks.slot_alarms import NAMESPACE, SlotAlarms, dimensions, slot_fleet, slot_share
 from mlops_runtime.rollout.fleet_alarms import FleetAlarms
+from mlops_runtime.rollout.probation_alarm import alarm_request
 
 ROLLOUT = RolloutSpec(
     kind="CANARY",
@@ -115,3 +116,24 @@ def test_the_descriptions_say_who_acts() -> None:
     for name, request in requests().items():
         assert "SageMaker" not in request["AlarmDescription"], name
         assert request["AlarmDescription"].startswith("slot green with demand-forecast-93939393: ")
+
+
+def test_the_model_before_is_counted_by_the_service_until_the_rollout_and_by_its_slot_since() -> None:
+    """Of what the load balancer fails itself nobody knows the slot, and a refused call is the caller's fault."""
+    share = slot_share(SPECIFIC, old="blue", since="2017-08-01T09:00:00Z")
+    assert share.old is not None
+    assert [each.metric for each in share.before.errors] == ["HTTPCode_Target_5XX_Count", "HTTPCode_ELB_5XX_Count"]
+    assert [each.metric for each in share.old.errors] == ["HTTPCode_Target_5XX_Count"]
+    assert share.before.calls.dimensions == {"LoadBalancer": "app/demand/1"}
+    assert share.old.calls.dimensions["TargetGroup"].startswith("targetgroup/blue/")
+
+
+def test_the_alarm_of_a_probation_counts_whichever_slot_serves() -> None:
+    """Another spec moves a model on probation to the other slot; AWS takes the request once the share is known."""
+    share = slot_share(SPECIFIC, old="blue", since="2017-08-01T09:00:00Z")
+    request = alarm_request(SPECIFIC, EXECUTION, share.before)
+    often = {"Id": "often", "Expression": "IF(errors >= 5 AND errors > 0.02 * calls, 1, 0)", "ReturnData": True}
+    metrics = request["Metrics"]
+    require_valid_request("cloudwatch", "PutMetricAlarm", {**request, "Metrics": [*metrics, often]})
+    named = [each["MetricStat"]["Metric"]["Dimensions"] for each in metrics if "MetricStat" in each]
+    assert named == [[{"Name": "LoadBalancer", "Value": "app/demand/1"}]] * 3

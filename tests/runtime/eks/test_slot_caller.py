@@ -114,3 +114,11 @@ def test_a_connection_is_kept(server: str) -> None:
     """So that a call's time is the model's, and not that of a handshake."""
     session = HttpSession()
     assert len({session(f"{server}/invocations", b"{}", {}).content for _ in range(3)}) == 1
+
+
+def test_a_function_for_sagemaker_has_no_slots_to_ask() -> None:
+    """One for EKS gets their addresses in its environment."""
+    assert SlotCaller.from_environment({"ENDPOINT": "demand-forecast"}) is None
+    caller = SlotCaller.from_environment({"SLOT_URLS": '{"blue": "https://demand:8001"}'})
+    assert caller is not None
+    assert caller.urls == {"blue": "https://demand:8001"}

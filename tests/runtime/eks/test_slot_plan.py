@@ -25,7 +25,7 @@ from hypothesis import strategies as st
 
 from mlops_runtime.contracts import canonical_json
 from mlops_runtime.contracts.rollout import AuditRecord, LivePointer, LockRow, Outcome, RolloutSpec
-from mlops_runtime.contracts.serving import SLOTS
+from mlops_runtime.contracts.serving import SLOTS, GoldenSpec
 from mlops_runtime.eks.live_slots import serving, taken_back
 from mlops_runtime.eks.slot_alarms import slot_fleet
 from mlops_runtime.eks.slot_plan import SlotPlan, shares, slot_version, weights
@@ -263,6 +263,26 @@ def test_a_rollback_that_an_alarm_asks_for_is_held_to_the_probation() -> None:
     assert quiet.action == "nothing"
     over = pointer(GREEN, CHALLENGER, **{**until, "probation_until": "2017-08-01T08:00:00Z"})
     assert plan(both, over, alarm_states={"refunds": "ALARM"}, **told).action == "nothing"
+
+
+def test_a_new_model_goes_on_probation() -> None:
+    """Its alarm allows what the model before failed, the pointer says which slot to ask, and another spec begins none."""
+    spec = replace(SPEC, rollout=replace(SPEC.rollout, probation=3600, probation_alarms=("refunds",)))
+    made = plan(spec=spec)
+    assert (made.probation, made.live.slot) == (3600, made.eks.slot)
+    assert made.probation_alarm["AlarmName"] == f"{SPEC.endpoint}-probation-errors"
+    groups = made.probation_share["old"]["calls"]["dimensions"]["TargetGroup"]
+    assert made.eks.live_slot in groups
+    changed = plan(asked=request("spec", None), package=CHAMPION, spec=replace(spec, eks=with_eks(maximum=7).eks))
+    assert (changed.probation, changed.probation_alarm, changed.probation_share) == (0, {}, {})
+    assert changed.live.slot == changed.eks.slot
+
+
+def test_a_model_that_answered_golden_requests_remembers_where_its_answers_are() -> None:
+    """They are asked again until its probation ends."""
+    golden = GoldenSpec(uri="s3://assets/golden.jsonl", sha256="0" * 64)
+    made = plan(spec=replace(SPEC, rollout=replace(SPEC.rollout, golden=golden)))
+    assert made.live.rehearsed == made.rehearsal["answers"]
 
 
 def test_what_comes_to_serve_remembers_the_package_before() -> None:

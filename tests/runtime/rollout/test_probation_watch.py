@@ -93,6 +93,15 @@ def test_what_serves_is_asked_what_it_answered_before_it_had_traffic(world: Worl
     assert (world.executions(), rules.disabled) == ([], [])
 
 
+def test_between_slots_the_one_that_serves_is_asked(world: World) -> None:
+    """By the name that its promotion recorded, whatever the weights are for a moment; an endpoint has no slots."""
+    on_probation(world, slot="green")
+    (asked,) = look(world, PASSED)[1].asked
+    assert asked["slot"] == "green"
+    on_probation(world)
+    assert "slot" not in look(world, PASSED)[1].asked[0]
+
+
 def test_what_answers_otherwise_is_taken_back(world: World) -> None:
     """The request names the version that was judged; asked again the same day it is the same execution."""
     on_probation(world)

@@ -112,6 +112,7 @@ def count(balancer: str, line: Line) -> None:
     for name, value in values(line).items():
         for dimensions in (whole, (*whole, ("TargetGroup", line.group))):
             _BATCHES.add((dimensions, name, minute), value)
+    # claim: own-failures-of-a-load-balancer-have-no-target-group
     if not line.is_answered:
         _BATCHES.add((whole, "HTTPCode_ELB_5XX_Count", minute), 1.0)
 

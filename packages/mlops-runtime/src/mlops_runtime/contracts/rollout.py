@@ -142,7 +142,7 @@ class LivePointer:
     baseline's bytes, ``artifact_sha256`` of the model archive's, ``container_sha256`` of the package (``registry.package``).
     ``image`` is the one that a model which is not ONNX needs, for its predictions too; any image of the runtime can load ONNX.
     ``flavor`` is what loads such a model. ``trained_until`` is up to when its training set knew anything. ``rehearsed`` is the key
-    of what it answered to golden requests before it had traffic.
+    of what it answered to golden requests before it had traffic. ``slot`` is the one that runs it on EKS.
     """
 
     endpoint: str
@@ -169,6 +169,7 @@ class LivePointer:
     flavor: Flavor | None = None
     trained_until: str | None = None
     rehearsed: str | None = None
+    slot: str | None = None
     format: Literal["mlops.live-pointer/1"] = "mlops.live-pointer/1"
 
 

@@ -7,18 +7,24 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from mlops_runtime.contracts.rollout import ServingSpec
 from mlops_runtime.contracts.serving import EksSpec
 from mlops_runtime.eks.pod import eks_of
 from mlops_runtime.rollout.fleet_alarms import BREACH, FleetAlarms
 from mlops_runtime.rollout.fleet_minutes import FleetMetric, FleetMetrics
+from mlops_runtime.rollout.probation_share import ShareRequest
+from mlops_runtime.rollout.verdict_request import tolerated_share
 
 NAMESPACE = "AWS/ApplicationELB"
 # `RequestCount` has every request for which a target was chosen, answered or not
 ANSWERED = "HTTPCode_Target_2XX_Count"
 _LATENCY = "TargetResponseTime"
+_FAILED = "HTTPCode_Target_5XX_Count"
+# what the load balancer answers itself, for want of a pod or of its answer, is published for no target group
+_UNANSWERED = "HTTPCode_ELB_5XX_Count"
 # what a candidate answers with anything but success, and what it does not answer at all
 _ERRORS = {
-    "failed": "HTTPCode_Target_5XX_Count",
+    "failed": _FAILED,
     "refused": "HTTPCode_Target_4XX_Count",
     "unreached": "TargetConnectionErrorCount",
 }
@@ -55,6 +61,35 @@ def slot_fleet(eks: EksSpec, slot: str) -> FleetMetrics:
         errors=tuple(of(metric) for metric in _ERRORS.values()),
         latency=of(_LATENCY),
         milliseconds=_SECOND,
+    )
+
+
+def slot_share(spec: ServingSpec, *, old: str, since: str) -> ShareRequest:
+    """Return where the model before is counted: the service until the rollout began, and since then its slot.
+
+    Of the load balancer's own failures none is known which slot they were of, so they count before alone. Refused calls are
+    callers' own.
+
+    Args:
+        spec: How the service is served.
+        old: Its slot.
+        since: When the rollout began (ISO 8601).
+    """
+    whole, slot = (
+        {each["Name"]: each["Value"] for each in dimensions(eks_of(spec), old)[:places]} for places in (1, 2)
+    )
+
+    def counted(values: dict[str, str], *failures: str) -> FleetMetrics:
+        calls, *errors = (
+            FleetMetric(namespace=NAMESPACE, metric=metric, dimensions=values) for metric in (ANSWERED, *failures)
+        )
+        return FleetMetrics(calls=calls, calls_statistic="Sum", errors=tuple(errors))
+
+    return ShareRequest(
+        since=since,
+        before=counted(whole, _FAILED, _UNANSWERED),
+        tolerated=tolerated_share(spec),
+        old=counted(slot, _FAILED),
     )
 
 

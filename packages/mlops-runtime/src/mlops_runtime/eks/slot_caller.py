@@ -1,5 +1,6 @@
 """Asks one slot of a service by the listener that forwards to it alone, also without a share of the traffic."""
 
+import json
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -60,6 +61,16 @@ class SlotCaller:
     post: Post = field(default_factory=HttpSession)
     timer: Callable[[], float] = time.perf_counter
     pause: Callable[[float], None] = time.sleep
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str]) -> "SlotCaller | None":
+        """Return the caller of a function for EKS, or None for one for SageMaker.
+
+        Args:
+            environment: With ``SLOT_URLS``, a JSON object.
+        """
+        urls = environment.get("SLOT_URLS")
+        return None if urls is None else cls(urls=json.loads(urls))
 
     def __call__(self, slot: str, request: GoldenRequest, inference_id: str) -> Reply:
         """Return what a slot answers; an error of the load balancer that stays counts as the slot's.

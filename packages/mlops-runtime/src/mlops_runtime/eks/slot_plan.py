@@ -13,10 +13,11 @@ from mlops_runtime.contracts.rollout import LivePointer, RolloutSpec, ServingSpe
 from mlops_runtime.contracts.serving import EksSpec, SlotVersion
 from mlops_runtime.eks.live_slots import ALL, Slots, Weights, all_to, other, taken_back
 from mlops_runtime.eks.pod import eks_of
-from mlops_runtime.eks.slot_alarms import SlotAlarms, slot_fleet
+from mlops_runtime.eks.slot_alarms import SlotAlarms, slot_fleet, slot_share
 from mlops_runtime.eks.slot_limits import version_problems
 from mlops_runtime.registry.model_package import RegisteredPackage, container_environment
 from mlops_runtime.rollout.deploy_plan import Plan, RefusedError, Request
+from mlops_runtime.rollout.probation_alarm import alarm_request
 from mlops_runtime.rollout.rehearsed_answers import answers_key, asked_again
 from mlops_runtime.rollout.verdict_request import verdict_request
 
@@ -187,8 +188,12 @@ def on_slots(
     reused = _after_drained(plan.started) if plan.eks.is_left else None
     again = asked_again(spec, live.config)
     asked = verdict_request(spec, fleet=live.config, since=plan.started, new=new, old=old, planned=planned)
+    share = slot_share(spec, old=other(slot), since=plan.started)
     return replace(
         plan,
+        live=replace(live, slot=slot),
+        probation_alarm=alarm_request(spec, execution, share.before) if plan.probation else {},
+        probation_share=dict(to_dict(share)) if plan.probation else {},
         alarms=tuple(alarms.requests()) if is_watched else (),
         alarm_names=names,
         watched=(*names, *spec.rollout.alarms, *eks.alarms.get(slot, ())) if is_watched else (),

@@ -142,6 +142,9 @@ def _revert(blank: SageMakerPlan, left: _Left, back: Version, why: str) -> SageM
 def _adopt(blank: SageMakerPlan, left: _Left, case: Case) -> SageMakerPlan:
     rollout, is_judged = left.spec.rollout, left.back is not None and left.reason is not DeployReason.ROLLBACK
     is_new = left.reason is DeployReason.APPROVAL
+    goes_on_probation = is_new and bool(rollout.probation)
+    back = None if left.back is None else left.back.config
+    share = endpoint_share(left.spec, previous=back, since=left.died.started)
     return replace(
         _common(blank, left),
         action="adopt",
@@ -149,22 +152,14 @@ def _adopt(blank: SageMakerPlan, left: _Left, case: Case) -> SageMakerPlan:
         watched=(*left.alarms, *rollout.alarms) if is_judged else (),
         min_invocations=rollout.min_invocations if is_judged and is_new else 0,
         probation=(rollout.probation or 0) if is_new else 0,
-        **(_probation(left) if is_new and rollout.probation else {}),
+        probation_alarm=alarm_request(left.spec, left.died.execution, share.before) if goes_on_probation else {},
+        probation_share=dict(to_dict(share)) if goes_on_probation else {},
         verdict=_verdict(left) if is_judged else {},
         bodies=bodies_request(left.spec, since=left.died.started) if is_judged else {},
         again=asked_again(left.spec, left.version.config) if is_judged and is_new else {},
         expired=tuple(config for config in case.follows.expired if config != left.version.config),
         live=_pointer(left, case),
     )
-
-
-def _probation(left: _Left) -> dict[str, Request]:
-    back = None if left.back is None else left.back.config
-    share = endpoint_share(left.spec, previous=back, since=left.died.started)
-    return {
-        "probation_alarm": alarm_request(left.spec, left.died.execution, share.before),
-        "probation_share": dict(to_dict(share)),
-    }
 
 
 def _verdict(left: _Left) -> Request:

@@ -76,7 +76,8 @@ class Made:
 
     def probation_alarms(self) -> Iterator[str]:
         """Yield the name of the alarm of a probation, where there is one."""
-        yield from self._alarms(AlarmNames=[probation_alarm(self.endpoint)])
+        name = probation_alarm(self.endpoint)
+        yield from (found for found in self._alarms(AlarmNamePrefix=name) if found == name)
 
     def _alarms(self, **which: Any) -> Iterator[str]:
         pages = self.cloudwatch.get_paginator("describe_alarms").paginate(AlarmTypes=["MetricAlarm"], **which)

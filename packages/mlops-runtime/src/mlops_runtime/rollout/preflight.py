@@ -268,6 +268,7 @@ def _update(common: SageMakerPlan, case: Case, version: Version) -> SageMakerPla
     names = alarms.names if spec.serverless is None else ()
     changed = _change(common, case, version)
     baked = _planned(case)
+    share = endpoint_share(spec, previous=version.config, since=_iso(case.now))
     return replace(
         changed,
         reason=changed.reason + unread + left_out,
@@ -286,16 +287,9 @@ def _update(common: SageMakerPlan, case: Case, version: Version) -> SageMakerPla
         again={} if case.is_rollback else asked_again(spec, case.name),
         bodies={} if case.is_rollback else bodies_request(spec, since=_iso(case.now)),
         stop=verdict_alarm(spec.endpoint, case.name) if names and not case.is_rollback else {},
-        **(_probation(case, version) if changed.probation else {}),
+        probation_alarm=alarm_request(spec, case.execution, share.before) if changed.probation else {},
+        probation_share=dict(to_dict(share)) if changed.probation else {},
     )
-
-
-def _probation(case: Case, version: Version) -> dict[str, Request]:
-    share = endpoint_share(case.spec, previous=version.config, since=_iso(case.now))
-    return {
-        "probation_alarm": alarm_request(case.spec, case.execution, share.before),
-        "probation_share": dict(to_dict(share)),
-    }
 
 
 def _planned(case: Case) -> PlannedBake:

@@ -59,6 +59,7 @@ def endpoint_share(spec: ServingSpec, *, previous: str | None, since: str) -> Sh
             began it is counted nowhere.
         since: When the rollout began (ISO 8601).
     """
+    # claim: serverless-errors-are-counted-by-variant
     is_told_apart = previous is not None and spec.serverless is None
     return ShareRequest(
         since=since,

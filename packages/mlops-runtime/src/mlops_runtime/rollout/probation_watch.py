@@ -83,6 +83,8 @@ class ProbationWatch:
                 "answers": live.rehearsed,
                 "now": now.isoformat(),
                 "execution": live.execution,
+                # an endpoint of SageMaker has no slots
+                **({} if live.slot is None else {"slot": live.slot}),
             },
             has_time=has_time,
         )

@@ -138,7 +138,7 @@ def pointer(case: Case) -> LivePointer:
 
 def _rehearsed(case: Case, live: LivePointer | None) -> str | None:
     """Return where the answers of the rehearsal are: of this version, or of the one before where that has the same container."""
-    if case.spec.rollout.golden is not None and case.spec.asynchronous is None and case.spec.eks is None:
+    if case.spec.rollout.golden is not None and case.spec.asynchronous is None:
         return answers_key(case.spec.endpoint, case.name)
     is_same = live is not None and live.container_sha256 == case.package.container_sha256
     return live.rehearsed if live is not None and is_same else None
