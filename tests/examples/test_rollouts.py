@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -47,6 +48,7 @@ pytestmark = pytest.mark.cloud
 
 NAME = "shop-price"
 CLOCK_SCALE = 120.0
+PACE = 10.0  # embedded seconds of a step where the clock goes by steps
 TURNS, FAILS = (images.TURNS, "constant/calls/25"), (images.TURNS, "error/calls/5")
 TURNS_LATE = (images.TURNS, "constant/calls/600")
 MINUTES = cdk.Duration.minutes
@@ -151,16 +153,45 @@ class Shop:
         is_asked: bool = True,
         products: int = 0,
         image: str = models.IMAGE,
+        is_paced: bool = False,
     ) -> None:
         """Register and approve a model under traffic, do something meanwhile, and wait for its rollout to end."""
         package, seen = self.register(factor, products=products, image=image), self.seen()
         self.loop.approve(package, "a person looked at it")
         is_asked = is_asked and self.loop.live() is not None
         rows = [{"x": 2.0 + number / 1000} for number in range(900)]
-        with self.loop.traffic(rows, f"rollout-{factor}") if is_asked else nullcontext():
+        with (
+            self.loop.traffic(rows, f"rollout-{factor}") if is_asked else nullcontext(),
+            self.paced() if is_paced else nullcontext(),
+        ):
             if then is not None:
                 then()
             self.loop.wait_execution("DeployMachineArn", seen, appear=30, finish=120, error=error)
+
+    @contextmanager
+    def paced(self) -> Iterator[None]:
+        """Let time pass while the Deploy machine waits alone: on any machine its functions take no part of a bake."""
+        machines, is_over = self.cloud.client("stepfunctions"), threading.Event()
+
+        def is_waiting(arn: str) -> bool:
+            (last,) = machines.get_execution_history(executionArn=arn, reverseOrder=True, maxResults=1)["events"]
+            return bool(last["type"] == "WaitStateEntered")
+
+        def pace() -> None:
+            while not is_over.wait(PACE / CLOCK_SCALE):
+                executions = self.loop.executions("DeployMachineArn")
+                if all(is_waiting(each["executionArn"]) for each in executions if each["status"] == "RUNNING"):
+                    self.cloud.clock_jump(by=timedelta(seconds=PACE))
+
+        self.cloud.clock_scale(1.0)
+        pacing = threading.Thread(target=pace, daemon=True)
+        pacing.start()
+        try:
+            yield
+        finally:
+            is_over.set()
+            pacing.join()
+            self.cloud.clock_scale(CLOCK_SCALE)
 
     def ask_for(self, **checks: Any) -> None:
         """State another spec with some checks changed; the next approval goes by it."""
@@ -275,7 +306,7 @@ def test_a_good_model_is_promoted_step_by_step(shop: Shop) -> None:
     before = shop.loop.live()
     assert before is not None
 
-    shop.approve(4.0, is_asked=False)
+    shop.approve(4.0, is_asked=False, is_paced=True)
 
     live = shop.loop.live()
     assert live is not None
@@ -436,7 +467,7 @@ def test_an_image_that_turns_constant_goes_back_while_the_old_fleet_still_waits(
     """It is right in its rehearsal and for its first calls, and keeps to all bounds: golden requests, asked again, tell."""
     shop.ask_for(max_latency_ratio=None)
 
-    shop.approve(6.7, error="ROLLED_BACK", image=models.faulty_image(*TURNS))
+    shop.approve(6.7, error="ROLLED_BACK", image=models.faulty_image(*TURNS), is_paced=True)
 
     record = shop.loop.audit()[-1]
     assert "golden requests, asked again: 1 of 1 golden requests failed: two: " in record.reason
