@@ -261,7 +261,7 @@ class Account:
         answer = {
             "EndpointName": request["EndpointName"],
             "EndpointArn": f"arn:aws:sagemaker:{REGION}:{ACCOUNT}:endpoint/{request['EndpointName']}",
-            "EndpointStatus": endpoint.status,
+            "EndpointStatus": "RollingBack" if self._goes_back(endpoint) else endpoint.status,
             "EndpointConfigName": endpoint.config,
             "ProductionVariants": [{"VariantName": "AllTraffic", "CurrentInstanceCount": 2}],
         }
@@ -270,6 +270,11 @@ class Account:
         is_alone = self.now - endpoint.started > self.duration / 2
         variants = [{"VariantName": "AllTraffic", "VariantStatus": [_BAKING]}] if is_alone else []
         return answer | {"PendingDeploymentSummary": {"ProductionVariants": variants}}
+
+    def _goes_back(self, endpoint: Endpoint) -> bool:
+        """Return whether an update that an alarm ends is in its last quarter."""
+        is_late = self.now - endpoint.started > self.duration * 3 / 4
+        return endpoint.status == "Updating" and endpoint.ends_with == "old" and is_late
 
     def _sagemaker_describeEndpointConfig(self, request: dict[str, Any]) -> Any:  # noqa: N802
         return self._find(self.configs, request["EndpointConfigName"], "endpoint configuration")

@@ -127,7 +127,7 @@ class Shop:
 
     def _end(self, seen: set[str]) -> str:
         """Wait for the end of the execution that the approval starts, whatever it is."""
-        deadline = time.monotonic() + 240
+        deadline = time.monotonic() + 900
         while time.monotonic() < deadline:
             ended = [
                 e
@@ -137,7 +137,7 @@ class Shop:
             if ended:
                 return str(ended[0]["executionArn"])
             time.sleep(0.3)
-        raise AssertionError("the rollout did not end within 240 s")
+        raise AssertionError("the rollout did not end within 900 s")
 
 
 def chosen(folder: Path) -> dict[str, Bad | Good]:
