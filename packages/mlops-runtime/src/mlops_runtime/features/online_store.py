@@ -1,38 +1,51 @@
-"""The newest row of each entity in DynamoDB, read in milliseconds, with the same answer as ``FeatureStoreClient.latest``."""
+"""The newest row of each entity, read in milliseconds, with the same answer as ``FeatureStoreClient.latest``."""
 
-import json
-import struct
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from decimal import Decimal
+from datetime import datetime
 from itertools import accumulate, islice
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from botocore.exceptions import BotoCoreError, ClientError
 
 from mlops_runtime.features.batch_checks import ArrowStream, read_batch
 from mlops_runtime.features.column_type import ColumnType, FeatureType
 from mlops_runtime.features.entity_keys import KeyTypeError, typed_key
 from mlops_runtime.features.feature_group import CREATED_TIME, EVENT_TIME, INGEST_ID, RESERVED, FeatureGroup
+from mlops_runtime.features.feature_service import FeatureService
+from mlops_runtime.features.online_items import (
+    EPOCH,
+    EXPIRES,
+    KEY,
+    MICROSECOND,
+    ORDER,
+    ROW,
+    Item,
+    OnlineRows,
+    OnlineStoreError,
+    attribute,
+    counts,
+    expiry,
+    is_of,
+    key_problem,
+    mark_item,
+    mark_of,
+    microseconds,
+    order_of,
+    plain_value,
+    whole_key,
+)
+from mlops_runtime.features.online_rows import DynamoRows, FileRows
 from mlops_runtime.features.row_hashing import is_list, logical_type
 from mlops_runtime.features.table_types import arrow_schema, arrow_type
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
-Item = dict[str, Any]
-KEY, ORDER, ROW, EXPIRES = "entity", "version", "row", "expires"
-# https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html
-MAXIMUM_KEY_BYTES = 2048
-_SECOND = 1_000_000  # in microseconds
-_NULL = {"NULL": True}
 _KEY_TYPES = {
     "string": pa.string(),
     "int": pa.int32(),
@@ -40,19 +53,6 @@ _KEY_TYPES = {
     "date": pa.date32(),
     "timestamp": pa.timestamp("us", "UTC"),
 }
-_LOWEST = 1 << 63  # makes 64-bit times count from zero, so that digits sort as they do
-
-# https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchGetItem.html: and at most 16 MB, the rest is unprocessed
-_KEYS_A_READ = 100
-_ATTEMPTS = 8
-_FIRST_WAIT = 0.05  # seconds, doubled each time
-_WRITERS = 8
-_MICROSECOND = timedelta(microseconds=1)
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-
-
-class OnlineStoreError(ValueError):
-    """Rows, keys or the online table are not as needed; the message lists every problem."""
 
 
 def item_keys(group: FeatureGroup, entities: pa.Table) -> list[str]:
@@ -73,13 +73,10 @@ def item_keys(group: FeatureGroup, entities: pa.Table) -> list[str]:
         >>> item_keys(stock, pa.table({"store_id": ["a"], "week": pa.array([17167], pa.int32()).cast(pa.date32())}))
         ['stock_v1/["a",17167]']
     """
-    columns = [_plain(column) for column in _keys(group, entities)]
-    keys = [whole_key(group.table_name, values) for values in zip(*columns, strict=True)]
-    too_long = [key for key in keys if len(key.encode()) > MAXIMUM_KEY_BYTES]
-    if too_long:
-        raise OnlineStoreError(
-            f"group {group.name!r}: {len(too_long)} keys have more than {MAXIMUM_KEY_BYTES} bytes, one is {too_long[0][:80]!r}..."
-        )
+    keys = _item_keys(group, _keys(group, entities))
+    problem = key_problem(keys)
+    if problem is not None:
+        raise OnlineStoreError(f"group {group.name!r}: {problem}")
     return keys
 
 
@@ -109,17 +106,6 @@ def key_values(types: Mapping[str, FeatureType], entity: Mapping[str, str]) -> t
     return tuple(found.get(name) for name in types)
 
 
-def whole_key(table: str, values: Sequence[object]) -> str:
-    """Return the key of an item of a feature table from all values of its key."""
-    return f"{table}/{json.dumps(values, ensure_ascii=False, separators=(',', ':'))}"
-
-
-def is_of(key: str, values: Sequence[object]) -> bool:
-    """Return whether an item's key has the values, wherever one is given."""
-    parts = json.loads(key.partition("/")[2])
-    return len(parts) == len(values) and all(v is None or v == part for v, part in zip(values, parts, strict=True))
-
-
 def items(group: FeatureGroup, rows: pa.Table) -> Iterator[Item]:
     """Return the item of each row.
 
@@ -144,21 +130,21 @@ def items(group: FeatureGroup, rows: pa.Table) -> Iterator[Item]:
     if wrong:
         raise OnlineStoreError(f"group {group.name!r}: " + "; ".join(wrong))
     keys = item_keys(group, rows)
-    values = [[_attribute(kinds[name], v) for v in _plain(rows[name])] for name in group.feature_names]
+    names = group.feature_names
+    values = [[attribute(kinds[name], v) for v in _plain(rows[name])] for name in names]
     times = zip(_plain(rows[EVENT_TIME]), _plain(rows[CREATED_TIME]), rows[INGEST_ID].to_pylist(), strict=True)
-    ttl = None if group.ttl is None else group.ttl // _MICROSECOND
+    ttl = None if group.ttl is None else group.ttl // MICROSECOND
     for number, (key, (event, created, ingest)) in enumerate(zip(keys, times, strict=True)):
         item: Item = {
             KEY: {"S": key},
-            ORDER: {"S": _order(event, created, ingest)},
+            ORDER: {"S": order_of(event, created, ingest)},
             EVENT_TIME: {"N": str(event)},
             CREATED_TIME: {"N": str(created)},
             INGEST_ID: {"S": ingest},
-            ROW: {"M": {name: column[number] for name, column in zip(group.feature_names, values, strict=True)}},
+            ROW: {"M": {name: column[number] for name, column in zip(names, values, strict=True)}},
         }
         if ttl is not None:
-            # the second after the last one in which it counts; reads decide exactly
-            item[EXPIRES] = {"N": str((event + ttl) // _SECOND + 1)}
+            item[EXPIRES] = expiry(event, ttl)
         yield item
 
 
@@ -178,14 +164,24 @@ def rows_of(group: FeatureGroup, entities: pa.Table, found: Sequence[Item | None
         if column.name in RESERVED:
             cells = [None if item is None else item[column.name] for item in found]
         else:
-            # a feature that was declared after the item was written is null
-            cells = [None if item is None else item[ROW]["M"].get(column.name) for item in found]
-        columns[column.name] = _array(column.type, [None if c is None else _value(column.type, c) for c in cells])
+            cells = _feature(column.name, found)
+        columns[column.name] = _array(column.type, [None if c is None else plain_value(column.type, c) for c in cells])
     fields = [pa.field(field.name, field.type) for field in schema]
     return pa.table([columns[field.name].cast(field.type) for field in fields], schema=pa.schema(fields))
 
 
-def _keys(group: FeatureGroup, rows: pa.Table) -> list[pa.ChunkedArray]:
+def _feature(name: str, found: Sequence[Item | None]) -> list[Mapping[str, Any] | None]:
+    """Return the attribute of each item; a feature that was declared after the item was written has none."""
+    return [None if item is None else item[ROW]["M"].get(name) for item in found]
+
+
+def _item_keys(group: FeatureGroup, columns: Sequence[pa.ChunkedArray]) -> list[str]:
+    plain = [_plain(column) for column in columns]
+    return [whole_key(group.table_name, values) for values in zip(*plain, strict=True)]
+
+
+def _keys(group: FeatureGroup, rows: pa.Table, *, nulls: bool = False) -> list[pa.ChunkedArray]:
+    """Return the key columns in the group's types; rows whose key is null are a problem unless ``nulls``."""
     problems, found = [], []
     for name in group.entity_names:
         wanted = arrow_schema(group).field(name).type
@@ -197,7 +193,7 @@ def _keys(group: FeatureGroup, rows: pa.Table) -> list[pa.ChunkedArray]:
         except KeyTypeError as error:
             problems.append(f"entity {name!r} {error}")
         else:
-            if found[-1].null_count:
+            if found[-1].null_count and not nulls:
                 problems.append(f"entity {name!r} has {found[-1].null_count} nulls")
     if problems:
         raise OnlineStoreError(f"group {group.name!r}: " + "; ".join(problems))
@@ -236,57 +232,6 @@ def _plain(column: pa.ChunkedArray) -> list[Any]:
     elif pa.types.is_float32(kind):
         column = pa.chunked_array([chunk.view(pa.int32()) for chunk in column.chunks], pa.int32())
     return list(column.to_pylist())
-
-
-def _order(event: int, created: int, ingest: str) -> str:
-    """Return a text that sorts, by its bytes, as (event time, created time, ingest id) do."""
-    return f"{event + _LOWEST:020d}/{created + _LOWEST:020d}/{ingest}"
-
-
-def _attribute(kind: FeatureType, value: Any) -> Mapping[str, Any]:
-    if value is None:
-        return _NULL
-    said = ColumnType.of(kind)
-    if said.base == "list":
-        return {"L": [_attribute(said.element, each) for each in value]}
-    if said.base == "vector":
-        return {"B": struct.pack(f">{said.length}i", *value)}
-    return _ATTRIBUTES[said.base](value)
-
-
-_ATTRIBUTES: dict[str, Callable[[Any], dict[str, object]]] = {
-    "boolean": lambda value: {"BOOL": value},
-    "int": lambda value: {"N": str(value)},
-    "long": lambda value: {"N": str(value)},
-    "date": lambda value: {"N": str(value)},
-    "timestamp": lambda value: {"N": str(value)},
-    "string": lambda value: {"S": value},
-    "binary": lambda value: {"B": value},
-    "decimal": lambda value: {"N": str(value)},
-    "float": lambda bits: {"B": struct.pack(">i", bits)},
-    "double": lambda bits: {"B": struct.pack(">q", bits)},
-}
-
-
-def _value(kind: FeatureType, cell: Mapping[str, Any]) -> Any:
-    """Return what ``_array`` takes; a column that was widened since reads what was written before."""
-    if "NULL" in cell:
-        return None
-    said = ColumnType.of(kind)
-    if said.base == "list":
-        return [_value(said.element, each) for each in cell["L"]]
-    if said.base == "vector":
-        return list(struct.unpack(f">{said.length}i", bytes(cell["B"])))
-    if said.base == "binary":
-        return bytes(cell["B"])
-    if said.base == "decimal":
-        return Decimal(cell["N"])
-    if "B" not in cell:
-        return next(iter(cell.values())) if kind in ("boolean", "string") else int(cell["N"])
-    content = bytes(cell["B"])
-    if kind == "double" and len(content) == 4:
-        content = struct.pack(">d", struct.unpack(">f", content)[0])
-    return struct.unpack(">i" if len(content) == 4 else ">q", content)[0]
 
 
 def _array(kind: FeatureType, values: list[Any]) -> pa.Array:
@@ -329,8 +274,22 @@ class Published:
     visible_from: datetime | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServedFeatures:
+    """What one read of several groups found.
+
+    Attributes:
+        rows: The entity rows with their features, called ``group__feature`` as in training sets; nulls where nothing counted.
+        missing: By feature table, the places of the rows for which it has nothing that counts: the key never was, its row is
+            older than the time to live or not visible yet, or the key is null. Tables without such rows are left out.
+    """
+
+    rows: pa.Table
+    missing: Mapping[str, tuple[int, ...]]
+
+
 class OnlineStore:
-    """Publishes and reads the newest row of each entity.
+    """Publishes and reads the newest row of each entity, in DynamoDB or, by ``local``, in a file.
 
     Args:
         client: A boto3 client of DynamoDB.
@@ -346,7 +305,21 @@ class OnlineStore:
     """
 
     def __init__(self, client: "DynamoDBClient", *, table: str, sleep: Callable[[float], object] = time.sleep) -> None:
-        self._client, self._table, self._sleep = client, table, sleep
+        self._rows: OnlineRows = DynamoRows(client, table, sleep)
+
+    @classmethod
+    def local(cls, path: Path | str) -> "OnlineStore":
+        """Keep the newest rows in a SQLite file, which needs no cloud; ``FeatureStoreClient.local`` has ``online.db``.
+
+        Args:
+            path: The file, made when missing.
+
+        Raises:
+            OnlineStoreError: If it cannot be opened or is something else.
+        """
+        store = cls.__new__(cls)
+        store._rows = FileRows(Path(path))
+        return store
 
     def publish(self, group: FeatureGroup, rows: ArrowStream, *, now: datetime) -> Published:
         """Write the newest visible row of each entity, unless the table has it or a newer one.
@@ -362,7 +335,7 @@ class OnlineStore:
             OnlineStoreError: If rows are not the group's, or DynamoDB does not take one; the others stay, and publishing again
                 goes on from there.
         """
-        instant = _microseconds(now)
+        instant = microseconds(now)
         newest: dict[str, Item] = {}
         early: list[int] = []
         for item in items(group, read_batch(rows)):
@@ -373,13 +346,12 @@ class OnlineStore:
             before = newest.get(item[KEY]["S"])
             if before is None or before[ORDER]["S"].encode() < item[ORDER]["S"].encode():
                 newest[item[KEY]["S"]] = item
-        with ThreadPoolExecutor(_WRITERS) as pool:
-            written = sum(pool.map(self._put, newest.values()))
+        written = self._rows.put(list(newest.values())) if newest else 0
         return Published(
             written=written,
             kept=len(newest) - written,
             not_visible=len(early),
-            visible_from=_EPOCH + min(early) * _MICROSECOND if early else None,
+            visible_from=EPOCH + min(early) * MICROSECOND if early else None,
         )
 
     def refresh(self, group: FeatureGroup, store: Latest, *, now: datetime) -> Published:
@@ -412,11 +384,52 @@ class OnlineStore:
         Raises:
             OnlineStoreError: If keys are absent, null or of another type, or DynamoDB does not answer for some.
         """
-        asked, instant = read_batch(entities), _microseconds(now)
+        asked, instant = read_batch(entities), microseconds(now)
         keys = item_keys(group, asked)
-        found = self._read(list(dict.fromkeys(keys)), consistent=consistent)
-        served = [item if item is not None and _counts(group, item, instant) else None for item in map(found.get, keys)]
-        return rows_of(group, asked, served)
+        found = self._rows.read(list(dict.fromkeys(keys)), consistent=consistent)
+        return rows_of(group, asked, _counting(group, map(found.get, keys), instant))
+
+    def read(
+        self,
+        features: FeatureService | Sequence[FeatureGroup],
+        entities: ArrowStream,
+        *,
+        now: datetime,
+        consistent: bool = False,
+    ) -> ServedFeatures:
+        """Read several groups for entity rows at once: a hundred keys a call, each once, calls in parallel.
+
+        Each group is as of its own newest row, as in training.
+
+        Args:
+            features: A feature service, or groups whose features are all wanted.
+            entities: Rows with the keys of all groups, as for ``training_set``; a key may be null or appear more than once.
+            now: As for ``get``.
+            consistent: As for ``get``.
+
+        Raises:
+            OnlineStoreError: If keys are absent or of another type, columns clash, or DynamoDB does not answer for some.
+        """
+        service = features if isinstance(features, FeatureService) else FeatureService(name="read", features=features)
+        asked, instant, wanted = read_batch(entities), microseconds(now), service.wanted
+        clash = [name for name in service.column_names if name in asked.column_names]
+        if clash:
+            raise OnlineStoreError(f"entity rows have {', '.join(clash)}, which would be read; leave them out")
+        places = [(group, *_distinct(group, asked)) for group in service.features]
+        keys = dict.fromkeys(key for _, found, _ in places for key in found if key is not None)
+        there = self._rows.read(list(keys), consistent=consistent) if keys else {}
+        missing: dict[str, tuple[int, ...]] = {}
+        for group, found, indices in places:
+            served = _counting(group, (None if key is None else there.get(key) for key in found), instant)
+            types = {feature.name: feature.type for feature in group.features}
+            for name in wanted[group.table_name]:
+                values = [None if c is None else plain_value(types[name], c) for c in _feature(name, served)]
+                column = _array(types[name], values).cast(arrow_type(types[name])).take(indices)
+                asked = asked.append_column(f"{group.name}__{name}", column)
+            absent = pa.array([item is None for item in served], pa.bool_()).take(indices)
+            if absent.true_count:
+                missing[group.table_name] = tuple(pc.indices_nonzero(absent).to_pylist())
+        return ServedFeatures(rows=asked, missing=missing)
 
     def forget(self, group: FeatureGroup, entities: ArrowStream) -> int:
         """Delete entities, as after ``erase``; publishing a row of one writes it again.
@@ -431,7 +444,9 @@ class OnlineStore:
         Raises:
             OnlineStoreError: If keys are not as needed, or DynamoDB does not delete one.
         """
-        return sum(map(self._delete, dict.fromkeys(item_keys(group, read_batch(entities)))))
+        gone = sum(map(self._rows.delete, dict.fromkeys(item_keys(group, read_batch(entities)))))
+        self._rows.settle()
+        return gone
 
     def forget_entity(
         self, entity: Mapping[str, str], tables: Mapping[str, Mapping[str, FeatureType]]
@@ -454,84 +469,75 @@ class OnlineStore:
         keys = [whole_key(name, values) for name, values in wanted.items() if None not in values]
         parts = {name: values for name, values in wanted.items() if None in values}
         if parts:
-            found = ((key, parts.get(key.partition("/")[0])) for key in self._keys())
+            found = ((key, parts.get(key.partition("/")[0])) for key in self._rows.all_keys())
             keys += [key for key, values in found if values is not None and is_of(key, values)]
-        gone = Counter(key.partition("/")[0] for key in keys if self._delete(key))
+        gone = Counter(key.partition("/")[0] for key in keys if self._rows.delete(key))
+        self._rows.settle()
         return dict(sorted(gone.items()))
 
-    def _delete(self, key: str) -> bool:
-        with self._said("DeleteItem"):
-            answer = self._client.delete_item(TableName=self._table, Key={KEY: {"S": key}}, ReturnValues="ALL_OLD")
-        return "Attributes" in answer
+    def withdraw(self, group: FeatureGroup, rows: pa.Table) -> int:
+        """Delete the items of rows that a table no longer has, unless others took their place; return how many went.
 
-    def _keys(self) -> Iterator[str]:
-        pages = self._client.get_paginator("scan").paginate(
-            TableName=self._table,
-            ProjectionExpression="#key",
-            ExpressionAttributeNames={"#key": KEY},
-            ConsistentRead=True,
-        )
-        with self._said("Scan"):
-            for page in pages:
-                yield from (item[KEY]["S"] for item in page["Items"])
+        Args:
+            group: The group.
+            rows: Whole rows with their ingest ids, as they were published.
 
-    def _put(self, item: Item) -> bool:
-        with self._said("PutItem"):
-            try:
-                self._client.put_item(
-                    TableName=self._table,
-                    Item=item,
-                    ConditionExpression="attribute_not_exists(#order) OR #order < :order",
-                    ExpressionAttributeNames={"#order": ORDER},
-                    ExpressionAttributeValues={":order": item[ORDER]},
-                )
-            except self._client.exceptions.ConditionalCheckFailedException:
-                return False
-        return True
+        Raises:
+            OnlineStoreError: As for ``publish``.
+        """
+        gone = sum(self._rows.delete(item[KEY]["S"], item[ORDER]["S"]) for item in items(group, rows))
+        self._rows.settle()
+        return gone
 
-    def _read(self, keys: Sequence[str], *, consistent: bool) -> dict[str, Item]:
-        found: dict[str, Item] = {}
-        for part in _parts(keys, _KEYS_A_READ):
-            left: Any = {self._table: {"Keys": [{KEY: {"S": key}} for key in part], "ConsistentRead": consistent}}
-            for attempt in range(_ATTEMPTS):
-                if attempt:
-                    self._sleep(_FIRST_WAIT * 2 ** (attempt - 1))
-                with self._said("BatchGetItem"):
-                    answer = self._client.batch_get_item(RequestItems=left)
-                found |= {item[KEY]["S"]: item for item in answer["Responses"].get(self._table, [])}
-                left = answer.get("UnprocessedKeys")
-                if not left:
-                    break
-            else:
-                count = len(left[self._table]["Keys"])
-                raise OnlineStoreError(
-                    f"table {self._table} did not answer for {count} keys after {_ATTEMPTS} attempts; ask for fewer, or later"
-                )
-        return found
+    def published(self, table: str, uuid: str) -> int:
+        """Return up to which sequence number of a feature table all rows are out; 0 for none.
 
-    @contextmanager
-    def _said(self, operation: str) -> Iterator[None]:
-        try:
-            yield
-        except (BotoCoreError, ClientError) as error:
-            raise OnlineStoreError(f"{operation} of table {self._table} failed: {error}") from error
+        Args:
+            table: Name of the feature table.
+            uuid: Its id, which another table of that name has not.
+        """
+        key = mark_item(table, uuid, 0)[KEY]["S"]
+        return mark_of(self._rows.read([key], consistent=True).get(key), uuid)
+
+    def mark_published(self, table: str, uuid: str, sequence: int) -> None:
+        """Write down up to which sequence number of a feature table all rows are out, unless a later one is said.
+
+        Args:
+            table: Name of the feature table.
+            uuid: Its id.
+            sequence: The sequence number.
+        """
+        mark = mark_item(table, uuid, sequence)
+        key = mark[KEY]["S"]
+        before = self._rows.read([key], consistent=True).get(key)
+        if before is not None and before[INGEST_ID] != mark[INGEST_ID]:
+            self._rows.delete(key, before[ORDER]["S"])  # of an earlier table of that name
+        self._rows.put([mark])
 
 
-def _counts(group: FeatureGroup, item: Item, instant: int) -> bool:
-    event, created = int(item[EVENT_TIME]["N"]), int(item[CREATED_TIME]["N"])
-    if max(event, created) > instant:
-        return False
-    if group.ttl is None:
-        return True
-    age, ttl = instant - event, group.ttl // _MICROSECOND
-    return age <= ttl if group.ttl_bound == "inclusive" else age < ttl
+def _counting(group: FeatureGroup, found: Iterable[Item | None], instant: int) -> list[Item | None]:
+    """Return the items that count at a time, ``None`` in place of the others."""
+    ttl = None if group.ttl is None else group.ttl // MICROSECOND
+    return [None if item is None or not counts(item, instant, ttl, group.ttl_bound) else item for item in found]
 
 
-def _microseconds(at: datetime) -> int:
-    if at.tzinfo is None:
-        raise OnlineStoreError(f"now must have a time zone, got {at!r}")
-    return (at - _EPOCH) // _MICROSECOND
+def _distinct(group: FeatureGroup, asked: pa.Table) -> tuple[list[str | None], pa.Array]:
+    """Return the item key of each entity once, ``None`` of one whose key has a null, and for each row the place of its key."""
+    columns = _keys(group, asked, nulls=True)
+    place = pa.nulls(asked.num_rows, pa.int64()).fill_null(0)
+    for column in columns:
+        coded = _coded(column)
+        pair = pc.add(pc.multiply(place, asked.num_rows + 1), coded.indices.cast(pa.int64()))
+        place = _coded(pa.chunked_array([pair])).indices.cast(pa.int64())
+    order = pa.table({"place": place, "row": pa.arange(0, asked.num_rows, 1)})
+    first = order.group_by("place").aggregate([("row", "min")]).sort_by("place")["row_min"]
+    plain = [_plain(column.take(first)) for column in columns]
+    keys = [None if None in v else whole_key(group.table_name, v) for v in zip(*plain, strict=True)]
+    problem = key_problem([key for key in keys if key is not None])
+    if problem is not None:
+        raise OnlineStoreError(f"group {group.name!r}: {problem}")
+    return keys, place
 
 
-def _parts(keys: Sequence[str], size: int) -> Iterator[Sequence[str]]:
-    return (keys[start : start + size] for start in range(0, len(keys), size))
+def _coded(column: pa.ChunkedArray) -> pa.DictionaryArray:
+    return pc.dictionary_encode(column.combine_chunks(), null_encoding="encode")

@@ -6,7 +6,7 @@ What builds training sets needs DuckDB; what ingests does not load it.
 import os
 import warnings
 from collections.abc import Callable, Collection, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Unpack
@@ -30,8 +30,10 @@ from mlops_runtime.features.batch_ingest import (
 from mlops_runtime.features.build_intent import Builds, OpenBuild
 from mlops_runtime.features.feature_group import FeatureGroup
 from mlops_runtime.features.feature_service import FeatureService, FeatureServices
-from mlops_runtime.features.iceberg_tables import check_service
+from mlops_runtime.features.iceberg_tables import FeatureTableError, TableMeaning, check_service, feature_types
 from mlops_runtime.features.lock_file import FeatureLock
+from mlops_runtime.features.online_publication import INLINE_ROWS, publish_new
+from mlops_runtime.features.online_store import OnlineStore, ServedFeatures
 from mlops_runtime.features.table_catalog import Tables
 from mlops_runtime.features.training_set_manifest import Manifests, Objects, remove
 from mlops_runtime.features.training_set_request import Asked, Features, named_tables, requested
@@ -88,10 +90,11 @@ class FeatureStoreClient:
         training_sets: str | Path | None = None,
         s3: Any = None,
         spark: tuple[Any, str] | None = None,
+        online: OnlineStore | Path | None = None,
     ) -> None:
         self._tables, self._now, self._announce = tables, now, announce
         self._manifest_place, self._set_place, self._s3 = manifests, training_sets, s3
-        self._spark = spark
+        self._spark, self._online = spark, online
 
     @classmethod
     def local(
@@ -124,6 +127,7 @@ class FeatureStoreClient:
             announce=announce,
             manifests=path / "manifests",
             training_sets=path / "training_sets",
+            online=path / "online.db",
         )
 
     @classmethod
@@ -139,6 +143,7 @@ class FeatureStoreClient:
         s3: Any = None,
         glue: Any = None,
         spark_job: str | None = None,
+        online: OnlineStore | None = None,
     ) -> "FeatureStoreClient":
         """Use the tables that a deployed feature store has in Glue; CloudFormation alone makes and changes them.
 
@@ -154,6 +159,8 @@ class FeatureStoreClient:
             s3: A boto3 client of S3, for the two. Default: what needs it is refused.
             glue: A boto3 client of Glue, which starts ``spark_job`` and waits for it.
             spark_job: Name of the Glue job that builds what does not fit the memory. Default: such sets are refused.
+            online: The online store. Default: with ``announce`` the store's function publishes what ingests of groups with
+                ``online`` add, and without it such an ingest is refused, as reads of features are.
 
         Raises:
             FeatureStoreError: If there is a job and no client of Glue.
@@ -168,6 +175,7 @@ class FeatureStoreClient:
             training_sets=training_sets,
             s3=s3,
             spark=None if spark_job is None else (glue, spark_job),
+            online=online,
         )
 
     def ingest(self, group: FeatureGroup, batch: ArrowStream, *, idempotency_key: str | None = None) -> Ingested:
@@ -183,6 +191,8 @@ class FeatureStoreClient:
             BatchError: If the batch does not fit the group; with every problem.
             FeatureTableError: If the table does not fit the group.
             KeyReusedError: If the key was used for other content.
+            OnlineStoreError: If the rows of a group with ``online`` are ingested and not all published; ingesting the same batch
+                again, or the next one, publishes them.
         """
         now = self._now()
         prepared_batch = prepared(group, batch, key=idempotency_key, now=now)
@@ -217,7 +227,10 @@ class FeatureStoreClient:
         prepared_batch = prepared(group, check_is_whole(group, batch), key=idempotency_key, now=now)
         table = self._tables.writable(group)
         found = restated(table, prepared_batch, is_keyed=idempotency_key is not None)
-        return found if isinstance(found, Ingested) else self._appended(table, found, now)
+        if isinstance(found, Ingested):
+            self._publish(group, now)
+            return found
+        return self._appended(table, found, now)
 
     def training_set(
         self,
@@ -385,6 +398,40 @@ class FeatureStoreClient:
 
         return latest(self.table, group, entities, now=self._now())
 
+    def read_online(
+        self, features: FeatureService | Sequence[FeatureGroup], entities: ArrowStream, *, consistent: bool = False
+    ) -> ServedFeatures:
+        """Return the features that count now for entity rows, from the online store: several groups and keys in one read.
+
+        Args:
+            features: A feature service, which is compared with what is stored, or groups whose features are all wanted.
+            entities: Rows with the keys of all groups, in any order; a key that never was gets nulls, and is said.
+            consistent: Whether DynamoDB reads consistently, at twice the price. Default: new rows may take about a second.
+
+        Raises:
+            FeatureStoreError: If the client was not told which online store there is.
+            FeatureServiceError: If the version of the service is stored with other features.
+            OnlineStoreError: If keys are absent or of another type, columns clash, or the store does not answer.
+        """
+        if isinstance(features, FeatureService) and self._manifest_place is not None:
+            self.services.check(features.spec)
+        return self.online.read(features, entities, now=self._now(), consistent=consistent)
+
+    def publish_online(self, group: FeatureGroup) -> int:
+        """Publish the rows of a group that are not out yet, also those whose publisher ended; return how many were newer.
+
+        Ingests of a group with ``online`` do this themselves.
+
+        Args:
+            group: The group.
+
+        Raises:
+            FeatureStoreError: If the client was not told which online store there is.
+            OnlineStoreError: If rows cannot be published.
+        """
+        done = publish_new(lambda: self.table(group.table_name), group, self.online, now=self._now())
+        return 0 if done is None else done.published.written
+
     def erase(
         self, entity: Mapping[str, object], *, reason: str, in_use: Collection[str], include_in_use: bool = False
     ) -> Erasure:
@@ -411,7 +458,10 @@ class FeatureStoreClient:
             open=lambda uri: Objects(uri, s3=self._s3),
             remove=lambda file: remove(file, s3=self._s3),
         )
-        return erase(places, entity, reason=reason, in_use=in_use, include_in_use=include_in_use, now=self._now())
+        record = erase(places, entity, reason=reason, in_use=in_use, include_in_use=include_in_use, now=self._now())
+        if not isinstance(self._online, Path) or self._online.exists():
+            self._forget_online(entity)
+        return record
 
     def maintain(self, tables: Sequence[str] | None = None) -> "tuple[Maintained, ...]":
         """Maintain tables: compact small files, remove files that no snapshot names, forget old keys, drop replaced tags.
@@ -464,6 +514,21 @@ class FeatureStoreClient:
         return self._manifest_place
 
     @property
+    def online(self) -> OnlineStore:
+        """The online store; of a folder the file ``online.db``, made when missing.
+
+        Raises:
+            FeatureStoreError: If the client was not told which one there is.
+        """
+        if isinstance(self._online, Path):
+            self._online = OnlineStore.local(self._online)
+        if self._online is None:
+            raise FeatureStoreError(
+                "this needs the online store: FeatureStoreClient.glue(online=OnlineStore(boto3.client('dynamodb'), table=...))"
+            )
+        return self._online
+
+    @property
     def services(self) -> FeatureServices:
         """The store's feature services, which lie beside its manifests.
 
@@ -497,6 +562,11 @@ class FeatureStoreClient:
         return Objects(self._set_place, s3=self._s3)
 
     def _appended(self, table: Table, batch: Batch, now: datetime) -> Ingested:
+        if batch.group.online and self._online is None and self._announce is None:
+            raise FeatureStoreError(
+                f"group {batch.group.name!r} is online, and this client neither knows the online store nor announces ingests: give "
+                "FeatureStoreClient.glue online=OnlineStore(...) or announce=unit_bus(...)"
+            )
         done = append(table, batch, now)
         if self._tables.is_folder and not done.duplicate:
             from mlops_runtime.features.table_maintenance import tend  # noqa: PLC0415 - loads pandas where that is
@@ -505,4 +575,27 @@ class FeatureStoreClient:
         if self._announce is not None:
             # by the key and not by the ingest: told twice, it is the same event
             self._announce(features_ingested(done.table, rows=batch.rows.num_rows, ingest_id=batch.key_hash[:32]))
+        self._publish(batch.group, now)
         return done
+
+    def _publish(self, group: FeatureGroup, now: datetime) -> None:
+        """Publish what an ingest added, unless the function that the event reaches does so: where it is told, and the rows many."""
+        if group.online and self._online is not None:
+            is_told = self._announce is not None and not self._tables.is_folder
+            most = INLINE_ROWS if is_told else None
+            publish_new(lambda: self.table(group.table_name), group, self.online, now=now, most=most)
+
+    def _forget_online(self, entity: Mapping[str, object]) -> None:
+        if self._online is None:
+            return
+        keys = {}
+        for name in self.table_names():
+            table = self.table(name)
+            try:
+                entities = TableMeaning.of(name, table.properties).entities
+            except FeatureTableError:
+                continue  # none of ours
+            types = feature_types(table)
+            keys[name] = {each: types[each] for each in entities}
+        texts = {name: value.isoformat() if isinstance(value, date) else str(value) for name, value in entity.items()}
+        self.online.forget_entity(texts, keys)

@@ -1,0 +1,256 @@
+"""Rows that ingests publish: all of them, once visible, also after a crash, and none that an erasure took meanwhile."""
+
+from datetime import UTC, datetime, timedelta
+
+import pyarrow as pa
+import pytest
+
+from mlops_runtime.features.feature_group import Entity, Feature, FeatureGroup
+from mlops_runtime.features.feature_service import FeatureService, FeatureServiceError
+from mlops_runtime.features.online_publication import publish_new
+from mlops_runtime.features.online_store import OnlineStore, OnlineStoreError
+from mlops_runtime.features.store_client import FeatureStoreClient, FeatureStoreError
+from mlops_runtime.features.table_catalog import Tables
+
+START = datetime(2017, 1, 1, tzinfo=UTC)
+STOCK = FeatureGroup(
+    name="stock",
+    entities=(Entity("store_id", "string", "store"),),
+    features=(Feature("on_hand", "long", "units on hand", nullable=True),),
+    owner="demand",
+    description="stock",
+    lead=timedelta(days=9),
+    online=True,
+)
+
+
+def day(number):
+    """Return a time in days since the start."""
+    return START + timedelta(days=number)
+
+
+def stock(*given):
+    """Return rows: (store, event in days, on hand)."""
+    stores, events, values = zip(*given, strict=True)
+    return pa.table(
+        {"store_id": stores, "event_time": [day(e) for e in events], "on_hand": pa.array(values, pa.int64())}
+    )
+
+
+class Shop:
+    """A store in a folder, whose clock is set by hand."""
+
+    def __init__(self, path):
+        self.at, self.path = day(5), path
+        self.client = self.opened()
+
+    def opened(self):
+        """Return another client of the same folder."""
+        return FeatureStoreClient.local(self.path, now=lambda: self.at)
+
+    def on_hand(self, *stores):
+        """Return what the online store has."""
+        return self.client.read_online([STOCK], pa.table({"store_id": stores})).rows["stock__on_hand"].to_pylist()
+
+    def mark(self):
+        """Return up to which sequence number rows are out."""
+        table = self.client.table("stock_v1")
+        return self.client.online.published("stock_v1", str(table.metadata.table_uuid))
+
+    def publish(self, **asked):
+        """Publish what is not out yet."""
+        return publish_new(lambda: self.client.table("stock_v1"), STOCK, self.client.online, now=self.at, **asked)
+
+
+@pytest.fixture
+def shop(tmp_path):
+    """Return an empty store."""
+    return Shop(tmp_path / "store")
+
+
+def test_an_ingest_publishes_what_it_adds(shop):
+    """The flag on the group is enough; a group without it is not published."""
+    shop.client.ingest(STOCK, stock(("a", 1, 10), ("b", 1, 20)))
+    shop.client.ingest(STOCK, stock(("a", 2, 11)))
+    assert shop.on_hand("b", "a", "c") == [20, 11, None]
+    assert shop.mark() == shop.client.table("stock_v1").current_snapshot().sequence_number == 2
+    quiet = FeatureGroup(**{f: getattr(STOCK, f) for f in STOCK.__slots__} | {"name": "quiet", "online": False})
+    shop.client.ingest(quiet, stock(("a", 1, 1)))
+    found = shop.client.read_online([quiet], pa.table({"store_id": ["a"]}))
+    assert (found.rows["quiet__on_hand"].to_pylist(), found.missing) == ([None], {"quiet_v1": (0,)})
+
+
+def test_corrections_and_backfills_are_published_too(shop):
+    """The newest version counts; a row of the past replaces none that is newer."""
+    shop.client.ingest(STOCK, stock(("a", 3, 10)))
+    shop.client.backfill(STOCK, stock(("a", 1, 5)).append_column("created_time", [[day(1)]]))
+    assert shop.on_hand("a") == [10]
+    shop.at = day(6)
+    shop.client.correct(STOCK, stock(("a", 3, 12)))
+    assert shop.on_hand("a") == [12]
+
+
+def crash(shop, monkeypatch):
+    """Ingest a batch whose publisher ends after the commit."""
+
+    def fail(*_, **__):
+        raise OnlineStoreError("ended")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(OnlineStore, "publish", fail)
+        with pytest.raises(OnlineStoreError, match="ended"):
+            shop.client.ingest(STOCK, stock(("a", 1, 10)))
+
+
+def test_the_next_ingest_publishes_what_a_crash_left(shop, monkeypatch):
+    """The mark did not move, so that everything above it is read."""
+    crash(shop, monkeypatch)
+    assert (shop.mark(), shop.on_hand("a")) == (0, [None])
+    shop.client.ingest(STOCK, stock(("b", 1, 20)))
+    assert (shop.mark(), shop.on_hand("a", "b")) == (2, [10, 20])
+
+
+def test_the_same_batch_again_publishes_what_a_crash_left(shop, monkeypatch):
+    """It is a duplicate, and out afterwards."""
+    crash(shop, monkeypatch)
+    assert shop.client.ingest(STOCK, stock(("a", 1, 10))).duplicate
+    assert shop.on_hand("a") == [10]
+    assert shop.client.publish_online(STOCK) == 0
+
+
+def test_rows_that_are_not_visible_yet_hold_the_mark_back(shop):
+    """They come out with the first publication after their time."""
+    shop.client.ingest(STOCK, stock(("a", 1, 10)))
+    shop.client.ingest(STOCK, stock(("b", 8, 20)))
+    shop.client.ingest(STOCK, stock(("c", 2, 30)))
+    assert (shop.mark(), shop.on_hand("a", "b", "c")) == (1, [10, None, 30])
+    shop.at = day(8)
+    done = shop.publish()
+    assert (done.published.written, done.sequence, shop.on_hand("b")) == (1, 3, [20])
+
+
+def test_many_rows_are_left_to_the_function(shop, monkeypatch):
+    """None of them is published then; files that were compacted count by what is new in them."""
+    for number in range(7):
+        shop.client.ingest(STOCK, stock((f"s{number}", 1, number)))
+    crash(shop, monkeypatch)
+    assert shop.publish(most=0) is None
+    assert shop.on_hand("a") == [None]
+    assert shop.publish(most=1).published.written == 1
+    assert shop.on_hand("a") == [10]
+
+
+class Between(OnlineStore):
+    """An online store before whose first put something else happens."""
+
+    def __init__(self, path, happens):
+        self._rows, self._happens = OnlineStore.local(path)._rows, [happens]
+
+    def publish(self, group, rows, *, now):
+        """Let it happen, then publish."""
+        while self._happens:
+            self._happens.pop()()
+        return super().publish(group, rows, now=now)
+
+
+def test_rows_that_an_erasure_takes_meanwhile_are_withdrawn(shop, monkeypatch):
+    """Its own forgetting came before the rows were put; others' rows stay, and no file holds the entity."""
+    crash(shop, monkeypatch)
+    shop.client.ingest(STOCK, stock(("b", 1, 20), ("PLANTED", 1, 30)))
+    shop.client.ingest(STOCK, stock(("PLANTED", 2, 31)))
+    crash_free = shop.opened()
+
+    def erase():
+        crash_free.erase({"store_id": "PLANTED"}, reason="T-1", in_use=[])
+
+    # a publisher that starts anew, as after a crash, and is overtaken
+    table = shop.client.table("stock_v1")
+    shop.client.online._rows.delete("#published/stock_v1")
+    online = Between(shop.path / "online.db", erase)
+    done = publish_new(lambda: shop.client.table("stock_v1"), STOCK, online, now=shop.at)
+    assert (done.withdrawn, shop.on_hand("a", "b", "PLANTED")) == (1, [10, 20, None])
+    assert done.sequence > table.current_snapshot().sequence_number
+    for path in shop.path.glob("online.db*"):
+        assert b"PLANTED" not in path.read_bytes()
+
+
+def test_what_is_delivered_again_after_an_erasure_stays(shop):
+    """Also where its event is older than that of the row that was withdrawn."""
+    shop.client.ingest(STOCK, stock(("b", 1, 20)))
+    other = shop.opened()
+
+    def erase_and_deliver():
+        other.erase({"store_id": "a"}, reason="T-1", in_use=[])
+        other.ingest(STOCK, stock(("a", 1, 7)))
+
+    unpublished = FeatureStoreClient.local(shop.path, now=lambda: shop.at)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(FeatureStoreClient, "_publish", lambda *_: None)
+        unpublished.ingest(STOCK, stock(("a", 3, 10)))
+    online = Between(shop.path / "online.db", erase_and_deliver)
+    publish_new(lambda: shop.client.table("stock_v1"), STOCK, online, now=shop.at)
+    assert shop.on_hand("a", "b") == [7, 20]
+
+
+def test_an_ingest_meanwhile_is_not_said_to_be_out(shop, monkeypatch):
+    """Its publisher may still end before it has published."""
+    crash(shop, monkeypatch)
+    other = shop.opened()
+
+    def ingest():
+        with monkeypatch.context() as patch:
+            patch.setattr(FeatureStoreClient, "_publish", lambda *_: None)
+            other.ingest(STOCK, stock(("b", 1, 20)))
+
+    online = Between(shop.path / "online.db", ingest)
+    done = publish_new(lambda: shop.client.table("stock_v1"), STOCK, online, now=shop.at)
+    assert (done.sequence, shop.mark(), shop.on_hand("a", "b")) == (1, 1, [10, None])
+    assert shop.client.publish_online(STOCK) == 1
+    assert shop.on_hand("b") == [20]
+
+
+def test_a_table_that_was_made_anew_begins_without_a_mark(shop):
+    """Its sequence numbers do; those of the earlier one say nothing of it."""
+    online = shop.client.online
+    online.mark_published("stock_v1", "first", 7)
+    online.mark_published("stock_v1", "first", 5)
+    assert (online.published("stock_v1", "first"), online.published("stock_v1", "second")) == (7, 0)
+    online.mark_published("stock_v1", "second", 2)
+    assert (online.published("stock_v1", "first"), online.published("stock_v1", "second")) == (0, 2)
+
+
+def test_an_erasure_forgets_online_rows_of_a_folder(shop):
+    """Without another call; a folder that never published gets no file by it."""
+    shop.client.ingest(STOCK, stock(("a", 1, 10), ("b", 1, 20)))
+    shop.client.erase({"store_id": "a"}, reason="T-1", in_use=[])
+    assert shop.on_hand("a", "b") == [None, 20]
+    (shop.path / "online.db").unlink()
+    shop.opened().erase({"store_id": "b"}, reason="T-2", in_use=[])
+    assert not (shop.path / "online.db").exists()
+
+
+def test_a_client_that_could_publish_nowhere_refuses(shop):
+    """Before anything is written, and with what to give."""
+    lost = FeatureStoreClient(Tables.local(shop.path, "features", None), now=lambda: shop.at)
+    with pytest.raises(FeatureStoreError, match=r"'stock' is online, and this client neither knows .* give"):
+        lost.ingest(STOCK, stock(("a", 1, 10)))
+    with pytest.raises(FeatureStoreError, match=r"online=OnlineStore\(boto3"):
+        lost.read_online([STOCK], pa.table({"store_id": ["a"]}))
+    told = []
+    FeatureStoreClient(Tables.local(shop.path, "features", None), now=lambda: shop.at, announce=told.append).ingest(
+        STOCK, stock(("a", 1, 10))
+    )
+    assert (len(told), shop.on_hand("a")) == (1, [None])
+
+
+def test_an_online_read_checks_its_service(shop):
+    """A version that is stored with other features is refused by name."""
+    shop.client.ingest(STOCK, stock(("a", 1, 10)))
+    service = FeatureService(name="shelves", features=(STOCK,))
+    shop.client.services.put(service.spec)
+    assert shop.client.read_online(service, pa.table({"store_id": ["a"]})).rows["stock__on_hand"].to_pylist() == [10]
+    changed = FeatureGroup(**{f: getattr(STOCK, f) for f in STOCK.__slots__} | {"ttl": timedelta(days=1)})
+    with pytest.raises(
+        FeatureServiceError, match="'shelves' version 1 is stored with other features: group 'stock': time to"
+    ):
+        shop.client.read_online(FeatureService(name="shelves", features=(changed,)), pa.table({"store_id": ["a"]}))
