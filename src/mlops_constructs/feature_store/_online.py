@@ -2,17 +2,32 @@
 
 from collections.abc import Sequence
 
+import aws_cdk as cdk
 from aws_cdk import aws_dynamodb as dynamodb
+from aws_cdk import aws_events as events
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
+from aws_cdk import aws_lambda as lambda_
 
 from constructs import Construct
+from mlops_constructs._assets import layer
+from mlops_constructs._functions import ARCHITECTURE, QueueConsumer, define_queue_consumer
 from mlops_constructs._roles import key_statement
 from mlops_constructs._unit_resources import define_table
+from mlops_constructs.feature_store.table_grants import TableAccess
 from mlops_constructs.unit_interface import IBusinessUnit
+from mlops_runtime.contracts.events import DetailType, event_source
+from mlops_runtime.features.feature_group import FeatureGroup
+from mlops_runtime.features.group_json import declaration_json
+from mlops_runtime.features.online_items import EXPIRES, PUBLISHED
+from mlops_runtime.features.online_items import KEY as ENTITY
 
-# as mlops_runtime.features.online_store has them, which needs pyarrow
-ENTITY, EXPIRES = "entity", "expires"
+DECLARATION = "groups.json"
+_REACHED = ("glue", "kms")
+_REASON = (
+    "files of tables have new names below their prefixes, and items the keys of entities; "
+    "rejected: one object for all, which writers at once would overwrite"
+)
 
 
 def define_online_table(scope: Construct, id: str, *, business_unit: IBusinessUnit) -> dynamodb.Table:
@@ -40,7 +55,9 @@ def read_online_statements(
     """
     return [
         iam.PolicyStatement(
-            actions=["dynamodb:BatchGetItem"], resources=[table.table_arn], conditions=_of_tables(tables)
+            actions=["dynamodb:BatchGetItem"],
+            resources=[table.table_arn],
+            conditions=_of_keys(None if tables is None else [f"{table}/*" for table in tables]),
         ),
         key_statement(key, services=["dynamodb"], actions=["kms:Decrypt"]),
     ]
@@ -56,12 +73,16 @@ def publish_online_statements(
         key: Its key.
         tables: Names of the feature tables whose rows may be written. Default: all.
     """
+    marks = [f"{PUBLISHED}/*"] if tables is None else [f"{PUBLISHED}/{table}" for table in tables]
+    written = None if tables is None else [*(f"{table}/*" for table in tables), *marks]
     return [
         iam.PolicyStatement(
             actions=["dynamodb:DeleteItem", "dynamodb:PutItem"],
             resources=[table.table_arn],
-            conditions=_of_tables(tables),
+            conditions=_of_keys(written),
         ),
+        # up to which ingest rows are out, and no row
+        iam.PolicyStatement(actions=["dynamodb:BatchGetItem"], resources=[table.table_arn], conditions=_of_keys(marks)),
         key_statement(key, services=["dynamodb"]),
     ]
 
@@ -79,11 +100,70 @@ def forget_online_statements(table: dynamodb.ITable, key: kms.IKey) -> list[iam.
     ]
 
 
-def _of_tables(tables: Sequence[str] | None) -> dict[str, object] | None:
-    """Confine to items whose partition key begins with a table's name.
+def _of_keys(patterns: Sequence[str] | None) -> dict[str, object] | None:
+    """Confine to items whose partition key matches.
 
     See: https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/specifying-conditions.html
     """
-    if tables is None:
-        return None
-    return {"ForAllValues:StringLike": {"dynamodb:LeadingKeys": [f"{table}/*" for table in tables]}}
+    return None if patterns is None else {"ForAllValues:StringLike": {"dynamodb:LeadingKeys": list(patterns)}}
+
+
+def define_publisher(
+    scope: Construct,
+    id: str,
+    *,
+    business_unit: IBusinessUnit,
+    tables: TableAccess,
+    groups: Sequence[FeatureGroup],
+    online: dynamodb.ITable,
+    wheels: lambda_.ILayerVersion | None,
+) -> QueueConsumer:
+    """Define the function that publishes what ingests of online groups add, whoever ingested.
+
+    Args:
+        scope: Parent.
+        id: Construct id; everything stands below it.
+        business_unit: The unit; its made network gets what it lacks of the endpoints that the function calls.
+        tables: The tables of the groups.
+        groups: The groups, whose declaration travels in the function's zip.
+        online: The online table.
+        wheels: The layer ``features``. ``None``: one of its own.
+    """
+    home = Construct(scope, id)
+    business_unit.reach(_REACHED)
+    consumer = define_queue_consumer(
+        home,
+        "Publish",
+        business_unit=business_unit,
+        folder="feature_publish",
+        description=f"Publishes what is ingested into {tables.database} to the online table",
+        environment={
+            "DATABASE": tables.database,
+            "DECLARATION": DECLARATION,
+            "ONLINE_TABLE": online.table_name,
+        },
+        statements=[
+            *tables.read(),
+            *publish_online_statements(online, business_unit.key, tables=tables.tables),
+        ],
+        timeout=cdk.Duration.minutes(5),
+        memory_size=1024,
+        layers=[layer(home, "Layer", name="features", architecture=ARCHITECTURE) if wheels is None else wheels],
+        files={DECLARATION: declaration_json(groups)},
+        batch_size=1,  # a large ingest needs the function's time for itself
+        maximum_concurrency=2,
+        wildcard_reason=_REASON,
+    )
+    rule = events.Rule(
+        home,
+        "Ingested",
+        event_bus=business_unit.bus,
+        description=f"Ingests of the online groups of {tables.database}",
+        event_pattern=events.EventPattern(
+            source=[event_source(business_unit.name)],
+            detail_type=[DetailType.FEATURES_INGESTED.value],
+            detail={"subject": list(tables.tables)},
+        ),
+    )
+    consumer.feed(rule)
+    return consumer

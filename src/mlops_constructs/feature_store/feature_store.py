@@ -6,6 +6,7 @@ from typing import Unpack
 
 import aws_cdk as cdk
 from aws_cdk import aws_cloudwatch as cloudwatch
+from aws_cdk import aws_dynamodb as dynamodb
 from aws_cdk import aws_glue as glue
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
@@ -28,7 +29,7 @@ from mlops_constructs.feature_store._freshness import (
     define_freshness_function,
 )
 from mlops_constructs.feature_store._maintenance import define_maintenance
-from mlops_constructs.feature_store._online import define_online_table
+from mlops_constructs.feature_store._online import define_online_table, define_publisher
 from mlops_constructs.feature_store.feature_ingest import (
     REMEMBERED_DAYS,
     DefinedIngest,
@@ -86,7 +87,8 @@ class FeatureStore(OwnedFeatureStore):
         ingest: How batches that arrive as objects are ingested; their many small files are then also compacted once a day, and what
             no snapshot names is removed. Default: only clients ingest; run ``mlops features maintain`` daily.
         online: Whether there is a DynamoDB table for the newest row of each entity, which
-            ``mlops_runtime.features.online_store.OnlineStore`` publishes to and reads. Default: none.
+            ``mlops_runtime.features.online_store.OnlineStore`` publishes to and reads. Default: if a group says ``online``; then a
+            function also publishes what is ingested into these groups.
 
     Raises:
         ValidationError: If an argument is of another type, two groups share a table, no group is given, groups and lock file do not
@@ -149,7 +151,10 @@ class FeatureStore(OwnedFeatureStore):
             for role in self._ingest.roles:
                 self.admit(role, to="write")
             self._define_maintenance(self._ingest.wheels)
-        self._online = define_online_table(self, "Online", business_unit=business_unit) if online else None
+        served = tuple(group for group in groups if group.online)
+        self._online = define_online_table(self, "Online", business_unit=business_unit) if online or served else None
+        if self._online is not None and served:
+            self._define_publisher(served, self._online)
         if snapshot_retention is not None:
             warn(self, SNAPSHOT_RETENTION, days=str(snapshot_retention.to_days(integral=False)))
         business_unit.publish_entry(self, "Entry", self._entry())
@@ -399,6 +404,20 @@ class FeatureStore(OwnedFeatureStore):
         if self._access is FeatureAccess.LAKE_FORMATION:
             assert function.role is not None  # noqa: S101 - a function that is defined here has one
             self._lake_formation(tables.tables).permit(function.role, MAINTAIN)
+
+    def _define_publisher(self, served: Sequence[FeatureGroup], online: dynamodb.ITable) -> None:
+        publisher = define_publisher(
+            self,
+            "Serving",
+            business_unit=self._unit,
+            tables=self._tables(served),
+            groups=served,
+            online=online,
+            wheels=None if self._ingest is None else self._ingest.wheels,
+        )
+        role = publisher.function.role
+        assert role is not None  # noqa: S101 - a function that is defined here has one
+        self.admit(role, to="read", groups=served)
 
     def _define_freshness(self, every: cdk.Duration) -> None:
         tables = self._tables(self._watched)

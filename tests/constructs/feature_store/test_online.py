@@ -84,9 +84,10 @@ def test_rights_are_the_calls_of_the_adapter_and_reach_the_tables_named() -> Non
     assert sorted(str(s["Action"]) for s in table) == [
         "['dynamodb:DeleteItem', 'dynamodb:PutItem']",
         "dynamodb:BatchGetItem",
+        "dynamodb:BatchGetItem",
     ]
-    (reader,) = (s for s in table if s["Action"] == "dynamodb:BatchGetItem")
-    assert reader["Condition"] == {"ForAllValues:StringLike": {"dynamodb:LeadingKeys": ["stock_v1/*"]}}
+    read = [s["Condition"]["ForAllValues:StringLike"] for s in table if s["Action"] == "dynamodb:BatchGetItem"]
+    assert sorted(each["dynamodb:LeadingKeys"] for each in read) == [["#published/*"], ["stock_v1/*"]]
     assert all("/index" not in str(s["Resource"]) and s["Resource"] != "*" for s in table)
 
 
@@ -102,15 +103,43 @@ def test_a_store_has_the_table_where_it_is_asked_for(define_store: Any, group: A
     with pytest.raises(ValidationError, match="group must be one of"):
         store.grant_read_online(iam.User(store, "Nobody"), groups=[group("prices")])
     store.grant_read_online(iam.User(store, "Reader"), groups=[group("stock")])
-    store.grant_publish_online(iam.User(store, "Publisher"))
+    store.grant_publish_online(iam.User(store, "Publisher"), groups=[group("sales")])
     statements = [
         s for policy in resources(store, "AWS::IAM::Policy").values() for s in policy["PolicyDocument"]["Statement"]
     ]
-    conditions = {str(s["Action"]): s.get("Condition") for s in statements if "dynamodb" in str(s["Action"])}
-    assert conditions == {
-        "dynamodb:BatchGetItem": {"ForAllValues:StringLike": {"dynamodb:LeadingKeys": ["stock_v1/*"]}},
-        "['dynamodb:DeleteItem', 'dynamodb:PutItem']": None,
-    }
+    keys = sorted(
+        (str(s["Action"]), s["Condition"]["ForAllValues:StringLike"]["dynamodb:LeadingKeys"])
+        for s in statements
+        if "dynamodb" in str(s["Action"])
+    )
+    assert keys == [
+        ("['dynamodb:DeleteItem', 'dynamodb:PutItem']", ["sales_v1/*", "#published/sales_v1"]),
+        ("dynamodb:BatchGetItem", ["#published/sales_v1"]),
+        ("dynamodb:BatchGetItem", ["stock_v1/*"]),
+    ]
+
+
+@pytest.mark.usefixtures("wheels")
+def test_an_online_group_brings_table_and_function(define_store: Any, group: Any, resources: Any) -> None:
+    """The flag on the group is enough; the function hears of its tables alone, and reads no item of an entity."""
+    store = define_store(group("stock", online=True), group("sales"))
+    assert store.online_table is not None
+    (rule,) = (r for r in resources(store, "AWS::Events::Rule").values() if "subject" in str(r))
+    assert rule["EventPattern"]["detail"] == {"subject": ["stock_v1"]}
+    (publisher,) = (
+        f
+        for f in resources(store, "AWS::Lambda::Function").values()
+        if "ONLINE_TABLE" in f.get("Environment", {}).get("Variables", {})
+    )
+    assert publisher["Environment"]["Variables"]["DECLARATION"] == "groups.json"
+    statements = [
+        s
+        for kind in ("AWS::IAM::Policy", "AWS::IAM::ManagedPolicy")
+        for policy in resources(store, kind).values()
+        for s in policy["PolicyDocument"]["Statement"]
+    ]
+    (read,) = (s for s in statements if s.get("Action") == "dynamodb:BatchGetItem")
+    assert read["Condition"]["ForAllValues:StringLike"] == {"dynamodb:LeadingKeys": ["#published/stock_v1"]}
 
 
 def test_whoever_erases_forgets_there_too(define_store: Any, group: Any, resources: Any) -> None:

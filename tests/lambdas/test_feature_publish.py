@@ -1,0 +1,108 @@
+"""The function that publishes online rows: on the embedded cloud with IAM on, whoever ingested."""
+
+import io
+from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import aws_cdk as cdk
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from mlops_constructs import BusinessUnit, Entity, Feature, FeatureGroup, FeatureIngest, FeatureStore, Profile
+from mlops_local.cloud import Cloud
+from mlops_local.stacks import deployer
+from mlops_runtime.features.batch_delivery import unit_bus
+from mlops_runtime.features.lock_file import write_lock
+from mlops_runtime.features.online_store import OnlineStore
+from mlops_runtime.features.store_client import FeatureStoreClient
+from mlops_runtime.layers import layer_wheels
+
+UNIT = "publish-unit"
+STOCK = FeatureGroup(
+    name="stock",
+    entities=(Entity("store_id", "string", "store"),),
+    features=(Feature("on_hand", "long", "units on hand"),),
+    owner="demand",
+    description="stock",
+    online=True,
+)
+
+
+def _stock(day: datetime, **on_hand: int) -> pa.Table:
+    return pa.table({"store_id": list(on_hand), "event_time": [day] * len(on_hand), "on_hand": list(on_hand.values())})
+
+
+class _Deployed:
+    """The stack, and its store as a client that knows no online table, and one that does."""
+
+    def __init__(self, cloud: Cloud, assembly: Path) -> None:
+        self.cloud = cloud
+        self.outputs = deployer.deploy(cloud, assembly)["Publish"]
+        self.online = OnlineStore(cloud.client("dynamodb"), table=self.outputs["OnlineTable"])
+        self.store = FeatureStoreClient.glue(
+            database="publish_unit_features",
+            environment=cloud.environment(),
+            now=self.now,
+            announce=unit_bus(cloud.client("events"), bus=self.outputs["Bus"], unit=UNIT),
+        )
+
+    def now(self) -> datetime:
+        """Return the cloud's time."""
+        return datetime.fromisoformat(self.cloud.clock()["now"])
+
+    def on_hand(self, *stores: str) -> list[int | None]:
+        """Return what is out."""
+        asked = pa.table({"store_id": stores})
+        found: list[int | None] = self.online.read([STOCK], asked, now=self.now()).rows["stock__on_hand"].to_pylist()
+        return found
+
+
+@pytest.fixture(scope="module")
+def deployed(cloud: Cloud, tmp_path_factory: pytest.TempPathFactory) -> Iterator[_Deployed]:
+    """Deploy a store whose one group is online, which is all that it takes."""
+    folder = tmp_path_factory.mktemp("publish")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(layer_wheels, "ASSETS", folder / "assets")
+        python = layer_wheels.layer_folder("features", architecture="x86_64") / "python"
+        for name, version in (pin.split("==") for pin in layer_wheels.pins("features")):
+            (python / f"{name.replace('-', '_')}-{version}.dist-info").mkdir(parents=True)
+            (python / f"{name.replace('-', '_')}-{version}.dist-info" / "METADATA").write_text(f"Name: {name}\n")
+        write_lock([STOCK], folder / "features.lock.json")
+        app = cdk.App(outdir=str(folder / "assembly"))
+        stack = cdk.Stack(app, "Publish")
+        unit = BusinessUnit(stack, "Unit", name=UNIT, profile=Profile.DEVELOPMENT)
+        store = FeatureStore(
+            stack,
+            "Features",
+            business_unit=unit,
+            groups=[STOCK],
+            lock_file=folder / "features.lock.json",
+            ingest=FeatureIngest(max_rows=100),
+        )
+        assert store.online_table is not None
+        assert store.incoming_bucket is not None
+        cdk.CfnOutput(stack, "OnlineTable", value=store.online_table.table_name)
+        cdk.CfnOutput(stack, "Incoming", value=store.incoming_bucket.bucket_name)
+        cdk.CfnOutput(stack, "Bus", value=unit.bus.event_bus_name)
+        app.synth()
+    yield _Deployed(cloud, folder / "assembly")
+    deployer.destroy(cloud, folder / "assembly")
+
+
+def test_rows_of_clients_and_of_deliveries_come_out(deployed: _Deployed, wait_for: Callable[..., Any]) -> None:
+    """Neither knows the online table: the event does it."""
+    day = deployed.now() - timedelta(days=1)
+    deployed.store.ingest(STOCK, _stock(day, a=1, b=2))
+    assert wait_for(lambda: deployed.on_hand("a", "b", "c") == [1, 2, None], 60)
+
+    body = io.BytesIO()
+    pq.write_table(_stock(day + timedelta(hours=1), b=3, c=4), body)
+    deployed.cloud.client("s3").put_object(
+        Bucket=deployed.outputs["Incoming"], Key="incoming/stock_v1/day-2.parquet", Body=body.getvalue()
+    )
+    assert wait_for(lambda: deployed.on_hand("a", "b", "c") == [1, 3, 4], 60)
+    uuid = str(deployed.store.table("stock_v1").metadata.table_uuid)
+    assert wait_for(lambda: deployed.online.published("stock_v1", uuid) == 2, 60)
