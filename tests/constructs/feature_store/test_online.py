@@ -16,8 +16,9 @@ from mlops_constructs import BusinessUnit, Entity, Feature, FeatureGroup, Featur
 from mlops_constructs.feature_store import _online
 from mlops_constructs.feature_store.table_grants import grant_all
 from mlops_local.stacks import deployer
-from mlops_runtime.features import online_store
-from mlops_runtime.features.online_store import OnlineStore, OnlineStoreError
+from mlops_runtime.features import online_items
+from mlops_runtime.features.online_items import OnlineStoreError
+from mlops_runtime.features.online_store import OnlineStore
 
 if TYPE_CHECKING:
     from mlops_local.cloud import Cloud
@@ -63,8 +64,8 @@ def test_the_table_has_the_adapters_key_and_time_to_live(profile: Profile, polic
         {
             "DeletionPolicy": policy,
             "Properties": {
-                "KeySchema": [{"AttributeName": online_store.KEY, "KeyType": "HASH"}],
-                "TimeToLiveSpecification": {"AttributeName": online_store.EXPIRES, "Enabled": True},
+                "KeySchema": [{"AttributeName": online_items.KEY, "KeyType": "HASH"}],
+                "TimeToLiveSpecification": {"AttributeName": online_items.EXPIRES, "Enabled": True},
                 "PointInTimeRecoverySpecification": {"PointInTimeRecoveryEnabled": True},
                 "BillingMode": "PAY_PER_REQUEST",
                 "SSESpecification": {"SSEEnabled": True, "SSEType": "KMS"},

@@ -7,8 +7,9 @@ import pytest
 
 from mlops_runtime.features.feature_group import Entity, Feature, FeatureGroup
 from mlops_runtime.features.feature_service import FeatureService, FeatureServiceError
+from mlops_runtime.features.online_items import OnlineStoreError
 from mlops_runtime.features.online_publication import publish_new
-from mlops_runtime.features.online_store import OnlineStore, OnlineStoreError
+from mlops_runtime.features.online_store import OnlineStore
 from mlops_runtime.features.store_client import FeatureStoreClient, FeatureStoreError
 from mlops_runtime.features.table_catalog import Tables
 

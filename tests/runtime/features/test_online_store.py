@@ -23,11 +23,9 @@ from mlops_runtime.features import online_store
 from mlops_runtime.features.column_type import ColumnType
 from mlops_runtime.features.feature_group import Entity, Feature, FeatureGroup
 from mlops_runtime.features.feature_service import FeatureService
+from mlops_runtime.features.online_items import EXPIRES, ORDER, OnlineStoreError, is_of, whole_key
 from mlops_runtime.features.online_store import (
-    EXPIRES,
-    ORDER,
     OnlineStore,
-    OnlineStoreError,
     Published,
     item_keys,
     items,
@@ -270,9 +268,9 @@ def test_texts_are_read_as_the_types_of_keys(kind, text, value):
 
 def test_a_key_is_recognized_by_the_values_that_are_given():
     """By position; a text that looks like a number is none."""
-    key = online_store.whole_key("stock_v1", ("1", 7))
+    key = whole_key("stock_v1", ("1", 7))
     assert key == 'stock_v1/["1",7]'
-    assert [online_store.is_of(key, v) for v in (("1", None), (None, 7), (1, None), (None, "7"), ("1",))] == [
+    assert [is_of(key, v) for v in (("1", None), (None, 7), (1, None), (None, "7"), ("1",))] == [
         True,
         True,
         False,

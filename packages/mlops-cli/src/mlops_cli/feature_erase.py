@@ -110,7 +110,8 @@ def _forgotten(place: Place, key: dict[str, str]) -> dict[str, int]:
     if place.aws is None or place.entry is None or place.entry.online_table is None:
         return {}
     from mlops_runtime.features.iceberg_tables import FeatureTableError, TableMeaning, feature_types
-    from mlops_runtime.features.online_store import OnlineStore, OnlineStoreError
+    from mlops_runtime.features.online_items import OnlineStoreError
+    from mlops_runtime.features.online_store import OnlineStore
 
     keys = {}
     for name in place.client.table_names():

@@ -419,17 +419,19 @@ class OnlineStore:
         keys = dict.fromkeys(key for _, found, _ in places for key in found if key is not None)
         there = self._rows.read(list(keys), consistent=consistent) if keys else {}
         missing: dict[str, tuple[int, ...]] = {}
+        columns: dict[str, pa.Array | pa.ChunkedArray] = dict(zip(asked.column_names, asked.columns, strict=True))
         for group, found, indices in places:
             served = _counting(group, (None if key is None else there.get(key) for key in found), instant)
             types = {feature.name: feature.type for feature in group.features}
             for name in wanted[group.table_name]:
                 values = [None if c is None else plain_value(types[name], c) for c in _feature(name, served)]
-                column = _array(types[name], values).cast(arrow_type(types[name])).take(indices)
-                asked = asked.append_column(f"{group.name}__{name}", column)
-            absent = pa.array([item is None for item in served], pa.bool_()).take(indices)
-            if absent.true_count:
+                column = _array(types[name], values)
+                # a key a row is the order of the rows
+                columns[f"{group.name}__{name}"] = column if len(found) == asked.num_rows else column.take(indices)
+            if None in served:
+                absent = pa.array([item is None for item in served], pa.bool_()).take(indices)
                 missing[group.table_name] = tuple(pc.indices_nonzero(absent).to_pylist())
-        return ServedFeatures(rows=asked, missing=missing)
+        return ServedFeatures(rows=pa.table(columns), missing=missing)
 
     def forget(self, group: FeatureGroup, entities: ArrowStream) -> int:
         """Delete entities, as after ``erase``; publishing a row of one writes it again.
@@ -524,19 +526,19 @@ def _counting(group: FeatureGroup, found: Iterable[Item | None], instant: int) -
 def _distinct(group: FeatureGroup, asked: pa.Table) -> tuple[list[str | None], pa.Array]:
     """Return the item key of each entity once, ``None`` of one whose key has a null, and for each row the place of its key."""
     columns = _keys(group, asked, nulls=True)
-    place = pa.nulls(asked.num_rows, pa.int64()).fill_null(0)
-    for column in columns:
-        coded = _coded(column)
-        pair = pc.add(pc.multiply(place, asked.num_rows + 1), coded.indices.cast(pa.int64()))
-        place = _coded(pa.chunked_array([pair])).indices.cast(pa.int64())
-    order = pa.table({"place": place, "row": pa.arange(0, asked.num_rows, 1)})
-    first = order.group_by("place").aggregate([("row", "min")]).sort_by("place")["row_min"]
+    coded = _coded(columns[0])
+    for column in columns[1:]:
+        further = _coded(column)
+        pair = pc.add(pc.multiply(coded.indices.cast(pa.int64()), len(further.dictionary)), further.indices)
+        coded = pair.dictionary_encode()
+    # of each key its first row
+    first = pc.index_in(pa.arange(0, len(coded.dictionary), 1), value_set=coded.indices.cast(pa.int64()))
     plain = [_plain(column.take(first)) for column in columns]
     keys = [None if None in v else whole_key(group.table_name, v) for v in zip(*plain, strict=True)]
     problem = key_problem([key for key in keys if key is not None])
     if problem is not None:
         raise OnlineStoreError(f"group {group.name!r}: {problem}")
-    return keys, place
+    return keys, coded.indices
 
 
 def _coded(column: pa.ChunkedArray) -> pa.DictionaryArray:
