@@ -60,6 +60,7 @@ def test_it_reads_what_the_construct_says(tmp_path):
     """Database, online table and the declaration beside the handler; nothing is called yet."""
     (tmp_path / "groups.json").write_text(declaration_json([STOCK]))
     environment = {"DATABASE": "d", "ONLINE_TABLE": "t", "DECLARATION": "groups.json", "AWS_REGION": "us-east-1"}
+    environment |= {"AWS_ACCESS_KEY_ID": "k", "AWS_SECRET_ACCESS_KEY": "s"}
     made = OnlinePublisher.from_environment(environment, tmp_path, dynamodb=object())
     with pytest.raises(IngestEventError, match="stock_v1"):
         made.handle(message({"detail": {"subject": "x"}}))

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Literal
 
+from mlops_runtime.contracts.feature_service import FeatureLookup
 from mlops_runtime.contracts.model_manifest import Flavor, Trust
 
 # what a candidate is measured by: each is a loss (lower is better) that adds up over rows
@@ -45,6 +46,8 @@ class ModelSignature:
 
     ``passes`` is what the model gets. ``codes`` are 32-bit floats, a category its index. ``values`` are 64-bit floats and texts, so
     that 20,000,001 and a category that the signature does not list arrive. Default: codes.
+
+    ``lookup`` says which columns the server looks up by key where a request leaves them out. Default: a request has every column.
     """
 
     inputs: tuple[SignatureColumn, ...]
@@ -54,6 +57,7 @@ class ModelSignature:
     outputs: tuple[str, ...] | None = None
     width: int | None = None
     passes: Literal["codes", "values"] | None = None
+    lookup: FeatureLookup | None = None
     format: Literal["mlops.signature/1"] = "mlops.signature/1"
 
     @property

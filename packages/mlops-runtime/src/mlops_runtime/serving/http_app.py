@@ -14,9 +14,11 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import numpy as np
+import orjson
 
 from mlops_runtime.serving import open_inference, server_metrics
 from mlops_runtime.serving.callers import Receive, Scope, Send
+from mlops_runtime.serving.feature_lookup import FeatureLookups, LookupUnavailableError
 from mlops_runtime.serving.request_payload import (
     JSON,
     MAX_PROBLEMS,
@@ -40,6 +42,8 @@ _THREADS = 64
 _WEIGHT = 0.1  # of the newest answer in the mean of those before
 _READ, _WRITE = ("GET", "HEAD"), ("POST",)
 _INFERENCE = b"x-amzn-sagemaker-inference-id"
+# See: https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_runtime_InvokeEndpoint.html
+_MISSING, _ATTRIBUTES = b"x-features-missing", b"x-amzn-sagemaker-custom-attributes"
 _MAX_INFERENCE = 64  # botocore, sagemaker-runtime, InferenceId
 _ROUTES = "GET /ping or POST /invocations, or of the Open Inference Protocol GET /v2 and POST /v2/models/%s/infer"
 
@@ -68,6 +72,7 @@ class _Inference(NamedTuple):
     inference_id: str | None
     request: tuple[bytes, str] | None
     response: tuple[bytes, str] | None
+    headers: tuple[tuple[bytes, bytes], ...] = ()
 
 
 class _Answer(NamedTuple):
@@ -109,6 +114,7 @@ def build(
     recorder: Recorder | None = None,
     clock: Callable[[], float] = time.perf_counter,
     inline_seconds: float = INLINE_SECONDS,
+    lookups: FeatureLookups | None = None,
 ) -> "Application":
     """Return the server's ASGI application.
 
@@ -119,6 +125,7 @@ def build(
         recorder: Takes the calls that are captured. Default: none are.
         clock: Measures in seconds how long the model takes: calls of a slow one are answered in threads. Default: the system's.
         inline_seconds: From which time of a call on it is answered in a thread. Default: 2 ms; 0 is always.
+        lookups: Looks up the columns that instances of ``/invocations`` leave out. Default: they must have all.
 
     Example:
         >>> app = build(load_directory(Path("/opt/ml/model")))  # doctest: +SKIP
@@ -129,7 +136,8 @@ def build(
         name=name,
         recorder=recorder,
         clock=clock,
-        inline_seconds=inline_seconds,
+        inline_seconds=0.0 if lookups is not None else inline_seconds,  # a read of others is waited for in a thread
+        lookups=lookups,
     )
 
 
@@ -145,6 +153,7 @@ class Application:
         recorder: Recorder | None,
         clock: Callable[[], float],
         inline_seconds: float,
+        lookups: FeatureLookups | None,
     ) -> None:
         self._model = model
         self._limit = max_body_bytes
@@ -157,6 +166,7 @@ class Application:
         self._model_header = (b"x-model-version", self._version.encode())
         self._clock = clock
         self._inline_seconds = inline_seconds
+        self._lookups = lookups
         # calls wait here for each other, or for one of several processes
         self._threads = ThreadPoolExecutor(_THREADS, "call") if inline_seconds < INLINE_SECONDS else None
         began = self._clock()
@@ -232,6 +242,8 @@ class Application:
         except NonFiniteError as error:
             _log.error("%s", error)
             return _failure(500, str(error))
+        except LookupUnavailableError as error:
+            return _failure(503, str(error))
         except SlowModelError as error:
             _log.error("%s", error)
             return _failure(504, str(error))
@@ -245,7 +257,7 @@ class Application:
             is_short = len(call.request) + len(call.response) <= _INLINE_BYTES
             self._recorder.record(at, line(call) if is_short else await asyncio.to_thread(line, call))
         identity = event_id if inference.inference_id is None else inference.inference_id
-        headers = (self._model_header, (b"x-inference-id", identity.encode()))
+        headers = (self._model_header, (b"x-inference-id", identity.encode()), *inference.headers)
         return _Answer(200, inference.content, inference.content_type, inference.rows, headers)
 
     async def _in_thread(self, function: Callable[..., _Inference], *arguments: Any) -> _Inference:
@@ -260,12 +272,22 @@ class Application:
 
     def _invocations(self, head: _Head, body: bytes, is_captured: bool) -> _Inference:
         accepted(head.accept)
-        predictions = _predict(self._model, self._reader.read(head.content_type, body))
+        rows, given = self._reader.instances(head.content_type, body)
+        headers: tuple[tuple[bytes, bytes], ...] = ()
+        is_filled = self._lookups is not None and given == JSON
+        if self._lookups is not None and is_filled:
+            found = self._lookups.fill(rows)
+            # a caller of InvokeEndpoint gets custom attributes alone
+            count = b"%d" % found.missing
+            rows, headers = found.instances, ((_MISSING, count), (_ATTRIBUTES, b"features-missing=" + count))
+        predictions = _predict(self._model, self._reader.rows(rows, given))
         content, kind = encode(predictions, head.accept)
         request = response = None
         if is_captured:
-            request, response = (body, head.content_type or JSON), (content, kind)
-        return _Inference(content, kind, len(predictions), head.inference_id, request, response)
+            # what the model got, by which monitors judge
+            asked = orjson.dumps({"instances": rows}) if is_filled else body
+            request, response = (asked, head.content_type or JSON), (content, kind)
+        return _Inference(content, kind, len(predictions), head.inference_id, request, response, headers)
 
     def _v2(self, head: _Head, body: bytes, is_captured: bool) -> _Inference:
         kind = (head.content_type or JSON).partition(";")[0].strip().lower()

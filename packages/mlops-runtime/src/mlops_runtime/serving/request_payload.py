@@ -216,9 +216,16 @@ class Reader:
         Raises:
             PayloadError: As `parse` says.
         """
+        return self.rows(*self.instances(content_type, body))
+
+    def instances(self, content_type: str | None, body: bytes) -> tuple[list[Any], str]:
+        """Return the rows of a request body as it holds them, and its kind.
+
+        Raises:
+            PayloadError: As `parse` says, of the body as a whole.
+        """
         kind = JSON if content_type == JSON else _media_type(content_type)
-        rows = _json_rows(body) if kind == JSON else _csv_rows(body)
-        return self.rows(rows, kind)
+        return (_json_rows(body) if kind == JSON else _csv_rows(body)), kind
 
     def rows(self, rows: list[Any], kind: str = JSON) -> Matrix:
         """Return the model's input for rows as a body of that kind holds them.

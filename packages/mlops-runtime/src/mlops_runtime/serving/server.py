@@ -9,9 +9,10 @@ import uvicorn
 
 from mlops_runtime.serving.call_batching import BatchedModel
 from mlops_runtime.serving.callers import Application, only_from
+from mlops_runtime.serving.feature_lookup import FeatureLookups
 from mlops_runtime.serving.http_app import INLINE_SECONDS, INLINE_SECONDS_OF_WORKERS, build
 from mlops_runtime.serving.model_source import load_folder
-from mlops_runtime.serving.served_model import ModelError, check_answer
+from mlops_runtime.serving.served_model import ModelError, ServedModel, check_answer
 from mlops_runtime.serving.server_capture import CaptureBucket, Recorder
 from mlops_runtime.serving.settings import CaptureSettings, Settings
 from mlops_runtime.serving.worker_count import fitting_workers
@@ -41,6 +42,7 @@ def serve() -> int:
             workers=workers,
         )
         check_answer(model)
+        lookups = _lookups(model, settings)
     except (ModelError, ValueError) as error:
         _log.error("refuses to start: %s", error)
         return 1
@@ -58,6 +60,7 @@ def serve() -> int:
         name=settings.name,
         recorder=recorder,
         inline_seconds=0.0 if settings.batch_seconds else INLINE_SECONDS_OF_WORKERS if has_workers else INLINE_SECONDS,
+        lookups=lookups,
     )
     if settings.names:
         application = only_from(application, {f"{name}:{settings.port}" for name in settings.names})
@@ -80,6 +83,18 @@ def serve() -> int:
         if recorder is not None:
             recorder.close(_FLUSH_SECONDS)
     return 0
+
+
+def _lookups(model: ServedModel, settings: Settings) -> FeatureLookups | None:
+    lookup = model.signature.lookup
+    if lookup is None:
+        return None
+    if settings.online_table is None:
+        raise ModelError(
+            f"the model looks up features of service {lookup.service.name!r}, and MLOPS_ONLINE_TABLE is not set: name the online "
+            "table"
+        )
+    return FeatureLookups.dynamodb(lookup, model.signature, settings.online_table)
 
 
 def _end() -> None:

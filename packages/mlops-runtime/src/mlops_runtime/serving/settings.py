@@ -66,6 +66,8 @@ class Settings:
             as its memory has room for (`fitting_workers`).
         batch_seconds: ``MLOPS_BATCH_MILLISECONDS``, how long a call waits at most to be answered together with others. Default: no
             call waits.
+        online_table: ``MLOPS_ONLINE_TABLE``, where a model that says so looks up features, in DynamoDB. Default: such a model
+            is refused.
         capture: ``MLOPS_CAPTURE_URI`` with ``MLOPS_CAPTURE_PERCENT``, ``MLOPS_CAPTURE_BYTES``, ``MLOPS_CAPTURE_KMS_KEY``,
             ``MLOPS_ENDPOINT`` and ``MLOPS_VARIANT``. Default: the server captures nothing.
     """
@@ -82,6 +84,7 @@ class Settings:
     model_environment: ModelEnvironment = field(default_factory=ModelEnvironment)
     workers: int | None = None
     batch_seconds: float = 0.0
+    online_table: str | None = None
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> "Settings":
@@ -115,6 +118,7 @@ class Settings:
             model_environment=model_environment,
             workers=workers if environment.get("MLOPS_WORKERS") else None,
             batch_seconds=batch / 1000,
+            online_table=environment.get("MLOPS_ONLINE_TABLE") or None,
             names=tuple(name for name in environment.get("MLOPS_HOSTS", "").lower().split(",") if name),
         )
 
