@@ -44,6 +44,7 @@ from mlops_constructs.model_endpoint import (
 from mlops_constructs.model_endpoint.endpoint_capacity import AsynchronousInference
 from mlops_constructs.model_endpoint.endpoint_interface import IWatchedModel
 from mlops_constructs.model_endpoint.endpoint_metrics import EndpointMetricOptions, MetricOptions
+from mlops_constructs.model_endpoint.online_features import OnlineFeatures
 from mlops_constructs.model_monitor import (
     ModelMonitor,
     MonitorBaseline,
@@ -162,6 +163,7 @@ __all__ = [
     "MonitorSpec",
     "MonitorTables",
     "Network",
+    "OnlineFeatures",
     "Ownership",
     "PersonalData",
     "PersonalSpec",

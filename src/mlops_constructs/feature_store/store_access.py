@@ -30,6 +30,7 @@ from mlops_constructs.feature_store.table_grants import (
     access_statement,
     grant_all,
 )
+from mlops_constructs.model_endpoint.online_features import OnlineFeatures
 from mlops_constructs.unit_interface import IBusinessUnit
 from mlops_runtime.features.feature_group import RESERVED, FeatureGroup
 
@@ -400,6 +401,19 @@ class OwnedFeatureStore(UnitFeatureStore):
         """
         statements = read_online_statements(self._served(), self._key, tables=self._named(groups))
         return grant_all(grantee, statements, scope=self)
+
+    def online_features(self, *, groups: Sequence[FeatureGroup] | None = None) -> OnlineFeatures:
+        """Return what an endpoint takes whose models look up features: ``ModelEndpoint(features=store.online_features())``.
+
+        Args:
+            groups: The groups whose rows its containers may read. Default: all.
+
+        Raises:
+            ValidationError: As for ``grant_publish_online``.
+        """
+        table = self._served()
+        statements = read_online_statements(table, self._key, tables=self._named(groups))
+        return OnlineFeatures(table_name=table.table_name, statements=statements)
 
     def _served(self) -> dynamodb.Table:
         if self._online is None:

@@ -107,6 +107,7 @@ def define_model_role(
     capture_bucket: s3.IBucket | None,
     exchange: Exchange | None,
     is_rehearsed: bool,
+    more: Sequence[iam.PolicyStatement] = (),
 ) -> ServiceRole:
     """Define the role.
 
@@ -121,6 +122,7 @@ def define_model_role(
         capture_bucket: Bucket of captures; None without capture.
         exchange: Bucket of requests and answers; None for endpoints that answer at once.
         is_rehearsed: Whether candidates rehearse on endpoints of their own, whose containers have logs of their own.
+        more: What containers need beside. Default: nothing.
     """
     models = business_unit.artifacts.arn_for_objects(f"models/{endpoint_name}/*")
     statements = [
@@ -144,6 +146,7 @@ def define_model_role(
         statements.append(iam.PolicyStatement(actions=["s3:PutObject"], resources=[captures]))
     if exchange is not None:
         statements += [*exchange.role_statements(), *_topic_statements(business_unit, capacity)]
+    statements += more
     return service_role(
         scope,
         id,

@@ -31,6 +31,7 @@ from mlops_constructs.model_endpoint.endpoint_role import (
     define_model_role,
 )
 from mlops_constructs.model_endpoint.label_access import grant_labels
+from mlops_constructs.model_endpoint.online_features import OnlineFeatures
 from mlops_constructs.model_endpoint.owned_endpoint import CloudFormationEndpoint
 from mlops_constructs.model_registry import ModelImage
 from mlops_constructs.model_registry.registry_interface import IModelRegistry
@@ -96,6 +97,8 @@ class ModelEndpoint(ModelEndpointBase):
         ownership: Who makes the endpoint. Default: the Deploy machine.
         model_package_arn: The model package that serves, with ``Ownership.CLOUDFORMATION`` only. Default: the Deploy machine
             takes the approved one.
+        features: Where models look up features by key, ``FeatureStore.online_features()``; their containers then call DynamoDB, so
+            that they are not isolated from the network. Default: a request brings every column.
 
     Raises:
         ValidationError: With everything that SageMaker would refuse or not do as it says.
@@ -121,15 +124,20 @@ class ModelEndpoint(ModelEndpointBase):
         encrypt_volumes: bool | None = None,
         ownership: Ownership = Ownership.PIPELINE,
         model_package_arn: str | None = None,
+        features: OnlineFeatures | None = None,
     ) -> None:
         super().__init__(scope, id, endpoint_name=f"{business_unit.name}-{name}", business_unit=business_unit)
         problems = [
             check_pattern("name", name, pattern=_NAME, allowed=_NAME_ALLOWED),
             *_ownership_problems(ownership, model_package_arn),
+            "network_isolation keeps containers from the online table; leave network_isolation out, or features"
+            if features is not None and network_isolation
+            else None,
         ]
         raise_if_any(self, "InvalidModelEndpoint", problems)
         self._unit = business_unit
         self._capacity = capacity
+        self._features = features
         self._policy = default_policy(capacity, ownership) if rollout is None else rollout
         self._capture_bucket = None if capture is None else self._define_capture_bucket(capture)
         self._personal_key = define_personal_key(
@@ -144,7 +152,9 @@ class ModelEndpoint(ModelEndpointBase):
         self._role = self._define_role(image, ownership, rollback)
         spec = self._render_spec(
             capture,
-            is_isolated=not capacity.is_serverless if network_isolation is None else network_isolation,
+            is_isolated=(not capacity.is_serverless and features is None)
+            if network_isolation is None
+            else network_isolation,
             is_encrypted=capacity.takes_key if encrypt_volumes is None else encrypt_volumes,
         )
         raise_if_any(self, "InvalidModelEndpoint", [*capacity_problems(judged(spec)), _trust_problem(registry, spec)])
@@ -318,6 +328,7 @@ class ModelEndpoint(ModelEndpointBase):
             capture_bucket=self._capture_bucket,
             exchange=self._exchange,
             is_rehearsed=self._policy.checks.golden is not None,
+            more=() if self._features is None else self._features.statements,
         )
 
     def _render_spec(self, capture: DataCapture | None, *, is_isolated: bool, is_encrypted: bool) -> ServingSpec:
@@ -351,6 +362,7 @@ class ModelEndpoint(ModelEndpointBase):
             ),
             scaling=None if capacity.scaling is None else capacity.scaling.to_spec(),
             variants=tuple(variant.to_spec() for variant in capacity.variants) or None,
+            online_table=None if self._features is None else self._features.table_name,
         )
 
     def _define_rollout(self, registry: IModelRegistry, spec: ServingSpec) -> Rollout:

@@ -16,6 +16,7 @@ from aws_cdk import aws_sagemaker as sagemaker
 from constructs import Construct
 from mlops_constructs._validation import raise_if_any
 from mlops_constructs.compliance import acknowledge_family
+from mlops_constructs.model_endpoint.online_features import ONLINE_TABLE
 from mlops_runtime.contracts.rollout import RolloutSpec, ServingSpec
 from mlops_runtime.rollout.capacity_limits import takes_key
 from mlops_runtime.rollout.fleet_capacity import (
@@ -91,7 +92,12 @@ class CloudFormationEndpoint(Construct):
         model = sagemaker.CfnModel(
             self,
             "Model",
-            containers=[sagemaker.CfnModel.ContainerDefinitionProperty(model_package_name=package_arn)],
+            containers=[
+                sagemaker.CfnModel.ContainerDefinitionProperty(
+                    model_package_name=package_arn,
+                    environment=None if spec.online_table is None else {ONLINE_TABLE: spec.online_table},
+                )
+            ],
             execution_role_arn=role.role_arn,
             enable_network_isolation=spec.network_isolation,
             vpc_config=network if spec.subnets else None,

@@ -227,3 +227,16 @@ def test_a_first_endpoint_registers_what_it_gets(world: World) -> None:
     facts = world.facts(world.request("spec"))
     assert facts.serving is None
     assert len(planned_scaling(SCALED, facts)["targets"]) == 1
+
+
+def test_the_online_table_is_all_that_a_model_gets_beside_its_package() -> None:
+    """Everything else of its environment was approved with it."""
+    package = "arn:aws:sagemaker:us-east-1:123456789012:model-package/demand-forecast/1"
+    plain = sagemaker_requests.render_model(SPEC, package=package, name=NAME, execution=EXECUTION)
+    served = replace(SPEC, online_table="demand-online")
+    request: Any = sagemaker_requests.render_model(served, package=package, name=NAME, execution=EXECUTION)
+    assert plain["Containers"] == [{"ModelPackageName": package}]
+    assert request["Containers"] == [
+        {"ModelPackageName": package, "Environment": {"MLOPS_ONLINE_TABLE": "demand-online"}}
+    ]
+    assert check_request("sagemaker", "CreateModel", request) == []

@@ -66,7 +66,8 @@ class RolloutSpec:
 class ServingSpec:
     """How an endpoint is served, without saying which model: the desired version is the newest object in S3.
 
-    A serverless endpoint, and one on EKS, has an empty ``instance_type`` and an ``instance_count`` of 0.
+    A serverless endpoint, and one on EKS, has an empty ``instance_type`` and an ``instance_count`` of 0. ``online_table`` is where
+    the server looks up features, if the model does.
     """
 
     endpoint: str
@@ -86,6 +87,7 @@ class ServingSpec:
     scaling: ScalingSpec | None = None
     variants: tuple[VariantSpec, ...] | None = None
     eks: EksSpec | None = None
+    online_table: str | None = None
     format: Literal["mlops.serving-spec/1"] = "mlops.serving-spec/1"
 
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from mypy_boto3_sagemaker.literals import VariantPropertyTypeType
     from mypy_boto3_sagemaker.type_defs import (
         CapacitySizeTypeDef,
+        ContainerDefinitionTypeDef,
         CreateEndpointConfigInputTypeDef,
         CreateEndpointInputTypeDef,
         CreateModelInputTypeDef,
@@ -52,9 +53,12 @@ def render_model(spec: ServingSpec, *, package: str, name: str, execution: str) 
 
     See: https://docs.aws.amazon.com/sagemaker/latest/dg/model-registry-deploy.html
     """
+    container: ContainerDefinitionTypeDef = {"ModelPackageName": package}
+    if spec.online_table is not None:
+        container["Environment"] = {"MLOPS_ONLINE_TABLE": spec.online_table}
     request: CreateModelInputTypeDef = {
         "ModelName": name,
-        "Containers": [{"ModelPackageName": package}],
+        "Containers": [container],
         "ExecutionRoleArn": spec.execution_role,
         "EnableNetworkIsolation": spec.network_isolation,
         "Tags": version_tags(spec, execution),
