@@ -118,7 +118,7 @@ def define_publisher(
     online: dynamodb.ITable,
     wheels: lambda_.ILayerVersion | None,
 ) -> QueueConsumer:
-    """Define the function that publishes what ingests of online groups add, whoever ingested.
+    """Define the function that publishes what ingests of online groups add, from any client.
 
     Args:
         scope: Parent.

@@ -174,5 +174,5 @@ def mark_item(table: str, uuid: str, sequence: int) -> Item:
 
 
 def mark_of(item: Item | None, uuid: str) -> int:
-    """Return the sequence number that a mark says of a table; 0 without one, and where the table was made anew since."""
+    """Return the sequence number that a mark says of a table; 0 without one, and where the table was made again since."""
     return 0 if item is None or item[INGEST_ID]["S"] != uuid else int(item[ORDER]["S"])

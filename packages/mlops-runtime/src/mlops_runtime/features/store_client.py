@@ -579,7 +579,7 @@ class FeatureStoreClient:
         return done
 
     def _publish(self, group: FeatureGroup, now: datetime) -> None:
-        """Publish what an ingest added, unless the function that the event reaches does so: where it is told, and the rows many."""
+        """Publish what an ingest added; many rows are left to the function where the ingest is announced to it."""
         if group.online and self._online is not None:
             is_told = self._announce is not None and not self._tables.is_folder
             most = INLINE_ROWS if is_told else None

@@ -103,7 +103,7 @@ class FeatureLookups:
         inputs = {column.name for column in signature.inputs}
         found = (_group(group, lookup.keys, inputs) for group in lookup.service.groups)
         self._groups = [group for group in found if group.columns]
-        # keys that are no inputs do not reach the model
+        # keys that the model does not take do not reach the model
         self._extra = {name for group in self._groups for name, _ in group.keys} - inputs
         self._pool = ThreadPoolExecutor(_CALLS, "features")
 

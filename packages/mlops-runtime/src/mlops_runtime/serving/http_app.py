@@ -284,7 +284,7 @@ class Application:
         content, kind = encode(predictions, head.accept)
         request = response = None
         if is_captured:
-            # what the model got, by which monitors judge
+            # what the model got, by which monitors evaluate
             asked = orjson.dumps({"instances": rows}) if is_filled else body
             request, response = (asked, head.content_type or JSON), (content, kind)
         return _Inference(content, kind, len(predictions), head.inference_id, request, response, headers)
