@@ -8,7 +8,7 @@ import boto3
 import pyarrow as pa
 import pytest
 from aws_cdk import assertions
-from examples.pages import feature_clients, feature_sets, rollout
+from examples.pages import feature_clients, feature_service, feature_sets, rollout
 from examples.pages.business_unit import Units
 from examples.pages.feature_groups import STOCK
 from examples.pages.feature_store import FeatureStores
@@ -150,6 +150,16 @@ def test_a_training_set_is_explained_and_served_online(tmp_path: Path) -> None:
         written, served = feature_clients.serve(session, "demand-online", store, now)
 
     assert (written, served["on_hand"].to_pylist()) == (1, [9])
+
+
+def test_one_service_trains_and_serves(tmp_path: Path) -> None:
+    """The same values in the training set and online; the store that never was is null and said."""
+    trained, served = feature_service.serve(tmp_path / "store", datetime(2017, 8, 7, tzinfo=UTC))
+    for name in feature_service.SHELVES.column_names:
+        assert trained.rows[name].to_pylist() == served.rows[name].to_pylist()
+    assert served.rows["stock__on_hand"].to_pylist() == [12, None]
+    assert served.missing == {"stock_v1": (1,), "price_v1": (1,)}
+    assert trained.manifest.feature_service == feature_service.SHELVES.use
 
 
 def test_policies_are_what_their_page_says() -> None:
