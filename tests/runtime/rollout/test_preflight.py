@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from rollout_world import ENDPOINT, EXECUTION, NOW, PACKAGE, SPEC, World
+from tests.runtime.rollout.test_capacity_limits import SERVERLESS
 
 from mlops_runtime.aws_api.api_request import check_request
 from mlops_runtime.contracts import canonical_json, content_hash, from_dict
@@ -290,7 +291,8 @@ def test_keeps_as_many_versions_as_the_policy_says(serving: tuple[World, str]) -
     assert plan["expired"] == ["demand-forecast-00000008"]
 
 
-PROBATION = replace(SPEC, rollout=replace(SPEC.rollout, probation=3600, probation_alarms=("refunds",)))
+PROBATION_OF: dict[str, Any] = {"probation": 3600, "probation_alarms": ("refunds",)}
+PROBATION = replace(SPEC, rollout=replace(SPEC.rollout, **PROBATION_OF))
 
 
 @pytest.fixture
@@ -316,6 +318,26 @@ def test_a_new_model_goes_on_probation(serving: tuple[World, str]) -> None:
     assert plan["probation_share"]["old"]["calls"]["dimensions"]["EndpointConfigName"] == "demand-forecast-00000001"
     changed = _plan(world, "spec")
     assert (changed["probation"], changed["probation_alarm"], changed["probation_share"]) == (0, {}, {})
+
+
+def test_a_serverless_model_goes_on_probation_too(world: World) -> None:
+    """What it may fail on is of the variant's hours before, and golden requests are asked again of the endpoint."""
+    package, name = world.package(), "demand-forecast-00000001"
+    world.version(name, package)
+    size = {"MemorySizeInMB": 1024, "MaxConcurrency": 5}
+    variant = {"VariantName": SERVERLESS.variant, "ModelName": name, "ServerlessConfig": size}
+    world.sagemaker.delete_endpoint_config(EndpointConfigName=name)
+    world.sagemaker.create_endpoint_config(EndpointConfigName=name, ProductionVariants=[variant])
+    world.serve(name)
+    spec = replace(SERVERLESS, rollout=replace(SERVERLESS.rollout, **PROBATION_OF, golden=GOLDEN))
+    world.store(spec)
+    world.point(world.pointer(name, package, spec))
+    plan = _plan(world, "approval", world.package())
+    assert (plan["action"], plan["probation"], plan["verdict"]) == ("update", 3600, {})
+    assert plan["probation_alarm"]["AlarmName"] == "demand-forecast-probation-errors"
+    assert set(plan["probation_share"]["before"]["calls"]["dimensions"]) == {"EndpointName", "VariantName"}
+    assert plan["probation_share"].get("old") is None
+    assert plan["live"]["rehearsed"] == plan["rehearsal"]["answers"]
 
 
 def test_an_alarm_takes_back_during_probation(probation: tuple[World, str, str]) -> None:
