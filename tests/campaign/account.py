@@ -89,6 +89,7 @@ class Account:
     alarms: dict[str, dict[str, Any]] = field(default_factory=dict)
     rules: dict[str, bool] = field(default_factory=dict)
     started: list[dict[str, Any]] = field(default_factory=list)
+    announced: list[str] = field(default_factory=list)
     targets: dict[str, dict[str, Any]] = field(default_factory=dict)
     scaling: dict[str, dict[str, Any]] = field(default_factory=dict)
     objects: dict[tuple[str, str], bytes] = field(default_factory=dict)
@@ -104,8 +105,11 @@ class Account:
             return {"Payload": self.functions[function](copy.deepcopy(arguments["Payload"]), Context())}
         if service == "dynamodb":
             return _dynamodb(action, arguments)
-        if service in ("events", "sns"):
+        if service == "events":
+            self.announced += [str(entry["Detail"]) for entry in arguments["Entries"]]
             return {"FailedEntryCount": 0}
+        if service == "sns":
+            return {}
         if action.endswith(".sync"):
             return self._job(arguments)
         handler: Callable[..., Any] | None = getattr(self, f"_{service}_{action}", None)
@@ -268,6 +272,10 @@ class Account:
         if endpoint.status != "Updating":
             return answer
         is_alone = self.now - endpoint.started > self.duration / 2
+        if is_alone and endpoint.ends_with == "old":
+            answer["EndpointStatus"] = "RollingBack"
+            for name in [name for name in self.alarms if "-rollout-" in name][:1]:
+                self.alarms[name]["StateValue"] = "ALARM"
         variants = [{"VariantName": "AllTraffic", "VariantStatus": [_BAKING]}] if is_alone else []
         return answer | {"PendingDeploymentSummary": {"ProductionVariants": variants}}
 

@@ -171,7 +171,7 @@ class Deploy:
         self.table = RolloutTable(boto3_dynamodb(), "rollout", ENDPOINT)
         boto3_dynamodb().delete_item(TableName="rollout", Key={"endpoint": {"S": ENDPOINT}})
         self.champion, self.challenger = account.package(1), account.package(2)
-        before = before or spec
+        self.before = before = before or spec
         for each in (before, spec):
             key = spec_key(ENDPOINT, content_hash(each))
             account.objects[("artifacts", key)] = canonical_json(each)
@@ -268,6 +268,7 @@ class Deploy:
             *self._what_is_written(result, excused),
             *self._what_is_left(excused),
             *self._what_watches(result, excused),
+            *self._what_scales(result, excused),
         ]
 
     def ended(self) -> list[str]:
@@ -388,6 +389,17 @@ class Deploy:
                 problems += _problems_of_alarm(alarm, record, is_new=is_new)
         return problems
 
+    def _what_scales(self, result: Run, excused: frozenset[str]) -> list[str]:
+        """No policy, schedule or alarm of scaling is left that no spec names; what is promoted scales, or its event denies it."""
+        wanted, known = _scaling(self.spec), _scaling(self.spec) | _scaling(self.before)
+        alarms = {name for name in self.account.alarms if "-rollout-" not in name and "-probation-" not in name}
+        found = set(self.account.scaling) | alarms
+        problems = [f"left of scaling: {name}" for name in sorted(found - known)]
+        is_said = "does not scale" in "".join(self.account.announced[-1:]) or "events:putEvents" in excused
+        if result.outcome == "PROMOTED" and not is_said and found != wanted:
+            problems.append(f"it scales by {sorted(found)} instead of {sorted(wanted)}, and its event does not say so")
+        return problems
+
     def _begin_probation(self, asks: str) -> None:
         """Promote package 2, and let what is asked for from now on be its way back."""
         assert self.run().outcome == "PROMOTED"
@@ -449,6 +461,17 @@ class Deploy:
             UpdateExpression="SET live = :live",
             ExpressionAttributeValues={":live": {"S": canonical_json(live).decode()}},
         )
+
+
+def _scaling(spec: ServingSpec) -> set[str]:
+    """Return what the account has of a spec's scaling: names of policies, schedules and alarms."""
+    requests = render_scaling(spec)
+    policies = [*requests["policies"], *(wake["policy"] for wake in requests["wake"])]
+    return {
+        *(f"policy {policy['PolicyName']}" for policy in policies),
+        *(f"schedule {schedule['ScheduledActionName']}" for schedule in requests["schedules"]),
+        *(wake["alarm"]["AlarmName"] for wake in requests["wake"]),
+    }
 
 
 def _problems_of_alarm(alarm: Mapping[str, Any] | None, record: AuditRecord, *, is_new: bool) -> list[str]:

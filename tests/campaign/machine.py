@@ -3,7 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -93,7 +93,9 @@ def label_of(name: str, arguments: Mapping[str, Any]) -> str:
         payload = arguments["Payload"]
         parts = [payload[key] for key in ("action", "mode") if key in payload]
         parts += [
-            what for what, key in (("sign", "gate_uri"), ("pairs", "pairs"), ("bodies", "bodies")) if key in payload
+            what
+            for what, key in (("sign", "gate_uri"), ("share", "share"), ("pairs", "pairs"), ("bodies", "bodies"))
+            if key in payload
         ]
         return " ".join([name, function, *parts])
     if name in ("cloudwatch:deleteAlarms", "cloudwatch:putMetricAlarm"):
@@ -153,12 +155,12 @@ def run(
     }
     stepfunctions._executions[execution] = started
     calls = _Calls(account, result, faults, chance, hook)
-    try:
-        with _on_account(account, calls):
-            stepfunctions._run_execution(execution)
-        result.status, result.output = started["status"], json.loads(started["output"])
-    except CrashError:
+    with suppress(CrashError), _on_account(account, calls):
+        stepfunctions._run_execution(execution)
+    if calls.has_crashed:  # a Map keeps the error of a round, and would go on
         started["status"] = "ABORTED"
+    else:
+        result.status, result.output = started["status"], json.loads(started["output"])
     del stepfunctions._executions[execution]
     result.events = len(started["events"])
     result.largest = max((len(json.dumps(event)) for event in started["events"]), default=0)
@@ -177,6 +179,7 @@ class _Calls:
     hook: Callable[[str], None] | None
     seen: Counter[str] = field(default_factory=Counter)
     state: str = ""
+    has_crashed: bool = False
 
     def __call__(self, resource: str, arguments: dict[str, Any], *_: object) -> Any:
         call = resource.partition(":::")[2].removeprefix("aws-sdk:")
@@ -185,6 +188,8 @@ class _Calls:
         self.seen[f"{label} of {self.state}"] += 1
         self.result.labels.append(label)
         self.result.states.append(self.state)
+        if self.has_crashed:
+            raise CrashError(label)
         if self.hook is not None:
             self.hook(label)
         fault = self._fault(label)
@@ -207,6 +212,7 @@ class _Calls:
         raise stepfunctions._ExecutionError(*_error(call, fault.kind))
 
     def _crash(self, label: str) -> CrashError:
+        self.has_crashed = True
         self.result.faults_met += 1
         return CrashError(label)
 

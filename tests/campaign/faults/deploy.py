@@ -116,12 +116,12 @@ class DeployFaults:
             while not self.shop.seen() - seen:
                 assert time.monotonic() < deadline, "no execution for the approval"
                 time.sleep(0.05)
-            loop.wait_idle("DeployMachineArn")
+            loop.wait_idle("DeployMachineArn", seconds=180)
             # what an execution that was stopped has left is recovered by another
             deadline = time.monotonic() + 30
             while loop.lock_owner() is not None and time.monotonic() < deadline:
                 time.sleep(0.1)
-            loop.wait_idle("DeployMachineArn")
+            loop.wait_idle("DeployMachineArn", seconds=180)
 
     def _serving(self) -> str:
         return str(self.shop.loop.sagemaker.describe_endpoint(EndpointName=NAME)["EndpointConfigName"])

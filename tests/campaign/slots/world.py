@@ -84,7 +84,7 @@ class SlotDeploy(Deploy):
 
     def __init__(self, account: Slots, spec: ServingSpec = SPEC) -> None:
         self.account, self.spec, self.machine, self.executions = account, spec, MACHINE, 0
-        self.asks, self.meets, self.asked = {}, None, {}
+        self.asks, self.meets, self.asked, self.before = {}, None, {}, spec
         self.table = RolloutTable(boto3_dynamodb(), "rollout", ENDPOINT)
         boto3_dynamodb().delete_item(TableName="rollout", Key={"endpoint": {"S": ENDPOINT}})
         self.champion, self.challenger = account.package(1), account.package(2)
