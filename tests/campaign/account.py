@@ -59,7 +59,8 @@ class Account:
     """The account.
 
     Args:
-        update: How an update ends: ``new``, ``old`` (rolled back by an alarm) or ``failed``.
+        update: How an update ends: ``new``, ``old`` (rolled back by an alarm), ``back`` (the same, which is seen while it
+            is) or ``failed``.
         create: How a creation ends: ``new`` or ``failed``.
         invocations: Calls that the new fleet serves.
         golden: What the candidate answers to golden requests before it gets traffic, and from then on.
@@ -272,7 +273,7 @@ class Account:
         if endpoint.status != "Updating":
             return answer
         is_alone = self.now - endpoint.started > self.duration / 2
-        if is_alone and endpoint.ends_with == "old":
+        if is_alone and endpoint.ends_with == "back":
             answer["EndpointStatus"] = "RollingBack"
             for name in [name for name in self.alarms if "-rollout-" in name][:1]:
                 self.alarms[name]["StateValue"] = "ALARM"

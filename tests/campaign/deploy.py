@@ -392,7 +392,7 @@ class Deploy:
     def _what_scales(self, result: Run, excused: frozenset[str]) -> list[str]:
         """No policy, schedule or alarm of scaling is left that no spec names; what is promoted scales, or its event denies it."""
         wanted, known = _scaling(self.spec), _scaling(self.spec) | _scaling(self.before)
-        alarms = {name for name in self.account.alarms if "-rollout-" not in name and "-probation-" not in name}
+        alarms = {name for name in self.account.alarms if "-scaling-" in name}
         found = set(self.account.scaling) | alarms
         problems = [f"left of scaling: {name}" for name in sorted(found - known)]
         is_said = "does not scale" in "".join(self.account.announced[-1:]) or "events:putEvents" in excused

@@ -26,6 +26,7 @@ _WITH_ALL_CHECKS: dict[str, dict[str, Any]] = {
 SCENARIOS: dict[str, dict[str, Any]] = {
     "promotes": {},
     "is rolled back by an alarm": {"update": "old"},
+    "is seen while it is rolled back": {"update": "back"},
     "gets no evidence": {"invocations": 3},
     "fails to update": {"update": "failed"},
     "is the first model": {"serves": False},
