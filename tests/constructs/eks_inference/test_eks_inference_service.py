@@ -28,7 +28,7 @@ from mlops_constructs import (
     RolloutPolicy,
     ValidationError,
 )
-from mlops_constructs._roles import rendered_length
+from mlops_constructs._roles import MAXIMUM_POLICY_CHARACTERS, rendered_length
 from mlops_runtime.contracts import from_json
 from mlops_runtime.contracts.rollout import ServingSpec
 from mlops_runtime.rollout.serving_limits import check_spec
@@ -386,6 +386,8 @@ def test_a_model_on_probation_is_asked_by_its_slots_listener(place: Any, tmp_pat
     guard = made.one("AWS::Lambda::Function", "RolloutGuard")["Environment"]["Variables"]
     assert guard["PROBATION_ALARMS"] == "demand-forecast-probation-errors"
     assert made.one("AWS::Events::Rule", "RolloutWatchSchedule")["State"] == "DISABLED"
+    policy = made.one("AWS::IAM::ManagedPolicy", "RolloutDeployRole")["PolicyDocument"]
+    assert rendered_length(policy) < 0.75 * MAXIMUM_POLICY_CHARACTERS
 
 
 def test_each_slot_has_a_listener_of_its_own_for_golden_requests(place: Any, tmp_path: Path) -> None:
