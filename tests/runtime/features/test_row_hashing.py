@@ -18,6 +18,7 @@ from mlops_runtime.features.row_hashing import (
     comparable,
     content_hash,
     hash_of_blocks,
+    in_order,
     indices,
     same_as_before,
 )
@@ -211,3 +212,49 @@ def test_fails_for_lists_without_a_canonical_form(kind) -> None:
     """The column and its type are named."""
     with pytest.raises(UnhashableColumnError, match=r"column 'x' has type list<.*have no canonical form"):
         content_hash(pa.table({"x": pa.nulls(1, kind)}))
+
+
+_SORTED = {
+    pa.int32(): st.integers(0, 3),
+    pa.int64(): st.sampled_from([-(2**63), 2**63 - 1, 0, 5]),
+    pa.uint64(): st.sampled_from([0, 2**64 - 1]),
+    pa.timestamp("us", "UTC"): st.integers(0, 4).map(lambda n: n * 86_400_000_000),
+    pa.string(): st.sampled_from(["", "a", "b"]),
+    pa.float64(): st.sampled_from([0.0, 1.5, math.nan]),
+    pa.bool_(): st.booleans(),
+    pa.date32(): st.integers(0, 3),
+}
+
+
+@st.composite
+def _unsorted(draw):
+    """Draw a table of a few columns, of which few values are null."""
+    count = draw(st.integers(0, 12))
+    kinds = draw(st.lists(st.sampled_from([*_SORTED]), min_size=1, max_size=4))
+    columns = {}
+    for i, kind in enumerate(kinds):
+        values = _SORTED[kind] | st.none() if draw(st.integers(0, 3)) == 0 else _SORTED[kind]
+        columns[str(i)] = pa.array(draw(st.lists(values, min_size=count, max_size=count)), kind)
+    return pa.table(columns)
+
+
+@given(_unsorted())
+def test_rows_are_ordered_as_arrow_orders_them(rows):
+    """However many columns fit into one number; equal rows stay in their order, nulls come last."""
+    ranked = pa.table(
+        {
+            name: pc.rank(rows[name], "ascending", tiebreaker="dense") if rows[name].type == pa.string() else rows[name]
+            for name in rows.column_names
+        }
+    )
+    wanted = pc.sort_indices(ranked, [(name, "ascending") for name in rows.column_names])
+    assert indices(rows, rows.column_names).to_pylist() == wanted.to_pylist()
+    assert repr(in_order(rows, rows.column_names).to_pylist()) == repr(rows.take(wanted).to_pylist())
+
+
+def test_rows_in_order_are_not_copied():
+    """Also where the last of several columns decides; one row out of order is put in its place."""
+    rows = pa.table({"k": ["a", "a", "b"], "n": [1, 2, 1]})
+    assert in_order(rows, ["k", "n"]) is rows
+    late = pa.table({"n": pa.concat_arrays([pa.arange(0, 2000, 1), pa.array([7])])})
+    assert in_order(late, ["n"])["n"].to_pylist() == sorted(late["n"].to_pylist())

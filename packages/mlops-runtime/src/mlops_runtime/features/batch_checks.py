@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 
 from mlops_runtime.features.column_type import ColumnType
 from mlops_runtime.features.feature_group import CREATED_TIME, EVENT_TIME, INGEST_ID, Feature, FeatureGroup
-from mlops_runtime.features.row_hashing import comparable, indices, is_list, same_as_before
+from mlops_runtime.features.row_hashing import comparable, in_order, is_list, same_as_before
 from mlops_runtime.features.table_types import arrow_schema
 
 Columns = dict[str, pa.ChunkedArray]
@@ -154,8 +154,10 @@ def checked(group: FeatureGroup, batch: ArrowStream, now: datetime) -> pa.Table:
             problems += _constraint_problems(feature, columns[feature.name])
     kept = None
     if set(columns) == set(schema.names):
-        order = indices(pa.table(columns), [*group.entity_names, EVENT_TIME, CREATED_TIME])
-        columns = {name: column.take(order) for name, column in columns.items()}
+        # in one chunk each: Arrow would put chunks together for each function that takes rows
+        given = pa.table(columns).combine_chunks()
+        ordered = in_order(given, [*group.entity_names, EVENT_TIME, CREATED_TIME])
+        columns = {name: ordered[name] for name in columns}
         kept, found = _kept(group, columns)
         problems += found
     if problems:

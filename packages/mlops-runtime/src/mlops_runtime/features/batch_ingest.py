@@ -129,7 +129,7 @@ def append(table: Table, batch: Batch, now: datetime) -> Ingested:
         if before is not None:
             return _duplicate(batch, before)
         ingest_id = f"{fresh.last_sequence_number + 1:019d}{id_end(batch.key_hash)}"
-        ids = pa.array([ingest_id], pa.string()).take(pa.nulls(batch.rows.num_rows, pa.int8()).fill_null(0))
+        ids = pa.repeat(pa.scalar(ingest_id, pa.string()), batch.rows.num_rows)
         rows = batch.rows.append_column(pa.field(INGEST_ID, pa.string(), nullable=False), ids)
         ordered = rows.select([f.name for f in fresh.schema().fields if f.name in rows.column_names])
         summary = ingest_summary(

@@ -22,7 +22,7 @@ from pyiceberg.table import FileScanTask, Table
 from mlops_runtime.features.feature_group import EVENT_TIME
 from mlops_runtime.features.iceberg_tables import FeatureTableError, TableMeaning
 from mlops_runtime.features.ingest_ledger import newest_summary
-from mlops_runtime.features.row_hashing import indices
+from mlops_runtime.features.row_hashing import in_order
 from mlops_runtime.features.table_commits import refresh
 
 FAN_IN = 8
@@ -80,7 +80,7 @@ def _rows(table: Table, tasks: Sequence[FileScanTask]) -> pa.Table:
             f"files of {table.name()[-1]} hold {rows.num_rows} rows, not as many as their manifests say"
         )
     meaning = TableMeaning.of(table.name()[-1], table.properties)
-    return rows.take(indices(rows, [*meaning.entities, EVENT_TIME])).cast(schema.as_arrow())
+    return in_order(rows, [*meaning.entities, EVENT_TIME]).cast(schema.as_arrow())
 
 
 def _groups(tasks: Sequence[FileScanTask]) -> list[list[FileScanTask]]:
