@@ -32,7 +32,7 @@ CASES = {
     "deep": ("ours", "duckdb row_number"),
     "long": ("ours, no ttl", "ours"),
     "longer": ("ours, no ttl", "ours"),
-    "ingest": ("ingest", "pyiceberg append"),
+    "ingest": ("ingest", "pyiceberg append", "ingest, in order", "pyiceberg append, in order"),
 }
 
 
@@ -61,7 +61,7 @@ def main() -> None:
     sizes = (sys.argv[1] if len(sys.argv) > 1 else "S,deep").split(",")
     rounds = int(sys.argv[2]) if len(sys.argv) > 2 else 3
     keep = Path(tempfile.gettempdir()) / "mlops-benchmarks-features"
-    feast = feast_python()
+    feast = feast_python() if any(case.startswith("feast") for size in sizes for case in CASES[size]) else ""
     found: dict[tuple[str, str], list[dict[str, float]]] = defaultdict(list)
     with tempfile.TemporaryDirectory() as name:
         for size in sizes:

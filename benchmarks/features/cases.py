@@ -18,7 +18,6 @@ import pyarrow.parquet as pq
 from benchmarks.features.data import TABLES, TTL_DAYS, features
 from pyiceberg.catalog.sql import SqlCatalog
 
-from mlops_runtime.features.batch_checks import checked
 from mlops_runtime.features.feature_group import Entity, Feature, FeatureGroup
 from mlops_runtime.features.point_in_time import GroupRows, point_in_time
 from mlops_runtime.features.row_hashing import content_hash
@@ -128,27 +127,28 @@ def row_number(k: int, path: Path) -> str:
         """  # noqa: S608
 
 
-def ingested(folder: Path, output: Path, *, is_raw: bool) -> int:
-    """Append one table's rows with the client and its checks, or with pyiceberg alone."""
+def ingested(folder: Path, output: Path, *, is_raw: bool, is_sorted: bool) -> int:
+    """Append one table's rows with the client and its checks, or with pyiceberg alone: the same columns, as given or in order."""
     del output
     names = ["user_id", "event_time", "created_time", *features(0)]
     rows = pq.read_table(folder / "feature0.parquet", columns=names)
     # a restatement of a row that came at once repeats times; the store would refuse it
-    first = (
-        rows.append_column("place", pa.arange(0, rows.num_rows, 1)).group_by(names[:3]).aggregate([("place", "min")])
-    )
-    rows = rows.take(first["place_min"].combine_chunks())
+    places = rows.append_column("place", pa.arange(0, rows.num_rows, 1))
+    first = places.group_by(names[:3], use_threads=False).aggregate([("place", "min")])["place_min"]
+    rows = rows.take(first.combine_chunks().sort())
+    if is_sorted:
+        rows = rows.sort_by([(name, "ascending") for name in names[:3]])
+    rows = rows.combine_chunks()
     with tempfile.TemporaryDirectory() as name:
         store = FeatureStoreClient.local(Path(name), now=lambda: NOW)
         store.ingest(GROUP, rows.slice(0, 10))  # makes the table
         if is_raw:
             catalog = SqlCatalog("local", uri=f"sqlite:///{name}/catalog.db", warehouse=Path(name).as_uri() + "/tables")
             table = catalog.load_table(f"features.{GROUP.table_name}")
-            batch = checked(GROUP, rows, NOW)
-            batch = batch.append_column(
-                pa.field("ingest_id", pa.string(), nullable=False), pa.array(["0-raw"]).take(pa.repeat(0, len(batch)))
-            )
-            batch = batch.select([field.name for field in table.schema().fields])
+            ids = pa.repeat(pa.scalar(f"{2:019d}-0123456789abcdef"), rows.num_rows)
+            batch = rows.append_column("ingest_id", ids).select([field.name for field in table.schema().fields])
+            kinds = {field.name: field for field in table.schema().as_arrow()}
+            batch = batch.cast(pa.schema([pa.field(f.name, f.type, kinds[f.name].nullable) for f in batch.schema]))
             with spent("part"):
                 table.append(batch)
         else:
@@ -165,8 +165,10 @@ CASES: dict[str, Callable[[Path, Path], int]] = {
     "ours, no ttl": lambda folder, output: ours(folder, output, ttl=None),
     "duckdb asof": lambda folder, output: sql(folder, output, asof),
     "duckdb row_number": lambda folder, output: sql(folder, output, row_number),
-    "ingest": lambda folder, output: ingested(folder, output, is_raw=False),
-    "pyiceberg append": lambda folder, output: ingested(folder, output, is_raw=True),
+    "ingest": lambda folder, output: ingested(folder, output, is_raw=False, is_sorted=False),
+    "pyiceberg append": lambda folder, output: ingested(folder, output, is_raw=True, is_sorted=False),
+    "ingest, in order": lambda folder, output: ingested(folder, output, is_raw=False, is_sorted=True),
+    "pyiceberg append, in order": lambda folder, output: ingested(folder, output, is_raw=True, is_sorted=True),
 }
 
 
