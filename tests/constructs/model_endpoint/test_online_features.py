@@ -60,8 +60,7 @@ def _template(tmp_path: Path, **changes: Any) -> dict[str, Any]:
         features=store.online_features(groups=groups[:1]),
         **changes,
     )
-    template: dict[str, Any] = Template.from_stack(stack).to_json()
-    return template
+    return dict(Template.from_stack(stack).to_json())
 
 
 def test_containers_know_the_table_and_read_the_groups_named(tmp_path: Path) -> None:

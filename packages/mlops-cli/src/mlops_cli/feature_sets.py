@@ -92,7 +92,8 @@ def ingest(
         again = f", {done.repeated:,} duplicate rows left out" * bool(done.repeated)
         typer.echo(f"{done.table}: {done.rows:,} rows in snapshot {done.snapshot_id}{again}")
     if place.entry is not None and place.entry.online_table is not None:
-        typer.echo(f"online table {place.entry.online_table} has them after OnlineStore.refresh")
+        how = "once the store's function has published them" if group.online else "after OnlineStore.refresh"
+        typer.echo(f"online table {place.entry.online_table} has them {how}")
 
 
 def latest(
