@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from tests.campaign.matrix.cells import CRASH, SEED, Cell
+from tests.campaign.matrix.cells import ALARMS, CRASH, SCHEDULE, SEED, Cell
 from tests.campaign.page import marks
 
 NAME = "matrix"
@@ -68,5 +68,6 @@ def _row(kind: str, mine: Sequence[dict[str, Any]], total: int) -> str:
     outcomes = Counter(str(each["outcome"]) for each in mine)
     ends = ", ".join(f"{count} {name}" for name, count in sorted(outcomes.items()))
     what = "the execution dies" if kind == CRASH else kind
-    met, broken = sum(each["met"] > 0 for each in mine), sum(bool(each["problems"]) for each in mine)
+    met = "by hand" if kind in (ALARMS, SCHEDULE) else str(sum(each["met"] > 0 for each in mine))
+    broken = sum(bool(each["problems"]) for each in mine)
     return f"| {what} | {len(mine)} | {total} | {met} | {ends} | {broken} |"
