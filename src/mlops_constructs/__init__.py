@@ -26,6 +26,7 @@ from mlops_constructs.feature_store import (
     GlueIngestJob,
     IFeatureStore,
     IUnitFeatureStore,
+    TrainingSetJob,
 )
 from mlops_constructs.gitlab import GitLabDeployRole, GitLabSubject
 from mlops_constructs.model_endpoint import (
@@ -200,6 +201,7 @@ __all__ = [
     "ToleranceSpec",
     "Tracking",
     "TrainingJob",
+    "TrainingSetJob",
     "TrainingSetPlan",
     "TrainingSetSource",
     "UnitDashboard",

@@ -8,6 +8,7 @@ import shutil
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pyiceberg.table import Table
@@ -19,8 +20,10 @@ JAR = HOME / "feature_store_pyspark" / "jars" / "sagemaker-feature-store-spark-s
 ICEBERG = "smfs.shaded.org.apache.iceberg.spark"
 
 
-def session(folder: Path, environment: Mapping[str, str] | None = None):
+def session(folder: Path, environment: Mapping[str, str] | None = None, *, cores: int = 1, is_compiled: bool = False):
     """Return a session, its catalog ``lake`` a folder, whose workers have an environment beside this process's.
+
+    ``is_compiled`` lets it compile its plans, as it does where it lives longer than a test.
 
     A process has one Java process for all of its sessions, with the environment of the first.
     """
@@ -54,7 +57,11 @@ def session(folder: Path, environment: Mapping[str, str] | None = None):
         "spark.local.dir": str(folder / "local"),
         "spark.sql.warehouse.dir": str(folder / "warehouse"),
     }
-    builder = SparkSession.builder.master("local[1]").appName("tests")
+    if is_compiled:
+        for name in ("spark.driver.extraJavaOptions", "spark.sql.codegen.wholeStage", "spark.sql.codegen.factoryMode"):
+            del settings[name]
+        settings["spark.driver.memory"] = "4g"
+    builder = SparkSession.builder.master(f"local[{cores}]").appName("tests")
     settings |= {f"spark.executorEnv.{name}": value for name, value in (environment or {}).items()}
     for name, value in settings.items():
         builder = builder.config(name, value)
@@ -68,11 +75,13 @@ def session(folder: Path, environment: Mapping[str, str] | None = None):
     return found
 
 
-def shown(spark, table: Table) -> SqlTable:
+def shown(spark: Any, table: Table) -> SqlTable:
     """Let Spark's catalog of folders find a table of pyiceberg's, by the file name that such a catalog looks for."""
     lake = Path(spark.conf.get("spark.sql.catalog.lake.warehouse"))
     folder = lake / "features" / table.name()[-1] / "metadata"
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "v1.metadata.json").write_bytes(Path(table.metadata_location.removeprefix("file://")).read_bytes())
     (folder / "version-hint.text").write_text("1")
-    return SqlTable(database="features", table=table.name()[-1], snapshot_id=table.current_snapshot().snapshot_id)
+    snapshot = table.current_snapshot()
+    assert snapshot is not None
+    return SqlTable(database="features", table=table.name()[-1], snapshot_id=snapshot.snapshot_id)

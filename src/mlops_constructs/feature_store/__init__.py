@@ -4,6 +4,7 @@ from mlops_constructs.feature_store.feature_ingest import FeatureIngest, GlueIng
 from mlops_constructs.feature_store.feature_store import FeatureStore
 from mlops_constructs.feature_store.interface import IFeatureStore, IUnitFeatureStore
 from mlops_constructs.feature_store.store_access import FeatureAccess
+from mlops_constructs.feature_store.training_set_job import TrainingSetJob
 from mlops_runtime.features.feature_group import Entity, Feature, FeatureGroup
 from mlops_runtime.features.feature_service import FeatureService
 
@@ -18,4 +19,5 @@ __all__ = [
     "GlueIngestJob",
     "IFeatureStore",
     "IUnitFeatureStore",
+    "TrainingSetJob",
 ]

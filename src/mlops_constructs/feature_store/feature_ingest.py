@@ -208,7 +208,7 @@ def define_job(
     package = s3_assets.Asset(home, "Package", path=str(job_package(_MODULE)))
     wheels = s3_assets.Asset(home, "Wheels", path=str(glue_archive("features").resolve()))
     groups = s3_assets.Asset(home, "Declaration", path=str(text_file("groups.json", declaration)))
-    connection = _define_connection(home, business_unit)
+    connection = define_job_connection(home, business_unit, "ingests")
     role = service_role(
         home,
         "Role",
@@ -229,7 +229,7 @@ def define_job(
             ),
             iam.PolicyStatement(actions=["s3:PutObject"], resources=[bucket.arn_for_objects(f"{REJECTED}*")]),
             put_events_statement(business_unit),
-            *_service_statements(home, connection),
+            *job_service_statements(home, connection),
         ],
     )
     made = glue.CfnJob(
@@ -246,7 +246,7 @@ def define_job(
         max_retries=0,  # the queue and a redrive try again: Glue would retry a batch that fails its checks
         execution_property=glue.CfnJob.ExecutionPropertyProperty(max_concurrent_runs=job.max_concurrent_runs),
         role=role.role_arn,
-        security_configuration=_define_encryption(home, business_unit, tables.database).ref,
+        security_configuration=define_job_encryption(home, business_unit, f"{tables.database}-ingest").ref,
         connections=glue.CfnJob.ConnectionsListProperty(connections=[connection.ref]),
         default_arguments={
             "--additional-python-modules": wheels.s3_object_url,
@@ -264,13 +264,13 @@ def define_job(
     return DefinedJob(job=made, role=role)
 
 
-def _define_encryption(home: Construct, unit: IBusinessUnit, database: str) -> glue.CfnSecurityConfiguration:
+def define_job_encryption(home: Construct, unit: IBusinessUnit, name: str) -> glue.CfnSecurityConfiguration:
     """Logs and other output of the job are encrypted with the unit's key."""
     key = unit.key.key_arn
     return glue.CfnSecurityConfiguration(
         home,
         "Encryption",
-        name=f"{database}-ingest",
+        name=name,
         encryption_configuration=glue.CfnSecurityConfiguration.EncryptionConfigurationProperty(
             cloud_watch_encryption=glue.CfnSecurityConfiguration.CloudWatchEncryptionProperty(
                 cloud_watch_encryption_mode="SSE-KMS", kms_key_arn=key
@@ -285,7 +285,7 @@ def _define_encryption(home: Construct, unit: IBusinessUnit, database: str) -> g
     )
 
 
-def _define_connection(home: Construct, unit: IBusinessUnit) -> glue.CfnConnection:
+def define_job_connection(home: Construct, unit: IBusinessUnit, does: str) -> glue.CfnConnection:
     """The job's place in the network: its nodes reach each other, and the services that the unit's group reaches.
 
     See: https://docs.aws.amazon.com/glue/latest/dg/setup-vpc-for-glue-access.html
@@ -294,7 +294,7 @@ def _define_connection(home: Construct, unit: IBusinessUnit) -> glue.CfnConnecti
         home,
         "Group",
         vpc=unit.vpc,
-        description=f"Nodes of the Glue job that ingests for unit {unit.name}",
+        description=f"Nodes of the Glue job that {does} for unit {unit.name}",
         allow_all_outbound=False,
     )
     group.add_egress_rule(ec2.Peer.any_ipv4(), ec2.Port.tcp(443), "AWS services, through the network's endpoints")
@@ -306,7 +306,7 @@ def _define_connection(home: Construct, unit: IBusinessUnit) -> glue.CfnConnecti
         catalog_id=cdk.Stack.of(home).account,
         connection_input=glue.CfnConnection.ConnectionInputProperty(
             connection_type="NETWORK",
-            description=f"Network of the job that ingests for unit {unit.name}",
+            description=f"Network of the job that {does} for unit {unit.name}",
             physical_connection_requirements=glue.CfnConnection.PhysicalConnectionRequirementsProperty(
                 subnet_id=unit.subnet_ids[0], security_group_id_list=[group.security_group_id]
             ),
@@ -314,7 +314,7 @@ def _define_connection(home: Construct, unit: IBusinessUnit) -> glue.CfnConnecti
     )
 
 
-def _service_statements(home: Construct, connection: glue.CfnConnection) -> list[iam.PolicyStatement]:
+def job_service_statements(home: Construct, connection: glue.CfnConnection) -> list[iam.PolicyStatement]:
     """What Glue does in the role's name: logs, network interfaces, their tags.
 
     See: https://docs.aws.amazon.com/glue/latest/dg/create-service-policy.html

@@ -23,7 +23,7 @@ from mlops_runtime.features.iceberg_tables import FeatureTableError
 from mlops_runtime.features.store_client import FeatureStoreClient
 from mlops_runtime.features.table_pins import NO_SNAPSHOT
 from mlops_runtime.features.training_set_files import SPLITS, parquet_bytes
-from mlops_runtime.features.training_set_request import TrainingSetError, requested
+from mlops_runtime.features.training_set_request import TrainingSetError, located, requested
 
 pytestmark = pytest.mark.spark
 
@@ -174,7 +174,7 @@ def both(spark, folder: Path, ready, block: int, here, **entities):
 def ready_for(store, rows, **asked_for):
     """Return what is about to be built."""
     request = requested(rows, GROUPS, name="shelves", **asked_for)
-    found = training_set.located(store.table, store.table_names(), request)
+    found = located(store.table, store.table_names(), request)
     return training_set.prepared(found, request)
 
 

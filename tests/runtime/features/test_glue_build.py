@@ -12,7 +12,7 @@ from mlops_runtime.features import training_set
 from mlops_runtime.features.glue_build import DONE, DRAFT, Done, GlueBuilder, GlueBuildError, staged
 from mlops_runtime.features.store_client import FeatureStoreClient, FeatureStoreError
 from mlops_runtime.features.training_set_manifest import Manifests, Objects
-from mlops_runtime.features.training_set_request import TrainingSetError, requested
+from mlops_runtime.features.training_set_request import TrainingSetError, located, requested
 
 
 class Glue:
@@ -39,7 +39,7 @@ def asked(filled, tmp_path):
     """Give what is about to be built, the places, and a job that builds it here."""
     client: FeatureStoreClient = filled.client
     request = requested(filled.asked((3, "1"), (4, "9")), [filled.STOCK], name="shelves")
-    found = training_set.located(client.table, client.table_names(), request)
+    found = located(client.table, client.table_names(), request)
     ready = training_set.prepared(found, request)
     sets, manifests = Objects(tmp_path / "sets"), Manifests(tmp_path / "manifests")
 

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -321,11 +321,19 @@ def built_by(source: Mapping[str, str]) -> Build:
     """Return what builds here."""
     return Build(
         engine="duckdb",
-        engine_version=version("duckdb"),
+        engine_version=_installed("duckdb"),
         planner=PLANNER,
-        client=version("mlops-runtime"),
+        client=_installed("mlops-runtime"),
         source=source or None,
     )
+
+
+def _installed(name: str) -> str:
+    """Return the version of a distribution; a job on Glue has modules without one, and no DuckDB."""
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "unknown"
 
 
 def iso(time: datetime) -> str:

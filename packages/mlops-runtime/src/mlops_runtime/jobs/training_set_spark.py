@@ -38,7 +38,7 @@ from mlops_runtime.features.point_in_time import PlanError
 from mlops_runtime.features.row_hashing import BLOCK
 from mlops_runtime.features.store_client import FeatureStoreClient
 from mlops_runtime.features.table_catalog import glue_properties
-from mlops_runtime.features.training_set import built_by, entities_key, folder
+from mlops_runtime.features.training_set import entities_key, folder
 from mlops_runtime.features.training_set_files import SPLITS, parquet_bytes
 from mlops_runtime.features.training_set_manifest import Manifests, Objects
 from mlops_runtime.features.training_set_request import TrainingSetError
@@ -162,7 +162,7 @@ class SparkBuild:
             staged=self._uri(place),
             block=self.block,
         )
-        by = replace(built_by(draft.build.source or {}), engine="spark", engine_version=str(self.spark.version))
+        by = replace(draft.build, engine="spark", engine_version=str(self.spark.version))
         keys = {path: f"{place}{uri.removeprefix(self._uri(place))}" for path, uri in found.staged.items()}
         return replace(draft, output=found.output, build=by), keys
 
