@@ -44,7 +44,7 @@ _REASON = (
 
 @checked("InvalidTrainingSetJob")
 class TrainingSetJob(Construct):
-    """Define a Spark job that builds the training sets of a feature store which do not fit a client's memory.
+    """Define a Spark job that builds a feature store's training sets which do not fit a client's memory. Stateless.
 
     Clients start it: ``FeatureStoreClient.glue(spark_job=job.job_name, glue=boto3.client("glue"), ...)``. Its role reads the
     tables, tags nothing, and writes sets and manifests; what a run leaves staged is removed by the run itself.
