@@ -4,7 +4,10 @@ import json
 import subprocess
 from collections.abc import Callable
 
+import pytest
 from feature_shops import FeatureShop
+
+from mlops_runtime.features.build_intent import ErasedDuringBuildError
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -20,3 +23,36 @@ def test_maintain_says_what_it_did_to_each_table(feature_shop: FeatureShop, in_p
     assert all("unneeded files removed, 0 old keys forgotten, 0 tags dropped" in x for x in first.stdout.splitlines())
     assert [each["table"] for each in again["tables"]] == said
     assert all(each["compacted"] == each["removed"] == 0 for each in again["tables"])
+
+
+def test_maintain_completes_an_erasure_that_waited_for_a_training_set(
+    feature_shop: FeatureShop, in_process: Run
+) -> None:
+    """Exit code 3 until then, of both commands; the build that was fenced says so."""
+    begin = feature_shop.client.builds.begin(tables=["stock_v1"], places=[], takes_rows=True)
+    build = begin.__enter__()
+    erased = in_process(
+        "features",
+        "erase",
+        "--entity",
+        "store_id=2",
+        "--reason",
+        "T-1",
+        "--yes",
+        "--wait",
+        "0",
+        "--path",
+        feature_shop.path,
+    )
+    waits = in_process("features", "maintain", "--path", feature_shop.path)
+    told = in_process("features", "maintain", "--json", "--path", feature_shop.path)
+    with pytest.raises(ErasedDuringBuildError):
+        build.check()
+    begin.__exit__(None, None, None)
+    done = in_process("features", "maintain", "--path", feature_shop.path)
+
+    assert (erased.returncode, waits.returncode, told.returncode, done.returncode) == (3, 3, 3, 0)
+    assert f"pending: build {build.intent.id} by process " in erased.stderr
+    assert "is not complete: run mlops features maintain when these have ended; of a process" in waits.stderr
+    assert len(json.loads(told.stdout)["erasures"][0]["pending"]) == 1
+    assert done.stdout.splitlines()[-1].endswith(" is complete: T-1")

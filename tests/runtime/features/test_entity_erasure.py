@@ -12,6 +12,7 @@ from pyiceberg.table import Transaction
 from tests.runtime.features.conftest import Kept, fill, shop_at
 
 from mlops_runtime.features import entity_erasure as module
+from mlops_runtime.features import table_erasure
 from mlops_runtime.features.entity_erasure import ErasureError
 from mlops_runtime.features.rebuild import Verdict
 from mlops_runtime.features.table_files import listed, unnamed
@@ -129,15 +130,19 @@ def test_a_set_in_use_is_taken_only_when_asked(kept):
     assert found(kept.path) == []
 
 
-def test_erasing_again_does_nothing(kept):
-    """No snapshot is added."""
+def test_erasing_again_takes_nothing(kept):
+    """It commits the same rows once more, after which writers that began before cannot."""
     erase(kept)
-    before = [s.snapshot_id for s in kept.client.table("stock_v1").metadata.snapshots]
+    before = kept.client.table("stock_v1")
 
     again = erase(kept)
 
-    assert (again.tables, again.used_by) == ((), ())
-    assert [s.snapshot_id for s in kept.client.table("stock_v1").metadata.snapshots] == before
+    after = kept.client.table("stock_v1")
+    assert (again.tables, again.used_by, again.pending) == ((), (), ())
+    assert after.last_sequence_number == before.last_sequence_number + 1
+    assert {task.file.file_path for task in after.scan().plan_files()} == {
+        task.file.file_path for task in before.scan().plan_files()
+    }
 
 
 def test_the_second_of_two_copies_is_found_after_a_crash(kept, monkeypatch):
@@ -183,7 +188,7 @@ def test_files_of_a_set_that_was_never_finished_go_too(kept, monkeypatch):
 
 def test_a_batch_that_lands_meanwhile_stays_remembered(kept, monkeypatch):
     """Its snapshot goes, as it holds the entity's earlier rows; its key does not, and neither do its own rows."""
-    rewrite = module._rewrite
+    rewrite = module.rewrite
 
     def ingest_first(table, *arguments):
         if table.name()[-1] == "stock_v1":
@@ -192,7 +197,7 @@ def test_a_batch_that_lands_meanwhile_stays_remembered(kept, monkeypatch):
         return rewrite(table, *arguments)
 
     meanwhile = []
-    monkeypatch.setattr(module, "_rewrite", ingest_first)
+    monkeypatch.setattr(module, "rewrite", ingest_first)
     record = erase(kept)
 
     assert kept.client.ingest(kept.STOCK, kept.stock((6, 10, 6)), idempotency_key="meanwhile").duplicate
@@ -204,7 +209,7 @@ def test_a_batch_that_lands_meanwhile_stays_remembered(kept, monkeypatch):
 
 def test_a_batch_that_lands_right_after_the_rewriting_blocks_nothing(kept, monkeypatch):
     """It brings the entity back, and is a matter for the next erasure."""
-    taken = module._taken
+    taken = table_erasure._taken
 
     def ingest_after(table, *arguments):
         found_then = taken(table, *arguments)
@@ -214,7 +219,7 @@ def test_a_batch_that_lands_right_after_the_rewriting_blocks_nothing(kept, monke
         return found_then
 
     late = []
-    monkeypatch.setattr(module, "_taken", ingest_after)
+    monkeypatch.setattr(table_erasure, "_taken", ingest_after)
     first = erase(kept)
     assert late[0].snapshot_id not in {s for table in first.tables for s in table.snapshots}
 
@@ -223,30 +228,42 @@ def test_a_batch_that_lands_right_after_the_rewriting_blocks_nothing(kept, monke
     assert found(kept.path) == []
 
 
-@pytest.mark.parametrize("step", ["bury", "rewrite", "begin", "untag", "expire", "remove", "copies"])
-def test_a_crash_is_finished_by_the_next_call(kept, monkeypatch, step):
-    """Wherever it happens."""
+STEPS = {
+    "begin": (module.Manifests, "begin"),
+    "bury": (module.Manifests, "bury"),
+    "rewrite": (module, "rewrite"),
+    "take": (module.Manifests, "take"),
+    "untag": (table_erasure, "_untag"),
+    "expire": (table_erasure, "_drop"),
+    "remove": (None, "mlops_runtime.features.store_client.remove"),
+    "builds": (module, "_open"),
+    "copies": (module, "_erase_copies"),
+    "parts": (module.Objects, "remove_parts"),
+    "sweep": (module, "sweep"),
+    "end": (module.Manifests, "end"),
+}
+
+
+@pytest.mark.parametrize("resumes", [True, False], ids=["maintain", "erase"])
+@pytest.mark.parametrize("step", STEPS)
+def test_a_crash_is_finished_by_the_next_call(kept, monkeypatch, step, resumes):
+    """Wherever it happens, and by one that does not name the entity too."""
 
     def crash(*_args, **_options):
         raise KeyboardInterrupt
 
-    targets = {
-        "bury": (module.Manifests, "bury"),
-        "rewrite": (module, "_rewrite"),
-        "begin": (module.Manifests, "begin"),
-        "untag": (module, "_untag"),
-        "expire": (module, "_expire"),
-        "copies": (module, "_erase_copies"),
-    }
+    place, name = STEPS[step]
     with monkeypatch.context() as broken:
-        if step == "remove":
-            broken.setattr("mlops_runtime.features.store_client.remove", crash)
-        else:
-            broken.setattr(*targets[step], crash)
+        broken.setattr(*((name, crash) if place is None else (place, name, crash)))
         with pytest.raises(KeyboardInterrupt):
             erase(kept)
 
-    erase(kept)
+    if resumes:
+        (done,) = kept.new_client().resume_erasures()
+        assert done.pending == ()
+        assert kept.client.resume_erasures() == ()
+    else:
+        erase(kept)
 
     assert found(kept.path) == []
     assert kept.client.rebuild(kept.both.id).verdict is Verdict.IMPOSSIBLE

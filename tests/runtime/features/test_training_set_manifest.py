@@ -15,7 +15,7 @@ from botocore.stub import Stubber
 from moto import mock_aws
 
 from mlops_runtime.contracts import canonical_json
-from mlops_runtime.contracts.features import Erasure, Tombstone
+from mlops_runtime.contracts.features import ErasedTable, Erasure, Tombstone
 from mlops_runtime.features.training_set_manifest import ManifestError, Manifests, Objects
 
 
@@ -91,7 +91,7 @@ def test_what_a_dead_writer_left_is_erased_too(tmp_path, monkeypatch):
             Objects(tmp_path).put_once("a/1", b"x")
     assert len(list(tmp_path.rglob("*.part"))) == 1
 
-    Objects(tmp_path).erase("a/1")
+    assert Objects(tmp_path).remove_parts() == 1
     assert list(tmp_path.rglob("*.part")) == []
 
 
@@ -157,22 +157,28 @@ def test_places_of_copies_are_kept_once_each(built, tmp_path):
     assert manifests.ids() == (built.id,)
 
 
-def test_erasures_are_unfinished_until_they_end(tmp_path):
-    """Whoever comes next sees what was begun; tombstones stay."""
+def test_what_an_erasure_recorded_first_stays(tmp_path):
+    """A call that goes on with it goes by that; tombstones stay."""
     manifests = Manifests(tmp_path)
     erasure = Erasure(
         id="e1", at="2017-01-01T00:00:00+00:00", reason="ticket 7", entities=("store_id",), tables=(), used_by=("a",)
     )
     stone = Tombstone(manifest_id="a", erasure="e1", at=erasure.at, reason="ticket 7", tables=("sales_v1",))
 
-    manifests.begin(erasure)
+    taken = ErasedTable(table="sales_v1", table_uuid="u", snapshots=(1,), tags=(), files=(), until=2)
+
+    assert manifests.begin(erasure) == erasure
+    assert manifests.begin(replace(erasure, used_by=())) == erasure
+    assert manifests.taken("e1", "sales_v1") is None
+    assert manifests.take("e1", taken) == taken
+    assert manifests.take("e1", replace(taken, snapshots=())) == taken
     manifests.bury(stone)
     manifests.bury(replace(stone, reason="later"))
 
-    assert manifests.unfinished() == (erasure,)
+    assert manifests.erased("e1") is None
     assert (manifests.tombstone("a"), manifests.tombstone("b")) == (stone, None)
-    manifests.end(erasure)
-    assert manifests.unfinished() == ()
+    assert manifests.end(erasure) == erasure
+    assert manifests.end(replace(erasure, used_by=())) == erasure
     assert manifests.ids() == ()
 
 

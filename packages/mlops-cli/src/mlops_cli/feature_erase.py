@@ -1,6 +1,8 @@
 """``mlops features erase``: erase an entity from tables, training sets and the online table, and list the copies that remain."""
 
 import re
+from collections.abc import Sequence
+from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -12,6 +14,8 @@ from mlops_cli.local import Home
 
 if TYPE_CHECKING:
     from mlops_runtime.contracts.features import Erasure
+
+PENDING = 3  # exit code: an erasure waits for a build of a training set
 
 
 def erase(
@@ -39,6 +43,11 @@ def erase(
     include_in_use: Annotated[
         bool, typer.Option("--include-in-use", help="Erase from these too; they can never be built again.")
     ] = False,
+    ended: Annotated[
+        list[str] | None,
+        typer.Option(metavar="BUILD", help="Pending build whose process you know to have ended.", show_default=False),
+    ] = None,
+    wait: Annotated[int, typer.Option(min=0, help="Seconds to wait for training sets that are being built.")] = 60,
     yes: Yes = False,
     path: Folder = None,
     unit: Unit = None,
@@ -48,7 +57,8 @@ def erase(
 ) -> None:
     """Remove an entity's rows from tables, their history and files, training sets and the online table.
 
-    Lists what remains to be done.
+    Lists what remains to be done. Exit code 3: a training set is still being built; the erasure is complete once that has ended
+    and this command, or mlops features maintain, ran again.
     """
     key = dict(pairs("--entity", entity))
     _check_reason(reason, key)
@@ -57,7 +67,9 @@ def erase(
         kept += _trained_from(place)
         whom = ", ".join(f"{name}={value}" for name, value in key.items())
         confirm(f"erase {whom} from {place.name} with its history, which cannot be undone", yes=yes)
-        record = _erased(place, key, reason=reason, in_use=kept, include_in_use=include_in_use)
+        record = _erased(
+            place, key, reason=reason, in_use=kept, include_in_use=include_in_use, wait=wait, ended=ended or ()
+        )
         online = _forgotten(place, key)
     left = _left(place)
     if as_json:
@@ -65,7 +77,7 @@ def erase(
 
         told = to_dict(record) | {"online": online, "left": left}
         print_json(told)
-        return
+        raise typer.Exit(PENDING if record.pending else 0)
     for table in record.tables:
         typer.echo(f"{table.table}: {len(table.snapshots)} snapshots and {len(table.files)} files removed")
     for name, count in online.items():
@@ -78,6 +90,20 @@ def erase(
         typer.echo("the entity was not found")
     for line in left:
         typer.echo(f"not reached: {line}")
+    if record.pending:
+        tell_pending(record)
+        raise typer.Exit(PENDING)
+
+
+def tell_pending(erasure: "Erasure") -> None:
+    """Say what keeps an erasure from being complete, and what to do."""
+    for line in erasure.pending:
+        typer.echo(f"pending: {line}", err=True)
+    typer.echo(
+        f"erasure {erasure.id[:16]} is not complete: run mlops features maintain when these have ended; of a process that was "
+        "killed and writes to S3, say so with --ended and the id of its build",
+        err=True,
+    )
 
 
 def _check_reason(reason: str, key: dict[str, str]) -> None:
@@ -96,11 +122,27 @@ def _check_reason(reason: str, key: dict[str, str]) -> None:
         )
 
 
-def _erased(place: Place, key: dict[str, str], *, reason: str, in_use: list[str], include_in_use: bool) -> "Erasure":
-    from mlops_runtime.features.entity_erasure import ErasureError
+def _erased(
+    place: Place,
+    key: dict[str, str],
+    *,
+    reason: str,
+    in_use: list[str],
+    include_in_use: bool,
+    wait: int,
+    ended: Sequence[str],
+) -> "Erasure":
+    from mlops_runtime.features.entity_search import ErasureError
 
     try:
-        return place.client.erase(key, reason=reason, in_use=in_use, include_in_use=include_in_use)
+        return place.client.erase(
+            key,
+            reason=reason,
+            in_use=in_use,
+            include_in_use=include_in_use,
+            wait=timedelta(seconds=wait),
+            ended=ended,
+        )
     except ErasureError as error:
         raise UserError(str(error).replace("include_in_use=True", "--include-in-use")) from error
 

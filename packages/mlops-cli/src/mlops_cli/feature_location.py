@@ -102,6 +102,7 @@ def deployed(unit: str, aws: Account) -> Place:
     """
     from mlops_cli.deployed_entries import Entries
     from mlops_runtime.features.batch_delivery import unit_bus
+    from mlops_runtime.features.build_processes import ended_on_aws
     from mlops_runtime.features.store_client import FeatureStoreClient
 
     entry = Entries(ssm=aws.client("ssm")).feature_store(unit)
@@ -119,6 +120,7 @@ def deployed(unit: str, aws: Account) -> Place:
         manifests=f"s3://{entry.manifests_bucket}/manifests",
         training_sets=f"s3://{entry.training_sets_bucket}",
         s3=aws.client("s3"),
+        ended=ended_on_aws(aws.client("sagemaker"), aws.client("glue")),
     )
     return Place(name=unit, client=client, now=now, unit=unit, aws=aws, entry=entry)
 

@@ -164,18 +164,27 @@ class TrainingSetManifest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ErasedTable:
-    """What an erasure takes from one table: the snapshots that held its rows, and the files that only these needed."""
+    """What an erasure takes from one table: the snapshots that held its rows, and the files that only these needed.
+
+    ``first`` is the sequence number of the first ingest of such rows, ``until`` that of the first state without them, of ``at``.
+    """
 
     table: str
     table_uuid: str
     snapshots: tuple[int, ...]
     tags: tuple[str, ...]
     files: tuple[str, ...]
+    first: int | None = None
+    until: int | None = None
+    at: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Erasure:
-    """An erasure that was begun; it never names the entity. ``used_by`` are the training sets that held its rows."""
+    """An erasure; it never names the entity.
+
+    ``used_by`` are the training sets that held its rows; ``pending`` names what may still write some, so that it is not complete.
+    """
 
     id: str
     at: str
@@ -183,7 +192,20 @@ class Erasure:
     entities: tuple[str, ...]
     tables: tuple[ErasedTable, ...]
     used_by: tuple[str, ...]
+    pending: tuple[str, ...] = ()
     format: Literal["mlops.erasure/1"] = "mlops.erasure/1"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ErasureRequest:
+    """What is to be erased, by key column and with the type of its value; it is removed itself when the erasure is complete."""
+
+    id: str
+    at: str
+    reason: str
+    entity: Mapping[str, str]
+    tables: tuple[str, ...]
+    format: Literal["mlops.erasure-request/1"] = "mlops.erasure-request/1"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -69,7 +69,8 @@ class OpenBuild:
 class Builds:
     """The builds of a feature store.
 
-    Below the place of its manifests: ``builds/<id>.json``, ``builds/<id>/fence.json`` and, at the end, ``builds/<id>/closed``.
+    Below the place of its manifests: ``builds/<id>.json``, ``builds/<id>.fence`` and, at the end, ``builds/<id>.closed``; in a
+    folder the first two go instead.
 
     Args:
         place: A folder, or an ``s3://`` prefix.
@@ -111,6 +112,36 @@ class Builds:
         Raises:
             ErasedDuringBuildError: If an erasure began meanwhile, or files of the tables went while they were read.
         """
+        try:
+            with self._opened(tables, places, takes_rows=takes_rows, process=process, now=now) as build:
+                yield build
+        except FileNotFoundError as error:
+            raise ErasedDuringBuildError(
+                f"files of {', '.join(tables)} went while they were read, as an erasure removes them: {error}; nothing was kept, "
+                "build it again"
+            ) from error
+
+    @contextmanager
+    def write(self, table: str, location: str) -> Iterator[None]:
+        """Say that rows of a table are about to be written below it, also such as are there; an erasure waits for the end.
+
+        Args:
+            table: Name of the table, whose state is not read before.
+            location: Where its files lie.
+        """
+        with self._opened((table,), (location,), takes_rows=False, process=None, now=lambda: datetime.now(UTC)):
+            yield
+
+    @contextmanager
+    def _opened(
+        self,
+        tables: Sequence[str],
+        places: Sequence[str],
+        *,
+        takes_rows: bool,
+        process: BuildProcess | None,
+        now: Callable[[], datetime],
+    ) -> Iterator[OpenBuild]:
         intent = BuildIntent(
             id=uuid4().hex,
             at=now().astimezone(UTC).isoformat(),
@@ -123,20 +154,11 @@ class Builds:
         lock = self._objects.put_held(f"builds/{intent.id}.json", canonical_json(intent))
         try:
             yield build
-        except FileNotFoundError as error:
-            build.give_up()
-            self.close(intent.id)
-            raise ErasedDuringBuildError(
-                f"files of {', '.join(tables)} went while they were read, as an erasure removes them: {error}; nothing was kept, "
-                "build it again"
-            ) from error
         except BaseException:
             build.give_up()
-            self.close(intent.id)
             raise
-        else:
-            self.close(intent.id)
         finally:
+            self.close(intent.id)
             if lock is not None:
                 lock.close()
 
@@ -155,25 +177,35 @@ class Builds:
             ManifestError: If one cannot be read.
         """
         keys = set(self._objects.keys("builds/"))
-        found = (key.removeprefix("builds/").removesuffix(".json") for key in sorted(keys) if key.count("/") == 1)
+        found = (key.removeprefix("builds/").removesuffix(".json") for key in sorted(keys) if key.endswith(".json"))
         return tuple(
             intent
             for each in found
-            if f"builds/{each}/closed" not in keys
+            if f"builds/{each}.closed" not in keys
             and (intent := self._document(BuildIntent, f"builds/{each}.json")) is not None
         )
 
     def fence(self, build_id: str, erasure: str | None) -> Fence:
         """Write a build's fence, of an erasure or of the build itself, unless there is one; return the one that counts."""
-        key, own = f"builds/{build_id}/fence.json", Fence(erasure=erasure)
+        key, own = f"builds/{build_id}.fence", Fence(erasure=erasure)
         if self._objects.put_once(key, canonical_json(own)):
             return own
         # also one of our own, whose answer was lost on the way
         return self._document(Fence, key) or own
 
     def close(self, build_id: str) -> None:
-        """Write down that a build writes nothing any more."""
-        self._objects.put_once(f"builds/{build_id}/closed", b"")
+        """Write down that a build writes nothing any more; in a folder its intent goes."""
+        if self._objects.is_folder:
+            for key in (f"builds/{build_id}.fence", f"builds/{build_id}.json"):
+                self._objects.erase(key)
+        else:
+            self._objects.put_once(f"builds/{build_id}.closed", b"")
+
+    def close_ended(self) -> None:
+        """Close the builds in a folder whose processes have ended."""
+        for intent in self.unclosed():
+            if intent.process.kind == "lock" and not self.is_locked(intent.id):
+                self.close(intent.id)
 
     def is_locked(self, build_id: str) -> bool:
         """Return whether a process holds the lock of a build in a folder."""

@@ -1,74 +1,74 @@
 """The right to be forgotten: an entity's rows leave the tables, their history, the files, and the training sets that hold them.
 
-Iceberg's delete alone hides rows: earlier snapshots, their files and their statistics keep them. Each step here can be done again;
-a call after a crash completes an unfinished erasure.
+Iceberg's delete alone hides rows: earlier snapshots, their files and their statistics keep them. The order is what leaves nothing
+beside builds of training sets that run meanwhile: a record; the tables rewritten; tags and snapshots gone, so that no reader who
+begins now finds the rows; then the builds that are open, each of which is fenced and waited for; then their files and those of all
+sets.
+Each step can be done again. What a call does not complete, a later one or ``maintain`` does.
 
 See: https://iceberg.apache.org/spec/#snapshots, https://gdpr.eu/article-17-right-to-be-forgotten/
 """
 
-import io
+import math
+import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime, timedelta
+from uuid import uuid4
 
-import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from pyiceberg.expressions import BooleanExpression
 from pyiceberg.table import Table
-from pyiceberg.table.snapshots import Snapshot
 
-from mlops_runtime.contracts import content_hash
-from mlops_runtime.contracts.features import ErasedTable, Erasure, Tombstone, TrainingSetManifest
-from mlops_runtime.features.column_type import FeatureType
-from mlops_runtime.features.feature_group import INGEST_ID
-from mlops_runtime.features.iceberg_tables import TableMeaning, feature_types, same_entity
-from mlops_runtime.features.ingest_ledger import newest_summary, record
-from mlops_runtime.features.row_hashing import logical_type
-from mlops_runtime.features.table_commits import committed
-from mlops_runtime.features.table_files import (
-    DATA,
-    MANIFEST,
-    TableFile,
-    listed,
-    matching_ids,
-    needed,
-    suffixed,
-    unnamed,
+from mlops_runtime.contracts import canonical_json, from_json
+from mlops_runtime.contracts.features import (
+    BuildIntent,
+    ErasedTable,
+    Erasure,
+    ErasureRequest,
+    Tombstone,
+    TrainingSetManifest,
 )
-from mlops_runtime.features.table_types import arrow_types
-from mlops_runtime.features.training_set import FILE, entities_key
+from mlops_runtime.features.build_intent import Builds
+from mlops_runtime.features.entity_search import ErasureError, conditions, holds, read, spelled, spelt
+from mlops_runtime.features.table_erasure import expire, held, rewrite, sweep
+from mlops_runtime.features.training_set import entities_key
 from mlops_runtime.features.training_set_manifest import Manifests, Objects, pins
 
-# one manifest without entries of deleted files, however large or few; see committed for why properties of one object can say so
-_MERGED = {
-    "commit.manifest-merge.enabled": "true",
-    "commit.manifest.min-count-to-merge": "1",
-    "commit.manifest.target-size-bytes": str(1 << 40),
-}
-
-
-class ErasureError(ValueError):
-    """Nothing was erased; the message says why."""
+REQUESTS = "erasing"  # below the training sets: what holds the entity's key until the erasure is complete
+_POLL_SECONDS = 0.2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Places:
-    """Where an erasure works.
+    """Where an erasure works, and how it waits.
 
     Args:
         tables: All feature tables of the database.
-        manifests: Manifests and tombstones.
+        manifests: Manifests, tombstones and records.
         sets: Entity rows and training sets.
+        builds: Builds of training sets.
         open: Returns the objects below a place that a copy was written to.
         remove: Removes a file of a table for good.
+        ended: Whether the process of a build in S3 is known to have ended; in a folder its lock says so.
+        uploads: Names the uploads to a table's files that began before a time and are not complete.
+        forget: Removes an entity from the online store, if there is one.
+        now: The clock.
+        wait: How long builds are waited for.
+        pause: Waits so many seconds.
     """
 
     tables: Sequence[Table]
     manifests: Manifests
     sets: Objects
+    builds: Builds
     open: Callable[[str], Objects]
     remove: Callable[[str], None]
+    ended: Callable[[BuildIntent], bool]
+    uploads: Callable[[Table, datetime], Sequence[str]]
+    forget: Callable[[Mapping[str, object]], None]
+    now: Callable[[], datetime]
+    wait: timedelta
+    pause: Callable[[float], None] = time.sleep
 
 
 def erase(
@@ -78,9 +78,8 @@ def erase(
     reason: str,
     in_use: Collection[str],
     include_in_use: bool,
-    now: datetime,
 ) -> Erasure:
-    """Erase an entity from every table that has its key.
+    """Erase an entity from every table that has its key; earlier erasures that are not complete are gone on with.
 
     Args:
         places: Where.
@@ -89,7 +88,9 @@ def erase(
         reason: Why, for tombstones: a ticket's number, never the entity.
         in_use: Ids of training sets that a model was trained from which serves, or may serve again.
         include_in_use: Whether those too may be taken.
-        now: The time.
+
+    Returns:
+        What went; it names in ``pending`` what keeps it from being complete.
 
     Raises:
         ErasureError: If no table has the key in the values' types, ``in_use`` names an unknown training set, or one in use holds
@@ -97,53 +98,56 @@ def erase(
         ManifestError: If a manifest cannot be read.
     """
     _check_in_use(places.manifests, in_use)
-    conditions = _conditions(places.tables, entity)
+    found = conditions(places.tables, entity)
     if not isinstance(reason, str) or not reason.strip():
         raise ErasureError(f"reason must say why, such as a ticket's number, got {reason!r}")
-    affected = [table for table in places.tables if table.name()[-1] in conditions]
-    _finish(places)
-    held = {table.name()[-1]: _holding(table.refresh(), conditions[table.name()[-1]]) for table in affected}
-    first = {table.name()[-1]: _first(table, conditions[table.name()[-1]]) for table in affected}
-    users = {
-        manifest_id: manifest
-        for manifest_id in places.manifests.ids()
-        if _uses(manifest := places.manifests.pinned(manifest_id), affected, held, first)
-        or _has(places.sets, _given(manifest), _spelled(manifest, entity))
-    }
+    resume(places)
+    before = [held(table, found[table.name()[-1]]) for table in _named(places, found)]
+    users = _users(places, before, entity)
     kept = sorted(set(users) & set(in_use))
     if kept and not include_in_use:
         raise ErasureError(
             f"models in use were trained from {len(kept)} training sets that hold the entity: {', '.join(kept)}; retrain without "
             "it first, or pass include_in_use=True: these sets can then never be built again"
         )
-    names = tuple(table.name()[-1] for table in affected)
-    erasure = Erasure(
-        id=content_hash({"held": held, "users": sorted(users)}),
-        at=now.astimezone(UTC).isoformat(),
-        reason=reason,
-        entities=tuple(entity),
-        tables=(),
-        used_by=tuple(users),
-    )
-    _bury(places.manifests, users, erasure, names)
-    taken = tuple(
-        _rewrite(t, conditions[t.name()[-1]])
-        for t in affected
-        if held[t.name()[-1]] or _litter(t, conditions[t.name()[-1]], listed(t))
-    )
-    gone = {**held, **{erased.table: list(erased.snapshots) for erased in taken}}
-    late = _built_since(places.manifests, users, affected, gone, first)
-    _bury(places.manifests, late, erasure, names)
-    users |= late
-    erasure = replace(erasure, tables=taken, used_by=tuple(sorted(users)))
-    # before the snapshots go: until then a call after a crash finds the training sets by them
-    _erase_copies(places, users, entity)
-    for key in _unclaimed(places):
-        if _has(places.sets, key, [entity]):
+    at = places.now().astimezone(UTC).isoformat()
+    request = ErasureRequest(id=uuid4().hex, at=at, reason=reason, entity=spelt(entity), tables=tuple(found))
+    places.sets.put_once(_key(request.id), canonical_json(request))
+    return _carry_out(places, request, before, users)
+
+
+def resume(places: Places) -> tuple[Erasure, ...]:
+    """Go on with the erasures that are not complete; return each, complete or still pending."""
+    found = []
+    for key in places.sets.keys(f"{REQUESTS}/"):
+        content = places.sets.get(key)
+        if content is None:  # completed by another process
+            continue
+        request = from_json(ErasureRequest, content)
+        done = places.manifests.erased(request.id)
+        if done is None:
+            known = _conditions(places, request)
+            tables = _named(places, known)
+            before = [held(table, known[table.name()[-1]]) for table in tables]
+            done = _carry_out(places, request, before, _users(places, before, read(request.entity)))
+        else:
             places.sets.erase(key)
-    places.manifests.begin(erasure)
-    _complete(places, erasure)
-    return erasure
+        found.append(done)
+    return tuple(found)
+
+
+def _key(erasure_id: str) -> str:
+    return f"{REQUESTS}/{erasure_id}.json"
+
+
+def _named(places: Places, names: Collection[str]) -> list[Table]:
+    return [table for table in places.tables if table.name()[-1] in names]
+
+
+def _conditions(places: Places, request: ErasureRequest) -> dict[str, BooleanExpression]:
+    """Return by table which rows go; tables that were removed meanwhile are left out."""
+    tables = _named(places, request.tables)
+    return conditions(tables, read(request.entity)) if tables else {}
 
 
 def _check_in_use(manifests: Manifests, in_use: Collection[str]) -> None:
@@ -158,219 +162,152 @@ def _check_in_use(manifests: Manifests, in_use: Collection[str]) -> None:
         )
 
 
-def _meaning(table: Table) -> TableMeaning:
-    return TableMeaning.of(table.name()[-1], table.properties)
+def _carry_out(places: Places, request: ErasureRequest, before: Sequence[ErasedTable], users: Iterable[str]) -> Erasure:
+    """Do all that can be done by now; each step may have been done before."""
+    entity = read(request.entity)
+    found = _conditions(places, request)
+    tables = _named(places, found)
+    # the record comes before the rewrite: afterwards nothing says which sets read the rows
+    record = places.manifests.begin(
+        Erasure(
+            id=request.id,
+            at=request.at,
+            reason=request.reason,
+            entities=tuple(entity),
+            tables=tuple(before),
+            used_by=tuple(sorted(users)),
+        )
+    )
+    _bury(places, record, record.used_by, request.tables)
+    taken = [_rewritten(places, request.id, table, found[table.name()[-1]]) for table in tables]
+    for table, each in zip(tables, taken, strict=True):
+        expire(table, each, places.remove)
+    # who begins from here on reads none of the rows: whoever did is among these builds, or has closed
+    builds = [b for b in places.builds.unclosed() if b.takes_rows or set(b.tables) & set(request.tables)]
+    for build in builds:
+        places.builds.fence(build.id, request.id)
+    pending = [*_open(places, builds), *_uploading(places, tables, taken)]
+    places.forget(entity)
+    if pending:
+        return replace(record, tables=_whole(taken), pending=tuple(pending))
+    known = {each.table: each for each in record.tables}
+    both = [
+        replace(each, first=known[each.table].first, snapshots=(*known[each.table].snapshots, *each.snapshots))
+        for each in taken
+    ]
+    used = set(record.used_by) | _users(places, both, entity).keys()
+    _bury(places, record, used, request.tables)
+    _erase_copies(places, used, entity)
+    for key in _unclaimed(places):
+        if holds(places.sets, key, [entity]):
+            places.sets.erase(key)
+    places.sets.remove_parts()
+    for table, each in zip(tables, taken, strict=True):
+        name = table.name()[-1]
+        sweep(table, found[name], each.files, places.remove, is_written=lambda name=name: _is_written(places, name))  # type: ignore[misc]
+    erasure = places.manifests.end(replace(record, tables=_whole(taken), used_by=tuple(sorted(used))))
+    places.sets.erase(_key(request.id))
+    return erasure
 
 
-def _conditions(tables: Sequence[Table], entity: Mapping[str, object]) -> dict[str, BooleanExpression]:
-    """Return by table that can hold the entity, with its keys of types that the values have or spell, which rows are its."""
-    having = [table for table in tables if entity and set(entity) <= set(_meaning(table).entities)]
-    if not having:
-        known = "; ".join(f"{t.name()[-1]}: {', '.join(_meaning(t).entities)}" for t in tables)
-        raise ErasureError(f"no table has the key {', '.join(entity) or '(empty)'}; there are {known or 'no tables'}")
-    found, others = {}, []
-    for table in having:
-        name, types = table.name()[-1], feature_types(table)
-        keys = {key: _as_key(types[key], value) for key, value in entity.items()}
-        wrong = [key for key, value in keys.items() if value is None]
-        others += [f"{key!r} of {name} is {types[key]}, got {entity[key]!r}" for key in wrong]
-        if not wrong:
-            found[name] = same_entity(keys)
-    if not found:
-        raise ErasureError(f"keys compare exactly by type: {'; '.join(others)}; times need a zone")
-    return found
+def _rewritten(places: Places, erasure_id: str, table: Table, condition: BooleanExpression) -> ErasedTable:
+    """Rewrite a table, unless an earlier call did."""
+    done = places.manifests.taken(erasure_id, table.name()[-1])
+    if done is None:
+        # a rewrite reads rows of other entities too, which another erasure may take: that waits for this one
+        with places.builds.write(table.name()[-1], table.location()):
+            done = places.manifests.take(erasure_id, rewrite(table, condition, places.now))
+    return done
 
 
-def _as_key(kind: FeatureType, value: object) -> object | None:
-    """Return a value, or its string, as a key of a type; ``None`` if it is not one."""
-    if isinstance(value, str) and kind != "string":
-        reads: dict[str, Callable[[str], object]] = {"date": date.fromisoformat, "timestamp": datetime.fromisoformat}
-        try:
-            value = reads.get(kind, int)(value)
-        except ValueError:
-            return None
-    if isinstance(value, datetime):
-        fits = kind == "timestamp" and value.utcoffset() is not None
-    elif isinstance(value, int) and not isinstance(value, bool):
-        bits = {"int": 31, "long": 63}.get(kind, 0)
-        fits = bits > 0 and -(2**bits) <= value < 2**bits
-    else:
-        fits = (kind == "date" and isinstance(value, date)) or (kind == "string" and isinstance(value, str))
-    return value if fits else None
+def _is_written(places: Places, table: str) -> bool:
+    """Return whether a process may write to a table; in S3, where not all say so, files are whole."""
+    return not places.sets.is_folder or any(table in build.tables for build in places.builds.unclosed())
 
 
-def _bury(manifests: Manifests, users: Iterable[str], erasure: Erasure, tables: tuple[str, ...]) -> None:
+def _whole(taken: Iterable[ErasedTable]) -> tuple[ErasedTable, ...]:
+    """Return the tables of which something went."""
+    return tuple(each for each in taken if each.snapshots or each.files)
+
+
+def _open(places: Places, builds: Sequence[BuildIntent]) -> list[str]:
+    """Wait for builds; close those whose process has ended, and return a line for each that may still write."""
+    until = time.monotonic() + places.wait.total_seconds()
+    while True:
+        there = {build.id for build in places.builds.unclosed()}
+        waiting = [build for build in builds if build.id in there and not _has_ended(places, build)]
+        if not waiting or time.monotonic() >= until:
+            return [f"build {build.id} by {build.process.name}, since {build.at}" for build in waiting]
+        places.pause(_POLL_SECONDS)
+
+
+def _has_ended(places: Places, build: BuildIntent) -> bool:
+    is_lock = build.process.kind == "lock"
+    has_ended = not places.builds.is_locked(build.id) if is_lock else places.ended(build)
+    if has_ended:
+        places.builds.close(build.id)
+    return has_ended
+
+
+def _uploading(places: Places, tables: Sequence[Table], taken: Sequence[ErasedTable]) -> list[str]:
+    """Return a line for each upload to the tables that began before they were rewritten: no listing shows the rows in its parts."""
+    return [
+        f"upload of {name}"
+        for table, each in zip(tables, taken, strict=True)
+        for name in places.uploads(table, datetime.fromisoformat(str(each.at)))
+    ]
+
+
+def _bury(places: Places, record: Erasure, users: Iterable[str], tables: tuple[str, ...]) -> None:
     for manifest_id in users:
-        manifests.bury(
-            Tombstone(manifest_id=manifest_id, erasure=erasure.id, at=erasure.at, reason=erasure.reason, tables=tables)
+        places.manifests.bury(
+            Tombstone(manifest_id=manifest_id, erasure=record.id, at=record.at, reason=record.reason, tables=tables)
         )
 
 
-def _built_since(
-    manifests: Manifests,
-    known: Collection[str],
-    tables: Sequence[Table],
-    gone: Mapping[str, list[int]],
-    first: Mapping[str, int | None],
+def _users(
+    places: Places, before: Sequence[ErasedTable], entity: Mapping[str, object]
 ) -> dict[str, TrainingSetManifest]:
-    """Return the training sets that were built from what goes while the tables were rewritten."""
-    fresh = {manifest_id: manifests.pinned(manifest_id) for manifest_id in manifests.ids() if manifest_id not in known}
-    return {manifest_id: manifest for manifest_id, manifest in fresh.items() if _uses(manifest, tables, gone, first)}
-
-
-def _holding(table: Table, condition: BooleanExpression) -> list[int]:
-    """Return the ids of the snapshots in which a row matches."""
-    return [s.snapshot_id for s in table.metadata.snapshots if _matches(table, condition, s.snapshot_id)]
-
-
-def _matches(table: Table, condition: BooleanExpression, snapshot_id: int) -> bool:
-    key = _meaning(table).entities[:1]
-    scan = table.scan(row_filter=condition, selected_fields=key, snapshot_id=snapshot_id, limit=1)
-    return bool(scan.to_arrow().num_rows)
-
-
-def _first(table: Table, condition: BooleanExpression) -> int | None:
-    """Return the sequence number of the first ingest that brought a row of the entity, of rows that are anywhere still."""
-    holding = [s for s in table.metadata.snapshots if _matches(table, condition, s.snapshot_id)]
-    ids: list[str] = []
-    if holding:
-        oldest = min(holding, key=lambda snapshot: snapshot.sequence_number or 0)
-        scan = table.scan(row_filter=condition, selected_fields=(INGEST_ID,), snapshot_id=oldest.snapshot_id)
-        ids += scan.to_arrow()[INGEST_ID].to_pylist()
-    for file in suffixed(unnamed(table, listed(table)), [DATA]):
-        ids += matching_ids(table, file.uri, condition) or []
-    return min((int(each.partition("-")[0]) for each in ids), default=None)
-
-
-def _uses(
-    manifest: TrainingSetManifest,
-    tables: Sequence[Table],
-    held: Mapping[str, list[int]],
-    first: Mapping[str, int | None],
-) -> bool:
-    """Return whether a set read a snapshot that holds the entity, or, where that is gone, ingests since the first that did."""
-    by_name = {table.name()[-1]: table for table in tables}
-    for pinned in pins(manifest):
-        table = by_name.get(pinned.table)
-        if table is None or str(table.metadata.table_uuid) != pinned.table_uuid:
-            continue
-        since = first[pinned.table]
-        if pinned.snapshot_id in held[pinned.table]:
-            return True
-        is_gone = table.snapshot_by_id(pinned.snapshot_id) is None
-        if is_gone and since is not None and (pinned.sequence is None or pinned.sequence >= since):
-            return True
-    return False
-
-
-def _litter(table: Table, condition: BooleanExpression, files: Iterable[TableFile]) -> list[str]:
-    """Return the files that no snapshot names and that hold, or may hold, the entity's rows or its keys as bounds.
-
-    Of such data files those that hold none of its rows stay: their writers may be at work.
-    """
-    loose = unnamed(table, files)
-    rows = [f.uri for f in suffixed(loose, [DATA]) if matching_ids(table, f.uri, condition) != []]
-    return [*rows, *(file.uri for file in suffixed(loose, [MANIFEST]))]
-
-
-def _rewrite(table: Table, condition: BooleanExpression) -> ErasedTable:
-    """Write a snapshot without the rows, and say what the earlier ones with them still keep, and files that no snapshot names.
-
-    A writer whose files are there before the commit and in no snapshot after it read an earlier state: it can no longer commit.
-    """
-
-    def attempt(fresh: Table) -> ErasedTable:
-        current, before = fresh.current_snapshot(), listed(fresh)
-        if current is None:
-            return _taken(fresh, condition, before)
-        if _matches(fresh, condition, current.snapshot_id) or _litter(fresh, condition, before):
-            fresh.metadata = fresh.metadata.model_copy(update={"properties": fresh.metadata.properties | _MERGED})
-            summary = newest_summary(fresh)
-            # a delete lists the files that it takes with their bounds, which are keys; the empty append leaves that list out
-            with fresh.transaction() as transaction:
-                transaction.delete(condition, snapshot_properties=summary)
-                transaction.append(fresh.schema().as_arrow().empty_table(), snapshot_properties=summary)
-        # of the committed state: a writer from now on writes on top of one without the rows
-        return _taken(fresh, condition, before)
-
-    return committed(table, attempt)
-
-
-def _taken(table: Table, condition: BooleanExpression, before: Iterable[TableFile]) -> ErasedTable:
-    holding = set(_holding(table, condition))
-    snapshots = table.metadata.snapshots
-    data = {path for s in snapshots if s.snapshot_id in holding for path in _data_files(table, s, is_live=True)}
-    others = [s for s in snapshots if s.snapshot_id not in holding]
-    data -= {path for s in others for path in _data_files(table, s, is_live=True)}
-    going = holding | {s.snapshot_id for s in others if data & _data_files(table, s, is_live=False)}
-    kept = needed(table, [s for s in snapshots if s.snapshot_id not in going])
-    files = needed(table, [s for s in snapshots if s.snapshot_id in going]) - kept
-    files |= set(_litter(table, condition, before))
-    return ErasedTable(
-        table=table.name()[-1],
-        table_uuid=str(table.metadata.table_uuid),
-        snapshots=tuple(sorted(going)),
-        tags=tuple(sorted(name for name, ref in table.metadata.refs.items() if ref.snapshot_id in going)),
-        files=tuple(sorted(files)),
-    )
-
-
-def _data_files(table: Table, snapshot: Snapshot, *, is_live: bool) -> set[str]:
-    """Return the data files that a snapshot has, or that it also says to be deleted."""
+    """Return the training sets that read a snapshot with the entity, ingests since the first with it, or rows that hold it."""
+    known = {table.name()[-1]: table for table in places.tables}
+    every = {each: places.manifests.pinned(each) for each in places.manifests.ids()}
     return {
-        entry.data_file.file_path
-        for manifest in snapshot.manifests(table.io)
-        for entry in manifest.fetch_manifest_entry(table.io, discard_deleted=is_live)
+        manifest_id: manifest
+        for manifest_id, manifest in every.items()
+        if _uses(manifest, known, before) or holds(places.sets, _given(manifest), spelled(manifest, entity))
     }
 
 
-def _finish(places: Places) -> None:
-    """Complete what an earlier call began."""
-    for begun in places.manifests.unfinished():
-        _complete(places, begun)
-
-
-def _complete(places: Places, erasure: Erasure) -> None:
-    tables = {table.name()[-1]: table for table in places.tables}
-    for taken in erasure.tables:
-        table = tables.get(taken.table)
-        if table is None or str(table.metadata.table_uuid) != taken.table_uuid:
-            continue
-        for tag in taken.tags:
-            committed(table, lambda fresh, tag=tag: _untag(fresh, tag))  # type: ignore[misc]
-        committed(table, lambda fresh, taken=taken: _expire(fresh, taken.snapshots))  # type: ignore[misc]
-        for file in taken.files:
-            places.remove(file)
-    places.manifests.end(erasure)
-
-
-def _untag(table: Table, tag: str) -> None:
-    if tag in table.metadata.refs:
-        table.manage_snapshots().remove_tag(tag).commit()
-
-
-def _expire(table: Table, snapshots: Collection[int]) -> None:
-    there = [s for s in snapshots if table.metadata.snapshot_by_id(s) is not None]
-    if there:
-        record(table, there)
-        table.maintenance.expire_snapshots().by_ids(there).commit()
+def _uses(manifest: TrainingSetManifest, tables: Mapping[str, Table], before: Iterable[ErasedTable]) -> bool:
+    for each in before:
+        for pinned in pins(manifest):
+            if (pinned.table, pinned.table_uuid) != (each.table, each.table_uuid):
+                continue
+            is_gone = tables[each.table].snapshot_by_id(pinned.snapshot_id) is None
+            is_later = each.first is not None and (
+                pinned.sequence is None or each.first <= pinned.sequence < (each.until or math.inf)
+            )
+            if pinned.snapshot_id in each.snapshots or (is_gone and is_later):
+                return True
+    return False
 
 
 def _given(manifest: TrainingSetManifest) -> str | None:
     return None if manifest.entity_rows is None else entities_key(manifest.entity_rows)
 
 
-def _erase_copies(places: Places, users: Mapping[str, TrainingSetManifest], entity: Mapping[str, object]) -> None:
+def _erase_copies(places: Places, users: Iterable[str], entity: Mapping[str, object]) -> None:
     """Remove the files of training sets that hold the entity; entity rows last, as sets may be found by these alone."""
-    for manifest_id, manifest in users.items():
+    manifests = {each: places.manifests.read(each) for each in users}
+    for manifest_id, manifest in manifests.items():
         for uri in places.manifests.copies(manifest_id):
             objects = places.open(uri)
-            for file in manifest.output.files or ():
-                if _has(objects, file.path or FILE, _spelled(manifest, entity)):
-                    objects.erase(file.path or FILE)
-    for manifest in users.values():
+            for file in manifest.output.files:
+                if holds(objects, file.path, spelled(manifest, entity)):
+                    objects.erase(file.path)
+    for manifest in manifests.values():
         given = _given(manifest)
-        if given is not None and _has(places.sets, given, _spelled(manifest, entity)):
+        if given is not None and holds(places.sets, given, spelled(manifest, entity)):
             places.sets.erase(given)
 
 
@@ -383,33 +320,3 @@ def _unclaimed(places: Places) -> list[str]:
         claimed += [f"{uri.removeprefix(here)}/" for uri in places.manifests.copies(manifest_id)]
     keys = [key for folder in ("entities/", "sets/") for key in places.sets.keys(folder)]
     return [key for key in keys if key.endswith(".parquet") and not key.startswith(tuple(claimed))]
-
-
-def _spelled(manifest: TrainingSetManifest, entity: Mapping[str, object]) -> list[Mapping[str, object]]:
-    """Return the entity by the columns that may hold it in the files of a set: its keys', and those that are joined on instead."""
-    others = [pinned.key_columns for pinned in manifest.features if pinned.keys and set(entity) <= set(pinned.entities)]
-    return [entity, *({columns[name]: value for name, value in entity.items()} for columns in others)]
-
-
-def _has(objects: Objects, key: str | None, spelled: Iterable[Mapping[str, object]]) -> bool:
-    """Return whether a Parquet file holds rows of an entity, by the columns of one of its spellings."""
-    content = None if key is None else objects.get(key)
-    if content is None:
-        return False
-    rows = pq.read_table(io.BytesIO(content))
-    return any(_is_in(rows, entity) for entity in spelled)
-
-
-def _is_in(rows: pa.Table, entity: Mapping[str, object]) -> bool:
-    if not set(entity) <= set(rows.column_names):
-        return False
-    mask = pa.scalar(True)
-    for name, value in entity.items():
-        column = rows[name]
-        plain = logical_type(column.type)
-        kind = arrow_types(pa.schema([(name, plain)])).get(name)
-        wanted = None if kind is None else _as_key(kind, value)
-        if wanted is None:
-            return False
-        mask = pc.and_(mask, pc.equal(column.cast(plain), pa.scalar(wanted, plain)))
-    return bool(pc.any(mask).as_py())

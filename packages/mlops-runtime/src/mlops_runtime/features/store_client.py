@@ -6,7 +6,8 @@ What builds training sets needs DuckDB; what ingests does not load it.
 import os
 import warnings
 from collections.abc import Callable, Collection, Mapping, Sequence
-from datetime import UTC, date, datetime
+from contextlib import AbstractContextManager, nullcontext
+from datetime import UTC, date, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Unpack
@@ -15,7 +16,7 @@ import pyarrow as pa
 from pyiceberg.table import Table
 
 from mlops_runtime.contracts.events import EventDetail, features_ingested
-from mlops_runtime.contracts.features import Erasure
+from mlops_runtime.contracts.features import BuildIntent, BuildProcess, Erasure
 from mlops_runtime.contracts.retraining import TrainingSetPlan
 from mlops_runtime.features.batch_checks import ArrowStream
 from mlops_runtime.features.batch_ingest import (
@@ -40,12 +41,14 @@ from mlops_runtime.features.training_set_request import Asked, Features, named_t
 
 if TYPE_CHECKING:
     from mlops_runtime.features.engine_choice import Engine
+    from mlops_runtime.features.entity_erasure import Places
     from mlops_runtime.features.rebuild import Rebuild
     from mlops_runtime.features.table_maintenance import Maintained
     from mlops_runtime.features.training_set import Prepared, TrainingSet
     from mlops_runtime.features.training_set_sql import Explanation
     from mlops_runtime.features.training_set_usage import Difference, Use
 
+_WAIT = timedelta(minutes=1)
 _utc_now = partial(datetime.now, UTC)
 
 
@@ -91,10 +94,11 @@ class FeatureStoreClient:
         s3: Any = None,
         spark: tuple[Any, str] | None = None,
         online: OnlineStore | Path | None = None,
+        ended: Callable[[BuildProcess], bool] | None = None,
     ) -> None:
         self._tables, self._now, self._announce = tables, now, announce
         self._manifest_place, self._set_place, self._s3 = manifests, training_sets, s3
-        self._spark, self._online = spark, online
+        self._spark, self._online, self._ended = spark, online, ended
 
     @classmethod
     def local(
@@ -144,6 +148,7 @@ class FeatureStoreClient:
         glue: Any = None,
         spark_job: str | None = None,
         online: OnlineStore | None = None,
+        ended: Callable[[BuildProcess], bool] | None = None,
     ) -> "FeatureStoreClient":
         """Use the tables that a deployed feature store has in Glue; CloudFormation alone makes and changes them.
 
@@ -161,6 +166,8 @@ class FeatureStoreClient:
             spark_job: Name of the Glue job that builds what does not fit the memory. Default: such sets are refused.
             online: The online store. Default: with ``announce`` the store's function publishes what ingests of groups with
                 ``online`` add, and without it such an ingest is refused, as reads of features are.
+            ended: Whether a job that builds a training set has ended, ``ended_on_aws``: an erasure waits for it. Default: only what
+                was closed has.
 
         Raises:
             FeatureStoreError: If there is a job and no client of Glue.
@@ -176,6 +183,7 @@ class FeatureStoreClient:
             s3=s3,
             spark=None if spark_job is None else (glue, spark_job),
             online=online,
+            ended=ended,
         )
 
     def ingest(self, group: FeatureGroup, batch: ArrowStream, *, idempotency_key: str | None = None) -> Ingested:
@@ -433,40 +441,74 @@ class FeatureStoreClient:
         return 0 if done is None else done.published.written
 
     def erase(
-        self, entity: Mapping[str, object], *, reason: str, in_use: Collection[str], include_in_use: bool = False
+        self,
+        entity: Mapping[str, object],
+        *,
+        reason: str,
+        in_use: Collection[str],
+        include_in_use: bool = False,
+        wait: timedelta = _WAIT,
+        ended: Collection[str] = (),
     ) -> Erasure:
         """Remove an entity's rows from tables, history and files, and from the training sets that hold them.
 
-        Training sets that used it get a tombstone and can no longer be built again; the answer lists them. Calling again after a
-        crash finishes what was begun.
+        Training sets that used it get a tombstone and can no longer be built again; the answer lists them. Training sets that are
+        being built are stopped before they keep anything, and waited for; the answer is complete unless it names some in
+        ``pending``. ``resume_erasures``, and any later call, goes on with what is not complete, also after a crash.
 
         Args:
             entity: Values by name of key column, of its type or as its text, for example ``{"household_id": "718"}``.
             reason: Why, for the records: a ticket's number, never the entity.
             in_use: Ids of training sets that models were trained from which serve or may serve again: ``training_sets_in_use``.
             include_in_use: Whether these too may be taken. Default: they may not, and nothing is erased.
+            wait: How long builds of training sets are waited for. Default: a minute.
+            ended: Ids of pending builds whose processes are known to have ended, where nothing but their user says so.
 
         Raises:
             ErasureError: If no table has the key in the values' types, an id in use is unknown, or a set in use would be taken.
         """
-        from mlops_runtime.features.entity_erasure import Places, erase  # noqa: PLC0415 - duckdb
+        from mlops_runtime.features.entity_erasure import erase  # noqa: PLC0415 - duckdb
 
-        places = Places(
+        return erase(self._places(wait, ended), entity, reason=reason, in_use=in_use, include_in_use=include_in_use)
+
+    def resume_erasures(self, *, wait: timedelta = _WAIT, ended: Collection[str] = ()) -> tuple[Erasure, ...]:
+        """Go on with the erasures that are not complete; return each, complete or with what is still pending.
+
+        Args:
+            wait: As for ``erase``.
+            ended: As for ``erase``.
+        """
+        from mlops_runtime.features.entity_erasure import resume  # noqa: PLC0415 - duckdb
+
+        return resume(self._places(wait, ended))
+
+    def _places(self, wait: timedelta, ended: Collection[str]) -> "Places":
+        from mlops_runtime.features.entity_erasure import Places  # noqa: PLC0415 - duckdb
+
+        def has_ended(build: BuildIntent) -> bool:
+            return build.id in ended or (self._ended is not None and self._ended(build.process))
+
+        return Places(
             tables=[self.table(name) for name in self.table_names()],
             manifests=self.manifests,
             sets=self._sets,
+            builds=self.builds,
             open=lambda uri: Objects(uri, s3=self._s3),
             remove=lambda file: remove(file, s3=self._s3),
+            ended=has_ended,
+            uploads=lambda table, before: (
+                [] if self._tables.is_folder else Objects(table.location(), s3=self._s3).uploads(before)
+            ),
+            forget=self._forget_online,
+            now=self._now,
+            wait=wait,
         )
-        record = erase(places, entity, reason=reason, in_use=in_use, include_in_use=include_in_use, now=self._now())
-        if not isinstance(self._online, Path) or self._online.exists():
-            self._forget_online(entity)
-        return record
 
     def maintain(self, tables: Sequence[str] | None = None) -> "tuple[Maintained, ...]":
         """Maintain tables: compact small files, remove files that no snapshot names, forget old keys, drop replaced tags.
 
-        A folder's ingests do this themselves as it becomes due. Doing it again does nothing new.
+        A folder's ingests do this themselves as it becomes due. Doing it again does nothing new. Erasures that are not complete
+        are ``resume_erasures``'.
 
         Args:
             tables: Their names. Default: all.
@@ -478,6 +520,9 @@ class FeatureStoreClient:
         from mlops_runtime.features.table_maintenance import maintain_each  # noqa: PLC0415 - loads pandas where that is
 
         is_folder = self._tables.is_folder
+        if is_folder:
+            self._sets.remove_parts()
+            self.builds.close_ended()
         return maintain_each(
             self.table_names() if tables is None else tables,
             self.table,
@@ -485,6 +530,7 @@ class FeatureStoreClient:
             now=_utc_now() if is_folder else self._now(),
             remove=lambda file: remove(file, s3=self._s3),
             keeps_ledger=not is_folder,
+            writing=self._writing,
         )
 
     @property
@@ -561,17 +607,25 @@ class FeatureStoreClient:
             )
         return Objects(self._set_place, s3=self._s3)
 
+    def _writing(self, table: Table) -> AbstractContextManager[None]:
+        """Say that a table in a folder is written to: an erasure waits, to know the files of killed writers.
+
+        On AWS, where Glue writes too and says nothing, maintenance removes such files a day later.
+        """
+        return self.builds.write(table.name()[-1], table.location()) if self._tables.is_folder else nullcontext()
+
     def _appended(self, table: Table, batch: Batch, now: datetime) -> Ingested:
         if batch.group.online and self._online is None and self._announce is None:
             raise FeatureStoreError(
                 f"group {batch.group.name!r} is online, and this client neither knows the online store nor announces ingests: give "
                 "FeatureStoreClient.glue online=OnlineStore(...) or announce=unit_bus(...)"
             )
-        done = append(table, batch, now)
-        if self._tables.is_folder and not done.duplicate:
-            from mlops_runtime.features.table_maintenance import tend  # noqa: PLC0415 - loads pandas where that is
+        with self._writing(table):
+            done = append(table, batch, now)
+            if self._tables.is_folder and not done.duplicate:
+                from mlops_runtime.features.table_maintenance import tend  # noqa: PLC0415 - loads pandas where that is
 
-            tend(table, now=_utc_now(), remove=remove)
+                tend(table, now=_utc_now(), remove=remove)
         if self._announce is not None:
             # by the key and not by the ingest: told twice, it is the same event
             self._announce(features_ingested(done.table, rows=batch.rows.num_rows, ingest_id=batch.key_hash[:32]))
@@ -586,7 +640,7 @@ class FeatureStoreClient:
             publish_new(lambda: self.table(group.table_name), group, self.online, now=now, most=most)
 
     def _forget_online(self, entity: Mapping[str, object]) -> None:
-        if self._online is None:
+        if self._online is None or (isinstance(self._online, Path) and not self._online.exists()):
             return
         keys = {}
         for name in self.table_names():

@@ -1,6 +1,7 @@
 """What a store does now and then to stay small: compaction, files that no snapshot names, old keys, tags of early training sets."""
 
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -48,6 +49,7 @@ def maintain_each(
     now: datetime,
     remove: Callable[[str], None],
     keeps_ledger: bool,
+    writing: Callable[[Table], AbstractContextManager[None]],
 ) -> tuple[Maintained, ...]:
     """Maintain tables, each also where another fails.
 
@@ -58,6 +60,7 @@ def maintain_each(
         now: The time.
         remove: Removes a file.
         keeps_ledger: Whether old keys are left to another.
+        writing: Says that a table is written to, as long as it is.
 
     Raises:
         FeatureTableError: If some could not be maintained; with every problem.
@@ -65,7 +68,9 @@ def maintain_each(
     done, problems = [], []
     for name in names:
         try:
-            done.append(maintain(load(name), manifests, now=now, remove=remove, keeps_ledger=keeps_ledger))
+            table = load(name)
+            with writing(table):
+                done.append(maintain(table, manifests, now=now, remove=remove, keeps_ledger=keeps_ledger))
         except FeatureTableError as error:
             problems.append(str(error))
     if problems:

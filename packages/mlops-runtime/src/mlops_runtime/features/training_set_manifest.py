@@ -2,13 +2,13 @@
 
 import hashlib
 from dataclasses import dataclass, replace
-from glob import escape
+from datetime import datetime
 from pathlib import Path
 from typing import IO, Any, TypeVar
 
 from mlops_runtime.contracts import ContractError, canonical_json, content_hash, from_json
-from mlops_runtime.contracts.features import Erasure, PinnedTable, Tombstone, TrainingSetManifest
-from mlops_runtime.features.locked_files import is_held, write_once
+from mlops_runtime.contracts.features import ErasedTable, Erasure, PinnedTable, Tombstone, TrainingSetManifest
+from mlops_runtime.features.locked_files import is_held, remove_parts, write_once
 
 _CONFLICTS = 8
 
@@ -157,12 +157,22 @@ class Objects:
         )
         return sorted(str(path.relative_to(self._folder)) for path in paths)
 
+    def uploads(self, before: datetime) -> list[str]:
+        """Return the keys of uploads that began before a time and are not complete, or were never; in a folder there are none."""
+        if self._folder is not None:
+            return []
+        pages = self._s3.get_paginator("list_multipart_uploads").paginate(Bucket=self._bucket, Prefix=self._prefix)
+        found = [each for page in pages for each in page.get("Uploads", ())]
+        return [each["Key"].removeprefix(self._prefix) for each in found if each["Initiated"] < before]
+
+    def remove_parts(self) -> int:
+        """Remove what writers in a folder left that have ended; return how many files went. In S3 objects appear whole."""
+        return 0 if self._folder is None else remove_parts(self._folder)
+
     def erase(self, key: str) -> None:
         """Remove an object with all its versions; a missing one is ignored."""
         if self._folder is not None:
             path = self._folder / key
-            for half in path.parent.glob(f".{escape(path.name)}.*.part"):  # of a process that ended while it wrote
-                half.unlink(missing_ok=True)
             path.unlink(missing_ok=True)
             return
         pages = self._s3.get_paginator("list_object_versions").paginate(Bucket=self._bucket, Prefix=self._prefix + key)
@@ -190,7 +200,8 @@ class Manifests:
     """The manifests of a feature store.
 
     Below one place: ``<id>.json``, ``<id>/copies/`` with the places that its files were written to, ``<id>/pins/`` with
-    sequence numbers that an early manifest lacks, ``tombstones/<id>.json`` and ``erasures/<id>.json``. Nothing there is replaced.
+    sequence numbers that an early manifest lacks, ``tombstones/<id>.json``, and ``erasures/<id>.json`` with ``<id>.done``
+    when it is complete. Nothing there is replaced.
 
     Args:
         place: A folder, or an ``s3://`` prefix.
@@ -288,19 +299,29 @@ class Manifests:
         """Return the tombstone of a training set, if rows of it were erased."""
         return self._document(Tombstone, f"tombstones/{manifest_id}.json")
 
-    def begin(self, erasure: Erasure) -> None:
-        """Record what an erasure is about to remove, so that a later call can complete it."""
-        self._objects.put_once(f"erasures/{erasure.id}.json", canonical_json(erasure))
+    def begin(self, erasure: Erasure) -> Erasure:
+        """Record an erasure before anything is removed, unless it is; return the record."""
+        key = f"erasures/{erasure.id}.json"
+        self._objects.put_once(key, canonical_json(erasure))
+        return self._document(Erasure, key) or erasure
 
-    def end(self, erasure: Erasure) -> None:
-        """Write down that an erasure is complete."""
-        self._objects.put_once(f"erasures/{erasure.id}.done", b"")
+    def take(self, erasure_id: str, taken: ErasedTable) -> ErasedTable:
+        """Record what an erasure is about to remove of a table, unless it is recorded; return the record."""
+        self._objects.put_once(f"erasures/{erasure_id}/{taken.table}.json", canonical_json(taken))
+        return self.taken(erasure_id, taken.table) or taken
 
-    def unfinished(self) -> tuple[Erasure, ...]:
-        """Return the erasures that were begun and not ended."""
-        keys = self._objects.keys("erasures/")
-        begun = [key for key in keys if key.endswith(".json") and key.replace(".json", ".done") not in keys]
-        return tuple(found for key in begun if (found := self._document(Erasure, key)) is not None)
+    def taken(self, erasure_id: str, table: str) -> ErasedTable | None:
+        """Return what an erasure removes of a table, if that is recorded."""
+        return self._document(ErasedTable, f"erasures/{erasure_id}/{table}.json")
+
+    def end(self, erasure: Erasure) -> Erasure:
+        """Record that an erasure is complete, unless it is recorded; return the record."""
+        self._objects.put_once(f"erasures/{erasure.id}.done", canonical_json(erasure))
+        return self.erased(erasure.id) or erasure
+
+    def erased(self, erasure_id: str) -> Erasure | None:
+        """Return an erasure if it is complete."""
+        return self._document(Erasure, f"erasures/{erasure_id}.done")
 
     def _document(self, kind: type[T], key: str) -> T | None:
         content = self._objects.get(key)

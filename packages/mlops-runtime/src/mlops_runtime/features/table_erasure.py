@@ -1,0 +1,227 @@
+"""An entity's rows leave a table, its history and its files; each step can be done again."""
+
+from collections.abc import Callable, Collection, Iterable
+from datetime import datetime
+from typing import TypeVar
+
+from pyiceberg.exceptions import CommitFailedException
+from pyiceberg.expressions import BooleanExpression
+from pyiceberg.manifest import ManifestFile
+from pyiceberg.table import Table
+from pyiceberg.table.snapshots import Snapshot
+
+from mlops_runtime.contracts.features import ErasedTable
+from mlops_runtime.features.entity_search import meaning
+from mlops_runtime.features.feature_group import INGEST_ID
+from mlops_runtime.features.ingest_ledger import newest_summary, record
+from mlops_runtime.features.table_commits import committed, refresh
+from mlops_runtime.features.table_files import (
+    DATA,
+    MANIFEST,
+    TableFile,
+    listed,
+    matching_ids,
+    needed,
+    suffixed,
+    unnamed,
+)
+
+T = TypeVar("T")
+
+# one manifest without entries of deleted files, however large or few; see committed for why properties of one object can say so
+_MERGED = {
+    "commit.manifest-merge.enabled": "true",
+    "commit.manifest.min-count-to-merge": "1",
+    "commit.manifest.target-size-bytes": str(1 << 40),
+}
+_TRIES = 8
+_LIST = "snap-"  # how the names of lists of manifests begin; they hold no bounds of keys
+
+
+def held(table: Table, condition: BooleanExpression) -> ErasedTable:
+    """Return the snapshots in which a row matches, and the sequence number of the first ingest of one that is anywhere still."""
+
+    def look() -> ErasedTable:
+        return ErasedTable(
+            table=table.name()[-1],
+            table_uuid=str(table.metadata.table_uuid),
+            snapshots=tuple(_holding(table, condition)),
+            tags=(),
+            files=(),
+            first=_first(table, condition),
+        )
+
+    return _steady(table, look)
+
+
+def rewrite(table: Table, condition: BooleanExpression, now: Callable[[], datetime]) -> ErasedTable:
+    """Commit a state without the rows, and say what earlier ones with them still keep, and files that no snapshot names.
+
+    It commits also where the state has no such rows: a writer whose files are there before the commit and in no snapshot after it
+    read an earlier state, and can no longer commit.
+    """
+
+    def attempt(fresh: Table) -> ErasedTable:
+        try:
+            before = listed(fresh)
+            fresh.metadata = fresh.metadata.model_copy(update={"properties": fresh.metadata.properties | _MERGED})
+            summary = newest_summary(fresh)
+            # a delete lists the files that it takes with their bounds, which are keys; the empty append leaves that list out
+            with fresh.transaction() as transaction:
+                if _matches(fresh, condition, None):
+                    transaction.delete(condition, snapshot_properties=summary)
+                transaction.append(fresh.schema().as_arrow().empty_table(), snapshot_properties=summary)
+            # of the committed state: a writer from now on writes on top of one without the rows
+            return _taken(fresh, condition, before, now())
+        except FileNotFoundError as error:
+            raise CommitFailedException("another erasure removed files that were read") from error
+
+    return committed(table, attempt)
+
+
+def expire(table: Table, taken: ErasedTable, remove: Callable[[str], None]) -> None:
+    """Remove tags, snapshots and files that an erasure takes."""
+    if str(table.metadata.table_uuid) != taken.table_uuid:
+        return
+    for tag in taken.tags:
+        committed(table, lambda fresh, tag=tag: _untag(fresh, tag))  # type: ignore[misc]
+    committed(table, lambda fresh: _drop(fresh, taken.snapshots))
+    for file in taken.files:
+        remove(file)
+
+
+def sweep(
+    table: Table,
+    condition: BooleanExpression,
+    taken: Collection[str],
+    remove: Callable[[str], None],
+    *,
+    is_written: Callable[[], bool],
+) -> None:
+    """Remove what writers left that began before the rewrite and have ended: their rows, and manifests with their bounds.
+
+    Ids of ingests say so: one whose sequence number the table has passed lost to another commit; the writer of a later may live.
+
+    Args:
+        table: The table.
+        condition: Which rows go.
+        taken: Files that went already, which manifests may name.
+        remove: Removes a file.
+        is_written: Whether a process may write to the table now: then a file that cannot be read may be its.
+    """
+
+    def look() -> list[str]:
+        files = listed(table)
+        is_quiet = not is_written()
+        refresh(table)  # what is committed in between is named by the state that is read after
+        loose = unnamed(table, files)
+        rows = [file.uri for file in suffixed(loose, [DATA]) if _is_past(table, file.uri, condition, is_quiet=is_quiet)]
+        gone = {*rows, *taken}
+        lists = [f.uri for f in suffixed(loose, [MANIFEST]) if not f.uri.rpartition("/")[2].startswith(_LIST)]
+        return [*rows, *(uri for uri in lists if gone & _named_by(table, uri))]
+
+    for uri in _steady(table, look):
+        remove(uri)
+
+
+def _is_past(table: Table, uri: str, condition: BooleanExpression, *, is_quiet: bool) -> bool:
+    ids = matching_ids(table, uri, condition)
+    if ids is None:  # not written to its end, or gone
+        return is_quiet
+    return bool(ids) and all(int(each.partition("-")[0]) <= table.last_sequence_number for each in ids)
+
+
+def _named_by(table: Table, manifest: str) -> set[str]:
+    try:
+        entries = ManifestFile.from_args(manifest_path=manifest).fetch_manifest_entry(table.io, discard_deleted=False)
+    except (FileNotFoundError, ValueError, EOFError):  # gone, or not written to its end
+        return set()
+    return {entry.data_file.file_path for entry in entries}
+
+
+def _steady(table: Table, look: Callable[[], T]) -> T:
+    """Look at the newest state of a table, again if files of it went meanwhile."""
+    for tries_left in reversed(range(_TRIES)):
+        try:
+            refresh(table)
+            return look()
+        except (CommitFailedException, FileNotFoundError):
+            if not tries_left:
+                raise
+    raise AssertionError("unreachable")
+
+
+def _holding(table: Table, condition: BooleanExpression) -> list[int]:
+    """Return the ids of the snapshots in which a row matches."""
+    return [s.snapshot_id for s in table.metadata.snapshots if _matches(table, condition, s.snapshot_id)]
+
+
+def _matches(table: Table, condition: BooleanExpression, snapshot_id: int | None) -> bool:
+    key = meaning(table).entities[:1]
+    scan = table.scan(row_filter=condition, selected_fields=key, snapshot_id=snapshot_id, limit=1)
+    return bool(scan.to_arrow().num_rows)
+
+
+def _first(table: Table, condition: BooleanExpression) -> int | None:
+    """Return the sequence number of the first ingest that brought a row of the entity, of rows that are anywhere still."""
+    holding = [s for s in table.metadata.snapshots if _matches(table, condition, s.snapshot_id)]
+    ids: list[str] = []
+    if holding:
+        oldest = min(holding, key=lambda snapshot: snapshot.sequence_number or 0)
+        scan = table.scan(row_filter=condition, selected_fields=(INGEST_ID,), snapshot_id=oldest.snapshot_id)
+        ids += scan.to_arrow()[INGEST_ID].to_pylist()
+    for file in suffixed(unnamed(table, listed(table)), [DATA]):
+        ids += matching_ids(table, file.uri, condition) or []
+    return min((int(each.partition("-")[0]) for each in ids), default=None)
+
+
+def _litter(table: Table, condition: BooleanExpression, files: Iterable[TableFile]) -> list[str]:
+    """Return the files that no snapshot names and that hold, or may hold, the entity's rows or its keys as bounds.
+
+    Of such data files those that hold none of its rows stay: their writers may be at work.
+    """
+    loose = unnamed(table, files)
+    rows = [f.uri for f in suffixed(loose, [DATA]) if matching_ids(table, f.uri, condition) != []]
+    return [*rows, *(file.uri for file in suffixed(loose, [MANIFEST]))]
+
+
+def _taken(table: Table, condition: BooleanExpression, before: Iterable[TableFile], at: datetime) -> ErasedTable:
+    holding = set(_holding(table, condition))
+    snapshots = table.metadata.snapshots
+    data = {path for s in snapshots if s.snapshot_id in holding for path in _data_files(table, s, is_live=True)}
+    others = [s for s in snapshots if s.snapshot_id not in holding]
+    data -= {path for s in others for path in _data_files(table, s, is_live=True)}
+    going = holding | {s.snapshot_id for s in others if data & _data_files(table, s, is_live=False)}
+    kept = needed(table, [s for s in snapshots if s.snapshot_id not in going])
+    files = needed(table, [s for s in snapshots if s.snapshot_id in going]) - kept
+    files |= set(_litter(table, condition, before))
+    return ErasedTable(
+        table=table.name()[-1],
+        table_uuid=str(table.metadata.table_uuid),
+        snapshots=tuple(sorted(going)),
+        tags=tuple(sorted(name for name, ref in table.metadata.refs.items() if ref.snapshot_id in going)),
+        files=tuple(sorted(files)),
+        until=table.last_sequence_number,
+        at=at.isoformat(),
+    )
+
+
+def _data_files(table: Table, snapshot: Snapshot, *, is_live: bool) -> set[str]:
+    """Return the data files that a snapshot has, or that it also says to be deleted."""
+    return {
+        entry.data_file.file_path
+        for manifest in snapshot.manifests(table.io)
+        for entry in manifest.fetch_manifest_entry(table.io, discard_deleted=is_live)
+    }
+
+
+def _untag(table: Table, tag: str) -> None:
+    if tag in table.metadata.refs:
+        table.manage_snapshots().remove_tag(tag).commit()
+
+
+def _drop(table: Table, snapshots: Collection[int]) -> None:
+    there = [s for s in snapshots if table.metadata.snapshot_by_id(s) is not None]
+    if there:
+        record(table, there)
+        table.maintenance.expire_snapshots().by_ids(there).commit()
