@@ -90,7 +90,7 @@ class FeatureStoreBase(Construct):
         raise_if_any(self, "InvalidFeatureStore", problems)
         self._groups = tuple(groups)
         self._access = access
-        self._database_name = database_name(unit)
+        self._unit_name, self._database_name = unit, database_name(unit)
         self._is_whole = is_whole
         self._data: s3.IBucket
         self._key: kms.IKey
@@ -369,7 +369,7 @@ class OwnedFeatureStore(UnitFeatureStore):
             ValidationError: If the grant could not be given from here.
         """
         self._permit(grantee, "erase", None)
-        statements = self._tables(None).erase(sets=self._training_sets, manifests=self._manifests)
+        statements = self._tables(None).erase(sets=self._training_sets, manifests=self._manifests, unit=self._unit_name)
         if self._online is not None:
             statements += forget_online_statements(self._online, self._key)
         return grant_all(grantee, statements, scope=self)

@@ -13,9 +13,9 @@ from aws_cdk import aws_s3 as s3
 
 from constructs import Construct, DependencyGroup, IConstruct, IDependable
 from mlops_constructs._errors import ValidationError
-from mlops_constructs._roles import key_statement, service_role, source_conditions
+from mlops_constructs._roles import key_statement, sagemaker_arn, service_role, source_conditions
 from mlops_constructs.unit_interface import IBusinessUnit
-from mlops_runtime.contracts.features import LEDGER
+from mlops_runtime.contracts.features import ERASING, LEDGER
 
 _READ_CATALOG = ("glue:GetDatabase", "glue:GetTable", "glue:GetTables")
 _READ_BUCKET = ("s3:GetBucketLocation", "s3:ListBucket")
@@ -142,19 +142,16 @@ class TableAccess:
         ]
 
     def build(self, *, sets: s3.IBucket, manifests: s3.IBucket, is_tagged: bool = False) -> list[iam.PolicyStatement]:
-        """Read the tables, tag their snapshots, write sets; write entities, manifests and lineage once and never over others.
+        """Read the tables and tag their snapshots; write sets, entities, manifests and lineage once and never over others.
 
         A tag is a metadata file of its own: neither a table's data files nor its manifests can be written. Where another tags
         (``is_tagged``), nothing below a table can be.
         """
         once = [
             *(manifests.arn_for_objects(f"{folder}/*") for folder in ("lineage", "manifests")),
-            sets.arn_for_objects("entities/*"),
+            *(sets.arn_for_objects(f"{folder}/*") for folder in ("entities", "sets")),
         ]
-        built = sets.arn_for_objects(
-            "sets/*"
-        )  # a processing job's outputs, which SageMaker uploads without a condition
-        tags = [] if is_tagged else self.objects("metadata/*.metadata.json")
+        tags = self.objects("metadata/*.metadata.json")
         return [
             # a job gets the names of its tables
             iam.PolicyStatement(actions=["glue:GetTable"], resources=self.catalog_arns())
@@ -162,8 +159,8 @@ class TableAccess:
             else self.catalog(update=True),
             # a commit looks whether its metadata file is there
             *([] if is_tagged else self.listing(sets, manifests)),
-            iam.PolicyStatement(actions=["s3:GetObject"], resources=[*self.objects(), *once, built]),
-            iam.PolicyStatement(actions=["s3:PutObject"], resources=[*tags, built]),
+            iam.PolicyStatement(actions=["s3:GetObject"], resources=[*self.objects(), *once]),
+            *([] if is_tagged else [iam.PolicyStatement(actions=["s3:PutObject"], resources=tags)]),
             # https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes-enforce.html
             iam.PolicyStatement(
                 actions=["s3:PutObject"], resources=once, conditions={"Null": {"s3:if-none-match": "false"}}
@@ -189,16 +186,23 @@ class TableAccess:
             key_statement(self.key, services=["s3"]),
         ]
 
-    def erase(self, *, sets: s3.IBucket, manifests: s3.IBucket) -> list[iam.PolicyStatement]:
-        """Rewrite the tables without some rows, remove every version of files that held them, and write tombstones."""
-        rows = [*self.objects(), *(sets.arn_for_objects(f"{folder}/*") for folder in ("entities", "sets"))]
+    def erase(self, *, sets: s3.IBucket, manifests: s3.IBucket, unit: str) -> list[iam.PolicyStatement]:
+        """Rewrite the tables without some rows, remove every version of files that held them, and write tombstones.
+
+        What is asked lies below ``erasing`` until it is done. Whether a job that builds a training set has ended SageMaker says.
+        """
+        asked = sets.arn_for_objects(f"{ERASING}/*")
+        rows = [*self.objects(), asked, *(sets.arn_for_objects(f"{folder}/*") for folder in ("entities", "sets"))]
         kept = manifests.arn_for_objects("manifests/*")
+        jobs = sagemaker_arn(self.scope, "processing-job", f"{unit}-*")
         return [
             self.catalog(update=True),
             *self.listing(sets, manifests),
             iam.PolicyStatement(actions=["s3:ListBucketVersions"], resources=[self.bucket.bucket_arn, sets.bucket_arn]),
+            iam.PolicyStatement(actions=["s3:ListBucketMultipartUploads"], resources=[self.bucket.bucket_arn]),
+            iam.PolicyStatement(actions=["sagemaker:DescribeProcessingJob"], resources=[jobs]),
             iam.PolicyStatement(actions=["s3:GetObject"], resources=[*rows, kept]),
-            iam.PolicyStatement(actions=["s3:PutObject"], resources=[*self.objects(), *self.ledger(), kept]),
+            iam.PolicyStatement(actions=["s3:PutObject"], resources=[*self.objects(), *self.ledger(), asked, kept]),
             iam.PolicyStatement(actions=["s3:DeleteObject", "s3:DeleteObjectVersion"], resources=rows),
             key_statement(self.key, services=["s3"]),
         ]

@@ -102,15 +102,15 @@ class ServerPlan:
 def training_set_job(jobs: JobEnvironment, features: FeaturePlan) -> dict[str, object]:
     """Return the arguments of CreateProcessingJob for the training set; it reads Glue and S3 itself, so it has a network.
 
-    What it reads is tagged before, so that retention keeps it and the job need not commit to a table.
+    What it reads is tagged before, so that retention keeps it and the job need not commit to a table. It writes its files itself:
+    an upload by SageMaker would come after the process, when an erasure can no longer stop it.
     """
-    outputs = {split: _split(jobs, split) for split in SPLITS}
     arguments = ["--plan", *split_argument(canonical_json(features.plan).decode())]
     arguments += ["--as-of", "{% $request.as_of %}", "--database", features.database, "--tables", *features.tables]
     arguments += ["--tag", "{% $tag %}", "--output", f"{{% {jobs.training_set} %}}"]
     arguments += ["--manifests", features.manifests, "--catalog", features.catalog]
     arguments += ["--lineage", features.lineage, "--namespace", features.namespace]
-    return _processing(jobs, "set", "training_set", arguments, inputs={}, outputs=outputs, is_isolated=False)
+    return _processing(jobs, "set", "training_set", arguments, inputs={}, outputs={}, is_isolated=False)
 
 
 def preparation_job(jobs: JobEnvironment, step: ProcessingPlan) -> dict[str, object]:

@@ -65,16 +65,20 @@ def test_a_grant_without_groups_reaches_all(define_store: Any, group: Any, resou
 
 
 def test_builders_write_sets_manifests_and_lineage(define_store: Any, group: Any, resources: Any) -> None:
-    """Of tables they write metadata files alone, for tags; what a set is known by is written once."""
+    """Of tables they write metadata files alone, for tags; all else is written once."""
     store = define_store(group("stock"))
 
     store.grant_build_training_sets(iam.User(store, "Caller"))
 
     puts = [s for s in _statements(resources, store) if s["Action"] == "s3:PutObject"]
-    written = {tuple(arn["Fn::Join"][1][-1] for arn in put["Resource"]): put.get("Condition") for put in puts}
+    listed = [put["Resource"] if isinstance(put["Resource"], list) else [put["Resource"]] for put in puts]
+    written = {
+        tuple(arn["Fn::Join"][1][-1] for arn in arns): put.get("Condition")
+        for arns, put in zip(listed, puts, strict=True)
+    }
     assert written == {
-        ("/demand_features/*/metadata/*.metadata.json", "/sets/*"): None,
-        ("/lineage/*", "/manifests/*", "/entities/*"): {"Null": {"s3:if-none-match": "false"}},
+        ("/demand_features/*/metadata/*.metadata.json",): None,
+        ("/lineage/*", "/manifests/*", "/entities/*", "/sets/*"): {"Null": {"s3:if-none-match": "false"}},
     }
 
 
@@ -89,13 +93,18 @@ def test_an_erasure_removes_every_version_of_rows_and_no_manifest(
     statements = _statements(resources, store)
     removed = _with(statements, "s3:DeleteObjectVersion")
     assert removed["Action"] == ["s3:DeleteObject", "s3:DeleteObjectVersion"]
-    assert [arn["Fn::Join"][1][-1] for arn in removed["Resource"]] == ["/demand_features/*", "/entities/*", "/sets/*"]
+    folders = ["/demand_features/*", "/erasing/*", "/entities/*", "/sets/*"]
+    assert [arn["Fn::Join"][1][-1] for arn in removed["Resource"]] == folders
     written = _with(statements, "s3:PutObject")["Resource"]
     assert [arn["Fn::Join"][1][-1] for arn in written] == [
         "/demand_features/*",
         "/ledger/demand_features/*",
+        "/erasing/*",
         "/manifests/*",
     ]
+    asked = _with(statements, "sagemaker:DescribeProcessingJob")["Resource"]
+    assert asked["Fn::Join"][1][-1] == ":processing-job/demand-*"
+    assert "Sets" not in str(_with(statements, "s3:ListBucketMultipartUploads")["Resource"])
     assert "Manifests" not in str(_with(statements, "s3:ListBucketVersions")["Resource"])
 
 

@@ -1,5 +1,6 @@
 """The training-set job against Glue and S3 of the embedded cloud."""
 
+import io
 import json
 import os
 import subprocess
@@ -15,6 +16,7 @@ from pyiceberg.catalog.glue import GlueCatalog
 from mlops_runtime.contracts import canonical_json, content_hash, from_json
 from mlops_runtime.contracts.features import TrainingSetManifest
 from mlops_runtime.contracts.retraining import TrainingSetPlan
+from mlops_runtime.features.build_intent import Builds, OpenBuild
 from mlops_runtime.features.feature_group import Entity, Feature, FeatureGroup
 from mlops_runtime.features.iceberg_tables import iceberg_partition, iceberg_schema
 from mlops_runtime.features.lock_file import FeatureLock
@@ -22,7 +24,7 @@ from mlops_runtime.features.open_lineage import LineageOutbox
 from mlops_runtime.features.rebuild import Verdict, rebuild
 from mlops_runtime.features.store_client import FeatureStoreClient
 from mlops_runtime.features.table_catalog import glue_properties
-from mlops_runtime.features.training_set_manifest import Manifests
+from mlops_runtime.features.training_set_manifest import Manifests, Objects
 from mlops_runtime.jobs.training_set import main
 
 START = datetime(2017, 1, 1, tzinfo=UTC)
@@ -104,9 +106,14 @@ def arguments(*, tables: tuple[str, ...] = ("sales_v1", "stock_v1"), **changes: 
     return [*named, *(part for name, value in values.items() for part in (f"--{name}", value))]
 
 
+def written(store, key: str) -> bytes:
+    """Return a file that the job wrote."""
+    return Objects(f"s3://{SETS}/sets/daily/1", s3=store.s3).get(key) or b""
+
+
 @pytest.mark.cloud
 def test_job_writes_splits_and_manifest(store, tmp_path):
-    """The job leaves both splits and the manifest in /opt/ml, and the manifest under its id in S3."""
+    """The job leaves both splits and the manifest below its output, and the manifest under its id; its build is closed."""
     done = subprocess.run(
         [sys.executable, "-m", "mlops_runtime.jobs.training_set", *arguments()],
         env={**os.environ, **store.environment, "MLOPS_OPT_ML": str(tmp_path)},
@@ -115,11 +122,14 @@ def test_job_writes_splits_and_manifest(store, tmp_path):
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    output = tmp_path / "processing" / "output"
-    train, holdout = (pq.read_table(output / split / "part-0.parquet") for split in ("train", "holdout"))
+    train, holdout = (
+        pq.read_table(io.BytesIO(written(store, f"{split}/part-0.parquet"))) for split in ("train", "holdout")
+    )
     assert train.select(["units", "on_hand"]).to_pydict() == {"units": [0.0, 1.0, 2.0, 3.0], "on_hand": [0, 1, 2, 3]}
     assert holdout["units"].to_pylist() == [4.0, 5.0]
-    manifest = from_json(TrainingSetManifest, (output / "manifest" / "training_set.json").read_bytes())
+    manifest = from_json(TrainingSetManifest, written(store, "manifest/training_set.json"))
+    assert Builds(f"s3://{SETS}/manifests", s3=store.s3).unclosed() == ()
+    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["message"]
     manifests, digest = Manifests(f"s3://{SETS}/manifests", s3=store.s3), content_hash(manifest)
     assert manifests.read(digest) == manifest
     assert manifests.copies(digest) == (f"s3://{SETS}/sets/daily/1",)
@@ -132,7 +142,7 @@ def test_the_job_tells_lineage_of_what_it_built_and_of_what_it_could_not(store, 
     told = {"catalog": CATALOG, "lineage": f"s3://{SETS}/lineage", "namespace": "mlops.job"}
     assert main(arguments(**told)) == 0
     assert "lineage" not in capsys.readouterr().err
-    manifest = (opt_ml / "processing" / "output" / "manifest" / "training_set.json").read_bytes()
+    manifest = written(store, "manifest/training_set.json")
     digest = content_hash(from_json(TrainingSetManifest, manifest))
     sagemaker = store.cloud.client("sagemaker")
     (found,) = sagemaker.list_artifacts(SourceUri=f"s3://{SETS}/manifests/{digest}.json")["ArtifactSummaries"]
@@ -156,7 +166,25 @@ def test_lineage_that_cannot_be_told_is_said_and_fails_nothing(store, opt_ml, ca
     assert "lineage: lineage events are not kept or not delivered: cannot write events/" in error
     assert main(arguments(catalog=CATALOG, lineage=f"s3://{SETS}/unheard")) == 0
     assert "2 lineage events wait for the next delivery: " in capsys.readouterr().err
-    assert list((opt_ml / "processing" / "output").iterdir())
+    assert written(store, "manifest/training_set.json")
+
+
+@pytest.mark.cloud
+def test_fails_when_an_erasure_began_meanwhile(store, opt_ml, capsys, monkeypatch):
+    """A job that is fenced leaves no manifest and says to build again; the erasure removes its files."""
+
+    def fence_first(build):
+        build._builds.fence(build.intent.id, "e1")
+        check(build)
+
+    check = OpenBuild.check
+    monkeypatch.setenv("PROCESSING_JOB_NAME", "demand-set")
+    monkeypatch.setattr(OpenBuild, "check", fence_first)
+    known = Manifests(f"s3://{SETS}/manifests", s3=store.s3).ids()
+    assert main(arguments(output=f"s3://{SETS}/sets/daily/2")) == 1
+    assert "erasure e1 began while this training set was built, which may hold" in capsys.readouterr().err
+    assert Manifests(f"s3://{SETS}/manifests", s3=store.s3).ids() == known
+    assert Builds(f"s3://{SETS}/manifests", s3=store.s3).unclosed() == ()
 
 
 @pytest.mark.cloud

@@ -21,6 +21,7 @@ from pyiceberg.table import Table
 
 from mlops_runtime.contracts import canonical_json, from_json
 from mlops_runtime.contracts.features import (
+    ERASING,
     BuildIntent,
     ErasedTable,
     Erasure,
@@ -34,7 +35,6 @@ from mlops_runtime.features.table_erasure import expire, held, rewrite, sweep
 from mlops_runtime.features.training_set import entities_key
 from mlops_runtime.features.training_set_manifest import Manifests, Objects, pins
 
-REQUESTS = "erasing"  # below the training sets: what holds the entity's key until the erasure is complete
 _POLL_SECONDS = 0.2
 
 
@@ -119,7 +119,7 @@ def erase(
 def resume(places: Places) -> tuple[Erasure, ...]:
     """Go on with the erasures that are not complete; return each, complete or still pending."""
     found = []
-    for key in places.sets.keys(f"{REQUESTS}/"):
+    for key in places.sets.keys(f"{ERASING}/"):
         content = places.sets.get(key)
         if content is None:  # completed by another process
             continue
@@ -137,7 +137,7 @@ def resume(places: Places) -> tuple[Erasure, ...]:
 
 
 def _key(erasure_id: str) -> str:
-    return f"{REQUESTS}/{erasure_id}.json"
+    return f"{ERASING}/{erasure_id}.json"
 
 
 def _named(places: Places, names: Collection[str]) -> list[Table]:

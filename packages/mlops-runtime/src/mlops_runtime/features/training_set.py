@@ -209,15 +209,24 @@ def keep(built: TrainingSet, sets: Objects, manifests: Manifests, build: OpenBui
     files = {f"{prefix}/{path}": content for path, content in built.files.items()}
     if built.entities is not None and built.manifest.entity_rows is not None:
         files[entities_key(built.manifest.entity_rows)] = built.entities
+    write(files, sets, build, what=f"training set {built.id}")
+    build.check()
+    manifests.add_copy(built.id, place(sets, prefix))
+    manifests.write(built.manifest)
+
+
+def write(files: Mapping[str, bytes], sets: Objects, build: OpenBuild, *, what: str) -> None:
+    """Write files of a training set by key, each once.
+
+    Raises:
+        TrainingSetError: If there are some with other bytes; they stay.
+    """
     there = [key for key, content in files.items() if not build.put_once(sets, key, content)]
     other = [key for key in there if sets.get(key) != files[key]]
     if other:
         raise TrainingSetError(
-            f"training set {built.id} is built, and {sets} holds other bytes as {', '.join(other)}; remove them and build it again"
+            f"{what} is built, and {sets} holds other bytes as {', '.join(other)}; remove them and build it again"
         )
-    build.check()
-    manifests.add_copy(built.id, place(sets, prefix))
-    manifests.write(built.manifest)
 
 
 def folder(name: str, training_set_id: str) -> str:

@@ -1,8 +1,9 @@
 """``python -m mlops_runtime.jobs.training_set``: build a training set from the feature tables in Glue.
 
-Writes ``train``, ``holdout`` and ``manifest`` for SageMaker to upload, and the manifest once more under its id, where nothing
-replaces it. The tables are read with the job's own role; with ``--tag`` their snapshots were tagged before, by a function that
-alone may commit to them, and the role needs no right to write below a table.
+Writes ``train``, ``holdout`` and ``manifest`` below the output, and the manifest once more under its id, where nothing replaces it.
+SageMaker uploads nothing: that would come after the process, when an erasure can no longer stop it. The tables are read with the
+job's own role; with ``--tag`` their snapshots were tagged before, by a function that alone may commit to them, and the role needs
+no right to write below a table.
 """
 
 import argparse
@@ -18,10 +19,12 @@ from botocore.config import Config
 from mlops_runtime.contracts import ContractError, canonical_json, from_json
 from mlops_runtime.contracts.features import TrainingSetManifest
 from mlops_runtime.contracts.retraining import TrainingSetPlan
+from mlops_runtime.features.build_intent import Builds
 from mlops_runtime.features.iceberg_tables import FeatureTableError
 from mlops_runtime.features.point_in_time import PlanError
 from mlops_runtime.features.store_client import FeatureStoreClient
-from mlops_runtime.features.training_set_manifest import Manifests
+from mlops_runtime.features.training_set import write
+from mlops_runtime.features.training_set_manifest import Manifests, Objects
 from mlops_runtime.features.training_set_request import TrainingSetError
 from mlops_runtime.jobs.job_environment import JobError, OptMl
 from mlops_runtime.jobs.lineage_report import Lineage
@@ -51,26 +54,25 @@ def training_set(
         plan: Labels, features and split.
         as_of: Nothing that became known later is used.
         tables: Names of the tables to choose from.
-        opt_ml: Where the files go.
-        output: The S3 prefix that SageMaker uploads them to.
+        opt_ml: Where the job's exit message goes.
+        output: The S3 prefix that the files go to.
         manifests: The S3 prefix (or folder) of all manifests.
         s3: A boto3 client.
         tag: What names the snapshots to read. Default: the current ones are tagged here.
+
+    Raises:
+        ErasedDuringBuildError: If an erasure began meanwhile; no manifest is written.
     """
-    built = client.split_training_set(plan, as_of=as_of, tables=tables, tag=tag)
+    place, kept = output.rstrip("/"), Manifests(manifests, s3=s3)
+    with Builds(manifests, s3=s3).begin(tables=tables, places=[place], takes_rows=False) as build:
+        built = client.split_training_set(plan, as_of=as_of, tables=tables, tag=tag)
+        files = {**built.files, f"manifest/{MANIFEST_FILE}": canonical_json(built.manifest)}
+        write(files, Objects(place, s3=s3), build, what=f"training set {built.id}")
+        build.check()
+        kept.add_copy(built.id, place)
+        kept.write(built.manifest)
     for text in built.warnings:
         sys.stderr.write(f"mlops training set: warning: {text}\n")
-    for path, content in built.files.items():
-        split, _, name = path.partition("/")
-        folder = opt_ml.processing_output(split)
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_bytes(content)
-    folder = opt_ml.processing_output("manifest")
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / MANIFEST_FILE).write_bytes(canonical_json(built.manifest))
-    kept = Manifests(manifests, s3=s3)
-    kept.add_copy(built.id, output.rstrip("/"))
-    kept.write(built.manifest)
     # the job's exit message: how the machine learns the id, and tells the training
     opt_ml.message.parent.mkdir(parents=True, exist_ok=True)
     opt_ml.message.write_text(built.id)
@@ -90,7 +92,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument(
         "--tables", required=True, nargs="+", help="names of the tables that the plan's groups are found in"
     )
-    parser.add_argument("--output", required=True, help="s3 prefix that SageMaker uploads the splits to")
+    parser.add_argument("--output", required=True, help="s3 prefix that the splits are written to")
     parser.add_argument("--manifests", required=True, help="s3 prefix of all manifests")
     parser.add_argument("--tag", help="what names the snapshots to read; without it the current ones are tagged here")
     lineage_arguments(parser)
