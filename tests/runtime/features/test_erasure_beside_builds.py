@@ -1,0 +1,332 @@
+"""An erasure while training sets are built, tables are compacted and other entities are erased: no byte of the entity is left."""
+
+import subprocess
+import sys
+import textwrap
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from pyiceberg.table import Transaction
+from tests.runtime.features.conftest import fill, shop_at
+from tests.runtime.features.test_entity_erasure import SECRET, found
+
+from mlops_runtime.contracts.features import BuildProcess
+from mlops_runtime.features import entity_erasure, table_compaction, table_maintenance
+from mlops_runtime.features import training_set as sets
+from mlops_runtime.features.build_intent import Builds, ErasedDuringBuildError, OpenBuild
+from mlops_runtime.features.build_processes import ended_on_aws
+from mlops_runtime.features.rebuild import Verdict
+from mlops_runtime.features.training_set_manifest import Manifests, Objects
+from mlops_runtime.features.training_set_request import TrainingSetError
+
+ENTITY = {"store_id": SECRET}
+NOW = timedelta(0)
+
+
+def of(store_id: str, rows: pa.Table) -> pa.Table:
+    """Return rows of another store."""
+    return rows.set_column(0, "store_id", [[store_id] * rows.num_rows])
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> SimpleNamespace:
+    """Give a shop with the entity's rows among those of others, in one file and in one of its own."""
+    shop = shop_at(tmp_path / "store")
+    fill(shop)
+    shop.client.ingest(shop.STOCK, pa.concat_tables([shop.stock((3, 7, 3)), of(SECRET, shop.stock((4, 8, 4)))]))
+    shop.client.ingest(shop.STOCK, of(SECRET, shop.stock((5, 9, 5))))
+    return shop
+
+
+def erase(shop: SimpleNamespace, **options: Any) -> Any:
+    """Erase the entity without waiting."""
+    return shop.new_client().erase(ENTITY, **({"reason": "ticket 7", "in_use": (), "wait": NOW} | options))
+
+
+def build(shop: SimpleNamespace, name: str = "both") -> Any:
+    """Build a set of which the entity's rows are part."""
+    return shop.new_client().training_set(shop.asked((6, "1"), (6, SECRET)), [shop.STOCK], name=name)
+
+
+def before(target: Any, name: str, act: Callable[[], object], monkeypatch: pytest.MonkeyPatch, skip: int = 0) -> None:
+    """Act once before a call, after so many calls."""
+    original, calls = getattr(target, name), []
+
+    def first(*arguments: Any, **options: Any) -> Any:
+        calls.append(None)
+        if len(calls) == skip + 1:
+            act()
+        return original(*arguments, **options)
+
+    monkeypatch.setattr(target, name, first)
+
+
+# where the build is when the whole of an erasure comes between: what is called next, after how many calls, and what becomes of it
+STEPS = {
+    "the intent, before any state is loaded": (sets, "build", 0, "clean"),
+    "loading, before reading": (sets, "pinned_groups", 0, "refused"),
+    "reading, before writing": (sets, "keep", 0, "refused"),
+    "the first file": (OpenBuild, "put_once", 1, "refused"),
+    "the last file": (OpenBuild, "check", 0, "refused"),
+    "the look for a fence": (Manifests, "add_copy", 0, "kept"),
+    "the note of its copy": (Manifests, "write", 0, "kept"),
+    "the manifest": (Builds, "close", 0, "kept"),
+}
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_an_erasure_after_each_step_of_a_build_leaves_nothing(
+    shop: SimpleNamespace, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    """It waits for the build, which is refused, or keeps what the erasure then removes; the next call completes it."""
+    target, name, skip, outcome = STEPS[step]
+    records = []
+    with monkeypatch.context() as patched:
+        # the erasure opens and closes intents of its own
+        before(target, name, lambda: patched.undo() or records.append(erase(shop)), patched, skip)
+        if outcome == "kept":
+            assert build(shop).rows.num_rows == 2
+        else:
+            with pytest.raises(ErasedDuringBuildError, match="build it again"):
+                build(shop)
+    assert [len(record.pending) for record in records] == [1]
+    assert records[0].pending[0].startswith("build ")
+
+    (done,) = shop.new_client().resume_erasures(wait=NOW)
+
+    assert done.pending == ()
+    assert found(shop.path) == []
+    for each in shop.client.manifests.ids():
+        assert each in done.used_by
+        assert shop.client.rebuild(each).verdict is Verdict.IMPOSSIBLE
+    assert shop.client.builds.unclosed() == ()
+    shop.client.training_set(shop.asked((6, "1")), [shop.STOCK], name="after")
+
+
+def test_who_begins_after_the_history_is_gone_reads_none_of_the_rows(
+    shop: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not at the snapshot that had them either; so builds are listed after that."""
+    had = shop.client.table("stock_v1").current_snapshot().snapshot_id
+    built = []
+
+    def late() -> None:
+        monkeypatch.undo()
+        with pytest.raises(TrainingSetError, match=f"has no snapshot {had}"):
+            shop.new_client().training_set(shop.asked((6, "1")), [shop.STOCK], name="old", snapshots={"stock": had})
+        built.append(shop.new_client().training_set(shop.asked((6, "1")), [shop.STOCK], name="late"))
+
+    before(Builds, "unclosed", late, monkeypatch)
+    done = erase(shop)
+
+    assert done.pending == ()
+    assert built[0].id not in done.used_by
+    assert shop.client.rebuild(built[0].id).verdict is Verdict.IDENTICAL
+    assert found(shop.path) == []
+
+
+def test_builds_of_other_tables_go_on(shop: SimpleNamespace) -> None:
+    """Unless they are given entity rows, which may be anybody's."""
+    with (
+        shop.client.builds.begin(tables=["price_v1"], places=[], takes_rows=False) as other,
+        shop.client.builds.begin(tables=["price_v1"], places=[], takes_rows=True) as given,
+    ):
+        record = erase(shop)
+        assert [given.intent.id in line for line in record.pending] == [True]
+        other.check()
+        with pytest.raises(ErasedDuringBuildError):
+            given.check()
+    assert [each.pending for each in shop.client.resume_erasures(wait=NOW)] == [()]
+
+
+_BUILDER = """
+import sys
+from datetime import datetime, timezone
+import pyarrow as pa
+from mlops_runtime.features import training_set as sets
+from mlops_runtime.features.build_intent import Builds, OpenBuild
+from mlops_runtime.features.locked_files import os as files
+from mlops_runtime.features.store_client import FeatureStoreClient
+from mlops_runtime.features.training_set_manifest import Manifests
+from tests.runtime.features.conftest import STOCK, asked
+
+def stop(*_, **__):
+    print("here", flush=True)
+    sys.stdin.read()
+
+target, name, skip = {target}
+original, calls = getattr(target, name), []
+def paused(*arguments, **options):
+    calls.append(None)
+    if len(calls) == skip + 1:
+        stop()
+    return original(*arguments, **options)
+setattr(target, name, paused)
+FeatureStoreClient.local(sys.argv[1]).training_set(asked((6, "1"), (6, sys.argv[2])), [STOCK], name="killed")
+"""
+KILLED = {
+    "nothing": "(sets, 'build', 0)",
+    "reading": "(sets, 'keep', 0)",
+    "half of a file": "(files, 'link', 2)",
+    "one file": "(OpenBuild, 'put_once', 1)",
+    "all files": "(OpenBuild, 'check', 0)",
+    "its mark": "(Manifests, 'add_copy', 0)",
+    "its copy": "(Manifests, 'write', 0)",
+    "its manifest": "(Builds, 'close', 0)",
+}
+
+
+@pytest.mark.parametrize("step", KILLED)
+def test_a_build_that_is_killed_is_waited_for_until_then(shop: SimpleNamespace, step: str) -> None:
+    """A paused process writes later, so the erasure is pending; a dead one does not, which its lock says."""
+    program = textwrap.dedent(_BUILDER).replace("{target}", KILLED[step])
+    builder = subprocess.Popen(
+        [sys.executable, "-c", program, str(shop.path), SECRET],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert builder.stdout is not None
+    assert builder.stdout.readline() == "here\n"
+
+    assert len(erase(shop).pending) == 1
+    assert len(shop.new_client().resume_erasures(wait=NOW)[0].pending) == 1
+
+    builder.kill()
+    builder.communicate()
+    (done,) = shop.new_client().resume_erasures(wait=NOW)
+    assert done.pending == ()
+    assert found(shop.path) == []
+    assert list(shop.path.rglob("*.part")) == []
+    assert shop.client.builds.unclosed() == ()
+
+
+def test_an_erasure_waits_for_a_build_that_ends(shop: SimpleNamespace) -> None:
+    """As long as it is given."""
+    begin = shop.client.builds.begin(tables=["stock_v1"], places=[], takes_rows=True)
+    begin.__enter__()
+    places = shop.client._places(timedelta(minutes=1), ())
+    waited: list[float] = []
+
+    def pause(seconds: float) -> None:
+        waited.append(seconds)
+        begin.__exit__(None, None, None)
+
+    record = entity_erasure.erase(
+        entity_erasure.replace(places, pause=pause), ENTITY, reason="t", in_use=(), include_in_use=False
+    )
+    assert (len(waited), record.pending) == (1, ())
+
+
+def test_two_erasures_at_once_leave_nothing_of_either(shop: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that is overtaken while it rewrites a file with rows of both leaves none of the other's in it."""
+    other = "another-household"
+    both = pa.concat_tables(
+        [of(SECRET, shop.stock((8, 1, 8))), of(other, shop.stock((8, 2, 8))), shop.stock((8, 3, 8))]
+    )
+    shop.client.ingest(shop.STOCK, both)
+    records = []
+
+    def overtake() -> None:
+        monkeypatch.undo()
+        records.append(shop.new_client().erase({"store_id": other}, reason="t", in_use=(), wait=NOW))
+
+    # files are written, the commit is not yet tried
+    before(Transaction, "commit_transaction", overtake, monkeypatch)
+    first = erase(shop)
+
+    assert first.pending == ()
+    assert len(records[0].pending) == 1
+    assert [each.pending for each in shop.new_client().resume_erasures(wait=NOW)] == [()]
+    assert found(shop.path) == []
+    assert [p for p in shop.path.rglob("*") if p.is_file() and other.encode() in p.read_bytes()] == []
+    left = {each for p in shop.path.rglob("*.parquet") for each in pa.parquet.read_table(p)["store_id"].to_pylist()}
+    assert left == {"1"}
+
+
+def test_a_compaction_that_is_overtaken_leaves_nothing(shop: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The erasure waits for it, as it holds the rows and writes them again."""
+    records = []
+    rewritten = table_compaction._rows
+
+    def after_reading(*arguments: Any) -> pa.Table:
+        rows = rewritten(*arguments)
+        monkeypatch.undo()
+        records.append(erase(shop))
+        return rows
+
+    monkeypatch.setattr(table_maintenance, "is_due", lambda _: False)
+    for number in range(9):
+        shop.client.ingest(shop.STOCK, of(SECRET, shop.stock((6 + number / 10, number, 7))))
+    monkeypatch.undo()
+    monkeypatch.setattr(table_compaction, "_rows", after_reading)
+    shop.client.maintain()
+
+    assert [len(record.pending) for record in records] == [1]
+    assert [each.pending for each in shop.new_client().resume_erasures(wait=NOW)] == [()]
+    assert found(shop.path) == []
+
+
+class Jobs:
+    """SageMaker and Glue, which say what state a job is in."""
+
+    def __init__(self, state: str) -> None:
+        """Answer with a state."""
+        self.state, self.asked = state, {}
+
+    def describe_processing_job(self, **asked: str) -> dict[str, str]:
+        """DescribeProcessingJob."""
+        self.asked = asked
+        return {"ProcessingJobStatus": self.state}
+
+    def get_job_run(self, **asked: str) -> dict[str, dict[str, str]]:
+        """GetJobRun."""
+        self.asked = asked
+        return {"JobRun": {"JobRunState": self.state}}
+
+
+@pytest.mark.parametrize(
+    ("kind", "state", "has_ended"),
+    [
+        ("processing-job", "InProgress", False),
+        ("processing-job", "Stopping", False),
+        ("processing-job", "Failed", True),
+        ("job-run", "STOPPING", False),
+        ("job-run", "TIMEOUT", True),
+        ("other", "Completed", False),
+    ],
+)
+def test_only_the_service_says_that_a_job_has_ended(kind: Any, state: str, has_ended: bool) -> None:
+    """A job that is stopping still writes; of other processes nothing says so."""
+    jobs = Jobs(state)
+    process = BuildProcess(kind=kind, name="demand-set", run="r" if kind == "job-run" else None)
+    assert ended_on_aws(jobs, jobs)(process) is has_ended
+    assert set(jobs.asked.values()) == (set() if kind == "other" else {"demand-set", *filter(None, [process.run])})
+
+
+def test_a_user_may_say_that_a_process_has_ended(shop: SimpleNamespace) -> None:
+    """Where nothing else does."""
+    begin = shop.client.builds.begin(
+        tables=["stock_v1"], places=[], takes_rows=True, process=BuildProcess(kind="other", name="a notebook")
+    )
+    build = begin.__enter__()
+    record = erase(shop)
+    assert record.pending == (f"build {build.intent.id} by a notebook, since {build.intent.at}",)
+    assert shop.client.resume_erasures(wait=NOW, ended=["another"])[0].pending == record.pending
+    assert shop.client.resume_erasures(wait=NOW, ended=[build.intent.id])[0].pending == ()
+
+
+def test_what_was_asked_goes_when_it_is_done(shop: SimpleNamespace) -> None:
+    """Until then it is kept, as who goes on must know whom; the records never name the entity."""
+    with shop.client.builds.begin(tables=["stock_v1"], places=[], takes_rows=True):
+        erase(shop)
+        (kept,) = Objects(shop.path / "training_sets").keys("erasing/")
+        assert SECRET.encode() in (shop.path / "training_sets" / kept).read_bytes()
+    shop.client.resume_erasures(wait=NOW)
+    assert Objects(shop.path / "training_sets").keys("erasing/") == []
+    assert all(SECRET.encode() not in p.read_bytes() for p in (shop.path / "manifests").rglob("*") if p.is_file())
