@@ -13,7 +13,7 @@ from aws_cdk import aws_s3 as s3
 
 from constructs import Construct, DependencyGroup, IConstruct, IDependable
 from mlops_constructs._errors import ValidationError
-from mlops_constructs._roles import key_statement, sagemaker_arn, service_role, source_conditions
+from mlops_constructs._roles import key_statement, service_role, source_conditions
 from mlops_constructs.unit_interface import IBusinessUnit
 from mlops_runtime.contracts.features import ERASING, LEDGER
 
@@ -194,7 +194,8 @@ class TableAccess:
         asked = sets.arn_for_objects(f"{ERASING}/*")
         rows = [*self.objects(), asked, *(sets.arn_for_objects(f"{folder}/*") for folder in ("entities", "sets"))]
         kept = manifests.arn_for_objects("manifests/*")
-        jobs = sagemaker_arn(self.scope, "processing-job", f"{unit}-*")
+        stack = cdk.Stack.of(self.scope)
+        jobs = stack.format_arn(service="sagemaker", resource="processing-job", resource_name=f"{unit}-*")
         return [
             self.catalog(update=True),
             *self.listing(sets, manifests),
