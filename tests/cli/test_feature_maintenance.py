@@ -39,7 +39,7 @@ def test_maintain_completes_an_erasure_that_waited_for_a_training_set(
         "--reason",
         "T-1",
         "--yes",
-        "--wait",
+        "--wait-seconds",
         "0",
         "--path",
         feature_shop.path,

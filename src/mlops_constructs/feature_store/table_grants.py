@@ -192,7 +192,8 @@ class TableAccess:
         What is asked lies below ``erasing`` until it is done. Whether a job that builds a training set has ended SageMaker says.
         """
         asked = sets.arn_for_objects(f"{ERASING}/*")
-        rows = [*self.objects(), asked, *(sets.arn_for_objects(f"{folder}/*") for folder in ("entities", "sets"))]
+        folders = ("entities", "sets", "staged")
+        rows = [*self.objects(), asked, *(sets.arn_for_objects(f"{folder}/*") for folder in folders)]
         kept = manifests.arn_for_objects("manifests/*")
         stack = cdk.Stack.of(self.scope)
         jobs = stack.format_arn(service="sagemaker", resource="processing-job", resource_name=f"{unit}-*")

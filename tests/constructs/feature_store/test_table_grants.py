@@ -93,7 +93,7 @@ def test_an_erasure_removes_every_version_of_rows_and_no_manifest(
     statements = _statements(resources, store)
     removed = _with(statements, "s3:DeleteObjectVersion")
     assert removed["Action"] == ["s3:DeleteObject", "s3:DeleteObjectVersion"]
-    folders = ["/demand_features/*", "/erasing/*", "/entities/*", "/sets/*"]
+    folders = ["/demand_features/*", "/erasing/*", "/entities/*", "/sets/*", "/staged/*"]
     assert [arn["Fn::Join"][1][-1] for arn in removed["Resource"]] == folders
     written = _with(statements, "s3:PutObject")["Resource"]
     assert [arn["Fn::Join"][1][-1] for arn in written] == [

@@ -1,7 +1,6 @@
 """The right to be forgotten: no row, no file, no copy is left, and what was taken is on the record."""
 
 from dataclasses import replace
-from datetime import UTC, date, datetime
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -20,7 +19,6 @@ from mlops_runtime.features.training_set_manifest import ManifestError
 
 SECRET = "household-4711-of-the-canary"
 BOUND = SECRET[:15]
-ARROW = {"int": pa.int32(), "timestamp": pa.timestamp("us", "UTC")}
 ENTITY = {"store_id": SECRET}
 
 
@@ -282,40 +280,6 @@ def test_part_of_a_key_erases_all_below_it(shop):
     shop.client.erase({"store_id": "1"}, reason="t", in_use=())
 
     assert shop.client.table("wide_v1").scan().to_arrow()["store_id"].to_pylist() == ["2", "2"]
-
-
-KEYS = {
-    "string": ("a", "b"),
-    "int": (1, -2),
-    "long": (1, -(2**40)),
-    "date": (date(2017, 1, 1), date(2017, 1, 2)),
-    "timestamp": (datetime(2017, 1, 1, tzinfo=UTC), datetime(2017, 1, 2, microsecond=1, tzinfo=UTC)),
-}
-ODD = ["z", True, 2.0, 2**70, None, date(2000, 1, 1), datetime(2000, 1, 1), datetime(2000, 1, 1, tzinfo=UTC), 7]
-
-
-@pytest.mark.parametrize("give", [lambda key: key, str], ids=["value", "text"])
-@pytest.mark.parametrize("kind", KEYS)
-def test_keys_compare_by_their_type(shop, kind, give):
-    """A value of another type names nobody: it is refused, where the clock's zone or a cast would have chosen."""
-    group = replace(shop.STOCK, name="typed", entities=(replace(shop.STOCK.entities[0], type=kind),))
-    times = shop.stock((1, 1, 1), (2, 2, 2))
-    shop.client.ingest(group, times.set_column(0, "store_id", pa.array(KEYS[kind])))
-    asked = pa.table({"store_id": pa.array(KEYS[kind], ARROW.get(kind)), "event_timestamp": [shop.day(3)] * 2})
-    built = shop.client.training_set(asked, [group], name="typed")
-
-    fitting = {"string": ["z"], "int": [7], "long": [7], "date": [ODD[5]], "timestamp": [ODD[7]]}[kind]
-    for value in ODD:
-        if value in fitting and type(value) is type(fitting[0]):
-            assert shop.client.erase({"store_id": value}, reason="t", in_use=()).tables == ()
-        else:
-            with pytest.raises(ErasureError, match=f"'store_id' of typed_v1 is {kind}, got "):
-                shop.client.erase({"store_id": value}, reason="t", in_use=())
-    gone = KEYS[kind][1]
-    assert shop.client.erase({"store_id": give(gone)}, reason="t", in_use=()).used_by == (built.id,)
-
-    assert shop.client.table("typed_v1").scan().to_arrow()["store_id"].to_pylist() == [KEYS[kind][0]]
-    assert list(shop.path.rglob("sets/typed/**/*.parquet")) == []
 
 
 def test_tables_that_name_keys_otherwise_are_left_alone(kept):

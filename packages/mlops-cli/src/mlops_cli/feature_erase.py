@@ -47,7 +47,9 @@ def erase(
         list[str] | None,
         typer.Option(metavar="BUILD", help="Pending build whose process you know to have ended.", show_default=False),
     ] = None,
-    wait: Annotated[int, typer.Option(min=0, help="Seconds to wait for training sets that are being built.")] = 60,
+    wait_seconds: Annotated[
+        int, typer.Option(min=0, help="How long to wait for training sets that are being built.")
+    ] = 60,
     yes: Yes = False,
     path: Folder = None,
     unit: Unit = None,
@@ -68,7 +70,7 @@ def erase(
         whom = ", ".join(f"{name}={value}" for name, value in key.items())
         confirm(f"erase {whom} from {place.name} with its history, which cannot be undone", yes=yes)
         record = _erased(
-            place, key, reason=reason, in_use=kept, include_in_use=include_in_use, wait=wait, ended=ended or ()
+            place, key, reason=reason, in_use=kept, include_in_use=include_in_use, wait=wait_seconds, ended=ended or ()
         )
         online = _forgotten(place, key)
     left = _left(place)

@@ -182,7 +182,7 @@ def _carry_out(places: Places, request: ErasureRequest, before: Sequence[ErasedT
     taken = [_rewritten(places, request.id, table, found[table.name()[-1]]) for table in tables]
     for table, each in zip(tables, taken, strict=True):
         expire(table, each, places.remove)
-    # who begins from here on reads none of the rows: whoever did is among these builds, or has closed
+    # a build that begins from here on reads none of the rows: those that did are among these, or have closed
     builds = [b for b in places.builds.unclosed() if b.takes_rows or set(b.tables) & set(request.tables)]
     for build in builds:
         places.builds.fence(build.id, request.id)
@@ -318,5 +318,5 @@ def _unclaimed(places: Places) -> list[str]:
         given = _given(places.manifests.read(manifest_id))
         claimed += [] if given is None else [given]
         claimed += [f"{uri.removeprefix(here)}/" for uri in places.manifests.copies(manifest_id)]
-    keys = [key for folder in ("entities/", "sets/") for key in places.sets.keys(folder)]
+    keys = [key for folder in ("entities/", "sets/", "staged/") for key in places.sets.keys(folder)]
     return [key for key in keys if key.endswith(".parquet") and not key.startswith(tuple(claimed))]

@@ -140,7 +140,7 @@ def _named_by(table: Table, manifest: str) -> set[str]:
 
 
 def _steady(table: Table, look: Callable[[], T]) -> T:
-    """Look at the newest state of a table, again if files of it went meanwhile."""
+    """Read the newest state of a table, again if files of it went meanwhile."""
     for tries_left in reversed(range(_TRIES)):
         try:
             refresh(table)

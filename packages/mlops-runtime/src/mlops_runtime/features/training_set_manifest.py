@@ -158,7 +158,7 @@ class Objects:
         return sorted(str(path.relative_to(self._folder)) for path in paths)
 
     def uploads(self, before: datetime) -> list[str]:
-        """Return the keys of uploads that began before a time and are not complete, or were never; in a folder there are none."""
+        """Return the keys of uploads that began before a time and are not complete; a folder has none."""
         if self._folder is not None:
             return []
         pages = self._s3.get_paginator("list_multipart_uploads").paginate(Bucket=self._bucket, Prefix=self._prefix)

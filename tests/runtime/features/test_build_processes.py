@@ -1,0 +1,45 @@
+"""Only SageMaker and Glue say that a job has ended."""
+
+from typing import Any
+
+import pytest
+
+from mlops_runtime.contracts.features import BuildProcess
+from mlops_runtime.features.build_processes import ended_on_aws
+
+
+class Jobs:
+    """SageMaker and Glue, which say what state a job is in."""
+
+    def __init__(self, state: str) -> None:
+        """Answer with a state."""
+        self.state, self.asked = state, {}
+
+    def describe_processing_job(self, **asked: str) -> dict[str, str]:
+        """DescribeProcessingJob."""
+        self.asked = asked
+        return {"ProcessingJobStatus": self.state}
+
+    def get_job_run(self, **asked: str) -> dict[str, dict[str, str]]:
+        """GetJobRun."""
+        self.asked = asked
+        return {"JobRun": {"JobRunState": self.state}}
+
+
+@pytest.mark.parametrize(
+    ("kind", "state", "has_ended"),
+    [
+        ("processing-job", "InProgress", False),
+        ("processing-job", "Stopping", False),
+        ("processing-job", "Failed", True),
+        ("job-run", "STOPPING", False),
+        ("job-run", "TIMEOUT", True),
+        ("other", "Completed", False),
+    ],
+)
+def test_only_the_service_says_that_a_job_has_ended(kind: Any, state: str, has_ended: bool) -> None:
+    """A job that is stopping still writes; of other processes nothing says so."""
+    jobs = Jobs(state)
+    process = BuildProcess(kind=kind, name="demand-set", run="r" if kind == "job-run" else None)
+    assert ended_on_aws(jobs, jobs)(process) is has_ended
+    assert set(jobs.asked.values()) == (set() if kind == "other" else {"demand-set", *filter(None, [process.run])})
