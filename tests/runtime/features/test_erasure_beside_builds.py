@@ -20,6 +20,7 @@ from mlops_runtime.features import entity_erasure, table_compaction, table_maint
 from mlops_runtime.features import training_set as sets
 from mlops_runtime.features.build_intent import Builds, ErasedDuringBuildError, OpenBuild
 from mlops_runtime.features.rebuild import Verdict
+from mlops_runtime.features.table_pins import tag_snapshot
 from mlops_runtime.features.training_set_manifest import Manifests, Objects
 from mlops_runtime.features.training_set_request import TrainingSetError
 
@@ -292,3 +293,14 @@ def test_what_was_asked_goes_when_it_is_done(shop: SimpleNamespace) -> None:
     shop.client.resume_erasures(wait=NOW)
     assert Objects(shop.path / "training_sets").keys("erasing/") == []
     assert all(SECRET.encode() not in p.read_bytes() for p in (shop.path / "manifests").rglob("*") if p.is_file())
+
+
+def test_a_tag_that_a_build_gives_meanwhile_holds_nothing_up(
+    shop: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It goes with its snapshot, though it was not there when the erasure wrote down what goes."""
+    had = shop.client.table("stock_v1").current_snapshot().snapshot_id
+    before(entity_erasure, "expire", lambda: tag_snapshot(shop.client.table("stock_v1"), had, "ts-late"), monkeypatch)
+
+    assert erase(shop).pending == ()
+    assert found(shop.path) == []

@@ -83,8 +83,6 @@ def expire(table: Table, taken: ErasedTable, remove: Callable[[str], None]) -> N
     """Remove tags, snapshots and files that an erasure takes."""
     if str(table.metadata.table_uuid) != taken.table_uuid:
         return
-    for tag in taken.tags:
-        committed(table, lambda fresh, tag=tag: _untag(fresh, tag))  # type: ignore[misc]
     committed(table, lambda fresh: _drop(fresh, taken.snapshots))
     for file in taken.files:
         remove(file)
@@ -215,13 +213,15 @@ def _data_files(table: Table, snapshot: Snapshot, *, is_live: bool) -> set[str]:
     }
 
 
-def _untag(table: Table, tag: str) -> None:
-    if tag in table.metadata.refs:
-        table.manage_snapshots().remove_tag(tag).commit()
-
-
 def _drop(table: Table, snapshots: Collection[int]) -> None:
+    _untag(table, snapshots)
     there = [s for s in snapshots if table.metadata.snapshot_by_id(s) is not None]
     if there:
         record(table, there)
         table.maintenance.expire_snapshots().by_ids(there).commit()
+
+
+def _untag(table: Table, snapshots: Collection[int]) -> None:
+    """Remove the tags of snapshots, also those that builds gave them meanwhile; one that comes next overtakes the expiry."""
+    for tag in [name for name, ref in table.metadata.refs.items() if ref.snapshot_id in snapshots]:
+        table.manage_snapshots().remove_tag(tag).commit()
