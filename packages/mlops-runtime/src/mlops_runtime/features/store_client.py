@@ -612,7 +612,8 @@ class FeatureStoreClient:
 
         On AWS, where Glue writes too and says nothing, maintenance removes such files a day later.
         """
-        return self.builds.write(table.name()[-1], table.location()) if self._tables.is_folder else nullcontext()
+        says_so = self._tables.is_folder and self._manifest_place is not None
+        return self.builds.write(table.name()[-1], table.location()) if says_so else nullcontext()
 
     def _appended(self, table: Table, batch: Batch, now: datetime) -> Ingested:
         if batch.group.online and self._online is None and self._announce is None:
