@@ -9,9 +9,9 @@ from pyiceberg.table import Table
 
 from mlops_runtime.contracts.features import PinnedTable, TrainingSetManifest
 from mlops_runtime.features.iceberg_tables import FeatureTableError
-from mlops_runtime.features.point_in_time import ROW_ID
 from mlops_runtime.features.rebuild import Rebuild
 from mlops_runtime.features.training_set import TrainingSet
+from mlops_runtime.features.training_set_files import ROW_ID
 from mlops_runtime.features.training_set_manifest import Manifests, pins
 from mlops_runtime.features.training_set_request import TrainingSetError
 
