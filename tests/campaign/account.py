@@ -266,7 +266,7 @@ class Account:
         answer = {
             "EndpointName": request["EndpointName"],
             "EndpointArn": f"arn:aws:sagemaker:{REGION}:{ACCOUNT}:endpoint/{request['EndpointName']}",
-            "EndpointStatus": "RollingBack" if self._goes_back(endpoint) else endpoint.status,
+            "EndpointStatus": endpoint.status,
             "EndpointConfigName": endpoint.config,
             "ProductionVariants": [{"VariantName": "AllTraffic", "CurrentInstanceCount": 2}],
         }
@@ -279,11 +279,6 @@ class Account:
                 self.alarms[name]["StateValue"] = "ALARM"
         variants = [{"VariantName": "AllTraffic", "VariantStatus": [_BAKING]}] if is_alone else []
         return answer | {"PendingDeploymentSummary": {"ProductionVariants": variants}}
-
-    def _goes_back(self, endpoint: Endpoint) -> bool:
-        """Return whether an update that an alarm ends is in its last quarter."""
-        is_late = self.now - endpoint.started > self.duration * 3 / 4
-        return endpoint.status == "Updating" and endpoint.ends_with == "old" and is_late
 
     def _sagemaker_describeEndpointConfig(self, request: dict[str, Any]) -> Any:  # noqa: N802
         return self._find(self.configs, request["EndpointConfigName"], "endpoint configuration")
