@@ -9,7 +9,7 @@ import boto3
 import pytest
 from tests.docs.given import Given
 
-from mlops_runtime.layers import layer_wheels
+from mlops_runtime.layers import glue_wheels, layer_wheels
 
 ROOT = Path(__file__).resolve().parents[2]
 MODULES = [
@@ -52,6 +52,8 @@ def test_examples_run(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 
 def _stand_in_for_wheels(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Constructs copy what ``mlops assets build`` fetches; an empty folder will do."""
+    """Constructs copy what ``mlops assets build`` fetches; empty ones will do."""
     monkeypatch.setattr(layer_wheels, "ASSETS", folder / "assets")
     (layer_wheels.layer_folder("monitor", architecture="x86_64") / "python").mkdir(parents=True, exist_ok=True)
+    glue_wheels.archive_path("features").parent.mkdir(parents=True, exist_ok=True)
+    glue_wheels.archive_path("features").write_bytes(b"wheels")
