@@ -330,8 +330,8 @@ class RolloutChecks:
         false_alarm: Probability with which an acceptable candidate is stopped, at most; up to 0.05. Default: 0.01.
         max_error_count: Errors of the new fleet in one alarm period that are still accepted, beside any number of the old one's.
             Default: there is no absolute limit.
-        max_latency: Model latency that the new fleet is rolled back for where at least three answers in an alarm period, and more
-            than 5 %, take longer. Default: it is not watched.
+        max_latency: 95th percentile of the new fleet's model latency that rolls back, in three of five alarm periods. Default: it
+            is not watched.
         max_latency_ratio: How many times as slow as the old fleet, by the 99th percentile and the median of the hours before,
             the new one may answer. Default: it is not compared.
         metrics: Metrics of the unit's own that roll back. Default: none.

@@ -71,10 +71,10 @@ def test_errors_are_all_answers_but_success_and_none() -> None:
 
 def test_latency_is_in_seconds_and_of_the_candidate() -> None:
     """The load balancer measures in seconds, a model's latency is in microseconds."""
-    within, calls, _ = requests()["latency"]["Metrics"]
-    metric = {"Namespace": NAMESPACE, "MetricName": "TargetResponseTime", "Dimensions": dimensions(EKS, "green")}
-    assert within["MetricStat"] == {"Metric": metric, "Period": 60, "Stat": "PR(0:0.25)"}
-    assert calls["MetricStat"] == {"Metric": metric, "Period": 60, "Stat": "SampleCount"}
+    latency = requests()["latency"]
+    assert (latency["Namespace"], latency["MetricName"]) == (NAMESPACE, "TargetResponseTime")
+    assert (latency["Threshold"], latency["ExtendedStatistic"]) == (0.25, "p95")
+    assert latency["Dimensions"] == dimensions(EKS, "green")
 
 
 def test_a_dead_slot_is_compared_with_the_live_one() -> None:

@@ -51,11 +51,9 @@ def test_errors_and_latency_are_the_new_fleets_alone() -> None:
     errors, latency = made["errors"], made["latency"]
     assert fleet in errors["Dimensions"]
     assert (errors["MetricName"], errors["Statistic"], errors["Threshold"]) == ("InvocationModelErrors", "Sum", 3.0)
-    within, calls, _ = latency["Metrics"]
-    assert within["MetricStat"]["Metric"]["MetricName"] == "ModelLatency"
-    assert fleet in within["MetricStat"]["Metric"]["Dimensions"]
-    assert (within["MetricStat"]["Stat"], calls["MetricStat"]["Stat"]) == ("PR(0:100000)", "SampleCount")
-    assert {errors["TreatMissingData"], latency["TreatMissingData"]} == {"notBreaching"}
+    assert fleet in latency["Dimensions"]
+    assert (latency["MetricName"], latency["Threshold"]) == ("ModelLatency", 100_000.0)
+    assert (latency["ExtendedStatistic"], errors["TreatMissingData"]) == ("p95", "notBreaching")
 
 
 def test_without_a_limit_no_count_is_watched() -> None:
@@ -101,18 +99,11 @@ def test_the_expression_of_a_dead_fleet(counts: dict[str, float | None], fires: 
     assert alarm_evaluation.evaluate(queries, lambda stat: [counts[ids[id(stat)]]]) == [fires]
 
 
-@pytest.mark.parametrize(
-    ("calls", "slow", "fires"),
-    [(12, 1, 0.0), (12, 2, 0.0), (12, 3, 1.0), (3, 3, 1.0), (600, 30, 0.0), (600, 31, 1.0), (None, None, None)],
-)
-def test_slow_answers_are_a_share_and_at_least_three(calls: int | None, slow: int | None, fires: float | None) -> None:
-    """One slow answer of few is no slow fleet."""
-    queries = alarms(FULL)["latency"]["Metrics"]
-    assert alarm_evaluation.problems(queries) == []
-    within = None if calls is None or slow is None else 100.0 * (calls - slow) / calls
-    values = {"within": within, "n": None if calls is None else float(calls)}
-    ids = {id(query["MetricStat"]): query["Id"] for query in queries if "MetricStat" in query}
-    assert alarm_evaluation.evaluate(queries, lambda stat: [values[ids[id(stat)]]]) == [fires]
+@pytest.mark.parametrize(("bake", "periods", "slow"), [(60, 1, 1), (120, 2, 2), (300, 5, 3), (3600, 5, 3)])
+def test_one_slow_period_is_no_slow_fleet(bake: int, periods: int, slow: int) -> None:
+    """Of a few answers the slowest is the 95th percentile, and any fleet has one now and then."""
+    latency = alarms(spec(max_latency_ms=100, bake=bake, alarm_period=60))["latency"]
+    assert (latency["EvaluationPeriods"], latency["DatapointsToAlarm"]) == (periods, slow)
 
 
 def test_metrics_of_the_unit_are_as_declared() -> None:

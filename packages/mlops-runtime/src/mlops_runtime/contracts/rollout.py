@@ -33,11 +33,11 @@ class RolloutSpec:
 
     The new fleet is stopped where it fails more often than the old one, ``tolerated_error_share`` and a tenth apart, or takes more
     than ``max_latency_ratio`` times as long; one within tolerance with the probability ``false_alarm`` at most. It trips with more
-    than ``max_error_count`` errors in a period of ``alarm_period``, with three answers in it and 5 % that take longer
-    than ``max_latency_ms``, or on one of ``metrics``, where these are given. ``golden`` is sent before any traffic, ``synthetic``
-    calls a minute of it while the rollout bakes, ``shadow`` comes before the first step. For ``probation`` seconds after a
-    promotion the alarms named in ``probation_alarms`` roll back. ``keep`` versions stay for rollbacks; absent means one. A step
-    bakes for ``bake`` seconds, where calls are few for up to ``max_bake``; absent means no longer.
+    than ``max_error_count`` errors in a period of ``alarm_period``, with a 95th percentile of model latency above
+    ``max_latency_ms`` in three of five, or on one of ``metrics``, where these are given. ``golden`` is sent before any traffic,
+    ``synthetic`` calls a minute of it while the rollout bakes, ``shadow`` comes before the first step. For ``probation`` seconds
+    after a promotion the alarms named in ``probation_alarms`` roll back. ``keep`` versions stay for rollbacks; absent means one.
+    A step bakes for ``bake`` seconds, where calls are few for up to ``max_bake``; absent means no longer.
     """
 
     kind: Literal["ALL_AT_ONCE", "CANARY", "LINEAR", "ROLLING"]

@@ -134,9 +134,12 @@ class SlotAlarms(FleetAlarms):
             "Threshold": float(count),
         }
 
-    def _latency_metrics(self, milliseconds: int) -> list[Request]:
-        stats = {"within": f"PR(0:{milliseconds / 1000:g})", "n": "SampleCount"}  # TargetResponseTime is in seconds
-        return [self._metric_of(name, _LATENCY, self.slot, stat) for name, stat in stats.items()]
+    def _latency(self, milliseconds: int) -> Request:
+        return {
+            **self._slow(f"the target's response time above {milliseconds} ms"),
+            **self._in_slot(_LATENCY, self.slot),
+            "Threshold": milliseconds / 1000,  # TargetResponseTime is in seconds
+        }
 
     def _says(self, what: str) -> str:
         return f"slot {self.slot} with {self.config}: {what}; the Deploy machine puts the weights back"

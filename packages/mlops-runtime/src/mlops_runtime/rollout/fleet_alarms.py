@@ -28,9 +28,7 @@ _SAGEMAKER = "AWS/SageMaker"
 # where nothing compares: a fleet of which most answers fail while the old one answers
 _DEAD = "IF(n > 20 AND {x} / n > 0.5 AND FILL({y} / m, 0) < 0.25, 1, 0)"
 _DEAD_PERIODS, _DEAD_DATAPOINTS = 3, 2
-# the 95th percentile of a few answers is the slowest, and any fleet has a slow answer now and then
-SLOW_ANSWERS = 3
-_SLOW = f"IF(within < 95 AND n * (100 - within) > {SLOW_ANSWERS * 100 - 50}, 1, 0)"
+SLOW_PERIODS = 3  # of five
 # where no function compares: x of n answers of the new fleet failed, all_x of all_n of both. It may fail a point and three times
 # the old one's share; asked alone 5 %. Without divisions: an old fleet that is not asked has no share
 WORSE = (
@@ -124,9 +122,8 @@ class FleetAlarms:
         One datapoint raises it, and it stays in ALARM as long as the bake allows, at most five periods: so a reader once a
         minute sees it, and the record can say what it was.
         """
-        rollout = self.spec.rollout
         common: Request = {
-            "EvaluationPeriods": max(1, min(_HOLDS, rollout.bake // rollout.alarm_period)),
+            "EvaluationPeriods": self._periods(),
             "DatapointsToAlarm": 1,
             "ActionsEnabled": False,
             "Tags": version_tags(self.spec, self.execution),
@@ -206,24 +203,28 @@ class FleetAlarms:
         }
 
     def _latency(self, milliseconds: int) -> Request:
-        slow = {"Id": "slow", "Expression": _SLOW, "Label": "slow", "ReturnData": True}
+        return {
+            **self._slow(f"model latency above {milliseconds} ms"),
+            **self._own("ModelLatency", self.config),
+            "Threshold": milliseconds * 1000.0,  # ModelLatency is in microseconds
+        }
+
+    def _slow(self, what: str) -> Request:
+        """Return what alarms on latency share: one slow answer of few is their 95th percentile, so one period is not enough."""
+        periods = self._periods()
         return {
             **BREACH,
             "AlarmDescription": self._says(
-                f"at least {SLOW_ANSWERS} answers, and more than 5 % of them, took longer than {milliseconds} ms"
+                f"95th percentile of {what} in {min(SLOW_PERIODS, periods)} of {periods} periods"
             ),
-            "Metrics": [*self._latency_metrics(milliseconds), slow],
-            "Threshold": 0.0,
+            "Period": self.spec.rollout.alarm_period,
+            "ExtendedStatistic": "p95",
+            "DatapointsToAlarm": min(SLOW_PERIODS, periods),
         }
 
-    def _latency_metrics(self, milliseconds: int) -> list[Request]:
-        """Return the percentage of answers within the limit, and their number."""
-        metric, period = self._own("ModelLatency", self.config), self.spec.rollout.alarm_period
-        stats = {"within": f"PR(0:{milliseconds * 1000})", "n": "SampleCount"}  # ModelLatency is in microseconds
-        return [
-            {"Id": name, "MetricStat": {"Metric": metric, "Period": period, "Stat": stat}, "ReturnData": False}
-            for name, stat in stats.items()
-        ]
+    def _periods(self) -> int:
+        rollout = self.spec.rollout
+        return max(1, min(_HOLDS, rollout.bake // rollout.alarm_period))
 
     def _metric(self, rule: MetricRule) -> Request:
         dimensions = dict(rule.dimensions) | ({"EndpointConfigName": self.config} if rule.is_per_fleet else {})
