@@ -52,7 +52,7 @@ TARGET = SageMakerTarget(endpoint_name=ENDPOINT, instance_count=2)
 UNREAD = "sagemaker:describeEndpoint"
 PROBATION = 3600
 # as a unit has them that declares a probation: the alarm that is made at each promotion
-_PROBATION: dict[str, Any] = {"probation": PROBATION, "probation_alarms": (probation_alarm(ENDPOINT),)}
+PROBATION_SPEC: dict[str, Any] = {"probation": PROBATION, "probation_alarms": (probation_alarm(ENDPOINT),)}
 SPEC = ServingSpec(
     endpoint=ENDPOINT,
     variant="AllTraffic",
@@ -61,7 +61,7 @@ SPEC = ServingSpec(
     execution_role="arn:aws:iam::123456789012:role/serving",
     subnets=("subnet-1",),
     security_groups=("sg-1",),
-    rollout=RolloutSpec(kind="CANARY", bake=600, maximum=MAXIMUM, percent=50, min_invocations=20, **_PROBATION),
+    rollout=RolloutSpec(kind="CANARY", bake=600, maximum=MAXIMUM, percent=50, min_invocations=20, **PROBATION_SPEC),
     kms_key="arn:aws:kms:us-east-1:123456789012:key/1",
     capture=CaptureSpec(percent=100, destination="s3://capture/capture"),
 )
@@ -84,7 +84,7 @@ FULL_SPEC = replace(
         ),
         max_error_count=5,
         max_latency_ms=1000,
-        **_PROBATION,
+        **PROBATION_SPEC,
     ),
     scaling=ScalingSpec(
         minimum=2,

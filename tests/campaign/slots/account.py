@@ -132,7 +132,7 @@ class Slots(Account):
     def asked(self, metric: dict[str, Any]) -> int:
         """Return how many requests the load balancer tells of."""
         candidate = next(slot for slot in SLOTS if slot != self.live_slot)
-        group = next(each["Value"] for each in metric["Dimensions"] if each["Name"] == "TargetGroup")
+        group = next((each["Value"] for each in metric["Dimensions"] if each["Name"] == "TargetGroup"), "")
         is_late = self.now < self.moved + self.told_after or self.weights[candidate] < self.asked_from
         return 0 if f"/{candidate}/" in group and is_late else self.invocations
 

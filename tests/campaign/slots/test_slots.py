@@ -30,6 +30,7 @@ def test_ends_well_without_a_fault(slots: Callable[..., Any], scenario: str) -> 
     result = world.run()
     assert world.broken(result) == []
     assert result.outcome == outcome
+    assert world.ended() == []
 
 
 def _broken_by(slots: Callable[..., Any], scenario: str, fault: Fault) -> list[str]:
@@ -43,8 +44,9 @@ def _broken_by(slots: Callable[..., Any], scenario: str, fault: Fault) -> list[s
     if excused:
         # what could not be done then, the next execution does
         world.account.now += 86_400
+        world.restore_schedule()
         broken += [f"{fault}, next: {problem}" for problem in world.broken(world.run())]
-    return broken
+    return broken + [f"{fault}: {problem}" for problem in world.ended()]
 
 
 def _faults(labels: list[str], kind: str) -> list[Fault]:
@@ -88,7 +90,7 @@ def _broken_after_crash(slots: Callable[..., Any], scenario: str, fault: Fault, 
     if reason == "spec" and before is None and world.account.serves:
         # what was shifting was taken back, and nothing else came of it
         broken += [] if world.serves() == OLD else [f"{fault}, then {reason}: {world.serves()} serves"]
-    return broken
+    return broken + [f"{fault}, then {reason}: {problem}" for problem in world.ended()]
 
 
 def _crashes(labels: list[str]) -> list[Fault]:

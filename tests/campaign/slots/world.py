@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from tests.campaign.account import ACCOUNT, ENDPOINT, KMS, REGION, boto3_dynamodb
-from tests.campaign.deploy import Deploy
+from tests.campaign.deploy import PROBATION_SPEC, Deploy
 from tests.campaign.machine import Run
 from tests.campaign.slots.account import RULE, TARGET_GROUPS, Slots
 
@@ -45,7 +45,7 @@ SPEC = ServingSpec(
     execution_role=f"arn:aws:iam::{ACCOUNT}:role/forecast",
     subnets=(),
     security_groups=(),
-    rollout=RolloutSpec(kind="CANARY", bake=120, maximum=MAXIMUM, percent=10, min_invocations=20),
+    rollout=RolloutSpec(kind="CANARY", bake=120, maximum=MAXIMUM, percent=10, min_invocations=20, **PROBATION_SPEC),
     eks=EKS,
 )
 
@@ -64,6 +64,7 @@ def machine_of(spec: ServingSpec) -> Mapping[str, Any]:
         verdict_arn=f"{function}:verdict",
         bus_name="demand",
         golden_arn=None if spec.rollout.golden is None else f"{function}:golden",
+        has_watch=spec.rollout.probation is not None,
     )
 
 
@@ -85,6 +86,7 @@ class SlotDeploy(Deploy):
     def __init__(self, account: Slots, spec: ServingSpec = SPEC) -> None:
         self.account, self.spec, self.machine, self.executions = account, spec, MACHINE, 0
         self.asks, self.meets, self.asked, self.before = {}, None, {}, spec
+        self.restore_schedule()
         self.table = RolloutTable(boto3_dynamodb(), "rollout", ENDPOINT)
         boto3_dynamodb().delete_item(TableName="rollout", Key={"endpoint": {"S": ENDPOINT}})
         self.champion, self.challenger = account.package(1), account.package(2)
