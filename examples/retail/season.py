@@ -23,8 +23,8 @@ def travel(trip: Trip) -> None:
         trip.last_record(Outcome.PROMOTED)
         detail.append(f"version {trip.live_version()} serves from {loop.serving_config()}")
 
+    deployed = trip.seen("DeployMachineArn")  # an alarm may retrain, and the gate approve, while the replay still ends
     week = _replay_until_alarm(trip)
-    deployed = trip.seen("DeployMachineArn")
     with trip.step("the alarm retrains through the guard") as detail:
         newest = loop.executions("RetrainMachineArn")[0]["executionArn"]
         loop.wait_execution("RetrainMachineArn", trip.seen("RetrainMachineArn") - {newest}, appear=5, finish=120)
