@@ -490,12 +490,13 @@ def test_job_names_fit_and_outputs_stand_by_execution(run_machine: Any):
     run = run_machine(MACHINE, FORGED, aws())
     first = next(a for n, a in run.calls if n == "sagemaker:createProcessingJob.sync")
     assert first["ProcessingJobName"] == f"{NAME}-{EXECUTION[:24]}-set"
-    outputs = {o["OutputName"]: o["S3Output"]["S3Uri"] for o in first["ProcessingOutputConfig"]["Outputs"]}
-    assert outputs["train"] == f"s3://sets/sets/demand/{EXECUTION}/train"
+    assert first["ProcessingOutputConfig"]["Outputs"] == []  # the job writes its files itself
     arguments = first["AppSpecification"]["ContainerArguments"]
+    place = arguments[arguments.index("--output") + 1]
+    assert place == f"s3://sets/sets/demand/{EXECUTION}"
     assert arguments[arguments.index("--as-of") + 1] == REQUEST["as_of"]
     training = run.arguments("sagemaker:createTrainingJob.sync")
-    assert training["InputDataConfig"][0]["DataSource"]["S3DataSource"]["S3Uri"] == outputs["train"]
+    assert training["InputDataConfig"][0]["DataSource"]["S3DataSource"]["S3Uri"] == f"{place}/train"
     tags = {tag["Key"]: tag["Value"] for tag in training["Tags"]}
     assert tags["mlops:cost-center"] == "42"
     assert tags["mlops:execution"].endswith(EXECUTION)
