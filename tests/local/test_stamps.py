@@ -133,6 +133,22 @@ def test_objects_are_written_at_the_embedded_time(cloud: Cloud) -> None:
     assert s3.head_object(Bucket="stamps-written", Key="k")["LastModified"].timestamp() == pytest.approx(now, abs=60)
 
 
+def test_a_default_retention_begins_at_the_embedded_time(cloud: Cloud) -> None:
+    """After a season too what is written is locked."""
+    s3 = cloud.client("s3")
+    s3.create_bucket(Bucket="stamps-locked", ObjectLockEnabledForBucket=True)
+    rule = {"DefaultRetention": {"Mode": "GOVERNANCE", "Days": 2}}
+    s3.put_object_lock_configuration(
+        Bucket="stamps-locked", ObjectLockConfiguration={"ObjectLockEnabled": "Enabled", "Rule": rule}
+    )
+    cloud.clock_jump(by=timedelta(days=9))
+    version = s3.put_object(Bucket="stamps-locked", Key="k", Body=b"v")["VersionId"]
+    with pytest.raises(s3.exceptions.ClientError, match="AccessDenied"):
+        s3.delete_object(Bucket="stamps-locked", Key="k", VersionId=version)
+    cloud.clock_jump(by=timedelta(days=2, seconds=1))
+    s3.delete_object(Bucket="stamps-locked", Key="k", VersionId=version)
+
+
 def test_dynamodb_lives_on_the_embedded_clock(cloud: Cloud) -> None:
     """Its stamps, and with them the sweep of expired rows, do not follow the real clock."""
     dynamodb = cloud.client("dynamodb")

@@ -20,7 +20,9 @@ compat.expect(
 )
 compat.expect("ministack.services.dynamodb", time=object)
 compat.expect("ministack.services.eventbridge", _now_ts="()", datetime=type, _dispatch_event="(event, view=None)")
-compat.expect("ministack.services.s3", now_iso="()")
+compat.expect(
+    "ministack.services.s3", now_iso="()", _apply_object_lock_from_headers="(bucket_name, key, headers, version_id)"
+)
 compat.expect("ministack.services.scheduler", _now="()")
 compat.expect("ministack.services.stepfunctions", now_iso="()", datetime=type)
 compat.expect("ministack.services.sqs", _build_sys_attrs="(msg, names)")
@@ -47,6 +49,7 @@ def install() -> None:
     _evict_by_the_hour()
     _stamp_messages()
     _stamp_s3_events()
+    _lock_objects()
 
 
 def _evict_by_the_hour() -> None:
@@ -91,6 +94,21 @@ def _stamp_s3_events() -> None:
         dispatch(event, view)
 
     eventbridge._dispatch_event = embedded_dispatch
+
+
+def _lock_objects() -> None:
+    """Let a bucket's default retention begin now, as what asks whether it has ended goes by the same clock."""
+    apply = s3._apply_object_lock_from_headers
+
+    def embedded_lock(bucket: str, key: str, headers: dict[str, Any], version: Any) -> None:
+        apply(bucket, key, headers, version)
+        default = (s3._bucket_object_lock.get(bucket) or {}).get("default_retention")
+        kept = s3._object_retention.get((bucket, key, version))
+        if default and kept and not headers.get("x-amz-object-lock-mode"):
+            days = default.get("Days") or 365 * default.get("Years", 0)
+            kept["RetainUntilDate"] = clock.iso(clock.now() + days * 86_400)
+
+    s3._apply_object_lock_from_headers = embedded_lock
 
 
 def _milliseconds(real: float) -> str:
