@@ -278,8 +278,8 @@ def test_rights_grow_from_reading_to_building(lock_file: Path) -> None:
     puts = [s for s in store.build_statements() if s.actions == ["s3:PutObject"]]
     written = [[r["Fn::Join"][1][-1] for r in stack.resolve(put.resources)] for put in puts]
     assert written == [
-        ["/demand_eu_features/*/metadata/*.metadata.json", "/sets/*"],
-        ["/lineage/*", "/manifests/*", "/entities/*"],
+        ["/demand_eu_features/*/metadata/*.metadata.json"],
+        ["/lineage/*", "/manifests/*", "/entities/*", "/sets/*"],
     ]
     assert [put.conditions for put in puts] == [{}, {"Null": {"s3:if-none-match": "false"}}]
 

@@ -112,7 +112,7 @@ def test_statements_join_by_the_mapped_columns(stores):
     assert set(found.plans) == {"home", "work"}
     for dialect in ("spark", "athena"):
         text = found.sql(dialect, ENTITIES)
-        places = re.findall(r"select (c\d) as k0, moment, 1, row_id", text)
+        places = re.findall(r"select (c\d) as k0, moment, 1 as kind, row_id", text)
         columns = dict(re.findall(r"[`\"](\w+)[`\"] as (c\d)", text))
         assert places == [columns["home_store"], columns["work_store"]]
         assert all(name in text for name in ("home__size", "work__region"))
