@@ -451,8 +451,13 @@ def test_a_rollout_that_a_stop_interrupts_is_recovered(endpoint: Endpoint) -> No
     loop.approve(package, "a person looked at it")
     with loop.traffic([{"x": 2.0}], "interrupted"):
         _await(lambda: loop.sagemaker.describe_endpoint(EndpointName=loop.endpoint)["EndpointStatus"] == "Updating")
-    interrupted = endpoint.cloud.saved_state()["under_way"]
-    assert [row.split()[0] for row in interrupted] == ["endpoint", "execution"]
+    interrupted: list[str] = []
+
+    def is_between_calls() -> bool:
+        interrupted[:] = endpoint.cloud.saved_state()["under_way"]
+        return [row.split()[0] for row in interrupted] == ["endpoint", "execution"]
+
+    _await(is_between_calls)
     endpoint.cloud.down()
     said: list[str] = []
     endpoint.cloud = local_cloud.up(endpoint.cloud.home, on_event=said.append)
