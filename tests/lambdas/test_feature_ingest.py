@@ -21,6 +21,7 @@ from aws_cdk import aws_events_targets as targets
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_sqs as sqs
 from botocore.exceptions import ClientError
+from tests.lambdas.named_layer import name_layer
 
 from mlops_constructs import BusinessUnit, Entity, Feature, FeatureGroup, FeatureIngest, FeatureStore, Profile, _assets
 from mlops_local.cloud import Cloud
@@ -136,11 +137,7 @@ def deployed(cloud: Cloud, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     """Deploy with a layer of names and versions: the embedded cloud mounts none, and asks whether it has what it carries."""
     folder = tmp_path_factory.mktemp("ingest")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(layer_wheels, "ASSETS", folder / "assets")
-        python = layer_wheels.layer_folder("features", architecture="x86_64") / "python"
-        for name, version in (pin.split("==") for pin in layer_wheels.pins("features")):
-            (python / f"{name.replace('-', '_')}-{version}.dist-info").mkdir(parents=True)
-            (python / f"{name.replace('-', '_')}-{version}.dist-info" / "METADATA").write_text(f"Name: {name}\n")
+        name_layer(folder, patch)
         assembly = _synthesize(folder)
     yield _Deployed(cloud, assembly)
     deployer.destroy(cloud, assembly)

@@ -9,13 +9,13 @@ from typing import Any
 import aws_cdk as cdk
 import pyarrow as pa
 import pytest
+from tests.lambdas.named_layer import name_layer
 
 from mlops_constructs import BusinessUnit, Entity, Feature, FeatureGroup, FeatureIngest, FeatureStore, Profile
 from mlops_local.cloud import Cloud
 from mlops_local.stacks import deployer
 from mlops_runtime.features.lock_file import write_lock
 from mlops_runtime.features.store_client import FeatureStoreClient
-from mlops_runtime.layers import layer_wheels
 
 UNIT = "maintained-unit"
 STOCK = FeatureGroup(
@@ -93,11 +93,7 @@ def deployed(cloud: Cloud, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     """Deploy with a layer of names and versions: the embedded cloud mounts none, and asks whether it has what it carries."""
     folder = tmp_path_factory.mktemp("maintenance")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(layer_wheels, "ASSETS", folder / "assets")
-        python = layer_wheels.layer_folder("features", architecture="x86_64") / "python"
-        for name, version in (pin.split("==") for pin in layer_wheels.pins("features")):
-            (python / f"{name.replace('-', '_')}-{version}.dist-info").mkdir(parents=True)
-            (python / f"{name.replace('-', '_')}-{version}.dist-info" / "METADATA").write_text(f"Name: {name}\n")
+        name_layer(folder, patch)
         assembly = _synthesize(folder)
     yield _Deployed(cloud, assembly)
     deployer.destroy(cloud, assembly)

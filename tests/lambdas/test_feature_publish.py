@@ -10,6 +10,7 @@ import aws_cdk as cdk
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from tests.lambdas.named_layer import name_layer
 
 from mlops_constructs import BusinessUnit, Entity, Feature, FeatureGroup, FeatureIngest, FeatureStore, Profile
 from mlops_local.cloud import Cloud
@@ -18,7 +19,6 @@ from mlops_runtime.features.batch_delivery import unit_bus
 from mlops_runtime.features.lock_file import write_lock
 from mlops_runtime.features.online_store import OnlineStore
 from mlops_runtime.features.store_client import FeatureStoreClient
-from mlops_runtime.layers import layer_wheels
 
 UNIT = "publish-unit"
 STOCK = FeatureGroup(
@@ -65,11 +65,7 @@ def deployed(cloud: Cloud, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     """Deploy a store whose one group is online, which is all that it takes."""
     folder = tmp_path_factory.mktemp("publish")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(layer_wheels, "ASSETS", folder / "assets")
-        python = layer_wheels.layer_folder("features", architecture="x86_64") / "python"
-        for name, version in (pin.split("==") for pin in layer_wheels.pins("features")):
-            (python / f"{name.replace('-', '_')}-{version}.dist-info").mkdir(parents=True)
-            (python / f"{name.replace('-', '_')}-{version}.dist-info" / "METADATA").write_text(f"Name: {name}\n")
+        name_layer(folder, patch)
         write_lock([STOCK], folder / "features.lock.json")
         app = cdk.App(outdir=str(folder / "assembly"))
         stack = cdk.Stack(app, "Publish")
