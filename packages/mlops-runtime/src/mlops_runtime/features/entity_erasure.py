@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from uuid import uuid4
 
 from pyiceberg.expressions import BooleanExpression
@@ -204,7 +205,7 @@ def _carry_out(places: Places, request: ErasureRequest, before: Sequence[ErasedT
     places.sets.remove_parts()
     for table, each in zip(tables, taken, strict=True):
         name = table.name()[-1]
-        sweep(table, found[name], each.files, places.remove, is_written=lambda name=name: _is_written(places, name))  # type: ignore[misc]
+        sweep(table, found[name], each.files, places.remove, is_written=partial(_is_written, places, name))
     erasure = places.manifests.end(replace(record, tables=_whole(taken), used_by=tuple(sorted(used))))
     places.sets.erase(_key(request.id))
     return erasure
