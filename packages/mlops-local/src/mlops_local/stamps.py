@@ -21,7 +21,11 @@ compat.expect(
 compat.expect("ministack.services.dynamodb", time=object)
 compat.expect("ministack.services.eventbridge", _now_ts="()", datetime=type, _dispatch_event="(event, view=None)")
 compat.expect(
-    "ministack.services.s3", now_iso="()", _apply_object_lock_from_headers="(bucket_name, key, headers, version_id)"
+    "ministack.services.s3",
+    now_iso="()",
+    _apply_object_lock_from_headers="(bucket_name, key, headers, version_id)",
+    _bucket_object_lock=object,
+    _object_retention=object,
 )
 compat.expect("ministack.services.scheduler", _now="()")
 compat.expect("ministack.services.stepfunctions", now_iso="()", datetime=type)
