@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -76,3 +77,20 @@ def test_other_jobs_are_left_to_ministack(cloud: Cloud) -> None:
 
     with pytest.raises(glue.exceptions.EntityNotFoundException):
         glue.start_job_run(JobName="nowhere")
+
+
+@pytest.mark.parametrize(
+    ("script", "seconds", "state", "ended"),
+    [
+        ("import sys; sys.stderr.write('lost'); sys.exit(3)", 60, "RUNNING", (3, "lost")),
+        ("import threading; threading.Event().wait(60)", 60, "STOPPED", None),
+        ("import threading; threading.Event().wait(60)", 0, "TIMEOUT", None),
+    ],
+)
+def test_a_script_runs_until_it_ends_is_stopped_or_is_late(
+    script: str, seconds: int, state: str, ended: tuple[int, str] | None
+) -> None:
+    """What it said comes with its exit code; nothing of it runs on."""
+    run = {"JobRunState": "STOPPED" if state == "STOPPED" else "RUNNING"}
+    assert jobs._ended(run, [sys.executable, "-c", script], {}, seconds) == ended
+    assert run["JobRunState"] == state

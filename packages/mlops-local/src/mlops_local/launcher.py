@@ -37,7 +37,7 @@ from mlops_local import (
 from mlops_local.egress import service as egress
 from mlops_local.egress.refusals import with_refusals
 from mlops_local.functions import function_logs, function_metrics, function_processes, functions
-from mlops_local.glue import jobs, rulesets
+from mlops_local.glue import jobs, machine_integration, rulesets
 from mlops_local.iam import (
     authorization,
     deliveries,
@@ -114,6 +114,7 @@ _MODULES = (
     simulator,
     diagnostics,
     jobs,
+    machine_integration,
     rulesets,
     model_environments,
     image_registry,

@@ -4,12 +4,16 @@ MiniStack takes a run of a Spark job without Docker for a success. Here its scri
 credentials; where pyspark or Java is missing it is refused by name, so that a batch which was not ingested does not look ingested.
 """
 
+import contextlib
 import importlib.util
 import os
 import shutil
+import signal
 import subprocess
 import sys
-from collections.abc import Mapping, MutableMapping
+import tempfile
+import time
+from collections.abc import Mapping, MutableMapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +27,7 @@ PRINCIPAL = "glue.amazonaws.com"
 _SESSION = "GlueJobRunnerSession"
 _BATCH = "glueetl"
 _INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "VIRTUAL_ENV", "JAVA_HOME")
+_LOOK = 0.1  # real seconds between two checks of whether a run was stopped
 _MESSAGE = 2000  # characters of a run's error message that are kept
 
 compat.expect(
@@ -109,23 +114,40 @@ def _run_spark(run: MutableMapping[str, Any], job: Mapping[str, Any], args: Mapp
         script,
         *(part for each in given.items() for part in each),
     ]
-    try:
-        done = subprocess.run(
-            command,
-            env=environment,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=60 * int(job.get("Timeout", 2880)),
-        )
-    except subprocess.TimeoutExpired:
-        run.update(JobRunState="TIMEOUT", ErrorMessage="the job ran longer than its timeout")
+    ended = _ended(run, command, environment, 60 * int(job.get("Timeout", 2880)))
+    if ended is None:
         return
-    if done.returncode == 0:
+    code, said = ended
+    if code == 0:
         run["JobRunState"] = "SUCCEEDED"
         return
-    last = next((line for line in reversed(done.stderr.splitlines()) if line.strip()), f"exit code {done.returncode}")
+    last = next((line for line in reversed(said.splitlines()) if line.strip()), f"exit code {code}")
     run.update(JobRunState="FAILED", ErrorMessage=last[-_MESSAGE:])
+
+
+def _ended(
+    run: MutableMapping[str, Any], command: Sequence[str], environment: Mapping[str, str], seconds: int
+) -> tuple[int, str] | None:
+    """Return a script's exit code and what it said, or `None` where it was stopped or its time was up."""
+    # claim: glue-run-that-is-stopped-ends-its-process
+    with tempfile.TemporaryFile("w+") as said:
+        process = subprocess.Popen(
+            command, env=environment, stdout=subprocess.DEVNULL, stderr=said, start_new_session=True
+        )
+        deadline = time.monotonic() + seconds
+        while True:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                code = process.wait(_LOOK)
+                break
+            is_late = time.monotonic() > deadline
+            if is_late or run["JobRunState"] == "STOPPED":
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+                if is_late:
+                    run.update(JobRunState="TIMEOUT", ErrorMessage="the job ran longer than its timeout")
+                return None
+        said.seek(0)
+        return code, said.read()
 
 
 def refuse_role(role: str) -> str | None:

@@ -57,6 +57,7 @@ _SYNC_RULES = {
 _ERRORS = {
     "lambda": "Lambda.AWSLambdaException",
     "sagemaker": "SageMaker.AmazonSageMakerException",
+    "glue": "Glue.AccessDeniedException",
     "dynamodb": "DynamoDB.AccessDeniedException",
     "sns": "SNS.AuthorizationErrorException",
     "sqs": "SQS.AmazonSQSException",
@@ -148,6 +149,8 @@ def calls(resource: str, data: Mapping[str, Any]) -> list[Call]:
         call = replace(call, resource=queue.get("attributes", {}).get("QueueArn", "*"))
     elif service == "events":
         return [replace(call, resource=bus) for bus in _buses(call)]
+    elif service == "glue":
+        call = replace(call, resource=f"{call.arn_prefix('glue')}job/{data.get('JobName', '')}")
     elif service == "states":
         call = replace(call, resource=str(data.get("StateMachineArn") or data.get("stateMachineArn") or "*"))
     return [call, *_sync_calls(call, operation)] if suffix.startswith(".sync") else [call]
@@ -164,6 +167,9 @@ def _sync_calls(call: Call, operation: str) -> list[Call]:
     if call.service == "sagemaker":
         kind = operation.removeprefix("create")
         found = [replace(call, action=f"sagemaker:{verb}{kind}") for verb in ("Describe", "Stop")]
+    elif call.service == "glue":
+        # claim: glue-rights-are-of-one-job
+        return [replace(call, action=f"glue:{verb}") for verb in ("GetJobRun", "GetJobRuns", "BatchStopJobRun")]
     elif call.service == "states":
         name = call.resource.rpartition(":")[2]
         execution = f"{call.arn_prefix('states')}execution:{name}:{call.body.get('Name', '*')}"

@@ -269,6 +269,8 @@ def _glue_resources(call: Call) -> list[str]:
     """
     prefix = call.arn_prefix("glue")
     body = call.body
+    if "JobRun" in call.operation and body.get("JobName"):
+        return [f"{prefix}job/{body['JobName']}"]
     if "Database" in call.operation:
         database = body.get("Name") or (body.get("DatabaseInput") or {}).get("Name")
         return [f"{prefix}database/{database}", f"{prefix}catalog"] if database else [f"{prefix}catalog"]

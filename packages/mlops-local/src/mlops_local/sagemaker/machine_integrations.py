@@ -81,6 +81,12 @@ def _with_limit(invoke: Any, resource: str, data: Any, timeout: Any) -> Any:
         _late.reset(token)
 
 
+def is_unwanted() -> bool:
+    """Return whether the task that calls this has run out of time, or its execution is no longer running."""
+    execution, late = _execution.get(), _late.get()
+    return (execution is not None and execution["status"] != "RUNNING") or (late is not None and late.is_set())
+
+
 def _task(name: str, resource: str, data: Record) -> Record:
     # claim: step-functions-refuses-fields-at-run-time
     # claim: task-follows-its-job
@@ -98,12 +104,10 @@ def _task(name: str, resource: str, data: Record) -> Record:
 
 def _follow(kind: str, name: str) -> Record:
     # claim: task-follows-its-job
-    execution, late = _execution.get(), _late.get()
     member = resource_store.KINDS[kind].name
     pause, asked = threading.Event(), False
     while (record := resource_store.get(kind, name))[f"{kind}Status"] in ("InProgress", "Stopping"):
-        unwanted = (execution is not None and execution["status"] != "RUNNING") or (late is not None and late.is_set())
-        if unwanted and not asked:
+        if is_unwanted() and not asked:
             sagemaker_api.call(f"Stop{kind}", {member: name})
             asked = True
         pause.wait(_LOOK)

@@ -30,6 +30,7 @@ _CALLBACK = frozenset({"", ".waitForTaskToken"})
 _OPTIMIZED: dict[str, dict[str, frozenset[str]]] = {
     "dynamodb": dict.fromkeys(("getItem", "putItem", "updateItem", "deleteItem"), _CALL),
     "events": {"putEvents": _CALLBACK},
+    "glue": {"startJobRun": _SYNC},
     "lambda": {"invoke": _CALLBACK},
     "sagemaker": {
         **dict.fromkeys(
