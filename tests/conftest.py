@@ -29,6 +29,8 @@ pytest_plugins = ["tests.tiers", "tests.assemblies"]
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # also where a library loads ONNX Runtime before ours does
 os.environ.setdefault("JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION", "1")
 os.environ.setdefault("CDK_VALIDATION", "false")
+# before a library loads OpenMP: threads that wait for others busily took ten times the processor that a fit did
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 jsii_calls.install()

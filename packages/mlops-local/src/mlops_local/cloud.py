@@ -491,40 +491,45 @@ def _child_environment(
     dropped = ("AWS_", "PYTHONDONTWRITEBYTECODE")
     kept = {name: value for name, value in outer.items() if not name.startswith(dropped)} | enclosed
     state = home / "state"
-    return kept | {
-        egress.SOCKET: str(proxy.fileno()),
-        egress.TOKEN: token,
-        egress.TRUSTED: str(home / "trusted.pem"),
-        # ours, read in settings.py
-        "MLOPS_LOCAL_PORT": str(port),
-        "MLOPS_LOCAL_STATE": str(state),
-        "MLOPS_LOCAL_CLOCK_SCALE": "" if clock_scale is None else str(clock_scale),
-        "MLOPS_LOCAL_SOCKET": str(listener.fileno()),
-        # MiniStack's
-        "AUTH": "true",
-        "GATEWAY_PORT": str(port),
-        "BIND_HOST": "127.0.0.1",
-        "MINISTACK_HOST": "127.0.0.1",
-        "MINISTACK_ACCOUNT_ID": ACCOUNT,
-        "MINISTACK_REGION": REGION,
-        "LAMBDA_EXECUTOR": "local",
-        "IOT_MTLS_ENABLED": "0",
-        "SFTP_ENABLED": "0",
-        "S3_DATA_DIR": str(state / "s3"),
-        "STATE_DIR": str(state / "ministack"),
-        "TMPDIR": str(state / "tmp"),
-        "DOCKER_HOST": "unix:///nonexistent/docker.sock",
-        # what SDKs in the child and its Lambda workers read
-        "AWS_ACCESS_KEY_ID": ROOT_KEY,
-        "AWS_SECRET_ACCESS_KEY": _secret(home, "root-secret"),
-        "AWS_REGION": REGION,
-        "AWS_DEFAULT_REGION": REGION,
-        "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
-        "AWS_EC2_METADATA_DISABLED": "true",
-        "AWS_CONFIG_FILE": os.devnull,
-        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
-        "PYTHONUNBUFFERED": "1",
-    }
+    # jobs share this machine: threads of OpenMP that wait for others busily took ten times the processor that the work did
+    return (
+        {"OMP_WAIT_POLICY": "PASSIVE"}
+        | kept
+        | {
+            egress.SOCKET: str(proxy.fileno()),
+            egress.TOKEN: token,
+            egress.TRUSTED: str(home / "trusted.pem"),
+            # ours, read in settings.py
+            "MLOPS_LOCAL_PORT": str(port),
+            "MLOPS_LOCAL_STATE": str(state),
+            "MLOPS_LOCAL_CLOCK_SCALE": "" if clock_scale is None else str(clock_scale),
+            "MLOPS_LOCAL_SOCKET": str(listener.fileno()),
+            # MiniStack's
+            "AUTH": "true",
+            "GATEWAY_PORT": str(port),
+            "BIND_HOST": "127.0.0.1",
+            "MINISTACK_HOST": "127.0.0.1",
+            "MINISTACK_ACCOUNT_ID": ACCOUNT,
+            "MINISTACK_REGION": REGION,
+            "LAMBDA_EXECUTOR": "local",
+            "IOT_MTLS_ENABLED": "0",
+            "SFTP_ENABLED": "0",
+            "S3_DATA_DIR": str(state / "s3"),
+            "STATE_DIR": str(state / "ministack"),
+            "TMPDIR": str(state / "tmp"),
+            "DOCKER_HOST": "unix:///nonexistent/docker.sock",
+            # what SDKs in the child and its Lambda workers read
+            "AWS_ACCESS_KEY_ID": ROOT_KEY,
+            "AWS_SECRET_ACCESS_KEY": _secret(home, "root-secret"),
+            "AWS_REGION": REGION,
+            "AWS_DEFAULT_REGION": REGION,
+            "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
+            "AWS_EC2_METADATA_DISABLED": "true",
+            "AWS_CONFIG_FILE": os.devnull,
+            "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+            "PYTHONUNBUFFERED": "1",
+        }
+    )
 
 
 def _start(

@@ -15,7 +15,7 @@ from typing import Any
 from mlops_local import runners, settings
 from mlops_local.egress import environment as egress
 
-_INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "PYTHONPATH", "VIRTUAL_ENV")
+_INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "PYTHONPATH", "VIRTUAL_ENV", "OMP_WAIT_POLICY")
 _VOLUMES = {"emptyDir"}
 _REFERENCE = re.compile(r"\$\$|\$\((?P<name>[^)]+)\)")
 

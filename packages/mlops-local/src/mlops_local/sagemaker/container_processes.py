@@ -44,7 +44,7 @@ _LINE = 64 * 1024  # bytes of a line; what is longer becomes several
 _BATCH = 1000  # lines a request; PutLogEvents takes 10,000
 
 # what a container of ours needs from this machine; all else of the launcher's environment stays with the launcher
-_INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "PYTHONPATH", "VIRTUAL_ENV")
+_INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "PYTHONPATH", "VIRTUAL_ENV", "OMP_WAIT_POLICY")
 
 _GRACE_OF_BOUNDS = 1.0  # what passes a bound does harm until it ends
 _DAY = 86_400  # MaxRuntimeInSeconds where none is given; both APIs default to one day
