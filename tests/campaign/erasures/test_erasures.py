@@ -1,15 +1,17 @@
 """Erasures in schedules of processes that are paused and killed; ``python -m tests.campaign.erasures.run FOLDER`` resumes."""
 
+import random
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from tests.campaign.erasures import run
+from tests.campaign.erasures.actors import GIVEN, KINDS
 
 
 @pytest.mark.campaign
 def test_no_schedule_leaves_a_byte_of_an_entity(tmp_path: Path) -> None:
-    """In tables, catalog, training sets and manifests, whichever process is killed when."""
+    """In tables, catalog, training sets, manifests and the online store, whichever process is killed when."""
     assert run.main(tmp_path, seeds=20, on_page=tmp_path / "campaign.md") == 0
 
 
@@ -17,14 +19,25 @@ def test_the_page_names_what_a_schedule_left() -> None:
     """By its seed, which repeats it."""
     row = {
         "seed": 7,
+        "on": "folder",
         "killed": ["job1"],
+        "refused": [],
         "failed": [],
         "sets": 2,
         "tombstones": 1,
         "pending": [],
         "left": ["a.parquet"],
     }
-    made = run.section([row, {**row, "seed": 8, "left": []}], datetime(2017, 1, 1, tzinfo=UTC))
-    assert "| schedules | 2 of 500 |" in made
-    assert "| schedules that leave a byte of an entity | 1 |" in made
+    made = run.section([row, {**row, "seed": 9, "on": "cloud", "left": []}], datetime(2017, 1, 1, tzinfo=UTC))
+    assert "2 of 500 schedules" in made
+    assert "| schedules that leave a byte of an entity | 1 | 0 |" in made
     assert "Left by seed 7: a.parquet" in made
+
+
+def test_a_seed_repeats_its_schedule() -> None:
+    """What starts, is paused and killed when follows from the seed alone; whoever is paused goes on."""
+    found = run.events(random.Random(7))
+    assert found == run.events(random.Random(7)) != run.events(random.Random(8))
+    assert {kind for _, what, kind in found if what == "start"} == set(KINDS) - set(GIVEN)
+    paused, resumed = ([kind for _, what, kind in found if what == said] for said in ("pause", "go on"))
+    assert sorted(paused) == sorted(resumed)

@@ -3,6 +3,9 @@
 A state is bad if all have ended, an erasure has said that it is complete, and rows of the entity lie in a file. It is blocked if an
 erasure waits for what has ended. The steps are those of ``build_intent`` and ``entity_erasure``; `test_erasure_beside_builds` takes
 the real ones through the same orders.
+
+Publishers to the online store are a world of their own, as they share with builds the table alone: there an end is bad also if a
+row that was delivered after the erasure's rewrite is said to be out and is not. `test_online_publication` has the real ones.
 """
 
 from collections import deque
@@ -156,3 +159,136 @@ def test_no_interleaving_leaves_rows_or_waits_for_ever(builders: int, erasers: i
 def test_other_orders_leave_rows(model: Callable[[World], Iterator[World]]) -> None:
     """Fences alone are not enough, and a list that was made before the snapshots went is too short."""
     assert ends(model, World((Builder(),), (Eraser(),)))[1] > 0
+
+
+class Publisher(NamedTuple):
+    """A publication: its next step, and what it knows."""
+
+    step: int = 0
+    fence: int = 0  # how many erasures had barred earlier readers when it began
+    reads: tuple[bool, bool] = (False, False)  # the erased row, the one that was delivered later
+
+
+class Online(NamedTuple):
+    """Publishers, one erasure, the table and the online store."""
+
+    publishers: tuple[Publisher, ...] = (Publisher(), Publisher())
+    eraser: int = 0
+    table: tuple[bool, bool] = (True, False)
+    rows: tuple[bool, bool] = (False, False)
+    fences: int = 0
+    is_delivered: bool = False
+    is_out: bool = False  # the mark says that the later row is out
+    crashes: int = 1
+
+
+def publishes(world: Online, *, is_fenced: bool = True, checks: bool = False) -> Iterator[Online]:
+    """Return what a step of each publication leads to: read the fence, read the table, put, check, mark."""
+    for place, p in enumerate(world.publishers):
+        if not 0 <= p.step < ENDED:
+            continue
+        after, rest = p._replace(step=p.step + 1), world
+        if p.step == 0:
+            after = after._replace(fence=world.fences)
+        elif p.step == 1:
+            after = after._replace(reads=world.table)
+        elif p.step == 2:
+            if is_fenced and p.fence != world.fences:
+                after = Publisher()  # refused by the store itself: read again
+            else:
+                both = (world.rows[0] or p.reads[0], world.rows[1] or p.reads[1])
+                rest = world._replace(rows=both)
+        elif p.step == 3:
+            if checks and p.reads[0] and not world.table[0]:
+                rest = world._replace(rows=(False, world.rows[1]))
+        else:
+            after, rest = p._replace(step=ENDED), world._replace(is_out=world.is_out or p.reads[1])
+        yield rest._replace(publishers=changed(rest.publishers, place, after))
+        if world.crashes:
+            dead = changed(world.publishers, place, p._replace(step=DEAD))
+            yield world._replace(publishers=dead, crashes=world.crashes - 1)
+
+
+FORGETTING = ("rewrite", "fence", "forget")
+
+
+def forgets(world: Online, order: Sequence[str] = FORGETTING, *, spares_later: bool = True) -> Iterator[Online]:
+    """Return what a step of the erasure leads to, which begins anew after a crash; a row may be delivered after its rewrite."""
+    if not world.table[0] and not world.is_delivered:
+        yield world._replace(table=(False, True), is_delivered=True)
+    if world.eraser >= len(order):
+        return
+    step, after = order[world.eraser], world._replace(eraser=world.eraser + 1)
+    if step == "rewrite":
+        yield after._replace(table=(False, world.table[1]))
+    elif step == "fence":
+        yield after._replace(fences=world.fences + 1)
+    else:
+        yield after._replace(rows=(False, world.rows[1] and spares_later))
+    if world.crashes:
+        yield world._replace(eraser=0, crashes=world.crashes - 1)
+
+
+def fenced(world: Online) -> Iterator[Online]:
+    """Do what the code does."""
+    yield from publishes(world)
+    yield from forgets(world)
+
+
+def checking(world: Online) -> Iterator[Online]:
+    """Look for an erasure after the put, and withdraw."""
+    yield from publishes(world, is_fenced=False, checks=True)
+    yield from forgets(world, ("rewrite", "forget"))
+
+
+def fencing_last(world: Online) -> Iterator[Online]:
+    """Forget before those are barred who read earlier."""
+    yield from publishes(world)
+    yield from forgets(world, ("rewrite", "forget", "fence"))
+
+
+def fencing_first(world: Online) -> Iterator[Online]:
+    """Bar those who read earlier before the table is rewritten."""
+    yield from publishes(world)
+    yield from forgets(world, ("fence", "rewrite", "forget"))
+
+
+def forgetting_all(world: Online) -> Iterator[Online]:
+    """Forget the entity's later rows as well."""
+    yield from publishes(world)
+    yield from forgets(world, spares_later=False)
+
+
+def online_ends(model: Callable[[Online], Iterator[Online]], first: Online) -> tuple[int, int, int]:
+    """Return how many states there are, how many ends with the erased row online, and how many in which a later row is lost."""
+    seen, queue = {first}, deque([first])
+    left = lost = 0
+    while queue:
+        world = queue.popleft()
+        after = set(model(world))
+        if not after:
+            left += world.rows[0]
+            lost += world.is_out and not world.rows[1]
+        queue += after - seen
+        seen |= after
+    return len(seen), left, lost
+
+
+@pytest.mark.parametrize(("publishers", "crashes"), [(1, 0), (1, 2), (2, 1), (2, 2), (3, 1)])
+def test_no_publication_leaves_a_row_online_or_loses_a_later_one(publishers: int, crashes: int) -> None:
+    """However many publish at once, and whichever crashes when: the store refuses who read before it was barred."""
+    states, left, lost = online_ends(fenced, Online((Publisher(),) * publishers, crashes=crashes))
+    assert states > 30
+    assert (left, lost) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("model", "leaves", "loses"),
+    [(checking, True, False), (fencing_last, True, False), (fencing_first, True, False), (forgetting_all, False, True)],
+)
+def test_other_ways_to_publish_leave_rows_or_lose_them(
+    model: Callable[[Online], Iterator[Online]], leaves: bool, loses: bool
+) -> None:
+    """A look after the put is too late for who is killed before; a fence counts between rewrite and forgetting alone."""
+    _, left, lost = online_ends(model, Online())
+    assert (left > 0, lost > 0) == (leaves, loses)

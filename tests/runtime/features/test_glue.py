@@ -146,3 +146,21 @@ def _versions_with(s3: object, text: bytes) -> list[str]:
                 if text in body:
                     found.append(version["Key"])
     return found
+
+
+def test_an_erasure_takes_what_a_bucket_keeps_of_deleted_files(store: SimpleNamespace) -> None:
+    """Overtaken writers delete their manifests and files, of which a bucket with versions keeps the bounds and rows."""
+    store.client.ingest(STOCK, stock("planted-entity", 4))
+    table, place = store.client.table(STOCK.table_name), f"{DATABASE}/{STOCK.table_name}"
+    (file,) = (task.file.file_path for task in table.scan("store_id == 'planted-entity'").plan_files())
+    rows = store.s3.get_object(Bucket="glue-tables", Key=file.removeprefix("s3://glue-tables/"))["Body"].read()
+    for name in ("data/overtaken.parquet", "metadata/overtaken-m0.avro", "metadata/overtaken.metadata.json"):
+        store.s3.put_object(Bucket="glue-tables", Key=f"{place}/{name}", Body=rows)
+        store.s3.delete_object(Bucket="glue-tables", Key=f"{place}/{name}")
+
+    done = store.client.erase({"store_id": "planted-entity"}, reason="T-1", in_use=())
+
+    assert done.pending == ()
+    kept = store.s3.list_object_versions(Bucket="glue-tables", Prefix=place)
+    keys = {each["Key"].rpartition("/")[2] for each in (*kept["Versions"], *kept.get("DeleteMarkers", ()))}
+    assert {key for key in keys if key.startswith("overtaken")} == {"overtaken.metadata.json"}

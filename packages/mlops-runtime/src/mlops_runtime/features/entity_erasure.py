@@ -33,6 +33,7 @@ from mlops_runtime.contracts.features import (
 from mlops_runtime.features.build_intent import Builds
 from mlops_runtime.features.entity_search import ErasureError, conditions, holds, read, spelled, spelt
 from mlops_runtime.features.table_erasure import expire, held, rewrite, sweep
+from mlops_runtime.features.table_files import DATA, MANIFEST
 from mlops_runtime.features.training_set import entities_key
 from mlops_runtime.features.training_set_manifest import Manifests, Objects, pins
 
@@ -52,6 +53,7 @@ class Places:
         remove: Removes a file of a table for good.
         ended: Whether the process of a build in S3 is known to have ended; in a folder its lock says so.
         uploads: Names the uploads to a table's files that began before a time and are not complete.
+        deleted: Names the files of a table that were deleted and of which a bucket keeps versions.
         forget: Removes an entity from the online store, if there is one.
         now: The clock.
         wait: How long builds are waited for.
@@ -66,6 +68,7 @@ class Places:
     remove: Callable[[str], None]
     ended: Callable[[BuildIntent], bool]
     uploads: Callable[[Table, datetime], Sequence[str]]
+    deleted: Callable[[Table], Sequence[str]]
     forget: Callable[[Mapping[str, object]], None]
     now: Callable[[], datetime]
     wait: timedelta
@@ -206,6 +209,10 @@ def _carry_out(places: Places, request: ErasureRequest, before: Sequence[ErasedT
     for table, each in zip(tables, taken, strict=True):
         name = table.name()[-1]
         sweep(table, found[name], each.files, places.remove, is_written=partial(_is_written, places, name))
+        # of writers that were overtaken and cleared up: their rows, and the bounds in their manifests
+        for file in places.deleted(table):
+            if file.endswith((DATA, MANIFEST)):
+                places.remove(file)
     erasure = places.manifests.end(replace(record, tables=_whole(taken), used_by=tuple(sorted(used))))
     places.sets.erase(_key(request.id))
     return erasure

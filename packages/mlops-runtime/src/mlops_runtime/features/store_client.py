@@ -499,6 +499,7 @@ class FeatureStoreClient:
             uploads=lambda table, before: (
                 [] if self._tables.is_folder else Objects(table.location(), s3=self._s3).uploads(before)
             ),
+            deleted=lambda table: [] if self._tables.is_folder else Objects(table.location(), s3=self._s3).deleted(),
             forget=self._forget_online,
             now=self._now,
             wait=wait,

@@ -1,6 +1,6 @@
 """An entity's rows leave a table, its history and its files; each step can be done again."""
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import datetime
 from typing import TypeVar
 
@@ -42,13 +42,14 @@ def held(table: Table, condition: BooleanExpression) -> ErasedTable:
     """Return the snapshots in which a row matches, and the sequence number of the first ingest of one that is anywhere still."""
 
     def look() -> ErasedTable:
+        holding = _holding(table, condition)
         return ErasedTable(
             table=table.name()[-1],
             table_uuid=str(table.metadata.table_uuid),
-            snapshots=tuple(_holding(table, condition)),
+            snapshots=tuple(snapshot.snapshot_id for snapshot in holding),
             tags=(),
             files=(),
-            first=_first(table, condition),
+            first=_first(table, condition, holding),
         )
 
     return _steady(table, look)
@@ -149,9 +150,9 @@ def _steady(table: Table, look: Callable[[], T]) -> T:
     raise AssertionError("unreachable")
 
 
-def _holding(table: Table, condition: BooleanExpression) -> list[int]:
-    """Return the ids of the snapshots in which a row matches."""
-    return [s.snapshot_id for s in table.metadata.snapshots if _matches(table, condition, s.snapshot_id)]
+def _holding(table: Table, condition: BooleanExpression) -> list[Snapshot]:
+    """Return the snapshots in which a row matches."""
+    return [snapshot for snapshot in table.metadata.snapshots if _matches(table, condition, snapshot.snapshot_id)]
 
 
 def _matches(table: Table, condition: BooleanExpression, snapshot_id: int | None) -> bool:
@@ -160,9 +161,8 @@ def _matches(table: Table, condition: BooleanExpression, snapshot_id: int | None
     return bool(scan.to_arrow().num_rows)
 
 
-def _first(table: Table, condition: BooleanExpression) -> int | None:
+def _first(table: Table, condition: BooleanExpression, holding: Sequence[Snapshot]) -> int | None:
     """Return the sequence number of the first ingest that brought a row of the entity, of rows that are anywhere still."""
-    holding = [s for s in table.metadata.snapshots if _matches(table, condition, s.snapshot_id)]
     ids: list[str] = []
     if holding:
         oldest = min(holding, key=lambda snapshot: snapshot.sequence_number or 0)
@@ -184,7 +184,7 @@ def _litter(table: Table, condition: BooleanExpression, files: Iterable[TableFil
 
 
 def _taken(table: Table, condition: BooleanExpression, before: Iterable[TableFile], at: datetime) -> ErasedTable:
-    holding = set(_holding(table, condition))
+    holding = {snapshot.snapshot_id for snapshot in _holding(table, condition)}
     snapshots = table.metadata.snapshots
     data = {path for s in snapshots if s.snapshot_id in holding for path in _data_files(table, s, is_live=True)}
     others = [s for s in snapshots if s.snapshot_id not in holding]

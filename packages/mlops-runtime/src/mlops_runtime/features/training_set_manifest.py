@@ -165,6 +165,18 @@ class Objects:
         found = [each for page in pages for each in page.get("Uploads", ())]
         return [each["Key"].removeprefix(self._prefix) for each in found if each["Initiated"] < before]
 
+    def deleted(self) -> list[str]:
+        """Return the URIs of objects that were deleted and of which the bucket keeps versions; a folder has none."""
+        if self._folder is not None:
+            return []
+        pages = self._s3.get_paginator("list_object_versions").paginate(Bucket=self._bucket, Prefix=self._prefix)
+        kept: set[str] = set()
+        current: set[str] = set()
+        for page in pages:
+            for version in page.get("Versions", ()):
+                (current if version["IsLatest"] else kept).add(version["Key"])
+        return [self.uri(key.removeprefix(self._prefix)) for key in sorted(kept - current)]
+
     def remove_parts(self) -> int:
         """Remove what writers in a folder left that have ended; return how many files went. In S3 objects appear whole."""
         return 0 if self._folder is None else remove_parts(self._folder)

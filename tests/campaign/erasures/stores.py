@@ -1,0 +1,247 @@
+"""The stores of the schedules: one in a folder, one in the S3, Glue and DynamoDB of an embedded cloud."""
+
+import os
+import re
+import shutil
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Any, Protocol
+
+from pyiceberg.catalog.glue import GlueCatalog
+from tests.campaign.erasures import search
+from tests.runtime.features.conftest import SALES, STOCK, day, sales, stock
+
+from mlops_local.cloud import Cloud
+from mlops_runtime.contracts.features import BuildProcess
+from mlops_runtime.features.iceberg_tables import iceberg_partition, iceberg_schema, iceberg_sort_order
+from mlops_runtime.features.lock_file import FeatureLock
+from mlops_runtime.features.online_store import OnlineStore
+from mlops_runtime.features.store_client import FeatureStoreClient
+from mlops_runtime.features.table_catalog import glue_properties
+from mlops_runtime.features.table_compaction import FAN_IN
+
+SECRET, OTHER = "household-4711-of-the-campaign", "household-0815-of-the-campaign"
+ENTITIES = (SECRET, OTHER)
+ONLINE = replace(STOCK, online=True)
+_BUCKET, _DATABASE, _TABLE = "erasures", "erasures", "erasures-online"
+_PID = re.compile(r"\b\d+\b")
+
+
+class Store(Protocol):
+    """A store that processes share; the same one is in each of them."""
+
+    @property
+    def sets(self) -> str:
+        """Where training sets lie."""
+
+    @property
+    def manifests(self) -> str:
+        """Where manifests lie."""
+
+    @property
+    def s3(self) -> Any:
+        """A client of S3, of a store that is there."""
+
+    def client(self) -> FeatureStoreClient:
+        """Return a client; its clock stands after all rows."""
+
+    def put_back(self) -> None:
+        """Make the store what it was when it was filled."""
+
+    def left(self) -> list[str]:
+        """Return where it names an entity."""
+
+
+def fill(client: FeatureStoreClient) -> None:
+    """Ingest rows of both entities and of others, in files together and alone, as many as are compacted next time.
+
+    The online store has those of some files, so that the next publication brings others.
+    """
+    for store_id in ("1", SECRET, OTHER):
+        rows = sales(*((n, float(n), n + 1) for n in range(10)))
+        client.ingest(SALES, rows.set_column(0, "store_id", [[store_id] * 10]))
+    for number in range(FAN_IN - 1):
+        rows = stock(*((number + part / 10, number, number + 1) for part in range(3)))
+        of = rows.set_column(0, "store_id", [[SECRET, OTHER, "1"]])
+        client.ingest(ONLINE if number < FAN_IN // 2 else STOCK, of)
+
+
+def has_ended(process: BuildProcess) -> bool:
+    """Return whether a process of a schedule has ended; all have a process id in their names."""
+    found = _PID.search(process.name)
+    try:
+        os.kill(int(found.group()) if found else 0, 0)
+    except ProcessLookupError:
+        return True
+    return False
+
+
+@dataclass(frozen=True, slots=True)
+class FolderStore:
+    """A store in a folder, at the same place in every schedule: its files name each other by their whole paths."""
+
+    place: Path
+
+    @classmethod
+    def filled(cls, place: Path) -> "FolderStore":
+        """Make it, and a copy beside it."""
+        made = cls(place)
+        fill(made.client())
+        shutil.copytree(made._store, place / "copy")
+        return made
+
+    @property
+    def _store(self) -> Path:
+        return self.place / "store"
+
+    @property
+    def sets(self) -> str:
+        """Where training sets lie."""
+        return str(self._store / "training_sets")
+
+    @property
+    def manifests(self) -> str:
+        """Where manifests lie."""
+        return str(self._store / "manifests")
+
+    @property
+    def s3(self) -> None:
+        """Nothing."""
+        return
+
+    def client(self) -> FeatureStoreClient:
+        """Return a client; its clock stands after all rows."""
+        return FeatureStoreClient.local(self._store, now=partial(day, 20))
+
+    def put_back(self) -> None:
+        """Make the store what it was when it was filled."""
+        shutil.rmtree(self._store)
+        shutil.copytree(self.place / "copy", self._store)
+
+    def left(self) -> list[str]:
+        """Return the files that name an entity."""
+        return search.in_folder(self._store, ENTITIES)
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """What a filled store consists of."""
+
+    objects: dict[str, bytes]
+    tables: list[dict[str, Any]]
+    items: list[dict[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class CloudStore:
+    """A store of an embedded cloud, whose bucket keeps versions."""
+
+    cloud: Cloud
+    kept: list[_Kept] = field(default_factory=list, repr=False)
+
+    @classmethod
+    def filled(cls, cloud: Cloud) -> "CloudStore":
+        """Make it, and remember what it consists of."""
+        made = cls(cloud)
+        s3, glue, dynamodb = (cloud.client(service) for service in ("s3", "glue", "dynamodb"))
+        s3.create_bucket(Bucket=_BUCKET)
+        s3.put_bucket_versioning(Bucket=_BUCKET, VersioningConfiguration={"Status": "Enabled"})
+        glue.create_database(DatabaseInput={"Name": _DATABASE})
+        dynamodb.create_table(
+            TableName=_TABLE,
+            KeySchema=[{"AttributeName": "entity", "KeyType": "HASH"}],
+            AttributeDefinitions=[{"AttributeName": "entity", "AttributeType": "S"}],
+            BillingMode="PAY_PER_REQUEST",
+        )
+        catalog = GlueCatalog("campaign", None, **glue_properties(cloud.environment()))
+        lock = FeatureLock().extend([SALES, STOCK])
+        for group in (SALES, STOCK):
+            locked = lock.table(group)
+            catalog.create_table(
+                (_DATABASE, group.table_name),
+                iceberg_schema(group, locked),
+                location=f"s3://{_BUCKET}/{_DATABASE}/{group.table_name}",
+                partition_spec=iceberg_partition(locked),
+                sort_order=iceberg_sort_order(group, locked),
+                properties=group.properties,
+            )
+        fill(made.client())
+        keys = (
+            each["Key"]
+            for page in s3.get_paginator("list_objects_v2").paginate(Bucket=_BUCKET)
+            for each in page["Contents"]
+        )
+        made.kept.append(
+            _Kept(
+                {key: s3.get_object(Bucket=_BUCKET, Key=key)["Body"].read() for key in keys},
+                [_input(table) for table in glue.get_tables(DatabaseName=_DATABASE)["TableList"]],
+                dynamodb.scan(TableName=_TABLE)["Items"],
+            )
+        )
+        return made
+
+    def __getstate__(self) -> tuple[Cloud]:
+        """Give a process what it needs."""
+        return (self.cloud,)
+
+    def __setstate__(self, state: tuple[Cloud]) -> None:
+        """Be the same store in a process."""
+        object.__setattr__(self, "cloud", state[0])
+        object.__setattr__(self, "kept", [])
+
+    @property
+    def sets(self) -> str:
+        """Where training sets lie."""
+        return f"s3://{_BUCKET}"
+
+    @property
+    def manifests(self) -> str:
+        """Where manifests lie."""
+        return f"s3://{_BUCKET}/manifests"
+
+    @property
+    def s3(self) -> Any:
+        """A client of S3."""
+        return self.cloud.client("s3")
+
+    def client(self) -> FeatureStoreClient:
+        """Return a client; its clock stands after all rows."""
+        return FeatureStoreClient.glue(
+            database=_DATABASE,
+            environment=self.cloud.environment(),
+            now=partial(day, 20),
+            manifests=self.manifests,
+            training_sets=self.sets,
+            s3=self.s3,
+            online=OnlineStore(self.cloud.client("dynamodb"), table=_TABLE),
+            ended=has_ended,
+        )
+
+    def put_back(self) -> None:
+        """Make the store what it was when it was filled."""
+        (kept,) = self.kept
+        s3, glue, dynamodb = (self.cloud.client(service) for service in ("s3", "glue", "dynamodb"))
+        for page in s3.get_paginator("list_object_versions").paginate(Bucket=_BUCKET):
+            there = (*page.get("Versions", ()), *page.get("DeleteMarkers", ()))
+            gone = [{"Key": each["Key"], "VersionId": each["VersionId"]} for each in there]
+            s3.delete_objects(Bucket=_BUCKET, Delete={"Objects": gone, "Quiet": True})
+        for key, content in kept.objects.items():
+            s3.put_object(Bucket=_BUCKET, Key=key, Body=content)
+        for table in kept.tables:
+            glue.delete_table(DatabaseName=_DATABASE, Name=table["Name"])
+            glue.create_table(DatabaseName=_DATABASE, TableInput=table)
+        for item in dynamodb.scan(TableName=_TABLE)["Items"]:
+            dynamodb.delete_item(TableName=_TABLE, Key={"entity": item["entity"]})
+        for item in kept.items:
+            dynamodb.put_item(TableName=_TABLE, Item=item)
+
+    def left(self) -> list[str]:
+        """Return where the cloud's own storage names an entity, of all services."""
+        self.cloud.save()
+        return search.in_state(self.cloud.home / "saved", ENTITIES)
+
+
+def _input(table: dict[str, Any]) -> dict[str, Any]:
+    """Return what makes a table of the catalog again."""
+    return {key: table[key] for key in ("Name", "TableType", "Parameters", "StorageDescriptor") if key in table}
