@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import pyarrow as pa
 import pytest
-from pyiceberg.table import Transaction
 
+from mlops_runtime.features import batch_ingest
 from mlops_runtime.features.batch_checks import BatchError
 from mlops_runtime.features.batch_ingest import KeyReusedError
 from mlops_runtime.features.feature_group import Feature
@@ -42,15 +42,15 @@ def test_a_key_with_other_content_is_refused(shop):
 def test_the_batch_committed_later_counts(shop, monkeypatch):
     """Two writers, the same row, created at once: the one that was overtaken commits later, and its value counts."""
     shop.client.ingest(shop.STOCK, shop.stock((0, 1, 0)))
-    original, others = Transaction.append, []
+    original, others = batch_ingest.data_files, []
 
-    def append(self, *args, **kwargs):
+    def data_files(*args, **kwargs):
         if not others:
             others.append(None)
             shop.new_client().ingest(shop.STOCK, shop.stock((5, 50, 6)), idempotency_key="faster")
-        return original(self, *args, **kwargs)
+        return original(*args, **kwargs)
 
-    monkeypatch.setattr(Transaction, "append", append)
+    monkeypatch.setattr(batch_ingest, "data_files", data_files)
     shop.client.ingest(shop.STOCK, shop.stock((5, 51, 6)), idempotency_key="slower")
 
     assert rows(shop) == [(0, 1), (5, 50), (5, 51)]

@@ -3,8 +3,8 @@
 from dataclasses import replace
 
 import pytest
-from pyiceberg.table import Transaction
 
+from mlops_runtime.features import batch_ingest
 from mlops_runtime.features.batch_checks import BatchError
 from mlops_runtime.features.feature_group import WRITE_PROPERTIES, Feature
 from mlops_runtime.features.iceberg_tables import FeatureTableError
@@ -50,15 +50,15 @@ def test_same_content_is_written_once_without_a_key(shop):
 def test_two_writers_with_one_key_write_once(shop, monkeypatch):
     """The check is made on the state that is committed to: a writer that was overtaken sees the other's key."""
     shop.client.ingest(shop.STOCK, shop.stock((0, 1, 0)))
-    original, others = Transaction.append, []
+    original, others = batch_ingest.data_files, []
 
-    def append(self, *args, **kwargs):
+    def data_files(*args, **kwargs):
         if not others:  # this writer found no key; now the other one is faster
             others.append(None)
             others[0] = shop.new_client().ingest(shop.STOCK, shop.stock((1, 5, 1)), idempotency_key="k")
-        return original(self, *args, **kwargs)
+        return original(*args, **kwargs)
 
-    monkeypatch.setattr(Transaction, "append", append)
+    monkeypatch.setattr(batch_ingest, "data_files", data_files)
     mine = shop.client.ingest(shop.STOCK, shop.stock((1, 5, 1)), idempotency_key="k")
     assert (mine.duplicate, others[0].duplicate) == (True, False)
     assert mine.snapshot_id == others[0].snapshot_id
@@ -67,16 +67,16 @@ def test_two_writers_with_one_key_write_once(shop, monkeypatch):
 
 def test_two_batches_are_both_written_when_one_is_overtaken(shop, monkeypatch):
     """An append that lost the race is tried again on the winner's state."""
-    original, others = Transaction.append, []
+    original, others = batch_ingest.data_files, []
 
-    def append(self, *args, **kwargs):
+    def data_files(*args, **kwargs):
         if not others:
             others.append(shop.new_client)
             shop.new_client().ingest(shop.STOCK, shop.stock((2, 6, 2)))
-        return original(self, *args, **kwargs)
+        return original(*args, **kwargs)
 
     shop.client.ingest(shop.STOCK, shop.stock((0, 1, 0)))
-    monkeypatch.setattr(Transaction, "append", append)
+    monkeypatch.setattr(batch_ingest, "data_files", data_files)
     assert not shop.client.ingest(shop.STOCK, shop.stock((1, 5, 1))).duplicate
     assert count(shop) == 3
 

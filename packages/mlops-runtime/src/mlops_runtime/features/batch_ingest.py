@@ -9,6 +9,7 @@ from pyiceberg.table import Table
 
 from mlops_runtime.contracts import content_hash as document_hash
 from mlops_runtime.features.batch_checks import ArrowStream, BatchError, check_group, checked, read_batch
+from mlops_runtime.features.data_files import data_files
 from mlops_runtime.features.feature_group import CREATED_TIME, EVENT_TIME, INGEST_ID, FeatureGroup
 from mlops_runtime.features.iceberg_tables import FeatureTableError, check_table, sort_columns
 from mlops_runtime.features.ingest_ledger import Entry, committing, entries, find, hash_of, id_end, ingest_summary
@@ -129,26 +130,27 @@ def append(table: Table, batch: Batch, now: datetime) -> Ingested:
         if before is not None:
             return _duplicate(batch, before)
         ingest_id = f"{fresh.last_sequence_number + 1:019d}{id_end(batch.key_hash)}"
-        ids = pa.repeat(pa.scalar(ingest_id, pa.string()), batch.rows.num_rows)
-        rows = batch.rows.append_column(pa.field(INGEST_ID, pa.string(), nullable=False), ids)
-        ordered = rows.select([f.name for f in fresh.schema().fields if f.name in rows.column_names])
         summary = ingest_summary(
             fresh,
             key_hash=batch.key_hash,
             content=batch.content,
             ingest=ingest_id,
-            newest_event=pc.max(rows[EVENT_TIME]).as_py(),
+            newest_event=pc.max(batch.rows[EVENT_TIME]).as_py(),
             now=now,
         )
-        with committing(fresh) as transaction:
-            transaction.append(ordered, snapshot_properties=summary)
+        with (
+            committing(fresh) as transaction,
+            transaction.update_snapshot(snapshot_properties=summary).merge_append() as appended,
+        ):
+            for file in data_files(fresh.metadata, batch.rows, fresh.io, ingest_id=ingest_id):
+                appended.append_data_file(file)
         after = next((entry for entry in entries(fresh) if entry.key_hash == batch.key_hash), None)
         if after is None:
             raise FeatureTableError(f"table {batch.group.table_name} does not show the snapshot that was committed")
         return Ingested(
             table=batch.group.table_name,
             snapshot_id=after.snapshot_id,
-            rows=rows.num_rows,
+            rows=batch.rows.num_rows,
             duplicate=False,
             repeated=batch.repeated,
         )

@@ -9,16 +9,16 @@ See: https://iceberg.apache.org/docs/latest/maintenance/#compact-data-files
 """
 
 import math
-import uuid
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 
 import pyarrow as pa
 from pyiceberg.exceptions import CommitFailedException, ValidationException
 from pyiceberg.expressions import AlwaysTrue
-from pyiceberg.io.pyarrow import ArrowScan, _dataframe_to_data_files
+from pyiceberg.io.pyarrow import ArrowScan
 from pyiceberg.table import FileScanTask, Table
 
+from mlops_runtime.features.data_files import data_files
 from mlops_runtime.features.feature_group import EVENT_TIME
 from mlops_runtime.features.iceberg_tables import FeatureTableError, TableMeaning
 from mlops_runtime.features.ingest_ledger import newest_summary
@@ -67,7 +67,7 @@ def _rewrite(table: Table, groups: Iterable[Sequence[FileScanTask]], written: li
         for tasks in groups:
             for task in tasks:
                 rewritten.delete_data_file(task.file)
-            for file in _dataframe_to_data_files(table.metadata, _rows(table, tasks), table.io, uuid.uuid4()):
+            for file in data_files(table.metadata, _rows(table, tasks), table.io):
                 written.append(file.file_path)
                 rewritten.append_data_file(file)
 

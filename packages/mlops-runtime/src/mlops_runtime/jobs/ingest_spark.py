@@ -31,7 +31,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pyarrow.fs import FileSelector, FileSystem, FileType
-from pyiceberg.io.pyarrow import PyArrowFileIO, _dataframe_to_data_files
+from pyiceberg.io.pyarrow import PyArrowFileIO
 from pyiceberg.manifest import DataFile
 from pyiceberg.table import Table
 from pyiceberg.table.metadata import TableMetadata, TableMetadataUtil
@@ -41,6 +41,7 @@ from mlops_runtime.features import ingest_ledger
 from mlops_runtime.features.batch_checks import BatchError, checked
 from mlops_runtime.features.batch_delivery import Delivery, reject, unit_bus
 from mlops_runtime.features.batch_ingest import Ingested, KeyReusedError, hashed_rows
+from mlops_runtime.features.data_files import data_files
 from mlops_runtime.features.feature_group import CREATED_TIME, EVENT_TIME, INGEST_ID, FeatureGroup
 from mlops_runtime.features.group_json import declaration_json, read_declaration
 from mlops_runtime.features.iceberg_tables import check_table, sort_columns
@@ -317,12 +318,10 @@ def _written(
         if not rows.num_rows:
             return
         state = TableMetadataUtil.parse_raw(text)
-        ids = pa.array([ingest_id], pa.string()).take(pa.nulls(rows.num_rows, pa.int8()).fill_null(0))
-        rows = rows.append_column(INGEST_ID, ids)
         schema = arrow_schema(task.group)
-        rows = rows.select([f.name for f in state.schema().fields if f.name in schema.names])
         rows = rows.cast(pa.schema([schema.field(name) for name in rows.column_names]))
-        files = [pickle.dumps(file) for file in _dataframe_to_data_files(state, rows, task.io())]
+        written = data_files(state, rows, task.io(), ingest_id=ingest_id)
+        files = [pickle.dumps(file) for file in written]
         yield pa.record_batch({"file": pa.array(files, pa.binary())})
 
     order = sort_columns(task.group)
