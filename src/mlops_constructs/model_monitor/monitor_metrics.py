@@ -88,6 +88,10 @@ class MonitorBase(Construct):
         """Return the number of features that drifted in the last window alone."""
         return self._metric("drift", "FeaturesSuspect", options)
 
+    def metric_features_to_look_at(self, **options: Unpack[MetricOptions]) -> cloudwatch.Metric:
+        """Return the number of features that moved far in the last window and that too few independent rows let nobody test."""
+        return self._metric("drift", "FeaturesToLookAt", options)
+
     def metric_max_psi(self, **options: Unpack[MetricOptions]) -> cloudwatch.Metric:
         """Return the largest PSI of any feature in the last window."""
         return self._metric("drift", "MaxPsi", options)

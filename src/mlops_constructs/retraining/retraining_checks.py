@@ -279,6 +279,7 @@ def evaluation_problems(evaluation: EvaluationPlan, source: TrainingSetSource) -
         "conditions": tuple(c.name for c in evaluation.conditions or () if c.kind == "column"),
         "pairs": tuple(dict.fromkeys(name for pair in evaluation.pairs or () for name in pair)),
         "identifiers": evaluation.identifiers or (),
+        "closed_levels": evaluation.closed_levels or (),
         "facets": tuple(facet.name for facet in evaluation.facets or ()),
     }
     single = {"cluster": evaluation.cluster, "timestamp": evaluation.timestamp, "period": evaluation.period}

@@ -19,6 +19,7 @@ from mlops_runtime.contracts.monitor_report import (
     MonitorReport,
     QualityResult,
 )
+from mlops_runtime.monitor.monitors.drift.scrutiny import scrutinise
 from mlops_runtime.monitor.monitors.monitor_table import MONITORS as KINDS
 from mlops_runtime.monitor.monitors.monitor_table import decide, violations
 from mlops_runtime.monitor.report import build
@@ -54,7 +55,7 @@ def changed(evidence: Evidence, **changes: Any) -> Evidence:
 
 def drift_of(*features: FeatureDrift) -> DriftResult:
     """Return what was measured of features."""
-    return DriftResult(features=features)
+    return DriftResult(features=features, scrutiny=scrutinise(KNOWN, features))
 
 
 def states(evidence: Evidence, spec: MonitorSpec = SPEC) -> dict[str, MonitorState]:

@@ -37,6 +37,30 @@ def fit(columns: dict[str, Any], types: dict[str, Any], **more: Any) -> Baseline
     return fit_baseline(columns, types=types, training_set_id="t", created="2017-08-01T00:00:00Z", **more)
 
 
+def test_closed_lists_are_recognised_or_named() -> None:
+    """No level in one row or cluster alone, none that came late, no tail; what a plan names is closed whatever it looks like."""
+    rows = 400
+    columns = {
+        "payment": ["card", "cash"] * (rows // 2),
+        "late": ["a"] * (rows - 20) + ["b"] * 20,
+        "once": ["a"] * (rows - 1) + ["b"],
+        "many": [f"level {index % 25}" for index in range(rows)],
+        "price": np.random.default_rng(1).random(rows),
+    }
+    types = {name: "number" if name == "price" else "category" for name in columns}
+    times = np.datetime64("2017-08-01T00") + np.arange(rows).astype("timedelta64[h]")
+
+    def closed(**more: Any) -> list[str]:
+        return [feature.name for feature in fit(columns, types, **more).features if feature.closed]
+
+    assert closed() == ["payment", "late"]
+    assert closed(times=times) == ["payment"]
+    assert closed(times=times, clusters=np.arange(rows) // 20) == ["payment"]
+    assert closed(times=times, closed_levels=["many"]) == ["payment", "many"]
+    with pytest.raises(BaselineError, match=r"closed levels must be of an input of text, got 'price'"):
+        closed(closed_levels=["price"])
+
+
 def test_identifiers_are_left_out_with_their_reason() -> None:
     """Counted as present or null, nothing of their values kept; declared ones whatever they look like."""
     columns = {

@@ -6,7 +6,7 @@ import pytest
 from tests.runtime.monitor import reports
 
 from mlops_runtime.contracts.monitor import MonitorState
-from mlops_runtime.contracts.monitor_report import Measured
+from mlops_runtime.contracts.monitor_report import Measured, Scrutiny
 from mlops_runtime.monitor import wording
 from mlops_runtime.monitor.monitors.monitor_table import MONITORS
 from mlops_runtime.monitor.page import report_words
@@ -26,13 +26,18 @@ def test_every_state_has_its_words(monitor: str, state: MonitorState) -> None:
 
 
 def test_a_window_in_which_nothing_could_be_compared_says_what_is_missing() -> None:
-    """The first reason of those that were not tested."""
-    report = reports.report_of(8, (reports.drift("price", untested="50 values are too few"),))
-    silent = replace(report, drift=replace(report.drift, state=MonitorState.INSUFFICIENT_DATA))
-    assert (
-        report_words.said(silent, "drift").means
-        == "no feature could be tested in 1,000 rows, price: 50 values are too few"
+    """How many features, which and why; the page is amber, also where the window is OK."""
+    untested = reports.drift("price", untested="50 values are too few", reason="few_rows")
+    report = reports.report_of(8, (untested, reports.drift("store")))
+    scrutiny = Scrutiny(asked=2, untested=("price",), unknown=("price",))
+    silent = replace(report, drift=replace(report.drift, state=MonitorState.INSUFFICIENT_DATA, scrutiny=scrutiny))
+    said = report_words.said(silent, "drift")
+    assert said.means == (
+        "nothing can be said of 1 of 2 features, more than 20 %, in 1,000 rows; 1 not tested: too few rows for price"
     )
+    allowed = replace(silent, drift=replace(silent.drift, state=MonitorState.OK))
+    assert report_words.said(allowed, "drift").means == "1 not tested: too few rows for price"
+    assert [report_words.tone(each) for each in (report, silent, allowed)] == ["good", "warn", "warn"]
 
 
 def test_the_worst_monitor_gives_the_tone() -> None:

@@ -72,7 +72,7 @@ def test_what_is_wrong_stands_first() -> None:
         "store ! in this window levels never seen before: 4 % of the rows",
         "3 others, by evidence",
         "forecast ✓ holds",
-        "null patterns ? not tested fewer than 200 rows",
+        "null patterns ! not tested fewer than 200 rows",
         "Pairs: 1 watched.",
         "basket_id unique identifier",
         "93 % of the predictions that were due a label have one",

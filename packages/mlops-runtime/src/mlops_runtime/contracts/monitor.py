@@ -29,8 +29,9 @@ class FeatureBaseline:
     ``overdispersion_spread`` 0, for independent rows. ``cluster_rows`` are the mean rows of a cluster; ``cluster_excess`` is how
     much more the statistic of a single cluster varies than the design effects explain, as a squared coefficient of variation;
     ``cell_jumps`` is how many rows of each cell come at once where a cluster brings many. ``unseen_share`` is the
-    share of the rows that are of levels not seen before which later rows bring without any drift. A number of the kind ``boolean``
-    is 0 or 1, and calls may say ``true`` or ``false``, as the model's signature allows.
+    share of the rows that are of levels not seen before which later rows bring without any drift; ``closed`` is whether none may,
+    as far as the baseline can tell or as its plan says. A number of the kind ``boolean`` is 0 or 1, and calls may say ``true`` or
+    ``false``, as the model's signature allows.
     """
 
     name: str
@@ -55,6 +56,7 @@ class FeatureBaseline:
     cell_jumps: tuple[float, ...] | None = None
     spread_overdispersion: float | None = None
     kind: Literal["boolean"] | None = None
+    closed: bool | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

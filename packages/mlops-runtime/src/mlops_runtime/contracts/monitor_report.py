@@ -25,13 +25,19 @@ class Measured:
     violated: bool | None = None
 
 
+# why a feature was not tested, or in part only
+UntestedReason = Literal["few_rows", "few_clusters", "condition_unknown", "by_choice"]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FeatureDrift:
     """How far one feature moved: effect size, test and verdict.
 
     ``drifted`` is this window's verdict, ``persistent`` whether enough of the last windows agree; ``rule`` is what gave the p-value
-    and ``description`` says it in words. ``untested`` is why there was no test. ``feed_fault`` is what looks broken in the feed of
-    a feature that drifted; a retraining would learn it.
+    and ``description`` says it in words. ``untested`` is why there was no test, ``in_part`` why only shares and types were tested,
+    ``reason`` the kind of either. ``psi`` has what chance brings taken out; ``raw_psi`` is the index of the cells that are not
+    rare, which is below ``ordinary_psi`` in 95 % of the quiet windows of as many rows. ``feed_fault`` is what looks broken in the
+    feed of a feature that drifted; a retraining would learn it.
     """
 
     name: str
@@ -43,6 +49,10 @@ class FeatureDrift:
     rule: str | None = None
     description: str | None = None
     untested: str | None = None
+    in_part: str | None = None
+    reason: UntestedReason | None = None
+    raw_psi: float | None = None
+    ordinary_psi: float | None = None
     jensen_shannon: float | None = None
     l_infinity: float | None = None
     wasserstein: float | None = None
@@ -82,13 +92,25 @@ class MonitorResult:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Scrutiny:
+    """What of the features that were asked for was tested; ``unknown`` are those of which nothing can be said."""
+
+    asked: int
+    untested: tuple[str, ...] = ()
+    in_part: tuple[str, ...] = ()
+    unknown: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DriftResult(MonitorResult):
     """Drift of each feature. ``left_out`` are features that are counted and not tested, with the reason.
 
-    ``uncovered_rows`` are of conditions that the baseline does not know; None without conditions.
+    ``scrutiny`` is what was tested; None where nothing was decided, or another engine decided. ``uncovered_rows`` are of
+    conditions that the baseline does not know; None without conditions.
     """
 
     features: tuple[FeatureDrift, ...] = ()
+    scrutiny: Scrutiny | None = None
     left_out: Mapping[str, str] | None = None
     uncovered_rows: int | None = None
 

@@ -255,7 +255,8 @@ class EvaluationPlan:
     may take for unknown, for each column; default any.
 
     ``conditions`` are what the monitors compare features given: what is known ahead of a call. ``pairs`` are features whose joint
-    table is watched too. ``identifiers`` are columns known to be unique identifiers; others are recognised. ``facets`` are groups
+    table is watched too. ``identifiers`` are columns known to be unique identifiers; others are recognised. ``closed_levels`` are
+    columns of text of which no other value than those of the training split may come; others are recognised. ``facets`` are groups
     for which bias is measured, a label above ``positive`` (default 0.5) counting as positive, of classes ``positive_class``.
     ``attribution_rows`` is how many rows of the holdout are explained by SHAP values; default none, and the image must have
     ``shap``.
@@ -274,6 +275,7 @@ class EvaluationPlan:
     conditions: tuple[Condition, ...] | None = None
     pairs: tuple[tuple[str, ...], ...] | None = None
     identifiers: tuple[str, ...] | None = None
+    closed_levels: tuple[str, ...] | None = None
     facets: tuple[Facet, ...] | None = None
     positive: float | None = None
     attribution_rows: int | None = None

@@ -97,6 +97,7 @@ def make_baseline(plan: EvaluationPlan, evaluated: Evaluated, *, training_set_id
             conditions=plan.conditions or (),
             pairs=plan.pairs or (),
             identifiers=plan.identifiers or (),
+            closed_levels=plan.closed_levels or (),
             prediction=predicted if labels.width is None else None,
         )
     except (BaselineError, ConditionError, PairError) as error:
@@ -140,6 +141,12 @@ def plan_problems(plan: EvaluationPlan, signature: ModelSignature, train: Any, h
         f"identifier {name!r} must be an input of the model ({known})"
         for name in plan.identifiers or ()
         if name not in types
+    ]
+    texts = ", ".join(repr(name) for name, kind in types.items() if kind == "category") or "none"
+    problems += [
+        f"closed_levels must be of the model's columns of text ({texts}), got {name!r}"
+        for name in plan.closed_levels or ()
+        if types.get(name) != "category"
     ]
     if plan.attribution_rows is not None and plan.attribution_rows < 1:
         problems.append(f"attribution_rows must be at least 1, got {plan.attribution_rows}")

@@ -19,6 +19,7 @@ _COUNTS = frozenset(
         "FeaturesDrifted",
         "UnannouncedCalls",
         "FeaturesSuspect",
+        "FeaturesToLookAt",
         "BaselineTampered",
         "QualityViolations",
         "BiasViolations",

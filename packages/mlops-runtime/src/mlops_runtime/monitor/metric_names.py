@@ -14,6 +14,7 @@ METRICS: Mapping[Monitor, tuple[str, ...]] = {
         "SampleCount",
         "FeaturesDrifted",
         "FeaturesSuspect",
+        "FeaturesToLookAt",
         "MaxPsi",
         "BaselineTampered",
         "BaselineAgeDays",
@@ -38,7 +39,7 @@ def metric_names(spec: MonitorSpec) -> tuple[str, ...]:
 
     Example:
         >>> len(metric_names(MonitorSpec())), metric_names(MonitorSpec(alarm_features=("price",)))[-1]
-        (25, 'drift/Psi/price')
+        (26, 'drift/Psi/price')
     """
     names = [f"{monitor}/{name}" for monitor, of_monitor in METRICS.items() for name in of_monitor]
     names += [f"quality/{camel(name)}" for name in quality_names(spec)]

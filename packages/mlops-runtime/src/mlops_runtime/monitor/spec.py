@@ -7,6 +7,7 @@ from typing import Literal
 
 from mlops_runtime.monitor.monitors.quality_metrics import KINDS, METRICS, SHARE, Range, kinds_of, metric_of
 
+MINIMUM_SHARE = 0.0025
 _ABOVE_0: Range = False, "above 0", lambda value: value > 0
 LATENCY_PERCENTILES: Mapping[str, Range] = dict.fromkeys(("p50", "p95", "p99"), _ABOVE_0)
 _RANGES: Mapping[str, Range] = {
@@ -19,6 +20,7 @@ _RANGES: Mapping[str, Range] = {
     "merge_hours": (True, "0 to 2160", lambda value: 0 <= value <= 2160),
     "maximum_bias_shift": (False, "above 0 up to 1", lambda value: 0 < value <= 1),
     "minimum_ndcg": SHARE,
+    "maximum_untested": (False, "from 0 up to 1", lambda value: 0 <= value <= 1),
     "maximum_latency_ratio": (False, "above 1", lambda value: value > 1),
     "minimum_rows": (True, "at least 50", lambda value: value >= 50),
     "minimum_labels": (True, "at least 1", lambda value: value >= 1),
@@ -40,7 +42,8 @@ class MonitorSpec:
             Default: 0.01. Of how wide values are spread half the root counts: 5 % of a normal standard deviation.
         significance: Chance that a window without drift reports any feature (Holm's step-down over the features). Default: 0.01.
         minimum_share: Smallest share of the rows that counts where a value was rare or absent in the baseline: a level that it
-            never saw, a null, a value outside its range. Default: 0.0025.
+            never saw, a null, a value outside its range. Default: 0.0025, and any share that chance does not explain of new levels
+            in a closed list (`FeatureBaseline.closed`); another value than this holds for those too.
         relative_shift: Smallest relative shift of mean or quantile that counts for ``amounts``. Default: 0.02, two percent.
         amounts: Features whose relative shift matters (prices): on a wide distribution five percent hide in the bins. Default:
             every continuous number that is above 0 in the whole baseline.
@@ -48,6 +51,8 @@ class MonitorSpec:
         of_windows: Default: 3.
         merge_hours: Up to how many hours before a window are added to it until it has ``minimum_rows``. Default: 168.
         minimum_rows: Rows below which a window is ``INSUFFICIENT_DATA``. Default: 200.
+        maximum_untested: Share of the features of which nothing could be said, for want of independent rows, above which a window
+            without a finding is ``INSUFFICIENT_DATA``; also if one of ``alarm_features`` is among them. Default: 0.2.
         minimum_labels: Labelled rows below which quality is ``INSUFFICIENT_DATA``. Default: 100.
         maximum_wape_ratio: Live WAPE over the holdout's, at least 1, above which quality is a ``VIOLATION``. Default: 1.25.
         quality_limits: Worst allowed value by metric, such as ``{"wape": 0.4, "rmse": 12}`` of a regression or ``{"auc": 0.7}`` of
@@ -73,13 +78,14 @@ class MonitorSpec:
     alarm_features: tuple[str, ...] = ()
     minimum_effect: float = 0.01
     significance: float = 0.01
-    minimum_share: float = 0.0025
+    minimum_share: float = MINIMUM_SHARE
     relative_shift: float = 0.02
     amounts: tuple[str, ...] | None = None
     alarm_windows: int = 2
     of_windows: int = 3
     merge_hours: int = 168
     minimum_rows: int = 200
+    maximum_untested: float = 0.2
     minimum_labels: int = 100
     maximum_wape_ratio: float = 1.25
     label_delay_hours: int = 192

@@ -29,7 +29,6 @@ from mlops_runtime.monitor.counting.counts import count, count_columns, empty, m
 from mlops_runtime.monitor.counting.problems import ROW_WIDTH, bounded
 from mlops_runtime.monitor.monitors.drift.comparison import plain
 from mlops_runtime.monitor.monitors.drift.decision import (
-    any_tested,
     decide,
     examine,
     holm,
@@ -191,14 +190,31 @@ def test_clustered_rows_do_not_alarm_with_the_overdispersion_measured() -> None:
 
 
 def test_too_few_values_of_a_feature_are_not_tested() -> None:
-    """A feature that most rows could not be read for cannot drift; nor one whose clustered rows are worth too little."""
+    """A feature that most rows could not be read for cannot drift; one without a row in the baseline neither."""
     feature = FeatureBaseline(name="x", type="number", counts=(500, 500, 0), edges=(0.0,))
     result = examine(plain(feature, FeatureCounts(name="x", counts=(199, 0, 0))), SPEC)
-    assert (result.p_value, result.untested) == (1.0, "199 values are fewer than 200")
-    clustered = replace(feature, overdispersion=10.0)
-    result = examine(plain(clustered, FeatureCounts(name="x", counts=(400, 0, 0))), SPEC)
-    assert result.untested is not None
-    assert result.untested.startswith("400 values of the window come in clusters and count as 40 independent ones")
+    assert (result.p_value, result.untested, result.reason) == (1.0, "199 values are fewer than 200", "few_rows")
+    nothing = replace(feature, counts=(0, 0, 0))
+    result = examine(plain(nothing, FeatureCounts(name="x", counts=(400, 0, 0))), SPEC)
+    assert (result.untested, result.reason) == ("the baseline has no rows", "few_rows")
+
+
+def test_too_few_independent_values_are_tested_in_part() -> None:
+    """Exact tests of shares are made of clustered rows that are worth little; what needs many independent rows is left out."""
+    feature = FeatureBaseline(
+        name="x", type="number", counts=(0, *[400] * 10, 0, 0), edges=tuple(range(11)), mean=5.0, standard_deviation=2.9
+    )
+    clustered = replace(feature, overdispersion=10.0, cell_jumps=(10.0,) * 13)
+    moved = FeatureCounts(name="x", counts=(0, *[30] * 9, 90, 0, 40), sum=1e9)
+    result = examine(plain(clustered, moved), SPEC)
+    assert result.in_part == "400 values of the window come in clusters and count as 40 independent ones, fewer than 50"
+    assert (result.untested, result.reason) == (None, "few_clusters")
+    assert result.rule in (Rule.NULL_SHARE, Rule.VALUE_SHARE)
+    jumped = examine(plain(clustered, replace(moved, counts=(0, *[8] * 10, 0, 320))), SPEC)
+    assert (jumped.rule, jumped.description) == (Rule.NULL_SHARE, "nulls: from 0 % to 80 % of the rows")
+    assert jumped.p_value < 1e-9
+    few = replace(feature, counts=(0, *[4] * 10, 0, 0))
+    assert examine(plain(few, moved), SPEC).in_part == "40 values of the baseline are fewer than 50"
 
 
 @pytest.mark.parametrize("clusters", [None, np.arange(4000) // 100])
@@ -493,7 +509,7 @@ def test_clusters_that_are_worth_too_few_rows() -> None:
     state, said = states_of(baseline, counts)
     assert state is MonitorState.INSUFFICIENT_DATA
     assert said.startswith(
-        "no feature could be tested in 5,000 rows, price: 5000 values of the window come in clusters"
+        "nothing can be said of 1 of 2 features, more than 20 %, in 5,000 rows; 2 tested in part: too few clusters for price, promo"
     )
 
 
@@ -533,14 +549,3 @@ def test_hours_of_the_week_without_times() -> None:
     state, said = states_of(baseline, counts)
     assert state is MonitorState.INSUFFICIENT_DATA
     assert said.startswith("5,000 of 5,000 rows are of conditions")
-
-
-def test_predictions_alone_count_where_they_are_all_that_was_asked_for() -> None:
-    """A spec may name the prediction alone; null patterns never say that anything was compared."""
-    baseline = replace(fit(), prediction=replace(fit().features[0], name="prediction"))
-    of = {n: FeatureDrift(name=n, psi=0, p_value=1, drifted=False) for n in ("price", "prediction", "null_patterns")}
-    untested = replace(of["price"], untested="too few")
-    assert any_tested(baseline, [of["prediction"]])
-    assert not any_tested(baseline, [of["null_patterns"]])
-    assert not any_tested(baseline, [untested, of["prediction"], of["null_patterns"]])
-    assert any_tested(replace(baseline, left_out={"price": "identifier"}), [untested, of["prediction"]])

@@ -127,7 +127,11 @@ def test_missing_and_extra_columns_are_violations(lines: Any, baseline: Baseline
         ({"traffic": Traffic(counted=1, malformed=9), "rows": 0}, MonitorState.INSUFFICIENT_DATA),
         ({"rows": 199}, MonitorState.INSUFFICIENT_DATA),
         ({"drift": drift_of(replace(QUIET, untested="too few clusters"))}, MonitorState.INSUFFICIENT_DATA),
-        ({"drift": drift_of(QUIET, replace(QUIET, name="x", untested="too few clusters"))}, MonitorState.OK),
+        (
+            {"drift": drift_of(*(replace(QUIET, name=n, untested="few" if n == "x" else None) for n in "abcdx"))},
+            MonitorState.OK,
+        ),
+        ({"drift": drift_of(QUIET, replace(QUIET, name="x", untested="few"))}, MonitorState.INSUFFICIENT_DATA),
         (
             {"drift": drift_of(replace(QUIET, untested="too few clusters"), replace(QUIET, name="null_patterns"))},
             MonitorState.INSUFFICIENT_DATA,

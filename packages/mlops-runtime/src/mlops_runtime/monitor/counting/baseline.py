@@ -31,6 +31,7 @@ from mlops_runtime.monitor.counting.feature_baseline import (
     category_baseline,
     fit_category,
     fit_number,
+    is_closed,
     number_baseline,
 )
 from mlops_runtime.monitor.counting.tally import Grid, WindowTally
@@ -91,6 +92,7 @@ def fit_baseline(
     conditions: Sequence[Condition] = (),
     pairs: Sequence[Sequence[str]] = (),
     identifiers: Sequence[str] = (),
+    closed_levels: Sequence[str] = (),
     prediction: Column | Predicted | None = None,
     source: Literal["training", "live"] = "training",
 ) -> Baseline:
@@ -106,12 +108,13 @@ def fit_baseline(
         conditions: What live rows are compared given. Default: nothing.
         pairs: Pairs of features whose joint table is kept. Default: none.
         identifiers: Columns that are unique identifiers; others are recognised. Default: none is declared.
+        closed_levels: Columns of text of which no other level may come. Default: those that `feature_baseline.is_closed` finds.
         prediction: Predictions of the same rows, or of others. Default: none.
         source: Where the rows come from.
 
     Raises:
-        BaselineError: With every input that has no column, columns of other lengths, identifiers that are not inputs, infinite
-            values.
+        BaselineError: With every input that has no column, columns of other lengths, identifiers and closed levels that are not
+            inputs, infinite values.
         ConditionError: As `conditions.check` and `conditions.strata_of` say.
         PairError: If a pair is not of two of the inputs.
 
@@ -125,7 +128,8 @@ def fit_baseline(
         >>> baseline.features[1].levels, baseline.rows
         (('b', 'a'), 3)
     """
-    rows = _check(columns, types, identifiers, clusters, times)
+    rows = _check(columns, types, clusters, times, identifiers=identifiers, closed_levels=closed_levels)
+    later = _later_half(times)
     row_conditions.check(conditions, types, times)
     feature_pairs.check(pairs, list(types))
     features: dict[str, FeatureBaseline] = {}
@@ -142,6 +146,9 @@ def fit_baseline(
             problems.append(str(error))
             continue
         features[name] = fitted.feature
+        if isinstance(fitted.values, Coded) and fitted.identifier is None:
+            closed = name in closed_levels or is_closed(fitted.feature, fitted.values, later)
+            features[name] = replace(fitted.feature, closed=closed)
         masks.append((name, fitted.nulls))
         if conditions or name in paired:
             read[name] = fitted.values
@@ -193,13 +200,20 @@ def cluster_codes(values: Sequence[Any]) -> Codes:
 def _check(
     columns: Mapping[str, Column],
     types: Mapping[str, Type],
-    identifiers: Sequence[str],
     clusters: Codes | None,
     times: Times | None,
+    *,
+    identifiers: Sequence[str],
+    closed_levels: Sequence[str],
 ) -> int:
     """Return the number of rows."""
     problems = [f"input {name!r} has no column" for name in types if name not in columns]
     problems += [f"identifier {name!r} is not an input of the model" for name in identifiers if name not in types]
+    problems += [
+        f"closed levels must be of an input of text, got {name!r}"
+        for name in closed_levels
+        if types.get(name) != "category"
+    ]
     sizes = {name: _size(columns[name]) for name in types if name in columns}
     sizes |= {} if clusters is None else {"clusters": len(clusters)}
     sizes |= {} if times is None else {"times": len(times)}
@@ -208,6 +222,15 @@ def _check(
     if problems:
         raise BaselineError("; ".join(problems))
     return next(iter(sizes.values()), 0)
+
+
+def _later_half(times: Times | None) -> Mask | None:
+    """Return which rows are of the second half of the time that the rows span; None if no time is known."""
+    if times is None or np.isnat(times).all():
+        return None
+    known = times[~np.isnat(times)]
+    first, last = known.min(), known.max()
+    return np.asarray(times > first + (last - first) / 2, dtype=np.bool_)
 
 
 def _size(values: Column) -> int:

@@ -20,6 +20,7 @@ import numpy.typing as npt
 from mlops_runtime.contracts.monitor import FeatureBaseline
 from mlops_runtime.monitor.counting.baseline_cells import (
     Cells,
+    Coded,
     Column,
     LevelCells,
     Mask,
@@ -367,6 +368,29 @@ def fit_category(
     if clusters is not None:
         feature = _dispersed(feature, of_level[coded.codes], clusters)
     return Fitted(feature, coded, nulls, None)
+
+
+def is_closed(feature: FeatureBaseline, values: Coded, later: Mask | None) -> bool:
+    """Return whether a column has no other levels than those of its baseline, as far as that can tell.
+
+    It has at most twenty, none of them in one row or cluster alone, and none that first came in the second half of the time.
+
+    Args:
+        feature: The column's baseline.
+        values: The column.
+        later: Which rows are of the second half, shape (rows,); None if the rows have no times.
+
+    Example:
+        >>> fitted = fit_category("payment", ["card", "cash"] * 5, None, None)
+        >>> is_closed(fitted.feature, fitted.values, None)
+        True
+    """
+    if feature.tail or feature.unseen_share or not feature.levels:
+        return False
+    if later is None:
+        return True
+    codes = values.codes
+    return set(np.unique(codes[(codes >= 0) & later]).tolist()) <= set(np.unique(codes[(codes >= 0) & ~later]).tolist())
 
 
 def _frequent(rows: Codes) -> list[int]:

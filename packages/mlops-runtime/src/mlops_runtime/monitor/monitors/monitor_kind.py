@@ -32,7 +32,7 @@ class StateText:
     """A state as people read it.
 
     Args:
-        tone: ``good``, ``bad`` or ``unknown``.
+        tone: ``good``, ``warn``, ``bad`` or ``unknown``.
         word: Two or three words.
         means: What it says, as a sentence without its period.
         do: What to do about it; empty where nothing is to be done.

@@ -90,11 +90,15 @@ def said(report: MonitorReport, monitor: str) -> StateText:
 
 
 def tone(report: MonitorReport) -> str:
-    """Return the worst tone of a report: ``bad``, ``warn`` for many problems, ``good`` if anything was tested, else ``unknown``."""
+    """Return the worst tone of a report: ``bad``; ``warn`` for many problems or features that were not wholly tested.
+
+    Else it is ``good`` if anything was tested, else ``unknown``.
+    """
     tones = [TONES[state] for state in monitor_states(report).values()]
     if report.baseline_flaw is not None or "bad" in tones:
         return "bad"
-    if are_many(report):
+    scrutiny = report.drift.scrutiny
+    if are_many(report) or (scrutiny is not None and (scrutiny.untested or scrutiny.in_part)):
         return "warn"
     return "good" if "good" in tones else "unknown"
 

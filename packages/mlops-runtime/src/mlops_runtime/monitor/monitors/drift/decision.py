@@ -17,8 +17,7 @@ from datetime import datetime, timedelta
 import numpy as np
 
 from mlops_runtime.contracts.monitor import Baseline, Counts, FeatureBaseline, FeatureCounts
-from mlops_runtime.contracts.monitor_report import FeatureDrift, MonitorReport
-from mlops_runtime.monitor.counting.baseline_cells import NULL_PATTERNS
+from mlops_runtime.contracts.monitor_report import FeatureDrift, MonitorReport, UntestedReason
 from mlops_runtime.monitor.counting.problems import ROWS_OTHER, is_unreadable, sentence, unreadable_rows
 from mlops_runtime.monitor.monitors.drift import location, rules
 from mlops_runtime.monitor.monitors.drift.comparison import Comparison, Layout, conditioned, plain
@@ -76,6 +75,8 @@ class Examination:
         rule: What gave it; None if nothing was tested.
         description: What moved most, in words.
         untested: Why there was no test.
+        in_part: Why only the rules that are exact were applied, those of shares and types.
+        reason: Of ``untested`` or ``in_part``, by its kind.
         rare_share: Share of the window's rows where the baseline has hardly any: new and rare levels, nulls, outside its range.
         null_share: Share of nulls in the window.
     """
@@ -84,6 +85,8 @@ class Examination:
     rule: Rule | None = None
     description: str | None = None
     untested: str | None = None
+    in_part: str | None = None
+    reason: UntestedReason | None = None
     rare_share: float = 0.0
     null_share: float = 0.0
 
@@ -158,32 +161,45 @@ def decide(
 
 
 def examine(compared: Comparison, spec: MonitorSpec, *, untested: str | None = None) -> Examination:
-    """Apply every rule to one feature.
+    """Apply to one feature every rule that its rows allow.
 
     Args:
         compared: The window beside its baseline.
-        spec: Effects that matter and ``minimum_rows``: a feature with fewer values, or too few independent ones, is not tested.
-        untested: Why the feature is not tested. Default: it is.
+        spec: Effects that matter and ``minimum_rows``: a feature with fewer values is not tested. One with too few independent rows
+            is tested in part: what rests on the number of rows being large is left out, exact tests of shares are only weak.
+        untested: Why the feature is not tested by choice. Default: it is.
     """
     m = compared.window_rows
     cells = compared.cells
     rare, null = _rare_share(compared, cells), float(compared.observed[-1] / m) if m else 0.0
-    reason = untested or _too_few(compared, spec)
-    if reason is not None:
+    if untested is not None:
+        return Examination(p_value=1.0, untested=untested, reason="by_choice", rare_share=rare, null_share=null)
+    if m < spec.minimum_rows or compared.baseline_rows == 0:
         broken = rules.types(compared, spec)
-        if untested is None and compared.sent >= spec.minimum_rows and broken.p_value <= spec.significance:
+        if compared.sent >= spec.minimum_rows and broken.p_value <= spec.significance:
             # too few values are left to test them: that the others are of another type is what there is to say
             said = broken.words()
             return Examination(
                 p_value=broken.p_value, rule=broken.rule, description=said, rare_share=rare, null_share=null
             )
-        return Examination(p_value=1.0, untested=reason, rare_share=rare, null_share=null)
-    weighted = _weighted(compared, cells, spec)
+        reason, said = _too_few(compared, spec)
+        return Examination(p_value=1.0, untested=said, reason=reason, rare_share=rare, null_share=null)
+    limit = _too_few_independent(compared)
+    weighted = _weighted(compared, cells, spec, in_part=limit is not None)
     total = sum(weight for weight, _ in weighted)
     p_value, finding = min(((one.p_value * total / weight, one) for weight, one in weighted), key=lambda pair: pair[0])
     p_value = min(1.0, p_value)
     said = finding.words() if p_value < 1 else ""
-    return Examination(p_value=p_value, rule=finding.rule, description=said or None, rare_share=rare, null_share=null)
+    reason, in_part = limit or (None, None)
+    return Examination(
+        p_value=p_value,
+        rule=finding.rule,
+        description=said or None,
+        in_part=in_part,
+        reason=reason,
+        rare_share=rare,
+        null_share=null,
+    )
 
 
 def effective_rows(feature: FeatureBaseline, rows: float) -> float:
@@ -228,29 +244,46 @@ def _features(baseline: Baseline, counts: Counts) -> list[tuple[FeatureBaseline,
     return pairs
 
 
-def _too_few(compared: Comparison, spec: MonitorSpec) -> str | None:
+def _too_few(compared: Comparison, spec: MonitorSpec) -> tuple[UntestedReason, str]:
+    known = compared.sent - compared.invalid
+    if known >= spec.minimum_rows > compared.window_rows:
+        said = f"{compared.window_rows:.0f} of {known:.0f} values are of conditions that the baseline knows"
+        return "condition_unknown", f"{said}, fewer than {spec.minimum_rows}"
+    if compared.baseline_rows == 0:
+        return "few_rows", "the baseline has no rows"
+    return "few_rows", f"{compared.window_rows:.0f} values are fewer than {spec.minimum_rows}"
+
+
+def _too_few_independent(compared: Comparison) -> tuple[UntestedReason, str] | None:
+    """Return why the rules whose p-values hold for many independent rows only are not applied; None where they are."""
     feature, n, m = compared.feature, compared.baseline_rows, compared.window_rows
-    if m < spec.minimum_rows:
-        return f"{m:.0f} values are fewer than {spec.minimum_rows}"
     for rows, of in ((m, "the window"), (n, "the baseline")):
         worth = effective_rows(feature, rows)
-        if worth < MINIMUM_EFFECTIVE_ROWS:
-            needed = f"fewer than {MINIMUM_EFFECTIVE_ROWS}"
-            return f"{rows:.0f} values of {of} come in clusters and count as {worth:.0f} independent ones, {needed}"
+        if worth >= MINIMUM_EFFECTIVE_ROWS:
+            continue
+        needed = f"fewer than {MINIMUM_EFFECTIVE_ROWS}"
+        if feature.overdispersion <= 1:
+            return "few_rows", f"{rows:.0f} values of {of} are {needed}"
+        said = f"{rows:.0f} values of {of} come in clusters and count as {worth:.0f} independent ones, {needed}"
+        return "few_clusters", said
     if compared.excess > MAXIMUM_EXCESS:
         clusters = math.ceil((feature.cluster_excess or 0.0) / MAXIMUM_EXCESS)
         found = max(1, round(min(n, m) / (feature.cluster_rows or 1.0)))
         of = f"{found} {'cluster' if found == 1 else 'clusters'}"
-        return f"{min(n, m):.0f} values are of about {of}; these differ so much that {clusters} are needed"
+        said = f"{min(n, m):.0f} values are of about {of}; these differ so much that {clusters} are needed"
+        return "few_clusters", said
     return None
 
 
-def _weighted(compared: Comparison, cells: Layout, spec: MonitorSpec) -> list[tuple[float, Finding]]:
+def _weighted(compared: Comparison, cells: Layout, spec: MonitorSpec, *, in_part: bool) -> list[tuple[float, Finding]]:
     """Return each rule's finding and its weight among the feature's: Bonferroni with weights is as valid as with equal ones."""
     of_distribution, of_shares, of_location = _WEIGHTS
-    weighted = [(of_distribution, rules.distribution(compared, cells, spec)), (_OF_TYPE, rules.types(compared, spec))]
     found = rules.shares(compared, cells, spec)
-    weighted += [(of_shares / len(found), one) for one in found]
+    weighted = [(of_shares / len(found), one) for one in found]
+    weighted.append((_OF_TYPE, rules.types(compared, spec)))
+    if in_part:
+        return weighted
+    weighted.append((of_distribution, rules.distribution(compared, cells, spec)))
     located = [
         location.mean(compared, spec),
         location.ranks(compared, spec),
@@ -288,6 +321,7 @@ def _pairs(
             rule=None if untested else finding.rule,
             description=None if untested else finding.words() or None,
             untested=untested,
+            reason="few_rows" if untested else None,
         )
         sizes = FeatureDrift(
             name=pair_name(pair),
@@ -309,6 +343,8 @@ def _drift(sizes: FeatureDrift, test: Examination, drifted: bool) -> FeatureDrif
         rule=None if test.rule is None else test.rule.value,
         description=test.description,
         untested=test.untested,
+        in_part=test.in_part,
+        reason=test.reason,
     )
 
 
@@ -435,28 +471,3 @@ def unreadable(counts: Counts, spec: MonitorSpec) -> tuple[FeatureDrift, ...]:
             feed_fault=said,
         ),
     )
-
-
-def asked(baseline: Baseline, features: Iterable[FeatureDrift]) -> list[FeatureDrift]:
-    """Return the features whose test says that a window was compared: those that are not left out for good.
-
-    Which columns are null and which rows cannot be read is known of any window, and predictions are made of any input: they count
-    only where nothing else is tested by choice.
-
-    Example:
-        >>> baseline = Baseline(features=(), rows=0, training_set_id="t", created="", left_out={"order": "identifier"})
-        >>> found = [FeatureDrift(name=name, psi=0, p_value=1, drifted=False) for name in ("price", "order", "null_patterns")]
-        >>> [feature.name for feature in asked(baseline, found)]
-        ['price']
-    """
-    aside = {NULL_PATTERNS, UNREADABLE_ROWS, *(baseline.left_out or ())}
-    if baseline.strata is not None:
-        aside |= {condition.name for condition in baseline.conditions or () if condition.kind == "column"}
-    found = [feature for feature in features if feature.name not in aside]
-    predicted = {each.name for each in baseline.predicted}
-    return [feature for feature in found if feature.name not in predicted] or found
-
-
-def any_tested(baseline: Baseline, features: Iterable[FeatureDrift]) -> bool:
-    """Return whether at least one of the features that were asked for was tested."""
-    return any(feature.untested is None for feature in asked(baseline, features))

@@ -5,7 +5,6 @@ from dataclasses import replace
 
 from mlops_runtime.contracts.monitor import TESTED, Baseline, Counts, MetricValue, MonitorState, Violation
 from mlops_runtime.contracts.monitor_report import DriftResult, FeatureDrift, MonitorReport, feed_faults, is_confirmed
-from mlops_runtime.monitor.counting.baseline_cells import NULL_PATTERNS
 from mlops_runtime.monitor.counting.problems import (
     COLUMN_FOREIGN,
     COLUMN_MISSING,
@@ -15,20 +14,22 @@ from mlops_runtime.monitor.counting.problems import (
     unreadable_rows,
 )
 from mlops_runtime.monitor.monitors.drift.comparison import coverage
-from mlops_runtime.monitor.monitors.drift.decision import UNREADABLE, any_tested, decide, known, persist, unreadable
+from mlops_runtime.monitor.monitors.drift.decision import UNREADABLE, decide, known, persist, unreadable
 from mlops_runtime.monitor.monitors.drift.rules import Rule
+from mlops_runtime.monitor.monitors.drift.scrutiny import is_enough, scrutinise, to_look_at, untested_words
 from mlops_runtime.monitor.monitors.monitor_kind import (
     LISTED,
     NAMED,
     SILENT,
     MonitorKind,
     StateText,
+    more,
     silence,
 )
 from mlops_runtime.monitor.spec import MonitorSpec
 from mlops_runtime.monitor.window import HOUR, Window
 from mlops_runtime.monitor.window_evidence import Evidence
-from mlops_runtime.monitor.wording import number
+from mlops_runtime.monitor.wording import hours_text, number, percent, window_hours
 
 _UNCOVERED = "are of conditions that the baseline does not know"
 _ADVICE = {
@@ -60,7 +61,8 @@ def _measure(evidence: Evidence, window: Window, spec: MonitorSpec) -> DriftResu
     found = tuple(decision.drift for decision in decide(baseline, counts, spec))
     start = window.start - evidence.hours_merged * HOUR
     features = persist(found, comparable(evidence.earlier(), counts.baseline_sha256), spec, start=start)
-    return replace(result, features=(*features, *unreadable(counts, spec)), problems=problems or None)
+    features = (*features, *unreadable(counts, spec))
+    return replace(result, features=features, scrutiny=scrutinise(baseline, features), problems=problems or None)
 
 
 def comparable(reports: Iterable[MonitorReport], baseline_sha256: str) -> Iterator[MonitorReport]:
@@ -85,7 +87,7 @@ def _state(result: DriftResult, evidence: Evidence, spec: MonitorSpec) -> Monito
     if any(map(is_confirmed, result.features)):
         return MonitorState.VIOLATION
     # rows enough, but clustered ones that are worth too few, or of conditions that the baseline does not know
-    if result.features and evidence.baseline is not None and not any_tested(evidence.baseline, result.features):
+    if result.scrutiny is not None and not is_enough(result.scrutiny, spec):
         return MonitorState.INSUFFICIENT_DATA
     return MonitorState.OK
 
@@ -100,6 +102,7 @@ def _metrics(result: DriftResult, report: MonitorReport) -> Iterator[MetricValue
         return
     yield MetricValue("drift", "FeaturesDrifted", sum(map(is_confirmed, result.features)))
     yield MetricValue("drift", "FeaturesSuspect", sum(feature.drifted for feature in result.features))
+    yield MetricValue("drift", "FeaturesToLookAt", len(to_look_at(result.features)))
     yield MetricValue("drift", "MaxPsi", max((feature.psi for feature in result.features), default=0.0))
     for feature in result.features:
         if feature.name in report.spec.alarm_features:
@@ -182,6 +185,19 @@ def _sentence(result: DriftResult, report: MonitorReport) -> Iterator[str]:
         yield SILENT.get(state, str(state))
     else:
         yield from _quiet_sentence(result, report)
+    yield from _look_sentence(result, report)
+
+
+def _look_sentence(result: DriftResult, report: MonitorReport) -> Iterator[str]:
+    found = to_look_at(result.features)
+    if not found:
+        return
+    named = ", ".join(
+        f"{each.name} (PSI {number(each.raw_psi or 0.0)}; ordinary windows of {hours_text(window_hours(report))} stay below "
+        f"{number(each.ordinary_psi or 0.0)})"
+        for each in found[:NAMED]
+    )
+    yield f"not tested, but moved: {named}{more(len(found))}: look"
 
 
 def _quiet_sentence(result: DriftResult, report: MonitorReport) -> Iterator[str]:
@@ -193,7 +209,14 @@ def _quiet_sentence(result: DriftResult, report: MonitorReport) -> Iterator[str]
         return
     uncovered = result.uncovered_rows or 0
     rest = f", {uncovered:,} more {_UNCOVERED}" if uncovered else ""
-    yield f"no drift in {report.rows - uncovered:,} rows{rest}"
+    rows = f"{report.rows - uncovered:,} rows{rest}"
+    scrutiny = result.scrutiny
+    missing = [] if scrutiny is None else untested_words(scrutiny, result.features)
+    if scrutiny is None or not missing:
+        yield f"no drift in {rows}"
+        return
+    whole = scrutiny.asked - len(scrutiny.untested) - len(scrutiny.in_part)
+    yield "; ".join([f"no drift in {whole} of {scrutiny.asked} features ({rows})", *missing])
 
 
 def _too_little(result: DriftResult, report: MonitorReport) -> str:
@@ -204,10 +227,15 @@ def _too_little(result: DriftResult, report: MonitorReport) -> str:
         return f"{rows} are too few to decide about drift, {spec.minimum_rows} are needed"
     if report.rows - uncovered < spec.minimum_rows:
         return f"{uncovered:,} of {report.rows:,} rows {_UNCOVERED}: the others are too few to decide about drift"
-    aside = {*(result.left_out or ()), NULL_PATTERNS}
-    reasons = [f"{f.name}: {f.untested}" for f in result.features if f.untested is not None and f.name not in aside]
-    because = f", {reasons[0]}" if reasons else ""
-    return f"no feature could be tested in {report.rows:,} rows{because}"
+    scrutiny = result.scrutiny
+    if scrutiny is None:
+        return f"no feature could be tested in {report.rows:,} rows"
+    missing = "; ".join(untested_words(scrutiny, result.features))
+    alarms = [name for name in scrutiny.unknown if name in spec.alarm_features]
+    if len(scrutiny.unknown) > spec.maximum_untested * scrutiny.asked or not alarms:
+        count = f"{len(scrutiny.unknown)} of {scrutiny.asked} features, more than {percent(spec.maximum_untested)}"
+        return f"nothing can be said of {count}, in {report.rows:,} rows; {missing}"
+    return f"nothing can be said of {', '.join(alarms)}, which has an alarm, in {report.rows:,} rows; {missing}"
 
 
 def _since_live(result: DriftResult, report: MonitorReport) -> str:
@@ -259,11 +287,18 @@ def _advice(result: DriftResult, report: MonitorReport) -> Iterator[str]:
 
 
 def _meaning(result: DriftResult, report: MonitorReport) -> StateText | None:
+    scrutiny = result.scrutiny
+    missing = [] if scrutiny is None else untested_words(scrutiny, result.features)
+    look = to_look_at(result.features)
+    do = f"look at the values of {', '.join(each.name for each in look[:NAMED])}{more(len(look))}" if look else ""
+    if result.state is MonitorState.OK and missing:
+        return StateText(
+            "warn", "tested in part", "; ".join(missing), do or "read which features were not wholly tested"
+        )
     if result.state is not MonitorState.INSUFFICIENT_DATA:
         return None
-    return StateText(
-        "unknown", "too few rows", _too_little(result, report), "nothing: hours are added until there are enough"
-    )
+    waits = "nothing: hours are added until there are enough"
+    return StateText("warn" if missing else "unknown", "too few rows", _too_little(result, report), do or waits)
 
 
 DRIFT = MonitorKind(

@@ -9,7 +9,7 @@ import numpy.typing as npt
 from mlops_runtime.contracts.monitor_report import FeatureDrift, Measured
 from mlops_runtime.monitor.monitors.drift.comparison import Comparison, Layout, cdf
 from mlops_runtime.monitor.monitors.drift.rules import MINIMUM_EXPECTED
-from mlops_runtime.monitor.monitors.drift.tails import wilson
+from mlops_runtime.monitor.monitors.drift.tails import chi2_point, wilson
 
 Wide = npt.NDArray[np.float64]
 
@@ -36,9 +36,42 @@ def psi(a: Wide, b: Wide, *, dispersion: float = 1.0) -> float:
     n, m = a.sum(), b.sum()
     if n == 0 or m == 0:
         return 0.0
-    # half a row a cell keeps empty ones finite
-    p, q = (a + 0.5) / (n + 0.5 * cells), (b + 0.5) / (m + 0.5 * cells)
-    return max(0.0, float(((p - q) * np.log(p / q)).sum() - (cells - 1) * (1 / n + 1 / m) * dispersion))
+    return max(0.0, raw_psi(a, b) - (cells - 1) * (1 / n + 1 / m) * dispersion)
+
+
+def raw_psi(a: Wide, b: Wide) -> float:
+    """Return the population stability index of two count vectors; half a row a cell keeps empty ones finite.
+
+    Example:
+        >>> round(raw_psi(np.array([500.0, 500.0]), np.array([200.0, 800.0])), 3)
+        0.414
+    """
+    p, q = (counts / counts.sum() for counts in (a + 0.5, b + 0.5))
+    return float(((p - q) * np.log(p / q)).sum())
+
+
+def ordinary_psi(compared: Comparison, cells: int) -> float:
+    """Return the raw PSI below which 95 % of the quiet windows of as many rows stay, from the design effects alone.
+
+    The PSI of a quiet window is about the chi-square statistic of homogeneity over the harmonic number of rows: of clustered rows
+    a weighted sum of chi-squares, matched by its mean and variance (Satterthwaite's way), as in `rules.distribution`.
+
+    Args:
+        compared: The window beside its baseline.
+        cells: How many cells the index is of.
+
+    Example:
+        >>> from mlops_runtime.contracts.monitor import FeatureBaseline
+        >>> feature = FeatureBaseline(name="x", type="number", counts=(500, 500, 0))
+        >>> half = np.array([500.0, 500.0, 0.0])
+        >>> round(ordinary_psi(Comparison(feature=feature, expected=half, observed=half), 2), 4)
+        0.0077
+    """
+    freedom = max(1, cells - 1)
+    wide = 1 + (compared.feature.overdispersion_spread or 0.0) + compared.excess * freedom / 2
+    scale = max(1.0, compared.feature.overdispersion) * wide
+    rows = 1 / compared.baseline_rows + 1 / compared.window_rows
+    return scale * chi2_point(0.05, freedom / wide) * rows
 
 
 def jensen_shannon(a: Wide, b: Wide) -> float:
@@ -125,11 +158,15 @@ def effect_sizes(compared: Comparison, cells: Layout) -> FeatureDrift:
     if cells.new is not None:
         rare[cells.new] = True
     numeric = compared.feature.type == "number"
+    kept = ~rare & (a + b > 0)
+    kept[list(cells.outside)] = False
     return FeatureDrift(
         name=compared.feature.name,
         psi=psi(_pooled(a, rare), _pooled(b, rare), dispersion=max(1.0, compared.feature.overdispersion)),
         p_value=1.0,
         drifted=False,
+        raw_psi=raw_psi(a[kept], b[kept]) if kept.any() else None,
+        ordinary_psi=ordinary_psi(compared, int(kept.sum())) if kept.any() else None,
         mean_shift=_mean_shift(compared),
         jensen_shannon=jensen_shannon(a[:-1], b[:-1]),
         l_infinity=l_infinity(a[:-1], b[:-1], ordered=numeric),

@@ -4,8 +4,11 @@ from collections.abc import Sequence
 
 from mlops_runtime.contracts.monitor_report import FeatureDrift
 from mlops_runtime.monitor.monitors.drift.decision import UNREADABLE
+from mlops_runtime.monitor.monitors.drift.scrutiny import to_look_at
 from mlops_runtime.monitor.wording import number
 
+# a PSI that people call moderate: one below needs no explanation
+_NOTICED = 0.1
 NO_PAIRS = "marginals only: joint changes are not watched"
 
 
@@ -31,7 +34,9 @@ def drift_word(feature: FeatureDrift, *, suppressed: bool = False) -> tuple[str,
         ('warn', 'in this window')
     """
     if feature.untested is not None:
-        return "unknown", "not tested"
+        return ("unknown" if feature.reason == "by_choice" else "warn"), "not tested"
+    if feature.in_part is not None and not feature.drifted and not feature.persistent:
+        return "warn", "tested in part"
     if not feature.drifted:
         return ("warn", "in earlier windows") if feature.persistent else ("good", "holds")
     if suppressed:
@@ -40,22 +45,36 @@ def drift_word(feature: FeatureDrift, *, suppressed: bool = False) -> tuple[str,
 
 
 def told_text(feature: FeatureDrift) -> str:
-    """Return what happened to a feature; of one that holds, that it is not enough.
+    """Return what happened to a feature; of one that holds, that it is not enough, and how a large PSI can be.
 
     Example:
         >>> moved = FeatureDrift(name="price", psi=0.2, p_value=0.1, drifted=False, description="mean rose from 4 to 5")
         >>> told_text(moved)
         'mean rose from 4 to 5, not enough to call it drift'
+        >>> hour = FeatureDrift(name="hour", psi=0.39, p_value=1, drifted=False, raw_psi=0.4, ordinary_psi=0.41)
+        >>> told_text(hour)
+        'quiet windows of this size have a PSI of up to 0.41'
     """
-    if feature.untested is not None:
-        return feature.untested
-    if feature.description is None or feature.drifted:
+    limit = feature.in_part or feature.untested
+    if feature.drifted:
         return feature.description or ""
-    return f"{feature.description}, not enough to call it drift"
+    told = [] if limit is None else [limit]
+    if feature.description is not None and feature.untested is None:
+        told.append(f"{feature.description}, not enough to call it drift")
+    if feature.raw_psi is not None and feature.ordinary_psi is not None and feature.reason != "by_choice":
+        if to_look_at([feature]):
+            told.append(
+                f"PSI {number(feature.raw_psi)}, quiet windows of this size stay below {number(feature.ordinary_psi)}: look"
+            )
+        elif _NOTICED < feature.raw_psi <= feature.ordinary_psi:
+            told.append(f"quiet windows of this size have a PSI of up to {number(feature.ordinary_psi)}")
+    return "; ".join(told)
 
 
 def what_to_do(feature: FeatureDrift) -> str:
     """Return what a person does about a feature, by the rule that gave its p-value."""
+    if to_look_at([feature]):
+        return "look at the values: they moved far, and too few independent rows came to tell that from chance"
     if feature.untested is not None:
         return f"nothing can be said: {feature.untested}"
     if not feature.drifted:

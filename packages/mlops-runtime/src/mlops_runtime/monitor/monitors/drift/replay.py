@@ -9,7 +9,8 @@ from mlops_runtime.contracts.monitor import Baseline, Counts, MonitorState
 from mlops_runtime.contracts.monitor_report import FeatureDrift
 from mlops_runtime.monitor.counting.counts import empty, merge
 from mlops_runtime.monitor.counting.problems import unreadable_rows
-from mlops_runtime.monitor.monitors.drift.decision import any_tested, decide, hours_to_add, is_persistent, unreadable
+from mlops_runtime.monitor.monitors.drift.decision import decide, hours_to_add, is_persistent, unreadable
+from mlops_runtime.monitor.monitors.drift.scrutiny import is_enough, scrutinise
 from mlops_runtime.monitor.spec import MonitorSpec
 from mlops_runtime.monitor.window import HOUR, Window
 
@@ -129,7 +130,8 @@ class _Tape:
         apart = _apart(first, earlier, spec.of_windows - 1)
         features = tuple(replace(one, persistent=is_persistent(one, apart, spec)) for one in features)
         features += unreadable(counts, spec)
-        state = MonitorState.OK if any_tested(self.baseline, features) else MonitorState.INSUFFICIENT_DATA
+        enough = is_enough(scrutinise(self.baseline, features), spec)
+        state = MonitorState.OK if enough else MonitorState.INSUFFICIENT_DATA
         if any(one.persistent for one in features):
             state = MonitorState.VIOLATION
         return replace(found, state=state, features=features)

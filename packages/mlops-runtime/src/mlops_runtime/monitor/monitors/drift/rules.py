@@ -24,7 +24,7 @@ import numpy.typing as npt
 from mlops_runtime.contracts.monitor import FeatureBaseline, PairBaseline, PairCounts
 from mlops_runtime.monitor.monitors.drift.comparison import Comparison, Layout, layout
 from mlops_runtime.monitor.monitors.drift.tails import binomial_tail, noncentral_chi2_tail
-from mlops_runtime.monitor.spec import MonitorSpec
+from mlops_runtime.monitor.spec import MINIMUM_SHARE, MonitorSpec
 from mlops_runtime.monitor.wording import number, percent
 
 # Cochran: about five independent rows expected a cell
@@ -114,12 +114,14 @@ def shares(compared: Comparison, cells: Layout, spec: MonitorSpec) -> list[Findi
     """Test whether the share of nulls, of what the baseline never saw, or of any one value or level moved.
 
     Each is an exact binomial test of a share that exceeds the baseline's by more than a margin: by ``minimum_share`` where the
-    value was rare, else by what makes ``minimum_effect`` on one cell. Values and levels are many: Bonferroni over them. A share
+    value was rare, by nothing where a closed list has a new level, else by what makes ``minimum_effect`` on one cell. Values and
+    levels are many: Bonferroni over them. A share
     of 0 in the baseline is one that up to one more row, or cluster, would have shown. A bin that grows alone, as by a new default
     within it, is tested too.
 
-    Clustered rows count as often as they come: by the cell's jumps, which a few clusters of their own kind make larger than its
-    design effect, and by the same excess as in `distribution` where the window holds few clusters.
+    Clustered rows count as often as they come: by the cell's jumps alone, which a few clusters of their own kind make larger than
+    its design effect. The binomial on rows over jumps is the tail of a sum of batches with the right second and third moments; the
+    excess of `distribution` tells of the same clusters and would count them twice.
     """
     null = len(compared.expected) - 1
     findings = [_share(compared, [null], Rule.NULL_SHARE, "nulls", spec)]
@@ -146,8 +148,7 @@ def types(compared: Comparison, spec: MonitorSpec) -> Finding:
     n = float(sum(feature.counts))
     if compared.invalid == 0 or n == 0:
         return Finding(Rule.TYPE, 1.0, str)
-    clusters = max(1.0, min(n, sent) / (feature.cluster_rows or 1.0))
-    effect = float(max(1.0, compared.jumps.max())) * (1 + (feature.cluster_excess or 0.0) / clusters)
+    effect = float(max(1.0, compared.jumps.max()))
     p_value = excess_tail(compared.invalid, sent, 0.0, n, margin=spec.minimum_share, effect=effect)
     kind = "number" if feature.type == "number" else "text"
     return Finding(Rule.TYPE, p_value, lambda: f"{percent(compared.invalid / sent)} of the values are no {kind}")
@@ -222,9 +223,13 @@ def _share(
 ) -> Finding:
     a, b = float(compared.expected[[*which]].sum()) + foreseen, float(compared.observed[[*which]].sum())
     n, m = compared.baseline_rows, compared.window_rows
-    effect = float(compared.jumps[[*which]].max()) * (1 + compared.excess)
-    # each level that is new is rare, also where there are many of them
-    margin = spec.minimum_share if rule is Rule.NEW_LEVEL else margin_of(min(1.0, a / n), spec)
+    effect = float(compared.jumps[[*which]].max())
+    margin = margin_of(min(1.0, a / n), spec)
+    if rule is Rule.NEW_LEVEL:
+        # each level that is new is rare, also where there are many of them; of a closed list none is ordinary, and that none of the
+        # baseline's rows had one bounds what may still come
+        is_free = compared.feature.closed and spec.minimum_share == MINIMUM_SHARE
+        margin = 0.0 if is_free else spec.minimum_share
     p_value = excess_tail(b, m, a, n, margin=margin, effect=effect)
     return Finding(rule, p_value, lambda: f"{name}: from {percent(a / n)} to {percent(b / m)} of the rows")
 
@@ -233,7 +238,7 @@ def _values(compared: Comparison, cells: Layout, spec: MonitorSpec) -> Finding:
     which = np.array(cells.values)
     a, b = compared.expected[which], compared.observed[which]
     n, m = compared.baseline_rows, compared.window_rows
-    before, after, effects = a / n, b / m, compared.jumps[which] * (1 + compared.excess)
+    before, after, effects = a / n, b / m, compared.jumps[which]
     margins = np.maximum(spec.minimum_share, np.sqrt(spec.minimum_effect * before * (1 - before)))
     # each of the levels in such a cell is rare, also where the cell is not
     margins[np.isin(which, cells.rare)] = spec.minimum_share
@@ -256,7 +261,7 @@ def _bins(compared: Comparison, cells: Layout, spec: MonitorSpec) -> Finding:
     n, m = compared.baseline_rows, compared.window_rows
     apart = {*cells.values, *cells.outside, len(compared.expected) - 1}
     which = np.array([cell for cell in range(len(compared.expected)) if cell not in apart], dtype=np.int64)
-    a, b, effects = compared.expected[which], compared.observed[which], compared.jumps[which] * (1 + compared.excess)
+    a, b, effects = compared.expected[which], compared.observed[which], compared.jumps[which]
     margins = np.maximum(spec.minimum_share, _BIN_PART * np.sqrt(spec.minimum_effect * a / n * (1 - a / n)))
     best, at = 1.0, 0
     for index in np.flatnonzero(b / m - a / n > margins):

@@ -43,6 +43,24 @@ def noncentral_chi2_tail(x: float, df: float, noncentrality: float) -> float:
     return float(min(1.0, (np.exp(weights) * tails).sum()))
 
 
+def chi2_point(tail: float, df: float) -> float:
+    """Return the point that a chi-square variable exceeds with a probability, to one part in a thousand.
+
+    Args:
+        tail: The probability, 0.001 to 0.999.
+        df: Degrees of freedom, above 0, a fraction too.
+
+    Example:
+        >>> round(chi2_point(0.05, 9.0), 1)
+        16.9
+    """
+    low, high = 0.0, df + 10 * math.sqrt(2 * df) + 20
+    while high - low > 1e-3 * high:
+        middle = (low + high) / 2
+        low, high = (middle, high) if _central_tail(df / 2, middle / 2) > tail else (low, middle)
+    return (low + high) / 2
+
+
 def binomial_tail(successes: int, trials: int, probability: float) -> float:
     """Return P(X >= successes) for a binomial variable.
 

@@ -1,0 +1,123 @@
+"""What a decision looked at: which features were tested, in part or not at all, and which moved although nothing can be said."""
+
+from collections.abc import Iterable, Sequence
+
+from mlops_runtime.contracts.monitor import Baseline
+from mlops_runtime.contracts.monitor_report import FeatureDrift, Scrutiny
+from mlops_runtime.monitor.counting.baseline_cells import NULL_PATTERNS
+from mlops_runtime.monitor.monitors.drift.decision import UNREADABLE_ROWS
+from mlops_runtime.monitor.spec import MonitorSpec
+
+# what people call a large shift; below it a feature that was not tested is not worth a look
+_LARGE_PSI = 0.25
+_NAMED = 3
+_REASONS = {
+    "few_clusters": "too few clusters",
+    "few_rows": "too few rows",
+    "condition_unknown": "conditions that the baseline does not know",
+}
+
+
+def asked(baseline: Baseline, features: Iterable[FeatureDrift]) -> list[FeatureDrift]:
+    """Return the features whose test says that a window was compared: those that are not left out for good.
+
+    Which columns are null and which rows cannot be read is known of any window, and predictions are made of any input: they count
+    only where nothing else is tested by choice.
+
+    Example:
+        >>> baseline = Baseline(features=(), rows=0, training_set_id="t", created="", left_out={"order": "identifier"})
+        >>> found = [FeatureDrift(name=name, psi=0, p_value=1, drifted=False) for name in ("price", "order", "null_patterns")]
+        >>> [feature.name for feature in asked(baseline, found)]
+        ['price']
+    """
+    aside = {NULL_PATTERNS, UNREADABLE_ROWS, *(baseline.left_out or ())}
+    if baseline.strata is not None:
+        aside |= {condition.name for condition in baseline.conditions or () if condition.kind == "column"}
+    found = [feature for feature in features if feature.name not in aside]
+    predicted = {each.name for each in baseline.predicted}
+    return [feature for feature in found if feature.name not in predicted] or found
+
+
+def scrutinise(baseline: Baseline, features: Iterable[FeatureDrift]) -> Scrutiny:
+    """Return what of the features that were asked for was tested.
+
+    Of a category that was tested in part every share was: it is known. Of a number that was, neither where it lies nor how wide it
+    is; it is as unknown as one that was not tested.
+
+    Example:
+        >>> baseline = Baseline(features=(), rows=0, training_set_id="t", created="")
+        >>> store = FeatureDrift(name="store", psi=0, p_value=1, drifted=False, in_part="few", reason="few_clusters")
+        >>> scrutinise(baseline, [store]).unknown
+        ()
+    """
+    numbers = {each.name for each in (*baseline.features, *baseline.predicted) if each.type == "number"}
+    found = asked(baseline, features)
+    untested = [each.name for each in found if each.untested is not None]
+    in_part = [each.name for each in found if each.in_part is not None]
+    return Scrutiny(
+        asked=len(found),
+        untested=tuple(untested),
+        in_part=tuple(in_part),
+        unknown=tuple(each.name for each in found if each.name in {*untested, *({*in_part} & numbers)}),
+    )
+
+
+def is_enough(found: Scrutiny, spec: MonitorSpec) -> bool:
+    """Return whether so much was tested that a window without a finding holds.
+
+    Args:
+        found: What was tested.
+        spec: ``maximum_untested``, and ``alarm_features``, each of which must have been tested.
+
+    Example:
+        >>> is_enough(Scrutiny(asked=10, untested=("a", "b"), unknown=("a", "b")), MonitorSpec())
+        True
+        >>> is_enough(Scrutiny(asked=10, untested=("a",), unknown=("a",)), MonitorSpec(alarm_features=("a",)))
+        False
+    """
+    if set(found.unknown) & set(spec.alarm_features):
+        return False
+    return found.asked > len(found.unknown) and len(found.unknown) <= spec.maximum_untested * found.asked
+
+
+def to_look_at(features: Iterable[FeatureDrift]) -> list[FeatureDrift]:
+    """Return features that nobody can call drifted, and that moved by more than ordinary windows do, the farthest first.
+
+    Example:
+        >>> moved = FeatureDrift(name="coupon", psi=2.3, p_value=1, drifted=False, untested="few", raw_psi=2.4, ordinary_psi=0.4)
+        >>> [feature.name for feature in to_look_at([moved])]
+        ['coupon']
+    """
+    found = [each for each in features if _is_to_look_at(each)]
+    return sorted(found, key=lambda each: -(each.raw_psi or 0.0) / (each.ordinary_psi or 1.0))
+
+
+def untested_words(found: Scrutiny, features: Sequence[FeatureDrift]) -> list[str]:
+    """Return what was tested in part and what was not, with the reasons, as parts of a sentence.
+
+    Example:
+        >>> store = FeatureDrift(name="store", psi=0, p_value=1, drifted=False, in_part="few", reason="few_clusters")
+        >>> untested_words(Scrutiny(asked=3, in_part=("store",)), [store])
+        ['1 tested in part: too few clusters for store']
+    """
+    by_name = {each.name: each for each in features}
+    told = []
+    for names, word in ((found.in_part, "tested in part"), (found.untested, "not tested")):
+        reasons: dict[str, list[str]] = {}
+        for name in names:
+            reasons.setdefault(_REASONS[by_name[name].reason or "few_rows"], []).append(name)
+        if names:
+            said = ", ".join(f"{reason} for {_listed(of)}" for reason, of in reasons.items())
+            told.append(f"{len(names)} {word}: {said}")
+    return told
+
+
+def _is_to_look_at(feature: FeatureDrift) -> bool:
+    if feature.drifted or feature.reason in (None, "by_choice") or feature.raw_psi is None:
+        return False
+    return feature.raw_psi > max(_LARGE_PSI, feature.ordinary_psi or 0.0)
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return f"{', '.join(names[:_NAMED])}{more}"
