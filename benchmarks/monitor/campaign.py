@@ -13,7 +13,8 @@ from mlops_runtime.contracts.monitor import Baseline
 from mlops_runtime.contracts.monitor_report import FeatureDrift
 from mlops_runtime.monitor.counting.baseline import fit_baseline
 from mlops_runtime.monitor.counting.counts import count_columns
-from mlops_runtime.monitor.monitors.drift.decision import decide, is_persistent
+from mlops_runtime.monitor.monitors.drift.decision import decide
+from mlops_runtime.monitor.monitors.drift.persistence import is_persistent
 from mlops_runtime.monitor.monitors.drift.tails import wilson
 from mlops_runtime.monitor.spec import MonitorSpec
 

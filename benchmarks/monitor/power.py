@@ -14,7 +14,7 @@ from benchmarks.monitor.campaign import Ledger, fit, percent, verdicts
 from benchmarks.monitor.windows import PAIRS, SHIFTS, independent
 
 from mlops_runtime.contracts.monitor import Baseline
-from mlops_runtime.monitor.monitors.drift.decision import is_persistent
+from mlops_runtime.monitor.monitors.drift.persistence import is_persistent
 from mlops_runtime.monitor.spec import MonitorSpec
 
 BASELINE_ROWS = 20_000

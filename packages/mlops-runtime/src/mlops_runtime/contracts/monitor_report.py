@@ -33,11 +33,11 @@ UntestedReason = Literal["few_rows", "few_clusters", "condition_unknown", "by_ch
 class FeatureDrift:
     """How far one feature moved: effect size, test and verdict.
 
-    ``drifted`` is this window's verdict, ``persistent`` whether enough of the last windows agree; ``rule`` is what gave the p-value
-    and ``description`` says it in words. ``untested`` is why there was no test, ``in_part`` why only shares and types were tested,
-    ``reason`` the kind of either. ``psi`` has what chance brings taken out; ``raw_psi`` is the index of the cells that are not
-    rare, which is below ``ordinary_psi`` in 95 % of the quiet windows of as many rows. ``feed_fault`` is what looks broken in the
-    feed of a feature that drifted; a retraining would learn it.
+    ``drifted`` is this window's verdict, ``persistent`` whether enough of the last windows agree, ``agreed_with`` when those ended
+    that do. ``rule`` is what gave the p-value and ``description`` says it in words. ``untested`` is why there was no test,
+    ``in_part`` why only shares and types were tested, ``reason`` the kind of either. ``psi`` has what chance brings taken out;
+    ``raw_psi`` is the index of the cells that are not rare, which is below ``ordinary_psi`` in 95 % of the quiet windows of as many
+    rows. ``feed_fault`` is what looks broken in the feed of a feature that drifted; a retraining would learn it.
     """
 
     name: str
@@ -46,6 +46,7 @@ class FeatureDrift:
     drifted: bool
     mean_shift: float | None = None
     persistent: bool | None = None
+    agreed_with: tuple[str, ...] = ()
     rule: str | None = None
     description: str | None = None
     untested: str | None = None

@@ -113,7 +113,7 @@ def gather(
     longest = max(window.hours + spec.merge_hours, place.period_hours)
 
     def earlier() -> Iterator[MonitorReport]:
-        return place.store.earlier_reports(window.end, since=window.start - spec.of_windows * longest * HOUR)
+        return place.store.earlier_reports(window.end, since=window.start - 2 * spec.of_windows * longest * HOUR)
 
     return replace(
         evidence,

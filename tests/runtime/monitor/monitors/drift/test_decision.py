@@ -22,7 +22,7 @@ from mlops_runtime.contracts.monitor import (
     MonitorState,
     PairBaseline,
 )
-from mlops_runtime.contracts.monitor_report import DriftResult, FeatureDrift, MonitorReport, QualityResult
+from mlops_runtime.contracts.monitor_report import MonitorReport
 from mlops_runtime.monitor.counting.baseline import fit_baseline, number_baseline
 from mlops_runtime.monitor.counting.baseline_cells import number_cells
 from mlops_runtime.monitor.counting.counts import count, count_columns, empty, merge
@@ -34,14 +34,13 @@ from mlops_runtime.monitor.monitors.drift.decision import (
     holm,
     hours_to_add,
     known,
-    persist,
     unreadable,
 )
 from mlops_runtime.monitor.monitors.drift.replay import replay
 from mlops_runtime.monitor.monitors.drift.rules import Rule
 from mlops_runtime.monitor.report_message import verdict
 from mlops_runtime.monitor.spec import MonitorSpec
-from mlops_runtime.monitor.window import HOUR, stamp
+from mlops_runtime.monitor.window import HOUR
 from mlops_runtime.monitor.window_evidence import Evidence, Traffic
 from mlops_runtime.monitor.wording import percent
 
@@ -300,67 +299,6 @@ def test_the_decision_is_the_same_in_one_pass_or_merged(values: list[float], par
     whole, merged = count(lines, baseline), merge(empty(baseline), pieces)
     one, other = (decide(baseline, counts, SPEC)[0].drift for counts in (whole, merged))
     assert (one.psi, one.p_value, one.drifted) == (other.psi, other.p_value, other.drifted)
-
-
-MONDAY = datetime(2017, 8, 7, tzinfo=UTC)
-DAY = timedelta(days=1)
-
-
-def drift(name: str, *, drifted: bool) -> FeatureDrift:
-    """Return one verdict."""
-    return FeatureDrift(name=name, psi=0.1, p_value=0.0 if drifted else 1.0, drifted=drifted)
-
-
-def report(end: datetime, *names: str, merged: int = 0) -> MonitorReport:
-    """Return the report of a day in which some features drifted."""
-    return MonitorReport(
-        endpoint="e",
-        variant="v",
-        window_from=stamp(end - DAY),
-        window_until=stamp(end),
-        rows=1000,
-        baseline_sha256="b",
-        model_package_arn=None,
-        hours_merged=merged,
-        drift=DriftResult(
-            state=MonitorState.OK,
-            features=tuple(drift(name, drifted=name in names) for name in ("price", "stock")),
-        ),
-        quality=QualityResult(),
-    )
-
-
-@pytest.mark.parametrize(
-    ("earlier", "expected"),
-    [([], False), ([["price"]], True), ([[], ["price"]], True), ([[], [], ["price"]], False), ([["stock"]], False)],
-)
-def test_two_of_three_windows(earlier: list[list[str]], expected: bool) -> None:
-    """This window and one of the two before, by feature."""
-    reports = [report(MONDAY - index * DAY, *names) for index, names in enumerate(earlier)]
-    found = persist([drift("price", drifted=True), drift("stock", drifted=False)], reports, MonitorSpec(), start=MONDAY)
-    assert [one.persistent for one in found] == [expected, False]
-
-
-def test_what_is_over_does_not_persist() -> None:
-    """Two windows before drifted, this one does not."""
-    reports = [report(MONDAY, "price"), report(MONDAY - DAY, "price")]
-    assert persist([drift("price", drifted=False)], reports, MonitorSpec())[0].persistent is False
-
-
-def test_windows_that_share_rows_are_one() -> None:
-    """A window that took in a day before it says no more than the report of that day; the next one apart counts."""
-    features = [drift("price", drifted=True)]
-    reports = [report(MONDAY, "price"), report(MONDAY - DAY, "price")]
-    assert persist(features, reports[:1], MonitorSpec(), start=MONDAY - DAY)[0].persistent is False
-    assert persist(features, reports, MonitorSpec(), start=MONDAY - DAY)[0].persistent is True
-    shared = [report(MONDAY, merged=24), report(MONDAY - DAY, "price")]
-    assert persist(features, shared, MonitorSpec(), start=MONDAY)[0].persistent is False
-
-
-def test_a_first_window_persists_where_one_is_enough() -> None:
-    """One of one."""
-    spec = MonitorSpec(alarm_windows=1, of_windows=1)
-    assert persist([drift("price", drifted=True)], [report(MONDAY)], spec)[0].persistent is True
 
 
 @given(st.integers(1, 400), st.lists(st.integers(0, 100), max_size=30), st.integers(0, 20))

@@ -2,8 +2,7 @@
 
 A classical test of "no difference" rejects any window that is large enough; a fixed PSI threshold has no error control at all
 and alarms on small windows. Every rule here asks whether something moved by more than matters, in rows that count as many as
-they are worth when they come in clusters. A feature's drift is confirmed when it also drifts in enough of the last windows: 2 of 3
-by default. Rows that cannot be read are a finding of their own above 5 %; a window of which nothing was tested is not OK.
+they are worth when they come in clusters. Rows that cannot be read are a finding of their own above 5 %.
 
 See: Holm 1979, "A simple sequentially rejective multiple test procedure", Scandinavian Journal of Statistics 6; `rules` and
 `location` for each rule's source.
@@ -12,12 +11,11 @@ See: Holm 1979, "A simple sequentially rejective multiple test procedure", Scand
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
 
 import numpy as np
 
 from mlops_runtime.contracts.monitor import Baseline, Counts, FeatureBaseline, FeatureCounts
-from mlops_runtime.contracts.monitor_report import FeatureDrift, MonitorReport, UntestedReason
+from mlops_runtime.contracts.monitor_report import FeatureDrift, UntestedReason
 from mlops_runtime.monitor.counting.problems import ROWS_OTHER, is_unreadable, sentence, unreadable_rows
 from mlops_runtime.monitor.monitors.drift import location, rules
 from mlops_runtime.monitor.monitors.drift.comparison import Comparison, Layout, conditioned, plain
@@ -348,49 +346,6 @@ def _drift(sizes: FeatureDrift, test: Examination, drifted: bool) -> FeatureDrif
     )
 
 
-def persist(
-    features: Sequence[FeatureDrift],
-    earlier: Iterable[MonitorReport],
-    spec: MonitorSpec,
-    *,
-    start: datetime | None = None,
-) -> tuple[FeatureDrift, ...]:
-    """Return the features with ``persistent``: those that drift in this window and in enough of the last ones.
-
-    See: https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/alarm-evaluation.html (M out of N data points).
-
-    Args:
-        features: This window's verdicts.
-        earlier: Reports of windows before it that decided against the same baseline, newest first.
-        spec: ``alarm_windows`` and ``of_windows``.
-        start: When this window's first row may be from, hours merged into it included. Windows that share rows with a later one
-            say the same thing twice and are passed over. Default: the windows share none.
-
-    Example:
-        >>> price = FeatureDrift(name="price", psi=0.2, p_value=1e-9, drifted=True)
-        >>> persist([price], [], MonitorSpec())[0].persistent
-        False
-        >>> persist([price], [], MonitorSpec(alarm_windows=1))[0].persistent
-        True
-    """
-    windows = _apart(earlier, spec.of_windows - 1, start)
-    return tuple(replace(one, persistent=is_persistent(one, windows, spec)) for one in features)
-
-
-def is_persistent(feature: FeatureDrift, earlier: Iterable[Sequence[FeatureDrift]], spec: MonitorSpec) -> bool:
-    """Return whether a feature that drifts also drifted in enough of the windows before.
-
-    Args:
-        feature: This window's verdict on it.
-        earlier: All verdicts of each earlier window that counts, at most ``of_windows - 1``.
-        spec: ``alarm_windows``.
-    """
-    if not feature.drifted:
-        return False
-    agreeing = sum(any(one.name == feature.name and one.drifted for one in window) for window in earlier)
-    return agreeing + 1 >= spec.alarm_windows
-
-
 def hours_to_add(rows: int, before: Iterable[int], spec: MonitorSpec) -> int:
     """Return how many hours before a window are to be added to it so that it has ``minimum_rows``.
 
@@ -415,20 +370,6 @@ def hours_to_add(rows: int, before: Iterable[int], spec: MonitorSpec) -> int:
         rows += found
         added += 1
     return added
-
-
-def _apart(earlier: Iterable[MonitorReport], most: int, start: datetime | None) -> list[tuple[FeatureDrift, ...]]:
-    """Return the verdicts of the newest windows that share no hour with a later one."""
-    found: list[tuple[FeatureDrift, ...]] = []
-    for report in earlier:
-        if len(found) == most:
-            break
-        if start is not None:
-            if datetime.fromisoformat(report.window_until) > start:
-                continue
-            start = datetime.fromisoformat(report.window_from) - timedelta(hours=report.hours_merged)
-        found.append(report.drift.features)
-    return found
 
 
 UNREADABLE_ROWS = "unreadable_rows"

@@ -1,6 +1,6 @@
 """The monitor of drift: verdicts on features, what confirms them, and what they say. `decision` decides on one window's counts."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from mlops_runtime.contracts.monitor import TESTED, Baseline, Counts, MetricValue, MonitorState, Violation
@@ -14,7 +14,8 @@ from mlops_runtime.monitor.counting.problems import (
     unreadable_rows,
 )
 from mlops_runtime.monitor.monitors.drift.comparison import coverage
-from mlops_runtime.monitor.monitors.drift.decision import UNREADABLE, decide, known, persist, unreadable
+from mlops_runtime.monitor.monitors.drift.decision import UNREADABLE, decide, known, unreadable
+from mlops_runtime.monitor.monitors.drift.persistence import decided, neighbours, persist
 from mlops_runtime.monitor.monitors.drift.rules import Rule
 from mlops_runtime.monitor.monitors.drift.scrutiny import is_enough, scrutinise, to_look_at, untested_words
 from mlops_runtime.monitor.monitors.monitor_kind import (
@@ -60,16 +61,11 @@ def _measure(evidence: Evidence, window: Window, spec: MonitorSpec) -> DriftResu
     spec, problems = known(spec, baseline)
     found = tuple(decision.drift for decision in decide(baseline, counts, spec))
     start = window.start - evidence.hours_merged * HOUR
-    features = persist(found, comparable(evidence.earlier(), counts.baseline_sha256), spec, start=start)
+    package = None if evidence.live is None else evidence.live.model_package_arn
+    earlier = decided(evidence.earlier(), baseline_sha256=counts.baseline_sha256, model_package_arn=package)
+    features = persist(found, neighbours(earlier, start=start, end=window.end, spec=spec), spec)
     features = (*features, *unreadable(counts, spec))
     return replace(result, features=features, scrutiny=scrutinise(baseline, features), problems=problems or None)
-
-
-def comparable(reports: Iterable[MonitorReport], baseline_sha256: str) -> Iterator[MonitorReport]:
-    """Yield the earlier reports whose verdicts count: those of the same baseline that decided and were not suppressed."""
-    for report in reports:
-        if report.baseline_sha256 == baseline_sha256 and report.drift.state in TESTED and report.suppressed is None:
-            yield report
 
 
 def _uncovered_rows(baseline: Baseline, counts: Counts | None) -> int | None:

@@ -5,11 +5,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from mlops_runtime.contracts.monitor import Baseline, Counts, MonitorState
+from mlops_runtime.contracts.monitor import TESTED, Baseline, Counts, MonitorState
 from mlops_runtime.contracts.monitor_report import FeatureDrift
 from mlops_runtime.monitor.counting.counts import empty, merge
 from mlops_runtime.monitor.counting.problems import unreadable_rows
-from mlops_runtime.monitor.monitors.drift.decision import decide, hours_to_add, is_persistent, unreadable
+from mlops_runtime.monitor.monitors.drift.decision import decide, hours_to_add, unreadable
+from mlops_runtime.monitor.monitors.drift.persistence import PastWindow, neighbours, persist
 from mlops_runtime.monitor.monitors.drift.scrutiny import is_enough, scrutinise
 from mlops_runtime.monitor.spec import MonitorSpec
 from mlops_runtime.monitor.window import HOUR, Window
@@ -127,8 +128,12 @@ class _Tape:
         if sent < spec.minimum_rows:
             return replace(found, state=MonitorState.INSUFFICIENT_DATA)
         features = tuple(decision.drift for decision in decide(self.baseline, counts, spec))
-        apart = _apart(first, earlier, spec.of_windows - 1)
-        features = tuple(replace(one, persistent=is_persistent(one, apart, spec)) for one in features)
+        past = (
+            PastWindow(one.window.start - one.hours_merged * HOUR, one.window.end, one.features)
+            for one in reversed(earlier)
+            if one.state in TESTED
+        )
+        features = persist(features, neighbours(past, start=first, end=window.end, spec=spec), spec)
         features += unreadable(counts, spec)
         enough = is_enough(scrutinise(self.baseline, features), spec)
         state = MonitorState.OK if enough else MonitorState.INSUFFICIENT_DATA
@@ -153,14 +158,3 @@ class _Tape:
     def _between(self, start: datetime, end: datetime) -> list[Counts]:
         number = (end - start) // HOUR
         return [self.hours[hour] for i in range(number) if (hour := start + i * HOUR) in self.hours]
-
-
-def _apart(start: datetime, earlier: list[ReplayedWindow], most: int) -> list[tuple[FeatureDrift, ...]]:
-    found: list[tuple[FeatureDrift, ...]] = []
-    for one in reversed(earlier):
-        if len(found) == most:
-            break
-        if one.window.end <= start and one.state in (MonitorState.OK, MonitorState.VIOLATION):
-            found.append(one.features)
-            start = one.window.start - one.hours_merged * HOUR
-    return found

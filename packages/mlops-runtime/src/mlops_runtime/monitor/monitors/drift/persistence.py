@@ -1,0 +1,118 @@
+"""What confirms a feature's drift: that it also drifted in enough of the windows before, neighbours in time that share no rows."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from mlops_runtime.contracts.monitor import TESTED
+from mlops_runtime.contracts.monitor_report import FeatureDrift, MonitorReport
+from mlops_runtime.monitor.spec import MonitorSpec
+
+# in lengths of a window and numbers of windows: those of days bridge a weekend, those of hours no night
+_REACH = 2
+
+
+@dataclass(frozen=True, slots=True)
+class PastWindow:
+    """A window that decided.
+
+    Args:
+        start: When its first row may be from, hours merged into it included.
+        end: When it ended.
+        features: Its verdicts.
+    """
+
+    start: datetime
+    end: datetime
+    features: Sequence[FeatureDrift]
+
+
+def decided(
+    reports: Iterable[MonitorReport], *, baseline_sha256: str, model_package_arn: str | None
+) -> Iterable[PastWindow]:
+    """Yield the windows of earlier reports whose verdicts count: of this model, against this baseline, not suppressed."""
+    for report in reports:
+        is_of_this = report.baseline_sha256 == baseline_sha256 and report.model_package_arn == model_package_arn
+        if is_of_this and report.drift.state in TESTED and report.suppressed is None:
+            start, end = (datetime.fromisoformat(at) for at in (report.window_from, report.window_until))
+            yield PastWindow(start - timedelta(hours=report.hours_merged), end, report.drift.features)
+
+
+def neighbours(earlier: Iterable[PastWindow], *, start: datetime, end: datetime, spec: MonitorSpec) -> list[PastWindow]:
+    """Return the newest windows before one that share no hour with a later one and are near, at most ``of_windows - 1``.
+
+    Near are those that ended at most twice ``of_windows`` lengths of the window before its start. What lies farther back is of
+    another time: that a feature drifted then and does now confirms nothing. A window without a decision neither agrees nor
+    disagrees.
+
+    Args:
+        earlier: Windows that decided, newest first.
+        start: When the window's first row may be from, hours merged into it included.
+        end: When it ends.
+        spec: ``of_windows``.
+
+    Example:
+        >>> from datetime import UTC
+        >>> monday = datetime(2017, 8, 7, tzinfo=UTC)
+        >>> days = [PastWindow(monday - timedelta(days=back), monday - timedelta(days=back - 1), ()) for back in (3, 8)]
+        >>> len(neighbours(days, start=monday, end=monday + timedelta(days=1), spec=MonitorSpec()))
+        1
+    """
+    found: list[PastWindow] = []
+    oldest = start - _REACH * spec.of_windows * (end - start)
+    for window in earlier:
+        if len(found) == spec.of_windows - 1 or window.end < oldest:
+            break
+        if window.end <= start:
+            found.append(window)
+            start = window.start
+    return found
+
+
+def persist(
+    features: Sequence[FeatureDrift], windows: Sequence[PastWindow], spec: MonitorSpec
+) -> tuple[FeatureDrift, ...]:
+    """Return the features with ``persistent``, and with the windows that agree: the feature drifted in them too.
+
+    See: https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/alarm-evaluation.html (M out of N data points).
+
+    Args:
+        features: A window's verdicts.
+        windows: Its neighbours.
+        spec: ``alarm_windows`` and ``of_windows``.
+
+    Example:
+        >>> price = FeatureDrift(name="price", psi=0.2, p_value=1e-9, drifted=True)
+        >>> persist([price], [], MonitorSpec())[0].persistent
+        False
+        >>> persist([price], [], MonitorSpec(alarm_windows=1))[0].persistent
+        True
+    """
+    found = []
+    for feature in features:
+        agreeing = [window for window in windows if feature.drifted and _drifted(feature.name, window.features)]
+        found.append(
+            replace(
+                feature,
+                persistent=is_persistent(feature, [window.features for window in windows], spec),
+                agreed_with=tuple(f"{window.end:%Y-%m-%dT%H:%M:%SZ}" for window in agreeing),
+            )
+        )
+    return tuple(found)
+
+
+def is_persistent(feature: FeatureDrift, earlier: Iterable[Sequence[FeatureDrift]], spec: MonitorSpec) -> bool:
+    """Return whether a feature that drifts also drifted in enough of the windows before.
+
+    Args:
+        feature: This window's verdict on it.
+        earlier: All verdicts of each earlier window that counts, at most ``of_windows - 1``.
+        spec: ``alarm_windows``.
+    """
+    if not feature.drifted:
+        return False
+    return sum(_drifted(feature.name, window) for window in earlier) + 1 >= spec.alarm_windows
+
+
+def _drifted(name: str, features: Iterable[FeatureDrift]) -> bool:
+    return any(one.name == name and one.drifted for one in features)
