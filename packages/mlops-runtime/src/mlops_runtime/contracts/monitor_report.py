@@ -46,7 +46,7 @@ class FeatureDrift:
     drifted: bool
     mean_shift: float | None = None
     persistent: bool | None = None
-    agreed_with: tuple[str, ...] = ()
+    agreed_with: tuple[str, ...] | None = None
     rule: str | None = None
     description: str | None = None
     untested: str | None = None

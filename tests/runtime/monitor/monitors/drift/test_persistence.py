@@ -63,7 +63,7 @@ def test_the_windows_that_agree_are_named() -> None:
     """By when they ended; a feature that holds agrees with none."""
     reports = [report(MONDAY), report(MONDAY - DAY, "price")]
     assert found(*reports).agreed_with == ("2017-08-06T00:00:00Z",)
-    assert found(*reports, drifted=False).agreed_with == ()
+    assert found(*reports, drifted=False).agreed_with is None
 
 
 def test_what_is_over_does_not_persist() -> None:

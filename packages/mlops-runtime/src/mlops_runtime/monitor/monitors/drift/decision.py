@@ -180,8 +180,8 @@ def examine(compared: Comparison, spec: MonitorSpec, *, untested: str | None = N
             return Examination(
                 p_value=broken.p_value, rule=broken.rule, description=said, rare_share=rare, null_share=null
             )
-        reason, said = _too_few(compared, spec)
-        return Examination(p_value=1.0, untested=said, reason=reason, rare_share=rare, null_share=null)
+        kind, said = _too_few(compared, spec)
+        return Examination(p_value=1.0, untested=said, reason=kind, rare_share=rare, null_share=null)
     limit = _too_few_independent(compared)
     weighted = _weighted(compared, cells, spec, in_part=limit is not None)
     total = sum(weight for weight, _ in weighted)

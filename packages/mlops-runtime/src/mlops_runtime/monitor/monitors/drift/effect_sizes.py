@@ -36,7 +36,7 @@ def psi(a: Wide, b: Wide, *, dispersion: float = 1.0) -> float:
     n, m = a.sum(), b.sum()
     if n == 0 or m == 0:
         return 0.0
-    return max(0.0, raw_psi(a, b) - (cells - 1) * (1 / n + 1 / m) * dispersion)
+    return max(0.0, raw_psi(a, b) - float((cells - 1) * (1 / n + 1 / m) * dispersion))
 
 
 def raw_psi(a: Wide, b: Wide) -> float:

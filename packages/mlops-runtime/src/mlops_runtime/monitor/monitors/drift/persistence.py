@@ -95,7 +95,7 @@ def persist(
             replace(
                 feature,
                 persistent=is_persistent(feature, [window.features for window in windows], spec),
-                agreed_with=tuple(f"{window.end:%Y-%m-%dT%H:%M:%SZ}" for window in agreeing),
+                agreed_with=tuple(f"{window.end:%Y-%m-%dT%H:%M:%SZ}" for window in agreeing) or None,
             )
         )
     return tuple(found)
