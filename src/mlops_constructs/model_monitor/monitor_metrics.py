@@ -88,9 +88,9 @@ class MonitorBase(Construct):
         """Return the number of features that drifted in the last window alone."""
         return self._metric("drift", "FeaturesSuspect", options)
 
-    def metric_features_to_look_at(self, **options: Unpack[MetricOptions]) -> cloudwatch.Metric:
+    def metric_features_to_inspect(self, **options: Unpack[MetricOptions]) -> cloudwatch.Metric:
         """Return the number of features that moved far in the last window and that too few independent rows let nobody test."""
-        return self._metric("drift", "FeaturesToLookAt", options)
+        return self._metric("drift", "FeaturesToInspect", options)
 
     def metric_max_psi(self, **options: Unpack[MetricOptions]) -> cloudwatch.Metric:
         """Return the largest PSI of any feature in the last window."""

@@ -70,7 +70,7 @@ def test_all_metrics_of_a_full_window() -> None:
         "drift/SampleCount": 1000,
         "drift/FeaturesDrifted": 1,
         "drift/FeaturesSuspect": 2,
-        "drift/FeaturesToLookAt": 0,
+        "drift/FeaturesToInspect": 0,
         "drift/MaxPsi": 0.3,
         "drift/Psi/price": 0.2,
         "drift/BaselineTampered": 0,

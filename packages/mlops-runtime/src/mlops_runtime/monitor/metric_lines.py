@@ -19,7 +19,7 @@ _COUNTS = frozenset(
         "FeaturesDrifted",
         "UnannouncedCalls",
         "FeaturesSuspect",
-        "FeaturesToLookAt",
+        "FeaturesToInspect",
         "BaselineTampered",
         "QualityViolations",
         "BiasViolations",

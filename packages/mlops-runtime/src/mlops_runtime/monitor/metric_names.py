@@ -14,7 +14,7 @@ METRICS: Mapping[Monitor, tuple[str, ...]] = {
         "SampleCount",
         "FeaturesDrifted",
         "FeaturesSuspect",
-        "FeaturesToLookAt",
+        "FeaturesToInspect",
         "MaxPsi",
         "BaselineTampered",
         "BaselineAgeDays",

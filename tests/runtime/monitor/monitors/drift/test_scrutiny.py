@@ -6,7 +6,7 @@ import pytest
 
 from mlops_runtime.contracts.monitor import Baseline, Condition, FeatureBaseline, Stratum
 from mlops_runtime.contracts.monitor_report import FeatureDrift, Scrutiny
-from mlops_runtime.monitor.monitors.drift.scrutiny import asked, is_enough, scrutinise, to_look_at, untested_words
+from mlops_runtime.monitor.monitors.drift.scrutiny import asked, is_enough, scrutinise, to_inspect, untested_words
 from mlops_runtime.monitor.spec import MonitorSpec
 
 PRICE = FeatureBaseline(name="price", type="number", counts=(9, 0))
@@ -82,7 +82,7 @@ def test_reasons_are_told_by_their_kind() -> None:
     assert untested_words(Scrutiny(asked=1), [drift("y")]) == []
 
 
-def test_what_moved_far_and_was_not_tested_is_to_look_at() -> None:
+def test_what_moved_far_and_was_not_tested_is_to_inspect() -> None:
     """The farthest beyond ordinary windows first; nothing that was tested, left out, or that ordinary windows do as well."""
     near = drift("near", in_part="few", reason="few_clusters", raw_psi=0.5, ordinary_psi=0.4)
     far = drift("far", untested="few", reason="few_rows", raw_psi=2.4, ordinary_psi=0.4)
@@ -91,5 +91,5 @@ def test_what_moved_far_and_was_not_tested_is_to_look_at() -> None:
     tested = replace(far, name="tested", untested=None, reason=None)
     chosen = replace(far, name="chosen", reason="by_choice")
     drifted = replace(near, name="drifted", drifted=True)
-    found = to_look_at([near, far, ordinary, small, tested, chosen, drifted])
+    found = to_inspect([near, far, ordinary, small, tested, chosen, drifted])
     assert [each.name for each in found] == ["far", "near"]

@@ -17,7 +17,7 @@ from mlops_runtime.monitor.monitors.drift.comparison import coverage
 from mlops_runtime.monitor.monitors.drift.decision import UNREADABLE, decide, known, unreadable
 from mlops_runtime.monitor.monitors.drift.persistence import decided, neighbours, persist
 from mlops_runtime.monitor.monitors.drift.rules import Rule
-from mlops_runtime.monitor.monitors.drift.scrutiny import is_enough, scrutinise, to_look_at, untested_words
+from mlops_runtime.monitor.monitors.drift.scrutiny import is_enough, scrutinise, to_inspect, untested_words
 from mlops_runtime.monitor.monitors.monitor_kind import (
     LISTED,
     NAMED,
@@ -98,7 +98,7 @@ def _metrics(result: DriftResult, report: MonitorReport) -> Iterator[MetricValue
         return
     yield MetricValue("drift", "FeaturesDrifted", sum(map(is_confirmed, result.features)))
     yield MetricValue("drift", "FeaturesSuspect", sum(feature.drifted for feature in result.features))
-    yield MetricValue("drift", "FeaturesToLookAt", len(to_look_at(result.features)))
+    yield MetricValue("drift", "FeaturesToInspect", len(to_inspect(result.features)))
     yield MetricValue("drift", "MaxPsi", max((feature.psi for feature in result.features), default=0.0))
     for feature in result.features:
         if feature.name in report.spec.alarm_features:
@@ -185,7 +185,7 @@ def _sentence(result: DriftResult, report: MonitorReport) -> Iterator[str]:
 
 
 def _look_sentence(result: DriftResult, report: MonitorReport) -> Iterator[str]:
-    found = to_look_at(result.features)
+    found = to_inspect(result.features)
     if not found:
         return
     named = ", ".join(
@@ -193,7 +193,7 @@ def _look_sentence(result: DriftResult, report: MonitorReport) -> Iterator[str]:
         f"{number(each.ordinary_psi or 0.0)})"
         for each in found[:NAMED]
     )
-    yield f"not tested, but moved: {named}{more(len(found))}: look"
+    yield f"not tested, but moved: {named}{more(len(found))}: inspect"
 
 
 def _quiet_sentence(result: DriftResult, report: MonitorReport) -> Iterator[str]:
@@ -285,8 +285,8 @@ def _advice(result: DriftResult, report: MonitorReport) -> Iterator[str]:
 def _meaning(result: DriftResult, report: MonitorReport) -> StateText | None:
     scrutiny = result.scrutiny
     missing = [] if scrutiny is None else untested_words(scrutiny, result.features)
-    look = to_look_at(result.features)
-    do = f"look at the values of {', '.join(each.name for each in look[:NAMED])}{more(len(look))}" if look else ""
+    look = to_inspect(result.features)
+    do = f"inspect the values of {', '.join(each.name for each in look[:NAMED])}{more(len(look))}" if look else ""
     if result.state is MonitorState.OK and missing:
         return StateText(
             "warn", "tested in part", "; ".join(missing), do or "read which features were not wholly tested"

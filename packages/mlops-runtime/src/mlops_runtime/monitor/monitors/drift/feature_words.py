@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from mlops_runtime.contracts.monitor_report import FeatureDrift
 from mlops_runtime.monitor.monitors.drift.decision import UNREADABLE
-from mlops_runtime.monitor.monitors.drift.scrutiny import to_look_at
+from mlops_runtime.monitor.monitors.drift.scrutiny import to_inspect
 from mlops_runtime.monitor.wording import number
 
 # a PSI that people call moderate: one below needs no explanation
@@ -62,9 +62,9 @@ def told_text(feature: FeatureDrift) -> str:
     if feature.description is not None and feature.untested is None:
         told.append(f"{feature.description}, not enough to call it drift")
     if feature.raw_psi is not None and feature.ordinary_psi is not None and feature.reason != "by_choice":
-        if to_look_at([feature]):
+        if to_inspect([feature]):
             told.append(
-                f"PSI {number(feature.raw_psi)}, quiet windows of this size stay below {number(feature.ordinary_psi)}: look"
+                f"PSI {number(feature.raw_psi)}, quiet windows of this size stay below {number(feature.ordinary_psi)}: inspect"
             )
         elif _NOTICED < feature.raw_psi <= feature.ordinary_psi:
             told.append(f"quiet windows of this size have a PSI of up to {number(feature.ordinary_psi)}")
@@ -73,8 +73,8 @@ def told_text(feature: FeatureDrift) -> str:
 
 def what_to_do(feature: FeatureDrift) -> str:
     """Return what a person does about a feature, by the rule that gave its p-value."""
-    if to_look_at([feature]):
-        return "look at the values: they moved far, and too few independent rows came to tell that from chance"
+    if to_inspect([feature]):
+        return "inspect the values: they moved far, and too few independent rows came to tell that from chance"
     if feature.untested is not None:
         return f"nothing can be said: {feature.untested}"
     if not feature.drifted:

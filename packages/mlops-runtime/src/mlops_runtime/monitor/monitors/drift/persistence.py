@@ -41,8 +41,8 @@ def decided(
 def neighbours(earlier: Iterable[PastWindow], *, start: datetime, end: datetime, spec: MonitorSpec) -> list[PastWindow]:
     """Return the newest windows before one that share no hour with a later one and are near, at most ``of_windows - 1``.
 
-    Near are those that ended at most twice ``of_windows`` lengths of the window before its start. What lies farther back is of
-    another time: that a feature drifted then and does now confirms nothing. A window without a decision neither agrees nor
+    Near are those that ended at most twice ``of_windows`` lengths of the window before its start. A window farther back is
+    of another time: that a feature drifted then and does now confirms nothing. A window without a decision neither agrees nor
     disagrees.
 
     Args:

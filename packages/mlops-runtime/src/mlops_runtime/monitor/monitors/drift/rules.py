@@ -121,7 +121,7 @@ def shares(compared: Comparison, cells: Layout, spec: MonitorSpec) -> list[Findi
 
     Clustered rows count as often as they come: by the cell's jumps alone, which a few clusters of their own kind make larger than
     its design effect. The binomial on rows over jumps is the tail of a sum of batches with the right second and third moments; the
-    excess of `distribution` tells of the same clusters and would count them twice.
+    excess of `distribution` is of the same clusters and would count them twice.
     """
     null = len(compared.expected) - 1
     findings = [_share(compared, [null], Rule.NULL_SHARE, "nulls", spec)]

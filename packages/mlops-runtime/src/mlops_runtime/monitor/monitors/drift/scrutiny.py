@@ -1,4 +1,4 @@
-"""What a decision looked at: which features were tested, in part or not at all, and which moved although nothing can be said."""
+"""Which features a decision tested, in part or not at all, and which moved far although nothing can be said of them."""
 
 from collections.abc import Iterable, Sequence
 
@@ -8,7 +8,7 @@ from mlops_runtime.monitor.counting.baseline_cells import NULL_PATTERNS
 from mlops_runtime.monitor.monitors.drift.decision import UNREADABLE_ROWS
 from mlops_runtime.monitor.spec import MonitorSpec
 
-# what people call a large shift; below it a feature that was not tested is not worth a look
+# what people call a large shift; a smaller one of a feature that was not tested is not worth a person's time
 _LARGE_PSI = 0.25
 _NAMED = 3
 _REASONS = {
@@ -80,15 +80,15 @@ def is_enough(found: Scrutiny, spec: MonitorSpec) -> bool:
     return found.asked > len(found.unknown) and len(found.unknown) <= spec.maximum_untested * found.asked
 
 
-def to_look_at(features: Iterable[FeatureDrift]) -> list[FeatureDrift]:
-    """Return features that nobody can call drifted, and that moved by more than ordinary windows do, the farthest first.
+def to_inspect(features: Iterable[FeatureDrift]) -> list[FeatureDrift]:
+    """Return features that no test calls drifted and that moved by more than ordinary windows do, the farthest first.
 
     Example:
         >>> moved = FeatureDrift(name="coupon", psi=2.3, p_value=1, drifted=False, untested="few", raw_psi=2.4, ordinary_psi=0.4)
-        >>> [feature.name for feature in to_look_at([moved])]
+        >>> [feature.name for feature in to_inspect([moved])]
         ['coupon']
     """
-    found = [each for each in features if _is_to_look_at(each)]
+    found = [each for each in features if _is_to_inspect(each)]
     return sorted(found, key=lambda each: -(each.raw_psi or 0.0) / (each.ordinary_psi or 1.0))
 
 
@@ -112,7 +112,7 @@ def untested_words(found: Scrutiny, features: Sequence[FeatureDrift]) -> list[st
     return told
 
 
-def _is_to_look_at(feature: FeatureDrift) -> bool:
+def _is_to_inspect(feature: FeatureDrift) -> bool:
     if feature.drifted or feature.reason in (None, "by_choice") or feature.raw_psi is None:
         return False
     return feature.raw_psi > max(_LARGE_PSI, feature.ordinary_psi or 0.0)
