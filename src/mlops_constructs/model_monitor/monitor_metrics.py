@@ -89,7 +89,7 @@ class MonitorBase(Construct):
         return self._metric("drift", "FeaturesSuspect", options)
 
     def metric_features_to_inspect(self, **options: Unpack[MetricOptions]) -> cloudwatch.Metric:
-        """Return the number of features that moved far in the last window and that too few independent rows let nobody test."""
+        """Return the number of features that moved far in the last window and that have too few independent rows for a test."""
         return self._metric("drift", "FeaturesToInspect", options)
 
     def metric_max_psi(self, **options: Unpack[MetricOptions]) -> cloudwatch.Metric:

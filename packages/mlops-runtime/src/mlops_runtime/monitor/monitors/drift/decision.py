@@ -164,7 +164,7 @@ def examine(compared: Comparison, spec: MonitorSpec, *, untested: str | None = N
     Args:
         compared: The window beside its baseline.
         spec: Effects that matter and ``minimum_rows``: a feature with fewer values is not tested. One with too few independent rows
-            is tested in part: what rests on the number of rows being large is left out, exact tests of shares are only weak.
+            is tested in part: what depends on the number of rows being large is left out, exact tests of shares are only weak.
         untested: Why the feature is not tested by choice. Default: it is.
     """
     m = compared.window_rows
