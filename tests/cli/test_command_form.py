@@ -78,6 +78,7 @@ OPTIONS = {
     "--folder": "of copied files",
     "--follow": "print what comes until interrupted",
     "--forget": "delete what would be kept",
+    "--format": "of files of rows",
     "--free": "only what costs nothing",
     "--from": "start of a time span",
     "--gitlab": "checks of a pipeline",
@@ -114,7 +115,7 @@ OPTIONS = {
     "--no-git": "a project is no repository",
     "--no-wait": "end before the verdict",
     "--now": "rows are sent at once",
-    "--output": "file or folder that is written",
+    "--output": "file, folder or place in S3 that is written",
     "--packages": "environments and packages beside a state",
     "--path": "folder of a feature store",
     "--pid": "process that is watched",
@@ -126,6 +127,7 @@ OPTIONS = {
     "--profile": "of the AWS configuration",
     "--public-key": "file of a key",
     "--publish-only": "a training set is published, and nothing trained",
+    "--query": "of Athena",
     "--reason": "what a person answers for",
     "--region": "of AWS",
     "--replace-newer": "an older training set takes the place of a newer one",
@@ -165,6 +167,7 @@ OPTIONS = {
     "--window-hours": "length of windows",
     "--write": "into the app's settings",
     "--yes": "do not ask",
+    "--workgroup": "that runs a query",
 }
 Run = Callable[..., subprocess.CompletedProcess[str]]
 

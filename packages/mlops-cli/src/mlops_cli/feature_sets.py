@@ -22,6 +22,7 @@ from mlops_cli.feature_location import (
     read_parquet,
     table_of,
 )
+from mlops_cli.feature_sources import Kind, Query, Results, RowsAsked, Workgroup, loaded_text
 from mlops_cli.local import Home
 from mlops_cli.printed_tables import print_table
 
@@ -46,11 +47,19 @@ Id = Annotated[
 def ingest(
     name: Name,
     file: Annotated[
-        Path,
-        typer.Argument(metavar="FILE", help="Parquet file of the batch, with the group's columns.", show_default=False),
-    ],
+        str | None,
+        typer.Argument(
+            metavar="FILE",
+            help="Parquet file of the batch, with the group's columns; or a folder or s3:// prefix of Parquet, CSV or JSON lines.",
+            show_default=False,
+        ),
+    ] = None,
     *,
     groups: Declaration,
+    query: Query = None,
+    workgroup: Workgroup = "primary",
+    output: Results = None,
+    kind: Kind = None,
     key: Annotated[
         str | None,
         typer.Option(
@@ -71,13 +80,26 @@ def ingest(
     profile: Profile = None,
     home: Home = None,
 ) -> None:
-    """Check a batch and append it in one commit, once.
+    """Check a batch and append it in one commit, once; many files or a query in many.
 
     Creates a local store if needed; publishes the ingest to a unit's pipelines.
     """
     if backfill and correct:
         raise UserError("give --backfill or --correct, not both: rows of the past, or new versions of existing rows")
-    group, rows = _declared(groups, name), read_parquet("FILE", file)
+    group = _declared(groups, name)
+    asked = RowsAsked(place=file, query=query, workgroup=workgroup, output=output, kind=kind)
+    if asked.is_source("FILE"):
+        if correct or key is not None:
+            raise UserError(
+                "--correct and --key take a batch; rows of many files or of a query are ingested once by themselves"
+            )
+        with opened(path, unit, profile, home, may_make=True) as place:
+            loaded = place.client.ingest_from(group, asked.source(place), backfill=backfill)
+        from mlops_runtime.contracts import to_dict
+
+        answer(to_dict(loaded), loaded_text(loaded), as_json=as_json)
+        return
+    rows = read_parquet("FILE", Path(str(file)))
     with opened(path, unit, profile, home, may_make=True) as place:
         write = place.client.backfill if backfill else place.client.correct if correct else place.client.ingest
         done = write(group, rows, idempotency_key=key)
@@ -164,9 +186,6 @@ def _text(value: object) -> str:
 def build(
     name: Annotated[str, typer.Argument(metavar="SET", help="Name of the training set.", show_default=False)],
     *,
-    entities: Annotated[
-        Path, typer.Option(help="Parquet file of entity rows: keys of all groups, and a time.", show_default=False)
-    ],
     features: Annotated[
         list[str],
         typer.Option(
@@ -175,6 +194,17 @@ def build(
             show_default=False,
         ),
     ],
+    entities: Annotated[
+        str | None,
+        typer.Option(
+            help="Parquet file of entity rows: keys of all groups, and a time; or a folder or s3:// prefix of files.",
+            show_default=False,
+        ),
+    ] = None,
+    query: Query = None,
+    workgroup: Workgroup = "primary",
+    output: Results = None,
+    kind: Kind = None,
     timestamp: Annotated[str, typer.Option(help="Time column of the entity rows.")] = "event_timestamp",
     time_zone: Annotated[
         str | None,
@@ -207,11 +237,12 @@ def build(
     meaning = _semantics(semantics)
     cutoff = None if as_of is None else _time(as_of)
     pinned = {group: _whole(value) for group, value in pairs("--snapshot", snapshot or ())}
-    rows = read_parquet("--entities", entities)
+    asked = RowsAsked(place=entities, query=query, workgroup=workgroup, output=output, kind=kind)
+    rows = None if asked.is_source("--entities") else read_parquet("--entities", Path(str(entities)))
     with opened(path, unit, profile, home) as place, warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # said below
         built = place.client.training_set(
-            rows,
+            asked.source(place) if rows is None else rows,
             _columns(place, features),
             name=name,
             timestamp=timestamp,

@@ -34,6 +34,7 @@ from mlops_local import (
     settings,
     stamps,
 )
+from mlops_local.athena import queries
 from mlops_local.egress import service as egress
 from mlops_local.egress.refusals import with_refusals
 from mlops_local.functions import function_logs, function_metrics, function_processes, functions
@@ -116,6 +117,7 @@ _MODULES = (
     jobs,
     machine_integration,
     rulesets,
+    queries,
     model_environments,
     image_registry,
     queue_policies,

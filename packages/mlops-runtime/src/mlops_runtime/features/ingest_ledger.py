@@ -115,8 +115,13 @@ def record(table: Table, going: Collection[int]) -> None:
         going: Ids of the snapshots.
     """
     for entry in _entries(s for s in table.metadata.snapshots if s.snapshot_id in going):
-        with table.io.new_output(_place(table, entry.key_hash)).create(overwrite=True) as file:
-            file.write(json.dumps(asdict(entry), sort_keys=True).encode())
+        note(table, entry)
+
+
+def note(table: Table, entry: Entry) -> None:
+    """Write an object of the ledger; doing so again writes the same."""
+    with table.io.new_output(_place(table, entry.key_hash)).create(overwrite=True) as file:
+        file.write(json.dumps(asdict(entry), sort_keys=True).encode())
 
 
 def expirable(table: Table) -> list[int]:

@@ -35,9 +35,18 @@ from mlops_runtime.features.iceberg_tables import FeatureTableError, TableMeanin
 from mlops_runtime.features.lock_file import FeatureLock
 from mlops_runtime.features.online_publication import INLINE_ROWS, publish_new
 from mlops_runtime.features.online_store import OnlineStore, ServedFeatures
+from mlops_runtime.features.row_files import RowSource
+from mlops_runtime.features.source_ingest import IngestedSource, ingest_source, read_source
 from mlops_runtime.features.table_catalog import Tables
 from mlops_runtime.features.training_set_manifest import Manifests, Objects, remove
-from mlops_runtime.features.training_set_request import Asked, Features, named_tables, requested
+from mlops_runtime.features.training_set_request import (
+    MEMORY,
+    Asked,
+    Features,
+    key_types,
+    named_tables,
+    requested,
+)
 
 if TYPE_CHECKING:
     from mlops_runtime.features.engine_choice import Engine
@@ -219,6 +228,29 @@ class FeatureStoreClient:
         """
         return self.ingest(group, check_is_given(group, batch), idempotency_key=idempotency_key)
 
+    def ingest_from(self, group: FeatureGroup, source: RowSource, *, backfill: bool = False) -> IngestedSource:
+        """Ingest the rows of files or of a query, a piece that fits the memory a commit, each once, also after a crash.
+
+        Args:
+            group: What the rows are.
+            source: ``RowFiles`` or ``AthenaQuery``. All its files are checked before anything is written.
+            backfill: Whether the rows are of the past: each has ``created_time``, when it could first be known.
+
+        Raises:
+            SourceError: If the source cannot be read or lacks columns; with every problem, and nothing was written.
+            SourceAccessError: If the caller may not read it; with the statement that their policy needs.
+            BatchError: If rows do not fit the group, with file and rows. What came before stays, and is not written again.
+            FeatureTableError: As for ``ingest``, and so are the others.
+        """
+        return ingest_source(
+            group,
+            source,
+            is_backfill=backfill,
+            load=lambda: self._tables.writable(group),
+            ingest=partial(self.ingest, group),
+            now=self._now,
+        )
+
     def correct(self, group: FeatureGroup, batch: ArrowStream, *, idempotency_key: str | None = None) -> Ingested:
         """Restate rows: new versions with the entities and event times of earlier ones, which stay, and are read as known then.
 
@@ -242,7 +274,7 @@ class FeatureStoreClient:
 
     def training_set(
         self,
-        entities: ArrowStream,
+        entities: ArrowStream | RowSource,
         features: Features,
         *,
         name: str,
@@ -263,6 +295,7 @@ class FeatureStoreClient:
         Args:
             entities: Rows with the keys of all groups and a time: a pyarrow table, pandas or polars frame. Keys may be integers of
                 another width, or floats without a fraction, as pandas has integers with gaps; a row whose key is null gets nulls.
+                Or ``RowFiles`` or ``AthenaQuery``, whose rows are read into memory.
             features: A feature service, which is stored and named in the manifest; groups whose features are all wanted; or
                 columns by name of group or table. ``GroupJoin`` is one use of a group, of which a set may have several: with a
                 name, and with the columns of the entity rows that hold its key. Two versions of a group are called by their tables.
@@ -289,7 +322,7 @@ class FeatureStoreClient:
         from mlops_runtime.features.unmatched_groups import UnmatchedGroupWarning  # noqa: PLC0415 - duckdb
 
         request = requested(
-            entities,
+            self._read(entities, features, memory),
             features,
             name=name,
             timestamp=timestamp,
@@ -325,6 +358,13 @@ class FeatureStoreClient:
             raise FeatureStoreError("this needs FeatureStoreClient.glue(spark_job=..., glue=...)")
         glue, job = self._spark
         return GlueBuilder(glue=glue, job=job, sets=self._sets, manifests=self.manifests).build(ready, build)
+
+    def _read(self, entities: ArrowStream | RowSource, features: Features, memory: int | None) -> ArrowStream:
+        if isinstance(entities, RowSource):
+            types = key_types(self.table, self.table_names(), features)
+            rows: ArrowStream = read_source(entities, types, memory=MEMORY if memory is None else memory)
+            return rows
+        return entities
 
     def explain(self, entities: ArrowStream, features: Features, **asked: Unpack[Asked]) -> "Explanation":
         """Say how ``training_set`` would build: engine, what is read, plan by table; its ``sql`` is for Spark and Athena.

@@ -20,6 +20,7 @@ from mlops_runtime.features.iceberg_tables import TableMeaning, scanned, schema_
 from mlops_runtime.features.join_plans import Semantics
 from mlops_runtime.features.row_hashing import logical_type
 from mlops_runtime.features.table_pins import NO_SNAPSHOT, pin
+from mlops_runtime.features.table_types import read_schema
 
 MEMORY = 8 << 30  # bytes, unless a request says otherwise
 Features = FeatureService | Sequence[FeatureGroup | GroupJoin] | Mapping[str, Sequence[str]]
@@ -316,6 +317,31 @@ def located(load: Load, tables: Sequence[str], request: Request) -> Located:
             for use in uses
         )
     )
+
+
+def key_types(load: Load, tables: Sequence[str], features: Features) -> dict[str, pa.DataType]:
+    """Return the types of the columns of entity rows that hold keys, for rows that do not say them.
+
+    Args:
+        load: Loads a table by name.
+        tables: Names of the tables that there are.
+        features: As ``FeatureStoreClient.training_set`` describes them.
+
+    Raises:
+        TrainingSetError: If they are not as needed, or a group has no table or several.
+    """
+    features = features.wanted if isinstance(features, FeatureService) else features
+    problems = list(_feature_problems(features))
+    if problems:
+        raise TrainingSetError("; ".join(problems))
+    uses, types = _wanted(features), {}
+    found = resolved("", [use.table for use in uses], tables)
+    for use in uses:
+        table = load(found[use.table])
+        schema = read_schema(table.schema(), table.properties)
+        for key in TableMeaning.of(found[use.table], table.properties).entities:
+            types[use.on.get(key, key)] = schema.field(key).type
+    return types
 
 
 def named_tables(request: Request, tables: Sequence[str]) -> dict[str, str]:

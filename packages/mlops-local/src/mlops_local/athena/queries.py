@@ -1,0 +1,290 @@
+"""Queries as Athena runs them: its SQL, parsed as such, over Iceberg tables at any snapshot and over Hive's; and UNLOAD.
+
+MiniStack gives the statement to DuckDB as it is, reads no Iceberg tables of the catalog and knows no UNLOAD. Here sqlglot writes
+Athena's SQL as DuckDB's, pyiceberg reads the snapshots that are named, and what Athena refuses is refused.
+"""
+
+import random
+import re
+import shutil
+import uuid
+from asyncio import to_thread
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ministack.core.responses import error_response_json
+from ministack.services import athena, glue
+
+from mlops_local import clients, compat, settings
+
+# https://docs.aws.amazon.com/athena/latest/ug/service-limits.html
+_MAX_STATEMENT = 262_144
+_MAX_PARTITIONS = 100
+_FILE_ROWS = 1 << 18
+_UNLOAD = re.compile(r"\s*unload\s*\((.*)\)\s*to\s*'(s3://[^']+)'\s*with\s*\((.*)\)\s*", re.IGNORECASE | re.DOTALL)
+_BY = re.compile(r"partitioned_by\s*=\s*array\s*\[([^\]]*)\]", re.IGNORECASE)
+_FORMAT = re.compile(r"format\s*=\s*'(\w+)'", re.IGNORECASE)
+_MACROS = (
+    "create macro from_unixtime_nanos(n) as make_timestamptz(cast(cast(n as hugeint) // 1000 as bigint))",
+    "create macro with_timezone(t, zone) as t at time zone zone",
+)
+
+compat.expect(
+    "ministack.services.athena",
+    _start_query_execution="(data)",
+    _run_duckdb="(query, database, catalog=None)",
+    _materialize_table_files="(location, workdirs)",
+    _table_relation="(table_data, files)",
+    _empty_relation="(table_data)",
+    _workgroups=object,
+)
+compat.expect("ministack.services.glue", _tables=object)
+
+
+class QueryError(ValueError):
+    """A query fails, for a reason in Athena's words."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Unload:
+    query: str
+    bucket: str
+    prefix: str
+    by: tuple[str, ...]
+
+
+def install() -> None:
+    """Run queries here; definitions of tables and all else of Athena are MiniStack's."""
+    start, run = athena._start_query_execution, athena._run_duckdb
+
+    def start_or_refuse(data: dict[str, Any]) -> Any:
+        # claim: athena-statement-limit
+        size = len(str(data.get("QueryString", "")).encode())
+        if size > _MAX_STATEMENT:
+            said = f"queryString must have at most {_MAX_STATEMENT} bytes, got {size}"
+            return error_response_json("InvalidRequestException", said, 400)
+        group = athena._workgroups.get(data.get("WorkGroup", "primary"))
+        if group is None:
+            return error_response_json(
+                "InvalidRequestException", f"WorkGroup {data.get('WorkGroup')} is not found.", 400
+            )
+        if group.get("State") == "DISABLED":
+            return error_response_json("InvalidRequestException", "WorkGroup is disabled.", 400)
+        # claim: athena-workgroup-decides-the-place
+        settings_of = group.get("Configuration", {})
+        if settings_of.get("EnforceWorkGroupConfiguration"):
+            data = {**data, "ResultConfiguration": settings_of.get("ResultConfiguration", {})}
+        return start(data)
+
+    async def run_query(query: str, database: str, catalog: str | None = None) -> dict[str, Any]:
+        if catalog not in (None, "", "AwsDataCatalog") or not is_query(query):
+            found: dict[str, Any] = await run(query, database, catalog)
+            return found
+        return await to_thread(answer, query, database)
+
+    athena._start_query_execution, athena._run_duckdb = start_or_refuse, run_query
+
+
+def is_query(statement: str) -> bool:
+    """Return whether a statement is a query, or one that is unloaded.
+
+    Example:
+        >>> is_query("with a as (select 1) select * from a"), is_query("show tables")
+        (True, False)
+    """
+    return bool(re.match(r"\s*(\(|select\b|with\b|unload\b)", statement, re.IGNORECASE))
+
+
+def answer(statement: str, database: str) -> dict[str, Any]:
+    """Run a query, or unload one; return what MiniStack keeps of its result. On a worker thread only.
+
+    Raises:
+        QueryError: If Athena would refuse it.
+    """
+    unload = _unload(statement)
+    rows = _rows(statement if unload is None else unload.query, database)
+    if unload is not None:
+        _write(rows, unload)
+        return {"columns": [], "column_types": [], "rows": []}
+    return {
+        "columns": rows.schema.names,
+        "column_types": [_type(field.type) for field in rows.schema],
+        "rows": [list(row.values()) for row in rows.to_pylist()],
+    }
+
+
+def _rows(query: str, database: str) -> Any:
+    """Return the rows of a query as an Arrow table."""
+    try:
+        import duckdb  # noqa: PLC0415 - an embedded cloud that is asked no query needs neither
+        import sqlglot  # noqa: PLC0415
+        from sqlglot import exp  # noqa: PLC0415
+    except ImportError as error:
+        raise QueryError(
+            f"the embedded cloud runs queries with {error.name}; run: pip install 'mlops-runtime[features]'"
+        ) from error
+    try:
+        tree = sqlglot.parse_one(query, read="athena", error_level=sqlglot.ErrorLevel.RAISE)
+    except sqlglot.ParseError as error:
+        raise QueryError(f"SYNTAX_ERROR: {error}") from error
+    connection, folders = duckdb.connect(), list[str]()
+    try:
+        connection.execute("set TimeZone = 'UTC'")
+        for macro in _MACROS:
+            connection.execute(macro)
+        local = {each.alias_or_name for each in tree.find_all(exp.CTE)}
+        for number, table in enumerate(list(tree.find_all(exp.Table))):
+            if table.name in local and not table.db:
+                continue
+            name = f"__t{number}"
+            _register(connection, name, table, database, folders)
+            alias = table.args.get("alias") or exp.TableAlias(this=exp.to_identifier(table.name, quoted=True))
+            table.replace(exp.Table(this=exp.to_identifier(name), alias=alias))
+        return connection.sql(tree.sql(dialect="duckdb")).to_arrow_table()
+    except duckdb.Error as error:
+        raise QueryError(f"GENERIC_USER_ERROR: {' '.join(str(error).split())}") from error
+    finally:
+        connection.close()
+        for folder in folders:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _register(connection: Any, name: str, table: Any, database: str, folders: list[str]) -> None:
+    """Make a table of the catalog known to DuckDB, at the snapshot that the query names."""
+    where = table.db or database
+    found = glue._tables.get(f"{where}/{table.name}")
+    if found is None:
+        raise QueryError(f"TABLE_NOT_FOUND: Table 'awsdatacatalog.{where}.{table.name}' does not exist")
+    if str((found.get("Parameters") or {}).get("table_type", "")).upper() == "ICEBERG":
+        # claim: athena-iceberg-time-travel
+        version = table.args.get("version")
+        snapshot = None if version is None else int(version.expression.name)
+        connection.register(
+            name, _iceberg(found["Parameters"]["metadata_location"]).scan(snapshot_id=snapshot).to_arrow()
+        )
+        return
+    files = athena._materialize_table_files(found["StorageDescriptor"]["Location"], folders)
+    relation = athena._table_relation(found, files) if files else athena._empty_relation(found)
+    connection.execute(f"create view {name} as select * from {relation}")  # noqa: S608 - made of the catalog's entry
+
+
+def _iceberg(metadata: str) -> Any:
+    from pyiceberg.table import StaticTable  # noqa: PLC0415 - see above
+
+    root = settings.root_keys()
+    return StaticTable.from_metadata(
+        metadata,
+        {
+            "s3.endpoint": settings.endpoint_url(),
+            "s3.region": settings.region,
+            "s3.access-key-id": root["aws_access_key_id"],
+            "s3.secret-access-key": root["aws_secret_access_key"],
+        },
+    )
+
+
+def _unload(statement: str) -> _Unload | None:
+    if statement.lstrip()[:6].lower() != "unload":
+        return None
+    match = _UNLOAD.fullmatch(statement.rstrip().rstrip(";"))
+    if match is None:
+        raise QueryError("SYNTAX_ERROR: UNLOAD is (query) TO 's3://...' WITH (format = '...')")
+    query, target, options = match.groups()
+    kind, by = _FORMAT.search(options), _BY.search(options)
+    if kind is None or kind[1].upper() != "PARQUET":
+        raise QueryError(f"NOT_SUPPORTED: the embedded cloud unloads PARQUET alone, got {options.strip()}")
+    bucket, _, prefix = target.removeprefix("s3://").partition("/")
+    names = tuple(each.strip().strip("'") for each in by[1].split(",")) if by is not None else ()
+    return _Unload(query=query, bucket=bucket, prefix=f"{prefix.rstrip('/')}/", by=names)
+
+
+def _write(rows: Any, unload: _Unload) -> None:
+    """Write files in no order, as many tasks do; what is written before a failure stays."""
+    # claim: athena-unload-files
+    import pyarrow as pa  # noqa: PLC0415 - see above
+    import pyarrow.compute as pc  # noqa: PLC0415
+
+    s3 = clients.client("s3")
+    if s3.list_objects_v2(Bucket=unload.bucket, Prefix=unload.prefix, MaxKeys=1).get("KeyCount"):
+        raise QueryError(
+            f"HIVE_PATH_ALREADY_EXISTS: Target directory for table already exists: s3://{unload.bucket}/{unload.prefix}"
+        )
+    if list(unload.by) != rows.schema.names[len(rows.schema.names) - len(unload.by) :]:
+        raise QueryError("HIVE_COLUMN_ORDER_MISMATCH: Partition keys must be the last columns in the table")
+    # claim: athena-unload-types
+    for field in rows.schema:
+        if _has(field.type, lambda kind: pa.types.is_timestamp(kind) and kind.tz is not None):
+            raise QueryError("NOT_SUPPORTED: Unsupported Hive type: timestamp(6) with time zone")
+        if pa.types.is_time(field.type):
+            raise QueryError("NOT_SUPPORTED: Unsupported Hive type: time(6)")
+    chance = random.Random(rows.num_rows)  # noqa: S311 - an order, and no secret
+    for number, (folder, part) in enumerate(_partitions(rows, unload.by).items()):
+        if number == _MAX_PARTITIONS:
+            raise QueryError(
+                f"HIVE_TOO_MANY_OPEN_PARTITIONS: Exceeded limit of {_MAX_PARTITIONS} open writers for partitions"
+            )
+        starts = list(range(0, part.num_rows, _FILE_ROWS))
+        chance.shuffle(starts)
+        for start in starts:
+            taken = part.slice(start, _FILE_ROWS)
+            order = pc.sort_indices(pc.random(taken.num_rows, initializer=chance.getrandbits(32)))
+            key = f"{unload.prefix}{folder}{uuid.uuid4().hex}"
+            s3.put_object(Bucket=unload.bucket, Key=key, Body=_parquet(taken.take(order)))
+
+
+def _partitions(rows: Any, by: tuple[str, ...]) -> Mapping[str, Any]:
+    import pyarrow.compute as pc  # noqa: PLC0415 - see above
+
+    if not by:
+        return {"": rows} if rows.num_rows else {}
+    found = {}
+    for values in rows.select(list(by)).group_by(list(by)).aggregate([]).to_pylist():
+        chosen = None
+        for name, value in values.items():
+            same = pc.equal(rows[name], value)
+            chosen = same if chosen is None else pc.and_(chosen, same)
+        folder = "".join(f"{name}={value}/" for name, value in values.items())
+        found[folder] = rows.filter(chosen).drop_columns(list(by))
+    return found
+
+
+def _parquet(rows: Any) -> bytes:
+    import pyarrow as pa  # noqa: PLC0415 - see above
+    import pyarrow.parquet as pq  # noqa: PLC0415
+
+    sink = pa.BufferOutputStream()
+    pq.write_table(rows, sink, compression="zstd")
+    content: bytes = sink.getvalue().to_pybytes()
+    return content
+
+
+def _has(kind: Any, test: Callable[[Any], bool]) -> bool:
+    if hasattr(kind, "value_type"):
+        return _has(kind.value_type, test)
+    return test(kind)
+
+
+def _type(kind: Any) -> str:
+    """Return what Athena calls a type of Arrow's."""
+    import pyarrow as pa  # noqa: PLC0415 - see above
+
+    if pa.types.is_timestamp(kind):
+        return "timestamp" if kind.tz is None else "timestamp with time zone"
+    tests: Mapping[str, Callable[[Any], bool]] = {
+        "boolean": pa.types.is_boolean,
+        "tinyint": pa.types.is_int8,
+        "smallint": pa.types.is_int16,
+        "integer": pa.types.is_int32,
+        "bigint": pa.types.is_integer,
+        "float": pa.types.is_float32,
+        "double": pa.types.is_floating,
+        "decimal": pa.types.is_decimal,
+        "date": pa.types.is_date,
+        "time": pa.types.is_time,
+        "varbinary": pa.types.is_binary,
+        "array": lambda each: pa.types.is_list(each) or pa.types.is_fixed_size_list(each),
+        "map": pa.types.is_map,
+        "row": pa.types.is_struct,
+    }
+    return next((name for name, test in tests.items() if test(kind)), "varchar")

@@ -1,0 +1,171 @@
+"""Statements run by Athena: its workgroup is asked first, the end awaited, and what failed is said in Athena's words."""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from mlops_runtime.features.access_errors import SourceError, allow, refusals
+
+# https://docs.aws.amazon.com/athena/latest/ug/service-limits.html
+MAX_STATEMENT = 262_144
+# what a caller needs of Athena and of the catalog; UNLOAD and results need S3 besides
+ACTIONS = (
+    "athena:StartQueryExecution",
+    "athena:GetQueryExecution",
+    "athena:GetQueryResults",
+    "athena:StopQueryExecution",
+    "athena:GetWorkGroup",
+)
+_LONGEST_PAUSE = 5.0
+
+
+class AthenaError(SourceError):
+    """Athena does not run a statement, or ended it without an answer."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ended:
+    """A statement that succeeded: its id, and the version of the engine that ran it."""
+
+    id: str
+    engine: str
+
+
+class AthenaRuns:
+    """Run statements in a workgroup.
+
+    Args:
+        athena: A boto3 client of Athena.
+        workgroup: The workgroup. Default: ``primary``.
+        database: The database of tables that are named without one. Default: Athena's.
+        output: ``s3://`` place of results. Default: the workgroup's.
+        pause: Waits so many seconds.
+
+    Raises:
+        AthenaError: If the place is none in S3.
+    """
+
+    def __init__(
+        self,
+        athena: Any,
+        *,
+        workgroup: str = "primary",
+        database: str | None = None,
+        output: str | None = None,
+        pause: Callable[[float], None] = time.sleep,
+    ) -> None:
+        if output is not None and (not isinstance(output, str) or not output.startswith("s3://")):
+            raise AthenaError(f"output must be s3://bucket/prefix, got {output!r}")
+        self._athena, self._workgroup, self._database, self._pause = athena, workgroup, database, pause
+        self._output = None if output is None else output.rstrip("/")
+
+    def place(self) -> str:
+        """Return the place of results, which the workgroup decides where it says so.
+
+        Raises:
+            AthenaError: If there is no such workgroup, it is disabled, has no place, or enforces its own; with every problem.
+            SourceAccessError: If the caller may not ask.
+        """
+        with self._asking(f"reading workgroup {self._workgroup}"):
+            found = self._athena.get_work_group(WorkGroup=self._workgroup)["WorkGroup"]
+        configured: Mapping[str, Any] = found.get("Configuration", {})
+        own = str(configured.get("ResultConfiguration", {}).get("OutputLocation") or "").rstrip("/")
+        problems = []
+        if found.get("State") == "DISABLED":
+            problems.append(f"workgroup {self._workgroup} is disabled; enable it, or name another")
+        if configured.get("EnforceWorkGroupConfiguration") and self._output not in (None, own):
+            problems.append(
+                f"workgroup {self._workgroup} enforces its own place of results, {own or 'none'}; leave output= out, got "
+                f"{self._output}"
+            )
+        elif not own and self._output is None:
+            problems.append(
+                f"workgroup {self._workgroup} has no place of results; give one: output='s3://bucket/prefix'"
+            )
+        if problems:
+            raise AthenaError("; ".join(problems), problems)
+        return self._output or own
+
+    def run(self, statement: str) -> Ended:
+        """Run a statement until it ends; one that is interrupted here is stopped there.
+
+        Raises:
+            AthenaError: If it is longer than Athena takes, refused, or ends otherwise, with Athena's reason.
+            SourceAccessError: If the caller may not run it.
+        """
+        size = len(statement.encode())
+        if size > MAX_STATEMENT:
+            raise AthenaError(f"a statement of Athena has at most {MAX_STATEMENT:,} bytes, this one has {size:,}")
+        asked: dict[str, Any] = {"QueryString": statement, "WorkGroup": self._workgroup}
+        if self._database is not None:
+            asked["QueryExecutionContext"] = {"Database": self._database}
+        if self._output is not None:
+            asked["ResultConfiguration"] = {"OutputLocation": f"{self._output}/"}
+        with self._asking("running a statement of Athena"):
+            run = self._athena.start_query_execution(**asked)["QueryExecutionId"]
+        return self._ended(run)
+
+    def columns(self, query: str) -> dict[str, str]:
+        """Return the types of a query's columns by name, as Athena calls them, without reading a row.
+
+        Raises:
+            AthenaError: As for ``run``, and if columns have no name or the same.
+        """
+        run = self.run(f"select * from ({query}) as asked limit 0").id  # noqa: S608 - the caller's own query
+        with self._asking("reading the columns of a query"):
+            answer = self._athena.get_query_results(QueryExecutionId=run, MaxResults=1)
+        found = answer["ResultSet"]["ResultSetMetadata"]["ColumnInfo"]
+        names = [each["Name"] for each in found]
+        problems = [
+            f"column {i + 1} of the query has no name; give it one with as" for i, n in enumerate(names) if not n
+        ]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        problems += [f"the query has {names.count(name)} columns {name!r}; give each its own name" for name in twice]
+        if problems:
+            raise AthenaError("; ".join(problems), problems)
+        return {each["Name"]: _type(each) for each in found}
+
+    def _ended(self, run: str) -> Ended:
+        pause = 0.2
+        try:
+            while True:
+                with self._asking(f"asking how query {run} is"):
+                    found = self._athena.get_query_execution(QueryExecutionId=run)["QueryExecution"]
+                state = found["Status"]["State"]
+                if state in ("SUCCEEDED", "FAILED", "CANCELLED"):
+                    break
+                self._pause(pause)
+                pause = min(2 * pause, _LONGEST_PAUSE)
+        except BaseException:
+            self._athena.stop_query_execution(QueryExecutionId=run)
+            raise
+        if state != "SUCCEEDED":
+            reason = found["Status"].get("StateChangeReason") or "it does not say why"
+            raise AthenaError(f"query {run} ended {state}: {reason}")
+        return Ended(id=run, engine=str(found.get("EngineVersion", {}).get("EffectiveEngineVersion", "unknown")))
+
+    def _asking(self, what: str) -> Any:
+        arn = f"arn:aws:athena:*:*:workgroup/{self._workgroup}"
+        return refusals(
+            what,
+            allow(ACTIONS, arn),
+            InvalidRequestException=(
+                f"Athena refuses it in workgroup {self._workgroup}: check that this exists and has a place of results"
+            ),
+        )
+
+
+def quoted(name: str) -> str:
+    """Return a name as statements write it.
+
+    Example:
+        >>> quoted("units")
+        '"units"'
+    """
+    return '"' + name.replace('"', '""') + '"'
+
+
+def _type(column: Mapping[str, Any]) -> str:
+    kind = str(column["Type"])
+    return f"decimal({column['Precision']},{column['Scale']})" if kind == "decimal" else kind

@@ -1,0 +1,446 @@
+"""Rows of many files below one place, in S3 or a folder, read a piece at a time: Parquet, CSV with a header, JSON lines.
+
+What can be known without reading the rows is checked first, of all files at once. A file is cut into pieces at the same rows each
+time it is read, so that a piece that was taken already is known again by its content.
+"""
+
+import io
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any, Literal, Protocol, cast, get_args, runtime_checkable
+
+import pyarrow as pa
+import pyarrow.csv as pa_csv
+import pyarrow.json as pa_json
+import pyarrow.parquet as pq
+
+from mlops_runtime.features.access_errors import SourceError, allow, refusals
+from mlops_runtime.training_data.csv_dialect import NULLS
+
+Format = Literal["parquet", "csv", "jsonl"]
+
+_FORMATS: Mapping[str, Format] = {
+    ".parquet": "parquet",
+    ".pq": "parquet",
+    ".csv": "csv",
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".json": "jsonl",
+}
+_PIECE_ROWS = 1 << 20
+_PIECE_BYTES = 256 << 20
+_READ_ROWS = 1 << 16
+_BLOCK = 1 << 23  # of a text file, which is read ahead
+_SAMPLE = 1 << 20
+_READERS = 16
+_SHOWN = 3
+_COLUMN = re.compile(r"In CSV column #(\d+): ")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceFile:
+    """One file of a source: where it lies, its size, and what says that it is the same file, the ETag in S3."""
+
+    uri: str
+    key: str
+    bytes: int
+    version: str
+    format: Format
+    is_compressed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Head:
+    """What the beginning or the footer of a file says: columns, and rows of a piece."""
+
+    schema: pa.Schema
+    piece: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenRows:
+    """Files of rows that are there as long as their source is open, and the columns in them that are times as microseconds."""
+
+    files: "RowFiles"
+    times: Mapping[str, pa.TimestampType] = field(default_factory=dict)
+
+    def pieces(self, file: SourceFile, types: Mapping[str, pa.DataType]) -> Iterator[pa.Table]:
+        """Return the rows of a file as ``RowFiles.pieces`` does, with times that are times."""
+        for rows in self.files.pieces(file, types):
+            piece = rows
+            for name, kind in self.times.items():
+                piece = piece.set_column(piece.column_names.index(name), name, piece[name].cast(kind))
+            yield piece
+
+
+@runtime_checkable
+class RowSource(Protocol):
+    """Rows that lie elsewhere: files, or what a query of Athena answers."""
+
+    def opened(self) -> AbstractContextManager[OpenRows]:
+        """Return the files of the rows; what was made for them goes when the block ends well."""
+
+
+class RowFiles:
+    r"""Rows of files: what ``ingest_from`` and ``training_set`` take.
+
+    Files whose names, or those of folders below the place, begin with ``_`` or ``.`` are not read, nor are empty ones, as Athena
+    and Spark leave them. A CSV is UTF-8 with commas and points; its empty values and what pandas takes for one are null. Text files
+    may be compressed by gzip, and then end in ``.gz``. Decimals of JSON lines are texts.
+
+    Args:
+        place: ``s3://bucket/prefix``, a folder, or one file.
+        format: ``parquet``, ``csv`` or ``jsonl``. Default: what names end in, which must be the same of all.
+        s3: A boto3 client of S3, for ``s3://``. Its caller may list the bucket and read the objects.
+
+    Raises:
+        SourceError: If the format is none of these, or there is no client for ``s3://``.
+
+    Example:
+        >>> import tempfile
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> _ = (folder / "2017.csv").write_text("store_id,on_hand\n007,3\n")
+        >>> files = RowFiles(folder)
+        >>> [piece.to_pylist() for file in files.files() for piece in files.pieces(file, {"store_id": pa.string()})]
+        [[{'store_id': '007', 'on_hand': 3}]]
+    """
+
+    def __init__(self, place: str | Path, *, format: Format | None = None, s3: Any = None) -> None:
+        problems = []
+        if format is not None and format not in get_args(Format):
+            problems.append(f"format must be one of {', '.join(get_args(Format))}, got {format!r}")
+        if not isinstance(place, str | Path) or not str(place):
+            problems.append(f"place must be s3://bucket/prefix, a folder or a file, got {place!r}")
+        self._bucket, self._prefix, self._folder = "", "", None
+        if isinstance(place, str) and place.startswith("s3://"):
+            self._bucket, _, self._prefix = place.removeprefix("s3://").partition("/")
+            if s3 is None:
+                problems.append(f"{place} needs a boto3 client of S3: pass s3=")
+        elif not problems:
+            self._folder = Path(place)
+        if problems:
+            raise SourceError("; ".join(problems), problems)
+        self._place, self._format, self._s3 = str(place), format, s3
+
+    def __str__(self) -> str:
+        return self._place
+
+    def opened(self) -> AbstractContextManager[OpenRows]:
+        """Return the files, which lie where they are."""
+        return nullcontext(OpenRows(files=self))
+
+    def files(self) -> tuple[SourceFile, ...]:
+        """Return the files in the order of their names.
+
+        Raises:
+            SourceError: If there are none, or their formats are not known or differ.
+            SourceAccessError: If the bucket may not be listed.
+        """
+        listed = self._listed_folder() if self._folder is not None else self._listed_bucket()
+        found = [each for each in listed if each[2] and not _is_hidden(each[0])]
+        if not found:
+            raise SourceError(
+                f"there are no files of rows in {self._place}; check the place, which ends where names begin"
+            )
+        kinds = {key: self._format or _format_of(key) for key, _, _, _ in found}
+        unknown = [key for key, kind in kinds.items() if kind is None]
+        formats = {kind: [key for key in kinds if kinds[key] == kind] for kind in kinds.values() if kind is not None}
+        problems = []
+        if unknown:
+            problems.append(f"the format of {_names(unknown)} is not known; say which by format=")
+        if len(formats) > 1:
+            said = ", ".join(f"{len(keys)} {kind} ({_names(keys)})" for kind, keys in sorted(formats.items()))
+            problems.append(f"files have several formats: {said}; give a narrower place")
+        if problems:
+            raise SourceError(f"{self._place}: {'; '.join(problems)}", problems)
+        return tuple(
+            SourceFile(
+                uri=uri,
+                key=key,
+                bytes=size,
+                version=version,
+                format=cast("Format", kinds[key]),
+                is_compressed=key.lower().endswith(".gz") and kinds[key] != "parquet",
+            )
+            for key, uri, size, version in sorted(found)
+        )
+
+    def columns(
+        self, files: Sequence[SourceFile], check: Callable[[Sequence[str]], Iterable[str]] | None = None
+    ) -> tuple[str, ...]:
+        """Read the beginning or footer of each file; return the columns that there are.
+
+        Args:
+            files: The files.
+            check: Says what is wrong with the columns of a file. Default: one that lacks a column of another is wrong.
+
+        Raises:
+            SourceError: With every problem of every file: of its format, of columns that others have not, or have in another type.
+        """
+        with ThreadPoolExecutor(_READERS) as pool:
+            heads = list(pool.map(self._tried_head, files))
+        names = tuple(dict.fromkeys(name for head in heads if isinstance(head, _Head) for name in head.schema.names))
+        told: dict[str, list[str]] = {}
+        kinds: dict[str, dict[str, list[str]]] = {}
+        for file, head in zip(files, heads, strict=True):
+            if isinstance(head, str):
+                told.setdefault(head, []).append(file.key)
+                continue
+            for problem in _absent(names, head.schema.names) if check is None else check(head.schema.names):
+                told.setdefault(problem, []).append(file.key)
+            for name in head.schema.names if file.format == "parquet" else ():
+                kind = _kind(head.schema.field(name).type)
+                kinds.setdefault(name, {}).setdefault(kind, []).append(file.key)
+        problems = [f"{problem} ({_names(keys)})" for problem, keys in told.items()]
+        problems += [
+            f"column {name!r} is " + ", ".join(f"{kind} in {_names(keys)}" for kind, keys in found.items())
+            for name, found in kinds.items()
+            if len(found) > 1
+        ]
+        if problems:
+            raise SourceError(f"{self._place}: {'; '.join(problems)}", problems)
+        return names
+
+    def pieces(self, file: SourceFile, types: Mapping[str, pa.DataType]) -> Iterator[pa.Table]:
+        """Return the rows of a file, some at a time, cut at the same rows each time.
+
+        Args:
+            file: The file.
+            types: Types of columns by name, which text files do not say.
+
+        Raises:
+            SourceError: If it was replaced while it was read, is gone, or a value is not of its type.
+            SourceAccessError: If it may not be read.
+        """
+        rows = self._head(file).piece
+        held: list[pa.RecordBatch] = []
+        count = 0
+        try:
+            for read in self._batches(file, types):
+                batch = read
+                while count + batch.num_rows >= rows:
+                    taken = rows - count
+                    yield pa.Table.from_batches([*held, batch.slice(0, taken)])
+                    held, count, batch = [], 0, batch.slice(taken)
+                if batch.num_rows:
+                    held.append(batch)
+                    count += batch.num_rows
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+            raise SourceError(f"{file.uri}: {self._named(file, _said(error))}") from error
+        if held:
+            yield pa.Table.from_batches(held)
+
+    def _batches(self, file: SourceFile, types: Mapping[str, pa.DataType]) -> Iterator[pa.RecordBatch]:
+        with self._opened(file) as raw:
+            if file.format == "parquet":
+                yield from pq.ParquetFile(pa.PythonFile(raw, mode="r")).iter_batches(batch_size=_READ_ROWS)
+                return
+            stream = _plain(raw, file)
+            yield from (_open_csv if file.format == "csv" else _open_jsonl)(stream, types)
+
+    def _named(self, file: SourceFile, said: str) -> str:
+        """Return what Arrow says of a value, with the name of the column in place of its number."""
+        number = _COLUMN.match(said)
+        if number is None:
+            return said
+        return f"column {self._head(file).schema.names[int(number[1])]!r}: {said.removeprefix(number[0])}"
+
+    def _tried_head(self, file: SourceFile) -> _Head | str:
+        try:
+            return self._head(file)
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+            return f"it is not {file.format}: {_said(error)}"
+
+    def _head(self, file: SourceFile) -> _Head:
+        """Return the columns of a file and how many of its rows are a piece, which its first bytes or its footer decide."""
+        with self._opened(file) as raw:
+            if file.format == "parquet":
+                footer = pq.read_metadata(pa.PythonFile(raw, mode="r"))
+                groups = [footer.row_group(i).total_byte_size for i in range(footer.num_row_groups)]
+                return _Head(footer.schema.to_arrow_schema(), _piece(sum(groups), footer.num_rows))
+            sample = _plain(raw, file).read(_SAMPLE)
+        lines = sample.count(b"\n")
+        whole = sample if len(sample) < _SAMPLE or not lines else sample[: sample.rindex(b"\n") + 1]
+        if file.format == "csv":
+            schema = pa_csv.open_csv(io.BytesIO(whole), read_options=pa_csv.ReadOptions(block_size=_SAMPLE)).schema
+        else:
+            schema = pa_json.read_json(
+                io.BytesIO(whole), read_options=pa_json.ReadOptions(block_size=2 * _SAMPLE)
+            ).schema
+        return _Head(schema, _piece(len(whole), lines))
+
+    def _opened(self, file: SourceFile) -> IO[bytes]:
+        if self._folder is not None:
+            return Path(file.uri).open("rb")
+        raw = _ObjectFile(self._s3, self._bucket, file)
+        return cast("IO[bytes]", raw if file.format == "parquet" else io.BufferedReader(raw, _BLOCK))
+
+    def _listed_folder(self) -> list[tuple[str, str, int, str]]:
+        """Return the key, URI, size and version of each file."""
+        folder = cast("Path", self._folder)
+        if not folder.exists():
+            raise SourceError(f"there is no folder or file {folder}")
+        paths = [folder] if folder.is_file() else [path for path in folder.rglob("*") if path.is_file()]
+        listed = []
+        for path in paths:
+            about = path.stat()
+            name = path.name if path == folder else path.relative_to(folder).as_posix()
+            listed.append((name, str(path), about.st_size, f"{about.st_mtime_ns}-{about.st_size}"))
+        return listed
+
+    def _listed_bucket(self) -> list[tuple[str, str, int, str]]:
+        bucket, prefix = self._bucket, self._prefix
+        pages = self._s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
+        with refusals(
+            f"listing {self._place}",
+            allow(["s3:ListBucket"], f"arn:aws:s3:::{bucket}"),
+            NoSuchBucket=f"there is no bucket {bucket}",
+        ):
+            found = [item for page in pages for item in page.get("Contents", ())]
+        # "history" names history/a.csv and the object history, and not history_of_prices/a.csv
+        root = prefix if not prefix or prefix.endswith("/") else f"{prefix}/"
+        listed = []
+        for each in found:
+            name = each["Key"].rpartition("/")[2] if each["Key"] == prefix else each["Key"].removeprefix(root)
+            if each["Key"] == prefix or each["Key"].startswith(root):
+                uri, version = f"s3://{bucket}/{each['Key']}", str(each["ETag"]).strip('"')
+                listed.append((name, uri, int(each["Size"]), version))
+        return listed
+
+
+class _ObjectFile(io.RawIOBase):
+    """An object of S3 that is read by ranges, each of the version that was listed."""
+
+    def __init__(self, s3: Any, bucket: str, file: SourceFile) -> None:
+        self._s3, self._bucket, self._file, self._at = s3, bucket, file, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._at
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        start = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._file.bytes}[whence]
+        self._at = start + offset
+        return self._at
+
+    def readinto(self, buffer: Any) -> int:
+        content = self.read(len(buffer))
+        buffer[: len(content)] = content
+        return len(content)
+
+    def read(self, size: int | None = -1) -> bytes:
+        left = self._file.bytes - self._at
+        count = left if size is None or size < 0 else min(size, left)
+        if count <= 0:
+            return b""
+        key = self._file.uri.removeprefix(f"s3://{self._bucket}/")
+        with refusals(
+            f"reading {self._file.uri}",
+            allow(["s3:GetObject"], f"arn:aws:s3:::{self._bucket}/{key}"),
+            PreconditionFailed="it was replaced while it was read; read the source again",
+            NoSuchKey="it went while it was read; read the source again",
+        ):
+            answer = self._s3.get_object(
+                Bucket=self._bucket,
+                Key=key,
+                Range=f"bytes={self._at}-{self._at + count - 1}",
+                IfMatch=self._file.version,
+            )
+            content = bytes(answer["Body"].read())
+        self._at += len(content)
+        return content
+
+
+def _absent(columns: Sequence[str], names: Sequence[str]) -> Iterator[str]:
+    for name in columns:
+        if name not in names:
+            yield f"column {name!r} is missing, which other files have"
+
+
+def _open_csv(stream: Any, types: Mapping[str, pa.DataType]) -> Iterator[pa.RecordBatch]:
+    lists = [name for name, kind in types.items() if pa.types.is_nested(kind)]
+    reader = pa_csv.open_csv(
+        stream,
+        read_options=pa_csv.ReadOptions(block_size=_BLOCK),
+        convert_options=pa_csv.ConvertOptions(
+            column_types={name: kind for name, kind in types.items() if name not in lists},
+            null_values=list(NULLS),
+            strings_can_be_null=True,
+            quoted_strings_can_be_null=False,
+        ),
+    )
+    if held := [name for name in lists if name in reader.schema.names]:
+        raise pa.ArrowInvalid(f"a CSV has no lists, which {', '.join(held)} holds; write Parquet or JSON lines")
+    yield from reader
+
+
+def _open_jsonl(stream: Any, types: Mapping[str, pa.DataType]) -> Iterator[pa.RecordBatch]:
+    # JSON has texts for times and dates, of which Arrow reads those of some types alone
+    times = {name: kind for name, kind in types.items() if pa.types.is_timestamp(kind) or pa.types.is_date(kind)}
+    plain = {**types, **dict.fromkeys(times, pa.string())}
+    reader = pa_json.open_json(
+        stream,
+        read_options=pa_json.ReadOptions(block_size=_BLOCK),
+        parse_options=pa_json.ParseOptions(explicit_schema=pa.schema(list(plain.items())) if plain else None),
+    )
+    for batch in reader:
+        columns = {name: batch[name].cast(times.get(name, batch[name].type)) for name in batch.schema.names}
+        yield pa.record_batch(columns)
+
+
+def _plain(raw: IO[bytes], file: SourceFile) -> Any:
+    return pa.CompressedInputStream(pa.PythonFile(raw, mode="r"), "gzip") if file.is_compressed else raw
+
+
+def _piece(size: int, rows: int) -> int:
+    """Return how many rows a piece has: a power of two, so that a file that was changed a little is cut at the same rows."""
+    most = _PIECE_BYTES * max(1, rows) // max(1, size)
+    return 1 << (max(1, min(most, _PIECE_ROWS)).bit_length() - 1)
+
+
+def _kind(type_: pa.DataType) -> str:
+    """Return what a type is to who mixes files: numbers of any width are numbers."""
+    if pa.types.is_dictionary(type_):
+        return _kind(type_.value_type)
+    if pa.types.is_list(type_) or pa.types.is_large_list(type_) or pa.types.is_fixed_size_list(type_):
+        return f"a list of {_kind(type_.value_type)}"
+    if pa.types.is_timestamp(type_):
+        return "a time without a zone" if type_.tz is None else "a time with a zone"
+    for kind, tests in _KINDS.items():
+        if any(test(type_) for test in tests):
+            return kind
+    return str(type_)
+
+
+_KINDS: Mapping[str, Sequence[Callable[[pa.DataType], bool]]] = {
+    "a number": (pa.types.is_integer, pa.types.is_floating, pa.types.is_decimal),
+    "a text": (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view),
+    "bytes": (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_fixed_size_binary),
+}
+
+
+def _format_of(key: str) -> Format | None:
+    name = key.lower().removesuffix(".gz")
+    return next((kind for end, kind in _FORMATS.items() if name.endswith(end)), None)
+
+
+def _is_hidden(key: str) -> bool:
+    return any(part.startswith(("_", ".")) for part in key.split("/"))
+
+
+def _names(keys: Sequence[str]) -> str:
+    more = len(keys) - _SHOWN
+    return ", ".join(keys[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
+
+
+def _said(error: Exception) -> str:
+    return " ".join(str(error).split())

@@ -1,0 +1,170 @@
+"""Athena of the embedded cloud: its own SQL over the catalog's tables at any snapshot, and what UNLOAD writes and refuses."""
+
+import re
+import time
+from datetime import UTC, datetime
+from types import SimpleNamespace
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from pyiceberg.catalog.glue import GlueCatalog
+from pyiceberg.schema import Schema
+from pyiceberg.types import LongType, NestedField, StringType, TimestamptzType
+
+from mlops_local.athena import queries
+from mlops_runtime.features.table_catalog import glue_properties
+
+TIME = datetime(2017, 1, 1, 12, 30, 0, 123456, tzinfo=UTC)
+
+
+@pytest.fixture(scope="module")
+def lake(cloud):
+    """Give a database with an Iceberg table of two snapshots and a Hive table, and what runs a statement to its end."""
+    s3, athena, glue = cloud.client("s3"), cloud.client("athena"), cloud.client("glue")
+    s3.create_bucket(Bucket="athena-lake")
+    glue.create_database(DatabaseInput={"Name": "lake"})
+    catalog = GlueCatalog("tests", None, **glue_properties(cloud.environment()))
+    schema = Schema(
+        NestedField(1, "key", StringType()), NestedField(2, "n", LongType()), NestedField(3, "at", TimestamptzType())
+    )
+    table = catalog.create_table(("lake", "ice"), schema, location="s3://athena-lake/ice")
+    for n in range(2):
+        table.append(pa.table({"key": ["a"], "n": [n], "at": pa.array([TIME], pa.timestamp("us", "UTC"))}))
+    sink = pa.BufferOutputStream()
+    pq.write_table(pa.table({"key": ["a", "b"], "micros": [5, 6]}), sink)
+    s3.put_object(Bucket="athena-lake", Key="hive/x", Body=sink.getvalue().to_pybytes())
+    columns = [{"Name": "key", "Type": "string"}, {"Name": "micros", "Type": "bigint"}]
+    storage = {
+        "Columns": columns,
+        "Location": "s3://athena-lake/hive/",
+        "InputFormat": "org.apache.hadoop.hive.ql.io.parquet.MapredParquetInputFormat",
+        "OutputFormat": "org.apache.hadoop.hive.ql.io.parquet.MapredParquetOutputFormat",
+        "SerdeInfo": {"SerializationLibrary": "org.apache.hadoop.hive.ql.io.parquet.serde.ParquetHiveSerDe"},
+    }
+    glue.create_table(
+        DatabaseName="lake",
+        TableInput={"Name": "hive", "TableType": "EXTERNAL_TABLE", "StorageDescriptor": storage},
+    )
+
+    def run(statement: str, **options) -> dict:
+        asked = {
+            "QueryExecutionContext": {"Database": "lake"},
+            "ResultConfiguration": {"OutputLocation": "s3://athena-lake/out/"},
+        }
+        query = athena.start_query_execution(QueryString=statement, **{**asked, **options})["QueryExecutionId"]
+        while True:
+            found = athena.get_query_execution(QueryExecutionId=query)["QueryExecution"]
+            if found["Status"]["State"] in ("SUCCEEDED", "FAILED"):
+                return found
+            time.sleep(0.01)
+
+    def rows(statement: str) -> tuple[list[str], list[list[str]]]:
+        found = run(statement)
+        assert found["Status"]["State"] == "SUCCEEDED", found["Status"]
+        answer = athena.get_query_results(QueryExecutionId=found["QueryExecutionId"])["ResultSet"]
+        types = [each["Type"] for each in answer["ResultSetMetadata"]["ColumnInfo"]]
+        return types, [[cell.get("VarCharValue") for cell in row["Data"]] for row in answer["Rows"][1:]]
+
+    def unloaded(prefix: str) -> dict[str, pa.Table]:
+        keys = [each["Key"] for each in s3.list_objects_v2(Bucket="athena-lake", Prefix=prefix).get("Contents", [])]
+        bodies = {key: s3.get_object(Bucket="athena-lake", Key=key)["Body"].read() for key in keys}
+        return {key.removeprefix(prefix): pq.read_table(pa.BufferReader(body)) for key, body in bodies.items()}
+
+    first = table.metadata.snapshots[0].snapshot_id
+    return SimpleNamespace(run=run, rows=rows, unloaded=unloaded, first=first, athena=athena)
+
+
+def test_athenas_sql_over_tables_of_both_kinds(lake):
+    """Its functions, its quotes, its casts; an Iceberg table is read at the snapshot that is named, else at the newest."""
+    assert lake.rows("select count(*) as n from ice")[1] == [["2"]]
+    at_first = f"for version as of {lake.first}"
+    assert lake.rows("select max(n) as n from lake.ice " + at_first)[1] == [["0"]]  # noqa: S608 - a number
+    joined = """
+        with both as (select ice.n, hive.micros from "lake"."ice" join hive on ice.key = hive.key)
+        select max_by(micros, n) as chosen,
+            cast(round(to_unixtime(timestamp '2017-01-01 00:00:00.123456 UTC') * 1e6) as bigint) as m
+        from both
+    """
+    assert lake.rows(joined)[1] == [["5", "1483228800123456"]]
+    nanos = "select from_unixtime_nanos(cast(micros as decimal(19, 0)) * 1000) = timestamp '1970-01-01 00:00:00.000005 UTC' as same"
+    assert lake.rows(f"{nanos} from hive where key = 'a'")[1] == [["true"]]
+
+
+def test_columns_have_athenas_types(lake):
+    """Also where no row is asked for."""
+    types, rows = lake.rows("select *, array[1.5] as list, cast(1 as decimal(9, 2)) as d from ice limit 0")
+    assert (types, rows) == (["varchar", "bigint", "timestamp with time zone", "array", "decimal"], [])
+
+
+def test_unload_writes_files_of_each_partition_in_no_order(lake):
+    """Without the column that they are partitioned by, and with names of no meaning."""
+    target = "s3://athena-lake/unloaded/parts/"
+    query = "select n, n % 2 as half from unnest(sequence(0, 999)) as t (n)"
+    done = lake.run(f"UNLOAD ({query}) TO '{target}' WITH (format = 'PARQUET', partitioned_by = array['half'])")
+    assert done["Status"]["State"] == "SUCCEEDED", done["Status"]
+    found = lake.unloaded("unloaded/parts/")
+    assert sorted(key.split("/")[0] for key in found) == ["half=0", "half=1"]
+    assert {table.schema.names[0] for table in found.values()} == {"n"}
+    values = [n for table in found.values() for n in table["n"].to_pylist()]
+    assert sorted(values) == list(range(1000))
+    assert values != sorted(values)
+
+
+@pytest.mark.parametrize(
+    ("query", "options", "reason"),
+    [
+        ("select * from ice", "", "NOT_SUPPORTED: Unsupported Hive type: timestamp.6. with time zone"),
+        ("select n, key from ice", ", partitioned_by = array['n']", "Partition keys must be the last columns"),
+        ("select n from nowhere", "", "TABLE_NOT_FOUND: Table 'awsdatacatalog.lake.nowhere' does not exist"),
+        ("select n from", "", "SYNTAX_ERROR"),
+        ("select nothing from ice", "", "GENERIC_USER_ERROR: .*nothing"),
+    ],
+)
+def test_unload_refuses(lake, query, options, reason):
+    """What Athena does: times with a zone, partition columns that are not the last, tables that are not there."""
+    done = lake.run(f"unload ({query}) to 's3://athena-lake/unloaded/refused/' with (format = 'PARQUET'{options})")
+    assert done["Status"]["State"] == "FAILED"
+    assert re.search(reason, done["Status"]["StateChangeReason"])
+
+
+def test_unload_needs_an_empty_place_and_leaves_what_failed(lake):
+    """Of 101 partitions those of a hundred are there when it fails, so that the next try finds a place that is not empty."""
+    text = (
+        "unload (select n, n as part from unnest(sequence(1, 101)) as t (n)) to 's3://athena-lake/unloaded/many/' "
+        "with (format = 'PARQUET', partitioned_by = array['part'])"
+    )
+    assert "HIVE_TOO_MANY_OPEN_PARTITIONS" in lake.run(text)["Status"]["StateChangeReason"]
+    assert len(lake.unloaded("unloaded/many/")) == 100
+    assert "HIVE_PATH_ALREADY_EXISTS" in lake.run(text)["Status"]["StateChangeReason"]
+
+
+def test_statements_and_workgroups_are_checked(lake):
+    """A statement's bytes, a workgroup that is not there or disabled, and one that decides the place of results."""
+    refused = lake.athena.exceptions.InvalidRequestException
+    with pytest.raises(refused, match="at most 262144 bytes, got 262151"):
+        lake.run("select " + "1" * 262144)
+    with pytest.raises(refused, match="WorkGroup none is not found"):
+        lake.run("select 1", WorkGroup="none")
+    own = {"OutputLocation": "s3://athena-lake/own/"}
+    lake.athena.create_work_group(
+        Name="strict", Configuration={"EnforceWorkGroupConfiguration": True, "ResultConfiguration": own}
+    )
+    found = lake.run("select 1 as one", WorkGroup="strict")
+    assert found["ResultConfiguration"]["OutputLocation"].startswith("s3://athena-lake/own/")
+    lake.athena.update_work_group(WorkGroup="strict", State="DISABLED")
+    with pytest.raises(refused, match="WorkGroup is disabled"):
+        lake.run("select 1", WorkGroup="strict")
+
+
+def test_other_statements_are_left_to_ministack():
+    """Definitions of tables, and what describes them."""
+    statements = (
+        "show tables",
+        "create external table a (b int)",
+        "  SELECT 1",
+        "(select 1)",
+        "unload (select 1)",
+        "selection",
+    )
+    assert [queries.is_query(each) for each in statements] == [False, False, True, True, True, False]

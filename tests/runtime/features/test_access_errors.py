@@ -1,0 +1,45 @@
+"""Refusals of AWS, with the statement that the caller's policy needs."""
+
+import pytest
+from botocore.exceptions import ClientError
+
+from mlops_runtime.features.access_errors import SourceAccessError, SourceError, allow, refusals
+
+STATEMENT = allow(["s3:ListBucket"], "arn:aws:s3:::history")
+
+
+def raised(code: str, message: str = "") -> ClientError:
+    """Return an answer of AWS."""
+    return ClientError({"Error": {"Code": code, "Message": message}}, "ListObjectsV2")
+
+
+def test_a_denial_names_the_statement():
+    """The one that is known where AWS does not say more."""
+    with (
+        pytest.raises(SourceAccessError, match=r"listing s3://history was denied: AccessDenied; .*needs \{") as told,
+        refusals("listing s3://history", STATEMENT),
+    ):
+        raise raised("AccessDenied")
+    assert told.value.statement == STATEMENT
+
+
+def test_a_denial_names_the_action_that_aws_says():
+    """As of a key of KMS, which the caller did not know that the objects have."""
+    said = (
+        "User: arn:aws:iam::1:user/a is not authorized to perform: kms:Decrypt on resource: arn:aws:kms:eu-west-1:1:key/7 "
+        "because no identity-based policy allows the kms:Decrypt action"
+    )
+    with pytest.raises(SourceAccessError) as told, refusals("reading", STATEMENT):
+        raise raised("AccessDeniedException", said)
+    assert told.value.statement == allow(["kms:Decrypt"], "arn:aws:kms:eu-west-1:1:key/7")
+
+
+def test_other_refusals_say_what_was_agreed_or_stay():
+    """What nobody foresaw is AWS's own error."""
+    with (
+        pytest.raises(SourceError, match="listing: there is no bucket"),
+        refusals("listing", STATEMENT, NoSuchBucket="there is no bucket"),
+    ):
+        raise raised("NoSuchBucket")
+    with pytest.raises(ClientError), refusals("listing", STATEMENT):
+        raise raised("SlowDown")

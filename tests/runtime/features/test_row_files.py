@@ -1,0 +1,184 @@
+"""Files of rows: what is read of them and how, and every problem of theirs at once."""
+
+import gzip
+import json
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from pathlib import Path
+from types import SimpleNamespace
+
+import boto3
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from moto import mock_aws
+
+from mlops_runtime.features import row_files
+from mlops_runtime.features.access_errors import SourceError
+from mlops_runtime.features.row_files import RowFiles
+
+DAY = datetime(2017, 1, 1, tzinfo=UTC)
+TYPES = {
+    "store_id": pa.string(),
+    "event_time": pa.timestamp("us", "UTC"),
+    "day": pa.date32(),
+    "price": pa.decimal128(9, 2),
+    "note": pa.string(),
+}
+
+
+@pytest.fixture
+def bucket(monkeypatch):
+    """Give a bucket of S3 in process, and what puts objects into it."""
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "x")
+    with mock_aws():
+        s3 = boto3.client("s3", region_name="us-east-1")
+        s3.create_bucket(Bucket="history")
+        yield SimpleNamespace(s3=s3, put=lambda key, body: s3.put_object(Bucket="history", Key=key, Body=body))
+
+
+def parquet(rows: pa.Table, **options) -> bytes:
+    """Return a Parquet file."""
+    sink = pa.BufferOutputStream()
+    pq.write_table(rows, sink, **options)
+    return sink.getvalue().to_pybytes()
+
+
+def rows_of(files: RowFiles, types=TYPES) -> list[dict]:
+    """Return all rows."""
+    return [row for file in files.files() for piece in files.pieces(file, types) for row in piece.to_pylist()]
+
+
+def test_a_csv_has_the_declared_types(tmp_path):
+    """Keys keep their zeros, times their zone and microseconds; empty values are null, a quoted one is a text."""
+    (tmp_path / "a.csv").write_text(
+        'store_id,event_time,day,price,note\n007,2017-01-01T00:00:00Z,2017-01-02,1.50,"NA"\n'
+        "8,2017-01-01 01:00:00.000001+01:00,,NA,NA\n"
+    )
+    assert rows_of(RowFiles(tmp_path)) == [
+        {"store_id": "007", "event_time": DAY, "day": date(2017, 1, 2), "price": Decimal("1.50"), "note": "NA"},
+        {"store_id": "8", "event_time": DAY.replace(microsecond=1), "day": None, "price": None, "note": None},
+    ]
+
+
+def test_json_lines_have_the_declared_types(tmp_path):
+    """Also lists, and a column that only some lines have."""
+    lines = [
+        {"store_id": "007", "event_time": "2017-01-01T00:00:00Z", "price": "1.50", "seen": [1, None]},
+        {"store_id": "8", "event_time": "2017-01-01T01:00:00+01:00", "day": "2017-01-02"},
+    ]
+    (tmp_path / "a.json").write_text("\n".join(map(json.dumps, lines)))
+    kinds = {name: kind for name, kind in TYPES.items() if name != "note"} | {"seen": pa.list_(pa.float32())}
+    assert rows_of(RowFiles(tmp_path), kinds) == [
+        {"store_id": "007", "event_time": DAY, "day": None, "price": Decimal("1.50"), "seen": [1.0, None]},
+        {"store_id": "8", "event_time": DAY, "day": date(2017, 1, 2), "price": None, "seen": None},
+    ]
+
+
+def test_files_are_read_in_order_and_hidden_ones_are_not(bucket):
+    """As Athena and Spark leave them; a prefix without a slash is no beginning of a name."""
+    for key, value in (("history/b.csv", 2), ("history/a.csv", 1), ("history/_old/c.csv", 3), ("history_of/d.csv", 4)):
+        bucket.put(key, f"x\n{value}\n".encode())
+    bucket.put("history/_SUCCESS", b"")
+    bucket.put("history/", b"")
+    for place in ("s3://history/history", "s3://history/history/"):
+        assert rows_of(RowFiles(place, s3=bucket.s3), {}) == [{"x": 1}, {"x": 2}]
+    one = RowFiles("s3://history/history/b.csv", s3=bucket.s3)
+    assert (rows_of(one, {}), one.files()[0].uri) == ([{"x": 2}], "s3://history/history/b.csv")
+
+
+def test_compressed_text_and_named_formats(bucket):
+    """What ends in gz is opened; a format that is named is that of all files, as those of Athena have none in their names."""
+    bucket.put("a/x.csv.gz", gzip.compress(b"x\n1\n"))
+    assert rows_of(RowFiles("s3://history/a/", s3=bucket.s3), {}) == [{"x": 1}]
+    bucket.put("b/20170101_0001", parquet(pa.table({"x": [2]})))
+    assert rows_of(RowFiles("s3://history/b/", format="parquet", s3=bucket.s3), {}) == [{"x": 2}]
+    bucket.put("c/x", gzip.compress(b'{"x": 3}\n'))
+    with pytest.raises(SourceError, match="the format of x is not known; say which by format="):
+        RowFiles("s3://history/c/", s3=bucket.s3).files()
+
+
+def test_a_piece_is_cut_at_the_same_rows_each_time(bucket, monkeypatch):
+    """Whatever the row groups of the file and the blocks that are read; a power of two, by the size of a row."""
+    monkeypatch.setattr(row_files, "_PIECE_BYTES", 1 << 10)
+    monkeypatch.setattr(row_files, "_READ_ROWS", 7)
+    bucket.put("a.parquet", parquet(pa.table({"x": range(100)}), row_group_size=30, compression="none"))
+    files = RowFiles("s3://history/a.parquet", s3=bucket.s3)
+    (file,) = files.files()
+    assert [piece.num_rows for piece in files.pieces(file, {})] == [64, 36]
+    assert [row["x"] for row in rows_of(files, {})] == list(range(100))
+    bucket.put("a.csv", b"x\n" + b"".join(b"%04d\n" % n for n in range(1000)))
+    text = RowFiles("s3://history/a.csv", s3=bucket.s3)
+    assert [piece.num_rows for piece in text.pieces(text.files()[0], {})] == [128] * 7 + [104]
+
+
+def test_every_problem_of_every_file_is_named(bucket):
+    """Files that are none, other columns, other types; integers and floats are numbers."""
+    bucket.put("a/1.parquet", parquet(pa.table({"x": [1], "y": ["a"], "t": pa.array([0], pa.timestamp("us"))})))
+    bucket.put("a/2.parquet", parquet(pa.table({"x": [1.5], "y": [2], "t": pa.array([0], pa.timestamp("ms", "UTC"))})))
+    bucket.put("a/3.parquet", parquet(pa.table({"x": [1.5], "t": pa.array([0], pa.timestamp("ms", "UTC"))})))
+    bucket.put("a/4.parquet", b"no Parquet")
+    files = RowFiles("s3://history/a", s3=bucket.s3)
+    with pytest.raises(SourceError) as told:
+        files.columns(files.files())
+    assert len(told.value.problems) == 4
+    for part in (
+        "column 'y' is missing, which other files have (3.parquet)",
+        "it is not parquet: ",
+        "column 'y' is a text in 1.parquet, a number in 2.parquet",
+        "column 't' is a time without a zone in 1.parquet, a time with a zone in 2.parquet, 3.parquet",
+    ):
+        assert part in str(told.value)
+
+
+@pytest.mark.parametrize(
+    ("place", "options", "problem"),
+    [
+        ("s3://nowhere/a", {}, "listing s3://nowhere/a: there is no bucket nowhere"),
+        ("s3://history/none", {}, "there are no files of rows in s3://history/none; check the place"),
+        (
+            "s3://history/mixed",
+            {},
+            r"files have several formats: 1 csv \(a.csv\), 1 parquet \(b.parquet\); give a narrower",
+        ),
+        ("s3://history/mixed", {"format": "orc"}, "format must be one of parquet, csv, jsonl, got 'orc'"),
+        ("s3://history/mixed", {"s3": None}, "needs a boto3 client of S3: pass s3="),
+        ("nowhere", {}, "there is no folder or file nowhere"),
+        (7, {}, "place must be s3://bucket/prefix, a folder or a file, got 7"),
+    ],
+)
+def test_places_without_rows_are_refused(bucket, place, options, problem):
+    """By what is wrong with them."""
+    bucket.put("mixed/a.csv", b"x\n1\n")
+    bucket.put("mixed/b.parquet", b"PAR1")
+    with pytest.raises(SourceError, match=problem):
+        RowFiles(place, **{"s3": bucket.s3, **options}).files()
+
+
+@pytest.mark.parametrize(
+    ("name", "body", "problem"),
+    [
+        ("a.csv", "store_id,day\n1,yesterday\n", "a.csv: column 'day': .*date32.*yesterday"),
+        ("a.csv", "store_id,seen\n1,[]\n", "a CSV has no lists, which seen holds; write Parquet or JSON lines"),
+        ("a.jsonl", '{"store_id": "1", "event_time": "2017-01-01"}\n', "a.jsonl: .*2017-01-01"),
+    ],
+)
+def test_a_value_of_another_type_is_named(tmp_path: Path, name, body, problem):
+    """With its file."""
+    (tmp_path / name).write_text(body)
+    with pytest.raises(SourceError, match=problem):
+        rows_of(RowFiles(tmp_path), {**TYPES, "seen": pa.list_(pa.int64())})
+
+
+def test_an_object_that_is_replaced_or_goes_while_it_is_read_is_named(bucket):
+    """Rows of two versions are never mixed."""
+    bucket.put("a.csv", b"x\n1\n")
+    files = RowFiles("s3://history/a.csv", s3=bucket.s3)
+    (file,) = files.files()
+    bucket.put("a.csv", b"x\n2\n")
+    with pytest.raises(SourceError, match=r"a\.csv: it was replaced while it was read"):
+        list(files.pieces(file, {}))
+    bucket.s3.delete_object(Bucket="history", Key="a.csv")
+    with pytest.raises(SourceError, match=r"a\.csv: it went while it was read"):
+        list(files.pieces(file, {}))
