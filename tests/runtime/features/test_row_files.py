@@ -114,7 +114,7 @@ def test_a_piece_is_cut_at_the_same_rows_each_time(bucket, monkeypatch):
 
 
 def test_every_problem_of_every_file_is_named(bucket):
-    """Files that are none, other columns, other types; integers and floats are numbers."""
+    """Files of another format, other columns, other types; integers and floats are numbers."""
     bucket.put("a/1.parquet", parquet(pa.table({"x": [1], "y": ["a"], "t": pa.array([0], pa.timestamp("us"))})))
     bucket.put("a/2.parquet", parquet(pa.table({"x": [1.5], "y": [2], "t": pa.array([0], pa.timestamp("ms", "UTC"))})))
     bucket.put("a/3.parquet", parquet(pa.table({"x": [1.5], "t": pa.array([0], pa.timestamp("ms", "UTC"))})))

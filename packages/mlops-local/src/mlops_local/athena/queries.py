@@ -22,9 +22,7 @@ from mlops_local import clients, compat, settings
 _MAX_STATEMENT = 262_144
 _MAX_PARTITIONS = 100
 _FILE_ROWS = 1 << 18
-_UNLOAD = re.compile(r"\s*unload\s*\((.*)\)\s*to\s*'(s3://[^']+)'\s*with\s*\((.*)\)\s*", re.IGNORECASE | re.DOTALL)
-_BY = re.compile(r"partitioned_by\s*=\s*array\s*\[([^\]]*)\]", re.IGNORECASE)
-_FORMAT = re.compile(r"format\s*=\s*'(\w+)'", re.IGNORECASE)
+_TARGET = re.compile(r"\)\s*to\s*'", re.IGNORECASE)
 _MACROS = (
     "create macro from_unixtime_nanos(n) as make_timestamptz(cast(cast(n as hugeint) // 1000 as bigint))",
     "create macro with_timezone(t, zone) as t at time zone zone",
@@ -116,6 +114,7 @@ def answer(statement: str, database: str) -> dict[str, Any]:
 
 def _rows(query: str, database: str) -> Any:
     """Return the rows of a query as an Arrow table."""
+    # claim: athena-fails-in-words
     try:
         import duckdb  # noqa: PLC0415 - an embedded cloud that is asked no query needs neither
         import sqlglot  # noqa: PLC0415
@@ -185,18 +184,21 @@ def _iceberg(metadata: str) -> Any:
 
 
 def _unload(statement: str) -> _Unload | None:
-    if statement.lstrip()[:6].lower() != "unload":
+    # claim: athena-fails-in-words
+    head, _, rest = statement.strip().rstrip(";").partition("(")
+    if head.strip().lower() != "unload":
         return None
-    match = _UNLOAD.fullmatch(statement.rstrip().rstrip(";"))
-    if match is None:
+    ends = list(_TARGET.finditer(rest))
+    target, _, options = rest[ends[-1].end() :].partition("'") if ends else ("", "", "")
+    if not target.startswith("s3://") or not options.strip().lower().startswith("with"):
         raise QueryError("SYNTAX_ERROR: UNLOAD is (query) TO 's3://...' WITH (format = '...')")
-    query, target, options = match.groups()
-    kind, by = _FORMAT.search(options), _BY.search(options)
-    if kind is None or kind[1].upper() != "PARQUET":
+    kind = options.partition("format")[2].partition("'")[2].partition("'")[0]
+    if kind.upper() != "PARQUET":
         raise QueryError(f"NOT_SUPPORTED: the embedded cloud unloads PARQUET alone, got {options.strip()}")
+    by = options.partition("partitioned_by")[2].partition("[")[2].partition("]")[0]
     bucket, _, prefix = target.removeprefix("s3://").partition("/")
-    names = tuple(each.strip().strip("'") for each in by[1].split(",")) if by is not None else ()
-    return _Unload(query=query, bucket=bucket, prefix=f"{prefix.rstrip('/')}/", by=names)
+    names = tuple(each.strip().strip("'") for each in by.split(",") if each.strip())
+    return _Unload(query=rest[: ends[-1].start()], bucket=bucket, prefix=f"{prefix.rstrip('/')}/", by=names)
 
 
 def _write(rows: Any, unload: _Unload) -> None:

@@ -133,7 +133,7 @@ def microseconds(value: str) -> str:
 
 
 def remove_all(objects: Objects) -> None:
-    """Remove what lies below a place, first the mark that all of it is there."""
+    """Remove all objects below a place, first the mark that none is missing."""
     keys = objects.keys("")
     for key in sorted(keys, key=lambda each: each != _DONE):
         objects.erase(key)

@@ -43,7 +43,7 @@ class AthenaRuns:
         pause: Waits so many seconds.
 
     Raises:
-        AthenaError: If the place is none in S3.
+        AthenaError: If the place is not in S3.
     """
 
     def __init__(

@@ -98,7 +98,7 @@ class RowFiles:
         s3: A boto3 client of S3, for ``s3://``. Its caller may list the bucket and read the objects.
 
     Raises:
-        SourceError: If the format is none of these, or there is no client for ``s3://``.
+        SourceError: If the format is not one of these, or there is no client for ``s3://``.
 
     Example:
         >>> import tempfile
@@ -137,7 +137,7 @@ class RowFiles:
         """Return the files in the order of their names.
 
         Raises:
-            SourceError: If there are none, or their formats are not known or differ.
+            SourceError: If there is no file, or the formats are not known or differ.
             SourceAccessError: If the bucket may not be listed.
         """
         listed = self._listed_folder() if self._folder is not None else self._listed_bucket()
