@@ -13,12 +13,18 @@ from mlops_runtime.features.snapshot_tags import SnapshotTags, time_of
 
 logging.getLogger().setLevel(logging.INFO)
 
-TAGS = SnapshotTags(glue=boto3.client("glue"), s3=boto3.client("s3"), database=os.environ["DATABASE"])
+TAGS = SnapshotTags(
+    glue=boto3.client("glue"),
+    s3=boto3.client("s3"),
+    database=os.environ["DATABASE"],
+    memory=int(os.environ["MEMORY"]),
+)
 PLAN = from_json(TrainingSetPlan, (Path(__file__).parent / "plan.json").read_text("utf-8"))
 TABLES = os.environ["TABLES"].split(",")
 
 
 def handler(event: dict[str, Any], context: object) -> dict[str, str]:
-    """Return the tag of the plan's tables for ``{"as_of": ISO, "now": ISO}``."""
+    """Return the tag of the plan's tables for ``{"as_of": ISO, "now": ISO}``, and which engine what they hold fits and why."""
     del context
-    return {"tag": TAGS.pin(PLAN, TABLES, as_of=time_of(event["as_of"]), now=time_of(event["now"]))}
+    found = TAGS.pin(PLAN, TABLES, as_of=time_of(event["as_of"]), now=time_of(event["now"]))
+    return {"tag": found.tag, "engine": found.choice.engine, "reason": found.choice.reason}

@@ -26,7 +26,7 @@ EXECUTION = "{% $states.context.Execution.Id %}"
 _SENTENCE = r"""
     $cause := $states.errorOutput.Cause & '';
     $told := $match($cause, /"(ExitMessage)" ?: ?"([^"].*?)" ?(,|\})/, 1);
-    $sentence := $exists($told) ? $told : $match($cause, /"(FailureReason|errorMessage)" ?: ?"(.*?)" ?(,|\})/, 1);
+    $sentence := $exists($told) ? $told : $match($cause, /"(FailureReason|[eE]rrorMessage)" ?: ?"(.*?)" ?(,|\})/, 1);
 """
 CAUGHT = f"""{{% ({_SENTENCE}\
     $reason := $exists($sentence) ? $substringBefore($sentence[0].groups[1], '\\\\n') : $cause;
@@ -66,6 +66,22 @@ _RETRY_JOB: list[State] = [
         "MaxAttempts": 6,
         "MaxDelaySeconds": 120,
         "JitterStrategy": "FULL",
+    }
+]
+# https://docs.aws.amazon.com/glue/latest/webapi/API_StartJobRun.html#API_StartJobRun_Errors: what passes by itself
+_RETRY_RUN: list[State] = [
+    _RETRY_JOB[0]
+    | {
+        "ErrorEquals": [
+            f"Glue.{error}Exception"
+            for error in (
+                "ConcurrentRunsExceeded",
+                "InternalService",
+                "OperationTimeout",
+                "ResourceNumberLimitExceeded",
+                "Throttling",
+            )
+        ]
     }
 ]
 
@@ -121,12 +137,13 @@ def task(
         timeout: Seconds that one attempt may take. Default: 60.
     """
     is_job = integration.endswith(".sync")
+    common = _RETRY_RUN if integration.startswith("glue:") else _RETRY_JOB if is_job else _RETRY_CALL
     state: State = {
         "Type": "Task",
         "Resource": resource(integration, partition),
         "Arguments": arguments,
         "TimeoutSeconds": timeout,
-        "Retry": [*(retry or ()), *(_RETRY_JOB if is_job else _RETRY_CALL)],
+        "Retry": [*(retry or ()), *common],
         "Catch": [
             {
                 "ErrorEquals": ["States.ALL"],

@@ -51,6 +51,7 @@ def machine_of(*, is_automatic: bool) -> Mapping[str, Any]:
                 ),
                 database="demand_features",
                 tables=("weekly_demand_v1",),
+                read=("weekly_demand_v1",),
                 tags_arn="arn:aws:lambda:us-east-1:123456789012:function:tags",
                 manifests="s3://manifests/manifests",
                 catalog="arn:aws:glue:us-east-1:123456789012",
@@ -112,7 +113,7 @@ class Retrain:
         if has_image:
             self._name_image()
         account.functions["gate"] = self._gate
-        account.functions["tags"] = lambda *_: {"tag": "ts-0123456789abcdef"}
+        account.functions["tags"] = lambda *_: {"tag": "ts-0123456789abcdef", "engine": "duckdb", "reason": "it fits"}
 
     def run(self, *faults: Fault, machine: Mapping[str, Any] | None = None, chance: Any = None) -> Run:
         """Run one execution under faults."""

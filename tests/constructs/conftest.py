@@ -257,6 +257,12 @@ def foundation(tmp_path_factory: pytest.TempPathFactory) -> Foundation:
 
 
 @pytest.fixture
+def own_foundation(tmp_path: Path) -> Foundation:
+    """A unit of the test's own, whose template it may read."""
+    return make_foundation(tmp_path)
+
+
+@pytest.fixture
 def refused(foundation: Foundation) -> Callable[..., None]:
     """Define a pipeline or a monitor that cannot be: ``refused(monitor={"window": ...})``."""
 

@@ -30,6 +30,7 @@ def handler(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Any]:
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
     monkeypatch.setenv("DATABASE", "demand_features")
     monkeypatch.setenv("TABLES", ",".join(TABLES))
+    monkeypatch.setenv("MEMORY", str(600 << 20))
     shutil.copy(HANDLER, tmp_path / "handler.py")
     (tmp_path / "plan.json").write_bytes(canonical_json(PLAN))
     with mock_aws():
@@ -40,7 +41,7 @@ def handler(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Any]:
             file = f"{table}/metadata/00001-a.metadata.json"
             metadata = {
                 "current-snapshot-id": snapshot,
-                "snapshots": [{"snapshot-id": snapshot}],
+                "snapshots": [{"snapshot-id": snapshot, "summary": {"total-records": "1000000"}}],
                 "last-updated-ms": 1,
             }
             s3.put_object(Bucket="tables", Key=file, Body=json.dumps(metadata).encode())
@@ -63,7 +64,8 @@ def _metadata(table: str) -> tuple[str, dict[str, Any]]:
 
 def test_each_table_of_the_plan_is_tagged_in_a_new_metadata_file(handler: Any) -> None:
     """The catalog points to it; asked again, nothing is written."""
-    tag = handler(ASKED, None)["tag"]
+    answer = handler(ASKED, None)
+    tag = answer["tag"]
     assert tag == training_set_tag(PLAN, datetime(2017, 8, 1, tzinfo=UTC), TABLES)
     for table, snapshot in TABLES.items():
         location, metadata = _metadata(table)
@@ -72,8 +74,17 @@ def test_each_table_of_the_plan_is_tagged_in_a_new_metadata_file(handler: Any) -
         assert metadata["refs"] == {tag: reference}
         assert metadata["last-updated-ms"] == int(datetime(2017, 8, 1, 9, tzinfo=UTC).timestamp() * 1000)
     before = [_metadata(table)[0] for table in TABLES]
-    assert handler(ASKED, None) == {"tag": tag}
+    assert handler(ASKED, None) == answer
     assert [_metadata(table)[0] for table in TABLES] == before
+
+
+def test_the_engine_is_chosen_by_what_the_snapshots_say(handler: Any) -> None:
+    """A million labels and as many rows of a feature table fit 601 MiB of memory, and not 600."""
+    answer = handler(ASKED, None)
+    assert answer["engine"] == "spark"
+    assert answer["reason"].startswith(
+        "601 MiB of memory for 1000000 entity rows and 1000000 rows of stock_v1 do not fit into"
+    )
 
 
 def test_fails_for_a_table_without_rows(handler: Any) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Literal, Protocol
 
+import aws_cdk as cdk
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
 from aws_cdk import aws_s3 as s3
@@ -54,6 +55,30 @@ class IFeatureStore(Protocol):
         columns: Sequence[str] | None = None,
     ) -> iam.Grant:
         """Grant read access to tables, or to columns of one."""
+        ...
+
+
+class ITrainingSetJob(Protocol):
+    """A Spark job that builds a feature store's training sets which do not fit one machine."""
+
+    @property
+    def job_name(self) -> str:
+        """Name of the Glue job."""
+        ...
+
+    @property
+    def job_arn(self) -> str:
+        """ARN of the Glue job."""
+        ...
+
+    @property
+    def max_runtime(self) -> cdk.Duration:
+        """Longest run."""
+        ...
+
+    @property
+    def store(self) -> IFeatureStore:
+        """The store whose sets it builds."""
         ...
 
 

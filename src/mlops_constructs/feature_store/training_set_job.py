@@ -46,8 +46,9 @@ _REASON = (
 class TrainingSetJob(Construct):
     """Define a Spark job that builds a feature store's training sets which do not fit a client's memory. Stateless.
 
-    Clients start it: ``FeatureStoreClient.glue(spark_job=job.job_name, glue=boto3.client("glue"), ...)``. Its role reads the
-    tables, tags nothing, and writes sets and manifests; what a run leaves staged is removed by the run itself.
+    Clients start it: ``FeatureStoreClient.glue(spark_job=job.job_name, glue=boto3.client("glue"), ...)``, and so does a
+    ``RetrainingPipeline`` that is given it, for a set that its own job has no memory for. Its role reads the tables, tags nothing,
+    and writes sets and manifests; what a run leaves staged is removed by the run itself.
 
     Args:
         scope: Parent.
@@ -96,7 +97,7 @@ class TrainingSetJob(Construct):
         ]
         raise_if_any(self, "InvalidTrainingSetJob", [problem for problem in problems if problem is not None])
         business_unit.reach(_REACHED)
-        self._store, self._key = store, business_unit.key
+        self._store, self._key, self._max_runtime = store, business_unit.key, longest
         sets, manifests = store.training_sets_bucket, store.manifests_bucket
         script = s3_assets.Asset(self, "Script", path=str(text_file("training_set.py", _SCRIPT)))
         package = s3_assets.Asset(self, "Package", path=str(job_package(_MODULE)))
@@ -167,12 +168,28 @@ class TrainingSetJob(Construct):
             },
         )
         self._job.node.add_dependency(role)
+        store.admit(role, to="read")
         business_unit.tag(self)
 
     @property
     def job_name(self) -> str:
         """Name of the job, for ``FeatureStoreClient.glue(spark_job=...)``."""
         return self._job.ref
+
+    @property
+    def job_arn(self) -> str:
+        """ARN of the job."""
+        return cdk.Stack.of(self).format_arn(service="glue", resource="job", resource_name=self._job.ref)
+
+    @property
+    def max_runtime(self) -> cdk.Duration:
+        """Longest run."""
+        return self._max_runtime
+
+    @property
+    def store(self) -> FeatureStore:
+        """The store whose sets it builds."""
+        return self._store
 
     def grant_start(self, grantee: iam.IGrantable) -> iam.Grant:
         """Grant starting runs and reading how they ended, for who may build training sets too.
@@ -183,9 +200,8 @@ class TrainingSetJob(Construct):
         Raises:
             ValidationError: If the grant could not be given from here.
         """
-        arn = cdk.Stack.of(self).format_arn(service="glue", resource="job", resource_name=self._job.ref)
         statements = [
-            iam.PolicyStatement(actions=["glue:GetJobRun", "glue:StartJobRun"], resources=[arn]),
+            iam.PolicyStatement(actions=["glue:GetJobRun", "glue:StartJobRun"], resources=[self.job_arn]),
             *self._staged_statements(),
         ]
         return grant_all(grantee, statements, scope=self)

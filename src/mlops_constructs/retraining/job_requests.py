@@ -60,21 +60,31 @@ class JobEnvironment:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SparkPlan:
+    """The Glue job that builds what does not fit the training-set job, and how long a run may take; its name may be a token."""
+
+    job_name: str
+    maximum: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FeaturePlan:
     """What the training-set job reads, what tags it before, where it keeps manifests and tells lineage; values may be tokens.
 
     ``catalog`` is the ARN of the Glue catalog without its resource, ``lineage`` the prefix of the outbox of OpenLineage's events,
-    ``namespace`` that of the job in them.
+    ``namespace`` that of the job in them. ``read`` are the tables of the plan. Without ``spark`` what does not fit is refused.
     """
 
     plan: TrainingSetPlan
     database: str
     tables: tuple[str, ...]
+    read: tuple[str, ...]
     tags_arn: str
     manifests: str
     catalog: str
     lineage: str
     namespace: str
+    spark: SparkPlan | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,8 +109,10 @@ class ServerPlan:
     trust: Trust
 
 
-def training_set_job(jobs: JobEnvironment, features: FeaturePlan) -> dict[str, object]:
+def training_set_job(jobs: JobEnvironment, features: FeaturePlan, *, is_built: bool = False) -> dict[str, object]:
     """Return the arguments of CreateProcessingJob for the training set; it reads Glue and S3 itself, so it has a network.
+
+    A set that Spark has built (``is_built``) it checks, and reports as one of its own.
 
     What it reads is tagged before, so that retention keeps it and the job need not commit to a table. It writes its files itself:
     an upload by SageMaker would come after the process, when an erasure can no longer stop it.
@@ -110,7 +122,26 @@ def training_set_job(jobs: JobEnvironment, features: FeaturePlan) -> dict[str, o
     arguments += ["--tag", "{% $tag %}", "--output", f"{{% {jobs.training_set} %}}"]
     arguments += ["--manifests", features.manifests, "--catalog", features.catalog]
     arguments += ["--lineage", features.lineage, "--namespace", features.namespace]
+    arguments += ["--built"] if is_built else []
     return _processing(jobs, "set", "training_set", arguments, inputs={}, outputs={}, is_isolated=False)
+
+
+def spark_run(jobs: JobEnvironment, features: FeaturePlan, spark: SparkPlan) -> dict[str, object]:
+    """Return the arguments of StartJobRun for a training set that does not fit the training-set job.
+
+    The build has the name of the execution: a run that is started again writes the same files, each once.
+    """
+    return {
+        "JobName": spark.job_name,
+        "Arguments": {
+            "--build": "{% $name %}",
+            "--plan": canonical_json(features.plan).decode(),
+            "--as_of": "{% $request.as_of %}",
+            "--tables": ",".join(features.read),
+            "--tag": "{% $tag %}",
+            "--output": f"{{% {jobs.training_set} %}}",
+        },
+    }
 
 
 def preparation_job(jobs: JobEnvironment, step: ProcessingPlan) -> dict[str, object]:

@@ -17,6 +17,7 @@ from mlops_constructs.retraining.job_requests import (
     evaluation_prefix,
     prediction_job,
     preparation_job,
+    spark_run,
     split_list,
     training_job,
     training_set_job,
@@ -90,6 +91,10 @@ _UNAPPROVED = """{% (
     $package = '' ? $caught
     : 'registered as ' & $version & ', which could not be approved: ' & $caught & '; approve it: mlops models approve ' & $version
 ) %}"""
+_TOO_LARGE = """{{% 'the training set does not fit the training-set job of {pipeline}, on {instance_type}: ' & $size
+    & '; give the pipeline training_set_job=TrainingSetJob(...), or a larger instance_type, and deploy the stack' %}}"""
+_NOT_BUILT = """{% 'the training set was not built by Spark, which was asked because ' & $size & ': ' & $caught
+    & '; nothing is lost: ask for a retraining again' %}"""
 _NO_SERVER = """{{% 'the model that serves {endpoint} is of a container of others'
     & ($exists($champion.image) ? ', ' & $champion.image : '') & ', which {pipeline} has no server to ask: give its TrainingJob '
     & 'former_serving=ServingContainer(image=...) of that container, and deploy the stack' %}}"""
@@ -223,6 +228,7 @@ class RetrainPlan:
         # prediction, evaluation, training
         runs = [longest, longest, longest if self.jobs.maximum_wait is None else self.jobs.maximum_wait]
         runs += [] if self.features is None else [longest]
+        runs += [] if self.features is None or self.features.spark is None else [self.features.spark.maximum]
         runs += [] if self.processing is None else [self.processing.maximum]
         # rows and answers of candidate and champion
         runs += [] if self.server is None else [longest] * 4
@@ -414,9 +420,13 @@ def _job_states(plan: RetrainPlan, partition: str) -> dict[str, State]:
             plan.features.tags_arn,
             {"as_of": "{% $request.as_of %}", "now": NOW},
             partition=partition,
-            next_state="TrainingSet",
+            next_state="FitsTheJob",
             catch="Caught",
-            assign={"tag": "{% $states.result.Payload.tag %}"},
+            assign={
+                "tag": "{% $states.result.Payload.tag %}",
+                "engine": "{% $states.result.Payload.engine & '' %}",
+                "size": "{% $states.result.Payload.reason & '' %}",
+            },
             timeout=150,
         )
         # the job leaves the id as its exit message
@@ -429,6 +439,14 @@ def _job_states(plan: RetrainPlan, partition: str) -> dict[str, State]:
             jobs.maximum,
             {"training_set": identity},
         )
+        checked = job(
+            "Processing",
+            training_set_job(jobs, plan.features, is_built=True),
+            "HasCandidate",
+            jobs.maximum,
+            {"training_set": identity},
+        )
+        states |= _large_set_states(plan, plan.features, checked, partition=partition)
         jobs = replace(jobs, training_set_id="$training_set")
     else:
         states |= _same_set_states(plan, partition)
@@ -497,6 +515,32 @@ def _job_states(plan: RetrainPlan, partition: str) -> dict[str, State]:
         "EvaluateAgainstPredictions": evaluate("predictions"),
         "EvaluateAgainstChampion": evaluate("archive"),
         "Evaluate": evaluate("none"),
+    }
+
+
+def _large_set_states(plan: RetrainPlan, features: FeaturePlan, checked: State, *, partition: str) -> dict[str, State]:
+    """Return the states of a set that the training-set job has no memory for: built by Spark and checked, or refused."""
+    spark = features.spark
+    if spark is None:
+        return {
+            "FitsTheJob": choose(("$engine = 'spark'", "TooLarge"), default="TrainingSet"),
+            "TooLarge": assign(
+                "RecordFailure", reason=_TOO_LARGE.format(pipeline=plan.pipeline, instance_type=plan.jobs.instance_type)
+            ),
+        }
+    return {
+        "FitsTheJob": choose(("$engine = 'spark'", "BuildOnSpark"), default="TrainingSet"),
+        "BuildOnSpark": task(
+            "glue:startJobRun.sync",
+            spark_run(plan.jobs, features, spark),
+            partition=partition,
+            next_state="CheckSet",
+            catch="NotBuilt",
+            timeout=spark.maximum + JOB_GRACE_SECONDS,
+        ),
+        # as the training-set job: it finds the manifest and every byte of it, and reports the set as one of its own
+        "CheckSet": checked | {"Catch": [checked["Catch"][0] | {"Next": "NotBuilt"}]},
+        "NotBuilt": assign("RecordFailure", reason=_NOT_BUILT),
     }
 
 

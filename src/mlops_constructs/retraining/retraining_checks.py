@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 from mlops_constructs._validation import check_range
-from mlops_constructs.feature_store.interface import IUnitFeatureStore
+from mlops_constructs.feature_store.interface import ITrainingSetJob, IUnitFeatureStore
 from mlops_constructs.retraining.training_declaration import ServingContainer, TrainingJob, TrainingSetSource
 from mlops_runtime.contracts import canonical_json
 from mlops_runtime.contracts.model_manifest import Trust, trust_refusal
@@ -290,6 +290,25 @@ def evaluation_problems(evaluation: EvaluationPlan, source: TrainingSetSource) -
         for column in columns
         if column not in known
     ]
+
+
+def job_problem(job: ITrainingSetJob | None, source: TrainingSetSource) -> str | None:
+    """Return why a pipeline's sets cannot be built by a Spark job.
+
+    Args:
+        job: The job, if one is given.
+        source: Where training sets come from.
+    """
+    if job is None:
+        return None
+    if source.plan is None or source.store is None:
+        return "training_set_job builds sets of a TrainingSetPlan, got one from S3; leave it out"
+    if job.store.database_name != source.store.database_name:
+        return (
+            f"training_set_job builds sets of {job.store.database_name}, the plan's store is {source.store.database_name}; "
+            "give a TrainingSetJob of that store"
+        )
+    return None
 
 
 def _naive_columns(evaluation: EvaluationPlan) -> tuple[str, ...]:

@@ -25,6 +25,7 @@ from mlops_constructs._roles import (
     service_role,
     shared_policy,
 )
+from mlops_constructs.feature_store.interface import ITrainingSetJob
 from mlops_constructs.model_registry import ModelImage
 from mlops_constructs.model_registry.registry_interface import IModelRegistry
 from mlops_constructs.retraining.job_requests import CHARACTERS_OF_NAME
@@ -43,6 +44,7 @@ WILDCARD_REASON = (
 )
 _SET_REASON = f"lineage has artifacts by the hash of their source, and lists without a resource type; {ROLE_REASON}"
 _OF_SERVERS = ("rows", "asks")
+_RUN_ACTIONS = ("glue:BatchStopJobRun", "glue:GetJobRun", "glue:GetJobRuns", "glue:StartJobRun")
 _RULE = "StepFunctionsGetEventsForSageMaker{}JobsRule"
 
 
@@ -56,6 +58,7 @@ class RetrainingAccess:
     source: TrainingSetSource
     training: TrainingJob
     processing: ProcessingStep | None
+    training_set_job: ITrainingSetJob | None
     pipeline: str
     endpoint: str
 
@@ -241,6 +244,12 @@ class RetrainingAccess:
             ),
             iam.PolicyStatement(actions=["sagemaker:AddTags", "sagemaker:ListTags"], resources=list(jobs.values())),
             *(pass_role_statement(role, service=SERVICE) for job, role in roles.items() if job not in _OF_SERVERS),
+            # https://docs.aws.amazon.com/step-functions/latest/dg/connect-glue.html
+            *(
+                []
+                if self.training_set_job is None
+                else [iam.PolicyStatement(actions=list(_RUN_ACTIONS), resources=[self.training_set_job.job_arn])]
+            ),
         ]
         return shared_policy(
             scope,

@@ -22,19 +22,20 @@ from mlops_constructs._state_machine import define_machine
 from mlops_constructs._unit_resources import define_table
 from mlops_constructs._validation import raise_if_any
 from mlops_constructs.compliance import acknowledge
-from mlops_constructs.feature_store.interface import IUnitFeatureStore
+from mlops_constructs.feature_store.interface import ITrainingSetJob, IUnitFeatureStore
 from mlops_constructs.model_endpoint import IServedModel
 from mlops_constructs.model_endpoint.endpoint_metrics import MetricOptions
 from mlops_constructs.model_registry.registry_interface import IModelRegistry
 from mlops_constructs.retraining.champion_access import ChampionAccess
 from mlops_constructs.retraining.guard_function import GuardLimits, GuardPolicy, define_guard
-from mlops_constructs.retraining.job_requests import FeaturePlan, JobEnvironment, ProcessingPlan, ServerPlan
+from mlops_constructs.retraining.job_requests import FeaturePlan, JobEnvironment, ProcessingPlan, ServerPlan, SparkPlan
 from mlops_constructs.retraining.retrain_machine import MESSAGE_VARIABLES, Registration, RetrainPlan, retrain_machine
 from mlops_constructs.retraining.retraining_checks import (
     container_problems,
     evaluation_problems,
     feature_problems,
     gate_problems,
+    job_problem,
     kind_problems,
     metric_problems,
     monitoring_problems,
@@ -57,6 +58,7 @@ from mlops_runtime.contracts.monitor import metric_namespace
 from mlops_runtime.contracts.retraining import EvaluationPlan, GateSpec, JobTags, SignaturePlan, TrainingSetPlan
 from mlops_runtime.contracts.unit_entries import PipelineEntry
 from mlops_runtime.features.snapshot_tags import tables_of
+from mlops_runtime.instance_memory import instance_memory
 from mlops_runtime.jobs.job_environment import SIGNATURE
 from mlops_runtime.retraining.decision_metric import COUNTED, METRIC, decision_dimensions
 
@@ -99,6 +101,8 @@ class RetrainingPipeline(Construct):
         training: What trains, and where.
         evaluation: What a candidate is measured on. Without ``timestamp`` it has the training set's.
         store: Features of the training set. Default: none, for a training set from S3.
+        training_set_job: What builds a set that the training-set job, on ``training.instance_type``, has no memory for by what the
+            tables' metadata says. Default: such a set is refused.
         processing: What runs between training set and training. Default: nothing.
         gate: When a candidate may be registered. Default: ``GateSpec()``: better than every baseline, no worse than the champion.
         guard: When it may be retrained. Default: ``GuardPolicy()``: after 24 hours, twice a day, requested again every hour while
@@ -126,6 +130,7 @@ class RetrainingPipeline(Construct):
         training: TrainingJob,
         evaluation: EvaluationPlan,
         store: IUnitFeatureStore | None = None,
+        training_set_job: ITrainingSetJob | None = None,
         processing: ProcessingStep | None = None,
         gate: GateSpec | None = None,
         guard: GuardPolicy | None = None,
@@ -142,6 +147,7 @@ class RetrainingPipeline(Construct):
         )
         gate = replace(GateSpec() if gate is None else gate, metric_sha256=training.metric_sha256)
         evaluation = replace(_with_timestamp(evaluation, source), metric_sha256=training.metric_sha256)
+        raise_if_any(self, "InvalidRetrainingPipeline", [job_problem(training_set_job, source)])
         self._validate(source, training, evaluation, gate, limits, trust=registry.trust)
         self._access = RetrainingAccess(
             scope=self,
@@ -150,6 +156,7 @@ class RetrainingPipeline(Construct):
             source=source,
             training=training,
             processing=processing,
+            training_set_job=training_set_job,
             pipeline=self._pipeline,
             endpoint=endpoint.endpoint_name,
         )
@@ -157,7 +164,7 @@ class RetrainingPipeline(Construct):
             self, "Table", business_unit=business_unit, partition_key="pipeline", sort_key="item", ttl="expires"
         )
         gate_function = self._define_gate(gate)
-        tags_function = self._define_tags(source)
+        tags_function = self._define_tags(source, training)
         code = s3_assets.Asset(self, "Code", path=str(training.source), exclude=["**/__pycache__"])
         step_code = (
             None
@@ -469,7 +476,7 @@ class RetrainingPipeline(Construct):
             wildcard_reason=WILDCARD_REASON,
         )
 
-    def _define_tags(self, source: TrainingSetSource) -> lambda_.Function | None:
+    def _define_tags(self, source: TrainingSetSource, training: TrainingJob) -> lambda_.Function | None:
         if source.plan is None or source.store is None:
             return None
         function = define_function(
@@ -481,6 +488,8 @@ class RetrainingPipeline(Construct):
             environment={
                 "DATABASE": source.store.database_name,
                 "TABLES": ",".join(tables_of(source.plan, source.store.table_names)),
+                # what the training-set job has for DuckDB, beside itself and the system
+                "MEMORY": str(instance_memory(training.instance_type) * 3 // 4),
             },
             files={"plan.json": canonical_json(source.plan).decode()},
             statements=self._access.tag_statements(),
@@ -531,16 +540,20 @@ class RetrainingPipeline(Construct):
     def _render_features(self, source: TrainingSetSource, tags: lambda_.Function) -> FeaturePlan | None:
         if source.plan is None or source.store is None:
             return None
-        place = f"s3://{source.store.manifests_bucket.bucket_name}"
+        place, job = f"s3://{source.store.manifests_bucket.bucket_name}", self._access.training_set_job
         return FeaturePlan(
             plan=source.plan,
             database=source.store.database_name,
             tables=source.store.table_names,
+            read=tables_of(source.plan, source.store.table_names),
             tags_arn=tags.function_arn,
             manifests=f"{place}/manifests",
             catalog=cdk.Fn.join(":", ["arn", cdk.Aws.PARTITION, "glue", cdk.Aws.REGION, cdk.Aws.ACCOUNT_ID]),
             lineage=f"{place}/lineage",
             namespace=event_source(self._unit.name),
+            spark=None
+            if job is None
+            else SparkPlan(job_name=job.job_name, maximum=int(job.max_runtime.to_seconds(integral=False))),
         )
 
     def _render_processing(self, step: ProcessingStep | None, code: s3_assets.Asset | None) -> ProcessingPlan | None:

@@ -13,9 +13,10 @@ from typing import Any
 import pytest
 
 from mlops_constructs._state_machine import successors, tasks
-from mlops_constructs.retraining.job_requests import FeaturePlan, JobEnvironment, ProcessingPlan, ServerPlan
+from mlops_constructs.retraining.job_requests import FeaturePlan, JobEnvironment, ProcessingPlan, ServerPlan, SparkPlan
 from mlops_constructs.retraining.retrain_machine import Registration, RetrainPlan, registration_states, retrain_machine
 from mlops_runtime.aws_api import check_machine
+from mlops_runtime.contracts import canonical_json
 from mlops_runtime.contracts.retraining import EvaluationPlan, JobTags, TrainingSetPlan
 from mlops_runtime.registry.model_package import ALSO_BOUND, BOUND, METADATA
 
@@ -51,6 +52,7 @@ RETRAIN_PLAN = RetrainPlan(
         plan=TRAINING_SET,
         database="demand_features",
         tables=("weekly_demand_v1", "demand_history_v1"),
+        read=("weekly_demand_v1",),
         tags_arn=f"{FUNCTION}tags",
         manifests="s3://sets/manifests",
         catalog="arn:aws:glue:us-east-1:123456789012",
@@ -92,11 +94,15 @@ SERVER = ServerPlan(
     environment={"MLFLOW_DISABLE_ENV_CREATION": "true"},
     trust="pickle",
 )
+SPARK = replace(
+    RETRAIN_PLAN, features=replace(RETRAIN_PLAN.features, spark=SparkPlan(job_name="builds", maximum=14_400))
+)
 PERSON = replace(RETRAIN_PLAN, registration=replace(RETRAIN_PLAN.registration, is_automatic=False))
 VARIANTS = {
     "automatic": RETRAIN_PLAN,
     "manual": PERSON,
     "processing": replace(RETRAIN_PLAN, processing=STEP),
+    "spark": SPARK,
     "container": replace(RETRAIN_PLAN, server=SERVER),
     "former container": replace(RETRAIN_PLAN, former_server=SERVER),
     "from S3": replace(RETRAIN_PLAN, features=None, jobs=replace(JOBS, training_set="'s3://data/exports/demand'")),
@@ -169,6 +175,7 @@ def aws(
     trained_until: str | None = None,
     predictions: int = 0,
     published: Sequence[str] = ("Monday",),
+    engine: str = "duckdb",
 ) -> Any:
     """A fake AWS in which every job succeeds and the gate says what it is told; ``published`` is when the set was, a look each."""
     looks = iter([*published, published[-1]])
@@ -205,7 +212,13 @@ def aws(
             case "sagemaker:createProcessingJob.sync" if arguments["ProcessingJobName"].endswith("-set"):
                 return {"ExitMessage": GATE["training_set_id"]}
             case "lambda:invoke" if "as_of" in arguments["Payload"]:
-                return {"Payload": {"tag": "ts-0123456789abcdef"}}
+                return {
+                    "Payload": {
+                        "tag": "ts-0123456789abcdef",
+                        "engine": engine,
+                        "reason": "400 GiB do not fit into 6 GiB",
+                    }
+                }
             case "lambda:invoke" if "trained_uri" in arguments["Payload"]:
                 return {"Payload": {"artifact_uri": KEPT, "artifact_sha256": "a" * 64}}
             case "lambda:invoke":
@@ -309,6 +322,96 @@ def test_what_a_training_set_reads_is_tagged_before_its_job_starts(run_machine: 
     assert (asked["FunctionName"], asked["Payload"]["as_of"]) == (f"{FUNCTION}tags", REQUEST["as_of"])
     arguments = job["AppSpecification"]["ContainerArguments"]
     assert arguments[arguments.index("--tag") + 1] == "ts-0123456789abcdef"
+
+
+def test_what_does_not_fit_the_job_is_built_by_spark_and_checked(run_machine: Any):
+    """The run has plan, time, tag and place of the job, and the job then checks what lies there; training knows its id."""
+    run = run_machine(retrain_machine(SPARK), FORGED, aws(engine="spark"))
+    assert run.output["outcome"] == "APPROVED"
+    started = run.arguments("glue:startJobRun.sync")
+    place = f"s3://sets/sets/demand/{EXECUTION}"
+    assert started["JobName"] == "builds"
+    assert started["Arguments"] == {
+        "--build": EXECUTION,
+        "--plan": canonical_json(TRAINING_SET).decode(),
+        "--as_of": REQUEST["as_of"],
+        "--tables": "weekly_demand_v1",
+        "--tag": "ts-0123456789abcdef",
+        "--output": place,
+    }
+    (job,) = (
+        arguments
+        for name, arguments in run.calls
+        if name == "sagemaker:createProcessingJob.sync" and arguments["ProcessingJobName"].endswith("-set")
+    )
+    arguments = job["AppSpecification"]["ContainerArguments"]
+    assert "--built" in arguments
+    assert arguments[arguments.index("--output") + 1] == place
+    trained = run.arguments("sagemaker:createTrainingJob.sync")
+    assert trained["Environment"]["MLOPS_TRAINING_SET_ID"] == GATE["training_set_id"]
+
+
+def test_what_fits_the_job_is_built_by_it_whatever_jobs_there_are(run_machine: Any):
+    """No run of Glue is started."""
+    run = run_machine(retrain_machine(SPARK), FORGED, aws())
+    assert run.output["outcome"] == "APPROVED"
+    assert "glue:startJobRun.sync" not in run.names()
+    assert "--built" not in json.dumps(run.calls)
+
+
+def test_what_does_not_fit_is_refused_by_name_without_a_job(run_machine: Any):
+    """Nothing is started; the reason has the sizes and what to do, and stands in the audit chain."""
+    run = run_machine(MACHINE, FORGED, aws(engine="spark"))
+    assert run.status == "FAILED"
+    assert "sagemaker:createProcessingJob.sync" not in run.names()
+    reason = next(a["Payload"]["reason"] for n, a in run.calls if n == "lambda:invoke" and "outcome" in a["Payload"])
+    assert reason == (
+        "the training set does not fit the training-set job of demand-forecast, on ml.m5.large: 400 GiB do not fit into 6 GiB; "
+        "give the pipeline training_set_job=TrainingSetJob(...), or a larger instance_type, and deploy the stack"
+    )
+
+
+@pytest.mark.parametrize(
+    ("call", "said", "reason"),
+    [
+        (
+            "glue:startJobRun.sync",
+            {
+                "JobRunState": "FAILED",
+                "ErrorMessage": "SystemExit: mlops training set: snapshot 7 was expired",
+                "Attempt": 0,
+            },
+            "States.TaskFailed: SystemExit: mlops training set: snapshot 7 was expired",
+        ),
+        (
+            "sagemaker:createProcessingJob.sync",
+            {"ExitMessage": "train/part-0.parquet has other bytes", "ProcessingJobStatus": "Failed"},
+            "States.TaskFailed: train/part-0.parquet has other bytes",
+        ),
+    ],
+)
+def test_a_set_that_spark_does_not_build_ends_the_run_by_name(
+    run_machine: Any, aws_error: Any, call: str, said: dict[str, Any], reason: str
+):
+    """The failure is recorded with its cause, the lock is released, nothing is trained."""
+    failure = aws_error("States.TaskFailed", json.dumps(said))
+    run = run_machine(retrain_machine(SPARK), FORGED, aws(engine="spark", fail=(call, failure)))
+    assert run.status == "FAILED"
+    told = next(a["Payload"]["reason"] for n, a in run.calls if n == "lambda:invoke" and "outcome" in a["Payload"])
+    assert told == (
+        f"the training set was not built by Spark, which was asked because 400 GiB do not fit into 6 GiB: {reason}; "
+        "nothing is lost: ask for a retraining again"
+    )
+    assert "sagemaker:createTrainingJob.sync" not in run.names()
+    assert run.arguments("dynamodb:updateItem")["UpdateExpression"].endswith("REMOVE #owner, lock_until")
+
+
+def test_a_run_is_asked_for_again_where_glue_has_no_room(run_machine: Any, aws_error: Any):
+    """Its build has one name: what was written once is not written again."""
+    failure = aws_error("Glue.ConcurrentRunsExceededException", "too many runs")
+    run = run_machine(retrain_machine(SPARK), FORGED, aws(engine="spark", fail=("glue:startJobRun.sync", failure)))
+    assert run.status == "FAILED"
+    assert run.names().count("glue:startJobRun.sync") == 7
 
 
 def test_what_was_trained_is_kept_before_anybody_looks_at_it(run_machine: Any):

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import aws_cdk as cdk
@@ -23,10 +24,12 @@ from mlops_constructs import (
     ServingContainer,
     Spot,
     TrainingJob,
+    TrainingSetJob,
     TrainingSetSource,
     ValidationError,
 )
 from mlops_runtime.contracts.retraining import EvaluationPlan, TrainingSetPlan
+from mlops_runtime.layers import glue_wheels
 
 PLAN = TrainingSetPlan(
     name="sales",
@@ -539,3 +542,41 @@ def _arguments(value: Any) -> Iterator[dict[str, Any]]:
     elif isinstance(value, list):
         for each in value:
             yield from _arguments(each)
+
+
+def test_the_machine_may_run_one_job_where_one_builds_large_sets(
+    own_foundation: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Exactly that job's ARN and what following it needs; the function knows the memory of the training-set job."""
+    # a stand-in for the wheels that ``mlops assets build --glue`` fetches
+    monkeypatch.setattr(glue_wheels, "archive_path", lambda _name: tmp_path / "features.zip")
+    (tmp_path / "features.zip").write_bytes(b"")
+    job = TrainingSetJob(own_foundation.stack, "Builds", business_unit=own_foundation.unit, store=own_foundation.store)
+    own_foundation.retraining("Large", name="large", training_set_job=job)
+    template = Template.from_stack(own_foundation.stack).to_json()["Resources"]
+    policies = [
+        resource["Properties"]["PolicyDocument"]["Statement"]
+        for name, resource in template.items()
+        if resource["Type"] == "AWS::IAM::ManagedPolicy" and name.startswith("LargeRetrainJobs")
+    ]
+    (runs,) = [each for each in policies[0] if "glue:StartJobRun" in each["Action"]]
+    assert runs["Action"] == ["glue:BatchStopJobRun", "glue:GetJobRun", "glue:GetJobRuns", "glue:StartJobRun"]
+    assert json.dumps(runs["Resource"]).count(own_foundation.stack.get_logical_id(job.node.find_child("Job"))) == 1
+    (tags,) = [
+        resource["Properties"]["Environment"]["Variables"]
+        for name, resource in template.items()
+        if resource["Type"] == "AWS::Lambda::Function" and name.startswith("LargeTags")
+    ]
+    assert tags["MEMORY"] == str(6 * 2**30)
+
+
+def test_refuses_a_job_of_another_store_and_one_for_a_set_from_s3(refused: Callable[..., None], foundation: Any):
+    """Each with what to give instead."""
+    other = SimpleNamespace(
+        job_name="b", job_arn="arn:b", max_runtime=cdk.Duration.hours(1), store=SimpleNamespace(database_name="other")
+    )
+    with pytest.raises(ValidationError, match=r"builds sets of other, the plan's store is demand_features; give a"):
+        refused(retraining={"training_set_job": other})
+    source = TrainingSetSource.s3(bucket=foundation.unit.artifacts, prefix="exports/a", label="units")
+    with pytest.raises(ValidationError, match=r"builds sets of a TrainingSetPlan, got one from S3; leave it out"):
+        refused(retraining={"training_set_job": other, "training_set": source, "store": None})

@@ -79,7 +79,7 @@ def store(environment: dict[str, str], shop: SimpleNamespace) -> SimpleNamespace
 def pin(store: SimpleNamespace, glue: Any = None, tables: tuple[str, ...] = ("sales_v1", "stock_v1")) -> str:
     """Tag the snapshots of the shop's plan."""
     tags = SnapshotTags(glue=store.glue if glue is None else glue, s3=store.s3, database=store.database)
-    return tags.pin(store.shop.PLAN, tables, as_of=store.shop.day(6.5), now=store.shop.day(31))
+    return tags.pin(store.shop.PLAN, tables, as_of=store.shop.day(6.5), now=store.shop.day(31)).tag
 
 
 def test_a_job_that_is_told_the_tag_builds_what_it_would_have_built(store: SimpleNamespace) -> None:

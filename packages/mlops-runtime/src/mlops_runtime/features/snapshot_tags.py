@@ -11,11 +11,13 @@ import json
 import re
 import uuid
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from mlops_runtime.contracts import content_hash
 from mlops_runtime.contracts.retraining import TrainingSetPlan
+from mlops_runtime.features.engine_choice import EngineChoice, Planned, choose
 from mlops_runtime.features.table_freshness import read_metadata, read_metadata_file
 
 if TYPE_CHECKING:
@@ -123,6 +125,36 @@ def _kept(refs: Mapping[str, Any], order: Mapping[int, int]) -> dict[str, Any]:
     return {name: ref for name, ref in refs.items() if name not in gone}
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tagged:
+    """The tag of a training set, and the engine that what it reads has room in."""
+
+    tag: str
+    choice: EngineChoice
+
+
+def engine_of(plan: TrainingSetPlan, sizes: Mapping[str, Planned], *, memory: int) -> EngineChoice:
+    """Return the engine for a plan's set, by what the metadata of its tables says; no label of them counts for less than a row.
+
+    Args:
+        plan: Labels, features and split.
+        sizes: What the current snapshot of each table holds, by its name.
+        memory: Bytes that DuckDB may use where it would run.
+
+    Example:
+        >>> plan = TrainingSetPlan(
+        ...     name="n", label_group="sales", timestamp="t", label="l", features={"stock": ("x",)}, holdout_days=1
+        ... )
+        >>> rows = {"sales_v1": 10**6, "stock_v1": 10}
+        >>> sizes = {table: Planned(table=table, bytes=10, rows=count) for table, count in rows.items()}
+        >>> engine_of(plan, sizes, memory=8 << 30).engine, engine_of(plan, sizes, memory=100 << 20).engine
+        ('duckdb', 'spark')
+    """
+    labels = [table for table in sizes if plan.label_group in (table, _VERSION.sub("", table))]
+    read = tables_of(replace(plan, label_group=""), list(sizes))
+    return choose([sizes[table] for table in read], sum(sizes[table].rows for table in labels), memory=memory)
+
+
 class SnapshotTags:
     """Tags on tables of a Glue database.
 
@@ -130,13 +162,14 @@ class SnapshotTags:
         glue: Client; the catalog.
         s3: Client; metadata files.
         database: Name of the database.
+        memory: Bytes that DuckDB may use where training sets are built. Default: 8 GiB.
     """
 
-    def __init__(self, *, glue: "GlueClient", s3: "S3Client", database: str) -> None:
-        self._glue, self._s3, self._database = glue, s3, database
+    def __init__(self, *, glue: "GlueClient", s3: "S3Client", database: str, memory: int = 8 << 30) -> None:
+        self._glue, self._s3, self._database, self._memory = glue, s3, database, memory
 
-    def pin(self, plan: TrainingSetPlan, tables: Sequence[str], *, as_of: datetime, now: datetime) -> str:
-        """Tag the current snapshots of a plan's tables, and return their tag: from now on retention keeps them.
+    def pin(self, plan: TrainingSetPlan, tables: Sequence[str], *, as_of: datetime, now: datetime) -> Tagged:
+        """Tag the current snapshots of a plan's tables, from now on kept by retention, and choose the engine for the set.
 
         Args:
             plan: Labels, features and split.
@@ -158,7 +191,8 @@ class SnapshotTags:
         tag = training_set_tag(plan, as_of, snapshots)
         for table, snapshot in snapshots.items():
             self._commit(table, snapshot, tag, now)
-        return tag
+        sizes = {table: _size(table, metadata, snapshots[table]) for table, metadata in found.items()}
+        return Tagged(tag=tag, choice=engine_of(plan, sizes, memory=self._memory))
 
     def _commit(self, table: str, snapshot: int, tag: str, now: datetime) -> None:
         for _ in range(COMMIT_ATTEMPTS):
@@ -183,6 +217,17 @@ class SnapshotTags:
                 continue
             return
         raise SnapshotTagError(f"{COMMIT_ATTEMPTS} commits to table {table} were overtaken by others; ask again")
+
+
+def _size(table: str, metadata: Mapping[str, Any], snapshot: int) -> Planned:
+    """Return what a snapshot holds by its own summary; one that does not say it holds nothing."""
+    summary = next(
+        each.get("summary") or {} for each in metadata.get("snapshots") or () if each["snapshot-id"] == snapshot
+    )
+    # https://iceberg.apache.org/spec/#optional-snapshot-summary-fields
+    return Planned(
+        table=table, bytes=int(summary.get("total-files-size", 0)), rows=int(summary.get("total-records", 0))
+    )
 
 
 def _next(location: str) -> str:

@@ -15,6 +15,8 @@ from mlops_runtime.features.row_hashing import BLOCK, block_digest, hash_of_bloc
 ROW_ID = "row_id"
 SPLIT = "split"
 SPLITS = ("train", "holdout")
+# of a plan's set, below its prefix: readers look for it there
+MANIFEST_FILE = "manifest/training_set.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

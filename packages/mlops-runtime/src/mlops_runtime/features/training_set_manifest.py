@@ -1,6 +1,8 @@
 """Manifests of training sets, stored once under their id, with copies and tombstones, below a folder or an S3 prefix."""
 
+import base64
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -11,6 +13,8 @@ from mlops_runtime.contracts.features import ErasedTable, Erasure, PinnedTable, 
 from mlops_runtime.features.locked_files import is_held, remove_parts, write_once
 
 _CONFLICTS = 8
+# of HeadObject; without the right to list, a missing object is forbidden
+_MISSING = ("403", "404", "NoSuchKey")
 
 T = TypeVar("T")
 
@@ -75,7 +79,9 @@ class Objects:
         )
 
     def copy(self, key: str, target: str) -> None:
-        """Copy an object to another key of this place, of which nothing else is made.
+        """Copy an object to another key of this place, unless there is one; S3 then keeps its SHA-256.
+
+        See: https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html
 
         Args:
             key: The object, of at most 5 GB.
@@ -83,7 +89,7 @@ class Objects:
         """
         if self._folder is None:
             source = {"Bucket": self._bucket, "Key": self._prefix + key}
-            self._s3.copy_object(Bucket=self._bucket, Key=self._prefix + target, CopySource=source)
+            self._once(self._s3.copy_object, Key=self._prefix + target, CopySource=source, ChecksumAlgorithm="SHA256")
             return
         self.put_once(target, (self._folder / key).read_bytes())
 
@@ -120,9 +126,12 @@ class Objects:
         return self._folder is not None and is_held(self._folder / key)
 
     def _put_once(self, key: str, content: bytes) -> bool:
+        return self._once(self._s3.put_object, Key=self._prefix + key, Body=content)
+
+    def _once(self, call: Callable[..., Any], **asked: Any) -> bool:
         for tries_left in reversed(range(_CONFLICTS)):
             try:
-                self._s3.put_object(Bucket=self._bucket, Key=self._prefix + key, Body=content, IfNoneMatch="*")
+                call(Bucket=self._bucket, IfNoneMatch="*", **asked)
             except self._s3.exceptions.ClientError as error:
                 code = error.response["Error"]["Code"]
                 if code == "PreconditionFailed":
@@ -143,6 +152,24 @@ class Objects:
                 return None
         path = self._folder / key
         return path.read_bytes() if path.is_file() else None
+
+    def digest(self, key: str) -> tuple[int, str] | None:
+        """Return the size and SHA-256 of an object, or ``None`` if it does not exist; S3 is asked where it keeps the hash.
+
+        See: https://docs.aws.amazon.com/AmazonS3/latest/userguide/checking-object-integrity.html
+        """
+        if self._folder is None:
+            try:
+                found = self._s3.head_object(Bucket=self._bucket, Key=self._prefix + key, ChecksumMode="ENABLED")
+            except self._s3.exceptions.ClientError as error:
+                if error.response["Error"]["Code"] in _MISSING:
+                    return None
+                raise
+            kept = found.get("ChecksumSHA256", "")
+            if kept and "-" not in kept:  # that of an upload in parts is the hash of their hashes
+                return found["ContentLength"], base64.b64decode(kept).hex()
+        content = self.get(key)
+        return None if content is None else (len(content), hashlib.sha256(content).hexdigest())
 
     def keys(self, prefix: str) -> list[str]:
         """Return the keys that begin with a prefix ending in ``/``, in order."""

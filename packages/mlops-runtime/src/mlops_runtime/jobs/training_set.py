@@ -16,14 +16,17 @@ from typing import Any
 import boto3
 from botocore.config import Config
 
-from mlops_runtime.contracts import ContractError, canonical_json, from_json
+from mlops_runtime.contracts import ContractError, canonical_json, content_hash, from_json
 from mlops_runtime.contracts.features import TrainingSetManifest
 from mlops_runtime.contracts.retraining import TrainingSetPlan
 from mlops_runtime.features.build_intent import Builds
 from mlops_runtime.features.iceberg_tables import FeatureTableError
 from mlops_runtime.features.point_in_time import PlanError
+from mlops_runtime.features.snapshot_tags import time_of
 from mlops_runtime.features.store_client import FeatureStoreClient
+from mlops_runtime.features.stored_set import verified
 from mlops_runtime.features.training_set import write
+from mlops_runtime.features.training_set_files import MANIFEST_FILE, SPLITS
 from mlops_runtime.features.training_set_manifest import Manifests, Objects
 from mlops_runtime.features.training_set_request import TrainingSetError
 from mlops_runtime.jobs.job_environment import JobError, OptMl
@@ -32,7 +35,6 @@ from mlops_runtime.jobs.lineage_report import add_arguments as lineage_arguments
 
 # a network without SageMaker's endpoint costs the job seconds, not minutes
 _PATIENCE = Config(connect_timeout=5, read_timeout=20, retries={"max_attempts": 3, "mode": "standard"})
-MANIFEST_FILE = "training_set.json"
 
 
 def training_set(
@@ -66,20 +68,24 @@ def training_set(
     place, kept = output.rstrip("/"), Manifests(manifests, s3=s3)
     with Builds(manifests, s3=s3).begin(tables=tables, places=[place], takes_rows=False) as build:
         built = client.split_training_set(plan, as_of=as_of, tables=tables, tag=tag)
-        files = {**built.files, f"manifest/{MANIFEST_FILE}": canonical_json(built.manifest)}
+        files = {**built.files, MANIFEST_FILE: canonical_json(built.manifest)}
         write(files, Objects(place, s3=s3), build, what=f"training set {built.id}")
         build.check()
         kept.add_copy(built.id, place)
         kept.write(built.manifest)
     for text in built.warnings:
         sys.stderr.write(f"mlops training set: warning: {text}\n")
-    # the job's exit message: how the machine learns the id, and tells the training
-    opt_ml.message.parent.mkdir(parents=True, exist_ok=True)
-    opt_ml.message.write_text(built.id)
-    sys.stderr.write(
-        f"mlops training set: {built.train.num_rows} rows to train, {built.holdout.num_rows} held out, {built.id}\n"
-    )
+    _tell(built.manifest, opt_ml)
     return built.manifest
+
+
+def _tell(manifest: TrainingSetManifest, opt_ml: OptMl) -> None:
+    """Leave the id as the job's exit message, from which the machine has it and tells the training."""
+    digest, files = content_hash(manifest), manifest.output.files
+    opt_ml.message.parent.mkdir(parents=True, exist_ok=True)
+    opt_ml.message.write_text(digest)
+    rows = [sum(file.rows for file in files if file.path.startswith(f"{split}/")) for split in SPLITS]
+    sys.stderr.write(f"mlops training set: {rows[0]} rows to train, {rows[1]} held out, {digest}\n")
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -95,11 +101,17 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--output", required=True, help="s3 prefix that the splits are written to")
     parser.add_argument("--manifests", required=True, help="s3 prefix of all manifests")
     parser.add_argument("--tag", help="what names the snapshots to read; without it the current ones are tagged here")
+    parser.add_argument(
+        "--built",
+        action="store_true",
+        help="another engine has built the set: check it, and report it as one built here",
+    )
     lineage_arguments(parser)
     options = parser.parse_args(arguments)
     started = datetime.now(UTC)
     try:
         plan, as_of = from_json(TrainingSetPlan, "".join(options.plan)), _time(options.as_of)
+        opt_ml = OptMl.from_environment(os.environ)
         s3 = boto3.client("s3")
         lineage = Lineage(
             catalog=options.catalog,
@@ -113,21 +125,25 @@ def main(arguments: Sequence[str]) -> int:
     except (JobError, ContractError) as error:
         return OptMl.from_environment(os.environ).refuse("training set", error)
     try:
-        client = FeatureStoreClient.glue(database=options.database)
-        manifest = training_set(
-            client,
-            plan,
-            as_of=as_of,
-            tables=options.tables,
-            opt_ml=OptMl.from_environment(os.environ),
-            output=options.output,
-            manifests=options.manifests,
-            s3=s3,
-            tag=options.tag,
-        )
+        if options.built:
+            place, kept = Objects(options.output, s3=s3), Manifests(options.manifests, s3=s3)
+            manifest = verified(place, kept, plan, as_of=as_of, tag=options.tag)
+            _tell(manifest, opt_ml)
+        else:
+            manifest = training_set(
+                FeatureStoreClient.glue(database=options.database),
+                plan,
+                as_of=as_of,
+                tables=options.tables,
+                opt_ml=opt_ml,
+                output=options.output,
+                manifests=options.manifests,
+                s3=s3,
+                tag=options.tag,
+            )
     except (JobError, ContractError, FeatureTableError, TrainingSetError, PlanError) as error:
         _say(lineage.failed(plan, as_of=as_of, error=str(error), started=started, now=datetime.now(UTC)))
-        return OptMl.from_environment(os.environ).refuse("training set", error)
+        return opt_ml.refuse("training set", error)
     # the set is complete without its lineage: an error here is logged, and lineage can be published again from the manifest
     _say(lineage.built(manifest, uri=options.output.rstrip("/"), started=started, now=datetime.now(UTC)))
     return 0
@@ -140,10 +156,9 @@ def _say(problems: Sequence[str]) -> None:
 
 def _time(text: str) -> datetime:
     try:
-        time = datetime.fromisoformat(text)
+        return time_of(text)
     except ValueError:
         raise JobError(f"--as-of must be an ISO 8601 time, got {text!r}") from None
-    return time.replace(tzinfo=UTC) if time.tzinfo is None else time
 
 
 if __name__ == "__main__":

@@ -36,10 +36,11 @@ from mlops_runtime.features.glue_build import DONE, DRAFT, Done, staged
 from mlops_runtime.features.iceberg_tables import FeatureTableError
 from mlops_runtime.features.point_in_time import PlanError
 from mlops_runtime.features.row_hashing import BLOCK
+from mlops_runtime.features.snapshot_tags import time_of
 from mlops_runtime.features.store_client import FeatureStoreClient
 from mlops_runtime.features.table_catalog import glue_properties
 from mlops_runtime.features.training_set import entities_key, folder
-from mlops_runtime.features.training_set_files import SPLITS, parquet_bytes
+from mlops_runtime.features.training_set_files import MANIFEST_FILE, SPLITS, parquet_bytes
 from mlops_runtime.features.training_set_manifest import Manifests, Objects
 from mlops_runtime.features.training_set_request import TrainingSetError
 from mlops_runtime.training_data.baseline_names import method_of
@@ -48,7 +49,6 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 ROWS = "rows.parquet"
-MANIFEST_FILE = "training_set.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -178,7 +178,7 @@ class SparkBuild:
             raise
         digest = content_hash(manifest)
         if manifest.entity_rows is None:  # readers of a plan's set look for its manifest beside its files
-            self.sets.put_once(f"{target}/manifest/{MANIFEST_FILE}", canonical_json(manifest))
+            self.sets.put_once(f"{target}/{MANIFEST_FILE}", canonical_json(manifest))
         self.manifests.add_copy(digest, self._uri(target))
         self.manifests.write(manifest)
         self.sets.put_once(f"{staged(self.id)}/{DONE}", canonical_json(Done(training_set_id=digest)))
@@ -217,7 +217,7 @@ def main(arguments: Sequence[str]) -> int:
         else:
             manifest = build.planned(
                 from_json(TrainingSetPlan, given.plan),
-                as_of=datetime.fromisoformat(given.as_of),
+                as_of=time_of(given.as_of),
                 tables=given.tables.split(","),
                 output=given.output.removeprefix(f"{given.sets.rstrip('/')}/").rstrip("/"),
                 tag=given.tag,

@@ -1,0 +1,93 @@
+"""A plan's training set that another engine built: whether what lies below its prefix is what was asked for, byte by byte.
+
+Rows are not read: S3 keeps the SHA-256 of what the build copied to its place, and the manifest has that of each file. The content
+hash stands for the rows of these very files.
+"""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
+
+from mlops_runtime.contracts import ContractError, canonical_json, content_hash, from_json
+from mlops_runtime.contracts.features import OutputFile, TrainingSetManifest
+from mlops_runtime.contracts.retraining import TrainingSetPlan
+from mlops_runtime.features.split_set import plan_of
+from mlops_runtime.features.training_set import iso
+from mlops_runtime.features.training_set_files import MANIFEST_FILE, SPLITS
+from mlops_runtime.features.training_set_manifest import ManifestError, Manifests, Objects, pins
+from mlops_runtime.features.training_set_request import TrainingSetError
+
+_AT_ONCE = 16
+
+
+class StoredSetError(TrainingSetError):
+    """What lies where a training set was to be built is not that set; the message lists every problem."""
+
+
+def verified(
+    objects: Objects, manifests: Manifests, plan: TrainingSetPlan, *, as_of: datetime, tag: str | None
+) -> TrainingSetManifest:
+    """Return the manifest of a set that was built below a prefix, if all of it is there.
+
+    Args:
+        objects: What lies below the prefix.
+        manifests: The manifests of the store.
+        plan: Labels, features and split that were asked for.
+        as_of: The time that was asked for.
+        tag: What named the snapshots to read; ``None``: any.
+
+    Raises:
+        StoredSetError: If there is no manifest, it is of another request, or a file is missing or has other bytes.
+    """
+    content = objects.get(MANIFEST_FILE)
+    if content is None:
+        raise StoredSetError(f"training set {plan.name}: there is no {MANIFEST_FILE} in {objects}; build it again")
+    try:
+        manifest = from_json(TrainingSetManifest, content)
+        kept = manifests.read(content_hash(manifest))
+        problems = list(_problems(manifest, plan, as_of=as_of, tag=tag))
+    except (ContractError, ManifestError, TrainingSetError) as error:
+        raise StoredSetError(f"training set {plan.name}: {error}; build it again") from error
+    if canonical_json(kept) != content:
+        problems.append(f"{MANIFEST_FILE} is not as it was written")
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        found = pool.map(lambda file: _file_problem(objects, file), manifest.output.files)
+        problems += [problem for problem in found if problem is not None]
+    if problems:
+        raise StoredSetError(f"training set {plan.name} in {objects}: {'; '.join(problems)}; build it again")
+    return manifest
+
+
+def _problems(
+    manifest: TrainingSetManifest, plan: TrainingSetPlan, *, as_of: datetime, tag: str | None
+) -> Iterator[str]:
+    if plan_of(manifest) != plan:
+        yield "it was made from another plan"
+    if manifest.semantics.cutoff != iso(as_of):
+        yield f"it was built as of {manifest.semantics.cutoff}, not {iso(as_of)}"
+    others = sorted({str(each.tag) for each in pins(manifest)} - {tag})
+    if tag is not None and others:
+        yield f"it has the snapshots of {', '.join(others)}, not {tag}"
+    output = manifest.output
+    rows = {split: sum(file.rows for file in output.files if file.path.startswith(f"{split}/")) for split in SPLITS}
+    yield from (f"it has no rows for {split}" for split, count in rows.items() if not count)
+    if sum(rows.values()) != output.rows:
+        yield f"its files have {sum(rows.values())} rows, its manifest says {output.rows}"
+    matched = output.matched or {}
+    yield from (
+        f"{count} of {output.rows} rows found one of {use}"
+        for use, count in matched.items()
+        if not 0 <= count <= output.rows
+    )
+    yield from (
+        f"it does not say how many rows found one of {each.use}"
+        for each in manifest.features
+        if each.use not in matched
+    )
+
+
+def _file_problem(objects: Objects, file: OutputFile) -> str | None:
+    found = objects.digest(file.path)
+    if found is None:
+        return f"{file.path} is missing"
+    return None if found == (file.bytes, file.sha256) else f"{file.path} has other bytes"
