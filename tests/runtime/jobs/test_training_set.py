@@ -157,6 +157,24 @@ def test_the_job_tells_lineage_of_what_it_built_and_of_what_it_could_not(store, 
 
 
 @pytest.mark.cloud
+def test_a_set_that_another_engine_built_is_checked_and_reported_as_ones_own(store, opt_ml, capsys):
+    """The exit message is its id, its lineage is told, nothing is written; a file that is gone is named, and is no set."""
+    place = f"s3://{SETS}/sets/daily/built"
+    assert main(arguments(output=place)) == 0
+    told = next(path for path in opt_ml.rglob("message"))
+    built, before = told.read_text(), Manifests(f"s3://{SETS}/manifests", s3=store.s3).ids()
+    told.unlink()
+    capsys.readouterr()
+    assert main([*arguments(output=place, catalog=CATALOG), "--built"]) == 0
+    assert told.read_text() == built
+    assert f"4 rows to train, 2 held out, {built}" in capsys.readouterr().err
+    assert Manifests(f"s3://{SETS}/manifests", s3=store.s3).ids() == before
+    store.s3.delete_object(Bucket=SETS, Key="sets/daily/built/holdout/part-0.parquet")
+    assert main([*arguments(output=place), "--built"]) == 1
+    assert "holdout/part-0.parquet is missing; build it again" in capsys.readouterr().err
+
+
+@pytest.mark.cloud
 def test_lineage_that_cannot_be_told_is_said_and_fails_nothing(store, opt_ml, capsys, monkeypatch):
     """A catalog that is none, a bucket that is not there: the set is whole, and the log says what its lineage lacks."""
     monkeypatch.setenv("OPENLINEAGE_URL", "http://127.0.0.1:1")
