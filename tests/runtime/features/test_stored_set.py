@@ -14,6 +14,7 @@ from moto import mock_aws
 from mlops_runtime.contracts import canonical_json
 from mlops_runtime.contracts.features import Build, Output, OutputFile, PinnedTable, Semantics, TrainingSetManifest
 from mlops_runtime.contracts.retraining import TrainingSetPlan
+from mlops_runtime.features.snapshot_tags import training_set_tag
 from mlops_runtime.features.stored_set import StoredSetError, verified
 from mlops_runtime.features.training_set_files import MANIFEST_FILE
 from mlops_runtime.features.training_set_manifest import Manifests, Objects
@@ -22,6 +23,7 @@ AS_OF = datetime(2017, 1, 7, tzinfo=UTC)
 PLAN = TrainingSetPlan(
     name="daily", label_group="sales", timestamp="asked_at", label="units", features={"stock": ("on_hand",)}, holdout_days=2
 )  # fmt: skip
+TAG = training_set_tag(PLAN, AS_OF, {"sales_v1": 1, "stock_v1": 1})
 CONTENT = {"train/part-0.parquet": b"rows", "holdout/part-0.parquet": b"other rows"}
 
 
@@ -35,7 +37,7 @@ def pinned(group: str, *columns: str) -> PinnedTable:
         table_uuid="u",
         snapshot_id=1,
         schema_id=0,
-        tag="ts-1",
+        tag=TAG,
         columns=columns,
     )
 
@@ -77,7 +79,7 @@ def keep(built: SimpleNamespace, manifest: TrainingSetManifest = MANIFEST) -> No
 
 def check(built: SimpleNamespace, plan: TrainingSetPlan = PLAN, **changes: Any) -> TrainingSetManifest:
     """Check the set."""
-    return verified(built.objects, built.manifests, plan, **{"as_of": AS_OF, "tag": "ts-1", **changes})
+    return verified(built.objects, built.manifests, plan, **{"as_of": AS_OF, "tag": TAG, **changes})
 
 
 def test_a_set_that_is_all_there_gives_its_manifest(built: SimpleNamespace) -> None:
@@ -89,9 +91,13 @@ def test_a_set_that_is_all_there_gives_its_manifest(built: SimpleNamespace) -> N
 @pytest.mark.parametrize(
     ("manifest", "changes", "problem"),
     [
-        (MANIFEST, {"plan": replace(PLAN, label="price")}, "it was made from another plan"),
-        (MANIFEST, {"as_of": datetime(2017, 1, 8, tzinfo=UTC)}, "built as of 2017-01-07T00:00:00Z, not 2017-01-08"),
-        (MANIFEST, {"tag": "ts-2"}, "it has the snapshots of ts-1, not ts-2"),
+        (
+            MANIFEST,
+            {"plan": replace(PLAN, label="price")},
+            f"another plan, time or snapshots: it has tag {TAG}, which should",
+        ),
+        (MANIFEST, {"as_of": datetime(2017, 1, 8, tzinfo=UTC)}, f"it has tag {TAG}, which should be ts-"),
+        (MANIFEST, {"tag": "ts-2"}, f"another plan, time or snapshots: it has tag {TAG}, which should be {TAG}"),
         (replace(MANIFEST, output=replace(MANIFEST.output, rows=9)), {}, "files have 5 rows, its manifest says 9"),
         (
             replace(MANIFEST, output=replace(MANIFEST.output, files=MANIFEST.output.files[:1])),

@@ -11,8 +11,7 @@ from datetime import datetime
 from mlops_runtime.contracts import ContractError, canonical_json, content_hash, from_json
 from mlops_runtime.contracts.features import OutputFile, TrainingSetManifest
 from mlops_runtime.contracts.retraining import TrainingSetPlan
-from mlops_runtime.features.split_set import plan_of
-from mlops_runtime.features.training_set import iso
+from mlops_runtime.features.snapshot_tags import training_set_tag
 from mlops_runtime.features.training_set_files import MANIFEST_FILE, SPLITS
 from mlops_runtime.features.training_set_manifest import ManifestError, Manifests, Objects, pins
 from mlops_runtime.features.training_set_request import TrainingSetError
@@ -61,13 +60,11 @@ def verified(
 def _problems(
     manifest: TrainingSetManifest, plan: TrainingSetPlan, *, as_of: datetime, tag: str | None
 ) -> Iterator[str]:
-    if plan_of(manifest) != plan:
-        yield "it was made from another plan"
-    if manifest.semantics.cutoff != iso(as_of):
-        yield f"it was built as of {manifest.semantics.cutoff}, not {iso(as_of)}"
-    others = sorted({str(each.tag) for each in pins(manifest)} - {tag})
-    if tag is not None and others:
-        yield f"it has the snapshots of {', '.join(others)}, not {tag}"
+    # the tag is the hash of plan, time and snapshots
+    own = training_set_tag(plan, as_of, {each.table: each.snapshot_id for each in pins(manifest)})
+    others = sorted({str(each.tag) for each in pins(manifest)} - {own if tag is None else tag})
+    if others or tag not in (None, own):
+        yield f"it was made from another plan, time or snapshots: it has tag {', '.join(others) or tag}, which should be {own}"
     output = manifest.output
     rows = {split: sum(file.rows for file in output.files if file.path.startswith(f"{split}/")) for split in SPLITS}
     yield from (f"it has no rows for {split}" for split, count in rows.items() if not count)
