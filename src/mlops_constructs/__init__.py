@@ -25,6 +25,7 @@ from mlops_constructs.feature_store import (
     FeatureStore,
     GlueIngestJob,
     IFeatureStore,
+    ITrainingSetJob,
     IUnitFeatureStore,
     TrainingSetJob,
 )
@@ -131,6 +132,7 @@ __all__ = [
     "FeatureAccess",
     "FeatureGroup",
     "FeatureIngest",
+    "FeatureJoin",
     "FeatureService",
     "FeatureStore",
     "Freeze",
@@ -150,6 +152,7 @@ __all__ = [
     "IModelRegistry",
     "IRetrainingPipeline",
     "IServedModel",
+    "ITrainingSetJob",
     "IUnitFeatureStore",
     "IWatchedModel",
     "MetricOptions",

@@ -2,7 +2,7 @@
 
 from mlops_constructs.feature_store.feature_ingest import FeatureIngest, GlueIngestJob
 from mlops_constructs.feature_store.feature_store import FeatureStore
-from mlops_constructs.feature_store.interface import IFeatureStore, IUnitFeatureStore
+from mlops_constructs.feature_store.interface import IFeatureStore, ITrainingSetJob, IUnitFeatureStore
 from mlops_constructs.feature_store.store_access import FeatureAccess
 from mlops_constructs.feature_store.training_set_job import TrainingSetJob
 from mlops_runtime.features.feature_group import Entity, Feature, FeatureGroup
@@ -18,6 +18,7 @@ __all__ = [
     "FeatureStore",
     "GlueIngestJob",
     "IFeatureStore",
+    "ITrainingSetJob",
     "IUnitFeatureStore",
     "TrainingSetJob",
 ]

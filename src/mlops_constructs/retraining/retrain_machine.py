@@ -50,6 +50,7 @@ _FROM_GATE = (
     "flavor",
     "trust",
     "trained_until",
+    "feature_service",
 )
 
 

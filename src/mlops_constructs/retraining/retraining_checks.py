@@ -10,6 +10,7 @@ from mlops_constructs.retraining.training_declaration import ServingContainer, T
 from mlops_runtime.contracts import canonical_json
 from mlops_runtime.contracts.model_manifest import Trust, trust_refusal
 from mlops_runtime.contracts.retraining import EvaluationPlan, GateSpec, SignaturePlan, TrainingSetPlan
+from mlops_runtime.features.group_join import key_problems
 from mlops_runtime.training_data.baseline_names import baseline_problems
 
 # https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_CreateTrainingJob.html
@@ -326,9 +327,10 @@ def _columns(source: TrainingSetSource) -> list[str]:
     entities = [entity.name for group in store.groups if group.name == plan.label_group for entity in group.entities]
     return [
         *entities,
+        *(column for use in plan.uses for column in use.on.values() if column not in entities),
         plan.timestamp,
         *plan.label_columns,
-        *(name for columns in plan.features.values() for name in columns),
+        *(name for use in plan.uses for name in use.names),
         *(plan.baselines or ()),
     ]
 
@@ -347,13 +349,21 @@ def feature_problems(source: TrainingSetSource) -> list[str]:
     plan, store = source.plan, source.store
     if plan is None or store is None:
         return []
-    groups = {group.name: group for group in store.groups}
+    groups = {name: group for group in store.groups for name in (group.table_name, group.name)}
     problems = [
-        f"training_set names group {name!r}, the store has {', '.join(map(repr, groups))}"
-        for name in (plan.label_group, *plan.features)
+        f"training_set names group {name!r}, the store has {', '.join(repr(group.name) for group in store.groups)}"
+        for name in dict.fromkeys((plan.label_group, *(use.group for use in plan.uses)))
         if name not in groups
     ]
-    wanted = [(plan.label_group, (plan.timestamp, *plan.label_columns)), *plan.features.items()]
+    keys = [column for use in plan.uses for column in use.on.values()]
+    wanted = [(plan.label_group, (plan.timestamp, *plan.label_columns, *keys))]
+    wanted += [(use.group, use.columns) for use in plan.uses]
+    for use in plan.uses:
+        if use.group in groups:
+            problems += [
+                f"training_set: {each}"
+                for each in key_problems(use.alias or use.group, use.on, groups[use.group].entity_names)
+            ]
     for name, columns in wanted:
         known = [column.name for column in groups[name].columns] if name in groups else columns
         problems += [

@@ -67,7 +67,7 @@ def test_the_document_is_canonical_and_reads_back():
         ({"version": 0}, "version must be a whole number, at least 1, got 0"),
         ({"features": ()}, "features must be a tuple of at least one FeatureGroup"),
         ({"features": STOCK}, "features must be a tuple of at least one FeatureGroup"),
-        ({"features": ("stock",)}, "features must hold FeatureGroup each, got 'stock'"),
+        ({"features": ("stock",)}, "features must hold FeatureGroup or GroupJoin of one each, got 'stock'"),
         ({"features": (STOCK, replace(STOCK, version=2))}, "group 'stock' is there 2 times"),
         ({"columns": ["on_hand"]}, "columns must be lists of features by name of group"),
         ({"columns": {"sales": ["units"]}}, "columns names group 'sales', which is not one of stock, prices"),

@@ -23,6 +23,7 @@ from mlops_runtime.features import online_store
 from mlops_runtime.features.column_type import ColumnType
 from mlops_runtime.features.feature_group import Entity, Feature, FeatureGroup
 from mlops_runtime.features.feature_service import FeatureService
+from mlops_runtime.features.group_join import GroupJoin
 from mlops_runtime.features.online_items import EXPIRES, ORDER, OnlineStoreError, is_of, whole_key
 from mlops_runtime.features.online_store import (
     OnlineStore,
@@ -597,6 +598,23 @@ def test_a_service_reads_its_columns_alone(served, shop):
     assert (none.rows.num_rows, none.missing) == (0, {})
     frame = pd.DataFrame({"store_id": ["a", "a"], "item": [1.0, None]})
     assert served.read(service, frame, now=shop.day(4)).rows["price__list_price"].to_pylist() == [0.5, None]
+
+
+def test_one_group_is_read_by_two_keys(served, shop):
+    """Each use under its name, in one read; a column that is absent is named with the use."""
+    uses = [
+        GroupJoin(group=PRICE, name=name, on={"item": name}, columns=("list_price",)) for name in ("bought", "returned")
+    ]
+    service = FeatureService(name="two", features=uses)
+    asked = pa.table({"bought": [1, 1], "returned": [None, 1]})
+    found = served.read(service, asked, now=shop.day(4))
+    assert found.rows.select(["bought__list_price", "returned__list_price"]).to_pydict() == {
+        "bought__list_price": [0.5, 0.5],
+        "returned__list_price": [None, 0.5],
+    }
+    assert found.missing == {"returned": (0,)}
+    with pytest.raises(OnlineStoreError, match="entity rows have no column 'returned', keys of returned"):
+        served.read(service, asked.drop_columns("returned"), now=shop.day(4))
 
 
 def test_fails_when_entity_rows_are_not_as_needed(served, shop):

@@ -17,6 +17,7 @@ from mlops_runtime.contracts.feature_service import FeatureLookup
 from mlops_runtime.contracts.model import ModelSignature, SignatureColumn
 from mlops_runtime.features.feature_group import Entity, Feature, FeatureGroup
 from mlops_runtime.features.feature_service import FeatureService
+from mlops_runtime.features.group_join import GroupJoin
 from mlops_runtime.features.online_items import OnlineStoreError
 from mlops_runtime.features.online_rows import FileRows
 from mlops_runtime.features.online_store import OnlineStore
@@ -208,6 +209,21 @@ def test_dates_and_times_are_keys(tmp_path: Any) -> None:
         "instances[0].at must be a time with a zone such as 2017-01-02T00:00:00Z",
         "instances[0].shop must be a 32-bit integer",
     ]
+
+
+def test_a_group_that_is_used_twice_is_looked_up_by_each_key(rows: FileRows) -> None:
+    """Columns and keys have the names of the use; a request may call them otherwise."""
+    uses = tuple(GroupJoin(group=PRICE, name=name, on={"item": name}) for name in ("bought", "returned"))
+    spec = FeatureService(name="two", features=uses).spec
+    inputs = tuple(
+        SignatureColumn(name=f"{name}__list_price", type="number", nullable=True) for name in ("bought", "returned")
+    )
+    lookup = FeatureLookup(service=spec, keys={"returned": "back"}, budget_milliseconds=30_000)
+    signature = ModelSignature(inputs=inputs, output="y")
+    at = (DAY + timedelta(days=1)).timestamp()
+    found = FeatureLookups(lookup, signature, rows, clock=lambda: at).fill([{"bought": 1, "back": 9}])
+    assert found.instances == [{"bought__list_price": 0.5, "returned__list_price": None}]
+    assert found.missing == 1
 
 
 def test_what_is_late_is_a_503(caplog: pytest.LogCaptureFixture) -> None:

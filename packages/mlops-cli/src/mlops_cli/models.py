@@ -502,6 +502,7 @@ def _print(found: "Review", evidence: "Evidence") -> None:
         ("artefact", f"{found.artifact_uri} ({meta.get('artifact_sha256', 'no digest')})"),
         ("model", f"{_loaded(found)} ({meta.get('model_sha256', 'no digest')})"),
         ("training set", meta.get("training_set_id", "unknown")),
+        *([("feature service", meta["feature_service"])] if "feature_service" in meta else []),
         ("evaluation", meta.get("evaluation_uri", "unknown")),
         ("binding", found.binding),
     )

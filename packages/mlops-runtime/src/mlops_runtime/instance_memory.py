@@ -3,13 +3,13 @@
 See: https://docs.aws.amazon.com/ec2/latest/instancetypes/ec2-instance-type-specifications.html
 """
 
-import re
+from itertools import takewhile
 
-_INSTANCE_TYPE = re.compile(r"ml\.([a-z]+)[a-z0-9-]*\.(medium|large|xlarge|(\d+)xlarge)")
 _GIB = 1 << 30
 # GiB a processor, of the least generation of each family: c4 has 1.875, and t3.medium 2
 _A_PROCESSOR = {"c": 1.875, "g": 4, "m": 4, "p": 7.5, "r": 7.5, "t": 4, "x": 15}
 _OTHERS = 2
+_SIZES = {"medium": 1, "large": 2, "xlarge": 4}
 # of a type that is not known, such as a token of CDK
 _UNKNOWN = 8
 
@@ -24,11 +24,16 @@ def instance_memory(instance_type: str) -> int:
         >>> [instance_memory(f"ml.{name}") // (1 << 30) for name in ("m5.large", "c5.4xlarge", "r5.24xlarge", "t3.medium")]
         [8, 30, 720, 4]
     """
-    found = _INSTANCE_TYPE.fullmatch(instance_type)
-    if found is None:
+    parts = instance_type.split(".")
+    processors = _processors(parts[-1])
+    if len(parts) != 3 or parts[0] != "ml" or processors is None:
         return _UNKNOWN * _GIB
-    family, size, times = found.groups()
-    if size == "medium":  # two processors with half of the memory
-        return int(_A_PROCESSOR.get(family, _OTHERS) * _GIB)
-    processors = 4 * int(times) if times is not None else {"large": 2, "xlarge": 4}[size]
-    return int(_A_PROCESSOR.get(family, _OTHERS) * processors * _GIB)
+    return int(_A_PROCESSOR.get("".join(takewhile(str.isalpha, parts[1])), _OTHERS) * processors * _GIB)
+
+
+def _processors(size: str) -> int | None:
+    """Return the processors of a size; a medium one has half of the memory for each of its two, and counts as one."""
+    if size in _SIZES:
+        return _SIZES[size]
+    times = size.removesuffix("xlarge")
+    return 4 * int(times) if times != size and times.isdecimal() else None

@@ -17,7 +17,8 @@ class ServedColumn:
 class ServedGroup:
     """The features of one group version that a service has, and what it takes to read them.
 
-    ``ttl_bound`` says whether the last instant of the time to live counts; ``None``: it does.
+    ``ttl_bound`` says whether the last instant of the time to live counts; ``None``: it does. ``alias`` is what this use of the
+    group is called, where not by the group; ``on`` names the columns of entity rows that hold its keys, where they are others.
     """
 
     group: str
@@ -27,6 +28,18 @@ class ServedGroup:
     features: tuple[ServedColumn, ...]
     ttl_seconds: float | None = None
     ttl_bound: Literal["inclusive", "exclusive"] | None = None
+    alias: str | None = None
+    on: Mapping[str, str] | None = None
+
+    @property
+    def prefix(self) -> str:
+        """What the columns of the group begin with, before ``__``."""
+        return self.group if self.alias is None else self.alias
+
+    @property
+    def key_columns(self) -> dict[str, str]:
+        """By key column of the group, the column of the entity rows that holds it."""
+        return {entity.name: (self.on or {}).get(entity.name, entity.name) for entity in self.entities}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +59,16 @@ class FeatureServiceUse:
     name: str
     version: int
     sha256: str
+
+    @property
+    def text(self) -> str:
+        """The use as model packages name it, in characters that the registry takes.
+
+        Example:
+            >>> FeatureServiceUse(name="shelves", version=2, sha256="0f").text
+            'shelves/2@0f'
+        """
+        return f"{self.name}/{self.version}@{self.sha256}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Literal
 
-from mlops_runtime.contracts.feature_service import FeatureLookup
+from mlops_runtime.contracts.feature_service import FeatureLookup, FeatureServiceUse
 from mlops_runtime.contracts.model_manifest import Flavor, Trust
 
 # what a candidate is measured by: each is a loss (lower is better) that adds up over rows
@@ -83,7 +83,8 @@ class ModelPackageSpec:
     server compares before it loads. ``baseline_sha256`` is of the baseline's bytes, which the monitors compare before they decide.
     ``signing_key`` is the ARN of the key that signed the archive, ``model.sig`` beside it the signature; without one nothing has.
     ``code`` is the address of the training code, as the training job had it. ``flavor`` is what loads a model that is not ONNX,
-    ``trust`` what loading it may do (``contracts.model_manifest``). ``trained_until`` is that of its evaluation.
+    ``trust`` what loading it may do (``contracts.model_manifest``). ``trained_until`` is that of its evaluation,
+    ``feature_service`` names the service of its training set.
     """
 
     group: str
@@ -104,6 +105,7 @@ class ModelPackageSpec:
     flavor: Flavor | None = None
     trust: Trust | None = None
     trained_until: str | None = None
+    feature_service: str | None = None
     format: Literal["mlops.model-package/1"] = "mlops.model-package/1"
 
     @property
@@ -204,7 +206,8 @@ class Evaluation:
     ``champion_trained_until`` the ``trained_until`` of its own evaluation, absent where that is not known, and
     ``champion_left_out`` why it was not measured. ``metric_sha256`` is of the file with the unit's metric function, which made
     the losses of ``custom_loss``.
-    ``compared`` says what came of the team's own predictions, where some were given and fit the holdout.
+    ``compared`` says what came of the team's own predictions, where some were given and fit the holdout. ``feature_service`` is the
+    one that the training set was made for.
     """
 
     metric: Metric
@@ -241,6 +244,7 @@ class Evaluation:
     segment_sums: tuple[SegmentSums, ...] | None = None
     label_means: tuple[float, ...] | None = None
     compared: ComparedPredictions | None = None
+    feature_service: FeatureServiceUse | None = None
     format: Literal["mlops.evaluation/1"] = "mlops.evaluation/1"
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Literal
 
+from mlops_runtime.contracts.feature_service import FeatureServiceSpec
 from mlops_runtime.contracts.model import Metric
 from mlops_runtime.contracts.model_manifest import Flavor, Trust
 from mlops_runtime.contracts.monitor import Condition, Facet
@@ -185,6 +186,36 @@ class JobTags:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FeatureJoin:
+    """One use of a feature group in a plan, under a name of its own: its columns are called ``<name>__<feature>``.
+
+    ``group`` is named as in the plan's ``features``. ``on`` names the column of the label group that holds a key, by the key;
+    ``None``: those of the same names.
+    """
+
+    group: str
+    name: str
+    columns: tuple[str, ...]
+    on: Mapping[str, str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureUse:
+    """What a plan reads of a group once: columns, what they begin with if with anything, its alias, and columns of keys by key."""
+
+    group: str
+    columns: tuple[str, ...]
+    prefix: str | None = None
+    alias: str | None = None
+    on: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What the columns are called in the training set."""
+        return self.columns if self.prefix is None else tuple(f"{self.prefix}__{column}" for column in self.columns)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingSetPlan:
     """Input of the training-set job: the entity rows, the features of each group, and the cut between the two splits.
 
@@ -192,19 +223,36 @@ class TrainingSetPlan:
     group to the columns wanted of it. Rows of the last ``holdout_days`` before ``as_of`` form the holdout. ``labels`` are the label
     columns of several outputs, ``label`` the first of them; a row is labelled once all are known. ``baselines`` are columns with
     naive predictions that are made of the training split: ``naive_median``, ``naive_mean`` or ``naive_usual``, alone or with
-    ``_by_<column>``, or ``naive_last_by_<column>``.
+    ``_by_<column>``, or ``naive_last_by_<column>``. ``joins`` are uses of groups under names of their own: by other columns of the
+    label group, one group several times, two versions of a group. ``service`` is a version of a feature service as it is stored;
+    its columns are called as online, and it names all features.
     """
 
     name: str
     label_group: str
     timestamp: str
     label: str
-    features: Mapping[str, tuple[str, ...]]
+    features: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     holdout_days: int
     history_days: int | None = None
     labels: tuple[str, ...] | None = None
     baselines: tuple[str, ...] | None = None
+    joins: tuple[FeatureJoin, ...] | None = None
+    service: FeatureServiceSpec | None = None
     format: Literal["mlops.training-set-plan/1"] = "mlops.training-set-plan/1"
+
+    @property
+    def uses(self) -> tuple[FeatureUse, ...]:
+        """What is read of feature groups, in the order of the columns."""
+        plain = [FeatureUse(group, columns) for group, columns in self.features.items()]
+        joined = [
+            FeatureUse(each.group, each.columns, each.name, each.name, each.on or {}) for each in self.joins or ()
+        ]
+        served = [
+            FeatureUse(each.table, tuple(f.name for f in each.features), each.prefix, each.alias, each.on or {})
+            for each in (() if self.service is None else self.service.groups)
+        ]
+        return (*plain, *joined, *served)
 
     @property
     def label_columns(self) -> tuple[str, ...]:

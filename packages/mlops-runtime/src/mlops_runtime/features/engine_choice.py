@@ -9,10 +9,7 @@ See: https://docs.aws.amazon.com/athena/latest/ug/service-limits.html (DML query
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, get_args
-
-if TYPE_CHECKING:
-    from pyiceberg.table import DataScan
+from typing import Any, Literal, get_args
 
 Engine = Literal["duckdb", "athena", "spark"]
 
@@ -48,12 +45,12 @@ class EngineChoice:
     memory: int
 
 
-def planned(table: str, scan: "DataScan") -> Planned:
+def planned(table: str, scan: Any) -> Planned:
     """Return what a scan will read: the data files that its filter leaves, whole.
 
     Args:
         table: Name of the table.
-        scan: The scan, with snapshot and filter.
+        scan: The scan of pyiceberg, with snapshot and filter.
     """
     files = [task.file for task in scan.plan_files()]
     return Planned(

@@ -15,6 +15,7 @@ from mlops_runtime.contracts.feature_service import (
     ServedGroup,
 )
 from mlops_runtime.features.feature_group import TEXT, VERSION, FeatureGroup, wrong_fields
+from mlops_runtime.features.group_join import GroupJoin
 from mlops_runtime.features.training_set_manifest import Objects
 
 SERVICES = "services"
@@ -34,9 +35,10 @@ class FeatureService:
 
     Args:
         name: Lower-case letters, digits, ``-`` and ``_``.
-        features: The groups, in the order of the columns.
+        features: The groups, in the order of the columns; a group that is used several times, or by other keys, as ``GroupJoin``.
         version: Raised for each change. Default: 1.
-        columns: Features of groups of which not all are wanted, by name of group. Default: all features of each group.
+        columns: Features of groups of which not all are wanted, by name of group; a ``GroupJoin`` names its own. Default: all
+            features of each group.
 
     Raises:
         FeatureServiceError: With every problem of the declaration.
@@ -56,7 +58,7 @@ class FeatureService:
     """
 
     name: str
-    features: Sequence[FeatureGroup]
+    features: Sequence[FeatureGroup | GroupJoin]
     version: int = 1
     columns: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
@@ -66,9 +68,19 @@ class FeatureService:
             raise FeatureServiceError(f"feature service {self.name!r}: " + "; ".join(problems))
 
     @property
+    def joins(self) -> tuple[GroupJoin, ...]:
+        """Each use of a group, with the features that are wanted of it."""
+        return tuple(
+            each
+            if isinstance(each, GroupJoin)
+            else GroupJoin(group=each, columns=tuple(self.columns.get(each.name, each.feature_names)))
+            for each in self.features
+        )
+
+    @property
     def wanted(self) -> dict[str, tuple[str, ...]]:
-        """The features of each group, by name of its table."""
-        return {g.table_name: tuple(self.columns.get(g.name, g.feature_names)) for g in self.features}
+        """The features of each use of a group, by its name, or that of its table."""
+        return {join.name or join.table: join.wanted for join in self.joins}
 
     @property
     def column_names(self) -> tuple[str, ...]:
@@ -78,12 +90,7 @@ class FeatureService:
     @property
     def spec(self) -> FeatureServiceSpec:
         """The service as it is stored."""
-        wanted = self.wanted
-        return FeatureServiceSpec(
-            name=self.name,
-            version=self.version,
-            groups=tuple(served_group(group, wanted[group.table_name]) for group in self.features),
-        )
+        return FeatureServiceSpec(name=self.name, version=self.version, groups=tuple(map(served_group, self.joins)))
 
     @property
     def use(self) -> FeatureServiceUse:
@@ -93,7 +100,7 @@ class FeatureService:
 
 def service_columns(spec: FeatureServiceSpec) -> tuple[str, ...]:
     """Return what the features of a service are called: ``group__feature``."""
-    return tuple(f"{group.group}__{feature.name}" for group in spec.groups for feature in group.features)
+    return tuple(f"{group.prefix}__{feature.name}" for group in spec.groups for feature in group.features)
 
 
 def service_use(spec: FeatureServiceSpec) -> FeatureServiceUse:
@@ -101,18 +108,32 @@ def service_use(spec: FeatureServiceSpec) -> FeatureServiceUse:
     return FeatureServiceUse(name=spec.name, version=spec.version, sha256=content_hash(spec))
 
 
-def served_group(group: FeatureGroup, wanted: Sequence[str]) -> ServedGroup:
-    """Return what a service stores of a group: keys, the features wanted, time to live."""
+def served_group(join: GroupJoin) -> ServedGroup:
+    """Return what a service stores of one use of a group: keys, the features wanted, time to live."""
+    group = group_of(join)
     types = {feature.name: feature.type for feature in group.features}
     return ServedGroup(
         group=group.name,
         version=group.version,
         table=group.table_name,
         entities=tuple(ServedColumn(name=entity.name, type=entity.type) for entity in group.entities),
-        features=tuple(ServedColumn(name=name, type=types[name]) for name in wanted),
+        features=tuple(ServedColumn(name=name, type=types[name]) for name in join.wanted),
         ttl_seconds=None if group.ttl is None else group.ttl.total_seconds(),
         ttl_bound=None if group.ttl is None else group.ttl_bound,
+        alias=join.name,
+        on=dict(join.on) or None,
     )
+
+
+def group_of(join: GroupJoin) -> FeatureGroup:
+    """Return the group of a service's use, which is given itself and not by name.
+
+    Raises:
+        FeatureServiceError: If it is not.
+    """
+    if not isinstance(join.group, FeatureGroup):
+        raise FeatureServiceError(f"GroupJoin of a feature service must have a FeatureGroup itself, got {join.group!r}")
+    return join.group
 
 
 def changes(stored: FeatureServiceSpec, given: FeatureServiceSpec) -> list[str]:
@@ -126,11 +147,15 @@ def changes(stored: FeatureServiceSpec, given: FeatureServiceSpec) -> list[str]:
         >>> changes(of("int"), of("long"))
         ["group 'stock': feature 'on_hand' was int, now long"]
     """
-    before, after = ({group.group: group for group in spec.groups} for spec in (stored, given))
+    before, after = ({group.prefix: group for group in spec.groups} for spec in (stored, given))
     problems = [f"group {name!r} is gone" for name in before if name not in after]
     problems += [f"group {name!r} is new" for name in after if name not in before]
     for name in [name for name in before if name in after]:
-        problems += [f"group {name!r}: {change}" for change in group_changes(before[name], after[name])]
+        was, now = before[name], after[name]
+        problems += [f"group {name!r}: {change}" for change in group_changes(was, now)]
+        if was.group == now.group and was.key_columns != now.key_columns:
+            columns = (", ".join(group.key_columns.values()) for group in (was, now))
+            problems.append(f"group {name!r}: its keys were {next(columns)} of the entity rows, now {next(columns)}")
     if not problems and stored != given:
         problems = ["the order of its groups changed"]
     return problems
@@ -138,7 +163,7 @@ def changes(stored: FeatureServiceSpec, given: FeatureServiceSpec) -> list[str]:
 
 def group_changes(before: ServedGroup, after: ServedGroup) -> list[str]:
     """Return what differs between a group of a service and the same group later."""
-    problems = []
+    problems = [] if before.group == after.group else [f"was of {before.group}, now of {after.group}"]
     if before.version != after.version:
         problems.append(f"version was {before.version}, now {after.version}")
     for word, old, new in (
@@ -250,14 +275,25 @@ def _problems(service: FeatureService) -> list[str]:
     groups = service.features
     if isinstance(groups, str) or not isinstance(groups, Sequence) or not groups:
         return [*problems, f"features must be a tuple of at least one FeatureGroup, got {groups!r}"]
-    others = [group for group in groups if not isinstance(group, FeatureGroup)]
-    if others:
-        return [*problems, f"features must hold FeatureGroup each, got {', '.join(map(repr, others))}"]
-    names = [group.name for group in groups]
-    problems += [
-        f"group {n!r} is there {names.count(n)} times; give it once" for n in sorted(set(names)) if names.count(n) > 1
+    others = [
+        group
+        for group in groups
+        if not isinstance(group, FeatureGroup)
+        and not (isinstance(group, GroupJoin) and isinstance(group.group, FeatureGroup))
     ]
-    return [*problems, *_column_problems(service, {group.name: group for group in groups})]
+    if others:
+        return [
+            *problems,
+            f"features must hold FeatureGroup or GroupJoin of one each, got {', '.join(map(repr, others))}",
+        ]
+    names = [group.name if isinstance(group, FeatureGroup) else group.name or group_of(group).name for group in groups]
+    problems += [
+        f"group {n!r} is there {names.count(n)} times; give it once, or each use a name, by GroupJoin(group=..., name='...')"
+        for n in sorted(set(names))
+        if names.count(n) > 1
+    ]
+    plain = {group.name: group for group in groups if isinstance(group, FeatureGroup)}
+    return [*problems, *_column_problems(service, plain)]
 
 
 def _column_problems(service: FeatureService, groups: Mapping[str, FeatureGroup]) -> list[str]:

@@ -16,7 +16,8 @@ from mlops_runtime.features.batch_checks import ArrowStream, read_batch
 from mlops_runtime.features.column_type import ColumnType, FeatureType
 from mlops_runtime.features.entity_keys import KeyTypeError, typed_key
 from mlops_runtime.features.feature_group import CREATED_TIME, EVENT_TIME, INGEST_ID, RESERVED, FeatureGroup
-from mlops_runtime.features.feature_service import FeatureService
+from mlops_runtime.features.feature_service import FeatureService, group_of
+from mlops_runtime.features.group_join import GroupJoin
 from mlops_runtime.features.online_items import (
     EPOCH,
     EXPIRES,
@@ -411,26 +412,28 @@ class OnlineStore:
             OnlineStoreError: If keys are absent or of another type, columns clash, or DynamoDB does not answer for some.
         """
         service = features if isinstance(features, FeatureService) else FeatureService(name="read", features=features)
-        asked, instant, wanted = read_batch(entities), microseconds(now), service.wanted
+        asked, instant, joins = read_batch(entities), microseconds(now), service.joins
         clash = [name for name in service.column_names if name in asked.column_names]
         if clash:
             raise OnlineStoreError(f"entity rows have {', '.join(clash)}, which would be read; leave them out")
-        places = [(group, *_distinct(group, asked)) for group in service.features]
-        keys = dict.fromkeys(key for _, found, _ in places for key in found if key is not None)
+        places = [(join, group_of(join), *_distinct(group_of(join), _keyed(join, asked))) for join in joins]
+        keys = dict.fromkeys(key for _, _, found, _ in places for key in found if key is not None)
         there = self._rows.read(list(keys), consistent=consistent) if keys else {}
         missing: dict[str, tuple[int, ...]] = {}
         columns: dict[str, pa.Array | pa.ChunkedArray] = dict(zip(asked.column_names, asked.columns, strict=True))
-        for group, found, indices in places:
+        for join, group, found, indices in places:
             served = _counting(group, (None if key is None else there.get(key) for key in found), instant)
             types = {feature.name: feature.type for feature in group.features}
-            for name in wanted[group.table_name]:
+            for name in join.wanted:
                 values = [None if c is None else plain_value(types[name], c) for c in _feature(name, served)]
                 column = _array(types[name], values)
                 # a key a row is the order of the rows
-                columns[f"{group.name}__{name}"] = column if len(found) == asked.num_rows else column.take(indices)
+                columns[f"{join.name or group.name}__{name}"] = (
+                    column if len(found) == asked.num_rows else column.take(indices)
+                )
             if None in served:
                 absent = pa.array([item is None for item in served], pa.bool_()).take(indices)
-                missing[group.table_name] = tuple(pc.indices_nonzero(absent).to_pylist())
+                missing[join.name or group.table_name] = tuple(pc.indices_nonzero(absent).to_pylist())
         return ServedFeatures(rows=pa.table(columns), missing=missing)
 
     def forget(self, group: FeatureGroup, entities: ArrowStream) -> int:
@@ -521,6 +524,19 @@ def _counting(group: FeatureGroup, found: Iterable[Item | None], instant: int) -
     """Return the items that count at a time, ``None`` in place of the others."""
     ttl = None if group.ttl is None else group.ttl // MICROSECOND
     return [None if item is None or not counts(item, instant, ttl, group.ttl_bound) else item for item in found]
+
+
+def _keyed(join: GroupJoin, asked: pa.Table) -> pa.Table:
+    """Return rows whose key columns have the names that they have in the group."""
+    if not join.on:
+        return asked
+    columns = {entity.name: join.on.get(entity.name, entity.name) for entity in group_of(join).entities}
+    absent = [column for column in columns.values() if column not in asked.column_names]
+    if absent:
+        raise OnlineStoreError(
+            f"entity rows have no column {', '.join(map(repr, absent))}, keys of {join.name or join.table}"
+        )
+    return pa.table({name: asked[column] for name, column in columns.items()})
 
 
 def _distinct(group: FeatureGroup, asked: pa.Table) -> tuple[list[str | None], pa.Array]:

@@ -67,7 +67,7 @@ def tables_of(plan: TrainingSetPlan, tables: Sequence[str]) -> tuple[str, ...]:
         >>> tables_of(plan, ["sales_v1", "stock_v1", "stock_v2"])
         ('sales_v1', 'stock_v2')
     """
-    groups = {plan.label_group, *plan.features}
+    groups = {plan.label_group, *(use.group for use in plan.uses)}
     return tuple(name for name in tables if name in groups or _VERSION.sub("", name) in groups)
 
 

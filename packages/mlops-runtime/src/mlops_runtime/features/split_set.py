@@ -1,6 +1,6 @@
 """A training set from a plan: labels and features as they were known, split by time into rows to train on and rows held out."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -9,8 +9,11 @@ import pyarrow.compute as pc
 from pyiceberg.table import Table
 
 from mlops_runtime.contracts.features import Output, PinnedTable, Semantics, TrainingSetManifest
-from mlops_runtime.contracts.retraining import TrainingSetPlan
+from mlops_runtime.contracts.retraining import FeatureJoin, FeatureUse, TrainingSetPlan
 from mlops_runtime.features.feature_group import CREATED_TIME, EVENT_TIME, INGEST_ID, RESERVED
+from mlops_runtime.features.feature_service import FeatureServices, service_use
+from mlops_runtime.features.group_join import key_problems
+from mlops_runtime.features.iceberg_tables import TableMeaning, check_service
 from mlops_runtime.features.point_in_time import check, joined
 from mlops_runtime.features.row_hashing import BLOCK
 from mlops_runtime.features.snapshot_tags import training_set_tag
@@ -72,14 +75,19 @@ def prepared(
     Raises:
         TrainingSetError: If the plan does not fit the tables, a split is empty, or the tag is not that of this plan.
     """
-    found = resolved(plan.name, (plan.label_group, *plan.features), tables)
+    uses = plan.uses
+    found = resolved(plan.name, (plan.label_group, *dict.fromkeys(use.group for use in uses)), tables)
     loaded = {group: load(name) for group, name in found.items()}
-    wanted = {plan.label_group: (plan.timestamp, *plan.label_columns)} | dict(plan.features)
-    problems = column_problems(wanted, loaded)
     labels = loaded[plan.label_group]
     entities = labels.properties["mlops.entities"].split(",")
-    label_columns = tuple(dict.fromkeys((*entities, plan.timestamp, *plan.label_columns)))
-    columns = [*label_columns, *(column for columns in plan.features.values() for column in columns)]
+    # keys that a use takes from other columns of the labels
+    keys = [column for use in uses for column in use.on.values() if column not in entities]
+    wanted = {plan.label_group: (plan.timestamp, *plan.label_columns, *keys)}
+    for use in uses:
+        wanted[use.group] = tuple(dict.fromkeys((*wanted.get(use.group, ()), *use.columns)))
+    problems = [*column_problems(wanted, loaded), *_use_problems(plan, loaded)]
+    label_columns = tuple(dict.fromkeys((*entities, *keys, plan.timestamp, *plan.label_columns)))
+    columns = [*label_columns, *(name for use in uses for name in use.names)]
     made = [name for name in plan.baselines or () if method_of(name) is not None]
     problems += baseline_problems(plan.baselines or (), columns)
     names = [*columns, *made, SPLIT, ROW_ID]
@@ -105,7 +113,7 @@ def prepared(
     # what cannot be split or joined is refused before anything is tagged
     pinned_labels = pin(labels, snapshots[plan.label_group], own, label_columns)
     parts = _parts(labels, pinned_labels, plan, as_of)
-    pinned = tuple(pin(loaded[group], snapshots[group], own, columns) for group, columns in plan.features.items())
+    pinned = tuple(_pinned(use, loaded[use.group], snapshots[use.group], own) for use in uses)
     by_name = {table.name()[-1]: table for table in loaded.values()}
     check(parts.rows, plan.timestamp, pinned_groups(by_name, pinned, parts.rows, plan.timestamp, as_of), "known_at")
     if tag is None:
@@ -126,8 +134,51 @@ def prepared(
         build=built_by({}),
         output=Output(rows=0, content_hash="", files=(), columns={}),
         split={**split, **parts.times},
+        feature_service=None if plan.service is None else service_use(plan.service),
     )
     return Prepared(tables=by_name, manifest=manifest, rows=parts.rows)
+
+
+def _use_problems(plan: TrainingSetPlan, loaded: Mapping[str, Table]) -> Iterator[str]:
+    if not plan.uses or not all(use.columns for use in plan.uses):
+        yield "features must name at least one column of each group; give features, joins or a service"
+    if plan.service is not None and (plan.features or plan.joins):
+        yield f"service {plan.service.name!r} names all features; leave features and joins out, or the service"
+    for use in plan.uses:
+        keys = TableMeaning.of(loaded[use.group].name()[-1], loaded[use.group].properties).entities
+        yield from key_problems(use.alias or use.group, use.on, keys)
+        known = [column for column in use.on.values() if column in plan.label_columns]
+        yield from (
+            f"on of {use.alias or use.group} names label {column!r}, which is not known ahead" for column in known
+        )
+    names = [use.alias or loaded[use.group].name()[-1] for use in plan.uses]
+    again = sorted({name for name in names if names.count(name) > 1})
+    yield from (
+        f"{name!r} is used {names.count(name)} times; give each use a name of its own, by joins" for name in again
+    )
+
+
+def _pinned(use: FeatureUse, table: Table, snapshot: int, tag: str) -> PinnedTable:
+    found = pin(table, snapshot, tag, use.columns, None if use.prefix is None else use.names)
+    keys = tuple(use.on.get(name, name) for name in found.entities)
+    return replace(found, alias=use.alias, keys=None if keys == found.entities else keys)
+
+
+def keep_service(plan: TrainingSetPlan, services: FeatureServices, load: Load) -> None:
+    """Check the feature service of a plan against what is stored and against its tables, and store it unless it is.
+
+    Args:
+        plan: The plan; without a service there is nothing to do.
+        services: The services of the store.
+        load: Loads a table by name.
+
+    Raises:
+        FeatureServiceError: If that version is stored with other features, or a group of it changed since.
+    """
+    if plan.service is not None:
+        services.check(plan.service)
+        check_service(plan.service, load)
+        services.put(plan.service)
 
 
 def _tagged(plan: TrainingSetPlan, loaded: Mapping[str, Table], tag: str) -> dict[str, int]:
@@ -225,25 +276,34 @@ def baselined(rows: pa.Table, manifest: TrainingSetManifest) -> pa.Table:
 
 
 def plan_of(manifest: TrainingSetManifest) -> TrainingSetPlan:
-    """Return the plan that a manifest was built from.
+    """Return the plan that a manifest was built from; the features of a service are joins of it.
 
     Raises:
         TrainingSetError: If it was not built from a plan.
     """
     if manifest.entities is None:
         raise TrainingSetError(f"training set {manifest.name} was not made from a plan")
+    plain = [pinned for pinned in manifest.features if pinned.names is None]
+    named = [pinned for pinned in manifest.features if pinned.names is not None]
     history, labels, baselines = (manifest.split.get(name) for name in ("history_days", "labels", "baselines"))
     return TrainingSetPlan(
         name=manifest.name,
         label_group=manifest.entities.group,
         timestamp=manifest.split["timestamp"],
         label=manifest.split["label"],
-        features={pinned.group: pinned.columns for pinned in manifest.features},
+        features={pinned.group: pinned.columns for pinned in plain},
         holdout_days=int(manifest.split["holdout_days"]),
         history_days=None if history is None else int(history),
         labels=None if labels is None else tuple(labels.split(",")),
         baselines=None if baselines is None else tuple(baselines.split(",")),
+        joins=tuple(map(_join, named)) or None,
     )
+
+
+def _join(pinned: PinnedTable) -> FeatureJoin:
+    prefix = str((pinned.names or pinned.columns)[0]).removesuffix(f"__{pinned.columns[0]}")
+    on = None if pinned.keys is None else {key: column for key, column in pinned.key_columns.items() if key != column}
+    return FeatureJoin(group=pinned.table, name=prefix, columns=pinned.columns, on=on)
 
 
 def _labels(table: Table, labels: PinnedTable, plan: TrainingSetPlan, known_by: datetime) -> pa.Table:

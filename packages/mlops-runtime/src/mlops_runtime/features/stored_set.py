@@ -1,4 +1,4 @@
-"""A plan's training set that another engine built: whether what lies below its prefix is what was asked for, byte by byte.
+"""A plan's training set that another engine built: whether the objects below its prefix are what was asked for, byte by byte.
 
 Rows are not read: S3 keeps the SHA-256 of what the build copied to its place, and the manifest has that of each file. The content
 hash stands for the rows of these very files.
@@ -20,7 +20,7 @@ _AT_ONCE = 16
 
 
 class StoredSetError(TrainingSetError):
-    """What lies where a training set was to be built is not that set; the message lists every problem."""
+    """The objects below a training set's prefix are not that set; the message lists every problem."""
 
 
 def verified(
@@ -29,7 +29,7 @@ def verified(
     """Return the manifest of a set that was built below a prefix, if all of it is there.
 
     Args:
-        objects: What lies below the prefix.
+        objects: The objects below the prefix.
         manifests: The manifests of the store.
         plan: Labels, features and split that were asked for.
         as_of: The time that was asked for.

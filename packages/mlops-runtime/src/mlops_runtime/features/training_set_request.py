@@ -97,7 +97,7 @@ def requested(
         TrainingSetError: If the name cannot be part of a key, or entity rows, features or anything else are not as needed.
     """
     service = features if isinstance(features, FeatureService) else None
-    features = features.wanted if isinstance(features, FeatureService) else features
+    features = features.joins if isinstance(features, FeatureService) else features
     problems = (
         [] if isinstance(name, str) and _NAME.fullmatch(name) else [f"name must match {_NAME.pattern}, got {name!r}"]
     )

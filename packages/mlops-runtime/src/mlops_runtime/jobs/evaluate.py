@@ -223,6 +223,7 @@ def _evaluated(
         signature_sha256=candidate.signature_sha256,
         **_loading(inputs, candidate),
         training_set_id=training_set_id,
+        feature_service=inputs.manifest.feature_service,
         baseline_uri=baseline_uri,
         baseline_sha256=content_hash(baseline),
         non_finite={name: int((~mask).sum()) for name, mask in given.items()},

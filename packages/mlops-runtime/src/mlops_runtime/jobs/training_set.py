@@ -20,9 +20,11 @@ from mlops_runtime.contracts import ContractError, canonical_json, content_hash,
 from mlops_runtime.contracts.features import TrainingSetManifest
 from mlops_runtime.contracts.retraining import TrainingSetPlan
 from mlops_runtime.features.build_intent import Builds
+from mlops_runtime.features.feature_service import FeatureServiceError, FeatureServices
 from mlops_runtime.features.iceberg_tables import FeatureTableError
 from mlops_runtime.features.point_in_time import PlanError
 from mlops_runtime.features.snapshot_tags import time_of
+from mlops_runtime.features.split_set import keep_service
 from mlops_runtime.features.store_client import FeatureStoreClient
 from mlops_runtime.features.stored_set import verified
 from mlops_runtime.features.training_set import write
@@ -67,6 +69,7 @@ def training_set(
     """
     place, kept = output.rstrip("/"), Manifests(manifests, s3=s3)
     with Builds(manifests, s3=s3).begin(tables=tables, places=[place], takes_rows=False) as build:
+        keep_service(plan, FeatureServices(kept.objects), client.table)
         built = client.split_training_set(plan, as_of=as_of, tables=tables, tag=tag)
         files = {**built.files, MANIFEST_FILE: canonical_json(built.manifest)}
         write(files, Objects(place, s3=s3), build, what=f"training set {built.id}")
@@ -141,7 +144,7 @@ def main(arguments: Sequence[str]) -> int:
                 s3=s3,
                 tag=options.tag,
             )
-    except (JobError, ContractError, FeatureTableError, TrainingSetError, PlanError) as error:
+    except (JobError, ContractError, FeatureServiceError, FeatureTableError, TrainingSetError, PlanError) as error:
         _say(lineage.failed(plan, as_of=as_of, error=str(error), started=started, now=datetime.now(UTC)))
         return opt_ml.refuse("training set", error)
     # the set is complete without its lineage: an error here is logged, and lineage can be published again from the manifest

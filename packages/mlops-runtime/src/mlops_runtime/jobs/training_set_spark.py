@@ -32,6 +32,7 @@ from mlops_runtime.contracts.retraining import TrainingSetPlan
 from mlops_runtime.features import distributed_build, split_set
 from mlops_runtime.features.build_intent import Builds, OpenBuild
 from mlops_runtime.features.distributed_build import EntityFile, Files
+from mlops_runtime.features.feature_service import FeatureServiceError, FeatureServices
 from mlops_runtime.features.glue_build import DONE, DRAFT, Done, staged
 from mlops_runtime.features.iceberg_tables import FeatureTableError
 from mlops_runtime.features.point_in_time import PlanError
@@ -117,6 +118,7 @@ class SparkBuild:
             ErasedDuringBuildError: If an erasure began meanwhile; no file stays.
         """
         with self._open(tables, output, takes_rows=False) as opened:
+            split_set.keep_service(plan, FeatureServices(self.manifests.objects), self.client.table)
             ready = split_set.prepared(self.client.table, tables, plan, as_of=as_of, tag=tag)
             columns = ready.rows.column_names
             made = {name: method[1] for name in plan.baselines or () if (method := method_of(name)) is not None}
@@ -222,7 +224,7 @@ def main(arguments: Sequence[str]) -> int:
                 output=given.output.removeprefix(f"{given.sets.rstrip('/')}/").rstrip("/"),
                 tag=given.tag,
             )
-    except (ContractError, FeatureTableError, PlanError, TrainingSetError) as error:
+    except (ContractError, FeatureServiceError, FeatureTableError, PlanError, TrainingSetError) as error:
         sys.stderr.write(f"mlops training set: {error}\n")
         # what Glue shows of a run that failed is the text of the exception
         raise SystemExit(f"mlops training set: {error}") from error

@@ -247,6 +247,8 @@ class Judge:
             "code": code or ABSENT,
             "trained_until": evaluation.trained_until,
         }
+        if evaluation.feature_service is not None:
+            carried["feature_service"] = evaluation.feature_service.text
         loads = {}
         if evaluation.flavor is not None and evaluation.trust is not None:
             carried |= {"flavor": evaluation.flavor, "trust": evaluation.trust}

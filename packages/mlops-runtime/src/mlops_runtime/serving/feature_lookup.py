@@ -182,7 +182,7 @@ class FeatureLookups:
 def lookup_problems(lookup: FeatureLookup, signature: ModelSignature) -> list[str]:
     """Return what is wrong with what a signature says of its lookup."""
     spec = lookup.service
-    offered = {f"{g.group}__{f.name}": f for g in spec.groups for f in g.features}
+    offered = {f"{g.prefix}__{f.name}": f for g in spec.groups for f in g.features}
     inputs = {column.name: column for column in signature.inputs}
     name = f"feature service {spec.name!r} version {spec.version}"
     problems = []
@@ -194,7 +194,7 @@ def lookup_problems(lookup: FeatureLookup, signature: ModelSignature) -> list[st
         problems += [] if problem is None else [f"column {column.name!r} is looked up, and {problem}"]
         if not column.nullable:
             problems.append(f'column {column.name!r} is looked up, so that it may be missing; say "nullable": true')
-    keys = {entity.name for group in spec.groups for entity in group.entities}
+    keys = {column for group in spec.groups for column in group.key_columns.values()}
     unknown = sorted(set(lookup.keys) - keys)
     problems += [f"lookup names key {key!r}, {name} has {', '.join(sorted(keys))}" for key in unknown]
     if lookup.budget_milliseconds < 1:
@@ -214,10 +214,11 @@ def _type_problem(kind: str, column: SignatureColumn) -> str | None:
 
 
 def _group(group: ServedGroup, keys: Mapping[str, str], inputs: set[str]) -> _Group:
-    columns = ((f"{group.group}__{feature.name}", feature) for feature in group.features)
+    held = group.key_columns
+    columns = ((f"{group.prefix}__{feature.name}", feature) for feature in group.features)
     return _Group(
         table=group.table,
-        keys=tuple((keys.get(entity.name, entity.name), entity.type) for entity in group.entities),
+        keys=tuple((keys.get(held[entity.name], held[entity.name]), entity.type) for entity in group.entities),
         columns=tuple((column, feature.name, feature.type) for column, feature in columns if column in inputs),
         ttl=None if group.ttl_seconds is None else round(group.ttl_seconds * _SECOND),
         bound=group.ttl_bound or "inclusive",
