@@ -85,7 +85,8 @@ from mlops_constructs.rollout import (
 )
 from mlops_constructs.rollout.rollout_permissions import RolloutAccess
 from mlops_constructs.unit_interface import IBusinessUnit
-from mlops_runtime.contracts.retraining import EvaluationPlan, GateSpec, SegmentLimit, TrainingSetPlan
+from mlops_runtime.contracts.feature_service import FeatureServiceSpec, ServedColumn, ServedGroup
+from mlops_runtime.contracts.retraining import EvaluationPlan, FeatureJoin, GateSpec, SegmentLimit, TrainingSetPlan
 from mlops_runtime.contracts.rollout import RolloutSpec, ServingSpec
 from mlops_runtime.contracts.serving import (
     AsynchronousSpec,
@@ -102,6 +103,7 @@ from mlops_runtime.contracts.serving import (
     VariantSpec,
 )
 from mlops_runtime.eks.kubernetes_objects import Ref
+from mlops_runtime.features.group_join import GroupJoin
 from mlops_runtime.monitor.spec import MonitorSpec
 
 __all__ = [
@@ -134,6 +136,7 @@ __all__ = [
     "FeatureIngest",
     "FeatureJoin",
     "FeatureService",
+    "FeatureServiceSpec",
     "FeatureStore",
     "Freeze",
     "FreezeCalendar",
@@ -143,6 +146,7 @@ __all__ = [
     "GlueIngestJob",
     "GoldenRequests",
     "GoldenSpec",
+    "GroupJoin",
     "GuardPolicy",
     "IBusinessUnit",
     "IEksTenant",
@@ -191,6 +195,8 @@ __all__ = [
     "ScheduledCapacity",
     "ScheduledCapacitySpec",
     "SegmentLimit",
+    "ServedColumn",
+    "ServedGroup",
     "ServerlessSpec",
     "ServingContainer",
     "ServingSpec",
